@@ -33,7 +33,7 @@ def data(
     rows = 0 if buffer is None else check_count("shuffle_buffer", buffer, example=131_072)
     if rows and not shuffle:
         raise refusal("shuffle_buffer", "shuffle=False")
-    is_source = check.is_source(x)
+    is_source = type(x) is not np.ndarray and check.is_source(x)
     if y is not None:
         if is_source and not hasattr(x, "__len__"):
             raise refusal("source", "y", kind=type(x).__name__)
@@ -54,6 +54,8 @@ def data(
 
 def validation(given: Any, spec: Spec) -> Data | BlockStream | None:
     """Return the checked validation data of a fit."""
+    if given is None:
+        return None
     if not check.is_source(given):
         return check.validation(given, spec)
     from fastmlp._training.sources import BlockStream

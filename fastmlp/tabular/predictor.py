@@ -95,6 +95,11 @@ class RowPredictor:
 
     def _listed(self, row: Any) -> list[Any]:
         """Return the values of a row given by name, in the order of the fit's columns."""
+        if isinstance(row, str | bytes) or not hasattr(row, "__getitem__"):
+            raise TypeError(
+                f"the row is {short(row)} but {self._n} values are expected: pass a list of "
+                "them, or a dict by the names of the columns"
+            )
         if is_frame(gathered(row)):
             if len(row) != 1:
                 raise ValueError(
@@ -108,11 +113,6 @@ class RowPredictor:
                 return values
             row = dict(zip(own, values, strict=True))
         if not hasattr(row, "items"):
-            if isinstance(row, str | bytes) or not hasattr(row, "__getitem__"):
-                raise TypeError(
-                    f"the row is {short(row)} but {self._n} values are expected: pass a list of "
-                    "them, or a dict by the names of the columns"
-                )
             return list(row)
         if hasattr(row, "iloc") and self._names is None:
             return list(row.to_numpy())
