@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmlp._core.intervals import first_non_finite
 from fastmlp._files.strict_json import ModelFormatError, shown
-from fastmlp._validation.arrays import first_non_finite
 
 MOST_NUMBERS = 400_000  # numbers in lists, which take 32 bytes each in Python and 8 in the file
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -10,11 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmlp._core.intervals import first_non_finite
 from fastmlp._network.spec import Spec
 from fastmlp._validation.compatibility import refusal
-
-# Elements per block in the search: the temporary array stays in cache.
-FINITE_BLOCK = 1 << 16
 
 # Arrays up to this size are searched in one call, in a quarter of the time.
 FEW_ELEMENTS = 1 << 12
@@ -105,20 +102,6 @@ def finite(array: NDArray[Any], dtype: np.dtype[Any], name: str) -> NDArray[Any]
                 raise ValueError(f"{where}, too large for {dtype}: rescale, or use dtype='float64'")
             raise ValueError(f"{where} but finite numbers are expected: drop or fill such entries")
     return own
-
-
-def first_non_finite(array: NDArray[Any]) -> tuple[int, ...] | None:
-    """Return the index of the first NaN or infinity found, or None; searches in blocks of rows."""
-    if array.ndim == 2 and abs(array.strides[0]) < abs(array.strides[1]):
-        index = first_non_finite(array.T)  # search in memory order
-        return index and index[::-1]
-    rows = max(1, FINITE_BLOCK // max(1, math.prod(array.shape[1:])))
-    for start in range(0, array.shape[0], rows):
-        finite = np.isfinite(array[start : start + rows])
-        if 0 in finite.tobytes():  # twice as fast as finite.all() for one row, equal for many
-            row, *rest = np.unravel_index(int(np.argmin(finite)), finite.shape)
-            return (start + int(row), *map(int, rest))
-    return None
 
 
 def cast(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmlp._core.intervals import first_non_finite
 from fastmlp._engine import native_engine
 from fastmlp._engine.thread_count import call_team, of_jobs
 from fastmlp._network.data import Data
@@ -215,7 +216,7 @@ class ScaledNetwork:
     def cast(self, x: NDArray[Any], name: str = "X") -> NDArray[Any]:
         """Return an array in the network's dtype; raise ValueError for values that overflow."""
         narrow = check.cast(x, self.spec.dtype)
-        index = None if x.dtype == narrow.dtype else check.first_non_finite(narrow)
+        index = None if x.dtype == narrow.dtype else first_non_finite(narrow)
         if index is not None and np.isfinite(x[index]):
             raise ValueError(
                 f"Input {name} contains {x[index]}, a value too large for "

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # The packages of fastmlp from the bottom up: a module imports from its own package and from those
 # before it. "" are the modules of fastmlp itself, which only re-export, and `__main__`.
 LAYERS = (
-    *("_core", "_network", "_validation", "_files", "_export", "_engine", "_training", "_models"),
+    *("_core", "_files", "_network", "_validation", "_export", "_engine", "_training", "_models"),
     *("sklearn", "tabular", "_cli", ""),
 )
 SUFFIXES = (

@@ -12,6 +12,7 @@ import odd
 import pytest
 
 import fastmlp
+from fastmlp._core.intervals import first_non_finite
 from fastmlp._network import spec
 from fastmlp._validation import check
 
@@ -154,11 +155,11 @@ def test_finiteness_needs_little_memory(order):
 
 def test_finiteness_of_extreme_values():
     largest = np.full((100, 4), np.finfo(np.float32).max)
-    assert check.first_non_finite(largest) is None  # although their sum is infinite
+    assert first_non_finite(largest) is None  # although their sum is infinite
     for shape in [(7,), (7, 5), (70000,), (300, 400)]:
         for order, value in itertools.product("CF", [NAN, INF, -INF]):
             array = np.zeros(shape, np.float32, order=order)
             where = tuple(size - 2 for size in shape)
             array[where] = value
-            assert check.first_non_finite(array) == where
-            assert check.first_non_finite(array[::-1]) == (1, *where[1:])
+            assert first_non_finite(array) == where
+            assert first_non_finite(array[::-1]) == (1, *where[1:])
