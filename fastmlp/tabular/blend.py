@@ -92,17 +92,19 @@ def fit(
     """
     stage = functools.partial(_stage, table, columns, target, weights, together, request)
     preset = request.preset
-    is_best = preset is PRESETS["best"] and request.deadline is not None
+    is_limited = request.deadline is not None
+    is_best = preset is PRESETS["best"] and is_limited
     if not preset.trial_folds and not is_best:
         return replace(stage(preset), course=[])
-    first = _in_stages(PRESETS["default"] if is_best else preset, stage, target, weights)
+    better = functools.partial(_better, target, weights, is_limited)
+    first = _in_stages(PRESETS["default"] if is_best else preset, stage, better)
     if first.stopped or not is_best:
         return first
-    return _better(first, stage(preset, first), target, weights)
+    return better(first, stage(preset, first))
 
 
 def _in_stages(
-    preset: Preset, stage: Callable[..., BlendResult], target: Any, weights: Array | None
+    preset: Preset, stage: Callable[..., BlendResult], better: Callable[..., BlendResult]
 ) -> BlendResult:
     """Train all recipes shortly, and the best ones longer if that pays."""
     trial = stage(preset.trial)
@@ -111,21 +113,24 @@ def _in_stages(
     if trial.stopped or not chosen:
         trial.course.append(f"no further stage, because {trial.stopped or trial.trained[0].why}")
         return trial
-    return _better(trial, stage(preset.longer(tuple(chosen)), trial), target, weights)
+    return better(trial, stage(preset.longer(tuple(chosen)), trial))
 
 
 def _better(
-    first: BlendResult, then: BlendResult, target: Any, weights: Array | None
+    target: Any, weights: Array | None, is_limited: bool, first: BlendResult, then: BlendResult
 ) -> BlendResult:
     """Return the result of the later stage unless the first is better by more than the noise.
 
-    At an equal score, more networks that learn from more rows predict new rows better; but a stage
-    that was cut may have a worse score.
+    At an equal score, more networks that learn from more rows predict new rows better. But a time
+    limit may have cut the later stage: then it must have the better score.
     """
     before, after = (target.costs(each.out_of_fold) for each in (then, first))
-    kept, other = (first, then) if is_gain(before, after, weights) else (then, first)
+    gain = np.average(before - after, weights=weights)
+    first_is_better = is_gain(before, after, weights) or (is_limited and gain > 0)
+    kept, other = (first, then) if first_is_better else (then, first)
     kept.notes, kept.stopped = kept.notes + other.notes, then.stopped
-    kept.course = first.course + then.course
+    course = first.course + then.course
+    kept.course = [*course, "the stage before is kept"] if first_is_better else course
     return kept
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -59,6 +60,21 @@ def test_a_gain_is_real_if_it_exceeds_its_noise_and_two_percent(gain, noise, is_
     before = after + gain + noise * np.tile([1.0, -1.0], 200)  # standard error: noise / 20
     assert epoch_selection.is_gain(before, after, weights) == is_real
     assert not epoch_selection.is_gain(before, before, weights)
+
+
+@pytest.mark.parametrize(("is_limited", "kept"), [(False, "then"), (True, "first")])
+def test_a_later_stage_that_time_may_have_cut_must_have_the_better_score(is_limited, kept):
+    """One row decides the scores, so that no difference exceeds its noise."""
+    costs = {"first": np.ones(100), "then": np.r_[50.0, np.ones(99)]}
+    stages = {
+        name: SimpleNamespace(out_of_fold=each, notes=[], course=[name], stopped="")
+        for name, each in costs.items()
+    }
+    target = SimpleNamespace(costs=lambda out_of_fold: out_of_fold)
+    result = blend._better(target, None, is_limited, **stages)
+    assert result is stages[kept]
+    assert result.course[:2] == ["first", "then"]
+    assert (result.course[2:] == ["the stage before is kept"]) == is_limited
 
 
 @pytest.mark.parametrize("scoring", [None, "r2"])
