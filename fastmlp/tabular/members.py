@@ -249,6 +249,11 @@ def train(
     if history.stop_reason != follow.why:
         stopped = history.stop_reason
     if follow.best == math.inf:
+        if stopped:
+            raise ValueError(
+                f"the fit was ended before its first score ({stopped}), so it has no result: end "
+                "it once state.val_loss is a number"
+            )
         raise ValueError(
             "no epoch has a score that is a finite number: mend scoring, or rescale X and y"
         )
