@@ -9,7 +9,7 @@ pytest.importorskip("sklearn")
 
 from tiny_tables import LABELS, N, X, Y, classifier, regressor
 
-from fastmlp import MLPClassifier, MLPRegressor, TabMLPRegressor
+from fastmlp import MLPClassifier, MLPRegressor
 
 RNG = np.random.default_rng(1)
 
@@ -213,11 +213,3 @@ def test_many_classes_are_not_all_named():
     with pytest.warns(UserWarning, match=r"class_weight has 2, 3, 4, 5, 6, \.\.\. but") as caught:
         classifier(class_weight=dict.fromkeys(range(99), 1.0)).fit(X, (Y > 0).astype(int))
     assert len(str(caught[0].message)) < 120
-
-
-def test_a_callback_that_ends_a_fit_before_its_first_score_is_told_when_to_end_it():
-    rows = np.random.default_rng(0).normal(size=(120, 3))
-    model = TabMLPRegressor(preset="fast", random_state=0, callbacks=[lambda state: True])
-    with pytest.raises(ValueError, match="ended before its first score .*is a number"):
-        model.fit(rows, rows[:, 0])
-    assert not hasattr(model, "oof_prediction_")

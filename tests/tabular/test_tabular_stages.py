@@ -152,3 +152,13 @@ def test_best_begins_like_the_default_within_a_time_limit(monkeypatch, seconds, 
     course = model.report().more["course"]
     assert course.endswith("because the time was over") == (len(sizes) == 2)
     assert np.isfinite(model.predict(ROWS)).all()
+
+
+def test_a_callback_that_ends_a_fit_before_its_first_score_is_told_when_to_end_it():
+    rows = np.random.default_rng(0).normal(size=(120, 3))
+    model = TabMLPRegressor(
+        preset="fast", random_state=0, callbacks=[lambda state: state.epoch >= 1]
+    )
+    with pytest.raises(ValueError, match="ended before its first score .*is a number"):
+        model.fit(rows, rows[:, 0])
+    assert not hasattr(model, "oof_prediction_")
