@@ -31,6 +31,7 @@ Permutation = Callable[[NDArray[np.int64], int], None]  # (order, seed): shuffle
 Answers = queue.SimpleQueue[tuple[Data | None, BaseException | None]]
 
 _SEED_MASK = 2**64 - 1
+LEAST_DRAW = 1 / 8  # of a shuffle buffer: rows to draw at once
 
 
 class BlockStream:
@@ -118,27 +119,32 @@ class BlockStream:
         self._summary = summary
 
     def _mixed(self, seeds: Iterator[int]) -> Iterator[Data]:
-        """Yield rows drawn at random from a buffer, where the source's rows replace them."""
+        """Yield rows drawn at random from a buffer, where the source's rows replace them.
+
+        Small blocks wait for others, because each draw shuffles the numbers of all buffered rows.
+        """
         waiting: list[Data] = []
-        pool, size = None, 1
+        pool, n, size = None, 0, 1  # n rows wait
         for block in self._checked():
-            size = max(size, block.rows)
-            if pool is None:
+            n, size = n + block.rows, max(size, block.rows)
+            if n < (self.buffer if pool is None else self.buffer * LEAST_DRAW):
                 waiting.append(_joined([block]))
-                if sum(each.rows for each in waiting) >= self.buffer:
-                    pool, waiting = _joined(waiting), []
                 continue
-            for first in range(0, block.rows, pool.rows):
-                part = block.part(slice(first, first + pool.rows))
+            group, waiting, n = _joined([*waiting, block]), [], 0
+            if pool is None:
+                pool = group
+                continue
+            for first in range(0, group.rows, pool.rows):
+                part = group.part(slice(first, first + pool.rows))
                 chosen = self._order(pool.rows, seeds)[: part.rows]
                 drawn = pool.part(chosen)
                 pool.x[chosen], pool.targets[chosen] = part.x, part.targets
                 if pool.weights is not None:
                     pool.weights[chosen] = part.weights
                 yield drawn
-        if pool is None and waiting:
-            pool = _joined(waiting)
-        if pool is not None:
+        left = waiting if pool is None else [pool, *waiting]
+        if left:
+            pool = _joined(left)
             order = self._order(pool.rows, seeds)
             for first in range(0, pool.rows, size):
                 yield pool.part(order[first : first + size])
