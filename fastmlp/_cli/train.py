@@ -106,7 +106,7 @@ def train(options: argparse.Namespace) -> None:
         n_jobs=options.threads,
         verbose=int(sys.stderr.isatty()),
     )
-    check_room(frame[names])  # before the fit: what is trained could not be saved
+    check_room(frame[names])  # now, because a model of a larger table could not be saved
     if task == "classification" and (note := data_warnings.note(options.target, [*{*y.tolist()}])):
         warnings.warn(note, stacklevel=2)
     began = time.perf_counter()

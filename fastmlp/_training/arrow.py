@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -107,9 +108,8 @@ class ArrowBlocks:
         row = 0
         for batch in reader:
             for first in range(0, batch.num_rows, self.rows):
-                start = row + first
                 part = batch.slice(first, self.rows)
-                yield self._block(part, names, lambda k, start=start: f"row {start + k}")  # type: ignore[misc]
+                yield self._block(part, names, functools.partial(_place, row + first))
             row += batch.num_rows
 
     def _of_file(self, path: Path) -> Iterator[tuple[Array, ...]]:
@@ -124,7 +124,7 @@ class ArrowBlocks:
 
             def place(k: int) -> str:
                 group = int(np.searchsorted(ends, row + k, side="right"))
-                return f"{path}, row group {group}, row {row + k}"
+                return f"{path}, row group {group}, {_place(row, k)}"
 
             columns = list(dict.fromkeys(names))
             for batch in file.iter_batches(self.rows, columns=columns, use_threads=False):
@@ -174,6 +174,11 @@ def _columns(name: str, value: str | Sequence[str]) -> list[str]:
     if not names:
         raise ValueError(f"{name} is empty but at least one name of a column is expected")
     return names
+
+
+def _place(first: int, k: int) -> str:
+    """Return the words for row k of a block that begins with row ``first``."""
+    return f"row {first + k}"
 
 
 def _numbers(column: Any, name: str, place: Callable[[int], str]) -> Array:

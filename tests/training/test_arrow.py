@@ -25,12 +25,17 @@ def columns(seed=0):
 TABLE = pyarrow.table(columns())
 
 
-def files(folder):
-    paths = []
-    for k, (first, end) in enumerate([(0, 60), (60, 61), (61, N)]):
-        paths.append(folder / f"{k}.parquet")
-        parquet.write_table(TABLE.slice(first, end - first), paths[-1], row_group_size=25)
+def written(folder, *tables, **options):
+    """Write the tables as Parquet files, and return their paths."""
+    paths = [folder / f"{k}.parquet" for k in range(len(tables))]
+    for path, table in zip(paths, tables, strict=True):
+        parquet.write_table(table, path, **options)
     return paths
+
+
+def files(folder):
+    ends = (0, 60), (60, 61), (61, N)
+    return written(folder, *(TABLE.slice(a, b - a) for a, b in ends), row_group_size=25)
 
 
 def one_file(folder):
@@ -83,13 +88,6 @@ def test_features_are_chosen_by_name():
     ((x, y),) = fastmlp.ArrowBlocks(TABLE, "y", features=np.array(["b", "a"]))
     assert np.array_equal(x, np.column_stack([columns()["b"], columns()["a"]]))
     assert y.shape == (N,)
-
-
-def written(folder, *tables):
-    """Write the tables as Parquet files, and return their paths."""
-    for k, table in enumerate(tables):
-        parquet.write_table(table, folder / f"{k}.parquet")
-    return [folder / f"{k}.parquet" for k in range(len(tables))]
 
 
 def test_later_tables_are_read_by_the_names_of_the_first(tmp_path):
