@@ -46,7 +46,8 @@ def regressor():
 
 
 # What short calls take is the time of their calls: at most so many of them. Of the estimator those
-# of scikit-learn, which checks its arguments, are not counted.
+# of scikit-learn, which checks its arguments, are not counted, nor those of a collection of
+# garbage, which hypothesis listens to.
 @pytest.mark.parametrize(
     ("prepare", "most", "own", "until"),
     [
@@ -58,7 +59,7 @@ def regressor():
     ids=["fit", "partial_fit", "epochs", "estimator"],
 )
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
-def test_a_call_makes_few_calls(prepare, most, own, until):
+def test_a_call_makes_few_calls(prepare, most, own, until, no_collections):
     assert 0 < len(python_calls(prepare(), own, until)) <= most
 
 
