@@ -125,7 +125,7 @@ def test_the_self_check_of_c_is_of_the_mixture(loss, tmp_path):
 
     nets = ensemble(loss)
     model = nets._exported()
-    own = c_layers.predict(model, [each.layers for each in model.each], X)
+    own = c_layers.predict(model, model.nets, X)
     np.testing.assert_allclose(own, parts(nets.predict(X)), rtol=1e-9)
 
 

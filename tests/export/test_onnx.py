@@ -138,4 +138,4 @@ def test_too_large_for_a_file():
     from fastmlp._network.spec import build
 
     with pytest.raises(ValueError, match="at most 2,147,483,647"):
-        writer.model(Exported(build([2**15, 2**15, 1]), []))
+        writer.model(Exported(build([2**15, 2**15, 1]), ([],)))
