@@ -6,8 +6,8 @@ simple ones are in fastmlp/_files/kinds.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from fastmlp._files.kinds import GONE, Choice, Flag, Hidden, Kind, Place, built, limit, opened
 from fastmlp._files.strict_json import shown
@@ -107,18 +107,18 @@ class List(Of):
 
 
 class Each(Hidden):
-    """A list of values that are tensors, named by the numbers ``first`` to ``n`` - 1."""
+    """A list of values that are tensors; a function of the known fields returns their names."""
 
-    def __init__(self, kind: Kind, n: Any, first: int = 0) -> None:
-        self.kind, self.n, self.first = kind, n, first
+    def __init__(self, kind: Kind, names: Callable[[Any], Iterable[Any]]) -> None:
+        self.kind, self.names = kind, names
 
     def write(self, value: Sequence[Any], place: Place) -> Any:
-        for k, each in enumerate(value, self.first):
-            self.kind.write(each, place.at(k))
+        for name, each in zip(self.names(place.known), value, strict=True):
+            self.kind.write(each, place.at(name))
         return GONE
 
     def read(self, tree: Any, place: Place) -> list[Any]:
-        return [self.kind.read(GONE, place.at(k)) for k in range(self.first, limit(self.n, place))]
+        return [self.kind.read(GONE, place.at(name)) for name in self.names(place.known)]
 
 
 class Checked(Hidden):
@@ -199,3 +199,15 @@ class OneOf(Kind):
             raise place.fail("has no 'class'")
         name = Choice(self.kinds).read(left.pop("class"), place.at("class"))
         return self.kinds[name].read(left, place)
+
+
+class Codec(NamedTuple):
+    """How models of one class are written and read.
+
+    ``values(model, training)`` returns the fields of a model, and its engine if the class does not
+    determine it; ``build(cls, fields)`` returns the model.
+    """
+
+    schema: Object
+    values: Callable[[Any, bool], dict[str, Any]]
+    build: Callable[[Any, dict[str, Any]], Any]

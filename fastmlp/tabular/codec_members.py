@@ -17,7 +17,7 @@ from fastmlp._files.kinds import Count, Flag, Kind, Number, Place, Sized, Tensor
 from fastmlp._files.record import Tensors
 from fastmlp._files.schema import At, Checked, Each, Later, List, Object
 from fastmlp._files.strict_json import shown
-from fastmlp._models.codecs import mlp, parts
+from fastmlp._models.codecs import models, parts
 from fastmlp._models.codecs.values import Value
 from fastmlp._models.ensemble.ensemble import Ensemble
 from fastmlp._models.mlp import MLP
@@ -203,14 +203,14 @@ GROUP = Object(
             lambda known: (known["members"], sum(_n_values(known["columns"]))), np.bool_
         ),
         "scales": Tensor(_scales_shape),
-        "nets": At("members", Each(parts.Parameters(), lambda known: known["members"])),
+        "nets": At("members", Each(parts.Parameters(), lambda known: range(known["members"]))),
     }
 )
 
 
 def group_values(group: TrainedMembers, share: float) -> dict[str, Any]:
     """Return the fields of a group."""
-    members = [mlp.values(member, False) for member in group.ensemble]
+    members = [models.values(member, False) for member in group.ensemble]
     nets = [member["parameters"] for member in members]
     if not all(np.isfinite(a).all() for net in nets for arrays in net for a in arrays):
         raise ValueError("the weights of the fit are not finite: scale y, and fit again")
@@ -265,5 +265,4 @@ def blend_of(fit: dict[str, Any], target: Any) -> Blend:
 def _net(network: Any, parameters: Any) -> Any:
     """Return a network for predictions, without the state of its training."""
     rng = np.random.default_rng(0)
-    given = {"network": network, "parameters": parameters, "rng": rng}
-    return mlp.build(MLP, {**dict.fromkeys(mlp.SCHEMA.fields), **given})
+    return models.build(MLP, {"network": network, "parameters": parameters, "rng": rng})
