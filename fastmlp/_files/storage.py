@@ -22,7 +22,7 @@ from fastmlp._core.keywords import check_choice
 from fastmlp._core.user_warnings import warn
 from fastmlp._files import files, safetensors, strict_json
 from fastmlp._files.files import Content
-from fastmlp._files.kinds import Choice, Place, built
+from fastmlp._files.kinds import Choice, Place
 from fastmlp._files.record import Store, Tensors
 from fastmlp._files.safetensors import Header
 from fastmlp._files.schema import Codec, Object
@@ -220,7 +220,7 @@ def rebuild(
     known["cls"] = cls = class_of(name, known["engine"])
     codec = CLASSES[name].codec(name)
     with np.errstate(all="ignore"):  # numbers may be near the limits of a dtype
-        model = built(place, codec.build, cls, codec.schema.read(description, place) | known)
+        model = place.built(codec.build, cls, codec.schema.read(description, place) | known)
     store.finish()
     return model
 

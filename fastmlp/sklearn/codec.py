@@ -12,8 +12,8 @@ from sklearn.utils._param_validation import validate_parameter_constraints
 
 from fastmlp._engine import optimizer_state
 from fastmlp._engine.thread_count import of_jobs
-from fastmlp._files.kinds import GONE, Choice, Count, Flag, Kind, Number, Numbers, Place, Tensor
-from fastmlp._files.schema import At, Chosen, Codec, Flagged, Later, Maybe, Object
+from fastmlp._files.kinds import GONE, Choice, Count, Flag, Number, Numbers, Tensor
+from fastmlp._files.schema import At, Chosen, Codec, Counted, Flagged, Later, Maybe, Object
 from fastmlp._files.strict_json import shown
 from fastmlp._models.codecs import parts
 from fastmlp._models.codecs.models import LARGE
@@ -101,20 +101,6 @@ LABELS = Object(
 )
 
 
-class _Curve(Kind):
-    """A list of numbers; the key says how many there are."""
-
-    def write(self, value: list[float], place: Place) -> int:
-        Numbers().write(value, place)
-        return len(value)
-
-    def read(self, tree: Any, place: Place) -> list[float]:
-        n, found = Count().read(tree, place), Numbers().read(GONE, place)
-        if len(found) != n:
-            raise place.fail(f"has {len(found)} entries and not {n}")
-        return found
-
-
 def _run_values(run: Any) -> dict[str, Any]:
     (rates, optimizer), memory = run
     schedule = rates.learning_rate if rates.rule in SCHEDULES else None
@@ -188,7 +174,7 @@ FIT = Object(
         "course": Maybe(COURSE),
         "history": parts.HISTORY,
         "attributes": Object({name: Later(Value(*kinds)) for name, kinds in ATTRIBUTES.items()}),
-        "lists": Object(dict.fromkeys(LISTS, Later(Maybe(_Curve())))),
+        "lists": Object(dict.fromkeys(LISTS, Later(Maybe(Counted(Numbers()))))),
     }
 )
 

@@ -7,8 +7,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp._files.kinds import Choice, Count, Kind, Number, Numbers, Place, Sized, Tensor, Text
-from fastmlp._files.schema import At, Checked, Chosen, Codec, Flagged, Later, List, Maybe, Object
+from fastmlp._files.kinds import Choice, Count, Kind, Number, Numbers, Place, Tensor, Text
+from fastmlp._files.schema import (
+    At,
+    Checked,
+    Chosen,
+    Codec,
+    Counted,
+    Flagged,
+    Later,
+    List,
+    Maybe,
+    Object,
+)
 from fastmlp._files.strict_json import shown
 from fastmlp._models.codecs import parts
 from fastmlp._models.codecs.values import Value
@@ -111,6 +122,13 @@ LABELS: dict[str, Kind] = {
 }
 
 
+PLACE_OF_NUMBER = Tensor(
+    *(lambda known: (known["n"],), PLACES, 0),
+    lambda known: len(known["columns"].numbers) - 1,
+    rising=True,
+)
+
+
 def _fit(task: dict[str, Kind]) -> Object:
     importance = Tensor(lambda known: (2, len(known["columns"].used)))
     later = {
@@ -122,9 +140,7 @@ def _fit(task: dict[str, Kind]) -> Object:
         {
             "columns": COLUMNS,
             "members": Count(1),
-            "with_missing": Sized(
-                PLACES, 0, lambda known: len(known["columns"].numbers) - 1, rising=True
-            ),
+            "with_missing": Counted(PLACE_OF_NUMBER),
             "groups": At("/groups", List(GROUP)),
             "outputs": Checked(check_groups),
             **task,

@@ -10,7 +10,7 @@ from fastmlp._core.history import ResumeState
 from fastmlp._engine import optimizer_state
 from fastmlp._engine.numpy import numpy_engine, predictor
 from fastmlp._files import storage
-from fastmlp._files.kinds import Count, Flag, Number, Numbers, Place, built
+from fastmlp._files.kinds import Count, Flag, Number, Numbers, Place
 from fastmlp._files.schema import At, Codec, Each, Later, List, Maybe, Object
 from fastmlp._models.codecs import parts
 from fastmlp._models.codecs.values import Value
@@ -114,7 +114,7 @@ class _Member(Object):
 
     def read(self, tree: Any, place: Place) -> Any:
         fields = super().read(tree, place._replace(prefix=f"{place.tensor}.", name=""))
-        return built(place, build, storage.class_of("MLP", place.known["engine"]), fields)
+        return place.built(build, storage.class_of("MLP", place.known["engine"]), fields)
 
 
 ENSEMBLE = Object(

@@ -119,8 +119,8 @@ class _Metrics(Kind):
         names = List(Text()).read(tree, place)
         columns = [Numbers().read(GONE, place.at(at)) for at in range(len(names))]
         n = {len(place.known["loss"])}
-        if not names or len(set(names)) < len(names) or {len(column) for column in columns} != n:
-            raise place.fail("has other names than numbers of epochs")
+        is_right = len(set(names)) == len(names) > 0 and {*map(len, columns)} == n
+        place.check(is_right, "has other names than numbers of epochs")
         return dict(zip(names, columns, strict=True))
 
 
