@@ -232,6 +232,22 @@ def test_a_wrong_out_is_refused(case):
         net.predict(cut(X), out=out)
 
 
+def test_out_may_share_memory_with_an_array_but_not_with_a_source():
+    net = fastmlp.MLP([2, 7, 2], dtype="float64", rng=0)
+    Z = np.random.default_rng(0).normal(size=(N, 3))
+    wanted = net.predict(Z[:-1, :2])
+    for columns in (slice(0, 2), slice(1, 3)):
+        own = Z.copy()
+        blocks = fastmlp.Blocks(own[:-1, :2], rows=10)
+        with pytest.raises(ValueError, match="out shares memory with the source of X"):
+            net.predict(blocks, out=own[1:, columns])
+        assert np.array_equal(own, Z)
+        assert np.array_equal(net.predict(own[:-1, :2], out=own[1:, columns]), wanted)
+    own, net = Z.copy(), fastmlp.MLP([2, 1], dtype="float64", rng=0)
+    net.predict(fastmlp.Blocks(own[:, :2], rows=10), out=own[:, 2:])  # other columns
+    assert np.array_equal(own[:, 2:], net.predict(Z[:, :2]))
+
+
 def test_variances_need_a_tuple():
     net, _ = trained("flat variances")
     with pytest.raises(TypeError, match=re.escape("a tuple (means, variances)")):
