@@ -60,22 +60,6 @@ def test_gradients(level, dtype, case):
 
 @pytest.mark.parametrize("dtype", native_engine.DTYPES)
 @pytest.mark.parametrize("level", LEVELS)
-@pytest.mark.parametrize("n", [1, 7, 8, 63, 64, 65, 129, 300, 1025])
-def test_gradients_at_batch_edges(level, dtype, n):
-    rng = np.random.default_rng(n)
-    network = cases.build([13, 49, 3], ["softplus"], "huber", dtype)
-    native, textbook = engines(network, level, rng)
-    data = cases.data(network, n, rng)
-    found, dws, dbs = native.gradients(data)
-    wanted, *expected = textbook.gradients(data)
-    assert_close(found, wanted, "loss", dtype)
-    for a, b in zip([*dws, *dbs], [*expected[0], *expected[1]], strict=True):
-        assert_close(a, b, "gradient", dtype)
-    assert_close(native.evaluate(data), textbook.evaluate(data), "loss", dtype)
-
-
-@pytest.mark.parametrize("dtype", native_engine.DTYPES)
-@pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("width", [1, 5, 8, 23, 24, 25, 49])
 def test_dropout_masks_are_the_same(level, dtype, width):
     """With all weights 1 and an identity activation, one step of SGD shows the mask itself."""

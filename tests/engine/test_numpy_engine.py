@@ -67,58 +67,10 @@ def test_gradients_by_central_differences(activation, depth):
             assert_close(got, numeric, "central_difference", "float64", scale=4)
 
 
-@pytest.mark.parametrize("activation", ["relu", "tanh", "mish"])
-def test_gradients_through_dropout(activation):
-    rng = np.random.default_rng(5)
-    network = cases.build((3, 8, 7, 2), activation, dropout=[0.4, 0.0])
-    engine, data = engine_of(network, rng), cases.data(network, 6, rng)
-    masks = dropout_masks(network, seed=1, step=0, n_rows=6)
-
-    def through_masks():
-        return numpy_engine.objective(network, engine.parameters(), data, 0.0, masks)
-
-    _, dws, dbs = through_masks()
-    numeric = numeric_gradients(engine, lambda: through_masks()[0])
-    for got, d in zip([*dws, *dbs], numeric, strict=True):
-        assert_close(got, d, "central_difference", "float64", scale=4)
-
-
 def plan(optimizer, n_batches, **options):
     options.setdefault("batch_size", 4)
     rates = np.full(n_batches, optimizer.learning_rate)
     return Plan(optimizer=optimizer, learning_rates=rates, **options)
-
-
-def test_one_step_of_a_line_by_hand():
-    # y = w x + b at w = 2, b = 1 on (1, 0) and (2, 7): errors 3 and -2.
-    network = cases.build([1, 1])
-    engine = Engine(network)
-    engine.set_parameters([np.array([[2.0]])], [np.array([1.0])])
-    data = Data(np.array([[1.0], [2.0]]), np.array([[0.0], [7.0]]))
-    optimizer = optimizers.SGD(0.1)
-    engine.start(optimizer)
-    # Loss (4.5 + 2) / 2; dw = (3 * 1 - 2 * 2) / 2 = -0.5; db = (3 - 2) / 2 = 0.5.
-    assert engine.epoch(data, plan(optimizer, 1, batch_size=2)) == 3.25
-    (w,), (b,) = engine.parameters()
-    assert_close([w[0, 0], b[0]], [2.05, 0.95], "elementwise", "float64")
-
-
-def test_a_hidden_relu_by_hand():
-    network = cases.build([2, 2, 1], "relu")
-    engine = Engine(network)
-    engine.set_parameters(
-        [np.array([[1.0, -1.0], [2.0, 1.0]]), np.array([[3.0], [5.0]])],
-        [np.array([0.0, -2.0]), np.array([1.0])],
-    )
-    # x = (1, 1): z = (3, -2), y = (3, 0), output 10.
-    data = Data(np.array([[1.0, 1.0]]), np.array([[8.0]]))
-    assert engine.predict(data.x).item() == 10.0
-    objective, dws, dbs = engine.gradients(data)
-    assert objective == 2.0
-    assert np.array_equal(dws[1], [[6.0], [0.0]])
-    assert np.array_equal(dbs[1], [2.0])
-    assert np.array_equal(dws[0], [[6.0, 0.0], [6.0, 0.0]])
-    assert np.array_equal(dbs[0], [6.0, 0.0])
 
 
 @pytest.mark.parametrize("optimizer", cases.OPTIMIZERS, ids=cases.optimizer_id)
@@ -211,18 +163,6 @@ def test_weights_of_zero_are_absent_rows_and_weights_are_repetitions():
         assert not any(g.any() for g in [*dws, *dbs])
 
 
-def test_identity_layers_are_one_affine_map():
-    rng = np.random.default_rng(6)
-    network = cases.build([3, 5, 4, 2], "identity")
-    weights, biases = cases.parameters(network, rng)
-    engine = Engine(network)
-    engine.set_parameters(weights, biases)
-    x = rng.normal(size=(7, 3))
-    w = weights[0] @ weights[1] @ weights[2]
-    b = (biases[0] @ weights[1] + biases[1]) @ weights[2] + biases[2]
-    assert_close(engine.predict(x), x @ w + b, "gradient", "float64")
-
-
 @pytest.mark.parametrize("case", cases.LOSSES, ids=str)
 def test_float32_engine_follows_float64(case):
     values = {}
@@ -294,34 +234,7 @@ def test_dropout_rate_and_independence():
     assert abs((first[:, 1:] & first[:, :-1]).mean() - 0.49) < limit
 
 
-def test_dropout_only_in_epoch():
-    rng = np.random.default_rng(0)
-    wet, dry = (cases.build([3, 16, 2], dropout=p) for p in (0.5, 0.0))
-    a, b = (engine_of(network, np.random.default_rng(1)) for network in (wet, dry))
-    data = cases.data(wet, 8, rng)
-    assert np.array_equal(a.predict(data.x), b.predict(data.x))
-    assert a.evaluate(data) == b.evaluate(data)
-    optimizer = optimizers.SGD(0.1)
-    fresh = a.snapshot()
-    trained = {}
-    for seed in (1, 2, 1):
-        a.restore(fresh)
-        a.start(optimizer)
-        trained.setdefault(seed, []).append(a.epoch(data, plan(optimizer, 2, seed=seed)))
-    assert trained[1][0] == trained[1][1] != trained[2][0]
-
-
 # --- divergence ----------------------------------------------------------------------------------
-
-
-def test_divergence_stops_the_epoch_and_is_returned_without_warning():
-    network = cases.build([1, 1])
-    engine = Engine(network)
-    engine.set_parameters([np.array([[1.0]])], [np.array([0.0])])
-    data = Data(np.full((64, 1), 10.0), np.zeros((64, 1)))
-    optimizer = optimizers.SGD(1e30)
-    engine.start(optimizer)
-    assert not math.isfinite(engine.epoch(data, plan(optimizer, 16)))
 
 
 def test_a_weight_that_overflows_ends_the_epoch():
