@@ -73,47 +73,6 @@ def plan(optimizer, n_batches, **options):
     return Plan(optimizer=optimizer, learning_rates=rates, **options)
 
 
-@pytest.mark.parametrize("optimizer", cases.OPTIMIZERS, ids=cases.optimizer_id)
-@pytest.mark.parametrize("weighted", [False, True])
-def test_epoch_is_gradients_and_steps_batch_by_batch(optimizer, weighted):
-    rng = np.random.default_rng(8)
-    network = cases.build([3, 5, 2], "tanh", dropout=0.3)
-    engine, other = (engine_of(network, np.random.default_rng(9)) for _ in range(2))
-    data, order = cases.data(network, 10, rng, weighted=weighted), rng.permutation(10)
-    l2, clip_norm = 0.1, 0.5
-    engine.start(optimizer)
-    got = [
-        engine.epoch(
-            data, plan(optimizer, 3, order=order, l2=l2, clip_norm=clip_norm, seed=6, step=s)
-        )
-        for s in (0, 3)
-    ]
-
-    flat = [p for group in other.parameters() for p in group]
-    slots = [[np.zeros_like(p) for _ in range(optimizer.n_slots)] for p in flat]
-    t, expected = 0, []
-    for _ in range(2):
-        sums = np.zeros(2)
-        for rows in (order[:4], order[4:8], order[8:]):
-            masks = dropout_masks(network, seed=6, step=t, n_rows=len(rows))
-            weights = np.ones(10) if data.weights is None else data.weights
-            other.set_parameters(flat[:2], flat[2:])
-            batch = Data(data.x[rows], data.targets[rows], weights[rows])
-            objective, dws, dbs = numpy_engine.objective(
-                network, other.parameters(), batch, l2, masks
-            )
-            norm = math.sqrt(sum(np.sum(g**2) for g in [*dws, *dbs]))
-            t += 1
-            for k, g in enumerate([*dws, *dbs]):
-                clipped = g * min(1.0, clip_norm / norm)
-                optimizer.step(flat[k], clipped, slots[k], optimizer.learning_rate, t, k < 2)
-            sums += weights[rows].sum() * np.array([objective, 1.0])
-        expected.append(sums[0] / sums[1])
-    assert_close(got, expected, "loss", "float64")
-    for p, q in zip([p for group in engine.parameters() for p in group], flat, strict=True):
-        assert_close(p, q, "step", "float64")
-
-
 def test_order_none_is_the_rows_in_order_and_start_forgets():
     rng = np.random.default_rng(3)
     network = cases.build([3, 4, 2])

@@ -1,61 +1,17 @@
-"""Groups: rates and decay by layer and kind of tensor, frozen layers, in both engines."""
+"""Groups: rates and decay by layer and kind of tensor, frozen layers; more is in test_blocks.py."""
 
 import dataclasses
 
 import cases
 import numpy as np
 import pytest
-import test_bits
 from models import X, Y, digest, network
-from test_blocks import compare_training
 
 import fastmlp
 from fastmlp import reference
 from fastmlp._engine.plan import Plan
 from fastmlp._network import groups
 from fastmlp._network.groups import Groups
-from fastmlp._network.spec import BLOCK_ROWS
-
-# Layer sizes of three layers: odd, one panel and more; a single output.
-NETWORKS = ((5, 33, 9, 3), (1, 3, 2, 2), (24, 50, 70, 5), (7, 17, 40, 2))
-MIXED = (
-    Groups(layer_rates=[0.5, 3.0, 1.0], bias_rate=2.0, layer_decays=[0.0, 2.0, 1.0]),
-    Groups(layer_rates=[0, 0, 1], bias_decay=1.0),  # the last layer is trained
-    Groups(layer_rates=[1, 0, 2], weight_rate=0.3, bias_decay=0.5),
-    Groups(weight_rate=0, bias_rate=1.5, layer_decays=[1, 2, 0], bias_decay=1.0),  # only biases
-    Groups(bias_rate=0),
-    Groups(layer_rates=[0, 0, 0]),
-)
-# Rows of the data and of a batch, and the options of a fit.
-WAYS = (
-    (150, 64, {"l2": 0.1}),
-    (150, 64, {"l2": 0.1, "clip_norm": 0.05}),
-    (2 * BLOCK_ROWS + 7, 2 * BLOCK_ROWS + 7, {"l2": 0.1, "clip_norm": 0.05}),
-    (2 * BLOCK_ROWS + 7, BLOCK_ROWS + 300, {"l2": 3.0, "l2_per_batch": True}),
-)
-
-
-@pytest.mark.parametrize("dtype", cases.DTYPES)
-@pytest.mark.parametrize("level", test_bits.LEVELS)
-@pytest.mark.parametrize("optimizer", cases.OPTIMIZERS, ids=cases.optimizer_id)
-def test_training_is_that_of_the_reference_on_any_threads(optimizer, level, dtype):
-    for at, chosen in enumerate(MIXED):
-        n, batch_size, options = WAYS[at % len(WAYS)]
-        way = n, batch_size, {**options, "groups": chosen}
-        compare_training(level, dtype, at, way, optimizer, sizes=NETWORKS[at % len(NETWORKS)])
-
-
-def test_a_single_output_has_groups_too():
-    for optimizer in cases.OPTIMIZERS:
-        for chosen in MIXED:
-            fits = []
-            for model in (fastmlp.MLP, reference.MLP):
-                net = model([3, 9, 4, 1], activation="tanh", dtype="float64", rng=0)
-                net.fit(X, Y[:, 0], epochs=2, optimizer=optimizer, l2=0.1, groups=chosen)
-                fits.append(net)
-            for a, b in zip([*fits[0].weights, *fits[0].biases],
-                            [*fits[1].weights, *fits[1].biases], strict=True):  # fmt: skip
-                np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("dtype", cases.DTYPES)
@@ -149,18 +105,6 @@ def test_the_objective_is_that_of_the_gradient(mlp, n):
         new = net.weights[:] + net.biases[:]
         for p, q, g, decay in zip(new, old, [*dws, *dbs], decays, strict=True):
             np.testing.assert_allclose(p, q - 0.5 * (g + 0.1 * decay * q), rtol=1e-9, atol=1e-12)
-
-
-def test_weight_decay_of_biases_is_that_of_weights(mlp):
-    net = network(mlp, dtype="float64")
-    net.biases = [np.ones(8), np.ones(2)]
-    other = network(mlp, dtype="float64")
-    other.biases = net.biases
-    chosen = Groups(layer_decays=[1.0, 0.5], bias_decay=1.0)
-    net.partial_fit(X, Y, optimizer=fastmlp.AdamW(0.1, weight_decay=0.2), groups=chosen)
-    other.partial_fit(X, Y, optimizer=fastmlp.AdamW(0.1, weight_decay=0.0))
-    for at, factor in enumerate((0.02, 0.01)):
-        np.testing.assert_allclose(net.biases[at], other.biases[at] - factor, rtol=1e-12)
 
 
 def tensors(sizes, layer_norm=None):
