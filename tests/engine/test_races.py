@@ -169,32 +169,31 @@ def test_a_model_for_each_thread():
 # ---- beside a fit -------------------------------------------------------------------------------
 
 
-def fit(net, each):
-    net.fit(X, Y, epochs=60, batch_size=100, n_threads=2, callbacks=[lambda state: each()])
+BESIDE = {
+    "fit": {"n_threads": 2},
+    "everything": {
+        "l2": 1e-3,
+        "clip_norm": 0.1,
+        "validation_data": (X, Y),
+        "optimizer": optimizers.SGD(0.01, momentum=0.9),
+    },
+    "means": {"l1": 1e-3, "averaging": fastmlp.EMA(), "validation_data": (X, Y)},
+    "in parts": None,
+}
 
 
-def fit_with_everything(net, each):
-    net.fit(
-        X, Y, epochs=60, batch_size=100, n_threads=3, callbacks=[lambda state: each()], l2=1e-3,
-        optimizer=optimizers.SGD(0.01, momentum=0.9), clip_norm=0.1, validation_data=(X, Y),
-    )  # fmt: skip
-
-
-def fit_with_means(net, each):
-    net.fit(
-        X, Y, epochs=60, batch_size=100, n_threads=3, callbacks=[lambda state: each()], l1=1e-3,
-        averaging=fastmlp.EMA(), validation_data=(X, Y),
-    )  # fmt: skip
-
-
-def fit_in_parts(net, each):
-    for _ in range(25):
+def train(net, options, each):
+    """Fit, or learn in passes; call a function after each epoch or pass."""
+    if options is not None:
+        callbacks, given = [lambda state: each()], {"n_threads": 3, **options}
+        net.fit(X, Y, epochs=60, batch_size=100, callbacks=callbacks, **given)
+    for _ in range(25 if options is None else 0):
         net.partial_fit(X, Y, batch_size=100, n_threads=2)
         each()
 
 
-@pytest.mark.parametrize("train", [fit, fit_with_everything, fit_with_means, fit_in_parts])
-def test_reading_beside_a_fit(call_threads, train):
+@pytest.mark.parametrize("options", BESIDE.values(), ids=BESIDE)
+def test_reading_beside_a_fit(call_threads, options):
     """Whatever is read is that of a whole epoch, or of the start."""
     net, twin = small_network(dropout=0.3), small_network(dropout=0.3)
     expected = {name: [read(twin)] for name, read in READS.items()}
@@ -203,8 +202,8 @@ def test_reading_beside_a_fit(call_threads, train):
         for name, read in READS.items():
             expected[name].append(read(twin))
 
-    train(twin, note)
-    seen = beside(lambda: train(net, lambda: None), bound(READS, net))
+    train(twin, options, note)
+    seen = beside(lambda: train(net, options, lambda: None), bound(READS, net))
     assert strays(seen, expected) == {}
     assert parameters(net) == parameters(twin)
 
