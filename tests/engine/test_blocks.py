@@ -119,13 +119,14 @@ def test_training_is_that_of_the_reference_on_any_threads(optimizer, level, dtyp
 
 @pytest.mark.parametrize("dtype", cases.DTYPES)
 @pytest.mark.parametrize("level", native_engine.available_levels())
-@pytest.mark.parametrize("loss", ["squared_error", "gaussian_nll", "quantile", "huber"])
+@pytest.mark.parametrize("case", cases.LOSSES, ids=str)
 @pytest.mark.parametrize(
     "n", [1, 7, 8, 63, 64, 65, 129, 300, BLOCK_ROWS, BLOCK_ROWS + 1, 5 * BLOCK_ROWS + 13]
 )
-def test_gradients_on_any_threads(n, loss, level, dtype):
-    spec, fast, slow = engines(level, dtype, loss, sizes=(7, 49, 1))
-    data = cases.data(spec, n, np.random.default_rng(n), weighted=n > 5)
+def test_gradients_on_any_threads(n, case, level, dtype):
+    sizes = (7, 49, 3 if case.loss.target_kind == "class" else 1)
+    spec, fast, slow = engines(level, dtype, case.loss, sizes=sizes)
+    data = cases.data(spec, n, np.random.default_rng(n), case.labels, weighted=n > 5)
     wanted, *expected = slow.gradients(data, 0.1)
     results = []
     for n_threads in (1, 2, 3):

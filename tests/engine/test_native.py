@@ -52,9 +52,11 @@ def test_gradients(level, dtype, case):
         found, dws, dbs = native.gradients(data, l2)
         wanted, *expected = textbook.gradients(data, l2)
         assert_close(found, wanted, "loss", dtype)
+        mine, other = native.predict(data.x), textbook.predict(data.x)
+        assert_close(mine, other, "gradient", dtype)
         for a, b in zip([*dws, *dbs], [*expected[0], *expected[1]], strict=True):
+            assert a.dtype == b.dtype == mine.dtype == other.dtype == dtype
             assert_close(a, b, "gradient", dtype, scale=max(1.0, float(np.abs(b).max())))
-        assert_close(native.predict(data.x), textbook.predict(data.x), "gradient", dtype)
         assert_close(native.evaluate(data), textbook.evaluate(data), "loss", dtype)
 
 

@@ -73,22 +73,6 @@ def plan(optimizer, n_batches, **options):
     return Plan(optimizer=optimizer, learning_rates=rates, **options)
 
 
-def test_order_none_is_the_rows_in_order_and_start_forgets():
-    rng = np.random.default_rng(3)
-    network = cases.build([3, 4, 2])
-    data, optimizer = cases.data(network, 9, rng), optimizers.Adam(0.01)
-    trained = []
-    for order in (None, np.arange(9)):
-        engine = engine_of(network, np.random.default_rng(0))
-        fresh = engine.snapshot()
-        for _ in range(2):
-            engine.restore(fresh)
-            engine.start(optimizer)
-            engine.epoch(data, plan(optimizer, 3, order=order))
-            trained.append(engine.parameters()[0][0])
-    assert all(np.array_equal(w, trained[0]) for w in trained)
-
-
 def test_penalty_per_batch():
     network = cases.build([2, 1])
     rng = np.random.default_rng(0)
@@ -120,24 +104,6 @@ def test_weights_of_zero_are_absent_rows_and_weights_are_repetitions():
         objective, dws, dbs = engine.gradients(data)
         assert objective == engine.evaluate(data) == 0.0
         assert not any(g.any() for g in [*dws, *dbs])
-
-
-@pytest.mark.parametrize("case", cases.LOSSES, ids=str)
-def test_float32_engine_follows_float64(case):
-    values = {}
-    for dtype in cases.DTYPES:
-        rng = np.random.default_rng(7)
-        network = cases.build([4, 8, 3], "gelu", case.loss, dtype)
-        engine = engine_of(network, rng)
-        data = cases.data(network, 12, rng, case.labels, weighted=True)
-        objective, dws, dbs = engine.gradients(data, 0.1)
-        assert all(g.dtype == np.dtype(dtype) for g in [*dws, *dbs])
-        prediction = engine.predict(data.x)
-        assert prediction.dtype == np.dtype(dtype)
-        assert prediction.shape == (12, case.loss.heads * 3)
-        values[dtype] = [np.array(objective), prediction, *dws, *dbs]
-    for narrow, wide in zip(values["float32"], values["float64"], strict=True):
-        assert_close(narrow, wide, "gradient", "float32", scale=4)
 
 
 # --- dropout -------------------------------------------------------------------------------------

@@ -186,23 +186,9 @@ def test_any_form_of_input(form, dtype):
         assert repr(value) == before
 
 
-@pytest.mark.parametrize("other", [bool, np.int8, np.uint8, np.int64, np.uint64, np.float16, "f8"])
-def test_other_number_types(other):
-    predictor = make((7, 33, 5))
-    x = np.abs(3 * rows_of(40, predictor)).astype(other)
-    for value in (x, x[0], x[:3]):
-        assert_same_bits(predictor(value), predictor(value.astype(np.float32)))
-
-
-def test_a_mapped_file(tmp_path):
-    predictor, ours = both((7, 33, 5))
-    x = rows_of(100, predictor)
-    x.tofile(tmp_path / "x")
-    for mode in ("r", "r+", "c"):
-        on_disk = np.memmap(tmp_path / "x", np.float32, mode, shape=x.shape)
-        assert_same_bits(predictor(on_disk), predictor(x))
-        assert_same_bits(predictor(on_disk[2]), predictor(x[2]))
-    for each in (predictor, ours):
+def test_out_in_a_mapped_file(tmp_path):
+    for each in both((7, 33, 5)):
+        x = rows_of(100, each)
         out = np.memmap(tmp_path / "out", np.float32, "w+", shape=(100, 5))
         assert each(x, out=out) is out
         assert_same_bits(np.array(out), each(x))

@@ -9,7 +9,6 @@ import itertools
 import pickle
 import threading
 
-import cases
 import numpy as np
 import pytest
 from at_once import at_once
@@ -18,7 +17,6 @@ import fastmlp
 from fastmlp._engine import thread_count
 from fastmlp._models import trainer
 from fastmlp._network import optimizers
-from fastmlp._network.activations import ACTIVATIONS
 
 RNG = np.random.default_rng(11)
 X = RNG.normal(size=(1000, 6)).astype(np.float32)
@@ -71,42 +69,6 @@ def call_threads(request, monkeypatch):
     monkeypatch.setattr(thread_count, "CALL_SECONDS", 0.0)
     monkeypatch.setenv("FASTMLP_NUM_THREADS", str(request.param))
     return request.param
-
-
-# ---- the threads of one fit ----------------------------------------------------------------------
-
-ADAM = optimizers.Adam(0.01)
-FITS = {
-    **{f"loss {case}": ("relu", case, ADAM, {}) for case in cases.LOSSES},
-    **{
-        f"optimizer {cases.optimizer_id(row)}": ("tanh", cases.LOSSES[0], row, {"l2": 0.1})
-        for row in cases.OPTIMIZERS
-    },
-    **{
-        f"activation {name}": (name, cases.LOSSES[0], ADAM, {"clip_norm": 0.5})
-        for name in ACTIVATIONS
-    },
-}
-
-
-@pytest.mark.parametrize("dtype", cases.DTYPES)
-@pytest.mark.parametrize("name", FITS)
-def test_threads_of_a_fit(name, dtype):
-    activation, case, optimizer, options = FITS[name]
-    rng = np.random.default_rng(5)
-    targets = cases.targets(case.loss, 150, 5, rng, dtype, case.labels)
-    shares = rng.uniform(0.5, 2, 150)
-    found = set()
-    for n_threads in (1, 2, 3, 4):
-        net = fastmlp.MLP(
-            [6, 17, 33, 5], activation=activation, loss=case.loss, dtype=dtype, dropout=0.2, rng=0
-        )
-        net.fit(
-            X[:150], targets, epochs=2, batch_size=70, optimizer=optimizer, n_threads=n_threads,
-            sample_weight=shares, **options,
-        )  # fmt: skip
-        found.add(parameters(net))
-    assert len(found) == 1
 
 
 # ---- calls that change nothing ------------------------------------------------------------------

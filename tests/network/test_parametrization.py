@@ -14,13 +14,17 @@ from fastmlp._network.groups import Groups
 from fastmlp._network.spec import BLOCK_ROWS
 
 NTK = Groups(parametrization="ntk")
-MIXED = Groups([0.5, 2.0, 1.0], bias_rate=0.5, layer_decays=[2, 0.5, 1], parametrization="ntk")
+FACTORS = {"layer_decays": [2, 0.5, 1], "bias_rate": 0.5, "bias_decay": 1.5}
+MIXED = Groups([0.5, 2.0, 1.0], weight_rate=0.8, **FACTORS, parametrization="ntk")
 # Rows of the data and of a batch, the options of the fit, the groups; every other one has dropout.
 WAYS = (
     (150, 64, {"l2": 0.02}, NTK),
     (150, 64, {"l2": 0.02, "clip_norm": 0.3}, MIXED),
     (BLOCK_ROWS + 40, BLOCK_ROWS + 40, {"l2": 0.02, "clip_norm": 0.3}, NTK),
     (150, 64, {"l2": 0.1, "clip_norm": 0.5}, Groups()),
+    (150, 64, {"l2": 0.1}, Groups([0.5, 2.0, 1.0], weight_rate=0.8, **FACTORS)),
+    (150, 64, {"l2": 0.1, "clip_norm": 0.01}, Groups([0, 1, 1], **FACTORS)),
+    (150, 64, {"clip_norm": 0.01}, Groups(weight_rate=0)),
 )
 
 
@@ -30,9 +34,9 @@ def written_out(spec, parameters, data, batch_size, optimizer, groups, l2=0.0, c
     c = [1 / np.sqrt(fan_in) if ntk else 1.0 for fan_in, _ in spec.shapes]
     n = len(c)
     seen = [w / scale for w, scale in zip(parameters[0], c, strict=True)] + list(parameters[1])
-    rates = groups.layer_rates or (1,) * n
-    rates = [*rates, *(groups.bias_rate * rate for rate in rates)]
-    decays = [*(groups.layer_decays or (1,) * n), *(0,) * n]
+    of_layers = (groups.layer_rates or (1,) * n), (groups.layer_decays or (1,) * n)
+    of_kinds = (groups.weight_rate, groups.bias_rate), (1, groups.bias_decay)
+    rates, decays = ([k * f for k in of_kinds[i] for f in of_layers[i]] for i in range(2))
     slots = [[np.zeros_like(p) for _ in range(optimizer.n_slots)] for p in seen]
     order = np.random.default_rng(1).permutation(len(data.x))
     t, objectives = 0, []
@@ -48,11 +52,13 @@ def written_out(spec, parameters, data, batch_size, optimizer, groups, l2=0.0, c
             sums += batch.weights.sum() * np.array([value, 1.0])
             gradients = [scale * g for scale, g in zip(c, dws, strict=True)] + dbs
             gradients = [g + l2 * d * p for g, d, p in zip(gradients, decays, seen, strict=True)]
-            norm = np.sqrt(sum(np.sum(g**2) for g in gradients))
+            moved = [g for g, rate in zip(gradients, rates, strict=True) if rate]
+            norm = np.sqrt(sum(np.sum(g**2) for g in moved))
             shrink = clip_norm / norm if clip_norm and norm > clip_norm else 1.0
             t += 1
             for k, g in enumerate(gradients):
-                optimizer.step(seen[k], shrink * g, slots[k], 1e-2 * rates[k], t, decays[k])
+                if rates[k]:
+                    optimizer.step(seen[k], shrink * g, slots[k], 1e-2 * rates[k], t, decays[k])
         objectives.append(sums[0] / sums[1])
     trained = [scale * w for w, scale in zip(seen, c, strict=False)] + seen[n:]
     return objectives, np.concatenate([p.ravel() for p in trained])

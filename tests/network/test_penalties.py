@@ -59,15 +59,6 @@ def test_zero_is_pulled_nowhere_and_the_rest_by_its_sign(mlp, dtype):
     )
 
 
-def test_weights_that_nothing_needs_go_to_0(mlp):
-    """Targets of 0: only the penalty is left, with steps of rate * l1, and then to and fro."""
-    net = mlp([3, 1], dtype="float64", rng=0)
-    net.weights = [[[0.3], [-0.2], [0.05]]]
-    for _ in range(50):
-        net.partial_fit(np.zeros((5, 3)), np.zeros(5), optimizer=fastmlp.SGD(0.01), l1=1.0)
-    assert np.all(np.abs(net.weights[0]) <= 0.01 + 1e-12)
-
-
 @pytest.mark.parametrize(
     ("l1", "error"), [(-1.0, ValueError), ("1", TypeError), (np.nan, ValueError), (True, TypeError)]
 )

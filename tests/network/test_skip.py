@@ -97,15 +97,6 @@ def test_the_path_is_linear_and_scaled(mlp):
     np.testing.assert_allclose(net.predict(X), wide.predict(X * factors), rtol=1e-12)
 
 
-def test_blocks_of_zeros_change_nothing(mlp):
-    net, plain = mlp([3, 8, 8, 8, 2], skip=2, rng=0), mlp([3, 8, 2], rng=0)
-    ends = {0: 0, 3: 1}
-    for k, at in ends.items():
-        net.weights[k], net.biases[k] = plain.weights[at], plain.biases[at]
-    net.weights[2], net.biases[2] = np.zeros((8, 8)), np.zeros(8)
-    np.testing.assert_array_equal(net.predict(X), plain.predict(X))
-
-
 def test_the_linear_weights_of_ntk_take_the_steps_of_the_others(mlp):
     """One step of SGD: W' = W sqrt(fan_in) moves W by 1 / fan_in times as much."""
     steps = []
