@@ -8,6 +8,7 @@ import importlib
 import importlib.util
 import inspect
 import re
+import runpy
 from pathlib import Path
 
 import children
@@ -213,6 +214,14 @@ def test_tests_that_pages_and_scripts_name_are_there():
         if path.parts[0] != "tests":
             for name in re.findall(r"\btests/[\w/]+\.py\b", (ROOT / path).read_text("utf-8")):
                 assert (ROOT / name).exists() or "FOLDER" in name, f"{path} names {name}"
+
+
+def test_planted_mistakes_still_have_their_places():
+    """See tests/campaign/mutants.py; a place is a text that the file has once."""
+    module = runpy.run_path(str(ROOT / "tests" / "campaign" / "planted_mistakes.py"))
+    for _, path, right, _, tests, _ in module["MISTAKES"]:
+        assert (ROOT / path).read_text(encoding="utf-8").count(right) == 1, (path, right)
+        assert not [name for name in tests.split() if not (ROOT / "tests" / name).exists()], path
 
 
 def test_every_package_is_in_the_wheel():
