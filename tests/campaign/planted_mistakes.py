@@ -40,8 +40,8 @@ _WRONG_SIGN = _rows(
     ("sklearn/scaling.py", "biases[0] + self.x_mean @", "biases[0] - self.x_mean @", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
     ("tabular/conformal.py", "(y - prediction) * shrink", "(prediction - y) * shrink", "tabular/test_tabular_numbers.py tabular/test_tabular.py"),
     ("_models/ensemble/mixture.py", "return log_yes - log_no", "return log_yes + log_no", "models/test_ensemble.py models/test_joint.py models/test_ensemble_life.py"),
-    ("_export/onnx_nodes.py", "g.Sub(g.Exp(g.Min(z, 0.0)), 1.0)", "g.Add(g.Exp(g.Min(z, 0.0)), 1.0)", "export/test_onnx.py"),
-    ("_export/c_source.py", '"y[0] = 1.0 - y[1];"', '"y[0] = 1.0 + y[1];"', "export/test_c_estimators.py"),
+    ("_export/onnx_nodes.py", "g.Sub(g.Exp(g.Min(z, 0.0)), 1.0)", "g.Add(g.Exp(g.Min(z, 0.0)), 1.0)", "export/test_networks.py"),
+    ("_export/c_source.py", '"    y[0] = 1.0 - y[1];', '"    y[0] = 1.0 + y[1];', "export/test_networks.py"),
     ("tabular/temperature.py", "logits ** (1 / temperature)", "logits ** (-1 / temperature)", "tabular/test_tabular_numbers.py tabular/test_tabular.py"),
 )
 _OFF_BY_ONE = _rows(
@@ -72,8 +72,8 @@ _SWAPPED = _rows(
     ("sklearn/parameter_views.py", "for array in (*weights, *biases)]", "for array in (*biases, *weights)]", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
     ("_network/schedules.py", "_half_cosine(self.peak / self.start_divisor, self.peak, share / warm)", "_half_cosine(self.peak, self.peak / self.start_divisor, share / warm)", "network/test_optimizers.py network/test_scheduled.py"),
     ("_models/ensemble/member_data.py", "np.searchsorted(union, numbers)", "np.searchsorted(numbers, union)", "models/test_ensemble.py models/test_joint.py models/test_ensemble_life.py"),
-    ("_export/c_source.py", "{number}, {means}, {self.width})", "{number}, {self.width}, {means})", "export/test_ensemble_exports.py"),
-    ("_export/onnx_nodes.py", "return mean, g.Exp(logarithm)", "return logarithm, g.Exp(mean)", "export/test_onnx.py"),
+    ("_export/c_text.py", "k + 1, {means}, {columns})", "k + 1, {columns}, {means})", "export/test_networks.py"),
+    ("_export/onnx_nodes.py", "return mean, g.Exp(logarithm)", "return logarithm, g.Exp(mean)", "export/test_networks.py"),
     ("_training/weight_average.py", "AveragingState(raw, mean, max(1, n))", "AveragingState(mean, raw, max(1, n))", "network/test_averaging.py training/test_averaging_goes_on.py"),
     ("_training/metrics.py", "_number(name, f(y, p))", "_number(name, f(p, y))", "training/test_metrics.py"),
     ("_training/distributed/processes.py", "[own * weight, weight])", "[weight, own * weight])", "training/test_processes.py training/test_processes_agree.py"),

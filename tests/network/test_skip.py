@@ -4,7 +4,6 @@ import cases
 import exports
 import numpy as np
 import pytest
-import test_c_export
 from models import X, Y
 from test_operators import check_gradients
 
@@ -121,32 +120,20 @@ def exportable(sizes, options, dtype, loss="gaussian_nll"):
     return net, x.astype(dtype)
 
 
-@EACH
+@exports.FORMATS
 @pytest.mark.parametrize("dtype", cases.DTYPES)
-def test_onnx(dtype, sizes, options):
-    test_onnx = pytest.importorskip("test_onnx", reason="needs onnx and a runtime")
-    net, x = exportable(sizes, options, dtype)
-    model = net.to_onnx()
-    exports.assert_normalized(test_onnx.predictions(test_onnx.run(model, x)), net, x)
-    names = {each.name for each in model.graph.initializer}
-    assert net.state_dict().keys() - {"layers.0.scale"} <= names
-
-
-@test_c_export.needs_gcc
-@pytest.mark.parametrize("dtype", cases.DTYPES)
-def test_c(dtype, tmp_path):
-    nets = [exportable(*each, dtype) for each in NETWORKS.values()]
-    for k, (net, x) in enumerate(nets):
-        net.to_c(tmp_path / f"net{k}.c")
-        files = net.to_c(tmp_path / f"small{k}.c", weights="int8", X=x)
-        assert files.largest_error < 0.05
-    library = test_c_export.compiled(tmp_path)
-    for k, (net, x) in enumerate(nets):
-        n = 2 * net.layer_sizes[-1]
-        y = test_c_export.predict(library, f"net{k}", x, n, dtype)
-        exports.assert_normalized(np.split(y, 2, axis=1), net, x)
-        small = test_c_export.predict(library, f"small{k}", x, n, "int8")
-        assert np.abs(small - y).max() < 0.05 * np.abs(y).max()
+def test_exports(predicted, dtype, tmp_path):
+    nets, rows = zip(*(exportable(*each, dtype) for each in NETWORKS.values()), strict=True)
+    for net, (y, _) in zip(nets, predicted(nets, rows[0], tmp_path), strict=True):
+        exports.assert_normalized(y, net, rows[0])
+    if predicted is exports.by_onnx:
+        for net in nets:
+            names = {each.name for each in net.to_onnx().graph.initializer}
+            assert net.state_dict().keys() - {"layers.0.scale"} <= names
+        return
+    small = exports.by_c(nets, rows[0], tmp_path, weights="int8", X=rows[0])
+    for net, (y, _) in zip(nets, small, strict=True):
+        exports.assert_as_small(y, net, rows[0])
 
 
 def test_c_of_two_classes(tmp_path):

@@ -15,7 +15,7 @@ from fastmlp._core.history import History
 from fastmlp._core.keywords import explained
 from fastmlp._engine.exportable import Exportable
 from fastmlp._engine.thread_count import call_team
-from fastmlp._export.layers import Exported
+from fastmlp._export.layers import Exported, joined
 from fastmlp._files import storage
 from fastmlp._models.ensemble.fit import EnsembleLearner
 from fastmlp._models.ensemble.predictor import EnsemblePredictor
@@ -260,8 +260,7 @@ class Ensemble(EnsembleLearner, Exportable):
                 raise
 
     def _exported(self) -> Exported:
-        each = tuple(member._exported() for member in self._whole()[0])
-        return Exported(self._spec, [], each[0].labels, each)
+        return joined(member._exported() for member in self._whole()[0])
 
     def __getstate__(self) -> dict[str, Any]:
         return dict(zip(("_members", "_history"), self._whole(), strict=True))
