@@ -173,6 +173,7 @@ class Fitting(parameters.Validated):
             self._reset_statistics()
         else:
             self._go_on(samples.X)
+        self._fitted.turn = self._fitting
         undo = self._undo()
         try:
             data = self._fitted.data(samples.X, samples.targets, weights)
@@ -285,9 +286,12 @@ class Fitting(parameters.Validated):
         known = self._fitted.spec
         wanted = spec_of(self, X.shape[1], known.dtype)
         if wanted.shapes != known.shapes:
+            words = "layers of {0.layer_sizes}"
+            if wanted.layer_sizes == known.layer_sizes:  # the loss predicts variances, too
+                words = "the loss {0.loss.name}"
             raise ValueError(
-                f"the network was fitted with layers of {list(known.layer_sizes)} and cannot "
-                f"continue with {list(wanted.layer_sizes)}: use fit with warm_start=False"
+                f"the network was fitted with {words.format(known)} and cannot continue with "
+                f"{words.format(wanted)}: use fit with warm_start=False"
             )
         if wanted != known:
             self._fitted = self._fitted.again(wanted)

@@ -72,7 +72,8 @@ hidden_layer_sizes : int or array-like of int, default=(100,)
 activation : str or list of str, default="relu"
     One for all hidden layers, or one per layer: identity, logistic, tanh, relu as in scikit-learn,
     and leaky_relu, elu, selu, softplus, gelu, gelu_tanh, silu, mish.
-{own}solver : {{"adam", "sgd", "lbfgs"}}, default="adam"
+{own}
+solver : {"adam", "sgd", "lbfgs"}, default="adam"
     Adam or gradient descent on mini-batches, or L-BFGS on all rows at once.
 alpha : float, default=0.0001
     L2 penalty: adds 0.5 * alpha * sum(W**2), divided by the samples of the batch, to the loss.
@@ -163,16 +164,18 @@ Class = TypeVar("Class", bound=type)
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
-def documented(*, standardized: str, own: str = "") -> Callable[[Class], Class]:
-    """Return a class decorator that inserts the shared texts at {parameters} and {attributes}."""
-    text = TEXT.format(standardized=standardized, own=inspect.cleandoc(own) + "\n" if own else "")
+def documented(
+    text: str = TEXT, attributes: str = ATTRIBUTES, **others: str
+) -> Callable[[Class], Class]:
+    """Return a class decorator that inserts texts at the marks {parameters}, {attributes}, ..."""
 
     def decorate(cls: Class) -> Class:
         # cleandoc removes the indentation, as Python 3.13's compiler does.
-        for mark, shared in (("{parameters}", text), ("{attributes}", ATTRIBUTES)):
-            before, found, after = inspect.cleandoc(cls.__doc__ or "").partition(mark)
-            assert found
-            cls.__doc__ = before + shared + after
+        doc = inspect.cleandoc(cls.__doc__ or "")
+        for mark, shared in {"parameters": text, "attributes": attributes, **others}.items():
+            assert f"{{{mark}}}" in doc
+            doc = doc.replace(f"{{{mark}}}", inspect.cleandoc(shared))
+        cls.__doc__ = doc
         return cls
 
     return decorate
@@ -215,6 +218,8 @@ class TrainingLock(FitLock):
 
 class Validated(BaseEstimator):
     """Base of all estimators: a lock for training, and the validation of parameters."""
+
+    _fitting: TrainingLock  # made on first use
 
     def _turn(self) -> TrainingLock:
         """Return the lock of this estimator, created on first use; it is not part of the state."""

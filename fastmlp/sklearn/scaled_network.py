@@ -6,6 +6,7 @@ the holder of the estimator's lock uses ``engine``.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -13,8 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmlp._core.fit_lock import FitLock
 from fastmlp._core.intervals import first_non_finite
-from fastmlp._engine import native_engine
+from fastmlp._engine import native_engine, optimizer_state
 from fastmlp._engine.thread_count import call_team, of_jobs
 from fastmlp._network.data import Data
 from fastmlp._network.spec import Spec, build
@@ -82,6 +84,7 @@ class ScaledNetwork:
     def __init__(self, spec: Spec, scaling: Scaling | None = None, decoder: Any = None) -> None:
         self.spec, self.scaling, self.decoder = spec, scaling, decoder
         self.engine = native_engine.engine(spec)
+        self.turn: FitLock | None = None  # the lock of the estimator that has trained it
         self.run: Any = None  # learning rate and optimizer between calls of partial_fit
         self.course: EstimatorProgress | None = None  # set during a fit with checkpoints
         self.n_weights = spec.n_weights
@@ -233,22 +236,41 @@ class ScaledNetwork:
 
     # ------------------------------------------------------------ copies
 
+    def _at_rest(self) -> bool:
+        """Whether no fit in another thread changes the optimizer's state."""
+        turn = self.turn
+        return turn is None or turn.is_free() or turn.is_mine()
+
     def __getstate__(self) -> dict[str, Any]:
-        view = self._seen()
-        given = view.get("given", False)
-        parameters = (view["predictor"] if given else self.engine).parameters()
-        kept = {name: getattr(self, name) for name in ("spec", "scaling", "decoder")}
-        return {**kept, "given": given, "parameters": parameters}
+        while True:
+            view, at_rest = self._seen(), self._at_rest()
+            given, at_work = view.get("given", False), at_rest and self.run is not None
+            engine = self.engine.state(optimizer=at_work)
+            goes_on = at_work and "optimizer" in engine
+            state = {
+                **{name: getattr(self, name) for name in ("spec", "scaling", "decoder")},
+                "given": given,
+                "parameters": view["predictor"].parameters() if given else None,
+                "engine": engine,
+                "run": copy.deepcopy(self.run) if goes_on else None,
+                "course": self.course if goes_on else None,
+            }
+            # A fit that began or ended meanwhile changes one of these.
+            if self._view is view and self._at_rest() == at_rest:
+                return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         ScaledNetwork.__init__(self, state["spec"], state["scaling"], state["decoder"])
+        engine = state.get("engine")  # pickles of version 0.1.0 have only parameters
+        if engine is None:
+            engine = optimizer_state.to_arrays(self.spec, state["parameters"], None)
+        self.engine.set_state(engine)
+        self.run, self.course = state.get("run"), state.get("course")
         if state["given"]:
             self.load(*state["parameters"])
             self.take_over()
-        else:
-            self.engine.set_parameters(*state["parameters"])
 
     def __copy__(self) -> ScaledNetwork:
-        copy = object.__new__(ScaledNetwork)
-        copy.__setstate__(self.__getstate__())
-        return copy
+        other = object.__new__(ScaledNetwork)
+        other.__setstate__(self.__getstate__())
+        return other

@@ -29,7 +29,7 @@ BOTH = pytest.mark.parametrize("name", ["MLPClassifier", "MLPRegressor"])
 def test_shared_parameters_are_documented_by_any_compiler():
     """Python 3.13 and later leave the indentation of docstrings out."""
     docs = {
-        documented(standardized="yes")(type("Model", (), {"__doc__": doc})).__doc__
+        documented(standardized="yes", own="own : int")(type("Model", (), {"__doc__": doc})).__doc__
         for doc in (
             "A model.\n\n    {parameters}\n\n    {attributes}\n    ",
             "A model.\n\n{parameters}\n\n{attributes}\n",
@@ -37,6 +37,7 @@ def test_shared_parameters_are_documented_by_any_compiler():
     }
     (text,) = docs
     assert "\nhidden_layer_sizes : " in text
+    assert "\nown : int\nsolver : {" in text
     assert "\ncoefs_, intercepts_ : " in text
 
 
@@ -158,6 +159,9 @@ def test_other_complaints():
         ours.MLPClassifier(warm_start=True, max_iter=1).fit(x, y).fit(x, y % 3)
     with pytest.raises(ValueError, match="warm_start=False"):
         net.set_params(warm_start=True, hidden_layer_sizes=(4,), early_stopping=False).fit(x, y)
+    net = ours.MLPRegressor(max_iter=1).partial_fit(x, y).set_params(loss="gaussian")
+    with pytest.raises(ValueError, match="the loss squared_error and cannot .* gaussian_nll:"):
+        net.partial_fit(x, y)
     with pytest.raises(ValueError, match="too large"):
         ours.MLPClassifier(max_iter=1).fit(x.astype("f"), y).predict(x * 1e300)
 
