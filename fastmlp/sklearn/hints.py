@@ -57,7 +57,8 @@ def tell(hints: list[str], verbose: Any) -> None:
 
 
 def _of_scales(estimator: Any, x: Array, targets: Array) -> list[str]:
-    scaled = {"X": x, "y": targets} if estimator._scales_target() else {"X": x}
+    is_real = estimator._fitted.spec.loss.target_kind == "real"
+    scaled = {"X": x, "y": targets} if is_real else {"X": x}
     said = [each for name, array in scaled.items() if (each := of_columns(array, name))]
     if not said:
         return []

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
+from scipy.special import xlogy
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import train_test_split
 from sklearn.utils.class_weight import compute_sample_weight
@@ -56,9 +57,14 @@ class Validation:
         if estimator.scoring == "loss":
             return -loss
         if estimator.scoring is None:
-            outputs = engine.predict(self.data.x, team)
-            weights = self.samples.weights
-            return float(estimator._outputs_score(outputs, self.data.targets, weights))
+            outputs, targets = engine.predict(self.data.x, team), self.data.targets
+            if engine.spec.loss.target_kind in ("real", "count"):
+                return r2(outputs[:, : targets.shape[1]], targets, self.samples.weights)
+            if targets.ndim == 1:
+                right = outputs.argmax(axis=1) == targets
+            else:
+                right = ((outputs > 0.5) == (targets > 0.5)).all(axis=1)
+            return float(np.average(right, weights=self.samples.weights))
         scorer = check_scoring(estimator, estimator.scoring)
         X, y, weights = self.samples.X, self.samples.y, self.samples.weights
         options = {} if weights is None else {"sample_weight": weights}
@@ -149,9 +155,10 @@ def split(
     return training, held_out
 
 
-def accuracy(right: Array, weights: Array | None) -> float:
-    """Return the weighted share of True."""
-    return float(np.average(right, weights=weights))
+def loss_constant(targets: Array, weights: Array | None) -> float:
+    """Return the difference of half the Poisson deviance and the engine's loss exp(z) - y z."""
+    terms = np.sum(xlogy(targets, targets) - targets, axis=1)
+    return float(np.average(terms, weights=weights))
 
 
 def r2(outputs: Array, targets: Array, weights: Array | None) -> float:
