@@ -89,6 +89,14 @@ class Evaluator:
         return False
 
 
+def number(who: str, value: Any) -> float:
+    """Return a user's number as a float; raise TypeError if it is none."""
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{who} returned {value!r} but a number is expected") from error
+
+
 class FitStrategy:
     """The parts in which fits differ.
 

@@ -32,37 +32,34 @@ ALIASES = {"logistic": "sigmoid"}
 # scikit-learn's three rules, and schedules that need the number of steps of the whole fit.
 LEARNING_RATES = ("constant", "invscaling", "adaptive", "cosine", "one_cycle")
 
+FLAGS = (
+    *("shuffle", "warm_start", "nesterovs_momentum", "early_stopping"),
+    *("restore_best", "standardize", "progress_bar"),
+)
+_AT_LEAST_0: list[Any] = [Interval(Real, 0, None, closed="left")]
+_ABOVE_0: list[Any] = [Interval(Real, 0, None, closed="neither")]
+_BELOW_1: list[Any] = [Interval(Real, 0, 1, closed="left")]
+_FLAG: list[Any] = ["boolean"]
+_COUNT: list[Any] = [Interval(Integral, 1, None, closed="left")]
 CONSTRAINTS: dict[str, list[Any]] = {
-    "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+    **dict.fromkeys(("alpha", "power_t", "tol"), _AT_LEAST_0),
+    **dict.fromkeys(("learning_rate_init", "epsilon"), _ABOVE_0),
+    **dict.fromkeys(("validation_fraction", "beta_1", "beta_2"), _BELOW_1),
+    **dict.fromkeys(("max_iter", "max_fun"), _COUNT),
+    **dict.fromkeys(FLAGS, _FLAG),
+    "hidden_layer_sizes": ["array-like", *_COUNT],
     "activation": [StrOptions({*ACTIVATIONS, *ALIASES}), list, tuple],
     "solver": [StrOptions({"lbfgs", *STOCHASTIC})],
-    "alpha": [Interval(Real, 0, None, closed="left")],
-    "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+    "batch_size": [StrOptions({"auto"}), *_COUNT],
     "learning_rate": [StrOptions(set(LEARNING_RATES)), callable],
-    "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
-    "power_t": [Interval(Real, 0, None, closed="left")],
-    "max_iter": [Interval(Integral, 1, None, closed="left")],
-    "shuffle": ["boolean"],
     "random_state": ["random_state"],
-    "tol": [Interval(Real, 0, None, closed="left")],
     "verbose": ["verbose"],
-    "warm_start": ["boolean"],
     "momentum": [Interval(Real, 0, 1, closed="both")],
-    "nesterovs_momentum": ["boolean"],
-    "early_stopping": ["boolean"],
-    "validation_fraction": [Interval(Real, 0, 1, closed="left")],
-    "beta_1": [Interval(Real, 0, 1, closed="left")],
-    "beta_2": [Interval(Real, 0, 1, closed="left")],
-    "epsilon": [Interval(Real, 0, None, closed="neither")],
-    "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
-    "max_fun": [Interval(Integral, 1, None, closed="left")],
-    "dropout": [Interval(Real, 0, 1, closed="left"), list, tuple],
-    "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
+    "n_iter_no_change": [*_COUNT, Options(Real, {np.inf})],
+    "dropout": [*_BELOW_1, list, tuple],
+    "clip_norm": [*_ABOVE_0, None],
     "scoring": [str, callable, None],
-    "restore_best": ["boolean"],
-    "standardize": ["boolean"],
     "callbacks": [list, tuple, None],
-    "progress_bar": ["boolean"],
     "n_jobs": [Integral, None],
 }
 

@@ -204,17 +204,12 @@ class ScaledNetwork:
 
     def data(self, x: NDArray[Any], targets: NDArray[Any], weights: NDArray[Any] | None) -> Data:
         """Return training data for the engine: scaled, in the network's dtype."""
-        real = targets.dtype.kind == "f"
-        x = self.cast(x)
-        if self.scaling is not None:
-            x = self.cast(self.scaling.inputs(x))
-            targets = self.scaling.targets(targets) if real else targets
-        targets = self.cast(targets, "y") if real else targets
-        return Data(
-            x=x,
-            targets=np.ascontiguousarray(targets),
-            weights=weights,
-        )
+        x, scaling, is_real = self.cast(x), self.scaling, targets.dtype.kind == "f"
+        if scaling is not None:
+            x = self.cast((x - scaling.x_mean) / scaling.x_scale)
+            targets = (targets - scaling.y_mean) / scaling.y_scale if is_real else targets
+        targets = self.cast(targets, "y") if is_real else targets
+        return Data(x, np.ascontiguousarray(targets), weights)
 
     def cast(self, x: NDArray[Any], name: str = "X") -> NDArray[Any]:
         """Return an array in the network's dtype; raise ValueError for values that overflow."""

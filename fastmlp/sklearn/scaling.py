@@ -51,16 +51,6 @@ class Scaling:
             y_scale = np.where(y_scale > 0, y_scale, 1.0)
         return cls(x_mean, x_scale, y_mean, y_scale, heads)
 
-    def inputs(self, x: NDArray[Any]) -> NDArray[Any]:
-        """Scale inputs, in float64."""
-        scaled: NDArray[Any] = (x - self.x_mean) / self.x_scale
-        return scaled
-
-    def targets(self, y: NDArray[Any]) -> NDArray[Any]:
-        """Scale targets, in float64."""
-        scaled: NDArray[Any] = (y - self.y_mean) / self.y_scale
-        return scaled
-
     def fold(self, weights: Arrays, biases: Arrays) -> tuple[Arrays, Arrays]:
         """Return the parameters for raw data from those for scaled data.
 

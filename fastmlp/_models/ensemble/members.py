@@ -14,7 +14,7 @@ from fastmlp._engine.thread_pool import Team
 from fastmlp._models.ensemble import mixture
 from fastmlp._models.ensemble.member_data import ValidationData
 from fastmlp._network.data import Data
-from fastmlp._training.loop import Evaluator
+from fastmlp._training.loop import Evaluator, number
 
 Score = Callable[[int, list[Any]], Any]
 
@@ -133,7 +133,7 @@ class EnsembleEvaluator(Evaluator):
             self._seen = self._seen._replace(held_losses=np.array([losses]))
         if self.score is not None:
             given = [self.engine.heads(own) for own in self._predictions]
-            return _number(self.score(self.state.epoch + 1, given))
+            return number("judge", self.score(self.state.epoch + 1, given))
         data = self.held.data
         if data is None:
             return pooled(self._seen.held_losses[-1], self.held.apart)
@@ -143,12 +143,3 @@ class EnsembleEvaluator(Evaluator):
     def record(self) -> None:
         """Store the members' results of the last epochs."""
         self.written = self._seen
-
-
-def _number(value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError) as error:
-        raise TypeError(
-            f"judge returned {value!r} but a number is expected, the lower the better"
-        ) from error
