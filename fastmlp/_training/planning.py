@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -159,20 +159,8 @@ def resumed(
     ]
     if path is not None:
         facts.append(("batch_size", plan.batch_size, progress.batch_size or plan.batch_size))
-    for name, now, before in facts:
-        if now != before:
-            raise ValueError(
-                f"{resume} and {name} is {now} but was {before} in the fit to resume: "
-                "pass the same as before, or leave resume out"
-            )
     is_same_job = path is not None and progress.data
-    now = fingerprint() if is_same_job else 0
-    if now and now != progress.data:
-        raise ValueError(
-            f"{resume} but X, y, sample_weight or validation_data differ from those of the fit to "
-            "resume: pass the same, or use fastmlp.load(path).fit(..., resume=True), which accepts "
-            "other data"
-        )
+    check_same(resume, facts, fingerprint() if is_same_job else 0, progress.data)
     if epochs < progress.epochs:
         raise ValueError(
             f"epochs is {epochs} but the fit to resume has had {progress.epochs} epochs, "
@@ -181,6 +169,24 @@ def resumed(
     copied = history.whole()
     copied.stop_reason = ""
     return progress, copied
+
+
+def check_same(
+    resume: str, facts: Sequence[tuple[str, Any, Any]], data: int, known_data: int
+) -> None:
+    """Raise ValueError for a fact (name, now, before) or a fingerprint of data that has changed."""
+    for name, now, before in facts:
+        if now != before:
+            raise ValueError(
+                f"{resume} and {name} is {now} but was {before} in the fit to resume: "
+                "pass the same as before, or leave resume out"
+            )
+    if data and known_data and data != known_data:
+        raise ValueError(
+            f"{resume} but X, y, sample_weight or the validation data differ from those of the fit "
+            "to resume: pass the same; to go on with other data, use fastmlp.load(path) and then "
+            "fit(..., resume=True), or partial_fit of an estimator"
+        )
 
 
 def joined(

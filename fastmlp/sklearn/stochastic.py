@@ -21,7 +21,7 @@ from fastmlp._engine.plan import Plan
 from fastmlp._files import storage
 from fastmlp._network.data import Data
 from fastmlp._network.optimizers import SGD, Adam, Optimizer
-from fastmlp._training import callback_state, loop
+from fastmlp._training import callback_state, loop, planning
 from fastmlp._validation.arrays import short
 from fastmlp.sklearn import parameters
 from fastmlp.sklearn.observers import Observers
@@ -142,24 +142,15 @@ class BatchFit(loop.FitStrategy):
     def _resume(self, earlier: Any, fingerprint: int) -> bool:
         """Restore the state of a checkpoint; return whether the fit had already ended there."""
         estimator, network, before, n = self.estimator, self.network, earlier._fitted, self.judge.n
-        if before.spec != network.spec or earlier.t_ != n * earlier.n_iter_ or before.run is None:
-            raise ValueError(
-                f"the fit to resume had layers {before.spec.layer_sizes}, {before.spec.dtype} and "
-                f"{earlier.t_ // max(1, earlier.n_iter_)} samples, but this one has "
-                f"{network.spec.layer_sizes}, {network.spec.dtype} and {n}: pass the same data"
-            )
         old, new = (np.asarray(getattr(each, "classes_", ())) for each in (earlier, estimator))
-        if not np.array_equal(old, new):  # the fingerprint covers indices of classes, not names
-            raise ValueError(
-                f"y has the classes {short(new.tolist())} but {short(old.tolist())} were those of "
-                "the fit to resume: pass the same classes"
-            )
-        if before.course.data not in (0, fingerprint):
-            raise ValueError(
-                "X, y, sample_weight or the validation data differ from those of the fit to "
-                "resume: pass the same, or continue with fastmlp.load(path).partial_fit(X, y), "
-                "for any data"
-            )
+        facts = [
+            (name, getattr(network.spec, name), getattr(before.spec, name))
+            for name in ("layer_sizes", "dtype")
+        ]
+        facts.append(("the number of samples", n, earlier.t_ // max(1, earlier.n_iter_)))
+        # The fingerprint covers indices of classes, not names.
+        facts.append(("the list of classes of y", short(new.tolist()), short(old.tolist())))
+        planning.check_same("resume is given", facts, fingerprint, before.course.data)
         rates, judge, state = self.rates, self.judge, self.reporter.state
         network.engine.set_state(before.engine.state())
         network.trained()
@@ -197,17 +188,14 @@ def checkpoint_of(estimator: Any, path: str | os.PathLike[str]) -> Any:
     found = storage.load(os.path.realpath(path))  # follows links, as saving does
     if type(found) is not type(estimator) or "_fitted" not in vars(found):
         raise ValueError(f"resume is {os.fspath(path)!r}, which has {found!r}: pass a checkpoint")
-    if found._fitted.course is None:
+    if found._fitted.course is None or found._fitted.run is None:
         raise ValueError(
             f"resume is {os.fspath(path)!r}, which was not saved within a fit: pass a "
             "file of fastmlp.Checkpoint"
         )
-    for name, value in estimator.get_params(deep=False).items():
-        other = getattr(found, name)
-        if name not in FREE and repr(other) != repr(value):
-            raise ValueError(
-                f"{name} is {value!r} but was {other!r} in the fit to resume: pass the old value"
-            )
+    params = estimator.get_params(deep=False).items()
+    facts = [(key, repr(own), repr(getattr(found, key))) for key, own in params if key not in FREE]
+    planning.check_same(f"resume is {os.fspath(path)!r}", facts, 0, 0)
     return found
 
 
