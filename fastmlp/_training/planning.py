@@ -131,11 +131,7 @@ def resumed(
     path: str | None,
     fingerprint: Callable[[], int],
 ) -> tuple[ResumeState, History]:
-    """Return the state of the fit to resume and a copy of its history, or raise ValueError.
-
-    A checkpoint's path requires the same data (by fingerprint) and batch size; otherwise both may
-    change.
-    """
+    """Return the state of the fit to resume, and a copy of its history."""
     progress: ResumeState | None = model._progress
     history: History | None = model._history
     resume = f"resume is {True if path is None else path!r}"
@@ -157,7 +153,7 @@ def resumed(
         ("the number of rows of X", n, progress.rows),
         ("validation_data", given[is_validated], given[bool(history.val_loss)]),
     ]
-    if path is not None:
+    if path is not None:  # else batch size and data may change
         facts.append(("batch_size", plan.batch_size, progress.batch_size or plan.batch_size))
     is_same_job = path is not None and progress.data
     check_same(resume, facts, fingerprint() if is_same_job else 0, progress.data)

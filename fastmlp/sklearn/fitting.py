@@ -1,9 +1,8 @@
 """The steps of a fit, made on a draft of the estimator, which replaces its state at the end.
 
-A fit validates with scikit-learn's functions, encodes the target, draws initial weights from
-``random_state`` in scikit-learn's order, splits off validation data, and runs a solver. Meanwhile
-other threads see the old estimator, and a failed fit leaves it unchanged. Only the weights of a
-continued fit and the lists of epochs change in place; ``undo`` restores them.
+Random numbers are drawn in scikit-learn's order: initial weights, validation split, batches.
+Meanwhile other threads see the old estimator, and a failed fit leaves it unchanged. Only the
+weights of a continued fit and the lists of epochs change in place; ``undo`` restores them.
 """
 
 from __future__ import annotations
@@ -75,8 +74,6 @@ class Fitting(parameters.Validated):
 
     def _loss(self) -> Loss:
         raise NotImplementedError
-
-    # ------------------------------------------------------------ fit
 
     def _fit(
         self,

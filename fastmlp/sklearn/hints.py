@@ -23,7 +23,6 @@ LARGEST, SMALLEST, FARTHEST = 10.0, 0.1, 10.0
 # % below this limit and by 0.2 % above.
 FEW_HELD_OUT = 401
 
-
 LOGGER = logging.getLogger("fastmlp")
 
 

@@ -1,8 +1,4 @@
-"""The constructor parameters that both estimators share: ranges and documentation.
-
-scikit-learn's own machinery checks the ranges, so a wrong value raises the same
-``InvalidParameterError`` with the same message.
-"""
+"""The constructor parameters that both estimators share: their ranges and their texts."""
 
 from __future__ import annotations
 

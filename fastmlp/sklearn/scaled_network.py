@@ -59,26 +59,20 @@ def first_parameters(
 
 
 class EstimatorProgress(NamedTuple):
-    """State of an estimator's fit, besides its attributes, needed to resume.
+    """State of an estimator's fit, besides its attributes, needed to resume."""
 
-    ``lowest`` is the loss, or negative score, of the best weights ``best``; ``scale`` is
-    ``State.learning_rate_scale``; ``memories`` is the callbacks' state; ``data`` is the fingerprint
-    of the data, 0 in older files.
-    """
-
-    lowest: float
+    lowest: float  # loss, or negative score, of the best weights
     best: Any
-    scale: float
-    memories: list[Any]
-    data: int = 0
+    scale: float  # State.learning_rate_scale
+    memories: list[Any]  # of the callbacks
+    data: int = 0  # fingerprint; 0 in older files
 
 
 class ScaledNetwork:
     """A network's spec, its engine, and its parameters as the user sees them.
 
-    With a scaling there are two engines: one is trained on scaled data; the other has the scaling
-    folded in, predicts, and has the weights that ``coefs_`` shows. ``decoder`` turns predictions
-    into labels.
+    With a scaling, ``engine`` is trained on scaled data, and another one, with the scaling folded
+    in, predicts and has the weights that ``coefs_`` shows. ``decoder`` makes labels of predictions.
     """
 
     def __init__(self, spec: Spec, scaling: Scaling | None = None, decoder: Any = None) -> None:
@@ -92,8 +86,6 @@ class ScaledNetwork:
         # "given" them and the engine lacks them ("news"). Training replaces the dictionary, so that
         # concurrent readers fill the old one.
         self._view: dict[str, Any] = {}
-
-    # ------------------------------------------------------------ parameters
 
     def load(self, weights: Arrays, biases: Arrays) -> None:
         """Predict with these parameters, for raw data; `take_over` passes them to ``engine``."""
@@ -200,8 +192,6 @@ class ScaledNetwork:
             check.parameters(biases, self.spec, "biases", "intercepts_"),
         )
 
-    # ------------------------------------------------------------ data and prediction
-
     def data(self, x: NDArray[Any], targets: NDArray[Any], weights: NDArray[Any] | None) -> Data:
         """Return training data for the engine: scaled, in the network's dtype."""
         x, scaling, is_real = self.cast(x), self.scaling, targets.dtype.kind == "f"
@@ -228,8 +218,6 @@ class ScaledNetwork:
             return self.predictor.predict(x)  # type: ignore[no-any-return]
         with call_team(self.n_weights, x.shape[0], of_jobs(n_jobs)) as team:
             return self.predictor.predict(x, team)  # type: ignore[no-any-return]
-
-    # ------------------------------------------------------------ copies
 
     def _at_rest(self) -> bool:
         """Whether no fit in another thread changes the optimizer's state."""

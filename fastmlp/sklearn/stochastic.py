@@ -127,8 +127,6 @@ class BatchFit(loop.FitStrategy):
         self.network.trained()
         return loss if self.network.foldable() else math.nan
 
-    # ---- checkpoints -----------------------------------------------------------------------------
-
     def _keep(self, fingerprint: int) -> None:
         """Store the state of the fit in the network, before each checkpoint."""
         state, best = self.reporter.state, self.judge.best

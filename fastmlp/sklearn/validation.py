@@ -26,15 +26,11 @@ MOST_NAMED = 5  # classes in a message
 
 @dataclass
 class Samples:
-    """Samples with targets and weights.
+    """Samples with targets and weights."""
 
-    ``X`` has shape (n, features), raw and dense. ``y`` are the user's labels or targets;
-    ``targets`` are those of the engine before scaling.
-    """
-
-    X: Array
-    y: Array
-    targets: Array
+    X: Array  # (n, features), raw and dense
+    y: Array  # the user's labels or targets
+    targets: Array  # of the engine, before scaling
     weights: Array | None
 
     def take(self, rows: NDArray[np.int64]) -> Samples:
@@ -99,12 +95,10 @@ def refuse_text(y: Any, classifier: str) -> None:
 
 
 def sound(X: Any, name: str) -> Any:
-    """Return X; raise an error for a source, or a sparse matrix with indices out of range.
-
-    SciPy and scikit-learn do not check them before native code uses them.
-    """
+    """Return X; raise an error for a source, or a sparse matrix with indices out of range."""
     if type(X) is not np.ndarray:  # most are, and calls take time
         check.no_source(X)
+    # scikit-learn does not check the indices before native code uses them.
     if issparse(X) and X.format in ("csr", "csc", "bsr", "coo"):
         try:  # in new matrices with the same arrays, because SciPy cuts arrays with spare room
             if X.format == "coo":
@@ -143,10 +137,7 @@ def loss_constant(targets: Array, weights: Array | None) -> float:
 
 
 def r2(outputs: Array, targets: Array, weights: Array | None) -> float:
-    """Return R2 averaged over outputs; NaN for non-finite outputs.
-
-    A constant target counts 1 if predicted exactly, else 0.
-    """
+    """Return R2 averaged over outputs; 1 or 0 for a constant target, NaN for non-finite outputs."""
     if not np.isfinite(outputs).all():
         return float("nan")
     w = None if weights is None else weights[:, np.newaxis]

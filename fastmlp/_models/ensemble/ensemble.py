@@ -169,8 +169,6 @@ class Ensemble(EnsembleLearner, Exportable):
         with call_team(first._n_weights, data.x.shape[0]) as team:
             return self._engines().evaluate(data, team)
 
-    # ---- predictions -----------------------------------------------------------------------------
-
     def _heads(self, p: NDArray[Any]) -> NDArray[Any] | tuple[NDArray[Any], NDArray[Any]]:
         """Return predictions (..., heads * outputs) in the shape of the user's targets."""
         if not all(member._flat_y for member in self._members):
