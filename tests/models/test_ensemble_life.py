@@ -1,7 +1,6 @@
 """Ensembles live on: in parts, in files, after cuts, as predictors, in the terms of others."""
 
 import copy
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -10,7 +9,7 @@ import stored
 from models import COPIES
 from states import state
 from test_ensemble import X, digest, inputs, members
-from test_joint import FOLDS, KINDS
+from test_joint import KINDS
 
 import fastmlp
 from fastmlp import reference
@@ -215,6 +214,10 @@ def test_others_see_all_members_before_the_first_epoch(kind, look, monkeypatch):
     monkeypatch.undo()
     assert look.seen == [before] * 3
     assert look.now() != before
+    with pytest.raises(fastmlp.DivergenceError):
+        ensemble.fit(X, Y * 1e30, epochs=2, optimizer=fastmlp.SGD(1e20))
+    assert ensemble._moment is None
+    assert ensemble._whole()[0] is ensemble.members
 
 
 @pytest.mark.parametrize("mlp", KINDS)
@@ -229,28 +232,3 @@ def test_others_see_all_members_before_or_after_an_assignment(mlp, look, monkeyp
     assert look.seen == [before] * 3
     assert look.now() != before
     assert digest(ensemble[2]) == digest(other[2])
-
-
-def test_a_fit_that_fails_leaves_no_moment_behind():
-    ensemble = make(fastmlp.MLP)
-    with pytest.raises(fastmlp.DivergenceError):
-        ensemble.fit(X, Y * 1e30, epochs=2, optimizer=fastmlp.SGD(1e20))
-    assert ensemble._moment is None
-    assert ensemble._whole()[0] is ensemble.members
-
-
-def test_a_copy_of_others_has_no_more_epochs_than_its_members():
-    """Of a real fit, whenever they are taken; they can be fitted."""
-    ensemble, copies, begun = make(fastmlp.MLP), [], threading.Event()
-    options = {"batch_size": 16, "validation_rows": FOLDS, "callbacks": [lambda _: begun.set()]}
-    with ThreadPoolExecutor(1) as pool:
-        fit = pool.submit(ensemble.fit, X, Y, epochs=200, **options)
-        assert begun.wait(60)
-        copies.append(copy.deepcopy(ensemble))
-        while not fit.done():
-            copies.append(copy.deepcopy(ensemble))
-        fit.result()
-    for each in copies:
-        _, epochs = facts(each)
-        assert len(set(epochs)) == 1
-    copies[0].fit(X, Y, epochs=1)
