@@ -14,6 +14,7 @@ from test_joint import KINDS
 import fastmlp
 from fastmlp import reference
 from fastmlp._engine.numpy import numpy_engine
+from fastmlp._training import loop
 
 OPTIONS = {"batch_size": 16, "optimizer": fastmlp.AdamW(fastmlp.Cosine(0.05, 32), weight_decay=0.1)}
 Y = X[:, :3]
@@ -141,9 +142,14 @@ def test_a_fit_that_goes_on_is_the_same_fit():
 # ---- read by others while it changes -------------------------------------------------------------
 
 
-def facts(ensemble):
-    epochs = [len(net.history.loss) if net.history else None for net in (ensemble, *ensemble)]
-    return [digest(net) for net in ensemble], epochs
+def networks(model):
+    return [*model] if isinstance(model, fastmlp.Ensemble) else [model]
+
+
+def facts(model):
+    nets = networks(model)
+    epochs = [len(each.history.loss) if each.history else None for each in (model, *nets)]
+    return [digest(net) for net in nets], epochs
 
 
 READS = {
@@ -162,6 +168,8 @@ def look(request, tmp_path):
     """What reads an ensemble in another thread, and keeps that in its list."""
 
     class Look:
+        copies = request.param in COPIES
+
         def __init__(self, ensemble):
             self.ensemble, self.seen = ensemble, []
 
@@ -177,30 +185,41 @@ def look(request, tmp_path):
 
 
 def looking(monkeypatch, cls, name, look):
-    """Have others look whenever a method of each member is called."""
+    """Have others look whenever a method or function is called."""
     method = getattr(cls, name)
 
-    def watched(self, *given, **options):
+    def watched(*given, **options):
         look.beside()
-        return method(self, *given, **options)
+        return method(*given, **options)
 
     monkeypatch.setattr(cls, name, watched)
 
 
+@pytest.mark.parametrize(
+    "moment", [(fastmlp.EMA, "share"), (loop, "record")], ids=["share", "record"]
+)
+@pytest.mark.parametrize("kind", ["Ensemble", "MLP"])
 @pytest.mark.parametrize("mlp", KINDS)
-def test_others_see_all_members_at_the_end_of_one_epoch(mlp, look, monkeypatch):
-    ensemble = make(mlp)
-    ensemble.fit(X, Y, epochs=2, **OPTIONS)
-    look, ends = look(ensemble), []
-    looking(monkeypatch, fastmlp.EMA, "share", look)  # asked before each member gets its mean
+def test_others_see_all_members_at_the_end_of_one_epoch(mlp, kind, moment, look, monkeypatch):
+    """Also where a member is to get its mean, or where weights are there but not their losses."""
+    model = make(mlp) if kind == "Ensemble" else make(mlp)[1]
+    model.fit(X, Y, epochs=2, **OPTIONS)
+    look, ends = look(model), []
+    before = look.now()
+    looking(monkeypatch, *moment, look)
     options = {**OPTIONS, "averaging": fastmlp.EMA(0.5)}
-    ensemble.fit(X, Y, epochs=4, callbacks=[lambda state: ends.append(look.now())], **options)
+    model.fit(X, Y, epochs=4, callbacks=[lambda state: ends.append(look.now())], **options)
     monkeypatch.undo()
-    assert look.seen == [end for end in ends[:3] for _ in ensemble]
+    expected = [before, *ends[:3]]
+    if moment[1] == "share":
+        expected = [end for end in ends[:3] for _ in networks(model)]
+    elif kind == "MLP" and not look.copies:  # these read weights alone, of the epoch just trained
+        expected = ends
+    assert look.seen == expected
     assert len(set(map(str, ends))) == 4
     look.beside()
     assert look.seen[-1] == look.now() == ends[-1]
-    assert ensemble._moment is None
+    assert getattr(model._moment, "parameters", None) is None
 
 
 @pytest.mark.parametrize("kind", ["fit", "partial_fit"])
