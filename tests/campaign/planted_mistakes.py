@@ -75,7 +75,7 @@ _SWAPPED = _rows(
     ("_export/c_text.py", "k + 1, {means}, {columns})", "k + 1, {columns}, {means})", "export/test_networks.py"),
     ("_export/onnx_nodes.py", "return mean, g.Exp(logarithm)", "return logarithm, g.Exp(mean)", "export/test_networks.py"),
     ("_training/weight_average.py", "AveragingState(raw, mean, max(1, n))", "AveragingState(mean, raw, max(1, n))", "network/test_averaging.py training/test_averaging_goes_on.py"),
-    ("_training/metrics.py", "_number(name, f(y, p))", "_number(name, f(p, y))", "training/test_metrics.py"),
+    ("_training/metrics.py", "f(y, p)) for name", "f(p, y)) for name", "training/test_metrics.py"),
     ("_training/distributed/processes.py", "[own * weight, weight])", "[weight, own * weight])", "training/test_processes.py training/test_processes_agree.py"),
     ("tabular/blend.py", "of_all(alone, pair, target.averaging)", "of_all(pair, alone, target.averaging)", "tabular/test_tabular_recipes.py tabular/test_tabular_numbers.py tabular/test_tabular.py"),
 )
