@@ -23,6 +23,8 @@ from fastmlp.tabular.networks import groups, network
 from fastmlp.tabular.presets import (
     AFTER,
     BETA_2,
+    LOOKS,
+    TRAINING,
     Cycles,
     FlatCosine,
     Preset,
@@ -221,6 +223,7 @@ def train(
         target.hopeless if recipe.share == 1 else math.inf,
         preset.cycles,
         bool(preset.trial_folds),
+        max(1, int(sum(map(len, out)) / (LOOKS * TRAINING * sum(map(len, learn))))),
     )
     stopped = ""
     try:
