@@ -144,7 +144,7 @@ class Columns:
             name = column.name
             names.append(name)
             numeric = numeric and not column.has_text
-            key = column.values is None, hashlib.blake2b(np.ascontiguousarray(read)).digest()
+            key = column.values is None, hashlib.blake2b(np.ascontiguousarray(read).data).digest()
             if _is_constant(read):
                 left_out[name] = "constant"
             elif column.values is None and _is_narrow(read):
