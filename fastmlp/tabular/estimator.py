@@ -42,6 +42,10 @@ class BaseTabMLP(Explained):
 
     # ------------------------------------------------------------ hooks of subclasses
 
+    def _columns_of(self, X: Any) -> Columns:
+        """Return the columns of a checked table."""
+        return Columns.of(X, self.categorical_features)
+
     def _target(self, y: Array, weights: Array | None = None) -> Any:
         """Return the target for checked labels or numbers; set ``n_outputs_``."""
         raise NotImplementedError
@@ -157,7 +161,7 @@ class BaseTabMLP(Explained):
             check_consistent_length(X, y)
             if len(y) < 2:
                 raise ValueError(f"n_samples={len(y)} but at least 2 rows are expected")
-            self._columns = columns = Columns.of(X, self.categorical_features)
+            self._columns = columns = self._columns_of(X)
             table = columns.read(X)
             used, kept = self._used(y, sample_weight)
             target = self._target(y[used], kept)
