@@ -36,6 +36,10 @@ class BaseTabMLP(Explained):
 
     # ------------------------------------------------------------ hooks of subclasses
 
+    def _columns_of(self, X: Any) -> Columns:
+        """Return the columns of a checked table."""
+        return Columns.of(X, self.categorical_features)
+
     def _target(self, y: Array, weights: Array | None = None) -> Any:
         """Return the target for checked labels or numbers; set ``n_outputs_``."""
         raise NotImplementedError

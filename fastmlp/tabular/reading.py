@@ -61,7 +61,7 @@ def read_table(
     began, some = time.monotonic(), X
     if n > 2 * PILOT_ROWS:
         some = taken(X, np.arange(0, n, n // PILOT_ROWS))
-    columns = Columns.of(some, model.categorical_features)
+    columns = model._columns_of(some)
     table = columns.read(some)
     seconds = (time.monotonic() - began) / len(table)
     plan = budget.plan(len(used), columns, len(with_missing(table)), target, seconds)
@@ -74,7 +74,7 @@ def read_table(
         groups = None if groups is None else groups[chosen]
         target = model._target(y, weights)
     if len(y) > len(table) or model.rows_ is not None:
-        columns = Columns.of(X, model.categorical_features)
+        columns = model._columns_of(X)
         table = columns.read(X)
     return FitRows(columns, table, y, used, weights, groups, target, plan)
 

@@ -326,7 +326,7 @@ def test_examples_run():
     optional = importlib.util.find_spec("sklearn") is None
     for name in MODULES:
         if name == "fastmlp.__main__" or (
-            optional and name.split(".")[1:2] in (["sklearn"], ["tabular"])
+            optional and name.split(".")[1:2] in (["sklearn"], ["tabular"], ["dask"])
         ):
             continue
         module = importlib.import_module(name) if name_is_importable(name) else None
