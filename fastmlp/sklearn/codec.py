@@ -185,22 +185,19 @@ def _values(model: Any, training: bool) -> dict[str, Any]:
 
 
 def _fit_values(model: Any, training: bool) -> dict[str, Any]:
-    turn = model._turn()
-    goes_on = training and (turn.is_free() or turn.is_mine())  # else a fit changes the optimizer
-    known, network = vars(model), model._fitted
-    state = network.__getstate__()
-    memory = None
-    if goes_on and network.run is not None:
-        memory = optimizer_state.from_arrays(network.engine.state(), network.spec)[1]
+    known, state = vars(model), model._fitted.__getstate__()
+    parameters, memory = optimizer_state.from_arrays(state["engine"], state["spec"])
+    goes_on = training and state["run"] is not None  # else a fit changes the optimizer
     lists = {name: known.get(name, GONE) for name in LISTS}
     if not training:
         lists = {name: [] if isinstance(each, list) else each for name, each in lists.items()}
     return {
-        **{key: state[key] for key in ("parameters", "scaling", "given")},
+        **{key: state[key] for key in ("scaling", "given")},
+        "parameters": state["parameters"] or parameters,
         "network": state["spec"],
         "labels": state["decoder"],
-        "run": None if memory is None else (network.run, memory),
-        "course": network.course if goes_on else None,
+        "run": (state["run"], memory) if goes_on else None,
+        "course": state["course"] if goes_on else None,
         "history": (model.history_ if training else type(model.history_)()).whole(),
         "attributes": {name: known.get(name, GONE) for name in ATTRIBUTES},
         "lists": lists,
@@ -230,16 +227,13 @@ def _fitted(
                 f"there are {shape} classes, {labels.y_type_}, for {n_outputs} outputs "
                 f"and {network.loss.name}"
             )
+    run, memory = run or (None, None)
+    engine = optimizer_state.to_arrays(network, others["parameters"], memory)
+    state = {"spec": network, "decoder": labels, "engine": engine, "run": run, "course": course}
     scaled = ScaledNetwork.__new__(ScaledNetwork)
-    state = {key: others[key] for key in ("parameters", "scaling", "given")}
-    scaled.__setstate__({**state, "spec": network, "decoder": labels})
+    scaled.__setstate__(state | {key: others[key] for key in ("parameters", "scaling", "given")})
     if not (scaled.engine.finite() and scaled.foldable()):
         raise ValueError("with its scaling, a parameter is no longer finite")
-    if run is not None:
-        scaled.run, memory = run
-        parameters = scaled.engine.parameters()
-        scaled.engine.set_state(optimizer_state.to_arrays(network, parameters, memory))
-    scaled.course = course
     attributes = others["attributes"]
     _check_sizes(attributes, network.layer_sizes)
     classes = {} if labels is None else {"_label_binarizer": labels, "classes_": labels.classes_}
