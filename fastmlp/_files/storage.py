@@ -60,6 +60,7 @@ CLASSES = {
     "MLPRegressor": _row("sklearn.codec", "sklearn.regressor"),
     "TabMLPClassifier": _row("tabular.codec", "tabular.classifier"),
     "TabMLPRegressor": _row("tabular.codec", "tabular.regressor"),
+    "RowPredictor": _row("tabular.codec", "tabular.predictor"),
 }
 HEAD = Object({"class": Choice(CLASSES), "engine": Choice(ENGINES)})  # of every description
 
@@ -158,7 +159,8 @@ def load(
 
     Returns
     -------
-    MLP, Ensemble, Predictor, MLPClassifier, MLPRegressor, TabMLPClassifier or TabMLPRegressor
+    MLP, Ensemble, Predictor, MLPClassifier, MLPRegressor, TabMLPClassifier, TabMLPRegressor
+    or RowPredictor
         Predictions have the same bits as before, on every CPU level with fused multiply-add; so
         has ``partial_fit``, unless the file was saved with ``training=False``.
 

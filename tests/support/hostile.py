@@ -105,6 +105,8 @@ VALID: dict[str, Callable[[], Any]] = {
             *("TabMLPRegressor loss gaussian", "TabMLPRegressor weights"),
         )
     },
+    "rows of numbers": lambda: stored.tables()["TabMLPRegressor loss gaussian"]().predictor(),
+    "rows of words": lambda: stored.tables()["TabMLPClassifier words"]().predictor(),
     "TabMLPRegressor truths": lambda: stored.table(
         fastmlp.TabMLPRegressor, stored.Y, stored.frame()[["truth"]]
     ),
@@ -223,6 +225,9 @@ def used(model: Any) -> None:
         model.predict(np.ones((3, model[0].layer_sizes[0])))
     elif hasattr(model, "spec"):
         model(np.ones(model.spec.layer_sizes[0]))
+    elif type(model).__name__ == "RowPredictor":
+        with np.errstate(all="ignore"):
+            model([None] * model._n)
     elif hasattr(model, "_fitted"):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # names of features
