@@ -86,10 +86,7 @@ class Header:
 
 
 def encoded(metadata: Mapping[str, str], tensors: Mapping[str, NDArray[Any]]) -> list[Any]:
-    """Return a file as its pieces, header first, with a digest of the whole in the metadata.
-
-    The digest is the SHA-256 of the file with zeros in place of the digest.
-    """
+    """Return a file's pieces; in the metadata is the SHA-256 of the file with zeros for it."""
     # Arrays with large elements come first, which aligns each array without gaps.
     order = sorted(tensors, key=lambda name: -tensors[name].dtype.itemsize)
     arrays = [_plain(tensors[name]) for name in order]

@@ -31,16 +31,7 @@ class ModelFormatError(ValueError):
 
 
 def parse(text: bytes, what: str, long_strings: int = 0) -> dict[str, Any]:
-    """Return the JSON object in a UTF-8 text, called ``what`` in messages.
-
-    ``long_strings`` strings may be longer than `MOST_STRING`. Raises ModelFormatError for anything
-    else, for a duplicate key, and beyond a limit.
-
-    Examples
-    --------
-    >>> parse(b'{"a": [1, 2.5, "x"]}', "header")
-    {'a': [1, 2.5, 'x']}
-    """
+    """Return the JSON object in a UTF-8 text, a few of whose strings may be long."""
     if not text.startswith(b"{"):
         raise ModelFormatError(f"the {what} begins with {text[:1]!r} and not with a brace")
     _measure(text, what, long_strings)
@@ -116,12 +107,6 @@ def _refuse_surrogates(tree: Any) -> None:
 
 
 def shown(value: object) -> str:
-    """Return a short text of a value for a message, in ASCII, without control characters.
-
-    Examples
-    --------
-    >>> shown("a" * 100)
-    "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa..."
-    """
+    """Return a short text of a value for a message, in ASCII, without control characters."""
     text = ascii(value[:80] if isinstance(value, str | bytes) else value)
     return text if len(text) <= 60 else f"{text[:40]}..."

@@ -67,44 +67,39 @@ def raw(text: bytes, payload: bytes, padding: bytes = b" ") -> bytes:
 @functools.cache
 def valid(name: str) -> bytes:
     """Return the file of a valid model."""
-    return b"".join(storage.pieces(VALID[name]()))
+    make = VALID[name] or {**stored.estimators(), **stored.tables()}[name]
+    return b"".join(storage.pieces(make()))
 
 
-VALID: dict[str, Callable[[], Any]] = {
-    "MLP": lambda: stored.mlp(),
-    "MLP float64": lambda: stored.MLPS["dropout and names"](
-        lambda *sizes, **options: fastmlp.MLP(*sizes, dtype="float64", **options)
+def _of_kind(name: str) -> Callable[[], Any]:
+    return lambda: stored.MLPS[name](fastmlp.MLP)
+
+
+# None stands for an estimator of `stored` with this name.
+VALID: dict[str, Callable[[], Any] | None] = {
+    "MLP": stored.mlp,
+    "MLP float64": lambda: fastmlp.MLP(
+        [3, 5, 4, 2], activation=["gelu", "mish"], dropout=[0.0, 0.25], dtype="float64", rng=1
     ),
     "fit": lambda: stored.mlp(passes=0),
     "reference": lambda: stored.mlp(fastmlp.reference.MLP),
-    "generator": lambda: stored.MLPS["generator Philox"](fastmlp.MLP),
-    "legacy generator": lambda: stored.MLPS["generator MT19937"](fastmlp.MLP),
-    "layer norm": lambda: stored.MLPS["layer norm"](fastmlp.MLP),
-    "averaged": lambda: stored.MLPS["averaged"](fastmlp.MLP),
+    "generator": _of_kind("generator Philox"),
+    "legacy generator": _of_kind("generator MT19937"),
+    "layer norm": _of_kind("layer norm"),
+    "averaged": _of_kind("averaged"),
     "predictor": lambda: stored.mlp().predictor(),
-    "ensemble": lambda: stored.ensemble(),
+    "ensemble": stored.ensemble,
     "predictor of an ensemble": lambda: stored.ensemble().predictor(),
     "reference ensemble": lambda: stored.ensemble(fastmlp.reference.MLP, passes=1),
-    **{
-        name: lambda name=name: stored.estimators()[name]()
-        for name in (
+    **dict.fromkeys(
+        (
             *("MLPClassifier words", "MLPClassifier word objects", "MLPClassifier schedule"),
-            *(
-                "checkpoint",
-                "MLPClassifier callbacks",
-                "MLPRegressor plain",
-                "MLPRegressor loss gaussian",
-                "names of features",
-            ),
-        )
-    },
-    **{
-        name: lambda name=name: stored.tables()[name]()
-        for name in (
+            *("checkpoint", "MLPClassifier callbacks", "MLPRegressor plain"),
+            *("MLPRegressor loss gaussian", "names of features"),
             *("TabMLPClassifier words", "TabMLPClassifier labels", "TabMLPRegressor two outputs"),
             *("TabMLPRegressor loss gaussian", "TabMLPRegressor weights"),
         )
-    },
+    ),
     "rows of numbers": lambda: stored.tables()["TabMLPRegressor loss gaussian"]().predictor(),
     "rows of words": lambda: stored.tables()["TabMLPClassifier words"]().predictor(),
     "TabMLPRegressor truths": lambda: stored.table(
