@@ -338,16 +338,16 @@ def _row_values(model: Any, training: bool) -> dict[str, Any]:
 
 def _row(cls: Any, fields: dict[str, Any]) -> Any:
     fit = fields["fit"]
-    n, name, heat = (fit[key] for key in ("outputs", "target", "temperature"))
+    n, name, temperature = (fit[key] for key in ("outputs", "target", "temperature"))
     is_regressor, scaled = name in NAMES, {group["scales"] is not None for group in fit["groups"]}
-    if is_regressor != (heat is None) or scaled != {is_regressor}:
+    if is_regressor != (temperature is None) or scaled != {is_regressor}:
         raise ValueError(f"the networks or the temperature are not those of the target {name}")
     if is_regressor:
         target: Any = NumericTarget(np.zeros((1, n)), fit["groups"][0]["network"].loss, name)
         finish = functools.partial(means_of, outputs=n)
     else:
         labels, target = _label_target(fit)
-        finish = functools.partial(applied, temperature=heat, labels=labels)
+        finish = functools.partial(applied, temperature=temperature, labels=labels)
     return cls(fit["columns"], blend_of(fit, target), finish)
 
 
