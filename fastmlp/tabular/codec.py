@@ -24,7 +24,7 @@ from fastmlp._files.schema import (
 from fastmlp._files.strict_json import shown
 from fastmlp._models.codecs import parts
 from fastmlp._models.codecs.values import Value
-from fastmlp.sklearn.codec import PARAMETERS
+from fastmlp.sklearn.codec import codec_of
 from fastmlp.sklearn.regressor import LOSSES
 from fastmlp.tabular.blend import Blend
 from fastmlp.tabular.codec_members import (
@@ -170,12 +170,8 @@ FITS = {True: _fit(LABELS), False: _fit(NUMBERS)}
 FIT = Chosen(lambda known: FITS[hasattr(known["cls"], "predict_proba")])
 
 
-def _values(model: Any, training: bool) -> dict[str, Any]:
-    fitted = _fit_values(vars(model), training) if "_members" in vars(model) else None
-    return {"parameters": model, "fit": fitted}
-
-
-def _fit_values(known: dict[str, Any], training: bool) -> dict[str, Any]:
+def _fit_values(model: Any, training: bool) -> dict[str, Any]:
+    known = vars(model)
     blend, history, found = known["_members"], known["history_"], known["_importance"]
     importance = None
     if found is not None:
@@ -224,16 +220,9 @@ def _number_values(known: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _build(cls: Any, fields: dict[str, Any]) -> Any:
-    model, fit = cls(**fields["parameters"]), fields["fit"]
-    if fit is not None:
-        task = _classes if hasattr(cls, "predict_proba") else _numbers
-        vars(model).update(_fitted(fit, *task(model, fit)))
-    return model
-
-
-def _fitted(fit: dict[str, Any], target: Any, task: dict[str, Any]) -> dict[str, Any]:
+def _fitted(model: Any, fit: dict[str, Any]) -> dict[str, Any]:
     """Return the attributes of a fit."""
+    target, task = (_classes if hasattr(model, "predict_proba") else _numbers)(model, fit)
     columns, names, weights = fit["columns"], fit["feature_names"], fit["weighted"]
     if weights is not None and weights[np.concatenate(fit["out"])].min() <= 0:
         raise ValueError("tensor 'fit.weights' has 0.0 but must be above 0 where a row is used")
@@ -354,7 +343,7 @@ def _row(cls: Any, fields: dict[str, Any]) -> Any:
 CODECS = {
     **dict.fromkeys(
         ("TabMLPClassifier", "TabMLPRegressor"),
-        Codec(Object({"parameters": PARAMETERS, "fit": Maybe(FIT)}), _values, _build),
+        codec_of(FIT, "_members", _fit_values, _fitted),
     ),
     "RowPredictor": Codec(Object({"fit": Object({**BLEND, **TARGET})}), _row_values, _row),
 }
