@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fastmlp._core.atomic_files import write_together
-from fastmlp._export.c_layers import predict, quantized
+from fastmlp._export.c_layers import NARROW, narrowed, predict
 from fastmlp._export.c_source import Source, largest
 from fastmlp._export.layers import (
     Affine,
@@ -25,7 +25,7 @@ from fastmlp._export.layers import (
     Parametric,
 )
 
-WEIGHTS = ("float32", "float64", "int8")
+WEIGHTS = ("float32", "float64", *NARROW)
 MAX_PARAMETERS = 2**24  # compilers cannot handle more constants in reasonable time
 ROWS = 16  # rows of the self-check
 
@@ -127,8 +127,8 @@ def arithmetic(kind: str) -> np.dtype[Any]:
 
 
 def layers_of(layers: list[Any], kind: str, rows: Array) -> list[Any]:
-    """Return a network's layers in the dtype of the file; int8 layers are calibrated on rows."""
-    made = quantized(layers, rows) if kind == "int8" else layers
+    """Return a network's layers with weights of the file's kind; int8 is calibrated on rows."""
+    made = narrowed(layers, kind, rows) if kind in NARROW else layers
     return [_cast(layer, arithmetic(kind)) for layer in made]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 import fastmlp._export.c_text as text
-from fastmlp._export.c_layers import InputScaling, Quantized, QuantizedLinear
+from fastmlp._export.c_layers import Halves, InputScaling, LinearHalves, Quantized, QuantizedLinear
 from fastmlp._export.layers import (
     Activation,
     Add,
@@ -147,6 +147,8 @@ WRITERS: dict[type, Any] = {
     InputScaling: Emitter.scale_inputs,
     Affine: lambda emitter, layer: emitter.affine(text.AFFINE, layer),
     Quantized: lambda emitter, layer: emitter.quantized(layer, "unit"),
+    Halves: lambda emitter, layer: emitter.affine(text.HALVES_AFFINE, layer),
+    LinearHalves: lambda emitter, layer: emitter.affine(text.HALVES_AFFINE, layer),
     Normalization: Emitter.normalize,
     Keep: lambda emitter, layer: emitter.kept.update({layer.name: emitter.at}),
     Add: lambda emitter, layer: emitter.call("add", text.ADD, emitter.kept.pop(layer.name)),

@@ -1,4 +1,4 @@
-"""The layers of a C file, including those for int8 weights, and their values in NumPy."""
+"""The layers of a C file, including those for narrow weights, and their values in NumPy."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ from fastmlp._export.layers import (
 from fastmlp._network.activations import ACTIVATIONS
 from fastmlp._network.layer_norm import layer_norm
 from fastmlp._network.parametric_activation import blended
-
-LARGEST = 127  # largest int8 weight; symmetric in sign
+from fastmlp._network.weight_types import from_bfloat16, in_units, to_bfloat16
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,12 +49,29 @@ class QuantizedLinear:
     unit: Array
 
 
+@dataclass(frozen=True, eq=False)
+class Halves:
+    """An affine layer whose weights are the upper halves of float32 numbers."""
+
+    weights: Array
+    biases: Array
+
+
+@dataclass(frozen=True, eq=False)
+class LinearHalves:
+    """A linear path with such weights."""
+
+    weights: Array
+
+
 # The value of each layer except the link, from the layer, its input, and the values that `Keep`
 # layers have stored.
 VALUES: dict[type, Any] = {
     InputScaling: lambda layer, x, kept: (x - layer.mean) * layer.factor,
     Affine: lambda layer, x, kept: x @ layer.weights.astype(x.dtype) + layer.biases,
     Quantized: lambda layer, x, kept: _in_full(layer, x) + layer.biases,
+    Halves: lambda layer, x, kept: x @ from_bfloat16(layer.weights) + layer.biases,
+    LinearHalves: lambda layer, x, kept: x + kept["inputs"] @ from_bfloat16(layer.weights),
     Normalization: lambda layer, x, kept: layer_norm(x, layer.gains, layer.shifts),
     Keep: lambda layer, x, kept: kept.update({layer.name: x}) or x,
     Add: lambda layer, x, kept: x + kept[layer.name],
@@ -92,8 +108,15 @@ def outputs(layers: list[Any], rows: Array) -> Array:
     return z
 
 
-def quantized(layers: list[Any], rows: Array) -> list[Any]:
-    """Return layers with int8 weights, after one that scales inputs by statistics of the rows."""
+def narrowed(layers: list[Any], kind: str, rows: Array) -> list[Any]:
+    """Return layers with weights of this kind: of int8 after a scaling of inputs by the rows."""
+    rules = NARROW[kind]
+    before, layers = _scaled(layers, rows) if kind == "int8" else ([], layers)
+    return before + [rules[type(each)](each) if type(each) in rules else each for each in layers]
+
+
+def _scaled(layers: list[Any], rows: Array) -> tuple[list[Any], list[Any]]:
+    """Return a layer that scales inputs by statistics of the rows, and the layers after it."""
     mean, spread = rows.mean(axis=0), rows.std(axis=0)
     spread = np.where(spread > 0, spread, 1.0)
     at = [k for k, each in enumerate(layers) if isinstance(each, Affine)]
@@ -104,20 +127,18 @@ def quantized(layers: list[Any], rows: Array) -> list[Any]:
         weights, biases = layers[k].weights, folded[biased].biases + mean @ layers[k].weights
         folded[biased] = replace(folded[biased], biases=biases)
         folded[k] = replace(folded[k], weights=weights * spread[:, np.newaxis])
-    return [
-        InputScaling(mean.astype(np.float32), (1 / spread).astype(np.float32)),
-        *(QUANTIZED[type(each)](each) if type(each) in QUANTIZED else each for each in folded),
-    ]
+    scaling = InputScaling(mean.astype(np.float32), (1 / spread).astype(np.float32))
+    return [scaling], folded
 
 
-def _in_units(weights: Array) -> tuple[Array, Array]:
-    """Return int8 weights, and the unit of each column."""
-    unit = np.abs(weights).max(axis=0) / LARGEST
-    unit = np.where(unit > 0, unit, 1.0).astype(np.float32)
-    return np.rint(weights / unit).clip(-LARGEST, LARGEST).astype(np.int8), unit
-
-
-QUANTIZED: dict[type, Any] = {
-    Affine: lambda each: Quantized(*_in_units(each.weights), each.biases.astype(np.float32)),
-    Linear: lambda each: QuantizedLinear(*_in_units(each.weights)),
+# Functions from a layer to one with narrow weights.
+NARROW: dict[str, dict[type, Any]] = {
+    "int8": {
+        Affine: lambda each: Quantized(*in_units(each.weights), each.biases.astype(np.float32)),
+        Linear: lambda each: QuantizedLinear(*in_units(each.weights)),
+    },
+    "bfloat16": {
+        Affine: lambda each: Halves(to_bfloat16(each.weights), each.biases.astype(np.float32)),
+        Linear: lambda each: LinearHalves(to_bfloat16(each.weights)),
+    },
 }

@@ -39,7 +39,9 @@ RUN = {
     cortex.COMPILER: (cortex.is_here, cortex.linked, cortex.command),
 }
 STRICT = ("-O2", "-Wall", "-Wextra", "-Wconversion", "-pedantic", "-Werror")
-TYPES = {"float32": ctypes.c_float, "float64": ctypes.c_double, "int8": ctypes.c_float}
+TYPES = dict.fromkeys(("float32", "int8", "bfloat16"), ctypes.c_float) | {
+    "float64": ctypes.c_double
+}
 
 needs_gcc = pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
 
@@ -195,7 +197,18 @@ def test_int8_is_near_and_says_how_near(tmp_path):
 
 
 @needs_gcc
-@pytest.mark.parametrize("weights", ["float64", "int8"])
+def test_bfloat16_is_that_of_the_predictor(tmp_path):
+    net = exports.network("tanh", "squared_error", "float32", (7, 40, 5), linear_path=True)
+    x, p = exports.rows(100, 7, "float32"), net.predictor(weights="bfloat16")
+    files = net.to_c(tmp_path / "net.c", weights="bfloat16", X=x)
+    assert 0 < files.largest_error < 0.02
+    assert files.constant_bytes == 2 * (7 * 40 + 40 * 5 + 7 * 5) + 4 * 45
+    y = predict(compiled(tmp_path), "net", x, 5, "bfloat16")
+    np.testing.assert_allclose(y, p(x), rtol=1e-4, atol=1e-5)
+
+
+@needs_gcc
+@pytest.mark.parametrize("weights", ["float64", "int8", "bfloat16"])
 def test_small_code_has_the_same_bits(weights, tmp_path):
     net = exports.network("tanh", "squared_error", "float32", (7, 40, 5))
     x, found = exports.rows(100, 7, "float32"), []
@@ -239,7 +252,7 @@ def test_predictors_and_the_reference_write_the_same(mlp, tmp_path):
     [
         ("net.h", {}, "for example 'model.c'"),
         ("my-net.c", {}, "for example 'model.c'"),
-        ("net.c", {"weights": "int4"}, "one of float32, float64, int8"),
+        ("net.c", {"weights": "int4"}, "one of float32, float64, int8, bfloat16"),
         ("net.c", {"weights": "int8"}, "needs X"),
         ("net.c", {"X": np.zeros((3, 2))}, "2 features"),
     ],

@@ -91,12 +91,12 @@ def test_onnx_predicts_the_mixture(loss, dtype, options, tmp_path):
 
 @pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
 @pytest.mark.parametrize("options", [{}, OPTIONS], ids=["plain", "all"])
-@pytest.mark.parametrize("weights", ["float32", "float64", "int8"])
+@pytest.mark.parametrize("weights", ["float32", "float64", "int8", "bfloat16"])
 @pytest.mark.parametrize("loss", LOSSES, ids=str)
 def test_c_predicts_the_mixture(loss, weights, options, tmp_path):
     nets = ensemble(loss, **options)
     files = nets.to_c(tmp_path / "nets.c", weights=weights, X=X)
-    limits = {"float32": 1e-4, "float64": 1e-12, "int8": 0.3}
+    limits = {"float32": 1e-4, "float64": 1e-12, "int8": 0.3, "bfloat16": 0.1}
     assert files.largest_error < limits[weights]
     one = nets[0].to_c(tmp_path / "one.c", weights=weights, X=X)
     assert files.constant_bytes == 3 * one.constant_bytes

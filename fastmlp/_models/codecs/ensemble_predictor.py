@@ -12,7 +12,7 @@ from fastmlp._models.codecs import parts, predictor
 SCHEMA = Object(
     {
         "members": Count(1),
-        **{key: predictor.SCHEMA.fields[key] for key in ("network", "n_threads")},
+        **{key: predictor.SCHEMA.fields[key] for key in ("network", "n_threads", "weight_type")},
         # In version 1 of the format, the parameters of the first member follow the others.
         "others": At("members", Each(parts.Parameters(), lambda known: known["members"], 1)),
         "first": At("members.0", parts.Parameters()),
