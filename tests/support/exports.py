@@ -42,14 +42,19 @@ LABEL_TYPES = {"long long": ctypes.c_longlong, "int": ctypes.c_int, "double": ct
 needs_gcc = pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
 
 
-def run_onnx(model: Any, inputs: dict[str, Array]) -> dict[str, Array]:
-    """Return what ONNX Runtime predicts with a model of ONNX, by name."""
+def session_of(model: Any) -> Any:
+    """Return a session of ONNX Runtime for a model of ONNX."""
     runtime = pytest.importorskip("onnxruntime", reason="needs onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = 1, 3
-    session = runtime.InferenceSession(
+    return runtime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
+
+
+def run_onnx(model: Any, inputs: dict[str, Array]) -> dict[str, Array]:
+    """Return the outputs of a model of ONNX, by name."""
+    session = session_of(model)
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(names, inputs), strict=True))
 
