@@ -49,6 +49,9 @@ def test_constructor_is_scikit_learns():
         if HAS_POISSON:
             assert list(mine)[: len(reference)] == list(reference)
             assert [mine[key].kind for key in reference] == [p.kind for p in reference.values()]
+        for method in ("fit", "partial_fit", "predict", "score"):
+            given = [inspect.signature(getattr(getattr(p, name), method)) for p in (ours, theirs)]
+            assert given[0].parameters.keys() >= given[1].parameters.keys()
         extra = [p for key, p in mine.items() if key not in reference and key != "loss"]
         assert all(p.kind == inspect.Parameter.KEYWORD_ONLY for p in extra)
         for parameter in mine:
