@@ -177,7 +177,13 @@ class Fitting(parameters.Validated):
             is_count = network.loss.target_kind == "count"
             constant = loss_constant(samples.targets, weights) if is_count else 0.0
             if stochastic:
-                known = _fingerprint(samples, held) if observers.keeps or earlier else 0
+                known = 0
+                if observers.keeps or earlier:  # of the samples before scaling
+                    each = (
+                        part and Data(part.X, part.targets, part.weights)
+                        for part in (samples, held)
+                    )
+                    known = callback_state.fingerprint(*each)
                 fit = BatchFit(self, data, validation, observers, constant, rng)
                 self._solve(fit, earlier, known)
             else:
@@ -308,10 +314,3 @@ class Fitting(parameters.Validated):
             best = "best_validation_score_" if self.early_stopping else "best_loss_"
             if getattr(self, best, None) is None:
                 self._forget_best()
-
-
-def _fingerprint(*given: Samples | None) -> int:
-    """Return the fingerprint of samples before scaling."""
-    return callback_state.fingerprint(
-        *(None if each is None else Data(each.X, each.targets, each.weights) for each in given)
-    )
