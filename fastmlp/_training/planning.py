@@ -72,18 +72,9 @@ def metrics(given: Any) -> dict[str, Metric]:
     return resolve(given)
 
 
-def plan(
-    spec: Spec,
-    data: Data | BlockStream,
-    batch_size: Any,
-    optimizer: Any,
-    l1: Any,
-    l2: Any,
-    clip_norm: Any,
-    groups: Any,
-    dropout: Any,
-) -> Plan:
+def plan(spec: Spec, data: Data | BlockStream, *given: Any) -> Plan:
     """Return the plan of a fit from the arguments of ``MLP.fit``, without values per epoch."""
+    batch_size, optimizer, l1, l2, clip_norm, groups, dropout = given
     rows = check_count("batch_size", batch_size, example=64)
     chosen = check.optimizer(optimizer)
     if chosen.is_custom and groups is not None:

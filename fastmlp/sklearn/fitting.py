@@ -75,21 +75,11 @@ class Fitting(parameters.Validated):
     def _loss(self) -> Loss:
         raise NotImplementedError
 
-    def _fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any,
-        held_out: tuple[Any, Any, Any] = (None, None, None),
-        classes: Any = None,
-        one_epoch: bool = False,
-        resume: str | os.PathLike[str] | None = None,
-    ) -> Self:
+    def _fit(self, *given: Any, **how: Any) -> Self:
+        """Call `_train` of a draft, and take over its changes at the end."""
         before, draft = vars(self).copy(), self._draft()
         try:
-            if one_epoch:
-                draft._first_call(y, classes)
-            told = draft._train(self, X, y, sample_weight, held_out, one_epoch, resume)
+            told = draft._train(self, *given, **how)
             self._become(draft, before)
         except DivergenceError as error:
             if not draft._is_mine(error):
@@ -126,11 +116,14 @@ class Fitting(parameters.Validated):
         X: Any,
         y: Any,
         sample_weight: Any,
-        held_out: tuple[Any, Any, Any],
-        one_epoch: bool,
-        resume: str | os.PathLike[str] | None,
+        held_out: tuple[Any, Any, Any] = (None, None, None),
+        classes: Any = None,
+        one_epoch: bool = False,
+        resume: str | os.PathLike[str] | None = None,
     ) -> list[str]:
         """Run a whole fit on this draft of the estimator ``owner``; return hints for the user."""
+        if one_epoch:
+            self._first_call(y, classes)
         given = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
         parameters.hidden_sizes(self.hidden_layer_sizes)
         earlier = None if resume is None else checkpoint_of(self, resume)
