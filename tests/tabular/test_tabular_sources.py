@@ -6,10 +6,12 @@ import decimal
 import numpy as np
 import pytest
 
-pytest.importorskip("sklearn")
-pyarrow = pytest.importorskip("pyarrow", reason="needs pyarrow")
-pandas = pytest.importorskip("pandas", reason="needs pandas")
+pytest.importorskip("sklearn", reason="needs scikit-learn")
+pytest.importorskip("pyarrow", reason="needs pyarrow")
+pytest.importorskip("pandas", reason="needs pandas")
 
+import pandas
+import pyarrow
 from pyarrow import parquet
 from tiny_tables import classifier, regressor
 

@@ -20,7 +20,7 @@ import dataclasses
 
 import numpy as np
 
-from fastmlp._engine import cpu_levels, thread_count, thread_pool
+from fastmlp._engine import cpu_levels, thread_count
 from fastmlp._engine.exportable import Exportable
 from fastmlp._export.layers import exported
 from fastmlp._files import storage
@@ -230,11 +230,7 @@ cdef class Predictor:
             self._rows(<const char*>cnp.PyArray_DATA(<cnp.ndarray>rows), n,
                        <char*>cnp.PyArray_DATA(<cnp.ndarray>out))
             return out
-        n_threads = thread_count.for_call(self.weight_count, n, self.n_threads)
-        if n_threads == 1:
-            self.engine.predict_into(rows, out)
-            return out
-        with thread_pool.borrowed_team(n_threads) as team:
+        with thread_count.call_team(self.weight_count, n, self.n_threads) as team:
             self.engine.predict_into(rows, out, team)
         return out
 
