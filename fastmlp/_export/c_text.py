@@ -261,6 +261,23 @@ extern "C" {{
 #endif
 """
 
+INPUTS = "#define {macro}_INPUTS {inputs}"
+
+MEMBER = """\
+/* The k-th of {of}. */
+static void member{suffix}(int k, {parameters}, {real} *y)
+{{
+{body}}}
+"""
+
+MIXTURE = """\
+    int k;
+    for (k = 0; k < {n}; k++) {{
+        member(k, x, p);
+        mix(p, {y}, k + 1, {means}, {columns});
+    }}
+"""
+
 PREDICT = """\
 /* {meaning}
    x has {inputs} numbers, y gets {outputs}; they do not overlap. Any number of threads may call. */

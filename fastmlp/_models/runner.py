@@ -1,8 +1,4 @@
-"""The course of every fit, of one network or of the members of an ensemble.
-
-The models check their data and options; here a fit begins or resumes, runs the loop over epochs,
-and keeps the state for resuming. Fits differ in their `Trainer`, evaluator and callbacks.
-"""
+"""The course of every fit of checked data: it begins or resumes, and runs the loop over epochs."""
 
 from __future__ import annotations
 
@@ -27,10 +23,7 @@ if TYPE_CHECKING:
 
 
 class Runner(Rollback):
-    """One fit of the model ``owner``, whose networks are ``members``.
-
-    As a context it undoes all changes if an error ends the fit before its first new epoch.
-    """
+    """One fit of the model ``owner``; undone if an error comes before its first new epoch."""
 
     others: Any = None  # the other processes of a distributed fit
     batch_size: Any = None  # as the user gave it, to compare between processes

@@ -31,9 +31,8 @@ LEAST_EPOCHS = 8  # shorter leaps are not worth the snapshot before them
 class Trainer(FitStrategy):
     """Trains one or more networks, each with its own data and plan; the first one's plan leads.
 
-    Without callbacks and evaluation, many epochs run in one native call, a leap. An error in a leap
-    restores the state before it; after a divergence or a schedule's error, the loop repeats the
-    epochs one by one to find the failing one.
+    Without callbacks and evaluation, many epochs run in one native call, a leap. An error restores
+    the state before it; after a divergence or a schedule's error, the loop repeats its epochs.
     """
 
     def __init__(
@@ -129,8 +128,6 @@ class Trainer(FitStrategy):
     def _rows(self, k: int) -> int:
         """Return the number of rows that a member is trained on."""
         return self.datas[k].rows  # type: ignore[no-any-return]
-
-    # ---- leaps -----------------------------------------------------------------------------------
 
     def _leap(self, left: int) -> int:
         """Train several epochs in one call of about `LEAP_SECONDS`; return how many, maybe 0."""

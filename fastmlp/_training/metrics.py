@@ -12,7 +12,7 @@ from fastmlp._core.history import History
 from fastmlp._engine.protocol import Engine
 from fastmlp._engine.thread_pool import Team
 from fastmlp._network.data import Data
-from fastmlp._training.loop import Evaluator, Measured
+from fastmlp._training.loop import Evaluator, Measured, number
 
 Array = NDArray[Any]
 Metric = Callable[[Any, Any], Any]
@@ -120,7 +120,7 @@ class MetricEvaluator(Evaluator):
         if self.engine.spec.loss.heads == 2:
             p = tuple(np.split(p, 2, axis=1))
         y, each = self.targets, self.metrics.items()
-        self.row = [{name: _number(name, f(y, p)) for name, f in each}]
+        self.row = [{name: number(f"the metric {name}", f(y, p)) for name, f in each}]
         return super().measure(loss, team)
 
     def record(self) -> None:
@@ -147,10 +147,3 @@ def _check_kinds(metrics: dict[str, Metric], data: Data, heads: int) -> None:
                 f"the metric {name} is of numbers but y has labels of classes: use accuracy, or a "
                 "callable (y, prediction) -> float"
             )
-
-
-def _number(name: str, value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"the metric {name} returned {value!r} but a number is expected") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -131,11 +131,7 @@ def resumed(
     path: str | None,
     fingerprint: Callable[[], int],
 ) -> tuple[ResumeState, History]:
-    """Return the state of the fit to resume and a copy of its history, or raise ValueError.
-
-    A checkpoint's path requires the same data (by fingerprint) and batch size; otherwise both may
-    change.
-    """
+    """Return the state of the fit to resume, and a copy of its history."""
     progress: ResumeState | None = model._progress
     history: History | None = model._history
     resume = f"resume is {True if path is None else path!r}"
@@ -157,22 +153,10 @@ def resumed(
         ("the number of rows of X", n, progress.rows),
         ("validation_data", given[is_validated], given[bool(history.val_loss)]),
     ]
-    if path is not None:
+    if path is not None:  # else batch size and data may change
         facts.append(("batch_size", plan.batch_size, progress.batch_size or plan.batch_size))
-    for name, now, before in facts:
-        if now != before:
-            raise ValueError(
-                f"{resume} and {name} is {now} but was {before} in the fit to resume: "
-                "pass the same as before, or leave resume out"
-            )
     is_same_job = path is not None and progress.data
-    now = fingerprint() if is_same_job else 0
-    if now and now != progress.data:
-        raise ValueError(
-            f"{resume} but X, y, sample_weight or validation_data differ from those of the fit to "
-            "resume: pass the same, or use fastmlp.load(path).fit(..., resume=True), which accepts "
-            "other data"
-        )
+    check_same(resume, facts, fingerprint() if is_same_job else 0, progress.data)
     if epochs < progress.epochs:
         raise ValueError(
             f"epochs is {epochs} but the fit to resume has had {progress.epochs} epochs, "
@@ -181,6 +165,24 @@ def resumed(
     copied = history.whole()
     copied.stop_reason = ""
     return progress, copied
+
+
+def check_same(
+    resume: str, facts: Sequence[tuple[str, Any, Any]], data: int, known_data: int
+) -> None:
+    """Raise ValueError for a fact (name, now, before) or a fingerprint of data that has changed."""
+    for name, now, before in facts:
+        if now != before:
+            raise ValueError(
+                f"{resume} and {name} is {now} but was {before} in the fit to resume: "
+                "pass the same as before, or leave resume out"
+            )
+    if data and known_data and data != known_data:
+        raise ValueError(
+            f"{resume} but X, y, sample_weight or the validation data differ from those of the fit "
+            "to resume: pass the same; to go on with other data, use fastmlp.load(path) and then "
+            "fit(..., resume=True), or partial_fit of an estimator"
+        )
 
 
 def joined(

@@ -55,8 +55,6 @@ class BaseMLP(Exportable, CallbackSupportMixin, Fitting):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = parameters.CONSTRAINTS
 
-    # ------------------------------------------------------------ fit
-
     @parameters.training
     @with_callbacks
     def fit(
@@ -111,8 +109,6 @@ class BaseMLP(Exportable, CallbackSupportMixin, Fitting):
         held_out = X_val, y_val, sample_weight_val
         return self._fit(X, y, sample_weight, held_out, resume=resume)
 
-    # ------------------------------------------------------------ prediction
-
     def _outputs(self, X: Any) -> tuple[Array, ScaledNetwork]:
         """Return outputs (n, columns) and their network, which a concurrent fit may replace."""
         network: ScaledNetwork | None = vars(self).get("_fitted")
@@ -151,8 +147,6 @@ class BaseMLP(Exportable, CallbackSupportMixin, Fitting):
         network = self._fitted
         parameters = network.predictor.parameters()
         return exported(network.spec, *parameters, labels=labels_of(network.decoder))
-
-    # ------------------------------------------------------------ conversion
 
     def to_mlp(self) -> MLP:
         """Return a ``fastmlp.MLP`` with a copy of the current weights.
@@ -217,8 +211,6 @@ class BaseMLP(Exportable, CallbackSupportMixin, Fitting):
             ``standardize``. For many calls use ``predictor().jacobian``.
         """
         return np.asarray(self.to_mlp().jacobian(X))
-
-    # ------------------------------------------------------------ attributes
 
     @property
     def coefs_(self) -> list[Array]:

@@ -1,8 +1,4 @@
-"""Calls the callbacks of a fit, fastmlp's and scikit-learn's.
-
-scikit-learn has callbacks (``set_callbacks``) since 1.9; for older versions, the stand-ins here do
-nothing.
-"""
+"""Calls the callbacks of a fit: fastmlp's, and those of scikit-learn from 1.9 on."""
 
 from __future__ import annotations
 
@@ -42,8 +38,7 @@ def with_callbacks(method: Method) -> Method:
 class Observers(CallbackList):
     """All callbacks of one fit, and the output of ``verbose``.
 
-    scikit-learn's callbacks get ``estimator``, the user's object, and ``arguments`` (``X``, ``y``,
-    ``metadata``), but not in a ``partial`` fit; fastmlp's get ``draft``, the estimator in training.
+    scikit-learn's get ``estimator``, the user's object, fastmlp's ``draft``, which is in training.
     """
 
     def __init__(

@@ -1,7 +1,4 @@
-"""scikit-learn's rules for learning rates and for stopping, and the best weights.
-
-``record`` stores all results of an epoch in the estimator; an interrupt cannot store only some.
-"""
+"""scikit-learn's rules for learning rates and for stopping, and the best weights."""
 
 from __future__ import annotations
 
@@ -78,7 +75,7 @@ class BestWeights(Evaluator):
         return val_loss
 
     def record(self) -> None:
-        """Store the epoch's results in the estimator."""
+        """Store all results of the epoch in the estimator; see `loop.record`."""
         now, val_loss, (self.lowest, self.best) = self.after
         self.estimator.__dict__ |= now
         if self.validation is not None:

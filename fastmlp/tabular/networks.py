@@ -49,7 +49,7 @@ def seconds_of_epoch(
 ) -> float:
     """Estimate the seconds per epoch by a trial of a few batches with one member per thread."""
     batch, rng = batch_of(rows), np.random.default_rng(0)
-    tried = min(BATCHES * batch, rows)
+    tried = min(BATCHES * batch, rows, len(target.y))
     some = min(members, n_threads or default_threads())
     ensemble = Ensemble(network(recipe, width, target, rng) for _ in range(some))
     history = ensemble.fit(

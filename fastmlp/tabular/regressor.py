@@ -14,17 +14,18 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from fastmlp._core.intervals import check_flag
 from fastmlp._core.keywords import explained
 from fastmlp._network.names import PresetName, TableLossName
-from fastmlp.sklearn.parameters import store
+from fastmlp.sklearn.parameters import documented, store
 from fastmlp.sklearn.regressor import LOSSES
 from fastmlp.tabular import inspection
 from fastmlp.tabular.blend import BlendResult
 from fastmlp.tabular.columns import Array
 from fastmlp.tabular.conformal import Residuals, level_of, levels_of
-from fastmlp.tabular.estimator import BaseTabMLP, finite_numbers
+from fastmlp.tabular.estimator import BaseTabMLP
 from fastmlp.tabular.export.exported import ExportedTable, exported
 from fastmlp.tabular.export.methods import RegressorExports
 from fastmlp.tabular.fitted import from_snapshot
-from fastmlp.tabular.parameters import documented
+from fastmlp.tabular.parameters import ATTRIBUTES, TEXT
+from fastmlp.tabular.reading import finite_numbers
 from fastmlp.tabular.scoring import FixedNumbers, scorer_of
 from fastmlp.tabular.targets import NumericTarget
 
@@ -34,7 +35,7 @@ LARGEST = 1e100  # largest magnitude of targets, so that sums of squares are fin
 
 
 @explained
-@documented
+@documented(TEXT, ATTRIBUTES)
 class TabMLPRegressor(RegressorMixin, RegressorExports, BaseTabMLP):
     """Multi-layer perceptrons for regression on raw tables.
 
@@ -92,6 +93,7 @@ class TabMLPRegressor(RegressorMixin, RegressorExports, BaseTabMLP):
         categorical_features: Any = "from_dtype",
         scoring: Any = None,
         time_limit: float | None = None,
+        max_memory: float | str | None = None,
         random_state: Any = None,
         verbose: bool | int = False,
         progress_bar: bool = False,

@@ -6,7 +6,6 @@ that selects epochs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,10 +57,6 @@ class NumericTarget:
             factor = _deviation(y, centre, w)
         factor = np.where(factor > 0, factor, self.unit)  # constant targets have no deviation
         return TargetScale(centre, factor, y.min(axis=0), y.max(axis=0))
-
-    def scale_of(self, scales: Sequence[TargetScale], sizes: Sequence[int]) -> TargetScale:
-        """Repeat each member's scale for its number of rows, and concatenate."""
-        return TargetScale(*(np.repeat(each, sizes, axis=0) for each in zip(*scales, strict=True)))
 
     def encode(self, scale: TargetScale) -> Array:
         """Return the targets as a member is trained on them."""
@@ -159,8 +154,6 @@ class ClassTarget:
 
     def scale(self, *_: Any) -> None:
         """Return None, since classes have no scale."""
-
-    scale_of = scale
 
     def encode(self, scale: None) -> Array:
         """Return the classes as int32."""

@@ -8,6 +8,7 @@ import importlib
 import importlib.util
 import inspect
 import re
+import runpy
 from pathlib import Path
 
 import children
@@ -215,6 +216,14 @@ def test_tests_that_pages_and_scripts_name_are_there():
                 assert (ROOT / name).exists() or "FOLDER" in name, f"{path} names {name}"
 
 
+def test_planted_mistakes_still_have_their_places():
+    """See tests/campaign/mutants.py; a place is a text that the file has once."""
+    module = runpy.run_path(str(ROOT / "tests" / "campaign" / "planted_mistakes.py"))
+    for _, path, right, _, tests, _ in module["MISTAKES"]:
+        assert (ROOT / path).read_text(encoding="utf-8").count(right) == 1, (path, right)
+        assert not [name for name in tests.split() if not (ROOT / "tests" / name).exists()], path
+
+
 def test_every_package_is_in_the_wheel():
     """setuptools finds folders with an __init__.py: none with modules may lack it."""
     modules = {path.parent for path in (ROOT / "fastmlp").rglob("*.py")}
@@ -317,7 +326,7 @@ def test_examples_run():
     optional = importlib.util.find_spec("sklearn") is None
     for name in MODULES:
         if name == "fastmlp.__main__" or (
-            optional and name.split(".")[1:2] in (["sklearn"], ["tabular"])
+            optional and name.split(".")[1:2] in (["sklearn"], ["tabular"], ["dask"])
         ):
             continue
         module = importlib.import_module(name) if name_is_importable(name) else None

@@ -58,13 +58,8 @@ def test_more_activations(activation):
     net = regressor(activation=activation, hidden_layer_sizes=(12, 8)).fit(x, y)
     np.testing.assert_allclose(net.predict(x), forward(net, x)[:, 0], rtol=1e-10)
     assert net.score(x, y) > 0.9
-
-
-def test_activations_for_each_layer_must_be_as_many():
     with pytest.raises(ValueError, match="1 entries but this MLP has 2 hidden layers"):
-        regressor(activation=["tanh"], hidden_layer_sizes=(3, 3)).fit(*line())
-    with pytest.raises(ValueError, match="no activation has that name"):
-        regressor(activation=["ghost"]).fit(*line())
+        net.set_params(activation=["tanh"]).fit(x, y)
 
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
@@ -291,14 +286,11 @@ def test_progress_bar(capsys):
     assert "loss" in captured.err
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2, -1])
-def test_threads_do_not_change_a_bit(n_jobs):
+def test_threads_do_not_change_a_bit():
     x, y = digits(600)
-    reference = classifier(hidden_layer_sizes=(64, 32), max_iter=3).fit(x, y)
-    net = classifier(hidden_layer_sizes=(64, 32), max_iter=3, n_jobs=n_jobs).fit(x, y)
-    assert all(np.array_equal(a, b) for a, b in zip(net.coefs_, reference.coefs_, strict=True))
-    many = np.tile(x, (20, 1))
-    assert np.array_equal(net.predict_proba(many), reference.predict_proba(many))
+    nets = [classifier(hidden_layer_sizes=(64, 32), max_iter=3, n_jobs=n) for n in (None, 1, 2, -1)]
+    found = [net.fit(x, y).predict_proba(np.tile(x, (20, 1))) for net in nets]
+    assert all(np.array_equal(each, found[0]) for each in found)
 
 
 # ---- standardize --------------------------------------------------------------------------------
@@ -360,17 +352,12 @@ def test_poisson_scales_inputs_only():
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 def test_history_and_its_plot(solver):
-    matplotlib = pytest.importorskip("matplotlib")
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
+    pyplot = pytest.importorskip("matplotlib.pyplot")
     x, y = line()
     net = regressor(solver=solver, max_iter=6, tol=1e-9).fit(x, y, X_val=x, y_val=y)
     history = net.history_
     assert len(history.loss) == len(history.val_loss) == len(history.seconds) == net.n_iter_
-    ax = net.plot_history()
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["training", "validation"]
-    assert list(ax.lines[0].get_ydata()) == history.loss
-    _, given = plt.subplots()
-    assert net.plot_history(ax=given) is given
-    plt.close("all")
+    figure, axes = pyplot.subplots()
+    assert net.plot_history(ax=axes) is axes
+    assert list(axes.lines[0].get_ydata()) == history.loss
+    pyplot.close(figure)

@@ -113,7 +113,7 @@ def test_memory_that_ends_at_the_start_of_an_optimizer(monkeypatch):
     net = classifier().fit(X, Y).partial_fit(X, Y)
     before = state(net)
     with monkeypatch.context() as patch:
-        patch.setattr(fitting, "fit_by_batches", no_memory)
+        patch.setattr(fitting, "BatchFit", no_memory)
         with pytest.raises(MemoryError):
             net.partial_fit(X, Y)
     assert state(net) == before

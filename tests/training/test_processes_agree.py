@@ -106,11 +106,6 @@ def test_a_fit_that_resumes_beside_one_that_begins_is_refused(mlp):
         assert "rank 1" in str(error)
 
 
-def test_metrics_are_refused(mlp):
-    for error in ranks.raised(ranks.run(2, lambda c: train(net(mlp), c, metrics=["r2"]))):
-        assert "metrics" in str(error)
-
-
 # ---- communicators -------------------------------------------------------------------------------
 
 
