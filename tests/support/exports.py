@@ -34,7 +34,9 @@ PAIRS = list(zip(itertools.cycle(ACTIVATIONS), LOSSES, strict=False))
 
 # ---------------------------------------------------------------------------------- running
 
-TYPES = {"float32": ctypes.c_float, "float64": ctypes.c_double, "int8": ctypes.c_float}
+TYPES = dict.fromkeys(("float32", "int8", "bfloat16"), ctypes.c_float) | {
+    "float64": ctypes.c_double
+}
 # The types of the names of classes in C; others are strings.
 LABEL_TYPES = {"long long": ctypes.c_longlong, "int": ctypes.c_int, "double": ctypes.c_double}
 needs_gcc = pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
