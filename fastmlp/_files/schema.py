@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from fastmlp._files.kinds import GONE, Choice, Count, Flag, Hidden, Kind, Place, limit, opened
 
 
@@ -48,7 +50,8 @@ class Later(Of):
         self.needed, self.hidden = False, self.kind.hidden
 
     def write(self, value: Any, place: Place) -> Any:
-        if value is GONE or (self.leave_out and not (self.default or value)):
+        is_empty = not isinstance(value, np.ndarray) and not value
+        if value is GONE or (self.leave_out and not self.default and is_empty):
             return GONE
         return self.kind.write(value, place)
 

@@ -48,6 +48,7 @@ COUNTS = ("best_epoch_", "n_iter_")
 ATTRIBUTES = {  # field -> attribute of the estimator
     **{"columns": "_columns", "outputs": "n_outputs_", "out_of_fold": "_out_of_fold"},
     **{"out": "_out", "weighted": "_row_weights", "feature_names": "feature_names_in_"},
+    **{"sampled": "rows_"},
     **{"history": "history_", "report": "_report", **dict(zip(COUNTS, COUNTS, strict=True))},
 }
 FITTED = ("freedom", "spread", "rms")  # fields of residuals with one number per output
@@ -155,6 +156,7 @@ def _fit(task: dict[str, Kind]) -> Object:
             "rows": Count(1),
             "out_of_fold": Tensor(_out_of_fold),
             **{key: Later(kind, None, leave_out=False) for key, kind in later.items()},
+            "sampled": Later(Flagged(Tensor(lambda known: (known["rows"],), PLACES, 0)), None),
             "out": _Parts(),
             **curve,
             "history": parts.HISTORY,
