@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import validate_parameter_constraints
 
 from fastmlp._engine import optimizer_state
 from fastmlp._engine.thread_count import of_jobs
-from fastmlp._files.kinds import GONE, Choice, Count, Flag, Number, Numbers, Tensor
+from fastmlp._files.kinds import GONE, Choice, Count, Flag, Kind, Number, Numbers, Tensor
 from fastmlp._files.schema import At, Chosen, Codec, Counted, Flagged, Later, Maybe, Object
 from fastmlp._files.strict_json import shown
 from fastmlp._models.codecs import parts
@@ -179,11 +179,6 @@ FIT = Object(
 )
 
 
-def _values(model: Any, training: bool) -> dict[str, Any]:
-    fitted = _fit_values(model, training) if "_fitted" in vars(model) else None
-    return {"parameters": model, "fit": fitted}
-
-
 def _fit_values(model: Any, training: bool) -> dict[str, Any]:
     known, state = vars(model), model._fitted.__getstate__()
     parameters, memory = optimizer_state.from_arrays(state["engine"], state["spec"])
@@ -202,13 +197,6 @@ def _fit_values(model: Any, training: bool) -> dict[str, Any]:
         "attributes": {name: known.get(name, GONE) for name in ATTRIBUTES},
         "lists": lists,
     }
-
-
-def _build(cls: Any, fields: dict[str, Any]) -> Any:
-    model = cls(**fields["parameters"])
-    if fields["fit"] is not None:
-        vars(model).update(_fitted(cls, **fields["fit"]))
-    return model
 
 
 def _fitted(
@@ -252,7 +240,28 @@ def _check_sizes(attributes: dict[str, Any], sizes: tuple[int, ...]) -> None:
         raise ValueError(f"there are names for {names.shape} of {sizes[0]} features")
 
 
+def codec_of(
+    fit: Kind,
+    attribute: str,
+    values: Callable[[Any, bool], dict[str, Any]],
+    attributes: Callable[[Any, Any], dict[str, Any]],
+) -> Codec:
+    """Return the codec of estimators, which have the ``attribute`` after a fit."""
+
+    def written(model: Any, training: bool) -> dict[str, Any]:
+        is_fitted = attribute in vars(model)
+        return {"parameters": model, "fit": values(model, training) if is_fitted else None}
+
+    def build(cls: Any, fields: dict[str, Any]) -> Any:
+        model = cls(**fields["parameters"])
+        if fields["fit"] is not None:
+            vars(model).update(attributes(model, fields["fit"]))
+        return model
+
+    return Codec(Object({"parameters": PARAMETERS, "fit": Maybe(fit)}), written, build)
+
+
 CODECS = dict.fromkeys(
     ("MLPClassifier", "MLPRegressor"),
-    Codec(Object({"parameters": PARAMETERS, "fit": Maybe(FIT)}), _values, _build),
+    codec_of(FIT, "_fitted", _fit_values, lambda model, fit: _fitted(type(model), **fit)),
 )

@@ -50,7 +50,7 @@ _OFF_BY_ONE = _rows(
     ("_network/schedules.py", "/ (step + 1.0) **", "/ (step + 2.0) **", "network/test_optimizers.py network/test_scheduled.py"),
     ("_training/callbacks.py", "if self.wait < self.patience:\n            return False", "if self.wait <= self.patience:\n            return False", "training/test_callbacks.py"),
     ("_training/weight_average.py", "epoch - self.averaging.start + 1", "epoch - self.averaging.start", "network/test_averaging.py training/test_averaging_goes_on.py"),
-    ("_files/safetensors.py", "if at < payload:", "if at + 1 < payload:", "files/test_hostile.py"),
+    ("_files/safetensors.py", "check(at >= payload,", "check(at + 1 >= payload,", "files/test_hostile.py"),
     ("_validation/samples.py", "if not 0 <= extreme < n:", "if not 0 <= extreme <= n:", "validation models/test_ensemble.py"),
     ("tabular/conformal.py", "room = tail * (n + 1) - 1", "room = tail * n - 1", "tabular/test_tabular_numbers.py tabular/test_tabular.py"),
     ("tabular/encoding.py", "[: bins // 3]", "[: bins // 3 + 1]", "tabular/test_tabular_columns.py tabular/test_tabular_recipes.py"),
