@@ -32,6 +32,7 @@ from fastmlp.sklearn.observers import Observers
 from fastmlp.sklearn.scaled_network import ScaledNetwork, first_parameters, spec_of
 from fastmlp.sklearn.scaling import Scaling
 from fastmlp.sklearn.stochastic import NON_FINITE, BatchFit, checkpoint_of
+from fastmlp.sklearn.stopping import CURVES
 from fastmlp.sklearn.validation import (
     Samples,
     Validation,
@@ -45,8 +46,6 @@ from fastmlp.sklearn.validation import (
 
 Array = NDArray[Any]
 
-# Attributes with one entry per epoch, besides those of the history.
-CURVES = ("loss_curve_", "validation_loss_curve_", "validation_scores_")
 # scikit-learn's names of links, where they differ.
 OUT_ACTIVATIONS = {"sigmoid": "logistic", "mean_and_variance": "identity"}
 

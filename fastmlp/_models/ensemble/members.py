@@ -28,15 +28,6 @@ class EpochRecord(NamedTuple):
     rates: list[list[float]]  # for each member, of the last step of each epoch
 
 
-def pooled(losses: NDArray[np.float64], datas: Sequence[Data]) -> float:
-    """Return the mean of the losses, weighted by the sums of sample weights."""
-    sums = [
-        data.rows if data.weights is None else float(np.sum(data.weights, dtype=np.float64))
-        for data in datas
-    ]
-    return float(np.average(losses, weights=sums))
-
-
 class MemberEngines:
     """The engines of all members, with the part of an engine's interface that a fit uses."""
 
@@ -127,7 +118,8 @@ class EnsembleEvaluator(Evaluator):
             return number("judge", self.score(self.state.epoch + 1, given))
         data = self.held.data
         if data is None:
-            return pooled(self._seen.held_losses[-1], self.held.apart)
+            sums = [own.total_weight for own in self.held.apart]
+            return float(np.average(self._seen.held_losses[-1], weights=sums))
         every = self._predictions, self.held.places
         return mixture.mean_loss(self.engine.spec.loss, *every, data)
 
