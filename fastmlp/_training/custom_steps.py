@@ -30,13 +30,13 @@ class CustomSteps:
         order = np.arange(data.rows) if plan.order is None else plan.order
         sum_objective, sum_weight = plan.sums or (0.0, 0.0)
         for k, first in enumerate(range(0, len(order), plan.batch_size)):
-            batch = _rows(data, order[first : first + plan.batch_size])
-            weight = batch.rows if batch.weights is None else batch.weights.sum(dtype=np.float64)
+            batch = data.part(order[first : first + plan.batch_size])
+            weight = batch.total_weight
             objective = self._step(batch, plan, k, memory)
             if not math.isfinite(objective):
                 return objective
-            sum_objective += float(weight) * objective
-            sum_weight += float(weight)
+            sum_objective += weight * objective
+            sum_weight += weight
         self.engine.restore(working.snapshot())
         self.memory = memory
         if plan.sums is not None:
@@ -66,11 +66,6 @@ class CustomSteps:
         for kind, arrays in zip(self.engine.spec.tensors, kinds, strict=True):
             found |= {name_of(kind, at): a for at, a in enumerate(arrays) if a.size}
         return found
-
-
-def _rows(data: Data, rows: Any) -> Data:
-    weights = None if data.weights is None else data.weights[rows]
-    return Data(data.x[rows], data.targets[rows], weights)
 
 
 def _plan_of(plan: Plan, k: int) -> Plan:

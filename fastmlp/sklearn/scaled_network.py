@@ -192,9 +192,10 @@ class ScaledNetwork:
             check.parameters(biases, self.spec, "biases", "intercepts_"),
         )
 
-    def data(self, x: NDArray[Any], targets: NDArray[Any], weights: NDArray[Any] | None) -> Data:
+    def data(self, raw: Data, weights: NDArray[Any] | None) -> Data:
         """Return training data for the engine: scaled, in the network's dtype."""
-        x, scaling, is_real = self.cast(x), self.scaling, targets.dtype.kind == "f"
+        x, targets, scaling = self.cast(raw.x), raw.targets, self.scaling
+        is_real = targets.dtype.kind == "f"
         if scaling is not None:
             x = self.cast((x - scaling.x_mean) / scaling.x_scale)
             targets = (targets - scaling.y_mean) / scaling.y_scale if is_real else targets
