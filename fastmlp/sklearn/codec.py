@@ -12,11 +12,11 @@ from sklearn.utils._param_validation import validate_parameter_constraints
 
 from fastmlp._engine import optimizer_state
 from fastmlp._engine.thread_count import of_jobs
-from fastmlp._files.kinds import GONE, Choice, Count, Flag, Kind, Number, Numbers, Place, Tensor
-from fastmlp._files.schema import At, Chosen, Flagged, Later, Maybe, Object
+from fastmlp._files.kinds import GONE, Choice, Count, Flag, Number, Numbers, Tensor
+from fastmlp._files.schema import At, Chosen, Codec, Counted, Flagged, Later, Maybe, Object
 from fastmlp._files.strict_json import shown
 from fastmlp._models.codecs import parts
-from fastmlp._models.codecs.mlp import LARGE
+from fastmlp._models.codecs.models import LARGE
 from fastmlp._models.codecs.values import ANY, Value, is_object
 from fastmlp._network import losses
 from fastmlp._network.optimizers import Optimizer
@@ -101,20 +101,6 @@ LABELS = Object(
 )
 
 
-class _Curve(Kind):
-    """A list of numbers; the key says how many there are."""
-
-    def write(self, value: list[float], place: Place) -> int:
-        Numbers().write(value, place)
-        return len(value)
-
-    def read(self, tree: Any, place: Place) -> list[float]:
-        n, found = Count().read(tree, place), Numbers().read(GONE, place)
-        if len(found) != n:
-            raise place.fail(f"has {len(found)} entries and not {n}")
-        return found
-
-
 def _run_values(run: Any) -> dict[str, Any]:
     (rates, optimizer), memory = run
     schedule = rates.learning_rate if rates.rule in SCHEDULES else None
@@ -186,14 +172,12 @@ FIT = Object(
         "course": Maybe(COURSE),
         "history": parts.HISTORY,
         "attributes": Object({name: Later(Value(*kinds)) for name, kinds in ATTRIBUTES.items()}),
-        "lists": Object(dict.fromkeys(CURVES, Later(Maybe(_Curve())))),
+        "lists": Object(dict.fromkeys(CURVES, Later(Maybe(Counted(Numbers()))))),
     }
 )
-SCHEMA = Object({"parameters": PARAMETERS, "fit": Maybe(FIT)})
 
 
-def values(model: Any, training: bool) -> dict[str, Any]:
-    """Return the fields of an estimator."""
+def _values(model: Any, training: bool) -> dict[str, Any]:
     fitted = _fit_values(model, training) if "_fitted" in vars(model) else None
     return {"parameters": model, "fit": fitted}
 
@@ -218,8 +202,7 @@ def _fit_values(model: Any, training: bool) -> dict[str, Any]:
     }
 
 
-def build(cls: Any, fields: dict[str, Any]) -> Any:
-    """Return the estimator with these fields."""
+def _build(cls: Any, fields: dict[str, Any]) -> Any:
     model = cls(**fields["parameters"])
     if fields["fit"] is not None:
         vars(model).update(_fitted(cls, **fields["fit"]))
@@ -265,3 +248,9 @@ def _check_sizes(attributes: dict[str, Any], sizes: tuple[int, ...]) -> None:
     names = attributes.get("feature_names_in_", np.empty(sizes[0], object))
     if names.shape != (sizes[0],) or names.dtype != object:
         raise ValueError(f"there are names for {names.shape} of {sizes[0]} features")
+
+
+CODECS = dict.fromkeys(
+    ("MLPClassifier", "MLPRegressor"),
+    Codec(Object({"parameters": PARAMETERS, "fit": Maybe(FIT)}), _values, _build),
+)

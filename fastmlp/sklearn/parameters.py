@@ -187,7 +187,8 @@ def training(method: Method) -> Method:
     @functools.wraps(method)
     def alone(self: Any, *args: Any, **kwargs: Any) -> Any:
         X = kwargs.get("X", args[0] if args else None)
-        if type(X) is not np.ndarray:  # most are, and calls take time
+        # Most are arrays, and calls take time.
+        if type(X) is not np.ndarray and not isinstance(X, self._sources):
             check.no_source(X)
         turn = self._turn()
         with turn.taken():
@@ -213,6 +214,7 @@ class Validated(BaseEstimator):
     """Base of all estimators: a lock for training, and the validation of parameters."""
 
     _fitting: TrainingLock  # made on first use
+    _sources: tuple[type, ...] = ()  # of blocks, which ``fit`` accepts instead of a table
 
     def _turn(self) -> TrainingLock:
         """Return the lock of this estimator, created on first use; it is not part of the state."""

@@ -151,14 +151,16 @@ def _stage(
     began = time.monotonic()
     groups: list[TrainingResult] = []
     over = stopped = ""
-    division = Splits.of(len(table), preset, request.rng, target.classes, *together)
+    given = request.plan.given if request.plan else 0
+    division = Splits.of(len(table), preset, request.rng, target.classes, *together, given)
     request = replace(request, preset=preset)
     recipes = preset.of(target.kind, len(columns.numbers))
     n, size, rows = len(table), len(division.learn), max(map(len, division.learn))
     width = functools.partial(width_of, columns, len(with_missing(table)))
     epochs = [epochs_of(preset, recipe, n) for recipe in recipes]
     work = [e * r.work(width(r.bins)) for e, r in zip(epochs, recipes, strict=True)]
-    progress = Progress(work, target, request.deadline, request.n_threads, request.verbose)
+    memory = request.plan.memory if request.plan else 0.0
+    progress = Progress(work, target, request.deadline, request.n_threads, request.verbose, memory)
     request = replace(request, callbacks=[*request.callbacks, progress])
     try:
         for k, recipe in enumerate(recipes):

@@ -87,6 +87,7 @@ class TabMLPClassifier(ClassifierMixin, ClassifierExports, BaseTabMLP):
         categorical_features: Any = "from_dtype",
         scoring: Any = None,
         time_limit: float | None = None,
+        max_memory: float | str | None = None,
         random_state: Any = None,
         verbose: bool | int = False,
         progress_bar: bool = False,

@@ -76,7 +76,8 @@ class BestEpochSelector:
     ``inputs`` and ``rows`` are each member's held-out inputs and their row numbers; successive
     members together cover all rows, once per repeat. ``scorer`` (higher is better) replaces the
     target's costs. A fit ends at the end of a cycle of the rate if the cost exceeds ``hopeless``
-    times the lowest, or with ``measures`` if the cycle has gained less than its noise.
+    times the lowest, or with ``measures`` if the cycle has gained less than its noise. ``every`` is
+    the least number of epochs from one evaluation to the next, except at the end of a cycle.
 
     ``curve`` lists epoch, cost of single members, joint cost, and the compared value. ``epoch`` is
     the best one, from 1, ``held_out`` its out-of-fold predictions, and ``why`` the reason for an
@@ -95,14 +96,13 @@ class BestEpochSelector:
         hopeless: float = math.inf,
         cycles: int = 4,
         measures: bool = False,
+        every: int = 1,
     ) -> None:
-        self.inputs, self.target = inputs, target
-        sizes, n = list(map(len, rows)), len(target.y)
-        repeat = np.repeat(np.cumsum([0, *sizes[:-1]]) // n, sizes)
-        self._order = np.argsort(repeat * n + np.concatenate(rows))
-        self._scale = target.scale_of(scales, sizes)
+        self.inputs, self.rows, self.scales, self.target = inputs, rows, scales, target
+        ends = np.cumsum(list(map(len, rows)))
+        self._repeats = ((ends - 1) // len(target.y)).tolist()  # each covers all rows
         self.weights, self.scorer, self.clock = weights, scorer, clock
-        self.hopeless, self.measures, self.why = hopeless, measures, ""
+        self.hopeless, self.measures, self.why, self._every = hopeless, measures, "", every
         # The first cycle is too short for decisions, and the last ends the fit anyway.
         self._ends = [cycle_end(cycle, cycles) for cycle in range(2, cycles)]
         self._cycle = 0
@@ -120,7 +120,7 @@ class BestEpochSelector:
         share = max((epoch + 0.5) / state.epochs, self.clock.passed())
         cycle = sum(share >= end for end in self._ends)
         annealed, self._cycle = cycle > self._cycle, cycle
-        every = max(1, state.epochs // MOST_LOOKS)
+        every = max(self._every, state.epochs // MOST_LOOKS)
         looks = annealed or epoch % every == 0 or epoch == state.epochs
         if looks:
             self._look(state)
@@ -152,10 +152,14 @@ class BestEpochSelector:
 
     def _look(self, state: State) -> None:
         began = time.monotonic()
-        each = zip(state.engine.engines, self.inputs, strict=True)
-        z = np.concatenate([engine.predict(x) for engine, x in each])
-        said = self.target.decode(self._scale, z)[self._order]
-        held_out = OutOfFold(said.reshape(-1, len(self.target.y), said.shape[1]))
+        said: Array = np.empty(0)
+        members = zip(state.engine.engines, self.inputs, self.scales, strict=True)
+        for (engine, x, scale), repeat, rows in zip(members, self._repeats, self.rows, strict=True):
+            part = self.target.decode(scale, engine.predict(x))
+            if not said.size:
+                said = np.empty((self._repeats[-1] + 1, len(self.target.y), part.shape[1]))
+            said[repeat, rows] = part
+        held_out = OutOfFold(said)
         alone, together = held_out.scores(self.target, self.weights)
         cost = of_all(alone, together, self.target.averaging)
         if self.scorer is not None:

@@ -61,6 +61,7 @@ class Fitted(Validated):
     _report: Report
     best_epoch_: int
     n_outputs_: int
+    rows_: Array | None = None  # None if all rows were used
 
     # ------------------------------------------------------------ hooks of the estimators
 

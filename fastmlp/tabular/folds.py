@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -66,21 +68,20 @@ def copied(table: Table, y: NDArray[Any]) -> tuple[Rows | None, list[str]]:
     training rows into held-out folds. Equal rows count as copies if a column is continuous and
     equal rows have equal targets.
     """
-    n, numbers = len(table), np.ascontiguousarray(table.numbers.T) + 0.0  # turns -0.0 into 0.0
-    columns = [*numbers.view(np.uint64), *np.ascontiguousarray(table.codes.T).astype(np.uint64)]
-    alike = _different(columns, n)
+    n = len(table)
+    alike = _different(_columns(table), n)
     different = alike.max() + 1
     if different == n:
         return None, []
     targets = np.ascontiguousarray(y.reshape(n, -1).T, np.float64).view(np.uint64)
-    both = _different([*columns, *targets], n)
+    both = _different(itertools.chain(_columns(table), targets), n)
     equal = n - (both.max() + 1)
     is_pure = equal == n - different
     if (
         is_pure
         and different * MOST_ALIKE >= n
         and different > 1
-        and any(len(np.unique(column)) > CONTINUOUS * different for column in columns)
+        and any(len(np.unique(column)) > CONTINUOUS * different for column in _columns(table))
     ):
         return alike, [f"{equal:,} rows are copies of other rows, and share their folds"]
     if equal < FEW_ALIKE * n:
@@ -91,7 +92,15 @@ def copied(table: Table, y: NDArray[Any]) -> tuple[Rows | None, list[str]]:
     ]
 
 
-def _different(columns: list[NDArray[np.uint64]], n: int) -> Rows:
+def _columns(table: Table) -> Iterator[NDArray[np.uint64]]:
+    """Yield each column as integers that are equal for equal values."""
+    for numbers in table.numbers.T:
+        yield (numbers + 0.0).view(np.uint64)  # turns -0.0 into 0.0
+    for codes in table.codes.T:
+        yield codes.astype(np.uint64)
+
+
+def _different(columns: Iterable[NDArray[np.uint64]], n: int) -> Rows:
     """Return the number of each distinct row, by a 64-bit hash of its columns."""
     mixed = np.zeros(n, np.uint64)
     for column in columns:

@@ -14,6 +14,7 @@ from fastmlp._core.history import History
 from fastmlp._models.ensemble.ensemble import Ensemble
 from fastmlp._network.optimizers import Adam, AdamW, Optimizer
 from fastmlp.tabular import folds
+from fastmlp.tabular.budget import Plan
 from fastmlp.tabular.clock import Clock
 from fastmlp.tabular.columns import Columns, Table
 from fastmlp.tabular.conformal import MOST_ROWS
@@ -23,6 +24,8 @@ from fastmlp.tabular.networks import groups, network
 from fastmlp.tabular.presets import (
     AFTER,
     BETA_2,
+    LOOKS,
+    TRAINING,
     Cycles,
     FlatCosine,
     Preset,
@@ -45,7 +48,7 @@ class FitOptions:
 
     ``deadline`` is a time of ``time.monotonic``. For ``scorer`` see `BestEpochSelector`, for
     ``n_threads`` and ``callbacks`` `Ensemble.fit`; a callback that returns True ends the fit of all
-    recipes. ``verbose`` shows lines of progress.
+    recipes. ``verbose`` shows lines of progress. ``plan`` has the rows and memory of the fit.
     """
 
     preset: Preset
@@ -55,6 +58,7 @@ class FitOptions:
     n_threads: int | None = None
     callbacks: Sequence[Any] = ()
     verbose: bool = False
+    plan: Plan | None = None
 
 
 class TrainedMembers:
@@ -153,13 +157,18 @@ class Splits:
         classes: Any,
         groups: Any,
         copies: Any = None,
+        given: int = 0,
     ) -> Splits:
-        """Split n rows, evenly by class; rows of a group and copies of a row stay together."""
+        """Split n rows, evenly by class; rows of a group and copies of a row stay together.
+
+        If they are a sample of more, the number of those ``given`` determines the folds.
+        """
         together = copies if groups is None else groups
         parts = n if together is None else len(np.unique(together))
-        wanted, notes = preset.folds_of(n), []
+        given = max(n, given)
+        wanted, notes = preset.folds_of(given), []
         if wanted < preset.folds:
-            notes.append(f"{wanted} folds instead of {preset.folds}, for there are {n:,} rows")
+            notes.append(f"{wanted} folds instead of {preset.folds}, for there are {given:,} rows")
         k = min(wanted, parts)
         if k < wanted:
             what = "different rows" if groups is None else "groups"
@@ -221,6 +230,7 @@ def train(
         target.hopeless if recipe.share == 1 else math.inf,
         preset.cycles,
         bool(preset.trial_folds),
+        max(1, int(sum(map(len, out)) / (LOOKS * TRAINING * sum(map(len, learn))))),
     )
     stopped = ""
     try:

@@ -108,7 +108,7 @@ class RowPredictor:
                 )
             check_frame(row)
             own, series = columns_of(row)
-            values = [each[0] for each in series]
+            values = [series(k)[0] for k in range(len(own))]
             if self._names is None:
                 return values
             row = dict(zip(own, values, strict=True))

@@ -207,6 +207,8 @@ FEWEST_EPOCHS, MOST_EPOCHS = 16, 256
 # Largest batch up to a number of rows.
 BATCHES = ((8_192, 256), (32_768, 512), (math.inf, 1_024))
 MOST_LOOKS = 64  # evaluations of held-out rows per fit
+LOOKS = 0.1  # largest share of evaluations in the time of a fit, about
+TRAINING = 3  # work of training with a row, in predictions of a row
 # Time needed after training, in evaluations, for up to 40,000 rows; measured and rounded up.
 AFTER = {"numbers": 5.0, "classes": 10.0}
 

@@ -20,11 +20,12 @@ from fastmlp.tabular import inspection
 from fastmlp.tabular.blend import BlendResult
 from fastmlp.tabular.columns import Array
 from fastmlp.tabular.conformal import Residuals, level_of, levels_of
-from fastmlp.tabular.estimator import BaseTabMLP, finite_numbers
+from fastmlp.tabular.estimator import BaseTabMLP
 from fastmlp.tabular.export.exported import ExportedTable, exported
 from fastmlp.tabular.export.methods import RegressorExports
 from fastmlp.tabular.fitted import from_snapshot
 from fastmlp.tabular.parameters import ATTRIBUTES, TEXT
+from fastmlp.tabular.reading import finite_numbers
 from fastmlp.tabular.scoring import FixedNumbers, scorer_of
 from fastmlp.tabular.targets import NumericTarget
 
@@ -92,6 +93,7 @@ class TabMLPRegressor(RegressorMixin, RegressorExports, BaseTabMLP):
         categorical_features: Any = "from_dtype",
         scoring: Any = None,
         time_limit: float | None = None,
+        max_memory: float | str | None = None,
         random_state: Any = None,
         verbose: bool | int = False,
         progress_bar: bool = False,
