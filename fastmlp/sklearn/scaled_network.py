@@ -239,8 +239,8 @@ class ScaledNetwork:
                 "run": copy.deepcopy(self.run) if goes_on else None,
                 "course": self.course if goes_on else None,
             }
-            # A fit that began or ended meanwhile changes one of these.
-            if self._view is view and self._at_rest() == at_rest:
+            # Another thread may have begun a fit meanwhile, which may have ended: read again.
+            if not at_rest or (self._view is view and self._at_rest()):
                 return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
