@@ -69,7 +69,7 @@ _MISSING_LOCK = _rows(
 )
 _SWAPPED = _rows(
     "swapped argument",
-    ("sklearn/parameter_views.py", "for array in (*weights, *biases)]", "for array in (*biases, *weights)]", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
+    ("sklearn/scaled_network.py", "for array in (*weights, *biases)]", "for array in (*biases, *weights)]", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
     ("_network/schedules.py", "_half_cosine(self.peak / self.start_divisor, self.peak, share / warm)", "_half_cosine(self.peak, self.peak / self.start_divisor, share / warm)", "network/test_optimizers.py network/test_scheduled.py"),
     ("_models/ensemble/member_data.py", "np.searchsorted(union, numbers)", "np.searchsorted(numbers, union)", "models/test_ensemble.py models/test_joint.py models/test_ensemble_life.py"),
     ("_export/c_text.py", "k + 1, {means}, {columns})", "k + 1, {columns}, {means})", "export/test_networks.py"),
@@ -94,8 +94,8 @@ _LOST_WEIGHT = _rows(
 _STALE = _rows(
     "stale cache",
     ("_models/base.py", "self._progress = self._progress._replace(averaged=None)", "pass", "network/test_averaging.py training/test_averaging_goes_on.py"),
-    ("sklearn/parameter_views.py", "return not np.array_equal(self._bits, self._before)", "return False", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
-    ("sklearn/parameter_views.py", "self._before = flat.view(self._bits.dtype)", "pass", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
+    ("sklearn/scaled_network.py", "return not np.array_equal(self._bits, self._before)", "return False", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
+    ("sklearn/scaled_network.py", "self._before = flat.view(self._bits.dtype)", "pass", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
     ("sklearn/scaled_network.py", '"""Drop caches after ``engine`` has changed."""\n        self._view = {}', '"""Drop caches after ``engine`` has changed."""', "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
     ("sklearn/stopping.py", "best = watched, self.engine.snapshot()", "best = watched, self.best or self.engine.snapshot()", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
     ("_training/callbacks.py", "super().start(state)\n        self.best_epoch, self._snapshot = -1, None", "super().start(state)", "training/test_callbacks.py files/test_checkpoint.py"),
