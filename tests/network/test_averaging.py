@@ -126,20 +126,11 @@ def test_within_an_epoch_too(mlp):
             yield X[at : at + 30], Y[at : at + 30]
 
     net, whole = network(mlp), network(mlp)
-    net.fit(
-        source,
-        epochs=4,
-        batch_size=10,
-        shuffle=False,
-        averaging=fastmlp.SWA(),
-        callbacks=[lambda state: after.append(digest(net))],
-    )
+    options = {"epochs": 4, "batch_size": 10, "shuffle": False, "averaging": fastmlp.SWA()}
+    net.fit(source, callbacks=[lambda state: after.append(digest(net))], **options)
     assert set(within) <= {digest(network(mlp)), *after}
-    means, _ = path_of(
-        whole, epochs=4, batch_size=10, shuffle=False, averaging=fastmlp.SWA(), n_threads=1
-    )
-    assert len(means) == 4
-    assert digest(net) == digest(whole)
+    whole.fit(X, Y, n_threads=1, **options)
+    assert digest(net) == digest(whole) == after[3]
 
 
 class Batches:
@@ -171,15 +162,11 @@ def test_batches_are_trained_behind_the_mean(mlp):
 
 
 def test_early_stopping_chooses_among_means(mlp):
-    averaging = fastmlp.EMA(0.5)
-    options = {"epochs": 40, "optimizer": fastmlp.SGD(0.9, momentum=0.9), "validation_data": HELD}
+    options = {"epochs": 40, "validation_data": HELD, "averaging": fastmlp.EMA(0.5)}
+    options |= {"optimizer": fastmlp.SGD(0.9, momentum=0.9)}
     net, seen, stop = network(mlp), [], fastmlp.EarlyStopping(patience=3)
-    history = net.fit(
-        *(X, Y),
-        callbacks=[lambda state: seen.append(digest(net)), stop],
-        averaging=averaging,
-        **options,
-    )
+    callbacks = [lambda state: seen.append(digest(net)), stop]
+    history = net.fit(X, Y, callbacks=callbacks, **options)
     assert len(history.loss) < 40
     assert stop.best_epoch == int(np.argmin(history.val_loss)) < len(seen) - 1
     assert digest(net) == seen[stop.best_epoch]
@@ -225,12 +212,8 @@ def test_members_end_as_they_would_alone(mlp, averaging, n_threads):
     options = {"epochs": EPOCHS, "batch_size": 16, "validation_data": HELD, "averaging": averaging}
     ensemble = fastmlp.Ensemble([network(mlp, rng=seed, dropout=0.1) for seed in range(3)])
     seen = []
-    history = ensemble.fit(
-        *(X, Y),
-        n_threads=n_threads,
-        callbacks=[lambda state: seen.append(ensemble.evaluate(*HELD))],
-        **options,
-    )
+    callbacks = [lambda state: seen.append(ensemble.evaluate(*HELD))]
+    history = ensemble.fit(X, Y, n_threads=n_threads, callbacks=callbacks, **options)
     assert history.val_loss == seen
     for seed, member in enumerate(ensemble):
         alone = network(mlp, rng=seed, dropout=0.1)
@@ -242,13 +225,9 @@ def test_members_end_as_they_would_alone(mlp, averaging, n_threads):
 def test_an_ensemble_that_diverges_keeps_its_means(mlp):
     rate = fastmlp.SGD(lambda step: 0.1 if step < 6 else 1e30)
     ensemble, seen = fastmlp.Ensemble([network(mlp, rng=seed) for seed in range(3)]), []
+    callbacks = [lambda state: seen.append([digest(each) for each in ensemble])]
+    options = {"batch_size": 30, "optimizer": rate, "averaging": fastmlp.SWA()}
     with pytest.raises(fastmlp.DivergenceError):
-        ensemble.fit(
-            *(X, Y),
-            batch_size=30,
-            optimizer=rate,
-            averaging=fastmlp.SWA(),
-            callbacks=[lambda state: seen.append([digest(each) for each in ensemble])],
-        )
+        ensemble.fit(X, Y, callbacks=callbacks, **options)
     assert len(seen) == 2
     assert [digest(each) for each in ensemble] == seen[-1]

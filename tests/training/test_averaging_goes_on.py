@@ -17,9 +17,8 @@ def test_the_other_engine_goes_on_with_it(tmp_path):
     path, nets = tmp_path / "net", []
     options = {"batch_size": 32, "averaging": fastmlp.EMA(0.7)}
     for mlp, other in ((fastmlp.MLP, "reference"), (reference.MLP, "native")):
-        network(mlp, dtype="float64").fit(
-            *(X, Y), epochs=3, callbacks=[fastmlp.Checkpoint(path)], **options
-        )
+        net, callbacks = network(mlp, dtype="float64"), [fastmlp.Checkpoint(path)]
+        net.fit(X, Y, epochs=3, callbacks=callbacks, **options)
         nets.append(fastmlp.load(path, engine=other))
         nets[-1].fit(X, Y, epochs=EPOCHS, resume=True, **options)
     for a, b in zip(*map(arrays, nets), strict=True):
@@ -79,14 +78,9 @@ def test_partial_fit_begins_with_the_mean(mlp):
 def test_a_divergence_leaves_the_mean_of_the_epochs_before(mlp):
     rate = fastmlp.SGD(lambda step: 0.1 if step < 9 else 1e30)
     net, seen = network(mlp), []
+    options = {"batch_size": 30, "optimizer": rate, "averaging": fastmlp.EMA()}
     with pytest.raises(fastmlp.DivergenceError) as caught:
-        net.fit(
-            *(X, Y),
-            batch_size=30,
-            optimizer=rate,
-            averaging=fastmlp.EMA(),
-            callbacks=[lambda state: seen.append(digest(net))],
-        )
+        net.fit(X, Y, callbacks=[lambda state: seen.append(digest(net))], **options)
     assert caught.value.epoch == len(net.history.loss) == len(seen) == 3
     assert digest(net) == seen[-1]
 
@@ -94,8 +88,9 @@ def test_a_divergence_leaves_the_mean_of_the_epochs_before(mlp):
 @pytest.mark.parametrize("resume", [False, True])
 def test_an_interrupt_leaves_the_mean_of_the_epochs_before(mlp, resume, monkeypatch):
     net, seen, real = network(mlp), [], Evaluator.measure
+    options = {"averaging": fastmlp.EMA(), "validation_data": HELD}
     if resume:
-        net.fit(X, Y, epochs=1, averaging=fastmlp.EMA(), validation_data=HELD)
+        net.fit(X, Y, epochs=1, **options)
         seen.append(digest(net))
 
     def interrupted(self, *arguments):
@@ -104,14 +99,9 @@ def test_an_interrupt_leaves_the_mean_of_the_epochs_before(mlp, resume, monkeypa
         return real(self, *arguments)
 
     monkeypatch.setattr(Evaluator, "measure", interrupted)
+    callbacks = [lambda state: seen.append(digest(net))]
     with pytest.raises(KeyboardInterrupt):
-        net.fit(
-            *(X, Y),
-            averaging=fastmlp.EMA(),
-            validation_data=HELD,
-            callbacks=[lambda state: seen.append(digest(net))],
-            resume=resume,
-        )
+        net.fit(X, Y, callbacks=callbacks, resume=resume, **options)
     assert digest(net) == seen[-1]
     assert len(net.history.loss) == len(seen) == 3
 
