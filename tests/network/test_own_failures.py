@@ -95,9 +95,6 @@ def test_what_is_no_function():
             kind(own.softsign, name=7)
     with pytest.raises(TypeError, match="called with dictionaries"):
         fastmlp.CustomOptimizer(CFunction(float32=real))
-    for kind in (CustomActivation, CustomLoss):
-        with pytest.raises(TypeError, match="check is 'no' but must be True or False"):
-            kind(own.softsign, check="no")
     with pytest.raises(
         ValueError, match="link is 'probit' but no link has .* choose from identity, exp"
     ):

@@ -7,6 +7,7 @@ import cases
 import numpy as np
 import pytest
 import ranks
+from models import Watch
 
 import fastmlp
 from fastmlp import reference
@@ -222,20 +223,6 @@ def test_the_loss_on_the_validation_data_is_that_of_all_rows_of_all_ranks(mlp):
     assert first.history.val_loss == second.history.val_loss
     wanted = first.evaluate(x[:40], y[:40], weights)
     assert min(first.history.val_loss) == pytest.approx(wanted, rel=1e-12)
-
-
-class Watch:
-    """Notes all batches; wants to stop after a batch, or after an epoch."""
-
-    def __init__(self, last=-1, epoch=-1):
-        self.batches, self.last, self.epoch = [], last, epoch
-
-    def __call__(self, state):
-        return state.epoch == self.epoch
-
-    def on_batch(self, state, batch):
-        self.batches.append(batch)
-        return batch.step == self.last
 
 
 @pytest.mark.parametrize(("watch", "epochs"), [({"epoch": 1}, 2), ({"last": 8}, 1)], ids=str)
