@@ -5,20 +5,16 @@ import io
 import cases
 import numpy as np
 import pytest
-import test_bits
-from test_blocks import engines
 
 from fastmlp._engine.plan import Plan
 from fastmlp._network import optimizers
 
-KINDS = ("reference", *test_bits.LEVELS)
-
 
 def engine_of(kind, dtype, sizes=(5, 33, 9, 3)):
-    _, fast, slow = engines(
-        test_bits.LEVELS[0] if kind == "reference" else kind, dtype, sizes=sizes
-    )
-    return slow if kind == "reference" else fast
+    network = cases.build(sizes, loss="cross_entropy", dtype=dtype)
+    engine = cases.engine(kind, network)
+    engine.set_parameters(*cases.parameters(network, np.random.default_rng(0)))
+    return engine
 
 
 def train(engine, optimizer, epoch):
@@ -62,7 +58,7 @@ def near(a, b, dtype):
 
 
 @pytest.mark.parametrize("dtype", cases.DTYPES)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", cases.KINDS)
 @pytest.mark.parametrize("optimizer", cases.OPTIMIZERS, ids=cases.optimizer_id)
 def test_another_engine_goes_on_with_the_same_bits(optimizer, kind, dtype):
     engine, other = (engine_of(kind, dtype) for _ in range(2))
@@ -82,7 +78,7 @@ def test_another_engine_goes_on_with_the_same_bits(optimizer, kind, dtype):
 
 
 @pytest.mark.parametrize("dtype", cases.DTYPES)
-@pytest.mark.parametrize("level", test_bits.LEVELS)
+@pytest.mark.parametrize("level", cases.KINDS[1:])
 @pytest.mark.parametrize("optimizer", cases.OPTIMIZERS, ids=cases.optimizer_id)
 def test_one_engine_goes_on_for_the_other(optimizer, level, dtype):
     """The same names, the same step, and the same numbers to rounding, in textbook units."""
@@ -106,7 +102,7 @@ def test_one_engine_goes_on_for_the_other(optimizer, level, dtype):
             np.testing.assert_allclose(found[key], right[key], rtol=0, atol=atol)
 
 
-@pytest.mark.parametrize("kind", ["reference", test_bits.LEVELS[0]])
+@pytest.mark.parametrize("kind", cases.KINDS[:2])
 def test_there_is_an_optimizer_if_it_can_go_on(kind):
     engine = engine_of(kind, "float32", sizes=(2, 2))
     names = {"weights.0", "biases.0"}
@@ -137,7 +133,7 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("kind", ["reference", test_bits.LEVELS[0]])
+@pytest.mark.parametrize("kind", cases.KINDS[:2])
 @pytest.mark.parametrize("name", [*WRONG, "of another network", "v.biases.2"])
 def test_a_wrong_state_changes_nothing(kind, name):
     engine, other = engine_of(kind, "float64"), engine_of(kind, "float64", sizes=(5, 33, 8, 3))

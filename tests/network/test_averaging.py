@@ -14,12 +14,7 @@ import fastmlp
 
 EPOCHS = 7
 HELD = X[:20], Y[:20]
-AVERAGINGS = (
-    fastmlp.EMA(decay=0.7),
-    fastmlp.EMA(0.9, start=3),
-    fastmlp.SWA(),
-    fastmlp.SWA(start=4),
-)
+AVERAGINGS = (fastmlp.EMA(0.7), fastmlp.EMA(0.9, start=3), fastmlp.SWA(), fastmlp.SWA(start=4))
 EACH_AVERAGING = pytest.mark.parametrize("averaging", AVERAGINGS, ids=repr)
 
 
@@ -47,10 +42,7 @@ def mean(averaging, path):
     return [sum(s * p.astype(float) for s, p in zip(shares, ps, strict=True)) for ps in kinds]
 
 
-NETWORKS = {
-    "plain": {},
-    "normalised, scaled": {"layer_norm": "before", "scale": True, "dropout": 0.2},
-}
+NETWORKS = {"plain": {}, "normalised": {"layer_norm": "before", "scale": True, "dropout": 0.2}}
 
 
 @EACH_AVERAGING

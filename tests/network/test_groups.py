@@ -29,9 +29,8 @@ def test_what_is_frozen_keeps_its_bytes_whatever_its_moments(mlp, optimizer, dty
             before = net.weights[:] + net.biases[:]
             options = {"l2": 0.1, "clip_norm": clip_norm, "groups": chosen, "batch_size": 32}
             net.partial_fit(X, Y, optimizer=optimizer, **options)
-            for k, (old, new) in enumerate(
-                zip(before, net.weights[:] + net.biases[:], strict=True)
-            ):
+            after = net.weights[:] + net.biases[:]
+            for k, (old, new) in enumerate(zip(before, after, strict=True)):
                 assert (old.tobytes() == new.tobytes()) == (k in still)
 
 

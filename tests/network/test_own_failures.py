@@ -41,11 +41,7 @@ ACTIVATIONS = {
     "complex": (lambda z: (z * 1j, z), TypeError, "value of complex.* but float"),
     "strings": (lambda z: (z.astype(str), z), TypeError, "value of <U"),
     "objects": (lambda z: (z.astype(object), z), TypeError, "value of object"),
-    "ragged": (
-        lambda z: ([[1.0], [1.0, 2.0]], z),
-        ValueError,
-        "value that is no array .* of shape",
-    ),
+    "ragged": (lambda z: ([[1.0], [1.0, 2.0]], z), ValueError, "that is no array .* of shape"),
     "masked": (lambda z: (np.ma.masked_array(z, z > 0), z), TypeError, "that is a masked array"),
     "nan": (lambda z: (np.log(z), 1 / z), ValueError, "returns nan as value at z=-"),
     "nan slope": (lambda z: (z, z * np.nan), ValueError, "returns nan as slope at z="),

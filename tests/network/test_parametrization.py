@@ -3,9 +3,8 @@
 import cases
 import numpy as np
 import pytest
-import test_bits
 from models import X, Y, digest
-from test_blocks import engines, train
+from test_blocks import train
 
 from fastmlp._engine.numpy import numpy_engine
 from fastmlp._engine.numpy.random import dropout_masks
@@ -65,19 +64,23 @@ def written_out(spec, parameters, data, batch_size, optimizer, groups, l2=0.0, c
 
 
 @pytest.mark.parametrize("dtype", cases.DTYPES)
-@pytest.mark.parametrize("level", ["reference", *test_bits.LEVELS])
+@pytest.mark.parametrize("kind", cases.KINDS)
 @pytest.mark.parametrize("optimizer", cases.OPTIMIZERS, ids=cases.optimizer_id)
-def test_it_trains_what_the_optimizer_is_to_see(optimizer, level, dtype):
+def test_it_trains_what_the_optimizer_is_to_see(optimizer, kind, dtype):
     for at, (n, batch_size, options, groups) in enumerate(WAYS):
-        of_level, dropout = test_bits.LEVELS[0] if level == "reference" else level, 0.3 * (at % 2)
+        plain, spec = (
+            cases.build((5, 33, 9, 3), "tanh", "cross_entropy", each, 0.3 * (at % 2))
+            for each in ("float64", dtype)
+        )
+        data = cases.data(spec, n, np.random.default_rng(0), weighted=at % 2 > 0)
+        parameters = cases.parameters(spec, np.random.default_rng(0))
         results = []
         for n_threads in (1, 2):
-            spec, fast, slow = engines(of_level, dtype, dropout=dropout)
-            data = cases.data(spec, n, np.random.default_rng(0), weighted=at % 2 > 0)
-            engine, given = slow if level == "reference" else fast, {**options, "groups": groups}
-            parameters = [[p.astype(float) for p in kind] for kind in engine.parameters()]
+            engine = cases.engine(kind, spec)
+            engine.set_parameters(*parameters)
+            given = {**options, "groups": groups}
             results.append(train(engine, data, batch_size, optimizer, n_threads, **given))
-        plain = cases.build(spec.layer_sizes, "tanh", "cross_entropy", dropout=dropout)
+        parameters = [[p.astype(float) for p in arrays] for arrays in parameters]
         shares = np.ones(n) if data.weights is None else data.weights.astype(float)
         wide = Data(data.x.astype(float), data.targets, shares)
         expected = written_out(plain, parameters, wide, batch_size, optimizer, groups, **options)

@@ -55,7 +55,7 @@ def wide_estimator(**options: Any) -> MLPRegressor:
 
 # A model, and a call that takes some seconds when nobody interrupts it.
 LONG: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
-    "fit, small batches": (
+    "fit in batches": (
         lambda: network(64, 64, 64, 1),
         lambda net: net.fit(*data(10**6), epochs=50),
     ),
@@ -74,14 +74,8 @@ LONG: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "evaluate": (wide, lambda net: net.evaluate(*data(100000))),
     "gradients": (wide, lambda net: net.gradients(*data(20000))),
     "jacobian": (wide, lambda net: net.jacobian(rows(30000, 64))),
-    "estimator fit": (
-        lambda: wide_estimator(batch_size=20000),
-        lambda model: model.fit(*data(60000)),
-    ),
-    "estimator lbfgs": (
-        lambda: wide_estimator(solver="lbfgs"),
-        lambda model: model.fit(*data(20000)),
-    ),
+    "estimator fit": (lambda: wide_estimator(batch_size=20000), lambda it: it.fit(*data(60000))),
+    "estimator lbfgs": (lambda: wide_estimator(solver="lbfgs"), lambda it: it.fit(*data(20000))),
     "estimator predict": (
         lambda: wide_estimator(max_iter=1).fit(*data(100)),
         lambda model: model.predict(rows(100000, 64)),

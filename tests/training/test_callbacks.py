@@ -63,10 +63,9 @@ def test_early_stopping(net, patience, min_delta, losses, runs, best, restore):
     script, history = play(net, stop, losses)
     assert len(history.loss) == runs
     assert stop.best_epoch == best
+    reason = f"val_loss has not improved for {patience} epochs"
     stopped = runs < len(losses) or stop.wait == patience
-    assert history.stop_reason == (
-        f"val_loss has not improved for {patience} epochs" if stopped else ""
-    )
+    assert history.stop_reason == (reason if stopped else "")
     assert digest(net) == script.ends[best if restore and best >= 0 else runs - 1]
 
 

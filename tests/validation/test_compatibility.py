@@ -36,6 +36,7 @@ def regressor(**options):
     return fastmlp.MLPRegressor(max_iter=1, **options)
 
 
+LOOKS = {"callbacks": [Watch()]}
 OWN = {"optimizer": fastmlp.CustomOptimizer(lambda p, g, state, rate: None, name="own")}
 CALLS = {
     ("metrics", "source"): lambda: fit(validation_data=fastmlp.Blocks(X, Y), metrics=["r2"]),
@@ -44,10 +45,8 @@ CALLS = {
     ("CustomOptimizer", "Checkpoint"): lambda: fit(callbacks=[fastmlp.Checkpoint("never")], **OWN),
     ("CustomOptimizer", "groups"): lambda: fit(groups=fastmlp.Groups(), **OWN),
     ("CustomOptimizer", "Ensemble"): lambda: fit_ensemble(**OWN),
-    ("on_batch", "Ensemble"): lambda: fit_ensemble(callbacks=[Watch()]),
-    ("on_batch", "solver='lbfgs'"): lambda: regressor(solver="lbfgs", callbacks=[Watch()]).fit(
-        X, Y
-    ),
+    ("on_batch", "Ensemble"): lambda: fit_ensemble(**LOOKS),
+    ("on_batch", "solver='lbfgs'"): lambda: regressor(solver="lbfgs", **LOOKS).fit(X, Y),
     ("source", "y"): lambda: fit(fastmlp.Blocks(X, Y)),
     ("source", "sample_weight"): lambda: fit(fastmlp.Blocks(X, Y), None, sample_weight=Y),
     ("source", "Ensemble or estimator"): lambda: fit_ensemble(fastmlp.Blocks(X, Y)),
