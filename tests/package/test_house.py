@@ -332,3 +332,26 @@ def test_examples_of_the_documentation_run(name):
     for page in sorted(path.rglob("*.md")) if path.is_dir() else [path]:
         result = doctest.testfile(str(page), module_relative=False, optionflags=doctest.ELLIPSIS)
         assert result.failed == 0
+
+
+def test_the_check_of_the_site_finds_planted_mistakes(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    check_site = importlib.import_module("check_site")
+    planted = {
+        '<a href="other.html">': "links to other.html, which is not there",
+        '<a href="#nowhere">': "links to #nowhere, which is not there",
+        '<a href="http://example.org/a">': "links to http://example.org/a, which is not https",
+        '<a href="https://example/a">': "which is no address of a server",
+        f'<a href="{check_site.SOURCES}none.md">': "which the repository does not have",
+        '<script src="https://example.org/a.js">': "loads https://example.org/a.js",
+    }
+    fine = ("https://example.org/a", f"{check_site.SOURCES}README.md", "#here", "page.html")
+    links = "".join(f'<a id="here" href="{link}">' for link in fine)
+    (tmp_path / "page.html").write_text(links + " " * check_site.LARGEST_PAGE)
+    (tmp_path / "wrong.html").write_text("".join(planted))
+    found = check_site.wrong_files(tmp_path)
+    for message in ("page.html: 1,000,", *planted.values()):
+        assert sum(message in each for each in found) == 1, message
+    assert len(found) == 1 + len(planted)
+    visits = [check_site.visits_of(tmp_path, theme) for theme in check_site.THEMES]
+    assert all(len(each) == 2 * len(check_site.WIDTHS) for each in visits)
