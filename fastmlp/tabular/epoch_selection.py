@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,7 @@ def ranked(cost: float) -> float:
     return math.inf if math.isnan(cost) else cost
 
 
+@dataclass(eq=False)
 class BestEpochSelector:
     """Callback that evaluates held-out rows and keeps the weights of the best epoch.
 
@@ -84,34 +86,32 @@ class BestEpochSelector:
     early end.
     """
 
-    def __init__(
-        self,
-        inputs: Sequence[EncodedRows],
-        rows: Sequence[Rows],
-        scales: Sequence[Any],
-        target: Any,
-        weights: Array | None,
-        scorer: Callable[[Array], float] | None = None,
-        clock: Clock = UNLIMITED,
-        hopeless: float = math.inf,
-        cycles: int = 4,
-        measures: bool = False,
-        every: int = 1,
-    ) -> None:
-        self.inputs, self.rows, self.scales, self.target = inputs, rows, scales, target
-        ends = np.cumsum(list(map(len, rows)))
-        self._repeats = ((ends - 1) // len(target.y)).tolist()  # each covers all rows
-        self.weights, self.scorer, self.clock = weights, scorer, clock
-        self.hopeless, self.measures, self.why, self._every = hopeless, measures, "", every
+    inputs: Sequence[EncodedRows]
+    rows: Sequence[Rows]
+    scales: Sequence[Any]
+    target: Any
+    weights: Array | None
+    scorer: Callable[[Array], float] | None = None
+    clock: Clock = UNLIMITED
+    hopeless: float = math.inf
+    cycles: int = 4
+    measures: bool = False
+    every: int = 1
+    why: str = ""
+    curve: list[tuple[int, float, float, float]] = field(default_factory=list)
+    epoch: int = 0
+    best: float = math.inf
+    held_out: Any = None
+    restored: bool = False
+    _cycle: int = 0
+    _before: tuple[float, Any] = (math.inf, None)
+    _snapshot: Any = None
+
+    def __post_init__(self) -> None:
+        ends = np.cumsum(list(map(len, self.rows)))
+        self._repeats = ((ends - 1) // len(self.target.y)).tolist()  # each covers all rows
         # The first cycle is too short for decisions, and the last ends the fit anyway.
-        self._ends = [cycle_end(cycle, cycles) for cycle in range(2, cycles)]
-        self._cycle = 0
-        self._before: tuple[float, Any] = math.inf, None
-        self.curve: list[tuple[int, float, float, float]] = []
-        self.epoch, self.best = 0, math.inf
-        self.held_out: Any = None
-        self._snapshot: Any = None
-        self.restored = False
+        self._ends = [cycle_end(cycle, self.cycles) for cycle in range(2, self.cycles)]
 
     def __call__(self, state: State) -> bool:
         """Evaluate an epoch, set ``val_loss`` for later callbacks; return True to end the fit."""
@@ -120,7 +120,7 @@ class BestEpochSelector:
         share = max((epoch + 0.5) / state.epochs, self.clock.passed())
         cycle = sum(share >= end for end in self._ends)
         annealed, self._cycle = cycle > self._cycle, cycle
-        every = max(self._every, state.epochs // MOST_LOOKS)
+        every = max(self.every, state.epochs // MOST_LOOKS, 1)
         looks = annealed or epoch % every == 0 or epoch == state.epochs
         if looks:
             self._look(state)

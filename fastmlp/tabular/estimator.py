@@ -15,7 +15,7 @@ from fastmlp._engine.thread_count import of_jobs
 from fastmlp._training.arrow import ArrowBlocks
 from fastmlp._validation.check import callbacks
 from fastmlp.sklearn.parameters import training
-from fastmlp.tabular import blend, data_warnings, folds, reading
+from fastmlp.tabular import blend, data_warnings, reading
 from fastmlp.tabular.blend import BlendResult
 from fastmlp.tabular.budget import Budget, bytes_of
 from fastmlp.tabular.columns import Array, Columns, Table
@@ -156,8 +156,9 @@ class BaseTabMLP(Explained):
                 read = reading.read_source(self, X, budget, seed)
             else:
                 read = reading.read_table(self, X, y, sample_weight, groups, budget, seed)
-            columns, table, y, used, kept, grouped, target, plan = read
-            self._columns = columns
+            data, table, y, used, plan = read
+            target, kept = data.target, data.weights
+            self._columns = data.columns
             judged = self._read_both(target, X_val, y_val, "X_val and y_val")
         request = FitOptions(
             plan.preset,
@@ -167,16 +168,13 @@ class BaseTabMLP(Explained):
             n_threads,
             called,
             bool(self.verbose or self.progress_bar),
-            plan,
         )
-        rows = table if len(used) == len(table) else table.take(used)
-        copies, noted = (None, []) if groups is not None else folds.copied(rows, target.y)
         with watch("training"):
-            fitted = blend.fit(rows, columns, target, kept, (grouped, copies), request)
-            fitted.notes.extend([*noted, *plan.notes])
+            fitted = blend.fit(data, request)
+            fitted.notes.extend(plan.notes)
         with watch("calibration"):
             self._members = fitted.blend
-            calibration = target, fitted, kept, copies if groups is None else grouped
+            calibration = target, fitted, kept, data.copies if groups is None else data.groups
             try:
                 more = self._finish(*calibration) | self._scores(request.scorer, fitted, judged)
                 self._set_fitted(fitted, target, table, used)
@@ -190,7 +188,7 @@ class BaseTabMLP(Explained):
                 self._row_weights = np.zeros(len(table))
                 self._row_weights[used] = 1.0 if kept is None else kept
             self._rows, self._importance = (table, self._with_rows(target, y)), None
-        self._report = self._reported(fitted, target, columns, len(table), watch.seconds, more)
+        self._report = self._reported(fitted, target, data.columns, len(table), watch.seconds, more)
         return fitted.stopped
 
     def _scores(

@@ -16,32 +16,30 @@ from fastmlp.tabular import data_warnings, folds, sources
 from fastmlp.tabular.budget import PILOT_ROWS, Budget, Plan, sample, taken
 from fastmlp.tabular.columns import DATE_KINDS, Array, Columns, Table
 from fastmlp.tabular.encoding import with_missing
+from fastmlp.tabular.folds import FitRows
 
 # Rows with a smaller fraction of the largest weight count as 0: their influence is below rounding,
 # and they are 0 in float32.
 LIGHTEST = np.finfo(float).eps
 
 
-class FitRows(NamedTuple):
-    """The rows of a fit: ``y`` are checked labels or numbers of all of them.
+class Read(NamedTuple):
+    """Rows that have been read: those of the fit with their target, and all of the table.
 
-    ``used`` are the indices of those with a weight above 0; ``weights`` (None: equal), ``groups``
-    (None: none) and ``target`` are theirs. ``plan`` says how many rows and networks there may be.
+    ``used`` are the indices of those with a weight above 0, which the fit has; ``y`` are labels or
+    numbers of all; ``notes`` tell what was left out, and ``preset`` is the user's or a smaller one.
     """
 
-    columns: Columns
+    data: FitRows
     table: Table
     y: Array
     used: NDArray[np.int64]
-    weights: Array | None
-    groups: Array | None
-    target: Any
     plan: Plan
 
 
 def read_table(
     model: Any, X: Any, y: Any, sample_weight: Any, groups: Any, budget: Budget, seed: Array
-) -> FitRows:
+) -> Read:
     """Read a table in memory; set ``rows_`` of the estimator."""
     data_warnings.check_order(X, y=y, sample_weight=sample_weight, groups=groups)
     if np.ma.is_masked(y):
@@ -76,10 +74,10 @@ def read_table(
     if len(y) > len(table) or model.rows_ is not None:
         columns = Columns.of(X, model.categorical_features)
         table = columns.read(X)
-    return FitRows(columns, table, y, used, weights, groups, target, plan)
+    return _read(columns, table, y, used, weights, groups, target, plan)
 
 
-def read_source(model: Any, source: ArrowBlocks, budget: Budget, seed: Array) -> FitRows:
+def read_source(model: Any, source: ArrowBlocks, budget: Budget, seed: Array) -> Read:
     """Read a source; set ``rows_`` and the names of the columns of the estimator."""
     has_labels, began = (
         hasattr(model, "classes_") or hasattr(model, "predict_proba"),
@@ -100,7 +98,24 @@ def read_source(model: Any, source: ArrowBlocks, budget: Budget, seed: Array) ->
         raise ValueError(f"n_samples={len(y)} but at least 2 rows are expected")
     used, weights = used_rows(model, y, sample_weight)
     target = model._target(y[used], weights)
-    return FitRows(columns, table, y, used, weights, None, target, plan)
+    return _read(columns, table, y, used, weights, None, target, plan)
+
+
+def _read(
+    columns: Columns,
+    table: Table,
+    y: Array,
+    used: NDArray[np.int64],
+    weights: Array | None,
+    groups: Array | None,
+    target: Any,
+    plan: Plan,
+) -> Read:
+    rows = table if len(used) == len(table) else table.take(used)
+    copies, noted = (None, []) if groups is not None else folds.copied(rows, target.y)
+    plan.notes[:0] = noted
+    more = weights, groups, copies, plan.given, plan.memory
+    return Read(FitRows(columns, rows, target, *more), table, y, used, plan)
 
 
 def refuse_beside_source(**given: Any) -> None:

@@ -10,11 +10,11 @@ pytest.importorskip("sklearn")
 pyarrow = pytest.importorskip("pyarrow", reason="needs pyarrow")
 pandas = pytest.importorskip("pandas", reason="needs pandas")
 
-from pyarrow import parquet
-from tiny_tables import classifier, regressor
+from pyarrow import parquet  # noqa: E402
+from tiny_tables import classifier, regressor  # noqa: E402
 
-from fastmlp import ArrowBlocks, MLPRegressor
-from fastmlp.tabular import budget
+from fastmlp import ArrowBlocks, MLPRegressor  # noqa: E402
+from fastmlp.tabular import budget  # noqa: E402
 
 N = 300
 rng = np.random.default_rng(0)
