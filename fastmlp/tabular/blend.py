@@ -58,25 +58,18 @@ def blended(weights: Sequence[float], each: list[Array]) -> Array:
 
 @dataclass
 class BlendResult:
-    """The result of training.
-
-    ``out_of_fold`` has the blend's predictions for rows that its members were not trained on, (n,
-    columns). ``alone``, ``together`` and ``all`` are mean costs of single members, of the blended
-    members that hold a row out, and (estimated) of all members. ``trained`` lists the groups by
-    descending weight, ``notes`` the deviations from the preset, ``course`` a text per stage, and
-    ``stopped`` the reason if the user ended the fit early.
-    """
+    """The result of training."""
 
     blend: Blend
-    out_of_fold: Array
-    alone: float
-    together: float
-    all: float
-    trained: list[TrainingResult]
+    out_of_fold: Array  # predictions by members not trained on a row, (n, columns)
+    alone: float  # mean cost of single members
+    together: float  # of the blended members that hold a row out
+    all: float  # of all members, estimated
+    trained: list[TrainingResult]  # by descending weight
     division: Splits
-    notes: list[str]
-    course: list[str] = field(default_factory=list)
-    stopped: str = ""
+    notes: list[str]  # deviations from the preset
+    course: list[str] = field(default_factory=list)  # a text per stage
+    stopped: str = ""  # the reason if the user ended the fit early
 
 
 def fit(data: FitRows, request: FitOptions) -> BlendResult:

@@ -22,21 +22,16 @@ CONTINUOUS = 0.5  # share of distinct values among distinct rows; columns of a g
 
 @dataclass(frozen=True)
 class FitRows:
-    """The rows of a fit, all with a weight above 0, and what belongs to them.
-
-    ``weights`` are None if equal. Rows of equal ``groups``, or if there are none of equal
-    ``copies``, share their folds. ``given`` is the number of rows of which these are a sample, and
-    ``memory`` an estimate of the bytes of the fit.
-    """
+    """The rows of a fit, all with a weight above 0, and what belongs to them."""
 
     columns: Columns
     table: Table
     target: Any
-    weights: NDArray[Any] | None = None
-    groups: NDArray[Any] | None = None
-    copies: NDArray[Any] | None = None
-    given: int = 0
-    memory: float = 0.0
+    weights: NDArray[Any] | None = None  # None if equal
+    groups: NDArray[Any] | None = None  # numbers; rows with equal ones share their folds
+    copies: NDArray[Any] | None = None  # the same for equal rows, if there are no groups
+    given: int = 0  # number of rows of which these are a sample
+    memory: float = 0.0  # estimated bytes of the fit
 
 
 @dataclass(frozen=True)

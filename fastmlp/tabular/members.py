@@ -19,7 +19,7 @@ from fastmlp.tabular.conformal import MOST_ROWS
 from fastmlp.tabular.encoding import Encoding, encoder_of, with_missing
 from fastmlp.tabular.epoch_selection import BestEpochSelector, OutOfFold
 from fastmlp.tabular.folds import FitRows, Splits
-from fastmlp.tabular.networks import groups, network
+from fastmlp.tabular.networks import GROUPS, network
 from fastmlp.tabular.presets import (
     AFTER,
     BETA_2,
@@ -42,33 +42,25 @@ INTERRUPTED = "the user interrupted it"
 
 @dataclass
 class FitOptions:
-    """The options of a fit.
-
-    ``deadline`` is a time of ``time.monotonic``. For ``scorer`` see `BestEpochSelector`, for
-    ``n_threads`` and ``callbacks`` `Ensemble.fit`; a callback that returns True ends the fit of all
-    recipes. ``verbose`` shows lines of progress.
-    """
+    """The options of a fit."""
 
     preset: Preset
     rng: np.random.Generator
-    deadline: float | None = None
-    scorer: Callable[[Array], float] | None = None
+    deadline: float | None = None  # of ``time.monotonic``
+    scorer: Callable[[Array], float] | None = None  # see `BestEpochSelector`
     n_threads: int | None = None
-    callbacks: Sequence[Any] = ()
+    callbacks: Sequence[Any] = ()  # one that returns True ends the fit of all recipes
     verbose: bool = False
 
 
+@dataclass(eq=False)
 class TrainedMembers:
-    """Trained networks, each with its encoding and its scale of the target, which predict tables.
+    """Trained networks, each with its encoding and scale of the target, which predict tables."""
 
-    ``target`` has no rows; it decodes the networks' outputs.
-    """
-
-    def __init__(
-        self, ensemble: Any, encodings: list[Encoding], scales: list[Any], target: Any
-    ) -> None:
-        self.ensemble, self.encodings, self.scales = ensemble, encodings, scales
-        self.target = target
+    ensemble: Any
+    encodings: list[Encoding]
+    scales: list[Any]
+    target: Any  # without rows: it decodes the networks' outputs
 
     def of_one(self, k: int, table: Table) -> Array:
         """Return the predictions of one member, (n, columns), in the user's units."""
@@ -110,24 +102,18 @@ def _summed(each: Array) -> Array:
 
 @dataclass
 class TrainingResult:
-    """The result of training one recipe.
-
-    ``members`` have the weights of the best joint ``epoch`` of ``run``; ``planned`` is the number
-    of epochs intended. ``held_out`` are out-of-fold predictions; for ``curve`` see
-    `BestEpochSelector`. ``why`` is the reason for fewer epochs, and ``stopped`` the reason why no
-    other recipe is trained: an interrupt or a callback.
-    """
+    """The result of training one recipe."""
 
     recipe: Recipe
-    members: TrainedMembers
+    members: TrainedMembers  # with the weights of the best joint epoch
     held_out: OutOfFold
     history: History
-    curve: list[tuple[int, float, float, float]]
-    epoch: int
-    run: int
+    curve: list[tuple[int, float, float, float]]  # see `BestEpochSelector`
+    epoch: int  # the best one, from 1
+    run: int  # number of epochs
     planned: int
-    why: str
-    stopped: str
+    why: str  # the reason for fewer epochs
+    stopped: str  # the reason why no other recipe is trained: an interrupt or a callback
 
 
 def joined(prediction: Any) -> Array:
@@ -187,7 +173,7 @@ def train(
             batch_size=batch,
             optimizer=optimizer,
             dropout=FlatCosine(recipe.dropout, steps) if recipe.dropout else None,
-            groups=groups(),
+            groups=GROUPS,
             sample_weight=weights,
             callbacks=[follow, *request.callbacks],
             n_threads=request.n_threads,

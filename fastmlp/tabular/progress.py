@@ -23,17 +23,16 @@ PARTS = 10  # lines per recipe in a file
 class Progress:
     """Callback for all recipes of a fit: shows recipe, share done, time left and score.
 
-    A terminal shows one line that is rewritten; other outputs get `PARTS` lines per recipe.
-    ``work`` is the relative work of each recipe, ``deadline`` a time of ``now``, and ``memory`` the
-    estimated bytes of the fit. A hint is always logged.
+    A terminal shows one line that is rewritten; other outputs get `PARTS` lines per recipe. A hint
+    is always logged.
     """
 
-    work: Sequence[float]
+    work: Sequence[float]  # of each recipe, relative
     metric: str
-    deadline: float | None
+    deadline: float | None  # a time of ``now``
     n_threads: int | None
     shows: bool
-    memory: float = 0.0
+    memory: float = 0.0  # estimated bytes of the fit
     file: TextIO | None = None
     now: Callable[[], float] = time.monotonic
     recipe: int = 0
