@@ -1,4 +1,4 @@
-"""Estimators of tables on a real cluster of Dask, with workers that die, and odd partitions."""
+"""Fits on a real cluster of Dask: odd partitions, workers that die, one process as the measure."""
 
 import itertools
 import os
@@ -21,6 +21,7 @@ import pandas as pd
 from sklearn.base import clone
 
 import fastmlp
+import fastmlp.dask
 from fastmlp.dask import DaskTabMLPClassifier, DaskTabMLPRegressor
 
 pytestmark = [
@@ -194,7 +195,7 @@ def test_what_cannot_be_trained_is_said(options, data, said):
         DaskTabMLPRegressor(**options).fit(*data)
 
 
-def test_a_client_is_needed_and_parameters_are_those_of_the_local_estimator():
+def test_parameters_are_those_of_the_local_estimator():
     with pytest.raises(TypeError, match="unexpected keyword argument 'n_epochs': pass epochs"):
         DaskTabMLPRegressor(n_epochs=3)
     model = clone(DaskTabMLPRegressor(width=8).set_params(folds=2))
@@ -203,6 +204,47 @@ def test_a_client_is_needed_and_parameters_are_those_of_the_local_estimator():
         "client": None,
         "parts": None,
     }
+
+
+# ---- one network ---------------------------------------------------------------------------------
+
+
+def network():
+    return fastmlp.MLP([2, 9, 1], activation="tanh", dtype="float64", rng=0)
+
+
+@pytest.mark.parametrize("weighted", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_workers_train_one_network_as_one_process_with_the_same_batches(weighted):
+    pytest.importorskip("torch", reason="several workers sum by torch")
+    n, rows = 101, FRAME[["a", "b"]].fillna(0.0)
+    tables = [rows, NUMBERS, pd.Series(np.linspace(0, 2, len(rows)))][: 2 + weighted]
+    X, y, *w = divided(*(table[:n] for table in tables), lengths=(0, 37, 64))
+    options = {"epochs": 3, "shuffle": False, "l2": 0.01, "clip_norm": 1.0}
+    net, alone = network(), network()
+    history = fastmlp.dask.fit(net, X, y, *w, batch_size=23, **options)
+    each = np.split(np.arange(n), [50])  # the rows of each worker: 12 of them in each step
+    order = np.concatenate([own[k : k + 12] for k in range(0, 51, 12) for own in each])
+    x, t, *v = (table[:n].to_numpy()[order] for table in tables)
+    expected = alone.fit(x, t, sample_weight=v[0] if v else None, batch_size=24, **options)
+    np.testing.assert_allclose(history.loss, expected.loss, rtol=1e-12)
+    for ours, others in zip(net.weights, alone.weights, strict=True):
+        np.testing.assert_allclose(ours, others, rtol=0, atol=1e-12)
+    assert net.history.loss == history.loss
+    assert net.predict(x).shape == (n,)
+
+
+def test_a_worker_that_dies_or_fails_ends_the_fit_of_one_network_which_is_unchanged(tmp_path):
+    pytest.importorskip("torch", reason="several workers sum by torch")
+    X, y = divided(FRAME[["a"]], NUMBERS, lengths=(600, 600))
+    net = fastmlp.MLP([1, 4, 1], rng=0)
+    before = net.predict([[1.0]])
+    with pytest.raises(RuntimeError, match="another rank may have died"):
+        fastmlp.dask.fit(net, X, y, epochs=1000, callbacks=[Dies(tmp_path, 1)])
+    distributed.get_client().wait_for_workers(2, timeout=60)
+    with pytest.raises(ValueError, match="expected|features|columns"):
+        fastmlp.dask.fit(network(), X, y)
+    np.testing.assert_array_equal(net.predict([[1.0]]), before)
+    assert net.history is None
 
 
 def test_workers_that_always_die_end_in_an_error(tmp_path, client):
