@@ -6,6 +6,7 @@ import copy
 import math
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -106,12 +107,34 @@ def fit(
             ]
             place = (address, rank, count, timeout) if count > 1 else None
             task = delayed(_rank)(net, own, math.ceil(n / count), n % count > 0, place, options)
-            ranks += compute([task], workers=[worker], allow_other_workers=False)
-        trained, *_ = client.gather(ranks)
+            bound = {"workers": [worker], "allow_other_workers": False} if count > 1 else {}
+            ranks += compute([task], **bound)
+        trained, *_ = _results(client, ranks, workers if count > 1 else [])
     with net._turn.taken():
         net._become(trained)
     history: History = trained.history
     return history
+
+
+def _results(client: Any, ranks: Sequence[Any], workers: Sequence[str]) -> list[Any]:
+    """Return the results of tasks that are bound to workers; raise the first error.
+
+    Dask would wait for the return of a worker that died, and all of them may die at once.
+    """
+    distributed = require("fastmlp.dask", "distributed")
+    waiting = list(ranks)
+    while waiting:
+        with suppress(distributed.TimeoutError):
+            distributed.wait(waiting, timeout=1.0, return_when="FIRST_COMPLETED")
+        there = client.nthreads()
+        gone = [
+            w for w, rank in zip(workers, ranks, strict=False) if w not in there and rank in waiting
+        ]
+        client.gather([rank for rank in waiting if rank.done()])
+        waiting = [rank for rank in waiting if not rank.done()]
+        if gone:
+            raise RuntimeError(f"the worker {gone[0]} has died during the fit: start it again")
+    return list(client.gather(ranks))
 
 
 def _length(block: Rows) -> int:

@@ -213,8 +213,8 @@ class DaskTabMLPClassifier(ClassifierMixin, _DaskTable):  # type: ignore[misc]
     ----------
     client_ : dask.distributed.Client
         The client that is used.
-    classes_, temperature_, n_features_in_, ...
-        Attributes of the fitted ``fastmlp.TabMLPClassifier``.
+    classes_, temperature_, n_features_in_, n_outputs_
+        As of ``fastmlp.TabMLPClassifier``.
 
     Examples
     --------
@@ -263,8 +263,8 @@ class DaskTabMLPRegressor(RegressorMixin, _DaskTable):  # type: ignore[misc]
     ----------
     client_ : dask.distributed.Client
         The client that is used.
-    n_features_in_, n_outputs_, ...
-        Attributes of the fitted ``fastmlp.TabMLPRegressor``.
+    n_features_in_, n_outputs_
+        As of ``fastmlp.TabMLPRegressor``.
 
     Examples
     --------

@@ -24,12 +24,6 @@ import fastmlp
 import fastmlp.dask
 from fastmlp.dask import DaskTabMLPClassifier, DaskTabMLPRegressor
 
-pytestmark = [
-    # Of Dask: connections that are closed late, and clocks of a loaded machine.
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore:.*:DeprecationWarning"),
-]
 QUICK = {"preset": "fast", "epochs": 3, "random_state": 0}
 N = 1200
 
@@ -86,14 +80,14 @@ class Dies:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-LENGTHS = {
-    "empty ones": (0, 500, 0, 697, 3),
-    "one": (N,),
-    "a category in one of them alone": (400, 797, 3),
-}
+LENGTHS = [
+    (0, 500, 0, 697, 3),  # a category stands in the last one alone
+    pytest.param((N,), marks=pytest.mark.slow),
+    pytest.param((400, 797, 3), marks=pytest.mark.slow),
+]
 
 
-@pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
+@pytest.mark.parametrize("lengths", LENGTHS)
 def test_partitions_of_any_kind_make_an_estimator_of_all_rows(lengths, tmp_path):
     X, y, w = divided(FRAME, NUMBERS, pd.Series(np.linspace(0, 1, N)), lengths=lengths)
     model = DaskTabMLPRegressor(parts=2, **QUICK).fit(X, y, w)
@@ -233,13 +227,15 @@ def test_workers_train_one_network_as_one_process_with_the_same_batches(weighted
     assert net.predict(x).shape == (n,)
 
 
-def test_a_worker_that_dies_or_fails_ends_the_fit_of_one_network_which_is_unchanged(tmp_path):
+@pytest.mark.parametrize("deaths", [1, pytest.param(2, marks=pytest.mark.slow)])  # one, and all
+def test_workers_that_die_or_fail_end_the_fit_of_one_network_which_is_unchanged(tmp_path, deaths):
     pytest.importorskip("torch", reason="several workers sum by torch")
     X, y = divided(FRAME[["a"]], NUMBERS, lengths=(600, 600))
     net = fastmlp.MLP([1, 4, 1], rng=0)
     before = net.predict([[1.0]])
-    with pytest.raises(RuntimeError, match="another rank may have died"):
-        fastmlp.dask.fit(net, X, y, epochs=1000, callbacks=[Dies(tmp_path, 1)])
+    distributed.get_client().wait_for_workers(2, timeout=60)
+    with pytest.raises(RuntimeError, match="died"):
+        fastmlp.dask.fit(net, X, y, epochs=1000, callbacks=[Dies(tmp_path, deaths)])
     distributed.get_client().wait_for_workers(2, timeout=60)
     with pytest.raises(ValueError, match="expected|features|columns"):
         fastmlp.dask.fit(network(), X, y)
