@@ -71,6 +71,7 @@ HELP = {
     "splits": "of each set",
     "fits": "of each case",
     "plot": "draw the results into this file",
+    "model": "draw the modelled efficiency of many processes into this file, SVG",
     "curve": "draw error over CPU time into this file",
     "levels": "whose kernels are examined",
     "compiler": "compile the tiles with each, instead of examining the build",

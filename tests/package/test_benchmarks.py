@@ -213,3 +213,13 @@ def test_pictures_show_the_stored_results(tmp_path):
             for folder in (tmp_path, ROOT / "docs" / "figures")
         )
         assert drawn == kept != [], f"{name}: draw it by python benchmarks/readme_pictures.py"
+
+
+def test_the_model_of_many_processes_and_its_picture(tmp_path):
+    processes = pytest.importorskip("processes")
+    found = processes.efficiency(548e-6, 940_584, 64, "10 Gb/s")
+    assert found == pytest.approx(548 / (548 + 2 * 6 * 30 + 2 * 63 / 64 * 940_584 / 1100))
+    processes.draw(str(tmp_path / "model.svg"), {"mnist": (548e-6, 940_584)})
+    picture = (tmp_path / "model.svg").read_text()
+    assert "mnist, 100 Gb/s" in picture
+    assert "efficiency, %" in picture

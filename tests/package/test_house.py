@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # before it. "" are the modules of fastmlp itself, which only re-export, and `__main__`.
 LAYERS = (
     *("_core", "_files", "_network", "_validation", "_export", "_engine", "_training", "_models"),
-    *("sklearn", "tabular", "_cli", ""),
+    *("sklearn", "tabular", "dask", "_cli", ""),
 )
 SUFFIXES = (
     *(".py", ".pyi", ".pyx", ".pxd", ".h", ".c", ".toml", ".md", ".txt", ".in"),
