@@ -56,7 +56,7 @@ class Runner(Rollback):
         """Check the options that all fits have; ``joint`` forbids callbacks with ``on_batch``."""
         self.epochs = check_count("epochs", epochs, example=20)
         self.shuffle, self.verbose = check_flag("shuffle", shuffle), check_flag("verbose", verbose)
-        self.averaging = check.averaging(averaging)
+        self.averaging = check.averaging(averaging, self.epochs)
         self.hooks = check.callbacks(callbacks, joint)
 
     def run(
