@@ -185,10 +185,11 @@ function loop() {
 
 function openScene() {
   const name = location.hash.replace("#scene=", "");
-  const { task, ...values } = SCENES[name] ?? SCENES.xor;
+  const { task, chapter, ...values } = SCENES[name] ?? SCENES.xor;
   for (const [field, value] of Object.entries(values)) if (field !== "loss") fields[field].value = value;
   offerLosses(values.loss);
   element("task").textContent = task;
+  element("chapter").href = `course/${chapter}.html`;
   for (const link of document.querySelectorAll("nav a"))
     link.toggleAttribute("aria-current", link.hash === `#scene=${name}`);
   state.seed = 1;
