@@ -176,11 +176,11 @@ function diverged(rate) {
 
 function loop() {
   if (!state.running) return;
-  const until = performance.now() + FRAME;
-  for (let k = 0; k < MOST_EPOCHS && state.running && performance.now() < until; k++)
+  const began = performance.now();
+  for (let k = 0; k < MOST_EPOCHS && state.running && performance.now() < began + FRAME; k++)
     if (!attempt(train)) pause();
   draw();
-  setTimeout(loop, 1000 / 60);
+  setTimeout(loop, Math.max(1, 1000 / 60 - (performance.now() - began)));
 }
 
 function openScene() {
