@@ -97,6 +97,9 @@ function build() {
 function reset() {
   pause();
   state.rows = null; // until the form is right
+  for (const name of ["choices", "run", "batch", "step"]) element(name).disabled = false;
+  ranges.hidden = true;
+  element("file").value = "";
   if (attempt(build) === false) return;
   const isOwn = fields.data.value === "own";
   state.title = DATA[fields.data.value].title;
@@ -104,9 +107,6 @@ function reset() {
   map.tabIndex = isOwn ? 0 : -1;
   map.setAttribute("role", isOwn ? "application" : "img");
   element("smaller").hidden = true;
-  for (const name of ["choices", "run", "batch", "step"]) element(name).disabled = false;
-  ranges.hidden = true;
-  element("file").value = "";
   say(state.rows.t.length ? "" : "Add points: click the map, or move the frame by the arrow keys and press Enter.");
   offerViews();
   draw();
