@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-MOST_ROWS = 25_000  # of a larger table, a random part
+MOST_ROWS = 10_000  # of a larger table, a random part
 
 
 class Described(NamedTuple):
@@ -36,7 +36,7 @@ NUMBERS = (
     Described("Ecdat", "Computers", "price"),
     Described("Ecdat", "VietNamI", "pharvis"),
     Described("nycflights13", "weather", "humid", "time_hour year"),
-    Described("dplyr", "storms", "pressure", "category"),
+    Described("dplyr", "storms", "pressure", "category name"),
     Described("lme4", "InstEval", "y"),
     Described("wooldridge", "airfare", "fare", "id lfare"),
     Described("mlmRev", "star", "math", "id"),

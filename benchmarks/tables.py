@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 TEST_SHARE = 0.2
+MOST_VALUES = 255  # of a column of categories, for HistGradientBoosting
 FILLED = ("filled", "one_hot")  # kinds of tables without missing numbers
 
 
@@ -153,8 +154,9 @@ def prepared(frame: Any, learn: Any, kind: str) -> Any:
     ----------
     frame, learn : frame or array
         The table, and the rows that are learned from.
-    kind : {"raw", "category", "filled", "text", "one_hot"}
-        Columns of text as they are; of the category dtype; that, and medians for missing numbers;
+    kind : {"raw", "category", "few", "filled", "text", "one_hot"}
+        Columns of text as they are; of the category dtype; that, without rare values, which become
+        missing, so that `MOST_VALUES` remain; the dtype, and medians for missing numbers;
         as text without missing values; or the whole as numbers: medians for what is missing, one
         column for each category.
     """
@@ -173,7 +175,9 @@ def prepared(frame: Any, learn: Any, kind: str) -> Any:
         text = [None if missing else str(value) for value, missing in pairs]
         if kind == "text":
             out[name] = pd.Series([v or "missing" for v in text], frame.index, dtype=object)
-        elif kind in ("category", "filled"):
+        elif kind in ("category", "few", "filled"):
+            if kind == "few":
+                values = sorted(known[known.notna()].astype(str).value_counts().index[:MOST_VALUES])
             out[name] = pd.Series(pd.Categorical(text, categories=values), frame.index)
         else:
             for value in values:

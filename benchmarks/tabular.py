@@ -105,7 +105,7 @@ MODELS = {
     **{f"best {s} s": ours("best", time_limit=s) for s in LIMITS},
     **{f"default {s} s": ours("default", time_limit=s) for s in LIMITS},
     "sklearn MLP": Model(scikit_mlp, "one_hot"),
-    "HistGB": Model(hist_gradient_boosting, "category"),
+    "HistGB": Model(hist_gradient_boosting, "few"),
     "LightGBM": Model(boosting("lightgbm", "LGBM", verbose=-1), "category", "lightgbm"),
     "XGBoost": Model(boosting("xgboost", "XGB", enable_categorical=True), "category", "xgboost"),
     "CatBoost": Model(catboost, "text", "catboost"),

@@ -29,7 +29,10 @@ if TYPE_CHECKING:  # type checkers read these imports instead of the table below
         reference as reference,
         schedules as schedules,
     )
-    from fastmlp._core.communicators import Communicator as Communicator
+    from fastmlp._core.communicators import (
+        Communicator as Communicator,
+        TorchCommunicator as TorchCommunicator,
+    )
     from fastmlp._core.history import (
         Batch as Batch,
         DivergenceError as DivergenceError,
@@ -102,7 +105,7 @@ _NAMES = {
     "_training.arrow": "ArrowBlocks",
     "_training.readers": "Blocks",
     "_core.history": "History State Batch DivergenceError",
-    "_core.communicators": "Communicator",
+    "_core.communicators": "Communicator TorchCommunicator",
     "_training.distributed.exchange": "RankError",
     "_models.from_torch": "from_torch",
     "_models.lr_find": "lr_find",

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from fastmlp._core.atomic_files import write_together
-from fastmlp._export.c_layers import arithmetic, layers_of, predict
+from fastmlp._export.c_layers import NARROW, arithmetic, layers_of, predict
 from fastmlp._export.c_source import NetworkSource, largest
 from fastmlp._export.layers import Array, Exported, Labels
 
-WEIGHTS = ("float32", "float64", "int8")
+WEIGHTS = ("float32", "float64", *NARROW)
 MAX_PARAMETERS = 2**24  # compilers cannot handle more constants in reasonable time
 ROWS = 16  # rows of the self-check
 

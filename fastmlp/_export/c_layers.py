@@ -1,4 +1,4 @@
-"""The layers of a C file: quantized, cast to its dtype, and evaluated in NumPy."""
+"""The layers of a C file: rounded, cast to its dtype, and evaluated in NumPy."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from fastmlp._network.activations import ACTIVATIONS
 from fastmlp._network.layer_norm import layer_norm
 from fastmlp._network.parametric_activation import blended
 from fastmlp._network.spec import Spec
+from fastmlp._network.weight_types import from_bfloat16, in_units, to_bfloat16
 
-LARGEST = 127  # largest int8 weight; symmetric in sign
+MATRICES = ("weights", "linear_weights")
 
 
 def _keep(z: Array, kept: dict[str, Array], name: str) -> Array:
@@ -21,14 +22,19 @@ def _keep(z: Array, kept: dict[str, Array], name: str) -> Array:
     return z
 
 
+def _whole(weights: Array) -> Array:
+    """Return weights as numbers: those of bfloat16 are stored as uint16."""
+    return from_bfloat16(weights) if weights.dtype == np.uint16 else weights
+
+
 # The value of each layer except the link, from the current and the stored values, the layer's name
 # and its arrays. Weights of int8 are multiples of their column's ``unit``, and "scaling" gives such
 # networks inputs of equal scale.
 VALUES: dict[str, Any] = {
     "scaling": lambda z, kept, name, mean, factor: (z - mean) * factor,
-    "affine": lambda z, kept, name, weights, biases, unit=1.0: z @ weights * unit + biases,
+    "affine": lambda z, kept, name, weights, biases, unit=1.0: z @ _whole(weights) * unit + biases,
     "linear": lambda z, kept, name, linear_weights, linear_unit=1.0: (
-        z + kept["inputs"] @ linear_weights * linear_unit
+        z + kept["inputs"] @ _whole(linear_weights) * linear_unit
     ),
     "layer_norm": lambda z, kept, name, gains, shifts: layer_norm(z, gains, shifts),
     "parametric": lambda z, kept, name, alphas: blended(name, alphas, z),
@@ -64,11 +70,11 @@ def arithmetic(kind: str) -> np.dtype[Any]:
 
 
 def layers_of(layers: list[Layer], kind: str, rows: Array) -> list[Layer]:
-    """Return a network's layers in the dtype of the file; int8 layers are calibrated on rows."""
+    """Return a network's layers with weights of the file's kind; int8 is calibrated on rows."""
     dtype = arithmetic(kind)
 
     def cast(array: Array) -> Array:
-        if array.dtype == np.int8:
+        if array.dtype in (np.int8, np.uint16):
             return array
         with np.errstate(over="ignore", under="ignore"):
             own = array.astype(dtype)
@@ -76,7 +82,9 @@ def layers_of(layers: list[Layer], kind: str, rows: Array) -> list[Layer]:
             raise ValueError(f"a weight is too large for {dtype}: use weights='float64'")
         return own
 
-    return [each.mapped(cast) for each in (quantized(layers, rows) if kind == "int8" else layers)]
+    if kind in NARROW:
+        layers = NARROW[kind](layers, rows)
+    return [each.mapped(cast) for each in layers]
 
 
 def quantized(layers: list[Layer], rows: Array) -> list[Layer]:
@@ -92,13 +100,28 @@ def quantized(layers: list[Layer], rows: Array) -> list[Layer]:
         biased["biases"] = biased["biases"] + mean @ own[name]
         own[name] = own[name] * spread[:, np.newaxis]
     for own in arrays:
-        for name in own.keys() & {"weights", "linear_weights"}:
-            unit = np.abs(own[name]).max(axis=0) / LARGEST
-            unit = np.where(unit > 0, unit, 1.0).astype(np.float32)
-            whole = np.rint(own[name] / unit).clip(-LARGEST, LARGEST).astype(np.int8)
+        for name in own.keys() & {*MATRICES}:
+            whole, unit = in_units(own[name])
             own |= {name: whole, name.replace("weights", "unit"): unit}
     scaling = Layer("scaling", arrays={"mean": mean, "factor": 1 / spread})
     return [
         scaling,
         *(each._replace(arrays=own) for each, own in zip(layers, arrays, strict=True)),
     ]
+
+
+def halved(layers: list[Layer], rows: Array) -> list[Layer]:
+    """Return layers whose weights are the upper halves of float32 numbers."""
+    del rows  # rounding needs no calibration
+    return [
+        each._replace(
+            arrays={
+                name: to_bfloat16(array) if name in MATRICES else array
+                for name, array in each.arrays.items()
+            }
+        )
+        for each in layers
+    ]
+
+
+NARROW = {"int8": quantized, "bfloat16": halved}

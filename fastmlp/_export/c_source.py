@@ -217,7 +217,9 @@ class Body:
         else:
             source, target = self.move(m, last=layer.number == self.last)
             biases = found["biases"]
-        self.source.functions["affine"] = text.QUANTIZED_AFFINE if units else text.AFFINE
+        is_half = weights.dtype == np.uint16
+        plain = text.HALVES_AFFINE if is_half else text.AFFINE
+        self.source.functions["affine"] = text.QUANTIZED_AFFINE if units else plain
         arguments = ", ".join([source, found[name], *units, biases, target, str(n), str(m)])
         self.calls.append(f"affine({arguments});")
 

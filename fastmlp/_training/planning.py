@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastmlp._core.history import History, ResumeState
+from fastmlp._core.history import ResumeState
 from fastmlp._core.intervals import NON_NEGATIVE, check_count
 from fastmlp._engine.plan import Plan
 from fastmlp._network.data import Data
@@ -72,18 +72,9 @@ def metrics(given: Any) -> dict[str, Metric]:
     return resolve(given)
 
 
-def plan(
-    spec: Spec,
-    data: Data | BlockStream,
-    batch_size: Any,
-    optimizer: Any,
-    l1: Any,
-    l2: Any,
-    clip_norm: Any,
-    groups: Any,
-    dropout: Any,
-) -> Plan:
+def plan(spec: Spec, data: Data | BlockStream, *given: Any) -> Plan:
     """Return the plan of a fit from the arguments of ``MLP.fit``, without values per epoch."""
+    batch_size, optimizer, l1, l2, clip_norm, groups, dropout = given
     rows = check_count("batch_size", batch_size, example=64)
     chosen = check.optimizer(optimizer)
     if chosen.is_custom and groups is not None:
@@ -112,59 +103,14 @@ def of_pass(
 ) -> ResumeState:
     """Return the state of earlier passes if they can be continued, else start the optimizer."""
     kind = plan.optimizer.kind
-    if progress and progress.kind == kind and not progress.rows and _can_go_on(progress, engine):
+    if progress and progress.kind == kind and not progress.rows and can_go_on(progress, engine):
         return progress
     return begun(engine, plan, rng)
 
 
-def _can_go_on(progress: ResumeState, engine: Engine) -> bool:
+def can_go_on(progress: ResumeState, engine: Engine) -> bool:
     """Whether the engine has the optimizer's state; a custom optimizer keeps its own."""
     return engine.can_go_on(progress.step if progress.memory is None else 0)
-
-
-def resumed(
-    model: Any,
-    plan: Plan,
-    n_rows: int | None,
-    is_validated: bool,
-    epochs: int,
-    path: str | None,
-    fingerprint: Callable[[], int],
-) -> tuple[ResumeState, History]:
-    """Return the state of the fit to resume, and a copy of its history."""
-    progress: ResumeState | None = model._progress
-    history: History | None = model._history
-    resume = f"resume is {True if path is None else path!r}"
-    if history is None or progress is None or not progress.rows:
-        raise ValueError(
-            f"{resume} but there is no fit to resume, since the model was not trained, not by "
-            "fit, or copied or saved by another thread than that of a running fit: leave resume "
-            "out, or use a Checkpoint"
-        )
-    if not _can_go_on(progress, model._engine):
-        raise ValueError(
-            f"{resume} but the last fit ended within an epoch, and the state of its optimizer is "
-            "lost: leave resume out, to start from the present weights with a new optimizer"
-        )
-    given = {True: "given", False: None}
-    n = progress.rows if n_rows is None else n_rows  # a stream counts its rows while reading
-    facts: list[tuple[str, Any, Any]] = [
-        ("optimizer", plan.optimizer.kind, progress.kind),
-        ("the number of rows of X", n, progress.rows),
-        ("validation_data", given[is_validated], given[bool(history.val_loss)]),
-    ]
-    if path is not None:  # else batch size and data may change
-        facts.append(("batch_size", plan.batch_size, progress.batch_size or plan.batch_size))
-    is_same_job = path is not None and progress.data
-    check_same(resume, facts, fingerprint() if is_same_job else 0, progress.data)
-    if epochs < progress.epochs:
-        raise ValueError(
-            f"epochs is {epochs} but the fit to resume has had {progress.epochs} epochs, "
-            f"which count: pass a larger number"
-        )
-    copied = history.whole()
-    copied.stop_reason = ""
-    return progress, copied
 
 
 def check_same(

@@ -181,20 +181,28 @@ class BaseMLP(Exportable, CallbackSupportMixin, Fitting):
         net.weights, net.biases = network.predictor.parameters()
         return net
 
-    def predictor(self, n_threads: int | None = None) -> Predictor:
+    def predictor(
+        self,
+        n_threads: int | None = None,
+        *,
+        weights: str | None = None,
+        X: ArrayLike | None = None,
+    ) -> Predictor:
         """Return the network as a function that is fast for single rows; see ``MLP.predictor``.
 
         Parameters
         ----------
         n_threads : int, optional
             Largest number of threads for large batches.
+        weights, X : optional
+            Narrower type of the weights and rows to calibrate it, as for ``MLP.predictor``.
 
         Returns
         -------
         fastmlp.predictor.Predictor
             Predicts like :meth:`to_mlp`. Later fits do not change it.
         """
-        return self.to_mlp().predictor(n_threads)
+        return self.to_mlp().predictor(n_threads, weights=weights, X=X)
 
     def jacobian(self, X: ArrayLike) -> NDArray[Any]:
         """Return the derivatives of the predictions with respect to the inputs.

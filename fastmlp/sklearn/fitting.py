@@ -75,21 +75,11 @@ class Fitting(parameters.Validated):
     def _loss(self) -> Loss:
         raise NotImplementedError
 
-    def _fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any,
-        held_out: tuple[Any, Any, Any] = (None, None, None),
-        classes: Any = None,
-        one_epoch: bool = False,
-        resume: str | os.PathLike[str] | None = None,
-    ) -> Self:
+    def _fit(self, *given: Any, **how: Any) -> Self:
+        """Call `_train` of a draft, and take over its changes at the end."""
         before, draft = vars(self).copy(), self._draft()
         try:
-            if one_epoch:
-                draft._first_call(y, classes)
-            told = draft._train(self, X, y, sample_weight, held_out, one_epoch, resume)
+            told = draft._train(self, *given, **how)
             self._become(draft, before)
         except DivergenceError as error:
             if not draft._is_mine(error):
@@ -126,11 +116,14 @@ class Fitting(parameters.Validated):
         X: Any,
         y: Any,
         sample_weight: Any,
-        held_out: tuple[Any, Any, Any],
-        one_epoch: bool,
-        resume: str | os.PathLike[str] | None,
+        held_out: tuple[Any, Any, Any] = (None, None, None),
+        classes: Any = None,
+        one_epoch: bool = False,
+        resume: str | os.PathLike[str] | None = None,
     ) -> list[str]:
         """Run a whole fit on this draft of the estimator ``owner``; return hints for the user."""
+        if one_epoch:
+            self._first_call(y, classes)
         given = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
         parameters.hidden_sizes(self.hidden_layer_sizes)
         earlier = None if resume is None else checkpoint_of(self, resume)
@@ -177,7 +170,13 @@ class Fitting(parameters.Validated):
             is_count = network.loss.target_kind == "count"
             constant = loss_constant(samples.targets, weights) if is_count else 0.0
             if stochastic:
-                known = _fingerprint(samples, held) if observers.keeps or earlier else 0
+                known = 0
+                if observers.keeps or earlier:  # of the samples before scaling
+                    each = (
+                        part and Data(part.X, part.targets, part.weights)
+                        for part in (samples, held)
+                    )
+                    known = callback_state.fingerprint(*each)
                 fit = BatchFit(self, data, validation, observers, constant, rng)
                 self._solve(fit, earlier, known)
             else:
@@ -308,10 +307,3 @@ class Fitting(parameters.Validated):
             best = "best_validation_score_" if self.early_stopping else "best_loss_"
             if getattr(self, best, None) is None:
                 self._forget_best()
-
-
-def _fingerprint(*given: Samples | None) -> int:
-    """Return the fingerprint of samples before scaling."""
-    return callback_state.fingerprint(
-        *(None if each is None else Data(each.X, each.targets, each.weights) for each in given)
-    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -153,6 +154,12 @@ def r2(outputs: Array, targets: Array, weights: Array | None) -> float:
 
 def weights_of_classes(class_weight: Any, y: Array, classes: Array) -> Array:
     """Return the weight of each sample by its class; warn of weights for unknown classes."""
+    for label, weight in class_weight.items() if isinstance(class_weight, dict) else ():
+        if not (isinstance(weight, Real) and 0 <= float(weight) < np.inf):
+            raise ValueError(
+                f"class_weight has {weight!r} for the class {label!r} but a finite "
+                "number of at least 0 is expected: 0 leaves out the rows of a class"
+            )
     weights = np.asarray(compute_sample_weight(class_weight, y))
     if isinstance(class_weight, dict):
         unknown = [label for label in class_weight if label not in set(classes.tolist())]

@@ -26,6 +26,7 @@ ENOUGH_EPOCHS = 8  # all rows are used if this many epochs fit into the time
 ENCODING, PREPARATION = 1.25, 2.0
 PART = 65_536  # rows of a sample that are drawn at a time
 FREE_SHARE = 0.8  # share of the free memory that a fit may take
+MARGIN = 1.1  # factor on estimates of memory, whose error is some percent
 SIZE = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(?:([kmgt])(i?))?b?\s*", re.IGNORECASE)
 
 # Control groups of Linux, by the name of the hierarchy: their folder, and the files with the limit
@@ -126,36 +127,28 @@ class Budget:
         width = columns, missing
         fixed, row = memory_of(plan.preset, n, target, *width)
         if fixed + n * row > self.memory:
-            before = plan.preset
-            plan.preset = replace(before, repeats=1, members=None)
-            folds = before.folds_of(n)
-            count = before.repeats_of(folds)
+            size = in_bytes(self.memory)
+            why = f"max_memory is {size}" if self.is_given else f"{size} of memory is free"
+            plan.preset = replace(self.preset, repeats=1, members=None)
+            count = self.preset.repeats_of(self.preset.folds_of(n))
             if count > 1:
-                of, fit = f"of {in_bytes(self.memory)} memory", "their predictions"
-                plan.notes.append(
-                    f"each row is held out by one network instead of {count}, because {of} are "
-                    f"for {fit}"
-                )
+                plan.notes.append(f"one network, not {count}, holds out each row, because {why}")
             fixed, row = memory_of(plan.preset, n, target, *width)
-            plan.rows = min(n, max(int((self.memory - fixed) / row), 0))
-            if plan.rows < min(n, FEWEST_ROWS):
-                if self.is_given:
-                    least = fixed + min(n, FEWEST_ROWS) * row
-                    raise MemoryError(
-                        f"max_memory is {in_bytes(self.memory)} but the fit takes about "
-                        f"{in_bytes(least)} at least: raise it, or make the networks smaller by "
-                        "preset='fast' or width="
-                    )
-                plan.rows = min(n, FEWEST_ROWS)
-            if plan.rows < n:
-                plan.notes.append(
-                    _drawn(plan.rows, n, f"fit into {in_bytes(self.memory)} of memory")
+            fewest = min(n, FEWEST_ROWS)
+            plan.rows = min(n, int((self.memory - fixed) / row))
+            if plan.rows < fewest and self.is_given:
+                raise MemoryError(
+                    f"max_memory is {size} but the fit takes about "
+                    f"{in_bytes(fixed + fewest * row)} at least: raise it, or make the networks "
+                    "smaller by preset='fast' or width="
                 )
+            plan.rows = max(plan.rows, fewest)
         rows = self._rows_in_time(plan, n, target, *width, reading)
         if rows < plan.rows:
-            plan.rows, notes = rows, [each for each in plan.notes if " rows are used" not in each]
-            why = f"can be learned {ENOUGH_EPOCHS} times within the time limit"
-            plan.notes = [*notes, _drawn(rows, n, why)]
+            why = f"more could not be learned {ENOUGH_EPOCHS} times within the time limit"
+            plan.rows = rows
+        if plan.rows < n:
+            plan.notes.append(f"{plan.rows:,} of {n:,} rows are used, a random sample: {why}")
         plan.memory = fixed + plan.rows * row
         return plan
 
@@ -175,10 +168,6 @@ class Budget:
         seconds = PREPARATION * reading + epochs * epoch
         left = self.deadline - time.monotonic()
         return max(int(min(left / seconds, n)), FEWEST_ROWS)
-
-
-def _drawn(rows: int, n: int, why: str) -> str:
-    return f"{rows:,} of {n:,} rows are used, drawn at random, because they {why}"
 
 
 def stages_of(
@@ -215,7 +204,8 @@ def memory_of(
         kept += 8 * repeats * outputs * len(recipes)
         places = 8 * (members * learned / n + 2 * repeats)
         most = max(most, places + 4 * members * outputs + 16 * repeats * outputs)
-    return fixed, 8 * numbers + 4 * codes + 32 * target.outputs + 48 * outputs + kept + most
+    row = 8 * numbers + 4 * codes + 32 * target.outputs + 48 * outputs + kept + most
+    return MARGIN * fixed, MARGIN * row
 
 
 def sample(n: int, count: int, rng: np.random.Generator) -> NDArray[np.int64]:

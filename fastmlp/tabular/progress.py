@@ -14,6 +14,7 @@ from fastmlp._engine.thread_count import default_threads
 LONG = 60.0  # seconds; longer fits get a hint
 SURE = 5.0  # seconds until the estimate is reliable, as first epochs are slow
 EVERY = 0.1  # seconds between updates on a terminal
+UNITS = (1e9, "GB"), (1e6, "MB"), (1e3, "kB")
 PARTS = 10  # lines per recipe in a file
 
 
@@ -105,4 +106,5 @@ def _span(seconds: float) -> str:
 
 def in_bytes(size: float) -> str:
     """Return a size as text, such as 4.0 GB."""
-    return f"{size / 1e9:.2g} GB" if size >= 1e9 else f"{size / 1e6:.3g} MB"
+    unit, name = next((u, n) for u, n in UNITS if size >= u or u == 1e3)
+    return f"{size / unit:.3g} {name}"

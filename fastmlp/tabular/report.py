@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import importlib
-import io
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+
+from fastmlp._core.charts import Axes
 
 
 @dataclass(frozen=True, repr=False)
@@ -74,22 +73,16 @@ class Report:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        """Return a table of the facts, and pictures if matplotlib is installed."""
+        """Return a table of the facts, and pictures."""
         cell = '<tr><th style="text-align: left">{}</th><td style="text-align: left">{}</td></tr>'
         rows = [cell.format(*map(html.escape, line)) for line in self.lines()]
         return "".join(["<table>", *rows, "</table>", *map(_picture, self.pictures)])
 
 
 def _picture(draw: Callable[..., Any]) -> str:
-    """Return a drawing on axes as an HTML image, or an empty text without matplotlib."""
-    try:
-        figure = importlib.import_module("matplotlib.figure").Figure(figsize=(5, 3.5))
-    except ImportError:
-        return ""
-    draw(ax=figure.add_subplot())
-    file = io.BytesIO()
-    figure.savefig(file, format="png", bbox_inches="tight")
-    return f'<img src="data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}">'
+    """Return a drawing on axes as a chart of HTML."""
+    draw(ax=(axes := Axes()))
+    return axes.svg("part of the report of a fit")
 
 
 class Stopwatch:

@@ -86,26 +86,20 @@ def read(
 ) -> tuple[Columns, Table, Array, Array | None]:
     """Return the used columns, the rows (None: all), their targets and weights."""
     table = found.columns.empty(found.rows if rows is None else len(rows))
-    y, weights, filled, first = [], [], 0, 0
+    y, weights, filled, first, end = [], [], 0, 0, 0
     for batch, _, place in source.batches():
         end = first + batch.num_rows
+        if end > found.rows:
+            break
+        own: Any = slice(None)
         if rows is not None:
             own = rows[filled : np.searchsorted(rows, end)] - first
-            batch, place = batch.take(own), _places(place, own)
-        part = table.take(slice(filled, filled + batch.num_rows))
-        if len(part) < batch.num_rows:
-            break
-
-        def values(_: int, column: Column, batch: Any = batch, place: Place = place) -> Array:
-            array = _array(batch.column(column.name))
-            found: Array = _located(column.read, array, column.name, place)
-            return found
-
-        found.columns.fill(part, values)
-        y.append(_targets(source, batch, place, has_labels))
+        y.append(_targets(source, batch, place, has_labels)[own])
         if source.weight is not None:
-            weights.append(numbers_of(batch.column(source.weight), source.weight, place))
-        filled, first = filled + batch.num_rows, end
+            weights.append(numbers_of(batch.column(source.weight), source.weight, place)[own])
+        part = table.take(slice(filled, filled + len(y[-1])))
+        found.columns.fill(part, partial(_values, batch=batch, own=own, place=place))
+        filled, first = filled + len(y[-1]), end
     if end != found.rows:
         raise ValueError(
             f"the source had {found.rows:,} rows when it was read first but now has another "
@@ -157,15 +151,19 @@ def _targets(source: ArrowBlocks, batch: Any, place: Place, has_labels: bool) ->
     return each[0] if isinstance(source.target, str) else np.column_stack(each)
 
 
-def _places(place: Place, rows: NDArray[np.int64]) -> Place:
-    """Return the words for the places of some rows of a batch."""
-    return lambda k: place(int(rows[k]))
+def _values(_: int, column: Column, *, batch: Any, own: Any, place: Place) -> Array:
+    """Return the numbers or codes of some rows of a batch."""
+    array = _array(batch.column(column.name))
+    return np.asarray(_located(column.read, array, column.name, place)[own])
 
 
 def _array(column: Any) -> Array:
     """Return the values of an Arrow column."""
     if str(column.type).startswith("dictionary"):
-        column = column.dictionary_decode()
+        values = _array(column.dictionary).astype(object)  # pyarrow cannot take some text types
+        codes = column.indices.cast("int64").fill_null(-1).to_numpy(zero_copy_only=False)
+        found: Array = np.append(values, [None])[codes]
+        return found
     return np.asarray(column.to_numpy(zero_copy_only=False))
 
 

@@ -55,6 +55,12 @@ class NumericTarget:
             factor, centre = centre, np.zeros_like(centre)
         else:
             factor = _deviation(y, centre, w)
+        if self.name in ROBUST:  # a loss that outliers do not move needs a scale of that kind
+            low, middle, high = _quartiles(y, w)
+            narrow = (high - low) * DEVIATION_OF_QUARTILES
+            is_wide = narrow > 0
+            centre = np.where(is_wide, middle, centre)
+            factor = np.where(is_wide, np.minimum(narrow, factor), factor)
         factor = np.where(factor > 0, factor, self.unit)  # constant targets have no deviation
         return TargetScale(centre, factor, y.min(axis=0), y.max(axis=0))
 
@@ -126,6 +132,22 @@ def _deviation(y: Array, centre: Array, weights: Array | None) -> Array:
     return np.asarray(np.sqrt(np.average((y - centre) ** 2, axis=0, weights=weights)))
 
 
+def _quartiles(y: Array, weights: Array | None) -> Array:
+    """Return the quartiles of each column, (3, columns), each one of its numbers."""
+    order = np.argsort(y, axis=0)
+    below = np.cumsum((np.ones(len(y)) if weights is None else weights)[order], axis=0)
+    return np.stack(
+        [
+            np.take_along_axis(y, order, axis=0)[
+                np.argmax(below >= share * below[-1], axis=0), range(y.shape[1])
+            ]
+            for share in (0.25, 0.5, 0.75)
+        ]
+    )
+
+
+ROBUST = ("absolute_error", "quantile")
+DEVIATION_OF_QUARTILES = 0.7413  # of normal numbers, in distances of the quartiles
 FROM_ZERO = ("squared_error", "absolute_error", "quantile")  # losses with non-negative costs
 METRICS = {
     "squared_error": "root mean squared error",

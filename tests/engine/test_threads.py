@@ -7,6 +7,7 @@ import threading
 import time
 from pathlib import Path
 
+import children
 import numpy as np
 import pytest
 import trials
@@ -149,6 +150,74 @@ def test_threads_for_a_fit(machine, wanted, n_weights, batch, expected):
 )
 def test_threads_for_a_call(machine, n_weights, rows, expected):
     assert thread_count.for_call(n_weights, rows) == expected
+
+
+# Threads of the calls that run at once, outermost first: (asked for, limit or None), and expected.
+LOANS = [
+    ([(8, 8), (8, 8), (8, 8)], [8, 1, 1]),  # the first has all
+    ([(3, 8), (8, 8), (4, 8)], [3, 5, 1]),
+    ([(6, None), (8, 8), (4, None)], [6, 2, 4]),  # a number that the user sets holds
+]
+
+
+@pytest.mark.parametrize(("asked", "expected"), LOANS)
+def test_calls_that_run_at_once_share_the_threads(asked, expected):
+    meeting, sizes = threading.Barrier(len(asked)), [0] * len(asked)
+    turns = [threading.Event() for _ in range(len(asked) + 1)]
+    turns[0].set()
+
+    def work(k):
+        assert turns[k].wait(60)
+        with thread_pool.borrowed_team(*asked[k]) as team:
+            sizes[k] = team.size if team else 1
+            turns[k + 1].set()
+            meeting.wait(60)
+
+    callers = [threading.Thread(target=work, args=(k,)) for k in range(len(asked))]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join(60)
+    assert sizes == expected
+    assert not thread_pool._busy
+
+
+def test_a_call_of_a_callback_has_the_threads_of_the_fit_that_waits_for_it():
+    with thread_pool.borrowed_team(4, 4) as fit:
+        with thread_pool.borrowed_team(4, 4) as call:
+            assert fit.size == call.size == 4
+        assert [*thread_pool._busy.values()] == [4]
+    assert not thread_pool._busy
+
+
+POOL = """
+import multiprocessing, os, signal
+from fastmlp._engine import thread_pool
+
+def work(k):
+    with thread_pool.borrowed_team(8, 8) as team:
+        mine.wait(60)  # all have borrowed
+        return team.size if team else 1
+
+def dies():
+    thread_pool.borrowed_team(8, 8).__enter__()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+fork = multiprocessing.get_context("fork")
+mine = fork.Barrier(3)
+with fork.Pool(3) as pool:
+    print(sorted(pool.map(work, range(3), chunksize=1)))
+dead = fork.Process(target=dies)
+dead.start(), dead.join()
+with thread_pool.borrowed_team(8, 8) as team:
+    print(team.size)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_processes_of_a_fork_share_the_threads_but_not_with_the_dead():
+    ended = children.python("-W", "ignore", "-c", POOL)
+    assert children.printed(ended).split("\n")[:2] == ["[1, 1, 8]", "8"]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 8])

@@ -66,11 +66,12 @@ def test_the_self_check_of_an_ensemble_is_of_the_mixture(loss):
 @needs_gcc
 def test_members_are_data(tmp_path):
     nets = ensemble()
-    for weights in ("float32", "float64", "int8"):
+    limits = {"float32": 1e-4, "float64": 1e-12, "int8": 0.3, "bfloat16": 0.1}
+    for weights, limit in limits.items():
         files = nets.to_c(tmp_path / "nets.c", weights=weights, X=X)
         one = nets[0].to_c(tmp_path / "one.c", weights=weights, X=X)
         assert files.constant_bytes == 3 * one.constant_bytes
-        assert files.largest_error < {"float32": 1e-4, "float64": 1e-12, "int8": 0.3}[weights]
+        assert files.largest_error < limit
     text = files.source.read_text()
     assert "3 multi-layer perceptrons, each of 5-8-8-3 units" in text
     assert len(re.findall("static void member", text)) == 1
@@ -107,6 +108,17 @@ def test_int8_is_near_and_says_how_near(tmp_path):
 
 
 @needs_gcc
+def test_bfloat16_is_that_of_the_predictor(tmp_path):
+    net = exports.network("tanh", "squared_error", "float32", (7, 40, 5), linear_path=True)
+    x, p = exports.rows(100, 7, "float32"), net.predictor(weights="bfloat16")
+    files = net.to_c(tmp_path / "net.c", weights="bfloat16", X=x)
+    assert 0 < files.largest_error < 0.02
+    assert files.constant_bytes == 2 * (7 * 40 + 40 * 5 + 7 * 5) + 4 * 45
+    ((y, _),) = exports.by_c([net], x, tmp_path, weights="bfloat16", X=x)
+    np.testing.assert_allclose(y, p(x), rtol=1e-4, atol=1e-5)
+
+
+@needs_gcc
 @pytest.mark.filterwarnings("ignore:.*onverge")
 def test_int8_with_columns_of_all_sizes(tmp_path):
     pytest.importorskip("sklearn", reason="needs scikit-learn")
@@ -123,7 +135,7 @@ def test_int8_with_columns_of_all_sizes(tmp_path):
 
 
 @needs_gcc
-@pytest.mark.parametrize("weights", ["float64", "int8"])
+@pytest.mark.parametrize("weights", ["float64", "int8", "bfloat16"])
 def test_small_code_has_the_same_bits(weights, tmp_path):
     net = exports.network("tanh", "squared_error", "float32", (7, 40, 5))
     x, found = exports.rows(100, 7, "float32"), []
@@ -158,7 +170,7 @@ def test_many_threads_may_call(tmp_path):
     [
         ("net.h", {}, "for example 'model.c'"),
         ("my-net.c", {}, "for example 'model.c'"),
-        ("net.c", {"weights": "int4"}, "one of float32, float64, int8"),
+        ("net.c", {"weights": "int4"}, "one of float32, float64, int8, bfloat16"),
         ("net.c", {"weights": "int8"}, "needs X"),
         ("net.c", {"X": np.zeros((3, 2))}, "2 features"),
         ("net.c", {"weights": "float32"}, "weights='float64'"),

@@ -82,21 +82,6 @@ def test_a_generator_is_used_not_copied(mlp):
     assert rng.bit_generator.state != state
 
 
-def test_every_epoch_has_its_own_order_and_every_row(mlp, monkeypatch):
-    orders = []
-    net = network(mlp)
-    shuffle = type(net._engine).shuffle
-
-    def record(self, order, seed):
-        shuffle(self, order, seed)
-        orders.append(order.copy())
-
-    monkeypatch.setattr(type(net._engine), "shuffle", record)
-    net.fit(X, Y, epochs=4)
-    assert all(np.array_equal(np.sort(order), np.arange(90)) for order in orders)
-    assert len({order.tobytes() for order in orders}) == 4
-
-
 def test_loss_and_penalty(mlp):
     net, dropping = network(mlp, dtype="float64"), network(mlp, dtype="float64", dropout=0.5)
     before, loss = digest(dropping), net.evaluate(X, Y)
@@ -139,18 +124,6 @@ def test_partial_fit_counts_steps_until_a_fit_or_an_error(mlp):
         net.partial_fit(X * 1e30, Y, optimizer=optimizer)
     net.partial_fit(X, Y, optimizer=optimizer)
     assert seen == [0, 1, 2, 0, 0, *range(6), 0, 1, 0]
-
-
-def test_dropout_follows_the_generator(mlp):
-    def run(rng, dropout):
-        net = network(mlp, rng=rng, dropout=dropout)
-        net.weights = network(mlp).weights
-        net.fit(X, Y, epochs=1, shuffle=False)
-        return digest(net)
-
-    assert run(1, 0.0) == run(2, 0.0)
-    assert run(1, 0.5) != run(2, 0.5)
-    assert run(1, 0.5) == run(1, 0.5)
 
 
 def test_partial_fit_begins_anew_with_another_optimizer_or_fit(mlp):

@@ -1,7 +1,5 @@
 """scikit-learn's common checks, and the machinery that estimators are put into."""
 
-import inspect
-
 import numpy as np
 import pytest
 
@@ -208,12 +206,3 @@ def test_callbacks_of_scikit_learn(digits, solver):
 @pytest.mark.skipif(NEW, reason="scikit-learn from 1.9 on has callbacks")
 def test_older_versions_have_none():
     assert not hasattr(MLPClassifier(), "set_callbacks")
-
-
-def test_signature_of_fit_is_a_superset():
-    from sklearn.neural_network import MLPClassifier as Theirs
-
-    for method in ("fit", "partial_fit", "predict", "predict_proba", "score"):
-        mine = list(inspect.signature(getattr(MLPClassifier, method)).parameters)
-        reference = list(inspect.signature(getattr(Theirs, method)).parameters)
-        assert set(reference) <= set(mine)

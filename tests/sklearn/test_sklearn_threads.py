@@ -81,28 +81,6 @@ def test_a_fit_within_a_fit_is_refused():
     net.set_params(callbacks=None).fit(X, Y)
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2])
-def test_many_fits_at_once_end(n_jobs):
-    options = {"hidden_layer_sizes": (60, 60), "batch_size": 40, "max_iter": 3, "n_jobs": n_jobs}
-    net = regressor(**options, warm_start=True, n_iter_no_change=np.inf)
-    results = []
-
-    def work():
-        for _ in range(40):
-            try:
-                net.fit(X, X[:, 0])
-                results.append("fitted")
-            except RuntimeError as error:
-                results.append("refused" if BUSY in str(error) else error)
-
-    with switching():
-        at_once(*[work] * 3)
-    assert len(results) == 120
-    assert set(results) <= {"fitted", "refused"}
-    assert len(net.loss_curve_) == 3 * results.count("fitted")
-    assert np.isfinite(net.predict(X)).all()
-
-
 # ---- who looks meanwhile -------------------------------------------------------------------------
 
 

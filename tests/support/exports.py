@@ -34,20 +34,27 @@ PAIRS = list(zip(itertools.cycle(ACTIVATIONS), LOSSES, strict=False))
 
 # ---------------------------------------------------------------------------------- running
 
-TYPES = {"float32": ctypes.c_float, "float64": ctypes.c_double, "int8": ctypes.c_float}
+TYPES = dict.fromkeys(("float32", "int8", "bfloat16"), ctypes.c_float) | {
+    "float64": ctypes.c_double
+}
 # The types of the names of classes in C; others are strings.
 LABEL_TYPES = {"long long": ctypes.c_longlong, "int": ctypes.c_int, "double": ctypes.c_double}
 needs_gcc = pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
 
 
-def run_onnx(model: Any, inputs: dict[str, Array]) -> dict[str, Array]:
-    """Return what ONNX Runtime predicts with a model of ONNX, by name."""
+def session_of(model: Any) -> Any:
+    """Return a session of ONNX Runtime for a model of ONNX."""
     runtime = pytest.importorskip("onnxruntime", reason="needs onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = 1, 3
-    session = runtime.InferenceSession(
+    return runtime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
+
+
+def run_onnx(model: Any, inputs: dict[str, Array]) -> dict[str, Array]:
+    """Return the outputs of a model of ONNX, by name."""
+    session = session_of(model)
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(names, inputs), strict=True))
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from fastmlp._core.history import ResumeState
-from fastmlp._engine import optimizer_state
+from fastmlp._engine import narrow, optimizer_state
 from fastmlp._engine.numpy import numpy_engine, predictor
 from fastmlp._files import storage
-from fastmlp._files.kinds import Count, Flag, Number, Numbers, Place
+from fastmlp._files.kinds import Choice, Count, Flag, Number, Numbers, Place
 from fastmlp._files.schema import At, Codec, Each, Later, List, Maybe, Object
 from fastmlp._models.codecs import parts
 from fastmlp._models.codecs.values import Value
@@ -151,12 +151,17 @@ def _ensemble(cls: Any, fields: dict[str, Any]) -> Any:
 # ---------------------------------------------------------------------------------- predictors
 
 PREDICTOR = Object(
-    {"network": parts.NETWORK, "n_threads": Maybe(Count(1)), "parameters": parts.PARAMETERS}
+    {
+        "network": parts.NETWORK,
+        "n_threads": Maybe(Count(1)),
+        "weight_type": Later(Maybe(Choice(narrow.TYPES)), None),
+        "parameters": parts.PARAMETERS,
+    }
 )
 ENSEMBLE_PREDICTOR = Object(
     {
         "members": Count(1),
-        **{key: PREDICTOR.fields[key] for key in ("network", "n_threads")},
+        **{key: PREDICTOR.fields[key] for key in ("network", "n_threads", "weight_type")},
         # In version 1 of the format, the parameters of the first member follow the others.
         "others": At("members", Each(parts.Parameters(), lambda known: range(1, known["members"]))),
         "first": At("members.0", parts.Parameters()),
@@ -166,19 +171,22 @@ ENSEMBLE_PREDICTOR = Object(
 
 def _predictor_values(model: Any, training: bool) -> dict[str, Any]:
     del training
-    parameters = model.parameters()
-    return {"network": model.spec, "n_threads": model.n_threads, "parameters": parameters}
+    own = {key: getattr(model, key) for key in ("n_threads", "weight_type")}
+    return {"network": model.spec, **own, "parameters": model.parameters()}
 
 
 def _predictor(cls: Any, fields: dict[str, Any]) -> Any:
-    network, n_threads, parameters = (fields[key] for key in PREDICTOR.fields)
+    network, n_threads, weight_type, parameters = (fields[key] for key in PREDICTOR.fields)
+    if weight_type is not None:
+        parameters = narrow.parameters(network, parameters, weight_type)
+    own = {"n_threads": n_threads, "weight_type": weight_type}
     if cls.__module__ != predictor.__name__:
         from fastmlp._engine import cpu_levels  # needs the compiled modules
 
-        return cls(network, cpu_levels.level(), *parameters, n_threads=n_threads)
+        return cls(network, cpu_levels.level(), *parameters, **own)
     engine = numpy_engine.Engine(network)
     engine.set_parameters(*parameters)
-    return cls(engine, n_threads)
+    return cls(engine, **own)
 
 
 def _ensemble_predictor_values(model: Any, training: bool) -> dict[str, Any]:

@@ -196,13 +196,21 @@ class Ensemble(EnsembleLearner, Exportable):
         """
         storage.save(self, path, training)
 
-    def predictor(self, n_threads: int | None = None) -> EnsemblePredictor:
+    def predictor(
+        self,
+        n_threads: int | None = None,
+        *,
+        weights: str | None = None,
+        X: ArrayLike | None = None,
+    ) -> EnsemblePredictor:
         """Return a function with a copy of the current weights, fast for single rows.
 
         Parameters
         ----------
         n_threads : int, optional
             Largest number of threads for large batches, as for ``MLP.predictor``.
+        weights, X : optional
+            Narrower type of the weights and rows to calibrate it, as for ``MLP.predictor``.
 
         Examples
         --------
@@ -211,7 +219,10 @@ class Ensemble(EnsembleLearner, Exportable):
         >>> ensemble.predictor()(np.zeros(2, np.float32)).shape
         (1,)
         """
-        return EnsemblePredictor([member.predictor(n_threads) for member in self._whole()[0]])
+        members = self._whole()[0]
+        return EnsemblePredictor(
+            each.predictor(n_threads, weights=weights, X=X) for each in members
+        )
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """Return copies of all parameters: ``members.0.layers.0.weight`` and so on.
