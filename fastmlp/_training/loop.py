@@ -239,7 +239,7 @@ def record(
     history.learning_rate += rates
     history.loss += losses  # last, see History.whole
     judge.epochs = epoch + 1
-    state.loss, state.val_loss, state.learning_rate = losses[-1], val_losses[-1], rates[-1]
+    state.loss, state.val_loss = losses[-1], val_losses[-1]
     state.epoch = epoch
 
 
