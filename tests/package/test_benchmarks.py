@@ -26,6 +26,7 @@ SMALL = {
     "tabular": (("--cases", "wine", "--models", "fast", "HistGB", "--splits", "1"), (4, 5)),
     "distilled": (("--cases", "wine", "--models", "fast", "--rounds", "2"), (1, 1)),
     "coverage": (("--cases", "lognormal 2", "--rounds", "9", "--fits", "1"), (2, 2)),
+    "phases": (("--cases", "tiny", "--rounds", "2", "--levels", "baseline"), (1, 1)),
     "narrow": ((*SHORT, "--members", "2"), (1, 3)),
     "latency": (("--cases", "tiny", "--calls", "1000"), (1, 4)),
     "options": ((*TINY, "--options", "AdamW", "validation", "tanh"), (1, 4)),
