@@ -123,7 +123,6 @@ class Fitting(parameters.Validated):
         if one_epoch:
             self._first_call(y, classes)
         given = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
-        parameters.hidden_sizes(self.hidden_layer_sizes)
         earlier = None if resume is None else checkpoint_of(self, resume)
         is_new = not hasattr(self, "_fitted") or not (self.warm_start or one_epoch)
         fresh = is_new or earlier is not None
