@@ -1,7 +1,7 @@
 """Sources for data that is not in memory; ``MLP.fit`` takes them, or any object that yields blocks.
 
-They yield ``(X, y)`` or ``(X, y, sample_weight)`` from the first row to the last, and may reuse their
-memory: a fit copies each block before it asks for the next.
+They yield ``(X, y)`` or ``(X, y, sample_weight)`` from the first row to the last, and may reuse
+their memory: a fit copies each block before it asks for the next.
 """
 
 from __future__ import annotations
