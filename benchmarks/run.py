@@ -38,6 +38,7 @@ BENCHMARKS = {
     "coverage": ("coverage.measure", "how many new rows intervals hold, by weights and groups"),
     "latency": ("latency.measure", "p50, p99, p99.9 and maximum of a million single predictions"),
     "narrow": ("narrow.measure", "one row with weights of 32, 16 and 8 bits"),
+    "phases": ("phases.measure", "a time line of one step: gather, forward, loss and so on"),
     "options": ("options.measure", "what each option costs, and what its arithmetic explains"),
     "scaling": ("scaling.measure", "cost over rows and over parameters, fraction of the peak"),
     "levels": ("options.levels", "every CPU level that runs here, float64 against float32"),
