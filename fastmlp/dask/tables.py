@@ -207,7 +207,8 @@ class DaskTabMLPClassifier(ClassifierMixin, _DaskTable):  # type: ignore[misc]
         together. By default one per worker with at least 1,000 rows each. Memory and time of a
         prediction grow with it.
     **parameters
-        Parameters of ``fastmlp.TabMLPClassifier``; ``time_limit`` holds for each part.
+        Parameters of ``fastmlp.TabMLPClassifier``; ``time_limit`` and ``max_memory`` hold for
+        each part.
 
     Attributes
     ----------
@@ -257,7 +258,8 @@ class DaskTabMLPRegressor(RegressorMixin, _DaskTable):  # type: ignore[misc]
     parts : int, optional
         As for :class:`DaskTabMLPClassifier`.
     **parameters
-        Parameters of ``fastmlp.TabMLPRegressor``; ``time_limit`` holds for each part.
+        Parameters of ``fastmlp.TabMLPRegressor``; ``time_limit`` and ``max_memory`` hold for
+        each part.
 
     Attributes
     ----------
