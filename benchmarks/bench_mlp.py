@@ -11,7 +11,6 @@ from predictors import expected
 from rivals import TRAINERS, load_training, wrong_losses
 from workloads import CASES
 
-from fastmlp._cli.rivals import fastmlp_net
 from fastmlp._engine.thread_count import default_threads
 
 
@@ -31,6 +30,6 @@ def bench_epoch(benchmark: Any, name: str, threads: int) -> None:
 @pytest.mark.parametrize("name", CASES)
 def bench_predict(benchmark: Any, name: str, rows: int) -> None:
     case = CASES[name]
-    net, x = fastmlp_net(case), case.data()[0][:rows]
+    net, x = case.net(), case.data()[0][:rows]
     np.testing.assert_allclose(net.predict(x), expected(case, x), rtol=1e-3, atol=1e-5)
     benchmark(net.predict, x)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from workloads import RELU, Array, Case, Parameters, outputs
 
-from fastmlp._cli.rivals import LIBRARIES, Timed, fastmlp_net, torch_jit
+from fastmlp._cli.rivals import LIBRARIES, Timed, torch_jit
 
 PREDICTED = {name: RELU[name] for name in ("tiny", "small", "mnist")}
 
@@ -41,7 +41,7 @@ def bound_out(case: Case, threads: int) -> Timed:
 
 def checked(case: Case, threads: int) -> Timed:
     """Predict with fastmlp's checked method."""
-    return Timed("net.predict(x)", {"net": fastmlp_net(case), "x": case.data()[0]})
+    return Timed("net.predict(x)", {"net": case.net(), "x": case.data()[0]})
 
 
 def by_hand(case: Case, threads: int) -> Timed:

@@ -14,13 +14,13 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from fastmlp._cli import bench, demo, info, models, train
+from fastmlp._cli import bench, demo, models, train
 from fastmlp._cli.arguments import VERSION, CommandError, UsageError
 
 COMMANDS = {
     each.run.__name__: each
     for each in (
-        *(demo.demo, info.info, bench.bench, train.train),
+        *(demo.demo, bench.info, bench.bench, train.train),
         *(models.predict, models.evaluate, models.inspect, models.export),
     )
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import os
 import sys
@@ -21,14 +22,11 @@ class UsageError(Exception):
     """The arguments do not go together; the exit code is 2."""
 
 
-Argument: TypeAlias = tuple[tuple[str, ...], dict[str, Any]]
-
-
 class Command(NamedTuple):
     """A function that runs a command, whose docstring is the help, and its arguments."""
 
     run: Callable[[argparse.Namespace], None]
-    arguments: tuple[Argument, ...]
+    arguments: Sequence[Argument]
 
     def add_to(self, parser: Any) -> None:
         """Declare the arguments to argparse."""
@@ -36,14 +34,17 @@ class Command(NamedTuple):
             parser.add_argument(*names, **options)
 
 
-def command(*arguments: Argument) -> Callable[[Callable[[argparse.Namespace], None]], Command]:
-    """Return a decorator that makes a command of a function."""
-    return lambda run: Command(run, arguments)
+Argument: TypeAlias = tuple[tuple[str, ...], dict[str, Any]]  # of argparse's `add_argument`
 
 
 def argument(*names: str, **options: Any) -> Argument:
-    """Return the arguments of argparse's `add_argument`."""
+    """Return an argument of a command."""
     return names, options
+
+
+def command(*arguments: Argument) -> Callable[[Callable[[argparse.Namespace], None]], Command]:
+    """Return a decorator that makes a command of a function."""
+    return lambda run: Command(run, arguments)
 
 
 def number(kind: Callable[[str], Any], low: float, high: float, expected: str) -> Any:
@@ -78,22 +79,23 @@ WEIGHT = argument("--weight", metavar="COLUMN", help="weights of the rows")
 JSON = argument("--json", action="store_true", help="print JSON, for programs")
 
 
+def show(options: argparse.Namespace, facts: Any, text: str) -> None:
+    """Print results as JSON if that is wanted, else as text."""
+    print(json.dumps(facts, indent=2) if options.json else text)
+
+
 def check_writable(*paths: str | None, inputs: Sequence[str | None] = ()) -> None:
     """Refuse outputs that cannot be written, or would replace an input, before any work is done."""
     taken = {Path(path).resolve() for path in filter(None, inputs)}
     for path in filter(None, paths):
-        if Path(path).resolve() in taken:
-            raise CommandError(
-                f"{path} cannot be written: the command names this file twice, as an input or as "
-                "another output: name a new file"
-            )
-        taken.add(Path(path).resolve())
-        folder = Path(path).absolute().parent
-        if not folder.is_dir():
-            raise CommandError(f"{path} cannot be written: there is no folder {folder}: make it")
-        if not os.access(folder, os.W_OK):
-            raise CommandError(
-                f"{path} cannot be written: the folder {folder} is read-only: choose another one"
-            )
-        if Path(path).is_dir():
-            raise CommandError(f"{path} cannot be written: it is a folder: name a file")
+        place, folder = Path(path).resolve(), Path(path).absolute().parent
+        faults = (
+            (place in taken, "the command names this file twice: name a new one"),
+            (not folder.is_dir(), f"there is no folder {folder}: make it"),
+            (not os.access(folder, os.W_OK), f"the folder {folder} is read-only: choose another"),
+            (place.is_dir(), "it is a folder: name a file"),
+        )
+        for is_so, fault in faults:
+            if is_so:
+                raise CommandError(f"{path} cannot be written: {fault}")
+        taken.add(place)

@@ -1,12 +1,13 @@
-"""The command bench.
+"""The commands info and bench: this machine, and the speed of libraries on it.
 
-Each library has one thread, in a process of its own; they take turns, so that a machine of varying
-speed treats all alike. Results are checked before anything is timed.
+In bench, each library has one thread, in a process of its own; they take turns, so that a machine
+of varying speed treats all alike. Results are checked before anything is timed.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import json
 import os
 import platform
@@ -25,12 +26,21 @@ from typing import Any
 import numpy as np
 
 from fastmlp._cli import report
-from fastmlp._cli.arguments import JSON, SECONDS, UsageError, argument, check_writable, command
-from fastmlp._cli.info import as_text, facts
-from fastmlp._cli.rivals import LIBRARIES, Array, Parameters, Task, table
+from fastmlp._cli.arguments import (
+    JSON,
+    SECONDS,
+    UsageError,
+    argument,
+    check_writable,
+    command,
+    show,
+)
+from fastmlp._cli.rivals import LIBRARIES, Array, Task, outputs, table
 from fastmlp._core.atomic_files import write
-from fastmlp._core.charts import Axes
+from fastmlp._models import config
 
+# Packages that commands use if they are installed.
+OPTIONAL = ("scikit-learn", "polars", "pandas", "pyarrow", "onnx", "matplotlib", "tqdm")
 ROUNDS = 5  # turns of each library at each task
 TOLERANCE = 1e-3  # of predictions, relative to the largest
 ONE_THREAD = (
@@ -65,6 +75,25 @@ def cpu() -> str:
     return next(names, platform.processor() or platform.machine())
 
 
+def facts() -> dict[str, Any]:
+    """Return the facts that info prints; no optional package is imported."""
+    found = {**config.config(), "machine": f"{platform.system()} {platform.machine()}"}
+    for name in OPTIONAL:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+@command(JSON)
+def info(options: argparse.Namespace) -> None:
+    """Print versions, the CPU level and threads, as a bug report needs them."""
+    found = facts()
+    lines = (f"{name:<17} {text}" for name, text in config.texts(found).items())
+    show(options, found, "\n".join(lines))
+
+
 @command(
     argument("--seconds", type=SECONDS, default=100, help="time for all (default 100)"),
     argument("--only", metavar="LIBRARY", action="append", help="compare with it; repeatable"),
@@ -93,10 +122,9 @@ def bench(options: argparse.Namespace) -> None:
         for row in rows(result["libraries"], options.seconds):
             result["results"].append(row)
     finally:  # after Ctrl-C, print the rows so far
-        text = json.dumps(result, indent=2)
-        print(text if options.json else as_table(result))
+        show(options, result, as_table(result))
         if options.output:
-            write(options.output, [text.encode()])
+            write(options.output, [json.dumps(result, indent=2).encode()])
         if options.report:
             report.write_page(options.report, "fastmlp and others", sections(result))
 
@@ -112,18 +140,13 @@ def rows(names: list[str], budget: float) -> Iterator[dict[str, Any]]:
     pools = {name: ProcessPoolExecutor(1, context, _start_worker) for name in names}
     try:
         for kind, task, able in works:
-            times: dict[str, list[float]] = {}
             errors, faults = {}, {}
             for name in able:
                 try:
-                    errors[name], most = pools[name].submit(prepare, name, kind, task).result()
+                    errors[name] = pools[name].submit(prepare, name, kind, task).result()
                 except Exception as error:  # the library failed, or its process ended
                     faults[name] = f"{type(error).__name__}: {error}"
-                else:
-                    if errors[name] < most:
-                        times[name] = []
-                    else:
-                        faults[name] = f"its error is {errors[name]:.3g}, not below {most:.3g}"
+            times: dict[str, list[float]] = {name: [] for name in errors}
             for _ in range(ROUNDS):
                 for name, all_times in times.items():
                     all_times.append(pools[name].submit(measure, turn).result())
@@ -150,8 +173,8 @@ def _start_worker() -> None:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 
-def prepare(library: str, kind: str, task: Task) -> tuple[float, float]:
-    """Load a task, and return the error of a library's result and the largest allowed error.
+def prepare(library: str, kind: str, task: Task) -> float:
+    """Load a task, and return the error of the library's result; raise an error if it is large.
 
     An epoch must reduce the error of the first weights, a model of the table must be better than
     the mean. Errors are root mean squares.
@@ -161,22 +184,19 @@ def prepare(library: str, kind: str, task: Task) -> tuple[float, float]:
     _timer = timeit.Timer(timed.statement, globals=timed.names)
     if kind == "table":
         _, y, _, truth = table()
-        return _rms(timed.predictions() - truth), _rms(np.mean(y) - truth)
-    x, y = task.data()
-    first = outputs(task.parameters(), x)
+        most = _rms(np.mean(y) - truth)
+    else:
+        x, truth = task.data()
+        first = outputs(task.parameters(), x.astype(float), lambda z: np.maximum(z, 0))
+        most = _rms(first - truth)
     if kind == "predict":
-        return _rms(timed.predictions().reshape(first.shape) - first), TOLERANCE * _rms(first)
-    _timer.timeit(1)
-    return _rms(timed.predictions().reshape(y.shape) - y), _rms(first - y)
-
-
-def outputs(parameters: Parameters, x: Array) -> Array:
-    """Return the predictions of a network with relu, in float64."""
-    *hidden, (weights, bias) = parameters
-    x = x.astype(float)
-    for w, b in hidden:
-        x = np.maximum(x @ w + b, 0)
-    return np.asarray(x @ weights + bias)
+        truth, most = first, TOLERANCE * _rms(first)
+    if kind == "train":
+        _timer.timeit(1)
+    error = _rms(timed.predictions().reshape(truth.shape) - truth)
+    if not error < most:
+        raise ValueError(f"its error is {error:.3g}, not below {most:.3g}")
+    return error
 
 
 def _rms(values: Array) -> float:
@@ -216,13 +236,14 @@ def as_table(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def sections(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def sections(result: dict[str, Any]) -> Iterator[report.Section]:
     """Yield the parts of the page: a chart of each task, and the machine."""
     for row in result["results"]:
-        ax = Axes()
-        names = sorted(row["seconds"], key=row["seconds"].__getitem__, reverse=True)
-        ax.barh(names, [row["seconds"][name] * 1e6 for name in names])
-        ax.set(xlabel="microseconds, one thread: less is better")
-        yield row["task"], ax.svg(row["task"])
+        times = sorted((seconds * 1e6, name) for name, seconds in row["seconds"].items())
+        yield (
+            row["task"],
+            "",
+            report.bars({n: us for us, n in times}, "microseconds, one thread: less is better"),
+        )
     machine = {**result["machine"], "GFLOP/s a core": result["peak_gflops"]}
-    yield "The machine", report.table((name, as_text(value)) for name, value in machine.items())
+    yield "The machine", "", report.table(config.texts(machine).items())

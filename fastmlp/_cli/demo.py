@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import statistics
 import timeit
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,32 +33,20 @@ SOURCE = (
 SHADES = " .:-=+*#%@"  # characters for pixels, from white to black
 
 
-@dataclass
-class Run:
-    """A trained network, and its predictions for the held-out digits."""
+class Run(NamedTuple):
+    """A trained network, its number of training rows, and its predictions of held-out digits."""
 
     net: MLP
+    n_train: int
     history: History
     images: NDArray[np.float32]
     labels: NDArray[np.int64]
     probabilities: NDArray[Any]
-    n_train: int
 
     @property
     def right(self) -> int:
         """Number of held-out digits that were recognised."""
         return int(np.sum(self.probabilities.argmax(axis=1) == self.labels))
-
-    @property
-    def samples_per_second(self) -> float:
-        """Training rows per second."""
-        return self.n_train * len(self.history.loss) / sum(self.history.seconds)
-
-    @property
-    def flops_per_second(self) -> float:
-        """Operations per second: three products per layer; the first has no input gradient."""
-        sizes = [w.size for w in self.net.weights]
-        return (6 * sum(sizes) - 2 * sizes[0]) * self.samples_per_second
 
     def examples(self, n: int) -> NDArray[np.int64]:
         """Return `n` held-out digits to show: one of each of the first kinds, and the hardest."""
@@ -74,10 +61,12 @@ def train(epochs: int, seed: int, n_threads: int | None) -> Run:
     sizes = [X.shape[1], *HIDDEN, 10]
     loss = CrossEntropy(label_smoothing=LABEL_SMOOTHING)
     net = MLP(sizes, loss=loss, dropout=DROPOUT, rng=seed)
-    print(f"fastmlp {VERSION}: handwritten digits, 8 x 8 pixels")
-    print(f"{len(X):,} to learn from, {len(X_test):,} held out; ", end="")
-    print(f"network {'-'.join(map(str, sizes))}\n")
-    print("  epoch    loss    held out: loss   accuracy")
+    print(
+        f"fastmlp {VERSION}: handwritten digits, 8 x 8 pixels\n"
+        f"{len(X):,} to learn from, {len(X_test):,} held out; "
+        f"network {'-'.join(map(str, sizes))}\n\n"
+        "  epoch    loss    held out: loss   accuracy"
+    )
 
     def progress(state: State) -> None:
         if (state.epoch + 1) % 5 == 0 or state.epoch in (0, epochs - 1):
@@ -95,7 +84,7 @@ def train(epochs: int, seed: int, n_threads: int | None) -> Run:
         callbacks=[progress],
         n_threads=n_threads,
     )
-    return Run(net, history, X_test, y_test, np.asarray(net.predict(X_test)), len(X))
+    return Run(net, len(X), history, X_test, y_test, np.asarray(net.predict(X_test)))
 
 
 def drawing(run: Run, n: int = 4) -> str:
@@ -107,28 +96,32 @@ def drawing(run: Run, n: int = 4) -> str:
         for row in shades.reshape(n, 8, 8).transpose(1, 0, 2)
     ]
     captions = []
-    for index in shown:
-        guess = int(run.probabilities[index].argmax())
-        truth = "" if guess == run.labels[index] else f" (a {run.labels[index]})"
-        captions.append(f"{guess}: {run.probabilities[index, guess]:.0%}{truth}".center(16))
+    for p, label in zip(run.probabilities[shown], run.labels[shown], strict=True):
+        truth = "" if p.argmax() == label else f" (a {label})"
+        captions.append(f"{p.argmax()}: {p.max():.0%}{truth}".center(16))
     return "\n".join(f"  {line}" for line in [*lines, "  ".join(captions)])
 
 
-def report(run: Run, n_threads: int | None) -> None:
-    """Print how well and how fast the network learned."""
+def report(run: Run, n_threads: int | None) -> str:
+    """Return how well and how fast the network learned."""
     from fastmlp._engine import native_engine  # `info` works without compiled modules
 
-    threads = thread_count.for_fit(n_threads, sum(w.size for w in run.net.weights), BATCH_SIZE)
-    peak, speed = native_engine.peak("float32") * threads, run.flops_per_second / 1e9
-    n, row = len(run.labels), run.images[:1]
-    calls = timeit.repeat(lambda: run.net.predict(row), number=1000, repeat=21)
-    print(f"\n{drawing(run)}\n")
-    print(f"test accuracy    {run.right / n:.4f}   ({run.right} of {n} held-out digits)")
+    sizes, n, row = [w.size for w in run.net.weights], len(run.labels), run.images[:1]
+    threads = thread_count.for_fit(n_threads, sum(sizes), BATCH_SIZE)
     seconds = sum(run.history.seconds)
-    print(f"training         {seconds:.2f} s, {run.samples_per_second:,.0f} samples/s")
-    print(f"CPU              level {native_engine.level()}, {threads} thread{'s' * (threads > 1)}")
-    print(f"one prediction   {statistics.median(calls) * 1e3:.2f} us")
-    print(f"of FMA peak      {speed / peak:.0%}   ({speed:.0f} of {peak:.0f} GFLOP/s)")
+    samples = run.n_train * len(run.history.loss) / seconds
+    # Three products per layer; the first has no gradient of its input.
+    speed = (6 * sum(sizes) - 2 * sizes[0]) * samples / 1e9
+    peak = native_engine.peak("float32") * threads
+    calls = timeit.repeat(lambda: run.net.predict(row), number=1000, repeat=21)
+    return f"""
+{drawing(run)}
+
+test accuracy    {run.right / n:.4f}   ({run.right} of {n} held-out digits)
+training         {seconds:.2f} s, {samples:,.0f} samples/s
+CPU              level {native_engine.level()}, {threads} thread{"s" * (threads > 1)}
+one prediction   {statistics.median(calls) * 1e3:.2f} us
+of FMA peak      {speed / peak:.0%}   ({speed:.0f} of {peak:.0f} GFLOP/s)"""
 
 
 def plot(run: Run, path: Path, n: int = 6) -> None:
@@ -140,12 +133,12 @@ def plot(run: Run, path: Path, n: int = 6) -> None:
     curves = run.history.plot(figure.add_subplot(grid[0, :]))
     curves.set_title(f"{run.right / len(run.labels):.1%} of the held-out digits recognised")
     for column, index in enumerate(run.examples(n)):
+        label = run.labels[index]
         image = figure.add_subplot(grid[1, column])
         image.imshow(run.images[index].reshape(8, 8), cmap="gray_r")
-        image.set(xticks=[], yticks=[], title=f"a {run.labels[index]}")
+        image.set(xticks=[], yticks=[], title=f"a {label}")
         bars = figure.add_subplot(grid[2, column])
-        colors = ["C1" if digit == run.labels[index] else "C0" for digit in range(10)]
-        bars.bar(np.arange(10), run.probabilities[index], color=colors)
+        bars.bar(np.arange(10), run.probabilities[index]).patches[label].set_color("C1")
         bars.set(ylim=(0, 1), xticks=np.arange(10), yticks=[0, 1] if column == 0 else [])
         bars.tick_params(labelsize="x-small")
     figure.savefig(path)
@@ -168,7 +161,7 @@ def demo(options: argparse.Namespace) -> None:
         if not path.absolute().parent.is_dir():
             raise UsageError(f"--plot {path}: there is no folder {path.parent}")
     run = train(options.epochs, options.seed, options.threads)
-    report(run, options.threads)
+    print(report(run, options.threads))
     if path is not None:
         try:
             plot(run, path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from fastmlp._cli.arguments import (
     check_writable,
     command,
     levels,
+    show,
 )
 from fastmlp._files import inspection
 from fastmlp._files.storage import load
@@ -46,7 +46,7 @@ def predict(options: argparse.Namespace) -> None:
     """Predict the rows of a table with a saved model."""
     if options.output != tables.STANDARD:
         check_writable(options.output, inputs=[options.model, options.data])
-    model, _, X = load_with_table(options.model, options.data)
+    model, X, _, _ = load_with_table(options.model, options.data)
     prediction = (model.predict if hasattr(model, "predict") else model)(X)
     means, *variances = prediction if isinstance(prediction, tuple) else (prediction,)
     found = _columns("prediction", means)
@@ -75,30 +75,28 @@ def predict(options: argparse.Namespace) -> None:
 def evaluate(options: argparse.Namespace) -> None:
     """Score a saved model on rows whose targets are known."""
     target, weight = options.target, options.weight
-    model, frame, X = load_with_table(options.model, options.data, target, weight)
+    model, X, frame, inputs = load_with_table(options.model, options.data, target, weight)
     if target is None:
-        inputs = {*getattr(X, "columns", frame.columns), weight}
-        left = [name for name in frame.columns if name not in inputs]
+        left = [name for name in frame.columns if name not in {*inputs, weight}]
         if len(left) != 1:
             names = ", ".join(left) or "no columns"
             raise UsageError(f"--target is needed: {names} are there beside the inputs")
         (target,) = left
-    y = present(tables.column(frame, target, "--target"), target)
-    weights = weights_of(frame, weight)
+    y, weights = target_of(frame, target, "--target"), weights_of(frame, weight)
     if hasattr(model, "get_params"):
         found = scores.of_model(model, X, y, weights)
     elif hasattr(model, "evaluate"):
         found = {"loss": float(model.evaluate(X, y, sample_weight=weights))}
     else:
         raise CommandError(f"{options.model} holds a {type(model).__name__}, which has no loss")
-    print(json.dumps(found, indent=2) if options.json else scores.lines(found))
+    show(options, found, scores.lines(found))
 
 
-@command(argument("files", metavar="FILE", nargs="+", help="a file that save() has written"))
+@command(argument("files", metavar="FILE", nargs="+", help="a file that save() has written"), JSON)
 def inspect(options: argparse.Namespace) -> None:
     """Print the content of files of saved models, without loading the models."""
-    for at, path in enumerate(options.files):
-        print("\n" * (at > 0) + inspection.report(path))
+    found = [inspection.facts(path) for path in options.files]
+    show(options, found, "\n\n".join(map(inspection.as_text, found)))
 
 
 @command(
@@ -118,70 +116,62 @@ def export(options: argparse.Namespace) -> None:
         raise UsageError("--to onnx or --to c is needed, or -o with such a name")
     output = options.output or str(Path(options.model).with_suffix(SUFFIXES[kind]))
     check_writable(output, inputs=[options.model])
-    model = load(options.model)
-    arguments: dict[str, Any] = {}
+    model, arguments = load(options.model), {}
     if options.quantiles is not None:
         _method(model, "predict_quantiles", "--quantiles")
         arguments["levels"] = options.quantiles
     written = _method(model, f"to_{kind}", f"--to {kind}")(output, **arguments)
     paths = [output] if kind == "onnx" else [str(written.source), str(written.header)]
-    facts: dict[str, Any] = {"files": paths, "bytes": [Path(p).stat().st_size for p in paths]}
+    sizes = [Path(path).stat().st_size for path in paths]
+    facts: dict[str, Any] = {"files": paths, "bytes": sizes}
+    lines = [f"{path}  {size:,} bytes" for path, size in zip(paths, sizes, strict=True)]
     if kind == "c":
         facts["largest_error"] = written.largest_error
-    if options.json:
-        print(json.dumps(facts, indent=2))
-        return
-    for path, size in zip(paths, facts["bytes"], strict=True):
-        print(f"{path}  {size:,} bytes")
-    if kind == "c":
-        print(f"largest error of a prediction: {written.largest_error:.2g}")
+        lines.append(f"largest error of a prediction: {written.largest_error:.2g}")
+    show(options, facts, "\n".join(lines))
 
 
 def load_with_table(
     path: str, data: str, target: str | None = None, weight: str | None = None
-) -> tuple[Any, Any, Any]:
-    """Return a model, a table, and the table's input columns.
+) -> tuple[Any, Any, Any, list[str]]:
+    """Return a model, the input for it, the table with that, and the names of the input columns.
 
-    Columns and labels that were text at fit are read as text, even if they look like numbers.
+    Columns and labels that were text at fit are read as text, even if they look like numbers. A
+    model that was fitted on arrays takes all columns but the target and the weight.
     """
     model: Any = load(path)
-    columns = getattr(model, "_columns", None)
-    inputs = list(getattr(model, "feature_names_in_", ())) or None
+    columns = getattr(model, "_columns", None)  # of an estimator of tables
+    named: list[str] = [*getattr(model, "feature_names_in_", ())]
     text: list[str] = []
     if columns is not None:
-        inputs = list(columns.names) if columns.named else None
+        named = list(columns.names) if columns.named else []
         text = [column.name for _, column in columns.categories if column.has_text]
     labels = getattr(model, "classes_", np.empty(0)).tolist()
-    has_text_labels = any(isinstance(label, str) for label in labels)
 
     def as_text(names: Sequence[str]) -> list[str]:
-        if not has_text_labels:
+        if not any(isinstance(label, str) for label in labels):
             return text
-        others = [target] if inputs is None else set(names) - {*inputs, weight}
+        others = {*names} - {*named, weight} if named else {target}
         return [*text, *filter(None, others)]
 
     frame = tables.read(data, as_text)
-    if inputs is None:  # the model was fitted on arrays
-        names = [name for name in frame.columns if name not in {target, weight}]
-        return model, frame, _array(frame, names, takes_text=hasattr(model, "report"))
-    tables.require(frame, inputs, f"{data} lacks inputs of the model")
-    return model, frame, frame[inputs]
-
-
-def _array(frame: Any, names: Sequence[str], takes_text: bool) -> Array:
-    """Return columns as one array."""
-    columns = [tables.column(frame, name, "the data") for name in names]
-    for name, column in zip(names, columns, strict=True):
-        if column.dtype.kind not in "iufb" and not takes_text:
+    tables.require(frame, named, f"{tables.source(data)} lacks inputs of the model")
+    inputs = named or [name for name in frame.columns if name not in {target, weight}]
+    if named:
+        return model, frame[inputs], frame, inputs
+    arrays = [tables.column(frame, name, "the data") for name in inputs]
+    for name, array in zip(inputs, arrays, strict=True):
+        if array.dtype.kind not in "iufb" and columns is None:
             raise CommandError(
                 f"the column {name!r} holds text but this model takes numbers: convert it, or "
                 "train a model of tables by fastmlp train"
             )
-    return np.column_stack(columns)
+    return model, np.column_stack(arrays), frame, inputs
 
 
-def present(values: Array, name: str) -> Array:
-    """Return a column, or raise an error for missing values in it."""
+def target_of(frame: Any, name: str, option: str) -> Array:
+    """Return the column of targets, or raise an error for missing values in it."""
+    values = tables.column(frame, name, option)
     n = sum(value is None or value != value for value in values.tolist())
     if n:
         raise CommandError(f"the column {name!r} has {n:,} missing values: remove these rows")

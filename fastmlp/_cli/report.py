@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,7 @@ SCORES = {
     "log_loss": "mean negative logarithm of the probability of the true class: less is better",
     "roc_auc": "probability that a row of the last class is ranked above one of the first",
 }
+WEIGHTED = " Scores, calibration and importance count rows by their weights."
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -48,19 +49,18 @@ PAGE = """<!doctype html>
 """
 
 
-def write(
-    path: str, model: Any, X: Any, y: Array, weights: Array | None, found: dict[str, Any]
-) -> None:
-    """Write the page of a model that was fitted on X, y and weights.
-
-    ``found`` are the results of the command train: model, task, target, seconds, scores.
-    """
-    write_page(path, f"A model of {found['target']}", sections(model, X, y, weights, found))
+Section: TypeAlias = tuple[
+    str, str, "str | Axes"
+]  # title and text, both plain, and HTML or a chart
 
 
-def write_page(path: str, title: str, sections: Iterable[tuple[str, str]]) -> None:
-    """Write a page of sections, each a title and HTML."""
-    parts = [f"<section><h2>{html.escape(name)}</h2>{body}</section>" for name, body in sections]
+def write_page(path: str, title: str, sections: Iterable[Section]) -> None:
+    """Write a page of sections."""
+    parts = []
+    for name, text, body in sections:
+        picture = body.svg(name) if isinstance(body, Axes) else body
+        above = f"<h2>{html.escape(name)}</h2>" + f"<p>{html.escape(text)}</p>" * bool(text)
+        parts.append(f"<section>{above}{picture}</section>")
     page = PAGE.format(
         title=html.escape(title),
         style=STYLE.read_text(encoding="utf-8"),
@@ -68,42 +68,6 @@ def write_page(path: str, title: str, sections: Iterable[tuple[str, str]]) -> No
         version=VERSION,
     )
     write_file(path, [page.encode()])
-
-
-def sections(
-    model: Any, X: Any, y: Array, weights: Array | None, found: dict[str, Any]
-) -> Iterator[tuple[str, str]]:
-    """Yield the title and the content of each part of the page."""
-    report, classes = model.report(), getattr(model, "classes_", None)
-    rounds = 1 if report.rows * report.columns > MANY_CELLS else 3
-    importance = model.importance(X, y, rounds=rounds)
-    yield "What was done", _facts(report, found)
-    yield "How well it does", _scores(found, y, weights)
-    yield "Calibration", _calibration(model, y, classes)
-    if classes is None:
-        yield "Residuals", _residuals(y, model.oof_prediction_)
-    else:
-        yield "Confusion", _confusion(y, model.oof_prediction_, classes)
-    names = importance.names[:MOST_BARS]
-    if names:
-        ax = Axes()
-        each = zip(names, importance.means, importance.deviations, strict=False)
-        ax.barh(*zip(*list(each)[::-1], strict=True))
-        ax.set(xlabel="rise of the loss when the column is shuffled")
-        text = "How much worse predictions of unseen rows get when a column is shuffled."
-        yield "Importance", f"<p>{text}</p>{ax.svg('Importance of the columns')}"
-        curves = "".join(_dependence(model, X, name) for name in names[:MOST_CURVES])
-        text = "The mean prediction if a column had one value in all rows."
-        yield "Partial dependence", f"<p>{text}</p>{curves}"
-    ax = Axes()
-    model.plot_history(ax=ax)
-    text = "The score of held-out rows, epoch by epoch. The weights of the marked epoch were kept."
-    yield "Learning curves", f"<p>{text}</p>{ax.svg('Score by epoch')}"
-    ax = Axes()
-    ax.barh(list(report.seconds)[::-1], list(report.seconds.values())[::-1])
-    ax.set(xlabel="seconds")
-    yield "Where the time went", ax.svg("Seconds by phase")
-    yield "How to use it", _usage(found)
 
 
 def table(rows: Any, head: Any = ()) -> str:
@@ -115,7 +79,26 @@ def table(rows: Any, head: Any = ()) -> str:
     return f'<div class="wide"><table>{"".join(lines)}</table></div>'
 
 
-def _facts(report: Any, found: dict[str, Any]) -> str:
+def bars(values: Mapping[str, float], label: str) -> Axes:
+    """Return a chart of bars, the first at the top."""
+    ax = Axes()
+    ax.barh(list(values)[::-1], list(values.values())[::-1])
+    ax.set(xlabel=label)
+    return ax
+
+
+def sections(
+    model: Any, X: Any, y: Array, weights: Array | None, found: dict[str, Any]
+) -> Iterator[Section]:
+    """Yield the parts of the page about a model that was fitted on X, y and weights.
+
+    ``found`` are the results of the command train: model, task, target, seconds, scores.
+    """
+    from fastmlp.tabular import inspection  # needs scikit-learn
+
+    report, classes = model.report(), getattr(model, "classes_", None)
+    rounds = 1 if report.rows * report.columns > MANY_CELLS else 3
+    importance = model.importance(X, y, rounds=rounds)
     kinds = " and ".join(f"{count} of {name}" for name, count in report.kinds.items())
     text = (
         f"A {found['task']} model that predicts {found['target']} was trained in "
@@ -126,77 +109,96 @@ def _facts(report: Any, found: dict[str, Any]) -> str:
     facts = [("networks: share, number, layers", each) for each in report.members]
     facts += [(f"left out: {name}", why) for name, why in report.left_out.items()]
     facts += [("note", note) for note in report.notes]
-    return f"<p>{html.escape(text)}</p>{table(facts)}"
-
-
-def _scores(found: dict[str, Any], y: Array, weights: Array | None) -> str:
-    parts = {"out_of_fold": "out of fold", "valid": "validation file"}
-    parts = {key: name for key, name in parts.items() if key in found}
-    names = dict.fromkeys(name for part in parts for name in found[part])
-    rows = [
-        [name, *(f"{found[p][name]:.4g}" if name in found[p] else "" for p in parts), SCORES[name]]
-        for name in names
-    ]
-    if found["task"] == "regression":
-        spread = np.sqrt(np.average((y - np.average(y, weights=weights)) ** 2, weights=weights))
-        simple = f"always predicting the mean has an rmse of {spread:.4g}"
-    else:
-        counts = np.bincount(np.unique(y, return_inverse=True)[1], weights)
-        share = counts.max() / counts.sum()
-        simple = f"always predicting the largest class is right in {share:.1%}"
-    return table(rows, ["score", *parts.values(), "meaning"]) + f"<p>To compare: {simple}.</p>"
-
-
-def _calibration(model: Any, y: Array, classes: Array | None) -> str:
-    ax = Axes()
+    yield "What was done", f"{text}{WEIGHTED * (weights is not None)}", table(facts)
+    yield "How well it does", "", _scores(found, y, classes, weights)
     if classes is None:
-        model.plot_calibration(y, ax=ax)
         text = "The share of targets below each predicted quantile; on the diagonal it is right."
-        return f"<p>{text}</p>{ax.svg('Calibration of quantiles')}"
-    text = "How often rows with a predicted probability are of the class; ideal is the diagonal."
+        yield "Calibration", text, model.plot_calibration(y, ax=Axes())
+        text = "The errors of the predictions; no pattern should be left."
+        yield "Residuals", text, _residuals(y, model.oof_prediction_)
+    else:
+        text = (
+            "How often rows with a predicted probability are of the class; ideal is the diagonal."
+        )
+        yield "Calibration", text, _calibration(model, y)
+        yield "Confusion", *_confusion(y, model.oof_prediction_, classes, weights)
+    if importance.names:
+        text = "How much worse predictions of unseen rows get when a column is shuffled."
+        yield "Importance", text, inspection.bars(importance, MOST_BARS, Axes())
+        curves = "".join(_dependence(model, X, name) for name in importance.names[:MOST_CURVES])
+        text = "The mean prediction if a column had one value in all rows."
+        yield "Partial dependence", text, curves
+    text = "The score of held-out rows, epoch by epoch. The weights of the marked epoch were kept."
+    yield "Learning curves", text, model.plot_history(ax=Axes())
+    yield "Where the time went", "", bars(report.seconds, "seconds")
+    yield "How to use it", "In Python, and in a shell:", _usage(found)
+
+
+def _scores(found: dict[str, Any], y: Array, classes: Array | None, weights: Array | None) -> str:
+    """Return the table of scores, beside those of one prediction for all rows."""
+    if classes is None:
+        simple = np.full(len(y), np.average(y, weights=weights))
+    else:
+        is_class = y[:, np.newaxis] == classes
+        simple = np.broadcast_to(np.average(is_class, 0, weights), is_class.shape)
+    parts = {
+        "out of fold": found["out_of_fold"],
+        **({"validation file": found["valid"]} if "valid" in found else {}),
+        f"always the {'mean' if classes is None else 'shares of the classes'}": (
+            scores.of_predictions(y, simple, classes, weights)
+        ),
+    }
+    rows = [
+        [name, *(f"{part[name]:.4g}" if name in part else "" for part in parts.values()), meaning]
+        for name, meaning in SCORES.items()
+        if any(name in part for part in parts.values())
+    ]
+    return table(rows, ["score", *parts, "meaning"])
+
+
+def _calibration(model: Any, y: Array) -> Axes:
+    """Draw the calibration of the last of two classes, or of the largest of several."""
     labels, counts = np.unique(y, return_counts=True)
-    frequent = labels[np.argsort(-counts, kind="stable")[:MOST_CURVES]]
+    frequent, ax = labels[np.argsort(-counts, kind="stable")[:MOST_CURVES]], Axes()
     for label in frequent if len(labels) > 2 else labels[-1:]:
         ax.label = str(label)
         model.plot_calibration(y, label=label, ax=ax)
-    return f"<p>{text}</p>{ax.svg('Calibration of classes')}"
+    return ax
 
 
-def _residuals(y: Array, prediction: Array) -> str:
+def _residuals(y: Array, prediction: Array) -> Axes:
     every, ax = slice(None, None, -(-len(y) // MOST_POINTS)), Axes()
     ax.plot([prediction.min(), prediction.max()], [0, 0], color="gray")
     ax.scatter(prediction[every], (y - prediction)[every])
     ax.set(xlabel="prediction, out of fold", ylabel="target minus prediction")
-    text = "The errors of the predictions; no pattern should be left."
-    return f"<p>{text}</p>{ax.svg('Residuals by prediction')}"
+    return ax
 
 
-def _confusion(y: Array, p: Array, classes: Array) -> str:
-    """Return the table of true and predicted classes; the cells are shaded by their share."""
-    counts = np.zeros((len(classes), len(classes)), int)
-    np.add.at(counts, (scores.codes_of(y, classes), p.argmax(axis=1)), 1)
+def _confusion(y: Array, p: Array, classes: Array, weights: Array | None) -> tuple[str, str]:
+    """Return a text, and the table of true and predicted classes, its cells shaded by share."""
+    counts = np.zeros((len(classes), len(classes)))
+    places = scores.codes_of(y, classes), p.argmax(axis=1)
+    np.add.at(counts, places, 1 if weights is None else weights)
     shown = np.sort(np.argsort(-counts.sum(axis=1), kind="stable")[:MOST_CLASSES])
-    head = "".join(f"<th>{html.escape(str(classes[k]))}</th>" for k in shown)
-    body = ""
-    for k in shown:
-        shares = counts[k] / max(counts[k].sum(), 1)
-        cells = [f'<td style="--share:{shares[j]:.2f}">{counts[k, j]:,}</td>' for j in shown]
-        body += f"<tr><th>{html.escape(str(classes[k]))}</th>{''.join(cells)}</tr>"
-    note = f" The {len(shown)} largest of {len(classes)} classes are shown."
-    return (
-        "<p>Rows are true classes, columns predicted ones, out of fold."
-        f"{note * (len(classes) > len(shown))}</p>"
-        f'<div class="wide"><table class="confusion"><tr><th></th>{head}</tr>{body}</table></div>'
-    )
+    names = [f"<th>{html.escape(str(name))}</th>" for name in classes[shown].tolist()]
+    rows = [f"<tr><th></th>{''.join(names)}</tr>"]
+    for name, row in zip(names, counts[shown], strict=True):
+        shares = row / (row.sum() or 1)
+        cells = [f'<td style="--share:{shares[k]:.2f}">{row[k]:,.6g}</td>' for k in shown]
+        rows.append(f"<tr>{name}{''.join(cells)}</tr>")
+    text = "Rows are true classes, columns predicted ones, out of fold."
+    text += " Cells are sums of the rows' weights." * (weights is not None)
+    if len(classes) > len(shown):
+        text += f" The {len(shown)} largest of {len(classes)} classes are shown."
+    return text, f'<div class="wide"><table class="confusion">{"".join(rows)}</table></div>'
 
 
 def _dependence(model: Any, X: Any, name: str) -> str:
     """Return the chart of the mean prediction by the value of one column."""
-    values = tables.column(X, name, "the data")
-    sample, ax = X[:: -(-len(X) // SAMPLE)], Axes()
+    values, sample = tables.column(X, name, "the data"), X[:: -(-len(X) // SAMPLE)]
     is_number = values.dtype.kind in "iuf"
     if is_number:
-        present = values[~np.isnan(values)] if values.dtype.kind == "f" else values
+        present = values[np.isfinite(values)]
         grid = np.unique(np.quantile(present, np.linspace(0.02, 0.98, GRID), method="nearest"))
     else:
         present = np.array([v for v in values.tolist() if v is not None and v == v], object)
@@ -207,17 +209,14 @@ def _dependence(model: Any, X: Any, name: str) -> str:
     means = [predict(tables.replaced(sample, name, v)).mean(axis=0) for v in grid.tolist()]
     found = np.reshape(means, (len(grid), -1))
     several = len(classes) > 2 and is_number
-    columns = range(found.shape[1])[:MOST_CURVES] if several else [found.shape[1] - 1]
-    label = "prediction"
-    if len(classes):
-        label = "probability" if several else f"probability of {classes[-1]}"
+    label = f"probability of {classes[-1]}" if len(classes) else "prediction"
     if is_number:
-        for k in columns:
+        ax = Axes()
+        for k in range(found.shape[1])[:MOST_CURVES] if several else [-1]:
             ax.plot(grid, found[:, k], label=str(classes[k]) if several else "")
-        ax.set(xlabel=name, ylabel=label)
+        ax.set(xlabel=name, ylabel="probability" if several else label)
     else:
-        ax.barh([str(v) for v in grid[::-1]], found[::-1, columns[0]])
-        ax.set(xlabel=label)
+        ax = bars(dict(zip(map(str, grid), found[:, -1], strict=True)), label)
     picture = ax.svg(f"Partial dependence on {name}")
     return f"<figure><figcaption>{html.escape(name)}</figcaption>{picture}</figure>"
 
@@ -231,4 +230,4 @@ def _usage(found: dict[str, Any]) -> str:
         f"\n$ fastmlp evaluate {model} new.csv --target {found['target']}"
         f"\n$ fastmlp export {model} --to onnx"
     )
-    return f"<p>In Python, and in a shell:</p><pre>{html.escape(text)}</pre>"
+    return f"<pre>{html.escape(text)}</pre>"

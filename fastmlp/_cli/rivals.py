@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import itertools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp._cli import litert
 from fastmlp._models.mlp import MLP
 from fastmlp._network.optimizers import Adam
 
@@ -69,31 +67,42 @@ class Task:
             return x, np.sin(x @ teacher * 2)
         return x, np.argmax(x @ teacher, axis=1).astype(np.int32)
 
-    def parameters(self, seed: int = 1) -> Parameters:
-        """Return the float32 parameters from which all libraries start (Glorot uniform)."""
-        rng = np.random.default_rng(seed)
-        layers = []
-        for i, o in itertools.pairwise(self.layer_sizes):
-            bound = (6 / (i + o)) ** 0.5
-            weights = rng.uniform(-bound, bound, (i, o)).astype(np.float32)
-            layers.append((weights, np.zeros(o, np.float32)))
-        return layers
+    def net(self) -> MLP:
+        """Return the network before training."""
+        return MLP(self.layer_sizes, activation=self.activation, loss=self.loss, rng=1)  # type: ignore[arg-type]
+
+    def parameters(self) -> Parameters:
+        """Return the float32 parameters from which all libraries start."""
+        net = self.net()
+        return [(w.copy(), b.copy()) for w, b in zip(net.weights, net.biases, strict=True)]
 
 
-def fastmlp_net(task: Task) -> MLP:
-    """Return an MLP with the parameters of a task."""
-    net = MLP(task.layer_sizes, activation=task.activation, loss=task.loss, rng=2)  # type: ignore[arg-type]
-    net.weights, net.biases = map(list, zip(*task.parameters(), strict=True))
-    return net
+def outputs(parameters: Any, x: Any, hidden: Callable[[Any], Any]) -> Any:
+    """Return a network's outputs before its link; ``hidden`` is the activation function."""
+    for weights, bias in parameters[:-1]:
+        x = hidden(x @ weights + bias)
+    return x @ parameters[-1][0] + parameters[-1][1]
+
+
+def training(task: Task, epoch: Callable[[Array], None], result: str, **names: Any) -> Timed:
+    """Return training by a function that takes the rows of each batch, int32 (batches, rows)."""
+    rng = np.random.default_rng(2)
+
+    def train(epochs: int, shuffle: bool) -> None:
+        for _ in range(epochs):
+            order = rng.permutation(task.n_rows) if shuffle else np.arange(task.n_rows)
+            epoch(order.astype(np.int32).reshape(-1, task.batch_size))
+
+    return Timed("train(1, True)", {"train": train, **names}, result)
 
 
 def _fastmlp_predict(task: Task, threads: int) -> Timed:
-    return Timed("p(x)", {"p": fastmlp_net(task).predictor(threads), "x": task.data()[0]})
+    return Timed("p(x)", {"p": task.net().predictor(threads), "x": task.data()[0]})
 
 
 def _fastmlp_train(task: Task, threads: int) -> Timed:
     del threads  # FASTMLP_NUM_THREADS limits them
-    net, (x, y), adam = fastmlp_net(task), task.data(), Adam(LEARNING_RATE)
+    net, (x, y), adam = task.net(), task.data(), Adam(LEARNING_RATE)
     fixed: Any = {"batch_size": task.batch_size, "optimizer": adam}
 
     def train(epochs: int, shuffle: bool) -> None:
@@ -182,75 +191,59 @@ def _torch_train(task: Task, threads: int) -> Timed:
     loss = torch.nn.CrossEntropyLoss() if task.classifies else torch.nn.MSELoss()
     factor = 1.0 if task.classifies else 0.5
 
-    def train(epochs: int, shuffle: bool) -> None:
-        for _ in range(epochs):
-            order = torch.randperm(task.n_rows) if shuffle else torch.arange(task.n_rows)
-            for rows in order.split(task.batch_size):
-                optimizer.zero_grad(set_to_none=True)
-                (factor * loss(net[:-1](inputs[rows]), targets[rows])).backward()
-                optimizer.step()
+    def epoch(batches: Array) -> None:
+        for rows in torch.from_numpy(batches).long():
+            optimizer.zero_grad(set_to_none=True)
+            (factor * loss(net[:-1](inputs[rows]), targets[rows])).backward()
+            optimizer.step()
 
-    names = {"train": train, "net": net, "x": inputs}
-    return Timed("train(1, True)", names, "net(x).detach().numpy()")
+    return training(task, epoch, "net(x).detach().numpy()", net=net, x=inputs)
 
 
-def _jax_network(task: Task) -> tuple[Any, Callable[..., Any], Callable[[Any], Any]]:
-    """Return jax, a function of parameters and inputs before the link, and the link."""
+def _jax_functions(task: Task) -> tuple[Any, Callable[..., Any], Callable[[Any], Any]]:
+    """Return jax, the activation of hidden layers, and the link."""
     import jax
 
     hidden = jax.numpy.tanh if task.activation == "tanh" else jax.nn.relu
-
-    def outputs(parameters: Any, x: Any) -> Any:
-        for weights, bias in parameters[:-1]:
-            x = hidden(x @ weights + bias)
-        return x @ parameters[-1][0] + parameters[-1][1]
-
-    return jax, outputs, jax.nn.softmax if task.classifies else (lambda z: z)
+    return jax, hidden, jax.nn.softmax if task.classifies else (lambda z: z)
 
 
 def _jax_predict(task: Task, threads: int) -> Timed:
-    jax, outputs, link = _jax_network(task)
+    jax, hidden, link = _jax_functions(task)
     parameters = jax.tree.map(jax.numpy.asarray, task.parameters())
-    predict = jax.jit(lambda x: link(outputs(parameters, x)))
+    predict = jax.jit(lambda x: link(outputs(parameters, x, hidden)))
     return Timed("asarray(p(x))", {"p": predict, "asarray": np.asarray, "x": task.data()[0]})
 
 
 def _jax_train(task: Task, threads: int) -> Timed:
     """Run an epoch as one jitted scan over shuffled batches, with donated buffers."""
-    jax, outputs, link = _jax_network(task)
-    jnp, tree, rng = jax.numpy, jax.tree.map, np.random.default_rng(2)
+    jax, hidden, link = _jax_functions(task)
+    jnp = jax.numpy
+    optimizers = importlib.import_module("jax.example_libraries.optimizers")
+    init, update, parameters_of = optimizers.adam(LEARNING_RATE)
     x, y = map(jnp.asarray, task.data())
-    start = tree(jnp.asarray, task.parameters())
-    states = [(start, tree(jnp.zeros_like, start), tree(jnp.zeros_like, start), jnp.float32(0))]
+    states = [(0, init(jax.tree.map(jnp.asarray, task.parameters())))]
 
     def objective(parameters: Any, rows: Any) -> Any:
-        z, targets = outputs(parameters, x[rows]), y[rows]
+        z, targets = outputs(parameters, x[rows], hidden), y[rows]
         if not task.classifies:
             return 0.5 * jnp.mean((z - targets) ** 2)
-        chosen = jnp.take_along_axis(z, targets[:, None], axis=1)[:, 0]
-        return jnp.mean(jax.nn.logsumexp(z, axis=1) - chosen)
+        return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(z), targets[:, None], axis=1))
 
     def step(state: Any, rows: Any) -> Any:
-        parameters, m, v, t = state
-        gradients = jax.grad(objective)(parameters, rows)
-        t = t + 1
-        root = jnp.sqrt(1 - 0.999**t)
-        rate = LEARNING_RATE * root / (1 - 0.9**t)
-        m = tree(lambda a, g: 0.9 * a + 0.1 * g, m, gradients)
-        v = tree(lambda a, g: 0.999 * a + 0.001 * g * g, v, gradients)
-        moved = tree(lambda p, a, b: p - rate * a / (jnp.sqrt(b) + 1e-8 * root), parameters, m, v)
-        return (moved, m, v, t), None
+        count, adam = state
+        gradients = jax.grad(objective)(parameters_of(adam), rows)
+        return (count + 1, update(count, gradients, adam)), None
 
-    epoch = jax.jit(lambda state, order: jax.lax.scan(step, state, order)[0], donate_argnums=0)
+    scan = jax.jit(lambda state, order: jax.lax.scan(step, state, order)[0], donate_argnums=0)
 
-    def train(epochs: int, shuffle: bool) -> None:
-        for _ in range(epochs):
-            order = rng.permutation(task.n_rows) if shuffle else np.arange(task.n_rows)
-            states[0] = epoch(states[0], order.astype(np.int32).reshape(-1, task.batch_size))
-        jax.block_until_ready(states[0])
+    def epoch(batches: Array) -> None:
+        states[0] = jax.block_until_ready(scan(states[0], batches))
 
-    names = {"train": train, "predict": lambda: link(outputs(states[0][0], x))}
-    return Timed("train(1, True)", names, "predict()")
+    def predict() -> Any:
+        return link(outputs(parameters_of(states[0][1]), x, hidden))
+
+    return training(task, epoch, "predict()", predict=predict)
 
 
 def _onnx_predict(task: Task, threads: int) -> Timed:
@@ -258,18 +251,71 @@ def _onnx_predict(task: Task, threads: int) -> Timed:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    content = fastmlp_net(task).to_onnx().SerializeToString()
+    content = task.net().to_onnx().SerializeToString()
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     outputs = [each.name for each in session.get_outputs() if each.name != "label"]
     names = {"run": session.run, "outputs": outputs, "x": task.data()[0]}
     return Timed("run(outputs, {'X': x})[0]", names)
 
 
+def _litert_file(task: Task) -> bytes:
+    """Return a network as a LiteRT file, which LiteRT itself makes of other libraries' models only.
+
+    Layers are FULLY_CONNECTED with fused relu; the link is SOFTMAX.
+    """
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    def made(kind: str, **fields: Any) -> Any:
+        table = getattr(schema, f"{kind}T")()
+        vars(table).update(fields)
+        return table
+
+    tensors: list[Any] = []
+    operators: list[Any] = []
+    buffers = [made("Buffer")]  # of tensors that are computed
+
+    def tensor(shape: Sequence[int], values: Array | None = None) -> int:
+        if values is not None:
+            buffers.append(made("Buffer", data=np.frombuffer(values.tobytes(), np.uint8)))
+        place = 0 if values is None else len(buffers) - 1
+        kind, name = schema.TensorType.FLOAT32, f"t{len(tensors)}"
+        tensors.append(made("Tensor", name=name, shape=list(shape), buffer=place, type=kind))
+        return len(tensors) - 1
+
+    def operator(code: int, inputs: list[int], width: int, options: str, **fields: Any) -> int:
+        output, kind = tensor((task.n_rows, width)), getattr(schema.BuiltinOptions, options)
+        given = {"builtinOptionsType": kind, "builtinOptions": made(options, **fields)}
+        ends = {"inputs": inputs, "outputs": [output]}
+        operators.append(made("Operator", opcodeIndex=code, **ends, **given))
+        return output
+
+    layers = task.parameters()
+    first = at = tensor((task.n_rows, task.layer_sizes[0]))
+    for k, (weights, bias) in enumerate(layers):
+        inputs = [at, tensor(weights.T.shape, weights.T), tensor(bias.shape, bias)]
+        fused = {"fusedActivationFunction": int(k < len(layers) - 1)}  # 0 is none, 1 is relu
+        at = operator(0, inputs, len(bias), "FullyConnectedOptions", **fused)
+    if task.classifies:
+        at = operator(1, [at], task.layer_sizes[-1], "SoftmaxOptions", beta=1.0)
+    ends = {"inputs": [first], "outputs": [at]}
+    fields = {
+        "subgraphs": [made("SubGraph", tensors=tensors, operators=operators, **ends)],
+        "operatorCodes": [
+            made("OperatorCode", builtinCode=code, deprecatedBuiltinCode=code)
+            for code in (schema.BuiltinOperator.FULLY_CONNECTED, schema.BuiltinOperator.SOFTMAX)
+        ],
+        "buffers": buffers,
+    }
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(made("Model", version=3, **fields).Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
 def _litert_predict(task: Task, threads: int) -> Timed:
     from ai_edge_litert.interpreter import Interpreter
 
-    content = litert.model(task.parameters(), task.n_rows, task.classifies)
-    machine = Interpreter(model_content=content, num_threads=threads)  # with XNNPACK
+    machine = Interpreter(model_content=_litert_file(task), num_threads=threads)  # with XNNPACK
     machine.allocate_tensors()
     ends = machine.get_input_details(), machine.get_output_details()
     (first, last), x = (details[0]["index"] for details in ends), task.data()[0]
@@ -322,8 +368,5 @@ LIBRARIES: dict[str, tuple[tuple[str, ...], dict[str, Callable[[Task, int], Time
     "JAX": (("jax",), {"predict": _jax_predict, "train": _jax_train}),
     "ONNX Runtime": (("onnxruntime", "onnx"), {"predict": _onnx_predict}),
     "LiteRT": (("ai_edge_litert", "flatbuffers"), {"predict": _litert_predict}),
-    "CatBoost": (
-        ("catboost", "sklearn"),
-        {"table": _catboost_table},
-    ),
+    "CatBoost": (("catboost", "sklearn"), {"table": _catboost_table}),
 }

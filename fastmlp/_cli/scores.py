@@ -15,14 +15,14 @@ MOST_SHOWN = 10  # known classes in an error message
 
 def of_model(model: Any, X: Any, y: Array, weights: Array | None) -> dict[str, float]:
     """Return the scores of a fitted estimator on rows that it has not seen."""
-    prediction = model.predict(X)
+    prediction, classes = model.predict(X), getattr(model, "classes_", None)
     if np.ndim(prediction) > 1:
         raise ValueError("the model predicts several targets but one can be scored: use Python")
-    if hasattr(model, "predict_proba"):
-        return of_classes(y, model.predict_proba(X), model.classes_, weights)
+    if classes is not None:
+        return of_predictions(y, model.predict_proba(X), classes, weights)
     if y.dtype.kind not in "iufb":
         raise ValueError("the target holds text but the model predicts numbers: name another one")
-    found = of_numbers(y, prediction, weights)
+    found = of_predictions(y, prediction, None, weights)
     if hasattr(model, "predict_interval"):
         low, high = model.predict_interval(X, LEVEL).T
         inside = np.average((low <= y) & (y <= high), weights=weights)
@@ -30,31 +30,27 @@ def of_model(model: Any, X: Any, y: Array, weights: Array | None) -> dict[str, f
     return found
 
 
-def of_numbers(y: Array, prediction: Array, weights: Array | None) -> dict[str, float]:
-    """Return errors of predicted numbers, both of shape (n,)."""
+def of_predictions(
+    y: Array, p: Array, classes: Array | None, weights: Array | None
+) -> dict[str, float]:
+    """Return the scores of numbers (n,) or, with classes, of probabilities (n, classes)."""
     from sklearn import metrics
 
-    scorers = {"rmse": metrics.root_mean_squared_error, "mae": metrics.mean_absolute_error}
-    if len(y) > 1:  # one row has no variance
-        scorers["r2"] = metrics.r2_score
-    return {
-        name: float(score(y, prediction, sample_weight=weights)) for name, score in scorers.items()
-    }
-
-
-def of_classes(y: Array, p: Array, classes: Array, weights: Array | None) -> dict[str, float]:
-    """Return scores of probabilities of shape (n, classes)."""
-    from sklearn import metrics
-
-    truth = codes_of(y, classes)
-    given = np.maximum(p[np.arange(len(p)), truth], np.finfo(float).tiny)
-    found = {
-        "accuracy": float(np.average(p.argmax(axis=1) == truth, weights=weights)),
-        "log_loss": float(np.average(-np.log(given), weights=weights)),
-    }
-    if len(classes) == 2 and len(np.unique(truth)) == 2:
-        found["roc_auc"] = float(metrics.roc_auc_score(truth, p[:, 1], sample_weight=weights))
-    return found
+    if classes is None:
+        scorers = {"rmse": metrics.root_mean_squared_error, "mae": metrics.mean_absolute_error}
+        if len(y) > 1:  # one row has no variance
+            scorers["r2"] = metrics.r2_score
+        found = {name: score(y, p, sample_weight=weights) for name, score in scorers.items()}
+    else:
+        truth = codes_of(y, classes)
+        given = np.maximum(p[np.arange(len(p)), truth], np.finfo(float).tiny)
+        found = {
+            "accuracy": np.average(p.argmax(axis=1) == truth, weights=weights),
+            "log_loss": np.average(-np.log(given), weights=weights),
+        }
+        if len(classes) == 2 and len(np.unique(truth)) == 2:
+            found["roc_auc"] = metrics.roc_auc_score(truth, p[:, 1], sample_weight=weights)
+    return {name: float(score) for name, score in found.items()}
 
 
 def codes_of(y: Array, classes: Array) -> NDArray[np.int64]:

@@ -13,6 +13,7 @@ import io
 import json
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -61,9 +62,6 @@ class Frame:
             return Frame({name: column[key] for name, column in self.values.items()})
         return Frame({name: self.values[name] for name in key})
 
-    def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
-        return np.column_stack(list(self.values.values())).astype(dtype or float)
-
 
 def engine(needed: bool = False) -> Any:
     """Return polars, else pandas, else None; raise an error if one is needed for Parquet."""
@@ -73,17 +71,16 @@ def engine(needed: bool = False) -> Any:
     return name and importlib.import_module(name)
 
 
-def read(path: str, text: Callable[[Sequence[str]], Collection[str]] = lambda names: ()) -> Any:
-    """Return the table in a file, or in the standard input if the path is "-".
+def source(path: str) -> str:
+    """Return the name of an input for messages."""
+    return "the standard input" if path == STANDARD else path
 
-    Parameters
-    ----------
-    path : str
-        CSV (separated by comma, semicolon, tab or bar; UTF-8) or Parquet, also gzipped.
-    text : callable (names) -> names
-        Given all columns of a CSV file, returns those to read as text even if they hold numbers.
+
+def read(path: str, text: Callable[[Sequence[str]], Collection[str]] = lambda names: ()) -> Any:
+    """Return the table in a file or, for "-", in the standard input.
+
+    `text` gets the names of a CSV file's columns, and returns those to read as text in any case.
     """
-    source = "the standard input" if path == STANDARD else path
     if path == STANDARD and sys.stdin is None:
         raise CommandError("the standard input is closed: name a file, or pass it on")
     content = sys.stdin.buffer.read() if path == STANDARD else Path(path).read_bytes()
@@ -97,12 +94,16 @@ def read(path: str, text: Callable[[Sequence[str]], Collection[str]] = lambda na
     except (CommandError, MemoryError):
         raise
     except UnicodeDecodeError as error:
-        raise CommandError(f"{source} is neither Parquet nor text in UTF-8: {error}") from None
+        raise CommandError(
+            f"{source(path)} is neither Parquet nor text in UTF-8: {error}"
+        ) from None
     except Exception as error:  # each reader raises its own errors
         reason = str(error).strip().partition("\n")[0]
-        raise CommandError(f"{source} cannot be read as a table: {reason}") from None
+        raise CommandError(f"{source(path)} cannot be read as a table: {reason}") from None
     if len(frame) == 0:
-        raise CommandError(f"{source} has no rows: expected is a line of names, and rows below it")
+        raise CommandError(
+            f"{source(path)} has no rows: expected is a line of names, and rows below it"
+        )
     return frame
 
 
@@ -116,13 +117,15 @@ def _csv(lines: str, text: Callable[[Sequence[str]], Collection[str]]) -> Any:
     module, as_text = engine(), {*text(names)} & {*names}
     if module is None or not names:
         return _plain(names, [row for row in reader if row], as_text)
-    source, missing = io.BytesIO(lines.encode()), list(MISSING)
+    content, missing = io.BytesIO(lines.encode()), list(MISSING)
     if module.__name__ == "polars":
         kinds = dict.fromkeys(as_text, module.String)
         options = {"null_values": missing, "schema_overrides": kinds, "infer_schema_length": None}
-        return module.read_csv(source, separator=separator, **options)
+        return module.read_csv(content, separator=separator, **options)
     options = {"na_values": missing, "dtype": dict.fromkeys(as_text, "str")}
-    return module.read_csv(source, sep=separator, keep_default_na=False, index_col=False, **options)
+    return module.read_csv(
+        content, sep=separator, keep_default_na=False, index_col=False, **options
+    )
 
 
 def _plain(names: Sequence[str], rows: list[list[str]], text: Collection[str]) -> Frame:
@@ -130,25 +133,22 @@ def _plain(names: Sequence[str], rows: list[list[str]], text: Collection[str]) -
     for count, row in enumerate(rows, 1):
         if len(row) != len(names):
             raise ValueError(f"row {count} has {len(row)} values instead of {len(names)}")
-    columns = zip(*rows, strict=True) if rows else [()] * len(names)
-    return Frame({name: _typed(c, name in text) for name, c in zip(names, columns, strict=True)})
+    columns = zip(names, zip(*rows, strict=True), strict=False)  # without rows there are none
+    return Frame({name: _typed(cells, name in text) for name, cells in columns})
 
 
 def _typed(values: Sequence[str], is_text: bool) -> Array:
     """Return a column as integers, floats, booleans or text, as the values allow."""
-    present = [value for value in values if value not in MISSING]
+    cells: list[Any] = [None if value in MISSING else value for value in values]
     if not is_text:
-        for kind in (int, float):
-            try:
-                if kind is int and len(present) == len(values):
-                    return np.array([int(value) for value in values], np.int64)
-                return np.array([np.nan if v in MISSING else float(v) for v in values])
-            except (ValueError, OverflowError):
-                pass
-        if present and all(value.lower() in FLAGS for value in present):
-            found = [FLAGS.get(value.lower()) for value in values]
-            return np.array(found, object if None in found else bool)
-    return np.array([None if value in MISSING else value for value in values], object)
+        with suppress(ValueError, TypeError, OverflowError):  # TypeError: one is missing
+            return np.array([int(cell) for cell in cells], np.int64)
+        with suppress(ValueError):
+            return np.array([np.nan if cell is None else float(cell) for cell in cells])
+        with suppress(KeyError):
+            flags = [None if cell is None else FLAGS[cell.lower()] for cell in cells]
+            return np.array(flags, object if None in flags else bool)
+    return np.array(cells, object)
 
 
 def column(frame: Any, name: str, option: str) -> Array:
@@ -176,11 +176,10 @@ def replaced(frame: Any, name: str, value: Any) -> Any:
         old = frame.values[name]
         return Frame({**frame.values, name: np.full(len(frame), value, old.dtype)})
     kind = frame[name].dtype
-    if hasattr(frame, "with_columns"):
-        polars = importlib.import_module("polars")
-        new = polars.Series(name, [value] * len(frame), dtype=kind, strict=False)
-        return frame.with_columns(new)
-    return frame.assign(**{name: value}).astype({name: kind})
+    if hasattr(frame, "assign"):
+        return frame.assign(**{name: value}).astype({name: kind})
+    literal = importlib.import_module("polars").lit
+    return frame.with_columns(literal(value, dtype=kind).alias(name))
 
 
 def save(columns: Mapping[str, Array], path: str, as_json: bool = False) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 import warnings
@@ -21,12 +20,12 @@ from fastmlp._cli.arguments import (
     SEED,
     WEIGHT,
     CommandError,
+    UsageError,
     argument,
     check_writable,
     command,
+    show,
 )
-
-Array = NDArray[Any]
 
 TASKS = {"regression": "TabMLPRegressor", "classification": "TabMLPClassifier"}
 MOST_CLASSES = 10  # distinct whole numbers; a target with more is a number
@@ -34,7 +33,7 @@ LABEL_KINDS = "OUSTb"  # dtype kinds of text and booleans
 AUTO = f"text, booleans and at most {MOST_CLASSES} different whole numbers are classes"
 
 
-def task_of(y: Array, wanted: str) -> str:
+def task_of(y: NDArray[Any], wanted: str) -> str:
     """Return the task of a target."""
     if wanted != "auto":
         return wanted
@@ -46,25 +45,12 @@ def task_of(y: Array, wanted: str) -> str:
     return "classification" if whole else "regression"
 
 
-def text_columns(frame: Any) -> list[str]:
-    """Return the columns of a frame that hold text."""
-    columns = {name: tables.column(frame, name, "the data") for name in frame.columns}
-    return [
-        name
-        for name, values in columns.items()
-        if values.dtype.kind in "OT" and any(isinstance(value, str) for value in values)
-    ]
-
-
 @command(
     DATA,
     argument("--target", metavar="COLUMN", required=True, help="the column to predict"),
     argument("--task", choices=("auto", *TASKS), default="auto", help=f"auto: {AUTO}"),
     argument(
-        "--preset",
-        choices=("fast", "default", "best"),
-        default="default",
-        help="how much to train",
+        "--preset", choices=("fast", "default", "best"), default="default", help="how much to train"
     ),
     argument("--drop", metavar="COLUMN", action="append", default=[], help="leave out; repeatable"),
     WEIGHT,
@@ -85,19 +71,26 @@ def train(options: argparse.Namespace) -> None:
     from fastmlp.tabular import data_warnings
     from fastmlp.tabular.codec_members import check_room
 
+    target, unused = options.target, {options.weight, options.groups, *options.drop}
+    if target in unused:
+        raise UsageError(f"--target {target}: another option names this column too: leave it out")
     check_writable(options.output, options.report, inputs=[options.data, options.valid])
     frame = tables.read(options.data)
-    y = models.present(tables.column(frame, options.target, "--target"), options.target)
-    weights = models.weights_of(frame, options.weight)
+    y, weights = (
+        models.target_of(frame, target, "--target"),
+        models.weights_of(frame, options.weight),
+    )
     tables.require(frame, options.drop, "--drop")
     groups = options.groups and tables.column(frame, options.groups, "--groups")
-    unused = {options.target, options.weight, options.groups, *options.drop}
-    names = [name for name in frame.columns if name not in unused]
+    names = [name for name in frame.columns if name not in {target, *unused}]
     if not names:
         raise CommandError("no columns are left to learn from")
-    valid = options.valid and tables.read(options.valid, lambda names: text_columns(frame))
-    if valid is not None:
-        tables.require(valid, [*names, options.target], options.valid)
+    X, valid = frame[names], None
+    if options.valid:
+        columns = {name: tables.column(frame, name, "the data").tolist() for name in frame.columns}
+        text = [n for n, values in columns.items() if any(isinstance(v, str) for v in values)]
+        valid = tables.read(options.valid, lambda names: text)
+        tables.require(valid, [*names, target], options.valid)
     task = task_of(y, options.task)
     model = getattr(tabular, TASKS[task])(
         preset=options.preset,
@@ -106,32 +99,30 @@ def train(options: argparse.Namespace) -> None:
         n_jobs=options.threads,
         verbose=int(sys.stderr.isatty()),
     )
-    check_room(frame[names])  # now, because a model of a larger table could not be saved
-    if task == "classification" and (note := data_warnings.note(options.target, [*{*y.tolist()}])):
+    check_room(X)  # now, because a model of a larger table could not be saved
+    if task == "classification" and (note := data_warnings.note(target, [*{*y.tolist()}])):
         warnings.warn(note, stacklevel=2)
     began = time.perf_counter()
-    model.fit(frame[names], y, sample_weight=weights, groups=groups)
+    model.fit(X, y, sample_weight=weights, groups=groups)
     seconds = round(time.perf_counter() - began, 3)
-    if task == "regression":
-        out_of_fold = scores.of_numbers(y, model.oof_prediction_, weights)
-    else:
-        out_of_fold = scores.of_classes(y, model.oof_prediction_, model.classes_, weights)
-    found: dict[str, Any] = {"model": options.output, "task": task, "target": options.target}
-    found |= {"seconds": seconds, "out_of_fold": out_of_fold}
+    found: dict[str, Any] = {
+        **{"model": options.output, "task": task, "target": target, "seconds": seconds},
+        "out_of_fold": scores.of_predictions(
+            y, model.oof_prediction_, getattr(model, "classes_", None), weights
+        ),
+    }
     if valid is not None:
-        truth = models.present(tables.column(valid, options.target, "--valid"), options.target)
+        truth = models.target_of(valid, target, "--valid")
         its_weights = models.weights_of(valid, options.weight)
         found["valid"] = scores.of_model(model, valid[names], truth, its_weights)
     model.save(options.output)
+    lines = [f"task         {task} of {target}\n{model.report()}"]
+    for part, values in found.items():
+        if isinstance(values, dict):
+            lines += [f"\n{part.replace('_', ' ')}\n{scores.lines(values)}"]
+    lines += [f"\nmodel        {options.output}"]
     if options.report is not None:
-        report.write(options.report, model, frame[names], y, weights, found)
-    if options.json:
-        print(json.dumps(found, indent=2))
-        return
-    print(f"task         {task} of {options.target}\n{model.report()}")
-    for part in ("out_of_fold", "valid"):
-        if part in found:
-            print(f"\n{part.replace('_', ' ')}\n{scores.lines(found[part])}")
-    print(f"\nmodel        {options.output}")
-    if options.report is not None:
-        print(f"report       {options.report}")
+        parts = report.sections(model, X, y, weights, found)
+        report.write_page(options.report, f"A model of {target}", parts)
+        lines += [f"report       {options.report}"]
+    show(options, found, "\n".join(lines))

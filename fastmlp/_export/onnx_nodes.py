@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -91,22 +91,15 @@ class Graph:
         ]
 
 
-def mixture(g: Graph, predictions: Sequence[Names]) -> Names:
-    """Return the mean of predictions; means and variances become those of the mixture."""
-    if len(predictions) == 1:
-        return predictions[0]
-
-    def mean(names: Sequence[Name]) -> Name:
-        return g.Mul(functools.reduce(g.Add, names), 1 / len(names))
-
-    means = mean([names[0] for names in predictions])
-    if len(predictions[0]) == 1:
-        return (means,)
-    spread = []
-    for own_means, own_variances in predictions:
-        away = g.Sub(own_means, means)
-        spread.append(g.Add(own_variances, g.Mul(away, away)))
-    return means, mean(spread)
+def mixture(g: Graph, heads: Names) -> Names:
+    """Return the mean over members, the first axis; variances become those of the mixture."""
+    mean = functools.partial(g.ReduceMean, axes=[0], keepdims=0)
+    means, *variances = heads
+    middle = mean(means)
+    if not variances:
+        return (middle,)
+    away = g.Sub(means, middle)
+    return middle, mean(g.Add(variances[0], g.Mul(away, away)))
 
 
 Emit: TypeAlias = Callable[[Graph, Name], Name]
@@ -208,16 +201,28 @@ def activations(dtype: np.dtype[Any]) -> dict[str, Emit]:
     return ACTIVATIONS if dtype == np.float32 else WIDE_ACTIVATIONS
 
 
-def normalized(g: Graph, z: Name) -> Name:
-    """Return rows of mean 0 and variance 1; runtimes' own operator may lose precision."""
-    centered = g.Sub(z, g.ReduceMean(z, axes=[1]))
-    variance = g.ReduceMean(g.Mul(centered, centered), axes=[1])
-    return g.Div(centered, g.Sqrt(g.Add(variance, EPSILON)))
-
-
 def layer_norm(g: Graph, z: Name, gains: Name, shifts: Name) -> Name:
-    """Return layer-normalised rows times gains plus shifts."""
-    return g.Add(g.Mul(normalized(g, z), gains), shifts)
+    """Return rows of mean 0 and variance 1, times gains plus shifts.
+
+    The operator LayerNormalization of runtimes may lose precision.
+    """
+    centered = g.Sub(z, g.ReduceMean(z, axes=[-1]))
+    variance = g.ReduceMean(g.Mul(centered, centered), axes=[-1])
+    normal = g.Div(centered, g.Sqrt(g.Add(variance, EPSILON)))
+    return g.Add(g.Mul(normal, gains), shifts)
+
+
+def parametric(g: Graph, z: Name, name: str, alphas: Name) -> Name:
+    """Return (1 - alphas) z + alphas f(z)."""
+    active = g.Mul(activations(g.dtype)[name](g, z), alphas)
+    return g.Add(g.Mul(z, g.Sub(1.0, alphas)), active)
+
+
+def product(g: Graph, x: Name, weights: Name, z: Name) -> Name:
+    """Return x @ weights + z; Gemm does not multiply a stack of networks."""
+    if g.constants[weights].ndim == 2:
+        return g.Gemm(x, weights, z)
+    return g.Add(g.MatMul(x, weights), z)
 
 
 def _sigmoid(g: Graph, z: Name) -> Name:

@@ -30,27 +30,45 @@ KINDS_AT = {"number": "fit.columns.numbers", "category": "fit.columns.categories
 WANTED = (*(name for names in NAMES_AT.values() for name in names), *KINDS_AT.values())
 
 
-def report(path: str | os.PathLike[str]) -> str:
-    """Return the report of a file; raise OSError or ModelFormatError as ``fastmlp.load`` does."""
+def facts(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the content of a file; raise OSError or ModelFormatError as ``fastmlp.load`` does."""
     try:
         content = files.read(path, only=WANTED)
         description = storage.described(content.header)
     except ModelFormatError as error:
         raise ModelFormatError(f"{os.fspath(path)!r}: {error}") from None
     metadata, entries = content.header.metadata, content.header.entries
+    return {
+        "file": os.fspath(path),
+        "class": description.get("class"),
+        "facts": _facts(description),
+        "names": _named(content),
+        "format": {"version": metadata["version"], "fastmlp": metadata["fastmlp"]},
+        "digest": metadata["digest"],
+        "bytes": content.size,
+        "arrays": {
+            name: {"dtype": NAMES[entry.dtype], "shape": list(entry.shape)}
+            for name, entry in entries.items()
+        },
+    }
+
+
+def as_text(found: dict[str, Any]) -> str:
+    """Return the content of a file as text."""
+    arrays, version = found["arrays"], found["format"]
     lines = [
-        _line("class", description.get("class")),
-        *(_line(name, value) for name, value in _facts(description).items()),
-        *(_line(name, value) for name, value in _named(content).items()),
-        _line("format", f"version {metadata['version']}, by fastmlp {metadata['fastmlp']}"),
-        _line("digest", f"SHA-256 {metadata['digest']}, not compared"),
-        _line("size", f"{content.size:,} bytes, {len(entries)} arrays"),
+        _line("class", found["class"]),
+        *(_line(name, value) for name, value in found["facts"].items()),
+        *(_line(name, _brief(**value)) for name, value in found["names"].items()),
+        _line("format", f"version {version['version']}, by fastmlp {version['fastmlp']}"),
+        _line("digest", f"SHA-256 {found['digest']}, not compared"),
+        _line("size", f"{found['bytes']:,} bytes, {len(arrays)} arrays"),
         "",
     ]
-    width = max((len(shown(name)) for name in entries), default=0)
-    for name, entry in entries.items():
-        shape = " x ".join(f"{size:,}" for size in entry.shape) or "one"
-        lines.append(f"{shown(name)[1:-1]:<{width}} {NAMES[entry.dtype]:<5} {shape}")
+    width = max((len(shown(name)) for name in arrays), default=0)
+    for name, array in arrays.items():
+        sizes = " x ".join(f"{size:,}" for size in array["shape"]) or "one"
+        lines.append(f"{shown(name)[1:-1]:<{width}} {array['dtype']:<5} {sizes}")
     return "\n".join(lines)
 
 
@@ -74,25 +92,31 @@ def _facts(description: dict[str, Any]) -> dict[str, Any]:
     return facts
 
 
-def _named(content: Content) -> dict[str, str]:
+def _named(content: Content) -> dict[str, dict[str, Any]]:
     """Return the number and the first names of columns, with their kinds, and of classes."""
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for fact, places in NAMES_AT.items():
         at = next((name for name in places if name in content.firsts), None)
         if at is None:
             continue
         names, n = _names(content.firsts[at]), content.header.entries[at].shape[:1]
+        found[fact] = {"count": sum(n), "first": names}
         if fact == "columns" and at == NAMES_AT[fact][0]:  # an estimator of tables
             kinds = {
                 place: kind
                 for kind, name in KINDS_AT.items()
                 for place in content.firsts.get(name, np.empty(0)).ravel().tolist()
             }
-            names = [f"{name} ({kinds.get(k, 'left out')})" for k, name in enumerate(names)]
-        more = sum(n) - len(names)
-        said = ", ".join([*names, *[f"and {more:,} more"] * (more > 0)])
-        found[fact] = f"{sum(n):,}: {said}"
+            found[fact]["kinds"] = [kinds.get(k, "left out") for k in range(len(names))]
     return found
+
+
+def _brief(count: int, first: list[str], kinds: list[str] | None = None) -> str:
+    """Return a number of names and the first of them as text."""
+    more, texts = count - len(first), first
+    if kinds is not None:
+        texts = [f"{name} ({kind})" for name, kind in zip(first, kinds, strict=True)]
+    return f"{count:,}: {', '.join([*texts, *[f'and {more:,} more'] * (more > 0)])}"
 
 
 def _names(array: NDArray[Any]) -> list[str]:

@@ -37,6 +37,11 @@ def _native() -> dict[str, Any]:
         return {"CPU level": f"none: {error}"}
 
 
+def texts(facts: dict[str, Any]) -> dict[str, str]:
+    """Return facts as text, by name."""
+    return {k: ", ".join(v) if isinstance(v, list) else str(v) for k, v in facts.items()}
+
+
 def show_config() -> None:
     """Print version, CPU level, levels built and available, compiler, threads.
 
@@ -49,5 +54,5 @@ def show_config() -> None:
     levels built      avx512, avx2, baseline
     ...
     """
-    for name, value in config().items():
-        print(f"{name:<17} {', '.join(value) if isinstance(value, list) else value}")
+    for name, text in texts(config()).items():
+        print(f"{name:<17} {text}")

@@ -1,8 +1,4 @@
-"""Epochs with a user's optimizer: gradients from the engine, steps from the user's function.
-
-Batches train a second engine for the same network. So readers see the last completed epoch, and a
-failure changes nothing.
-"""
+"""Epochs with a user's optimizer: gradients from the engine, steps from the user's function."""
 
 from __future__ import annotations
 
@@ -25,7 +21,7 @@ class CustomSteps:
 
     def __init__(self, engine: Engine, optimizer: CustomOptimizer, memory: dict[str, Any]) -> None:
         self.engine, self.optimizer, self.memory = engine, optimizer, memory
-        self._working = engine.twin()
+        self._working = engine.twin()  # readers of ``engine`` see completed epochs only
 
     def epoch(self, data: Data, plan: Plan) -> float:
         """Take one step per batch; same contract as ``Engine.epoch``."""

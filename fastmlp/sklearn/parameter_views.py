@@ -1,7 +1,6 @@
 """The lists ``coefs_`` and ``intercepts_``, which programs may replace or write into.
 
-The arrays are views of one flat vector, created on first access and compared for changes from then
-on; before that they cost nothing.
+The arrays are views of one vector, made at the first access and compared for changes from then on.
 """
 
 from __future__ import annotations
@@ -59,13 +58,10 @@ class ParameterViews:
     def read(
         self, checked: Callable[[Any, Any], tuple[Arrays, Arrays]]
     ) -> tuple[Arrays, Arrays, Callable[[], None]]:
-        """Return copies of the current parameters, and a function that marks them as known.
-
-        Arrays that the user has put into a list are copied into the vector.
-        """
+        """Return copies of the current parameters, and a function that marks them as known."""
         weights, biases = checked(self.coefs, self.intercepts)
         for view, array in zip(self._views, [*weights, *biases], strict=True):
-            if array is not view:
+            if array is not view:  # the user has put it into the list
                 view[...] = array
         flat = self._flat.copy()
 

@@ -7,8 +7,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp._files.kinds import Choice, Count, Kind, Number, Numbers, Place, Sized, Tensor, Text
-from fastmlp._files.schema import At, Checked, Chosen, Flagged, Later, List, Maybe, Object
+from fastmlp._files.kinds import Choice, Count, Kind, Number, Numbers, Place, Tensor, Text
+from fastmlp._files.schema import (
+    At,
+    Checked,
+    Chosen,
+    Codec,
+    Counted,
+    Flagged,
+    Later,
+    List,
+    Maybe,
+    Object,
+)
 from fastmlp._files.strict_json import shown
 from fastmlp._models.codecs import parts
 from fastmlp._models.codecs.values import Value
@@ -111,6 +122,13 @@ LABELS: dict[str, Kind] = {
 }
 
 
+PLACE_OF_NUMBER = Tensor(
+    *(lambda known: (known["n"],), PLACES, 0),
+    lambda known: len(known["columns"].numbers) - 1,
+    rising=True,
+)
+
+
 def _fit(task: dict[str, Kind]) -> Object:
     importance = Tensor(lambda known: (2, len(known["columns"].used)))
     later = {
@@ -122,9 +140,7 @@ def _fit(task: dict[str, Kind]) -> Object:
         {
             "columns": COLUMNS,
             "members": Count(1),
-            "with_missing": Sized(
-                PLACES, 0, lambda known: len(known["columns"].numbers) - 1, rising=True
-            ),
+            "with_missing": Counted(PLACE_OF_NUMBER),
             "groups": At("/groups", List(GROUP)),
             "outputs": Checked(check_groups),
             **task,
@@ -144,11 +160,9 @@ def _fit(task: dict[str, Kind]) -> Object:
 
 FITS = {True: _fit(LABELS), False: _fit(NUMBERS)}
 FIT = Chosen(lambda known: FITS[hasattr(known["cls"], "predict_proba")])
-SCHEMA = Object({"parameters": PARAMETERS, "fit": Maybe(FIT)})
 
 
-def values(model: Any, training: bool) -> dict[str, Any]:
-    """Return the fields of an estimator of tables, for writing."""
+def _values(model: Any, training: bool) -> dict[str, Any]:
     fitted = _fit_values(vars(model), training) if "_members" in vars(model) else None
     return {"parameters": model, "fit": fitted}
 
@@ -195,8 +209,7 @@ def _number_values(known: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def build(cls: Any, fields: dict[str, Any]) -> Any:
-    """Return the estimator with these fields of a file."""
+def _build(cls: Any, fields: dict[str, Any]) -> Any:
     model, fit = cls(**fields["parameters"]), fields["fit"]
     if fit is not None:
         task = _classes if hasattr(cls, "predict_proba") else _numbers
@@ -283,3 +296,9 @@ def _check_loss(fit: dict[str, Any], target: Any) -> Any:
             f"the networks have the loss {loss.name} but the target that of {target.loss.name}"
         )
     return loss
+
+
+CODECS = dict.fromkeys(
+    ("TabMLPClassifier", "TabMLPRegressor"),
+    Codec(Object({"parameters": PARAMETERS, "fit": Maybe(FIT)}), _values, _build),
+)

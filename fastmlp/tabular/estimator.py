@@ -42,6 +42,10 @@ class BaseTabMLP(Explained):
     _scorer: Callable[[Array, Array | None], Any]
     _finish: Callable[[Any, BlendResult, Array | None, Array | None], dict[str, str]]
 
+    def _columns_of(self, X: Any) -> Columns:
+        """Return the columns of a checked table."""
+        return Columns.of(X, self.categorical_features)
+
     def _calibrated(self, prediction: Array) -> Array:
         """Return predictions as they are scored, calibrated if the estimator calibrates."""
         return prediction

@@ -40,9 +40,9 @@ class Explained(Fitted):
         Returns
         -------
         fastmlp.tabular.report.Report
-            Report to print, or to read by attributes. Notebooks add pictures: the
-            score by epoch, calibration, and the importance of columns if it is known or the table
-            is small. Copies of an estimator lack the rows that the last two pictures need.
+            Report to print, or to read by attributes. Notebooks add pictures: the score by epoch,
+            calibration, and the importance of columns if it is known or the table is small. Copies
+            of an estimator lack the rows that the last two pictures need.
 
         Examples
         --------

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 from numbers import Integral, Real
-from typing import Any, TypeVar
+from typing import Any
 
 from sklearn.utils._param_validation import Interval, StrOptions
 
@@ -16,8 +15,6 @@ from fastmlp.tabular.presets import PRESETS
 COUNTS = {"folds": (2, 1_000), "members": (2, 10_000), "epochs": (1, 10**6), "width": (1, 10**5)}
 
 UNITS = {"time_limit": ("seconds", "60"), "max_memory": ("bytes", "'4GB'")}
-
-Class = TypeVar("Class", bound=type)
 
 CONSTRAINTS: dict[str, list[Any]] = {
     "preset": [StrOptions(set(PRESETS))],
@@ -110,13 +107,6 @@ linear inputs (Gorishniy, Rubachev and Babenko 2022) and an ensemble over folds.
 
 # Parameters that files of earlier versions lack; they get their defaults.
 ADDED = frozenset({"verbose", "callbacks", "recipes", "max_memory", *COUNTS})
-
-
-def documented(cls: Class) -> Class:
-    """Class decorator: insert the shared texts at {parameters} and {attributes}."""
-    doc = inspect.cleandoc(cls.__doc__ or "")
-    cls.__doc__ = doc.replace("{parameters}", TEXT).replace("{attributes}", ATTRIBUTES)
-    return cls
 
 
 def check(estimator: Any) -> None:

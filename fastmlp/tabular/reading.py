@@ -79,7 +79,7 @@ def _table(
     began, some = time.monotonic(), X
     if n > 2 * PILOT_ROWS:
         some = taken(X, np.arange(0, n, n // PILOT_ROWS))
-    columns = Columns.of(some, model.categorical_features)
+    columns = model._columns_of(some)
     table = columns.read(some)
     seconds = (time.monotonic() - began) / len(table)
     target = model._target(y[used], weights)
@@ -90,7 +90,7 @@ def _table(
         groups = None if groups is None else groups[rows]
         sample_weight = None if sample_weight is None else np.broadcast_to(sample_weight, n)[rows]
     if n > len(table) or model.rows_ is not None:
-        columns = Columns.of(X, model.categorical_features)
+        columns = model._columns_of(X)
         table = columns.read(X)
     return columns, table, y, sample_weight, groups, plan
 

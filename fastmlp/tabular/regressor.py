@@ -14,7 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from fastmlp._core.intervals import check_flag
 from fastmlp._core.keywords import explained
 from fastmlp._network.names import PresetName, TableLossName
-from fastmlp.sklearn.parameters import store
+from fastmlp.sklearn.parameters import documented, store
 from fastmlp.sklearn.regressor import LOSSES
 from fastmlp.tabular import inspection
 from fastmlp.tabular.blend import BlendResult
@@ -24,7 +24,7 @@ from fastmlp.tabular.estimator import BaseTabMLP
 from fastmlp.tabular.export.exported import ExportedTable, exported
 from fastmlp.tabular.export.methods import RegressorExports
 from fastmlp.tabular.fitted import from_snapshot
-from fastmlp.tabular.parameters import documented
+from fastmlp.tabular.parameters import ATTRIBUTES, TEXT
 from fastmlp.tabular.reading import finite_numbers
 from fastmlp.tabular.scoring import FixedNumbers, scorer_of
 from fastmlp.tabular.targets import NumericTarget
@@ -35,7 +35,7 @@ LARGEST = 1e100  # largest magnitude of targets, so that sums of squares are fin
 
 
 @explained
-@documented
+@documented(TEXT, ATTRIBUTES)
 class TabMLPRegressor(RegressorMixin, RegressorExports, BaseTabMLP):
     """Multi-layer perceptrons for regression on raw tables.
 

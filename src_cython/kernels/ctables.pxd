@@ -93,13 +93,14 @@ cdef extern from "panels/copies.h" nogil:
     ctypedef struct fm_copy_kind:
         int64_t element_size
         void (*renew)(const fm_tensor*, const real*, void*, int64_t, int64_t, int64_t) noexcept nogil
+        void (*row)(const fm_tensor*, const real*, const real*, const void*, real*) noexcept nogil
     const fm_copy_kind* COPY_KINDS
 
 cdef extern from "random/shuffle.h" nogil:
     void shuffle_indices(int64_t*, int64_t, uint64_t)
 
 cdef extern from "panels/row.h" nogil:
-    void row_affine(const fm_tensor*, const real*, const real*, const real*, real*)
+    void row_affine(const fm_tensor*, const real*, const real*, const void*, real*)
 
 cdef extern from "panels/around.h" nogil:
     void add_panels(const real*, const real*, int64_t, int64_t, int64_t, real*)

@@ -45,7 +45,7 @@ cdef void renew_copies(const fm_network* net) noexcept nogil:
             whole.k_from, whole.k_to = 0, round_up(whole.tensor.n_rows, MR)
             for p in range(whole.tensor.panels):
                 whole.panel = p
-                renew_piece(net, &whole)
+                renew_piece(net, &whole, COPIES)
 
 
 cdef void step(int32_t optimizer, const double* hyper, double rate, double* powers, double l2,

@@ -181,13 +181,23 @@ cdef inline void affine_backward(const fm_network* net, const fm_buffers* buffer
             apply_slope(net, buffers, l - 1, p, first, rows)
 
 
+cdef inline void row_product(const fm_network* net, const fm_operator* op, const real* start, const real* a,
+                             real* z) noexcept nogil:
+    """Compute start + a W of one row, W from its narrow copy if there is one."""
+    cdef const fm_tensor* weights = &op.tensors[WEIGHTS]
+    if net.narrow > 0:
+        COPY_KINDS[net.narrow].row(weights, start, a, net.copies[net.narrow], z)
+    else:
+        row_affine(weights, start, a, net.parameters, z)
+
+
 cdef inline void affine_row(const fm_network* net, const fm_operator* op, const real* a,
                             real* z) noexcept nogil:
     if op.n_out == 1:
         memset(z, 0, NR * sizeof(real))
         z[0] = dot_row(a, NR, tensor_at(net, op, WEIGHTS), NR, op.n_in, tensor_at(net, op, BIASES)[0])
     else:
-        row_affine(&op.tensors[WEIGHTS], tensor_at(net, op, BIASES), a, <real*>net.parameters, z)
+        row_product(net, op, tensor_at(net, op, BIASES), a, z)
 
 
 # ---------------------------------------------------------------- layer normalisation (c/panels/norm.h)
@@ -266,7 +276,7 @@ cdef inline void sum_row(const fm_network* net, const fm_operator* op, const rea
     if op.kind == SKIP or op.n_out == 1:
         sum_panels(net, op, y, a, NR, 1, z)
     else:
-        row_affine(&op.tensors[WEIGHTS], y, a, <real*>net.parameters, z)
+        row_product(net, op, y, a, z)
 
 
 # ---------------------------------------------------------------- parametric: z = (1 - a) x + a f(x)

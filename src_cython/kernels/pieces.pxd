@@ -67,11 +67,12 @@ cdef inline const fm_piece* next_piece(const fm_shift* shift, int32_t* done, int
     return &shift.pieces[i]
 
 
-cdef inline void renew_piece(const fm_network* net, const fm_piece* piece) noexcept nogil:
-    """Update the copies of a piece."""
+cdef inline void renew_piece(const fm_network* net, const fm_piece* piece,
+                             int32_t kinds=TRAINED) noexcept nogil:
+    """Update the copies of a piece, of the first `kinds` kinds."""
     cdef const fm_tensor* tensor = piece.tensor
     cdef int32_t c
-    for c in range(COPIES):
+    for c in range(kinds):
         if tensor.copies[c].offset >= 0:
             COPY_KINDS[c].renew(tensor, <real*>net.parameters, net.copies[c], piece.panel, piece.k_from,
                                 piece.k_to)

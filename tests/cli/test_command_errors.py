@@ -27,6 +27,10 @@ REFUSED = [
     (b"x,x y\n1,a\n", ["train", "bad", "--target", "y"], 1, "no column 'y': the columns are x, x"),
     (None, [*TRAIN, "price"], 1, "--target: there is no column 'price': the columns are area,"),
     (None, [*TRAIN, "rent", "--drop", "a"], 1, "--drop: there is no column 'a'"),
+    *(
+        (None, [*TRAIN, "rent", option, "rent"], 2, "--target rent: another option names")
+        for option in ("--drop", "--weight", "--groups")
+    ),
     (None, [*TRAIN, "rent", "--weight", "code"], 1, "'code' of --weight needs finite numbers"),
     (None, [*TRAIN, "area"], 1, "the column 'area' has"),
     (None, [*TRAIN, "country"], 1, "at least two are expected"),
@@ -129,6 +133,8 @@ def test_a_model_of_a_later_version_is_refused(folder):
 PREDICT = ["predict", MODEL, "new.csv"]
 DISTURBED = [
     (["predict", MODEL, "-"], '"$@" <&-', "the standard input is closed"),
+    (["predict", MODEL, "-"], 'echo area | "$@"', "the standard input has no rows"),
+    (["predict", MODEL, "-"], 'printf "area\\n1\\n" | "$@"', "the standard input lacks inputs"),
     (PREDICT, '"$@" > /dev/full', "the standard output: No space left on device"),
     (PREDICT, '"$@" >&-', "the standard output is closed"),
     (PREDICT, 'mkfifo p; (: < p) & { sleep 1; exec "$@"; } > p', "has closed it before its end"),

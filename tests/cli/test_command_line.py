@@ -185,6 +185,29 @@ def test_models_of_arrays_are_used_too(name, names, scores, tmp_path):
         assert json.loads(result.stdout)["loss"] == pytest.approx(loss, rel=1e-6)
 
 
+def test_models_of_arrays_take_columns_by_position(tmp_path):
+    of_arrays("network").save(tmp_path / "model")
+    (tmp_path / "x.csv").write_text("b,a\n1,2\n")
+    (tmp_path / "y.csv").write_text("a,b\n1,2\n")
+    said = [children.printed(here("predict", "model", f"{k}.csv", folder=tmp_path)) for k in "xy"]
+    assert said[0] == said[1]
+    (tmp_path / "z.csv").write_text("a,b,c\n1,2,3\n")
+    result = here("predict", "model", "z.csv", folder=tmp_path)
+    assert result.returncode == 1
+    assert "3" in result.stderr
+
+
+def test_inspect_prints_what_programs_read(folder):
+    said = children.printed(here("inspect", "rent.safetensors", "--json", folder=folder))
+    (found,) = json.loads(said)
+    model = fastmlp.load(folder / "rent.safetensors")
+    assert (found["file"], found["class"]) == ("rent.safetensors", "TabMLPRegressor")
+    assert found["names"]["columns"]["first"] == model.feature_names_in_.tolist()
+    assert found["names"]["columns"]["kinds"][1] == "category"
+    assert found["bytes"] == (folder / "rent.safetensors").stat().st_size
+    assert found["arrays"]["fit.columns.numbers"]["shape"] == [1]
+
+
 def test_several_targets_are_predicted_but_not_scored(folder):
     X = np.random.default_rng(0).normal(size=(40, 2))
     pandas = pytest.importorskip("pandas")

@@ -10,6 +10,8 @@ import children
 import numpy as np
 import pytest
 
+from fastmlp._cli import report
+
 pytest.importorskip("sklearn", reason="tables need scikit-learn")
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
@@ -75,6 +77,21 @@ def test_page_has_all_parts_and_needs_nothing_else(page):
     assert not re.search(r"https?://|\bsrc=|\bhref=|url\(|@import|<script|nan", page)
     assert html.escape(HOSTILE) in page
     assert "fastmlp.load(&#x27;model.safetensors&#x27;)" in page
+
+
+@pytest.mark.parametrize(
+    ("weights", "cells"),
+    [(None, ["1", "0", "1", "1"]), (np.array([0.5, 2, 1.25]), ["0.5", "0", "1.25", "2"])],
+)
+def test_a_confusion_matrix_counts_rows_by_their_weights(weights, cells):
+    y, probabilities, classes = (
+        np.array(["a", "b", "b"]),
+        np.eye(2)[[0, 1, 0]],
+        np.array(["a", "b"]),
+    )
+    text, table = report._confusion(y, probabilities, classes, weights)
+    assert re.findall(r">([\d.]+)</td>", table) == cells
+    assert ("sums of the rows' weights" in text) == (weights is not None)
 
 
 def measured(page, folder, *options):

@@ -13,6 +13,10 @@ from fastmlp import _cli
 from fastmlp._files import files, inspection, storage
 
 
+def report(path):
+    return inspection.as_text(inspection.facts(path))
+
+
 def test_inspect_says_what_is_in_a_file_and_reads_no_weights(tmp_path, capsys):
     path = tmp_path / "net"
     fastmlp.MLP([3, 500, 2], loss=fastmlp.Huber(0.5), rng=0).save(path)
@@ -24,11 +28,11 @@ def test_inspect_says_what_is_in_a_file_and_reads_no_weights(tmp_path, capsys):
     assert content.payload.size == 0
     model = stored.estimators()["MLPClassifier words"]()
     model.save(tmp_path / "model")
-    text = inspection.report(tmp_path / "model")
+    text = report(tmp_path / "model")
     for words in ("standardize=True", "hidden_layer_sizes=(4,),", r"3: bee, \xe4, \U0001f600"):
         assert words in text
     stored.estimators()["names of features"]().save(tmp_path / "model")
-    text = inspection.report(tmp_path / "model")
+    text = report(tmp_path / "model")
     assert re.search(r"\ncolumns  .* 3: a, b, \\xfc\nclasses .* 3: 0, 1, 2\n", text)
     assert _cli.main(["inspect", str(tmp_path / "none")]) == 1
     assert "No such file" in capsys.readouterr().err
@@ -39,7 +43,7 @@ def test_inspect_shows_nothing_that_a_terminal_obeys(tmp_path):
     header, payload = hostile.apart(b"".join(storage.pieces(net)))
     header["__metadata__"]["fastmlp"] = header["__metadata__"]["model"]["class"] = "\x1b[2J"
     (tmp_path / "net").write_bytes(hostile.together(header, payload))
-    assert "\x1b" not in inspection.report(tmp_path / "net")
+    assert "\x1b" not in report(tmp_path / "net")
 
 
 def strange_names(width, kind, point):
@@ -66,7 +70,7 @@ def strange_names(width, kind, point):
 )
 def test_inspect_is_brief_whatever_the_names_are(width, kind, point, tmp_path):
     (tmp_path / "model").write_bytes(strange_names(width, kind, point))
-    text = inspection.report(tmp_path / "model")
+    text = report(tmp_path / "model")
     assert text.replace("\n", "").isprintable()
     assert text.isascii()
     assert re.search(r"\ncolumns +(70,001|71|36|3): (.*, )?and \d[\d,]* more\n", text)

@@ -34,7 +34,9 @@ def test_names_for_type_checkers_are_the_same():
 @pytest.mark.parametrize("name", sorted(set(DOCUMENTED)))
 def test_what_is_documented_exists(name):
     parts = name.split(".")
-    if {"tabular", "sklearn"} & set(parts) or parts[1] in " ".join(fastmlp._ESTIMATORS.values()):
+    if {"tabular", "sklearn", "dask"} & set(parts) or parts[1] in " ".join(
+        fastmlp._ESTIMATORS.values()
+    ):
         pytest.importorskip("sklearn")
     thing, rest = fastmlp, parts[1:]
     for k in range(len(parts), 1, -1):

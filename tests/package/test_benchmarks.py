@@ -1,6 +1,7 @@
 """Every benchmark runs, at a small size; and the benchmarks' own small parts."""
 
 import json
+import re
 import shutil
 import sys
 from importlib.util import find_spec
@@ -10,7 +11,8 @@ import children
 import cortex
 import pytest
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+ROOT = Path(__file__).resolve().parents[2]
+BENCHMARKS = ROOT / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 harness = pytest.importorskip("harness", reason="needs the folder benchmarks")
 run = pytest.importorskip("run")
@@ -27,6 +29,7 @@ SMALL = {
     "distilled": (("--cases", "wine", "--models", "fast", "--rounds", "2"), (1, 1)),
     "large": (("--rows", "2000", "--models", "fast", "HistGB", "--limit", "9"), (1, 2)),
     "coverage": (("--cases", "lognormal 2", "--rounds", "9", "--fits", "1"), (2, 2)),
+    "narrow": ((*SHORT, "--members", "2"), (1, 3)),
     "latency": (("--cases", "tiny", "--calls", "1000"), (1, 4)),
     "options": ((*TINY, "--options", "AdamW", "validation", "tanh"), (1, 4)),
     "scaling": ((*SHORT, "--largest", "4000"), (2, 4)),
@@ -195,3 +198,18 @@ def test_a_table_is_prepared_as_each_rival_wants_it():
     assert category.isna().tolist() == [False, True, False]
     numbers = tables.prepared(frame, frame, "one_hot")
     assert numbers.to_numpy().tolist() == [[1, 1, 0], [2, 0, 0], [3, 0, 1]]
+
+
+def test_pictures_show_the_stored_results(tmp_path):
+    pytest.importorskip("matplotlib")
+    pictures = pytest.importorskip("readme_pictures")
+    numbers = pictures.tables()
+    assert numbers["default"][1] == 1
+    assert len(pictures.rows_of((ROOT / "docs" / "tabular.md").read_text(), "RMSE")) == 6
+    pictures.main(tmp_path)
+    for name in pictures.PICTURES:
+        drawn, kept = (
+            re.findall("<dc:description>(.*?)</dc:description>", (folder / name).read_text())
+            for folder in (tmp_path, ROOT / "docs" / "figures")
+        )
+        assert drawn == kept != [], f"{name}: draw it by python benchmarks/readme_pictures.py"

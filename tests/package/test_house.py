@@ -8,6 +8,7 @@ import importlib
 import importlib.util
 import inspect
 import re
+import runpy
 from pathlib import Path
 
 import children
@@ -215,6 +216,14 @@ def test_tests_that_pages_and_scripts_name_are_there():
                 assert (ROOT / name).exists() or "FOLDER" in name, f"{path} names {name}"
 
 
+def test_planted_mistakes_still_have_their_places():
+    """See tests/campaign/mutants.py; a place is a text that the file has once."""
+    module = runpy.run_path(str(ROOT / "tests" / "campaign" / "planted_mistakes.py"))
+    for _, path, right, _, tests, _ in module["MISTAKES"]:
+        assert (ROOT / path).read_text(encoding="utf-8").count(right) == 1, (path, right)
+        assert not [name for name in tests.split() if not (ROOT / "tests" / name).exists()], path
+
+
 def test_every_package_is_in_the_wheel():
     """setuptools finds folders with an __init__.py: none with modules may lack it."""
     modules = {path.parent for path in (ROOT / "fastmlp").rglob("*.py")}
@@ -317,7 +326,7 @@ def test_examples_run():
     optional = importlib.util.find_spec("sklearn") is None
     for name in MODULES:
         if name == "fastmlp.__main__" or (
-            optional and name.split(".")[1:2] in (["sklearn"], ["tabular"])
+            optional and name.split(".")[1:2] in (["sklearn"], ["tabular"], ["dask"])
         ):
             continue
         module = importlib.import_module(name) if name_is_importable(name) else None
@@ -341,3 +350,26 @@ def test_examples_of_the_documentation_run(name):
     for page in sorted(path.rglob("*.md")) if path.is_dir() else [path]:
         result = doctest.testfile(str(page), module_relative=False, optionflags=doctest.ELLIPSIS)
         assert result.failed == 0
+
+
+def test_the_check_of_the_site_finds_planted_mistakes(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    check_site = importlib.import_module("check_site")
+    planted = {
+        '<a href="other.html">': "links to other.html, which is not there",
+        '<a href="#nowhere">': "links to #nowhere, which is not there",
+        '<a href="http://example.org/a">': "links to http://example.org/a, which is not https",
+        '<a href="https://example/a">': "which is no address of a server",
+        f'<a href="{check_site.SOURCES}none.md">': "which the repository does not have",
+        '<script src="https://example.org/a.js">': "loads https://example.org/a.js",
+    }
+    fine = ("https://example.org/a", f"{check_site.SOURCES}README.md", "#here", "page.html")
+    links = "".join(f'<a id="here" href="{link}">' for link in fine)
+    (tmp_path / "page.html").write_text(links + " " * check_site.LARGEST_PAGE)
+    (tmp_path / "wrong.html").write_text("".join(planted))
+    found = check_site.wrong_files(tmp_path)
+    for message in ("page.html: 1,000,", *planted.values()):
+        assert sum(message in each for each in found) == 1, message
+    assert len(found) == 1 + len(planted)
+    visits = [check_site.visits_of(tmp_path, theme) for theme in check_site.THEMES]
+    assert all(len(each) == 2 * len(check_site.WIDTHS) for each in visits)

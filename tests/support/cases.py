@@ -5,6 +5,8 @@ The lists are built from the package's tables, so that a new row is in every tes
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -162,6 +164,16 @@ def small_integers(
 ) -> npt.NDArray[Any]:
     """Return integers in [-limit, limit], whose products sum exactly while below 2**24."""
     return rng.integers(-limit, limit + 1, shape).astype(dtype)
+
+
+@contextlib.contextmanager
+def row(name: Any) -> Iterator[None]:
+    """Have an error say for which row of a table it is."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"for the row {name}")
+        raise
 
 
 def agree(dtype: str, expected: Any, once: Any, *others: Any) -> None:

@@ -6,15 +6,17 @@ import decimal
 import numpy as np
 import pytest
 
-pytest.importorskip("sklearn")
-pyarrow = pytest.importorskip("pyarrow", reason="needs pyarrow")
-pandas = pytest.importorskip("pandas", reason="needs pandas")
+pytest.importorskip("sklearn", reason="needs scikit-learn")
+pytest.importorskip("pyarrow", reason="needs pyarrow")
+pytest.importorskip("pandas", reason="needs pandas")
 
-from pyarrow import parquet  # noqa: E402
-from tiny_tables import classifier, regressor  # noqa: E402
+import pandas
+import pyarrow
+from pyarrow import parquet
+from tiny_tables import classifier, regressor
 
-from fastmlp import ArrowBlocks, MLPRegressor  # noqa: E402
-from fastmlp.tabular import budget  # noqa: E402
+from fastmlp import ArrowBlocks, MLPRegressor
+from fastmlp.tabular import budget
 
 N = 300
 rng = np.random.default_rng(0)

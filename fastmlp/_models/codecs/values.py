@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fastmlp._files.kinds import Kind, Place, Text, check_characters, from_digits
 from fastmlp._files.schema import List, Object, OneOf
-from fastmlp._files.strict_json import MOST_INTEGER, MOST_STRING, shown
+from fastmlp._files.strict_json import MOST_INTEGER, MOST_STRING
 from fastmlp._models.codecs import generators
 from fastmlp._network import losses, optimizers, schedules
 from fastmlp._training import callbacks
@@ -65,9 +65,9 @@ class Value(Kind):
         found = self._found(tree, place)
         allowed = tuple(type(None) if kind is None else kind for kind in self.kinds)
         wrong_bool = isinstance(found, bool) and not {bool, object}.intersection(self.kinds)
-        if wrong_bool or not isinstance(found, allowed):
-            names = " or ".join("null" if kind is None else kind.__name__ for kind in self.kinds)
-            raise place.fail(f"is {shown(found)} but {names} belongs there")
+        names = " or ".join("null" if kind is None else kind.__name__ for kind in self.kinds)
+        is_right = isinstance(found, allowed) and not wrong_bool
+        place.check(is_right, f"is {{}} but {names} belongs there", found)
         return found
 
     def _found(self, tree: Any, place: Place) -> Any:
@@ -75,8 +75,9 @@ class Value(Kind):
             return _LIST.read(tree, place)
         if not isinstance(tree, dict):
             return tree
-        if len(tree) != 1 or (tag := next(iter(tree))) not in TAGS:
-            raise place.fail(f"has the keys {shown(sorted(tree))}, which are no value")
+        tag = next(iter(tree), "")
+        is_right = len(tree) == 1 and tag in TAGS
+        place.check(is_right, "has the keys {}, which are no value", sorted(tree))
         return TAGS[tag].read(tree[tag], place)
 
 
@@ -107,11 +108,12 @@ class _Dict(Kind):
     def read(self, tree: Any, place: Place) -> dict[Any, Any]:
         found = {}
         for pair in _LIST.read(tree, place):
-            if not isinstance(pair, list) or len(pair) != 2:
-                raise place.fail(f"has {shown(pair)} in place of key and value")
-            if not isinstance(pair[0], _KEYS) or pair[0] in found:
-                raise place.fail(f"has the key {shown(pair[0])}, again or of a wrong kind")
-            found[pair[0]] = pair[1]
+            is_pair = isinstance(pair, list) and len(pair) == 2
+            place.check(is_pair, "has {} in place of key and value", pair)
+            key, value = pair
+            is_new = isinstance(key, _KEYS) and key not in found
+            place.check(is_new, "has the key {}, again or of a wrong kind", key)
+            found[key] = value
         return found
 
 
@@ -123,8 +125,8 @@ class _Integer(Kind):
 
     def read(self, tree: Any, place: Place) -> int:
         number = from_digits(tree)
-        if abs(number) <= MOST_INTEGER:
-            raise place.fail(f"is {shown(tree)} and no large integer in hexadecimal")
+        words = "is {} and no large integer in hexadecimal"
+        place.check(abs(number) > MOST_INTEGER, words, tree)
         return number
 
 
@@ -135,8 +137,7 @@ class _Float(Kind):
         return str(value)
 
     def read(self, tree: Any, place: Place) -> float:
-        if tree not in ("inf", "-inf", "nan"):
-            raise place.fail(f"is the float {shown(tree)}")
+        place.check(tree in ("inf", "-inf", "nan"), "is the float {}", tree)
         return float(tree)
 
 
@@ -153,8 +154,7 @@ class _Array(Kind):
         return place.name
 
     def read(self, tree: Any, place: Place) -> NDArray[Any]:
-        if tree != place.name:
-            raise place.fail(f"is said to be the tensor {shown(tree)}")
+        place.check(tree == place.name, "is said to be the tensor {}", tree)
         return place.file.take(place.tensor).copy()  # type: ignore[no-any-return]
 
 
@@ -178,14 +178,13 @@ class _Strings(_Array):
 
     def read(self, tree: Any, place: Place) -> NDArray[Any]:
         points = super().read(tree, place)
-        if points.dtype != np.uint32 or points.ndim != 2 or not 1 <= points.shape[1] <= MOST_STRING:
-            raise place.fail(f"is {points.dtype} of shape {points.shape} and no strings")
-        if len(points) > MOST_STRINGS:
-            raise place.fail(f"has {len(points):,} strings, more than {MOST_STRINGS:,}")
-        impossible = ((points >= 0xD800) & (points <= 0xDFFF)) | (points > 0x10FFFF)
-        if impossible.any():
-            point = points[np.unravel_index(int(impossible.argmax()), points.shape)]
-            raise place.fail(f"has a character that does not exist, {point:#x}")
+        is_text = points.dtype == np.uint32 and points.ndim == 2
+        is_text = is_text and 1 <= points.shape[1] <= MOST_STRING
+        place.check(is_text, f"is {points.dtype} of shape {points.shape} and no strings")
+        few = len(points) <= MOST_STRINGS
+        place.check(few, f"has {len(points):,} strings, more than {MOST_STRINGS:,}")
+        wrong = points[((points >= 0xD800) & (points <= 0xDFFF)) | (points > 0x10FFFF)]
+        place.check(not wrong.size, f"has a character that does not exist, {[*wrong[:1]]}")
         return points.view(f"=U{points.shape[1]}").reshape(-1)
 
 

@@ -14,23 +14,18 @@ from fastmlp._engine.thread_pool import Team
 from fastmlp._models.ensemble import mixture
 from fastmlp._models.ensemble.member_data import ValidationData
 from fastmlp._network.data import Data
-from fastmlp._training.loop import Evaluator
+from fastmlp._training.loop import Evaluator, number
 
 Score = Callable[[int, list[Any]], Any]
 
 
 class EpochRecord(NamedTuple):
-    """The results of the last epochs.
+    """The results of the last epochs."""
 
-    ``first`` is the index of the first of them in the history. ``losses`` and ``held_losses``, the
-    losses on validation rows, have shape (epochs, members); ``rates`` lists per member the learning
-    rate of each epoch's last step.
-    """
-
-    first: int
-    losses: NDArray[np.float64]
-    held_losses: NDArray[np.float64]
-    rates: list[list[float]]
+    first: int  # index of the first of them in the history
+    losses: NDArray[np.float64]  # (epochs, members)
+    held_losses: NDArray[np.float64]  # the same on validation rows
+    rates: list[list[float]]  # for each member, of the last step of each epoch
 
 
 def pooled(losses: NDArray[np.float64], datas: Sequence[Data]) -> float:
@@ -96,11 +91,7 @@ class MemberEngines:
 
 
 class EnsembleEvaluator(Evaluator):
-    """Evaluates each member and the ensemble, by the loss or by a user's score.
-
-    ``written`` holds the last recorded epochs. ``linked`` is True if predictions are needed (for a
-    score) instead of outputs before the link (for the loss).
-    """
+    """Evaluates each member and the ensemble, by the loss or by a user's score."""
 
     engine: Any
 
@@ -110,8 +101,8 @@ class EnsembleEvaluator(Evaluator):
         super().__init__(state.engine)
         self.state, self.held, self.score = state, held, score
         self.measures, self.apart = held is not None, None if held is None else held.apart
-        self.linked = score is not None
-        self.written: EpochRecord | None = None
+        self.linked = score is not None  # a score needs predictions, the loss outputs before
+        self.written: EpochRecord | None = None  # the last recorded epochs
         self._seen: EpochRecord | None = None
         self._predictions: list[NDArray[Any]] = []
 
@@ -133,7 +124,7 @@ class EnsembleEvaluator(Evaluator):
             self._seen = self._seen._replace(held_losses=np.array([losses]))
         if self.score is not None:
             given = [self.engine.heads(own) for own in self._predictions]
-            return _number(self.score(self.state.epoch + 1, given))
+            return number("judge", self.score(self.state.epoch + 1, given))
         data = self.held.data
         if data is None:
             return pooled(self._seen.held_losses[-1], self.held.apart)
@@ -143,12 +134,3 @@ class EnsembleEvaluator(Evaluator):
     def record(self) -> None:
         """Store the members' results of the last epochs."""
         self.written = self._seen
-
-
-def _number(value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError) as error:
-        raise TypeError(
-            f"judge returned {value!r} but a number is expected, the lower the better"
-        ) from error

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp._export.layers import Exported, Labels
+from fastmlp._export.layers import Exported, Labels, joined
 from fastmlp._network.spec import Spec
 from fastmlp.tabular.blend import Blend
 from fastmlp.tabular.columns import Columns
@@ -22,12 +22,12 @@ from fastmlp.tabular.targets import TargetScale
 class ExportedGroup:
     """The members of one recipe; the first axis of arrays is the member.
 
-    ``share`` is the group's weight; ``networks`` are float32 and include their links; ``known``
-    has an array (members, values) per category column; ``target`` has the limits of predictions.
+    ``share`` is the group's weight; ``networks`` are float32, with their links; ``known`` has
+    an array (members, values) per category column; ``target`` has the limits of predictions.
     """
 
     share: float
-    networks: tuple[Exported, ...]
+    networks: Exported
     numbers: NumericStatistics
     bins: int
     known: tuple[NDArray[np.bool_], ...]
@@ -59,14 +59,19 @@ class ExportedTable:
         return self.spec.loss.heads > 1
 
     @property
+    def networks(self) -> list[Exported]:
+        """The networks of each group."""
+        return [group.networks for group in self.groups]
+
+    @property
     def spec(self) -> Spec:
         """Shape and dtype of the first network."""
-        return self.groups[0].networks[0].spec
+        return self.groups[0].networks.spec
 
     @property
     def n_parameters(self) -> int:
         """Number of parameters of all networks."""
-        return sum(net.n_parameters for group in self.groups for net in group.networks)
+        return sum(each.n_parameters for each in self.networks)
 
 
 def exported(columns: Columns, blend: Blend, **more: Any) -> ExportedTable:
@@ -87,7 +92,7 @@ def _group(group: TrainedMembers, share: float) -> ExportedGroup:
     scales = [group.target.limited(scale) for scale in group.scales if scale is not None]
     return ExportedGroup(
         float(share),
-        tuple(member._exported() for member in group.ensemble),
+        joined(member._exported() for member in group.ensemble),
         stacked([encoding.numbers for encoding in group.encodings]),
         group.encodings[0].bins,
         tuple(map(np.stack, known)),

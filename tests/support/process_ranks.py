@@ -1,4 +1,8 @@
-"""A rank of test_mpi.py, started by mpiexec: fits, and writes what came of it to its own file."""
+"""A rank in a process of its own: it fits, and writes what came of it to a file of its own.
+
+mpiexec starts it (test_mpi.py), or a test with the arguments of a TorchCommunicator
+(test_torch_ranks.py).
+"""
 
 from __future__ import annotations
 
@@ -12,12 +16,16 @@ from pathlib import Path
 
 import numpy as np
 import ranks
-from mpi4py import MPI
 
 import fastmlp
 from fastmlp._core import communicators
 
-COMM = MPI.COMM_WORLD
+if len(sys.argv) > 3:
+    COMM = fastmlp.TorchCommunicator(sys.argv[3], *map(int, sys.argv[4:6]), float(sys.argv[6]))
+else:
+    from mpi4py import MPI
+
+    COMM = MPI.COMM_WORLD
 ROWS, BATCH = 96, 24
 X = np.linspace(-1, 1, 3 * ROWS).reshape(ROWS, 3)
 Y = np.sin(3 * X[:, 0])
@@ -90,7 +98,7 @@ def is_interrupted():
 def leaves(how):
     def callback(state):
         if is_last() and state.epoch == 1:
-            Path(sys.argv[1], "begun").touch()
+            Path(sys.argv[1], "begun").write_text(str(os.getpid()))
             how()
 
     net().fit(X, Y, epochs=100, callbacks=[callback], communicator=COMM)
@@ -102,6 +110,22 @@ def exits():
 
 def is_killed():
     leaves(lambda: os.kill(os.getpid(), signal.SIGKILL))
+
+
+def is_stopped():
+    leaves(lambda: os.kill(os.getpid(), signal.SIGSTOP))
+
+
+def is_in_a_daemon_thread():
+    """Fit in a thread that the end of the process stops."""
+    begun = threading.Event()
+    given = {"epochs": 1_000_000, "communicator": COMM, "callbacks": [lambda s: begun.set()]}
+    work = threading.Thread(target=net().fit, args=(X, Y), kwargs=given, daemon=True)
+    work.start()
+    begun.wait(60)
+    if is_last():
+        sys.exit()
+    work.join()
 
 
 def is_not_caught():
