@@ -198,7 +198,7 @@ def test_the_hint_of_a_long_fit_tells_the_estimate(monkeypatch, caplog):
     plans = kept_plans(monkeypatch)
     with caplog.at_level("INFO", "fastmlp"):
         regressor().fit(MANY, SUM)
-    assert f"takes about 0 s and {progress.in_bytes(plans[0].memory)}: preset=" in caplog.text
+    assert f" s and {progress.in_bytes(plans[0].memory)}: preset='fast' is quicker" in caplog.text
 
 
 def test_a_fit_that_cannot_be_held_is_refused(monkeypatch):
