@@ -66,7 +66,7 @@ def test_it_is_the_mean_of_what_a_fit_without_it_goes_through(mlp, kind, dtype, 
     assert len(moved) == len([a for a in raw[-1] if a.size])
 
 
-@pytest.mark.parametrize("averaging", [fastmlp.EMA(0.0), fastmlp.EMA(0.5, 6), fastmlp.SWA(7)])
+@pytest.mark.parametrize("averaging", [fastmlp.EMA(0.0), fastmlp.EMA(0.5, 6), fastmlp.SWA(6)])
 def test_a_mean_of_one_is_itself(mlp, averaging):
     nets = [network(mlp, dropout=0.1) for _ in range(2)]
     for net, mine in zip(nets, (averaging, None), strict=True):
@@ -181,6 +181,18 @@ def test_an_object_is_expected(mlp, averaging):
         with pytest.raises(TypeError, match="averaging is .* but an object of fastmlp.EMA or"):
             fit(X, Y, averaging=averaging)
     assert (digest(net), net._rng.bit_generator.state, net.history) == (*before, None)
+
+
+@pytest.mark.parametrize("averaging", [fastmlp.SWA(EPOCHS), fastmlp.EMA(0.5, 75)], ids=repr)
+def test_a_start_after_the_last_epoch_warns(mlp, averaging):
+    nets = [network(mlp) for _ in range(2)]
+    with pytest.warns(
+        UserWarning, match=rf"={averaging.start}\) but .* 7 epochs.*start=5$"
+    ) as caught:
+        nets[0].fit(X, Y, epochs=EPOCHS, averaging=averaging)
+    assert caught[0].filename == __file__
+    nets[1].fit(X, Y, epochs=EPOCHS)
+    same(*nets)
 
 
 def test_nobody_else_is_slower_or_larger(mlp, monkeypatch):

@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # before it. "" are the modules of fastmlp itself, which only re-export, and `__main__`.
 LAYERS = (
     *("_core", "_files", "_network", "_validation", "_export", "_engine", "_training", "_models"),
-    *("sklearn", "tabular", "_cli", ""),
+    *("sklearn", "tabular", "dask", "_cli", ""),
 )
 SUFFIXES = (
     *(".py", ".pyi", ".pyx", ".pxd", ".h", ".c", ".toml", ".md", ".txt", ".in"),
@@ -347,7 +347,8 @@ def test_the_check_of_the_site_finds_planted_mistakes(tmp_path, monkeypatch):
     }
     fine = ("https://example.org/a", f"{check_site.SOURCES}README.md", "#here", "page.html")
     links = "".join(f'<a id="here" href="{link}">' for link in fine)
-    (tmp_path / "page.html").write_text(links + " " * check_site.LARGEST_PAGE)
+    (tmp_path / "page.html").write_text(links + '<img src="large.svg">')
+    (tmp_path / "large.svg").write_text(" " * check_site.LARGEST_PAGE)
     (tmp_path / "wrong.html").write_text("".join(planted))
     found = check_site.wrong_files(tmp_path)
     for message in ("page.html: 1,000,", *planted.values()):

@@ -117,11 +117,19 @@ def test_a_scale_that_makes_no_sense(net, scale):
     net.fit(X, Y, epochs=1)
 
 
+def test_a_learning_rate_cannot_be_set(net):
+    """Assigning it would have no effect, so that a callback that tries ends the fit."""
+    with pytest.raises(AttributeError, match="set to 0.5 but is .*_scale, .* schedule"):
+        net.fit(X, Y, epochs=3, callbacks=[lambda state: setattr(state, "learning_rate", 0.5)])
+    assert len(net.history.loss) == 1
+
+
 def test_state_and_hooks(net):
     calls = []
 
     class Recorder:
         def start(self, state):
+            assert np.isnan(state.learning_rate)
             calls.append(("start", state.epoch, len(state.history.loss)))
 
         def __call__(self, state):
