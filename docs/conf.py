@@ -37,10 +37,10 @@ numpydoc_show_class_members = False
 
 html_theme = "pydata_sphinx_theme"
 html_title = "fastmlp"
-html_static_path = ["_static"]
-html_css_files = ["site.css"]
+html_static_path, templates_path = ["_static"], ["_templates"]
+html_css_files, html_js_files = ["site.css"], ["site.js"]
 html_extra_path = ["playground"]
-exclude_patterns = ["**.pyx"]  # the source of play.wasm
+exclude_patterns = ["**.pyx", "_templates"]  # the first is the source of play.wasm
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {

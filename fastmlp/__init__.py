@@ -2,6 +2,8 @@
 
 ``MLP`` is the model. ``fastmlp.reference`` is a textbook version in NumPy alone, to compare with;
 its ``MLP`` has all options. The public names are listed here and loaded on first use.
+``from fastmlp import *`` imports all but the estimators, which need scikit-learn: import these by
+their names, as in ``from fastmlp import TabMLPRegressor``.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ if TYPE_CHECKING:  # type checkers read these imports instead of the table below
 
     from fastmlp import (
         callbacks as callbacks,
+        dask as dask,
         digits as digits,
         initializers as initializers,
         losses as losses,
@@ -26,7 +29,10 @@ if TYPE_CHECKING:  # type checkers read these imports instead of the table below
         reference as reference,
         schedules as schedules,
     )
-    from fastmlp._core.communicators import Communicator as Communicator
+    from fastmlp._core.communicators import (
+        Communicator as Communicator,
+        TorchCommunicator as TorchCommunicator,
+    )
     from fastmlp._core.history import (
         Batch as Batch,
         DivergenceError as DivergenceError,
@@ -99,7 +105,7 @@ _NAMES = {
     "_training.arrow": "ArrowBlocks",
     "_training.readers": "Blocks",
     "_core.history": "History State Batch DivergenceError",
-    "_core.communicators": "Communicator",
+    "_core.communicators": "Communicator TorchCommunicator",
     "_training.distributed.exchange": "RankError",
     "_models.from_torch": "from_torch",
     "_models.lr_find": "lr_find",
@@ -120,7 +126,7 @@ _NAMES = {
 # Public modules. Only one is in __all__: a star import loads nothing compiled.
 _MODULES = (
     *("reference", "losses", "optimizers", "schedules", "initializers", "callbacks"),
-    *("predictor", "digits"),
+    *("predictor", "digits", "dask"),
 )
 _ESTIMATORS = {
     "sklearn": "MLPClassifier MLPRegressor from_sklearn HintWarning",

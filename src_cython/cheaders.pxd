@@ -5,6 +5,9 @@ from libc.stdint cimport int32_t, int64_t
 cdef extern from "network.h" nogil:
     enum:
         TRANSPOSED "FM_TRANSPOSED"
+        TRAINED "FM_TRAINED"
+        BFLOAT16 "FM_BFLOAT16"
+        INT8 "FM_INT8"
         COPIES "FM_COPIES"
 
     ctypedef struct fm_copy:

@@ -8,7 +8,7 @@ from cheaders cimport *
 
 
 cdef enum:
-    ABI = 19
+    ABI = 20
 
 
 cdef enum:  # kinds of operators, in the order of operators.OPERATORS
@@ -87,6 +87,7 @@ cdef struct fm_network:
     const fm_operator* operators
     void* parameters
     void* copies[COPIES]  # the arena of each kind
+    int32_t narrow  # the kind of copy from which single rows read weights: BFLOAT16 or INT8; 0: none
 
 
 cdef struct fm_buffers:  # of one batch
@@ -204,7 +205,8 @@ cdef struct fm_kernels:
     void (*pack)(const fm_tensor*, const void* plain, void* parameters) noexcept nogil
     void (*unpack)(const fm_tensor*, const void* parameters, void* plain) noexcept nogil
     int64_t copy_element_size[COPIES]
-    void (*renew_copies)(const fm_network*) noexcept nogil  # of all tensors
+    void (*renew_copies)(const fm_network*) noexcept nogil  # all kinds, of all tensors
+    void (*renew_piece)(const fm_network*, const fm_piece*) noexcept nogil  # those of training
     void (*epoch)(const fm_task*, fm_shift*, fm_report*, int32_t thread) noexcept nogil
     # writes the predictions of rows [first, last), (last - first, C), unless the watch stops it
     void (*predict)(const fm_network*, const fm_buffers*, const fm_data*, int64_t first, int64_t last,

@@ -81,6 +81,15 @@ def check(request):
 
 
 @pytest.fixture
+def no_thread_stays():
+    """Whoever has read a source ahead has ended."""
+    import trials
+
+    yield
+    trials.until(lambda: not trials.workers())
+
+
+@pytest.fixture
 def interrupt_after(default_sigint, no_collections):
     """SIGINT to this process after some seconds; gives the time it was sent."""
     sent, timers = [], []

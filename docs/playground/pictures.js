@@ -1,16 +1,21 @@
 // The drawings of the playground.
-const CLASSES = [[230, 126, 34], [31, 119, 200]]; // orange and blue differ for the color-blind too
+const COLORS = [ // orange and blue, then further classes; they differ for the color-blind too
+  [230, 126, 34], [31, 119, 200], [0, 158, 115], [204, 121, 167], [140, 110, 20], [120, 120, 120],
+];
 const GRID = 60; // cells of the map on each side
 const MOST_NODES = 10; // drawn of a layer
+const MOST_NUMBERS = 15; // edges of a network that has room for numbers
 const MOST_LOSSES = 1000; // drawn, evenly chosen from all
 
-const color = (rgb, alpha = 1) => `rgb(${rgb.join(" ")} / ${alpha})`;
+const color = (kind, alpha = 1) => `rgb(${COLORS[kind % COLORS.length].join(" ")} / ${alpha})`;
 const ink = name => getComputedStyle(document.documentElement).getPropertyValue(name);
+export const short = value => Number.isFinite(value) ? String(Number(value.toPrecision(3))) : "-";
 
 function clean(canvas) {
   const pen = canvas.getContext("2d");
   pen.clearRect(0, 0, canvas.width, canvas.height);
   pen.lineWidth = 1;
+  pen.font = "12px system-ui, sans-serif";
   return pen;
 }
 
@@ -23,99 +28,123 @@ function dot(pen, x, y, radius, fill, line) {
   pen.stroke();
 }
 
+function stroke(pen, points, style, width) {
+  pen.beginPath();
+  for (const point of points) pen.lineTo(...point);
+  pen.strokeStyle = style;
+  pen.lineWidth = width;
+  pen.stroke();
+}
+
 // A place in the canvas from coordinates between -1 and 1, and the way back.
 const place = (canvas, value) => (value / 1.15 + 1) * canvas.width / 2;
 export const valueAt = (share) => (2 * share - 1) * 1.15;
 
-const MAP = Float32Array.from({ length: 2 * GRID * GRID }, (_, k) => {
+// The inputs, between -1.15 and 1.15, at which the map and the curve show the network.
+export const MAP = Float32Array.from({ length: 2 * GRID * GRID }, (_, k) => {
   const cell = k >> 1;
   return k % 2 ? -valueAt((Math.floor(cell / GRID) + 0.5) / GRID) : valueAt((cell % GRID + 0.5) / GRID);
 });
-const LINE = Float32Array.from({ length: 181 }, (_, k) => valueAt(k / 180));
+export const LINE = Float32Array.from({ length: 181 }, (_, k) => valueAt(k / 180));
 
-// The probability of class 1 as a shade, and the points; `cursor` is a place for the next point, or null.
-export function drawMap(canvas, predict, { x, t }, cursor) {
+const SMALL = Object.assign(document.createElement("canvas"), { width: GRID, height: GRID }); // a pixel for each cell
+
+// Cells in the color of their kind, as dark as they are strong (0 to 1), and the points; `cursor` is a place for the
+// next point, or null.
+export function drawMap(canvas, cells, { x, t }, cursor) {
   const pen = clean(canvas);
-  const values = predict(MAP);
-  const cell = canvas.width / GRID;
-  values.forEach((value, k) => {
-    const p = Math.min(1, Math.max(0, value));
-    pen.fillStyle = color(CLASSES[+(p > 0.5)], 0.08 + 1.1 * Math.abs(p - 0.5));
-    pen.fillRect(k % GRID * cell, Math.floor(k / GRID) * cell, cell, cell);
-  });
+  const pixels = new ImageData(GRID, GRID);
+  cells.forEach(([kind, strength], k) =>
+    pixels.data.set([...COLORS[kind % COLORS.length], 255 * (0.08 + 0.55 * Math.min(1, strength))], 4 * k));
+  SMALL.getContext("2d").putImageData(pixels, 0, 0);
+  pen.imageSmoothingEnabled = false;
+  pen.drawImage(SMALL, 0, 0, canvas.width, canvas.height);
   t.forEach((label, k) =>
-    dot(pen, place(canvas, x[2 * k]), place(canvas, -x[2 * k + 1]), 4, color(CLASSES[label]), "#fff"));
+    dot(pen, place(canvas, x[2 * k]), place(canvas, -x[2 * k + 1]), 4, color(label), "#fff"));
   if (cursor) {
     pen.strokeStyle = ink("--text");
     pen.strokeRect(place(canvas, cursor[0]) - 6, place(canvas, -cursor[1]) - 6, 12, 12);
   }
 }
 
-// The points, and the predictions as a curve.
-export function drawCurve(canvas, predict, { x, t }) {
+// The points, and values between -1 and 1 as a curve; `deviations` make a band of two of them around it.
+export function drawCurve(canvas, values, deviations, { x, t }) {
   const pen = clean(canvas);
+  const at = (value, k) => [place(canvas, LINE[k]), place(canvas, -value)];
+  if (deviations) {
+    const [low, high] = [-2, 2].map(width => Array.from(values, (value, k) => at(value + width * deviations[k], k)));
+    pen.beginPath();
+    for (const point of [...low, ...high.reverse()]) pen.lineTo(...point);
+    pen.fillStyle = color(0, 0.25);
+    pen.fill();
+  }
   t.forEach((target, k) =>
-    dot(pen, place(canvas, x[k]), place(canvas, -target), 3, color(CLASSES[1], 0.5), "transparent"));
-  pen.beginPath();
-  predict(LINE).forEach((value, k) => pen.lineTo(place(canvas, LINE[k]), place(canvas, -value)));
-  pen.strokeStyle = color(CLASSES[0]);
-  pen.lineWidth = 3;
-  pen.stroke();
+    dot(pen, place(canvas, x[k]), place(canvas, -target), 3, color(1, 0.5), "transparent"));
+  stroke(pen, Array.from(values, at), color(0), 3);
 }
 
-// Neurons as circles, weights as lines.
-export function drawNetwork(canvas, sizes, weights) {
+// Neurons as circles, weights as lines. `numbers` has a text for each weight of a small network, or is null.
+export function drawNetwork(canvas, sizes, weights, numbers) {
   const pen = clean(canvas);
   const shown = sizes.map(size => Math.min(size, MOST_NODES));
   const at = (layer, k) => [
     30 + (canvas.width - 60) * layer / (sizes.length - 1),
     canvas.height * (k + 1) / (shown[layer] + 1),
   ];
-  weights.forEach((W, layer) => {
+  const edges = weights.flatMap((W, layer) => {
     const largest = W.reduce((most, w) => Math.max(most, Math.abs(w)), 1e-9);
-    for (let i = 0; i < shown[layer]; i++)
-      for (let o = 0; o < shown[layer + 1]; o++) {
-        const w = W[i * sizes[layer + 1] + o], share = Math.abs(w) / largest;
-        pen.beginPath();
-        pen.moveTo(...at(layer, i));
-        pen.lineTo(...at(layer + 1, o));
-        pen.strokeStyle = color(CLASSES[+(w > 0)], 0.15 + 0.85 * share);
-        pen.lineWidth = 0.5 + 4 * share;
-        pen.stroke();
-      }
+    return Array.from({ length: shown[layer] * shown[layer + 1] }, (_, k) => {
+      const i = Math.floor(k / shown[layer + 1]), o = k % shown[layer + 1];
+      return { layer, i, o, from: at(layer, i), to: at(layer + 1, o), w: W[i * sizes[layer + 1] + o], largest };
+    });
   });
+  for (const { from, to, w, largest } of edges) {
+    const share = Math.abs(w) / largest;
+    stroke(pen, [from, to], color(+(w > 0), 0.15 + 0.85 * share), 0.5 + 4 * share);
+  }
   pen.lineWidth = 1;
-  pen.font = "12px system-ui, sans-serif";
   sizes.forEach((size, layer) => {
     for (let k = 0; k < shown[layer]; k++) dot(pen, ...at(layer, k), 7, ink("--page"), ink("--text"));
     pen.fillStyle = ink("--text");
     if (size > MOST_NODES) pen.fillText(`${MOST_NODES} of ${size}`, at(layer, 0)[0] - 22, canvas.height - 6);
   });
+  if (!numbers || edges.length > MOST_NUMBERS) return;
+  pen.textAlign = "center";
+  for (const { layer, i, o, from, to } of edges) {
+    // The labels of lines that cross stand at different shares of their lengths.
+    const share = shown[layer] > 1 ? 0.22 + 0.56 * i / (shown[layer] - 1) : 0.5;
+    const [x, y] = [0, 1].map(k => from[k] + share * (to[k] - from[k]));
+    numbers(layer, i, o).forEach((text, k) => {
+      const top = y + 13 * k - 1, width = pen.measureText(text).width;
+      pen.fillStyle = ink("--page");
+      pen.fillRect(x - width / 2 - 1, top - 11, width + 2, 13);
+      pen.fillStyle = ink("--text");
+      pen.fillText(text, x, top);
+    });
+  }
+  pen.textAlign = "start";
 }
 
-// The losses of all epochs, on a logarithmic scale with a line for each power of ten.
+// The losses of all epochs, [on the points, on new points], on a logarithmic scale if all are above 0.
 export function drawLosses(canvas, losses) {
   const pen = clean(canvas);
   const stride = Math.ceil(losses.length / MOST_LOSSES);
-  const shown = Array.from({ length: Math.ceil(losses.length / stride) || 0 }, (_, k) => losses[k * stride]);
-  const logs = shown.filter(loss => loss > 0).map(Math.log10);
-  if (!logs.length) return;
-  const low = Math.floor(Math.min(...logs)), high = Math.ceil(Math.max(...logs));
-  const y = log => 10 + (canvas.height - 20) * (high - log) / Math.max(high - low, 1);
-  const every = Math.ceil((high - low + 1) / 6);
-  pen.font = "12px system-ui, sans-serif";
-  pen.fillStyle = ink("--quiet");
-  pen.strokeStyle = ink("--line");
-  for (let power = low; power <= high; power += every) {
-    pen.fillText(`1e${power}`, 2, y(power) + 4);
-    pen.beginPath();
-    pen.moveTo(38, y(power));
-    pen.lineTo(canvas.width, y(power));
-    pen.stroke();
+  const shown = losses.filter((_, k) => k % stride === 0);
+  const found = shown.flat().filter(Number.isFinite);
+  if (!found.length) return;
+  const isLog = found.every(loss => loss > 0);
+  const scaled = loss => isLog ? Math.log10(loss) : loss;
+  const low = scaled(Math.min(...found)), high = scaled(Math.max(...found));
+  const unit = isLog ? Math.max(1, Math.ceil((high - low) / 6)) : 10 ** Math.floor(Math.log10(high - low || 1));
+  const floor = unit * Math.floor(low / unit), top = unit * Math.ceil(high / unit);
+  const y = value => 10 + (canvas.height - 20) * (top - value) / Math.max(top - floor, 1e-9);
+  for (let tick = floor; tick <= top + unit / 2; tick += unit) {
+    pen.fillStyle = ink("--quiet");
+    pen.fillText(isLog ? `1e${tick}` : short(tick), 2, y(tick) + 4);
+    stroke(pen, [[38, y(tick)], [canvas.width, y(tick)]], ink("--line"), 1);
   }
-  pen.beginPath();
-  logs.forEach((log, k) => pen.lineTo(42 + (canvas.width - 46) * k / Math.max(logs.length - 1, 1), y(log)));
-  pen.strokeStyle = color(CLASSES[1]);
-  pen.lineWidth = 2;
-  pen.stroke();
+  for (const [which, kind] of [[1, 0], [0, 1]]) {
+    const points = shown.map((pair, k) => [42 + (canvas.width - 46) * k / Math.max(shown.length - 1, 1), pair[which]]);
+    stroke(pen, points.filter(([, loss]) => Number.isFinite(loss)).map(([x, loss]) => [x, y(scaled(loss))]), color(kind), 2);
+  }
 }

@@ -1,8 +1,9 @@
 # The playground's network: the kernels of the library in memory that this file lays out, without Python.
 #
 # `.ci/playground` translates it to C, and compiles that to WebAssembly. The linker drops the functions that
-# need Python, because no exported function calls them. There is one network at a time, in float32, with
-# affine layers, one activation for all hidden layers, and one thread. play.js checks the arguments.
+# need Python, because no exported function calls them. Nothing runs at import, where Cython would set the
+# defaults of arguments: the kernels have none. There is one network at a time, in float32, with affine
+# layers, and one thread. engine.js checks the arguments.
 include "kernels.pyx"
 
 from libc.stdint cimport uintptr_t
@@ -30,12 +31,12 @@ cdef fm_report REPORT
 cdef fm_pace PACE
 cdef fm_barrier BARRIER
 cdef fm_counter COUNTER
-cdef fm_group GROUP
+cdef fm_group GROUPS[TENSORS]  # one for all weights, one for all biases
 cdef atomic_int STOP
 cdef EpochJob JOB
 cdef int64_t PIECES_OF_THREAD[2]
 cdef int32_t GROUP_OF[TENSORS * MOST_LAYERS]
-cdef double NO_DROPOUT[MOST_LAYERS]
+cdef double DROPOUT[MOST_LAYERS]
 cdef double RATES[MOST_BATCHES]
 cdef void* TAKEN[MOST_BLOCKS_OF_MEMORY]
 cdef int N_TAKEN
@@ -86,7 +87,7 @@ cdef void forget() noexcept nogil:
     KERNELS.epoch, KERNELS.shuffle, KERNELS.finite = epoch, shuffle_indices, all_finite
 
 
-cdef void make_operators(int32_t n, const int32_t* sizes, int32_t activation) noexcept nogil:
+cdef void make_operators(int32_t n, const int32_t* sizes, const int32_t* activations) noexcept nogil:
     """Describe n affine layers, and place their tensors."""
     cdef fm_operator* op
     cdef fm_tensor* tensor
@@ -100,11 +101,12 @@ cdef void make_operators(int32_t n, const int32_t* sizes, int32_t activation) no
         op.panels = ceil_div(op.n_out, NR)
         op.ends = l < n - 1
         op.inner = identity
-        op.activation = activation if op.ends else identity
+        op.activation = activations[l] if op.ends else identity
         width = max(width, op.n_out)
         for t in range(TENSORS):
             tensor = &op.tensors[t]
             tensor.index = t * n + l
+            GROUP_OF[tensor.index] = t
             tensor.gradient = TILES if t == WEIGHTS else SUMS
             lay_out(&KERNELS, tensor, op.n_in if t == WEIGHTS else 1, op.n_out, t == WEIGHTS and l > 0,
                     &N_PARAMETERS, COPY_SIZES)
@@ -136,7 +138,7 @@ cdef void make_buffers(int64_t rows) noexcept nogil:
         columns += TENSORS * op.n_out
         BUFFERS.y[l] = take_reals(op.panels * BUFFERS.panel_step)
         BUFFERS.dz[l] = take_reals(op.panels * BUFFERS.panel_step) if op.ends else BUFFERS.y[l]
-        if op.ends and activation_keeps_slope(op.activation):
+        if op.ends and (DROPOUT[l] > 0 or activation_keeps_slope(op.activation)):
             BUFFERS.slope[l] = take_reals(op.panels * BUFFERS.panel_step)
     BUFFERS.target_stride = round_up(NET.targets_width, LANES) if NET.targets_width > 1 else 1
     BUFFERS.targets = take_reals(padded * BUFFERS.target_stride)
@@ -146,6 +148,7 @@ cdef void make_buffers(int64_t rows) noexcept nogil:
     BUFFERS.row_loss = take_reals(padded)
     BUFFERS.scratch_size = scratch_size(&NET)
     BUFFERS.scratch = take_reals(BUFFERS.scratch_size)
+    BUFFERS.gradients = take_reals(N_PARAMETERS)
     BUFFERS.column_squares = <double*>take(columns, sizeof(double))
     BUFFERS.column_magnitudes = <double*>take(columns, sizeof(double))
 
@@ -195,29 +198,43 @@ cdef void start_optimizer() noexcept nogil:
     REPORT.powers[0] = REPORT.powers[1] = 1
 
 
-cdef public int play_make(int32_t n, const int32_t* sizes, const char* activation, const char* loss,
-                          const char* optimizer, const double* hyper, int32_t batch) noexcept nogil:
-    """Make a network of n layers; returns 0, or -1 if it has too many or a name is unknown."""
-    global GROUP, JOB
-    cdef int32_t rows[3]
-    rows[0], rows[1], rows[2] = row_of_name(0, activation), row_of_name(1, loss), row_of_name(2, optimizer)
-    if n < 1 or n > MOST_LAYERS or min(rows[0], rows[1], rows[2]) < 0:
-        return -1
+cdef fm_data rows_of(const real* x, const real* targets, int64_t n) noexcept nogil:
+    """Describe contiguous rows."""
+    cdef fm_data data
+    memset(&data, 0, sizeof(data))
+    data.x, data.targets, data.n = <const char*>x, targets, n
+    data.x_column_stride, data.x_row_stride = sizeof(real), sizeof(real) * OPERATORS[0].n_in
+    return data
+
+
+cdef public int32_t play_row(int32_t table, const char* name) noexcept nogil:
+    """Return the row of a name among activations (table 0), losses (1) or optimizers (2), or -1."""
+    return row_of_name(table, name)
+
+
+cdef public void play_make(int32_t n, const int32_t* sizes, const int32_t* activations, int32_t loss,
+                           double loss_parameter, int32_t targets_width, int32_t optimizer,
+                           const double* hyper, double l2, const double* dropout, int32_t batch,
+                           uint64_t seed) noexcept nogil:
+    """Make a network of n layers; activations and dropout are those of the hidden layers."""
+    global JOB
     forget()
-    NET.loss = NET.link = rows[1]
-    NET.targets_width, NET.loss_parameter = sizes[n], 1
-    make_operators(n, sizes, rows[0])
+    NET.loss = NET.link = loss
+    NET.targets_width, NET.loss_parameter = targets_width, loss_parameter
+    memset(DROPOUT, 0, sizeof(DROPOUT))
+    memcpy(DROPOUT, dropout, (n - 1) * sizeof(double))
+    make_operators(n, sizes, activations)
     make_buffers(batch)
     make_shift()
-    GROUP = fm_group(1, 1, 1, 1, 1, 1)
-    TASK.net, TASK.buffers, TASK.batch, TASK.optimizer = &NET, &BUFFERS, batch, rows[2]
+    GROUPS[WEIGHTS] = fm_group(1, 1, 1, 1, 1, 1)
+    GROUPS[BIASES] = fm_group(1, 1, 0, 0, 0, 1)  # no penalty
+    TASK.net, TASK.buffers, TASK.batch, TASK.optimizer = &NET, &BUFFERS, batch, optimizer
     memcpy(TASK.hyper, hyper, sizeof(TASK.hyper))
     TASK.slots[0], TASK.slots[1] = take_reals(N_PARAMETERS), take_reals(N_PARAMETERS)
-    TASK.groups, TASK.n_groups, TASK.group_of = &GROUP, 1, GROUP_OF
-    TASK.rates, TASK.dropout = RATES, NO_DROPOUT
+    TASK.groups, TASK.n_groups, TASK.group_of = GROUPS, TENSORS, GROUP_OF
+    TASK.rates, TASK.dropout, TASK.l2, TASK.seed = RATES, DROPOUT, l2, seed
     JOB = EpochJob(&KERNELS, &TASK, &SHIFT, &REPORT, take_reals(N_PARAMETERS), N_PARAMETERS)
     start_optimizer()
-    return 0
 
 
 cdef public void play_set(int32_t layer, int32_t tensor, const real* plain) noexcept nogil:
@@ -227,46 +244,78 @@ cdef public void play_set(int32_t layer, int32_t tensor, const real* plain) noex
     renew_copies(&NET)
 
 
-cdef public void play_get(int32_t layer, int32_t tensor, real* plain) noexcept nogil:
-    """Copy the weights (tensor 0) or biases (1) of a layer."""
-    unpack_tensor(&OPERATORS[layer].tensors[tensor], NET.parameters, plain)
+cdef public void play_get(int32_t layer, int32_t tensor, bint is_gradient, real* plain) noexcept nogil:
+    """Copy the weights (tensor 0) or biases (1) of a layer, or their gradients by play_gradients."""
+    cdef const void* arena = BUFFERS.gradients if is_gradient else NET.parameters
+    unpack_tensor(&OPERATORS[layer].tensors[tensor], arena, plain)
 
 
-cdef public double play_train(const real* x, const real* targets, int64_t* order, int32_t n, double rate,
-                              double seed) noexcept nogil:
-    """Train on n rows once, in another order; returns the mean loss, or the first that is not finite.
+cdef public void play_shuffle(int64_t* order, int32_t n, double seed) noexcept nogil:
+    """Shuffle row numbers."""
+    shuffle_indices(order, n, <uint64_t>seed)
 
-    After a loss or parameter that is not finite, the weights are those before the epoch.
+
+cdef public double play_train(const real* x, const real* targets, const int64_t* order, int32_t n,
+                              double rate) noexcept nogil:
+    """Train on the n rows of `order` once; returns the mean objective, or the first that is not finite.
+
+    After an objective or parameter that is not finite, the weights are those before the call.
     """
     cdef int64_t b
-    TASK.data.x, TASK.data.n, TASK.data.targets = <const char*>x, n, targets
-    TASK.data.x_column_stride, TASK.data.x_row_stride = sizeof(real), sizeof(real) * OPERATORS[0].n_in
-    TASK.order = order
+    TASK.data, TASK.order = rows_of(x, targets, n), order
     for b in range(min(ceil_div(n, TASK.batch), MOST_BATCHES)):
         RATES[b] = rate
-    shuffle_indices(order, n, <uint64_t>seed)
     REPORT.loss_sum = REPORT.weight_sum = 0
     run_epoch(&JOB, 0)
     settle(&JOB)
-    cdef double loss = objective_of(&REPORT)
+    TASK.step += ceil_div(n, TASK.batch)
+    cdef double objective = objective_of(&REPORT)
     if REPORT.status != RUNNING:
         memcpy(NET.parameters, JOB.fresh, N_PARAMETERS * sizeof(real))
         renew_copies(&NET)
         start_optimizer()
-    return loss
+    return objective
 
 
-cdef public void play_predict(const real* x, int32_t n, real* out) noexcept nogil:
-    """Predict n rows."""
-    cdef fm_data data
+cdef public void play_gradients(const real* x, const real* targets, const int64_t* order,
+                                int32_t n) noexcept nogil:
+    """Compute the gradients of one batch, with the dropout of the next step."""
+    cdef fm_task task = TASK
+    cdef fm_report report
+    memset(&report, 0, sizeof(report))
+    task.data, task.order = rows_of(x, targets, n), order
+    task.optimizer, task.stores = -1, True
+    epoch(&task, &SHIFT, &report, 0)
+
+
+cdef public void play_neurons(int32_t layer, bint is_gradient, real* plain) noexcept nogil:
+    """Copy the outputs of a hidden layer, or dz of any, of the first row of the last play_gradients."""
+    cdef const real* panels = <real*>(BUFFERS.dz[layer] if is_gradient else BUFFERS.y[layer])
+    row_from_panels(panels, BUFFERS.panel_step, OPERATORS[layer].n_out, plain)
+
+
+cdef public double play_evaluate(const real* x, const real* targets, int32_t n) noexcept nogil:
+    """Return the mean loss of n rows, without penalty and dropout."""
+    cdef fm_data data = rows_of(x, targets, n)
     cdef fm_watch watch
-    cdef int64_t last
+    cdef double total
+    cdef double loss = 0
     cdef int64_t first = 0
-    memset(&data, 0, sizeof(data))
-    data.x, data.n = <const char*>x, n
-    data.x_column_stride, data.x_row_stride = sizeof(real), sizeof(real) * OPERATORS[0].n_in
     fm_watch_start(&watch, NULL, NULL, &STOP)
     while first < n:
-        last = min(first + BUFFERS.rows, n)
-        predict(&NET, &BUFFERS, &data, first, last, out + first * NET.targets_width, &watch)
-        first = last
+        evaluate(&NET, &BUFFERS, &data, first, min(first + BUFFERS.rows, n), &total, NULL, &watch)
+        loss += total
+        first += BUFFERS.rows
+    return loss / n
+
+
+cdef public void play_predict(const real* x, int32_t n, int32_t layer, real* out) noexcept nogil:
+    """Predict n rows; of a layer before the last, compute the outputs."""
+    cdef fm_network net = NET
+    cdef fm_data data = rows_of(x, NULL, n)
+    cdef fm_watch watch
+    if layer + 1 < NET.n_operators:
+        net.n_operators = layer + 1
+        net.link = row_of_name(1, b"squared_error")  # its link is the identity
+    fm_watch_start(&watch, NULL, NULL, &STOP)
+    predict(&net, &BUFFERS, &data, 0, n, out, &watch)

@@ -1,24 +1,29 @@
-// The page of the playground: its controls, and the loop that trains and draws.
-import { load } from "./engine.js";
-import { drawCurve, drawLosses, drawMap, drawNetwork, valueAt } from "./pictures.js";
+// The page of the playground: its controls, and the loop that trains.
+import { load, MOST } from "./engine.js";
+import { read } from "./models.js";
+import { valueAt } from "./pictures.js";
 import { DATA, numbers, rowsOf, SCENES } from "./scenes.js";
+import { element, offerViews, say, show, state } from "./show.js";
 
 const ACTIVATIONS = ["tanh", "relu", "leaky_relu", "elu", "gelu", "silu", "softplus", "sigmoid", "identity"];
-const LOSSES = { 1: ["squared_error", "absolute_error", "huber"], 2: ["binary_cross_entropy", "squared_error"] };
+const LOSSES = { // by the number of inputs: curves have numbers as targets, maps classes
+  1: ["squared_error", "absolute_error", "huber", "quantile", "gaussian_nll"], 2: ["binary_cross_entropy", "squared_error"],
+};
+const LOSS_TITLES = { quantile: "quantile (0.9)", gaussian_nll: "Gaussian, with variance" };
 const OPTIMIZERS = { // the numbers are the library's defaults
   adam: [0.9, 0.999, 1e-8, 0], sgd: [0, 0, 0, 0], momentum: [0.9, 0, 0, 0], rmsprop: [0.99, 1e-8, 0, 0],
 };
 const FRAME = 10, MOST_EPOCHS = 4; // milliseconds, and epochs, of training before each drawing: to be watched
 const FAR = 1e6; // a loss so many times the first has diverged, also if it is still a number
+const NEW = 256; // points that are not trained on
+const MOST_BYTES = 1e7; // of a file: a network that can be drawn has a megabyte at most
+const MOST_EDGES = 100; // weights and biases of which the table shows the numbers
 const STEPS = { ArrowLeft: [-0.1, 0], ArrowRight: [0.1, 0], ArrowUp: [0, 0.1], ArrowDown: [0, -0.1] };
 
-const element = id => document.getElementById(id);
-const form = element("options"), fields = form.elements, map = element("map");
-const state = { points: [], cursor: null, seed: 0, running: false, rows: null, sizes: null, losses: [] };
+const form = element("options"), fields = form.elements, map = element("map"), ranges = element("ranges");
 let engine;
 
-const say = text => { element("message").textContent = text; };
-const isCurve = () => DATA[fields.data.value].inputs === 1;
+const inputs = () => DATA[fields.data.value].inputs;
 
 function fill(select, names, titles = {}) {
   select.replaceChildren(...names.map(name => new Option(titles[name] ?? name.replaceAll("_", " "), name)));
@@ -26,69 +31,137 @@ function fill(select, names, titles = {}) {
 
 // Offer the losses that fit the data, and keep the chosen one if it does.
 function offerLosses(wanted = fields.loss.value) {
-  const names = LOSSES[DATA[fields.data.value].inputs];
-  fill(fields.loss, names);
+  const names = LOSSES[inputs()];
+  fill(fields.loss, names, LOSS_TITLES);
   fields.loss.value = names.includes(wanted) ? wanted : names[0];
 }
 
 // The sizes of the hidden layers in a text such as "8, 8".
 function hiddenLayers(text) {
   const sizes = text.split(/[\s,;]+/).filter(Boolean).map(Number);
-  if (sizes.length > 6 || !sizes.every(size => Number.isInteger(size) && size >= 1 && size <= 128))
-    throw new RangeError(`Hidden layers are "${text}": write up to 6 whole numbers from 1 to 128, such as 8, 8.`);
+  if (sizes.length > 6 || !sizes.every(size => Number.isInteger(size) && size >= 1 && size <= MOST.neurons))
+    throw new RangeError(`Hidden layers are "${text}": write up to 6 whole numbers from 1 to ${MOST.neurons}, such as 8, 8.`);
   return sizes;
 }
 
-function stepSize() {
-  const rate = Number(fields.rate.value);
-  if (!(rate > 0 && rate < 1e30))
-    throw new RangeError(`The step size is "${fields.rate.value}": write a number above 0, such as 0.01.`);
-  return rate;
+// The number in a field, from `least` (which `open` excludes) to `most`.
+function numberIn(name, title, example, { least = 0, most = 1e30, open = false, whole = false } = {}) {
+  const text = fields[name].value, value = Number(text);
+  if (text && (open ? value > least : value >= least) && value <= most && (!whole || Number.isInteger(value))) return value;
+  const kind = whole ? "a whole number" : "a number";
+  const range = most < 1e30 ? `from ${least} to ${most}` : `${open ? "above" : "of at least"} ${least}`;
+  throw new RangeError(`${title} is "${text}": write ${kind} ${range}, such as ${example}.`);
 }
+
+const stepSize = () => numberIn("rate", "The step size", 0.01, { open: true });
 
 function pause() {
   state.running = false;
   element("run").textContent = "Run";
 }
 
-// Make the network of the form, with first weights drawn from the seed; say what is wrong with the form.
+// Run an action of the page; an error becomes a message, and ends the training.
+function attempt(action) {
+  try {
+    return action();
+  } catch (error) {
+    pause();
+    say(error.message);
+    return false;
+  }
+}
+
+// Make the network of the form, with first weights drawn from the seed.
+function build() {
+  const { data, layers, activation, loss, optimizer } = Object.fromEntries(Array.from(fields, each => [each.name, each.value]));
+  const whole = { least: 1, most: MOST.rows, whole: true };
+  const sizes = [inputs(), ...hiddenLayers(layers), loss === "gaussian_nll" ? 2 : 1];
+  const dropout = numberIn("dropout", "Dropout", 0.1, { most: 0.9 });
+  stepSize();
+  const hidden = value => sizes.slice(1, -1).map(() => value);
+  const rows = rowsOf(data, Number(fields.noise.value), state.points, numberIn("points", "The number of points", 256, whole));
+  engine.make(sizes, {
+    activations: hidden(activation), dropout: hidden(dropout), loss, optimizer, hyper: OPTIMIZERS[optimizer],
+    batch: numberIn("batch", "The batch", 32, whole), l2: numberIn("l2", "l2", 0.001), seed: BigInt(state.seed),
+  });
+  const draw = numbers(state.seed);
+  for (let l = 0; l + 1 < sizes.length; l++) {
+    const limit = Math.sqrt(6 / (sizes[l] + sizes[l + 1])); // Glorot and Bengio 2010
+    engine.set(l, 0, Float32Array.from({ length: sizes[l] * sizes[l + 1] }, () => limit * (2 * draw() - 1)));
+  }
+  const fresh = DATA[data].row && rowsOf(data, Number(fields.noise.value), [], NEW, 8);
+  Object.assign(state, { model: null, loss, rows, fresh, sizes, losses: [], trained: 0, failed: false, numbers: null, times: [] });
+}
+
+// Start again; say what is wrong with the form.
 function reset() {
   pause();
-  try {
-    const { data, noise, layers, activation, loss, optimizer, batch } =
-      Object.fromEntries(Array.from(fields, field => [field.name, field.value]));
-    const sizes = [DATA[data].inputs, ...hiddenLayers(layers), 1];
-    stepSize();
-    engine.make(sizes, { activation, loss, optimizer, hyper: OPTIMIZERS[optimizer], batch: Number(batch) });
-    const draw = numbers(state.seed);
-    for (let l = 0; l + 1 < sizes.length; l++) {
-      const limit = Math.sqrt(6 / (sizes[l] + sizes[l + 1])); // Glorot and Bengio 2010
-      engine.set(l, 0, Float32Array.from({ length: sizes[l] * sizes[l + 1] }, () => limit * (2 * draw() - 1)));
-    }
-    const rows = rowsOf(data, Number(noise), state.points);
-    const order = BigInt64Array.from(rows.t, (_, k) => BigInt(k));
-    Object.assign(state, { rows, order, sizes, losses: [], failed: false });
-  } catch (error) {
-    state.rows = null; // until the form is right
-    return say(error.message);
-  }
+  state.rows = null; // until the form is right
+  for (const name of ["choices", "run", "batch", "step"]) element(name).disabled = false;
+  ranges.hidden = true;
+  element("file").value = "";
+  if (attempt(build) === false) return;
   const isOwn = fields.data.value === "own";
+  state.title = DATA[fields.data.value].title;
   element("class").hidden = !isOwn;
   map.tabIndex = isOwn ? 0 : -1;
   map.setAttribute("role", isOwn ? "application" : "img");
   element("smaller").hidden = true;
   say(state.rows.t.length ? "" : "Add points: click the map, or move the frame by the arrow keys and press Enter.");
+  offerViews();
   draw();
 }
 
-// Train for an epoch; false if there is nothing to train, or the training diverged.
-function train() {
-  if (!state.rows?.t.length || state.failed) return false;
+const draw = () => show(engine, fields.data.value === "own" ? state.cursor : null);
+
+// Note the numbers of a batch before and after `step`: of each weight and bias the derivative, and of a batch of one
+// point its two factors.
+function noted(order, rate, step) {
+  const { sizes, rows } = state;
+  const layers = sizes.slice(1).map((_, layer) => layer);
+  const tensors = isGradient => layers.map(layer => [engine.get(layer, 0, isGradient), engine.get(layer, 1, isGradient)]);
+  engine.gradients(rows.x, rows.t, order);
+  const before = tensors(false), slopes = tensors(true);
+  const isOne = order.length === 1, row = Number(order[0]);
+  const values = isOne && [rows.x.slice(row * sizes[0], (row + 1) * sizes[0]), ...layers.slice(0, -1).map(l => engine.neurons(l, false))];
+  const dz = isOne && layers.map(layer => engine.neurons(layer, true));
+  const result = step();
+  const after = tensors(false);
+  const edges = layers.flatMap(layer => Array.from({ length: (sizes[layer] + 1) * sizes[layer + 1] }, (_, k) => {
+    const i = Math.floor(k / sizes[layer + 1]), o = k % sizes[layer + 1];
+    const isBias = i === sizes[layer];
+    const of = arrays => arrays[layer][+isBias][isBias ? o : k];
+    const x = isBias ? 1 : values?.[layer]?.[i];
+    return { layer, i, o, isBias, x: isOne ? x : NaN, dz: isOne ? dz[layer][o] : NaN, slope: of(slopes), before: of(before), after: of(after) };
+  }));
+  state.numbers = { edges, rate, size: order.length };
+  return result;
+}
+
+// Train on the next rows of the epoch, at most so many; false if there is nothing to train, or the training diverged.
+function train(most = Infinity) {
+  const { rows, sizes, losses } = state;
+  const n = rows?.t.length;
+  if (!n || state.failed) return false;
   const rate = stepSize();
-  const loss = engine.train(state.rows.x, state.rows.t, state.order, rate, state.losses.length);
-  const first = state.losses[0] ?? loss;
+  if (!state.trained) Object.assign(state, { order: engine.shuffled(n, losses.length), sum: 0 });
+  const order = state.order.slice(state.trained, state.trained + most);
+  const step = () => engine.train(rows.x, rows.t, order, rate);
+  const weights = sizes.slice(1).reduce((sum, size, k) => sum + size * (sizes[k] + 1), 0);
+  state.numbers = null;
+  const started = performance.now();
+  const loss = order.length <= engine.batch && weights <= MOST_EDGES && !state.running ? noted(order, rate, step) : step();
+  const first = losses[0]?.[0] ?? loss;
   state.failed = !(loss <= FAR * Math.max(first, 1e-3));
-  if (Number.isFinite(loss)) state.losses.push(loss);
+  state.sum += loss * order.length;
+  state.trained += order.length;
+  const mean = state.sum / state.trained;
+  if (state.trained === n || state.failed) {
+    if (order.length === n) state.times = [...state.times.slice(-49), performance.now() - started];
+    state.trained = 0;
+    if (Number.isFinite(loss))
+      losses.push([mean, state.fresh ? engine.evaluate(state.fresh.x, state.fresh.t) : NaN]);
+  }
   if (state.failed) diverged(rate);
   return !state.failed;
 }
@@ -101,63 +174,78 @@ function diverged(rate) {
   Object.assign(element("smaller"), { hidden: false, textContent: `Start again with step size ${smaller}`, value: smaller });
 }
 
-function accuracy() {
-  const { x, t } = state.rows;
-  const right = engine.predict(x).reduce((sum, p, k) => sum + (+(p > 0.5) === t[k]), 0);
-  return `${(100 * right / t.length).toFixed(1)} %`;
-}
-
-function draw() {
-  if (!state.rows) return;
-  const predict = x => engine.predict(x);
-  if (isCurve()) drawCurve(map, predict, state.rows);
-  else drawMap(map, predict, state.rows, fields.data.value === "own" ? state.cursor : null);
-  drawNetwork(element("network"), state.sizes, state.sizes.slice(1).map((_, layer) => engine.get(layer, 0)));
-  drawLosses(element("losses"), state.losses);
-  element("epoch").textContent = state.losses.length;
-  element("loss").textContent = state.losses.length ? state.losses.at(-1).toPrecision(4) : "-";
-  element("accuracy").textContent = isCurve() || !state.rows.t.length ? "-" : accuracy();
-  element("legend").textContent = isCurve()
-    ? "Points are the examples, the curve is the network's prediction."
-    : "Points are the examples; the shade is the prediction, blue for class 1 and orange for class 0.";
-  map.setAttribute("aria-label", `${DATA[fields.data.value].title}: ${element("legend").textContent}`);
-}
-
 function loop() {
   if (!state.running) return;
-  const until = performance.now() + FRAME;
-  try {
-    for (let k = 0; k < MOST_EPOCHS && state.running && performance.now() < until; k++)
-      if (!train()) pause();
-  } catch (error) {
-    pause();
-    say(error.message);
-  }
+  const began = performance.now();
+  for (let k = 0; k < MOST_EPOCHS && state.running && performance.now() < began + FRAME; k++)
+    if (!attempt(train)) pause();
   draw();
-  setTimeout(loop, 1000 / 60);
+  setTimeout(loop, Math.max(1, 1000 / 60 - (performance.now() - began)));
 }
 
 function openScene() {
   const name = location.hash.replace("#scene=", "");
-  const { task, ...values } = SCENES[name] ?? SCENES.xor;
+  const { task, chapter, ...values } = SCENES[name] ?? SCENES.xor;
   for (const [field, value] of Object.entries(values)) if (field !== "loss") fields[field].value = value;
   offerLosses(values.loss);
   element("task").textContent = task;
+  element("chapter").href = `course/${chapter}.html`;
   for (const link of document.querySelectorAll("nav a"))
     link.toggleAttribute("aria-current", link.hash === `#scene=${name}`);
   state.seed = 1;
+  element("view").replaceChildren(); // the prediction is shown first
   reset();
 }
 
 function addPoint(x, y) {
-  if (fields.data.value !== "own" || state.points.length >= 1000) return;
+  if (state.model || fields.data.value !== "own" || state.points.length >= 1000) return;
   state.points.push([x, y, Number(element("class").querySelector("select").value)]);
   reset();
 }
 
+// Draw the model in a file instead of training.
+async function openModel(file) {
+  if (!file) return;
+  pause();
+  try {
+    if (file.size > MOST_BYTES) throw new RangeError(`The file cannot be drawn: it has ${file.size} bytes. Remedy: save a smaller network.`);
+    const model = await read(await file.arrayBuffer());
+    engine.make(model.sizes, { ...model, optimizer: "sgd", hyper: OPTIMIZERS.sgd, batch: 256 });
+    model.weights.forEach((W, layer) => { engine.set(layer, 0, W); engine.set(layer, 1, model.biases[layer]); });
+    const none = { x: [], t: [] };
+    Object.assign(state, { model, loss: model.loss, rows: none, sizes: model.sizes, losses: [], numbers: null, times: [] });
+    state.title = `${model.title} ${model.sizes.join("-")}`;
+  } catch (error) {
+    element("file").value = "";
+    return say(error.message);
+  }
+  for (const name of ["choices", "run", "batch", "step"]) element(name).disabled = true;
+  element("smaller").hidden = element("class").hidden = true;
+  ranges.hidden = false;
+  const ends = [...ranges.querySelectorAll("input")];
+  ends.forEach((end, k) => {
+    end.parentElement.hidden = k >= 2 * state.sizes[0];
+    end.value = state.model.ranges.flat()[k] ?? "";
+  });
+  element("view").replaceChildren();
+  say(`${state.title}, ${[...new Set(state.model.activations)].join(", ") || "no hidden layer"}, ${state.loss.replaceAll("_", " ")}.`);
+  offerViews();
+  draw();
+}
+
+function changeRanges() {
+  const ends = [...ranges.querySelectorAll("input")].slice(0, 2 * state.sizes[0]).map(end => end.value === "" ? NaN : Number(end.value));
+  const found = state.model.ranges.map((_, k) => ends.slice(2 * k, 2 * k + 2));
+  if (!found.every(([low, high]) => low < high && Math.abs(low) < 1e30 && Math.abs(high) < 1e30))
+    return say("A range must go from a number to a larger one, such as -1 to 1.");
+  state.model.ranges = found;
+  say("");
+  draw();
+}
+
 function listen() {
   addEventListener("hashchange", openScene);
-  form.addEventListener("submit", event => event.preventDefault());
+  for (const each of [form, ranges]) each.addEventListener("submit", event => event.preventDefault());
   form.addEventListener("change", event => {
     if (event.target === fields.data) offerLosses();
     if (event.target !== fields.rate || state.failed || !state.rows) reset(); // a new step size continues
@@ -168,12 +256,18 @@ function listen() {
     element("run").textContent = "Pause";
     loop();
   });
-  element("step").addEventListener("click", () => {
+  const step = most => () => {
     pause();
-    try { train(); } catch (error) { return say(error.message); }
+    attempt(() => train(most()));
     draw();
-  });
+  };
+  element("batch").addEventListener("click", step(() => engine.batch));
+  element("step").addEventListener("click", step(() => Infinity));
   element("reset").addEventListener("click", () => { state.seed++; reset(); });
+  element("close").addEventListener("click", () => { reset(); element("file").focus(); });
+  element("view").addEventListener("change", draw);
+  element("file").addEventListener("change", event => openModel(event.target.files[0]));
+  ranges.addEventListener("change", changeRanges);
   element("smaller").addEventListener("click", event => {
     fields.rate.value = event.target.value;
     reset();
@@ -182,7 +276,7 @@ function listen() {
   map.addEventListener("click", event =>
     addPoint(valueAt(event.offsetX / map.clientWidth), -valueAt(event.offsetY / map.clientHeight)));
   map.addEventListener("keydown", event => {
-    if (fields.data.value !== "own" || !(event.key in STEPS || event.key === "Enter")) return;
+    if (fields.data.value !== "own" || state.model || !(event.key in STEPS || event.key === "Enter")) return;
     event.preventDefault();
     state.cursor ??= [0, 0];
     if (event.key === "Enter") return addPoint(...state.cursor);

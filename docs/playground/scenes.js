@@ -20,6 +20,10 @@ export const DATA = {
     const x = 2 * draw() - 1;
     return [x, 0.6 * Math.sin(5 * x) + 0.2 * x];
   } },
+  uneven: { title: "growing noise", inputs: 1, row: draw => {
+    const x = 2 * draw() - 1;
+    return [x, 0.5 * Math.sin(3 * x) + (0.13 + 0.11 * x) * normal(draw)];
+  } },
   xor: { title: "exclusive or", inputs: 2, row: draw => {
     const x = 2 * draw() - 1, y = 2 * draw() - 1;
     return [x, y, +(x * y > 0)];
@@ -36,9 +40,9 @@ export const DATA = {
 };
 
 // Return n rows of a data set: x, and the targets t. Noise moves the targets of curves, and the inputs of classes.
-export function rowsOf(name, noise, points, n = 256) {
+export function rowsOf(name, noise, points, n, seed = 7) {
   const { inputs, row } = DATA[name];
-  const draw = numbers(7);
+  const draw = numbers(seed);
   const rows = row ? Array.from({ length: n }, (_, k) => row(draw, k)) : points;
   const moved = rows.map(each => each.map((value, k) =>
     row && (inputs === 1 ? k === 1 : k < 2) ? value + noise * normal(draw) : value));
@@ -48,30 +52,36 @@ export function rowsOf(name, noise, points, n = 256) {
   };
 }
 
-const small = { noise: 0, layers: "8", activation: "tanh", optimizer: "adam", rate: 0.02, batch: 32 };
+const small = {
+  points: 256, noise: 0, layers: "8", activation: "tanh", optimizer: "adam", rate: 0.02, batch: 32, l2: 0, dropout: 0,
+};
 const regression = { ...small, loss: "squared_error", data: "curve" };
 const classes = { ...small, loss: "binary_cross_entropy", data: "xor" };
 const straight = { ...regression, data: "line", layers: "", optimizer: "sgd", batch: 256 };
 
 export const SCENES = {
-  examples: { ...regression, noise: 0.1, layers: "16",
+  examples: { ...regression, chapter: "01-examples", noise: 0.1, layers: "16",
     task: "The points are examples of an unknown rule. Run, and see the curve find it. What does it do between the points if you take 64, 64 as layers?" },
-  step: { ...straight, noise: 0.1, rate: 0.1,
+  step: { ...straight, chapter: "02-a-step", noise: 0.1, rate: 0.1,
     task: "A straight line has two parameters. Press One epoch several times: each press is one step down the slope. Then try step sizes of 1 and 3." },
-  divergence: { ...straight, rate: 2.5,
+  divergence: { ...straight, chapter: "03-divergence", rate: 2.5,
     task: "The step size is larger than 2 divided by the curvature. Run, and each step lands farther from the minimum. Then take the smaller step that is offered." },
-  maps: { ...classes, data: "circles", layers: "3",
-    task: "Three neurons map the plane into a space of three dimensions, where one plane separates ring and disc. Are two neurons enough?" },
-  stacked: { ...classes, activation: "identity", layers: "8, 8",
+  maps: { ...classes, chapter: "04-maps", data: "circles", layers: "3",
+    task: "Three neurons map the plane into a space of three dimensions, where one plane separates ring and disc. Look at each neuron by Show. Are two neurons enough?" },
+  stacked: { ...classes, chapter: "05-stacked", activation: "identity", layers: "8, 8",
     task: "Without a nonlinearity, three layers are one affine map: the border stays a straight line. Choose another activation, and run again." },
-  xor: { ...classes, layers: "4",
+  xor: { ...classes, chapter: "06-nonlinearity", layers: "4",
     task: "One neuron cannot separate these classes: remove the hidden layers and see. With four hidden neurons it is easy." },
-  approximation: { ...regression, activation: "relu", layers: "6", rate: 0.01,
+  approximation: { ...regression, chapter: "07-approximation", activation: "relu", layers: "6", rate: 0.01,
     task: "Each relu neuron adds a kink to the curve. Count them, then take 2 or 30 neurons." },
-  probability: { ...classes, data: "circles", noise: 0.15, layers: "8, 8",
+  probability: { ...classes, chapter: "08-probability", data: "circles", noise: 0.15, layers: "8, 8",
     task: "The classes overlap. The shade is the probability of class 1: between the classes it is near one half. Compare with squared error as loss." },
-  backpropagation: { ...classes, layers: "2", batch: 256, optimizer: "sgd", rate: 0.5,
-    task: "A tiny network: watch each weight change by its own derivative. Does it always find a solution? Press Reset for other first weights." },
-  spirals: { ...classes, data: "spirals", layers: "32, 32",
-    task: "A network of 1,185 parameters on 256 points. The same kernels, at another level, run in the library." },
+  uncertainty: { ...regression, chapter: "08-probability", data: "uneven", loss: "gaussian_nll", layers: "16", rate: 0.01,
+    task: "The noise grows from left to right. The second output is a variance: run, and the band of two standard deviations fits itself to the points. About 95 % of them should lie in it." },
+  backpropagation: { ...classes, chapter: "09-backpropagation", layers: "2", batch: 1, optimizer: "sgd", rate: 0.5,
+    task: "Press One batch: a batch of one point. Each line shows its weight W and the derivative dW of the loss. Check two rows of the table: dW = x dz, and the new W is W minus 0.5 dW. Then run." },
+  spirals: { ...classes, chapter: "10-fast", data: "spirals", layers: "32, 32",
+    task: "A network of 1,185 parameters on 256 points, by the kernels of the library. How long does an epoch take? Compare with 128, 128: fourteen times the parameters." },
+  tables: { ...regression, chapter: "11-tables", points: 20, noise: 0.25, layers: "64, 64", batch: 20, rate: 0.01,
+    task: "Few, noisy points, and a large network. Run: the loss (blue) falls, the loss on new points (orange) falls and then rises, as the network learns the noise. When should it have stopped? Then try l2 = 0.01, or dropout = 0.2." },
 };

@@ -65,9 +65,10 @@ class Exportable:
         ----------
         path : str or path
             Path of the source, ``NAME.c``; the header ``NAME.h`` is written beside it.
-        weights : {"float32", "float64", "int8"}, optional
-            Dtype of the weights, by default that of the model. With int8 the weights take a quarter
-            of the memory of float32 and are less exact; the arithmetic is float32.
+        weights : {"float32", "float64", "bfloat16", "int8"}, optional
+            Dtype of the weights, by default that of the model. With bfloat16 or int8 the weights
+            take a half or a quarter of the memory of float32 and are less exact; the arithmetic is
+            float32.
         X : array-like, shape (n, fan-in), optional
             Typical rows, used to measure errors and for the self-check. By default standard normal
             rows; required for int8.

@@ -7,6 +7,7 @@ module can be loaded.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -49,9 +50,15 @@ class Engine(native.Engine):
         """Return another engine for the same network; both can restore the same snapshots."""
         return Engine(self.spec, self.level)
 
-    def predictor(self, n_threads: int | None = None) -> Predictor:
+    def predictor(
+        self,
+        n_threads: int | None = None,
+        weight_type: str | None = None,
+        parameters: Sequence[Any] | None = None,
+    ) -> Predictor:
         """Return a frozen copy of the network with a fast call."""
-        return Predictor(self.spec, self.level, *self.parameters(), n_threads=n_threads)
+        own = self.parameters() if parameters is None else parameters
+        return Predictor(self.spec, self.level, *own, n_threads=n_threads, weight_type=weight_type)
 
 
 def engine(spec: Spec) -> Engine:

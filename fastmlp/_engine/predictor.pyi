@@ -9,7 +9,10 @@ from fastmlp._export.c import CFiles
 from fastmlp._network.spec import Spec
 
 def restored(
-    spec: Spec, parameters: tuple[list[NDArray[Any]], ...], n_threads: int | None
+    spec: Spec,
+    parameters: tuple[list[NDArray[Any]], ...],
+    n_threads: int | None,
+    weight_type: str | None = None,
 ) -> Predictor: ...
 
 @disjoint_base
@@ -20,6 +23,8 @@ class Predictor:
     def level(self) -> str: ...
     @property
     def n_threads(self) -> int | None: ...
+    @property
+    def weight_type(self) -> str | None: ...
     @property
     def function_address(self) -> int: ...
     @property
@@ -32,6 +37,7 @@ class Predictor:
         level: str,
         *parameters: Sequence[NDArray[Any]],
         n_threads: int | None = None,
+        weight_type: str | None = None,
     ) -> Self: ...
     def _exported(self) -> Any: ...
     def to_onnx(self, path: Any = None) -> Any: ...

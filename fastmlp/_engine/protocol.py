@@ -46,6 +46,10 @@ class Predictor(Protocol):
         """The most threads for large batches; None is the default of the machine."""
 
     @property
+    def weight_type(self) -> str | None:
+        """The type in which single rows read the weights: bfloat16, int8, or None for the dtype."""
+
+    @property
     def function_address(self) -> int:
         """Address of the C function; the NumPy engine has none and raises AttributeError."""
 
@@ -192,5 +196,13 @@ class Engine(Protocol):
     def twin(self) -> Engine:
         """Return another engine for the same network; both can restore the same snapshots."""
 
-    def predictor(self, n_threads: int | None = None) -> Predictor:
-        """Return a frozen copy of the network with a fast call."""
+    def predictor(
+        self,
+        n_threads: int | None = None,
+        weight_type: str | None = None,
+        parameters: Sequence[Any] | None = None,
+    ) -> Predictor:
+        """Return a frozen copy of the network with a fast call.
+
+        With a weight type the parameters must be exact in it, those of `narrow.parameters`.
+        """

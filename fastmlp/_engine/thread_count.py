@@ -26,7 +26,8 @@ def default_threads() -> int:
     """Return the number of threads that a call may use by default.
 
     This is the smaller of the CPUs that the process may run on and the CPU quota of its control
-    group. ``OMP_NUM_THREADS`` lowers it; ``FASTMLP_NUM_THREADS`` replaces it.
+    group. ``OMP_NUM_THREADS`` lowers it; ``FASTMLP_NUM_THREADS`` replaces it. Calls that run at
+    once share it.
 
     Raises
     ------
@@ -122,14 +123,16 @@ def fit_team(
     n_threads: int | None, n_weights: int, batch_size: int
 ) -> AbstractContextManager[Team | None]:
     """Lend the team of a fit, for a ``with`` statement; see `for_fit`."""
-    return borrowed_team(for_fit(n_threads, n_weights, batch_size))
+    n = for_fit(n_threads, n_weights, batch_size)
+    return borrowed_team(n, n if n_threads is None else None)
 
 
 def call_team(
     n_weights: int, n_rows: int, n_threads: int | None = None
 ) -> AbstractContextManager[Team | None]:
     """Lend the team of a prediction, for a ``with`` statement; see `for_call`."""
-    return borrowed_team(for_call(n_weights, n_rows, n_threads))
+    n = for_call(n_weights, n_rows, n_threads)
+    return borrowed_team(n, default_threads() if n > 1 and n_threads is None else None)
 
 
 def of_jobs(n_jobs: int | None) -> int | None:

@@ -14,6 +14,9 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 if TYPE_CHECKING:
     from fastmlp._engine.crew import Crew
 
@@ -107,8 +110,51 @@ def _start(serve: Callable[[], None], n: int) -> int:
 
 # Sleeping teams by size. A list's pop and append are atomic.
 _idle: dict[int, list[Team]] = {}
+# Number of threads that work for each calling thread, by its identifier.
+_busy: dict[int, int] = {}
+_counting = _thread.allocate_lock()
+# The number of each process, and of its threads that work, in memory that forked processes share.
+_family: NDArray[np.int32] | None = None
+PLACES = 4096  # a process has the place of its number modulo this one
+
+
+def _before_fork() -> None:
+    """Make the memory that this process shares with its children."""
+    global _family
+    if _family is None:
+        from mmap import mmap
+
+        _family = np.frombuffer(mmap(-1, 8 * PLACES), np.int32).reshape(PLACES, 2)
+        _publish()
+
+
+def _start_anew() -> None:
+    """Forget all teams in a forked child: their threads stay with the parent."""
+    global _counting
+    _counting = _thread.allocate_lock()
+    _idle.clear()
+    _busy.clear()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_idle.clear)  # their threads stay with the parent
+    os.register_at_fork(before=_before_fork, after_in_child=_start_anew)
+
+
+def _publish() -> None:
+    """Tell the relatives how many threads work in this process."""
+    if _family is not None:
+        _family[os.getpid() % PLACES] = os.getpid(), sum(_busy.values())
+
+
+def _busy_relatives() -> int:
+    """Return the number of threads that work in processes with a common fork; not of dead ones."""
+    total = 0
+    for process, n in [] if _family is None else _family[_family[:, 1] > 0].tolist():
+        if process != os.getpid():
+            with contextlib.suppress(OSError):
+                os.kill(process, 0)  # only asks whether it is there
+                total += n
+    return total
 
 
 def _let_go(n: int) -> None:
@@ -124,25 +170,40 @@ def _let_go(n: int) -> None:
 _ALONE = contextlib.nullcontext()
 
 
-def borrowed_team(n: int) -> AbstractContextManager[Team | None]:
-    """Lend a team of n threads for the length of one call; for n = 1 it is None."""
-    return _ALONE if n == 1 else _borrowed(n)
+def borrowed_team(n: int, limit: int | None = None) -> AbstractContextManager[Team | None]:
+    """Lend a team of n threads for the length of one call; for one thread it is None.
+
+    With a limit, the team is smaller if all calls at once would have more threads than that.
+    """
+    return _ALONE if n == 1 else _borrowed(n, limit)
 
 
 @contextlib.contextmanager
-def _borrowed(n: int) -> Iterator[Team]:
-    idle = _idle.setdefault(n, [])
-    team = None
+def _borrowed(n: int, limit: int | None) -> Iterator[Team | None]:
+    team, caller = None, _thread.get_ident()
+    before = _busy.get(caller, 0)  # of a call that waits for this one, of its callback
     try:
-        try:
-            team = idle.pop()
-        except IndexError:
-            _let_go(n)
-            team = Team(n)
+        with _counting:
+            if limit is not None:
+                others = sum(_busy.values()) - before + _busy_relatives()
+                n = max(1, min(n, limit - others))
+            _busy[caller] = max(n, before)
+            _publish()
+        if n > 1:
+            try:
+                team = _idle.setdefault(n, []).pop()
+            except IndexError:
+                _let_go(n)
+                team = Team(n)
         yield team
     finally:
+        with _counting:
+            _busy[caller] = before
+            if not before:
+                del _busy[caller]
+            _publish()
         if team is not None:
             if team.is_whole():
-                idle.append(team)
+                _idle.setdefault(n, []).append(team)
             else:
                 team.close()

@@ -6,26 +6,18 @@ The generated functions need only stack memory and libm, and are thread-safe. Lo
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fastmlp._core.atomic_files import write_together
-from fastmlp._export.c_layers import predict, quantized
-from fastmlp._export.c_source import Source, largest
-from fastmlp._export.layers import (
-    Affine,
-    Array,
-    Exported,
-    Labels,
-    Linear,
-    Normalization,
-    Parametric,
-)
+from fastmlp._export.c_layers import NARROW, arithmetic, layers_of, predict
+from fastmlp._export.c_source import NetworkSource, largest
+from fastmlp._export.layers import Array, Exported, Labels
 
-WEIGHTS = ("float32", "float64", "int8")
+WEIGHTS = ("float32", "float64", *NARROW)
 MAX_PARAMETERS = 2**24  # compilers cannot handle more constants in reasonable time
 ROWS = 16  # rows of the self-check
 
@@ -61,21 +53,17 @@ class CFiles:
 def write(model: Exported, path: Any, weights: str | None = None, X: Array | None = None) -> CFiles:
     """Write the files; arguments and result are those of `Exportable.to_c`."""
     kind, source = kind_of(weights, X, model), source_of(path)
-    rows = _rows(model, X)
-    exactly: list[list[Any]] = [network.layers for network in model.each]
-    each = [layers_of(layers, kind, rows) for layers in exactly]
-    made = Source(model, source.stem, arithmetic(kind), each)
-    own, exact = predict(model, each, rows), predict(model, exactly, rows)
-    few = some(rows)
-    main = made.main(rows[few], own[few])
-    return finish(made, source, main, (own, exact), largest(exact))
+    shape = ROWS, model.spec.layer_sizes[0]
+    made_up = np.random.default_rng(0).normal(size=shape).astype(model.spec.dtype)
+    rows = made_up if X is None else X
+    nets = [layers_of(layers, kind, rows) for layers in model.nets]
+    own, exact = predict(model, nets, rows), predict(model, model.nets, rows)
+    made = NetworkSource(model, source.stem, arithmetic(kind), nets)
+    return finish(made, source, rows, own, exact, largest(exact))
 
 
-def finish(
-    made: Any, source: Path, main: str, predictions: tuple[Array, Array], unit: float
-) -> CFiles:
-    """Write source and header, and measure errors, in multiples of ``unit``."""
-    own, exact = predictions
+def finish(made: Any, source: Path, rows: Any, own: Array, exact: Array, unit: float) -> CFiles:
+    """Write source and header, and measure the errors of predictions in multiples of ``unit``."""
     before, after = (_labels(made.model.labels, p) for p in (exact, own))
     files = CFiles(
         source,
@@ -87,6 +75,9 @@ def finish(
         if before is None
         else float((before != after).reshape(len(own), -1).any(axis=1).mean()),
     )
+    few = np.arange(0, len(own), -(-len(own) // ROWS))  # evenly spaced, for the self-check
+    few = few[np.isfinite(own[few]).all(axis=1)]
+    main = made.main(rows, few, own[few])
     texts = {files.header: made.header(), files.source: made.source(main)}
     write_together({path: [text.encode("ascii")] for path, text in texts.items()})
     return files
@@ -96,11 +87,6 @@ def _labels(labels: Labels | None, p: Array) -> Array | None:
     if labels is None:
         return None
     return p > 0.5 if labels.kind == "each" else p.argmax(axis=1)
-
-
-def some(rows: Any) -> slice:
-    """Return a slice of about `ROWS` evenly spaced rows, for the self-check."""
-    return slice(None, None, -(-len(rows) // ROWS))
 
 
 def kind_of(weights: str | None, X: Any, model: Any) -> str:
@@ -121,17 +107,6 @@ def kind_of(weights: str | None, X: Any, model: Any) -> str:
     return kind
 
 
-def arithmetic(kind: str) -> np.dtype[Any]:
-    """Return the dtype of the arithmetic for this kind of weights."""
-    return np.dtype("float64" if kind == "float64" else "float32")
-
-
-def layers_of(layers: list[Any], kind: str, rows: Array) -> list[Any]:
-    """Return a network's layers in the dtype of the file; int8 layers are calibrated on rows."""
-    made = quantized(layers, rows) if kind == "int8" else layers
-    return [_cast(layer, arithmetic(kind)) for layer in made]
-
-
 def source_of(path: Any) -> Path:
     """Return the path of the C file, checked to end in .c and to be usable as a prefix of names."""
     source = Path(path)
@@ -141,22 +116,3 @@ def source_of(path: Any) -> Path:
             "for example 'model.c'"
         )
     return source
-
-
-def _rows(model: Exported, X: Array | None) -> Array:
-    """Return rows for the self-check: those of the user, or standard normal ones."""
-    if X is not None:
-        return X
-    shape = ROWS, model.spec.layer_sizes[0]
-    return np.random.default_rng(0).normal(size=shape).astype(model.spec.dtype)
-
-
-def _cast(layer: Any, dtype: np.dtype[Any]) -> Any:
-    if not isinstance(layer, Affine | Normalization | Parametric | Linear):
-        return layer
-    found = {name: each for name, each in vars(layer).items() if isinstance(each, np.ndarray)}
-    with np.errstate(over="ignore", under="ignore"):
-        arrays: Any = {name: array.astype(dtype) for name, array in found.items()}
-    if not all(np.isfinite(array).all() for array in arrays.values()):
-        raise ValueError(f"a weight is too large for {dtype}: use weights='float64'")
-    return replace(layer, **arrays)

@@ -1,81 +1,62 @@
-"""The layers of a C file, including those for int8 weights, and their values in NumPy."""
+"""The layers of a C file: rounded, cast to its dtype, and evaluated in NumPy."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from fastmlp._export.layers import (
-    Activation,
-    Add,
-    Affine,
-    Array,
-    Exported,
-    Keep,
-    Linear,
-    Normalization,
-    Parametric,
-)
+from fastmlp._export.layers import Array, Exported, Layer
 from fastmlp._network.activations import ACTIVATIONS
 from fastmlp._network.layer_norm import layer_norm
 from fastmlp._network.parametric_activation import blended
+from fastmlp._network.spec import Spec
+from fastmlp._network.weight_types import from_bfloat16, in_units, to_bfloat16
 
-LARGEST = 127  # largest int8 weight; symmetric in sign
-
-
-@dataclass(frozen=True, eq=False)
-class InputScaling:
-    """Computes (x - mean) * factor, so that int8 networks see inputs of equal scale."""
-
-    mean: Array
-    factor: Array
+MATRICES = ("weights", "linear_weights")
 
 
-@dataclass(frozen=True, eq=False)
-class Quantized:
-    """An affine layer with int8 weights from -127 to 127, in multiples of each column's unit."""
-
-    weights: Array
-    unit: Array
-    biases: Array
+def _keep(z: Array, kept: dict[str, Array], name: str) -> Array:
+    kept[name] = z
+    return z
 
 
-@dataclass(frozen=True, eq=False)
-class QuantizedLinear:
-    """A linear path with int8 weights."""
-
-    weights: Array
-    unit: Array
+def _whole(weights: Array) -> Array:
+    """Return weights as numbers: those of bfloat16 are stored as uint16."""
+    return from_bfloat16(weights) if weights.dtype == np.uint16 else weights
 
 
-# The value of each layer except the link, from the layer, its input, and the values that `Keep`
-# layers have stored.
-VALUES: dict[type, Any] = {
-    InputScaling: lambda layer, x, kept: (x - layer.mean) * layer.factor,
-    Affine: lambda layer, x, kept: x @ layer.weights.astype(x.dtype) + layer.biases,
-    Quantized: lambda layer, x, kept: _in_full(layer, x) + layer.biases,
-    Normalization: lambda layer, x, kept: layer_norm(x, layer.gains, layer.shifts),
-    Keep: lambda layer, x, kept: kept.update({layer.name: x}) or x,
-    Add: lambda layer, x, kept: x + kept[layer.name],
-    Linear: lambda layer, x, kept: x + kept["inputs"] @ layer.weights.astype(x.dtype),
-    QuantizedLinear: lambda layer, x, kept: x + _in_full(layer, kept["inputs"]),
-    Activation: lambda layer, x, kept: ACTIVATIONS[layer.name].value(x),
-    Parametric: lambda layer, x, kept: blended(layer.name, layer.alphas, x),
+# The value of each layer except the link, from the current and the stored values, the layer's name
+# and its arrays. Weights of int8 are multiples of their column's ``unit``, and "scaling" gives such
+# networks inputs of equal scale.
+VALUES: dict[str, Any] = {
+    "scaling": lambda z, kept, name, mean, factor: (z - mean) * factor,
+    "affine": lambda z, kept, name, weights, biases, unit=1.0: z @ _whole(weights) * unit + biases,
+    "linear": lambda z, kept, name, linear_weights, linear_unit=1.0: (
+        z + kept["inputs"] @ _whole(linear_weights) * linear_unit
+    ),
+    "layer_norm": lambda z, kept, name, gains, shifts: layer_norm(z, gains, shifts),
+    "parametric": lambda z, kept, name, alphas: blended(name, alphas, z),
+    "activation": lambda z, kept, name: ACTIVATIONS[name].value(z),
+    "keep": _keep,
+    "skip": lambda z, kept, name: z + kept["block"],
 }
 
 
-def _in_full(layer: Any, x: Array) -> Array:
-    """Return x times quantized weights."""
-    return np.asarray((x @ layer.weights.astype(x.dtype)) * layer.unit)
-
-
-def predict(model: Exported, each: list[list[Any]], rows: Array) -> Array:
-    """Return predictions in float64, averaged over the networks."""
-    link = model.spec.loss.link
+def outputs(spec: Spec, layers: list[Layer], rows: Array) -> Array:
+    """Return a network's predictions of some rows, in float64."""
+    z, kept = rows.astype(np.float64), dict[str, Array]()
     with np.errstate(all="ignore"):
-        predictions = [link(outputs(layers[:-1], rows)) for layers in each]
+        for layer in layers[:-1]:
+            z = VALUES[layer.kind](z, kept, layer.name, **layer.arrays)
+        return spec.loss.link(z)
+
+
+def predict(model: Exported, nets: Sequence[list[Layer]], rows: Array) -> Array:
+    """Return predictions in float64, averaged over the networks."""
+    predictions = [outputs(model.spec, layers, rows) for layers in nets]
+    with np.errstate(all="ignore"):
         p = np.asarray(np.mean(predictions, axis=0))
         if model.spec.loss.heads == 2:
             m = model.spec.n_outputs
@@ -83,41 +64,64 @@ def predict(model: Exported, each: list[list[Any]], rows: Array) -> Array:
     return np.concatenate([1 - p, p], axis=1) if model.is_pair else p
 
 
-def outputs(layers: list[Any], rows: Array) -> Array:
-    """Return the output of these layers for some rows, in float64."""
-    z = rows.astype(np.float64)
-    kept: dict[str, Array] = {}
-    for layer in layers:
-        z = VALUES[type(layer)](layer, z, kept)
-    return z
+def arithmetic(kind: str) -> np.dtype[Any]:
+    """Return the dtype of the arithmetic for this kind of weights."""
+    return np.dtype("float64" if kind == "float64" else "float32")
 
 
-def quantized(layers: list[Any], rows: Array) -> list[Any]:
+def layers_of(layers: list[Layer], kind: str, rows: Array) -> list[Layer]:
+    """Return a network's layers with weights of the file's kind; int8 is calibrated on rows."""
+    dtype = arithmetic(kind)
+
+    def cast(array: Array) -> Array:
+        if array.dtype in (np.int8, np.uint16):
+            return array
+        with np.errstate(over="ignore", under="ignore"):
+            own = array.astype(dtype)
+        if not np.isfinite(own).all():
+            raise ValueError(f"a weight is too large for {dtype}: use weights='float64'")
+        return own
+
+    if kind in NARROW:
+        layers = NARROW[kind](layers, rows)
+    return [each.mapped(cast) for each in layers]
+
+
+def quantized(layers: list[Layer], rows: Array) -> list[Layer]:
     """Return layers with int8 weights, after one that scales inputs by statistics of the rows."""
     mean, spread = rows.mean(axis=0), rows.std(axis=0)
     spread = np.where(spread > 0, spread, 1.0)
-    at = [k for k, each in enumerate(layers) if isinstance(each, Affine)]
-    readers = {at[0]: at[0]}  # layer that reads the inputs -> layer whose biases absorb the mean
-    readers |= {k: at[-1] for k, each in enumerate(layers) if isinstance(each, Linear)}
-    folded = list(layers)
-    for k, biased in readers.items():
-        weights, biases = layers[k].weights, folded[biased].biases + mean @ layers[k].weights
-        folded[biased] = replace(folded[biased], biases=biases)
-        folded[k] = replace(folded[k], weights=weights * spread[:, np.newaxis])
+    arrays = [dict(each.arrays) for each in layers]
+    affine = [own for own in arrays if "weights" in own]
+    # The mean and scale of the inputs move into the layers that read them.
+    readers = [(affine[0], "weights", affine[0])]
+    readers += [(own, "linear_weights", affine[-1]) for own in arrays if "linear_weights" in own]
+    for own, name, biased in readers:
+        biased["biases"] = biased["biases"] + mean @ own[name]
+        own[name] = own[name] * spread[:, np.newaxis]
+    for own in arrays:
+        for name in own.keys() & {*MATRICES}:
+            whole, unit = in_units(own[name])
+            own |= {name: whole, name.replace("weights", "unit"): unit}
+    scaling = Layer("scaling", arrays={"mean": mean, "factor": 1 / spread})
     return [
-        InputScaling(mean.astype(np.float32), (1 / spread).astype(np.float32)),
-        *(QUANTIZED[type(each)](each) if type(each) in QUANTIZED else each for each in folded),
+        scaling,
+        *(each._replace(arrays=own) for each, own in zip(layers, arrays, strict=True)),
     ]
 
 
-def _in_units(weights: Array) -> tuple[Array, Array]:
-    """Return int8 weights, and the unit of each column."""
-    unit = np.abs(weights).max(axis=0) / LARGEST
-    unit = np.where(unit > 0, unit, 1.0).astype(np.float32)
-    return np.rint(weights / unit).clip(-LARGEST, LARGEST).astype(np.int8), unit
+def halved(layers: list[Layer], rows: Array) -> list[Layer]:
+    """Return layers whose weights are the upper halves of float32 numbers."""
+    del rows  # rounding needs no calibration
+    return [
+        each._replace(
+            arrays={
+                name: to_bfloat16(array) if name in MATRICES else array
+                for name, array in each.arrays.items()
+            }
+        )
+        for each in layers
+    ]
 
 
-QUANTIZED: dict[type, Any] = {
-    Affine: lambda each: Quantized(*_in_units(each.weights), each.biases.astype(np.float32)),
-    Linear: lambda each: QuantizedLinear(*_in_units(each.weights)),
-}
+NARROW = {"int8": quantized, "bfloat16": halved}

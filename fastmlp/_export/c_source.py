@@ -1,14 +1,14 @@
-"""Assembles a network's C source and header from layers."""
+"""Assembles a C source file and its header from constants, functions and the calls of layers."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 import fastmlp._export.c_text as text
-from fastmlp._export.c_emitter import SEVERAL, Emitter
-from fastmlp._export.layers import Array, Exported, Labels
+from fastmlp._export.layers import Array, Exported, Labels, Layer, stacked
 
 # Tolerance of the self-check, in multiples of epsilon times the size of predictions.
 ALLOWED = 1000
@@ -26,90 +26,232 @@ LABEL_TYPES: dict[str, Any] = {
     "b": ("int", lambda v: f"{int(v)}"),
     "f": ("double", repr),
 }
+# C types of arrays by dtype; float32, which is not listed, becomes the type of the arithmetic.
+TYPES = {
+    "float64": "double",
+    "int8": "signed char",
+    "uint8": "unsigned char",
+    "uint16": "unsigned short",
+    "int32": "int",
+}
 
 
-class Source(Emitter):
-    """Source and header of one model; ``each`` lists the layers of every network."""
+class Source:
+    """Base of a model's source and header; ``fields`` fill the templates."""
+
+    defined, predict = text.INPUTS, text.PREDICT  # of the header
+    stack_bytes = 0
 
     def __init__(
-        self, model: Exported, name: str, dtype: np.dtype[Any], each: list[list[Any]]
+        self, model: Any, name: str, dtype: np.dtype[Any], public: np.dtype[Any], **fields: Any
     ) -> None:
-        self._y = "y + 1" if model.is_pair else "y"
-        super().__init__(dtype, self._y if len(each) == 1 else SEVERAL)
-        self.model = model
-        self.fields: dict[str, Any] = {
-            "name": name,
-            "macro": name.upper(),
-            "inputs": model.spec.layer_sizes[0],
-            "outputs": model.n_columns,
-            "parameters": "const real *x",
-            "arguments": "x",
-        }
-        self._n_networks = len(each)
-        for number, layers in enumerate(each, 1):
-            self.network(layers, model.spec.layer_sizes[0])
-            if len(each) > 1:
-                self.mix(number)
-        if model.is_pair:
-            self.calls.append("y[0] = 1.0 - y[1];")
+        self.model, self.dtype, self.public = model, dtype, public  # of networks, of the interface
+        self.constants: list[str] = []
+        self.functions: dict[str, str] = {}  # helpers by name, so that each is written once
+        self.code: list[str] = []  # the functions behind them
+        self.constant_bytes = 0
+        self.declared = [self.predict]
+        self.fields = {"name": name, "macro": name.upper(), **fields}
+        # The declaration of an array that programs can read, and its values.
+        self.values = label_names(model.labels, name)
+        if model.labels is not None:
+            declared, defined = text.LABELS[model.labels.kind]
+            self.declared.append(declared + "\n")
+            self.write(defined.format(**self.fields), public)
 
-    def mix(self, number: int) -> None:
-        """Add the update of the running mean over networks by one more prediction."""
-        self.functions["mix"] = text.MIX
-        means = self.width // self.model.spec.loss.heads
-        self.calls.append(f"mix(p, {self._y}, {number}, {means}, {self.width});")
+    def array(self, name: str, values: Array) -> None:
+        """Add a constant array."""
+        kind = TYPES.get(values.dtype.name, "real")
+        array = text.constants(kind, name, values)
+        self.constants.append(text.typed(array, self.dtype) if kind == "real" else array)
+        self.constant_bytes += values.nbytes
 
-    # ------------------------------------------------------------ texts
+    def write(self, code: str, dtype: np.dtype[Any]) -> None:
+        """Add functions, which compute in a dtype."""
+        self.code.append(text.typed(code, dtype))
 
     def header(self) -> str:
         """Return the text of the header."""
-        declared = [text.PREDICT]
-        declared += [] if self._labels is None else [f"{self._labels[0]}\n"]
-        names = label_names(self.model.labels, self.fields["name"])[:1]
-        fields = {**self.fields, "meaning": MEANINGS[self.model.spec.loss.link_name]}
+        declared = text.typed("".join(self.declared).format(**self.fields), self.public)
         return text.HEADER.format(
-            title=self._title(),
-            defined="#define {macro}_INPUTS {inputs}".format(**fields),
-            declared=text.typed("".join(declared).format(**fields), self.dtype)
-            + "".join(f"extern {array};\n" for array in names),
-            **fields,
+            defined=self.defined.format(**self.fields),
+            declared=declared + "".join(f"extern {each};\n" for each in self.values[:1]),
+            **self.fields,
         )
 
     def source(self, main: str) -> str:
         """Return the text of the source file; ``main`` is the self-check at its end."""
-        parts = [*self.functions.values(), self._predict()]
-        if self._labels is not None:
-            parts.append(self._labels[1].format(**self.fields))
-        code = [*self.constants, *(text.typed(part, self.dtype) for part in parts)]
-        if names := label_names(self.model.labels, self.fields["name"]):
-            code.append(f"{names[0]} = {{{', '.join(names[1:])}}};\n")
-        name = self.fields["name"]
-        head = f'/* {self._title()} */\n#include "{name}.h"\n\n#include <math.h>\n'
-        return "\n".join([head, *code, main])
+        helpers = [text.typed(each, self.dtype) for each in self.functions.values()]
+        own = [f"{self.values[0]} = {{{', '.join(self.values[1:])}}};\n"] if self.values else []
+        head = '/* {title} */\n#include "{name}.h"\n\n#include <math.h>\n'.format(**self.fields)
+        return "\n".join([head, *self.constants, *helpers, *self.code, *own, main])
 
-    def main(self, rows: Array, expected: Array) -> str:
-        """Return the self-check for some rows and their expected predictions."""
-        finite = np.isfinite(expected).all(axis=1)
-        arrays = text.constants("real", "rows", rows[finite].astype(self.dtype))
-        predict = "{name}_predict(rows + i * {inputs}, y);".format(**self.fields)
-        expected = expected[finite]
-        unit = largest(expected)
-        return self_check(arrays, expected, predict, self.fields, self.dtype, self.dtype, unit)
+    def self_check(self, rows: str, predict: str, expected: Array, unit: float) -> str:
+        """Return the program that compares predictions of row i with expected ones."""
+        errors = (self.dtype, unit), (self.public, largest(expected))
+        allowed = ALLOWED * max(float(np.finfo(kind).eps) * size for kind, size in errors)
+        rows += text.constants("real", "expected", expected.astype(self.public))
+        main = text.MAIN.format(
+            rows=rows,
+            allowed=text.number(allowed, self.public),
+            n=len(expected),
+            checked=expected.shape[1],
+            predict=predict.format(**self.fields),
+            **self.fields,
+        )
+        return text.typed(main, self.public)
 
-    def _title(self) -> str:
-        sizes = "-".join(map(str, self.model.spec.layer_sizes))
-        many = f"{self._n_networks} multi-layer perceptrons, each"
-        what = "A multi-layer perceptron" if self._n_networks == 1 else many
-        return f"{what} of {sizes} units, written by fastmlp."
 
-    def _predict(self) -> str:
-        return f"void {self.fields['name']}_predict(const real *x, real *y)\n{{\n{self.body()}}}\n"
+class NetworkSource(Source):
+    """Source and header of one network, or of several whose predictions are mixed."""
+
+    def __init__(
+        self, model: Exported, name: str, dtype: np.dtype[Any], nets: Sequence[list[Layer]]
+    ) -> None:
+        inputs, *_, outputs = model.spec.layer_sizes
+        n, columns, is_many = len(nets), model.spec.shapes[-1][1], len(nets) > 1
+        several = f"{n} multi-layer perceptrons, each" if is_many else "A multi-layer perceptron"
+        sizes = "-".join(map(str, model.spec.layer_sizes))
+        super().__init__(
+            *(model, name, dtype, dtype),
+            title=f"{several} of {sizes} units, written by fastmlp.",
+            meaning=MEANINGS[model.spec.loss.link_name],
+            inputs=inputs,
+            outputs=2 if model.is_pair else columns,
+            parameters="const real *x",
+            arguments="x",
+        )
+        y = "y + 1" if model.is_pair else "y"
+        body = Body(self, "y" if is_many else y, is_many)
+        body.network(stacked(nets), inputs)
+        if is_many:
+            self.functions["mix"] = text.MIX
+            member = {"of": f"{n} networks", "suffix": "", "real": "real", "body": body.text()}
+            self.write(text.MEMBER.format(**member, **self.fields), dtype)
+            body.buffers["p"] = columns
+            loop = text.MIXTURE.format(n=n, y=y, means=outputs, columns=columns)
+            text_of_body = f"    real p[{columns}];\n{loop}"
+        else:
+            text_of_body = body.text()
+        last = "    y[0] = 1.0 - y[1];\n" if model.is_pair else ""
+        parameters = "const real *x, real *y"
+        self.write(f"void {name}_predict({parameters})\n{{\n{text_of_body}{last}}}\n", dtype)
+        self.stack_bytes = body.stack_bytes
+
+    def main(self, rows: Array, few: Array, expected: Array) -> str:
+        """Return the self-check for a few of the rows, with their expected predictions."""
+        arrays = text.constants("real", "rows", rows[few].astype(self.dtype))
+        predict = "{name}_predict(rows + i * {inputs}, y);"
+        return self.self_check(arrays, predict, expected, largest(expected))
+
+
+class Body:
+    """The calls that compute one network, or the k-th of several, and their buffers."""
+
+    def __init__(self, source: Source, output: str, is_many: bool, suffix: str = "") -> None:
+        self.source, self.output, self.is_many, self.suffix = source, output, is_many, suffix
+        self.calls: list[str] = []
+        self.buffers: dict[str, int] = {}  # name -> size; two alternate, one more per kept value
+        self.kept: dict[str, str] = {}  # name of a stored value -> its buffer
 
     @property
-    def _labels(self) -> tuple[str, str] | None:
-        """Declaration and definition of the function that returns labels; None without labels."""
-        labels = self.model.labels
-        return None if labels is None else text.LABELS[labels.kind]
+    def stack_bytes(self) -> int:
+        """Bytes of all buffers."""
+        return sum(self.buffers.values()) * self.source.dtype.itemsize
+
+    def text(self) -> str:
+        """Return declarations of buffers and all calls, as the lines of a function body."""
+        buffers = [f"real {name}[{size}];" for name, size in self.buffers.items()]
+        return "".join(f"    {line}\n" for line in [*buffers, *self.calls])
+
+    def network(self, layers: list[Layer], inputs: int) -> None:
+        """Add all layers, quantized or not, from the buffer x on; arrays are `stacked`."""
+        self.at, self.width = "x", inputs
+        self.last = max(each.number for each in layers)
+        for layer in layers:
+            WRITERS[layer.kind](self, layer)
+
+    def constant(self, name: str, values: Array, number: int = 0) -> str:
+        """Add a constant, an array for each network, and return the k-th one's address."""
+        name = f"{name}_{number}{self.suffix}"
+        self.source.array(name, values.ravel())
+        return f"{name} + k * {values[0].size}" if self.is_many else name
+
+    def constants(self, layer: Layer) -> dict[str, str]:
+        """Add all arrays of a layer, and return their addresses."""
+        arrays = layer.arrays.items()
+        return {name: self.constant(name, each, layer.number) for name, each in arrays}
+
+    def move(self, width: int, *, last: bool = False) -> tuple[str, str]:
+        """Return the next layer's source and target buffers; the last one writes to the output."""
+        source, self.width = self.at, width
+        if last:
+            self.at = self.output
+        else:
+            self.at = next(each for each in "abcd" if each not in (source, *self.kept.values()))
+            self.buffers[self.at] = max(self.buffers.get(self.at, 0), width)
+        return source, self.at
+
+    def product(self, layer: Layer) -> None:
+        """Add an affine layer, or a linear path, which adds to current values instead of biases."""
+        (name, weights), *others = layer.arrays.items()
+        n, m = weights.shape[1:]
+        # Blocks of columns, each with a row for every input.
+        blocks = [weights[..., j : j + text.BLOCK] for j in range(0, m, text.BLOCK)]
+        whole = np.concatenate([each.reshape(len(each), -1) for each in blocks], axis=1)
+        found = self.constants(layer._replace(arrays={name: whole, **dict(others)}))
+        units = [each for key, each in found.items() if key.endswith("unit")]
+        if layer.kind == "linear":
+            biases, source, target = self.at, self.kept["inputs"], self.at
+        else:
+            source, target = self.move(m, last=layer.number == self.last)
+            biases = found["biases"]
+        is_half = weights.dtype == np.uint16
+        plain = text.HALVES_AFFINE if is_half else text.AFFINE
+        self.source.functions["affine"] = text.QUANTIZED_AFFINE if units else plain
+        arguments = ", ".join([source, found[name], *units, biases, target, str(n), str(m)])
+        self.calls.append(f"affine({arguments});")
+
+    def scale(self, layer: Layer) -> None:
+        """Add the scaling of inputs."""
+        self.source.functions["shift"] = text.SHIFT
+        source, target = self.move(self.width)
+        arguments = ", ".join([source, *self.constants(layer).values(), target, str(self.width)])
+        self.calls.append(f"shift({arguments});")
+
+    def call(self, name: str, piece: str, *arguments: str) -> None:
+        """Add a call of a helper function that changes the current values in place."""
+        if "sigmoid(" in piece:
+            self.source.functions["sigmoid()"] = text.SIGMOID
+        self.source.functions[name] = piece
+        self.calls.append(f"{name}({', '.join([self.at, *arguments, str(self.width)])});")
+
+    def apply(self, layer: Layer, name: str, frame: str, body: str) -> None:
+        """Add a function, named in its frame, that changes the current values in place."""
+        if body:
+            self.call(name, frame.format(name=name, body=body), *self.constants(layer).values())
+
+
+WRITERS: dict[str, Any] = {
+    "scaling": Body.scale,
+    "affine": Body.product,
+    "linear": Body.product,
+    "layer_norm": lambda body, layer: body.call(
+        "normalize", text.NORMALIZE, *body.constants(layer).values()
+    ),
+    "keep": lambda body, layer: body.kept.update({layer.name: body.at}),
+    "skip": lambda body, layer: body.call("add", text.ADD, body.kept.pop("block")),
+    "activation": lambda body, layer: body.apply(
+        *(layer, f"apply_{layer.name}", text.FUNCTION),
+        text.EACH.format(text.ACTIVATIONS[layer.name]),
+    ),
+    "parametric": lambda body, layer: body.apply(
+        *(layer, f"parametric_{layer.name}", text.PARAMETRIC), text.ACTIVATIONS[layer.name]
+    ),
+    "link": lambda body, layer: body.apply(
+        layer, f"apply_{layer.name}", text.FUNCTION, text.LINKS[layer.name]
+    ),
+}
 
 
 def label_names(labels: Labels | None, name: str) -> list[str]:
@@ -124,31 +266,3 @@ def label_names(labels: Labels | None, name: str) -> list[str]:
 def largest(values: Array) -> float:
     """Return the largest magnitude; 0 for an empty array."""
     return float(np.abs(values).max(initial=0.0))
-
-
-def self_check(
-    rows: str,
-    expected: Array,
-    predict: str,
-    fields: dict[str, Any],
-    dtype: np.dtype[Any],
-    arithmetic: np.dtype[Any],
-    unit: float,
-) -> str:
-    """Return the program that compares predictions with expected ones.
-
-    ``rows`` defines the arrays of inputs, ``predict`` is the statement for row i, ``dtype`` that of
-    the predictions, and ``unit`` the size of the networks' outputs, in the dtype ``arithmetic``.
-    """
-    errors = (arithmetic, unit), (dtype, largest(expected))
-    allowed = ALLOWED * max(float(np.finfo(kind).eps) * size for kind, size in errors)
-    rows += text.constants("real", "expected", expected.astype(dtype))
-    main = text.MAIN.format(
-        rows=rows,
-        allowed=text.number(allowed, dtype),
-        n=len(expected),
-        checked=expected.shape[1],
-        predict=predict,
-        **fields,
-    )
-    return text.typed(main, dtype)

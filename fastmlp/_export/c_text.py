@@ -150,10 +150,10 @@ static inline void block(const real *x, const $kind *w,$parameter const real *b,
         for (i = 0; i < n; i++) {
             const $kind *wi = w + i * m + j;
             const real xi = x[i];
-            s0 += xi * (real)wi[0];
-            s1 += xi * (real)wi[1];
-            s2 += xi * (real)wi[2];
-            s3 += xi * (real)wi[3];
+            s0 += xi * ${value}(wi[0]);
+            s1 += xi * ${value}(wi[1]);
+            s2 += xi * ${value}(wi[2]);
+            s3 += xi * ${value}(wi[3]);
         }
         y[j] = b[j] + ${unit}s0;
         y[j + 1] = b[j + 1] + ${unit1}s1;
@@ -163,7 +163,7 @@ static inline void block(const real *x, const $kind *w,$parameter const real *b,
 #endif
     for (; j < m; j++) {
         real sum = 0.0;
-        for (i = 0; i < n; i++) sum += x[i] * (real)w[i * m + j];
+        for (i = 0; i < n; i++) sum += x[i] * ${value}(w[i * m + j]);
         y[j] = b[j] + ${unit}sum;
     }
 #else
@@ -171,7 +171,7 @@ static inline void block(const real *x, const $kind *w,$parameter const real *b,
     for (j = 0; j < m; j++) sum[j] = 0.0;
     for (i = 0; i < n; i++, w += m) {
         const real xi = x[i];
-        for (j = 0; j < m; j++) sum[j] += xi * (real)w[j];
+        for (j = 0; j < m; j++) sum[j] += xi * ${value}(w[j]);
     }
     for (j = 0; j < m; j++) y[j] = b[j] + ${unit}sum[j];
 #endif
@@ -188,44 +188,52 @@ static inline void affine(const real *x, const $kind *w,$parameter const real *b
 }
 """)
 PLAIN = dict.fromkeys(("note", "parameter", "argument", "unit", "unit1", "unit2", "unit3"), "")
-AFFINE = _AFFINE.substitute(PLAIN, block=BLOCK, kind="real", four=1)
+AFFINE = _AFFINE.substitute(PLAIN, block=BLOCK, kind="real", value="(real)", four=1)
+HALVES_AFFINE = """\
+#include <string.h>
+
+/* The float with these upper 16 bits (bfloat16). */
+static inline float from_upper(unsigned short upper)
+{
+    const unsigned int bits = (unsigned int)upper << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+""" + _AFFINE.substitute(PLAIN, block=BLOCK, kind="unsigned short", value="from_upper", four=1)
 # x86 has slow conversions of single bytes: it takes one sum at a time.
 QUANTIZED_AFFINE = _AFFINE.substitute(
     {f"unit{k or ''}": f"unit[j{f' + {k}' if k else ''}] * " for k in range(4)},
     block=BLOCK,
     kind="signed char",
+    value="(real)",
     four="defined __ARM_ARCH",
     note=", in units of\n * their column",
     parameter=" const real *unit,",
     argument=" unit + j,",
 )
 
+_CLASS = """\
+int {{name}}_class({{parameters}})
+{{{{
+    real y[{{outputs}}];
+    int best = 0;
+    {{name}}_predict({{arguments}}, y);
+    {}
+    return best;
+}}}}
+"""
 # For each kind of labels: the declaration for the header, and the definition.
 LABELS = {
     "largest": (
         "/* The class of the largest probability, from 0. */\nint {name}_class({parameters});",
-        """\
-int {name}_class({parameters})
-{{
-    real y[{outputs}];
-    int j, best = 0;
-    {name}_predict({arguments}, y);
-    for (j = 1; j < {outputs}; j++) if (y[best] < y[j]) best = j;
-    return best;
-}}
-""",
+        _CLASS.format("for (int j = 1; j < {outputs}; j++) if (y[best] < y[j]) best = j;"),
     ),
     "pair": (
         "/* 1 if the second class is the more probable one, else 0. */\n"
         "int {name}_class({parameters});",
-        """\
-int {name}_class({parameters})
-{{
-    real y[2];
-    {name}_predict({arguments}, y);
-    return y[1] > 0.5;
-}}
-""",
+        _CLASS.format("best = y[1] > 0.5;"),
     ),
     "each": (
         "/* For each label whether it is there, 1 or 0. */\n"
@@ -234,9 +242,8 @@ int {name}_class({parameters})
 void {name}_classes({parameters}, int *classes)
 {{
     real y[{outputs}];
-    int j;
     {name}_predict({arguments}, y);
-    for (j = 0; j < {outputs}; j++) classes[j] = y[j] > 0.5;
+    for (int j = 0; j < {outputs}; j++) classes[j] = y[j] > 0.5;
 }}
 """,
     ),
@@ -259,6 +266,23 @@ extern "C" {{
 }}
 #endif
 #endif
+"""
+
+INPUTS = "#define {macro}_INPUTS {inputs}"
+
+MEMBER = """\
+/* The k-th of {of}. */
+static void member{suffix}(int k, {parameters}, {real} *y)
+{{
+{body}}}
+"""
+
+MIXTURE = """\
+    int k;
+    for (k = 0; k < {n}; k++) {{
+        member(k, x, p);
+        mix(p, {y}, k + 1, {means}, {columns});
+    }}
 """
 
 PREDICT = """\

@@ -1,15 +1,16 @@
 """A trained network as a list of layers, the common input of all exporters.
 
-Exporters are tables over these kinds of layers; a new kind is one class here and a row in each
-table.
+Exporters are tables over the kinds of layers; a new kind is one row in each table.
 """
 
 from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,77 +21,27 @@ from fastmlp._network.tensors import each_tensor
 
 Array: TypeAlias = NDArray[Any]
 
-
-@dataclass(frozen=True, eq=False)
-class Affine:
-    """Computes x @ weights + biases; weights (fan_in, fan_out), biases (fan_out,)."""
-
-    weights: Array
-    biases: Array
+# Operators that exporters know; a scale is folded into the weights that multiply the inputs.
+KNOWN = ("affine", "layer_norm", "parametric", "skip", "linear")
 
 
-@dataclass(frozen=True, eq=False)
-class Normalization:
-    """Layer normalisation with gains and shifts of shape (width,), see `_network.layer_norm`."""
+class Layer(NamedTuple):
+    """One step of a network.
 
-    gains: Array
-    shifts: Array
+    ``kind`` is an operator of `KNOWN` or one of: "activation" and "link", with their ``name``;
+    "keep", which stores the current values under a name, "inputs" or "block". A skip adds the
+    values of the block, and a linear path multiplies the inputs.
+    """
 
+    kind: str
+    name: str = ""
+    arrays: Mapping[str, Array] = MappingProxyType({})  # tensors by kind; exporters add others
+    number: int = 0  # of the tensors among those of their kind
 
-@dataclass(frozen=True)
-class Keep:
-    """Stores the current values under a name: "inputs" of the network, or those of a "block"."""
+    def mapped(self, change: Callable[[Array], Array]) -> Layer:
+        """Return the layer with changed arrays."""
+        return self._replace(arrays={name: change(each) for name, each in self.arrays.items()})
 
-    name: str
-
-
-@dataclass(frozen=True)
-class Add:
-    """Adds the values stored under a name to the current ones."""
-
-    name: str
-
-
-@dataclass(frozen=True, eq=False)
-class Linear:
-    """Adds the stored inputs times weights, of shape (inputs, width)."""
-
-    weights: Array
-
-
-@dataclass(frozen=True)
-class Activation:
-    """An elementwise activation, a row of `fastmlp._network.activations.ACTIVATIONS`."""
-
-    name: str
-
-
-@dataclass(frozen=True, eq=False)
-class Parametric:
-    """Computes (1 - alphas) x + alphas f(x), with alphas of shape (width,) and an activation f."""
-
-    alphas: Array
-    name: str
-
-
-@dataclass(frozen=True)
-class Link:
-    """The link function over the last layer's outputs, a row of `fastmlp._network.links.LINKS`."""
-
-    name: str
-
-
-Layer: TypeAlias = Affine | Normalization | Keep | Add | Linear | Activation | Parametric | Link
-
-
-# Layer class for each row of `fastmlp._network.operators.OPERATORS`.
-KINDS: dict[str, Any] = {
-    "affine": Affine,
-    "layer_norm": Normalization,
-    "parametric": Parametric,
-    "skip": lambda: Add("block"),
-    "linear": Linear,
-}
 
 # Exported dtype of labels by NumPy dtype kind.
 LABEL_TYPES = {"b": np.bool_, "i": np.int64, "u": np.int64, "f": np.float64}
@@ -137,27 +88,16 @@ class Labels:
 
 @dataclass(frozen=True, eq=False)
 class Exported:
-    """A model to export: its spec and layers, the link last, or the members of an ensemble."""
+    """A model to export: one network, or several of the same spec whose predictions are mixed."""
 
     spec: Spec
-    layers: list[Layer]  # from the inputs to the prediction; the link is the last
+    nets: tuple[list[Layer], ...]  # each from the inputs to the prediction; the link is the last
     labels: Labels | None = None  # of a classifier
-    members: tuple[Exported, ...] = ()  # of an ensemble, whose own `layers` are empty
-
-    @property
-    def each(self) -> tuple[Exported, ...]:
-        """The networks: the members of an ensemble, or this network itself."""
-        return self.members or (self,)
 
     @property
     def n_parameters(self) -> int:
         """Number of parameters of all networks."""
-        return len(self.each) * self.spec.n_parameters
-
-    @property
-    def n_columns(self) -> int:
-        """Number of columns of the prediction."""
-        return 2 if self.is_pair else self.spec.shapes[-1][1]
+        return len(self.nets) * self.spec.n_parameters
 
     @property
     def is_pair(self) -> bool:
@@ -171,25 +111,51 @@ def exported(spec: Spec, *parameters: list[Array], labels: Labels | None = None)
     tensors = dict(zip(places, itertools.chain(*parameters), strict=True))
     steps, last = operators(spec), len(spec.shapes) - 1
     entering = {step.source for step in steps if step.kind == "skip"}
-    layers: list[Layer] = [Keep("inputs")] if spec.linear_path else []
+    layers = [Layer("keep", "inputs")] if spec.linear_path else []
     for at, step in enumerate(steps):
-        found = [tensors[kind, step.layer] for kind in OPERATORS[step.kind]]
-        if step.kind == "scale":  # folded into the weights that multiply the inputs
+        found = {kind: tensors[kind, step.layer] for kind in OPERATORS[step.kind]}
+        if step.kind == "scale":
             for place in {("weights", 0), ("linear_weights", last)} & tensors.keys():
-                tensors[place] = found[0][:, np.newaxis] * tensors[place]
+                (scale,) = found.values()
+                tensors[place] = scale[:, np.newaxis] * tensors[place]
             continue
-        if step.kind not in KINDS or not isinstance(step.activation, str):
-            unknown = step.activation if step.kind in KINDS else step.kind
+        named = step.inner if step.kind == "parametric" else step.activation
+        if step.kind not in KNOWN or not isinstance(named, str):
+            unknown = named if step.kind in KNOWN else step.kind
             raise TypeError(
                 f"the model has {unknown!r}, which other programs do not know: for an export use "
                 "an activation of fastmlp's own, and layers that it can export, or save(path)"
             )
-        inner = [step.inner] if step.kind == "parametric" else []
-        layers.append(KINDS[step.kind](*found, *inner))
-        if step.activation != "identity":
-            layers.append(Activation(step.activation))
+        number = 0 if step.kind == "linear" else step.layer
+        layers.append(Layer(step.kind, named, found, number))
+        if step.kind != "parametric" and named != "identity":
+            layers.append(Layer("activation", named))
         if at in entering:
-            layers.append(Keep("block"))
+            layers.append(Layer("keep", "block"))
     if labels is None and spec.loss.target_kind == "class":
         labels = Labels("largest", np.arange(spec.n_outputs))
-    return Exported(spec, [*layers, Link(spec.loss.link_name)], labels)
+    return Exported(spec, ([*layers, Layer("link", spec.loss.link_name)],), labels)
+
+
+def joined(members: Iterable[Exported]) -> Exported:
+    """Return the networks of an ensemble, each a member, as one model."""
+    first, *others = members
+    return Exported(first.spec, first.nets + sum((each.nets for each in others), ()), first.labels)
+
+
+def stacked(nets: Sequence[list[Layer]]) -> list[Layer]:
+    """Return the layers of equal networks as one: their arrays are stacked, see `by_member`."""
+    return [
+        first._replace(
+            arrays={
+                name: by_member(np.stack([each.arrays[name] for each in (first, *others)]))
+                for name in first.arrays
+            }
+        )
+        for first, *others in zip(*nets, strict=True)
+    ]
+
+
+def by_member(stack: Array) -> Array:
+    """Reshape vectors, one for each member, to (members, 1, width), to broadcast over rows."""
+    return stack.reshape(len(stack), 1, -1) if stack.ndim == 2 else stack

@@ -11,19 +11,7 @@ import numpy as np
 import fastmlp._export.onnx_nodes as nodes
 from fastmlp._core.atomic_files import write
 from fastmlp._core.optional import require
-from fastmlp._export.layers import (
-    Activation,
-    Add,
-    Affine,
-    Exported,
-    Keep,
-    Labels,
-    Layer,
-    Linear,
-    Link,
-    Normalization,
-    Parametric,
-)
+from fastmlp._export.layers import Exported, Labels, Layer, stacked
 from fastmlp._export.onnx_nodes import Graph, Name, Names
 from fastmlp._network.tensors import name_of
 
@@ -39,78 +27,32 @@ def package() -> Any:
     return require("to_onnx", "onnx")
 
 
-def _parametric(g: Graph, z: Name, layer: Parametric, k: int) -> Name:
-    alphas = g.constant(layer.alphas, name_of("alphas", k))
-    active = g.Mul(nodes.activations(g.dtype)[layer.name](g, z), alphas)
-    return g.Add(g.Mul(z, g.Sub(1.0, alphas)), active)
-
-
-def _normalization(g: Graph, z: Name, layer: Normalization, k: int) -> Name:
-    gains = g.constant(layer.gains, name_of("gains", k))
-    return nodes.layer_norm(g, z, gains, g.constant(layer.shifts, name_of("shifts", k)))
-
-
-def _affine(g: Graph, z: Name, layer: Affine, k: int) -> Name:
-    weights = g.constant(layer.weights, name_of("weights", k))
-    biases = g.constant(layer.biases, name_of("biases", k))
-    if layer.weights.ndim > 2:  # a stack of networks, which Gemm does not multiply
-        return g.Add(g.MatMul(z, weights), biases)
-    return g.Gemm(z, weights, biases)
-
-
-def _linear(g: Graph, z: Name, layer: Linear, inputs: Name) -> Name:
-    return g.Gemm(inputs, g.constant(layer.weights, name_of("linear_weights", 0)), z)
-
-
-# The nodes of each layer: arguments are the graph, the current value, the layer, the index of the
-# affine layer at or before it, and the values stored by `Keep`.
-WRITERS: dict[type, Any] = {
-    Affine: lambda g, z, layer, k, kept: _affine(g, z, layer, k),
-    Normalization: lambda g, z, layer, k, kept: _normalization(g, z, layer, k),
-    Keep: lambda g, z, layer, k, kept: kept.update({layer.name: z}) or z,
-    Add: lambda g, z, layer, k, kept: g.Add(z, kept[layer.name]),
-    Linear: lambda g, z, layer, k, kept: _linear(g, z, layer, kept["inputs"]),
-    Activation: lambda g, z, layer, k, kept: nodes.activations(g.dtype)[layer.name](g, z),
-    Parametric: lambda g, z, layer, k, kept: _parametric(g, z, layer, k),
+# The nodes of each layer except the link, from the graph, the current and the stored values, the
+# layer's name, and the names of its arrays.
+WRITERS: dict[str, Any] = {
+    "affine": lambda g, z, kept, name, weights, biases: nodes.product(g, z, weights, biases),
+    "linear": lambda g, z, kept, name, linear_weights: nodes.product(
+        g, kept["inputs"], linear_weights, z
+    ),
+    "layer_norm": lambda g, z, kept, name, gains, shifts: nodes.layer_norm(g, z, gains, shifts),
+    "parametric": lambda g, z, kept, name, alphas: nodes.parametric(g, z, name, alphas),
+    "activation": lambda g, z, kept, name: nodes.activations(g.dtype)[name](g, z),
+    "keep": lambda g, z, kept, name: kept.update({name: z}) or z,
+    "skip": lambda g, z, kept, name: g.Add(z, kept["block"]),
 }
-
-
-def _class_of_largest(g: Graph, p: Name, labels: Labels) -> Name:
-    return _called(g, g.ArgMax(p, axis=1, keepdims=0), labels)
-
-
-def _class_of_pair(g: Graph, p: Name, labels: Labels) -> Name:
-    is_second = g.Reshape(g.Greater(p, 0.5), np.array([-1]))
-    return _called(g, g.Cast(is_second, to=package().TensorProto.INT64), labels)
-
-
-def _each(g: Graph, p: Name, labels: Labels) -> Name:
-    del labels
-    return g.Cast(g.Greater(p, 0.5), to=package().TensorProto.INT64)
-
-
-LABELS = {"largest": _class_of_largest, "pair": _class_of_pair, "each": _each}
-
-
-def _called(g: Graph, index: Name, labels: Labels) -> Name:
-    return index if labels.are_numbered else g.Gather(labels.values, index)
 
 
 def network(g: Graph, x: Name, layers: Iterable[Layer]) -> Names:
     """Add all layers of a network, or of a stack of networks, and return the outputs."""
-    z, k = x, -1
-    kept: dict[str, Name] = {}
-    for layer in layers:
-        if isinstance(layer, Link):
-            return nodes.LINKS[layer.name][0](g, z)
-        k += isinstance(layer, Affine)
-        z = WRITERS[type(layer)](g, z, layer, k, kept)
-    return (z,)
-
-
-def _prediction(g: Graph, number: int, model: Exported) -> Names:
-    g.prefix = f"members.{number}." if number else ""
-    return network(g, INPUT, model.layers)
+    z, kept = x, dict[str, Name]()
+    *hidden, link = layers
+    for layer in hidden:
+        arrays = {
+            kind: g.constant(each, name_of(kind, layer.number))
+            for kind, each in layer.arrays.items()
+        }
+        z = WRITERS[layer.kind](g, z, kept, layer.name, **arrays)
+    return nodes.LINKS[link.name][0](g, z)
 
 
 @dataclass(frozen=True)
@@ -124,7 +66,10 @@ class Value:
 def graph(model: Exported) -> tuple[Graph, dict[Name, Value]]:
     """Return the graph of a model, and its outputs by name."""
     g, columns = Graph(model.spec.dtype), model.spec.n_outputs
-    names = nodes.mixture(g, [_prediction(g, k, each) for k, each in enumerate(model.each)])
+    if len(model.nets) == 1:
+        names = network(g, INPUT, model.nets[0])
+    else:
+        names = nodes.mixture(g, network(g, INPUT, stacked(model.nets)))
     outputs: dict[Name, Value] = {}
     if model.labels is not None:
         outputs["label"] = label(g, names[0], model.labels)
@@ -139,9 +84,16 @@ def graph(model: Exported) -> tuple[Graph, dict[Name, Value]]:
 
 def label(g: Graph, p: Name, labels: Labels) -> Value:
     """Add the output ``label``, computed from probabilities."""
-    g.rename(LABELS[labels.kind](g, p, labels), "label")
+    if labels.kind == "largest":
+        found = g.ArgMax(p, axis=1, keepdims=0)
+    else:
+        found = g.Cast(g.Greater(p, 0.5), to=package().TensorProto.INT64)
     if labels.kind == "each":
+        g.rename(found, "label")
         return Value(np.dtype(np.int64), (len(labels.classes),))
+    if labels.kind == "pair":
+        found = g.Reshape(found, np.array([-1]))
+    g.rename(found if labels.are_numbered else g.Gather(labels.values, found), "label")
     return Value(labels.values.dtype, ())
 
 

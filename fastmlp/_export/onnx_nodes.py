@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -34,17 +34,13 @@ class Node:
 
 @dataclass
 class Graph:
-    """Nodes and constants, in the order of their creation.
+    """Nodes and constants, in the order of their creation."""
 
-    Python numbers become constants of ``dtype``. The names of constants begin with ``prefix``; all
-    names begin with ``root``, so that they cannot clash with names of inputs.
-    """
-
-    dtype: np.dtype[Any]
+    dtype: np.dtype[Any]  # of Python numbers
     nodes: list[Node] = field(default_factory=list)
     constants: dict[Name, NDArray[Any]] = field(default_factory=dict)
-    prefix: str = ""
-    root: str = ""
+    prefix: str = ""  # of the names of constants
+    root: str = ""  # of all names, so that they cannot clash with names of inputs
 
     def of(self, dtype: Any, root: str) -> Graph:
         """Return a view of this graph that adds nodes with another dtype and a longer root."""
@@ -91,22 +87,15 @@ class Graph:
         ]
 
 
-def mixture(g: Graph, predictions: Sequence[Names]) -> Names:
-    """Return the mean of predictions; means and variances become those of the mixture."""
-    if len(predictions) == 1:
-        return predictions[0]
-
-    def mean(names: Sequence[Name]) -> Name:
-        return g.Mul(functools.reduce(g.Add, names), 1 / len(names))
-
-    means = mean([names[0] for names in predictions])
-    if len(predictions[0]) == 1:
-        return (means,)
-    spread = []
-    for own_means, own_variances in predictions:
-        away = g.Sub(own_means, means)
-        spread.append(g.Add(own_variances, g.Mul(away, away)))
-    return means, mean(spread)
+def mixture(g: Graph, heads: Names) -> Names:
+    """Return the mean over members, the first axis; variances become those of the mixture."""
+    mean = functools.partial(g.ReduceMean, axes=[0], keepdims=0)
+    means, *variances = heads
+    middle = mean(means)
+    if not variances:
+        return (middle,)
+    away = g.Sub(means, middle)
+    return middle, mean(g.Add(variances[0], g.Mul(away, away)))
 
 
 Emit: TypeAlias = Callable[[Graph, Name], Name]
@@ -146,10 +135,7 @@ DEGREE, MIDDLE = 24, 2.0
 
 @functools.cache
 def tail_coefficients() -> tuple[float, ...]:
-    """Return coefficients in u = (a - MIDDLE) / (a + MIDDLE) for exp(a**2 / 2) P(Z > a).
-
-    Lowest power first; valid for a from 0 to TAIL.
-    """
+    """Return the powers' coefficients in u = (a - MIDDLE) / (a + MIDDLE), see `_wide_gelu`."""
 
     def scaled_tail(u: NDArray[Any]) -> NDArray[Any]:
         a = MIDDLE * (1 + u) / (1 - u)
@@ -163,7 +149,8 @@ def tail_coefficients() -> tuple[float, ...]:
 
 
 def _wide_gelu(g: Graph, z: Name) -> Name:
-    """Return z P(Z <= z) in float64 by the scaled tail, since runtimes have no float64 Erf."""
+    """Return z P(Z <= z) in float64; runtimes have no float64 Erf."""
+    # By exp(a**2 / 2) P(Z > a), for a up to TAIL.
     a = g.Min(g.Abs(z), TAIL)
     u = g.Div(g.Sub(a, MIDDLE), g.Add(a, MIDDLE))
     *rest, highest = tail_coefficients()
@@ -208,16 +195,25 @@ def activations(dtype: np.dtype[Any]) -> dict[str, Emit]:
     return ACTIVATIONS if dtype == np.float32 else WIDE_ACTIVATIONS
 
 
-def normalized(g: Graph, z: Name) -> Name:
-    """Return rows of mean 0 and variance 1; runtimes' own operator may lose precision."""
-    centered = g.Sub(z, g.ReduceMean(z, axes=[1]))
-    variance = g.ReduceMean(g.Mul(centered, centered), axes=[1])
-    return g.Div(centered, g.Sqrt(g.Add(variance, EPSILON)))
-
-
 def layer_norm(g: Graph, z: Name, gains: Name, shifts: Name) -> Name:
-    """Return layer-normalised rows times gains plus shifts."""
-    return g.Add(g.Mul(normalized(g, z), gains), shifts)
+    """Return normalised rows; the operator LayerNormalization of runtimes may lose precision."""
+    centered = g.Sub(z, g.ReduceMean(z, axes=[-1]))
+    variance = g.ReduceMean(g.Mul(centered, centered), axes=[-1])
+    normal = g.Div(centered, g.Sqrt(g.Add(variance, EPSILON)))
+    return g.Add(g.Mul(normal, gains), shifts)
+
+
+def parametric(g: Graph, z: Name, name: str, alphas: Name) -> Name:
+    """Return (1 - alphas) z + alphas f(z)."""
+    active = g.Mul(activations(g.dtype)[name](g, z), alphas)
+    return g.Add(g.Mul(z, g.Sub(1.0, alphas)), active)
+
+
+def product(g: Graph, x: Name, weights: Name, z: Name) -> Name:
+    """Return x @ weights + z; Gemm does not multiply a stack of networks."""
+    if g.constants[weights].ndim == 2:
+        return g.Gemm(x, weights, z)
+    return g.Add(g.MatMul(x, weights), z)
 
 
 def _sigmoid(g: Graph, z: Name) -> Name:

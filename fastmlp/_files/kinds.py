@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections import ChainMap
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,27 +30,34 @@ class Place(NamedTuple):
     prefix: str = ""  # precedes the name in an ensemble: "members.0."
 
     @property
-    def where(self) -> str:
-        """The place in messages, by the names of its tensors: "model.fit.history"."""
-        return f"model.{self.tensor}".rstrip(".")
-
-    @property
     def tensor(self) -> str:
         """The name of the tensor at this place."""
         return self.prefix + self.name
 
     def at(self, key: object) -> Place:
         """Return the place of a part of this value."""
-        name = f"{self.name}.{key}" if self.name else str(key)
-        return Place(self.file, self.known, name, self.prefix)
+        return self._replace(name=f"{self.name}.{key}" if self.name else str(key))
 
-    def fail(self, what: str) -> ModelFormatError:
-        """Return the error for the value at this place."""
-        return ModelFormatError(f"{self.where} {what}")
+    def check(self, truth: Any, words: str, *values: Any) -> None:
+        """Raise an error for the value here unless something is true; {} stands for a value."""
+        if not truth:
+            where = f"model.{self.tensor}".rstrip(".")
+            raise ModelFormatError(f"{where} {words.format(*map(shown, values))}")
 
-    def wrong(self, what: str) -> ModelFormatError:
-        """Return the error for the tensor at this place."""
-        return ModelFormatError(f"tensor {shown(self.tensor)} {what}")
+    def check_tensor(self, truth: Any, words: str) -> None:
+        """Raise an error for the tensor at this place unless something is true."""
+        if not truth:
+            raise ModelFormatError(f"tensor {shown(self.tensor)} {words}")
+
+    def built(self, make: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        """Call a constructor with arguments from a file; its errors become ModelFormatError."""
+        try:
+            return make(*args, **options)
+        except ModelFormatError:
+            raise
+        except (TypeError, ValueError, ArithmeticError) as error:
+            where = f"model.{self.tensor}".rstrip(".")
+            raise ModelFormatError(f"{where}: {str(error)[:MOST_MESSAGE]}") from None
 
 
 class Kind:
@@ -81,37 +89,39 @@ def limit(given: Any, place: Place) -> Any:
 # ---------------------------------------------------------------------------------- JSON alone
 
 
+@dataclass
 class Count(Kind):
     """An integer in a range; if the range exceeds JSON's, a string of hexadecimal digits."""
 
-    def __init__(self, least: Any = 0, most: Any = MOST_INTEGER) -> None:
-        self.least, self.most = least, most
+    least: Any = 0
+    most: Any = MOST_INTEGER
 
     def write(self, value: Any, place: Place) -> Any:
         return hex(value) if not callable(self.most) and self.most > MOST_INTEGER else int(value)
 
     def read(self, tree: Any, place: Place) -> int:
         least, most = limit(self.least, place), limit(self.most, place)
-        value = from_digits(tree) if most > MOST_INTEGER else tree
-        if type(value) is not int or not least <= value <= most:
-            raise place.fail(f"is {shown(tree)} but must be from {least} to {most}")
-        return value
+        value: Any = from_digits(tree) if most > MOST_INTEGER else tree
+        is_right = type(value) is int and least <= value <= most
+        place.check(is_right, f"is {{}} but must be from {least} to {most}", tree)
+        return value  # type: ignore[no-any-return]
 
 
+@dataclass
 class Number(Kind):
     """A finite number in a range, by default at least 0."""
 
-    def __init__(self, least: float = 0.0, most: float = math.inf) -> None:
-        self.least, self.most = least, most
+    least: float = 0.0
+    most: float = math.inf
 
     def write(self, value: Any, place: Place) -> float:
         return float(value)
 
     def read(self, tree: Any, place: Place) -> float:
         is_number = type(tree) in (int, float) and abs(tree) < math.inf
-        if not (is_number and self.least <= tree <= self.most):
-            to = "on" if self.most == math.inf else f"to {self.most:.3g}"
-            raise place.fail(f"is {shown(tree)} but must be a number from {self.least:.3g} {to}")
+        to = "on" if self.most == math.inf else f"to {self.most:.3g}"
+        words = f"is {{}} but must be a number from {self.least:.3g} {to}"
+        place.check(is_number and self.least <= tree <= self.most, words, tree)
         return float(tree)
 
 
@@ -119,9 +129,8 @@ class Flag(Kind):
     """A truth value."""
 
     def read(self, tree: Any, place: Place) -> bool:
-        if not isinstance(tree, bool):
-            raise place.fail(f"is {shown(tree)} and neither true nor false")
-        return tree
+        place.check(isinstance(tree, bool), "is {} and neither true nor false", tree)
+        return tree  # type: ignore[no-any-return]
 
 
 class Text(Kind):
@@ -132,47 +141,39 @@ class Text(Kind):
         return value
 
     def read(self, tree: Any, place: Place) -> str:
-        if not isinstance(tree, str):
-            raise place.fail(f"is {shown(tree)} and no string")
-        return tree
+        place.check(isinstance(tree, str), "is {} and no string", tree)
+        return tree  # type: ignore[no-any-return]
 
 
+@dataclass
 class Choice(Text):
     """One of several strings."""
 
-    def __init__(self, choices: Any) -> None:
-        self.choices = choices
+    choices: Any
 
     def write(self, value: Any, place: Place) -> str:
         return str(value)
 
     def read(self, tree: Any, place: Place) -> str:
         value = super().read(tree, place)
-        if value not in self.choices:
-            raise place.fail(f"is {shown(value)} but must be one of {', '.join(self.choices)}")
+        words = f"is {{}} but must be one of {', '.join(self.choices)}"
+        place.check(value in self.choices, words, value)
         return value
 
 
 # ---------------------------------------------------------------------------------- tensors
 
 
+@dataclass
 class Tensor(Hidden):
-    """An array of known shape and dtype, of finite numbers in a range; None if its shape is None.
+    """An array of known shape and dtype, finite and in a range; None if its shape is None."""
 
-    ``positive`` numbers are above 0; of ``rising`` ones each is above the one before it.
-    """
-
-    def __init__(
-        self,
-        shape: Any,
-        dtype: Any = np.float64,
-        least: Any = -math.inf,
-        most: Any = math.inf,
-        positive: bool = False,
-        rising: bool = False,
-    ) -> None:
-        self.shape, self.dtype, self.least, self.most = shape, np.dtype(dtype), least, most
-        self.positive, self.rising = positive, rising
+    shape: Any
+    dtype: Any = np.float64
+    least: Any = -math.inf
+    most: Any = math.inf
+    positive: bool = False  # above 0
+    rising: bool = False  # each number is above the one before it
 
     def write(self, value: Any, place: Place) -> Any:
         if value is None:
@@ -184,42 +185,25 @@ class Tensor(Hidden):
 
     def read(self, tree: Any, place: Place) -> Any:
         shape = limit(self.shape, place)
-        return None if shape is None else self.array(shape, place)
-
-    def array(self, shape: tuple[int, ...], place: Place) -> Any:
-        """Return the array, of this shape."""
+        if shape is None:
+            return None
         array = place.file.parameter(place.tensor, shape, self.dtype)
-        least, most = limit(self.least, place), limit(self.most, place)
-        low, high = (array.min(), array.max()) if array.size else (least, most)
-        if self.positive and low <= 0:
-            raise place.wrong(f"has {low} but must be above 0")
-        if array.size and not least <= low <= high <= most:
-            raise place.wrong(f"has {low} to {high} but must have numbers from {least} to {most}")
-        if self.rising and not (array[:-1] < array[1:]).all():
-            raise place.wrong("is not in order, each number once")
+        if array.size:
+            least, most = limit(self.least, place), limit(self.most, place)
+            low, high = array.min(), array.max()
+            place.check_tensor(not self.positive or low > 0, f"has {low} but must be above 0")
+            words = f"has {low} to {high} but must have numbers from {least} to {most}"
+            place.check_tensor(least <= low <= high <= most, words)
+        is_right = not self.rising or (array[:-1] < array[1:]).all()
+        place.check_tensor(is_right, "is not in order, each number once")
         return array.copy()
 
 
-class Sized(Tensor):
-    """A list of numbers in a range; the key holds their count."""
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(None, *args, **options)
-        self.needed, self.hidden = True, False
-
-    def write(self, value: Any, place: Place) -> int:
-        super().write(value, place)
-        return len(value)
-
-    def read(self, tree: Any, place: Place) -> Any:
-        return self.array((Count().read(tree, place),), place)
-
-
+@dataclass
 class Numbers(Hidden):
     """A list of any length; the numbers need not be finite."""
 
-    def __init__(self, dtype: Any = np.float64) -> None:
-        self.dtype = dtype
+    dtype: Any = np.float64
 
     def write(self, value: Sequence[float], place: Place) -> Any:
         place.file.put_list(place.tensor, value, self.dtype)
@@ -234,19 +218,8 @@ class Numbers(Hidden):
 
 def opened(tree: Any, place: Place) -> dict[str, Any]:
     """Return a copy of a JSON object."""
-    if not isinstance(tree, dict):
-        raise place.fail(f"is {shown(tree)} and no object")
+    place.check(isinstance(tree, dict), "is {} and no object", tree)
     return dict(tree)
-
-
-def built(place: Place, make: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    """Call a constructor with arguments from a file; its errors become ModelFormatError."""
-    try:
-        return make(*args, **options)
-    except ModelFormatError:
-        raise
-    except (TypeError, ValueError, ArithmeticError) as error:
-        raise ModelFormatError(f"{place.where}: {str(error)[:MOST_MESSAGE]}") from None
 
 
 def from_digits(text: Any) -> int:

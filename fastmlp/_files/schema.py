@@ -6,18 +6,24 @@ simple ones are in fastmlp/_files/kinds.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-from fastmlp._files.kinds import GONE, Choice, Flag, Hidden, Kind, Place, built, limit, opened
-from fastmlp._files.strict_json import shown
+import numpy as np
+
+from fastmlp._files.kinds import GONE, Choice, Count, Flag, Hidden, Kind, Place, limit, opened
 
 
+@dataclass
 class Of(Kind):
     """A kind that wraps another one."""
 
-    def __init__(self, kind: Kind) -> None:
-        self.kind, self.needed, self.hidden = kind, kind.needed, kind.hidden
+    kind: Kind
+
+    def __post_init__(self) -> None:
+        """Take over whether there is a key."""
+        self.needed, self.hidden = self.kind.needed, self.kind.hidden
 
 
 class Maybe(Of):
@@ -30,19 +36,22 @@ class Maybe(Of):
         return None if tree is None else self.kind.read(tree, place)
 
 
+@dataclass
 class Later(Of):
-    """A field with a default for files that lack it.
+    """A field with a default for files that lack it."""
 
-    With ``leave_out``, an empty value (such as False, 0 or None) is not written if the default is
-    empty too, so that files of models without the feature stay as they were.
-    """
+    default: Any = GONE
+    # Not to write False, 0 or None if the default is such a value too: so files of models without
+    # the feature stay as they were.
+    leave_out: bool = True
 
-    def __init__(self, kind: Kind, default: Any = GONE, leave_out: bool = True) -> None:
-        super().__init__(kind)
-        self.needed, self.default, self.leave_out = False, default, leave_out
+    def __post_init__(self) -> None:
+        """Make the key optional."""
+        self.needed, self.hidden = False, self.kind.hidden
 
     def write(self, value: Any, place: Place) -> Any:
-        if value is GONE or (self.leave_out and not (self.default or value)):
+        is_empty = not isinstance(value, np.ndarray) and not value
+        if value is GONE or (self.leave_out and not self.default and is_empty):
             return GONE
         return self.kind.write(value, place)
 
@@ -50,12 +59,11 @@ class Later(Of):
         return self.default if tree is GONE else self.kind.read(tree, place)
 
 
-class At(Of):
+class At(Kind):
     """A field whose tensors are named "x", beside its key, or "/x", from the top."""
 
     def __init__(self, name: str, kind: Kind) -> None:
-        super().__init__(kind)
-        self.name = name
+        self.name, self.kind, self.needed, self.hidden = name, kind, kind.needed, kind.hidden
 
     def _moved(self, place: Place) -> Place:
         top = "" if self.name.startswith("/") else place.name.rpartition(".")[0]
@@ -68,12 +76,11 @@ class At(Of):
         return self.kind.read(tree, self._moved(place))
 
 
-class Flagged(Of):
+@dataclass
+class Flagged(Kind):
     """Tensors that may be missing; the key holds whether they are present."""
 
-    def __init__(self, kind: Kind) -> None:
-        super().__init__(kind)
-        self.needed, self.hidden = True, False
+    kind: Kind
 
     def write(self, value: Any, place: Place) -> bool:
         if value is not None:
@@ -84,66 +91,77 @@ class Flagged(Of):
         return self.kind.read(GONE, place) if Flag().read(tree, place) else None
 
 
+@dataclass
+class Counted(Kind):
+    """A list that is a tensor; the key holds its length, which the shape may use as "n"."""
+
+    kind: Kind
+
+    def write(self, value: Any, place: Place) -> int:
+        self.kind.write(value, place)
+        return len(value)
+
+    def read(self, tree: Any, place: Place) -> Any:
+        n = Count().read(tree, place)
+        found = self.kind.read(GONE, place._replace(known=place.known.new_child({"n": n})))
+        place.check(len(found) == n, f"has {len(found)} entries and not {n}")
+        return found
+
+
+@dataclass
 class List(Of):
     """A list of values of one kind; ``n`` is its length, or a tuple of allowed lengths."""
 
-    def __init__(self, kind: Kind, n: Any = None, make: Callable[[Any], Any] = list) -> None:
-        super().__init__(kind)
-        self.n, self.make = n, make
+    n: Any = None
+    make: Callable[[Any], Any] = list
 
     def write(self, value: Sequence[Any], place: Place) -> list[Any]:
         return [self.kind.write(each, place.at(k)) for k, each in enumerate(value)]
 
     def read(self, tree: Any, place: Place) -> Any:
-        if not isinstance(tree, list):
-            raise place.fail(f"is {shown(tree)} and no list")
+        place.check(isinstance(tree, list), "is {} and no list", tree)
         n = limit(self.n, place)
         sizes = n if isinstance(n, tuple) else (n,)
-        if n is not None and len(tree) not in sizes:
-            raise place.fail(
-                f"has {len(tree)} entries but {' or '.join(map(str, sizes))} belong there"
-            )
+        words = f"has {len(tree)} entries but {' or '.join(map(str, sizes))} belong there"
+        place.check(n is None or len(tree) in sizes, words)
         return self.make([self.kind.read(each, place.at(k)) for k, each in enumerate(tree)])
 
 
+@dataclass
 class Each(Hidden):
-    """A list of values that are tensors, named by the numbers ``first`` to ``n`` - 1."""
+    """A list of values that are tensors; a function of the known fields returns their names."""
 
-    def __init__(self, kind: Kind, n: Any, first: int = 0) -> None:
-        self.kind, self.n, self.first = kind, n, first
+    kind: Kind
+    names: Callable[[Any], Iterable[Any]]
 
     def write(self, value: Sequence[Any], place: Place) -> Any:
-        for k, each in enumerate(value, self.first):
-            self.kind.write(each, place.at(k))
+        for name, each in zip(self.names(place.known), value, strict=True):
+            self.kind.write(each, place.at(name))
         return GONE
 
     def read(self, tree: Any, place: Place) -> list[Any]:
-        return [self.kind.read(GONE, place.at(k)) for k in range(self.first, limit(self.n, place))]
+        return [self.kind.read(GONE, place.at(name)) for name in self.names(place.known)]
 
 
+@dataclass
 class Checked(Hidden):
     """A check of the fields before it; the result is available to later fields."""
 
-    def __init__(self, check: Callable[[Any], Any]) -> None:
-        self.check = check
+    result: Callable[[Any], Any]
 
     def read(self, tree: Any, place: Place) -> Any:
         parent = place._replace(name=place.name.rpartition(".")[0])
-        return built(parent, self.check, place.known)
+        return parent.built(self.result, place.known)
 
 
+@dataclass
 class Object(Kind):
-    """A JSON object with exactly these fields, which are read in this order.
+    """A JSON object with exactly these fields, which are read in this order."""
 
-    ``make`` returns the value, given the fields by name; its errors become ModelFormatError.
-    ``values`` returns the fields of a value, by default its items or attributes.
-    The tensors of the fields in ``first`` are written before the others.
-    """
-
-    def __init__(
-        self, fields: Mapping[str, Kind], make: Any = dict, values: Any = None, first: Any = ()
-    ) -> None:
-        self.fields, self.make, self.values, self.first = fields, make, values, first
+    fields: Mapping[str, Kind]
+    make: Callable[..., Any] = dict  # the value of the fields by name; may raise
+    values: Callable[[Any], Any] | None = None  # the fields of a value; else items or attributes
+    first: Sequence[str] = ()  # fields whose tensors are written before the others
 
     def write(self, value: Any, place: Place) -> dict[str, Any]:
         if self.values:
@@ -161,20 +179,18 @@ class Object(Kind):
         inner = place._replace(known=place.known.new_child(values))
         for key, kind in self.fields.items():
             found = GONE if kind.hidden else left.pop(key, GONE)
-            if found is GONE and kind.needed:
-                raise place.fail(f"has no {shown(key)}")
+            place.check(found is not GONE or not kind.needed, "has no {}", key)
             values[key] = kind.read(found, inner.at(key))
-        if left:
-            raise place.fail(f"has {shown(next(iter(left)))}, unknown here")
+        place.check(not left, "has {}, unknown here", next(iter(left), None))
         values = {key: value for key, value in values.items() if value is not GONE}
-        return built(place, self.make, **values)
+        return place.built(self.make, **values)
 
 
+@dataclass
 class Chosen(Kind):
     """A field whose kind a function chooses, given the fields that were read before."""
 
-    def __init__(self, choose: Callable[[Any], Kind]) -> None:
-        self.choose = choose
+    choose: Callable[[Any], Kind]
 
     def write(self, value: Any, place: Place) -> Any:
         return self.choose(place.known).write(value, place)
@@ -183,11 +199,12 @@ class Chosen(Kind):
         return self.choose(place.known).read(tree, place)
 
 
+@dataclass
 class OneOf(Kind):
     """A JSON object of one of several kinds, selected by the key "class"."""
 
-    def __init__(self, kinds: Mapping[str, Object], name_of: Callable[[Any], str]) -> None:
-        self.kinds, self.name_of = kinds, name_of
+    kinds: Mapping[str, Object]
+    name_of: Callable[[Any], str]
 
     def write(self, value: Any, place: Place) -> dict[str, Any]:
         name = self.name_of(value)
@@ -195,7 +212,15 @@ class OneOf(Kind):
 
     def read(self, tree: Any, place: Place) -> Any:
         left = opened(tree, place)
-        if "class" not in left:
-            raise place.fail("has no 'class'")
+        place.check("class" in left, "has no 'class'")
         name = Choice(self.kinds).read(left.pop("class"), place.at("class"))
         return self.kinds[name].read(left, place)
+
+
+class Codec(NamedTuple):
+    """How models of one class are written and read."""
+
+    schema: Object
+    # The fields of a model, with or without its training, and the engine if it has a choice of two.
+    values: Callable[[Any, bool], dict[str, Any]]
+    build: Callable[[Any, dict[str, Any]], Any]  # the model of a class and its fields

@@ -22,11 +22,11 @@ from fastmlp._core.keywords import check_choice
 from fastmlp._core.user_warnings import warn
 from fastmlp._files import files, safetensors, strict_json
 from fastmlp._files.files import Content
-from fastmlp._files.kinds import Choice, Place, built
+from fastmlp._files.kinds import Choice, Place
 from fastmlp._files.record import Store, Tensors
 from fastmlp._files.safetensors import Header
-from fastmlp._files.schema import Object
-from fastmlp._files.strict_json import ModelFormatError, shown
+from fastmlp._files.schema import Codec, Object
+from fastmlp._files.strict_json import ModelFormatError, check
 
 __all__ = ["ModelFormatError", "load", "save"]
 
@@ -37,33 +37,30 @@ ENGINES = ("native", "reference")
 
 
 class Row(NamedTuple):
-    """A class that files can hold."""
+    """A class that files can hold, by modules that are imported on demand."""
 
-    # The codec's module, with SCHEMA, values(model, training) and build(cls, fields). The values
-    # contain the engine if the class does not determine it.
-    module: str
+    codecs: str  # the module with a `Codec` of the class
     homes: tuple[str, ...]  # the module of the class for each of its `ENGINES`
 
+    def codec(self, name: str) -> Codec:
+        """Return the codec of the class with this name."""
+        return importlib.import_module(self.codecs).CODECS[name]  # type: ignore[no-any-return]
 
-# Modules are given by name and imported on demand, because some need scikit-learn.
+
+def _row(codecs: str, *homes: str) -> Row:
+    return Row(f"fastmlp.{codecs}", tuple(f"fastmlp.{home}" for home in homes))
+
+
 CLASSES = {
-    "MLP": Row("fastmlp._models.codecs.mlp", ("fastmlp._models.mlp", "fastmlp._models.numpy_mlp")),
-    "Ensemble": Row(
-        "fastmlp._models.codecs.ensemble",
-        ("fastmlp._models.ensemble.ensemble", "fastmlp._models.ensemble.ensemble"),
-    ),
-    "Predictor": Row(
-        "fastmlp._models.codecs.predictor",
-        ("fastmlp._engine.predictor", "fastmlp._engine.numpy.predictor"),
-    ),
-    "EnsemblePredictor": Row(
-        "fastmlp._models.codecs.ensemble_predictor",
-        ("fastmlp._models.ensemble.predictor", "fastmlp._models.ensemble.predictor"),
-    ),
-    "MLPClassifier": Row("fastmlp.sklearn.codec", ("fastmlp.sklearn.classifier",)),
-    "MLPRegressor": Row("fastmlp.sklearn.codec", ("fastmlp.sklearn.regressor",)),
-    "TabMLPClassifier": Row("fastmlp.tabular.codec", ("fastmlp.tabular.classifier",)),
-    "TabMLPRegressor": Row("fastmlp.tabular.codec", ("fastmlp.tabular.regressor",)),
+    "MLP": _row("_models.codecs.models", "_models.mlp", "_models.numpy_mlp"),
+    "Ensemble": _row("_models.codecs.models", *["_models.ensemble.ensemble"] * 2),
+    "Predictor": _row("_models.codecs.models", "_engine.predictor", "_engine.numpy.predictor"),
+    "EnsemblePredictor": _row("_models.codecs.models", *["_models.ensemble.predictor"] * 2),
+    "MLPClassifier": _row("sklearn.codec", "sklearn.classifier"),
+    "MLPRegressor": _row("sklearn.codec", "sklearn.regressor"),
+    "TabMLPClassifier": _row("tabular.codec", "tabular.classifier"),
+    "TabMLPRegressor": _row("tabular.codec", "tabular.regressor"),
+    "RowPredictor": _row("tabular.codec", "tabular.predictor"),
 }
 HEAD = Object({"class": Choice(CLASSES), "engine": Choice(ENGINES)})  # of every description
 
@@ -99,11 +96,11 @@ def _content(model: Any, training: bool) -> tuple[dict[str, str], Tensors]:
     check_flag("training", training)
     tensors = Tensors()
     row, engine = row_of(model)
-    codec = importlib.import_module(row.module)
+    codec = row.codec(type(model).__name__)
     fields = codec.values(model, training)
     head = {"class": type(model).__name__, "engine": fields.pop("engine", engine)}
     place = Place(tensors, ChainMap({"cls": type(model)}))
-    description = {**head, **codec.SCHEMA.write(fields, place)}
+    description = {**head, **codec.schema.write(fields, place)}
     text = json.dumps(description, separators=(",", ":"), allow_nan=False)
     try:
         strict_json.parse(text.encode(), "description")
@@ -133,8 +130,7 @@ def row_of(model: Any) -> tuple[Row, str]:
 def class_of(name: str, engine: str) -> Any:
     """Return the class with a name and an engine."""
     homes = CLASSES[name].homes
-    if ENGINES.index(engine) >= len(homes):
-        raise ModelFormatError(f"a {name} has no engine {engine!r}")
+    check(ENGINES.index(engine) < len(homes), f"a {name} has no engine {{}}", engine)
     return getattr(importlib.import_module(homes[ENGINES.index(engine)]), name)
 
 
@@ -162,7 +158,8 @@ def load(
 
     Returns
     -------
-    MLP, Ensemble, Predictor, MLPClassifier, MLPRegressor, TabMLPClassifier or TabMLPRegressor
+    MLP, Ensemble, Predictor, MLPClassifier, MLPRegressor, TabMLPClassifier, TabMLPRegressor
+    or RowPredictor
         Predictions have the same bits as before, on every CPU level with fused multiply-add; so
         has ``partial_fit``, unless the file was saved with ``training=False``.
 
@@ -209,11 +206,12 @@ def rebuild(
     """Return the model in a file."""
     description = described(content.header)
     digest = content.header.metadata["digest"]
-    if verify and content.digest != digest:
-        raise ModelFormatError(
-            f"its digest is {content.digest[:16]}... but {shown(digest)} was saved: the file is "
-            "damaged, or was changed (then pass verify=False)"
-        )
+    check(
+        content.digest == digest or not verify,
+        f"its digest is {content.digest[:16]}... but {{}} was saved: the file is damaged, or was "
+        "changed (then pass verify=False)",
+        digest,
+    )
     store = Store(dict(safetensors.views(content.header, content.payload)), functions)
     known: dict[str, Any] = {}
     place = Place(store, ChainMap(known))
@@ -222,9 +220,9 @@ def rebuild(
     )
     name, known["engine"] = head["class"], engine or head["engine"]
     known["cls"] = cls = class_of(name, known["engine"])
-    codec = importlib.import_module(CLASSES[name].module)
+    codec = CLASSES[name].codec(name)
     with np.errstate(all="ignore"):  # numbers may be near the limits of a dtype
-        model = built(place, codec.build, cls, codec.SCHEMA.read(description, place) | known)
+        model = place.built(codec.build, cls, codec.schema.read(description, place) | known)
     store.finish()
     return model
 
@@ -232,21 +230,19 @@ def rebuild(
 def described(header: Header) -> dict[str, Any]:
     """Return the description in a file's metadata, after checking the metadata."""
     metadata = header.metadata
-    if metadata.get("format") != FORMAT:
-        kind = shown(metadata.get("format", "without a format"))
-        raise ModelFormatError(f"it is a safetensors file, {kind}, but no model of fastmlp")
+    kind = metadata.get("format", "without a format")
+    check(kind == FORMAT, "it is a safetensors file, {}, but no model of fastmlp", kind)
     for key in METADATA:
-        if key not in metadata:
-            raise ModelFormatError(f"the metadata have no {key!r}")
+        check(key in metadata, "the metadata have no {}", key)
     for key in metadata:
-        if key not in METADATA:
-            raise ModelFormatError(f"the metadata have {shown(key)}, unknown here")
+        check(key in METADATA, "the metadata have {}, unknown here", key)
     version = metadata["version"]
-    if not version.isascii() or not version.isdecimal() or len(version) > len(str(2**63)):
-        raise ModelFormatError(f"the version of its format is {shown(version)} and no number")
-    if not 1 <= int(version) <= VERSION:
-        raise ModelFormatError(
-            f"it is of version {version} of the format, written by fastmlp "
-            f"{shown(metadata['fastmlp'])}, but up to {VERSION} is known here: install a newer one"
-        )
+    is_number = version.isascii() and version.isdecimal() and len(version) <= len(str(2**63))
+    check(is_number, "the version of its format is {} and no number", version)
+    check(
+        1 <= int(version) <= VERSION,
+        f"it is of version {version} of the format, written by fastmlp {{}}, but up to {VERSION} "
+        "is known here: install a newer one",
+        metadata["fastmlp"],
+    )
     return strict_json.parse(metadata[safetensors.DESCRIPTION].encode(), "description")

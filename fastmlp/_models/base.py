@@ -1,8 +1,4 @@
-"""The state of a model: spec, engine, generator, parameters, copies, lock.
-
-``Learner`` adds training, ``MLP`` prediction. Users see the parameters as lists of arrays
-(``parameter_list``), whatever the engine's layout.
-"""
+"""The state of a model, to which ``Learner`` adds training and ``MLP`` prediction."""
 
 from __future__ import annotations
 

@@ -15,36 +15,67 @@ from fastmlp._validation import check
 class InputStream(BlockStream):
     """A source of samples: its blocks are arrays X, or tuples that begin with X."""
 
+    outs: tuple[Any, ...] = ()
+
     def _check(self, block: Any) -> Data:
         is_tuple = isinstance(block, (tuple, list)) and len(block) and np.ndim(block[0]) == 2
-        x = check.inputs(block[0] if is_tuple else block, self.spec)
+        X = block[0] if is_tuple else block
+        if any(_overlap(X, each) for each in self.outs):
+            raise ValueError(
+                f"out shares memory with {self.name}, whose later rows it would overwrite: pass "
+                "another array"
+            )
+        x = check.inputs(X, self.spec)
         return Data(x, np.empty((len(x), 0)))  # without targets
 
 
 def predict(model: Any, X: Any, out: Any) -> Any:
     """Return the predictions of a source or an array, in ``out`` if it is given."""
     model = model._still()
-    source = X if check.is_source(X) else Blocks(check.inputs(X, model._spec))
+    outs = () if out is None else _heads(out)
+    if check.is_source(X):
+        stream = InputStream(X, model._spec)
+        stream.outs = outs
+    else:
+        x = check.inputs(X, model._spec)
+        is_own = not any(_overlap(x, each) for each in outs)
+        for each in outs:
+            _check_rows(each, len(x), len(x))
+        stream = InputStream(Blocks(x if is_own else x.copy()), model._spec)
     parts, end = [], 0
-    with InputStream(source, model._spec).blocks() as blocks:
+    with stream.blocks() as blocks:
         for block in blocks:
             found, row, end = _heads(model.predict(block.x)), end, end + block.rows
             if out is None:
                 parts.append(found)
             else:
-                _write(_heads(out), found, row, end)
+                _write(outs, found, row, end)
     if out is None:
         joined = tuple(map(np.concatenate, zip(*parts, strict=True)))
         return joined if len(joined) > 1 else joined[0]
-    for each in _heads(out):
-        if each.shape[0] > end:
-            raise ValueError(f"out has {each.shape[0]} rows but X has {end}: pass out[:{end}]")
+    for each in outs:
+        _check_rows(each, end, end)
     return out
+
+
+def _check_rows(out: Any, least: int, most: float) -> None:
+    """Raise an error if an output has fewer or more rows than X."""
+    rows = (getattr(out, "shape", ()) or (least,))[0]
+    if rows > most:
+        raise ValueError(f"out has {rows} rows but X has {most}: pass out[:{most}]")
+    if rows < least:
+        more = "" if least == most else " or more"
+        raise ValueError(f"out has {rows} rows but X has {least}{more}: pass an array with as many")
 
 
 def _heads(found: Any) -> tuple[Any, ...]:
     """Return the predictions as a tuple of one array, or two."""
     return found if isinstance(found, tuple) else (found,)
+
+
+def _overlap(a: Any, b: Any) -> bool:
+    """Whether two arrays share memory."""
+    return isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and np.shares_memory(a, b)
 
 
 def _write(outs: tuple[Any, ...], found: tuple[Any, ...], row: int, end: int) -> None:
@@ -54,7 +85,13 @@ def _write(outs: tuple[Any, ...], found: tuple[Any, ...], row: int, end: int) ->
         raise TypeError(f"out is {len(outs)} arrays but {len(found)} are predicted: pass {remedy}")
     for each, p in zip(outs, found, strict=True):
         shape, dtype = getattr(each, "shape", ()), getattr(each, "dtype", p.dtype)
-        fits = shape and shape[0] >= end and tuple(shape[1:]) == p.shape[1:]
+        _check_rows(each, end, np.inf)
+        if isinstance(each, np.ndarray) and not each.flags.writeable:
+            raise ValueError(
+                "out is read-only but predictions are written to it: pass an array of your own, "
+                'such as out.copy(), or open the memory map with mode="r+"'
+            )
+        fits = shape and tuple(shape[1:]) == p.shape[1:]
         if not (fits and np.can_cast(p.dtype, dtype, "same_kind")):
             raise ValueError(
                 f"out is a {type(each).__name__} of shape {shape} and dtype {dtype} but floats of "

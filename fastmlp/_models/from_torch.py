@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fastmlp._export.layers import Affine, Array, Normalization
-from fastmlp._models.import_mlp import network, refusal
 from fastmlp._models.mlp import MLP
+from fastmlp._network import losses
 from fastmlp._network.layer_norm import EPSILON
 from fastmlp._network.losses import Loss
 from fastmlp._network.names import LossName, NormPosition
@@ -30,11 +32,12 @@ ACTIVATIONS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("SiLU", {}, "silu"),
     ("Mish", {}, "mish"),
 )
-# The same for the links, which may follow the last layer.
+# The same for the links that may follow the last layer: PyTorch class, options, and the loss that
+# the network was most likely trained with.
 LINKS: tuple[tuple[str, dict[str, Any], str], ...] = (
-    ("Softmax", {"dim": -1}, "softmax"),
-    ("Softmax", {"dim": 1}, "softmax"),
-    ("Sigmoid", {}, "sigmoid"),
+    ("Softmax", {"dim": -1}, "cross_entropy"),
+    ("Softmax", {"dim": 1}, "cross_entropy"),
+    ("Sigmoid", {}, "binary_cross_entropy"),
 )
 FLATTEN = (("Flatten", {"start_dim": 1, "end_dim": -1}, "identity"),)
 # Attributes that make an instance compute something else than its class, and the remedies.
@@ -90,38 +93,92 @@ def from_torch(
     >>> fastmlp.from_torch(module, loss="cross_entropy").layer_sizes  # doctest: +SKIP
     (4, 8, 3)
     """
-    layers: list[Affine] = []
-    activations: list[str] = []
-    dropout: list[float] = []
-    norms: dict[int, tuple[NormPosition, Normalization]] = {}
-    alphas: dict[int, Array] = {}
+    layers: list[_Layer] = []
     modules = list(_modules(module))
     while modules and _row(modules[0], FLATTEN):
         modules.pop(0)
-    link = _row(modules[-1], LINKS) if len(modules) > 1 else None
-    for each in modules[:-1] if link else modules:
-        name = _row(each, ACTIVATIONS)
-        dropped = len(activations) == len(layers) > 0 and dropout[-1] > 0
+    usual = _row(modules[-1], LINKS) if len(modules) > 1 else None
+    for each in modules[:-1] if usual else modules:
         if _is(each, "Linear"):
-            if len(activations) < len(layers):
-                activations.append("identity")
-                dropout.append(0.0)
-            layers.append(_affine(each))
-        elif name is not None and len(activations) < len(layers):
-            activations.append(name)
-            dropout.append(0.0)
-            if _is(each, "PReLU"):
-                alphas[len(layers) - 1] = _alphas(each, len(layers[-1].biases))
-        elif _is_norm(each) and layers and len(layers) - 1 not in norms and not dropped:
-            place: NormPosition = "before" if len(activations) < len(layers) else "after"
-            norms[len(layers) - 1] = place, _normalization(each)
-        elif _is(each, "Dropout") and len(activations) == len(layers) > 0 and not dropped:
-            dropout[-1] = float(each.p)
+            layers.append(_Layer(*_affine(each)))
+        elif not (layers and layers[-1].takes(each)):
+            raise _refusal(f"the module has {each!r} in place {len(layers)} of its layers")
+    if not layers or layers[-1].activation or layers[-1].norm:
+        raise _refusal("the module does not end in a Linear layer")
+    for k, (before, after) in enumerate(pairwise(layers)):
+        if len(before.biases) != len(after.weights):
+            raise ValueError(
+                f"layer {k} has {len(before.biases)} outputs but the next one takes "
+                f"{len(after.weights)} inputs: this is no plain MLP"
+            )
+    chosen = losses.resolve(usual or "squared_error" if loss is None else loss)
+    if usual and (link := losses.resolve(usual).link_name) != chosen.link_name:
+        raise ValueError(
+            f"loss is {chosen!r}, whose predictions are {chosen.link_name} of the last layer, but "
+            f"this network ends in {link}: leave loss out, or pass {usual!r}"
+        )
+    columns = len(layers[-1].biases)
+    if columns % chosen.heads:
+        raise ValueError(
+            f"the last layer has {columns} columns but {chosen!r} needs means and as many "
+            "variances: pass another loss"
+        )
+    *hidden, _ = layers
+    net = MLP(
+        [*(len(each.weights) for each in layers), columns // chosen.heads],
+        activation=[each.activation or "identity" for each in hidden],
+        loss=chosen,
+        dtype=np.result_type(*(each.weights for each in layers)),
+        dropout=[each.dropout for each in hidden],
+        layer_norm=[each.norm for each in hidden],
+        parametric=["alphas" in each.more for each in hidden],
+        rng=rng,
+    )
+    net.weights, net.biases = [each.weights for each in layers], [each.biases for each in layers]
+    for kind in ("gains", "shifts", "alphas"):
+        if any(kind in each.more for each in hidden):
+            setattr(net, kind, [each.more.get(kind, np.zeros(0)) for each in hidden])
+    return net
+
+
+@dataclass
+class _Layer:
+    """A Linear layer, and the modules behind it up to the next one."""
+
+    weights: NDArray[Any]  # (fan_in, fan_out)
+    biases: NDArray[Any]
+    activation: Any = None  # its name
+    norm: NormPosition | None = None
+    dropout: float = 0.0
+    more: dict[str, NDArray[Any]] = field(default_factory=dict)  # gains, shifts and alphas
+
+    def takes(self, module: Any) -> bool:
+        """Take a module if it may follow here; return whether it may."""
+        if self.dropout:
+            return False
+        name = _row(module, ACTIVATIONS)
+        if name is not None and self.activation is None:
+            self.activation = name
+            if _is(module, "PReLU"):
+                self.more["alphas"] = _alphas(module, len(self.biases))
+        elif _is_norm(module) and self.norm is None:
+            self.norm = "after" if self.activation else "before"
+            self.more |= {"gains": _array(module.weight), "shifts": _array(module.bias)}
+        elif _is(module, "Dropout") and self.activation:
+            self.dropout = float(module.p)
         else:
-            raise refusal(f"the module has {each!r} in place {len(layers)} of its layers", REMEDY)
-    if len(activations) >= len(layers) or len(layers) - 1 in norms:
-        raise refusal("the module does not end in a Linear layer", REMEDY)
-    return network(layers, activations, link or "identity", loss, rng, dropout, norms, alphas)
+            return False
+        return True
+
+
+def _array(tensor: Any) -> NDArray[Any]:
+    return tensor.detach().cpu().numpy()  # type: ignore[no-any-return]
+
+
+def _refusal(what: str, remedy: str = REMEDY) -> ValueError:
+    """Return the error for a network that is no plain MLP."""
+    known = "affine layers, an activation of fastmlp between each two, and a softmax or sigmoid"
+    return ValueError(f"{what}, but a plain MLP has {known}: {remedy}")
 
 
 def _is(module: Any, name: str) -> bool:
@@ -141,7 +198,7 @@ def _modules(module: Any) -> Iterator[Any]:
     own = getattr(module, "__dict__", {})
     for name, what, remedy in CHANGES:
         if own.get(name):
-            raise refusal(f"the module has {what} on {module!r}", remedy)
+            raise _refusal(f"the module has {what} on {module!r}", remedy)
     if not _is(module, "Sequential"):
         yield module
         return
@@ -158,25 +215,19 @@ def _is_norm(module: Any) -> bool:
     )
 
 
-def _normalization(module: Any) -> Normalization:
-    return Normalization(*(each.detach().cpu().numpy() for each in (module.weight, module.bias)))
-
-
-def _alphas(module: Any, width: int) -> Array:
-    slope = module.weight.detach().cpu().numpy()
+def _alphas(module: Any, width: int) -> NDArray[Any]:
+    slope = _array(module.weight)
     if slope.size not in (1, width):
-        raise refusal(f"the module has {module!r} after a layer of {width} outputs", REMEDY)
+        raise _refusal(f"the module has {module!r} after a layer of {width} outputs")
     return np.resize(1 - slope, width)
 
 
-def _affine(module: Any) -> Affine:
+def _affine(module: Any) -> tuple[NDArray[Any], NDArray[Any]]:
     weights, biases = module.weight, module.bias
     if str(weights.dtype) not in ("torch.float32", "torch.float64"):
         raise ValueError(
             f"the module's weights are {weights.dtype} but float32 or float64 is expected: "
             "convert it with module.float()"
         )
-    w = weights.detach().cpu().numpy().T
-    return Affine(
-        w, np.zeros(w.shape[1], w.dtype) if biases is None else biases.detach().cpu().numpy()
-    )
+    w = _array(weights).T
+    return w, np.zeros(w.shape[1], w.dtype) if biases is None else _array(biases)

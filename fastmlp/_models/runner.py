@@ -1,12 +1,7 @@
-"""The course of every fit, of one network or of the members of an ensemble.
-
-The models check their data and options; here a fit begins or resumes, runs the loop over epochs,
-and keeps the state for resuming. Fits differ in their `Trainer`, evaluator and callbacks.
-"""
+"""The course of every fit of checked data: it begins or resumes, and runs the loop over epochs."""
 
 from __future__ import annotations
 
-import functools
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -27,20 +22,13 @@ if TYPE_CHECKING:
 
 
 class Runner(Rollback):
-    """One fit of the model ``owner``, whose networks are ``members``.
-
-    As a context it undoes all changes if an error ends the fit before its first new epoch.
-    """
+    """One fit of the model ``owner``; undone if an error comes before its first new epoch."""
 
     others: Any = None  # the other processes of a distributed fit
     batch_size: Any = None  # as the user gave it, to compare between processes
 
     def __init__(
-        self,
-        owner: Any,
-        members: Sequence[Any],
-        resume: Any,
-        trainer: Callable[..., Trainer] = Trainer,
+        self, owner: Any, members: Sequence[Any], resume: Any, trainer: type[Trainer] = Trainer
     ) -> None:
         self.owner, self.members, self.trainer = owner, members, trainer
         self.resumes, self.path = check.resume(resume)
@@ -52,19 +40,13 @@ class Runner(Rollback):
         super().__init__(owner._undo(changes), lambda: len(self.history.loss) > self.n_before)
 
     def options(
-        self,
-        epochs: Any,
-        shuffle: Any,
-        verbose: Any,
-        averaging: Any,
-        callbacks: Any,
-        joint: str = "",
+        self, epochs: Any, shuffle: Any, verbose: Any, averaging: Any, callbacks: Any, who: str = ""
     ) -> None:
-        """Check the options that all fits have; ``joint`` forbids callbacks with ``on_batch``."""
+        """Check the options that all fits have; ``who`` has no batches, so no ``on_batch``."""
         self.epochs = check_count("epochs", epochs, example=20)
         self.shuffle, self.verbose = check_flag("shuffle", shuffle), check_flag("verbose", verbose)
-        self.averaging = check.averaging(averaging)
-        self.hooks = check.callbacks(callbacks, joint)
+        self.averaging = check.averaging(averaging, self.epochs)
+        self.hooks = check.callbacks(callbacks, who)
 
     def run(
         self,
@@ -77,11 +59,11 @@ class Runner(Rollback):
     ) -> History:
         """Run the fit; ``seen`` is the data of each member for the fingerprint of a checkpoint."""
         owner, others, stopped = self.owner, self.others, ""
-        self.seen = seen
+        self.datas, self.plans, self.is_validated, self.seen = datas, plans, is_validated, seen
         begun: Sequence[ResumeState] | None = None
         if self.resumes if self.path is None else self._load():
             stopped = owner._history.stop_reason if owner._history else ""
-            begun = self._resumed(datas, plans, is_validated)
+            begun = self._resumed()
         else:
             for member in self.members:
                 member._progress, member._history = None, History()
@@ -91,8 +73,7 @@ class Runner(Rollback):
 
             self.hooks.append(Progress())
         state = State(owner, self.epochs, history, is_validated, engine=owner._engines())
-        given = state, judge(state), self.members, datas, plans, self.hooks, self.shuffle
-        trainer = self.trainer(*given)
+        trainer = self.trainer(self, state, judge(state))
         if others:
             options = {"epochs": self.epochs, "batch_size": self.batch_size}
             options |= {"shuffle": self.shuffle, "averaging": self.averaging}
@@ -166,15 +147,9 @@ class Runner(Rollback):
             kept = callback_state.together([own.memories for own in begun])
         return callback_state.give_back(kept, self.hooks, state)
 
-    def _resumed(
-        self, datas: Sequence[Any], plans: Sequence[Plan], is_validated: bool
-    ) -> list[ResumeState]:
+    def _resumed(self) -> list[ResumeState]:
         """Return the state of each member to resume; set the histories."""
-        facts, pairs = (is_validated, self.epochs, self.path), []
-        for k, (member, plan) in enumerate(zip(self.members, plans, strict=True)):
-            n = datas[k].rows if plan.order is None else len(plan.order)
-            fingerprint = functools.partial(self._fingerprint, k)
-            pairs.append(planning.resumed(member, plan, n, *facts, fingerprint))
+        pairs = [self._resumed_member(k) for k in range(len(self.members))]
         owner, history = self.owner, pairs[0][1]
         if owner is not self.members[0]:
             n_epochs = {own.epochs for own, _ in pairs} | {len(each.loss) for _, each in pairs}
@@ -189,6 +164,45 @@ class Runner(Rollback):
             member._progress, member._history = own, each
         self.history, self.n_before = history, len(history.loss)
         return [own for own, _ in pairs]
+
+    def _resumed_member(self, k: int) -> tuple[ResumeState, History]:
+        """Return the state of a member to resume, and a copy of its history."""
+        member, plan, path = self.members[k], self.plans[k], self.path
+        progress: ResumeState | None = member._progress
+        history: History | None = member._history
+        resume = f"resume is {True if path is None else path!r}"
+        if history is None or progress is None or not progress.rows:
+            raise ValueError(
+                f"{resume} but there is no fit to resume, since the model was not trained, not by "
+                "fit, or copied or saved by another thread than that of a running fit: leave "
+                "resume out, or use a Checkpoint"
+            )
+        if not planning.can_go_on(progress, member._engine):
+            raise ValueError(
+                f"{resume} but the last fit ended within an epoch, and the state of its optimizer "
+                "is lost: leave resume out, to start from the present weights with a new optimizer"
+            )
+        given = {True: "given", False: None}
+        rows = self.datas[k].rows if plan.order is None else len(plan.order)
+        facts: list[tuple[str, Any, Any]] = [
+            ("optimizer", plan.optimizer.kind, progress.kind),
+            # A stream counts its rows while reading.
+            ("the number of rows of X", progress.rows if rows is None else rows, progress.rows),
+            ("validation_data", given[self.is_validated], given[bool(history.val_loss)]),
+        ]
+        if path is not None:  # else batch size and data may change
+            facts.append(("batch_size", plan.batch_size, progress.batch_size or plan.batch_size))
+        is_same_job = path is not None and progress.data
+        data = self._fingerprint(k) if is_same_job else 0
+        planning.check_same(resume, facts, data, progress.data)
+        if self.epochs < progress.epochs:
+            raise ValueError(
+                f"epochs is {self.epochs} but the fit to resume has had {progress.epochs} epochs, "
+                f"which count: pass a larger number"
+            )
+        copied = history.whole()
+        copied.stop_reason = ""
+        return progress, copied
 
 
 def one_pass(

@@ -9,11 +9,9 @@ from fastmlp._core.history import History
 
 
 class Rollback:
-    """Undoes the changes of a ``with`` block if an error ends it before ``is_done`` returns True.
+    """Undoes the changes of a ``with`` block if an error ends it before ``is_done()`` is True."""
 
-    This is no generator, because an interrupt may prevent a generator's end: it would undo the
-    changes only when it is garbage-collected, which may be much later.
-    """
+    # No generator: an interrupt may prevent its end until it is garbage-collected, much later.
 
     def __init__(self, undo: Callable[[], None], is_done: Callable[[], bool] | None = None) -> None:
         self._undo, self._is_done = undo, is_done
@@ -27,11 +25,7 @@ class Rollback:
 
 
 class ModelSnapshot:
-    """Parameters and history at the end of an epoch, which are copied only when a reader asks.
-
-    ``parameters`` is a snapshot of the engine; None means that no fit is running, so the model
-    itself can be copied. ``members`` are the snapshots of an ensemble's members.
-    """
+    """Parameters and history at the end of an epoch; ``parameters`` is None while no fit runs."""
 
     __slots__ = ("_epochs", "_history", "flat_y", "members", "parameters")
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fastmlp._engine.plan import Plan
     from fastmlp._engine.protocol import Engine, Epochs
     from fastmlp._network.averaging import Averaging
-    from fastmlp._training.custom_steps import CustomSteps
+    from fastmlp._training.twins import CustomSteps
 
 LEAP_SECONDS = 0.05  # approximate length of a leap, which an interrupt may undo
 LEAST_EPOCHS = 8  # shorter leaps are not worth the snapshot before them
@@ -31,28 +31,19 @@ LEAST_EPOCHS = 8  # shorter leaps are not worth the snapshot before them
 class Trainer(FitStrategy):
     """Trains one or more networks, each with its own data and plan; the first one's plan leads.
 
-    Without callbacks and evaluation, many epochs run in one native call, a leap. An error in a leap
-    restores the state before it; after a divergence or a schedule's error, the loop repeats the
-    epochs one by one to find the failing one.
+    Without callbacks and evaluation, many epochs run in one native call, a leap. An error restores
+    the state before it; after a divergence or a schedule's error, the loop repeats its epochs.
     """
 
-    def __init__(
-        self,
-        state: State,
-        judge: Evaluator,
-        members: Sequence[Any],
-        datas: Sequence[Any],
-        plans: Sequence[Plan],
-        hooks: Sequence[Any] = (),
-        shuffle: bool = False,
-    ) -> None:
-        self.state, self.members, self.datas, self.plans = state, members, datas, plans
-        self.engines = [member._engine for member in members]
+    def __init__(self, fit: Any, state: State, judge: Evaluator) -> None:
+        self.state, self.members, self.datas = state, fit.members, fit.datas
+        self.plans: Sequence[Plan] = fit.plans
+        self.engines: list[Any] = [member._engine for member in self.members]
         self.train, self.judge = self.engines[0].epoch, judge
-        self.rates = rates = LearningRates(plans[0].optimizer.learning_rate)
-        self.reporter = CallbackList(state, hooks)
+        self.rates = rates = LearningRates(self.plans[0].optimizer.learning_rate)
+        self.reporter = CallbackList(state, fit.hooks)
         self.permute: Callable[[Any, int], None] = self.engines[0].shuffle
-        self.shuffles = Shuffles([member._rng for member in members]) if shuffle else None
+        self.shuffles = Shuffles([own._rng for own in self.members]) if fit.shuffle else None
         self.begun: Sequence[ResumeState] = []
         self.own: CustomSteps | None = None
         self.leaders, self.rates_of = [0], {0: rates}
@@ -65,7 +56,7 @@ class Trainer(FitStrategy):
             if averaging is None and own.averaged is not None:
                 engine.set_parameters(*own.averaged.raw)
         if averaging is not None:
-            from fastmlp._training.weight_average import WeightAverage
+            from fastmlp._training.twins import WeightAverage
 
             each = zip(self.engines, begun, strict=True)
             self.averages = [WeightAverage(averaging, engine, own.averaged) for engine, own in each]
@@ -129,8 +120,6 @@ class Trainer(FitStrategy):
     def _rows(self, k: int) -> int:
         """Return the number of rows that a member is trained on."""
         return self.datas[k].rows  # type: ignore[no-any-return]
-
-    # ---- leaps -----------------------------------------------------------------------------------
 
     def _leap(self, left: int) -> int:
         """Train several epochs in one call of about `LEAP_SECONDS`; return how many, maybe 0."""
@@ -210,7 +199,7 @@ class Trainer(FitStrategy):
 
 def custom_steps(engine: Engine, plan: Plan, begun: ResumeState) -> CustomSteps:
     """Return the training by an optimizer of the user's own."""
-    from fastmlp._training.custom_steps import CustomSteps
+    from fastmlp._training.twins import CustomSteps
 
     optimizer: Any = plan.optimizer
     return CustomSteps(engine, optimizer, begun.memory or {})

@@ -16,6 +16,7 @@ from fastmlp._validation import check
 
 Array = NDArray[Any]
 Path = str | os.PathLike[str]
+Batch = tuple[Any, list[str], Callable[[int], str]]
 
 
 class ArrowBlocks:
@@ -97,6 +98,14 @@ class ArrowBlocks:
 
     def __iter__(self) -> Iterator[tuple[Array, ...]]:
         """Yield the blocks, from the first row to the last."""
+        for batch in self.batches():
+            yield self._block(*batch)
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield record batches, the names of their columns, and the words for a row's place.
+
+        The names are those of the features, then of the targets, then of the weight.
+        """
         if self.paths:
             for path in self.paths:
                 yield from self._of_file(path)
@@ -109,11 +118,11 @@ class ArrowBlocks:
         for batch in reader:
             for first in range(0, batch.num_rows, self.rows):
                 part = batch.slice(first, self.rows)
-                yield self._block(part, names, functools.partial(_place, row + first))
+                yield part, names, functools.partial(_place, row + first)
             row += batch.num_rows
 
-    def _of_file(self, path: Path) -> Iterator[tuple[Array, ...]]:
-        """Yield the blocks of a Parquet file; one thread and no read ahead need least memory."""
+    def _of_file(self, path: Path) -> Iterator[Batch]:
+        """Yield the batches of a Parquet file; one thread and no read ahead need least memory."""
         parquet = require("ArrowBlocks", "pyarrow.parquet")
         with parquet.ParquetFile(path, pre_buffer=False) as file:
             names = self._names(file.schema_arrow.names, str(path))
@@ -122,13 +131,13 @@ class ArrowBlocks:
             )
             row = 0
 
-            def place(k: int) -> str:
-                group = int(np.searchsorted(ends, row + k, side="right"))
-                return f"{path}, row group {group}, {_place(row, k)}"
+            def place(first: int, k: int) -> str:
+                group = int(np.searchsorted(ends, first + k, side="right"))
+                return f"{path}, row group {group}, {_place(first, k)}"
 
             columns = list(dict.fromkeys(names))
             for batch in file.iter_batches(self.rows, columns=columns, use_threads=False):
-                yield self._block(batch, names, place)
+                yield batch, names, functools.partial(place, row)
                 row += batch.num_rows
 
     def _names(self, known: Sequence[str], where: str) -> list[str]:
@@ -152,7 +161,7 @@ class ArrowBlocks:
         self, batch: Any, names: list[str], place: Callable[[int], str]
     ) -> tuple[Array, ...]:
         """Return X, y, and the weights if there are any, of some rows."""
-        columns = [_numbers(batch.column(name), name, place) for name in names]
+        columns = [numbers_of(batch.column(name), name, place) for name in names]
         weights = [columns.pop()] if self.weight is not None else []
         n_features = len(columns) - len(self.targets)
         features, targets = columns[:n_features], columns[n_features:]
@@ -181,7 +190,7 @@ def _place(first: int, k: int) -> str:
     return f"row {first + k}"
 
 
-def _numbers(column: Any, name: str, place: Callable[[int], str]) -> Array:
+def numbers_of(column: Any, name: str, place: Callable[[int], str]) -> Array:
     """Return a column's numbers; raise an error that names the first row without one."""
     if column.null_count:
         first = int(np.argmax(column.is_null().to_numpy(zero_copy_only=False)))

@@ -1,7 +1,4 @@
-"""State of callbacks between epochs, stored in checkpoints so that a resumed fit can restore it.
-
-Callbacks listed in ``KEPT`` have such state; all others start anew.
-"""
+"""State of callbacks between epochs, which a checkpoint stores and a resumed fit restores."""
 
 from __future__ import annotations
 
@@ -18,9 +15,9 @@ from fastmlp._training import callbacks as own
 
 Parameters: TypeAlias = tuple[Any, ...]  # lists of arrays; for ensembles, per member
 
-ROWS = 1000  # rows of X that a fingerprint covers
+ROWS = 1000  # rows of X that a fingerprint covers: reading all may take longer than an epoch
 
-# Callbacks with state between epochs: the attributes and their types.
+# Callbacks with state between epochs: the attributes and their types. All others start anew.
 KEPT: dict[str, dict[str, type]] = {
     type(made).__name__: {name: type(getattr(made, name)) for name in names}
     for made, names in (
@@ -32,23 +29,15 @@ KEPT: dict[str, dict[str, type]] = {
 
 
 class CallbackState(NamedTuple):
-    """State of one callback.
+    """State of one callback."""
 
-    ``name`` is its class, one of `KEPT`, ``values`` its attributes. ``parameters`` are those of the
-    best epoch: lists of arrays, for an ensemble a tuple of such per member, or None.
-    """
-
-    name: str
-    values: dict[str, Any]
-    parameters: Parameters | None
+    name: str  # of its class, one of `KEPT`
+    values: dict[str, Any]  # its attributes
+    parameters: Parameters | None  # of the best epoch
 
 
 def fingerprint(*datas: Any) -> int:
-    """Return a 64-bit hash of data sets, or 0 if one of them is a stream.
-
-    It covers the shapes, all targets and weights, and some rows of X, since reading all of X may
-    take longer than an epoch.
-    """
+    """Return a 64-bit hash of data sets, with some rows of X, or 0 if one of them is a stream."""
     digest = hashlib.sha256()
     for data in datas:
         if not isinstance(data, Data | None):

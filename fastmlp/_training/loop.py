@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fastmlp._engine.protocol import Engine
     from fastmlp._engine.thread_pool import Team
     from fastmlp._training.sources import BlockStream
-    from fastmlp._training.weight_average import WeightAverage
+    from fastmlp._training.twins import WeightAverage
 
 Measured: TypeAlias = "Data | BlockStream"
 Order: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
@@ -58,10 +58,7 @@ class LearningRates:
 
 
 class Evaluator:
-    """Computes the loss on validation data, plus a constant; never stops the fit.
-
-    ``epochs`` is the number of recorded epochs, including those before a resumed fit.
-    """
+    """Computes the loss on validation data, plus a constant; never stops the fit."""
 
     apart: Sequence[Data] | None = None  # for ensembles: the data that each member predicts
     linked = False
@@ -70,7 +67,8 @@ class Evaluator:
         self, engine: Engine, validation: Measured | None = None, loss_constant: float = 0.0
     ) -> None:
         self.engine, self.validation, self.loss_constant = engine, validation, loss_constant
-        self.epochs, self.measures = 0, validation is not None
+        self.epochs = 0  # recorded epochs, including those before a resumed fit
+        self.measures = validation is not None
 
     def measure(self, loss: float, team: Team | None) -> float:
         """Return the validation loss, or NaN; do here all work that may fail, for `record`."""
@@ -89,24 +87,25 @@ class Evaluator:
         return False
 
 
+def number(who: str, value: Any) -> float:
+    """Return a user's number as a float; raise TypeError if it is none."""
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{who} returned {value!r} but a number is expected") from error
+
+
 class FitStrategy:
-    """The parts in which fits differ.
+    """The parts in which fits differ."""
 
-    ``train`` runs one epoch and returns its loss; a non-finite loss means divergence. ``judge``
-    evaluates after each epoch and may end the fit. ``reporter`` calls the callbacks and holds the
-    state. ``reorder`` maps the sample order of the last epoch to the next; None keeps the order.
-    ``leap`` is an optional fast path: train up to n epochs in one native call, record them, and
-    return how many; 0 uses the normal loop. ``averages`` has one entry per engine; empty without
-    averaging.
-    """
-
-    train: Callable[[Data, Plan], float]
+    train: Callable[[Data, Plan], float]  # one epoch; a non-finite loss means divergence
     rates: LearningRates
-    judge: Evaluator
-    reporter: CallbackList
-    reorder: Callable[[Order], Order] | None = None
+    judge: Evaluator  # evaluates after each epoch, and may end the fit
+    reporter: CallbackList  # calls the callbacks, and holds the state
+    reorder: Callable[[Order], Order] | None = None  # from the order of an epoch to the next one
+    # Train up to n epochs in one native call, record them, return how many; 0: use the loop.
     leap: Callable[[int], int] | None = None
-    averages: Sequence[WeightAverage] = ()
+    averages: Sequence[WeightAverage] = ()  # one per engine, or none
 
     def learners(self, engines: Sequence[Engine]) -> Sequence[Engine]:
         """Return the engines to train: the given ones, or their twins if weights are averaged."""
@@ -116,10 +115,8 @@ class FitStrategy:
 def run(data: Data | BlockStream, plan: Plan, course: FitStrategy) -> bool:
     """Train until all epochs are done (False) or a callback or the judge ends the fit (True).
 
-    ``plan`` holds the options of the whole fit and, if only some rows take part, these as its
-    order. Order, learning rates and step counter are set here for each epoch and block (of whole
-    batches, see ``sources``). The engine's optimizer is already started; a state or rates with
-    earlier epochs or steps are continued.
+    ``plan`` has the options of the whole fit; order, rates and step counter are set here for each
+    epoch and block of whole batches. A state or rates with earlier epochs or steps are continued.
     """
     rates, judge, reporter, reorder = course.rates, course.judge, course.reporter, course.reorder
     state = reporter.state
@@ -186,10 +183,7 @@ def look_up(plan: Plan, block: Data, rates: LearningRates, step: int, epochs: in
 
 
 def batches(blocks: Iterable[Data], plan: Plan) -> Iterator[Data]:
-    """Yield each batch as its own block: its rows, or all rows with the batch's part of the order.
-
-    The engine is called once per batch with the same steps and sums, so the bits do not change.
-    """
+    """Yield each batch as its own block, with the bits of an epoch in one call."""
     order, size = plan.order, plan.batch_size
     for block in blocks:
         for first in range(0, block.rows if order is None else len(order), size):
@@ -245,7 +239,7 @@ def record(
     history.learning_rate += rates
     history.loss += losses  # last, see History.whole
     judge.epochs = epoch + 1
-    state.loss, state.val_loss, state.learning_rate = losses[-1], val_losses[-1], rates[-1]
+    state.loss, state.val_loss = losses[-1], val_losses[-1]
     state.epoch = epoch
 
 

@@ -12,7 +12,7 @@ from fastmlp._core.history import History
 from fastmlp._engine.protocol import Engine
 from fastmlp._engine.thread_pool import Team
 from fastmlp._network.data import Data
-from fastmlp._training.loop import Evaluator, Measured
+from fastmlp._training.loop import Evaluator, Measured, number
 
 Array = NDArray[Any]
 Metric = Callable[[Any, Any], Any]
@@ -120,7 +120,7 @@ class MetricEvaluator(Evaluator):
         if self.engine.spec.loss.heads == 2:
             p = tuple(np.split(p, 2, axis=1))
         y, each = self.targets, self.metrics.items()
-        self.row = [{name: _number(name, f(y, p)) for name, f in each}]
+        self.row = [{name: number(f"the metric {name}", f(y, p)) for name, f in each}]
         return super().measure(loss, team)
 
     def record(self) -> None:
@@ -130,27 +130,15 @@ class MetricEvaluator(Evaluator):
 
 def _check_kinds(metrics: dict[str, Metric], data: Data, heads: int) -> None:
     """Raise an error for a built-in metric that does not suit the targets or predictions."""
+    y, remedy = data.targets, "mean_squared_error, mean_absolute_error or r2"
     for name, metric in metrics.items():
+        wrong = ""
         if metric is accuracy and heads == 2:
-            raise ValueError(
-                f"the metric {name} is of classes but this loss predicts means and variances: use "
-                "mean_squared_error, mean_absolute_error or r2"
-            )
-        y = data.targets
-        if metric is accuracy and y.ndim == 2 and not 0 <= y.min() <= y.max() <= 1:
-            raise ValueError(
-                f"the metric {name} is of classes but y holds numbers from {y.min():g} to "
-                f"{y.max():g}: use mean_squared_error, mean_absolute_error or r2"
-            )
-        if y.ndim == 1 and metric is not accuracy and metric in METRICS.values():
-            raise ValueError(
-                f"the metric {name} is of numbers but y has labels of classes: use accuracy, or a "
-                "callable (y, prediction) -> float"
-            )
-
-
-def _number(name: str, value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"the metric {name} returned {value!r} but a number is expected") from error
+            wrong = "classes but this loss predicts means and variances"
+        elif metric is accuracy and y.ndim == 2 and not 0 <= y.min() <= y.max() <= 1:
+            wrong = f"classes but y holds numbers from {y.min():g} to {y.max():g}"
+        elif y.ndim == 1 and metric is not accuracy and metric in METRICS.values():
+            wrong = "numbers but y has labels of classes"
+            remedy = "accuracy, or a callable (y, prediction) -> float"
+        if wrong:
+            raise ValueError(f"the metric {name} is of {wrong}: use {remedy}")

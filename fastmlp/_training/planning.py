@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastmlp._core.history import History, ResumeState
+from fastmlp._core.history import ResumeState
 from fastmlp._core.intervals import NON_NEGATIVE, check_count
 from fastmlp._engine.plan import Plan
 from fastmlp._network.data import Data
@@ -72,18 +72,9 @@ def metrics(given: Any) -> dict[str, Metric]:
     return resolve(given)
 
 
-def plan(
-    spec: Spec,
-    data: Data | BlockStream,
-    batch_size: Any,
-    optimizer: Any,
-    l1: Any,
-    l2: Any,
-    clip_norm: Any,
-    groups: Any,
-    dropout: Any,
-) -> Plan:
+def plan(spec: Spec, data: Data | BlockStream, *given: Any) -> Plan:
     """Return the plan of a fit from the arguments of ``MLP.fit``, without values per epoch."""
+    batch_size, optimizer, l1, l2, clip_norm, groups, dropout = given
     rows = check_count("batch_size", batch_size, example=64)
     chosen = check.optimizer(optimizer)
     if chosen.is_custom and groups is not None:
@@ -112,75 +103,32 @@ def of_pass(
 ) -> ResumeState:
     """Return the state of earlier passes if they can be continued, else start the optimizer."""
     kind = plan.optimizer.kind
-    if progress and progress.kind == kind and not progress.rows and _can_go_on(progress, engine):
+    if progress and progress.kind == kind and not progress.rows and can_go_on(progress, engine):
         return progress
     return begun(engine, plan, rng)
 
 
-def _can_go_on(progress: ResumeState, engine: Engine) -> bool:
+def can_go_on(progress: ResumeState, engine: Engine) -> bool:
     """Whether the engine has the optimizer's state; a custom optimizer keeps its own."""
     return engine.can_go_on(progress.step if progress.memory is None else 0)
 
 
-def resumed(
-    model: Any,
-    plan: Plan,
-    n_rows: int | None,
-    is_validated: bool,
-    epochs: int,
-    path: str | None,
-    fingerprint: Callable[[], int],
-) -> tuple[ResumeState, History]:
-    """Return the state of the fit to resume and a copy of its history, or raise ValueError.
-
-    A checkpoint's path requires the same data (by fingerprint) and batch size; otherwise both may
-    change.
-    """
-    progress: ResumeState | None = model._progress
-    history: History | None = model._history
-    resume = f"resume is {True if path is None else path!r}"
-    if history is None or progress is None or not progress.rows:
-        raise ValueError(
-            f"{resume} but there is no fit to resume, since the model was not trained, not by "
-            "fit, or copied or saved by another thread than that of a running fit: leave resume "
-            "out, or use a Checkpoint"
-        )
-    if not _can_go_on(progress, model._engine):
-        raise ValueError(
-            f"{resume} but the last fit ended within an epoch, and the state of its optimizer is "
-            "lost: leave resume out, to start from the present weights with a new optimizer"
-        )
-    given = {True: "given", False: None}
-    n = progress.rows if n_rows is None else n_rows  # a stream counts its rows while reading
-    facts: list[tuple[str, Any, Any]] = [
-        ("optimizer", plan.optimizer.kind, progress.kind),
-        ("the number of rows of X", n, progress.rows),
-        ("validation_data", given[is_validated], given[bool(history.val_loss)]),
-    ]
-    if path is not None:
-        facts.append(("batch_size", plan.batch_size, progress.batch_size or plan.batch_size))
+def check_same(
+    resume: str, facts: Sequence[tuple[str, Any, Any]], data: int, known_data: int
+) -> None:
+    """Raise ValueError for a fact (name, now, before) or a fingerprint of data that has changed."""
     for name, now, before in facts:
         if now != before:
             raise ValueError(
                 f"{resume} and {name} is {now} but was {before} in the fit to resume: "
                 "pass the same as before, or leave resume out"
             )
-    is_same_job = path is not None and progress.data
-    now = fingerprint() if is_same_job else 0
-    if now and now != progress.data:
+    if data and known_data and data != known_data:
         raise ValueError(
-            f"{resume} but X, y, sample_weight or validation_data differ from those of the fit to "
-            "resume: pass the same, or use fastmlp.load(path).fit(..., resume=True), which accepts "
-            "other data"
+            f"{resume} but X, y, sample_weight or the validation data differ from those of the fit "
+            "to resume: pass the same; to go on with other data, use fastmlp.load(path) and then "
+            "fit(..., resume=True), or partial_fit of an estimator"
         )
-    if epochs < progress.epochs:
-        raise ValueError(
-            f"epochs is {epochs} but the fit to resume has had {progress.epochs} epochs, "
-            f"which count: pass a larger number"
-        )
-    copied = history.whole()
-    copied.stop_reason = ""
-    return progress, copied
 
 
 def joined(

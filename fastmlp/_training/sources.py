@@ -119,10 +119,8 @@ class BlockStream:
         self._summary = summary
 
     def _mixed(self, seeds: Iterator[int]) -> Iterator[Data]:
-        """Yield rows drawn at random from a buffer, where the source's rows replace them.
-
-        Small blocks wait for others, because each draw shuffles the numbers of all buffered rows.
-        """
+        """Yield rows drawn at random from a buffer, where the source's rows replace them."""
+        # Small blocks wait for others: each draw shuffles the numbers of all buffered rows.
         waiting: list[Data] = []
         pool, n, size = None, 0, 1  # n rows wait
         for block in self._checked():

@@ -1,8 +1,6 @@
-"""MLPClassifier and MLPRegressor: estimators compatible with scikit-learn's.
+"""MLPClassifier and MLPRegressor: scikit-learn's parameters, attributes and training.
 
-They take scikit-learn's parameters and have its fitted attributes; with the same ``random_state``
-they reproduce its training. The numerics and all further options are fastmlp's own. Only this
-package and fastmlp.tabular import scikit-learn.
+Only this package and fastmlp.tabular import scikit-learn.
 """
 
 from __future__ import annotations

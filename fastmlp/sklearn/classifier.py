@@ -22,10 +22,8 @@ from fastmlp._core.keywords import explained
 from fastmlp._network import losses
 from fastmlp._network.names import SolverName
 from fastmlp._network.spec import Activations
-from fastmlp.sklearn import validation
 from fastmlp.sklearn.estimator import BaseMLP, by_batches
 from fastmlp.sklearn.parameters import documented, store
-from fastmlp.sklearn.validation import weights_of_classes
 
 Array = NDArray[Any]
 
@@ -241,24 +239,6 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         if self._label_binarizer.y_type_ == "multiclass":
             return losses.CrossEntropy(label_smoothing=float(self.label_smoothing))
         return losses.BinaryCrossEntropy()
-
-    def _output_activation(self) -> str:
-        return "softmax" if self._label_binarizer.y_type_ == "multiclass" else "logistic"
-
-    def _class_weights(self, y: Array) -> Array | None:
-        if self.class_weight is None:
-            return None
-        return weights_of_classes(self.class_weight, y, self.classes_)
-
-    def _stratification(self, targets: Array) -> Array | None:
-        return targets > 0.5 if self.n_outputs_ == 1 else None
-
-    def _outputs_score(self, outputs: Array, targets: Array, weights: Array | None) -> float:
-        if targets.ndim == 1:
-            right = outputs.argmax(axis=1) == targets
-        else:
-            right = ((outputs > 0.5) == (targets > 0.5)).all(axis=1)
-        return validation.accuracy(right, weights)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

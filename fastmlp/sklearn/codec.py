@@ -12,11 +12,11 @@ from sklearn.utils._param_validation import validate_parameter_constraints
 
 from fastmlp._engine import optimizer_state
 from fastmlp._engine.thread_count import of_jobs
-from fastmlp._files.kinds import GONE, Choice, Count, Flag, Kind, Number, Numbers, Place, Tensor
-from fastmlp._files.schema import At, Chosen, Flagged, Later, Maybe, Object
+from fastmlp._files.kinds import GONE, Choice, Count, Flag, Kind, Number, Numbers, Tensor
+from fastmlp._files.schema import At, Chosen, Codec, Counted, Flagged, Later, Maybe, Object
 from fastmlp._files.strict_json import shown
 from fastmlp._models.codecs import parts
-from fastmlp._models.codecs.mlp import LARGE
+from fastmlp._models.codecs.models import LARGE
 from fastmlp._models.codecs.values import ANY, Value, is_object
 from fastmlp._network import losses
 from fastmlp._network.optimizers import Optimizer
@@ -24,7 +24,7 @@ from fastmlp._network.spec import Spec
 from fastmlp.sklearn.parameters import LEARNING_RATES
 from fastmlp.sklearn.scaled_network import EstimatorProgress, ScaledNetwork
 from fastmlp.sklearn.scaling import Scaling
-from fastmlp.sklearn.stopping import SCHEDULES, LearningRate
+from fastmlp.sklearn.stopping import CURVES, SCHEDULES, LearningRate
 
 # A LabelBinarizer's type of target -> the loss, and the possible numbers of classes by outputs.
 TARGETS: dict[str, tuple[type[losses.Loss], Callable[[int], tuple[int, ...]]]] = {
@@ -101,20 +101,6 @@ LABELS = Object(
 )
 
 
-class _Curve(Kind):
-    """A list of numbers; the key says how many there are."""
-
-    def write(self, value: list[float], place: Place) -> int:
-        Numbers().write(value, place)
-        return len(value)
-
-    def read(self, tree: Any, place: Place) -> list[float]:
-        n, found = Count().read(tree, place), Numbers().read(GONE, place)
-        if len(found) != n:
-            raise place.fail(f"has {len(found)} entries and not {n}")
-        return found
-
-
 def _run_values(run: Any) -> dict[str, Any]:
     (rates, optimizer), memory = run
     schedule = rates.learning_rate if rates.rule in SCHEDULES else None
@@ -175,8 +161,6 @@ ATTRIBUTES: dict[str, tuple[Any, ...]] = {
     "out_activation_": (str,),
     "feature_names_in_": (np.ndarray,),
 }
-LISTS = ("loss_curve_", "validation_loss_curve_", "validation_scores_")
-
 FIT = Object(
     {
         "network": parts.NETWORK,
@@ -188,47 +172,29 @@ FIT = Object(
         "course": Maybe(COURSE),
         "history": parts.HISTORY,
         "attributes": Object({name: Later(Value(*kinds)) for name, kinds in ATTRIBUTES.items()}),
-        "lists": Object(dict.fromkeys(LISTS, Later(Maybe(_Curve())))),
+        "lists": Object(dict.fromkeys(CURVES, Later(Maybe(Counted(Numbers()))))),
     }
 )
-SCHEMA = Object({"parameters": PARAMETERS, "fit": Maybe(FIT)})
-
-
-def values(model: Any, training: bool) -> dict[str, Any]:
-    """Return the fields of an estimator."""
-    fitted = _fit_values(model, training) if "_fitted" in vars(model) else None
-    return {"parameters": model, "fit": fitted}
 
 
 def _fit_values(model: Any, training: bool) -> dict[str, Any]:
-    turn = model._turn()
-    goes_on = training and (turn.is_free() or turn.is_mine())  # else a fit changes the optimizer
-    known, network = vars(model), model._fitted
-    state = network.__getstate__()
-    memory = None
-    if goes_on and network.run is not None:
-        memory = optimizer_state.from_arrays(network.engine.state(), network.spec)[1]
-    lists = {name: known.get(name, GONE) for name in LISTS}
+    known, state = vars(model), model._fitted.__getstate__()
+    parameters, memory = optimizer_state.from_arrays(state["engine"], state["spec"])
+    goes_on = training and state["run"] is not None  # else a fit changes the optimizer
+    lists = {name: known.get(name, GONE) for name in CURVES}
     if not training:
         lists = {name: [] if isinstance(each, list) else each for name, each in lists.items()}
     return {
-        **{key: state[key] for key in ("parameters", "scaling", "given")},
+        **{key: state[key] for key in ("scaling", "given")},
+        "parameters": state["parameters"] or parameters,
         "network": state["spec"],
         "labels": state["decoder"],
-        "run": None if memory is None else (network.run, memory),
-        "course": network.course if goes_on else None,
+        "run": (state["run"], memory) if goes_on else None,
+        "course": state["course"] if goes_on else None,
         "history": (model.history_ if training else type(model.history_)()).whole(),
         "attributes": {name: known.get(name, GONE) for name in ATTRIBUTES},
         "lists": lists,
     }
-
-
-def build(cls: Any, fields: dict[str, Any]) -> Any:
-    """Return the estimator with these fields."""
-    model = cls(**fields["parameters"])
-    if fields["fit"] is not None:
-        vars(model).update(_fitted(cls, **fields["fit"]))
-    return model
 
 
 def _fitted(
@@ -247,16 +213,13 @@ def _fitted(
                 f"there are {shape} classes, {labels.y_type_}, for {n_outputs} outputs "
                 f"and {network.loss.name}"
             )
+    run, memory = run or (None, None)
+    engine = optimizer_state.to_arrays(network, others["parameters"], memory)
+    state = {"spec": network, "decoder": labels, "engine": engine, "run": run, "course": course}
     scaled = ScaledNetwork.__new__(ScaledNetwork)
-    state = {key: others[key] for key in ("parameters", "scaling", "given")}
-    scaled.__setstate__({**state, "spec": network, "decoder": labels})
+    scaled.__setstate__(state | {key: others[key] for key in ("parameters", "scaling", "given")})
     if not (scaled.engine.finite() and scaled.foldable()):
         raise ValueError("with its scaling, a parameter is no longer finite")
-    if run is not None:
-        scaled.run, memory = run
-        parameters = scaled.engine.parameters()
-        scaled.engine.set_state(optimizer_state.to_arrays(network, parameters, memory))
-    scaled.course = course
     attributes = others["attributes"]
     _check_sizes(attributes, network.layer_sizes)
     classes = {} if labels is None else {"_label_binarizer": labels, "classes_": labels.classes_}
@@ -273,3 +236,30 @@ def _check_sizes(attributes: dict[str, Any], sizes: tuple[int, ...]) -> None:
     names = attributes.get("feature_names_in_", np.empty(sizes[0], object))
     if names.shape != (sizes[0],) or names.dtype != object:
         raise ValueError(f"there are names for {names.shape} of {sizes[0]} features")
+
+
+def codec_of(
+    fit: Kind,
+    attribute: str,
+    values: Callable[[Any, bool], dict[str, Any]],
+    attributes: Callable[[Any, Any], dict[str, Any]],
+) -> Codec:
+    """Return the codec of estimators, which have the ``attribute`` after a fit."""
+
+    def written(model: Any, training: bool) -> dict[str, Any]:
+        is_fitted = attribute in vars(model)
+        return {"parameters": model, "fit": values(model, training) if is_fitted else None}
+
+    def build(cls: Any, fields: dict[str, Any]) -> Any:
+        model = cls(**fields["parameters"])
+        if fields["fit"] is not None:
+            vars(model).update(attributes(model, fields["fit"]))
+        return model
+
+    return Codec(Object({"parameters": PARAMETERS, "fit": Maybe(fit)}), written, build)
+
+
+CODECS = dict.fromkeys(
+    ("MLPClassifier", "MLPRegressor"),
+    codec_of(FIT, "_fitted", _fit_values, lambda model, fit: _fitted(type(model), **fit)),
+)

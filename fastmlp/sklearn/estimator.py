@@ -18,10 +18,10 @@ from fastmlp._files import storage
 from fastmlp._models.mlp import MLP
 from fastmlp._validation.check import is_plain
 from fastmlp.sklearn import parameters
-from fastmlp.sklearn.fitting import CURVES, Fitting
+from fastmlp.sklearn.fitting import Fitting
 from fastmlp.sklearn.observers import CallbackSupportMixin, with_callbacks
-from fastmlp.sklearn.parameter_views import ParameterViews
-from fastmlp.sklearn.scaled_network import ScaledNetwork
+from fastmlp.sklearn.scaled_network import ParameterViews, ScaledNetwork
+from fastmlp.sklearn.stopping import CURVES
 from fastmlp.sklearn.validation import numbers_that_fit, sound
 
 Array = NDArray[Any]
@@ -54,8 +54,6 @@ class BaseMLP(Exportable, CallbackSupportMixin, Fitting):
     """Base class of both estimators; subclasses handle the targets."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = parameters.CONSTRAINTS
-
-    # ------------------------------------------------------------ fit
 
     @parameters.training
     @with_callbacks
@@ -111,8 +109,6 @@ class BaseMLP(Exportable, CallbackSupportMixin, Fitting):
         held_out = X_val, y_val, sample_weight_val
         return self._fit(X, y, sample_weight, held_out, resume=resume)
 
-    # ------------------------------------------------------------ prediction
-
     def _outputs(self, X: Any) -> tuple[Array, ScaledNetwork]:
         """Return outputs (n, columns) and their network, which a concurrent fit may replace."""
         network: ScaledNetwork | None = vars(self).get("_fitted")
@@ -152,8 +148,6 @@ class BaseMLP(Exportable, CallbackSupportMixin, Fitting):
         parameters = network.predictor.parameters()
         return exported(network.spec, *parameters, labels=labels_of(network.decoder))
 
-    # ------------------------------------------------------------ conversion
-
     def to_mlp(self) -> MLP:
         """Return a ``fastmlp.MLP`` with a copy of the current weights.
 
@@ -187,20 +181,28 @@ class BaseMLP(Exportable, CallbackSupportMixin, Fitting):
         net.weights, net.biases = network.predictor.parameters()
         return net
 
-    def predictor(self, n_threads: int | None = None) -> Predictor:
+    def predictor(
+        self,
+        n_threads: int | None = None,
+        *,
+        weights: str | None = None,
+        X: ArrayLike | None = None,
+    ) -> Predictor:
         """Return the network as a function that is fast for single rows; see ``MLP.predictor``.
 
         Parameters
         ----------
         n_threads : int, optional
             Largest number of threads for large batches.
+        weights, X : optional
+            Narrower type of the weights and rows to calibrate it, as for ``MLP.predictor``.
 
         Returns
         -------
         fastmlp.predictor.Predictor
             Predicts like :meth:`to_mlp`. Later fits do not change it.
         """
-        return self.to_mlp().predictor(n_threads)
+        return self.to_mlp().predictor(n_threads, weights=weights, X=X)
 
     def jacobian(self, X: ArrayLike) -> NDArray[Any]:
         """Return the derivatives of the predictions with respect to the inputs.
@@ -217,8 +219,6 @@ class BaseMLP(Exportable, CallbackSupportMixin, Fitting):
             ``standardize``. For many calls use ``predictor().jacobian``.
         """
         return np.asarray(self.to_mlp().jacobian(X))
-
-    # ------------------------------------------------------------ attributes
 
     @property
     def coefs_(self) -> list[Array]:

@@ -1,9 +1,8 @@
 """The steps of a fit, made on a draft of the estimator, which replaces its state at the end.
 
-A fit validates with scikit-learn's functions, encodes the target, draws initial weights from
-``random_state`` in scikit-learn's order, splits off validation data, and runs a solver. Meanwhile
-other threads see the old estimator, and a failed fit leaves it unchanged. Only the weights of a
-continued fit and the lists of epochs change in place; ``undo`` restores them.
+Random numbers are drawn in scikit-learn's order: initial weights, validation split, batches.
+Meanwhile other threads see the old estimator, and a failed fit leaves it unchanged. Only the
+weights of a continued fit and the lists of epochs change in place; ``undo`` restores them.
 """
 
 from __future__ import annotations
@@ -20,23 +19,34 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from fastmlp._core.history import DivergenceError, History
-from fastmlp._network.data import Data
+from fastmlp._core.user_warnings import warn
+from fastmlp._engine.thread_count import fit_team, of_jobs
 from fastmlp._network.losses import Loss
 from fastmlp._training import callback_state
 from fastmlp._validation import check
 from fastmlp._validation.compatibility import refusal
-from fastmlp.sklearn import hints, parameters, resume_state
+from fastmlp.sklearn import hints, parameters
 from fastmlp.sklearn.lbfgs import LbfgsFit
 from fastmlp.sklearn.observers import Observers
 from fastmlp.sklearn.scaled_network import ScaledNetwork, first_parameters, spec_of
 from fastmlp.sklearn.scaling import Scaling
-from fastmlp.sklearn.stochastic import NON_FINITE, fit_by_batches
-from fastmlp.sklearn.validation import Samples, Validation, numbers_that_fit, sound, split
+from fastmlp.sklearn.stochastic import NON_FINITE, BatchFit, checkpoint_of
+from fastmlp.sklearn.stopping import CURVES
+from fastmlp.sklearn.validation import (
+    Samples,
+    Validation,
+    loss_constant,
+    numbers_that_fit,
+    refuse_text,
+    sound,
+    split,
+    weights_of_classes,
+)
 
 Array = NDArray[Any]
 
-# Attributes with one entry per epoch, besides those of the history.
-CURVES = ("loss_curve_", "validation_loss_curve_", "validation_scores_")
+# scikit-learn's names of links, where they differ.
+OUT_ACTIVATIONS = {"sigmoid": "logistic", "mean_and_variance": "identity"}
 
 
 class Fitting(parameters.Validated):
@@ -52,9 +62,9 @@ class Fitting(parameters.Validated):
     validation_scores_: list[float] | None
     best_loss_: float | None
     best_validation_score_: float | None
-    n_iter_: int
-    t_: int
     n_outputs_: int
+    class_weight: Any  # these two of classifiers only
+    classes_: Array
 
     def _encode(self, y: Array, known: bool) -> Array:
         """Return targets, floats (n, outputs) or int32 labels; ``known`` rejects new classes."""
@@ -63,45 +73,11 @@ class Fitting(parameters.Validated):
     def _loss(self) -> Loss:
         raise NotImplementedError
 
-    def _output_activation(self) -> str:
-        """Return scikit-learn's name of the output activation."""
-        raise NotImplementedError
-
-    def _outputs_score(self, outputs: Array, targets: Array, weights: Array | None) -> float:
-        """Return accuracy or R2 of the engine's outputs."""
-        raise NotImplementedError
-
-    def _scales_target(self) -> bool:
-        """Whether ``standardize`` also scales the target."""
-        return False
-
-    def _loss_constant(self, targets: Array, weights: Array | None) -> float:
-        """Return a constant by which the reported loss exceeds the engine's."""
-        del targets, weights
-        return 0.0
-
-    def _class_weights(self, y: Array) -> Array | None:
-        """Return sample weights from ``class_weight``, or None."""
-        del y
-        return None
-
-    # ------------------------------------------------------------ fit
-
-    def _fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any,
-        held_out: tuple[Any, Any, Any] = (None, None, None),
-        classes: Any = None,
-        one_epoch: bool = False,
-        resume: str | os.PathLike[str] | None = None,
-    ) -> Self:
+    def _fit(self, *given: Any, **how: Any) -> Self:
+        """Call `_train` of a draft, and take over its changes at the end."""
         before, draft = vars(self).copy(), self._draft()
         try:
-            if one_epoch:
-                draft._first_call(y, classes)
-            told = draft._train(self, X, y, sample_weight, held_out, one_epoch, resume)
+            told = draft._train(self, *given, **how)
             self._become(draft, before)
         except DivergenceError as error:
             if not draft._is_mine(error):
@@ -138,14 +114,17 @@ class Fitting(parameters.Validated):
         X: Any,
         y: Any,
         sample_weight: Any,
-        held_out: tuple[Any, Any, Any],
-        one_epoch: bool,
-        resume: str | os.PathLike[str] | None,
+        held_out: tuple[Any, Any, Any] = (None, None, None),
+        classes: Any = None,
+        one_epoch: bool = False,
+        resume: str | os.PathLike[str] | None = None,
     ) -> list[str]:
         """Run a whole fit on this draft of the estimator ``owner``; return hints for the user."""
+        if one_epoch:
+            self._first_call(y, classes)
         given = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
         parameters.hidden_sizes(self.hidden_layer_sizes)
-        earlier = None if resume is None else resume_state.checkpoint_of(self, resume)
+        earlier = None if resume is None else checkpoint_of(self, resume)
         is_new = not hasattr(self, "_fitted") or not (self.warm_start or one_epoch)
         fresh = is_new or earlier is not None
         samples = self._samples(X, y, sample_weight, reset=fresh, known=one_epoch)
@@ -154,17 +133,18 @@ class Fitting(parameters.Validated):
         if one_epoch and self.early_stopping:
             raise refusal("early_stopping", "partial_fit")
         if fresh:
-            network = spec_of(self, samples.X.shape[1], samples.X.dtype)
+            network = spec_of(self, samples.x.shape[1], samples.x.dtype)
             first = first_parameters(network, self.activation, rng)
         else:
             network = self._fitted.spec
         held = self._given_validation(*held_out)
         if held is None and stochastic and self.early_stopping:
-            stratify = self._stratification(samples.targets)
-            rows, held_rows = split(len(samples.X), self.validation_fraction, stratify, rng)
+            two = network.loss.target_kind == "unit_interval" and self.n_outputs_ == 1
+            stratify = samples.targets > 0.5 if two else None
+            rows, held_rows = split(samples.rows, self.validation_fraction, stratify, rng)
             held, samples = samples.take(held_rows), samples.take(rows)
-        n, weights = len(samples.X), self._training_weights(samples)
-        weights = check.sample_weights(weights, n, network.dtype)
+        weights = self._training_weights(samples)
+        weights = check.sample_weights(weights, len(samples.x), network.dtype)
         if fresh:
             scaling = self._scaling(samples, weights, network)
             decoder = getattr(self, "_label_binarizer", None)
@@ -172,32 +152,51 @@ class Fitting(parameters.Validated):
             self._fitted.engine.set_parameters(*first)
             self._reset_statistics()
         else:
-            self._go_on(samples.X)
+            self._go_on(samples.x)
+        self._fitted.turn = self._fitting
         undo = self._undo()
         try:
-            data = self._fitted.data(samples.X, samples.targets, weights)
+            data = self._fitted.data(samples, weights)
             validation = None
             if held is not None:
-                held_weights = check.sample_weights(held.weights, len(held.X), network.dtype)
-                own = self._fitted.data(held.X, held.targets, held_weights)
-                validation = Validation(held, own)
+                own = check.sample_weights(held.weights, held.rows, network.dtype)
+                validation = Validation(held, self._fitted.data(held, own))
                 if getattr(self, "validation_loss_curve_", None) is None:
                     self.validation_loss_curve_ = []
             observers = Observers(owner, self, given, validation is not None, partial=one_epoch)
-            constant = self._loss_constant(samples.targets, weights)
+            is_count = network.loss.target_kind == "count"
+            constant = loss_constant(samples.targets, weights) if is_count else 0.0
             if stochastic:
-                others = validation, observers, constant, rng, one_epoch, earlier
-                known = _fingerprint(samples, held) if observers.keeps or earlier else 0
-                fit_by_batches(self, data, *others, known)
+                is_kept = observers.keeps or earlier is not None
+                known = callback_state.fingerprint(samples, held) if is_kept else 0
+                fit = BatchFit(self, data, validation, observers, constant, rng)
+                self._solve(fit, earlier, known)
             else:
-                LbfgsFit(self, data, validation, observers, constant).run()
+                self._solve(LbfgsFit(self, data, validation, observers, constant))
             self._complete = True
         except BaseException as error:
             if not (self._complete or self._is_mine(error)):
                 undo()
             raise
-        n_held = 0 if held is None else len(held.X)
+        n_held = 0 if held is None else held.rows
         return [] if one_epoch else hints.found(self, data.x, data.targets, n_held)
+
+    def _solve(self, fit: BatchFit | LbfgsFit, *given: Any) -> None:
+        """Run a solver; an interrupt ends it with a warning, after the last completed epoch."""
+        network = self._fitted
+        self.n_iter_ = 0
+        try:
+            team = fit_team(of_jobs(self.n_jobs), network.n_weights, fit.rows)
+            with team as own, fit.reporter.watching():
+                fit.run(own, *given)
+                fit.judge.restore_best()
+        except KeyboardInterrupt:
+            warn("Training interrupted by user.")
+            fit.judge.restore_best()
+        finally:
+            network.course = None
+            network.take_over()
+            network.trained()  # weights were restored here or by a callback
 
     def _is_mine(self, error: BaseException) -> bool:
         """Whether the error reports the divergence of this fit, whose good epochs are kept."""
@@ -222,6 +221,8 @@ class Fitting(parameters.Validated):
 
     def _samples(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, known: bool) -> Samples:
         """Return dense, checked samples; errors are scikit-learn's."""
+        if self._target_checks:  # numbers
+            refuse_text(y, "MLPClassifier")
         with numbers_that_fit():
             X, y = validate_data(
                 self,
@@ -236,7 +237,7 @@ class Fitting(parameters.Validated):
             if sample_weight is not None:
                 sample_weight = _check_sample_weight(sample_weight, X)
         X = sound(X, "X").toarray() if hasattr(X, "toarray") else X
-        return Samples(X, y, self._encode(y, known), sample_weight)
+        return Samples(X, self._encode(y, known), sample_weight, y=y)
 
     def _given_validation(self, X: Any, y: Any, sample_weight: Any) -> Samples | None:
         if X is None and y is None and sample_weight is None:
@@ -245,28 +246,24 @@ class Fitting(parameters.Validated):
             raise ValueError("X_val and y_val belong together: pass both to fit, or neither")
         return self._samples(X, y, sample_weight, reset=False, known=True)
 
-    def _stratification(self, targets: Array) -> Array | None:
-        """Return the labels by which the split is stratified: None except for two classes."""
-        del targets
-        return None
-
     def _training_weights(self, samples: Samples) -> Array | None:
-        by_class = self._class_weights(samples.y)
-        if by_class is None or samples.weights is None:
-            return samples.weights if by_class is None else by_class
-        return samples.weights * by_class
+        if getattr(self, "class_weight", None) is None:
+            return samples.weights
+        by_class = weights_of_classes(self.class_weight, samples.y, self.classes_)
+        return by_class if samples.weights is None else samples.weights * by_class
 
     def _scaling(self, samples: Samples, weights: Array | None, network: Any) -> Scaling | None:
         if not self.standardize:
             return None
-        targets = samples.targets if self._scales_target() else None
+        targets = samples.targets if network.loss.target_kind == "real" else None
         heads = network.loss.heads
-        return Scaling.measure(samples.X, targets, network.n_outputs, weights, heads, network.dtype)
+        return Scaling.measure(samples.x, targets, network.n_outputs, weights, heads, network.dtype)
 
     def _reset_statistics(self) -> None:
         self.n_iter_ = self.t_ = 0
         self.n_layers_ = len(self._fitted.spec.layer_sizes)
-        self.out_activation_ = self._output_activation()
+        link = self._fitted.spec.loss.link_name
+        self.out_activation_ = OUT_ACTIVATIONS.get(link, link)
         self.history_ = History()
         self.validation_loss_curve_ = None
         if self.solver in parameters.STOCHASTIC:
@@ -285,9 +282,12 @@ class Fitting(parameters.Validated):
         known = self._fitted.spec
         wanted = spec_of(self, X.shape[1], known.dtype)
         if wanted.shapes != known.shapes:
+            words = "layers of {0.layer_sizes}"
+            if wanted.layer_sizes == known.layer_sizes:  # the loss predicts variances, too
+                words = "the loss {0.loss.name}"
             raise ValueError(
-                f"the network was fitted with layers of {list(known.layer_sizes)} and cannot "
-                f"continue with {list(wanted.layer_sizes)}: use fit with warm_start=False"
+                f"the network was fitted with {words.format(known)} and cannot continue with "
+                f"{words.format(wanted)}: use fit with warm_start=False"
             )
         if wanted != known:
             self._fitted = self._fitted.again(wanted)
@@ -299,10 +299,3 @@ class Fitting(parameters.Validated):
             best = "best_validation_score_" if self.early_stopping else "best_loss_"
             if getattr(self, best, None) is None:
                 self._forget_best()
-
-
-def _fingerprint(*given: Samples | None) -> int:
-    """Return the fingerprint of samples before scaling."""
-    return callback_state.fingerprint(
-        *(None if each is None else Data(each.X, each.targets, each.weights) for each in given)
-    )

@@ -23,7 +23,6 @@ LARGEST, SMALLEST, FARTHEST = 10.0, 0.1, 10.0
 # % below this limit and by 0.2 % above.
 FEW_HELD_OUT = 401
 
-
 LOGGER = logging.getLogger("fastmlp")
 
 
@@ -57,7 +56,8 @@ def tell(hints: list[str], verbose: Any) -> None:
 
 
 def _of_scales(estimator: Any, x: Array, targets: Array) -> list[str]:
-    scaled = {"X": x, "y": targets} if estimator._scales_target() else {"X": x}
+    is_real = estimator._fitted.spec.loss.target_kind == "real"
+    scaled = {"X": x, "y": targets} if is_real else {"X": x}
     said = [each for name, array in scaled.items() if (each := of_columns(array, name))]
     if not said:
         return []

@@ -18,12 +18,11 @@ from threadpoolctl import ThreadpoolController
 from fastmlp._core.fit_lock import FitLock
 from fastmlp._core.user_warnings import warn
 from fastmlp._engine import native_engine
-from fastmlp._engine.thread_count import fit_team, of_jobs
 from fastmlp._network.data import Data
 from fastmlp._training.loop import record
 from fastmlp.sklearn.observers import Observers
-from fastmlp.sklearn.parameter_views import pack, unpack
-from fastmlp.sklearn.stochastic import INTERRUPTED, NON_FINITE
+from fastmlp.sklearn.scaled_network import pack, unpack
+from fastmlp.sklearn.stochastic import NON_FINITE
 from fastmlp.sklearn.stopping import BestWeights
 from fastmlp.sklearn.validation import Validation
 
@@ -32,7 +31,7 @@ STOCHASTIC_ONLY = {"dropout": 0.0, "clip_norm": None}
 
 
 class LbfgsFit:
-    """One fit of an estimator by L-BFGS-B, in float64."""
+    """A fit of an estimator by L-BFGS-B, in float64."""
 
     def __init__(
         self,
@@ -49,64 +48,49 @@ class LbfgsFit:
                     f"{name} is {value!r} but solver 'lbfgs' does not support it: "
                     f"use solver='adam' or 'sgd', or {name}={off!r}"
                 )
-        self.estimator, self.data, self.observers = estimator, data, observers
-        self.loss_constant = loss_constant
+        self.estimator, self.data, self.reporter = estimator, data, observers
+        self.loss_constant, self.rows = loss_constant, data.x.shape[0]
         self.judge = BestWeights(estimator, validation, loss_constant)
         self.network = estimator._fitted
         # Trial points use an engine of their own; the network gets only the accepted iterations.
         self.engine = native_engine.engine(self.network.spec)
-        total = data.x.shape[0] if data.weights is None else data.weights.sum(dtype=float)
+        total = self.rows if data.weights is None else data.weights.sum(dtype=float)
         self.l2 = float(estimator.alpha / total)
         self.shapes = tuple(self.network.spec.tensors.values())
+
+    def run(self, team: Any) -> None:
+        """Minimise; leave the network at the minimum, or after an interrupt at an iteration."""
+        self.team, estimator = team, self.estimator
         self.reached = self.network.engine.snapshot()
-
-    def run(self) -> None:
-        """Minimise; leave the network at the minimum, or at the best iteration."""
-        estimator, judge = self.estimator, self.judge
-        jobs, rows = of_jobs(estimator.n_jobs), self.data.x.shape[0]
         self.began = time.perf_counter()
-        estimator.n_iter_ = 0
+        self.reporter.epoch_begins()
         try:
-            team = fit_team(jobs, self.network.n_weights, rows)
-            with team as self.team, self.observers.watching():
-                result = self._minimise()
-                judge.restore_best()
-        except KeyboardInterrupt:
-            warn(INTERRUPTED)
-            self.network.engine.restore(self.reached)
-            judge.restore_best()
-        else:
-            estimator.n_iter_ = min(int(result.nit), estimator.max_iter)
-            if result.status and not estimator.history_.stop_reason:
-                warn(
-                    f"lbfgs failed to converge after {estimator.n_iter_} iteration(s) "
-                    f"(status={result.status}):\n{result.message}\n\nPass a larger max_iter than "
-                    f"{estimator.max_iter}, or scale the data: standardize=True",
-                    ConvergenceWarning,
+            with one_thread():
+                result: Any = scipy.optimize.minimize(
+                    self._objective,
+                    pack(*self.network.engine.parameters()),
+                    method="L-BFGS-B",
+                    jac=True,
+                    callback=self._iteration,
+                    options={
+                        "maxfun": estimator.max_fun,
+                        "maxiter": estimator.max_iter,
+                        "gtol": estimator.tol,
+                    },
                 )
-            estimator.loss_ = float(result.fun) + self.loss_constant
-        finally:
-            self.network.trained()
-
-    def _minimise(self) -> Any:
-        """Return SciPy's result, after setting the network to it."""
-        estimator = self.estimator
-        self.observers.epoch_begins()
-        with one_thread():
-            result = scipy.optimize.minimize(
-                self._objective,
-                pack(*self.network.engine.parameters()),
-                method="L-BFGS-B",
-                jac=True,
-                callback=self._iteration,
-                options={
-                    "maxfun": estimator.max_fun,
-                    "maxiter": estimator.max_iter,
-                    "gtol": estimator.tol,
-                },
+            self._arrive(result.x, result.fun)
+        except KeyboardInterrupt:
+            self.network.engine.restore(self.reached)
+            raise
+        estimator.n_iter_ = min(int(result.nit), estimator.max_iter)
+        estimator.loss_ = float(result.fun) + self.loss_constant
+        if result.status and not estimator.history_.stop_reason:
+            warn(
+                f"lbfgs failed to converge after {estimator.n_iter_} iteration(s) "
+                f"(status={result.status}):\n{result.message}\n\nPass a larger max_iter than "
+                f"{estimator.max_iter}, or scale the data: standardize=True",
+                ConvergenceWarning,
             )
-        self._arrive(result.x, result.fun)
-        return result
 
     def _arrive(self, packed: NDArray[np.float64], objective: float) -> None:
         engine = self.network.engine
@@ -121,21 +105,18 @@ class LbfgsFit:
         return objective, pack(weights, biases)
 
     def _iteration(self, intermediate_result: Any) -> None:
-        """Record an iteration, as the loop over epochs records an epoch.
-
-        SciPy passes a result object because of the argument's name.
-        """
+        """Record an iteration like an epoch; the argument's name makes SciPy pass a result."""
         self._arrive(intermediate_result.x, intermediate_result.fun)
         loss = float(intermediate_result.fun) + self.loss_constant
         seconds = time.perf_counter() - self.began
         val_loss = self.judge.measure(loss, self.team)
-        reached, state = self.network.engine.snapshot(), self.observers.state
+        reached, state = self.network.engine.snapshot(), self.reporter.state
         record(state, self.judge, state.epoch + 1, [loss], [val_loss], [math.nan], [seconds])
         self.reached = reached
-        if self.observers.epoch_ended():
+        if self.reporter.epoch_ended():
             raise StopIteration
         if self.estimator.n_iter_ < self.estimator.max_iter:
-            self.observers.epoch_begins()
+            self.reporter.epoch_begins()
         self.began = time.perf_counter()
 
 

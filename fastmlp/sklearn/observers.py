@@ -1,8 +1,4 @@
-"""Calls the callbacks of a fit, fastmlp's and scikit-learn's.
-
-scikit-learn has callbacks (``set_callbacks``) since 1.9; for older versions, the stand-ins here do
-nothing.
-"""
+"""Calls the callbacks of a fit: fastmlp's, and those of scikit-learn from 1.9 on."""
 
 from __future__ import annotations
 
@@ -42,30 +38,20 @@ def with_callbacks(method: Method) -> Method:
 class Observers(CallbackList):
     """All callbacks of one fit, and the output of ``verbose``.
 
-    scikit-learn's callbacks get ``estimator``, the user's object, and ``arguments`` (``X``, ``y``,
-    ``metadata``), but not in a ``partial`` fit; fastmlp's get ``draft``, the estimator in training.
+    scikit-learn's get ``estimator``, the user's object, fastmlp's ``draft``, which is in training.
     """
 
     def __init__(
-        self,
-        estimator: Any,
-        draft: Any,
-        arguments: dict[str, Any],
-        has_validation: bool,
-        partial: bool,
+        self, estimator: Any, draft: Any, given: dict[str, Any], has_validation: bool, partial: bool
     ) -> None:
-        self.estimator, self.draft, self.arguments = estimator, draft, arguments
-        self.partial = partial
-        has_batches = draft.solver in parameters.STOCHASTIC
-        without_batches = "" if has_batches else "solver='lbfgs'"
+        self.estimator, self.draft, self.given, self.partial = estimator, draft, given, partial
+        without_batches = "" if draft.solver in parameters.STOCHASTIC else "solver='lbfgs'"
         callbacks = check.callbacks(draft.callbacks or (), without_batches)
         if draft.progress_bar:
             callbacks.append(Progress())
-        epochs = 1 if partial else draft.max_iter
-        engine = draft._fitted.engine
-        super().__init__(
-            State(draft, epochs, draft.history_, has_validation, engine=engine), callbacks
-        )
+        epochs, engine = 1 if partial else draft.max_iter, draft._fitted.engine
+        state = State(draft, epochs, draft.history_, has_validation, engine=engine)
+        super().__init__(state, callbacks)
         self._root: Any = None
         self._task: Any = None
 
@@ -75,7 +61,7 @@ class Observers(CallbackList):
         with super().watching():
             if getattr(self.estimator, "_skl_callbacks", None) and not self.partial:
                 self._root = self.estimator._init_callback_context(max_subtasks=self.draft.max_iter)
-                self._root.call_on_fit_task_begin(estimator=self.estimator, **self.arguments)
+                self._root.call_on_fit_task_begin(estimator=self.estimator, **self.given)
             yield
             if self._root is not None:
                 self._end(self._root)
@@ -84,7 +70,7 @@ class Observers(CallbackList):
         """Notify scikit-learn's callbacks of the start of an epoch."""
         if self._root is not None:
             self._task = self._root.subcontext(task_name="epoch")
-            self._task.call_on_fit_task_begin(estimator=self.estimator, **self.arguments)
+            self._task.call_on_fit_task_begin(estimator=self.estimator, **self.given)
 
     def epoch_ended(self) -> bool:
         """Call all callbacks after an epoch was recorded; return True if one wants to stop."""
@@ -112,7 +98,7 @@ class Observers(CallbackList):
             task.call_on_fit_task_end(
                 estimator=self.estimator,
                 reconstruction_attributes=self._as_of_now,
-                **self.arguments,
+                **self.given,
             )
         )
 

@@ -1,8 +1,4 @@
-"""The constructor parameters that both estimators share: ranges and documentation.
-
-scikit-learn's own machinery checks the ranges, so a wrong value raises the same
-``InvalidParameterError`` with the same message.
-"""
+"""The constructor parameters that both estimators share: their ranges and their texts."""
 
 from __future__ import annotations
 
@@ -32,37 +28,34 @@ ALIASES = {"logistic": "sigmoid"}
 # scikit-learn's three rules, and schedules that need the number of steps of the whole fit.
 LEARNING_RATES = ("constant", "invscaling", "adaptive", "cosine", "one_cycle")
 
+FLAGS = (
+    *("shuffle", "warm_start", "nesterovs_momentum", "early_stopping"),
+    *("restore_best", "standardize", "progress_bar"),
+)
+_AT_LEAST_0: list[Any] = [Interval(Real, 0, None, closed="left")]
+_ABOVE_0: list[Any] = [Interval(Real, 0, None, closed="neither")]
+_BELOW_1: list[Any] = [Interval(Real, 0, 1, closed="left")]
+_FLAG: list[Any] = ["boolean"]
+_COUNT: list[Any] = [Interval(Integral, 1, None, closed="left")]
 CONSTRAINTS: dict[str, list[Any]] = {
-    "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+    **dict.fromkeys(("alpha", "power_t", "tol"), _AT_LEAST_0),
+    **dict.fromkeys(("learning_rate_init", "epsilon"), _ABOVE_0),
+    **dict.fromkeys(("validation_fraction", "beta_1", "beta_2"), _BELOW_1),
+    **dict.fromkeys(("max_iter", "max_fun"), _COUNT),
+    **dict.fromkeys(FLAGS, _FLAG),
+    "hidden_layer_sizes": ["array-like", *_COUNT],
     "activation": [StrOptions({*ACTIVATIONS, *ALIASES}), list, tuple],
     "solver": [StrOptions({"lbfgs", *STOCHASTIC})],
-    "alpha": [Interval(Real, 0, None, closed="left")],
-    "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+    "batch_size": [StrOptions({"auto"}), *_COUNT],
     "learning_rate": [StrOptions(set(LEARNING_RATES)), callable],
-    "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
-    "power_t": [Interval(Real, 0, None, closed="left")],
-    "max_iter": [Interval(Integral, 1, None, closed="left")],
-    "shuffle": ["boolean"],
     "random_state": ["random_state"],
-    "tol": [Interval(Real, 0, None, closed="left")],
     "verbose": ["verbose"],
-    "warm_start": ["boolean"],
     "momentum": [Interval(Real, 0, 1, closed="both")],
-    "nesterovs_momentum": ["boolean"],
-    "early_stopping": ["boolean"],
-    "validation_fraction": [Interval(Real, 0, 1, closed="left")],
-    "beta_1": [Interval(Real, 0, 1, closed="left")],
-    "beta_2": [Interval(Real, 0, 1, closed="left")],
-    "epsilon": [Interval(Real, 0, None, closed="neither")],
-    "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
-    "max_fun": [Interval(Integral, 1, None, closed="left")],
-    "dropout": [Interval(Real, 0, 1, closed="left"), list, tuple],
-    "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
+    "n_iter_no_change": [*_COUNT, Options(Real, {np.inf})],
+    "dropout": [*_BELOW_1, list, tuple],
+    "clip_norm": [*_ABOVE_0, None],
     "scoring": [str, callable, None],
-    "restore_best": ["boolean"],
-    "standardize": ["boolean"],
     "callbacks": [list, tuple, None],
-    "progress_bar": ["boolean"],
     "n_jobs": [Integral, None],
 }
 
@@ -72,7 +65,8 @@ hidden_layer_sizes : int or array-like of int, default=(100,)
 activation : str or list of str, default="relu"
     One for all hidden layers, or one per layer: identity, logistic, tanh, relu as in scikit-learn,
     and leaky_relu, elu, selu, softplus, gelu, gelu_tanh, silu, mish.
-{own}solver : {{"adam", "sgd", "lbfgs"}}, default="adam"
+{own}
+solver : {"adam", "sgd", "lbfgs"}, default="adam"
     Adam or gradient descent on mini-batches, or L-BFGS on all rows at once.
 alpha : float, default=0.0001
     L2 penalty: adds 0.5 * alpha * sum(W**2), divided by the samples of the batch, to the loss.
@@ -163,16 +157,18 @@ Class = TypeVar("Class", bound=type)
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
-def documented(*, standardized: str, own: str = "") -> Callable[[Class], Class]:
-    """Return a class decorator that inserts the shared texts at {parameters} and {attributes}."""
-    text = TEXT.format(standardized=standardized, own=inspect.cleandoc(own) + "\n" if own else "")
+def documented(
+    text: str = TEXT, attributes: str = ATTRIBUTES, **others: str
+) -> Callable[[Class], Class]:
+    """Return a class decorator that inserts texts at the marks {parameters}, {attributes}, ..."""
 
     def decorate(cls: Class) -> Class:
         # cleandoc removes the indentation, as Python 3.13's compiler does.
-        for mark, shared in (("{parameters}", text), ("{attributes}", ATTRIBUTES)):
-            before, found, after = inspect.cleandoc(cls.__doc__ or "").partition(mark)
-            assert found
-            cls.__doc__ = before + shared + after
+        doc = inspect.cleandoc(cls.__doc__ or "")
+        for mark, shared in {"parameters": text, "attributes": attributes, **others}.items():
+            assert f"{{{mark}}}" in doc
+            doc = doc.replace(f"{{{mark}}}", inspect.cleandoc(shared))
+        cls.__doc__ = doc
         return cls
 
     return decorate
@@ -191,7 +187,8 @@ def training(method: Method) -> Method:
     @functools.wraps(method)
     def alone(self: Any, *args: Any, **kwargs: Any) -> Any:
         X = kwargs.get("X", args[0] if args else None)
-        if type(X) is not np.ndarray:  # most are, and calls take time
+        # Most are arrays, and calls take time.
+        if type(X) is not np.ndarray and not isinstance(X, self._sources):
             check.no_source(X)
         turn = self._turn()
         with turn.taken():
@@ -215,6 +212,9 @@ class TrainingLock(FitLock):
 
 class Validated(BaseEstimator):
     """Base of all estimators: a lock for training, and the validation of parameters."""
+
+    _fitting: TrainingLock  # made on first use
+    _sources: tuple[type, ...] = ()  # of blocks, which ``fit`` accepts instead of a table
 
     def _turn(self) -> TrainingLock:
         """Return the lock of this estimator, created on first use; it is not part of the state."""

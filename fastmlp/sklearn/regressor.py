@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import xlogy
 from sklearn.base import RegressorMixin
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -18,10 +17,8 @@ from fastmlp._core.keywords import explained
 from fastmlp._network import losses
 from fastmlp._network.names import EstimatorLossName, SolverName
 from fastmlp._network.spec import Activations
-from fastmlp.sklearn import validation
 from fastmlp.sklearn.estimator import BaseMLP, by_batches
 from fastmlp.sklearn.parameters import documented, store
-from fastmlp.sklearn.validation import Samples
 
 Array = NDArray[Any]
 
@@ -169,10 +166,6 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             )
         return mean, np.sqrt(outputs[:, m] if m == 1 else outputs[:, m:])
 
-    def _samples(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, known: bool) -> Samples:
-        validation.refuse_text(y, "MLPClassifier")
-        return super()._samples(X, y, sample_weight, reset=reset, known=known)
-
     def _encode(self, y: Array, known: bool) -> Array:
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
@@ -186,22 +179,6 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def _loss(self) -> losses.Loss:
         return LOSSES[self.loss](self)
-
-    def _output_activation(self) -> str:
-        return "exp" if self.loss == "poisson" else "identity"
-
-    def _scales_target(self) -> bool:
-        return bool(self.loss != "poisson")
-
-    def _loss_constant(self, targets: Array, weights: Array | None) -> float:
-        """Poisson: the difference of half the deviance and the engine's loss exp(z) - y z."""
-        if self.loss != "poisson":
-            return 0.0
-        terms = np.sum(xlogy(targets, targets) - targets, axis=1)
-        return float(np.average(terms, weights=weights))
-
-    def _outputs_score(self, outputs: Array, targets: Array, weights: Array | None) -> float:
-        return validation.r2(outputs[:, : self.n_outputs_], targets, weights)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -6,22 +6,25 @@ the holder of the estimator's lock uses ``engine``.
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmlp._core.fit_lock import FitLock
 from fastmlp._core.intervals import first_non_finite
-from fastmlp._engine import native_engine
+from fastmlp._engine import native_engine, optimizer_state
 from fastmlp._engine.thread_count import call_team, of_jobs
 from fastmlp._network.data import Data
 from fastmlp._network.spec import Spec, build
 from fastmlp._validation import check
 from fastmlp.sklearn import parameters
-from fastmlp.sklearn.parameter_views import ParameterViews
 from fastmlp.sklearn.scaling import Arrays, Scaling
+
+Shapes = Sequence[Sequence[tuple[int, ...]]]
 
 
 def spec_of(estimator: Any, n_features: int, dtype: Any) -> Spec:
@@ -57,31 +60,26 @@ def first_parameters(
 
 
 class EstimatorProgress(NamedTuple):
-    """State of an estimator's fit, besides its attributes, needed to resume.
+    """State of an estimator's fit, besides its attributes, needed to resume."""
 
-    ``lowest`` is the loss, or negative score, of the best weights ``best``; ``scale`` is
-    ``State.learning_rate_scale``; ``memories`` is the callbacks' state; ``data`` is the fingerprint
-    of the data, 0 in older files.
-    """
-
-    lowest: float
+    lowest: float  # loss, or negative score, of the best weights
     best: Any
-    scale: float
-    memories: list[Any]
-    data: int = 0
+    scale: float  # State.learning_rate_scale
+    memories: list[Any]  # of the callbacks
+    data: int = 0  # fingerprint; 0 in older files
 
 
 class ScaledNetwork:
     """A network's spec, its engine, and its parameters as the user sees them.
 
-    With a scaling there are two engines: one is trained on scaled data; the other has the scaling
-    folded in, predicts, and has the weights that ``coefs_`` shows. ``decoder`` turns predictions
-    into labels.
+    With a scaling, ``engine`` is trained on scaled data, and another one, with the scaling folded
+    in, predicts and has the weights that ``coefs_`` shows. ``decoder`` makes labels of predictions.
     """
 
     def __init__(self, spec: Spec, scaling: Scaling | None = None, decoder: Any = None) -> None:
         self.spec, self.scaling, self.decoder = spec, scaling, decoder
         self.engine = native_engine.engine(spec)
+        self.turn: FitLock | None = None  # the lock of the estimator that has trained it
         self.run: Any = None  # learning rate and optimizer between calls of partial_fit
         self.course: EstimatorProgress | None = None  # set during a fit with checkpoints
         self.n_weights = spec.n_weights
@@ -89,8 +87,6 @@ class ScaledNetwork:
         # "given" them and the engine lacks them ("news"). Training replaces the dictionary, so that
         # concurrent readers fill the old one.
         self._view: dict[str, Any] = {}
-
-    # ------------------------------------------------------------ parameters
 
     def load(self, weights: Arrays, biases: Arrays) -> None:
         """Predict with these parameters, for raw data; `take_over` passes them to ``engine``."""
@@ -197,21 +193,15 @@ class ScaledNetwork:
             check.parameters(biases, self.spec, "biases", "intercepts_"),
         )
 
-    # ------------------------------------------------------------ data and prediction
-
-    def data(self, x: NDArray[Any], targets: NDArray[Any], weights: NDArray[Any] | None) -> Data:
+    def data(self, raw: Data, weights: NDArray[Any] | None) -> Data:
         """Return training data for the engine: scaled, in the network's dtype."""
-        real = targets.dtype.kind == "f"
-        x = self.cast(x)
-        if self.scaling is not None:
-            x = self.cast(self.scaling.inputs(x))
-            targets = self.scaling.targets(targets) if real else targets
-        targets = self.cast(targets, "y") if real else targets
-        return Data(
-            x=x,
-            targets=np.ascontiguousarray(targets),
-            weights=weights,
-        )
+        x, targets, scaling = self.cast(raw.x), raw.targets, self.scaling
+        is_real = targets.dtype.kind == "f"
+        if scaling is not None:
+            x = self.cast((x - scaling.x_mean) / scaling.x_scale)
+            targets = (targets - scaling.y_mean) / scaling.y_scale if is_real else targets
+        targets = self.cast(targets, "y") if is_real else targets
+        return Data(x, np.ascontiguousarray(targets), weights)
 
     def cast(self, x: NDArray[Any], name: str = "X") -> NDArray[Any]:
         """Return an array in the network's dtype; raise ValueError for values that overflow."""
@@ -231,24 +221,99 @@ class ScaledNetwork:
         with call_team(self.n_weights, x.shape[0], of_jobs(n_jobs)) as team:
             return self.predictor.predict(x, team)  # type: ignore[no-any-return]
 
-    # ------------------------------------------------------------ copies
+    def _at_rest(self) -> bool:
+        """Whether no fit in another thread changes the optimizer's state."""
+        turn = self.turn
+        return turn is None or turn.is_free() or turn.is_mine()
 
     def __getstate__(self) -> dict[str, Any]:
-        view = self._seen()
-        given = view.get("given", False)
-        parameters = (view["predictor"] if given else self.engine).parameters()
-        kept = {name: getattr(self, name) for name in ("spec", "scaling", "decoder")}
-        return {**kept, "given": given, "parameters": parameters}
+        while True:
+            view, at_rest = self._seen(), self._at_rest()
+            given, at_work = view.get("given", False), at_rest and self.run is not None
+            engine = self.engine.state(optimizer=at_work)
+            goes_on = at_work and "optimizer" in engine
+            state = {
+                **{name: getattr(self, name) for name in ("spec", "scaling", "decoder")},
+                "given": given,
+                "parameters": view["predictor"].parameters() if given else None,
+                "engine": engine,
+                "run": copy.deepcopy(self.run) if goes_on else None,
+                "course": self.course if goes_on else None,
+            }
+            # Another thread may have begun a fit meanwhile, which may have ended: read again.
+            if not at_rest or (self._view is view and self._at_rest()):
+                return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         ScaledNetwork.__init__(self, state["spec"], state["scaling"], state["decoder"])
+        engine = state.get("engine")  # pickles of version 0.1.0 have only parameters
+        if engine is None:
+            engine = optimizer_state.to_arrays(self.spec, state["parameters"], None)
+        self.engine.set_state(engine)
+        self.run, self.course = state.get("run"), state.get("course")
         if state["given"]:
             self.load(*state["parameters"])
             self.take_over()
-        else:
-            self.engine.set_parameters(*state["parameters"])
 
     def __copy__(self) -> ScaledNetwork:
-        copy = object.__new__(ScaledNetwork)
-        copy.__setstate__(self.__getstate__())
-        return copy
+        other = object.__new__(ScaledNetwork)
+        other.__setstate__(self.__getstate__())
+        return other
+
+
+def pack(weights: Arrays, biases: Arrays) -> NDArray[Any]:
+    """Return a new vector of all parameters."""
+    return np.concatenate([array.ravel() for array in (*weights, *biases)])
+
+
+def unpack(vector: NDArray[Any], shapes: Shapes) -> tuple[Arrays, Arrays]:
+    """Return views of the vector as weights and biases, with the shapes of `Spec.tensors`."""
+    found: tuple[Arrays, Arrays] = [], []
+    at = 0
+    for arrays, of_kind in zip(found, shapes, strict=True):
+        for shape in of_kind:
+            size = math.prod(shape)
+            arrays.append(vector[at : at + size].reshape(shape))
+            at += size
+    return found
+
+
+class ParameterViews:
+    """The lists ``coefs_`` and ``intercepts_``, which programs may replace or write into.
+
+    They are views of one vector, made at the first access and compared for changes from then on.
+    """
+
+    def __init__(self, weights: Arrays, biases: Arrays, shapes: Shapes) -> None:
+        self._shapes, self._flat = shapes, pack(weights, biases)
+        coefs, intercepts = unpack(self._flat, shapes)
+        self._views, self._n = [*coefs, *intercepts], len(coefs)
+        self.coefs, self.intercepts = coefs, intercepts
+        # Compared as integers, so that NaN equals itself.
+        self._bits = self._flat.view(f"i{self._flat.itemsize}")
+        self._before = self._bits.copy()
+
+    def changed(self) -> bool:
+        """Whether a list holds other arrays, or an array other values, than before."""
+        now = [*self.coefs, *self.intercepts]
+        if len(now) != len(self._views):
+            return True
+        if any(a is not b for a, b in zip(now, self._views, strict=True)):
+            return True
+        return not np.array_equal(self._bits, self._before)
+
+    def read(
+        self, checked: Callable[[Any, Any], tuple[Arrays, Arrays]]
+    ) -> tuple[Arrays, Arrays, Callable[[], None]]:
+        """Return copies of the current parameters, and a function that marks them as known."""
+        weights, biases = checked(self.coefs, self.intercepts)
+        for view, array in zip(self._views, [*weights, *biases], strict=True):
+            if array is not view:  # the user has put it into the list
+                view[...] = array
+        flat = self._flat.copy()
+
+        def remember() -> None:
+            self.coefs[:], self.intercepts[:] = self._views[: self._n], self._views[self._n :]
+            self._before = flat.view(self._bits.dtype)
+
+        return (*unpack(flat, self._shapes), remember)

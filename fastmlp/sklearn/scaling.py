@@ -18,17 +18,13 @@ Arrays = list[NDArray[Any]]
 
 @dataclass(frozen=True)
 class Scaling:
-    """Means and scales in float64, (features,) for inputs and (outputs,) for targets.
-
-    Unscaled targets have mean 0 and scale 1. ``heads`` is 2 if the network predicts a mean and a
-    log-variance per output, else 1.
-    """
+    """Means and scales in float64, (features,) for inputs and (outputs,) for targets."""
 
     x_mean: NDArray[np.float64]
     x_scale: NDArray[np.float64]
-    y_mean: NDArray[np.float64]
-    y_scale: NDArray[np.float64]
-    heads: int = 1
+    y_mean: NDArray[np.float64]  # 0 for unscaled targets
+    y_scale: NDArray[np.float64]  # 1 for unscaled targets
+    heads: int = 1  # 2: the network predicts a mean and a log-variance per output
 
     @classmethod
     def measure(
@@ -51,21 +47,8 @@ class Scaling:
             y_scale = np.where(y_scale > 0, y_scale, 1.0)
         return cls(x_mean, x_scale, y_mean, y_scale, heads)
 
-    def inputs(self, x: NDArray[Any]) -> NDArray[Any]:
-        """Scale inputs, in float64."""
-        scaled: NDArray[Any] = (x - self.x_mean) / self.x_scale
-        return scaled
-
-    def targets(self, y: NDArray[Any]) -> NDArray[Any]:
-        """Scale targets, in float64."""
-        scaled: NDArray[Any] = (y - self.y_mean) / self.y_scale
-        return scaled
-
     def fold(self, weights: Arrays, biases: Arrays) -> tuple[Arrays, Arrays]:
-        """Return the parameters for raw data from those for scaled data.
-
-        The first and last layers are float64, non-finite where float64 overflows.
-        """
+        """Return the parameters for raw data, the first and last layers in float64."""
         weights, biases = _wide(weights), _wide(biases)
         scale, shift = self._outputs()
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):

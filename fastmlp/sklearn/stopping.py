@@ -1,7 +1,4 @@
-"""scikit-learn's rules for learning rates and for stopping, and the best weights.
-
-``record`` stores all results of an epoch in the estimator; an interrupt cannot store only some.
-"""
+"""scikit-learn's rules for learning rates and for stopping, and the best weights."""
 
 from __future__ import annotations
 
@@ -12,6 +9,12 @@ from fastmlp._network import schedules
 from fastmlp._training.loop import Evaluator, LearningRates
 from fastmlp.sklearn.validation import Validation
 
+# Attributes of an estimator with one entry per epoch, and all that an epoch changes.
+CURVES = ("loss_curve_", "validation_loss_curve_", "validation_scores_")
+STATISTICS = (
+    *("n_iter_", "t_", "loss_", "best_loss_", "best_validation_score_", "_no_improvement_count"),
+    *CURVES,
+)
 # adaptive: the divisor of the rate, and the rate at which to stop.
 DIVISOR = 5.0
 SMALLEST = 1e-6
@@ -55,10 +58,9 @@ class LearningRate(LearningRates):
 class BestWeights(Evaluator):
     """Keeps the weights of the lowest loss if ``restore_best`` is set; for all solvers."""
 
-    def __init__(self, estimator: Any, held_out: Validation | None, loss_constant: float) -> None:
-        data = None if held_out is None else held_out.data
-        super().__init__(estimator._fitted.engine, data, loss_constant)
-        self.estimator, self.held_out = estimator, held_out
+    def __init__(self, estimator: Any, held: Validation | None, constant: float) -> None:
+        super().__init__(estimator._fitted.engine, None if held is None else held.data, constant)
+        self.estimator, self.held = estimator, held
         self.restores: bool = estimator.restore_best
         self.lowest = math.inf
         self.best: Any = None  # a snapshot
@@ -78,7 +80,7 @@ class BestWeights(Evaluator):
         return val_loss
 
     def record(self) -> None:
-        """Store the epoch's results in the estimator."""
+        """Store all results of the epoch in the estimator; see `loop.record`."""
         now, val_loss, (self.lowest, self.best) = self.after
         self.estimator.__dict__ |= now
         if self.validation is not None:
@@ -94,14 +96,9 @@ class StopRule(BestWeights):
     """Counts epochs without improvement of the training loss or of a validation score."""
 
     def __init__(
-        self,
-        estimator: Any,
-        held_out: Validation | None,
-        loss_constant: float,
-        rates: LearningRate,
-        n: int,
+        self, estimator: Any, held: Validation | None, constant: float, rates: LearningRate, n: int
     ) -> None:
-        super().__init__(estimator, held_out, loss_constant)
+        super().__init__(estimator, held, constant)
         self.rates, self.n = rates, n
         if estimator.early_stopping:
             self.restores, self.lowest = True, -estimator.best_validation_score_
@@ -110,12 +107,12 @@ class StopRule(BestWeights):
 
     def measure(self, loss: float, team: Any) -> float:
         """Return the validation loss, and compare the loss or score with the best one."""
-        estimator, held_out, known = self.estimator, self.held_out, "best_loss_"
+        estimator, held, known = self.estimator, self.held, "best_loss_"
         val_loss = math.nan if self.validation is None else self.loss(self.validation, team)
         now = {"n_iter_": estimator.n_iter_ + 1, "t_": estimator.t_ + self.n, "loss_": loss}
-        if estimator.early_stopping and held_out is not None:
+        if estimator.early_stopping and held is not None:
             known = "best_validation_score_"
-            self.score = held_out.score(estimator, now, self.engine, team, val_loss)
+            self.score = held.score(estimator, now, self.engine, team, val_loss)
             best, watched = getattr(estimator, known), -self.score
             worse = not self.score >= best + estimator.tol  # also true for NaN
             best = max(best, self.score)

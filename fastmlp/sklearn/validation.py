@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
+from scipy.special import xlogy
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import train_test_split
 from sklearn.utils.class_weight import compute_sample_weight
@@ -24,22 +26,14 @@ MOST_NAMED = 5  # classes in a message
 
 
 @dataclass
-class Samples:
-    """Samples with targets and weights.
+class Samples(Data):
+    """Data before scaling, in any dtype, with the user's labels or targets."""
 
-    ``X`` has shape (n, features), raw and dense. ``y`` are the user's labels or targets;
-    ``targets`` are those of the engine before scaling.
-    """
-
-    X: Array
-    y: Array
-    targets: Array
-    weights: Array | None
+    y: Any = None
 
     def take(self, rows: NDArray[np.int64]) -> Samples:
         """Return a copy of some rows."""
-        weights = None if self.weights is None else self.weights[rows]
-        return Samples(self.X[rows], self.y[rows], self.targets[rows], weights)
+        return Samples(**vars(self.part(rows)), y=self.y[rows])
 
 
 @dataclass
@@ -56,11 +50,16 @@ class Validation:
         if estimator.scoring == "loss":
             return -loss
         if estimator.scoring is None:
-            outputs = engine.predict(self.data.x, team)
-            weights = self.samples.weights
-            return float(estimator._outputs_score(outputs, self.data.targets, weights))
+            outputs, targets = engine.predict(self.data.x, team), self.data.targets
+            if engine.spec.loss.target_kind in ("real", "count"):
+                return r2(outputs[:, : targets.shape[1]], targets, self.samples.weights)
+            if targets.ndim == 1:
+                right = outputs.argmax(axis=1) == targets
+            else:
+                right = ((outputs > 0.5) == (targets > 0.5)).all(axis=1)
+            return float(np.average(right, weights=self.samples.weights))
         scorer = check_scoring(estimator, estimator.scoring)
-        X, y, weights = self.samples.X, self.samples.y, self.samples.weights
+        X, y, weights = self.samples.x, self.samples.y, self.samples.weights
         options = {} if weights is None else {"sample_weight": weights}
         # X has no feature names here; without them in the copy, scorers do not warn.
         nameless = estimator._draft()
@@ -93,45 +92,24 @@ def refuse_text(y: Any, classifier: str) -> None:
 
 
 def sound(X: Any, name: str) -> Any:
-    """Return X; raise an error for a source, or a sparse matrix with indices out of range.
-
-    SciPy and scikit-learn do not check them before native code uses them.
-    """
+    """Return X; raise an error for a source, or a sparse matrix with indices out of range."""
     if type(X) is not np.ndarray:  # most are, and calls take time
         check.no_source(X)
-    if issparse(X) and not _SOUND.get(X.format, lambda _: True)(X):
-        raise ValueError(
-            f"{name} is a {X.format} matrix of shape {X.shape} with indices outside of it: "
-            f"rebuild it from a dense or COO matrix, and do not write into its index arrays"
-        )
+    # scikit-learn does not check the indices before native code uses them.
+    if issparse(X) and X.format in ("csr", "csc", "bsr", "coo"):
+        try:  # in new matrices with the same arrays, because SciPy cuts arrays with spare room
+            if X.format == "coo":
+                type(X)((X.data, (X.row, X.col)), shape=X.shape)
+            else:
+                form = type(X)((X.data, X.indices, X.indptr), shape=X.shape)
+                form.check_format(full_check=True)
+        except ValueError as error:
+            raise ValueError(
+                f"{name} is a {X.format} matrix of shape {X.shape} with indices outside of it "
+                f"({error}): rebuild it from a dense or COO matrix, and do not write into its "
+                "index arrays"
+            ) from error
     return X
-
-
-def _compressed(X: Any) -> bool:
-    """Whether pointers never decrease and indices are in range."""
-    blocks = X.blocksize if X.format == "bsr" else (1, 1)
-    lengths = [size // block for size, block in zip(X.shape, blocks, strict=True)]
-    major, minor = lengths[::-1] if X.format == "csc" else lengths
-    pointers, stored = X.indptr, len(X.data)
-    return bool(
-        pointers.shape == (major + 1,)
-        and pointers[0] == 0
-        and not (pointers[1:] < pointers[:-1]).any()
-        and pointers[-1] <= stored == len(X.indices)
-        and _inside(X.indices[: pointers[-1]], minor)
-    )
-
-
-def _coordinates(X: Any) -> bool:
-    indices = ((X.row, X.shape[0]), (X.col, X.shape[1]))
-    return all(len(index) == len(X.data) and _inside(index, n) for index, n in indices)
-
-
-def _inside(index: Array, n: int) -> bool:
-    return index.size == 0 or bool(index.min() >= 0 and index.max() < n)
-
-
-_SOUND = {"csr": _compressed, "csc": _compressed, "bsr": _compressed, "coo": _coordinates}
 
 
 def split(
@@ -149,16 +127,14 @@ def split(
     return training, held_out
 
 
-def accuracy(right: Array, weights: Array | None) -> float:
-    """Return the weighted share of True."""
-    return float(np.average(right, weights=weights))
+def loss_constant(targets: Array, weights: Array | None) -> float:
+    """Return the difference of half the Poisson deviance and the engine's loss exp(z) - y z."""
+    terms = np.sum(xlogy(targets, targets) - targets, axis=1)
+    return float(np.average(terms, weights=weights))
 
 
 def r2(outputs: Array, targets: Array, weights: Array | None) -> float:
-    """Return R2 averaged over outputs; NaN for non-finite outputs.
-
-    A constant target counts 1 if predicted exactly, else 0.
-    """
+    """Return R2 averaged over outputs; 1 or 0 for a constant target, NaN for non-finite outputs."""
     if not np.isfinite(outputs).all():
         return float("nan")
     w = None if weights is None else weights[:, np.newaxis]
@@ -174,6 +150,12 @@ def r2(outputs: Array, targets: Array, weights: Array | None) -> float:
 
 def weights_of_classes(class_weight: Any, y: Array, classes: Array) -> Array:
     """Return the weight of each sample by its class; warn of weights for unknown classes."""
+    for label, weight in class_weight.items() if isinstance(class_weight, dict) else ():
+        if not (isinstance(weight, Real) and 0 <= float(weight) < np.inf):
+            raise ValueError(
+                f"class_weight has {weight!r} for the class {label!r} but a finite "
+                "number of at least 0 is expected: 0 leaves out the rows of a class"
+            )
     weights = np.asarray(compute_sample_weight(class_weight, y))
     if isinstance(class_weight, dict):
         unknown = [label for label in class_weight if label not in set(classes.tolist())]

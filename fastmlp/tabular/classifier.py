@@ -17,7 +17,7 @@ from fastmlp._core.keywords import explained
 from fastmlp._export import layers as export
 from fastmlp._network.names import PresetName
 from fastmlp._validation.arrays import short
-from fastmlp.sklearn.parameters import store
+from fastmlp.sklearn.parameters import documented, store
 from fastmlp.sklearn.validation import weights_of_classes
 from fastmlp.tabular import inspection, temperature
 from fastmlp.tabular.blend import BlendResult
@@ -26,14 +26,14 @@ from fastmlp.tabular.estimator import BaseTabMLP
 from fastmlp.tabular.export.exported import ExportedTable, exported
 from fastmlp.tabular.export.methods import ClassifierExports
 from fastmlp.tabular.fitted import from_snapshot
-from fastmlp.tabular.parameters import documented
+from fastmlp.tabular.parameters import ATTRIBUTES, TEXT
 from fastmlp.tabular.presets import LABEL_SMOOTHING
 from fastmlp.tabular.scoring import FixedClasses, judges_labels, scorer_of
 from fastmlp.tabular.targets import ClassTarget, MultiLabelTarget
 
 
 @explained
-@documented
+@documented(TEXT, ATTRIBUTES)
 class TabMLPClassifier(ClassifierMixin, ClassifierExports, BaseTabMLP):
     """Multi-layer perceptrons for classification of raw tables.
 
@@ -87,6 +87,7 @@ class TabMLPClassifier(ClassifierMixin, ClassifierExports, BaseTabMLP):
         categorical_features: Any = "from_dtype",
         scoring: Any = None,
         time_limit: float | None = None,
+        max_memory: float | str | None = None,
         random_state: Any = None,
         verbose: bool | int = False,
         progress_bar: bool = False,

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp._files.kinds import Count, Flag, Kind, Number, Place, Sized, Tensor
+from fastmlp._files.kinds import Count, Flag, Kind, Number, Place, Tensor
 from fastmlp._files.record import Tensors
-from fastmlp._files.schema import At, Checked, Each, Later, List, Object
+from fastmlp._files.schema import At, Checked, Counted, Each, Later, List, Object
 from fastmlp._files.strict_json import shown
-from fastmlp._models.codecs import mlp, parts
+from fastmlp._models.codecs import models, parts
 from fastmlp._models.codecs.values import Value
 from fastmlp._models.ensemble.ensemble import Ensemble
 from fastmlp._models.mlp import MLP
@@ -49,8 +49,7 @@ class _Texts(Value):
 
     def read(self, tree: Any, place: Place) -> list[str]:
         array = super().read(tree, place)
-        if array.dtype != object:
-            raise place.fail(f"is an array of {array.dtype} and no strings")
+        place.check(array.dtype == object, f"is an array of {array.dtype} and no strings")
         return array.tolist()  # type: ignore[no-any-return]
 
 
@@ -76,21 +75,17 @@ class _Category(Kind):
         return found
 
     def read(self, tree: Any, place: Place) -> tuple[Any, ...]:
-        found: list[Any] = []
-        for at, run in enumerate(List(Value(np.ndarray, None)).read(tree, place.at("values"))):
+        found, place = list[Any](), place.at("values")
+        for at, run in enumerate(List(Value(np.ndarray, None)).read(tree, place)):
             values = np.array([None]) if run is None else run
-            if values.ndim != 1 or values.dtype not in RUNS.values():
-                raise (
-                    place.at("values")
-                    .at(at)
-                    .fail(
-                        f"is {values.dtype} of shape {values.shape} but strings, int64, float64 or "
-                        "bool belong there"
-                    )
-                )
+            place.at(at).check(
+                values.ndim == 1 and values.dtype in RUNS.values(),
+                f"is {values.dtype} of shape {values.shape} but strings, int64, float64 or bool "
+                "belong there",
+            )
             found += values.tolist()
-        if not found or len(set(found)) < len(found) or any(each != each for each in found):
-            raise place.at("values").fail(f"are {len(found)} categories, not each once")
+        is_right = len(set(found)) == len(found) > 0 and all(each == each for each in found)
+        place.check(is_right, f"are {len(found)} categories, not each once")
         return tuple(found)
 
 
@@ -146,7 +141,7 @@ COLUMNS = Object(
         **dict.fromkeys(("names", "left_out", "reasons"), _Texts()),
         "named": Flag(),
         "numeric": Later(Flag(), None, leave_out=False),
-        "numbers": Sized(PLACES, 0, _last_name, rising=True),
+        "numbers": Counted(Tensor(lambda known: (known["n"],), PLACES, 0, _last_name, rising=True)),
         "categories": List(_Category()),
         "places": At(
             "categories",
@@ -203,14 +198,14 @@ GROUP = Object(
             lambda known: (known["members"], sum(_n_values(known["columns"]))), np.bool_
         ),
         "scales": Tensor(_scales_shape),
-        "nets": At("members", Each(parts.Parameters(), lambda known: known["members"])),
+        "nets": At("members", Each(parts.Parameters(), lambda known: range(known["members"]))),
     }
 )
 
 
 def group_values(group: TrainedMembers, share: float) -> dict[str, Any]:
     """Return the fields of a group."""
-    members = [mlp.values(member, False) for member in group.ensemble]
+    members = [models.values(member, False) for member in group.ensemble]
     nets = [member["parameters"] for member in members]
     if not all(np.isfinite(a).all() for net in nets for arrays in net for a in arrays):
         raise ValueError("the weights of the fit are not finite: scale y, and fit again")
@@ -265,5 +260,4 @@ def blend_of(fit: dict[str, Any], target: Any) -> Blend:
 def _net(network: Any, parameters: Any) -> Any:
     """Return a network for predictions, without the state of its training."""
     rng = np.random.default_rng(0)
-    given = {"network": network, "parameters": parameters, "rng": rng}
-    return mlp.build(MLP, {**dict.fromkeys(mlp.SCHEMA.fields), **given})
+    return models.build(MLP, {"network": network, "parameters": parameters, "rng": rng})

@@ -6,8 +6,10 @@ have the same columns and are read with the same kinds.
 
 from __future__ import annotations
 
+import datetime
+import hashlib
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, TypeAlias
@@ -22,10 +24,20 @@ Array: TypeAlias = NDArray[Any]
 
 MISSING = -1  # code of a missing or unknown category
 
-DATE_KINDS = "mM"
+DATE_KINDS = {"M": "dates", "m": "time differences"}
 REMEDY_OF_DATES = (
     "convert them to numbers, for example the days since the first, the month and the weekday"
 )
+TIMES: dict[str, tuple[Callable[[type], bool], str]] = {  # refused types: test, remedy
+    "time differences": (
+        lambda kind: issubclass(kind, datetime.timedelta | np.timedelta64),
+        "convert them to numbers, for example by division by a difference of one day",
+    ),
+    "dates": (
+        lambda kind: hasattr(kind, "isoformat") or issubclass(kind, np.datetime64),
+        REMEDY_OF_DATES,
+    ),
+}
 MOST_CATEGORIES = 64  # the most frequent values, which have an input each; see `encoding`
 SMALLEST_RANGE = 1e-300  # smallest range of numbers whose reciprocal is finite
 # Types of cells in object columns; types of missing values by name, as they may not be imported.
@@ -79,8 +91,8 @@ class Table:
     def __len__(self) -> int:
         return len(self.numbers)
 
-    def take(self, rows: NDArray[np.int64]) -> Table:
-        """Return some rows."""
+    def take(self, rows: NDArray[np.int64] | slice) -> Table:
+        """Return some rows: a copy, or views for a slice."""
         return Table(self.numbers[rows], self.codes[rows])
 
 
@@ -105,21 +117,34 @@ class Columns:
         ``categorical`` selects further category columns as in ``HistGradientBoostingClassifier``:
         by names (text), indices (integers) or booleans. None treats only text as categories.
         """
-        names, series = columns_of(X)
+        names, values = columns_of(X)
         named = is_frame(X)
-        wanted = _wanted(categorical, names, list(X.columns) if named else [])
+        wanted = wanted_of(categorical, names, list(X.columns) if named else [])
         if categorical is not None and named:
             wanted |= {k for k, dtype in enumerate(X.dtypes) if _is_category(dtype)}
+
+        def each() -> Iterable[tuple[Column, Array]]:
+            for k, name in enumerate(names):
+                series = values(k)
+                column = Column(name, _categories(series, k in wanted, name))
+                yield column, column.read(series)
+
+        return cls.used_of(each(), named)
+
+    @classmethod
+    def used_of(cls, each: Iterable[tuple[Column, Array]], named: bool) -> Columns:
+        """Choose the used ones of all columns, each given with its numbers or codes."""
         numbers: list[tuple[int, Column]] = []
         categories: list[tuple[int, Column]] = []
+        names: list[str] = []
         left_out: dict[str, str] = {}
         seen: dict[tuple[bool, bytes], str] = {}
         numeric = not named
-        for k, (name, values) in enumerate(zip(names, series, strict=True)):
-            column = Column(name, _categories(values, k in wanted, name))
-            read = column.read(values)
+        for k, (column, read) in enumerate(each):
+            name = column.name
+            names.append(name)
             numeric = numeric and not column.has_text
-            key = (column.values is None, read.tobytes())
+            key = column.values is None, hashlib.blake2b(np.ascontiguousarray(read).data).digest()
             if _is_constant(read):
                 left_out[name] = "constant"
             elif column.values is None and _is_narrow(read):
@@ -143,35 +168,43 @@ class Columns:
 
     def read(self, X: Any) -> Table:
         """Read a table with these columns; raise TypeError or ValueError if they differ."""
-        names, series = columns_of(X)
+        names, values = columns_of(X)
         if self.named and is_frame(X) and tuple(names) != self.names:  # arrays have no names
             raise ValueError(
                 f"X has the columns {', '.join(names)} but {', '.join(self.names)} are expected: "
                 "give those of the fit, in their order"
             )
-        n = len(series[0]) if series else 0
-        numbers = [column.read(series[k]) for k, column in self.numbers]
-        codes = [column.read(series[k]) for k, column in self.categories]
-        return Table(
-            np.column_stack(numbers) if numbers else np.empty((n, 0)),
-            np.column_stack(codes) if codes else np.empty((n, 0), np.int32),
-        )
+        table = self.empty(len(X))
+        self.fill(table, lambda k, column: column.read(values(k)))
+        return table
+
+    def empty(self, n: int) -> Table:
+        """Return a table of n rows to be filled."""
+        codes = np.empty((n, len(self.categories)), np.int32)
+        return Table(np.empty((n, len(self.numbers))), codes)
+
+    def fill(self, table: Table, read: Callable[[int, Column], Array]) -> None:
+        """Fill a table column by column, which needs memory for one more column."""
+        for into, columns in ((table.numbers, self.numbers), (table.codes, self.categories)):
+            for at, (k, column) in enumerate(columns):
+                into[:, at] = read(k, column)
 
 
-def columns_of(X: Any) -> tuple[list[str], list[Array]]:
-    """Return the names of a table's columns, and their values, of any dtype."""
+def columns_of(X: Any) -> tuple[list[str], Callable[[int], Array]]:
+    """Return the names of a table's columns, and a function that returns the k-th, of any dtype."""
     if not is_frame(X):
         array = np.asarray(X)
-        return [f"column {k}" for k in range(array.shape[1])], list(array.T)
+        return [f"column {k}" for k in range(array.shape[1])], lambda k: array[:, k]
     names = [str(name) for name in X.columns]
-    if hasattr(X, "iloc"):
-        series = [_array(X.iloc[:, k], name) for k, name in enumerate(names)]
-    else:
-        series = [_array(X[name], str(name)) for name in X.columns]
-    for name, values in zip(names, series, strict=True):
-        if values.ndim != 1:  # polars structs and arrays
-            raise _neither(name, "list")
-    return names, series
+
+    def values(k: int) -> Array:
+        series = X.iloc[:, k] if hasattr(X, "iloc") else X[X.columns[k]]
+        found = _array(series, names[k])
+        if found.ndim != 1:  # polars structs and arrays
+            raise _neither(names[k], "list")
+        return found
+
+    return names, values
 
 
 def _array(series: Any, name: str) -> Array:
@@ -227,7 +260,7 @@ def _neither(name: str, kind: str) -> TypeError:
     )
 
 
-def _wanted(categorical: Any, names: Sequence[str], given_names: Sequence[Any]) -> set[int]:
+def wanted_of(categorical: Any, names: Sequence[str], given_names: Sequence[Any]) -> set[int]:
     """Return the indices of the columns that the user has declared as categories.
 
     ``given_names`` are the frame's original column names, which may be integers.
@@ -266,15 +299,27 @@ def _wanted(categorical: Any, names: Sequence[str], given_names: Sequence[Any]) 
 
 def _categories(series: Array, wanted: bool, name: str) -> tuple[Hashable, ...] | None:
     """Return a category's values, including None if some are missing; None for numeric columns."""
-    types, kind = _types(series, name), series.dtype.kind
-    if not wanted and (kind in "iuf" or (kind == "O" and _are_numbers(types))):
+    if not wanted and is_numeric(series, name):
         return None
+    return ordered(count_values(series, name))
+
+
+def is_numeric(series: Array, name: str) -> bool:
+    """Whether a column has numbers alone; raise an error for dates and complex numbers."""
+    types, kind = _types(series, name), series.dtype.kind
+    return kind in "iuf" or (kind == "O" and _are_numbers(types))
+
+
+def count_values(series: Array, name: str) -> Counter[Any]:
+    """Return how often each category value occurs; None counts missing ones."""
     items = series.tolist()
-    meant = _values(items, name)
-    seen = dict.fromkeys(meant.values())
-    values = sorted(seen, key=lambda v: (type(v).__name__, v if v is not None else 0))
+    return Counter(map(_values(items, name).__getitem__, items))
+
+
+def ordered(count: Counter[Any]) -> tuple[Hashable, ...]:
+    """Return category values in the order of their codes; see `Column`."""
+    values = sorted(count, key=lambda v: (type(v).__name__, v if v is not None else 0))
     if len(values) > MOST_CATEGORIES:
-        count = Counter(map(meant.__getitem__, items))
         often = set(sorted(values, key=lambda v: -count[v])[:MOST_CATEGORIES])
         values.sort(key=lambda v: v not in often)  # stable: both parts stay sorted
     return tuple(values)
@@ -289,10 +334,11 @@ def _types(series: Array, name: str) -> set[type]:
     for kind in types:
         if kind.__name__ in MISSING_TYPES:  # NaT has a date's methods, but counts as missing
             continue
-        if hasattr(kind, "isoformat") or issubclass(kind, np.datetime64 | np.timedelta64):
-            raise TypeError(
-                f"{name} holds dates but numbers or categories are expected: {REMEDY_OF_DATES}"
-            )
+        for found, (is_one, remedy) in TIMES.items():
+            if is_one(kind):
+                raise TypeError(
+                    f"{name} holds {found} but numbers or categories are expected: {remedy}"
+                )
         if issubclass(kind, complex | np.complexfloating):
             raise ValueError(f"Complex data not supported: {name} holds complex numbers")
     return types

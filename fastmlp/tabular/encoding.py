@@ -67,7 +67,7 @@ class Encoding:
             assert column.values is not None
             count = np.bincount(table.codes[rows, k] + 1, minlength=len(column.values) + 1)[1:]
             known.append(count > 0)
-        return cls(_measured(table.numbers[rows], bins), tuple(known), with_missing, bins)
+        return cls(_measured(table.numbers, rows, bins), tuple(known), with_missing, bins)
 
     def inputs(self, table: Table) -> Inputs:
         """Return network inputs, float32, (n, width of at least 1).
@@ -95,12 +95,13 @@ def encoder_of(encodings: Sequence[Encoding]) -> Encoder:
     )
 
 
-def _measured(values: NDArray[np.float64], bins: int) -> NumericStatistics:
+def _measured(values: NDArray[np.float64], rows: NDArray[np.int64], bins: int) -> NumericStatistics:
+    """Measure some rows, column by column, which needs little memory."""
     n = values.shape[1]
     centre, factor = np.zeros(n), np.zeros(n)
     edges = np.zeros((n, bins + 1))
     for k in range(n):
-        there = np.sort(values[:, k])  # NaN is sorted to the end
+        there = np.sort(values[rows, k])  # NaN is sorted to the end
         there = there[: len(there) - np.count_nonzero(np.isnan(there))]
         if not there.size:
             continue
@@ -153,7 +154,8 @@ def middles(edges: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np
 
 def with_missing(table: Table) -> NDArray[np.int64]:
     """Return the indices of the numeric columns with missing numbers."""
-    return np.flatnonzero(np.isnan(table.numbers).any(axis=0))
+    columns = enumerate(table.numbers.T)
+    return np.array([k for k, column in columns if np.isnan(column).any()], np.int64)
 
 
 def width_of(columns: Columns, missing: int, bins: int) -> int:

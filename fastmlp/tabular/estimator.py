@@ -4,34 +4,28 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_array, check_random_state
-from sklearn.utils.validation import (
-    _check_sample_weight,
-    check_consistent_length,
-)
+from sklearn.utils import check_random_state
 
 from fastmlp._core.user_warnings import warn
 from fastmlp._engine.thread_count import of_jobs
+from fastmlp._training.arrow import ArrowBlocks
 from fastmlp._validation.check import callbacks
 from fastmlp.sklearn.parameters import training
-from fastmlp.sklearn.validation import refuse_text
-from fastmlp.tabular import blend, data_warnings, folds
+from fastmlp.tabular import blend, data_warnings, reading
 from fastmlp.tabular.blend import BlendResult
-from fastmlp.tabular.columns import DATE_KINDS, Array, Columns, Table
+from fastmlp.tabular.budget import Budget, bytes_of
+from fastmlp.tabular.columns import Array, Columns, Table
 from fastmlp.tabular.explained import Explained
 from fastmlp.tabular.fitted import like
 from fastmlp.tabular.members import INTERRUPTED, FitOptions
 from fastmlp.tabular.parameters import ADDED, CONSTRAINTS, check
 from fastmlp.tabular.presets import PRESETS, adapted
-from fastmlp.tabular.report import Report, Stopwatch
-
-# Rows with a smaller fraction of the largest weight count as 0: their influence is below rounding,
-# and they are 0 in float32.
-LIGHTEST = np.finfo(float).eps
+from fastmlp.tabular.report import Report, timed
 
 
 class BaseTabMLP(Explained):
@@ -39,16 +33,18 @@ class BaseTabMLP(Explained):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
     _added = ADDED
+    _sources = (ArrowBlocks,)
 
-    # ------------------------------------------------------------ hooks of subclasses
+    # Each estimator has its own: checked labels or numbers; their target; a function from
+    # out-of-fold predictions to their score, or None; calibration, which returns lines for reports.
+    _read_target: Callable[[Any], Array]
+    _target: Callable[..., Any]
+    _scorer: Callable[[Array, Array | None], Any]
+    _finish: Callable[[Any, BlendResult, Array | None, Array | None], dict[str, str]]
 
-    def _target(self, y: Array, weights: Array | None = None) -> Any:
-        """Return the target for checked labels or numbers; set ``n_outputs_``."""
-        raise NotImplementedError
-
-    def _read_target(self, y: Any) -> Array:
-        """Return checked labels or numbers; set ``classes_`` and the like."""
-        raise NotImplementedError
+    def _columns_of(self, X: Any) -> Columns:
+        """Return the columns of a checked table."""
+        return Columns.of(X, self.categorical_features)
 
     def _calibrated(self, prediction: Array) -> Array:
         """Return predictions as they are scored, calibrated if the estimator calibrates."""
@@ -59,23 +55,13 @@ class BaseTabMLP(Explained):
         del y
         return given
 
-    def _scorer(self, y: Array, weights: Array | None) -> Any:
-        """Return a function from out-of-fold predictions to their score, or None."""
-        raise NotImplementedError
-
-    def _finish(
-        self, target: Any, fitted: BlendResult, weights: Array | None, groups: Array | None
-    ) -> dict[str, str]:
-        """Calibrate on out-of-fold predictions; return lines for the report."""
-        raise NotImplementedError
-
     # ------------------------------------------------------------ fit
 
     @training
     def fit(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         sample_weight: Any = None,
         *,
         groups: Any = None,
@@ -86,12 +72,13 @@ class BaseTabMLP(Explained):
 
         Parameters
         ----------
-        X : pandas or polars frame, or array-like, shape (n_samples, n_features)
+        X : pandas or polars frame, array-like, shape (n_samples, n_features), or ArrowBlocks
             Numbers, booleans, text, categories; missing values are NaN, None, NA or masked. Dates
             are rejected: convert them to numbers. Sparse matrices are rejected, too: pass the
-            columns from before the encoding.
+            columns from before the encoding. A `fastmlp.ArrowBlocks` has targets and weights, too,
+            and is read twice; numbers and codes of its rows must fit into memory.
         y : array-like, shape (n_samples,) or (n_samples, n_outputs)
-            Labels or real numbers.
+            Labels or real numbers; None with ArrowBlocks.
         sample_weight : array-like, shape (n_samples,), optional
             Weights of the rows in training and in all scores; weights below 2e-16 times the largest
             count as 0.
@@ -111,6 +98,8 @@ class BaseTabMLP(Explained):
         ------
         TypeError, ValueError
             If an argument is invalid; the estimator is unchanged then.
+        MemoryError
+            If the fit would need more than ``max_memory`` even with 5,000 rows.
         RuntimeError
             If another fit of this estimator is running.
         KeyboardInterrupt
@@ -139,7 +128,7 @@ class BaseTabMLP(Explained):
         self, X: Any, y: Any, sample_weight: Any, groups: Any, X_val: Any, y_val: Any
     ) -> str:
         """Fit; return the reason if the user ended the fit early, else an empty text."""
-        watch = Stopwatch()
+        seconds: dict[str, float] = {}
         check(self)
         chosen = self.recipes, self.folds, self.members, self.epochs, self.width
         preset = adapted(PRESETS[self.preset], *chosen)
@@ -148,44 +137,32 @@ class BaseTabMLP(Explained):
         if self.time_limit is not None:
             deadline = time.monotonic() + float(self.time_limit)
         self._trained_with = self.get_params(deep=False)
-        with watch("reading"):
-            data_warnings.check_order(X, y=y, sample_weight=sample_weight, groups=groups)
-            if np.ma.is_masked(y):
-                raise ValueError("y has masked entries but targets are expected: drop these rows")
-            X = self._checked(X, reset=True)
-            y = self._read_target(y)
-            check_consistent_length(X, y)
-            if len(y) < 2:
-                raise ValueError(f"n_samples={len(y)} but at least 2 rows are expected")
-            self._columns = columns = Columns.of(X, self.categorical_features)
-            table = columns.read(X)
-            used, kept = self._used(y, sample_weight)
-            target = self._target(y[used], kept)
-            judged = self._read_both(target, X_val, y_val, "X_val and y_val")
         random_state = check_random_state(self.random_state)
         seed = random_state.randint(2**31 - 1, size=4)
+        n_threads = of_jobs(self.n_jobs)
+        memory = bytes_of(self.max_memory)
+        budget = Budget(preset, deadline, memory, self.max_memory is not None, n_threads)
+        with timed(seconds, "reading"):
+            given = X, y, sample_weight, groups
+            data, table, y, used, plan = reading.read(self, *given, budget, seed)
+            target, kept = data.target, data.weights
+            self._columns = data.columns
+            judged = self._read_both(target, X_val, y_val, "X_val and y_val")
         request = FitOptions(
-            preset,
+            plan.preset,
             np.random.default_rng(seed),
             deadline,
             self._scorer(y[used], kept),
-            of_jobs(self.n_jobs),
+            n_threads,
             called,
             bool(self.verbose or self.progress_bar),
         )
-        grouped = None
-        if groups is not None:
-            grouped = folds.numbered(groups)
-            check_consistent_length(X, grouped)
-            grouped = grouped[used]
-        rows = table if len(used) == len(table) else table.take(used)
-        copies, noted = (None, []) if groups is not None else folds.copied(rows, target.y)
-        with watch("training"):
-            fitted = blend.fit(rows, columns, target, kept, (grouped, copies), request)
-            fitted.notes.extend(noted)
-        with watch("calibration"):
+        with timed(seconds, "training"):
+            fitted = blend.fit(data, request)
+            fitted.notes.extend(plan.notes)
+        with timed(seconds, "calibration"):
             self._members = fitted.blend
-            calibration = target, fitted, kept, copies if groups is None else grouped
+            calibration = target, fitted, kept, data.copies if groups is None else data.groups
             try:
                 more = self._finish(*calibration) | self._scores(request.scorer, fitted, judged)
                 self._set_fitted(fitted, target, table, used)
@@ -199,7 +176,7 @@ class BaseTabMLP(Explained):
                 self._row_weights = np.zeros(len(table))
                 self._row_weights[used] = 1.0 if kept is None else kept
             self._rows, self._importance = (table, self._with_rows(target, y)), None
-        self._report = self._reported(fitted, target, columns, len(table), watch.seconds, more)
+        self._report = self._reported(fitted, target, data.columns, len(table), seconds, more)
         return fitted.stopped
 
     def _scores(
@@ -219,35 +196,6 @@ class BaseTabMLP(Explained):
                 text += f", {name} {score:.4g}"
             more["validation"] = f"{text}, of {len(table):,} rows that were not learned from"
         return more
-
-    def _used(self, y: Array, sample_weight: Any) -> tuple[Array, Array | None]:
-        """Return the rows with a positive weight, and their weights, mean 1; None if equal."""
-        given = None
-        if sample_weight is not None:
-            given = _check_sample_weight(
-                sample_weight, y, dtype=np.float64, ensure_non_negative=True
-            )
-        weights = self._weights(y, given)
-        if weights is None:
-            return np.arange(len(y)), None
-        with np.errstate(over="ignore"):
-            total = weights.sum()
-        if not np.isfinite(total) or np.any(weights < 0):
-            raise ValueError(
-                f"the weights of the rows are from {weights.min()} to {weights.max()}, in sum "
-                f"{total}, but numbers of at least 0 with a finite sum are expected: correct "
-                "sample_weight or class_weight"
-            )
-        heaviest = weights.max()
-        rows = np.flatnonzero(weights > LIGHTEST * heaviest)
-        if len(rows) < 2:
-            raise ValueError(
-                f"{len(rows)} rows have a weight above 0, and above {LIGHTEST:.1g} times that of "
-                f"the heaviest, {heaviest:g}, but at least 2 are expected: correct sample_weight "
-                "or class_weight"
-            )
-        kept = weights[rows]
-        return rows, None if np.all(kept == kept[0]) else kept / kept.mean()
 
     def _set_fitted(self, fitted: BlendResult, target: Any, table: Table, used: Array) -> None:
         """Set the public attributes."""
@@ -288,15 +236,3 @@ class BaseTabMLP(Explained):
         table = n, len(columns.names), columns.kinds, columns.left_out
         course = {"course": "; then ".join(fitted.course)} if fitted.course else {}
         return Report(*table, parts, target.metric, *scores, seconds, course | more, notes)
-
-
-def finite_numbers(y: Any) -> Array:
-    """Return numbers as float64, (n, outputs); raise ValueError for anything else."""
-    refuse_text(y, "TabMLPClassifier")
-    if np.asarray(y).dtype.kind in DATE_KINDS:
-        raise ValueError("y holds dates but numbers are expected: pass days since one of them")
-    try:
-        checked = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
-    except OverflowError:
-        raise ValueError("y holds integers that are too large for float64: rescale y") from None
-    return np.asarray(checked.reshape(len(checked), -1))

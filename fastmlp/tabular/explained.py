@@ -12,13 +12,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastmlp._core.intervals import check_count
 from fastmlp.tabular import inspection
-from fastmlp.tabular.columns import Array
+from fastmlp.tabular.columns import Array, Table
 from fastmlp.tabular.fitted import Fitted, from_snapshot, like
 from fastmlp.tabular.inspection import Importance
 from fastmlp.tabular.report import Report
 
 IMPORTANCE_SEED = 0
 MOST_BARS = 20
+SAME = 1e-4  # largest relative difference of equal predictions, by rounding in float32
 MOST_CELLS = 20_000  # largest table whose importance a report computes
 NO_ROWS = (
     "{} needs the rows of the fit, which copies, pickles and files of an estimator do not have: "
@@ -81,9 +82,8 @@ class Explained(Fitted):
         Parameters
         ----------
         X, y : as for :meth:`fit`, optional
-            If there are as many rows as in the fit, they are taken as the rows of the fit, in the
-            same order, and predicted out of fold; otherwise they are new rows, predicted by all
-            members. By default the rows of the fit, which copies, pickles and files of an estimator
+            New rows, predicted by all members; or the rows of the fit in their order, predicted out
+            of fold. By default the rows of the fit, which copies, pickles and files of an estimator
             lack.
         rounds : int
             Number of shuffles of each column, at least 1.
@@ -107,11 +107,25 @@ class Explained(Fitted):
         parts: list[tuple[Any, Array]] = [
             (partial(members.of_division, k), rows) for k, rows in enumerate(self._out)
         ]
-        if len(table) != len(self._out_of_fold):
+        if given and not self._is_of_fit(table, parts):
             parts, weights = [(members.predict, np.arange(len(table)))], None
         return inspection.importance(
             *(parts, self._columns, table, target, weights), *(rounds, IMPORTANCE_SEED)
         )
+
+    def _is_of_fit(self, table: Table, parts: list[tuple[Any, Array]]) -> bool:
+        """Whether these are the rows of the fit: their out-of-fold predictions are the same."""
+        n, m = self._out_of_fold.shape[0], self.n_outputs_
+        if len(table) != n:
+            return False
+        mean, count = np.zeros((n, m)), np.zeros((n, 1))
+        for predict, rows in parts:
+            mean[rows] += predict(table.take(rows))[:, :m]
+            count[rows] += 1
+        used = count[:, 0] > 0
+        known = self._out_of_fold[used, :m]
+        far = np.abs(mean[used] / count[used] - known).max()
+        return bool(far <= SAME * max(np.abs(known).max(), np.finfo(float).tiny))
 
     @property
     def feature_importances_(self) -> Array:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 from numbers import Integral, Real
-from typing import Any, TypeVar
+from typing import Any
 
 from sklearn.utils._param_validation import Interval, StrOptions
 
@@ -15,7 +14,7 @@ from fastmlp.tabular.presets import PRESETS
 # Smallest and largest values of parameters that replace numbers of a preset.
 COUNTS = {"folds": (2, 1_000), "members": (2, 10_000), "epochs": (1, 10**6), "width": (1, 10**5)}
 
-Class = TypeVar("Class", bound=type)
+UNITS = {"time_limit": ("seconds", "60"), "max_memory": ("bytes", "'4GB'")}
 
 CONSTRAINTS: dict[str, list[Any]] = {
     "preset": [StrOptions(set(PRESETS))],
@@ -24,6 +23,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "categorical_features": [StrOptions({"from_dtype"}), "array-like", None],
     "scoring": [str, callable, None],
     "time_limit": [Interval(Real, 0, None, closed="neither"), None],
+    "max_memory": [Interval(Real, 0, None, closed="neither"), str, None],
     "random_state": ["random_state"],
     "verbose": ["verbose"],
     "progress_bar": ["boolean"],
@@ -60,7 +60,14 @@ scoring : str, callable or None, default=None
     scikit-learn.
 time_limit : float, optional
     Approximate limit of the fit in seconds, except that one epoch always runs; the learning rate
-    schedule is adapted to it. The result then depends on the speed of the machine.
+    schedule is adapted to it. If all rows could be learned from fewer than about 8 times, a random
+    sample of them is used, at least 5,000; see ``rows_``. The result then depends on the speed of
+    the machine.
+max_memory : float or str, optional
+    Memory in bytes, or as text such as "4GB" or "500 MiB", that the fit may take beside the data
+    given. A fit that would take more by an estimate has fewer networks, or uses a random sample of
+    the rows; the report has a note. By default 80 % of the memory that is free in the machine or
+    the control group.
 random_state : int, RandomState or None, default=None
     Seed or generator of folds, initial weights and order of samples.
 verbose : bool or int, default=False
@@ -81,6 +88,9 @@ n_jobs : int, optional
 ATTRIBUTES = """\
 best_epoch_, n_iter_ : int
     Selected epoch, counted from 1, and number of epochs run.
+rows_ : array of int64, or None
+    Rows of the fit, in ascending order, if ``time_limit`` or ``max_memory`` allowed only a sample;
+    results of the fit, such as ``oof_prediction_``, are those of these rows.
 history_ : fastmlp.History
     History of the members' mean loss.
 n_features_in_, n_outputs_ : int
@@ -96,14 +106,7 @@ The method is RealMLP (Holzmueller, Grinsztajn and Steinwart 2024, arXiv 2407.04
 linear inputs (Gorishniy, Rubachev and Babenko 2022) and an ensemble over folds."""
 
 # Parameters that files of earlier versions lack; they get their defaults.
-ADDED = frozenset({"verbose", "callbacks", "recipes", *COUNTS})
-
-
-def documented(cls: Class) -> Class:
-    """Class decorator: insert the shared texts at {parameters} and {attributes}."""
-    doc = inspect.cleandoc(cls.__doc__ or "")
-    cls.__doc__ = doc.replace("{parameters}", TEXT).replace("{attributes}", ATTRIBUTES)
-    return cls
+ADDED = frozenset({"verbose", "callbacks", "recipes", "max_memory", *COUNTS})
 
 
 def check(estimator: Any) -> None:
@@ -124,8 +127,9 @@ def check(estimator: Any) -> None:
                 "learning rates, and keeps the epoch with the best score of held-out rows: leave "
                 "it out; epochs= or time_limit= make the fit shorter"
             )
-    if isinstance(estimator.time_limit, bool):
-        raise ValueError(
-            f"time_limit is {estimator.time_limit} but a number of seconds is expected: pass for "
-            "example time_limit=60, or None for no limit"
-        )
+    for name, (unit, example) in UNITS.items():
+        if isinstance(value := getattr(estimator, name), bool):
+            raise ValueError(
+                f"{name} is {value} but a number of {unit} is expected: pass for example "
+                f"{name}={example}, or None for no limit"
+            )

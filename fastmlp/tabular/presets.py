@@ -207,6 +207,8 @@ FEWEST_EPOCHS, MOST_EPOCHS = 16, 256
 # Largest batch up to a number of rows.
 BATCHES = ((8_192, 256), (32_768, 512), (math.inf, 1_024))
 MOST_LOOKS = 64  # evaluations of held-out rows per fit
+LOOKS = 0.1  # largest share of evaluations in the time of a fit, about
+TRAINING = 3  # work of training with a row, in predictions of a row
 # Time needed after training, in evaluations, for up to 40,000 rows; measured and rounded up.
 AFTER = {"numbers": 5.0, "classes": 10.0}
 
@@ -320,9 +322,6 @@ class Cycles(Schedule):
     clock: Clock = UNLIMITED
     cycles: int = 4
 
-    def __post_init__(self) -> None:
-        POSITIVE.check("rate", self.rate, example=0.04)
-
     def _rate(self, step: NDArray[np.int64]) -> NDArray[np.float64]:
         t = np.minimum(self.clock.shares(step, self.n_steps), 1.0)
         return np.asarray(
@@ -339,9 +338,6 @@ class FlatCosine(Schedule):
 
     value: float
     n_steps: int
-
-    def __post_init__(self) -> None:
-        POSITIVE.check("value", self.value, example=0.1)
 
     def _rate(self, step: NDArray[np.int64]) -> NDArray[np.float64]:
         t = np.minimum(step / self.n_steps, 1.0)

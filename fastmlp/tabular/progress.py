@@ -6,7 +6,8 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, TextIO
+from dataclasses import dataclass
+from typing import TextIO
 
 from fastmlp._core.history import State
 from fastmlp._engine.thread_count import default_threads
@@ -14,31 +15,33 @@ from fastmlp._engine.thread_count import default_threads
 LONG = 60.0  # seconds; longer fits get a hint
 SURE = 5.0  # seconds until the estimate is reliable, as first epochs are slow
 EVERY = 0.1  # seconds between updates on a terminal
+UNITS = (1e9, "GB"), (1e6, "MB"), (1e3, "kB")
 PARTS = 10  # lines per recipe in a file
 
 
+@dataclass(eq=False)
 class Progress:
     """Callback for all recipes of a fit: shows recipe, share done, time left and score.
 
-    A terminal shows one line that is rewritten; other outputs get `PARTS` lines per recipe.
-    ``work`` is the relative work of each recipe, and ``deadline`` a time of ``now``. A hint is
-    always logged.
+    A terminal shows one line that is rewritten; other outputs get `PARTS` lines per recipe. A hint
+    is always logged.
     """
 
-    def __init__(
-        self,
-        work: Sequence[float],
-        target: Any,
-        deadline: float | None,
-        n_threads: int | None,
-        shows: bool,
-        file: TextIO | None = None,
-        now: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.work, self.metric, self.deadline = work, target.metric, deadline
-        self.n_threads, self.shows, self.file, self.now = n_threads, shows, file, now
-        self.recipe, self._began, self._hinted = 0, now(), False
-        self._shown, self._width = -1.0, 0
+    work: Sequence[float]  # of each recipe, relative
+    metric: str
+    deadline: float | None  # a time of ``now``
+    n_threads: int | None
+    shows: bool
+    memory: float = 0.0  # estimated bytes of the fit
+    file: TextIO | None = None
+    now: Callable[[], float] = time.monotonic
+    recipe: int = 0
+    _hinted: bool = False
+    _shown: float = -1.0
+    _width: int = 0
+
+    def __post_init__(self) -> None:
+        self._began = self.now()
 
     def begin(self, recipe: int) -> None:
         """Start the next recipe, counted from 0."""
@@ -88,7 +91,8 @@ class Progress:
         if self.n_threads is not None and self.n_threads < default_threads():
             remedy += f"; n_jobs={self.n_threads} uses less than the {default_threads()} threads"
             remedy += " of this machine, n_jobs=None all of them"
-        text = f"this fit takes about {_span(seconds)}: {remedy}"
+        memory = f" and {in_bytes(self.memory)}" if self.memory else ""
+        text = f"this fit takes about {_span(seconds)}{memory}: {remedy}"
         logging.getLogger("fastmlp").info(text)
         if self.shows:
             self.close()
@@ -98,3 +102,9 @@ class Progress:
 def _span(seconds: float) -> str:
     """Return a duration as text, such as 7 s or 5 min."""
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def in_bytes(size: float) -> str:
+    """Return a size as text, such as 4.0 GB."""
+    unit, name = next((u, n) for u, n in UNITS if size >= u or u == 1e3)
+    return f"{size / unit:.3g} {name}"

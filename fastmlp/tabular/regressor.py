@@ -14,17 +14,18 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from fastmlp._core.intervals import check_flag
 from fastmlp._core.keywords import explained
 from fastmlp._network.names import PresetName, TableLossName
-from fastmlp.sklearn.parameters import store
+from fastmlp.sklearn.parameters import documented, store
 from fastmlp.sklearn.regressor import LOSSES
 from fastmlp.tabular import inspection
 from fastmlp.tabular.blend import BlendResult
 from fastmlp.tabular.columns import Array
 from fastmlp.tabular.conformal import Residuals, level_of, levels_of
-from fastmlp.tabular.estimator import BaseTabMLP, finite_numbers
+from fastmlp.tabular.estimator import BaseTabMLP
 from fastmlp.tabular.export.exported import ExportedTable, exported
 from fastmlp.tabular.export.methods import RegressorExports
 from fastmlp.tabular.fitted import from_snapshot
-from fastmlp.tabular.parameters import documented
+from fastmlp.tabular.parameters import ATTRIBUTES, TEXT
+from fastmlp.tabular.reading import finite_numbers
 from fastmlp.tabular.scoring import FixedNumbers, scorer_of
 from fastmlp.tabular.targets import NumericTarget
 
@@ -34,7 +35,7 @@ LARGEST = 1e100  # largest magnitude of targets, so that sums of squares are fin
 
 
 @explained
-@documented
+@documented(TEXT, ATTRIBUTES)
 class TabMLPRegressor(RegressorMixin, RegressorExports, BaseTabMLP):
     """Multi-layer perceptrons for regression on raw tables.
 
@@ -92,6 +93,7 @@ class TabMLPRegressor(RegressorMixin, RegressorExports, BaseTabMLP):
         categorical_features: Any = "from_dtype",
         scoring: Any = None,
         time_limit: float | None = None,
+        max_memory: float | str | None = None,
         random_state: Any = None,
         verbose: bool | int = False,
         progress_bar: bool = False,
@@ -304,7 +306,7 @@ class TabMLPRegressor(RegressorMixin, RegressorExports, BaseTabMLP):
         return np.concatenate([mean, self._deviations(outputs), quantiles], axis=1)
 
     def _finisher(self) -> Callable[[Array], Array]:
-        return functools.partial(_means, outputs=self.n_outputs_)
+        return functools.partial(means_of, outputs=self.n_outputs_)
 
     def _exported(self) -> ExportedTable:
         residuals = tuple(self._residuals)
@@ -316,7 +318,7 @@ class TabMLPRegressor(RegressorMixin, RegressorExports, BaseTabMLP):
         return 0.0 if self._trained_with["loss"] == "poisson" else -np.inf
 
     def _shaped(self, numbers: Array) -> Array:
-        return _means(numbers, self.n_outputs_)
+        return means_of(numbers, self.n_outputs_)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -324,6 +326,6 @@ class TabMLPRegressor(RegressorMixin, RegressorExports, BaseTabMLP):
         return tags
 
 
-def _means(prediction: Array, outputs: int) -> Array:
+def means_of(prediction: Array, outputs: int) -> Array:
     """Return means in the shape of the user's targets: (n,) for one output."""
     return prediction[:, 0] if outputs == 1 else prediction[:, :outputs]

@@ -6,7 +6,6 @@ that selects epochs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,12 +55,14 @@ class NumericTarget:
             factor, centre = centre, np.zeros_like(centre)
         else:
             factor = _deviation(y, centre, w)
+        if self.name in ROBUST:  # a loss that outliers do not move needs a scale of that kind
+            low, middle, high = np.quantile(y, [0.25, 0.5, 0.75], axis=0)
+            narrow = (high - low) * DEVIATION_OF_QUARTILES
+            is_wide = narrow > 0
+            centre = np.where(is_wide, middle, centre)
+            factor = np.where(is_wide, np.minimum(narrow, factor), factor)
         factor = np.where(factor > 0, factor, self.unit)  # constant targets have no deviation
         return TargetScale(centre, factor, y.min(axis=0), y.max(axis=0))
-
-    def scale_of(self, scales: Sequence[TargetScale], sizes: Sequence[int]) -> TargetScale:
-        """Repeat each member's scale for its number of rows, and concatenate."""
-        return TargetScale(*(np.repeat(each, sizes, axis=0) for each in zip(*scales, strict=True)))
 
     def encode(self, scale: TargetScale) -> Array:
         """Return the targets as a member is trained on them."""
@@ -131,6 +132,8 @@ def _deviation(y: Array, centre: Array, weights: Array | None) -> Array:
     return np.asarray(np.sqrt(np.average((y - centre) ** 2, axis=0, weights=weights)))
 
 
+ROBUST = ("absolute_error", "quantile")
+DEVIATION_OF_QUARTILES = 0.7413  # of normal numbers, in distances of the quartiles
 FROM_ZERO = ("squared_error", "absolute_error", "quantile")  # losses with non-negative costs
 METRICS = {
     "squared_error": "root mean squared error",
@@ -159,8 +162,6 @@ class ClassTarget:
 
     def scale(self, *_: Any) -> None:
         """Return None, since classes have no scale."""
-
-    scale_of = scale
 
     def encode(self, scale: None) -> Array:
         """Return the classes as int32."""

@@ -7,9 +7,10 @@
 
 #include <stdint.h>
 
-enum { FM_TRANSPOSED, FM_COPIES }; /* kinds of copies: rows of COPY_KINDS in panels/copies.h */
+/* Kinds of copies: rows of COPY_KINDS in panels/copies.h. Training updates the first FM_TRAINED kinds. */
+enum { FM_TRANSPOSED, FM_TRAINED, FM_BFLOAT16 = FM_TRAINED, FM_INT8, FM_COPIES };
 
-/* A copy of a tensor in another layout or storage type, updated with it. */
+/* A copy of a tensor in another layout or storage type. */
 typedef struct {
     int64_t offset; /* in the arena of this kind of copy; -1: there is no copy */
     int64_t rows;   /* of a panel */

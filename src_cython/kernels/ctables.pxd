@@ -66,6 +66,9 @@ cdef extern from "panels/panels.h" nogil:
                     int64_t, int)
     void panel_relu_slope(const real*, int64_t, int64_t, const real*, const real*, const real*, real*,
                           int64_t, int)
+    enum:
+        NN_CHAIN
+    void panel_chained(const real*, int64_t, int64_t, const real*, const real*, real*, int64_t, int)
     int64_t nn_rows(int64_t)
     void block_tn(const real*, int64_t, int64_t, int64_t, const real*, int64_t, real*, int, fm_ahead*)
     void column_sums(const real*, int64_t, real*)
@@ -93,13 +96,14 @@ cdef extern from "panels/copies.h" nogil:
     ctypedef struct fm_copy_kind:
         int64_t element_size
         void (*renew)(const fm_tensor*, const real*, void*, int64_t, int64_t, int64_t) noexcept nogil
+        void (*row)(const fm_tensor*, const real*, const real*, const void*, real*) noexcept nogil
     const fm_copy_kind* COPY_KINDS
 
 cdef extern from "random/shuffle.h" nogil:
     void shuffle_indices(int64_t*, int64_t, uint64_t)
 
 cdef extern from "panels/row.h" nogil:
-    void row_affine(const fm_tensor*, const real*, const real*, const real*, real*)
+    void row_affine(const fm_tensor*, const real*, const real*, const void*, real*)
 
 cdef extern from "panels/around.h" nogil:
     void add_panels(const real*, const real*, int64_t, int64_t, int64_t, real*)

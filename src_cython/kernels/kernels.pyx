@@ -45,7 +45,11 @@ cdef void renew_copies(const fm_network* net) noexcept nogil:
             whole.k_from, whole.k_to = 0, round_up(whole.tensor.n_rows, MR)
             for p in range(whole.tensor.panels):
                 whole.panel = p
-                renew_piece(net, &whole)
+                renew_piece(net, &whole, COPIES)
+
+
+cdef void renew_trained(const fm_network* net, const fm_piece* piece) noexcept nogil:
+    renew_piece(net, piece)
 
 
 cdef void step(int32_t optimizer, const double* hyper, double rate, double* powers, double l2,
@@ -86,6 +90,7 @@ KERNELS.scratch_size = scratch_size
 KERNELS.pack = pack_tensor
 KERNELS.unpack = unpack_tensor
 KERNELS.renew_copies = renew_copies
+KERNELS.renew_piece = renew_trained
 for c in range(COPIES):
     KERNELS.copy_element_size[c] = COPY_KINDS[c].element_size
 KERNELS.epoch = epoch

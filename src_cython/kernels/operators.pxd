@@ -148,11 +148,12 @@ cdef inline void affine_forward(const fm_network* net, const fm_buffers* buffers
             dot_rows(a, panel_step, w, NR, op.n_in, b[0], y, rows)
             if slope == NULL and ACTIVATIONS[op.activation].fused == FUSED_IDENTITY:
                 continue  # nothing has written to the padding
-        elif slope == NULL and ACTIVATIONS[op.activation].fused == FUSED_RELU:
+        elif (slope == NULL and ACTIVATIONS[op.activation].fused == FUSED_RELU
+                and op.n_in <= <int64_t>NN_CHAIN):
             panel_relu(a, panel_step, op.n_in, w + p * w_step, b + p * NR, y, y, rows, nv)
             continue
         else:
-            panel_plain(a, panel_step, op.n_in, w + p * w_step, b + p * NR, y, y, rows, nv)
+            panel_chained(a, panel_step, op.n_in, w + p * w_step, b + p * NR, y, rows, nv)
         finish_panel(op, y, slope, p, rows, first, draws)
 
 
@@ -174,11 +175,21 @@ cdef inline void affine_backward(const fm_network* net, const fm_buffers* buffer
         y = <real*>buffers.y[l - 1] + at
         w_t = transposed(net, op, p)
         if (buffers.slope[l - 1] == NULL and ACTIVATIONS[lower.activation].fused == FUSED_RELU
-                and lower.reader == 0):
+                and lower.reader == 0 and op.n_out <= <int64_t>NN_CHAIN):
             panel_relu_slope(dz, panel_step, op.n_out, w_t, NULL, y, out, rows, nv)
         else:
-            panel_plain(dz, panel_step, op.n_out, w_t, NULL, y, out, rows, nv)
+            panel_chained(dz, panel_step, op.n_out, w_t, NULL, out, rows, nv)
             apply_slope(net, buffers, l - 1, p, first, rows)
+
+
+cdef inline void row_product(const fm_network* net, const fm_operator* op, const real* start, const real* a,
+                             real* z) noexcept nogil:
+    """Compute start + a W of one row, W from its narrow copy if there is one."""
+    cdef const fm_tensor* weights = &op.tensors[WEIGHTS]
+    if net.narrow > 0:
+        COPY_KINDS[net.narrow].row(weights, start, a, net.copies[net.narrow], z)
+    else:
+        row_affine(weights, start, a, net.parameters, z)
 
 
 cdef inline void affine_row(const fm_network* net, const fm_operator* op, const real* a,
@@ -187,7 +198,7 @@ cdef inline void affine_row(const fm_network* net, const fm_operator* op, const 
         memset(z, 0, NR * sizeof(real))
         z[0] = dot_row(a, NR, tensor_at(net, op, WEIGHTS), NR, op.n_in, tensor_at(net, op, BIASES)[0])
     else:
-        row_affine(&op.tensors[WEIGHTS], tensor_at(net, op, BIASES), a, <real*>net.parameters, z)
+        row_product(net, op, tensor_at(net, op, BIASES), a, z)
 
 
 # ---------------------------------------------------------------- layer normalisation (c/panels/norm.h)
@@ -266,7 +277,7 @@ cdef inline void sum_row(const fm_network* net, const fm_operator* op, const rea
     if op.kind == SKIP or op.n_out == 1:
         sum_panels(net, op, y, a, NR, 1, z)
     else:
-        row_affine(&op.tensors[WEIGHTS], y, a, <real*>net.parameters, z)
+        row_product(net, op, y, a, z)
 
 
 # ---------------------------------------------------------------- parametric: z = (1 - a) x + a f(x)

@@ -1,14 +1,19 @@
-"""The package's surface and the choice of the CPU level: names, lazy imports, FASTMLP_CPU."""
+"""The choice of the CPU level, the shuffle of every engine, and what is left with none compiled."""
 
+import json
 import math
+import shutil
 from collections import Counter
+from pathlib import Path
 
 import children
 import numpy as np
 import pytest
+import without_native
 
 import fastmlp
 from fastmlp._engine import cpu_levels, kernels, native_engine
+from fastmlp._engine.numpy.random import shuffle
 from fastmlp._models import config
 from fastmlp._network import spec
 
@@ -101,13 +106,23 @@ def shuffled(n, seed, level):
     return order.tolist()
 
 
+PRIMES = (211, 257, 1009, 7919, 104729)
+SEEDS = (0, 1, 7, 2**32 - 1, 2**32, 0x9E3779B97F4A7C15, 2**64 - 1)
+
+
 @pytest.mark.parametrize("level", native_engine.available_levels())
-def test_shuffle_is_a_permutation_of_the_seed(level):
-    for n in (0, 1, 2, 3, 16, 17, 32, 33, 34, 100):
-        assert sorted(shuffled(n, 5, level)) == list(range(n))
-    assert shuffled(100, 5, level) == shuffled(100, 5, level) != shuffled(100, 6, level)
-    assert shuffled(100, 2**64 - 1, level) != shuffled(100, 2**32 - 1, level)
+def test_a_shuffle_is_a_permutation_of_the_seed_the_same_in_both_engines(level):
     assert shuffled(12, 7, level) == [8, 7, 11, 10, 6, 2, 1, 3, 5, 9, 0, 4]
+    assert shuffled(100, 5, level) != shuffled(100, 6, level)
+    assert shuffled(100, 2**64 - 1, level) != shuffled(100, 2**32 - 1, level)
+    for n in (*range(201), *PRIMES, 2**17 + 1):
+        ours = np.arange(n)
+        for seed in SEEDS if n < 300 else SEEDS[-2:]:
+            native = ours.copy()  # from the order that it finds
+            kernels.shuffle(native, seed, level)
+            shuffle(ours, seed)
+            assert np.array_equal(native, ours), (n, seed)
+        assert np.array_equal(np.sort(ours), np.arange(n))
 
 
 @pytest.mark.parametrize("n", [2, 3, 4])
@@ -121,9 +136,8 @@ def test_shuffle_gives_every_order_equally_often(n):
 
 def test_every_place_is_as_likely_for_every_row():
     """The mean place of 40 rows, more than are drawn at a time, over 10,000 shuffles."""
-    places = np.array(
-        [np.argsort(shuffled(40, seed, native_engine.level())) for seed in range(10_000)]
-    )
+    level = native_engine.level()
+    places = np.array([np.argsort(shuffled(40, seed, level)) for seed in range(10_000)])
     deviation = math.sqrt((40**2 - 1) / 12 / 10_000)
     assert abs(places.mean(axis=0) - 19.5).max() < 5 * deviation
     assert abs(np.corrcoef(places.T)[0, 1:] + 1 / 39).max() < 5 / 100
@@ -133,3 +147,36 @@ def test_too_many_rows_to_shuffle(tmp_path):
     order = np.memmap(tmp_path / "order", np.int64, "w+", shape=2**32)  # no disk, no memory: a hole
     with pytest.raises(ValueError, match="4294967296 rows.*shuffle=False"):
         native_engine.engine(spec.build([1, 1])).shuffle(order, 1)
+
+
+# ---- nothing compiled ----------------------------------------------------------------------------
+
+
+def without(how, code, folder):
+    """Run code where no compiled module can be loaded, or where there is none."""
+    program = f"import without_native; {code}"
+    if how == "broken":
+        program = f"import without_native; without_native.block(); {code}"
+        return children.printed(children.python("-c", program, folders=children.FOLDERS))
+    sources = folder / "fastmlp"
+    shutil.copytree(Path(fastmlp.__file__).parent, sources, ignore=shutil.ignore_patterns("*.so"))
+    paths = children.importing(folder, *children.FOLDERS)
+    # A package without compiled modules looks for an installed one that has them.
+    alone = "import pkgutil; pkgutil.extend_path = lambda path, name: path; "
+    return children.printed(children.python("-c", alone + program, **paths))
+
+
+@pytest.mark.parametrize("how", ["broken", "absent"])
+def test_the_reference_needs_nothing_compiled(how, tmp_path):
+    found = without(how, "without_native.report()", tmp_path)
+    assert json.loads(found) == json.loads(json.dumps(without_native.everything()))
+
+
+@pytest.mark.parametrize("how", ["broken", "absent"])
+def test_what_is_compiled_says_that_it_is_not_there(how, tmp_path):
+    messages = json.loads(without(how, "without_native.complaints()", tmp_path))
+    assert len(messages) == 4
+    for message in messages:
+        assert "cannot be loaded" in message
+        assert "C compiler" in message
+        assert "fastmlp.reference.MLP" in message

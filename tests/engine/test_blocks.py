@@ -1,37 +1,77 @@
-"""Batches of more rows than go through the network together: sums over blocks, on any threads."""
+"""Training and gradients of the native engine against the reference, on any threads.
+
+Batches may have more rows than go through the network together: sums over blocks.
+"""
 
 import cases
 import numpy as np
 import pytest
+from tolerances import assert_all_close, assert_close
 
-from fastmlp._engine import native, native_engine
-from fastmlp._engine.numpy import numpy_engine
+from fastmlp._engine import native_engine
+from fastmlp._engine.numpy.numpy_engine import flat
 from fastmlp._engine.plan import Plan
 from fastmlp._engine.thread_pool import borrowed_team
 from fastmlp._network import optimizers
+from fastmlp._network.groups import Groups
 from fastmlp._network.spec import BLOCK_ROWS
 
-# Rows of the data and of a batch: around one block and two; batches of both kinds in one epoch.
-ROWS = (
-    (BLOCK_ROWS - 1, BLOCK_ROWS - 1),
-    (BLOCK_ROWS, BLOCK_ROWS),
-    (BLOCK_ROWS + 1, BLOCK_ROWS + 1),
-    (2 * BLOCK_ROWS + 7, 2 * BLOCK_ROWS + 7),
-    (3 * BLOCK_ROWS, BLOCK_ROWS + 300),
-    (2 * BLOCK_ROWS + 1, 2 * BLOCK_ROWS),
-)
-OPTIONS = ({}, {"l2": 0.3}, {"clip_norm": 0.05}, {"l2": 3.0, "l2_per_batch": True})
+ONE_OUTPUT = {"sizes": (7, 17, 1), "loss": "squared_error"}
+AROUND = {"sizes": (5, 9, 9, 3), "skip": 1, "linear_path": True, "scale": True}
+ODD, WIDE, NARROW = ({"sizes": s} for s in ((7, 17, 40, 2), (24, 50, 70, 5), (1, 3, 2, 2)))
+CLIPPED = {"l2": 0.1, "clip_norm": 0.05}
+PER_BATCH = {"l2": 3.0, "l2_per_batch": True}
+# Rows of the data and of a batch; options of the fit; the network, if not that of `engines`.
+WAYS = {
+    "a block less a row": (BLOCK_ROWS - 1, BLOCK_ROWS - 1, {}, {}),
+    "a block": (BLOCK_ROWS, BLOCK_ROWS, {"l2": 0.3}, {}),
+    "a block and a row": (BLOCK_ROWS + 1, BLOCK_ROWS + 1, {"clip_norm": 0.05}, {}),
+    "two blocks and some rows": (2 * BLOCK_ROWS + 7, 2 * BLOCK_ROWS + 7, PER_BATCH, {}),
+    "batches of both kinds": (3 * BLOCK_ROWS, BLOCK_ROWS + 300, {}, {}),
+    "a last batch of a row": (2 * BLOCK_ROWS + 1, 2 * BLOCK_ROWS, {"l2": 0.3}, {}),
+    "l1": (150, 64, {"l1": 0.02}, {}),
+    "l1, l2, clipped": (150, 64, {"l1": 0.02, **CLIPPED}, NARROW),
+    "l1 of blocks": (2 * BLOCK_ROWS + 7, BLOCK_ROWS + 300, {"l1": 0.02, **PER_BATCH}, WIDE),
+    "l1 by groups": (
+        *(150, 150),
+        {"l1": 0.02, "groups": Groups([0, 2, 1], layer_decays=[1, 3, 0], bias_decay=0.5)},
+        ODD,
+    ),
+    "l1, ntk": (150, 64, {"l1": 0.02, "l2": 0.1, "groups": Groups(parametrization="ntk")}, {}),
+    "l1, one output": (33, 16, {"l1": 0.03, "l2": 0.01}, ONE_OUTPUT | {"layer_norm": "before"}),
+    "l1, one mean and variance": (
+        *(33, 16, {"l1": 0.03, "l2": 0.01}),
+        {"sizes": (7, 17, 1), "loss": "gaussian_nll", "scale": True},
+    ),
+    "rates and decays by layer": (
+        *(150, 64),
+        {"l2": 0.1, "groups": Groups([0.5, 3.0, 1.0], bias_rate=2.0, layer_decays=[0, 2.0, 1.0])},
+        {},
+    ),
+    "the last layer": (150, 64, {**CLIPPED, "groups": Groups([0, 0, 1], bias_decay=1.0)}, AROUND),
+    "all but the second layer": (
+        *(2 * BLOCK_ROWS + 7, 2 * BLOCK_ROWS + 7),
+        {**CLIPPED, "groups": Groups([1, 0, 2], weight_rate=0.3, bias_decay=0.5)},
+        WIDE,
+    ),
+    "biases": (
+        *(2 * BLOCK_ROWS + 7, BLOCK_ROWS + 300),
+        PER_BATCH
+        | {"groups": Groups(weight_rate=0, bias_rate=1.5, layer_decays=[1, 2, 0], bias_decay=1.0)},
+        ODD,
+    ),
+    "weights": (150, 64, {"l2": 0.1, "groups": Groups(bias_rate=0)}, AROUND),
+    "one output": (150, 64, {**CLIPPED, "groups": Groups([1, 2], bias_rate=0)}, ONE_OUTPUT),
+    "only the scales": (150, 64, {"l2": 0.1, "groups": Groups(weight_rate=0, bias_rate=0)}, AROUND),
+    "nothing": (150, 64, {**CLIPPED, "groups": Groups([0, 0, 0])}, NARROW),
+}
 
 
 def engines(
     level, dtype, loss="cross_entropy", dropout=0.0, sizes=(5, 33, 9, 3), activation="tanh", **more
 ):
     spec = cases.build(sizes, activation, loss, dtype, dropout, **more)
-    pair = native.Engine(spec, level), numpy_engine.Engine(spec)
-    weights = cases.parameters(spec, np.random.default_rng(0))
-    for engine in pair:
-        engine.set_parameters(*weights)
-    return spec, *pair
+    return spec, *cases.engines(spec, level, np.random.default_rng(0))
 
 
 def train(engine, data, batch_size, optimizer, n_threads=1, **options):
@@ -59,39 +99,34 @@ def compare_training(level, dtype, at, way, optimizer, **kind):
 
 @pytest.mark.parametrize("dtype", cases.DTYPES)
 @pytest.mark.parametrize("level", native_engine.available_levels())
-@pytest.mark.parametrize("rows", ROWS, ids=str)
-def test_training_is_that_of_the_reference_on_any_threads(rows, level, dtype):
-    for at, optimizer in enumerate(cases.OPTIMIZERS[:6]):
-        way = (*rows, OPTIONS[at % len(OPTIONS)])
-        compare_training(level, dtype, at, way, optimizer)
+@pytest.mark.parametrize("optimizer", cases.OPTIMIZERS, ids=cases.optimizer_id)
+def test_training_is_that_of_the_reference_on_any_threads(optimizer, level, dtype):
+    for at, (name, (*way, kind)) in enumerate(WAYS.items()):
+        with cases.row(name):
+            compare_training(level, dtype, at, way, optimizer, **kind)
 
 
 @pytest.mark.parametrize("dtype", cases.DTYPES)
 @pytest.mark.parametrize("level", native_engine.available_levels())
-@pytest.mark.parametrize("loss", ["squared_error", "gaussian_nll", "quantile"])
-@pytest.mark.parametrize("n", [1, BLOCK_ROWS, BLOCK_ROWS + 1, 5 * BLOCK_ROWS + 13])
-def test_gradients_on_any_threads(n, loss, level, dtype):
-    spec, fast, slow = engines(level, dtype, loss, sizes=(7, 17, 1))
-    data = cases.data(spec, n, np.random.default_rng(n), weighted=n > 5)
-    expected = slow.gradients(data, 0.1)
+@pytest.mark.parametrize("case", cases.LOSSES, ids=str)
+@pytest.mark.parametrize(
+    "n", [1, 7, 8, 63, 64, 65, 129, 300, BLOCK_ROWS, BLOCK_ROWS + 1, 5 * BLOCK_ROWS + 13]
+)
+def test_gradients_on_any_threads(n, case, level, dtype):
+    sizes = (7, 49, 3 if case.loss.target_kind == "class" else 1)
+    spec, fast, slow = engines(level, dtype, case.loss, sizes=sizes)
+    data = cases.data(spec, n, np.random.default_rng(n), case.labels, weighted=n > 5)
+    wanted, *expected = slow.gradients(data, 0.1)
     results = []
     for n_threads in (1, 2, 3):
         with borrowed_team(n_threads) as team:
             results.append(fast.gradients(data, 0.1, team))
-    for value, weights, biases in results:
+    for value, *gradients in results:
         assert value == results[0][0]
-        assert value == pytest.approx(expected[0], rel=1e-4 if dtype == "float32" else 1e-12)
-        for found, first, right in zip(
-            [*weights, *biases],
-            [*results[0][1], *results[0][2]],
-            [*expected[1], *expected[2]],
-            strict=True,
-        ):
-            assert np.array_equal(found, first)
-            scale = max(1.0, float(np.abs(right).max()))
-            np.testing.assert_allclose(
-                found, right, rtol=0, atol=scale * (2e-5 if dtype == "float32" else 1e-12)
-            )
+        assert_close(value, wanted, "loss", dtype)
+        np.testing.assert_equal(gradients, results[0][1:])
+        assert_all_close(flat(gradients), flat(expected), "gradient", dtype)
+    assert_close(fast.evaluate(data), slow.evaluate(data), "loss", dtype)
 
 
 def test_big_batches_need_no_big_buffers(monkeypatch):

@@ -5,6 +5,7 @@ import re
 from importlib.util import find_spec
 
 import numpy as np
+import own
 import pytest
 
 import fastmlp
@@ -21,14 +22,6 @@ def net():
 
 def ensemble():
     return fastmlp.Ensemble([net()])
-
-
-def softsign(z):
-    return z / (1 + np.abs(z)), 1 / (1 + np.abs(z)) ** 2
-
-
-def square(z, t):
-    return np.sum((z - t) ** 2, axis=1), 2 * (z - t)
 
 
 def estimator(name):
@@ -48,8 +41,8 @@ CALLS = {
     "Adam": fastmlp.Adam,
     "AdamW": fastmlp.AdamW,
     "SGD": lambda **option: fastmlp.SGD(**{"momentum": 0.9} | option),
-    "CustomActivation": lambda **option: fastmlp.CustomActivation(softsign, **option),
-    "CustomLoss": lambda **option: fastmlp.CustomLoss(square, **option),
+    "CustomActivation": lambda **option: fastmlp.CustomActivation(own.softsign, **option),
+    "CustomLoss": lambda **option: fastmlp.CustomLoss(own.square, **option),
     "EarlyStopping": fastmlp.EarlyStopping,
     "GaussianNLL": fastmlp.GaussianNLL,
     "MLP": lambda **option: fastmlp.MLP([1, 3, 1], **option),
@@ -89,13 +82,13 @@ def options():
         named = {name: thing} if callable(thing) else {}
         if inspect.isclass(thing):
             methods = inspect.getmembers(thing, callable)
-            named |= {f"{name}.{own}": each for own, each in methods if own[0] != "_"}
+            named |= {f"{name}.{key}": each for key, each in methods if key[0] != "_"}
         for path, each in named.items():
             try:
                 parameters = inspect.signature(each).parameters.values()
             except (TypeError, ValueError):  # of what is compiled
                 continue
-            found += [(path, own.name) for own in parameters if isinstance(own.default, bool)]
+            found += [(path, each.name) for each in parameters if isinstance(each.default, bool)]
     return found
 
 

@@ -37,50 +37,40 @@ def loops(listing):
     return list(inner_loops.inner_loops(body))
 
 
-def test_a_loop_is_found_and_its_multiply_adds_are_counted():
-    (loop,) = loops(LISTING.format(middle="add    $0x60,%rsi"))
-    assert (loop[0].address, loop[-1].address) == (0x20, 0x37)
-    assert inner_loops.fmas(loop, fused=True) == 2
-    assert inner_loops.faults(loop, framed=False) == []
+ADD = "add    $0x60,%rsi"
+ELSEWHERE = "vmovaps (%rbp,%rax,4),%ymm3"  # a frame pointer that is none is any register
 
 
 @pytest.mark.parametrize(
-    ("middle", "fault"),
+    ("middle", "framed", "fault"),
     [
-        ("vmovaps 0x8(%rsp,%rdx,1),%ymm3", "touches the stack"),
-        ("vaddps -0x40(%rbp),%ymm2,%ymm2", "touches the stack"),
-        ("push   %rax", "touches the stack"),
-        ("vmovaps %ymm3,(%rdx)", "stores a vector"),
+        (ADD, False, None),
+        (ELSEWHERE, False, None),
+        ("vmovaps 0x8(%rsp,%rdx,1),%ymm3", True, "touches the stack"),
+        ("vaddps -0x40(%rbp),%ymm2,%ymm2", True, "touches the stack"),
+        ("push   %rax", True, "touches the stack"),
+        ("vmovaps %ymm3,(%rdx)", True, "stores a vector"),
     ],
 )
-def test_spills_are_faults(middle, fault):
-    (loop,) = loops(LISTING.format(middle=middle))
-    (text,) = inner_loops.faults(loop, framed=True)
-    assert text.startswith(fault)
-
-
-def test_a_frame_pointer_that_is_none_is_any_register():
-    (loop,) = loops(LISTING.format(middle="vmovaps (%rbp,%rax,4),%ymm3"))
-    assert inner_loops.faults(loop, framed=False) == []
-
-
-def test_a_loop_entered_in_its_middle_is_found():
-    listing = LISTING.format(middle="add    $0x60,%rsi").replace("jmp    20", "jmp    25")
-    (loop,) = loops(listing)
+@pytest.mark.parametrize("entry", ["20", "25"])  # in its middle, too
+def test_a_loop_is_found_with_its_multiply_adds_and_spills(middle, framed, fault, entry):
+    (loop,) = loops(LISTING.format(middle=middle).replace("jmp    20", f"jmp    {entry}"))
+    assert entry == "25" or (loop[0].address, loop[-1].address) == (0x20, 0x37)
     assert inner_loops.fmas(loop, fused=True) == 2
+    found = [text.partition(":")[0] for text in inner_loops.faults(loop, framed=framed)]
+    assert len(found) == (fault is not None)
+    assert all(text.startswith(fault) for text in found)
 
 
 def test_a_wrong_number_of_multiply_adds_is_a_fault():
     level = "avx2"
-    count, wrong = inner_loops.examine(LISTING.format(middle="add    $0x60,%rsi"), level)
+    count, wrong = inner_loops.examine(LISTING.format(middle=ADD), level)
     assert count == 1
     assert any(text.startswith("column_tn (in column_tn), loop of 2: expected") for text in wrong)
     assert any(text.startswith("block_tn: no loop") for text in wrong)
 
 
-needs_objdump = pytest.mark.skipif(
-    shutil.which("objdump") is None, reason="objdump is not installed"
-)
+needs_objdump = pytest.mark.skipif(shutil.which("objdump") is None, reason="needs objdump")
 
 
 @needs_objdump

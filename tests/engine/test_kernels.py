@@ -182,23 +182,6 @@ def test_optimizer_steps(level, dtype, optimizer, l2, scale):
                 assert_close(share * slot, wide_slot, "elementwise", dtype)
 
 
-@pytest.mark.parametrize("nesterov", [False, True])
-def test_momentum_of_integers_is_exact(level, dtype, nesterov):
-    rng = np.random.default_rng(6)
-    optimizer = optimizers.SGD(0.5, momentum=0.5, nesterov=nesterov)
-    kernels = probe.Kernels(level, dtype)
-    for n in cases.SIZES:
-        w = cases.small_integers(rng, n, dtype)
-        slots, powers = [np.zeros(n, dtype)], (1.0, 1.0)
-        wide, wide_slots = w.astype(np.float64), [np.zeros(n)]
-        for t in range(1, 5):
-            g = cases.small_integers(rng, n, dtype)
-            powers = kernels.step(optimizer, w, g, slots, 0.5, powers, 0.25, 0.5)
-            optimizer.step(wide, 0.5 * g + 0.25 * wide, wide_slots, 0.5, t, decay=True)
-            np.testing.assert_array_equal(w, wide)
-            np.testing.assert_array_equal(slots[0], wide_slots[0])
-
-
 def layouts(x):
     """The same values in memory of every kind."""
     n, k = x.shape

@@ -67,115 +67,10 @@ def test_gradients_by_central_differences(activation, depth):
             assert_close(got, numeric, "central_difference", "float64", scale=4)
 
 
-@pytest.mark.parametrize("activation", ["relu", "tanh", "mish"])
-def test_gradients_through_dropout(activation):
-    rng = np.random.default_rng(5)
-    network = cases.build((3, 8, 7, 2), activation, dropout=[0.4, 0.0])
-    engine, data = engine_of(network, rng), cases.data(network, 6, rng)
-    masks = dropout_masks(network, seed=1, step=0, n_rows=6)
-
-    def through_masks():
-        return numpy_engine.objective(network, engine.parameters(), data, 0.0, masks)
-
-    _, dws, dbs = through_masks()
-    numeric = numeric_gradients(engine, lambda: through_masks()[0])
-    for got, d in zip([*dws, *dbs], numeric, strict=True):
-        assert_close(got, d, "central_difference", "float64", scale=4)
-
-
 def plan(optimizer, n_batches, **options):
     options.setdefault("batch_size", 4)
     rates = np.full(n_batches, optimizer.learning_rate)
     return Plan(optimizer=optimizer, learning_rates=rates, **options)
-
-
-def test_one_step_of_a_line_by_hand():
-    # y = w x + b at w = 2, b = 1 on (1, 0) and (2, 7): errors 3 and -2.
-    network = cases.build([1, 1])
-    engine = Engine(network)
-    engine.set_parameters([np.array([[2.0]])], [np.array([1.0])])
-    data = Data(np.array([[1.0], [2.0]]), np.array([[0.0], [7.0]]))
-    optimizer = optimizers.SGD(0.1)
-    engine.start(optimizer)
-    # Loss (4.5 + 2) / 2; dw = (3 * 1 - 2 * 2) / 2 = -0.5; db = (3 - 2) / 2 = 0.5.
-    assert engine.epoch(data, plan(optimizer, 1, batch_size=2)) == 3.25
-    (w,), (b,) = engine.parameters()
-    assert_close([w[0, 0], b[0]], [2.05, 0.95], "elementwise", "float64")
-
-
-def test_a_hidden_relu_by_hand():
-    network = cases.build([2, 2, 1], "relu")
-    engine = Engine(network)
-    engine.set_parameters(
-        [np.array([[1.0, -1.0], [2.0, 1.0]]), np.array([[3.0], [5.0]])],
-        [np.array([0.0, -2.0]), np.array([1.0])],
-    )
-    # x = (1, 1): z = (3, -2), y = (3, 0), output 10.
-    data = Data(np.array([[1.0, 1.0]]), np.array([[8.0]]))
-    assert engine.predict(data.x).item() == 10.0
-    objective, dws, dbs = engine.gradients(data)
-    assert objective == 2.0
-    assert np.array_equal(dws[1], [[6.0], [0.0]])
-    assert np.array_equal(dbs[1], [2.0])
-    assert np.array_equal(dws[0], [[6.0, 0.0], [6.0, 0.0]])
-    assert np.array_equal(dbs[0], [6.0, 0.0])
-
-
-@pytest.mark.parametrize("optimizer", cases.OPTIMIZERS, ids=cases.optimizer_id)
-@pytest.mark.parametrize("weighted", [False, True])
-def test_epoch_is_gradients_and_steps_batch_by_batch(optimizer, weighted):
-    rng = np.random.default_rng(8)
-    network = cases.build([3, 5, 2], "tanh", dropout=0.3)
-    engine, other = (engine_of(network, np.random.default_rng(9)) for _ in range(2))
-    data, order = cases.data(network, 10, rng, weighted=weighted), rng.permutation(10)
-    l2, clip_norm = 0.1, 0.5
-    engine.start(optimizer)
-    got = [
-        engine.epoch(
-            data, plan(optimizer, 3, order=order, l2=l2, clip_norm=clip_norm, seed=6, step=s)
-        )
-        for s in (0, 3)
-    ]
-
-    flat = [p for group in other.parameters() for p in group]
-    slots = [[np.zeros_like(p) for _ in range(optimizer.n_slots)] for p in flat]
-    t, expected = 0, []
-    for _ in range(2):
-        sums = np.zeros(2)
-        for rows in (order[:4], order[4:8], order[8:]):
-            masks = dropout_masks(network, seed=6, step=t, n_rows=len(rows))
-            weights = np.ones(10) if data.weights is None else data.weights
-            other.set_parameters(flat[:2], flat[2:])
-            batch = Data(data.x[rows], data.targets[rows], weights[rows])
-            objective, dws, dbs = numpy_engine.objective(
-                network, other.parameters(), batch, l2, masks
-            )
-            norm = math.sqrt(sum(np.sum(g**2) for g in [*dws, *dbs]))
-            t += 1
-            for k, g in enumerate([*dws, *dbs]):
-                clipped = g * min(1.0, clip_norm / norm)
-                optimizer.step(flat[k], clipped, slots[k], optimizer.learning_rate, t, k < 2)
-            sums += weights[rows].sum() * np.array([objective, 1.0])
-        expected.append(sums[0] / sums[1])
-    assert_close(got, expected, "loss", "float64")
-    for p, q in zip([p for group in engine.parameters() for p in group], flat, strict=True):
-        assert_close(p, q, "step", "float64")
-
-
-def test_order_none_is_the_rows_in_order_and_start_forgets():
-    rng = np.random.default_rng(3)
-    network = cases.build([3, 4, 2])
-    data, optimizer = cases.data(network, 9, rng), optimizers.Adam(0.01)
-    trained = []
-    for order in (None, np.arange(9)):
-        engine = engine_of(network, np.random.default_rng(0))
-        fresh = engine.snapshot()
-        for _ in range(2):
-            engine.restore(fresh)
-            engine.start(optimizer)
-            engine.epoch(data, plan(optimizer, 3, order=order))
-            trained.append(engine.parameters()[0][0])
-    assert all(np.array_equal(w, trained[0]) for w in trained)
 
 
 def test_penalty_per_batch():
@@ -209,36 +104,6 @@ def test_weights_of_zero_are_absent_rows_and_weights_are_repetitions():
         objective, dws, dbs = engine.gradients(data)
         assert objective == engine.evaluate(data) == 0.0
         assert not any(g.any() for g in [*dws, *dbs])
-
-
-def test_identity_layers_are_one_affine_map():
-    rng = np.random.default_rng(6)
-    network = cases.build([3, 5, 4, 2], "identity")
-    weights, biases = cases.parameters(network, rng)
-    engine = Engine(network)
-    engine.set_parameters(weights, biases)
-    x = rng.normal(size=(7, 3))
-    w = weights[0] @ weights[1] @ weights[2]
-    b = (biases[0] @ weights[1] + biases[1]) @ weights[2] + biases[2]
-    assert_close(engine.predict(x), x @ w + b, "gradient", "float64")
-
-
-@pytest.mark.parametrize("case", cases.LOSSES, ids=str)
-def test_float32_engine_follows_float64(case):
-    values = {}
-    for dtype in cases.DTYPES:
-        rng = np.random.default_rng(7)
-        network = cases.build([4, 8, 3], "gelu", case.loss, dtype)
-        engine = engine_of(network, rng)
-        data = cases.data(network, 12, rng, case.labels, weighted=True)
-        objective, dws, dbs = engine.gradients(data, 0.1)
-        assert all(g.dtype == np.dtype(dtype) for g in [*dws, *dbs])
-        prediction = engine.predict(data.x)
-        assert prediction.dtype == np.dtype(dtype)
-        assert prediction.shape == (12, case.loss.heads * 3)
-        values[dtype] = [np.array(objective), prediction, *dws, *dbs]
-    for narrow, wide in zip(values["float32"], values["float64"], strict=True):
-        assert_close(narrow, wide, "gradient", "float32", scale=4)
 
 
 # --- dropout -------------------------------------------------------------------------------------
@@ -294,34 +159,7 @@ def test_dropout_rate_and_independence():
     assert abs((first[:, 1:] & first[:, :-1]).mean() - 0.49) < limit
 
 
-def test_dropout_only_in_epoch():
-    rng = np.random.default_rng(0)
-    wet, dry = (cases.build([3, 16, 2], dropout=p) for p in (0.5, 0.0))
-    a, b = (engine_of(network, np.random.default_rng(1)) for network in (wet, dry))
-    data = cases.data(wet, 8, rng)
-    assert np.array_equal(a.predict(data.x), b.predict(data.x))
-    assert a.evaluate(data) == b.evaluate(data)
-    optimizer = optimizers.SGD(0.1)
-    fresh = a.snapshot()
-    trained = {}
-    for seed in (1, 2, 1):
-        a.restore(fresh)
-        a.start(optimizer)
-        trained.setdefault(seed, []).append(a.epoch(data, plan(optimizer, 2, seed=seed)))
-    assert trained[1][0] == trained[1][1] != trained[2][0]
-
-
 # --- divergence ----------------------------------------------------------------------------------
-
-
-def test_divergence_stops_the_epoch_and_is_returned_without_warning():
-    network = cases.build([1, 1])
-    engine = Engine(network)
-    engine.set_parameters([np.array([[1.0]])], [np.array([0.0])])
-    data = Data(np.full((64, 1), 10.0), np.zeros((64, 1)))
-    optimizer = optimizers.SGD(1e30)
-    engine.start(optimizer)
-    assert not math.isfinite(engine.epoch(data, plan(optimizer, 16)))
 
 
 def test_a_weight_that_overflows_ends_the_epoch():
@@ -355,10 +193,7 @@ def test_float64_options_do_not_promote_float32():
     network = cases.build([3, 4, 2], dtype="float32", dropout=0.5)
     engine = engine_of(network, np.random.default_rng(0))
     data = cases.data(network, 8, np.random.default_rng(1))
-    optimizer, options = (
-        optimizers.Adam(0.01),
-        {"l2": np.float64(0.1), "clip_norm": np.float64(0.1)},
-    )
+    optimizer, options = optimizers.Adam(0.01), dict.fromkeys(("l2", "clip_norm"), np.float64(0.1))
     engine.start(optimizer)
     assert math.isfinite(engine.epoch(data, plan(optimizer, 2, **options)))
     assert all(p.dtype == np.float32 for group in engine.parameters() for p in group)

@@ -9,7 +9,6 @@ import itertools
 import pickle
 import threading
 
-import cases
 import numpy as np
 import pytest
 from at_once import at_once
@@ -18,7 +17,6 @@ import fastmlp
 from fastmlp._engine import thread_count
 from fastmlp._models import trainer
 from fastmlp._network import optimizers
-from fastmlp._network.activations import ACTIVATIONS
 
 RNG = np.random.default_rng(11)
 X = RNG.normal(size=(1000, 6)).astype(np.float32)
@@ -71,42 +69,6 @@ def call_threads(request, monkeypatch):
     monkeypatch.setattr(thread_count, "CALL_SECONDS", 0.0)
     monkeypatch.setenv("FASTMLP_NUM_THREADS", str(request.param))
     return request.param
-
-
-# ---- the threads of one fit ----------------------------------------------------------------------
-
-ADAM = optimizers.Adam(0.01)
-FITS = {
-    **{f"loss {case}": ("relu", case, ADAM, {}) for case in cases.LOSSES},
-    **{
-        f"optimizer {cases.optimizer_id(row)}": ("tanh", cases.LOSSES[0], row, {"l2": 0.1})
-        for row in cases.OPTIMIZERS
-    },
-    **{
-        f"activation {name}": (name, cases.LOSSES[0], ADAM, {"clip_norm": 0.5})
-        for name in ACTIVATIONS
-    },
-}
-
-
-@pytest.mark.parametrize("dtype", cases.DTYPES)
-@pytest.mark.parametrize("name", FITS)
-def test_threads_of_a_fit(name, dtype):
-    activation, case, optimizer, options = FITS[name]
-    rng = np.random.default_rng(5)
-    targets = cases.targets(case.loss, 150, 5, rng, dtype, case.labels)
-    shares = rng.uniform(0.5, 2, 150)
-    found = set()
-    for n_threads in (1, 2, 3, 4):
-        net = fastmlp.MLP(
-            [6, 17, 33, 5], activation=activation, loss=case.loss, dtype=dtype, dropout=0.2, rng=0
-        )
-        net.fit(
-            X[:150], targets, epochs=2, batch_size=70, optimizer=optimizer, n_threads=n_threads,
-            sample_weight=shares, **options,
-        )  # fmt: skip
-        found.add(parameters(net))
-    assert len(found) == 1
 
 
 # ---- calls that change nothing ------------------------------------------------------------------
@@ -169,32 +131,31 @@ def test_a_model_for_each_thread():
 # ---- beside a fit -------------------------------------------------------------------------------
 
 
-def fit(net, each):
-    net.fit(X, Y, epochs=60, batch_size=100, n_threads=2, callbacks=[lambda state: each()])
+BESIDE = {
+    "fit": {"n_threads": 2},
+    "everything": {
+        "l2": 1e-3,
+        "clip_norm": 0.1,
+        "validation_data": (X, Y),
+        "optimizer": optimizers.SGD(0.01, momentum=0.9),
+    },
+    "means": {"l1": 1e-3, "averaging": fastmlp.EMA(), "validation_data": (X, Y)},
+    "in parts": None,
+}
 
 
-def fit_with_everything(net, each):
-    net.fit(
-        X, Y, epochs=60, batch_size=100, n_threads=3, callbacks=[lambda state: each()], l2=1e-3,
-        optimizer=optimizers.SGD(0.01, momentum=0.9), clip_norm=0.1, validation_data=(X, Y),
-    )  # fmt: skip
-
-
-def fit_with_means(net, each):
-    net.fit(
-        X, Y, epochs=60, batch_size=100, n_threads=3, callbacks=[lambda state: each()], l1=1e-3,
-        averaging=fastmlp.EMA(), validation_data=(X, Y),
-    )  # fmt: skip
-
-
-def fit_in_parts(net, each):
-    for _ in range(25):
+def train(net, options, each):
+    """Fit, or learn in passes; call a function after each epoch or pass."""
+    if options is not None:
+        callbacks, given = [lambda state: each()], {"n_threads": 3, **options}
+        net.fit(X, Y, epochs=60, batch_size=100, callbacks=callbacks, **given)
+    for _ in range(25 if options is None else 0):
         net.partial_fit(X, Y, batch_size=100, n_threads=2)
         each()
 
 
-@pytest.mark.parametrize("train", [fit, fit_with_everything, fit_with_means, fit_in_parts])
-def test_reading_beside_a_fit(call_threads, train):
+@pytest.mark.parametrize("options", BESIDE.values(), ids=BESIDE)
+def test_reading_beside_a_fit(call_threads, options):
     """Whatever is read is that of a whole epoch, or of the start."""
     net, twin = small_network(dropout=0.3), small_network(dropout=0.3)
     expected = {name: [read(twin)] for name, read in READS.items()}
@@ -203,8 +164,8 @@ def test_reading_beside_a_fit(call_threads, train):
         for name, read in READS.items():
             expected[name].append(read(twin))
 
-    train(twin, note)
-    seen = beside(lambda: train(net, lambda: None), bound(READS, net))
+    train(twin, options, note)
+    seen = beside(lambda: train(net, options, lambda: None), bound(READS, net))
     assert strays(seen, expected) == {}
     assert parameters(net) == parameters(twin)
 

@@ -10,7 +10,7 @@ pytest.importorskip("sklearn", reason="needs scikit-learn")
 from sklearn import neural_network
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
-from test_onnx_estimators import SCORE, TARGETS, X
+from test_networks import SCORE, TARGETS, X
 
 import fastmlp
 

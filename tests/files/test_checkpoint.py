@@ -98,7 +98,7 @@ def test_other_data_and_batches_are_those_of_another_job(mlp, tmp_path):
     moved[-1, 0] += 1e-6
     same_job = {"batch_size": 32, "validation_data": held}
     for data, options, words in (
-        ((X, moved), {}, "resume is '.*net' but X, y, sample_weight or validation_data differ"),
+        ((X, moved), {}, "resume is '.*net' but X, y, sample_weight or the validation data differ"),
         ((X[::-1], Y), {}, "differ from those of the fit"),
         ((X, Y), {"sample_weight": np.ones(90)}, "differ from those of the fit"),
         ((X, Y), {"validation_data": (X[:20], Y[1:21])}, "differ from those of the fit"),
@@ -172,10 +172,10 @@ def test_an_estimator_of_another_fit_is_refused(options, words, tmp_path):
 
 def test_data_of_another_fit_are_refused(tmp_path):
     model = estimator_job(tmp_path / "model", WORDS)
-    with pytest.raises(ValueError, match="90 samples, but this one has .* 60: pass the same data"):
+    with pytest.raises(ValueError, match="the number of samples is 60 but was 90 in the fit"):
         model.fit(SAMPLES[:60], WORDS[:60], resume=tmp_path / "model")
     renamed = np.char.replace(WORDS.astype(str), "o", "p")
-    with pytest.raises(ValueError, match=r"y has the classes .*pther.* but .*other.* were those"):
+    with pytest.raises(ValueError, match="the list of classes of y is .*pther.* but was .*other"):
         model.fit(SAMPLES, renamed, resume=tmp_path / "model")
     y = WORDS.copy()
     y[3] = "same" if y[3] == "other" else "other"

@@ -1,7 +1,6 @@
 """Ensembles live on: in parts, in files, after cuts, as predictors, in the terms of others."""
 
 import copy
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -10,11 +9,12 @@ import stored
 from models import COPIES
 from states import state
 from test_ensemble import X, digest, inputs, members
-from test_joint import FOLDS, KINDS
+from test_joint import KINDS
 
 import fastmlp
 from fastmlp import reference
 from fastmlp._engine.numpy import numpy_engine
+from fastmlp._training import loop
 
 OPTIONS = {"batch_size": 16, "optimizer": fastmlp.AdamW(fastmlp.Cosine(0.05, 32), weight_decay=0.1)}
 Y = X[:, :3]
@@ -142,9 +142,14 @@ def test_a_fit_that_goes_on_is_the_same_fit():
 # ---- read by others while it changes -------------------------------------------------------------
 
 
-def facts(ensemble):
-    epochs = [len(net.history.loss) if net.history else None for net in (ensemble, *ensemble)]
-    return [digest(net) for net in ensemble], epochs
+def networks(model):
+    return [*model] if isinstance(model, fastmlp.Ensemble) else [model]
+
+
+def facts(model):
+    nets = networks(model)
+    epochs = [len(each.history.loss) if each.history else None for each in (model, *nets)]
+    return [digest(net) for net in nets], epochs
 
 
 READS = {
@@ -163,6 +168,8 @@ def look(request, tmp_path):
     """What reads an ensemble in another thread, and keeps that in its list."""
 
     class Look:
+        copies = request.param in COPIES
+
         def __init__(self, ensemble):
             self.ensemble, self.seen = ensemble, []
 
@@ -178,30 +185,41 @@ def look(request, tmp_path):
 
 
 def looking(monkeypatch, cls, name, look):
-    """Have others look whenever a method of each member is called."""
+    """Have others look whenever a method or function is called."""
     method = getattr(cls, name)
 
-    def watched(self, *given, **options):
+    def watched(*given, **options):
         look.beside()
-        return method(self, *given, **options)
+        return method(*given, **options)
 
     monkeypatch.setattr(cls, name, watched)
 
 
+@pytest.mark.parametrize(
+    "moment", [(fastmlp.EMA, "share"), (loop, "record")], ids=["share", "record"]
+)
+@pytest.mark.parametrize("kind", ["Ensemble", "MLP"])
 @pytest.mark.parametrize("mlp", KINDS)
-def test_others_see_all_members_at_the_end_of_one_epoch(mlp, look, monkeypatch):
-    ensemble = make(mlp)
-    ensemble.fit(X, Y, epochs=2, **OPTIONS)
-    look, ends = look(ensemble), []
-    looking(monkeypatch, fastmlp.EMA, "share", look)  # asked before each member gets its mean
+def test_others_see_all_members_at_the_end_of_one_epoch(mlp, kind, moment, look, monkeypatch):
+    """Also where a member is to get its mean, or where weights are there but not their losses."""
+    model = make(mlp) if kind == "Ensemble" else make(mlp)[1]
+    model.fit(X, Y, epochs=2, **OPTIONS)
+    look, ends = look(model), []
+    before = look.now()
+    looking(monkeypatch, *moment, look)
     options = {**OPTIONS, "averaging": fastmlp.EMA(0.5)}
-    ensemble.fit(X, Y, epochs=4, callbacks=[lambda state: ends.append(look.now())], **options)
+    model.fit(X, Y, epochs=4, callbacks=[lambda state: ends.append(look.now())], **options)
     monkeypatch.undo()
-    assert look.seen == [end for end in ends[:3] for _ in ensemble]
+    expected = [before, *ends[:3]]
+    if moment[1] == "share":
+        expected = [end for end in ends[:3] for _ in networks(model)]
+    elif kind == "MLP" and not look.copies:  # these read weights alone, of the epoch just trained
+        expected = ends
+    assert look.seen == expected
     assert len(set(map(str, ends))) == 4
     look.beside()
     assert look.seen[-1] == look.now() == ends[-1]
-    assert ensemble._moment is None
+    assert getattr(model._moment, "parameters", None) is None
 
 
 @pytest.mark.parametrize("kind", ["fit", "partial_fit"])
@@ -215,6 +233,10 @@ def test_others_see_all_members_before_the_first_epoch(kind, look, monkeypatch):
     monkeypatch.undo()
     assert look.seen == [before] * 3
     assert look.now() != before
+    with pytest.raises(fastmlp.DivergenceError):
+        ensemble.fit(X, Y * 1e30, epochs=2, optimizer=fastmlp.SGD(1e20))
+    assert ensemble._moment is None
+    assert ensemble._whole()[0] is ensemble.members
 
 
 @pytest.mark.parametrize("mlp", KINDS)
@@ -229,28 +251,3 @@ def test_others_see_all_members_before_or_after_an_assignment(mlp, look, monkeyp
     assert look.seen == [before] * 3
     assert look.now() != before
     assert digest(ensemble[2]) == digest(other[2])
-
-
-def test_a_fit_that_fails_leaves_no_moment_behind():
-    ensemble = make(fastmlp.MLP)
-    with pytest.raises(fastmlp.DivergenceError):
-        ensemble.fit(X, Y * 1e30, epochs=2, optimizer=fastmlp.SGD(1e20))
-    assert ensemble._moment is None
-    assert ensemble._whole()[0] is ensemble.members
-
-
-def test_a_copy_of_others_has_no_more_epochs_than_its_members():
-    """Of a real fit, whenever they are taken; they can be fitted."""
-    ensemble, copies, begun = make(fastmlp.MLP), [], threading.Event()
-    options = {"batch_size": 16, "validation_rows": FOLDS, "callbacks": [lambda _: begun.set()]}
-    with ThreadPoolExecutor(1) as pool:
-        fit = pool.submit(ensemble.fit, X, Y, epochs=200, **options)
-        assert begun.wait(60)
-        copies.append(copy.deepcopy(ensemble))
-        while not fit.done():
-            copies.append(copy.deepcopy(ensemble))
-        fit.result()
-    for each in copies:
-        _, epochs = facts(each)
-        assert len(set(epochs)) == 1
-    copies[0].fit(X, Y, epochs=1)

@@ -3,7 +3,6 @@
 import json
 import math
 import sys
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -11,7 +10,6 @@ from models import COPIES, X, Y, digest, network
 
 import fastmlp
 from fastmlp import reference
-from fastmlp._training import loop
 
 OPTIONS = {"epochs": 4, "validation_data": (X, Y)}
 
@@ -136,30 +134,6 @@ def test_parameters_that_do_not_fit_change_nothing(state, error, words):
     with pytest.raises(error, match=words):
         net.load_state_dict(state)
     assert digest(net) == before
-
-
-@pytest.mark.parametrize("twin", COPIES)
-@pytest.mark.parametrize("kind", ["native", "reference", "member"])
-def test_a_copy_during_a_fit_has_weights_and_history_of_one_epoch(
-    kind, twin, tmp_path, monkeypatch
-):
-    """Another thread takes it when the weights of an epoch are there, and its losses are not."""
-    net = network(reference.MLP if kind == "reference" else fastmlp.MLP)
-    model = fastmlp.Ensemble([network(fastmlp.MLP, rng=1), net]) if kind == "member" else net
-    epochs, copies, record = {digest(net): 0}, [], loop.record
-
-    def look(*given):
-        with ThreadPoolExecutor(1) as pool:
-            copies.append(pool.submit(COPIES[twin], net, tmp_path / "net").result())
-        record(*given)
-
-    def end(state):
-        epochs[digest(net)] = state.epoch + 1
-
-    monkeypatch.setattr(loop, "record", look)
-    model.fit(X, Y, epochs=3, callbacks=[end])
-    assert [epochs[digest(each)] for each in copies] == [0, 1, 2]
-    assert [len(each.history.loss) if each.history else 0 for each in copies] == [0, 1, 2]
 
 
 @pytest.mark.parametrize("twin", COPIES)

@@ -45,10 +45,8 @@ def test_the_model_is_unchanged_and_the_result_repeatable(optimizer: Any) -> Non
     net = fastmlp.MLP([1, 16, 1], dropout=0.1, rng=0)
     net.partial_fit(X, Y)
     before = pickle.dumps(net)
-    found = [
-        fastmlp.lr_find(net, X, Y, optimizer=optimizer, steps=40, l2=1e-4, n_threads=1)
-        for _ in range(2)
-    ]
+    options: dict[str, Any] = {"optimizer": optimizer, "steps": 40, "l2": 1e-4, "n_threads": 1}
+    found = [fastmlp.lr_find(net, X, Y, **options) for _ in range(2)]
     assert pickle.dumps(net) == before
     assert found[0].suggestion == found[1].suggestion
     assert len(found[0].losses) <= 40
@@ -81,11 +79,7 @@ def test_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     ("options", "error", "message"),
     [
         ({"model": "net"}, TypeError, "model is a str but an MLP is expected"),
-        (
-            {"epochs": 3},
-            TypeError,
-            "no option 'epochs': it takes optimizer, batch_size, start, end, s",
-        ),
+        ({"epochs": 3}, TypeError, "no option 'epochs': it takes optimizer, batch_size, start,"),
         ({"start": 0}, ValueError, "start is 0 but must be a finite number"),
         ({"end": "1"}, TypeError, "end is '1' but must be a number"),
         ({"start": 1.0, "end": 0.1}, ValueError, "start is 1 but must be below end, 0.1"),

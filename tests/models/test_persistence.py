@@ -23,6 +23,7 @@ TABLE = np.empty((len(X), 4), object)
 TABLE[:, 0], TABLE[:, 1] = np.where(X[:, 1] > 1, np.nan, X[:, 0]), X[:, 1]
 TABLE[:, 2], TABLE[:, 3] = np.resize(["red", "green", None, "blue"], len(X)), X[:, 2] > 0
 THREE, MATRIX = np.digitize(Y, [-0.5, 0.5]), (X > 0).astype(int)
+LOSSES = ("squared_error", "absolute_error", "quantile", "poisson", "gaussian")
 SHORT = {"max_iter": 9, "random_state": 0, "hidden_layer_sizes": (5,)}
 
 ESTIMATORS = {
@@ -33,21 +34,14 @@ ESTIMATORS = {
     "MLPClassifier three": (MLPClassifier(standardize=True, **SHORT), X, THREE),
     "MLPClassifier labels": (MLPClassifier(early_stopping=True, **SHORT), X, MATRIX),
     **{
-        f"MLPRegressor {loss}": (
-            MLPRegressor(loss=loss, standardize=loss != "poisson", **SHORT),
-            X,
-            np.exp(Y),
-        )
-        for loss in ("squared_error", "absolute_error", "quantile", "poisson", "gaussian")
+        f"MLPRegressor {loss}": (MLPRegressor(loss=loss, standardize=True, **SHORT), X, np.exp(Y))
+        for loss in LOSSES
     },
     "MLPRegressor huber": (MLPRegressor(loss="huber", **SHORT), X, Y),
     "TabMLPClassifier two": (classifier(), TABLE, LABELS),
     "TabMLPClassifier three": (classifier(scoring="accuracy", class_weight="balanced"), X, THREE),
     "TabMLPClassifier labels": (classifier(), X, MATRIX),
-    **{
-        f"TabMLPRegressor {loss}": (regressor(loss=loss), TABLE, np.exp(Y))
-        for loss in ("squared_error", "absolute_error", "quantile", "poisson", "gaussian")
-    },
+    **{f"TabMLPRegressor {loss}": (regressor(loss=loss), TABLE, np.exp(Y)) for loss in LOSSES},
     "TabMLPRegressor two outputs": (regressor(recipes=[{"bins": 0, "width": 4}]), X, np.c_[Y, -Y]),
 }
 

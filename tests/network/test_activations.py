@@ -54,25 +54,13 @@ def test_value_is_the_published_formula(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "z", "value", "slope"),
-    [
-        ("relu", 0.0, 0.0, 0.0),
-        ("leaky_relu", 0.0, 0.0, 0.01),
-        ("elu", 0.0, 0.0, 1.0),
-        ("selu", 0.0, 0.0, SELU_SCALE * SELU_ALPHA),
-        ("softplus", 0.0, math.log(2), 0.5),
-        ("sigmoid", 0.0, 0.5, 0.25),
-        ("tanh", 0.0, 0.0, 1.0),
-        ("gelu", 0.0, 0.0, 0.5),
-        ("gelu_tanh", 0.0, 0.0, 0.5),
-        ("silu", 0.0, 0.0, 0.5),
-        ("mish", 0.0, 0.0, 0.6),
-    ],
+    ("name", "slope"),
+    [("relu", 0.0), ("leaky_relu", 0.01), ("elu", 1.0), ("selu", SELU_SCALE * SELU_ALPHA)],
 )
-def test_hand_worked_at_0(name, z, value, slope):
+def test_the_slope_in_a_corner(name, slope):
     row = ACTIVATIONS[name]
-    assert_close(row.value(np.array([z])), [value], "elementwise", "float64")
-    assert_close(row.slope(np.array([z])), [slope], "elementwise", "float64")
+    assert_close(row.value(np.zeros(1)), [0.0], "elementwise", "float64")
+    assert_close(row.slope(np.zeros(1)), [slope], "elementwise", "float64")
 
 
 @ROWS
@@ -141,9 +129,7 @@ def test_tails_keep_their_relative_accuracy():
             limit = 200 * np.finfo(np.float64).eps
             assert np.all(np.abs(value / np.array(desired, float) - 1) < limit), name
             # Slopes with a zero crossing have no relative accuracy there.
-            assert_close(
-                ACTIVATIONS[name].slope(z), np.array(slopes, float), "elementwise", "float64"
-            )
+            slope, wanted = ACTIVATIONS[name].slope(z), np.array(slopes, float)
+            assert_close(slope, wanted, "elementwise", "float64")
             if name in ("softplus", "sigmoid", "tanh"):
-                slope = ACTIVATIONS[name].slope(z)
-                assert np.all(np.abs(slope / np.array(slopes, float) - 1) < limit), name
+                assert np.all(np.abs(slope / wanted - 1) < limit), name

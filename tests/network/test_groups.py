@@ -1,86 +1,20 @@
-"""Groups: rates and decay by layer and kind of tensor, frozen layers, in both engines."""
-
-import dataclasses
+"""Groups: rates and decay by layer and kind of tensor, frozen layers; more is in test_blocks.py."""
 
 import cases
 import numpy as np
 import pytest
-import test_bits
 from models import X, Y, digest, network
-from test_blocks import compare_training
+from test_blocks import train
 
 import fastmlp
 from fastmlp import reference
+from fastmlp._engine.numpy import numpy_engine
+from fastmlp._engine.numpy.random import dropout_masks
 from fastmlp._engine.plan import Plan
 from fastmlp._network import groups
+from fastmlp._network.data import Data
 from fastmlp._network.groups import Groups
 from fastmlp._network.spec import BLOCK_ROWS
-
-# Layer sizes of three layers: odd, one panel and more; a single output.
-NETWORKS = ((5, 33, 9, 3), (1, 3, 2, 2), (24, 50, 70, 5), (7, 17, 40, 2))
-MIXED = (
-    Groups(layer_rates=[0.5, 3.0, 1.0], bias_rate=2.0, layer_decays=[0.0, 2.0, 1.0]),
-    Groups(layer_rates=[0, 0, 1], bias_decay=1.0),  # the last layer is trained
-    Groups(layer_rates=[1, 0, 2], weight_rate=0.3, bias_decay=0.5),
-    Groups(weight_rate=0, bias_rate=1.5, layer_decays=[1, 2, 0], bias_decay=1.0),  # only biases
-    Groups(bias_rate=0),
-    Groups(layer_rates=[0, 0, 0]),
-)
-# Rows of the data and of a batch, and the options of a fit.
-WAYS = (
-    (150, 64, {"l2": 0.1}),
-    (150, 64, {"l2": 0.1, "clip_norm": 0.05}),
-    (2 * BLOCK_ROWS + 7, 2 * BLOCK_ROWS + 7, {"l2": 0.1, "clip_norm": 0.05}),
-    (2 * BLOCK_ROWS + 7, BLOCK_ROWS + 300, {"l2": 3.0, "l2_per_batch": True}),
-)
-
-
-@pytest.mark.parametrize("dtype", cases.DTYPES)
-@pytest.mark.parametrize("level", test_bits.LEVELS)
-@pytest.mark.parametrize("optimizer", cases.OPTIMIZERS, ids=cases.optimizer_id)
-def test_training_is_that_of_the_reference_on_any_threads(optimizer, level, dtype):
-    for at, chosen in enumerate(MIXED):
-        n, batch_size, options = WAYS[at % len(WAYS)]
-        way = n, batch_size, {**options, "groups": chosen}
-        compare_training(level, dtype, at, way, optimizer, sizes=NETWORKS[at % len(NETWORKS)])
-
-
-def test_a_single_output_has_groups_too():
-    for optimizer in cases.OPTIMIZERS:
-        for chosen in MIXED:
-            fits = []
-            for model in (fastmlp.MLP, reference.MLP):
-                net = model([3, 9, 4, 1], activation="tanh", dtype="float64", rng=0)
-                net.fit(X, Y[:, 0], epochs=2, optimizer=optimizer, l2=0.1, groups=chosen)
-                fits.append(net)
-            for a, b in zip([*fits[0].weights, *fits[0].biases],
-                            [*fits[1].weights, *fits[1].biases], strict=True):  # fmt: skip
-                np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
-
-
-@pytest.mark.parametrize("dtype", cases.DTYPES)
-@pytest.mark.parametrize("optimizer", cases.OPTIMIZERS, ids=cases.optimizer_id)
-def test_a_factor_is_the_learning_rate_of_that_layer(mlp, optimizer, dtype):
-    """One step: what has twice the rate moves as it does when all have."""
-
-    def step(rate, chosen):
-        net = mlp([3, 8, 5, 2], activation="tanh", dtype=dtype, rng=0)
-        chosen_rate = dataclasses.replace(optimizer, learning_rate=rate)
-        net.partial_fit(X, Y, optimizer=chosen_rate, l2=0.1, groups=chosen)
-        return net.weights[:] + net.biases[:]
-
-    rate = optimizer.learning_rate
-    once, twice = step(rate, None), step(2 * rate, None)
-    kinds = {
-        (0, 3): Groups(layer_rates=[2, 1, 1]),
-        (2, 5): Groups(layer_rates=(1, 1, 2)),
-        (0, 1, 2): Groups(weight_rate=2.0),
-        (3, 4, 5): Groups(bias_rate=2.0),
-        (1, 4): Groups(layer_rates=[1, 2, 1]),
-    }
-    for fast, chosen in kinds.items():
-        for k, found in enumerate(step(rate, chosen)):
-            np.testing.assert_array_equal(found, (twice if k in fast else once)[k])
 
 
 @pytest.mark.parametrize("dtype", cases.DTYPES)
@@ -100,9 +34,8 @@ def test_what_is_frozen_keeps_its_bytes_whatever_its_moments(mlp, optimizer, dty
             before = net.weights[:] + net.biases[:]
             options = {"l2": 0.1, "clip_norm": clip_norm, "groups": chosen, "batch_size": 32}
             net.partial_fit(X, Y, optimizer=optimizer, **options)
-            for k, (old, new) in enumerate(
-                zip(before, net.weights[:] + net.biases[:], strict=True)
-            ):
+            after = net.weights[:] + net.biases[:]
+            for k, (old, new) in enumerate(zip(before, after, strict=True)):
                 assert (old.tobytes() == new.tobytes()) == (k in still)
 
 
@@ -114,53 +47,9 @@ def test_other_factors_go_on_with_the_same_moments(optimizer):
         for net in nets:
             net.partial_fit(X, Y, optimizer=optimizer, batch_size=30, l2=0.01, groups=chosen)
     assert nets[0]._progress[1] == nets[1]._progress[1] == 15
-    for a, b in zip(nets[0].weights[:] + nets[0].biases[:],
-                    nets[1].weights[:] + nets[1].biases[:], strict=True):  # fmt: skip
+    ends = [[*net.weights, *net.biases] for net in nets]
+    for a, b in zip(*ends, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
-
-
-def test_the_norm_is_that_of_what_is_trained(mlp):
-    """Along a gradient that is clipped, SGD moves by rate times clip_norm."""
-    for chosen in (Groups(layer_rates=[0, 1]), Groups(bias_rate=0), Groups(weight_rate=0)):
-        net = network(mlp, dtype="float64")
-        before = net.weights[:] + net.biases[:]
-        net.partial_fit(X, Y, optimizer=fastmlp.SGD(0.5), clip_norm=1e-3, groups=chosen)
-        moves = zip(net.weights[:] + net.biases[:], before, strict=True)
-        length = np.sqrt(sum(np.sum((new - old) ** 2) for new, old in moves))
-        assert length == pytest.approx(0.5e-3, rel=1e-9)
-
-
-@pytest.mark.parametrize("n", [90, 90 * 12])
-def test_the_objective_is_that_of_the_gradient(mlp, n):
-    """The penalty counts each tensor by its factor, and SGD steps along its derivative."""
-    chosen = Groups(layer_decays=[0.5, 2.0], bias_decay=3.0)
-    x, y = np.tile(X, (n // 90, 1)), np.tile(Y, (n // 90, 1))
-    net = network(mlp, dtype="float64")
-    net.biases = [np.linspace(-1, 1, 8), [0.5, -0.25]]
-    old = net.weights[:] + net.biases[:]
-    loss, dws, dbs = net.gradients(x, y)
-    decays = (0.5, 2.0, 1.5, 6.0)
-    penalty = sum(0.5 * 0.1 * d * np.sum(p**2) for d, p in zip(decays, old, strict=True))
-    for clip_norm in (None, 1e6):
-        net.weights, net.biases = old[:2], old[2:]
-        options = {"optimizer": fastmlp.SGD(0.5), "l2": 0.1, "clip_norm": clip_norm}
-        found = net.partial_fit(x, y, groups=chosen, **options)
-        assert found == pytest.approx(loss + penalty, rel=1e-12)
-        new = net.weights[:] + net.biases[:]
-        for p, q, g, decay in zip(new, old, [*dws, *dbs], decays, strict=True):
-            np.testing.assert_allclose(p, q - 0.5 * (g + 0.1 * decay * q), rtol=1e-9, atol=1e-12)
-
-
-def test_weight_decay_of_biases_is_that_of_weights(mlp):
-    net = network(mlp, dtype="float64")
-    net.biases = [np.ones(8), np.ones(2)]
-    other = network(mlp, dtype="float64")
-    other.biases = net.biases
-    chosen = Groups(layer_decays=[1.0, 0.5], bias_decay=1.0)
-    net.partial_fit(X, Y, optimizer=fastmlp.AdamW(0.1, weight_decay=0.2), groups=chosen)
-    other.partial_fit(X, Y, optimizer=fastmlp.AdamW(0.1, weight_decay=0.0))
-    for at, factor in enumerate((0.02, 0.01)):
-        np.testing.assert_allclose(net.biases[at], other.biases[at] - factor, rtol=1e-12)
 
 
 def tensors(sizes, layer_norm=None):
@@ -210,3 +99,92 @@ def test_groups_must_fit_the_network(mlp):
     with pytest.raises(TypeError, match="groups is .*fastmlp.Groups"):
         net.fit(X, Y, groups={"bias_rate": 2.0})
     assert digest(net) == before
+
+
+# ---- training written out, step by step; also with the NTK parametrisation, of W' = W sqrt(fan_in)
+
+NTK = Groups(parametrization="ntk")
+FACTORS = {"layer_decays": [2, 0.5, 1], "bias_rate": 0.5, "bias_decay": 1.5}
+MIXED = Groups([0.5, 2.0, 1.0], weight_rate=0.8, **FACTORS, parametrization="ntk")
+# Rows of the data and of a batch, the options of the fit, the groups; every other one has dropout.
+WAYS = (
+    (150, 64, {"l2": 0.02}, NTK),
+    (150, 64, {"l2": 0.02, "clip_norm": 0.3}, MIXED),
+    (BLOCK_ROWS + 40, BLOCK_ROWS + 40, {"l2": 0.02, "clip_norm": 0.3}, NTK),
+    (150, 64, {"l2": 0.1, "clip_norm": 0.5}, Groups()),
+    (150, 64, {"l2": 0.1}, Groups([0.5, 2.0, 1.0], weight_rate=0.8, **FACTORS)),
+    (150, 64, {"l2": 0.1, "clip_norm": 0.01}, Groups([0, 1, 1], **FACTORS)),
+    (150, 64, {"clip_norm": 0.01}, Groups(weight_rate=0)),
+)
+
+
+def written_out(spec, parameters, data, batch_size, optimizer, chosen, l2=0.0, clip_norm=0.0):
+    """Two epochs on W', in the order of test_blocks.train: the formulas as the papers have them."""
+    ntk = chosen.parametrization == "ntk"
+    c = [1 / np.sqrt(fan_in) if ntk else 1.0 for fan_in, _ in spec.shapes]
+    n = len(c)
+    seen = [w / scale for w, scale in zip(parameters[0], c, strict=True)] + list(parameters[1])
+    of_layers = (chosen.layer_rates or (1,) * n), (chosen.layer_decays or (1,) * n)
+    of_kinds = (chosen.weight_rate, chosen.bias_rate), (1, chosen.bias_decay)
+    rates, decays = ([k * f for k in of_kinds[i] for f in of_layers[i]] for i in range(2))
+    slots = [[np.zeros_like(p) for _ in range(optimizer.n_slots)] for p in seen]
+    order = np.random.default_rng(1).permutation(len(data.x))
+    t, objectives = 0, []
+    for _ in range(2):
+        sums = np.zeros(2)
+        for step, first in enumerate(range(0, len(order), batch_size)):
+            rows = order[first : first + batch_size]
+            weights = [scale * w for w, scale in zip(seen, c, strict=False)]
+            batch = Data(data.x[rows], data.targets[rows], data.weights[rows])
+            masks = dropout_masks(spec, 7, step, len(rows))
+            value, dws, dbs = numpy_engine.objective(spec, (weights, seen[n:]), batch, 0.0, masks)
+            value += l2 / 2 * sum(d * np.sum(p**2) for d, p in zip(decays, seen, strict=True))
+            sums += batch.weights.sum() * np.array([value, 1.0])
+            gradients = [scale * g for scale, g in zip(c, dws, strict=True)] + dbs
+            gradients = [g + l2 * d * p for g, d, p in zip(gradients, decays, seen, strict=True)]
+            moved = [g for g, rate in zip(gradients, rates, strict=True) if rate]
+            norm = np.sqrt(sum(np.sum(g**2) for g in moved))
+            shrink = clip_norm / norm if clip_norm and norm > clip_norm else 1.0
+            t += 1
+            for k, g in enumerate(gradients):
+                if rates[k]:
+                    optimizer.step(seen[k], shrink * g, slots[k], 1e-2 * rates[k], t, decays[k])
+        objectives.append(sums[0] / sums[1])
+    trained = [scale * w for w, scale in zip(seen, c, strict=False)] + seen[n:]
+    return objectives, np.concatenate([p.ravel() for p in trained])
+
+
+@pytest.mark.parametrize("dtype", cases.DTYPES)
+@pytest.mark.parametrize("kind", cases.KINDS)
+@pytest.mark.parametrize("optimizer", cases.OPTIMIZERS, ids=cases.optimizer_id)
+def test_it_trains_what_the_optimizer_is_to_see(optimizer, kind, dtype):
+    for at, (n, batch_size, options, chosen) in enumerate(WAYS):
+        plain, spec = (
+            cases.build((5, 33, 9, 3), "tanh", "cross_entropy", each, 0.3 * (at % 2))
+            for each in ("float64", dtype)
+        )
+        data = cases.data(spec, n, np.random.default_rng(0), weighted=at % 2 > 0)
+        parameters = cases.parameters(spec, np.random.default_rng(0))
+        results = []
+        for n_threads in (1, 2):
+            engine = cases.engine(kind, spec)
+            engine.set_parameters(*parameters)
+            given = {**options, "groups": chosen}
+            results.append(train(engine, data, batch_size, optimizer, n_threads, **given))
+        parameters = [[p.astype(float) for p in arrays] for arrays in parameters]
+        shares = np.ones(n) if data.weights is None else data.weights.astype(float)
+        wide = Data(data.x.astype(float), data.targets, shares)
+        expected = written_out(plain, parameters, wide, batch_size, optimizer, chosen, **options)
+        atol = 1e-12 if dtype == "float64" else 1e-3 if optimizer.degree == 0 else 2e-5
+        with cases.row((n, options, chosen)):
+            for found, wanted in zip(results[0], expected, strict=True):
+                np.testing.assert_allclose(found, wanted, rtol=0, atol=atol)
+            assert results[0][0] == results[1][0]
+            np.testing.assert_array_equal(results[0][1], results[1][1])
+
+
+def test_one_input_is_no_other_parametrization(mlp):
+    nets = [mlp([1, 1, 1], dtype="float64", rng=0) for _ in range(2)]
+    for net, chosen in zip(nets, (None, NTK), strict=True):
+        net.fit(X[:, :1], Y[:, :1], epochs=2, l2=0.1, clip_norm=0.1, groups=chosen)
+    assert digest(nets[0]) == digest(nets[1])

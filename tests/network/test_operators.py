@@ -3,6 +3,8 @@
 import copy
 import itertools
 import pickle
+import re
+from pathlib import Path
 
 import cases
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 from models import X, Y
 from test_blocks import compare_training
 from test_numpy_engine import engine_of, numeric_gradients
-from tolerances import assert_close
+from tolerances import assert_all_close, assert_close
 
 import fastmlp
 from fastmlp._engine import native, native_engine
@@ -20,8 +22,11 @@ from fastmlp._engine.numpy.random import dropout_masks
 from fastmlp._engine.predictor import Predictor
 from fastmlp._network.activations import ACTIVATIONS
 from fastmlp._network.groups import Groups
-from fastmlp._network.layer_norm import POSITIONS
+from fastmlp._network.layer_norm import EPSILON, POSITIONS, layer_norm
+from fastmlp._network.parametric_activation import blended
 from fastmlp._network.spec import BLOCK_ROWS
+
+ROOT = Path(__file__).resolve().parents[2]
 
 # What a network of two hidden layers may have besides a normalisation; a kind of operator is a row.
 OPTIONS = {
@@ -48,7 +53,7 @@ def widths(options, first, second):
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_gradients_by_central_differences(activation, options, norm):
     sizes = (3, *widths(options, 5, 4), 2)
-    check_gradients(cases.build(sizes, activation, layer_norm=norm, dropout=[0.0, 0.3], **options))
+    check_gradients(cases.build(sizes, activation, layer_norm=norm, dropout=[0.4, 0.3], **options))
 
 
 def check_gradients(network):
@@ -112,8 +117,7 @@ def test_copies_pickles_states_and_files_go_on_bit_for_bit(mlp, options, norm, t
     for twin in twins:
         assert repr(twin) == repr(net)
         twin.partial_fit(X, Y, batch_size=16)
-        for p, q in zip(everything(twin), everything(net), strict=True):
-            np.testing.assert_array_equal(p, q)
+        np.testing.assert_equal(everything(twin), everything(net))
 
 
 # Kinds of tensors: the option, the attribute that shows it, the first value of all elements.
@@ -156,8 +160,7 @@ def test_what_a_user_sees(mlp, kind, norm):
     frozen = net.predictor()
     np.testing.assert_array_equal(frozen(X), net.predict(X))
     np.testing.assert_array_equal(frozen.jacobian(X), net.jacobian(X))
-    for p, q in zip(flat(frozen.parameters()), everything(net), strict=True):
-        np.testing.assert_array_equal(p, q)
+    np.testing.assert_equal(flat(frozen.parameters()), everything(net))
 
 
 def test_scales_are_factors_of_the_inputs(mlp):
@@ -181,6 +184,11 @@ MOVED = [
     ("layer_norm", Groups(norm_rate=0), "1111110000"),
     ("layer_norm", Groups(weight_rate=0, bias_rate=0), "0000001111"),
     ("layer_norm", Groups(layer_rates=[0, 1, 0]), "0100100101"),
+    ("linear path", Groups(weight_rate=0), "0001110"),
+    ("linear path", Groups(layer_rates=[1, 1, 0]), "1101100"),
+    ("linear path", Groups(layer_rates=[0, 0, 1]), "0010011"),
+    ("block", Groups(layer_rates=[0, 1, 0]), "010010"),
+    ("everything", Groups(parametrization="ntk"), "1111111111"),
 ]
 
 
@@ -191,6 +199,44 @@ def test_groups(mlp, name, chosen, expected):
         before = everything(net)
         net.fit(X, Y, epochs=1, groups=chosen, l2=0.1, clip_norm=clip_norm)
         assert "".join(str(int(each)) for each in moved(net, before)) == expected
+
+
+# Kinds of tensors, the options of a network that has them, and the decay of their group.
+DECAYS = [
+    ("biases", {}, "bias_decay"),
+    ("gains", {"layer_norm": "before"}, "norm_decay"),
+    ("shifts", {"layer_norm": "after"}, "norm_decay"),
+    ("alphas", {"parametric": True}, "activation_decay"),
+    ("scales", {"scale": True}, "scale_decay"),
+]
+
+
+@pytest.mark.parametrize(("kind", "options", "name"), DECAYS)
+def test_decay_is_that_of_the_group(mlp, kind, options, name):
+    """A step takes rate times decay times the group's factor, 0 by default, of what was there."""
+    found = []
+    for chosen in (Groups(), Groups(**{name: 0.0}), Groups(**{name: 0.5})):
+        net = make(mlp, **options)
+        setattr(net, kind, [p + 1 for p in getattr(net, kind)])
+        before, optimizer = list(getattr(net, kind)), fastmlp.AdamW(0.1, weight_decay=0.2)
+        net.partial_fit(X, Y, batch_size=len(X), optimizer=optimizer, groups=chosen)
+        found.append(list(getattr(net, kind)))
+    for old, usual, without, decayed in zip(before, *found, strict=True):
+        np.testing.assert_array_equal(usual, without)
+        np.testing.assert_allclose(without - decayed, 0.1 * 0.2 * 0.5 * old, rtol=1e-9)
+
+
+def test_snapshots_hold_all_tensors(mlp):
+    net, kept = make(mlp, **OPTIONS["everything"], layer_norm="after"), []
+
+    def callback(state):
+        if state.epoch == 0:
+            kept.append((state.snapshot(), everything(net)))
+        if state.epoch == 2:
+            state.restore(kept[0][0])
+
+    net.fit(X, Y, epochs=3, callbacks=[callback])
+    assert not any(moved(net, kept[0][1]))
 
 
 @every_norm
@@ -205,6 +251,74 @@ def test_the_penalty_is_of_weights_alone(mlp, options, norm):
     assert value == pytest.approx(free + squares)
     same = [not np.any(g != h) for g, h in zip(flat(gradients), flat(without), strict=True)]
     assert same.count(False) == sum(weights)
+
+
+# ---- layer normalisation and parametric activations: their formulas -----------------------------
+
+
+def test_the_formula_of_the_normalisation():
+    z = np.random.default_rng(0).normal(3.0, 2.0, (7, 11))
+    gain, shift = np.linspace(0.5, 2, 11), np.linspace(-1, 1, 11)
+    for row, found in zip(z, layer_norm(z, gain, shift), strict=True):
+        deviation = np.sqrt(np.mean((row - row.mean()) ** 2) + EPSILON)
+        np.testing.assert_allclose(found, (row - row.mean()) / deviation * gain + shift, rtol=1e-13)
+
+
+def test_a_constant_row_is_the_shift_and_a_common_part_costs_no_digits():
+    shift = np.float32([1, 2, 3])
+    constant = np.full((1, 3), 1e6, np.float32)
+    np.testing.assert_array_equal(layer_norm(constant, np.ones(3, "f"), shift), [[1, 2, 3]])
+    wide = np.float32(4096) + np.random.default_rng(0).integers(-9, 9, (1, 1000)).astype("f")
+    exact = layer_norm(wide.astype(float), np.ones(1000), np.zeros(1000))
+    found = layer_norm(wide, np.ones(1000, "f"), np.zeros(1000, "f"))
+    np.testing.assert_allclose(found, exact, rtol=0, atol=1e-6 * np.abs(exact).max() + 3e-5)
+
+
+def test_the_number_of_the_header_is_that_of_python():
+    header = (ROOT / "src_cython/c/panels/norm.h").read_text()
+    assert float(re.search(r"#define NORM_EPSILON (\S+)", header)[1]) == EPSILON
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_the_formula_of_a_parametric_activation(name):
+    z = np.linspace(-3, 3, 33)[:, np.newaxis] * np.ones(5)
+    alpha, f = np.array([1.0, 0.0, 0.25, -0.5, 2.0]), ACTIVATIONS[name].value(z)
+    found = blended(name, alpha, z)
+    np.testing.assert_array_equal(found[:, 0], f[:, 0])
+    np.testing.assert_array_equal(found[:, 1], z[:, 1])
+    np.testing.assert_allclose(found, z + alpha * (f - z), rtol=1e-12, atol=1e-15)
+    if name == "relu":  # PReLU
+        np.testing.assert_allclose(found[:, 2], np.where(z > 0, z, 0.75 * z)[:, 2])
+
+
+@pytest.mark.parametrize("dtype", cases.DTYPES)
+@pytest.mark.parametrize("level", native_engine.available_levels())
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_at_first_a_parametric_activation_is_the_activation_to_the_bit(name, level, dtype):
+    plain = cases.build((5, 33, 3), name, dtype=dtype)
+    weights, biases = cases.parameters(plain, np.random.default_rng(0))
+    blends = cases.build((5, 33, 3), name, dtype=dtype, parametric=True)
+    engines = [native.Engine(network, level) for network in (plain, blends)]
+    ones = np.ones(33, dtype)
+    engines[0].set_parameters(weights, biases)
+    engines[1].set_parameters(weights, biases, [ones])
+    data = cases.data(plain, BLOCK_ROWS + 1, np.random.default_rng(1))
+    assert np.array_equal(*(engine.predict(data.x) for engine in engines))
+    frozen = Predictor(blends, level, weights, biases, [ones])
+    assert np.array_equal(frozen(data.x[0]), engines[0].predict(data.x[:1])[0])
+    (loss, *kinds), (same, *others) = (engine.gradients(data) for engine in engines)
+    assert loss == same
+    for kind, other in zip(kinds, others, strict=False):
+        assert all(map(np.array_equal, kind, other))
+
+
+@every_norm
+def test_with_alphas_of_zero_a_network_is_linear(mlp, norm):
+    net = make(mlp, parametric=True, activation=["mish", "relu"], layer_norm=norm)
+    line = make(mlp, activation="identity", layer_norm=norm)
+    line.weights, line.biases = list(net.weights), list(net.biases)
+    net.alphas = [0 * a for a in net.alphas]
+    np.testing.assert_array_equal(net.predict(X), line.predict(X))
 
 
 # ---- the native engine against the reference --------------------------------------------------
@@ -262,18 +376,13 @@ def test_gradients_and_predictions_of_the_native_engine(sizes, norm, more, level
     for at, name in enumerate(ACTIVATIONS):
         rng = np.random.default_rng(at)
         network = cases.build(sizes, name, "huber", dtype, layer_norm=norm, **more)
-        pair = native.Engine(network, level), numpy_engine.Engine(network)
-        parameters = cases.parameters(network, rng)
-        for engine in pair:
-            engine.set_parameters(*parameters)
+        pair = cases.engines(network, level, rng)
         for n in (1, 7, BLOCK_ROWS + 1):
             data = cases.data(network, n, rng, weighted=n > 1)
             (found, *gradients), (wanted, *expected) = (e.gradients(data, 0.1) for e in pair)
             assert_close(found, wanted, "loss", dtype)
-            for a, b in zip(flat(gradients), flat(expected), strict=True):
-                largest = float(np.abs(b).max(initial=0))
-                assert_close(a, b, "gradient", dtype, scale=max(1.0, largest))
-        predict = Predictor(network, level, *parameters)
+            assert_all_close(flat(gradients), flat(expected), "gradient", dtype)
+        predict = Predictor(network, level, *pair[1].parameters())
         whole = pair[0].predict(data.x)
         assert_close(whole, pair[1].predict(data.x), "gradient", dtype, float(np.abs(whole).max()))
         np.testing.assert_array_equal(np.stack([predict(row) for row in data.x[:70]]), whole[:70])

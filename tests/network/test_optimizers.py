@@ -46,10 +46,13 @@ def adam(o, p, g, state, rate, t, decay):
     return p - rate * m_hat / (math.sqrt(v_hat) + o.epsilon)
 
 
-def adamw(o, p, g, state, rate, t, decay):
-    if decay:
-        p = p - rate * o.weight_decay * p
-    return adam(o, p, g, state, rate, t, decay)
+def decayed(step):
+    """Return a step before which the parameter decays, as Loshchilov and Hutter 2019 have it."""
+
+    def of_weights(o, p, g, state, rate, t, decay):
+        return step(o, p - rate * o.weight_decay * p * decay, g, state, rate, t, decay)
+
+    return of_weights
 
 
 # --- the other forms, as scikit-learn computes them ----------------------------------------------
@@ -72,12 +75,6 @@ def adam_hat(o, p, g, state, rate, t, decay):
     return p - rate * state["m"] / (math.sqrt(state["v"]) + o.epsilon)
 
 
-def adamw_hat(o, p, g, state, rate, t, decay):
-    if decay:
-        p = p - rate * o.weight_decay * p
-    return adam_hat(o, p, g, state, rate, t, decay)
-
-
 # --- Chen et al. 2023, algorithm 2 ---------------------------------------------------------------
 
 
@@ -93,13 +90,13 @@ FORMULAS = {
     "momentum_with_rate": momentum_with_rate,
     "nesterov_with_rate": nesterov_with_rate,
     "adam_hat": adam_hat,
-    "adamw_hat": adamw_hat,
+    "adamw_hat": decayed(adam_hat),
     "sgd": sgd,
     "momentum": momentum,
     "nesterov": nesterov,
     "rmsprop": rmsprop,
     "adam": adam,
-    "adamw": adamw,
+    "adamw": decayed(adam),
 }
 
 
@@ -142,27 +139,6 @@ def test_step_is_in_place_and_keeps_the_dtype(optimizer, dtype):
 
 
 @EACH_OPTIMIZER
-def test_zero_rate_moves_nothing_and_a_quadratic_is_descended(optimizer):
-    p = np.array([3.0, -2.0])
-    slots = [np.zeros(2) for _ in range(optimizer.n_slots)]
-    optimizer.step(p, np.ones(2), slots, 0.0, 1, True)
-    assert np.array_equal(p, [3.0, -2.0])
-    slots = [np.zeros(2) for _ in range(optimizer.n_slots)]
-    for t in range(1, 301):
-        optimizer.step(p, p.copy(), slots, 0.05, t, False)
-    assert np.all(np.abs(p) < 0.2)
-
-
-def test_adam_first_step_is_the_rate_whatever_the_gradient():
-    p = np.zeros(3)
-    slots = [np.zeros(3), np.zeros(3)]
-    optimizers.Adam(epsilon=1e-8).step(p, np.array([1e-3, 5.0, -1e6]), slots, 0.1, 1, True)
-    # rate g / (abs(g) + epsilon)
-    expected = [-0.1 / (1 + 1e-5), -0.1 / (1 + 2e-9), 0.1 / (1 + 1e-14)]
-    assert_close(p, expected, "loss", "float64")
-
-
-@EACH_OPTIMIZER
 def test_rows_and_values(optimizer):
     assert optimizer.native_row in optimizers.NATIVE_OPTIMIZERS
     assert len(optimizer.hyper) == optimizers.N_HYPER
@@ -176,26 +152,10 @@ def test_every_native_row_has_a_case():
     assert check.optimizer(None) == optimizers.Adam()
 
 
-def test_the_two_forms_are_one_where_they_should_be():
-    assert optimizers.SGD(rate_in_velocity=True).native_row == "sgd"
-    rng = np.random.default_rng(5)
-    for form, other in (
-        ({"nesterov": False}, {"rate_in_velocity": True}),
-        ({"nesterov": True}, {"rate_in_velocity": True, "nesterov": True}),
-    ):
-        ends = []
-        for options in (form, other):
-            optimizer, p, slots = optimizers.SGD(momentum=0.9, **options), np.ones(3), [np.zeros(3)]
-            for t, g in enumerate(rng.normal(size=(6, 3)), start=1):
-                optimizer.step(p, g, slots, 0.05, t, False)
-            ends.append(p)
-            rng = np.random.default_rng(5)
-        assert_close(*ends, "loss", "float64")
-
-
 def test_hyper_order():
     assert optimizers.SGD(momentum=0.5).hyper == (0.5, 0, 0, 0)
     assert optimizers.SGD().hyper == (0, 0, 0, 0)
+    assert optimizers.SGD(rate_in_velocity=True).native_row == "sgd"
     assert optimizers.RMSprop(alpha=0.5, epsilon=0.1).hyper == (0.5, 0.1, 0, 0)
     assert optimizers.AdamW(1, 0.1, 0.2, 0.3, 0.4).hyper == (0.1, 0.2, 0.3, 0.4)
 
@@ -224,10 +184,9 @@ def test_schedule_of_an_array_is_that_of_its_steps(schedule):
 
 
 def test_every_built_in_schedule_has_a_case():
-    built_in = [
-        s for s in schedules.Schedule.__subclasses__() if s.__module__ == schedules.__name__
-    ]
-    assert set(built_in) == {type(s) for s in SCHEDULES}
+    kinds = schedules.Schedule.__subclasses__()
+    built_in = {kind for kind in kinds if kind.__module__ == schedules.__name__}
+    assert built_in == {type(s) for s in SCHEDULES}
 
 
 @pytest.mark.parametrize(
@@ -304,11 +263,8 @@ def test_initializer_mean_variance_and_range(name):
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_default_fits_the_activation(activation):
-    network = cases.build([4, 5, 3], activation)
-    assert initializers.names(network, None) == [
-        ACTIVATIONS[activation].initializer,
-        "glorot_uniform",
-    ]
+    names = initializers.names(cases.build([4, 5, 3], activation), None)
+    assert names == [ACTIVATIONS[activation].initializer, "glorot_uniform"]
 
 
 def test_names_for_layers():

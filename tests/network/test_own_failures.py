@@ -41,6 +41,8 @@ ACTIVATIONS = {
     "complex": (lambda z: (z * 1j, z), TypeError, "value of complex.* but float"),
     "strings": (lambda z: (z.astype(str), z), TypeError, "value of <U"),
     "objects": (lambda z: (z.astype(object), z), TypeError, "value of object"),
+    "ragged": (lambda z: ([[1.0], [1.0, 2.0]], z), ValueError, "that is no array .* of shape"),
+    "masked": (lambda z: (np.ma.masked_array(z, z > 0), z), TypeError, "that is a masked array"),
     "nan": (lambda z: (np.log(z), 1 / z), ValueError, "returns nan as value at z=-"),
     "nan slope": (lambda z: (z, z * np.nan), ValueError, "returns nan as slope at z="),
     "mean": (lambda z: (z - z.mean(axis=0), z * 0 + 1), ValueError, "central difference"),
@@ -89,13 +91,14 @@ def test_what_is_no_function():
             kind(own.softsign, name=7)
     with pytest.raises(TypeError, match="called with dictionaries"):
         fastmlp.CustomOptimizer(CFunction(float32=real))
-    for kind in (CustomActivation, CustomLoss):
-        with pytest.raises(TypeError, match="check is 'no' but must be True or False"):
-            kind(own.softsign, check="no")
     with pytest.raises(
         ValueError, match="link is 'probit' but no link has .* choose from identity, exp"
     ):
         CustomLoss(own.square, link="probit")
+    with pytest.raises(TypeError, match=r"link is \['exp'\] but must be a name: choose from ident"):
+        CustomLoss(own.square, link=["exp"])
+    with pytest.raises(ValueError, match=r"parametric is True for CustomActivation\('softsign'\)"):
+        fastmlp.MLP([3, 8, 2], activation=CustomActivation(own.softsign), parametric=True)
     with pytest.raises(ValueError, match="targets is 'label' but .* choose from real, count"):
         CustomLoss(own.square, targets="label")
     with pytest.raises(TypeError, match="no subclass, whose formula would never be called"):
@@ -128,20 +131,38 @@ def test_a_c_function_that_writes_nothing_or_something_wrong(mlp):
     assert mlp([3, 8, 2], activation=CustomActivation(nothing, check=False))
 
 
-def test_corners_and_other_slopes_are_allowed(mlp):
-    """A corner has two slopes; a slope that is meant to be another takes a word."""
-    for function in (
-        lambda z: (np.maximum(z, 0), z > 0),
-        lambda z: (
-            np.abs(z - finite_differences.points((13, 7), z.dtype)[: len(z)]),
-            np.zeros_like(z),
-        ),
-        lambda z: (np.clip(z, -1, 1), np.abs(z) < 1),
-        lambda z: (1 / (1 + np.exp(-50 * z)), 50 / (np.exp(25 * z) + np.exp(-25 * z)) ** 2),
-    ):
-        for dtype in ("float32", "float64"):
-            assert mlp([3, 8, 2], activation=CustomActivation(function), dtype=dtype)
+ALLOWED = {
+    "a corner": lambda z: (np.maximum(z, 0), z > 0),
+    "a corner at each point": lambda z: (
+        np.abs(z - finite_differences.points((13, 7), z.dtype)[: len(z)]),
+        np.zeros_like(z),
+    ),
+    "two corners": lambda z: (np.clip(z, -1, 1), np.abs(z) < 1),
+    "a steep slope": lambda z: (
+        1 / (1 + np.exp(-50 * z)),
+        50 / (np.exp(25 * z) + np.exp(-25 * z)) ** 2,
+    ),
+    "siren": lambda z: (np.sin(30 * z), 30 * np.cos(30 * z)),
+    "a corner at one side": lambda z: (
+        z * np.clip(z + 3, 0, 6) / 6,
+        np.where(z < -3, 0, np.where(z > 3, 1, (2 * z + 3) / 6)),
+    ),
+}
 
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ALLOWED)
+def test_corners_and_steep_slopes_are_allowed(mlp, name, dtype):
+    function = ALLOWED[name]
+    assert mlp([3, 8, 2], activation=CustomActivation(function), dtype=dtype)
+    if name == "a corner at each point":  # has any slope
+        return
+    wrong = CustomActivation(lambda z: (function(z)[0], 1.1 * function(z)[1]))
+    with pytest.raises(ValueError, match="says that its slope is"):
+        mlp([3, 8, 2], activation=wrong, dtype=dtype)
+
+
+def test_a_slope_that_is_meant_to_be_another_takes_a_word(mlp):
     def straight_through(z):
         return np.sign(z), np.ones_like(z)
 
@@ -150,6 +171,19 @@ def test_corners_and_other_slopes_are_allowed(mlp):
     net = mlp([3, 8, 2], activation=CustomActivation(straight_through, check=False), rng=0)
     losses = net.fit(X, Y, epochs=20).loss
     assert losses[-1] < losses[0]
+
+
+def test_what_underflows_on_its_way_to_the_model_is_zero(mlp):
+    """Whatever the caller's settings: the function's float64 is rounded to a model of float32."""
+
+    def tiny(z):
+        z = z.astype(np.float64)
+        return np.full_like(z, 1e-60), np.zeros_like(z)
+
+    with np.errstate(all="raise"):
+        net = mlp([3, 8, 2], activation=CustomActivation(tiny), rng=0)
+        net.fit(X, Y, epochs=1)
+        assert np.ptp(net.predict(X), axis=0).max() == 0
 
 
 # ---- functions that fail later -------------------------------------------------------------------
@@ -184,14 +218,7 @@ def interrupts(found):
     return found
 
 
-def arm(net_options, act):
-    """Return (function that will fail, the options of a network that has it)."""
-    kind = next(iter(net_options))
-    plain = {"activation": own.softsign, "loss": own.square}[kind]
-    failing = Failing(plain, act)
-    return failing, {kind: failing}
-
-
+PLAIN = {"activation": own.softsign, "loss": own.square}
 FAILURES = {
     "raises": (raises, PlantedError, "^from inside$"),
     "stops": (stops, StopIteration, "^from inside$"),
@@ -212,8 +239,8 @@ def test_a_failure_is_raised_unchanged_and_the_model_is_at_its_last_epoch(
     mlp, name, kind, n_threads
 ):
     act, error, message = FAILURES[name]
-    failing, options = arm({kind: None}, act)
-    net, twin = network(mlp, **options), network(mlp)
+    failing = Failing(PLAIN[kind], act)
+    net, twin = network(mlp, **{kind: failing}), network(mlp)
     given = {"batch_size": 30, "n_threads": n_threads, "shuffle": False}
     wanted = twin.fit(X, Y, epochs=2, **given)
 
@@ -235,8 +262,8 @@ def test_a_failure_is_raised_unchanged_and_the_model_is_at_its_last_epoch(
 @pytest.mark.parametrize("name", [name for name in FAILURES if "nan" not in name])
 def test_a_failure_in_other_calls(mlp, name, kind):
     act, error, message = FAILURES[name]
-    failing, options = arm({kind: None}, act)
-    net = network(mlp, **options)
+    failing = Failing(PLAIN[kind], act)
+    net = network(mlp, **{kind: failing})
     frozen, x = net.predictor(), np.tile(X, (30, 1))
     y, before = np.tile(Y, (30, 1)), digest(net)
     wanted = net.predict(x), net.evaluate(x, y), net.jacobian(X)

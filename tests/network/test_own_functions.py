@@ -2,17 +2,24 @@
 
 import copy
 import ctypes
+import functools
 import itertools
 import pickle
+import re
+import subprocess
+from pathlib import Path
 
 import cases
 import numpy as np
 import own
 import pytest
+import ranks
 from at_once import at_once
-from models import X, Y
+from models import X, Y, digest
 from test_blocks import train
-from tolerances import assert_close
+from test_own_failures import Failing, PlantedError, raises
+from test_pointer import call
+from tolerances import assert_all_close, assert_close
 
 import fastmlp
 from fastmlp._engine import native, native_engine
@@ -36,8 +43,8 @@ WAYS = (
 )
 
 
-def made(level, network, parameters, n_threads):
-    engine = native.Engine(network, level) if n_threads else numpy_engine.Engine(network)
+def made(kind, network, parameters):
+    engine = cases.engine(kind, network)
     engine.set_parameters(*parameters)
     return engine
 
@@ -50,7 +57,7 @@ def agree_with_twin(twin, plain, level, dtype, seed, way, labels=True):
     data = cases.data(plain, n, np.random.default_rng(seed), labels, weighted)
     optimizer, results = fastmlp.SGD(momentum=0.9 * (seed % 2)), []
     for network, n_threads in ((plain, 1), (twin, 0), (twin, 1), (twin, 2)):
-        engine = made(level, network, parameters, n_threads)
+        engine = made(level if n_threads else "reference", network, parameters)
         done = train(engine, data, batch_size, optimizer, max(n_threads, 1), **options)
         results.append(done)
     cases.agree(dtype, results[0], results[2], results[3])
@@ -66,6 +73,13 @@ def test_a_twin_of_an_activation_trains_alike(norm, level, dtype):
         given = {"dtype": dtype, "layer_norm": norm, "dropout": 0.2 * (at % 2), "scale": at % 2 > 0}
         twin = cases.build(sizes, own.activation(name), "huber", **given)
         agree_with_twin(twin, cases.build(sizes, name, "huber", **given), level, dtype, at, way)
+    given |= {"skip": 1, "linear_path": True, "scale": True, "dropout": 0.2}
+    for at, sizes in enumerate(((3, 8, 8, 2), (8, 8, 8, 8, 1), (1, 33, 33, 9, 9, 3))):
+        twin, plain = (
+            cases.build(sizes, each, "huber", **given) for each in (own.activation("tanh"), "tanh")
+        )
+        agree_with_twin(twin, plain, level, dtype, at, WAYS[at])
+        check_calls(twin, plain, level, dtype)
 
 
 @every_dtype
@@ -103,14 +117,13 @@ def check_calls(twin, plain, level, dtype):
     """Compare predictions, Jacobians, losses and gradients, of blocks and of single rows."""
     rng = np.random.default_rng(3)
     parameters, data = cases.parameters(plain, rng), cases.data(plain, BLOCK_ROWS + 1, rng)
-    a, b = (made(level, network, parameters, 1) for network in (twin, plain))
+    a, b = (made(level, network, parameters) for network in (twin, plain))
     whole = a.predict(data.x)
     largest = float(np.abs(whole).max())
     assert_close(whole, b.predict(data.x), "gradient", dtype, largest)
     assert_close(a.evaluate(data), b.evaluate(data), "loss", dtype)
-    for p, q in zip(a.gradients(data)[1:], b.gradients(data)[1:], strict=True):
-        for g, h in zip(p, q, strict=True):
-            assert_close(g, h, "gradient", dtype, max(1.0, float(np.abs(h).max(initial=0))))
+    found, wanted = (numpy_engine.flat(each.gradients(data)[1:]) for each in (a, b))
+    assert_all_close(found, wanted, "gradient", dtype)
     predict = Predictor(twin, level, *parameters)
     np.testing.assert_array_equal(predict(data.x), whole)
     np.testing.assert_array_equal(predict(data.x[:3]), whole[:3])
@@ -144,11 +157,7 @@ def test_c_code_calls_a_predictor_with_c_functions(level, dtype):
     predict = Predictor(twin, level, *cases.parameters(twin, np.random.default_rng(0)))
     x = np.random.default_rng(1).normal(size=(5, 5)).astype(dtype)
     out = np.empty((5, 3), dtype)
-    prototype = ctypes.CFUNCTYPE(
-        ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p
-    )
-    call = prototype(predict.function_address)
-    assert call(predict.context_address, x.ctypes.data, 5, out.ctypes.data) == 0
+    assert call(predict, x, out) == 0
     np.testing.assert_array_equal(out, np.stack([predict(row) for row in x]))
     python = cases.build((5, 17, 3), own.activation("tanh"), dtype=dtype)
     predict = Predictor(python, level, *predict.parameters())
@@ -263,6 +272,14 @@ def test_files_name_them(tmp_path, mlp, kind):
     ):
         with pytest.raises(fastmlp.ModelFormatError, match=message):
             fastmlp.load(path, functions=wrong)
+    made = functools.partial(fastmlp.CustomLoss, own.square, name="mine")
+    mlp([3, 8, 2], loss=made(link="exp")).save(path)
+    assert fastmlp.load(path, functions={"mine": made(link="exp")}).loss.link_name == "exp"
+    for other, message in (({}, "'link' 'exp'"), ({"link": "exp", "targets": "count"}, "'real'")):
+        with pytest.raises(fastmlp.ModelFormatError, match=f"with the .*{message}, but functions"):
+            fastmlp.load(path, functions={"mine": made(**other)})
+    with pytest.raises(TypeError, match="functions is .* but a dictionary is expected"):
+        fastmlp.load(path, functions=[made()])
     same = [fastmlp.CustomActivation(f, name="same") for f in (own.softsign, own.Row("tanh"))]
     with pytest.raises(ValueError, match="several functions of the same name"):
         mlp([3, 8, 5, 2], activation=same).save(path)
@@ -288,3 +305,91 @@ def test_exports(tmp_path, mlp):
         mlp([3, 8, 2], loss=loss, rng=0).to_c(tmp_path / "net.c")
         texts.append((tmp_path / "net.c").read_text())
     assert texts[0] == texts[1]
+
+
+# ---- processes ----------------------------------------------------------------------------------
+
+
+def test_many_processes_train_with_own_functions(mlp):
+    softsign, square = fastmlp.CustomActivation(own.softsign), fastmlp.CustomLoss(own.square)
+
+    def work(communicator):
+        mine = ranks.share_of(communicator.rank, 2, 30, X, Y)
+        net = mlp([3, 8, 2], activation=softsign, loss=square, dtype="float64", rng=0)
+        given = {"epochs": 2, "batch_size": 15, "shuffle": False}
+        return net, net.fit(*mine, communicator=communicator, **given).loss
+
+    (one, losses), (other, same) = ranks.good(ranks.run(2, work))
+    assert losses == same
+    assert digest(one) == digest(other)
+    alone = mlp([3, 8, 2], activation=softsign, dtype="float64", rng=0)
+    wanted = alone.fit(X, Y, epochs=2, batch_size=30, shuffle=False).loss
+    np.testing.assert_allclose(losses, wanted)  # a batch has the rows of two of theirs
+
+
+@pytest.mark.parametrize("kind", ["activation", "loss"])
+def test_a_failure_in_one_process_ends_all(mlp, kind):
+    wrap, function = {
+        "activation": (fastmlp.CustomActivation, own.softsign),
+        "loss": (fastmlp.CustomLoss, own.square),
+    }[kind]
+
+    def work(communicator):
+        failing = Failing(function, raises, 20 if communicator.rank == 1 else 10**9)
+        net = mlp([3, 8, 2], rng=0, **{kind: wrap(failing, check=False, name="same")})
+        net.fit(X, Y, epochs=9, batch_size=15, communicator=communicator)
+
+    errors = ranks.raised(ranks.run(2, work))
+    assert isinstance(errors[1], PlantedError)
+    assert isinstance(errors[0], fastmlp.RankError)
+    assert "from inside" in str(errors[0])
+
+
+# ---- the programs of docs/functions.md; its Python runs in test_house.py ------------------------
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "functions.md"
+
+
+@own.needs_cc
+def test_the_c_program_of_the_page(tmp_path, monkeypatch):
+    text = PAGE.read_text()
+    (source,) = re.findall(r"^```c\n(.*?)^```$", text, re.M | re.S)
+    (program,) = re.findall(r"^```python\n(import ctypes\n.*?)^```$", text, re.M | re.S)
+    (command,) = re.findall(r"`(cc -.*?)`", text)
+    monkeypatch.chdir(tmp_path)
+    Path("own.c").write_text(source)
+    subprocess.run(command.split(), check=True)
+    found = {}
+    exec(program, found)
+    net, x, y = found["net"], X[:, :2], X[:, 0] * X[:, 1]
+    (activation,) = net.activations
+    twin = fastmlp.MLP(
+        [2, 16, 1],
+        activation=fastmlp.CustomActivation(own.softsign),
+        loss=fastmlp.CustomLoss(lambda z, t: (np.sum(np.log(np.cosh(z - t)), 1), np.tanh(z - t))),
+    )
+    twin.load_state_dict(net.state_dict())
+    np.testing.assert_allclose(net.predict(x), twin.predict(x), rtol=1e-5, atol=1e-6)
+    assert np.isclose(net.evaluate(x, y), twin.evaluate(x, y), rtol=1e-5)
+    for options in ({"dtype": "float32"}, {"dtype": "float64"}):
+        other = fastmlp.MLP([2, 8, 1], activation=activation, loss=net.loss, rng=0, **options)
+        losses = other.fit(x, y, epochs=30, n_threads=2).loss
+        assert losses[-1] < losses[0]
+
+
+def test_the_program_in_numba():
+    pytest.importorskip("numba")
+    (program,) = re.findall(r"^```numba\n(.*?)^```$", PAGE.read_text(), re.M | re.S)
+    names = {}
+    exec(program, names)
+    kinds = names["softsign"], own.softsign
+    for dtype in ("float32", "float64"):
+        nets = [
+            fastmlp.MLP([3, 40, 40, 2], activation=each, dtype=dtype, rng=0)
+            for each in map(fastmlp.CustomActivation, kinds)
+        ]
+        losses = [net.fit(X, Y, epochs=3, n_threads=2).loss for net in nets]
+        np.testing.assert_allclose(*losses, rtol=1e-5)
+        predict = nets[0].predictor()
+        rows = np.stack([predict(row) for row in X.astype(dtype)])
+        np.testing.assert_array_equal(rows, nets[0].predict(X))

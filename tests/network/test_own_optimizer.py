@@ -8,7 +8,7 @@ import signal
 import numpy as np
 import own
 import pytest
-from models import X, Y, digest, network
+from models import Watch, X, Y, digest, network
 from test_own_failures import PlantedError
 
 import fastmlp
@@ -39,12 +39,19 @@ NETWORKS = (
     {"dropout": 0.3},
     {"layer_norm": "before", "scale": True, "loss": "huber"},
     {"activation": fastmlp.CustomActivation(own.softsign), "loss": "gaussian_nll"},
+    {
+        "layer_sizes": [3, 8, 5, 2],
+        "activation": ["tanh", fastmlp.CustomActivation(own.softsign)],
+        "parametric": [True, False],
+    },
 )
 WAYS = (
     {"batch_size": 20},
     {"batch_size": 200, "l2": 0.1, "clip_norm": 0.1},
     {"batch_size": 16, "dropout": lambda step: 0.1 + 0.01 * step, "shuffle": False},
     {"batch_size": 7, "sample_weight": np.arange(90) % 3 * 1.0, "n_threads": 2},
+    {"batch_size": 40, "averaging": fastmlp.EMA(decay=0.5), "l1": 0.01, "l2": 0.02},
+    {"batch_size": 20, "validation_data": (X, Y), "shuffle": False},
 )
 
 
@@ -59,11 +66,20 @@ def close(net, twin):
 @pytest.mark.parametrize("name", TWINS)
 def test_a_twin_trains_alike(mlp, name, options, dtype):
     function, optimizer = TWINS[name]
-    for way in WAYS:
-        net, twin = (network(mlp, dtype=dtype, **options) for _ in range(2))
-        history = net.fit(X, Y, epochs=3, optimizer=CustomOptimizer(function, RATE), **way)
-        expected = twin.fit(X, Y, epochs=3, optimizer=optimizer, **way)
+    for at, way in enumerate(WAYS):
+        found = []
+        for each in (CustomOptimizer(function, RATE), optimizer):
+            stop, look = fastmlp.EarlyStopping("loss", patience=1), Watch()
+            callbacks = [[], [look], [look, stop]][at % 3]
+            data = (fastmlp.Blocks(X, Y, rows=30),) if "validation_data" in way else (X, Y)
+            net = network(mlp, dtype=dtype, **options)
+            history = net.fit(*data, epochs=3, optimizer=each, callbacks=callbacks, **way)
+            found.append((net, history, look))
+        (net, history, look), (twin, expected, other) = found
         np.testing.assert_allclose(history.loss, expected.loss, rtol=1e-4)
+        np.testing.assert_allclose(history.val_loss, expected.val_loss, rtol=1e-4)
+        seen = [[batch.loss for batch in each.batches] for each in (look, other)]
+        np.testing.assert_allclose(*seen, rtol=1e-4)
         close(net, twin)
 
 
@@ -88,37 +104,9 @@ def test_both_engines_give_names_and_arrays_that_are_nobody_elses():
                 assert gradients[name].shape == array.shape
                 assert np.any(gradients[name])
                 parameters[name][...] = gradients[name][...] = np.nan  # too late
-        np.testing.assert_array_equal(
-            net.state_dict()["layers.0.weight"], before["layers.0.weight"]
-        )
+        np.testing.assert_equal(dict(net.state_dict()), dict(before))
         assert net._progress.memory == {"steps": 3}
         kept.clear()
-
-
-def test_it_goes_on_in_copies_and_pickles(mlp):
-    own_momentum = CustomOptimizer(own.momentum, RATE)
-    whole = network(mlp)
-    whole.fit(X, Y, epochs=5, optimizer=own_momentum)
-    net = network(mlp)
-    net.fit(X, Y, epochs=2, optimizer=own_momentum)
-    for twin in (copy.deepcopy(net), pickle.loads(pickle.dumps(net)), net):
-        twin.fit(X, Y, epochs=5, optimizer=CustomOptimizer(own.momentum, RATE), resume=True)
-        assert digest(twin) == digest(whole)
-    with pytest.raises(ValueError, match="optimizer is"):
-        net.fit(X, Y, epochs=9, optimizer=CustomOptimizer(adam), resume=True)
-    one, many = network(mlp), network(mlp)
-    for _ in range(3):
-        one.partial_fit(X, Y, batch_size=30, optimizer=own_momentum)
-        many = pickle.loads(pickle.dumps(many))
-        many.partial_fit(X, Y, batch_size=30, optimizer=CustomOptimizer(own.momentum, RATE))
-    assert digest(one) == digest(many)
-    built_in = network(mlp)
-    for _ in range(3):
-        built_in.partial_fit(X, Y, batch_size=30, optimizer=TWINS["momentum"][1])
-    close(one, built_in)
-    one.partial_fit(X, Y, optimizer=fastmlp.SGD(RATE))  # begins anew, with another
-    one.partial_fit(X, Y, optimizer=own_momentum)
-    assert "layers.0.weight" in one._progress.memory
 
 
 class Momentum:
@@ -137,16 +125,18 @@ def with_momentum(beta, *given):
     Momentum(beta)(*given)
 
 
-OBJECTS = {
+# Made with another factor, each of them is another.
+MADE = {
+    "function": lambda beta=0.9: own.momentum if beta == 0.9 else adam,
     "object": Momentum,
     "method": lambda beta=0.9: Momentum(beta).__call__,
     "partial": lambda beta=0.9: functools.partial(with_momentum, beta),
 }
 
 
-@pytest.mark.parametrize("name", OBJECTS)
-def test_it_goes_on_with_an_object_that_is_alike(mlp, name):
-    make = OBJECTS[name]
+@pytest.mark.parametrize("name", MADE)
+def test_it_goes_on_with_what_is_alike(mlp, name):
+    make = MADE[name]
     whole, net = network(mlp), network(mlp)
     whole.fit(X, Y, epochs=5, optimizer=CustomOptimizer(make(), RATE))
     net.fit(X, Y, epochs=2, optimizer=CustomOptimizer(make(), RATE))
@@ -155,12 +145,17 @@ def test_it_goes_on_with_an_object_that_is_alike(mlp, name):
             twin.fit(X, Y, epochs=5, optimizer=CustomOptimizer(make(0.8), RATE), resume=True)
         twin.fit(X, Y, epochs=5, optimizer=CustomOptimizer(make(), RATE), resume=True)
         assert digest(twin) == digest(whole)
-    one, many = network(mlp), network(mlp)
+    one, many, built_in = (network(mlp) for _ in range(3))
     for _ in range(3):
         one.partial_fit(X, Y, batch_size=30, optimizer=CustomOptimizer(own.momentum, RATE))
         many = pickle.loads(pickle.dumps(many))
         many.partial_fit(X, Y, batch_size=30, optimizer=CustomOptimizer(make(), RATE))
+        built_in.partial_fit(X, Y, batch_size=30, optimizer=TWINS["momentum"][1])
     assert digest(one) == digest(many)
+    close(one, built_in)
+    one.partial_fit(X, Y, optimizer=fastmlp.SGD(RATE))  # begins anew, with another
+    one.partial_fit(X, Y, optimizer=CustomOptimizer(make(), RATE))
+    assert "layers.0.weight" in one._progress.memory
 
 
 def test_what_cannot_be_pickled_is_another(mlp):
@@ -172,22 +167,6 @@ def test_what_cannot_be_pickled_is_another(mlp):
     assert len(net.fit(X, Y, epochs=2, optimizer=CustomOptimizer(odd), resume=True).loss) == 2
 
 
-def test_sources_callbacks_and_validation(mlp):
-    def blocks():
-        for first in range(0, 90, 30):
-            yield X[first : first + 30], Y[first : first + 30]
-
-    net, twin = network(mlp), network(mlp)
-    for each, optimizer in zip((net, twin), TWINS["adam"], strict=True):
-        if each is net:
-            optimizer = CustomOptimizer(optimizer, RATE)
-        stop = fastmlp.EarlyStopping("val_loss", patience=1)
-        options = {"batch_size": 20, "validation_data": (X, Y), "callbacks": [stop]}
-        each.fit(blocks, epochs=4, shuffle=False, optimizer=optimizer, **options)
-    np.testing.assert_allclose(net.history.val_loss, twin.history.val_loss, rtol=1e-4)
-    close(net, twin)
-
-
 def wrong(change):
     """Return a function whose third step goes wrong."""
 
@@ -195,7 +174,7 @@ def wrong(change):
         state["t"] = state.get("t", 0) + 1
         for name, g in gradients.items():
             parameters[name] -= learning_rate * g
-        return change(parameters) if state["t"] == 8 else None
+        return (change(parameters) or None) if state["t"] == 8 else None
 
     return function
 
@@ -208,28 +187,18 @@ def fail(parameters):
     raise PlantedError("from inside")
 
 
+FIRST, LAST, DIVERGED = "layers.0.bias", "layers.1.bias", fastmlp.DivergenceError
+GONE = "layers.0.weight.* missing or unknown; return all of"
 FAILURES = {
     "raises": (fail, PlantedError, "^from inside$"),
     "interrupts": (interrupt, KeyboardInterrupt, "^$"),
     "list": (lambda p: list(p.values()), TypeError, "a dictionary of parameters is expected"),
-    "missing": (
-        lambda p: {"layers.0.bias": p["layers.0.bias"]},
-        ValueError,
-        "layers.0.weight.* missing or unknown; return all of",
-    ),
+    "missing": (lambda p: {FIRST: p[FIRST]}, ValueError, GONE),
     "unknown": (lambda p: p | {"more": 1}, ValueError, "more missing or unknown"),
-    "deleted": (lambda p: p.pop("layers.0.bias") and None, ValueError, "layers.0.bias missing"),
-    "shape": (
-        lambda p: p | {"layers.1.bias": np.zeros(3)},
-        ValueError,
-        r"of shape \(3,\) but \(2,\)",
-    ),
-    "dtype": (lambda p: p | {"layers.1.bias": [1j, 2]}, TypeError, "complex128"),
-    "nan": (
-        lambda p: p | {"layers.1.bias": [np.nan, 2]},
-        fastmlp.DivergenceError,
-        "became nan",
-    ),
+    "deleted": (lambda p: p.pop(FIRST) is None, ValueError, "layers.0.bias missing"),
+    "shape": (lambda p: p | {LAST: np.zeros(3)}, ValueError, r"of shape \(3,\) but \(2,\)"),
+    "dtype": (lambda p: p | {LAST: [1j, 2]}, TypeError, "complex128"),
+    "nan": (lambda p: p | {LAST: [np.nan, 2]}, DIVERGED, "became nan"),
 }
 
 
@@ -237,11 +206,6 @@ FAILURES = {
 @pytest.mark.parametrize("name", FAILURES)
 def test_a_failure_leaves_the_last_whole_epoch_and_its_state(mlp, name):
     change, error, message = FAILURES[name]
-    if name == "deleted":
-
-        def change(p):
-            del p["layers.0.bias"]
-
     options = {"batch_size": 30, "n_threads": 2}
     net, twin = network(mlp), network(mlp)
     with pytest.raises(error, match=message):

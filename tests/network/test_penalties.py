@@ -1,66 +1,25 @@
-"""Penalties by absolute value beside those by squares, in both engines; and Lion's signs."""
+"""Penalties by absolute value beside those by squares, and Lion's signs; more in test_blocks.py."""
 
 import cases
 import numpy as np
 import pytest
 import test_bits
 from models import X, Y, digest, network
-from test_blocks import compare_training, train
-from test_parametrization import NTK
 from tolerances import assert_close, central_difference_step
 
 import fastmlp
-from fastmlp._engine import native, native_engine
-from fastmlp._engine.numpy import numpy_engine
+from fastmlp._engine import native_engine
 from fastmlp._engine.plan import Plan
 from fastmlp._network.data import Data
-from fastmlp._network.groups import Groups
 from fastmlp._network.spec import BLOCK_ROWS
 
-SIZES = ((5, 33, 9, 3), (1, 3, 2, 2), (24, 50, 70, 5), (7, 17, 40, 2))
-# Rows of the data and of a batch, and the options of a fit: steps at once otherwise, clipped, of
-# blocks, of groups.
-WAYS = (
-    (150, 64, {"l1": 0.02}),
-    (150, 64, {"l1": 0.02, "l2": 0.1, "clip_norm": 0.05}),
-    (2 * BLOCK_ROWS + 7, BLOCK_ROWS + 300, {"l1": 0.02, "l2": 3.0, "l2_per_batch": True}),
-    (150, 150, {"l1": 0.02, "groups": Groups([0, 2, 1], layer_decays=[1, 3, 0], bias_decay=0.5)}),
-    (150, 64, {"l1": 0.02, "l2": 0.1, "groups": NTK}),
-)
 
-
-@pytest.mark.parametrize("dtype", cases.DTYPES)
-@pytest.mark.parametrize("level", test_bits.LEVELS)
-@pytest.mark.parametrize("optimizer", cases.OPTIMIZERS, ids=cases.optimizer_id)
-def test_training_is_that_of_the_reference_on_any_threads(optimizer, level, dtype):
-    """Single outputs are in test_a_single_output."""
-    for at, way in enumerate(WAYS):
-        compare_training(level, dtype, at, way, optimizer, sizes=SIZES[at % len(SIZES)])
-
-
-@pytest.mark.parametrize("dtype", cases.DTYPES)
-@pytest.mark.parametrize("level", test_bits.LEVELS)
-@pytest.mark.parametrize("loss", ["squared_error", "gaussian_nll"])
-def test_a_single_output(loss, level, dtype):
-    """Its weights are a column without panels; beside layers that are normalised and scaled."""
-    for options in ({}, {"layer_norm": "before"}, {"scale": True}):
-        spec = cases.build([7, 17, 1], "tanh", loss, dtype, **options)
-        pair = native.Engine(spec, level), numpy_engine.Engine(spec)
-        data = cases.data(spec, 33, np.random.default_rng(2))
-        for engine in pair:
-            engine.set_parameters(*cases.parameters(spec, np.random.default_rng(0)))
-        expected, found = (
-            train(engine, data, 16, fastmlp.SGD(), l1=0.03, l2=0.01) for engine in pair[::-1]
-        )
-        cases.agree(dtype, expected, found, found)
-
-
-@pytest.mark.parametrize("level", ["reference", *test_bits.LEVELS])
+@pytest.mark.parametrize("level", cases.KINDS)
 @pytest.mark.parametrize("n", [1, 9, BLOCK_ROWS + 5])
 def test_gradients_by_central_differences(n, level):
     """No weight is near 0, where there is no derivative; biases, gains and scales pay nothing."""
     spec = cases.build([5, 9, 4, 3], "tanh", "cross_entropy", layer_norm="after", scale=True)
-    engine = numpy_engine.Engine(spec) if level == "reference" else native.Engine(spec, level)
+    engine = cases.engine(level, spec)
     parameters = cases.parameters(spec, np.random.default_rng(0))
     data = cases.data(spec, n, np.random.default_rng(1))
     h = central_difference_step()
@@ -92,20 +51,10 @@ def test_zero_is_pulled_nowhere_and_the_rest_by_its_sign(mlp, dtype):
     pulls = [0.25, 0.0, 0.0, -0.25]
     found = with_l1[1][0].astype(float) - free[1][0]
     assert_close(found, np.resize(pulls, (3, 8)), "gradient", dtype)
-    for a, b in zip(with_l1[2], free[2], strict=True):
-        np.testing.assert_array_equal(a, b)
+    np.testing.assert_equal(with_l1[2], free[2])
     assert with_l1[0] - free[0] == pytest.approx(
         0.25 * sum(np.abs(w.astype(float)).sum() for w in net.weights), rel=1e-5
     )
-
-
-def test_weights_that_nothing_needs_go_to_0(mlp):
-    """Targets of 0: only the penalty is left, with steps of rate * l1, and then to and fro."""
-    net = mlp([3, 1], dtype="float64", rng=0)
-    net.weights = [[[0.3], [-0.2], [0.05]]]
-    for _ in range(50):
-        net.partial_fit(np.zeros((5, 3)), np.zeros(5), optimizer=fastmlp.SGD(0.01), l1=1.0)
-    assert np.all(np.abs(net.weights[0]) <= 0.01 + 1e-12)
 
 
 @pytest.mark.parametrize(
@@ -124,11 +73,11 @@ def test_l1_is_checked(mlp, l1, error):
 
 
 @pytest.mark.parametrize("dtype", cases.DTYPES)
-@pytest.mark.parametrize("level", ["reference", *test_bits.LEVELS])
+@pytest.mark.parametrize("level", cases.KINDS)
 def test_lion_hides_no_overflow(level, dtype):
     """A sign is finite where the gradient is not: the epoch must fail all the same."""
     spec = cases.build([1, 1], (), "squared_error", dtype)
-    engine = numpy_engine.Engine(spec) if level == "reference" else native.Engine(spec, level)
+    engine = cases.engine(level, spec)
     most = float(np.finfo(dtype).max)
     engine.set_parameters([np.full((1, 1), most**-0.8, dtype)], [np.zeros(1, dtype)])
     data = Data(np.full((4, 1), most**0.8, dtype), np.full((4, 1), -(most**0.3), dtype))

@@ -1,11 +1,13 @@
 """Weight decay and dropout by schedule, in both engines: step by step, as the learning rate is."""
 
+import itertools
+
 import cases
 import numpy as np
 import pytest
 import test_bits
 from models import X, Y, digest, network
-from test_blocks import engines, train
+from test_blocks import compare_training
 
 import fastmlp
 from fastmlp._network import optimizers
@@ -25,22 +27,13 @@ DROPOUTS = (
 @pytest.mark.parametrize("dtype", cases.DTYPES)
 @pytest.mark.parametrize("level", test_bits.LEVELS)
 def test_training_is_that_of_the_reference_on_any_threads(level, dtype):
-    for n, batch_size in ROWS:
+    optimizer = optimizers.AdamW(weight_decay=Constant(9.0))  # the plan's numbers count
+    for (n, batch_size), dropouts in itertools.product(ROWS, DROPOUTS):
         steps = -(-n // batch_size)
-        for dropouts in DROPOUTS:
-            options = {
-                "dropouts": np.resize(np.array(dropouts), (steps, 2)),
-                "weight_decays": np.linspace(0, 3, steps),
-            }
-            optimizer = optimizers.AdamW(weight_decay=Constant(9.0))  # the plan's numbers count
-            spec, _, slow = engines(level, dtype, dropout=0.1)
-            data = cases.data(spec, n, np.random.default_rng(0), weighted=True)
-            expected = train(slow, data, batch_size, optimizer, **options)
-            results = []
-            for n_threads in (1, 2):
-                _, fast, _ = engines(level, dtype, dropout=0.1)
-                results.append(train(fast, data, batch_size, optimizer, n_threads, **options))
-            cases.agree(dtype, expected, *results)
+        given = np.resize(np.array(dropouts), (steps, 2)), np.linspace(0, 3, steps)
+        options = dict(zip(("dropouts", "weight_decays"), given, strict=True))
+        with cases.row((n, dropouts)):
+            compare_training(level, dtype, 1, (n, batch_size, options), optimizer)
 
 
 def fit(net, dropout, **options):
@@ -129,9 +122,3 @@ def test_a_schedule_that_goes_wrong_later_leaves_the_last_whole_epoch(mlp):
         nets[0].fit(X, Y, batch_size=45, dropout=lambda step: 2 if step == 5 else 0.5)
     assert digest(nets[0]) == digest(nets[1])
     assert nets[0].history.loss == nets[1].history.loss
-
-
-@pytest.mark.parametrize("wrong", [-1.0, np.nan, "a", Cosine])
-def test_the_decay_of_an_optimizer_is_checked(wrong):
-    with pytest.raises((TypeError, ValueError), match="weight_decay"):
-        fastmlp.AdamW(weight_decay=wrong)

@@ -4,12 +4,10 @@ import cases
 import exports
 import numpy as np
 import pytest
-import test_c_export
 from models import X, Y
-from test_operators import check_gradients, everything, moved
+from test_operators import check_gradients
 
 import fastmlp
-from fastmlp import reference
 from fastmlp._engine.numpy import layers, numpy_engine
 from fastmlp._engine.numpy.random import dropout_masks
 from fastmlp._network.activations import ACTIVATIONS
@@ -92,34 +90,10 @@ def test_the_path_is_linear_and_scaled(mlp):
     np.testing.assert_allclose(net.predict(X), before + X @ w, rtol=1e-12)
     net.scales[0] = factors
     wide = make(mlp, *NETWORKS["linear path"])
-    wide.load_state_dict(
-        {name: a for name, a in net.state_dict().items() if name != "layers.0.scale"}
-    )
+    state = dict(net.state_dict())
+    del state["layers.0.scale"]
+    wide.load_state_dict(state)
     np.testing.assert_allclose(net.predict(X), wide.predict(X * factors), rtol=1e-12)
-
-
-def test_blocks_of_zeros_change_nothing(mlp):
-    net, plain = mlp([3, 8, 8, 8, 2], skip=2, rng=0), mlp([3, 8, 2], rng=0)
-    ends = {0: 0, 3: 1}
-    for k, at in ends.items():
-        net.weights[k], net.biases[k] = plain.weights[at], plain.biases[at]
-    net.weights[2], net.biases[2] = np.zeros((8, 8)), np.zeros(8)
-    np.testing.assert_array_equal(net.predict(X), plain.predict(X))
-
-
-def test_groups(mlp):
-    for chosen, expected in (
-        (Groups(weight_rate=0), [False] * 4 + [True] * 4 + [False]),
-        (Groups(layer_rates=[1, 1, 1, 0]), [True, True, True, False] * 2 + [False]),
-        (Groups(layer_rates=[0, 0, 0, 1]), [False, False, False, True] * 2 + [True]),
-        (Groups(layer_rates=[0, 0, 1, 0]), [False, False, True, False] * 2 + [False]),
-        (Groups(parametrization="ntk"), [True] * 9),
-    ):
-        for clip_norm in (None, 0.1):
-            net = make(mlp, (3, 8, 8, 8, 2), {"skip": 2, "linear_path": True})
-            before = everything(net)
-            net.fit(X, Y, epochs=1, groups=chosen, l2=0.1, clip_norm=clip_norm)
-            assert moved(net, before) == expected
 
 
 def test_the_linear_weights_of_ntk_take_the_steps_of_the_others(mlp):
@@ -146,49 +120,23 @@ def exportable(sizes, options, dtype, loss="gaussian_nll"):
     return net, x.astype(dtype)
 
 
-@EACH
+@exports.FORMATS
 @pytest.mark.parametrize("dtype", cases.DTYPES)
-def test_onnx(dtype, sizes, options):
-    test_onnx = pytest.importorskip("test_onnx", reason="needs onnx and a runtime")
-    net, x = exportable(sizes, options, dtype)
-    model = net.to_onnx()
-    exports.assert_normalized(test_onnx.predictions(test_onnx.run(model, x)), net, x)
-    names = {each.name for each in model.graph.initializer}
-    assert net.state_dict().keys() - {"layers.0.scale"} <= names
-
-
-@test_c_export.needs_gcc
-@pytest.mark.parametrize("dtype", cases.DTYPES)
-def test_c(dtype, tmp_path):
-    nets = [exportable(*each, dtype) for each in NETWORKS.values()]
-    for k, (net, x) in enumerate(nets):
-        net.to_c(tmp_path / f"net{k}.c")
-        files = net.to_c(tmp_path / f"small{k}.c", weights="int8", X=x)
-        assert files.largest_error < 0.05
-    library = test_c_export.compiled(tmp_path)
-    for k, (net, x) in enumerate(nets):
-        n = 2 * net.layer_sizes[-1]
-        y = test_c_export.predict(library, f"net{k}", x, n, dtype)
-        exports.assert_normalized(np.split(y, 2, axis=1), net, x)
-        small = test_c_export.predict(library, f"small{k}", x, n, "int8")
-        assert np.abs(small - y).max() < 0.05 * np.abs(y).max()
+def test_exports(predicted, dtype, tmp_path):
+    nets, rows = zip(*(exportable(*each, dtype) for each in NETWORKS.values()), strict=True)
+    for net, (y, _) in zip(nets, predicted(nets, rows[0], tmp_path), strict=True):
+        exports.assert_normalized(y, net, rows[0])
+    if predicted is exports.by_onnx:
+        for net in nets:
+            names = {each.name for each in net.to_onnx().graph.initializer}
+            assert net.state_dict().keys() - {"layers.0.scale"} <= names
+        return
+    small = exports.by_c(nets, rows[0], tmp_path, weights="int8", X=rows[0])
+    for net, (y, _) in zip(nets, small, strict=True):
+        exports.assert_as_small(y, net, rows[0])
 
 
 def test_c_of_two_classes(tmp_path):
     """The one probability is written behind the other, and so is what the path adds to."""
     model = fastmlp.MLP([3, 5, 5, 1], skip=1, linear_path=True, loss="binary_cross_entropy", rng=0)
     assert model.to_c(tmp_path / "net.c", weights="int8", X=X).largest_error < 0.05
-
-
-def test_frozen_lower_layers_leave_the_steps_of_the_upper_ones():
-    """Where the gradient goes no further back, nothing around a block is missed or mixed in."""
-    for first in range(5):
-        sizes, options = (3, 8, 8, 8, 2), {"skip": 2, "linear_path": True, "scale": True}
-        nets = [make(kind, sizes, options) for kind in (fastmlp.MLP, reference.MLP)]
-        for net in nets:
-            groups = Groups(layer_rates=[0] * min(first, 3) + [1] * (4 - min(first, 3)))
-            if first == 4:
-                groups = Groups(weight_rate=0, bias_rate=0)
-            net.fit(X, Y, epochs=2, groups=groups, optimizer=fastmlp.SGD(0.05))
-        for p, q in zip(*map(everything, nets), strict=True):
-            np.testing.assert_allclose(p, q, rtol=1e-9, atol=1e-12)

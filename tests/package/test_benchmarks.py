@@ -1,6 +1,7 @@
 """Every benchmark runs, at a small size; and the benchmarks' own small parts."""
 
 import json
+import re
 import shutil
 import sys
 from importlib.util import find_spec
@@ -10,7 +11,8 @@ import children
 import cortex
 import pytest
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+ROOT = Path(__file__).resolve().parents[2]
+BENCHMARKS = ROOT / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 harness = pytest.importorskip("harness", reason="needs the folder benchmarks")
 run = pytest.importorskip("run")
@@ -25,7 +27,10 @@ SMALL = {
     "estimators": ((*SHORT, "--cases", "batch 32", "100 samples"), (2, 5)),
     "tabular": (("--cases", "wine", "--models", "fast", "HistGB", "--splits", "1"), (4, 5)),
     "distilled": (("--cases", "wine", "--models", "fast", "--rounds", "2"), (1, 1)),
+    "large": (("--rows", "2000", "--models", "fast", "HistGB", "--limit", "9"), (1, 2)),
     "coverage": (("--cases", "lognormal 2", "--rounds", "9", "--fits", "1"), (2, 2)),
+    "phases": (("--cases", "tiny", "--rounds", "2", "--levels", "baseline"), (1, 1)),
+    "narrow": ((*SHORT, "--members", "2"), (1, 3)),
     "latency": (("--cases", "tiny", "--calls", "1000"), (1, 4)),
     "options": ((*TINY, "--options", "AdamW", "validation", "tanh"), (1, 4)),
     "scaling": ((*SHORT, "--largest", "4000"), (2, 4)),
@@ -45,6 +50,7 @@ NEEDS = {
     "estimators": find_spec("sklearn"),
     "tabular": find_spec("sklearn"),
     "distilled": find_spec("sklearn"),
+    "large": find_spec("sklearn") and find_spec("pandas") and sys.platform == "linux",
     "coverage": find_spec("sklearn"),
     "teams": find_spec("sklearn"),
     "c": find_spec("sklearn") and shutil.which("gcc") and shutil.which("size"),
@@ -193,3 +199,28 @@ def test_a_table_is_prepared_as_each_rival_wants_it():
     assert category.isna().tolist() == [False, True, False]
     numbers = tables.prepared(frame, frame, "one_hot")
     assert numbers.to_numpy().tolist() == [[1, 1, 0], [2, 0, 0], [3, 0, 1]]
+
+
+def test_pictures_show_the_stored_results(tmp_path):
+    pytest.importorskip("matplotlib")
+    pictures = pytest.importorskip("readme_pictures")
+    numbers = pictures.tables()
+    assert numbers["default"][1] == 1
+    assert len(pictures.rows_of((ROOT / "docs" / "tabular.md").read_text(), "RMSE")) == 6
+    pictures.main(tmp_path)
+    for name in pictures.PICTURES:
+        drawn, kept = (
+            re.findall("<dc:description>(.*?)</dc:description>", (folder / name).read_text())
+            for folder in (tmp_path, ROOT / "docs" / "figures")
+        )
+        assert drawn == kept != [], f"{name}: draw it by python benchmarks/readme_pictures.py"
+
+
+def test_the_model_of_many_processes_and_its_picture(tmp_path):
+    processes = pytest.importorskip("processes")
+    found = processes.efficiency(548e-6, 940_584, 64, "10 Gb/s")
+    assert found == pytest.approx(548 / (548 + 2 * 6 * 30 + 2 * 63 / 64 * 940_584 / 1100))
+    processes.draw(str(tmp_path / "model.svg"), {"mnist": (548e-6, 940_584)})
+    picture = (tmp_path / "model.svg").read_text()
+    assert "mnist, 100 Gb/s" in picture
+    assert "efficiency, %" in picture

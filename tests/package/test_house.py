@@ -8,6 +8,7 @@ import importlib
 import importlib.util
 import inspect
 import re
+import runpy
 from pathlib import Path
 
 import children
@@ -24,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # before it. "" are the modules of fastmlp itself, which only re-export, and `__main__`.
 LAYERS = (
     *("_core", "_files", "_network", "_validation", "_export", "_engine", "_training", "_models"),
-    *("sklearn", "tabular", "_cli", ""),
+    *("sklearn", "tabular", "dask", "_cli", ""),
 )
 SUFFIXES = (
     *(".py", ".pyi", ".pyx", ".pxd", ".h", ".c", ".toml", ".md", ".txt", ".in"),
@@ -131,45 +132,27 @@ def test_kernels_know_nothing_of_the_package():
         assert "fastmlp" not in {name.split(".")[0] for name in names_in_cython(path.read_text())}
 
 
+# A module, whether it is Cython, a text, and what it must not import; all below fastmlp.
 PLANTED = [
-    ("fastmlp._core.intervals", False, "def f():\n    from fastmlp import MLP", "fastmlp"),
+    ("_core.intervals", False, "def f():\n    from fastmlp import MLP", ""),
+    ("_network.spec", False, "import fastmlp._validation.check as c", "_validation.check"),
+    ("_engine.plan", False, "from fastmlp._training.loop import run", "_training.loop"),
+    ("_engine.native", True, "import numpy as np, fastmlp._models.mlp", "_models.mlp"),
+    ("_engine.native", True, "cdef f():\n    from fastmlp import _training  # later", "_training"),
     (
-        "fastmlp._network.spec",
-        False,
-        "import fastmlp._validation.check as c",
-        "fastmlp._validation.check",
-    ),
-    (
-        "fastmlp._engine.plan",
-        False,
-        "from fastmlp._training.loop import run",
-        "fastmlp._training.loop",
-    ),
-    (
-        "fastmlp._engine.native",
+        "_engine.crew",
         True,
-        "import numpy as np, fastmlp._models.mlp",
-        "fastmlp._models.mlp",
+        "from fastmlp._models import \\\n base, mlp",
+        "_models.base _models.mlp",
     ),
-    (
-        "fastmlp._engine.native",
-        True,
-        "cdef f():\n    from fastmlp import _training  # later",
-        "fastmlp._training",
-    ),
-    (
-        "fastmlp._engine.crew",
-        True,
-        "from fastmlp._models import \\\n    base, mlp",
-        "fastmlp._models.base fastmlp._models.mlp",
-    ),
-    ("fastmlp.sklearn.hints", False, "from fastmlp.tabular import blend", "fastmlp.tabular.blend"),
+    ("sklearn.hints", False, "from fastmlp.tabular import blend", "tabular.blend"),
 ]
 
 
 @pytest.mark.parametrize(("module", "cython", "text", "wrong"), PLANTED)
 def test_an_import_that_points_up_is_found(module, cython, text, wrong):
-    assert wrong_imports(module, text, cython) == set(wrong.split())
+    names = {f"fastmlp.{name}".rstrip(".") for name in wrong.split(" ")}
+    assert wrong_imports(f"fastmlp.{module}", text, cython) == names
 
 
 def test_children_are_started_in_one_place():
@@ -213,6 +196,14 @@ def test_tests_that_pages_and_scripts_name_are_there():
         if path.parts[0] != "tests":
             for name in re.findall(r"\btests/[\w/]+\.py\b", (ROOT / path).read_text("utf-8")):
                 assert (ROOT / name).exists() or "FOLDER" in name, f"{path} names {name}"
+
+
+def test_planted_mistakes_still_have_their_places():
+    """See tests/campaign/mutants.py; a place is a text that the file has once."""
+    module = runpy.run_path(str(ROOT / "tests" / "campaign" / "planted_mistakes.py"))
+    for _, path, right, _, tests, _ in module["MISTAKES"]:
+        assert (ROOT / path).read_text(encoding="utf-8").count(right) == 1, (path, right)
+        assert not [name for name in tests.split() if not (ROOT / "tests" / name).exists()], path
 
 
 def test_every_package_is_in_the_wheel():
@@ -317,7 +308,7 @@ def test_examples_run():
     optional = importlib.util.find_spec("sklearn") is None
     for name in MODULES:
         if name == "fastmlp.__main__" or (
-            optional and name.split(".")[1:2] in (["sklearn"], ["tabular"])
+            optional and name.split(".")[1:2] in (["sklearn"], ["tabular"], ["dask"])
         ):
             continue
         module = importlib.import_module(name) if name_is_importable(name) else None
@@ -341,3 +332,27 @@ def test_examples_of_the_documentation_run(name):
     for page in sorted(path.rglob("*.md")) if path.is_dir() else [path]:
         result = doctest.testfile(str(page), module_relative=False, optionflags=doctest.ELLIPSIS)
         assert result.failed == 0
+
+
+def test_the_check_of_the_site_finds_planted_mistakes(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    check_site = importlib.import_module("check_site")
+    planted = {
+        '<a href="other.html">': "links to other.html, which is not there",
+        '<a href="#nowhere">': "links to #nowhere, which is not there",
+        '<a href="http://example.org/a">': "links to http://example.org/a, which is not https",
+        '<a href="https://example/a">': "which is no address of a server",
+        f'<a href="{check_site.SOURCES}none.md">': "which the repository does not have",
+        '<script src="https://example.org/a.js">': "loads https://example.org/a.js",
+    }
+    fine = ("https://example.org/a", f"{check_site.SOURCES}README.md", "#here", "page.html")
+    links = "".join(f'<a id="here" href="{link}">' for link in fine)
+    (tmp_path / "page.html").write_text(links + '<img src="large.svg">')
+    (tmp_path / "large.svg").write_text(" " * check_site.LARGEST_PAGE)
+    (tmp_path / "wrong.html").write_text("".join(planted))
+    found = check_site.wrong_files(tmp_path)
+    for message in ("page.html: 1,000,", *planted.values()):
+        assert sum(message in each for each in found) == 1, message
+    assert len(found) == 1 + len(planted)
+    visits = [check_site.visits_of(tmp_path, theme) for theme in check_site.THEMES]
+    assert all(len(each) == 2 * len(check_site.WIDTHS) for each in visits)

@@ -82,17 +82,12 @@ def assert_same(mine, reference, rtol=1e-8, losses=True):
             np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol)
     for name in ("n_layers_", "n_outputs_", "out_activation_", "n_features_in_"):
         assert getattr(mine, name) == getattr(reference, name)
-    if losses:
-        for name in ("loss_curve_", "loss_", "best_loss_"):
-            a, b = getattr(mine, name, None), getattr(reference, name, None)
-            assert (a is None) == (b is None)
-            if a is not None:
-                np.testing.assert_allclose(a, b, rtol=rtol)
-        for name in ("validation_scores_", "best_validation_score_"):
-            a, b = getattr(mine, name, None), getattr(reference, name, None)
-            assert (a is None) == (b is None)
-            if a is not None:
-                np.testing.assert_allclose(a, b, rtol=1e-6)
+    names = ("loss_curve_", "loss_", "best_loss_", "validation_scores_", "best_validation_score_")
+    for name in names if losses else ():
+        a, b = getattr(mine, name, None), getattr(reference, name, None)
+        assert (a is None) == (b is None)
+        if a is not None:
+            np.testing.assert_allclose(a, b, rtol=1e-6 if "validation" in name else rtol)
 
 
 @pytest.mark.parametrize("solver", SOLVERS)

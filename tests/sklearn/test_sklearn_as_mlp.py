@@ -5,9 +5,6 @@ import pytest
 
 pytest.importorskip("sklearn")
 
-from sklearn.exceptions import NotFittedError
-
-import fastmlp
 from fastmlp import MLPClassifier, MLPRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -71,11 +68,3 @@ def test_gaussian_heads_are_means_and_variances():
     means, variances = model.to_mlp().predict(X)
     np.testing.assert_array_equal(means[:, 0], mean)
     np.testing.assert_allclose(np.sqrt(variances[:, 0]), deviation, rtol=1e-12)
-
-
-@pytest.mark.parametrize("method", ["to_mlp", "predictor"])
-def test_what_is_not_fitted_has_no_network(method):
-    with pytest.raises(NotFittedError):
-        getattr(fastmlp.MLPRegressor(), method)()
-    with pytest.raises(NotFittedError):
-        fastmlp.MLPClassifier().jacobian(X)

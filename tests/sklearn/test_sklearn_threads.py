@@ -2,9 +2,9 @@
 
 import contextlib
 import copy
-import os
+import pickle
 import threading
-import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from small_estimators import COPIES, OTHER, WIDE, X, Y, classifier, regressor, state
 
-from fastmlp._engine import thread_count
+from fastmlp.sklearn import scaled_network
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -83,43 +83,6 @@ def test_a_fit_within_a_fit_is_refused():
     with pytest.raises(RuntimeError, match=BUSY):
         net.fit(X, Y)
     net.set_params(callbacks=None).fit(X, Y)
-
-
-@pytest.mark.parametrize("n_jobs", [1, 2])
-def test_many_fits_at_once_end(n_jobs):
-    options = {"hidden_layer_sizes": (60, 60), "batch_size": 40, "max_iter": 3, "n_jobs": n_jobs}
-    net = regressor(**options, warm_start=True, n_iter_no_change=np.inf)
-    results = []
-
-    def work():
-        for _ in range(40):
-            try:
-                net.fit(X, X[:, 0])
-                results.append("fitted")
-            except RuntimeError as error:
-                results.append("refused" if BUSY in str(error) else error)
-
-    with switching():
-        at_once(*[work] * 3)
-    assert len(results) == 120
-    assert set(results) <= {"fitted", "refused"}
-    assert len(net.loss_curve_) == 3 * results.count("fitted")
-    assert np.isfinite(net.predict(X)).all()
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
-def test_a_child_forked_during_a_fit_may_fit():
-    net = classifier().fit(X, Y)
-    with blocked(net), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # threads and fork, from 3.12 on
-        child = os.fork()
-        if child == 0:
-            try:
-                expected = clone(net).fit(X, Y).predict_proba(X)
-                os._exit(0 if np.array_equal(net.fit(X, Y).predict_proba(X), expected) else 1)
-            finally:
-                os._exit(2)
-        assert os.waitpid(child, 0)[1] == 0
 
 
 # ---- who looks meanwhile -------------------------------------------------------------------------
@@ -243,6 +206,24 @@ def test_many_threads_predict_the_same(standardize, written):
         assert np.ptp(net.predict(X)) == 0
 
 
+def test_a_copy_has_the_optimizer_of_its_weights(monkeypatch):
+    net = classifier().fit(X, Y)
+    with blocked(net, "partial_fit"):  # which changes the moments
+        assert all(make(net)._fitted.run is None for make in COPIES.values())
+    assert all(make(net)._fitted.run is not None for make in COPIES.values())
+
+    def overtaken(run):  # by a pass that begins and ends while the state is read
+        monkeypatch.undo()
+        net.partial_fit(X, Y)
+        return copy.deepcopy(run)
+
+    monkeypatch.setattr(scaled_network, "copy", SimpleNamespace(deepcopy=overtaken))
+    twin = pickle.loads(pickle.dumps(net))
+    for each in (twin, net):
+        each.partial_fit(X, Y)
+    assert np.array_equal(twin.predict_proba(X), net.predict_proba(X))
+
+
 def test_a_copy_trains_alone():
     net = classifier().fit(X, Y)
     before = state(net)
@@ -252,14 +233,3 @@ def test_a_copy_trains_alone():
         other.set_params(warm_start=True).fit(X, Y)
         assert len(other.loss_curve_) == 9
         assert state(net) == before, how
-
-
-def test_large_predictions_start_threads_once(monkeypatch):
-    net = regressor(hidden_layer_sizes=(256, 256), max_iter=1, n_jobs=2).fit(X, X[:, 0])
-    many = np.tile(X, (200, 1))
-    monkeypatch.setattr(thread_count, "default_threads", lambda: 2)
-    expected = net.predict(many)
-    started, start = [], threading.Thread.start
-    monkeypatch.setattr(threading.Thread, "start", lambda t: (started.append(t), start(t)))
-    assert np.array_equal(net.predict(many), expected)
-    assert not started

@@ -109,18 +109,6 @@ def test_a_failed_first_partial_fit_leaves_no_classes():
     assert list(net.classes_) == ["high", "low"]
 
 
-def test_memory_that_ends_at_the_start_of_an_optimizer(monkeypatch):
-    net = classifier().fit(X, Y).partial_fit(X, Y)
-    before = state(net)
-    with monkeypatch.context() as patch:
-        patch.setattr(fitting, "fit_by_batches", no_memory)
-        with pytest.raises(MemoryError):
-            net.partial_fit(X, Y)
-    assert state(net) == before
-    assert net._fitted.run is None  # the engine's optimizer is begun anew
-    net.partial_fit(X, Y)
-
-
 # ---- a fit that ends early -----------------------------------------------------------------------
 
 

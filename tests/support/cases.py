@@ -5,18 +5,23 @@ The lists are built from the package's tables, so that a new row is in every tes
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from fastmlp._engine import native, native_engine
+from fastmlp._engine.numpy import numpy_engine
 from fastmlp._network import losses, optimizers, spec
 from fastmlp._network.activations import ACTIVATIONS
 from fastmlp._network.data import Data
 from fastmlp._network.tensors import TENSORS
 
 DTYPES = ("float32", "float64")
+KINDS = ("reference", *native_engine.available_levels())
 
 # One; odd; prime; one less, equal and one more than tiles of 8, 16, 24, 32; several tiles.
 SIZES = (1, 2, 3, 5, 7, 8, 9, 13, 16, 17, 23, 24, 25, 31, 32, 33, 47, 64, 67, 97)
@@ -119,6 +124,20 @@ def parameters(network: spec.Spec, rng: np.random.Generator) -> tuple[list[npt.N
     )
 
 
+def engine(kind: str, network: spec.Spec) -> Any:
+    """Return an engine of one of `KINDS`."""
+    return numpy_engine.Engine(network) if kind == "reference" else native.Engine(network, kind)
+
+
+def engines(network: spec.Spec, level: str, rng: np.random.Generator) -> tuple[Any, Any]:
+    """Return a native engine and the reference, with the same random parameters."""
+    pair = engine(level, network), engine("reference", network)
+    drawn = parameters(network, rng)
+    for each in pair:
+        each.set_parameters(*drawn)
+    return pair
+
+
 def targets(
     loss: losses.Loss,
     n: int,
@@ -162,6 +181,16 @@ def small_integers(
 ) -> npt.NDArray[Any]:
     """Return integers in [-limit, limit], whose products sum exactly while below 2**24."""
     return rng.integers(-limit, limit + 1, shape).astype(dtype)
+
+
+@contextlib.contextmanager
+def row(name: Any) -> Iterator[None]:
+    """Have an error say for which row of a table it is."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"for the row {name}")
+        raise
 
 
 def agree(dtype: str, expected: Any, once: Any, *others: Any) -> None:

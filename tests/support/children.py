@@ -38,22 +38,9 @@ def python(
 ) -> subprocess.CompletedProcess[str]:
     """Run Python to its end, successful or not; its output is text.
 
-    Parameters
-    ----------
-    *arguments : str or Path
-        Of the interpreter.
-    starter : sequence of str
-        The command that starts it, many times perhaps: mpiexec with its options.
-    folders : sequence of Path
-        Where it finds modules, before the package under test.
-    cwd : Path
-        Where it starts; nothing is imported from there.
-    timeout : float or None
-        Seconds; longer under an emulator.
-    pass_fds : sequence of int
-        Open files that it inherits.
-    **environment : str or None
-        Variables besides those of this process, or instead of them; None: without it.
+    ``starter`` is the command that starts it (mpiexec with its options), ``folders`` are where it
+    finds modules, before the package under test, ``cwd`` is where it starts, but imports nothing
+    from. An environment variable that is None is one it does not have.
     """
     variables = {**os.environ, **importing(*folders, PACKAGE), **environment}
     return subprocess.run(

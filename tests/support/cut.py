@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import os
 import resource
 import signal
@@ -25,6 +26,8 @@ from fastmlp._core import atomic_files
 KILLS = int(os.environ.get("FASTMLP_KILLS", "30"))  # a turn of the trial
 LONGEST_WAIT = 0.01  # seconds before a kill: some saves
 OLD, NEW = [3, 60, 2], [5, 300, 300, 1]
+
+Hook = Callable[[int, str], None]  # is given the number and the name of a system call
 
 # The system calls of a save, in which it may end or fail.
 CALLS = ("open", "ftruncate", "fchmod", "write", "fsync", "replace", "close")
@@ -52,7 +55,7 @@ def whole(path: Path) -> list[int]:
     return sizes
 
 
-def intercept(before: Callable[[int, str], None], after: Callable[[int, str], None]) -> None:
+def intercept(before: Hook, after: Hook) -> None:
     """Have functions called around each system call of this process, which are counted."""
     count = 0
 
@@ -76,50 +79,66 @@ def nothing(at: int, name: str) -> None:
 def calls_of_a_save() -> list[str]:
     """Return the system calls of a save over an old file."""
     with saved() as path, tempfile.TemporaryFile("w+") as told:
-        trials.forked(functools.partial(_tell, path, told))
+
+        def tell() -> None:
+            new = model(NEW)
+            intercept(lambda at, name: told.write(f"{name} "), nothing)
+            new.save(path)
+            told.flush()
+
+        trials.forked(tell)
         told.seek(0)
         return told.read().split()
 
 
-def _tell(path: Path, told: Any) -> None:
-    new = model(NEW)
-    intercept(lambda at, name: told.write(f"{name} "), nothing)
-    new.save(path)
-    told.flush()
+def ended(work: Callable[[], Any], kill_after: float | None = None) -> int:
+    """Do work in a child, perhaps killed after some seconds; return its status, 1 of an error."""
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(BaseException):
+            work()
+            os._exit(0)
+        os._exit(1)
+    if kill_after is not None:
+        time.sleep(kill_after)
+        os.kill(child, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def killed_after(work: Callable[[], Any], seconds: float) -> bool:
+    """Do work in a child, and kill it after some time; return whether it was still at work."""
+    status = ended(work, seconds)
+    assert status in (0, -signal.SIGKILL), status
+    return status != 0
 
 
 def killed(rng: np.random.Generator) -> Iterator[float]:
     """Kill processes that save one model after the other, at random times."""
     with saved() as path:
+
+        def save() -> None:
+            for net in itertools.cycle((model(OLD), model(NEW))):
+                net.save(path)
+
         for _ in range(KILLS):
-            assert killed_after(functools.partial(_saves, path), rng.uniform(0, LONGEST_WAIT))
+            assert killed_after(save, rng.uniform(0, LONGEST_WAIT))
             whole(path)
             yield 0.0
         model(NEW).save(path)
         assert [each.name for each in path.parent.iterdir()] == [path.name]
 
 
-def _saves(path: Path) -> None:
-    nets = model(OLD), model(NEW)
-    while True:
-        for net in nets:
-            net.save(path)
+def saving(path: Path, before: Hook, after: Hook, told: bool = False) -> Callable[[], None]:
+    """Return a save with functions around its system calls; ``told``: that must raise OSError."""
 
+    def work() -> None:
+        new = model(NEW)
+        intercept(before, after)
+        with contextlib.suppress(*[OSError] * told):
+            new.save(path)
+            assert not told, "nothing was said"
 
-def killed_after(work: Callable[[], Any], seconds: float) -> bool:
-    """Do work in a child, and kill it after some time; return whether it was still at work."""
-    child = os.fork()
-    if child == 0:
-        status = 1
-        with contextlib.suppress(BaseException):
-            work()
-            status = 0
-        os._exit(status)
-    time.sleep(seconds)
-    os.kill(child, signal.SIGKILL)
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    assert status in (0, -signal.SIGKILL), status
-    return status != 0
+    return work
 
 
 def killed_at_each_call(rng: np.random.Generator) -> Iterator[float]:
@@ -131,22 +150,13 @@ def killed_at_each_call(rng: np.random.Generator) -> Iterator[float]:
 
     calls = calls_of_a_save()
     renamed = calls.index("replace") + 1
-    for at in range(1, len(calls) + 1):
-        for is_after in (False, True):
-            with saved() as path:
-                killer = functools.partial(end, at)
-                hooks = (nothing, killer) if is_after else (killer, nothing)
-                child = os.fork()
-                if child == 0:
-                    with contextlib.suppress(BaseException):
-                        new = model(NEW)
-                        intercept(*hooks)
-                        new.save(path)
-                    os._exit(1)
-                _, status = os.waitpid(child, 0)
-                assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
-                assert whole(path) == (NEW if at >= renamed + 1 - is_after else OLD), (at, calls)
-                yield 0.0
+    for at, is_after in itertools.product(range(1, len(calls) + 1), (False, True)):
+        killer = functools.partial(end, at)
+        with saved() as path:
+            hooks = (nothing, killer) if is_after else (killer, nothing)
+            assert ended(saving(path, *hooks)) == -signal.SIGKILL
+            assert whole(path) == (NEW if at >= renamed + 1 - is_after else OLD), (at, calls)
+            yield 0.0
 
 
 def failing(rng: np.random.Generator) -> Iterator[float]:
@@ -159,19 +169,11 @@ def failing(rng: np.random.Generator) -> Iterator[float]:
     calls = calls_of_a_save()
     for at, name in enumerate(calls, 1):
         with saved() as path:
-            trials.forked(functools.partial(_fails, path, functools.partial(fail, at)))
+            trials.forked(saving(path, functools.partial(fail, at), nothing, told=True))
             done = at > calls.index("replace") + 1
             assert whole(path) == (NEW if done else OLD), (at, name)
             assert [each.name for each in path.parent.iterdir()] == [path.name], name
             yield 0.0
-
-
-def _fails(path: Path, before: Callable[[int, str], None]) -> None:
-    new = model(NEW)
-    intercept(before, nothing)
-    with contextlib.suppress(OSError):
-        new.save(path)
-        raise AssertionError("nothing was said")
 
 
 def limited(rng: np.random.Generator) -> Iterator[float]:
@@ -186,14 +188,10 @@ def limited(rng: np.random.Generator) -> Iterator[float]:
 
 
 def _with_room(path: Path, room: int) -> None:
+    save = saving(path, nothing, nothing, told=True)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    new = model(NEW)
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
-    try:
-        new.save(path)
-    except OSError:
-        return
-    raise AssertionError("nothing was said")
+    save()
 
 
 TRIALS = {

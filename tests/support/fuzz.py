@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -109,17 +109,19 @@ class Argument:
 
 @dataclass(frozen=True)
 class Call:
-    """A method and its arguments."""
+    """A method and its arguments; parameters of an estimator that are set before."""
 
     method: str
     arguments: dict[str, Argument]
+    parameters: dict[str, Argument] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Case:
-    """How a network is made, and what is done with it."""
+    """How a model is made, and what is done with it."""
 
-    network: dict[str, Argument]
+    kind: Any
+    parameters: dict[str, Argument]
     calls: list[Call]
 
 
@@ -245,4 +247,5 @@ def calls(draw: Any, network: dict[str, Argument]) -> Call:
 def cases_of_mlp(draw: Any) -> Case:
     """Return a network and some calls of it."""
     network = draw(networks())
-    return Case(network, draw(st.lists(calls(network), min_size=1, max_size=MOST_CALLS)))
+    some = st.lists(calls(network), min_size=1, max_size=MOST_CALLS)
+    return Case(fastmlp.MLP, network, draw(some))

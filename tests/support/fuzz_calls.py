@@ -1,4 +1,4 @@
-"""How fuzzed calls of MLP are made and judged; `fuzz` draws them."""
+"""How fuzzed calls are made and judged; `fuzz` draws those of MLP."""
 
 from __future__ import annotations
 
@@ -55,9 +55,38 @@ def attempt(work: Any, more: tuple[Any, ...] = ()) -> tuple[Any, Exception | Non
             return None, error
 
 
-def made(model: Any, network: dict[str, Argument]) -> Any:
-    """Return a network."""
-    return model(**{name: argument.value for name, argument in network.items()})
+def value_of(arguments: dict[str, Argument]) -> dict[str, Any]:
+    """Return the values of arguments."""
+    return {name: argument.value for name, argument in arguments.items()}
+
+
+def called(
+    model: Any, twin: Any, call: Call, do: Any, clean: Any, more: tuple[Any, ...] = ()
+) -> tuple[Any, Exception | None]:
+    """Call a model, and a twin with plain arrays; fail unless both agree, or it is as before.
+
+    ``do(model, call, values)`` makes the call, ``clean(name, value, model)`` makes a value plain.
+    """
+    what, values = f"{type(model).__name__}.{call}", value_of(call.arguments)
+    before, held = state(model), {name: odd.contents(value) for name, value in values.items()}
+    result, error = attempt(lambda: do(model, call, values), more)
+    after = {name: odd.contents(value) for name, value in values.items()}
+    assert after == held, f"{what} has changed its arguments"
+    if error is not None and not diverged(error):
+        assert str(error), f"{what} says nothing"
+        assert state(model) == before, f"{what} failed ({error}) and has changed the model"
+        return None, error
+    plain = {name: clean(name, value, model) for name, value in values.items()}
+    same, same_error = attempt(lambda: do(twin, call, plain), more)
+    assert str(same_error) == str(error), f"{what}: {error}, and with plain arrays {same_error}"
+    assert digest(same) == digest(result), f"{what} gives other bits with plain arrays"
+    assert state(twin) == state(model), f"{what} leaves another model with plain arrays"
+    return result, error
+
+
+def diverged(error: Exception | None) -> bool:
+    """Whether a call has ended because numbers ran away."""
+    return isinstance(error, fastmlp.DivergenceError) or "non-finite" in str(error)
 
 
 def do(net: Any, call: Call, values: dict[str, Any]) -> Any:
@@ -140,16 +169,17 @@ def check(case: Case) -> int:
     """Make all calls of a case; return how many."""
     trials.note(repr(case))
     kinds = (fastmlp.MLP, fastmlp.MLP, fastmlp.reference.MLP)
-    found = [attempt(lambda kind=kind: made(kind, case.network)) for kind in kinds]
+    given = value_of(case.parameters)
+    found = [attempt(lambda kind=kind: kind(**given)) for kind in kinds]
     errors = {str(error) if not isinstance(error, MemoryError) else "" for _, error in found}
     assert len(errors) == 1, f"native and reference disagree: {errors}"
     (native, error), (twin, _), (textbook, _) = found
     if error is not None:
-        check_complaint(error, case.network, "MLP")
+        check_complaint(error, case.parameters, "MLP")
         return 1
     textbook.weights = list(native.weights)
     # The data of the calls do not fit the sizes of an odd network: who complains first is open.
-    fits = not case.network["layer_sizes"].is_odd
+    fits = not case.parameters["layer_sizes"].is_odd
     for call in case.calls:
         check_call(native, twin, textbook, call, fits)
     return 1 + len(case.calls)
@@ -162,34 +192,19 @@ def said(error: BaseException | None) -> str:
 
 def check_call(native: Any, twin: Any, textbook: Any, call: Call, fits: bool) -> None:
     """Make one call of all three."""
-    what = f"{call.method}({call.arguments})"
-    values = {name: argument.value for name, argument in call.arguments.items()}
-    before, held = state(native), {name: odd.contents(value) for name, value in values.items()}
-    result, error = attempt(lambda: do(native, call, values))
-    after = {name: odd.contents(value) for name, value in values.items()}
-    assert after == held, f"{what} has changed its arguments"
-    other, complaint = attempt(lambda: do(textbook, call, values))
-    if error is not None and not isinstance(error, fastmlp.DivergenceError):
-        assert state(native) == before, f"{what} failed and has changed the model"
-        assert (type(complaint), said(complaint)) == (type(error), said(error)), what
-        check_complaint(error, call.arguments if fits else {}, what)
+    result, error = called(native, twin, call, do, clean)
+    other, complaint = attempt(lambda: do(textbook, call, value_of(call.arguments)))
+    if error is not None and not diverged(error):
+        assert (type(complaint), said(complaint)) == (type(error), said(error)), call
+        check_complaint(error, call.arguments if fits else {}, str(call))
         return
-    plain = {name: clean(name, value, native) for name, value in values.items()}
-    same, same_error = attempt(lambda: do(twin, call, plain))
-    assert str(same_error) == str(error), f"{what}: {error}, and with plain arrays {same_error}"
-    assert digest(same) == digest(result), f"{what} gives other bits with plain arrays"
-    assert state(twin) == state(native), f"{what} leaves another model with plain arrays"
-    assert finite([*native.weights, *native.biases]), f"{what} has left non-finite weights"
-    tame = (
-        error is None and complaint is None and not any(a.is_odd for a in call.arguments.values())
-    )
-    if tame:
+    weights, others = ([*net.weights, *net.biases] for net in (native, textbook))
+    assert finite(weights), f"{call} has left non-finite weights"
+    if error is complaint is None and not any(a.is_odd for a in call.arguments.values()):
         check_near(result, other, native, call)
-        check_near(
-            [*native.weights, *native.biases], [*textbook.weights, *textbook.biases], native, call
-        )
+        check_near(weights, others, native, call)
     elif error is None and not isinstance(complaint, fastmlp.DivergenceError):
-        assert complaint is None, f"{what}: only the reference complains, {complaint}"
+        assert complaint is None, f"{call}: only the reference complains, {complaint}"
     textbook.weights, textbook.biases = list(native.weights), list(native.biases)
     textbook._rng.bit_generator.state = native._rng.bit_generator.state
 

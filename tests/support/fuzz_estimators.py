@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import copy
 import numbers
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import odd
 import scipy.sparse
 import tolerances
 import trials
-from fuzz import MOST_CALLS, Argument, arrays, oddly, values
-from fuzz_calls import attempt, calls_of
+from fuzz import MOST_CALLS, Argument, Call, Case, arrays, oddly, values
+from fuzz_calls import attempt, called, calls_of, diverged, value_of
 from hypothesis import strategies as st
 from sklearn.utils import check_array
-from states import digest, finite, state
+from states import finite, state
 
 import fastmlp
 from fastmlp._engine.numpy.numpy_engine import Engine
@@ -77,26 +75,8 @@ METHODS: dict[str, tuple[str, ...]] = {
     "coefs_": ("coefs_",),
 }
 # What scikit-learn raises where a solver or a loss lacks a method, and in metrics of huge integers.
+MISSING = (AttributeError,)
 MORE: dict[str, tuple[type[Exception], ...]] = {"score": (AttributeError, OverflowError)}
-
-
-@dataclass(frozen=True)
-class Call:
-    """A method, its arguments, and parameters that are set before."""
-
-    method: str
-    arguments: dict[str, Argument]
-    parameters: dict[str, Argument]
-
-
-@dataclass(frozen=True)
-class Case:
-    """An estimator, and what is done with it; its first call is a plain fit."""
-
-    kind: Any
-    parameters: dict[str, Argument]
-    data: dict[str, np.ndarray]
-    calls: list[Call]
 
 
 @st.composite
@@ -128,17 +108,16 @@ def calls(draw: Any, kind: Any, data: dict[str, np.ndarray]) -> Call:
 
 @st.composite
 def cases_of_estimators(draw: Any) -> Case:
-    """Return an estimator, data for it, and some calls."""
+    """Return an estimator and some calls, of which the first is a plain fit."""
     kind = draw(st.sampled_from([MLPClassifier, MLPRegressor]))
     rng = np.random.default_rng(draw(st.integers(0, 2**16)))
     n, dtype = draw(st.sampled_from([12, 40])), draw(st.sampled_from(["float32", "float64"]))
     x = rng.normal(size=(n, draw(st.integers(1, 4)))).astype(dtype)
     y = np.arange(n) % draw(st.integers(2, 3)) if kind is MLPClassifier else np.abs(x[:, 0]) + 1
     data = {"X": x, "y": y, "sample_weight": rng.uniform(0.5, 1.5, n).astype(dtype)}
-    made = draw(parameters(kind))
-    return Case(
-        kind, made, data, draw(st.lists(calls(kind, data), min_size=1, max_size=MOST_CALLS))
-    )
+    plain = {name: Argument(data[name], f"<plain {name}>") for name in ("X", "y")}
+    some = draw(st.lists(calls(kind, data), min_size=1, max_size=MOST_CALLS))
+    return Case(kind, draw(parameters(kind)), [Call("fit", plain), *some])
 
 
 # ---- what is done ------------------------------------------------------------------------------
@@ -149,20 +128,13 @@ def stop_early(current: fastmlp.State) -> bool:
     return current.epoch >= 1
 
 
-def made(case: Case) -> Any:
-    """Return the estimator."""
-    small = {"hidden_layer_sizes": (6,), "max_iter": 3, "random_state": 0, "n_jobs": 1}
-    given = {name: argument.value for name, argument in case.parameters.items()}
-    return case.kind(**small | given, callbacks=[stop_early])
-
-
 def do(model: Any, call: Call, given: dict[str, Any]) -> Any:
     """Make one call; what it returns is compared."""
     match call.method:
         case "copy":
             return copy.deepcopy(model).predict(given["X"])
         case "set_params":
-            model.set_params(**{name: each.value for name, each in call.parameters.items()})
+            model.set_params(**value_of(call.parameters))
             return None
         case "coefs_":
             model.coefs_ = [given["coefs_"], *model.coefs_[1:]]
@@ -178,7 +150,7 @@ def do(model: Any, call: Call, given: dict[str, Any]) -> Any:
             return getattr(model, method)(**given)
 
 
-def clean(name: str, value: Any) -> Any:
+def clean(name: str, value: Any, model: Any) -> Any:
     """Return an accepted argument as a plain C-order array, of the dtype scikit-learn reads."""
     if value is None or isinstance(value, numbers.Number) or name == "coefs_":
         return value  # one weight is that of all samples
@@ -194,36 +166,18 @@ def clean(name: str, value: Any) -> Any:
 def check(case: Case) -> int:
     """Make all calls of a case; return how many."""
     trials.note(repr(case))
-    (model, error), (twin, _) = attempt(lambda: made(case)), attempt(lambda: made(case))
+    small = {"hidden_layer_sizes": (6,), "max_iter": 3, "random_state": 0, "n_jobs": 1}
+    given = small | value_of(case.parameters) | {"callbacks": [stop_early]}
+    (model, error), (twin, _) = (attempt(lambda: case.kind(**given)) for _ in range(2))
     assert error is None, f"a constructor has complained: {error}"
-    plain = {name: Argument(case.data[name], f"<plain {name}>") for name in ("X", "y")}
-    for call in (Call("fit", plain, {}), *case.calls):
-        check_call(model, twin, call)
-    return 1 + len(case.calls)
-
-
-def check_call(model: Any, twin: Any, call: Call) -> None:
-    """Make one call of both."""
-    what = f"{type(model).__name__}.{call.method}({call.arguments}{call.parameters})"
-    given = {name: argument.value for name, argument in call.arguments.items()}
-    before, held = state(model), {name: odd.contents(value) for name, value in given.items()}
-    more = MORE.get(call.method, (AttributeError,))
-    result, error = attempt(lambda: do(model, call, given), more)
-    after = {name: odd.contents(value) for name, value in given.items()}
-    assert after == held, f"{what} has changed its arguments"
-    diverged = isinstance(error, fastmlp.DivergenceError) or "non-finite" in str(error)
-    if error is not None and not diverged:
-        assert str(error), f"{what} says nothing"
-        assert state(model) == before, f"{what} failed ({error}) and has changed the model"
-        return
-    plain = {name: clean(name, value) for name, value in given.items()}
-    same, same_error = attempt(lambda: do(twin, call, plain), more)
-    assert str(same_error) == str(error), f"{what}: {error}, and with plain arrays {same_error}"
-    assert digest(same) == digest(result), f"{what} gives other bits with plain arrays"
-    if hasattr(model, "coefs_"):
-        assert finite([*model.coefs_, *model.intercepts_]), f"{what} has left non-finite weights"
-    if call.method == "predict" and isinstance(model, MLPRegressor):
-        check_formula(model, plain["X"], result)
+    for call in case.calls:
+        result, error = called(model, twin, call, do, clean, MORE.get(call.method, MISSING))
+        if hasattr(model, "coefs_") and (error is None or diverged(error)):
+            left = [*model.coefs_, *model.intercepts_]
+            assert finite(left), f"{call} has left non-finite weights"
+        if error is None and call.method == "predict" and isinstance(model, MLPRegressor):
+            check_formula(model, clean("X", call.arguments["X"].value, model), result)
+    return len(case.calls)
 
 
 def check_formula(model: Any, x: np.ndarray, predicted: np.ndarray) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 import re
 from collections.abc import Iterator
@@ -96,9 +95,9 @@ def inner(kind: kinds.Kind, tree: Any) -> Iterator[tuple[Any, kinds.Kind]]:
 def refusals(name: str) -> Iterator[tuple[Path, Any, str]]:
     """Yield each change of a description, and what is said about it; "" if nothing is."""
     description = apart(valid(name))[0]["__metadata__"]["model"]
-    module = importlib.import_module(storage.CLASSES[description["class"]].module)
+    codec = storage.CLASSES[description["class"]].codec(description["class"])
     cls = storage.class_of(description["class"], description["engine"])
-    fields = {**storage.HEAD.fields, **module.SCHEMA.fields}
+    fields = {**storage.HEAD.fields, **codec.schema.fields}
     for path, value in rows(schema.Object(fields), description, (), cls):
         if path:
             yield path, value, said(model(*path, to=value, name=name)())

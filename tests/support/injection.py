@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import trials
@@ -46,9 +47,8 @@ class Subject:
 
 def network() -> fastmlp.MLP:
     """Return a model between two calls of partial_fit: with moments, and a step count."""
-    net = fastmlp.MLP(
-        [5, 9, 7, 3], activation="gelu", loss="cross_entropy", dropout=[0.2, 0.0], rng=0
-    )
+    options = {"activation": "gelu", "loss": "cross_entropy", "dropout": [0.2, 0.0]}
+    net = fastmlp.MLP([5, 9, 7, 3], rng=0, **options)
     for _ in range(3):
         net.partial_fit(X, Y, batch_size=40, optimizer=ADAM)
     return net
@@ -167,26 +167,19 @@ SUBJECTS |= {
 }
 
 
+@dataclass
 class Fault:
-    """Counts the calls of a function, and has one of them, or all from there on, fail.
+    """Counts the calls of a function; the nth (from 0) fails, and all later ones if it is for good.
 
-    Parameters
-    ----------
-    function : callable
-    error : exception
-    nth : int
-        From 0.
-    for_good : bool
-        All later calls fail too.
-    before : bool
-        The error comes instead of the function's work, and not after it.
+    ``before`` tells whether the error comes instead of the function's work, or after it.
     """
 
-    def __init__(
-        self, function: Any, error: Any, nth: int, for_good: bool, before: bool = True
-    ) -> None:
-        self.function, self.error, self.nth = function, error, nth
-        self.for_good, self.before, self.count = for_good, before, 0
+    function: Any
+    error: Any
+    nth: int
+    for_good: bool
+    before: bool = True
+    count: int = 0
 
     @property
     def fired(self) -> bool:
@@ -197,9 +190,7 @@ class Fault:
         """Stand in the place of the function."""
         at, self.count = self.count, self.count + 1
         fails = at >= self.nth if self.for_good else at == self.nth
-        if fails and self.before:
-            raise self.error
-        result = self.function(*arguments)
+        result = None if fails and self.before else self.function(*arguments)
         if fails:
             raise self.error
         return result
@@ -208,14 +199,10 @@ class Fault:
 @contextlib.contextmanager
 def injected(place: Any, name: str, *fault: Any) -> Iterator[Fault]:
     """Put a fault in the place of a function for a while."""
-    original = getattr(place, name)
-    fault_of_it = Fault(original, *fault)
+    stand_in = Fault(getattr(place, name), *fault)
     # A function, not a bound method: as an attribute of a class it must be given the instance.
-    setattr(place, name, lambda *arguments: fault_of_it.call(*arguments))
-    try:
-        yield fault_of_it
-    finally:
-        setattr(place, name, original)
+    with mock.patch.object(place, name, lambda *arguments: stand_in.call(*arguments)):
+        yield stand_in
 
 
 def out_of_memory(subject: Subject, for_good: bool) -> trials.Trial:
@@ -269,18 +256,11 @@ def end_teams() -> None:
 @contextlib.contextmanager
 def many_threads() -> Iterator[None]:
     """Have predictions start threads of their own, however small and whatever the machine."""
-    before = thread_count.CALL_SECONDS, os.environ.get("FASTMLP_NUM_THREADS")
-    thread_count.CALL_SECONDS = 0.0
-    os.environ["FASTMLP_NUM_THREADS"] = str(THREADS_WANTED)
+    wanted = {"FASTMLP_NUM_THREADS": str(THREADS_WANTED)}
     end_teams()
-    try:
+    with mock.patch.object(thread_count, "CALL_SECONDS", 0.0), mock.patch.dict(os.environ, wanted):
         yield
-    finally:
-        thread_count.CALL_SECONDS = before[0]
-        del os.environ["FASTMLP_NUM_THREADS"]
-        if before[1] is not None:
-            os.environ["FASTMLP_NUM_THREADS"] = before[1]
-        end_teams()
+    end_teams()
 
 
 THREADED = {

@@ -135,7 +135,7 @@ ODD = {
     "a record": (STRUCTURED, TypeError, NEITHER.format("void")),
     "a set": ({1}, TypeError, NEITHER.format("set")),
     "a date": (np.datetime64("2020-01-01"), TypeError, "a holds dates"),
-    "a difference of dates": (np.timedelta64(1, "D"), TypeError, "a holds dates"),
+    "a difference of dates": (np.timedelta64(1, "D"), TypeError, "a holds time differences"),
     "a complex number": (np.complex128(1j), ValueError, "a holds complex numbers"),
     "a complex number of Python": (1j, ValueError, "a holds complex numbers"),
 }

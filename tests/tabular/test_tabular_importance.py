@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import pickle
 import re
+from functools import partial
 
 import numpy as np
 import pytest
@@ -91,6 +92,30 @@ def test_importance_of_new_rows_is_that_of_all_members():
         model.importance(X)
 
 
+@pytest.mark.parametrize(
+    ("make", "y"),
+    [
+        (regressor, Y),
+        (partial(regressor, loss="gaussian"), Y),
+        (classifier, LABELS),
+        (classifier, np.c_[X > 0].astype(int)),
+    ],
+)
+def test_new_rows_are_told_from_those_of_the_fit_even_if_there_are_as_many(make, y):
+    model, new = make().fit(X, y), X[::-1] + 0.1
+    copied = pickle.loads(pickle.dumps(model))
+    for one in (model, copied):
+        np.testing.assert_array_equal(one.importance(X.copy(), y).means, model.importance().means)
+    calls = []
+    model._members.predict = lambda table: (
+        calls.append(len(table)) or copied._members.predict(table)
+    )
+    model.importance(X, y)
+    assert not calls
+    model.importance(new, y)
+    assert set(calls) == {len(X)}
+
+
 def test_selectors_of_scikit_learn_find_the_column():
     table = np.c_[X[:, 1:], X[:, 0]]
     assert RFE(regressor(), n_features_to_select=1).fit(table, Y).get_support().tolist() == [
@@ -136,7 +161,7 @@ def test_a_notebook_shows_a_report_with_three_pictures(make, y):
     report = model.report()
     text = report._repr_html_()
     assert "<td" in text
-    pictures = re.findall("<svg.*?</svg>", text)
+    pictures = re.findall("<svg .*?</svg>", text)
     assert len(pictures) == len(set(pictures)) == 3
     loaded = pickle.loads(pickle.dumps(model)).report()
     assert loaded == report
@@ -153,7 +178,7 @@ def test_what_a_report_says_is_escaped():
     assert "<b>" not in text
 
 
-def test_importance_of_large_tables_is_not_pictured(monkeypatch):
+def test_pictures_of_importance_are_left_out_for_large_tables(monkeypatch):
     model = regressor().fit(X, Y)
     monkeypatch.setattr(explained, "MOST_CELLS", 10)
     assert model.report()._repr_html_().count("<svg") == 2

@@ -336,3 +336,17 @@ def test_importance_is_in_variances_of_the_rows_that_count():
     found = regressor().fit(X, y, sample_weight=weights).importance(X, y)
     assert found.names[0] == "column 0"
     assert 0.5 < found.means[0] < 5
+
+
+@pytest.mark.parametrize("options", [{}, {"loss": "quantile", "quantile": 0.9}])
+def test_one_huge_number_does_not_spoil_a_robust_loss(options):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 2))
+    y = x[:, 0] + 0.1 * rng.normal(size=400)
+    costs = []
+    for outlier in (y[5], 1e9):
+        y[5] = outlier
+        model = regressor(**{"loss": "absolute_error", **options}).fit(x, y)
+        away = x[:, 0] - model.predict(x)
+        costs.append(np.median(np.abs(away)))
+    assert costs[1] < 2 * costs[0]

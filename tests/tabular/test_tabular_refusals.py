@@ -105,13 +105,19 @@ OPTIONS = [
     ("EarlyStopping of val_loss .* epochs=", {"callbacks": [fastmlp.EarlyStopping()]}),
     ("ReduceOnPlateau of val_loss", {"callbacks": [fastmlp.ReduceOnPlateau()]}),
 ]
-WEIGHTS = ({"high": -1, "low": 1}, {"high": np.nan, "low": 1}, {"high": np.inf, "low": 1})
+WEIGHTS = [{"high": weight, "low": 1} for weight in (-1, np.nan, np.inf, "2")]
 CASES = [
     *((error, words, regressor, {}, REGRESSOR | given) for error, words, given in DATA),
     *((ValueError, words, classifier, {}, {"X": X, "y": y}) for words, y in CLASSES),
     *((ValueError, words, regressor, options, {"X": FRAME, "y": Y}) for words, options in OPTIONS),
     *(
-        (*(ValueError, "weights of the rows are from"), classifier, {"class_weight": w}, CLASSIFIER)
+        (
+            ValueError,
+            "class_weight has .* for the class .high. but a finite number",
+            classifier,
+            {"class_weight": w},
+            CLASSIFIER,
+        )
         for w in WEIGHTS
     ),
 ]

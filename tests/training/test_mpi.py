@@ -22,8 +22,8 @@ SIZES = (1, 2, 4)
 
 
 def mpi(size, folder, work, *options):
-    """Run mpi_ranks.py on some ranks; returns the process, and what each rank has written."""
-    program = children.TESTS / "mpi_ranks.py"
+    """Run process_ranks.py on some ranks; returns the process, and what each rank has written."""
+    program = children.TESTS / "process_ranks.py"
     ended = children.python(
         *options, program, folder, work, starter=[MPIEXEC, "-n", str(size)],
         folders=[children.TESTS], cwd=folder,
@@ -86,6 +86,12 @@ def test_a_process_that_is_gone_takes_all_with_it(tmp_path, work, options, said)
     assert said in ended.stderr
     assert found == []
     assert [path.name for path in tmp_path.iterdir()] == ["begun"]
+
+
+def test_the_end_of_a_process_ends_the_fit_of_its_daemon_thread_and_tells_the_others(tmp_path):
+    ended, _ = mpi(2, tmp_path, "is_in_a_daemon_thread")
+    children.printed(ended)
+    assert "by rank 1 of 2: RuntimeError: the process ended during the fit" in ended.stderr
 
 
 def test_communicators_that_sum_over_no_group_are_refused(tmp_path):

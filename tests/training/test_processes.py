@@ -7,6 +7,7 @@ import cases
 import numpy as np
 import pytest
 import ranks
+from models import Watch
 
 import fastmlp
 from fastmlp import reference
@@ -16,6 +17,8 @@ MLPS = {"native": fastmlp.MLP, "reference": reference.MLP}
 SIZES = (1, 2, 4)
 RNG = np.random.default_rng(3)
 
+SCHEDULED = fastmlp.AdamW(fastmlp.Cosine(0.1, 12), weight_decay=lambda step: 0.1 / (9 + step))
+RMSPROP, BIASES = fastmlp.RMSprop(0.01), fastmlp.Groups(bias_rate=2.0, bias_decay=1.0)
 # name: (layer sizes, rows, batch of all ranks, options of the model, options of fit)
 FITS = {
     "plain": ([5, 17, 3], 120, 24, {}, {}),
@@ -23,38 +26,17 @@ FITS = {
     "a last batch that is shorter": ([5, 7, 2], 101, 24, {"activation": "tanh"}, {"l2": 0.02}),
     "dropout": ([5, 33, 17, 2], 120, 24, {"dropout": [0.3, 0.2]}, {}),
     "penalty, clipping, groups": (
-        [5, 33, 17, 2],
-        97,
-        20,
+        *([5, 33, 17, 2], 97, 20),
         {"layer_norm": "before", "activation": "gelu", "scale": True},
-        {
-            "l1": 0.01,
-            "l2": 0.05,
-            "clip_norm": 0.3,
-            "groups": fastmlp.Groups(bias_rate=2.0, bias_decay=1.0),
-        },
+        {"l1": 0.01, "l2": 0.05, "clip_norm": 0.3, "groups": BIASES},
     ),
     "means": ([5, 9, 2], 64, 16, {}, {"averaging": fastmlp.EMA(0.7), "l1": 0.02}),
     "frozen": ([5, 9, 8, 2], 64, 16, {}, {"groups": fastmlp.Groups(layer_rates=[1, 0, 1])}),
     "schedules": (
-        [5, 9, 4],
-        64,
-        16,
-        {"loss": "gaussian_nll", "activation": "tanh"},
-        {
-            "optimizer": fastmlp.AdamW(
-                fastmlp.Cosine(0.1, 12), weight_decay=lambda s: 0.1 / (9 + s)
-            ),
-            "dropout": lambda step: 0.3 / (1 + step),
-        },
+        *([5, 9, 4], 64, 16, {"loss": "gaussian_nll", "activation": "tanh"}),
+        {"optimizer": SCHEDULED, "dropout": lambda step: 0.3 / (1 + step)},
     ),
-    "classes": (
-        [5, 12, 4],
-        96,
-        32,
-        {"loss": "cross_entropy"},
-        {"optimizer": fastmlp.RMSprop(0.01)},
-    ),
+    "classes": ([5, 12, 4], 96, 32, {"loss": "cross_entropy"}, {"optimizer": RMSPROP}),
     "blocks": ([3, 4, 1], 9000, 8400, {"activation": "tanh"}, {"clip_norm": 0.1}),
 }
 
@@ -80,11 +62,8 @@ def fit(mlp, name, dtype, size=None, **more):
         net, own, rows = mlp(sizes, dtype=dtype, rng=1, **model), (x, y, weights), batch
         if communicator is not None:
             own, rows = ranks.share_of(communicator.rank, size, batch, *own), batch // size
-            given["communicator"] = communicator
-        options = {**given, "sample_weight": own[2], "batch_size": rows}
-        if communicator is not None:
-            options["communicator"] = communicator
-        history = net.fit(own[0], own[1], **options)
+        own_options = {"sample_weight": own[2], "batch_size": rows, "communicator": communicator}
+        history = net.fit(own[0], own[1], **given, **own_options)
         return history.loss, ranks.everything(net)
 
     if size is None:
@@ -132,19 +111,44 @@ def test_every_level_and_the_reference_agree(level, monkeypatch):
         cases.agree(dtype, fit(reference.MLP, "penalty, clipping, groups", dtype, 2), here, here)
 
 
-def regression(rows=96, features=3):
+X, Y = ranks.X, ranks.Y
+
+
+def regression(rows, features=3):
     x = np.linspace(-1, 1, rows * features).reshape(rows, features)
     return x, np.sin(3 * x[:, 0])
 
 
+def every_other(x=X, y=Y):
+    """Return the rows of one of two ranks."""
+    return lambda rank: (x[rank::2], y[rank::2])
+
+
+def together(mlp, own, of_rank=lambda rank: {}, network=None, size=2, **options):
+    """Fit on ranks with their own data, and perhaps options; return their models, or errors."""
+
+    def work(communicator):
+        net = mlp(**{"layer_sizes": [3, 4, 1], "rng": 0} | (network or {}))
+        more = {"epochs": 2, **options, **of_rank(communicator.rank)}
+        net.fit(*own(communicator.rank), communicator=communicator, **more)
+        return net
+
+    return ranks.run(size, work)
+
+
+def alike(*nets, exactly=True):
+    """Fail unless all have the same weights."""
+    for net in nets[1:]:
+        a, b = ranks.everything(nets[0]), ranks.everything(net)
+        np.testing.assert_allclose(a, b, rtol=0, atol=0 if exactly else 1e-5)
+
+
 def test_without_an_order_of_its_own_each_rank_shuffles_and_all_learn(mlp):
-    x, y = regression(400)
     orders = {}
 
     def work(communicator):
-        net = mlp([3, 16, 1], activation="tanh", rng=0)
-        shuffle = type(net._engine).shuffle
-        seen = orders.setdefault(communicator.rank, [])
+        net, seen = mlp([3, 16, 1], activation="tanh", rng=0), []
+        shuffle, orders[communicator.rank] = type(net._engine).shuffle, seen
 
         class Engine(type(net._engine)):
             __slots__ = ()
@@ -153,15 +157,14 @@ def test_without_an_order_of_its_own_each_rank_shuffles_and_all_learn(mlp):
                 shuffle(self, order, seed)
                 seen.append(order.tolist())
 
-        net._engine_type = (
-            Engine if mlp is reference.MLP else lambda s: Engine(s, native_engine.level())
-        )
+        native = lambda spec: Engine(spec, native_engine.level())  # noqa: E731
+        net._engine_type = Engine if mlp is reference.MLP else native
         parameters = net._engine.parameters()
         net._attach()
         net._engine.set_parameters(*parameters)
-        own = slice(communicator.rank, None, communicator.size)
         given = {"epochs": 30, "batch_size": 16, "optimizer": fastmlp.Adam(1e-2)}
-        return net.fit(x[own], y[own], communicator=communicator, **given).loss
+        own = every_other(*regression(400))(communicator.rank)
+        return net.fit(*own, communicator=communicator, **given).loss
 
     first, second = ranks.good(ranks.run(2, work))
     assert first == second
@@ -171,224 +174,153 @@ def test_without_an_order_of_its_own_each_rank_shuffles_and_all_learn(mlp):
 
 
 def test_rows_may_differ_where_steps_do_not(mlp):
-    x, y = regression(90)
-    counts = [50, 40]  # 16 a batch: 4 and 3; 25: 2 and 2
+    x, y = regression(90)  # 16 of 50 and 40 rows a batch: 4 and 3 steps
 
-    def work(communicator, batch):
-        own = slice(0, 50) if communicator.rank == 0 else slice(50, 90)
-        net = mlp([3, 4, 1], rng=0)
-        net.fit(x[own], y[own], epochs=2, batch_size=batch, communicator=communicator)
-        return ranks.everything(net)
+    def own(rank):
+        return (x[:50], y[:50]) if rank == 0 else (x[50:], y[50:])
 
-    for error in ranks.raised(ranks.run(2, lambda c: work(c, 16))):
+    for error in ranks.raised(together(mlp, own, batch_size=16)):
         assert isinstance(error, ValueError)
         expected = "number of steps of rank 1 is 3 (with 40 rows) but 4 (with 50 rows) of rank 0"
         assert expected in str(error)
-    whole = ranks.good(ranks.run(2, lambda c: work(c, 10_000)))  # more than there are
+    whole = ranks.good(together(mlp, own, batch_size=10_000))  # more than there are
     net = mlp([3, 4, 1], rng=0)
-    net.fit(x, y, epochs=2, batch_size=sum(counts), shuffle=False)
-    np.testing.assert_array_equal(whole[0], whole[1])
-    np.testing.assert_allclose(whole[0], ranks.everything(net), atol=1e-5)
+    net.fit(x, y, epochs=2, batch_size=90, shuffle=False)
+    alike(*whole)
+    alike(whole[0], net, exactly=False)
 
 
 def test_the_loss_on_the_validation_data_is_that_of_all_rows_of_all_ranks(mlp):
-    x, y = regression(96)
-    weights = np.linspace(0, 3, 40)
+    x, y, weights = *regression(96), np.linspace(0, 3, 40)
 
-    def work(communicator):
-        own = slice(communicator.rank * 48, communicator.rank * 48 + 48)
-        held = slice(0, 10) if communicator.rank == 0 else slice(10, 40)
-        validation = x[held], y[held], weights[held]
-        net = mlp([3, 6, 1], dtype="float64", rng=0)
+    def validation(rank):
+        held = slice(0, 10) if rank == 0 else slice(10, 40)
         stop = fastmlp.EarlyStopping(patience=2)
-        fitted = net.fit(
-            *(x[own], y[own]), epochs=4, batch_size=16, validation_data=validation,
-            callbacks=[stop], communicator=communicator,
-        )  # fmt: skip
-        return fitted.val_loss, net
+        return {"validation_data": (x[held], y[held], weights[held]), "callbacks": [stop]}
 
-    (first, net), (second, _) = ranks.good(ranks.run(2, work))
-    assert first == second
-    assert min(first) == pytest.approx(net.evaluate(x[:40], y[:40], weights), rel=1e-12)
-
-
-def test_who_wants_to_stop_stops_all(mlp):
-    x, y = regression()
-
-    def stop(state):
-        return state.epoch == 1
-
-    def work(communicator):
-        net = mlp([3, 4, 1], rng=0)
-        hooks = [stop] if communicator.rank == 1 else []
-        net.fit(x, y, epochs=9, callbacks=hooks, communicator=communicator)
-        return net.history
-
-    first, second = ranks.good(ranks.run(2, work))
-    assert len(first.loss) == len(second.loss) == 2
-    assert first.stop_reason == "a callback of rank 1"
-    assert second.stop_reason == "stop returned True"
+    network = {"layer_sizes": [3, 6, 1], "dtype": "float64"}
+    found = together(mlp, every_other(x, y), validation, network, epochs=4, batch_size=16)
+    first, second = ranks.good(found)
+    assert first.history.val_loss == second.history.val_loss
+    wanted = first.evaluate(x[:40], y[:40], weights)
+    assert min(first.history.val_loss) == pytest.approx(wanted, rel=1e-12)
 
 
-class Watch:
-    def __init__(self, last=-1):
-        self.batches, self.last = [], last
+@pytest.mark.parametrize(("watch", "epochs"), [({"epoch": 1}, 2), ({"last": 8}, 1)], ids=str)
+def test_who_wants_to_stop_stops_all(mlp, watch, epochs):
+    """After an epoch, or after a batch: of 6 in an epoch."""
 
-    def __call__(self, state):
-        return None
+    def hooks(rank):
+        return {"callbacks": [Watch(**watch)] if rank == 1 else []}
 
-    def on_batch(self, state, batch):
-        self.batches.append(batch)
-        return batch.step == self.last
+    own = every_other(*regression(192))
+    first, second = ranks.good(together(mlp, own, hooks, batch_size=16, epochs=9))
+    assert len(first.history.loss) == len(second.history.loss) == epochs
+    assert first.history.stop_reason == "a callback of rank 1"
+    assert second.history.stop_reason == "Watch returned True"
+    alike(first, second)
 
 
 def test_batches_are_those_of_all_ranks_and_watching_them_changes_no_bit(mlp):
     x, y = regression(90)  # the last batch of 20 is shorter
-    given = {"epochs": 2, "shuffle": False}
-    alone = Watch()
-    mlp([3, 4, 1], rng=0, dtype="float64").fit(x, y, batch_size=20, callbacks=[alone], **given)
-
-    def work(communicator, hooks):
-        net = mlp([3, 4, 1], rng=0, dtype="float64")
-        own = ranks.share_of(communicator.rank, 2, 20, x, y)
-        mine = hooks if communicator.rank == 1 else []
-        net.fit(*own, batch_size=10, callbacks=mine, communicator=communicator, **given)
-        return net.history.loss, ranks.everything(net)
-
-    watch = Watch()
+    given, network = {"epochs": 2, "shuffle": False}, {"dtype": "float64"}
+    alone, watch = Watch(), Watch()
+    net = mlp([3, 4, 1], rng=0, **network)
+    net.fit(x, y, batch_size=20, callbacks=[alone], **given)
     watched, plain = (
-        ranks.good(ranks.run(2, lambda c, h=hooks: work(c, h))) for hooks in ([watch], [])
+        ranks.good(
+            together(
+                mlp,
+                lambda rank: ranks.share_of(rank, 2, 20, x, y),
+                lambda rank, hooks=hooks: {"callbacks": hooks if rank == 1 else []},
+                network,
+                batch_size=10,
+                **given,
+            )
+        )
+        for hooks in ([watch], [])
     )
     for one, other in zip(watched, plain, strict=True):
-        assert one[0] == pytest.approx(other[0], rel=1e-14)
-        np.testing.assert_array_equal(one[1], other[1])
+        assert one.history.loss == pytest.approx(other.history.loss, rel=1e-14)
+        alike(one, other)
     assert [batch.step for batch in watch.batches] == list(range(10))
     for batch, wanted in zip(watch.batches, alone.batches, strict=True):
         assert batch.loss == pytest.approx(wanted.loss, rel=1e-12)
         assert (batch.epoch, batch.index) == (wanted.epoch, wanted.index)
 
 
-def test_a_batch_may_end_the_fit_of_all(mlp):
-    x, y = regression()
-
-    def work(communicator):
-        net = mlp([3, 4, 1], rng=0)
-        hooks = [Watch(last=8)] if communicator.rank == 0 else []
-        net.fit(x, y, batch_size=16, epochs=5, callbacks=hooks, communicator=communicator)
-        return net.history, ranks.everything(net)
-
-    (first, weights), (second, others) = ranks.good(ranks.run(2, work))
-    assert len(first.loss) == len(second.loss) == 1  # of 6 batches
-    assert second.stop_reason == "a callback of rank 0"
-    np.testing.assert_array_equal(weights, others)
-
-
 def test_progress_is_shown_on_rank_0_only(mlp, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "tqdm.auto", None)
-    x, y = regression()
-    ranks.good(
-        ranks.run(
-            3, lambda c: mlp([3, 4, 1], rng=0).fit(x, y, epochs=2, verbose=True, communicator=c)
-        )
-    )
+    ranks.good(together(mlp, lambda rank: (X, Y), size=3, verbose=True))
     assert len(capsys.readouterr().err.splitlines()) == 2
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_a_fit_that_resumes_is_one_that_was_not_cut(mlp, shuffle):
-    x, y = regression()
-
     def work(communicator, cut):
-        own = slice(communicator.rank, None, communicator.size)
+        own = every_other()(communicator.rank)
         given = {"batch_size": 16, "shuffle": shuffle, "communicator": communicator}
         net = mlp([3, 4, 1], rng=0, dropout=0.1)
         if cut:
-            net.fit(x[own], y[own], epochs=2, **given)
+            net.fit(*own, epochs=2, **given)
             net = copy.deepcopy(net)
-        net.fit(x[own], y[own], epochs=5, resume=cut, **given)
-        return net.history.loss, ranks.everything(net)
+        net.fit(*own, epochs=5, resume=cut, **given)
+        return net
 
     whole, cut = (ranks.good(ranks.run(2, lambda c, k=k: work(c, k)))[0] for k in (False, True))
-    assert whole[0] == cut[0]
-    np.testing.assert_array_equal(whole[1], cut[1])
+    assert whole.history.loss == cut.history.loss
+    alike(whole, cut)
 
 
-def test_a_checkpoint_of_one_rank_starts_all_again(mlp, tmp_path):
-    x, y = regression()
+def test_a_checkpoint_of_one_rank_starts_all_again_unless_one_has_other_data(mlp, tmp_path):
     path = str(tmp_path / "model")
 
-    def work(communicator, epochs, path=path):
-        own = slice(communicator.rank, None, communicator.size)
-        net = mlp([3, 4, 1], rng=0)
-        hooks = [fastmlp.Checkpoint(path)] if communicator.rank == 0 else []
-        net.fit(
-            *(x[own], y[own]),
+    def job(epochs, path=path, change=0):
+        return together(
+            mlp,
+            lambda rank: (X[rank::2] + change * rank, Y[rank::2]),
+            lambda rank: {"callbacks": [fastmlp.Checkpoint(path)] if rank == 0 else []},
             epochs=epochs,
-            callbacks=hooks,
             resume=path,
-            communicator=communicator,
         )
-        return ranks.everything(net)
 
-    ranks.good(ranks.run(2, lambda c: work(c, 2)))
-    cut = ranks.good(ranks.run(2, lambda c: work(c, 5)))
-    whole = ranks.good(ranks.run(2, lambda c: work(c, 5, path + " that is none")))
-    for net in cut:
-        np.testing.assert_array_equal(net, whole[0])
-
-
-def test_a_checkpoint_is_refused_on_all_ranks_if_one_has_other_data(mlp, tmp_path):
-    x, y = regression()
-    path = str(tmp_path / "model")
-
-    def work(communicator, change):
-        own = slice(communicator.rank, None, communicator.size)
-        mine = x[own] + change * communicator.rank
-        hooks = [fastmlp.Checkpoint(path)] if communicator.rank == 0 else []
-        given = {"callbacks": hooks, "resume": path, "communicator": communicator}
-        mlp([3, 4, 1], rng=0).fit(mine, y[own], epochs=2 + change, **given)
-
-    ranks.good(ranks.run(2, lambda c: work(c, 0)))
-    for error in ranks.raised(ranks.run(2, lambda c: work(c, 1))):
+    ranks.good(job(2))
+    for error in ranks.raised(job(3, change=1)):
         assert "differ from those of the fit to resume" in str(error)
+    alike(*ranks.good(job(5)), *ranks.good(job(5, path + " that is none")))
 
 
 @pytest.mark.filterwarnings("ignore:the blocks of the source differ")  # they are sorted
 @pytest.mark.parametrize("shuffle", [False, True])
-@pytest.mark.filterwarnings("ignore:the blocks of the source differ")
 def test_each_rank_may_have_a_source(mlp, shuffle):
-    x, y = regression(200)
-
-    def work(communicator, whole):
-        own = slice(communicator.rank, None, communicator.size)
-        mine = [x[own], y[own]]
-        source = fastmlp.Blocks(*mine, rows=32 if not whole else 100)
-        net = mlp([3, 4, 1], rng=0)
-        net.fit(source, epochs=2, batch_size=10, shuffle=shuffle, communicator=communicator)
-        return ranks.everything(net)
-
-    parts, whole = (ranks.good(ranks.run(2, lambda c, w=w: work(c, w))) for w in (False, True))
-    np.testing.assert_array_equal(parts[0], parts[1])
-    assert np.array_equal(parts[0], whole[0]) != shuffle
+    own = every_other(*regression(200))
+    parts, whole = (
+        ranks.good(
+            together(
+                mlp,
+                lambda rank, rows=rows: [fastmlp.Blocks(*own(rank), rows=rows)],
+                batch_size=10,
+                shuffle=shuffle,
+            )
+        )
+        for rows in (32, 100)
+    )
+    alike(*parts)
+    same = np.array_equal(ranks.everything(parts[0]), ranks.everything(whole[0]))
+    assert same != shuffle
 
 
 def test_sources_whose_blocks_differ_are_refused(mlp):
     x, y = regression(200)
-
-    def work(communicator):
-        source = fastmlp.Blocks(x, y, rows=100 + 100 * communicator.rank)
-        mlp([3, 4, 1], rng=0).fit(source, epochs=2, batch_size=10, communicator=communicator)
-
-    for error in ranks.raised(ranks.run(2, work)):
+    sources = [[fastmlp.Blocks(x, y, rows=rows)] for rows in (100, 200)]
+    for error in ranks.raised(together(mlp, sources.__getitem__, batch_size=10)):
         assert "number of steps of rank 1 is 20" in str(error)
 
 
 def test_every_message_is_of_the_length_that_all_expect():
-    x, y = regression(64)
-
     def work(communicator):
         net = fastmlp.MLP([3, 4, 1], rng=0)
-        net.fit(x, y, epochs=1, batch_size=16, communicator=communicator)
+        net.fit(*regression(64), epochs=1, batch_size=16, communicator=communicator)
         return communicator.sent, net._engine.n_summed
 
     for sent, n_summed in ranks.good(ranks.run(2, work)):

@@ -1,7 +1,5 @@
 """What all ranks of a fit must have alike: by name, with both values, on every rank."""
 
-import threading
-
 import numpy as np
 import pytest
 import ranks
@@ -106,11 +104,6 @@ def test_a_fit_that_resumes_beside_one_that_begins_is_refused(mlp):
         assert "rank 1" in str(error)
 
 
-def test_metrics_are_refused(mlp):
-    for error in ranks.raised(ranks.run(2, lambda c: train(net(mlp), c, metrics=["r2"]))):
-        assert "metrics" in str(error)
-
-
 # ---- communicators -------------------------------------------------------------------------------
 
 
@@ -171,18 +164,3 @@ def test_a_rank_that_is_gone_ends_the_fit_of_the_others(mlp, monkeypatch):
     assert str(dead) == "dead"
     for error in others:
         assert "another rank may have died" in str(error)
-
-
-def test_a_daemon_thread_is_refused(mlp):
-    errors = []
-
-    def work():
-        try:
-            train(net(mlp), Bad(allreduce=lambda buffer: None))
-        except RuntimeError as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    thread.join()
-    assert "daemon" in str(errors[0])

@@ -61,6 +61,7 @@ class UnsayableError(Exception):
         raise RuntimeError("cannot say")
 
 
+BLOCKS = fastmlp.Blocks(X, Y, rows=16)
 # What rank 1 does; epochs after which the model is left; what the others do.
 FAILURES = {
     "ValueError": (bad_rows, 0, train),
@@ -69,11 +70,7 @@ FAILURES = {
     "KeyError: 'callback'": (hooked(KeyError("callback"), epoch=1), 2, train),
     "ZeroDivisionError: finish": (hooked(ZeroDivisionError("finish"), at_end=True), 3, train),
     "LookupError: schedule": (scheduled(fails_at=4), 1, scheduled()),
-    "BlockingIOError: source": (
-        from_source(bad_source),
-        0,
-        from_source(fastmlp.Blocks(X, Y, rows=16)),
-    ),
+    "BlockingIOError: source": (from_source(bad_source), 0, from_source(BLOCKS)),
     "KeyboardInterrupt": (hooked(KeyboardInterrupt), 1, train),
     "UnsayableError": (hooked(UnsayableError()), 1, train),
     "OSError: caf?": (hooked(OSError("caf\udce9")), 1, train),
@@ -145,43 +142,36 @@ def test_ranks_that_all_fail_each_have_their_own_error(mlp):
         assert f"epochs is {-rank}" in str(error)
 
 
+ALONE = np.full(N, 1e30)  # whose square is infinite
+DIVERGING = {  # the targets of rank 1, the options of all, and what is said
+    "together, at once": (np.where(np.arange(N) == 0, 1e30, Y), {}, "diverged in epoch 0"),
+    "together, later": (np.where(np.arange(N) == 40, 1e30, Y), {}, "diverged in epoch 0"),
+    "alone": (ALONE, {"optimizer": None}, "training on rank 1 diverged in epoch 0"),
+}
+
+
 @pytest.mark.parametrize("weights", [None, np.linspace(0, 1, N)])
-@pytest.mark.parametrize("when", [0, 40])
-def test_a_rank_that_diverges_is_named_by_all(mlp, when, weights):
-    huge = Y.copy()
-    huge[when] = 1e30
+@pytest.mark.parametrize("name", DIVERGING)
+def test_a_rank_that_diverges_is_named_by_all(mlp, name, weights):
+    huge, options, said = DIVERGING[name]
+    given = {"epochs": 3, "batch_size": 16, "shuffle": False, "sample_weight": weights}
+    given |= {"optimizer": fastmlp.SGD(1e10), **options}
 
     def work(communicator):
-        own = net(mlp)
-        y = huge if communicator.rank == 1 else Y
-        optimizer = fastmlp.SGD(1e10)
-        own.fit(
-            *(X, y), epochs=3, batch_size=16, shuffle=False, optimizer=optimizer,
-            sample_weight=weights, communicator=communicator,
-        )  # fmt: skip
-
-    errors = ranks.raised(ranks.run(3, work))
-    assert {type(error) for error in errors} == {fastmlp.DivergenceError}
-    for error in errors:
-        assert "diverged in epoch 0" in str(error)
-        assert error.history.loss == []
-        assert not math.isnan(error.learning_rate)
-
-
-def test_who_diverges_alone_is_named(mlp):
-    def work(communicator):
-        y = np.full(N, 1e30) if communicator.rank == 2 else Y  # whose square is infinite
         own = net(mlp)
         before = everything(own)
         try:
-            own.fit(X, y, epochs=2, batch_size=16, communicator=communicator)
+            own.fit(X, huge if communicator.rank == 1 else Y, communicator=communicator, **given)
         except fastmlp.DivergenceError:
             np.testing.assert_array_equal(everything(own), before)
             raise
 
-    for error in ranks.raised(ranks.run(4, work)):
-        assert isinstance(error, fastmlp.DivergenceError)
-        assert "training on rank 2 diverged in epoch 0" in str(error)
+    errors = ranks.raised(ranks.run(3, work))
+    assert {type(error) for error in errors} == {fastmlp.DivergenceError}
+    for error in errors:
+        assert said in str(error)
+        assert error.history.loss == []
+        assert not math.isnan(error.learning_rate)
 
 
 # ---- an interrupt anywhere -----------------------------------------------------------------------
@@ -214,9 +204,8 @@ def fit_with_interrupt(at):
         tracer = Interrupts(at) if communicator.rank == 1 else None
         sys.settrace(tracer)
         try:
-            own.fit(
-                X, Y, epochs=2, batch_size=24, validation_data=(X, Y), communicator=communicator
-            )
+            given = {"validation_data": (X, Y), "communicator": communicator}
+            own.fit(X, Y, epochs=2, batch_size=24, **given)
         finally:
             sys.settrace(None)
             work.seen = tracer.seen if tracer else getattr(work, "seen", 0)

@@ -1,33 +1,23 @@
 """Rows of a source mixed by a buffer: each row once an epoch, in an order that the seed decides."""
 
-import itertools
 import warnings
 
 import numpy as np
 import pytest
+from blocks import SIZES, N, cut
 
 import fastmlp
 from fastmlp._training import planning
 from fastmlp._training.shuffles import Shuffles
 
-N = 157
-SIZES = {"one": [N], "even": [40, 40, 40, 37], "odd": [1, 7, 90, 3, 56], "rows": [1] * N}
 BUFFERS = (1, 7, 64, N, 1000)
-
-
-def blocks_of(sizes, *arrays):
-    """Return a source that cuts arrays into blocks of these sizes."""
-    ends = [*itertools.accumulate(sizes)]
-    return lambda: [
-        tuple(a[end - n : end] for a in arrays) for n, end in zip(sizes, ends, strict=True)
-    ]
 
 
 def epochs(sizes, buffer, n_epochs=2, seed=0):
     """Return the rows of each epoch in the order in which a fit sees them."""
     net = fastmlp.MLP([1, 1], rng=seed)
     x = np.arange(N, dtype="float32")[:, np.newaxis]
-    source = blocks_of(sizes, x, 2 * x, np.ravel(x) + 1)
+    source = cut(x, 2 * x, np.ravel(x) + 1, sizes=sizes)
     stream = planning.data(source, None, None, net._spec, buffer=buffer)
     stream.begin(10, Shuffles([net._rng]), net._engine.shuffle, 0)
     found = []

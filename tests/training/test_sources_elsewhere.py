@@ -4,14 +4,15 @@ import itertools
 import re
 
 import numpy as np
+import odd
 import pytest
 import ranks
-import trials
+from blocks import SIZES, N, cut
+from states import state
 
 import fastmlp
 
-ENGINES = {"native": fastmlp.MLP, "reference": fastmlp.reference.MLP}
-N = 157
+pytestmark = pytest.mark.usefixtures("no_thread_stays")
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((N, 3)).astype("float32")
 Y = np.sin(X[:, :2])
@@ -25,53 +26,32 @@ LOSSES = {  # the network's layers and options, and targets
 }
 
 
-def trained(loss="squared_error", engine="native"):
+def trained(loss="squared_error", mlp=fastmlp.MLP):
     """Return a network after an epoch, and its targets."""
     sizes, options, y = LOSSES[loss]
-    net = ENGINES[engine](sizes, rng=0, **options)
+    net = mlp(sizes, rng=0, **options)
     net.fit(X, y, epochs=1, shuffle=False)
     return net, y
-
-
-def cut(*arrays, rows=40):
-    """Return a source that uses the same memory for each block."""
-
-    def source():
-        for first in range(0, len(arrays[0]), rows):
-            block = tuple(a[first : first + rows].copy() for a in arrays)
-            yield block if len(block) > 1 else block[0]
-            for a in block:
-                a[...] = -1
-
-    return source
 
 
 def tuple_of(value):
     return value if isinstance(value, tuple) else (value,)
 
 
-@pytest.fixture(autouse=True)
-def no_thread_stays():
-    yield
-    trials.until(lambda: not trials.workers())
-
-
-@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("rows", [1, 40, N])
-def test_the_loss_of_a_source_is_that_of_the_rows(engine, loss, rows):
-    net, y = trained(loss, engine)
+@pytest.mark.parametrize("sizes", SIZES)
+def test_the_loss_of_a_source_is_that_of_the_rows(mlp, loss, sizes):
+    net, y = trained(loss, mlp)
     for given in ((X, y), (X, y, W)):
         wanted = net.evaluate(*given)
-        assert net.evaluate(cut(*given, rows=rows)) == pytest.approx(wanted, rel=1e-6)
-    assert net.evaluate(cut(X, y, rows=N)) == net.evaluate(X, y)
+        assert net.evaluate(cut(*given, sizes=SIZES[sizes])) == pytest.approx(wanted, rel=1e-6)
+    assert net.evaluate(cut(X, y, sizes=[N])) == net.evaluate(X, y)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("loss", LOSSES)
-def test_validation_on_a_source_is_that_on_its_rows(engine, loss):
+def test_validation_on_a_source_is_that_on_its_rows(mlp, loss):
     sizes, options, y = LOSSES[loss]
-    one, two = (ENGINES[engine](sizes, rng=0, **options) for _ in "ab")
+    one, two = (mlp(sizes, rng=0, **options) for _ in "ab")
     common = {"epochs": 3, "callbacks": [fastmlp.EarlyStopping("val_loss", patience=9)]}
     one.fit(X, y, validation_data=(X, y, W), **common)
     two.fit(X, y, validation_data=cut(X, y, W), **common)
@@ -84,7 +64,7 @@ def test_validation_on_a_source_is_that_on_its_rows(engine, loss):
 SOURCES = {
     "tuples": cut(X, Y, W),
     "arrays": cut(X),
-    "rows": cut(X, rows=1),
+    "rows": cut(X, sizes=SIZES["rows"]),
     "lists": lambda: [X[:50].tolist(), [X[50:], Y[50:]]],
     "Blocks": fastmlp.Blocks(X, rows=50),
     "array": X,
@@ -92,11 +72,10 @@ SOURCES = {
 }
 
 
-@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("kind", SOURCES)
-def test_predictions_of_a_source_are_those_of_its_rows(engine, loss, kind):
-    net, _ = trained(loss, engine)
+def test_predictions_of_a_source_are_those_of_its_rows(mlp, loss, kind):
+    net, _ = trained(loss, mlp)
     wanted = tuple_of(net.predict(X))
     outs = tuple(np.full_like(p, np.nan) for p in wanted)
     out = outs if len(outs) > 1 else outs[0]
@@ -158,11 +137,10 @@ CALLS = {
 def test_a_wrong_source_changes_nothing(call, case):
     source, kind, message = WRONG[case]
     net, _ = trained()
-    before, history, out = net.state_dict(), net.history.loss[:], np.full((N, 2), np.nan)
+    before, history, out = state(net), net.history.loss[:], np.full((N, 2), np.nan)
     with pytest.raises(kind, match=message):
         CALLS[call](net, source, out)
-    assert all(np.array_equal(before[name], a) for name, a in net.state_dict().items())
-    assert net.history.loss == history
+    assert (state(net), net.history.loss) == (before, history)
     assert np.isfinite(net.predict(X)).all()
     if case == "raises":
         assert np.isfinite(out).all(axis=1).sum() == (9 if call == "predict into" else 0)
@@ -176,19 +154,14 @@ CHANGING = {
 }
 
 
-@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("case", CHANGING)
-def test_validation_that_changes_leaves_the_last_whole_epoch(engine, case):
+def test_validation_that_changes_leaves_the_last_whole_epoch(mlp, case):
     change, kind, message = CHANGING[case]
-    calls, net, kept = itertools.count(), ENGINES[engine]([3, 7, 2], rng=0), []
+    calls, net, kept = itertools.count(), mlp([3, 7, 2], rng=0), []
+    callbacks = [lambda state: kept.append(state.model.weights[0].copy())]
+    options = {"epochs": 3, "validation_data": lambda: change(next(calls)), "callbacks": callbacks}
     with pytest.raises(kind, match=message):
-        net.fit(
-            X,
-            Y,
-            epochs=3,
-            validation_data=lambda: change(next(calls)),
-            callbacks=[lambda state: kept.append(state.model.weights[0].copy())],
-        )
+        net.fit(X, Y, **options)
     assert len(net.history.loss) == len(net.history.val_loss) == len(kept) == 1
     assert np.array_equal(net.weights[0], kept[0])
 
@@ -214,7 +187,8 @@ def test_validation_data_can_be_read_in_each_epoch():
 
 
 OUTS = {
-    "short": (np.empty((99, 2)), ValueError, r"shape \(99, 2\) .* \(120, 2\), or more rows"),
+    "short": (np.empty((99, 2)), ValueError, "99 rows but X has 120 or more: pass an array"),
+    "read-only": (odd.read_only(np.empty((N, 2))), ValueError, "read-only .*: pass an array of"),
     "long": (np.empty((200, 2)), ValueError, r"200 rows but X has 157: pass out\[:157\]"),
     "columns": (np.empty((N, 3)), ValueError, r"\(157, 3\) and dtype float64 but .* \(40, 2\)"),
     "flat": (np.empty(N), ValueError, r"\(157,\) and .* of shape \(40, 2\), or more"),
@@ -230,6 +204,31 @@ def test_a_wrong_out_is_refused(case):
     net, _ = trained()
     with pytest.raises(kind, match=message):
         net.predict(cut(X), out=out)
+
+
+@pytest.mark.parametrize("rows", [N - 1, N + 1])
+def test_rows_of_an_array_are_compared_before_anything_is_written(rows):
+    net, _ = trained()
+    out = np.full((rows, 2), 7.0)
+    with pytest.raises(ValueError, match=f"out has {rows} rows but X has {N}: pass"):
+        net.predict(X, out=out)
+    assert (out == 7).all()
+
+
+def test_out_may_share_memory_with_an_array_but_not_with_a_source():
+    net = fastmlp.MLP([2, 7, 2], dtype="float64", rng=0)
+    Z = np.random.default_rng(0).normal(size=(N, 3))
+    wanted = net.predict(Z[:-1, :2])
+    for columns in (slice(0, 2), slice(1, 3)):
+        own = Z.copy()
+        blocks = fastmlp.Blocks(own[:-1, :2], rows=10)
+        with pytest.raises(ValueError, match="out shares memory with the source of X"):
+            net.predict(blocks, out=own[1:, columns])
+        assert np.array_equal(own, Z)
+        assert np.array_equal(net.predict(own[:-1, :2], out=own[1:, columns]), wanted)
+    own, net = Z.copy(), fastmlp.MLP([2, 1], dtype="float64", rng=0)
+    net.predict(fastmlp.Blocks(own[:, :2], rows=10), out=own[:, 2:])  # other columns
+    assert np.array_equal(own[:, 2:], net.predict(Z[:, :2]))
 
 
 def test_variances_need_a_tuple():
@@ -254,20 +253,16 @@ def test_a_prediction_is_of_one_state():
 
 
 BLOCKS = fastmlp.Blocks(X, Y)
-REFUSED = {
-    "Ensemble.fit": lambda: fastmlp.Ensemble([trained()[0]]).fit(BLOCKS),
-    "Ensemble.partial_fit": lambda: fastmlp.Ensemble([trained()[0]]).partial_fit(BLOCKS),
-    "Ensemble.predict": lambda: fastmlp.Ensemble([trained()[0]]).predict(BLOCKS),
-    "Ensemble.evaluate": lambda: fastmlp.Ensemble([trained()[0]]).evaluate(BLOCKS),
-    "MLP.partial_fit": lambda: trained()[0].partial_fit(BLOCKS),
-    "MLP.jacobian": lambda: trained()[0].jacobian(cut(X)),
-}
+REFUSED = ("Ensemble.fit", "Ensemble.partial_fit", "Ensemble.predict", "Ensemble.evaluate")
 
 
-@pytest.mark.parametrize("call", REFUSED)
+@pytest.mark.parametrize("call", [*REFUSED, "MLP.partial_fit", "MLP.jacobian"])
 def test_arrays_are_asked_for(call):
+    kind, name = call.split(".")
+    net, _ = trained()
+    model = fastmlp.Ensemble([net]) if kind == "Ensemble" else net
     with pytest.raises(TypeError, match="a source of blocks, but arrays .* MLP.fit, MLP.evaluate"):
-        REFUSED[call]()
+        getattr(model, name)(cut(X) if name == "jacobian" else BLOCKS)
 
 
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")

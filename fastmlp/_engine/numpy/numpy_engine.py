@@ -175,11 +175,16 @@ class Engine(EngineState):
         """Return another engine for the same network; both can restore the same snapshots."""
         return Engine(self.spec)
 
-    def predictor(self, n_threads: int | None = None) -> Predictor:
+    def predictor(
+        self,
+        n_threads: int | None = None,
+        weight_type: str | None = None,
+        parameters: Sequence[Any] | None = None,
+    ) -> Predictor:
         """Return a frozen copy of the network."""
         frozen = self.twin()
-        frozen.set_parameters(*self._parameters)
-        return Predictor(frozen, n_threads)
+        frozen.set_parameters(*(self._parameters if parameters is None else parameters))
+        return Predictor(frozen, n_threads, weight_type)
 
     def _step(self, plan: Plan, batch: int, factors: list[Factors], gradients: list[Array]) -> None:
         """Update every parameter that is not frozen."""

@@ -25,8 +25,10 @@ class Predictor(Exportable):
 
     level = "numpy"
 
-    def __init__(self, engine: Engine, n_threads: int | None) -> None:
-        self._engine, self._n_threads = engine, n_threads
+    def __init__(
+        self, engine: Engine, n_threads: int | None, weight_type: str | None = None
+    ) -> None:
+        self._engine, self._n_threads, self._weight_type = engine, n_threads, weight_type
 
     @property
     def spec(self) -> Spec:
@@ -37,6 +39,11 @@ class Predictor(Exportable):
     def n_threads(self) -> int | None:
         """The constructor's argument, which has no effect."""
         return self._n_threads
+
+    @property
+    def weight_type(self) -> str | None:
+        """The type in which the weights are exact; None is the dtype."""
+        return self._weight_type
 
     def parameters(self) -> tuple[Arrays, ...]:
         """Return copies of (weights, biases), as the engine does."""

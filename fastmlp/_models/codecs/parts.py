@@ -17,7 +17,7 @@ from fastmlp._core.history import AveragingState, History
 from fastmlp._engine import optimizer_state
 from fastmlp._engine.optimizer_state import OptimizerState
 from fastmlp._files.kinds import GONE, Choice, Count, Hidden, Kind, Number, Numbers, Place, Text
-from fastmlp._files.schema import At, Flagged, Later, List, Object, OneOf
+from fastmlp._files.schema import At, Each, Flagged, Later, List, Object, OneOf
 from fastmlp._models.codecs.values import Value
 from fastmlp._network import spec
 from fastmlp._network.functions.activation import CustomActivation
@@ -119,8 +119,8 @@ class _Metrics(Kind):
         names = List(Text()).read(tree, place)
         columns = [Numbers().read(GONE, place.at(at)) for at in range(len(names))]
         n = {len(place.known["loss"])}
-        if not names or len(set(names)) < len(names) or {len(column) for column in columns} != n:
-            raise place.fail("has other names than numbers of epochs")
+        is_right = len(set(names)) == len(names) > 0 and {*map(len, columns)} == n
+        place.check(is_right, "has other names than numbers of epochs")
         return dict(zip(names, columns, strict=True))
 
 
@@ -142,18 +142,6 @@ HISTORY = Object(
 )
 
 
-class _Slots(Hidden):
-    """The arrays of an optimizer, slot by slot."""
-
-    def write(self, value: Any, place: Place) -> Any:
-        for slot, parameters in zip(SLOTS[place.known["row"]], value, strict=True):
-            Parameters().write(parameters, place.at(slot))
-        return GONE
-
-    def read(self, tree: Any, place: Place) -> list[Any]:
-        return [Parameters().read(tree, place.at(slot)) for slot in SLOTS[place.known["row"]]]
-
-
 def _optimizer(**fields: Any) -> OptimizerState:
     """Return the state of an optimizer; check numbers by which an engine divides."""
     row, hyper, units = fields["row"], fields["hyper"], fields["units"]
@@ -172,7 +160,7 @@ OPTIMIZER = Object(
         "hyper": List(Number(), N_HYPER, tuple),
         "powers": List(Number(), (0, optimizer_state.N_POWERS), tuple),
         "units": List(Number(), lambda known: len(SLOTS[known["row"]]), tuple),
-        "slots": At("/optimizer", _Slots()),
+        "slots": At("/optimizer", Each(Parameters(), lambda known: SLOTS[known["row"]])),
     },
     _optimizer,
 )

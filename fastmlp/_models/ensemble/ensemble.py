@@ -6,6 +6,7 @@ import copy
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
+from functools import partial
 from typing import Any, Self
 
 from numpy.typing import ArrayLike, NDArray
@@ -15,12 +16,12 @@ from fastmlp._core.history import History
 from fastmlp._core.keywords import explained
 from fastmlp._engine.exportable import Exportable
 from fastmlp._engine.thread_count import call_team
-from fastmlp._export.layers import Exported
+from fastmlp._export.layers import Exported, joined
 from fastmlp._files import storage
 from fastmlp._models.ensemble.fit import EnsembleLearner
 from fastmlp._models.ensemble.predictor import EnsemblePredictor
 from fastmlp._models.mlp import MLP
-from fastmlp._models.snapshot import PublishedSnapshot
+from fastmlp._models.snapshot import PublishedSnapshot, Rollback
 from fastmlp._models.summary import summary
 from fastmlp._validation import check
 
@@ -168,8 +169,6 @@ class Ensemble(EnsembleLearner, Exportable):
         with call_team(first._n_weights, data.x.shape[0]) as team:
             return self._engines().evaluate(data, team)
 
-    # ---- predictions -----------------------------------------------------------------------------
-
     def _heads(self, p: NDArray[Any]) -> NDArray[Any] | tuple[NDArray[Any], NDArray[Any]]:
         """Return predictions (..., heads * outputs) in the shape of the user's targets."""
         if not all(member._flat_y for member in self._members):
@@ -197,13 +196,21 @@ class Ensemble(EnsembleLearner, Exportable):
         """
         storage.save(self, path, training)
 
-    def predictor(self, n_threads: int | None = None) -> EnsemblePredictor:
+    def predictor(
+        self,
+        n_threads: int | None = None,
+        *,
+        weights: str | None = None,
+        X: ArrayLike | None = None,
+    ) -> EnsemblePredictor:
         """Return a function with a copy of the current weights, fast for single rows.
 
         Parameters
         ----------
         n_threads : int, optional
             Largest number of threads for large batches, as for ``MLP.predictor``.
+        weights, X : optional
+            Narrower type of the weights and rows to calibrate it, as for ``MLP.predictor``.
 
         Examples
         --------
@@ -212,7 +219,10 @@ class Ensemble(EnsembleLearner, Exportable):
         >>> ensemble.predictor()(np.zeros(2, np.float32)).shape
         (1,)
         """
-        return EnsemblePredictor([member.predictor(n_threads) for member in self._whole()[0]])
+        members = self._whole()[0]
+        return EnsemblePredictor(
+            each.predictor(n_threads, weights=weights, X=X) for each in members
+        )
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """Return copies of all parameters: ``members.0.layers.0.weight`` and so on.
@@ -241,27 +251,17 @@ class Ensemble(EnsembleLearner, Exportable):
         """
         check.names(state, list(self.state_dict()), "state")
         turns = [member._turn for member in self._members]
-        shown = (
-            nullcontext() if turns[0].is_mine() else PublishedSnapshot(self)
-        )  # during a fit: the last epoch
-        with taken(turn for turn in turns if not turn.is_mine()), shown:
-            before = self._engines().snapshot()
-            try:
-                for k, member in enumerate(self._members):
-                    start = f"members.{k}."
-                    own = {
-                        name.removeprefix(start): a
-                        for name, a in state.items()
-                        if name.startswith(start)
-                    }
-                    member.load_state_dict(own)
-            except BaseException:
-                self._engines().restore(before)
-                raise
+        # During a fit others see the last epoch already.
+        shown = nullcontext() if turns[0].is_mine() else PublishedSnapshot(self)
+        engines = self._engines()
+        undo = partial(engines.restore, engines.snapshot())
+        with taken(turn for turn in turns if not turn.is_mine()), shown, Rollback(undo):
+            for k, member in enumerate(self._members):
+                names = {name: f"members.{k}.{name}" for name in member.state_dict()}
+                member.load_state_dict({name: state[whole] for name, whole in names.items()})
 
     def _exported(self) -> Exported:
-        each = tuple(member._exported() for member in self._whole()[0])
-        return Exported(self._spec, [], each[0].labels, each)
+        return joined(member._exported() for member in self._whole()[0])
 
     def __getstate__(self) -> dict[str, Any]:
         return dict(zip(("_members", "_history"), self._whole(), strict=True))

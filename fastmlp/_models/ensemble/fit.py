@@ -19,8 +19,12 @@ from fastmlp._engine.thread_count import default_threads
 from fastmlp._engine.thread_pool import Team, borrowed_team
 from fastmlp._models.ensemble import member_data
 from fastmlp._models.ensemble.member_data import ValidationData
-from fastmlp._models.ensemble.members import EnsembleEvaluator, MemberEngines, Score
-from fastmlp._models.ensemble.trainer import EnsembleTrainer
+from fastmlp._models.ensemble.members import (
+    EnsembleEvaluator,
+    EnsembleTrainer,
+    MemberEngines,
+    Score,
+)
 from fastmlp._models.mlp import MLP
 from fastmlp._models.runner import Runner, one_pass
 from fastmlp._models.snapshot import ModelSnapshot, PublishedSnapshot, Rollback
@@ -258,9 +262,9 @@ class EnsembleLearner:
         return undo
 
     def _team(self, n_threads: Any) -> AbstractContextManager[Team | None]:
-        wanted = default_threads() if n_threads is None else n_threads
-        n_members = len(self._members)
-        return borrowed_team(min(check_count("n_threads", wanted, example=2), n_members))
+        limit = default_threads() if n_threads is None else None
+        wanted = limit or check_count("n_threads", n_threads, example=2)
+        return borrowed_team(min(wanted, len(self._members)), limit)
 
     def _held(self, data: Any, rows: Any, judge: Any, datas: list[Data]) -> ValidationData | None:
         """Return the checked validation data; None without any."""

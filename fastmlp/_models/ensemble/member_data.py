@@ -21,15 +21,11 @@ Rows = list[NDArray[np.int64]]
 
 @dataclass
 class ValidationData:
-    """The rows to evaluate after each epoch.
+    """The rows to evaluate after each epoch."""
 
-    ``apart`` holds each member's rows. ``data`` holds all rows and ``places`` the index of each
-    member's rows in it; ``data`` is None if members have their own data.
-    """
-
-    apart: list[Data]
-    data: Data | None = None
-    places: list[Any] = field(default_factory=list)
+    apart: list[Data]  # each member's
+    data: Data | None = None  # all rows; None if members have their own data
+    places: list[Any] = field(default_factory=list)  # indices of each member's rows in ``data``
 
     @classmethod
     def shared(cls, data: Data, n_members: int) -> Self:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastmlp._engine.exportable import Exportable
 from fastmlp._engine.protocol import Predictor
-from fastmlp._export.layers import Exported
+from fastmlp._export.layers import Exported, joined
 from fastmlp._files import storage
 from fastmlp._models.ensemble import mixture
 from fastmlp._network.spec import Spec
@@ -96,8 +96,7 @@ class EnsemblePredictor(Exportable):
         storage.save(self, path)
 
     def _exported(self) -> Exported:
-        each = tuple(member._exported() for member in self._members)
-        return Exported(self.spec, [], each[0].labels, each)
+        return joined(member._exported() for member in self._members)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {len(self._members)} x {self._members[0]!r}>"

@@ -71,7 +71,7 @@ class Exchange:
         # The message under way, and the number of messages left in the block if it has failed and
         # if it has succeeded. One tuple, so that an interrupt sees all of a change or nothing.
         self._now: tuple[Message | None, int, int] = None, 0, 0
-        self.has_failed = self._is_over = False
+        self.has_failed = self._is_over = self.process_ends = False
 
     def gather(
         self,
@@ -134,6 +134,8 @@ class Exchange:
         return np.zeros(self._summed, self._dtype)
 
     def _send(self, message: Message, after: int) -> None:
+        if self.process_ends:
+            raise RuntimeError("the process ended during the fit, which a daemon thread called")
         before = self._now[2]
         message[-Shard.NOTES :] = 1, self.has_failed
         self._now = message, before, after

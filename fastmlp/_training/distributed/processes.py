@@ -6,6 +6,7 @@ the same steps along the sum of their gradients; both are verified.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import dataclasses
 import hashlib
@@ -35,6 +36,7 @@ from fastmlp._training.loop import Evaluator, FitStrategy, Measured
 # added for blocks.
 _STRIDE = 0x9E3779B97F4A7C15
 _MASK = 2**64 - 1
+EXIT_SECONDS = 30.0  # longest wait of an ending process for the next message of a fit
 # Fields of a plan that change during the fit or may differ between ranks.
 _SCHEDULED = ("learning_rates", "weight_decays", "dropouts")
 _OWN = {"batch_size", "order", "step", "seed", "team", "sums", "share", *_SCHEDULED}
@@ -49,17 +51,33 @@ _CALLBACKS = "use the same callbacks on every rank, but for those that only look
 def joined(communicator: Any, engine: Engine) -> Iterator[DistributedFit]:
     """Join a distributed fit; an error ends it on all ranks."""
     exchange = Exchange(communicators.resolve(communicator), engine)
+    with _ended_at_exit(exchange):
+        try:
+            yield DistributedFit(exchange, engine)
+            exchange.gather([_next("the end of the fit"), _weights(engine)], is_last=True)
+        except BaseException as error:
+            exchange.end_for_all(error)
+            raise
+
+
+@contextlib.contextmanager
+def _ended_at_exit(exchange: Exchange) -> Iterator[None]:
+    """Let the end of the process end the fit of a daemon thread, not stop it within a step."""
+    if not threading.current_thread().daemon:
+        yield
+        return
+    ended = threading.Event()
+
+    def leave() -> None:
+        exchange.process_ends = True
+        ended.wait(EXIT_SECONDS)
+
+    atexit.register(leave)
     try:
-        if threading.current_thread().daemon:
-            raise RuntimeError(
-                "fit was called with a communicator in a daemon thread, which the end of the "
-                "process may stop within a step: use Thread(daemon=False)"
-            )
-        yield DistributedFit(exchange, engine)
-        exchange.gather([_next("the end of the fit"), _weights(engine)], is_last=True)
-    except BaseException as error:
-        exchange.end_for_all(error)
-        raise
+        yield
+    finally:
+        atexit.unregister(leave)
+        ended.set()
 
 
 class DistributedFit:

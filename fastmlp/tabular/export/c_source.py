@@ -10,11 +10,11 @@ import numpy as np
 
 import fastmlp._export.c_text as text
 import fastmlp.tabular.export.c_text as table_text
-from fastmlp._export.c import ROWS, CFiles, arithmetic, finish, kind_of, layers_of, some, source_of
-from fastmlp._export.c_emitter import SEVERAL, Emitter
-from fastmlp._export.c_layers import outputs
-from fastmlp._export.c_source import label_names, largest, self_check
-from fastmlp._export.layers import SURROGATES, Array, Exported
+from fastmlp._export.c import ROWS, CFiles, finish, kind_of, source_of
+from fastmlp._export.c_layers import arithmetic, layers_of, outputs
+from fastmlp._export.c_source import Body, Source, largest
+from fastmlp._export.layers import SURROGATES, Array, Layer, stacked
+from fastmlp._network.spec import Spec
 from fastmlp.tabular.blend import Blend
 from fastmlp.tabular.columns import MISSING, MOST_CATEGORIES, Column, Table
 from fastmlp.tabular.export.exported import ExportedGroup, ExportedTable
@@ -28,96 +28,71 @@ LONGEST = 4095  # bytes of the longest string that all compilers support
 RARELY = 0.1  # share of missing values in random rows
 
 
-class RecipeFunction(Emitter):
-    """Writes the C function of one recipe; member k uses the k-th part of each constant array."""
-
-    def __init__(
-        self, number: int, group: ExportedGroup, each: list[list[Any]], dtype: np.dtype[Any]
-    ) -> None:
-        super().__init__(dtype, SEVERAL)
-        sizes = group.networks[0].spec.layer_sizes
-        self.fields = {"number": number, "n": len(each), "sizes": "-".join(map(str, sizes))}
-        self.share = group.share
-        self.buffers["x"] = sizes[0]
-        self._number, self._stacks = number, dict[str, list[Array]]()
-        known = np.concatenate([np.empty((len(each), 0)), *group.known], axis=1)
-        for k, layers in enumerate(each):
-            self._k = -1
-            measured = self._of_member("number", group.numbers, k)
-            measured += [str(group.bins), self.constant("known", known[k].astype(np.uint8))]
-            self.calls = [f"encode(numbers, codes, {', '.join(measured)}, x);"]
-            self.network(layers, sizes[0])
-            scale = [] if group.target is None else self._of_member("target", group.target, k)
-            self.calls.append(f"decode({', '.join([SEVERAL, *scale, 'y'])});")
-        for name, stack in self._stacks.items():
-            self.array(f"{name}_{number}", np.concatenate(stack))
-
-    def constant(self, name: str, values: Array) -> str:
-        """Add a layer's constant for member k, and return the expression of its address."""
-        name = f"{name}_{max(self._k, 0)}"
-        self._stacks.setdefault(name, []).append(values.ravel())
-        return f"{name}_{self._number} + k * {values.size}"
-
-    def _of_member(self, kind: str, measured: Any, k: int) -> list[str]:
-        return [self.constant(f"{kind}_{key}", a[k]) for key, a in measured._asdict().items()]
-
-
-class TableSource(Emitter):
+class TableSource(Source):
     """Source and header of a fitted table; ``each`` lists the layers of each group's members."""
+
+    defined, predict = table_text.DEFINED, table_text.PREDICT
 
     def __init__(
         self,
         model: ExportedTable,
         name: str,
         dtype: np.dtype[Any],
-        each: list[list[list[Any]]],
+        each: list[list[list[Layer]]],
         levels: Sequence[float],
     ) -> None:
-        super().__init__(dtype, SEVERAL)
-        self.model, self._levels = model, levels
-        self._kind = None if model.labels is None else model.labels.kind
-        pairs = zip(model.groups, each, strict=True)
-        self._recipes = [
-            RecipeFunction(g, group, own, dtype) for g, (group, own) in enumerate(pairs)
-        ]
+        kind = None if model.labels is None else model.labels.kind
+        self._levels, self._is_regressor = levels, kind is None
         self._categories = [column for _, column in model.columns.categories]
-        n_numbers = len(model.columns.numbers)
-        sizes = " and ".join("{n} of {sizes}".format(**each.fields) for each in self._recipes)
-        self.fields: dict[str, Any] = {
-            "title": f"Multi-layer perceptrons of a table, {sizes} units, written by fastmlp.",
-            "name": name,
-            "macro": name.upper(),
-            "parameters": table_text.PARAMETERS,
-            "arguments": "numbers, codes",
-            "meaning": MEANINGS[self._kind],
-            "outputs": model.outputs,
-            "columns": model.outputs * (2 if model.has_variances else 1),
-            "levels": len(levels),
-            "and_quantiles": ", double *quantiles" if levels else "",
-            "and_levels": f", and {len(levels)} quantiles at {name}_levels" if levels else "",
-            "temperature": repr(float(model.temperature)),
-            "lowest": repr(model.lowest) if np.isfinite(model.lowest) else "-HUGE_VAL",
-            "n_numbers": n_numbers,
-            "n_scaled": max(n_numbers, 1),
-            "n_with_missing": len(model.with_missing),
-            "n_categories": len(self._categories),
-        }
-        self._array = label_names(model.labels, name)  # a declaration, then the values
+        macro, n_numbers = name.upper(), len(model.columns.numbers)
+        columns = model.outputs * model.spec.loss.heads
+        recipes = [f"{len(net.nets)} of {sizes_of(net.spec)}" for net in model.networks]
+        super().__init__(
+            *(model, name, dtype, DOUBLE),
+            title=f"Multi-layer perceptrons of a table, {' and '.join(recipes)} units, written by "
+            "fastmlp.",
+            parameters=table_text.PARAMETERS,
+            arguments="numbers, codes",
+            meaning=MEANINGS[kind],
+            outputs=model.outputs,
+            columns=columns,
+            levels=len(levels),
+            and_quantiles=", double *quantiles" if levels else "",
+            and_levels=f", and {len(levels)} quantiles at {name}_levels" if levels else "",
+            temperature=repr(float(model.temperature)),
+            lowest=repr(model.lowest) if np.isfinite(model.lowest) else "-HUGE_VAL",
+            n_numbers=n_numbers,
+            n_scaled=max(n_numbers, 1),
+            n_with_missing=len(model.with_missing),
+            n_categories=len(self._categories),
+            numbers=enumerators(f"{macro}_NUMBER", model.columns.numbers),
+            categories=enumerators(f"{macro}_CATEGORY", model.columns.categories),
+        )
         if levels:
-            self._array = [f"const double {name}_levels[{len(levels)}]", *map(repr, levels)]
+            self.values = [f"const double {name}_levels[{len(levels)}]", *map(repr, levels)]
+        if self._is_regressor:
+            self.declared.append(table_text.DISTRIBUTION)
+        if self._categories:
+            self.declared.append(table_text.CODE)
+            self._texts()
         self._measured()
-        self._texts = self._written() if self._categories else ""
-        for recipe in self._recipes:
-            self.constants += recipe.constants
-            self.functions |= recipe.functions
-            self.constant_bytes += recipe.constant_bytes
-
-    @property
-    def stack_bytes(self) -> int:
-        """Bytes of stack for the largest recipe and one row in double."""
-        doubles = self.fields["n_scaled"] + 3 * self.fields["columns"]
-        buffers = max(each.stack_bytes for each in self._recipes)
-        return int(buffers + doubles * DOUBLE.itemsize)
+        fields = self.fields
+        for piece in (table_text.ENCODE, table_text.DECODE[kind]):
+            self.code.append(text.with_real(piece.format(**fields), dtype))
+        bodies = [self._recipe(*own) for own in zip(model.groups, each, recipes, strict=True)]
+        groups = "".join(
+            table_text.GROUP.format(number=g, n=len(nets), share=repr(group.share), **fields)
+            for g, (group, nets) in enumerate(zip(model.groups, each, strict=True))
+        )
+        power = model.residuals[0].trust / 2 if model.has_variances else None
+        size = table_text.SIZE[model.has_variances].format(power=power, **fields)
+        quantiles = table_text.LEVELS.format(**fields) if levels else ""
+        ends = [text.MIX, table_text.BLEND.format(groups=groups, **fields)]
+        ends.append(table_text.FINISH[kind].format(size=size, quantiles=quantiles, **fields))
+        ends += [table_text.LOOKUP.format(**fields)] if self._categories else []
+        self.write("\n".join(ends), DOUBLE)
+        doubles = fields["n_scaled"] + 3 * columns
+        self.stack_bytes = max(each.stack_bytes for each in bodies) + doubles * DOUBLE.itemsize
 
     @property
     def unit(self) -> float:
@@ -158,8 +133,8 @@ class TableSource(Emitter):
         """Add the offsets of parts of an array, and its end."""
         self.array(name, np.cumsum([0, *counts]).astype(np.int32))
 
-    def _written(self) -> str:
-        """Return the texts of category values, and their order by text in each column."""
+    def _texts(self) -> None:
+        """Add the texts of category values, and their order by text in each column."""
         texts: list[bytes | None] = []
         order: list[int] = []
         for column in self._categories:
@@ -169,89 +144,62 @@ class TableSource(Emitter):
             texts += own
         self.constant_bytes += sum(len(each) + 1 for each in texts if each is not None)
         written = ",\n    ".join("0" if each is None else text.string(each) for each in texts)
-        return (
-            f"static const char *const texts[{len(texts)}] = {{\n    {written}\n}};\n\n"
-            + text.constants("int", "sorted", np.array(order))
-        )
+        self.constants += [
+            f"static const char *const texts[{len(texts)}] = {{\n    {written}\n}};\n",
+            text.constants("int", "sorted", np.array(order)),
+        ]
 
-    # ------------------------------------------------------------ texts
+    def _recipe(self, group: ExportedGroup, nets: list[list[Layer]], title: str) -> Body:
+        """Add the function of one recipe, for its k-th member, and return its body."""
+        number, spec = self.model.groups.index(group), group.networks.spec
+        body = Body(self, "p", is_many=True, suffix=f"_{number}")
+        inputs = spec.layer_sizes[0]
+        body.buffers |= {"x": inputs, "p": spec.shapes[-1][1]}
 
-    def header(self) -> str:
-        """Return the text of the header."""
-        fields = self.fields
-        enums = {}
-        for kind, word in (("numbers", "NUMBER"), ("categories", "CATEGORY")):
-            names = [column.name for _, column in getattr(self.model.columns, kind)]
-            own = enumerators(f"{fields['macro']}_{word}", names)
-            enums[kind] = "\n    ".join(f"{each}," for each in own)
-        declared = [table_text.PREDICT]
-        if self._kind is None:
-            declared.append(table_text.DISTRIBUTION)
-        declared += [f"{text.LABELS[self._kind][0]}\n"] if self._kind else []
-        declared += [table_text.CODE] if self._categories else []
-        return text.HEADER.format(
-            defined=table_text.DEFINED.format(**enums, **fields),
-            declared="".join(declared).format(**fields)
-            + "".join(f"extern {array};\n" for array in self._array[:1]),
-            **fields,
-        )
+        def constants(kind: str, measured: Any) -> list[str]:
+            fields = measured._asdict().items()
+            return [body.constant(f"{kind}_{key}", values) for key, values in fields]
 
-    def source(self, main: str) -> str:
-        """Return the text of the source file; ``main`` is the self-check at its end."""
-        fields = self.fields
-        name = fields["name"]
-        functions = [text.typed(each, self.dtype) for each in self.functions.values()]
-        pieces = [table_text.ENCODE, table_text.DECODE[self._kind]]
-        own = [text.with_real(each.format(**fields), self.dtype) for each in pieces]
-        groups = ""
-        for each in self._recipes:
-            every = {**fields, **each.fields, "share": repr(each.share)}
-            body = text.typed(each.body(), self.dtype)
-            own.append(table_text.MEMBER.format(body=body, **every))
-            groups += table_text.GROUP.format(**every)
-        ends = [text.MIX, table_text.BLEND.format(groups=groups, **fields)]
-        power = self.model.residuals[0].trust / 2 if self.model.has_variances else None
-        more = {
-            "size": table_text.SIZE[self.model.has_variances].format(power=power, **fields),
-            "quantiles": table_text.LEVELS.format(**fields) if self._levels else "",
-        }
-        ends.append(table_text.FINISH[self._kind].format(**more, **fields))
-        ends += [text.LABELS[self._kind][1].format(**fields)] if self._kind else []
-        ends += [table_text.LOOKUP.format(**fields)] if self._categories else []
-        code = [self._texts, *self.constants, *functions, *own]
-        code += [text.typed(each, DOUBLE) for each in ends]
-        code += [f"{self._array[0]} = {{{', '.join(self._array[1:])}}};\n"] if self._array else []
-        head = f'/* {fields["title"]} */\n#include "{name}.h"\n\n#include <math.h>\n'
-        return "\n".join([head, *filter(None, code), main])
+        known = np.concatenate([np.empty((len(nets), 0)), *group.known], axis=1)
+        own = [*constants("number", group.numbers), str(group.bins)]
+        own.append(body.constant("known", known.astype(np.uint8)))
+        body.calls.append(f"encode(numbers, codes, {', '.join(own)}, x);")
+        body.network(stacked(nets), inputs)
+        scale = [] if group.target is None else constants("target", group.target)
+        body.calls.append(f"decode({', '.join(['p', *scale, 'y'])});")
+        member = {"of": f"{title} units", "suffix": f"_{number}", "real": "double"}
+        self.write(text.MEMBER.format(body=body.text(), **member, **self.fields), self.dtype)
+        return body
 
-    def main(self, rows: Table, expected: Array) -> str:
-        """Return the self-check for some rows and their expected predictions."""
-        fields = self.fields
-        finite = np.isfinite(expected).all(axis=1)
-        numbers, codes = rows.numbers[finite], rows.codes[finite]
-        codes = np.where(codes == MISSING, UNKNOWN, codes)
-        arrays = text.constants("double", "numbers", numbers)
+    def main(self, table: Table, few: Array, expected: Array) -> str:
+        """Return the self-check for a few of the rows, with their expected predictions."""
+        rows, m = table.take(few), self.fields["outputs"]
+        codes = np.where(rows.codes == MISSING, UNKNOWN, rows.codes)
+        arrays = text.constants("double", "numbers", rows.numbers)
         arrays += text.constants("int", "codes", codes.astype(np.int32))
-        places = f"numbers + i * {fields['n_numbers']}, codes + i * {fields['n_categories']}"
-        predict = f"{fields['name']}_predict({places}, y);"
-        if self._kind is None:
-            m = fields["outputs"]
-            more = f", y + {2 * m}" if self._levels else ""
-            predict = f"{fields['name']}_distribution({places}, y, y + {m}{more});"
-        expected = expected[finite]
+        name, more = "predict", ""
+        if self._is_regressor:
+            name = "distribution"
+            more = f", y + {m}" + (f", y + {2 * m}" if self._levels else "")
+        places = "numbers + i * {n_numbers}, codes + i * {n_categories}"
         unit = max(self.unit, largest(expected - expected[:1]))  # ranges may be wider
-        return self_check(arrays, expected, predict, fields, DOUBLE, self.dtype, unit)
+        return self.self_check(arrays, f"{{name}}_{name}({places}, y{more});", expected, unit)
 
 
-def enumerators(prefix: str, names: Iterable[str]) -> list[str]:
-    """Return distinct C identifiers for names: "per cent" becomes PREFIX_per_cent."""
+def sizes_of(spec: Spec) -> str:
+    """Return the sizes of a network's layers: "8-16-1"."""
+    return "-".join(map(str, spec.layer_sizes))
+
+
+def enumerators(prefix: str, columns: Iterable[tuple[int, Column]]) -> str:
+    """Return distinct C identifiers for columns, as lines: "per cent" becomes PREFIX_per_cent."""
     found: dict[str, None] = {}
-    for name in names:
-        identifier = prefix + "_" + re.sub(r"\W", "_", name, flags=re.ASCII)
+    for _, column in columns:
+        identifier = prefix + "_" + re.sub(r"\W", "_", column.name, flags=re.ASCII)
         while identifier in found:
             identifier += "_"
         found[identifier] = None
-    return list(found)
+    return "\n    ".join(f"{each}," for each in found)
 
 
 def texts_of(column: Column) -> list[bytes | None]:
@@ -284,13 +232,12 @@ def _text(value: object, name: str) -> bytes | None:
 class NumpyNetwork:
     """A network with the layers as written to C (cast or quantized), evaluated in NumPy."""
 
-    def __init__(self, network: Exported, layers: list[Any]) -> None:
-        self._layers, self._link = layers[:-1], network.spec.loss.link
+    def __init__(self, spec: Spec, layers: list[Layer]) -> None:
+        self._spec, self._layers = spec, layers
 
     def predict(self, x: EncodedRows) -> Array:
         """Return predictions in float64."""
-        with np.errstate(all="ignore"):
-            return np.asarray(self._link(outputs(self._layers, np.asarray(x))))
+        return outputs(self._spec, self._layers, np.asarray(x))
 
 
 def write(
@@ -306,17 +253,15 @@ def write(
     kind, source = kind_of(weights, table, model), source_of(path)
     rows = _made_up(model) if table is None else table
     groups = []
-    each: list[list[list[Any]]] = []
-    for group, exported in zip(blend.groups, model.groups, strict=True):
-        pairs = zip(exported.networks, group.encodings, strict=True)
-        each.append([layers_of(net.layers, kind, own.inputs(rows)) for net, own in pairs])
-        nets = [NumpyNetwork(*pair) for pair in zip(exported.networks, each[-1], strict=True)]
+    each: list[list[list[Layer]]] = []
+    for group, exported in zip(blend.groups, model.networks, strict=True):
+        pairs = zip(exported.nets, group.encodings, strict=True)
+        each.append([layers_of(layers, kind, own.inputs(rows)) for layers, own in pairs])
+        nets = [NumpyNetwork(exported.spec, layers) for layers in each[-1]]
         groups.append(TrainedMembers(nets, group.encodings, group.scales, group.target))
     made = TableSource(model, source.stem, arithmetic(kind), each, levels)
     own = finisher(Blend(groups, blend.weights).predict(rows))
-    few = np.arange(len(rows))[some(rows)]
-    main = made.main(rows.take(few), own[few])
-    return finish(made, source, main, (own, finisher(blend.predict(rows))), made.unit)
+    return finish(made, source, rows, own, finisher(blend.predict(rows)), made.unit)
 
 
 def _made_up(model: ExportedTable) -> Table:

@@ -152,13 +152,6 @@ static void decode(const real *p, const double *centre, const double *factor, co
 """,
 }
 
-MEMBER = """\
-/* The k-th of {n} members, each of {sizes} units. */
-static void member_{number}(int k, {parameters}, double *y)
-{{
-{body}}}
-"""
-
 BLEND = """\
 /* The means of the members of each recipe, by their shares. */
 static void blend({parameters}, double *y)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp._export.layers import Exported, Labels
+from fastmlp._export.layers import Exported, Labels, joined
 from fastmlp._network.spec import Spec
 from fastmlp.tabular.blend import Blend
 from fastmlp.tabular.columns import Columns
@@ -20,38 +20,30 @@ from fastmlp.tabular.targets import TargetScale
 
 @dataclass(frozen=True, eq=False)
 class ExportedGroup:
-    """The members of one recipe; the first axis of arrays is the member.
+    """The members of one recipe; the first axis of arrays is the member."""
 
-    ``share`` is the group's weight; ``networks`` are float32 and include their links; ``known``
-    has an array (members, values) per category column; ``target`` has the limits of predictions.
-    """
-
-    share: float
-    networks: tuple[Exported, ...]
+    share: float  # the group's weight
+    networks: Exported  # float32
     numbers: NumericStatistics
     bins: int
-    known: tuple[NDArray[np.bool_], ...]
-    target: TargetScale | None
+    known: tuple[NDArray[np.bool_], ...]  # (members, values) of each category column
+    target: TargetScale | None  # with the limits of predictions
 
 
 @dataclass(frozen=True, eq=False)
 class ExportedTable:
-    """All that a prediction of a table needs.
-
-    ``inputs_of_values`` has an array (values, inputs) per category column, for values that the
-    member knows; others get 0. ``residuals`` has one entry per output of a regressor; its quantiles
-    are at least ``lowest``. For the order of inputs see ``Encoding.inputs``.
-    """
+    """All that a prediction of a table needs; for the order of inputs see ``Encoding.inputs``."""
 
     columns: Columns
     with_missing: NDArray[np.int64]
+    # Of each category column, (values, inputs); values that a member does not know get 0.
     inputs_of_values: tuple[NDArray[np.float32], ...]
     groups: tuple[ExportedGroup, ...]
     outputs: int
     labels: Labels | None = None
     temperature: float = 1.0
-    residuals: tuple[Residuals, ...] = ()
-    lowest: float = -np.inf
+    residuals: tuple[Residuals, ...] = ()  # of each output of a regressor
+    lowest: float = -np.inf  # quantile
 
     @property
     def has_variances(self) -> bool:
@@ -59,14 +51,19 @@ class ExportedTable:
         return self.spec.loss.heads > 1
 
     @property
+    def networks(self) -> list[Exported]:
+        """The networks of each group."""
+        return [group.networks for group in self.groups]
+
+    @property
     def spec(self) -> Spec:
         """Shape and dtype of the first network."""
-        return self.groups[0].networks[0].spec
+        return self.groups[0].networks.spec
 
     @property
     def n_parameters(self) -> int:
         """Number of parameters of all networks."""
-        return sum(net.n_parameters for group in self.groups for net in group.networks)
+        return sum(each.n_parameters for each in self.networks)
 
 
 def exported(columns: Columns, blend: Blend, **more: Any) -> ExportedTable:
@@ -87,7 +84,7 @@ def _group(group: TrainedMembers, share: float) -> ExportedGroup:
     scales = [group.target.limited(scale) for scale in group.scales if scale is not None]
     return ExportedGroup(
         float(share),
-        tuple(member._exported() for member in group.ensemble),
+        joined(member._exported() for member in group.ensemble),
         stacked([encoding.numbers for encoding in group.encodings]),
         group.encodings[0].bins,
         tuple(map(np.stack, known)),

@@ -56,7 +56,7 @@ class ClassifierExports(_Exports):
         ----------
         path : str or path
             Path of the source, ``NAME.c``; the header ``NAME.h`` is written beside it.
-        weights : {"float32", "float64", "int8"}, optional
+        weights : {"float32", "float64", "bfloat16", "int8"}, optional
             Dtype of the weights, by default float32; int8 takes a quarter of the memory and is less
             exact.
         X : frame or array-like, shape (n_samples, n_features), optional
@@ -162,7 +162,7 @@ class RegressorExports(_Exports):
         ----------
         path : str or path
             Path of the source, ``NAME.c``; the header ``NAME.h`` is written beside it.
-        weights : {"float32", "float64", "int8"}, optional
+        weights : {"float32", "float64", "bfloat16", "int8"}, optional
             Dtype of the weights, by default float32.
         X : frame or array-like, shape (n_samples, n_features), optional
             Typical rows, used to measure errors; required for int8.

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
-from fastmlp._export.layers import Layer
+from fastmlp._export.layers import by_member, stacked
 from fastmlp._export.onnx import OPSET, Value, check_size, label, made, network, package
-from fastmlp._export.onnx_nodes import Graph, Name, Names
-from fastmlp.tabular.columns import Array
+from fastmlp._export.onnx_nodes import Graph, Name, Names, mixture
 from fastmlp.tabular.conformal import Residuals
 from fastmlp.tabular.encoding import CLIP, FAR, middles
 from fastmlp.tabular.export.exported import ExportedGroup, ExportedTable
@@ -25,11 +23,6 @@ from fastmlp.tabular.export.onnx_columns import ML, WIDE, Inputs
 from fastmlp.tabular.temperature import SMALLEST
 
 ROOT = "table."
-
-
-def _by_member(values: Array) -> Array:
-    """Reshape statistics of each member to (members, 1, columns), to broadcast over rows."""
-    return values.reshape(len(values), 1, -1)
 
 
 def _root(names: Sequence[str]) -> str:
@@ -55,11 +48,8 @@ def _cast(g: Graph, x: Name, dtype: Any = None) -> Name:
 
 def _encoded(
     g: Graph, model: ExportedTable, group: ExportedGroup, x: Name, categories: Sequence[Names]
-) -> Name:
-    """Return the inputs of all members, (members, rows, inputs), like ``Encoding.inputs``.
-
-    ``categories`` are the codes of each category column, and the inputs of known values.
-    """
+) -> Name:  # `categories` has the codes of each category column, and the inputs of known values
+    """Return the inputs of all members, (members, rows, inputs), like ``Encoding.inputs``."""
     parts: list[Name] = []
     binned: list[Name] = []
     if model.columns.numbers:
@@ -78,8 +68,8 @@ def _encoded(
 
 def _scaled(g: Graph, group: ExportedGroup, x: Name) -> tuple[Name, Name]:
     """Return scaled and clipped numbers, 0 where missing, and flags of missing values."""
-    centre = g.constant(_by_member(group.numbers.centre), "centre")
-    factor = g.constant(_by_member(group.numbers.factor), "factor")
+    centre = g.constant(by_member(group.numbers.centre), "centre")
+    factor = g.constant(by_member(group.numbers.factor), "factor")
     raw = g.Mul(g.Sub(x, centre), factor)
     missing = g.IsNaN(raw)
     near = g.Clip(g.Where(missing, 0.0, raw), -FAR, FAR)
@@ -90,47 +80,27 @@ def _scaled(g: Graph, group: ExportedGroup, x: Name) -> tuple[Name, Name]:
 def _binned(g: Graph, group: ExportedGroup, scaled: Name, missing: Name) -> Name:
     """Return the piecewise linear inputs; 0 where missing."""
     edges = group.numbers.edges
-    middle, half = middles(edges)
+    middle, half = (by_member(each.reshape(len(each), -1)) for each in middles(edges))
     of_number = np.repeat(np.arange(edges.shape[1]), group.bins)
-    away = g.Sub(g.Gather(scaled, of_number, axis=2), g.constant(_by_member(middle), "middle"))
-    part = g.Clip(g.Div(away, g.constant(_by_member(half), "half")), -1.0, 1.0)
+    away = g.Sub(g.Gather(scaled, of_number, axis=2), g.constant(middle, "middle"))
+    part = g.Clip(g.Div(away, g.constant(half, "half")), -1.0, 1.0)
     return g.Where(g.Gather(missing, of_number, axis=2), 0.0, part)
-
-
-def _stacked(layers: Sequence[Layer]) -> Any:
-    """Stack the layers of all members: matrices (members, I, O), vectors (members, 1, O)."""
-    found = {}
-    for name, first in vars(layers[0]).items():
-        if isinstance(first, np.ndarray):
-            stack = np.stack([getattr(layer, name) for layer in layers])
-            found[name] = _by_member(stack) if first.ndim == 1 else stack
-    return replace(cast(Any, layers[0]), **found)
 
 
 # -------------------------------------------------------------------------------- decoding
 
 
-def _mean(g: Graph, x: Name) -> Name:
-    """Return the mean over members."""
-    return g.ReduceMean(x, axes=[0], keepdims=0)
-
-
 def _predicted(g: Graph, group: ExportedGroup, heads: Names) -> Names:
     """Return a group's prediction; see ``decode`` and ``mixed`` of targets."""
-    wide = tuple(_cast(g, head, WIDE) for head in heads)
-    if group.target is None:  # probabilities are normalised at the end
-        return (_mean(g, wide[0]),)
-    centre, factor, low, high = (
-        g.constant(_by_member(values), "target_" + name)
-        for name, values in group.target._asdict().items()
-    )
-    each = g.Min(g.Max(g.Add(g.Mul(wide[0], factor), centre), low), high)
-    mean = _mean(g, each)
-    if len(wide) == 1:
-        return (mean,)
-    away = g.Sub(each, mean)
-    own = g.Mul(g.Mul(wide[1], factor), factor)
-    return mean, _mean(g, g.Add(own, g.Mul(away, away)))
+    wide = [_cast(g, head, WIDE) for head in heads]
+    if group.target is not None:  # probabilities are normalised at the end
+        centre, factor, low, high = (
+            g.constant(by_member(values), "target_" + name)
+            for name, values in group.target._asdict().items()
+        )
+        wide[0] = g.Min(g.Max(g.Add(g.Mul(wide[0], factor), centre), low), high)
+        wide[1:] = [g.Mul(g.Mul(each, factor), factor) for each in wide[1:]]
+    return mixture(g, tuple(wide))
 
 
 def _blended(g: Graph, model: ExportedTable, inputs: Inputs) -> Names:
@@ -143,9 +113,8 @@ def _blended(g: Graph, model: ExportedTable, inputs: Inputs) -> Names:
     for k, group in enumerate(model.groups):
         g.prefix = f"groups.{k}."
         wide = _wide(g)
-        layers = zip(*(net.layers for net in group.networks), strict=True)
         encoded = _encoded(g, model, group, x, categories)
-        heads = network(g, encoded, map(_stacked, layers))
+        heads = network(g, encoded, stacked(group.networks.nets))
         found = _predicted(wide, group, heads)
         parts.append([wide.Mul(name, group.share) for name in found])
     g.prefix = ""

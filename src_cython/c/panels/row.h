@@ -1,31 +1,63 @@
 /* One row through one affine layer, for predictions of single rows.
  *
  * The sums have the order of those of the tiles (a chain per output, the tree for a single output), so a row has the
- * same bits alone and in a batch. Up to four panels at a time hide the latency of the chains. */
+ * same bits alone and in a batch. Up to four panels at a time hide the latency of the chains.
+ *
+ * The weights may be stored in 16 or 8 bits, which takes less memory traffic. Words of 32 bits then hold 2 or 4 rows of
+ * a column, which become float32 in registers: exactly the parameters, so the bits do not depend on the storage. An
+ * 8-bit weight q is stored as the byte q + 128; the units of the columns, with 8 bits of precision, are before the
+ * words. Put into the mantissa of 2^15, a byte makes the number 2^15 + 128 + q without a slower conversion. */
 #ifndef FM_ROW_H
 #define FM_ROW_H
 
 #include "panels/panels.h"
 
-/* `full` whole panels and `nv` vectors of the one after them. */
-FM_INLINE void row_tile(const int full, const int nv, const real *x, const int64_t k_len, const real *w,
-                        const int64_t w_panel, const real *bias, real *out) {
-    v acc[5][4];
+/* Rows in a word of a kind of copy; 1: the parameters themselves. */
+#define ROWS_OF(kind) ((kind) == FM_BFLOAT16 ? 2 : (kind) == FM_INT8 ? 4 : 1)
+
+/* Row i of a word. */
+FM_INLINE v narrow_row(const int kind, const vi word, const int i) {
+    if (kind == FM_BFLOAT16) return i ? (v)(word & (bits)0xffff0000) : (v)(word << 16);
+    const vi byte = (i == 0 ? word << 8 : word >> 8 * (i - 1)) & 0xff00;
+    return (v)(byte | 0x47000000);
+}
+
+/* acc += the next `rows` elements of x, times a word's rows of weights; `full` whole panels and `nv` vectors. */
+FM_INLINE void row_step(const int kind, const int full, const int nv, const real *x, const int rows, const real *w,
+                        const int64_t w_panel, const int64_t word, const v unit[5][4], v acc[5][4]) {
+    const int most = ROWS_OF(kind);
     UNROLL
     for (int p = 0; p <= full; p++) {
         const int width = p < full ? NV : nv;
-        for (int j = 0; j < width; j++) acc[p][j] = v_load(bias + p * NR + j * LANES);
-    }
-    for (int64_t k = 0; k < k_len; k++) {
-        const v s = v_set1(x[k]);
+        const real *at = w + p * w_panel + word * width * LANES;
         UNROLL
-        for (int p = 0; p <= full; p++) {
-            const int width = p < full ? NV : nv;
-            const real *row = w + p * w_panel + k * width * LANES;
-            for (int j = 0; j < width; j++)
-                acc[p][j] = v_fma(s, v_load(row + j * LANES), acc[p][j]);
+        for (int j = 0; j < width; j++) {
+            const v loaded = v_load(at + j * LANES);
+            UNROLL
+            for (int i = 0; i < most; i++) {
+                v weight = kind == FM_TRANSPOSED ? loaded : narrow_row(kind, (vi)loaded, i);
+                if (kind == FM_INT8) weight = v_fma(weight, unit[p][j], unit[p][j] * (real)-(32768 + 128));
+                if (i < rows) acc[p][j] = v_fma(v_set1(x[i]), weight, acc[p][j]);
+            }
         }
     }
+}
+
+FM_INLINE void row_tile(const int kind, const int full, const int nv, const real *x, const int64_t k_len,
+                        const real *w, const int64_t w_panel, const real *bias, real *out) {
+    v acc[5][4], unit[5][4];
+    int64_t word = kind == FM_INT8, k = 0;
+    UNROLL
+    for (int p = 0; p <= full; p++) {
+        const int width = p < full ? NV : nv;
+        for (int j = 0; j < width; j++) {
+            acc[p][j] = v_load(bias + p * NR + j * LANES);
+            if (kind == FM_INT8) unit[p][j] = v_load(w + p * w_panel + j * LANES);
+        }
+    }
+    for (; k + ROWS_OF(kind) <= k_len; k += ROWS_OF(kind), word++)
+        row_step(kind, full, nv, x + k, ROWS_OF(kind), w, w_panel, word, unit, acc);
+    if (ROWS_OF(kind) > 1 && k < k_len) row_step(kind, full, nv, x + k, (int)(k_len - k), w, w_panel, word, unit, acc);
     UNROLL
     for (int p = 0; p <= full; p++) {
         const int width = p < full ? NV : nv;
@@ -33,43 +65,49 @@ FM_INLINE void row_tile(const int full, const int nv, const real *x, const int64
     }
 }
 
-#define ROW_CASE(full, nv) \
+#define ROW_CASE(kind, full, nv) \
     case (full) * NV + (nv): \
-        row_tile(full, nv, x, weights->n_rows, w, w_panel, bias, out); \
+        row_tile(kind, full, nv, x, weights->n_rows, w, w_panel, bias, out); \
         break;
-
-/* out (padded to whole panels) = x @ w + bias, before the activation. */
-static void row_affine(const fm_tensor *weights, const real *bias, const real *x, const real *parameters, real *out) {
-    const int64_t w_panel = weights->rows * NR;
-    const real *w = parameters + weights->offset;
-    int64_t left = (weights->n_columns + LANES - 1) / LANES; /* vectors */
-    while (left > 0) {
-        const int64_t here = left < 4 * NV ? left : 4 * NV;
-        switch (here) {
-            ROW_CASE(0, 1)
-            ROW_CASE(1, 0)
-            ROW_CASE(1, 1)
-            ROW_CASE(2, 0)
-            ROW_CASE(2, 1)
-            ROW_CASE(3, 0)
-            ROW_CASE(3, 1)
-            ROW_CASE(4, 0)
 #if NV > 2
-            ROW_CASE(0, 2)
-            ROW_CASE(1, 2)
-            ROW_CASE(2, 2)
-            ROW_CASE(3, 2)
+#define ROW_CASES_2(kind) ROW_CASE(kind, 0, 2) ROW_CASE(kind, 1, 2) ROW_CASE(kind, 2, 2) ROW_CASE(kind, 3, 2)
+#else
+#define ROW_CASES_2(kind)
 #endif
 #if NV > 3
-            ROW_CASE(0, 3)
-            ROW_CASE(1, 3)
-            ROW_CASE(2, 3)
-            ROW_CASE(3, 3)
+#define ROW_CASES_3(kind) ROW_CASE(kind, 0, 3) ROW_CASE(kind, 1, 3) ROW_CASE(kind, 2, 3) ROW_CASE(kind, 3, 3)
+#else
+#define ROW_CASES_3(kind)
 #endif
-        }
-        left -= here;
-        w += 4 * w_panel, bias += 4 * NR, out += 4 * NR;
+
+/* out (padded to whole panels) = x @ w + bias, before the activation. `arena` has the tensor's copies of this kind;
+ * FM_TRANSPOSED stands for the parameters. */
+#define ROW_AFFINE(name, kind) \
+    static void name(const fm_tensor *weights, const real *bias, const real *x, const void *arena, real *out) { \
+        const fm_copy *copy = &weights->copies[kind]; \
+        const int is_copy = (kind) != FM_TRANSPOSED; \
+        const int64_t w_panel = (is_copy ? copy->rows : weights->rows) * NR; \
+        const real *w = (const real *)arena + (is_copy ? copy->offset : weights->offset); \
+        int64_t left = (weights->n_columns + LANES - 1) / LANES; /* vectors */ \
+        while (left > 0) { \
+            const int64_t here = left < 4 * NV ? left : 4 * NV; \
+            switch (here) { \
+                ROW_CASE(kind, 0, 1) \
+                ROW_CASE(kind, 1, 0) \
+                ROW_CASE(kind, 1, 1) \
+                ROW_CASE(kind, 2, 0) \
+                ROW_CASE(kind, 2, 1) \
+                ROW_CASE(kind, 3, 0) \
+                ROW_CASE(kind, 3, 1) \
+                ROW_CASE(kind, 4, 0) \
+                ROW_CASES_2(kind) \
+                ROW_CASES_3(kind) \
+            } \
+            left -= here; \
+            w += 4 * w_panel, bias += 4 * NR, out += 4 * NR; \
+        } \
     }
-}
+
+ROW_AFFINE(row_affine, FM_TRANSPOSED)
 
 #endif

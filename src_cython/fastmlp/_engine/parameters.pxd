@@ -58,5 +58,6 @@ cdef class Parameters:
     cdef object unread_arena(self)
     cdef int take_copies(self, Memory memory, void** copies) except -1
     cdef int keep_copies(self) except -1
+    cdef int narrow(self, str weight_type) except -1
     cdef int pack(self, kinds, void* arena_start) except -1
     cdef tuple unpack(self, const void* arena_start)

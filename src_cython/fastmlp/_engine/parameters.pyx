@@ -30,6 +30,10 @@ cnp.import_array()
 GRADIENTS = {"tiles": TILES, "sums": SUMS, "normal_products": NORMAL_PRODUCTS, "products": PRODUCTS}
 
 
+# Copies in narrow types (c/panels/row.h): their kind, rows of weights in a row of words, and rows of units.
+NARROW = {"bfloat16": (BFLOAT16, 2, 0), "int8": (INT8, 4, 1)}
+
+
 cdef extern from *:
     """
     #ifdef Py_GIL_DISABLED
@@ -235,6 +239,27 @@ cdef class Parameters:
         """Compute copies of the current tensors, for networks that are not trained."""
         self.take_copies(self.memory, self.net.copies)
         self.kernels.renew_copies(&self.net)
+        return 0
+
+    cdef int narrow(self, str weight_type) except -1:
+        """Keep the current weights, exact in this type, also in it, for single rows.
+
+        The network can neither be trained nor differentiated then: there are no transposed copies.
+        """
+        cdef int32_t kind, l
+        cdef int64_t rows, units
+        cdef fm_tensor* tensor
+        kind, rows, units = NARROW[weight_type]
+        self.copy_sizes[TRANSPOSED] = 0
+        for l in range(self.net.n_operators):
+            tensor = &self.operators[l].tensors[WEIGHTS]
+            tensor.copies[TRANSPOSED].offset = -1
+            if tensor.gradient == TILES:
+                tensor.copies[kind].offset = self.copy_sizes[kind]
+                tensor.copies[kind].rows = units + ceil_div(tensor.n_rows, rows)
+                self.copy_sizes[kind] += tensor.panels * tensor.copies[kind].rows * self.kernels.nr
+        self.keep_copies()
+        self.net.narrow = kind
         return 0
 
     cdef tuple unpack(self, const void* arena_start):

@@ -20,7 +20,7 @@ import dataclasses
 
 import numpy as np
 
-from fastmlp._engine import cpu_levels, thread_count, thread_pool
+from fastmlp._engine import cpu_levels, thread_count
 from fastmlp._engine.exportable import Exportable
 from fastmlp._export.layers import exported
 from fastmlp._files import storage
@@ -52,9 +52,9 @@ cdef void release_owner(object capsule) noexcept:
     Py_DECREF(<object>(<Context*>PyCapsule_GetContext(capsule)).owner)
 
 
-def restored(spec, parameters, n_threads):
+def restored(spec, parameters, n_threads, weight_type=None):
     """Return a predictor from its pickle, on the CPU level of this process."""
-    return Predictor(spec, cpu_levels.level(), *parameters, n_threads=n_threads)
+    return Predictor(spec, cpu_levels.level(), *parameters, n_threads=n_threads, weight_type=weight_type)
 
 
 cdef class Predictor:
@@ -74,6 +74,9 @@ cdef class Predictor:
         Weights, biases and the other kinds of ``Spec.tensors``, like those of the MLP; copied.
     n_threads : int or None
         Number of threads for large batches; None is the default of the machine.
+    weight_type : {None, "bfloat16", "int8"}
+        Type in which single rows read the weights, which must be exact in it (`narrow.parameters`);
+        None is the dtype.
 
     Examples
     --------
@@ -86,15 +89,17 @@ cdef class Predictor:
     """
     cdef Engine engine
     cdef Engine full  # has all transposed copies; made by the first jacobian
-    cdef readonly object n_threads
+    cdef readonly object n_threads, weight_type
     cdef Context context
     cdef int typenum
     cdef int64_t itemsize, weight_count
 
-    def __cinit__(self, spec, str level, *parameters, n_threads=None):
+    def __cinit__(self, spec, str level, *parameters, n_threads=None, weight_type=None):
         self.engine = Engine(spec, level)
         self.engine.set_parameters(*parameters)
-        self.n_threads = n_threads
+        self.n_threads, self.weight_type = n_threads, weight_type
+        if weight_type is not None:
+            self.engine.narrow(weight_type)
         self.typenum = spec.dtype.num
         self.itemsize = spec.dtype.itemsize
         self.weight_count = self.engine.weight_count
@@ -106,7 +111,7 @@ cdef class Predictor:
         self.context.scratch_bytes = self.engine.net.row_size * self.itemsize
 
     def __reduce__(self):
-        return restored, (self.engine.spec, self.engine.parameters(), self.n_threads)
+        return restored, (self.engine.spec, self.engine.parameters(), self.n_threads, self.weight_type)
 
     def parameters(self):
         """Return copies of (weights, biases), and of the MLP's gains, shifts, scales and alphas, if any."""
@@ -225,11 +230,7 @@ cdef class Predictor:
             self._rows(<const char*>cnp.PyArray_DATA(<cnp.ndarray>rows), n,
                        <char*>cnp.PyArray_DATA(<cnp.ndarray>out))
             return out
-        n_threads = thread_count.for_call(self.weight_count, n, self.n_threads)
-        if n_threads == 1:
-            self.engine.predict_into(rows, out)
-            return out
-        with thread_pool.borrowed_team(n_threads) as team:
+        with thread_count.call_team(self.weight_count, n, self.n_threads) as team:
             self.engine.predict_into(rows, out, team)
         return out
 

@@ -1,0 +1,147 @@
+"""Draw the README's pictures: speed from stored results, tables from those in docs/tabular.md.
+
+python benchmarks/readme_pictures.py
+
+The description in each file holds the numbers that it shows;
+a test compares them with their source.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+CASES = ("tiny", "small", "mnist")
+NETWORKS = ("8-32-32-1", "64-128-128-10", "784-256-128-10")
+PANELS = {  # the file of the results, and the name of a case there
+    "a training step": ("train-avx512.json", "{}, 1 threads"),
+    "prediction of one row": ("predict-avx512.json", "{}, 1 rows, 1 threads"),
+}
+# What stands in the results, and what the legend says.
+BARS = {
+    "fastmlp": ("fastmlp", "fastmlp p(x)"),
+    "JAX": ("JAX", "JAX jit"),
+    "ONNX Runtime": ("", "ONNX Runtime"),
+    "PyTorch": ("PyTorch", "PyTorch jit"),
+    "scikit-learn": ("scikit-learn", "scikit-learn"),
+}
+COLORS = ("#3b7dd8", "#e07b39", "#3a9a5b", "#b05bb0", "#999999")
+OURS = {"default": "TabMLP", "fast": 'TabMLP, preset="fast"'}
+GREY = "#777777"
+
+Numbers = dict[str, Any]
+
+
+def speed() -> Numbers:
+    """Return microseconds by panel, library and case, None where a library was not measured."""
+    found: Numbers = {}
+    for column, (title, (file, key)) in enumerate(PANELS.items()):
+        results = json.loads((RESULTS / file).read_text(encoding="utf-8"))["results"]
+        found[title] = {
+            library: [microseconds(results[key.format(case)], names[column]) for case in CASES]
+            for library, names in BARS.items()
+        }
+    return found
+
+
+def microseconds(found: Numbers, name: str) -> float | None:
+    """Return the median time of a library in a case."""
+    medians = (each["median"] for each in found.get(name, {}).values() if isinstance(each, dict))
+    return next((round(median * 1e6, 3) for median in medians), None)
+
+
+def tables() -> Numbers:
+    """Return CPU seconds and errors, as a multiple of the default's, by model: geometric means."""
+    text = (ROOT / "docs" / "tabular.md").read_text(encoding="utf-8")
+    errors = rows_of(text, "RMSE") | rows_of(text, "log loss")
+    seconds = rows_of(text, "CPU seconds of a fit")
+    models = next(iter(seconds.values()))
+    found = {}
+    for model in models:
+        ratios = [errors[each][model] / errors[each]["default"] for each in seconds]
+        found[model] = [mean(each[model] for each in seconds.values()), mean(ratios)]
+    return found
+
+
+def rows_of(text: str, title: str) -> dict[str, dict[str, float]]:
+    """Return the numbers of a table by set and model; rows with empty cells are left out."""
+    (table,) = re.findall(rf"^\| {re.escape(title)} \|.*?\n\n", text, re.M | re.S)
+    (_, *models), _, *rows = (line.strip("|").split("|") for line in table.strip().splitlines())
+    return {
+        name.split(",")[0].strip(): dict(
+            zip(map(str.strip, models), map(float, values), strict=True)
+        )
+        for name, *values in rows
+        if all(map(str.strip, values))
+    }
+
+
+def mean(values: Any) -> float:
+    """Return the geometric mean, to three digits."""
+    logs = [math.log(value) for value in values]
+    return float(f"{math.exp(sum(logs) / len(logs)):.3g}")
+
+
+def draw_speed(figure: Figure, numbers: Numbers) -> None:
+    """Draw one panel of bars for training and one for the prediction of one row."""
+    for axes, (title, libraries) in zip(figure.subplots(1, 2), numbers.items(), strict=True):
+        for k, (library, times) in enumerate(libraries.items()):
+            bars = [(place, time) for place, time in enumerate(times) if time is not None]
+            places = [place + 0.16 * (k - 2) for place, _ in bars]
+            axes.bar(places, [time for _, time in bars], 0.15, color=COLORS[k], label=library)
+        axes.set(yscale="log", title=f"{title}, microseconds", facecolor="none")
+        axes.set_xticks(range(len(CASES)), NETWORKS, fontsize=8)
+    handles, labels = figure.axes[1].get_legend_handles_labels()
+    figure.legend(handles, labels, ncols=5, loc="outside lower center", frameon=False)
+
+
+def draw_tables(figure: Figure, numbers: Numbers) -> None:
+    """Draw error over CPU seconds, a point for each model; ours have their names below."""
+    axes = figure.add_subplot()
+    for model, point in numbers.items():
+        place: Numbers = {"xytext": (6, 4)}
+        if is_ours := model in OURS:
+            place = {"xytext": (0, -16), "ha": "center"}
+        axes.plot(*point, "o" if is_ours else "s", color=COLORS[not is_ours])
+        axes.annotate(OURS.get(model, model), point, **place, textcoords="offset points")
+    seconds, errors = zip(*numbers.values(), strict=True)
+    limits = {"xlim": (min(seconds) / 1.5, 4 * max(seconds)), "ylim": (0.85, 1.1 * max(errors))}
+    axes.set(xscale="log", yscale="log", facecolor="none", xlabel="CPU seconds of a fit", **limits)
+    axes.set_title("tables: error, relative to TabMLP")
+    axes.set_yticks((1, 1.5, 2, 2.5), ("1", "1.5", "2", "2.5"))
+    axes.yaxis.set_minor_locator(NullLocator())
+
+
+PICTURES: dict[str, tuple[Callable[[], Numbers], Callable[[Figure, Numbers], None], float]] = {
+    "speed.svg": (speed, draw_speed, 9),
+    "tables.svg": (tables, draw_tables, 6),
+}
+
+
+def main(folder: Path) -> None:
+    """Draw all pictures into a folder."""
+    colors = dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor"), GREY)
+    colors |= dict.fromkeys(("xtick.color", "ytick.color"), GREY)
+    with mpl.rc_context({"svg.hashsalt": "fastmlp", **colors}):
+        for name, (read, draw, width) in PICTURES.items():
+            figure = Figure(figsize=(width, 3.2), layout="constrained", facecolor="none")
+            numbers = read()
+            draw(figure, numbers)
+            for axes in figure.axes:
+                axes.spines[["top", "right"]].set_visible(False)
+            metadata = {"Date": None, "Description": json.dumps(numbers)}
+            figure.savefig(folder / name, metadata=metadata, bbox_inches="tight")
+
+
+if __name__ == "__main__":
+    main(ROOT / "docs" / "figures")

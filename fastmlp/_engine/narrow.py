@@ -1,0 +1,71 @@
+"""Parameters whose matrices of weights are exact in a narrow type, for predictors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastmlp._core.keywords import check_choice
+from fastmlp._engine.numpy import layers, numpy_engine
+from fastmlp._network.spec import Spec
+from fastmlp._network.weight_types import (
+    Array,
+    from_bfloat16,
+    from_units,
+    in_units,
+    to_bfloat16,
+)
+
+# For each type: a function that rounds weights, and values of its parameter, of which calibration
+# chooses for each output. A smaller unit shortens large weights and rounds the others less.
+Rounding = tuple[Callable[[Array, float], Array], tuple[float, ...]]
+TYPES: dict[str, Rounding] = {
+    "bfloat16": (lambda weights, _: from_bfloat16(to_bfloat16(weights)), (1.0,)),
+    "int8": (
+        lambda weights, share: from_units(*in_units(weights, share)),
+        (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.6, 0.5),
+    ),
+}
+
+
+def parameters(
+    spec: Spec, exact: tuple[list[Array], ...], weight_type: Any, x: Array | None = None
+) -> tuple[list[Array], ...]:
+    """Return parameters with rounded weights; those of a result are the same again.
+
+    Given rows x, each output of a layer is rounded so that its values for the rows vary least from
+    the exact ones, and its bias absorbs their mean difference (Nagel et al. 2019,
+    "Data-free quantization through weight equalization and bias correction", section 4.2).
+    """
+    if weight_type is None:
+        raise ValueError("X is given without weights: it calibrates rounding to a narrower type")
+    rounded, shares = TYPES[check_choice("weights", weight_type, TYPES)]
+    if spec.dtype != np.float32:
+        raise ValueError(
+            f"weights is {weight_type!r} but the model's dtype is {spec.dtype}: narrower weights "
+            "need a model of dtype='float32', or an estimator fitted with float32 rows"
+        )
+    kinds = {kind: list(arrays) for kind, arrays in layers.named(spec, exact).items()}
+    inputs: list[Array] = []
+    if x is not None:
+        inputs = numpy_engine.forward(spec, exact, x)[0]
+        inputs[0] = layers.scaled(spec, exact, x)
+    for kind, bias in (("weights", 0), ("linear_weights", len(kinds["biases"]) - 1)):
+        for k, weights in enumerate(kinds.get(kind, [])):
+            kinds[kind][k] = rounded(weights, 1.0)
+            if inputs:
+                each = [rounded(weights, share) for share in shares]
+                kinds[kind][k], shift = _best(each, weights, inputs[k])
+                kinds["biases"][k + bias] = (kinds["biases"][k + bias] + shift).astype(np.float32)
+    return tuple(kinds.values())
+
+
+def _best(each: list[Array], weights: Array, x: Array) -> tuple[Array, Array]:
+    """Return the best rounded weights of each column, and the mean of its error for rows x."""
+    errors = [x @ (weights - rounded) for rounded in each]
+    best = np.argmin([error.var(axis=0) for error in errors], axis=0)
+    chosen = best, np.arange(len(best))
+    means = np.array([error.mean(axis=0, dtype=float) for error in errors])
+    return np.stack(each, axis=1)[:, *chosen], means[chosen]

@@ -1,0 +1,211 @@
+"""The schemas of models: MLPs, ensembles, and the predictors of both."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastmlp._core.history import ResumeState
+from fastmlp._engine import narrow, optimizer_state
+from fastmlp._engine.numpy import numpy_engine, predictor
+from fastmlp._files import storage
+from fastmlp._files.kinds import Choice, Count, Flag, Number, Numbers, Place
+from fastmlp._files.schema import At, Codec, Each, Later, List, Maybe, Object
+from fastmlp._models.codecs import parts
+from fastmlp._models.codecs.values import Value
+
+LARGE = Count(1, 2**64 - 1)  # written as hexadecimal digits
+
+# ---------------------------------------------------------------------------------- MLPs
+
+PROGRESS = Object(
+    {
+        "shuffles": Numbers(np.uint64),
+        "averaged": Later(parts.AVERAGED, None),
+        "seed": Count(most=2**64 - 1),
+        **dict.fromkeys(("step", "rows", "epochs"), Count()),
+        "scale": Number(),
+        "shuffled": Count(),
+        "callbacks": parts.CALLBACKS,
+        **dict.fromkeys(("batch_size", "data"), Later(LARGE, 0)),
+    },
+    lambda callbacks, **others: ResumeState((), memories=callbacks, **others),
+    lambda state: {**state._asdict(), "callbacks": state.memories},
+)
+MLP = Object(
+    {
+        "network": parts.NETWORK,
+        "parameters": parts.PARAMETERS,
+        "rng": Value(np.random.Generator),
+        "history": Maybe(parts.HISTORY),
+        "progress": Maybe(PROGRESS),
+        "optimizer": Maybe(parts.OPTIMIZER),
+        "flat_y": Later(Flag(), False),
+    }
+)
+
+
+def values(model: Any, training: bool) -> dict[str, Any]:
+    """Return the fields of an MLP; during a fit, those after the last complete epoch."""
+    state = model.__getstate__()
+    parameters, memory = optimizer_state.from_arrays(state["engine"], state["_spec"])
+    progress: ResumeState | None = state["progress"]
+    if training and progress is not None:
+        epochs = len(state["_history"].loss) if state["_history"] else 0
+        if progress.rows and progress.epochs != epochs:
+            raise ValueError(
+                f"history has {epochs} epochs but the fit {progress.epochs}, and a file must have "
+                "all: change copies of its lists, or leave it out by save(path, training=False)"
+            )
+        if progress.memory is not None:
+            raise TypeError(
+                "a file cannot hold what a CustomOptimizer remembers: save(path, training=False) "
+                "leaves it out, a pickle has it; for a Checkpoint use an optimizer of fastmlp's own"
+            )
+    trained = {"history": state["_history"], "progress": progress, "optimizer": memory}
+    return {
+        "network": state["_spec"],
+        "parameters": parameters,
+        "rng": state["_rng"],
+        **(trained if training else dict.fromkeys(trained)),
+        "flat_y": bool(state.get("_flat_y")),
+    }
+
+
+def build(cls: Any, fields: dict[str, Any]) -> Any:
+    """Return the MLP with these fields; those that are missing are None."""
+    network, history = fields["network"], fields.get("history")
+    memory, progress = fields.get("optimizer"), fields.get("progress")
+    if progress is not None:
+        if memory is None:
+            raise ValueError("progress goes on without an optimizer")
+        if progress.shuffled > len(progress.shuffles):
+            raise ValueError(f"progress.shuffled is {progress.shuffled}, more than there are")
+        epochs = len(history.loss) if history else 0
+        if progress.rows and progress.epochs != epochs:
+            raise ValueError(f"progress has {progress.epochs} epochs but the history {epochs}")
+        progress = progress._replace(kind=(memory.row, memory.hyper[:-1]))
+    flat_y = fields.get("flat_y")
+    if flat_y and network.n_outputs > 1:
+        raise ValueError("flat_y is true but of several outputs")
+    model = cls.__new__(cls)
+    model.__setstate__(
+        {
+            "_spec": network,
+            "_rng": fields["rng"],
+            "_history": history,
+            "_flat_y": flat_y,
+            "engine": optimizer_state.to_arrays(network, fields["parameters"], memory),
+            "progress": progress,
+        }
+    )
+    return model
+
+
+# ---------------------------------------------------------------------------------- ensembles
+
+
+class _Member(Object):
+    """An MLP; its tensors have the names in an MLP's own file, after a prefix for the member."""
+
+    def write(self, value: Any, place: Place) -> dict[str, Any]:
+        return super().write(value, place._replace(prefix=f"{place.tensor}.", name=""))
+
+    def read(self, tree: Any, place: Place) -> Any:
+        fields = super().read(tree, place._replace(prefix=f"{place.tensor}.", name=""))
+        return place.built(build, storage.class_of("MLP", place.known["engine"]), fields)
+
+
+ENSEMBLE = Object(
+    {
+        "members": List(_Member(MLP.fields)),
+        "generators": List(
+            Count(0, lambda known: len(known["members"]) - 1), lambda known: len(known["members"])
+        ),
+        "history": Maybe(parts.HISTORY),
+    }
+)
+
+
+def _ensemble_values(model: Any, training: bool) -> dict[str, Any]:
+    members, history = model._whole()
+    generators = [id(member._rng.bit_generator) for member in members]
+    return {
+        "members": [values(member, training) for member in members],
+        "generators": [generators.index(each) for each in generators],
+        "history": history if training else None,
+        "engine": storage.row_of(members[0])[1],
+    }
+
+
+def _ensemble(cls: Any, fields: dict[str, Any]) -> Any:
+    members = fields["members"]
+    for member, first in zip(members, fields["generators"], strict=True):
+        member._rng = members[first]._rng
+    model = cls(members)
+    model._history = fields["history"]
+    return model
+
+
+# ---------------------------------------------------------------------------------- predictors
+
+PREDICTOR = Object(
+    {
+        "network": parts.NETWORK,
+        "n_threads": Maybe(Count(1)),
+        "weight_type": Later(Maybe(Choice(narrow.TYPES)), None),
+        "parameters": parts.PARAMETERS,
+    }
+)
+ENSEMBLE_PREDICTOR = Object(
+    {
+        "members": Count(1),
+        **{key: PREDICTOR.fields[key] for key in ("network", "n_threads", "weight_type")},
+        # In version 1 of the format, the parameters of the first member follow the others.
+        "others": At("members", Each(parts.Parameters(), lambda known: range(1, known["members"]))),
+        "first": At("members.0", parts.Parameters()),
+    }
+)
+
+
+def _predictor_values(model: Any, training: bool) -> dict[str, Any]:
+    del training
+    own = {key: getattr(model, key) for key in ("n_threads", "weight_type")}
+    return {"network": model.spec, **own, "parameters": model.parameters()}
+
+
+def _predictor(cls: Any, fields: dict[str, Any]) -> Any:
+    network, n_threads, weight_type, parameters = (fields[key] for key in PREDICTOR.fields)
+    if weight_type is not None:
+        parameters = narrow.parameters(network, parameters, weight_type)
+    own = {"n_threads": n_threads, "weight_type": weight_type}
+    if cls.__module__ != predictor.__name__:
+        from fastmlp._engine import cpu_levels  # needs the compiled modules
+
+        return cls(network, cpu_levels.level(), *parameters, **own)
+    engine = numpy_engine.Engine(network)
+    engine.set_parameters(*parameters)
+    return cls(engine, **own)
+
+
+def _ensemble_predictor_values(model: Any, training: bool) -> dict[str, Any]:
+    each = [_predictor_values(member, training) for member in model.members]
+    first, *others = [fields["parameters"] for fields in each]
+    engine = storage.row_of(model.members[0])[1]
+    own = {"members": len(each), "first": first, "others": others, "engine": engine}
+    return {**each[0], **own}
+
+
+def _ensemble_predictor(cls: Any, fields: dict[str, Any]) -> Any:
+    own = storage.class_of("Predictor", fields["engine"])
+    each = [fields["first"], *fields["others"]]
+    return cls(_predictor(own, {**fields, "parameters": one}) for one in each)
+
+
+CODECS = {
+    "MLP": Codec(MLP, values, build),
+    "Ensemble": Codec(ENSEMBLE, _ensemble_values, _ensemble),
+    "Predictor": Codec(PREDICTOR, _predictor_values, _predictor),
+    "EnsemblePredictor": Codec(ENSEMBLE_PREDICTOR, _ensemble_predictor_values, _ensemble_predictor),
+}

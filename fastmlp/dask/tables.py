@@ -1,0 +1,314 @@
+"""Estimators of tables for Dask: frames and arrays whose rows lie on many machines.
+
+The rows are divided at random into parts, one per worker by default, and a task trains each part.
+Tasks are not bound to a worker: Dask repeats those of a worker that dies on another one. The result
+is an ordinary estimator of tables.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.exceptions import NotFittedError
+from sklearn.utils import check_random_state
+
+from fastmlp._core.intervals import check_count
+from fastmlp._core.optional import require
+from fastmlp.dask import tasks
+from fastmlp.sklearn.parameters import store
+from fastmlp.tabular import TabMLPClassifier, TabMLPRegressor, parts
+from fastmlp.tabular.columns import Array, Columns
+from fastmlp.tabular.fitted import like
+from fastmlp.tabular.frames import is_frame
+
+LEAST_ROWS = 1_000  # of a part, unless the user sets the number of parts
+
+
+class _DaskTable(BaseEstimator):  # type: ignore[misc]
+    """The common part of both estimators."""
+
+    _kind: ClassVar[Any]
+    _local: Any
+
+    def __init__(self, *, client: Any = None, parts: int | None = None, **parameters: Any) -> None:
+        known = self._kind(**parameters).get_params(deep=False)
+        store(self, {**known, "client": client, "parts": parts})
+
+    @classmethod
+    def _get_param_names(cls) -> list[str]:
+        return sorted({*cls._kind._get_param_names(), "client", "parts"})
+
+    @property
+    def client_(self) -> Any:
+        """The client of Dask: the parameter ``client``, else the current one."""
+        return tasks.client_of(self.client)
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train on a table that is divided into partitions.
+
+        The partitions are held in the memory of the workers during the fit. Empty ones, and
+        categories that only some of them have, are allowed.
+
+        Parameters
+        ----------
+        X : dask.dataframe.DataFrame or dask.array.Array, shape (n_samples, n_features)
+            Columns as for ``fit`` of the estimator for one machine.
+        y : dask.dataframe.Series or DataFrame, or dask.array.Array
+            Targets, with as many rows in each partition as X.
+        sample_weight : dask.dataframe.Series or dask.array.Array, shape (n_samples,), optional
+            Weights of the rows.
+
+        Returns
+        -------
+        estimator
+            The estimator itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is invalid; the estimator is unchanged then.
+        distributed.scheduler.KilledWorker
+            If workers died more often than Dask's option ``distributed.scheduler.allowed-failures``
+            allows: for example because a part does not fit into the memory of a worker.
+        """
+        given = self.get_params(deep=False)
+        given.pop("client"), given.pop("parts")
+        local = self._kind(**given)
+        local._validate_params()
+        with tasks.aside():
+            self._local, self._example = self._trained(local, X, y, sample_weight)
+        return self
+
+    def _trained(self, local: Any, X: Any, y: Any, sample_weight: Any) -> tuple[Any, Any]:
+        """Return the fitted local estimator, and a row of the table."""
+        began, client = time.perf_counter(), self.client_
+        delayed = require("fastmlp.dask", "dask").delayed
+        given = tasks.blocks({"X": X, "y": y, "sample_weight": sample_weight})
+        random = check_random_state(local.random_state)
+        seeds = random.randint(2**31 - 1, size=len(given)).tolist()
+        with tasks.computing(client) as compute:
+            blocks = compute([delayed(tasks.rows_of)(k, *block) for k, block in enumerate(given)])
+            each = zip(blocks, seeds, strict=True)
+            most = max(1, parts.MOST_ROWS // len(blocks))
+            looks = [delayed(parts.summary)(local, block, seed, most) for block, seed in each]
+            summaries = client.gather(compute(looks))
+            sample = _joined([summary.sample for summary in summaries])
+            checked = like(local, vars(local))._checked(sample, reset=True)
+            columns = Columns.of(checked, local.categorical_features)
+
+            n, shared = sum(summary.n for summary in summaries), parts.shared(summaries)
+            count = self._count(n, len(shared), len(client.nthreads()))
+            pieces = [
+                delayed(parts.divided, nout=count)(
+                    block, [place for at, place in shared if at == k], seeds[k], count
+                )
+                for k, block in enumerate(blocks)
+            ]
+            most = max(1, parts.MOST_ROWS // count)
+            seeds = random.randint(2**31 - 1, size=count).tolist()
+            each = zip(zip(*pieces, strict=True), seeds, strict=True)
+            rare = list(shared.values())
+            fits = [delayed(_fitted)(local, columns, own, rare, seed, most) for own, seed in each]
+            judged = [delayed(parts.judged)(fits, k) for k in range(count)]
+            found = client.gather(compute(fits + judged))
+        seconds = time.perf_counter() - began
+        return parts.merged(local, found[:count], found[count:], n, seconds), sample[:1]
+
+    def _count(self, n: int, shared: int, workers: int) -> int:
+        """Return the number of parts for n rows, some of which all parts share."""
+        count = max(1, min(workers, n // LEAST_ROWS))
+        if self.parts is not None:
+            count = check_count("parts", self.parts, example=2)
+        if n - shared < 2 * count:
+            raise ValueError(
+                f"X has {n} rows for {count} parts but at least {shared + 2 * count} are expected: "
+                "pass more rows, or fewer parts="
+            )
+        return count
+
+    def to_local(self) -> Any:
+        """Return the fitted estimator for one machine, with all its methods and files.
+
+        Its ``oof_prediction_``, ``importance()`` and calibration are of a random sample of at most
+        50,000 rows.
+
+        Returns
+        -------
+        TabMLPClassifier or TabMLPRegressor
+            Shares the networks with this estimator.
+        """
+        if "_local" not in vars(self):
+            raise NotFittedError(f"This {type(self).__name__} is not fitted yet: call fit first")
+        return like(self._local, vars(self._local))
+
+    def _by_blocks(self, method: str, X: Any, *arguments: Any) -> Any:
+        """Return a Dask array of a method's results, or the result for a table in memory."""
+        local = self.to_local()
+        if not hasattr(X, "to_delayed"):
+            return getattr(local, method)(X, *arguments)
+        dask = require("fastmlp.dask", "dask")
+        da = require("fastmlp.dask", "dask.array")
+        meta = getattr(local, method)(self._example, *arguments)[:0]
+        model = dask.delayed(local)
+        rows = [np.nan] * X.npartitions if is_frame(X) else X.chunks[0]
+        return da.concatenate(
+            [
+                da.from_delayed(
+                    dask.delayed(_called)(model, method, meta, *block, *arguments),
+                    (n, *meta.shape[1:]),
+                    meta.dtype,
+                )
+                for n, block in zip(rows, tasks.blocks({"X": X}), strict=True)
+            ],
+            allow_unknown_chunksizes=True,
+        )
+
+    def predict(self, X: Any) -> Any:
+        """Predict labels or numbers.
+
+        Parameters
+        ----------
+        X : Dask frame or array, or table in memory, shape (n_samples, n_features)
+            Rows, with the columns of the fit.
+
+        Returns
+        -------
+        dask.array.Array or array, shape (n_samples,) or (n_samples, n_outputs)
+            Predictions as of the estimator for one machine; a Dask array, computed partition by
+            partition when it is needed, if X is of Dask.
+        """
+        return self._by_blocks("predict", X)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.endswith("_") and not name.startswith("_") and "_local" in vars(self):
+            return getattr(self._local, name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "client": None}  # which belongs to this process
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return "_local" in vars(self)
+
+
+class DaskTabMLPClassifier(ClassifierMixin, _DaskTable):  # type: ignore[misc]
+    """Classification of tables that lie on a Dask cluster.
+
+    Parameters
+    ----------
+    client : dask.distributed.Client, optional
+        By default the current client. Copies and pickles do not have it.
+    parts : int, optional
+        Number of random parts of the rows, at least 1; each is trained by a task, and all predict
+        together. By default one per worker with at least 1,000 rows each. Memory and time of a
+        prediction grow with it.
+    **parameters
+        Parameters of ``fastmlp.TabMLPClassifier``; ``time_limit`` holds for each part.
+
+    Attributes
+    ----------
+    client_ : dask.distributed.Client
+        The client that is used.
+    classes_, temperature_, n_features_in_, n_outputs_
+        As of ``fastmlp.TabMLPClassifier``.
+
+    Examples
+    --------
+    >>> import dask.array as da  # doctest: +SKIP
+    >>> from dask.distributed import Client  # doctest: +SKIP
+    >>> from fastmlp.dask import DaskTabMLPClassifier
+    >>> client = Client(n_workers=2, threads_per_worker=1)  # doctest: +SKIP
+    >>> X = da.random.default_rng(0).normal(size=(4000, 2), chunks=(1000, 2))  # doctest: +SKIP
+    >>> model = DaskTabMLPClassifier(preset="fast", random_state=0)
+    >>> model = model.fit(X, X[:, 0] * X[:, 1] > 0)  # doctest: +SKIP
+    >>> model.predict_proba(X).compute().shape  # doctest: +SKIP
+    (4000, 2)
+    """
+
+    _kind = TabMLPClassifier
+
+    def predict_proba(self, X: Any) -> Any:
+        """Predict calibrated probabilities.
+
+        Parameters
+        ----------
+        X : Dask frame or array, or table in memory, shape (n_samples, n_features)
+            Rows, with the columns of the fit.
+
+        Returns
+        -------
+        dask.array.Array or array of float64, shape (n_samples, n_classes)
+            Probabilities in the order of ``classes_``.
+        """
+        return self._by_blocks("predict_proba", X)
+
+
+class DaskTabMLPRegressor(RegressorMixin, _DaskTable):  # type: ignore[misc]
+    """Regression on tables that lie on a Dask cluster.
+
+    Parameters
+    ----------
+    client : dask.distributed.Client, optional
+        By default the current client. Copies and pickles do not have it.
+    parts : int, optional
+        As for :class:`DaskTabMLPClassifier`.
+    **parameters
+        Parameters of ``fastmlp.TabMLPRegressor``; ``time_limit`` holds for each part.
+
+    Attributes
+    ----------
+    client_ : dask.distributed.Client
+        The client that is used.
+    n_features_in_, n_outputs_
+        As of ``fastmlp.TabMLPRegressor``.
+
+    Examples
+    --------
+    See :class:`DaskTabMLPClassifier`.
+    """
+
+    _kind = TabMLPRegressor
+
+    def predict_interval(self, X: Any, coverage: float = 0.9) -> Any:
+        """Predict intervals that contain the target with a given probability.
+
+        Parameters
+        ----------
+        X : Dask frame or array, or table in memory, shape (n_samples, n_features)
+            Rows, with the columns of the fit.
+        coverage : float in (0, 1)
+            As for ``TabMLPRegressor.predict_interval``.
+
+        Returns
+        -------
+        dask.array.Array or array of float64, shape (n_samples, 2) or (n_samples, n_outputs, 2)
+            Lower and upper ends.
+        """
+        return self._by_blocks("predict_interval", X, coverage)
+
+
+def _joined(each: Sequence[Any]) -> Any:
+    """Concatenate frames, whose categories may differ, or arrays."""
+    if not hasattr(each[0], "iloc"):
+        return np.concatenate(each)
+    return require("fastmlp.dask", "dask.dataframe.dispatch").concat(each)
+
+
+def _fitted(
+    local: Any,
+    columns: Columns,
+    pieces: list[parts.Rows],
+    shared: list[parts.Rows],
+    seed: int,
+    most: int,
+) -> parts.Part:
+    own = [_joined(each) for each in zip(*pieces, strict=True) if each[0] is not None]
+    return parts.trained(local, columns, parts.Rows(*own), shared, _joined, seed, most)
+
+
+def _called(local: Any, method: str, empty: Array, X: Any, *arguments: Any) -> Array:
+    return np.asarray(getattr(local, method)(X, *arguments)) if len(X) else empty

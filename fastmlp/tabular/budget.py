@@ -1,0 +1,218 @@
+"""How many rows and networks a fit may have, by its time limit and its memory."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmlp.tabular.columns import Columns
+from fastmlp.tabular.encoding import width_of
+from fastmlp.tabular.networks import seconds_of_epoch
+from fastmlp.tabular.presets import LOOKS, Preset, Recipe, batch_of, epochs_of
+from fastmlp.tabular.progress import in_bytes
+
+FEWEST_ROWS = 5_000  # no time limit leaves fewer
+PILOT_ROWS = 8_192  # rows that are read first, for the time of reading and the columns
+ENOUGH_EPOCHS = 8  # all rows are used if this many epochs fit into the time
+# Seconds of an epoch, to those of a trial without the encoding of rows; seconds from reading to
+# the first epoch, to those of reading: both measured, and rounded up.
+ENCODING, PREPARATION = 1.25, 2.0
+PART = 65_536  # rows of a sample that are drawn at a time
+FREE_SHARE = 0.8  # share of the free memory that a fit may take
+MARGIN = 1.1  # factor on estimates of memory, whose error is some percent
+SIZE = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(?:([kmgt])(i?))?b?\s*", re.IGNORECASE)
+
+# Control groups of Linux, by the name of the hierarchy: their folder, and the files with the limit
+# and the usage; the name of the part of the usage that is a cache.
+GROUPS = {
+    "": ("sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
+    "memory": (
+        *("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+        "total_inactive_file",
+    ),
+}
+
+
+def bytes_of(max_memory: Any) -> float:
+    """Return the parameter ``max_memory`` in bytes; raise ValueError for a text without a size."""
+    if max_memory is None:
+        return FREE_SHARE * free_bytes()
+    if not isinstance(max_memory, str):
+        return float(max_memory)
+    found = SIZE.fullmatch(max_memory)
+    size = 0.0
+    if found:
+        number, unit, binary = found.groups()
+        size = float(number) * (1024 if binary else 1000) ** (" kmgt".index((unit or " ").lower()))
+    if not size:
+        raise ValueError(
+            f"max_memory is {max_memory!r} but a size above 0 is expected: pass for example '4GB', "
+            "'500 MiB', or a number of bytes"
+        )
+    return size
+
+
+def free_bytes(root: Path = Path("/")) -> float:
+    """Return the memory free to this process in its machine and control groups; else infinity."""
+    free = [1024 * each for each in _numbers(root / "proc/meminfo", "MemAvailable")]
+    for line in _text(root / "proc/self/cgroup").splitlines():
+        _, kind, path = line.split(":", 2)
+        if kind not in GROUPS:
+            continue
+        home, limit, usage, cache = GROUPS[kind]
+        top = root / home
+        own = top / path.lstrip("/")
+        for folder in (own, *own.parents):
+            for most, used in zip(_numbers(folder / limit), _numbers(folder / usage), strict=False):
+                free.append(most - used + sum(_numbers(folder / "memory.stat", cache)))
+            if folder == top:
+                break
+    return max(min(free, default=math.inf), 0.0)
+
+
+def _text(path: Path) -> str:
+    """Return the text of a file, empty if it cannot be read."""
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+def _numbers(path: Path, name: str = "") -> list[int]:
+    """Return the number that follows a name at the beginning of a line, if there is one."""
+    found = re.search(rf"^{name}:?\s*(\d+)", _text(path), re.MULTILINE)
+    return [int(found[1])] if found else []
+
+
+@dataclass
+class Plan:
+    """The rows and the networks of a fit."""
+
+    given: int  # number of rows
+    rows: int  # number of those that are used
+    preset: Preset
+    memory: float = 0.0  # estimated bytes
+    notes: list[str] = field(default_factory=list)  # on rows and networks that were left out
+
+
+@dataclass
+class Budget:
+    """The limits of a fit."""
+
+    preset: Preset
+    deadline: float | None  # a time of ``time.monotonic``
+    memory: float  # in bytes
+    is_given: bool  # whether the user has set the memory
+    n_threads: int | None
+
+    def plan(self, n: int, columns: Columns, missing: int, target: Any, reading: float) -> Plan:
+        """Return how many of n rows, and which networks, fit into the limits.
+
+        ``reading`` is the time of reading a row that is still ahead; see `memory_of` for the rest.
+        """
+        plan = Plan(n, n, self.preset)
+        width = columns, missing
+        fixed, row = memory_of(plan.preset, n, target, *width)
+        if fixed + n * row > self.memory:
+            size = in_bytes(self.memory)
+            why = f"max_memory is {size}" if self.is_given else f"{size} of memory is free"
+            plan.preset = replace(self.preset, repeats=1, members=None)
+            count = self.preset.repeats_of(self.preset.folds_of(n))
+            if count > 1:
+                plan.notes.append(f"one network, not {count}, holds out each row, because {why}")
+            fixed, row = memory_of(plan.preset, n, target, *width)
+            fewest = min(n, FEWEST_ROWS)
+            plan.rows = min(n, int((self.memory - fixed) / row))
+            if plan.rows < fewest and self.is_given:
+                raise MemoryError(
+                    f"max_memory is {size} but the fit takes about "
+                    f"{in_bytes(fixed + fewest * row)} at least: raise it, or make the networks "
+                    "smaller by preset='fast' or width="
+                )
+            plan.rows = max(plan.rows, fewest)
+        rows = self._rows_in_time(plan, n, target, *width, reading)
+        if rows < plan.rows:
+            why = f"more could not be learned {ENOUGH_EPOCHS} times within the time limit"
+            plan.rows = rows
+        if plan.rows < n:
+            plan.notes.append(f"{plan.rows:,} of {n:,} rows are used, a random sample: {why}")
+        plan.memory = fixed + plan.rows * row
+        return plan
+
+    def _rows_in_time(
+        self, plan: Plan, n: int, target: Any, columns: Columns, missing: int, reading: float
+    ) -> int:
+        """Return how many rows can be read, and learned for `ENOUGH_EPOCHS`, in the time."""
+        if self.deadline is None or n <= FEWEST_ROWS:
+            return n
+        preset, recipes = stages_of(plan.preset, target.kind, columns)[0]
+        folds, recipe = preset.folds_of(n), recipes[0]
+        members = folds * preset.repeats_of(folds)
+        width = width_of(columns, missing, recipe.bins)
+        trial = recipe, width, target, max(n - n // folds, 1), members, self.n_threads
+        epoch = ENCODING * seconds_of_epoch(*trial) / n / (1 - LOOKS)
+        epochs = min(ENOUGH_EPOCHS, epochs_of(preset, recipe, n))
+        seconds = PREPARATION * reading + epochs * epoch
+        left = self.deadline - time.monotonic()
+        return max(int(min(left / seconds, n)), FEWEST_ROWS)
+
+
+def stages_of(
+    preset: Preset, kind: str, columns: Columns
+) -> list[tuple[Preset, tuple[Recipe, ...]]]:
+    """Return the stages of a preset at their longest, each with its recipes."""
+    recipes = preset.of(kind, len(columns.numbers))
+    if not preset.trial_folds:
+        return [(preset, recipes)]
+    return [(preset.trial, recipes), (preset.longer(recipes), recipes)]
+
+
+def memory_of(
+    preset: Preset, n: int, target: Any, columns: Columns, missing: int
+) -> tuple[float, float]:
+    """Return the bytes that a fit takes about: for any number of rows, and per row.
+
+    ``columns`` may be those of some rows; ``missing`` of the numeric ones have missing numbers.
+    """
+    numbers, codes = columns.kinds.values()
+    outputs = target.loss.heads * target.outputs
+    fixed, kept, most = 0.0, 0.0, 0.0
+    for stage, recipes in stages_of(preset, target.kind, columns):
+        folds = stage.folds_of(n)
+        repeats = stage.repeats_of(folds)
+        members = folds * repeats
+        learned = n - n // folds
+        for recipe in recipes:
+            width = width_of(columns, missing, recipe.bins)
+            batch = batch_of(max(learned, 1)) * (4 * width + 5 * recipe.depth * recipe.width)
+            # Activations of a batch; weights with gradients, two moments and copies.
+            fixed += 4.0 * members * (batch + 7 * recipe.work(width))
+        kept += 8 * repeats * outputs * len(recipes)
+        # Indices of folds, encoded targets and out-of-fold predictions.
+        places = 8 * (members * learned / n + 2 * repeats)
+        most = max(most, places + 4 * members * outputs + 16 * repeats * outputs)
+    row = 8 * numbers + 4 * codes + 32 * target.outputs + 48 * outputs + kept + most
+    return MARGIN * fixed, MARGIN * row
+
+
+def sample(n: int, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return a uniform sample of ``count`` of n rows, in ascending order."""
+    rows = []
+    for at in range(0, n, PART):  # in parts, so that memory is needed for the sample alone
+        part = min(PART, n - at)
+        taken = int(rng.hypergeometric(count, n - at - count, part))
+        rows.append(at + np.sort(rng.choice(part, taken, replace=False)))
+        count -= taken
+    return np.concatenate(rows)
+
+
+def taken(X: Any, rows: NDArray[np.int64]) -> Any:
+    """Return some rows of a frame or an array."""
+    return X.iloc[rows] if hasattr(X, "iloc") else X[rows]

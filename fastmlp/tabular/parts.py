@@ -1,0 +1,226 @@
+"""Tables trained in random parts of their rows, on any machines, and joined to one estimator.
+
+All parts have the columns of the whole table. Their networks make one blend, which is calibrated on
+a sample of rows: the networks of the other parts, and those that hold a row out, predict it.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastmlp._models.ensemble.ensemble import Ensemble
+from fastmlp.tabular.blend import Blend, BlendResult, blended
+from fastmlp.tabular.columns import Array, Columns, Table
+from fastmlp.tabular.fitted import like
+from fastmlp.tabular.members import TrainedMembers
+
+MOST_ROWS = 50_000  # rows of all parts together that show the columns, and that calibrate
+BULKY = ("_rows", "_out", "_out_of_fold", "_row_weights", "_captured", "_given")
+
+
+class Rows(NamedTuple):
+    """Some rows: a frame or array, its targets, and its weights if there are any."""
+
+    X: Any
+    y: Any
+    weights: Any = None
+
+    def take(self, places: Array) -> Rows:
+        """Return the rows at some places."""
+        return Rows(*(getattr(each, "iloc", each)[places] for each in self if each is not None))
+
+
+class Summary(NamedTuple):
+    """The number of rows of a block, a sample that shows its columns, and some rows by property.
+
+    ``having`` maps properties that each part needs, such as a missing value in a column, to the
+    place of a row and that row.
+    """
+
+    n: int
+    sample: Any
+    having: dict[Any, tuple[int, Rows]]
+
+
+def summary(estimator: Any, block: Rows, seed: int, most: int) -> Summary:
+    """Summarize a block, with a sample of at most so many rows and those of unusual values."""
+    n = len(block.X)
+    if n == 0:
+        return Summary(0, block.X, {})
+    X = like(estimator, vars(estimator))._checked(block.X, reset=True)
+    columns = Columns.of(X, estimator.categorical_features)
+    table, y = columns.read(X), np.asarray(block.y)
+    places = [0, *np.random.default_rng(seed).permutation(n)[:most]]
+    for codes in table.codes.T:
+        places.extend(np.unique(codes, return_index=True)[1])
+    for numbers in table.numbers.T:
+        places.extend([np.nanargmin(numbers), np.nanargmax(numbers)])
+    used = np.full(n, True) if block.weights is None else np.asarray(block.weights) > 0
+    having: dict[Any, Array] = {
+        place: np.isnan(table.numbers[:, k]) for k, (place, _) in enumerate(columns.numbers)
+    }
+    if hasattr(estimator, "predict_proba") and y.ndim == 1:
+        having |= {("class", label): y == label for label in dict.fromkeys(y.tolist())}
+    found = {key: np.flatnonzero(rows & used)[:1] for key, rows in having.items()}
+    rare = {key: (int(at[0]), block.take(at)) for key, at in found.items() if len(at)}
+    return Summary(n, block.take(np.unique(places)).X, rare)
+
+
+def shared(summaries: Sequence[Summary]) -> dict[tuple[int, int], Rows]:
+    """Return a row for each property that some block has, by the block and its place there."""
+    seen: dict[Any, tuple[tuple[int, int], Rows]] = {}
+    for k, each in enumerate(summaries):
+        for key, (place, row) in each.having.items():
+            seen.setdefault(key, ((k, place), row))
+    return dict(seen.values())
+
+
+def divided(block: Rows, without: list[int], seed: int, parts: int) -> list[Rows]:
+    """Divide the rows of a block, but for some, at random into parts of about equal sizes."""
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(np.setdiff1d(np.arange(len(block.X)), without))
+    first = int(rng.integers(parts))
+    return [block.take(order[(first + k) % parts :: parts]) for k in range(parts)]
+
+
+class Part(NamedTuple):
+    """The result of one part: its estimator's state, and a sample of its rows for calibration.
+
+    ``out`` has the places in the sample that the k-th member of each group holds out.
+    """
+
+    rows: int
+    state: dict[str, Any]
+    fitted: BlendResult
+    table: Table
+    y: Array
+    weights: Array
+    out_of_fold: Array
+    out: list[Array]
+
+
+class _Alone:
+    """Mixin of an estimator of one part: it gets its columns, and is calibrated with the others."""
+
+    _given: Columns
+    _captured: Any
+
+    def _columns_of(self, X: Any) -> Columns:
+        return self._given
+
+    def _finish(self, *captured: Any) -> dict[str, str]:
+        self._captured = captured
+        return {}
+
+
+def trained(
+    estimator: Any,
+    columns: Columns,
+    own: Rows,
+    others: Sequence[Rows],
+    joined: Any,
+    seed: int,
+    most: int,
+) -> Part:
+    """Train a part on its own rows and those of all parts; at most so many of its own calibrate.
+
+    ``joined`` concatenates frames or arrays.
+    """
+    n, rng = len(own.X), np.random.default_rng(seed)
+    alone: Any = object.__new__(type("Alone", (_Alone, type(estimator)), {}))
+    options = {**estimator.get_params(deep=False), "random_state": seed, "_given": columns}
+    alone.__dict__.update(options)
+    every = Rows(
+        *(joined(list(each)) for each in zip(own, *others, strict=True) if each[0] is not None)
+    )
+    alone._train(*every, None, None, None)
+    target, fitted, weights, _ = alone._captured
+    used = np.arange(len(alone._rows[0]))
+    if alone._row_weights is not None:
+        used = np.flatnonzero(alone._row_weights)
+    some = np.sort(rng.permutation(np.flatnonzero(used < n))[:most])
+    place = np.full(len(used), -1)
+    place[some] = np.arange(len(some))
+    for each in fitted.trained:
+        each.held_out = None
+    return Part(
+        n,
+        {name: value for name, value in vars(alone).items() if name not in BULKY},
+        replace(fitted, out_of_fold=None, division=replace(fitted.division, learn=[], out=[])),
+        alone._rows[0].take(used[some]),
+        target.y[some],
+        np.ones(len(some)) if weights is None else weights[some],
+        fitted.out_of_fold[some],
+        [place[rows][place[rows] >= 0] for rows in fitted.division.out],
+    )
+
+
+def judged(parts: Sequence[Part], k: int) -> Array:
+    """Return predictions for the sample of part k: by the other parts, and by its own members."""
+    shares = [part.rows / sum(each.rows for each in parts) for part in parts]
+    table, own = parts[k].table, parts[k].out_of_fold
+    each = [own if at == k else part.fitted.blend.predict(table) for at, part in enumerate(parts)]
+    return blended(shares, each)
+
+
+def merged(
+    estimator: Any, parts: Sequence[Part], found: Sequence[Array], n: int, seconds: float
+) -> Any:
+    """Return an estimator of all parts of n rows; ``found`` are the results of `judged`."""
+    rows, first = [part.rows for part in parts], parts[0]
+    results = [part.fitted for part in parts]
+    groups = [group for result in results for group in result.blend.groups]
+    least = min(len(group.ensemble) for group in groups)  # files have as many in each group
+    table = Table(
+        np.concatenate([part.table.numbers for part in parts]),
+        np.concatenate([part.table.codes for part in parts]),
+    )
+    begin = np.cumsum([0, *(len(part.table) for part in parts)])
+    out = [
+        np.concatenate([at + part.out[k] for at, part in zip(begin, parts, strict=False)])
+        for k in range(least)
+    ]
+    target = copy.copy(groups[0].target)
+    target.y = np.concatenate([part.y for part in parts])
+    weights, prediction = np.concatenate([part.weights for part in parts]), np.concatenate(found)
+    given = None if np.all(weights == weights[0]) else weights
+    cost = float(np.average(target.costs(prediction), weights=given))
+    model = like(estimator, {**first.state, **estimator.get_params(deep=False)})
+    model._trained_with = estimator.get_params(deep=False)
+    result = BlendResult(
+        Blend(
+            [_shorter(group, least) for group in groups],
+            np.concatenate(
+                [k / sum(rows) * each.blend.weights for k, each in zip(rows, results, strict=True)]
+            ),
+        ),
+        prediction,
+        float(np.average([each.alone for each in results], weights=rows)),
+        cost,
+        cost,
+        [group for result in results for group in result.trained],
+        replace(first.fitted.division, out=out),
+        [
+            *(note for each in results for note in each.notes),
+            f"trained in {len(parts)} random parts",
+        ],
+    )
+    model._members = result.blend
+    more = model._finish(target, result, given, None)
+    model._set_fitted(result, target, table, np.arange(len(table)))
+    model._rows, model._row_weights, model._importance = (table, target), given, None
+    model._report = model._reported(result, target, model._columns, n, {"training": seconds}, more)
+    return model
+
+
+def _shorter(group: TrainedMembers, n: int) -> TrainedMembers:
+    """Return the first n members of a group."""
+    if len(group.ensemble) == n:
+        return group
+    ensemble = Ensemble(group.ensemble.members[:n])
+    return TrainedMembers(ensemble, group.encodings[:n], group.scales[:n], group.target)

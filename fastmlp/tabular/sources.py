@@ -1,0 +1,186 @@
+"""Tables read from `ArrowBlocks` in two passes: first the categories, then the rows of the fit.
+
+Quantiles need no sketch: they are those of the rows of the fit, which are all in memory, and a
+uniform sample where memory or time is too short for all.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmlp._training.arrow import ArrowBlocks, numbers_of
+from fastmlp.tabular.columns import (
+    Array,
+    Column,
+    Columns,
+    Table,
+    count_values,
+    is_numeric,
+    ordered,
+    wanted_of,
+)
+
+CATEGORIES = ("bool", "string", "large_string", "binary", "large_binary", "fixed_size_binary")
+Place = Callable[[int], str]  # the words for the place of a row of a batch
+
+
+@dataclass(frozen=True)
+class Scan:
+    """The result of the first pass."""
+
+    columns: Columns  # all of the source
+    rows: int
+    missing: int  # number of columns with missing values
+    y: Array  # targets of the first block, then all labels that occur
+
+
+def scan(source: ArrowBlocks, categorical: Any, has_labels: bool) -> Scan:
+    """Count the rows of a source and the values of its category columns."""
+    if not source.targets:
+        raise ValueError("the source has no target: pass ArrowBlocks(data, target)")
+    count: dict[int, Counter[Any]] = {}
+    labels: dict[Any, None] = {}
+    missing: set[str] = set()
+    y, n = np.empty(0), 0
+    for batch, _, place in source.batches():
+        features = source.features or []
+        found = _targets(source, batch, place, has_labels)
+        if not n:
+            y, count = found, {k: Counter() for k in _categories(batch, features, categorical)}
+        elif has_labels and y.ndim == 1:
+            labels |= dict.fromkeys(np.unique(found).tolist())
+        for k, name in enumerate(features):
+            missing |= {name} if batch.column(name).null_count else set()
+            if k in count:
+                counted = partial(count_values, name=name)
+                count[k].update(_located(counted, _array(batch.column(name)), name, place))
+            elif not n:
+                _located(partial(_check, name=name), _array(batch.column(name)), name, place)
+        n += batch.num_rows
+    if not n:
+        raise ValueError("the source has no rows but at least 2 are expected")
+    y = np.concatenate([y, np.array(list(labels), y.dtype)]) if labels else y
+    columns = [
+        (k, Column(name, ordered(count[k]) if k in count else None))
+        for k, name in enumerate(features)
+    ]
+    numbers = tuple(each for each in columns if each[1].values is None)
+    categories = tuple(each for each in columns if each[1].values is not None)
+    every = Columns(numbers, categories, {}, tuple(features), named=True)
+    return Scan(every, n, len(missing), y)
+
+
+def read(
+    source: ArrowBlocks, found: Scan, rows: NDArray[np.int64] | None, has_labels: bool
+) -> tuple[Columns, Table, Array, Array | None]:
+    """Return the used columns, the rows (None: all), their targets and weights."""
+    table = found.columns.empty(found.rows if rows is None else len(rows))
+    y, weights, filled, first, end = [], [], 0, 0, 0
+    for batch, _, place in source.batches():
+        end = first + batch.num_rows
+        if end > found.rows:
+            break
+        own: Any = slice(None)
+        if rows is not None:
+            own = rows[filled : np.searchsorted(rows, end)] - first
+        y.append(_targets(source, batch, place, has_labels)[own])
+        if source.weight is not None:
+            weights.append(numbers_of(batch.column(source.weight), source.weight, place)[own])
+        part = table.take(slice(filled, filled + len(y[-1])))
+        found.columns.fill(part, partial(_values, batch=batch, own=own, place=place))
+        filled, first = filled + len(y[-1]), end
+    if end != found.rows:
+        raise ValueError(
+            f"the source had {found.rows:,} rows when it was read first but now has another "
+            "number: it must yield the same rows each time"
+        )
+    columns, table = _used(found.columns, table)
+    return columns, table, np.concatenate(y), np.concatenate(weights) if weights else None
+
+
+def _categories(batch: Any, features: list[str], categorical: Any) -> set[int]:
+    """Return the indices of the category columns, by their Arrow types and the user's choice."""
+    found: set[int] = wanted_of(categorical, features, features)
+    for k, name in enumerate(features):
+        kind = batch.schema.field(name).type
+        if str(kind).startswith("dictionary"):
+            found |= {k} if categorical is not None else set()
+            kind = kind.value_type
+        found |= {k} if str(kind).startswith(CATEGORIES) else set()
+    return found
+
+
+def _used(columns: Columns, table: Table) -> tuple[Columns, Table]:
+    """Leave out columns that are constant or there twice, as `Columns.of` does."""
+    places = [*columns.numbers, *columns.categories]
+    arrays = [*table.numbers.T, *table.codes.T]
+    each = sorted(zip(places, arrays, strict=True), key=lambda pair: pair[0][0])
+    used = Columns.used_of(((column, array) for (_, column), array in each), named=True)
+    if not used.left_out:
+        return used, table
+    numbers, codes = (
+        [at for at, column in enumerate(old) if column in new]
+        for old, new in ((columns.numbers, used.numbers), (columns.categories, used.categories))
+    )
+    both = table.numbers[:, numbers], table.codes[:, codes]
+    return used, Table(*map(np.ascontiguousarray, both))
+
+
+def _targets(source: ArrowBlocks, batch: Any, place: Place, has_labels: bool) -> Array:
+    """Return numbers or labels, (n,) or with several targets (n, outputs)."""
+    each = []
+    for name in source.targets:
+        column = batch.column(name)
+        if has_labels and column.null_count:
+            first = int(np.argmax(column.is_null().to_numpy(zero_copy_only=False)))
+            raise ValueError(
+                f"{place(first)}, column {name!r}: a label is missing: drop the rows without one"
+            )
+        each.append(_array(column) if has_labels else numbers_of(column, name, place))
+    return each[0] if isinstance(source.target, str) else np.column_stack(each)
+
+
+def _values(_: int, column: Column, *, batch: Any, own: Any, place: Place) -> Array:
+    """Return the numbers or codes of some rows of a batch."""
+    array = _array(batch.column(column.name))
+    return np.asarray(_located(column.read, array, column.name, place)[own])
+
+
+def _array(column: Any) -> Array:
+    """Return the values of an Arrow column."""
+    if str(column.type).startswith("dictionary"):
+        values = _array(column.dictionary).astype(object)  # pyarrow cannot take some text types
+        codes = column.indices.cast("int64").fill_null(-1).to_numpy(zero_copy_only=False)
+        found: Array = np.append(values, [None])[codes]
+        return found
+    return np.asarray(column.to_numpy(zero_copy_only=False))
+
+
+def _located(read: Callable[[Array], Any], values: Array, name: str, place: Place) -> Any:
+    """Return ``read(values)``; an error names the first row that causes it."""
+    try:
+        return read(values)
+    except (TypeError, ValueError) as error:
+        at = next((k for k in range(len(values)) if _fails(read, values[k : k + 1])), 0)
+        raise type(error)(f"{place(at)}, column {name!r}: {error}") from None
+
+
+def _check(values: Array, name: str) -> None:
+    """Raise an error for a column without numbers."""
+    if not is_numeric(values, name):
+        count_values(values, name)  # which refuses other types
+
+
+def _fails(read: Callable[[Array], Any], values: Array) -> bool:
+    try:
+        read(values)
+    except (TypeError, ValueError):
+        return True
+    return False

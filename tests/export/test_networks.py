@@ -1,0 +1,189 @@
+"""Networks, ensembles and estimators as ONNX and as C: both predict what fastmlp predicts."""
+
+import itertools
+
+import exports
+import numpy as np
+import pytest
+from exports import FORMATS
+from models import network as small_network
+
+import fastmlp
+from fastmlp import reference
+from fastmlp._network.activations import ACTIVATIONS
+
+DTYPES = pytest.mark.parametrize("dtype", exports.RELATIVE)
+
+
+@FORMATS
+@DTYPES
+def test_every_activation_and_loss(predicted, dtype, tmp_path):
+    nets = [exports.network(*pair, dtype) for pair in exports.PAIRS]
+    x = exports.rows(1000, 7, dtype)
+    for net, (y, labels) in zip(nets, predicted(nets, x, tmp_path), strict=True):
+        exports.assert_as_true(y, net, x)
+        assert (labels is None) == (net.loss.name != "cross_entropy")
+        if labels is not None:
+            p = net.predict(x)
+            exports.assert_same_labels(labels, p.argmax(axis=1), p)
+
+
+@FORMATS
+@pytest.mark.parametrize("layers", [(1, 1), (3, 2), (2, 1, 1), (5, 31, 32, 33, 65, 70, 3, 4)])
+def test_few_and_many_layers(predicted, layers, tmp_path):
+    net = exports.network("tanh", "gaussian_nll", "float32", layers)
+    x = exports.rows(200, layers[0], "float32")
+    ((y, _),) = predicted([net], x, tmp_path)
+    exports.assert_as_true(y, net, x)
+
+
+@FORMATS
+@DTYPES
+def test_layer_normalisation(predicted, dtype, tmp_path):
+    x = exports.ordinary(300, 7, dtype)
+    pairs = itertools.product(("gelu", "tanh"), exports.NORMS)
+    nets = [exports.network(f, "gaussian_nll", dtype, layer_norm=norm) for f, norm in pairs]
+    # A large common part does not drown a row.
+    large = exports.network("identity", "squared_error", dtype, layer_norm="before")
+    large.biases = [large.biases[0] + 1000, *list(large.biases)[1:]]
+    *found, (y, _) = predicted([*nets, large], x, tmp_path)
+    assert np.max(np.abs(y - exports.truth(large, x))) < 3e-3
+    for net, (y, _) in zip(nets, found, strict=True):
+        exports.assert_normalized(y, net, x)
+
+
+@FORMATS
+@DTYPES
+@pytest.mark.parametrize("first", range(len(exports.OPTIONS)))
+def test_scales_and_parametric_activations(predicted, dtype, first, tmp_path):
+    x = exports.rows(300, 7, dtype)
+    options = itertools.islice(itertools.cycle(exports.OPTIONS.values()), first, None)
+    pairs = zip(ACTIVATIONS, options, strict=False)
+    nets = [exports.network(name, "gaussian_nll", dtype, **own) for name, own in pairs]
+    for net, (y, _) in zip(nets, predicted(nets, x, tmp_path), strict=True):
+        exports.assert_as_true(y, net, x)
+
+
+# ---- ensembles ----------------------------------------------------------------------------------
+
+ALL = {"layer_norm": "before", "scale": True, "skip": 1, "linear_path": True, "parametric": True}
+
+
+def ensemble(loss="squared_error", kind=fastmlp.MLP, **options):
+    given = {"activation": "tanh", "dtype": "float64", **options}
+    found = fastmlp.Ensemble([kind([5, 8, 8, 3], loss=loss, rng=k, **given) for k in range(3)])
+    for k, net in enumerate(found):
+        net.biases = [np.full(b.shape, 0.1 + k) for b in net.biases]
+    return found
+
+
+@FORMATS
+@DTYPES
+@pytest.mark.parametrize("options", [{}, ALL], ids=["plain", "all"])
+def test_ensembles_predict_the_mixture(predicted, dtype, options, tmp_path):
+    nets, x = [ensemble(loss, dtype=dtype, **options) for loss in exports.LOSSES], X.astype(dtype)
+    for net, (y, labels) in zip(nets, predicted(nets, x, tmp_path), strict=True):
+        expected = exports.joined(net.predict(x))
+        np.testing.assert_allclose(y, expected, rtol=1e-4 if dtype == "float32" else 1e-9)
+        if labels is not None:
+            exports.assert_same_labels(labels, expected.argmax(axis=1), expected)
+
+
+# ---- estimators ---------------------------------------------------------------------------------
+
+RNG = np.random.default_rng(11)
+N = 400
+X = RNG.normal(size=(N, 5)) * [1, 10, 0.1, 1, 1] + [0, 50, 3, 0, 0]
+SCORE = (X - X.mean(axis=0)) / X.std(axis=0)
+TWO = (SCORE[:, 0] > 0).astype(np.int64)
+FOUR = np.digitize(SCORE[:, 1], [-0.7, 0, 0.7])
+TARGETS = {
+    "two": TWO,
+    "two-names": np.array(["no", "yes, very"])[TWO],
+    "two-truths": TWO.astype(bool),
+    "one": np.full(N, 7),
+    "four": FOUR,
+    "int8": FOUR.astype(np.int8),
+    "gaps": 3 * FOUR - 5,
+    "floats": FOUR * 2.0,
+    "names": np.array(["red", "green", "blue", "ünïcode"])[FOUR],
+    "objects": np.array(["red", "green", "blue", "black"], dtype=object)[FOUR],
+    "each": np.column_stack([SCORE[:, 0] > 0, SCORE[:, 1] > 0, SCORE[:, 2] > 0.5]).astype(int),
+}
+FIT = {"max_iter": 8, "random_state": 0, "learning_rate_init": 0.01}
+
+
+@FORMATS
+@DTYPES
+@pytest.mark.parametrize("standardize", [False, True])
+@pytest.mark.filterwarnings("ignore:.*onverge")
+def test_classifiers(predicted, standardize, dtype, tmp_path):
+    pytest.importorskip("sklearn", reason="needs scikit-learn")
+    x, made = X.astype(dtype), {"hidden_layer_sizes": (16, 8), "standardize": standardize, **FIT}
+    models = [fastmlp.MLPClassifier(**made).fit(x, y) for y in TARGETS.values()]
+    for model, (p, labels) in zip(models, predicted(models, x, tmp_path), strict=True):
+        wanted = model.predict_proba(x)
+        assert p.dtype == dtype
+        np.testing.assert_allclose(p, wanted, rtol=0, atol=exports.RELATIVE[dtype] * 50)
+        exports.assert_same_labels(labels, model.predict(x), wanted)
+
+
+@FORMATS
+@DTYPES
+@pytest.mark.parametrize("outputs", [1, 3])
+@pytest.mark.filterwarnings("ignore:.*onverge")
+def test_regressors(predicted, outputs, dtype, tmp_path):
+    pytest.importorskip("sklearn", reason="needs scikit-learn")
+    x, y = X.astype(dtype), np.abs(SCORE[:, :outputs]) * 20 + 100
+    y = y[:, 0] if outputs == 1 else y
+    models = [
+        fastmlp.MLPRegressor(loss, (16,), standardize=loss != "poisson", **FIT).fit(x, y)
+        for loss in ("squared_error", "poisson", "gaussian", "quantile")
+    ]
+    models[0].intercepts_[-1][:] += 10  # weights that were written into are exported
+    x = x[:300]
+    for model, (found, labels) in zip(models, predicted(models, x, tmp_path), strict=True):
+        assert labels is None
+        wanted = [model.predict(x)]
+        if model.loss == "gaussian":
+            wanted = model.predict(x, return_std=True)
+            found[:, outputs:] **= 0.5
+        wanted = np.concatenate([each.reshape(len(x), outputs) for each in wanted], axis=1)
+        np.testing.assert_allclose(found, wanted, rtol=exports.RELATIVE[dtype] * 50)
+
+
+# ---- what all write -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("many", [False, True])
+@pytest.mark.parametrize("mlp", [fastmlp.MLP, reference.MLP])
+def test_predictors_and_the_reference_write_the_same(mlp, many, tmp_path):
+    model, native = (
+        ensemble("gaussian_nll", kind) if many else small_network(kind)
+        for kind in (mlp, fastmlp.MLP)
+    )
+    texts = []
+    for each in (model, model.predictor(), native):
+        each.to_c(tmp_path / "net.c")
+        texts.append([(tmp_path / f"net.{end}").read_bytes() for end in "ch"])
+    assert texts[0] == texts[1] == texts[2]
+    if exports.has_onnx:
+        assert model.to_onnx() == model.predictor().to_onnx() == native.to_onnx()
+
+
+def test_what_no_other_program_has_a_type_for_is_refused(tmp_path):
+    pytest.importorskip("sklearn", reason="needs scikit-learn")
+    from sklearn.exceptions import NotFittedError
+
+    model = fastmlp.MLPClassifier((4,), max_iter=2)
+    ways = [lambda: model.to_c(tmp_path / "net.c"), *[model.to_onnx] * bool(exports.has_onnx)]
+    for write in ways:
+        with pytest.raises(NotFittedError):
+            write()
+    with pytest.warns(match="onverge"):
+        model.fit(X, TARGETS["objects"])
+    model._fitted.decoder.classes_ = np.array([b"x", b"y", b"z", b"w"])
+    for write in ways:
+        with pytest.raises(TypeError, match="strings, integers of 64 bits, floats or booleans"):
+            write()
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,212 @@
+"""Fits of tables on Arrow's blocks: the same as in memory, and errors with their place."""
+
+import datetime
+import decimal
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn", reason="needs scikit-learn")
+pytest.importorskip("pyarrow", reason="needs pyarrow")
+pytest.importorskip("pandas", reason="needs pandas")
+
+import pandas
+import pyarrow
+from pyarrow import parquet
+from tiny_tables import classifier, regressor
+
+from fastmlp import ArrowBlocks, MLPRegressor
+from fastmlp.tabular import budget
+
+N = 300
+rng = np.random.default_rng(0)
+FRAME = pandas.DataFrame(
+    {
+        "number": rng.normal(size=N),
+        "text": rng.choice(["x", "y", None], N),
+        "gaps": np.where(rng.random(N) > 0.1, rng.normal(size=N), np.nan),
+        "constant": np.ones(N),
+        "whole": rng.integers(0, 9, N),
+        "flag": rng.random(N) > 0.5,
+        "category": pandas.Categorical(rng.choice(["u", "v", None], N)),
+        "grade": pandas.Categorical(rng.choice([3, 5, 7], N)),
+        "many": [f"n{k}" for k in rng.integers(0, 150, N)],
+    }
+)
+FRAME["again"] = FRAME["number"]
+Y = FRAME["number"].to_numpy() + FRAME["whole"].to_numpy()
+W = rng.uniform(1, 2, N) * (rng.random(N) > 0.1)
+TABLE = pyarrow.Table.from_pandas(
+    FRAME.assign(y=Y, z=-Y, w=W, label=np.where(Y > 4, "high", "low"), high=Y > 4),
+    preserve_index=False,
+)
+FEATURES = list(FRAME)
+TARGETS = {
+    "number": (regressor, "y", Y),
+    "numbers": (regressor, ["y", "z"], np.c_[Y, -Y]),
+    "text": (classifier, "label", np.where(Y > 4, "high", "low")),
+    "flag": (classifier, "high", Y > 4),
+}
+DATA = {
+    "table": lambda folder: TABLE,
+    "file": lambda folder: written(folder, TABLE),
+    "polars": lambda folder: pytest.importorskip("polars").from_arrow(TABLE),
+}
+
+
+@pytest.fixture(autouse=True)
+def small(tiny):
+    """Let fits be short."""
+
+
+def written(folder, *tables):
+    paths = [folder / f"{k}.parquet" for k in range(len(tables))]
+    for path, table in zip(paths, tables, strict=True):
+        parquet.write_table(table, path, row_group_size=100)
+    return paths
+
+
+def assert_same(one, other):
+    assert one._columns == other._columns
+    assert one.report().notes == other.report().notes
+    np.testing.assert_array_equal(one.oof_prediction_, other.oof_prediction_)
+    np.testing.assert_array_equal(one.predict(FRAME), other.predict(FRAME))
+    np.testing.assert_array_equal(one.feature_names_in_, other.feature_names_in_)
+
+
+@pytest.mark.parametrize("data", DATA)
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("weight", [None, "w"])
+def test_a_fit_has_the_bits_of_that_from_memory(data, target, weight, tmp_path):
+    make, name, y = TARGETS[target]
+    source = ArrowBlocks(DATA[data](tmp_path), name, features=FEATURES, weight=weight, rows=64)
+    # Parquet and polars keep categories that are numbers as plain numbers.
+    one, other = (make(categorical_features=["grade"]) for _ in "ab")
+    assert_same(one.fit(source), other.fit(FRAME, y, None if weight is None else W))
+    assert one._columns.left_out == {"constant": "constant", "again": "the same as number"}
+
+
+@pytest.mark.parametrize("chosen", [None, ["whole"], [4], np.array([*[False] * 4, True])])
+def test_columns_may_be_declared_categories(chosen):
+    names = ["number", "text", "gaps", "grade", "whole"]
+    source = ArrowBlocks(TABLE, "y", features=names, rows=64)
+    one = regressor(categorical_features=chosen).fit(source)
+    other = regressor(categorical_features=chosen).fit(FRAME[names], Y)
+    assert one._columns == other._columns
+    np.testing.assert_array_equal(one.oof_prediction_, other.oof_prediction_)
+
+
+def test_a_part_of_the_rows_is_that_of_the_table(monkeypatch, tmp_path):
+    monkeypatch.setattr(budget, "FEWEST_ROWS", 50)
+    monkeypatch.setattr(budget.Budget, "_rows_in_time", lambda *_: 120)
+    source = ArrowBlocks(written(tmp_path, TABLE), "y", features=FEATURES, rows=64)
+    model = regressor().fit(source)
+    rows = model.rows_
+    assert len(rows) == 120
+    monkeypatch.undo()
+    part = ArrowBlocks(TABLE.take(rows), "y", features=FEATURES)
+    again = regressor(epochs=model.n_iter_).fit(part)
+    assert model.report().rows == again.report().rows
+    every = [column for _, column in (*model._columns.categories, *again._columns.categories)]
+    assert {c.name for c in every} == {"text", "flag", "category", "grade", "many"}
+    for column in every[: len(every) // 2]:  # categories of all rows
+        values = FRAME[column.name].astype(object)
+        assert {v for v in column.values if v is not None} == set(values.dropna())
+
+
+def test_labels_may_be_sorted():
+    table = TABLE.sort_by("label")
+    model = classifier().fit(ArrowBlocks(table, "label", features=["number", "whole"], rows=20))
+    assert model.classes_.tolist() == ["high", "low"]
+
+
+def test_decimals_are_numbers():
+    values = [decimal.Decimal(k) / 4 for k in range(N)]
+    table = pyarrow.table({"d": pyarrow.array(values, pyarrow.decimal128(9, 2)), "y": Y})
+    model = regressor().fit(ArrowBlocks(table, "y"))
+    assert model.report().kinds == {"numbers": 1, "categories": 0}
+
+
+def with_column(name, values, kind=None):
+    """Return two tables, of which the second has other values in a column."""
+    place = TABLE.column_names.index(name)
+    return TABLE.slice(0, 150), TABLE.set_column(place, name, pyarrow.array(values, kind))
+
+
+def changed(name, row, value):
+    values = TABLE.column(name).to_pylist()
+    values[row] = value
+    return with_column(name, values)
+
+
+GROUP = r"1.parquet, row group 2, row 217, column "
+FAULTS = {
+    "infinity": (regressor, "y", changed("number", 217, np.inf), GROUP + "'number': .*infinity"),
+    "no target": (regressor, "y", changed("y", 217, None), GROUP + "'y': a value is missing"),
+    "no label": (classifier, "label", changed("label", 217, None), GROUP + "'label': a label"),
+    "other text": (regressor, "y", with_column("number", ["a"] * N), "'number': .*was numbers"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize("sampled", [False, True])
+def test_errors_name_file_row_group_row_and_column(name, sampled, tmp_path, monkeypatch):
+    if sampled:
+        monkeypatch.setattr(budget.Budget, "_rows_in_time", lambda *_: 60)
+    make, target, tables, words = FAULTS[name]
+    source = ArrowBlocks(written(tmp_path, *tables), target, features=FEATURES, rows=64)
+    with pytest.raises((TypeError, ValueError), match=words):
+        make().fit(source)
+
+
+DAY = datetime.date(2026, 1, 1)
+REFUSED = {
+    "dates": ([DAY] * N, None, "row 0, column 'number': number holds dates"),
+    "times": ([datetime.datetime(2026, 1, 1)] * N, None, "number holds dates"),
+    "differences": ([datetime.timedelta(1)] * N, None, "number holds time differences"),
+    "lists": ([[1.0]] * N, None, "neither"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_other_types_are_refused_with_their_place(name):
+    values, kind, words = REFUSED[name]
+    _, table = with_column("number", values, kind)
+    with pytest.raises((TypeError, ValueError), match=words):
+        regressor().fit(ArrowBlocks(table, "y", features=FEATURES))
+
+
+@pytest.mark.parametrize("later", [100, 200, 300])
+def test_a_source_that_changes_is_refused(later):
+    tables = iter([TABLE.slice(0, 200), TABLE.slice(0, later)])
+    source = ArrowBlocks(lambda: next(tables), "y", features=FEATURES, rows=100)
+    if later == 200:
+        assert regressor().fit(source).rows_ is None
+        return
+    with pytest.raises(ValueError, match="had 200 rows when it was read first"):
+        regressor().fit(source)
+
+
+BESIDE = {
+    "y": ({"y": Y}, "y is given beside a source, which has its own targets"),
+    "weights": ({"sample_weight": W}, "leave sample_weight out"),
+    "groups": ({"groups": np.arange(N)}, "groups is given beside a source"),
+}
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_arguments_beside_a_source_are_refused(name):
+    given, words = BESIDE[name]
+    with pytest.raises(TypeError, match=words):
+        regressor().fit(ArrowBlocks(TABLE, "y", features=FEATURES), **given)
+
+
+def test_sources_without_a_target_or_rows_and_other_estimators_are_refused():
+    with pytest.raises(ValueError, match="the source has no target"):
+        regressor().fit(ArrowBlocks(TABLE))
+    with pytest.raises(ValueError, match="no rows"):
+        regressor().fit(ArrowBlocks(TABLE.slice(0, 0), "y"))
+    with pytest.raises(ValueError, match="at least 2"):
+        regressor().fit(ArrowBlocks(TABLE.slice(0, 1), "y"))
+    with pytest.raises(TypeError, match="ArrowBlocks"):
+        MLPRegressor().fit(ArrowBlocks(TABLE, "y"), None)

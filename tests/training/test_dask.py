@@ -1,0 +1,257 @@
+"""Fits on a real cluster of Dask: odd partitions, workers that die, one process as the measure."""
+
+import itertools
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn")
+pytest.importorskip("distributed", reason="needs pip install 'fastmlp[dask]'")
+pytest.importorskip("dask.dataframe", reason="frames of Dask need pandas and pyarrow")
+
+import dask.array as da
+import dask.dataframe as dd
+import distributed
+import pandas as pd
+from sklearn.base import clone
+
+import fastmlp
+import fastmlp.dask
+from fastmlp.dask import DaskTabMLPClassifier, DaskTabMLPRegressor
+
+QUICK = {"preset": "fast", "epochs": 3, "random_state": 0}
+N = 1200
+
+
+def frame(n=N):
+    """Return rows sorted by a category; its rarest value stands in one partition alone."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"a": rng.normal(size=n), "b": rng.normal(size=n)})
+    table["c"] = np.sort(rng.choice(list("xyz"), n)).astype(object)
+    table.loc[n - 3 :, "c"] = "rare"
+    table.loc[7, "b"] = np.nan
+    return table
+
+
+FRAME = frame()
+NUMBERS = FRAME["a"] + 2 * (FRAME["c"] == "x")
+LABELS = pd.Series(np.where(NUMBERS > 1, "high", "low"), name="label")
+
+
+def divided(*tables, lengths):
+    """Return frames of Dask whose partitions have these lengths."""
+    ends = np.cumsum([0, *lengths])
+    found = []
+    for table in tables:
+        pieces = [table.iloc[a:b] for a, b in itertools.pairwise(ends)]
+        found.append(dd.from_map(lambda piece: piece, pieces, meta=table.iloc[:0]))
+    return found
+
+
+def cluster(workers, **options):
+    return distributed.LocalCluster(
+        n_workers=workers, threads_per_worker=1, dashboard_address=":0", **options
+    )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def client():
+    with cluster(2) as machines, distributed.Client(machines) as client:
+        yield client
+
+
+class Dies:
+    """A callback that kills its process in the first epoch, ``times`` times in all."""
+
+    def __init__(self, folder, times):
+        self.places = [Path(folder, str(k)) for k in range(times)]
+
+    def __call__(self, state):
+        for place in self.places:
+            try:
+                place.touch(exist_ok=False)
+            except FileExistsError:
+                continue
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+LENGTHS = [
+    (0, 500, 0, 697, 3),  # a category stands in the last one alone
+    pytest.param((N,), marks=pytest.mark.slow),
+    pytest.param((400, 797, 3), marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize("lengths", LENGTHS)
+def test_partitions_of_any_kind_make_an_estimator_of_all_rows(lengths, tmp_path):
+    X, y, w = divided(FRAME, NUMBERS, pd.Series(np.linspace(0, 1, N)), lengths=lengths)
+    model = DaskTabMLPRegressor(parts=2, **QUICK).fit(X, y, w)
+    local = model.to_local()
+    assert local.report().rows == N
+    assert local._columns.categories[0][1].values == ("rare", "x", "y", "z")
+    assert model.n_features_in_ == 3
+    assert np.corrcoef(local.predict(FRAME), NUMBERS)[0, 1] > 0.5
+    for method in ("predict", "predict_interval"):
+        result = getattr(model, method)(X).compute()
+        np.testing.assert_array_equal(result, getattr(local, method)(FRAME))
+        np.testing.assert_array_equal(result, getattr(model, method)(FRAME))
+    low, high = result.T
+    assert 0.8 < np.mean((low <= NUMBERS) & (high >= NUMBERS)) <= 1
+    assert local.importance().names[0] in ("a", "c")
+    path = tmp_path / "model"
+    local.save(path)
+    again = fastmlp.load(path)
+    np.testing.assert_array_equal(again.predict(FRAME), local.predict(FRAME))
+    np.testing.assert_array_equal(
+        again.importance(FRAME, NUMBERS).means, local.importance(FRAME, NUMBERS).means
+    )
+
+
+def test_rows_that_calibrate_were_not_learned_from():
+    """Targets without any pattern: predictions of learned rows would be closer to them."""
+    rng = np.random.default_rng(0)
+    x, t = rng.normal(size=(300, 4)), rng.normal(size=300)
+    arrays = da.from_array(x, chunks=(100, 2)), da.from_array(t, chunks=100)
+    options = {"preset": "fast", "epochs": 60, "random_state": 0, "parts": 3}
+    local = DaskTabMLPRegressor(**options).fit(*arrays).to_local()
+    table, target = local._rows
+    assert sorted(target.y[:, 0]) == sorted(t)
+    error = np.abs(local.oof_prediction_ - target.y[:, 0]).mean()
+    assert error > np.abs(local.predict(table.numbers) - target.y[:, 0]).mean()
+    held = np.concatenate(local._out)
+    assert sorted(held) == sorted(2 * [*range(300)])  # "fast" divides its rows twice
+
+
+def test_classes_of_one_partition_alone_and_repeated_bits():
+    X, y = divided(
+        FRAME.iloc[::-1], LABELS.where(FRAME["c"] != "rare", "rare").iloc[::-1], lengths=(600, 600)
+    )
+    model = DaskTabMLPClassifier(parts=2, class_weight="balanced", **QUICK)
+    first, again = (clone(model).fit(X, y) for _ in range(2))
+    assert list(first.classes_) == ["high", "low", "rare"]
+    p = first.predict_proba(X).compute()
+    assert p.shape == (N, 3)
+    np.testing.assert_array_equal(p, again.predict_proba(X).compute())
+    assert set(first.predict(X).compute()) <= {"high", "low", "rare"}
+
+
+def test_a_fit_in_a_task_frees_the_thread_that_its_own_tasks_need(client):
+    def fit():
+        X, y = divided(FRAME, NUMBERS, lengths=(600, 600))
+        return threading.current_thread().daemon, DaskTabMLPRegressor(parts=2, **QUICK).fit(X, y)
+
+    tasks = [client.submit(fit, pure=False) for _ in range(2)]  # as many as there are threads
+    for daemon, model in client.gather(tasks):
+        assert daemon
+        assert model.client is None
+        assert model.predict(FRAME).shape == (N,)
+
+
+def test_a_worker_that_dies_costs_time_alone(tmp_path):
+    X, y = divided(FRAME, NUMBERS, lengths=(600, 600))
+    model = DaskTabMLPRegressor(parts=2, **QUICK)
+    expected = clone(model).fit(X, y).predict(FRAME)
+    model.set_params(callbacks=[Dies(tmp_path, 1)]).fit(X, y)
+    assert (tmp_path / "0").exists()
+    np.testing.assert_array_equal(model.predict(FRAME), expected)
+
+
+@pytest.mark.slow
+def test_four_workers_of_an_adaptive_cluster_of_which_one_dies(tmp_path):
+    with cluster(0) as machines, distributed.Client(machines) as other:
+        machines.adapt(minimum=0, maximum=4)
+        X, y = divided(FRAME, NUMBERS, lengths=[300] * 4)
+        model = DaskTabMLPRegressor(client=other, parts=4, callbacks=[Dies(tmp_path, 1)], **QUICK)
+        result = model.fit(X, y).predict(X)
+        assert result.compute().shape == (N,)
+    assert len(model.to_local()._members.groups) == 4
+
+
+X2, Y2 = divided(FRAME, NUMBERS, lengths=(600, 600))
+WRONG = [
+    ({}, (FRAME, Y2), "X is a DataFrame but a frame or array of Dask is expected"),
+    ({}, (X2, divided(NUMBERS, lengths=(N,))[0]), "y has 1 partitions but X has 2"),
+    ({}, (X2, divided(NUMBERS, lengths=(500, 700))[0]), "partition [01] has 600 rows in X but"),
+    ({"parts": 600}, (X2, Y2), "X has 1200 rows for 600 parts but at least 1201"),
+    ({"parts": 0}, (X2, Y2), "parts"),
+    ({"preset": "slow"}, (X2, Y2), "The 'preset' parameter"),
+]
+
+
+@pytest.mark.parametrize(("options", "data", "said"), WRONG)
+def test_what_cannot_be_trained_is_said(options, data, said):
+    with pytest.raises((TypeError, ValueError), match=said):
+        DaskTabMLPRegressor(**options).fit(*data)
+
+
+def test_parameters_are_those_of_the_local_estimator():
+    with pytest.raises(TypeError, match="unexpected keyword argument 'n_epochs': pass epochs"):
+        DaskTabMLPRegressor(n_epochs=3)
+    model = clone(DaskTabMLPRegressor(width=8).set_params(folds=2))
+    assert model.get_params() == {
+        **fastmlp.TabMLPRegressor(width=8, folds=2).get_params(),
+        "client": None,
+        "parts": None,
+    }
+
+
+# ---- one network ---------------------------------------------------------------------------------
+
+
+def network():
+    return fastmlp.MLP([2, 9, 1], activation="tanh", dtype="float64", rng=0)
+
+
+@pytest.mark.parametrize("weighted", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_workers_train_one_network_as_one_process_with_the_same_batches(weighted):
+    pytest.importorskip("torch", reason="several workers sum by torch")
+    n, rows = 101, FRAME[["a", "b"]].fillna(0.0)
+    tables = [rows, NUMBERS, pd.Series(np.linspace(0, 2, len(rows)))][: 2 + weighted]
+    X, y, *w = divided(*(table[:n] for table in tables), lengths=(0, 37, 64))
+    options = {"epochs": 3, "shuffle": False, "l2": 0.01, "clip_norm": 1.0}
+    net, alone = network(), network()
+    history = fastmlp.dask.fit(net, X, y, *w, batch_size=23, **options)
+    each = np.split(np.arange(n), [50])  # the rows of each worker: 12 of them in each step
+    order = np.concatenate([own[k : k + 12] for k in range(0, 51, 12) for own in each])
+    x, t, *v = (table[:n].to_numpy()[order] for table in tables)
+    expected = alone.fit(x, t, sample_weight=v[0] if v else None, batch_size=24, **options)
+    np.testing.assert_allclose(history.loss, expected.loss, rtol=1e-12)
+    for ours, others in zip(net.weights, alone.weights, strict=True):
+        np.testing.assert_allclose(ours, others, rtol=0, atol=1e-12)
+    assert net.history.loss == history.loss
+    assert net.predict(x).shape == (n,)
+
+
+@pytest.mark.parametrize("deaths", [1, pytest.param(2, marks=pytest.mark.slow)])  # one, and all
+def test_workers_that_die_or_fail_end_the_fit_of_one_network_which_is_unchanged(tmp_path, deaths):
+    pytest.importorskip("torch", reason="several workers sum by torch")
+    X, y = divided(FRAME[["a"]], NUMBERS, lengths=(600, 600))
+    net = fastmlp.MLP([1, 4, 1], rng=0)
+    before = net.predict([[1.0]])
+    distributed.get_client().wait_for_workers(2, timeout=60)
+    with pytest.raises(RuntimeError, match="died"):
+        fastmlp.dask.fit(net, X, y, epochs=1000, callbacks=[Dies(tmp_path, deaths)])
+    distributed.get_client().wait_for_workers(2, timeout=60)
+    with pytest.raises(ValueError, match="expected|features|columns"):
+        fastmlp.dask.fit(network(), X, y)
+    np.testing.assert_array_equal(net.predict([[1.0]]), before)
+    assert net.history is None
+
+
+def test_workers_that_always_die_end_in_an_error(tmp_path, client):
+    X, y = divided(FRAME, NUMBERS, lengths=(600, 600))
+    model = DaskTabMLPRegressor(parts=1, callbacks=[Dies(tmp_path, 9)], **QUICK)
+    client.run_on_scheduler(lambda dask_scheduler: setattr(dask_scheduler, "allowed_failures", 1))
+    with pytest.raises(distributed.KilledWorker):
+        model.fit(X, y)
+    assert len(list(tmp_path.iterdir())) == 2
+    assert not hasattr(model, "n_features_in_")
+    end = time.monotonic() + 60
+    while client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)):
+        assert time.monotonic() < end, "tasks of the failed fit go on"
+        time.sleep(0.1)

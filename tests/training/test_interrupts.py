@@ -1,0 +1,249 @@
+"""Interrupts before, within and after an epoch: a resumed fit has the same bits."""
+
+import copy
+import functools
+import inspect
+import itertools
+import signal
+import sys
+import threading
+
+import numpy as np
+import pytest
+import trials
+from states import state
+
+import fastmlp
+from fastmlp._models import runner
+from fastmlp._models.ensemble.members import EnsembleEvaluator
+from fastmlp._training import loop
+
+X = np.linspace(-1, 1, 60).reshape(30, 2)
+Y = X.prod(axis=1)
+DRAWS = {"Trainer._reorder", "Shuffles.next_seed", "Shuffles.take", "SharedGenerator.draw"}
+READS = {
+    *(f"PrefetchedBlocks.__{name}__" for name in ("enter", "exit", "iter")),
+    "BlockStream.blocks",
+    *("Worker.__init__", "Worker.has_ended"),
+}
+
+
+def one(mlp):
+    """Return a model and its networks."""
+    net = mlp([2, 4, 1], rng=0)
+    return net, [net]
+
+
+def many(mlp):
+    """Return an ensemble of which two members draw from one generator."""
+    rng = np.random.default_rng(0)
+    nets = [mlp([2, 4, 1], rng=source) for source in (rng, 7, rng)]
+    return fastmlp.Ensemble(nets), nets
+
+
+def interrupted_at(position, functions, call, watched=lambda: True):
+    """Interrupt a call at one of the places where Python may, of some functions; is there one?"""
+    seen = itertools.count()
+
+    def trace(frame, event, arg):
+        if frame.f_code.co_qualname not in functions or not watched():
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode" and next(seen) == position:
+            raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+def fit_interrupted_at(model, position, epoch, functions, *data):
+    """Do the same to a fit, in the epoch after so many."""
+
+    def fit():
+        model.fit(*data, epochs=4, batch_size=8, callbacks=[lambda state: None])
+
+    return interrupted_at(position, functions, fit, lambda: len(model.history.loss) == epoch)
+
+
+@pytest.mark.parametrize("made", [one, many])
+def test_no_seed_is_lost_wherever_an_interrupt_comes(made):
+    whole, nets = made(fastmlp.MLP)
+    whole.fit(X, Y, epochs=4, batch_size=8)
+    expected = [*map(state, nets)]
+    for position in itertools.count():
+        model, nets = made(fastmlp.MLP)
+        if not fit_interrupted_at(model, position, 2, DRAWS, X, Y):
+            break
+        assert len(model.history.loss) == 2
+        model.fit(X, Y, epochs=4, batch_size=8, resume=True)
+        assert [*map(state, nets)] == expected, position
+    assert position > 20
+
+
+def test_whoever_reads_a_source_is_not_waited_for_wherever_an_interrupt_comes():
+    source = fastmlp.Blocks(X, Y, rows=11)
+    for position in itertools.count():
+        found = []
+        net = fastmlp.MLP([2, 4, 1], rng=0)
+        work = functools.partial(fit_interrupted_at, net, position, 1, READS, source)
+        thread = threading.Thread(target=lambda w=work, f=found: f.append(w()), daemon=True)
+        thread.start()
+        thread.join(20)
+        assert found, f"waits for ever after an interrupt at {position}"
+        if not found[0]:
+            break
+        assert len(net.history.loss) == 1
+        trials.until(lambda: not trials.workers(), 20)
+    assert position > 50
+
+
+def test_a_pass_of_an_ensemble_is_taken_back_by_all_members_or_by_none():
+    def passes(ensemble):
+        ensemble.partial_fit(X, Y, batch_size=8)
+
+    before, after = many(fastmlp.MLP), many(fastmlp.MLP)
+    passes(after[0])
+    expected = [*map(state, before[1])], [*map(state, after[1])]
+    for position in itertools.count():
+        ensemble, nets = many(fastmlp.MLP)
+        call = functools.partial(passes, ensemble)
+        if not interrupted_at(position, {"_GeneratorContextManager.__exit__"}, call):
+            break
+        assert [*map(state, nets)] in expected, position
+        passes(ensemble)  # everybody's turn is free
+    assert position > 20
+
+
+def cut(monkeypatch, where, name, call):
+    """Let one of the calls of a function be an interrupt."""
+    calls, function = itertools.count(), getattr(where, name)
+
+    def interrupted(*given, **options):
+        if next(calls) == call:
+            raise KeyboardInterrupt
+        return function(*given, **options)
+
+    is_static = isinstance(inspect.getattr_static(where, name), staticmethod)
+    monkeypatch.setattr(where, name, staticmethod(interrupted) if is_static else interrupted)
+
+
+@pytest.mark.parametrize("watched", [{}, {"validation_data": (X, Y)}])
+def test_an_ensemble_goes_on_after_an_interrupt_at_the_start_of_a_call(monkeypatch, mlp, watched):
+    whole, nets = many(mlp)
+    whole.fit(X, Y, epochs=5, batch_size=8, **watched)
+    expected = [*map(state, nets)]
+    model, nets = many(mlp)
+    cut(monkeypatch, type(nets[0]._engine), "train_many", 1)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, Y, epochs=5, batch_size=8, **watched)
+    monkeypatch.undo()
+    assert len(model.history.loss) == 1
+    model.fit(X, Y, epochs=5, batch_size=8, resume=True, **watched)
+    assert [*map(state, nets)] == expected
+
+
+def test_members_know_only_epochs_that_were_measured(monkeypatch, mlp):
+    ensemble, nets = many(mlp)
+    data = {"X": [X, X[:9], X[:17]], "y": [Y, Y[:9], Y[:17]]}  # steps of an epoch differ
+    options = {"epochs": 5, "batch_size": 8, "validation_data": (X, Y)}
+    cut(monkeypatch, EnsembleEvaluator, "measure", 2)
+    with pytest.raises(KeyboardInterrupt):
+        ensemble.fit(**data, **options)
+    monkeypatch.undo()
+    assert [member._progress.epochs for member in nets] == [2, 2, 2]
+    for net, x, y in zip(nets, data["X"], data["y"], strict=True):
+        with pytest.raises(ValueError, match="ended within an epoch"):
+            net.fit(x, y, resume=True, **options)
+
+
+def test_members_that_go_on_without_shuffling_keep_their_place(mlp):
+    ensemble, nets = many(mlp)
+    apart = many(mlp)[1][1]  # the one with a generator of its own
+    for model in (ensemble, apart):
+        for epochs, shuffle in ((2, True), (3, False), (5, True)):
+            model.fit(X, Y, epochs=epochs, batch_size=8, shuffle=shuffle, resume=epochs > 2)
+    assert state(nets[1]) == state(apart)
+
+
+# ---- noticed only after the native call: the pass is taken back all the same ---------------------
+
+OPTIMIZERS = [
+    *(fastmlp.SGD(momentum=0.9), fastmlp.RMSprop(), fastmlp.Adam(), fastmlp.AdamW()),
+    fastmlp.Lion(),
+]
+
+
+@pytest.fixture
+def net(mlp):
+    return mlp([2, 5, 1], rng=0, dropout=0.2)
+
+
+@pytest.fixture
+def interrupted_late(monkeypatch):
+    """Let the next epoch end well, and an interrupt be noticed right after it."""
+
+    def record(*_, **__):
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    def late():
+        monkeypatch.setattr(loop, "record", record)  # of a fit
+        monkeypatch.setattr(runner, "ResumeState", record)  # of partial_fit
+
+    return late
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
+@pytest.mark.parametrize("passes", [0, 2])
+def test_partial_fit_is_taken_back(net, interrupted_late, optimizer, passes):
+    for _ in range(passes):
+        net.partial_fit(X, Y, batch_size=7, optimizer=optimizer)
+    before = state(net)
+    interrupted_late()
+    with pytest.raises(KeyboardInterrupt):
+        net.partial_fit(X, Y, batch_size=7, optimizer=optimizer)
+    assert state(net) == before
+    # The moments have moved on and belong to no weights: the optimizer begins anew.
+    anew = copy.deepcopy(net)
+    anew._progress = None
+    assert net.partial_fit(X, Y, optimizer=optimizer) == anew.partial_fit(X, Y, optimizer=optimizer)
+    assert state(net) == state(anew)
+
+
+def test_a_first_epoch_is_taken_back(net, interrupted_late):
+    before = state(net)
+    interrupted_late()
+    with pytest.raises(KeyboardInterrupt):
+        net.fit(X, Y)
+    assert state(net) == before
+    assert net.history is None
+
+
+def test_an_epoch_is_recorded_as_a_whole(net, no_collections):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    def start(state):
+        if state.epoch == 0:
+            signal.setitimer(signal.ITIMER_REAL, rng.uniform(1e-4, 5e-3))
+
+    rng = np.random.default_rng(0)
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for _ in range(100):
+            with pytest.raises(KeyboardInterrupt):
+                net.fit(X, Y, epochs=10**6, validation_data=(X, Y), callbacks=[start])
+            h = net.history
+            lengths = {len(h.loss), len(h.val_loss), len(h.seconds), len(h.learning_rate)}
+            assert len(lengths) == 1, h
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
