@@ -24,7 +24,7 @@ from fastmlp._network.spec import Spec
 from fastmlp.sklearn.parameters import LEARNING_RATES
 from fastmlp.sklearn.scaled_network import EstimatorProgress, ScaledNetwork
 from fastmlp.sklearn.scaling import Scaling
-from fastmlp.sklearn.stopping import SCHEDULES, LearningRate
+from fastmlp.sklearn.stopping import CURVES, SCHEDULES, LearningRate
 
 # A LabelBinarizer's type of target -> the loss, and the possible numbers of classes by outputs.
 TARGETS: dict[str, tuple[type[losses.Loss], Callable[[int], tuple[int, ...]]]] = {
@@ -161,8 +161,6 @@ ATTRIBUTES: dict[str, tuple[Any, ...]] = {
     "out_activation_": (str,),
     "feature_names_in_": (np.ndarray,),
 }
-LISTS = ("loss_curve_", "validation_loss_curve_", "validation_scores_")
-
 FIT = Object(
     {
         "network": parts.NETWORK,
@@ -174,7 +172,7 @@ FIT = Object(
         "course": Maybe(COURSE),
         "history": parts.HISTORY,
         "attributes": Object({name: Later(Value(*kinds)) for name, kinds in ATTRIBUTES.items()}),
-        "lists": Object(dict.fromkeys(LISTS, Later(Maybe(Counted(Numbers()))))),
+        "lists": Object(dict.fromkeys(CURVES, Later(Maybe(Counted(Numbers()))))),
     }
 )
 
@@ -183,7 +181,7 @@ def _fit_values(model: Any, training: bool) -> dict[str, Any]:
     known, state = vars(model), model._fitted.__getstate__()
     parameters, memory = optimizer_state.from_arrays(state["engine"], state["spec"])
     goes_on = training and state["run"] is not None  # else a fit changes the optimizer
-    lists = {name: known.get(name, GONE) for name in LISTS}
+    lists = {name: known.get(name, GONE) for name in CURVES}
     if not training:
         lists = {name: [] if isinstance(each, list) else each for name, each in lists.items()}
     return {

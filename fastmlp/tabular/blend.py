@@ -13,16 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp.tabular import members
-from fastmlp.tabular.columns import Columns, Table
+from fastmlp.tabular.columns import Table
 from fastmlp.tabular.encoding import width_of, with_missing
 from fastmlp.tabular.epoch_selection import TIME_WAS_OVER, is_gain, of_all, ranked
-from fastmlp.tabular.members import INTERRUPTED, FitOptions, Splits, TrainedMembers, TrainingResult
+from fastmlp.tabular.folds import FitRows, Splits
+from fastmlp.tabular.members import INTERRUPTED, FitOptions, TrainedMembers, TrainingResult
 from fastmlp.tabular.networks import seconds_of_epoch
 from fastmlp.tabular.presets import LEAST_SHARE, PRESETS, Preset, epochs_of, quick_epochs
 from fastmlp.tabular.progress import Progress
-from fastmlp.tabular.selection import greedy
 
 Array = NDArray[Any]
+
+ROUNDS = 20  # of the selection of weights
 
 
 @dataclass
@@ -56,47 +58,33 @@ def blended(weights: Sequence[float], each: list[Array]) -> Array:
 
 @dataclass
 class BlendResult:
-    """The result of training.
-
-    ``out_of_fold`` has the blend's predictions for rows that its members were not trained on, (n,
-    columns). ``alone``, ``together`` and ``all`` are mean costs of single members, of the blended
-    members that hold a row out, and (estimated) of all members. ``trained`` lists the groups by
-    descending weight, ``notes`` the deviations from the preset, ``course`` a text per stage, and
-    ``stopped`` the reason if the user ended the fit early.
-    """
+    """The result of training."""
 
     blend: Blend
-    out_of_fold: Array
-    alone: float
-    together: float
-    all: float
-    trained: list[TrainingResult]
+    out_of_fold: Array  # predictions by members not trained on a row, (n, columns)
+    alone: float  # mean cost of single members
+    together: float  # of the blended members that hold a row out
+    all: float  # of all members, estimated
+    trained: list[TrainingResult]  # by descending weight
     division: Splits
-    notes: list[str]
-    course: list[str] = field(default_factory=list)
-    stopped: str = ""
+    notes: list[str]  # deviations from the preset
+    course: list[str] = field(default_factory=list)  # a text per stage
+    stopped: str = ""  # the reason if the user ended the fit early
 
 
-def fit(
-    table: Table,
-    columns: Columns,
-    target: Any,
-    weights: Array | None,
-    together: tuple[Array | None, Array | None],
-    request: FitOptions,
-) -> BlendResult:
+def fit(data: FitRows, request: FitOptions) -> BlendResult:
     """Train the recipes of a preset in stages, and blend them.
 
-    ``together`` are the groups and the copies of rows, which share their folds. Within a time
-    limit, "best" begins like the default preset, which needs less time for a good result.
+    Within a time limit, "best" begins like the default preset, which needs less time for a good
+    result.
     """
-    stage = functools.partial(_stage, table, columns, target, weights, together, request)
+    stage = functools.partial(_stage, data, request)
     preset = request.preset
     is_limited = request.deadline is not None
     is_best = preset is PRESETS["best"] and is_limited
     if not preset.trial_folds and not is_best:
         return replace(stage(preset), course=[])
-    better = functools.partial(_better, target, weights, is_limited)
+    better = functools.partial(_better, data.target, data.weights, is_limited)
     first = _in_stages(PRESETS["default"] if is_best else preset, stage, better)
     if first.stopped or not is_best:
         return first
@@ -135,14 +123,7 @@ def _better(
 
 
 def _stage(
-    table: Table,
-    columns: Columns,
-    target: Any,
-    weights: Array | None,
-    together: tuple[Array | None, Array | None],
-    request: FitOptions,
-    preset: Preset,
-    before: BlendResult | None = None,
+    data: FitRows, request: FitOptions, preset: Preset, before: BlendResult | None = None
 ) -> BlendResult:
     """Train the recipes of a preset until the time is over or the user stops, and blend them.
 
@@ -151,16 +132,16 @@ def _stage(
     began = time.monotonic()
     groups: list[TrainingResult] = []
     over = stopped = ""
-    given = request.plan.given if request.plan else 0
-    division = Splits.of(len(table), preset, request.rng, target.classes, *together, given)
+    table, target = data.table, data.target
+    division = Splits.of(data, preset, request.rng)
     request = replace(request, preset=preset)
-    recipes = preset.of(target.kind, len(columns.numbers))
+    recipes = preset.of(target.kind, len(data.columns.numbers))
     n, size, rows = len(table), len(division.learn), max(map(len, division.learn))
-    width = functools.partial(width_of, columns, len(with_missing(table)))
+    width = functools.partial(width_of, data.columns, len(with_missing(table)))
     epochs = [epochs_of(preset, recipe, n) for recipe in recipes]
     work = [e * r.work(width(r.bins)) for e, r in zip(epochs, recipes, strict=True)]
-    memory = request.plan.memory if request.plan else 0.0
-    progress = Progress(work, target, request.deadline, request.n_threads, request.verbose, memory)
+    shown = target.metric, request.deadline, request.n_threads, request.verbose, data.memory
+    progress = Progress(work, *shown)
     request = replace(request, callbacks=[*request.callbacks, progress])
     try:
         for k, recipe in enumerate(recipes):
@@ -176,8 +157,7 @@ def _stage(
                 over = TIME_WAS_OVER
                 break
             progress.begin(k)
-            data = table, columns, target, weights
-            groups.append(members.train(recipe, *data, division, request, epoch))
+            groups.append(members.train(recipe, data, division, request, epoch))
             stopped = groups[-1].stopped
             if stopped:
                 break
@@ -191,7 +171,7 @@ def _stage(
     if before and not groups:
         return replace(before, course=[f"no further stage, because {over}"], stopped=stopped)
     notes = [*division.notes, *_cut(groups, over, len(recipes))]
-    result = _blended(groups, target, weights, request, division, notes)
+    result = _blended(groups, data, request, division, notes)
     text = (
         f"{len(groups)} x {size} networks in {time.monotonic() - began:.1f} s, "
         f"{target.metric} {target.shown(result.together):.4g}"
@@ -213,12 +193,12 @@ def _cut(groups: list[TrainingResult], why: str, count: int) -> list[str]:
 
 def _blended(
     groups: list[TrainingResult],
-    target: Any,
-    weights: Array | None,
+    data: FitRows,
     request: FitOptions,
     division: Splits,
     notes: list[str],
 ) -> BlendResult:
+    target, weights = data.target, data.weights
     said = [group.held_out.prediction(target) for group in groups]
 
     def cost(prediction: Array) -> float:
@@ -245,3 +225,25 @@ def _blended(
         division,
         notes,
     )
+
+
+def greedy(predictions: Sequence[Array], cost: Callable[[Array], float]) -> Array:
+    """Return a weight for each prediction; they sum to 1, and useless predictions have 0.
+
+    The start is the mean of all. Then each round adds the prediction that gives the lowest cost; a
+    prediction may be added again. The weights are those of the best round, of equal ones the first.
+    Caruana, Niculescu-Mizil, Crew and Ksikes 2004, "Ensemble selection from libraries of models".
+    """
+    count = len(predictions)
+    if count == 1:
+        return np.ones(1)
+    everyone = np.ones(count) / count
+    best, found = cost(np.mean(predictions, axis=0)), everyone
+    total, taken = np.zeros_like(predictions[0]), np.zeros(count)
+    for rounds in range(1, ROUNDS + 1):
+        costs = [cost((total + each) / rounds) for each in predictions]
+        k = int(np.argmin(costs))
+        total, taken[k] = total + predictions[k], taken[k] + 1
+        if costs[k] < best:
+            best, found = costs[k], taken / rounds
+    return found

@@ -60,10 +60,7 @@ def bytes_of(max_memory: Any) -> float:
 
 
 def free_bytes(root: Path = Path("/")) -> float:
-    """Return the memory that is free to this process in its machine and control groups.
-
-    Infinite where the system does not tell.
-    """
+    """Return the memory free to this process in its machine and control groups; else infinity."""
     free = [1024 * each for each in _numbers(root / "proc/meminfo", "MemAvailable")]
     for line in _text(root / "proc/self/cgroup").splitlines():
         _, kind, path = line.split(":", 2)
@@ -96,32 +93,29 @@ def _numbers(path: Path, name: str = "") -> list[int]:
 
 @dataclass
 class Plan:
-    """The rows of a fit, of those given, its networks and bytes; notes on those left out."""
+    """The rows and the networks of a fit."""
 
-    given: int
-    rows: int
+    given: int  # number of rows
+    rows: int  # number of those that are used
     preset: Preset
-    memory: float = 0.0
-    notes: list[str] = field(default_factory=list)
+    memory: float = 0.0  # estimated bytes
+    notes: list[str] = field(default_factory=list)  # on rows and networks that were left out
 
 
 @dataclass
 class Budget:
-    """The limits of a fit: ``deadline`` is a time of ``time.monotonic``, ``memory`` in bytes."""
+    """The limits of a fit."""
 
     preset: Preset
-    deadline: float | None
-    memory: float
+    deadline: float | None  # a time of ``time.monotonic``
+    memory: float  # in bytes
     is_given: bool  # whether the user has set the memory
     n_threads: int | None
 
-    def plan(
-        self, n: int, columns: Columns, missing: int, target: Any, reading: float = 0.0
-    ) -> Plan:
+    def plan(self, n: int, columns: Columns, missing: int, target: Any, reading: float) -> Plan:
         """Return how many of n rows, and which networks, fit into the limits.
 
-        ``columns`` are those of some rows, ``missing`` of them with missing numbers; ``reading`` is
-        the time of reading a row that is still ahead.
+        ``reading`` is the time of reading a row that is still ahead; see `memory_of` for the rest.
         """
         plan = Plan(n, n, self.preset)
         width = columns, missing
@@ -185,9 +179,7 @@ def memory_of(
 ) -> tuple[float, float]:
     """Return the bytes that a fit takes about: for any number of rows, and per row.
 
-    A row has its numbers and codes, and for each stage of training the indices of folds, encoded
-    targets and out-of-fold predictions. A network has its weights with gradients, moments and a
-    copy, and the activations of a batch.
+    ``columns`` may be those of some rows; ``missing`` of the numeric ones have missing numbers.
     """
     numbers, codes = columns.kinds.values()
     outputs = target.loss.heads * target.outputs
@@ -200,8 +192,10 @@ def memory_of(
         for recipe in recipes:
             width = width_of(columns, missing, recipe.bins)
             batch = batch_of(max(learned, 1)) * (4 * width + 5 * recipe.depth * recipe.width)
+            # Activations of a batch; weights with gradients, two moments and copies.
             fixed += 4.0 * members * (batch + 7 * recipe.work(width))
         kept += 8 * repeats * outputs * len(recipes)
+        # Indices of folds, encoded targets and out-of-fold predictions.
         places = 8 * (members * learned / n + 2 * repeats)
         most = max(most, places + 4 * members * outputs + 16 * repeats * outputs)
     row = 8 * numbers + 4 * codes + 32 * target.outputs + 48 * outputs + kept + most

@@ -6,6 +6,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from statistics import median_low
 
 import numpy as np
@@ -16,24 +17,18 @@ FIRST_LOOK = 0.25  # assumed time of the first evaluation, in epochs
 RECENT = 3  # epochs, and evaluations, whose median time is used: one slow one does not count
 
 
+@dataclass(eq=False)
 class Clock:
-    """Progress of training under a time limit.
+    """Progress of training under a time limit."""
 
-    ``deadline`` (None: no limit) is a time of ``now``, ``epoch`` the assumed seconds per epoch
-    before the first has ended, and ``after`` the time needed after training, in evaluations of
-    held-out rows.
-    """
+    deadline: float | None  # a time of ``now``
+    now: Callable[[], float] = time.monotonic
+    epoch: float = 0.0  # assumed seconds per epoch, before the first has ended
+    after: float = 0.0  # time needed after training, in evaluations of held-out rows
 
-    def __init__(
-        self,
-        deadline: float | None,
-        now: Callable[[], float] = time.monotonic,
-        epoch: float = 0.0,
-        after: float = 0.0,
-    ) -> None:
-        self._deadline, self._now, self._after = deadline, now, after
-        self._began = self._last = now()
-        self._thought = max(epoch, TICK)
+    def __post_init__(self) -> None:
+        self._began = self._last = self.now()
+        self._thought = max(self.epoch, TICK)
         self._epochs: deque[float] = deque(maxlen=RECENT)
         # An assumed value damps the first evaluation, which may include loading of modules.
         self._looks = deque([FIRST_LOOK * self._thought], RECENT)
@@ -44,12 +39,12 @@ class Clock:
 
     def ended(self) -> bool:
         """Whether there is no time for another epoch; called after each epoch."""
-        if self._deadline is None:
+        if self.deadline is None:
             return False
-        now = self._now()
+        now = self.now()
         self._epochs.append(max(now - self._last, TICK))
         self._last = now
-        return self._epoch > self._left(self._deadline, now)
+        return self._epoch > self._left(self.deadline, now)
 
     @property
     def _epoch(self) -> float:
@@ -57,9 +52,9 @@ class Clock:
 
     def passed(self) -> float:
         """Return the share of training that is done, in terms of time; 0 without a limit."""
-        if self._deadline is None:
+        if self.deadline is None:
             return 0.0
-        spent, epochs = self._spent_and_left(self._deadline)
+        spent, epochs = self._spent_and_left(self.deadline)
         return spent / (spent + epochs * self._epoch)
 
     def shares(self, step: NDArray[np.int64], n_steps: int) -> NDArray[np.float64]:
@@ -68,9 +63,9 @@ class Clock:
         If the time does not suffice for all ``n_steps`` steps, it is the share of time, if larger.
         """
         shares = np.asarray(step / n_steps)
-        if self._deadline is None:
+        if self.deadline is None:
             return shares
-        spent, epochs = self._spent_and_left(self._deadline)
+        spent, epochs = self._spent_and_left(self.deadline)
         if epochs * step.size >= n_steps - step.min():
             return shares
         more = np.arange(step.size).reshape(step.shape) / step.size * self._epoch
@@ -78,11 +73,11 @@ class Clock:
 
     def _spent_and_left(self, deadline: float) -> tuple[float, int]:
         """Return the seconds so far, and the number of epochs for which there is time (>= 1)."""
-        now = self._now()
+        now = self.now()
         return now - self._began, max(math.floor(self._left(deadline, now) / self._epoch), 1)
 
     def _left(self, deadline: float, now: float) -> float:
-        return deadline - now - self._after * median_low(self._looks)
+        return deadline - now - self.after * median_low(self._looks)
 
 
 UNLIMITED = Clock(None)

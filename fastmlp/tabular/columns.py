@@ -24,7 +24,7 @@ Array: TypeAlias = NDArray[Any]
 
 MISSING = -1  # code of a missing or unknown category
 
-DATE_KINDS = "mM"
+DATE_KINDS = {"M": "dates", "m": "time differences"}
 REMEDY_OF_DATES = (
     "convert them to numbers, for example the days since the first, the month and the weekday"
 )

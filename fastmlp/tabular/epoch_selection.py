@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,11 +24,11 @@ ONLY_WORSE = "predictions of held-out rows only got worse"
 LITTLE_GAIN = "the last cycle of the rate gained less than its noise"
 
 
+@dataclass(frozen=True, eq=False)
 class OutOfFold:
     """Out-of-fold predictions, (repeats, n, columns): in each repeat one member predicts a row."""
 
-    def __init__(self, said: Array) -> None:
-        self.said = said
+    said: Array
 
     def prediction(self, target: Any) -> Array:
         """Return the joint prediction of the members that hold a row out."""
@@ -41,11 +42,9 @@ class OutOfFold:
     def scores(self, target: Any, weights: Array | None) -> tuple[float, float]:
         """Return the mean cost of single members, and of the joint predictions."""
         alone = sum(map(target.costs, self.said)) / len(self.said)
-        together = target.costs(self.prediction(target))
-        return (
-            float(np.average(alone, weights=weights)),
-            float(np.average(together, weights=weights)),
-        )
+        costs = alone, target.costs(self.prediction(target))
+        one, both = (float(np.average(each, weights=weights)) for each in costs)
+        return one, both
 
 
 def of_all(alone: float, together: float, averaging: float) -> float:
@@ -70,48 +69,41 @@ def ranked(cost: float) -> float:
     return math.inf if math.isnan(cost) else cost
 
 
+@dataclass(eq=False)
 class BestEpochSelector:
     """Callback that evaluates held-out rows and keeps the weights of the best epoch.
 
-    ``inputs`` and ``rows`` are each member's held-out inputs and their row numbers; successive
-    members together cover all rows, once per repeat. ``scorer`` (higher is better) replaces the
-    target's costs. A fit ends at the end of a cycle of the rate if the cost exceeds ``hopeless``
-    times the lowest, or with ``measures`` if the cycle has gained less than its noise. ``every`` is
-    the least number of epochs from one evaluation to the next, except at the end of a cycle.
-
-    ``curve`` lists epoch, cost of single members, joint cost, and the compared value. ``epoch`` is
-    the best one, from 1, ``held_out`` its out-of-fold predictions, and ``why`` the reason for an
-    early end.
+    A fit ends at the end of a cycle of the rate if the cost exceeds ``hopeless`` times the lowest,
+    or with ``measures`` if the cycle has gained less than its noise.
     """
 
-    def __init__(
-        self,
-        inputs: Sequence[EncodedRows],
-        rows: Sequence[Rows],
-        scales: Sequence[Any],
-        target: Any,
-        weights: Array | None,
-        scorer: Callable[[Array], float] | None = None,
-        clock: Clock = UNLIMITED,
-        hopeless: float = math.inf,
-        cycles: int = 4,
-        measures: bool = False,
-        every: int = 1,
-    ) -> None:
-        self.inputs, self.rows, self.scales, self.target = inputs, rows, scales, target
-        ends = np.cumsum(list(map(len, rows)))
-        self._repeats = ((ends - 1) // len(target.y)).tolist()  # each covers all rows
-        self.weights, self.scorer, self.clock = weights, scorer, clock
-        self.hopeless, self.measures, self.why, self._every = hopeless, measures, "", every
+    inputs: Sequence[EncodedRows]  # held out by each member
+    rows: Sequence[Rows]  # their numbers; successive members cover all rows, once per repeat
+    scales: Sequence[Any]
+    target: Any
+    weights: Array | None
+    scorer: Callable[[Array], float] | None = None  # higher is better; replaces the costs
+    clock: Clock = UNLIMITED
+    hopeless: float = math.inf
+    cycles: int = 4
+    measures: bool = False
+    every: int = 1  # epochs from one evaluation to the next, at least, within a cycle
+    why: str = ""  # the reason for an early end
+    # Epoch, cost of single members, joint cost, and the compared value.
+    curve: list[tuple[int, float, float, float]] = field(default_factory=list)
+    epoch: int = 0  # the best one, from 1
+    best: float = math.inf
+    held_out: Any = None  # out-of-fold predictions of the best epoch
+    restored: bool = False
+    _cycle: int = 0
+    _before: tuple[float, Any] = (math.inf, None)
+    _snapshot: Any = None
+
+    def __post_init__(self) -> None:
+        ends = np.cumsum(list(map(len, self.rows)))
+        self._repeats = ((ends - 1) // len(self.target.y)).tolist()  # each covers all rows
         # The first cycle is too short for decisions, and the last ends the fit anyway.
-        self._ends = [cycle_end(cycle, cycles) for cycle in range(2, cycles)]
-        self._cycle = 0
-        self._before: tuple[float, Any] = math.inf, None
-        self.curve: list[tuple[int, float, float, float]] = []
-        self.epoch, self.best = 0, math.inf
-        self.held_out: Any = None
-        self._snapshot: Any = None
-        self.restored = False
+        self._ends = [cycle_end(cycle, self.cycles) for cycle in range(2, self.cycles)]
 
     def __call__(self, state: State) -> bool:
         """Evaluate an epoch, set ``val_loss`` for later callbacks; return True to end the fit."""
@@ -120,7 +112,7 @@ class BestEpochSelector:
         share = max((epoch + 0.5) / state.epochs, self.clock.passed())
         cycle = sum(share >= end for end in self._ends)
         annealed, self._cycle = cycle > self._cycle, cycle
-        every = max(self._every, state.epochs // MOST_LOOKS)
+        every = max(self.every, state.epochs // MOST_LOOKS, 1)
         looks = annealed or epoch % every == 0 or epoch == state.epochs
         if looks:
             self._look(state)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -15,7 +16,7 @@ from fastmlp._engine.thread_count import of_jobs
 from fastmlp._training.arrow import ArrowBlocks
 from fastmlp._validation.check import callbacks
 from fastmlp.sklearn.parameters import training
-from fastmlp.tabular import blend, data_warnings, folds, reading
+from fastmlp.tabular import blend, data_warnings, reading
 from fastmlp.tabular.blend import BlendResult
 from fastmlp.tabular.budget import Budget, bytes_of
 from fastmlp.tabular.columns import Array, Columns, Table
@@ -24,7 +25,7 @@ from fastmlp.tabular.fitted import like
 from fastmlp.tabular.members import INTERRUPTED, FitOptions
 from fastmlp.tabular.parameters import ADDED, CONSTRAINTS, check
 from fastmlp.tabular.presets import PRESETS, adapted
-from fastmlp.tabular.report import Report, Stopwatch
+from fastmlp.tabular.report import Report, timed
 
 
 class BaseTabMLP(Explained):
@@ -34,19 +35,16 @@ class BaseTabMLP(Explained):
     _added = ADDED
     _sources = (ArrowBlocks,)
 
-    # ------------------------------------------------------------ hooks of subclasses
+    # Each estimator has its own: checked labels or numbers; their target; a function from
+    # out-of-fold predictions to their score, or None; calibration, which returns lines for reports.
+    _read_target: Callable[[Any], Array]
+    _target: Callable[..., Any]
+    _scorer: Callable[[Array, Array | None], Any]
+    _finish: Callable[[Any, BlendResult, Array | None, Array | None], dict[str, str]]
 
     def _columns_of(self, X: Any) -> Columns:
         """Return the columns of a checked table."""
         return Columns.of(X, self.categorical_features)
-
-    def _target(self, y: Array, weights: Array | None = None) -> Any:
-        """Return the target for checked labels or numbers; set ``n_outputs_``."""
-        raise NotImplementedError
-
-    def _read_target(self, y: Any) -> Array:
-        """Return checked labels or numbers; set ``classes_`` and the like."""
-        raise NotImplementedError
 
     def _calibrated(self, prediction: Array) -> Array:
         """Return predictions as they are scored, calibrated if the estimator calibrates."""
@@ -56,16 +54,6 @@ class BaseTabMLP(Explained):
         """Return the weights of rows in training."""
         del y
         return given
-
-    def _scorer(self, y: Array, weights: Array | None) -> Any:
-        """Return a function from out-of-fold predictions to their score, or None."""
-        raise NotImplementedError
-
-    def _finish(
-        self, target: Any, fitted: BlendResult, weights: Array | None, groups: Array | None
-    ) -> dict[str, str]:
-        """Calibrate on out-of-fold predictions; return lines for the report."""
-        raise NotImplementedError
 
     # ------------------------------------------------------------ fit
 
@@ -140,7 +128,7 @@ class BaseTabMLP(Explained):
         self, X: Any, y: Any, sample_weight: Any, groups: Any, X_val: Any, y_val: Any
     ) -> str:
         """Fit; return the reason if the user ended the fit early, else an empty text."""
-        watch = Stopwatch()
+        seconds: dict[str, float] = {}
         check(self)
         chosen = self.recipes, self.folds, self.members, self.epochs, self.width
         preset = adapted(PRESETS[self.preset], *chosen)
@@ -154,14 +142,11 @@ class BaseTabMLP(Explained):
         n_threads = of_jobs(self.n_jobs)
         memory = bytes_of(self.max_memory)
         budget = Budget(preset, deadline, memory, self.max_memory is not None, n_threads)
-        with watch("reading"):
-            if isinstance(X, ArrowBlocks):
-                reading.refuse_beside_source(y=y, sample_weight=sample_weight, groups=groups)
-                read = reading.read_source(self, X, budget, seed)
-            else:
-                read = reading.read_table(self, X, y, sample_weight, groups, budget, seed)
-            columns, table, y, used, kept, grouped, target, plan = read
-            self._columns = columns
+        with timed(seconds, "reading"):
+            given = X, y, sample_weight, groups
+            data, table, y, used, plan = reading.read(self, *given, budget, seed)
+            target, kept = data.target, data.weights
+            self._columns = data.columns
             judged = self._read_both(target, X_val, y_val, "X_val and y_val")
         request = FitOptions(
             plan.preset,
@@ -171,16 +156,13 @@ class BaseTabMLP(Explained):
             n_threads,
             called,
             bool(self.verbose or self.progress_bar),
-            plan,
         )
-        rows = table if len(used) == len(table) else table.take(used)
-        copies, noted = (None, []) if groups is not None else folds.copied(rows, target.y)
-        with watch("training"):
-            fitted = blend.fit(rows, columns, target, kept, (grouped, copies), request)
-            fitted.notes.extend([*noted, *plan.notes])
-        with watch("calibration"):
+        with timed(seconds, "training"):
+            fitted = blend.fit(data, request)
+            fitted.notes.extend(plan.notes)
+        with timed(seconds, "calibration"):
             self._members = fitted.blend
-            calibration = target, fitted, kept, copies if groups is None else grouped
+            calibration = target, fitted, kept, data.copies if groups is None else data.groups
             try:
                 more = self._finish(*calibration) | self._scores(request.scorer, fitted, judged)
                 self._set_fitted(fitted, target, table, used)
@@ -194,7 +176,7 @@ class BaseTabMLP(Explained):
                 self._row_weights = np.zeros(len(table))
                 self._row_weights[used] = 1.0 if kept is None else kept
             self._rows, self._importance = (table, self._with_rows(target, y)), None
-        self._report = self._reported(fitted, target, columns, len(table), watch.seconds, more)
+        self._report = self._reported(fitted, target, data.columns, len(table), seconds, more)
         return fitted.stopped
 
     def _scores(

@@ -63,15 +63,10 @@ class Fitted(Validated):
     n_outputs_: int
     rows_: Array | None = None  # None if all rows were used
 
-    # ------------------------------------------------------------ hooks of the estimators
-
-    def _encoded(self, y: Any) -> Array:
-        """Return labels or numbers of any rows, encoded like the fitted target."""
-        raise NotImplementedError
-
-    def _finisher(self) -> Callable[[Array], Array]:
-        """Return a function from predictions of all members to the user's result."""
-        raise NotImplementedError
+    # Each estimator has its own: labels or numbers of any rows, encoded like the fitted target; and
+    # a function from predictions of all members to the user's result.
+    _encoded: Callable[[Any], Array]
+    _finisher: Callable[[], Callable[[Array], Array]]
 
     # ------------------------------------------------------------ reading of rows
 

@@ -1,21 +1,73 @@
-"""Assignment of rows to folds, by classes, groups and copies of rows."""
+"""The rows of a fit, and their assignment to folds, by classes, groups and copies of rows."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp.tabular.columns import Table, is_missing
+from fastmlp.tabular.columns import Columns, Table, is_missing
+from fastmlp.tabular.presets import Preset
 
 Rows = NDArray[np.int64]
 
 FEW_ALIKE = 0.05  # smallest share of equal rows that is worth a note
 MOST_ALIKE = 10  # largest mean number of equal rows that counts as copies
 CONTINUOUS = 0.5  # share of distinct values among distinct rows; columns of a grid have fewer
+
+
+@dataclass(frozen=True)
+class FitRows:
+    """The rows of a fit, all with a weight above 0, and what belongs to them."""
+
+    columns: Columns
+    table: Table
+    target: Any
+    weights: NDArray[Any] | None = None  # None if equal
+    groups: NDArray[Any] | None = None  # numbers; rows with equal ones share their folds
+    copies: NDArray[Any] | None = None  # the same for equal rows, if there are no groups
+    given: int = 0  # number of rows of which these are a sample
+    memory: float = 0.0  # estimated bytes of the fit
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The rows that each member is trained on, and those held out; notes on unusual folds."""
+
+    learn: list[Rows] = field(default_factory=list)
+    out: list[Rows] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, data: FitRows, preset: Preset, rng: np.random.Generator) -> Splits:
+        """Split rows, evenly by class; the number of rows given determines that of the folds."""
+        n, groups, copies = len(data.table), data.groups, data.copies
+        together = copies if groups is None else groups
+        parts = n if together is None else len(np.unique(together))
+        given, division = max(n, data.given), cls()
+        wanted = preset.folds_of(given)
+        if wanted < preset.folds:
+            text = f"{wanted} folds instead of {preset.folds}, for there are {given:,} rows"
+            division.notes.append(text)
+        k = min(wanted, parts)
+        if k < wanted:
+            what = "different rows" if groups is None else "groups"
+            text = f"{k} folds instead of {wanted}, for there are {parts} {what}"
+            division.notes.append(text)
+        if k < 2:
+            raise ValueError(
+                "groups has one group but at least two groups are expected: members are judged on "
+                "groups that they have not learned from"
+            )
+        for _ in range(preset.repeats_of(k)):
+            fold = assign(n, k, rng, data.target.classes, groups, copies)
+            division.learn.extend(np.flatnonzero(fold != f) for f in range(k))
+            division.out.extend(np.flatnonzero(fold == f) for f in range(k))
+        return division
 
 
 def assign(

@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 from fastmlp._core.history import History
 from fastmlp._models.ensemble.ensemble import Ensemble
 from fastmlp._network.optimizers import Adam, AdamW, Optimizer
-from fastmlp.tabular import folds
-from fastmlp.tabular.budget import Plan
 from fastmlp.tabular.clock import Clock
-from fastmlp.tabular.columns import Columns, Table
+from fastmlp.tabular.columns import Table
 from fastmlp.tabular.conformal import MOST_ROWS
 from fastmlp.tabular.encoding import Encoding, encoder_of, with_missing
 from fastmlp.tabular.epoch_selection import BestEpochSelector, OutOfFold
-from fastmlp.tabular.networks import groups, network
+from fastmlp.tabular.folds import FitRows, Splits
+from fastmlp.tabular.networks import GROUPS, network
 from fastmlp.tabular.presets import (
     AFTER,
     BETA_2,
@@ -36,7 +35,6 @@ from fastmlp.tabular.presets import (
 from fastmlp.tabular.rows import Encoder
 
 Array = NDArray[Any]
-Rows = NDArray[np.int64]
 
 ROWS_AT_A_TIME = 8_192  # rows per call, which limits the memory of a prediction
 INTERRUPTED = "the user interrupted it"
@@ -44,34 +42,25 @@ INTERRUPTED = "the user interrupted it"
 
 @dataclass
 class FitOptions:
-    """The options of a fit.
-
-    ``deadline`` is a time of ``time.monotonic``. For ``scorer`` see `BestEpochSelector`, for
-    ``n_threads`` and ``callbacks`` `Ensemble.fit`; a callback that returns True ends the fit of all
-    recipes. ``verbose`` shows lines of progress. ``plan`` has the rows and memory of the fit.
-    """
+    """The options of a fit."""
 
     preset: Preset
     rng: np.random.Generator
-    deadline: float | None = None
-    scorer: Callable[[Array], float] | None = None
+    deadline: float | None = None  # of ``time.monotonic``
+    scorer: Callable[[Array], float] | None = None  # see `BestEpochSelector`
     n_threads: int | None = None
-    callbacks: Sequence[Any] = ()
+    callbacks: Sequence[Any] = ()  # one that returns True ends the fit of all recipes
     verbose: bool = False
-    plan: Plan | None = None
 
 
+@dataclass(eq=False)
 class TrainedMembers:
-    """Trained networks, each with its encoding and its scale of the target, which predict tables.
+    """Trained networks, each with its encoding and scale of the target, which predict tables."""
 
-    ``target`` has no rows; it decodes the networks' outputs.
-    """
-
-    def __init__(
-        self, ensemble: Any, encodings: list[Encoding], scales: list[Any], target: Any
-    ) -> None:
-        self.ensemble, self.encodings, self.scales = ensemble, encodings, scales
-        self.target = target
+    ensemble: Any
+    encodings: list[Encoding]
+    scales: list[Any]
+    target: Any  # without rows: it decodes the networks' outputs
 
     def of_one(self, k: int, table: Table) -> Array:
         """Return the predictions of one member, (n, columns), in the user's units."""
@@ -113,24 +102,18 @@ def _summed(each: Array) -> Array:
 
 @dataclass
 class TrainingResult:
-    """The result of training one recipe.
-
-    ``members`` have the weights of the best joint ``epoch`` of ``run``; ``planned`` is the number
-    of epochs intended. ``held_out`` are out-of-fold predictions; for ``curve`` see
-    `BestEpochSelector`. ``why`` is the reason for fewer epochs, and ``stopped`` the reason why no
-    other recipe is trained: an interrupt or a callback.
-    """
+    """The result of training one recipe."""
 
     recipe: Recipe
-    members: TrainedMembers
+    members: TrainedMembers  # with the weights of the best joint epoch
     held_out: OutOfFold
     history: History
-    curve: list[tuple[int, float, float, float]]
-    epoch: int
-    run: int
+    curve: list[tuple[int, float, float, float]]  # see `BestEpochSelector`
+    epoch: int  # the best one, from 1
+    run: int  # number of epochs
     planned: int
-    why: str
-    stopped: str
+    why: str  # the reason for fewer epochs
+    stopped: str  # the reason why no other recipe is trained: an interrupt or a callback
 
 
 def joined(prediction: Any) -> Array:
@@ -140,66 +123,14 @@ def joined(prediction: Any) -> Array:
     return np.asarray(prediction)
 
 
-@dataclass(frozen=True)
-class Splits:
-    """The rows that each member is trained on, and those held out; notes on unusual folds."""
-
-    learn: list[Rows]
-    out: list[Rows]
-    notes: list[str]
-
-    @classmethod
-    def of(
-        cls,
-        n: int,
-        preset: Preset,
-        rng: np.random.Generator,
-        classes: Any,
-        groups: Any,
-        copies: Any = None,
-        given: int = 0,
-    ) -> Splits:
-        """Split n rows, evenly by class; rows of a group and copies of a row stay together.
-
-        If they are a sample of more, the number of those ``given`` determines the folds.
-        """
-        together = copies if groups is None else groups
-        parts = n if together is None else len(np.unique(together))
-        given = max(n, given)
-        wanted, notes = preset.folds_of(given), []
-        if wanted < preset.folds:
-            notes.append(f"{wanted} folds instead of {preset.folds}, for there are {given:,} rows")
-        k = min(wanted, parts)
-        if k < wanted:
-            what = "different rows" if groups is None else "groups"
-            notes.append(f"{k} folds instead of {wanted}, for there are {parts} {what}")
-        if k < 2:
-            raise ValueError(
-                "groups has one group but at least two groups are expected: members are judged on "
-                "groups that they have not learned from"
-            )
-        division = cls([], [], notes)
-        for _ in range(preset.repeats_of(k)):
-            fold = folds.assign(n, k, rng, classes, groups, copies)
-            division.learn.extend(np.flatnonzero(fold != f) for f in range(k))
-            division.out.extend(np.flatnonzero(fold == f) for f in range(k))
-        return division
-
-
 def train(
-    recipe: Recipe,
-    table: Table,
-    columns: Columns,
-    target: Any,
-    weights: Array | None,
-    division: Splits,
-    request: FitOptions,
-    epoch: float = 0.0,
+    recipe: Recipe, data: FitRows, division: Splits, request: FitOptions, epoch: float = 0.0
 ) -> TrainingResult:
-    """Train the members of one recipe on a table and its target.
+    """Train the members of one recipe.
 
-    ``weights`` are above 0; ``epoch`` is the estimated time of an epoch if the time is limited.
+    ``epoch`` is the estimated time of an epoch if the time is limited.
     """
+    table, columns, target, weights = data.table, data.columns, data.target, data.weights
     learn, out, n = division.learn, division.out, len(table)
     missing = with_missing(table)
     encodings = [Encoding.of(table, columns, rows, missing, recipe.bins) for rows in learn]
@@ -227,10 +158,10 @@ def train(
         weights,
         request.scorer,
         clock,
-        target.hopeless if recipe.share == 1 else math.inf,
-        preset.cycles,
-        bool(preset.trial_folds),
-        max(1, int(sum(map(len, out)) / (LOOKS * TRAINING * sum(map(len, learn))))),
+        hopeless=target.hopeless if recipe.share == 1 else math.inf,
+        cycles=preset.cycles,
+        measures=bool(preset.trial_folds),
+        every=int(sum(map(len, out)) / (LOOKS * TRAINING * sum(map(len, learn)))),
     )
     stopped = ""
     try:
@@ -242,7 +173,7 @@ def train(
             batch_size=batch,
             optimizer=optimizer,
             dropout=FlatCosine(recipe.dropout, steps) if recipe.dropout else None,
-            groups=groups(),
+            groups=GROUPS,
             sample_weight=weights,
             callbacks=[follow, *request.callbacks],
             n_threads=request.n_threads,
@@ -259,13 +190,11 @@ def train(
     if history.stop_reason != follow.why:
         stopped = history.stop_reason
     if follow.best == math.inf:
-        if stopped:
-            raise ValueError(
-                f"the fit was ended before its first score ({stopped}), so it has no result: end "
-                "it once state.val_loss is a number"
-            )
         raise ValueError(
-            "no epoch has a score that is a finite number: mend scoring, or rescale X and y"
+            f"the fit was ended before its first score ({stopped}), so it has no result: end it "
+            "once state.val_loss is a number"
+            if stopped
+            else "no epoch has a score that is a finite number: mend scoring, or rescale X and y"
         )
     return TrainingResult(
         recipe,

@@ -16,6 +16,13 @@ from fastmlp.tabular.presets import ACTIVATION_RATE, BETA_2, BIAS_RATE, SCALE_RA
 
 TRIALS = 3  # trials, of which the median counts
 BATCHES = 3  # batches per trial, so that overhead per epoch is small
+# Learning rates by kind of parameter.
+GROUPS = Groups(
+    parametrization="ntk",
+    bias_rate=BIAS_RATE,
+    scale_rate=SCALE_RATE,
+    activation_rate=ACTIVATION_RATE,
+)
 
 
 def network(recipe: Recipe, width: int, target: Any, rng: np.random.Generator) -> Any:
@@ -35,16 +42,6 @@ def network(recipe: Recipe, width: int, target: Any, rng: np.random.Generator) -
     return net
 
 
-def groups() -> Groups:
-    """Return the learning rates by kind of parameter."""
-    return Groups(
-        parametrization="ntk",
-        bias_rate=BIAS_RATE,
-        scale_rate=SCALE_RATE,
-        activation_rate=ACTIVATION_RATE,
-    )
-
-
 def seconds_of_epoch(
     recipe: Recipe, width: int, target: Any, rows: int, members: int, n_threads: int | None
 ) -> float:
@@ -59,7 +56,7 @@ def seconds_of_epoch(
         epochs=TRIALS,
         batch_size=batch,
         optimizer=Adam(learning_rate=1e-6, beta_2=BETA_2),
-        groups=groups(),
+        groups=GROUPS,
         n_threads=n_threads,
     )
     return median(history.seconds) * rows / tried * members / some

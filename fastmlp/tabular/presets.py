@@ -322,9 +322,6 @@ class Cycles(Schedule):
     clock: Clock = UNLIMITED
     cycles: int = 4
 
-    def __post_init__(self) -> None:
-        POSITIVE.check("rate", self.rate, example=0.04)
-
     def _rate(self, step: NDArray[np.int64]) -> NDArray[np.float64]:
         t = np.minimum(self.clock.shares(step, self.n_steps), 1.0)
         return np.asarray(
@@ -341,9 +338,6 @@ class FlatCosine(Schedule):
 
     value: float
     n_steps: int
-
-    def __post_init__(self) -> None:
-        POSITIVE.check("value", self.value, example=0.1)
 
     def _rate(self, step: NDArray[np.int64]) -> NDArray[np.float64]:
         t = np.minimum(step / self.n_steps, 1.0)

@@ -6,7 +6,8 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, TextIO
+from dataclasses import dataclass
+from typing import TextIO
 
 from fastmlp._core.history import State
 from fastmlp._engine.thread_count import default_threads
@@ -18,30 +19,29 @@ UNITS = (1e9, "GB"), (1e6, "MB"), (1e3, "kB")
 PARTS = 10  # lines per recipe in a file
 
 
+@dataclass(eq=False)
 class Progress:
     """Callback for all recipes of a fit: shows recipe, share done, time left and score.
 
-    A terminal shows one line that is rewritten; other outputs get `PARTS` lines per recipe.
-    ``work`` is the relative work of each recipe, ``deadline`` a time of ``now``, and ``memory`` the
-    estimated bytes of the fit. A hint is always logged.
+    A terminal shows one line that is rewritten; other outputs get `PARTS` lines per recipe. A hint
+    is always logged.
     """
 
-    def __init__(
-        self,
-        work: Sequence[float],
-        target: Any,
-        deadline: float | None,
-        n_threads: int | None,
-        shows: bool,
-        memory: float = 0.0,
-        file: TextIO | None = None,
-        now: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.work, self.metric, self.deadline = work, target.metric, deadline
-        self.n_threads, self.shows, self.file, self.now = n_threads, shows, file, now
-        self.memory = memory
-        self.recipe, self._began, self._hinted = 0, now(), False
-        self._shown, self._width = -1.0, 0
+    work: Sequence[float]  # of each recipe, relative
+    metric: str
+    deadline: float | None  # a time of ``now``
+    n_threads: int | None
+    shows: bool
+    memory: float = 0.0  # estimated bytes of the fit
+    file: TextIO | None = None
+    now: Callable[[], float] = time.monotonic
+    recipe: int = 0
+    _hinted: bool = False
+    _shown: float = -1.0
+    _width: int = 0
+
+    def __post_init__(self) -> None:
+        self._began = self.now()
 
     def begin(self, recipe: int) -> None:
         """Start the next recipe, counted from 0."""

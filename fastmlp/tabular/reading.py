@@ -16,33 +16,55 @@ from fastmlp.tabular import data_warnings, folds, sources
 from fastmlp.tabular.budget import PILOT_ROWS, Budget, Plan, sample, taken
 from fastmlp.tabular.columns import DATE_KINDS, Array, Columns, Table
 from fastmlp.tabular.encoding import with_missing
+from fastmlp.tabular.folds import FitRows
 
 # Rows with a smaller fraction of the largest weight count as 0: their influence is below rounding,
 # and they are 0 in float32.
 LIGHTEST = np.finfo(float).eps
 
 
-class FitRows(NamedTuple):
-    """The rows of a fit: ``y`` are checked labels or numbers of all of them.
+class Read(NamedTuple):
+    """The rows of a fit, as they were read."""
 
-    ``used`` are the indices of those with a weight above 0; ``weights`` (None: equal), ``groups``
-    (None: none) and ``target`` are theirs. ``plan`` says how many rows and networks there may be.
-    """
-
-    columns: Columns
+    data: FitRows  # those with a weight above 0
     table: Table
-    y: Array
-    used: NDArray[np.int64]
-    weights: Array | None
-    groups: Array | None
-    target: Any
+    y: Array  # checked labels or numbers
+    used: NDArray[np.int64]  # the places of those with a weight above 0
     plan: Plan
 
 
-def read_table(
+def read(
     model: Any, X: Any, y: Any, sample_weight: Any, groups: Any, budget: Budget, seed: Array
-) -> FitRows:
-    """Read a table in memory; set ``rows_`` of the estimator."""
+) -> Read:
+    """Read a table or a source; set ``rows_`` of the estimator, and what describes columns."""
+    rng = np.random.default_rng([*seed, 1])
+    if isinstance(X, ArrowBlocks):
+        for name, value in {"y": y, "sample_weight": sample_weight, "groups": groups}.items():
+            if value is not None:
+                raise TypeError(
+                    f"{name} is given beside a source, which has its own targets and weights: "
+                    f"leave {name} out, or pass a table in memory"
+                )
+        columns, table, y, sample_weight, plan = _source(model, X, budget, rng)
+    else:
+        given = X, y, sample_weight, groups
+        columns, table, y, sample_weight, groups, plan = _table(model, *given, budget, rng)
+    used, weights = used_rows(model, y, sample_weight)
+    target = model._target(y[used], weights)
+    rows = table if len(used) == len(table) else table.take(used)
+    if groups is not None:
+        groups, copies = groups[used], None
+    else:
+        copies, noted = folds.copied(rows, target.y)
+        plan.notes[:0] = noted
+    of_rows = weights, groups, copies, plan.given, plan.memory
+    return Read(FitRows(columns, rows, target, *of_rows), table, y, used, plan)
+
+
+def _table(
+    model: Any, X: Any, y: Any, sample_weight: Any, groups: Any, budget: Budget, rng: Any
+) -> tuple[Columns, Table, Array, Any, Array | None, Plan]:
+    """Read a table in memory, or a sample of its rows."""
     data_warnings.check_order(X, y=y, sample_weight=sample_weight, groups=groups)
     if np.ma.is_masked(y):
         raise ValueError("y has masked entries but targets are expected: drop these rows")
@@ -50,72 +72,50 @@ def read_table(
     y = model._read_target(y)
     check_consistent_length(X, y)
     n = len(y)
-    if n < 2:
-        raise ValueError(f"n_samples={n} but at least 2 rows are expected")
-    used, weights = used_rows(model, y, sample_weight)
-    target = model._target(y[used], weights)
     if groups is not None:
         groups = folds.numbered(groups)
         check_consistent_length(X, groups)
-        groups = groups[used]
+    used, weights = used_rows(model, y, sample_weight)
     began, some = time.monotonic(), X
     if n > 2 * PILOT_ROWS:
         some = taken(X, np.arange(0, n, n // PILOT_ROWS))
     columns = model._columns_of(some)
     table = columns.read(some)
     seconds = (time.monotonic() - began) / len(table)
+    target = model._target(y[used], weights)
     plan = budget.plan(len(used), columns, len(with_missing(table)), target, seconds)
-    model.rows_ = None
     if plan.rows < len(used):
-        chosen = sample(len(used), plan.rows, np.random.default_rng([*seed, 1]))
-        model.rows_ = rows = used[chosen]
-        X, y, used = taken(X, rows), y[rows], np.arange(len(rows))
-        weights = None if weights is None else weights[chosen] / weights[chosen].mean()
-        groups = None if groups is None else groups[chosen]
-        target = model._target(y, weights)
-    if len(y) > len(table) or model.rows_ is not None:
+        model.rows_ = rows = used[sample(len(used), plan.rows, rng)]
+        X, y = taken(X, rows), y[rows]
+        groups = None if groups is None else groups[rows]
+        sample_weight = None if sample_weight is None else np.broadcast_to(sample_weight, n)[rows]
+    if n > len(table) or model.rows_ is not None:
         columns = model._columns_of(X)
         table = columns.read(X)
-    return FitRows(columns, table, y, used, weights, groups, target, plan)
+    return columns, table, y, sample_weight, groups, plan
 
 
-def read_source(model: Any, source: ArrowBlocks, budget: Budget, seed: Array) -> FitRows:
-    """Read a source; set ``rows_`` and the names of the columns of the estimator."""
-    has_labels, began = (
-        hasattr(model, "classes_") or hasattr(model, "predict_proba"),
-        time.monotonic(),
-    )
+def _source(
+    model: Any, source: ArrowBlocks, budget: Budget, rng: Any
+) -> tuple[Columns, Table, Array, Array | None, Plan]:
+    """Read a source, or a sample of its rows."""
+    has_labels, began = hasattr(model, "predict_proba"), time.monotonic()
     found = sources.scan(source, model.categorical_features, has_labels)
     seconds = (time.monotonic() - began) / found.rows
     model.feature_names_in_ = np.array(found.columns.names, object)
     model.n_features_in_ = len(found.columns.names)
     target = model._target(model._read_target(found.y))
     plan = budget.plan(found.rows, found.columns, found.missing, target, seconds)
-    model.rows_ = None
     if plan.rows < found.rows:
-        model.rows_ = sample(found.rows, plan.rows, np.random.default_rng([*seed, 1]))
-    columns, table, y, sample_weight = sources.read(source, found, model.rows_, has_labels)
-    y = model._read_target(y)
-    if len(y) < 2:
-        raise ValueError(f"n_samples={len(y)} but at least 2 rows are expected")
-    used, weights = used_rows(model, y, sample_weight)
-    target = model._target(y[used], weights)
-    return FitRows(columns, table, y, used, weights, None, target, plan)
-
-
-def refuse_beside_source(**given: Any) -> None:
-    """Raise TypeError for an argument that has no use beside a source."""
-    for name, value in given.items():
-        if value is not None:
-            remedy = {"y": "ArrowBlocks(data, target)", "sample_weight": "ArrowBlocks(weight=...)"}
-            raise TypeError(
-                f"{name} is given beside a source but belongs into it: use "
-                f"{remedy.get(name, 'a table in memory')}"
-            )
+        model.rows_ = sample(found.rows, plan.rows, rng)
+    columns, table, y, weights = sources.read(source, found, model.rows_, has_labels)
+    return columns, table, model._read_target(y), weights, plan
 
 
 def used_rows(model: Any, y: Array, sample_weight: Any) -> tuple[Array, Array | None]:
     """Return the rows with a positive weight, and their weights, mean 1; None if equal."""
+    if len(y) < 2:
+        raise ValueError(f"n_samples={len(y)} but at least 2 rows are expected")
     given = None
     if sample_weight is not None:
         given = _check_sample_weight(sample_weight, y, dtype=np.float64, ensure_non_negative=True)
@@ -145,8 +145,9 @@ def used_rows(model: Any, y: Array, sample_weight: Any) -> tuple[Array, Array | 
 def finite_numbers(y: Any) -> Array:
     """Return numbers as float64, (n, outputs); raise ValueError for anything else."""
     refuse_text(y, "TabMLPClassifier")
-    if np.asarray(y).dtype.kind in DATE_KINDS:
-        raise ValueError("y holds dates but numbers are expected: pass days since one of them")
+    kind = np.asarray(y).dtype.kind
+    if kind in DATE_KINDS:
+        raise ValueError(f"y holds {DATE_KINDS[kind]} but numbers are expected: pass days")
     try:
         checked = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
     except OverflowError:

@@ -85,15 +85,9 @@ def _picture(draw: Callable[..., Any]) -> str:
     return axes.svg("part of the report of a fit")
 
 
-class Stopwatch:
-    """Adds up the seconds of phases, by name."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
-        """Add the time inside to a phase."""
-        began = time.perf_counter()
-        yield
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
+@contextmanager
+def timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    """Store the seconds spent inside under a name."""
+    began = time.perf_counter()
+    yield
+    seconds[name] = time.perf_counter() - began

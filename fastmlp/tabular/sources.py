@@ -33,16 +33,12 @@ Place = Callable[[int], str]  # the words for the place of a row of a batch
 
 @dataclass(frozen=True)
 class Scan:
-    """The result of the first pass.
+    """The result of the first pass."""
 
-    ``columns`` are all of the source, ``missing`` is the number of those with missing values, and
-    ``y`` has the targets of the first block, followed by all labels that occur.
-    """
-
-    columns: Columns
+    columns: Columns  # all of the source
     rows: int
-    missing: int
-    y: Array
+    missing: int  # number of columns with missing values
+    y: Array  # targets of the first block, then all labels that occur
 
 
 def scan(source: ArrowBlocks, categorical: Any, has_labels: bool) -> Scan:

@@ -56,7 +56,7 @@ class NumericTarget:
         else:
             factor = _deviation(y, centre, w)
         if self.name in ROBUST:  # a loss that outliers do not move needs a scale of that kind
-            low, middle, high = _quartiles(y, w)
+            low, middle, high = np.quantile(y, [0.25, 0.5, 0.75], axis=0)
             narrow = (high - low) * DEVIATION_OF_QUARTILES
             is_wide = narrow > 0
             centre = np.where(is_wide, middle, centre)
@@ -130,20 +130,6 @@ class NumericTarget:
 def _deviation(y: Array, centre: Array, weights: Array | None) -> Array:
     """Return the standard deviation of each column."""
     return np.asarray(np.sqrt(np.average((y - centre) ** 2, axis=0, weights=weights)))
-
-
-def _quartiles(y: Array, weights: Array | None) -> Array:
-    """Return the quartiles of each column, (3, columns), each one of its numbers."""
-    order = np.argsort(y, axis=0)
-    below = np.cumsum((np.ones(len(y)) if weights is None else weights)[order], axis=0)
-    return np.stack(
-        [
-            np.take_along_axis(y, order, axis=0)[
-                np.argmax(below >= share * below[-1], axis=0), range(y.shape[1])
-            ]
-            for share in (0.25, 0.5, 0.75)
-        ]
-    )
 
 
 ROBUST = ("absolute_error", "quantile")

@@ -67,8 +67,7 @@ cdef inline const fm_piece* next_piece(const fm_shift* shift, int32_t* done, int
     return &shift.pieces[i]
 
 
-cdef inline void renew_piece(const fm_network* net, const fm_piece* piece,
-                             int32_t kinds=TRAINED) noexcept nogil:
+cdef inline void renew_piece(const fm_network* net, const fm_piece* piece, int32_t kinds) noexcept nogil:
     """Update the copies of a piece, of the first `kinds` kinds."""
     cdef const fm_tensor* tensor = piece.tensor
     cdef int32_t c
@@ -85,7 +84,7 @@ cdef inline void update_piece(const fm_task* task, const fm_piece* piece, const 
     OPTIMIZERS[task.optimizer].step(<real*>task.net.parameters + at, g, <real*>task.slots[0] + at,
                                     <real*>task.slots[1] + at, piece.size,
                                     &scalars[task.group_of[piece.tensor.index]])
-    renew_piece(task.net, piece)
+    renew_piece(task.net, piece, TRAINED)
 
 
 cdef inline void train_piece(const fm_task* task, const fm_piece* piece, int64_t rows, real* scratch,
@@ -103,7 +102,7 @@ cdef inline void train_piece(const fm_task* task, const fm_piece* piece, int64_t
         vectors(piece.tensor.n_columns, piece.panel * NR), <real*>task.net.parameters + at, scratch,
         <real*>task.slots[0] + at, <real*>task.slots[1] + at,
         &scalars[task.group_of[piece.tensor.index]], ahead)
-    renew_piece(task.net, piece)
+    renew_piece(task.net, piece, TRAINED)
 
 
 cdef inline void add_piece(const fm_task* task, const fm_piece* piece, int64_t rows, bint is_first,

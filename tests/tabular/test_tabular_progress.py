@@ -154,9 +154,8 @@ def shown(times, terminal=False, **options):
     """Return what a fit of two recipes of four epochs writes, epochs ending at these times."""
     file, now = io.StringIO(), iter([0.0, *times])
     file.isatty = lambda: terminal
-    target = SimpleNamespace(metric="error")
     given = {"deadline": None, "n_threads": None, "shows": True, **options}
-    progress = Progress([3.0, 1.0], target, file=file, now=lambda: next(now), **given)
+    progress = Progress([3.0, 1.0], "error", file=file, now=lambda: next(now), **given)
     for recipe in range(2):
         progress.begin(recipe)
         for epoch in range(4):

@@ -1,6 +1,7 @@
 """What tables are trained with: rates, bins, smoothed labels, and when a fit is given up."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from fastmlp import TabMLPClassifier, TabMLPRegressor
 from fastmlp.tabular import members, presets
 from fastmlp.tabular.columns import Columns
 from fastmlp.tabular.encoding import Encoding, edges_of
+from fastmlp.tabular.folds import FitRows, Splits
 from fastmlp.tabular.presets import Preset, Recipe
 
 RNG = np.random.default_rng(0)
@@ -42,7 +44,8 @@ def test_rates_have_four_cycles_and_end_at_zero():
 )
 def test_members_of_many_rows_are_fewer(preset, n, folds):
     preset = presets.PRESETS[preset]
-    division = members.Splits.of(n, preset, np.random.default_rng(0), None, None)
+    rows = FitRows(None, range(n), SimpleNamespace(classes=None))
+    division = Splits.of(rows, preset, np.random.default_rng(0))
     assert len(division.learn) == len(division.out) == 2 * folds
     held_out = np.bincount(np.concatenate(division.out), minlength=n)
     assert (held_out == 2).all()

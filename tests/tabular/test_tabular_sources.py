@@ -188,8 +188,8 @@ def test_a_source_that_changes_is_refused(later):
 
 
 BESIDE = {
-    "y": ({"y": Y}, "y is given beside a source but belongs into it: use ArrowBlocks"),
-    "weights": ({"sample_weight": W}, r"sample_weight is given .* ArrowBlocks\(weight="),
+    "y": ({"y": Y}, "y is given beside a source, which has its own targets"),
+    "weights": ({"sample_weight": W}, "leave sample_weight out"),
     "groups": ({"groups": np.arange(N)}, "groups is given beside a source"),
 }
 

@@ -34,7 +34,7 @@ def in_stages(monkeypatch, y, default=STAGED, at=None, **options):
         if len(trained) == at:
             raise KeyboardInterrupt
         found = train(recipe, *args)
-        trained.append((recipe.bins, len(args[4].learn), found.run, found.planned))
+        trained.append((recipe.bins, len(args[1].learn), found.run, found.planned))
         return found
 
     monkeypatch.setitem(presets.PRESETS, "default", default)

@@ -97,6 +97,19 @@ PANEL_NN(panel_relu, STORE_RELU)
 PANEL_NN(panel_relu_slope, STORE_RELU_SLOPE)
 PANEL_NN(panel_added, STORE_ADDED)
 
+/* Summed indices at a time for which a weight panel stays in 32 KiB of first-level cache while all rows pass. */
+enum { NN_CHAIN = 20480 / (NR * NR * FM_REAL_BYTES) * NR };
+
+/* Like panel_plain; longer sums continue through memory, with the same bits. */
+FM_INLINE void panel_chained(const real *a, const int64_t a_panel, int64_t k_len, const real *w, const real *bias,
+                             real *out, const int64_t rows, const int nv) {
+    panel_plain(a, a_panel, k_len < NN_CHAIN ? k_len : NN_CHAIN, w, bias, out, out, rows, nv);
+    while ((k_len -= NN_CHAIN) > 0) {
+        a += NN_CHAIN / NR * a_panel, w += NN_CHAIN * nv * LANES;
+        panel_added(a, a_panel, k_len < NN_CHAIN ? k_len : NN_CHAIN, w, NULL, out, out, rows, nv);
+    }
+}
+
 /* acc (m x nv vectors) += a^T d for one row: m adjacent columns of an activation panel, and a gradient panel. */
 FM_INLINE void accumulate_row(const int m, const int nv, const real *a, const real *d, v acc[8][4]) {
     v b[4];
