@@ -49,7 +49,7 @@ cdef void renew_copies(const fm_network* net) noexcept nogil:
 
 
 cdef void renew_trained(const fm_network* net, const fm_piece* piece) noexcept nogil:
-    renew_piece(net, piece)
+    renew_piece(net, piece, TRAINED)
 
 
 cdef void step(int32_t optimizer, const double* hyper, double rate, double* powers, double l2,
