@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from hostile import apart, raw, together, valid
+
+from fastmlp._files.safetensors import STRANGERS
 
 DESCRIPTION = ("__metadata__", "model")
 GONE = object()
@@ -126,15 +129,10 @@ CONTAINER: list[Row] = [
     (first(2**64 - 1), "said to have 18,446,744,073,709,551,615"),
     (first(0, bytes(8)), "header begins with b''"),
     (first(9, b"{}" + b" " * 7), "header has 9 bytes: the payload is misaligned"),
-    (begins(b"PK\x03\x04"), "begins like a zip"),
-    (begins(b"\x1f\x8b"), "begins like gzip"),
-    (begins(b"\x80\x04\x95"), "begins like a pickle"),
-    (begins(b"\x89HDF\r\n\x1a\n"), "begins like HDF5"),
-    (begins(b"\x93NUMPY"), "begins like an array of NumPy's"),
-    (begins(b"GGUF"), "begins like GGUF"),
-    (begins(b"\x7fELF"), "begins like a program"),
-    (begins(b"<!doctype html>"), "begins like HTML"),
-    (begins(b'{"class": "MLP"}'), "begins like JSON"),
+    *(
+        (begins(start), f"begins like {re.escape(kind)}")
+        for kind, start in {kind: start for start, kind in STRANGERS.items()}.items()
+    ),
     (header_is(b' {"a":1}'), "begins with b' '"),
     (header_is(b"[1, 2]"), r"begins with b'\['"),
     (header_is(b"\xef\xbb\xbf{}"), r"begins with b'\\xef'"),
