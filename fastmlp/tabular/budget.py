@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fastmlp.tabular.columns import Columns
 from fastmlp.tabular.encoding import width_of
 from fastmlp.tabular.networks import seconds_of_epoch
-from fastmlp.tabular.presets import LOOKS, Preset, Recipe, batch_of, epochs_of
+from fastmlp.tabular.presets import LOOKS, Preset, Recipe, batch_of, beginning, epochs_of
 from fastmlp.tabular.progress import in_bytes
 
 FEWEST_ROWS = 5_000  # no time limit leaves fewer
@@ -152,7 +152,8 @@ class Budget:
         """Return how many rows can be read, and learned for `ENOUGH_EPOCHS`, in the time."""
         if self.deadline is None or n <= FEWEST_ROWS:
             return n
-        preset, recipes = stages_of(plan.preset, target.kind, columns)[0]
+        first = beginning(plan.preset, is_limited=True)
+        preset, recipes = stages_of(first, target.kind, columns)[0]
         folds, recipe = preset.folds_of(n), recipes[0]
         members = folds * preset.repeats_of(folds)
         width = width_of(columns, missing, recipe.bins)
