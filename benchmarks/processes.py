@@ -7,6 +7,10 @@ is that with a communicator of its own. "by hand" does what can be done without 
 a step. Before that the losses must be those of one process with all rows. Target: with 128 rows a
 rank a step of ``wide`` together takes at most 1.2 times as long as one apart and the sum; no quiet
 machine, no such figure: ranks wait by spinning.
+
+With --model, a table and a picture of the efficiency of many ranks on machines of their own: the
+step of "one rank", then a sum by rings, 2 log2(p) latencies and 2 (p - 1) / p times the bytes. It
+is a model, not a measurement: nothing is sent over a network.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -30,10 +35,13 @@ from workloads import LEARNING_RATE, RELU, Case
 
 import fastmlp
 from fastmlp._core import communicators
+from fastmlp._core.charts import Axes
 
 RANKS, STEPS, LIMIT = 2, 40, 1.2
 ALONE = ("alone", "one rank")
 WIDE = Names.of(RELU, "wide")
+NETWORKS = {"10 Gb/s": (30e-6, 1.1e9), "100 Gb/s": (2e-6, 11e9)}  # latency, bytes per second
+MODELLED = (64, 1024)  # ranks in the table
 
 
 def network(case: Case) -> fastmlp.MLP:
@@ -123,12 +131,34 @@ def rank(name: str, rows: int, rounds: int) -> None:
         print(json.dumps(seconds))
 
 
-def measure(cases: Names = WIDE, rows: int = 128, rounds: int = 9) -> Iterator[tuple[str, Rows]]:
+def efficiency(seconds: float, n_bytes: int, ranks: int, network: str) -> float:
+    """Return the share of a step that is no waiting for the sum, by the model of the module."""
+    latency, bandwidth = NETWORKS[network]
+    waiting = 2 * math.log2(ranks) * latency + 2 * (ranks - 1) / ranks * n_bytes / bandwidth
+    return seconds / (seconds + waiting)
+
+
+def draw(path: str, steps: dict[str, tuple[float, int]]) -> None:
+    """Draw the efficiency over ranks, for the seconds and the summed bytes of each kind of step."""
+    axes, ranks = Axes(), 2 ** np.arange(1, 11)
+    axes.set(xlabel="ranks", ylabel="efficiency, %", xscale="log")
+    for name, step in steps.items():
+        for network in NETWORKS:
+            shares = [100 * efficiency(*step, int(p), network) for p in ranks]
+            axes.plot(ranks, shares, label=f"{name}, {network}")
+    picture = axes.svg("Efficiency of data-parallel training, modelled")
+    Path(path).write_text(picture.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1))
+
+
+def measure(
+    cases: Names = WIDE, rows: int = 128, rounds: int = 9, model: str | None = None
+) -> Iterator[tuple[str, Rows]]:
     mpiexec = shutil.which("mpiexec")
     if mpiexec is None or find_spec("mpi4py") is None:
         raise CannotRunError("mpi4py and mpiexec are needed: pip install mpi4py mpich")
     if (cpus := harness.available_cpus()) < RANKS:
         raise CannotRunError(f"{RANKS} ranks, but {harness.counted(cpus, 'CPU')}")
+    steps = {}
     for name in cases:
         command = [mpiexec, "-n", str(RANKS), sys.executable, Path(__file__), name, rows, rounds]
         output = subprocess.run([*map(str, command)], check=True, stdout=subprocess.PIPE).stdout
@@ -140,6 +170,17 @@ def measure(cases: Names = WIDE, rows: int = 128, rounds: int = 9) -> Iterator[t
         is_target = name == "wide" and rows == 128  # elsewhere other shares of a step are the sum
         table["together"] |= harness.judged(ratio, LIMIT) if is_target else {"ratio": ratio}
         yield f"{RELU[name].title.rpartition(',')[0]}, {RANKS} ranks of {rows} rows", table
+        steps[name] = timings["one rank"].median, 4 * network(RELU[name])._engine.n_summed
+    if model is not None:
+        draw(model, steps)
+        yield (
+            f"modelled efficiency with {rows} rows a rank",
+            {
+                f"{name}, {kind}": {f"{p:,} ranks": efficiency(*step, p, kind) for p in MODELLED}
+                for name, step in steps.items()
+                for kind in NETWORKS
+            },
+        )
 
 
 if __name__ == "__main__":

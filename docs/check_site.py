@@ -25,7 +25,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 ROOT = Path(__file__).resolve().parents[1]
-LARGEST_PAGE = 1_000_000  # bytes
+LARGEST_PAGE = 1_000_000  # bytes, with scripts, styles and pictures
 WIDTHS = (1280, 390)  # pixels of a desktop and of a phone
 THEMES = {"light": (), "dark": ("--blink-settings=preferredColorScheme=0",)}  # options of Chromium
 ALIKE = ("reference/names/", "adr/")  # pages of which there are many
@@ -116,7 +116,7 @@ class Page(html.parser.HTMLParser):
         link = found.get("src") or (found.get("href") if tag in ("a", "link") else None)
         if link:
             self.links.append(link)
-            if tag != "a" and found.get("rel") not in ("canonical", "prev", "next"):
+            if tag != "a" and (tag != "link" or found.get("rel") in ("stylesheet", "icon")):
                 self.loaded.append(link)
 
 
@@ -143,14 +143,20 @@ def addresses(site: Path) -> list[str]:
     return sorted(url for url in links if urlsplit(url).netloc and not url.startswith(SOURCES))
 
 
+def weight_of(path: Path, page: Page) -> int:
+    """Return the bytes of a page and of the files that it loads."""
+    loaded = {(path.parent / unquote(urlsplit(url).path)).resolve() for url in page.loaded}
+    return sum(each.stat().st_size for each in {path, *loaded} if each.is_file())
+
+
 def wrong_files(site: Path) -> list[str]:
     """Return what is wrong with links, sizes and servers."""
     pages = {path: Page(path.read_text(encoding="utf-8")) for path in pages_of(site)}
     found = []
     for path, page in pages.items():
         name = path.relative_to(site)
-        if path.stat().st_size > LARGEST_PAGE:
-            found.append(f"{name}: {path.stat().st_size:,} bytes")
+        if (size := weight_of(path, page)) > LARGEST_PAGE:
+            found.append(f"{name}: {size:,} bytes, with the files that it loads")
         found += [f"{name}: loads {url}" for url in page.loaded if urlsplit(url).netloc]
         for url in page.links:
             parts = urlsplit(url)

@@ -2,6 +2,8 @@
 
 ``MLP`` is the model. ``fastmlp.reference`` is a textbook version in NumPy alone, to compare with;
 its ``MLP`` has all options. The public names are listed here and loaded on first use.
+``from fastmlp import *`` imports all but the estimators, which need scikit-learn: import these by
+their names, as in ``from fastmlp import TabMLPRegressor``.
 """
 
 from __future__ import annotations

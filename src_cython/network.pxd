@@ -206,6 +206,7 @@ cdef struct fm_kernels:
     void (*unpack)(const fm_tensor*, const void* parameters, void* plain) noexcept nogil
     int64_t copy_element_size[COPIES]
     void (*renew_copies)(const fm_network*) noexcept nogil  # all kinds, of all tensors
+    void (*renew_piece)(const fm_network*, const fm_piece*) noexcept nogil  # those of training
     void (*epoch)(const fm_task*, fm_shift*, fm_report*, int32_t thread) noexcept nogil
     # writes the predictions of rows [first, last), (last - first, C), unless the watch stops it
     void (*predict)(const fm_network*, const fm_buffers*, const fm_data*, int64_t first, int64_t last,

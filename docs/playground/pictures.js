@@ -47,15 +47,18 @@ export const MAP = Float32Array.from({ length: 2 * GRID * GRID }, (_, k) => {
 });
 export const LINE = Float32Array.from({ length: 181 }, (_, k) => valueAt(k / 180));
 
+const SMALL = Object.assign(document.createElement("canvas"), { width: GRID, height: GRID }); // a pixel for each cell
+
 // Cells in the color of their kind, as dark as they are strong (0 to 1), and the points; `cursor` is a place for the
 // next point, or null.
 export function drawMap(canvas, cells, { x, t }, cursor) {
   const pen = clean(canvas);
-  const size = canvas.width / GRID;
-  cells.forEach(([kind, strength], k) => {
-    pen.fillStyle = color(kind, 0.08 + 0.55 * Math.min(1, strength));
-    pen.fillRect(k % GRID * size, Math.floor(k / GRID) * size, size, size);
-  });
+  const pixels = new ImageData(GRID, GRID);
+  cells.forEach(([kind, strength], k) =>
+    pixels.data.set([...COLORS[kind % COLORS.length], 255 * (0.08 + 0.55 * Math.min(1, strength))], 4 * k));
+  SMALL.getContext("2d").putImageData(pixels, 0, 0);
+  pen.imageSmoothingEnabled = false;
+  pen.drawImage(SMALL, 0, 0, canvas.width, canvas.height);
   t.forEach((label, k) =>
     dot(pen, place(canvas, x[2 * k]), place(canvas, -x[2 * k + 1]), 4, color(label), "#fff"));
   if (cursor) {

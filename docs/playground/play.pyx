@@ -1,8 +1,9 @@
 # The playground's network: the kernels of the library in memory that this file lays out, without Python.
 #
 # `.ci/playground` translates it to C, and compiles that to WebAssembly. The linker drops the functions that
-# need Python, because no exported function calls them. There is one network at a time, in float32, with
-# affine layers, and one thread. engine.js checks the arguments.
+# need Python, because no exported function calls them. Nothing runs at import, where Cython would set the
+# defaults of arguments: the kernels have none. There is one network at a time, in float32, with affine
+# layers, and one thread. engine.js checks the arguments.
 include "kernels.pyx"
 
 from libc.stdint cimport uintptr_t

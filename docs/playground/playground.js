@@ -97,6 +97,9 @@ function build() {
 function reset() {
   pause();
   state.rows = null; // until the form is right
+  for (const name of ["choices", "run", "batch", "step"]) element(name).disabled = false;
+  ranges.hidden = true;
+  element("file").value = "";
   if (attempt(build) === false) return;
   const isOwn = fields.data.value === "own";
   state.title = DATA[fields.data.value].title;
@@ -104,9 +107,6 @@ function reset() {
   map.tabIndex = isOwn ? 0 : -1;
   map.setAttribute("role", isOwn ? "application" : "img");
   element("smaller").hidden = true;
-  for (const name of ["choices", "run", "batch", "step"]) element(name).disabled = false;
-  ranges.hidden = true;
-  element("file").value = "";
   say(state.rows.t.length ? "" : "Add points: click the map, or move the frame by the arrow keys and press Enter.");
   offerViews();
   draw();
@@ -176,19 +176,20 @@ function diverged(rate) {
 
 function loop() {
   if (!state.running) return;
-  const until = performance.now() + FRAME;
-  for (let k = 0; k < MOST_EPOCHS && state.running && performance.now() < until; k++)
+  const began = performance.now();
+  for (let k = 0; k < MOST_EPOCHS && state.running && performance.now() < began + FRAME; k++)
     if (!attempt(train)) pause();
   draw();
-  setTimeout(loop, 1000 / 60);
+  setTimeout(loop, Math.max(1, 1000 / 60 - (performance.now() - began)));
 }
 
 function openScene() {
   const name = location.hash.replace("#scene=", "");
-  const { task, ...values } = SCENES[name] ?? SCENES.xor;
+  const { task, chapter, ...values } = SCENES[name] ?? SCENES.xor;
   for (const [field, value] of Object.entries(values)) if (field !== "loss") fields[field].value = value;
   offerLosses(values.loss);
   element("task").textContent = task;
+  element("chapter").href = `course/${chapter}.html`;
   for (const link of document.querySelectorAll("nav a"))
     link.toggleAttribute("aria-current", link.hash === `#scene=${name}`);
   state.seed = 1;

@@ -144,7 +144,7 @@ def _scores(found: dict[str, Any], y: Array, classes: Array | None, weights: Arr
     parts = {
         "out of fold": found["out_of_fold"],
         **({"validation file": found["valid"]} if "valid" in found else {}),
-        f"always the {'mean' if classes is None else 'shares of the classes'}": (
+        f"always the {'mean' if classes is None else 'class shares'}": (
             scores.of_predictions(y, simple, classes, weights)
         ),
     }

@@ -96,7 +96,7 @@ class Axes:
         parts = []
         for x in x_ticks:
             parts.append(_path(f"M{across(x):.1f} {top}V{bottom}", GRID))
-            text = f"{10**x:.2g}" if is_log else f"{x:.6g}"
+            text = f"{float(f'{10**x:.2g}'):g}" if is_log else f"{x:.6g}"
             parts.append(_text(across(x), bottom + 16, text, "middle"))
         for y in () if self._bars else y_ticks:
             parts.append(_path(f"M{left} {down(y):.1f}H{right}", GRID))

@@ -239,7 +239,7 @@ class State:
     loss, val_loss : float
         Last entries of the history; ``val_loss`` is NaN without validation data.
     learning_rate : float
-        Learning rate of the last step, including ``learning_rate_scale``.
+        Learning rate of the last step, including ``learning_rate_scale``; it cannot be set.
     learning_rate_scale : float
         Factor on the optimizer's learning rate, at least 0. A callback may set it; the value
         applies from the next epoch on.
@@ -262,12 +262,25 @@ class State:
     epoch: int = -1
     loss: float = math.nan
     val_loss: float = math.nan
-    learning_rate: float = math.nan
     learning_rate_scale: float = 1.0
     completed: bool = False
     stop_reason: str = ""
     engine: Any = field(default=None, repr=False)
     callbacks: Sequence[Any] = field(default=(), repr=False)
+
+    @property
+    def learning_rate(self) -> float:
+        """Learning rate of the last step; NaN before the first."""
+        rates = self.history.learning_rate
+        return rates[-1] if rates else math.nan
+
+    @learning_rate.setter
+    def learning_rate(self, value: Any) -> None:
+        raise AttributeError(
+            f"learning_rate was set to {value!r} but is the rate of the last step: set "
+            "learning_rate_scale, a factor on the rates of the next epochs, or use a schedule, "
+            "such as optimizer=fastmlp.Adam(learning_rate=fastmlp.Cosine(0.01, n_steps=1000))"
+        )
 
     def snapshot(self) -> Snapshot:
         """Return the current parameters of the model, for :meth:`restore`."""

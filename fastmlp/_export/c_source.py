@@ -37,10 +37,7 @@ TYPES = {
 
 
 class Source:
-    """Base of a model's source and header: ``dtype`` is that of the networks.
-
-    ``public`` is the dtype of the interface, and ``fields`` fill the templates.
-    """
+    """Base of a model's source and header; ``fields`` fill the templates."""
 
     defined, predict = text.INPUTS, text.PREDICT  # of the header
     stack_bytes = 0
@@ -48,7 +45,7 @@ class Source:
     def __init__(
         self, model: Any, name: str, dtype: np.dtype[Any], public: np.dtype[Any], **fields: Any
     ) -> None:
-        self.model, self.dtype, self.public = model, dtype, public
+        self.model, self.dtype, self.public = model, dtype, public  # of networks, of the interface
         self.constants: list[str] = []
         self.functions: dict[str, str] = {}  # helpers by name, so that each is written once
         self.code: list[str] = []  # the functions behind them
@@ -90,11 +87,7 @@ class Source:
         return "\n".join([head, *self.constants, *helpers, *self.code, *own, main])
 
     def self_check(self, rows: str, predict: str, expected: Array, unit: float) -> str:
-        """Return the program that compares predictions with expected ones.
-
-        ``rows`` defines the arrays of inputs, ``predict`` is the statement for row i, and ``unit``
-        the size of the networks' outputs.
-        """
+        """Return the program that compares predictions of row i with expected ones."""
         errors = (self.dtype, unit), (self.public, largest(expected))
         allowed = ALLOWED * max(float(np.finfo(kind).eps) * size for kind, size in errors)
         rows += text.constants("real", "expected", expected.astype(self.public))
@@ -153,11 +146,7 @@ class NetworkSource(Source):
 
 
 class Body:
-    """The calls that compute networks of equal shape, and the buffers between them.
-
-    They write to ``output``. For several networks they are the body of a function for network
-    ``k``, and the arrays of its layers are the k-th parts of constants.
-    """
+    """The calls that compute one network, or the k-th of several, and their buffers."""
 
     def __init__(self, source: Source, output: str, is_many: bool, suffix: str = "") -> None:
         self.source, self.output, self.is_many, self.suffix = source, output, is_many, suffix

@@ -214,32 +214,26 @@ QUANTIZED_AFFINE = _AFFINE.substitute(
     argument=" unit + j,",
 )
 
+_CLASS = """\
+int {{name}}_class({{parameters}})
+{{{{
+    real y[{{outputs}}];
+    int best = 0;
+    {{name}}_predict({{arguments}}, y);
+    {}
+    return best;
+}}}}
+"""
 # For each kind of labels: the declaration for the header, and the definition.
 LABELS = {
     "largest": (
         "/* The class of the largest probability, from 0. */\nint {name}_class({parameters});",
-        """\
-int {name}_class({parameters})
-{{
-    real y[{outputs}];
-    int j, best = 0;
-    {name}_predict({arguments}, y);
-    for (j = 1; j < {outputs}; j++) if (y[best] < y[j]) best = j;
-    return best;
-}}
-""",
+        _CLASS.format("for (int j = 1; j < {outputs}; j++) if (y[best] < y[j]) best = j;"),
     ),
     "pair": (
         "/* 1 if the second class is the more probable one, else 0. */\n"
         "int {name}_class({parameters});",
-        """\
-int {name}_class({parameters})
-{{
-    real y[2];
-    {name}_predict({arguments}, y);
-    return y[1] > 0.5;
-}}
-""",
+        _CLASS.format("best = y[1] > 0.5;"),
     ),
     "each": (
         "/* For each label whether it is there, 1 or 0. */\n"
@@ -248,9 +242,8 @@ int {name}_class({parameters})
 void {name}_classes({parameters}, int *classes)
 {{
     real y[{outputs}];
-    int j;
     {name}_predict({arguments}, y);
-    for (j = 0; j < {outputs}; j++) classes[j] = y[j] > 0.5;
+    for (int j = 0; j < {outputs}; j++) classes[j] = y[j] > 0.5;
 }}
 """,
     ),

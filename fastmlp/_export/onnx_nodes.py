@@ -34,17 +34,13 @@ class Node:
 
 @dataclass
 class Graph:
-    """Nodes and constants, in the order of their creation.
+    """Nodes and constants, in the order of their creation."""
 
-    Python numbers become constants of ``dtype``. The names of constants begin with ``prefix``; all
-    names begin with ``root``, so that they cannot clash with names of inputs.
-    """
-
-    dtype: np.dtype[Any]
+    dtype: np.dtype[Any]  # of Python numbers
     nodes: list[Node] = field(default_factory=list)
     constants: dict[Name, NDArray[Any]] = field(default_factory=dict)
-    prefix: str = ""
-    root: str = ""
+    prefix: str = ""  # of the names of constants
+    root: str = ""  # of all names, so that they cannot clash with names of inputs
 
     def of(self, dtype: Any, root: str) -> Graph:
         """Return a view of this graph that adds nodes with another dtype and a longer root."""
@@ -139,10 +135,7 @@ DEGREE, MIDDLE = 24, 2.0
 
 @functools.cache
 def tail_coefficients() -> tuple[float, ...]:
-    """Return coefficients in u = (a - MIDDLE) / (a + MIDDLE) for exp(a**2 / 2) P(Z > a).
-
-    Lowest power first; valid for a from 0 to TAIL.
-    """
+    """Return the powers' coefficients in u = (a - MIDDLE) / (a + MIDDLE), see `_wide_gelu`."""
 
     def scaled_tail(u: NDArray[Any]) -> NDArray[Any]:
         a = MIDDLE * (1 + u) / (1 - u)
@@ -156,7 +149,8 @@ def tail_coefficients() -> tuple[float, ...]:
 
 
 def _wide_gelu(g: Graph, z: Name) -> Name:
-    """Return z P(Z <= z) in float64 by the scaled tail, since runtimes have no float64 Erf."""
+    """Return z P(Z <= z) in float64; runtimes have no float64 Erf."""
+    # By exp(a**2 / 2) P(Z > a), for a up to TAIL.
     a = g.Min(g.Abs(z), TAIL)
     u = g.Div(g.Sub(a, MIDDLE), g.Add(a, MIDDLE))
     *rest, highest = tail_coefficients()
@@ -202,10 +196,7 @@ def activations(dtype: np.dtype[Any]) -> dict[str, Emit]:
 
 
 def layer_norm(g: Graph, z: Name, gains: Name, shifts: Name) -> Name:
-    """Return rows of mean 0 and variance 1, times gains plus shifts.
-
-    The operator LayerNormalization of runtimes may lose precision.
-    """
+    """Return normalised rows; the operator LayerNormalization of runtimes may lose precision."""
     centered = g.Sub(z, g.ReduceMean(z, axes=[-1]))
     variance = g.ReduceMean(g.Mul(centered, centered), axes=[-1])
     normal = g.Div(centered, g.Sqrt(g.Add(variance, EPSILON)))

@@ -36,11 +36,7 @@ class Content:
 
 
 def read(path: str | os.PathLike[str], only: Sequence[str] | None = None) -> Content:
-    """Read a whole file, or only its header and the first rows of some arrays.
-
-    Raises OSError if the file cannot be read, and ModelFormatError if its form is wrong or it
-    changes meanwhile.
-    """
+    """Read a whole file, or only its header and the first rows of some arrays."""
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe must not block
     try:
         descriptor = os.open(path, flags)

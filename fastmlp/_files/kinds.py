@@ -39,10 +39,7 @@ class Place(NamedTuple):
         return self._replace(name=f"{self.name}.{key}" if self.name else str(key))
 
     def check(self, truth: Any, words: str, *values: Any) -> None:
-        """Raise an error for the value at this place unless something is true.
-
-        Each {} in the words becomes the text of one of the values.
-        """
+        """Raise an error for the value here unless something is true; {} stands for a value."""
         if not truth:
             where = f"model.{self.tensor}".rstrip(".")
             raise ModelFormatError(f"{where} {words.format(*map(shown, values))}")
@@ -169,17 +166,14 @@ class Choice(Text):
 
 @dataclass
 class Tensor(Hidden):
-    """An array of known shape and dtype, of finite numbers in a range; None if its shape is None.
-
-    ``positive`` numbers are above 0; of ``rising`` ones each is above the one before it.
-    """
+    """An array of known shape and dtype, finite and in a range; None if its shape is None."""
 
     shape: Any
     dtype: Any = np.float64
     least: Any = -math.inf
     most: Any = math.inf
-    positive: bool = False
-    rising: bool = False
+    positive: bool = False  # above 0
+    rising: bool = False  # each number is above the one before it
 
     def write(self, value: Any, place: Place) -> Any:
         if value is None:

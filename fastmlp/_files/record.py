@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._core.intervals import first_non_finite
-from fastmlp._files.strict_json import ModelFormatError, shown
+from fastmlp._files.strict_json import ModelFormatError, check, shown
 
 MOST_NUMBERS = 400_000  # numbers in lists, which take 32 bytes each in Python and 8 in the file
 
@@ -48,9 +48,8 @@ class Store:
 
     def function(self, tree: dict[str, Any], kind: type[Any]) -> Any:
         """Return the caller's function of a class for the description in the file."""
-        name = tree.get("function")
-        if not isinstance(name, str):
-            raise ModelFormatError(f"a function is described by {shown(tree)}")
+        name: Any = tree.get("function")
+        check(isinstance(name, str), "a function is described by {}", tree)
         found: Any = self._functions.get(name)
         if type(found) is not kind:
             raise ModelFormatError(
@@ -69,37 +68,30 @@ class Store:
 
     def take(self, name: str) -> NDArray[Any]:
         """Return a tensor of any dtype and shape."""
-        if name not in self._left:
-            raise ModelFormatError(f"there is no tensor {shown(name)}")
+        check(name in self._left, "there is no tensor {}", name)
         return self._left.pop(name)
 
     def parameter(self, name: str, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
         """Return a finite tensor of known shape and dtype."""
         array = self.take(name)
-        if array.shape != shape or array.dtype != dtype:
-            raise ModelFormatError(
-                f"tensor {shown(name)} is {array.dtype} of shape {array.shape} but "
-                f"{np.dtype(dtype)} of shape {shape} belongs there"
-            )
+        is_right = array.shape == shape and array.dtype == dtype
+        words = f"{np.dtype(dtype)} of shape {shape} belongs there"
+        check(is_right, f"tensor {{}} is {array.dtype} of shape {array.shape} but {words}", name)
         at = first_non_finite(array)
-        if at is not None:
-            raise ModelFormatError(f"tensor {shown(name)} has {array[at]} at {at}")
+        check(at is None, f"tensor {{}} has {array[at]} at {at}" if at is not None else "", name)
         return array
 
     def numbers(self, name: str, dtype: Any = np.float64) -> list[Any]:
         """Return a list of numbers of a dtype."""
         array = self.take(name)
         self._n_numbers += array.size
-        if array.dtype != dtype or array.ndim != 1 or self._n_numbers > MOST_NUMBERS:
-            raise ModelFormatError(
-                f"tensor {shown(name)} is {array.dtype} of shape {array.shape} but "
-                f"a list of {np.dtype(dtype)}, at most {MOST_NUMBERS:,} in the file, belongs there"
-            )
+        is_right = array.dtype == dtype and array.ndim == 1 and self._n_numbers <= MOST_NUMBERS
+        words = f"a list of {np.dtype(dtype)}, at most {MOST_NUMBERS:,} in the file, belongs there"
+        check(is_right, f"tensor {{}} is {array.dtype} of shape {array.shape} but {words}", name)
         return array.tolist()  # type: ignore[no-any-return]
 
     def finish(self) -> None:
         """Refuse tensors and functions that were not used."""
-        if odd := sorted(self._functions.keys() - self._named):
-            raise ModelFormatError(f"it has no function {odd[0]!r}: leave it out of functions")
-        if self._left:
-            raise ModelFormatError(f"tensor {shown(next(iter(self._left)))} belongs to nothing")
+        odd = min(self._functions.keys() - self._named, default=None)
+        check(odd is None, "it has no function {}: leave it out of functions", odd)
+        check(not self._left, "tensor {} belongs to nothing", next(iter(self._left), None))

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._core.atomic_files import chunks
-from fastmlp._files.strict_json import MOST_STRING, ModelFormatError, parse, shown
+from fastmlp._files.strict_json import MOST_STRING, ModelFormatError, check, parse, shown
 
 DTYPES: dict[str, np.dtype[Any]] = {
     name: np.dtype(code)
@@ -86,10 +86,7 @@ class Header:
 
 
 def encoded(metadata: Mapping[str, str], tensors: Mapping[str, NDArray[Any]]) -> list[Any]:
-    """Return a file as its pieces, header first, with a digest of the whole in the metadata.
-
-    The digest is the SHA-256 of the file with zeros in place of the digest.
-    """
+    """Return a file's pieces; in the metadata is the SHA-256 of the file with zeros for it."""
     # Arrays with large elements come first, which aligns each array without gaps.
     order = sorted(tensors, key=lambda name: -tensors[name].dtype.itemsize)
     arrays = [_plain(tensors[name]) for name in order]
@@ -131,24 +128,17 @@ def _plain(array: NDArray[Any]) -> NDArray[Any]:
 
 def header_length(prefix: bytes, size: int) -> int:
     """Return the length of the header from the first bytes of a file of ``size`` bytes."""
-    if len(prefix) < PREFIX.size:
-        raise ModelFormatError(
-            f"it has {len(prefix)} bytes but {PREFIX.size} say how long a header is"
-        )
+    words = f"it has {len(prefix)} bytes but {PREFIX.size} say how long a header is"
+    check(len(prefix) == PREFIX.size, words)
     (length,) = PREFIX.unpack(prefix)
-    if length > MOST_HEADER:
-        # Only for invalid lengths: a valid one may begin with the same bytes.
-        kinds = (kind for start, kind in STRANGERS.items() if prefix.startswith(start))
-        raise ModelFormatError(
-            f"the header is said to have {length:,} bytes but {MOST_HEADER:,} are the most: "
-            f"it begins like {next(kinds, 'something else')}"
-        )
-    if length > size - PREFIX.size:
-        raise ModelFormatError(
-            f"the header is said to have {length:,} bytes but the file has {size:,}: cut off"
-        )
-    if length % ALIGNMENT:
-        raise ModelFormatError(f"the header has {length:,} bytes: the payload is misaligned")
+    # Only invalid lengths tell the kind of a file: a valid one may begin with the same bytes.
+    kinds = (kind for start, kind in STRANGERS.items() if prefix.startswith(start))
+    words = f"the header is said to have {length:,} bytes but"
+    more = f"{MOST_HEADER:,} are the most: it begins like {next(kinds, 'something else')}"
+    check(length <= MOST_HEADER, f"{words} {more}")
+    check(length <= size - PREFIX.size, f"{words} the file has {size:,}: cut off")
+    words = f"the header has {length:,} bytes: the payload is misaligned"
+    check(length % ALIGNMENT == 0, words)
     return int(length)
 
 
@@ -156,15 +146,14 @@ def read_header(text: bytes, payload: int) -> Header:
     """Return a header, checked against the number of bytes that follow it."""
     found = parse(text, "header", long_strings=1)  # the description
     metadata = found.pop(METADATA, None)
-    if not isinstance(metadata, dict):
-        raise ModelFormatError("it has no metadata: a safetensors file, but no model of fastmlp")
+    words = "it has no metadata: a safetensors file, but no model of fastmlp"
+    check(isinstance(metadata, dict), words)
     for key, value in metadata.items():
-        if not isinstance(value, str):
-            raise ModelFormatError(f"{shown(key)} of the metadata is {shown(value)} and no string")
-        if len(value) > MOST_STRING and key != DESCRIPTION:
-            raise ModelFormatError(f"{shown(key)} of the metadata has {len(value):,} characters")
-    if len(found) > MOST_TENSORS:
-        raise ModelFormatError(f"it has {len(found):,} tensors but {MOST_TENSORS:,} are the most")
+        check(isinstance(value, str), "{} of the metadata is {} and no string", key, value)
+        few = len(value) <= MOST_STRING or key == DESCRIPTION
+        check(few, f"{{}} of the metadata has {len(value):,} characters", key)
+    words = f"it has {len(found):,} tensors but {MOST_TENSORS:,} are the most"
+    check(len(found) <= MOST_TENSORS, words)
     entries, at = {}, 0
     for name, description in found.items():
         try:
@@ -172,39 +161,29 @@ def read_header(text: bytes, payload: int) -> Header:
         except ModelFormatError as error:
             raise ModelFormatError(f"tensor {shown(name)} {error}") from None
         at = entry.stop
-    if at > payload:
-        raise ModelFormatError(f"the tensors end at byte {at:,} of a payload of {payload:,}")
-    if at < payload:
-        raise ModelFormatError(f"{payload - at:,} bytes follow the last tensor")
+    check(at <= payload, f"the tensors end at byte {at:,} of a payload of {payload:,}")
+    check(at >= payload, f"{payload - at:,} bytes follow the last tensor")
     return Header(metadata, entries)
 
 
 def _entry(name: str, description: Any, at: int) -> Entry:
-    if not 0 < len(name) <= MOST_NAME:
-        raise ModelFormatError(f"has a name of {len(name)} characters")
-    if not isinstance(description, dict):
-        raise ModelFormatError(f"is {shown(description)} and no object")
-    if description.keys() != {"dtype", "shape", "data_offsets"}:
-        raise ModelFormatError(f"has the keys {shown(sorted(description))}")
-    dtype, shape, offsets = (description[key] for key in ("dtype", "shape", "data_offsets"))
-    if not isinstance(dtype, str) or dtype not in DTYPES:
-        raise ModelFormatError(f"has the dtype {shown(dtype)}, which is none of ours")
-    if not _are_counts(shape) or len(shape) > MOST_DIMENSIONS:
-        raise ModelFormatError(f"has the shape {shown(shape)}")
-    if not _are_counts(offsets) or len(offsets) != 2:
-        raise ModelFormatError(f"has the offsets {shown(offsets)}")
+    check(0 < len(name) <= MOST_NAME, f"has a name of {len(name)} characters")
+    check(isinstance(description, dict), "is {} and no object", description)
+    is_right = description.keys() == {"dtype", "shape", "data_offsets"}
+    check(is_right, "has the keys {}", sorted(description))
+    name, shape, offsets = (description[key] for key in ("dtype", "shape", "data_offsets"))
+    dtype: Any = DTYPES.get(name) if isinstance(name, str) else None
+    check(dtype, "has the dtype {}, which is none of ours", name)
+    check(_are_counts(shape) and len(shape) <= MOST_DIMENSIONS, "has the shape {}", shape)
+    check(_are_counts(offsets) and len(offsets) == 2, "has the offsets {}", offsets)
     start, stop = offsets
-    if start != at:
-        how = "overlaps what is" if start < at else "leaves a hole"
-        raise ModelFormatError(f"begins at byte {start:,} and {how} before {at:,}")
-    n_bytes = math.prod(shape) * DTYPES[dtype].itemsize  # Python's integers do not overflow
-    if stop - start != n_bytes:
-        raise ModelFormatError(
-            f"has {stop - start:,} bytes but its shape {shown(shape)} has {n_bytes:,}"
-        )
-    if start % DTYPES[dtype].itemsize:
-        raise ModelFormatError(f"begins at byte {start:,}: misaligned for {dtype}")
-    return Entry(DTYPES[dtype], tuple(shape), start, stop)
+    how = "overlaps what is" if start < at else "leaves a hole"
+    check(start == at, f"begins at byte {start:,} and {how} before {at:,}")
+    n_bytes = math.prod(shape) * dtype.itemsize  # Python's integers do not overflow
+    words = f"has {stop - start:,} bytes but its shape {{}} has {n_bytes:,}"
+    check(stop - start == n_bytes, words, shape)
+    check(start % dtype.itemsize == 0, f"begins at byte {start:,}: misaligned for {name}")
+    return Entry(dtype, tuple(shape), start, stop)
 
 
 def _are_counts(value: Any) -> bool:
@@ -216,8 +195,6 @@ def views(header: Header, payload: NDArray[np.uint8]) -> Iterator[tuple[str, NDA
     payload.flags.writeable = False
     for name, entry in header.entries.items():
         array = payload[entry.start : entry.stop].view(entry.dtype).reshape(entry.shape)
-        if entry.dtype == np.bool_ and array.view(np.uint8).max(initial=0) > 1:
-            raise ModelFormatError(
-                f"tensor {shown(name)} has truth values that are neither 0 nor 1"
-            )
+        is_right = entry.dtype != np.bool_ or array.view(np.uint8).max(initial=0) <= 1
+        check(is_right, "tensor {} has truth values that are neither 0 nor 1", name)
         yield name, array

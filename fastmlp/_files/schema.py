@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from fastmlp._files.kinds import GONE, Choice, Count, Flag, Hidden, Kind, Place, limit, opened
 
 
@@ -36,13 +38,11 @@ class Maybe(Of):
 
 @dataclass
 class Later(Of):
-    """A field with a default for files that lack it.
-
-    With ``leave_out``, an empty value (such as False, 0 or None) is not written if the default is
-    empty too, so that files of models without the feature stay as they were.
-    """
+    """A field with a default for files that lack it."""
 
     default: Any = GONE
+    # Not to write False, 0 or None if the default is such a value too: so files of models without
+    # the feature stay as they were.
     leave_out: bool = True
 
     def __post_init__(self) -> None:
@@ -50,7 +50,8 @@ class Later(Of):
         self.needed, self.hidden = False, self.kind.hidden
 
     def write(self, value: Any, place: Place) -> Any:
-        if value is GONE or (self.leave_out and not (self.default or value)):
+        is_empty = not isinstance(value, np.ndarray) and not value
+        if value is GONE or (self.leave_out and not self.default and is_empty):
             return GONE
         return self.kind.write(value, place)
 
@@ -155,17 +156,12 @@ class Checked(Hidden):
 
 @dataclass
 class Object(Kind):
-    """A JSON object with exactly these fields, which are read in this order.
-
-    ``make`` returns the value, given the fields by name; its errors become ModelFormatError.
-    ``values`` returns the fields of a value, by default its items or attributes.
-    The tensors of the fields in ``first`` are written before the others.
-    """
+    """A JSON object with exactly these fields, which are read in this order."""
 
     fields: Mapping[str, Kind]
-    make: Callable[..., Any] = dict
-    values: Callable[[Any], Any] | None = None
-    first: Sequence[str] = ()
+    make: Callable[..., Any] = dict  # the value of the fields by name; may raise
+    values: Callable[[Any], Any] | None = None  # the fields of a value; else items or attributes
+    first: Sequence[str] = ()  # fields whose tensors are written before the others
 
     def write(self, value: Any, place: Place) -> dict[str, Any]:
         if self.values:
@@ -222,12 +218,9 @@ class OneOf(Kind):
 
 
 class Codec(NamedTuple):
-    """How models of one class are written and read.
-
-    ``values(model, training)`` returns the fields of a model, and its engine if the class does not
-    determine it; ``build(cls, fields)`` returns the model.
-    """
+    """How models of one class are written and read."""
 
     schema: Object
+    # The fields of a model, with or without its training, and the engine if it has a choice of two.
     values: Callable[[Any, bool], dict[str, Any]]
-    build: Callable[[Any, dict[str, Any]], Any]
+    build: Callable[[Any, dict[str, Any]], Any]  # the model of a class and its fields

@@ -26,7 +26,7 @@ from fastmlp._files.kinds import Choice, Place
 from fastmlp._files.record import Store, Tensors
 from fastmlp._files.safetensors import Header
 from fastmlp._files.schema import Codec, Object
-from fastmlp._files.strict_json import ModelFormatError, shown
+from fastmlp._files.strict_json import ModelFormatError, check
 
 __all__ = ["ModelFormatError", "load", "save"]
 
@@ -60,6 +60,7 @@ CLASSES = {
     "MLPRegressor": _row("sklearn.codec", "sklearn.regressor"),
     "TabMLPClassifier": _row("tabular.codec", "tabular.classifier"),
     "TabMLPRegressor": _row("tabular.codec", "tabular.regressor"),
+    "RowPredictor": _row("tabular.codec", "tabular.predictor"),
 }
 HEAD = Object({"class": Choice(CLASSES), "engine": Choice(ENGINES)})  # of every description
 
@@ -129,8 +130,7 @@ def row_of(model: Any) -> tuple[Row, str]:
 def class_of(name: str, engine: str) -> Any:
     """Return the class with a name and an engine."""
     homes = CLASSES[name].homes
-    if ENGINES.index(engine) >= len(homes):
-        raise ModelFormatError(f"a {name} has no engine {engine!r}")
+    check(ENGINES.index(engine) < len(homes), f"a {name} has no engine {{}}", engine)
     return getattr(importlib.import_module(homes[ENGINES.index(engine)]), name)
 
 
@@ -158,7 +158,8 @@ def load(
 
     Returns
     -------
-    MLP, Ensemble, Predictor, MLPClassifier, MLPRegressor, TabMLPClassifier or TabMLPRegressor
+    MLP, Ensemble, Predictor, MLPClassifier, MLPRegressor, TabMLPClassifier, TabMLPRegressor
+    or RowPredictor
         Predictions have the same bits as before, on every CPU level with fused multiply-add; so
         has ``partial_fit``, unless the file was saved with ``training=False``.
 
@@ -205,11 +206,12 @@ def rebuild(
     """Return the model in a file."""
     description = described(content.header)
     digest = content.header.metadata["digest"]
-    if verify and content.digest != digest:
-        raise ModelFormatError(
-            f"its digest is {content.digest[:16]}... but {shown(digest)} was saved: the file is "
-            "damaged, or was changed (then pass verify=False)"
-        )
+    check(
+        content.digest == digest or not verify,
+        f"its digest is {content.digest[:16]}... but {{}} was saved: the file is damaged, or was "
+        "changed (then pass verify=False)",
+        digest,
+    )
     store = Store(dict(safetensors.views(content.header, content.payload)), functions)
     known: dict[str, Any] = {}
     place = Place(store, ChainMap(known))
@@ -228,21 +230,19 @@ def rebuild(
 def described(header: Header) -> dict[str, Any]:
     """Return the description in a file's metadata, after checking the metadata."""
     metadata = header.metadata
-    if metadata.get("format") != FORMAT:
-        kind = shown(metadata.get("format", "without a format"))
-        raise ModelFormatError(f"it is a safetensors file, {kind}, but no model of fastmlp")
+    kind = metadata.get("format", "without a format")
+    check(kind == FORMAT, "it is a safetensors file, {}, but no model of fastmlp", kind)
     for key in METADATA:
-        if key not in metadata:
-            raise ModelFormatError(f"the metadata have no {key!r}")
+        check(key in metadata, "the metadata have no {}", key)
     for key in metadata:
-        if key not in METADATA:
-            raise ModelFormatError(f"the metadata have {shown(key)}, unknown here")
+        check(key in METADATA, "the metadata have {}, unknown here", key)
     version = metadata["version"]
-    if not version.isascii() or not version.isdecimal() or len(version) > len(str(2**63)):
-        raise ModelFormatError(f"the version of its format is {shown(version)} and no number")
-    if not 1 <= int(version) <= VERSION:
-        raise ModelFormatError(
-            f"it is of version {version} of the format, written by fastmlp "
-            f"{shown(metadata['fastmlp'])}, but up to {VERSION} is known here: install a newer one"
-        )
+    is_number = version.isascii() and version.isdecimal() and len(version) <= len(str(2**63))
+    check(is_number, "the version of its format is {} and no number", version)
+    check(
+        1 <= int(version) <= VERSION,
+        f"it is of version {version} of the format, written by fastmlp {{}}, but up to {VERSION} "
+        "is known here: install a newer one",
+        metadata["fastmlp"],
+    )
     return strict_json.parse(metadata[safetensors.DESCRIPTION].encode(), "description")

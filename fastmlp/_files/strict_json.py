@@ -30,19 +30,15 @@ class ModelFormatError(ValueError):
     """A file is not a model that this version of fastmlp can read; the message says why."""
 
 
+def check(truth: Any, words: str, *values: Any) -> None:
+    """Raise ModelFormatError unless something is true; {} stands for the text of a value."""
+    if not truth:
+        raise ModelFormatError(words.format(*map(shown, values)))
+
+
 def parse(text: bytes, what: str, long_strings: int = 0) -> dict[str, Any]:
-    """Return the JSON object in a UTF-8 text, called ``what`` in messages.
-
-    ``long_strings`` strings may be longer than `MOST_STRING`. Raises ModelFormatError for anything
-    else, for a duplicate key, and beyond a limit.
-
-    Examples
-    --------
-    >>> parse(b'{"a": [1, 2.5, "x"]}', "header")
-    {'a': [1, 2.5, 'x']}
-    """
-    if not text.startswith(b"{"):
-        raise ModelFormatError(f"the {what} begins with {text[:1]!r} and not with a brace")
+    """Return the JSON object in a UTF-8 text, a few of whose strings may be long."""
+    check(text.startswith(b"{"), f"the {what} begins with {{}} and not with a brace", text[:1])
     _measure(text, what, long_strings)
     try:
         decoded = text.decode("utf-8")
@@ -68,17 +64,15 @@ def parse(text: bytes, what: str, long_strings: int = 0) -> dict[str, Any]:
 def _measure(text: bytes, what: str, long_strings: int) -> None:
     """Refuse text that is too long, too deep or has too many parts, before parsing it."""
     long = [each for each in _STRINGS.findall(text) if len(each) > MOST_STRING + len('""')]
-    if len(long) > long_strings:
-        raise ModelFormatError(
-            f"the {what} has a string of {len(long[-1]) - 2:,} bytes, more than {MOST_STRING:,}: "
-            f"{shown(long[-1])}"
-        )
+    last = long[-1] if long else b""
+    words = f"the {what} has a string of {len(last) - 2:,} bytes, more than {MOST_STRING:,}: {{}}"
+    check(len(long) <= long_strings, words, last)
     bare = _STRINGS.sub(b"", text)
-    if sum(bare.count(token) for token in (b"[", b"{", b",", b":")) > MOST_TOKENS:
-        raise ModelFormatError(f"the {what} has more than {MOST_TOKENS:,} parts")
+    parts = sum(bare.count(token) for token in (b"[", b"{", b",", b":"))
+    check(parts <= MOST_TOKENS, f"the {what} has more than {MOST_TOKENS:,} parts")
     brackets = bare.translate(None, _NO_BRACKETS)
-    if max(itertools.accumulate(map(_DEEPER.__getitem__, brackets)), default=0) > MOST_DEPTH:
-        raise ModelFormatError(f"the {what} is nested more than {MOST_DEPTH} deep")
+    depth = max(itertools.accumulate(map(_DEEPER.__getitem__, brackets)), default=0)
+    check(depth <= MOST_DEPTH, f"the {what} is nested more than {MOST_DEPTH} deep")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -116,12 +110,6 @@ def _refuse_surrogates(tree: Any) -> None:
 
 
 def shown(value: object) -> str:
-    """Return a short text of a value for a message, in ASCII, without control characters.
-
-    Examples
-    --------
-    >>> shown("a" * 100)
-    "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa..."
-    """
+    """Return a short text of a value for a message, in ASCII, without control characters."""
     text = ascii(value[:80] if isinstance(value, str | bytes) else value)
     return text if len(text) <= 60 else f"{text[:40]}..."

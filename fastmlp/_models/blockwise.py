@@ -39,6 +39,8 @@ def predict(model: Any, X: Any, out: Any) -> Any:
     else:
         x = check.inputs(X, model._spec)
         is_own = not any(_overlap(x, each) for each in outs)
+        for each in outs:
+            _check_rows(each, len(x), len(x))
         stream = InputStream(Blocks(x if is_own else x.copy()), model._spec)
     parts, end = [], 0
     with stream.blocks() as blocks:
@@ -52,9 +54,18 @@ def predict(model: Any, X: Any, out: Any) -> Any:
         joined = tuple(map(np.concatenate, zip(*parts, strict=True)))
         return joined if len(joined) > 1 else joined[0]
     for each in outs:
-        if each.shape[0] > end:
-            raise ValueError(f"out has {each.shape[0]} rows but X has {end}: pass out[:{end}]")
+        _check_rows(each, end, end)
     return out
+
+
+def _check_rows(out: Any, least: int, most: float) -> None:
+    """Raise an error if an output has fewer or more rows than X."""
+    rows = (getattr(out, "shape", ()) or (least,))[0]
+    if rows > most:
+        raise ValueError(f"out has {rows} rows but X has {most}: pass out[:{most}]")
+    if rows < least:
+        more = "" if least == most else " or more"
+        raise ValueError(f"out has {rows} rows but X has {least}{more}: pass an array with as many")
 
 
 def _heads(found: Any) -> tuple[Any, ...]:
@@ -74,7 +85,13 @@ def _write(outs: tuple[Any, ...], found: tuple[Any, ...], row: int, end: int) ->
         raise TypeError(f"out is {len(outs)} arrays but {len(found)} are predicted: pass {remedy}")
     for each, p in zip(outs, found, strict=True):
         shape, dtype = getattr(each, "shape", ()), getattr(each, "dtype", p.dtype)
-        fits = shape and shape[0] >= end and tuple(shape[1:]) == p.shape[1:]
+        _check_rows(each, end, np.inf)
+        if isinstance(each, np.ndarray) and not each.flags.writeable:
+            raise ValueError(
+                "out is read-only but predictions are written to it: pass an array of your own, "
+                'such as out.copy(), or open the memory map with mode="r+"'
+            )
+        fits = shape and tuple(shape[1:]) == p.shape[1:]
         if not (fits and np.can_cast(p.dtype, dtype, "same_kind")):
             raise ValueError(
                 f"out is a {type(each).__name__} of shape {shape} and dtype {dtype} but floats of "

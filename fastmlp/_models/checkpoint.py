@@ -21,6 +21,7 @@ from fastmlp._core.user_warnings import warn
 from fastmlp._core.worker import Worker
 from fastmlp._files import storage
 from fastmlp._training import callback_state
+from fastmlp._training.callbacks import check_monitored
 
 
 class BackgroundWriter:
@@ -129,11 +130,7 @@ class Checkpoint:
 
     def start(self, state: State) -> None:
         """Start the clock; raise errors that would otherwise come after an epoch."""
-        if self.monitor == "val_loss" and not state.has_validation:
-            raise ValueError(
-                "Checkpoint monitors val_loss but there is no validation data: "
-                "pass validation_data=(X, y) to fit, or use Checkpoint(monitor='loss')"
-            )
+        check_monitored(self, state)
         for path in (self.path, self.best or self.path):
             folder = Path(os.path.realpath(path)).parent
             if not folder.is_dir():

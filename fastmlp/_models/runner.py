@@ -45,7 +45,7 @@ class Runner(Rollback):
         """Check the options that all fits have; ``who`` has no batches, so no ``on_batch``."""
         self.epochs = check_count("epochs", epochs, example=20)
         self.shuffle, self.verbose = check_flag("shuffle", shuffle), check_flag("verbose", verbose)
-        self.averaging = check.averaging(averaging)
+        self.averaging = check.averaging(averaging, self.epochs)
         self.hooks = check.callbacks(callbacks, who)
 
     def run(

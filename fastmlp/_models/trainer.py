@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fastmlp._engine.plan import Plan
     from fastmlp._engine.protocol import Engine, Epochs
     from fastmlp._network.averaging import Averaging
-    from fastmlp._training.custom_steps import CustomSteps
+    from fastmlp._training.twins import CustomSteps
 
 LEAP_SECONDS = 0.05  # approximate length of a leap, which an interrupt may undo
 LEAST_EPOCHS = 8  # shorter leaps are not worth the snapshot before them
@@ -56,7 +56,7 @@ class Trainer(FitStrategy):
             if averaging is None and own.averaged is not None:
                 engine.set_parameters(*own.averaged.raw)
         if averaging is not None:
-            from fastmlp._training.weight_average import WeightAverage
+            from fastmlp._training.twins import WeightAverage
 
             each = zip(self.engines, begun, strict=True)
             self.averages = [WeightAverage(averaging, engine, own.averaged) for engine, own in each]
@@ -119,7 +119,8 @@ class Trainer(FitStrategy):
 
     def _rows(self, k: int) -> int:
         """Return the number of rows that a member is trained on."""
-        return self.datas[k].rows  # type: ignore[no-any-return]
+        order = self.plans[k].order
+        return self.datas[k].rows if order is None else len(order)
 
     def _leap(self, left: int) -> int:
         """Train several epochs in one call of about `LEAP_SECONDS`; return how many, maybe 0."""
@@ -199,7 +200,7 @@ class Trainer(FitStrategy):
 
 def custom_steps(engine: Engine, plan: Plan, begun: ResumeState) -> CustomSteps:
     """Return the training by an optimizer of the user's own."""
-    from fastmlp._training.custom_steps import CustomSteps
+    from fastmlp._training.twins import CustomSteps
 
     optimizer: Any = plan.optimizer
     return CustomSteps(engine, optimizer, begun.memory or {})

@@ -36,7 +36,7 @@ class SWA(Averaging):
     ----------
     start : int
         The first epoch that counts, from 0; three quarters of all epochs is usual. Before it, the
-        model has the weights of the last epoch.
+        model has the weights of the last epoch; a fit that has no later epochs warns.
 
     Examples
     --------

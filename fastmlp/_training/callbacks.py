@@ -20,6 +20,16 @@ from fastmlp._core.intervals import INNER_FRACTION, NON_NEGATIVE, check_count, c
 _MONITORS = ("val_loss", "loss")
 
 
+def check_monitored(callback: Any, state: State) -> None:
+    """Raise ValueError if a callback monitors a loss that the fit does not compute."""
+    if callback.monitor == "val_loss" and not state.has_validation:
+        name = type(callback).__name__
+        raise ValueError(
+            f"{name} monitors val_loss but there is no validation data: "
+            f"pass validation_data=(X, y) to fit, or use {name}(monitor='loss')"
+        )
+
+
 class _Monitor:
     """Follows one loss of the history and counts the epochs since its best value."""
 
@@ -34,12 +44,7 @@ class _Monitor:
 
     def start(self, state: State) -> None:
         """Reset the state from an earlier fit."""
-        if self.monitor == "val_loss" and not state.has_validation:
-            name = type(self).__name__
-            raise ValueError(
-                f"{name} monitors val_loss but there is no validation data: "
-                f"pass validation_data=(X, y) to fit, or use {name}(monitor='loss')"
-            )
+        check_monitored(self, state)
         self.best, self.wait = math.inf, 0
 
     def improved(self, state: State) -> bool:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fastmlp._engine.protocol import Engine
     from fastmlp._engine.thread_pool import Team
     from fastmlp._training.sources import BlockStream
-    from fastmlp._training.weight_average import WeightAverage
+    from fastmlp._training.twins import WeightAverage
 
 Measured: TypeAlias = "Data | BlockStream"
 Order: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
@@ -239,7 +239,7 @@ def record(
     history.learning_rate += rates
     history.loss += losses  # last, see History.whole
     judge.epochs = epoch + 1
-    state.loss, state.val_loss, state.learning_rate = losses[-1], val_losses[-1], rates[-1]
+    state.loss, state.val_loss = losses[-1], val_losses[-1]
     state.epoch = epoch
 
 

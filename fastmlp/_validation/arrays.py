@@ -187,8 +187,11 @@ def bad_rows(shape: tuple[int, ...], n_in: int) -> ValueError:
 
 def bad_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> ValueError:
     """Return the error for an ``out`` that cannot hold a predictor's result."""
-    array = isinstance(out, np.ndarray)
-    found = f"shape {out.shape}, dtype {out.dtype}" if array else repr(type(out))
+    found = f"of the type {type(out).__name__}"
+    if isinstance(out, np.ndarray):
+        flags = out.flags
+        found += f", shape {out.shape}, dtype {out.dtype}" + ", read-only" * (not flags.writeable)
+        found += ", not C-contiguous" * (not flags.c_contiguous)
     return ValueError(
         f"out is {found} but a writable C-contiguous array of shape {shape} and dtype {dtype} "
         "is expected: make it with np.empty, or leave it out"

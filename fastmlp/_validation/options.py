@@ -55,8 +55,8 @@ def optimizer(value: Any) -> Optimizer:
     return known
 
 
-def averaging(value: Any) -> Averaging | None:
-    """Return the weight-averaging object, EMA or SWA, or None."""
+def averaging(value: Any, epochs: int) -> Averaging | None:
+    """Return the weight-averaging object, EMA or SWA, or None; warn if no epoch counts."""
     if value is None:
         return None
     from fastmlp._network.averaging import AVERAGINGS
@@ -67,6 +67,13 @@ def averaging(value: Any) -> Averaging | None:
             "for example fastmlp.EMA(decay=0.9)"
         )
     chosen: Averaging = value
+    if chosen.start >= epochs:
+        from fastmlp._core.user_warnings import warn
+
+        warn(
+            f"averaging is {value!r} but the fit has {epochs} epochs, so that no weights are "
+            f"averaged: use a start below {epochs}, such as start={3 * epochs // 4}"
+        )
     return chosen
 
 

@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import validate_parameter_constraints
 
 from fastmlp._engine import optimizer_state
 from fastmlp._engine.thread_count import of_jobs
-from fastmlp._files.kinds import GONE, Choice, Count, Flag, Number, Numbers, Tensor
+from fastmlp._files.kinds import GONE, Choice, Count, Flag, Kind, Number, Numbers, Tensor
 from fastmlp._files.schema import At, Chosen, Codec, Counted, Flagged, Later, Maybe, Object
 from fastmlp._files.strict_json import shown
 from fastmlp._models.codecs import parts
@@ -24,7 +24,7 @@ from fastmlp._network.spec import Spec
 from fastmlp.sklearn.parameters import LEARNING_RATES
 from fastmlp.sklearn.scaled_network import EstimatorProgress, ScaledNetwork
 from fastmlp.sklearn.scaling import Scaling
-from fastmlp.sklearn.stopping import SCHEDULES, LearningRate
+from fastmlp.sklearn.stopping import CURVES, SCHEDULES, LearningRate
 
 # A LabelBinarizer's type of target -> the loss, and the possible numbers of classes by outputs.
 TARGETS: dict[str, tuple[type[losses.Loss], Callable[[int], tuple[int, ...]]]] = {
@@ -161,8 +161,6 @@ ATTRIBUTES: dict[str, tuple[Any, ...]] = {
     "out_activation_": (str,),
     "feature_names_in_": (np.ndarray,),
 }
-LISTS = ("loss_curve_", "validation_loss_curve_", "validation_scores_")
-
 FIT = Object(
     {
         "network": parts.NETWORK,
@@ -174,21 +172,16 @@ FIT = Object(
         "course": Maybe(COURSE),
         "history": parts.HISTORY,
         "attributes": Object({name: Later(Value(*kinds)) for name, kinds in ATTRIBUTES.items()}),
-        "lists": Object(dict.fromkeys(LISTS, Later(Maybe(Counted(Numbers()))))),
+        "lists": Object(dict.fromkeys(CURVES, Later(Maybe(Counted(Numbers()))))),
     }
 )
-
-
-def _values(model: Any, training: bool) -> dict[str, Any]:
-    fitted = _fit_values(model, training) if "_fitted" in vars(model) else None
-    return {"parameters": model, "fit": fitted}
 
 
 def _fit_values(model: Any, training: bool) -> dict[str, Any]:
     known, state = vars(model), model._fitted.__getstate__()
     parameters, memory = optimizer_state.from_arrays(state["engine"], state["spec"])
     goes_on = training and state["run"] is not None  # else a fit changes the optimizer
-    lists = {name: known.get(name, GONE) for name in LISTS}
+    lists = {name: known.get(name, GONE) for name in CURVES}
     if not training:
         lists = {name: [] if isinstance(each, list) else each for name, each in lists.items()}
     return {
@@ -202,13 +195,6 @@ def _fit_values(model: Any, training: bool) -> dict[str, Any]:
         "attributes": {name: known.get(name, GONE) for name in ATTRIBUTES},
         "lists": lists,
     }
-
-
-def _build(cls: Any, fields: dict[str, Any]) -> Any:
-    model = cls(**fields["parameters"])
-    if fields["fit"] is not None:
-        vars(model).update(_fitted(cls, **fields["fit"]))
-    return model
 
 
 def _fitted(
@@ -252,7 +238,28 @@ def _check_sizes(attributes: dict[str, Any], sizes: tuple[int, ...]) -> None:
         raise ValueError(f"there are names for {names.shape} of {sizes[0]} features")
 
 
+def codec_of(
+    fit: Kind,
+    attribute: str,
+    values: Callable[[Any, bool], dict[str, Any]],
+    attributes: Callable[[Any, Any], dict[str, Any]],
+) -> Codec:
+    """Return the codec of estimators, which have the ``attribute`` after a fit."""
+
+    def written(model: Any, training: bool) -> dict[str, Any]:
+        is_fitted = attribute in vars(model)
+        return {"parameters": model, "fit": values(model, training) if is_fitted else None}
+
+    def build(cls: Any, fields: dict[str, Any]) -> Any:
+        model = cls(**fields["parameters"])
+        if fields["fit"] is not None:
+            vars(model).update(attributes(model, fields["fit"]))
+        return model
+
+    return Codec(Object({"parameters": PARAMETERS, "fit": Maybe(fit)}), written, build)
+
+
 CODECS = dict.fromkeys(
     ("MLPClassifier", "MLPRegressor"),
-    Codec(Object({"parameters": PARAMETERS, "fit": Maybe(FIT)}), _values, _build),
+    codec_of(FIT, "_fitted", _fit_values, lambda model, fit: _fitted(type(model), **fit)),
 )

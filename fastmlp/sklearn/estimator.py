@@ -18,10 +18,10 @@ from fastmlp._files import storage
 from fastmlp._models.mlp import MLP
 from fastmlp._validation.check import is_plain
 from fastmlp.sklearn import parameters
-from fastmlp.sklearn.fitting import CURVES, Fitting
+from fastmlp.sklearn.fitting import Fitting
 from fastmlp.sklearn.observers import CallbackSupportMixin, with_callbacks
-from fastmlp.sklearn.parameter_views import ParameterViews
-from fastmlp.sklearn.scaled_network import ScaledNetwork
+from fastmlp.sklearn.scaled_network import ParameterViews, ScaledNetwork
+from fastmlp.sklearn.stopping import CURVES
 from fastmlp.sklearn.validation import numbers_that_fit, sound
 
 Array = NDArray[Any]

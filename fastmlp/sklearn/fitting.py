@@ -15,13 +15,12 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from fastmlp._core.history import DivergenceError, History
 from fastmlp._core.user_warnings import warn
 from fastmlp._engine.thread_count import fit_team, of_jobs
-from fastmlp._network.data import Data
 from fastmlp._network.losses import Loss
 from fastmlp._training import callback_state
 from fastmlp._validation import check
@@ -32,6 +31,7 @@ from fastmlp.sklearn.observers import Observers
 from fastmlp.sklearn.scaled_network import ScaledNetwork, first_parameters, spec_of
 from fastmlp.sklearn.scaling import Scaling
 from fastmlp.sklearn.stochastic import NON_FINITE, BatchFit, checkpoint_of
+from fastmlp.sklearn.stopping import CURVES
 from fastmlp.sklearn.validation import (
     Samples,
     Validation,
@@ -45,8 +45,6 @@ from fastmlp.sklearn.validation import (
 
 Array = NDArray[Any]
 
-# Attributes with one entry per epoch, besides those of the history.
-CURVES = ("loss_curve_", "validation_loss_curve_", "validation_scores_")
 # scikit-learn's names of links, where they differ.
 OUT_ACTIVATIONS = {"sigmoid": "logistic", "mean_and_variance": "identity"}
 
@@ -125,7 +123,6 @@ class Fitting(parameters.Validated):
         if one_epoch:
             self._first_call(y, classes)
         given = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
-        parameters.hidden_sizes(self.hidden_layer_sizes)
         earlier = None if resume is None else checkpoint_of(self, resume)
         is_new = not hasattr(self, "_fitted") or not (self.warm_start or one_epoch)
         fresh = is_new or earlier is not None
@@ -135,7 +132,7 @@ class Fitting(parameters.Validated):
         if one_epoch and self.early_stopping:
             raise refusal("early_stopping", "partial_fit")
         if fresh:
-            network = spec_of(self, samples.X.shape[1], samples.X.dtype)
+            network = spec_of(self, samples.x.shape[1], samples.x.dtype)
             first = first_parameters(network, self.activation, rng)
         else:
             network = self._fitted.spec
@@ -143,10 +140,10 @@ class Fitting(parameters.Validated):
         if held is None and stochastic and self.early_stopping:
             two = network.loss.target_kind == "unit_interval" and self.n_outputs_ == 1
             stratify = samples.targets > 0.5 if two else None
-            rows, held_rows = split(len(samples.X), self.validation_fraction, stratify, rng)
+            rows, held_rows = split(samples.rows, self.validation_fraction, stratify, rng)
             held, samples = samples.take(held_rows), samples.take(rows)
-        n, weights = len(samples.X), self._training_weights(samples)
-        weights = check.sample_weights(weights, n, network.dtype)
+        weights = self._training_weights(samples)
+        weights = check.sample_weights(weights, len(samples.x), network.dtype)
         if fresh:
             scaling = self._scaling(samples, weights, network)
             decoder = getattr(self, "_label_binarizer", None)
@@ -154,29 +151,23 @@ class Fitting(parameters.Validated):
             self._fitted.engine.set_parameters(*first)
             self._reset_statistics()
         else:
-            self._go_on(samples.X)
+            self._go_on(samples.x)
         self._fitted.turn = self._fitting
         undo = self._undo()
         try:
-            data = self._fitted.data(samples.X, samples.targets, weights)
+            data = self._fitted.data(samples, weights)
             validation = None
             if held is not None:
-                held_weights = check.sample_weights(held.weights, len(held.X), network.dtype)
-                own = self._fitted.data(held.X, held.targets, held_weights)
-                validation = Validation(held, own)
+                own = check.sample_weights(held.weights, held.rows, network.dtype)
+                validation = Validation(held, self._fitted.data(held, own))
                 if getattr(self, "validation_loss_curve_", None) is None:
                     self.validation_loss_curve_ = []
             observers = Observers(owner, self, given, validation is not None, partial=one_epoch)
             is_count = network.loss.target_kind == "count"
             constant = loss_constant(samples.targets, weights) if is_count else 0.0
             if stochastic:
-                known = 0
-                if observers.keeps or earlier:  # of the samples before scaling
-                    each = (
-                        part and Data(part.X, part.targets, part.weights)
-                        for part in (samples, held)
-                    )
-                    known = callback_state.fingerprint(*each)
+                is_kept = observers.keeps or earlier is not None
+                known = callback_state.fingerprint(samples, held) if is_kept else 0
                 fit = BatchFit(self, data, validation, observers, constant, rng)
                 self._solve(fit, earlier, known)
             else:
@@ -186,7 +177,7 @@ class Fitting(parameters.Validated):
             if not (self._complete or self._is_mine(error)):
                 undo()
             raise
-        n_held = 0 if held is None else len(held.X)
+        n_held = 0 if held is None else held.rows
         return [] if one_epoch else hints.found(self, data.x, data.targets, n_held)
 
     def _solve(self, fit: BatchFit | LbfgsFit, *given: Any) -> None:
@@ -245,7 +236,9 @@ class Fitting(parameters.Validated):
             if sample_weight is not None:
                 sample_weight = _check_sample_weight(sample_weight, X)
         X = sound(X, "X").toarray() if hasattr(X, "toarray") else X
-        return Samples(X, y, self._encode(y, known), sample_weight)
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        return Samples(X, self._encode(y, known), sample_weight, y=y)
 
     def _given_validation(self, X: Any, y: Any, sample_weight: Any) -> Samples | None:
         if X is None and y is None and sample_weight is None:
@@ -265,7 +258,7 @@ class Fitting(parameters.Validated):
             return None
         targets = samples.targets if network.loss.target_kind == "real" else None
         heads = network.loss.heads
-        return Scaling.measure(samples.X, targets, network.n_outputs, weights, heads, network.dtype)
+        return Scaling.measure(samples.x, targets, network.n_outputs, weights, heads, network.dtype)
 
     def _reset_statistics(self) -> None:
         self.n_iter_ = self.t_ = 0

@@ -12,6 +12,7 @@ from fastmlp._core.history import History
 from fastmlp.sklearn.classifier import MLPClassifier
 from fastmlp.sklearn.regressor import MLPRegressor
 from fastmlp.sklearn.scaled_network import ScaledNetwork, spec_of
+from fastmlp.sklearn.stopping import STATISTICS
 
 KINDS: dict[type, type[MLPClassifier | MLPRegressor]] = {
     neural_network.MLPClassifier: MLPClassifier,
@@ -20,8 +21,7 @@ KINDS: dict[type, type[MLPClassifier | MLPRegressor]] = {
 # Fitted attributes to copy, besides the network.
 FITTED = (
     *("classes_", "_label_binarizer", "n_features_in_", "feature_names_in_", "n_layers_"),
-    *("n_outputs_", "out_activation_", "n_iter_", "t_", "loss_", "best_loss_", "loss_curve_"),
-    *("validation_scores_", "best_validation_score_", "_no_improvement_count"),
+    *("n_outputs_", "out_activation_", *STATISTICS),
 )
 
 

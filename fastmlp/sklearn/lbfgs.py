@@ -21,7 +21,7 @@ from fastmlp._engine import native_engine
 from fastmlp._network.data import Data
 from fastmlp._training.loop import record
 from fastmlp.sklearn.observers import Observers
-from fastmlp.sklearn.parameter_views import pack, unpack
+from fastmlp.sklearn.scaled_network import pack, unpack
 from fastmlp.sklearn.stochastic import NON_FINITE
 from fastmlp.sklearn.stopping import BestWeights
 from fastmlp.sklearn.validation import Validation

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,8 +22,9 @@ from fastmlp._network.data import Data
 from fastmlp._network.spec import Spec, build
 from fastmlp._validation import check
 from fastmlp.sklearn import parameters
-from fastmlp.sklearn.parameter_views import ParameterViews
 from fastmlp.sklearn.scaling import Arrays, Scaling
+
+Shapes = Sequence[Sequence[tuple[int, ...]]]
 
 
 def spec_of(estimator: Any, n_features: int, dtype: Any) -> Spec:
@@ -192,9 +193,10 @@ class ScaledNetwork:
             check.parameters(biases, self.spec, "biases", "intercepts_"),
         )
 
-    def data(self, x: NDArray[Any], targets: NDArray[Any], weights: NDArray[Any] | None) -> Data:
+    def data(self, raw: Data, weights: NDArray[Any] | None) -> Data:
         """Return training data for the engine: scaled, in the network's dtype."""
-        x, scaling, is_real = self.cast(x), self.scaling, targets.dtype.kind == "f"
+        x, targets, scaling = self.cast(raw.x), raw.targets, self.scaling
+        is_real = targets.dtype.kind == "f"
         if scaling is not None:
             x = self.cast((x - scaling.x_mean) / scaling.x_scale)
             targets = (targets - scaling.y_mean) / scaling.y_scale if is_real else targets
@@ -238,8 +240,8 @@ class ScaledNetwork:
                 "run": copy.deepcopy(self.run) if goes_on else None,
                 "course": self.course if goes_on else None,
             }
-            # A fit that began or ended meanwhile changes one of these.
-            if self._view is view and self._at_rest() == at_rest:
+            # Another thread may have begun a fit meanwhile, which may have ended: read again.
+            if not at_rest or (self._view is view and self._at_rest()):
                 return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -257,3 +259,61 @@ class ScaledNetwork:
         other = object.__new__(ScaledNetwork)
         other.__setstate__(self.__getstate__())
         return other
+
+
+def pack(weights: Arrays, biases: Arrays) -> NDArray[Any]:
+    """Return a new vector of all parameters."""
+    return np.concatenate([array.ravel() for array in (*weights, *biases)])
+
+
+def unpack(vector: NDArray[Any], shapes: Shapes) -> tuple[Arrays, Arrays]:
+    """Return views of the vector as weights and biases, with the shapes of `Spec.tensors`."""
+    found: tuple[Arrays, Arrays] = [], []
+    at = 0
+    for arrays, of_kind in zip(found, shapes, strict=True):
+        for shape in of_kind:
+            size = math.prod(shape)
+            arrays.append(vector[at : at + size].reshape(shape))
+            at += size
+    return found
+
+
+class ParameterViews:
+    """The lists ``coefs_`` and ``intercepts_``, which programs may replace or write into.
+
+    They are views of one vector, made at the first access and compared for changes from then on.
+    """
+
+    def __init__(self, weights: Arrays, biases: Arrays, shapes: Shapes) -> None:
+        self._shapes, self._flat = shapes, pack(weights, biases)
+        coefs, intercepts = unpack(self._flat, shapes)
+        self._views, self._n = [*coefs, *intercepts], len(coefs)
+        self.coefs, self.intercepts = coefs, intercepts
+        # Compared as integers, so that NaN equals itself.
+        self._bits = self._flat.view(f"i{self._flat.itemsize}")
+        self._before = self._bits.copy()
+
+    def changed(self) -> bool:
+        """Whether a list holds other arrays, or an array other values, than before."""
+        now = [*self.coefs, *self.intercepts]
+        if len(now) != len(self._views):
+            return True
+        if any(a is not b for a, b in zip(now, self._views, strict=True)):
+            return True
+        return not np.array_equal(self._bits, self._before)
+
+    def read(
+        self, checked: Callable[[Any, Any], tuple[Arrays, Arrays]]
+    ) -> tuple[Arrays, Arrays, Callable[[], None]]:
+        """Return copies of the current parameters, and a function that marks them as known."""
+        weights, biases = checked(self.coefs, self.intercepts)
+        for view, array in zip(self._views, [*weights, *biases], strict=True):
+            if array is not view:  # the user has put it into the list
+                view[...] = array
+        flat = self._flat.copy()
+
+        def remember() -> None:
+            self.coefs[:], self.intercepts[:] = self._views[: self._n], self._views[self._n :]
+            self._before = flat.view(self._bits.dtype)
+
+        return (*unpack(flat, self._shapes), remember)

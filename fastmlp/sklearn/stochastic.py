@@ -26,17 +26,12 @@ from fastmlp._validation.arrays import short
 from fastmlp.sklearn import parameters
 from fastmlp.sklearn.observers import Observers
 from fastmlp.sklearn.scaled_network import EstimatorProgress
-from fastmlp.sklearn.stopping import LearningRate, StopRule
+from fastmlp.sklearn.stopping import STATISTICS, LearningRate, StopRule
 from fastmlp.sklearn.validation import Validation
 
 NON_FINITE = (
     "Solver produced non-finite parameter weights. The input data may"
     " contain large values and need to be preprocessed."
-)
-# Attributes that an epoch changes.
-STATISTICS = (
-    *("n_iter_", "t_", "loss_", "best_loss_", "best_validation_score_", "_no_improvement_count"),
-    *("loss_curve_", "validation_loss_curve_", "validation_scores_"),
 )
 # Parameters that may change when a fit is resumed.
 FREE = ("callbacks", "max_iter", "n_jobs", "progress_bar", "random_state", "verbose")

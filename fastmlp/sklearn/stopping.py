@@ -9,6 +9,12 @@ from fastmlp._network import schedules
 from fastmlp._training.loop import Evaluator, LearningRates
 from fastmlp.sklearn.validation import Validation
 
+# Attributes of an estimator with one entry per epoch, and all that an epoch changes.
+CURVES = ("loss_curve_", "validation_loss_curve_", "validation_scores_")
+STATISTICS = (
+    *("n_iter_", "t_", "loss_", "best_loss_", "best_validation_score_", "_no_improvement_count"),
+    *CURVES,
+)
 # adaptive: the divisor of the rate, and the rate at which to stop.
 DIVISOR = 5.0
 SMALLEST = 1e-6

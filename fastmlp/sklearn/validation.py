@@ -26,18 +26,14 @@ MOST_NAMED = 5  # classes in a message
 
 
 @dataclass
-class Samples:
-    """Samples with targets and weights."""
+class Samples(Data):
+    """Data before scaling, in any dtype, with the user's labels or targets."""
 
-    X: Array  # (n, features), raw and dense
-    y: Array  # the user's labels or targets
-    targets: Array  # of the engine, before scaling
-    weights: Array | None
+    y: Any = None
 
     def take(self, rows: NDArray[np.int64]) -> Samples:
         """Return a copy of some rows."""
-        weights = None if self.weights is None else self.weights[rows]
-        return Samples(self.X[rows], self.y[rows], self.targets[rows], weights)
+        return Samples(**vars(self.part(rows)), y=self.y[rows])
 
 
 @dataclass
@@ -63,7 +59,7 @@ class Validation:
                 right = ((outputs > 0.5) == (targets > 0.5)).all(axis=1)
             return float(np.average(right, weights=self.samples.weights))
         scorer = check_scoring(estimator, estimator.scoring)
-        X, y, weights = self.samples.X, self.samples.y, self.samples.weights
+        X, y, weights = self.samples.x, self.samples.y, self.samples.weights
         options = {} if weights is None else {"sample_weight": weights}
         # X has no feature names here; without them in the copy, scorers do not warn.
         nameless = estimator._draft()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,9 @@ from fastmlp._files.schema import (
 from fastmlp._files.strict_json import shown
 from fastmlp._models.codecs import parts
 from fastmlp._models.codecs.values import Value
-from fastmlp.sklearn.codec import PARAMETERS
+from fastmlp.sklearn.codec import codec_of
 from fastmlp.sklearn.regressor import LOSSES
+from fastmlp.tabular.blend import Blend
 from fastmlp.tabular.codec_members import (
     COLUMNS,
     GROUP,
@@ -33,19 +35,20 @@ from fastmlp.tabular.codec_members import (
     check_groups,
     group_values,
 )
-from fastmlp.tabular.columns import Array
+from fastmlp.tabular.columns import Array, Columns
 from fastmlp.tabular.conformal import FREEDOMS, Residuals
 from fastmlp.tabular.inspection import in_order
-from fastmlp.tabular.regressor import NAMES
+from fastmlp.tabular.regressor import NAMES, means_of
 from fastmlp.tabular.report import Report
 from fastmlp.tabular.targets import ClassTarget, MultiLabelTarget, NumericTarget
-from fastmlp.tabular.temperature import LARGEST_LOG
+from fastmlp.tabular.temperature import LARGEST_LOG, applied
 
 CURVE = (np.int64, np.float64, np.float64, np.float64)  # dtypes of the columns of a curve
 COUNTS = ("best_epoch_", "n_iter_")
 ATTRIBUTES = {  # field -> attribute of the estimator
     **{"columns": "_columns", "outputs": "n_outputs_", "out_of_fold": "_out_of_fold"},
     **{"out": "_out", "weighted": "_row_weights", "feature_names": "feature_names_in_"},
+    **{"sampled": "rows_"},
     **{"history": "history_", "report": "_report", **dict(zip(COUNTS, COUNTS, strict=True))},
 }
 FITTED = ("freedom", "spread", "rms")  # fields of residuals with one number per output
@@ -115,18 +118,28 @@ NUMBERS: dict[str, Kind] = {
     "residuals.spread": Tensor(_of_outputs, positive=True),
     "residuals.rms": Tensor(_of_outputs),
 }
+TEMPERATURE = Number(*np.exp([-LARGEST_LOG, LARGEST_LOG]).tolist())
 LABELS: dict[str, Kind] = {
     "target": Choice(tuple(CLASSES.values())),
-    "temperature": Number(*np.exp([-LARGEST_LOG, LARGEST_LOG]).tolist()),
+    "temperature": TEMPERATURE,
     "classes": Value(np.ndarray),
 }
 
 
-PLACE_OF_NUMBER = Tensor(
-    *(lambda known: (known["n"],), PLACES, 0),
-    lambda known: len(known["columns"].numbers) - 1,
-    rising=True,
-)
+def _last_number(known: Any) -> int:
+    return len(known["columns"].numbers) - 1
+
+
+# What predictions need: the columns of a table, and the members of each recipe.
+BLEND: dict[str, Kind] = {
+    "columns": COLUMNS,
+    "members": Count(1),
+    "with_missing": Counted(
+        Tensor(lambda known: (known["n"],), PLACES, 0, _last_number, rising=True)
+    ),
+    "groups": At("/groups", List(GROUP)),
+    "outputs": Checked(check_groups),
+}
 
 
 def _fit(task: dict[str, Kind]) -> Object:
@@ -138,15 +151,12 @@ def _fit(task: dict[str, Kind]) -> Object:
     curve = {f"curve.{at}": Numbers(dtype) for at, dtype in enumerate(CURVE)}
     return Object(
         {
-            "columns": COLUMNS,
-            "members": Count(1),
-            "with_missing": Counted(PLACE_OF_NUMBER),
-            "groups": At("/groups", List(GROUP)),
-            "outputs": Checked(check_groups),
+            **BLEND,
             **task,
             "rows": Count(1),
             "out_of_fold": Tensor(_out_of_fold),
             **{key: Later(kind, None, leave_out=False) for key, kind in later.items()},
+            "sampled": Later(Flagged(Tensor(lambda known: (known["rows"],), PLACES, 0)), None),
             "out": _Parts(),
             **curve,
             "history": parts.HISTORY,
@@ -162,12 +172,8 @@ FITS = {True: _fit(LABELS), False: _fit(NUMBERS)}
 FIT = Chosen(lambda known: FITS[hasattr(known["cls"], "predict_proba")])
 
 
-def _values(model: Any, training: bool) -> dict[str, Any]:
-    fitted = _fit_values(vars(model), training) if "_members" in vars(model) else None
-    return {"parameters": model, "fit": fitted}
-
-
-def _fit_values(known: dict[str, Any], training: bool) -> dict[str, Any]:
+def _fit_values(model: Any, training: bool) -> dict[str, Any]:
+    known = vars(model)
     blend, history, found = known["_members"], known["history_"], known["_importance"]
     importance = None
     if found is not None:
@@ -176,14 +182,21 @@ def _fit_values(known: dict[str, Any], training: bool) -> dict[str, Any]:
     curve = zip(*known["_curve"], strict=True) if training and known["_curve"] else [()] * 4
     return {
         **{key: known.get(name) for key, name in ATTRIBUTES.items()},
-        "members": len(blend.groups[0].ensemble),
-        "with_missing": blend.groups[0].encodings[0].with_missing,  # equal for all members
-        "groups": list(map(group_values, blend.groups, blend.weights)),
+        **_blend_values(known["_columns"], blend),
         **(_label_values(known) if "classes_" in known else _number_values(known)),
         "rows": len(known["_out_of_fold"]),
         "explained": importance,
         **{f"curve.{at}": column for at, column in enumerate(curve)},
         "history": (history if training else type(history)()).whole(),
+    }
+
+
+def _blend_values(columns: Columns, blend: Blend) -> dict[str, Any]:
+    return {
+        "columns": columns,
+        "members": len(blend.groups[0].ensemble),
+        "with_missing": blend.groups[0].encodings[0].with_missing,  # equal for all members
+        "groups": list(map(group_values, blend.groups, blend.weights)),
     }
 
 
@@ -209,16 +222,9 @@ def _number_values(known: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _build(cls: Any, fields: dict[str, Any]) -> Any:
-    model, fit = cls(**fields["parameters"]), fields["fit"]
-    if fit is not None:
-        task = _classes if hasattr(cls, "predict_proba") else _numbers
-        vars(model).update(_fitted(fit, *task(model, fit)))
-    return model
-
-
-def _fitted(fit: dict[str, Any], target: Any, task: dict[str, Any]) -> dict[str, Any]:
+def _fitted(model: Any, fit: dict[str, Any]) -> dict[str, Any]:
     """Return the attributes of a fit."""
+    target, task = (_classes if hasattr(model, "predict_proba") else _numbers)(model, fit)
     columns, names, weights = fit["columns"], fit["feature_names"], fit["weighted"]
     if weights is not None and weights[np.concatenate(fit["out"])].min() <= 0:
         raise ValueError("tensor 'fit.weights' has 0.0 but must be above 0 where a row is used")
@@ -246,9 +252,7 @@ def _fitted(fit: dict[str, Any], target: Any, task: dict[str, Any]) -> dict[str,
 
 def _classes(model: Any, fit: dict[str, Any]) -> tuple[ClassTarget, dict[str, Any]]:
     n, classes = fit["outputs"], fit["classes"]
-    labels = fit["target"] == CLASSES[True]
-    target = MultiLabelTarget(np.zeros((1, n))) if labels else ClassTarget(np.zeros(1, int), n)
-    _check_loss(fit, target)
+    labels, target = _label_target(fit)
     if classes.shape != (n,) or not (classes[:-1] < classes[1:]).all():
         raise ValueError(f"there are {classes.shape} classes, not {n} in order, each once")
     return target, {
@@ -257,6 +261,14 @@ def _classes(model: Any, fit: dict[str, Any]) -> tuple[ClassTarget, dict[str, An
         "temperature_": fit["temperature"],
         "classes_": classes,
     }
+
+
+def _label_target(fit: dict[str, Any]) -> tuple[bool, ClassTarget]:
+    """Return whether labels are independent, and the target."""
+    n, labels = fit["outputs"], fit["target"] == CLASSES[True]
+    target = MultiLabelTarget(np.zeros((1, n))) if labels else ClassTarget(np.zeros(1, int), n)
+    _check_loss(fit, target)
+    return labels, target
 
 
 def _numbers(model: Any, fit: dict[str, Any]) -> tuple[NumericTarget, dict[str, Any]]:
@@ -298,7 +310,42 @@ def _check_loss(fit: dict[str, Any], target: Any) -> Any:
     return loss
 
 
-CODECS = dict.fromkeys(
-    ("TabMLPClassifier", "TabMLPRegressor"),
-    Codec(Object({"parameters": PARAMETERS, "fit": Maybe(FIT)}), _values, _build),
-)
+# ---------------------------------------------------------------------------------- predictors
+
+TARGET: dict[str, Kind] = {
+    "target": Choice([*NAMES, *CLASSES.values()]),
+    "temperature": Maybe(TEMPERATURE),  # of classes
+}
+
+
+def _row_values(model: Any, training: bool) -> dict[str, Any]:
+    del training
+    given = model._finish.keywords
+    is_regressor = "temperature" not in given
+    name = model._blend.groups[0].target.name if is_regressor else CLASSES[given["labels"]]
+    own = {"target": name, "temperature": None if is_regressor else float(given["temperature"])}
+    return {"fit": {**_blend_values(model._columns, model._blend), **own}}
+
+
+def _row(cls: Any, fields: dict[str, Any]) -> Any:
+    fit = fields["fit"]
+    n, name, temperature = (fit[key] for key in ("outputs", "target", "temperature"))
+    is_regressor, scaled = name in NAMES, {group["scales"] is not None for group in fit["groups"]}
+    if is_regressor != (temperature is None) or scaled != {is_regressor}:
+        raise ValueError(f"the networks or the temperature are not those of the target {name}")
+    if is_regressor:
+        target: Any = NumericTarget(np.zeros((1, n)), fit["groups"][0]["network"].loss, name)
+        finish = functools.partial(means_of, outputs=n)
+    else:
+        labels, target = _label_target(fit)
+        finish = functools.partial(applied, temperature=temperature, labels=labels)
+    return cls(fit["columns"], blend_of(fit, target), finish)
+
+
+CODECS = {
+    **dict.fromkeys(
+        ("TabMLPClassifier", "TabMLPRegressor"),
+        codec_of(FIT, "_members", _fit_values, _fitted),
+    ),
+    "RowPredictor": Codec(Object({"fit": Object({**BLEND, **TARGET})}), _row_values, _row),
+}

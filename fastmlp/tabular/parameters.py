@@ -90,7 +90,7 @@ best_epoch_, n_iter_ : int
     Selected epoch, counted from 1, and number of epochs run.
 rows_ : array of int64, or None
     Rows of the fit, in ascending order, if ``time_limit`` or ``max_memory`` allowed only a sample;
-    results of the fit, such as ``oof_prediction_``, are those of these rows. Not in files.
+    results of the fit, such as ``oof_prediction_``, are those of these rows.
 history_ : fastmlp.History
     History of the members' mean loss.
 n_features_in_, n_outputs_ : int

@@ -306,7 +306,7 @@ class TabMLPRegressor(RegressorMixin, RegressorExports, BaseTabMLP):
         return np.concatenate([mean, self._deviations(outputs), quantiles], axis=1)
 
     def _finisher(self) -> Callable[[Array], Array]:
-        return functools.partial(_means, outputs=self.n_outputs_)
+        return functools.partial(means_of, outputs=self.n_outputs_)
 
     def _exported(self) -> ExportedTable:
         residuals = tuple(self._residuals)
@@ -318,7 +318,7 @@ class TabMLPRegressor(RegressorMixin, RegressorExports, BaseTabMLP):
         return 0.0 if self._trained_with["loss"] == "poisson" else -np.inf
 
     def _shaped(self, numbers: Array) -> Array:
-        return _means(numbers, self.n_outputs_)
+        return means_of(numbers, self.n_outputs_)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -326,6 +326,6 @@ class TabMLPRegressor(RegressorMixin, RegressorExports, BaseTabMLP):
         return tags
 
 
-def _means(prediction: Array, outputs: int) -> Array:
+def means_of(prediction: Array, outputs: int) -> Array:
     """Return means in the shape of the user's targets: (n,) for one output."""
     return prediction[:, 0] if outputs == 1 else prediction[:, :outputs]

@@ -148,11 +148,12 @@ cdef inline void affine_forward(const fm_network* net, const fm_buffers* buffers
             dot_rows(a, panel_step, w, NR, op.n_in, b[0], y, rows)
             if slope == NULL and ACTIVATIONS[op.activation].fused == FUSED_IDENTITY:
                 continue  # nothing has written to the padding
-        elif slope == NULL and ACTIVATIONS[op.activation].fused == FUSED_RELU:
+        elif (slope == NULL and ACTIVATIONS[op.activation].fused == FUSED_RELU
+                and op.n_in <= <int64_t>NN_CHAIN):
             panel_relu(a, panel_step, op.n_in, w + p * w_step, b + p * NR, y, y, rows, nv)
             continue
         else:
-            panel_plain(a, panel_step, op.n_in, w + p * w_step, b + p * NR, y, y, rows, nv)
+            panel_chained(a, panel_step, op.n_in, w + p * w_step, b + p * NR, y, rows, nv)
         finish_panel(op, y, slope, p, rows, first, draws)
 
 
@@ -174,10 +175,10 @@ cdef inline void affine_backward(const fm_network* net, const fm_buffers* buffer
         y = <real*>buffers.y[l - 1] + at
         w_t = transposed(net, op, p)
         if (buffers.slope[l - 1] == NULL and ACTIVATIONS[lower.activation].fused == FUSED_RELU
-                and lower.reader == 0):
+                and lower.reader == 0 and op.n_out <= <int64_t>NN_CHAIN):
             panel_relu_slope(dz, panel_step, op.n_out, w_t, NULL, y, out, rows, nv)
         else:
-            panel_plain(dz, panel_step, op.n_out, w_t, NULL, y, out, rows, nv)
+            panel_chained(dz, panel_step, op.n_out, w_t, NULL, out, rows, nv)
             apply_slope(net, buffers, l - 1, p, first, rows)
 
 

@@ -49,8 +49,8 @@ _OFF_BY_ONE = _rows(
     ("_network/schedules.py", "drops = step //", "drops = (step + 1) //", "network/test_optimizers.py network/test_scheduled.py"),
     ("_network/schedules.py", "/ (step + 1.0) **", "/ (step + 2.0) **", "network/test_optimizers.py network/test_scheduled.py"),
     ("_training/callbacks.py", "if self.wait < self.patience:\n            return False", "if self.wait <= self.patience:\n            return False", "training/test_callbacks.py"),
-    ("_training/weight_average.py", "epoch - self.averaging.start + 1", "epoch - self.averaging.start", "network/test_averaging.py training/test_averaging_goes_on.py"),
-    ("_files/safetensors.py", "if at < payload:", "if at + 1 < payload:", "files/test_hostile.py"),
+    ("_training/twins.py", "epoch - self.averaging.start + 1", "epoch - self.averaging.start", "network/test_averaging.py"),
+    ("_files/safetensors.py", "check(at >= payload,", "check(at + 1 >= payload,", "files/test_hostile.py"),
     ("_validation/samples.py", "if not 0 <= extreme < n:", "if not 0 <= extreme <= n:", "validation models/test_ensemble.py"),
     ("tabular/conformal.py", "room = tail * (n + 1) - 1", "room = tail * n - 1", "tabular/test_tabular_numbers.py tabular/test_tabular.py"),
     ("tabular/encoding.py", "[: bins // 3]", "[: bins // 3 + 1]", "tabular/test_tabular_columns.py tabular/test_tabular_recipes.py"),
@@ -69,12 +69,12 @@ _MISSING_LOCK = _rows(
 )
 _SWAPPED = _rows(
     "swapped argument",
-    ("sklearn/parameter_views.py", "for array in (*weights, *biases)]", "for array in (*biases, *weights)]", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
+    ("sklearn/scaled_network.py", "for array in (*weights, *biases)]", "for array in (*biases, *weights)]", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
     ("_network/schedules.py", "_half_cosine(self.peak / self.start_divisor, self.peak, share / warm)", "_half_cosine(self.peak, self.peak / self.start_divisor, share / warm)", "network/test_optimizers.py network/test_scheduled.py"),
     ("_models/ensemble/member_data.py", "np.searchsorted(union, numbers)", "np.searchsorted(numbers, union)", "models/test_ensemble.py models/test_joint.py models/test_ensemble_life.py"),
     ("_export/c_text.py", "k + 1, {means}, {columns})", "k + 1, {columns}, {means})", "export/test_networks.py"),
     ("_export/onnx_nodes.py", "return mean, g.Exp(logarithm)", "return logarithm, g.Exp(mean)", "export/test_networks.py"),
-    ("_training/weight_average.py", "AveragingState(raw, mean, max(1, n))", "AveragingState(mean, raw, max(1, n))", "network/test_averaging.py training/test_averaging_goes_on.py"),
+    ("_training/twins.py", "AveragingState(raw, mean, max(1, n))", "AveragingState(mean, raw, max(1, n))", "network/test_averaging.py"),
     ("_training/metrics.py", "f(y, p)) for name", "f(p, y)) for name", "training/test_metrics.py"),
     ("_training/distributed/processes.py", "[own * weight, weight])", "[weight, own * weight])", "training/test_processes.py training/test_processes_agree.py"),
     ("tabular/blend.py", "of_all(alone, pair, target.averaging)", "of_all(pair, alone, target.averaging)", "tabular/test_tabular_recipes.py tabular/test_tabular_numbers.py tabular/test_tabular.py"),
@@ -93,9 +93,9 @@ _LOST_WEIGHT = _rows(
 )
 _STALE = _rows(
     "stale cache",
-    ("_models/base.py", "self._progress = self._progress._replace(averaged=None)", "pass", "network/test_averaging.py training/test_averaging_goes_on.py"),
-    ("sklearn/parameter_views.py", "return not np.array_equal(self._bits, self._before)", "return False", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
-    ("sklearn/parameter_views.py", "self._before = flat.view(self._bits.dtype)", "pass", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
+    ("_models/base.py", "self._progress = self._progress._replace(averaged=None)", "pass", "network/test_averaging.py"),
+    ("sklearn/scaled_network.py", "return not np.array_equal(self._bits, self._before)", "return False", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
+    ("sklearn/scaled_network.py", "self._before = flat.view(self._bits.dtype)", "pass", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
     ("sklearn/scaled_network.py", '"""Drop caches after ``engine`` has changed."""\n        self._view = {}', '"""Drop caches after ``engine`` has changed."""', "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
     ("sklearn/stopping.py", "best = watched, self.engine.snapshot()", "best = watched, self.best or self.engine.snapshot()", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
     ("_training/callbacks.py", "super().start(state)\n        self.best_epoch, self._snapshot = -1, None", "super().start(state)", "training/test_callbacks.py files/test_checkpoint.py"),

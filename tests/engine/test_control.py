@@ -109,19 +109,18 @@ def interrupt():
 
 
 def run(*arguments):
-    return children.python(__file__, *arguments, folders=children.FOLDERS, timeout=300)
+    options = {"folders": children.FOLDERS, "timeout": 300}
+    children.printed(children.python(__file__, *arguments, **options))
 
 
 @pytest.mark.parametrize("n_threads", [1, 3])
 @pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "nearest"])
 def test_rounding_modes_change_nothing(mode, n_threads):
-    result = run(mode, n_threads)
-    assert result.returncode == 0, result.stderr
+    run(mode, n_threads)
 
 
 def test_signal_handlers_have_the_control_of_the_caller():
-    result = run("interrupt", 1)
-    assert result.returncode == 0, result.stderr
+    run("interrupt", 1)
 
 
 @pytest.mark.skipif(
@@ -129,9 +128,7 @@ def test_signal_handlers_have_the_control_of_the_caller():
     reason="needs glibc, on a processor that traps",
 )
 def test_unmasked_exceptions_do_not_trap():
-    result = run("trap", 1)
-    assert result.returncode != -signal.SIGFPE
-    assert result.returncode == 0, result.stderr
+    run("trap", 1)
 
 
 if __name__ == "__main__":

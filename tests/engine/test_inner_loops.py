@@ -70,9 +70,7 @@ def test_a_wrong_number_of_multiply_adds_is_a_fault():
     assert any(text.startswith("block_tn: no loop") for text in wrong)
 
 
-needs_objdump = pytest.mark.skipif(
-    shutil.which("objdump") is None, reason="objdump is not installed"
-)
+needs_objdump = pytest.mark.skipif(shutil.which("objdump") is None, reason="needs objdump")
 
 
 @needs_objdump

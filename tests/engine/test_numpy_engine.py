@@ -193,10 +193,7 @@ def test_float64_options_do_not_promote_float32():
     network = cases.build([3, 4, 2], dtype="float32", dropout=0.5)
     engine = engine_of(network, np.random.default_rng(0))
     data = cases.data(network, 8, np.random.default_rng(1))
-    optimizer, options = (
-        optimizers.Adam(0.01),
-        {"l2": np.float64(0.1), "clip_norm": np.float64(0.1)},
-    )
+    optimizer, options = optimizers.Adam(0.01), dict.fromkeys(("l2", "clip_norm"), np.float64(0.1))
     engine.start(optimizer)
     assert math.isfinite(engine.epoch(data, plan(optimizer, 2, **options)))
     assert all(p.dtype == np.float32 for group in engine.parameters() for p in group)

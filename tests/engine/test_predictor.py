@@ -271,6 +271,9 @@ def test_bad_out_raises_the_same_and_stays(name):
                 messages.add(str(caught.value))
         assert len(messages) == 1
         assert repr(out) == before
+        (message,) = messages
+        assert ("read-only" in message) == (name in ("read-only", "one number"))
+        assert ", not C-contiguous" in message or name not in ("with gaps", "reversed")
 
 
 @every_dtype

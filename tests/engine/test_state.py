@@ -5,21 +5,16 @@ import io
 import cases
 import numpy as np
 import pytest
-import test_bits
-from test_blocks import engines
 
-from fastmlp._engine import optimizer_state
 from fastmlp._engine.plan import Plan
 from fastmlp._network import optimizers
 
-KINDS = ("reference", *test_bits.LEVELS)
-
 
 def engine_of(kind, dtype, sizes=(5, 33, 9, 3)):
-    _, fast, slow = engines(
-        test_bits.LEVELS[0] if kind == "reference" else kind, dtype, sizes=sizes
-    )
-    return slow if kind == "reference" else fast
+    network = cases.build(sizes, loss="cross_entropy", dtype=dtype)
+    engine = cases.engine(kind, network)
+    engine.set_parameters(*cases.parameters(network, np.random.default_rng(0)))
+    return engine
 
 
 def train(engine, optimizer, epoch):
@@ -63,7 +58,7 @@ def near(a, b, dtype):
 
 
 @pytest.mark.parametrize("dtype", cases.DTYPES)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", cases.KINDS)
 @pytest.mark.parametrize("optimizer", cases.OPTIMIZERS, ids=cases.optimizer_id)
 def test_another_engine_goes_on_with_the_same_bits(optimizer, kind, dtype):
     engine, other = (engine_of(kind, dtype) for _ in range(2))
@@ -83,7 +78,7 @@ def test_another_engine_goes_on_with_the_same_bits(optimizer, kind, dtype):
 
 
 @pytest.mark.parametrize("dtype", cases.DTYPES)
-@pytest.mark.parametrize("level", test_bits.LEVELS)
+@pytest.mark.parametrize("level", cases.KINDS[1:])
 @pytest.mark.parametrize("optimizer", cases.OPTIMIZERS, ids=cases.optimizer_id)
 def test_one_engine_goes_on_for_the_other(optimizer, level, dtype):
     """The same names, the same step, and the same numbers to rounding, in textbook units."""
@@ -107,7 +102,7 @@ def test_one_engine_goes_on_for_the_other(optimizer, level, dtype):
             np.testing.assert_allclose(found[key], right[key], rtol=0, atol=atol)
 
 
-@pytest.mark.parametrize("kind", ["reference", test_bits.LEVELS[0]])
+@pytest.mark.parametrize("kind", cases.KINDS[:2])
 def test_there_is_an_optimizer_if_it_can_go_on(kind):
     engine = engine_of(kind, "float32", sizes=(2, 2))
     names = {"weights.0", "biases.0"}
@@ -125,24 +120,8 @@ def test_there_is_an_optimizer_if_it_can_go_on(kind):
     assert engine.optimizer_state() is None
 
 
-def test_units_are_those_of_the_sums():
-    assert optimizer_state.sums("adam", (0.5, 0.75, 1e-8, 0.0)) == (0.5, 0.25)
-    assert optimizer_state.sums("rmsprop", (0.75, 1e-8, 0.0, 0.0)) == (0.25,)
-    assert optimizer_state.sums("nesterov", (0.9, 0.0, 0.0, 0.0)) == (1.0,)
+def test_every_optimizer_has_slots():
     assert set(optimizers.SLOTS) == set(optimizers.NATIVE_OPTIMIZERS)
-
-
-@pytest.mark.parametrize("kind", ["reference", test_bits.LEVELS[0]])
-def test_a_state_of_another_network_changes_nothing(kind):
-    engine, other = engine_of(kind, "float64"), engine_of(kind, "float64", sizes=(5, 33, 8, 3))
-    for each in (engine, other):
-        each.start(optimizers.Adam())
-    before, wrong = train(engine, optimizers.Adam(), 0), train(other, optimizers.Adam(), 0)
-    short = {key: value for key, value in before.items() if key != "v.biases.2"}
-    for state, words in ((wrong, r"weights.1 .*\(33, 8\)"), (short, "v.biases.2 .* missing")):
-        with pytest.raises(ValueError, match=words):
-            engine.set_state(state)
-        same(engine.state(), before)
 
 
 WRONG = {
@@ -154,14 +133,19 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("kind", ["reference", test_bits.LEVELS[0]])
-@pytest.mark.parametrize("name", WRONG)
-def test_numbers_that_no_optimizer_has_change_nothing(kind, name):
-    engine = engine_of(kind, "float32")
-    engine.start(optimizers.Adam())
-    before = train(engine, optimizers.Adam(), 0)
+@pytest.mark.parametrize("kind", cases.KINDS[:2])
+@pytest.mark.parametrize("name", [*WRONG, "of another network", "v.biases.2"])
+def test_a_wrong_state_changes_nothing(kind, name):
+    engine, other = engine_of(kind, "float64"), engine_of(kind, "float64", sizes=(5, 33, 8, 3))
+    for each in (engine, other):
+        each.start(optimizers.Adam())
+    before, wrong = train(engine, optimizers.Adam(), 0), train(other, optimizers.Adam(), 0)
     missing = {key: value for key, value in before.items() if key != name}
-    for state in [before | {name: WRONG[name]}, *([] if name == "optimizer" else [missing])]:
-        with pytest.raises(ValueError, match=f"{name} of the state is"):
+    states = [before | {name: WRONG[name]}, missing] if name in WRONG else [missing]
+    words = f"{name} of the state is" if name in WRONG else f"{name} .* missing"
+    if name == "of another network":
+        states, words = [wrong], r"weights.1 .*\(33, 8\)"
+    for state in states[: 1 if name == "optimizer" else 2]:
+        with pytest.raises(ValueError, match=words):
             engine.set_state(state)
         same(engine.state(), before)

@@ -73,51 +73,30 @@ def test_default_is_possible_here():
     assert 1 <= thread_count.default_threads() <= (os.cpu_count() or 1)
 
 
-# files below the root; the whole CPUs they grant
+# The groups of the process; files of the groups; the whole CPUs that they grant.
+NONE, IN_A_B, PERIOD = thread_count.MAX_THREADS, "0::/a/b\n", "cpu/a/cpu.cfs_period_us"
 QUOTAS = [
-    ({}, thread_count.MAX_THREADS),
-    ({"proc/self/cgroup": "0::/\n"}, thread_count.MAX_THREADS),
-    ({"proc/self/cgroup": "0::/a/b\n", "sys/fs/cgroup/a/b/cpu.max": "250000 100000\n"}, 2),
-    ({"proc/self/cgroup": "0::/a/b\n", "sys/fs/cgroup/a/b/cpu.max": "50000 100000\n"}, 1),
+    (None, {}, NONE),
+    ("0::/\n", {}, NONE),
+    (IN_A_B, {"a/b/cpu.max": "250000 100000\n"}, 2),
+    (IN_A_B, {"a/b/cpu.max": "50000 100000\n"}, 1),
+    (IN_A_B, {"a/b/cpu.max": "max 100000\n"}, NONE),
+    (IN_A_B, {"a/b/cpu.max": "max 100000\n", "a/cpu.max": "300000 100000\n"}, 3),
     (
-        {"proc/self/cgroup": "0::/a/b\n", "sys/fs/cgroup/a/b/cpu.max": "max 100000\n"},
-        thread_count.MAX_THREADS,
-    ),
-    (
-        {
-            "proc/self/cgroup": "0::/a/b\n",
-            "sys/fs/cgroup/a/b/cpu.max": "max 100000\n",
-            "sys/fs/cgroup/a/cpu.max": "300000 100000\n",
-        },
-        3,
-    ),
-    (
-        {
-            "proc/self/cgroup": "5:memory:/a\n2:cpu,cpuacct:/a\n",
-            "sys/fs/cgroup/cpu/a/cpu.cfs_quota_us": "400000\n",
-            "sys/fs/cgroup/cpu/a/cpu.cfs_period_us": "100000\n",
-        },
+        "5:memory:/a\n2:cpu,cpuacct:/a\n",
+        {"cpu/a/cpu.cfs_quota_us": "400000\n", PERIOD: "100000\n"},
         4,
     ),
-    (
-        {
-            "proc/self/cgroup": "2:cpu,cpuacct:/a\n",
-            "sys/fs/cgroup/cpu/a/cpu.cfs_quota_us": "-1\n",
-            "sys/fs/cgroup/cpu/a/cpu.cfs_period_us": "100000\n",
-        },
-        thread_count.MAX_THREADS,
-    ),
+    ("2:cpu,cpuacct:/a\n", {"cpu/a/cpu.cfs_quota_us": "-1\n", PERIOD: "100000\n"}, NONE),
     # In a container the group's path is that of the host, and the limit stands at the mount.
-    (
-        {"proc/self/cgroup": "0::/host/path\n", "sys/fs/cgroup/cpu.max": "200000 100000\n"},
-        2,
-    ),
+    ("0::/host/path\n", {"cpu.max": "200000 100000\n"}, 2),
 ]
 
 
-@pytest.mark.parametrize(("files", "expected"), QUOTAS)
-def test_quota(tmp_path, files, expected):
-    for name, text in files.items():
+@pytest.mark.parametrize(("groups", "files", "expected"), QUOTAS)
+def test_quota(tmp_path, groups, files, expected):
+    files = {f"sys/fs/cgroup/{name}": text for name, text in files.items()}
+    for name, text in (files | ({"proc/self/cgroup": groups} if groups else {})).items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     assert thread_count._quota.__wrapped__(tmp_path) == expected
@@ -255,12 +234,20 @@ def test_no_call_is_lost():
 # ---- how teams start, what they do when a thread does not come, and who has them ---------------
 
 
+def quiet():
+    """Return how many threads run when those of earlier tests have ended."""
+    count = -1
+    while count != (count := _thread._count()):
+        time.sleep(0.05)
+    return count
+
+
 def network():
     return fastmlp.MLP([20, 64, 64, 5], loss="cross_entropy", rng=0)
 
 
 def test_team_starts_threads_late_and_ends_them():
-    before = _thread._count()
+    before = quiet()
     with thread_pool.Team(4) as team:
         assert _thread._count() == before
         probe.meet(team)
@@ -296,7 +283,7 @@ def test_team_is_smaller_when_threads_do_not_come(monkeypatch, started, fault):
             return start(serve, arguments)
         return fault(serve) if fault is refused else start(fault, (serve,))
 
-    before = _thread._count()
+    before = quiet()
     monkeypatch.setattr(_thread, "start_new_thread", faulty)
     with thread_pool.Team(4) as team:
         assert team.size == started + 1
@@ -314,7 +301,7 @@ def test_interrupt_while_threads_start(monkeypatch, started):
             raise KeyboardInterrupt
         return start(serve, arguments)
 
-    before = _thread._count()
+    before = quiet()
     monkeypatch.setattr(_thread, "start_new_thread", interrupt)
     with thread_pool.Team(4) as team:
         with pytest.raises(KeyboardInterrupt):

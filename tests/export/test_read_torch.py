@@ -1,6 +1,10 @@
 """PyTorch's modules read as MLPs. Optional."""
 
+import re
+import shutil
+import subprocess
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -199,3 +203,18 @@ def test_a_module_whose_changes_were_removed_is_read():
     nn.utils.prune.remove(theirs[0], "weight")
     theirs[1].register_forward_hook(lambda *a: 2 * a[2]).remove()
     assert_same(fastmlp.from_torch(theirs), theirs)
+
+
+@pytest.mark.skipif(not shutil.which("cc"), reason="needs a C compiler")
+def test_the_guide_to_c_runs(tmp_path, monkeypatch):
+    guide = Path(__file__).resolve().parents[2] / "docs" / "guides" / "pytorch-to-c.md"
+    blocks = re.findall(r"^```(\w+)\n(.*?)^```$", guide.read_text(), re.M | re.S)
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for language, text in blocks:
+        if language == "python":
+            exec(compile(text, str(guide), "exec"), names)
+    Path("main.c").write_text(dict(blocks)["c"])
+    for command in re.findall("^    (cc .*)$", guide.read_text(), re.M):
+        run = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
+    assert re.match(r"\d+ ns a row", run.stdout)

@@ -77,14 +77,6 @@ def test_dtype_and_shape_kept_and_input_untouched(name, dtype):
 
 
 @ROWS
-def test_float32_agrees_with_float64(name):
-    z = GRID.astype(np.float32)
-    for function in (ACTIVATIONS[name].value, ACTIVATIONS[name].slope):
-        # The slope of a z near the tails is the difference of terms of order abs(z).
-        assert_close(function(z), function(z.astype(np.float64)), "elementwise", "float32")
-
-
-@ROWS
 @pytest.mark.parametrize("dtype", cases.DTYPES)
 def test_whole_range_is_finite_without_warning(name, dtype):
     huge = 0.5 * np.finfo(dtype).max
@@ -129,9 +121,7 @@ def test_tails_keep_their_relative_accuracy():
             limit = 200 * np.finfo(np.float64).eps
             assert np.all(np.abs(value / np.array(desired, float) - 1) < limit), name
             # Slopes with a zero crossing have no relative accuracy there.
-            assert_close(
-                ACTIVATIONS[name].slope(z), np.array(slopes, float), "elementwise", "float64"
-            )
+            slope, wanted = ACTIVATIONS[name].slope(z), np.array(slopes, float)
+            assert_close(slope, wanted, "elementwise", "float64")
             if name in ("softplus", "sigmoid", "tanh"):
-                slope = ACTIVATIONS[name].slope(z)
-                assert np.all(np.abs(slope / np.array(slopes, float) - 1) < limit), name
+                assert np.all(np.abs(slope / wanted - 1) < limit), name

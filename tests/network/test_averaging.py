@@ -7,19 +7,16 @@ import cases
 import numpy as np
 import pytest
 import test_bits
-from models import X, Y, digest, network
+from models import Watch, X, Y, digest, network
 from states import same
 
 import fastmlp
+from fastmlp import reference
+from fastmlp._training.loop import Evaluator
 
 EPOCHS = 7
 HELD = X[:20], Y[:20]
-AVERAGINGS = (
-    fastmlp.EMA(decay=0.7),
-    fastmlp.EMA(0.9, start=3),
-    fastmlp.SWA(),
-    fastmlp.SWA(start=4),
-)
+AVERAGINGS = (fastmlp.EMA(0.7), fastmlp.EMA(0.9, start=3), fastmlp.SWA(), fastmlp.SWA(start=4))
 EACH_AVERAGING = pytest.mark.parametrize("averaging", AVERAGINGS, ids=repr)
 
 
@@ -47,10 +44,7 @@ def mean(averaging, path):
     return [sum(s * p.astype(float) for s, p in zip(shares, ps, strict=True)) for ps in kinds]
 
 
-NETWORKS = {
-    "plain": {},
-    "normalised, scaled": {"layer_norm": "before", "scale": True, "dropout": 0.2},
-}
+NETWORKS = {"plain": {}, "normalised": {"layer_norm": "before", "scale": True, "dropout": 0.2}}
 
 
 @EACH_AVERAGING
@@ -67,13 +61,12 @@ def test_it_is_the_mean_of_what_a_fit_without_it_goes_through(mlp, kind, dtype, 
             assert got.dtype == dtype
             tolerance = 2 * np.finfo(dtype).eps
             np.testing.assert_allclose(got, wanted, rtol=tolerance, atol=tolerance)
-    for got, wanted in zip(arrays(net), means[-1], strict=True):
-        np.testing.assert_array_equal(got, wanted)
+    np.testing.assert_equal(arrays(net), means[-1])
     moved = [a for a, b in zip(means[-1], raw[-1], strict=True) if not np.array_equal(a, b)]
     assert len(moved) == len([a for a in raw[-1] if a.size])
 
 
-@pytest.mark.parametrize("averaging", [fastmlp.EMA(0.0), fastmlp.EMA(0.5, 6), fastmlp.SWA(7)])
+@pytest.mark.parametrize("averaging", [fastmlp.EMA(0.0), fastmlp.EMA(0.5, 6), fastmlp.SWA(6)])
 def test_a_mean_of_one_is_itself(mlp, averaging):
     nets = [network(mlp, dropout=0.1) for _ in range(2)]
     for net, mine in zip(nets, (averaging, None), strict=True):
@@ -126,60 +119,42 @@ def test_within_an_epoch_too(mlp):
             yield X[at : at + 30], Y[at : at + 30]
 
     net, whole = network(mlp), network(mlp)
-    net.fit(
-        source,
-        epochs=4,
-        batch_size=10,
-        shuffle=False,
-        averaging=fastmlp.SWA(),
-        callbacks=[lambda state: after.append(digest(net))],
-    )
+    options = {"epochs": 4, "batch_size": 10, "shuffle": False, "averaging": fastmlp.SWA()}
+    net.fit(source, callbacks=[lambda state: after.append(digest(net))], **options)
     assert set(within) <= {digest(network(mlp)), *after}
-    means, _ = path_of(
-        whole, epochs=4, batch_size=10, shuffle=False, averaging=fastmlp.SWA(), n_threads=1
-    )
-    assert len(means) == 4
-    assert digest(net) == digest(whole)
-
-
-class Batches:
-    """What a callback sees after each batch, and what after each epoch."""
-
-    def __init__(self, net, last=None):
-        self.net, self.last, self.seen, self.means = net, last, [], []
-
-    def on_batch(self, state, batch):
-        self.seen.append(digest(self.net))
-        return batch.step == self.last
-
-    def __call__(self, state):
-        self.means.append(digest(self.net))
+    whole.fit(X, Y, n_threads=1, **options)
+    assert digest(net) == digest(whole) == after[3]
 
 
 def test_batches_are_trained_behind_the_mean(mlp):
-    net, plain = network(mlp), network(mlp)
-    watch, begun = Batches(net), digest(net)
-    net.fit(X, Y, epochs=3, batch_size=45, averaging=fastmlp.EMA(), callbacks=[watch])
-    plain.fit(X, Y, epochs=3, batch_size=45, averaging=fastmlp.EMA())
-    assert watch.seen == [each for each in (begun, *watch.means[:2]) for _ in range(2)]
-    assert digest(net) == digest(plain) == watch.means[-1]
-    stopped = network(mlp)
-    watch = Batches(stopped, last=2)
-    stopped.fit(X, Y, epochs=3, batch_size=45, averaging=fastmlp.EMA(), callbacks=[watch])
-    assert len(stopped.history.loss) == 1
-    assert digest(stopped) == watch.means[-1]
+    class Behind(Watch):
+        """Notes the weights that it sees."""
+
+        def on_batch(self, state, batch):
+            self.seen.append(digest(state.model))
+            return batch.step == self.last
+
+        def __call__(self, state):
+            means.append(digest(state.model))
+
+    nets, options = [network(mlp) for _ in range(3)], {"averaging": fastmlp.EMA(), "epochs": 3}
+    for net, last in zip(nets, (None, None, 2), strict=True):
+        watch, means, begun = Behind(last), [], digest(net)
+        callbacks = [] if net is nets[1] else [watch]
+        history = net.fit(X, Y, batch_size=45, callbacks=callbacks, **options)
+        if net is nets[0]:
+            assert watch.seen == [each for each in (begun, *means[:2]) for _ in range(2)]
+        assert net is nets[1] or digest(net) == means[-1]
+        assert len(history.loss) == (1 if last else 3)
+    assert digest(nets[0]) == digest(nets[1])
 
 
 def test_early_stopping_chooses_among_means(mlp):
-    averaging = fastmlp.EMA(0.5)
-    options = {"epochs": 40, "optimizer": fastmlp.SGD(0.9, momentum=0.9), "validation_data": HELD}
+    options = {"epochs": 40, "validation_data": HELD, "averaging": fastmlp.EMA(0.5)}
+    options |= {"optimizer": fastmlp.SGD(0.9, momentum=0.9)}
     net, seen, stop = network(mlp), [], fastmlp.EarlyStopping(patience=3)
-    history = net.fit(
-        *(X, Y),
-        callbacks=[lambda state: seen.append(digest(net)), stop],
-        averaging=averaging,
-        **options,
-    )
+    callbacks = [lambda state: seen.append(digest(net)), stop]
+    history = net.fit(X, Y, callbacks=callbacks, **options)
     assert len(history.loss) < 40
     assert stop.best_epoch == int(np.argmin(history.val_loss)) < len(seen) - 1
     assert digest(net) == seen[stop.best_epoch]
@@ -208,6 +183,18 @@ def test_an_object_is_expected(mlp, averaging):
     assert (digest(net), net._rng.bit_generator.state, net.history) == (*before, None)
 
 
+@pytest.mark.parametrize("averaging", [fastmlp.SWA(EPOCHS), fastmlp.EMA(0.5, 75)], ids=repr)
+def test_a_start_after_the_last_epoch_warns(mlp, averaging):
+    nets = [network(mlp) for _ in range(2)]
+    with pytest.warns(
+        UserWarning, match=rf"={averaging.start}\) but .* 7 epochs.*start=5$"
+    ) as caught:
+        nets[0].fit(X, Y, epochs=EPOCHS, averaging=averaging)
+    assert caught[0].filename == __file__
+    nets[1].fit(X, Y, epochs=EPOCHS)
+    same(*nets)
+
+
 def test_nobody_else_is_slower_or_larger(mlp, monkeypatch):
     """Without averaging there is no twin, and nothing more is remembered."""
     monkeypatch.setattr(mlp._engine_type(cases.build([1, 1])).__class__, "twin", None)
@@ -225,12 +212,8 @@ def test_members_end_as_they_would_alone(mlp, averaging, n_threads):
     options = {"epochs": EPOCHS, "batch_size": 16, "validation_data": HELD, "averaging": averaging}
     ensemble = fastmlp.Ensemble([network(mlp, rng=seed, dropout=0.1) for seed in range(3)])
     seen = []
-    history = ensemble.fit(
-        *(X, Y),
-        n_threads=n_threads,
-        callbacks=[lambda state: seen.append(ensemble.evaluate(*HELD))],
-        **options,
-    )
+    callbacks = [lambda state: seen.append(ensemble.evaluate(*HELD))]
+    history = ensemble.fit(X, Y, n_threads=n_threads, callbacks=callbacks, **options)
     assert history.val_loss == seen
     for seed, member in enumerate(ensemble):
         alone = network(mlp, rng=seed, dropout=0.1)
@@ -242,13 +225,143 @@ def test_members_end_as_they_would_alone(mlp, averaging, n_threads):
 def test_an_ensemble_that_diverges_keeps_its_means(mlp):
     rate = fastmlp.SGD(lambda step: 0.1 if step < 6 else 1e30)
     ensemble, seen = fastmlp.Ensemble([network(mlp, rng=seed) for seed in range(3)]), []
+    callbacks = [lambda state: seen.append([digest(each) for each in ensemble])]
+    options = {"batch_size": 30, "optimizer": rate, "averaging": fastmlp.SWA()}
     with pytest.raises(fastmlp.DivergenceError):
-        ensemble.fit(
-            *(X, Y),
-            batch_size=30,
-            optimizer=rate,
-            averaging=fastmlp.SWA(),
-            callbacks=[lambda state: seen.append([digest(each) for each in ensemble])],
-        )
+        ensemble.fit(X, Y, callbacks=callbacks, **options)
     assert len(seen) == 2
     assert [digest(each) for each in ensemble] == seen[-1]
+
+
+# ---- a fit that was cut goes on; what fails leaves a whole model ---------------------------------
+
+
+def test_the_other_engine_goes_on_with_it(tmp_path):
+    path, nets = tmp_path / "net", []
+    options = {"batch_size": 32, "averaging": fastmlp.EMA(0.7)}
+    for mlp, other in ((fastmlp.MLP, "reference"), (reference.MLP, "native")):
+        net, callbacks = network(mlp, dtype="float64"), [fastmlp.Checkpoint(path)]
+        net.fit(X, Y, epochs=3, callbacks=callbacks, **options)
+        nets.append(fastmlp.load(path, engine=other))
+        nets[-1].fit(X, Y, epochs=EPOCHS, resume=True, **options)
+    for a, b in zip(*map(arrays, nets), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
+
+
+def test_without_it_a_fit_goes_on_with_the_weights_in_training(mlp):
+    plain, net = network(mlp), network(mlp)
+    plain.fit(X, Y, epochs=EPOCHS)
+    net.fit(X, Y, epochs=3, averaging=fastmlp.SWA())
+    net.fit(X, Y, epochs=EPOCHS, resume=True)
+    same(net, plain)
+    assert net._progress.averaged is None
+
+
+def test_it_may_begin_with_a_fit_that_goes_on(mlp):
+    """The epochs before had no mean; start counts the epochs of all."""
+    raw, _ = path_of(network(mlp), epochs=EPOCHS)
+    for averaging, first in ((fastmlp.SWA(), 3), (fastmlp.SWA(start=5), 5), (fastmlp.EMA(0.5), 3)):
+        net = network(mlp)
+        net.fit(X, Y, epochs=3)
+        net.fit(X, Y, epochs=EPOCHS, resume=True, averaging=averaging)
+        same_kind = copy.copy(averaging)
+        object.__setattr__(same_kind, "start", first)
+        for got, wanted in zip(arrays(net), mean(same_kind, raw), strict=True):
+            np.testing.assert_allclose(got, wanted, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("how", ["item", "state_dict"])
+def test_assigned_weights_are_gone_on_with(mlp, how):
+    """They take the place of those in training, and the mean begins anew."""
+    nets = [network(mlp) for _ in range(2)]
+    for net, averaging in zip(nets, (fastmlp.EMA(), None), strict=True):
+        net.fit(X, Y, epochs=2, averaging=averaging)
+        if how == "item":
+            net.weights, net.biases = network(mlp, rng=5).weights, network(mlp, rng=5).biases
+        else:
+            net.load_state_dict(network(mlp, rng=5).state_dict())
+    net, plain = nets
+    net.fit(X, Y, epochs=3, resume=True, averaging=fastmlp.SWA())
+    plain.fit(X, Y, epochs=3, resume=True)
+    same(net, plain)
+
+
+def test_partial_fit_begins_with_the_mean(mlp):
+    nets = [network(mlp) for _ in range(2)]
+    nets[0].fit(X, Y, epochs=2, averaging=fastmlp.EMA())
+    nets[1].weights, nets[1].biases = nets[0].weights, nets[0].biases
+    for net in nets:
+        net.partial_fit(X, Y)
+    assert digest(nets[0]) == digest(nets[1])
+
+
+# ---- what goes wrong -----------------------------------------------------------------------------
+
+
+def test_a_divergence_leaves_the_mean_of_the_epochs_before(mlp):
+    rate = fastmlp.SGD(lambda step: 0.1 if step < 9 else 1e30)
+    net, seen = network(mlp), []
+    options = {"batch_size": 30, "optimizer": rate, "averaging": fastmlp.EMA()}
+    with pytest.raises(fastmlp.DivergenceError) as caught:
+        net.fit(X, Y, callbacks=[lambda state: seen.append(digest(net))], **options)
+    assert caught.value.epoch == len(net.history.loss) == len(seen) == 3
+    assert digest(net) == seen[-1]
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_an_interrupt_leaves_the_mean_of_the_epochs_before(mlp, resume, monkeypatch):
+    net, seen, real = network(mlp), [], Evaluator.measure
+    options = {"averaging": fastmlp.EMA(), "validation_data": HELD}
+    if resume:
+        net.fit(X, Y, epochs=1, **options)
+        seen.append(digest(net))
+
+    def interrupted(self, *arguments):
+        if len(seen) == 3:
+            raise KeyboardInterrupt  # the mean of this epoch was published already
+        return real(self, *arguments)
+
+    monkeypatch.setattr(Evaluator, "measure", interrupted)
+    callbacks = [lambda state: seen.append(digest(net))]
+    with pytest.raises(KeyboardInterrupt):
+        net.fit(X, Y, callbacks=callbacks, resume=resume, **options)
+    assert digest(net) == seen[-1]
+    assert len(net.history.loss) == len(seen) == 3
+
+
+@pytest.mark.parametrize("before", [None, fastmlp.EMA()])
+@pytest.mark.parametrize("averaging", [None, fastmlp.SWA()])
+@pytest.mark.parametrize("resume", [False, True])
+def test_an_epoch_that_fails_at_once_has_changed_nothing(mlp, before, averaging, resume):
+    def rate(step):
+        if fails:
+            raise ZeroDivisionError
+        return 0.1
+
+    fails, options = False, {"optimizer": fastmlp.SGD(rate, momentum=0.5), "batch_size": 45}
+    whole, net = network(mlp), network(mlp)
+    for each in (whole, net):
+        each.fit(X, Y, epochs=2, averaging=before, **options)
+    bits, history = digest(net), net.history
+    fails = True
+    with pytest.raises(ZeroDivisionError):
+        net.fit(X, Y, epochs=4, averaging=averaging, resume=resume, **options)
+    assert (digest(net), net.history) == (bits, history)
+    fails = False
+    for each in (whole, net):
+        each.fit(X, Y, epochs=4, averaging=averaging, resume=True, **options)
+    same(net, whole)
+
+
+def test_what_callbacks_assign_stays_until_the_next_epoch(mlp):
+    def zero(state):
+        state.model.weights = [np.zeros((3, 8)), np.zeros((8, 2))]
+
+    nets = [network(mlp) for _ in range(2)]
+    options = {"averaging": fastmlp.EMA(), "batch_size": 32}
+    nets[0].fit(X, Y, epochs=3, callbacks=[zero], **options)
+    assert not any(np.any(w) for w in nets[0].weights)
+    nets[1].fit(X, Y, epochs=3, **options)
+    for net in nets:
+        net.fit(X, Y, epochs=5, resume=True, **options)
+    same(*nets)

@@ -17,14 +17,11 @@ from tolerances import assert_close
 import fastmlp
 from fastmlp import reference
 from fastmlp._engine import native_engine
-from fastmlp._engine.native import Engine
-from fastmlp._engine.numpy import numpy_engine
 from fastmlp._engine.plan import Plan
 from fastmlp._engine.thread_pool import borrowed_team
 from fastmlp._network import losses, optimizers
 from fastmlp._network.data import Data
 
-LEVELS = native_engine.available_levels()
 SMOOTHED = cases.LossCase(losses.CrossEntropy(label_smoothing=0.9), True)
 # Where the network's other outputs are: no part of what is tried.
 WIDTHS = (1, 3, 33)
@@ -143,15 +140,11 @@ CASES = pytest.mark.parametrize("case", [*cases.LOSSES, SMOOTHED], ids=str)
 DTYPES = pytest.mark.parametrize("dtype", native_engine.DTYPES)
 
 
-def textbook(loss, z, t):
-    return loss.value_and_gradient(z, t)
-
-
-def engines():
-    """Return name and function of what computes losses: the reference and every level."""
-    yield "reference", lambda dtype: textbook
-    for level in LEVELS:
-        yield level, lambda dtype, level=level: probe.Kernels(level, dtype).loss
+def losses_of(kind, dtype):
+    """Return what computes losses: the reference, or the kernels of a level."""
+    if kind == "reference":
+        return lambda loss, z, t: loss.value_and_gradient(z, t)
+    return probe.Kernels(kind, dtype).loss
 
 
 def among(case, z, t, width):
@@ -172,10 +165,10 @@ def test_extreme_rows_have_the_right_loss_and_gradient(case, dtype):
     with np.errstate(over="ignore", invalid="ignore"):
         size = 1 + np.where(z.shape[1] == 1, np.abs(t.reshape(len(t), -1)[:, 0] * z[:, 0]), 0)
     finite = {}
-    for name, make in engines():
+    for name in cases.KINDS:
         for width in WIDTHS:
             wide_z, wide_t, at = among(case, z, t, width)
-            found, gradient = make(dtype)(case.loss, wide_z, wide_t)
+            found, gradient = losses_of(name, dtype)(case.loss, wide_z, wide_t)
             rest, _ = case.loss.value_and_gradient(np.zeros_like(wide_z[:1]), wide_t[:1] * 0)
             one, _ = case.loss.value_and_gradient(np.zeros_like(z[:1]), t[:1] * 0)
             others = float(rest[0] - one[0])
@@ -191,12 +184,6 @@ def test_extreme_rows_have_the_right_loss_and_gradient(case, dtype):
 
 
 # ---- rows of weight 0 ----------------------------------------------------------------------------
-
-
-def engine_types():
-    yield "reference", numpy_engine.Engine
-    for level in LEVELS:
-        yield level, lambda spec, level=level: Engine(spec, level)
 
 
 def overflowing(case, dtype, activation):
@@ -217,8 +204,8 @@ def test_rows_of_weight_0_count_for_nothing(case, activation, dtype):
     spec, data, weights, biases = overflowing(case, dtype, activation)
     used = data.weights > 0
     rest = Data(data.x[used], data.targets[used], data.weights[used])
-    for name, make in engine_types():
-        engine = make(spec)
+    for name in cases.KINDS:
+        engine = cases.engine(name, spec)
         engine.set_parameters(weights, biases)
         with np.errstate(over="ignore", invalid="ignore"):
             found, wanted = (
@@ -236,8 +223,8 @@ def test_rows_of_weight_0_count_for_nothing(case, activation, dtype):
 @pytest.mark.parametrize("case", cases.LOSSES, ids=str)
 def test_fits_with_rows_of_weight_0_go_on(case, dtype):
     spec, data, weights, biases = overflowing(case, dtype, "relu")
-    for n_threads, (name, make) in itertools.product((1, 2), engine_types()):
-        engine = make(spec)
+    for n_threads, name in itertools.product((1, 2), cases.KINDS):
+        engine = cases.engine(name, spec)
         engine.set_parameters(weights, biases)
         engine.start(optimizers.SGD(1e-4))
         plan = Plan(optimizers.SGD(1e-4), 32, np.full(3, 1e-4), l2=0.01)

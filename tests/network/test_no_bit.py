@@ -4,20 +4,11 @@ import cases
 import numpy as np
 import pytest
 import test_bits
+from models import Watch
 
 from fastmlp._network import optimizers
 from fastmlp._network.groups import Groups
 from fastmlp._network.schedules import Constant
-
-
-class Watch:
-    """A callback that looks at each batch."""
-
-    def __call__(self, state):
-        pass
-
-    def on_batch(self, state, batch):
-        pass
 
 
 def factors_of_1(n, model, options):

@@ -46,10 +46,13 @@ def adam(o, p, g, state, rate, t, decay):
     return p - rate * m_hat / (math.sqrt(v_hat) + o.epsilon)
 
 
-def adamw(o, p, g, state, rate, t, decay):
-    if decay:
-        p = p - rate * o.weight_decay * p
-    return adam(o, p, g, state, rate, t, decay)
+def decayed(step):
+    """Return a step before which the parameter decays, as Loshchilov and Hutter 2019 have it."""
+
+    def of_weights(o, p, g, state, rate, t, decay):
+        return step(o, p - rate * o.weight_decay * p * decay, g, state, rate, t, decay)
+
+    return of_weights
 
 
 # --- the other forms, as scikit-learn computes them ----------------------------------------------
@@ -72,12 +75,6 @@ def adam_hat(o, p, g, state, rate, t, decay):
     return p - rate * state["m"] / (math.sqrt(state["v"]) + o.epsilon)
 
 
-def adamw_hat(o, p, g, state, rate, t, decay):
-    if decay:
-        p = p - rate * o.weight_decay * p
-    return adam_hat(o, p, g, state, rate, t, decay)
-
-
 # --- Chen et al. 2023, algorithm 2 ---------------------------------------------------------------
 
 
@@ -93,13 +90,13 @@ FORMULAS = {
     "momentum_with_rate": momentum_with_rate,
     "nesterov_with_rate": nesterov_with_rate,
     "adam_hat": adam_hat,
-    "adamw_hat": adamw_hat,
+    "adamw_hat": decayed(adam_hat),
     "sgd": sgd,
     "momentum": momentum,
     "nesterov": nesterov,
     "rmsprop": rmsprop,
     "adam": adam,
-    "adamw": adamw,
+    "adamw": decayed(adam),
 }
 
 
@@ -123,22 +120,13 @@ def test_steps_are_the_published_algorithm(optimizer, decay):
 
 
 @EACH_OPTIMIZER
-@pytest.mark.parametrize("dtype", cases.DTYPES)
-def test_step_is_in_place_and_keeps_the_dtype(optimizer, dtype):
-    rng = np.random.default_rng(1)
-    parameter, gradient = (rng.normal(size=(3, 4)).astype(dtype) for _ in range(2))
-    before = gradient.copy()
+def test_step_is_in_place_and_keeps_float32(optimizer):
+    parameter, gradient = np.ones((2, 3, 4), np.float32)
     slots = [np.zeros_like(parameter) for _ in range(optimizer.n_slots)]
-    wide = parameter.astype(np.float64)
-    wide_slots = [np.zeros_like(wide) for _ in slots]
-    # NumPy scalars must not promote float32 to float64.
-    optimizer.step(parameter, gradient, slots, np.float64(0.01), 1, True)
-    optimizer.step(wide, gradient.astype(np.float64), wide_slots, 0.01, 1, True)
-    assert parameter.dtype == np.dtype(dtype)
-    assert np.array_equal(gradient, before)
-    assert_close(parameter, wide, "elementwise", dtype)
-    for slot, wide_slot in zip(slots, wide_slots, strict=True):
-        assert_close(slot, wide_slot, "elementwise", dtype)
+    optimizer.step(parameter, gradient, slots, np.float64(0.01), 1, True)  # must not promote it
+    assert {each.dtype for each in (parameter, *slots)} == {np.dtype("float32")}
+    assert not np.any(parameter == 1)
+    assert np.all(gradient == 1)
 
 
 @EACH_OPTIMIZER
@@ -187,10 +175,9 @@ def test_schedule_of_an_array_is_that_of_its_steps(schedule):
 
 
 def test_every_built_in_schedule_has_a_case():
-    built_in = [
-        s for s in schedules.Schedule.__subclasses__() if s.__module__ == schedules.__name__
-    ]
-    assert set(built_in) == {type(s) for s in SCHEDULES}
+    kinds = schedules.Schedule.__subclasses__()
+    built_in = {kind for kind in kinds if kind.__module__ == schedules.__name__}
+    assert built_in == {type(s) for s in SCHEDULES}
 
 
 @pytest.mark.parametrize(
@@ -267,11 +254,8 @@ def test_initializer_mean_variance_and_range(name):
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_default_fits_the_activation(activation):
-    network = cases.build([4, 5, 3], activation)
-    assert initializers.names(network, None) == [
-        ACTIVATIONS[activation].initializer,
-        "glorot_uniform",
-    ]
+    names = initializers.names(cases.build([4, 5, 3], activation), None)
+    assert names == [ACTIVATIONS[activation].initializer, "glorot_uniform"]
 
 
 def test_names_for_layers():

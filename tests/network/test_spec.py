@@ -9,7 +9,6 @@ import pytest
 
 from fastmlp._engine.numpy.numpy_engine import Engine
 from fastmlp._network import losses, spec
-from fastmlp._network.activations import ACTIVATIONS
 
 
 @pytest.mark.parametrize("sizes", cases.NETWORKS)
@@ -94,10 +93,6 @@ EIGHTS = {"layer_sizes": [3, 8, 8, 8, 2]}
         ({"layer_norm": [["before"]]}, TypeError, "layer_norm is"),
         ({"layer_norm": np.ones(1)}, TypeError, "layer_norm is .*1.0"),
         ({"layer_norm": ["before"] * 2}, ValueError, "layer_norm has 2 entries but this MLP has 1"),
-        ({"scale": "yes"}, TypeError, "scale is 'yes'"),
-        ({"parametric": "yes"}, TypeError, "parametric is 'yes' but must be True or False"),
-        ({"parametric": 1}, TypeError, "parametric is 1 but"),
-        ({"parametric": None}, TypeError, "parametric is None but"),
         ({"parametric": ["no"]}, TypeError, "parametric is 'no' but"),
         ({"parametric": [True] * 2}, ValueError, "parametric has 2 entries but this MLP has 1"),
         ({"skip": 0, **EIGHTS}, ValueError, "skip is 0 but must be an integer of at least 1"),
@@ -110,12 +105,7 @@ EIGHTS = {"layer_sizes": [3, 8, 8, 8, 2]}
         ({"skip": 2, "layer_sizes": [3, 8, 9, 8, 2]}, ValueError, "no two hidden layers in a row"),
         ({"skip": 1}, ValueError, "pass for example skip=1 and layer"),
         ({"skip": 1, "layer_sizes": [3, 2]}, ValueError, "no two hidden layers in a row have the"),
-        ({"linear_path": 1}, TypeError, "linear_path is 1 but must be True or False"),
-        (
-            {"layer_sizes": [3, 2], "linear_path": True},
-            ValueError,
-            "without a hidden layer",
-        ),
+        ({"layer_sizes": [3, 2], "linear_path": True}, ValueError, "without a hidden layer"),
     ],
 )
 def test_nonsense_is_refused_at_once(arguments, error, words):
@@ -127,9 +117,3 @@ def test_nonsense_is_refused_at_once(arguments, error, words):
     assert time.perf_counter() - started < 0.1
     assert ": " in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-def test_every_activation_can_stand_in_every_layer():
-    for first in range(len(ACTIVATIONS)):
-        names = cases.mixed_activations(3, first)
-        assert cases.build([3, 4, 3, 4, 2], names).activations == tuple(names)

@@ -29,6 +29,7 @@ SMALL = {
     "distilled": (("--cases", "wine", "--models", "fast", "--rounds", "2"), (1, 1)),
     "large": (("--rows", "2000", "--models", "fast", "HistGB", "--limit", "9"), (1, 2)),
     "coverage": (("--cases", "lognormal 2", "--rounds", "9", "--fits", "1"), (2, 2)),
+    "phases": (("--cases", "tiny", "--rounds", "2", "--levels", "baseline"), (1, 1)),
     "narrow": ((*SHORT, "--members", "2"), (1, 3)),
     "latency": (("--cases", "tiny", "--calls", "1000"), (1, 4)),
     "options": ((*TINY, "--options", "AdamW", "validation", "tanh"), (1, 4)),
@@ -213,3 +214,13 @@ def test_pictures_show_the_stored_results(tmp_path):
             for folder in (tmp_path, ROOT / "docs" / "figures")
         )
         assert drawn == kept != [], f"{name}: draw it by python benchmarks/readme_pictures.py"
+
+
+def test_the_model_of_many_processes_and_its_picture(tmp_path):
+    processes = pytest.importorskip("processes")
+    found = processes.efficiency(548e-6, 940_584, 64, "10 Gb/s")
+    assert found == pytest.approx(548 / (548 + 2 * 6 * 30 + 2 * 63 / 64 * 940_584 / 1100))
+    processes.draw(str(tmp_path / "model.svg"), {"mnist": (548e-6, 940_584)})
+    picture = (tmp_path / "model.svg").read_text()
+    assert "mnist, 100 Gb/s" in picture
+    assert "efficiency, %" in picture

@@ -16,7 +16,7 @@ import children
 import pytest
 
 import fastmlp
-from fastmlp._engine import cpu, native_engine, predictor
+from fastmlp._engine import native_engine, predictor
 
 ROOT = Path(__file__).resolve().parents[2]
 INSTALLED = Path(predictor.__file__).parents[1]
@@ -202,13 +202,6 @@ def test_installation_is_complete():
         assert (INSTALLED / name).exists(), name
     assert not list(INSTALLED.rglob("probe*")), "for tests only"
     assert (INSTALLED / "data" / "digits.npz").stat().st_size < 60_000
-
-
-def test_levels_are_built_and_the_best_is_used():
-    assert native_engine.built_levels()
-    assert set(native_engine.available_levels()) <= set(native_engine.built_levels())
-    assert native_engine.level() in native_engine.available_levels()
-    assert cpu.features() >= native_engine.LEVELS[native_engine.level()]
 
 
 def test_setup_builds_the_levels_that_the_library_knows():

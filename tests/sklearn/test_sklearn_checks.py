@@ -1,11 +1,14 @@
 """scikit-learn's common checks, and the machinery that estimators are put into."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 pytest.importorskip("sklearn")
 
 import sklearn
+import small_estimators
 from sklearn import config_context
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_digits
@@ -64,14 +67,8 @@ def digits():
     return x[:300], y[:300]
 
 
-def classifier(**options):
-    options = {"max_iter": 8, "random_state": 0, "learning_rate_init": 0.01, **options}
-    return MLPClassifier((16,), **options)
-
-
-def regressor(**options):
-    options = {"max_iter": 20, "random_state": 0, "learning_rate_init": 0.01, **options}
-    return MLPRegressor(hidden_layer_sizes=(16,), **options)
+classifier = partial(small_estimators.classifier, hidden_layer_sizes=(16,), max_iter=8)
+regressor = partial(small_estimators.regressor, hidden_layer_sizes=(16,), max_iter=20)
 
 
 def test_pipeline_grid_search_and_cross_validation(digits):

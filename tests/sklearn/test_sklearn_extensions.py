@@ -1,16 +1,18 @@
 """What the estimators have beyond scikit-learn's: each option does what it says, off by default."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 pytest.importorskip("sklearn")
 
+import small_estimators
 from sklearn.datasets import load_digits
 from sklearn.metrics import make_scorer, mean_absolute_error, r2_score
 from sklearn.model_selection import train_test_split
 
 import fastmlp
-from fastmlp import MLPClassifier, MLPRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -27,14 +29,8 @@ def digits(n=300):
     return x[:n] / 16, y[:n]
 
 
-def regressor(**options):
-    options = {"hidden_layer_sizes": (16,), "random_state": 0, "max_iter": 40, **options}
-    return MLPRegressor(**{"learning_rate_init": 0.01, **options})
-
-
-def classifier(**options):
-    options = {"hidden_layer_sizes": (16,), "random_state": 0, "max_iter": 20, **options}
-    return MLPClassifier(**{"learning_rate_init": 0.01, **options})
+regressor = partial(small_estimators.regressor, hidden_layer_sizes=(16,), max_iter=40)
+classifier = partial(small_estimators.classifier, hidden_layer_sizes=(16,), max_iter=20)
 
 
 def forward(net, x):

@@ -13,8 +13,11 @@ pytest.importorskip("sklearn")
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAIR = re.compile(r"^```python\n(.*?)^```\n+^```text\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # And how many blocks they have.
-PAGES = {"coming-from.md": 5, "tabular.md": 9, "guides/other-tools.md": 9}
-OTHERS = ("torch", "pandas", "optuna", "skops", "shap", "mapie", "imblearn", "dask", "duckdb")
+PAGES = {"coming-from.md": 5, "tabular.md": 9, "guides/other-tools.md": 13}
+OTHERS = (
+    *("torch", "pandas", "optuna", "skops", "shap", "mapie", "imblearn", "dask", "duckdb"),
+    *("distributed", "dask_ml", "ray"),
+)
 
 
 @pytest.mark.filterwarnings("ignore")  # of PyTorch; and a page's fits may end by max_iter

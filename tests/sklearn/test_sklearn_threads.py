@@ -2,7 +2,9 @@
 
 import contextlib
 import copy
+import pickle
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +15,8 @@ pytest.importorskip("sklearn")
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from small_estimators import COPIES, OTHER, WIDE, X, Y, classifier, regressor, state
+
+from fastmlp.sklearn import scaled_network
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -200,6 +204,24 @@ def test_many_threads_predict_the_same(standardize, written):
         assert all(coefs is shown for _, coefs in results)  # what one writes, all see
         shown[1][:] = 0
         assert np.ptp(net.predict(X)) == 0
+
+
+def test_a_copy_has_the_optimizer_of_its_weights(monkeypatch):
+    net = classifier().fit(X, Y)
+    with blocked(net, "partial_fit"):  # which changes the moments
+        assert all(make(net)._fitted.run is None for make in COPIES.values())
+    assert all(make(net)._fitted.run is not None for make in COPIES.values())
+
+    def overtaken(run):  # by a pass that begins and ends while the state is read
+        monkeypatch.undo()
+        net.partial_fit(X, Y)
+        return copy.deepcopy(run)
+
+    monkeypatch.setattr(scaled_network, "copy", SimpleNamespace(deepcopy=overtaken))
+    twin = pickle.loads(pickle.dumps(net))
+    for each in (twin, net):
+        each.partial_fit(X, Y)
+    assert np.array_equal(twin.predict_proba(X), net.predict_proba(X))
 
 
 def test_a_copy_trains_alone():

@@ -13,12 +13,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastmlp._engine import native, native_engine
+from fastmlp._engine.numpy import numpy_engine
 from fastmlp._network import losses, optimizers, spec
 from fastmlp._network.activations import ACTIVATIONS
 from fastmlp._network.data import Data
 from fastmlp._network.tensors import TENSORS
 
 DTYPES = ("float32", "float64")
+KINDS = ("reference", *native_engine.available_levels())
 
 # One; odd; prime; one less, equal and one more than tiles of 8, 16, 24, 32; several tiles.
 SIZES = (1, 2, 3, 5, 7, 8, 9, 13, 16, 17, 23, 24, 25, 31, 32, 33, 47, 64, 67, 97)
@@ -119,6 +122,20 @@ def parameters(network: spec.Spec, rng: np.random.Generator) -> tuple[list[npt.N
         [draw(kind, shape).astype(network.dtype) for shape in shapes]
         for kind, shapes in network.tensors.items()
     )
+
+
+def engine(kind: str, network: spec.Spec) -> Any:
+    """Return an engine of one of `KINDS`."""
+    return numpy_engine.Engine(network) if kind == "reference" else native.Engine(network, kind)
+
+
+def engines(network: spec.Spec, level: str, rng: np.random.Generator) -> tuple[Any, Any]:
+    """Return a native engine and the reference, with the same random parameters."""
+    pair = engine(level, network), engine("reference", network)
+    drawn = parameters(network, rng)
+    for each in pair:
+        each.set_parameters(*drawn)
+    return pair
 
 
 def targets(

@@ -41,42 +41,43 @@ def wide() -> fastmlp.MLP:
 
 # ---- signals -----------------------------------------------------------------------------------
 
+
+def data(n: int, width: int = 64) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows and targets."""
+    x = rows(n, width)
+    return x, x[:, 0]
+
+
+def wide_estimator(**options: Any) -> MLPRegressor:
+    """Return the like of `wide`."""
+    return MLPRegressor(hidden_layer_sizes=(2000, 2000), **options)
+
+
 # A model, and a call that takes some seconds when nobody interrupts it.
 LONG: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
-    "fit, small batches": (
+    "fit in batches": (
         lambda: network(64, 64, 64, 1),
-        lambda net: net.fit(rows(10**6, 64), rows(10**6, 64)[:, 0], epochs=50),
+        lambda net: net.fit(*data(10**6), epochs=50),
     ),
     "fit, two threads": (
         lambda: network(64, 64, 64, 1),
-        lambda net: net.fit(rows(10**6, 64), rows(10**6, 64)[:, 0], epochs=50, n_threads=2),
+        lambda net: net.fit(*data(10**6), epochs=50, n_threads=2),
     ),
-    "fit, batches of 20,000": (
-        wide,
-        lambda net: net.fit(rows(60000, 64), rows(60000, 64)[:, 0], batch_size=20000, epochs=9),
-    ),
+    "fit, batches of 20,000": (wide, lambda net: net.fit(*data(60000), batch_size=20000, epochs=9)),
     "partial_fit, all rows": (
         lambda: network(8, 500, 500, 1),
-        lambda net: net.partial_fit(rows(150000, 8), rows(150000, 8)[:, 0]),
+        lambda net: net.partial_fit(*data(150000, 8)),
     ),
     "predict": (wide, lambda net: net.predict(rows(100000, 64))),
     "predictor": (wide, lambda net: net.predictor()(rows(100000, 64))),
     "predictor, one thread": (wide, lambda net: net.predictor(1)(rows(60000, 64))),
-    "evaluate": (wide, lambda net: net.evaluate(rows(100000, 64), rows(100000, 64)[:, 0])),
-    "gradients": (wide, lambda net: net.gradients(rows(20000, 64), rows(20000, 64)[:, 0])),
+    "evaluate": (wide, lambda net: net.evaluate(*data(100000))),
+    "gradients": (wide, lambda net: net.gradients(*data(20000))),
     "jacobian": (wide, lambda net: net.jacobian(rows(30000, 64))),
-    "estimator fit": (
-        lambda: MLPRegressor(hidden_layer_sizes=(2000, 2000), batch_size=20000),
-        lambda model: model.fit(rows(60000, 64), rows(60000, 64)[:, 0]),
-    ),
-    "estimator lbfgs": (
-        lambda: MLPRegressor(hidden_layer_sizes=(2000, 2000), solver="lbfgs"),
-        lambda model: model.fit(rows(20000, 64), rows(20000, 64)[:, 0]),
-    ),
+    "estimator fit": (lambda: wide_estimator(batch_size=20000), lambda it: it.fit(*data(60000))),
+    "estimator lbfgs": (lambda: wide_estimator(solver="lbfgs"), lambda it: it.fit(*data(20000))),
     "estimator predict": (
-        lambda: MLPRegressor(hidden_layer_sizes=(2000, 2000), max_iter=1).fit(
-            rows(100, 64), rows(100, 64)[:, 0]
-        ),
+        lambda: wide_estimator(max_iter=1).fit(*data(100)),
         lambda model: model.predict(rows(100000, 64)),
     ),
 }

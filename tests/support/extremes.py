@@ -180,10 +180,8 @@ def ends_of_the_range(dtype: str, level: str) -> trials.Trial:
             ACTIVATIONS, {"cross_entropy": 3, "binary_cross_entropy": 2}.items()
         ):
             with at(level):
-                net = fastmlp.MLP(
-                    [3, 8, outputs], activation=activation, loss=loss, dtype=dtype, rng=0
-                )
-                p = net.predict(x)
+                options = {"activation": activation, "loss": loss, "dtype": dtype}
+                p = fastmlp.MLP([3, 8, outputs], rng=0, **options).predict(x)
             assert np.isfinite(p).all(), f"{activation}, {loss}: {np.isnan(p).sum()} NaN"
             if loss == "cross_entropy":
                 np.testing.assert_allclose(p.sum(axis=1), 1, atol=1e-6)

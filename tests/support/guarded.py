@@ -374,13 +374,8 @@ def predictor_cases(run):
 
 
 KINDS = (
-    affine_cases,
-    loss_cases,
-    step_cases,
-    gather_cases,
-    table_cases,
-    engine_cases,
-    predictor_cases,
+    *(affine_cases, loss_cases, step_cases, gather_cases, table_cases),
+    *(engine_cases, predictor_cases),
 )
 
 

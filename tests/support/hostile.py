@@ -67,44 +67,41 @@ def raw(text: bytes, payload: bytes, padding: bytes = b" ") -> bytes:
 @functools.cache
 def valid(name: str) -> bytes:
     """Return the file of a valid model."""
-    return b"".join(storage.pieces(VALID[name]()))
+    make = VALID[name] or {**stored.estimators(), **stored.tables()}[name]
+    return b"".join(storage.pieces(make()))
 
 
-VALID: dict[str, Callable[[], Any]] = {
-    "MLP": lambda: stored.mlp(),
-    "MLP float64": lambda: stored.MLPS["dropout and names"](
-        lambda *sizes, **options: fastmlp.MLP(*sizes, dtype="float64", **options)
+def _of_kind(name: str) -> Callable[[], Any]:
+    return lambda: stored.MLPS[name](fastmlp.MLP)
+
+
+# None stands for an estimator of `stored` with this name.
+VALID: dict[str, Callable[[], Any] | None] = {
+    "MLP": stored.mlp,
+    "MLP float64": lambda: fastmlp.MLP(
+        [3, 5, 4, 2], activation=["gelu", "mish"], dropout=[0.0, 0.25], dtype="float64", rng=1
     ),
     "fit": lambda: stored.mlp(passes=0),
     "reference": lambda: stored.mlp(fastmlp.reference.MLP),
-    "generator": lambda: stored.MLPS["generator Philox"](fastmlp.MLP),
-    "legacy generator": lambda: stored.MLPS["generator MT19937"](fastmlp.MLP),
-    "layer norm": lambda: stored.MLPS["layer norm"](fastmlp.MLP),
-    "averaged": lambda: stored.MLPS["averaged"](fastmlp.MLP),
+    "generator": _of_kind("generator Philox"),
+    "legacy generator": _of_kind("generator MT19937"),
+    "layer norm": _of_kind("layer norm"),
+    "averaged": _of_kind("averaged"),
     "predictor": lambda: stored.mlp().predictor(),
-    "ensemble": lambda: stored.ensemble(),
+    "ensemble": stored.ensemble,
     "predictor of an ensemble": lambda: stored.ensemble().predictor(),
     "reference ensemble": lambda: stored.ensemble(fastmlp.reference.MLP, passes=1),
-    **{
-        name: lambda name=name: stored.estimators()[name]()
-        for name in (
+    **dict.fromkeys(
+        (
             *("MLPClassifier words", "MLPClassifier word objects", "MLPClassifier schedule"),
-            *(
-                "checkpoint",
-                "MLPClassifier callbacks",
-                "MLPRegressor plain",
-                "MLPRegressor loss gaussian",
-                "names of features",
-            ),
-        )
-    },
-    **{
-        name: lambda name=name: stored.tables()[name]()
-        for name in (
+            *("checkpoint", "MLPClassifier callbacks", "MLPRegressor plain"),
+            *("MLPRegressor loss gaussian", "names of features"),
             *("TabMLPClassifier words", "TabMLPClassifier labels", "TabMLPRegressor two outputs"),
             *("TabMLPRegressor loss gaussian", "TabMLPRegressor weights"),
         )
-    },
+    ),
+    "rows of numbers": lambda: stored.tables()["TabMLPRegressor loss gaussian"]().predictor(),
+    "rows of words": lambda: stored.tables()["TabMLPClassifier words"]().predictor(),
     "TabMLPRegressor truths": lambda: stored.table(
         fastmlp.TabMLPRegressor, stored.Y, stored.frame()[["truth"]]
     ),
@@ -223,6 +220,9 @@ def used(model: Any) -> None:
         model.predict(np.ones((3, model[0].layer_sizes[0])))
     elif hasattr(model, "spec"):
         model(np.ones(model.spec.layer_sizes[0]))
+    elif type(model).__name__ == "RowPredictor":
+        with np.errstate(all="ignore"):
+            model([None] * model._n)
     elif hasattr(model, "_fitted"):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # names of features
@@ -259,17 +259,6 @@ def fuzz(rng: np.random.Generator) -> Iterator[float]:
         yield time.process_time() - began
 
 
-def flips(rng: np.random.Generator) -> Iterator[float]:
-    """Flip bits of whole files at random places; the digest must see it."""
-    for name in VALID:
-        text = bytearray(valid(name))
-        for at in rng.integers(8 * len(text), size=FUZZED // 20):
-            text[at // 8] ^= 1 << at % 8
-            refused(bytes(text))
-            text[at // 8] ^= 1 << at % 8
-            yield 0.0
-
-
 def refused(text: bytes) -> None:
     """Fail unless a file is refused; with its digest ignored it may be a model."""
     try:
@@ -281,7 +270,7 @@ def refused(text: bytes) -> None:
         return
 
 
-TRIALS = {"files changed in structure": fuzz, "files with other bits": flips}
+TRIALS = {"files changed in structure": fuzz}
 
 
 def main() -> None:

@@ -83,6 +83,9 @@ TABLES: list[Row] = [
     (filled(WORDS, "fit.classes", np.array([0x2000], np.uint32)), r"there are \(3,\) classes,"),
     (changed(LABELS, "fit.classes", "shape", to=[1, 2]), r"there are \(1, 2\) classes, not 2 in"),
     (classes("target", to="labels"), "cross_entropy but the target that of"),
+    (model("fit", "temperature", to=None, name="rows of words"), "those of the target classes"),
+    (model("fit", "temperature", to=2.0, name="rows of numbers"), "those of the target gaussian"),
+    (model("fit", "target", to="poisson", name="rows of words"), "those of the target poisson"),
     (report("seconds", to={"dict": [["reading", "long"]]}), "seconds has 're"),
     (report("more", to={"dict": [[1, "a"]]}), "report: more has 1 with 'a'"),
 ]

@@ -47,9 +47,8 @@ class Subject:
 
 def network() -> fastmlp.MLP:
     """Return a model between two calls of partial_fit: with moments, and a step count."""
-    net = fastmlp.MLP(
-        [5, 9, 7, 3], activation="gelu", loss="cross_entropy", dropout=[0.2, 0.0], rng=0
-    )
+    options = {"activation": "gelu", "loss": "cross_entropy", "dropout": [0.2, 0.0]}
+    net = fastmlp.MLP([5, 9, 7, 3], rng=0, **options)
     for _ in range(3):
         net.partial_fit(X, Y, batch_size=40, optimizer=ADAM)
     return net

@@ -131,9 +131,8 @@ def network(rng: int = 0) -> fastmlp.MLP:
 def ensemble() -> fastmlp.Ensemble:
     """Return networks that have learned together before; two share a generator."""
     rng = np.random.default_rng(0)
-    found = fastmlp.Ensemble(
-        [fastmlp.MLP([3, 5, 1], dropout=0.1, rng=own) for own in (rng, 1, rng)]
-    )
+    nets = [fastmlp.MLP([3, 5, 1], dropout=0.1, rng=own) for own in (rng, 1, rng)]
+    found = fastmlp.Ensemble(nets)
     found.fit(X, Y, epochs=2, batch_size=16)
     return found
 

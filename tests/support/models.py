@@ -23,6 +23,26 @@ def through_a_file(model, path):
     return fastmlp.load(path)
 
 
+class Watch:
+    """Notes epochs and batches; wants to stop after a batch, by its step, or after an epoch."""
+
+    def __init__(self, last=None, epoch=None):
+        self.last, self.epoch, self.seen = last, epoch, []
+
+    def __call__(self, state):
+        self.seen.append(state.epoch)
+        return state.epoch == self.epoch
+
+    def on_batch(self, state, batch):
+        assert state.epoch == batch.epoch - 1
+        self.seen.append(batch)
+        return batch.step == self.last
+
+    @property
+    def batches(self):
+        return [each for each in self.seen if isinstance(each, fastmlp.Batch)]
+
+
 # How a model of any class may go on: as it is, or as another that was made of it.
 WAYS = {
     "itself": lambda model, path: model,

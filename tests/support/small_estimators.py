@@ -16,20 +16,15 @@ WIDE = np.c_[X, X[:, :2]]
 OTHER = np.where(X[:, 0] > 0, "high", "low")
 
 
+SMALL = {"hidden_layer_sizes": (8,), "max_iter": 4, "random_state": 0, "learning_rate_init": 0.01}
+
+
 def classifier(**options):
-    options = {"max_iter": 4, "random_state": 0, "learning_rate_init": 0.01, **options}
-    return MLPClassifier((8,), **options)
+    return MLPClassifier(**SMALL | options)
 
 
 def regressor(**options):
-    options = {
-        "hidden_layer_sizes": (8,),
-        "max_iter": 4,
-        "random_state": 0,
-        "learning_rate_init": 0.01,
-        **options,
-    }
-    return MLPRegressor(**options)
+    return MLPRegressor(**SMALL | options)
 
 
 def state(net):

@@ -6,6 +6,8 @@ epsilon. Raising a number here needs a reason beside it.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -69,6 +71,19 @@ def sum_bound(k: int, dtype: npt.DTypeLike, absolute: npt.ArrayLike) -> Any:
     "Accuracy and stability of numerical algorithms", section 3.1.
     """
     return 1.01 * k * 0.5 * np.finfo(dtype).eps * np.asarray(absolute, dtype=np.float64)
+
+
+def assert_all_close(
+    actual: Iterable[Any],
+    desired: Iterable[Any],
+    kind: str,
+    dtype: npt.DTypeLike,
+    most: float = math.inf,
+) -> None:
+    """Compare arrays with `assert_close`; the scale is the largest element, from 1 to `most`."""
+    for a, d in zip(actual, desired, strict=True):
+        scale = max(1.0, float(np.abs(d).max(initial=0)))
+        assert_close(a, d, kind, dtype, min(scale, most))
 
 
 def assert_close(

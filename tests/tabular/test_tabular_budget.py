@@ -10,6 +10,7 @@ pytest.importorskip("sklearn")
 
 from tiny_tables import LABELS, X, Y, classifier, regressor
 
+import fastmlp
 from fastmlp.tabular import blend, budget, presets, progress, reading
 from fastmlp.tabular.budget import bytes_of, free_bytes, sample
 from fastmlp.tabular.presets import Preset, Recipe
@@ -170,7 +171,7 @@ def kept_plans(monkeypatch):
 
 
 @pytest.mark.parametrize("make", [regressor, classifier])
-def test_little_memory_takes_networks_then_rows(make, monkeypatch):
+def test_little_memory_takes_networks_then_rows(make, monkeypatch, tmp_path):
     y = SUM if make is regressor else WORDS
     plans = kept_plans(monkeypatch)
     whole = make().fit(MANY, y)
@@ -188,6 +189,8 @@ def test_little_memory_takes_networks_then_rows(make, monkeypatch):
     note = f"note         {len(rows):,} of 3,000 rows are used, a random sample: max_memory is"
     assert note in str(model.report())
     assert model.report().rows == len(model.oof_prediction_) == len(rows)
+    model.save(tmp_path / "model")
+    np.testing.assert_array_equal(fastmlp.load(tmp_path / "model").rows_, rows)
     again = make(members=3).fit(MANY[rows], y[rows])  # nothing else has changed
     np.testing.assert_array_equal(model.oof_prediction_, again.oof_prediction_)
     assert model.fit(X, Y if make is regressor else LABELS).rows_ is None

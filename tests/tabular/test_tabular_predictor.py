@@ -87,7 +87,7 @@ def test_rows_of_floats_and_of_others_are_the_same():
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_one_network_says_nearly_what_all_members_say(name, monkeypatch):
+def test_one_network_says_nearly_what_all_members_say(name, monkeypatch, tmp_path):
     """Few epochs: nearer to all members than what knows nothing of the row, but for 0.05."""
     from fastmlp.tabular import distilled
 
@@ -95,10 +95,14 @@ def test_one_network_says_nearly_what_all_members_say(name, monkeypatch):
     model = TABLES[name]()
     X = stored.frame() if hasattr(model, "feature_names_in_") else np.round(stored.X)
     p, again = model.distill(X), model.distill(X)
+    p.save(tmp_path / "row")
+    loaded = fastmlp.load(tmp_path / "row")
+    assert repr(loaded) == repr(p)
     said, right = [], batch(model)(X)
     for row, _ in rows_of(model)[: len(X)]:
         said.append(p(row))
         assert np.array_equal(again(row), said[-1])
+        assert np.array_equal(loaded(row), said[-1])
     assert np.shape(said) == np.shape(right)
     assert np.std(said - right) < 0.5 * np.std(right - right.mean(axis=0)) + 0.05
     if hasattr(model, "predict_proba") and not model._has_labels:

@@ -96,7 +96,7 @@ def test_one_that_was_not_fitted_comes_back(tmp_path):
 
 def test_inspect_shows_tables(tmp_path):
     TABLES["TabMLPClassifier words"]().save(tmp_path / "model")
-    text = inspection.report(tmp_path / "model")
+    text = inspection.as_text(inspection.facts(tmp_path / "model"))
     for words in ("TabMLPClassifier", "preset=fast", "rows              60", "members           3"):
         assert words in text
     kinds = (

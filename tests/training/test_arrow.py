@@ -120,30 +120,22 @@ def missing(folder):
     return fastmlp.ArrowBlocks(folder / "gap.parquet", "y", rows=20)
 
 
+def of(data=TABLE, target="y", **options):
+    return lambda folder: fastmlp.ArrowBlocks(data, target, **options)
+
+
 WRONG = {
     "a value is missing": (missing, ValueError, r"gap\.parquet, row group 3, row 156, column 'a'"),
     "text": (
-        lambda folder: fastmlp.ArrowBlocks(pyarrow.table({"t": ["x"], "y": [1.0]}), "y"),
+        of(pyarrow.table({"t": ["x"], "y": [1.0]})),
         TypeError,
         "row 0, column 't': string but numbers are expected",
     ),
-    "no such column": (
-        lambda folder: fastmlp.ArrowBlocks(TABLE, "z"),
-        ValueError,
-        "no column 'z': its columns are a, n, y, b, w",
-    ),
-    "one feature that is no column": (
-        lambda folder: fastmlp.ArrowBlocks(TABLE, "y", features="ab"),
-        ValueError,
-        "no column 'ab'",
-    ),
-    "no features": (
-        lambda folder: fastmlp.ArrowBlocks(TABLE.select(["y"]), "y"),
-        ValueError,
-        "name features",
-    ),
+    "no such column": (of(target="z"), ValueError, "no column 'z': its columns are a, n, y, b, w"),
+    "one feature that is no column": (of(features="ab"), ValueError, "no column 'ab'"),
+    "no features": (of(TABLE.select(["y"])), ValueError, "name features"),
     "a name twice": (
-        lambda folder: fastmlp.ArrowBlocks(TABLE.rename_columns(list("aaybw")), "y"),
+        of(TABLE.rename_columns(list("aaybw"))),
         ValueError,
         "the table has 2 columns 'a': its columns are a, a, y, b, w",
     ),
@@ -152,11 +144,7 @@ WRONG = {
         ValueError,
         r"1\.parquet has no column 'b'",
     ),
-    "no file": (
-        lambda folder: fastmlp.ArrowBlocks(folder / "none", "y"),
-        FileNotFoundError,
-        "none",
-    ),
+    "no file": (lambda path: fastmlp.ArrowBlocks(path / "none", "y"), FileNotFoundError, "none"),
 }
 
 

@@ -66,11 +66,14 @@ def test_folders_are_paths():
         fastmlp.TensorBoardLog(None)
 
 
+@pytest.fixture(params=WRITERS)
+def writer(request, monkeypatch):
+    pytest.importorskip(request.param, reason=f"needs {request.param}", exc_type=ImportError)
+    monkeypatch.setattr(fastmlp._training.loggers, "WRITERS", (request.param,))
+
+
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("writer", WRITERS)
-def test_tensorboard(writer, tmp_path, monkeypatch):
-    pytest.importorskip(writer, reason=f"needs {writer}", exc_type=ImportError)
-    monkeypatch.setattr(fastmlp._training.loggers, "WRITERS", (writer,))
+def test_tensorboard(writer, tmp_path):
     history = fit(fastmlp.TensorBoardLog(tmp_path))
     (file,) = tmp_path.glob("events.out.*")
     found = scalars(file)
@@ -80,11 +83,8 @@ def test_tensorboard(writer, tmp_path, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("writer", WRITERS)
-def test_tensorboard_forgets_what_was_after_the_checkpoint(writer, tmp_path, monkeypatch):
+def test_tensorboard_forgets_what_was_after_the_checkpoint(writer, tmp_path):
     """A job is cut three epochs after its checkpoint, and started again."""
-    pytest.importorskip(writer, reason=f"needs {writer}", exc_type=ImportError)
-    monkeypatch.setattr(fastmlp._training.loggers, "WRITERS", (writer,))
 
     def cut(state):
         return state.epoch == 4

@@ -54,7 +54,7 @@ def regressor():
         (lambda: partial(NET.fit, X, Y, epochs=1), 132, False, None),
         (lambda: partial(NET.partial_fit, X, Y), 82, False, None),
         (lambda: partial(NET.fit, X, Y, epochs=11), 132 + 64, False, None),
-        (lambda: partial(regressor().fit, X, Y), 150, True, "train"),
+        (lambda: partial(regressor().fit, X, Y), 149, True, "train"),
     ],
     ids=["fit", "partial_fit", "epochs", "estimator"],
 )
@@ -201,6 +201,5 @@ def test_an_epoch_that_cannot_be_written_down_did_not_happen(kind, name, monkeyp
     for one, twin in zip([model, *nets], [other, *expected], strict=True):
         lengths = [{k: len(v) for k, v in vars(each.history).items()} for each in (one, twin)]
         assert lengths[0] == lengths[1]
-    assert [net.weights[0].tobytes() for net in nets] == [
-        net.weights[0].tobytes() for net in expected
-    ]
+    for one, twin in zip(nets, expected, strict=True):
+        np.testing.assert_array_equal(one.weights[0], twin.weights[0])

@@ -7,6 +7,7 @@ import cases
 import numpy as np
 import pytest
 import ranks
+from models import Watch
 
 import fastmlp
 from fastmlp import reference
@@ -16,6 +17,8 @@ MLPS = {"native": fastmlp.MLP, "reference": reference.MLP}
 SIZES = (1, 2, 4)
 RNG = np.random.default_rng(3)
 
+SCHEDULED = fastmlp.AdamW(fastmlp.Cosine(0.1, 12), weight_decay=lambda step: 0.1 / (9 + step))
+RMSPROP, BIASES = fastmlp.RMSprop(0.01), fastmlp.Groups(bias_rate=2.0, bias_decay=1.0)
 # name: (layer sizes, rows, batch of all ranks, options of the model, options of fit)
 FITS = {
     "plain": ([5, 17, 3], 120, 24, {}, {}),
@@ -23,38 +26,17 @@ FITS = {
     "a last batch that is shorter": ([5, 7, 2], 101, 24, {"activation": "tanh"}, {"l2": 0.02}),
     "dropout": ([5, 33, 17, 2], 120, 24, {"dropout": [0.3, 0.2]}, {}),
     "penalty, clipping, groups": (
-        [5, 33, 17, 2],
-        97,
-        20,
+        *([5, 33, 17, 2], 97, 20),
         {"layer_norm": "before", "activation": "gelu", "scale": True},
-        {
-            "l1": 0.01,
-            "l2": 0.05,
-            "clip_norm": 0.3,
-            "groups": fastmlp.Groups(bias_rate=2.0, bias_decay=1.0),
-        },
+        {"l1": 0.01, "l2": 0.05, "clip_norm": 0.3, "groups": BIASES},
     ),
     "means": ([5, 9, 2], 64, 16, {}, {"averaging": fastmlp.EMA(0.7), "l1": 0.02}),
     "frozen": ([5, 9, 8, 2], 64, 16, {}, {"groups": fastmlp.Groups(layer_rates=[1, 0, 1])}),
     "schedules": (
-        [5, 9, 4],
-        64,
-        16,
-        {"loss": "gaussian_nll", "activation": "tanh"},
-        {
-            "optimizer": fastmlp.AdamW(
-                fastmlp.Cosine(0.1, 12), weight_decay=lambda s: 0.1 / (9 + s)
-            ),
-            "dropout": lambda step: 0.3 / (1 + step),
-        },
+        *([5, 9, 4], 64, 16, {"loss": "gaussian_nll", "activation": "tanh"}),
+        {"optimizer": SCHEDULED, "dropout": lambda step: 0.3 / (1 + step)},
     ),
-    "classes": (
-        [5, 12, 4],
-        96,
-        32,
-        {"loss": "cross_entropy"},
-        {"optimizer": fastmlp.RMSprop(0.01)},
-    ),
+    "classes": ([5, 12, 4], 96, 32, {"loss": "cross_entropy"}, {"optimizer": RMSPROP}),
     "blocks": ([3, 4, 1], 9000, 8400, {"activation": "tanh"}, {"clip_norm": 0.1}),
 }
 
@@ -222,20 +204,6 @@ def test_the_loss_on_the_validation_data_is_that_of_all_rows_of_all_ranks(mlp):
     assert first.history.val_loss == second.history.val_loss
     wanted = first.evaluate(x[:40], y[:40], weights)
     assert min(first.history.val_loss) == pytest.approx(wanted, rel=1e-12)
-
-
-class Watch:
-    """Notes all batches; wants to stop after a batch, or after an epoch."""
-
-    def __init__(self, last=-1, epoch=-1):
-        self.batches, self.last, self.epoch = [], last, epoch
-
-    def __call__(self, state):
-        return state.epoch == self.epoch
-
-    def on_batch(self, state, batch):
-        self.batches.append(batch)
-        return batch.step == self.last
 
 
 @pytest.mark.parametrize(("watch", "epochs"), [({"epoch": 1}, 2), ({"last": 8}, 1)], ids=str)

@@ -61,6 +61,7 @@ class UnsayableError(Exception):
         raise RuntimeError("cannot say")
 
 
+BLOCKS = fastmlp.Blocks(X, Y, rows=16)
 # What rank 1 does; epochs after which the model is left; what the others do.
 FAILURES = {
     "ValueError": (bad_rows, 0, train),
@@ -69,11 +70,7 @@ FAILURES = {
     "KeyError: 'callback'": (hooked(KeyError("callback"), epoch=1), 2, train),
     "ZeroDivisionError: finish": (hooked(ZeroDivisionError("finish"), at_end=True), 3, train),
     "LookupError: schedule": (scheduled(fails_at=4), 1, scheduled()),
-    "BlockingIOError: source": (
-        from_source(bad_source),
-        0,
-        from_source(fastmlp.Blocks(X, Y, rows=16)),
-    ),
+    "BlockingIOError: source": (from_source(bad_source), 0, from_source(BLOCKS)),
     "KeyboardInterrupt": (hooked(KeyboardInterrupt), 1, train),
     "UnsayableError": (hooked(UnsayableError()), 1, train),
     "OSError: caf?": (hooked(OSError("caf\udce9")), 1, train),
@@ -207,9 +204,8 @@ def fit_with_interrupt(at):
         tracer = Interrupts(at) if communicator.rank == 1 else None
         sys.settrace(tracer)
         try:
-            own.fit(
-                X, Y, epochs=2, batch_size=24, validation_data=(X, Y), communicator=communicator
-            )
+            given = {"validation_data": (X, Y), "communicator": communicator}
+            own.fit(X, Y, epochs=2, batch_size=24, **given)
         finally:
             sys.settrace(None)
             work.seen = tracer.seen if tracer else getattr(work, "seen", 0)

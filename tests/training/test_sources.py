@@ -163,7 +163,7 @@ WRONG = {
     "block stops": (
         lambda: lambda: [(X, Y), (Stopping(), Y)],
         RuntimeError,
-        "StopIteration .* block 1",
+        "Iteration .* block 1",
     ),
     "generator stops": (lambda: generating, RuntimeError, "(?s)StopIteration.*in the source .* 1"),
     "exits": (lambda: lambda: sys.exit(3), SystemExit, "3"),

@@ -4,6 +4,7 @@ import itertools
 import re
 
 import numpy as np
+import odd
 import pytest
 import ranks
 from blocks import SIZES, N, cut
@@ -186,7 +187,8 @@ def test_validation_data_can_be_read_in_each_epoch():
 
 
 OUTS = {
-    "short": (np.empty((99, 2)), ValueError, r"shape \(99, 2\) .* \(120, 2\), or more rows"),
+    "short": (np.empty((99, 2)), ValueError, "99 rows but X has 120 or more: pass an array"),
+    "read-only": (odd.read_only(np.empty((N, 2))), ValueError, "read-only .*: pass an array of"),
     "long": (np.empty((200, 2)), ValueError, r"200 rows but X has 157: pass out\[:157\]"),
     "columns": (np.empty((N, 3)), ValueError, r"\(157, 3\) and dtype float64 but .* \(40, 2\)"),
     "flat": (np.empty(N), ValueError, r"\(157,\) and .* of shape \(40, 2\), or more"),
@@ -202,6 +204,15 @@ def test_a_wrong_out_is_refused(case):
     net, _ = trained()
     with pytest.raises(kind, match=message):
         net.predict(cut(X), out=out)
+
+
+@pytest.mark.parametrize("rows", [N - 1, N + 1])
+def test_rows_of_an_array_are_compared_before_anything_is_written(rows):
+    net, _ = trained()
+    out = np.full((rows, 2), 7.0)
+    with pytest.raises(ValueError, match=f"out has {rows} rows but X has {N}: pass"):
+        net.predict(X, out=out)
+    assert (out == 7).all()
 
 
 def test_out_may_share_memory_with_an_array_but_not_with_a_source():

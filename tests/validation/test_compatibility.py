@@ -5,20 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from models import Watch
 
 import fastmlp
 from fastmlp._validation.compatibility import REFUSALS, page
 
 X = np.random.default_rng(0).normal(size=(12, 2)).astype(np.float32)
 Y = X.sum(axis=1)
-
-
-class Looks:
-    def __call__(self, state):
-        """Look at an epoch."""
-
-    def on_batch(self, state, batch):
-        """Look at a batch."""
 
 
 class Alone:
@@ -43,6 +36,7 @@ def regressor(**options):
     return fastmlp.MLPRegressor(max_iter=1, **options)
 
 
+LOOKS = {"callbacks": [Watch()]}
 OWN = {"optimizer": fastmlp.CustomOptimizer(lambda p, g, state, rate: None, name="own")}
 CALLS = {
     ("metrics", "source"): lambda: fit(validation_data=fastmlp.Blocks(X, Y), metrics=["r2"]),
@@ -51,10 +45,8 @@ CALLS = {
     ("CustomOptimizer", "Checkpoint"): lambda: fit(callbacks=[fastmlp.Checkpoint("never")], **OWN),
     ("CustomOptimizer", "groups"): lambda: fit(groups=fastmlp.Groups(), **OWN),
     ("CustomOptimizer", "Ensemble"): lambda: fit_ensemble(**OWN),
-    ("on_batch", "Ensemble"): lambda: fit_ensemble(callbacks=[Looks()]),
-    ("on_batch", "solver='lbfgs'"): lambda: regressor(solver="lbfgs", callbacks=[Looks()]).fit(
-        X, Y
-    ),
+    ("on_batch", "Ensemble"): lambda: fit_ensemble(**LOOKS),
+    ("on_batch", "solver='lbfgs'"): lambda: regressor(solver="lbfgs", **LOOKS).fit(X, Y),
     ("source", "y"): lambda: fit(fastmlp.Blocks(X, Y)),
     ("source", "sample_weight"): lambda: fit(fastmlp.Blocks(X, Y), None, sample_weight=Y),
     ("source", "Ensemble or estimator"): lambda: fit_ensemble(fastmlp.Blocks(X, Y)),

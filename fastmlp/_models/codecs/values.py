@@ -5,6 +5,7 @@ A file can select only among the tags and classes in the tables here.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 from typing import Any
@@ -12,10 +13,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp._files.kinds import Kind, Place, Text, check_characters, from_digits
+from fastmlp._files.kinds import (
+    Count,
+    Kind,
+    Number,
+    Place,
+    Tensor,
+    Text,
+    check_characters,
+    from_digits,
+)
 from fastmlp._files.schema import List, Object, OneOf
 from fastmlp._files.strict_json import MOST_INTEGER, MOST_STRING
-from fastmlp._models.codecs import generators
 from fastmlp._network import losses, optimizers, schedules
 from fastmlp._training import callbacks
 
@@ -51,15 +60,14 @@ class Value(Kind):
             value = value.item()
         if value is None or isinstance(value, bool):
             return value
-        tag = _tag(value)
-        if tag is None:
+        if tag := _tag(value):
+            return {tag: TAGS[tag].write(value, place)}
+        if type(value) not in PLAIN:
             raise TypeError(
                 f"{place.name} is {value!r}, which a file cannot hold: use numbers, strings, "
                 "lists, or objects of fastmlp's own"
             )
-        if not tag:
-            return _PLAIN[type(value)].write(value, place)
-        return {tag: TAGS[tag].write(value, place)}
+        return PLAIN[type(value)].write(value, place)
 
     def read(self, tree: Any, place: Place) -> Any:
         found = self._found(tree, place)
@@ -81,8 +89,8 @@ class Value(Kind):
         return TAGS[tag].read(tree[tag], place)
 
 
-def _tag(value: Any) -> str | None:
-    """Return the tag of a value; "" for plain JSON, None if a file cannot hold it."""
+def _tag(value: Any) -> str:
+    """Return the tag of a value; "" for plain JSON, and for a value that a file cannot hold."""
     if is_object(value):
         return "object"
     if type(value) is int:
@@ -91,7 +99,7 @@ def _tag(value: Any) -> str | None:
         return "" if math.isfinite(value) else "float"
     if type(value) is np.ndarray:
         return {"U": "strings", "O": "string objects"}.get(value.dtype.kind, "array")
-    return _TAG_OF.get(type(value))
+    return TAG_OF.get(type(value), "")
 
 
 class _Dict(Kind):
@@ -204,20 +212,105 @@ _OBJECT = OneOf(
     },
     lambda value: type(value).__name__,
 )
-_PLAIN: dict[type, Kind] = {int: Kind(), float: Kind(), str: Text(), list: _LIST}
-_TAG_OF = {str: "", list: "", tuple: "tuple", dict: "dict"} | {
-    np.random.Generator: "generator",
-    np.random.RandomState: "random state",
+
+# ---------------------------------------------------------------------------------- generators
+
+# NumPy's own setters take an index beyond the state, and read there: so each field has a range.
+BIT, WORD, LONG = Count(most=1), Count(most=2**32 - 1), Count(most=2**128 - 1)
+_BUFFERED: dict[str, Kind] = {"has_uint32": BIT, "uinteger": WORD}
+_PCG64: dict[str, Kind] = {"state.state": LONG, "state.inc": LONG, **_BUFFERED}
+
+# Bit generator -> the fields of its state, with dots between the keys of nested dictionaries.
+STATES: dict[str, dict[str, Kind]] = {
+    "PCG64": _PCG64,
+    "PCG64DXSM": _PCG64,
+    "MT19937": {"state.key": Tensor((624,), np.uint32), "state.pos": Count(most=624)},
+    "Philox": {
+        **{"state.counter": Tensor((4,), np.uint64), "state.key": Tensor((2,), np.uint64)},
+        **{"buffer": Tensor((4,), np.uint64), "buffer_pos": Count(most=4), **_BUFFERED},
+    },
+    "SFC64": {"state.state": Tensor((4,), np.uint64), **_BUFFERED},
 }
+
+
+def _flat(state: Any) -> dict[str, Any]:
+    """Return a state without nested dictionaries."""
+    inner = {f"state.{key}": value for key, value in state["state"].items()}
+    return {**state, **inner}
+
+
+def _nested(name: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the state that NumPy expects."""
+    state: dict[str, Any] = {"bit_generator": name, "state": {}}
+    for field, value in fields.items():
+        *folder, key = field.split(".")
+        (state["state"] if folder else state)[key] = value
+    return state
+
+
+def _generator(name: str, **fields: Any) -> np.random.Generator:
+    bits = getattr(np.random, name)(0)
+    bits.state = _nested(name, fields)
+    return np.random.Generator(bits)
+
+
+def _generator_state(generator: np.random.Generator) -> dict[str, Any]:
+    return _flat(generator.bit_generator.state)
+
+
+def _random_state(**fields: Any) -> np.random.RandomState:
+    random_state = np.random.RandomState(0)
+    random_state.set_state(_nested("MT19937", fields))
+    return random_state
+
+
+def _legacy_state(random_state: np.random.RandomState) -> dict[str, Any]:
+    return _flat(random_state.get_state(legacy=False))
+
+
+class _Generator(OneOf):
+    """One of NumPy's generators, by the name of its bit generator."""
+
+    def __init__(self, kinds: dict[str, Object]) -> None:
+        super().__init__(kinds, lambda value: type(value._bit_generator).__name__)
+
+    def write(self, value: Any, place: Place) -> dict[str, Any]:
+        kind = type(value._bit_generator)
+        if kind.__name__ not in self.kinds or kind is not getattr(np.random, kind.__name__, None):
+            raise TypeError(
+                f"{place.name} draws from {kind.__name__} but a file holds the state of "
+                f"{', '.join(self.kinds)}: use one of these"
+            )
+        return super().write(value, place)
+
+
+GENERATOR = _Generator(
+    {
+        name: Object(own, functools.partial(_generator, name), _generator_state)
+        for name, own in STATES.items()
+    }
+)
+_GAUSS: dict[str, Kind] = {"has_gauss": BIT, "gauss": Number(-math.inf)}
+RANDOM_STATE = _Generator(
+    {"MT19937": Object({**STATES["MT19937"], **_GAUSS}, _random_state, _legacy_state)}
+)
+
+# ---------------------------------------------------------------------------------- tags
+
+PLAIN: dict[type, Kind] = {int: Kind(), float: Kind(), str: Text(), list: _LIST}
 TAGS: dict[str, Kind] = {
+    "object": _OBJECT,
     "tuple": List(ANY, make=tuple),
     "dict": _Dict(),
     "int": _Integer(),
     "float": _Float(),
-    "object": _OBJECT,
-    "array": _Array(),
     "strings": _Strings(),
     "string objects": _StringObjects(),
-    "generator": generators.GENERATOR,
-    "random state": generators.RANDOM_STATE,
+    "array": _Array(),
+    "generator": GENERATOR,
+    "random state": RANDOM_STATE,
+}
+TAG_OF: dict[type, str] = {
+    **{tuple: "tuple", dict: "dict"},
+    **{np.random.Generator: "generator", np.random.RandomState: "random state"},
 }

@@ -19,8 +19,12 @@ from fastmlp._engine.thread_count import default_threads
 from fastmlp._engine.thread_pool import Team, borrowed_team
 from fastmlp._models.ensemble import member_data
 from fastmlp._models.ensemble.member_data import ValidationData
-from fastmlp._models.ensemble.members import EnsembleEvaluator, MemberEngines, Score
-from fastmlp._models.ensemble.trainer import EnsembleTrainer
+from fastmlp._models.ensemble.members import (
+    EnsembleEvaluator,
+    EnsembleTrainer,
+    MemberEngines,
+    Score,
+)
 from fastmlp._models.mlp import MLP
 from fastmlp._models.runner import Runner, one_pass
 from fastmlp._models.snapshot import ModelSnapshot, PublishedSnapshot, Rollback

@@ -1,7 +1,8 @@
-"""The engines of an ensemble's members as one, and their evaluation."""
+"""The members of an ensemble: their engines as one, their evaluation and training."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -9,12 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._core.history import State
+from fastmlp._engine.plan import Plan
 from fastmlp._engine.protocol import Epochs
 from fastmlp._engine.thread_pool import Team
 from fastmlp._models.ensemble import mixture
 from fastmlp._models.ensemble.member_data import ValidationData
+from fastmlp._models.trainer import Trainer, mean
 from fastmlp._network.data import Data
-from fastmlp._training.loop import Evaluator, number
+from fastmlp._training import loop
+from fastmlp._training.loop import Evaluator, LearningRates, number
 
 Score = Callable[[int, list[Any]], Any]
 
@@ -26,15 +30,6 @@ class EpochRecord(NamedTuple):
     losses: NDArray[np.float64]  # (epochs, members)
     held_losses: NDArray[np.float64]  # the same on validation rows
     rates: list[list[float]]  # for each member, of the last step of each epoch
-
-
-def pooled(losses: NDArray[np.float64], datas: Sequence[Data]) -> float:
-    """Return the mean of the losses, weighted by the sums of sample weights."""
-    sums = [
-        data.rows if data.weights is None else float(np.sum(data.weights, dtype=np.float64))
-        for data in datas
-    ]
-    return float(np.average(losses, weights=sums))
 
 
 class MemberEngines:
@@ -108,9 +103,8 @@ class EnsembleEvaluator(Evaluator):
 
     def see(self, epochs: Epochs, rates: list[list[float]]) -> None:
         """Keep the results of some epochs for `measure` and `record`."""
-        self._seen = EpochRecord(
-            len(self.state.history.loss), epochs.losses, epochs.held_losses, rates
-        )
+        first = len(self.state.history.loss)
+        self._seen = EpochRecord(first, epochs.losses, epochs.held_losses, rates)
         self._predictions = [own[-1] for own in epochs.predictions]
 
     def measure(self, loss: float, team: Team | None) -> float:
@@ -127,10 +121,82 @@ class EnsembleEvaluator(Evaluator):
             return number("judge", self.score(self.state.epoch + 1, given))
         data = self.held.data
         if data is None:
-            return pooled(self._seen.held_losses[-1], self.held.apart)
+            sums = [own.total_weight for own in self.held.apart]
+            return float(np.average(self._seen.held_losses[-1], weights=sums))
         every = self._predictions, self.held.places
         return mixture.mean_loss(self.engine.spec.loss, *every, data)
 
     def record(self) -> None:
         """Store the members' results of the last epochs."""
         self.written = self._seen
+
+
+class EnsembleTrainer(Trainer):
+    """Trains all members of an ensemble at once."""
+
+    judge: EnsembleEvaluator
+
+    def _begin(self) -> None:
+        super()._begin()
+        self.train, self.reorder = self._train, None  # the native call shuffles
+        self.steps = [plan.n_steps(self._rows(k)) for k, plan in enumerate(self.plans)]
+        # Members with equal steps so far and per epoch share the rates of the first, the leader.
+        places = [(n, own.step) for n, own in zip(self.steps, self.begun, strict=True)]
+        self.leaders = [places.index(place) for place in places]
+        for k in {*self.leaders} - {0}:
+            rate = self.plans[k].optimizer.learning_rate
+            self.rates_of[k] = LearningRates(rate, self.begun[k].step)
+
+    def _may_leap(self) -> bool:
+        return not (self.reporter.callbacks or self.judge.measures or self.averages)
+
+    def _train(self, data: Data, plan: Plan) -> float:
+        """Train every member for one epoch; the loop has prepared only the first one's plan."""
+        del data, plan
+        steps = self._prepare(1, self.rates_of.keys() - {0})
+        found = self._epochs(1)
+        for k, loss in enumerate(found.losses[0]):
+            if not math.isfinite(loss):
+                epoch, who = self.state.epoch + 1, f"training of member {k}"
+                raise loop.diverged(loss, self.plans[k], epoch, self.state.history, who)
+        for k, n in steps.items():
+            self.rates_of[k].step += n
+        self._see(found)
+        return mean(found.losses)[0]
+
+    def _prepare(self, n: int, leaders: Any) -> dict[int, int]:
+        """Set the rates of n epochs; return the new steps of leaders (members with own rates)."""
+        steps = super()._prepare(n, leaders)
+        for plan, k in zip(self.plans, self.leaders, strict=True):
+            led = self.plans[k]
+            plan.step, plan.learning_rates = led.step, led.learning_rates
+            plan.weight_decays, plan.dropouts = led.weight_decays, led.dropouts
+        return steps
+
+    def _see(self, found: Epochs) -> list[float]:
+        """Keep the members' results; return the first one's learning rate of each epoch."""
+        plans = self.plans
+        last = {
+            k: plans[k].learning_rates.reshape(-1, self.steps[k])[:, -1].tolist()
+            for k in self.rates_of
+        }
+        rates: list[list[float]] = [last[k] for k in self.leaders]
+        self.judge.see(found, rates)
+        return rates[0]
+
+    def keep(self) -> None:
+        """Write the members' histories, and store the state for resuming."""
+        written = self.judge.written
+        if written is None or written.first + len(written.losses) > len(self.state.history.loss):
+            return  # no epoch was recorded completely
+        first, losses, held_losses, rates = written
+        seconds = self.state.history.seconds[first:]
+        for k, member in enumerate(self.members):
+            own = member._history
+            assert own is not None
+            if self.state.has_validation:
+                own.val_loss[first:] = held_losses[:, k].tolist()
+            own.seconds[first:] = seconds
+            own.learning_rate[first:] = rates[k]
+            own.loss[first:] = losses[:, k].tolist()  # last, see History.whole
+        super().keep()

@@ -20,38 +20,30 @@ from fastmlp.tabular.targets import TargetScale
 
 @dataclass(frozen=True, eq=False)
 class ExportedGroup:
-    """The members of one recipe; the first axis of arrays is the member.
+    """The members of one recipe; the first axis of arrays is the member."""
 
-    ``share`` is the group's weight; ``networks`` are float32, with their links; ``known`` has
-    an array (members, values) per category column; ``target`` has the limits of predictions.
-    """
-
-    share: float
-    networks: Exported
+    share: float  # the group's weight
+    networks: Exported  # float32
     numbers: NumericStatistics
     bins: int
-    known: tuple[NDArray[np.bool_], ...]
-    target: TargetScale | None
+    known: tuple[NDArray[np.bool_], ...]  # (members, values) of each category column
+    target: TargetScale | None  # with the limits of predictions
 
 
 @dataclass(frozen=True, eq=False)
 class ExportedTable:
-    """All that a prediction of a table needs.
-
-    ``inputs_of_values`` has an array (values, inputs) per category column, for values that the
-    member knows; others get 0. ``residuals`` has one entry per output of a regressor; its quantiles
-    are at least ``lowest``. For the order of inputs see ``Encoding.inputs``.
-    """
+    """All that a prediction of a table needs; for the order of inputs see ``Encoding.inputs``."""
 
     columns: Columns
     with_missing: NDArray[np.int64]
+    # Of each category column, (values, inputs); values that a member does not know get 0.
     inputs_of_values: tuple[NDArray[np.float32], ...]
     groups: tuple[ExportedGroup, ...]
     outputs: int
     labels: Labels | None = None
     temperature: float = 1.0
-    residuals: tuple[Residuals, ...] = ()
-    lowest: float = -np.inf
+    residuals: tuple[Residuals, ...] = ()  # of each output of a regressor
+    lowest: float = -np.inf  # quantile
 
     @property
     def has_variances(self) -> bool:

@@ -21,16 +21,12 @@ MISSING_TEXT = ""  # ONNX has no missing strings
 
 @dataclass(frozen=True)
 class ValueType:
-    """A type of values of an input.
-
-    ``holds`` tells whether the type can represent a value (None: missing); ``code`` adds the nodes
-    that turn values into codes; ``opset`` is the version of `ML` that these nodes need.
-    """
+    """A type of values of an input."""
 
     dtype: np.dtype[Any]
-    holds: Callable[[Any], bool]
-    code: Callable[[Graph, Sequence[Any], Name], Name]
-    opset: int
+    holds: Callable[[Any], bool]  # whether it can represent a value; None is a missing one
+    code: Callable[[Graph, Sequence[Any], Name], Name]  # adds nodes that turn values into codes
+    opset: int  # version of `ML` that these nodes need
 
 
 def _codes(g: Graph, x: Name, values: Sequence[Any], **keys: Any) -> Name:

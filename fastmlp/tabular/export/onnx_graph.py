@@ -48,11 +48,8 @@ def _cast(g: Graph, x: Name, dtype: Any = None) -> Name:
 
 def _encoded(
     g: Graph, model: ExportedTable, group: ExportedGroup, x: Name, categories: Sequence[Names]
-) -> Name:
-    """Return the inputs of all members, (members, rows, inputs), like ``Encoding.inputs``.
-
-    ``categories`` are the codes of each category column, and the inputs of known values.
-    """
+) -> Name:  # `categories` has the codes of each category column, and the inputs of known values
+    """Return the inputs of all members, (members, rows, inputs), like ``Encoding.inputs``."""
     parts: list[Name] = []
     binned: list[Name] = []
     if model.columns.numbers:

@@ -85,8 +85,9 @@ FM_INLINE void panel_nn_rows(const int m, const int nv, const int store, const r
             panel_nn_rows(MR, 3, store, a, NR, a_panel, k_len, w, bias, gate, out, rows); \
     }
 
-/* Batch rows that go through all panels together and fit in the second-level cache. */
-FM_INLINE int64_t nn_rows(const int64_t k_len) {
+/* Of all batch rows, those that go through all panels together and fit in the second-level cache. */
+FM_INLINE int64_t nn_rows(const int64_t k_len, const int64_t all) {
+    if (all <= 4 * ROW_MULTIPLE) return all;
     /* 32 bits hold any layer's width; a division of 64 bits takes several times as long. */
     const int64_t rows = (uint32_t)(196608 / FM_REAL_BYTES) / (uint32_t)k_len / ROW_MULTIPLE * ROW_MULTIPLE;
     return rows > 4 * ROW_MULTIPLE ? rows : 4 * ROW_MULTIPLE;
@@ -96,6 +97,19 @@ PANEL_NN(panel_plain, STORE_PLAIN)
 PANEL_NN(panel_relu, STORE_RELU)
 PANEL_NN(panel_relu_slope, STORE_RELU_SLOPE)
 PANEL_NN(panel_added, STORE_ADDED)
+
+/* Summed indices at a time for which a weight panel stays in 32 KiB of first-level cache while all rows pass. */
+enum { NN_CHAIN = 20480 / (NR * NR * FM_REAL_BYTES) * NR };
+
+/* Like panel_plain; longer sums continue through memory, with the same bits. */
+FM_INLINE void panel_chained(const real *a, const int64_t a_panel, int64_t k_len, const real *w, const real *bias,
+                             real *out, const int64_t rows, const int nv) {
+    panel_plain(a, a_panel, k_len < NN_CHAIN ? k_len : NN_CHAIN, w, bias, out, out, rows, nv);
+    while ((k_len -= NN_CHAIN) > 0) {
+        a += NN_CHAIN / NR * a_panel, w += NN_CHAIN * nv * LANES;
+        panel_added(a, a_panel, k_len < NN_CHAIN ? k_len : NN_CHAIN, w, NULL, out, out, rows, nv);
+    }
+}
 
 /* acc (m x nv vectors) += a^T d for one row: m adjacent columns of an activation panel, and a gradient panel. */
 FM_INLINE void accumulate_row(const int m, const int nv, const real *a, const real *d, v acc[8][4]) {

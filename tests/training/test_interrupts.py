@@ -1,8 +1,10 @@
-"""An interrupt while an epoch is prepared or measured: a resumed fit has the same bits."""
+"""Interrupts before, within and after an epoch: a resumed fit has the same bits."""
 
+import copy
 import functools
 import inspect
 import itertools
+import signal
 import sys
 import threading
 
@@ -12,12 +14,12 @@ import trials
 from states import state
 
 import fastmlp
-from fastmlp import reference
+from fastmlp._models import runner
 from fastmlp._models.ensemble.members import EnsembleEvaluator
+from fastmlp._training import loop
 
 X = np.linspace(-1, 1, 60).reshape(30, 2)
 Y = X.prod(axis=1)
-KINDS = [fastmlp.MLP, reference.MLP]
 DRAWS = {"Trainer._reorder", "Shuffles.next_seed", "Shuffles.take", "SharedGenerator.draw"}
 READS = {
     *(f"PrefetchedBlocks.__{name}__" for name in ("enter", "exit", "iter")),
@@ -133,7 +135,6 @@ def cut(monkeypatch, where, name, call):
     monkeypatch.setattr(where, name, staticmethod(interrupted) if is_static else interrupted)
 
 
-@pytest.mark.parametrize("mlp", KINDS)
 @pytest.mark.parametrize("watched", [{}, {"validation_data": (X, Y)}])
 def test_an_ensemble_goes_on_after_an_interrupt_at_the_start_of_a_call(monkeypatch, mlp, watched):
     whole, nets = many(mlp)
@@ -149,7 +150,6 @@ def test_an_ensemble_goes_on_after_an_interrupt_at_the_start_of_a_call(monkeypat
     assert [*map(state, nets)] == expected
 
 
-@pytest.mark.parametrize("mlp", KINDS)
 def test_members_know_only_epochs_that_were_measured(monkeypatch, mlp):
     ensemble, nets = many(mlp)
     data = {"X": [X, X[:9], X[:17]], "y": [Y, Y[:9], Y[:17]]}  # steps of an epoch differ
@@ -164,7 +164,6 @@ def test_members_know_only_epochs_that_were_measured(monkeypatch, mlp):
             net.fit(x, y, resume=True, **options)
 
 
-@pytest.mark.parametrize("mlp", KINDS)
 def test_members_that_go_on_without_shuffling_keep_their_place(mlp):
     ensemble, nets = many(mlp)
     apart = many(mlp)[1][1]  # the one with a generator of its own
@@ -172,3 +171,79 @@ def test_members_that_go_on_without_shuffling_keep_their_place(mlp):
         for epochs, shuffle in ((2, True), (3, False), (5, True)):
             model.fit(X, Y, epochs=epochs, batch_size=8, shuffle=shuffle, resume=epochs > 2)
     assert state(nets[1]) == state(apart)
+
+
+# ---- noticed only after the native call: the pass is taken back all the same ---------------------
+
+OPTIMIZERS = [
+    *(fastmlp.SGD(momentum=0.9), fastmlp.RMSprop(), fastmlp.Adam(), fastmlp.AdamW()),
+    fastmlp.Lion(),
+]
+
+
+@pytest.fixture
+def net(mlp):
+    return mlp([2, 5, 1], rng=0, dropout=0.2)
+
+
+@pytest.fixture
+def interrupted_late(monkeypatch):
+    """Let the next epoch end well, and an interrupt be noticed right after it."""
+
+    def record(*_, **__):
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    def late():
+        monkeypatch.setattr(loop, "record", record)  # of a fit
+        monkeypatch.setattr(runner, "ResumeState", record)  # of partial_fit
+
+    return late
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
+@pytest.mark.parametrize("passes", [0, 2])
+def test_partial_fit_is_taken_back(net, interrupted_late, optimizer, passes):
+    for _ in range(passes):
+        net.partial_fit(X, Y, batch_size=7, optimizer=optimizer)
+    before = state(net)
+    interrupted_late()
+    with pytest.raises(KeyboardInterrupt):
+        net.partial_fit(X, Y, batch_size=7, optimizer=optimizer)
+    assert state(net) == before
+    # The moments have moved on and belong to no weights: the optimizer begins anew.
+    anew = copy.deepcopy(net)
+    anew._progress = None
+    assert net.partial_fit(X, Y, optimizer=optimizer) == anew.partial_fit(X, Y, optimizer=optimizer)
+    assert state(net) == state(anew)
+
+
+def test_a_first_epoch_is_taken_back(net, interrupted_late):
+    before = state(net)
+    interrupted_late()
+    with pytest.raises(KeyboardInterrupt):
+        net.fit(X, Y)
+    assert state(net) == before
+    assert net.history is None
+
+
+def test_an_epoch_is_recorded_as_a_whole(net, no_collections):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    def start(state):
+        if state.epoch == 0:
+            signal.setitimer(signal.ITIMER_REAL, rng.uniform(1e-4, 5e-3))
+
+    rng = np.random.default_rng(0)
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for _ in range(100):
+            with pytest.raises(KeyboardInterrupt):
+                net.fit(X, Y, epochs=10**6, validation_data=(X, Y), callbacks=[start])
+            h = net.history
+            lengths = {len(h.loss), len(h.val_loss), len(h.seconds), len(h.learning_rate)}
+            assert len(lengths) == 1, h
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -2,15 +2,13 @@
 
 The rows are divided at random into parts, one per worker by default, and a task trains each part.
 Tasks are not bound to a worker: Dask repeats those of a worker that dies on another one. The result
-is an ordinary estimator of tables, see ``to_local``. This module needs scikit-learn, and Dask with
-its scheduler: ``pip install 'fastmlp[dask]'``.
+is an ordinary estimator of tables.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -20,13 +18,13 @@ from sklearn.utils import check_random_state
 
 from fastmlp._core.intervals import check_count
 from fastmlp._core.optional import require
+from fastmlp.dask import tasks
 from fastmlp.sklearn.parameters import store
 from fastmlp.tabular import TabMLPClassifier, TabMLPRegressor, parts
 from fastmlp.tabular.columns import Array, Columns
 from fastmlp.tabular.fitted import like
 from fastmlp.tabular.frames import is_frame
-
-__all__ = ["DaskTabMLPClassifier", "DaskTabMLPRegressor"]
+from fastmlp.tabular.parts import Rows
 
 LEAST_ROWS = 1_000  # of a part, unless the user sets the number of parts
 
@@ -48,14 +46,7 @@ class _DaskTable(BaseEstimator):  # type: ignore[misc]
     @property
     def client_(self) -> Any:
         """The client of Dask: the parameter ``client``, else the current one."""
-        distributed = require("fastmlp.dask", "distributed")
-        try:
-            return self.client or distributed.get_client()
-        except ValueError:
-            raise ValueError(
-                "there is no client of Dask: start one with dask.distributed.Client(), or pass "
-                "client="
-            ) from None
+        return tasks.client_of(self.client)
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train on a table that is divided into partitions.
@@ -89,7 +80,7 @@ class _DaskTable(BaseEstimator):  # type: ignore[misc]
         given.pop("client"), given.pop("parts")
         local = self._kind(**given)
         local._validate_params()
-        with _aside():
+        with tasks.aside():
             self._local, self._example = self._trained(local, X, y, sample_weight)
         return self
 
@@ -97,15 +88,15 @@ class _DaskTable(BaseEstimator):  # type: ignore[misc]
         """Return the fitted local estimator, and a row of the table."""
         began, client = time.perf_counter(), self.client_
         delayed = require("fastmlp.dask", "dask").delayed
-        given = _blocks({"X": X, "y": y, "sample_weight": sample_weight})
+        given = tasks.blocks({"X": X, "y": y, "sample_weight": sample_weight})
         random = check_random_state(local.random_state)
         seeds = random.randint(2**31 - 1, size=len(given)).tolist()
-        with _computing(client) as compute:
-            blocks = compute([delayed(_rows)(k, *block) for k, block in enumerate(given)])
+        with tasks.computing(client) as compute:
+            blocks = compute([delayed(tasks.rows_of)(k, *block) for k, block in enumerate(given)])
             each = zip(blocks, seeds, strict=True)
             most = max(1, parts.MOST_ROWS // len(blocks))
-            tasks = [delayed(parts.summary)(local, block, seed, most) for block, seed in each]
-            summaries = client.gather(compute(tasks))
+            looks = [delayed(parts.summary)(local, block, seed, most) for block, seed in each]
+            summaries = client.gather(compute(looks))
             sample = _joined([summary.sample for summary in summaries])
             checked = like(local, vars(local))._checked(sample, reset=True)
             columns = Columns.of(checked, local.categorical_features)
@@ -172,7 +163,7 @@ class _DaskTable(BaseEstimator):  # type: ignore[misc]
                     (n, *meta.shape[1:]),
                     meta.dtype,
                 )
-                for n, block in zip(rows, _blocks({"X": X}), strict=True)
+                for n, block in zip(rows, tasks.blocks({"X": X}), strict=True)
             ],
             allow_unknown_chunksizes=True,
         )
@@ -217,14 +208,15 @@ class DaskTabMLPClassifier(ClassifierMixin, _DaskTable):  # type: ignore[misc]
         together. By default one per worker with at least 1,000 rows each. Memory and time of a
         prediction grow with it.
     **parameters
-        Parameters of ``fastmlp.TabMLPClassifier``; ``time_limit`` holds for each part.
+        Parameters of ``fastmlp.TabMLPClassifier``; ``time_limit`` and ``max_memory`` hold for
+        each part.
 
     Attributes
     ----------
     client_ : dask.distributed.Client
         The client that is used.
-    classes_, temperature_, n_features_in_, ...
-        Attributes of the fitted ``fastmlp.TabMLPClassifier``.
+    classes_, temperature_, n_features_in_, n_outputs_
+        As of ``fastmlp.TabMLPClassifier``.
 
     Examples
     --------
@@ -267,14 +259,15 @@ class DaskTabMLPRegressor(RegressorMixin, _DaskTable):  # type: ignore[misc]
     parts : int, optional
         As for :class:`DaskTabMLPClassifier`.
     **parameters
-        Parameters of ``fastmlp.TabMLPRegressor``; ``time_limit`` holds for each part.
+        Parameters of ``fastmlp.TabMLPRegressor``; ``time_limit`` and ``max_memory`` hold for
+        each part.
 
     Attributes
     ----------
     client_ : dask.distributed.Client
         The client that is used.
-    n_features_in_, n_outputs_, ...
-        Attributes of the fitted ``fastmlp.TabMLPRegressor``.
+    n_features_in_, n_outputs_
+        As of ``fastmlp.TabMLPRegressor``.
 
     Examples
     --------
@@ -301,76 +294,6 @@ class DaskTabMLPRegressor(RegressorMixin, _DaskTable):  # type: ignore[misc]
         return self._by_blocks("predict_interval", X, coverage)
 
 
-# ---------------------------------------------------------------------------------- tasks
-
-
-@contextmanager
-def _aside() -> Iterator[None]:
-    """Free the thread of the task that calls a fit, so that the fit's own tasks can run."""
-    distributed = require("fastmlp.dask", "distributed")
-    try:
-        distributed.secede()
-        is_task = True
-    except ValueError:
-        is_task = False
-    try:
-        yield
-    finally:
-        if is_task:
-            distributed.rejoin()
-
-
-@contextmanager
-def _computing(client: Any) -> Iterator[Any]:
-    """Return a function that starts tasks, which end with the block, also if it fails."""
-    futures: list[Any] = []
-
-    def compute(tasks: list[Any]) -> list[Any]:
-        started: list[Any] = client.compute(tasks)
-        futures.extend(started)
-        return started
-
-    try:
-        yield compute
-    finally:
-        for future in futures:
-            future.release()
-
-
-def _blocks(given: dict[str, Any]) -> list[list[Any]]:
-    """Return the tasks that make the partitions of each row block: of X, y and weights."""
-    found: dict[str, Sequence[Any]] = {}
-    for name, data in given.items():
-        if data is None:
-            continue
-        if not hasattr(data, "to_delayed"):
-            raise TypeError(
-                f"{name} is a {type(data).__name__} but a frame or array of Dask is expected: pass "
-                "for example dask.dataframe.from_pandas(frame, npartitions=8), or use the "
-                "estimator without Dask"
-            )
-        if not is_frame(data) and getattr(data, "ndim", 1) == 2:
-            data = data.rechunk({1: -1})
-        found[name] = np.ravel(data.to_delayed()).tolist()
-        if len(found[name]) != len(found["X"]):
-            raise ValueError(
-                f"{name} has {len(found[name])} partitions but X has {len(found['X'])}: pass both "
-                "with the same rows in each partition"
-            )
-    return [list(each) for each in zip(*found.values(), strict=True)]
-
-
-def _rows(k: int, *block: Any) -> parts.Rows:
-    """Return the rows of a partition, if X, y and weights have as many."""
-    lengths = [len(each) for each in block]
-    if len(set(lengths)) > 1:
-        raise ValueError(
-            f"partition {k} has {lengths[0]} rows in X but {lengths[1:]} in y and sample_weight: "
-            "divide all of them alike"
-        )
-    return parts.Rows(*block)
-
-
 def _joined(each: Sequence[Any]) -> Any:
     """Concatenate frames, whose categories may differ, or arrays."""
     if not hasattr(each[0], "iloc"):
@@ -379,15 +302,11 @@ def _joined(each: Sequence[Any]) -> Any:
 
 
 def _fitted(
-    local: Any,
-    columns: Columns,
-    pieces: list[parts.Rows],
-    shared: list[parts.Rows],
-    seed: int,
-    most: int,
+    local: Any, columns: Columns, own: list[Rows], shared: list[Rows], seed: int, most: int
 ) -> parts.Part:
-    own = [_joined(each) for each in zip(*pieces, strict=True) if each[0] is not None]
-    return parts.trained(local, columns, parts.Rows(*own), shared, _joined, seed, most)
+    each = zip(*own, *shared, strict=True)
+    rows = Rows(*(_joined(some) for some in each if some[0] is not None))
+    return parts.trained(local, columns, rows, sum(len(some.X) for some in own), seed, most)
 
 
 def _called(local: Any, method: str, empty: Array, X: Any, *arguments: Any) -> Array:

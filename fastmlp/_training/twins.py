@@ -1,4 +1,4 @@
-"""Epochs with a user's optimizer: gradients from the engine, steps from the user's function."""
+"""Training of a second engine: steps by a user's optimizer, and averages of weights."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from fastmlp._core.history import AveragingState
 from fastmlp._engine.numpy.penalties import clip
 from fastmlp._engine.plan import Plan
 from fastmlp._engine.protocol import Engine
+from fastmlp._network.averaging import Averaging
 from fastmlp._network.data import Data
 from fastmlp._network.functions.optimizer import CustomOptimizer, Named
 from fastmlp._network.tensors import name_of
@@ -30,13 +32,13 @@ class CustomSteps:
         order = np.arange(data.rows) if plan.order is None else plan.order
         sum_objective, sum_weight = plan.sums or (0.0, 0.0)
         for k, first in enumerate(range(0, len(order), plan.batch_size)):
-            batch = _rows(data, order[first : first + plan.batch_size])
-            weight = batch.rows if batch.weights is None else batch.weights.sum(dtype=np.float64)
+            batch = data.part(order[first : first + plan.batch_size])
+            weight = batch.total_weight
             objective = self._step(batch, plan, k, memory)
             if not math.isfinite(objective):
                 return objective
-            sum_objective += float(weight) * objective
-            sum_weight += float(weight)
+            sum_objective += weight * objective
+            sum_weight += weight
         self.engine.restore(working.snapshot())
         self.memory = memory
         if plan.sums is not None:
@@ -68,11 +70,6 @@ class CustomSteps:
         return found
 
 
-def _rows(data: Data, rows: Any) -> Data:
-    weights = None if data.weights is None else data.weights[rows]
-    return Data(data.x[rows], data.targets[rows], weights)
-
-
 def _plan_of(plan: Plan, k: int) -> Plan:
     """Return a plan for one batch, with its step number and dropout."""
     own = copy.copy(plan)
@@ -80,3 +77,32 @@ def _plan_of(plan: Plan, k: int) -> Plan:
     if plan.dropouts is not None:
         own.dropouts = np.ascontiguousarray(plan.dropouts[k : k + 1])
     return own
+
+
+class WeightAverage:
+    """Averages the twin's weights after each epoch; both engines share the optimizer's state."""
+
+    def __init__(
+        self, averaging: Averaging, engine: Engine, begun: AveragingState | None = None
+    ) -> None:
+        self.averaging, self.engine, self.averaged = averaging, engine, begun
+        self.twin: Any = engine.twin()
+        self.twin.set_parameters(*(engine.parameters() if begun is None else begun.raw))
+        self.twin.set_optimizer_state(engine.optimizer_state())
+
+    def publish(self, epoch: int) -> None:
+        """Set the engine's weights to the mean including this epoch, counted from 0."""
+        raw, last = self.twin.parameters(), self.averaged
+        n = 1 if last is None else min(last.epochs + 1, epoch - self.averaging.start + 1)
+        with np.errstate(all="ignore"):  # underflow is no error here
+            if last is None or n <= 1:
+                mean = tuple([p.astype(np.float64) for p in kind] for kind in raw)
+            else:
+                share = self.averaging.share(n)
+                mean = tuple(
+                    [m + share * (p - m) for m, p in zip(*kinds, strict=True)]
+                    for kinds in zip(last.mean, raw, strict=True)
+                )
+            dtype = self.engine.spec.dtype
+            self.engine.set_parameters(*([m.astype(dtype) for m in kind] for kind in mean))
+        self.averaged = AveragingState(raw, mean, max(1, n))

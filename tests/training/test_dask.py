@@ -1,4 +1,4 @@
-"""Estimators of tables on a real cluster of Dask, with workers that die, and odd partitions."""
+"""Fits on a real cluster of Dask: odd partitions, workers that die, one process as the measure."""
 
 import itertools
 import os
@@ -21,14 +21,9 @@ import pandas as pd
 from sklearn.base import clone
 
 import fastmlp
+import fastmlp.dask
 from fastmlp.dask import DaskTabMLPClassifier, DaskTabMLPRegressor
 
-pytestmark = [
-    # Of Dask: connections that are closed late, and clocks of a loaded machine.
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore:.*:DeprecationWarning"),
-]
 QUICK = {"preset": "fast", "epochs": 3, "random_state": 0}
 N = 1200
 
@@ -85,14 +80,14 @@ class Dies:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-LENGTHS = {
-    "empty ones": (0, 500, 0, 697, 3),
-    "one": (N,),
-    "a category in one of them alone": (400, 797, 3),
-}
+LENGTHS = [
+    (0, 500, 0, 697, 3),  # a category stands in the last one alone
+    pytest.param((N,), marks=pytest.mark.slow),
+    pytest.param((400, 797, 3), marks=pytest.mark.slow),
+]
 
 
-@pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
+@pytest.mark.parametrize("lengths", LENGTHS)
 def test_partitions_of_any_kind_make_an_estimator_of_all_rows(lengths, tmp_path):
     X, y, w = divided(FRAME, NUMBERS, pd.Series(np.linspace(0, 1, N)), lengths=lengths)
     model = DaskTabMLPRegressor(parts=2, **QUICK).fit(X, y, w)
@@ -194,7 +189,7 @@ def test_what_cannot_be_trained_is_said(options, data, said):
         DaskTabMLPRegressor(**options).fit(*data)
 
 
-def test_a_client_is_needed_and_parameters_are_those_of_the_local_estimator():
+def test_parameters_are_those_of_the_local_estimator():
     with pytest.raises(TypeError, match="unexpected keyword argument 'n_epochs': pass epochs"):
         DaskTabMLPRegressor(n_epochs=3)
     model = clone(DaskTabMLPRegressor(width=8).set_params(folds=2))
@@ -203,6 +198,49 @@ def test_a_client_is_needed_and_parameters_are_those_of_the_local_estimator():
         "client": None,
         "parts": None,
     }
+
+
+# ---- one network ---------------------------------------------------------------------------------
+
+
+def network():
+    return fastmlp.MLP([2, 9, 1], activation="tanh", dtype="float64", rng=0)
+
+
+@pytest.mark.parametrize("weighted", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_workers_train_one_network_as_one_process_with_the_same_batches(weighted):
+    pytest.importorskip("torch", reason="several workers sum by torch")
+    n, rows = 101, FRAME[["a", "b"]].fillna(0.0)
+    tables = [rows, NUMBERS, pd.Series(np.linspace(0, 2, len(rows)))][: 2 + weighted]
+    X, y, *w = divided(*(table[:n] for table in tables), lengths=(0, 37, 64))
+    options = {"epochs": 3, "shuffle": False, "l2": 0.01, "clip_norm": 1.0}
+    net, alone = network(), network()
+    history = fastmlp.dask.fit(net, X, y, *w, batch_size=23, **options)
+    each = np.split(np.arange(n), [50])  # the rows of each worker: 12 of them in each step
+    order = np.concatenate([own[k : k + 12] for k in range(0, 51, 12) for own in each])
+    x, t, *v = (table[:n].to_numpy()[order] for table in tables)
+    expected = alone.fit(x, t, sample_weight=v[0] if v else None, batch_size=24, **options)
+    np.testing.assert_allclose(history.loss, expected.loss, rtol=1e-12)
+    for ours, others in zip(net.weights, alone.weights, strict=True):
+        np.testing.assert_allclose(ours, others, rtol=0, atol=1e-12)
+    assert net.history.loss == history.loss
+    assert net.predict(x).shape == (n,)
+
+
+@pytest.mark.parametrize("deaths", [1, pytest.param(2, marks=pytest.mark.slow)])  # one, and all
+def test_workers_that_die_or_fail_end_the_fit_of_one_network_which_is_unchanged(tmp_path, deaths):
+    pytest.importorskip("torch", reason="several workers sum by torch")
+    X, y = divided(FRAME[["a"]], NUMBERS, lengths=(600, 600))
+    net = fastmlp.MLP([1, 4, 1], rng=0)
+    before = net.predict([[1.0]])
+    distributed.get_client().wait_for_workers(2, timeout=60)
+    with pytest.raises(RuntimeError, match="died"):
+        fastmlp.dask.fit(net, X, y, epochs=1000, callbacks=[Dies(tmp_path, deaths)])
+    distributed.get_client().wait_for_workers(2, timeout=60)
+    with pytest.raises(ValueError, match="expected|features|columns"):
+        fastmlp.dask.fit(network(), X, y)
+    np.testing.assert_array_equal(net.predict([[1.0]]), before)
+    assert net.history is None
 
 
 def test_workers_that_always_die_end_in_an_error(tmp_path, client):

@@ -1,0 +1,9 @@
+"""Training on a cluster of Dask: tables, in parts of their rows, and one network by many workers.
+
+This package needs scikit-learn, and Dask with its scheduler: ``pip install 'fastmlp[dask]'``.
+"""
+
+from fastmlp.dask.network import fit
+from fastmlp.dask.tables import DaskTabMLPClassifier, DaskTabMLPRegressor
+
+__all__ = ["DaskTabMLPClassifier", "DaskTabMLPRegressor", "fit"]

@@ -1,0 +1,91 @@
+"""Work on a cluster of Dask: its client, partitions of the data, tasks that end together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from fastmlp._core.optional import require
+from fastmlp.tabular.frames import is_frame
+from fastmlp.tabular.parts import Rows
+
+
+def client_of(given: Any) -> Any:
+    """Return the client that is given, else the current one."""
+    distributed = require("fastmlp.dask", "distributed")
+    try:
+        return given or distributed.get_client()
+    except ValueError:
+        raise ValueError(
+            "there is no client of Dask: start one with dask.distributed.Client(), or pass client="
+        ) from None
+
+
+@contextmanager
+def aside() -> Iterator[None]:
+    """Free the thread of the task that calls a fit, so that the fit's own tasks can run."""
+    distributed = require("fastmlp.dask", "distributed")
+    try:
+        distributed.secede()
+        is_task = True
+    except ValueError:
+        is_task = False
+    try:
+        yield
+    finally:
+        if is_task:
+            distributed.rejoin()
+
+
+@contextmanager
+def computing(client: Any) -> Iterator[Any]:
+    """Return a function that starts tasks, which end with the block, also if it fails."""
+    futures: list[Any] = []
+
+    def compute(tasks: list[Any], **where: Any) -> list[Any]:
+        started: list[Any] = client.compute(tasks, **where)
+        futures.extend(started)
+        return started
+
+    try:
+        yield compute
+    finally:
+        for future in futures:
+            future.release()
+
+
+def blocks(given: dict[str, Any]) -> list[list[Any]]:
+    """Return the tasks that make the partitions of each row block: of X, y and weights."""
+    found: dict[str, Sequence[Any]] = {}
+    for name, data in given.items():
+        if data is None:
+            continue
+        if not hasattr(data, "to_delayed"):
+            raise TypeError(
+                f"{name} is a {type(data).__name__} but a frame or array of Dask is expected: pass "
+                "for example dask.dataframe.from_pandas(frame, npartitions=8), or use the "
+                "estimator without Dask"
+            )
+        if not is_frame(data) and getattr(data, "ndim", 1) == 2:
+            data = data.rechunk({1: -1})
+        found[name] = np.ravel(data.to_delayed()).tolist()
+        if len(found[name]) != len(found["X"]):
+            raise ValueError(
+                f"{name} has {len(found[name])} partitions but X has {len(found['X'])}: pass both "
+                "with the same rows in each partition"
+            )
+    return [list(each) for each in zip(*found.values(), strict=True)]
+
+
+def rows_of(k: int, *block: Any) -> Rows:
+    """Return the rows of a partition, if X, y and weights have as many."""
+    lengths = [len(each) for each in block]
+    if len(set(lengths)) > 1:
+        raise ValueError(
+            f"partition {k} has {lengths[0]} rows in X but {lengths[1:]} in y and sample_weight: "
+            "divide all of them alike"
+        )
+    return Rows(*block)
