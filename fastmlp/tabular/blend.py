@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -19,12 +20,13 @@ from fastmlp.tabular.epoch_selection import TIME_WAS_OVER, is_gain, of_all, rank
 from fastmlp.tabular.folds import FitRows, Splits
 from fastmlp.tabular.members import INTERRUPTED, FitOptions, TrainedMembers, TrainingResult
 from fastmlp.tabular.networks import seconds_of_epoch
-from fastmlp.tabular.presets import LEAST_SHARE, PRESETS, Preset, epochs_of, quick_epochs
+from fastmlp.tabular.presets import LEAST_SHARE, Preset, beginning, epochs_of, quick_epochs
 from fastmlp.tabular.progress import Progress
 
 Array = NDArray[Any]
 
 ROUNDS = 20  # of the selection of weights
+MUCH_MEMORY = 1e8  # bytes of a fit that are worth the time of a garbage collection
 
 
 @dataclass
@@ -73,19 +75,16 @@ class BlendResult:
 
 
 def fit(data: FitRows, request: FitOptions) -> BlendResult:
-    """Train the recipes of a preset in stages, and blend them.
-
-    Within a time limit, "best" begins like the default preset, which needs less time for a good
-    result.
-    """
+    """Train the recipes of a preset in stages, and blend them."""
     stage = functools.partial(_stage, data, request)
     preset = request.preset
     is_limited = request.deadline is not None
-    is_best = preset is PRESETS["best"] and is_limited
-    if not preset.trial_folds and not is_best:
+    begin = beginning(preset, is_limited)
+    is_best = begin is not preset
+    if not begin.trial_folds:
         return replace(stage(preset), course=[])
     better = functools.partial(_better, data.target, data.weights, is_limited)
-    first = _in_stages(PRESETS["default"] if is_best else preset, stage, better)
+    first = _in_stages(begin, stage, better)
     if first.stopped or not is_best:
         return first
     return better(first, stage(preset, first))
@@ -157,6 +156,8 @@ def _stage(
                 over = TIME_WAS_OVER
                 break
             progress.begin(k)
+            if (groups or before) and data.memory > MUCH_MEMORY:
+                gc.collect()  # the buffers of the training before, which are part of cycles
             groups.append(members.train(recipe, data, division, request, epoch))
             stopped = groups[-1].stopped
             if stopped:

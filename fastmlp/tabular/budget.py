@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fastmlp.tabular.columns import Columns
 from fastmlp.tabular.encoding import width_of
 from fastmlp.tabular.networks import seconds_of_epoch
-from fastmlp.tabular.presets import LOOKS, Preset, Recipe, batch_of, epochs_of
+from fastmlp.tabular.presets import LOOKS, Preset, Recipe, batch_of, beginning, epochs_of
 from fastmlp.tabular.progress import in_bytes
 
 FEWEST_ROWS = 5_000  # no time limit leaves fewer
@@ -26,7 +26,7 @@ ENOUGH_EPOCHS = 8  # all rows are used if this many epochs fit into the time
 ENCODING, PREPARATION = 1.25, 2.0
 PART = 65_536  # rows of a sample that are drawn at a time
 FREE_SHARE = 0.8  # share of the free memory that a fit may take
-MARGIN = 1.1  # factor on estimates of memory, whose error is some percent
+MARGIN = 1.2  # factor on estimates of memory, whose error is up to 15 percent
 SIZE = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(?:([kmgt])(i?))?b?\s*", re.IGNORECASE)
 
 # Control groups of Linux, by the name of the hierarchy: their folder, and the files with the limit
@@ -152,7 +152,8 @@ class Budget:
         """Return how many rows can be read, and learned for `ENOUGH_EPOCHS`, in the time."""
         if self.deadline is None or n <= FEWEST_ROWS:
             return n
-        preset, recipes = stages_of(plan.preset, target.kind, columns)[0]
+        first = beginning(plan.preset, is_limited=True)
+        preset, recipes = stages_of(first, target.kind, columns)[0]
         folds, recipe = preset.folds_of(n), recipes[0]
         members = folds * preset.repeats_of(folds)
         width = width_of(columns, missing, recipe.bins)
@@ -183,7 +184,7 @@ def memory_of(
     """
     numbers, codes = columns.kinds.values()
     outputs = target.loss.heads * target.outputs
-    fixed, kept, most = 0.0, 0.0, 0.0
+    trained, largest, kept, most = 0.0, 0.0, 0.0, 0.0
     for stage, recipes in stages_of(preset, target.kind, columns):
         folds = stage.folds_of(n)
         repeats = stage.repeats_of(folds)
@@ -191,15 +192,17 @@ def memory_of(
         learned = n - n // folds
         for recipe in recipes:
             width = width_of(columns, missing, recipe.bins)
+            weights = 4.0 * members * recipe.work(width)
             batch = batch_of(max(learned, 1)) * (4 * width + 5 * recipe.depth * recipe.width)
-            # Activations of a batch; weights with gradients, two moments and copies.
-            fixed += 4.0 * members * (batch + 7 * recipe.work(width))
+            # In training activations of a batch, gradients, two moments and copies.
+            largest = max(largest, 4.0 * members * batch + 5 * weights)
+            trained += 2 * weights
         kept += 8 * repeats * outputs * len(recipes)
         # Indices of folds, encoded targets and out-of-fold predictions.
         places = 8 * (members * learned / n + 2 * repeats)
         most = max(most, places + 4 * members * outputs + 16 * repeats * outputs)
     row = 8 * numbers + 4 * codes + 32 * target.outputs + 48 * outputs + kept + most
-    return MARGIN * fixed, MARGIN * row
+    return MARGIN * (trained + largest), MARGIN * row
 
 
 def sample(n: int, count: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -184,6 +185,7 @@ def train(
         stopped = members.ensemble.history.stop_reason = INTERRUPTED
     for member in members.ensemble:
         member._progress = None  # pickles need no optimizer state
+    members.ensemble = copy.deepcopy(members.ensemble)  # without the buffers of training
     history: History = members.ensemble.history
     if history.stop_reason == f"{type(follow).__name__} returned True":
         history.stop_reason = follow.why

@@ -279,6 +279,14 @@ def _recipe(k: int, given: Any) -> Recipe:
         raise type(error)(f"recipes[{k}]: {error}") from None
 
 
+def beginning(preset: Preset, is_limited: bool) -> Preset:
+    """Return the preset that a fit begins with; within a time limit "best" begins like the default.
+
+    The default needs less time for a good result.
+    """
+    return PRESETS["default"] if preset is PRESETS["best"] and is_limited else preset
+
+
 def epochs_of(preset: Preset, recipe: Recipe, n: int) -> int:
     """Return the number of epochs for n rows; steps grow with the square root of n."""
     if not preset.scaled:

@@ -37,7 +37,7 @@ def read(
     model: Any, X: Any, y: Any, sample_weight: Any, groups: Any, budget: Budget, seed: Array
 ) -> Read:
     """Read a table or a source; set ``rows_`` of the estimator, and what describes columns."""
-    rng = np.random.default_rng([*seed, 1])
+    rng, model.rows_ = np.random.default_rng([*seed, 1]), None
     if isinstance(X, ArrowBlocks):
         for name, value in {"y": y, "sample_weight": sample_weight, "groups": groups}.items():
             if value is not None:
