@@ -9,6 +9,7 @@ from __future__ import annotations
 import _thread
 import contextlib
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from types import TracebackType
@@ -112,7 +113,7 @@ def _start(serve: Callable[[], None], n: int) -> int:
 _idle: dict[int, list[Team]] = {}
 # Number of threads that work for each calling thread, by its identifier.
 _busy: dict[int, int] = {}
-_counting = _thread.allocate_lock()
+_counting = threading.RLock()  # a handler of signals may predict
 # The number of each process, and of its threads that work, in memory that forked processes share.
 _family: NDArray[np.int32] | None = None
 PLACES = 4096  # a process has the place of its number modulo this one
@@ -131,7 +132,7 @@ def _before_fork() -> None:
 def _start_anew() -> None:
     """Forget all teams in a forked child: their threads stay with the parent."""
     global _counting
-    _counting = _thread.allocate_lock()
+    _counting = threading.RLock()
     _idle.clear()
     _busy.clear()
 

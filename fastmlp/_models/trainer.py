@@ -119,7 +119,8 @@ class Trainer(FitStrategy):
 
     def _rows(self, k: int) -> int:
         """Return the number of rows that a member is trained on."""
-        return self.datas[k].rows  # type: ignore[no-any-return]
+        order = self.plans[k].order
+        return self.datas[k].rows if order is None else len(order)
 
     def _leap(self, left: int) -> int:
         """Train several epochs in one call of about `LEAP_SECONDS`; return how many, maybe 0."""

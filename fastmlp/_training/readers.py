@@ -1,8 +1,7 @@
 """Sources for data that is not in memory; ``MLP.fit`` takes them, or any object that yields blocks.
 
-A reader is a class whose ``__iter__`` yields ``(X, y)`` or ``(X, y, sample_weight)`` from the first
-row to the last, in every epoch. It may reuse its memory: a fit copies each block before it asks for
-the next. Packages other than NumPy are imported in the constructor.
+They yield ``(X, y)`` or ``(X, y, sample_weight)`` from the first row to the last, and may reuse
+their memory: a fit copies each block before it asks for the next.
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
 """The blocks of an epoch: a source yields them, and a thread reads one block ahead.
 
-A source yields blocks of any size; the engine gets blocks of whole batches, with the remaining rows
-carried into the next. So batches and weights are bit for bit those of one array with all rows,
-unless rows are shuffled, which happens within the source's blocks. An array is one block
-(``Data.blocks``) and needs none of this.
+The engine gets blocks of whole batches, with the remaining rows carried into the next. So weights
+have the bits of a fit of one array with all rows, unless rows are shuffled within the blocks.
 """
 
 from __future__ import annotations

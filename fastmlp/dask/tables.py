@@ -24,6 +24,7 @@ from fastmlp.tabular import TabMLPClassifier, TabMLPRegressor, parts
 from fastmlp.tabular.columns import Array, Columns
 from fastmlp.tabular.fitted import like
 from fastmlp.tabular.frames import is_frame
+from fastmlp.tabular.parts import Rows
 
 LEAST_ROWS = 1_000  # of a part, unless the user sets the number of parts
 
@@ -207,7 +208,8 @@ class DaskTabMLPClassifier(ClassifierMixin, _DaskTable):  # type: ignore[misc]
         together. By default one per worker with at least 1,000 rows each. Memory and time of a
         prediction grow with it.
     **parameters
-        Parameters of ``fastmlp.TabMLPClassifier``; ``time_limit`` holds for each part.
+        Parameters of ``fastmlp.TabMLPClassifier``; ``time_limit`` and ``max_memory`` hold for
+        each part.
 
     Attributes
     ----------
@@ -257,7 +259,8 @@ class DaskTabMLPRegressor(RegressorMixin, _DaskTable):  # type: ignore[misc]
     parts : int, optional
         As for :class:`DaskTabMLPClassifier`.
     **parameters
-        Parameters of ``fastmlp.TabMLPRegressor``; ``time_limit`` holds for each part.
+        Parameters of ``fastmlp.TabMLPRegressor``; ``time_limit`` and ``max_memory`` hold for
+        each part.
 
     Attributes
     ----------
@@ -299,15 +302,11 @@ def _joined(each: Sequence[Any]) -> Any:
 
 
 def _fitted(
-    local: Any,
-    columns: Columns,
-    pieces: list[parts.Rows],
-    shared: list[parts.Rows],
-    seed: int,
-    most: int,
+    local: Any, columns: Columns, own: list[Rows], shared: list[Rows], seed: int, most: int
 ) -> parts.Part:
-    own = [_joined(each) for each in zip(*pieces, strict=True) if each[0] is not None]
-    return parts.trained(local, columns, parts.Rows(*own), shared, _joined, seed, most)
+    each = zip(*own, *shared, strict=True)
+    rows = Rows(*(_joined(some) for some in each if some[0] is not None))
+    return parts.trained(local, columns, rows, sum(len(some.X) for some in own), seed, most)
 
 
 def _called(local: Any, method: str, empty: Array, X: Any, *arguments: Any) -> Array:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from fastmlp._core.history import DivergenceError, History
@@ -123,7 +123,6 @@ class Fitting(parameters.Validated):
         if one_epoch:
             self._first_call(y, classes)
         given = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
-        parameters.hidden_sizes(self.hidden_layer_sizes)
         earlier = None if resume is None else checkpoint_of(self, resume)
         is_new = not hasattr(self, "_fitted") or not (self.warm_start or one_epoch)
         fresh = is_new or earlier is not None
@@ -237,6 +236,8 @@ class Fitting(parameters.Validated):
             if sample_weight is not None:
                 sample_weight = _check_sample_weight(sample_weight, X)
         X = sound(X, "X").toarray() if hasattr(X, "toarray") else X
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
         return Samples(X, self._encode(y, known), sample_weight, y=y)
 
     def _given_validation(self, X: Any, y: Any, sample_weight: Any) -> Samples | None:

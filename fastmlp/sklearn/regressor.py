@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import RegressorMixin
-from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from fastmlp._core.intervals import check_flag
@@ -167,8 +166,6 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return mean, np.sqrt(outputs[:, m] if m == 1 else outputs[:, m:])
 
     def _encode(self, y: Array, known: bool) -> Array:
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
         y = y.reshape(len(y), -1)
         if self.loss == "poisson" and np.any(y < 0):
             raise ValueError("loss='poisson' requires non-negative y: use another loss")

@@ -118,27 +118,13 @@ class _Alone:
         return {}
 
 
-def trained(
-    estimator: Any,
-    columns: Columns,
-    own: Rows,
-    others: Sequence[Rows],
-    joined: Any,
-    seed: int,
-    most: int,
-) -> Part:
-    """Train a part on its own rows and those of all parts; at most so many of its own calibrate.
-
-    ``joined`` concatenates frames or arrays.
-    """
-    n, rng = len(own.X), np.random.default_rng(seed)
+def trained(estimator: Any, columns: Columns, rows: Rows, n: int, seed: int, most: int) -> Part:
+    """Train a part; the first n rows are its own, and at most so many of them calibrate."""
+    rng = np.random.default_rng(seed)
     alone: Any = object.__new__(type("Alone", (_Alone, type(estimator)), {}))
     options = {**estimator.get_params(deep=False), "random_state": seed, "_given": columns}
     alone.__dict__.update(options)
-    every = Rows(
-        *(joined(list(each)) for each in zip(own, *others, strict=True) if each[0] is not None)
-    )
-    alone._train(*every, None, None, None)
+    alone._train(*rows, None, None, None)
     target, fitted, weights, _ = alone._captured
     used = np.arange(len(alone._rows[0]))
     if alone._row_weights is not None:

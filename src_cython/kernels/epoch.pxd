@@ -107,11 +107,13 @@ cdef inline void train_pieces(const fm_task* task, const fm_shift* shift, int64_
     cdef real* scratch = <real*>task.buffers.scratch + thread * task.buffers.scratch_size
     cdef fm_ahead ahead = next_rows(task, next, thread, active)
     cdef int32_t done = 0
-    cdef const fm_piece* piece = next_piece(shift, &done, thread, active, rows, watch)
-    while piece != NULL:
+    cdef const fm_piece* piece
+    while True:
+        piece = next_piece(shift, &done, thread, active, rows, watch)
+        if piece == NULL:
+            break
         if moves(task, piece):
             train_piece(task, piece, rows, scratch, scalars, &ahead)
-        piece = next_piece(shift, &done, thread, active, rows, watch)
 
 
 cdef inline void store_gradients(const fm_task* task, const fm_shift* shift, int64_t next, int64_t rows,
@@ -127,8 +129,11 @@ cdef inline void store_gradients(const fm_task* task, const fm_shift* shift, int
     cdef real* scratch = <real*>task.buffers.scratch + thread * task.buffers.scratch_size
     cdef fm_ahead ahead = next_rows(task, next, thread, active)
     cdef int32_t done = 0
-    cdef const fm_piece* piece = next_piece(shift, &done, thread, active, rows, watch)
-    while piece != NULL:
+    cdef const fm_piece* piece
+    while True:
+        piece = next_piece(shift, &done, thread, active, rows, watch)
+        if piece == NULL:
+            break
         if moves(task, piece):
             if is_whole:
                 piece_gradient(task.net, task.buffers, piece, 0, rows, gradients + piece.offset, &ahead)
@@ -136,7 +141,6 @@ cdef inline void store_gradients(const fm_task* task, const fm_shift* shift, int
                 add_piece(task, piece, rows, is_first, scratch, &ahead)
             if is_last:
                 finish_gradient(task, piece, is_whole, rest, l2)
-        piece = next_piece(shift, &done, thread, active, rows, watch)
 
 
 cdef inline void stored_step(const fm_task* task, fm_shift* shift, fm_scalars* scalars, int32_t thread,

@@ -22,7 +22,7 @@ cdef inline double forward_work(const fm_network* net, int32_t l, int64_t rows) 
 cdef inline void forward(const fm_network* net, const fm_buffers* buffers, int32_t l, int64_t first,
                          int64_t rows, const fm_draws* draws, fm_watch* watch) noexcept nogil:
     """Compute y[l] from y[l-1] for rows [first, first + rows); rows is padded."""
-    cdef int64_t block = nn_rows(net.operators[l].n_in)
+    cdef int64_t block = nn_rows(net.operators[l].n_in, rows)
     cdef int64_t done = 0
     while done < rows and not fm_watch_stop(watch, forward_work(net, l, min(block, rows - done))):
         forward_block(net, buffers, l, first + done, min(block, rows - done), draws)
@@ -43,7 +43,7 @@ cdef inline void forward_layers(const fm_network* net, const fm_buffers* buffers
 cdef inline void backward_input(const fm_network* net, const fm_buffers* buffers, int32_t l, int64_t first,
                                 int64_t rows, fm_watch* watch) noexcept nogil:
     """Compute dz[l-1] from dz[l] for the rows."""
-    cdef int64_t block = nn_rows(net.operators[l].n_out)
+    cdef int64_t block = nn_rows(net.operators[l].n_out, rows)
     cdef int64_t done = 0
     while done < rows and not fm_watch_stop(watch, forward_work(net, l, min(block, rows - done))):
         backward_block(net, buffers, l, first + done, min(block, rows - done))

@@ -38,31 +38,35 @@ cdef inline int64_t own_end(const fm_shift* shift, int32_t thread, int32_t activ
     return shift.piece_first[thread + 1 if active > 1 else shift.n_threads]
 
 
-cdef inline const fm_piece* next_piece(const fm_shift* shift, int32_t* done, int32_t thread, int32_t active,
-                                       int64_t rows, fm_watch* watch) noexcept nogil:
-    """Take a piece of this thread, or else of another; NULL if none is left or the work must stop.
+cdef inline int64_t shared_piece(const fm_shift* shift, int32_t* done, int32_t thread,
+                                 int32_t active) noexcept nogil:
+    """Take a piece of this thread, or else of another; return its number, or that of all if none is left.
 
-    `done`, 0 at first, counts the threads without pieces left, or the pieces if there is one thread. Own
-    pieces are the same in every step, so that their weights and slots stay in this core's cache.
+    `done`, 0 at first, counts the threads without pieces left. Own pieces are the same in every step, so
+    that their weights and slots stay in this core's cache.
     """
     cdef int32_t owner
-    cdef int64_t i, end
+    cdef int64_t i
+    while done[0] < active:
+        owner = thread + done[0]
+        if owner >= active:
+            owner -= active
+        i = shift.piece_first[owner] + fm_counter_take(&shift.counters[owner])
+        if i < own_end(shift, owner, active):
+            return i
+        done[0] += 1
+    return own_end(shift, 0, 1)
+
+
+cdef inline const fm_piece* next_piece(const fm_shift* shift, int32_t* done, int32_t thread, int32_t active,
+                                       int64_t rows, fm_watch* watch) noexcept nogil:
+    """Take a piece; NULL if none is left or the work must stop. A single thread counts them in `done`."""
+    cdef int64_t i = done[0]
     if active == 1:
-        i, end = done[0], own_end(shift, 0, 1)
         done[0] += 1
     else:
-        while done[0] < active:
-            owner = thread + done[0]
-            if owner >= active:
-                owner -= active
-            i = shift.piece_first[owner] + fm_counter_take(&shift.counters[owner])
-            end = own_end(shift, owner, active)
-            if i < end:
-                break
-            done[0] += 1
-        else:
-            return NULL
-    if i >= end or fm_watch_stop(watch, rows * shift.pieces[i].work):
+        i = shared_piece(shift, done, thread, active)
+    if i >= own_end(shift, 0, 1) or fm_watch_stop(watch, rows * shift.pieces[i].work):
         return NULL
     return &shift.pieces[i]
 

@@ -17,49 +17,35 @@ from fastmlp._network.groups import Groups
 from fastmlp._network.spec import BLOCK_ROWS
 
 ONE_OUTPUT = {"sizes": (7, 17, 1), "loss": "squared_error"}
+VARIANCE = {"sizes": (7, 17, 1), "loss": "gaussian_nll"}
 AROUND = {"sizes": (5, 9, 9, 3), "skip": 1, "linear_path": True, "scale": True}
 ODD, WIDE, NARROW = ({"sizes": s} for s in ((7, 17, 40, 2), (24, 50, 70, 5), (1, 3, 2, 2)))
 CLIPPED = {"l2": 0.1, "clip_norm": 0.05}
 PER_BATCH = {"l2": 3.0, "l2_per_batch": True}
+BY_LAYER = Groups([0.5, 3.0, 1.0], bias_rate=2.0, layer_decays=[0, 2.0, 1.0])
+UPPER = Groups([0, 2, 1], layer_decays=[1, 3, 0], bias_decay=0.5)
+NO_SECOND = Groups([1, 0, 2], weight_rate=0.3, bias_decay=0.5)
+BIASES = Groups(weight_rate=0, bias_rate=1.5, layer_decays=[1, 2, 0], bias_decay=1.0)
+ONE, TWO, BOTH = BLOCK_ROWS, 2 * BLOCK_ROWS, BLOCK_ROWS + 300
 # Rows of the data and of a batch; options of the fit; the network, if not that of `engines`.
 WAYS = {
-    "a block less a row": (BLOCK_ROWS - 1, BLOCK_ROWS - 1, {}, {}),
-    "a block": (BLOCK_ROWS, BLOCK_ROWS, {"l2": 0.3}, {}),
-    "a block and a row": (BLOCK_ROWS + 1, BLOCK_ROWS + 1, {"clip_norm": 0.05}, {}),
-    "two blocks and some rows": (2 * BLOCK_ROWS + 7, 2 * BLOCK_ROWS + 7, PER_BATCH, {}),
-    "batches of both kinds": (3 * BLOCK_ROWS, BLOCK_ROWS + 300, {}, {}),
-    "a last batch of a row": (2 * BLOCK_ROWS + 1, 2 * BLOCK_ROWS, {"l2": 0.3}, {}),
+    "a block less a row": (ONE - 1, ONE - 1, {}, {}),
+    "a block": (ONE, ONE, {"l2": 0.3}, {}),
+    "a block and a row": (ONE + 1, ONE + 1, {"clip_norm": 0.05}, {}),
+    "two blocks and some rows": (TWO + 7, TWO + 7, PER_BATCH, {}),
+    "batches of both kinds": (3 * ONE, BOTH, {}, {}),
+    "a last batch of a row": (TWO + 1, TWO, {"l2": 0.3}, {}),
     "l1": (150, 64, {"l1": 0.02}, {}),
     "l1, l2, clipped": (150, 64, {"l1": 0.02, **CLIPPED}, NARROW),
-    "l1 of blocks": (2 * BLOCK_ROWS + 7, BLOCK_ROWS + 300, {"l1": 0.02, **PER_BATCH}, WIDE),
-    "l1 by groups": (
-        *(150, 150),
-        {"l1": 0.02, "groups": Groups([0, 2, 1], layer_decays=[1, 3, 0], bias_decay=0.5)},
-        ODD,
-    ),
+    "l1 of blocks": (TWO + 7, BOTH, {"l1": 0.02, **PER_BATCH}, WIDE),
+    "l1 by groups": (150, 150, {"l1": 0.02, "groups": UPPER}, ODD),
     "l1, ntk": (150, 64, {"l1": 0.02, "l2": 0.1, "groups": Groups(parametrization="ntk")}, {}),
     "l1, one output": (33, 16, {"l1": 0.03, "l2": 0.01}, ONE_OUTPUT | {"layer_norm": "before"}),
-    "l1, one mean and variance": (
-        *(33, 16, {"l1": 0.03, "l2": 0.01}),
-        {"sizes": (7, 17, 1), "loss": "gaussian_nll", "scale": True},
-    ),
-    "rates and decays by layer": (
-        *(150, 64),
-        {"l2": 0.1, "groups": Groups([0.5, 3.0, 1.0], bias_rate=2.0, layer_decays=[0, 2.0, 1.0])},
-        {},
-    ),
+    "l1, mean and variance": (33, 16, {"l1": 0.03, "l2": 0.01}, VARIANCE | {"scale": True}),
+    "rates and decays by layer": (150, 64, {"l2": 0.1, "groups": BY_LAYER}, {}),
     "the last layer": (150, 64, {**CLIPPED, "groups": Groups([0, 0, 1], bias_decay=1.0)}, AROUND),
-    "all but the second layer": (
-        *(2 * BLOCK_ROWS + 7, 2 * BLOCK_ROWS + 7),
-        {**CLIPPED, "groups": Groups([1, 0, 2], weight_rate=0.3, bias_decay=0.5)},
-        WIDE,
-    ),
-    "biases": (
-        *(2 * BLOCK_ROWS + 7, BLOCK_ROWS + 300),
-        PER_BATCH
-        | {"groups": Groups(weight_rate=0, bias_rate=1.5, layer_decays=[1, 2, 0], bias_decay=1.0)},
-        ODD,
-    ),
+    "all but the second layer": (TWO + 7, TWO + 7, {**CLIPPED, "groups": NO_SECOND}, WIDE),
+    "biases": (TWO + 7, BOTH, {**PER_BATCH, "groups": BIASES}, ODD),
     "weights": (150, 64, {"l2": 0.1, "groups": Groups(bias_rate=0)}, AROUND),
     "one output": (150, 64, {**CLIPPED, "groups": Groups([1, 2], bias_rate=0)}, ONE_OUTPUT),
     "only the scales": (150, 64, {"l2": 0.1, "groups": Groups(weight_rate=0, bias_rate=0)}, AROUND),

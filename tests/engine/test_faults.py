@@ -25,15 +25,9 @@ def test_divergence_is_reported_at_once(mlp, name):
     options = {"optimizer": fastmlp.SGD(0.01), "y": Y} | DIVERGING[name]
     net = network(mlp, activation="relu")
     digests = [digest(net)]
+    callbacks = [lambda state: digests.append(digest(state.model))]
     with pytest.raises(fastmlp.DivergenceError) as caught:
-        net.fit(
-            X,
-            options["y"],
-            epochs=100,
-            batch_size=30,
-            optimizer=options["optimizer"],
-            callbacks=[lambda state: digests.append(digest(state.model))],
-        )
+        net.fit(X, epochs=100, batch_size=30, callbacks=callbacks, **options)
     error = caught.value
     assert isinstance(error, FloatingPointError)
     assert error.epoch == len(digests) - 1 == len(error.history.loss)
@@ -63,14 +57,10 @@ def test_interrupt_in_a_long_epoch(mlp, interrupt_after, n_threads):
     values = np.random.default_rng(0).normal(size=1_500_063).astype(np.float32)
     x = np.lib.stride_tricks.sliding_window_view(values, 64)  # many rows in little memory
     digests = [digest(net)]
+    callbacks = [lambda state: digests.append(digest(state.model))]
     sent = interrupt_after(0.3)
     with pytest.raises(KeyboardInterrupt):
-        net.fit(
-            x,
-            x[:, 0],
-            n_threads=n_threads,
-            callbacks=[lambda state: digests.append(digest(state.model))],
-        )
+        net.fit(x, x[:, 0], n_threads=n_threads, callbacks=callbacks)
     assert time.perf_counter() - sent[0] < 0.7  # 0.2 promised, the rest is for a busy machine
     assert digest(net) == digests[-1]
     assert len(net.fit(x[:100], x[:100, 0], epochs=2).loss) == 2

@@ -42,19 +42,6 @@ def test_central_differences(activation, loss, level):
         assert_close(predictor.jacobian(x), wanted, "central_difference", "float64")
 
 
-@every_level
-@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.native_row(False))
-def test_float32_against_float64(loss, level):
-    for sizes in (*sizes_for(loss), (67, 130, 97, 33)):
-        for first in (2, 7):
-            activation = cases.mixed_activations(len(sizes) - 2, first)
-            fine = make(sizes, "float32", activation, loss, level)
-            network = cases.build(sizes, activation, loss, "float64")
-            exact = Predictor(network, level, *fine.parameters())
-            x = rows_of(9, fine)
-            assert_close(fine.jacobian(x), exact.jacobian(x), "gradient", "float32")
-
-
 @every_dtype
 @every_level
 @pytest.mark.parametrize("sizes", [(1, 1), (3, 70), (70, 3), (33, 1), (2, 67, 1), (40, 33, 17, 67)])

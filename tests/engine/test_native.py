@@ -14,14 +14,11 @@ from hypothesis import strategies as st
 from tolerances import assert_all_close, assert_close
 
 from fastmlp._engine import native_engine
-from fastmlp._engine.native import Engine
-from fastmlp._engine.numpy import numpy_engine
 from fastmlp._engine.numpy.numpy_engine import flat
 from fastmlp._engine.plan import Plan
 from fastmlp._engine.thread_pool import borrowed_team
-from fastmlp._network import optimizers, spec
+from fastmlp._network import optimizers
 from fastmlp._network.activations import ACTIVATIONS
-from fastmlp._network.data import Data
 from fastmlp._network.losses import LOSSES
 
 LEVELS = native_engine.available_levels()
@@ -49,25 +46,6 @@ def test_gradients(level, dtype, case):
         assert {a.dtype for a in (*dws, *dbs, *flat(expected), mine, other)} == {np.dtype(dtype)}
         assert_all_close([*dws, *dbs], flat(expected), "gradient", dtype)
         assert_close(native.evaluate(data), textbook.evaluate(data), "loss", dtype)
-
-
-@pytest.mark.parametrize("dtype", native_engine.DTYPES)
-@pytest.mark.parametrize("level", LEVELS)
-@pytest.mark.parametrize("width", [1, 5, 8, 23, 24, 25, 49])
-def test_dropout_masks_are_the_same(level, dtype, width):
-    """With all weights 1 and an identity activation, one step of SGD shows the mask itself."""
-    network = spec.build([1, width, 1], "identity", "squared_error", dtype, 0.4)
-    data = Data(np.ones((1, 1), dtype), np.zeros((1, 1), dtype))
-    for seed, step in ((0, 0), (1, 2), (2**63 + 5, 3), (2**64 - 1, 2**33 + 1)):
-        pair = Engine(network, level), numpy_engine.Engine(network)
-        for engine in pair:
-            ones = [np.ones(shape, dtype) for shape in network.shapes]
-            engine.set_parameters(ones, [np.zeros(shape[1], dtype) for shape in network.shapes])
-            engine.start(optimizers.SGD(0.25))
-            rates = np.full(1, 0.25)
-            engine.epoch(data, Plan(optimizers.SGD(0.25), 1, rates, seed=seed, step=step))
-        native, textbook = (engine.parameters()[0][0][0] != 1 for engine in pair)
-        np.testing.assert_array_equal(native, textbook)
 
 
 # ---- whole fits ----------------------------------------------------------------------------------

@@ -142,15 +142,6 @@ def test_special_values(level, dtype):
 
 @pytest.mark.parametrize("dtype", native_engine.DTYPES)
 @pytest.mark.parametrize("level", LEVELS)
-def test_zero_keeps_its_sign_through_odd_functions(level, dtype):
-    kernels = probe.Kernels(level, dtype)
-    # The layer adds its bias, which turns -0 into 0: only 0 can arrive.
-    value, _ = kernels.activation("tanh", np.zeros(1, dtype))
-    assert not np.signbit(value[0])
-
-
-@pytest.mark.parametrize("dtype", native_engine.DTYPES)
-@pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_slopes_at_large_arguments(name, level, dtype):
     kernels = probe.Kernels(level, dtype)
@@ -243,17 +234,3 @@ def test_softmax_of_any_finite_logits(level, dtype):
         good = np.abs(values - wanted) <= 64 * np.finfo(dtype).eps * scale
         assert np.all(good | (wanted > np.finfo(dtype).max))
     assert rows >= 100_000
-
-
-@pytest.mark.parametrize("dtype", native_engine.DTYPES)
-@pytest.mark.parametrize("level", LEVELS)
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_cross_entropy_keeps_its_digits_at_large_logits(smoothing, level, dtype):
-    kernels = probe.Kernels(level, dtype)
-    for size in (1e4, 3e38 if dtype == "float32" else 1e308):
-        for classes in (3, 10):
-            z = np.full((1, classes), size, dtype)
-            soft = np.full((1, classes), 1 / classes, dtype)
-            for t in (np.zeros(1, np.int32), soft):
-                value, _ = kernels.loss(losses.CrossEntropy(smoothing), z, t)
-                assert abs(value[0] - np.log(classes)) <= 4 * np.finfo(dtype).eps * np.log(classes)

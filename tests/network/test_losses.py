@@ -32,23 +32,6 @@ def test_gradient_is_that_of_the_value(case, m):
         assert_close(dz[:, column], (up - down) / (2 * h), "central_difference", "float64", scale=4)
 
 
-@CASES
-def test_value_is_a_sum_over_outputs_and_rows_are_independent(case):
-    rng = np.random.default_rng(0)
-    z = rng.normal(size=(6, case.loss.heads * 4))
-    t = cases.targets(case.loss, 6, 4, rng, labels=case.labels)
-    values, dz = case.loss.value_and_gradient(z, t)
-    row_values, row_dz = case.loss.value_and_gradient(z[2:3], t[2:3])
-    assert_close(values[2:3], row_values, "elementwise", "float64")
-    assert_close(dz[2:3], row_dz, "elementwise", "float64")
-    if case.loss.target_kind != "class":
-        parts = [
-            case.loss.value_and_gradient(z[:, k :: z.shape[1] // case.loss.heads], t[:, k : k + 1])
-            for k in range(4)
-        ]
-        assert_close(values, sum(part[0] for part in parts), "loss", "float64")
-
-
 LOG_2, LOG_3, LOG_4 = (math.log(number) for number in (2, 3, 4))
 LOG_2_PI, THIRD = math.log(2 * math.pi), math.log(4 / 3)
 UNIT = losses.GaussianNLL(predict_variance=False)

@@ -9,7 +9,6 @@ import pytest
 
 from fastmlp._engine.numpy.numpy_engine import Engine
 from fastmlp._network import losses, spec
-from fastmlp._network.activations import ACTIVATIONS
 
 
 @pytest.mark.parametrize("sizes", cases.NETWORKS)
@@ -118,9 +117,3 @@ def test_nonsense_is_refused_at_once(arguments, error, words):
     assert time.perf_counter() - started < 0.1
     assert ": " in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-def test_every_activation_can_stand_in_every_layer():
-    for first in range(len(ACTIVATIONS)):
-        names = cases.mixed_activations(3, first)
-        assert cases.build([3, 4, 3, 4, 2], names).activations == tuple(names)

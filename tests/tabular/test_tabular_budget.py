@@ -11,7 +11,7 @@ pytest.importorskip("sklearn")
 from tiny_tables import LABELS, X, Y, classifier, regressor
 
 import fastmlp
-from fastmlp.tabular import blend, budget, presets, reading
+from fastmlp.tabular import blend, budget, presets, progress, reading
 from fastmlp.tabular.budget import bytes_of, free_bytes, sample
 from fastmlp.tabular.presets import Preset, Recipe
 
@@ -193,6 +193,15 @@ def test_little_memory_takes_networks_then_rows(make, monkeypatch, tmp_path):
     again = make(members=3).fit(MANY[rows], y[rows])  # nothing else has changed
     np.testing.assert_array_equal(model.oof_prediction_, again.oof_prediction_)
     assert model.fit(X, Y if make is regressor else LABELS).rows_ is None
+
+
+def test_the_hint_of_a_long_fit_tells_the_estimate(monkeypatch, caplog):
+    for name in ("LONG", "SURE"):
+        monkeypatch.setattr(progress, name, 0.0)
+    plans = kept_plans(monkeypatch)
+    with caplog.at_level("INFO", "fastmlp"):
+        regressor().fit(MANY, SUM)
+    assert f" s and {progress.in_bytes(plans[0].memory)}: preset='fast' is quicker" in caplog.text
 
 
 def test_a_fit_that_cannot_be_held_is_refused(monkeypatch):

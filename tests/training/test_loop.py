@@ -54,7 +54,7 @@ def regressor():
         (lambda: partial(NET.fit, X, Y, epochs=1), 132, False, None),
         (lambda: partial(NET.partial_fit, X, Y), 82, False, None),
         (lambda: partial(NET.fit, X, Y, epochs=11), 132 + 64, False, None),
-        (lambda: partial(regressor().fit, X, Y), 150, True, "train"),
+        (lambda: partial(regressor().fit, X, Y), 149, True, "train"),
     ],
     ids=["fit", "partial_fit", "epochs", "estimator"],
 )

@@ -103,9 +103,8 @@ class EnsembleEvaluator(Evaluator):
 
     def see(self, epochs: Epochs, rates: list[list[float]]) -> None:
         """Keep the results of some epochs for `measure` and `record`."""
-        self._seen = EpochRecord(
-            len(self.state.history.loss), epochs.losses, epochs.held_losses, rates
-        )
+        first = len(self.state.history.loss)
+        self._seen = EpochRecord(first, epochs.losses, epochs.held_losses, rates)
         self._predictions = [own[-1] for own in epochs.predictions]
 
     def measure(self, loss: float, team: Team | None) -> float:
@@ -184,10 +183,6 @@ class EnsembleTrainer(Trainer):
         rates: list[list[float]] = [last[k] for k in self.leaders]
         self.judge.see(found, rates)
         return rates[0]
-
-    def _rows(self, k: int) -> int:
-        order = self.plans[k].order
-        return self.datas[k].rows if order is None else len(order)
 
     def keep(self) -> None:
         """Write the members' histories, and store the state for resuming."""
