@@ -123,7 +123,7 @@ _NATIVE = [
     ),
     *_native(
         "lost weight",
-        ("fastmlp/_engine/native.pyx", "if data.weights is not None:\n            c.weights", "if data.weights is None:\n            c.weights", "engine/test_reference.py engine/test_numpy_engine.py", ("_engine.native",)),
+        ("fastmlp/_engine/native.pyx", "if data.weights is not None:\n            c.weights", "if data.weights is None:\n            c.weights", "engine/test_native.py engine/test_blocks.py", ("_engine.native",)),
     ),
     *_native(
         "stale cache",

@@ -59,7 +59,7 @@ ESTIMATORS = [
         lambda f: f.TabMLPClassifier().fit(X, Y, cat_features=[0]),
         "TabMLPClassifier.fit() got .*: pass categorical_features=... to TabMLPClassifier$",
     ),
-    (lambda f: f.TabMLPClassifier().fit(X), "TabMLPClassifier.fit(): missing .* 'y': pass X, y"),
+    (lambda f: f.MLPClassifier().fit(X), "MLPClassifier.fit(): missing .* 'y': pass X, y"),
 ]
 
 

@@ -1,5 +1,6 @@
 """Weight decay and dropout by schedule, in both engines: step by step, as the learning rate is."""
 
+import copy
 import itertools
 
 import cases
@@ -43,13 +44,20 @@ def fit(net, dropout, **options):
 
 def test_what_a_fit_is_given_is_of_that_fit_only(mlp):
     """A workspace may live on from fit to fit; the bits do not depend on it."""
-    for activation in ("relu", "tanh"):
+    pairs = (0.5, None), (None, 0.5), (0.3, 0.5)
+    for activation, (first, second) in itertools.product(("relu", "tanh"), pairs):
         nets = [network(mlp, activation=activation) for _ in range(2)]
-        fit(nets[0], 0.5)
+        fit(nets[0], first)
         assert nets[0].dropout == (0.0,)
         nets[1].weights, nets[1].biases = nets[0].weights, nets[0].biases
         nets[1]._rng.bit_generator.state = nets[0]._rng.bit_generator.state
-        assert fit(nets[0], None) == fit(nets[1], 0.0)
+        assert fit(nets[0], second) == fit(nets[1], second)
+        net = network(mlp, activation=activation)
+        net.partial_fit(X, Y, batch_size=25, dropout=first)
+        twin = copy.deepcopy(net)  # goes on with a workspace of its own
+        for each in (net, twin):
+            each.partial_fit(X, Y, batch_size=25, dropout=second)
+        assert digest(net) == digest(twin)
 
 
 def test_passes_of_partial_fit_go_on_with_both(mlp):
