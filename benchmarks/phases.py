@@ -2,8 +2,9 @@
 
 Each phase is timed by itself, in the order and with the memory of a step. Where a level has
 registers for both, a real step overlaps the optimizer with the next gradient: `apart, %` is what
-the phases take more than the step. The rest of a step is in none of them: the report, the
-optimizer's constants and the choice of pieces. Times are the shortest of many rounds.
+the phases take more than the step. `update` has the optimizer's constants once for each piece of
+weights, a step once. The report and the choice of pieces are in none of the phases. Times
+are the shortest of many rounds.
 """
 
 from __future__ import annotations
