@@ -175,10 +175,11 @@ def _values(_: int, column: Column, *, batch: Any, own: Any, place: Place) -> Ar
 def _array(column: Any) -> Array:
     """Return the values of an Arrow column."""
     if str(column.type).startswith("dictionary"):
-        values = _array(column.dictionary).astype(object)  # pyarrow cannot take some text types
+        values = _array(column.dictionary)  # pyarrow cannot take some text types
+        if column.null_count:
+            values = np.append(values.astype(object), [None])
         codes = column.indices.cast("int64").fill_null(-1).to_numpy(zero_copy_only=False)
-        found: Array = np.append(values, [None])[codes]
-        return found
+        return np.asarray(values[codes])
     return np.asarray(column.to_numpy(zero_copy_only=False))
 
 

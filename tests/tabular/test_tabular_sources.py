@@ -120,6 +120,13 @@ def test_labels_may_be_sorted():
     assert model.classes_.tolist() == ["high", "low"]
 
 
+def test_labels_may_be_whole_numbers_in_a_dictionary():
+    model = classifier().fit(ArrowBlocks(TABLE, "grade", features=["number", "whole"], rows=64))
+    other = classifier().fit(FRAME[["number", "whole"]], FRAME["grade"].to_numpy())
+    assert model.classes_.tolist() == other.classes_.tolist() == [3, 5, 7]
+    assert np.array_equal(model.oof_prediction_, other.oof_prediction_)
+
+
 def test_decimals_are_numbers():
     values = [decimal.Decimal(k) / 4 for k in range(N)]
     table = pyarrow.table({"d": pyarrow.array(values, pyarrow.decimal128(9, 2)), "y": Y})
