@@ -40,7 +40,10 @@ def parameters(
     "Data-free quantization through weight equalization and bias correction", section 4.2).
     """
     if weight_type is None:
-        raise ValueError("X is given without weights: it calibrates rounding to a narrower type")
+        raise ValueError(
+            "X is given without weights, but it calibrates the rounding to a narrower type: leave "
+            "X out, or pass weights='bfloat16' or weights='int8'"
+        )
     rounded, shares = TYPES[check_choice("weights", weight_type, TYPES)]
     if spec.dtype != np.float32:
         raise ValueError(
@@ -50,8 +53,9 @@ def parameters(
     kinds = {kind: list(arrays) for kind, arrays in layers.named(spec, exact).items()}
     inputs: list[Array] = []
     if x is not None:
-        inputs = numpy_engine.forward(spec, exact, x)[0]
-        inputs[0] = layers.scaled(spec, exact, x)
+        with np.errstate(over="ignore", invalid="ignore"):
+            inputs = numpy_engine.forward(spec, exact, x)[0]
+            inputs[0] = layers.scaled(spec, exact, x)
     for kind, bias in (("weights", 0), ("linear_weights", len(kinds["biases"]) - 1)):
         for k, weights in enumerate(kinds.get(kind, [])):
             kinds[kind][k] = rounded(weights, 1.0)
@@ -64,8 +68,15 @@ def parameters(
 
 def _best(each: list[Array], weights: Array, x: Array) -> tuple[Array, Array]:
     """Return the best rounded weights of each column, and the mean of its error for rows x."""
-    errors = [x @ (weights - rounded) for rounded in each]
-    best = np.argmin([error.var(axis=0) for error in errors], axis=0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        errors = [x @ (weights - rounded) for rounded in each]
+        best = np.argmin([error.var(axis=0) for error in errors], axis=0)
+        means = np.array([error.mean(axis=0, dtype=float) for error in errors])
     chosen = best, np.arange(len(best))
-    means = np.array([error.mean(axis=0, dtype=float) for error in errors])
+    if not np.isfinite(means[chosen]).all():
+        raise ValueError(
+            f"X leads to inputs of up to {np.abs(x).max():.3g} of a layer with weights of up to "
+            f"{np.abs(weights).max(initial=0):.3g} but products below {np.finfo(x.dtype).max:.3g} "
+            "are expected: pass typical rows, or leave X out"
+        )
     return np.stack(each, axis=1)[:, *chosen], means[chosen]

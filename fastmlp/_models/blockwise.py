@@ -20,11 +20,7 @@ class InputStream(BlockStream):
     def _check(self, block: Any) -> Data:
         is_tuple = isinstance(block, (tuple, list)) and len(block) and np.ndim(block[0]) == 2
         X = block[0] if is_tuple else block
-        if any(_overlap(X, each) for each in self.outs):
-            raise ValueError(
-                f"out shares memory with {self.name}, whose later rows it would overwrite: pass "
-                "another array"
-            )
+        _refuse_overlap(X, self.outs, self.name)
         x = check.inputs(X, self.spec)
         return Data(x, np.empty((len(x), 0)))  # without targets
 
@@ -34,6 +30,8 @@ def predict(model: Any, X: Any, out: Any) -> Any:
     model = model._still()
     outs = () if out is None else _heads(out)
     if check.is_source(X):
+        if isinstance(X, Blocks):  # before anything is written
+            _refuse_overlap(X.arrays["X"], outs, "the source of X")
         stream = InputStream(X, model._spec)
         stream.outs = outs
     else:
@@ -71,6 +69,15 @@ def _check_rows(out: Any, least: int, most: float) -> None:
 def _heads(found: Any) -> tuple[Any, ...]:
     """Return the predictions as a tuple of one array, or two."""
     return found if isinstance(found, tuple) else (found,)
+
+
+def _refuse_overlap(X: Any, outs: tuple[Any, ...], name: str) -> None:
+    """Raise ValueError if an output shares memory with rows of a source."""
+    if any(_overlap(X, each) for each in outs):
+        raise ValueError(
+            f"out shares memory with {name}, whose later rows it would overwrite: pass another "
+            "array"
+        )
 
 
 def _overlap(a: Any, b: Any) -> bool:

@@ -161,9 +161,12 @@ class ArrowBlocks:
         self, batch: Any, names: list[str], place: Callable[[int], str]
     ) -> tuple[Array, ...]:
         """Return X, y, and the weights if there are any, of some rows."""
-        columns = [numbers_of(batch.column(name), name, place) for name in names]
+        n_features = len(names) - len(self.targets) - (self.weight is not None)
+        columns = [
+            numbers_of(batch.column(name), name, place, is_feature=k < n_features)
+            for k, name in enumerate(names)
+        ]
         weights = [columns.pop()] if self.weight is not None else []
-        n_features = len(columns) - len(self.targets)
         features, targets = columns[:n_features], columns[n_features:]
         dtype = np.result_type(*(each.dtype for each in features))
         X = np.empty((batch.num_rows, len(features)), dtype if dtype.kind == "f" else np.float64)
@@ -190,18 +193,24 @@ def _place(first: int, k: int) -> str:
     return f"row {first + k}"
 
 
-def numbers_of(column: Any, name: str, place: Callable[[int], str]) -> Array:
+def numbers_of(
+    column: Any, name: str, place: Callable[[int], str], is_feature: bool = False
+) -> Array:
     """Return a column's numbers; raise an error that names the first row without one."""
     if column.null_count:
         first = int(np.argmax(column.is_null().to_numpy(zero_copy_only=False)))
         raise ValueError(
-            f"{place(first)}, column {name!r}: a value is missing but a number is expected: fill "
-            "missing values first, or train a fastmlp.TabMLPRegressor, which takes them"
+            f"{place(first)}, column {name!r}: a value is missing but a number is expected: "
+            + (
+                "fill missing values first, or train a fastmlp.TabMLPRegressor, which takes them"
+                if is_feature
+                else "drop the rows without one"
+            )
         )
     found: Array = column.to_numpy(zero_copy_only=False)
     if found.dtype.kind not in "biuf":
         raise TypeError(
             f"{place(0)}, column {name!r}: {column.type} but numbers are expected: turn it into "
-            "numbers first, or leave it out by features=[...]"
+            "numbers first" + ", or leave it out by features=[...]" * is_feature
         )
     return found

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 TICK = 1e-9  # shortest time of an epoch, for coarse clocks
 FIRST_LOOK = 0.25  # assumed time of the first evaluation, in epochs
+MOST_EPOCHS = 2.0**53  # of an unreasonably large limit, which would be infinitely many
 RECENT = 3  # epochs, and evaluations, whose median time is used: one slow one does not count
 
 
@@ -74,7 +75,8 @@ class Clock:
     def _spent_and_left(self, deadline: float) -> tuple[float, int]:
         """Return the seconds so far, and the number of epochs for which there is time (>= 1)."""
         now = self.now()
-        return now - self._began, max(math.floor(self._left(deadline, now) / self._epoch), 1)
+        epochs = min(self._left(deadline, now) / self._epoch, MOST_EPOCHS)
+        return now - self._began, max(math.floor(epochs), 1)
 
     def _left(self, deadline: float, now: float) -> float:
         return deadline - now - self.after * median_low(self._looks)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from fastmlp._training.arrow import ArrowBlocks, numbers_of
 from fastmlp.tabular.columns import (
+    MISSING,
     Array,
     Column,
     Columns,
@@ -46,16 +47,22 @@ def scan(source: ArrowBlocks, categorical: Any, has_labels: bool) -> Scan:
     if not source.targets:
         raise ValueError("the source has no target: pass ArrowBlocks(data, target)")
     count: dict[int, Counter[Any]] = {}
+    untyped: set[int] = set()  # columns of which there have been only blocks without any value
     labels: dict[Any, None] = {}
     missing: set[str] = set()
     y, n = np.empty(0), 0
     for batch, _, place in source.batches():
         features = source.features or []
         found = _targets(source, batch, place, has_labels)
+        kinds = _categories(batch, features, categorical)
+        empty = {k for k, name in enumerate(features) if str(batch.column(name).type) == "null"}
         if not n:
-            y, count = found, {k: Counter() for k in _categories(batch, features, categorical)}
+            y, count, untyped = found, {k: Counter() for k in kinds}, empty
         elif has_labels and y.ndim == 1:
             labels |= dict.fromkeys(np.unique(found).tolist())
+        for k in (untyped - empty) & kinds - count.keys():
+            count[k] = Counter({None: n})
+        untyped &= empty
         for k, name in enumerate(features):
             missing |= {name} if batch.column(name).null_count else set()
             if k in count:
@@ -66,6 +73,11 @@ def scan(source: ArrowBlocks, categorical: Any, has_labels: bool) -> Scan:
         n += batch.num_rows
     if not n:
         raise ValueError("the source has no rows but at least 2 are expected")
+    if labels and len({isinstance(each, str) for each in [*labels, *y[:1].tolist()]}) > 1:
+        raise TypeError(
+            f"column {source.target!r} holds text and numbers but labels of one kind are expected: "
+            "give all files the same type"
+        )
     y = np.concatenate([y, np.array(list(labels), y.dtype)]) if labels else y
     columns = [
         (k, Column(name, ordered(count[k]) if k in count else None))
@@ -150,16 +162,24 @@ def _targets(source: ArrowBlocks, batch: Any, place: Place, has_labels: bool) ->
 def _values(_: int, column: Column, *, batch: Any, own: Any, place: Place) -> Array:
     """Return the numbers or codes of some rows of a batch."""
     array = _array(batch.column(column.name))
-    return np.asarray(_located(column.read, array, column.name, place)[own])
+    read = np.asarray(_located(column.read, array, column.name, place))
+    if column.values is not None and np.any(unknown := read == MISSING):
+        at = int(np.argmax(unknown))
+        raise ValueError(
+            f"{place(at)}, column {column.name!r}: {array[at]!r} was not there when the source was "
+            "read first: it must yield the same rows each time"
+        )
+    return np.asarray(read[own])
 
 
 def _array(column: Any) -> Array:
     """Return the values of an Arrow column."""
     if str(column.type).startswith("dictionary"):
-        values = _array(column.dictionary).astype(object)  # pyarrow cannot take some text types
+        values = _array(column.dictionary)  # pyarrow cannot take some text types
+        if column.null_count:
+            values = np.append(values.astype(object), [None])
         codes = column.indices.cast("int64").fill_null(-1).to_numpy(zero_copy_only=False)
-        found: Array = np.append(values, [None])[codes]
-        return found
+        return np.asarray(values[codes])
     return np.asarray(column.to_numpy(zero_copy_only=False))
 
 

@@ -141,10 +141,11 @@ def test_files_and_pickles_keep_the_type(name, weights, tmp_path):
         ({}, {"weights": "int4"}, ValueError, "int4.*bfloat16, int8"),
         ({}, {"weights": 8}, TypeError, "must be a name"),
         ({"dtype": "float64"}, {"weights": "int8"}, ValueError, "need a model of dtype='float32'"),
-        ({}, {"X": np.ones((3, 4))}, ValueError, "X is given without weights"),
+        ({}, {"X": np.ones((3, 4))}, ValueError, "X is given without weights.*leave X out"),
         ({}, {"weights": "int8", "X": np.ones((3, 5))}, ValueError, "5 features"),
         ({}, {"weights": "int8", "X": np.ones((0, 4))}, ValueError, "0 rows"),
         ({}, {"weights": "int8", "X": np.full((3, 4), np.nan)}, ValueError, "nan"),
+        ({}, {"weights": "int8", "X": np.full((3, 4), 3e38)}, ValueError, "typical rows"),
     ],
 )
 def test_bad_arguments(options, given, error, words):

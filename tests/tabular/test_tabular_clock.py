@@ -191,3 +191,10 @@ def test_the_width_is_known_before_anything_is_measured(bins):
         missing = with_missing(read)
         encoding = Encoding.of(read, columns, np.arange(N), missing, bins)
         assert encoding.inputs(read).shape == (N, width_of(columns, len(missing), bins))
+
+
+def test_a_limit_may_be_as_large_as_numbers_are():
+    clock = Watch().clock(1e308, epoch=1e-9)
+    assert clock.passed() == 0
+    assert np.array_equal(clock.shares(np.arange(STEPS), STEPS), np.arange(STEPS) / STEPS)
+    assert not clock.ended()

@@ -120,6 +120,13 @@ def test_labels_may_be_sorted():
     assert model.classes_.tolist() == ["high", "low"]
 
 
+def test_labels_may_be_whole_numbers_in_a_dictionary():
+    model = classifier().fit(ArrowBlocks(TABLE, "grade", features=["number", "whole"], rows=64))
+    other = classifier().fit(FRAME[["number", "whole"]], FRAME["grade"].to_numpy())
+    assert model.classes_.tolist() == other.classes_.tolist() == [3, 5, 7]
+    assert np.array_equal(model.oof_prediction_, other.oof_prediction_)
+
+
 def test_decimals_are_numbers():
     values = [decimal.Decimal(k) / 4 for k in range(N)]
     table = pyarrow.table({"d": pyarrow.array(values, pyarrow.decimal128(9, 2)), "y": Y})
@@ -142,8 +149,21 @@ def changed(name, row, value):
 GROUP = r"1.parquet, row group 2, row 217, column "
 FAULTS = {
     "infinity": (regressor, "y", changed("number", 217, np.inf), GROUP + "'number': .*infinity"),
-    "no target": (regressor, "y", changed("y", 217, None), GROUP + "'y': a value is missing"),
+    "no target": (
+        regressor,
+        "y",
+        changed("y", 217, None),
+        GROUP + "'y': .* missing.*: drop the rows",
+    ),
     "no label": (classifier, "label", changed("label", 217, None), GROUP + "'label': a label"),
+    "no weight": (regressor, "y", changed("w", 217, None), GROUP + "'w': .*: drop the rows"),
+    "text and numbers": (classifier, "label", with_column("label", [1] * N), "'label' holds text"),
+    "numbers and text": (
+        classifier,
+        "whole",
+        with_column("whole", ["a"] * N),
+        "'whole' holds text",
+    ),
     "other text": (regressor, "y", with_column("number", ["a"] * N), "'number': .*was numbers"),
 }
 
@@ -154,7 +174,8 @@ def test_errors_name_file_row_group_row_and_column(name, sampled, tmp_path, monk
     if sampled:
         monkeypatch.setattr(budget.Budget, "_rows_in_time", lambda *_: 60)
     make, target, tables, words = FAULTS[name]
-    source = ArrowBlocks(written(tmp_path, *tables), target, features=FEATURES, rows=64)
+    options = {"features": ["number", "text"], "weight": "w", "rows": 64}
+    source = ArrowBlocks(written(tmp_path, *tables), target, **options)
     with pytest.raises((TypeError, ValueError), match=words):
         make().fit(source)
 
@@ -185,6 +206,29 @@ def test_a_source_that_changes_is_refused(later):
         return
     with pytest.raises(ValueError, match="had 200 rows when it was read first"):
         regressor().fit(source)
+
+
+def test_other_categories_in_the_second_reading_are_refused():
+    old = TABLE.select(["text", "number", "y"])
+    tables = iter([old, with_column("text", ["new"] * N)[1].select(old.column_names)])
+    model = regressor().fit(ArrowBlocks(old, "y"))
+    before = model.predict(FRAME[["text", "number"]])
+    with pytest.raises(ValueError, match="row 0, column 'text': 'new' was not there"):
+        model.fit(ArrowBlocks(lambda: next(tables), "y"))
+    assert np.array_equal(model.predict(FRAME[["text", "number"]]), before)
+
+
+@pytest.mark.parametrize("name", ["text", "number", "flag", "category"])
+def test_a_column_may_have_no_values_at_first(name, tmp_path):
+    first, second = with_column(name, [None] * N)[1], TABLE  # Parquet then has the type null
+    features = [each for each in FEATURES if each != "grade"]  # numbers in files
+    source = ArrowBlocks(written(tmp_path, first, second), "y", features=features)
+    twice = pandas.concat([FRAME, FRAME], ignore_index=True)[features]
+    twice[name] = twice[name].astype(float if name == "number" else object)
+    twice.loc[: N - 1, name] = None
+    model, other = regressor().fit(source), regressor().fit(twice, np.r_[Y, Y])
+    assert model.report().kinds == other.report().kinds
+    assert np.array_equal(model.predict(twice), other.predict(twice))
 
 
 BESIDE = {

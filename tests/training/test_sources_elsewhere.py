@@ -225,6 +225,11 @@ def test_out_may_share_memory_with_an_array_but_not_with_a_source():
         with pytest.raises(ValueError, match="out shares memory with the source of X"):
             net.predict(blocks, out=own[1:, columns])
         assert np.array_equal(own, Z)
+        with pytest.raises(ValueError, match="out shares memory with the source of X"):
+            net.predict(
+                fastmlp.Blocks(own[:, :2], rows=10), out=own.reshape(-1)[-2 * N :].reshape(N, 2)
+            )
+        assert np.array_equal(own, Z)
         assert np.array_equal(net.predict(own[:-1, :2], out=own[1:, columns]), wanted)
     own, net = Z.copy(), fastmlp.MLP([2, 1], dtype="float64", rng=0)
     net.predict(fastmlp.Blocks(own[:, :2], rows=10), out=own[:, 2:])  # other columns
