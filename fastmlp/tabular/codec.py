@@ -237,9 +237,8 @@ def _fitted(model: Any, fit: dict[str, Any]) -> dict[str, Any]:
     importance, table = fit["explained"], (fit["rows"], n, columns.kinds, columns.left_out)
     members = fit["report"].pop("members")
     kept = {name: fit[key] for key, name in ATTRIBUTES.items()}
-    for key in ("feature_names", "sampled"):
-        if fit[key] is None:
-            del kept[ATTRIBUTES[key]]
+    if names is None:
+        del kept["feature_names_in_"]
     return {
         **task,
         **kept,

@@ -128,6 +128,7 @@ def check_parts(name, fit, way, path):
     assert kept(parts) == kept(whole)
 
 
+@pytest.mark.filterwarnings("ignore:averaging is .* but the fit has 1 epochs")
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("fit", FITS)
 @pytest.mark.parametrize("name", MODELS)
