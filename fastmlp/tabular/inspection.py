@@ -83,7 +83,7 @@ def bars(found: Importance, most: int, ax: Any) -> Any:
     ax.barh(
         found.names[:count][::-1], found.means[:count][::-1], xerr=found.deviations[:count][::-1]
     )
-    ax.set(xlabel="rise of the cost when shuffled, out of fold")
+    ax.set(xlabel="rise of the cost when shuffled")
     return ax
 
 

@@ -105,9 +105,11 @@ def _source(
     model.feature_names_in_ = np.array(found.columns.names, object)
     model.n_features_in_ = len(found.columns.names)
     target = model._target(model._read_target(found.y))
-    plan = budget.plan(found.rows, found.columns, found.missing, target, seconds)
-    if plan.rows < found.rows:
-        model.rows_ = sample(found.rows, plan.rows, rng)
+    n = np.count_nonzero(found.has_weight) if source.weight is not None else found.rows
+    plan = budget.plan(n, found.columns, found.missing, target, seconds)
+    if plan.rows < n:
+        rows = sample(n, plan.rows, rng)
+        model.rows_ = rows if source.weight is None else np.flatnonzero(found.has_weight)[rows]
     columns, table, y, weights = sources.read(source, found, model.rows_, has_labels)
     return columns, table, model._read_target(y), weights, plan
 

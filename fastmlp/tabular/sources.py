@@ -40,6 +40,7 @@ class Scan:
     rows: int
     missing: int  # number of columns with missing values
     y: Array  # targets of the first block, then all labels that occur
+    has_weight: NDArray[np.bool_]  # of each row; (0,) without weights
 
 
 def scan(source: ArrowBlocks, categorical: Any, has_labels: bool) -> Scan:
@@ -50,7 +51,7 @@ def scan(source: ArrowBlocks, categorical: Any, has_labels: bool) -> Scan:
     untyped: set[int] = set()  # columns of which there have been only blocks without any value
     labels: dict[Any, None] = {}
     missing: set[str] = set()
-    y, n = np.empty(0), 0
+    y, n, has_weight = np.empty(0), 0, [np.empty(0, bool)]
     for batch, _, place in source.batches():
         features = source.features or []
         found = _targets(source, batch, place, has_labels)
@@ -70,6 +71,8 @@ def scan(source: ArrowBlocks, categorical: Any, has_labels: bool) -> Scan:
                 count[k].update(_located(counted, _array(batch.column(name)), name, place))
             elif not n:
                 _located(partial(_check, name=name), _array(batch.column(name)), name, place)
+        if source.weight is not None:
+            has_weight.append(numbers_of(batch.column(source.weight), source.weight, place) != 0)
         n += batch.num_rows
     if not n:
         raise ValueError("the source has no rows but at least 2 are expected")
@@ -86,7 +89,7 @@ def scan(source: ArrowBlocks, categorical: Any, has_labels: bool) -> Scan:
     numbers = tuple(each for each in columns if each[1].values is None)
     categories = tuple(each for each in columns if each[1].values is not None)
     every = Columns(numbers, categories, {}, tuple(features), named=True)
-    return Scan(every, n, len(missing), y)
+    return Scan(every, n, len(missing), y, np.concatenate(has_weight))
 
 
 def read(

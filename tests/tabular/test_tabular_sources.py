@@ -114,6 +114,16 @@ def test_a_part_of_the_rows_is_that_of_the_table(monkeypatch, tmp_path):
         assert {v for v in column.values if v is not None} == set(values.dropna())
 
 
+def test_a_part_of_the_rows_has_no_rows_without_weight(monkeypatch):
+    monkeypatch.setattr(budget.Budget, "_rows_in_time", lambda *_: 60)
+    wanted = regressor().fit(FRAME, Y, sample_weight=W).rows_
+    source = ArrowBlocks(TABLE, "y", features=FEATURES, weight="w", rows=70)
+    found = regressor().fit(source).rows_
+    assert np.array_equal(found, wanted)
+    assert W[found].all()
+    assert len(found) == 60
+
+
 def test_labels_may_be_sorted():
     table = TABLE.sort_by("label")
     model = classifier().fit(ArrowBlocks(table, "label", features=["number", "whole"], rows=20))
