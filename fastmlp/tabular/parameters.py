@@ -66,8 +66,8 @@ time_limit : float, optional
 max_memory : float or str, optional
     Memory in bytes, or as text such as "4GB" or "500 MiB", that the fit may take beside the data
     given. A fit that would take more by an estimate has fewer networks, even than ``members``,
-    or uses a random sample of the rows; the report has a note. By default 80 % of the memory that is free in the machine or
-    the control group.
+    or uses a random sample of the rows; the report has a note. By default 80 % of the memory that
+    is free in the machine or the control group.
 random_state : int, RandomState or None, default=None
     Seed or generator of folds, initial weights and order of samples.
 verbose : bool or int, default=False
