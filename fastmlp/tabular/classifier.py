@@ -162,8 +162,7 @@ class TabMLPClassifier(ClassifierMixin, ClassifierExports, BaseTabMLP):
             The axes, with legend and labels.
         """
         p, target = self.oof_prediction_, self._with_rows(self._members.groups[0].target, y)
-        if len(target.y) != len(p):
-            raise ValueError(f"y has {len(target.y)} rows but the {len(p)} of the fit are expected")
+        self._check_rows_of_fit(len(target.y), len(p))
         places = np.flatnonzero(self.classes_ == (self.classes_[-1] if label is None else label))
         if not len(places):
             raise ValueError(f"label is {label!r} but one of {self.classes_} is expected")

@@ -82,6 +82,14 @@ class Fitted(Validated):
                 self, X, reset=reset, dtype=None, ensure_all_finite="allow-nan", ensure_2d=True
             )
 
+    def _check_rows_of_fit(self, n: int, expected: int) -> None:
+        """Raise ValueError if a target for a picture of the fit has another number of rows."""
+        if n != expected:
+            own = "y of the fit" if self.rows_ is None else "y[model.rows_], the rows used"
+            raise ValueError(
+                f"y has {n} rows but the {expected} of the fit are expected: pass {own}"
+            )
+
     def _read(self, X: Any) -> Table:
         return self._columns.read(self._checked(X, reset=False))
 

@@ -217,8 +217,7 @@ class TabMLPRegressor(RegressorMixin, RegressorExports, BaseTabMLP):
         """
         first = finite_numbers(y)[:, 0]
         mean, size = self._heads(self._out_of_fold)
-        if len(first) != len(mean):
-            raise ValueError(f"y has {len(first)} rows but the {len(mean)} of the fit are expected")
+        self._check_rows_of_fit(len(first), len(mean))
         away = np.array([self._residuals[0].quantile(float(level)) for level in inspection.LEVELS])
         below = first[:, np.newaxis] <= mean[:, :1] + size[:, :1] * away
         shares = np.average(below, axis=0, weights=self._row_weights)

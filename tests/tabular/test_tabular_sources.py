@@ -118,8 +118,11 @@ def test_a_part_of_the_rows_has_no_rows_without_weight(monkeypatch):
     monkeypatch.setattr(budget.Budget, "_rows_in_time", lambda *_: 60)
     wanted = regressor().fit(FRAME, Y, sample_weight=W).rows_
     source = ArrowBlocks(TABLE, "y", features=FEATURES, weight="w", rows=70)
-    found = regressor().fit(source).rows_
+    model = regressor().fit(source)
+    found = model.rows_
     assert np.array_equal(found, wanted)
+    with pytest.raises(ValueError, match=r"300 rows but the 60 .* pass y\[model.rows_\]"):
+        model.plot_calibration(Y)
     assert W[found].all()
     assert len(found) == 60
 
