@@ -105,7 +105,7 @@ def _source(
     model.feature_names_in_ = np.array(found.columns.names, object)
     model.n_features_in_ = len(found.columns.names)
     target = model._target(model._read_target(found.y))
-    n = np.count_nonzero(found.has_weight) if source.weight is not None else found.rows
+    n = found.rows if source.weight is None else int(np.count_nonzero(found.has_weight))
     plan = budget.plan(n, found.columns, found.missing, target, seconds)
     if plan.rows < n:
         rows = sample(n, plan.rows, rng)
