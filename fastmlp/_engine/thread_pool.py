@@ -148,7 +148,10 @@ def _publish() -> None:
 
 
 def _busy_relatives() -> int:
-    """Return the number of threads that work in processes with a common fork; not of dead ones."""
+    """Return the number of threads that work in processes with a common fork; not of dead ones.
+
+    Without a lock: calls that begin in the same microseconds may miss each other, and only be slow.
+    """
     total = 0
     for process, n in [] if _family is None else _family[_family[:, 1] > 0].tolist():
         if process != os.getpid():

@@ -170,11 +170,13 @@ def test_a_call_of_a_callback_has_the_threads_of_the_fit_that_waits_for_it():
 
 
 POOL = """
-import multiprocessing, os, signal
+import contextlib, multiprocessing, os, signal
 from fastmlp._engine import thread_pool
 
 def work(k):
-    with thread_pool.borrowed_team(8, 8) as team:
+    with contextlib.ExitStack() as call:
+        with turn:  # processes that begin at the same moment may not see each other
+            team = call.enter_context(thread_pool.borrowed_team(8, 8))
         mine.wait(60)  # all have borrowed
         return team.size if team else 1
 
@@ -183,7 +185,7 @@ def dies():
     os.kill(os.getpid(), signal.SIGKILL)
 
 fork = multiprocessing.get_context("fork")
-mine = fork.Barrier(3)
+mine, turn = fork.Barrier(3), fork.Lock()
 with fork.Pool(3) as pool:
     print(sorted(pool.map(work, range(3), chunksize=1)))
 dead = fork.Process(target=dies)
