@@ -10,6 +10,7 @@ from fastmlp._network.optimizers import Optimizer
 from fastmlp._network.spec import Spec
 
 GRADIENTS: dict[str, int]
+NARROW: dict[str, tuple[int, int, int]]
 
 @disjoint_base
 class Steps:  # only Parameters.start makes these
