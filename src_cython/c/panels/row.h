@@ -24,7 +24,7 @@ FM_INLINE v narrow_row(const int kind, const vi word, const int i) {
 
 /* acc += the next `rows` elements of x, times a word's rows of weights; `full` whole panels and `nv` vectors. */
 FM_INLINE void row_step(const int kind, const int full, const int nv, const real *x, const int rows, const real *w,
-                        const int64_t w_panel, const int64_t word, const v unit[5][4], v acc[5][4]) {
+                        const int64_t w_panel, const int64_t word, v acc[5][4]) {
     const int most = ROWS_OF(kind);
     UNROLL
     for (int p = 0; p <= full; p++) {
@@ -36,7 +36,10 @@ FM_INLINE void row_step(const int kind, const int full, const int nv, const real
             UNROLL
             for (int i = 0; i < most; i++) {
                 v weight = kind == FM_TRANSPOSED ? loaded : narrow_row(kind, (vi)loaded, i);
-                if (kind == FM_INT8) weight = v_fma(weight, unit[p][j], unit[p][j] * (real)-(32768 + 128));
+                if (kind == FM_INT8) {
+                    const v unit = v_load(w + p * w_panel + j * LANES);
+                    weight = v_fma(weight, unit, unit * (real)-(32768 + 128));
+                }
                 if (i < rows) acc[p][j] = v_fma(v_set1(x[i]), weight, acc[p][j]);
             }
         }
@@ -45,19 +48,16 @@ FM_INLINE void row_step(const int kind, const int full, const int nv, const real
 
 FM_INLINE void row_tile(const int kind, const int full, const int nv, const real *x, const int64_t k_len,
                         const real *w, const int64_t w_panel, const real *bias, real *out) {
-    v acc[5][4], unit[5][4];
+    v acc[5][4];
     int64_t word = kind == FM_INT8, k = 0;
     UNROLL
     for (int p = 0; p <= full; p++) {
         const int width = p < full ? NV : nv;
-        for (int j = 0; j < width; j++) {
-            acc[p][j] = v_load(bias + p * NR + j * LANES);
-            if (kind == FM_INT8) unit[p][j] = v_load(w + p * w_panel + j * LANES);
-        }
+        for (int j = 0; j < width; j++) acc[p][j] = v_load(bias + p * NR + j * LANES);
     }
     for (; k + ROWS_OF(kind) <= k_len; k += ROWS_OF(kind), word++)
-        row_step(kind, full, nv, x + k, ROWS_OF(kind), w, w_panel, word, unit, acc);
-    if (ROWS_OF(kind) > 1 && k < k_len) row_step(kind, full, nv, x + k, (int)(k_len - k), w, w_panel, word, unit, acc);
+        row_step(kind, full, nv, x + k, ROWS_OF(kind), w, w_panel, word, acc);
+    if (ROWS_OF(kind) > 1 && k < k_len) row_step(kind, full, nv, x + k, (int)(k_len - k), w, w_panel, word, acc);
     UNROLL
     for (int p = 0; p <= full; p++) {
         const int width = p < full ? NV : nv;
