@@ -62,24 +62,10 @@ def _quota(root: str | os.PathLike[str] = "/") -> int:
     """Return the whole CPUs that the control group grants; MAX_THREADS if it sets no limit."""
     from pathlib import Path  # slow to import, and only larger networks need threads
 
-    root = Path(root)
-    try:
-        lines = (root / "proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return MAX_THREADS
-    best = float(MAX_THREADS)
-    for line in lines:
-        _, controllers, group = line.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        base = root / "sys/fs/cgroup" / ("cpu" if controllers else "")
-        inner = base / group.lstrip("/")
-        # The limits of all groups above apply as well.
-        for folder in [inner, *inner.parents]:
-            if base not in (folder, *folder.parents):
-                break
-            best = min(best, _limit(folder))
-    return max(1, math.floor(best))
+    from fastmlp._core import control_groups
+
+    limits = [_limit(folder) for folder, _ in control_groups.folders("cpu", Path(root))]
+    return max(1, math.floor(min([MAX_THREADS, *limits])))
 
 
 def _limit(folder: Path) -> float:

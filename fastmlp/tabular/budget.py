@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmlp._core import control_groups
 from fastmlp.tabular.columns import Columns
 from fastmlp.tabular.encoding import width_of
 from fastmlp.tabular.networks import seconds_of_epoch
@@ -29,14 +30,11 @@ FREE_SHARE = 0.8  # share of the free memory that a fit may take
 MARGIN = 1.2  # factor on estimates of memory, whose error is up to 15 percent
 SIZE = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(?:([kmgt])(i?))?b?\s*", re.IGNORECASE)
 
-# Control groups of Linux, by the name of the hierarchy: their folder, and the files with the limit
-# and the usage; the name of the part of the usage that is a cache.
+# For control groups of version 2 or 1: the files with the limit and the usage, and the name of the
+# part of the usage that is a cache.
 GROUPS = {
-    "": ("sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
-    "memory": (
-        *("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
-        "total_inactive_file",
-    ),
+    True: ("memory.max", "memory.current", "inactive_file"),
+    False: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
 }
 
 
@@ -62,32 +60,19 @@ def bytes_of(max_memory: Any) -> float:
 def free_bytes(root: Path = Path("/")) -> float:
     """Return the memory free to this process in its machine and control groups; else infinity."""
     free = [1024 * each for each in _numbers(root / "proc/meminfo", "MemAvailable")]
-    for line in _text(root / "proc/self/cgroup").splitlines():
-        _, kind, path = line.split(":", 2)
-        if kind not in GROUPS:
-            continue
-        home, limit, usage, cache = GROUPS[kind]
-        top = root / home
-        own = top / path.lstrip("/")
-        for folder in (own, *own.parents):
-            for most, used in zip(_numbers(folder / limit), _numbers(folder / usage), strict=False):
-                free.append(most - used + sum(_numbers(folder / "memory.stat", cache)))
-            if folder == top:
-                break
+    for folder, is_second in control_groups.folders("memory", root):
+        limit, usage, cache = GROUPS[is_second]
+        for most, used in zip(_numbers(folder / limit), _numbers(folder / usage), strict=False):
+            free.append(most - used + sum(_numbers(folder / "memory.stat", cache)))
     return max(min(free, default=math.inf), 0.0)
 
 
-def _text(path: Path) -> str:
-    """Return the text of a file, empty if it cannot be read."""
-    try:
-        return path.read_text()
-    except OSError:
-        return ""
-
-
 def _numbers(path: Path, name: str = "") -> list[int]:
-    """Return the number that follows a name at the beginning of a line, if there is one."""
-    found = re.search(rf"^{name}:?\s*(\d+)", _text(path), re.MULTILINE)
+    """Return the number that follows a name at the beginning of a line, if the file has one."""
+    try:
+        found = re.search(rf"^{name}:?\s*(\d+)", path.read_text(), re.MULTILINE)
+    except OSError:
+        return []
     return [int(found[1])] if found else []
 
 
