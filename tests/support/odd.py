@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pandas
-import polars
 import scipy.sparse
 
 # Values that some parameter may take, and most must refuse.
@@ -91,6 +90,13 @@ def every_other(array: np.ndarray) -> np.ndarray:
     return spread[(slice(None, None, 2),) * array.ndim]
 
 
+def polars_form(array: np.ndarray) -> Any:
+    """Return a form of polars, whose allocator crashes under ThreadSanitizer if it is loaded."""
+    import polars
+
+    return polars.DataFrame(array) if array.ndim == 2 else polars.Series(array)
+
+
 # Forms of the same values: to be accepted with the result of a plain array, or to be refused.
 SAME: dict[str, Callable[[np.ndarray], Any]] = {
     "C order": np.copy,
@@ -114,7 +120,7 @@ SAME: dict[str, Callable[[np.ndarray], Any]] = {
     "pandas, nullable": lambda a: (
         pandas.DataFrame(a) if a.ndim == 2 else pandas.Series(a)
     ).convert_dtypes(),
-    "polars": lambda a: polars.DataFrame(a) if a.ndim == 2 else polars.Series(a),
+    "polars": polars_form,
     "lookalike": Lookalike,
     "masked": np.ma.masked_array,
     "csr": lambda a: scipy.sparse.csr_matrix(a) if a.ndim == 2 else a,
@@ -222,7 +228,7 @@ def _parts(value: Any) -> Any:
             yield from _parts(getattr(value, name, None))
     elif isinstance(value, Lookalike):
         yield from _parts(value.array)
-    elif isinstance(value, pandas.DataFrame | pandas.Series | polars.DataFrame | polars.Series):
+    elif hasattr(value, "to_numpy"):  # a frame or a column
         yield repr((value.to_numpy().tolist(), getattr(value, "columns", None))).encode()
     elif isinstance(value, memoryview | bytes | bytearray):
         yield bytes(value)
