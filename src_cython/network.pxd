@@ -167,6 +167,7 @@ cdef struct fm_shift:  # the threads of an epoch and their work
     fm_crew* crew  # with the next two, lets thread 0 call the other threads
     fm_job job
     void* job_context
+    int64_t first_batch, end_batch  # the batches of this call: all of the epoch, or a part
     int64_t next_batch  # the batch at which the others join
     int64_t alone_from  # the batch at which they leave; -1: none
     fm_pace* pace

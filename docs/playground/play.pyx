@@ -263,6 +263,7 @@ cdef public double play_train(const real* x, const real* targets, const int64_t*
     """
     cdef int64_t b
     TASK.data, TASK.order = rows_of(x, targets, n), order
+    SHIFT.first_batch, SHIFT.end_batch = 0, ceil_div(n, TASK.batch)
     for b in range(min(ceil_div(n, TASK.batch), MOST_BATCHES)):
         RATES[b] = rate
     REPORT.loss_sum = REPORT.weight_sum = 0
@@ -285,6 +286,7 @@ cdef public void play_gradients(const real* x, const real* targets, const int64_
     memset(&report, 0, sizeof(report))
     task.data, task.order = rows_of(x, targets, n), order
     task.optimizer, task.stores = -1, True
+    SHIFT.first_batch, SHIFT.end_batch = 0, 1
     epoch(&task, &SHIFT, &report, 0)
 
 

@@ -274,15 +274,14 @@ cdef inline void call_team(fm_shift* shift, fm_report* report, int64_t b,
 
 cdef inline void epoch(const fm_task* task, fm_shift* shift, fm_report* report,
                        int32_t thread) noexcept nogil:
-    """Train on every batch of the data once.
+    """Train on the batches of the data from the shift's first to its end.
 
     Thread 0 runs from start to end and calls the others. They leave when it is faster alone
     (c/threads/pace.h), and are called again for the next trial.
     """
     cdef fm_control control = fm_own_control()
-    cdef int64_t n_batches = ceil_div(task.data.n, task.batch)
     cdef int32_t active = 1
-    cdef int64_t b = 0
+    cdef int64_t b = shift.first_batch
     cdef double powers[2]
     cdef fm_scalars* scalars = scalars_of(task, thread)
     cdef fm_watch watch
@@ -300,7 +299,7 @@ cdef inline void epoch(const fm_task* task, fm_shift* shift, fm_report* report,
         else:
             call_team(shift, report, b, powers)
             active = shift.n_threads
-    while b < n_batches and report.status == RUNNING:
+    while b < shift.end_batch and report.status == RUNNING:
         one_batch(task, shift, report, b, powers, scalars, &watch, thread, active)
         b += 1
         if shift.n_threads == 1:
@@ -309,7 +308,7 @@ cdef inline void epoch(const fm_task* task, fm_shift* shift, fm_report* report,
             if thread > 0:
                 break
             active = 1
-        elif active == 1 and not fm_pace_step(shift.pace) and b < n_batches and report.status == RUNNING:
+        elif active == 1 and not fm_pace_step(shift.pace) and b < shift.end_batch and report.status == RUNNING:
             call_team(shift, report, b, powers)  # after the last batch, the next epoch calls them
             active = shift.n_threads
     if thread == 0:

@@ -98,20 +98,27 @@ cdef inline void measure(Run* run, int64_t epoch, fm_watch* watch) noexcept nogi
 
 
 cdef inline void run_part(Run* run, int64_t part, int64_t parts, fm_watch* watch) noexcept nogil:
-    """Run one part of a network's epochs; none after a failed one."""
+    """Run one part of the batches of a network's epochs; none after a failed epoch."""
     cdef EpochJob* job = run.job
     cdef fm_task* task = job.task
+    cdef fm_shift* shift = job.shift
     cdef fm_report* report = job.report
     cdef int64_t n_batches = ceil_div(task.data.n, task.batch)
-    cdef int64_t last = run.epochs * (part + 1) // parts
+    cdef int64_t at = run.epochs * n_batches * part // parts
+    cdef int64_t end = run.epochs * n_batches * (part + 1) // parts
     cdef int64_t e
-    for e in range(run.epochs * part // parts, last):
-        if report.status != RUNNING:
-            return
-        if run.seeds != NULL:
-            job.kernels.shuffle(run.order, run.n_order, run.seeds[e])
-        report.loss_sum = report.weight_sum = 0
+    while at < end and report.status == RUNNING:
+        e = at // n_batches
+        shift.first_batch = at - e * n_batches
+        shift.end_batch = min(shift.first_batch + end - at, n_batches)
+        at = e * n_batches + shift.end_batch
+        if shift.first_batch == 0:
+            if run.seeds != NULL:
+                job.kernels.shuffle(run.order, run.n_order, run.seeds[e])
+            report.loss_sum = report.weight_sum = 0
         run_epoch(job, 0)
+        if shift.end_batch < n_batches and report.status == RUNNING:
+            return  # the next part goes on with this epoch
         if e == run.epochs - 1:
             settle(job)
         run.losses[e] = objective_of(report)

@@ -11,6 +11,7 @@ from fastmlp._engine.buffers cimport Shift
 from fastmlp._engine.crew cimport Crew
 from fastmlp._engine.jobs cimport *
 from network cimport *
+from rounding cimport ceil_div
 
 from math import gcd
 from threading import get_ident, main_thread
@@ -72,6 +73,7 @@ cdef class Pass:
                        or task.batch > task.buffers.rows)
         shift.c.add_up = NULL
         shift.c.alone_from = -1
+        shift.c.first_batch, shift.c.end_batch = 0, ceil_div(task.data.n, task.batch)
         self.report.status = RUNNING
         fm_barrier_start(shift.c.barrier, shift.c.n_threads)
         self.job = EpochJob(k, task, &shift.c, &self.report, NULL, n_parameters)
@@ -110,7 +112,7 @@ cdef double run(Pass epoch, team) except? -1:
 cdef int run_many(list passes, team, int n_threads) except -1:
     """Run the epochs of each pass, on one thread of the team at a time.
 
-    A run is cut into as few parts as divide the work evenly among the threads.
+    A run is cut, between batches, into as few parts as divide the work evenly among the threads.
     """
     cdef Signals signals = Signals()
     cdef cnp.ndarray runs = np.empty(len(passes), np.uintp)  # addresses
@@ -118,7 +120,7 @@ cdef int run_many(list passes, team, int n_threads) except -1:
     cdef Pass each
     cdef Crew crew
     job.n = len(passes)
-    job.parts = min((<Pass>passes[0]).many.epochs, n_threads // gcd(job.n, n_threads))
+    job.parts = n_threads // gcd(job.n, n_threads)
     job.runs = <Run**>cnp.PyArray_DATA(runs)
     job.poll, job.poll_context = poll_of_caller(), <void*>signals
     fm_counter_reset(&job.taken)
