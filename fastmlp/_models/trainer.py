@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastmlp._core.history import ResumeState, State
+from fastmlp._core.user_warnings import warn
 from fastmlp._network.data import Data
 from fastmlp._training import loop
 from fastmlp._training.callback_list import CallbackList
@@ -72,6 +73,11 @@ class Trainer(FitStrategy):
             self.shuffles.resume([own.shuffles for own in begun], begun[0].shuffled)
         self._begin()
         loop.run(self.datas[0], plan, self)
+        if averaging is not None and self.judge.epochs <= averaging.start < self.state.epochs:
+            warn(
+                f"averaging is {averaging!r} but the fit was ended after {self.judge.epochs} of "
+                f"{self.state.epochs} epochs, so that no weights are averaged: use a smaller start"
+            )
 
     def _begin(self) -> None:
         """Prepare the orders of the samples, and decide whether leaps are possible."""
