@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -95,8 +96,19 @@ def evaluate(options: argparse.Namespace) -> None:
 @command(argument("files", metavar="FILE", nargs="+", help="a file that save() has written"), JSON)
 def inspect(options: argparse.Namespace) -> None:
     """Print the content of files of saved models, without loading the models."""
-    found = [inspection.facts(path) for path in options.files]
-    show(options, found, "\n\n".join(map(inspection.as_text, found)))
+    found: list[Any] = []
+    wrong: list[Exception] = []
+    for path in options.files:
+        try:
+            found.append(inspection.facts(path))
+        except (OSError, ValueError) as error:
+            wrong.append(error)
+    if found:
+        show(options, found, "\n\n".join(map(inspection.as_text, found)))
+    for each in wrong[:-1]:
+        warnings.warn(str(each), stacklevel=2)
+    if wrong:
+        raise wrong[-1]
 
 
 @command(

@@ -69,11 +69,14 @@ def train(options: argparse.Namespace) -> None:
     """Train a model on a table, and save it."""
     from fastmlp import tabular  # needs scikit-learn
     from fastmlp.tabular import data_warnings
+    from fastmlp.tabular.budget import taken
     from fastmlp.tabular.codec_members import check_room
 
-    target, unused = options.target, {options.weight, options.groups, *options.drop}
-    if target in unused:
-        raise UsageError(f"--target {target}: another option names this column too: leave it out")
+    target = options.target
+    named = [target, *filter(None, (options.weight, options.groups)), *options.drop]
+    if len({*named}) < len(named):
+        twice = next(name for name in named if named.count(name) > 1)
+        raise UsageError(f"two options name the column {twice}: leave one of them out")
     check_writable(options.output, options.report, inputs=[options.data, options.valid])
     frame = tables.read(options.data)
     y, weights = (
@@ -82,7 +85,7 @@ def train(options: argparse.Namespace) -> None:
     )
     tables.require(frame, options.drop, "--drop")
     groups = options.groups and tables.column(frame, options.groups, "--groups")
-    names = [name for name in frame.columns if name not in {target, *unused}]
+    names = [name for name in frame.columns if name not in named]
     if not names:
         raise CommandError("no columns are left to learn from")
     X, valid = frame[names], None
@@ -105,6 +108,9 @@ def train(options: argparse.Namespace) -> None:
     began = time.perf_counter()
     model.fit(X, y, sample_weight=weights, groups=groups)
     seconds = round(time.perf_counter() - began, 3)
+    if (rows := model.rows_) is not None:  # a sample, of which all results are
+        X, y = taken(X, rows), y[rows]
+        weights = None if weights is None else weights[rows]
     found: dict[str, Any] = {
         **{"model": options.output, "task": task, "target": target, "seconds": seconds},
         "out_of_fold": scores.of_predictions(
