@@ -150,7 +150,7 @@ class TabMLPClassifier(ClassifierMixin, ClassifierExports, BaseTabMLP):
         Parameters
         ----------
         y : array-like
-            Labels of the rows of the fit, in their order.
+            Labels of the rows of the fit, in their order: ``y[model.rows_]`` if it used a sample.
         label : object, optional
             The class, one of ``classes_``; by default the last.
         ax : matplotlib.axes.Axes, optional
