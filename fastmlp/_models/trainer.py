@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastmlp._core.history import ResumeState, State
-from fastmlp._core.user_warnings import warn
 from fastmlp._network.data import Data
 from fastmlp._training import loop
 from fastmlp._training.callback_list import CallbackList
@@ -74,6 +73,8 @@ class Trainer(FitStrategy):
         self._begin()
         loop.run(self.datas[0], plan, self)
         if averaging is not None and self.judge.epochs <= averaging.start < self.state.epochs:
+            from fastmlp._core.user_warnings import warn
+
             warn(
                 f"averaging is {averaging!r} but the fit was ended after {self.judge.epochs} of "
                 f"{self.state.epochs} epochs, so that no weights are averaged: use a smaller start"
