@@ -72,7 +72,7 @@ class Trainer(FitStrategy):
             self.shuffles.resume([own.shuffles for own in begun], begun[0].shuffled)
         self._begin()
         loop.run(self.datas[0], plan, self)
-        if averaging is not None and self.judge.epochs <= averaging.start < self.state.epochs:
+        if averaging is not None and 0 < self.judge.epochs <= averaging.start < self.state.epochs:
             from fastmlp._core.user_warnings import warn
 
             warn(
