@@ -99,8 +99,10 @@ def refuse_text(y: Any, classifier: str) -> None:
             )
 
 
-def refuse_objects(y: Array) -> None:
-    """Reject labels of dtype object that scikit-learn does not know, such as decimals and dates."""
+def refuse_labels(y: Array) -> None:
+    """Reject missing dates, and objects that scikit-learn does not know, such as decimals."""
+    if y.dtype.kind in "mM" and np.isnat(y).any():
+        raise ValueError("y contains NaT but labels are expected: drop these rows")
     if y.dtype.kind == "O" and type_of_target(y) == "unknown":
         raise ValueError(
             f"Unknown label type: y holds {check.short(y.flat[0])} but numbers, text or NumPy's "

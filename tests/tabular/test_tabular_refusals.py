@@ -80,6 +80,7 @@ CLASSES = [
     ("y contains NaN, None or NA", np.array(["a", np.nan] * (N // 2), object)),
     ("y holds text and 1 but", np.array(["a", 1] * (N // 2), object)),
     ("Unknown label type: y holds Decimal.* astype.int", [Decimal(k % 2) for k in range(N)]),
+    ("y contains NaT but", np.where(Y > 0, np.datetime64("NaT"), np.datetime64("2026-01-01"))),
     ("y has masked entries", np.ma.masked_array(LABELS, Y > 1)),
     ("but 0 and 1 are expected", np.c_[1 + (Y > 0), 1 + (Y > 1)]),
     ("but 0 and 1 are expected", np.sign(np.c_[Y, -Y]).astype(int)),
