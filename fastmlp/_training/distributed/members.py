@@ -1,4 +1,4 @@
-"""Distributed fits of an ensemble: each rank trains some members, and gets those of the others.
+"""Distributed fits of ensembles: each rank trains some members, and gets those of the others.
 
 Everything but the training is done on every rank with all members, from the same numbers: orders of
 rows, schedules, scores, callbacks. So all ranks take the same decisions as one process.
@@ -6,16 +6,19 @@ rows, schedules, scores, callbacks. So all ranks take the same decisions as one 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from fastmlp._engine.protocol import Epochs
+from fastmlp._engine.protocol import Engine, Epochs
 from fastmlp._training import callback_state
 from fastmlp._training.distributed.exchange import AgreedValue
 from fastmlp._training.distributed.processes import (
     SCHEDULED,
     DistributedFit,
+    checksum,
+    described,
     next_message,
     scheduled,
     weights_of,
@@ -28,6 +31,17 @@ class DividedMembers(DistributedFit):
     def fingerprint(self, *datas: Any) -> int:
         """Return a 64-bit hash of the data, which are the same on every rank."""
         return callback_state.fingerprint(*datas)
+
+    def compare(
+        self, moment: str, values: Mapping[str, Any], engines: Sequence[Engine] = ()
+    ) -> None:
+        """Raise ValueError if values or arrays, by name, or the weights of engines differ."""
+        facts = []
+        for name, value in values.items():
+            is_array = isinstance(value, np.ndarray)
+            text = checksum([np.ascontiguousarray(value)]) if is_array else described(value)
+            facts.append(AgreedValue(name, text))
+        self.exchange.gather([next_message(moment), *facts, weights_of(engines)])
 
     def _facts(self, run: Any) -> list[AgreedValue]:
         """Return what else must agree: the number of members, and their data."""

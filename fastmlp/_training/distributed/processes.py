@@ -52,7 +52,13 @@ _CALLBACKS = "use the same callbacks on every rank, but for those that only look
 def joined(
     communicator: Any, engines: Sequence[Engine], kind: type[DistributedFit]
 ) -> Iterator[DistributedFit]:
-    """Join a distributed fit; an error ends it on all ranks."""
+    """Join a distributed fit; an error ends it on all ranks.
+
+    Instead of a communicator, an exchange lets the fit be a part of another one.
+    """
+    if isinstance(communicator, Exchange):
+        yield kind(communicator, engines)
+        return
     exchange = Exchange(communicators.resolve(communicator), *engines[:1])
     with _ended_at_exit(exchange):
         try:
@@ -99,7 +105,7 @@ class DistributedFit:
         facts = [AgreedValue("CPU level", level, remedy="set FASTMLP_CPU on every rank")]
         for thing, own in ((spec, set()), (plan, _OWN)):
             names = [field.name for field in dataclasses.fields(thing) if field.name not in own]
-            facts += [AgreedValue(name, _described(getattr(thing, name))) for name in names]
+            facts += [AgreedValue(name, described(getattr(thing, name))) for name in names]
         facts += [AgreedValue(name, value) for name, value in options.items()]
         facts += self._facts(run)
         began = begun or ()
@@ -223,7 +229,7 @@ def next_message(what: str) -> AgreedValue:
     return AgreedValue("the next message", what, remedy=f"{_OPTIONS}, and {_ROWS}")
 
 
-def _described(value: Any) -> str:
+def described(value: Any) -> str:
     """Return an option as text, without memory addresses."""
     return re.sub(r"0x[0-9a-fA-F]+", "0x", str(value))
 
