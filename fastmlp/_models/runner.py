@@ -37,7 +37,10 @@ class Runner(Rollback):
             self.path is not None
             or any(own._progress and own._progress.averaged for own in members)
         )
-        super().__init__(owner._undo(changes), lambda: len(self.history.loss) > self.n_before)
+        super().__init__(owner._undo(changes))
+
+    def _is_done(self) -> bool:
+        return len(self.history.loss) > self.n_before
 
     def options(
         self, epochs: Any, shuffle: Any, verbose: Any, averaging: Any, callbacks: Any, who: str = ""
@@ -100,6 +103,7 @@ class Runner(Rollback):
                 trainer.run(begun, self.averaging)
         finally:
             trainer.keep()  # an error may have come just after an epoch
+            vars(trainer).clear()  # its own methods in it would keep model and data in a cycle
         return history
 
     def _load(self) -> bool:

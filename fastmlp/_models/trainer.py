@@ -73,6 +73,13 @@ class Trainer(FitStrategy):
             self.shuffles.resume([own.shuffles for own in begun], begun[0].shuffled)
         self._begin()
         loop.run(self.datas[0], plan, self)
+        if averaging is not None and 0 < self.judge.epochs <= averaging.start < self.state.epochs:
+            from fastmlp._core.user_warnings import warn
+
+            warn(
+                f"averaging is {averaging!r} but the fit was ended after {self.judge.epochs} of "
+                f"{self.state.epochs} epochs, so that no weights are averaged: use a smaller start"
+            )
 
     def _begin(self) -> None:
         """Prepare the orders of the samples, and decide whether leaps are possible."""
