@@ -45,6 +45,7 @@ BENCHMARKS = {
     "busy": ("busy.measure", "two threads against one, quiet and beside a busy process"),
     "teams": ("teams.measure", "short calls by threads, lbfgs against an epoch"),
     "ensemble": ("ensemble.measure", "many networks together, by threads, and each alone"),
+    "many": ("many.measure", "64 small fits at once by threads, processes, Dask and Ray"),
     "processes": ("processes.measure", "a step of two processes together, apart and by hand"),
     "overhead": ("overhead.measure", "an epoch outside the native call, and the shuffle alone"),
     "callbacks": ("callbacks.measure", "a checkpoint every epoch, a call every batch"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -40,17 +41,28 @@ def predict(model: Any, X: Any, out: Any) -> Any:
         for each in outs:
             _check_rows(each, len(x), len(x))
         stream = InputStream(Blocks(x if is_own else x.copy()), model._spec)
-    parts, end = [], 0
     with stream.blocks() as blocks:
-        for block in blocks:
-            found, row, end = _heads(model.predict(block.x)), end, end + block.rows
-            if out is None:
-                parts.append(found)
-            else:
-                _write(outs, found, row, end)
+        return joined((model.predict(block.x) for block in blocks), out)
+
+
+def joined(predictions: Iterable[Any], out: Any) -> Any:
+    """Join the predictions of blocks, or write each to ``out`` before the next one is computed.
+
+    A prediction is an array, or a tuple of two, as ``out`` is then.
+    """
+    outs = () if out is None else _heads(out)
+    parts, end = [], 0
+    for found in map(_heads, predictions):
+        row, end = end, end + len(found[0])
+        if out is None:
+            parts.append(found)
+        else:
+            _write(outs, found, row, end)
     if out is None:
-        joined = tuple(map(np.concatenate, zip(*parts, strict=True)))
-        return joined if len(joined) > 1 else joined[0]
+        whole = (
+            parts[0] if len(parts) == 1 else tuple(map(np.concatenate, zip(*parts, strict=True)))
+        )
+        return whole if len(whole) > 1 else whole[0]
     for each in outs:
         _check_rows(each, end, end)
     return out
@@ -88,7 +100,7 @@ def _overlap(a: Any, b: Any) -> bool:
 def _write(outs: tuple[Any, ...], found: tuple[Any, ...], row: int, end: int) -> None:
     """Write predictions to the rows from ``row`` to ``end``."""
     if len(outs) != len(found):
-        remedy = "a tuple (means, variances)" if len(found) > 1 else "one array"
+        remedy = f"a tuple of {len(found)} arrays" if len(found) > 1 else "one array"
         raise TypeError(
             f"out has the length {len(outs)} but {len(found)} is expected: pass {remedy}"
         )
@@ -101,9 +113,11 @@ def _write(outs: tuple[Any, ...], found: tuple[Any, ...], row: int, end: int) ->
                 'such as out.copy(), or open the memory map with mode="r+"'
             )
         fits = shape and tuple(shape[1:]) == p.shape[1:]
-        if not (fits and np.can_cast(p.dtype, dtype, "same_kind")):
+        is_float = p.dtype.kind == "f"
+        if not (fits and np.can_cast(p.dtype, dtype, "same_kind" if is_float else "safe")):
+            kind = "floats" if is_float else f"{p.dtype} labels"
             raise ValueError(
-                f"out is a {type(each).__name__} of shape {shape} and dtype {dtype} but floats of "
+                f"out is a {type(each).__name__} of shape {shape} and dtype {dtype} but {kind} of "
                 f"shape {(end, *p.shape[1:])}, or more rows, are expected: pass for example a "
                 "np.lib.format.open_memmap with one row for each row of X"
             )

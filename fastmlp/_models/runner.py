@@ -81,8 +81,7 @@ class Runner(Rollback):
             options = {"epochs": self.epochs, "batch_size": self.batch_size}
             options |= {"shuffle": self.shuffle, "averaging": self.averaging}
             options["validation_data"] = is_validated
-            others.agree(owner, plans[0], trainer, begun and begun[0], **options)
-            trainer.permute = others.shuffle
+            others.agree(self, trainer, begun, **options)
         if begun is not None:
             state.epoch, state.learning_rate_scale = begun[0].epochs - 1, begun[0].scale
         reporter = trainer.reporter

@@ -87,7 +87,7 @@ def fit(
     given = tasks.blocks({"X": X, "y": y, "sample_weight": sample_weight})
     batch_size = check_count("batch_size", batch_size, example=64)
     with tasks.aside(), tasks.computing(client) as compute:
-        blocks = compute([delayed(tasks.rows_of)(k, *block) for k, block in enumerate(given)])
+        blocks = compute([delayed(tasks.rows_of)(k, **block) for k, block in enumerate(given)])
         ends = np.cumsum([0, *client.gather(compute([delayed(_length)(each) for each in blocks]))])
         workers = sorted(client.nthreads())[: ends[-1]]
         if not workers:

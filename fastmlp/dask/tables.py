@@ -8,6 +8,7 @@ is an ordinary estimator of tables.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
@@ -48,7 +49,7 @@ class _DaskTable(BaseEstimator):  # type: ignore[misc]
         """The client of Dask: the parameter ``client``, else the current one."""
         return tasks.client_of(self.client)
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, groups: Any = None) -> Self:
         """Train on a table that is divided into partitions.
 
         The partitions are held in the memory of the workers during the fit. Empty ones, and
@@ -62,6 +63,9 @@ class _DaskTable(BaseEstimator):  # type: ignore[misc]
             Targets, with as many rows in each partition as X.
         sample_weight : dask.dataframe.Series or dask.array.Array, shape (n_samples,), optional
             Weights of the rows.
+        groups : dask.dataframe.Series or dask.array.Array, shape (n_samples,), optional
+            Group of each row, for example a patient. Rows of a group, of all partitions, are in one
+            part, and are held out together there; prediction intervals hold for new groups.
 
         Returns
         -------
@@ -81,18 +85,21 @@ class _DaskTable(BaseEstimator):  # type: ignore[misc]
         local = self._kind(**given)
         local._validate_params()
         with tasks.aside():
-            self._local, self._example = self._trained(local, X, y, sample_weight)
+            self._local, self._example = self._trained(local, X, y, sample_weight, groups)
         return self
 
-    def _trained(self, local: Any, X: Any, y: Any, sample_weight: Any) -> tuple[Any, Any]:
+    def _trained(
+        self, local: Any, X: Any, y: Any, sample_weight: Any, groups: Any
+    ) -> tuple[Any, Any]:
         """Return the fitted local estimator, and a row of the table."""
         began, client = time.perf_counter(), self.client_
         delayed = require("fastmlp.dask", "dask").delayed
-        given = tasks.blocks({"X": X, "y": y, "sample_weight": sample_weight})
+        named = {"X": X, "y": y, "sample_weight": sample_weight, "groups": groups}
+        given = tasks.blocks(named)
         random = check_random_state(local.random_state)
         seeds = random.randint(2**31 - 1, size=len(given)).tolist()
         with tasks.computing(client) as compute:
-            blocks = compute([delayed(tasks.rows_of)(k, *block) for k, block in enumerate(given)])
+            blocks = compute([delayed(tasks.rows_of)(k, **block) for k, block in enumerate(given)])
             each = zip(blocks, seeds, strict=True)
             most = max(1, parts.MOST_ROWS // len(blocks))
             looks = [delayed(parts.summary)(local, block, seed, most) for block, seed in each]
@@ -102,10 +109,17 @@ class _DaskTable(BaseEstimator):  # type: ignore[misc]
             columns = Columns.of(checked, local.categorical_features)
 
             n, shared = sum(summary.n for summary in summaries), parts.shared(summaries)
-            count = self._count(n, len(shared), len(client.nthreads()))
+            numbers, sizes = {"rows": (n, len(shared), LEAST_ROWS)}, Counter[Any]()
+            for summary in summaries:
+                sizes.update(summary.groups)
+            if groups is not None:
+                common = {g for row in shared.values() for g in np.ravel(row.groups).tolist()}
+                numbers["groups"] = len(sizes), len(common), 2
+            count = self._count(numbers, len(client.nthreads()))
+            of_group = delayed(parts.part_of_group(sizes, count, seeds[0]), traverse=False)
             pieces = [
                 delayed(parts.divided, nout=count)(
-                    block, [place for at, place in shared if at == k], seeds[k], count
+                    block, [place for at, place in shared if at == k], seeds[k], count, of_group
                 )
                 for k, block in enumerate(blocks)
             ]
@@ -119,16 +133,22 @@ class _DaskTable(BaseEstimator):  # type: ignore[misc]
         seconds = time.perf_counter() - began
         return parts.merged(local, found[:count], found[count:], n, seconds), sample[:1]
 
-    def _count(self, n: int, shared: int, workers: int) -> int:
-        """Return the number of parts for n rows, some of which all parts share."""
-        count = max(1, min(workers, n // LEAST_ROWS))
+    def _count(self, numbers: dict[str, tuple[int, int, int]], workers: int) -> int:
+        """Return the number of parts.
+
+        ``numbers`` has those of all rows, of those that all parts share, and the least of a part;
+        and the same of groups.
+        """
+        most = [(n - shared) // least for n, shared, least in numbers.values()]
+        count = max(1, min(workers, *most))
         if self.parts is not None:
             count = check_count("parts", self.parts, example=2)
-        if n - shared < 2 * count:
-            raise ValueError(
-                f"X has {n} rows for {count} parts but at least {shared + 2 * count} are expected: "
-                "pass more rows, or fewer parts="
-            )
+        for name, (n, shared, _) in numbers.items():
+            if n - shared < 2 * count:
+                raise ValueError(
+                    f"there are {n} {name} for {count} parts but at least {shared + 2 * count} are "
+                    f"expected: pass more {name}, or fewer parts="
+                )
         return count
 
     def to_local(self) -> Any:
@@ -159,7 +179,7 @@ class _DaskTable(BaseEstimator):  # type: ignore[misc]
         return da.concatenate(
             [
                 da.from_delayed(
-                    dask.delayed(_called)(model, method, meta, *block, *arguments),
+                    dask.delayed(_called)(model, method, meta, block["X"], *arguments),
                     (n, *meta.shape[1:]),
                     meta.dtype,
                 )
@@ -305,7 +325,7 @@ def _fitted(
     local: Any, columns: Columns, own: list[Rows], shared: list[Rows], seed: int, most: int
 ) -> parts.Part:
     each = zip(*own, *shared, strict=True)
-    rows = Rows(*(_joined(some) for some in each if some[0] is not None))
+    rows = Rows(*(None if some[0] is None else _joined(some) for some in each))
     return parts.trained(local, columns, rows, sum(len(some.X) for some in own), seed, most)
 
 

@@ -57,8 +57,8 @@ def computing(client: Any) -> Iterator[Any]:
             future.release()
 
 
-def blocks(given: dict[str, Any]) -> list[list[Any]]:
-    """Return the tasks that make the partitions of each row block: of X, y and weights."""
+def blocks(given: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the tasks that make the partitions of each row block, by the names of the data."""
     found: dict[str, Sequence[Any]] = {}
     for name, data in given.items():
         if data is None:
@@ -77,15 +77,15 @@ def blocks(given: dict[str, Any]) -> list[list[Any]]:
                 f"{name} has {len(found[name])} partitions but X has {len(found['X'])}: pass both "
                 "with the same rows in each partition"
             )
-    return [list(each) for each in zip(*found.values(), strict=True)]
+    return [dict(zip(found, each, strict=True)) for each in zip(*found.values(), strict=True)]
 
 
-def rows_of(k: int, *block: Any) -> Rows:
-    """Return the rows of a partition, if X, y and weights have as many."""
-    lengths = [len(each) for each in block]
-    if len(set(lengths)) > 1:
-        raise ValueError(
-            f"partition {k} has {lengths[0]} rows in X but {lengths[1:]} in y and sample_weight: "
-            "divide all of them alike"
-        )
-    return Rows(*block)
+def rows_of(k: int, X: Any, **others: Any) -> Rows:
+    """Return the rows of a partition, if X, y, weights and groups have as many."""
+    for name, each in others.items():
+        if len(each) != len(X):
+            raise ValueError(
+                f"partition {k} has {len(X)} rows in X but {len(each)} in {name}: divide all of "
+                "them alike"
+            )
+    return Rows(X, **others)

@@ -97,32 +97,41 @@ class TabMLPClassifier(ClassifierMixin, ClassifierExports, BaseTabMLP):
         store(self, locals())
 
     @from_snapshot
-    def predict(self, X: Any) -> Array:
+    def predict(self, X: Any, *, out: Any = None) -> Array:
         """Predict labels.
 
         Parameters
         ----------
-        X : frame or array-like, shape (n_samples, n_features)
-            Rows, with the columns of the fit.
+        X : frame or array-like, shape (n_samples, n_features), or ArrowBlocks
+            Rows, with the columns of the fit. A `fastmlp.ArrowBlocks` is read by their names, one
+            block in memory at a time; it needs no target.
+        out : array of labels, shape of the result, optional
+            Where to write the result, block by block of a source: an array, a memory map, or
+            another object with a shape and assignment to slices of rows. It is returned. If an
+            error comes in the middle, its first rows are written.
 
         Returns
         -------
         array, shape (n_samples,) or (n_samples, n_labels)
             Classes from ``classes_``, or 0 or 1 for each label.
         """
-        p = self.predict_proba(X)
-        if self._has_labels:
-            return (p > 0.5).astype(int)
-        return np.asarray(self.classes_[p.argmax(axis=1)])
+
+        def finish(prediction: Array) -> Array:
+            p = self._calibrated(prediction)
+            return (p > 0.5).astype(int) if self._has_labels else self.classes_[p.argmax(axis=1)]
+
+        return self._predicted(X, finish, out)
 
     @from_snapshot
-    def predict_proba(self, X: Any) -> Array:
+    def predict_proba(self, X: Any, *, out: Any = None) -> Array:
         """Predict calibrated probabilities.
 
         Parameters
         ----------
-        X : frame or array-like, shape (n_samples, n_features)
-            Rows, with the columns of the fit.
+        X : frame or array-like, shape (n_samples, n_features), or ArrowBlocks
+            Rows, as for :meth:`predict`.
+        out : array of floats, shape of the result, optional
+            As for :meth:`predict`.
 
         Returns
         -------
@@ -130,16 +139,15 @@ class TabMLPClassifier(ClassifierMixin, ClassifierExports, BaseTabMLP):
             Probabilities in the order of ``classes_``; for several labels per row, one independent
             probability per label.
         """
-        found = self._predictions(X)
-        return self._finisher()(found)
+        return self._predicted(X, self._finisher(), out)
 
     def predict_log_proba(self, X: Any) -> Array:
         """Return the logarithm of ``predict_proba``.
 
         Parameters
         ----------
-        X : frame or array-like, shape (n_samples, n_features)
-            Rows, with the columns of the fit.
+        X : frame or array-like, shape (n_samples, n_features), or ArrowBlocks
+            Rows, as for :meth:`predict`.
         """
         return np.asarray(np.log(self.predict_proba(X)))
 

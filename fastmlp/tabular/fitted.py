@@ -13,7 +13,10 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, v
 
 from fastmlp._core.intervals import check_count
 from fastmlp._files import storage
+from fastmlp._models import blockwise
+from fastmlp._training.arrow import ArrowBlocks
 from fastmlp.sklearn.parameters import Validated
+from fastmlp.tabular import sources
 from fastmlp.tabular.blend import Blend
 from fastmlp.tabular.columns import Array, Columns, Table
 from fastmlp.tabular.distilled import distilled
@@ -109,9 +112,12 @@ class Fitted(Validated):
         check_consistent_length(table.numbers, other.y)
         return table, other
 
-    def _predictions(self, X: Any) -> Array:
-        """Return the predictions of all members for a table."""
-        return self._members.predict(self._read(X))
+    def _predicted(self, X: Any, finish: Callable[[Array], Any], out: Any = None) -> Array:
+        """Return the finished predictions of all members for a table, or a source by blocks."""
+        is_source = isinstance(X, ArrowBlocks)
+        tables = sources.blocks(X, self._columns) if is_source else [self._read(X)]
+        each = (finish(self._members.predict(table)) for table in tables)
+        return blockwise.joined(each, out)  # type: ignore[no-any-return]
 
     @property
     @from_snapshot

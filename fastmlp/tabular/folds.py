@@ -162,12 +162,17 @@ def _different(columns: Iterable[NDArray[np.uint64]], n: int) -> Rows:
 
 
 def _by_groups(order: Rows, folds: int, groups: NDArray[Any]) -> Rows:
-    """Assign groups, the largest first, to the fold with the fewest rows."""
     _, number = np.unique(groups, return_inverse=True)
-    sizes = np.bincount(number)
+    return balanced(np.bincount(number), folds, dict.fromkeys(number[order].tolist()))[number]
+
+
+def balanced(sizes: NDArray[np.int64], folds: int, order: Iterable[int]) -> Rows:
+    """Return the fold of each group: the largest first, to the fold with the fewest rows.
+
+    Groups of equal size are taken in the given order.
+    """
     of_group, filled = np.empty(len(sizes), np.int64), np.zeros(folds, np.int64)
-    first_seen = dict.fromkeys(number[order].tolist())  # groups of equal size are in random order
-    for group in sorted(first_seen, key=lambda g: -sizes[g]):
+    for group in sorted(order, key=lambda g: -sizes[g]):
         of_group[group] = np.argmin(filled)
         filled[of_group[group]] += sizes[group]
-    return of_group[number]
+    return of_group

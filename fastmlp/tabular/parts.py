@@ -7,13 +7,14 @@ a sample of rows: the networks of the other parts, and those that hold a row out
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastmlp._models.ensemble.ensemble import Ensemble
+from fastmlp.tabular import folds
 from fastmlp.tabular.blend import Blend, BlendResult, blended
 from fastmlp.tabular.columns import Array, Columns, Table
 from fastmlp.tabular.fitted import like
@@ -24,34 +25,38 @@ BULKY = ("_rows", "_out", "_out_of_fold", "_row_weights", "_captured", "_given")
 
 
 class Rows(NamedTuple):
-    """Some rows: a frame or array, its targets, and its weights if there are any."""
+    """Some rows: a frame or array, its targets, and its weights and groups if there are any."""
 
     X: Any
     y: Any
-    weights: Any = None
+    sample_weight: Any = None
+    groups: Any = None
 
     def take(self, places: Array) -> Rows:
         """Return the rows at some places."""
-        return Rows(*(getattr(each, "iloc", each)[places] for each in self if each is not None))
+        return Rows(
+            *(each if each is None else getattr(each, "iloc", each)[places] for each in self)
+        )
 
 
 class Summary(NamedTuple):
     """The number of rows of a block, a sample that shows its columns, and some rows by property.
 
     ``having`` maps properties that each part needs, such as a missing value in a column, to the
-    place of a row and that row.
+    place of a row and that row; ``groups`` maps groups of rows to their sizes.
     """
 
     n: int
     sample: Any
     having: dict[Any, tuple[int, Rows]]
+    groups: dict[Any, int]
 
 
 def summary(estimator: Any, block: Rows, seed: int, most: int) -> Summary:
     """Summarize a block, with a sample of at most so many rows and those of unusual values."""
     n = len(block.X)
     if n == 0:
-        return Summary(0, block.X, {})
+        return Summary(0, block.X, {}, {})
     X = like(estimator, vars(estimator))._checked(block.X, reset=True)
     columns = Columns.of(X, estimator.categorical_features)
     table, y = columns.read(X), np.asarray(block.y)
@@ -60,7 +65,7 @@ def summary(estimator: Any, block: Rows, seed: int, most: int) -> Summary:
         places.extend(np.unique(codes, return_index=True)[1])
     for numbers in table.numbers.T:
         places.extend([np.nanargmin(numbers), np.nanargmax(numbers)])
-    used = np.full(n, True) if block.weights is None else np.asarray(block.weights) > 0
+    used = np.full(n, True) if block.sample_weight is None else np.asarray(block.sample_weight) > 0
     having: dict[Any, Array] = {
         place: np.isnan(table.numbers[:, k]) for k, (place, _) in enumerate(columns.numbers)
     }
@@ -68,7 +73,12 @@ def summary(estimator: Any, block: Rows, seed: int, most: int) -> Summary:
         having |= {("class", label): y == label for label in dict.fromkeys(y.tolist())}
     found = {key: np.flatnonzero(rows & used)[:1] for key, rows in having.items()}
     rare = {key: (int(at[0]), block.take(at)) for key, at in found.items() if len(at)}
-    return Summary(n, block.take(np.unique(places)).X, rare)
+    groups = {}
+    if block.groups is not None:
+        folds.numbered(block.groups)  # refuses missing ones
+        values, sizes = np.unique(np.asarray(block.groups), return_counts=True)
+        groups = dict(zip(values.tolist(), sizes.tolist(), strict=True))
+    return Summary(n, block.take(np.unique(places)).X, rare, groups)
 
 
 def shared(summaries: Sequence[Summary]) -> dict[tuple[int, int], Rows]:
@@ -80,18 +90,30 @@ def shared(summaries: Sequence[Summary]) -> dict[tuple[int, int], Rows]:
     return dict(seen.values())
 
 
-def divided(block: Rows, without: list[int], seed: int, parts: int) -> list[Rows]:
+def part_of_group(sizes: Mapping[Any, int], parts: int, seed: int) -> dict[Any, int]:
+    """Divide groups of these sizes at random into parts of about equal numbers of rows."""
+    order = np.random.default_rng(seed).permutation(len(sizes)).tolist()
+    each = folds.balanced(np.array([*sizes.values()]), parts, order)
+    return dict(zip(sizes, each.tolist(), strict=True))
+
+
+def divided(
+    block: Rows, without: list[int], seed: int, parts: int, of_group: Mapping[Any, int]
+) -> list[Rows]:
     """Divide the rows of a block, but for some, at random into parts of about equal sizes."""
     rng = np.random.default_rng(seed)
     order = rng.permutation(np.setdiff1d(np.arange(len(block.X)), without))
-    first = int(rng.integers(parts))
-    return [block.take(order[(first + k) % parts :: parts]) for k in range(parts)]
+    part = (np.arange(len(order)) - rng.integers(parts)) % parts
+    if of_group:
+        groups = np.asarray(block.groups).reshape(-1)[order].tolist()
+        part = np.array([of_group[group] for group in groups], np.int64)
+    return [block.take(order[part == k]) for k in range(parts)]
 
 
 class Part(NamedTuple):
     """The result of one part: its estimator's state, and a sample of its rows for calibration.
 
-    ``out`` has the places in the sample that the k-th member of each group holds out.
+    ``out`` has the places in the sample that the k-th member of each recipe holds out.
     """
 
     rows: int
@@ -100,6 +122,7 @@ class Part(NamedTuple):
     table: Table
     y: Array
     weights: Array
+    groups: Array | None
     out_of_fold: Array
     out: list[Array]
 
@@ -119,17 +142,26 @@ class _Alone:
 
 
 def trained(estimator: Any, columns: Columns, rows: Rows, n: int, seed: int, most: int) -> Part:
-    """Train a part; the first n rows are its own, and at most so many of them calibrate."""
+    """Train a part; the first n rows are its own, and at most so many of them calibrate.
+
+    Rows that other parts have, too, do not calibrate, nor do those of their groups.
+    """
     rng = np.random.default_rng(seed)
     alone: Any = object.__new__(type("Alone", (_Alone, type(estimator)), {}))
     options = {**estimator.get_params(deep=False), "random_state": seed, "_given": columns}
     alone.__dict__.update(options)
-    alone._train(*rows, None, None, None)
+    alone._train(*rows, None, None)
     target, fitted, weights, _ = alone._captured
     used = np.arange(len(alone._rows[0]))
     if alone._row_weights is not None:
         used = np.flatnonzero(alone._row_weights)
-    some = np.sort(rng.permutation(np.flatnonzero(used < n))[:most])
+    given = used if alone.rows_ is None else alone.rows_[used]
+    own, groups = given < n, None
+    if rows.groups is not None:
+        numbers = folds.numbered(rows.groups)
+        groups = numbers[given]
+        own &= ~np.isin(groups, numbers[n:])
+    some = np.sort(rng.permutation(np.flatnonzero(own))[:most])
     place = np.full(len(used), -1)
     place[some] = np.arange(len(some))
     for each in fitted.trained:
@@ -141,6 +173,7 @@ def trained(estimator: Any, columns: Columns, rows: Rows, n: int, seed: int, mos
         alone._rows[0].take(used[some]),
         target.y[some],
         np.ones(len(some)) if weights is None else weights[some],
+        None if groups is None else groups[some],
         fitted.out_of_fold[some],
         [place[rows][place[rows] >= 0] for rows in fitted.division.out],
     )
@@ -175,6 +208,9 @@ def merged(
     target.y = np.concatenate([part.y for part in parts])
     weights, prediction = np.concatenate([part.weights for part in parts]), np.concatenate(found)
     given = None if np.all(weights == weights[0]) else weights
+    # Groups are numbers below n in each part, and those of different parts are different ones.
+    each = [part.groups + n * k for k, part in enumerate(parts) if part.groups is not None]
+    of_rows = folds.numbered(np.concatenate(each)) if each else None
     cost = float(np.average(target.costs(prediction), weights=given))
     model = like(estimator, {**first.state, **estimator.get_params(deep=False)})
     model._trained_with = estimator.get_params(deep=False)
@@ -197,7 +233,7 @@ def merged(
         ],
     )
     model._members = result.blend
-    more = model._finish(target, result, given, None)
+    more = model._finish(target, result, given, of_rows)
     model._set_fitted(result, target, table, np.arange(len(table)))
     model._rows, model._row_weights, model._importance = (table, target), given, None
     model._report = model._reported(result, target, model._columns, n, {"training": seconds}, more)

@@ -103,15 +103,20 @@ class TabMLPRegressor(RegressorMixin, RegressorExports, BaseTabMLP):
         store(self, locals())
 
     @from_snapshot
-    def predict(self, X: Any, return_std: bool = False) -> Any:
+    def predict(self, X: Any, return_std: bool = False, *, out: Any = None) -> Any:
         """Predict targets.
 
         Parameters
         ----------
-        X : frame or array-like, shape (n_samples, n_features)
-            Rows, with the columns of the fit.
+        X : frame or array-like, shape (n_samples, n_features), or ArrowBlocks
+            Rows, with the columns of the fit. A `fastmlp.ArrowBlocks` is read by their names, one
+            block in memory at a time; it needs no target.
         return_std : bool
             Whether to also return the standard deviation of the target around the prediction.
+        out : array of floats, shape of the result, or tuple of two, optional
+            Where to write the result, block by block of a source: an array, a memory map, or
+            another object with a shape and assignment to slices of rows. It is returned. If an
+            error comes in the middle, its first rows are written.
 
         Returns
         -------
@@ -119,22 +124,27 @@ class TabMLPRegressor(RegressorMixin, RegressorExports, BaseTabMLP):
             Means (or medians, quantiles or rates, depending on the loss), and with ``return_std``
             the standard deviations.
         """
-        outputs = self._predictions(X)
-        if not check_flag("return_std", return_std):
-            return self._shaped(outputs)
-        return self._shaped(outputs), self._shaped(self._deviations(outputs))
+        check_flag("return_std", return_std)
 
-    def predict_interval(self, X: Any, coverage: float = 0.9) -> Array:
+        def finish(outputs: Array) -> Any:
+            mean = self._shaped(outputs)
+            return (mean, self._shaped(self._deviations(outputs))) if return_std else mean
+
+        return self._predicted(X, finish, out)
+
+    def predict_interval(self, X: Any, coverage: float = 0.9, *, out: Any = None) -> Array:
         """Predict intervals that contain the target with a given probability.
 
         Parameters
         ----------
-        X : frame or array-like, shape (n_samples, n_features)
-            Rows, with the columns of the fit.
+        X : frame or array-like, shape (n_samples, n_features), or ArrowBlocks
+            Rows, as for :meth:`predict`.
         coverage : float in (0, 1)
             Least probability of containing the target, on average over rows like those of the fit.
             With ``sample_weight`` or ``groups``, the smaller effective number of rows makes
             intervals wider.
+        out : array of floats, shape of the result, optional
+            As for :meth:`predict`.
 
         Returns
         -------
@@ -147,18 +157,22 @@ class TabMLPRegressor(RegressorMixin, RegressorExports, BaseTabMLP):
                 f"coverage is {coverage!r} but its upper end is at 1 - {tail:.2g}, which is 1 in "
                 "float64: pass at most 0.999999999999999"
             )
-        return self.predict_quantiles(X, [tail, 1 - tail])
+        return self.predict_quantiles(X, [tail, 1 - tail], out=out)
 
     @from_snapshot
-    def predict_quantiles(self, X: Any, levels: float | Sequence[float]) -> Array:
+    def predict_quantiles(
+        self, X: Any, levels: float | Sequence[float], *, out: Any = None
+    ) -> Array:
         """Predict quantiles of the target; they never cross.
 
         Parameters
         ----------
-        X : frame or array-like, shape (n_samples, n_features)
-            Rows, with the columns of the fit.
+        X : frame or array-like, shape (n_samples, n_features), or ArrowBlocks
+            Rows, as for :meth:`predict`.
         levels : float in (0, 1), or sequence of floats
             Levels of the quantiles.
+        out : array of floats, shape of the result, optional
+            As for :meth:`predict`.
 
         Returns
         -------
@@ -166,9 +180,13 @@ class TabMLPRegressor(RegressorMixin, RegressorExports, BaseTabMLP):
             Quantiles in the order of the levels; for a single number, without the last axis.
         """
         wanted = levels_of(levels if np.iterable(levels) else [levels])
-        found = self._quantiles(self._predictions(X), wanted)
-        found = found[:, 0] if self.n_outputs_ == 1 else found
-        return found if np.iterable(levels) else found[..., 0]
+
+        def finish(outputs: Array) -> Array:
+            found = self._quantiles(outputs, wanted)
+            found = found[:, 0] if self.n_outputs_ == 1 else found
+            return found if np.iterable(levels) else found[..., 0]
+
+        return self._predicted(X, finish, out)
 
     @from_snapshot
     def log_density(self, X: Any, y: Any) -> Array:
@@ -179,8 +197,8 @@ class TabMLPRegressor(RegressorMixin, RegressorExports, BaseTabMLP):
 
         Parameters
         ----------
-        X : frame or array-like, shape (n_samples, n_features)
-            Rows, with the columns of the fit.
+        X : frame or array-like, shape (n_samples, n_features), or ArrowBlocks
+            Rows, as for :meth:`predict`.
         y : array-like, shape (n_samples,) or (n_samples, n_outputs)
             Targets of the rows.
 
@@ -189,7 +207,7 @@ class TabMLPRegressor(RegressorMixin, RegressorExports, BaseTabMLP):
         array of float64, shape (n_samples,)
             Log-densities, summed over outputs.
         """
-        outputs = self._predictions(X)
+        outputs = self._predicted(X, np.asarray)
         mean, size = self._heads(outputs)
         y = finite_numbers(y)
         if y.shape != mean.shape:

@@ -1,13 +1,14 @@
-"""Tables read from `ArrowBlocks` in two passes: first the categories, then the rows of the fit.
+"""Tables read from `ArrowBlocks`: for predictions block by block, for a fit in two passes.
 
-Quantiles need no sketch: they are those of the rows of the fit, which are all in memory, and a
-uniform sample where memory or time is too short for all.
+The first pass finds the categories, the second one reads the rows of the fit. Quantiles need no
+sketch: they are those of the rows of the fit, which are all in memory, and a uniform sample where
+memory or time is too short for all.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -109,7 +110,9 @@ def read(
         if source.weight is not None:
             weights.append(numbers_of(batch.column(source.weight), source.weight, place)[own])
         part = table.take(slice(filled, filled + len(y[-1])))
-        found.columns.fill(part, partial(_values, batch=batch, own=own, place=place))
+        found.columns.fill(
+            part, partial(_known, own=own, names=found.columns.names, batch=batch, place=place)
+        )
         filled, first = filled + len(y[-1]), end
     if end != found.rows:
         raise ValueError(
@@ -118,6 +121,24 @@ def read(
         )
     columns, table = _used(found.columns, table)
     return columns, table, np.concatenate(y), np.concatenate(weights) if weights else None
+
+
+def blocks(source: ArrowBlocks, columns: Columns) -> Iterator[Table]:
+    """Yield the used columns of each block of new rows, which are read by their names."""
+    own, given = columns.names, source.features or ()
+    names = own if columns.named else tuple(given)
+    if len(names) != len(own) or (given and set(given) != set(names)):
+        raise ValueError(
+            f"the source has the features {', '.join(given) or '(not named)'} but "
+            f"{', '.join(own)} are expected: pass features=[...], the columns of the fit"
+        )
+    rows = 0
+    for batch, _, place in ArrowBlocks(source.data, features=names, rows=source.rows).batches():
+        table, rows = columns.empty(batch.num_rows), rows + batch.num_rows
+        columns.fill(table, partial(_values, names=names, batch=batch, place=place))
+        yield table
+    if not rows:
+        raise ValueError("the source has no rows but at least 1 is expected")
 
 
 def _categories(batch: Any, features: list[str], categorical: Any) -> set[int]:
@@ -162,17 +183,22 @@ def _targets(source: ArrowBlocks, batch: Any, place: Place, has_labels: bool) ->
     return each[0] if isinstance(source.target, str) else np.column_stack(each)
 
 
-def _values(_: int, column: Column, *, batch: Any, own: Any, place: Place) -> Array:
-    """Return the numbers or codes of some rows of a batch."""
-    array = _array(batch.column(column.name))
-    read = np.asarray(_located(column.read, array, column.name, place))
+def _known(k: int, column: Column, *, own: Any, **of_batch: Any) -> Array:
+    """Return the numbers or codes of some rows of a batch, whose categories must be known."""
+    read = _values(k, column, **of_batch)
     if column.values is not None and np.any(unknown := read == MISSING):
-        at = int(np.argmax(unknown))
+        at, place = int(np.argmax(unknown)), of_batch["place"]
+        value = _array(of_batch["batch"].column(column.name))[at]
         raise ValueError(
-            f"{place(at)}, column {column.name!r}: {array[at]!r} was not there when the source was "
+            f"{place(at)}, column {column.name!r}: {value!r} was not there when the source was "
             "read first: it must yield the same rows each time"
         )
     return np.asarray(read[own])
+
+
+def _values(k: int, column: Column, *, names: Sequence[str], batch: Any, place: Place) -> Array:
+    """Return the numbers or codes of a batch."""
+    return np.asarray(_located(column.read, _array(batch.column(names[k])), names[k], place))
 
 
 def _array(column: Any) -> Array:

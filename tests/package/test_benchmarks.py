@@ -38,6 +38,10 @@ SMALL = {
     "busy": (TINY, (1, 4)),
     "teams": ((*SHORT, "--calls", PARTIAL_FIT, "--cases", "digits, float32"), (2, 6)),
     "ensemble": ((*TINY, "--members", "2", "3"), (1, 2)),
+    "many": (
+        ("--fits", "3", "--rows", "50", "--rounds", "1", "--cases", "threads", "loky"),
+        (1, 3),
+    ),
     "processes": (("--cases", "tiny", "--rows", "8", "--rounds", "2"), (1, 6)),
     "overhead": ((*SHORT, "--rows", "1000"), (1, 1)),
     "callbacks": (("--cases", "tiny", "--rows", "640", "--rounds", "2"), (1, 3)),
@@ -52,6 +56,7 @@ NEEDS = {
     "distilled": find_spec("sklearn"),
     "large": find_spec("sklearn") and find_spec("pandas") and sys.platform == "linux",
     "coverage": find_spec("sklearn"),
+    "many": find_spec("joblib"),
     "teams": find_spec("sklearn"),
     "c": find_spec("sklearn") and shutil.which("gcc") and shutil.which("size"),
     "cortex_m": find_spec("sklearn") and cortex.is_here(),

@@ -84,6 +84,7 @@ def test_a_fit_has_the_bits_of_that_from_memory(data, target, weight, tmp_path):
     one, other = (make(categorical_features=["grade"]) for _ in "ab")
     assert_same(one.fit(source), other.fit(FRAME, y, None if weight is None else W))
     assert one._columns.left_out == {"constant": "constant", "again": "the same as number"}
+    np.testing.assert_array_equal(one.predict(source), one.predict(FRAME))
 
 
 @pytest.mark.parametrize("chosen", [None, ["whole"], [4], np.array([*[False] * 4, True])])
@@ -268,3 +269,81 @@ def test_sources_without_a_target_or_rows_and_other_estimators_are_refused():
         regressor().fit(ArrowBlocks(TABLE.slice(0, 1), "y"))
     with pytest.raises(TypeError, match="ArrowBlocks"):
         MLPRegressor().fit(ArrowBlocks(TABLE, "y"), None)
+
+
+SCORED = {
+    "numbers": (regressor, Y, "predict", ()),
+    "deviations": (regressor, np.c_[Y, -Y], "predict", (True,)),
+    "intervals": (regressor, Y, "predict_interval", (0.8,)),
+    "one quantile": (regressor, Y, "predict_quantiles", (0.3,)),
+    "labels": (classifier, TARGETS["text"][2], "predict", ()),
+    "probabilities": (classifier, TARGETS["text"][2], "predict_proba", ()),
+}
+
+
+@pytest.mark.parametrize("name", SCORED)
+def test_new_rows_are_predicted_block_by_block_with_the_bits_from_memory(name, tmp_path):
+    make, y, method, given = SCORED[name]
+    model = make(categorical_features=["grade"]).fit(FRAME, y)
+    predict = getattr(model, method)
+    new = TABLE.set_column(1, "text", pyarrow.array(["x", None, "unknown"] * (N // 3)))
+    files = written(tmp_path, new.slice(0, 130).select(new.column_names[::-1]), new.slice(130))
+    frame = FRAME.assign(text=["x", None, "unknown"] * (N // 3))
+    expected = predict(frame, *given)
+    source = ArrowBlocks(files, rows=64)  # has further columns, such as the target
+    found = predict(source, *given)
+    heads = expected if isinstance(expected, tuple) else (expected,)
+    into = tuple(np.zeros_like(each) for each in heads)
+    out = into if isinstance(expected, tuple) else into[0]
+    assert predict(source, *given, out=out) is out
+    for one in (found, out, predict(frame, *given, out=out)):
+        np.testing.assert_array_equal(one, expected)
+
+
+UNREADABLE = {
+    "no column": (TABLE.drop_columns("gaps"), {}, "0.parquet has no column 'gaps': its columns"),
+    "other text": (with_column("number", ["a"] * N)[1], {}, "row 0, column 'number': .*numbers at"),
+    "numbers": (
+        with_column("text", [1] * N)[1],
+        {},
+        "row 0, column 'text': text holds 1 .*but text was",
+    ),
+    "infinity": (changed("number", 217, np.inf)[1], {}, "group 2, row 217, column 'number': .*inf"),
+    "dates": (with_column("number", [DAY] * N)[1], {}, "row 0, column 'number': .*dates"),
+    "no rows": (TABLE.slice(0, 0), {}, "the source has no rows but at least 1"),
+    "features": (TABLE, {"features": FEATURES[1:]}, "pass features=.*, the columns of the fit"),
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_new_rows_that_cannot_be_read_are_refused_with_their_place(name, tmp_path):
+    table, options, words = UNREADABLE[name]
+    model, out = regressor().fit(FRAME, Y), np.full(N, 7.0)
+    with pytest.raises((TypeError, ValueError), match=words):
+        model.predict(ArrowBlocks(written(tmp_path, table), rows=64, **options), out=out)
+    assert np.count_nonzero(out != 7) == (200 if name == "infinity" else 0)  # blocks before it
+
+
+REFUSED_OUTS = {
+    "short": (regressor, Y, np.empty(N - 1), "299 rows but X has 300"),
+    "long": (regressor, Y, np.empty(N + 1), r"301 rows but X has 300: pass out\[:300\]"),
+    "integers": (regressor, Y, np.empty(N, int), "dtype int64 but floats"),
+    "short text": (classifier, TARGETS["text"][2], np.empty(N, "U2"), "dtype <U2 but <U4 labels"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED_OUTS)
+def test_an_out_that_does_not_fit_is_refused(name):
+    make, y, out, words = REFUSED_OUTS[name]
+    model = make().fit(FRAME, y)
+    for X in (FRAME, ArrowBlocks(TABLE, rows=64)):
+        with pytest.raises(ValueError, match=words):
+            model.predict(X, out=out)
+
+
+def test_columns_of_a_fit_without_names_are_read_by_place():
+    model = regressor().fit(FRAME[["number", "gaps"]].to_numpy(), Y)
+    found = model.predict(ArrowBlocks(TABLE, features=["number", "gaps"]))
+    np.testing.assert_array_equal(found, model.predict(FRAME[["number", "gaps"]].to_numpy()))
+    with pytest.raises(ValueError, match=r"\(not named\) but column 0, column 1 are expected"):
+        model.predict(ArrowBlocks(TABLE))

@@ -127,6 +127,28 @@ def test_rows_that_calibrate_were_not_learned_from():
     assert sorted(held) == sorted(2 * [*range(300)])  # "fast" divides its rows twice
 
 
+def test_rows_of_a_group_are_learned_from_or_calibrate_but_never_both():
+    """Targets that a group's features show, but nothing else: other rows of it would tell them."""
+    rng = np.random.default_rng(0)
+    number = rng.permutation(np.arange(600) % 60)
+    table = pd.DataFrame(rng.normal(size=(60, 4))[number], columns=list("abcd"))
+    table += 1e-3 * rng.normal(size=table.shape)
+    first = number[0]
+    table.loc[0, "a"] = np.nan  # a row that every part gets
+    names = pd.Series(np.array([f"group {k}" for k in range(60)])[number])
+    of_group = rng.normal(size=60)
+    X, y, groups = divided(table, pd.Series(of_group[number]), names, lengths=(250, 0, 350))
+    model = DaskTabMLPRegressor(preset="fast", epochs=60, random_state=0, parts=3)
+    local, leaky = model.fit(X, y, groups=groups).to_local(), clone(model).fit(X, y).to_local()
+    calibrating = local._rows[1].y[:, 0]
+    assert sorted(calibrating) == sorted(of_group[number[number != first]])
+    errors = [np.abs(m.oof_prediction_ - m._rows[1].y[:, 0]).mean() for m in (local, leaky)]
+    assert errors[0] > 2 * errors[1]
+    widths = [np.diff(m.predict_interval(table)).mean() for m in (local, leaky)]
+    assert widths[0] > 2 * widths[1]
+    assert local._residuals[0].w.sum() < 0.5 * len(calibrating)  # rows of a group count as alike
+
+
 def test_classes_of_one_partition_alone_and_repeated_bits():
     X, y = divided(
         FRAME.iloc[::-1], LABELS.where(FRAME["c"] != "rare", "rare").iloc[::-1], lengths=(600, 600)
@@ -177,16 +199,20 @@ WRONG = [
     ({}, (FRAME, Y2), "X is a DataFrame but a frame or array of Dask is expected"),
     ({}, (X2, divided(NUMBERS, lengths=(N,))[0]), "y has 1 partitions but X has 2"),
     ({}, (X2, divided(NUMBERS, lengths=(500, 700))[0]), "partition [01] has 600 rows in X but"),
-    ({"parts": 600}, (X2, Y2), "X has 1200 rows for 600 parts but at least 1201"),
+    ({"parts": 600}, (X2, Y2), "there are 1200 rows for 600 parts but at least 1201"),
     ({"parts": 0}, (X2, Y2), "parts"),
+    ({"parts": 2}, (X2, Y2, X2["c"]), "there are 4 groups for 2 parts but at least 5"),
+    ({}, (X2, Y2, X2["b"]), "groups has missing ones"),
+    ({}, (X2, Y2, FRAME["c"]), "groups is a Series but a frame or array of Dask"),
     ({"preset": "slow"}, (X2, Y2), "The 'preset' parameter"),
 ]
 
 
 @pytest.mark.parametrize(("options", "data", "said"), WRONG)
 def test_what_cannot_be_trained_is_said(options, data, said):
+    X, y, groups = (*data, None)[:3]
     with pytest.raises((TypeError, ValueError), match=said):
-        DaskTabMLPRegressor(**options).fit(*data)
+        DaskTabMLPRegressor(**options).fit(X, y, groups=groups)
 
 
 def test_parameters_are_those_of_the_local_estimator():
