@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fastmlp._files import files, storage
 from fastmlp._files.files import Content
+from fastmlp._files.kinds import TIMES
 from fastmlp._files.safetensors import NAMES
 from fastmlp._files.strict_json import ModelFormatError, shown
 
@@ -42,7 +43,7 @@ def facts(path: str | os.PathLike[str]) -> dict[str, Any]:
         "file": os.fspath(path),
         "class": description.get("class"),
         "facts": _facts(description),
-        "names": _named(content),
+        "names": _named(content, description),
         "format": {"version": metadata["version"], "fastmlp": metadata["fastmlp"]},
         "digest": metadata["digest"],
         "bytes": content.size,
@@ -92,14 +93,20 @@ def _facts(description: dict[str, Any]) -> dict[str, Any]:
     return facts
 
 
-def _named(content: Content) -> dict[str, dict[str, Any]]:
+def _named(content: Content, description: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the number and the first names of columns, with their kinds, and of classes."""
     found: dict[str, dict[str, Any]] = {}
     for fact, places in NAMES_AT.items():
         at = next((name for name in places if name in content.firsts), None)
         if at is None:
             continue
-        names, n = _names(content.firsts[at]), content.header.entries[at].shape[:1]
+        array: NDArray[Any] = content.firsts[at]
+        tree: Any = description
+        for key in at.split("."):
+            tree = tree.get(key) if isinstance(tree, dict) else None
+        if isinstance(tree, dict) and tree.get("times") in TIMES and array.dtype == np.int64:
+            array = array.view(tree["times"])
+        names, n = _names(array), content.header.entries[at].shape[:1]
         found[fact] = {"count": sum(n), "first": names}
         if fact == "columns" and at == NAMES_AT[fact][0]:  # an estimator of tables
             kinds = {

@@ -19,6 +19,12 @@ from fastmlp._files.strict_json import MOST_INTEGER, ModelFormatError, shown
 
 MOST_MESSAGE = 500  # characters of a constructor's error message
 GONE: Any = object()  # the value of a missing key
+# The dtypes of dates and time differences.
+TIMES = [
+    f"{kind}64[{unit}]"
+    for kind in ("datetime", "timedelta")
+    for unit in ("Y", "M", "W", "D", "h", "m", "s", "ms", "us", "ns", "ps", "fs", "as")
+]
 
 
 class Place(NamedTuple):

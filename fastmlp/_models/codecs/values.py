@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._files.kinds import (
+    TIMES,
     Count,
     Kind,
     Number,
@@ -29,8 +30,6 @@ from fastmlp._network import losses, optimizers, schedules
 from fastmlp._training import callbacks
 
 MOST_STRINGS = 1 << 16  # in an array
-_UNITS = "Y M W D h m s ms us ns ps fs as"  # of NumPy's dates and time differences
-TIMES = [f"{kind}64[{unit}]" for kind in ("datetime", "timedelta") for unit in _UNITS.split()]
 _KEYS = (str, int, float, np.generic, type(None))  # of a dict
 
 # Classes of objects in files. Each keeps its constructor's arguments and checks them.
