@@ -96,6 +96,13 @@ def real_mlp(members: int) -> Callable[[bool, int, Any], Any]:
     return build
 
 
+def tabm(classes: bool, threads: int, X: Any) -> Any:
+    import pytabkit
+
+    kind = pytabkit.TabM_D_Classifier if classes else pytabkit.TabM_D_Regressor
+    return kind(device="cpu", random_state=0, n_threads=threads)
+
+
 LIMITS = (1, 4, 16)  # seconds
 PRESETS = ("fast", "default", "best")
 MODELS = {
@@ -111,6 +118,7 @@ MODELS = {
     "CatBoost": Model(catboost, "text", "catboost"),
     "RealMLP": Model(real_mlp(1), "filled", "pytabkit"),
     "RealMLP x8": Model(real_mlp(8), "filled", "pytabkit"),
+    "TabM": Model(tabm, "filled", "pytabkit"),
 }
 # Largest ratio of "default" to a rival: regression, classes.
 PROMISED = {

@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import statistics
 import timeit
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp._cli.arguments import COUNT, SEED, VERSION, UsageError, argument, command
+from fastmlp._cli.arguments import COUNT, SEED, VERSION, argument, check_writable, command
 from fastmlp._core import digits
 from fastmlp._core.history import History, State
 from fastmlp._core.optional import require
@@ -124,7 +123,7 @@ one prediction   {statistics.median(calls) * 1e3:.2f} us
 of FMA peak      {speed / peak:.0%}   ({speed:.0f} of {peak:.0f} GFLOP/s)"""
 
 
-def plot(run: Run, path: Path, n: int = 6) -> None:
+def plot(run: Run, path: str, n: int = 6) -> None:
     """Draw the loss curves, and some digits with the probabilities predicted for them."""
     from matplotlib.figure import Figure
 
@@ -148,23 +147,15 @@ def plot(run: Run, path: Path, n: int = 6) -> None:
     argument("--epochs", type=COUNT, default=40, help="passes over the digits (default 40)"),
     argument("--seed", type=SEED, default=0, help="of split, weights and order (default 0)"),
     argument("--threads", type=COUNT, help="default: as many as pay for this network"),
-    argument("--plot", metavar="FILE", type=Path, help="draw loss curves and some digits there"),
+    argument("--plot", metavar="FILE", help="draw loss curves and some digits there"),
 )
 def demo(options: argparse.Namespace) -> None:
     """Train on 1,198 handwritten digits, and print accuracy and speed."""
-    path = options.plot
-    if path is not None:
-        try:
-            require("--plot", "matplotlib")
-        except ImportError as error:
-            raise UsageError(str(error)) from None
-        if not path.absolute().parent.is_dir():
-            raise UsageError(f"--plot {path}: there is no folder {path.parent}")
+    if options.plot is not None:
+        require("--plot", "matplotlib")
+        check_writable(options.plot)
     run = train(options.epochs, options.seed, options.threads)
     print(report(run, options.threads))
-    if path is not None:
-        try:
-            plot(run, path)
-        except (OSError, ValueError) as error:  # not writable, or not a known format
-            raise UsageError(f"--plot {path}: {error}") from error
-        print(f"figure           {path}")
+    if options.plot is not None:
+        plot(run, options.plot)
+        print(f"figure           {options.plot}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp._cli import scores, tables
+from fastmlp._cli import tables
 from fastmlp._cli.arguments import (
     DATA,
     JSON,
@@ -30,6 +31,8 @@ from fastmlp._files.storage import load
 
 Array = NDArray[Any]
 
+COVERAGE = 0.9  # of the prediction intervals in which targets are counted
+MOST_SHOWN = 10  # known classes in an error message
 SUFFIXES = {"onnx": ".onnx", "c": ".c"}
 
 
@@ -82,21 +85,32 @@ def evaluate(options: argparse.Namespace) -> None:
             names = ", ".join(left) or "no columns"
             raise UsageError(f"--target is needed: {names} are there beside the inputs")
         (target,) = left
-    y, weights = target_of(frame, target, "--target"), weights_of(frame, weight)
+    y, weights = truth_of(frame, target, weight, "--target")
     if hasattr(model, "get_params"):
-        found = scores.of_model(model, X, y, weights)
+        found = scores_of_model(model, X, y, weights)
     elif hasattr(model, "evaluate"):
         found = {"loss": float(model.evaluate(X, y, sample_weight=weights))}
     else:
         raise CommandError(f"{options.model} holds a {type(model).__name__}, which has no loss")
-    show(options, found, scores.lines(found))
+    show(options, found, score_lines(found))
 
 
 @command(argument("files", metavar="FILE", nargs="+", help="a file that save() has written"), JSON)
 def inspect(options: argparse.Namespace) -> None:
     """Print the content of files of saved models, without loading the models."""
-    found = [inspection.facts(path) for path in options.files]
-    show(options, found, "\n\n".join(map(inspection.as_text, found)))
+    found: list[Any] = []
+    wrong: list[Exception] = []
+    for path in options.files:
+        try:
+            found.append(inspection.facts(path))
+        except (OSError, ValueError) as error:
+            wrong.append(error)
+    if found:
+        show(options, found, "\n\n".join(map(inspection.as_text, found)))
+    for each in wrong[:-1]:
+        warnings.warn(str(each), stacklevel=2)
+    if wrong:
+        raise wrong[-1]
 
 
 @command(
@@ -169,23 +183,74 @@ def load_with_table(
     return model, np.column_stack(arrays), frame, inputs
 
 
-def target_of(frame: Any, name: str, option: str) -> Array:
-    """Return the column of targets, or raise an error for missing values in it."""
-    values = tables.column(frame, name, option)
-    n = sum(value is None or value != value for value in values.tolist())
+def truth_of(frame: Any, target: str, weight: str | None, option: str) -> Any:
+    """Return the targets, which ``option`` names, and the weights of rows, None without a name."""
+    y = tables.column(frame, target, option)
+    n = sum(value is None or value != value for value in y.tolist())
     if n:
-        raise CommandError(f"the column {name!r} has {n:,} missing values: remove these rows")
-    return values
-
-
-def weights_of(frame: Any, name: str | None) -> Array | None:
-    """Return the weights of rows, None without a name."""
-    if name is None:
-        return None
-    values = tables.column(frame, name, "--weight")
+        raise CommandError(f"the column {target!r} has {n:,} missing values: remove these rows")
+    if weight is None:
+        return y, None
+    values = tables.column(frame, weight, "--weight")
     if values.dtype.kind not in "iufb" or not np.all((values >= 0) & (values < np.inf)):
-        raise CommandError(f"the column {name!r} of --weight needs finite numbers of at least 0")
-    return values.astype(float)
+        raise CommandError(f"the column {weight!r} of --weight needs finite numbers of at least 0")
+    return y, values.astype(float)
+
+
+def scores_of_model(model: Any, X: Any, y: Array, weights: Array | None) -> dict[str, float]:
+    """Return the scores of a fitted estimator on rows that it has not seen."""
+    prediction, classes = model.predict(X), getattr(model, "classes_", None)
+    if np.ndim(prediction) > 1:
+        raise ValueError("the model predicts several targets but one can be scored: use Python")
+    if classes is not None:
+        return scores(y, model.predict_proba(X), classes, weights)
+    if y.dtype.kind not in "iufb":
+        raise ValueError("the target holds text but the model predicts numbers: name another one")
+    found = scores(y, prediction, None, weights)
+    if hasattr(model, "predict_interval"):
+        low, high = model.predict_interval(X, COVERAGE).T
+        inside = np.average((low <= y) & (y <= high), weights=weights)
+        found[f"coverage_{COVERAGE:.0%}"] = float(inside)
+    return found
+
+
+def scores(y: Array, p: Array, classes: Array | None, weights: Array | None) -> dict[str, float]:
+    """Return the scores of numbers (n,) or, with classes, of probabilities (n, classes)."""
+    from sklearn import metrics
+
+    if classes is None:
+        scorers = {"rmse": metrics.root_mean_squared_error, "mae": metrics.mean_absolute_error}
+        if len(y) > 1:  # one row has no variance
+            scorers["r2"] = metrics.r2_score
+        found = {name: score(y, p, sample_weight=weights) for name, score in scorers.items()}
+    else:
+        truth = codes_of(y, classes)
+        given = np.maximum(p[np.arange(len(p)), truth], np.finfo(float).tiny)
+        found = {
+            "accuracy": np.average(p.argmax(axis=1) == truth, weights=weights),
+            "log_loss": np.average(-np.log(given), weights=weights),
+        }
+        if len(classes) == 2 and len(np.unique(truth)) == 2:
+            found["roc_auc"] = metrics.roc_auc_score(truth, p[:, 1], sample_weight=weights)
+    return {name: float(score) for name, score in found.items()}
+
+
+def codes_of(y: Array, classes: Array) -> NDArray[np.int64]:
+    """Return the index of each label in the classes; raise ValueError for an unknown label."""
+    place = {label: k for k, label in enumerate(classes.tolist())}
+    for label in y.tolist():
+        if label not in place:
+            known = ", ".join(map(repr, classes.tolist()[:MOST_SHOWN]))
+            raise ValueError(
+                f"the target holds {label!r} but the model knows {len(place)} classes ({known}"
+                f"{', ...' * (len(place) > MOST_SHOWN)}): remove such rows"
+            )
+    return np.fromiter(map(place.__getitem__, y.tolist()), np.int64, len(y))
+
+
+def score_lines(found: dict[str, float]) -> str:
+    """Return scores as text, one a line."""
+    return "\n".join(f"{name:<12} {value:.4g}" for name, value in found.items())
 
 
 def _columns(name: str, values: Array) -> dict[str, Array]:

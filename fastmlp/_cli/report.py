@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp._cli import scores, tables
+from fastmlp._cli import models, tables
 from fastmlp._cli.arguments import VERSION
 from fastmlp._core.atomic_files import write as write_file
 from fastmlp._core.charts import Axes
@@ -28,7 +28,7 @@ SCORES = {
     "rmse": "root mean squared error, in the units of the target: less is better",
     "mae": "mean absolute error, in the units of the target: less is better",
     "r2": "share of the target's variance that is explained: 1 is perfect",
-    f"coverage_{scores.LEVEL:.0%}": "share of targets inside their intervals",
+    f"coverage_{models.COVERAGE:.0%}": "share of targets inside their intervals",
     "accuracy": "share of rows whose class is right",
     "log_loss": "mean negative logarithm of the probability of the true class: less is better",
     "roc_auc": "probability that a row of the last class is ranked above one of the first",
@@ -145,7 +145,7 @@ def _scores(found: dict[str, Any], y: Array, classes: Array | None, weights: Arr
         "out of fold": found["out_of_fold"],
         **({"validation file": found["valid"]} if "valid" in found else {}),
         f"always the {'mean' if classes is None else 'class shares'}": (
-            scores.of_predictions(y, simple, classes, weights)
+            models.scores(y, simple, classes, weights)
         ),
     }
     rows = [
@@ -177,7 +177,7 @@ def _residuals(y: Array, prediction: Array) -> Axes:
 def _confusion(y: Array, p: Array, classes: Array, weights: Array | None) -> tuple[str, str]:
     """Return a text, and the table of true and predicted classes, its cells shaded by share."""
     counts = np.zeros((len(classes), len(classes)))
-    places = scores.codes_of(y, classes), p.argmax(axis=1)
+    places = models.codes_of(y, classes), p.argmax(axis=1)
     np.add.at(counts, places, 1 if weights is None else weights)
     shown = np.sort(np.argsort(-counts.sum(axis=1), kind="stable")[:MOST_CLASSES])
     names = [f"<th>{html.escape(str(name))}</th>" for name in classes[shown].tolist()]

@@ -1,7 +1,7 @@
 """Tables in and out of files: CSV and Parquet, by polars, else pandas, else the csv module.
 
 Every reader returns a frame with `columns`, `frame[name]`, `frame[list of names]`, `frame[::step]`
-and `len(frame)`; other modules use nothing else of it.
+and `len(frame)`; other modules here use nothing else of it.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Frame:
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, str):
             return self.values[key].view(Series)
-        if isinstance(key, slice):
+        if isinstance(key, slice | np.ndarray):
             return Frame({name: column[key] for name, column in self.values.items()})
         return Frame({name: self.values[name] for name in key})
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp._cli import models, report, scores, tables
+from fastmlp._cli import models, report, tables
 from fastmlp._cli.arguments import (
     COUNT,
     DATA,
@@ -69,20 +69,20 @@ def train(options: argparse.Namespace) -> None:
     """Train a model on a table, and save it."""
     from fastmlp import tabular  # needs scikit-learn
     from fastmlp.tabular import data_warnings
+    from fastmlp.tabular.budget import taken
     from fastmlp.tabular.codec_members import check_room
 
-    target, unused = options.target, {options.weight, options.groups, *options.drop}
-    if target in unused:
-        raise UsageError(f"--target {target}: another option names this column too: leave it out")
+    target = options.target
+    named = [target, *filter(None, (options.weight, options.groups)), *options.drop]
+    if len({*named}) < len(named):
+        twice = next(name for name in named if named.count(name) > 1)
+        raise UsageError(f"two options name the column {twice}: leave one of them out")
     check_writable(options.output, options.report, inputs=[options.data, options.valid])
     frame = tables.read(options.data)
-    y, weights = (
-        models.target_of(frame, target, "--target"),
-        models.weights_of(frame, options.weight),
-    )
+    y, weights = models.truth_of(frame, target, options.weight, "--target")
     tables.require(frame, options.drop, "--drop")
     groups = options.groups and tables.column(frame, options.groups, "--groups")
-    names = [name for name in frame.columns if name not in {target, *unused}]
+    names = [name for name in frame.columns if name not in named]
     if not names:
         raise CommandError("no columns are left to learn from")
     X, valid = frame[names], None
@@ -105,21 +105,23 @@ def train(options: argparse.Namespace) -> None:
     began = time.perf_counter()
     model.fit(X, y, sample_weight=weights, groups=groups)
     seconds = round(time.perf_counter() - began, 3)
+    model.save(options.output)
+    if (rows := model.rows_) is not None:  # a sample, of which all results are
+        X, y = taken(X, rows), y[rows]
+        weights = None if weights is None else weights[rows]
     found: dict[str, Any] = {
         **{"model": options.output, "task": task, "target": target, "seconds": seconds},
-        "out_of_fold": scores.of_predictions(
+        "out_of_fold": models.scores(
             y, model.oof_prediction_, getattr(model, "classes_", None), weights
         ),
     }
     if valid is not None:
-        truth = models.target_of(valid, target, "--valid")
-        its_weights = models.weights_of(valid, options.weight)
-        found["valid"] = scores.of_model(model, valid[names], truth, its_weights)
-    model.save(options.output)
+        truth = models.truth_of(valid, target, options.weight, "--valid")
+        found["valid"] = models.scores_of_model(model, valid[names], *truth)
     lines = [f"task         {task} of {target}\n{model.report()}"]
     for part, values in found.items():
         if isinstance(values, dict):
-            lines += [f"\n{part.replace('_', ' ')}\n{scores.lines(values)}"]
+            lines += [f"\n{part.replace('_', ' ')}\n{models.score_lines(values)}"]
     lines += [f"\nmodel        {options.output}"]
     if options.report is not None:
         parts = report.sections(model, X, y, weights, found)

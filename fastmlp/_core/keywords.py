@@ -129,18 +129,20 @@ def _complaint(
     own = signature.parameters
     name = next((key for key in kwargs if key not in own), None)
     if name is not None:
-        remedy = _remedy(name, list(own), cls, twins)
+        # Options of training belong to fit, options of a trained model's other forms to to_c.
+        other = "fit" if method.__name__ == "__init__" else "to_c"
+        remedy = _remedy(name, list(own), cls, twins, other)
         return f"{who}() got an unexpected keyword argument {name!r}: {remedy}"
     places = [key for key, each in own.items() if each.kind == each.POSITIONAL_OR_KEYWORD][1:]
     rule = f"{', '.join(places)} by position, all others by name" if places else "all by name"
     return f"{who}(): {words}: pass {rule}"
 
 
-def _remedy(name: str, own: list[str], cls: Any, twins: Twins) -> str:
+def _remedy(name: str, own: list[str], cls: Any, twins: Twins, other: str) -> str:
     """Return advice for an unknown argument: the right name and the right method."""
     places = {"": own, f" to {cls.__name__}": list(inspect.signature(cls).parameters)}
-    if hasattr(cls, "fit"):
-        places[" to fit"] = list(inspect.signature(cls.fit).parameters)
+    if hasattr(cls, other):
+        places[f" to {other}"] = list(inspect.signature(getattr(cls, other)).parameters)
     for place, known in places.items():
         meant = name if name in known else twin(name, known, twins)
         if meant is not None:

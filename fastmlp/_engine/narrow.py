@@ -41,10 +41,10 @@ def parameters(
     """
     if weight_type is None:
         raise ValueError(
-            "X is given without weights, but it calibrates the rounding to a narrower type: leave "
+            "X is given without narrower weights, whose rounding it would calibrate: leave "
             "X out, or pass weights='bfloat16' or weights='int8'"
         )
-    rounded, shares = TYPES[check_choice("weights", weight_type, TYPES)]
+    rounded, shares = TYPES[check_choice("weights", weight_type, TYPES, f" or {spec.dtype.name}")]
     if spec.dtype != np.float32:
         raise ValueError(
             f"weights is {weight_type!r} but the model's dtype is {spec.dtype}: narrower weights "

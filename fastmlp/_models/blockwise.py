@@ -101,7 +101,9 @@ def _write(outs: tuple[Any, ...], found: tuple[Any, ...], row: int, end: int) ->
     """Write predictions to the rows from ``row`` to ``end``."""
     if len(outs) != len(found):
         remedy = f"a tuple of {len(found)} arrays" if len(found) > 1 else "one array"
-        raise TypeError(f"out is {len(outs)} arrays but {len(found)} are predicted: pass {remedy}")
+        raise TypeError(
+            f"out has the length {len(outs)} but {len(found)} is expected: pass {remedy}"
+        )
     for each, p in zip(outs, found, strict=True):
         shape, dtype = getattr(each, "shape", ()), getattr(each, "dtype", p.dtype)
         _check_rows(each, end, np.inf)

@@ -158,7 +158,7 @@ class Learner(Model):
             interrupt then undoes about 0.05 s of training.
         """
         with (
-            planning.joined(communicator, self._engine) as others,
+            planning.joined(communicator, (self,)) as others,
             self._turn.taken(),
             PublishedSnapshot(self),
             Runner(self, (self,), resume) as run,

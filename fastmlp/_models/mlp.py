@@ -197,7 +197,7 @@ class MLP(Learner):
         ----------
         n_threads : int, optional
             Largest number of threads for large batches; by default all of the machine.
-        weights : {"bfloat16", "int8"}, optional
+        weights : {"bfloat16", "int8"} or the dtype of the model, optional
             Type to which the weights are rounded, for float32 models whose weights exceed the
             second-level cache: single rows then read a half or a quarter of the memory. The
             arithmetic stays float32. ``"int8"`` has one unit for each output, and suits inputs of
@@ -227,6 +227,8 @@ class MLP(Learner):
         """
         if n_threads is not None:
             n_threads = check_count("n_threads", n_threads, example=2)
+        if isinstance(weights, str) and weights == self._spec.dtype.name:
+            weights = None
         if weights is None and X is None:
             return self._engine.predictor(n_threads)
         from fastmlp._engine import narrow

@@ -37,7 +37,10 @@ class Runner(Rollback):
             self.path is not None
             or any(own._progress and own._progress.averaged for own in members)
         )
-        super().__init__(owner._undo(changes), lambda: len(self.history.loss) > self.n_before)
+        super().__init__(owner._undo(changes))
+
+    def _is_done(self) -> bool:
+        return len(self.history.loss) > self.n_before
 
     def options(
         self, epochs: Any, shuffle: Any, verbose: Any, averaging: Any, callbacks: Any, who: str = ""
@@ -78,8 +81,7 @@ class Runner(Rollback):
             options = {"epochs": self.epochs, "batch_size": self.batch_size}
             options |= {"shuffle": self.shuffle, "averaging": self.averaging}
             options["validation_data"] = is_validated
-            others.agree(owner, plans[0], trainer, begun and begun[0], **options)
-            trainer.permute = others.shuffle
+            others.agree(self, trainer, begun, **options)
         if begun is not None:
             state.epoch, state.learning_rate_scale = begun[0].epochs - 1, begun[0].scale
         reporter = trainer.reporter
@@ -101,6 +103,7 @@ class Runner(Rollback):
                 trainer.run(begun, self.averaging)
         finally:
             trainer.keep()  # an error may have come just after an epoch
+            vars(trainer).clear()  # its own methods in it would keep model and data in a cycle
         return history
 
     def _load(self) -> bool:

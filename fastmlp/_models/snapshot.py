@@ -9,19 +9,22 @@ from fastmlp._core.history import History
 
 
 class Rollback:
-    """Undoes the changes of a ``with`` block if an error ends it before ``is_done()`` is True."""
+    """Undoes the changes of a ``with`` block if an error ends it before `_is_done` is True."""
 
     # No generator: an interrupt may prevent its end until it is garbage-collected, much later.
 
-    def __init__(self, undo: Callable[[], None], is_done: Callable[[], bool] | None = None) -> None:
-        self._undo, self._is_done = undo, is_done
+    def __init__(self, undo: Callable[[], None]) -> None:
+        self._undo = undo
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None and (self._is_done is None or not self._is_done()):
+        if kind is not None and not self._is_done():
             self._undo()
+
+    def _is_done(self) -> bool:
+        return False
 
 
 class ModelSnapshot:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from fastmlp._training.twins import CustomSteps
 
 LEAP_SECONDS = 0.05  # approximate length of a leap, which an interrupt may undo
+ALL = slice(None)
 LEAST_EPOCHS = 8  # shorter leaps are not worth the snapshot before them
 
 
@@ -72,6 +73,13 @@ class Trainer(FitStrategy):
             self.shuffles.resume([own.shuffles for own in begun], begun[0].shuffled)
         self._begin()
         loop.run(self.datas[0], plan, self)
+        if averaging is not None and 0 < self.judge.epochs <= averaging.start < self.state.epochs:
+            from fastmlp._core.user_warnings import warn
+
+            warn(
+                f"averaging is {averaging!r} but the fit was ended after {self.judge.epochs} of "
+                f"{self.state.epochs} epochs, so that no weights are averaged: use a smaller start"
+            )
 
     def _begin(self) -> None:
         """Prepare the orders of the samples, and decide whether leaps are possible."""
@@ -139,7 +147,7 @@ class Trainer(FitStrategy):
                 return 0
             for k, n_steps in steps.items():
                 self.rates_of[k].step += n_steps
-            found = self._epochs(n)
+            found = self.epochs(n)
             if np.isfinite(found.losses).all():
                 rates, losses = self._see(found), mean(found.losses)
                 each = [(time.perf_counter() - began) / n] * n
@@ -161,14 +169,15 @@ class Trainer(FitStrategy):
             steps[k] = loop.look_up(plan, self.datas[k], rates, rates.step, n)
         return steps
 
-    def _epochs(self, n: int) -> Epochs:
-        """Train all members for n epochs in one native call."""
-        engines, judge = self.learners(self.engines), self.judge
-        seeds = None if self.shuffles is None else self.shuffles.take(n)
-        apart = None if self.averages else judge.apart  # the loop evaluates averages
+    def epochs(self, n: int, some: slice = ALL) -> Epochs:
+        """Train all members, or some of them, for n epochs in one native call."""
+        engines, judge = self.learners(self.engines)[some], self.judge
+        seeds = None if self.shuffles is None else self.shuffles.take(n)[some]
+        # The loop evaluates averages.
+        apart = None if self.averages or judge.apart is None else judge.apart[some]
         team = self.plans[0].team
-        given = engines, self.datas, self.plans, team, n, seeds, apart, judge.linked
-        return type(engines[0]).train_many(*given)
+        given = engines, self.datas[some], self.plans[some], team, n, seeds, apart, judge.linked
+        return self.engines[0].train_many(*given)  # type: ignore[no-any-return]
 
     def _see(self, found: Epochs) -> list[float]:
         """Return the learning rate of the last step of each epoch."""

@@ -46,8 +46,9 @@ class ArrowBlocks:
     ImportError
         If pyarrow is missing.
     TypeError, ValueError
-        If an argument is none of these; while reading, if a column is missing, occurs twice, holds
-        no numbers, or has missing values. The error names file, row group, row and column.
+        If an argument is none of these, or a target is also a feature or the weight; while reading,
+        if a column is missing, occurs twice, holds no numbers, or has missing values. The error
+        names file, row group, row and column.
 
     Notes
     -----
@@ -80,6 +81,13 @@ class ArrowBlocks:
         self.targets = [] if target is None else _columns("target", target)
         self.target, self.weight = target, weight
         self.features = None if features is None else _columns("features", features)
+        for name in self.targets:
+            if name == weight or name in (self.features or ()):
+                role = "weight" if name == weight else "feature"
+                raise ValueError(
+                    f"the column {name!r} is target and {role} but a target is predicted from "
+                    "other columns: name it once"
+                )
         self.rows = check_count("rows", rows, example=65_536)
         self.data = data
         if isinstance(data, (list, tuple)) and not data:
@@ -110,9 +118,13 @@ class ArrowBlocks:
             for path in self.paths:
                 yield from self._of_file(path)
             return
-        reader = require("ArrowBlocks", "pyarrow").RecordBatchReader.from_stream(
-            self.data() if callable(self.data) else self.data
-        )
+        table = self.data() if callable(self.data) else self.data
+        if not hasattr(table, "__arrow_c_stream__"):
+            raise TypeError(
+                f"data returned {check.short(table)} but an Arrow table is expected: let it return "
+                "for example a polars or pyarrow table"
+            )
+        reader = require("ArrowBlocks", "pyarrow").RecordBatchReader.from_stream(table)
         names = self._names(reader.schema.names, "the table")
         row = 0
         for batch in reader:
@@ -208,6 +220,8 @@ def numbers_of(
             )
         )
     found: Array = column.to_numpy(zero_copy_only=False)
+    if str(column.type).startswith("decimal"):
+        found = found.astype(np.float64)
     if found.dtype.kind not in "biuf":
         raise TypeError(
             f"{place(0)}, column {name!r}: {column.type} but numbers are expected: turn it into "

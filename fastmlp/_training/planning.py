@@ -132,11 +132,12 @@ def check_same(
 
 
 def joined(
-    communicator: Communicator | Any, engine: Any
+    communicator: Communicator | Any, members: Sequence[Any], divides: str = "rows"
 ) -> AbstractContextManager[DistributedFit | None]:
     """Take part in a fit of many processes, if there is a communicator."""
     if communicator is None:
         return nullcontext()
-    from fastmlp._training.distributed import processes
+    from fastmlp._training.distributed import members as networks, processes
 
-    return processes.joined(communicator, engine)
+    kind = networks.DividedMembers if divides == "members" else processes.DistributedFit
+    return processes.joined(communicator, [own._engine for own in members], kind)

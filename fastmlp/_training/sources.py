@@ -166,7 +166,7 @@ class BlockStream:
             given = self.source() if callable(self.source) else self.source
             if not hasattr(given, "__iter__"):
                 raise TypeError(
-                    f"the source returned a {type(given).__name__} but an iterable of blocks is "
+                    f"the source returned {check.short(given)} but an iterable of blocks is "
                     "expected: let it yield (X, y), or return a list of such tuples"
                 )
             blocks = iter(given)
@@ -175,12 +175,13 @@ class BlockStream:
                 at += 1
         except GeneratorExit:
             raise
-        except StopIteration as error:  # StopIteration would end this generator
-            raise RuntimeError(
-                f"{self.name} raised StopIteration for block {at} (counted from 0), but "
-                "only __next__ may: return an iterable, which ends by itself"
-            ) from error
         except BaseException as error:
+            # Python turns the StopIteration of a generator into a RuntimeError.
+            if isinstance(error, StopIteration) or isinstance(error.__cause__, StopIteration):
+                raise RuntimeError(
+                    f"{self.name} raised StopIteration for block {at} (counted from 0), but only "
+                    "__next__ may: end a generator by return, and call next(iterator, None)"
+                ) from error
             error.add_note(f"in {self.name}, block {at} (counted from 0)")
             raise
         finally:
@@ -189,9 +190,9 @@ class BlockStream:
 
     def _check(self, block: Block) -> Data:
         if not isinstance(block, (tuple, list)) or len(block) not in (2, 3):
-            what = f"{len(block)} entries" if isinstance(block, (tuple, list)) else "no tuple"
+            what = f"of length {len(block)}" if isinstance(block, (tuple, list)) else "no tuple"
             raise TypeError(
-                f"a block is a {type(block).__name__} ({what}) but (X, y) or "
+                f"a block is a {type(block).__name__} {what} but (X, y) or "
                 "(X, y, sample_weight) is expected: yield such tuples"
             )
         x, y, weights = (*block, None)[:3]

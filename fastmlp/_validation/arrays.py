@@ -153,11 +153,11 @@ def parameters(values: Any, spec: Spec, kind: str, name: str = "") -> list[NDArr
     """Return all tensors of one kind as finite arrays, one per layer, with the layers' shapes."""
     name, shapes = name or kind, spec.tensors.get(kind, [])
     if not isinstance(values, Iterable) or isinstance(values, (str, bytes)):
-        raise TypeError(f"{name} is {short(values)} but a list of {len(shapes)} arrays is expected")
+        raise TypeError(f"{name} is {short(values)} but a list of arrays is expected")
     values = list(values)
     if len(values) != len(shapes):
         raise ValueError(
-            f"{name} has {len(values)} arrays but {len(shapes)} are expected: all of the model"
+            f"{name} has the length {len(values)} but {len(shapes)} is expected: pass all arrays"
         )
     checked = []
     for layer, (value, shape) in enumerate(zip(values, shapes, strict=True)):

@@ -26,6 +26,11 @@ REFUSALS: dict[tuple[str, str], tuple[type[Exception], str]] = {
         "optimizer is {optimizer} but processes can sum gradients only for fastmlp's own: "
         "use an optimizer of fastmlp, or leave communicator out",
     ),
+    ("time_limit", "communicator"): (
+        ValueError,
+        "time_limit is {limit} with a communicator, but each rank would measure another time: "
+        "leave time_limit out, and shorten the fit by epochs= or preset='fast'",
+    ),
     ("CustomOptimizer", "Checkpoint"): (
         TypeError,
         "callbacks have a Checkpoint but a file cannot hold the state of {optimizer}: for a "

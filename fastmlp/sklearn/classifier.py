@@ -23,6 +23,7 @@ from fastmlp._network.names import SolverName
 from fastmlp._network.spec import Activations
 from fastmlp.sklearn.estimator import BaseMLP, by_batches
 from fastmlp.sklearn.parameters import documented, store
+from fastmlp.sklearn.validation import refuse_objects
 
 Array = NDArray[Any]
 
@@ -205,6 +206,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             self._label_binarizer.fit(y if multilabel else classes)
 
     def _encode(self, y: Array, known: bool) -> Array:
+        refuse_objects(y)
         if not hasattr(self, "classes_") or not (self.warm_start or known):
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._label_binarizer.classes_

@@ -22,7 +22,7 @@ from fastmlp.sklearn.fitting import Fitting
 from fastmlp.sklearn.observers import CallbackSupportMixin, with_callbacks
 from fastmlp.sklearn.scaled_network import ParameterViews, ScaledNetwork
 from fastmlp.sklearn.stopping import CURVES
-from fastmlp.sklearn.validation import numbers_that_fit, sound
+from fastmlp.sklearn.validation import checking, sound
 
 Array = NDArray[Any]
 
@@ -120,7 +120,7 @@ class BaseMLP(Exportable, CallbackSupportMixin, Fitting):
         # and raises all errors.
         if "feature_names_in_" not in vars(self) and is_plain(X, known):
             return network.predict(X, self.n_jobs), network
-        with numbers_that_fit():
+        with checking(X):
             checked = validate_data(
                 self,
                 sound(X, "X"),

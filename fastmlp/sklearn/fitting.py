@@ -35,8 +35,8 @@ from fastmlp.sklearn.stopping import CURVES
 from fastmlp.sklearn.validation import (
     Samples,
     Validation,
+    checking,
     loss_constant,
-    numbers_that_fit,
     refuse_text,
     sound,
     split,
@@ -222,7 +222,7 @@ class Fitting(parameters.Validated):
         """Return dense, checked samples; errors are scikit-learn's."""
         if self._target_checks:  # numbers
             refuse_text(y, "MLPClassifier")
-        with numbers_that_fit():
+        with checking(X):
             X, y = validate_data(
                 self,
                 sound(X, "X"),

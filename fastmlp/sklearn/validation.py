@@ -15,7 +15,9 @@ from scipy.special import xlogy
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import train_test_split
 from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.multiclass import type_of_target
 
+from fastmlp._core.intervals import first_non_finite
 from fastmlp._core.user_warnings import warn
 from fastmlp._network.data import Data
 from fastmlp._validation import check
@@ -69,14 +71,20 @@ class Validation:
 
 
 @contextlib.contextmanager
-def numbers_that_fit() -> Iterator[None]:
-    """Turn overflows of large integers in scikit-learn's checks into a ValueError."""
+def checking(X: Any) -> Iterator[None]:
+    """Explain errors of scikit-learn's checks: of large integers, and of X that is not finite."""
     try:
         yield
     except OverflowError as error:
         raise ValueError(
             f"X, y or sample_weight holds a number too large for float64 ({error}): rescale it"
         ) from error
+    except ValueError as error:
+        if str(error).startswith("Input X contains") and not issparse(X):
+            with contextlib.suppress(TypeError, ValueError):  # of frames with pandas.NA
+                row, column = first_non_finite(np.asarray(X, np.float64)) or ()
+                error.add_note(f"the first is in row {row}, column {column} (counted from 0)")
+        raise
 
 
 def refuse_text(y: Any, classifier: str) -> None:
@@ -89,6 +97,15 @@ def refuse_text(y: Any, classifier: str) -> None:
                 f"y holds text ({text[:40]!r}) but numbers are expected: convert it by "
                 f"astype(float), or predict labels with {classifier}"
             )
+
+
+def refuse_objects(y: Array) -> None:
+    """Reject labels of dtype object that scikit-learn does not know, such as decimals and dates."""
+    if y.dtype.kind == "O" and type_of_target(y) == "unknown":
+        raise ValueError(
+            f"Unknown label type: y holds {check.short(y.flat[0])} but numbers, text or NumPy's "
+            "dates are expected: convert it by astype(int), astype(str) or astype('datetime64[D]')"
+        )
 
 
 def sound(X: Any, name: str) -> Any:

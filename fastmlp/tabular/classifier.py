@@ -18,7 +18,7 @@ from fastmlp._export import layers as export
 from fastmlp._network.names import PresetName
 from fastmlp._validation.arrays import short
 from fastmlp.sklearn.parameters import documented, store
-from fastmlp.sklearn.validation import weights_of_classes
+from fastmlp.sklearn.validation import refuse_objects, weights_of_classes
 from fastmlp.tabular import inspection, temperature
 from fastmlp.tabular.blend import BlendResult
 from fastmlp.tabular.columns import Array, is_missing
@@ -158,7 +158,7 @@ class TabMLPClassifier(ClassifierMixin, ClassifierExports, BaseTabMLP):
         Parameters
         ----------
         y : array-like
-            Labels of the rows of the fit, in their order.
+            Labels of the rows of the fit, in their order: ``y[model.rows_]`` if it used a sample.
         label : object, optional
             The class, one of ``classes_``; by default the last.
         ax : matplotlib.axes.Axes, optional
@@ -213,6 +213,7 @@ class TabMLPClassifier(ClassifierMixin, ClassifierExports, BaseTabMLP):
             assert_all_finite(labels, input_name="y")
         if labels.dtype.kind == "O":
             _check_objects(labels)
+            refuse_objects(labels)
         check_classification_targets(y)
         if type_of_target(y).startswith("multilabel"):
             checked = np.asarray(check_array(y, accept_sparse=False, input_name="y"))

@@ -33,6 +33,10 @@ TIMES: dict[str, tuple[Callable[[type], bool], str]] = {  # refused types: test,
         lambda kind: issubclass(kind, datetime.timedelta | np.timedelta64),
         "convert them to numbers, for example by division by a difference of one day",
     ),
+    "times of day": (
+        lambda kind: issubclass(kind, datetime.time),
+        "convert them to numbers, for example the seconds since midnight",
+    ),
     "dates": (
         lambda kind: hasattr(kind, "isoformat") or issubclass(kind, np.datetime64),
         REMEDY_OF_DATES,

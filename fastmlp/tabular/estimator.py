@@ -11,10 +11,13 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
+from fastmlp._core.communicators import Communicator
 from fastmlp._core.user_warnings import warn
 from fastmlp._engine.thread_count import of_jobs
+from fastmlp._training import planning
 from fastmlp._training.arrow import ArrowBlocks
 from fastmlp._validation.check import callbacks
+from fastmlp._validation.compatibility import refusal
 from fastmlp.sklearn.parameters import training
 from fastmlp.tabular import blend, data_warnings, reading
 from fastmlp.tabular.blend import BlendResult
@@ -23,7 +26,7 @@ from fastmlp.tabular.columns import Array, Columns, Table
 from fastmlp.tabular.explained import Explained
 from fastmlp.tabular.fitted import like
 from fastmlp.tabular.members import INTERRUPTED, FitOptions
-from fastmlp.tabular.parameters import ADDED, CONSTRAINTS, check
+from fastmlp.tabular.parameters import ADDED, CONSTRAINTS, OF_ONE_RANK, check
 from fastmlp.tabular.presets import PRESETS, adapted
 from fastmlp.tabular.report import Report, timed
 
@@ -57,7 +60,6 @@ class BaseTabMLP(Explained):
 
     # ------------------------------------------------------------ fit
 
-    @training
     def fit(
         self,
         X: Any,
@@ -67,6 +69,7 @@ class BaseTabMLP(Explained):
         groups: Any = None,
         X_val: Any = None,
         y_val: Any = None,
+        communicator: Communicator | Any = None,
     ) -> Self:
         """Train on a raw table.
 
@@ -88,6 +91,10 @@ class BaseTabMLP(Explained):
             together.
         X_val, y_val : like X and y, optional
             Rows that are not used in training: the report shows the fitted model's score on them.
+        communicator : mpi4py communicator or fastmlp.Communicator, optional
+            Train with other processes, which call ``fit`` with the same table and parameters: the
+            networks are divided, and each rank gets the model of one process; docs/processes.md.
+            One thread each unless ``n_jobs`` is set.
 
         Returns
         -------
@@ -101,21 +108,18 @@ class BaseTabMLP(Explained):
         MemoryError
             If the fit would need more than ``max_memory`` even with 5,000 rows.
         RuntimeError
-            If another fit of this estimator is running.
+            If another fit of this estimator is running; a RankError if another process has failed.
         KeyboardInterrupt
             If an interrupt comes before the first score of held-out rows, or again during the
-            calibration; the estimator is unchanged then.
+            calibration, or at any time with a communicator; the estimator is unchanged then.
 
         Warns
         -----
         ConvergenceWarning
             If an interrupt or a callback has ended the fit early. The estimator is fitted then.
         """
-        draft = like(self, self.get_params(deep=False))
-        stopped = draft._train(X, y, sample_weight, groups, X_val, y_val)
-        fitting = vars(self).get("_fitting")
-        kept = {k: v for k, v in vars(self).items() if k not in vars(draft) and k[-1] != "_"}
-        self.__dict__ = {**kept, **vars(draft), "_fitting": fitting}
+        with planning.joined(communicator, (), "members") as others:
+            stopped = self._fit(X, y, sample_weight, groups, X_val, y_val, others)
         if stopped:
             warn(
                 f"the fit has ended early because {stopped}: the model consists of the "
@@ -124,8 +128,30 @@ class BaseTabMLP(Explained):
             )
         return self
 
+    @training
+    def _fit(self, *given: Any) -> str:
+        """Train a draft, and take over its state; see `_train`."""
+        draft = like(self, self.get_params(deep=False))
+        stopped: str = draft._train(*given)
+        if others := given[-1]:
+            if stopped == INTERRUPTED:
+                raise KeyboardInterrupt
+            nets = [net._engine for group in draft._members.groups for net in group.ensemble]
+            others.compare("the end of the calibration", {}, nets)
+        fitting = vars(self).get("_fitting")
+        kept = {k: v for k, v in vars(self).items() if k not in vars(draft) and k[-1] != "_"}
+        self.__dict__ = {**kept, **vars(draft), "_fitting": fitting}
+        return stopped
+
     def _train(
-        self, X: Any, y: Any, sample_weight: Any, groups: Any, X_val: Any, y_val: Any
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        groups: Any,
+        X_val: Any,
+        y_val: Any,
+        others: Any = None,
     ) -> str:
         """Fit; return the reason if the user ended the fit early, else an empty text."""
         seconds: dict[str, float] = {}
@@ -140,6 +166,11 @@ class BaseTabMLP(Explained):
         random_state = check_random_state(self.random_state)
         seed = random_state.randint(2**31 - 1, size=4)
         n_threads = of_jobs(self.n_jobs)
+        if others:
+            if self.time_limit is not None:
+                raise refusal("time_limit", "communicator", limit=self.time_limit)
+            same = {k: v for k, v in self._trained_with.items() if k not in OF_ONE_RANK}
+            others.compare("the start of the fit", {**same, "random_state": seed.tolist()})
         memory = bytes_of(self.max_memory)
         budget = Budget(preset, deadline, memory, self.max_memory is not None, n_threads)
         with timed(seconds, "reading"):
@@ -148,6 +179,11 @@ class BaseTabMLP(Explained):
             target, kept = data.target, data.weights
             self._columns = data.columns
             judged = self._read_both(target, X_val, y_val, "X_val and y_val")
+            if others:
+                same = {"max_memory": plan.notes, "columns": data.columns}
+                same |= {"classes of y": [*getattr(self, "classes_", ())], "y": target.y}
+                same |= {"numbers of X": table.numbers, "categories of X": table.codes}
+                others.compare("the rows of the fit", same)
         request = FitOptions(
             plan.preset,
             np.random.default_rng(seed),
@@ -155,7 +191,8 @@ class BaseTabMLP(Explained):
             self._scorer(y[used], kept),
             n_threads,
             called,
-            bool(self.verbose or self.progress_bar),
+            bool(self.verbose or self.progress_bar) and not (others and others.rank),
+            others and others.exchange,
         )
         with timed(seconds, "training"):
             fitted = blend.fit(data, request)

@@ -134,7 +134,8 @@ class Fitted(Validated):
         Returns
         -------
         fastmlp.tabular.predictor.RowPredictor
-            Computes ``predict``, for classifiers ``predict_proba``, of one row.
+            Computes ``predict``, for classifiers ``predict_proba``, of one row, with float32
+            weights; ``to_c(weights=...)`` writes narrower ones.
         """
         return RowPredictor(self._columns, self._members, self._finisher())
 

@@ -52,6 +52,7 @@ class FitOptions:
     n_threads: int | None = None
     callbacks: Sequence[Any] = ()  # one that returns True ends the fit of all recipes
     verbose: bool = False
+    communicator: Any = None  # the messages to other processes that train with this one
 
 
 @dataclass(eq=False)
@@ -178,6 +179,7 @@ def train(
             sample_weight=weights,
             callbacks=[follow, *request.callbacks],
             n_threads=request.n_threads,
+            communicator=request.communicator,
         )
     except KeyboardInterrupt:
         if not follow.restored:

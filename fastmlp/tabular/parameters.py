@@ -109,6 +109,10 @@ linear inputs (Gorishniy, Rubachev and Babenko 2022) and an ensemble over folds.
 ADDED = frozenset({"verbose", "callbacks", "recipes", "max_memory", *COUNTS})
 
 
+# Parameters that may differ between the processes of a fit; of random_state, the seed is compared.
+OF_ONE_RANK = {"random_state", "verbose", "progress_bar", "callbacks", "n_jobs", "max_memory"}
+
+
 def check(estimator: Any) -> None:
     """Reject values within the ranges: bool as a number, n_jobs=0."""
     of_jobs(estimator.n_jobs)

@@ -224,7 +224,8 @@ class TabMLPRegressor(RegressorMixin, RegressorExports, BaseTabMLP):
         Parameters
         ----------
         y : array-like
-            Targets of the rows of the fit, in their order; the first output is shown.
+            Targets of the rows of the fit, in their order: ``y[model.rows_]`` if it used a sample.
+            The first output is shown.
         ax : matplotlib.axes.Axes, optional
             Axes to draw on; by default those of a new figure.
 

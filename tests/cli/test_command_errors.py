@@ -1,5 +1,7 @@
 """What `fastmlp` refuses, and what it leaves behind: a sentence, an exit code, no traceback."""
 
+import json
+
 import children
 import pytest
 from commands import INTERRUPTED, here, prepared, run
@@ -28,8 +30,12 @@ REFUSED = [
     (None, [*TRAIN, "price"], 1, "--target: there is no column 'price': the columns are area,"),
     (None, [*TRAIN, "rent", "--drop", "a"], 1, "--drop: there is no column 'a'"),
     *(
-        (None, [*TRAIN, "rent", option, "rent"], 2, "--target rent: another option names")
+        (None, [*TRAIN, "rent", option, "rent"], 2, "two options name the column rent")
         for option in ("--drop", "--weight", "--groups")
+    ),
+    (
+        *(None, [*TRAIN, "rent", "--weight", "weight", "--drop", "weight"], 2),
+        "two options name the column weight: leave one of them out",
     ),
     (None, [*TRAIN, "rent", "--weight", "code"], 1, "'code' of --weight needs finite numbers"),
     (None, [*TRAIN, "area"], 1, "the column 'area' has"),
@@ -123,9 +129,13 @@ def test_a_target_of_decimal_commas_is_warned_of(tmp_path):
 def test_a_model_of_a_later_version_is_refused(folder):
     content = (folder / MODEL).read_bytes()
     (folder / "later").write_bytes(content.replace(b'"version":"1"', b'"version":"2"', 1))
-    for command in (["predict", "later", "new.csv"], ["inspect", "later"]):
+    both = ["inspect", "--json", "later", MODEL, "none", "later"]
+    for command in (["predict", "later", "new.csv"], ["inspect", "later"], both):
         result = here(*command, folder=folder)
         assert result.returncode == 1
+        if command is both:
+            assert [each["file"] for each in json.loads(result.stdout)] == [MODEL]
+            assert "warning: [Errno 2] No such file or directory: 'none'" in result.stderr
         assert "it is of version 2 of the format" in result.stderr
         assert "Traceback" not in result.stderr
 

@@ -13,10 +13,11 @@ from pathlib import Path
 import children
 import numpy as np
 import pytest
-from commands import here, prepared, run, table
+from commands import MODELS, here, prepared, run, table
 
 import fastmlp
 from fastmlp import _cli
+from fastmlp._cli import tables
 
 pytest.importorskip("sklearn", reason="tables need scikit-learn")
 
@@ -91,6 +92,21 @@ def test_predictions_are_those_of_the_model(model, options, names, folder):
         assert [[float(row["lower"]), float(row["upper"])] for row in rows] == ends.tolist()
 
 
+@pytest.mark.parametrize("engine", ["polars", "pandas", None])
+@pytest.mark.parametrize("task", MODELS)
+def test_a_fit_of_a_sample_of_the_rows(task, engine, folder, tmp_path, monkeypatch):
+    budget = pytest.importorskip("fastmlp.tabular.budget")
+    monkeypatch.setattr(budget.Budget, "_rows_in_time", lambda *_: 60)
+    monkeypatch.setattr(tables, "find_spec", lambda name: name == engine)
+    model, page = tmp_path / "model", tmp_path / "page.html"
+    words = ["--target", task, "--drop", MODELS[task], "--weight", "weight", "--time-limit", "9"]
+    words += ["--preset", "fast", "-o", model, "--report", page, "--json"]
+    found = json.loads(children.printed(here("train", "old.csv", *words, folder=folder)))
+    assert found["out_of_fold"].keys() & {"rmse", "accuracy"}
+    assert len(fastmlp.load(model).rows_) == 60
+    assert "on 60 rows" in page.read_text()
+
+
 def test_pipes_and_files_are_alike(folder):
     words = ("predict", "rent.safetensors")
     printed = children.printed(here(*words, "new.csv", folder=folder))
@@ -107,13 +123,9 @@ def test_every_reader_reads_the_same(folder, tmp_path, monkeypatch):
     (tmp_path / "semicolons.csv").write_text("\ufeff" + text.replace(",", ";"), encoding="utf-8")
     gzip = importlib.import_module("gzip")
     (tmp_path / "new.csv.gz").write_bytes(gzip.compress(text.encode()))
-    find = importlib.util.find_spec
     for hidden in ((), ("polars",), ("polars", "pandas")):
         with monkeypatch.context() as patch:
-            patch.setattr(
-                *(importlib.util, "find_spec"),
-                lambda name, *more, hidden=hidden: None if name in hidden else find(name, *more),
-            )
+            patch.setattr(tables, "find_spec", lambda name, hidden=hidden: name not in hidden)
             for name in ("semicolons.csv", "new.csv.gz"):
                 assert children.printed(here(*words, tmp_path / name)) == right
 

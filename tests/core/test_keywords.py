@@ -59,6 +59,10 @@ ESTIMATORS = [
         lambda f: f.TabMLPClassifier().fit(X, Y, cat_features=[0]),
         "TabMLPClassifier.fit() got .*: pass categorical_features=... to TabMLPClassifier$",
     ),
+    (
+        lambda f: f.TabMLPRegressor(epochs=1).fit(X, Y[:, 0]).predictor(weights="int8"),
+        "TabMLPRegressor.predictor() got .* 'weights': pass weights=... to to_c$",
+    ),
     (lambda f: f.MLPClassifier().fit(X), "MLPClassifier.fit(): missing .* 'y': pass X, y"),
 ]
 

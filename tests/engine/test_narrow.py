@@ -56,6 +56,7 @@ def test_any_network_threads_and_derivatives(options, weights, monkeypatch):
     assert_same_bits(nets[0].predictor(2, weights=weights)(x), alone(x))
     assert_close(alone(x), reference_p(x), "gradient", "float32")
     assert_close(alone.jacobian(x[:5]), reference_p.jacobian(x[:5]), "gradient", "float32")
+    assert_same_bits(nets[0].predictor(weights="float32")(x), nets[0].predictor()(x))
     for own, other in zip(alone.parameters(), reference_p.parameters(), strict=True):
         for array, twin in zip(own, other, strict=True):
             assert_same_bits(array, twin)
@@ -138,10 +139,14 @@ def test_files_and_pickles_keep_the_type(name, weights, tmp_path):
 @pytest.mark.parametrize(
     ("options", "given", "error", "words"),
     [
-        ({}, {"weights": "int4"}, ValueError, "int4.*bfloat16, int8"),
+        ({}, {"weights": "int4"}, ValueError, "int4.*bfloat16, int8 or float32"),
         ({}, {"weights": 8}, TypeError, "must be a name"),
         ({"dtype": "float64"}, {"weights": "int8"}, ValueError, "need a model of dtype='float32'"),
-        ({}, {"X": np.ones((3, 4))}, ValueError, "X is given without weights.*leave X out"),
+        ({}, {"X": np.ones((3, 4))}, ValueError, "X is given without narrower.*leave X out"),
+        (
+            *({}, {"X": np.ones((3, 4)), "weights": "float32"}),
+            *(ValueError, "X is given without narrower"),
+        ),
         ({}, {"weights": "int8", "X": np.ones((3, 5))}, ValueError, "5 features"),
         ({}, {"weights": "int8", "X": np.ones((0, 4))}, ValueError, "0 rows"),
         ({}, {"weights": "int8", "X": np.full((3, 4), np.nan)}, ValueError, "nan"),

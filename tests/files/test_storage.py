@@ -194,6 +194,13 @@ def test_a_file_depends_on_the_model_alone(tmp_path):
             ValueError,
             "strings of up to 2,000",
         ),
+        (
+            lambda: stored.fitted(
+                fastmlp.MLPClassifier((2,), max_iter=1), stored.LABELS.astype("M8[25s]")
+            ),
+            TypeError,
+            r"is an array of datetime64\[25s\] but",
+        ),
     ],
 )
 def test_what_a_file_cannot_hold_is_refused(make, error, words, tmp_path):

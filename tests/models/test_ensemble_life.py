@@ -1,6 +1,7 @@
 """Ensembles live on: in parts, in files, after cuts, as predictors, in the terms of others."""
 
 import copy
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -32,6 +33,18 @@ def test_a_member_goes_on_alone_as_if_it_had_always_been():
     assert digest(ensemble[1]) == digest(other)
     with pytest.raises(ValueError, match="members have been trained by themselves since"):
         ensemble.fit(X, Y, epochs=6, resume=True, **OPTIONS)
+
+
+@pytest.mark.parametrize("kind", [lambda: fastmlp.MLP([5, 7, 3], rng=0), lambda: make(fastmlp.MLP)])
+@pytest.mark.parametrize("given", ["epochs", "callbacks", "validation_data", "averaging"])
+def test_a_fit_leaves_no_cycle_of_references(kind, given, no_collections):
+    """Otherwise the model and the data would fill memory until a collection."""
+    values = {"epochs": 20, "callbacks": [lambda state: None], "validation_data": (X, Y)}
+    model = kind()
+    model.fit(X, Y, **{"epochs": 2, given: (values | {"averaging": fastmlp.EMA()})[given]})
+    there = weakref.ref(model)
+    del model
+    assert there() is None
 
 
 @pytest.mark.parametrize("mlp", KINDS)

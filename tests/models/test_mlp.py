@@ -161,7 +161,7 @@ def test_weights_are_a_checked_list(mlp):
     assert len(net.weights[:1]) == 1
     with pytest.raises(ValueError, match="read-only"):
         net.weights[0][0, 0] = 1
-    with pytest.raises(ValueError, match="has 1 arrays but 2 are expected"):
+    with pytest.raises(ValueError, match="has the length 1 but 2 is expected"):
         net.weights[:] = [net.weights[0]]
     assert "array(" in repr(net.biases)
     hidden = np.tanh(X @ net.weights[0] + net.biases[0])

@@ -195,6 +195,14 @@ def test_a_start_after_the_last_epoch_warns(mlp, averaging):
     same(*nets)
 
 
+def test_an_end_before_the_start_warns(mlp):
+    with pytest.warns(UserWarning, match=r"start=5\) but .* after 3 of 7 epochs") as caught:
+        network(mlp).fit(
+            *(X, Y), epochs=EPOCHS, averaging=fastmlp.SWA(5), callbacks=[lambda s: s.epoch == 2]
+        )
+    assert [each.filename for each in caught] == [__file__]
+
+
 def test_nobody_else_is_slower_or_larger(mlp, monkeypatch):
     """Without averaging there is no twin, and nothing more is remembered."""
     monkeypatch.setattr(mlp._engine_type(cases.build([1, 1])).__class__, "twin", None)

@@ -155,7 +155,7 @@ def test_what_a_user_sees(mlp, kind, norm):
     for bad in wrong:
         with pytest.raises(ValueError, match=kind):
             setattr(net, kind, bad)
-    with pytest.raises(ValueError, match=f"{kind} has 1 arrays but 0 are expected"):
+    with pytest.raises(ValueError, match=f"{kind} has the length 1 but 0 is expected"):
         setattr(plain, kind, [np.ones(3)])
     frozen = net.predictor()
     np.testing.assert_array_equal(frozen(X), net.predict(X))

@@ -1,5 +1,6 @@
 """The estimators' surface against the installed scikit-learn's: arguments, words, attributes."""
 
+import datetime
 import inspect
 import pickle
 import re
@@ -131,8 +132,10 @@ def test_other_complaints():
         net.coefs_
     with pytest.raises(ValueError, match="classes must be passed on the first call"):
         net.partial_fit(x, y)
-    with pytest.raises(ValueError, match="Unknown label type"):
-        net.fit(x, x[:, 1])
+    days = [datetime.date(2026, 1, 1 + each) for each in y]
+    for wrong, words in ((x[:, 1], ""), (days, r": y holds datetime.date.* astype\('datetime64")):
+        with pytest.raises(ValueError, match=f"Unknown label type{words}"):
+            net.fit(x, wrong)
     net.fit(x, y)
     for method, given, words in (
         (net.predict, [x[:, :3]], "has 3 features, but MLPClassifier is expecting 64"),
@@ -142,8 +145,10 @@ def test_other_complaints():
         (net.predict, [x[:0]], "0 sample"),
         (net.partial_fit, [x, y + 1], "classes not in"),
     ):
-        with pytest.raises(ValueError, match=words):
+        with pytest.raises(ValueError, match=words) as caught:
             method(*given)
+        notes = getattr(caught.value, "__notes__", [])
+        assert sum("row 0, column" in note for note in notes) == words.startswith("contains")
     with pytest.raises(ValueError, match="does not support early_stopping"):
         net.set_params(early_stopping=True).partial_fit(x, y)
     assert not hasattr(ours.MLPClassifier(solver="lbfgs"), "partial_fit")
@@ -178,7 +183,7 @@ def test_parameters_may_be_written():
     other = theirs.MLPRegressor(hidden_layer_sizes=(4,), max_iter=9, random_state=1).fit(x, y)
     net.coefs_, net.intercepts_ = other.coefs_, other.intercepts_  # scikit-learn's
     np.testing.assert_allclose(net.predict(x), other.predict(x))
-    with pytest.raises(ValueError, match="coefs_ has 1 arrays but 2 are expected"):
+    with pytest.raises(ValueError, match="coefs_ has the length 1 but 2 is expected"):
         net.coefs_ = other.coefs_[:1]
     assert np.array_equal(pickle.loads(pickle.dumps(net)).predict(x), net.predict(x))
 

@@ -93,6 +93,8 @@ MODELS: list[Row] = [
         "patience is 0 but must be an integer",
     ),
     (model("fit", "labels", to=None, name=WORDS), "the labels are of another estimator"),
+    (labels("classes", to={"times": "datetime64[D]"}), "is uint32 and no dates"),
+    (labels("classes", to={"times": "<M8[x]"}), "is said to be an array of '<M8"),
     (labels("type", to="binary"), r"\(3,\) classes, binary, for 3 outputs"),
     (labels("type", to="multilabel-indicator"), "multilabel-indicator, for"),
     (filled(WORDS, "fit.labels.classes", np.array([0x2000], np.uint32)), "the classes are not in"),

@@ -1,5 +1,6 @@
 """What the estimators of tables refuse before they train: columns, targets, weights, options."""
 
+from decimal import Decimal
 from fractions import Fraction
 
 import numpy as np
@@ -78,6 +79,7 @@ CLASSES = [
     ("y contains NaN, None or NA", ["a", None, "b"] * (N // 3)),
     ("y contains NaN, None or NA", np.array(["a", np.nan] * (N // 2), object)),
     ("y holds text and 1 but", np.array(["a", 1] * (N // 2), object)),
+    ("Unknown label type: y holds Decimal.* astype.int", [Decimal(k % 2) for k in range(N)]),
     ("y has masked entries", np.ma.masked_array(LABELS, Y > 1)),
     ("but 0 and 1 are expected", np.c_[1 + (Y > 0), 1 + (Y > 1)]),
     ("but 0 and 1 are expected", np.sign(np.c_[Y, -Y]).astype(int)),

@@ -199,6 +199,7 @@ REFUSED = {
     "dates": ([DAY] * N, None, "row 0, column 'number': number holds dates"),
     "times": ([datetime.datetime(2026, 1, 1)] * N, None, "number holds dates"),
     "differences": ([datetime.timedelta(1)] * N, None, "number holds time differences"),
+    "times of day": ([datetime.time(9)] * N, None, "number holds times of day .* midnight"),
     "lists": ([[1.0]] * N, None, "neither"),
 }
 

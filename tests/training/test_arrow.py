@@ -3,6 +3,7 @@
 import importlib
 import pickle
 import re
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,12 @@ def test_copies_yield_the_same(kind, tmp_path):
         assert np.array_equal(y, z)
 
 
+def test_decimals_are_numbers():
+    given = pyarrow.array([Decimal("0.1"), Decimal(2)])
+    for block in fastmlp.ArrowBlocks(pyarrow.table({"x": given, "y": given}), "y"):
+        assert [each.ravel().tolist() for each in block] == [[0.1, 2.0]] * 2
+
+
 def test_float32_stays_float32():
     table = pyarrow.table({"x": np.ones(3, "float32"), "y": np.arange(3)})
     ((x, y),) = fastmlp.ArrowBlocks(table, "y")
@@ -144,6 +151,13 @@ WRONG = {
         ValueError,
         r"1\.parquet has no column 'b'",
     ),
+    "a target among the features": (
+        of(features=["a", "y"]),
+        ValueError,
+        "'y' is target and feature but",
+    ),
+    "a target as weight": (of(weight="y"), ValueError, "'y' is target and weight but"),
+    "no table": (of(lambda: None), TypeError, "data returned None .* but an Arrow table is exp"),
     "no file": (lambda path: fastmlp.ArrowBlocks(path / "none", "y"), FileNotFoundError, "none"),
 }
 
@@ -190,7 +204,7 @@ def test_predictions_of_a_table_without_targets():
     out = np.empty((N, 1), np.float32)
     net.predict(fastmlp.ArrowBlocks(TABLE, features=["b", "a"], rows=50), out=out)
     assert np.allclose(out, net.predict(x), atol=1e-6)
-    with pytest.raises(TypeError, match="1 entries"):
+    with pytest.raises(TypeError, match="a tuple of length 1 but"):
         net.fit(fastmlp.ArrowBlocks(TABLE, features=["b", "a"]))
 
 

@@ -12,7 +12,7 @@ import fastmlp
 from fastmlp import reference
 from fastmlp._models import fit
 from fastmlp._training import loop
-from fastmlp._training.distributed import exchange, processes
+from fastmlp._training.distributed import exchange, members, processes
 from fastmlp._training.distributed.exchange import AgreedValue, Exchange
 
 # ---- one that fails ------------------------------------------------------------------------------
@@ -176,7 +176,7 @@ def test_a_rank_that_diverges_is_named_by_all(mlp, name, weights):
 
 # ---- an interrupt anywhere -----------------------------------------------------------------------
 
-FILES = {module.__file__ for module in (exchange, fit, loop, processes)}
+FILES = {module.__file__ for module in (exchange, fit, loop, members, processes)}
 
 
 class Interrupts:
@@ -198,9 +198,13 @@ class Interrupts:
         return self
 
 
-def fit_with_interrupt(at):
+def ensemble(mlp):
+    return fastmlp.Ensemble(net(mlp, rng=seed) for seed in range(2))
+
+
+def fit_with_interrupt(at, model=net):
     def work(communicator):
-        own = net(reference.MLP)
+        own = model(reference.MLP)
         tracer = Interrupts(at) if communicator.rank == 1 else None
         sys.settrace(tracer)
         try:
@@ -214,19 +218,15 @@ def fit_with_interrupt(at):
     return ranks.run(2, work), work
 
 
-def lines_of_a_fit():
-    results, work = fit_with_interrupt(-1)
-    ranks.good(results)
-    return work.seen
-
-
-def test_an_interrupt_at_any_line_ends_all_ranks(monkeypatch):
+@pytest.mark.parametrize("model", [net, ensemble])
+def test_an_interrupt_at_any_line_ends_all_ranks(monkeypatch, model):
     monkeypatch.setattr(ranks, "SECONDS", 20)
-    total = lines_of_a_fit()
-    assert total > 300
-    ended = 0
+    results, work = fit_with_interrupt(-1, model)
+    ranks.good(results)
+    total, ended = work.seen, 0
+    assert total > 250
     for at in range(1, total + 1):
-        (first, second), _ = fit_with_interrupt(at)
+        (first, second), _ = fit_with_interrupt(at, model)
         assert isinstance(second, KeyboardInterrupt), at
         assert "could not be told" not in str(getattr(second, "__notes__", "")), at
         if isinstance(first, BaseException):
@@ -235,7 +235,7 @@ def test_an_interrupt_at_any_line_ends_all_ranks(monkeypatch):
             ended += 1
         else:
             assert at > total - 30, at  # after the last message
-    assert ended > 300
+    assert ended > total - 30
 
 
 def test_the_last_words_of_all_are_cut_to_what_there_is_room_for():

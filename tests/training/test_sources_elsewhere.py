@@ -194,7 +194,7 @@ OUTS = {
     "flat": (np.empty(N), ValueError, r"\(157,\) and .* of shape \(40, 2\), or more"),
     "integers": (np.empty((N, 2), int), ValueError, "dtype int64 but floats of shape"),
     "list": ([0.0] * N, ValueError, "out is a list of shape"),
-    "tuple": ((np.empty((N, 2)),) * 2, TypeError, "2 arrays but 1 are predicted: pass one"),
+    "tuple": ((np.empty((N, 2)),) * 2, TypeError, "length 2 but 1 is expected: pass one"),
 }
 
 

@@ -29,6 +29,8 @@ from fastmlp._network import losses, optimizers, schedules
 from fastmlp._training import callbacks
 
 MOST_STRINGS = 1 << 16  # in an array
+_UNITS = "Y M W D h m s ms us ns ps fs as"  # of NumPy's dates and time differences
+TIMES = [f"{kind}64[{unit}]" for kind in ("datetime", "timedelta") for unit in _UNITS.split()]
 _KEYS = (str, int, float, np.generic, type(None))  # of a dict
 
 # Classes of objects in files. Each keeps its constructor's arguments and checks them.
@@ -98,7 +100,7 @@ def _tag(value: Any) -> str:
     if type(value) is float:
         return "" if math.isfinite(value) else "float"
     if type(value) is np.ndarray:
-        return {"U": "strings", "O": "string objects"}.get(value.dtype.kind, "array")
+        return TAG_OF_KIND.get(value.dtype.kind, "array")
     return TAG_OF.get(type(value), "")
 
 
@@ -156,7 +158,7 @@ class _Array(Kind):
         if value.dtype.kind not in "biuf" or value.dtype.itemsize > 8 or not value.ndim:
             raise TypeError(
                 f"{place.name} is an array of {value.dtype} but a file holds numbers of up to 8 "
-                "bytes and strings: convert it"
+                "bytes, strings and dates: convert it"
             )
         place.file[place.tensor] = value
         return place.name
@@ -164,6 +166,20 @@ class _Array(Kind):
     def read(self, tree: Any, place: Place) -> NDArray[Any]:
         place.check(tree == place.name, "is said to be the tensor {}", tree)
         return place.file.take(place.tensor).copy()  # type: ignore[no-any-return]
+
+
+class _Times(_Array):
+    """An array of dates or time differences, stored as integers; the JSON is their dtype."""
+
+    def write(self, value: NDArray[Any], place: Place) -> str:
+        super().write(value.astype(np.int64) if value.dtype.name in TIMES else value, place)
+        return value.dtype.name
+
+    def read(self, tree: Any, place: Place) -> NDArray[Any]:
+        place.check(tree in TIMES, "is said to be an array of {}", tree)
+        numbers = super().read(place.name, place)
+        place.check(numbers.dtype == np.int64, f"is {numbers.dtype} and no dates")
+        return numbers.view(tree)
 
 
 class _Strings(_Array):
@@ -307,9 +323,11 @@ TAGS: dict[str, Kind] = {
     "strings": _Strings(),
     "string objects": _StringObjects(),
     "array": _Array(),
+    "times": _Times(),
     "generator": GENERATOR,
     "random state": RANDOM_STATE,
 }
+TAG_OF_KIND = {"U": "strings", "O": "string objects", "M": "times", "m": "times"}
 TAG_OF: dict[type, str] = {
     **{tuple: "tuple", dict: "dict"},
     **{np.random.Generator: "generator", np.random.RandomState: "random state"},

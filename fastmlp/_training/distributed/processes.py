@@ -1,7 +1,7 @@
 """Distributed fits: checks that all processes agree, and sums of results over processes.
 
 The same program runs on all ranks, each with its own rows. All ranks have the same model and take
-the same steps along the sum of their gradients; both are verified.
+the same steps along the sum of their gradients; both are verified. `members` divides networks.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import atexit
 import contextlib
 import dataclasses
 import hashlib
+import itertools
 import math
 import re
 import threading
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,8 +39,8 @@ _STRIDE = 0x9E3779B97F4A7C15
 _MASK = 2**64 - 1
 EXIT_SECONDS = 30.0  # longest wait of an ending process for the next message of a fit
 # Fields of a plan that change during the fit or may differ between ranks.
-_SCHEDULED = ("learning_rates", "weight_decays", "dropouts")
-_OWN = {"batch_size", "order", "step", "seed", "team", "sums", "share", *_SCHEDULED}
+SCHEDULED = ("learning_rates", "weight_decays", "dropouts")
+_OWN = {"batch_size", "order", "step", "seed", "team", "sums", "share", *SCHEDULED}
 _ROWS = (
     "give every rank about the same number of rows, and sources the same number of steps a block"
 )
@@ -48,13 +49,21 @@ _CALLBACKS = "use the same callbacks on every rank, but for those that only look
 
 
 @contextlib.contextmanager
-def joined(communicator: Any, engine: Engine) -> Iterator[DistributedFit]:
-    """Join a distributed fit; an error ends it on all ranks."""
-    exchange = Exchange(communicators.resolve(communicator), engine)
+def joined(
+    communicator: Any, engines: Sequence[Engine], kind: type[DistributedFit]
+) -> Iterator[DistributedFit]:
+    """Join a distributed fit; an error ends it on all ranks.
+
+    Instead of a communicator, an exchange lets the fit be a part of another one.
+    """
+    if isinstance(communicator, Exchange):
+        yield kind(communicator, engines)
+        return
+    exchange = Exchange(communicators.resolve(communicator), *engines[:1])
     with _ended_at_exit(exchange):
         try:
-            yield DistributedFit(exchange, engine)
-            exchange.gather([_next("the end of the fit"), _weights(engine)], is_last=True)
+            yield kind(exchange, engines)
+            exchange.gather([next_message("the end of the fit"), weights_of(engines)], is_last=True)
         except BaseException as error:
             exchange.end_for_all(error)
             raise
@@ -81,70 +90,78 @@ def _ended_at_exit(exchange: Exchange) -> Iterator[None]:
 
 
 class DistributedFit:
-    """One process of a distributed fit."""
+    """One process of a distributed fit, whose rows are divided over the ranks."""
 
-    def __init__(self, exchange: Exchange, engine: Engine) -> None:
-        self.exchange, self.engine, self.rank = exchange, engine, exchange.rank
+    def __init__(self, exchange: Exchange, engines: Sequence[Engine]) -> None:
+        self.exchange, self.engines, self.rank = exchange, engines, exchange.rank
         self._epoch = -1  # last epoch in which weights were compared
         self._row = 0  # index in the global batch of this rank's first row
 
     def agree(
-        self, model: Any, plan: Plan, course: FitStrategy, begun: ResumeState | None, **options: Any
+        self, run: Any, course: FitStrategy, begun: Sequence[ResumeState] | None, **options: Any
     ) -> None:
-        """Check that options, data and model agree on all ranks; raise ValueError if not."""
-        spec = self.engine.spec
-        facts = [
-            AgreedValue("CPU level", self.engine.level, remedy="set FASTMLP_CPU on every rank")
-        ]
+        """Check that options, data and models agree on all ranks; raise ValueError if not."""
+        spec, level, plan = self.engines[0].spec, self.engines[0].level, run.plans[0]
+        facts = [AgreedValue("CPU level", level, remedy="set FASTMLP_CPU on every rank")]
         for thing, own in ((spec, set()), (plan, _OWN)):
             names = [field.name for field in dataclasses.fields(thing) if field.name not in own]
-            facts += [AgreedValue(name, _described(getattr(thing, name))) for name in names]
+            facts += [AgreedValue(name, described(getattr(thing, name))) for name in names]
         facts += [AgreedValue(name, value) for name, value in options.items()]
-        went = begun and f"after {begun.epochs} epochs"
-        known = begun and begun._replace(rows=0, batch_size=0, memories=(), averaged=None)
-        facts.append(AgreedValue("resume", known, went or "False"))
-        draws = repr(model._rng.bit_generator.state).encode()
-        arrays = [*self.engine.state(optimizer=begun is not None).values()]
-        for kind in begun.averaged.raw + begun.averaged.mean if begun and begun.averaged else ():
-            arrays += kind
-        facts.append(
-            AgreedValue("rng", _checksum([draws]), remedy="pass the same seed on every rank")
-        )
-        facts.append(AgreedValue("the state of the model", _checksum(arrays)))
+        facts += self._facts(run)
+        began = begun or ()
+        same = [own._replace(rows=0, batch_size=0, memories=(), averaged=None) for own in began]
+        went = f"after {began[0].epochs} epochs" if began else "False"
+        facts.append(AgreedValue("resume", same, went))
+        draws = [repr(member._rng.bit_generator.state).encode() for member in run.members]
+        arrays = [a for own in self.engines for a in own.state(optimizer=bool(began)).values()]
+        for averaged in [own.averaged for own in began if own.averaged]:
+            arrays += itertools.chain(*averaged.raw, *averaged.mean)
+        facts.append(AgreedValue("rng", checksum(draws), remedy="pass the same seed on every rank"))
+        facts.append(AgreedValue("the state of the model", checksum(arrays)))
         reporter, state = course.reporter, course.reporter.state
         here = [reporter.sees_batches, reporter.keeps, plan.batch_size]
-        each = self.exchange.gather([_next("the start of the fit"), *facts], here)
+        each = self.exchange.gather([next_message("the start of the fit"), *facts], here)
         self._row = int(each[: self.rank, 2].sum()) % 2**31
         joint = DistributedCallbackList(state, reporter.callbacks, self.exchange)
         joint.sees_batches, joint.keeps = bool(each[:, 0].any()), bool(each[:, 1].any())
         course.reporter = joint
-        course.judge = DistributedEvaluator(self.engine, course.judge.validation, self.exchange)
+        self._take_over(course)
+
+    def _facts(self, run: Any) -> list[AgreedValue]:
+        """Return further values that must agree."""
+        del run
+        return []
+
+    def _take_over(self, course: Any) -> None:
+        """Replace the parts of a fit that are done together."""
+        course.judge = DistributedEvaluator(self.engines[0], course.judge.validation, self.exchange)
         course.train = lambda block, plan: self.train(block, plan, course)
+        course.permute = self.shuffle
 
     def fingerprint(self, *datas: Any) -> int:
         """Return a 64-bit hash of the data of all ranks, see `callback_state.fingerprint`."""
         own = callback_state.fingerprint(*datas)
         halves = [own >> 32, own & 0xFFFFFFFF]
-        each = self.exchange.gather([_next("a fingerprint of the data")], halves)
+        each = self.exchange.gather([next_message("a fingerprint of the data")], halves)
         total = int.from_bytes(hashlib.sha256(each.tobytes()).digest()[:8], "little")
         return total if each.any(axis=1).all() else 0
 
     def shuffle(self, order: NDArray[np.int64], seed: int) -> None:
         """Permute an index array in place, differently on each rank."""
-        self.engine.shuffle(order, (seed + self.rank * _STRIDE) & _MASK)
+        self.engines[0].shuffle(order, (seed + self.rank * _STRIDE) & _MASK)
 
     def train(self, block: Data, plan: Plan, course: FitStrategy) -> float:
         """Train on a block, in step with all ranks; return the objective over all rows."""
-        state, (learner,) = course.reporter.state, course.learners([self.engine])
+        state, (learner,) = course.reporter.state, course.learners(self.engines)
         epoch, rows = state.epoch + 1, block.rows if plan.order is None else len(plan.order)
         n_steps = plan.n_steps(rows)
         facts = [
-            _next("a block of rows"),
+            next_message("a block of rows"),
             AgreedValue("number of steps", n_steps, f"{n_steps} (with {rows} rows)", _ROWS),
-            *(_numbers(name, getattr(plan, name)) for name in _SCHEDULED),
+            *(scheduled(name, getattr(plan, name)) for name in SCHEDULED),
         ]
         if self._epoch != epoch:  # callbacks may have assigned weights
-            facts.append(_weights(learner))
+            facts.append(weights_of([learner]))
         self._epoch = epoch
         self.exchange.gather(facts, steps=n_steps)
         totals = self.exchange.add(_totals(block, plan, rows))
@@ -162,7 +179,7 @@ class DistributedFit:
             who = f"training on rank {self.rank}" if self.exchange.has_failed else "training"
             raise loop.diverged(loss, plan, epoch, state.history, who)
         own, weight = plan.sums
-        each = self.exchange.gather([_next("the loss of a block")], [own])
+        each = self.exchange.gather([next_message("the loss of a block")], [own])
         plan.sums = [float(each[:, 0].sum()), weight]
         return plan.sums[0] / weight if weight else 0.0
 
@@ -180,7 +197,7 @@ class DistributedEvaluator(Evaluator):
         if data is None:
             return own
         weight = data.total_weight
-        each = self.exchange.gather([_next("the validation loss")], [own * weight, weight])
+        each = self.exchange.gather([next_message("the validation loss")], [own * weight, weight])
         total, weights, *_ = each.sum(axis=0).tolist()
         return float(total / weights)
 
@@ -201,38 +218,42 @@ class DistributedCallbackList(CallbackList):
         return self._of_all(super().batch_ended(batch), "the end of a batch")
 
     def _of_all(self, stop: bool, what: str) -> bool:
-        each = self.exchange.gather([_next(what)], [stop])[:, 0]
+        each = self.exchange.gather([next_message(what)], [stop])[:, 0]
         if each.any() and not stop:
             self.state.history.stop_reason = f"a callback of rank {int(each.argmax())}"
         return bool(each.any())
 
 
-def _next(what: str) -> AgreedValue:
+def next_message(what: str) -> AgreedValue:
+    """Return the kind of a message, which tells ranks apart that do different things."""
     return AgreedValue("the next message", what, remedy=f"{_OPTIONS}, and {_ROWS}")
 
 
-def _described(value: Any) -> str:
+def described(value: Any) -> str:
     """Return an option as text, without memory addresses."""
     return re.sub(r"0x[0-9a-fA-F]+", "0x", str(value))
 
 
-def _checksum(parts: Iterable[Any]) -> str:
+def checksum(parts: Iterable[Any]) -> str:
+    """Return a hash of the bytes of some arrays, in their order."""
     total = 0
     for part in parts:
         total = zlib.crc32(part, total)
     return f"{total:08x}"
 
 
-def _numbers(name: str, values: NDArray[np.float64] | None) -> AgreedValue:
+def scheduled(name: str, values: NDArray[np.float64] | None) -> AgreedValue:
+    """Return the values of a schedule, of which an error shows the ends."""
     if values is None:
         return AgreedValue(name, None)
     text = f"{values.flat[0]:g} to {values.flat[-1]:g} in {len(values)} steps"
-    return AgreedValue(name, _checksum([values]), text, f"{_CALLBACKS}; the same schedules, too")
+    return AgreedValue(name, checksum([values]), text, f"{_CALLBACKS}; the same schedules, too")
 
 
-def _weights(engine: Engine) -> AgreedValue:
-    arrays = [array for kind in engine.parameters() for array in kind]
-    return AgreedValue("checksum of the weights", _checksum(arrays), remedy=_CALLBACKS)
+def weights_of(engines: Iterable[Engine]) -> AgreedValue:
+    """Return a checksum of the parameters."""
+    arrays = [array for engine in engines for kind in engine.parameters() for array in kind]
+    return AgreedValue("checksum of the weights", checksum(arrays), remedy=_CALLBACKS)
 
 
 def _totals(block: Data, plan: Plan, rows: int) -> NDArray[np.float64]:

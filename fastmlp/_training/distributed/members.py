@@ -1,0 +1,80 @@
+"""Distributed fits of ensembles: each rank trains some members, and gets those of the others.
+
+Everything but the training is done on every rank with all members, from the same numbers: orders of
+rows, schedules, scores, callbacks. So all ranks take the same decisions as one process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastmlp._engine.protocol import Engine, Epochs
+from fastmlp._training import callback_state
+from fastmlp._training.distributed.exchange import AgreedValue
+from fastmlp._training.distributed.processes import (
+    SCHEDULED,
+    DistributedFit,
+    checksum,
+    described,
+    next_message,
+    scheduled,
+    weights_of,
+)
+
+
+class DividedMembers(DistributedFit):
+    """One process of a fit whose members are divided: rank r trains r, r + size, and so on."""
+
+    def fingerprint(self, *datas: Any) -> int:
+        """Return a 64-bit hash of the data, which are the same on every rank."""
+        return callback_state.fingerprint(*datas)
+
+    def compare(
+        self, moment: str, values: Mapping[str, Any], engines: Sequence[Engine] = ()
+    ) -> None:
+        """Raise ValueError if values or arrays, by name, or the weights of engines differ."""
+        facts = []
+        for name, value in values.items():
+            is_array = isinstance(value, np.ndarray)
+            text = checksum([np.ascontiguousarray(value)]) if is_array else described(value)
+            facts.append(AgreedValue(name, text))
+        self.exchange.gather([next_message(moment), *facts, weights_of(engines)])
+
+    def _facts(self, run: Any) -> list[AgreedValue]:
+        """Return what else must agree: the number of members, and their data."""
+        data = [self.fingerprint(*own) for own in run.seen]
+        remedy = "pass the same X, y, sample_weight and rows on every rank"
+        return [
+            AgreedValue("number of members", len(data)),
+            AgreedValue("hash of the data", hash(tuple(data)), remedy=remedy),
+        ]
+
+    def _take_over(self, course: Any) -> None:
+        """Let this rank train its members only."""
+        course.others = self
+
+    def epoch(self, course: Any) -> Epochs:
+        """Train this rank's members for one epoch; set the state of all, and return all results."""
+        learners, plans, size = course.learners(self.engines), course.plans, self.exchange.size
+        facts = [next_message("an epoch of the members"), weights_of(learners)]
+        for name in SCHEDULED:
+            values = [getattr(plan, name) for plan in plans]
+            joined = None if values[0] is None else np.concatenate(values)
+            facts.append(scheduled(name, joined))
+        mine = slice(self.rank, None, size)  # none, if there are more ranks than members
+        found = course.epochs(1, mine)
+        states = [learner.state() for learner in learners[mine]]
+        outputs = found.predictions or [None] * len(states)
+        own = zip(found.losses.T, found.held_losses.T, outputs, states, strict=True)
+        each = self.exchange.share([*own], facts)
+        every = [each[k % size][k // size] for k in range(len(plans))]
+        for k, (engine, learner) in enumerate(zip(self.engines, learners, strict=True)):
+            if k % size != self.rank:
+                learner.set_state(every[k][-1])
+                engine.set_optimizer_state(learner.optimizer_state())
+        losses, held, predictions, _ = zip(*every, strict=True)
+        kept = [] if predictions[0] is None else list(predictions)
+        return Epochs(np.stack(losses, axis=1), np.stack(held, axis=1), kept)
