@@ -86,7 +86,8 @@ class BlockStream:
             if not whole:
                 waiting.append(_joined([block]))
                 continue
-            joined = _joined([*waiting, block])
+            is_own = seed is not None and not waiting  # shuffled rows are copies already
+            joined = block if is_own else _joined([*waiting, block])
             waiting = [_joined([joined.part(slice(whole, n))])] if whole < n else []
             n -= whole
             del block
@@ -126,7 +127,8 @@ class BlockStream:
             if n < (self.buffer if pool is None else self.buffer * LEAST_DRAW):
                 waiting.append(_joined([block]))
                 continue
-            group, waiting, n = _joined([*waiting, block]), [], 0
+            group = _joined([*waiting, block]) if waiting or pool is None else block
+            waiting, n = [], 0
             if pool is None:
                 pool = group
                 continue

@@ -39,6 +39,7 @@ def test_each_row_comes_once_an_epoch(sizes, buffer):
     assert first != second or buffer == 1
     assert [first, second] == epochs(sizes, buffer)
     assert buffer == 1 or first != epochs(sizes, buffer, seed=1)[0]
+    assert sorted(epochs(sizes, None, 1)[0]) == list(range(N))  # shuffled within blocks
 
 
 def test_a_larger_buffer_mixes_more():
