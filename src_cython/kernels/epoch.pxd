@@ -282,6 +282,7 @@ cdef inline void epoch(const fm_task* task, fm_shift* shift, fm_report* report,
     cdef fm_control control = fm_own_control()
     cdef int32_t active = 1
     cdef int64_t b = shift.first_batch
+    cdef int64_t end = shift.end_batch
     cdef double powers[2]
     cdef fm_scalars* scalars = scalars_of(task, thread)
     cdef fm_watch watch
@@ -299,7 +300,7 @@ cdef inline void epoch(const fm_task* task, fm_shift* shift, fm_report* report,
         else:
             call_team(shift, report, b, powers)
             active = shift.n_threads
-    while b < shift.end_batch and report.status == RUNNING:
+    while b < end and report.status == RUNNING:
         one_batch(task, shift, report, b, powers, scalars, &watch, thread, active)
         b += 1
         if shift.n_threads == 1:
@@ -308,7 +309,7 @@ cdef inline void epoch(const fm_task* task, fm_shift* shift, fm_report* report,
             if thread > 0:
                 break
             active = 1
-        elif active == 1 and not fm_pace_step(shift.pace) and b < shift.end_batch and report.status == RUNNING:
+        elif active == 1 and not fm_pace_step(shift.pace) and b < end and report.status == RUNNING:
             call_team(shift, report, b, powers)  # after the last batch, the next epoch calls them
             active = shift.n_threads
     if thread == 0:
