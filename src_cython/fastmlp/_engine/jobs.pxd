@@ -104,14 +104,15 @@ cdef inline void run_part(Run* run, int64_t part, int64_t parts, fm_watch* watch
     cdef fm_shift* shift = job.shift
     cdef fm_report* report = job.report
     cdef int64_t n_batches = ceil_div(task.data.n, task.batch)
-    cdef int64_t at = run.epochs * n_batches * part // parts
-    cdef int64_t end = run.epochs * n_batches * (part + 1) // parts
+    cdef int64_t units = max(n_batches, 1)  # of an epoch, which has no batch if it drops its only one
+    cdef int64_t at = run.epochs * units * part // parts
+    cdef int64_t end = run.epochs * units * (part + 1) // parts
     cdef int64_t e
     while at < end and report.status == RUNNING:
-        e = at // n_batches
-        shift.first_batch = at - e * n_batches
+        e = at // units
+        shift.first_batch = at - e * units
         shift.end_batch = min(shift.first_batch + end - at, n_batches)
-        at = e * n_batches + shift.end_batch
+        at += max(shift.end_batch - shift.first_batch, 1)
         if shift.first_batch == 0:
             if run.seeds != NULL:
                 job.kernels.shuffle(run.order, run.n_order, run.seeds[e])
