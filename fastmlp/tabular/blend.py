@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import gc
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -26,7 +25,6 @@ from fastmlp.tabular.progress import Progress
 Array = NDArray[Any]
 
 ROUNDS = 20  # of the selection of weights
-MUCH_MEMORY = 1e8  # bytes of a fit that are worth the time of a garbage collection
 
 
 @dataclass
@@ -156,8 +154,6 @@ def _stage(
                 over = TIME_WAS_OVER
                 break
             progress.begin(k)
-            if (groups or before) and data.memory > MUCH_MEMORY:
-                gc.collect()  # the buffers of the training before, which are part of cycles
             groups.append(members.train(recipe, data, division, request, epoch))
             stopped = groups[-1].stopped
             if stopped:

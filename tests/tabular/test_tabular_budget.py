@@ -152,7 +152,6 @@ def test_the_estimate_of_memory_is_near_the_peak(name, monkeypatch):
     monkeypatch.setattr(presets, "MOST_EPOCHS", 2)
     monkeypatch.setitem(presets.PRESETS, "fast", Preset(4, 2, 2, (Recipe(bins=8, width=64),)))
     plans = kept_plans(monkeypatch)
-    monkeypatch.setattr(blend, "MUCH_MEMORY", 0.0)
     make(**options).fit(WIDE[:50], y[:50])  # loads modules
     found = peak(make(**options), WIDE, y)
     assert found / 1.3 < plans[-1].memory < 2.5 * found
