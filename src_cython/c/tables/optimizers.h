@@ -275,7 +275,10 @@ static void prepare_groups(int32_t optimizer, const double hyper[4], double rate
     for (int32_t i = 0; i < n; i++) {
         const double own_rate = rate * groups[i].rate;
         if (i > 0 && groups[i].rate == groups[i - 1].rate && groups[i].epsilon == groups[i - 1].epsilon) {
-            s[i] = s[i - 1];
+            /* Number by number: a vector that is loaded just after its numbers were stored waits for them. */
+            const volatile fm_scalars *same = &s[i - 1];
+            s[i].rate = same->rate, s[i].epsilon = same->epsilon;
+            s[i].first = same->first, s[i].second = same->second;
         } else {
             next[0] = powers[0], next[1] = powers[1];
             OPTIMIZERS[optimizer].prepare(hyper, own_rate, next, &s[i]);
