@@ -1,4 +1,4 @@
-"""Ensembles of networks, trained together in one native call per epoch, one thread per network."""
+"""Ensembles of networks, trained together in one native call per epoch, each on one thread at a time."""
 
 from __future__ import annotations
 
