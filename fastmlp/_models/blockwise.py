@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from typing import Any
 
@@ -104,6 +105,8 @@ def _write(outs: tuple[Any, ...], found: tuple[Any, ...], row: int, end: int) ->
         raise TypeError(
             f"out has the length {len(outs)} but {len(found)} is expected: pass {remedy}"
         )
+    if any(_overlap(a, b) for a, b in itertools.combinations(outs, 2)):
+        raise ValueError("out has two arrays that share memory: pass arrays of their own")
     for each, p in zip(outs, found, strict=True):
         shape, dtype = getattr(each, "shape", ()), getattr(each, "dtype", p.dtype)
         _check_rows(each, end, np.inf)

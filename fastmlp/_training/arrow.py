@@ -136,7 +136,12 @@ class ArrowBlocks:
     def _of_file(self, path: Path) -> Iterator[Batch]:
         """Yield the batches of a Parquet file; one thread and no read ahead need least memory."""
         parquet = require("ArrowBlocks", "pyarrow.parquet")
-        with parquet.ParquetFile(path, pre_buffer=False) as file:
+        try:
+            opened = parquet.ParquetFile(path, pre_buffer=False)
+        except Exception as error:
+            error.add_note(f"in {path}")
+            raise
+        with opened as file:
             names = self._names(file.schema_arrow.names, str(path))
             ends = np.cumsum(
                 [file.metadata.row_group(k).num_rows for k in range(file.num_row_groups)]

@@ -57,7 +57,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     out_activation_ : str
         Output activation, logistic or softmax.
 
-    Notes ----- With the same ``random_state``, weights, batches and losses equal those of
+    Notes
+    -----
+    With the same ``random_state``, weights, batches and losses equal those of
     ``sklearn.neural_network.MLPClassifier`` up to rounding; lbfgs works in float64 in both.
 
     Examples

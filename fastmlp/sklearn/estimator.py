@@ -98,7 +98,9 @@ class BaseMLP(Exportable, CallbackSupportMixin, Fitting):
         RuntimeError
             If another fit of this estimator is running.
 
-        Notes ----- A fit without ``standardize`` on data far from mean 0 and deviation 1, or with
+        Notes
+        -----
+        A fit without ``standardize`` on data far from mean 0 and deviation 1, or with
         ``early_stopping`` by the accuracy of few rows, logs a hint: a message of level INFO of the
         logger ``fastmlp``, which ``verbose`` also prints.
 

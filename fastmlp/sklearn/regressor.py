@@ -61,7 +61,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     out_activation_ : str
         Output activation, identity or exp.
 
-    Notes ----- With the same ``random_state``, weights, batches and losses equal those of
+    Notes
+    -----
+    With the same ``random_state``, weights, batches and losses equal those of
     ``sklearn.neural_network.MLPRegressor`` up to rounding; lbfgs works in float64 in both.
 
     Examples
@@ -148,8 +150,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return_std : bool
             Whether to also return the predicted standard deviation; only with ``loss="gaussian"``.
 
-        Returns ------- array, shape (n_samples,) or (n_samples, n_outputs), or tuple of two such
-        arrays
+        Returns
+        -------
+        array, shape (n_samples,) or (n_samples, n_outputs), or tuple of two
             Means (or medians, quantiles or rates, depending on the loss), and with ``return_std``
             the standard deviations.
         """

@@ -106,7 +106,8 @@ def refuse_labels(y: Array) -> None:
     if y.dtype.kind == "O" and type_of_target(y) == "unknown":
         raise ValueError(
             f"Unknown label type: y holds {check.short(y.flat[0])} but numbers, text or NumPy's "
-            "dates are expected: convert it by astype(int), astype(str) or astype('datetime64[D]')"
+            "dates are expected: convert it, numbers by astype(int), dates without a time zone by "
+            "astype('datetime64[D]'), others by astype(str)"
         )
 
 
@@ -169,6 +170,11 @@ def r2(outputs: Array, targets: Array, weights: Array | None) -> float:
 
 def weights_of_classes(class_weight: Any, y: Array, classes: Array) -> Array:
     """Return the weight of each sample by its class; warn of weights for unknown classes."""
+    if isinstance(class_weight, dict) and y.dtype.kind in "mM":
+        raise ValueError(
+            f"class_weight is {check.short(class_weight)} but the classes are dates: pass "
+            "class_weight='balanced', or sample_weight"
+        )
     for label, weight in class_weight.items() if isinstance(class_weight, dict) else ():
         if not (isinstance(weight, Real) and 0 <= float(weight) < np.inf):
             raise ValueError(

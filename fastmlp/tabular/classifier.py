@@ -195,7 +195,11 @@ class TabMLPClassifier(ClassifierMixin, ClassifierExports, BaseTabMLP):
         labels = self._checked_labels(y)
         if labels.ndim > 1 and self._has_labels and labels.shape[1] == self.n_outputs_:
             return labels
-        codes = {label: code for code, label in enumerate(self.classes_.tolist())}
+        classes = self.classes_
+        if labels.dtype.kind in "mM" and classes.dtype.kind == labels.dtype.kind:
+            unit = np.result_type(classes, labels)  # days and seconds may be equal
+            classes, labels = classes.astype(unit), labels.astype(unit)
+        codes = {label: code for code, label in enumerate(classes.tolist())}
         known = labels.ndim == 1 and not self._has_labels
         other = [each for each in labels.tolist() if not known or each not in codes]
         if other:

@@ -70,7 +70,7 @@ def summary(estimator: Any, block: Rows, seed: int, most: int) -> Summary:
         place: np.isnan(table.numbers[:, k]) for k, (place, _) in enumerate(columns.numbers)
     }
     if hasattr(estimator, "predict_proba") and y.ndim == 1:
-        having |= {("class", label): y == label for label in dict.fromkeys(y.tolist())}
+        having |= {("class", label): y == label for label in dict.fromkeys(y)}
     found = {key: np.flatnonzero(rows & used)[:1] for key, rows in having.items()}
     rare = {key: (int(at[0]), block.take(at)) for key, at in found.items() if len(at)}
     groups = {}

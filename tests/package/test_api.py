@@ -31,6 +31,12 @@ def test_names_for_type_checkers_are_the_same():
     assert imported == {*dir(fastmlp)} - {"__version__"}
 
 
+def test_headings_of_docstrings_have_lines_of_their_own():
+    sources = [*(ROOT / "fastmlp").rglob("*.py"), *(ROOT / "src_cython").rglob("*.py*")]
+    joined = re.compile(r"^ +\w+ -{4,}", re.MULTILINE)
+    assert [path.name for path in sources if joined.search(path.read_text())] == []
+
+
 @pytest.mark.parametrize("name", sorted(set(DOCUMENTED)))
 def test_what_is_documented_exists(name):
     parts = name.split(".")

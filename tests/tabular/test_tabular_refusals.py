@@ -11,7 +11,7 @@ pytest.importorskip("sklearn")
 from tiny_tables import LABELS, N, X, Y, classifier, regressor
 
 import fastmlp
-from fastmlp.tabular import members
+from fastmlp.tabular import members, parts
 
 pandas = pytest.importorskip("pandas", reason="needs pandas")
 polars = pytest.importorskip("polars", reason="needs polars")
@@ -108,6 +108,7 @@ OPTIONS = [
     ("EarlyStopping of val_loss .* epochs=", {"callbacks": [fastmlp.EarlyStopping()]}),
     ("ReduceOnPlateau of val_loss", {"callbacks": [fastmlp.ReduceOnPlateau()]}),
 ]
+DAYS = np.array(["2026-01-01", "2026-01-02"], "M8[D]")
 WEIGHTS = [{"high": weight, "low": 1} for weight in (-1, np.nan, np.inf, "2")]
 CASES = [
     *((error, words, regressor, {}, REGRESSOR | given) for error, words, given in DATA),
@@ -122,6 +123,10 @@ CASES = [
             CLASSIFIER,
         )
         for w in WEIGHTS
+    ),
+    (
+        *(ValueError, "class_weight is .* but the classes are dates: pass", classifier),
+        *({"class_weight": {DAYS[0]: 2}}, {"X": X, "y": DAYS[(Y > 1).astype(int)]}),
     ),
 ]
 
@@ -140,3 +145,16 @@ def test_a_fit_that_is_refused_changes_nothing(given):
     with pytest.raises((TypeError, ValueError)):
         model.fit(**{"X": FRAME, "y": Y} | given)
     assert vars(model) == before
+
+
+@pytest.mark.parametrize("unit", ["D", "s", "ns"])
+def test_dates_of_any_unit_are_the_same_labels(unit):
+    y = DAYS[(Y > 1).astype(int)].astype(f"M8[{unit}]")
+    model = classifier(members=2, folds=2, epochs=1).fit(X, y, X_val=X, y_val=y.astype("M8[ms]"))
+    np.testing.assert_array_equal(
+        model.importance(X, y.astype("M8[us]")).means, model.importance(X, y).means
+    )
+    rare = np.append(np.full(N - 1, y[0]), y[0] + 1)
+    assert {
+        k for k in parts.summary(model, parts.Rows(X, rare), 0, 3).having if k[0] == "class"
+    } == {("class", label) for label in np.unique(rare)}

@@ -256,3 +256,10 @@ def test_the_recipes_of_the_page_give_the_rows(recipe, tmp_path, monkeypatch):
 
 def test_all_recipes_of_the_page_are_run():
     assert len(RECIPES) == 8
+
+
+def test_a_file_that_cannot_be_opened_is_named(tmp_path):
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1?")
+    with pytest.raises(ValueError, match="Parquet") as caught:
+        next(fastmlp.ArrowBlocks([tmp_path / "bad.parquet"], "y").batches())
+    assert caught.value.__notes__[0] == f"in {tmp_path / 'bad.parquet'}"

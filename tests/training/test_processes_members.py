@@ -119,6 +119,7 @@ def test_a_fit_that_was_cut_goes_on_with_other_ranks(mlp, tmp_path):
 DIFFERENT = {
     "number of members": ({"size": 3}, {}),
     "hash of the data": ({}, {"validation_data": (X, Y + 1)}),
+    "judge": ({}, {"judge": lambda epoch, predictions: -epoch}),
     "layer_norm": ({"layer_norm": "after"}, {}),
     "epochs": ({}, {"epochs": 3}),
     "l2": ({}, {"l2": 0.1}),

@@ -242,6 +242,8 @@ def test_variances_need_a_tuple():
         net.predict(cut(X), out=np.empty(N))
     with pytest.raises(ValueError, match=re.escape("floats of shape (40,), or more")):
         net.predict(cut(X), out=(np.empty(N), np.empty((N, 1))))
+    with pytest.raises(ValueError, match="out has two arrays that share memory"):
+        net.predict(cut(X), out=(np.empty(N),) * 2)
 
 
 def test_a_prediction_is_of_one_state():

@@ -1,4 +1,4 @@
-"""Ensembles of networks, trained together in one native call per epoch, each on one thread at a time."""
+"""Ensembles of networks, trained together in one native call, each on one thread at a time."""
 
 from __future__ import annotations
 
@@ -41,8 +41,10 @@ class Ensemble(EnsembleLearner, Exportable):
     TypeError, ValueError
         If an entry is not an MLP, the options differ, or a network occurs twice.
 
-    Notes ----- Each member gets the same bits as if it were trained alone, whatever the number of
-    threads and the other members. Members with one common generator draw from it in turn.
+    Notes
+    -----
+    Each member gets the same bits as if it were trained alone, whatever the number of threads and
+    the other members. Members with one common generator draw from it in turn.
 
     During a fit, copies, pickles, files, predictors, ``state_dict`` and exports made by other
     threads show all members at the end of the last epoch. Only predictions of the ensemble itself

@@ -112,7 +112,8 @@ class EnsembleLearner:
         averaging : EMA or SWA, optional
             Averaging of each member's weights, as for ``MLP.fit``.
         drop_last : bool
-            Whether to skip, in each epoch, the rows after the last full batch.
+            Whether to skip, in each epoch, the rows after the last full batch. Fewer rows than
+            ``batch_size`` are one batch.
         callbacks : iterable of callables
             As for ``MLP.fit``. ``EarlyStopping`` selects one epoch for all members by the
             ensemble's loss; with a ``judge`` it only ends the fit, and the judge selects the epoch.
@@ -144,8 +145,9 @@ class EnsembleLearner:
             and validation, many short epochs run in one call; an interrupt then undoes about
             0.05 s of training.
 
-        Examples -------- Train on four folds, and select the epoch with the best out-of-fold
-        predictions:
+        Examples
+        --------
+        Train on four folds, and select the epoch with the best out-of-fold predictions:
 
         >>> import numpy as np, fastmlp
         >>> x = np.linspace(-1, 1, 200)[:, np.newaxis]

@@ -43,12 +43,13 @@ class DividedMembers(DistributedFit):
             facts.append(AgreedValue(name, text))
         self.exchange.gather([next_message(moment), *facts, weights_of(engines)])
 
-    def _facts(self, run: Any) -> list[AgreedValue]:
+    def _facts(self, run: Any, course: Any) -> list[AgreedValue]:
         """Return what else must agree: the number of members, and their data."""
         data = [self.fingerprint(*own) for own in run.seen]
-        remedy = "pass the same X, y, sample_weight and rows on every rank"
+        remedy = "pass the same X, y, sample_weight, rows and validation data on every rank"
         return [
             AgreedValue("number of members", len(data)),
+            AgreedValue("judge", described(course.judge.score)),
             AgreedValue("hash of the data", hash(tuple(data)), remedy=remedy),
         ]
 

@@ -107,7 +107,7 @@ class DistributedFit:
             names = [field.name for field in dataclasses.fields(thing) if field.name not in own]
             facts += [AgreedValue(name, described(getattr(thing, name))) for name in names]
         facts += [AgreedValue(name, value) for name, value in options.items()]
-        facts += self._facts(run)
+        facts += self._facts(run, course)
         began = begun or ()
         same = [own._replace(rows=0, batch_size=0, memories=(), averaged=None) for own in began]
         went = f"after {began[0].epochs} epochs" if began else "False"
@@ -127,9 +127,9 @@ class DistributedFit:
         course.reporter = joint
         self._take_over(course)
 
-    def _facts(self, run: Any) -> list[AgreedValue]:
+    def _facts(self, run: Any, course: Any) -> list[AgreedValue]:
         """Return further values that must agree."""
-        del run
+        del run, course
         return []
 
     def _take_over(self, course: Any) -> None:
