@@ -38,7 +38,7 @@ def operators(spec: Spec) -> list[Operator]:
 
     Examples
     --------
-    >>> from fastmlp import spec
+    >>> from fastmlp._network import spec
     >>> [step.kind for step in operators(spec.build([2, 8, 1], layer_norm="before"))]
     ['affine', 'layer_norm', 'affine']
     >>> step = operators(spec.build([2, 8, 8, 1], skip=1))[2]

@@ -170,9 +170,10 @@ def r2(outputs: Array, targets: Array, weights: Array | None) -> float:
 
 def weights_of_classes(class_weight: Any, y: Array, classes: Array) -> Array:
     """Return the weight of each sample by its class; warn of weights for unknown classes."""
-    if isinstance(class_weight, dict) and y.dtype.kind in "mM":
+    if isinstance(class_weight, dict) and (y.ndim > 1 or y.dtype.kind in "mM"):
+        kind = "y is a matrix of labels, each 0 or 1" if y.ndim > 1 else "the classes are dates"
         raise ValueError(
-            f"class_weight is {check.short(class_weight)} but the classes are dates: pass "
+            f"class_weight is {check.short(class_weight)} but {kind}: pass "
             "class_weight='balanced', or sample_weight"
         )
     for label, weight in class_weight.items() if isinstance(class_weight, dict) else ():

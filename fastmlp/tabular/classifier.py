@@ -16,7 +16,6 @@ from sklearn.utils.validation import check_array
 from fastmlp._core.keywords import explained
 from fastmlp._export import layers as export
 from fastmlp._network.names import PresetName
-from fastmlp._validation.arrays import short
 from fastmlp.sklearn.parameters import documented, store
 from fastmlp.sklearn.validation import refuse_labels, weights_of_classes
 from fastmlp.tabular import inspection, temperature
@@ -241,11 +240,6 @@ class TabMLPClassifier(ClassifierMixin, ClassifierExports, BaseTabMLP):
     def _weights(self, y: Array, given: Array | None) -> Array | None:
         if self.class_weight is None:
             return given
-        if self._has_labels and isinstance(self.class_weight, dict):
-            raise ValueError(
-                f"class_weight is {short(self.class_weight)} but y is a matrix of labels, each 0 "
-                "or 1: pass class_weight='balanced', or sample_weight"
-            )
         of_classes = weights_of_classes(self.class_weight, y, self.classes_)
         return of_classes if given is None else given * of_classes
 
