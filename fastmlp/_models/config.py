@@ -32,6 +32,7 @@ def _native() -> dict[str, Any]:
             "levels built": list(native_engine.built_levels()),
             "levels available": list(native_engine.available_levels()),
             "compiler": native_engine.compiler(),
+            "bfloat16": native_engine.bfloat16_unit(),
         }
     except ImportError as error:
         return {"CPU level": f"none: {error}"}

@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, fields
 from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from fastmlp._core.intervals import check_count, check_flag
+from fastmlp._core.keywords import check_choice
 from fastmlp._network import layer_options, losses
 from fastmlp._network.layer_options import per_layer
 from fastmlp._network.losses import Loss
@@ -33,7 +34,8 @@ DTYPES = ("float32", "float64")
 Activations: TypeAlias = (
     "ActivationName | CustomActivation | Sequence[ActivationName | CustomActivation]"
 )
-
+# How training multiplies matrices: in bfloat16 where the CPU is faster so, or in the dtype.
+Compute: TypeAlias = Literal["bfloat16"] | None
 
 # Rows that pass through the network together. A larger batch is a float64 sum over such blocks, in
 # their order: a float32 sum over a million rows would be wrong by a percent.
@@ -54,6 +56,7 @@ class Spec:
     scale: bool = False  # whether parameters multiply the inputs
     skip: int | None = None  # hidden layers per residual block; None: no blocks
     linear_path: bool = False  # whether further weights connect the inputs with the outputs
+    compute: Compute = None
 
     @property
     def blocks(self) -> tuple[int | None, ...]:
@@ -119,6 +122,7 @@ def build(
     parametric: bool | Sequence[bool] = False,
     skip: int | None = None,
     linear_path: bool = False,
+    compute: Compute = None,
 ) -> Spec:
     """Return the Spec for the arguments of `MLP`; raise TypeError or ValueError for wrong ones.
 
@@ -140,7 +144,15 @@ def build(
         scale=check_flag("scale", scale),
         skip=None if skip is None else check_count("skip", skip, example=2),
         linear_path=check_flag("linear_path", linear_path),
+        compute=None
+        if compute is None
+        else check_choice("compute", compute, ["bfloat16"], " or None"),
     )
+    if compute and spec.dtype != np.float32:
+        raise ValueError(
+            f"compute is {compute!r} but dtype is {spec.dtype.name}: pass dtype='float32', or leave "
+            "compute out"
+        )
     layer_options.blocks(skip, sizes[1:-1])  # raises ValueError if the widths do not fit
     if spec.linear_path and not n_hidden:
         raise ValueError(

@@ -69,6 +69,7 @@ NETWORK = Object(
         "scale": Later(Kind(), False),
         "skip": Later(Kind(), None),
         "linear_path": Later(Kind(), False),
+        "compute": Later(Kind(), None),
         "parametric": Later(List(Kind()), False),
     },
     lambda activations, **others: spec.build(activation=activations, **others),
