@@ -144,15 +144,15 @@ def build(
         scale=check_flag("scale", scale),
         skip=None if skip is None else check_count("skip", skip, example=2),
         linear_path=check_flag("linear_path", linear_path),
-        compute=None
-        if compute is None
-        else check_choice("compute", compute, ["bfloat16"], " or None"),
+        compute=compute,
     )
-    if compute and spec.dtype != np.float32:
-        raise ValueError(
-            f"compute is {compute!r} but dtype is {spec.dtype.name}: pass dtype='float32', or leave "
-            "compute out"
-        )
+    if compute is not None:
+        check_choice("compute", compute, ["bfloat16"], " or None")
+        if spec.dtype != np.float32:
+            raise ValueError(
+                f"compute is {compute!r} but dtype is {spec.dtype.name}: pass dtype='float32', or "
+                "leave compute out"
+            )
     layer_options.blocks(skip, sizes[1:-1])  # raises ValueError if the widths do not fit
     if spec.linear_path and not n_hidden:
         raise ValueError(
