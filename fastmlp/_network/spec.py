@@ -41,6 +41,8 @@ Compute: TypeAlias = Literal["bfloat16"] | None
 # their order: a float32 sum over a million rows would be wrong by a percent.
 BLOCK_ROWS = 1024
 
+ROUNDED_WEIGHTS = 1024  # of a layer; rounding takes longer than the products of a smaller one
+
 
 @dataclass(frozen=True)
 class Spec:
@@ -100,6 +102,14 @@ class Spec:
     def n_parameters(self) -> int:
         """Elements of all tensors together."""
         return sum([sum(map(math.prod, shapes)) for shapes in self.tensors.values()])
+
+    @property
+    def rounded(self) -> list[bool]:
+        """For each affine layer, whether training may round the factors of its products."""
+        return [
+            self.compute == "bfloat16" and fan_out > 1 and fan_in * fan_out >= ROUNDED_WEIGHTS
+            for fan_in, fan_out in self.shapes
+        ]
 
     @property
     def n_outputs(self) -> int:

@@ -8,7 +8,7 @@ from test_blocks import WAYS, engines, train
 import fastmlp
 from fastmlp._engine import cpu, native_engine
 from fastmlp._engine.numpy.numpy_engine import flat
-from fastmlp._network import optimizers
+from fastmlp._network import optimizers, spec as spec_module
 
 LEVEL = native_engine.level()
 HAS_DOT = LEVEL == "avx512" and "avx512_bf16" in cpu.features()
@@ -38,6 +38,7 @@ def use(request, monkeypatch):
         if not has:
             pytest.skip("this CPU lacks the instruction")
         monkeypatch.setattr(cpu, "bfloat16_products", lambda: number)
+        monkeypatch.setattr(spec_module, "ROUNDED_WEIGHTS", 1)
 
 
 def differences(found, wanted):
@@ -165,3 +166,13 @@ def test_a_fit_goes_on_from_files_and_in_ensembles(instruction, tmp_path):
     alone = fastmlp.MLP([4, 40, 1], rng=1, compute="bfloat16")
     alone.fit(x, x[:, :1], epochs=3)
     np.testing.assert_equal([*together[1].weights], [*alone.weights])
+
+
+def test_small_layers_are_not_rounded():
+    """Their products take less time than the rounding of their factors."""
+    sizes = [3, 5, 256, 4, 255, 4, 1024, 1]
+    assert fastmlp.MLP(sizes).compute is None
+    assert cases.build(sizes, dtype="float32", compute="bfloat16").rounded == [
+        *(False, True, True, False, False, True, False)
+    ]
+    assert not any(cases.build(sizes, dtype="float32").rounded)

@@ -26,11 +26,6 @@ def named(spec: Spec, parameters: Parameters) -> dict[str, list[Array]]:
     return dict(zip(spec.tensors, parameters, strict=True))
 
 
-def rounds(spec: Spec) -> list[bool]:
-    """Return whether training rounds the factors of each layer's products to bfloat16."""
-    return [spec.compute == "bfloat16" and fan_out > 1 for _, fan_out in spec.shapes]
-
-
 def product(a: Array, b: Array, is_rounded: bool) -> Array:
     """Return a @ b, of the factors rounded to bfloat16 if `is_rounded`."""
     if is_rounded:
@@ -130,7 +125,7 @@ def back(
     The arguments are those of `numpy_engine.backward`.
     """
     # A list, no generator: a user's activation may raise StopIteration.
-    weights, rounded = parameters[0], rounds(spec)
+    weights, rounded = parameters[0], spec.rounded
     around: dict[int, Array] = {}
     steps: list[tuple[int, Array, dict[str, Array]]] = [(len(weights) - 1, dz, {})]
     for k in reversed(range(len(weights) - 1)):
@@ -147,7 +142,7 @@ def to_inputs(
     spec: Spec, parameters: Parameters, first: Array, last: Array, training: bool = False
 ) -> Array:
     """Return the gradient of the scaled inputs, given those of the first and the last outputs."""
-    dx = product(first, parameters[0][0].T, training and rounds(spec)[0])
+    dx = product(first, parameters[0][0].T, training and spec.rounded[0])
     if spec.linear_path:
         dx = dx + last @ named(spec, parameters)["linear_weights"][0].T
     return dx

@@ -43,7 +43,7 @@ def forward(
     weights, biases = parameters[:2]
     x = np.asarray(x)  # computes the rows of a RowSource
     scaled = layers.scaled(spec, parameters, x)
-    rounded = [training and each for each in layers.rounds(spec)]
+    rounded = [training and each for each in spec.rounded]
     inputs, outputs = [x], [product(scaled, weights[0], rounded[0]) + biases[0]]
     for k in range(len(weights) - 1):
         y = layers.forward(spec, parameters, k, outputs[k])
@@ -87,7 +87,7 @@ def backward(
     gradients: Parameters = tuple([np.zeros_like(p) for p in kind] for kind in parameters)
     of_kind, last = layers.named(spec, gradients), dz
     x, inputs = inputs[0], [layers.scaled(spec, parameters, inputs[0]), *inputs[1:]]
-    rounded = layers.rounds(spec)
+    rounded = spec.rounded
     for k, dz, found in layers.back(spec, parameters, outputs, last, masks, training=True):
         of_kind["weights"][k] = over_rows(inputs[k], dz, rounded[k])
         of_kind["biases"][k] = np.sum(dz, axis=0, dtype=np.float64).astype(dz.dtype)

@@ -106,7 +106,8 @@ cdef class Parameters:
         cdef fm_operator* op
         cdef fm_tensor* tensor
         self.spec, self.level, self.kernels = spec, level, k
-        if spec.compute == "bfloat16" and k.has_bfloat16 and not transpose_all:
+        rounded = spec.rounded if spec.compute else ()
+        if any(rounded) and k.has_bfloat16 and not transpose_all:
             self.net.products = cpu.bfloat16_products()
         self.tensors = tuple((kind, tuple(shapes)) for kind, shapes in spec.tensors.items())
         self.memory = Memory(k.element_size)
@@ -140,7 +141,7 @@ cdef class Parameters:
                 tensor.gradient = GRADIENTS[tensors.TENSORS[kind].gradient]
                 tensor.index = numbers[kind, operator.layer]
                 is_matrix = tensor.gradient == TILES
-                if is_matrix and op.kind == AFFINE and self.net.products:
+                if op.kind == AFFINE and is_matrix and self.net.products and rounded[op.hidden]:
                     tensor.gradient = BFLOAT16_TILES
                 lay_out(k, tensor, op.n_in if is_matrix else 1, op.n_out,
                         is_matrix and (op.source >= 0 or transpose_all),
