@@ -89,12 +89,9 @@ def check_count(name: str, value: object, example: int, least: int = 1) -> int:
 
 
 class Options:
-    """Base of dataclasses that check their fields at construction.
+    """Base of dataclasses that check their fields at construction."""
 
-    ``_checks`` maps a field to a function of its name, its value and some further arguments, such
-    as an example for the message.
-    """
-
+    # By field: a function of name, value and the further entries, such as an example.
     _checks: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
 
     def __post_init__(self) -> None:

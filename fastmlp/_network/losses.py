@@ -337,13 +337,7 @@ LOSSES: dict[str, type[Loss]] = {
 
 
 def resolve(loss: str | Loss) -> Loss:
-    """Return an instance for a key of `LOSSES` or an instance; raise TypeError or ValueError.
-
-    Examples
-    --------
-    >>> resolve("huber")
-    Huber(delta=1.0)
-    """
+    """Return an instance for a key of `LOSSES` or an instance; raise TypeError or ValueError."""
     if isinstance(loss, Loss) and (type(loss) in LOSSES.values() or loss.is_custom):
         return loss
     if not isinstance(loss, str):

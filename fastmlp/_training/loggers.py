@@ -1,7 +1,4 @@
-"""Callbacks that log each epoch to a CSV file, TensorBoard or MLflow.
-
-They log the values in the history: losses, learning rate, seconds, metrics.
-"""
+"""Callbacks that log the history's values of each epoch to a CSV file, TensorBoard or MLflow."""
 
 from __future__ import annotations
 
