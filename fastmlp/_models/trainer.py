@@ -30,11 +30,10 @@ LEAST_EPOCHS = 8  # shorter leaps are not worth the snapshot before them
 
 
 class Trainer(FitStrategy):
-    """Trains one or more networks, each with its own data and plan; the first one's plan leads.
+    """Trains one or more networks, each with its own data and plan; the first one's plan leads."""
 
-    Without callbacks and evaluation, many epochs run in one native call, a leap. An error restores
-    the state before it; after a divergence or a schedule's error, the loop repeats its epochs.
-    """
+    # Without callbacks and evaluation, many epochs run in one native call, a leap. An error
+    # restores the state before it; the loop repeats epochs that diverged or whose schedule failed.
 
     def __init__(self, fit: Any, state: State, judge: Evaluator) -> None:
         self.state, self.members, self.datas = state, fit.members, fit.datas

@@ -59,7 +59,6 @@ class Loss(Options):
 
     def native_row(self, labels: bool) -> str:
         """Return the row of `NATIVE_LOSSES`; `labels`: targets are integer labels."""
-        del labels  # only cross_entropy has two kinds of target
         return self.name
 
     @property
@@ -237,7 +236,6 @@ class GaussianNLL(Loss):
 
     def native_row(self, labels: bool) -> str:
         """Return the row of `NATIVE_LOSSES`, by whether the variance is predicted."""
-        del labels
         return "gaussian_nll" if self.predict_variance else "gaussian_nll_unit"
 
     @property

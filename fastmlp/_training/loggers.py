@@ -16,8 +16,7 @@ WRITERS = ("tensorboardX", "torch.utils.tensorboard")
 
 def _numbers(state: State) -> dict[str, float]:
     """Return the history's values of the last epoch."""
-    columns = state.history.columns()
-    return {name: values[-1] for name, values in columns.items()}
+    return {name: values[-1] for name, values in state.history.columns().items()}
 
 
 class CSVLog:
@@ -86,7 +85,6 @@ class CSVLog:
 
     def finish(self, state: State) -> None:
         """Close the file."""
-        del state
         if self._file is not None:
             self._file.close()
         self._file = None
@@ -126,7 +124,6 @@ class TensorBoardLog:
 
     def finish(self, state: State) -> None:
         """Close the file."""
-        del state
         if self._writer is not None:
             self._writer.close()
         self._writer = None

@@ -72,7 +72,6 @@ class Evaluator:
 
     def measure(self, loss: float, team: Team | None) -> float:
         """Return the validation loss, or NaN; do here all work that may fail, for `record`."""
-        del loss
         return math.nan if self.validation is None else self.loss(self.validation, team)
 
     def loss(self, data: Measured, team: Team | None) -> float:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from typing import Any
 
 from fastmlp._core.history import Batch, State
 from fastmlp._training.callback_list import CallbackList
@@ -14,8 +14,6 @@ from fastmlp._validation import check
 from fastmlp.sklearn import parameters
 
 __all__ = ["CallbackSupportMixin", "Observers", "with_callbacks"]
-
-Method = TypeVar("Method", bound=Callable[..., Any])
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks as _with_callbacks
@@ -29,9 +27,9 @@ except ImportError:  # scikit-learn before 1.9
         return method
 
 
-def with_callbacks(method: Method) -> Method:
+def with_callbacks(method: parameters.Method) -> parameters.Method:
     """Apply scikit-learn's decorator, and keep the method's type."""
-    decorated: Method = _with_callbacks(method)
+    decorated: parameters.Method = _with_callbacks(method)
     return decorated
 
 

@@ -125,7 +125,6 @@ class DistributedFit:
 
     def _facts(self, run: Any, course: Any) -> list[AgreedValue]:
         """Return further values that must agree."""
-        del run, course
         return []
 
     def _take_over(self, course: Any) -> None:
@@ -226,7 +225,9 @@ def next_message(what: str) -> AgreedValue:
 
 
 def described(value: Any) -> str:
-    """Return an option as text, without memory addresses."""
+    """Return an option as text, without memory addresses; of an array a checksum."""
+    if isinstance(value, np.ndarray):
+        return checksum([np.ascontiguousarray(value)])
     return re.sub(r"0x[0-9a-fA-F]+", "0x", str(value))
 
 
