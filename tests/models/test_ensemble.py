@@ -5,6 +5,7 @@ import copy
 import cases
 import numpy as np
 import pytest
+from states import refused
 
 import fastmlp
 from fastmlp import reference
@@ -184,17 +185,14 @@ def test_one_best_epoch_is_chosen_for_all():
 def test_a_member_that_diverges_is_named_and_nobody_moves(mlp):
     ensemble = fastmlp.Ensemble(members(mlp, "plain", 3))
     together, _ = inputs("plain", 3)
-    before, kept = [digest(member) for member in ensemble], []
-    y = [together["y"], together["y"] * 1e250, together["y"]]
+    y, kept = [together["y"], together["y"] * 1e250, together["y"]], []
 
     def keep(state):
         kept.append([digest(member) for member in state.model])
         state.learning_rate_scale = 1e250
 
-    with pytest.raises(fastmlp.DivergenceError, match=r"member 1 diverged in epoch 0"):
+    with refused(fastmlp.DivergenceError, "member 1 diverged in epoch 0", ensemble):
         ensemble.fit([X] * 3, y, epochs=2, n_threads=2)
-    assert [digest(member) for member in ensemble] == before
-    assert ensemble.history is None
     with pytest.raises(fastmlp.DivergenceError, match=r"member 0 diverged in epoch 2"):
         ensemble.fit(X, y[0], epochs=3, callbacks=[keep], n_threads=2)
     assert [digest(member) for member in ensemble] == kept[-1]
@@ -203,14 +201,11 @@ def test_a_member_that_diverges_is_named_and_nobody_moves(mlp):
 
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_an_interrupt_ends_all_members(interrupt_after, n_threads):
-    nets = [fastmlp.MLP([50, 300, 300, 1], rng=k) for k in range(3)]
-    ensemble = fastmlp.Ensemble(nets)
+    ensemble = fastmlp.Ensemble(fastmlp.MLP([50, 300, 300, 1], rng=k) for k in range(3))
     x = np.random.default_rng(0).normal(size=(200_000, 50)).astype(np.float32)
-    before = [digest(net) for net in nets]
     interrupt_after(0.2)
-    with pytest.raises(KeyboardInterrupt):
+    with refused(KeyboardInterrupt, "^$", ensemble):
         ensemble.fit(x, x[:, 0], n_threads=n_threads)
-    assert [digest(net) for net in nets] == before
 
 
 def test_members_of_an_ensemble_and_its_repr():
@@ -259,13 +254,8 @@ WRONG_FITS = [
 def test_a_wrong_fit_changes_nothing(wrong, match):
     together, _ = inputs("plain", 2)
     ensemble = fastmlp.Ensemble(members(MLP, "plain", 2))
-    before = [digest(net) for net in ensemble], [net._rng.bit_generator.state for net in ensemble]
-    with pytest.raises(ValueError, match=match):
+    with refused(ValueError, match, ensemble):
         ensemble.fit(**together | wrong)
-    after = [digest(net) for net in ensemble], [net._rng.bit_generator.state for net in ensemble]
-    assert after == before
-    assert ensemble.history is None
-    assert ensemble[0].history is None
 
 
 @pytest.mark.parametrize(

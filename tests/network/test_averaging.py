@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import test_bits
 from models import Watch, X, Y, digest, network
-from states import same
+from states import refused, same
 
 import fastmlp
 from fastmlp import reference
@@ -176,11 +176,9 @@ def test_what_is_frozen_keeps_its_bytes(mlp, dtype):
 @pytest.mark.parametrize("averaging", [0.9, "EMA", fastmlp.EMA, True, {"decay": 0.9}])
 def test_an_object_is_expected(mlp, averaging):
     net = network(mlp)
-    before = digest(net), net._rng.bit_generator.state
     for fit in (net.fit, fastmlp.Ensemble([net]).fit):
-        with pytest.raises(TypeError, match="averaging is .* but an object of fastmlp.EMA or"):
+        with refused(TypeError, "averaging is .* but an object of fastmlp.EMA or", net):
             fit(X, Y, averaging=averaging)
-    assert (digest(net), net._rng.bit_generator.state, net.history) == (*before, None)
 
 
 @pytest.mark.parametrize("averaging", [fastmlp.SWA(EPOCHS), fastmlp.EMA(0.5, 75)], ids=repr)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 
 from fastmlp import Ensemble
 from fastmlp._core.history import History
@@ -34,6 +36,20 @@ def same(a: Any, b: Any) -> None:
         for name in ("loss", "val_loss", "learning_rate"):
             assert getattr(one.history, name) == getattr(other.history, name), name
     assert state(a) == state(b)
+
+
+@contextlib.contextmanager
+def refused(error: Any, words: str, model: Any) -> Iterator[Any]:
+    """Expect an error that leaves a model, or all members of one, as they were."""
+
+    def now() -> Any:
+        nets = [model, *model] if isinstance(model, Ensemble) else [model]
+        return state(model), digest([net.history for net in nets])
+
+    before = now()
+    with pytest.raises(error, match=words) as caught:
+        yield caught
+    assert now() == before
 
 
 def digest(value: Any) -> str:
