@@ -1,8 +1,4 @@
-"""Charts as SVG, drawn by the methods of matplotlib's axes that this package's plots call.
-
-So ``history.plot(ax=Axes())`` draws without matplotlib. Colours are CSS variables of the page, with
-fallbacks that are readable on light and dark pages.
-"""
+"""Charts as SVG: ``history.plot(ax=Axes())`` draws without matplotlib, in the page's colours."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Ranges of hyper-parameters, with one error message, and a search for numbers that are not finite.
-
-Losses, optimizers, schedules and network shapes check their numbers at construction, so that the
-error appears where the value was written, not epochs later.
-"""
+"""Ranges of hyper-parameters, with one error message, and a search for non-finite numbers."""
 
 from __future__ import annotations
 

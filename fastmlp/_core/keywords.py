@@ -1,8 +1,4 @@
-"""Explain wrong arguments, using tables of equivalent names in this library and in others.
-
-The message names the public class instead of the private base that defines the method, and the
-argument that the caller probably meant. docs/coming-from.md prints `TWINS`.
-"""
+"""Explain wrong arguments by tables of equivalent names, which docs/coming-from.md prints."""
 
 from __future__ import annotations
 

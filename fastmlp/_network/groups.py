@@ -1,8 +1,4 @@
-"""Factors on learning rates and decay by layer and kind of tensor, and parametrisations.
-
-Both engines read the factors of each tensor; the native one prepares the numbers of its optimizer
-once for each group of tensors with equal factors.
-"""
+"""Factors on learning rates and decay by layer and kind of tensor, and parametrisations."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""The initializers draw the first weights of a layer in float64, given its fan-in and fan-out.
-
-They keep the variance of the signal (and, for Glorot, of the gradient) about the same from layer
-to layer, so the right one depends on the activation, whose row in `ACTIVATIONS` names it.
-"""
+"""The initializers draw the first weights of a layer in float64, given its fan-in and fan-out."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Callbacks for the end of an epoch: early stopping, plateau schedule, progress.
-
-`CallbackList` calls them; an object serves one fit at a time and starts anew with each.
-"""
+"""Callbacks for the end of an epoch, each for one fit at a time: early stopping, progress."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Pairs of options of a fit that exclude each other: one row for each pair, with its error.
-
-docs/compatibility.md shows the table; a test compares the two, and provokes every error.
-"""
+"""Pairs of options of a fit that exclude each other; docs/compatibility.md shows them."""
 
 from __future__ import annotations
 

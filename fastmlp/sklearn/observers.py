@@ -34,10 +34,7 @@ def with_callbacks(method: parameters.Method) -> parameters.Method:
 
 
 class Observers(CallbackList):
-    """All callbacks of one fit, and the output of ``verbose``.
-
-    scikit-learn's get ``estimator``, the user's object, fastmlp's ``draft``, which is in training.
-    """
+    """All callbacks of one fit: scikit-learn's get the user's object, fastmlp's the draft."""
 
     def __init__(
         self, estimator: Any, draft: Any, given: dict[str, Any], has_validation: bool, partial: bool
@@ -94,9 +91,7 @@ class Observers(CallbackList):
         """End a task; scikit-learn rebuilds the current estimator only if a callback needs it."""
         return bool(
             task.call_on_fit_task_end(
-                estimator=self.estimator,
-                reconstruction_attributes=self._as_of_now,
-                **self.given,
+                estimator=self.estimator, reconstruction_attributes=self._as_of_now, **self.given
             )
         )
 

@@ -274,10 +274,7 @@ def unpack(vector: NDArray[Any], shapes: Shapes) -> tuple[Arrays, Arrays]:
 
 
 class ParameterViews:
-    """The lists ``coefs_`` and ``intercepts_``, which programs may replace or write into.
-
-    They are views of one vector, made at the first access and compared for changes from then on.
-    """
+    """The lists ``coefs_`` and ``intercepts_``: views of one vector, compared for changes."""
 
     def __init__(self, weights: Arrays, biases: Arrays, shapes: Shapes) -> None:
         self._shapes, self._flat = shapes, pack(weights, biases)

@@ -245,8 +245,6 @@ WRONG_FITS = [
     ({"X": [[X[0].tolist(), [1.0]], X]}, "X is not a rectangular array"),
     ({"X": np.array(3.0)}, "X has 0 dimensions"),
     ({"sample_weight": [np.ones(N)]}, "sample_weight has 1 entries"),
-    ({"epochs": 0}, "epochs"),
-    ({"n_threads": 0}, "n_threads"),
 ]
 
 
@@ -260,10 +258,7 @@ def test_a_wrong_fit_changes_nothing(wrong, match):
 
 @pytest.mark.parametrize(
     "wrong",
-    [
-        {"X": [X, X[:, :2]], "y": [X[:, :3]] * 2},
-        {"sample_weight": [np.ones(N), -np.ones(N)]},
-    ],
+    [{"X": [X, X[:, :2]], "y": [X[:, :3]] * 2}, {"sample_weight": [np.ones(N), -np.ones(N)]}],
 )
 def test_what_is_wrong_with_the_data_of_one_says_whose_they_are(wrong):
     together, _ = inputs("plain", 2)

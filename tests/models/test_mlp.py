@@ -251,14 +251,6 @@ def test_the_name_of_an_optimizer_is_the_optimizer_with_its_defaults(mlp, name):
         assert trained(wrapped, name) == trained(wrapped, OPTIMIZERS[name]())
 
 
-@pytest.mark.parametrize("name", ["Adam", "adamm", ""])
-def test_an_unknown_name_of_an_optimizer_is_refused(mlp, name):
-    net = network(mlp)
-    for model in (net, fastmlp.Ensemble([net])):
-        with pytest.raises(ValueError, match=f"optimizer is '{name}' but .*choose from sgd, rmsp"):
-            model.fit(X, Y, optimizer=name)
-
-
 SUMMARY = """\
 layer  inputs  outputs  activation         options                                parameters
     0       3        4  relu               scale, layer_norm=before, dropout=0.5          27

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import test_bits
 from models import Watch, X, Y, digest, network
-from states import refused, same
+from states import same
 
 import fastmlp
 from fastmlp import reference
@@ -171,14 +171,6 @@ def test_what_is_frozen_keeps_its_bytes(mlp, dtype):
 
 
 # ---- arguments ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("averaging", [0.9, "EMA", fastmlp.EMA, True, {"decay": 0.9}])
-def test_an_object_is_expected(mlp, averaging):
-    net = network(mlp)
-    for fit in (net.fit, fastmlp.Ensemble([net]).fit):
-        with refused(TypeError, "averaging is .* but an object of fastmlp.EMA or", net):
-            fit(X, Y, averaging=averaging)
 
 
 @pytest.mark.parametrize("averaging", [fastmlp.SWA(EPOCHS), fastmlp.EMA(0.5, 75)], ids=repr)

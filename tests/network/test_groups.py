@@ -4,7 +4,6 @@ import cases
 import numpy as np
 import pytest
 from models import X, Y, digest, network
-from states import refused
 from test_blocks import train
 
 import fastmlp
@@ -88,14 +87,6 @@ def test_tensors_of_equal_factors_are_one_group():
         assert ntk.group_of.tolist() == [1, 0, 2, 2]
     assert Groups(layer_rates=[1, 2]) == Groups(layer_rates=np.array([1.0, 2.0]))
     assert Plan(fastmlp.SGD(), 1, np.ones(1)).groups == Groups()
-
-
-def test_groups_must_fit_the_network(mlp):
-    net = network(mlp)
-    for name in ("layer_rates", "layer_decays"):
-        for call in (net.fit, net.partial_fit):
-            with refused(ValueError, f"{name} of groups has 3 factors.* 2 layers", net):
-                call(X, Y, groups=Groups(**{name: [1, 1, 1]}))
 
 
 # ---- training written out, step by step; also with the NTK parametrisation, of W' = W sqrt(fan_in)

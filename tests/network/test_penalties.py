@@ -4,8 +4,7 @@ import cases
 import numpy as np
 import pytest
 import test_bits
-from models import X, Y, network
-from states import refused
+from models import X, Y
 from tolerances import assert_close, central_difference_step
 
 import fastmlp
@@ -56,16 +55,6 @@ def test_zero_is_pulled_nowhere_and_the_rest_by_its_sign(mlp, dtype):
     assert with_l1[0] - free[0] == pytest.approx(
         0.25 * sum(np.abs(w.astype(float)).sum() for w in net.weights), rel=1e-5
     )
-
-
-@pytest.mark.parametrize(
-    ("l1", "error"), [(-1.0, ValueError), ("1", TypeError), (np.nan, ValueError), (True, TypeError)]
-)
-def test_l1_is_checked(mlp, l1, error):
-    net = network(mlp)
-    for call in (net.fit, net.partial_fit, net.gradients, fastmlp.Ensemble([net]).fit):
-        with refused(error, "l1 is", net):
-            call(X, Y, l1=l1)
 
 
 # ---- Lion ----------------------------------------------------------------------------------------

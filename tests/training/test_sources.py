@@ -214,13 +214,6 @@ def test_a_source_that_fails_later_leaves_the_last_whole_epoch(mlp, case):
         net.fit(again, epochs=1)
 
 
-def test_a_source_comes_without_y_and_weights():
-    with pytest.raises(TypeError, match="sample_weight is given"):
-        model().fit(lambda: [(X, Y)], sample_weight=W)
-    with pytest.raises(TypeError, match=r"X is a \w+, a source, .* leave y out"):
-        model().fit(lambda: [(X, Y)], Y)
-
-
 def test_divergence_ends_the_reading():
     net = model()
     with pytest.raises(fastmlp.DivergenceError):

@@ -254,10 +254,6 @@ def _nested(name: str, fields: dict[str, Any]) -> dict[str, Any]:
     return state
 
 
-def _generator_state(generator: np.random.Generator) -> dict[str, Any]:
-    return _flat(generator.bit_generator.state)
-
-
 def _generator(name: str, **fields: Any) -> np.random.Generator:
     bits = getattr(np.random, name)(0)
     bits.state = _nested(name, fields)
@@ -286,12 +282,11 @@ class _Generator(OneOf):
         return super().write(value, place)
 
 
-GENERATOR = _Generator(
-    {
-        name: Object(own, functools.partial(_generator, name), _generator_state)
-        for name, own in STATES.items()
-    }
-)
+_BITS = {
+    name: Object(own, functools.partial(_generator, name), lambda g: _flat(g.bit_generator.state))
+    for name, own in STATES.items()
+}
+GENERATOR = _Generator(_BITS)
 _GAUSS: dict[str, Kind] = {"has_gauss": BIT, "gauss": Number(-math.inf)}
 _LEGACY: dict[str, Kind] = STATES["MT19937"] | _GAUSS
 RANDOM_STATE = _Generator(

@@ -98,11 +98,7 @@ class CustomOptimizer(CustomFunction, Optimizer):
     __hash__ = CustomFunction.__hash__
 
     def __init__(
-        self,
-        function: Step,
-        learning_rate: LearningRate = 0.01,
-        *,
-        name: str | None = None,
+        self, function: Step, learning_rate: LearningRate = 0.01, *, name: str | None = None
     ) -> None:
         self._set(function, name)
         if self.is_c:
