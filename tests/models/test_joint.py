@@ -3,7 +3,7 @@
 import cases
 import numpy as np
 import pytest
-from states import refused
+from states import refused, same
 from test_ensemble import FITS, TRIALS, WEIGHTS, N, X, compare, digest, members
 
 import fastmlp
@@ -74,29 +74,23 @@ def rising(step):
     return 0.01 if step < 40 else 1e200
 
 
-def fit_that_diverges(mlp, monkeypatch, seconds):
-    """Return all that is left of it, and how many epochs the longest call had."""
-    taken = leaps(monkeypatch, seconds)
-    nets = members(mlp, "plain", 3)
-    ensemble = fastmlp.Ensemble(nets)
-    options = {"epochs": 30, "batch_size": 16, "optimizer": fastmlp.SGD(rising)}
-    with pytest.raises(fastmlp.DivergenceError, match=r"member 0 diverged in epoch 10 ") as caught:
-        ensemble.fit(X, X[:, :3], n_threads=2, **options)
-    histories = [(h.loss, h.learning_rate) for h in (ensemble.history, *(n.history for n in nets))]
-    assert {len(net.history.seconds) for net in nets} == {10}
-    states = [net._rng.bit_generator.state for net in nets]
-    found = [*map(digest, nets), *map(str, histories), str(states), str(caught.value)]
-    monkeypatch.undo()
-    return found, max(taken)
-
-
 @pytest.mark.parametrize("mlp", KINDS)
 def test_what_diverges_in_one_of_many_epochs_diverges_as_one_by_one(monkeypatch, mlp):
-    alone, most = fit_that_diverges(mlp, monkeypatch, 0)
-    assert most == 1
-    at_once, most = fit_that_diverges(mlp, monkeypatch, 1e9)
-    assert most == 29
-    assert at_once == alone
+    options = {"epochs": 30, "batch_size": 16, "optimizer": fastmlp.SGD(rising), "n_threads": 2}
+    ensembles, said = [], []
+    for seconds, most in ((0, 1), (1e9, 29)):
+        taken = leaps(monkeypatch, seconds)
+        ensembles.append(fastmlp.Ensemble(members(mlp, "plain", 3)))
+        with pytest.raises(
+            fastmlp.DivergenceError, match="member 0 diverged in epoch 10 "
+        ) as error:
+            ensembles[-1].fit(X, X[:, :3], **options)
+        said.append(str(error.value))
+        assert {len(net.history.seconds) for net in ensembles[-1]} == {10}
+        assert max(taken) == most
+        monkeypatch.undo()
+    same(*ensembles)
+    assert said[0] == said[1]
 
 
 def failing(step):
@@ -113,8 +107,7 @@ def test_a_schedule_that_fails_leaves_whole_epochs(monkeypatch, mlp):
         fastmlp.Ensemble(nets).fit(X, X[:, :3], epochs=60, optimizer=optimizer)
     for net, other in zip(nets, members(mlp, "plain", 3), strict=True):
         other.fit(X, X[:, :3], epochs=len(net.history.loss), optimizer=optimizer, n_threads=1)
-        assert digest(net) == digest(other)
-        assert net.history.loss == other.history.loss
+        same(net, other)
 
 
 def test_an_interrupt_within_many_epochs_takes_them_back(monkeypatch, interrupt_after):
@@ -128,8 +121,7 @@ def test_an_interrupt_within_many_epochs_takes_them_back(monkeypatch, interrupt_
     assert all(net._engine.can_go_on(1) for net in nets)  # what the optimizer knows is back too
     for net, other in zip(nets, members(fastmlp.MLP, "plain", 3), strict=True):
         other.fit(X, X[:, :3], epochs=1, n_threads=1)
-        assert digest(net) == digest(other)
-        assert net.history.loss == other.history.loss
+        same(net, other)
 
 
 FOLDS = np.array_split(np.random.default_rng(8).permutation(N), 3)

@@ -20,7 +20,7 @@ from fastmlp._models.base import Model
 def state(model: Any) -> str:
     """Return a digest that two models share if they have the same bits and go on alike."""
     if isinstance(model, Model):
-        return digest([*model.weights, *model.biases, repr(model._rng.bit_generator.state)])
+        return digest([model.state_dict(), repr(model._rng.bit_generator.state)])
     if isinstance(model, Ensemble):
         return digest([state(member) for member in model])
     fitted = {k: v for k, v in vars(model).items() if k.endswith("_") and not k.startswith("_")}

@@ -159,24 +159,20 @@ def test_weights_and_rates_that_callbacks_of_one_rank_change_are_noticed(mlp):
             assert f"{what} of rank 1 is" in str(error)
 
 
-class Hook:
-    """A callback that ends the fit after an epoch, with an error or by returning True."""
-
-    def __init__(self, error=None):
-        self.error = error
-
-    def __call__(self, state):
-        if state.epoch == 1 and self.error is not None:
-            raise self.error
-        return state.epoch == 1
+def stop(state):
+    return state.epoch == 1
 
 
 @pytest.mark.parametrize("error", [KeyError("callback"), KeyboardInterrupt()])
 def test_a_rank_that_fails_ends_the_fit_of_all_at_the_same_epoch(mlp, error):
     models = [ensemble(mlp) for _ in range(3)]
 
+    def fail(state):
+        if stop(state):
+            raise error
+
     def work(communicator):
-        callbacks = [Hook(error)] if communicator.rank == 2 else []
+        callbacks = [fail] if communicator.rank == 2 else []
         train(models[communicator.rank], communicator, callbacks=callbacks)
 
     *told, own = ranks.raised(ranks.run(3, work))
@@ -192,14 +188,12 @@ def test_a_rank_that_fails_ends_the_fit_of_all_at_the_same_epoch(mlp, error):
 def test_a_rank_that_stops_stops_all(mlp):
     def work(communicator):
         own = ensemble(mlp)
-        train(own, communicator, callbacks=[Hook()] if communicator.rank == 1 else [])
+        train(own, communicator, callbacks=[stop] if communicator.rank == 1 else [])
         return own
 
     models = ranks.good(ranks.run(2, work))
-    assert [own.history.stop_reason for own in models] == [
-        "a callback of rank 1",
-        "Hook returned True",
-    ]
+    reasons = [own.history.stop_reason for own in models]
+    assert reasons == ["a callback of rank 1", "stop returned True"]
     alike(models)
 
 
