@@ -5,6 +5,7 @@ import copy
 import cases
 import numpy as np
 import pytest
+from models import digest
 from states import refused, same
 
 import fastmlp
@@ -46,11 +47,6 @@ FITS = {
 }  # fmt: skip
 EACH_EPOCH = {"callbacks": [lambda state: None]}
 TRIALS = [(3, 2), (1, 1), (2, 3), (5, 3), (2, 1)]
-
-
-def digest(net):
-    """Return the bytes of all parameters."""
-    return b"".join(array.tobytes() for kind in net._engine.parameters() for array in kind)
 
 
 def members(mlp, name, m, dtype="float64"):

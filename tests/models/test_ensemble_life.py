@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import stored
-from models import COPIES
+from models import COPIES, digest
 from states import refused, state
-from test_ensemble import X, digest, inputs, members
+from test_ensemble import X, inputs, members
 from test_joint import KINDS
 
 import fastmlp

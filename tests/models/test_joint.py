@@ -3,8 +3,9 @@
 import cases
 import numpy as np
 import pytest
+from models import digest
 from states import refused, same
-from test_ensemble import FITS, TRIALS, WEIGHTS, N, X, compare, digest, members
+from test_ensemble import FITS, TRIALS, WEIGHTS, N, X, compare, members
 
 import fastmlp
 from fastmlp import reference
