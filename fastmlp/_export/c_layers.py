@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from fastmlp._export.layers import Array, Exported, Layer
-from fastmlp._network.activations import ACTIVATIONS
+from fastmlp._network.activations import ACTIVATIONS, blended
 from fastmlp._network.layer_norm import layer_norm
-from fastmlp._network.parametric_activation import blended
 from fastmlp._network.spec import Spec
 from fastmlp._network.weight_types import from_bfloat16, in_units, to_bfloat16
 

@@ -134,13 +134,7 @@ def build(
     linear_path: bool = False,
     compute: Compute = None,
 ) -> Spec:
-    """Return the Spec for the arguments of `MLP`; raise TypeError or ValueError for wrong ones.
-
-    Examples
-    --------
-    >>> build([4, 8, 3], "tanh", "cross_entropy").shapes
-    [(4, 8), (8, 3)]
-    """
+    """Return the Spec for the arguments of `MLP`; raise TypeError or ValueError for wrong ones."""
     sizes = layer_options.sizes(layer_sizes)
     n_hidden = len(sizes) - 2
     spec = Spec(

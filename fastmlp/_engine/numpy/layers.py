@@ -11,9 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fastmlp._engine.numpy.random import Masks
-from fastmlp._network.activations import Array, row_of
+from fastmlp._network.activations import Array, blended, blended_gradient, row_of
 from fastmlp._network.layer_norm import layer_norm, layer_norm_gradient
-from fastmlp._network.parametric_activation import blended, blended_gradient
 from fastmlp._network.spec import BLOCK_ROWS, Spec
 from fastmlp._network.weight_types import from_bfloat16, to_bfloat16
 

@@ -20,9 +20,8 @@ from fastmlp._engine.numpy.random import Masks
 from fastmlp._engine.numpy.state import EngineState
 from fastmlp._engine.plan import Plan
 from fastmlp._network.activations import Array
-from fastmlp._network.data import Data
+from fastmlp._network.data import Data, Shard
 from fastmlp._network.groups import PLAIN, Factors
-from fastmlp._network.shard import Shard
 from fastmlp._network.spec import Spec
 
 
