@@ -17,8 +17,7 @@ from fastmlp.tabular.columns import Table
 from fastmlp.tabular.encoding import width_of, with_missing
 from fastmlp.tabular.epoch_selection import TIME_WAS_OVER, is_gain, of_all, ranked
 from fastmlp.tabular.folds import FitRows, Splits
-from fastmlp.tabular.members import INTERRUPTED, FitOptions, TrainedMembers, TrainingResult
-from fastmlp.tabular.networks import seconds_of_epoch
+from fastmlp.tabular.members import FitOptions, TrainedMembers, TrainingResult, seconds_of_epoch
 from fastmlp.tabular.presets import LEAST_SHARE, Preset, beginning, epochs_of, quick_epochs
 from fastmlp.tabular.progress import Progress
 
@@ -161,7 +160,7 @@ def _stage(
     except KeyboardInterrupt:
         if not (groups or before):
             raise
-        stopped = INTERRUPTED
+        stopped = members.INTERRUPTED
     finally:
         progress.close()
     over = stopped or over

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fastmlp._core import control_groups
 from fastmlp.tabular.columns import Columns
 from fastmlp.tabular.encoding import width_of
-from fastmlp.tabular.networks import seconds_of_epoch
+from fastmlp.tabular.members import seconds_of_epoch
 from fastmlp.tabular.presets import LOOKS, Preset, Recipe, batch_of, beginning, epochs_of
 from fastmlp.tabular.progress import in_bytes
 

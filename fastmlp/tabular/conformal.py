@@ -9,11 +9,11 @@ local size (normalised conformal prediction: Papadopoulos, Gammerman and Vovk 20
 from __future__ import annotations
 
 import math
-from numbers import Real
 from typing import Any
 
 import numpy as np
 
+from fastmlp._core.intervals import INNER_FRACTION
 from fastmlp.tabular.columns import Array
 
 ROWS_OF_A_PLACE = 60  # fewest rows per place at which the size of residuals is measured
@@ -102,19 +102,12 @@ class Residuals:
 
 
 def levels_of(values: Any) -> list[float]:
-    """Return a list of quantile levels; raise ValueError if one is not between 0 and 1."""
+    """Return a list of quantile levels; raise an error if one is not between 0 and 1."""
     if not np.iterable(values):
         raise ValueError(
             f"levels is {values!r} but a sequence is expected: pass for example [0.1, 0.9]"
         )
-    return [level_of(value, "levels") for value in values]
-
-
-def level_of(value: Any, name: str) -> float:
-    """Return a probability between 0 and 1 as a float; raise ValueError otherwise."""
-    if not isinstance(value, Real) or not 0 < float(value) < 1:
-        raise ValueError(f"{name} has {value!r} but a number between 0 and 1 is expected")
-    return float(value)
+    return [INNER_FRACTION.check("levels", value, 0.9) for value in values]
 
 
 def effective_rows(residual: Array, w: Array, groups: Array | None) -> float:

@@ -6,39 +6,41 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._core.history import History
+from fastmlp._engine.thread_count import default_threads
 from fastmlp._models.ensemble.ensemble import Ensemble
+from fastmlp._models.mlp import MLP
+from fastmlp._network.groups import Groups
 from fastmlp._network.optimizers import Adam, AdamW, Optimizer
+from fastmlp.tabular import presets
 from fastmlp.tabular.clock import Clock
 from fastmlp.tabular.columns import Table
 from fastmlp.tabular.conformal import MOST_ROWS
 from fastmlp.tabular.encoding import Encoding, encoder_of, with_missing
 from fastmlp.tabular.epoch_selection import BestEpochSelector, OutOfFold
 from fastmlp.tabular.folds import FitRows, Splits
-from fastmlp.tabular.networks import GROUPS, network
-from fastmlp.tabular.presets import (
-    AFTER,
-    BETA_2,
-    LOOKS,
-    TRAINING,
-    Cycles,
-    FlatCosine,
-    Preset,
-    Recipe,
-    batch_of,
-    epochs_of,
-)
+from fastmlp.tabular.presets import Preset, Recipe, batch_of, epochs_of
 from fastmlp.tabular.rows import Encoder
 
 Array = NDArray[Any]
 
 ROWS_AT_A_TIME = 8_192  # rows per call, which limits the memory of a prediction
 INTERRUPTED = "the user interrupted it"
+TRIALS = 3  # trials, of which the median counts
+BATCHES = 3  # batches per trial, so that overhead per epoch is small
+# Learning rates by kind of parameter.
+GROUPS = Groups(
+    parametrization="ntk",
+    bias_rate=presets.BIAS_RATE,
+    scale_rate=presets.SCALE_RATE,
+    activation_rate=presets.ACTIVATION_RATE,
+)
 
 
 @dataclass
@@ -118,6 +120,43 @@ class TrainingResult:
     stopped: str  # the reason why no other recipe is trained: an interrupt or a callback
 
 
+def network(recipe: Recipe, width: int, target: Any, rng: np.random.Generator) -> Any:
+    """Return a network with the recipe's initial weights; those of the output layer are 0."""
+    own = np.random.default_rng(rng.integers(2**63))
+    net = MLP(
+        [width, *[recipe.width] * recipe.depth, target.outputs],
+        activation=recipe.activation or target.activation,
+        loss=target.loss,
+        scale=True,
+        parametric=recipe.parametric,
+        initializer=["lecun_normal"] * recipe.depth + ["zeros"],
+        rng=own,
+    )
+    for layer in range(recipe.depth):
+        net.biases[layer] = own.normal(size=recipe.width)
+    return net
+
+
+def seconds_of_epoch(
+    recipe: Recipe, width: int, target: Any, rows: int, members: int, n_threads: int | None
+) -> float:
+    """Estimate the seconds per epoch by a trial of a few batches with one member per thread."""
+    batch, rng = batch_of(rows), np.random.default_rng(0)
+    tried = min(BATCHES * batch, rows, len(target.y))
+    some = min(members, n_threads or default_threads())
+    ensemble = Ensemble(network(recipe, width, target, rng) for _ in range(some))
+    history = ensemble.fit(
+        rng.normal(size=(tried, width)).astype(np.float32),
+        target.encode(target.scale(np.arange(tried), None))[:tried],
+        epochs=TRIALS,
+        batch_size=batch,
+        optimizer=Adam(learning_rate=1e-6, beta_2=presets.BETA_2),
+        groups=GROUPS,
+        n_threads=n_threads,
+    )
+    return median(history.seconds) * rows / tried * members / some
+
+
 def joined(prediction: Any) -> Array:
     """Return a network's predictions as one array: means, then variances if any."""
     if isinstance(prediction, tuple):
@@ -144,14 +183,14 @@ def train(
 
     batch, epochs = batch_of(max(map(len, learn))), epochs_of(request.preset, recipe, n)
     steps = epochs * math.ceil(min(map(len, learn)) / batch)
-    after = AFTER[target.kind] * min(1.0, 2 * MOST_ROWS / n)
+    after = presets.AFTER[target.kind] * min(1.0, 2 * MOST_ROWS / n)
     clock = Clock(request.deadline, epoch=epoch, after=after)
     preset = request.preset
-    rate = Cycles(target.rate * recipe.rate, steps, clock, preset.cycles)
-    optimizer: Optimizer = Adam(learning_rate=rate, beta_2=BETA_2)
+    rate = presets.Cycles(target.rate * recipe.rate, steps, clock, preset.cycles)
+    optimizer: Optimizer = Adam(learning_rate=rate, beta_2=presets.BETA_2)
     if recipe.decay:
-        decay = FlatCosine(recipe.decay, steps)
-        optimizer = AdamW(learning_rate=rate, beta_2=BETA_2, weight_decay=decay)
+        decay = presets.FlatCosine(recipe.decay, steps)
+        optimizer = AdamW(learning_rate=rate, beta_2=presets.BETA_2, weight_decay=decay)
     follow = BestEpochSelector(
         [x[rows] for x, rows in zip(inputs, out, strict=True)],
         out,
@@ -163,7 +202,7 @@ def train(
         hopeless=target.hopeless if recipe.share == 1 else math.inf,
         cycles=preset.cycles,
         measures=bool(preset.trial_folds),
-        every=int(sum(map(len, out)) / (LOOKS * TRAINING * sum(map(len, learn)))),
+        every=int(sum(map(len, out)) / (presets.LOOKS * presets.TRAINING * sum(map(len, learn)))),
     )
     stopped = ""
     try:
@@ -174,7 +213,7 @@ def train(
             epochs=epochs,
             batch_size=batch,
             optimizer=optimizer,
-            dropout=FlatCosine(recipe.dropout, steps) if recipe.dropout else None,
+            dropout=presets.FlatCosine(recipe.dropout, steps) if recipe.dropout else None,
             groups=GROUPS,
             sample_weight=weights,
             callbacks=[follow, *request.callbacks],

@@ -10,50 +10,24 @@ as the one before, and its end is a place to stop.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp._core.intervals import (
-    FRACTION,
-    NON_NEGATIVE,
-    POSITIVE,
-    Interval,
-    check_count,
-    check_flag,
-)
+from fastmlp._core import intervals
+from fastmlp._core.intervals import Interval, check_count
+from fastmlp._core.keywords import check_choice
 from fastmlp._network.activations import ACTIVATIONS
 from fastmlp._network.names import ActivationName
 from fastmlp._network.scheduled import Schedule
 from fastmlp.tabular.clock import UNLIMITED, Clock
 
 
-def _check_activation(name: str, value: Any) -> None:
-    """Raise an error for anything but None or the name of an activation."""
-    if value is not None and value not in tuple(ACTIVATIONS):
-        names = ", ".join(ACTIVATIONS)
-        raise ValueError(f"{name} is {value!r} but None or one of {names} is expected")
-
-
-CHECKS: dict[str, Callable[[str, Any], Any]] = {
-    "bins": partial(check_count, example=8, least=0),
-    "width": partial(check_count, example=128),
-    "depth": partial(check_count, example=3),
-    "activation": _check_activation,
-    "rate": partial(POSITIVE.check, example=1.0),
-    "dropout": partial(FRACTION.check, example=0.15),
-    "decay": partial(NON_NEGATIVE.check, example=0.02),
-    "parametric": check_flag,
-    "share": partial(Interval(0.0, 1.0, low_open=True, high_open=False).check, example=1.0),
-}
-
-
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(intervals.Options):
     """Architecture and training options of one group of members.
 
     Attributes
@@ -85,9 +59,21 @@ class Recipe:
     parametric: bool = True
     share: float = 1.0
 
-    def __post_init__(self) -> None:
-        for name, check in CHECKS.items():
-            check(name, getattr(self, name))
+    _checks: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+        "bins": (check_count, 8, 0),
+        "width": (check_count, 128),
+        "depth": (check_count, 3),
+        "activation": (
+            lambda *given: given[1] is None or check_choice(*given),
+            ACTIVATIONS,
+            " or None",
+        ),
+        "rate": (intervals.POSITIVE.check, 1.0),
+        "dropout": (intervals.FRACTION.check, 0.15),
+        "decay": (intervals.NON_NEGATIVE.check, 0.02),
+        "parametric": (intervals.check_flag,),
+        "share": (Interval(0.0, 1.0, low_open=True, high_open=False).check, 1.0),
+    }
 
     @property
     def title(self) -> str:
@@ -268,10 +254,10 @@ def _of_width(recipes: Sequence[Recipe], width: int) -> tuple[Recipe, ...]:
 
 def _recipe(k: int, given: Any) -> Recipe:
     """Return a recipe from a user's dict; errors name its index."""
-    if not isinstance(given, Mapping) or not given.keys() <= CHECKS.keys():
+    if not isinstance(given, Mapping) or not given.keys() <= Recipe._checks.keys():
         raise ValueError(
-            f"recipes[{k}] is {given!r} but a dict is expected, with any of {', '.join(CHECKS)}: "
-            "pass for example {'bins': 16, 'width': 256}"
+            f"recipes[{k}] is {given!r} but a dict is expected, with any of "
+            f"{', '.join(Recipe._checks)}: pass for example {{'bins': 16, 'width': 256}}"
         )
     try:
         return Recipe(**given)

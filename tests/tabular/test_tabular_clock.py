@@ -14,7 +14,7 @@ from fastmlp.tabular import blend, presets
 from fastmlp.tabular.clock import Clock
 from fastmlp.tabular.columns import Columns
 from fastmlp.tabular.encoding import Encoding, width_of, with_missing
-from fastmlp.tabular.networks import seconds_of_epoch
+from fastmlp.tabular.members import seconds_of_epoch
 from fastmlp.tabular.targets import ClassTarget, MultiLabelTarget, NumericTarget
 
 AMPLE = 1e6  # seconds

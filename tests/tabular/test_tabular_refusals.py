@@ -101,7 +101,7 @@ OPTIONS = [
     (r"recipes\[0\] is 8 but a dict is expected", {"recipes": [8]}),
     (r"recipes\[1\] is .* any of bins, ", {"recipes": [{"bins": 8}, {"layers": 3}]}),
     (r"recipes\[0\]: bins is -1 but must be an integer", recipe(bins=-1)),
-    ("activation is 'swish' but None or ", recipe(activation="swish")),
+    ("activation is 'swish' but no .*: use 'silu'", recipe(activation="swish")),
     ("dropout is 1.0 but must be", recipe(dropout=1.0)),
     ("share is 0 but must be", recipe(share=0)),
     ("callbacks has a Checkpoint", {"callbacks": [fastmlp.Checkpoint("x")]}),
