@@ -103,10 +103,9 @@ def _in_stages(
 def _better(
     target: Any, weights: Array | None, is_limited: bool, first: BlendResult, then: BlendResult
 ) -> BlendResult:
-    """Return the result of the later stage unless the first is better by more than the noise.
+    """Return the later stage, which has more networks, unless the first is better beyond the noise.
 
-    At an equal score, more networks that learn from more rows predict new rows better. But a time
-    limit may have cut the later stage: then it must have the better score.
+    A time limit may have cut the later stage: then it must have the better score.
     """
     before, after = (target.costs(each.out_of_fold) for each in (then, first))
     gain = np.average(before - after, weights=weights)
@@ -121,10 +120,7 @@ def _better(
 def _stage(
     data: FitRows, request: FitOptions, preset: Preset, before: BlendResult | None = None
 ) -> BlendResult:
-    """Train the recipes of a preset until the time is over or the user stops, and blend them.
-
-    If there is nothing to blend, the result is that of the stage ``before``.
-    """
+    """Train and blend the recipes of a preset; without time for one, return the stage before."""
     began = time.monotonic()
     groups: list[TrainingResult] = []
     over = stopped = ""

@@ -98,10 +98,7 @@ class Budget:
     n_threads: int | None
 
     def plan(self, n: int, columns: Columns, missing: int, target: Any, reading: float) -> Plan:
-        """Return how many of n rows, and which networks, fit into the limits.
-
-        ``reading`` is the time of reading a row that is still ahead; see `memory_of` for the rest.
-        """
+        """Return how many of n rows, and which networks, fit; ``reading`` is the time of a row."""
         plan = Plan(n, n, self.preset)
         width = columns, missing
         fixed, row = memory_of(plan.preset, n, target, *width)
@@ -163,10 +160,7 @@ def stages_of(
 def memory_of(
     preset: Preset, n: int, target: Any, columns: Columns, missing: int
 ) -> tuple[float, float]:
-    """Return the bytes that a fit takes about: for any number of rows, and per row.
-
-    ``columns`` may be those of some rows; ``missing`` of the numeric ones have missing numbers.
-    """
+    """Return the bytes that a fit takes about: for any number of rows, and per row."""
     numbers, codes = columns.kinds.values()
     outputs = target.loss.heads * target.outputs
     trained, largest, kept, most = 0.0, 0.0, 0.0, 0.0

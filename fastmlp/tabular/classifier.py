@@ -209,8 +209,6 @@ class TabMLPClassifier(ClassifierMixin, ClassifierExports, BaseTabMLP):
         return np.array([codes[label] for label in labels.tolist()])
 
     def _checked_labels(self, y: Any) -> Array:
-        if y is None:
-            raise ValueError("requires y to be passed, but the target y is None")
         labels = np.asarray(y)
         if labels.dtype.kind == "f":
             assert_all_finite(labels, input_name="y")

@@ -265,10 +265,7 @@ def _neither(name: str, kind: str) -> TypeError:
 
 
 def wanted_of(categorical: Any, names: Sequence[str], given_names: Sequence[Any]) -> set[int]:
-    """Return the indices of the columns that the user has declared as categories.
-
-    ``given_names`` are the frame's original column names, which may be integers.
-    """
+    """Return the indices of the user's category columns; a frame's own names may be integers."""
     if categorical is None or (isinstance(categorical, str) and categorical == "from_dtype"):
         return set()
     given = np.asarray(categorical)
@@ -311,7 +308,13 @@ def _categories(series: Array, wanted: bool, name: str) -> tuple[Hashable, ...] 
 def is_numeric(series: Array, name: str) -> bool:
     """Whether a column has numbers alone; raise an error for dates and complex numbers."""
     types, kind = _types(series, name), series.dtype.kind
-    return kind in "iuf" or (kind == "O" and _are_numbers(types))
+    return kind in "iuf" or (
+        kind == "O"
+        and all(
+            each.__name__ in MISSING_TYPES or (issubclass(each, NUMBERS) and each is not bool)
+            for each in types
+        )
+    )
 
 
 def count_values(series: Array, name: str) -> Counter[Any]:
@@ -330,10 +333,7 @@ def ordered(count: Counter[Any]) -> tuple[Hashable, ...]:
 
 
 def _types(series: Array, name: str) -> set[type]:
-    """Return the types of a column's items; raise an error for dates and complex numbers.
-
-    NumPy would convert them silently.
-    """
+    """Return the types of a column's items; refuse dates and complex numbers, which NumPy casts."""
     types = set(map(type, series.tolist())) if series.dtype.kind == "O" else {series.dtype.type}
     for kind in types:
         if kind.__name__ in MISSING_TYPES:  # NaT has a date's methods, but counts as missing
@@ -346,14 +346,6 @@ def _types(series: Array, name: str) -> set[type]:
         if issubclass(kind, complex | np.complexfloating):
             raise ValueError(f"Complex data not supported: {name} holds complex numbers")
     return types
-
-
-def _are_numbers(kinds: set[type]) -> bool:
-    """Whether all items of an object column are numbers or missing."""
-    return all(
-        kind.__name__ in MISSING_TYPES or (issubclass(kind, NUMBERS) and kind is not bool)
-        for kind in kinds
-    )
 
 
 def _numbers(series: Array, name: str) -> NDArray[np.float64]:

@@ -111,10 +111,7 @@ def levels_of(values: Any) -> list[float]:
 
 
 def effective_rows(residual: Array, w: Array, groups: Array | None) -> float:
-    """Return the effective number of independent rows of equal weight (Kish 1965).
-
-    Residuals of one group count as correlated, with their estimated correlation within groups.
-    """
+    """Return the number of independent rows of equal weight (Kish 1965); groups correlate."""
     alone = np.sum(w**2)
     if groups is None:
         return float(w.sum() ** 2 / alone)

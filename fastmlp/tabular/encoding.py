@@ -70,10 +70,7 @@ class Encoding:
         return cls(_measured(table.numbers, rows, bins), tuple(known), with_missing, bins)
 
     def inputs(self, table: Table) -> Inputs:
-        """Return network inputs, float32, (n, width of at least 1).
-
-        The order is: scaled numbers, flags of missing ones, categories, piecewise linear parts.
-        """
+        """Return inputs (n, width >= 1): numbers, flags of missing ones, categories, bins."""
         return np.asarray(encoder_of([self]).rows(table.numbers, table.codes))
 
 

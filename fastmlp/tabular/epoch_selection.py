@@ -48,11 +48,7 @@ class OutOfFold:
 
 
 def of_all(alone: float, together: float, averaging: float) -> float:
-    """Estimate the cost of all members from that of one and of two.
-
-    For squared errors, averaging gains the variance of the members times 1 - 1 / members.
-    ``averaging`` is the gain of all members as a multiple of the gain of two.
-    """
+    """Estimate the cost of all members from that of one and of two; see `presets.AVERAGING`."""
     return alone - averaging * (alone - together)
 
 

@@ -64,11 +64,7 @@ class Explained(Fitted):
             yield partial(self.plot_calibration, self._given(self._rows[1]))
             cells = len(self._rows[0]) * len(self._columns.used)
         if self._importance is not None or cells <= MOST_CELLS:
-            yield self._plot_own_importance
-
-    def _plot_own_importance(self, ax: Any) -> Any:
-        """Plot the importance on the rows of the fit."""
-        return inspection.bars(self._own_importance(), MOST_BARS, ax)
+            yield lambda ax: inspection.bars(self._own_importance(), MOST_BARS, ax)
 
     def _given(self, target: Any) -> Array:
         """Return a target's labels or numbers in the user's form."""

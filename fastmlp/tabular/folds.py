@@ -88,7 +88,9 @@ def assign(
         return assign(len(first), folds, rng, None if classes is None else classes[first])[copies]
     order = rng.permutation(n)
     if groups is not None:
-        return _by_groups(order, folds, groups)
+        _, number = np.unique(groups, return_inverse=True)
+        drawn = dict.fromkeys(number[order].tolist())
+        return balanced(np.bincount(number), folds, drawn)[number]
     if classes is not None:  # sort by class; each class keeps its random order
         order = order[np.argsort(classes[order], kind="stable")]
     fold = np.empty(n, np.int64)
@@ -161,16 +163,8 @@ def _different(columns: Iterable[NDArray[np.uint64]], n: int) -> Rows:
     return np.unique(mixed, return_inverse=True)[1].reshape(n)
 
 
-def _by_groups(order: Rows, folds: int, groups: NDArray[Any]) -> Rows:
-    _, number = np.unique(groups, return_inverse=True)
-    return balanced(np.bincount(number), folds, dict.fromkeys(number[order].tolist()))[number]
-
-
 def balanced(sizes: NDArray[np.int64], folds: int, order: Iterable[int]) -> Rows:
-    """Return the fold of each group: the largest first, to the fold with the fewest rows.
-
-    Groups of equal size are taken in the given order.
-    """
+    """Return the fold of each group: the largest, in the given order, to that of fewest rows."""
     of_group, filled = np.empty(len(sizes), np.int64), np.zeros(folds, np.int64)
     for group in sorted(order, key=lambda g: -sizes[g]):
         of_group[group] = np.argmin(filled)

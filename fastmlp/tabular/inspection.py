@@ -88,7 +88,7 @@ def bars(found: Importance, most: int, ax: Any) -> Any:
 
 
 def importance(
-    parts: list[tuple[Callable[[Table], Array], Array]],
+    parts: list[tuple[Callable[[Table], Array], Array]],  # each with the rows that it predicts
     columns: Any,
     table: Table,
     target: Any,
@@ -96,10 +96,7 @@ def importance(
     rounds: int,
     seed: int,
 ) -> Importance:
-    """Return permutation importance (Breiman 2001, "Random forests", section 10).
-
-    ``parts`` pairs prediction functions with the rows that each predicts out of fold.
-    """
+    """Return permutation importance (Breiman 2001, "Random forests", section 10)."""
     rng = np.random.default_rng(seed)
     w = np.ones(len(table)) if weights is None else weights
 

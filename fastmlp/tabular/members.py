@@ -76,8 +76,9 @@ class TrainedMembers:
         return np.stack([self._said(k, encoder, table) for k in members])
 
     def _said(self, k: int, encoder: Encoder, table: Table) -> Array:
-        z = joined(self.ensemble[k].predict(encoder.rows(table.numbers, table.codes, k)))
-        return np.asarray(self.target.decode(self.scales[k], z))
+        z = self.ensemble[k].predict(encoder.rows(table.numbers, table.codes, k))
+        whole = np.concatenate(z, axis=1) if isinstance(z, tuple) else z  # means, then variances
+        return np.asarray(self.target.decode(self.scales[k], whole))
 
     def predict(self, table: Table) -> Array:
         """Return the joint prediction of all members, (n, columns)."""
@@ -157,20 +158,10 @@ def seconds_of_epoch(
     return median(history.seconds) * rows / tried * members / some
 
 
-def joined(prediction: Any) -> Array:
-    """Return a network's predictions as one array: means, then variances if any."""
-    if isinstance(prediction, tuple):
-        return np.concatenate(prediction, axis=1)
-    return np.asarray(prediction)
-
-
 def train(
     recipe: Recipe, data: FitRows, division: Splits, request: FitOptions, epoch: float = 0.0
 ) -> TrainingResult:
-    """Train the members of one recipe.
-
-    ``epoch`` is the estimated time of an epoch if the time is limited.
-    """
+    """Train the members of one recipe; ``epoch`` is its estimated time if the time is limited."""
     table, columns, target, weights = data.table, data.columns, data.target, data.weights
     learn, out, n = division.learn, division.out, len(table)
     missing = with_missing(table)

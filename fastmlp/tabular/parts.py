@@ -142,10 +142,7 @@ class _Alone:
 
 
 def trained(estimator: Any, columns: Columns, rows: Rows, n: int, seed: int, most: int) -> Part:
-    """Train a part; the first n rows are its own, and at most so many of them calibrate.
-
-    Rows that other parts have, too, do not calibrate, nor do those of their groups.
-    """
+    """Train a part; of its first n rows, those of no other part's groups, ``most`` calibrate."""
     rng = np.random.default_rng(seed)
     alone: Any = object.__new__(type("Alone", (_Alone, type(estimator)), {}))
     options = {**estimator.get_params(deep=False), "random_state": seed, "_given": columns}

@@ -266,10 +266,7 @@ def _recipe(k: int, given: Any) -> Recipe:
 
 
 def beginning(preset: Preset, is_limited: bool) -> Preset:
-    """Return the preset that a fit begins with; within a time limit "best" begins like the default.
-
-    The default needs less time for a good result.
-    """
+    """Return the first preset of a fit: within a time limit "best" begins like "default"."""
     return PRESETS["default"] if preset is PRESETS["best"] and is_limited else preset
 
 
@@ -325,10 +322,7 @@ class Cycles(Schedule):
 
 @dataclass(frozen=True)
 class FlatCosine(Schedule):
-    """A value that is constant for half of the steps, then falls to 0 as half a cosine.
-
-    This is the schedule "flat_cos" of RealMLP.
-    """
+    """RealMLP's "flat_cos": constant for half of the steps, then falling to 0 as half a cosine."""
 
     value: float
     n_steps: int

@@ -246,8 +246,6 @@ class TabMLPRegressor(RegressorMixin, RegressorExports, BaseTabMLP):
     # ------------------------------------------------------------ used by fit
 
     def _read_target(self, y: Any) -> Array:
-        if y is None:
-            raise ValueError("requires y to be passed, but the target y is None")
         numbers = finite_numbers(y)
         if self.loss == "poisson" and np.any(numbers < 0):
             raise ValueError("loss='poisson' requires non-negative y: use another loss")

@@ -49,11 +49,6 @@ def test_other_texts_are_refused(given):
         regressor(max_memory=given).fit(X, Y)
 
 
-def test_a_flag_is_no_size():
-    with pytest.raises(ValueError, match="max_memory is True but a number of bytes is expected"):
-        regressor(max_memory=True).fit(X, Y)
-
-
 GIB = 2**30
 FILES = {
     "proc/meminfo": f"MemTotal: 99 kB\nMemAvailable:   {8 * 2**20} kB\n",

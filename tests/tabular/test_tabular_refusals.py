@@ -88,7 +88,8 @@ CLASSES = [
 OPTIONS = [
     ("n_jobs is 0 but a number of threads", {"n_jobs": 0}),
     ("n_jobs is True but a number of threads", {"n_jobs": True}),
-    ("time_limit is True but a number of seconds", {"time_limit": True}),
+    ("time_limit is True but a number", {"time_limit": True}),
+    ("max_memory is True but a number .* max_memory='4GB', or", {"max_memory": True}),
     ("time_limit is 1000", {"time_limit": 10**400}),
     ("booleans of shape", {"categorical_features": [True, False]}),
     ("categorical_features has 'colour'", {"categorical_features": ["colour"]}),
