@@ -18,7 +18,7 @@ import stored
 import trials
 
 import fastmlp
-from fastmlp._files import files, storage
+from fastmlp._files import files
 
 ROWS = [*hostile_files.CONTAINER, *hostile_models.MODELS, *hostile_tables.TABLES]
 VALID = (*("MLP", "ensemble", "predictor"), *("MLPClassifier words", "TabMLPRegressor two outputs"))
@@ -60,7 +60,7 @@ SMALL = fastmlp.MLP([4, 12, 12, 2], rng=0)  # 2 KiB
 
 
 def test_every_flipped_bit_is_seen():
-    text = bytearray(b"".join(storage.pieces(SMALL)))
+    text = bytearray(stored.text_of(SMALL))
     for at in range(8 * len(text)):
         text[at // 8] ^= 1 << at % 8
         hostile.refused(bytes(text))
@@ -68,7 +68,7 @@ def test_every_flipped_bit_is_seen():
 
 
 def test_every_truncation_and_every_extreme_byte_is_seen():
-    text = b"".join(storage.pieces(SMALL))
+    text = stored.text_of(SMALL)
     for at in range(len(text)):
         hostile.refused(text[:at])
         for byte in {0x00, 0xFF} - {text[at]}:
@@ -183,10 +183,10 @@ def test_a_file_for_which_there_is_no_memory(monkeypatch):
             raise MemoryError
         return empty(size, dtype)
 
-    empty, text = np.empty, b"".join(storage.pieces(fastmlp.MLP([50, 99, 1], rng=0)))
+    empty, text = np.empty, stored.text_of(fastmlp.MLP([50, 99, 1], rng=0))
     monkeypatch.setattr(np, "empty", fail)
     with pytest.raises(fastmlp.ModelFormatError, match="bytes, for which there is no memory here"):
-        files.decode(text)
+        hostile.decode(text)
 
 
 @pytest.mark.parametrize(("change", "words"), [(-8, "was cut off"), (4, "it grew while")])

@@ -18,13 +18,19 @@ import models
 import numpy as np
 
 import fastmlp
-from fastmlp._files import storage
+from fastmlp._files import safetensors, storage
 from fastmlp._network import losses
 
 RNG = np.random.default_rng(11)
 X = RNG.normal(size=(60, 3))
 Y = np.column_stack([X[:, 0] * X[:, 1], np.sin(X[:, 2])])
 LABELS = RNG.integers(0, 3, 60)
+
+
+def text_of(model: Any) -> bytes:
+    """Return the bytes of a model's file."""
+    return b"".join(safetensors.encoded(*storage.content_of(model)))
+
 
 # What a loss is trained on here.
 TARGETS = {
