@@ -11,7 +11,6 @@ import children
 import hostile
 import hostile_files
 import hostile_models
-import hostile_tables
 import numpy as np
 import pytest
 import stored
@@ -20,7 +19,7 @@ import trials
 import fastmlp
 from fastmlp._files import files
 
-ROWS = [*hostile_files.CONTAINER, *hostile_models.MODELS, *hostile_tables.TABLES]
+ROWS = [*hostile_files.CONTAINER, *hostile_models.MODELS, *hostile_models.TABLES]
 VALID = (*("MLP", "ensemble", "predictor"), *("MLPClassifier words", "TabMLPRegressor two outputs"))
 ALLOWED = 16 << 20  # bytes of memory, beside twice the file
 
