@@ -46,7 +46,7 @@ VALUES: dict[str, Any] = {
 
 def outputs(spec: Spec, layers: list[Layer], rows: Array) -> Array:
     """Return a network's predictions of some rows, in float64."""
-    z, kept = rows.astype(np.float64), dict[str, Array]()
+    z, kept = np.asarray(rows, np.float64), dict[str, Array]()
     with np.errstate(all="ignore"):
         for layer in layers[:-1]:
             z = VALUES[layer.kind](z, kept, layer.name, **layer.arrays)

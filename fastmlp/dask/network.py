@@ -88,7 +88,8 @@ def fit(
     batch_size = check_count("batch_size", batch_size, example=64)
     with tasks.aside(), tasks.computing(client) as compute:
         blocks = compute([delayed(tasks.rows_of)(k, **block) for k, block in enumerate(given)])
-        ends = np.cumsum([0, *client.gather(compute([delayed(_length)(each) for each in blocks]))])
+        lengths = compute([delayed(lambda rows: len(rows.X))(each) for each in blocks])
+        ends = np.cumsum([0, *client.gather(lengths)])
         workers = sorted(client.nthreads())[: ends[-1]]
         if not workers:
             raise ValueError(f"there are {ends[-1]} rows and no worker of Dask for them")
@@ -135,10 +136,6 @@ def _results(client: Any, ranks: Sequence[Any], workers: Sequence[str]) -> list[
         if gone:
             raise RuntimeError(f"the worker {gone[0]} has died during the fit: start it again")
     return list(client.gather(ranks))
-
-
-def _length(block: Rows) -> int:
-    return len(block.X)
 
 
 def _free_port() -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fastmlp._export.c import CFiles
@@ -13,12 +13,10 @@ from fastmlp.tabular.export.exported import ExportedTable
 from fastmlp.tabular.fitted import Fitted, from_snapshot
 
 
-class _Exports(Fitted):
-    """The common part; exporters are imported when they are used."""
+class Exports(Fitted):
+    """Exports of the classifier; exporters are imported when they are used."""
 
-    def _exported(self) -> ExportedTable:
-        """Return the fitted model as plain arrays."""
-        raise NotImplementedError
+    _exported: Callable[[], ExportedTable]  # the fitted model as plain arrays
 
     def _all_outputs(self, outputs: Array, levels: Sequence[float]) -> Array:
         """Return all outputs of the C file from predictions of all members, (n, columns)."""
@@ -36,10 +34,6 @@ class _Exports(Fitted):
         from fastmlp.tabular.export import onnx_graph
 
         return onnx_graph.model(self._exported(), path, levels)
-
-
-class ClassifierExports(_Exports):
-    """Exports of the classifier."""
 
     @from_snapshot
     def to_c(self, path: Any, *, weights: str | None = None, X: Any = None) -> CFiles:
@@ -145,7 +139,7 @@ class ClassifierExports(_Exports):
         return self._to_onnx(path)
 
 
-class RegressorExports(_Exports):
+class RegressorExports(Exports):
     """Exports of the regressor."""
 
     @from_snapshot
