@@ -12,8 +12,8 @@ import numpy as np
 
 import fastmlp._export.c_text as text
 import fastmlp.tabular.export.c_text as table_text
-from fastmlp._export.c import ROWS, CFiles, finish, kind_of, source_of
-from fastmlp._export.c_layers import arithmetic, layers_of, outputs
+from fastmlp._export import c
+from fastmlp._export.c import arithmetic, layers_of
 from fastmlp._export.c_source import Body, Source, largest
 from fastmlp._export.layers import SURROGATES, Array, Layer, stacked
 from fastmlp.tabular.blend import Blend
@@ -235,9 +235,9 @@ def write(
     weights: str | None,
     table: Table | None,
     levels: Sequence[float],
-) -> CFiles:
+) -> c.CFiles:
     """Write the files; ``finisher`` maps the blend's predictions to all outputs in C."""
-    kind, source = kind_of(weights, table, model), source_of(path)
+    kind, source = c.kind_of(weights, table, model), c.source_of(path)
     rows = _made_up(model) if table is None else table
     groups = []
     each: list[list[list[Layer]]] = []
@@ -245,12 +245,13 @@ def write(
         pairs = zip(exported.nets, group.encodings, strict=True)
         each.append([layers_of(layers, kind, own.inputs(rows)) for layers, own in pairs])
         nets = [  # with the layers as they are written, evaluated in NumPy
-            SimpleNamespace(predict=partial(outputs, exported.spec, layers)) for layers in each[-1]
+            SimpleNamespace(predict=partial(c.outputs, exported.spec, layers))
+            for layers in each[-1]
         ]
         groups.append(TrainedMembers(nets, group.encodings, group.scales, group.target))
     made = TableSource(model, source.stem, arithmetic(kind), each, levels)
     own = finisher(Blend(groups, blend.weights).predict(rows))
-    return finish(made, source, rows, own, finisher(blend.predict(rows)), made.unit)
+    return c.finish(made, source, rows, own, finisher(blend.predict(rows)), made.unit)
 
 
 def _made_up(model: ExportedTable) -> Table:
@@ -259,8 +260,8 @@ def _made_up(model: ExportedTable) -> Table:
     numbers = model.groups[0].numbers
     centre, factor = numbers.centre[0], numbers.factor[0]
     unit = np.divide(1.0, factor, out=np.zeros_like(factor), where=factor > 0)
-    values = rng.normal(size=(ROWS, len(centre))) * np.minimum(unit, 1e300) + centre
+    values = rng.normal(size=(c.ROWS, len(centre))) * np.minimum(unit, 1e300) + centre
     values[rng.random(values.shape) < RARELY] = np.nan
     counts = [len(column.values or ()) for _, column in model.columns.categories]
-    codes = rng.integers(MISSING, counts, size=(ROWS, len(counts)), dtype=np.int32)
+    codes = rng.integers(MISSING, counts, size=(c.ROWS, len(counts)), dtype=np.int32)
     return Table(values, codes)
