@@ -5,9 +5,6 @@ import tracemalloc
 
 import numpy as np
 import pytest
-
-pytest.importorskip("sklearn")
-
 from tiny_tables import LABELS, X, Y, classifier, regressor
 
 import fastmlp

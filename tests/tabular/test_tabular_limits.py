@@ -4,9 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-
-pytest.importorskip("sklearn")
-
 from tiny_tables import LABELS, SMALL, TINY, N, X, Y, classifier, regressor
 
 from fastmlp import TabMLPClassifier
@@ -141,11 +138,6 @@ def test_names_that_are_no_text_are_checked_too():
     with pytest.raises(ValueError, match="X has the columns 1, 0, 2 but 0, 1, 2 are expected"):
         model.predict(frame[[1, 0, 2]])
     np.testing.assert_array_equal(model.predict(frame), model.predict(X))
-
-
-def test_booleans_say_of_every_column_whether_it_is_a_category():
-    model = regressor(categorical_features=[True, False, False]).fit(X.round(), Y)
-    assert model.report().kinds == {"numbers": 2, "categories": 1}
 
 
 # ------------------------------------------------------------ targets

@@ -5,9 +5,6 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-
-pytest.importorskip("sklearn")
-
 from tiny_tables import LABELS, N, X, Y, classifier, regressor
 
 import fastmlp

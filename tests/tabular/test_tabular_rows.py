@@ -8,8 +8,6 @@ import encoded_tables
 import numpy as np
 import pytest
 
-pytest.importorskip("sklearn")
-
 import fastmlp
 from fastmlp._engine import native_engine
 from fastmlp._engine.numpy import numpy_engine

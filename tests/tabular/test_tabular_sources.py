@@ -6,7 +6,6 @@ import decimal
 import numpy as np
 import pytest
 
-pytest.importorskip("sklearn", reason="needs scikit-learn")
 pytest.importorskip("pyarrow", reason="needs pyarrow")
 pytest.importorskip("pandas", reason="needs pandas")
 

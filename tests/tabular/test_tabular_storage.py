@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 import stored
 
-pytest.importorskip("sklearn")
-
 import fastmlp
 from fastmlp import TabMLPClassifier, TabMLPRegressor
 from fastmlp._files import inspection
