@@ -214,10 +214,7 @@ def quantized(layers: list[Layer], rows: Array) -> list[Layer]:
             whole, unit = in_units(own[name])
             own |= {name: whole, name.replace("weights", "unit"): unit}
     scaling = Layer("scaling", arrays={"mean": mean, "factor": 1 / spread})
-    return [
-        scaling,
-        *(each._replace(arrays=own) for each, own in zip(layers, arrays, strict=True)),
-    ]
+    return [scaling, *(each._replace(arrays=own) for each, own in zip(layers, arrays, strict=True))]
 
 
 def halved(layers: list[Layer], rows: Array) -> list[Layer]:

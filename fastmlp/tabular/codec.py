@@ -324,8 +324,7 @@ def _row(cls: Any, fields: dict[str, Any]) -> Any:
 
 CODECS = {
     **dict.fromkeys(
-        ("TabMLPClassifier", "TabMLPRegressor"),
-        codec_of(FIT, "_members", _fit_values, _fitted),
+        ("TabMLPClassifier", "TabMLPRegressor"), codec_of(FIT, "_members", _fit_values, _fitted)
     ),
     "RowPredictor": Codec(Object({"fit": Object({**BLEND, **TARGET})}), _row_values, _row),
 }

@@ -77,10 +77,7 @@ REFUSED = [
             (b"x,y\n1,2\n", "at least two are expected"),
             (b"y\n1\n2\n", "no columns are left to learn from"),
             (b"\n".join([b"x,y", *MANY]), "have 70,000 categories but a"),
-            (
-                b"\n".join([b"x,y", *LONG]),
-                "has 12 strings of up to 1,031 characters but",
-            ),
+            (b"\n".join([b"x,y", *LONG]), "has 12 strings of up to 1,031 characters but"),
             (b"x,x\n1,2\n", "two columns have the name 'x'"),
             (b"x,y\n1,2\n3,4,5\n", "bad cannot be read as a table"),
             (b"\xff\xfex,y", "bad is neither Parquet nor text"),

@@ -150,10 +150,7 @@ TABLES: list[Row] = [
         filled(TWO, "fit.columns.categories.0.values.1", np.array([0xE4, 0, 0, 0xE4], np.uint32)),
         "categories.0.values are 4 categories, not each once",
     ),
-    (
-        filled(TWO, "fit.columns.categories.2.values.2", NAN64),
-        "categories.2.values are 5",
-    ),
+    (filled(TWO, "fit.columns.categories.2.values.2", NAN64), "categories.2.values are 5"),
     (
         changed(TWO, "fit.columns.categories.2.values.2", "dtype", to="U64"),
         "categories.2.values.2 is uint64 of shape",
@@ -194,10 +191,7 @@ TABLES: list[Row] = [
     (filled(TWO, "fit.residuals.freedom", np.array(0.0)), "from 2.2 to 200.0"),
     (filled(TWO, "fit.residuals.freedom", np.array(1e306)), "from 2.2 to 200.0"),
     (model("fit", "target", to="squared_error", name=GAUSSIAN), "the networks have the loss"),
-    (
-        filled(TAB_WORDS, "fit.classes", np.array([0x2000], np.uint32)),
-        r"there are \(3,\) classes,",
-    ),
+    (filled(TAB_WORDS, "fit.classes", np.array([0x2000], np.uint32)), r"there are \(3,\) classes,"),
     (
         changed(TAB_LABELS, "fit.classes", "shape", to=[1, 2]),
         r"there are \(1, 2\) classes, not 2 in",
