@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -63,6 +63,9 @@ class Value:
     shape: tuple[int, ...]
 
 
+Values: TypeAlias = dict[Name, Value]
+
+
 def model(exported: Exported, path: Any = None) -> Any:
     """Return the onnx.ModelProto of a network, and write it to a file if there is a path."""
     package()
@@ -72,7 +75,7 @@ def model(exported: Exported, path: Any = None) -> Any:
         names = network(g, INPUT, exported.nets[0])
     else:
         names = nodes.mixture(g, network(g, INPUT, stacked(exported.nets)))
-    outputs: dict[Name, Value] = {}
+    outputs: Values = {}
     if exported.labels is not None:
         outputs["label"] = label(g, names[0], exported.labels)
     if exported.is_pair:
@@ -109,13 +112,7 @@ def check_size(size: int) -> None:
         )
 
 
-def made(
-    g: Graph,
-    outputs: dict[Name, Value],
-    inputs: dict[Name, Value],
-    opsets: dict[str, int],
-    path: Any,
-) -> Any:
+def made(g: Graph, outputs: Values, inputs: Values, opsets: dict[str, int], path: Any) -> Any:
     """Return a checked onnx.ModelProto of a graph, and write it to a file if there is a path."""
     onnx = package()
     helper, arrays = onnx.helper, onnx.numpy_helper

@@ -162,8 +162,8 @@ def _stage(
     over = stopped or over
     if before and not groups:
         return replace(before, course=[f"no further stage, because {over}"], stopped=stopped)
-    notes = [*division.notes, *_cut(groups, over, len(recipes))]
-    result = _blended(groups, data, request, division, notes)
+    division.notes.extend(_cut(groups, over, len(recipes)))
+    result = _blended(groups, data, request, division)
     text = (
         f"{len(groups)} x {size} networks in {time.monotonic() - began:.1f} s, "
         f"{target.metric} {target.shown(result.together):.4g}"
@@ -184,11 +184,7 @@ def _cut(groups: list[TrainingResult], why: str, count: int) -> list[str]:
 
 
 def _blended(
-    groups: list[TrainingResult],
-    data: FitRows,
-    request: FitOptions,
-    division: Splits,
-    notes: list[str],
+    groups: list[TrainingResult], data: FitRows, request: FitOptions, division: Splits
 ) -> BlendResult:
     target, weights = data.target, data.weights
     said = [group.held_out.prediction(target) for group in groups]
@@ -215,7 +211,7 @@ def _blended(
         together - float(np.dot(shares**2, gains)),
         groups,
         division,
-        notes,
+        division.notes,
     )
 
 

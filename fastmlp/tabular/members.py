@@ -115,10 +115,14 @@ class TrainingResult:
     history: History
     curve: list[tuple[int, float, float, float]]  # see `BestEpochSelector`
     epoch: int  # the best one, from 1
-    run: int  # number of epochs
-    planned: int
+    planned: int  # number of epochs
     why: str  # the reason for fewer epochs
     stopped: str  # the reason why no other recipe is trained: an interrupt or a callback
+
+    @property
+    def run(self) -> int:
+        """The number of epochs that were run."""
+        return len(self.history.loss)
 
 
 def network(recipe: Recipe, width: int, target: Any, rng: np.random.Generator) -> Any:
@@ -230,18 +234,8 @@ def train(
             if stopped
             else "no epoch has a score that is a finite number: mend scoring, or rescale X and y"
         )
-    return TrainingResult(
-        recipe,
-        members,
-        follow.held_out,
-        history,
-        follow.curve,
-        follow.epoch,
-        len(history.loss),
-        epochs,
-        stopped or follow.why,
-        stopped,
-    )
+    found, why = (follow.held_out, history, follow.curve, follow.epoch), stopped or follow.why
+    return TrainingResult(recipe, members, *found, epochs, why, stopped)
 
 
 # Name in pickles of version 0.1.0.

@@ -147,7 +147,7 @@ def trained(estimator: Any, columns: Columns, rows: Rows, n: int, seed: int, mos
     alone: Any = object.__new__(type("Alone", (_Alone, type(estimator)), {}))
     options = {**estimator.get_params(deep=False), "random_state": seed, "_given": columns}
     alone.__dict__.update(options)
-    alone._train(*rows, None, None)
+    alone._train(*rows, None, None, None)
     target, fitted, weights, _ = alone._captured
     used = np.arange(len(alone._rows[0]))
     if alone._row_weights is not None:
@@ -233,7 +233,7 @@ def merged(
     more = model._finish(target, result, given, of_rows)
     model._set_fitted(result, target, table, np.arange(len(table)))
     model._rows, model._row_weights, model._importance = (table, target), given, None
-    model._report = model._reported(result, target, model._columns, n, {"training": seconds}, more)
+    model._report = model._reported(result, target, n, {"training": seconds}, more)
     return model
 
 

@@ -279,11 +279,7 @@ class TabMLPRegressor(RegressorMixin, RegressorExports, BaseTabMLP):
         return lambda prediction: judge(self._shaped(prediction[:, : y.shape[1]]))
 
     def _finish(
-        self,
-        target: NumericTarget,
-        fitted: BlendResult,
-        weights: Array | None,
-        groups: Array | None,
+        self, target: Any, fitted: BlendResult, weights: Array | None, groups: Array | None
     ) -> dict[str, str]:
         found, m, shrink = fitted.out_of_fold, self.n_outputs_, 1.0
         if self.loss == "squared_error" and fitted.together > 0:
