@@ -16,11 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp.tabular.columns import MOST_CATEGORIES, SMALLEST_RANGE, Columns, Table
-from fastmlp.tabular.rows import Encoder, smooth_clip
+from fastmlp.tabular.rows import Encoder
 
 CLIP = 3.0  # bound of scaled numbers
 FAR = 1e6  # bound before the clip, so that nothing overflows
-LIMITS = CLIP, FAR
 QUARTILES = np.array([0.25, 0.5, 0.75])
 NARROWEST = 1e-8  # least half width of a bin, above the rounding errors of scaled numbers
 SHARED = 16  # inputs that the categories of a column after the first MOST_CATEGORIES share
@@ -88,7 +87,7 @@ def encoder_of(encodings: Sequence[Encoding]) -> Encoder:
         np.stack([np.concatenate([np.empty(0, bool), *own.known]) for own in encodings]),
         [inputs_of_values(len(known)) for known in first.known],
         first.with_missing,
-        LIMITS,
+        (CLIP, FAR),
     )
 
 
@@ -109,8 +108,15 @@ def _measured(values: NDArray[np.float64], rows: NDArray[np.int64], bins: int) -
                 spread = min(0.5 * (there[-1] - there[0]), np.finfo(float).max)
         factor[k] = 1 / spread if spread >= SMALLEST_RANGE else 0.0
         if bins:
-            edges[k] = edges_of(smooth_clip(there, centre[k], factor[k], LIMITS), bins)
+            edges[k] = edges_of(smooth_clip(there, centre[k], factor[k]), bins)
     return NumericStatistics(centre, factor, edges)
+
+
+def smooth_clip(values: NDArray[np.float64], centre: Any, factor: Any) -> NDArray[np.float64]:
+    """Return scaled numbers, smoothly bounded by `CLIP`: x / sqrt(1 + (x / CLIP)**2)."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled = np.clip((values - centre) * factor, -FAR, FAR)
+    return np.asarray(scaled / np.sqrt(1 + (scaled / CLIP) ** 2))
 
 
 def edges_of(values: NDArray[np.float64], bins: int) -> NDArray[np.float64]:

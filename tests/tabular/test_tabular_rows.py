@@ -17,15 +17,8 @@ from fastmlp._network import losses, optimizers, spec
 from fastmlp._network.data import Data
 from fastmlp.tabular import TabMLPClassifier, TabMLPRegressor, members
 from fastmlp.tabular.columns import Columns, Table
-from fastmlp.tabular.encoding import (
-    LIMITS,
-    Encoding,
-    NumericStatistics,
-    edges_of,
-    encoder_of,
-    quantiles,
-)
-from fastmlp.tabular.rows import plain, smooth_clip
+from fastmlp.tabular.encoding import Encoding, edges_of, encoder_of, quantiles
+from fastmlp.tabular.rows import plain
 
 BINS = (0, 1, 2, 7, 16, 70)
 MANY = 90  # rows of the table that is measured
@@ -164,14 +157,6 @@ def test_of_two_zeros_the_one_is_measured():
         assert 0.0 in edges or bins == 1
         assert not np.signbit(centre[centre == 0]).any()
         assert not np.signbit(edges[edges == 0]).any()
-
-
-def test_smooth_clip_of_a_column():
-    values = np.array([np.nan, 0.0, -0.0, 1.0, -7.5, 1e300, -1e300, 5e-324])
-    numbers = NumericStatistics(np.float64(0.25), np.float64(3.5), np.zeros(0))
-    found = smooth_clip(values, numbers.centre, numbers.factor, LIMITS)
-    assert found.tobytes() == encoded_tables.smooth_clip(numbers, values).tobytes()
-    assert smooth_clip(values[:0], 0.0, 1.0, LIMITS).shape == (0,)
 
 
 def test_an_encoder_looks_at_what_it_is_given():
