@@ -50,14 +50,12 @@ class Splits:
         parts = n if together is None else len(np.unique(together))
         given, division = max(n, data.given), cls()
         wanted = preset.folds_of(given)
-        if wanted < preset.folds:
-            text = f"{wanted} folds instead of {preset.folds}, for there are {given:,} rows"
-            division.notes.append(text)
         k = min(wanted, parts)
-        if k < wanted:
-            what = "different rows" if groups is None else "groups"
-            text = f"{k} folds instead of {wanted}, for there are {parts} {what}"
-            division.notes.append(text)
+        few = f"{parts} {'different rows' if groups is None else 'groups'}"
+        for n_folds, planned, why in ((wanted, preset.folds, f"{given:,} rows"), (k, wanted, few)):
+            if n_folds < planned:
+                text = f"{n_folds} folds instead of {planned}, for there are {why}"
+                division.notes.append(text)
         if k < 2:
             raise ValueError(
                 "groups has one group but at least two groups are expected: members are judged on "

@@ -12,6 +12,7 @@ from fastmlp._core.optional import axes
 from fastmlp.tabular.columns import Array, Table
 
 CALIBRATION_PARTS = 10
+SEED = 0  # of the shuffles
 LEVELS = np.linspace(0.05, 0.95, 19)
 
 
@@ -94,10 +95,9 @@ def importance(
     target: Any,
     weights: Array | None,
     rounds: int,
-    seed: int,
 ) -> Importance:
     """Return permutation importance (Breiman 2001, "Random forests", section 10)."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(SEED)
     w = np.ones(len(table)) if weights is None else weights
 
     def cost(some: Table) -> float:

@@ -68,11 +68,9 @@ max_memory : float or str, optional
     is free in the machine or the control group.
 random_state : int, RandomState or None, default=None
     Seed or generator of folds, initial weights and order of samples.
-verbose : bool or int, default=False
-    Show progress on standard error: the recipe, the completed share of the fit, the time left and
-    the score of held-out rows.
-progress_bar : bool, default=False
-    Another name of ``verbose``.
+verbose, progress_bar : bool or int, default=False
+    Show progress on standard error, by either: the recipe, the completed share of the fit, the time
+    left and the score of held-out rows.
 callbacks : list of callables, optional
     Called with a ``fastmlp.State`` after each epoch of each recipe; ``state.val_loss`` is the score
     of held-out rows, ``state.model`` the networks in training. Returning True ends the fit like

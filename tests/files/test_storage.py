@@ -9,6 +9,7 @@ import models
 import numpy as np
 import pytest
 import stored
+from stored import same
 from test_bits import FMA_LEVELS
 
 import fastmlp
@@ -25,13 +26,6 @@ def saved(model, path, **options):
 
 
 OTHER = {"native": "reference", "reference": "native"}
-
-
-def same(a, b):
-    """Whether arrays, or lists and tuples of them, have the same bits."""
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(map(same, a, b))
-    return a.dtype == b.dtype and a.shape == b.shape and bool((a == b).all())
 
 
 @pytest.mark.parametrize("name", stored.MLPS)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import stored
+from stored import same
 
 import fastmlp
 from fastmlp import TabMLPClassifier, TabMLPRegressor
@@ -11,13 +12,6 @@ from fastmlp.tabular import codec_members
 
 TABLES = stored.tables()
 FITTED = [name for name in TABLES if name != "unfitted table"]
-
-
-def same(a, b):
-    """Whether arrays, or tuples of them, have the same bits."""
-    if isinstance(a, tuple):
-        return len(a) == len(b) and all(map(same, a, b))
-    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
 
 
 def table_of(model):
