@@ -7,7 +7,6 @@ from typing import Any
 
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from fastmlp._engine.thread_count import of_jobs
 from fastmlp._training.callbacks import EarlyStopping, ReduceOnPlateau
 from fastmlp.tabular.presets import PRESETS
 
@@ -109,8 +108,7 @@ OF_ONE_RANK = {"random_state", "verbose", "progress_bar", "callbacks", "n_jobs",
 
 
 def check(estimator: Any) -> None:
-    """Reject values within the ranges: bool as a number, n_jobs=0."""
-    of_jobs(estimator.n_jobs)
+    """Reject values within the ranges: bool as a number, callbacks that a fit cannot serve."""
     examples = {name: least for name, (least, _) in COUNTS.items()}
     for name, example in {**examples, "time_limit": 60, "max_memory": "4GB"}.items():
         if isinstance(value := getattr(estimator, name), bool):

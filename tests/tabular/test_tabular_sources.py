@@ -40,6 +40,7 @@ TABLE = pyarrow.Table.from_pandas(
     preserve_index=False,
 )
 FEATURES = list(FRAME)
+pytestmark = pytest.mark.usefixtures("tiny")
 TARGETS = {
     "number": (regressor, "y", Y),
     "numbers": (regressor, ["y", "z"], np.c_[Y, -Y]),
@@ -51,11 +52,6 @@ DATA = {
     "file": lambda folder: written(folder, TABLE),
     "polars": lambda folder: pytest.importorskip("polars").from_arrow(TABLE),
 }
-
-
-@pytest.fixture(autouse=True)
-def small(tiny):
-    """Let fits be short."""
 
 
 def written(folder, *tables):
