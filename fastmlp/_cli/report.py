@@ -77,10 +77,7 @@ def bars(values: Mapping[str, float], label: str) -> Axes:
 def sections(
     model: Any, X: Any, y: Array, weights: Array | None, found: dict[str, Any]
 ) -> Iterator[Section]:
-    """Yield the parts of the page about a model that was fitted on X, y and weights.
-
-    ``found`` are the results of the command train: model, task, target, seconds, scores.
-    """
+    """Yield the parts of the page about a fitted model; ``found`` are the results of train."""
     from fastmlp.tabular import inspection  # needs scikit-learn
 
     report, classes = model.report(), getattr(model, "classes_", None)

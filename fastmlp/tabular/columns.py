@@ -52,13 +52,10 @@ MISSING_TYPES = ("NoneType", "NAType", "NaTType")
 
 @dataclass(frozen=True)
 class Column:
-    """Name and kind of one column.
-
-    ``values`` are the category values in order of their codes, None for numeric columns. With many
-    values, the `MOST_CATEGORIES` most frequent of the fit come first.
-    """
+    """Name and kind of one column."""
 
     name: str
+    # Category values in order of their codes, the `MOST_CATEGORIES` most frequent first; or None.
     values: tuple[Hashable, ...] | None = None
 
     @property
@@ -102,25 +99,18 @@ class Table:
 
 @dataclass(frozen=True)
 class Columns:
-    """The used columns, each with its index in the table, and the reasons for unused ones.
-
-    ``named`` is True for frames, and ``numeric`` if one numeric array can hold all columns.
-    """
+    """The used columns, each with its index in the table, and the reasons for unused ones."""
 
     numbers: tuple[tuple[int, Column], ...]
     categories: tuple[tuple[int, Column], ...]
     left_out: dict[str, str]
     names: tuple[str, ...]
-    named: bool
-    numeric: bool = False
+    named: bool  # whether the table is a frame
+    numeric: bool = False  # whether one numeric array can hold all columns
 
     @classmethod
     def of(cls, X: Any, categorical: Any = "from_dtype") -> Columns:
-        """Determine the kinds of a table's columns; raise TypeError for dates and other types.
-
-        ``categorical`` selects further category columns as in ``HistGradientBoostingClassifier``:
-        by names (text), indices (integers) or booleans. None treats only text as categories.
-        """
+        """Determine the kinds of columns; ``categorical`` is the parameter of the estimators."""
         names, values = columns_of(X)
         named = is_frame(X)
         wanted = wanted_of(categorical, names, list(X.columns) if named else [])

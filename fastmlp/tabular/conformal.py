@@ -28,21 +28,18 @@ ROUNDING = 4 * np.finfo(float).eps  # rounding error of a level, such as (1 - 0.
 class Residuals:
     """The distribution of one output's residuals around its predictions.
 
-    ``prediction`` is out of fold. ``deviation`` holds predicted sizes of the residuals; without it
-    they are measured along the prediction. ``shrink`` is the ratio of residuals of all members to
-    those of the few that hold a row out. With ``groups``, new rows belong to a new group. ``w`` are
-    the weights, scaled to sum to the effective number of rows. ``trust`` is the exponent of
-    predicted sizes, n / (n + `PRIOR_ROWS`), since few rows do not show where residuals are large.
+    ``w`` are the weights, scaled to sum to the effective number of rows n; ``trust``, the exponent
+    of predicted sizes, is n / (n + `PRIOR_ROWS`): few rows do not show where residuals are large.
     """
 
     def __init__(
         self,
         y: Array,
-        prediction: Array,
+        prediction: Array,  # out of fold
         weights: Array | None = None,
-        deviation: Array | None = None,
-        shrink: float = 1.0,
-        groups: Array | None = None,
+        deviation: Array | None = None,  # predicted sizes; else they are measured
+        shrink: float = 1.0,  # ratio of residuals of all members to those that hold a row out
+        groups: Array | None = None,  # then new rows belong to a new one
     ) -> None:
         w = np.ones(len(y)) if weights is None else weights
         residual = (y - prediction) * shrink

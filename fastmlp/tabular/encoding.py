@@ -30,31 +30,21 @@ Stack = TypeVar("Stack", bound=tuple[Any, ...])
 
 
 class NumericStatistics(NamedTuple):
-    """Statistics of the numeric columns of some rows.
+    """Statistics of the numeric columns of some rows."""
 
-    ``centre`` is the median; ``factor`` is 1 / interquartile range, or 1 / half the range; both
-    (numbers,). ``edges`` of the bins, (numbers, bins + 1), are those of scaled and clipped values;
-    two equal edges are a step.
-    """
-
-    centre: NDArray[np.float64]
-    factor: NDArray[np.float64]
-    edges: NDArray[np.float64]
+    centre: NDArray[np.float64]  # (numbers,), the median
+    factor: NDArray[np.float64]  # (numbers,), 1 / interquartile range, or 1 / half the range
+    edges: NDArray[np.float64]  # (numbers, bins + 1), of scaled numbers; two equal ones are a step
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """Conversion of rows to inputs; its width is the same for all training rows.
-
-    ``known`` tells for each category column which values occur in the training rows;
-    ``with_missing`` are the indices of the numeric columns with an input for missing numbers;
-    ``bins`` is the number of piecewise linear inputs per number.
-    """
+    """Conversion of rows to inputs; its width is the same for all training rows."""
 
     numbers: NumericStatistics
-    known: tuple[NDArray[np.bool_], ...]
-    with_missing: NDArray[np.int64]
-    bins: int
+    known: tuple[NDArray[np.bool_], ...]  # by category column, which values the rows have
+    with_missing: NDArray[np.int64]  # numeric columns with an input for missing numbers
+    bins: int  # piecewise linear inputs per number
 
     @classmethod
     def of(

@@ -74,13 +74,9 @@ def assign(
     rng: np.random.Generator,
     classes: NDArray[Any] | None = None,
     groups: NDArray[Any] | None = None,
-    copies: Rows | None = None,
+    copies: Rows | None = None,  # equal numbers, from 0, for copies of a row, which count as one
 ) -> Rows:
-    """Return the fold of each row; folds have about equal sizes.
-
-    Rows of a class are spread evenly over folds. Rows of a group, and copies of a row (equal
-    numbers in ``copies``, from 0), share a fold; copies count as one row.
-    """
+    """Return the fold of each row: classes are spread evenly, groups and copies share a fold."""
     if copies is not None:
         first = np.unique(copies, return_index=True)[1]
         return assign(len(first), folds, rng, None if classes is None else classes[first])[copies]

@@ -40,16 +40,12 @@ class Rows(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """The number of rows of a block, a sample that shows its columns, and some rows by property.
-
-    ``having`` maps properties that each part needs, such as a missing value in a column, to the
-    place of a row and that row; ``groups`` maps groups of rows to their sizes.
-    """
+    """Facts about a block of rows."""
 
     n: int
-    sample: Any
-    having: dict[Any, tuple[int, Rows]]
-    groups: dict[Any, int]
+    sample: Any  # rows that show the columns
+    having: dict[Any, tuple[int, Rows]]  # a place and its row, by a property that each part needs
+    groups: dict[Any, int]  # sizes
 
 
 def summary(estimator: Any, block: Rows, seed: int, most: int) -> Summary:
@@ -111,10 +107,7 @@ def divided(
 
 
 class Part(NamedTuple):
-    """The result of one part: its estimator's state, and a sample of its rows for calibration.
-
-    ``out`` has the places in the sample that the k-th member of each recipe holds out.
-    """
+    """The result of one part: its estimator's state, and a sample of its rows for calibration."""
 
     rows: int
     state: dict[str, Any]
@@ -124,7 +117,7 @@ class Part(NamedTuple):
     weights: Array
     groups: Array | None
     out_of_fold: Array
-    out: list[Array]
+    out: list[Array]  # places in the sample that the k-th member of each recipe holds out
 
 
 class _Alone:

@@ -98,26 +98,19 @@ class Recipe(intervals.Options):
 
 @dataclass(frozen=True)
 class Preset:
-    """The recipes of a fit, and the numbers of folds and epochs.
+    """The recipes of a fit, and the numbers of folds and epochs."""
 
-    The rows are divided into ``folds`` anew in each of ``repeats``; each member of a recipe is
-    trained on all folds but one. ``epochs`` holds for `FEW_ROWS` rows, and falls for more if
-    ``scaled``. ``first`` are recipes that come before ``recipes`` for "classes" or "numbers". The
-    number of folds is halved above each number in ``many_rows``. ``members`` is the least number of
-    networks per recipe; folds are repeated for it. ``epochs`` are those of the first four of
-    ``cycles`` of the rate. With ``trial_folds``, training has two stages, see `trial` and `longer`,
-    and each recipe ends with the first cycle that gains less than its noise.
-    """
-
-    folds: int
-    repeats: int
-    epochs: int
+    folds: int  # parts of the rows; each member of a recipe is trained on all of them but one
+    repeats: int  # divisions into folds
+    epochs: int  # for `FEW_ROWS` rows, in the first four of ``cycles``
     recipes: tuple[Recipe, ...]
-    first: Mapping[str, tuple[Recipe, ...]] = field(default_factory=dict)
-    many_rows: tuple[int, ...] = (50_000,)
-    members: int | None = None
-    scaled: bool = True
-    cycles: int = 4
+    first: Mapping[str, tuple[Recipe, ...]] = field(default_factory=dict)  # for classes or numbers
+    many_rows: tuple[int, ...] = (50_000,)  # above each of these, the number of folds is halved
+    members: int | None = None  # least number of networks per recipe; folds are repeated for it
+    scaled: bool = True  # whether more rows have fewer epochs
+    cycles: int = 4  # of the rate
+    # Folds of the first of two stages, see `trial` and `longer`; 0 for one stage. With two, each
+    # recipe ends with the first cycle that gains less than its noise.
     trial_folds: int = 0
 
     @property
