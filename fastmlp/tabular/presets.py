@@ -140,21 +140,12 @@ class Preset:
         return self.repeats if self.members is None else math.ceil(self.members / folds)
 
 
-PIECEWISE, PLAIN = Recipe(bins=8), Recipe(bins=0)
-CAREFUL = Recipe(bins=8, dropout=0.15, decay=0.02)
-FINE = Recipe(bins=16, rate=2.0)
-# For noisy data: an eighth of the epochs, with dropout.
-SHORT = Recipe(bins=8, dropout=0.3, decay=0.02, share=1 / 8)
-SHORT_PLAIN = Recipe(bins=0, dropout=0.15, decay=0.02, share=1 / 8)
-USUAL = (CAREFUL, PIECEWISE, PLAIN)
+CAREFUL: dict[str, Any] = {"dropout": 0.15, "decay": 0.02}
+SHORT: dict[str, Any] = {"dropout": 0.3, "decay": 0.02, "share": 1 / 8}  # for noisy data
 # For the first stage: narrow, and different from each other.
 NARROW = {
-    "numbers": (Recipe(bins=8, width=64), replace(FINE, width=64)),
-    "classes": (
-        Recipe(bins=8, width=64),
-        Recipe(bins=0, width=64, dropout=0.15, decay=0.02),
-        replace(CAREFUL, width=64),
-    ),
+    "numbers": (Recipe(width=64), Recipe(bins=16, width=64, rate=2.0)),
+    "classes": (Recipe(width=64), Recipe(0, width=64, **CAREFUL), Recipe(width=64, **CAREFUL)),
 }
 
 PRESETS = {
@@ -163,15 +154,17 @@ PRESETS = {
     "best": Preset(
         *(16, 2, 256),
         (
-            SHORT,
-            *USUAL,
-            FINE,
-            SHORT_PLAIN,
-            Recipe(bins=24, dropout=0.3, decay=0.02, share=1 / 8),
+            Recipe(bins=8, **SHORT),
+            Recipe(bins=8, **CAREFUL),
+            Recipe(bins=8),
+            Recipe(bins=0),
+            Recipe(bins=16, rate=2.0),
+            Recipe(bins=0, share=1 / 8, **CAREFUL),
+            Recipe(bins=24, **SHORT),
             Recipe(bins=8, depth=2),
             Recipe(bins=0, rate=2.0),
-            Recipe(bins=16, rate=2.0, dropout=0.15, decay=0.02),
-            Recipe(bins=8, width=256, dropout=0.15, decay=0.02),
+            Recipe(bins=16, rate=2.0, **CAREFUL),
+            Recipe(bins=8, width=256, **CAREFUL),
             Recipe(bins=24, activation="silu"),
             Recipe(bins=0, activation="tanh"),
         ),

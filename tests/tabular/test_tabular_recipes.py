@@ -187,9 +187,7 @@ def test_rows_are_predicted_by_the_members_that_have_not_learned_from_them(monke
 @pytest.mark.parametrize("n", [20, 652, 2_000, 8_000, 10**6])
 def test_epochs_follow_rows_and_share(n):
     preset = presets.PRESETS["default"]
-    long, short = (
-        presets.epochs_of(preset, recipe, n) for recipe in (presets.PIECEWISE, presets.SHORT)
-    )
+    long, short = (presets.epochs_of(preset, Recipe(share=share), n) for share in (1, 1 / 8))
     assert presets.FEWEST_EPOCHS <= short <= long <= presets.MOST_EPOCHS
     if n == presets.FEW_ROWS:
         assert (long, short) == (256, 32)

@@ -154,12 +154,8 @@ class RegressorExports(Exports):
 
         Parameters
         ----------
-        path : str or path
-            Path of the source, ``NAME.c``; the header ``NAME.h`` is written beside it.
-        weights : {"float32", "float64", "bfloat16", "int8"}, optional
-            Dtype of the weights, by default float32.
-        X : frame or array-like, shape (n_samples, n_features), optional
-            Typical rows, used to measure errors; required for int8.
+        path, weights, X
+            As for :meth:`TabMLPClassifier.to_c`.
         levels : sequence of float in (0, 1), optional
             Levels of the quantiles; [0.05, 0.95] are the ends of ``predict_interval(X, 0.9)``.
 
@@ -191,8 +187,8 @@ class RegressorExports(Exports):
 
         Parameters
         ----------
-        path : str or path, optional
-            File to write, in addition to returning the model; it is replaced atomically.
+        path
+            As for :meth:`TabMLPClassifier.to_onnx`.
         levels : sequence of float in (0, 1), optional
             Levels of the quantiles; [0.05, 0.95] are the ends of ``predict_interval(X, 0.9)``.
 
