@@ -16,9 +16,8 @@ import numpy as np
 from fastmlp._core.atomic_files import write_together
 from fastmlp._export.c_source import NetworkSource, largest
 from fastmlp._export.layers import Array, Exported, Labels, Layer
-from fastmlp._network.activations import ACTIVATIONS
+from fastmlp._network.activations import ACTIVATIONS, blended
 from fastmlp._network.layer_norm import layer_norm
-from fastmlp._network.parametric_activation import blended
 from fastmlp._network.spec import Spec
 from fastmlp._network.weight_types import from_bfloat16, in_units, to_bfloat16
 

@@ -89,6 +89,7 @@ MLPS: dict[str, Callable[[Any], Any]] = {
     "metrics": lambda kind: mlp(kind, metrics=["r2", "mean_absolute_error"]),
     "residual blocks": lambda kind: mlp(kind, layer_sizes=[3, 5, 5, 5, 2], skip=2),
     "linear path": lambda kind: mlp(kind, linear_path=True, scale=True),
+    "bfloat16": lambda kind: mlp(kind, compute="bfloat16"),
     "layer norm": lambda kind: mlp(kind, layer_norm="before", dropout=0.2),
     "scale, parametric": lambda kind: mlp(kind, scale=True, parametric=True),
     "averaged": lambda kind: mlp(kind, passes=0, averaging=fastmlp.EMA(0.5)),
