@@ -104,7 +104,7 @@ _STALE = _rows(
 _NATIVE = [
     *_native(
         "wrong sign",
-        ("fastmlp/tabular/rows.pyx", "fm_clipped((value[k] - centre) *", "fm_clipped((centre - value[k]) *", "tabular/test_tabular_rows.py", ("tabular.rows",)),
+        ("c/encoding.h", "fm_clipped((numbers[j + i] - c->centre[j + i])", "fm_clipped((c->centre[j + i] - numbers[j + i])", "tabular/test_tabular_rows.py", _LEVEL),
         ("c/tables/optimizers.h", "return w + v_fma(v_set1(-s.rate), g, velocity", "return w - v_fma(v_set1(-s.rate), g, velocity", "network/test_optimizers.py engine/test_reference.py", _LEVEL),
     ),
     *_native(

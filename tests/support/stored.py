@@ -18,13 +18,26 @@ import models
 import numpy as np
 
 import fastmlp
-from fastmlp._files import storage
+from fastmlp._files import safetensors, storage
 from fastmlp._network import losses
 
 RNG = np.random.default_rng(11)
 X = RNG.normal(size=(60, 3))
 Y = np.column_stack([X[:, 0] * X[:, 1], np.sin(X[:, 2])])
 LABELS = RNG.integers(0, 3, 60)
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether arrays, or lists and tuples of them, have the same bits."""
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    return bool(a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes())
+
+
+def text_of(model: Any) -> bytes:
+    """Return the bytes of a model's file."""
+    return b"".join(safetensors.encoded(*storage.content_of(model)))
+
 
 # What a loss is trained on here.
 TARGETS = {
