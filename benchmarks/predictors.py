@@ -1,7 +1,7 @@
 """How each library predicts in its own best way: NumPy array in, NumPy array out, link included.
 
 Most are those of `fastmlp bench`, see `fastmlp._cli.rivals`; here are further ways of fastmlp and
-PyTorch, LiteRT, and NumPy by hand.
+PyTorch, and NumPy by hand.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
-import litert
 import numpy as np
 from workloads import RELU, Array, Case, Parameters, outputs
 
@@ -73,6 +72,5 @@ PREDICTORS: dict[str, tuple[tuple[str, ...], Callable[[Case, int], Timed]]] = {
         for name, (modules, kinds) in LIBRARIES.items()
         if "predict" in kinds and name != "fastmlp"
     },
-    "LiteRT": (("ai_edge_litert", "flatbuffers"), litert.predict),
     "NumPy": (("numpy",), by_hand),
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
@@ -254,6 +254,76 @@ def _onnx_predict(task: Task, threads: int) -> Timed:
     return Timed("run(outputs, {'X': x})[0]", names)
 
 
+def _litert_file(task: Task) -> bytes:
+    """Return a network as a LiteRT file, which LiteRT itself makes of other libraries' models only.
+
+    Layers are FULLY_CONNECTED with fused relu; the link is SOFTMAX.
+    """
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    def made(kind: str, **fields: Any) -> Any:
+        table = getattr(schema, f"{kind}T")()
+        vars(table).update(fields)
+        return table
+
+    tensors: list[Any] = []
+    operators: list[Any] = []
+    buffers = [made("Buffer")]  # of tensors that are computed
+
+    def tensor(shape: Sequence[int], values: Array | None = None) -> int:
+        if values is not None:
+            buffers.append(made("Buffer", data=np.frombuffer(values.tobytes(), np.uint8)))
+        place = 0 if values is None else len(buffers) - 1
+        kind, name = schema.TensorType.FLOAT32, f"t{len(tensors)}"
+        tensors.append(made("Tensor", name=name, shape=list(shape), buffer=place, type=kind))
+        return len(tensors) - 1
+
+    def operator(code: int, inputs: list[int], width: int, options: str, **fields: Any) -> int:
+        output, kind = tensor((task.n_rows, width)), getattr(schema.BuiltinOptions, options)
+        given = {"builtinOptionsType": kind, "builtinOptions": made(options, **fields)}
+        ends = {"inputs": inputs, "outputs": [output]}
+        operators.append(made("Operator", opcodeIndex=code, **ends, **given))
+        return output
+
+    layers = task.parameters()
+    first = at = tensor((task.n_rows, task.layer_sizes[0]))
+    for k, (weights, bias) in enumerate(layers):
+        inputs = [at, tensor(weights.T.shape, weights.T), tensor(bias.shape, bias)]
+        fused = {"fusedActivationFunction": int(k < len(layers) - 1)}  # 0 is none, 1 is relu
+        at = operator(0, inputs, len(bias), "FullyConnectedOptions", **fused)
+    if task.classifies:
+        at = operator(1, [at], task.layer_sizes[-1], "SoftmaxOptions", beta=1.0)
+    ends = {"inputs": [first], "outputs": [at]}
+    fields = {
+        "subgraphs": [made("SubGraph", tensors=tensors, operators=operators, **ends)],
+        "operatorCodes": [
+            made("OperatorCode", builtinCode=code, deprecatedBuiltinCode=code)
+            for code in (schema.BuiltinOperator.FULLY_CONNECTED, schema.BuiltinOperator.SOFTMAX)
+        ],
+        "buffers": buffers,
+    }
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(made("Model", version=3, **fields).Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def _litert_predict(task: Task, threads: int) -> Timed:
+    from ai_edge_litert.interpreter import Interpreter
+
+    machine = Interpreter(model_content=_litert_file(task), num_threads=threads)  # with XNNPACK
+    machine.allocate_tensors()
+    ends = machine.get_input_details(), machine.get_output_details()
+    (first, last), x = (details[0]["index"] for details in ends), task.data()[0]
+
+    def predict() -> Array:
+        machine.set_tensor(first, x)
+        machine.invoke()
+        return np.asarray(machine.get_tensor(last))
+
+    return Timed("predict()", {"predict": predict})
+
+
 def table() -> tuple[Array, Array, Array, Array]:
     """Return scikit-learn's diabetes set: rows and targets to learn from, and to test on."""
     from sklearn.datasets import load_diabetes
@@ -293,5 +363,6 @@ LIBRARIES: dict[str, tuple[tuple[str, ...], dict[str, Callable[[Task, int], Time
     "PyTorch": (("torch",), {"predict": torch_jit, "train": _torch_train}),
     "JAX": (("jax",), {"predict": _jax_predict, "train": _jax_train}),
     "ONNX Runtime": (("onnxruntime", "onnx"), {"predict": _onnx_predict}),
+    "LiteRT": (("ai_edge_litert", "flatbuffers"), {"predict": _litert_predict}),
     "CatBoost": (("catboost", "sklearn"), {"table": _catboost_table}),
 }
