@@ -75,9 +75,9 @@ class MLP(Learner):
         Round the factors of matrix products to bfloat16 (8 bits of precision) in training and
         ``gradients``, where the CPU has AMX or AVX512-BF16 and multiplies them faster; sums,
         weights, the optimizer and predictions stay float32 (Kalamkar et al. 2019,
-        arXiv:1905.12322). Layers with one output or fewer than 1,024 weights are not rounded. Other
-        CPUs train in float32 (see ``show_config``), so the bits depend on the CPU. Needs
-        ``dtype="float32"``.
+        arXiv:1905.12322). Batches of fewer than 32 rows are slower so. Layers with one output or
+        fewer than 1,024 weights are not rounded. Other CPUs train in float32 (see
+        ``show_config``), so the bits depend on the CPU. Needs ``dtype="float32"``.
     initializer : str or sequence, optional
         Distribution of the initial weights, see ``fastmlp.initializers``; the default depends on
         the activation. Biases start at 0.
