@@ -282,7 +282,7 @@ class State:
         Raises
         ------
         ValueError
-            If the argument is not a snapshot of a model with the same layers and dtype.
+            If the argument is not a snapshot of a model with the same layers, dtype and compute.
         """
         if not isinstance(snapshot, Snapshot) or snapshot.kind != self._kind():
             given = snapshot if isinstance(snapshot, Snapshot) else type(snapshot).__name__

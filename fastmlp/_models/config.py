@@ -40,7 +40,7 @@ def texts(facts: dict[str, Any]) -> dict[str, str]:
 
 
 def show_config() -> None:
-    """Print version, CPU level, levels built and available, compiler, threads.
+    """Print version, CPU level, levels built and available, compiler, bfloat16 unit, threads.
 
     Examples
     --------

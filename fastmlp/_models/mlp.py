@@ -72,10 +72,12 @@ class MLP(Learner):
         ``z = y @ W + b + x @ linear_weights[0]`` (Cheng et al. 2016, wide and deep). These weights
         are initially 0; with ``scale``, x is the scaled input.
     compute : None or "bfloat16"
-        Round the factors of matrix products to bfloat16 (8 bits of precision) in training, where
-        the CPU has AMX or AVX512-BF16 and multiplies them faster; sums, weights, the optimizer and
-        predictions stay float32 (Kalamkar et al. 2019, arXiv:1905.12322). Other CPUs train in
-        float32, so the bits depend on the CPU. Needs ``dtype="float32"``.
+        Round the factors of matrix products to bfloat16 (8 bits of precision) in training and
+        ``gradients``, where the CPU has AMX or AVX512-BF16 and multiplies them faster; sums,
+        weights, the optimizer and predictions stay float32 (Kalamkar et al. 2019,
+        arXiv:1905.12322). Batches of fewer than 32 rows are slower so. Layers with one output or
+        fewer than 1,024 weights are not rounded. Other CPUs train in float32 (see
+        ``show_config``), so the bits depend on the CPU. Needs ``dtype="float32"``.
     initializer : str or sequence, optional
         Distribution of the initial weights, see ``fastmlp.initializers``; the default depends on
         the activation. Biases start at 0.

@@ -3,6 +3,7 @@
 import cases
 import numpy as np
 import pytest
+import ranks
 from test_blocks import WAYS, engines, train
 
 import fastmlp
@@ -141,6 +142,21 @@ def test_other_cpus_train_in_float32(level, monkeypatch):
     data = cases.data(spec, 150, np.random.default_rng(0))
     results = [train(each, data, 64, optimizers.Adam()) for each in (rounded, plain)]
     np.testing.assert_equal(*results)
+
+
+@pytest.mark.skipif(LEVEL != "avx512", reason="no other level lays weights out for bfloat16")
+def test_weights_of_another_cpu_are_refused(monkeypatch):
+    """The layout is another: snapshots would be misread, and ranks would add up unlike weights."""
+    nets = []
+    for number in (0, 2):
+        monkeypatch.setattr(cpu, "bfloat16_products", lambda number=number: number)
+        nets.append(ranks.net(sizes=(3, 40, 40, 1), compute="bfloat16"))
+    plain, tiled = (net._engine for net in nets)
+    for one, other in ((plain, tiled), (tiled, plain)):
+        with ranks.unchanged(*nets), pytest.raises(ValueError, match="bytes but .* are expected"):
+            one.restore(other.snapshot())
+    told = ranks.told(ranks.run(2, lambda each: ranks.train(nets[each.rank], each)), ValueError)
+    assert "number of summed values of rank 1 is" in told
 
 
 @each_instruction

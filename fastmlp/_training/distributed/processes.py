@@ -43,6 +43,7 @@ _OWN = {"batch_size", "order", "step", "seed", "team", "sums", "share", *SCHEDUL
 _ROWS = (
     "give every rank about the same number of rows, and sources the same number of steps a block"
 )
+_LAYOUT = "use CPUs with the same bfloat16 unit (fastmlp.show_config), or leave compute out"
 _OPTIONS = "call fit with the same options on every rank, resume among them"
 _CALLBACKS = "use the same callbacks on every rank, but for those that only look"
 
@@ -104,6 +105,8 @@ class DistributedFit:
             facts += [AgreedValue(name, described(getattr(thing, name))) for name in names]
         facts += [AgreedValue(name, value) for name, value in options.items()]
         facts += self._facts(run, course)
+        n_summed = self.engines[0].n_summed
+        facts.append(AgreedValue("number of summed values", n_summed, remedy=_LAYOUT))
         began = begun or ()
         same = [own._replace(rows=0, batch_size=0, memories=(), averaged=None) for own in began]
         went = f"after {began[0].epochs} epochs" if began else "False"

@@ -196,9 +196,10 @@ FM_INLINE WITH_TILES void tile_block(const int nv, const bfloat16 *left, const i
     if (nv > 1) _tile_stored(3, out + LANES * out_step + LANES, out_bytes);
 }
 
-static __attribute__((noinline)) WITH_TILES void tile_products(const bfloat16 *left, const int64_t left_rows, const bfloat16 *right,
-                                     const int64_t chunks, const real *bias, real *out, const int64_t out_step,
-                                     const int64_t rows, const int nv) {
+static __attribute__((noinline)) WITH_TILES void tile_products(const bfloat16 *left, const int64_t left_rows,
+                                                               const bfloat16 *right, const int64_t chunks,
+                                                               const real *bias, real *out, const int64_t out_step,
+                                                               const int64_t rows, const int nv) {
     _tile_loadconfig(&TILE_SHAPES);
     for (int64_t r = 0; r < rows; r += FM_CHUNK, left += FM_CHUNK * FM_CHUNK, out += FM_CHUNK * out_step) {
         if (nv == NV) tile_block(NV, left, left_rows, right, chunks, bias, out, out_step);
