@@ -26,6 +26,7 @@ from fastmlp._cli.arguments import (
     command,
     show,
 )
+from fastmlp._validation.arrays import REFUSED_KINDS
 
 TASKS = {"regression": "TabMLPRegressor", "classification": "TabMLPClassifier"}
 MOST_CLASSES = 10  # distinct whole numbers; a target with more is a number
@@ -40,7 +41,11 @@ def task_of(y: NDArray[Any], wanted: str) -> str:
     if y.dtype.kind in LABEL_KINDS:
         return "classification"
     if y.dtype.kind not in "iuf":
-        raise CommandError(f"the target holds {y.dtype}: expected are numbers, text or booleans")
+        found, remedy = REFUSED_KINDS.get(y.dtype.kind, (str(y.dtype), "convert them"))
+        raise CommandError(
+            f"the target holds {found} but numbers, text or booleans are expected: {remedy}, or "
+            "pass --task classification if each is a class"
+        )
     whole = np.all(y == np.floor(y)) and len(np.unique(y)) <= MOST_CLASSES
     return "classification" if whole else "regression"
 

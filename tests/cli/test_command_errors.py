@@ -57,6 +57,8 @@ REFUSED = [
     (None, ["export", OTHER, "--to", "c", "--quantiles", "0.1"], 1, "--quantiles is not for a Tab"),
     (None, ["evaluate", MODEL, "new.csv", "--target", "dear"], 1, "but the model predicts numbers"),
     (None, ["predict", MODEL, "new.csv", "-o", "."], 1, "it is a folder: name a file"),
+    (None, [*TRAIN, "rent", "-o", "-"], 1, "- cannot be written: this is the standard output"),
+    (None, [*TRAIN, "rent", "--seed", f"{2**32}"], 2, "--seed: '4294967296' is no integer from 0"),
     *(
         (None, [*words, "-o", output], 1, f"{output} cannot be written: the command names this")
         for words, output in (

@@ -76,7 +76,7 @@ def test_help_explains():
     [
         (["--epochs", "0"], "'0' is no integer of at least 1"),
         (["--threads", "many"], "'many' is no integer of at least 1"),
-        (["--seed", "-1"], "'-1' is no integer of at least 0"),
+        (["--seed", "-1"], "'-1' is no integer from 0 to 4,294,967,295"),
         (["--nonsense"], "unrecognized arguments: --nonsense"),
     ],
 )
