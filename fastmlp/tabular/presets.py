@@ -184,11 +184,11 @@ PRESETS = {
     "best": Preset(
         *(16, 2, 256),
         (
-            SHORT,
-            *USUAL,
-            FINE,
+            SHORT,  # the quick ones first, since a time limit may leave no time for all
             SHORT_PLAIN,
             Recipe(bins=24, dropout=0.3, decay=0.02, share=1 / 8),
+            *USUAL,
+            FINE,
             Recipe(bins=8, depth=2),
             Recipe(bins=0, rate=2.0),
             Recipe(bins=16, rate=2.0, dropout=0.15, decay=0.02),
