@@ -48,6 +48,17 @@ def test_the_reference_takes_many_epochs_too(monkeypatch, name):
     assert taken == [1, *[EPOCHS - 1] * 3]
 
 
+def test_a_part_of_a_members_epochs_waits_for_the_part_before(monkeypatch):
+    """Three threads take parts of two members, so that one begins where another still works."""
+    leaps(monkeypatch)
+    found = []
+    for n_threads in (1, 3):
+        nets = [fastmlp.MLP([5, 16, 1], rng=k) for k in range(2)]
+        fastmlp.Ensemble(nets).fit(X, X[:, 0], epochs=1000, batch_size=8, n_threads=n_threads)
+        found.append([*map(digest, nets)])
+    assert found[0] == found[1]
+
+
 def test_members_with_one_generator_draw_from_it_in_turn(monkeypatch):
     found = []
     for seconds in (0, 1e9):
