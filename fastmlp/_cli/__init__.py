@@ -8,6 +8,7 @@ Exit codes: 0, 1 (something is wrong with the data, the model or the machine), 2
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib
 import os
 import sys
@@ -68,9 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = lambda message, *_: print(
-                f"{name}: warning: {message}", file=sys.stderr
-            )
+            shown = functools.cache(lambda text: print(f"{name}: warning: {text}", file=sys.stderr))
+            warnings.showwarning = lambda message, *_: shown(str(message))
             options.run(options)
         sys.stdout.flush()
     except UsageError as error:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
+STANDARD = "-"  # the name of standard input and output
 VERSION: str = sys.modules["fastmlp"].__version__  # the package is loaded before this module
 
 
@@ -63,7 +64,7 @@ def number(kind: Callable[[str], Any], low: float, high: float, expected: str) -
 
 
 COUNT = number(int, 0, math.inf, "integer of at least 1")
-SEED = number(int, -1, math.inf, "integer of at least 0")
+SEED = number(int, -1, 2**32, "integer from 0 to 4,294,967,295")
 SECONDS = number(float, 0, math.inf, "number of seconds above 0")
 LEVEL = number(float, 0, 1, "number between 0 and 1")
 
@@ -90,6 +91,7 @@ def check_writable(*paths: str | None, inputs: Sequence[str | None] = ()) -> Non
     for path in filter(None, paths):
         place, folder = Path(path).resolve(), Path(path).absolute().parent
         faults = (
+            (path == STANDARD, "this is the standard output: name a file"),
             (place in taken, "the command names this file twice: name a new one"),
             (not folder.is_dir(), f"there is no folder {folder}: make it"),
             (not os.access(folder, os.W_OK), f"the folder {folder} is read-only: choose another"),

@@ -34,7 +34,7 @@ SUFFIXES = {"onnx": ".onnx", "c": ".c"}
 )
 def predict(options: argparse.Namespace) -> None:
     """Predict the rows of a table with a saved model."""
-    if options.output != tables.STANDARD:
+    if options.output != arguments.STANDARD:
         check_writable(options.output, inputs=[options.model, options.data])
     model, X, _, _ = load_with_table(options.model, options.data)
     prediction = (model.predict if hasattr(model, "predict") else model)(X)

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp._cli.arguments import CommandError
+from fastmlp._cli.arguments import STANDARD, CommandError
 from fastmlp._core.atomic_files import write
 
 Array = NDArray[Any]
@@ -30,7 +30,6 @@ MISSING = ("", "NA", "N/A", "NaN", "nan", "NULL", "null", "None")
 SEPARATORS = ",;\t|"
 PARQUET, GZIP = b"PAR1", b"\x1f\x8b"  # first bytes of such files
 FLAGS = {"true": True, "false": False}
-STANDARD = "-"  # the name of standard input and output
 
 
 class Series(np.ndarray):

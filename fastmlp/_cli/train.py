@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fastmlp._cli import arguments, models, report, tables
 from fastmlp._cli.arguments import CommandError, UsageError, argument, check_writable, command, show
+from fastmlp._validation.arrays import REFUSED_KINDS
 
 TASKS = {"regression": "TabMLPRegressor", "classification": "TabMLPClassifier"}
 MOST_CLASSES = 10  # distinct whole numbers; a target with more is a number
@@ -27,7 +28,11 @@ def task_of(y: NDArray[Any], wanted: str) -> str:
     if y.dtype.kind in LABEL_KINDS:
         return "classification"
     if y.dtype.kind not in "iuf":
-        raise CommandError(f"the target holds {y.dtype}: expected are numbers, text or booleans")
+        found, remedy = REFUSED_KINDS.get(y.dtype.kind, (str(y.dtype), "convert them"))
+        raise CommandError(
+            f"the target holds {found} but numbers, text or booleans are expected: {remedy}, or "
+            "pass --task classification if each is a class"
+        )
     whole = np.all(y == np.floor(y)) and len(np.unique(y)) <= MOST_CLASSES
     return "classification" if whole else "regression"
 

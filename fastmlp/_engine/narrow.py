@@ -44,12 +44,12 @@ def parameters(
             "X is given without narrower weights, whose rounding it would calibrate: leave "
             "X out, or pass weights='bfloat16' or weights='int8'"
         )
-    rounded, shares = TYPES[check_choice("weights", weight_type, TYPES, f" or {spec.dtype.name}")]
     if spec.dtype != np.float32:
         raise ValueError(
             f"weights is {weight_type!r} but the model's dtype is {spec.dtype}: narrower weights "
             "need a model of dtype='float32', or an estimator fitted with float32 rows"
         )
+    rounded, shares = TYPES[check_choice("weights", weight_type, TYPES, f" or {spec.dtype.name}")]
     kinds = {kind: list(arrays) for kind, arrays in layers.named(spec, exact).items()}
     inputs: list[Array] = []
     if x is not None:

@@ -31,17 +31,16 @@ def predict(model: Any, X: Any, out: Any) -> Any:
     """Return the predictions of a source or an array, in ``out`` if it is given."""
     model = model._still()
     outs = () if out is None else _heads(out)
-    if check.is_source(X):
+    if is_source := check.is_source(X):
         if isinstance(X, Blocks):  # before anything is written
             _refuse_overlap(X.arrays["X"], outs, "the source of X")
-        stream = InputStream(X, model._spec)
-        stream.outs = outs
     else:
         x = check.inputs(X, model._spec)
-        is_own = not any(_overlap(x, each) for each in outs)
-        for each in outs:
-            _check_rows(each, len(x), len(x))
-        stream = InputStream(Blocks(x if is_own else x.copy()), model._spec)
+        X = Blocks(x.copy() if any(_overlap(x, each) for each in outs) else x)
+    for each in outs if isinstance(X, Blocks) else ():
+        _check_rows(each, X.n, X.n)
+    stream = InputStream(X, model._spec)
+    stream.outs = outs if is_source else ()
     with stream.blocks() as blocks:
         return joined((model.predict(block.x) for block in blocks), out)
 
@@ -103,7 +102,7 @@ def _write(outs: tuple[Any, ...], found: tuple[Any, ...], row: int, end: int) ->
     if any(_overlap(a, b) for a, b in itertools.combinations(outs, 2)):
         raise ValueError("out has two arrays that share memory: pass arrays of their own")
     for each, p in zip(outs, found, strict=True):
-        shape, dtype = getattr(each, "shape", ()), getattr(each, "dtype", p.dtype)
+        shape, dtype = getattr(each, "shape", ()), np.dtype(getattr(each, "dtype", p.dtype))
         _check_rows(each, end, np.inf)
         if isinstance(each, np.ndarray) and not each.flags.writeable:
             raise ValueError(
@@ -112,7 +111,8 @@ def _write(outs: tuple[Any, ...], found: tuple[Any, ...], row: int, end: int) ->
             )
         fits = shape and tuple(shape[1:]) == p.shape[1:]
         is_float = p.dtype.kind == "f"
-        if not (fits and np.can_cast(p.dtype, dtype, "same_kind" if is_float else "safe")):
+        holds = dtype.kind == "f" if is_float else np.can_cast(p.dtype, dtype, "safe")
+        if not (fits and holds):
             kind = "floats" if is_float else f"{p.dtype} labels"
             raise ValueError(
                 f"out is a {type(each).__name__} of shape {shape} and dtype {dtype} but {kind} of "

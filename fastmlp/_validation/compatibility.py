@@ -73,7 +73,8 @@ REFUSALS: dict[tuple[str, str], tuple[type[Exception], str]] = {
     ("source", "Ensemble or estimator"): (
         TypeError,
         "{name} is a {kind}, a source of blocks, but arrays or a table in memory are expected: "
-        "MLP.fit, MLP.evaluate and MLP.predict take sources, or pass the rows as arrays",
+        "pass the rows as arrays; of sources, estimators of tables take an ArrowBlocks, and "
+        "MLP.fit, MLP.evaluate and MLP.predict take all",
     ),
     ("shuffle_buffer", "arrays"): (
         ValueError,

@@ -109,14 +109,16 @@ class _DaskTable(BaseEstimator):  # type: ignore[misc]
             columns = Columns.of(checked, local.categorical_features)
 
             n, shared = sum(summary.n for summary in summaries), parts.shared(summaries)
-            numbers, sizes = {"rows": (n, len(shared), LEAST_ROWS)}, Counter[Any]()
+            used, sizes = sum(summary.used for summary in summaries), Counter[Any]()
+            rows = "rows" if sample_weight is None else "rows with a weight"
+            numbers, common = {rows: (used, len(shared), LEAST_ROWS)}, set()
             for summary in summaries:
                 sizes.update(summary.groups)
             if groups is not None:
                 common = {g for row in shared.values() for g in np.ravel(row.groups).tolist()}
                 numbers["groups"] = len(sizes), len(common), 2
             count = self._count(numbers, len(client.nthreads()))
-            of_group = delayed(parts.part_of_group(sizes, count, seeds[0]), traverse=False)
+            of_group = delayed(parts.part_of_group(sizes, common, count, seeds[0]), traverse=False)
             pieces = [
                 delayed(parts.divided, nout=count)(
                     block, [place for at, place in shared if at == k], seeds[k], count, of_group

@@ -69,27 +69,24 @@ class BlendResult:
     notes: list[str]  # deviations from the preset
     course: list[str] = field(default_factory=list)  # a text per stage
     stopped: str = ""  # the reason if the user ended the fit early
+    is_cut: bool = False  # whether a time limit has ended its last stage early
 
 
 def fit(data: FitRows, request: FitOptions) -> BlendResult:
     """Train the recipes of a preset in stages, and blend them."""
     stage = functools.partial(_stage, data, request)
     preset = request.preset
-    is_limited = request.deadline is not None
-    begin = beginning(preset, is_limited)
-    is_best = begin is not preset
+    begin = beginning(preset, request.deadline is not None)
     if not begin.trial_folds:
         return replace(stage(preset), course=[])
-    better = functools.partial(_better, data.target, data.weights, is_limited)
-    first = _in_stages(begin, stage, better)
-    if first.stopped or not is_best:
+    first = _in_stages(data, begin, stage)
+    if first.stopped or begin is preset:
         return first
-    return better(first, stage(preset, first))
+    last = stage(preset, first, first)
+    return replace(last, notes=last.notes + first.notes, course=first.course + last.course)
 
 
-def _in_stages(
-    preset: Preset, stage: Callable[..., BlendResult], better: Callable[..., BlendResult]
-) -> BlendResult:
+def _in_stages(data: FitRows, preset: Preset, stage: Callable[..., BlendResult]) -> BlendResult:
     """Train all recipes shortly, and the best ones longer if that pays."""
     trial = stage(preset.trial)
     strong = trial.blend.weights >= LEAST_SHARE * trial.blend.weights[0]
@@ -97,19 +94,19 @@ def _in_stages(
     if trial.stopped or not chosen:
         trial.course.append(f"no further stage, because {trial.stopped or trial.trained[0].why}")
         return trial
-    return better(trial, stage(preset.longer(tuple(chosen)), trial))
+    return _better(data.target, data.weights, trial, stage(preset.longer(tuple(chosen)), trial))
 
 
 def _better(
-    target: Any, weights: Array | None, is_limited: bool, first: BlendResult, then: BlendResult
+    target: Any, weights: Array | None, first: BlendResult, then: BlendResult
 ) -> BlendResult:
     """Return the later stage, which has more networks, unless the first is better beyond the noise.
 
-    A time limit may have cut the later stage: then it must have the better score.
+    A later stage that a time limit has cut must have the better score.
     """
     before, after = (target.costs(each.out_of_fold) for each in (then, first))
     gain = np.average(before - after, weights=weights)
-    first_is_better = is_gain(before, after, weights) or (is_limited and gain > 0)
+    first_is_better = is_gain(before, after, weights) or (then.is_cut and gain > 0)
     kept, other = (first, then) if first_is_better else (then, first)
     kept.notes, kept.stopped = kept.notes + other.notes, then.stopped
     course = first.course + then.course
@@ -118,14 +115,21 @@ def _better(
 
 
 def _stage(
-    data: FitRows, request: FitOptions, preset: Preset, before: BlendResult | None = None
+    data: FitRows,
+    request: FitOptions,
+    preset: Preset,
+    before: BlendResult | None = None,
+    beside: BlendResult | None = None,
 ) -> BlendResult:
-    """Train and blend the recipes of a preset; without time for one, return the stage before."""
+    """Train and blend the recipes of a preset; without time for one, return the stage before.
+
+    New members have the folds of the stage ``beside``, and are blended with its members.
+    """
     began = time.monotonic()
     groups: list[TrainingResult] = []
     over = stopped = ""
     table, target = data.table, data.target
-    division = Splits.of(data, preset, request.rng)
+    division = beside.division if beside else Splits.of(data, preset, request.rng)
     request = replace(request, preset=preset)
     recipes = preset.of(target.kind, len(data.columns.numbers))
     n, size, rows = len(table), len(division.learn), max(map(len, division.learn))
@@ -163,12 +167,14 @@ def _stage(
     if before and not groups:
         return replace(before, course=[f"no further stage, because {over}"], stopped=stopped)
     division.notes.extend(_cut(groups, over, len(recipes)))
-    result = _blended(groups, data, request, division)
+    trained = [*beside.trained, *groups] if beside else groups
+    result = _blended(trained, data, request, division)
     text = (
         f"{len(groups)} x {size} networks in {time.monotonic() - began:.1f} s, "
         f"{target.metric} {target.shown(result.together):.4g}"
     )
-    return replace(result, course=[text], stopped=stopped)
+    is_cut = TIME_WAS_OVER in {over, *(group.why for group in groups)}
+    return replace(result, course=[text], stopped=stopped, is_cut=is_cut)
 
 
 def _cut(groups: list[TrainingResult], why: str, count: int) -> list[str]:

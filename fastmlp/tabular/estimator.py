@@ -163,7 +163,8 @@ class BaseTabMLP(Explained):
             if self.time_limit is not None:
                 raise refusal("time_limit", "communicator", limit=self.time_limit)
             same = {k: v for k, v in self._trained_with.items() if k not in OF_ONE_RANK}
-            others.compare("the start of the fit", {**same, "random_state": seed.tolist()})
+            same["random_state"] = seed.tolist()
+            others.compare("the start of the fit of a table", same)
         memory = bytes_of(self.max_memory)
         budget = Budget(preset, deadline, memory, self.max_memory is not None, n_threads)
         with timed(seconds, "reading"):

@@ -38,21 +38,27 @@ class Rows(NamedTuple):
             *(each if each is None else getattr(each, "iloc", each)[places] for each in self)
         )
 
+    def used(self) -> Array:
+        """Return the places of the rows whose weight is not 0."""
+        given = self.sample_weight
+        return np.flatnonzero(np.full(len(self.X), True) if given is None else given != 0)
+
 
 class Summary(NamedTuple):
     """Facts about a block of rows."""
 
     n: int
+    used: int  # rows whose weight is not 0
     sample: Any  # rows that show the columns
     having: dict[Any, tuple[int, Rows]]  # a place and its row, by a property that each part needs
-    groups: dict[Any, int]  # sizes
+    groups: dict[Any, int]  # numbers of used rows
 
 
 def summary(estimator: Any, block: Rows, seed: int, most: int) -> Summary:
     """Summarize a block, with a sample of at most so many rows and those of unusual values."""
     n = len(block.X)
     if n == 0:
-        return Summary(0, block.X, {}, {})
+        return Summary(0, 0, block.X, {}, {})
     X = like(estimator, vars(estimator))._checked(block.X, reset=True)
     columns = Columns.of(X, estimator.categorical_features)
     table, y = columns.read(X), np.asarray(block.y)
@@ -61,20 +67,20 @@ def summary(estimator: Any, block: Rows, seed: int, most: int) -> Summary:
         places.extend(np.unique(codes, return_index=True)[1])
     for numbers in table.numbers.T:
         places.extend([np.nanargmin(numbers), np.nanargmax(numbers)])
-    used = np.full(n, True) if block.sample_weight is None else np.asarray(block.sample_weight) > 0
+    used = block.used()
     having: dict[Any, Array] = {
         place: np.isnan(table.numbers[:, k]) for k, (place, _) in enumerate(columns.numbers)
     }
     if hasattr(estimator, "predict_proba") and y.ndim == 1:
         having |= {("class", label): y == label for label in dict.fromkeys(y)}
-    found = {key: np.flatnonzero(rows & used)[:1] for key, rows in having.items()}
+    found = {key: used[rows[used]][:1] for key, rows in having.items()}
     rare = {key: (int(at[0]), block.take(at)) for key, at in found.items() if len(at)}
     groups = {}
     if block.groups is not None:
         folds.numbered(block.groups)  # refuses missing ones
-        values, sizes = np.unique(np.asarray(block.groups), return_counts=True)
+        values, sizes = np.unique(np.asarray(block.groups)[used], return_counts=True)
         groups = dict(zip(values.tolist(), sizes.tolist(), strict=True))
-    return Summary(n, block.take(np.unique(places)).X, rare, groups)
+    return Summary(n, len(used), block.take(np.unique(places)).X, rare, groups)
 
 
 def shared(summaries: Sequence[Summary]) -> dict[tuple[int, int], Rows]:
@@ -86,19 +92,33 @@ def shared(summaries: Sequence[Summary]) -> dict[tuple[int, int], Rows]:
     return dict(seen.values())
 
 
-def part_of_group(sizes: Mapping[Any, int], parts: int, seed: int) -> dict[Any, int]:
-    """Divide groups of these sizes at random into parts of about equal numbers of rows."""
+def part_of_group(
+    sizes: Mapping[Any, int], common: set[Any], parts: int, seed: int
+) -> dict[Any, int]:
+    """Divide groups of these sizes at random into parts of about equal numbers of rows.
+
+    Each part also has rows of the ``common`` groups; ValueError if one has a single group.
+    """
     order = np.random.default_rng(seed).permutation(len(sizes)).tolist()
     each = folds.balanced(np.array([*sizes.values()]), parts, order)
-    return dict(zip(sizes, each.tolist(), strict=True))
+    found = dict(zip(sizes, each.tolist(), strict=True))
+    for k in set(found.values()):
+        own = [group for group, part in found.items() if part == k]
+        if len(common.union(own)) < 2:
+            raise ValueError(
+                f"group {own[0]!r} has {sizes[own[0]]:,} of {sum(sizes.values()):,} rows and would "
+                f"be alone in one of {parts} parts but at least two groups are expected in each: "
+                "pass fewer parts=, or divide the group"
+            )
+    return found
 
 
 def divided(
     block: Rows, without: list[int], seed: int, parts: int, of_group: Mapping[Any, int]
 ) -> list[Rows]:
-    """Divide the rows of a block, but for some, at random into parts of about equal sizes."""
+    """Divide the used rows of a block, but for some, at random into parts of about equal sizes."""
     rng = np.random.default_rng(seed)
-    order = rng.permutation(np.setdiff1d(np.arange(len(block.X)), without))
+    order = rng.permutation(np.setdiff1d(block.used(), without))
     part = (np.arange(len(order)) - rng.integers(parts)) % parts
     if of_group:
         groups = np.asarray(block.groups).reshape(-1)[order].tolist()

@@ -154,13 +154,13 @@ PRESETS = {
     "best": Preset(
         *(16, 2, 256),
         (
-            Recipe(bins=8, **SHORT),
+            Recipe(bins=8, **SHORT),  # short ones first: a time limit may leave no time for all
+            Recipe(bins=0, share=1 / 8, **CAREFUL),
+            Recipe(bins=24, **SHORT),
             Recipe(bins=8, **CAREFUL),
             Recipe(bins=8),
             Recipe(bins=0),
             Recipe(bins=16, rate=2.0),
-            Recipe(bins=0, share=1 / 8, **CAREFUL),
-            Recipe(bins=24, **SHORT),
             Recipe(bins=8, depth=2),
             Recipe(bins=0, rate=2.0),
             Recipe(bins=16, rate=2.0, **CAREFUL),

@@ -5,15 +5,14 @@
     python tests/campaign/mutants.py --native          those in Cython and C as well
 
 A mistake is a row of `planted_mistakes.MISTAKES`. It is noticed if a test fails, crashes or hangs.
-The copy has the modules that are built in this folder; a native mistake compiles those that it is
-in. Whatever the tests do not notice is listed at the end, and wants a test.
+The copy has the modules that are built in this folder; a native mistake compiles all that depend on
+its file. Whatever the tests do not notice is listed at the end, and wants a test.
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
-import os
 import shutil
 import subprocess
 import sys
@@ -24,12 +23,12 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "support")]
 
 import children  # noqa: E402
-from planted_mistakes import KERNELS, MISTAKES, Mistake  # noqa: E402
+from planted_mistakes import MISTAKES, Mistake  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("fastmlp", "src_cython", "tests", "docs", "examples", "benchmarks", ".ci", "build")
 LONGEST = 600  # seconds that tests may take; a mistake that makes them hang is noticed
-ONLY_WANTED = """return [each for each in found if each.name in os.environ["WANTED"].split()]"""
+NATIVE = "src_cython"
 NOTICED, MISSED, BROKEN = "noticed", "MISSED", "not planted"
 
 
@@ -41,8 +40,6 @@ def copy_of_sources(folder: Path) -> None:
     for path in ROOT.iterdir():
         if path.is_file():
             shutil.copy2(path, folder)
-    script = folder / "setup.py"
-    script.write_text(script.read_text().replace("return found\n", f"{ONLY_WANTED}\n", 1))
 
 
 def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
@@ -60,15 +57,6 @@ def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.CompletedProcess(command, 124, "", "hangs")
 
 
-def compiled(folder: Path, mistake: Mistake) -> str:
-    """Compile the modules of a mistake; return what went wrong."""
-    if not mistake.modules:
-        return ""
-    os.environ["WANTED"] = " ".join(f"fastmlp.{name}" for name in mistake.modules)
-    result = run(folder, "setup.py", "-q", "build_ext", "--inplace")
-    return result.stderr[-500:] if result.returncode else ""
-
-
 def tested(folder: Path, tests: list[str], every_test: bool) -> tuple[int, str]:
     """Run tests up to the first that fails; return pytest's status, and that test."""
     options = ["-q", "-x", "-n0", "-p", "no:cacheprovider", *(["-m", ""] if every_test else [])]
@@ -84,19 +72,20 @@ def tried(folder: Path, mistake: Mistake, every_test: bool) -> tuple[str, str]:
     text = path.read_text()
     if text.count(mistake.right) != 1:
         return BROKEN, f"{mistake.right!r} is {text.count(mistake.right)} times in {mistake.path}"
-    kept = {
-        file: file.read_bytes()
-        for name in mistake.modules
-        for file in folder.glob(f"fastmlp/{name.replace('.', '/')}.*.so")
-    }
+    is_native = mistake.path.startswith(NATIVE)
+    kept = {file: file.read_bytes() for file in folder.glob("fastmlp/**/*.so") if is_native}
     path.write_text(text.replace(mistake.right, mistake.wrong))
     try:
-        if error := compiled(folder, mistake):
-            return BROKEN, error
+        if is_native:
+            result = run(folder, "setup.py", "-q", "build_ext", "--inplace")
+            if result.returncode:
+                return BROKEN, result.stderr[-500:]
+            if all(file.read_bytes() == content for file, content in kept.items()):
+                return BROKEN, "the compiled modules are the same"
         tests = [f"tests/{name}" for name in mistake.tests.split()]
         status, first = tested(folder, tests, every_test)
     finally:
-        path.write_text(text)
+        path.write_text(text)  # before the modules: what is older than they is not compiled again
         for file, content in kept.items():
             file.write_bytes(content)
     if status == 0:
@@ -118,12 +107,11 @@ def main() -> int:
     options = parser.parse_args()
     chosen = [
         each
-        for each in sorted(MISTAKES, key=lambda each: len(each.modules))
-        if (options.native or not each.modules)
+        for each in MISTAKES
+        if (options.native or not each.path.startswith(NATIVE))
         and options.kind in (None, each.kind)
         and options.folder in each.path
     ]
-    os.environ.setdefault("FASTMLP_CPU", KERNELS)
     counts: collections.Counter[tuple[str, str]] = collections.Counter()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -8,9 +8,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-KERNELS = "avx2"  # the level of the kernels that native mistakes are compiled for
-_LEVEL = tuple(f"_engine._kernels_{KERNELS}_{dtype}" for dtype in ("float32", "float64"))
-
 
 class Mistake(NamedTuple):
     """One mistake."""
@@ -20,14 +17,13 @@ class Mistake(NamedTuple):
     right: str
     wrong: str
     tests: str  # below tests/
-    modules: tuple[str, ...] = ()  # compiled modules that it is in, below fastmlp
 
 
 def _rows(kind: str, *rows: tuple[str, str, str, str]) -> list[Mistake]:
     return [Mistake(kind, f"fastmlp/{path}", *rest) for path, *rest in rows]
 
 
-def _native(kind: str, *rows: tuple[str, str, str, str, tuple[str, ...]]) -> list[Mistake]:
+def _native(kind: str, *rows: tuple[str, str, str, str]) -> list[Mistake]:
     return [Mistake(kind, f"src_cython/{path}", *rest) for path, *rest in rows]
 
 
@@ -104,31 +100,37 @@ _STALE = _rows(
 _NATIVE = [
     *_native(
         "wrong sign",
-        ("c/encoding.h", "fm_clipped((numbers[j + i] - c->centre[j + i])", "fm_clipped((c->centre[j + i] - numbers[j + i])", "tabular/test_tabular_rows.py", _LEVEL),
-        ("c/tables/optimizers.h", "return w + v_fma(v_set1(-s.rate), g, velocity", "return w - v_fma(v_set1(-s.rate), g, velocity", "network/test_optimizers.py engine/test_reference.py", _LEVEL),
+        ("c/encoding.h", "fm_clipped((numbers[j + i] - c->centre[j + i])", "fm_clipped((c->centre[j + i] - numbers[j + i])", "tabular/test_tabular_rows.py"),
+        ("c/tables/optimizers.h", "return w + v_fma(v_set1(-s.rate), g, velocity", "return w - v_fma(v_set1(-s.rate), g, velocity", "engine/test_kernels.py"),
+        ("c/panels/norm.h", "v_fma(-normal, mean_along, g - mean_g)", "v_fma(normal, mean_along, g - mean_g)", "engine/test_bits.py"),
     ),
     *_native(
         "off by one",
-        ("fastmlp/tabular/rows.pyx", "if code >= self.first.values[j]:", "if code > self.first.values[j]:", "tabular/test_tabular_rows.py", ("tabular.rows",)),
-        ("c/random/shuffle.h", "draw_below(drawn, i + 1, seed);", "draw_below(drawn, i, seed);", "engine/test_bits.py engine/test_batches.py", _LEVEL),
+        ("fastmlp/tabular/rows.pyx", "if code >= self.first.values[j]:", "if code > self.first.values[j]:", "tabular/test_tabular_rows.py"),
+        ("c/random/shuffle.h", "draw_below(drawn, i + 1, seed);", "draw_below(drawn, i, seed);", "engine/test_bits.py engine/test_batches.py"),
+        ("c/random/dropout.h", "mix32((uint32_t)(first + r) +", "mix32((uint32_t)(first + r + 1) +", "engine/test_blocks.py"),
     ),
     *_native(
         "missing lock",
-        ("fastmlp/_engine/parameters.pyx", "if arena_of_old is None or not FM_IS_ONLY_HERE(arena_of_old):", "if arena_of_old is None:", "engine/test_races.py engine/test_native.py training/test_callbacks.py", ("_engine.native", "_engine.parameters", "_engine.predictor")),
-        ("c/threads/sync.h", "    if (b->size == 1) return;\n", "    return;\n", "engine/test_bits.py engine/test_threads.py", _LEVEL),
+        ("fastmlp/_engine/parameters.pyx", "if arena_of_old is None or not FM_IS_ONLY_HERE(arena_of_old):", "if arena_of_old is None:", "engine/test_races.py engine/test_native.py training/test_callbacks.py"),
+        ("fastmlp/_engine/jobs.pxd", "        if not wait_for(run, i // job.n, &watch):\n            return\n", "", "models/test_joint.py"),
+        ("c/threads/sync.h", "    if (b->size == 1) return;\n", "    return;\n", "engine/test_bits.py engine/test_threads.py"),
     ),
     *_native(
         "swapped argument",
-        ("fastmlp/tabular/rows.pyx", "c.clip, c.far = limits", "c.far, c.clip = limits", "tabular/test_tabular_rows.py", ("tabular.rows",)),
+        ("fastmlp/tabular/rows.pyx", "c.clip, c.far = limits", "c.far, c.clip = limits", "tabular/test_tabular_rows.py"),
+        ("c/panels/norm.h", "v_fma(normal, v_load(gain + c), v_load(shift + c))", "v_fma(normal, v_load(shift + c), v_load(gain + c))", "engine/test_bits.py"),
     ),
     *_native(
         "lost weight",
-        ("fastmlp/_engine/native.pyx", "if data.weights is not None:\n            c.weights", "if data.weights is None:\n            c.weights", "engine/test_native.py engine/test_blocks.py", ("_engine.native",)),
+        ("fastmlp/_engine/native.pyx", "if data.weights is not None:\n            c.weights", "if data.weights is None:\n            c.weights", "engine/test_native.py engine/test_blocks.py"),
+        ("kernels/epoch.pxd", "(<real*>task.data.weights)[row_of(task.order, r)]", "(<real*>task.data.weights)[r]", "engine/test_native.py"),
     ),
     *_native(
         "stale cache",
-        ("fastmlp/_engine/native.pyx", "if shift.copied is not self.published:", "if shift.copied is None:", "engine/test_state.py engine/test_native.py models/test_mlp.py", ("_engine.native",)),
-        ("fastmlp/_engine/native.pyx", "or last.drops != drops):", "):", "network/test_scheduled.py engine/test_native.py", ("_engine.native",)),
+        ("fastmlp/_engine/native.pyx", "if shift.copied is not self.published:", "if shift.copied is None:", "engine/test_state.py engine/test_native.py models/test_mlp.py"),
+        ("kernels/pieces.pxd", "ahead)\n    renew_trained_piece(task.net, piece)\n", "ahead)\n", "engine/test_native.py"),
+        ("fastmlp/_engine/native.pyx", "or last.drops != drops):", "):", "network/test_scheduled.py engine/test_native.py"),
     ),
 ]
 # fmt: on

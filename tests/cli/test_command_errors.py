@@ -24,7 +24,7 @@ REFUSED = [
     (None, ["trian"], 2, "invalid choice: 'trian'"),
     (None, ["--epochs", "0"], 2, "'0' is no integer of at least 1"),
     (None, ["--threads", "many"], 2, "'many' is no integer of at least 1"),
-    (None, ["--seed", "-1"], 2, "'-1' is no integer of at least 0"),
+    (None, ["--seed", "-1"], 2, "'-1' is no integer from 0 to"),
     (None, ["--nonsense"], 2, "unrecognized arguments: --nonsense"),
     (None, ["bench", "--only", "abacus"], 2, "--only abacus: known are fastmlp, "),
     (None, ["train", "old.csv"], 2, "--target"),
@@ -58,6 +58,8 @@ REFUSED = [
     (None, ["export", OTHER, "--to", "c", "--quantiles", "0.1"], 1, "--quantiles is not for a Tab"),
     (None, ["evaluate", MODEL, "new.csv", "--target", "dear"], 1, "but the model predicts numbers"),
     (None, ["predict", MODEL, "new.csv", "-o", "."], 1, "it is a folder: name a file"),
+    (None, [*TRAIN, "rent", "-o", "-"], 1, "- cannot be written: this is the standard output"),
+    (None, [*TRAIN, "rent", "--seed", f"{2**32}"], 2, "--seed: '4294967296' is no integer from 0"),
     *(
         (None, [*words, "-o", output], 1, f"{output} cannot be written: the command names this")
         for words, output in (

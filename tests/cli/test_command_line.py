@@ -1,6 +1,7 @@
 """The command `fastmlp`, run as users run it: what it prints, writes, refuses and returns."""
 
 import csv
+import datetime
 import importlib.util
 import io
 import json
@@ -128,6 +129,22 @@ def test_every_reader_reads_the_same(folder, tmp_path, monkeypatch):
             patch.setattr(tables, "find_spec", lambda name, hidden=hidden: name not in hidden)
             for name in ("semicolons.csv", "new.csv.gz"):
                 assert children.printed(here(*words, tmp_path / name)) == right
+
+
+def test_dates_are_a_target_only_as_classes_and_each_warning_is_printed_once(folder):
+    polars = pytest.importorskip("polars")
+    frame = polars.read_csv(folder / "old.csv", columns=["area", "rent"])
+    days = [datetime.date(2020, 1, 1) + datetime.timedelta(k // 2) for k in range(len(frame))]
+    frame.with_columns(day=polars.Series(days)).write_parquet(folder / "days.parquet")
+    words = ("train", "days.parquet", "--target", "day", "--preset", "fast", "-o", "days")
+    refused = here(*words, folder=folder)
+    assert refused.returncode == 1
+    assert "the target holds dates but numbers, text or booleans are expected" in refused.stderr
+    assert refused.stderr.endswith("or pass --task classification if each is a class\n")
+    trained = here(*words, "--task", "classification", folder=folder)
+    assert trained.returncode == 0
+    lines = trained.stderr.splitlines()
+    assert len(lines) == len({*lines})
 
 
 def test_parquet(folder):

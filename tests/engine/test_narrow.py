@@ -141,7 +141,10 @@ def test_files_and_pickles_keep_the_type(name, weights, tmp_path):
     [
         ({}, {"weights": "int4"}, ValueError, "int4.*bfloat16, int8 or float32"),
         ({}, {"weights": 8}, TypeError, "must be a name"),
-        ({"dtype": "float64"}, {"weights": "int8"}, ValueError, "need a model of dtype='float32'"),
+        *(
+            ({"dtype": "float64"}, {"weights": name}, ValueError, "need a model of dtype='float32'")
+            for name in ("int8", "int4")
+        ),
         ({}, {"X": np.ones((3, 4))}, ValueError, "X is given without narrower.*leave X out"),
         (
             *({}, {"X": np.ones((3, 4)), "weights": "float32"}),

@@ -50,6 +50,19 @@ def test_the_reference_takes_many_epochs_too(monkeypatch, name):
     assert taken == [1, *[EPOCHS - 1] * 3]
 
 
+def test_a_part_of_a_members_epochs_waits_for_the_part_before(monkeypatch):
+    """The thread with the quick members takes the second part while the first is still at work."""
+    leaps(monkeypatch)
+    found, rows = [], [np.tile(np.arange(N), 30), np.arange(8), np.arange(8)]
+    for n_threads in (1, 2):
+        nets = [fastmlp.MLP([5, 16, 1], rng=k) for k in range(3)]
+        fastmlp.Ensemble(nets).fit(
+            X, X[:, 0], rows=rows, epochs=999, batch_size=8, n_threads=n_threads
+        )
+        found.append([*map(digest, nets)])
+    assert found[0] == found[1]
+
+
 def test_members_with_one_generator_draw_from_it_in_turn(monkeypatch):
     found = []
     for seconds in (0, 1e9):

@@ -201,7 +201,7 @@ def test_tests_that_pages_and_scripts_name_are_there():
 def test_planted_mistakes_still_have_their_places():
     """See tests/campaign/mutants.py; a place is a text that the file has once."""
     module = runpy.run_path(str(ROOT / "tests" / "campaign" / "planted_mistakes.py"))
-    for _, path, right, _, tests, _ in module["MISTAKES"]:
+    for _, path, right, _, tests in module["MISTAKES"]:
         assert (ROOT / path).read_text(encoding="utf-8").count(right) == 1, (path, right)
         assert not [name for name in tests.split() if not (ROOT / "tests" / name).exists()], path
 

@@ -60,19 +60,21 @@ def test_a_gain_is_real_if_it_exceeds_its_noise_and_two_percent(gain, noise, is_
     assert not epoch_selection.is_gain(before, before, weights)
 
 
-@pytest.mark.parametrize(("is_limited", "kept"), [(False, "then"), (True, "first")])
-def test_a_later_stage_that_time_may_have_cut_must_have_the_better_score(is_limited, kept):
+@pytest.mark.parametrize(("is_cut", "kept"), [(False, "then"), (True, "first")])
+def test_a_later_stage_that_time_has_cut_must_have_the_better_score(is_cut, kept):
     """One row decides the scores, so that no difference exceeds its noise."""
     costs = {"first": np.ones(100), "then": np.r_[50.0, np.ones(99)]}
     stages = {
-        name: SimpleNamespace(out_of_fold=each, notes=[], course=[name], stopped="")
+        name: SimpleNamespace(
+            out_of_fold=each, notes=[], course=[name], stopped="", is_cut=is_cut and name == "then"
+        )
         for name, each in costs.items()
     }
     target = SimpleNamespace(costs=lambda out_of_fold: out_of_fold)
-    result = blend._better(target, None, is_limited, **stages)
+    result = blend._better(target, None, **stages)
     assert result is stages[kept]
     assert result.course[:2] == ["first", "then"]
-    assert (result.course[2:] == ["the stage before is kept"]) == is_limited
+    assert (result.course[2:] == ["the stage before is kept"]) == is_cut
 
 
 @pytest.mark.parametrize("scoring", [None, "r2"])
@@ -137,17 +139,28 @@ def test_without_a_second_stage_the_first_counts(monkeypatch):
         assert np.isfinite(model.predict(ROWS)).all()
 
 
-@pytest.mark.parametrize(("seconds", "sizes"), [(1e-9, [6, 6, 8]), (1.0, [6, 6])])
-def test_best_begins_like_the_default_within_a_time_limit(monkeypatch, seconds, sizes):
-    """Its own recipes come last, if there is time for them."""
-    best = Preset(4, 2, 256, (replace(LONG, width=8),))
-    monkeypatch.setitem(presets.PRESETS, "best", best)
-    monkeypatch.setattr(blend, "seconds_of_epoch", lambda *_: seconds)
-    model, trained = in_stages(monkeypatch, NOISE, preset="best", time_limit=100)
+@pytest.mark.parametrize("y", [NOISE, SMOOTH])
+@pytest.mark.parametrize("seconds", [1e-9, 1.0])
+def test_best_adds_networks_to_those_of_the_default_within_a_time_limit(monkeypatch, y, seconds):
+    """Its own recipes come last, if there is time for them, on the folds of the stage before."""
+    default, before = in_stages(monkeypatch, y)
+    monkeypatch.setitem(presets.PRESETS, "best", Preset(4, 2, 256, (replace(LONG, width=8),)))
+    has_time = seconds < 1
+    monkeypatch.setattr(
+        blend, "seconds_of_epoch", lambda recipe, *_: seconds if recipe.width == 8 else 1e-9
+    )
+    model, trained = in_stages(monkeypatch, y, preset="best", time_limit=100)
+    kept = len(default._members.groups[0].ensemble)
+    sizes = [size for _, size, _, _ in before] + [kept] * has_time
     assert [size for _, size, _, _ in trained] == sizes
-    course = model.report().more["course"]
-    assert course.endswith("because the time was over") == (len(sizes) == 2)
-    assert np.isfinite(model.predict(ROWS)).all()
+    assert {len(group.ensemble) for group in model._members.groups} == {kept}
+    report, course = model.report(), default.report().more["course"]
+    assert len(report.more["course"].split("; then ")) == len(course.split("; then ")) + 1
+    assert report.more["course"].endswith("because the time was over") == (not has_time)
+    assert report.together <= default.report().together
+    # The k-th members of all groups share their rows, so that rows of the fit are recognised.
+    found, own = model.importance(ROWS, y), model.importance()
+    np.testing.assert_array_equal(found.means, own.means)
 
 
 def test_a_callback_that_ends_a_fit_before_its_first_score_is_told_when_to_end_it():

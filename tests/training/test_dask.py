@@ -23,6 +23,7 @@ from sklearn.base import clone
 import fastmlp
 import fastmlp.dask
 from fastmlp.dask import DaskTabMLPClassifier, DaskTabMLPRegressor
+from fastmlp.tabular import parts
 
 QUICK = {"preset": "fast", "epochs": 3, "random_state": 0}
 N = 1200
@@ -194,7 +195,9 @@ def test_four_workers_of_an_adaptive_cluster_of_which_one_dies(tmp_path):
     assert len(model.to_local()._members.groups) == 4
 
 
-X2, Y2 = divided(FRAME, NUMBERS, lengths=(600, 600))
+HUGE = pd.Series(np.maximum(np.arange(N) - 1190, 0))  # ten rows have groups of their own
+SPARSE = pd.Series(np.where(np.arange(N) % 400 == 9, 1.0, 0.0))  # three have a weight
+X2, Y2, HUGE2, SPARSE2 = divided(FRAME, NUMBERS, HUGE, SPARSE, lengths=(600, 600))
 WRONG = [
     ({}, (FRAME, Y2), "X is a DataFrame but a frame or array of Dask is expected"),
     ({}, (X2, divided(NUMBERS, lengths=(N,))[0]), "y has 1 partitions but X has 2"),
@@ -202,6 +205,8 @@ WRONG = [
     ({"parts": 600}, (X2, Y2), "there are 1200 rows for 600 parts but at least 1201"),
     ({"parts": 0}, (X2, Y2), "parts"),
     ({"parts": 2}, (X2, Y2, X2["c"]), "there are 4 groups for 2 parts but at least 5"),
+    ({"parts": 2}, (X2, Y2, HUGE2), "group 0 has 1,191 of 1,200 rows and would be alone in one of"),
+    ({"parts": 2}, (X2, Y2, None, SPARSE2), "are 3 rows with a weight for 2 parts but at least 4"),
     ({}, (X2, Y2, X2["b"]), "groups has missing ones"),
     ({}, (X2, Y2, FRAME["c"]), "groups is a Series but a frame or array of Dask"),
     ({"preset": "slow"}, (X2, Y2), "The 'preset' parameter"),
@@ -210,9 +215,16 @@ WRONG = [
 
 @pytest.mark.parametrize(("options", "data", "said"), WRONG)
 def test_what_cannot_be_trained_is_said(options, data, said):
-    X, y, groups = (*data, None)[:3]
+    X, y, groups, weights = (*data, None, None)[:4]
     with pytest.raises((TypeError, ValueError), match=said):
-        DaskTabMLPRegressor(**options).fit(X, y, groups=groups)
+        DaskTabMLPRegressor(**options).fit(X, y, weights, groups=groups)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_each_part_has_rows_with_a_weight(seed):
+    rows = parts.Rows(FRAME, NUMBERS, SPARSE)
+    found = parts.divided(rows, [9], seed, 2, {})
+    assert [part.sample_weight.tolist() for part in found] == [[1.0], [1.0]]
 
 
 def test_parameters_are_those_of_the_local_estimator():

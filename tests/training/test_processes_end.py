@@ -129,7 +129,7 @@ def test_ranks_of_which_one_resumes_hear_about_options(mlp, tmp_path):
 
     assert ranks.run(2, lambda c: job(c, False, 2)) == [None, None]
     for error in ranks.raised(ranks.run(2, lambda c: job(c, c.rank == 0 and path, 4))):
-        assert "call fit with the same options on every rank, resume among them" in str(error)
+        assert "with the same options on every rank, resume among them" in str(error)
 
 
 def test_ranks_that_all_fail_each_have_their_own_error(mlp):

@@ -191,6 +191,8 @@ OUTS = {
     "columns": (np.empty((N, 3)), ValueError, r"\(157, 3\) and dtype float64 but .* \(40, 2\)"),
     "flat": (np.empty(N), ValueError, r"\(157,\) and .* of shape \(40, 2\), or more"),
     "integers": (np.empty((N, 2), int), ValueError, "dtype int64 but floats of shape"),
+    "complex": (np.empty((N, 2), complex), ValueError, "dtype complex128 but floats of shape"),
+    "objects": (np.empty((N, 2), object), ValueError, "dtype object but floats of shape"),
     "list": ([0.0] * N, ValueError, "out is a list of shape"),
     "tuple": ((np.empty((N, 2)),) * 2, TypeError, "length 2 but 1 is expected: pass one"),
 }
@@ -205,11 +207,12 @@ def test_a_wrong_out_is_refused(case):
 
 
 @pytest.mark.parametrize("rows", [N - 1, N + 1])
-def test_rows_of_an_array_are_compared_before_anything_is_written(rows):
+@pytest.mark.parametrize("given", [X, fastmlp.Blocks(X, rows=10)], ids=["array", "Blocks"])
+def test_known_rows_are_compared_before_anything_is_written(rows, given):
     net, _ = trained()
     out = np.full((rows, 2), 7.0)
     with pytest.raises(ValueError, match=f"out has {rows} rows but X has {N}: pass"):
-        net.predict(X, out=out)
+        net.predict(given, out=out)
     assert (out == 7).all()
 
 
@@ -273,7 +276,7 @@ def test_estimators_ask_for_arrays(name):
     pytest.importorskip("sklearn")
     options = {"preset": "fast", "epochs": 1, "folds": 2} if "Tab" in name else {"max_iter": 1}
     estimator = getattr(fastmlp, name)(**options)
-    expected = "X is a Blocks, a source of blocks, but arrays or a table"
+    expected = "X is a Blocks, a source of blocks, but arrays or a table .* take an ArrowBlocks"
     for call in (lambda: estimator.fit(BLOCKS), lambda: estimator.fit(BLOCKS, Y)):
         with pytest.raises(TypeError, match=expected):
             call()

@@ -20,6 +20,8 @@ from fastmlp._training.distributed.exchange import AgreedValue
 class DividedMembers(processes.DistributedFit):
     """One process of a fit whose members are divided: rank r trains r, r + size, and so on."""
 
+    fitted = "an ensemble"
+
     def fingerprint(self, *datas: Any) -> int:
         """Return a 64-bit hash of the data, which are the same on every rank."""
         return callback_state.fingerprint(*datas)

@@ -44,7 +44,9 @@ _ROWS = (
     "give every rank about the same number of rows, and sources the same number of steps a block"
 )
 _LAYOUT = "use CPUs with the same bfloat16 unit (fastmlp.show_config), or leave compute out"
-_OPTIONS = "call fit with the same options on every rank, resume among them"
+_OPTIONS = (
+    "call fit of the same kind of model with the same options on every rank, resume among them"
+)
 _CALLBACKS = "use the same callbacks on every rank, but for those that only look"
 
 
@@ -89,6 +91,8 @@ def _ended_at_exit(exchange: Exchange) -> Iterator[None]:
 class DistributedFit:
     """One process of a distributed fit, whose rows are divided over the ranks."""
 
+    fitted = "one network"
+
     def __init__(self, exchange: Exchange, engines: Sequence[Engine]) -> None:
         self.exchange, self.engines, self.rank = exchange, engines, exchange.rank
         self._epoch = -1  # last epoch in which weights were compared
@@ -119,7 +123,8 @@ class DistributedFit:
         facts.append(AgreedValue("the state of the model", checksum(arrays)))
         reporter, state = course.reporter, course.reporter.state
         here = [reporter.sees_batches, reporter.keeps, plan.batch_size]
-        each = self.exchange.gather([next_message("the start of the fit"), *facts], here)
+        moment = next_message(f"the start of the fit of {self.fitted}")
+        each = self.exchange.gather([moment, *facts], here)
         self._row = int(each[: self.rank, 2].sum()) % 2**31
         joint = DistributedCallbackList(state, reporter.callbacks, self.exchange)
         joint.sees_batches, joint.keeps = bool(each[:, 0].any()), bool(each[:, 1].any())
