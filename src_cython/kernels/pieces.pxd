@@ -96,15 +96,15 @@ cdef inline void train_piece(const fm_task* task, const fm_piece* piece, int64_t
     """Compute gradient and step of a piece, together if the level has registers for both."""
     cdef const fm_buffers* buffers = task.buffers
     cdef int64_t at = piece.offset
-    if piece.tensor.gradient != TILES or OPTIMIZERS[task.optimizer].block == NULL:
+    cdef int nv = vectors(piece.tensor.n_columns, piece.panel * NR)
+    if piece.tensor.gradient != TILES or nv < NV - 1 or OPTIMIZERS[task.optimizer].block == NULL:
         piece_gradient(task.net, buffers, piece, 0, rows, scratch, ahead)
         update_piece(task, piece, scratch, scalars)
         return
     OPTIMIZERS[task.optimizer].block(
         inputs_of(task.net, buffers, piece.op), buffers.panel_step, piece.k_from, piece.k_to,
-        <real*>buffers.dz[piece.op] + piece.panel * buffers.panel_step, rows,
-        vectors(piece.tensor.n_columns, piece.panel * NR), <real*>task.net.parameters + at, scratch,
-        <real*>task.slots[0] + at, <real*>task.slots[1] + at,
+        <real*>buffers.dz[piece.op] + piece.panel * buffers.panel_step, rows, nv,
+        <real*>task.net.parameters + at, scratch, <real*>task.slots[0] + at, <real*>task.slots[1] + at,
         &scalars[task.group_of[piece.tensor.index]], ahead)
     renew_piece(task.net, piece, TRAINED)
 

@@ -46,15 +46,18 @@ FM_INLINE void row_to_panels(const real *row, int64_t panel, int64_t columns, re
         copy_values(z, row + c, columns - c < NR ? columns - c : NR);
 }
 
-/* Copy `width` values, `stride` bytes apart, into a row of a panel. */
-FM_INLINE void copy_piece(const char *from, int64_t stride, int64_t width, real *to) {
+/* Copy `width` values, `stride` bytes apart, of each of n rows into a panel, from byte `at` of the rows on. */
+FM_INLINE void copy_pieces(const char *const *rows, const int n, int64_t at, int64_t stride, int64_t width, real *to) {
     if (stride != (int64_t)sizeof(real)) {
-        for (int64_t j = 0; j < width; j++) to[j] = *(const real *)(from + j * stride);
+        for (int i = 0; i < n; i++)
+            for (int64_t j = 0; j < width; j++) to[i * NR + j] = *(const real *)(rows[i] + at + j * stride);
     } else if (width < NR) {
-        copy_values(to, (const real *)from, width);
+        for (int i = 0; i < n; i++, to += NR) copy_values(to, (const real *)(rows[i] + at), width);
     } else {
-        UNROLL
-        for (int j = 0; j < NV; j++) v_store(to + j * LANES, v_loadu((const real *)from + j * LANES));
+        for (int i = 0; i < n; i++, to += NR) {
+            UNROLL
+            for (int j = 0; j < NV; j++) v_store(to + j * LANES, v_loadu((const real *)(rows[i] + at) + j * LANES));
+        }
     }
 }
 
@@ -87,13 +90,15 @@ static void gather_rows(const fm_data *data, const int64_t *order, int64_t first
         return;
     }
     for (int64_t start = from; start < to; start += GATHER_ROWS) {
-        const int64_t end = to - start < GATHER_ROWS ? to : start + GATHER_ROWS;
-        real *panels = x;
-        for (int64_t c = 0; c < n_in; c += NR, panels += panel)
-            for (int64_t r = start; r < end; r++) {
-                const int64_t row = order ? order[first + r] : first + r;
-                copy_piece(data->x + row * data->x_row_stride + c * stride, stride, n_in - c < NR ? n_in - c : NR, panels + r * NR);
-            }
+        const int n = to - start < GATHER_ROWS ? (int)(to - start) : GATHER_ROWS;
+        const char *rows[GATHER_ROWS];
+        for (int i = 0; i < n; i++) {
+            const int64_t r = first + start + i;
+            rows[i] = data->x + (order ? order[r] : r) * data->x_row_stride;
+        }
+        real *out = x + start * NR;
+        for (int64_t c = 0; c < n_in; c += NR, out += panel)
+            copy_pieces(rows, n, c * stride, stride, n_in - c < NR ? n_in - c : NR, out);
     }
 }
 

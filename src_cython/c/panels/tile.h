@@ -175,13 +175,21 @@ FM_INLINE void block_tn_rows(const int m, const int nv, const real *a, const int
     }
 }
 
+/* Rows of a tile of one vector, for 8 independent chains where a panel has whole tiles. */
+enum { TN_TALL = NR % 8 ? MR : 8 };
+
 /* Rows [k_from, k_to) of one weight-gradient panel. k_from is a multiple of NR, k_to of MR. */
 static __attribute__((noinline)) void block_tn(const real *a, const int64_t a_panel,
                                                const int64_t k_from, const int64_t k_to,
                                                const real *d, const int64_t batch, real *g,
                                                const int nv, fm_ahead *ahead) {
     if (nv == NV) block_tn_rows(MR, NV, a, a_panel, k_from, k_to, d, batch, g, ahead);
-    else if (nv == 1) block_tn_rows(MR, 1, a, a_panel, k_from, k_to, d, batch, g, ahead);
+    else if (nv == 1) {
+        const int64_t k_tall = k_to - (k_to - k_from) % TN_TALL;
+        block_tn_rows(TN_TALL, 1, a, a_panel, k_from, k_tall, d, batch, g, ahead);
+        if (k_tall < k_to)
+            block_tn_rows(MR, 1, a, a_panel, k_tall, k_to, d, batch, g + (k_tall - k_from) * LANES, ahead);
+    }
     else if (nv == 2) block_tn_rows(MR, 2, a, a_panel, k_from, k_to, d, batch, g, ahead);
     else if (NV > 3) block_tn_rows(MR, 3, a, a_panel, k_from, k_to, d, batch, g, ahead);
 }

@@ -31,6 +31,13 @@
 #else
 #define HOLD(accumulator) ((void)0)
 #endif
+/* With 16 registers, the numbers that p points to are loaded where they are used, instead of held in registers in a loop
+ * whose accumulators need them. */
+#if defined(__AVX512F__)
+#define FROM_MEMORY(p) ((void)0)
+#else
+#define FROM_MEMORY(p) __asm__ volatile("" : : "r"(p) : "memory")
+#endif
 #define FM_INLINE static inline __attribute__((always_inline))
 
 #if FM_DOUBLE
@@ -47,7 +54,6 @@ typedef int32_t bits;
 #define FM_VECTOR_BYTES 64
 #define MR 8
 #define NV 2
-#define FM_REGISTERS 32
 #elif defined(__AVX2__) && defined(__FMA__)
 #define FM_VECTOR_BYTES 32
 #define MR 4
@@ -62,9 +68,6 @@ typedef int32_t bits;
 #define NV 2
 #endif
 
-#ifndef FM_REGISTERS
-#define FM_REGISTERS 16
-#endif
 #define LANES (FM_VECTOR_BYTES / FM_REAL_BYTES)
 #define NR (NV * LANES)    /* columns of a panel */
 #define ROW_MULTIPLE 8     /* batch rows are padded to a multiple of this; MR divides it */
