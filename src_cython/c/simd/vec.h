@@ -158,7 +158,7 @@ FM_INLINE vi v_first(int64_t count) {
 FM_INLINE v v_rows(const real *p, int64_t count) {
     if (count >= LANES) return v_loadu(p);
     v a = {0};
-    for (int64_t i = 0; i < count; i++) a[i] = p[i];
+    copy_values((real *)&a, p, count);
     return a;
 }
 
