@@ -3,8 +3,9 @@
 Each phase is timed by itself, in the order and with the memory of a step. Where a level has
 registers for both, a real step overlaps the optimizer with the next gradient: `apart, %` is what
 the phases take more than the step. `update` has the optimizer's constants once for each piece of
-weights, a step once. The report and the choice of pieces are in none of the phases. Times
-are the shortest of many rounds.
+weights, a step once. `of peak, %` is the time of the products at the peak of multiply-adds, over
+that of the step. The report and the choice of pieces are in none of the phases. Times are the
+shortest of many rounds.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from harness import Names, Rows, limited
 from workloads import CASES, Case
 
 import fastmlp
-from fastmlp._engine import native_engine
+from fastmlp._engine import kernels, native_engine
 from fastmlp._engine.plan import Plan
 from fastmlp._network.data import Data
 
@@ -70,13 +71,15 @@ def measure(
     with limited(1):
         for level in levels:
             rows: Rows = {}
+            peak = kernels.peak("float32", level) * 1e3  # operations in a microsecond
             for case in map(KNOWN.__getitem__, cases):
                 us = time_line(case, level, rounds)
                 whole = us.pop("step")
                 lines[f"{case.name}, {level}"] = us
-                extra = {"apart, %": 100 * (sum(us.values()) / whole - 1)}
-                rows[case.name] = {**us, "step": whole, **extra}
-            yield f"a step by phases, us, {level}, one thread", rows
+                apart = 100 * (sum(us.values()) / whole - 1)
+                share = 100 * case.flops / (whole * peak)
+                rows[case.name] = {**us, "step": whole, "of peak, %": share, "apart, %": apart}
+            yield f"a step by phases, us, {level}, one thread, peak {peak / 1e3:.0f} GFLOP/s", rows
     if plot:
         draw(plot, lines)
 

@@ -5,6 +5,8 @@ from libc.stdint cimport int32_t, int64_t
 cdef extern from "network.h" nogil:
     enum:
         TRANSPOSED "FM_TRANSPOSED"
+        PAIRED "FM_PAIRED"
+        PAIRED_TRANSPOSED "FM_PAIRED_TRANSPOSED"
         TRAINED "FM_TRAINED"
         BFLOAT16 "FM_BFLOAT16"
         INT8 "FM_INT8"
@@ -95,3 +97,4 @@ cdef extern from "panels/ahead.h" nogil:
         const char* x
         const int64_t* order
         int64_t row_stride, row_bytes, row, end, at
+    void fm_fetch_ahead(fm_ahead*)

@@ -8,7 +8,7 @@ from cheaders cimport *
 
 
 cdef enum:
-    ABI = 20
+    ABI = 21
 
 
 cdef enum:  # kinds of operators, in the order of operators.OPERATORS
@@ -32,6 +32,7 @@ cdef enum:  # how the gradient of a tensor is computed
     SUMS = 2  # over the rows of dz
     NORMAL_PRODUCTS = 3  # sums over the rows of dz times the normalised inputs
     PRODUCTS = 4  # sums over the rows of dz times the inputs
+    BFLOAT16_TILES = 5  # y^T dz in bfloat16
 
 
 # The arguments of a custom function, plain rows, and the memory for its results.
@@ -88,6 +89,7 @@ cdef struct fm_network:
     void* parameters
     void* copies[COPIES]  # the arena of each kind
     int32_t narrow  # the kind of copy from which single rows read weights: BFLOAT16 or INT8; 0: none
+    int32_t products  # the instruction for BFLOAT16_TILES, see c/panels/bfloat16.h; 0: there are none
 
 
 cdef struct fm_buffers:  # of one batch
@@ -111,6 +113,10 @@ cdef struct fm_buffers:  # of one batch
     int64_t scratch_size
     void* gradients  # an arena; NULL: gradients are not stored
     double* sums  # gradients summed over the blocks of a batch; NULL: no batch is larger than a block
+    # of BFLOAT16_TILES, else NULL: left factors of the passes, of one operator after the other
+    void* rounded
+    void** columns  # per operator: left and right factor of the gradient of its weights
+    void** pairs
     void* plain[3]  # for custom functions: rows of z, of values, and of slopes or gradients; or NULL
     int64_t plain_step  # largest length of a row there
     double* column_squares  # sum of squares of each column, for penalty and clipping; NULL in predictions
@@ -200,6 +206,8 @@ cdef struct fm_kernels:
     const char* compiler
     # of an activation (table 0), loss (1) or optimizer (2); NULL after the last row
     const char* (*row_name)(int32_t table, int32_t row) noexcept nogil
+    bint has_bfloat16  # BFLOAT16_TILES were compiled
+    int32_t chunk  # summed elements of a step of BFLOAT16_TILES
     bint (*activation_keeps_slope)(int32_t) noexcept nogil
     int64_t (*scratch_size)(const fm_network*) noexcept nogil
     # copy a plain (rows, columns) array to and from an arena

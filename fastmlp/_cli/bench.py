@@ -25,16 +25,8 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp._cli import report
-from fastmlp._cli.arguments import (
-    JSON,
-    SECONDS,
-    UsageError,
-    argument,
-    check_writable,
-    command,
-    show,
-)
+from fastmlp._cli import arguments, report
+from fastmlp._cli.arguments import JSON, UsageError, argument, check_writable, command, show
 from fastmlp._cli.rivals import LIBRARIES, Array, Task, outputs, table
 from fastmlp._core.atomic_files import write
 from fastmlp._models import config
@@ -95,7 +87,7 @@ def info(options: argparse.Namespace) -> None:
 
 
 @command(
-    argument("--seconds", type=SECONDS, default=100, help="time for all (default 100)"),
+    argument("--seconds", type=arguments.SECONDS, default=100, help="time for all (default 100)"),
     argument("--only", metavar="LIBRARY", action="append", help="compare with it; repeatable"),
     argument("-o", "--output", metavar="FILE", help="write all as JSON, to send to others"),
     argument("--report", metavar="FILE", help="write a page with charts: bench.html"),

@@ -11,21 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp._cli import tables
-from fastmlp._cli.arguments import (
-    DATA,
-    JSON,
-    LEVEL,
-    MODEL,
-    WEIGHT,
-    CommandError,
-    UsageError,
-    argument,
-    check_writable,
-    command,
-    levels,
-    show,
-)
+from fastmlp._cli import arguments, tables
+from fastmlp._cli.arguments import CommandError, UsageError, argument, check_writable, command, show
 from fastmlp._files import inspection
 from fastmlp._files.storage import load
 
@@ -37,12 +24,12 @@ SUFFIXES = {"onnx": ".onnx", "c": ".c"}
 
 
 @command(
-    MODEL,
-    DATA,
+    arguments.MODEL,
+    arguments.DATA,
     argument("-o", "--output", metavar="FILE", default="-", help="CSV, or Parquet if so named"),
     argument("--proba", action="store_true", help="add the probability of each class"),
-    argument("--interval", metavar="COVERAGE", type=LEVEL, help="add intervals: 0.9"),
-    argument("--quantiles", metavar="LEVELS", type=levels, help="add them: 0.1,0.5,0.9"),
+    argument("--interval", metavar="COVERAGE", type=arguments.LEVEL, help="add intervals: 0.9"),
+    argument("--quantiles", metavar="LEVELS", type=arguments.levels, help="add them: 0.1,0.5,0.9"),
     argument("--json", action="store_true", help="write JSON, for programs: one object a row"),
 )
 def predict(options: argparse.Namespace) -> None:
@@ -69,11 +56,11 @@ def predict(options: argparse.Namespace) -> None:
 
 
 @command(
-    MODEL,
-    DATA,
+    arguments.MODEL,
+    arguments.DATA,
     argument("--target", metavar="COLUMN", help="by default the one column that is no input"),
-    WEIGHT,
-    JSON,
+    arguments.WEIGHT,
+    arguments.JSON,
 )
 def evaluate(options: argparse.Namespace) -> None:
     """Score a saved model on rows whose targets are known."""
@@ -95,7 +82,10 @@ def evaluate(options: argparse.Namespace) -> None:
     show(options, found, score_lines(found))
 
 
-@command(argument("files", metavar="FILE", nargs="+", help="a file that save() has written"), JSON)
+@command(
+    argument("files", metavar="FILE", nargs="+", help="a file that save() has written"),
+    arguments.JSON,
+)
 def inspect(options: argparse.Namespace) -> None:
     """Print the content of files of saved models, without loading the models."""
     found: list[Any] = []
@@ -114,13 +104,11 @@ def inspect(options: argparse.Namespace) -> None:
 
 
 @command(
-    MODEL,
+    arguments.MODEL,
     argument("--to", choices=tuple(SUFFIXES), help="by default the suffix of the output decides"),
     argument("-o", "--output", metavar="FILE", help="by default MODEL with .onnx or .c"),
-    argument(
-        "--quantiles", metavar="LEVELS", type=levels, help="of a regressor of tables: 0.1,0.9"
-    ),
-    JSON,
+    argument("--quantiles", metavar="LEVELS", type=arguments.levels, help="of regressors: 0.1,0.9"),
+    arguments.JSON,
 )
 def export(options: argparse.Namespace) -> None:
     """Write a saved model as ONNX or as C, for other programs."""
@@ -130,11 +118,11 @@ def export(options: argparse.Namespace) -> None:
         raise UsageError("--to onnx or --to c is needed, or -o with such a name")
     output = options.output or str(Path(options.model).with_suffix(SUFFIXES[kind]))
     check_writable(output, inputs=[options.model])
-    model, arguments = load(options.model), {}
+    model, given = load(options.model), {}
     if options.quantiles is not None:
         _method(model, "predict_quantiles", "--quantiles")
-        arguments["levels"] = options.quantiles
-    written = _method(model, f"to_{kind}", f"--to {kind}")(output, **arguments)
+        given["levels"] = options.quantiles
+    written = _method(model, f"to_{kind}", f"--to {kind}")(output, **given)
     paths = [output] if kind == "onnx" else [str(written.source), str(written.header)]
     sizes = [Path(path).stat().st_size for path in paths]
     facts: dict[str, Any] = {"files": paths, "bytes": sizes}

@@ -23,7 +23,7 @@ MOST_BARS = 15
 MOST_CURVES = 4  # classes with a curve of their own; columns with a partial dependence
 SAMPLE, GRID = 100, 15  # rows and values from which a partial dependence is computed
 MANY_CELLS = 200_000  # with more cells, each column is shuffled only once for its importance
-STYLE = Path(__file__).with_name("report.css")
+STYLE, PAGE = (Path(__file__).with_name(f"report.{kind}") for kind in ("css", "html"))
 SCORES = {
     "rmse": "root mean squared error, in the units of the target: less is better",
     "mae": "mean absolute error, in the units of the target: less is better",
@@ -34,19 +34,6 @@ SCORES = {
     "roc_auc": "probability that a row of the last class is ranked above one of the first",
 }
 WEIGHTED = " Scores, calibration and importance count rows by their weights."
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{title}</title>
-<style>
-{style}</style></head>
-<body><h1>{title}</h1>
-<main>
-{sections}
-</main>
-<footer>Made by fastmlp {version}.</footer></body></html>
-"""
 
 
 Section: TypeAlias = tuple[
@@ -61,7 +48,7 @@ def write_page(path: str, title: str, sections: Iterable[Section]) -> None:
         picture = body.svg(name) if isinstance(body, Axes) else body
         above = f"<h2>{html.escape(name)}</h2>" + f"<p>{html.escape(text)}</p>" * bool(text)
         parts.append(f"<section>{above}{picture}</section>")
-    page = PAGE.format(
+    page = PAGE.read_text(encoding="utf-8").format(
         title=html.escape(title),
         style=STYLE.read_text(encoding="utf-8"),
         sections="\n".join(parts),
@@ -90,10 +77,7 @@ def bars(values: Mapping[str, float], label: str) -> Axes:
 def sections(
     model: Any, X: Any, y: Array, weights: Array | None, found: dict[str, Any]
 ) -> Iterator[Section]:
-    """Yield the parts of the page about a model that was fitted on X, y and weights.
-
-    ``found`` are the results of the command train: model, task, target, seconds, scores.
-    """
+    """Yield the parts of the page about a fitted model; ``found`` are the results of train."""
     from fastmlp.tabular import inspection  # needs scikit-learn
 
     report, classes = model.report(), getattr(model, "classes_", None)

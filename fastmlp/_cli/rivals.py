@@ -26,15 +26,11 @@ LEARNING_RATE = 1e-3  # of Adam, everywhere
 
 
 class Timed(NamedTuple):
-    """A statement to time, its names, and the expression of the predictions to check.
-
-    The statement of training is a call of ``train(epochs, shuffle)``. A statement, unlike a
-    function, is timed without the cost of a further call.
-    """
+    """A statement to time, since a function would cost a further call; see `training`."""
 
     statement: str
     names: dict[str, Any]
-    result: str = ""
+    result: str = ""  # the expression of the predictions to check; by default the statement
 
     def predictions(self) -> Array:
         """Return the predictions."""
@@ -85,7 +81,7 @@ def outputs(parameters: Any, x: Any, hidden: Callable[[Any], Any]) -> Any:
 
 
 def training(task: Task, epoch: Callable[[Array], None], result: str, **names: Any) -> Timed:
-    """Return training by a function that takes the rows of each batch, int32 (batches, rows)."""
+    """Return training, ``train(epochs, shuffle)``, by a function of the batches' rows, int32."""
     rng = np.random.default_rng(2)
 
     def train(epochs: int, shuffle: bool) -> None:

@@ -11,21 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp._cli import models, report, tables
-from fastmlp._cli.arguments import (
-    COUNT,
-    DATA,
-    JSON,
-    SECONDS,
-    SEED,
-    WEIGHT,
-    CommandError,
-    UsageError,
-    argument,
-    check_writable,
-    command,
-    show,
-)
+from fastmlp._cli import arguments, models, report, tables
+from fastmlp._cli.arguments import CommandError, UsageError, argument, check_writable, command, show
 
 TASKS = {"regression": "TabMLPRegressor", "classification": "TabMLPClassifier"}
 MOST_CLASSES = 10  # distinct whole numbers; a target with more is a number
@@ -46,24 +33,24 @@ def task_of(y: NDArray[Any], wanted: str) -> str:
 
 
 @command(
-    DATA,
+    arguments.DATA,
     argument("--target", metavar="COLUMN", required=True, help="the column to predict"),
     argument("--task", choices=("auto", *TASKS), default="auto", help=f"auto: {AUTO}"),
     argument(
         "--preset", choices=("fast", "default", "best"), default="default", help="how much to train"
     ),
     argument("--drop", metavar="COLUMN", action="append", default=[], help="leave out; repeatable"),
-    WEIGHT,
+    arguments.WEIGHT,
     argument("--groups", metavar="COLUMN", help="rows with equal values are held out together"),
     argument("--valid", metavar="FILE", help="further rows, to score the model on"),
     argument(
         "-o", "--output", metavar="FILE", default="model.safetensors", help="file of the model"
     ),
     argument("--report", metavar="FILE", help="write a page about the model: report.html"),
-    argument("--time-limit", metavar="SECONDS", type=SECONDS, help="rough limit of the fit"),
-    argument("--seed", type=SEED, default=0, help="the same seed gives the same model"),
-    argument("--threads", type=COUNT, help="by default all that pay"),
-    JSON,
+    argument("--time-limit", metavar="SECONDS", type=arguments.SECONDS, help="a rough limit"),
+    argument("--seed", type=arguments.SEED, default=0, help="the same seed gives the same model"),
+    argument("--threads", type=arguments.COUNT, help="by default all that pay"),
+    arguments.JSON,
 )
 def train(options: argparse.Namespace) -> None:
     """Train a model on a table, and save it."""

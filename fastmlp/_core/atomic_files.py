@@ -25,16 +25,11 @@ if find_spec("fcntl"):
 
 TEMPORARY = ".{}.saving"
 NEW_FILE = 0o666  # less the umask
-
-
 CHUNK = 1 << 20
 
 
 def write(path: str | os.PathLike[str], pieces: Sequence[Any]) -> None:
-    """Replace a file by some pieces atomically; a link leads to the file that is replaced.
-
-    Raises OSError if that fails; then the old file is unchanged and no temporary file remains.
-    """
+    """Replace a file by some pieces, or leave it and raise OSError; a link leads to the file."""
     write_together({path: pieces})
 
 
@@ -62,11 +57,16 @@ def _replacing(path: str | os.PathLike[str], pieces: Sequence[Any]) -> Iterator[
             os.fchmod(descriptor, stat.S_IMODE(old))
         for piece in pieces:
             for chunk in chunks(piece):
-                _write_all(descriptor, chunk)
+                while chunk:
+                    chunk = chunk[os.write(descriptor, chunk) :]
         os.fsync(descriptor)
         yield
         temporary.replace(target)
-        _sync_folder(target.parent)
+        folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)  # the new name
+        finally:
+            os.close(folder)
     except BaseException as error:
         with contextlib.suppress(OSError):
             if _is_at(descriptor, temporary):
@@ -79,10 +79,7 @@ def _replacing(path: str | os.PathLike[str], pieces: Sequence[Any]) -> Iterator[
 
 
 def _temporary(target: Path) -> tuple[Path, int]:
-    """Return path and descriptor of the first temporary file that is not locked, and lock it.
-
-    Files of killed processes under later names are removed.
-    """
+    """Lock the first temporary file that is not locked; remove later ones of killed processes."""
     first = TEMPORARY.format(target.name)
     names = (first + (f".{n}" if n else "") for n in itertools.count())
     while (descriptor := _locked(temporary := target.with_name(next(names)))) is None:
@@ -120,20 +117,6 @@ def _is_at(descriptor: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(descriptor), path.lstat())
     except FileNotFoundError:
         return False
-
-
-def _write_all(descriptor: int, chunk: memoryview) -> None:
-    while chunk:
-        chunk = chunk[os.write(descriptor, chunk) :]
-
-
-def _sync_folder(folder: Path) -> None:
-    """Flush the new name to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def chunks(piece: Any) -> Iterator[memoryview]:

@@ -1,8 +1,4 @@
-"""Charts as SVG, drawn by the methods of matplotlib's axes that this package's plots call.
-
-So ``history.plot(ax=Axes())`` draws without matplotlib. Colours are CSS variables of the page, with
-fallbacks that are readable on light and dark pages.
-"""
+"""Charts as SVG: ``history.plot(ax=Axes())`` draws without matplotlib, in the page's colours."""
 
 from __future__ import annotations
 
@@ -51,14 +47,12 @@ class Axes:
 
     def plot(self, x: Any, y: Any, *, label: str = "", color: str = "", **style: Any) -> None:
         """Draw a line; a line with a colour is a grey guide for the eye."""
-        del style
         number = sum(css != GUIDE for *_, css, _ in self._lines) % len(COLORS)
         css = f"fill: none; stroke-width: 2; stroke: var({COLORS[number]}); stroke-linecap: round"
         self._lines.append((x, y, GUIDE, "") if color else (x, y, css, self.label or label))
 
     def axvline(self, x: float, *, label: str = "", **style: Any) -> None:
         """Draw a vertical line over the whole height."""
-        del style
         self._verticals.append((x, label))
 
     def scatter(self, x: Any, y: Any) -> None:
@@ -108,10 +102,8 @@ class Axes:
             parts.append(f'<rect style="{FIRST}" {box}>{tip}</rect>')
             parts.append(_text(left - 8, top + BAR * k + 14, _short(name), "end"))
             if error:
-                span = (
-                    f"M{across(width - error):.1f} {top + BAR * k + 9}H{across(width + error):.1f}"
-                )
-                parts.append(_path(span, ERROR))
+                span = across(width - error), across(width + error)
+                parts.append(_path(f"M{span[0]:.1f} {top + BAR * k + 9}H{span[1]:.1f}", ERROR))
         for points in self._points:
             for x, y in zip(*points, strict=True):
                 place = f'cx="{across(x):.1f}" cy="{down(y):.1f}"'

@@ -7,10 +7,8 @@ from pathlib import Path
 
 
 def folders(controller: str, root: Path) -> Iterator[tuple[Path, bool]]:
-    """Yield the folder of this process's group, then those of the groups above, whose limits apply.
-
-    Each comes with whether it is of version 2, where one folder has the files of all controllers.
-    """
+    """Yield the folders of this process's groups, own first, and whether each has all files."""
+    # Limits of the groups above apply, too. In version 2 one folder has those of all controllers.
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:

@@ -1,7 +1,4 @@
-"""Handwritten digits for the demo, examples and tests.
-
-`fastmlp/data/digits.txt` has the source and the licence of the data.
-"""
+"""Handwritten digits for the demo, examples and tests; fastmlp/data/digits.txt has the licence."""
 
 from __future__ import annotations
 

@@ -70,9 +70,8 @@ class History:
             If pandas is not installed.
         """
         pandas = require("History.to_frame", "pandas")
-        columns = self.columns()
         index = pandas.RangeIndex(len(self.loss), name="epoch")
-        return pandas.DataFrame(columns, index=index)
+        return pandas.DataFrame(self.columns(), index=index)
 
     def to_json(self) -> str:
         """Return the lists and ``stop_reason`` as a JSON object; NaN and infinity become null."""
@@ -135,43 +134,29 @@ class History:
 
 
 class AveragingState(NamedTuple):
-    """State of weight averaging, kept so that a fit can continue.
+    """State of weight averaging, kept so that a fit can continue."""
 
-    ``raw`` holds the trained parameters by kind, ``mean`` their float64 mean over ``epochs`` epochs
-    (at least 1); the model holds the mean rounded to its dtype.
-    """
-
-    raw: tuple[list[NDArray[Any]], ...]
-    mean: tuple[list[NDArray[np.float64]], ...]
-    epochs: int
+    raw: tuple[list[NDArray[Any]], ...]  # the trained parameters by kind
+    mean: tuple[list[NDArray[np.float64]], ...]  # the model holds it rounded to its dtype
+    epochs: int  # in the mean, at least 1
 
 
 class ResumeState(NamedTuple):
-    """State, besides the engine's, with which ``partial_fit`` or a resumed fit continues.
+    """State, besides the engine's, with which ``partial_fit`` or a resumed fit continues."""
 
-    ``kind`` is ``Optimizer.kind``, ``step`` the steps taken, ``seed`` the 64-bit seed of dropout.
-    ``rows`` counts the rows of the training data, 0 for ``partial_fit``; ``epochs`` counts ended
-    epochs. ``shuffles`` holds one seed per shuffle, each applied to the order that the previous one
-    left; the first ``shuffled`` belong to ended epochs, and one for the next epoch may follow.
-    ``scale`` is ``State.learning_rate_scale``. ``data`` is the fingerprint of the arrays, 0 if it
-    was not computed or the data came from a source. ``memories`` (only in a checkpoint) holds the
-    state of the callbacks, ``memory`` that of a custom optimizer. ``averaged`` is None without
-    averaging, or after the user has assigned weights.
-    """
-
-    kind: tuple[Any, ...]
-    step: int
-    seed: int
-    rows: int = 0
-    epochs: int = 0
-    shuffles: Sequence[int] = ()
-    shuffled: int = 0
-    scale: float = 1.0
-    memories: Sequence[Any] = ()
+    kind: tuple[Any, ...]  # Optimizer.kind
+    step: int  # steps taken
+    seed: int  # of dropout, 64 bits
+    rows: int = 0  # of the training data; 0 for partial_fit
+    epochs: int = 0  # that have ended
+    shuffles: Sequence[int] = ()  # seeds, each of a permutation of the order before it
+    shuffled: int = 0  # how many of them belong to ended epochs; one more may follow
+    scale: float = 1.0  # State.learning_rate_scale
+    memories: Sequence[Any] = ()  # state of the callbacks, only in a checkpoint
     batch_size: int = 0
-    data: int = 0
-    averaged: AveragingState | None = None
-    memory: dict[str, Any] | None = None
+    data: int = 0  # fingerprint of the arrays; 0: not computed, or from a source
+    averaged: AveragingState | None = None  # None also after the user has assigned weights
+    memory: dict[str, Any] | None = None  # of a custom optimizer
 
 
 @dataclass(frozen=True)

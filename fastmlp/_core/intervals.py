@@ -1,8 +1,4 @@
-"""Ranges of hyper-parameters, with one error message, and a search for numbers that are not finite.
-
-Losses, optimizers, schedules and network shapes check their numbers at construction, so that the
-error appears where the value was written, not epochs later.
-"""
+"""Ranges of hyper-parameters, with one error message, and a search for non-finite numbers."""
 
 from __future__ import annotations
 
@@ -89,12 +85,9 @@ def check_count(name: str, value: object, example: int, least: int = 1) -> int:
 
 
 class Options:
-    """Base of dataclasses that check their fields at construction.
+    """Base of dataclasses that check their fields at construction."""
 
-    ``_checks`` maps a field to a function of its name, its value and some further arguments, such
-    as an example for the message.
-    """
-
+    # By field: a function of name, value and the further entries, such as an example.
     _checks: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
 
     def __post_init__(self) -> None:

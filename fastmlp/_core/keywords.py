@@ -1,8 +1,4 @@
-"""Explain wrong arguments, using tables of equivalent names in this library and in others.
-
-The message names the public class instead of the private base that defines the method, and the
-argument that the caller probably meant. docs/coming-from.md prints `TWINS`.
-"""
+"""Explain wrong arguments by tables of equivalent names, which docs/coming-from.md prints."""
 
 from __future__ import annotations
 
@@ -66,25 +62,15 @@ def twin(name: str, known: Collection[str], twins: Twins = TWINS) -> str | None:
     return None
 
 
-def choices(name: str, known: Collection[str]) -> str:
-    """Return advice for an unknown name: its equivalent, if any, and all names of the table."""
-    meant = twin(name, known)
-    return f"use {meant!r}, or " * (meant is not None) + f"choose from {', '.join(known)}"
-
-
 def check_choice(name: str, value: Any, known: Collection[str], other: str = "") -> str:
-    """Return the value if it is a name of the table, else raise TypeError or ValueError.
-
-    ``other`` names the values besides these, for the message: " or None".
-    """
+    """Return the value if it is a name of the table, else raise TypeError or ValueError."""
+    advice = f"choose from {', '.join(known)}"
     if not isinstance(value, str):
-        raise TypeError(
-            f"{name} is {value!r} but must be a name{other}: choose from {', '.join(known)}"
-        )
+        raise TypeError(f"{name} is {value!r} but must be a name{other}: {advice}")
     if value not in known:
-        raise ValueError(
-            f"{name} is {value!r} but no {name} has that name: {choices(value, known)}{other}"
-        )
+        meant = twin(value, known)
+        advice = f"use {meant!r}, or " * (meant is not None) + advice + other
+        raise ValueError(f"{name} is {value!r} but no {name} has that name: {advice}")
     return str(value)
 
 

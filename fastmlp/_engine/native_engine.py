@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 try:
-    from fastmlp._engine import kernels, many, native
+    from fastmlp._engine import cpu, kernels, many, native
     from fastmlp._engine.cpu_levels import DTYPES, LEVELS, available_levels, built_levels, level
     from fastmlp._engine.predictor import Predictor
 except ImportError as error:
@@ -64,6 +64,12 @@ class Engine(native.Engine):
 def engine(spec: Spec) -> Engine:
     """Return a native engine for a network, on the CPU level of this process."""
     return Engine(spec, level())
+
+
+def bfloat16_unit() -> str:
+    """Return what multiplies in training with ``compute="bfloat16"``."""
+    units = "none, float32 instead", "AVX512-BF16", "AMX"
+    return units[cpu.bfloat16_products() if level() == "avx512" else 0]
 
 
 def peak(dtype: DTypeLike = "float32") -> float:

@@ -9,10 +9,10 @@ import numpy.typing as npt
 
 from fastmlp._core.intervals import FRACTION
 from fastmlp._engine.thread_pool import Team
+from fastmlp._network.data import Shard
 from fastmlp._network.groups import PLAIN, Groups
 from fastmlp._network.optimizers import Optimizer
 from fastmlp._network.scheduled import Scheduled, learning_rates
-from fastmlp._network.shard import Shard
 from fastmlp._network.spec import Spec
 
 

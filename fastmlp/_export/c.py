@@ -6,6 +6,7 @@ The generated functions need only stack memory and libm, and are thread-safe. Lo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,13 @@ from typing import Any
 import numpy as np
 
 from fastmlp._core.atomic_files import write_together
-from fastmlp._export.c_layers import NARROW, arithmetic, layers_of, predict
 from fastmlp._export.c_source import NetworkSource, largest
-from fastmlp._export.layers import Array, Exported, Labels
+from fastmlp._export.layers import Array, Exported, Labels, Layer
+from fastmlp._network.activations import ACTIVATIONS, blended
+from fastmlp._network.layer_norm import layer_norm
+from fastmlp._network.spec import Spec
+from fastmlp._network.weight_types import from_bfloat16, in_units, to_bfloat16
 
-WEIGHTS = ("float32", "float64", *NARROW)
 MAX_PARAMETERS = 2**24  # compilers cannot handle more constants in reasonable time
 ROWS = 16  # rows of the self-check
 
@@ -116,3 +119,116 @@ def source_of(path: Any) -> Path:
             "for example 'model.c'"
         )
     return source
+
+
+# ---- layers: rounded, cast to the dtype of the file, and evaluated in NumPy ----------------------
+
+MATRICES = ("weights", "linear_weights")
+
+
+def _keep(z: Array, kept: dict[str, Array], name: str) -> Array:
+    kept[name] = z
+    return z
+
+
+def _whole(weights: Array) -> Array:
+    """Return weights as numbers: those of bfloat16 are stored as uint16."""
+    return from_bfloat16(weights) if weights.dtype == np.uint16 else weights
+
+
+# The value of each layer except the link, from the current and the stored values, the layer's name
+# and its arrays. Weights of int8 are multiples of their column's ``unit``, and "scaling" gives such
+# networks inputs of equal scale.
+VALUES: dict[str, Any] = {
+    "scaling": lambda z, kept, name, mean, factor: (z - mean) * factor,
+    "affine": lambda z, kept, name, weights, biases, unit=1.0: z @ _whole(weights) * unit + biases,
+    "linear": lambda z, kept, name, linear_weights, linear_unit=1.0: (
+        z + kept["inputs"] @ _whole(linear_weights) * linear_unit
+    ),
+    "layer_norm": lambda z, kept, name, gains, shifts: layer_norm(z, gains, shifts),
+    "parametric": lambda z, kept, name, alphas: blended(name, alphas, z),
+    "activation": lambda z, kept, name: ACTIVATIONS[name].value(z),
+    "keep": _keep,
+    "skip": lambda z, kept, name: z + kept["block"],
+}
+
+
+def outputs(spec: Spec, layers: list[Layer], rows: Array) -> Array:
+    """Return a network's predictions of some rows, in float64."""
+    z, kept = np.asarray(rows, np.float64), dict[str, Array]()
+    with np.errstate(all="ignore"):
+        for layer in layers[:-1]:
+            z = VALUES[layer.kind](z, kept, layer.name, **layer.arrays)
+        return spec.loss.link(z)
+
+
+def predict(model: Exported, nets: Sequence[list[Layer]], rows: Array) -> Array:
+    """Return predictions in float64, averaged over the networks."""
+    predictions = [outputs(model.spec, layers, rows) for layers in nets]
+    with np.errstate(all="ignore"):
+        p = np.asarray(np.mean(predictions, axis=0))
+        if model.spec.loss.heads == 2:
+            m = model.spec.n_outputs
+            p[:, m:] += np.var([own[:, :m] for own in predictions], axis=0)
+    return np.concatenate([1 - p, p], axis=1) if model.is_pair else p
+
+
+def arithmetic(kind: str) -> np.dtype[Any]:
+    """Return the dtype of the arithmetic for this kind of weights."""
+    return np.dtype("float64" if kind == "float64" else "float32")
+
+
+def layers_of(layers: list[Layer], kind: str, rows: Array) -> list[Layer]:
+    """Return a network's layers with weights of the file's kind; int8 is calibrated on rows."""
+    dtype = arithmetic(kind)
+
+    def cast(array: Array) -> Array:
+        if array.dtype in (np.int8, np.uint16):
+            return array
+        with np.errstate(over="ignore", under="ignore"):
+            own = array.astype(dtype)
+        if not np.isfinite(own).all():
+            raise ValueError(f"a weight is too large for {dtype}: use weights='float64'")
+        return own
+
+    if kind in NARROW:
+        layers = NARROW[kind](layers, rows)
+    return [each.mapped(cast) for each in layers]
+
+
+def quantized(layers: list[Layer], rows: Array) -> list[Layer]:
+    """Return layers with int8 weights, after one that scales inputs by statistics of the rows."""
+    mean, spread = rows.mean(axis=0), rows.std(axis=0)
+    spread = np.where(spread > 0, spread, 1.0)
+    arrays = [dict(each.arrays) for each in layers]
+    affine = [own for own in arrays if "weights" in own]
+    # The mean and scale of the inputs move into the layers that read them.
+    readers = [(affine[0], "weights", affine[0])]
+    readers += [(own, "linear_weights", affine[-1]) for own in arrays if "linear_weights" in own]
+    for own, name, biased in readers:
+        biased["biases"] = biased["biases"] + mean @ own[name]
+        own[name] = own[name] * spread[:, np.newaxis]
+    for own in arrays:
+        for name in own.keys() & {*MATRICES}:
+            whole, unit = in_units(own[name])
+            own |= {name: whole, name.replace("weights", "unit"): unit}
+    scaling = Layer("scaling", arrays={"mean": mean, "factor": 1 / spread})
+    return [scaling, *(each._replace(arrays=own) for each, own in zip(layers, arrays, strict=True))]
+
+
+def halved(layers: list[Layer], rows: Array) -> list[Layer]:
+    """Return layers whose weights are the upper halves of float32 numbers."""
+    del rows  # rounding needs no calibration
+    return [
+        each._replace(
+            arrays={
+                name: to_bfloat16(array) if name in MATRICES else array
+                for name, array in each.arrays.items()
+            }
+        )
+        for each in layers
+    ]
+
+
+NARROW = {"int8": quantized, "bfloat16": halved}
+WEIGHTS = ("float32", "float64", *NARROW)

@@ -26,15 +26,12 @@ KNOWN = ("affine", "layer_norm", "parametric", "skip", "linear")
 
 
 class Layer(NamedTuple):
-    """One step of a network.
+    """One step of a network."""
 
-    ``kind`` is an operator of `KNOWN` or one of: "activation" and "link", with their ``name``;
-    "keep", which stores the current values under a name, "inputs" or "block". A skip adds the
-    values of the block, and a linear path multiplies the inputs.
-    """
-
+    # An operator of `KNOWN`, "activation", "link", or "keep", which stores the current values:
+    # of the block that a skip adds, or the inputs that a linear path multiplies.
     kind: str
-    name: str = ""
+    name: str = ""  # of the activation, the link or the stored values
     arrays: Mapping[str, Array] = MappingProxyType({})  # tensors by kind; exporters add others
     number: int = 0  # of the tensors among those of their kind
 
@@ -50,12 +47,9 @@ SURROGATES = re.compile("[\ud800-\udfff]")  # not encodable as UTF-8
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """The rule that turns probabilities into labels, with the classes, shape (n_classes,).
+    """The rule that turns probabilities into labels, with the classes."""
 
-    ``kind`` is "largest" (class of the largest probability), "pair" (two classes, one probability,
-    that of the second) or "each" (one label, 0 or 1, per column).
-    """
-
+    # "largest" probability, "pair": the probability of the second class, "each": columns of 0, 1
     kind: str
     classes: Array  # (n_classes,)
 

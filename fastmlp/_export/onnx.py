@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -63,23 +63,29 @@ class Value:
     shape: tuple[int, ...]
 
 
-def graph(model: Exported) -> tuple[Graph, dict[Name, Value]]:
-    """Return the graph of a model, and its outputs by name."""
-    g, columns = Graph(model.spec.dtype), model.spec.n_outputs
-    if len(model.nets) == 1:
-        names = network(g, INPUT, model.nets[0])
+Values: TypeAlias = dict[Name, Value]
+
+
+def model(exported: Exported, path: Any = None) -> Any:
+    """Return the onnx.ModelProto of a network, and write it to a file if there is a path."""
+    package()
+    check_size(exported.n_parameters * exported.spec.dtype.itemsize)
+    g, columns = Graph(exported.spec.dtype), exported.spec.n_outputs
+    if len(exported.nets) == 1:
+        names = network(g, INPUT, exported.nets[0])
     else:
-        names = nodes.mixture(g, network(g, INPUT, stacked(model.nets)))
-    outputs: dict[Name, Value] = {}
-    if model.labels is not None:
-        outputs["label"] = label(g, names[0], model.labels)
-    if model.is_pair:
+        names = nodes.mixture(g, network(g, INPUT, stacked(exported.nets)))
+    outputs: Values = {}
+    if exported.labels is not None:
+        outputs["label"] = label(g, names[0], exported.labels)
+    if exported.is_pair:
         names, columns = (nodes.pair(g, names[0]),), 2
-    wanted = nodes.LINKS[model.spec.loss.link_name][1]
+    wanted = nodes.LINKS[exported.spec.loss.link_name][1]
     for old, new in zip(names, wanted, strict=True):
         g.rename(old, new)
-        outputs[new] = Value(model.spec.dtype, (columns,))
-    return g, outputs
+        outputs[new] = Value(exported.spec.dtype, (columns,))
+    inputs = {INPUT: Value(exported.spec.dtype, (exported.spec.layer_sizes[0],))}
+    return made(g, outputs, inputs, {"": OPSET}, path)
 
 
 def label(g: Graph, p: Name, labels: Labels) -> Value:
@@ -106,21 +112,7 @@ def check_size(size: int) -> None:
         )
 
 
-def model(exported: Exported, path: Any = None) -> Any:
-    """Return the onnx.ModelProto of a network, and write it to a file if there is a path."""
-    package()
-    check_size(exported.n_parameters * exported.spec.dtype.itemsize)
-    inputs = {INPUT: Value(exported.spec.dtype, (exported.spec.layer_sizes[0],))}
-    return made(*graph(exported), inputs, {"": OPSET}, path)
-
-
-def made(
-    g: Graph,
-    outputs: dict[Name, Value],
-    inputs: dict[Name, Value],
-    opsets: dict[str, int],
-    path: Any,
-) -> Any:
+def made(g: Graph, outputs: Values, inputs: Values, opsets: dict[str, int], path: Any) -> Any:
     """Return a checked onnx.ModelProto of a graph, and write it to a file if there is a path."""
     onnx = package()
     helper, arrays = onnx.helper, onnx.numpy_helper

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
-import io
 import math
 import os
 import stat
@@ -51,7 +49,7 @@ def read(path: str | os.PathLike[str], only: Sequence[str] | None = None) -> Con
         if not stat.S_ISREG(status.st_mode):
             raise ModelFormatError("it is a folder, a pipe or a device, and no file")
         size = status.st_size
-        content = _content(lambda room: os.readv(descriptor, [room]), size, only is not None)
+        content = content_of(lambda room: os.readv(descriptor, [room]), size, only is not None)
         entries, start = content.header.entries, size - content.header.payload
         for name in only or ():
             if name in entries:
@@ -73,12 +71,7 @@ def _first_rows(descriptor: int, start: int, entry: Entry) -> NDArray[Any]:
     return np.frombuffer(text, entry.dtype).reshape(rows, *entry.shape[1:])
 
 
-def decode(text: bytes) -> Content:
-    """Return the content of a file that is already in memory."""
-    return _content(io.BytesIO(text).readinto, len(text), header_only=False)
-
-
-def _content(fill: Callable[[memoryview], int], size: int, header_only: bool) -> Content:
+def content_of(fill: Callable[[memoryview], int], size: int, header_only: bool) -> Content:
     """Read with ``fill``, which puts the next bytes into a buffer and returns their number."""
     prefix = bytes(_next(fill, min(size, safetensors.PREFIX.size)))
     length = safetensors.header_length(prefix, size)
@@ -95,14 +88,6 @@ def _content(fill: Callable[[memoryview], int], size: int, header_only: bool) ->
     return Content(header, payload, size, digest.hexdigest())
 
 
-def _room(size: int) -> NDArray[np.uint8]:
-    """Return a buffer; a sparse file may claim any size, so the size is checked first."""
-    with contextlib.suppress(MemoryError):
-        if size <= memory():
-            return np.empty(size, np.uint8)
-    raise ModelFormatError(f"its arrays take {size:,} bytes, for which there is no memory here")
-
-
 def memory() -> int:
     """Return the bytes of this machine's memory, or 2**63 where the system does not tell."""
     try:
@@ -113,7 +98,13 @@ def memory() -> int:
 
 def _next(fill: Callable[[memoryview], int], size: int, digest: Any = None) -> NDArray[np.uint8]:
     """Return the next bytes, and update the digest with them."""
-    room = _room(size)
+    try:
+        if size > memory():  # a sparse file may claim any size
+            raise MemoryError
+        room = np.empty(size, np.uint8)
+    except MemoryError:
+        words = f"its arrays take {size:,} bytes, for which there is no memory here"
+        raise ModelFormatError(words) from None
     for chunk in chunks(room.data):
         left = chunk
         while left:

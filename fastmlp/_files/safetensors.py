@@ -37,19 +37,15 @@ MOST_NAME = 256  # characters
 MOST_DIMENSIONS = 4
 ALIGNMENT = 8  # bytes; the payload's offset in the file is a multiple of it
 PREFIX = struct.Struct("<Q")
-DIGEST_DIGITS = 2 * hashlib.sha256().digest_size
 METADATA = "__metadata__"
 DESCRIPTION = "model"  # in the metadata
-BLANK = "0" * DIGEST_DIGITS  # placeholder for the digest while it is computed
+BLANK = "00" * hashlib.sha256().digest_size  # placeholder for the digest while it is computed
 
 # First bytes of files of other kinds.
 STRANGERS = {
     b"PK\x03\x04": "a zip archive (of PyTorch, Keras or NumPy, perhaps)",
     b"\x1f\x8b": "gzip",
-    b"\x80\x02": "a pickle",
-    b"\x80\x03": "a pickle",
-    b"\x80\x04": "a pickle",
-    b"\x80\x05": "a pickle",
+    **{bytes([0x80, protocol]): "a pickle" for protocol in range(2, 6)},
     b"\x89HDF": "HDF5",
     b"\x93NUMPY": "an array of NumPy's",
     b"GGUF": "GGUF",
@@ -89,7 +85,10 @@ def encoded(metadata: Mapping[str, str], tensors: Mapping[str, NDArray[Any]]) ->
     """Return a file's pieces; in the metadata is the SHA-256 of the file with zeros for it."""
     # Arrays with large elements come first, which aligns each array without gaps.
     order = sorted(tensors, key=lambda name: -tensors[name].dtype.itemsize)
-    arrays = [_plain(tensors[name]) for name in order]
+    arrays = [
+        np.ascontiguousarray(each, each.dtype.newbyteorder("<")).reshape(-1)  # little-endian
+        for each in map(tensors.__getitem__, order)
+    ]
     header: dict[str, Any] = {METADATA: {"digest": BLANK, **metadata}}
     at = 0
     for name, array in zip(order, arrays, strict=True):
@@ -116,11 +115,6 @@ def encoded(metadata: Mapping[str, str], tensors: Mapping[str, NDArray[Any]]) ->
             digest.update(chunk)
     pieces[1] = text.replace(BLANK.encode(), digest.hexdigest().encode(), 1)
     return pieces
-
-
-def _plain(array: NDArray[Any]) -> NDArray[Any]:
-    """Return the elements as a flat little-endian array, in C order."""
-    return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1)
 
 
 # ---------------------------------------------------------------------------------------- reading

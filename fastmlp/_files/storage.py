@@ -12,7 +12,7 @@ import os
 import sys
 from collections import ChainMap
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -36,31 +36,18 @@ METADATA = ("digest", "format", "version", "fastmlp", safetensors.DESCRIPTION)
 ENGINES = ("native", "reference")
 
 
-class Row(NamedTuple):
-    """A class that files can hold, by modules that are imported on demand."""
-
-    codecs: str  # the module with a `Codec` of the class
-    homes: tuple[str, ...]  # the module of the class for each of its `ENGINES`
-
-    def codec(self, name: str) -> Codec:
-        """Return the codec of the class with this name."""
-        return importlib.import_module(self.codecs).CODECS[name]  # type: ignore[no-any-return]
-
-
-def _row(codecs: str, *homes: str) -> Row:
-    return Row(f"fastmlp.{codecs}", tuple(f"fastmlp.{home}" for home in homes))
-
-
+# The classes that files can hold: the module with the `Codec`, then that of the class for each of
+# its `ENGINES`, all below fastmlp and imported on demand.
 CLASSES = {
-    "MLP": _row("_models.codecs.models", "_models.mlp", "_models.numpy_mlp"),
-    "Ensemble": _row("_models.codecs.models", *["_models.ensemble.ensemble"] * 2),
-    "Predictor": _row("_models.codecs.models", "_engine.predictor", "_engine.numpy.predictor"),
-    "EnsemblePredictor": _row("_models.codecs.models", *["_models.ensemble.predictor"] * 2),
-    "MLPClassifier": _row("sklearn.codec", "sklearn.classifier"),
-    "MLPRegressor": _row("sklearn.codec", "sklearn.regressor"),
-    "TabMLPClassifier": _row("tabular.codec", "tabular.classifier"),
-    "TabMLPRegressor": _row("tabular.codec", "tabular.regressor"),
-    "RowPredictor": _row("tabular.codec", "tabular.predictor"),
+    "MLP": ("_models.codecs.models", "_models.mlp", "_models.numpy_mlp"),
+    "Ensemble": ("_models.codecs.models", *["_models.ensemble.ensemble"] * 2),
+    "Predictor": ("_models.codecs.models", "_engine.predictor", "_engine.numpy.predictor"),
+    "EnsemblePredictor": ("_models.codecs.models", *["_models.ensemble.predictor"] * 2),
+    "MLPClassifier": ("sklearn.codec", "sklearn.classifier"),
+    "MLPRegressor": ("sklearn.codec", "sklearn.regressor"),
+    "TabMLPClassifier": ("tabular.codec", "tabular.classifier"),
+    "TabMLPRegressor": ("tabular.codec", "tabular.regressor"),
+    "RowPredictor": ("tabular.codec", "tabular.predictor"),
 }
 HEAD = Object({"class": Choice(CLASSES), "engine": Choice(ENGINES)})  # of every description
 
@@ -72,13 +59,13 @@ def save(model: Any, path: str | os.PathLike[str], training: bool = True) -> Non
 
 def saving(model: Any, path: str | os.PathLike[str], training: bool = True) -> Callable[[], None]:
     """Return a function that writes the present model to a file, in any thread, at any time."""
-    content = _content(model, training)
+    content = content_of(model, training)
     return lambda: atomic_files.write(path, safetensors.encoded(*content))
 
 
 def check_room(model: Any, epochs: int, wanted: int) -> None:
     """Warn if a file has no room for ``wanted`` epochs of a model that has had ``epochs``."""
-    room = _content(model, training=True)[1].room(epochs)
+    room = content_of(model)[1].room(epochs)
     if wanted > room:
         warn(
             f"epochs is {wanted:,} but a file has room for the losses, rates and seeds of {room:,} "
@@ -86,17 +73,11 @@ def check_room(model: Any, epochs: int, wanted: int) -> None:
         )
 
 
-def pieces(model: Any, training: bool = True) -> list[Any]:
-    """Return the bytes of a model's file, in pieces."""
-    return safetensors.encoded(*_content(model, training))
-
-
-def _content(model: Any, training: bool) -> tuple[dict[str, str], Tensors]:
+def content_of(model: Any, training: bool = True) -> tuple[dict[str, str], Tensors]:
     """Return copies of the metadata and arrays."""
     check_flag("training", training)
     tensors = Tensors()
-    row, engine = row_of(model)
-    codec = row.codec(type(model).__name__)
+    codec, engine = row_of(model)
     fields = codec.values(model, training)
     head = {"class": type(model).__name__, "engine": fields.pop("engine", engine)}
     place = Place(tensors, ChainMap({"cls": type(model)}))
@@ -115,23 +96,28 @@ def _content(model: Any, training: bool) -> tuple[dict[str, str], Tensors]:
     return metadata, tensors
 
 
-def row_of(model: Any) -> tuple[Row, str]:
-    """Return the row of a model's class, and the model's engine; raise TypeError without a row."""
+def codec_of(name: str) -> Codec:
+    """Return the codec of a class."""
+    return importlib.import_module(f"fastmlp.{CLASSES[name][0]}").CODECS[name]  # type: ignore[no-any-return]
+
+
+def row_of(model: Any) -> tuple[Codec, str]:
+    """Return the codec of a model and the model's engine; raise TypeError without a row."""
     cls = type(model)
-    row = CLASSES.get(cls.__name__)
-    if row is None or cls.__module__ not in row.homes:
+    homes = [f"fastmlp.{home}" for home in CLASSES.get(cls.__name__, ())[1:]]
+    if cls.__module__ not in homes:
         raise TypeError(
             f"a file cannot hold the class {cls.__module__}.{cls.__name__}, which is made of one "
             "of fastmlp's: pickle the model, or save what it holds"
         )
-    return row, ENGINES[row.homes.index(cls.__module__)]
+    return codec_of(cls.__name__), ENGINES[homes.index(cls.__module__)]
 
 
 def class_of(name: str, engine: str) -> Any:
     """Return the class with a name and an engine."""
-    homes = CLASSES[name].homes
-    check(ENGINES.index(engine) < len(homes), f"a {name} has no engine {{}}", engine)
-    return getattr(importlib.import_module(homes[ENGINES.index(engine)]), name)
+    homes = dict(zip(ENGINES, CLASSES[name][1:], strict=False))
+    check(engine in homes, f"a {name} has no engine {{}}", engine)
+    return getattr(importlib.import_module(f"fastmlp.{homes[engine]}"), name)
 
 
 def load(
@@ -220,7 +206,7 @@ def rebuild(
     )
     name, known["engine"] = head["class"], engine or head["engine"]
     known["cls"] = cls = class_of(name, known["engine"])
-    codec = CLASSES[name].codec(name)
+    codec = codec_of(name)
     with np.errstate(all="ignore"):  # numbers may be near the limits of a dtype
         model = place.built(codec.build, cls, codec.schema.read(description, place) | known)
     store.finish()

@@ -45,10 +45,7 @@ def parse(text: bytes, what: str, long_strings: int = 0) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise ModelFormatError(f"the {what} is not UTF-8: {error.reason}") from None
     parser = json.JSONDecoder(
-        object_pairs_hook=_object,
-        parse_int=_integer,
-        parse_float=_float,
-        parse_constant=_constant,
+        object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_constant
     )
     try:
         found = parser.decode(decoded)

@@ -14,7 +14,7 @@ from fastmlp._core.history import History, ResumeState
 from fastmlp._engine.exportable import Exportable
 from fastmlp._models.parameter_list import ParameterProperty
 from fastmlp._models.snapshot import ModelSnapshot
-from fastmlp._network.spec import OPTIONS, Spec
+from fastmlp._network.spec import OPTIONS, Compute, Spec
 from fastmlp._network.tensors import TENSORS, name_of
 from fastmlp._validation import check
 
@@ -129,6 +129,11 @@ class Model(Exportable):
     def linear_path(self) -> bool:
         """Whether a linear path leads from the inputs to the outputs."""
         return self._spec.linear_path
+
+    @property
+    def compute(self) -> Compute:
+        """How training multiplies matrices: "bfloat16", or None for the dtype."""
+        return self._spec.compute
 
     @property
     def loss(self) -> Loss:

@@ -47,10 +47,7 @@ def predict(model: Any, X: Any, out: Any) -> Any:
 
 
 def joined(predictions: Iterable[Any], out: Any) -> Any:
-    """Join the predictions of blocks, or write each to ``out`` before the next one is computed.
-
-    A prediction is an array, or a tuple of two, as ``out`` is then.
-    """
+    """Join the predictions of blocks, or write each to ``out`` before the next one is computed."""
     outs = () if out is None else _heads(out)
     parts, end = [], 0
     for found in map(_heads, predictions):
@@ -60,9 +57,7 @@ def joined(predictions: Iterable[Any], out: Any) -> Any:
         else:
             _write(outs, found, row, end)
     if out is None:
-        whole = (
-            parts[0] if len(parts) == 1 else tuple(map(np.concatenate, zip(*parts, strict=True)))
-        )
+        whole = tuple(map(np.concatenate, zip(*parts, strict=True))) if len(parts) > 1 else parts[0]
         return whole if len(whole) > 1 else whole[0]
     for each in outs:
         _check_rows(each, end, end)

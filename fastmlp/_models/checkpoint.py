@@ -1,7 +1,4 @@
-"""Checkpoints: a fit saves its state, and another process resumes it.
-
-The state is copied at the end of an epoch; a thread writes it to the disk during the next epochs.
-"""
+"""Checkpoints: states copied at the end of an epoch, and written by a thread during the next."""
 
 from __future__ import annotations
 

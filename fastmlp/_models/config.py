@@ -13,28 +13,25 @@ from fastmlp._engine import thread_count
 
 def config() -> dict[str, Any]:
     """Return the values that :func:`show_config` prints."""
-    return {
-        "fastmlp": sys.modules["fastmlp"].__version__,
-        **_native(),
-        "threads": thread_count.default_threads(),
-        "NumPy": np.__version__,
-        "Python": platform.python_version(),
-    }
-
-
-def _native() -> dict[str, Any]:
-    """Return facts about the compiled modules, or the reason why they cannot be loaded."""
     try:
         from fastmlp._engine import native_engine
 
-        return {
+        native = {
             "CPU level": native_engine.level(),
             "levels built": list(native_engine.built_levels()),
             "levels available": list(native_engine.available_levels()),
             "compiler": native_engine.compiler(),
+            "bfloat16": native_engine.bfloat16_unit(),
         }
-    except ImportError as error:
-        return {"CPU level": f"none: {error}"}
+    except ImportError as error:  # the compiled modules cannot be loaded
+        native = {"CPU level": f"none: {error}"}
+    return {
+        "fastmlp": sys.modules["fastmlp"].__version__,
+        **native,
+        "threads": thread_count.default_threads(),
+        "NumPy": np.__version__,
+        "Python": platform.python_version(),
+    }
 
 
 def texts(facts: dict[str, Any]) -> dict[str, str]:

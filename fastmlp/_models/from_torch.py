@@ -40,6 +40,7 @@ LINKS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("Sigmoid", {}, "binary_cross_entropy"),
 )
 FLATTEN = (("Flatten", {"start_dim": 1, "end_dim": -1}, "identity"),)
+NORMS = (("LayerNorm", {"eps": EPSILON}, "norm"),)
 # Attributes that make an instance compute something else than its class, and the remedies.
 HOOKS = (
     "remove it (prune.remove, remove_weight_norm, remove_spectral_norm, or remove() of its handle)"
@@ -106,10 +107,11 @@ def from_torch(
     if not layers or layers[-1].activation or layers[-1].norm:
         raise _refusal("the module does not end in a Linear layer")
     for k, (before, after) in enumerate(pairwise(layers)):
-        if len(before.biases) != len(after.weights):
+        n_out, n_in = len(before.biases), len(after.weights)
+        if n_out != n_in:
             raise ValueError(
-                f"layer {k} has {len(before.biases)} outputs but the next one takes "
-                f"{len(after.weights)} inputs: this is no plain MLP"
+                f"layer {k} has {n_out} outputs but the next one takes {n_in} inputs: this is no "
+                "plain MLP"
             )
     chosen = losses.resolve(usual or "squared_error" if loss is None else loss)
     if usual and (link := losses.resolve(usual).link_name) != chosen.link_name:
@@ -161,7 +163,9 @@ class _Layer:
             self.activation = name
             if _is(module, "PReLU"):
                 self.more["alphas"] = _alphas(module, len(self.biases))
-        elif _is_norm(module) and self.norm is None:
+        elif _row(module, NORMS) and self.norm is None:
+            if len(module.normalized_shape) > 1 or module.bias is None:
+                return False
             self.norm = "after" if self.activation else "before"
             self.more |= {"gains": _array(module.weight), "shifts": _array(module.bias)}
         elif _is(module, "Dropout") and self.activation:
@@ -204,15 +208,6 @@ def _modules(module: Any) -> Iterator[Any]:
         return
     for each in module:
         yield from _modules(each)
-
-
-def _is_norm(module: Any) -> bool:
-    return (
-        _is(module, "LayerNorm")
-        and len(module.normalized_shape) == 1
-        and module.eps == EPSILON
-        and module.bias is not None
-    )
 
 
 def _alphas(module: Any, width: int) -> NDArray[Any]:

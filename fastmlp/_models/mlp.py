@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fastmlp._network.initializers import Initializer
     from fastmlp._network.losses import Loss
     from fastmlp._network.names import LossName, NormPosition
-    from fastmlp._network.spec import Activations
+    from fastmlp._network.spec import Activations, Compute
     from fastmlp._training.sources import Source
 
 
@@ -71,6 +71,11 @@ class MLP(Learner):
         Add a linear function of the inputs to the outputs of the last layer, before the link:
         ``z = y @ W + b + x @ linear_weights[0]`` (Cheng et al. 2016, wide and deep). These weights
         are initially 0; with ``scale``, x is the scaled input.
+    compute : None or "bfloat16"
+        Round the factors of matrix products to bfloat16 (8 bits of precision) in training, where
+        the CPU has AMX or AVX512-BF16 and multiplies them faster; sums, weights, the optimizer and
+        predictions stay float32 (Kalamkar et al. 2019, arXiv:1905.12322). Other CPUs train in
+        float32, so the bits depend on the CPU. Needs ``dtype="float32"``.
     initializer : str or sequence, optional
         Distribution of the initial weights, see ``fastmlp.initializers``; the default depends on
         the activation. Biases start at 0.
@@ -120,10 +125,11 @@ class MLP(Learner):
         parametric: bool | Sequence[bool] = False,
         skip: int | None = None,
         linear_path: bool = False,
+        compute: Compute = None,
         initializer: Initializer = None,
         rng: int | np.random.Generator | None = None,
     ) -> None:
-        options = dropout, layer_norm, scale, parametric, skip, linear_path
+        options = dropout, layer_norm, scale, parametric, skip, linear_path, compute
         spec = build(layer_sizes, activation, loss, dtype, *options)
         names = initializers.names(spec, initializer)  # raises errors before memory is allocated
         super().__init__(spec, check.generator(rng))

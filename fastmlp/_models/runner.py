@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fastmlp._core.history import History, ResumeState, State
 from fastmlp._core.intervals import check_count, check_flag
 from fastmlp._models.snapshot import Rollback
-from fastmlp._models.trainer import Trainer, custom_steps, mean
+from fastmlp._models.trainer import Trainer, mean
 from fastmlp._network.data import Data
 from fastmlp._training import loop, planning
 from fastmlp._training.loop import Evaluator, LearningRates
@@ -228,7 +228,10 @@ def one_pass(
             found = type(engines[0]).train_many(engines, datas, plans, plan.team)
             losses, total = found.losses[0].tolist(), mean(found.losses)[0]
         else:
-            steps = custom_steps(engines[0], plan, own) if plan.optimizer.is_custom else None
+            if plan.optimizer.is_custom:
+                from fastmlp._training.twins import CustomSteps
+
+                steps = CustomSteps(engines[0], plan, own)
             losses = [total := (steps or engines[0]).epoch(data, plan)]
     for k, loss in enumerate(losses):
         if not math.isfinite(loss):

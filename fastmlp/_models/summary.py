@@ -13,18 +13,7 @@ TEXT = ("activation", "options")  # these columns are aligned on the left
 
 
 def summary(spec: Spec) -> str:
-    """Return one line for each layer: its sizes, activation or link, options and parameters.
-
-    Examples
-    --------
-    >>> from fastmlp._network.spec import build
-    >>> print(summary(build([4, 16, 16, 3], loss="cross_entropy", dropout=0.1)))
-    layer  inputs  outputs  activation  options      parameters
-        0       4       16  relu        dropout=0.1          80
-        1      16       16  relu        dropout=0.1         272
-        2      16        3  softmax                          51
-    total                                                   403
-    """
+    """Return one line for each layer: its sizes, activation or link, options and parameters."""
     rows = table(spec)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []

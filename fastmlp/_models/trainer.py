@@ -20,7 +20,7 @@ from fastmlp._validation.compatibility import refusal
 
 if TYPE_CHECKING:
     from fastmlp._engine.plan import Plan
-    from fastmlp._engine.protocol import Engine, Epochs
+    from fastmlp._engine.protocol import Epochs
     from fastmlp._network.averaging import Averaging
     from fastmlp._training.twins import CustomSteps
 
@@ -30,11 +30,10 @@ LEAST_EPOCHS = 8  # shorter leaps are not worth the snapshot before them
 
 
 class Trainer(FitStrategy):
-    """Trains one or more networks, each with its own data and plan; the first one's plan leads.
+    """Trains one or more networks, each with its own data and plan; the first one's plan leads."""
 
-    Without callbacks and evaluation, many epochs run in one native call, a leap. An error restores
-    the state before it; after a divergence or a schedule's error, the loop repeats its epochs.
-    """
+    # Without callbacks and evaluation, many epochs run in one native call, a leap. An error
+    # restores the state before it; the loop repeats epochs that diverged or whose schedule failed.
 
     def __init__(self, fit: Any, state: State, judge: Evaluator) -> None:
         self.state, self.members, self.datas = state, fit.members, fit.datas
@@ -68,7 +67,9 @@ class Trainer(FitStrategy):
         if plan.optimizer.is_custom:
             if self.reporter.keeps:  # raise now, not after an epoch
                 raise refusal("CustomOptimizer", "Checkpoint", optimizer=plan.optimizer)
-            self.own = custom_steps(self.learners(self.engines)[0], plan, begun[0])
+            from fastmlp._training.twins import CustomSteps
+
+            self.own = CustomSteps(self.learners(self.engines)[0], plan, begun[0])
             self.train = self.own.epoch
         if self.shuffles is not None and begun[0].shuffles:
             self.shuffles.resume([own.shuffles for own in begun], begun[0].shuffled)
@@ -208,14 +209,6 @@ class Trainer(FitStrategy):
             self.rates_of[k].step = step
         if self.shuffles is not None:
             self.shuffles.go_back(seeds)
-
-
-def custom_steps(engine: Engine, plan: Plan, begun: ResumeState) -> CustomSteps:
-    """Return the training by an optimizer of the user's own."""
-    from fastmlp._training.twins import CustomSteps
-
-    optimizer: Any = plan.optimizer
-    return CustomSteps(engine, optimizer, begun.memory or {})
 
 
 def mean(losses: Any) -> list[float]:

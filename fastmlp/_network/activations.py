@@ -176,3 +176,20 @@ Own = TypeVar("Own")
 def row_of(activation: str | Own) -> Activation | Own:
     """Return the row of an activation's name; a custom activation is its own row."""
     return ACTIVATIONS[activation] if isinstance(activation, str) else activation
+
+
+# ---- parametric activations: (1 - alpha) z + alpha f(z), with a parameter alpha for each unit ----
+# Holzmueller, Grinsztajn and Steinwart 2024, "Better by default" (arXiv:2407.04491), section 3.
+# With relu this is PReLU (He et al. 2015, arXiv:1502.01852), with the negative slope 1 - alpha.
+
+
+def blended(name: Any, alpha: Array, z: Array) -> Array:
+    """Return (1 - alpha) z + alpha f(z): at alpha = 1 exactly f(z)."""
+    return np.asarray((1 - alpha) * z + alpha * row_of(name).value(z))
+
+
+def blended_gradient(name: Any, alpha: Array, z: Array, dy: Array) -> tuple[Array, Array]:
+    """Return (dz, dalpha), the gradient of a sum over rows whose gradient at y is dy."""
+    f = row_of(name)
+    dalpha = np.sum(dy * (f.value(z) - z), axis=0, dtype=np.float64).astype(z.dtype)
+    return dy * (1 - alpha + alpha * f.slope(z)), dalpha

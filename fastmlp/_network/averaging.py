@@ -1,7 +1,4 @@
-"""Averages of the weights over the epochs of a fit, which replace the last weights in the model.
-
-All parameters are averaged once per epoch, in float64; training continues with its own weights.
-"""
+"""Averages of all weights once per epoch, in float64; training continues with its own weights."""
 
 from __future__ import annotations
 

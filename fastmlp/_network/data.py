@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from fastmlp._network.activations import Array
 
@@ -66,3 +67,18 @@ class Data:
     def blocks(self) -> AbstractContextManager[Iterable[Data]]:
         """Return the blocks of an epoch, as sources do: an array is one block."""
         return nullcontext((self,))
+
+
+@dataclass
+class Shard:
+    """One rank's shard of a data-parallel epoch, whose gradients are summed over all ranks."""
+
+    NOTES: ClassVar[int] = 2
+
+    totals: npt.NDArray[np.float64]  # sample weights of each batch, summed over all processes
+    row: int  # rows of a batch on lower ranks, for the random numbers of dropout
+    is_first: bool  # whether this process adds the penalty and its gradient
+    # Called once per step with this process's flat gradients and `NOTES` more elements for its own
+    # use; replaces them by sums over all processes. True reports that this process has failed; the
+    # call raises if another one has.
+    add_up: Callable[[Array, bool], None]

@@ -1,8 +1,4 @@
-"""Factors on learning rates and decay by layer and kind of tensor, and parametrisations.
-
-Both engines read the factors of each tensor; the native one prepares the numbers of its optimizer
-once for each group of tensors with equal factors.
-"""
+"""Factors on learning rates and decay by layer and kind of tensor, and parametrisations."""
 
 from __future__ import annotations
 
@@ -37,12 +33,9 @@ class Factors(NamedTuple):
 
 
 def _factors(rate: float, decay: float, scale: float, degree: int) -> Factors:
-    """Return the factors of a tensor that is ``scale`` times the one that the optimizer sees.
-
-    By the chain rule the optimizer's gradient is ``scale`` times the gradient of the tensor, and
-    the tensor moves ``scale`` times as far as the optimizer's tensor. The optimizer's state stays
-    in units of the tensor's own gradient, and epsilon is converted to these units.
-    """
+    """Return the factors of a tensor that is ``scale`` times the one that the optimizer sees."""
+    # By the chain rule the optimizer's gradient is ``scale`` times the gradient of the tensor, and
+    # the tensor moves ``scale`` times as far. State and epsilon are in units of its own gradient.
     turned = scale ** (1 + degree)
     norm = scale**2 if rate else 0.0
     l1, l2 = decay / scale, decay / scale**2

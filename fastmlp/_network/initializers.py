@@ -1,8 +1,4 @@
-"""The initializers draw the first weights of a layer in float64, given its fan-in and fan-out.
-
-They keep the variance of the signal (and, for Glorot, of the gradient) about the same from layer
-to layer, so the right one depends on the activation, whose row in `ACTIVATIONS` names it.
-"""
+"""The initializers draw the first weights of a layer in float64, given its fan-in and fan-out."""
 
 from __future__ import annotations
 
@@ -27,17 +23,15 @@ Variance: TypeAlias = Callable[[int, int], float]  # of the weights, given fan_i
 Initializer: TypeAlias = str | Sequence[str | None] | None
 
 
-def _uniform(variance: Variance) -> Draw:
+def _drawing(family: str, variance: Variance) -> Draw:
+    """Return a function that draws from one of two families of distributions."""
+
     def draw(rng: np.random.Generator, fan_in: int, fan_out: int) -> npt.NDArray[np.float64]:
-        limit = math.sqrt(3.0) * math.sqrt(variance(fan_in, fan_out))
+        deviation = math.sqrt(variance(fan_in, fan_out))
+        if family == "normal":
+            return rng.normal(0.0, deviation, (fan_in, fan_out))
+        limit = math.sqrt(3.0) * deviation
         return rng.uniform(-limit, limit, (fan_in, fan_out))
-
-    return draw
-
-
-def _normal(variance: Variance) -> Draw:
-    def draw(rng: np.random.Generator, fan_in: int, fan_out: int) -> npt.NDArray[np.float64]:
-        return rng.normal(0.0, math.sqrt(variance(fan_in, fan_out)), (fan_in, fan_out))
 
     return draw
 
@@ -47,34 +41,20 @@ VARIANCES: dict[str, Variance] = {
     "he": lambda fan_in, fan_out: 2.0 / fan_in,  # He et al. 2015, equation 10
     "lecun": lambda fan_in, fan_out: 1.0 / fan_in,  # LeCun et al. 1998, section 4.6
 }
+NAMES = ("glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_normal")
 INITIALIZERS: dict[str, Draw] = {
-    "glorot_uniform": _uniform(VARIANCES["glorot"]),
-    "glorot_normal": _normal(VARIANCES["glorot"]),
-    "he_uniform": _uniform(VARIANCES["he"]),
-    "he_normal": _normal(VARIANCES["he"]),
-    "lecun_normal": _normal(VARIANCES["lecun"]),
-    "zeros": lambda rng, fan_in, fan_out: np.zeros((fan_in, fan_out)),
-}
+    name: _drawing(name.partition("_")[2], VARIANCES[name.partition("_")[0]]) for name in NAMES
+} | {"zeros": lambda rng, fan_in, fan_out: np.zeros((fan_in, fan_out))}
 
 
 def names(spec: Spec, initializer: Initializer) -> list[str]:
-    """Return the name of each affine layer's initializer for the user's choice.
-
-    None selects it by the activation of each layer. One name is for every layer, except that
-    "zeros" is for the output layer alone, because hidden layers of zeros would never learn.
-
-    Examples
-    --------
-    >>> from fastmlp._network import spec
-    >>> names(spec.build([3, 8, 2], "tanh"), "zeros")
-    ['glorot_uniform', 'zeros']
-    """
+    """Return the name of each affine layer's initializer; None selects it by the activation."""
     defaults = [row_of(each).initializer for each in (*spec.activations, "identity")]
     n_layers = len(defaults)
     wanted: Sequence[str | None]
     if initializer is None:
         wanted = [None] * n_layers
-    elif isinstance(initializer, str):
+    elif isinstance(initializer, str):  # hidden layers of zeros would never learn
         hidden = None if initializer == "zeros" else initializer
         wanted = [hidden] * (n_layers - 1) + [initializer]
     elif isinstance(initializer, Sequence):
@@ -98,17 +78,7 @@ def names(spec: Spec, initializer: Initializer) -> list[str]:
 def draw(
     spec: Spec, rng: np.random.Generator, initializer: Initializer = None
 ) -> tuple[list[Array], ...]:
-    """Return the first parameters of a network, one list for each kind in `Spec.tensors`.
-
-    One random number is drawn per weight, first layer first, the same for both dtypes.
-
-    Examples
-    --------
-    >>> from fastmlp._network import spec
-    >>> weights, biases = draw(spec.build([3, 8, 2]), np.random.default_rng(0))
-    >>> [w.shape for w in weights]
-    [(3, 8), (8, 2)]
-    """
+    """Return the first parameters by kind, from one random number per weight for any dtype."""
     first = {
         kind: [np.full(shape, TENSORS[kind].first, spec.dtype) for shape in shapes]
         for kind, shapes in spec.tensors.items()

@@ -17,11 +17,8 @@ EPSILON = 1e-5
 
 
 def normalized(z: Array) -> tuple[Array, Array]:
-    """Return (z - mean) / sqrt(variance + EPSILON) by rows, and one over that root, (N, 1).
-
-    Sums are in float64. The variance is the mean square after subtracting the rounded mean, which
-    keeps it accurate for rows with a large common offset.
-    """
+    """Return (z - mean) / sqrt(variance + EPSILON) by rows, and one over that root, (N, 1)."""
+    # The rounded mean is subtracted first, so that a large common offset costs no accuracy.
     wide = np.float64
     centered = z - np.mean(z, axis=1, dtype=wide, keepdims=True).astype(z.dtype)
     variance = np.mean(np.square(centered, dtype=wide), axis=1, keepdims=True)
@@ -30,23 +27,14 @@ def normalized(z: Array) -> tuple[Array, Array]:
 
 
 def layer_norm(z: Array, gain: Array, shift: Array) -> Array:
-    """Return each row with mean 0 and variance 1, times gain, plus shift.
-
-    Examples
-    --------
-    >>> layer_norm(np.array([[1.0, 3.0]]), np.ones(2), np.zeros(2)).round(3)
-    array([[-1.,  1.]])
-    """
+    """Return each row with mean 0 and variance 1, times gain, plus shift."""
     return normalized(z)[0] * gain + shift
 
 
 def layer_norm_gradient(z: Array, gain: Array, dy: Array) -> tuple[Array, Array, Array]:
-    """Return (dz, dgain, dshift), the gradient of a sum over rows whose gradient at y is dy.
-
-    With n = (z - mean) / deviation and g = dy * gain:
-    dz = (g - mean(g) - n * mean(g * n)) / deviation, with means over each row;
-    dgain = sum(dy * n) and dshift = sum(dy), with sums over the rows.
-    """
+    """Return (dz, dgain, dshift), the gradient of a sum over rows whose gradient at y is dy."""
+    # With n = (z - mean) / deviation, g = dy * gain, means over each row and sums over the rows:
+    # dz = (g - mean(g) - n * mean(g * n)) / deviation, dgain = sum(dy * n), dshift = sum(dy).
     wide = np.float64
     n, scale = normalized(z)
     g = dy * gain

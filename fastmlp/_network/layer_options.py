@@ -94,15 +94,8 @@ def position(name: str, value: Any) -> Any:
 
 
 def blocks(skip: Any, widths: Sequence[int]) -> tuple[int | None, ...]:
-    """Return for each hidden layer the first layer of the block that it ends, or None.
-
-    The first of several equally wide layers is in no block: its inputs have another width.
-
-    Examples
-    --------
-    >>> blocks(2, [64, 64, 64, 8])
-    (None, None, 1, None)
-    """
+    """Return for each hidden layer the first layer of the block that it ends, or None."""
+    # The first of several equally wide layers is in no block: its inputs have another width.
     found: list[int | None] = [None] * len(widths)
     if skip is None:
         return tuple(found)

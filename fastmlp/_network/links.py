@@ -1,7 +1,4 @@
-"""The links turn the network's last affine output z into a prediction; each has its slope.
-
-A link belongs to a loss. All links act on whole batches, (N, C) with C = heads * m.
-"""
+"""The links turn the last affine output z, (N, heads * m), into predictions; each has its slope."""
 
 from __future__ import annotations
 

@@ -59,7 +59,6 @@ class Loss(Options):
 
     def native_row(self, labels: bool) -> str:
         """Return the row of `NATIVE_LOSSES`; `labels`: targets are integer labels."""
-        del labels  # only cross_entropy has two kinds of target
         return self.name
 
     @property
@@ -237,7 +236,6 @@ class GaussianNLL(Loss):
 
     def native_row(self, labels: bool) -> str:
         """Return the row of `NATIVE_LOSSES`, by whether the variance is predicted."""
-        del labels
         return "gaussian_nll" if self.predict_variance else "gaussian_nll_unit"
 
     @property
@@ -337,13 +335,7 @@ LOSSES: dict[str, type[Loss]] = {
 
 
 def resolve(loss: str | Loss) -> Loss:
-    """Return an instance for a key of `LOSSES` or an instance; raise TypeError or ValueError.
-
-    Examples
-    --------
-    >>> resolve("huber")
-    Huber(delta=1.0)
-    """
+    """Return an instance for a key of `LOSSES` or an instance; raise TypeError or ValueError."""
     if isinstance(loss, Loss) and (type(loss) in LOSSES.values() or loss.is_custom):
         return loss
     if not isinstance(loss, str):

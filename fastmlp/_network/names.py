@@ -1,7 +1,4 @@
-"""The names of options as types, so that editors complete them and type checkers check them.
-
-A test compares them with the keys of the tables.
-"""
+"""The names of options as types, for editors and type checkers; a test compares the tables."""
 
 from __future__ import annotations
 

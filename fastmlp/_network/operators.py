@@ -34,17 +34,7 @@ class Operator(NamedTuple):
 
 
 def operators(spec: Spec) -> list[Operator]:
-    """Return the steps of a network.
-
-    Examples
-    --------
-    >>> from fastmlp._network import spec
-    >>> [step.kind for step in operators(spec.build([2, 8, 1], layer_norm="before"))]
-    ['affine', 'layer_norm', 'affine']
-    >>> step = operators(spec.build([2, 8, 8, 1], skip=1))[2]
-    >>> step.kind, step.source
-    ('skip', 0)
-    """
+    """Return the steps of a network."""
     n = spec.layer_sizes[0]
     steps = [Operator("scale", 0, n, n)] if spec.scale else []
     entering = []  # index of the step before each hidden layer

@@ -188,7 +188,6 @@ class SGD(Optimizer):
         return f"{row}_with_rate" if self.rate_in_velocity else row
 
     def _step(self, p: Array, g: Array, slots: Arrays, rate: float, t: int, scale: float) -> None:
-        del t, scale  # there is no epsilon
         if not self.momentum:
             p -= rate * g
             return
@@ -233,7 +232,6 @@ class RMSprop(Optimizer):
     epsilon: float = 1e-8
 
     def _step(self, p: Array, g: Array, slots: Arrays, rate: float, t: int, scale: float) -> None:
-        del t
         alpha, epsilon, *_ = self.hyper
         (v,) = slots
         v[...] = alpha * v + (1 - alpha) * g * g
@@ -365,7 +363,6 @@ class Lion(Optimizer):
     weight_decay: Scheduled = 0.0
 
     def _step(self, p: Array, g: Array, slots: Arrays, rate: float, t: int, scale: float) -> None:
-        del t, scale  # Lion has no bias correction and no epsilon
         beta_1, beta_2, *_ = self.hyper
         (m,) = slots
         direction = beta_1 * m + (1 - beta_1) * g

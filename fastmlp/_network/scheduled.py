@@ -44,15 +44,7 @@ def learning_rates(
     name: str = "learning rate",
     interval: Interval = NON_NEGATIVE,
 ) -> npt.NDArray[np.float64]:
-    """Return the float64 values of `n` steps; raise ValueError for one outside the interval.
-
-    ``name`` is the name of the option. A callable is called once per step, with an int.
-
-    Examples
-    --------
-    >>> learning_rates(lambda step: 1.0 / (step + 1), first_step=1, n=3).tolist()
-    [0.5, 0.3333333333333333, 0.25]
-    """
+    """Return the float64 values of `n` steps; raise ValueError for one outside the interval."""
     rates = evaluate(schedule, np.arange(first_step, first_step + n))
     bad = ~interval.has(rates)
     if bad.any():

@@ -203,10 +203,7 @@ class WarmUp(Schedule):
     [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
     """
 
-    _checks: ClassVar = {
-        "schedule": (check_scheduled, 0.001, POSITIVE),
-        "n_steps": STEPS,
-    }
+    _checks: ClassVar = {"schedule": (check_scheduled, 0.001, POSITIVE), "n_steps": STEPS}
     schedule: LearningRate
     n_steps: int
 

@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, fields
 from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from fastmlp._core.intervals import check_count, check_flag
+from fastmlp._core.keywords import check_choice
 from fastmlp._network import layer_options, losses
 from fastmlp._network.layer_options import per_layer
 from fastmlp._network.losses import Loss
@@ -33,11 +34,14 @@ DTYPES = ("float32", "float64")
 Activations: TypeAlias = (
     "ActivationName | CustomActivation | Sequence[ActivationName | CustomActivation]"
 )
-
+# How training multiplies matrices: in bfloat16 where the CPU is faster so, or in the dtype.
+Compute: TypeAlias = Literal["bfloat16"] | None
 
 # Rows that pass through the network together. A larger batch is a float64 sum over such blocks, in
 # their order: a float32 sum over a million rows would be wrong by a percent.
 BLOCK_ROWS = 1024
+
+ROUNDED_WEIGHTS = 1024  # of a layer; rounding takes longer than the products of a smaller one
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class Spec:
     scale: bool = False  # whether parameters multiply the inputs
     skip: int | None = None  # hidden layers per residual block; None: no blocks
     linear_path: bool = False  # whether further weights connect the inputs with the outputs
+    compute: Compute = None
 
     @property
     def blocks(self) -> tuple[int | None, ...]:
@@ -99,6 +104,14 @@ class Spec:
         return sum([sum(map(math.prod, shapes)) for shapes in self.tensors.values()])
 
     @property
+    def rounded(self) -> list[bool]:
+        """For each affine layer, whether training may round the factors of its products."""
+        return [
+            self.compute == "bfloat16" and fan_out > 1 and fan_in * fan_out >= ROUNDED_WEIGHTS
+            for fan_in, fan_out in self.shapes
+        ]
+
+    @property
     def n_outputs(self) -> int:
         """Columns of the targets, m: the heads not included."""
         return self.layer_sizes[-1]
@@ -119,14 +132,9 @@ def build(
     parametric: bool | Sequence[bool] = False,
     skip: int | None = None,
     linear_path: bool = False,
+    compute: Compute = None,
 ) -> Spec:
-    """Return the Spec for the arguments of `MLP`; raise TypeError or ValueError for wrong ones.
-
-    Examples
-    --------
-    >>> build([4, 8, 3], "tanh", "cross_entropy").shapes
-    [(4, 8), (8, 3)]
-    """
+    """Return the Spec for the arguments of `MLP`; raise TypeError or ValueError for wrong ones."""
     sizes = layer_options.sizes(layer_sizes)
     n_hidden = len(sizes) - 2
     spec = Spec(
@@ -140,7 +148,15 @@ def build(
         scale=check_flag("scale", scale),
         skip=None if skip is None else check_count("skip", skip, example=2),
         linear_path=check_flag("linear_path", linear_path),
+        compute=compute,
     )
+    if compute is not None:
+        check_choice("compute", compute, ["bfloat16"], " or None")
+        if spec.dtype != np.float32:
+            raise ValueError(
+                f"compute is {compute!r} but dtype is {spec.dtype.name}: pass dtype='float32', or "
+                "leave compute out"
+            )
     layer_options.blocks(skip, sizes[1:-1])  # raises ValueError if the widths do not fit
     if spec.linear_path and not n_hidden:
         raise ValueError(

@@ -6,7 +6,7 @@ row. A new kind of parameter is a row here and an operator that uses it: see doc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 Shape: TypeAlias = tuple[int, ...]
@@ -23,7 +23,7 @@ class TensorKind(NamedTuple):
     label: str  # its name in files and state_dict: layers.0.weight
     operator: str  # the kind of operator that uses it, a key of operators.OPERATORS
     layers: slice  # EVERY, HIDDEN, FIRST or LAST
-    shape: Callable[[int, int, int], Shape]  # function of network inputs, fan_in and fan_out
+    shape: Shape  # places of its sizes in (network inputs, fan_in, fan_out)
     option: str  # attribute of Spec that selects the layers with such a tensor; "": all layers
     gradient: str  # how the native engine computes its gradient: GRADIENTS in parameters.pyx
     group: str  # prefix of its factors, ..._rate and ..._decay, in Groups; weights always decay
@@ -31,64 +31,47 @@ class TensorKind(NamedTuple):
     meaning: str  # docstring of the property
 
     def shapes(self, fans: list[tuple[int, int]], option: Any) -> list[Shape]:
-        """Return the shapes of all tensors of this kind; (0,) where a layer has none.
-
-        ``fans`` has (fan_in, fan_out) of every layer, ``option`` the value of the option.
-        """
-        found = [self.shape(fans[0][0], *own) for own in fans[self.layers]]
+        """Return the shapes of this kind by layer; ``fans`` are all (fan_in, fan_out)."""
+        inputs = fans[0][0]
+        found = [tuple([(inputs, *own)[at] for at in self.shape]) for own in fans[self.layers]]
         if not isinstance(option, tuple):
             return found
         return [shape if has else (0,) for shape, has in zip(found, option, strict=True)]
 
 
-def _in_out(inputs: int, fan_in: int, fan_out: int) -> Shape:
-    return fan_in, fan_out
-
-
-def _in(inputs: int, fan_in: int, fan_out: int) -> Shape:
-    return (fan_in,)
-
-
-def _out(inputs: int, fan_in: int, fan_out: int) -> Shape:
-    return (fan_out,)
-
-
-def _across(inputs: int, fan_in: int, fan_out: int) -> Shape:
-    return inputs, fan_out
-
-
+IN_OUT, IN, OUT, ACROSS = (1, 2), (1,), (2,), (0, 2)
 # All lists by kind have this order. An operator multiplies by its first tensor and adds the second,
 # if there is one.
 TENSORS = {
     "weights": TensorKind(
-        *("weight", "affine", EVERY, _in_out, "", "tiles", "weight", 0.0),
+        *("weight", "affine", EVERY, IN_OUT, "", "tiles", "weight", 0.0),
         "Weights, a list of (fan_in, fan_out) arrays; see :class:`ParameterList`.",
     ),
     "biases": TensorKind(
-        *("bias", "affine", EVERY, _out, "", "sums", "bias", 0.0),
+        *("bias", "affine", EVERY, OUT, "", "sums", "bias", 0.0),
         "Biases, a list of (fan_out,) arrays; see :class:`ParameterList`.",
     ),
     "gains": TensorKind(
-        *("gain", "layer_norm", HIDDEN, _out, "layer_norm", "normal_products", "norm", 1.0),
+        *("gain", "layer_norm", HIDDEN, OUT, "layer_norm", "normal_products", "norm", 1.0),
         "Gains of layer normalisation, one array (width,) a hidden layer.\n\nThose of a layer "
         "that is not normalised are empty; without ``layer_norm`` there are none.\nSee "
         ":class:`ParameterList`.",
     ),
     "shifts": TensorKind(
-        *("shift", "layer_norm", HIDDEN, _out, "layer_norm", "sums", "norm", 0.0),
+        *("shift", "layer_norm", HIDDEN, OUT, "layer_norm", "sums", "norm", 0.0),
         "Shifts of layer normalisation, as :attr:`gains`.",
     ),
     "scales": TensorKind(
-        *("scale", "scale", FIRST, _in, "scale", "products", "scale", 1.0),
+        *("scale", "scale", FIRST, IN, "scale", "products", "scale", 1.0),
         "Factors of the inputs, one array (fan_in,); without ``scale`` there are none.",
     ),
     "alphas": TensorKind(
-        *("alpha", "parametric", HIDDEN, _out, "parametric", "products", "activation", 1.0),
+        *("alpha", "parametric", HIDDEN, OUT, "parametric", "products", "activation", 1.0),
         "Parameters of parametric activations, one array (width,) a hidden layer.\n\nThose of a "
         "layer that has none are empty; without ``parametric`` there are no arrays.",
     ),
     "linear_weights": TensorKind(
-        *("linear_weight", "linear", LAST, _across, "linear_path", "tiles", "weight", 0.0),
+        *("linear_weight", "linear", LAST, ACROSS, "linear_path", "tiles", "weight", 0.0),
         "Weights of the linear path, one array (inputs, outputs); none without ``linear_path``.",
     ),
 }
@@ -104,13 +87,7 @@ class Tensor(NamedTuple):
 
 
 def each_tensor(tensors: Tensors) -> list[Tensor]:
-    """Return every tensor of a network, kind by kind.
-
-    Examples
-    --------
-    >>> [t.layer for t in each_tensor({"weights": [(2, 8), (8, 1)], "linear_weights": [(2, 1)]})]
-    [0, 1, 1]
-    """
+    """Return every tensor of a network, kind by kind."""
     layers = range(len(tensors["weights"]))
     return [
         Tensor(kind, number, layers[TENSORS[kind].layers][number], shape)
@@ -120,11 +97,5 @@ def each_tensor(tensors: Tensors) -> list[Tensor]:
 
 
 def name_of(kind: str, number: int) -> str:
-    """Return the name of a tensor, in files, ``state_dict`` and exports.
-
-    Examples
-    --------
-    >>> name_of("weights", 0)
-    'layers.0.weight'
-    """
+    """Return the name of a tensor in files, ``state_dict`` and exports: layers.0.weight."""
     return f"layers.{number}.{TENSORS[kind].label}"

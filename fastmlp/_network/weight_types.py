@@ -27,11 +27,9 @@ def from_bfloat16(halves: Array) -> NDArray[np.float32]:
 
 
 def in_units(weights: Array, share: float = 1.0) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Return int8 weights, and the unit of each column: a share of the largest weight / 127.
-
-    A unit is a bfloat16 number, so that the kernels' products with it are exact in float32.
-    """
+    """Return int8 weights, and the unit of each column: a share of the largest weight / 127."""
     unit = share / LARGEST * np.abs(weights).max(axis=0, initial=0)
+    # Kernels' products with a bfloat16 number are exact in float32.
     unit = from_bfloat16(to_bfloat16(unit))
     unit = np.where(unit > LEAST_UNIT, unit, np.float32(1))
     return np.rint(weights / unit).clip(-LARGEST, LARGEST).astype(np.int8), unit

@@ -110,10 +110,7 @@ class ArrowBlocks:
             yield self._block(*batch)
 
     def batches(self) -> Iterator[Batch]:
-        """Yield record batches, the names of their columns, and the words for a row's place.
-
-        The names are those of the features, then of the targets, then of the weight.
-        """
+        """Yield record batches, names of features, targets and weight, and words for a place."""
         if self.paths:
             for path in self.paths:
                 yield from self._of_file(path)

@@ -1,11 +1,4 @@
-"""Callbacks for the end of an epoch: early stopping, plateau schedule, progress.
-
-A callback is any callable that takes the training state (:class:`fastmlp.State`); returning True
-ends the fit. Optional methods ``start(state)`` and ``finish(state)`` are called before the first
-and after the last epoch, and ``on_batch(state, batch)`` after each batch, with a
-:class:`fastmlp.Batch`; the engine is then called once per batch instead of once per epoch. An
-object serves one fit at a time and starts anew with each.
-"""
+"""Callbacks for the end of an epoch, each for one fit at a time: early stopping, progress."""
 
 from __future__ import annotations
 
@@ -126,16 +119,14 @@ class EarlyStopping(_Monitor):
 
 
 class Best(EarlyStopping):
-    """Restore the weights of the lowest val_loss when the fit ends; of equal epochs, the last.
+    """Restore the weights of the lowest val_loss at the end, for ``judge`` of ``Ensemble.fit``."""
 
-    ``judge`` of ``Ensemble.fit`` adds this callback, which never ends a fit. NaN is never best.
-    """
+    # It never ends a fit. Of equal epochs the last is best, NaN never is.
 
     def improved(self, state: State) -> bool:
         """Whether no epoch was better."""
         is_best = state.val_loss <= self.best
-        if is_best:
-            self.best = state.val_loss
+        self.best = state.val_loss if is_best else self.best
         return is_best
 
 

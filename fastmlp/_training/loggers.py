@@ -1,7 +1,4 @@
-"""Callbacks that log each epoch to a CSV file, TensorBoard or MLflow.
-
-They log the values in the history: losses, learning rate, seconds, metrics.
-"""
+"""Callbacks that log the history's values of each epoch to a CSV file, TensorBoard or MLflow."""
 
 from __future__ import annotations
 
@@ -19,8 +16,7 @@ WRITERS = ("tensorboardX", "torch.utils.tensorboard")
 
 def _numbers(state: State) -> dict[str, float]:
     """Return the history's values of the last epoch."""
-    columns = state.history.columns()
-    return {name: values[-1] for name, values in columns.items()}
+    return {name: values[-1] for name, values in state.history.columns().items()}
 
 
 class CSVLog:
@@ -89,7 +85,6 @@ class CSVLog:
 
     def finish(self, state: State) -> None:
         """Close the file."""
-        del state
         if self._file is not None:
             self._file.close()
         self._file = None
@@ -129,7 +124,6 @@ class TensorBoardLog:
 
     def finish(self, state: State) -> None:
         """Close the file."""
-        del state
         if self._writer is not None:
             self._writer.close()
         self._writer = None

@@ -72,7 +72,6 @@ class Evaluator:
 
     def measure(self, loss: float, team: Team | None) -> float:
         """Return the validation loss, or NaN; do here all work that may fail, for `record`."""
-        del loss
         return math.nan if self.validation is None else self.loss(self.validation, team)
 
     def loss(self, data: Measured, team: Team | None) -> float:
@@ -113,11 +112,7 @@ class FitStrategy:
 
 
 def run(data: Data | BlockStream, plan: Plan, course: FitStrategy) -> bool:
-    """Train until all epochs are done (False) or a callback or the judge ends the fit (True).
-
-    ``plan`` has the options of the whole fit; order, rates and step counter are set here for each
-    epoch and block of whole batches. A state or rates with earlier epochs or steps are continued.
-    """
+    """Train until all epochs are done (False) or a callback or the judge ends the fit (True)."""
     rates, judge, reporter, reorder = course.rates, course.judge, course.reporter, course.reorder
     state = reporter.state
     engine, train = state.engine, course.train
@@ -226,11 +221,9 @@ def record(
     rates: list[float],
     seconds: list[float],
 ) -> None:
-    """Record one epoch, or several of which ``epoch`` is the last, completely or not at all.
-
-    Python handles signals and switches threads at function calls and loop ends. After the first
-    call, this function has neither; a test checks its bytecode.
-    """
+    """Record one epoch, or several of which ``epoch`` is the last, completely or not at all."""
+    # Python handles signals and switches threads at function calls and loop ends. After the first
+    # call, this function has neither; a test checks its bytecode.
     history = state.history
     judge.record()
     if state.has_validation:

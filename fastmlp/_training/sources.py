@@ -213,24 +213,22 @@ class BlockSummary:
     """Tells whether the targets of the blocks differ more than chance lets them."""
 
     def __init__(self) -> None:
-        self.rows: list[int] = []
-        self.means: list[float] = []
-        self.spreads: list[float] = []  # sums of squared deviations from a block's mean
+        # Of each block: rows, mean, and sum of squared deviations from it.
+        self.blocks: list[tuple[float, ...]] = []
 
     def add(self, targets: NDArray[Any]) -> None:
         """Add a block."""
         values = targets.reshape(len(targets), -1).mean(axis=1, dtype=np.float64)
-        self.rows.append(len(values))
-        self.means.append(float(values.mean()))
-        self.spreads.append(float(np.square(values - values.mean()).sum()))
+        mean = values.mean()
+        self.blocks.append((len(values), mean, np.square(values - mean).sum()))
 
     def warn(self) -> None:
         """Warn if blocks explain a tenth of the variance of targets, and ten times chance."""
-        rows, means = np.array(self.rows), np.array(self.means)
-        if len(rows) < 2:
+        if len(self.blocks) < 2:
             return
+        rows, means, spreads = np.array(self.blocks).T
         between = float(rows @ np.square(means - rows @ means / rows.sum()))
-        total = between + sum(self.spreads)
+        total = between + spreads.sum()
         by_chance = total * (len(rows) - 1) / max(1, rows.sum() - 1)
         if between > 0.1 * total and between > 10 * by_chance:
             warn(

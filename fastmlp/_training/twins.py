@@ -8,21 +8,22 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp._core.history import AveragingState
+from fastmlp._core.history import AveragingState, ResumeState
 from fastmlp._engine.numpy.penalties import clip
 from fastmlp._engine.plan import Plan
 from fastmlp._engine.protocol import Engine
 from fastmlp._network.averaging import Averaging
 from fastmlp._network.data import Data
-from fastmlp._network.functions.optimizer import CustomOptimizer, Named
+from fastmlp._network.functions.optimizer import Named
 from fastmlp._network.tensors import name_of
 
 
 class CustomSteps:
     """Trains an engine with a `CustomOptimizer`; its state ``memory`` is replaced, not changed."""
 
-    def __init__(self, engine: Engine, optimizer: CustomOptimizer, memory: dict[str, Any]) -> None:
-        self.engine, self.optimizer, self.memory = engine, optimizer, memory
+    def __init__(self, engine: Engine, plan: Plan, begun: ResumeState) -> None:
+        optimizer: Any = plan.optimizer
+        self.engine, self.optimizer, self.memory = engine, optimizer, begun.memory or {}
         self._working = engine.twin()  # readers of ``engine`` see completed epochs only
 
     def epoch(self, data: Data, plan: Plan) -> float:
@@ -47,8 +48,11 @@ class CustomSteps:
 
     def _step(self, batch: Data, plan: Plan, k: int, memory: dict[str, Any]) -> float:
         """Take a step; return the objective before it, or NaN if a parameter becomes non-finite."""
-        working, rate = self._working, float(plan.learning_rates[k])
-        objective, *kinds = working.gradients(batch, plan.l2, plan.team, plan.l1, _plan_of(plan, k))
+        working, rate, own = self._working, float(plan.learning_rates[k]), copy.copy(plan)
+        own.step += k
+        if plan.dropouts is not None:
+            own.dropouts = np.ascontiguousarray(plan.dropouts[k : k + 1])
+        objective, *kinds = working.gradients(batch, plan.l2, plan.team, plan.l1, own)
         if not math.isfinite(objective):
             return float(objective)
         gradients = self._named(kinds)
@@ -68,15 +72,6 @@ class CustomSteps:
         for kind, arrays in zip(self.engine.spec.tensors, kinds, strict=True):
             found |= {name_of(kind, at): a for at, a in enumerate(arrays) if a.size}
         return found
-
-
-def _plan_of(plan: Plan, k: int) -> Plan:
-    """Return a plan for one batch, with its step number and dropout."""
-    own = copy.copy(plan)
-    own.step = plan.step + k
-    if plan.dropouts is not None:
-        own.dropouts = np.ascontiguousarray(plan.dropouts[k : k + 1])
-    return own
 
 
 class WeightAverage:

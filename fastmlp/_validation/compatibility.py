@@ -1,13 +1,18 @@
-"""Pairs of options of a fit that exclude each other: one row for each pair, with its error.
-
-docs/compatibility.md shows the table; a test compares the two, and provokes every error.
-"""
+"""Pairs of options of a fit that exclude each other; docs/compatibility.md shows them."""
 
 from __future__ import annotations
 
 import re
 
 WHOLE_EPOCHS = "pass a callback that is called after epochs only"
+PAGE = """\
+# Options that exclude each other
+
+A call with both options of a row is refused before anything changes.
+
+| option | with | error message |
+|---|---|---|
+"""
 
 # (option, other option): the error class and its message, with names of values in braces.
 REFUSALS: dict[tuple[str, str], tuple[type[Exception], str]] = {
@@ -91,13 +96,7 @@ REFUSALS: dict[tuple[str, str], tuple[type[Exception], str]] = {
 
 
 def refusal(option: str, other: str, **values: object) -> Exception:
-    """Return the error for a call with both options, given the values in its message.
-
-    Examples
-    --------
-    >>> refusal("validation_data", "validation_rows")
-    ValueError('validation_data and validation_rows are given: pass one of them')
-    """
+    """Return the error for a call with both options, given the values in its message."""
     error, message = REFUSALS[option, other]
     return error(message.format(**values))
 
@@ -108,15 +107,4 @@ def page() -> str:
         f"| `{option}` | `{other}` | {re.sub('{[a-z]+}', '...', message)} |"
         for (option, other), (_, message) in REFUSALS.items()
     ]
-    return "\n".join(
-        [
-            "# Options that exclude each other",
-            "",
-            "A call with both options of a row is refused before anything changes.",
-            "",
-            "| option | with | error message |",
-            "|---|---|---|",
-            *rows,
-            "",
-        ]
-    )
+    return PAGE + "\n".join([*rows, ""])

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from fastmlp._network.averaging import Averaging
 
 DEFAULT_OPTIMIZER = Adam()  # shared: optimizers are immutable
-
-
 # The optimizer of the last call: equal ones are one object, whose kind is computed once.
 _last: Optimizer = DEFAULT_OPTIMIZER
 

@@ -118,9 +118,8 @@ def _labels(array: NDArray[Any], n_classes: int, name: str) -> NDArray[np.int32]
 
 def _rows_sum_to_one(soft: NDArray[Any], name: str) -> None:
     sums = soft.sum(axis=1, dtype=np.float64)
-    wrong = np.abs(sums - 1.0) > SOFT_TARGET_TOLERANCE
-    if wrong.any():
-        row = int(np.argmax(wrong))
+    row = int(np.argmax(np.abs(sums - 1.0) > SOFT_TARGET_TOLERANCE))
+    if abs(sums[row] - 1.0) > SOFT_TARGET_TOLERANCE:
         raise ValueError(
             f"{name}[{row}] sums to {sums[row]:.6g} but soft targets are expected to sum to 1: "
             f"divide by {name}.sum(axis=1, keepdims=True), or use binary_cross_entropy for "

@@ -88,7 +88,8 @@ def fit(
     batch_size = check_count("batch_size", batch_size, example=64)
     with tasks.aside(), tasks.computing(client) as compute:
         blocks = compute([delayed(tasks.rows_of)(k, **block) for k, block in enumerate(given)])
-        ends = np.cumsum([0, *client.gather(compute([delayed(_length)(each) for each in blocks]))])
+        lengths = compute([delayed(lambda rows: len(rows.X))(each) for each in blocks])
+        ends = np.cumsum([0, *client.gather(lengths)])
         workers = sorted(client.nthreads())[: ends[-1]]
         if not workers:
             raise ValueError(f"there are {ends[-1]} rows and no worker of Dask for them")
@@ -117,10 +118,7 @@ def fit(
 
 
 def _results(client: Any, ranks: Sequence[Any], workers: Sequence[str]) -> list[Any]:
-    """Return the results of tasks that are bound to workers; raise the first error.
-
-    Dask would wait for the return of a worker that died, and all of them may die at once.
-    """
+    """Return results; raise the first error. Dask would wait for a worker that died to return."""
     distributed = require("fastmlp.dask", "distributed")
     waiting = list(ranks)
     while waiting:
@@ -137,10 +135,6 @@ def _results(client: Any, ranks: Sequence[Any], workers: Sequence[str]) -> list[
     return list(client.gather(ranks))
 
 
-def _length(block: Rows) -> int:
-    return len(block.X)
-
-
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("", 0))
@@ -150,17 +144,14 @@ def _free_port() -> int:
 def _rank(
     net: MLP, pieces: Sequence[Rows], rows: int, is_weighted: bool, place: Any, options: Any
 ) -> MLP | None:
-    """Train a copy of the network with the rows of one rank; return that of rank 0.
-
-    With fewer rows than other ranks, the last one is repeated with weight 0.
-    """
+    """Train a copy of the network with the rows of one rank; return that of rank 0."""
     net = copy.deepcopy(net)
     data: list[Any] = [
         np.concatenate(each) for each in zip(*pieces, strict=True) if each[0] is not None
     ]
     if is_weighted and len(data) == 2:
         data.append(np.ones(len(data[0])))
-    if len(data[0]) < rows:
+    if len(data[0]) < rows:  # the last one is repeated with weight 0
         data = [np.concatenate([each, each[-1:]]) for each in data]
         data[2][-1] = 0.0
     x, y, w = [*data, None][:3]

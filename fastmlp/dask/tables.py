@@ -134,11 +134,7 @@ class _DaskTable(BaseEstimator):  # type: ignore[misc]
         return parts.merged(local, found[:count], found[count:], n, seconds), sample[:1]
 
     def _count(self, numbers: dict[str, tuple[int, int, int]], workers: int) -> int:
-        """Return the number of parts.
-
-        ``numbers`` has those of all rows, of those that all parts share, and the least of a part;
-        and the same of groups.
-        """
+        """Return the number of parts, by counts of all rows (or groups), shared ones, the least."""
         most = [(n - shared) // least for n, shared, least in numbers.values()]
         count = max(1, min(workers, *most))
         if self.parts is not None:

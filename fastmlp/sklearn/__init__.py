@@ -1,7 +1,4 @@
-"""MLPClassifier and MLPRegressor: scikit-learn's parameters, attributes and training.
-
-Only this package and fastmlp.tabular import scikit-learn.
-"""
+"""MLPClassifier and MLPRegressor: scikit-learn's parameters, attributes and training."""
 
 from __future__ import annotations
 

@@ -10,12 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
 from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils import multiclass
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.multiclass import (
-    _check_partial_fit_first_call,
-    type_of_target,
-    unique_labels,
-)
 
 from fastmlp._core.keywords import explained
 from fastmlp._network import losses
@@ -202,10 +198,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return np.log(probabilities, out=probabilities)
 
     def _first_call(self, y: Any, classes: Any) -> None:
-        if _check_partial_fit_first_call(self, classes):
-            self._label_binarizer = LabelBinarizer()
-            multilabel = type_of_target(y).startswith("multilabel")
-            self._label_binarizer.fit(y if multilabel else classes)
+        if multiclass._check_partial_fit_first_call(self, classes):
+            is_matrix = multiclass.type_of_target(y).startswith("multilabel")
+            self._label_binarizer = LabelBinarizer().fit(y if is_matrix else classes)
 
     def _encode(self, y: Array, known: bool) -> Array:
         refuse_labels(y)
@@ -213,7 +208,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._label_binarizer.classes_
         else:
-            self._check_classes(unique_labels(y), known)
+            self._check_classes(multiclass.unique_labels(y), known)
         if self._label_binarizer.y_type_ == "multiclass":
             self.n_outputs_ = len(self.classes_)
             return np.searchsorted(self.classes_, y).astype(np.int32)

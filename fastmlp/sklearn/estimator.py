@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from fastmlp._core.history import History
 from fastmlp._engine.exportable import Exportable
 from fastmlp._engine.protocol import Predictor
 from fastmlp._export.layers import Exported, Labels, exported
@@ -280,21 +281,11 @@ class BaseMLP(Exportable, CallbackSupportMixin, Fitting):
             other.__dict__[name] = copy.deepcopy(vars(other)[name])
         return other
 
-    def plot_history(self, ax: Any = None) -> Any:
-        """Plot the training loss of each epoch, and the validation loss if there is one.
-
-        Parameters
-        ----------
-        ax : matplotlib.axes.Axes, optional
-            Axes to draw on; by default those of a new figure.
-
-        Returns
-        -------
-        matplotlib.axes.Axes
-            The axes, with legend and labels.
-        """
+    def plot_history(self, ax: Any = None) -> Any:  # noqa: D102 see below
         check_is_fitted(self, "history_")
         return self.history_.plot(ax)
+
+    plot_history.__doc__ = History.plot.__doc__
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -25,23 +25,14 @@ from fastmlp._network.losses import Loss
 from fastmlp._training import callback_state
 from fastmlp._validation import check
 from fastmlp._validation.compatibility import refusal
-from fastmlp.sklearn import hints, parameters
+from fastmlp.sklearn import hints, parameters, validation
 from fastmlp.sklearn.lbfgs import LbfgsFit
 from fastmlp.sklearn.observers import Observers
 from fastmlp.sklearn.scaled_network import ScaledNetwork, first_parameters, spec_of
 from fastmlp.sklearn.scaling import Scaling
 from fastmlp.sklearn.stochastic import NON_FINITE, BatchFit, checkpoint_of
 from fastmlp.sklearn.stopping import CURVES
-from fastmlp.sklearn.validation import (
-    Samples,
-    Validation,
-    checking,
-    loss_constant,
-    refuse_text,
-    sound,
-    split,
-    weights_of_classes,
-)
+from fastmlp.sklearn.validation import Samples, sound
 
 Array = NDArray[Any]
 
@@ -140,7 +131,8 @@ class Fitting(parameters.Validated):
         if held is None and stochastic and self.early_stopping:
             two = network.loss.target_kind == "unit_interval" and self.n_outputs_ == 1
             stratify = samples.targets > 0.5 if two else None
-            rows, held_rows = split(samples.rows, self.validation_fraction, stratify, rng)
+            fraction = self.validation_fraction
+            rows, held_rows = validation.split(samples.rows, fraction, stratify, rng)
             held, samples = samples.take(held_rows), samples.take(rows)
         weights = self._training_weights(samples)
         weights = check.sample_weights(weights, len(samples.x), network.dtype)
@@ -156,29 +148,29 @@ class Fitting(parameters.Validated):
         undo = self._undo()
         try:
             data = self._fitted.data(samples, weights)
-            validation = None
+            judged = None
             if held is not None:
                 own = check.sample_weights(held.weights, held.rows, network.dtype)
-                validation = Validation(held, self._fitted.data(held, own))
+                judged = validation.Validation(held, self._fitted.data(held, own))
                 if getattr(self, "validation_loss_curve_", None) is None:
                     self.validation_loss_curve_ = []
-            observers = Observers(owner, self, given, validation is not None, partial=one_epoch)
+            hooks = Observers(owner, self, given, held is not None, partial=one_epoch)
             is_count = network.loss.target_kind == "count"
-            constant = loss_constant(samples.targets, weights) if is_count else 0.0
+            constant = validation.loss_constant(samples.targets, weights) if is_count else 0.0
             if stochastic:
-                is_kept = observers.keeps or earlier is not None
+                is_kept = hooks.keeps or earlier is not None
                 known = callback_state.fingerprint(samples, held) if is_kept else 0
-                fit = BatchFit(self, data, validation, observers, constant, rng)
+                fit = BatchFit(self, data, judged, hooks, constant, rng)
                 self._solve(fit, earlier, known)
             else:
-                self._solve(LbfgsFit(self, data, validation, observers, constant))
+                self._solve(LbfgsFit(self, data, judged, hooks, constant))
             self._complete = True
         except BaseException as error:
             if not (self._complete or self._is_mine(error)):
                 undo()
             raise
         n_held = 0 if held is None else held.rows
-        return [] if one_epoch else hints.found(self, data.x, data.targets, n_held)
+        return [] if one_epoch else hints.all_of(self, data.x, data.targets, n_held)
 
     def _solve(self, fit: BatchFit | LbfgsFit, *given: Any) -> None:
         """Run a solver; an interrupt ends it with a warning, after the last completed epoch."""
@@ -203,7 +195,6 @@ class Fitting(parameters.Validated):
 
     def _first_call(self, y: Any, classes: Any) -> None:
         """Handle the argument ``classes`` of the first ``partial_fit``."""
-        del y, classes
 
     def _undo(self) -> Callable[[], None]:
         """Return a function that restores what training changes in place: weights and lists."""
@@ -221,8 +212,8 @@ class Fitting(parameters.Validated):
     def _samples(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, known: bool) -> Samples:
         """Return dense, checked samples; errors are scikit-learn's."""
         if self._target_checks:  # numbers
-            refuse_text(y, "MLPClassifier")
-        with checking(X):
+            validation.refuse_text(y, "MLPClassifier")
+        with validation.checking(X):
             X, y = validate_data(
                 self,
                 sound(X, "X"),
@@ -250,7 +241,7 @@ class Fitting(parameters.Validated):
     def _training_weights(self, samples: Samples) -> Array | None:
         if getattr(self, "class_weight", None) is None:
             return samples.weights
-        by_class = weights_of_classes(self.class_weight, samples.y, self.classes_)
+        by_class = validation.weights_of_classes(self.class_weight, samples.y, self.classes_)
         return by_class if samples.weights is None else samples.weights * by_class
 
     def _scaling(self, samples: Samples, weights: Array | None, network: Any) -> Scaling | None:
@@ -283,9 +274,8 @@ class Fitting(parameters.Validated):
         known = self._fitted.spec
         wanted = spec_of(self, X.shape[1], known.dtype)
         if wanted.shapes != known.shapes:
-            words = "layers of {0.layer_sizes}"
-            if wanted.layer_sizes == known.layer_sizes:  # the loss predicts variances, too
-                words = "the loss {0.loss.name}"
+            is_loss = wanted.layer_sizes == known.layer_sizes  # which predicts variances, too
+            words = "the loss {0.loss.name}" if is_loss else "layers of {0.layer_sizes}"
             raise ValueError(
                 f"the network was fitted with {words.format(known)} and cannot continue with "
                 f"{words.format(wanted)}: use fit with warm_start=False"

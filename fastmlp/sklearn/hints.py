@@ -33,10 +33,15 @@ class HintWarning(UserWarning):
     """
 
 
-def found(estimator: Any, x: Array, targets: Array, held_out: int) -> list[str]:
+def all_of(estimator: Any, x: Array, targets: Array, held_out: int) -> list[str]:
     """Return sentences on likely problems; x and targets are those the network was trained on."""
-    quiet = estimator.standardize or len(x) < FEWEST
-    hints = [] if quiet else _of_scales(estimator, x, targets)
+    hints = []
+    if not estimator.standardize and len(x) >= FEWEST:
+        is_real = estimator._fitted.spec.loss.target_kind == "real"
+        scaled = {"X": x, "y": targets} if is_real else {"X": x}
+        if found := [each for name, array in scaled.items() if (each := of_columns(array, name))]:
+            remedy = f"standardize=True would scale {' and '.join(scaled)} to a deviation of 1"
+            hints.append(f"{', '.join(found)}: {remedy}")
     stops = estimator.early_stopping and estimator.solver in STOCHASTIC
     by_accuracy = stops and is_classifier(estimator) and estimator.scoring is None
     if by_accuracy and held_out < FEW_HELD_OUT:
@@ -53,16 +58,6 @@ def tell(hints: list[str], verbose: Any) -> None:
         LOGGER.info(hint)
         if verbose:
             print(f"Hint: {hint}", file=sys.stderr)
-
-
-def _of_scales(estimator: Any, x: Array, targets: Array) -> list[str]:
-    is_real = estimator._fitted.spec.loss.target_kind == "real"
-    scaled = {"X": x, "y": targets} if is_real else {"X": x}
-    said = [each for name, array in scaled.items() if (each := of_columns(array, name))]
-    if not said:
-        return []
-    names = " and ".join(scaled)
-    return [f"{', '.join(said)}: standardize=True would scale {names} to a deviation of 1"]
 
 
 def of_columns(array: Array, name: str) -> str:

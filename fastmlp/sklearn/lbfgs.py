@@ -34,12 +34,7 @@ class LbfgsFit:
     """A fit of an estimator by L-BFGS-B, in float64."""
 
     def __init__(
-        self,
-        estimator: Any,
-        data: Data,
-        validation: Validation | None,
-        observers: Observers,
-        loss_constant: float,
+        self, estimator: Any, data: Data, held: Validation | None, hooks: Observers, constant: float
     ) -> None:
         for name, off in STOCHASTIC_ONLY.items():
             value = getattr(estimator, name)
@@ -48,9 +43,9 @@ class LbfgsFit:
                     f"{name} is {value!r} but solver 'lbfgs' does not support it: "
                     f"use solver='adam' or 'sgd', or {name}={off!r}"
                 )
-        self.estimator, self.data, self.reporter = estimator, data, observers
-        self.loss_constant, self.rows = loss_constant, data.x.shape[0]
-        self.judge = BestWeights(estimator, validation, loss_constant)
+        self.estimator, self.data, self.reporter = estimator, data, hooks
+        self.loss_constant, self.rows = constant, data.x.shape[0]
+        self.judge = BestWeights(estimator, held, constant)
         self.network = estimator._fitted
         # Trial points use an engine of their own; the network gets only the accepted iterations.
         self.engine = native_engine.engine(self.network.spec)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from typing import Any
 
 from fastmlp._core.history import Batch, State
 from fastmlp._training.callback_list import CallbackList
@@ -14,8 +14,6 @@ from fastmlp._validation import check
 from fastmlp.sklearn import parameters
 
 __all__ = ["CallbackSupportMixin", "Observers", "with_callbacks"]
-
-Method = TypeVar("Method", bound=Callable[..., Any])
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks as _with_callbacks
@@ -29,17 +27,14 @@ except ImportError:  # scikit-learn before 1.9
         return method
 
 
-def with_callbacks(method: Method) -> Method:
+def with_callbacks(method: parameters.Method) -> parameters.Method:
     """Apply scikit-learn's decorator, and keep the method's type."""
-    decorated: Method = _with_callbacks(method)
+    decorated: parameters.Method = _with_callbacks(method)
     return decorated
 
 
 class Observers(CallbackList):
-    """All callbacks of one fit, and the output of ``verbose``.
-
-    scikit-learn's get ``estimator``, the user's object, fastmlp's ``draft``, which is in training.
-    """
+    """All callbacks of one fit: scikit-learn's get the user's object, fastmlp's the draft."""
 
     def __init__(
         self, estimator: Any, draft: Any, given: dict[str, Any], has_validation: bool, partial: bool
@@ -96,9 +91,7 @@ class Observers(CallbackList):
         """End a task; scikit-learn rebuilds the current estimator only if a callback needs it."""
         return bool(
             task.call_on_fit_task_end(
-                estimator=self.estimator,
-                reconstruction_attributes=self._as_of_now,
-                **self.given,
+                estimator=self.estimator, reconstruction_attributes=self._as_of_now, **self.given
             )
         )
 

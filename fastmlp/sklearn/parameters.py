@@ -7,7 +7,7 @@ import inspect
 import operator
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, TypeVar
 
@@ -203,11 +203,7 @@ def training(method: Method) -> Method:
 class TrainingLock(FitLock):
     """The lock of an estimator, with the values of the parameters that were validated last."""
 
-    __slots__ = ("validated",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.validated: list[Any] = []
+    validated: Sequence[Any] = ()
 
 
 class Validated(BaseEstimator):
@@ -236,7 +232,14 @@ class Validated(BaseEstimator):
 
     def _validate_params(self) -> None:
         """Raise scikit-learn's error for an invalid parameter, extended by a likely remedy."""
-        check_reals(self)
+        kind: Any = type(self)
+        for name in _reals(kind):  # scikit-learn's open ranges accept integers of any size
+            value = getattr(self, name)
+            if isinstance(value, int) and abs(value) > sys.float_info.max:
+                raise ValueError(
+                    f"{name} is {value!r} but a number up to {sys.float_info.max:g} is expected: "
+                    "pass a smaller one"
+                )
         try:
             super()._validate_params()
         except InvalidParameterError as error:
@@ -257,18 +260,6 @@ def _meant(estimator: Any, name: str) -> str:
             meant = twin(value, allowed.options)
             return f"Use {meant!r} here." if meant else ""
     return ""
-
-
-def check_reals(estimator: Any) -> None:
-    """Reject integers beyond the largest float, which scikit-learn's open ranges accept."""
-    kind: Any = type(estimator)
-    for name in _reals(kind):
-        value = getattr(estimator, name)
-        if isinstance(value, int) and abs(value) > sys.float_info.max:
-            raise ValueError(
-                f"{name} is {value!r} but a number up to {sys.float_info.max:g} is expected: "
-                "pass a smaller one"
-            )
 
 
 @functools.cache

@@ -43,11 +43,9 @@ def spec_of(estimator: Any, n_features: int, dtype: Any) -> Spec:
 def first_parameters(
     network: Spec, activation: Any, random_state: np.random.RandomState
 ) -> tuple[Arrays, Arrays]:
-    """Draw initial weights after Glorot and Bengio (2010); logistic gets a third of the variance.
-
-    As in scikit-learn, the output layer uses the factor of the last hidden activation, and each
-    layer's weights are drawn before its biases.
-    """
+    """Draw initial weights after Glorot and Bengio (2010), as scikit-learn does."""
+    # logistic gets a third of the variance, the output layer the factor of the last activation,
+    # and each layer's weights are drawn before its biases.
     names = list(network.activations) or [parameters.activation_names(activation)]
     weights: Arrays = []
     biases: Arrays = []
@@ -149,13 +147,10 @@ class ScaledNetwork:
         return self._predictor(self._seen())
 
     def _predictor(self, view: dict[str, Any]) -> Any:
-        predictor = view.get("predictor")
-        if predictor is None:
-            if self.scaling is None:
-                return self.engine
-            folded = self._engine_with(*self.scaling.fold(*self.engine.parameters()))
-            predictor = view.setdefault("predictor", folded)
-        return predictor
+        if "predictor" in view or self.scaling is None:
+            return view.get("predictor", self.engine)
+        folded = self._engine_with(*self.scaling.fold(*self.engine.parameters()))
+        return view.setdefault("predictor", folded)
 
     def shown(self) -> ParameterViews:
         """Return the lists of arrays that the user reads and may modify."""
@@ -279,10 +274,7 @@ def unpack(vector: NDArray[Any], shapes: Shapes) -> tuple[Arrays, Arrays]:
 
 
 class ParameterViews:
-    """The lists ``coefs_`` and ``intercepts_``, which programs may replace or write into.
-
-    They are views of one vector, made at the first access and compared for changes from then on.
-    """
+    """The lists ``coefs_`` and ``intercepts_``: views of one vector, compared for changes."""
 
     def __init__(self, weights: Arrays, biases: Arrays, shapes: Shapes) -> None:
         self._shapes, self._flat = shapes, pack(weights, biases)
@@ -295,12 +287,8 @@ class ParameterViews:
 
     def changed(self) -> bool:
         """Whether a list holds other arrays, or an array other values, than before."""
-        now = [*self.coefs, *self.intercepts]
-        if len(now) != len(self._views):
-            return True
-        if any(a is not b for a, b in zip(now, self._views, strict=True)):
-            return True
-        return not np.array_equal(self._bits, self._before)
+        same = list(map(id, [*self.coefs, *self.intercepts])) == list(map(id, self._views))
+        return not (same and np.array_equal(self._bits, self._before))
 
     def read(
         self, checked: Callable[[Any, Any], tuple[Arrays, Arrays]]

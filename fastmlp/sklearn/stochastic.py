@@ -36,7 +36,6 @@ NON_FINITE = (
 # Parameters that may change when a fit is resumed.
 FREE = ("callbacks", "max_iter", "n_jobs", "progress_bar", "random_state", "verbose")
 
-
 _adam = functools.lru_cache(functools.partial(Adam, epsilon_hat=True))
 
 
@@ -61,13 +60,13 @@ class BatchFit(loop.FitStrategy):
         self,
         estimator: Any,
         data: Data,
-        validation: Validation | None,
-        observers: Observers,
-        loss_constant: float,
+        held: Validation | None,
+        hooks: Observers,
+        constant: float,
         random_state: np.random.RandomState,
     ) -> None:
-        self.estimator, self.data, self.reporter = estimator, data, observers
-        self.network, self.loss_constant, n = estimator._fitted, loss_constant, data.x.shape[0]
+        self.estimator, self.data, self.reporter = estimator, data, hooks
+        self.network, self.loss_constant, n = estimator._fitted, constant, data.x.shape[0]
         self.rows = _batch_size(estimator.batch_size, n)
         self.rates, optimizer = self._begin(-(-n // self.rows))
         self.plan = Plan(
@@ -80,10 +79,10 @@ class BatchFit(loop.FitStrategy):
         )
         if any(self.network.spec.dropout):  # only if needed: scikit-learn draws no such seed
             self.plan.seed = int(random_state.randint(2**63 - 1, dtype=np.int64))
-        self.judge = StopRule(estimator, validation, loss_constant, self.rates, n)
+        self.judge = StopRule(estimator, held, constant, self.rates, n)
         if estimator.shuffle:
             self.reorder = _shuffle(n, random_state)
-        observers.state.learning_rate_scale = self.rates.scale
+        hooks.state.learning_rate_scale = self.rates.scale
 
     def _begin(self, n_steps: int) -> tuple[LearningRate, Optimizer]:
         """Return rates and optimizer of the last ``partial_fit``, or new ones."""

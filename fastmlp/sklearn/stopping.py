@@ -37,17 +37,14 @@ class LearningRate(LearningRates):
             super().__init__(self._by_samples if rule == "invscaling" else self.initial)
 
     def _by_samples(self, step: int) -> float:
-        del step
         return float(self.initial / (self.samples_seen + 1) ** self.power_t)
 
     def plateau(self, message: str, verbose: Any) -> bool:
         """Return whether to stop on a plateau; "adaptive" lowers the rate first."""
         rate: Any = self.learning_rate
         stop = bool(self.rule != "adaptive" or rate <= SMALLEST)
-        if stop:
-            outcome = "Learning rate too small. " if self.rule == "adaptive" else ""
-            outcome += "Stopping."
-        else:
+        outcome = "Learning rate too small. Stopping." if self.rule == "adaptive" else "Stopping."
+        if not stop:
             self.learning_rate = rate / DIVISOR
             outcome = f"Setting learning rate to {self.learning_rate:f}"
         if verbose:

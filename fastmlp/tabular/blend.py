@@ -17,8 +17,7 @@ from fastmlp.tabular.columns import Table
 from fastmlp.tabular.encoding import width_of, with_missing
 from fastmlp.tabular.epoch_selection import TIME_WAS_OVER, is_gain, of_all, ranked
 from fastmlp.tabular.folds import FitRows, Splits
-from fastmlp.tabular.members import INTERRUPTED, FitOptions, TrainedMembers, TrainingResult
-from fastmlp.tabular.networks import seconds_of_epoch
+from fastmlp.tabular.members import FitOptions, TrainedMembers, TrainingResult, seconds_of_epoch
 from fastmlp.tabular.presets import LEAST_SHARE, Preset, beginning, epochs_of, quick_epochs
 from fastmlp.tabular.progress import Progress
 
@@ -104,10 +103,9 @@ def _in_stages(
 def _better(
     target: Any, weights: Array | None, is_limited: bool, first: BlendResult, then: BlendResult
 ) -> BlendResult:
-    """Return the result of the later stage unless the first is better by more than the noise.
+    """Return the later stage, which has more networks, unless the first is better beyond the noise.
 
-    At an equal score, more networks that learn from more rows predict new rows better. But a time
-    limit may have cut the later stage: then it must have the better score.
+    A time limit may have cut the later stage: then it must have the better score.
     """
     before, after = (target.costs(each.out_of_fold) for each in (then, first))
     gain = np.average(before - after, weights=weights)
@@ -122,10 +120,7 @@ def _better(
 def _stage(
     data: FitRows, request: FitOptions, preset: Preset, before: BlendResult | None = None
 ) -> BlendResult:
-    """Train the recipes of a preset until the time is over or the user stops, and blend them.
-
-    If there is nothing to blend, the result is that of the stage ``before``.
-    """
+    """Train and blend the recipes of a preset; without time for one, return the stage before."""
     began = time.monotonic()
     groups: list[TrainingResult] = []
     over = stopped = ""
@@ -161,14 +156,14 @@ def _stage(
     except KeyboardInterrupt:
         if not (groups or before):
             raise
-        stopped = INTERRUPTED
+        stopped = members.INTERRUPTED
     finally:
         progress.close()
     over = stopped or over
     if before and not groups:
         return replace(before, course=[f"no further stage, because {over}"], stopped=stopped)
-    notes = [*division.notes, *_cut(groups, over, len(recipes))]
-    result = _blended(groups, data, request, division, notes)
+    division.notes.extend(_cut(groups, over, len(recipes)))
+    result = _blended(groups, data, request, division)
     text = (
         f"{len(groups)} x {size} networks in {time.monotonic() - began:.1f} s, "
         f"{target.metric} {target.shown(result.together):.4g}"
@@ -189,11 +184,7 @@ def _cut(groups: list[TrainingResult], why: str, count: int) -> list[str]:
 
 
 def _blended(
-    groups: list[TrainingResult],
-    data: FitRows,
-    request: FitOptions,
-    division: Splits,
-    notes: list[str],
+    groups: list[TrainingResult], data: FitRows, request: FitOptions, division: Splits
 ) -> BlendResult:
     target, weights = data.target, data.weights
     said = [group.held_out.prediction(target) for group in groups]
@@ -220,7 +211,7 @@ def _blended(
         together - float(np.dot(shares**2, gains)),
         groups,
         division,
-        notes,
+        division.notes,
     )
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fastmlp._core import control_groups
 from fastmlp.tabular.columns import Columns
 from fastmlp.tabular.encoding import width_of
-from fastmlp.tabular.networks import seconds_of_epoch
+from fastmlp.tabular.members import seconds_of_epoch
 from fastmlp.tabular.presets import LOOKS, Preset, Recipe, batch_of, beginning, epochs_of
 from fastmlp.tabular.progress import in_bytes
 
@@ -98,10 +98,7 @@ class Budget:
     n_threads: int | None
 
     def plan(self, n: int, columns: Columns, missing: int, target: Any, reading: float) -> Plan:
-        """Return how many of n rows, and which networks, fit into the limits.
-
-        ``reading`` is the time of reading a row that is still ahead; see `memory_of` for the rest.
-        """
+        """Return how many of n rows, and which networks, fit; ``reading`` is the time of a row."""
         plan = Plan(n, n, self.preset)
         width = columns, missing
         fixed, row = memory_of(plan.preset, n, target, *width)
@@ -163,10 +160,7 @@ def stages_of(
 def memory_of(
     preset: Preset, n: int, target: Any, columns: Columns, missing: int
 ) -> tuple[float, float]:
-    """Return the bytes that a fit takes about: for any number of rows, and per row.
-
-    ``columns`` may be those of some rows; ``missing`` of the numeric ones have missing numbers.
-    """
+    """Return the bytes that a fit takes about: for any number of rows, and per row."""
     numbers, codes = columns.kinds.values()
     outputs = target.loss.heads * target.outputs
     trained, largest, kept, most = 0.0, 0.0, 0.0, 0.0

@@ -23,7 +23,7 @@ from fastmlp.tabular.blend import BlendResult
 from fastmlp.tabular.columns import Array, is_missing
 from fastmlp.tabular.estimator import BaseTabMLP
 from fastmlp.tabular.export.exported import ExportedTable, exported
-from fastmlp.tabular.export.methods import ClassifierExports
+from fastmlp.tabular.export.methods import Exports
 from fastmlp.tabular.fitted import from_snapshot
 from fastmlp.tabular.parameters import ATTRIBUTES, TEXT
 from fastmlp.tabular.presets import LABEL_SMOOTHING
@@ -33,7 +33,7 @@ from fastmlp.tabular.targets import ClassTarget, MultiLabelTarget
 
 @explained
 @documented(TEXT, ATTRIBUTES)
-class TabMLPClassifier(ClassifierMixin, ClassifierExports, BaseTabMLP):
+class TabMLPClassifier(ClassifierMixin, Exports, BaseTabMLP):
     """Multi-layer perceptrons for classification of raw tables.
 
     Columns may be numbers, booleans, text or categories, of any scale, with missing values. Members
@@ -209,8 +209,6 @@ class TabMLPClassifier(ClassifierMixin, ClassifierExports, BaseTabMLP):
         return np.array([codes[label] for label in labels.tolist()])
 
     def _checked_labels(self, y: Any) -> Array:
-        if y is None:
-            raise ValueError("requires y to be passed, but the target y is None")
         labels = np.asarray(y)
         if labels.dtype.kind == "f":
             assert_all_finite(labels, input_name="y")

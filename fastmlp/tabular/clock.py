@@ -59,10 +59,7 @@ class Clock:
         return spent / (spent + epochs * self._epoch)
 
     def shares(self, step: NDArray[np.int64], n_steps: int) -> NDArray[np.float64]:
-        """Return the share of training that is done at each step of the next epoch; 1 at the end.
-
-        If the time does not suffice for all ``n_steps`` steps, it is the share of time, if larger.
-        """
+        """Return the share of the steps, or of a time too short for them, done at steps to come."""
         shares = np.asarray(step / n_steps)
         if self.deadline is None:
             return shares

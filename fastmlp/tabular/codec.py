@@ -3,38 +3,23 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmlp._files import schema
 from fastmlp._files.kinds import Choice, Count, Kind, Number, Numbers, Place, Tensor, Text
-from fastmlp._files.schema import (
-    At,
-    Checked,
-    Chosen,
-    Codec,
-    Counted,
-    Flagged,
-    Later,
-    List,
-    Maybe,
-    Object,
-)
+from fastmlp._files.schema import At, Codec, Counted, Flagged, Later, List, Object
 from fastmlp._files.strict_json import shown
 from fastmlp._models.codecs import parts
 from fastmlp._models.codecs.values import Value
 from fastmlp.sklearn.codec import codec_of
 from fastmlp.sklearn.regressor import LOSSES
+from fastmlp.tabular import codec_members
 from fastmlp.tabular.blend import Blend
-from fastmlp.tabular.codec_members import (
-    COLUMNS,
-    GROUP,
-    PLACES,
-    blend_of,
-    check_groups,
-    group_values,
-)
+from fastmlp.tabular.codec_members import PLACES, blend_of, check_groups
 from fastmlp.tabular.columns import Array, Columns
 from fastmlp.tabular.conformal import FREEDOMS, Residuals
 from fastmlp.tabular.inspection import in_order
@@ -88,12 +73,9 @@ REPORT = Object(
 )
 
 
-def _of_outputs(known: Any) -> tuple[int]:
-    return (known["outputs"],)
-
-
-def _of_residuals(known: Any) -> tuple[int, int]:
-    return known["outputs"], known["judged"]
+def _shape(*names: str) -> Callable[[Any], tuple[int, ...]]:
+    """Return a function from the known fields to the shape that some of them make."""
+    return lambda known: tuple(known[name] for name in names)
 
 
 def _of_places(known: Any) -> tuple[int]:
@@ -109,14 +91,14 @@ NUMBERS: dict[str, Kind] = {
     "judged": Count(1),
     "trust": Later(Number(most=1.0), 1.0, leave_out=False),
     "places": List(Count(1), lambda known: known["outputs"]),
-    "unit": Tensor(_of_outputs, positive=True),
-    "residuals.z": Tensor(_of_residuals),
-    "residuals.w": Tensor(_of_residuals, positive=True),
+    "unit": Tensor(_shape("outputs"), positive=True),
+    "residuals.z": Tensor(_shape("outputs", "judged")),
+    "residuals.w": Tensor(_shape("outputs", "judged"), positive=True),
     "residuals.places": Tensor(_of_places),
     "residuals.sizes": Tensor(_of_places, positive=True),
-    "residuals.freedom": Tensor(_of_outputs, float, FREEDOMS[0], FREEDOMS[-1]),
-    "residuals.spread": Tensor(_of_outputs, positive=True),
-    "residuals.rms": Tensor(_of_outputs),
+    "residuals.freedom": Tensor(_shape("outputs"), float, FREEDOMS[0], FREEDOMS[-1]),
+    "residuals.spread": Tensor(_shape("outputs"), positive=True),
+    "residuals.rms": Tensor(_shape("outputs")),
 }
 TEMPERATURE = Number(*np.exp([-LARGEST_LOG, LARGEST_LOG]).tolist())
 LABELS: dict[str, Kind] = {
@@ -126,26 +108,24 @@ LABELS: dict[str, Kind] = {
 }
 
 
-def _last_number(known: Any) -> int:
-    return len(known["columns"].numbers) - 1
-
-
 # What predictions need: the columns of a table, and the members of each recipe.
 BLEND: dict[str, Kind] = {
-    "columns": COLUMNS,
+    "columns": codec_members.COLUMNS,
     "members": Count(1),
     "with_missing": Counted(
-        Tensor(lambda known: (known["n"],), PLACES, 0, _last_number, rising=True)
+        Tensor(
+            *(_shape("n"), PLACES, 0, lambda known: len(known["columns"].numbers) - 1), rising=True
+        )
     ),
-    "groups": At("/groups", List(GROUP)),
-    "outputs": Checked(check_groups),
+    "groups": At("/groups", List(codec_members.GROUP)),
+    "outputs": schema.Checked(check_groups),
 }
 
 
 def _fit(task: dict[str, Kind]) -> Object:
     importance = Tensor(lambda known: (2, len(known["columns"].used)))
     later = {
-        "weighted": Flagged(At("weights", Tensor(lambda known: (known["rows"],), least=0.0))),
+        "weighted": Flagged(At("weights", Tensor(_shape("rows"), least=0.0))),
         "explained": Flagged(At("importance", importance)),
     }
     curve = {f"curve.{at}": Numbers(dtype) for at, dtype in enumerate(CURVE)}
@@ -156,7 +136,7 @@ def _fit(task: dict[str, Kind]) -> Object:
             "rows": Count(1),
             "out_of_fold": Tensor(_out_of_fold),
             **{key: Later(kind, None, leave_out=False) for key, kind in later.items()},
-            "sampled": Later(Flagged(Tensor(lambda known: (known["rows"],), PLACES, 0)), None),
+            "sampled": Later(Flagged(Tensor(_shape("rows"), PLACES, 0)), None),
             "out": _Parts(),
             **curve,
             "history": parts.HISTORY,
@@ -169,7 +149,7 @@ def _fit(task: dict[str, Kind]) -> Object:
 
 
 FITS = {True: _fit(LABELS), False: _fit(NUMBERS)}
-FIT = Chosen(lambda known: FITS[hasattr(known["cls"], "predict_proba")])
+FIT = schema.Chosen(lambda known: FITS[hasattr(known["cls"], "predict_proba")])
 
 
 def _fit_values(model: Any, training: bool) -> dict[str, Any]:
@@ -196,7 +176,7 @@ def _blend_values(columns: Columns, blend: Blend) -> dict[str, Any]:
         "columns": columns,
         "members": len(blend.groups[0].ensemble),
         "with_missing": blend.groups[0].encodings[0].with_missing,  # equal for all members
-        "groups": list(map(group_values, blend.groups, blend.weights)),
+        "groups": list(map(codec_members.group_values, blend.groups, blend.weights)),
     }
 
 
@@ -314,7 +294,7 @@ def _check_loss(fit: dict[str, Any], target: Any) -> Any:
 
 TARGET: dict[str, Kind] = {
     "target": Choice([*NAMES, *CLASSES.values()]),
-    "temperature": Maybe(TEMPERATURE),  # of classes
+    "temperature": schema.Maybe(TEMPERATURE),  # of classes
 }
 
 
@@ -344,8 +324,7 @@ def _row(cls: Any, fields: dict[str, Any]) -> Any:
 
 CODECS = {
     **dict.fromkeys(
-        ("TabMLPClassifier", "TabMLPRegressor"),
-        codec_of(FIT, "_members", _fit_values, _fitted),
+        ("TabMLPClassifier", "TabMLPRegressor"), codec_of(FIT, "_members", _fit_values, _fitted)
     ),
     "RowPredictor": Codec(Object({"fit": Object({**BLEND, **TARGET})}), _row_values, _row),
 }

@@ -247,7 +247,9 @@ def blend_of(fit: dict[str, Any], target: Any) -> Blend:
             )
             for k, known in enumerate(group["known"])
         ]
-        ensemble = Ensemble([_net(group["network"], each) for each in group["nets"]])
+        state = {"network": group["network"], "rng": np.random.default_rng(0)}  # without training
+        nets = [models.build(MLP, {**state, "parameters": each}) for each in group["nets"]]
+        ensemble = Ensemble(nets)
         scales: list[Any] = [None] * len(ensemble)
         if group["scales"] is not None:
             scales = [TargetScale(*scale) for scale in group["scales"]]
@@ -255,9 +257,3 @@ def blend_of(fit: dict[str, Any], target: Any) -> Blend:
                 raise ValueError("the scales of the targets have a factor that is not above 0")
         groups.append(TrainedMembers(ensemble, encodings, scales, target))
     return Blend(groups, np.array([group["share"] for group in fit["groups"]]))
-
-
-def _net(network: Any, parameters: Any) -> Any:
-    """Return a network for predictions, without the state of its training."""
-    rng = np.random.default_rng(0)
-    return models.build(MLP, {"network": network, "parameters": parameters, "rng": rng})

@@ -52,13 +52,10 @@ MISSING_TYPES = ("NoneType", "NAType", "NaTType")
 
 @dataclass(frozen=True)
 class Column:
-    """Name and kind of one column.
-
-    ``values`` are the category values in order of their codes, None for numeric columns. With many
-    values, the `MOST_CATEGORIES` most frequent of the fit come first.
-    """
+    """Name and kind of one column."""
 
     name: str
+    # Category values in order of their codes, the `MOST_CATEGORIES` most frequent first; or None.
     values: tuple[Hashable, ...] | None = None
 
     @property
@@ -102,25 +99,18 @@ class Table:
 
 @dataclass(frozen=True)
 class Columns:
-    """The used columns, each with its index in the table, and the reasons for unused ones.
-
-    ``named`` is True for frames, and ``numeric`` if one numeric array can hold all columns.
-    """
+    """The used columns, each with its index in the table, and the reasons for unused ones."""
 
     numbers: tuple[tuple[int, Column], ...]
     categories: tuple[tuple[int, Column], ...]
     left_out: dict[str, str]
     names: tuple[str, ...]
-    named: bool
-    numeric: bool = False
+    named: bool  # whether the table is a frame
+    numeric: bool = False  # whether one numeric array can hold all columns
 
     @classmethod
     def of(cls, X: Any, categorical: Any = "from_dtype") -> Columns:
-        """Determine the kinds of a table's columns; raise TypeError for dates and other types.
-
-        ``categorical`` selects further category columns as in ``HistGradientBoostingClassifier``:
-        by names (text), indices (integers) or booleans. None treats only text as categories.
-        """
+        """Determine the kinds of columns; ``categorical`` is the parameter of the estimators."""
         names, values = columns_of(X)
         named = is_frame(X)
         wanted = wanted_of(categorical, names, list(X.columns) if named else [])
@@ -265,10 +255,7 @@ def _neither(name: str, kind: str) -> TypeError:
 
 
 def wanted_of(categorical: Any, names: Sequence[str], given_names: Sequence[Any]) -> set[int]:
-    """Return the indices of the columns that the user has declared as categories.
-
-    ``given_names`` are the frame's original column names, which may be integers.
-    """
+    """Return the indices of the user's category columns; a frame's own names may be integers."""
     if categorical is None or (isinstance(categorical, str) and categorical == "from_dtype"):
         return set()
     given = np.asarray(categorical)
@@ -311,7 +298,13 @@ def _categories(series: Array, wanted: bool, name: str) -> tuple[Hashable, ...] 
 def is_numeric(series: Array, name: str) -> bool:
     """Whether a column has numbers alone; raise an error for dates and complex numbers."""
     types, kind = _types(series, name), series.dtype.kind
-    return kind in "iuf" or (kind == "O" and _are_numbers(types))
+    return kind in "iuf" or (
+        kind == "O"
+        and all(
+            each.__name__ in MISSING_TYPES or (issubclass(each, NUMBERS) and each is not bool)
+            for each in types
+        )
+    )
 
 
 def count_values(series: Array, name: str) -> Counter[Any]:
@@ -330,10 +323,7 @@ def ordered(count: Counter[Any]) -> tuple[Hashable, ...]:
 
 
 def _types(series: Array, name: str) -> set[type]:
-    """Return the types of a column's items; raise an error for dates and complex numbers.
-
-    NumPy would convert them silently.
-    """
+    """Return the types of a column's items; refuse dates and complex numbers, which NumPy casts."""
     types = set(map(type, series.tolist())) if series.dtype.kind == "O" else {series.dtype.type}
     for kind in types:
         if kind.__name__ in MISSING_TYPES:  # NaT has a date's methods, but counts as missing
@@ -346,14 +336,6 @@ def _types(series: Array, name: str) -> set[type]:
         if issubclass(kind, complex | np.complexfloating):
             raise ValueError(f"Complex data not supported: {name} holds complex numbers")
     return types
-
-
-def _are_numbers(kinds: set[type]) -> bool:
-    """Whether all items of an object column are numbers or missing."""
-    return all(
-        kind.__name__ in MISSING_TYPES or (issubclass(kind, NUMBERS) and kind is not bool)
-        for kind in kinds
-    )
 
 
 def _numbers(series: Array, name: str) -> NDArray[np.float64]:

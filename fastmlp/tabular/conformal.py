@@ -9,11 +9,11 @@ local size (normalised conformal prediction: Papadopoulos, Gammerman and Vovk 20
 from __future__ import annotations
 
 import math
-from numbers import Real
 from typing import Any
 
 import numpy as np
 
+from fastmlp._core.intervals import INNER_FRACTION
 from fastmlp.tabular.columns import Array
 
 ROWS_OF_A_PLACE = 60  # fewest rows per place at which the size of residuals is measured
@@ -28,21 +28,18 @@ ROUNDING = 4 * np.finfo(float).eps  # rounding error of a level, such as (1 - 0.
 class Residuals:
     """The distribution of one output's residuals around its predictions.
 
-    ``prediction`` is out of fold. ``deviation`` holds predicted sizes of the residuals; without it
-    they are measured along the prediction. ``shrink`` is the ratio of residuals of all members to
-    those of the few that hold a row out. With ``groups``, new rows belong to a new group. ``w`` are
-    the weights, scaled to sum to the effective number of rows. ``trust`` is the exponent of
-    predicted sizes, n / (n + `PRIOR_ROWS`), since few rows do not show where residuals are large.
+    ``w`` are the weights, scaled to sum to the effective number of rows n; ``trust``, the exponent
+    of predicted sizes, is n / (n + `PRIOR_ROWS`): few rows do not show where residuals are large.
     """
 
     def __init__(
         self,
         y: Array,
-        prediction: Array,
+        prediction: Array,  # out of fold
         weights: Array | None = None,
-        deviation: Array | None = None,
-        shrink: float = 1.0,
-        groups: Array | None = None,
+        deviation: Array | None = None,  # predicted sizes; else they are measured
+        shrink: float = 1.0,  # ratio of residuals of all members to those that hold a row out
+        groups: Array | None = None,  # then new rows belong to a new one
     ) -> None:
         w = np.ones(len(y)) if weights is None else weights
         residual = (y - prediction) * shrink
@@ -102,26 +99,16 @@ class Residuals:
 
 
 def levels_of(values: Any) -> list[float]:
-    """Return a list of quantile levels; raise ValueError if one is not between 0 and 1."""
+    """Return a list of quantile levels; raise an error if one is not between 0 and 1."""
     if not np.iterable(values):
         raise ValueError(
             f"levels is {values!r} but a sequence is expected: pass for example [0.1, 0.9]"
         )
-    return [level_of(value, "levels") for value in values]
-
-
-def level_of(value: Any, name: str) -> float:
-    """Return a probability between 0 and 1 as a float; raise ValueError otherwise."""
-    if not isinstance(value, Real) or not 0 < float(value) < 1:
-        raise ValueError(f"{name} has {value!r} but a number between 0 and 1 is expected")
-    return float(value)
+    return [INNER_FRACTION.check("levels", value, 0.9) for value in values]
 
 
 def effective_rows(residual: Array, w: Array, groups: Array | None) -> float:
-    """Return the effective number of independent rows of equal weight (Kish 1965).
-
-    Residuals of one group count as correlated, with their estimated correlation within groups.
-    """
+    """Return the number of independent rows of equal weight (Kish 1965); groups correlate."""
     alone = np.sum(w**2)
     if groups is None:
         return float(w.sum() ** 2 / alone)

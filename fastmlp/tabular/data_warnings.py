@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from fastmlp._core.user_warnings import warn
@@ -50,28 +49,20 @@ def _like(pattern: str) -> Callable[[str], bool]:
     return lambda text: _is_number(text) or matches(text.strip()) is not None
 
 
-@dataclass(frozen=True)
-class TextForm:
-    """A form of text that suggests another dtype, with a test and a remedy."""
-
-    what: str
-    holds: Callable[[str], object]
-    remedy: str
-
-
 SIZES = "convert the column{rest} if their sizes matter"
 DATE = r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}"
 
-# In order; the first form that nearly all texts of a column have applies.
-FORMS = (
-    TextForm("numbers", _is_number, SIZES),
-    TextForm("numbers with %", _like(r"[-+]?\d+([.,]\d*)?\s*%"), f"take the % off, and {SIZES}"),
-    TextForm(
+# Forms of text that suggest another dtype: name, test and remedy. The first form that nearly all
+# texts of a column have applies.
+FORMS: tuple[tuple[str, Callable[[str], object], str], ...] = (
+    ("numbers", _is_number, SIZES),
+    ("numbers with %", _like(r"[-+]?\d+([.,]\d*)?\s*%"), f"take the % off, and {SIZES}"),
+    (
         "numbers with commas",
         _like(r"[-+]?(\d{1,3}(,\d{3})+(\.\d*)?|\d*,\d*)"),
         f"take the commas out, or make points of them, and {SIZES}",
     ),
-    TextForm("dates", re.compile(rf"({DATE})([T ].*)?").fullmatch, REMEDY_OF_DATES),
+    ("dates", re.compile(rf"({DATE})([T ].*)?").fullmatch, REMEDY_OF_DATES),
 )
 
 
@@ -86,18 +77,14 @@ def note(name: str, values: Sequence[Any]) -> str:
     there = [value for value in values if value is not None]
     if len(there) < FEWEST_TEXTS or not any(isinstance(value, str) for value in there):
         return ""
-    for form in FORMS:
-        others = [v for v in there if isinstance(v, bool | bytes) or not form.holds(str(v))]
-        if len(others) <= MOST_OTHERS * len(there):
-            break
-    else:
-        return ""
-    if not others:
-        remedy = form.remedy.format(rest="")
-        return f"{name} is a category of {len(there)} texts that are {form.what}: {remedy}"
-    shown = ", ".join(map(ascii, others[:MOST_SHOWN])) + ", ..." * (len(others) > MOST_SHOWN)
-    remedy = form.remedy.format(rest=", with NaN for the other values,")
-    return (
-        f"{name} is a category for {shown}, but its other {len(there) - len(others)} values are "
-        f"{form.what}: {remedy}"
-    )
+    for form, holds, advice in FORMS:
+        others = [v for v in there if isinstance(v, bool | bytes) or not holds(str(v))]
+        if len(others) > MOST_OTHERS * len(there):
+            continue
+        remedy = advice.format(rest=", with NaN for the other values," * bool(others))
+        if not others:
+            return f"{name} is a category of {len(there)} texts that are {form}: {remedy}"
+        shown = ", ".join(map(ascii, others[:MOST_SHOWN])) + ", ..." * (len(others) > MOST_SHOWN)
+        n = len(there) - len(others)
+        return f"{name} is a category for {shown}, but its other {n} values are {form}: {remedy}"
+    return ""

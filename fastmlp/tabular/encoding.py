@@ -16,11 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp.tabular.columns import MOST_CATEGORIES, SMALLEST_RANGE, Columns, Table
-from fastmlp.tabular.rows import Encoder, smooth_clip
+from fastmlp.tabular.rows import Encoder
 
 CLIP = 3.0  # bound of scaled numbers
 FAR = 1e6  # bound before the clip, so that nothing overflows
-LIMITS = CLIP, FAR
 QUARTILES = np.array([0.25, 0.5, 0.75])
 NARROWEST = 1e-8  # least half width of a bin, above the rounding errors of scaled numbers
 SHARED = 16  # inputs that the categories of a column after the first MOST_CATEGORIES share
@@ -31,31 +30,21 @@ Stack = TypeVar("Stack", bound=tuple[Any, ...])
 
 
 class NumericStatistics(NamedTuple):
-    """Statistics of the numeric columns of some rows.
+    """Statistics of the numeric columns of some rows."""
 
-    ``centre`` is the median; ``factor`` is 1 / interquartile range, or 1 / half the range; both
-    (numbers,). ``edges`` of the bins, (numbers, bins + 1), are those of scaled and clipped values;
-    two equal edges are a step.
-    """
-
-    centre: NDArray[np.float64]
-    factor: NDArray[np.float64]
-    edges: NDArray[np.float64]
+    centre: NDArray[np.float64]  # (numbers,), the median
+    factor: NDArray[np.float64]  # (numbers,), 1 / interquartile range, or 1 / half the range
+    edges: NDArray[np.float64]  # (numbers, bins + 1), of scaled numbers; two equal ones are a step
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """Conversion of rows to inputs; its width is the same for all training rows.
-
-    ``known`` tells for each category column which values occur in the training rows;
-    ``with_missing`` are the indices of the numeric columns with an input for missing numbers;
-    ``bins`` is the number of piecewise linear inputs per number.
-    """
+    """Conversion of rows to inputs; its width is the same for all training rows."""
 
     numbers: NumericStatistics
-    known: tuple[NDArray[np.bool_], ...]
-    with_missing: NDArray[np.int64]
-    bins: int
+    known: tuple[NDArray[np.bool_], ...]  # by category column, which values the rows have
+    with_missing: NDArray[np.int64]  # numeric columns with an input for missing numbers
+    bins: int  # piecewise linear inputs per number
 
     @classmethod
     def of(
@@ -70,10 +59,7 @@ class Encoding:
         return cls(_measured(table.numbers, rows, bins), tuple(known), with_missing, bins)
 
     def inputs(self, table: Table) -> Inputs:
-        """Return network inputs, float32, (n, width of at least 1).
-
-        The order is: scaled numbers, flags of missing ones, categories, piecewise linear parts.
-        """
+        """Return inputs (n, width >= 1): numbers, flags of missing ones, categories, bins."""
         return np.asarray(encoder_of([self]).rows(table.numbers, table.codes))
 
 
@@ -91,7 +77,7 @@ def encoder_of(encodings: Sequence[Encoding]) -> Encoder:
         np.stack([np.concatenate([np.empty(0, bool), *own.known]) for own in encodings]),
         [inputs_of_values(len(known)) for known in first.known],
         first.with_missing,
-        LIMITS,
+        (CLIP, FAR),
     )
 
 
@@ -112,8 +98,15 @@ def _measured(values: NDArray[np.float64], rows: NDArray[np.int64], bins: int) -
                 spread = min(0.5 * (there[-1] - there[0]), np.finfo(float).max)
         factor[k] = 1 / spread if spread >= SMALLEST_RANGE else 0.0
         if bins:
-            edges[k] = edges_of(smooth_clip(there, centre[k], factor[k], LIMITS), bins)
+            edges[k] = edges_of(smooth_clip(there, centre[k], factor[k]), bins)
     return NumericStatistics(centre, factor, edges)
+
+
+def smooth_clip(values: NDArray[np.float64], centre: Any, factor: Any) -> NDArray[np.float64]:
+    """Return scaled numbers, smoothly bounded by `CLIP`: x / sqrt(1 + (x / CLIP)**2)."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled = np.clip((values - centre) * factor, -FAR, FAR)
+    return np.asarray(scaled / np.sqrt(1 + (scaled / CLIP) ** 2))
 
 
 def edges_of(values: NDArray[np.float64], bins: int) -> NDArray[np.float64]:

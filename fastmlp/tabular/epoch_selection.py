@@ -48,11 +48,7 @@ class OutOfFold:
 
 
 def of_all(alone: float, together: float, averaging: float) -> float:
-    """Estimate the cost of all members from that of one and of two.
-
-    For squared errors, averaging gains the variance of the members times 1 - 1 / members.
-    ``averaging`` is the gain of all members as a multiple of the gain of two.
-    """
+    """Estimate the cost of all members from that of one and of two; see `presets.AVERAGING`."""
     return alone - averaging * (alone - together)
 
 
@@ -71,11 +67,7 @@ def ranked(cost: float) -> float:
 
 @dataclass(eq=False)
 class BestEpochSelector:
-    """Callback that evaluates held-out rows and keeps the weights of the best epoch.
-
-    A fit ends at the end of a cycle of the rate if the cost exceeds ``hopeless`` times the lowest,
-    or with ``measures`` if the cycle has gained less than its noise.
-    """
+    """Callback that evaluates held-out rows and keeps the weights of the best epoch."""
 
     inputs: Sequence[EncodedRows]  # held out by each member
     rows: Sequence[Rows]  # their numbers; successive members cover all rows, once per repeat
@@ -84,9 +76,9 @@ class BestEpochSelector:
     weights: Array | None
     scorer: Callable[[Array], float] | None = None  # higher is better; replaces the costs
     clock: Clock = UNLIMITED
-    hopeless: float = math.inf
-    cycles: int = 4
-    measures: bool = False
+    hopeless: float = math.inf  # a fit ends if a cycle ends with this multiple of the lowest cost
+    cycles: int = 4  # of the rate
+    measures: bool = False  # whether a fit ends with a cycle that gained less than its noise
     every: int = 1  # epochs from one evaluation to the next, at least, within a cycle
     why: str = ""  # the reason for an early end
     # Epoch, cost of single members, joint cost, and the compared value.

@@ -144,14 +144,7 @@ class BaseTabMLP(Explained):
         return stopped
 
     def _train(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any,
-        groups: Any,
-        X_val: Any,
-        y_val: Any,
-        others: Any = None,
+        self, X: Any, y: Any, sample_weight: Any, groups: Any, X_val: Any, y_val: Any, others: Any
     ) -> str:
         """Fit; return the reason if the user ended the fit early, else an empty text."""
         seconds: dict[str, float] = {}
@@ -213,7 +206,7 @@ class BaseTabMLP(Explained):
                 self._row_weights = np.zeros(len(table))
                 self._row_weights[used] = 1.0 if kept is None else kept
             self._rows, self._importance = (table, self._with_rows(target, y)), None
-        self._report = self._reported(fitted, target, data.columns, len(table), seconds, more)
+        self._report = self._reported(fitted, target, len(table), seconds, more)
         return fitted.stopped
 
     def _scores(
@@ -254,15 +247,9 @@ class BaseTabMLP(Explained):
         self.best_epoch_, self.n_iter_ = first.epoch, first.run
 
     def _reported(
-        self,
-        fitted: BlendResult,
-        target: Any,
-        columns: Columns,
-        n: int,
-        seconds: dict[str, float],
-        more: dict[str, str],
+        self, fitted: BlendResult, target: Any, n: int, seconds: dict[str, float], more: Any
     ) -> Report:
-        parts = []
+        parts, columns = [], self._columns
         for share, trained in zip(self._members.weights, fitted.trained, strict=True):
             ensemble = trained.members.ensemble
             size = f"{len(ensemble)} networks of {ensemble[0].layer_sizes[0]} inputs"

@@ -17,7 +17,6 @@ from fastmlp.tabular.fitted import Fitted, from_snapshot, like
 from fastmlp.tabular.inspection import Importance
 from fastmlp.tabular.report import Report
 
-IMPORTANCE_SEED = 0
 MOST_BARS = 20
 SAME = 1e-4  # largest relative difference of equal predictions, by rounding in float32
 MOST_CELLS = 20_000  # largest table whose importance a report computes
@@ -64,11 +63,7 @@ class Explained(Fitted):
             yield partial(self.plot_calibration, self._given(self._rows[1]))
             cells = len(self._rows[0]) * len(self._columns.used)
         if self._importance is not None or cells <= MOST_CELLS:
-            yield self._plot_own_importance
-
-    def _plot_own_importance(self, ax: Any) -> Any:
-        """Plot the importance on the rows of the fit."""
-        return inspection.bars(self._own_importance(), MOST_BARS, ax)
+            yield lambda ax: inspection.bars(self._own_importance(), MOST_BARS, ax)
 
     def _given(self, target: Any) -> Array:
         """Return a target's labels or numbers in the user's form."""
@@ -109,9 +104,7 @@ class Explained(Fitted):
         ]
         if given and not self._is_of_fit(table, parts):
             parts, weights = [(members.predict, np.arange(len(table)))], None
-        return inspection.importance(
-            *(parts, self._columns, table, target, weights), *(rounds, IMPORTANCE_SEED)
-        )
+        return inspection.importance(parts, self._columns, table, target, weights, rounds)
 
     def _is_of_fit(self, table: Table, parts: list[tuple[Any, Array]]) -> bool:
         """Whether these are the rows of the fit: their out-of-fold predictions are the same."""

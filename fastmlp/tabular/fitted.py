@@ -29,10 +29,7 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def from_snapshot(method: Method) -> Method:
-    """Decorate a method to read a snapshot of the fitted state, also during a concurrent fit.
-
-    Raises NotFittedError before the first fit.
-    """
+    """Decorate a method to read a snapshot of the fitted state, also during a concurrent fit."""
 
     @functools.wraps(method)
     def reading(self: Any, *args: Any, **kwargs: Any) -> Any:

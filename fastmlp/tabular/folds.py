@@ -50,14 +50,12 @@ class Splits:
         parts = n if together is None else len(np.unique(together))
         given, division = max(n, data.given), cls()
         wanted = preset.folds_of(given)
-        if wanted < preset.folds:
-            text = f"{wanted} folds instead of {preset.folds}, for there are {given:,} rows"
-            division.notes.append(text)
         k = min(wanted, parts)
-        if k < wanted:
-            what = "different rows" if groups is None else "groups"
-            text = f"{k} folds instead of {wanted}, for there are {parts} {what}"
-            division.notes.append(text)
+        few = f"{parts} {'different rows' if groups is None else 'groups'}"
+        for n_folds, planned, why in ((wanted, preset.folds, f"{given:,} rows"), (k, wanted, few)):
+            if n_folds < planned:
+                text = f"{n_folds} folds instead of {planned}, for there are {why}"
+                division.notes.append(text)
         if k < 2:
             raise ValueError(
                 "groups has one group but at least two groups are expected: members are judged on "
@@ -76,19 +74,17 @@ def assign(
     rng: np.random.Generator,
     classes: NDArray[Any] | None = None,
     groups: NDArray[Any] | None = None,
-    copies: Rows | None = None,
+    copies: Rows | None = None,  # equal numbers, from 0, for copies of a row, which count as one
 ) -> Rows:
-    """Return the fold of each row; folds have about equal sizes.
-
-    Rows of a class are spread evenly over folds. Rows of a group, and copies of a row (equal
-    numbers in ``copies``, from 0), share a fold; copies count as one row.
-    """
+    """Return the fold of each row: classes are spread evenly, groups and copies share a fold."""
     if copies is not None:
         first = np.unique(copies, return_index=True)[1]
         return assign(len(first), folds, rng, None if classes is None else classes[first])[copies]
     order = rng.permutation(n)
     if groups is not None:
-        return _by_groups(order, folds, groups)
+        _, number = np.unique(groups, return_inverse=True)
+        drawn = dict.fromkeys(number[order].tolist())
+        return balanced(np.bincount(number), folds, drawn)[number]
     if classes is not None:  # sort by class; each class keeps its random order
         order = order[np.argsort(classes[order], kind="stable")]
     fold = np.empty(n, np.int64)
@@ -161,16 +157,8 @@ def _different(columns: Iterable[NDArray[np.uint64]], n: int) -> Rows:
     return np.unique(mixed, return_inverse=True)[1].reshape(n)
 
 
-def _by_groups(order: Rows, folds: int, groups: NDArray[Any]) -> Rows:
-    _, number = np.unique(groups, return_inverse=True)
-    return balanced(np.bincount(number), folds, dict.fromkeys(number[order].tolist()))[number]
-
-
 def balanced(sizes: NDArray[np.int64], folds: int, order: Iterable[int]) -> Rows:
-    """Return the fold of each group: the largest first, to the fold with the fewest rows.
-
-    Groups of equal size are taken in the given order.
-    """
+    """Return the fold of each group: the largest, in the given order, to that of fewest rows."""
     of_group, filled = np.empty(len(sizes), np.int64), np.zeros(folds, np.int64)
     for group in sorted(order, key=lambda g: -sizes[g]):
         of_group[group] = np.argmin(filled)

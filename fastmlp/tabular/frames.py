@@ -32,10 +32,7 @@ def check_frame(X: Any) -> None:
 
 
 def gathered(X: Any) -> Any:
-    """Return lists of rows as arrays that keep numbers beside text, with masked values as missing.
-
-    Other tables are returned unchanged. Sources, lazy frames and sparse matrices raise TypeError.
-    """
+    """Return lists and masked arrays as plain arrays; refuse sources, lazy and sparse tables."""
     check.no_source(X)
     if hasattr(type(X), "collect"):
         raise TypeError(

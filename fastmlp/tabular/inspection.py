@@ -12,6 +12,7 @@ from fastmlp._core.optional import axes
 from fastmlp.tabular.columns import Array, Table
 
 CALIBRATION_PARTS = 10
+SEED = 0  # of the shuffles
 LEVELS = np.linspace(0.05, 0.95, 19)
 
 
@@ -88,19 +89,15 @@ def bars(found: Importance, most: int, ax: Any) -> Any:
 
 
 def importance(
-    parts: list[tuple[Callable[[Table], Array], Array]],
+    parts: list[tuple[Callable[[Table], Array], Array]],  # each with the rows that it predicts
     columns: Any,
     table: Table,
     target: Any,
     weights: Array | None,
     rounds: int,
-    seed: int,
 ) -> Importance:
-    """Return permutation importance (Breiman 2001, "Random forests", section 10).
-
-    ``parts`` pairs prediction functions with the rows that each predicts out of fold.
-    """
-    rng = np.random.default_rng(seed)
+    """Return permutation importance (Breiman 2001, "Random forests", section 10)."""
+    rng = np.random.default_rng(SEED)
     w = np.ones(len(table)) if weights is None else weights
 
     def cost(some: Table) -> float:

@@ -6,39 +6,41 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._core.history import History
+from fastmlp._engine.thread_count import default_threads
 from fastmlp._models.ensemble.ensemble import Ensemble
+from fastmlp._models.mlp import MLP
+from fastmlp._network.groups import Groups
 from fastmlp._network.optimizers import Adam, AdamW, Optimizer
+from fastmlp.tabular import presets
 from fastmlp.tabular.clock import Clock
 from fastmlp.tabular.columns import Table
 from fastmlp.tabular.conformal import MOST_ROWS
 from fastmlp.tabular.encoding import Encoding, encoder_of, with_missing
 from fastmlp.tabular.epoch_selection import BestEpochSelector, OutOfFold
 from fastmlp.tabular.folds import FitRows, Splits
-from fastmlp.tabular.networks import GROUPS, network
-from fastmlp.tabular.presets import (
-    AFTER,
-    BETA_2,
-    LOOKS,
-    TRAINING,
-    Cycles,
-    FlatCosine,
-    Preset,
-    Recipe,
-    batch_of,
-    epochs_of,
-)
+from fastmlp.tabular.presets import Preset, Recipe, batch_of, epochs_of
 from fastmlp.tabular.rows import Encoder
 
 Array = NDArray[Any]
 
 ROWS_AT_A_TIME = 8_192  # rows per call, which limits the memory of a prediction
 INTERRUPTED = "the user interrupted it"
+TRIALS = 3  # trials, of which the median counts
+BATCHES = 3  # batches per trial, so that overhead per epoch is small
+# Learning rates by kind of parameter.
+GROUPS = Groups(
+    parametrization="ntk",
+    bias_rate=presets.BIAS_RATE,
+    scale_rate=presets.SCALE_RATE,
+    activation_rate=presets.ACTIVATION_RATE,
+)
 
 
 @dataclass
@@ -74,8 +76,9 @@ class TrainedMembers:
         return np.stack([self._said(k, encoder, table) for k in members])
 
     def _said(self, k: int, encoder: Encoder, table: Table) -> Array:
-        z = joined(self.ensemble[k].predict(encoder.rows(table.numbers, table.codes, k)))
-        return np.asarray(self.target.decode(self.scales[k], z))
+        z = self.ensemble[k].predict(encoder.rows(table.numbers, table.codes, k))
+        whole = np.concatenate(z, axis=1) if isinstance(z, tuple) else z  # means, then variances
+        return np.asarray(self.target.decode(self.scales[k], whole))
 
     def predict(self, table: Table) -> Array:
         """Return the joint prediction of all members, (n, columns)."""
@@ -112,26 +115,57 @@ class TrainingResult:
     history: History
     curve: list[tuple[int, float, float, float]]  # see `BestEpochSelector`
     epoch: int  # the best one, from 1
-    run: int  # number of epochs
-    planned: int
+    planned: int  # number of epochs
     why: str  # the reason for fewer epochs
     stopped: str  # the reason why no other recipe is trained: an interrupt or a callback
 
+    @property
+    def run(self) -> int:
+        """The number of epochs that were run."""
+        return len(self.history.loss)
 
-def joined(prediction: Any) -> Array:
-    """Return a network's predictions as one array: means, then variances if any."""
-    if isinstance(prediction, tuple):
-        return np.concatenate(prediction, axis=1)
-    return np.asarray(prediction)
+
+def network(recipe: Recipe, width: int, target: Any, rng: np.random.Generator) -> Any:
+    """Return a network with the recipe's initial weights; those of the output layer are 0."""
+    own = np.random.default_rng(rng.integers(2**63))
+    net = MLP(
+        [width, *[recipe.width] * recipe.depth, target.outputs],
+        activation=recipe.activation or target.activation,
+        loss=target.loss,
+        scale=True,
+        parametric=recipe.parametric,
+        initializer=["lecun_normal"] * recipe.depth + ["zeros"],
+        rng=own,
+    )
+    for layer in range(recipe.depth):
+        net.biases[layer] = own.normal(size=recipe.width)
+    return net
+
+
+def seconds_of_epoch(
+    recipe: Recipe, width: int, target: Any, rows: int, members: int, n_threads: int | None
+) -> float:
+    """Estimate the seconds per epoch by a trial of a few batches with one member per thread."""
+    batch, rng = batch_of(rows), np.random.default_rng(0)
+    tried = min(BATCHES * batch, rows, len(target.y))
+    some = min(members, n_threads or default_threads())
+    ensemble = Ensemble(network(recipe, width, target, rng) for _ in range(some))
+    history = ensemble.fit(
+        rng.normal(size=(tried, width)).astype(np.float32),
+        target.encode(target.scale(np.arange(tried), None))[:tried],
+        epochs=TRIALS,
+        batch_size=batch,
+        optimizer=Adam(learning_rate=1e-6, beta_2=presets.BETA_2),
+        groups=GROUPS,
+        n_threads=n_threads,
+    )
+    return median(history.seconds) * rows / tried * members / some
 
 
 def train(
     recipe: Recipe, data: FitRows, division: Splits, request: FitOptions, epoch: float = 0.0
 ) -> TrainingResult:
-    """Train the members of one recipe.
-
-    ``epoch`` is the estimated time of an epoch if the time is limited.
-    """
+    """Train the members of one recipe; ``epoch`` is its estimated time if the time is limited."""
     table, columns, target, weights = data.table, data.columns, data.target, data.weights
     learn, out, n = division.learn, division.out, len(table)
     missing = with_missing(table)
@@ -144,14 +178,14 @@ def train(
 
     batch, epochs = batch_of(max(map(len, learn))), epochs_of(request.preset, recipe, n)
     steps = epochs * math.ceil(min(map(len, learn)) / batch)
-    after = AFTER[target.kind] * min(1.0, 2 * MOST_ROWS / n)
+    after = presets.AFTER[target.kind] * min(1.0, 2 * MOST_ROWS / n)
     clock = Clock(request.deadline, epoch=epoch, after=after)
     preset = request.preset
-    rate = Cycles(target.rate * recipe.rate, steps, clock, preset.cycles)
-    optimizer: Optimizer = Adam(learning_rate=rate, beta_2=BETA_2)
+    rate = presets.Cycles(target.rate * recipe.rate, steps, clock, preset.cycles)
+    optimizer: Optimizer = Adam(learning_rate=rate, beta_2=presets.BETA_2)
     if recipe.decay:
-        decay = FlatCosine(recipe.decay, steps)
-        optimizer = AdamW(learning_rate=rate, beta_2=BETA_2, weight_decay=decay)
+        decay = presets.FlatCosine(recipe.decay, steps)
+        optimizer = AdamW(learning_rate=rate, beta_2=presets.BETA_2, weight_decay=decay)
     follow = BestEpochSelector(
         [x[rows] for x, rows in zip(inputs, out, strict=True)],
         out,
@@ -163,7 +197,7 @@ def train(
         hopeless=target.hopeless if recipe.share == 1 else math.inf,
         cycles=preset.cycles,
         measures=bool(preset.trial_folds),
-        every=int(sum(map(len, out)) / (LOOKS * TRAINING * sum(map(len, learn)))),
+        every=int(sum(map(len, out)) / (presets.LOOKS * presets.TRAINING * sum(map(len, learn)))),
     )
     stopped = ""
     try:
@@ -174,7 +208,7 @@ def train(
             epochs=epochs,
             batch_size=batch,
             optimizer=optimizer,
-            dropout=FlatCosine(recipe.dropout, steps) if recipe.dropout else None,
+            dropout=presets.FlatCosine(recipe.dropout, steps) if recipe.dropout else None,
             groups=GROUPS,
             sample_weight=weights,
             callbacks=[follow, *request.callbacks],
@@ -200,18 +234,8 @@ def train(
             if stopped
             else "no epoch has a score that is a finite number: mend scoring, or rescale X and y"
         )
-    return TrainingResult(
-        recipe,
-        members,
-        follow.held_out,
-        history,
-        follow.curve,
-        follow.epoch,
-        len(history.loss),
-        epochs,
-        stopped or follow.why,
-        stopped,
-    )
+    found, why = (follow.held_out, history, follow.curve, follow.epoch), stopped or follow.why
+    return TrainingResult(recipe, members, *found, epochs, why, stopped)
 
 
 # Name in pickles of version 0.1.0.

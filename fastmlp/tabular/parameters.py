@@ -7,14 +7,11 @@ from typing import Any
 
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from fastmlp._engine.thread_count import of_jobs
 from fastmlp._training.callbacks import EarlyStopping, ReduceOnPlateau
 from fastmlp.tabular.presets import PRESETS
 
 # Smallest and largest values of parameters that replace numbers of a preset.
 COUNTS = {"folds": (2, 1_000), "members": (2, 10_000), "epochs": (1, 10**6), "width": (1, 10**5)}
-
-UNITS = {"time_limit": ("seconds", "60"), "max_memory": ("bytes", "'4GB'")}
 
 CONSTRAINTS: dict[str, list[Any]] = {
     "preset": [StrOptions(set(PRESETS))],
@@ -70,11 +67,9 @@ max_memory : float or str, optional
     is free in the machine or the control group.
 random_state : int, RandomState or None, default=None
     Seed or generator of folds, initial weights and order of samples.
-verbose : bool or int, default=False
-    Show progress on standard error: the recipe, the completed share of the fit, the time left and
-    the score of held-out rows.
-progress_bar : bool, default=False
-    Another name of ``verbose``.
+verbose, progress_bar : bool or int, default=False
+    Show progress on standard error, by either: the recipe, the completed share of the fit, the time
+    left and the score of held-out rows.
 callbacks : list of callables, optional
     Called with a ``fastmlp.State`` after each epoch of each recipe; ``state.val_loss`` is the score
     of held-out rows, ``state.model`` the networks in training. Returning True ends the fit like
@@ -108,17 +103,19 @@ linear inputs (Gorishniy, Rubachev and Babenko 2022) and an ensemble over folds.
 # Parameters that files of earlier versions lack; they get their defaults.
 ADDED = frozenset({"verbose", "callbacks", "recipes", "max_memory", *COUNTS})
 
-
 # Parameters that may differ between the processes of a fit; of random_state, the seed is compared.
 OF_ONE_RANK = {"random_state", "verbose", "progress_bar", "callbacks", "n_jobs", "max_memory"}
 
 
 def check(estimator: Any) -> None:
-    """Reject values within the ranges: bool as a number, n_jobs=0."""
-    of_jobs(estimator.n_jobs)
-    for name in COUNTS:
-        if isinstance(getattr(estimator, name), bool):
-            raise ValueError(f"{name} is {getattr(estimator, name)} but a number is expected")
+    """Reject values within the ranges: bool as a number, callbacks that a fit cannot serve."""
+    examples = {name: least for name, (least, _) in COUNTS.items()}
+    for name, example in {**examples, "time_limit": 60, "max_memory": "4GB"}.items():
+        if isinstance(value := getattr(estimator, name), bool):
+            raise ValueError(
+                f"{name} is {value} but a number is expected: pass for example {name}={example!r}, "
+                "or None"
+            )
     for each in estimator.callbacks or ():
         if getattr(each, "runs_last", False):
             raise ValueError(
@@ -130,10 +127,4 @@ def check(estimator: Any) -> None:
                 f"callbacks has {type(each).__name__} of val_loss but a fit of a table has its own "
                 "learning rates, and keeps the epoch with the best score of held-out rows: leave "
                 "it out; epochs= or time_limit= make the fit shorter"
-            )
-    for name, (unit, example) in UNITS.items():
-        if isinstance(value := getattr(estimator, name), bool):
-            raise ValueError(
-                f"{name} is {value} but a number of {unit} is expected: pass for example "
-                f"{name}={example}, or None for no limit"
             )

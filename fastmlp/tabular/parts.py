@@ -40,16 +40,12 @@ class Rows(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """The number of rows of a block, a sample that shows its columns, and some rows by property.
-
-    ``having`` maps properties that each part needs, such as a missing value in a column, to the
-    place of a row and that row; ``groups`` maps groups of rows to their sizes.
-    """
+    """Facts about a block of rows."""
 
     n: int
-    sample: Any
-    having: dict[Any, tuple[int, Rows]]
-    groups: dict[Any, int]
+    sample: Any  # rows that show the columns
+    having: dict[Any, tuple[int, Rows]]  # a place and its row, by a property that each part needs
+    groups: dict[Any, int]  # sizes
 
 
 def summary(estimator: Any, block: Rows, seed: int, most: int) -> Summary:
@@ -111,10 +107,7 @@ def divided(
 
 
 class Part(NamedTuple):
-    """The result of one part: its estimator's state, and a sample of its rows for calibration.
-
-    ``out`` has the places in the sample that the k-th member of each recipe holds out.
-    """
+    """The result of one part: its estimator's state, and a sample of its rows for calibration."""
 
     rows: int
     state: dict[str, Any]
@@ -124,7 +117,7 @@ class Part(NamedTuple):
     weights: Array
     groups: Array | None
     out_of_fold: Array
-    out: list[Array]
+    out: list[Array]  # places in the sample that the k-th member of each recipe holds out
 
 
 class _Alone:
@@ -142,15 +135,12 @@ class _Alone:
 
 
 def trained(estimator: Any, columns: Columns, rows: Rows, n: int, seed: int, most: int) -> Part:
-    """Train a part; the first n rows are its own, and at most so many of them calibrate.
-
-    Rows that other parts have, too, do not calibrate, nor do those of their groups.
-    """
+    """Train a part; of its first n rows, those of no other part's groups, ``most`` calibrate."""
     rng = np.random.default_rng(seed)
     alone: Any = object.__new__(type("Alone", (_Alone, type(estimator)), {}))
     options = {**estimator.get_params(deep=False), "random_state": seed, "_given": columns}
     alone.__dict__.update(options)
-    alone._train(*rows, None, None)
+    alone._train(*rows, None, None, None)
     target, fitted, weights, _ = alone._captured
     used = np.arange(len(alone._rows[0]))
     if alone._row_weights is not None:
@@ -236,7 +226,7 @@ def merged(
     more = model._finish(target, result, given, of_rows)
     model._set_fitted(result, target, table, np.arange(len(table)))
     model._rows, model._row_weights, model._importance = (table, target), given, None
-    model._report = model._reported(result, target, model._columns, n, {"training": seconds}, more)
+    model._report = model._reported(result, target, n, {"training": seconds}, more)
     return model
 
 

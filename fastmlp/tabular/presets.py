@@ -10,50 +10,24 @@ as the one before, and its end is a place to stop.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp._core.intervals import (
-    FRACTION,
-    NON_NEGATIVE,
-    POSITIVE,
-    Interval,
-    check_count,
-    check_flag,
-)
+from fastmlp._core import intervals
+from fastmlp._core.intervals import Interval, check_count
+from fastmlp._core.keywords import check_choice
 from fastmlp._network.activations import ACTIVATIONS
 from fastmlp._network.names import ActivationName
 from fastmlp._network.scheduled import Schedule
 from fastmlp.tabular.clock import UNLIMITED, Clock
 
 
-def _check_activation(name: str, value: Any) -> None:
-    """Raise an error for anything but None or the name of an activation."""
-    if value is not None and value not in tuple(ACTIVATIONS):
-        names = ", ".join(ACTIVATIONS)
-        raise ValueError(f"{name} is {value!r} but None or one of {names} is expected")
-
-
-CHECKS: dict[str, Callable[[str, Any], Any]] = {
-    "bins": partial(check_count, example=8, least=0),
-    "width": partial(check_count, example=128),
-    "depth": partial(check_count, example=3),
-    "activation": _check_activation,
-    "rate": partial(POSITIVE.check, example=1.0),
-    "dropout": partial(FRACTION.check, example=0.15),
-    "decay": partial(NON_NEGATIVE.check, example=0.02),
-    "parametric": check_flag,
-    "share": partial(Interval(0.0, 1.0, low_open=True, high_open=False).check, example=1.0),
-}
-
-
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(intervals.Options):
     """Architecture and training options of one group of members.
 
     Attributes
@@ -85,9 +59,21 @@ class Recipe:
     parametric: bool = True
     share: float = 1.0
 
-    def __post_init__(self) -> None:
-        for name, check in CHECKS.items():
-            check(name, getattr(self, name))
+    _checks: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+        "bins": (check_count, 8, 0),
+        "width": (check_count, 128),
+        "depth": (check_count, 3),
+        "activation": (
+            lambda *given: given[1] is None or check_choice(*given),
+            ACTIVATIONS,
+            " or None",
+        ),
+        "rate": (intervals.POSITIVE.check, 1.0),
+        "dropout": (intervals.FRACTION.check, 0.15),
+        "decay": (intervals.NON_NEGATIVE.check, 0.02),
+        "parametric": (intervals.check_flag,),
+        "share": (Interval(0.0, 1.0, low_open=True, high_open=False).check, 1.0),
+    }
 
     @property
     def title(self) -> str:
@@ -112,26 +98,19 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Preset:
-    """The recipes of a fit, and the numbers of folds and epochs.
+    """The recipes of a fit, and the numbers of folds and epochs."""
 
-    The rows are divided into ``folds`` anew in each of ``repeats``; each member of a recipe is
-    trained on all folds but one. ``epochs`` holds for `FEW_ROWS` rows, and falls for more if
-    ``scaled``. ``first`` are recipes that come before ``recipes`` for "classes" or "numbers". The
-    number of folds is halved above each number in ``many_rows``. ``members`` is the least number of
-    networks per recipe; folds are repeated for it. ``epochs`` are those of the first four of
-    ``cycles`` of the rate. With ``trial_folds``, training has two stages, see `trial` and `longer`,
-    and each recipe ends with the first cycle that gains less than its noise.
-    """
-
-    folds: int
-    repeats: int
-    epochs: int
+    folds: int  # parts of the rows; each member of a recipe is trained on all of them but one
+    repeats: int  # divisions into folds
+    epochs: int  # for `FEW_ROWS` rows, in the first four of ``cycles``
     recipes: tuple[Recipe, ...]
-    first: Mapping[str, tuple[Recipe, ...]] = field(default_factory=dict)
-    many_rows: tuple[int, ...] = (50_000,)
-    members: int | None = None
-    scaled: bool = True
-    cycles: int = 4
+    first: Mapping[str, tuple[Recipe, ...]] = field(default_factory=dict)  # for classes or numbers
+    many_rows: tuple[int, ...] = (50_000,)  # above each of these, the number of folds is halved
+    members: int | None = None  # least number of networks per recipe; folds are repeated for it
+    scaled: bool = True  # whether more rows have fewer epochs
+    cycles: int = 4  # of the rate
+    # Folds of the first of two stages, see `trial` and `longer`; 0 for one stage. With two, each
+    # recipe ends with the first cycle that gains less than its noise.
     trial_folds: int = 0
 
     @property
@@ -161,21 +140,12 @@ class Preset:
         return self.repeats if self.members is None else math.ceil(self.members / folds)
 
 
-PIECEWISE, PLAIN = Recipe(bins=8), Recipe(bins=0)
-CAREFUL = Recipe(bins=8, dropout=0.15, decay=0.02)
-FINE = Recipe(bins=16, rate=2.0)
-# For noisy data: an eighth of the epochs, with dropout.
-SHORT = Recipe(bins=8, dropout=0.3, decay=0.02, share=1 / 8)
-SHORT_PLAIN = Recipe(bins=0, dropout=0.15, decay=0.02, share=1 / 8)
-USUAL = (CAREFUL, PIECEWISE, PLAIN)
+CAREFUL: dict[str, Any] = {"dropout": 0.15, "decay": 0.02}
+SHORT: dict[str, Any] = {"dropout": 0.3, "decay": 0.02, "share": 1 / 8}  # for noisy data
 # For the first stage: narrow, and different from each other.
 NARROW = {
-    "numbers": (Recipe(bins=8, width=64), replace(FINE, width=64)),
-    "classes": (
-        Recipe(bins=8, width=64),
-        Recipe(bins=0, width=64, dropout=0.15, decay=0.02),
-        replace(CAREFUL, width=64),
-    ),
+    "numbers": (Recipe(width=64), Recipe(bins=16, width=64, rate=2.0)),
+    "classes": (Recipe(width=64), Recipe(0, width=64, **CAREFUL), Recipe(width=64, **CAREFUL)),
 }
 
 PRESETS = {
@@ -184,15 +154,17 @@ PRESETS = {
     "best": Preset(
         *(16, 2, 256),
         (
-            SHORT,
-            *USUAL,
-            FINE,
-            SHORT_PLAIN,
-            Recipe(bins=24, dropout=0.3, decay=0.02, share=1 / 8),
+            Recipe(bins=8, **SHORT),
+            Recipe(bins=8, **CAREFUL),
+            Recipe(bins=8),
+            Recipe(bins=0),
+            Recipe(bins=16, rate=2.0),
+            Recipe(bins=0, share=1 / 8, **CAREFUL),
+            Recipe(bins=24, **SHORT),
             Recipe(bins=8, depth=2),
             Recipe(bins=0, rate=2.0),
-            Recipe(bins=16, rate=2.0, dropout=0.15, decay=0.02),
-            Recipe(bins=8, width=256, dropout=0.15, decay=0.02),
+            Recipe(bins=16, rate=2.0, **CAREFUL),
+            Recipe(bins=8, width=256, **CAREFUL),
             Recipe(bins=24, activation="silu"),
             Recipe(bins=0, activation="tanh"),
         ),
@@ -268,10 +240,10 @@ def _of_width(recipes: Sequence[Recipe], width: int) -> tuple[Recipe, ...]:
 
 def _recipe(k: int, given: Any) -> Recipe:
     """Return a recipe from a user's dict; errors name its index."""
-    if not isinstance(given, Mapping) or not given.keys() <= CHECKS.keys():
+    if not isinstance(given, Mapping) or not given.keys() <= Recipe._checks.keys():
         raise ValueError(
-            f"recipes[{k}] is {given!r} but a dict is expected, with any of {', '.join(CHECKS)}: "
-            "pass for example {'bins': 16, 'width': 256}"
+            f"recipes[{k}] is {given!r} but a dict is expected, with any of "
+            f"{', '.join(Recipe._checks)}: pass for example {{'bins': 16, 'width': 256}}"
         )
     try:
         return Recipe(**given)
@@ -280,10 +252,7 @@ def _recipe(k: int, given: Any) -> Recipe:
 
 
 def beginning(preset: Preset, is_limited: bool) -> Preset:
-    """Return the preset that a fit begins with; within a time limit "best" begins like the default.
-
-    The default needs less time for a good result.
-    """
+    """Return the first preset of a fit: within a time limit "best" begins like "default"."""
     return PRESETS["default"] if preset is PRESETS["best"] and is_limited else preset
 
 
@@ -339,10 +308,7 @@ class Cycles(Schedule):
 
 @dataclass(frozen=True)
 class FlatCosine(Schedule):
-    """A value that is constant for half of the steps, then falls to 0 as half a cosine.
-
-    This is the schedule "flat_cos" of RealMLP.
-    """
+    """RealMLP's "flat_cos": constant for half of the steps, then falling to 0 as half a cosine."""
 
     value: float
     n_steps: int

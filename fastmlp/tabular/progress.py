@@ -21,11 +21,7 @@ PARTS = 10  # lines per recipe in a file
 
 @dataclass(eq=False)
 class Progress:
-    """Callback for all recipes of a fit: shows recipe, share done, time left and score.
-
-    A terminal shows one line that is rewritten; other outputs get `PARTS` lines per recipe. A hint
-    is always logged.
-    """
+    """Callback for all recipes of a fit: one line that a terminal rewrites, else `PARTS` lines."""
 
     work: Sequence[float]  # of each recipe, relative
     metric: str

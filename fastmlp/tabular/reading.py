@@ -66,6 +66,8 @@ def _table(
 ) -> tuple[Columns, Table, Array, Any, Array | None, Plan]:
     """Read a table in memory, or a sample of its rows."""
     data_warnings.check_order(X, y=y, sample_weight=sample_weight, groups=groups)
+    if y is None:
+        raise ValueError("requires y to be passed, but the target y is None")
     if np.ma.is_masked(y):
         raise ValueError("y has masked entries but targets are expected: drop these rows")
     X = model._checked(X, reset=True)

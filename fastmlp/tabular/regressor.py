@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from fastmlp._core.intervals import check_flag
+from fastmlp._core.intervals import INNER_FRACTION, check_flag
 from fastmlp._core.keywords import explained
 from fastmlp._network.names import PresetName, TableLossName
 from fastmlp.sklearn.parameters import documented, store
@@ -19,7 +19,7 @@ from fastmlp.sklearn.regressor import LOSSES
 from fastmlp.tabular import inspection
 from fastmlp.tabular.blend import BlendResult
 from fastmlp.tabular.columns import Array
-from fastmlp.tabular.conformal import Residuals, level_of, levels_of
+from fastmlp.tabular.conformal import Residuals, levels_of
 from fastmlp.tabular.estimator import BaseTabMLP
 from fastmlp.tabular.export.exported import ExportedTable, exported
 from fastmlp.tabular.export.methods import RegressorExports
@@ -151,7 +151,7 @@ class TabMLPRegressor(RegressorMixin, RegressorExports, BaseTabMLP):
         array of float64, shape (n_samples, 2) or (n_samples, n_outputs, 2)
             Lower and upper ends.
         """
-        tail = (1 - level_of(coverage, "coverage")) / 2
+        tail = (1 - INNER_FRACTION.check("coverage", coverage, 0.9)) / 2
         if 1 - tail == 1:
             raise ValueError(
                 f"coverage is {coverage!r} but its upper end is at 1 - {tail:.2g}, which is 1 in "
@@ -246,8 +246,6 @@ class TabMLPRegressor(RegressorMixin, RegressorExports, BaseTabMLP):
     # ------------------------------------------------------------ used by fit
 
     def _read_target(self, y: Any) -> Array:
-        if y is None:
-            raise ValueError("requires y to be passed, but the target y is None")
         numbers = finite_numbers(y)
         if self.loss == "poisson" and np.any(numbers < 0):
             raise ValueError("loss='poisson' requires non-negative y: use another loss")
@@ -281,11 +279,7 @@ class TabMLPRegressor(RegressorMixin, RegressorExports, BaseTabMLP):
         return lambda prediction: judge(self._shaped(prediction[:, : y.shape[1]]))
 
     def _finish(
-        self,
-        target: NumericTarget,
-        fitted: BlendResult,
-        weights: Array | None,
-        groups: Array | None,
+        self, target: Any, fitted: BlendResult, weights: Array | None, groups: Array | None
     ) -> dict[str, str]:
         found, m, shrink = fitted.out_of_fold, self.n_outputs_, 1.0
         if self.loss == "squared_error" and fitted.together > 0:

@@ -76,13 +76,11 @@ class Report:
         """Return a table of the facts, and pictures."""
         cell = '<tr><th style="text-align: left">{}</th><td style="text-align: left">{}</td></tr>'
         rows = [cell.format(*map(html.escape, line)) for line in self.lines()]
-        return "".join(["<table>", *rows, "</table>", *map(_picture, self.pictures)])
-
-
-def _picture(draw: Callable[..., Any]) -> str:
-    """Return a drawing on axes as a chart of HTML."""
-    draw(ax=(axes := Axes()))
-    return axes.svg("part of the report of a fit")
+        charts = [Axes() for _ in self.pictures]
+        for draw, ax in zip(self.pictures, charts, strict=True):
+            draw(ax=ax)
+        drawn = [ax.svg("part of the report of a fit") for ax in charts]
+        return "".join(["<table>", *rows, "</table>", *drawn])
 
 
 @contextmanager

@@ -6,9 +6,6 @@ from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
 def plain(row: Sequence[Any], places: NDArray[Any]) -> NDArray[Any] | None: ...
-def smooth_clip(
-    values: NDArray[Any], centre: float, factor: float, limits: tuple[float, float]
-) -> NDArray[Any]: ...
 
 @disjoint_base
 class EncodedRows:

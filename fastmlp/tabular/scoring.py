@@ -68,11 +68,15 @@ def scorer_of(
 ) -> Callable[[Array], float]:
     """Return a function from predictions to their score by a scorer of scikit-learn."""
     score = get_scorer(scoring) if isinstance(scoring, str) else scoring
-    if not _takes(score, 3):
+    try:
+        inspect.signature(score).bind(*range(3))
+    except ValueError:
+        pass  # unknown signature
+    except TypeError:
         raise TypeError(
             f"scoring={scoring!r} cannot be called with an estimator, X and y as scorers are: pass "
             "sklearn.metrics.make_scorer of a metric, or the name of a scorer such as 'accuracy'"
-        )
+        ) from None
     options = {} if weights is None else {"sample_weight": weights}
     X = np.zeros((len(y), 1))
 
@@ -107,14 +111,3 @@ def scorer_of(
             ) from error
 
     return judge
-
-
-def _takes(function: Any, count: int) -> bool:
-    """Whether a function accepts this number of arguments, or its signature is unknown."""
-    try:
-        inspect.signature(function).bind(*range(count))
-    except TypeError:
-        return False
-    except ValueError:  # unknown signature
-        return True
-    return True

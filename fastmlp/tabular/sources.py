@@ -16,18 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+import fastmlp.tabular.columns as of_columns
 from fastmlp._training.arrow import ArrowBlocks, numbers_of
-from fastmlp.tabular.columns import (
-    MISSING,
-    Array,
-    Column,
-    Columns,
-    Table,
-    count_values,
-    is_numeric,
-    ordered,
-    wanted_of,
-)
+from fastmlp.tabular.columns import Array, Column, Columns, Table
 
 CATEGORIES = ("bool", "string", "large_string", "binary", "large_binary", "fixed_size_binary")
 Place = Callable[[int], str]  # the words for the place of a row of a batch
@@ -68,7 +59,7 @@ def scan(source: ArrowBlocks, categorical: Any, has_labels: bool) -> Scan:
         for k, name in enumerate(features):
             missing |= {name} if batch.column(name).null_count else set()
             if k in count:
-                counted = partial(count_values, name=name)
+                counted = partial(of_columns.count_values, name=name)
                 count[k].update(_located(counted, _array(batch.column(name)), name, place))
             elif not n:
                 _located(partial(_check, name=name), _array(batch.column(name)), name, place)
@@ -84,7 +75,7 @@ def scan(source: ArrowBlocks, categorical: Any, has_labels: bool) -> Scan:
         )
     y = np.concatenate([y, np.array(list(labels), y.dtype)]) if labels else y
     columns = [
-        (k, Column(name, ordered(count[k]) if k in count else None))
+        (k, Column(name, of_columns.ordered(count[k]) if k in count else None))
         for k, name in enumerate(features)
     ]
     numbers = tuple(each for each in columns if each[1].values is None)
@@ -143,7 +134,7 @@ def blocks(source: ArrowBlocks, columns: Columns) -> Iterator[Table]:
 
 def _categories(batch: Any, features: list[str], categorical: Any) -> set[int]:
     """Return the indices of the category columns, by their Arrow types and the user's choice."""
-    found: set[int] = wanted_of(categorical, features, features)
+    found: set[int] = of_columns.wanted_of(categorical, features, features)
     for k, name in enumerate(features):
         kind = batch.schema.field(name).type
         if str(kind).startswith("dictionary"):
@@ -186,7 +177,7 @@ def _targets(source: ArrowBlocks, batch: Any, place: Place, has_labels: bool) ->
 def _known(k: int, column: Column, *, own: Any, **of_batch: Any) -> Array:
     """Return the numbers or codes of some rows of a batch, whose categories must be known."""
     read = _values(k, column, **of_batch)
-    if column.values is not None and np.any(unknown := read == MISSING):
+    if column.values is not None and np.any(unknown := read == of_columns.MISSING):
         at, place = int(np.argmax(unknown)), of_batch["place"]
         value = _array(of_batch["batch"].column(column.name))[at]
         raise ValueError(
@@ -223,8 +214,8 @@ def _located(read: Callable[[Array], Any], values: Array, name: str, place: Plac
 
 def _check(values: Array, name: str) -> None:
     """Raise an error for a column without numbers."""
-    if not is_numeric(values, name):
-        count_values(values, name)  # which refuses other types
+    if not of_columns.is_numeric(values, name):
+        of_columns.count_values(values, name)  # which refuses other types
 
 
 def _fails(read: Callable[[Array], Any], values: Array) -> bool:

@@ -19,10 +19,7 @@ FEW = 10.0  # prior for a temperature of 1: this many rows times the squared log
 
 
 def applied(probabilities: Array, temperature: float, labels: bool = False) -> Array:
-    """Return probabilities after division of their logits by a temperature.
-
-    A temperature above 1 makes them more alike. With ``labels`` the columns are independent.
-    """
+    """Return probabilities after division of their logits; with ``labels`` of each column alone."""
     return _divided(*_logits(probabilities, labels), temperature)
 
 

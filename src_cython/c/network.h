@@ -8,7 +8,15 @@
 #include <stdint.h>
 
 /* Kinds of copies: rows of COPY_KINDS in panels/copies.h. Training updates the first FM_TRAINED kinds. */
-enum { FM_TRANSPOSED, FM_TRAINED, FM_BFLOAT16 = FM_TRAINED, FM_INT8, FM_COPIES };
+enum {
+    FM_TRANSPOSED,
+    FM_PAIRED, /* in bfloat16, this and the next */
+    FM_PAIRED_TRANSPOSED,
+    FM_TRAINED,
+    FM_BFLOAT16 = FM_TRAINED,
+    FM_INT8,
+    FM_COPIES
+};
 
 /* A copy of a tensor in another layout or storage type. */
 typedef struct {

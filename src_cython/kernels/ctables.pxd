@@ -101,6 +101,16 @@ cdef extern from "panels/copies.h" nogil:
         void (*row)(const fm_tensor*, const real*, const real*, const void*, real*) noexcept nogil
     const fm_copy_kind* COPY_KINDS
 
+cdef extern from "panels/bfloat16.h" nogil:
+    ctypedef unsigned short bfloat16
+    enum:
+        FM_CHUNK, FM_HAS_BFLOAT16
+    void round_rows(const real*, int64_t, int64_t, int64_t, bfloat16*, int64_t)
+    void round_pairs(const real*, int64_t, int64_t, int64_t, bfloat16*, int64_t)
+    void round_columns(const real*, int64_t, int64_t, int64_t, bfloat16*)
+    void bfloat16_products(int, const bfloat16*, int64_t, const bfloat16*, int64_t, const real*, real*,
+                           int64_t, int64_t, int)
+
 cdef extern from "random/shuffle.h" nogil:
     void shuffle_indices(int64_t*, int64_t, uint64_t)
 

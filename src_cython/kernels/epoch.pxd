@@ -36,12 +36,14 @@ cdef inline void meet(fm_shift* shift, int32_t active) noexcept nogil:
         fm_barrier_wait(shift.barrier)
 
 
-cdef inline int64_t first_row(int64_t rows, int64_t part, int64_t parts) noexcept nogil:
-    """Return the first row of a part; the rows of a block are divided in groups of ROW_MULTIPLE."""
-    cdef int64_t groups = ceil_div(rows, ROW_MULTIPLE) * part
+cdef inline int64_t first_row(const fm_buffers* buffers, int64_t rows, int64_t part,
+                              int64_t parts) noexcept nogil:
+    """Return the first row of a part; the rows of a block are divided in groups."""
+    cdef int64_t multiple = FM_CHUNK if unlikely(buffers.rounded != NULL) else ROW_MULTIPLE
+    cdef int64_t groups = ceil_div(rows, multiple) * part
     if parts > 1:  # a single thread needs no division
         groups //= parts
-    return groups * ROW_MULTIPLE
+    return groups * multiple
 
 
 cdef inline double row_scale(double total, bint is_whole) noexcept nogil:
@@ -60,8 +62,8 @@ cdef inline void rows_phase(const fm_task* task, int64_t b, int64_t at, int64_t 
     """Gather this thread's rows of the block at row `at` of batch b; compute outputs, loss and every dz."""
     cdef const fm_network* net = task.net
     cdef const fm_buffers* buffers = task.buffers
-    cdef int64_t first = first_row(rows, thread, active)
-    cdef int64_t end = first_row(rows, thread + 1, active)
+    cdef int64_t first = first_row(buffers, rows, thread, active)
+    cdef int64_t end = first_row(buffers, rows, thread + 1, active)
     cdef int64_t last = min(end, rows)
     cdef real* loss_share = <real*>buffers.loss_share
     cdef const real* weight = <real*>buffers.weight
@@ -79,13 +81,18 @@ cdef inline void rows_phase(const fm_task* task, int64_t b, int64_t at, int64_t 
     output_loss(net, buffers, first, last, thread, task.data.weights != NULL, watch)
     for l in range(net.n_operators - 1, task.first_trained, -1):
         backward_input(net, buffers, l, first, end - first, watch)
+    if unlikely(buffers.rounded != NULL):
+        for l in range(task.first_trained, net.n_operators):
+            if is_rounded(buffers, &net.operators[l]):
+                round_for_gradient(net, buffers, l, first, last)
 
 
 cdef inline fm_ahead next_rows(const fm_task* task, int64_t next, int32_t thread,
                                int32_t active) noexcept nogil:
     """Describe this thread's rows of the next block, at row `next` of the order, for prefetch."""
+    cdef const fm_buffers* buffers = task.buffers
     cdef fm_ahead ahead
-    cdef int64_t rows = min(task.buffers.rows, task.data.n - next)
+    cdef int64_t rows = min(buffers.rows, task.data.n - next)
     ahead.x = task.data.x
     ahead.order = task.order
     ahead.row_stride = task.data.x_row_stride
@@ -94,8 +101,8 @@ cdef inline fm_ahead next_rows(const fm_task* task, int64_t next, int32_t thread
     if (task.order == NULL or task.data.x_column_stride != sizeof(real)
             or task.data.n * ahead.row_bytes < CACHED_BYTES):
         return ahead
-    ahead.row = next + first_row(rows, thread, active)
-    ahead.end = next + min(first_row(rows, thread + 1, active), rows)
+    ahead.row = next + first_row(buffers, rows, thread, active)
+    ahead.end = next + min(first_row(buffers, rows, thread + 1, active), rows)
     return ahead
 
 

@@ -49,7 +49,7 @@ cdef void renew_copies(const fm_network* net) noexcept nogil:
 
 
 cdef void renew_trained(const fm_network* net, const fm_piece* piece) noexcept nogil:
-    renew_piece(net, piece, TRAINED)
+    renew_trained_piece(net, piece)
 
 
 cdef void step(int32_t optimizer, const double* hyper, double rate, double* powers, double l2,
@@ -84,6 +84,8 @@ KERNELS.row_multiple = ROW_MULTIPLE
 KERNELS.piece_rows = PIECE_ROWS
 KERNELS.level = FM_LEVEL_NAME
 KERNELS.compiler = FM_COMPILER
+KERNELS.has_bfloat16 = FM_HAS_BFLOAT16
+KERNELS.chunk = FM_CHUNK
 KERNELS.row_name = row_name
 KERNELS.activation_keeps_slope = activation_keeps_slope
 KERNELS.scratch_size = scratch_size

@@ -10,6 +10,7 @@ from ctables cimport *
 from functions cimport *
 from network cimport *
 from operators cimport *
+from rounded cimport *
 from rounding cimport ceil_div, round_up
 
 
@@ -19,13 +20,22 @@ cdef inline double forward_work(const fm_network* net, int32_t l, int64_t rows) 
     return 2.0 * rows * weights.n_rows * weights.n_columns
 
 
+cdef inline int64_t block_rows(const fm_buffers* buffers, int64_t width, int64_t rows) noexcept nogil:
+    """Return how many of the rows pass through an operator together."""
+    cdef int64_t block = nn_rows(width, rows)
+    return round_up(2 * block, FM_CHUNK) if unlikely(buffers.rounded != NULL) else block
+
+
 cdef inline void forward(const fm_network* net, const fm_buffers* buffers, int32_t l, int64_t first,
                          int64_t rows, const fm_draws* draws, fm_watch* watch) noexcept nogil:
     """Compute y[l] from y[l-1] for rows [first, first + rows); rows is padded."""
-    cdef int64_t block = nn_rows(net.operators[l].n_in, rows)
+    cdef int64_t block = block_rows(buffers, net.operators[l].n_in, rows)
     cdef int64_t done = 0
     while done < rows and not fm_watch_stop(watch, forward_work(net, l, min(block, rows - done))):
-        forward_block(net, buffers, l, first + done, min(block, rows - done), draws)
+        if unlikely(is_rounded(buffers, &net.operators[l])):
+            rounded_forward(net, buffers, l, first + done, min(block, rows - done), draws)
+        else:
+            forward_block(net, buffers, l, first + done, min(block, rows - done), draws)
         done += block
 
 
@@ -43,10 +53,13 @@ cdef inline void forward_layers(const fm_network* net, const fm_buffers* buffers
 cdef inline void backward_input(const fm_network* net, const fm_buffers* buffers, int32_t l, int64_t first,
                                 int64_t rows, fm_watch* watch) noexcept nogil:
     """Compute dz[l-1] from dz[l] for the rows."""
-    cdef int64_t block = nn_rows(net.operators[l].n_out, rows)
+    cdef int64_t block = block_rows(buffers, net.operators[l].n_out, rows)
     cdef int64_t done = 0
     while done < rows and not fm_watch_stop(watch, forward_work(net, l, min(block, rows - done))):
-        backward_block(net, buffers, l, first + done, min(block, rows - done))
+        if unlikely(is_rounded(buffers, &net.operators[l])):
+            rounded_backward(net, buffers, l, first + done, min(block, rows - done))
+        else:
+            backward_block(net, buffers, l, first + done, min(block, rows - done))
         done += block
 
 
@@ -60,6 +73,8 @@ cdef inline void piece_gradient(const fm_network* net, const fm_buffers* buffers
     if how == TILES:
         block_tn(y, panel_step, piece.k_from, piece.k_to, dz, rows, <real*>g,
                  vectors(piece.tensor.n_columns, piece.panel * NR), ahead)
+    elif how == BFLOAT16_TILES:
+        rounded_gradient(net, buffers, piece, first, rows, <real*>g, ahead)
     elif how == COLUMN:
         column_tn(y, panel_step, piece.k_from, piece.k_to, dz, rows, <real*>g)
     elif how == SUMS:

@@ -81,6 +81,11 @@ cdef inline void renew_piece(const fm_network* net, const fm_piece* piece, int32
                                 piece.k_to)
 
 
+cdef inline void renew_trained_piece(const fm_network* net, const fm_piece* piece) noexcept nogil:
+    """Update the copies that training reads."""
+    renew_piece(net, piece, TRAINED if piece.tensor.gradient == BFLOAT16_TILES else TRANSPOSED + 1)
+
+
 cdef inline void update_piece(const fm_task* task, const fm_piece* piece, const real* g,
                               const fm_scalars* scalars) noexcept nogil:
     """Update the parameters of a piece and their copies."""
@@ -88,7 +93,7 @@ cdef inline void update_piece(const fm_task* task, const fm_piece* piece, const 
     OPTIMIZERS[task.optimizer].step(<real*>task.net.parameters + at, g, <real*>task.slots[0] + at,
                                     <real*>task.slots[1] + at, piece.size,
                                     &scalars[task.group_of[piece.tensor.index]])
-    renew_piece(task.net, piece, TRAINED)
+    renew_trained_piece(task.net, piece)
 
 
 cdef inline void train_piece(const fm_task* task, const fm_piece* piece, int64_t rows, real* scratch,
@@ -106,7 +111,7 @@ cdef inline void train_piece(const fm_task* task, const fm_piece* piece, int64_t
         <real*>buffers.dz[piece.op] + piece.panel * buffers.panel_step, rows, nv,
         <real*>task.net.parameters + at, scratch, <real*>task.slots[0] + at, <real*>task.slots[1] + at,
         &scalars[task.group_of[piece.tensor.index]], ahead)
-    renew_piece(task.net, piece, TRAINED)
+    renew_trained_piece(task.net, piece)
 
 
 cdef inline void add_piece(const fm_task* task, const fm_piece* piece, int64_t rows, bint is_first,

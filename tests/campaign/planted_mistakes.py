@@ -94,7 +94,7 @@ _LOST_WEIGHT = _rows(
 _STALE = _rows(
     "stale cache",
     ("_models/base.py", "self._progress = self._progress._replace(averaged=None)", "pass", "network/test_averaging.py"),
-    ("sklearn/scaled_network.py", "return not np.array_equal(self._bits, self._before)", "return False", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
+    ("sklearn/scaled_network.py", "return not (same and np.array_equal(self._bits, self._before))", "return not same", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
     ("sklearn/scaled_network.py", "self._before = flat.view(self._bits.dtype)", "pass", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
     ("sklearn/scaled_network.py", '"""Drop caches after ``engine`` has changed."""\n        self._view = {}', '"""Drop caches after ``engine`` has changed."""', "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
     ("sklearn/stopping.py", "best = watched, self.engine.snapshot()", "best = watched, self.best or self.engine.snapshot()", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
@@ -104,7 +104,7 @@ _STALE = _rows(
 _NATIVE = [
     *_native(
         "wrong sign",
-        ("fastmlp/tabular/rows.pyx", "fm_clipped((value[k] - centre) *", "fm_clipped((centre - value[k]) *", "tabular/test_tabular_rows.py", ("tabular.rows",)),
+        ("c/encoding.h", "fm_clipped((numbers[j + i] - c->centre[j + i])", "fm_clipped((c->centre[j + i] - numbers[j + i])", "tabular/test_tabular_rows.py", _LEVEL),
         ("c/tables/optimizers.h", "return w + v_fma(v_set1(-s->rate), g, velocity", "return w - v_fma(v_set1(-s->rate), g, velocity", "network/test_optimizers.py engine/test_reference.py", _LEVEL),
     ),
     *_native(

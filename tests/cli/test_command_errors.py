@@ -18,15 +18,21 @@ def folder(tmp_path_factory):
 # "bad", the words, the exit code, and what is said.
 MODEL, OTHER = "rent.safetensors", "dear.safetensors"
 TRAIN = ["train", "old.csv", "--target"]
+MANY = [b"u%d,%d" % (k, k) for k in range(70_000)]
+LONG = [b"%s,%d" % (b"x" * (1020 + k), k) for k in range(12)]
 REFUSED = [
     (None, ["trian"], 2, "invalid choice: 'trian'"),
+    (None, ["--epochs", "0"], 2, "'0' is no integer of at least 1"),
+    (None, ["--threads", "many"], 2, "'many' is no integer of at least 1"),
+    (None, ["--seed", "-1"], 2, "'-1' is no integer of at least 0"),
+    (None, ["--nonsense"], 2, "unrecognized arguments: --nonsense"),
+    (None, ["bench", "--only", "abacus"], 2, "--only abacus: known are fastmlp, "),
     (None, ["train", "old.csv"], 2, "--target"),
     (None, [*TRAIN, "rent", "--time-limit", "0"], 2, "'0' is no number of seconds above 0"),
     (None, ["predict", MODEL, "new.csv", "--interval", "90"], 2, "no number between 0 and 1"),
     (None, ["predict", MODEL, "new.csv", "--quantiles", "0.1,x"], 2, "'x' is no number between"),
     (None, ["evaluate", MODEL, "new.csv"], 2, "--target is needed: weight, rent, dear"),
     (None, ["export", MODEL], 2, "--to onnx or --to c is needed"),
-    (b"x,x y\n1,a\n", ["train", "bad", "--target", "y"], 1, "no column 'y': the columns are x, x"),
     (None, [*TRAIN, "price"], 1, "--target: there is no column 'price': the columns are area,"),
     (None, [*TRAIN, "rent", "--drop", "a"], 1, "--drop: there is no column 'a'"),
     *(
@@ -48,12 +54,7 @@ REFUSED = [
     (None, ["predict", "none", "new.csv"], 1, "none: No such file or directory"),
     (None, ["predict", "new.csv", "new.csv"], 1, "'new.csv' cannot be loaded"),
     (None, ["predict", MODEL, "new.csv", "--proba"], 1, "--proba is not for a TabMLPRegressor"),
-    (
-        None,
-        ["predict", OTHER, "new.csv", "--interval", "0.9"],
-        1,
-        "--interval is not for a TabMLPClass",
-    ),
+    (None, ["predict", OTHER, "new.csv", "--interval", "0.9"], 1, "--interval is not for a TabML"),
     (None, ["export", OTHER, "--to", "c", "--quantiles", "0.1"], 1, "--quantiles is not for a Tab"),
     (None, ["evaluate", MODEL, "new.csv", "--target", "dear"], 1, "but the model predicts numbers"),
     (None, ["predict", MODEL, "new.csv", "-o", "."], 1, "it is a folder: name a file"),
@@ -68,27 +69,23 @@ REFUSED = [
             (["export", MODEL, "--to", "c"], MODEL),
         )
     ),
-    (b"", ["train", "bad", "--target", "y"], 1, "bad has no rows"),
-    (b"x,y\n", ["train", "bad", "--target", "y"], 1, "bad has no rows"),
-    (b"x,y\n1,2\n", ["train", "bad", "--target", "y"], 1, "at least two are expected"),
-    (b"y\n1\n2\n", ["train", "bad", "--target", "y"], 1, "no columns are left to learn from"),
-    (
-        b"x,y\n" + b"".join(b"u%d,%d\n" % (k, k) for k in range(70_000)),
-        ["train", "bad", "--target", "y"],
-        1,
-        "the columns have 70,000 categories but a file has room for",
+    *(
+        (content, ["train", "bad", "--target", "y"], 1, said)
+        for content, said in (
+            (b"", "bad has no rows"),
+            (b"x,y\n", "bad has no rows"),
+            (b"x,y\n1,2\n", "at least two are expected"),
+            (b"y\n1\n2\n", "no columns are left to learn from"),
+            (b"\n".join([b"x,y", *MANY]), "have 70,000 categories but a"),
+            (b"\n".join([b"x,y", *LONG]), "has 12 strings of up to 1,031 characters but"),
+            (b"x,x\n1,2\n", "two columns have the name 'x'"),
+            (b"x,y\n1,2\n3,4,5\n", "bad cannot be read as a table"),
+            (b"\xff\xfex,y", "bad is neither Parquet nor text"),
+            (b"PAR1 and more", "bad cannot be read as a table"),
+            (b"\x1f\x8b and more", "bad cannot be read as a table"),
+            (b"x,x y\n1,a\n", "no column 'y': the columns are x, x"),
+        )
     ),
-    (
-        b"x,y\n" + b"".join(b"%s,%d\n" % (b"x" * (1020 + k), k) for k in range(12)),
-        ["train", "bad", "--target", "y"],
-        1,
-        "has 12 strings of up to 1,031 characters but a file holds",
-    ),
-    (b"x,x\n1,2\n", ["train", "bad", "--target", "y"], 1, "two columns have the name 'x'"),
-    (b"x,y\n1,2\n3,4,5\n", ["train", "bad", "--target", "y"], 1, "bad cannot be read as a table"),
-    (b"\xff\xfex,y", ["train", "bad", "--target", "y"], 1, "bad is neither Parquet nor text"),
-    (b"PAR1 and more", ["train", "bad", "--target", "y"], 1, "bad cannot be read as a table"),
-    (b"\x1f\x8b and more", ["train", "bad", "--target", "y"], 1, "bad cannot be read as a table"),
     (b"area\n1\n", ["predict", MODEL, "bad"], 1, "there is no column 'code', 'balcony', 'country'"),
     (
         b"area,code,balcony,country\nwide,x,true,here\n",

@@ -13,7 +13,7 @@ from pathlib import Path
 import children
 import numpy as np
 import pytest
-from commands import MODELS, here, prepared, run, table
+from commands import INTERRUPTED, MODELS, here, prepared, run, table
 
 import fastmlp
 from fastmlp import _cli
@@ -43,8 +43,8 @@ def test_help_needs_numpy_alone():
     )
     said = children.printed(children.python("-c", program))
     assert said.endswith("[]\n")
-    for command in _cli.COMMANDS:
-        assert f"\n    {command} " in said
+    for word in (*(f"\n    {command} " for command in _cli.COMMANDS), "--plot", "CC BY 4.0"):
+        assert word in said
 
 
 def test_training_says_what_it_has_done(folder):
@@ -297,3 +297,26 @@ def test_progress_is_shown_on_a_terminal(folder):
     words = ("train", "old.csv", "--target", "rent", "--preset", "fast", "-o", "shown")
     result = run(*words, shell='script -qec "stty cols 80 rows 24; $*" /dev/null', folder=folder)
     assert re.search(r"recipe 1 of 1, \d+% done", children.printed(result))
+
+
+def test_bench_compares_what_is_installed(tmp_path):
+    more = ("-o", "b.json", "--report", "b.html")
+    words = ("bench", "--seconds", "1", "--only", "scikit-learn", *more)
+    said = children.printed(run(*words, folder=tmp_path, timeout=600))
+    result = json.loads((tmp_path / "b.json").read_text())
+    assert result["libraries"] == ["fastmlp", "scikit-learn"]
+    assert {"CPU", "CPU level", "cores", "fastmlp"} <= set(result["machine"])
+    assert result["peak_gflops"] > 0
+    for row in result["results"]:  # what is not timed has been found wrong
+        assert row["faults"] == {}
+        assert row["seconds"].keys() == {"fastmlp", "scikit-learn"}
+        assert row["task"] in said
+    assert (tmp_path / "b.html").read_text().count("<svg") == len(result["results"])
+
+
+def test_an_interrupted_bench_prints_what_it_has(tmp_path):
+    words = ("bench", "--seconds", "100", "--only", "fastmlp", "--json", "-o", "b.json")
+    result = children.python("-c", INTERRUPTED, *words, cwd=tmp_path)
+    assert result.returncode == 130
+    assert json.loads(result.stdout) == json.loads((tmp_path / "b.json").read_text())
+    assert "Traceback" not in result.stderr

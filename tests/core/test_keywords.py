@@ -127,12 +127,6 @@ def test_wrong_names_of_estimators(name, options, words):
         getattr(fastmlp, name)(**options).fit(X, Y.ravel() > 0)
 
 
-@pytest.mark.parametrize("source", [lambda: [(X, Y)], fastmlp.Blocks(X, Y)])
-def test_a_source_and_y_are_one_too_many(source):
-    with pytest.raises(TypeError, match=r"X is a \w+, a source, .* leave y out"):
-        NET.fit(source, Y, epochs=1)
-
-
 def test_the_table_of_names_is_in_the_docs():
     page = (Path(__file__).parents[2] / "docs" / "coming-from.md").read_text()
     for ours, others in keywords.TWINS:

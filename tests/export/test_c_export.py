@@ -11,7 +11,7 @@ from exports import needs_gcc
 from test_networks import ALL, FIT, SCORE, X, ensemble
 
 import fastmlp
-from fastmlp._export import c_layers
+from fastmlp._export import c
 from fastmlp._network.activations import ACTIVATIONS
 
 
@@ -59,7 +59,7 @@ def test_the_self_check_finds_a_wrong_weight(tmp_path):
 def test_the_self_check_of_an_ensemble_is_of_the_mixture(loss):
     nets = ensemble(loss)
     model = nets._exported()
-    own, wanted = c_layers.predict(model, model.nets, X), exports.joined(nets.predict(X))
+    own, wanted = c.predict(model, model.nets, X), exports.joined(nets.predict(X))
     np.testing.assert_allclose(own, wanted, rtol=1e-9)
 
 

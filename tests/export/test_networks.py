@@ -1,16 +1,22 @@
 """Networks, ensembles and estimators as ONNX and as C: both predict what fastmlp predicts."""
 
 import itertools
+import sys
 
+import cases
 import exports
 import numpy as np
 import pytest
 from exports import FORMATS
 from models import network as small_network
+from states import refused
 
 import fastmlp
 from fastmlp import reference
+from fastmlp._export import onnx, onnx_nodes
+from fastmlp._export.layers import Exported
 from fastmlp._network.activations import ACTIVATIONS
+from fastmlp._network.spec import build
 
 DTYPES = pytest.mark.parametrize("dtype", exports.RELATIVE)
 
@@ -89,6 +95,63 @@ def test_ensembles_predict_the_mixture(predicted, dtype, options, tmp_path):
             exports.assert_same_labels(labels, expected.argmax(axis=1), expected)
 
 
+KINDS = [fastmlp.MLP, reference.MLP]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", cases.DTYPES)
+@pytest.mark.parametrize("loss", exports.LOSSES, ids=str)
+def test_a_predictor_has_the_bits_of_predict(kind, loss, dtype):
+    nets = ensemble(loss, kind, dtype=dtype)
+    predict, x = nets.predictor(), X[:61].astype(dtype)
+    expected = exports.joined(nets.predict(x))
+    np.testing.assert_array_equal(predict(x), expected)
+    for row, wanted in zip(x[:5], expected, strict=False):
+        if kind is fastmlp.MLP:  # in NumPy a row's products may be others than in a batch
+            np.testing.assert_array_equal(predict(row), wanted)
+            np.testing.assert_array_equal(predict(row[np.newaxis]), wanted[np.newaxis])
+        assert predict(row).shape == wanted.shape
+    assert predict.spec == nets[0]._spec
+    assert len(predict.members) == 3
+    assert "of 3 x" in repr(predict)
+    nets[0].biases = [b + 1 for b in nets[0].biases]
+    np.testing.assert_array_equal(predict(x), expected)
+
+
+def test_a_predictor_writes_where_it_is_told():
+    nets = fastmlp.Ensemble([fastmlp.MLP([3, 4, 3], rng=k) for k in range(2)])
+    predict, x = nets.predictor(), np.ones((4, 3), np.float32)
+    expected = predict(x)
+    assert predict(x, x) is x  # the second one reads it after the first one has written
+    np.testing.assert_array_equal(x, expected)
+    out = np.empty(3, np.float32)
+    assert predict(np.ones(3, np.float32), out) is out
+    np.testing.assert_array_equal(out, expected[0])
+    with pytest.raises(ValueError, match="out is"):
+        predict(x, np.empty((4, 2), np.float32))
+    with pytest.raises(ValueError, match="x has shape"):
+        predict(np.ones(4, np.float32))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_parameters_go_out_and_in(kind):
+    nets, options = ensemble(kind=kind), {"activation": "tanh", "dtype": "float64"}
+    others = fastmlp.Ensemble([kind([5, 8, 8, 3], **options) for _ in range(3)])
+    others.load_state_dict(nets.state_dict())
+    for net, other in zip(nets, others, strict=True):
+        for name, array in net.state_dict().items():
+            np.testing.assert_array_equal(array, other.state_dict()[name])
+    assert len(nets.state_dict()) == 18
+    wrong = nets.state_dict()
+    wrong["members.0.layers.0.weight"] = wrong["members.0.layers.0.weight"] + 1
+    for name, value, words in (
+        ("x", 1, "state has also x"),
+        ("members.2.layers.0.weight", np.zeros(3), "weights"),
+    ):
+        with refused(ValueError, words, nets):
+            nets.load_state_dict({**wrong, name: value})
+
+
 # ---- estimators ---------------------------------------------------------------------------------
 
 RNG = np.random.default_rng(11)
@@ -156,7 +219,7 @@ def test_regressors(predicted, outputs, dtype, tmp_path):
 
 
 @pytest.mark.parametrize("many", [False, True])
-@pytest.mark.parametrize("mlp", [fastmlp.MLP, reference.MLP])
+@pytest.mark.parametrize("mlp", KINDS)
 def test_predictors_and_the_reference_write_the_same(mlp, many, tmp_path):
     model, native = (
         ensemble("gaussian_nll", kind) if many else small_network(kind)
@@ -187,3 +250,86 @@ def test_what_no_other_program_has_a_type_for_is_refused(tmp_path):
         with pytest.raises(TypeError, match="strings, integers of 64 bits, floats or booleans"):
             write()
     assert not list(tmp_path.iterdir())
+
+
+# ---- files of ONNX -------------------------------------------------------------------------------
+
+needs_onnx = pytest.mark.skipif(not exports.has_onnx, reason="needs onnx and onnxruntime")
+
+
+@needs_onnx
+def test_names_shapes_and_versions():
+    net = exports.network("relu", "gaussian_nll", "float32")
+    model = net.to_onnx()
+    assert [each.name for each in model.graph.input] == ["X"]
+    assert [each.name for each in model.graph.output] == ["means", "variances"]
+    assert [each.version for each in model.opset_import] == [17]
+    assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "rows"
+    weights = {each.name: list(each.dims) for each in model.graph.initializer}
+    assert weights["layers.0.weight"] == [7, 33]
+    assert [node.op_type for node in model.graph.node][:3] == ["Gemm", "Relu", "Gemm"]
+    for n in (0, 1, 5):  # any number of rows
+        x = np.zeros((n, 7), np.float32)
+        assert exports.run_onnx(model, {"X": x})["means"].shape == (n, 5)
+
+
+@needs_onnx
+@pytest.mark.parametrize(
+    "options",
+    [*exports.OPTIONS.values(), {"layer_norm": "before"}, {"layer_norm": [None, "after"]}],
+    ids=str,
+)
+def test_tensors_have_the_names_of_the_state(options):
+    net = exports.network("tanh", "huber", "float32", **options)
+    names = {each.name for each in net.to_onnx().graph.initializer}
+    assert {name for name in net.state_dict() if not name.endswith("scale")} <= names
+
+
+@needs_onnx
+@pytest.mark.filterwarnings("ignore:.*onverge")
+def test_the_names_are_those_of_skl2onnx():
+    skl2onnx = pytest.importorskip("skl2onnx", reason="compares with skl2onnx")
+    from sklearn.neural_network import MLPClassifier as Theirs
+
+    y = TARGETS["names"]
+    theirs = Theirs((16,), max_iter=8, random_state=0).fit(X, y)
+    converted = skl2onnx.to_onnx(theirs, X[:1], options={"zipmap": False})
+    ours = fastmlp.MLPClassifier((16,), max_iter=8, random_state=0).fit(X, y).to_onnx()
+    for side in ("input", "output"):
+        names = [[each.name for each in getattr(m.graph, side)] for m in (ours, converted)]
+        assert names[0] == names[1]
+
+
+@needs_onnx
+def test_a_file_has_the_same_bytes(tmp_path):
+    net = exports.network("relu", "squared_error", "float32")
+    path = tmp_path / "net.onnx"
+    assert path.write_bytes(b"old")
+    model = net.to_onnx(path)
+    assert path.read_bytes() == model.SerializeToString()
+    __import__("onnx").checker.check_model(str(path), full_check=True)
+
+
+def test_the_tail_of_the_normal_distribution():
+    """Against mpmath, everywhere it is used."""
+    mpmath = pytest.importorskip("mpmath")
+    coefficients = onnx_nodes.tail_coefficients()
+    assert len(coefficients) == onnx_nodes.DEGREE + 1
+    for a in np.linspace(0, onnx_nodes.TAIL, 97):
+        u = (a - onnx_nodes.MIDDLE) / (a + onnx_nodes.MIDDLE)
+        got = np.polynomial.polynomial.polyval(u, coefficients)
+        exact = mpmath.exp(mpmath.mpf(a) ** 2 / 2) * mpmath.ncdf(-mpmath.mpf(a))
+        assert abs(got / exact - 1) < 2e-14
+
+
+def test_without_the_package_there_is_a_remedy(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    monkeypatch.setitem(sys.modules, "onnx.numpy_helper", None)
+    with pytest.raises(ImportError, match="pip install onnx"):
+        exports.network("relu", "squared_error", "float32").to_onnx()
+
+
+@needs_onnx
+def test_too_large_for_a_file():
+    with pytest.raises(ValueError, match="at most 2,147,483,647"):
+        onnx.model(Exported(build([2**15, 2**15, 1]), ([],)))

@@ -137,5 +137,5 @@ def test_a_model_of_no_column_is_refused():
 
 @pytest.mark.parametrize("levels", [0.5, [0.1, 1.0], ["0.5"]])
 def test_levels_that_are_refused(levels):
-    with pytest.raises(ValueError, match="levels"):
+    with pytest.raises((TypeError, ValueError), match="levels"):
         fitted("array", "squared_error", "others").to_onnx(levels=levels)

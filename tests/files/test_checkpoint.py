@@ -9,7 +9,7 @@ import models
 import numpy as np
 import pytest
 from models import X, Y
-from states import same, state
+from states import refused, same, state
 
 import fastmlp
 from fastmlp._files import storage
@@ -69,21 +69,15 @@ def test_by_seconds(tmp_path, monkeypatch):
 def test_another_model_is_refused_and_nothing_changes(mlp, tmp_path):
     path = tmp_path / "net"
     job(mlp, path)
-    wider, other = (
-        mlp([3, 9, 2], rng=0),
-        models.network(mlp, rng=np.random.Generator(np.random.SFC64(0))),
-    )
-    for net, words in ((wider, "make the model as it was made"), (other, "same kind of generator")):
-        before = models.digest(net), repr(net._rng.bit_generator.state)
-        with pytest.raises(ValueError, match=words):
-            net.fit(X, Y, epochs=9, resume=path)
-        assert (models.digest(net), repr(net._rng.bit_generator.state)) == before
-    net = models.network(mlp)
-    before = models.digest(net)
-    with pytest.raises(ValueError, match="epochs is 3 but the fit to resume has had 8"):
-        net.fit(X, Y, epochs=3, validation_data=(X[:20], Y[:20]), batch_size=32, resume=path)
-    assert models.digest(net) == before
-    assert net.history is None
+    other = models.network(mlp, rng=np.random.Generator(np.random.SFC64(0)))
+    for net, epochs, words in (
+        (mlp([3, 9, 2], rng=0), 9, "make the model as it was made"),
+        (other, 9, "same kind of generator"),
+        (models.network(mlp), 3, "epochs is 3 but the fit to resume has had 8"),
+    ):
+        held = {"validation_data": (X[:20], Y[:20])}
+        with refused(ValueError, words, net):
+            net.fit(X, Y, epochs=epochs, batch_size=32, resume=path, **held)
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(fastmlp.ModelFormatError):
         net.fit(X, Y, epochs=9, resume=path)
@@ -106,10 +100,8 @@ def test_other_data_and_batches_are_those_of_another_job(mlp, tmp_path):
         ((X[1:], Y[1:]), {}, "resume is '.*net' and the number of rows of X is 89 but was 90"),
     ):
         net = models.network(mlp)
-        before = models.digest(net)
-        with pytest.raises(ValueError, match=words):
+        with refused(ValueError, words, net):
             net.fit(*data, epochs=9, resume=path, **{**same_job, **options})
-        assert (models.digest(net), net.history) == (before, None)
     # The same numbers in another layout are the same data; and a loaded model takes any.
     models.network(mlp).fit(np.asfortranarray(X), Y, epochs=9, resume=path, **same_job)
     fastmlp.load(path).fit(X, moved, epochs=9, resume=True, validation_data=held)

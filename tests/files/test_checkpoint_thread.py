@@ -8,6 +8,7 @@ import models
 import pytest
 import trials
 from models import X, Y
+from states import refused
 
 import fastmlp
 from fastmlp._core import atomic_files
@@ -110,10 +111,8 @@ def test_a_thread_that_dies_before_its_first_line_is_out_of_memory(
 @pytest.mark.parametrize("name", ["path", "best"])
 def test_a_folder_that_is_not_there_is_missed_before_the_first_epoch(mlp, name, tmp_path):
     net, paths = models.network(mlp), {"path": tmp_path / "net", name: tmp_path / "none" / "net"}
-    with pytest.raises(FileNotFoundError, match="into a folder that is not there: .*none'"):
+    with refused(FileNotFoundError, "into a folder that is not there: .*none'", net):
         net.fit(X, Y, callbacks=[fastmlp.Checkpoint(**paths)])
-    assert net.history is None
-    assert models.digest(net) == models.digest(models.network(mlp))
 
 
 @pytest.mark.filterwarnings("ignore:.*onverge")

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import tracemalloc
 from collections import Counter
 from pathlib import Path
 
@@ -11,16 +10,15 @@ import children
 import hostile
 import hostile_files
 import hostile_models
-import hostile_tables
 import numpy as np
 import pytest
 import stored
 import trials
 
 import fastmlp
-from fastmlp._files import files, storage
+from fastmlp._files import files
 
-ROWS = [*hostile_files.CONTAINER, *hostile_models.MODELS, *hostile_tables.TABLES]
+ROWS = [*hostile_files.CONTAINER, *hostile_models.MODELS, *hostile_models.TABLES]
 VALID = (*("MLP", "ensemble", "predictor"), *("MLPClassifier words", "TabMLPRegressor two outputs"))
 ALLOWED = 16 << 20  # bytes of memory, beside twice the file
 
@@ -35,10 +33,7 @@ def complaint(text):
 @pytest.mark.parametrize(("make", "words"), ROWS, ids=[words for _, words in ROWS])
 def test_a_file_by_hand_is_refused_for_its_reason(make, words):
     text = make()
-    tracemalloc.start()
-    said = complaint(text)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
+    peak, said = trials.peak_of(lambda: complaint(text))
     assert re.search(words, said), said
     assert len(said) < 800
     assert said.isprintable()
@@ -60,7 +55,7 @@ SMALL = fastmlp.MLP([4, 12, 12, 2], rng=0)  # 2 KiB
 
 
 def test_every_flipped_bit_is_seen():
-    text = bytearray(b"".join(storage.pieces(SMALL)))
+    text = bytearray(stored.text_of(SMALL))
     for at in range(8 * len(text)):
         text[at // 8] ^= 1 << at % 8
         hostile.refused(bytes(text))
@@ -68,7 +63,7 @@ def test_every_flipped_bit_is_seen():
 
 
 def test_every_truncation_and_every_extreme_byte_is_seen():
-    text = b"".join(storage.pieces(SMALL))
+    text = stored.text_of(SMALL)
     for at in range(len(text)):
         hostile.refused(text[:at])
         for byte in {0x00, 0xFF} - {text[at]}:
@@ -78,10 +73,7 @@ def test_every_truncation_and_every_extreme_byte_is_seen():
 @pytest.mark.parametrize("name", hostile.VALID)
 def test_a_valid_file_costs_twice_its_size(name):
     text = hostile.valid(name)
-    tracemalloc.start()
-    hostile.load(text)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
+    peak, _ = trials.peak_of(lambda: hostile.load(text))
     assert peak < 2 * len(text) + ALLOWED
 
 
@@ -183,10 +175,10 @@ def test_a_file_for_which_there_is_no_memory(monkeypatch):
             raise MemoryError
         return empty(size, dtype)
 
-    empty, text = np.empty, b"".join(storage.pieces(fastmlp.MLP([50, 99, 1], rng=0)))
+    empty, text = np.empty, stored.text_of(fastmlp.MLP([50, 99, 1], rng=0))
     monkeypatch.setattr(np, "empty", fail)
     with pytest.raises(fastmlp.ModelFormatError, match="bytes, for which there is no memory here"):
-        files.decode(text)
+        hostile.decode(text)
 
 
 @pytest.mark.parametrize(("change", "words"), [(-8, "was cut off"), (4, "it grew while")])

@@ -10,7 +10,7 @@ import stored
 
 import fastmlp
 from fastmlp import _cli
-from fastmlp._files import files, inspection, storage
+from fastmlp._files import files, inspection
 
 
 def report(path):
@@ -42,7 +42,7 @@ def test_inspect_says_what_is_in_a_file_and_reads_no_weights(tmp_path, capsys):
 
 def test_inspect_shows_nothing_that_a_terminal_obeys(tmp_path):
     net = models.network(fastmlp.MLP)
-    header, payload = hostile.apart(b"".join(storage.pieces(net)))
+    header, payload = hostile.apart(stored.text_of(net))
     header["__metadata__"]["fastmlp"] = header["__metadata__"]["model"]["class"] = "\x1b[2J"
     (tmp_path / "net").write_bytes(hostile.together(header, payload))
     assert "\x1b" not in report(tmp_path / "net")

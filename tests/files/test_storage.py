@@ -9,11 +9,12 @@ import models
 import numpy as np
 import pytest
 import stored
+from stored import same
 from test_bits import FMA_LEVELS
 
 import fastmlp
 from fastmlp._engine import native_engine
-from fastmlp._files import record, storage
+from fastmlp._files import record
 
 X = stored.X
 
@@ -25,13 +26,6 @@ def saved(model, path, **options):
 
 
 OTHER = {"native": "reference", "reference": "native"}
-
-
-def same(a, b):
-    """Whether arrays, or lists and tuples of them, have the same bits."""
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(map(same, a, b))
-    return a.dtype == b.dtype and a.shape == b.shape and bool((a == b).all())
 
 
 @pytest.mark.parametrize("name", stored.MLPS)
@@ -170,11 +164,11 @@ def test_what_another_writer_makes_of_a_file_is_loaded_without_its_digest(tmp_pa
 
 def test_a_file_depends_on_the_model_alone(tmp_path):
     net = stored.mlp()
-    pieces = b"".join(storage.pieces(net))
-    assert b"".join(storage.pieces(copy.deepcopy(net))) == pieces
+    pieces = stored.text_of(net)
+    assert stored.text_of(copy.deepcopy(net)) == pieces
     net.save(tmp_path / "net")
     assert (tmp_path / "net").read_bytes() == pieces
-    assert b"".join(storage.pieces(fastmlp.load(tmp_path / "net"))) == pieces
+    assert stored.text_of(fastmlp.load(tmp_path / "net")) == pieces
 
 
 @pytest.mark.parametrize(

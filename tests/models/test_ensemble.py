@@ -5,6 +5,8 @@ import copy
 import cases
 import numpy as np
 import pytest
+from models import digest
+from states import refused, same
 
 import fastmlp
 from fastmlp import reference
@@ -47,11 +49,6 @@ EACH_EPOCH = {"callbacks": [lambda state: None]}
 TRIALS = [(3, 2), (1, 1), (2, 3), (5, 3), (2, 1)]
 
 
-def digest(net):
-    """Return the bytes of all parameters."""
-    return b"".join(array.tobytes() for kind in net._engine.parameters() for array in kind)
-
-
 def members(mlp, name, m, dtype="float64"):
     sizes, model, _, _ = FITS[name]
     return [mlp(sizes, dtype=dtype, rng=seed, **model) for seed in range(m)]
@@ -90,11 +87,8 @@ def compare(mlp, name, m, n_threads, dtype, leap=0):
     pairs = [*zip(ensemble, members(mlp, name, m, dtype), alone, strict=True)]
     pairs.append((pairs[0][0], members(mlp, name, 1, dtype)[0], {**alone[0], **EACH_EPOCH}))
     for member, single, own in pairs:
-        expected = single.fit(**own, n_threads=1)
-        assert digest(member) == digest(single)
-        for column in ("loss", "val_loss", "learning_rate"):
-            assert getattr(member.history, column) == getattr(expected, column), column
-        assert member._rng.bit_generator.state == single._rng.bit_generator.state
+        single.fit(**own, n_threads=1)
+        same(member, single)
 
 
 @pytest.mark.parametrize("level", native_engine.available_levels())
@@ -184,17 +178,14 @@ def test_one_best_epoch_is_chosen_for_all():
 def test_a_member_that_diverges_is_named_and_nobody_moves(mlp):
     ensemble = fastmlp.Ensemble(members(mlp, "plain", 3))
     together, _ = inputs("plain", 3)
-    before, kept = [digest(member) for member in ensemble], []
-    y = [together["y"], together["y"] * 1e250, together["y"]]
+    y, kept = [together["y"], together["y"] * 1e250, together["y"]], []
 
     def keep(state):
         kept.append([digest(member) for member in state.model])
         state.learning_rate_scale = 1e250
 
-    with pytest.raises(fastmlp.DivergenceError, match=r"member 1 diverged in epoch 0"):
+    with refused(fastmlp.DivergenceError, "member 1 diverged in epoch 0", ensemble):
         ensemble.fit([X] * 3, y, epochs=2, n_threads=2)
-    assert [digest(member) for member in ensemble] == before
-    assert ensemble.history is None
     with pytest.raises(fastmlp.DivergenceError, match=r"member 0 diverged in epoch 2"):
         ensemble.fit(X, y[0], epochs=3, callbacks=[keep], n_threads=2)
     assert [digest(member) for member in ensemble] == kept[-1]
@@ -203,14 +194,11 @@ def test_a_member_that_diverges_is_named_and_nobody_moves(mlp):
 
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_an_interrupt_ends_all_members(interrupt_after, n_threads):
-    nets = [fastmlp.MLP([50, 300, 300, 1], rng=k) for k in range(3)]
-    ensemble = fastmlp.Ensemble(nets)
+    ensemble = fastmlp.Ensemble(fastmlp.MLP([50, 300, 300, 1], rng=k) for k in range(3))
     x = np.random.default_rng(0).normal(size=(200_000, 50)).astype(np.float32)
-    before = [digest(net) for net in nets]
     interrupt_after(0.2)
-    with pytest.raises(KeyboardInterrupt):
+    with refused(KeyboardInterrupt, "^$", ensemble):
         ensemble.fit(x, x[:, 0], n_threads=n_threads)
-    assert [digest(net) for net in nets] == before
 
 
 def test_members_of_an_ensemble_and_its_repr():
@@ -250,8 +238,6 @@ WRONG_FITS = [
     ({"X": [[X[0].tolist(), [1.0]], X]}, "X is not a rectangular array"),
     ({"X": np.array(3.0)}, "X has 0 dimensions"),
     ({"sample_weight": [np.ones(N)]}, "sample_weight has 1 entries"),
-    ({"epochs": 0}, "epochs"),
-    ({"n_threads": 0}, "n_threads"),
 ]
 
 
@@ -259,21 +245,13 @@ WRONG_FITS = [
 def test_a_wrong_fit_changes_nothing(wrong, match):
     together, _ = inputs("plain", 2)
     ensemble = fastmlp.Ensemble(members(MLP, "plain", 2))
-    before = [digest(net) for net in ensemble], [net._rng.bit_generator.state for net in ensemble]
-    with pytest.raises(ValueError, match=match):
+    with refused(ValueError, match, ensemble):
         ensemble.fit(**together | wrong)
-    after = [digest(net) for net in ensemble], [net._rng.bit_generator.state for net in ensemble]
-    assert after == before
-    assert ensemble.history is None
-    assert ensemble[0].history is None
 
 
 @pytest.mark.parametrize(
     "wrong",
-    [
-        {"X": [X, X[:, :2]], "y": [X[:, :3]] * 2},
-        {"sample_weight": [np.ones(N), -np.ones(N)]},
-    ],
+    [{"X": [X, X[:, :2]], "y": [X[:, :3]] * 2}, {"sample_weight": [np.ones(N), -np.ones(N)]}],
 )
 def test_what_is_wrong_with_the_data_of_one_says_whose_they_are(wrong):
     together, _ = inputs("plain", 2)

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import stored
-from models import COPIES
-from states import state
-from test_ensemble import X, digest, inputs, members
+from models import COPIES, digest
+from states import refused, state
+from test_ensemble import X, inputs, members
 from test_joint import KINDS
 
 import fastmlp
@@ -66,19 +66,16 @@ def test_passes_are_those_of_each_alone(mlp, n_threads):
     ensemble[2].partial_fit(X, Y, **OPTIONS)
     alone[2].partial_fit(X, Y, **OPTIONS)
     assert state(ensemble) == state(alone)
-    one = ensemble.partial_fit(X, Y)
-    assert one == ensemble._members[0]._engine.spec.n_outputs * 0 + one
 
 
 def test_a_pass_that_fails_changes_nothing():
     ensemble = make(fastmlp.MLP)
     ensemble.partial_fit(X, Y)
-    before, then = state(ensemble), copy.deepcopy(ensemble)
-    with pytest.raises(fastmlp.DivergenceError, match="member 1"):
+    then = copy.deepcopy(ensemble)
+    with refused(fastmlp.DivergenceError, "member 1", ensemble):
         ensemble.partial_fit([X] * 3, [Y, Y * 1e30, Y], optimizer=fastmlp.SGD(1e20))
-    with pytest.raises(ValueError, match="batch_size"):
+    with refused(ValueError, "batch_size", ensemble):
         ensemble.partial_fit(X, Y, batch_size=0)
-    assert state(ensemble) == before
     assert then.partial_fit(X, Y) > 0
 
 
@@ -128,11 +125,9 @@ def test_a_checkpoint_of_another_model_is_refused(name, tmp_path):
     make_other, match = WRONG_FILES[name]
     make_other().save(tmp_path / "nets")
     ensemble = make(fastmlp.MLP)
-    before = state(ensemble)
-    with pytest.raises(ValueError, match=f"resume is .* which has .*{match}"):
+    with refused(ValueError, f"resume is .* which has .*{match}", ensemble):
         ensemble.fit(X, Y, resume=tmp_path / "nets")
-    assert state(ensemble) == before
-    with pytest.raises(TypeError, match="resume is 3 "):
+    with refused(TypeError, "resume is 3 ", ensemble):
         ensemble.fit(X, Y, resume=3)
 
 

@@ -77,9 +77,12 @@ WATCHED = {
     "early stopping among means": EARLY | {"averaging": fastmlp.EMA(0.3)},
     "plateaus": PLATEAUS,
 }
-# Of some models alone.
-OWN = {
+SOURCES = {
     "blocks": {"data": [fastmlp.Blocks(X, Y, rows=37)], "model": {"dropout": 0.2}},
+    "buffer": {"data": [fastmlp.Blocks(X, Y, rows=20)], "shuffle_buffer": 50},
+}
+# Of networks or of ensembles alone.
+OWN = SOURCES | {
     "folds": {"validation_rows": FOLDS, "averaging": fastmlp.EMA(0.7)},
     "judge": {
         "validation_rows": FOLDS,
@@ -88,7 +91,10 @@ OWN = {
     },
 }
 ALL = FITS | WATCHED | OWN
-OWN_PAIRS = [(name, fit) for name in MODELS for fit in OWN if ("Ens" in name) == (fit != "blocks")]
+PAIRS = [(name, fit) for name in MODELS for fit in FITS | WATCHED] + [
+    (name, fit) for name in MODELS for fit in OWN if ("Ens" in name) == (fit not in SOURCES)
+]
+IN_PARTS = [(name, fit) for name, fit in PAIRS if fit not in WATCHED and fit != "judge"]
 
 
 def train(model, fit, epochs=EPOCHS, callbacks=(), **more):
@@ -117,39 +123,27 @@ def many_epochs_a_call(monkeypatch):
     monkeypatch.setattr(trainer, "LEAST_EPOCHS", 2)
 
 
-def check_parts(name, fit, way, path):
+@pytest.mark.filterwarnings("ignore:averaging is .* but the fit has 1 epochs")
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("name", "fit"), IN_PARTS)
+def test_a_fit_in_parts_is_a_fit(name, fit, way, tmp_path):
     whole, parts = made(name, fit), made(name, fit)
     train(whole, fit)
     for epochs in (1, 4, 4, EPOCHS):  # no epoch is left the third time
         train(parts, fit, epochs, resume=parts.history is not None)
         assert len(parts.history.loss) == len(parts.history.seconds) == epochs
-        parts = WAYS[way](parts, path)
+        parts = WAYS[way](parts, tmp_path / "model")
     same(parts, whole)
     assert kept(parts) == kept(whole)
 
 
-@pytest.mark.filterwarnings("ignore:averaging is .* but the fit has 1 epochs")
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("fit", FITS)
-@pytest.mark.parametrize("name", MODELS)
-def test_a_fit_in_parts_is_a_fit(name, fit, way, tmp_path):
-    check_parts(name, fit, way, tmp_path / "model")
-
-
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize(("name", "fit"), [pair for pair in OWN_PAIRS if "judge" not in pair])
-def test_a_fit_of_its_own_kind_in_parts_is_a_fit(name, fit, way, tmp_path):
-    check_parts(name, fit, way, tmp_path / "model")
-
-
-def check_cuts(name, fit, folder):
-    """Start the same job again and again; it is cut in each epoch once."""
-
+@pytest.mark.parametrize(("name", "fit"), PAIRS)
+def test_cut_in_every_epoch_it_ends_the_same(name, fit, tmp_path):
     def job(path, epoch=-1):
         callbacks = [fastmlp.Checkpoint(path), cut_in(epoch)]
         return train(made(name, fit), fit, callbacks=callbacks, resume=path)
 
-    whole, path = job(folder / "whole"), folder / "cut"
+    whole, path = job(tmp_path / "whole"), tmp_path / "cut"
     n = len(whole.history.loss)
     assert (n < EPOCHS) == fit.startswith("early stopping")
     for epoch in range(n):
@@ -161,17 +155,6 @@ def check_cuts(name, fit, folder):
         same(again, whole)
         assert again.history.stop_reason == whole.history.stop_reason
         assert kept(again) == kept(whole)
-
-
-@pytest.mark.parametrize("fit", FITS | WATCHED)
-@pytest.mark.parametrize("name", MODELS)
-def test_cut_in_every_epoch_it_ends_the_same(name, fit, tmp_path):
-    check_cuts(name, fit, tmp_path)
-
-
-@pytest.mark.parametrize(("name", "fit"), OWN_PAIRS)
-def test_a_fit_of_its_own_kind_cut_in_every_epoch_ends_the_same(name, fit, tmp_path):
-    check_cuts(name, fit, tmp_path)
 
 
 @pytest.mark.parametrize("dtype", cases.DTYPES)

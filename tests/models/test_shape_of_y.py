@@ -33,10 +33,7 @@ FITS = {
     "partial_fit": lambda net, y: net.partial_fit(X, y),
     "source": lambda net, y: net.fit(lambda: [(X[:5], y[:5]), (X[5:], y[5:])], epochs=1),
 }
-TWINS = WAYS | {
-    "file for predictions": for_predictions,
-    "checkpoint": resumed,
-}
+TWINS = WAYS | {"file for predictions": for_predictions, "checkpoint": resumed}
 LOSSES = ("squared_error", "gaussian_nll", "binary_cross_entropy")
 
 

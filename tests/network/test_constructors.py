@@ -28,7 +28,6 @@ REFUSED = [
     (lambda: losses.Quantile(1), ValueError, "quantile"),
     (lambda: losses.CrossEntropy(1.0), ValueError, "label_smoothing"),
     (lambda: losses.CrossEntropy(-0.1), ValueError, "label_smoothing"),
-    (lambda: losses.resolve("mse"), ValueError, "squared_error, absolute_error"),
     (lambda: losses.resolve(losses.Huber), TypeError, "instance"),
     (lambda: losses.resolve(None), TypeError, "instance"),
     (lambda: losses.resolve(losses.Loss()), TypeError, r"\(Loss\).*losses\.Huber"),

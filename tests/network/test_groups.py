@@ -89,18 +89,6 @@ def test_tensors_of_equal_factors_are_one_group():
     assert Plan(fastmlp.SGD(), 1, np.ones(1)).groups == Groups()
 
 
-def test_groups_must_fit_the_network(mlp):
-    net = network(mlp)
-    before = digest(net)
-    for name in ("layer_rates", "layer_decays"):
-        for call in (net.fit, net.partial_fit):
-            with pytest.raises(ValueError, match=f"{name} of groups has 3 factors.* 2 layers"):
-                call(X, Y, groups=Groups(**{name: [1, 1, 1]}))
-    with pytest.raises(TypeError, match="groups is .*fastmlp.Groups"):
-        net.fit(X, Y, groups={"bias_rate": 2.0})
-    assert digest(net) == before
-
-
 # ---- training written out, step by step; also with the NTK parametrisation, of W' = W sqrt(fan_in)
 
 NTK = Groups(parametrization="ntk")

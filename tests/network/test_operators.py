@@ -20,10 +20,9 @@ from fastmlp._engine.numpy import numpy_engine
 from fastmlp._engine.numpy.numpy_engine import flat
 from fastmlp._engine.numpy.random import dropout_masks
 from fastmlp._engine.predictor import Predictor
-from fastmlp._network.activations import ACTIVATIONS
+from fastmlp._network.activations import ACTIVATIONS, blended
 from fastmlp._network.groups import Groups
 from fastmlp._network.layer_norm import EPSILON, POSITIONS, layer_norm
-from fastmlp._network.parametric_activation import blended
 from fastmlp._network.spec import BLOCK_ROWS
 
 ROOT = Path(__file__).resolve().parents[2]

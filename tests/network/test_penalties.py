@@ -4,7 +4,7 @@ import cases
 import numpy as np
 import pytest
 import test_bits
-from models import X, Y, digest, network
+from models import X, Y
 from tolerances import assert_close, central_difference_step
 
 import fastmlp
@@ -55,18 +55,6 @@ def test_zero_is_pulled_nowhere_and_the_rest_by_its_sign(mlp, dtype):
     assert with_l1[0] - free[0] == pytest.approx(
         0.25 * sum(np.abs(w.astype(float)).sum() for w in net.weights), rel=1e-5
     )
-
-
-@pytest.mark.parametrize(
-    ("l1", "error"), [(-1.0, ValueError), ("1", TypeError), (np.nan, ValueError), (True, TypeError)]
-)
-def test_l1_is_checked(mlp, l1, error):
-    net = network(mlp)
-    before = digest(net), net._rng.bit_generator.state
-    for call in (net.fit, net.partial_fit, net.gradients, fastmlp.Ensemble([net]).fit):
-        with pytest.raises(error, match="l1 is"):
-            call(X, Y, l1=l1)
-    assert (digest(net), net._rng.bit_generator.state) == before
 
 
 # ---- Lion ----------------------------------------------------------------------------------------

@@ -72,7 +72,6 @@ EIGHTS = {"layer_sizes": [3, 8, 8, 8, 2]}
         ({"activation": ["relu", "relu"]}, ValueError, "2 entries"),
         ({"activation": ["swish"]}, ValueError, "swish"),
         ({"layer_sizes": [3, 2], "activation": "swish"}, ValueError, "swish"),
-        ({"loss": "mse"}, ValueError, "squared_error"),
         ({"loss": 3}, TypeError, "loss"),
         ({"dtype": "float16"}, ValueError, "float32, float64"),
         ({"dtype": int}, ValueError, "float32, float64"),
@@ -106,6 +105,13 @@ EIGHTS = {"layer_sizes": [3, 8, 8, 8, 2]}
         ({"skip": 1}, ValueError, "pass for example skip=1 and layer"),
         ({"skip": 1, "layer_sizes": [3, 2]}, ValueError, "no two hidden layers in a row have the"),
         ({"layer_sizes": [3, 2], "linear_path": True}, ValueError, "without a hidden layer"),
+        (
+            {"compute": "float16"},
+            ValueError,
+            "no compute has that name: choose from bfloat16 or None",
+        ),
+        ({"compute": ["bfloat16"]}, TypeError, "compute is .'bfloat16'.* but must be"),
+        ({"compute": "bfloat16", "dtype": "float64"}, ValueError, "dtype is float64.* pass dtype="),
     ],
 )
 def test_nonsense_is_refused_at_once(arguments, error, words):

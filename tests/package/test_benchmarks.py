@@ -11,6 +11,8 @@ import children
 import cortex
 import pytest
 
+from fastmlp._engine import native_engine
+
 ROOT = Path(__file__).resolve().parents[2]
 BENCHMARKS = ROOT / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
@@ -30,6 +32,7 @@ SMALL = {
     "large": (("--rows", "2000", "--models", "fast", "HistGB", "--limit", "9"), (1, 2)),
     "coverage": (("--cases", "lognormal 2", "--rounds", "9", "--fits", "1"), (2, 2)),
     "phases": (("--cases", "tiny", "--rounds", "2", "--levels", "baseline"), (1, 1)),
+    "bfloat16": (("--cases", "tiny", "--rounds", "1", "--threads", "1", "--fits", "2"), (2, 4)),
     "narrow": ((*SHORT, "--members", "2"), (1, 3)),
     "latency": (("--cases", "tiny", "--calls", "1000"), (1, 4)),
     "options": ((*TINY, "--options", "AdamW", "validation", "tanh"), (1, 4)),
@@ -54,6 +57,7 @@ NEEDS = {
     "estimators": find_spec("sklearn"),
     "tabular": find_spec("sklearn"),
     "distilled": find_spec("sklearn"),
+    "bfloat16": find_spec("sklearn") and native_engine.bfloat16_unit() in {"AMX", "AVX512-BF16"},
     "large": find_spec("sklearn") and find_spec("pandas") and sys.platform == "linux",
     "coverage": find_spec("sklearn"),
     "many": find_spec("joblib"),

@@ -227,7 +227,7 @@ def test_what_comes_after_the_last_epoch_takes_nothing_back(name, error, monkeyp
     def late(*args):
         raise error
 
-    monkeypatch.setattr(fitting.hints, "found", late)
+    monkeypatch.setattr(fitting.hints, "all_of", late)
     monkeypatch.setattr(fitting.hints, "tell", late)
     with pytest.raises(error):
         getattr(net, method)(*data)

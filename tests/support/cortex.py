@@ -31,21 +31,6 @@ __attribute__((section(".vectors"), used)) static const void *const vectors[16] 
     stack_top, (void *)reset, (void *)fault, (void *)fault, (void *)fault, (void *)fault
 };
 """
-MAP = """\
-MEMORY { code (rwx) : ORIGIN = 0, LENGTH = 4M  data (rw) : ORIGIN = 0x20000000, LENGTH = 4M }
-SECTIONS {
-  .text : { KEEP(*(.vectors)) *(.text*) *(.rodata*) KEEP(*(.init)) KEEP(*(.fini)) } > code
-  .exidx : { *(.ARM.exidx*) *(.ARM.extab*) *(.eh_frame*) } > code
-  .arrays : {
-    __preinit_array_start = .; KEEP(*(.preinit_array*)) __preinit_array_end = .;
-    __init_array_start = .; KEEP(*(.init_array*)) __init_array_end = .;
-    __fini_array_start = .; KEEP(*(.fini_array*)) __fini_array_end = .;
-  } > code
-  .data : { *(.data*) } > code
-  .bss : { __bss_start__ = .; *(.bss*) *(COMMON) __bss_end__ = .; end = .; __end__ = .; } > data
-  stack_top = ORIGIN(data) + LENGTH(data);
-}
-"""
 
 
 def is_here() -> bool:
@@ -59,8 +44,7 @@ def is_here() -> bool:
 
 def linked(folder: Path) -> list[Any]:
     """Return what a program is compiled with, besides its own files and `FLAGS`."""
-    startup, places = folder / "startup.o", folder / "places.ld"
-    places.write_text(MAP)
+    startup, places = folder / "startup.o", Path(__file__).with_name("cortex.ld")
     command = [COMPILER, *FLAGS, "-O2", "-xc", "-", "-c", "-o", startup]
     subprocess.run(command, input=STARTUP, text=True, check=True)
     return [startup, "--specs=rdimon.specs", "-T", places]

@@ -5,19 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from fastmlp.tabular.columns import MISSING, SMALLEST_RANGE
-from fastmlp.tabular.encoding import CLIP, FAR, NumericStatistics, inputs_of_values, middles
-
-
-def smooth_clip(numbers, values):
-    """Return scaled values, from -3 to 3: x / sqrt(1 + (x / 3)**2)."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        scaled = np.clip((values - numbers.centre) * numbers.factor, -FAR, FAR)
-    return scaled / np.sqrt(1 + (scaled / CLIP) ** 2)
+from fastmlp.tabular.encoding import NumericStatistics, inputs_of_values, middles, smooth_clip
 
 
 def inputs(encoding, table):
     """Return what ``Encoding.inputs`` does."""
-    scaled = smooth_clip(encoding.numbers, table.numbers)
+    numbers = encoding.numbers
+    scaled = smooth_clip(table.numbers, numbers.centre, numbers.factor)
     missing = np.isnan(scaled)
     parts = [np.where(missing, 0.0, scaled), missing[:, encoding.with_missing]]
     parts += [one_hot(table.codes[:, k], known) for k, known in enumerate(encoding.known)]
@@ -55,9 +49,7 @@ def measured(values, bins):
                 spread = min(0.5 * (there.max() - there.min()), np.finfo(float).max)
         factor[k] = 1 / spread if spread >= SMALLEST_RANGE else 0.0
         if bins:
-            edges[k] = edges_of(
-                smooth_clip(NumericStatistics(centre[k], factor[k], edges), there), bins
-            )
+            edges[k] = edges_of(smooth_clip(there, centre[k], factor[k]), bins)
     return NumericStatistics(centre, factor, edges)
 
 

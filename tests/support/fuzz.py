@@ -59,6 +59,7 @@ OPTIONS: dict[str, tuple[Any, ...]] = {
     "parametric": (False, False, True),
     "skip": (None, 1),
     "linear_path": (False, False, True),
+    "compute": (None, None, "bfloat16"),
     "initializer": (None, None, "glorot_uniform"),
     "rng": (0, 1, 2**70, np.int64(3)),
 }
@@ -189,11 +190,14 @@ def networks(draw: Any) -> dict[str, Argument]:
         made["layer_sizes"] = Argument(strange, repr(strange), True)
     names = (
         *("activation", "dtype", "dropout", "layer_norm", "scale", "parametric", "skip"),
-        *("linear_path", "initializer", "rng"),
+        *("linear_path", "compute", "initializer", "rng"),
     )
     made |= {name: draw(scalars(name)) for name in names}
     fits = {"skip": len(hidden) > 1 and len(set(hidden)) == 1, "linear_path": bool(hidden)}
-    for name, absent in (("skip", None), ("linear_path", False)):
+    fits["compute"] = (
+        np.dtype(made["dtype"].value) == np.float32 if not made["dtype"].is_odd else False
+    )
+    for name, absent in (("skip", None), ("linear_path", False), ("compute", None)):
         if not made[name].is_odd and (made["layer_sizes"].is_odd or not fits[name]):
             made[name] = Argument(absent, repr(absent))
     if made["rng"].value is None:

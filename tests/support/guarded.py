@@ -29,6 +29,7 @@ from fastmlp._engine.kernels import shuffle
 from fastmlp._engine.many import train_many
 from fastmlp._engine.plan import Plan
 from fastmlp._engine.thread_pool import borrowed_team
+from fastmlp._network import spec
 from fastmlp._network.activations import ACTIVATIONS
 from fastmlp._network.data import Data
 
@@ -288,6 +289,7 @@ def engine_cases(run):
         "scale": itertools.cycle((False, False, True)),
         "parametric": itertools.cycle((False, True, False, False)),
         "linear_path": itertools.cycle((False, True, False, False, True)),
+        "compute": itertools.cycle((None, "bfloat16", None)),
     }
     sizes = [*cases.NETWORKS, *((k, *[1 + k % 37] * (1 + k % 3), 2 + k % 5) for k in SIZES)]
     for layer_sizes, layout, place in itertools.product(sizes, LAYOUTS, PLACES):
@@ -311,6 +313,7 @@ def one_engine(run, layer_sizes, layout, turn, team):
     hidden = layer_sizes[1:-1]
     skip = len(hidden) - 1 if len(hidden) > 1 and len(set(hidden)) == 1 else None
     options |= {"skip": skip, "linear_path": turn["linear_path"] and len(hidden) > 0}
+    options["compute"] = turn["compute"] if run.dtype == np.float32 else None
     spec = cases.build(layer_sizes, names, case.loss, run.dtype, **options)
     engine = native.Engine(spec, run.level)
     engine.set_parameters(*([POOL.copy(p) for p in kind] for kind in random_parameters(run, spec)))
@@ -385,6 +388,7 @@ def main(level, dtype, note):
         with borrowed_team(n) as team:
             assert team.size == n
     install(level)
+    spec.ROUNDED_WEIGHTS = 1  # the smallest layers are rounded, too
     for kind in KINDS:
         kind(run)
     print(json.dumps(run.counts))

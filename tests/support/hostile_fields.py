@@ -95,7 +95,7 @@ def inner(kind: kinds.Kind, tree: Any) -> Iterator[tuple[Any, kinds.Kind]]:
 def refusals(name: str) -> Iterator[tuple[Path, Any, str]]:
     """Yield each change of a description, and what is said about it; "" if nothing is."""
     description = apart(valid(name))[0]["__metadata__"]["model"]
-    codec = storage.CLASSES[description["class"]].codec(description["class"])
+    codec = storage.codec_of(description["class"])
     cls = storage.class_of(description["class"], description["engine"])
     fields = {**storage.HEAD.fields, **codec.schema.fields}
     for path, value in rows(schema.Object(fields), description, (), cls):

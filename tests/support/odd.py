@@ -133,13 +133,13 @@ SAME: dict[str, Callable[[np.ndarray], Any]] = {
 MORE = ("masked", "csr", "csc array", "coo")
 
 
-def replaced(value: Any) -> Callable[[np.ndarray], Any]:
-    """Return what puts a value somewhere into an array."""
+def replaced(value: Any, dtype: Any = None) -> Callable[[np.ndarray], Any]:
+    """Return what puts a value somewhere into an array, perhaps one of another dtype."""
 
     def replace(array: np.ndarray) -> np.ndarray:
-        result = array.astype(np.result_type(array.dtype, type(value)))
+        result = array.astype(dtype or np.result_type(array.dtype, type(value)))
         if result.size:
-            result.flat[result.size // 2] = value
+            result[np.unravel_index(result.size // 2, result.shape)] = value
         return result
 
     return replace
@@ -171,10 +171,10 @@ OTHER: dict[str, Callable[[np.ndarray], Any]] = {
     "bytes": lambda a: a.astype("S8"),
     "dates": lambda a: a.astype("i8").astype("M8[s]"),
     "records": lambda a: np.zeros(a.shape, [("a", float), ("b", int)]),
-    "None inside": lambda a: replaced_object(a, None),
-    "string inside": lambda a: replaced_object(a, "1"),
-    "huge integer inside": lambda a: replaced_object(a, 10**400),
-    "array inside": lambda a: replaced_object(a, np.zeros(2)),
+    "None inside": replaced(None, object),
+    "string inside": replaced("1", object),
+    "huge integer inside": replaced(10**400, object),
+    "array inside": replaced(np.zeros(2), object),
     "ragged": lambda a: [*a.tolist(), [1.0]],
     "no rows": lambda a: a[:0],
     "no columns": lambda a: a[:, :0] if a.ndim == 2 else a,
@@ -196,16 +196,6 @@ OTHER: dict[str, Callable[[np.ndarray], Any]] = {
     "generator": iter,
     "dictionary": lambda a: dict(enumerate(a.tolist())),
 }  # fmt: skip
-
-
-def replaced_object(array: np.ndarray, value: Any) -> np.ndarray:
-    """Return an array of objects, one of which is a value."""
-    result = array.astype(object)
-    if result.size:
-        where = np.empty((), object)
-        where[()] = value
-        result[np.unravel_index(result.size // 2, result.shape)] = where[()]
-    return result
 
 
 def contents(value: Any) -> str:

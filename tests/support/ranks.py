@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from states import digest
 
 import fastmlp
 
@@ -71,6 +73,13 @@ def raised(results: list[Any]) -> list[Any]:
     return results
 
 
+def told(results: list[Any], kind: type) -> str:
+    """Return the words of the error that all ranks raised alike."""
+    assert {type(each) for each in raised(results)} == {kind}
+    (words,) = {str(each) for each in results}
+    return words
+
+
 def good(results: list[Any]) -> list[Any]:
     """Return the results of all ranks, none of which may have failed."""
     for each in results:
@@ -95,6 +104,20 @@ def net(mlp=fastmlp.MLP, sizes=(3, 5, 1), **options):
 
 def everything(model):
     return np.concatenate([a.ravel() for kind in model._engine.parameters() for a in kind])
+
+
+@contextlib.contextmanager
+def unchanged(*models):
+    """Check that what fails within leaves networks as they were, and let its error through."""
+
+    def now():
+        return digest([(everything(model), model.history) for model in models])
+
+    before = now()
+    try:
+        yield
+    finally:
+        assert now() == before
 
 
 def train(model, communicator, **options):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 
 from fastmlp import Ensemble
 from fastmlp._core.history import History
@@ -18,7 +20,7 @@ from fastmlp._models.base import Model
 def state(model: Any) -> str:
     """Return a digest that two models share if they have the same bits and go on alike."""
     if isinstance(model, Model):
-        return digest([*model.weights, *model.biases, repr(model._rng.bit_generator.state)])
+        return digest([model.state_dict(), repr(model._rng.bit_generator.state)])
     if isinstance(model, Ensemble):
         return digest([state(member) for member in model])
     fitted = {k: v for k, v in vars(model).items() if k.endswith("_") and not k.startswith("_")}
@@ -34,6 +36,20 @@ def same(a: Any, b: Any) -> None:
         for name in ("loss", "val_loss", "learning_rate"):
             assert getattr(one.history, name) == getattr(other.history, name), name
     assert state(a) == state(b)
+
+
+@contextlib.contextmanager
+def refused(error: Any, words: str, model: Any) -> Iterator[Any]:
+    """Expect an error that leaves a model, or all members of one, as they were."""
+
+    def now() -> Any:
+        nets = [model, *model] if isinstance(model, Ensemble) else [model]
+        return state(model), digest([net.history for net in nets])
+
+    before = now()
+    with pytest.raises(error, match=words) as caught:
+        yield caught
+    assert now() == before
 
 
 def digest(value: Any) -> str:

@@ -18,13 +18,26 @@ import models
 import numpy as np
 
 import fastmlp
-from fastmlp._files import storage
+from fastmlp._files import safetensors, storage
 from fastmlp._network import losses
 
 RNG = np.random.default_rng(11)
 X = RNG.normal(size=(60, 3))
 Y = np.column_stack([X[:, 0] * X[:, 1], np.sin(X[:, 2])])
 LABELS = RNG.integers(0, 3, 60)
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether arrays, or lists and tuples of them, have the same bits."""
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    return bool(a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes())
+
+
+def text_of(model: Any) -> bytes:
+    """Return the bytes of a model's file."""
+    return b"".join(safetensors.encoded(*storage.content_of(model)))
+
 
 # What a loss is trained on here.
 TARGETS = {
@@ -76,6 +89,7 @@ MLPS: dict[str, Callable[[Any], Any]] = {
     "metrics": lambda kind: mlp(kind, metrics=["r2", "mean_absolute_error"]),
     "residual blocks": lambda kind: mlp(kind, layer_sizes=[3, 5, 5, 5, 2], skip=2),
     "linear path": lambda kind: mlp(kind, linear_path=True, scale=True),
+    "bfloat16": lambda kind: mlp(kind, compute="bfloat16"),
     "layer norm": lambda kind: mlp(kind, layer_norm="before", dropout=0.2),
     "scale, parametric": lambda kind: mlp(kind, scale=True, parametric=True),
     "averaged": lambda kind: mlp(kind, passes=0, averaging=fastmlp.EMA(0.5)),

@@ -6,15 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-
-pytest.importorskip("sklearn")
-
 from sklearn.base import clone
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from tiny_tables import classifier, regressor
 
 from fastmlp import TabMLPClassifier, TabMLPRegressor
 from fastmlp.tabular import presets
@@ -53,14 +51,6 @@ N = 240
 X = RNG.normal(size=(N, 4)) * [1, 1e3, 1e-3, 1] + [0, 5e4, 0, 0]
 Y = X[:, 0] + np.sin(X[:, 1] / 1e3 - 50) + 0.1 * RNG.normal(size=N)
 LABELS = np.where(Y > 0.7, "high", np.where(Y > -0.5, "middle", "low"))
-
-
-def regressor(**options):
-    return TabMLPRegressor(**{"preset": "fast", "random_state": 0, **options})
-
-
-def classifier(**options):
-    return TabMLPClassifier(**{"preset": "fast", "random_state": 0, **options})
 
 
 @pytest.mark.parametrize("loss", ["squared_error", "absolute_error", "poisson", "gaussian"])

@@ -4,17 +4,14 @@ import time
 
 import numpy as np
 import pytest
-
-pytest.importorskip("sklearn")
-
-from tiny_tables import LABELS, SMALL, TINY, N, X, Y, classifier, regressor
+from tiny_tables import LABELS, SMALL, N, X, Y, classifier, regressor
 
 from fastmlp._network import losses
 from fastmlp.tabular import blend, presets
 from fastmlp.tabular.clock import Clock
 from fastmlp.tabular.columns import Columns
 from fastmlp.tabular.encoding import Encoding, width_of, with_missing
-from fastmlp.tabular.networks import seconds_of_epoch
+from fastmlp.tabular.members import seconds_of_epoch
 from fastmlp.tabular.targets import ClassTarget, MultiLabelTarget, NumericTarget
 
 AMPLE = 1e6  # seconds
@@ -119,8 +116,7 @@ def test_rates_follow_the_steps_or_a_time_that_is_short():
     np.testing.assert_allclose(short(np.arange(15)), presets.Cycles(0.3, 15)(np.arange(15)))
 
 
-def test_ample_time_changes_no_bit(monkeypatch):
-    monkeypatch.setitem(presets.PRESETS, "fast", TINY)
+def test_ample_time_changes_no_bit(tiny):
     for make, y in ((regressor, Y), (classifier, LABELS)):
         one, other = make().fit(X, y), make(time_limit=AMPLE).fit(X, y)
         assert one._out_of_fold.tobytes() == other._out_of_fold.tobytes()
@@ -128,13 +124,16 @@ def test_ample_time_changes_no_bit(monkeypatch):
         assert one.report().notes == other.report().notes
 
 
-def test_reading_counts_as_time(monkeypatch):
+def test_reading_counts_as_time(monkeypatch, tiny):
     """The deadline is that of the whole fit: whoever reads for long has less for training."""
-    monkeypatch.setitem(presets.PRESETS, "fast", TINY)
     monkeypatch.setattr(blend, "seconds_of_epoch", lambda *_: 1e-9)
-    deadlines = []
-    monkeypatch.setattr(Clock, "__init__", noting(Clock.__init__, deadlines))
-    read, began = Columns.read, []
+    deadlines, init, read, began = [], Clock.__init__, Columns.read, []
+
+    def noted(self, deadline, **rest):
+        deadlines.append(deadline)
+        init(self, deadline, **rest)
+
+    monkeypatch.setattr(Clock, "__init__", noted)
 
     def slow(self, table):
         began.append(time.monotonic())
@@ -144,16 +143,6 @@ def test_reading_counts_as_time(monkeypatch):
     regressor(time_limit=AMPLE).fit(X, Y)
     assert deadlines
     assert max(deadlines) <= began[0] + AMPLE
-
-
-def noting(init, deadlines):
-    """Return a constructor of clocks that notes their deadlines."""
-
-    def made(self, deadline, **rest):
-        deadlines.append(deadline)
-        init(self, deadline, **rest)
-
-    return made
 
 
 TARGETS = {
@@ -174,9 +163,8 @@ def test_an_epoch_of_any_target_is_tried(name):
         assert 0 < seconds < np.inf
 
 
-def test_nothing_is_tried_without_a_limit(monkeypatch):
+def test_nothing_is_tried_without_a_limit(monkeypatch, tiny):
     monkeypatch.setattr(blend, "seconds_of_epoch", None)
-    monkeypatch.setitem(presets.PRESETS, "fast", TINY)
     assert np.isfinite(regressor().fit(X, Y).predict(X)).all()
 
 

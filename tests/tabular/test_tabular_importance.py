@@ -8,9 +8,6 @@ from functools import partial
 
 import numpy as np
 import pytest
-
-pytest.importorskip("sklearn")
-
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_selection import RFE, SelectFromModel
 from sklearn.pipeline import make_pipeline

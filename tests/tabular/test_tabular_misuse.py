@@ -4,9 +4,6 @@ import warnings
 
 import numpy as np
 import pytest
-
-pytest.importorskip("sklearn")
-
 from tiny_tables import LABELS, N, X, Y, classifier, regressor
 
 from fastmlp import MLPClassifier, MLPRegressor

@@ -4,9 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-
-pytest.importorskip("sklearn")
-
 from scipy.stats import norm
 from tiny_tables import LABELS, TINY, N, X, Y, classifier, regressor
 

@@ -5,9 +5,6 @@ import pickle
 import numpy as np
 import pytest
 import stored
-
-pytest.importorskip("sklearn")
-
 from sklearn.exceptions import NotFittedError
 
 import fastmlp

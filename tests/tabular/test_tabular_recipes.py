@@ -5,13 +5,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-
-pytest.importorskip("sklearn")
-
 from sklearn.base import clone
+from tiny_tables import classifier, regressor
 
 import fastmlp
-from fastmlp import TabMLPClassifier, TabMLPRegressor
 from fastmlp.tabular import members, presets
 from fastmlp.tabular.columns import Columns
 from fastmlp.tabular.encoding import Encoding, edges_of
@@ -77,7 +74,7 @@ def test_of_many_columns_each_has_fewer_bins(monkeypatch, numbers, bins):
     monkeypatch.setattr(presets, "MOST_PIECES", 40)
     monkeypatch.setitem(presets.PRESETS, "fast", Preset(2, 1, 16, (LONG,)))
     X = RNG.normal(size=(20, numbers))
-    model = TabMLPRegressor(preset="fast", random_state=0, time_limit=60).fit(X, X[:, 0])
+    model = regressor(time_limit=60).fit(X, X[:, 0])
     assert [each.bins for each in model._members.groups[0].encodings] == [bins, bins]
     assert np.isfinite(model.predict(X)).all()
 
@@ -116,7 +113,7 @@ def test_labels_are_smoothed_where_labels_are_judged(monkeypatch, task, scoring,
     monkeypatch.setitem(presets.PRESETS, "fast", Preset(2, 1, 16, (LONG,)))
     X = RNG.normal(size=(60, 2))
     y = TASKS[task](X)
-    model = TabMLPClassifier(preset="fast", scoring=scoring, random_state=0).fit(X, y)
+    model = classifier(scoring=scoring).fit(X, y)
     target = model._target(y)
     if task == "classes":
         assert target.loss.label_smoothing == smoothing
@@ -136,7 +133,7 @@ def trained(monkeypatch, recipe, y, X, **parameters):
     members_train = members.train
     monkeypatch.setattr(members, "train", keeping)
     monkeypatch.setitem(presets.PRESETS, "fast", Preset(3, 2, 64, (recipe,)))
-    model = TabMLPRegressor(preset="fast", random_state=0, **parameters).fit(X, y)
+    model = regressor(**parameters).fit(X, y)
     monkeypatch.setattr(members, "train", members_train)
     return model, kept[0]
 
@@ -169,10 +166,10 @@ def test_rows_are_predicted_by_the_members_that_have_not_learned_from_them(monke
     monkeypatch.setitem(presets.PRESETS, "fast", Preset(4, 3, 16, (LONG,)))
     X = RNG.normal(size=(53, 2))
     X[::5, 1] = np.nan
-    model = TabMLPRegressor(preset="fast", random_state=0, loss=task)
+    model = regressor(loss=task)
     y = np.exp(X[:, 0]) if task not in TASKS else TASKS[task](np.nan_to_num(X))
     if task in TASKS:
-        model = TabMLPClassifier(preset="fast", random_state=0)
+        model = classifier()
     model.fit(X, y)
     (group,) = model._members.groups
     table = model._columns.read(X)
@@ -190,9 +187,7 @@ def test_rows_are_predicted_by_the_members_that_have_not_learned_from_them(monke
 @pytest.mark.parametrize("n", [20, 652, 2_000, 8_000, 10**6])
 def test_epochs_follow_rows_and_share(n):
     preset = presets.PRESETS["default"]
-    long, short = (
-        presets.epochs_of(preset, recipe, n) for recipe in (presets.PIECEWISE, presets.SHORT)
-    )
+    long, short = (presets.epochs_of(preset, Recipe(share=share), n) for share in (1, 1 / 8))
     assert presets.FEWEST_EPOCHS <= short <= long <= presets.MOST_EPOCHS
     if n == presets.FEW_ROWS:
         assert (long, short) == (256, 32)
@@ -232,7 +227,7 @@ def test_parts_of_a_preset_are_replaced(monkeypatch, tmp_path, case):
     chosen, count = CHOSEN[case]
     small = Preset(3, 2, 16, (Recipe(bins=8, width=16, depth=2),))
     monkeypatch.setitem(presets.PRESETS, "fast", small)
-    model = TabMLPRegressor(preset="fast", random_state=0, epochs=5, **chosen)
+    model = regressor(epochs=5, **chosen)
     model.fit(TABLE, TABLE[:, 0])
     assert len(model._members) == count
     assert model.n_iter_ == 5
@@ -254,7 +249,7 @@ def test_parts_of_a_preset_are_replaced(monkeypatch, tmp_path, case):
 
 def test_epochs_of_the_user_do_not_depend_on_rows_and_share_counts():
     own = [{"share": 0.5, "width": 8}, {"width": 8}]
-    model = TabMLPRegressor(preset="fast", random_state=0, epochs=9, recipes=own)
+    model = regressor(epochs=9, recipes=own)
     model.fit(TABLE[:30], TABLE[:30, 0])
     preset = presets.adapted(presets.PRESETS["fast"], own, None, None, 9, None)
     assert [presets.epochs_of(preset, recipe, 10**6) for recipe in preset.of("numbers")] == [4, 9]
@@ -268,9 +263,7 @@ def test_tuning_by_any_search_improves_on_a_bad_choice():
 
     def score(trial):
         recipe = {"bins": 0, "rate": trial.suggest_categorical("rate", [1e-6, 1.0])}
-        model = TabMLPRegressor(
-            preset="fast", recipes=[recipe], width=8, epochs=30, members=4, random_state=0
-        ).fit(TABLE, TABLE[:, 0])
+        model = regressor(recipes=[recipe], width=8, epochs=30, members=4).fit(TABLE, TABLE[:, 0])
         return float(np.mean((model.oof_prediction_ - TABLE[:, 0]) ** 2))
 
     study = optuna.create_study(sampler=optuna.samplers.GridSampler({"rate": [1e-6, 1.0]}))

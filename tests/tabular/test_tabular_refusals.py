@@ -5,9 +5,6 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-
-pytest.importorskip("sklearn")
-
 from tiny_tables import LABELS, N, X, Y, classifier, regressor
 
 import fastmlp
@@ -88,7 +85,8 @@ CLASSES = [
 OPTIONS = [
     ("n_jobs is 0 but a number of threads", {"n_jobs": 0}),
     ("n_jobs is True but a number of threads", {"n_jobs": True}),
-    ("time_limit is True but a number of seconds", {"time_limit": True}),
+    ("time_limit is True but a number", {"time_limit": True}),
+    ("max_memory is True but a number .* max_memory='4GB', or", {"max_memory": True}),
     ("time_limit is 1000", {"time_limit": 10**400}),
     ("booleans of shape", {"categorical_features": [True, False]}),
     ("categorical_features has 'colour'", {"categorical_features": ["colour"]}),
@@ -101,7 +99,7 @@ OPTIONS = [
     (r"recipes\[0\] is 8 but a dict is expected", {"recipes": [8]}),
     (r"recipes\[1\] is .* any of bins, ", {"recipes": [{"bins": 8}, {"layers": 3}]}),
     (r"recipes\[0\]: bins is -1 but must be an integer", recipe(bins=-1)),
-    ("activation is 'swish' but None or ", recipe(activation="swish")),
+    ("activation is 'swish' but no .*: use 'silu'", recipe(activation="swish")),
     ("dropout is 1.0 but must be", recipe(dropout=1.0)),
     ("share is 0 but must be", recipe(share=0)),
     ("callbacks has a Checkpoint", {"callbacks": [fastmlp.Checkpoint("x")]}),

@@ -6,7 +6,6 @@ import decimal
 import numpy as np
 import pytest
 
-pytest.importorskip("sklearn", reason="needs scikit-learn")
 pytest.importorskip("pyarrow", reason="needs pyarrow")
 pytest.importorskip("pandas", reason="needs pandas")
 
@@ -41,6 +40,7 @@ TABLE = pyarrow.Table.from_pandas(
     preserve_index=False,
 )
 FEATURES = list(FRAME)
+pytestmark = pytest.mark.usefixtures("tiny")
 TARGETS = {
     "number": (regressor, "y", Y),
     "numbers": (regressor, ["y", "z"], np.c_[Y, -Y]),
@@ -52,11 +52,6 @@ DATA = {
     "file": lambda folder: written(folder, TABLE),
     "polars": lambda folder: pytest.importorskip("polars").from_arrow(TABLE),
 }
-
-
-@pytest.fixture(autouse=True)
-def small(tiny):
-    """Let fits be short."""
 
 
 def written(folder, *tables):

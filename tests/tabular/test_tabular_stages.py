@@ -7,10 +7,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-
-pytest.importorskip("sklearn")
-
 from sklearn.exceptions import ConvergenceWarning
+from tiny_tables import regressor
 
 from fastmlp import TabMLPRegressor
 from fastmlp.tabular import blend, epoch_selection, members, presets
@@ -101,9 +99,7 @@ def test_a_relation_is_trained_on_more_folds_for_as_long_as_that_pays(monkeypatc
         "2 x 6 networks",
         f"{len(longer)} x 12 networks",
     ]
-    fast = TabMLPRegressor(
-        preset="fast", random_state=0, recipes=[{"bins": 4, "width": 16, "depth": 1}]
-    )
+    fast = regressor(recipes=[{"bins": 4, "width": 16, "depth": 1}])
     fast.fit(ROWS, SMOOTH)
     error = [np.mean((m.oof_prediction_ - SMOOTH) ** 2) for m in (model, fast)]
     assert error[0] < 0.8 * error[1]
@@ -156,9 +152,7 @@ def test_best_begins_like_the_default_within_a_time_limit(monkeypatch, seconds, 
 
 def test_a_callback_that_ends_a_fit_before_its_first_score_is_told_when_to_end_it():
     rows = np.random.default_rng(0).normal(size=(120, 3))
-    model = TabMLPRegressor(
-        preset="fast", random_state=0, callbacks=[lambda state: state.epoch >= 1]
-    )
+    model = regressor(callbacks=[lambda state: state.epoch >= 1])
     with pytest.raises(ValueError, match="ended before its first score .*is a number"):
         model.fit(rows, rows[:, 0])
     assert not hasattr(model, "oof_prediction_")

@@ -3,23 +3,15 @@
 import numpy as np
 import pytest
 import stored
-
-pytest.importorskip("sklearn")
+from stored import same
 
 import fastmlp
 from fastmlp import TabMLPClassifier, TabMLPRegressor
-from fastmlp._files import inspection, storage
+from fastmlp._files import inspection
 from fastmlp.tabular import codec_members
 
 TABLES = stored.tables()
 FITTED = [name for name in TABLES if name != "unfitted table"]
-
-
-def same(a, b):
-    """Whether arrays, or tuples of them, have the same bits."""
-    if isinstance(a, tuple):
-        return len(a) == len(b) and all(map(same, a, b))
-    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
 
 
 def table_of(model):
@@ -68,7 +60,7 @@ def test_all_comes_back_with_the_same_bits(name, training, tmp_path):
     if training:
         assert again.history_ == model.history_
         assert again._curve == model._curve
-        assert b"".join(storage.pieces(again)) == b"".join(storage.pieces(model))
+        assert stored.text_of(again) == stored.text_of(model)
     else:
         assert again.history_.loss == again._curve == []
 
@@ -205,4 +197,4 @@ def test_tables_without_numbers_come_back(table, tmp_path):
     assert same(again.predict_proba(X), wanted)
     one, rows = again.predictor(), X.to_numpy(object) if table == "one category" else X
     assert same(np.array([one(row) for row in rows[:9]]), wanted[:9])
-    assert b"".join(storage.pieces(again)) == b"".join(storage.pieces(model))
+    assert stored.text_of(again) == stored.text_of(model)

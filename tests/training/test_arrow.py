@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from states import refused
 
 import fastmlp
 
@@ -165,10 +166,8 @@ WRONG = {
 @pytest.mark.parametrize(("make", "error", "message"), WRONG.values(), ids=WRONG)
 def test_what_is_wrong_is_said_with_its_place(make, error, message, tmp_path):
     net = fastmlp.MLP([4, 1], rng=0)
-    before = net.weights[0].copy()
-    with pytest.raises(error, match=message):
+    with refused(error, message, net):
         net.fit(make(tmp_path), epochs=1)
-    assert np.array_equal(net.weights[0], before)
 
 
 @pytest.mark.parametrize("data", [3, [], [3], {"a": 1}], ids=str)

@@ -11,7 +11,7 @@ import threading
 import numpy as np
 import pytest
 import trials
-from states import state
+from states import refused, state
 
 import fastmlp
 from fastmlp._models import runner
@@ -206,11 +206,9 @@ def interrupted_late(monkeypatch):
 def test_partial_fit_is_taken_back(net, interrupted_late, optimizer, passes):
     for _ in range(passes):
         net.partial_fit(X, Y, batch_size=7, optimizer=optimizer)
-    before = state(net)
     interrupted_late()
-    with pytest.raises(KeyboardInterrupt):
+    with refused(KeyboardInterrupt, "^$", net):
         net.partial_fit(X, Y, batch_size=7, optimizer=optimizer)
-    assert state(net) == before
     # The moments have moved on and belong to no weights: the optimizer begins anew.
     anew = copy.deepcopy(net)
     anew._progress = None
@@ -219,12 +217,9 @@ def test_partial_fit_is_taken_back(net, interrupted_late, optimizer, passes):
 
 
 def test_a_first_epoch_is_taken_back(net, interrupted_late):
-    before = state(net)
     interrupted_late()
-    with pytest.raises(KeyboardInterrupt):
+    with refused(KeyboardInterrupt, "^$", net):
         net.fit(X, Y)
-    assert state(net) == before
-    assert net.history is None
 
 
 def test_an_epoch_is_recorded_as_a_whole(net, no_collections):

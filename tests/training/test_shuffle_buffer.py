@@ -57,7 +57,6 @@ def sorted_data():
 
 def test_sorted_rows_are_learned_through_a_buffer():
     x, t = sorted_data()
-
     adam = fastmlp.Adam(0.01)
 
     def error(**options):
@@ -82,19 +81,6 @@ def test_blocks_that_are_alike_give_no_warning(labels):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         net.fit(fastmlp.Blocks(x, t, rows=10), epochs=1)
-
-
-def test_a_fit_goes_on_where_it_was_cut():
-    x, t = sorted_data()
-
-    def trained(*cuts):
-        net = fastmlp.MLP([1, 8, 1], activation="tanh", rng=0)
-        for k, n in enumerate(cuts):
-            source = fastmlp.Blocks(x, t, rows=300)
-            net.fit(source, epochs=n, shuffle_buffer=500, resume=k > 0)
-        return net
-
-    assert np.array_equal(trained(2, 4).weights[0], trained(4).weights[0])
 
 
 @pytest.mark.parametrize("bad", [0, -1, 2.5, "many"])

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fastmlp._engine.numpy.random import Masks
-from fastmlp._network.activations import Array, row_of
+from fastmlp._network.activations import Array, blended, blended_gradient, row_of
 from fastmlp._network.layer_norm import layer_norm, layer_norm_gradient
-from fastmlp._network.parametric_activation import blended, blended_gradient
 from fastmlp._network.spec import BLOCK_ROWS, Spec
+from fastmlp._network.weight_types import from_bfloat16, to_bfloat16
 
 # One list of arrays for each kind of tensor in Spec.tensors: weights, biases, ...
 Parameters = tuple[list[Array], ...]
@@ -23,6 +23,13 @@ Parameters = tuple[list[Array], ...]
 def named(spec: Spec, parameters: Parameters) -> dict[str, list[Array]]:
     """Return the parameters by kind."""
     return dict(zip(spec.tensors, parameters, strict=True))
+
+
+def product(a: Array, b: Array, is_rounded: bool) -> Array:
+    """Return a @ b, of the factors rounded to bfloat16 if `is_rounded`."""
+    if is_rounded:
+        a, b = from_bfloat16(to_bfloat16(a)), from_bfloat16(to_bfloat16(b))
+    return a @ b
 
 
 def scaled(spec: Spec, parameters: Parameters, x: Array) -> Array:
@@ -110,17 +117,19 @@ def back(
     outputs: list[Array],
     dz: Array,
     masks: Masks | None = None,
+    training: bool = False,
 ) -> list[tuple[int, Array, dict[str, Array]]]:
     """Return (k, gradient of outputs[k], gradients of tensors by kind) from the last layer back.
 
     The arguments are those of `numpy_engine.backward`.
     """
     # A list, no generator: a user's activation may raise StopIteration.
-    weights = parameters[0]
+    weights, rounded = parameters[0], spec.rounded
     around: dict[int, Array] = {}
     steps: list[tuple[int, Array, dict[str, Array]]] = [(len(weights) - 1, dz, {})]
     for k in reversed(range(len(weights) - 1)):
-        dy = parted(spec, k, dz @ weights[k + 1].T, around)
+        dy = product(dz, weights[k + 1].T, training and rounded[k + 1])
+        dy = parted(spec, k, dy, around)
         if masks is not None:
             dy = drop(dy, masks[k], spec.dropout[k])
         dz, found = backward(spec, parameters, k, outputs[k], dy)
@@ -128,20 +137,22 @@ def back(
     return steps
 
 
-def to_inputs(spec: Spec, parameters: Parameters, first: Array, last: Array) -> Array:
+def to_inputs(
+    spec: Spec, parameters: Parameters, first: Array, last: Array, training: bool = False
+) -> Array:
     """Return the gradient of the scaled inputs, given those of the first and the last outputs."""
-    dx = first @ parameters[0][0].T
+    dx = product(first, parameters[0][0].T, training and spec.rounded[0])
     if spec.linear_path:
         dx = dx + last @ named(spec, parameters)["linear_weights"][0].T
     return dx
 
 
-def over_rows(y: Array, dz: Array) -> Array:
+def over_rows(y: Array, dz: Array, is_rounded: bool = False) -> Array:
     """Return y.T @ dz, blocks of rows added in float64: a million float32 terms lose two digits."""
     total = np.zeros((y.shape[1], dz.shape[1]))
     for first in range(0, len(y), BLOCK_ROWS):
         block = slice(first, first + BLOCK_ROWS)
-        total += y[block].T @ dz[block]
+        total += product(y[block].T, dz[block], is_rounded)
     return total.astype(dz.dtype)
 
 

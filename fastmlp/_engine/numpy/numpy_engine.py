@@ -13,38 +13,43 @@ from typing import Any
 import numpy as np
 
 from fastmlp._engine.numpy import layers, random
-from fastmlp._engine.numpy.layers import Parameters, drop, over_rows
+from fastmlp._engine.numpy.layers import Parameters, drop, over_rows, product
 from fastmlp._engine.numpy.penalties import add_up, clip, flat, penalized
 from fastmlp._engine.numpy.predictor import Predictor
 from fastmlp._engine.numpy.random import Masks
 from fastmlp._engine.numpy.state import EngineState
 from fastmlp._engine.plan import Plan
 from fastmlp._network.activations import Array
-from fastmlp._network.data import Data
+from fastmlp._network.data import Data, Shard
 from fastmlp._network.groups import PLAIN, Factors
-from fastmlp._network.shard import Shard
 from fastmlp._network.spec import Spec
 
 
 def forward(
-    spec: Spec, parameters: Parameters, x: Array, masks: Masks | None = None
+    spec: Spec,
+    parameters: Parameters,
+    x: Array,
+    masks: Masks | None = None,
+    training: bool = False,
 ) -> tuple[list[Array], list[Array]]:
     """Return the inputs (N, I) and outputs (N, O) of every affine layer.
 
     inputs[0] is x, before scaling; inputs[k] is the result of hidden layer k - 1, after dropout and
     the sum at the end of a block. outputs[k] = inputs[k] @ W[k] + b[k]; the last, with the linear
     path, goes to the loss. The masks are those of `random.dropout_masks`; None for a prediction.
+    Only in training, Spec.compute has an effect.
     """
     weights, biases = parameters[:2]
     x = np.asarray(x)  # computes the rows of a RowSource
     scaled = layers.scaled(spec, parameters, x)
-    inputs, outputs = [x], [scaled @ weights[0] + biases[0]]
+    rounded = [training and each for each in spec.rounded]
+    inputs, outputs = [x], [product(scaled, weights[0], rounded[0]) + biases[0]]
     for k in range(len(weights) - 1):
         y = layers.forward(spec, parameters, k, outputs[k])
         if masks is not None:
             y = drop(y, masks[k], spec.dropout[k])
         inputs.append(layers.joined(spec, k, y, inputs))
-        outputs.append(inputs[-1] @ weights[k + 1] + biases[k + 1])
+        outputs.append(product(inputs[-1], weights[k + 1], rounded[k + 1]) + biases[k + 1])
     outputs[-1] = layers.linear(spec, parameters, scaled, outputs[-1])
     return inputs, outputs
 
@@ -81,13 +86,14 @@ def backward(
     gradients: Parameters = tuple([np.zeros_like(p) for p in kind] for kind in parameters)
     of_kind, last = layers.named(spec, gradients), dz
     x, inputs = inputs[0], [layers.scaled(spec, parameters, inputs[0]), *inputs[1:]]
-    for k, dz, found in layers.back(spec, parameters, outputs, last, masks):
-        of_kind["weights"][k] = over_rows(inputs[k], dz)
+    rounded = spec.rounded
+    for k, dz, found in layers.back(spec, parameters, outputs, last, masks, training=True):
+        of_kind["weights"][k] = over_rows(inputs[k], dz, rounded[k])
         of_kind["biases"][k] = np.sum(dz, axis=0, dtype=np.float64).astype(dz.dtype)
         for kind, g in found.items():
             of_kind[kind][k] = g
     if spec.scale:
-        products = layers.to_inputs(spec, parameters, dz, last) * x
+        products = layers.to_inputs(spec, parameters, dz, last, training=True) * x
         of_kind["scales"][0] = np.sum(products, axis=0, dtype=np.float64).astype(dz.dtype)
     if spec.linear_path:
         of_kind["linear_weights"][0] = over_rows(inputs[0], last)
@@ -112,7 +118,7 @@ def objective(
     used = _sample_weight(data) != 0  # 0 times an overflow in another row would be NaN
     data = Data(data.x[used], data.targets[used], _sample_weight(data)[used])
     masks = masks and [m if m is None else m[used] for m in masks]
-    inputs, outputs = forward(spec, parameters, data.x, masks)
+    inputs, outputs = forward(spec, parameters, data.x, masks, training=True)
     value, dz = loss(spec, outputs[-1], data.targets, _sample_weight(data), total)
     gradients = backward(spec, parameters, inputs, outputs, dz, masks)
     value = penalized(value, flat(parameters), flat(gradients), factors, l1, l2)

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from fastmlp._network.activations import Array
+from fastmlp._network.data import Shard
 from fastmlp._network.groups import Factors
-from fastmlp._network.shard import Shard
 
 
 def flat(parameters: Sequence[Sequence[Array]]) -> list[Array]:

@@ -170,7 +170,6 @@ ENSEMBLE_PREDICTOR = Object(
 
 
 def _predictor_values(model: Any, training: bool) -> dict[str, Any]:
-    del training
     own = {key: getattr(model, key) for key in ("n_threads", "weight_type")}
     return {"network": model.spec, **own, "parameters": model.parameters()}
 

@@ -1,13 +1,8 @@
-"""Schemas of the parts of models: networks, parameters, histories, optimizers.
-
-Parameters are plain (fan_in, fan_out) weights and (fan_out,) biases, named by their layers. The
-arrays of an optimizer have the same shapes and names, after a prefix.
-"""
+"""Schemas of the parts of models: networks, parameters, histories, optimizers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -69,6 +64,7 @@ NETWORK = Object(
         "scale": Later(Kind(), False),
         "skip": Later(Kind(), None),
         "linear_path": Later(Kind(), False),
+        "compute": Later(Kind(), None),
         "parametric": Later(List(Kind()), False),
     },
     lambda activations, **others: spec.build(activation=activations, **others),
@@ -166,17 +162,13 @@ OPTIMIZER = Object(
 )
 
 
-def _callback(name: str, parameters: Any, **values: Any) -> CallbackState:
-    return CallbackState(name, values, parameters)
-
-
 CALLBACKS = List(
     OneOf(
         {
             name: Object(
                 {key: Value(kind) for key, kind in kinds.items()}
                 | {"parameters": Flagged(At("", Parameters(copy=True)))},
-                partial(_callback, name),
+                lambda parameters, _name=name, **values: CallbackState(_name, values, parameters),
                 lambda state: {**state.values, "parameters": state.parameters},
             )
             for name, kinds in KEPT.items()

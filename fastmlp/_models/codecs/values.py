@@ -13,17 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp._files.kinds import (
-    TIMES,
-    Count,
-    Kind,
-    Number,
-    Place,
-    Tensor,
-    Text,
-    check_characters,
-    from_digits,
-)
+from fastmlp._files import kinds
+from fastmlp._files.kinds import TIMES, Count, Kind, Number, Place, Tensor, Text
 from fastmlp._files.schema import List, Object, OneOf
 from fastmlp._files.strict_json import MOST_INTEGER, MOST_STRING
 from fastmlp._network import losses, optimizers, schedules
@@ -133,7 +124,7 @@ class _Integer(Kind):
         return hex(value)
 
     def read(self, tree: Any, place: Place) -> int:
-        number = from_digits(tree)
+        number = kinds.from_digits(tree)
         words = "is {} and no large integer in hexadecimal"
         place.check(abs(number) > MOST_INTEGER, words, tree)
         return number
@@ -195,7 +186,7 @@ class _Strings(_Array):
                 f"holds {MOST_STRINGS:,} of up to {MOST_STRING:,}, without a null at the end"
             )
         for each in texts:
-            check_characters(each, name)
+            kinds.check_characters(each, name)
         width = fixed.dtype.itemsize // 4
         return super().write(fixed.view(np.uint32).reshape(len(fixed), width), place)
 
@@ -269,18 +260,10 @@ def _generator(name: str, **fields: Any) -> np.random.Generator:
     return np.random.Generator(bits)
 
 
-def _generator_state(generator: np.random.Generator) -> dict[str, Any]:
-    return _flat(generator.bit_generator.state)
-
-
 def _random_state(**fields: Any) -> np.random.RandomState:
     random_state = np.random.RandomState(0)
     random_state.set_state(_nested("MT19937", fields))
     return random_state
-
-
-def _legacy_state(random_state: np.random.RandomState) -> dict[str, Any]:
-    return _flat(random_state.get_state(legacy=False))
 
 
 class _Generator(OneOf):
@@ -299,15 +282,15 @@ class _Generator(OneOf):
         return super().write(value, place)
 
 
-GENERATOR = _Generator(
-    {
-        name: Object(own, functools.partial(_generator, name), _generator_state)
-        for name, own in STATES.items()
-    }
-)
+_BITS = {
+    name: Object(own, functools.partial(_generator, name), lambda g: _flat(g.bit_generator.state))
+    for name, own in STATES.items()
+}
+GENERATOR = _Generator(_BITS)
 _GAUSS: dict[str, Kind] = {"has_gauss": BIT, "gauss": Number(-math.inf)}
+_LEGACY: dict[str, Kind] = STATES["MT19937"] | _GAUSS
 RANDOM_STATE = _Generator(
-    {"MT19937": Object({**STATES["MT19937"], **_GAUSS}, _random_state, _legacy_state)}
+    {"MT19937": Object(_LEGACY, _random_state, lambda r: _flat(r.get_state(legacy=False)))}
 )
 
 # ---------------------------------------------------------------------------------- tags

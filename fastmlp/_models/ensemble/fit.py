@@ -18,14 +18,9 @@ from fastmlp._core.intervals import check_count, check_flag
 from fastmlp._engine.plan import Plan
 from fastmlp._engine.thread_count import default_threads
 from fastmlp._engine.thread_pool import Team, borrowed_team
-from fastmlp._models.ensemble import member_data
+from fastmlp._models.ensemble import member_data, members
 from fastmlp._models.ensemble.member_data import ValidationData
-from fastmlp._models.ensemble.members import (
-    EnsembleEvaluator,
-    EnsembleTrainer,
-    MemberEngines,
-    Score,
-)
+from fastmlp._models.ensemble.members import EnsembleTrainer, MemberEngines, Score
 from fastmlp._models.mlp import MLP
 from fastmlp._models.runner import Runner, one_pass
 from fastmlp._models.snapshot import ModelSnapshot, PublishedSnapshot, Rollback
@@ -185,7 +180,7 @@ class EnsembleLearner:
             if judge is not None:
                 run.hooks.insert(0, Best())  # first, because hooks finish in reverse order
             seen = [member_data.seen(k, datas, mine, held) for k in range(len(mine))]
-            evaluator = functools.partial(EnsembleEvaluator, held=held, score=judge)
+            evaluator = functools.partial(members.EnsembleEvaluator, held=held, score=judge)
             return run.run(datas, mine, lent, evaluator, held is not None, seen)
 
     def partial_fit(
@@ -242,8 +237,8 @@ class EnsembleLearner:
 
     def _show(self) -> None:
         """Let other threads read all members in their current state during changes."""
-        members = tuple(member._show() for member in self._members)
-        self._moment = ModelSnapshot(history=self._history, members=members)
+        each = tuple(member._show() for member in self._members)
+        self._moment = ModelSnapshot(history=self._history, members=each)
 
     def _hide(self) -> None:
         """Let other threads read the members themselves again."""

@@ -46,11 +46,8 @@ class ValidationData:
 def datas(X: Any, y: Any, sample_weight: Any, spec: Spec, n_members: int) -> list[Data]:
     """Return the data of each member; shared arrays are checked and stored once."""
     apart, weighted = _is_apart(X, 2), _is_apart(sample_weight, 1)
-    for name, value, is_apart in (
-        ("X", X, apart),
-        ("y", y, apart),
-        ("sample_weight", sample_weight, weighted),
-    ):
+    given = ("X", X, apart), ("y", y, apart), ("sample_weight", sample_weight, weighted)
+    for name, value, is_apart in given:
         if is_apart and (not hasattr(value, "__len__") or len(value) != n_members):
             remedy = " as X has" if name == "y" else ", or an array for all"
             raise ValueError(
@@ -93,10 +90,9 @@ def _is_apart(value: Any, ndim: int) -> bool:
 
 def row_numbers(rows: Any, name: str, datas: Sequence[Data]) -> Rows:
     """Return checked row numbers of each member."""
-    if not hasattr(rows, "__len__") or len(rows) != len(datas):
-        given = (
-            f"{len(rows)} entries" if hasattr(rows, "__len__") else f"type {type(rows).__name__}"
-        )
+    has_length = hasattr(rows, "__len__")
+    if not has_length or len(rows) != len(datas):
+        given = f"{len(rows)} entries" if has_length else f"type {type(rows).__name__}"
         raise ValueError(
             f"{name} has {given} but an array of row numbers for each of the {len(datas)} members "
             "is expected: pass a list of such arrays"

@@ -154,7 +154,6 @@ class EnsembleTrainer(Trainer):
 
     def _train(self, data: Data, plan: Plan) -> float:
         """Train every member for one epoch; the loop has prepared only the first one's plan."""
-        del data, plan
         steps = self._prepare(1, self.rates_of.keys() - {0})
         found = self.others.epoch(self) if self.others else self.epochs(1)
         for k, loss in enumerate(found.losses[0]):

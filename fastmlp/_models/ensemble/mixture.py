@@ -37,9 +37,8 @@ class Rows:
 
     def variance(self, each: Sequence[Array], mean: Array) -> Array:
         """Return the mean squared distance from the mean."""
-        return self.mean(
-            [np.square(own - mean[at]) for own, at in zip(each, self.places, strict=True)]
-        )
+        pairs = zip(each, self.places, strict=True)
+        return self.mean([np.square(own - mean[at]) for own, at in pairs])
 
     def log_mean(self, each: Sequence[Array]) -> Array:
         """Return the logarithm of the mean of exp, without overflow."""

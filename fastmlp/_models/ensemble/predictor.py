@@ -75,13 +75,9 @@ class EnsemblePredictor(Exportable):
             x = np.array(x)  # later members read x after ``out`` is written
         first = self._members[0](x, out)  # checks both
         each = [first, *(predict(x) for predict in self._members[1:])]
-        if (
-            first.ndim == 1 and self.spec.loss.heads == 1
-        ):  # a faster path with the same bits as `prediction`
-            total = np.zeros(first.shape)
+        if first.ndim == 1 and self.spec.loss.heads == 1:  # faster, and the bits of `prediction`
             with np.errstate(over="ignore", invalid="ignore"):
-                for own in each:
-                    total += own
+                total = sum(each, np.zeros(first.shape))
                 mixed = (total / len(each)).astype(first.dtype)
         else:
             rows = [np.atleast_2d(own) for own in each]

@@ -20,11 +20,7 @@ Step = Callable[[Named, Named, dict[str, Any], float], Mapping[str, Any] | None]
 
 
 class FunctionIdentity(NamedTuple):
-    """The function to which an optimizer's state belongs; equal if it is the same or alike.
-
-    Objects and ``functools.partial`` come out of a pickle as new objects, which are unequal unless
-    their class defines equality; they count as alike if they are pickled to the same bytes.
-    """
+    """The function to which an optimizer's state belongs; equal if it is the same or alike."""
 
     function: Step
 
@@ -42,6 +38,7 @@ class FunctionIdentity(NamedTuple):
 
 
 def _are_alike(one: Step, other: Step) -> bool:
+    """Whether functions are equal or, as objects from a pickle may be, have the same pickle."""
     if one is other or one == other:
         return True
     with contextlib.suppress(Exception):  # some objects cannot be pickled
@@ -101,11 +98,7 @@ class CustomOptimizer(CustomFunction, Optimizer):
     __hash__ = CustomFunction.__hash__
 
     def __init__(
-        self,
-        function: Step,
-        learning_rate: LearningRate = 0.01,
-        *,
-        name: str | None = None,
+        self, function: Step, learning_rate: LearningRate = 0.01, *, name: str | None = None
     ) -> None:
         self._set(function, name)
         if self.is_c:

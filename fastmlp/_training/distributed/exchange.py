@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from fastmlp._core.communicators import Communicator
 from fastmlp._engine.protocol import Engine
-from fastmlp._network.shard import Shard
+from fastmlp._network.data import Shard
 
 FACTS, VALUES = 32, 3  # largest number per rank in a control message
 TEXT = 1000  # largest length of a rank's error text, in bytes
@@ -45,15 +45,11 @@ class RankError(RuntimeError):
 
 
 class AgreedValue(NamedTuple):
-    """A value that must be equal on all ranks.
+    """A value that must be equal on all ranks."""
 
-    ``name`` is the user's name for it; values are equal if their `str` are. ``text`` replaces the
-    value in the error message, and ``remedy`` ends the message.
-    """
-
-    name: str
-    value: Any
-    text: str = ""
+    name: str  # the user's
+    value: Any  # compared by its `str`
+    text: str = ""  # replaces the value in the error message
     remedy: str = "pass the same on every rank"
 
     def digest(self) -> int:
@@ -81,11 +77,8 @@ class Exchange:
         steps: int = 0,
         is_last: bool = False,
     ) -> NDArray[np.float64]:
-        """Return the values of every rank, (size, VALUES); raise ValueError if facts differ.
-
-        ``steps`` announces a block of steps, and ``is_last`` the end of the fit. Raises RankError
-        if another rank has failed.
-        """
+        """Return all ranks' values, (size, VALUES); raise ValueError for facts, else RankError."""
+        # ``steps`` announces a block of steps, and ``is_last`` the end of the fit.
         message = self._empty(0)
         own = _by_rank(message, self.size)[self.rank]
         own[: len(facts)] = [fact.digest() for fact in facts]

@@ -13,19 +13,11 @@ import numpy as np
 
 from fastmlp._engine.protocol import Engine, Epochs
 from fastmlp._training import callback_state
+from fastmlp._training.distributed import processes
 from fastmlp._training.distributed.exchange import AgreedValue
-from fastmlp._training.distributed.processes import (
-    SCHEDULED,
-    DistributedFit,
-    checksum,
-    described,
-    next_message,
-    scheduled,
-    weights_of,
-)
 
 
-class DividedMembers(DistributedFit):
+class DividedMembers(processes.DistributedFit):
     """One process of a fit whose members are divided: rank r trains r, r + size, and so on."""
 
     def fingerprint(self, *datas: Any) -> int:
@@ -36,12 +28,9 @@ class DividedMembers(DistributedFit):
         self, moment: str, values: Mapping[str, Any], engines: Sequence[Engine] = ()
     ) -> None:
         """Raise ValueError if values or arrays, by name, or the weights of engines differ."""
-        facts = []
-        for name, value in values.items():
-            is_array = isinstance(value, np.ndarray)
-            text = checksum([np.ascontiguousarray(value)]) if is_array else described(value)
-            facts.append(AgreedValue(name, text))
-        self.exchange.gather([next_message(moment), *facts, weights_of(engines)])
+        facts = [AgreedValue(name, processes.described(value)) for name, value in values.items()]
+        ends = processes.next_message(moment), processes.weights_of(engines)
+        self.exchange.gather([ends[0], *facts, ends[1]])
 
     def _facts(self, run: Any, course: Any) -> list[AgreedValue]:
         """Return what else must agree: the number of members, and their data."""
@@ -49,7 +38,7 @@ class DividedMembers(DistributedFit):
         remedy = "pass the same X, y, sample_weight, rows and validation data on every rank"
         return [
             AgreedValue("number of members", len(data)),
-            AgreedValue("judge", described(course.judge.score)),
+            AgreedValue("judge", processes.described(course.judge.score)),
             AgreedValue("hash of the data", hash(tuple(data)), remedy=remedy),
         ]
 
@@ -60,11 +49,11 @@ class DividedMembers(DistributedFit):
     def epoch(self, course: Any) -> Epochs:
         """Train this rank's members for one epoch; set the state of all, and return all results."""
         learners, plans, size = course.learners(self.engines), course.plans, self.exchange.size
-        facts = [next_message("an epoch of the members"), weights_of(learners)]
-        for name in SCHEDULED:
+        facts = [processes.next_message("an epoch of the members"), processes.weights_of(learners)]
+        for name in processes.SCHEDULED:
             values = [getattr(plan, name) for plan in plans]
             joined = None if values[0] is None else np.concatenate(values)
-            facts.append(scheduled(name, joined))
+            facts.append(processes.scheduled(name, joined))
         mine = slice(self.rank, None, size)  # none, if there are more ranks than members
         found = course.epochs(1, mine)
         states = [learner.state() for learner in learners[mine]]

@@ -26,8 +26,7 @@ from fastmlp._core.history import Batch, DivergenceError, ResumeState, State
 from fastmlp._engine.plan import Plan
 from fastmlp._engine.protocol import Engine
 from fastmlp._engine.thread_pool import Team
-from fastmlp._network.data import Data
-from fastmlp._network.shard import Shard
+from fastmlp._network.data import Data, Shard
 from fastmlp._training import callback_state, loop
 from fastmlp._training.callback_list import Callback, CallbackList
 from fastmlp._training.distributed.exchange import AgreedValue, Exchange, RankError
@@ -52,11 +51,8 @@ _CALLBACKS = "use the same callbacks on every rank, but for those that only look
 def joined(
     communicator: Any, engines: Sequence[Engine], kind: type[DistributedFit]
 ) -> Iterator[DistributedFit]:
-    """Join a distributed fit; an error ends it on all ranks.
-
-    Instead of a communicator, an exchange lets the fit be a part of another one.
-    """
-    if isinstance(communicator, Exchange):
+    """Join a distributed fit; an error ends it on all ranks."""
+    if isinstance(communicator, Exchange):  # the fit is a part of another one
         yield kind(communicator, engines)
         return
     exchange = Exchange(communicators.resolve(communicator), *engines[:1])
@@ -129,7 +125,6 @@ class DistributedFit:
 
     def _facts(self, run: Any, course: Any) -> list[AgreedValue]:
         """Return further values that must agree."""
-        del run, course
         return []
 
     def _take_over(self, course: Any) -> None:
@@ -230,7 +225,9 @@ def next_message(what: str) -> AgreedValue:
 
 
 def described(value: Any) -> str:
-    """Return an option as text, without memory addresses."""
+    """Return an option as text, without memory addresses; of an array a checksum."""
+    if isinstance(value, np.ndarray):
+        return checksum([np.ascontiguousarray(value)])
     return re.sub(r"0x[0-9a-fA-F]+", "0x", str(value))
 
 

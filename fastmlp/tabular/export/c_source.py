@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 import fastmlp._export.c_text as text
 import fastmlp.tabular.export.c_text as table_text
-from fastmlp._export.c import ROWS, CFiles, finish, kind_of, source_of
-from fastmlp._export.c_layers import arithmetic, layers_of, outputs
+from fastmlp._export import c
+from fastmlp._export.c import arithmetic, layers_of
 from fastmlp._export.c_source import Body, Source, largest
 from fastmlp._export.layers import SURROGATES, Array, Layer, stacked
-from fastmlp._network.spec import Spec
 from fastmlp.tabular.blend import Blend
 from fastmlp.tabular.columns import MISSING, MOST_CATEGORIES, Column, Table
 from fastmlp.tabular.export.exported import ExportedGroup, ExportedTable
 from fastmlp.tabular.members import TrainedMembers
-from fastmlp.tabular.rows import EncodedRows
 
 MEANINGS = {"largest": "Predict probabilities.", "each": "Predict probabilities.", None: "Predict."}
 UNKNOWN = -2  # code of an unknown value; MISSING may be the code of a known one
@@ -46,7 +46,10 @@ class TableSource(Source):
         self._categories = [column for _, column in model.columns.categories]
         macro, n_numbers = name.upper(), len(model.columns.numbers)
         columns = model.outputs * model.spec.loss.heads
-        recipes = [f"{len(net.nets)} of {sizes_of(net.spec)}" for net in model.networks]
+        recipes = [
+            f"{len(net.nets)} of {'-'.join(map(str, net.spec.layer_sizes))}"
+            for net in model.networks
+        ]
         super().__init__(
             *(model, name, dtype, DOUBLE),
             title=f"Multi-layer perceptrons of a table, {' and '.join(recipes)} units, written by "
@@ -186,11 +189,6 @@ class TableSource(Source):
         return self.self_check(arrays, f"{{name}}_{name}({places}, y{more});", expected, unit)
 
 
-def sizes_of(spec: Spec) -> str:
-    """Return the sizes of a network's layers: "8-16-1"."""
-    return "-".join(map(str, spec.layer_sizes))
-
-
 def enumerators(prefix: str, columns: Iterable[tuple[int, Column]]) -> str:
     """Return distinct C identifiers for columns, as lines: "per cent" becomes PREFIX_per_cent."""
     found: dict[str, None] = {}
@@ -229,17 +227,6 @@ def _text(value: object, name: str) -> bytes | None:
     return encoded
 
 
-class NumpyNetwork:
-    """A network with the layers as written to C (cast or quantized), evaluated in NumPy."""
-
-    def __init__(self, spec: Spec, layers: list[Layer]) -> None:
-        self._spec, self._layers = spec, layers
-
-    def predict(self, x: EncodedRows) -> Array:
-        """Return predictions in float64."""
-        return outputs(self._spec, self._layers, np.asarray(x))
-
-
 def write(
     model: ExportedTable,
     blend: Blend,
@@ -248,20 +235,23 @@ def write(
     weights: str | None,
     table: Table | None,
     levels: Sequence[float],
-) -> CFiles:
+) -> c.CFiles:
     """Write the files; ``finisher`` maps the blend's predictions to all outputs in C."""
-    kind, source = kind_of(weights, table, model), source_of(path)
+    kind, source = c.kind_of(weights, table, model), c.source_of(path)
     rows = _made_up(model) if table is None else table
     groups = []
     each: list[list[list[Layer]]] = []
     for group, exported in zip(blend.groups, model.networks, strict=True):
         pairs = zip(exported.nets, group.encodings, strict=True)
         each.append([layers_of(layers, kind, own.inputs(rows)) for layers, own in pairs])
-        nets = [NumpyNetwork(exported.spec, layers) for layers in each[-1]]
+        nets = [  # with the layers as they are written, evaluated in NumPy
+            SimpleNamespace(predict=partial(c.outputs, exported.spec, layers))
+            for layers in each[-1]
+        ]
         groups.append(TrainedMembers(nets, group.encodings, group.scales, group.target))
     made = TableSource(model, source.stem, arithmetic(kind), each, levels)
     own = finisher(Blend(groups, blend.weights).predict(rows))
-    return finish(made, source, rows, own, finisher(blend.predict(rows)), made.unit)
+    return c.finish(made, source, rows, own, finisher(blend.predict(rows)), made.unit)
 
 
 def _made_up(model: ExportedTable) -> Table:
@@ -270,8 +260,8 @@ def _made_up(model: ExportedTable) -> Table:
     numbers = model.groups[0].numbers
     centre, factor = numbers.centre[0], numbers.factor[0]
     unit = np.divide(1.0, factor, out=np.zeros_like(factor), where=factor > 0)
-    values = rng.normal(size=(ROWS, len(centre))) * np.minimum(unit, 1e300) + centre
+    values = rng.normal(size=(c.ROWS, len(centre))) * np.minimum(unit, 1e300) + centre
     values[rng.random(values.shape) < RARELY] = np.nan
     counts = [len(column.values or ()) for _, column in model.columns.categories]
-    codes = rng.integers(MISSING, counts, size=(ROWS, len(counts)), dtype=np.int32)
+    codes = rng.integers(MISSING, counts, size=(c.ROWS, len(counts)), dtype=np.int32)
     return Table(values, codes)

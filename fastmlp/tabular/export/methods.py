@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fastmlp._export.c import CFiles
@@ -13,12 +13,10 @@ from fastmlp.tabular.export.exported import ExportedTable
 from fastmlp.tabular.fitted import Fitted, from_snapshot
 
 
-class _Exports(Fitted):
-    """The common part; exporters are imported when they are used."""
+class Exports(Fitted):
+    """Exports of the classifier; exporters are imported when they are used."""
 
-    def _exported(self) -> ExportedTable:
-        """Return the fitted model as plain arrays."""
-        raise NotImplementedError
+    _exported: Callable[[], ExportedTable]  # the fitted model as plain arrays
 
     def _all_outputs(self, outputs: Array, levels: Sequence[float]) -> Array:
         """Return all outputs of the C file from predictions of all members, (n, columns)."""
@@ -36,10 +34,6 @@ class _Exports(Fitted):
         from fastmlp.tabular.export import onnx_graph
 
         return onnx_graph.model(self._exported(), path, levels)
-
-
-class ClassifierExports(_Exports):
-    """Exports of the classifier."""
 
     @from_snapshot
     def to_c(self, path: Any, *, weights: str | None = None, X: Any = None) -> CFiles:
@@ -145,7 +139,7 @@ class ClassifierExports(_Exports):
         return self._to_onnx(path)
 
 
-class RegressorExports(_Exports):
+class RegressorExports(Exports):
     """Exports of the regressor."""
 
     @from_snapshot
@@ -160,12 +154,8 @@ class RegressorExports(_Exports):
 
         Parameters
         ----------
-        path : str or path
-            Path of the source, ``NAME.c``; the header ``NAME.h`` is written beside it.
-        weights : {"float32", "float64", "bfloat16", "int8"}, optional
-            Dtype of the weights, by default float32.
-        X : frame or array-like, shape (n_samples, n_features), optional
-            Typical rows, used to measure errors; required for int8.
+        path, weights, X
+            As for :meth:`TabMLPClassifier.to_c`.
         levels : sequence of float in (0, 1), optional
             Levels of the quantiles; [0.05, 0.95] are the ends of ``predict_interval(X, 0.9)``.
 
@@ -197,8 +187,8 @@ class RegressorExports(_Exports):
 
         Parameters
         ----------
-        path : str or path, optional
-            File to write, in addition to returning the model; it is replaced atomically.
+        path
+            As for :meth:`TabMLPClassifier.to_onnx`.
         levels : sequence of float in (0, 1), optional
             Levels of the quantiles; [0.05, 0.95] are the ends of ``predict_interval(X, 0.9)``.
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from fastmlp._export.layers import by_member, stacked
-from fastmlp._export.onnx import OPSET, Value, check_size, label, made, network, package
+from fastmlp._export.onnx import OPSET, Value, Values, check_size, label, made, network, package
 from fastmlp._export.onnx_nodes import Graph, Name, Names, mixture
 from fastmlp.tabular.conformal import Residuals
 from fastmlp.tabular.encoding import CLIP, FAR, middles
@@ -146,9 +146,7 @@ def _size(g: Graph, mean: Name, k: int, residuals: Residuals) -> Name:
     return g.Add(g.ReduceSum(g.Mul(share, rises), np.array([1])), float(residuals.sizes[0]))
 
 
-def _regression(
-    g: Graph, found: Names, model: ExportedTable, levels: Sequence[float]
-) -> dict[Name, Value]:
+def _regression(g: Graph, found: Names, model: ExportedTable, levels: Sequence[float]) -> Values:
     """Add the outputs of ``predict`` and ``predict_quantiles``, and return them."""
     mean, *variances = found
     if variances:
@@ -173,7 +171,7 @@ def _regression(
     return outputs
 
 
-def _classification(g: Graph, found: Names, model: ExportedTable) -> dict[Name, Value]:
+def _classification(g: Graph, found: Names, model: ExportedTable) -> Values:
     """Add the outputs of ``predict`` and ``predict_proba``, and return them."""
     assert model.labels is not None
     p = _calibrated(g, found[0], model)

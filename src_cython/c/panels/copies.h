@@ -2,6 +2,7 @@
 #ifndef FM_COPIES_H
 #define FM_COPIES_H
 
+#include "panels/bfloat16.h"
 #include "panels/row.h"
 
 typedef struct {
@@ -65,6 +66,10 @@ NARROW(int8, FM_INT8)
 
 static const fm_copy_kind COPY_KINDS[FM_COPIES] = {
     [FM_TRANSPOSED] = {sizeof(real), transpose_rows, NULL},
+#if FM_HAS_BFLOAT16
+    [FM_PAIRED] = {sizeof(bfloat16), paired_rows, NULL},
+    [FM_PAIRED_TRANSPOSED] = {sizeof(bfloat16), paired_columns, NULL},
+#endif
 #if !FM_DOUBLE
     [FM_BFLOAT16] = {sizeof(real), bfloat16_rows, bfloat16_row},
     [FM_INT8] = {sizeof(real), int8_rows, int8_row},

@@ -1,6 +1,6 @@
 /* Parametric activations, y = (1 - alpha) z + alpha f(z) with an alpha per column, computed from f(z).
  *
- * The formulas are those of fastmlp/_network/parametric_activation.py. With alpha = 1 the results have the bits of f(z)
+ * The formulas are those of fastmlp/_network/activations.py. With alpha = 1 the results have the bits of f(z)
  * and f'(z). */
 #ifndef FM_PARAMETRIC_H
 #define FM_PARAMETRIC_H

@@ -1,4 +1,5 @@
-/* Threads and the operating system: a clock, yielding and sleeping, a mutex with a condition, and changing the CPU.
+/* Threads and the operating system: a clock, yielding and sleeping, a mutex with a condition, changing the CPU, and a
+ * permission.
  * Only this file distinguishes POSIX and Windows. Nothing here owns memory, so nothing is destroyed. */
 #ifndef FM_SYSTEM_H
 #define FM_SYSTEM_H
@@ -33,6 +34,10 @@ static inline void fm_condition_wake(fm_condition *c) { WakeAllConditionVariable
 #include <pthread.h>
 #include <sched.h>
 #include <time.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 typedef pthread_mutex_t fm_mutex;
 typedef pthread_cond_t fm_condition;
@@ -74,5 +79,14 @@ static inline void fm_leave_cpu(int cpu) {
 static inline int fm_this_cpu(void) { return -1; }
 static inline void fm_leave_cpu(int cpu) { (void)cpu; }
 #endif
+
+/* Whether this process may use tile registers (AMX). Linux must be asked: arch_prctl(ARCH_REQ_XCOMP_PERM, TILEDATA). */
+static inline int fm_may_use_tiles(void) {
+#if defined(__linux__) && defined(__x86_64__)
+    return syscall(SYS_arch_prctl, 0x1023, 18) == 0;
+#else
+    return 0;
+#endif
+}
 
 #endif

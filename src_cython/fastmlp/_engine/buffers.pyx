@@ -29,6 +29,28 @@ cdef class Memory:
         return cnp.PyArray_DATA(array)
 
 
+cdef bint any_rounded(const fm_network* net):
+    return any(net.operators[l].tensors[WEIGHTS].gradient == BFLOAT16_TILES for l in range(net.n_operators))
+
+
+cdef int take_rounded(fm_buffers* c, const fm_kernels* k, const fm_network* net, Memory memory,
+                      int64_t rows) except -1:
+    """Take the memory for factors in bfloat16, of 2 bytes."""
+    cdef const fm_operator* op
+    cdef int64_t widest = 0
+    cdef int32_t l
+    c.columns = <void**>memory.take(net.n_operators, sizeof(void*))
+    c.pairs = <void**>memory.take(net.n_operators, sizeof(void*))
+    for l in range(net.n_operators):
+        op = &net.operators[l]
+        if op.tensors[WEIGHTS].gradient == BFLOAT16_TILES:
+            widest = max(widest, op.n_in, op.n_out)
+            c.columns[l] = memory.take(op.tensors[WEIGHTS].rows * rows, 2)
+            c.pairs[l] = memory.take(op.panels * k.nr * rows, 2)
+    c.rounded = memory.take(round_up(widest, k.chunk) * rows, 2)
+    return 0
+
+
 cdef class Buffers:
     """Memory of one batch, see fm_buffers."""
 
@@ -41,7 +63,9 @@ cdef class Buffers:
         cdef const fm_operator* op
         # The number of row groups is odd: panels whose distance is a power of two share few sets of the
         # cache.
-        cdef int64_t padded = (ceil_div(rows, k.row_multiple) | 1) * k.row_multiple
+        cdef bint is_rounded = training and any_rounded(net)
+        cdef int64_t multiple = k.chunk if is_rounded else k.row_multiple
+        cdef int64_t padded = (ceil_div(rows, multiple) | 1) * multiple
         cdef int32_t n = net.n_operators
         cdef int32_t l
         self.memory = memory
@@ -84,6 +108,8 @@ cdef class Buffers:
             c.plain_step = max(widths)
             for l in range(3):
                 c.plain[l] = memory.take(padded * c.plain_step)
+        if is_rounded:
+            take_rounded(c, k, net, memory, padded)
         c.scratch_size = k.scratch_size(net)
         c.scratch = memory.take(c.scratch_size * n_threads)
         if training:

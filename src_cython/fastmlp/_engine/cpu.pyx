@@ -4,6 +4,12 @@ cdef extern from "simd/cpu.h" nogil:
     enum:
         FM_MOST_FEATURES
     int fm_cpu_features(const char **names)
+    int fm_is_amd()
+
+cdef extern from "threads/system.h" nogil:
+    int fm_may_use_tiles()
+
+import functools
 
 
 def features():
@@ -12,8 +18,8 @@ def features():
     Returns
     -------
     frozenset of str
-        Of ``avx2, fma, avx512f, avx512bw, avx512dq, avx512vl`` on x86-64; ``neon`` on aarch64;
-        empty elsewhere.
+        Of ``avx2, fma, avx512f, avx512bw, avx512dq, avx512vl, avx512_bf16, amx_bf16, amx_tile`` on
+        x86-64; ``neon`` on aarch64; empty elsewhere.
 
     Examples
     --------
@@ -24,3 +30,14 @@ def features():
     cdef const char *names[FM_MOST_FEATURES]
     cdef int n = fm_cpu_features(names)
     return frozenset([(<bytes>names[i]).decode("ascii") for i in range(n)])
+
+
+@functools.cache
+def bfloat16_products():
+    """Return what multiplies bfloat16 faster than float32: 2 is AMX, 1 is AVX512-BF16, 0 is nothing."""
+    found = features()
+    if "avx512_bf16" not in found:
+        return 0
+    if {"amx_tile", "amx_bf16"} <= found and fm_may_use_tiles():
+        return 2
+    return 1 if fm_is_amd() else 0

@@ -22,8 +22,7 @@ from rounding cimport ceil_div
 import numpy as np
 
 from fastmlp._network.groups import PLAIN, table as groups_table
-from fastmlp._network.data import Data
-from fastmlp._network.shard import Shard
+from fastmlp._network.data import Data, Shard
 from fastmlp._network.spec import BLOCK_ROWS as _BLOCK_ROWS
 
 cnp.import_array()

@@ -19,7 +19,7 @@ from rounding cimport ceil_div, round_up
 
 import numpy as np
 
-from fastmlp._engine import arena, optimizer_state
+from fastmlp._engine import arena, cpu, optimizer_state
 from fastmlp._engine.kernels import tables
 from fastmlp._network import tensors
 from fastmlp._network.operators import OPERATORS, operators as operators_of
@@ -106,6 +106,9 @@ cdef class Parameters:
         cdef fm_operator* op
         cdef fm_tensor* tensor
         self.spec, self.level, self.kernels = spec, level, k
+        rounded = spec.rounded if spec.compute else ()
+        if any(rounded) and k.has_bfloat16 and not transpose_all:
+            self.net.products = cpu.bfloat16_products()
         self.tensors = tuple((kind, tuple(shapes)) for kind, shapes in spec.tensors.items())
         self.memory = Memory(k.element_size)
         activations, losses, self.optimizers = tables(level, spec.dtype.name)
@@ -138,6 +141,8 @@ cdef class Parameters:
                 tensor.gradient = GRADIENTS[tensors.TENSORS[kind].gradient]
                 tensor.index = numbers[kind, operator.layer]
                 is_matrix = tensor.gradient == TILES
+                if op.kind == AFFINE and is_matrix and self.net.products and rounded[op.hidden]:
+                    tensor.gradient = BFLOAT16_TILES
                 lay_out(k, tensor, op.n_in if is_matrix else 1, op.n_out,
                         is_matrix and (op.source >= 0 or transpose_all),
                         &self.n_parameters, self.copy_sizes)
@@ -246,15 +251,17 @@ cdef class Parameters:
 
         The network can neither be trained nor differentiated then: there are no transposed copies.
         """
-        cdef int32_t kind, l
+        cdef int32_t kind, l, c
         cdef int64_t rows, units
         cdef fm_tensor* tensor
         kind, rows, units = NARROW[weight_type]
-        self.copy_sizes[TRANSPOSED] = 0
+        for c in range(TRAINED):
+            self.copy_sizes[c] = 0
         for l in range(self.net.n_operators):
             tensor = &self.operators[l].tensors[WEIGHTS]
-            tensor.copies[TRANSPOSED].offset = -1
-            if tensor.gradient == TILES:
+            for c in range(TRAINED):
+                tensor.copies[c].offset = -1
+            if tensor.gradient in {TILES, BFLOAT16_TILES}:
                 tensor.copies[kind].offset = self.copy_sizes[kind]
                 tensor.copies[kind].rows = units + ceil_div(tensor.n_rows, rows)
                 self.copy_sizes[kind] += tensor.panels * tensor.copies[kind].rows * self.kernels.nr

@@ -35,7 +35,6 @@ cdef extern from "encoding.h" nogil:
         const double* numbers
         const int32_t* codes
         const int64_t* chosen
-    double fm_clipped(double, double, double)
     void fm_fetch_row(const void*, int64_t)
 
 
@@ -60,23 +59,6 @@ def plain(row, places):
         if not PyFloat_Check(value) or not isfinite(PyFloat_AsDouble(value)):
             return None
         numbers[k] = PyFloat_AsDouble(value)
-    return found
-
-
-def smooth_clip(values, double centre, double factor, tuple limits):
-    """Return values of one column scaled and clipped: x / sqrt(1 + (x / clip)**2), NaN where missing.
-
-    x is (value - centre) * factor, bounded by limits[1]; limits[0] is the clip.
-    """
-    cdef cnp.ndarray column = vector(values, cnp.NPY_DOUBLE)
-    cdef const double* value = <const double*>start(column)
-    cdef cnp.npy_intp n = cnp.PyArray_SIZE(column), k
-    cdef double clip = limits[0], far = limits[1]
-    cdef cnp.ndarray found = cnp.PyArray_SimpleNew(1, &n, cnp.NPY_DOUBLE)
-    cdef double* out = <double*>start(found)
-    with nogil:
-        for k in range(n):
-            out[k] = fm_clipped((value[k] - centre) * factor, clip, far)
     return found
 
 
@@ -145,7 +127,8 @@ cdef class Encoder:
     ``numbers`` are centre and factor, (members, numbers), then middles and half widths of the bins,
     (members, numbers, bins). ``known`` tells which values of all category columns each member has seen,
     (members, values). ``tables`` are the inputs of each column's values, (values, inputs) float32.
-    ``with_missing`` are the indices of numbers with a flag for missing ones; ``limits`` see `smooth_clip`.
+    ``with_missing`` are the indices of numbers with a flag for missing ones; ``limits`` are those of the
+    scaled numbers, after the clip and before it.
     """
     cdef object given
     cdef tuple arrays  # keeps the memory alive to which the structs point
