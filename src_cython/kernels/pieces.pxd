@@ -98,11 +98,12 @@ cdef inline void update_piece(const fm_task* task, const fm_piece* piece, const 
 
 cdef inline void train_piece(const fm_task* task, const fm_piece* piece, int64_t rows, real* scratch,
                              const fm_scalars* scalars, fm_ahead* ahead) noexcept nogil:
-    """Compute gradient and step of a piece, together if the level has registers for both."""
+    """Compute gradient and step of a piece, together if registers and rows are enough."""
     cdef const fm_buffers* buffers = task.buffers
     cdef int64_t at = piece.offset
     cdef int nv = vectors(piece.tensor.n_columns, piece.panel * NR)
-    if piece.tensor.gradient != TILES or nv < NV - 1 or OPTIMIZERS[task.optimizer].block == NULL:
+    if (piece.tensor.gradient != TILES or nv < NV - 1 or rows < 2 * ROW_MULTIPLE
+            or OPTIMIZERS[task.optimizer].block == NULL):
         piece_gradient(task.net, buffers, piece, 0, rows, scratch, ahead)
         update_piece(task, piece, scratch, scalars)
         return
