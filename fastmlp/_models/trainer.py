@@ -47,6 +47,7 @@ class Trainer(FitStrategy):
         self.begun: Sequence[ResumeState] = []
         self.own: CustomSteps | None = None
         self.leaders, self.rates_of = [0], {0: rates}
+        self.kept: tuple[Any, Any] = None, None  # epochs and factor, parameters; of the last `keep`
 
     def run(self, begun: Sequence[ResumeState], averaging: Averaging | None = None) -> None:
         """Run all epochs from the members' initial or resumed states."""
@@ -109,9 +110,10 @@ class Trainer(FitStrategy):
         return order
 
     def keep(self) -> None:
-        """Store the state for resuming; repeated calls are harmless."""
-        epochs = self.judge.epochs
-        if not epochs:
+        """Store the state for resuming, unless nothing has changed since the last call."""
+        epochs, state = self.judge.epochs, self.state
+        now, parameters = (epochs, state.learning_rate_scale), state.engine.snapshot()
+        if not epochs or (now == self.kept[0] and parameters is self.kept[1]):
             return
         memory = self.own.memory if self.own else None
         for k, (member, own) in enumerate(zip(self.members, self.begun, strict=True)):
@@ -120,11 +122,12 @@ class Trainer(FitStrategy):
             if self.shuffles is not None:
                 drawn, used = self.shuffles.drawn(k), used + n
             facts = own.kind, own.step + n * plan.n_steps(rows), own.seed, rows, epochs
-            last = self.state.learning_rate_scale, (), plan.batch_size, own.data
+            options = state.learning_rate_scale, (), plan.batch_size, own.data
             averaged = self.averages[k].averaged if self.averages else None
-            member._progress = ResumeState(*facts, drawn, used, *last, averaged, memory)
+            member._progress = ResumeState(*facts, drawn, used, *options, averaged, memory)
             member._flat_y = self.datas[k].flat_y
-        self.state.model._show()
+        state.model._show()
+        self.kept = now, parameters
 
     def _rows(self, k: int) -> int:
         """Return the number of rows that a member is trained on."""

@@ -82,6 +82,8 @@ cdef extern from "panels/panels.h" nogil:
     void column_tn(const real*, int64_t, int64_t, int64_t, const real*, int64_t, real*)
     void row_from_panels(const real*, int64_t, int64_t, real*)
     void row_to_panels(const real*, int64_t, int64_t, real*)
+    void gather_targets(const fm_data*, const int64_t*, int64_t, int64_t, int64_t, int64_t, int64_t, real*,
+                        int32_t*, real*)
     void gather_rows(const fm_data*, const int64_t*, int64_t, int64_t, int64_t, int64_t, int64_t, real* row,
                      real*)
     void multiply_block(const real*, const real*, real*, int64_t, int)

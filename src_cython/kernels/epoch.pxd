@@ -92,18 +92,17 @@ cdef inline fm_ahead next_rows(const fm_task* task, int64_t next, int32_t thread
     """Describe this thread's rows of the next block, at row `next` of the order, for prefetch."""
     cdef const fm_buffers* buffers = task.buffers
     cdef fm_ahead ahead
-    cdef bint is_cached
     cdef int64_t rows = min(buffers.rows, task.data.n - next)
     ahead.x = task.data.x
     ahead.order = task.order
     ahead.row_stride = task.data.x_row_stride
     ahead.row_bytes = task.net.operators[0].n_in * sizeof(real)
-    ahead.at = 0
+    ahead.row = ahead.end = ahead.at = 0
+    if (task.order == NULL or task.data.x_column_stride != sizeof(real)
+            or task.data.n * ahead.row_bytes < CACHED_BYTES):
+        return ahead
     ahead.row = next + first_row(buffers, rows, thread, active)
     ahead.end = next + min(first_row(buffers, rows, thread + 1, active), rows)
-    is_cached = task.data.n * ahead.row_bytes < CACHED_BYTES
-    if task.order == NULL or task.data.x_column_stride != sizeof(real) or is_cached:
-        ahead.end = ahead.row
     return ahead
 
 

@@ -4,7 +4,7 @@
 # independently.
 # B batch rows; z before and y after the activation; prefix d = gradient.
 from libc.stdint cimport int32_t, int64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
 from ctables cimport *
 from functions cimport *
@@ -145,22 +145,7 @@ cdef inline void gather(const fm_network* net, const fm_buffers* buffers, const 
                         const int64_t* order, int64_t start, int64_t first,
                         int64_t last, int32_t thread) noexcept nogil:
     """Copy rows start + [first, last) of the data (through order, if any) into the batch."""
-    cdef real* scratch = <real*>buffers.scratch + thread * buffers.scratch_size
-    cdef int64_t r
-    cdef int64_t width = net.targets_width
-    cdef real* weight = <real*>buffers.weight
-    cdef real* targets = <real*>buffers.targets
-    gather_rows(data, order, start, first, last, net.operators[0].n_in, buffers.panel_step, scratch,
-                <real*>buffers.x)
-    if data.labels != NULL:
-        for r in range(first, last):
-            buffers.labels[r] = data.labels[row_of(order, start + r)]
-    elif data.targets != NULL and width == 1:
-        for r in range(first, last):
-            targets[r] = (<real*>data.targets)[row_of(order, start + r)]
-    elif data.targets != NULL:
-        for r in range(first, last):
-            memcpy(targets + r * buffers.target_stride,
-                   <real*>data.targets + row_of(order, start + r) * width, width * sizeof(real))
-    for r in range(first, last):
-        weight[r] = (<real*>data.weights)[row_of(order, start + r)] if data.weights != NULL else 1
+    gather_rows(data, order, start, first, last, net.operators[0].n_in, buffers.panel_step,
+                <real*>buffers.scratch + thread * buffers.scratch_size, <real*>buffers.x)
+    gather_targets(data, order, start, first, last, net.targets_width, buffers.target_stride,
+                   <real*>buffers.targets, buffers.labels, <real*>buffers.weight)

@@ -98,18 +98,19 @@ cdef inline void update_piece(const fm_task* task, const fm_piece* piece, const 
 
 cdef inline void train_piece(const fm_task* task, const fm_piece* piece, int64_t rows, real* scratch,
                              const fm_scalars* scalars, fm_ahead* ahead) noexcept nogil:
-    """Compute gradient and step of a piece, together if the level has registers for both."""
+    """Compute gradient and step of a piece, together if registers and rows are enough."""
     cdef const fm_buffers* buffers = task.buffers
     cdef int64_t at = piece.offset
-    if piece.tensor.gradient != TILES or OPTIMIZERS[task.optimizer].block == NULL:
+    cdef int nv = vectors(piece.tensor.n_columns, piece.panel * NR)
+    if (piece.tensor.gradient != TILES or nv < NV - 1 or rows < 2 * ROW_MULTIPLE
+            or OPTIMIZERS[task.optimizer].block == NULL):
         piece_gradient(task.net, buffers, piece, 0, rows, scratch, ahead)
         update_piece(task, piece, scratch, scalars)
         return
     OPTIMIZERS[task.optimizer].block(
         inputs_of(task.net, buffers, piece.op), buffers.panel_step, piece.k_from, piece.k_to,
-        <real*>buffers.dz[piece.op] + piece.panel * buffers.panel_step, rows,
-        vectors(piece.tensor.n_columns, piece.panel * NR), <real*>task.net.parameters + at, scratch,
-        <real*>task.slots[0] + at, <real*>task.slots[1] + at,
+        <real*>buffers.dz[piece.op] + piece.panel * buffers.panel_step, rows, nv,
+        <real*>task.net.parameters + at, scratch, <real*>task.slots[0] + at, <real*>task.slots[1] + at,
         &scalars[task.group_of[piece.tensor.index]], ahead)
     renew_trained_piece(task.net, piece)
 

@@ -39,6 +39,10 @@ def python_calls(function, own, until=None):
     return calls[: calls.index(until) if until else None]
 
 
+def ignore(state):
+    pass
+
+
 def regressor():
     pytest.importorskip("sklearn")
     sizes, solver = (16,), {"solver": "adam", "max_iter": 1, "tol": 0.0}
@@ -54,9 +58,10 @@ def regressor():
         (lambda: partial(NET.fit, X, Y, epochs=1), 132, False, None),
         (lambda: partial(NET.partial_fit, X, Y), 82, False, None),
         (lambda: partial(NET.fit, X, Y, epochs=11), 132 + 64, False, None),
+        (lambda: partial(NET.fit, X, Y, epochs=11, callbacks=[ignore]), 471, False, None),
         (lambda: partial(regressor().fit, X, Y), 149, True, "train"),
     ],
-    ids=["fit", "partial_fit", "epochs", "estimator"],
+    ids=["fit", "partial_fit", "epochs", "callback", "estimator"],
 )
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 def test_a_call_makes_few_calls(prepare, most, own, until, no_collections):

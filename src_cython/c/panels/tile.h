@@ -175,13 +175,21 @@ FM_INLINE void block_tn_rows(const int m, const int nv, const real *a, const int
     }
 }
 
+/* Rows of a tile of one vector, for 8 independent chains where a panel has whole tiles. */
+enum { TN_TALL = NR % 8 ? MR : 8 };
+
 /* Rows [k_from, k_to) of one weight-gradient panel. k_from is a multiple of NR, k_to of MR. */
 static __attribute__((noinline)) void block_tn(const real *a, const int64_t a_panel,
                                                const int64_t k_from, const int64_t k_to,
                                                const real *d, const int64_t batch, real *g,
                                                const int nv, fm_ahead *ahead) {
     if (nv == NV) block_tn_rows(MR, NV, a, a_panel, k_from, k_to, d, batch, g, ahead);
-    else if (nv == 1) block_tn_rows(MR, 1, a, a_panel, k_from, k_to, d, batch, g, ahead);
+    else if (nv == 1) {
+        const int64_t k_tall = k_to - (k_to - k_from) % TN_TALL;
+        block_tn_rows(TN_TALL, 1, a, a_panel, k_from, k_tall, d, batch, g, ahead);
+        if (k_tall < k_to)
+            block_tn_rows(MR, 1, a, a_panel, k_tall, k_to, d, batch, g + (k_tall - k_from) * LANES, ahead);
+    }
     else if (nv == 2) block_tn_rows(MR, 2, a, a_panel, k_from, k_to, d, batch, g, ahead);
     else if (NV > 3) block_tn_rows(MR, 3, a, a_panel, k_from, k_to, d, batch, g, ahead);
 }
@@ -197,32 +205,55 @@ FM_INLINE void tree_turn(v acc[TREE_VECTORS], v front) {
     }
 }
 
-/* One output column: bias + y . w by the fixed tree, since a tile would leave most lanes idle. The tail is masked,
- * because padding of y may have any value. */
-FM_INLINE real dot_row(const real *y, const int64_t y_panel, const real *w, const int64_t w_panel,
-                       const int64_t k_len, const real bias) {
-    v acc[TREE_VECTORS];
+enum { DOT_ROWS = LANES / 2 }; /* rows whose trees are computed together; their accumulators fit in the registers */
+
+/* Add the products of a vector of each of m rows to the accumulators. */
+FM_INLINE void dot_vector(const int m, v acc[][TREE_VECTORS], const real *y, const real *w, const vi keep) {
+    const v factor = v_load(w);
     UNROLL
-    for (int u = 0; u < TREE_VECTORS; u++) acc[u] = (v){0};
+    for (int i = 0; i < m; i++) tree_turn(acc[i], v_fma((v)((vi)v_load(y + i * NR) & keep), factor, acc[i][0]));
+}
+
+/* One output column: y . w of m rows by the fixed tree, since a tile would leave most lanes idle; row i is in lane
+ * i * LANES / m. The tail is masked, because padding of y may have any value. */
+FM_INLINE v dot_group(const int m, const real *y, const int64_t y_panel, const real *w, const int64_t w_panel,
+                      const int64_t k_len) {
+    const vi all = vi_set1(-1);
+    v acc[DOT_ROWS][TREE_VECTORS];
+    UNROLL
+    for (int i = 0; i < m; i++) {
+        UNROLL
+        for (int u = 0; u < TREE_VECTORS; u++) acc[i][u] = (v){0};
+    }
     int64_t left = k_len;
     for (; left >= NR; left -= NR, y += y_panel, w += w_panel) {
         UNROLL
-        for (int j = 0; j < NV; j++)
-            tree_turn(acc, v_fma(v_load(y + j * LANES), v_load(w + j * LANES), acc[0]));
+        for (int j = 0; j < NV; j++) dot_vector(m, acc, y + j * LANES, w + j * LANES, all);
     }
-    for (; left >= LANES; left -= LANES, y += LANES, w += LANES)
-        tree_turn(acc, v_fma(v_load(y), v_load(w), acc[0]));
-    if (left > 0) tree_turn(acc, v_fma((v)((vi)v_load(y) & v_first(left)), v_load(w), acc[0]));
+    for (; left >= LANES; left -= LANES, y += LANES, w += LANES) dot_vector(m, acc, y, w, all);
+    if (left > 0) dot_vector(m, acc, y, w, v_first(left));
     /* vector 0 back to the front */
-    for (int64_t done = (k_len + LANES - 1) / LANES; done % TREE_VECTORS; done++)
-        tree_turn(acc, acc[0]);
-    return bias + v_tree_sum(acc);
+    for (int64_t done = (k_len + LANES - 1) / LANES; done % TREE_VECTORS; done++) {
+        UNROLL
+        for (int i = 0; i < m; i++) tree_turn(acc[i], acc[i][0]);
+    }
+    return v_tree_sums(m, acc);
 }
 
-static void dot_rows(const real *y, const int64_t y_panel, const real *w, const int64_t w_panel,
-                     const int64_t k_len, const real bias, real *out, const int64_t rows) {
-    for (int64_t r = 0; r < rows; r++)
-        out[r * NR] = dot_row(y + r * NR, y_panel, w, w_panel, k_len, bias);
+FM_INLINE real dot_row(const real *y, const int64_t y_panel, const real *w, const int64_t w_panel,
+                       const int64_t k_len, const real bias) {
+    return bias + dot_group(1, y, y_panel, w, w_panel, k_len)[0];
+}
+
+/* `rows` is a multiple of ROW_MULTIPLE. */
+static __attribute__((noinline)) void dot_rows(const real *y, const int64_t y_panel, const real *w,
+                                               const int64_t w_panel, const int64_t k_len, const real bias, real *out,
+                                               const int64_t rows) {
+    for (int64_t r = 0; r < rows; r += DOT_ROWS, y += DOT_ROWS * NR, out += DOT_ROWS * NR) {
+        const v sums = bias + dot_group(DOT_ROWS, y, y_panel, w, w_panel, k_len);
+        UNROLL
+        for (int i = 0; i < DOT_ROWS; i++) out[i * NR] = sums[i * LANES / DOT_ROWS];
+    }
 }
 
 /* The weight gradient of one output column, rows [k_from, k_to), multiples of NR; vectors run over k. */

@@ -31,6 +31,13 @@
 #else
 #define HOLD(accumulator) ((void)0)
 #endif
+/* With 16 registers, the numbers that p points to are loaded where they are used, instead of held in registers in a loop
+ * whose accumulators need them. */
+#if defined(__AVX512F__)
+#define FROM_MEMORY(p) ((void)0)
+#else
+#define FROM_MEMORY(p) __asm__ volatile("" : : "r"(p) : "memory")
+#endif
 #define FM_INLINE static inline __attribute__((always_inline))
 
 #if FM_DOUBLE
@@ -47,7 +54,6 @@ typedef int32_t bits;
 #define FM_VECTOR_BYTES 64
 #define MR 8
 #define NV 2
-#define FM_REGISTERS 32
 #elif defined(__AVX2__) && defined(__FMA__)
 #define FM_VECTOR_BYTES 32
 #define MR 4
@@ -62,9 +68,6 @@ typedef int32_t bits;
 #define NV 2
 #endif
 
-#ifndef FM_REGISTERS
-#define FM_REGISTERS 16
-#endif
 #define LANES (FM_VECTOR_BYTES / FM_REAL_BYTES)
 #define NR (NV * LANES)    /* columns of a panel */
 #define ROW_MULTIPLE 8     /* batch rows are padded to a multiple of this; MR divides it */
@@ -132,13 +135,14 @@ FM_INLINE v v_sign(v a) { return (v)(((vi)v_set1(1) & (vi)(a != 0)) | ((vi)a & (
 
 /* Copy a few values in vectors and pieces of fixed sizes, which takes less time than a call of memcpy. */
 FM_INLINE void copy_values(real *to, const real *from, int64_t n) {
-    for (; n >= LANES; n -= LANES, to += LANES, from += LANES) v_storeu(to, v_loadu(from));
-    if (n == 0) return;
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) v_storeu(to + i, v_loadu(from + i));
+    if (i == n) return;
     UNROLL
     for (int piece = LANES / 2; piece >= 1; piece /= 2) {
         if (n & piece) {
-            memcpy(to, from, (size_t)piece * sizeof(real));
-            to += piece, from += piece;
+            memcpy(to + i, from + i, (size_t)piece * sizeof(real));
+            i += piece;
         }
     }
 }
@@ -154,7 +158,7 @@ FM_INLINE vi v_first(int64_t count) {
 FM_INLINE v v_rows(const real *p, int64_t count) {
     if (count >= LANES) return v_loadu(p);
     v a = {0};
-    for (int64_t i = 0; i < count; i++) a[i] = p[i];
+    copy_values((real *)&a, p, count);
     return a;
 }
 
@@ -180,19 +184,27 @@ FM_INLINE v v_rows(const real *p, int64_t count) {
 FM_INLINE v v_zip_low(v a, v b) { return ZIP(a, b, ZIP_LOW); }
 FM_INLINE v v_zip_high(v a, v b) { return ZIP(a, b, ZIP_HIGH); }
 
-/* Horizontal sum of TREE_LANES virtual lanes by a fixed tree: 16 -> 8 -> 4 -> 2 -> 1. Zipping a vector with itself
- * aligns lane i with lane i + half. */
-FM_INLINE real v_tree_sum(v acc[TREE_VECTORS]) {
+/* Horizontal sums of TREE_LANES virtual lanes of m rows by a fixed tree: 16 -> 8 -> 4 -> 2 -> 1; the sum of row i is in
+ * lane i * LANES / m. Zipping aligns lane i with lane i + half, of two rows at once while there are two. */
+FM_INLINE v v_tree_sums(const int m, v acc[][TREE_VECTORS]) {
     UNROLL
     for (int half = TREE_VECTORS / 2; half >= 1; half /= 2) {
         UNROLL
-        for (int i = 0; i < half; i++) acc[i] += acc[i + half];
+        for (int i = 0; i < m * half; i++) acc[i / half][i % half] += acc[i / half][i % half + half];
     }
-    v sum = acc[0];
     UNROLL
-    for (int half = LANES / 2; half >= 1; half /= 2) sum = v_zip_low(sum, sum) + v_zip_high(sum, sum);
-    return sum[0];
+    for (int half = LANES / 2, n = m; half >= 1; half /= 2) {
+        const int other = n / 2;
+        n -= other;
+        UNROLL
+        for (int i = 0; i < n; i++) {
+            const v a = acc[i][0], b = acc[i + other][0];
+            acc[i][0] = v_zip_low(a, b) + v_zip_high(a, b);
+        }
+    }
+    return acc[0][0];
 }
+FM_INLINE real v_tree_sum(v acc[TREE_VECTORS]) { return v_tree_sums(1, (v(*)[TREE_VECTORS])acc)[0]; }
 
 FM_INLINE real v_highest(v a) {
     UNROLL

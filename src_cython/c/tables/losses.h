@@ -44,7 +44,8 @@ FM_INLINE int64_t padded(int64_t columns) {
 FM_INLINE void to_columns(const real *from, int64_t row_stride, int64_t panel, int64_t rows, int64_t width,
                           real *columns) {
     if (width == 1) {
-        for (int64_t i = 0; i < rows; i++) columns[i] = from[i * row_stride];
+        if (row_stride == 1) copy_values(columns, from, rows);
+        else for (int64_t i = 0; i < rows; i++) columns[i] = from[i * row_stride];
         return;
     }
     for (int64_t c = 0; c < width; c += LANES)
@@ -61,10 +62,10 @@ FM_INLINE void from_columns(const real *columns, int64_t panel, int64_t rows, in
         transpose_square(columns + c * LANES, LANES, width - c, to + c / NR * panel + c % NR, NR, rows);
 }
 
-/* Sum the virtual lanes of LANES rows; column c belongs to lane c % TREE_LANES. */
-FM_INLINE v tree_of_columns(v lane[TREE_LANES]) {
+/* Sum the virtual lanes of LANES rows; column c belongs to lane c % TREE_LANES. Lanes from n on are 0. */
+FM_INLINE v tree_of_columns(const int n, v *lane) {
     UNROLL
-    for (int half = TREE_LANES / 2; half >= 1; half /= 2) {
+    for (int half = n / 2; half >= 1; half /= 2) {
         UNROLL
         for (int i = 0; i < half; i++) lane[i] += lane[i + half];
     }
@@ -96,23 +97,25 @@ FM_INLINE v tree_of_columns(v lane[TREE_LANES]) {
 #define EACH_COLUMN(columns) \
     for (int64_t c = 0, u = 0; c < (columns); c += LANES, u = (u + 1) % TREE_VECTORS)
 
+enum { FEW_COLUMNS = LANES / 2 };
+
 /* Define a loss that is a sum over outputs: name_point(z, t, parameter, &d) returns the loss and sets its slope d.
  * Wider rows are not transposed, which is faster; the sums have the same order. */
 #define ELEMENTWISE_LOSS(name) \
     LOSS(name##_columns, { \
         const v parameter = v_set1(q.parameter); \
-        v lane[TREE_LANES] = {0}; \
+        v lane[FEW_COLUMNS] = {0}; \
         for (int64_t c = 0; c < q.columns; c++) { \
             v d; \
-            lane[c % TREE_LANES] += name##_point(v_load(z + c * LANES), v_load(t + c * LANES), parameter, &d); \
+            lane[c] += name##_point(v_load(z + c * LANES), v_load(t + c * LANES), parameter, &d); \
             v_store(z + c * LANES, d * share); \
         } \
-        value = tree_of_columns(lane); \
+        value = tree_of_columns(FEW_COLUMNS, lane); \
     }) \
     static void name##_backward(const fm_loss_call *call, int64_t first, int64_t last) { \
         const fm_loss_call q = *call; \
         const v parameter = v_set1(q.parameter); \
-        if (2 * q.columns <= LANES) { \
+        if (q.columns <= FEW_COLUMNS) { \
             name##_columns_backward(call, first, last); \
             return; \
         } \
@@ -205,7 +208,7 @@ LOSS(gaussian_nll, {
         v_store(mean, near * power * rest * share);
         v_store(log_variance, v_fma(-far, near, v_set1((real)0.5)) * share);
     }
-    value = tree_of_columns(lane);
+    value = tree_of_columns(TREE_LANES, lane);
 })
 
 FM_INLINE v columns_max(const real *z, int64_t columns) {
@@ -222,7 +225,7 @@ FM_INLINE v columns_exponentials(real *z, int64_t columns, v max) {
         v_store(z + c * LANES, e);
         lane[c % TREE_LANES] += e;
     }
-    return tree_of_columns(lane);
+    return tree_of_columns(TREE_LANES, lane);
 }
 
 /* Differences of logits are summed in larger units, because an infinite difference times a target of 0 would be NaN.
@@ -245,7 +248,7 @@ LOSS(cross_entropy_labels, {
         v lane[TREE_LANES] = {0};
         for (int64_t c = 0; c < q.columns; c++)
             lane[c % TREE_LANES] += top - v_load(z + c * LANES) * (1 / UNIT_OF_SUM);
-        below += spread * tree_of_columns(lane);
+        below += spread * tree_of_columns(TREE_LANES, lane);
     }
     const v total = columns_exponentials(z, q.columns, max);
     const v inverse = 1 / total;
@@ -270,10 +273,10 @@ LOSS(cross_entropy_soft, {
         below[c % TREE_LANES] = v_fma(target, under, below[c % TREE_LANES]);
         target_sum[c % TREE_LANES] += target;
     }
-    const v factor = tree_of_columns(target_sum);
+    const v factor = tree_of_columns(TREE_LANES, target_sum);
     const v total = columns_exponentials(z, q.columns, max);
     const v inverse = factor / total;
-    value = tree_of_columns(below) * UNIT_OF_MEAN + v_log(total) * factor;
+    value = tree_of_columns(TREE_LANES, below) * UNIT_OF_MEAN + v_log(total) * factor;
     for (int64_t c = 0; c < q.columns; c++) {
         const v target = v_load(t + c * LANES);
         v_store(z + c * LANES, v_fma(v_load(z + c * LANES), inverse, -target) * share);

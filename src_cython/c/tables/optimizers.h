@@ -29,27 +29,27 @@ typedef struct {
                   int nv, real *w, real *g, real *s0, real *s1, const fm_scalars *s, fm_ahead *ahead);
 } fm_optimizer;
 
-typedef v (*fm_update)(v w, v g, real *s0, real *s1, const fm_scalars s);
+typedef v (*fm_update)(v w, v g, real *s0, real *s1, const fm_scalars *s);
 
 /* Whether the gradient is used unchanged: multiplying by 1 and adding 0 w would take 1.5 % of a step. */
 FM_INLINE int is_plain(const fm_scalars s) { return s.scale == 1 && s.l2 == 0; }
 
 /* Update one vector of parameters; `update` and `plain` are constants and inlined. */
 FM_INLINE void update_vector(fm_update update, const int plain, real *w, const real *g, real *s0, real *s1,
-                             const fm_scalars s) {
+                             const fm_scalars *s) {
     const v old = v_load(w);
     v gradient = v_load(g);
-    if (!plain) gradient = v_fma(v_set1(s.l2), old, gradient * s.scale);
+    if (!plain) gradient = v_fma(v_set1(s->l2), old, gradient * s->scale);
     v_store(w, update(old, gradient, s0, s1, s));
 }
 
 FM_INLINE void update_all(fm_update update, const int plain, real *w, const real *g, real *s0, real *s1,
-                          const int64_t n, const fm_scalars s) {
+                          const int64_t n, const fm_scalars *s) {
     for (int64_t i = 0; i < n; i += LANES)
         update_vector(update, plain, w + i, g + i, s0 + i, s1 + i, s);
 }
 
-#if FM_REGISTERS >= 32
+#if FM_VECTOR_BYTES >= 32
 /* Prefetch the parameters and slots of a tile before its gradient is computed. */
 FM_INLINE void fetch_for_step(const real *w, const real *s0, const real *s1, int64_t n) {
     for (int64_t i = 0; i < n; i += LANES) {
@@ -63,7 +63,7 @@ FM_INLINE void fetch_for_step(const real *w, const real *s0, const real *s1, int
  * division and memory access overlap with the multiply-adds. The memory of this tile's own step is prefetched. */
 FM_INLINE void tile_tn_beside(const int m, const int nv, fm_update update, const int plain, const real *a,
                               const real *d, const int64_t rows, const int more, real *w, real *g,
-                              real *s0, real *s1, const fm_scalars s) {
+                              real *s0, real *s1, const fm_scalars *s) {
     const int64_t count = m * nv, size = count * LANES;
     const int64_t every = rows < count ? 1 : rows / count;
     const int64_t beside = (rows < count ? rows : count) * LANES; /* the rest of the step comes at the end */
@@ -73,6 +73,7 @@ FM_INLINE void tile_tn_beside(const int m, const int nv, fm_update update, const
     ROLLED
     for (int64_t i = 0; i < beside; i += LANES, left -= every) {
         const int64_t at = i - size;
+        FROM_MEMORY(s);
         update_vector(update, plain, w + at, g + at, s0 + at, s1 + at, s);
         int64_t r = every;
         do { /* a loop with the test first would keep its bound on the stack */
@@ -99,7 +100,7 @@ FM_INLINE void block_beside(const int m, const int nv, fm_update update, const i
             fm_fetch_ahead(ahead);
             if (r + rows == batch && k > k_from) {
                 tile_tn_beside(m, nv, update, plain, columns, d + r * NR, rows, r > 0, w + at, g + at,
-                               s0 + at, s1 + at, s);
+                               s0 + at, s1 + at, &s);
             } else {
                 if (k == k_from) fetch_for_step(w, s0, s1, size);
                 tile_tn(m, nv, columns, d + r * NR, rows, r > 0, g + at);
@@ -107,7 +108,7 @@ FM_INLINE void block_beside(const int m, const int nv, fm_update update, const i
         }
     }
     const int64_t last = (k_to - k_from) * nv * LANES - size;
-    update_all(update, plain, w + last, g + last, s0 + last, s1 + last, size, s);
+    update_all(update, plain, w + last, g + last, s0 + last, s1 + last, size, &s);
 }
 
 #define BLOCK_CASE(name, n, plain) \
@@ -118,13 +119,12 @@ FM_INLINE void block_beside(const int m, const int nv, fm_update update, const i
                              int64_t batch, int nv, real *w, real *g, real *s0, real *s1, \
                              const fm_scalars *scalars, fm_ahead *ahead) { \
         const fm_scalars s = *scalars; \
-        BLOCK_CASE(name, 1, 0) \
-        BLOCK_CASE(name, 1, 1) \
+        BLOCK_CASE(name, NV - 1, 0) \
+        BLOCK_CASE(name, NV - 1, 1) \
         BLOCK_CASE(name, NV, 0) \
         BLOCK_CASE(name, NV, 1) \
     }
 #define BLOCK_OF(name) name##_block
-_Static_assert(NV == 2, "BLOCK has a case for each number of vectors");
 #else
 #define BLOCK(name)
 #define BLOCK_OF(name) NULL
@@ -136,8 +136,8 @@ _Static_assert(NV == 2, "BLOCK has a case for each number of vectors");
     static void name##_step(real *w, const real *g, real *s0, real *s1, int64_t n, \
                             const fm_scalars *scalars) { \
         const fm_scalars s = *scalars; \
-        if (is_plain(s)) update_all(name##_update, 1, w, g, s0, s1, n, s); \
-        else update_all(name##_update, 0, w, g, s0, s1, n, s); \
+        if (is_plain(s)) update_all(name##_update, 1, w, g, s0, s1, n, &s); \
+        else update_all(name##_update, 0, w, g, s0, s1, n, &s); \
     }
 
 static void sgd_prepare(const double hyper[4], double rate, double powers[2], fm_scalars *s) {
@@ -147,37 +147,37 @@ static void sgd_prepare(const double hyper[4], double rate, double powers[2], fm
     s->first = (real)hyper[0];
 }
 
-FM_INLINE v sgd_update(v w, v g, real *s0, real *s1, const fm_scalars s) {
+FM_INLINE v sgd_update(v w, v g, real *s0, real *s1, const fm_scalars *s) {
     (void)s0, (void)s1;
-    return v_fma(v_set1(-s.rate), g, w);
+    return v_fma(v_set1(-s->rate), g, w);
 }
 
-FM_INLINE v momentum_update(v w, v g, real *s0, real *s1, const fm_scalars s) {
+FM_INLINE v momentum_update(v w, v g, real *s0, real *s1, const fm_scalars *s) {
     (void)s1;
-    const v velocity = v_fma(v_set1(s.first), v_load(s0), g);
+    const v velocity = v_fma(v_set1(s->first), v_load(s0), g);
     v_store(s0, velocity);
-    return v_fma(v_set1(-s.rate), velocity, w);
+    return v_fma(v_set1(-s->rate), velocity, w);
 }
 
-FM_INLINE v nesterov_update(v w, v g, real *s0, real *s1, const fm_scalars s) {
+FM_INLINE v nesterov_update(v w, v g, real *s0, real *s1, const fm_scalars *s) {
     (void)s1;
-    const v velocity = v_fma(v_set1(s.first), v_load(s0), g);
+    const v velocity = v_fma(v_set1(s->first), v_load(s0), g);
     v_store(s0, velocity);
-    return v_fma(v_set1(-s.rate), v_fma(v_set1(s.first), velocity, g), w);
+    return v_fma(v_set1(-s->rate), v_fma(v_set1(s->first), velocity, g), w);
 }
 
-FM_INLINE v momentum_with_rate_update(v w, v g, real *s0, real *s1, const fm_scalars s) {
+FM_INLINE v momentum_with_rate_update(v w, v g, real *s0, real *s1, const fm_scalars *s) {
     (void)s1;
-    const v velocity = v_fma(v_set1(-s.rate), g, v_load(s0) * s.first);
+    const v velocity = v_fma(v_set1(-s->rate), g, v_load(s0) * s->first);
     v_store(s0, velocity);
     return w + velocity;
 }
 
-FM_INLINE v nesterov_with_rate_update(v w, v g, real *s0, real *s1, const fm_scalars s) {
+FM_INLINE v nesterov_with_rate_update(v w, v g, real *s0, real *s1, const fm_scalars *s) {
     (void)s1;
-    const v velocity = v_fma(v_set1(-s.rate), g, v_load(s0) * s.first);
+    const v velocity = v_fma(v_set1(-s->rate), g, v_load(s0) * s->first);
     v_store(s0, velocity);
-    return w + v_fma(v_set1(-s.rate), g, velocity * s.first);
+    return w + v_fma(v_set1(-s->rate), g, velocity * s->first);
 }
 
 /* A step rate * mean / (sqrt(share * squares) + epsilon), with the root of share taken out of the fraction. */
@@ -192,11 +192,11 @@ static void rmsprop_prepare(const double hyper[4], double rate, double powers[2]
     s->second = (real)hyper[0];
 }
 
-FM_INLINE v rmsprop_update(v w, v g, real *s0, real *s1, const fm_scalars s) {
+FM_INLINE v rmsprop_update(v w, v g, real *s0, real *s1, const fm_scalars *s) {
     (void)s1;
-    const v squares = v_fma(v_set1(s.second), v_load(s0), g * g);
+    const v squares = v_fma(v_set1(s->second), v_load(s0), g * g);
     v_store(s0, squares);
-    return v_fma(v_set1(-s.rate), g / (v_sqrt(squares) + s.epsilon), w);
+    return v_fma(v_set1(-s->rate), g / (v_sqrt(squares) + s->epsilon), w);
 }
 
 static void adam_prepare(const double hyper[4], double rate, double powers[2], fm_scalars *s) {
@@ -207,16 +207,16 @@ static void adam_prepare(const double hyper[4], double rate, double powers[2], f
     s->second = (real)hyper[1];
 }
 
-FM_INLINE v adam_update(v w, v g, real *s0, real *s1, const fm_scalars s) {
-    const v sum = v_fma(v_set1(s.first), v_load(s0), g);
-    const v squares = v_fma(v_set1(s.second), v_load(s1), g * g);
+FM_INLINE v adam_update(v w, v g, real *s0, real *s1, const fm_scalars *s) {
+    const v sum = v_fma(v_set1(s->first), v_load(s0), g);
+    const v squares = v_fma(v_set1(s->second), v_load(s1), g * g);
     v_store(s0, sum);
     v_store(s1, squares);
-    return v_fma(v_set1(-s.rate), sum / (v_sqrt(squares) + s.epsilon), w);
+    return v_fma(v_set1(-s->rate), sum / (v_sqrt(squares) + s->epsilon), w);
 }
 
-FM_INLINE v adamw_update(v w, v g, real *s0, real *s1, const fm_scalars s) {
-    return adam_update(w * s.shrink, g, s0, s1, s);
+FM_INLINE v adamw_update(v w, v g, real *s0, real *s1, const fm_scalars *s) {
+    return adam_update(w * s->shrink, g, s0, s1, s);
 }
 
 /* The same updates with an epsilon that the bias correction leaves alone. */
@@ -235,12 +235,12 @@ static void lion_prepare(const double hyper[4], double rate, double powers[2], f
 }
 
 /* 0 times infinity is NaN, which is detected later; the sign alone would hide a divergence. */
-FM_INLINE v lion_update(v w, v g, real *s0, real *s1, const fm_scalars s) {
+FM_INLINE v lion_update(v w, v g, real *s0, real *s1, const fm_scalars *s) {
     (void)s1;
     const v sum = v_load(s0);
-    const v direction = v_fma(v_set1(s.first), sum, g);
-    v_store(s0, v_fma(v_set1(s.second), sum, g));
-    return v_fma(v_set1(-s.rate), v_fma(v_set1(0), direction, v_sign(direction)), w * s.shrink);
+    const v direction = v_fma(v_set1(s->first), sum, g);
+    v_store(s0, v_fma(v_set1(s->second), sum, g));
+    return v_fma(v_set1(-s->rate), v_fma(v_set1(0), direction, v_sign(direction)), w * s->shrink);
 }
 
 OPTIMIZER(sgd)
