@@ -57,7 +57,7 @@ def test_a_part_of_a_members_epochs_waits_for_the_part_before(monkeypatch):
     for n_threads in (1, 2):
         nets = [fastmlp.MLP([5, 16, 1], rng=k) for k in range(3)]
         fastmlp.Ensemble(nets).fit(
-            X, X[:, 0], rows=rows, epochs=999, batch_size=8, n_threads=n_threads
+            X, X[:, 0], rows=rows, epochs=300, batch_size=8, n_threads=n_threads
         )
         found.append([*map(digest, nets)])
     assert found[0] == found[1]
