@@ -32,6 +32,7 @@ FM_INLINE void tile_nn(const int m, const int nv, const int store, const real *a
     for (int64_t done = 0; done < k_len; done += NR, a += a_panel) {
         /* pointers instead of an index, to save registers in the inner loop */
         const real *const end = a + (k_len - done < NR ? k_len - done : NR);
+        UNROLL_4
         for (const real *at = a; at < end; at++, w += nv * LANES) {
             v b[4];
             UNROLL
