@@ -30,9 +30,13 @@ from harness import FAULT, CannotRunError, Names, Rows
 from fastmlp._engine import native, native_engine
 
 ROOT = Path(__file__).resolve().parents[1]
-OPTIMIZER = re.compile(r"^OPTIMIZER\((\w+)\)$", re.MULTILINE)
-STEPS_BESIDE = {"avx512", "avx2"}  # the step of a tile runs beside the next one: such a loop may
-BESIDE_FAULTS = 4  # store a vector of weights and of each slot, and count on the stack; no more
+# The macros of kernels in which the step of a tile runs beside the next one. Their loops may
+# store a vector of weights and of each slot, and count on the stack; no more.
+BLOCKS = {
+    level: re.compile(rf"^{kinds}\((\w+)\)$", re.MULTILINE)
+    for level, kinds in (("avx512", "(?:WIDE_)?BLOCK"), ("avx2", "BLOCK"))
+}
+BESIDE_FAULTS = 4
 TILE_SIZES = re.compile(r"#define MR (\d+)\n#define NV (\d+)\n")
 
 SYMBOL = re.compile(r"^[0-9a-f]+ <_?(.+)>:$")
@@ -164,7 +168,7 @@ def tile_sizes() -> dict[str, tuple[int, int]]:
 def beside(level: str) -> list[str]:
     """Return the kernels that run an optimizer's step beside a tile, from the list of them."""
     text = (ROOT / "src_cython" / "c" / "tables" / "optimizers.h").read_text()
-    return [f"{name}_block" for name in OPTIMIZER.findall(text) if level in STEPS_BESIDE]
+    return [f"{name}_block" for name in (BLOCKS[level].findall(text) if level in BLOCKS else ())]
 
 
 def expected(mr: int, nv: int) -> dict[str, set[int]]:
@@ -219,7 +223,7 @@ def examine(listing: str, level: str) -> tuple[int, list[str]]:
         ]
         seen.update(where)
     for tile in beside(level) if fused else ():
-        narrow = mr * (nv - 1)  # the smallest tile with a step beside it; a step alone has fewer
+        narrow = mr * (1 if nv == 2 else nv)  # NV_BESIDE; a step alone has fewer
         tiles = [(count, bad) for count, bad in found[tile] if count >= narrow]
         wrong += [
             f"{tile}, loop of {count}, {len(bad)} times: {bad[0]}"

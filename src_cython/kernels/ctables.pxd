@@ -40,6 +40,8 @@ cdef extern from "tables/optimizers.h" nogil:
         void (*block)(const real*, int64_t, int64_t, int64_t, const real*, int64_t, int, real*, real*,
                       real*, real*, const fm_scalars*, fm_ahead*) noexcept nogil
     const fm_optimizer* OPTIMIZERS
+    enum:
+        NV_BESIDE
     void prepare_groups(int32_t, const double*, double, double, double, double*, const fm_group*, int32_t,
                         fm_scalars*)
 

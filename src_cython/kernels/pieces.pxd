@@ -102,7 +102,7 @@ cdef inline void train_piece(const fm_task* task, const fm_piece* piece, int64_t
     cdef const fm_buffers* buffers = task.buffers
     cdef int64_t at = piece.offset
     cdef int nv = vectors(piece.tensor.n_columns, piece.panel * NR)
-    if (piece.tensor.gradient != TILES or nv < NV - 1 or rows < 2 * ROW_MULTIPLE
+    if (piece.tensor.gradient != TILES or nv < NV_BESIDE or rows < 2 * ROW_MULTIPLE
             or OPTIMIZERS[task.optimizer].block == NULL):
         piece_gradient(task.net, buffers, piece, 0, rows, scratch, ahead)
         update_piece(task, piece, scratch, scalars)

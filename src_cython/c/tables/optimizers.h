@@ -114,25 +114,40 @@ FM_INLINE void block_beside(const int m, const int nv, fm_update update, const i
 #define BLOCK_CASE(name, n, plain) \
     if (nv == (n) && is_plain(s) == (plain)) \
         block_beside(MR, n, name##_update, plain, a, a_panel, k_from, k_to, d, batch, w, g, s0, s1, s, ahead);
+#if NV == 2
+enum { NV_BESIDE = 1 }; /* the narrowest panel with steps beside tiles */
+#define NARROW_CASE(name, plain) BLOCK_CASE(name, 1, plain)
+#else
+enum { NV_BESIDE = NV };
+#define NARROW_CASE(name, plain)
+#endif
 #define BLOCK(name) \
     static void name##_block(const real *a, int64_t a_panel, int64_t k_from, int64_t k_to, const real *d, \
                              int64_t batch, int nv, real *w, real *g, real *s0, real *s1, \
                              const fm_scalars *scalars, fm_ahead *ahead) { \
         const fm_scalars s = *scalars; \
-        BLOCK_CASE(name, NV - 1, 0) \
-        BLOCK_CASE(name, NV - 1, 1) \
+        NARROW_CASE(name, 0) \
+        NARROW_CASE(name, 1) \
         BLOCK_CASE(name, NV, 0) \
         BLOCK_CASE(name, NV, 1) \
     }
 #define BLOCK_OF(name) name##_block
 #else
+enum { NV_BESIDE = NV };
 #define BLOCK(name)
 #define BLOCK_OF(name) NULL
+#endif
+/* A block is 4 to 8 KB of code. Where the step is short, only one with all registers gains enough. */
+#if FM_VECTOR_BYTES == 64
+#define WIDE_BLOCK(name) BLOCK(name)
+#define WIDE_BLOCK_OF(name) BLOCK_OF(name)
+#else
+#define WIDE_BLOCK(name)
+#define WIDE_BLOCK_OF(name) NULL
 #endif
 
 /* The scalars are copied to a local variable, which vector stores cannot alias. */
 #define OPTIMIZER(name) \
-    BLOCK(name) \
     static void name##_step(real *w, const real *g, real *s0, real *s1, int64_t n, \
                             const fm_scalars *scalars) { \
         const fm_scalars s = *scalars; \
@@ -253,18 +268,26 @@ OPTIMIZER(adam)
 OPTIMIZER(adamw)
 OPTIMIZER(lion)
 
+BLOCK(adam)
+BLOCK(adamw)
+WIDE_BLOCK(sgd)
+WIDE_BLOCK(momentum)
+WIDE_BLOCK(nesterov)
+WIDE_BLOCK(rmsprop)
+WIDE_BLOCK(lion)
+
 static const fm_optimizer OPTIMIZERS[] = {
-    {"sgd", sgd_prepare, sgd_step, BLOCK_OF(sgd)},
-    {"momentum", sgd_prepare, momentum_step, BLOCK_OF(momentum)},
-    {"nesterov", sgd_prepare, nesterov_step, BLOCK_OF(nesterov)},
-    {"rmsprop", rmsprop_prepare, rmsprop_step, BLOCK_OF(rmsprop)},
+    {"sgd", sgd_prepare, sgd_step, WIDE_BLOCK_OF(sgd)},
+    {"momentum", sgd_prepare, momentum_step, WIDE_BLOCK_OF(momentum)},
+    {"nesterov", sgd_prepare, nesterov_step, WIDE_BLOCK_OF(nesterov)},
+    {"rmsprop", rmsprop_prepare, rmsprop_step, WIDE_BLOCK_OF(rmsprop)},
     {"adam", adam_prepare, adam_step, BLOCK_OF(adam)},
     {"adamw", adam_prepare, adamw_step, BLOCK_OF(adamw)},
-    {"momentum_with_rate", sgd_prepare, momentum_with_rate_step, BLOCK_OF(momentum_with_rate)},
-    {"nesterov_with_rate", sgd_prepare, nesterov_with_rate_step, BLOCK_OF(nesterov_with_rate)},
+    {"momentum_with_rate", sgd_prepare, momentum_with_rate_step, NULL},
+    {"nesterov_with_rate", sgd_prepare, nesterov_with_rate_step, NULL},
     {"adam_hat", adam_hat_prepare, adam_step, BLOCK_OF(adam)},
     {"adamw_hat", adam_hat_prepare, adamw_step, BLOCK_OF(adamw)},
-    {"lion", lion_prepare, lion_step, BLOCK_OF(lion)},
+    {"lion", lion_prepare, lion_step, WIDE_BLOCK_OF(lion)},
 };
 
 /* The scalars of every group for one step, in which the powers advance once. Groups of the same rate and
