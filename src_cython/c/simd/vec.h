@@ -19,11 +19,9 @@
 
 #if defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
-#define UNROLL_4 _Pragma("clang loop unroll_count(4)")
 #define ROLLED _Pragma("clang loop unroll(disable)")
 #else
 #define UNROLL _Pragma("GCC unroll 32")
-#define UNROLL_4 _Pragma("GCC unroll 4")
 #define ROLLED _Pragma("GCC unroll 1")
 #endif
 /* Keeps an accumulator in its register. Otherwise clang reorders the multiply-adds of a tile, needs more than the 16
@@ -41,6 +39,15 @@
 #define FROM_MEMORY(p) __asm__ volatile("" : : "r"(p) : "memory")
 #endif
 #define FM_INLINE static inline __attribute__((always_inline))
+
+/* A loop of multiply-adds whose instructions a core fetches too slowly unless four turns are one. */
+#if !defined(__AVX2__)
+#define UNROLL_4
+#elif defined(__clang__)
+#define UNROLL_4 _Pragma("clang loop unroll_count(4)")
+#else
+#define UNROLL_4 _Pragma("GCC unroll 4")
+#endif
 
 #if FM_DOUBLE
 typedef double real;

@@ -272,14 +272,12 @@ BLOCK(adam)
 BLOCK(adamw)
 WIDE_BLOCK(sgd)
 WIDE_BLOCK(momentum)
-WIDE_BLOCK(nesterov)
 WIDE_BLOCK(rmsprop)
-WIDE_BLOCK(lion)
 
 static const fm_optimizer OPTIMIZERS[] = {
     {"sgd", sgd_prepare, sgd_step, WIDE_BLOCK_OF(sgd)},
     {"momentum", sgd_prepare, momentum_step, WIDE_BLOCK_OF(momentum)},
-    {"nesterov", sgd_prepare, nesterov_step, WIDE_BLOCK_OF(nesterov)},
+    {"nesterov", sgd_prepare, nesterov_step, NULL},
     {"rmsprop", rmsprop_prepare, rmsprop_step, WIDE_BLOCK_OF(rmsprop)},
     {"adam", adam_prepare, adam_step, BLOCK_OF(adam)},
     {"adamw", adam_prepare, adamw_step, BLOCK_OF(adamw)},
@@ -287,7 +285,7 @@ static const fm_optimizer OPTIMIZERS[] = {
     {"nesterov_with_rate", sgd_prepare, nesterov_with_rate_step, NULL},
     {"adam_hat", adam_hat_prepare, adam_step, BLOCK_OF(adam)},
     {"adamw_hat", adam_hat_prepare, adamw_step, BLOCK_OF(adamw)},
-    {"lion", lion_prepare, lion_step, WIDE_BLOCK_OF(lion)},
+    {"lion", lion_prepare, lion_step, NULL},
 };
 
 /* The scalars of every group for one step, in which the powers advance once. Groups of the same rate and

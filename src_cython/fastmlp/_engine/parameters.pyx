@@ -315,11 +315,10 @@ cdef class Parameters:
 
     def restore(self, snapshot):
         """Go back to the parameters of a snapshot, or of a copy of one; ValueError for another layout."""
-        cdef int64_t n_bytes = self.n_parameters * self.kernels.element_size
-        if len(snapshot) != n_bytes:
+        if len(snapshot) != len(self.published):
             raise ValueError(
-                f"the snapshot has {len(snapshot)} bytes but {n_bytes} are expected: pass a snapshot of a "
-                "model with the same compute, from a CPU with the same bfloat16 unit (fastmlp.show_config)")
+                f"the snapshot has {len(snapshot)} bytes but {len(self.published)} are expected: pass one of "
+                "a model with the same compute, from a CPU with the same bfloat16 unit (fastmlp.show_config)")
         if <uintptr_t>cnp.PyArray_DATA(snapshot) % <uintptr_t>arena.ALIGNMENT:  # a copied or unpickled array
             aligned = self.empty_arena()
             aligned[:] = snapshot
