@@ -119,7 +119,7 @@ def test_a_pass_of_an_ensemble_is_taken_back_by_all_members_or_by_none():
             break
         assert [*map(state, nets)] in expected, position
         passes(ensemble)  # everybody's turn is free
-    assert position > 20
+    assert position > 10
 
 
 def cut(monkeypatch, where, name, call):
