@@ -67,6 +67,9 @@ FLAGS = [
 # array that a caller's number can overrun: no guard.
 PLAIN_FLAGS = ["-Os", "-fstack-protector-strong", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2"]
 LINK_FLAGS = []
+# What is installed has no tables for unwinding the stack: 46 kB of a wheel that only debuggers and
+# exceptions of C++ read.
+INSTALLED_FLAGS = ["-fno-asynchronous-unwind-tables"] if TARGET.startswith("linux") else []
 if TARGET.startswith("linux"):
     # Addresses of functions are found when a module is loaded, and read-only from then on, so that
     # calls need no stubs; no page of stack is executable.
@@ -79,7 +82,9 @@ STRIP = ["-Wl,-x" if TARGET.startswith("macosx") else "-Wl,-s"]
 if SANITIZE := os.environ.get("FASTMLP_SANITIZE"):
     LINK_FLAGS = [f"-fsanitize={SANITIZE}"]
     FLAGS += [*LINK_FLAGS, "-O1", "-g", "-fno-omit-frame-pointer"]
-    PLAIN_FLAGS = STRIP = []  # guards and sanitizers do not go together; reports name functions
+    PLAIN_FLAGS = STRIP = (
+        INSTALLED_FLAGS
+    ) = []  # guards and sanitizers do not go together; reports name functions
 # FASTMLP_ABI3=1: modules under the limited API, for every CPython from 3.11 on. FASTMLP_KERNELS: a
 # folder of kernels that were compiled so already, and are copied (.ci/wheels sets both).
 # FASTMLP_ALL_LEVELS=1: a CPU level that does not compile is an error.
@@ -180,7 +185,8 @@ class BuildExtensions(build_ext):
         for extension in self.extensions:
             extension.include_dirs = [str(SOURCES / "c"), numpy.get_include()]
             extension.depends = depends
-            extension.extra_compile_args = [*FLAGS, *extension.extra_compile_args]
+            own = [] if self.inplace else INSTALLED_FLAGS
+            extension.extra_compile_args = [*FLAGS, *own, *extension.extra_compile_args]
             extension.extra_link_args = self.link_flags
         levels, count = ", ".join(machine_levels()), len(self.extensions)
         self.say(f"compiling {count} modules, two at a time, for the CPU levels {levels}")
