@@ -82,9 +82,8 @@ STRIP = ["-Wl,-x" if TARGET.startswith("macosx") else "-Wl,-s"]
 if SANITIZE := os.environ.get("FASTMLP_SANITIZE"):
     LINK_FLAGS = [f"-fsanitize={SANITIZE}"]
     FLAGS += [*LINK_FLAGS, "-O1", "-g", "-fno-omit-frame-pointer"]
-    PLAIN_FLAGS = STRIP = (
-        INSTALLED_FLAGS
-    ) = []  # guards and sanitizers do not go together; reports name functions
+    # Guards and sanitizers do not go together; reports name functions.
+    PLAIN_FLAGS = STRIP = INSTALLED_FLAGS = []
 # FASTMLP_ABI3=1: modules under the limited API, for every CPython from 3.11 on. FASTMLP_KERNELS: a
 # folder of kernels that were compiled so already, and are copied (.ci/wheels sets both).
 # FASTMLP_ALL_LEVELS=1: a CPU level that does not compile is an error.
