@@ -66,15 +66,15 @@ FLAGS = [
 # them larger, but no faster (those that gain by it ask for it in their first line). A kernel has no
 # array that a caller's number can overrun: no guard.
 PLAIN_FLAGS = ["-Os", "-fstack-protector-strong", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2"]
-LINK_FLAGS = []
-# What is installed has no tables for unwinding the stack: 46 kB of a wheel that only debuggers and
-# exceptions of C++ read.
-INSTALLED_FLAGS = ["-fno-asynchronous-unwind-tables"] if TARGET.startswith("linux") else []
+LINK_FLAGS, INSTALLED_FLAGS = [], []
 if TARGET.startswith("linux"):
     # Addresses of functions are found when a module is loaded, and read-only from then on, so that
     # calls need no stubs; no page of stack is executable.
     LINK_FLAGS = ["-Wl,-z,relro,-z,now,-z,noexecstack"]
     FLAGS += ["-fno-plt"]
+    # What is installed has no tables for unwinding the stack: 46 kB of a wheel that only debuggers
+    # and exceptions of C++ read.
+    INSTALLED_FLAGS = ["-fno-asynchronous-unwind-tables"]
 # What is installed keeps no symbols but those that Python looks up; a development build keeps all.
 STRIP = ["-Wl,-x" if TARGET.startswith("macosx") else "-Wl,-s"]
 # FASTMLP_SANITIZE=address,undefined, or thread: modules that the compiler's sanitizers watch, for

@@ -69,7 +69,7 @@ def engine(spec: Spec) -> Engine:
 def bfloat16_unit() -> str:
     """Return what multiplies in training with ``compute="bfloat16"``."""
     units = "none, float32 instead", "AVX512-BF16", "AMX"
-    return units[cpu.bfloat16_products() if level() == "avx512" else 0]
+    return units[cpu.bfloat16_products() if kernels.has_bfloat16(level()) else 0]
 
 
 def peak(dtype: DTypeLike = "float32") -> float:

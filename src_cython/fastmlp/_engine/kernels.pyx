@@ -50,6 +50,11 @@ def compiler(str level, str dtype="float32"):
     return k.compiler.decode(), k.level.decode()
 
 
+def has_bfloat16(str level):
+    """Return whether the compiler knew the instructions for products in bfloat16."""
+    return bool(load(level, "float32").has_bfloat16)
+
+
 def peak(str dtype, str level):
     """Return the multiply-add rate of one core in GFLOP/s, the best of several short loops."""
     cdef const fm_kernels* k = load(level, dtype)
