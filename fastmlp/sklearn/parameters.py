@@ -201,9 +201,10 @@ def training(method: Method) -> Method:
 
 
 class TrainingLock(FitLock):
-    """The lock of an estimator, with the values of the parameters that were validated last."""
+    """The lock of an estimator, with facts that belong neither to its copies nor to its files."""
 
-    validated: Sequence[Any] = ()
+    validated: Sequence[Any] = ()  # values of the parameters that were validated last
+    before: Any = None  # during a fit the state before it, see `fitting.Before`
 
 
 class Validated(BaseEstimator):
