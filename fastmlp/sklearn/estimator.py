@@ -16,6 +16,7 @@ from fastmlp._engine.protocol import Predictor
 from fastmlp._export.layers import Exported, Labels, exported
 from fastmlp._files import storage
 from fastmlp._models.mlp import MLP
+from fastmlp._network.spec import Compute
 from fastmlp._validation.check import is_plain
 from fastmlp.sklearn import parameters
 from fastmlp.sklearn.fitting import Fitting
@@ -51,6 +52,8 @@ class BaseMLP(Exportable, CallbackSupportMixin, Fitting):
     """Base class of both estimators; subclasses handle the targets."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = parameters.CONSTRAINTS
+    _added = ("compute",)  # parameters that files of earlier versions lack
+    compute: Compute = None  # of estimators that an earlier version has pickled
 
     @parameters.training
     @with_callbacks
@@ -176,6 +179,7 @@ class BaseMLP(Exportable, CallbackSupportMixin, Fitting):
             loss=spec.loss,
             dtype=spec.dtype,
             dropout=spec.dropout,
+            compute=spec.compute,
             rng=0,
         )
         net.weights, net.biases = network.predictor.parameters()

@@ -30,13 +30,17 @@ Shapes = Sequence[Sequence[tuple[int, ...]]]
 def spec_of(estimator: Any, n_features: int, dtype: Any) -> Spec:
     """Return the spec of the network that the estimator's parameters describe."""
     hidden = parameters.hidden_sizes(estimator.hidden_layer_sizes)
+    if estimator.compute is not None:
+        dtype = np.float32
+    elif estimator.solver == "lbfgs":  # SciPy minimises in float64
+        dtype = np.float64
     return build(
         [n_features, *hidden, estimator.n_outputs_],
         parameters.activation_names(estimator.activation),
         estimator._loss(),
-        # SciPy minimises in float64, so lbfgs uses float64.
-        np.float64 if estimator.solver == "lbfgs" else dtype,
+        dtype,
         estimator.dropout,
+        compute=estimator.compute,
     )
 
 
