@@ -132,7 +132,7 @@ def _plain(names: Sequence[str], rows: list[list[str]], text: Collection[str]) -
     for count, row in enumerate(rows, 1):
         if len(row) != len(names):
             raise ValueError(f"row {count} has {len(row)} values instead of {len(names)}")
-    columns = zip(names, zip(*rows, strict=True), strict=False)  # without rows there are none
+    columns = zip(names, zip(*rows, strict=True), strict=False)  # without rows, zip(*rows) is empty
     return Frame({name: _typed(cells, name in text) for name, cells in columns})
 
 

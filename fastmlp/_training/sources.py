@@ -102,7 +102,7 @@ class BlockStream:
             yield _joined(waiting)
 
     def _shuffled(self, seed: int | None) -> Iterator[Data]:
-        """Yield the blocks with their rows shuffled; None: as they are."""
+        """Yield the blocks, each with its rows shuffled by the seed; None keeps the order."""
         if seed is None:
             yield from self._checked()
             return
