@@ -166,15 +166,9 @@ def seconds_of_epoch(
 
     A trial takes a few batches with one member per thread. Other programs slow it down by chance.
     """
-    pace = next((each.pace for each in before if each.recipe == recipe), 0.0)
-    pace = pace or _tried(recipe, width, target, rows, members, n_threads)
-    return pace * rows * turns(members, n_threads)
-
-
-def _tried(
-    recipe: Recipe, width: int, target: Any, rows: int, members: int, n_threads: int | None
-) -> float:
-    """Return the pace of a few batches."""
+    work = rows * turns(members, n_threads)
+    if known := [each.pace for each in before if each.recipe == recipe]:
+        return known[0] * work
     batch, rng = batch_of(rows), np.random.default_rng(0)
     tried = min(BATCHES * batch, rows, len(target.y))
     some = min(members, n_threads or default_threads())
@@ -188,7 +182,7 @@ def _tried(
         groups=GROUPS,
         n_threads=n_threads,
     )
-    return pace_of(history, tried, some, n_threads)
+    return pace_of(history, tried, some, n_threads) * work
 
 
 def train(
