@@ -231,7 +231,9 @@ class Fitting(parameters.Validated):
         turn = self._turn()
         while True:
             before, state = turn.before, super().__getstate__()
-            if isinstance(before, Before) and not (before.draft is self and turn.is_mine()):
+            is_over = turn.is_free()  # also in the child of a fork
+            is_draft = turn.is_mine() and getattr(before, "draft", None) is self
+            if isinstance(before, Before) and not (is_over or is_draft):
                 return {**before.state(), **self.get_params(deep=False)}
             state |= {name: copy.deepcopy(state[name]) for name in state.keys() & GROWING}
             if turn.before is before:  # else a fit began or ended meanwhile: repeat

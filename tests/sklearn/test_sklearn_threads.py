@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import os
 import pickle
 import threading
 from types import SimpleNamespace
@@ -172,6 +173,21 @@ def test_copies_and_files_of_a_fit_that_goes_on_have_the_state_before_it(
     getattr(net.set_params(callbacks=[look]), method)(X, Y)
     assert seen
     assert all(seen)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # from Python 3.12 on
+def test_a_child_that_was_forked_during_a_fit_copies_its_own_changes():
+    net = regressor(warm_start=True).fit(X, X[:, 0])
+    with blocked(net, y=X[:, 0]):
+        child = os.fork()
+        if child == 0:
+            try:
+                net.coefs_ = [0 * w for w in net.coefs_]
+                os._exit(int(np.ptp(copy.deepcopy(net).predict(X)) > 0))
+            finally:
+                os._exit(2)
+        assert os.waitpid(child, 0)[1] == 0
 
 
 WHOLE = set()  # predictions at the ends of epochs
