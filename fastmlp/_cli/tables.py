@@ -120,7 +120,9 @@ def _csv(lines: str, text: Callable[[Sequence[str]], Collection[str]]) -> Any:
     if module.__name__ == "polars":
         kinds = dict.fromkeys(as_text, module.String)
         options = {"null_values": missing, "schema_overrides": kinds, "infer_schema_length": None}
-        return module.read_csv(content, separator=separator, **options)
+        frame = module.read_csv(content, separator=separator, **options)
+        frame.columns = names  # it leaves quotes within them doubled
+        return frame
     options = {"na_values": missing, "dtype": dict.fromkeys(as_text, "str")}
     return module.read_csv(
         content, sep=separator, keep_default_na=False, index_col=False, **options

@@ -200,7 +200,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     def _first_call(self, y: Any, classes: Any) -> None:
         if multiclass._check_partial_fit_first_call(self, classes):
-            is_matrix = multiclass.type_of_target(y).startswith("multilabel")
+            # Of labels in a row, `_encode` refuses those that cannot be sorted.
+            is_matrix = np.ndim(y) == 2 and multiclass.type_of_target(y).startswith("multilabel")
             self._label_binarizer = LabelBinarizer().fit(y if is_matrix else classes)
 
     def _encode(self, y: Array, known: bool) -> Array:

@@ -138,7 +138,9 @@ def test_other_complaints():
             net.fit(x, wrong)
     for other, words in ((None, "y contains NaN, None or NA"), (1, "y holds text and 1 but")):
         with pytest.raises(ValueError, match=words):
-            net.fit(x, np.array(["a", *[other] * (len(x) - 1)], object))
+            net.fit(x, labels := np.array(["a", *[other] * (len(x) - 1)], object))
+        with pytest.raises(ValueError, match=words):
+            ours.MLPClassifier().partial_fit(x, labels, classes=["a", "b"])
     net.fit(x, y)
     for method, given, words in (
         (net.predict, [x[:, :3]], "has 3 features, but MLPClassifier is expecting 64"),
