@@ -19,7 +19,7 @@ class SharedGenerator:
         self.drawn: array[int] = array("Q")
 
     def draw(self, n: int) -> None:
-        """Draw until there are n seeds, as 64 raw bits, which are the same in every NumPy."""
+        """Draw seeds of 64 raw bits, which are the same in every NumPy, until there are n."""
         raw = map(self.source.random_raw, repeat(None, n - len(self.drawn)))
         any(map(self.drawn.append, raw))  # C calls: no interrupt between drawing and storing
 

@@ -15,6 +15,7 @@ from fastmlp._validation.compatibility import refusal
 
 # Arrays up to this size are searched in one call, in a quarter of the time.
 FEW_ELEMENTS = 1 << 12
+MISSING_TYPES = ("NoneType", "NAType", "NaTType")  # names, as pandas may not be imported
 
 # Rejected dtype kinds of NumPy: a description of the content, and the remedy.
 _TO_NUMBERS = "convert them to numbers first, labels with np.unique(y, return_inverse=True)"
@@ -169,6 +170,13 @@ def parameters(values: Any, spec: Spec, kind: str, name: str = "") -> list[NDArr
             )
         checked.append(np.ascontiguousarray(finite(array, spec.dtype, f"{name}[{layer}]")))
     return checked
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a value is None, NaN, NaT or pandas.NA."""
+    if type(value).__name__ in MISSING_TYPES:
+        return True
+    return isinstance(value, float | np.floating) and bool(value != value)
 
 
 def short(value: Any) -> str:

@@ -16,7 +16,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from fastmlp._core.keywords import explained
 from fastmlp._network import losses
 from fastmlp._network.names import SolverName
-from fastmlp._network.spec import Activations
+from fastmlp._network.spec import Activations, Compute
 from fastmlp.sklearn.estimator import BaseMLP, by_batches
 from fastmlp.sklearn.parameters import documented, store
 from fastmlp.sklearn.validation import refuse_labels
@@ -106,6 +106,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         label_smoothing: float = 0.0,
         dropout: Any = 0.0,
         clip_norm: float | None = None,
+        compute: Compute = None,
         scoring: Any = None,
         restore_best: bool = False,
         standardize: bool = False,
@@ -199,7 +200,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     def _first_call(self, y: Any, classes: Any) -> None:
         if multiclass._check_partial_fit_first_call(self, classes):
-            is_matrix = multiclass.type_of_target(y).startswith("multilabel")
+            # Of labels in a row, `_encode` refuses those that cannot be sorted.
+            is_matrix = np.ndim(y) == 2 and multiclass.type_of_target(y).startswith("multilabel")
             self._label_binarizer = LabelBinarizer().fit(y if is_matrix else classes)
 
     def _encode(self, y: Array, known: bool) -> Array:

@@ -54,6 +54,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "n_iter_no_change": [*_COUNT, Options(Real, {np.inf})],
     "dropout": [*_BELOW_1, list, tuple],
     "clip_norm": [*_ABOVE_0, None],
+    "compute": [StrOptions({"bfloat16"}), None],
     "scoring": [str, callable, None],
     "callbacks": [list, tuple, None],
     "n_jobs": [Integral, None],
@@ -114,6 +115,9 @@ dropout : float or list of float, default=0.0
     Probability of dropping a hidden value in training, for all hidden layers or per layer.
 clip_norm : float, optional
     Largest norm of the gradient over all parameters; larger gradients are scaled down.
+compute : None or "bfloat16", default=None
+    Train in float32, and multiply matrices in bfloat16 where the CPU is faster so, as with
+    ``fastmlp.MLP``; by default the precision is that of X, float64 or float32.
 scoring : str, callable or None, default=None
     Score for early stopping: accuracy or R2 by default, "loss" for the negative validation loss,
     or any scorer of scikit-learn.
@@ -201,9 +205,10 @@ def training(method: Method) -> Method:
 
 
 class TrainingLock(FitLock):
-    """The lock of an estimator, with the values of the parameters that were validated last."""
+    """The lock of an estimator, with facts that belong neither to its copies nor to its files."""
 
-    validated: Sequence[Any] = ()
+    validated: Sequence[Any] = ()  # values of the parameters that were validated last
+    before: Any = None  # during a fit the state before it, see `fitting.Before`
 
 
 class Validated(BaseEstimator):

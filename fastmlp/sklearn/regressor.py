@@ -15,7 +15,7 @@ from fastmlp._core.intervals import check_flag
 from fastmlp._core.keywords import explained
 from fastmlp._network import losses
 from fastmlp._network.names import EstimatorLossName, SolverName
-from fastmlp._network.spec import Activations
+from fastmlp._network.spec import Activations, Compute
 from fastmlp.sklearn.estimator import BaseMLP, by_batches
 from fastmlp.sklearn.parameters import documented, store
 
@@ -115,6 +115,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         huber_delta: float = 1.0,
         dropout: Any = 0.0,
         clip_norm: float | None = None,
+        compute: Compute = None,
         scoring: Any = None,
         restore_best: bool = False,
         standardize: bool = False,

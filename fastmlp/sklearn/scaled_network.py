@@ -30,13 +30,17 @@ Shapes = Sequence[Sequence[tuple[int, ...]]]
 def spec_of(estimator: Any, n_features: int, dtype: Any) -> Spec:
     """Return the spec of the network that the estimator's parameters describe."""
     hidden = parameters.hidden_sizes(estimator.hidden_layer_sizes)
+    if estimator.compute is not None:
+        dtype = np.float32
+    elif estimator.solver == "lbfgs":  # SciPy minimises in float64
+        dtype = np.float64
     return build(
         [n_features, *hidden, estimator.n_outputs_],
         parameters.activation_names(estimator.activation),
         estimator._loss(),
-        # SciPy minimises in float64, so lbfgs uses float64.
-        np.float64 if estimator.solver == "lbfgs" else dtype,
+        dtype,
         estimator.dropout,
+        compute=estimator.compute,
     )
 
 
@@ -116,15 +120,23 @@ class ScaledNetwork:
         """Drop caches after ``engine`` has changed."""
         self._view = {}
 
-    def undo(self) -> Callable[[], None]:
-        """Return a function that restores the current parameters and drops the optimizer."""
-        view, parameters = self._view, self.engine.snapshot()
+    def moment(self) -> tuple[dict[str, Any], Any]:
+        """Return the current parameters, for `restore` and `as_of`; nothing is copied."""
+        return dict(self._view), self.engine.snapshot()
 
-        def back() -> None:
-            self.engine.restore(parameters)
-            self._view, self.run = view, None
+    def restore(self, moment: tuple[dict[str, Any], Any]) -> None:
+        """Go back to earlier parameters, and drop the optimizer."""
+        view, parameters = moment
+        self.engine.restore(parameters)
+        self._view, self.run = view, None
 
-        return back
+    def as_of(self, moment: tuple[dict[str, Any], Any]) -> ScaledNetwork:
+        """Return a network with earlier parameters, without the optimizer."""
+        view, parameters = moment
+        other = ScaledNetwork(self.spec, self.scaling, self.decoder)
+        other.engine.restore(parameters)
+        other._view = {key: each for key, each in view.items() if key != "shown"}
+        return other
 
     def foldable(self) -> bool:
         """Whether the parameters for raw data are finite, given finite ones for scaled data."""
@@ -254,6 +266,9 @@ class ScaledNetwork:
         other = object.__new__(ScaledNetwork)
         other.__setstate__(self.__getstate__())
         return other
+
+    def __deepcopy__(self, memo: Any) -> ScaledNetwork:
+        return self.__copy__()
 
 
 def pack(weights: Arrays, biases: Arrays) -> NDArray[Any]:

@@ -20,7 +20,7 @@ from fastmlp.sklearn.parameters import documented, store
 from fastmlp.sklearn.validation import refuse_labels, weights_of_classes
 from fastmlp.tabular import inspection, temperature
 from fastmlp.tabular.blend import BlendResult
-from fastmlp.tabular.columns import Array, is_missing
+from fastmlp.tabular.columns import Array
 from fastmlp.tabular.estimator import BaseTabMLP
 from fastmlp.tabular.export.exported import ExportedTable, exported
 from fastmlp.tabular.export.methods import Exports
@@ -212,8 +212,6 @@ class TabMLPClassifier(ClassifierMixin, Exports, BaseTabMLP):
         labels = np.asarray(y)
         if labels.dtype.kind == "f":
             assert_all_finite(labels, input_name="y")
-        if labels.dtype.kind == "O":
-            _check_objects(labels)
         refuse_labels(labels)
         check_classification_targets(y)
         if type_of_target(y).startswith("multilabel"):
@@ -278,15 +276,3 @@ class TabMLPClassifier(ClassifierMixin, Exports, BaseTabMLP):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
-
-
-def _check_objects(labels: Array) -> None:
-    """Raise an error for labels that cannot be sorted: missing ones, or text mixed with numbers."""
-    items = labels.reshape(-1).tolist()
-    if any(map(is_missing, items)):
-        raise ValueError("y contains NaN, None or NA but labels are expected: drop these rows")
-    if len({isinstance(label, str) for label in items}) > 1:
-        other = next(label for label in items if not isinstance(label, str))
-        raise ValueError(
-            f"y holds text and {other!r} but labels of one type are expected: convert them to text"
-        )

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp._validation.arrays import short
+from fastmlp._validation.arrays import MISSING_TYPES, is_missing, short
 from fastmlp.tabular.frames import is_frame
 
 Array: TypeAlias = NDArray[Any]
@@ -44,10 +44,9 @@ TIMES: dict[str, tuple[Callable[[type], bool], str]] = {  # refused types: test,
 }
 MOST_CATEGORIES = 64  # the most frequent values, which have an input each; see `encoding`
 SMALLEST_RANGE = 1e-300  # smallest range of numbers whose reciprocal is finite
-# Types of cells in object columns; types of missing values by name, as they may not be imported.
+# Types of cells in object columns.
 NUMBERS = int | float | np.number | Decimal
 CATEGORIES = str | bytes | int | float | np.number | np.bool_
-MISSING_TYPES = ("NoneType", "NAType", "NaTType")
 
 
 @dataclass(frozen=True)
@@ -220,13 +219,6 @@ def _array(series: Any, name: str) -> Array:
 def _is_category(dtype: Any) -> bool:
     """Whether the dtype is category in pandas, or Categorical or Enum in polars."""
     return str(dtype).lower().startswith(("cat", "enum"))
-
-
-def is_missing(value: Any) -> bool:
-    """Whether a value is None, NaN, NaT or pandas.NA."""
-    if type(value).__name__ in MISSING_TYPES:
-        return True
-    return isinstance(value, float | np.floating) and bool(value != value)
 
 
 def _values(items: Sequence[Any], name: str) -> dict[Any, Any]:

@@ -138,9 +138,8 @@ class BaseTabMLP(Explained):
                 raise KeyboardInterrupt
             nets = [net._engine for group in draft._members.groups for net in group.ensemble]
             others.compare("the end of the calibration", {}, nets)
-        fitting = vars(self).get("_fitting")
         kept = {k: v for k, v in vars(self).items() if k not in vars(draft) and k[-1] != "_"}
-        self.__dict__ = {**kept, **vars(draft), "_fitting": fitting}
+        self.__dict__ = {**kept, **vars(draft), **self.get_params(deep=False)}
         return stopped
 
     def _train(

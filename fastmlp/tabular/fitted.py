@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -111,10 +111,14 @@ class Fitted(Validated):
 
     def _predicted(self, X: Any, finish: Callable[[Array], Any], out: Any = None) -> Array:
         """Return the finished predictions of all members for a table, or a source by blocks."""
-        is_source = isinstance(X, ArrowBlocks)
-        tables = sources.blocks(X, self._columns) if is_source else [self._read(X)]
+        tables: Iterable[Table]
+        if isinstance(X, ArrowBlocks):
+            n, tables = None if out is None else X.n, sources.blocks(X, self._columns)
+        else:
+            tables = [table := self._read(X)]
+            n = len(table)
         each = (finish(self._members.predict(table)) for table in tables)
-        return blockwise.joined(each, out)  # type: ignore[no-any-return]
+        return blockwise.joined(each, out, n)  # type: ignore[no-any-return]
 
     @property
     @from_snapshot
