@@ -23,7 +23,6 @@ from fastmlp.tabular.blend import BlendResult
 from fastmlp.tabular.columns import Array, is_missing
 from fastmlp.tabular.estimator import BaseTabMLP
 from fastmlp.tabular.export.exported import ExportedTable, exported
-from fastmlp.tabular.export.methods import Exports
 from fastmlp.tabular.fitted import from_snapshot
 from fastmlp.tabular.parameters import ATTRIBUTES, TEXT
 from fastmlp.tabular.presets import LABEL_SMOOTHING
@@ -33,7 +32,7 @@ from fastmlp.tabular.targets import ClassTarget, MultiLabelTarget
 
 @explained
 @documented(TEXT, ATTRIBUTES)
-class TabMLPClassifier(ClassifierMixin, Exports, BaseTabMLP):
+class TabMLPClassifier(ClassifierMixin, BaseTabMLP):
     """Multi-layer perceptrons for classification of raw tables.
 
     Columns may be numbers, booleans, text or categories, of any scale, with missing values. Members

@@ -22,7 +22,6 @@ from fastmlp.tabular.columns import Array
 from fastmlp.tabular.conformal import Residuals, levels_of
 from fastmlp.tabular.estimator import BaseTabMLP
 from fastmlp.tabular.export.exported import ExportedTable, exported
-from fastmlp.tabular.export.methods import RegressorExports
 from fastmlp.tabular.fitted import from_snapshot
 from fastmlp.tabular.parameters import ATTRIBUTES, TEXT
 from fastmlp.tabular.reading import finite_numbers
@@ -36,7 +35,7 @@ LARGEST = 1e100  # largest magnitude of targets, so that sums of squares are fin
 
 @explained
 @documented(TEXT, ATTRIBUTES)
-class TabMLPRegressor(RegressorMixin, RegressorExports, BaseTabMLP):
+class TabMLPRegressor(RegressorMixin, BaseTabMLP):
     """Multi-layer perceptrons for regression on raw tables.
 
     Columns may be numbers, booleans, text or categories, of any scale, with missing values. Members
