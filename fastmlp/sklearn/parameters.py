@@ -1,4 +1,4 @@
-"""The constructor parameters that both estimators share: their ranges and their texts."""
+"""The common part of all estimators: base classes, ranges and texts of parameters."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from sklearn import config_context, get_config
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils._param_validation import Interval, InvalidParameterError, Options, StrOptions
 
 from fastmlp._core.fit_lock import FitLock
@@ -248,6 +248,42 @@ class Validated(BaseEstimator):
             if not remedy:
                 raise
             raise InvalidParameterError(f"{error} {remedy}") from None
+
+
+class Classifier(ClassifierMixin):
+    """The common part of both classifiers."""
+
+    predict_proba: Callable[..., Any]
+
+    def predict_log_proba(self, X: Any) -> Any:
+        """Return the logarithm of ``predict_proba``.
+
+        Parameters
+        ----------
+        X : as for :meth:`predict_proba`
+            Samples.
+
+        Returns
+        -------
+        array, shape (n_samples, n_classes)
+            Log-probabilities in the order of ``classes_``.
+        """
+        probabilities = self.predict_proba(X)
+        return np.log(probabilities, out=probabilities)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+
+class Regressor(RegressorMixin):
+    """The common part of both regressors."""
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
 
 
 def _meant(estimator: Any, name: str) -> str:
