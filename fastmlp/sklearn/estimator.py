@@ -147,9 +147,9 @@ class BaseMLP(Exportable, CallbackSupportMixin, Fitting):
 
     def _exported(self) -> Exported:
         check_is_fitted(self, "_fitted")
-        network = self._fitted
-        parameters = network.predictor.parameters()
-        return exported(network.spec, *parameters, labels=labels_of(network.decoder))
+        network, decoder = self._fitted, self._fitted.decoder
+        labels = decoder and Labels(LABELS[decoder.y_type_], np.asarray(decoder.classes_))
+        return exported(network.spec, *network.predictor.parameters(), labels=labels)
 
     def to_mlp(self) -> MLP:
         """Return a ``fastmlp.MLP`` with a copy of the current weights.
@@ -291,8 +291,3 @@ class BaseMLP(Exportable, CallbackSupportMixin, Fitting):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
-
-
-def labels_of(decoder: Any) -> Labels | None:
-    """Return the rule for labels from probabilities, given the estimator's label binarizer."""
-    return decoder and Labels(LABELS[decoder.y_type_], np.asarray(decoder.classes_))

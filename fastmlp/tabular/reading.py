@@ -11,10 +11,11 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length
 
 from fastmlp._training.arrow import ArrowBlocks
+from fastmlp._validation.arrays import REFUSED_KINDS
 from fastmlp.sklearn.validation import refuse_text
 from fastmlp.tabular import data_warnings, folds, sources
 from fastmlp.tabular.budget import PILOT_ROWS, Budget, Plan, sample, taken
-from fastmlp.tabular.columns import DATE_KINDS, Array, Columns, Table
+from fastmlp.tabular.columns import Array, Columns, Table
 from fastmlp.tabular.encoding import with_missing
 from fastmlp.tabular.folds import FitRows
 
@@ -144,8 +145,8 @@ def finite_numbers(y: Any) -> Array:
     """Return numbers as float64, (n, outputs); raise ValueError for anything else."""
     refuse_text(y, "TabMLPClassifier")
     kind = np.asarray(y).dtype.kind
-    if kind in DATE_KINDS:
-        raise ValueError(f"y holds {DATE_KINDS[kind]} but numbers are expected: pass days")
+    if kind in "mM":
+        raise ValueError(f"y holds {REFUSED_KINDS[kind][0]} but numbers are expected: pass days")
     try:
         checked = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
     except OverflowError:
