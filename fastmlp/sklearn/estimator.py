@@ -15,7 +15,6 @@ from fastmlp._core.history import History
 from fastmlp._engine.exportable import Exportable
 from fastmlp._engine.protocol import Predictor
 from fastmlp._export.layers import Exported, Labels, exported
-from fastmlp._files import storage
 from fastmlp._models.mlp import MLP
 from fastmlp._validation.check import is_plain
 from fastmlp.sklearn import parameters
@@ -252,27 +251,6 @@ class BaseMLP(Exportable, CallbackSupportMixin, Fitting):
         with self._turn().kept():
             self._shown(name)
             self._fitted.assign(name, values)
-
-    def save(self, path: str | os.PathLike[str], *, training: bool = True) -> None:
-        """Write the estimator to a file, for ``fastmlp.load``.
-
-        The file contains parameters, preprocessing, classes, feature names and all fitted
-        attributes of this class. It does not contain other attributes, scikit-learn's callbacks or
-        metadata requests.
-
-        Parameters
-        ----------
-        path, training
-            As for ``fastmlp.MLP.save``. Without training, ``history_`` and the curves are empty.
-
-        Raises
-        ------
-        OSError
-            If the file cannot be written.
-        TypeError, ValueError
-            If a parameter is invalid, or is an object that a file cannot store, such as a function.
-        """
-        storage.save(self, path, training)
 
     def __copy__(self) -> Any:
         other = object.__new__(type(self))

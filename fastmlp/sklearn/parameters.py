@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import operator
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,7 @@ from sklearn.utils._param_validation import Interval, InvalidParameterError, Opt
 
 from fastmlp._core.fit_lock import FitLock
 from fastmlp._core.keywords import twin
+from fastmlp._files import storage
 from fastmlp._network.activations import ACTIVATIONS
 from fastmlp._validation import check
 
@@ -200,6 +202,13 @@ def training(method: Method) -> Method:
     return alone  # type: ignore[return-value]
 
 
+def like(estimator: Any, values: Mapping[str, Any]) -> Any:
+    """Return an estimator of the same class with these attributes."""
+    draft = object.__new__(type(estimator))
+    draft.__dict__.update(values)
+    return draft
+
+
 class TrainingLock(FitLock):
     """The lock of an estimator, with the values of the parameters that were validated last."""
 
@@ -207,7 +216,7 @@ class TrainingLock(FitLock):
 
 
 class Validated(BaseEstimator):
-    """Base of all estimators: a lock for training, and the validation of parameters."""
+    """Base of all estimators: a lock for training, the validation of parameters, and files."""
 
     _fitting: TrainingLock  # made on first use
     _sources: tuple[type, ...] = ()  # of blocks, which ``fit`` accepts instead of a table
@@ -216,6 +225,32 @@ class Validated(BaseEstimator):
         """Return the lock of this estimator, created on first use; it is not part of the state."""
         known: TrainingLock | None = vars(self).get("_fitting")
         return known or self.__dict__.setdefault("_fitting", TrainingLock())
+
+    def save(self, path: str | os.PathLike[str], *, training: bool = True) -> None:
+        """Write the estimator to a file, for ``fastmlp.load``.
+
+        The file contains parameters, networks, preprocessing, classes, names of columns and all
+        other fitted attributes of this class; of tables also categories, calibration and
+        out-of-fold predictions. It does not contain attributes of other libraries, such as
+        scikit-learn's callbacks or metadata requests.
+
+        Parameters
+        ----------
+        path : str or path
+            The file, which is replaced atomically; links are followed.
+        training : bool
+            Whether to include ``history_``, the curves, and the state with which ``partial_fit``
+            continues.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        TypeError, ValueError
+            If a parameter is invalid, or a file cannot store it: an object such as a function, or
+            more than 65,536 categories. ``callbacks`` of other libraries are left out.
+        """
+        storage.save(like(self, vars(self)), path, training)
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())

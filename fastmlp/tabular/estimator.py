@@ -19,13 +19,12 @@ from fastmlp._training import planning
 from fastmlp._training.arrow import ArrowBlocks
 from fastmlp._validation.check import callbacks
 from fastmlp._validation.compatibility import refusal
-from fastmlp.sklearn.parameters import training
+from fastmlp.sklearn.parameters import like, training
 from fastmlp.tabular import blend, data_warnings, reading
 from fastmlp.tabular.blend import BlendResult
 from fastmlp.tabular.budget import Budget, bytes_of
 from fastmlp.tabular.columns import Array, Columns, Table
 from fastmlp.tabular.explained import Explained
-from fastmlp.tabular.fitted import like
 from fastmlp.tabular.members import INTERRUPTED
 from fastmlp.tabular.parameters import ADDED, CONSTRAINTS, OF_ONE_RANK, check
 from fastmlp.tabular.presets import PRESETS, adapted

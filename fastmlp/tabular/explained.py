@@ -12,9 +12,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastmlp._core.intervals import check_count
 from fastmlp._core.optional import axes
+from fastmlp.sklearn.parameters import like
 from fastmlp.tabular import inspection
 from fastmlp.tabular.columns import Array, Table
-from fastmlp.tabular.fitted import Fitted, from_snapshot, like
+from fastmlp.tabular.fitted import Fitted, from_snapshot
 from fastmlp.tabular.inspection import Importance
 from fastmlp.tabular.report import Report
 

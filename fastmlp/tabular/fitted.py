@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,10 +12,9 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, v
 
 from fastmlp._core.intervals import check_count
 from fastmlp._export.c import CFiles
-from fastmlp._files import storage
 from fastmlp._models import blockwise
 from fastmlp._training.arrow import ArrowBlocks
-from fastmlp.sklearn.parameters import Validated
+from fastmlp.sklearn.parameters import Validated, like
 from fastmlp.tabular import sources
 from fastmlp.tabular.blend import Blend
 from fastmlp.tabular.columns import Array, Columns, Table
@@ -39,13 +37,6 @@ def from_snapshot(method: Method) -> Method:
         return method(like(self, vars(self)), *args, **kwargs)
 
     return reading  # type: ignore[return-value]
-
-
-def like(estimator: Any, values: Mapping[str, Any]) -> Any:
-    """Return an estimator of the same class with these attributes."""
-    draft = object.__new__(type(estimator))
-    draft.__dict__.update(values)
-    return draft
 
 
 class Fitted(Validated):
@@ -310,30 +301,6 @@ class Fitted(Validated):
         seed = check_count("random_state", random_state, example=1, least=0)
         one = distilled(self._columns, self._members, self._read(X), seed)
         return RowPredictor(self._columns, one, self._finisher())
-
-    def save(self, path: str | os.PathLike[str], *, training: bool = True) -> None:
-        """Write the estimator to a file, for ``fastmlp.load``.
-
-        The file contains parameters, columns and their categories, encodings, networks, classes,
-        calibration and out-of-fold predictions. It does not contain attributes of other libraries,
-        such as metadata requests.
-
-        Parameters
-        ----------
-        path : str or path
-            The file, which is replaced atomically; links are followed.
-        training : bool
-            Whether to include ``history_`` and the curve of :meth:`plot_history`.
-
-        Raises
-        ------
-        OSError
-            If the file cannot be written.
-        TypeError, ValueError
-            If a parameter is invalid, or a file cannot store it: a function as ``scoring``, or more
-            than 65,536 categories. ``callbacks`` of other libraries are left out.
-        """
-        storage.save(like(self, vars(self)), path, training)
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()

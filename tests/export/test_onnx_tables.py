@@ -14,8 +14,8 @@ from test_tables import TABLES, array, assert_same, exported, feed, fitted, fram
 
 import fastmlp
 from fastmlp import TabMLPClassifier, TabMLPRegressor
+from fastmlp.sklearn.parameters import like
 from fastmlp.tabular.columns import Columns
-from fastmlp.tabular.fitted import like
 
 ReferenceEvaluator = pytest.importorskip("onnx.reference", reason="needs onnx").ReferenceEvaluator
 pytest.importorskip("onnxruntime", reason="needs onnxruntime")
