@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import ClassifierMixin
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import multiclass
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -18,7 +17,7 @@ from fastmlp._network import losses
 from fastmlp._network.names import SolverName
 from fastmlp._network.spec import Activations, Compute
 from fastmlp.sklearn.estimator import BaseMLP, by_batches
-from fastmlp.sklearn.parameters import documented, store
+from fastmlp.sklearn.parameters import Classifier, documented, store
 from fastmlp.sklearn.validation import refuse_labels
 
 Array = NDArray[Any]
@@ -35,7 +34,7 @@ Array = NDArray[Any]
         Replace targets t, 0 or 1, by (1 - s) t + s / n_classes.
     """,
 )
-class MLPClassifier(ClassifierMixin, BaseMLP):
+class MLPClassifier(Classifier, BaseMLP):
     """Multi-layer perceptron for classification; replaces scikit-learn's class of the same name.
 
     The loss is the cross-entropy of a softmax; for two classes, or a 0/1 matrix with one column per
@@ -182,22 +181,6 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             return outputs
         return np.concatenate([1 - outputs, outputs], axis=1)
 
-    def predict_log_proba(self, X: Any) -> Array:
-        """Return the logarithm of ``predict_proba``.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix, shape (n_samples, n_features)
-            Samples.
-
-        Returns
-        -------
-        array, shape (n_samples, n_classes)
-            Log-probabilities in the order of ``classes_``.
-        """
-        probabilities = self.predict_proba(X)
-        return np.log(probabilities, out=probabilities)
-
     def _first_call(self, y: Any, classes: Any) -> None:
         if multiclass._check_partial_fit_first_call(self, classes):
             # Of labels in a row, `_encode` refuses those that cannot be sorted.
@@ -237,8 +220,3 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         if self._label_binarizer.y_type_ == "multiclass":
             return losses.CrossEntropy(label_smoothing=float(self.label_smoothing))
         return losses.BinaryCrossEntropy()
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = True
-        return tags

@@ -14,7 +14,6 @@ from fastmlp._core.history import History
 from fastmlp._engine.exportable import Exportable
 from fastmlp._engine.protocol import Predictor
 from fastmlp._export.layers import Exported, Labels, exported
-from fastmlp._files import storage
 from fastmlp._models.mlp import MLP
 from fastmlp._network.spec import Compute
 from fastmlp._validation.check import is_plain
@@ -147,9 +146,9 @@ class BaseMLP(Exportable, CallbackSupportMixin, Fitting):
 
     def _exported(self) -> Exported:
         check_is_fitted(self, "_fitted")
-        network = self._fitted
-        parameters = network.predictor.parameters()
-        return exported(network.spec, *parameters, labels=labels_of(network.decoder))
+        network, decoder = self._fitted, self._fitted.decoder
+        labels = decoder and Labels(LABELS[decoder.y_type_], np.asarray(decoder.classes_))
+        return exported(network.spec, *network.predictor.parameters(), labels=labels)
 
     def to_mlp(self) -> MLP:
         """Return a ``fastmlp.MLP`` with a copy of the current weights.
@@ -254,27 +253,6 @@ class BaseMLP(Exportable, CallbackSupportMixin, Fitting):
             self._shown(name)
             self._fitted.assign(name, values)
 
-    def save(self, path: str | os.PathLike[str], *, training: bool = True) -> None:
-        """Write the estimator to a file, for ``fastmlp.load``.
-
-        The file contains parameters, preprocessing, classes, feature names and all fitted
-        attributes of this class. It does not contain other attributes, scikit-learn's callbacks or
-        metadata requests.
-
-        Parameters
-        ----------
-        path, training
-            As for ``fastmlp.MLP.save``. Without training, ``history_`` and the curves are empty.
-
-        Raises
-        ------
-        OSError
-            If the file cannot be written.
-        TypeError, ValueError
-            If a parameter is invalid, or is an object that a file cannot store, such as a function.
-        """
-        storage.save(self, path, training)
-
     def plot_history(self, ax: Any = None) -> Any:  # noqa: D102 see below
         check_is_fitted(self, "history_")
         return self.history_.plot(ax)
@@ -285,8 +263,3 @@ class BaseMLP(Exportable, CallbackSupportMixin, Fitting):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
-
-
-def labels_of(decoder: Any) -> Labels | None:
-    """Return the rule for labels from probabilities, given the estimator's label binarizer."""
-    return decoder and Labels(LABELS[decoder.y_type_], np.asarray(decoder.classes_))

@@ -1,10 +1,11 @@
-"""The constructor parameters that both estimators share: their ranges and their texts."""
+"""The common part of all estimators: base classes, ranges and texts of parameters."""
 
 from __future__ import annotations
 
 import functools
 import inspect
 import operator
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -13,11 +14,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 from sklearn import config_context, get_config
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils._param_validation import Interval, InvalidParameterError, Options, StrOptions
 
 from fastmlp._core.fit_lock import FitLock
 from fastmlp._core.keywords import twin
+from fastmlp._files import storage
 from fastmlp._network.activations import ACTIVATIONS
 from fastmlp._validation import check
 
@@ -204,6 +206,13 @@ def training(method: Method) -> Method:
     return alone  # type: ignore[return-value]
 
 
+def like(estimator: Any, values: Mapping[str, Any]) -> Any:
+    """Return an estimator of the same class with these attributes."""
+    draft = object.__new__(type(estimator))
+    draft.__dict__.update(values)
+    return draft
+
+
 class TrainingLock(FitLock):
     """The lock of an estimator, with facts that belong neither to its copies nor to its files."""
 
@@ -212,7 +221,7 @@ class TrainingLock(FitLock):
 
 
 class Validated(BaseEstimator):
-    """Base of all estimators: a lock for training, and the validation of parameters."""
+    """Base of all estimators: a lock for training, the validation of parameters, and files."""
 
     _fitting: TrainingLock  # made on first use
     _sources: tuple[type, ...] = ()  # of blocks, which ``fit`` accepts instead of a table
@@ -221,6 +230,32 @@ class Validated(BaseEstimator):
         """Return the lock of this estimator, created on first use; it is not part of the state."""
         known: TrainingLock | None = vars(self).get("_fitting")
         return known or self.__dict__.setdefault("_fitting", TrainingLock())
+
+    def save(self, path: str | os.PathLike[str], *, training: bool = True) -> None:
+        """Write the estimator to a file, for ``fastmlp.load``.
+
+        The file contains parameters, networks, preprocessing, classes, names of columns and all
+        other fitted attributes of this class; of tables also categories, calibration and
+        out-of-fold predictions. It does not contain attributes of other libraries, such as
+        scikit-learn's callbacks or metadata requests.
+
+        Parameters
+        ----------
+        path : str or path
+            The file, which is replaced atomically; links are followed.
+        training : bool
+            Whether to include ``history_``, the curves, and the state with which ``partial_fit``
+            continues.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        TypeError, ValueError
+            If a parameter is invalid, or a file cannot store it: an object such as a function, or
+            more than 65,536 categories. ``callbacks`` of other libraries are left out.
+        """
+        storage.save(like(self, vars(self)), path, training)
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
@@ -253,6 +288,42 @@ class Validated(BaseEstimator):
             if not remedy:
                 raise
             raise InvalidParameterError(f"{error} {remedy}") from None
+
+
+class Classifier(ClassifierMixin):
+    """The common part of both classifiers."""
+
+    predict_proba: Callable[..., Any]
+
+    def predict_log_proba(self, X: Any) -> Any:
+        """Return the logarithm of ``predict_proba``.
+
+        Parameters
+        ----------
+        X : as for :meth:`predict_proba`
+            Samples.
+
+        Returns
+        -------
+        array, shape (n_samples, n_classes)
+            Log-probabilities in the order of ``classes_``.
+        """
+        probabilities = self.predict_proba(X)
+        return np.log(probabilities, out=probabilities)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+
+class Regressor(RegressorMixin):
+    """The common part of both regressors."""
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
 
 
 def _meant(estimator: Any, name: str) -> str:

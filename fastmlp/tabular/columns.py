@@ -24,7 +24,6 @@ Array: TypeAlias = NDArray[Any]
 
 MISSING = -1  # code of a missing or unknown category
 
-DATE_KINDS = {"M": "dates", "m": "time differences"}
 REMEDY_OF_DATES = (
     "convert them to numbers, for example the days since the first, the month and the weekday"
 )
@@ -138,9 +137,12 @@ class Columns:
             names.append(name)
             numeric = numeric and not column.has_text
             key = column.values is None, hashlib.blake2b(np.ascontiguousarray(read).data).digest()
-            if _is_constant(read):
+            with np.errstate(over="ignore"):
+                is_narrow = column.values is None and len(read) and np.ptp(read) < SMALLEST_RANGE
+            # Missing counts as a value.
+            if np.all((read == read[:1]) | (np.isnan(read) & np.isnan(read[:1]))):
                 left_out[name] = "constant"
-            elif column.values is None and _is_narrow(read):
+            elif is_narrow:
                 left_out[name] = f"its range is below {SMALLEST_RANGE:g}: rescale it"
             elif key in seen:
                 left_out[name] = f"the same as {seen[key]}"
@@ -351,17 +353,3 @@ def _numbers(series: Array, name: str) -> NDArray[np.float64]:
             "such values; use NaN for unknown ones"
         )
     return numbers
-
-
-def _is_constant(read: Array) -> bool:
-    """Whether all values are equal; missing counts as a value."""
-    if not len(read):
-        return True
-    same = read == read[0]
-    return bool(np.all(same | (np.isnan(read) & np.isnan(read[0]))))
-
-
-def _is_narrow(read: NDArray[np.float64]) -> bool:
-    """Whether the range of numbers is too small for scaling."""
-    with np.errstate(over="ignore"):
-        return bool(np.ptp(read) < SMALLEST_RANGE)

@@ -19,13 +19,13 @@ from fastmlp._models.mlp import MLP
 from fastmlp._network.groups import Groups
 from fastmlp._network.optimizers import Adam, AdamW, Optimizer
 from fastmlp.tabular import presets
-from fastmlp.tabular.clock import Clock
 from fastmlp.tabular.columns import Table
 from fastmlp.tabular.conformal import MOST_ROWS
 from fastmlp.tabular.encoding import Encoding, encoder_of, with_missing
 from fastmlp.tabular.epoch_selection import BestEpochSelector, OutOfFold
 from fastmlp.tabular.folds import FitRows, Splits
 from fastmlp.tabular.presets import Preset, Recipe, batch_of, epochs_of
+from fastmlp.tabular.progress import Clock
 from fastmlp.tabular.rows import Encoder
 
 Array = NDArray[Any]

@@ -23,7 +23,7 @@ from fastmlp._core.keywords import check_choice
 from fastmlp._network.activations import ACTIVATIONS
 from fastmlp._network.names import ActivationName
 from fastmlp._network.scheduled import Schedule
-from fastmlp.tabular.clock import UNLIMITED, Clock
+from fastmlp.tabular.progress import UNLIMITED, Clock
 
 
 @dataclass(frozen=True)
