@@ -26,7 +26,7 @@ COMPILERS = pytest.mark.parametrize(
         )
     ],
 )
-STRICT = ("-O2", "-Wall", "-Wextra", "-Wconversion", "-pedantic", "-Werror")
+STRICT = ("-Wall", "-Wextra", "-Wconversion", "-pedantic", "-Werror")
 
 
 def check(source: Path, folder: Path, command: tuple[str, ...] = HERE) -> Any:
@@ -43,7 +43,8 @@ def check(source: Path, folder: Path, command: tuple[str, ...] = HERE) -> Any:
             pytest.skip("needs an emulator")
         run = [*emulator, *program]
     subprocess.run([*command, *STRICT, "-c", source, "-o", "/dev/null"], check=True)
-    options = [*STRICT, "-DFASTMLP_MAIN", source, "-o", *program, *linked, "-lm"]
+    optimize = "-O2" if command == HERE else "-O0"  # some warnings of gcc need it
+    options = [*STRICT, optimize, "-DFASTMLP_MAIN", source, "-o", *program, *linked, "-lm"]
     subprocess.run([*command, *options], check=True)
     return subprocess.run(run, capture_output=True, text=True, check=False)
 
