@@ -34,22 +34,6 @@ def test_schedules_and_scales_go_on(mlp):
     same(*nets)
 
 
-def test_an_error_between_epochs_is_a_cut(mlp):
-    class StopError(Exception):
-        pass
-
-    def stop(state):
-        if state.epoch == 2:
-            raise StopError
-
-    whole, cut = (network(mlp) for _ in range(2))
-    whole.fit(X, Y, epochs=5)
-    with pytest.raises(StopError):
-        cut.fit(X, Y, epochs=5, callbacks=[stop])
-    cut.fit(X, Y, epochs=5, resume=True)
-    same(cut, whole)
-
-
 def test_a_schedule_that_fails_between_epochs_is_a_cut(mlp):
     """The order of the epoch that did not begin was drawn already: it is that of the next one."""
 
