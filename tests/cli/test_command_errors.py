@@ -1,8 +1,10 @@
 """What `fastmlp` refuses, and what it leaves behind: a sentence, an exit code, no traceback."""
 
+import contextlib
 import io
 import json
 import sys
+from unittest import mock
 
 import children
 import pytest
@@ -154,36 +156,36 @@ def test_full_disks_and_closed_pipes(shell, said, own_folder):
     check_refused(run(*PREDICT, shell=shell, folder=own_folder), said, own_folder)
 
 
-INPUTS = [
-    (None, "the standard input is closed"),
-    (b"area\n", "the standard input has no rows"),
-    (b"area\n1\n", "the standard input lacks inputs"),
-]
-
-
-@pytest.mark.parametrize(("given", "said"), INPUTS)
-def test_standard_inputs_that_are_no_tables(given, said, own_folder, monkeypatch):
-    text = given and io.TextIOWrapper(io.BytesIO(given))
-    monkeypatch.setattr(sys, "stdin", text)
-    check_refused(here("predict", MODEL, "-", folder=own_folder), said, own_folder)
-
-
-LARGE = [
-    ([*PREDICT, "-o", "full.csv"], 0),
-    ([*TRAIN, "rent", "--preset", "fast", "-o", "full"], 8192),
-]
-
-
-@pytest.mark.parametrize(("words", "room"), LARGE)
-def test_files_that_are_too_large(words, room, own_folder):
+@contextlib.contextmanager
+def room_for(size):
+    """Let files of this process have no more bytes."""
     resource = pytest.importorskip("resource", reason="written for POSIX")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
-    try:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def given(text):
+    """Let the standard input be some bytes, or closed."""
+    return mock.patch.object(sys, "stdin", text and io.TextIOWrapper(io.BytesIO(text)))
+
+
+PIPED = ["predict", MODEL, "-"]
+DISTURBED_HERE = [
+    (PIPED, lambda: given(None), "the standard input is closed"),
+    (PIPED, lambda: given(b"area\n"), "the standard input has no rows"),
+    (PIPED, lambda: given(b"area\n1\n"), "the standard input lacks inputs"),
+    ([*PREDICT, "-o", "full.csv"], lambda: room_for(0), "File too large"),
+    ([*TRAIN, "rent", "--preset", "fast", "-o", "full"], lambda: room_for(8192), "File too large"),
+]
+
+
+@pytest.mark.parametrize(("words", "disturbance", "said"), DISTURBED_HERE)
+def test_standard_inputs_that_are_no_tables_and_large_files(words, disturbance, said, own_folder):
+    with disturbance():
         result = here(*words, folder=own_folder)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    check_refused(result, "File too large", own_folder)
+    check_refused(result, said, own_folder)
 
 
 @pytest.fixture
