@@ -61,7 +61,8 @@ def pytest_collection_modifyitems(items):
     """Mark as slow what a sample of each test's cases leaves out: more combinations of the same."""
     cases = collections.defaultdict(list)
     for item in items:
-        cases[item.nodeid.partition("[")[0]].append(item)
+        if item.get_closest_marker("slow") is None:
+            cases[item.nodeid.partition("[")[0]].append(item)
     for each in cases.values():
         for case in set(each) - set(sample(each)):
             case.add_marker(pytest.mark.slow)

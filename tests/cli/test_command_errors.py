@@ -1,6 +1,10 @@
 """What `fastmlp` refuses, and what it leaves behind: a sentence, an exit code, no traceback."""
 
+import contextlib
+import io
 import json
+import sys
+from unittest import mock
 
 import children
 import pytest
@@ -145,41 +149,75 @@ def test_a_model_of_a_later_version_is_refused(folder):
 
 PREDICT = ["predict", MODEL, "new.csv"]
 DISTURBED = [
-    (["predict", MODEL, "-"], '"$@" <&-', "the standard input is closed"),
-    (["predict", MODEL, "-"], 'echo area | "$@"', "the standard input has no rows"),
-    (["predict", MODEL, "-"], 'printf "area\\n1\\n" | "$@"', "the standard input lacks inputs"),
-    (PREDICT, '"$@" > /dev/full', "the standard output: No space left on device"),
-    (PREDICT, '"$@" >&-', "the standard output is closed"),
-    (PREDICT, 'mkfifo p; (: < p) & { sleep 1; exec "$@"; } > p', "has closed it before its end"),
-    ([*PREDICT, "-o", "full.csv"], 'ulimit -f 0; "$@"', "File too large"),
-    ([*TRAIN, "rent", "--preset", "fast", "-o", "full"], 'ulimit -f 8; "$@"', "File too large"),
+    ('"$@" > /dev/full', "the standard output: No space left on device"),
+    ('"$@" >&-', "the standard output is closed"),
+    ('mkfifo p; (: < p) & { sleep 1; exec "$@"; } > p', "has closed it before its end"),
 ]
 
 
-@pytest.mark.parametrize(("words", "shell", "said"), DISTURBED)
-def test_full_disks_and_closed_pipes(words, shell, said, folder, tmp_path):
+@pytest.mark.parametrize(("shell", "said"), DISTURBED)
+def test_full_disks_and_closed_pipes(shell, said, own_folder):
+    check_refused(run(*PREDICT, shell=shell, folder=own_folder), said, own_folder)
+
+
+@contextlib.contextmanager
+def room_for(size):
+    """Let files of this process have no more bytes."""
+    resource = pytest.importorskip("resource", reason="written for POSIX")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def given(text):
+    """Let the standard input be some bytes, or closed."""
+    return mock.patch.object(sys, "stdin", text and io.TextIOWrapper(io.BytesIO(text)))
+
+
+PIPED = ["predict", MODEL, "-"]
+DISTURBED_HERE = [
+    (PIPED, lambda: given(None), "the standard input is closed"),
+    (PIPED, lambda: given(b"area\n"), "the standard input has no rows"),
+    (PIPED, lambda: given(b"area\n1\n"), "the standard input lacks inputs"),
+    ([*PREDICT, "-o", "full.csv"], lambda: room_for(0), "File too large"),
+    ([*TRAIN, "rent", "--preset", "fast", "-o", "full"], lambda: room_for(8192), "File too large"),
+]
+
+
+@pytest.mark.parametrize(("words", "disturbance", "said"), DISTURBED_HERE)
+def test_standard_inputs_that_are_no_tables_and_large_files(words, disturbance, said, own_folder):
+    with disturbance():
+        result = here(*words, folder=own_folder)
+    check_refused(result, said, own_folder)
+
+
+@pytest.fixture
+def own_folder(folder, tmp_path):
+    """Return a copy of a folder, for one test alone."""
     for name in ("old.csv", "new.csv", MODEL):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
-    result = run(*words, shell=shell, folder=tmp_path)
+    return tmp_path
+
+
+def check_refused(result, said, folder):
     assert result.returncode == 1
     assert said in result.stderr
     assert "Traceback" not in result.stderr
-    assert {path.name for path in tmp_path.iterdir()} <= {"old.csv", "new.csv", MODEL, "p"}
+    assert {path.name for path in folder.iterdir()} <= {"old.csv", "new.csv", MODEL, "p"}
 
 
-def test_an_interrupt_of_train_leaves_what_there_is(folder, tmp_path):
+def test_an_interrupt_of_train_leaves_what_there_is(own_folder):
     """A model of what was trained so far; or, if there is nothing yet, the old file."""
-    old = (folder / MODEL).read_bytes()
-    for name in ("old.csv", "new.csv", MODEL):
-        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    old = (own_folder / MODEL).read_bytes()
     words = ("train", "old.csv", "--target", "rent", "--preset", "best", "-o", MODEL)
-    result = children.python("-c", INTERRUPTED, *words, cwd=tmp_path)
+    result = children.python("-c", INTERRUPTED, *words, cwd=own_folder)
     assert "Traceback" not in result.stderr
     if result.returncode == 130:
         assert "fastmlp train: interrupted" in result.stderr
-        assert (tmp_path / MODEL).read_bytes() == old
+        assert (own_folder / MODEL).read_bytes() == old
     else:
         assert result.returncode == 0
         assert "ended early because the user interrupted it" in result.stderr
-        assert (tmp_path / MODEL).read_bytes() != old
-        assert run(*PREDICT, folder=tmp_path).returncode == 0
+        assert (own_folder / MODEL).read_bytes() != old
+        assert here(*PREDICT, folder=own_folder).returncode == 0

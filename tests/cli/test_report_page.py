@@ -9,6 +9,7 @@ import subprocess
 import children
 import numpy as np
 import pytest
+from commands import here
 
 from fastmlp._cli import report
 
@@ -42,7 +43,7 @@ def page(request, tmp_path_factory):
     (folder / "data.csv").write_text("\n".join(lines))
     words = ("train", "data.csv", "--target", "target", "--preset", "fast")
     more = ("--valid", "data.csv", "--report", "report.html")
-    children.printed(children.python("-m", "fastmlp", *words, *more, cwd=folder))
+    children.printed(here(*words, *more, folder=folder))
     return (folder / "report.html").read_text(encoding="utf-8")
 
 

@@ -130,14 +130,6 @@ def test_weights_may_be_assigned_and_the_model_saved(mlp, tmp_path):
     assert digest(nets[0]) == digest(nets[1])
 
 
-def test_those_that_know_no_batches_say_so():
-    with pytest.raises(ValueError, match=r"callbacks\[0\] is .* has on_batch but an ensemble"):
-        fastmlp.Ensemble([network(fastmlp.MLP)]).fit(X, Y, callbacks=[Watch()])
-    pytest.importorskip("sklearn", reason="needs scikit-learn")
-    with pytest.raises(ValueError, match="the solver lbfgs has no batches"):
-        fastmlp.MLPRegressor(solver="lbfgs", callbacks=[Watch()]).fit(X, Y)
-
-
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("solver", ["sgd", "adam"])
 @pytest.mark.parametrize("options", [{}, {"standardize": True}, {"early_stopping": True}])

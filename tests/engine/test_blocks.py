@@ -87,7 +87,8 @@ def compare_training(level, dtype, at, way, optimizer, **kind):
 @pytest.mark.parametrize("level", native_engine.available_levels())
 @pytest.mark.parametrize("optimizer", cases.OPTIMIZERS, ids=cases.optimizer_id)
 def test_training_is_that_of_the_reference_on_any_threads(optimizer, level, dtype):
-    for at, (name, (*way, kind)) in enumerate(WAYS.items()):
+    first = cases.OPTIMIZERS.index(optimizer) % 2  # each second way, the others for the next one
+    for at, (name, (*way, kind)) in enumerate(list(WAYS.items())[first::2]):
         with cases.row(name):
             compare_training(level, dtype, at, way, optimizer, **kind)
 

@@ -28,6 +28,12 @@ pytestmark = pytest.mark.skipif(
 )
 # A case is one native call at one size and one placement; one level and dtype alone has this many.
 FEWEST_CASES = 25_000
+LEVELS = native_engine.available_levels()
+PAIRS = [(level, dtype) for level in LEVELS[::-1] for dtype in native_engine.DTYPES]
+TRIED = pytest.mark.parametrize(
+    ("level", "dtype"),
+    [PAIRS[0], *(pytest.param(*pair, marks=pytest.mark.slow) for pair in PAIRS[1:])],
+)
 
 
 def run(program, level, dtype, folder):
@@ -36,8 +42,7 @@ def run(program, level, dtype, folder):
     return note, children.python(program, level, dtype, note, folders=folders, timeout=300)
 
 
-@pytest.mark.parametrize("dtype", native_engine.DTYPES)
-@pytest.mark.parametrize("level", native_engine.available_levels())
+@TRIED
 def test_no_access_outside_arrays(level, dtype, tmp_path):
     note, result = run(guarded.__file__, level, dtype, tmp_path)
     case = note.read_bytes().rstrip(b"\0").decode() if note.exists() else "none"
@@ -46,8 +51,7 @@ def test_no_access_outside_arrays(level, dtype, tmp_path):
     assert sum(counts.values()) >= FEWEST_CASES, counts
 
 
-@pytest.mark.parametrize("dtype", native_engine.DTYPES)
-@pytest.mark.parametrize("level", native_engine.available_levels())
+@TRIED
 def test_planted_mistakes_are_caught(level, dtype, tmp_path):
     _, result = run(__file__, level, dtype, tmp_path)
     assert result.returncode == 0, result.stderr

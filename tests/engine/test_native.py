@@ -128,7 +128,7 @@ SETTINGS = hypothesis.settings(
 )
 
 
-@hypothesis.settings(SETTINGS, max_examples=500)
+@hypothesis.settings(SETTINGS, max_examples=250)
 @hypothesis.given(fits("float64"))
 def test_whole_fits_in_float64(fit):
     pair, data, native, textbook = compare(fit, epochs=3)
@@ -140,7 +140,7 @@ def test_whole_fits_in_float64(fit):
         assert_close(pair[0].predict(data.x), pair[1].predict(data.x), "fit", "float64")
 
 
-@hypothesis.settings(SETTINGS, max_examples=300)
+@hypothesis.settings(SETTINGS, max_examples=150)
 @hypothesis.given(fits("float32"))
 def test_whole_fits_in_float32(fit):
     _, _, native, textbook = compare(fit, epochs=2)

@@ -196,12 +196,3 @@ def test_the_best_file_is_what_the_fit_returns(options, tmp_path):
     assert not np.array_equal(last.predict_proba(SAMPLES), model.predict_proba(SAMPLES))
     again = fastmlp.MLPClassifier(**options).fit(SAMPLES, WORDS, resume=path)
     assert state(again) == state(model)
-
-
-def test_a_checkpoint_of_an_estimator_goes_on_with_partial_fit(tmp_path):
-    model = estimator_job(tmp_path / "model", SAMPLES[:, :2] ** 2)
-    again = fastmlp.load(tmp_path / "model")
-    assert again.n_iter_ == 8
-    for each in (again, model):
-        each.partial_fit(SAMPLES, SAMPLES[:, :2])
-    assert np.array_equal(again.predict(SAMPLES), model.predict(SAMPLES))

@@ -49,6 +49,7 @@ MODELS = {
     "reference Ensemble": lambda **options: ensemble(reference.MLP, **options),
 }
 SCHEDULE = fastmlp.AdamW(fastmlp.Cosine(0.05, 24), weight_decay=lambda step: 0.001 * step)
+OPTIMIZERS = {cases.optimizer_id(each): {"optimizer": each} for each in cases.OPTIMIZERS}
 # Options of `fit`; "model" has those of the model.
 FITS = {
     "plain": {},
@@ -61,7 +62,7 @@ FITS = {
         repr(averaging): {"averaging": averaging, "validation_data": HELD}
         for averaging in (fastmlp.EMA(0.7), fastmlp.EMA(0.9, start=3), fastmlp.SWA(start=2))
     },
-    **{cases.optimizer_id(each): {"optimizer": each} for each in cases.OPTIMIZERS},
+    **OPTIMIZERS,
 }
 EARLY = {
     "optimizer": fastmlp.SGD(0.3, momentum=0.9),
@@ -95,6 +96,11 @@ PAIRS = [(name, fit) for name in MODELS for fit in FITS | WATCHED] + [
     (name, fit) for name in MODELS for fit in OWN if ("Ens" in name) == (fit not in SOURCES)
 ]
 IN_PARTS = [(name, fit) for name, fit in PAIRS if fit not in WATCHED and fit != "judge"]
+# Optimizers are alike in all that a checkpoint has: those of the reference are slow rows.
+CUT = [
+    pytest.param(name, fit, marks=[pytest.mark.slow] * (fit in OPTIMIZERS and "ref" in name))
+    for name, fit in PAIRS
+]
 
 
 def train(model, fit, epochs=EPOCHS, callbacks=(), **more):
@@ -137,7 +143,7 @@ def test_a_fit_in_parts_is_a_fit(name, fit, way, tmp_path):
     assert kept(parts) == kept(whole)
 
 
-@pytest.mark.parametrize(("name", "fit"), PAIRS)
+@pytest.mark.parametrize(("name", "fit"), CUT)
 def test_cut_in_every_epoch_it_ends_the_same(name, fit, tmp_path):
     def job(path, epoch=-1):
         callbacks = [fastmlp.Checkpoint(path), cut_in(epoch)]

@@ -126,9 +126,10 @@ def test_partial_fit_counts_steps_until_a_fit_or_an_error(mlp):
     assert seen == [0, 1, 2, 0, 0, *range(6), 0, 1, 0]
 
 
-def test_partial_fit_begins_anew_with_another_optimizer_or_fit(mlp):
+@pytest.mark.parametrize(("call", "momentum"), [("partial_fit", 0.8), ("fit", 0.9)])
+def test_partial_fit_begins_anew_with_another_optimizer_or_after_a_fit(mlp, call, momentum):
     fresh, used = network(mlp), network(mlp)
-    used.partial_fit(X, Y, optimizer=fastmlp.SGD(0.2, momentum=0.8))
+    getattr(used, call)(X, Y, optimizer=fastmlp.SGD(0.2, momentum=momentum))
     used.weights, used.biases = list(fresh.weights), list(fresh.biases)
     used.partial_fit(X, Y, optimizer=fastmlp.SGD(0.2, momentum=0.9))
     fresh.partial_fit(X, Y, optimizer=fastmlp.SGD(0.2, momentum=0.9))

@@ -81,7 +81,7 @@ def test_hash_seeds_change_no_bit(tmp_path):
     given = "-c", SEEDS, tmp_path / "model"
     printed = {
         children.printed(children.python(*given, folders=children.FOLDERS, PYTHONHASHSEED=seed))
-        for seed in ("0", "1", "2")
+        for seed in ("0", "1")  # with which sets of the names have other orders
     }
     assert len(printed) == 1
 

@@ -52,7 +52,7 @@ SMALL = {
     "cortex_m": (("--cases", "8-32-32-3", "--options=-O2"), (1, 2)),
     "inner_loops": (("--levels", "baseline"), (1, 2)),
 }
-QUICK = ("train", "predict")  # what is not slow
+QUICK = ("train",)  # what is not slow
 NEEDS = {
     "estimators": find_spec("sklearn"),
     "tabular": find_spec("sklearn"),

@@ -4,7 +4,9 @@ Also: the Python blocks of pages run, one after the other, as a reader would pas
 """
 
 import ast
+import contextlib
 import importlib.util
+import io
 import json
 import math
 import re
@@ -17,6 +19,13 @@ import fastmlp
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = sorted(path.stem for path in (ROOT / "examples").glob("*.py"))
+PAIR = re.compile(r"^```python\n(.*?)^```\n+^```text\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+# Pages about the estimators, and how many blocks they have.
+PAGES = {"coming-from.md": 5, "tabular.md": 9, "guides/other-tools.md": 13}
+OTHERS = (
+    *("torch", "pandas", "optuna", "skops", "shap", "mapie", "imblearn", "dask", "duckdb"),
+    *("distributed", "dask_ml", "ray"),
+)
 
 
 def run(name):
@@ -137,3 +146,40 @@ def test_python_of_a_page_runs(page, tmp_path, monkeypatch):
     for block in blocks:
         exec(compile(block, page, "exec"), names)
     assert names["fastmlp"] is fastmlp
+
+
+@pytest.mark.filterwarnings("ignore")  # of PyTorch; and a page's fits may end by max_iter
+@pytest.mark.parametrize("name", PAGES)
+def test_the_page_prints_what_it_says(name):
+    pytest.importorskip("sklearn")
+    page = (ROOT / "docs" / name).read_text()
+    pairs = PAIR.findall(page)
+    assert len(pairs) == page.count("```python") == PAGES[name]
+    names = {}
+    for code, expected in pairs:
+        needed = re.findall(rf"^(?:import|from) ({'|'.join(OTHERS)})\b", code, re.M)
+        if any(importlib.util.find_spec(each) is None for each in needed):
+            if "pandas" in needed and name == "tabular.md":  # the rest of the page needs its frame
+                pytest.skip("pandas is not installed")
+            continue
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            exec(compile(code, name, "exec"), names)
+        assert out.getvalue() == expected
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_service_of_the_page_answers():
+    pytest.importorskip("fastapi", reason="needs fastapi")
+    pytest.importorskip("httpx", reason="needs httpx")
+    from fastapi.testclient import TestClient
+
+    page = (ROOT / "docs" / "deploying.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    service = {"__name__": "service"}
+    quick = code.replace("epochs=20", "epochs=2")
+    exec(compile(quick, "service", "exec", dont_inherit=True), service)
+    client, row = TestClient(service["app"]), service["X_test"][0]
+    answer = client.post("/predict", json=row.tolist())
+    assert answer.status_code == 200
+    assert answer.json() == pytest.approx(service["net"].predict(row[None])[0].tolist())
+    assert client.post("/predict", json=row[:3].tolist()).status_code == 422

@@ -34,8 +34,6 @@ CHECKED = [
     MLPRegressor(),
     MLPClassifier(solver="lbfgs", alpha=0.1),
     MLPRegressor(solver="lbfgs"),
-    MLPClassifier(solver="sgd"),
-    MLPRegressor(solver="sgd"),
     MLPClassifier(standardize=True, dropout=0.1, clip_norm=1.0, activation="gelu"),
     MLPRegressor(standardize=True, loss="huber", restore_best=True, learning_rate="cosine"),
 ]
@@ -52,12 +50,20 @@ def expected_failures(estimator):
     return {f"check_sample_weight_equivalence_{name}": "dropout is random" for name in names}
 
 
-# scikit-learn 1.6 makes a generator of the cases, which pytest has come to refuse.
-CASES = parametrize_with_checks(CHECKED, expected_failed_checks=expected_failures)
+def checks_of(estimators):
+    # scikit-learn 1.6 makes a generator of the cases, which pytest has come to refuse.
+    cases = parametrize_with_checks(estimators, expected_failed_checks=expected_failures)
+    return pytest.mark.parametrize(cases.args[0], list(cases.args[1]), **cases.kwargs)
 
 
-@pytest.mark.parametrize(CASES.args[0], list(CASES.args[1]), **CASES.kwargs)
+@checks_of(CHECKED)
 def test_common_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
+@checks_of([MLPClassifier(solver="sgd"), MLPRegressor(solver="sgd")])
+def test_common_checks_of_another_solver(estimator, check):
     check(estimator)
 
 

@@ -183,7 +183,7 @@ def test_interrupts_at_any_time(name, no_collections):
     longest = time.perf_counter() - began
     caught, handler = 0, signal.signal(signal.SIGALRM, signal.default_int_handler)
     try:
-        for _ in range(40):
+        for _ in range(20):
             net = copy.deepcopy(fitted).set_params(max_iter=20)
             before, epochs = state(net), net.history_.loss.copy()
             try:

@@ -25,7 +25,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 import fastmlp
 from fastmlp._cli import main
 fastmlp.TabMLPRegressor
-threading.Timer(2, os.kill, (os.getpid(), signal.SIGINT)).start()
+threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()
 sys.exit(main(sys.argv[1:]))
 """
 MODELS = {"rent": "dear", "dear": "rent"}  # the target, and the column that is dropped

@@ -1,14 +1,11 @@
 """Files that are no models, made by hand and by mutation, for the tests and the campaign.
 
-    python tests/support/hostile.py --files 10000000    fuzz by structure, so many files
-
 A file is taken apart into header, description and payload, one of them is changed, and it is put
 together again with a digest that fits: so that what looks at the change is not the digest.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import copy
 import functools
@@ -29,7 +26,7 @@ import fastmlp
 from fastmlp._files import files, safetensors, storage
 
 Header = dict[str, Any]
-FUZZED = int(os.environ.get("FASTMLP_HOSTILE_FILES", "2000"))  # files a turn of the trial
+FUZZED = int(os.environ.get("FASTMLP_HOSTILE_FILES", "1000"))  # files a turn of the trial
 SLOW = 1.0  # CPU seconds that one file may take
 
 
@@ -260,9 +257,11 @@ def fuzz(rng: np.random.Generator) -> Iterator[float]:
         text, payload = bases[rng.integers(len(bases))]
         file = mutated(rng, json.loads(text), payload)
         began = time.process_time()
-        with contextlib.suppress(fastmlp.ModelFormatError):
+        with contextlib.suppress(fastmlp.ModelFormatError), warnings.catch_warnings(action="error"):
             used(load(file, verify=False))
-        yield time.process_time() - began
+        seconds = time.process_time() - began
+        assert seconds < SLOW, f"a file took {seconds:.2f} s"
+        yield seconds
 
 
 def refused(text: bytes) -> None:
@@ -277,23 +276,3 @@ def refused(text: bytes) -> None:
 
 
 TRIALS = {"files changed in structure": fuzz}
-
-
-def main() -> None:
-    """Fuzz so many files, and say what came of it."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--files", type=int, default=200_000)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    warnings.simplefilter("error")
-    began, tried, longest = time.perf_counter(), 0, 0.0
-    while tried < options.files:
-        for seconds in fuzz(np.random.default_rng([options.seed, tried])):
-            tried, longest = tried + 1, max(longest, seconds)
-    seconds = time.perf_counter() - began
-    print(f"{tried:,} files in {seconds:.0f} s, the longest in {1000 * longest:.0f} ms; 0 failed")
-    assert longest < SLOW, "that is too long"
-
-
-if __name__ == "__main__":
-    main()

@@ -111,7 +111,7 @@ ARRAYS = Arrays()
 RNG = np.random.default_rng(5)
 X = RNG.normal(size=(40, 3)).astype(np.float32)
 Y = X[:, :1] * X[:, 1:2]
-MOST = int(os.environ.get("FASTMLP_ALLOCATIONS", "20"))  # that fail in a turn of a trial
+MOST = int(os.environ.get("FASTMLP_ALLOCATIONS", "10"))  # that fail in a turn of a trial
 
 
 def source() -> Iterator[tuple[Any, Any]]:

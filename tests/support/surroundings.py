@@ -69,28 +69,28 @@ IN_THIS_THREAD = {
 }
 
 
-def ends(code: str, status: int, names: tuple[str, ...] = ("fit",)) -> trials.Trial:
+def ends(code: str, status: int, start: str = "") -> trials.Trial:
     """End a process in the middle of some work: with the right status, soon, and no crash."""
 
     def trial(rng: np.random.Generator) -> Iterator[float]:
-        for name in names:
-            lines = [f"PAUSE = {rng.uniform(0, 0.1)}", SETUP]
-            lines += [f"start({name!r})"] if len(names) > 1 else []
-            lines += ["print(time.time(), flush=True)", code]
-            program = "-W", "ignore", "-c", "\n".join(lines)
-            limit = trials.FORK_SECONDS
-            done = children.python(*program, timeout=limit, PYTHONFAULTHANDLER="1")
-            waited = time.time() - float(done.stdout.split()[0])
-            assert done.returncode == status, f"{name}: {done.returncode}, {done.stderr}"
-            assert "Fatal" not in done.stderr, done.stderr
-            yield waited if "sleep" not in code else 0.0
+        lines = f"PAUSE = {rng.uniform(0, 0.1)}", SETUP, start
+        program = "\n".join((*lines, "print(time.time(), flush=True)", code))
+        limit = trials.FORK_SECONDS
+        done = children.python(
+            *("-W", "ignore", "-c", program), timeout=limit, PYTHONFAULTHANDLER="1"
+        )
+        waited = time.time() - float(done.stdout.split()[0])
+        assert done.returncode == status, f"{done.returncode}, {done.stderr}"
+        assert "Fatal" not in done.stderr, done.stderr
+        yield waited if "sleep" not in code else 0.0
 
     return trial
 
 
 EXITS: dict[str, trials.Trial] = {
-    name: ends(*how, names=("fit", "partial_fit", "predict", "predictor"))
+    f"{name}, {work}": ends(*how, f"start({work!r})")
     for name, how in ENDS.items()
+    for work in ("fit", "partial_fit", "predict", "predictor")
 } | {name: ends(*how) for name, how in IN_THIS_THREAD.items()}
 
 # ---- CPUs --------------------------------------------------------------------------------------
@@ -117,7 +117,7 @@ def affinity(rng: np.random.Generator) -> Iterator[float]:
     expected = work()
     try:
         with busy(lambda stop: repeat(move, stop)):
-            for _ in range(10):
+            for _ in range(5):
                 began = time.perf_counter()
                 assert work() == expected
                 yield time.perf_counter() - began
