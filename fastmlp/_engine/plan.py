@@ -15,6 +15,8 @@ from fastmlp._network.optimizers import Optimizer
 from fastmlp._network.scheduled import Scheduled, learning_rates
 from fastmlp._network.spec import Spec
 
+NO_RATES = np.empty(0)  # before the first epoch
+
 
 @dataclass
 class Plan:

@@ -37,7 +37,7 @@ class Runner(Rollback):
             self.path is not None
             or any(own._progress and own._progress.averaged for own in members)
         )
-        super().__init__(owner._undo(changes))
+        super().__init__(owner._undo(changes), owner)
 
     def _is_done(self) -> bool:
         return len(self.history.loss) > self.n_before
@@ -85,9 +85,8 @@ class Runner(Rollback):
         if begun is not None:
             state.epoch, state.learning_rate_scale = begun[0].epochs - 1, begun[0].scale
         reporter = trainer.reporter
-        # Nobody looks at one model within a fit but callbacks, and other threads at its snapshot.
-        is_watched = reporter.callbacks or owner is not self.members[0]
-        reporter.keep = trainer.keep if is_watched else owner._show
+        reporter.keep = trainer.show
+        owner._running = trainer
         try:
             with lent as plans[0].team, reporter.watching():
                 if begun is None:
@@ -102,7 +101,9 @@ class Runner(Rollback):
                     begun = [own._replace(data=self._fingerprint(k)) for k, own in each]
                 trainer.run(begun, self.averaging)
         finally:
-            trainer.keep()  # an error may have come just after an epoch
+            owner._running = None
+            trainer.show()  # an error may have come just after an epoch
+            trainer.keep()
             vars(trainer).clear()  # its own methods in it would keep model and data in a cycle
         return history
 

@@ -47,7 +47,8 @@ class Trainer(FitStrategy):
         self.begun: Sequence[ResumeState] = []
         self.own: CustomSteps | None = None
         self.leaders, self.rates_of = [0], {0: rates}
-        self.kept: tuple[Any, Any] = None, None  # epochs and factor, parameters; of the last `keep`
+        self.kept: tuple[int, float] | None = None  # epochs and factor of the last `keep`
+        self.shown: Any = None  # parameters of the last `show`
 
     def run(self, begun: Sequence[ResumeState], averaging: Averaging | None = None) -> None:
         """Run all epochs from the members' initial or resumed states."""
@@ -109,11 +110,22 @@ class Trainer(FitStrategy):
         self.permute(order, self.shuffles.next_seed())
         return order
 
+    def show(self) -> None:
+        """Show other threads the last epoch, with the weights that a callback has assigned."""
+        if not self.judge.epochs:
+            return
+        parameters = self.state.engine.snapshot()
+        if parameters is not self.shown:
+            self.kept, self.shown = None, parameters
+        for member, data in zip(self.members, self.datas, strict=True):
+            member._flat_y = data.flat_y
+        self.state.model._show()
+
     def keep(self) -> None:
         """Store the state for resuming, unless nothing has changed since the last call."""
         epochs, state = self.judge.epochs, self.state
-        now, parameters = (epochs, state.learning_rate_scale), state.engine.snapshot()
-        if not epochs or (now == self.kept[0] and parameters is self.kept[1]):
+        now = epochs, state.learning_rate_scale
+        if not epochs or now == self.kept:
             return
         memory = self.own.memory if self.own else None
         for k, (member, own) in enumerate(zip(self.members, self.begun, strict=True)):
@@ -125,9 +137,7 @@ class Trainer(FitStrategy):
             options = state.learning_rate_scale, (), plan.batch_size, own.data
             averaged = self.averages[k].averaged if self.averages else None
             member._progress = ResumeState(*facts, drawn, used, *options, averaged, memory)
-            member._flat_y = self.datas[k].flat_y
-        state.model._show()
-        self.kept = now, parameters
+        self.kept = now
 
     def _rows(self, k: int) -> int:
         """Return the number of rows that a member is trained on."""

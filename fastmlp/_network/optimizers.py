@@ -72,7 +72,7 @@ class Optimizer(Options):
         """Number of state arrays per parameter."""
         return len(self._slots_by_row[self.native_row])
 
-    @property
+    @cached_property
     def hyper(self) -> tuple[float, ...]:
         """The 4 numbers of a step: those of `_numbers`, zeros, and the decay (0 for a schedule)."""
         decay = getattr(self, "weight_decay", 0.0)

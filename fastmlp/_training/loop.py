@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from fastmlp._core.history import Batch, DivergenceError, History, State
 from fastmlp._core.intervals import NON_NEGATIVE
-from fastmlp._engine.plan import Plan
+from fastmlp._engine.plan import NO_RATES, Plan
 from fastmlp._network import scheduled
 from fastmlp._network.data import Data
 from fastmlp._network.scheduled import LearningRate
@@ -39,7 +40,7 @@ class LearningRates:
     def __init__(self, learning_rate: LearningRate, step: int = 0) -> None:
         self.learning_rate = learning_rate if callable(learning_rate) else float(learning_rate)
         self.step, self.scale = step, 1.0
-        self._n, self._rate, self._rates = 0, 0.0, np.empty(0)  # cache of n equal rates
+        self._n, self._rate, self._rates = 0, 0.0, NO_RATES  # cache of n equal rates
 
     def rescale(self, scale: float) -> None:
         """Set the factor on all following rates."""
@@ -118,6 +119,7 @@ def run(data: Data | BlockStream, plan: Plan, course: FitStrategy) -> bool:
     engine, train = state.engine, course.train
     if plan.order is None and reorder is not None:
         plan.order = np.arange(data.rows or 0, dtype=np.int64)
+    whole = nullcontext((data,) if isinstance(data, Data) else ())  # an array is one block
     epoch, end = state.epoch + 1, state.epochs
     while epoch < end:
         if course.leap is not None and (n := course.leap(end - epoch)):
@@ -129,7 +131,7 @@ def run(data: Data | BlockStream, plan: Plan, course: FitStrategy) -> bool:
         before, state.epoch = engine.snapshot(), epoch - 1  # a callback may have changed it
         step, plan.sums, n_epochs = rates.step, [0.0, 0.0], len(state.history.loss)
         try:
-            with data.blocks() as blocks:
+            with whole if isinstance(data, Data) else data.blocks() as blocks:
                 for block in batches(blocks, plan) if reporter.sees_batches else blocks:
                     n_steps, sums = look_up(plan, block, rates, step), plan.sums
                     loss = train(block, plan)

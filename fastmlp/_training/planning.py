@@ -10,7 +10,7 @@ import numpy as np
 
 from fastmlp._core.history import ResumeState
 from fastmlp._core.intervals import NON_NEGATIVE, check_count
-from fastmlp._engine.plan import Plan
+from fastmlp._engine.plan import NO_RATES, Plan
 from fastmlp._network.data import Data
 from fastmlp._network.layer_options import dropouts_of_fit
 from fastmlp._network.spec import Spec
@@ -82,7 +82,7 @@ def plan(spec: Spec, data: Data | BlockStream, *given: Any) -> Plan:
     return Plan(
         optimizer=chosen,
         batch_size=rows if (n := data.rows) is None else min(rows, n),
-        learning_rates=np.empty(0),
+        learning_rates=NO_RATES,
         l1=NON_NEGATIVE.check("l1", l1, example=1e-5),
         l2=NON_NEGATIVE.check("l2", l2, example=1e-4),
         clip_norm=check.clip_norm(clip_norm),
@@ -102,10 +102,16 @@ def of_pass(
     progress: ResumeState | None, engine: Engine, plan: Plan, rng: np.random.Generator
 ) -> ResumeState:
     """Return the state of earlier passes if they can be continued, else start the optimizer."""
-    kind = plan.optimizer.kind
-    if progress and progress.kind == kind and not progress.rows and can_go_on(progress, engine):
+    if progress is not None and goes_on(progress, engine, plan):
         return progress
     return begun(engine, plan, rng)
+
+
+def goes_on(progress: ResumeState | None, engine: Engine, plan: Plan) -> bool:
+    """Whether a pass continues the state of earlier passes."""
+    if progress is None or progress.rows or progress.kind != plan.optimizer.kind:
+        return False
+    return can_go_on(progress, engine)
 
 
 def can_go_on(progress: ResumeState, engine: Engine) -> bool:

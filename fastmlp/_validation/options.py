@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastmlp._core.intervals import POSITIVE
+from fastmlp._core.intervals import FLAGS, POSITIVE
 from fastmlp._core.keywords import check_choice
 from fastmlp._network.groups import PLAIN, Groups
 from fastmlp._network.optimizers import OPTIMIZERS, Adam, Optimizer
@@ -97,7 +97,7 @@ def groups(value: Any, spec: Spec) -> Groups:
 
 def resume(value: Any) -> tuple[bool, str | None]:
     """Return whether to resume a fit, and the path of the checkpoint if one is given."""
-    if isinstance(value, bool | np.bool_):
+    if isinstance(value, FLAGS):
         return bool(value), None
     if not isinstance(value, str | os.PathLike):
         raise TypeError(
@@ -109,7 +109,7 @@ def resume(value: Any) -> tuple[bool, str | None]:
 
 def callbacks(value: Any, without_batches: str = "") -> list[Any]:
     """Return callbacks as a list; with an option without batches, refuse ``on_batch``."""
-    if callable(value) or not isinstance(value, Iterable):
+    if callable(value) or not isinstance(value, (list, tuple, Iterable)):
         raise TypeError(f"callbacks is {short(value)} but a list of callables is expected")
     checked = list(value)
     for position, callback in enumerate(checked):

@@ -185,8 +185,8 @@ class EnsembleTrainer(Trainer):
         self.judge.see(found, rates)
         return rates[0]
 
-    def keep(self) -> None:
-        """Write the members' histories, and store the state for resuming."""
+    def show(self) -> None:
+        """Write the members' histories, store the state for resuming, and show both to others."""
         written = self.judge.written
         if written is None or written.first + len(written.losses) > len(self.state.history.loss):
             return  # no epoch was recorded completely
@@ -200,4 +200,5 @@ class EnsembleTrainer(Trainer):
             own.seconds[first:] = seconds
             own.learning_rate[first:] = rates[k]
             own.loss[first:] = losses[:, k].tolist()  # last, see History.whole
-        super().keep()
+        super().show()
+        self.keep()
