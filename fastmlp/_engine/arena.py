@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmlp._engine.kernels import address
+
 ALIGNMENT = 64  # a cache line, and the widest vector
 
 
@@ -16,5 +18,5 @@ def allocate(n_bytes: int) -> NDArray[np.uint8]:
     """Return a zeroed array of at least `n_bytes` bytes; start and size are multiples of 64."""
     size = -(-n_bytes // ALIGNMENT) * ALIGNMENT
     raw = np.zeros(size + ALIGNMENT, np.uint8)
-    start = -raw.__array_interface__["data"][0] % ALIGNMENT
+    start = -address(raw) % ALIGNMENT
     return raw[start : start + size]

@@ -44,6 +44,12 @@ class Plan:
     drops_last: bool = False  # leave out the rows after the last whole batch
     share: Shard | None = None  # this process's part of an epoch that many processes share
 
+    def again(self) -> Plan:
+        """Return a plan with the same options for another fit."""
+        fresh = Plan.__new__(Plan)
+        vars(fresh).update(vars(self))
+        return fresh
+
     def look_up(self, n_steps: int) -> None:
         """Evaluate the schedules of weight decay and dropout for the batches from `step` on."""
         decay = getattr(self.optimizer, "weight_decay", None)

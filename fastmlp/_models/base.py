@@ -41,7 +41,7 @@ class Model(Exportable):
     # Attributes that `_attach` makes.
     _UNSAVED = (
         *("_engine", "_n_weights", "_two_headed", "_turn"),
-        *("_progress", "_running", "_last_pass", "_moment"),
+        *("_progress", "_running", "_last_plan", "_moment"),
     )
     _flat_y = False  # whether y of the last fit was (n,): predictions are, too (docs/adr/0024)
 
@@ -58,7 +58,7 @@ class Model(Exportable):
         self._turn = FitLock()  # allows one fit at a time, and no assignment by other threads
         self._progress: ResumeState | None = None  # for the next partial_fit or a resumed fit
         self._running: Any = None  # the trainer of a fit, which stores `_progress` on demand
-        self._last_pass: tuple[int, Any, Any] = -1, (), None  # rows, options, plan of partial_fit
+        self._last_plan: tuple[Any, Any, Any] = (), (), None  # of a fit: rows, options, plan
         self._moment = ModelSnapshot()
 
     # One for each row of TENSORS, made below; declared here for type checkers.

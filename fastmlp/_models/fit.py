@@ -35,7 +35,7 @@ if TYPE_CHECKING:  # imported on use: few fits need the rest
     from fastmlp._network.scheduled import Scheduled
     from fastmlp._training.callback_list import Callback
     from fastmlp._training.metrics import Metrics
-    from fastmlp._training.sources import Source
+    from fastmlp._training.sources import BlockStream, Source
 
 
 class Learner(Model):
@@ -165,8 +165,7 @@ class Learner(Model):
             Runner(self, (self,), resume) as run,
         ):
             data = planning.data(X, y, sample_weight, self._spec, shuffle, shuffle_buffer)
-            given = batch_size, optimizer, l1, l2, clip_norm, groups, dropout
-            plan = planning.plan(self._spec, data, *given)
+            plan = self._plan(data, batch_size, optimizer, l1, l2, clip_norm, groups, dropout)
             run.options(epochs, shuffle, verbose, averaging, callbacks)
             functions = planning.metrics(metrics)
             lent = self._team(1 if others and n_threads is None else n_threads, plan)
@@ -240,23 +239,22 @@ class Learner(Model):
         """
         with self._turn.taken():
             data = check.data(X, y, sample_weight, self._spec)
-            plan = self._plan(data, batch_size, optimizer, l1, l2, clip_norm, groups, dropout)
+            rows = data.rows if batch_size is None else batch_size
+            plan = self._plan(data, rows, optimizer, l1, l2, clip_norm, groups, dropout)
             lent = self._team(n_threads, plan)
             draws = not planning.goes_on(self._progress, self._engine, plan)
             with Rollback(self._undo(draws=draws)):
                 return one_pass((self,), (data,), (plan,), lent)
 
-    def _plan(self, data: Data, *given: Any) -> Plan:
-        """Return the plan of a pass: the last one, if all options are the same objects."""
-        rows, last = data.rows, self._last_pass
+    def _plan(self, data: Data | BlockStream, batch_size: int, *given: Any) -> Plan:
+        """Return the plan of a call; the checks of the last one hold for the same objects."""
+        rows, last = (data.rows, batch_size, type(batch_size)), self._last_plan
         if not (rows == last[0] and all(map(operator.is_, given, last[1]))):
-            batch_size, *options = given
-            size = rows if batch_size is None else batch_size
-            last = rows, given, planning.plan(self._spec, data, size, *options)
+            last = rows, given, planning.plan(self._spec, data, batch_size, *given)
             if not is_sequence(given[-1]):  # a list of dropouts may change
-                self._last_pass = last
+                self._last_plan = last
         plan: Plan = last[2]
-        return plan
+        return plan.again()
 
     def _engines(self) -> Engine:
         """Return the engine; an ensemble returns those of all members as one."""

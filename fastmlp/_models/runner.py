@@ -102,8 +102,7 @@ class Runner(Rollback):
                 trainer.run(begun, self.averaging)
         finally:
             owner._running = None
-            trainer.show()  # an error may have come just after an epoch
-            trainer.keep()
+            trainer.keep()  # an error may have come just after an epoch
             vars(trainer).clear()  # its own methods in it would keep model and data in a cycle
         return history
 

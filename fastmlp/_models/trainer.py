@@ -6,6 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,12 +39,13 @@ class Trainer(FitStrategy):
     def __init__(self, fit: Any, state: State, judge: Evaluator) -> None:
         self.state, self.members, self.datas = state, fit.members, fit.datas
         self.plans: Sequence[Plan] = fit.plans
-        self.engines: list[Any] = [member._engine for member in self.members]
+        self.engines: list[Any] = list(map(attrgetter("_engine"), self.members))
         self.train, self.judge = self.engines[0].epoch, judge
         self.rates = rates = LearningRates(self.plans[0].optimizer.learning_rate)
         self.reporter = CallbackList(state, fit.hooks)
         self.permute: Callable[[Any, int], None] = self.engines[0].shuffle
-        self.shuffles = Shuffles([own._rng for own in self.members]) if fit.shuffle else None
+        generators = map(attrgetter("_rng"), self.members)
+        self.shuffles = Shuffles(generators) if fit.shuffle else None
         self.begun: Sequence[ResumeState] = []
         self.own: CustomSteps | None = None
         self.leaders, self.rates_of = [0], {0: rates}
@@ -112,13 +114,11 @@ class Trainer(FitStrategy):
 
     def show(self) -> None:
         """Show other threads the last epoch, with the weights that a callback has assigned."""
-        if not self.judge.epochs:
-            return
-        parameters = self.state.engine.snapshot()
+        parameters, is_first = self.state.engine.snapshot(), self.shown is None
         if parameters is not self.shown:
             self.kept, self.shown = None, parameters
-        for member, data in zip(self.members, self.datas, strict=True):
-            member._flat_y = data.flat_y
+        if is_first:
+            self.keep()
         self.state.model._show()
 
     def keep(self) -> None:
@@ -137,6 +137,7 @@ class Trainer(FitStrategy):
             options = state.learning_rate_scale, (), plan.batch_size, own.data
             averaged = self.averages[k].averaged if self.averages else None
             member._progress = ResumeState(*facts, drawn, used, *options, averaged, memory)
+            member._flat_y = self.datas[k].flat_y
         self.kept = now
 
     def _rows(self, k: int) -> int:
@@ -179,7 +180,7 @@ class Trainer(FitStrategy):
         steps = {}
         for k in leaders:
             rates, plan = self.rates_of[k], self.plans[k]
-            loop.begin(plan, rates, None, self.state.learning_rate_scale)
+            rates.rescale(self.state.learning_rate_scale)
             steps[k] = loop.look_up(plan, self.datas[k], rates, rates.step, n)
         return steps
 

@@ -11,6 +11,7 @@ from fastmlp._core.history import Batch, State
 from fastmlp._core.intervals import FLAGS
 
 Callback = Callable[[State], Any]
+NOTHING = contextlib.nullcontext()  # around a fit without callbacks or other processes
 
 
 class CallbackList:
@@ -28,7 +29,7 @@ class CallbackList:
 
     def watching(self) -> AbstractContextManager[None]:
         """Call ``start`` before and ``finish`` after all epochs; ``finish`` also after an error."""
-        return self._watching() if self.callbacks else contextlib.nullcontext()
+        return self._watching() if self.callbacks else NOTHING
 
     @contextlib.contextmanager
     def _watching(self) -> Iterator[None]:

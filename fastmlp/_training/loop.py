@@ -127,7 +127,10 @@ def run(data: Data | BlockStream, plan: Plan, course: FitStrategy) -> bool:
             continue
         reporter.epoch_begins()
         began = time.perf_counter()
-        begin(plan, rates, reorder, state.learning_rate_scale)
+        if reorder is not None and plan.order is not None:
+            plan.order = reorder(plan.order)
+        if state.learning_rate_scale != rates.scale:
+            rates.rescale(state.learning_rate_scale)
         before, state.epoch = engine.snapshot(), epoch - 1  # a callback may have changed it
         step, plan.sums, n_epochs = rates.step, [0.0, 0.0], len(state.history.loss)
         try:
@@ -159,16 +162,6 @@ def run(data: Data | BlockStream, plan: Plan, course: FitStrategy) -> bool:
             return True
         epoch += 1
     return False
-
-
-def begin(
-    plan: Plan, rates: LearningRates, reorder: Callable[[Order], Order] | None, scale: float
-) -> None:
-    """Prepare an epoch: set the sample order and the factor on the rates."""
-    if reorder is not None and plan.order is not None:
-        plan.order = reorder(plan.order)
-    if scale != rates.scale:
-        rates.rescale(scale)
 
 
 def look_up(plan: Plan, block: Data, rates: LearningRates, step: int, epochs: int = 1) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from fastmlp._engine.plan import NO_RATES, Plan
 from fastmlp._network.data import Data
 from fastmlp._network.layer_options import dropouts_of_fit
 from fastmlp._network.spec import Spec
+from fastmlp._training.callback_list import NOTHING
 from fastmlp._training.loop import next_seed
 from fastmlp._validation import check
 from fastmlp._validation.compatibility import refusal
@@ -142,7 +143,7 @@ def joined(
 ) -> AbstractContextManager[DistributedFit | None]:
     """Take part in a fit of many processes, if there is a communicator."""
     if communicator is None:
-        return nullcontext()
+        return NOTHING
     from fastmlp._training.distributed import members as networks, processes
 
     kind = networks.DividedMembers if divides == "members" else processes.DistributedFit

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice, repeat, zip_longest
 from typing import Any
 
@@ -25,7 +25,7 @@ class SharedGenerator:
 class Shuffles:
     """Seeds of the members' shuffles; ``used`` counts those of each member that were used."""
 
-    def __init__(self, generators: Sequence[np.random.Generator]) -> None:
+    def __init__(self, generators: Iterable[np.random.Generator]) -> None:
         self.used = 0
         self._streams: dict[int, SharedGenerator] = {}
         self._places: list[tuple[SharedGenerator, int]] = []  # per member

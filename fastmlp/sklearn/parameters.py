@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 from sklearn import config_context, get_config
 from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, InvalidParameterError, Options, StrOptions
 
 from fastmlp._core.fit_lock import FitLock
@@ -201,9 +202,23 @@ def training(method: Method) -> Method:
 
 
 class TrainingLock(FitLock):
-    """The lock of an estimator, with the values of the parameters that were validated last."""
+    """The lock of an estimator, with what takes long to make and its fits can use again."""
 
-    validated: Sequence[Any] = ()
+    validated: Sequence[Any] = ()  # the values of the parameters that were validated last
+    described: tuple[Any, Any] = None, None  # a description of a network, and its spec
+    _generator: np.random.RandomState | None = None
+
+    def generator(self, seed: Any) -> np.random.RandomState:
+        """Return scikit-learn's generator for a ``random_state``; one of a number until the next.
+
+        Making a generator takes as long as a short fit, giving it another seed a microsecond.
+        """
+        if self._generator is None or not isinstance(seed, Integral):
+            made: np.random.RandomState = check_random_state(seed)
+            self._generator = made if isinstance(seed, Integral) else None
+            return made
+        self._generator.seed(seed)  # type: ignore[arg-type]
+        return self._generator
 
 
 class Validated(BaseEstimator):

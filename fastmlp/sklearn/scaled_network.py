@@ -30,14 +30,15 @@ Shapes = Sequence[Sequence[tuple[int, ...]]]
 def spec_of(estimator: Any, n_features: int, dtype: Any) -> Spec:
     """Return the spec of the network that the estimator's parameters describe."""
     hidden = parameters.hidden_sizes(estimator.hidden_layer_sizes)
-    return build(
-        [n_features, *hidden, estimator.n_outputs_],
-        parameters.activation_names(estimator.activation),
-        estimator._loss(),
-        # SciPy minimises in float64, so lbfgs uses float64.
-        np.float64 if estimator.solver == "lbfgs" else dtype,
-        estimator.dropout,
-    )
+    sizes, dropout = [n_features, *hidden, estimator.n_outputs_], estimator.dropout
+    names, loss = parameters.activation_names(estimator.activation), estimator._loss()
+    # SciPy minimises in float64, so lbfgs uses float64.
+    dtype, turn = np.dtype(np.float64 if estimator.solver == "lbfgs" else dtype), estimator._turn()
+    described = repr((sizes, dropout)), names, loss, dtype  # as text, for 1 is True
+    if turn.described[0] != described:
+        turn.described = described, build(sizes, names, loss, dtype, dropout)
+    spec: Spec = turn.described[1]
+    return spec
 
 
 def first_parameters(

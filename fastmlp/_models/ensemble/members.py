@@ -186,7 +186,13 @@ class EnsembleTrainer(Trainer):
         return rates[0]
 
     def show(self) -> None:
-        """Write the members' histories, store the state for resuming, and show both to others."""
+        """Show other threads the last epoch, after `keep`: callbacks read members' histories."""
+        self.kept = None
+        self.keep()
+        super().show()
+
+    def keep(self) -> None:
+        """Write the members' histories, and store the state for resuming."""
         written = self.judge.written
         if written is None or written.first + len(written.losses) > len(self.state.history.loss):
             return  # no epoch was recorded completely
@@ -200,5 +206,4 @@ class EnsembleTrainer(Trainer):
             own.seconds[first:] = seconds
             own.learning_rate[first:] = rates[k]
             own.loss[first:] = losses[:, k].tolist()  # last, see History.whole
-        super().show()
-        self.keep()
+        super().keep()

@@ -1,7 +1,7 @@
 # Loading of kernel modules, and their functions that need no network.
 cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_GetPointer
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t, uintptr_t
 
 from network cimport *
 
@@ -42,6 +42,11 @@ def tables(str level, str dtype="float32"):
         while (name := k.row_name(table, len(names))) != NULL:
             names.append(name.decode())
     return tuple(map(tuple, found))
+
+
+def address(cnp.ndarray array):
+    """Return where the memory of an array begins; NumPy's own way takes a microsecond."""
+    return <uintptr_t>cnp.PyArray_DATA(array)
 
 
 def compiler(str level, str dtype="float32"):

@@ -22,6 +22,7 @@ import numpy as np
 from fastmlp._engine import arena, cpu, optimizer_state
 from fastmlp._engine.kernels import tables
 from fastmlp._network import tensors
+from fastmlp._network.optimizers import SLOTS
 from fastmlp._network.operators import OPERATORS, operators as operators_of
 
 cnp.import_array()
@@ -49,13 +50,13 @@ cdef class Steps:
     """The state of an optimizer."""
 
     @staticmethod
-    cdef Steps make(Parameters network, str row, int n_slots, hyper):
+    cdef Steps make(Parameters network, str row, hyper):
         """The state before the first step: all 0."""
         cdef Steps self = Steps.__new__(Steps)
         self.optimizer = network.optimizers.index(row)
-        self.n_slots = n_slots
+        self.n_slots = len(SLOTS[row])
         self.memory, self.size = Memory(network.kernels.element_size), network.n_parameters
-        for i in range(n_slots):
+        for i in range(self.n_slots):
             self.slots[i] = self.memory.take(network.n_parameters)
         for i in range(4):
             self.hyper[i] = hyper[i]
@@ -75,7 +76,7 @@ cdef class Steps:
     @staticmethod
     cdef Steps of(Parameters network, memory):
         """A state from plain arrays."""
-        cdef Steps self = Steps.make(network, memory.row, len(memory.slots), memory.hyper)
+        cdef Steps self = Steps.make(network, memory.row, memory.hyper)
         self.taken = memory.step
         self.powers[0], self.powers[1] = memory.powers or [beta**memory.step for beta in memory.hyper[:2]]
         for i, kinds in enumerate(optimizer_state.in_units(memory, optimizer_state.sums).slots):
@@ -335,7 +336,7 @@ cdef class Parameters:
 
     def start(self, optimizer):
         """Prepare an optimizer for the next epochs, with a state of 0; change nothing on error."""
-        self.steps = Steps.make(self, optimizer.native_row, optimizer.n_slots, optimizer.hyper)
+        self.steps = Steps.make(self, optimizer.native_row, optimizer.hyper)
 
     def optimizer_state(self):
         """Return the optimizer's state, which later epochs change; None before the start."""
