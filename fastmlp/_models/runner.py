@@ -69,7 +69,8 @@ class Runner(Rollback):
             begun = self._resumed()
         else:
             for member in self.members:
-                member._progress, member._history = None, History()
+                member._progress = None
+                member._history = self.history if member is owner else History()
         owner._history = history = self.history
         if self.verbose and not (others and others.rank):
             from fastmlp._training.callbacks import Progress

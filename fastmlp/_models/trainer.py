@@ -36,6 +36,11 @@ class Trainer(FitStrategy):
     # Without callbacks and evaluation, many epochs run in one native call, a leap. An error
     # restores the state before it; the loop repeats epochs that diverged or whose schedule failed.
 
+    begun: Sequence[ResumeState] = ()
+    own: CustomSteps | None = None
+    kept: tuple[int, float] | None = None  # epochs and factor of the last `keep`
+    shown: Any = None  # parameters of the last `show`
+
     def __init__(self, fit: Any, state: State, judge: Evaluator) -> None:
         self.state, self.members, self.datas = state, fit.members, fit.datas
         self.plans: Sequence[Plan] = fit.plans
@@ -46,11 +51,7 @@ class Trainer(FitStrategy):
         self.permute: Callable[[Any, int], None] = self.engines[0].shuffle
         generators = map(attrgetter("_rng"), self.members)
         self.shuffles = Shuffles(generators) if fit.shuffle else None
-        self.begun: Sequence[ResumeState] = []
-        self.own: CustomSteps | None = None
         self.leaders, self.rates_of = [0], {0: rates}
-        self.kept: tuple[int, float] | None = None  # epochs and factor of the last `keep`
-        self.shown: Any = None  # parameters of the last `show`
 
     def run(self, begun: Sequence[ResumeState], averaging: Averaging | None = None) -> None:
         """Run all epochs from the members' initial or resumed states."""
@@ -114,12 +115,12 @@ class Trainer(FitStrategy):
 
     def show(self) -> None:
         """Show other threads the last epoch, with the weights that a callback has assigned."""
-        parameters, is_first = self.state.engine.snapshot(), self.shown is None
-        if parameters is not self.shown:
+        parameters, shown = self.state.engine.snapshot(), self.shown
+        if parameters is not shown:  # an epoch has ended, or a callback has assigned weights
             self.kept, self.shown = None, parameters
-        if is_first:
-            self.keep()
-        self.state.model._show()
+            if shown is None:
+                self.keep()
+            self.state.model._show()
 
     def keep(self) -> None:
         """Store the state for resuming, unless nothing has changed since the last call."""

@@ -6,6 +6,7 @@ its last completed epoch: trained, evaluated and recorded. Fits differ in their 
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,7 +17,7 @@ import numpy as np
 
 from fastmlp._core.history import Batch, DivergenceError, History, State
 from fastmlp._core.intervals import NON_NEGATIVE
-from fastmlp._engine.plan import NO_RATES, Plan
+from fastmlp._engine.plan import Plan
 from fastmlp._network import scheduled
 from fastmlp._network.data import Data
 from fastmlp._network.scheduled import LearningRate
@@ -40,7 +41,6 @@ class LearningRates:
     def __init__(self, learning_rate: LearningRate, step: int = 0) -> None:
         self.learning_rate = learning_rate if callable(learning_rate) else float(learning_rate)
         self.step, self.scale = step, 1.0
-        self._n, self._rate, self._rates = 0, 0.0, NO_RATES  # cache of n equal rates
 
     def rescale(self, scale: float) -> None:
         """Set the factor on all following rates."""
@@ -51,11 +51,15 @@ class LearningRates:
         rate = self.learning_rate
         if not isinstance(rate, float):
             return scheduled.learning_rates(rate, step, n) * self.scale
-        rate *= self.scale
-        if n != self._n or rate != self._rate:
-            self._n, self._rate, self._rates = n, rate, np.empty(n)
-            self._rates.fill(rate)
-        return self._rates
+        return _equal_rates(rate * self.scale, n)
+
+
+@functools.lru_cache(maxsize=4)
+def _equal_rates(rate: float, n: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return a read-only array of n times the same rate, mostly that of the epoch before."""
+    rates = np.full(n, rate)
+    rates.flags.writeable = False
+    return rates
 
 
 class Evaluator:

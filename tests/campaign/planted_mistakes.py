@@ -96,7 +96,7 @@ _STALE = _rows(
     ("sklearn/scaled_network.py", '"""Drop caches after ``engine`` has changed."""\n        self._view = {}', '"""Drop caches after ``engine`` has changed."""', "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
     ("sklearn/stopping.py", "best = watched, self.engine.snapshot()", "best = watched, self.best or self.engine.snapshot()", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
     ("_training/callbacks.py", "super().start(state)\n        self.best_epoch, self._snapshot = -1, None", "super().start(state)", "training/test_callbacks.py files/test_checkpoint.py"),
-    ("_models/trainer.py", "        self.state.model._show()", "        pass", "engine/test_races.py models/test_ensemble.py models/test_ensemble_life.py"),
+    ("_models/trainer.py", "            self.state.model._show()", "            pass", "engine/test_races.py models/test_ensemble.py models/test_ensemble_life.py"),
 )
 _NATIVE = [
     *_native(
