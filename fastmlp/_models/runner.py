@@ -218,12 +218,14 @@ def one_pass(
     """Run the pass of a ``partial_fit``, undone by the caller after an error; return its loss."""
     begun, engines, steps = [], [], None
     for member, data, plan in zip(members, datas, plans, strict=True):
-        own = planning.of_pass(member._progress, member._engine, plan, member._rng)
+        own, engine = member._progress, member._engine
+        if not planning.goes_on(own, engine, plan):
+            own = planning.begun(engine, plan, member._rng)
         plan.seed = own.seed
         rates = LearningRates(plan.optimizer.learning_rate)
         n = loop.look_up(plan, data, rates, own.step)
         begun.append((member, own, own.step + n, data.flat_y))
-        engines.append(member._engine)
+        engines.append(engine)
     with lent as plan.team:
         if len(members) > 1:
             found = type(engines[0]).train_many(engines, datas, plans, plan.team)

@@ -99,15 +99,6 @@ def begun(engine: Engine, plan: Plan, rng: np.random.Generator) -> ResumeState:
     return ResumeState(plan.optimizer.kind, 0, next_seed(rng), memory=memory)
 
 
-def of_pass(
-    progress: ResumeState | None, engine: Engine, plan: Plan, rng: np.random.Generator
-) -> ResumeState:
-    """Return the state of earlier passes if they can be continued, else start the optimizer."""
-    if progress is not None and goes_on(progress, engine, plan):
-        return progress
-    return begun(engine, plan, rng)
-
-
 def goes_on(progress: ResumeState | None, engine: Engine, plan: Plan) -> bool:
     """Whether a pass continues the state of earlier passes."""
     if progress is None or progress.rows or progress.kind != plan.optimizer.kind:

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from fastmlp._network.averaging import Averaging
 
 DEFAULT_OPTIMIZER = Adam()  # shared: optimizers are immutable
-# The optimizer of the last call: equal ones are one object, whose kind is computed once.
-_last: Optimizer = DEFAULT_OPTIMIZER
 
 
 def clip_norm(value: Any) -> float:
@@ -43,14 +41,8 @@ def optimizer(value: Any) -> Optimizer:
             "a subclass, whose own methods would not be called: for example "
             "fastmlp.Adam(learning_rate=1e-3), or a fastmlp.CustomOptimizer"
         )
-    global _last
     chosen: Optimizer = value
-    if is_custom:
-        return chosen
-    known = _last  # read once: other threads may change it
-    if type(chosen) is not type(known) or chosen != known:
-        _last = known = chosen
-    return known
+    return chosen
 
 
 def averaging(value: Any, epochs: int) -> Averaging | None:

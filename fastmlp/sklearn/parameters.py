@@ -213,11 +213,10 @@ class TrainingLock(FitLock):
 
         Making a generator takes as long as a short fit, giving it another seed a microsecond.
         """
-        if self._generator is None or not isinstance(seed, Integral):
-            made: np.random.RandomState = check_random_state(seed)
-            self._generator = made if isinstance(seed, Integral) else None
-            return made
-        self._generator.seed(seed)  # type: ignore[arg-type]
+        if not isinstance(seed, Integral):
+            return check_random_state(seed)  # type: ignore[no-any-return]
+        self._generator = self._generator or np.random.RandomState()
+        self._generator.seed(int(seed))
         return self._generator
 
 

@@ -187,7 +187,6 @@ class EnsembleTrainer(Trainer):
 
     def show(self) -> None:
         """Show other threads the last epoch, after `keep`: callbacks read members' histories."""
-        self.kept = None
         self.keep()
         super().show()
 
@@ -206,4 +205,5 @@ class EnsembleTrainer(Trainer):
             own.seconds[first:] = seconds
             own.learning_rate[first:] = rates[k]
             own.loss[first:] = losses[:, k].tolist()  # last, see History.whole
+        self.kept = None  # further seeds may have been drawn
         super().keep()
