@@ -38,11 +38,6 @@ class Model(Exportable):
     """Parameters of one network in one engine, initially 0; the base of ``MLP``, not for users."""
 
     _engine_type: Callable[[Spec], Engine] = staticmethod(_compiled)
-    # Attributes that `_attach` makes.
-    _UNSAVED = (
-        *("_engine", "_n_weights", "_two_headed", "_turn"),
-        *("_progress", "_running", "_last_plan", "_moment"),
-    )
     _flat_y = False  # whether y of the last fit was (n,): predictions are, too (docs/adr/0024)
 
     def __init__(self, spec: Spec, rng: np.random.Generator) -> None:
@@ -299,8 +294,9 @@ class Model(Exportable):
     def _state(self) -> dict[str, Any]:
         """Return the state of a model that no other thread fits."""
         state = self.__dict__.copy()
-        for name in self._UNSAVED:
+        for name in ("_n_weights", "_two_headed", "_turn", "_running", "_last_plan", "_moment"):
             del state[name]
+        del state["_engine"], state["_progress"]
         state["_history"] = self._history and self._history.whole()
         at_rest = self._turn.is_free() or self._turn.is_mine()  # else a fit changes the optimizer
         progress = self._stored_progress() if at_rest else None
