@@ -9,10 +9,7 @@ from fastmlp._core.history import History
 
 
 class Rollback:
-    """Undoes the changes of a ``with`` block if an error ends it before `_is_done` is True.
-
-    With a model, other threads see it as it was before the block, or at a later `_show`.
-    """
+    """Undoes a ``with`` block that an error ends before `_is_done`; others see the model before."""
 
     # No generator: an interrupt may prevent its end until it is garbage-collected, much later.
 

@@ -206,13 +206,10 @@ class TrainingLock(FitLock):
 
     validated: Sequence[Any] = ()  # the values of the parameters that were validated last
     described: tuple[Any, Any] = None, None  # a description of a network, and its spec
-    _generator: np.random.RandomState | None = None
+    _generator: np.random.RandomState | None = None  # another seed takes it a microsecond
 
     def generator(self, seed: Any) -> np.random.RandomState:
-        """Return scikit-learn's generator for a ``random_state``; one of a number until the next.
-
-        Making a generator takes as long as a short fit, giving it another seed a microsecond.
-        """
+        """Return the generator of a ``random_state``; a number has it until the next call."""
         if not isinstance(seed, Integral):
             return check_random_state(seed)  # type: ignore[no-any-return]
         self._generator = self._generator or np.random.RandomState()

@@ -55,11 +55,11 @@ def regressor():
 @pytest.mark.parametrize(
     ("prepare", "most", "own", "until"),
     [
-        (lambda: partial(NET.fit, X, Y, epochs=1), 97, False, None),
-        (lambda: partial(NET.partial_fit, X, Y), 46, False, None),
-        (lambda: partial(NET.fit, X, Y, epochs=11), 97 + 49, False, None),
-        (lambda: partial(NET.fit, X, Y, epochs=11, callbacks=[ignore]), 302, False, None),
-        (lambda: partial(regressor().fit, X, Y), 97, True, "train"),
+        (lambda: partial(NET.fit, X, Y, epochs=1), 95, False, None),
+        (lambda: partial(NET.partial_fit, X, Y), 45, False, None),
+        (lambda: partial(NET.fit, X, Y, epochs=11), 95 + 46, False, None),
+        (lambda: partial(NET.fit, X, Y, epochs=11, callbacks=[ignore]), 300, False, None),
+        (lambda: partial(regressor().fit, X, Y), 90, True, "train"),
         (lambda: partial(regressor().partial_fit, X, Y), 93, True, None),
     ],
     ids=["fit", "partial_fit", "epochs", "callback", "estimator", "estimator's pass"],

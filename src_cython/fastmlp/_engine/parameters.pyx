@@ -19,8 +19,7 @@ from rounding cimport ceil_div, round_up
 
 import numpy as np
 
-from fastmlp._engine import arena, cpu, optimizer_state
-from fastmlp._engine.kernels import tables
+from fastmlp._engine import cpu, kernels, optimizer_state
 from fastmlp._network import tensors
 from fastmlp._network.optimizers import SLOTS
 from fastmlp._network.operators import OPERATORS, operators as operators_of
@@ -112,7 +111,7 @@ cdef class Parameters:
             self.net.products = cpu.bfloat16_products()
         self.tensors = tuple((kind, tuple(shapes)) for kind, shapes in spec.tensors.items())
         self.memory = Memory(k.element_size)
-        activations, losses, self.optimizers = tables(level, spec.dtype.name)
+        activations, losses, self.optimizers = kernels.tables(level, spec.dtype.name)
         self.losses = {name: row for row, name in enumerate(losses)}
         self.drops = tuple(p > 0 for p in spec.dropout)
         self.dropout = <double*>self.memory.take(len(spec.dropout), sizeof(double))
@@ -212,7 +211,7 @@ cdef class Parameters:
         return 0
 
     cdef object empty_arena(self):
-        return arena.allocate(self.n_parameters * self.kernels.element_size)
+        return kernels.allocate(self.n_parameters * self.kernels.element_size)
 
     cdef object read(self, fm_network* net):
         """Fill a network with the published parameters; keep the returned arena alive while it is used."""
@@ -320,7 +319,7 @@ cdef class Parameters:
             raise ValueError(
                 f"the snapshot has {len(snapshot)} bytes but {len(self.published)} are expected: pass one of "
                 "a model with the same compute, from a CPU with the same bfloat16 unit (fastmlp.show_config)")
-        if <uintptr_t>cnp.PyArray_DATA(snapshot) % <uintptr_t>arena.ALIGNMENT:  # a copied or unpickled array
+        if <uintptr_t>cnp.PyArray_DATA(snapshot) % <uintptr_t>kernels.ALIGNMENT:  # a copied array
             aligned = self.empty_arena()
             aligned[:] = snapshot
             snapshot = aligned
