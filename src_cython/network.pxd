@@ -95,6 +95,7 @@ cdef struct fm_network:
 cdef struct fm_buffers:  # of one batch
     int64_t rows  # most rows of a block; panels have further rows as padding
     int64_t panel_step  # elements from the start of a panel to the next
+    int64_t block_size  # elements of the inputs of a layer that stay in the cache together
     void* x  # [ceil(I / NR)][panel_step / NR][NR] gathered inputs
     void** y  # per operator, [panels][panel_step / NR][NR]: outputs; the last z, then its gradient; y[-1]: x
     void** dz  # per operator: gradient of z; dz[last] is y[last], and dz[-1] x

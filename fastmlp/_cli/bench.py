@@ -166,10 +166,10 @@ def _start_worker() -> None:
 
 
 def prepare(library: str, kind: str, task: Task) -> float:
-    """Load a task, and return the error of the library's result; raise an error if it is large.
+    """Load a task, and return the root mean square error of the library's result.
 
-    An epoch must reduce the error of the first weights, a model of the table must be better than
-    the mean. Errors are root mean squares.
+    It must be below that of the initial weights, for a model of the table below that of the mean
+    of y, and for predictions near 0; else raise ValueError.
     """
     global _timer
     timed = LIBRARIES[library][1][kind](task, 1)

@@ -120,7 +120,9 @@ def _csv(lines: str, text: Callable[[Sequence[str]], Collection[str]]) -> Any:
     if module.__name__ == "polars":
         kinds = dict.fromkeys(as_text, module.String)
         options = {"null_values": missing, "schema_overrides": kinds, "infer_schema_length": None}
-        return module.read_csv(content, separator=separator, **options)
+        frame = module.read_csv(content, separator=separator, **options)
+        frame.columns = names  # it leaves quotes within them doubled
+        return frame
     options = {"na_values": missing, "dtype": dict.fromkeys(as_text, "str")}
     return module.read_csv(
         content, sep=separator, keep_default_na=False, index_col=False, **options
@@ -132,7 +134,7 @@ def _plain(names: Sequence[str], rows: list[list[str]], text: Collection[str]) -
     for count, row in enumerate(rows, 1):
         if len(row) != len(names):
             raise ValueError(f"row {count} has {len(row)} values instead of {len(names)}")
-    columns = zip(names, zip(*rows, strict=True), strict=False)  # without rows there are none
+    columns = zip(names, zip(*rows, strict=True), strict=False)  # without rows, zip(*rows) is empty
     return Frame({name: _typed(cells, name in text) for name, cells in columns})
 
 

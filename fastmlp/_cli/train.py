@@ -18,14 +18,20 @@ from fastmlp._validation.arrays import REFUSED_KINDS
 TASKS = {"regression": "TabMLPRegressor", "classification": "TabMLPClassifier"}
 MOST_CLASSES = 10  # distinct whole numbers; a target with more is a number
 LABEL_KINDS = "OUSTb"  # dtype kinds of text and booleans
+FEWEST_CLASSES = 20  # fewer are not too many, however few rows there are
 AUTO = f"text, booleans and at most {MOST_CLASSES} different whole numbers are classes"
 
 
-def task_of(y: NDArray[Any], wanted: str) -> str:
-    """Return the task of a target."""
+def task_of(y: NDArray[Any], wanted: str, note: str) -> str:
+    """Return the task of a target; refuse texts that are hardly classes, as ``note`` may say."""
     if wanted != "auto":
         return wanted
     if y.dtype.kind in LABEL_KINDS:
+        count = len({*y.tolist()})
+        if not note and count > max(len(y) // 2, FEWEST_CLASSES):
+            note = f"the target has {count} different texts in {len(y)} rows: name another one"
+        if note:
+            raise CommandError(f"{note}, or pass --task classification if each is a class")
         return "classification"
     if y.dtype.kind not in "iuf":
         found, remedy = REFUSED_KINDS.get(y.dtype.kind, (str(y.dtype), "convert them"))
@@ -83,7 +89,8 @@ def train(options: argparse.Namespace) -> None:
         text = [n for n, values in columns.items() if any(isinstance(v, str) for v in values)]
         valid = tables.read(options.valid, lambda names: text)
         tables.require(valid, [*names, target], options.valid)
-    task = task_of(y, options.task)
+    note = data_warnings.note(target, [*{*y.tolist()}]) if y.dtype.kind in LABEL_KINDS else ""
+    task = task_of(y, options.task, note)
     model = getattr(tabular, TASKS[task])(
         preset=options.preset,
         random_state=options.seed,
@@ -92,7 +99,7 @@ def train(options: argparse.Namespace) -> None:
         verbose=int(sys.stderr.isatty()),
     )
     check_room(X)  # now, because a model of a larger table could not be saved
-    if task == "classification" and (note := data_warnings.note(target, [*{*y.tolist()}])):
+    if task == "classification" and note:
         warnings.warn(note, stacklevel=2)
     began = time.perf_counter()
     model.fit(X, y, sample_weight=weights, groups=groups)

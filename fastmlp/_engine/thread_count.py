@@ -108,7 +108,7 @@ def for_call(n_weights: int, n_rows: int, n_threads: int | None = None) -> int:
 def fit_team(
     n_threads: int | None, n_weights: int, batch_size: int
 ) -> AbstractContextManager[Team | None]:
-    """Lend the team of a fit, for a ``with`` statement; see `for_fit`."""
+    """Lend a team of threads to a ``with`` block that trains; `for_fit` has their number."""
     n = for_fit(n_threads, n_weights, batch_size)
     return borrowed_team(n, n if n_threads is None else None)
 
@@ -116,7 +116,7 @@ def fit_team(
 def call_team(
     n_weights: int, n_rows: int, n_threads: int | None = None
 ) -> AbstractContextManager[Team | None]:
-    """Lend the team of a prediction, for a ``with`` statement; see `for_call`."""
+    """Lend a team of threads to a ``with`` block that predicts; `for_call` has their number."""
     n = for_call(n_weights, n_rows, n_threads)
     return borrowed_team(n, default_threads() if n > 1 and n_threads is None else None)
 

@@ -148,9 +148,9 @@ def _publish() -> None:
 
 
 def _busy_relatives() -> int:
-    """Return the number of threads that work in processes with a common fork; not of dead ones.
+    """Return the number of busy threads in living processes that descend from the same process.
 
-    Without a lock: calls that begin in the same microseconds may miss each other, and only be slow.
+    There is no lock: calls that begin at the same moment may miss each other, and are slower then.
     """
     total = 0
     for process, n in [] if _family is None else _family[_family[:, 1] > 0].tolist():

@@ -43,7 +43,7 @@ class Graph:
     root: str = ""  # of all names, so that they cannot clash with names of inputs
 
     def of(self, dtype: Any, root: str) -> Graph:
-        """Return a view of this graph that adds nodes with another dtype and a longer root."""
+        """Return a view of this graph that adds nodes with another dtype and longer names."""
         return replace(self, dtype=np.dtype(dtype), root=self.root + root)
 
     def __getattr__(self, op: str) -> Callable[..., Name]:

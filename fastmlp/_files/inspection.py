@@ -94,7 +94,7 @@ def _facts(description: dict[str, Any]) -> dict[str, Any]:
 
 
 def _named(content: Content, description: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the number and the first names of columns, with their kinds, and of classes."""
+    """Return number and first names of columns and of classes, and the kinds of columns."""
     found: dict[str, dict[str, Any]] = {}
     for fact, places in NAMES_AT.items():
         at = next((name for name in places if name in content.firsts), None)

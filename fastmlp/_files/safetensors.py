@@ -122,13 +122,13 @@ def encoded(metadata: Mapping[str, str], tensors: Mapping[str, NDArray[Any]]) ->
 
 def header_length(prefix: bytes, size: int) -> int:
     """Return the length of the header from the first bytes of a file of ``size`` bytes."""
-    words = f"it has {len(prefix)} bytes but {PREFIX.size} say how long a header is"
+    words = f"it has {len(prefix)} bytes but the length of the header alone takes {PREFIX.size}"
     check(len(prefix) == PREFIX.size, words)
     (length,) = PREFIX.unpack(prefix)
     # Only invalid lengths tell the kind of a file: a valid one may begin with the same bytes.
     kinds = (kind for start, kind in STRANGERS.items() if prefix.startswith(start))
-    words = f"the header is said to have {length:,} bytes but"
-    more = f"{MOST_HEADER:,} are the most: it begins like {next(kinds, 'something else')}"
+    words = f"its first {PREFIX.size} bytes announce a header of {length:,} bytes but"
+    more = f"{MOST_HEADER:,} are the most: it begins like {next(kinds, 'another kind of file')}"
     check(length <= MOST_HEADER, f"{words} {more}")
     check(length <= size - PREFIX.size, f"{words} the file has {size:,}: cut off")
     words = f"the header has {length:,} bytes: the payload is misaligned"

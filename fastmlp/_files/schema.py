@@ -46,7 +46,7 @@ class Later(Of):
     leave_out: bool = True
 
     def __post_init__(self) -> None:
-        """Make the key optional."""
+        """Let files lack the key, and hide it if the kind is hidden."""
         self.needed, self.hidden = False, self.kind.hidden
 
     def write(self, value: Any, place: Place) -> Any:
@@ -93,7 +93,7 @@ class Flagged(Kind):
 
 @dataclass
 class Counted(Kind):
-    """A list that is a tensor; the key holds its length, which the shape may use as "n"."""
+    """A list stored as a tensor; its JSON value is the length, which the shape may call "n"."""
 
     kind: Kind
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastmlp._network.data import Data
+from fastmlp._training.arrow import ArrowBlocks
 from fastmlp._training.readers import Blocks
 from fastmlp._training.sources import BlockStream
 from fastmlp._validation import check
@@ -37,17 +38,21 @@ def predict(model: Any, X: Any, out: Any) -> Any:
     else:
         x = check.inputs(X, model._spec)
         X = Blocks(x.copy() if any(_overlap(x, each) for each in outs) else x)
-    for each in outs if isinstance(X, Blocks) else ():
-        _check_rows(each, X.n, X.n)
+    n = X.n if outs and isinstance(X, Blocks | ArrowBlocks) else None
     stream = InputStream(X, model._spec)
     stream.outs = outs if is_source else ()
     with stream.blocks() as blocks:
-        return joined((model.predict(block.x) for block in blocks), out)
+        return joined((model.predict(block.x) for block in blocks), out, n)
 
 
-def joined(predictions: Iterable[Any], out: Any) -> Any:
-    """Join the predictions of blocks, or write each to ``out`` before the next one is computed."""
+def joined(predictions: Iterable[Any], out: Any, n: int | None) -> Any:
+    """Join the predictions of blocks, or write each to ``out`` before the next one is computed.
+
+    ``n`` is the number of all rows, if it is known before.
+    """
     outs = () if out is None else _heads(out)
+    for each in outs if n else ():
+        _check_rows(each, n, n)
     parts, end = [], 0
     for found in map(_heads, predictions):
         row, end = end, end + len(found[0])
@@ -63,7 +68,7 @@ def joined(predictions: Iterable[Any], out: Any) -> Any:
     return out
 
 
-def _check_rows(out: Any, least: int, most: float) -> None:
+def _check_rows(out: Any, least: Any, most: Any) -> None:
     """Raise an error if an output has fewer or more rows than X."""
     rows = (getattr(out, "shape", ()) or (least,))[0]
     if rows > most:

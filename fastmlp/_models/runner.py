@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from fastmlp._core.history import History, ResumeState, State
 from fastmlp._core.intervals import check_count, check_flag
 from fastmlp._models.snapshot import Rollback
@@ -157,7 +159,9 @@ class Runner(Rollback):
         owner, history = self.owner, pairs[0][1]
         if owner is not self.members[0]:
             n_epochs = {own.epochs for own, _ in pairs} | {len(each.loss) for _, each in pairs}
-            if owner._history is None or n_epochs != {len(owner._history.loss)}:
+            losses = owner._history and owner._history.loss
+            is_same = losses is not None and n_epochs == {len(losses)}
+            if not is_same or losses != mean(np.transpose([each.loss for _, each in pairs])):
                 raise ValueError(
                     "resume is True but members have been trained by themselves since the last fit "
                     "of the ensemble: leave resume out, to begin with the weights of now"

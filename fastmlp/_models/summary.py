@@ -46,6 +46,8 @@ def table(spec: Spec) -> list[tuple[str, ...]]:
 def _options(spec: Spec, k: int) -> str:
     """Return the names of layer k's options: normalisation, dropout and the like."""
     found = ["scale"] if spec.scale and k == 0 else []
+    if spec.rounded[k]:
+        found.append(f"compute={spec.compute}")
     if k == len(spec.activations):
         return ", ".join([*found, *(["linear_path"] if spec.linear_path else [])])
     if spec.layer_norm[k]:

@@ -46,7 +46,7 @@ class Data:
 
     @property
     def rows(self) -> int:
-        """Samples."""
+        """Number of samples."""
         return int(self.x.shape[0])
 
     @property

@@ -54,7 +54,7 @@ class Loss(Options):
         return float(getattr(self, self._number)) if self._number else 0.0
 
     def native_row(self, labels: bool) -> str:
-        """Return the row of `NATIVE_LOSSES`; `labels`: targets are integer labels."""
+        """Return the row of `NATIVE_LOSSES`; ``labels``: whether targets are integer classes."""
         return self.name
 
     @property

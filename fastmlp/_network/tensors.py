@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 Shape: TypeAlias = tuple[int, ...]
 Tensors: TypeAlias = Mapping[str, Sequence[Shape]]  # the shapes of each kind: see Spec.tensors
 
-# Affine layers that may have a tensor of a kind; each has at most one.
+# The affine layers that can have a tensor of a kind, one each.
 EVERY, HIDDEN = slice(None), slice(0, -1)
 FIRST, LAST = slice(0, 1), slice(-1, None)
 

@@ -27,7 +27,10 @@ def from_bfloat16(halves: Array) -> NDArray[np.float32]:
 
 
 def in_units(weights: Array, share: float = 1.0) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Return int8 weights, and the unit of each column: a share of the largest weight / 127."""
+    """Return weights as int8 multiples of a unit, and the unit of each column.
+
+    The unit is the largest absolute weight times ``share`` / 127; larger weights are clipped.
+    """
     unit = share / LARGEST * np.abs(weights).max(axis=0, initial=0)
     # Kernels' products with a bfloat16 number are exact in float32.
     unit = from_bfloat16(to_bfloat16(unit))

@@ -130,15 +130,21 @@ class ArrowBlocks:
                 yield part, names, functools.partial(_place, row + first)
             row += batch.num_rows
 
+    @property
+    def n(self) -> int | None:
+        """Number of rows, if files or a table tell it without being read; else None."""
+        if not self.paths:  # the shape of a stream, which can be read once, is not known
+            shape = () if callable(self.data) else getattr(self.data, "shape", ())
+            return int(shape[0]) if shape else None
+        rows = 0
+        for path in self.paths:
+            with _opened(path) as file:
+                rows += file.metadata.num_rows
+        return rows
+
     def _of_file(self, path: Path) -> Iterator[Batch]:
         """Yield the batches of a Parquet file; one thread and no read ahead need least memory."""
-        parquet = require("ArrowBlocks", "pyarrow.parquet")
-        try:
-            opened = parquet.ParquetFile(path, pre_buffer=False)
-        except Exception as error:
-            error.add_note(f"in {path}")
-            raise
-        with opened as file:
+        with _opened(path) as file:
             names = self._names(file.schema_arrow.names, str(path))
             ends = np.cumsum(
                 [file.metadata.row_group(k).num_rows for k in range(file.num_row_groups)]
@@ -200,6 +206,16 @@ def _columns(name: str, value: str | Sequence[str]) -> list[str]:
     if not names:
         raise ValueError(f"{name} is empty but at least one name of a column is expected")
     return names
+
+
+def _opened(path: Path) -> Any:
+    """Open a Parquet file; an error names it."""
+    parquet = require("ArrowBlocks", "pyarrow.parquet")
+    try:
+        return parquet.ParquetFile(path, pre_buffer=False)
+    except Exception as error:
+        error.add_note(f"in {path}")
+        raise
 
 
 def _place(first: int, k: int) -> str:

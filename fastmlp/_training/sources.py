@@ -102,7 +102,7 @@ class BlockStream:
             yield _joined(waiting)
 
     def _shuffled(self, seed: int | None) -> Iterator[Data]:
-        """Yield the blocks with their rows shuffled; None: as they are."""
+        """Yield the blocks, each with its rows shuffled by the seed; None keeps the order."""
         if seed is None:
             yield from self._checked()
             return
@@ -190,7 +190,8 @@ class BlockStream:
 
     def _check(self, block: Block) -> Data:
         if not isinstance(block, (tuple, list)) or len(block) not in (2, 3):
-            what = f"of length {len(block)}" if isinstance(block, (tuple, list)) else "no tuple"
+            is_tuple = isinstance(block, (tuple, list))
+            what = f"of length {len(block)}" if is_tuple else "and no tuple"
             raise TypeError(
                 f"a block is a {type(block).__name__} {what} but (X, y) or "
                 "(X, y, sample_weight) is expected: yield such tuples"

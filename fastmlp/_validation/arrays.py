@@ -13,6 +13,8 @@ from fastmlp._core.intervals import first_non_finite
 from fastmlp._network.spec import Spec
 from fastmlp._validation.compatibility import refusal
 
+MISSING_TYPES = ("NoneType", "NAType", "NaTType")  # names, as pandas may not be imported
+
 # Rejected dtype kinds of NumPy: a description of the content, and the remedy.
 _TO_NUMBERS = "convert them to numbers first, labels with np.unique(y, return_inverse=True)"
 REFUSED_KINDS = {
@@ -161,6 +163,13 @@ def parameters(values: Any, spec: Spec, kind: str, name: str = "") -> list[NDArr
             )
         checked.append(np.ascontiguousarray(finite(array, spec.dtype, f"{name}[{layer}]")))
     return checked
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a value is None, NaN, NaT or pandas.NA."""
+    if type(value).__name__ in MISSING_TYPES:
+        return True
+    return isinstance(value, float | np.floating) and bool(value != value)
 
 
 def short(value: Any) -> str:

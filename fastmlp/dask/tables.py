@@ -20,10 +20,9 @@ from sklearn.utils import check_random_state
 from fastmlp._core.intervals import check_count
 from fastmlp._core.optional import require
 from fastmlp.dask import tasks
-from fastmlp.sklearn.parameters import store
+from fastmlp.sklearn.parameters import like, store
 from fastmlp.tabular import TabMLPClassifier, TabMLPRegressor, parts
 from fastmlp.tabular.columns import Array, Columns
-from fastmlp.tabular.fitted import like
 from fastmlp.tabular.frames import is_frame
 from fastmlp.tabular.parts import Rows
 

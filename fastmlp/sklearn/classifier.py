@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import ClassifierMixin
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import multiclass
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -16,9 +15,9 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from fastmlp._core.keywords import explained
 from fastmlp._network import losses
 from fastmlp._network.names import SolverName
-from fastmlp._network.spec import Activations
+from fastmlp._network.spec import Activations, Compute
 from fastmlp.sklearn.estimator import BaseMLP, by_batches
-from fastmlp.sklearn.parameters import documented, store
+from fastmlp.sklearn.parameters import Classifier, documented, store
 from fastmlp.sklearn.validation import refuse_labels
 
 Array = NDArray[Any]
@@ -35,7 +34,7 @@ Array = NDArray[Any]
         Replace targets t, 0 or 1, by (1 - s) t + s / n_classes.
     """,
 )
-class MLPClassifier(ClassifierMixin, BaseMLP):
+class MLPClassifier(Classifier, BaseMLP):
     """Multi-layer perceptron for classification; replaces scikit-learn's class of the same name.
 
     The loss is the cross-entropy of a softmax; for two classes, or a 0/1 matrix with one column per
@@ -106,6 +105,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         label_smoothing: float = 0.0,
         dropout: Any = 0.0,
         clip_norm: float | None = None,
+        compute: Compute = None,
         scoring: Any = None,
         restore_best: bool = False,
         standardize: bool = False,
@@ -181,25 +181,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             return outputs
         return np.concatenate([1 - outputs, outputs], axis=1)
 
-    def predict_log_proba(self, X: Any) -> Array:
-        """Return the logarithm of ``predict_proba``.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix, shape (n_samples, n_features)
-            Samples.
-
-        Returns
-        -------
-        array, shape (n_samples, n_classes)
-            Log-probabilities in the order of ``classes_``.
-        """
-        probabilities = self.predict_proba(X)
-        return np.log(probabilities, out=probabilities)
-
     def _first_call(self, y: Any, classes: Any) -> None:
         if multiclass._check_partial_fit_first_call(self, classes):
-            is_matrix = multiclass.type_of_target(y).startswith("multilabel")
+            # Of labels in a row, `_encode` refuses those that cannot be sorted.
+            is_matrix = np.ndim(y) == 2 and multiclass.type_of_target(y).startswith("multilabel")
             self._label_binarizer = LabelBinarizer().fit(y if is_matrix else classes)
 
     def _encode(self, y: Array, known: bool) -> Array:
@@ -235,8 +220,3 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         if self._label_binarizer.y_type_ == "multiclass":
             return losses.CrossEntropy(label_smoothing=float(self.label_smoothing))
         return losses.BinaryCrossEntropy()
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = True
-        return tags

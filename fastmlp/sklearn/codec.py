@@ -178,7 +178,8 @@ FIT = Object(
 
 
 def _fit_values(model: Any, training: bool) -> dict[str, Any]:
-    known, state = vars(model), model._fitted.__getstate__()
+    known = model.__getstate__()  # of one state, while another thread may train the model
+    state, history = known["_fitted"].__getstate__(), known["history_"]
     parameters, memory = optimizer_state.from_arrays(state["engine"], state["spec"])
     goes_on = training and state["run"] is not None  # else a fit changes the optimizer
     lists = {name: known.get(name, GONE) for name in CURVES}
@@ -191,7 +192,7 @@ def _fit_values(model: Any, training: bool) -> dict[str, Any]:
         "labels": state["decoder"],
         "run": (state["run"], memory) if goes_on else None,
         "course": state["course"] if goes_on else None,
-        "history": (model.history_ if training else type(model.history_)()).whole(),
+        "history": (history if training else type(history)()).whole(),
         "attributes": {name: known.get(name, GONE) for name in ATTRIBUTES},
         "lists": lists,
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from typing import Any, ClassVar, Self, cast
 
@@ -15,14 +14,13 @@ from fastmlp._core.history import History
 from fastmlp._engine.exportable import Exportable
 from fastmlp._engine.protocol import Predictor
 from fastmlp._export.layers import Exported, Labels, exported
-from fastmlp._files import storage
 from fastmlp._models.mlp import MLP
+from fastmlp._network.spec import Compute
 from fastmlp._validation.check import is_plain
 from fastmlp.sklearn import parameters
 from fastmlp.sklearn.fitting import Fitting
 from fastmlp.sklearn.observers import CallbackSupportMixin, with_callbacks
 from fastmlp.sklearn.scaled_network import ParameterViews, ScaledNetwork
-from fastmlp.sklearn.stopping import CURVES
 from fastmlp.sklearn.validation import checking, sound
 
 Array = NDArray[Any]
@@ -31,8 +29,6 @@ Array = NDArray[Any]
 DENSE_ELEMENTS = 1 << 22
 # Rule for labels from probabilities, by scikit-learn's type of target.
 LABELS = {"multiclass": "largest", "binary": "pair", "multilabel-indicator": "each"}
-# Attributes that a continued fit changes in place, so a copy of the estimator copies them.
-GROWING = ("_fitted", "history_", *CURVES)
 
 
 def _is_stochastic(estimator: Any) -> bool:
@@ -55,6 +51,8 @@ class BaseMLP(Exportable, CallbackSupportMixin, Fitting):
     """Base class of both estimators; subclasses handle the targets."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = parameters.CONSTRAINTS
+    _added = ("compute",)  # parameters that files of earlier versions lack
+    compute: Compute = None  # of estimators that an earlier version has pickled
 
     @parameters.training
     @with_callbacks
@@ -106,8 +104,9 @@ class BaseMLP(Exportable, CallbackSupportMixin, Fitting):
         logger ``fastmlp``, which ``verbose`` also prints.
 
         The estimator changes only at the end of a successful fit. Ctrl-C ends a fit with a warning
-        and keeps the completed epochs. During a fit, predictions, copies and pickles see the old
-        state, or the last completed epoch if the fit continues with the old weights.
+        and keeps the completed epochs. During a fit, copies, pickles and files have the old state;
+        predictions, too, or those of the last completed epoch if the fit continues with the old
+        weights.
         """
         held_out = X_val, y_val, sample_weight_val
         return self._fit(X, y, sample_weight, held_out, resume=resume)
@@ -147,9 +146,9 @@ class BaseMLP(Exportable, CallbackSupportMixin, Fitting):
 
     def _exported(self) -> Exported:
         check_is_fitted(self, "_fitted")
-        network = self._fitted
-        parameters = network.predictor.parameters()
-        return exported(network.spec, *parameters, labels=labels_of(network.decoder))
+        network, decoder = self._fitted, self._fitted.decoder
+        labels = decoder and Labels(LABELS[decoder.y_type_], np.asarray(decoder.classes_))
+        return exported(network.spec, *network.predictor.parameters(), labels=labels)
 
     def to_mlp(self) -> MLP:
         """Return a ``fastmlp.MLP`` with a copy of the current weights.
@@ -179,6 +178,7 @@ class BaseMLP(Exportable, CallbackSupportMixin, Fitting):
             loss=spec.loss,
             dtype=spec.dtype,
             dropout=spec.dropout,
+            compute=spec.compute,
             rng=0,
         )
         net.weights, net.biases = network.predictor.parameters()
@@ -253,34 +253,6 @@ class BaseMLP(Exportable, CallbackSupportMixin, Fitting):
             self._shown(name)
             self._fitted.assign(name, values)
 
-    def save(self, path: str | os.PathLike[str], *, training: bool = True) -> None:
-        """Write the estimator to a file, for ``fastmlp.load``.
-
-        The file contains parameters, preprocessing, classes, feature names and all fitted
-        attributes of this class. It does not contain other attributes, scikit-learn's callbacks or
-        metadata requests.
-
-        Parameters
-        ----------
-        path, training
-            As for ``fastmlp.MLP.save``. Without training, ``history_`` and the curves are empty.
-
-        Raises
-        ------
-        OSError
-            If the file cannot be written.
-        TypeError, ValueError
-            If a parameter is invalid, or is an object that a file cannot store, such as a function.
-        """
-        storage.save(self, path, training)
-
-    def __copy__(self) -> Any:
-        other = object.__new__(type(self))
-        other.__dict__.update(self.__getstate__())
-        for name in vars(other).keys() & GROWING:  # changed in place
-            other.__dict__[name] = copy.deepcopy(vars(other)[name])
-        return other
-
     def plot_history(self, ax: Any = None) -> Any:  # noqa: D102 see below
         check_is_fitted(self, "history_")
         return self.history_.plot(ax)
@@ -291,8 +263,3 @@ class BaseMLP(Exportable, CallbackSupportMixin, Fitting):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
-
-
-def labels_of(decoder: Any) -> Labels | None:
-    """Return the rule for labels from probabilities, given the estimator's label binarizer."""
-    return decoder and Labels(LABELS[decoder.y_type_], np.asarray(decoder.classes_))

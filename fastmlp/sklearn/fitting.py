@@ -2,14 +2,14 @@
 
 Random numbers are drawn in scikit-learn's order: initial weights, validation split, batches.
 Meanwhile other threads see the old estimator, and a failed fit leaves it unchanged. Only the
-weights of a continued fit and the lists of epochs change in place; ``undo`` restores them.
+weights of a continued fit and the lists of epochs change in place; `Before` restores them.
 """
 
 from __future__ import annotations
 
+import copy
 import math
 import os
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, ClassVar, Self
 
@@ -38,6 +38,35 @@ Array = NDArray[Any]
 
 # scikit-learn's names of links, where they differ.
 OUT_ACTIVATIONS = {"sigmoid": "logistic", "mean_and_variance": "identity"}
+# Attributes that a continued fit changes in place, so copies of the estimator have their own.
+GROWING = ("_fitted", "history_", *CURVES)
+
+
+class Before:
+    """The state of an estimator before the fit that a draft runs: to restore, or for copies."""
+
+    def __init__(self, estimator: Any, draft: Any) -> None:
+        self.draft, self.known, self.network = draft, vars(estimator).copy(), draft._fitted
+        of_history = getattr(self.known.get("history_"), "__dict__", {})
+        lists = [*of_history.values(), *map(self.known.get, CURVES)]
+        self.lengths = [(each, len(each)) for each in lists if isinstance(each, list)]
+        self.moment = self.network.moment()
+
+    def restore(self) -> None:
+        """Undo the changes that training has made in place."""
+        for each, length in self.lengths:
+            del each[length:]
+        self.network.restore(self.moment)
+
+    def state(self) -> dict[str, Any]:
+        """Return copies of all attributes as they were, also while training runs."""
+        memo: dict[int, Any] = {id(each): each[:length] for each, length in self.lengths}
+        if self.known.get("_fitted") is self.network:
+            memo[id(self.network)] = self.network.as_of(self.moment)
+        growing = {name: self.known[name] for name in self.known.keys() & GROWING}
+        state = {**self.known, **copy.deepcopy(growing, memo)}
+        del state["_fitting"]
+        return state
 
 
 class Fitting(parameters.Validated):
@@ -79,6 +108,8 @@ class Fitting(parameters.Validated):
             if draft._complete:  # the interrupt came after training
                 self._become(draft, before)
             raise
+        finally:
+            self._fitting.before = object()  # a new one: `__getstate__` compares identities
         hints.tell(told, self.verbose)
         return self
 
@@ -145,7 +176,7 @@ class Fitting(parameters.Validated):
         else:
             self._go_on(samples.x)
         self._fitted.turn = self._fitting
-        undo = self._undo()
+        before = self._fitting.before = Before(owner, self)
         try:
             data = self._fitted.data(samples, weights)
             judged = None
@@ -167,7 +198,7 @@ class Fitting(parameters.Validated):
             self._complete = True
         except BaseException as error:
             if not (self._complete or self._is_mine(error)):
-                undo()
+                before.restore()
             raise
         n_held = 0 if held is None else held.rows
         return [] if one_epoch else hints.all_of(self, data.x, data.targets, n_held)
@@ -196,18 +227,17 @@ class Fitting(parameters.Validated):
     def _first_call(self, y: Any, classes: Any) -> None:
         """Handle the argument ``classes`` of the first ``partial_fit``."""
 
-    def _undo(self) -> Callable[[], None]:
-        """Return a function that restores what training changes in place: weights and lists."""
-        lists = [*vars(self.history_).values(), *map(vars(self).get, CURVES)]
-        lengths = [(each, len(each)) for each in lists if isinstance(each, list)]
-        network_back = self._fitted.undo()
-
-        def back() -> None:
-            for each, length in lengths:
-                del each[length:]
-            network_back()
-
-        return back
+    def __getstate__(self) -> dict[str, Any]:
+        turn = self._turn()
+        while True:
+            before, state = turn.before, super().__getstate__()
+            is_over = turn.is_free()  # also in the child of a fork
+            is_draft = turn.is_mine() and getattr(before, "draft", None) is self
+            if isinstance(before, Before) and not (is_over or is_draft):
+                return {**before.state(), **self.get_params(deep=False)}
+            state |= {name: copy.deepcopy(state[name]) for name in state.keys() & GROWING}
+            if turn.before is before:  # else a fit began or ended meanwhile: repeat
+                return state
 
     def _samples(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, known: bool) -> Samples:
         """Return dense, checked samples; errors are scikit-learn's."""

@@ -27,7 +27,7 @@ from fastmlp.sklearn.stopping import BestWeights
 from fastmlp.sklearn.validation import Validation
 
 # Parameters that this solver does not support, with their neutral values.
-STOCHASTIC_ONLY = {"dropout": 0.0, "clip_norm": None}
+STOCHASTIC_ONLY = {"dropout": 0.0, "clip_norm": None, "compute": None}
 
 
 class LbfgsFit:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -89,11 +88,5 @@ class Observers(CallbackList):
 
     def _end(self, task: Any) -> bool:
         """End a task; scikit-learn rebuilds the current estimator only if a callback needs it."""
-        return bool(
-            task.call_on_fit_task_end(
-                estimator=self.estimator, reconstruction_attributes=self._as_of_now, **self.given
-            )
-        )
-
-    def _as_of_now(self) -> dict[str, Any]:
-        return {**self.draft.__getstate__(), "_fitted": copy.copy(self.draft._fitted)}
+        given = {"reconstruction_attributes": self.draft.__getstate__, **self.given}
+        return bool(task.call_on_fit_task_end(estimator=self.estimator, **given))

@@ -1,10 +1,11 @@
-"""The constructor parameters that both estimators share: their ranges and their texts."""
+"""The common part of all estimators: base classes, ranges and texts of parameters."""
 
 from __future__ import annotations
 
 import functools
 import inspect
 import operator
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -13,12 +14,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 from sklearn import config_context, get_config
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, InvalidParameterError, Options, StrOptions
 
 from fastmlp._core.fit_lock import FitLock
 from fastmlp._core.keywords import twin
+from fastmlp._files import storage
 from fastmlp._network.activations import ACTIVATIONS
 from fastmlp._validation import check
 
@@ -55,6 +57,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "n_iter_no_change": [*_COUNT, Options(Real, {np.inf})],
     "dropout": [*_BELOW_1, list, tuple],
     "clip_norm": [*_ABOVE_0, None],
+    "compute": [StrOptions({"bfloat16"}), None],
     "scoring": [str, callable, None],
     "callbacks": [list, tuple, None],
     "n_jobs": [Integral, None],
@@ -115,6 +118,9 @@ dropout : float or list of float, default=0.0
     Probability of dropping a hidden value in training, for all hidden layers or per layer.
 clip_norm : float, optional
     Largest norm of the gradient over all parameters; larger gradients are scaled down.
+compute : None or "bfloat16", default=None
+    Train in float32, and multiply matrices in bfloat16 where the CPU is faster so, as with
+    ``fastmlp.MLP``; by default the precision is that of X, float64 or float32.
 scoring : str, callable or None, default=None
     Score for early stopping: accuracy or R2 by default, "loss" for the negative validation loss,
     or any scorer of scikit-learn.
@@ -201,11 +207,19 @@ def training(method: Method) -> Method:
     return alone  # type: ignore[return-value]
 
 
+def like(estimator: Any, values: Mapping[str, Any]) -> Any:
+    """Return an estimator of the same class with these attributes."""
+    draft = object.__new__(type(estimator))
+    draft.__dict__.update(values)
+    return draft
+
+
 class TrainingLock(FitLock):
     """The lock of an estimator, with what takes long to make and its fits can use again."""
 
     validated: Sequence[Any] = ()  # the values of the parameters that were validated last
     described: tuple[Any, Any] = None, None  # a description of a network, and its spec
+    before: Any = None  # during a fit the state before it, see `fitting.Before`
     _generator: np.random.RandomState | None = None  # another seed takes it a microsecond
 
     def generator(self, seed: Any) -> np.random.RandomState:
@@ -218,7 +232,7 @@ class TrainingLock(FitLock):
 
 
 class Validated(BaseEstimator):
-    """Base of all estimators: a lock for training, and the validation of parameters."""
+    """Base of all estimators: a lock for training, the validation of parameters, and files."""
 
     _fitting: TrainingLock  # made on first use
     _sources: tuple[type, ...] = ()  # of blocks, which ``fit`` accepts instead of a table
@@ -227,6 +241,32 @@ class Validated(BaseEstimator):
         """Return the lock of this estimator, created on first use; it is not part of the state."""
         known: TrainingLock | None = vars(self).get("_fitting")
         return known or self.__dict__.setdefault("_fitting", TrainingLock())
+
+    def save(self, path: str | os.PathLike[str], *, training: bool = True) -> None:
+        """Write the estimator to a file, for ``fastmlp.load``.
+
+        The file contains parameters, networks, preprocessing, classes, names of columns and all
+        other fitted attributes of this class; of tables also categories, calibration and
+        out-of-fold predictions. It does not contain attributes of other libraries, such as
+        scikit-learn's callbacks or metadata requests.
+
+        Parameters
+        ----------
+        path : str or path
+            The file, which is replaced atomically; links are followed.
+        training : bool
+            Whether to include ``history_``, the curves, and the state with which ``partial_fit``
+            continues.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        TypeError, ValueError
+            If a parameter is invalid, or a file cannot store it: an object such as a function, or
+            more than 65,536 categories. ``callbacks`` of other libraries are left out.
+        """
+        storage.save(like(self, vars(self)), path, training)
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
@@ -259,6 +299,42 @@ class Validated(BaseEstimator):
             if not remedy:
                 raise
             raise InvalidParameterError(f"{error} {remedy}") from None
+
+
+class Classifier(ClassifierMixin):
+    """The common part of both classifiers."""
+
+    predict_proba: Callable[..., Any]
+
+    def predict_log_proba(self, X: Any) -> Any:
+        """Return the logarithm of ``predict_proba``.
+
+        Parameters
+        ----------
+        X : as for :meth:`predict_proba`
+            Samples.
+
+        Returns
+        -------
+        array, shape (n_samples, n_classes)
+            Log-probabilities in the order of ``classes_``.
+        """
+        probabilities = self.predict_proba(X)
+        return np.log(probabilities, out=probabilities)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+
+class Regressor(RegressorMixin):
+    """The common part of both regressors."""
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
 
 
 def _meant(estimator: Any, name: str) -> str:

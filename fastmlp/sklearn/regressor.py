@@ -8,16 +8,15 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import RegressorMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from fastmlp._core.intervals import check_flag
 from fastmlp._core.keywords import explained
 from fastmlp._network import losses
 from fastmlp._network.names import EstimatorLossName, SolverName
-from fastmlp._network.spec import Activations
+from fastmlp._network.spec import Activations, Compute
 from fastmlp.sklearn.estimator import BaseMLP, by_batches
-from fastmlp.sklearn.parameters import documented, store
+from fastmlp.sklearn.parameters import Regressor, documented, store
 
 Array = NDArray[Any]
 
@@ -43,7 +42,7 @@ LOSSES: dict[str, Callable[[Any], losses.Loss]] = {
         of the target, with ``standardize`` in units of its standard deviation.
     """,
 )
-class MLPRegressor(RegressorMixin, BaseMLP):
+class MLPRegressor(Regressor, BaseMLP):
     """Multi-layer perceptron for regression; replaces scikit-learn's class of the same name.
 
     Parameters
@@ -115,6 +114,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         huber_delta: float = 1.0,
         dropout: Any = 0.0,
         clip_norm: float | None = None,
+        compute: Compute = None,
         scoring: Any = None,
         restore_best: bool = False,
         standardize: bool = False,
@@ -179,8 +179,3 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def _loss(self) -> losses.Loss:
         return LOSSES[self.loss](self)
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
-        return tags

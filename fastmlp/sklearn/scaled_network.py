@@ -30,15 +30,19 @@ Shapes = Sequence[Sequence[tuple[int, ...]]]
 def spec_of(estimator: Any, n_features: int, dtype: Any) -> Spec:
     """Return the spec of the network that the estimator's parameters describe."""
     hidden = parameters.hidden_sizes(estimator.hidden_layer_sizes)
-    sizes, dropout = [n_features, *hidden, estimator.n_outputs_], estimator.dropout
-    names, loss = parameters.activation_names(estimator.activation), estimator._loss()
-    # SciPy minimises in float64, so lbfgs uses float64.
-    dtype, turn = np.dtype(np.float64 if estimator.solver == "lbfgs" else dtype), estimator._turn()
-    described = repr((sizes, dropout)), names, loss, dtype  # as text, for 1 is True
+    sizes, activation = [n_features, *hidden, estimator.n_outputs_], estimator.activation
+    names, loss = parameters.activation_names(activation), estimator._loss()
+    dropout, compute, turn = estimator.dropout, estimator.compute, estimator._turn()
+    if compute is not None:
+        dtype = np.float32
+    elif estimator.solver == "lbfgs":  # SciPy minimises in float64
+        dtype = np.float64
+    described = repr((sizes, dropout)), names, loss, np.dtype(dtype), compute  # text: 1 is True
     if turn.described[0] != described:
-        turn.described = described, build(sizes, names, loss, dtype, dropout)
-    spec: Spec = turn.described[1]
-    return spec
+        spec = build(sizes, names, loss, dtype, dropout, compute=compute)
+        turn.described = described, spec
+    known: Spec = turn.described[1]
+    return known
 
 
 def first_parameters(
@@ -117,15 +121,23 @@ class ScaledNetwork:
         """Drop caches after ``engine`` has changed."""
         self._view = {}
 
-    def undo(self) -> Callable[[], None]:
-        """Return a function that restores the current parameters and drops the optimizer."""
-        view, parameters = self._view, self.engine.snapshot()
+    def moment(self) -> tuple[dict[str, Any], Any]:
+        """Return the current parameters, for `restore` and `as_of`; nothing is copied."""
+        return dict(self._view), self.engine.snapshot()
 
-        def back() -> None:
-            self.engine.restore(parameters)
-            self._view, self.run = view, None
+    def restore(self, moment: tuple[dict[str, Any], Any]) -> None:
+        """Go back to earlier parameters, and drop the optimizer."""
+        view, parameters = moment
+        self.engine.restore(parameters)
+        self._view, self.run = view, None
 
-        return back
+    def as_of(self, moment: tuple[dict[str, Any], Any]) -> ScaledNetwork:
+        """Return a network with earlier parameters, without the optimizer."""
+        view, parameters = moment
+        other = ScaledNetwork(self.spec, self.scaling, self.decoder)
+        other.engine.restore(parameters)
+        other._view = {key: each for key, each in view.items() if key != "shown"}
+        return other
 
     def foldable(self) -> bool:
         """Whether the parameters for raw data are finite, given finite ones for scaled data."""
@@ -255,6 +267,9 @@ class ScaledNetwork:
         other = object.__new__(ScaledNetwork)
         other.__setstate__(self.__getstate__())
         return other
+
+    def __deepcopy__(self, memo: Any) -> ScaledNetwork:
+        return self.__copy__()
 
 
 def pack(weights: Arrays, biases: Arrays) -> NDArray[Any]:

@@ -100,10 +100,20 @@ def refuse_text(y: Any, classifier: str) -> None:
 
 
 def refuse_labels(y: Array) -> None:
-    """Reject missing dates, and objects that scikit-learn does not know, such as decimals."""
+    """Reject missing labels, text mixed with others, and unknown objects such as decimals."""
     if y.dtype.kind in "mM" and np.isnat(y).any():
         raise ValueError("y contains NaT but labels are expected: drop these rows")
-    if y.dtype.kind == "O" and type_of_target(y) == "unknown":
+    if y.dtype.kind != "O":
+        return
+    items = y.reshape(-1).tolist()
+    if any(map(check.is_missing, items)):
+        raise ValueError("y contains NaN, None or NA but labels are expected: drop these rows")
+    if len({isinstance(label, str) for label in items}) > 1:
+        other = next(label for label in items if not isinstance(label, str))
+        raise ValueError(
+            f"y holds text and {other!r} but labels of one type are expected: convert them to text"
+        )
+    if type_of_target(y) == "unknown":
         raise ValueError(
             f"Unknown label type: y holds {check.short(y.flat[0])} but numbers, text or NumPy's "
             "dates are expected: convert it, numbers by astype(int), dates without a time zone by "

@@ -144,7 +144,7 @@ def _stage(
             epoch = 0.0
             if request.deadline is not None:
                 trial = recipe, width(recipe.bins), target, rows, size, request.n_threads
-                epoch = seconds_of_epoch(*trial)
+                epoch = seconds_of_epoch(*trial, before.trained if before else ())
             # A recipe with less than half of its epochs, and fewer than "fast" has, adds little; a
             # later stage with fewer is no better than the first.
             needed = epochs[k] / 2 if before else min(epochs[k] / 2, quick_epochs(target.kind, n))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fastmlp._core import control_groups
 from fastmlp.tabular.columns import Columns
 from fastmlp.tabular.encoding import width_of
-from fastmlp.tabular.members import seconds_of_epoch
+from fastmlp.tabular.members import FitOptions, seconds_of_epoch
 from fastmlp.tabular.presets import LOOKS, Preset, Recipe, batch_of, beginning, epochs_of
 from fastmlp.tabular.progress import in_bytes
 
@@ -88,14 +88,11 @@ class Plan:
 
 
 @dataclass
-class Budget:
-    """The limits of a fit."""
+class Budget(FitOptions):
+    """The options of a fit, with the limit of its memory."""
 
-    preset: Preset
-    deadline: float | None  # a time of ``time.monotonic``
-    memory: float  # in bytes
-    is_given: bool  # whether the user has set the memory
-    n_threads: int | None
+    memory: float = math.inf  # in bytes
+    is_given: bool = False  # whether the user has set the memory
 
     def plan(self, n: int, columns: Columns, missing: int, target: Any, reading: float) -> Plan:
         """Return how many of n rows, and which networks, fit; ``reading`` is the time of a row."""

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import ClassifierMixin
 from sklearn.utils import assert_all_finite, column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
@@ -16,14 +15,13 @@ from sklearn.utils.validation import check_array
 from fastmlp._core.keywords import explained
 from fastmlp._export import layers as export
 from fastmlp._network.names import PresetName
-from fastmlp.sklearn.parameters import documented, store
+from fastmlp.sklearn.parameters import Classifier, documented, store
 from fastmlp.sklearn.validation import refuse_labels, weights_of_classes
 from fastmlp.tabular import inspection, temperature
 from fastmlp.tabular.blend import BlendResult
-from fastmlp.tabular.columns import Array, is_missing
+from fastmlp.tabular.columns import Array
 from fastmlp.tabular.estimator import BaseTabMLP
 from fastmlp.tabular.export.exported import ExportedTable, exported
-from fastmlp.tabular.export.methods import Exports
 from fastmlp.tabular.fitted import from_snapshot
 from fastmlp.tabular.parameters import ATTRIBUTES, TEXT
 from fastmlp.tabular.presets import LABEL_SMOOTHING
@@ -33,7 +31,7 @@ from fastmlp.tabular.targets import ClassTarget, MultiLabelTarget
 
 @explained
 @documented(TEXT, ATTRIBUTES)
-class TabMLPClassifier(ClassifierMixin, Exports, BaseTabMLP):
+class TabMLPClassifier(Classifier, BaseTabMLP):
     """Multi-layer perceptrons for classification of raw tables.
 
     Columns may be numbers, booleans, text or categories, of any scale, with missing values. Members
@@ -140,16 +138,6 @@ class TabMLPClassifier(ClassifierMixin, Exports, BaseTabMLP):
         """
         return self._predicted(X, self._finisher(), out)
 
-    def predict_log_proba(self, X: Any) -> Array:
-        """Return the logarithm of ``predict_proba``.
-
-        Parameters
-        ----------
-        X : frame or array-like, shape (n_samples, n_features), or ArrowBlocks
-            Rows, as for :meth:`predict`.
-        """
-        return np.asarray(np.log(self.predict_proba(X)))
-
     @from_snapshot
     def plot_calibration(self, y: Any, label: Any = None, ax: Any = None) -> Any:
         """Plot the observed frequency of a class against its out-of-fold probability.
@@ -212,8 +200,6 @@ class TabMLPClassifier(ClassifierMixin, Exports, BaseTabMLP):
         labels = np.asarray(y)
         if labels.dtype.kind == "f":
             assert_all_finite(labels, input_name="y")
-        if labels.dtype.kind == "O":
-            _check_objects(labels)
         refuse_labels(labels)
         check_classification_targets(y)
         if type_of_target(y).startswith("multilabel"):
@@ -272,21 +258,4 @@ class TabMLPClassifier(ClassifierMixin, Exports, BaseTabMLP):
             self._members,
             labels=export.Labels(kind, self.classes_),
             temperature=self.temperature_,
-        )
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = True
-        return tags
-
-
-def _check_objects(labels: Array) -> None:
-    """Raise an error for labels that cannot be sorted: missing ones, or text mixed with numbers."""
-    items = labels.reshape(-1).tolist()
-    if any(map(is_missing, items)):
-        raise ValueError("y contains NaN, None or NA but labels are expected: drop these rows")
-    if len({isinstance(label, str) for label in items}) > 1:
-        other = next(label for label in items if not isinstance(label, str))
-        raise ValueError(
-            f"y holds text and {other!r} but labels of one type are expected: convert them to text"
         )

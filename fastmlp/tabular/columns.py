@@ -17,14 +17,13 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp._validation.arrays import short
+from fastmlp._validation.arrays import MISSING_TYPES, is_missing, short
 from fastmlp.tabular.frames import is_frame
 
 Array: TypeAlias = NDArray[Any]
 
 MISSING = -1  # code of a missing or unknown category
 
-DATE_KINDS = {"M": "dates", "m": "time differences"}
 REMEDY_OF_DATES = (
     "convert them to numbers, for example the days since the first, the month and the weekday"
 )
@@ -44,10 +43,9 @@ TIMES: dict[str, tuple[Callable[[type], bool], str]] = {  # refused types: test,
 }
 MOST_CATEGORIES = 64  # the most frequent values, which have an input each; see `encoding`
 SMALLEST_RANGE = 1e-300  # smallest range of numbers whose reciprocal is finite
-# Types of cells in object columns; types of missing values by name, as they may not be imported.
+# Types of cells in object columns.
 NUMBERS = int | float | np.number | Decimal
 CATEGORIES = str | bytes | int | float | np.number | np.bool_
-MISSING_TYPES = ("NoneType", "NAType", "NaTType")
 
 
 @dataclass(frozen=True)
@@ -139,9 +137,12 @@ class Columns:
             names.append(name)
             numeric = numeric and not column.has_text
             key = column.values is None, hashlib.blake2b(np.ascontiguousarray(read).data).digest()
-            if _is_constant(read):
+            with np.errstate(over="ignore"):
+                is_narrow = column.values is None and len(read) and np.ptp(read) < SMALLEST_RANGE
+            # Missing counts as a value.
+            if np.all((read == read[:1]) | (np.isnan(read) & np.isnan(read[:1]))):
                 left_out[name] = "constant"
-            elif column.values is None and _is_narrow(read):
+            elif is_narrow:
                 left_out[name] = f"its range is below {SMALLEST_RANGE:g}: rescale it"
             elif key in seen:
                 left_out[name] = f"the same as {seen[key]}"
@@ -220,13 +221,6 @@ def _array(series: Any, name: str) -> Array:
 def _is_category(dtype: Any) -> bool:
     """Whether the dtype is category in pandas, or Categorical or Enum in polars."""
     return str(dtype).lower().startswith(("cat", "enum"))
-
-
-def is_missing(value: Any) -> bool:
-    """Whether a value is None, NaN, NaT or pandas.NA."""
-    if type(value).__name__ in MISSING_TYPES:
-        return True
-    return isinstance(value, float | np.floating) and bool(value != value)
 
 
 def _values(items: Sequence[Any], name: str) -> dict[Any, Any]:
@@ -359,17 +353,3 @@ def _numbers(series: Array, name: str) -> NDArray[np.float64]:
             "such values; use NaN for unknown ones"
         )
     return numbers
-
-
-def _is_constant(read: Array) -> bool:
-    """Whether all values are equal; missing counts as a value."""
-    if not len(read):
-        return True
-    same = read == read[0]
-    return bool(np.all(same | (np.isnan(read) & np.isnan(read[0]))))
-
-
-def _is_narrow(read: NDArray[np.float64]) -> bool:
-    """Whether the range of numbers is too small for scaling."""
-    with np.errstate(over="ignore"):
-        return bool(np.ptp(read) < SMALLEST_RANGE)

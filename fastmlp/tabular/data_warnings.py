@@ -9,7 +9,7 @@ from typing import Any
 from fastmlp._core.user_warnings import warn
 from fastmlp.tabular.columns import REMEDY_OF_DATES, Columns
 
-FEWEST_TEXTS = 21  # fewest values of a category to be examined; post codes have many, too
+FEWEST_TEXTS = 21  # a category with fewer values gets no note: codes of groups look like numbers
 MOST_OTHERS = 0.1  # largest share of values that do not fit the form, such as "?"
 MOST_SHOWN = 3  # number of such values in the message
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._core.history import State
-from fastmlp.tabular.clock import UNLIMITED, Clock
 from fastmlp.tabular.presets import LEAST_GAIN, MOST_LOOKS, NOISE, cycle_end
+from fastmlp.tabular.progress import UNLIMITED, Clock
 from fastmlp.tabular.rows import EncodedRows
 
 Array = NDArray[Any]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -18,14 +19,13 @@ from fastmlp._training import planning
 from fastmlp._training.arrow import ArrowBlocks
 from fastmlp._validation.check import callbacks
 from fastmlp._validation.compatibility import refusal
-from fastmlp.sklearn.parameters import training
+from fastmlp.sklearn.parameters import like, training
 from fastmlp.tabular import blend, data_warnings, reading
 from fastmlp.tabular.blend import BlendResult
 from fastmlp.tabular.budget import Budget, bytes_of
 from fastmlp.tabular.columns import Array, Columns, Table
 from fastmlp.tabular.explained import Explained
-from fastmlp.tabular.fitted import like
-from fastmlp.tabular.members import INTERRUPTED, FitOptions
+from fastmlp.tabular.members import INTERRUPTED
 from fastmlp.tabular.parameters import ADDED, CONSTRAINTS, OF_ONE_RANK, check
 from fastmlp.tabular.presets import PRESETS, adapted
 from fastmlp.tabular.report import Report, timed
@@ -138,9 +138,8 @@ class BaseTabMLP(Explained):
                 raise KeyboardInterrupt
             nets = [net._engine for group in draft._members.groups for net in group.ensemble]
             others.compare("the end of the calibration", {}, nets)
-        fitting = vars(self).get("_fitting")
         kept = {k: v for k, v in vars(self).items() if k not in vars(draft) and k[-1] != "_"}
-        self.__dict__ = {**kept, **vars(draft), "_fitting": fitting}
+        self.__dict__ = {**kept, **vars(draft), **self.get_params(deep=False)}
         return stopped
 
     def _train(
@@ -158,7 +157,8 @@ class BaseTabMLP(Explained):
         self._trained_with = self.get_params(deep=False)
         random_state = check_random_state(self.random_state)
         seed = random_state.randint(2**31 - 1, size=4)
-        n_threads = of_jobs(self.n_jobs)
+        shows = bool(self.verbose or self.progress_bar) and not (others and others.rank)
+        shared = of_jobs(self.n_jobs), called, shows, others and others.exchange
         if others:
             if self.time_limit is not None:
                 raise refusal("time_limit", "communicator", limit=self.time_limit)
@@ -166,7 +166,8 @@ class BaseTabMLP(Explained):
             same["random_state"] = seed.tolist()
             others.compare("the start of the fit of a table", same)
         memory = bytes_of(self.max_memory)
-        budget = Budget(preset, deadline, memory, self.max_memory is not None, n_threads)
+        limits = memory, self.max_memory is not None
+        budget = Budget(preset, np.random.default_rng(seed), deadline, None, *shared, *limits)
         with timed(seconds, "reading"):
             given = X, y, sample_weight, groups
             data, table, y, used, plan = reading.read(self, *given, budget, seed)
@@ -178,16 +179,7 @@ class BaseTabMLP(Explained):
                 same |= {"classes of y": [*getattr(self, "classes_", ())], "y": target.y}
                 same |= {"numbers of X": table.numbers, "categories of X": table.codes}
                 others.compare("the rows of the fit", same)
-        request = FitOptions(
-            plan.preset,
-            np.random.default_rng(seed),
-            deadline,
-            self._scorer(y[used], kept),
-            n_threads,
-            called,
-            bool(self.verbose or self.progress_bar) and not (others and others.rank),
-            others and others.exchange,
-        )
+        request = replace(budget, preset=plan.preset, scorer=self._scorer(y[used], kept))
         with timed(seconds, "training"):
             fitted = blend.fit(data, request)
             fitted.notes.extend(plan.notes)

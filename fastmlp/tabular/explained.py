@@ -11,9 +11,11 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from fastmlp._core.intervals import check_count
+from fastmlp._core.optional import axes
+from fastmlp.sklearn.parameters import like
 from fastmlp.tabular import inspection
 from fastmlp.tabular.columns import Array, Table
-from fastmlp.tabular.fitted import Fitted, from_snapshot, like
+from fastmlp.tabular.fitted import Fitted, from_snapshot
 from fastmlp.tabular.inspection import Importance
 from fastmlp.tabular.report import Report
 
@@ -187,4 +189,11 @@ class Explained(Fitted):
         matplotlib.axes.Axes
             The axes, with legend and labels.
         """
-        return inspection.history(self._curve, self.best_epoch_, self._members.groups[0].target, ax)
+        ax, target = axes(ax, "plot_history"), self._members.groups[0].target
+        epochs = [look[0] for look in self._curve]
+        for column, label in enumerate(("single members", "members together"), 1):
+            ax.plot(epochs, [target.shown(look[column]) for look in self._curve], label=label)
+        ax.axvline(self.best_epoch_, color="gray", linestyle=":", label="kept")
+        ax.set(xlabel="epoch", ylabel=f"{target.metric}, out of fold")
+        ax.legend()
+        return ax

@@ -1,24 +1,24 @@
-"""The fitted state of an estimator of tables: read as one snapshot, saved, or made a predictor."""
+"""The fitted state of an estimator of tables: read as one snapshot, saved, exported, distilled."""
 
 from __future__ import annotations
 
 import copy
 import functools
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
 from fastmlp._core.intervals import check_count
-from fastmlp._files import storage
+from fastmlp._export.c import CFiles
 from fastmlp._models import blockwise
 from fastmlp._training.arrow import ArrowBlocks
-from fastmlp.sklearn.parameters import Validated
+from fastmlp.sklearn.parameters import Validated, like
 from fastmlp.tabular import sources
 from fastmlp.tabular.blend import Blend
 from fastmlp.tabular.columns import Array, Columns, Table
+from fastmlp.tabular.conformal import levels_of
 from fastmlp.tabular.distilled import distilled
 from fastmlp.tabular.frames import check_frame, gathered, is_frame
 from fastmlp.tabular.inspection import Importance
@@ -37,13 +37,6 @@ def from_snapshot(method: Method) -> Method:
         return method(like(self, vars(self)), *args, **kwargs)
 
     return reading  # type: ignore[return-value]
-
-
-def like(estimator: Any, values: Mapping[str, Any]) -> Any:
-    """Return an estimator of the same class with these attributes."""
-    draft = object.__new__(type(estimator))
-    draft.__dict__.update(values)
-    return draft
 
 
 class Fitted(Validated):
@@ -67,6 +60,7 @@ class Fitted(Validated):
     # a function from predictions of all members to the user's result.
     _encoded: Callable[[Any], Array]
     _finisher: Callable[[], Callable[[Array], Array]]
+    _exported: Callable[[], Any]  # the `ExportedTable`; exporters are imported when they are used
 
     # ------------------------------------------------------------ reading of rows
 
@@ -111,16 +105,158 @@ class Fitted(Validated):
 
     def _predicted(self, X: Any, finish: Callable[[Array], Any], out: Any = None) -> Array:
         """Return the finished predictions of all members for a table, or a source by blocks."""
-        is_source = isinstance(X, ArrowBlocks)
-        tables = sources.blocks(X, self._columns) if is_source else [self._read(X)]
+        tables: Iterable[Table]
+        if isinstance(X, ArrowBlocks):
+            n, tables = None if out is None else X.n, sources.blocks(X, self._columns)
+        else:
+            tables = [table := self._read(X)]
+            n = len(table)
         each = (finish(self._members.predict(table)) for table in tables)
-        return blockwise.joined(each, out)  # type: ignore[no-any-return]
+        return blockwise.joined(each, out, n)  # type: ignore[no-any-return]
 
     @property
     @from_snapshot
     def oof_prediction_(self) -> Array:
         """Out-of-fold predictions: members not trained on a row of the fit predict that row."""
         return self._finisher()(self._out_of_fold).copy()
+
+    # ------------------------------------------------------------ exports
+
+    def _all_outputs(self, outputs: Array, levels: Sequence[float]) -> Array:
+        """Return all outputs of the C file from predictions of all members, (n, columns)."""
+        del levels
+        return self._finisher()(outputs)
+
+    def _levels(self, levels: Any) -> list[float]:
+        """Return checked levels of quantiles, which only a regressor predicts."""
+        if (found := levels_of(levels)) and not hasattr(self, "predict_quantiles"):
+            raise ValueError(
+                f"levels is {levels!r} but a classifier predicts no quantiles: leave levels out"
+            )
+        return found
+
+    @from_snapshot
+    def to_c(
+        self, path: Any, *, weights: str | None = None, X: Any = None, levels: Sequence[float] = ()
+    ) -> CFiles:
+        """Write the fitted estimator as a C99 source file and header, for raw columns.
+
+        The file needs only libm and stack memory and keeps no state, so it is thread-safe; it
+        compiles as C++, too. ``NAME_predict(numbers, codes, y)`` computes ``predict`` of one row,
+        for classifiers ``predict_proba``. Compiled with ``-DFASTMLP_MAIN`` the file is a program
+        that checks itself.
+
+        For regressors, ``NAME_distribution`` also computes the standard deviations of
+        ``predict(X, return_std=True)`` and the quantiles of ``predict_quantiles`` at
+        ``NAME_levels``. For classifiers, ``NAME_class(numbers, codes)`` returns the index of the
+        class; the array ``NAME_labels`` holds the classes unless they are 0, 1, 2, ...
+        ``NAME_classes(numbers, codes, classes)`` sets one flag per label for multi-label models.
+
+        Parameters
+        ----------
+        path : str or path
+            Path of the source, ``NAME.c``; the header ``NAME.h`` is written beside it.
+        weights : {"float32", "float64", "bfloat16", "int8"}, optional
+            Dtype of the weights, by default float32; int8 takes a quarter of the memory and is less
+            exact.
+        X : frame or array-like, shape (n_samples, n_features), optional
+            Typical rows, used to measure errors and for the self-check. By default random rows;
+            required for int8.
+        levels : sequence of float in (0, 1), optional
+            Levels of the quantiles, for regressors only; [0.05, 0.95] are the ends of
+            ``predict_interval(X, 0.9)``.
+
+        Returns
+        -------
+        fastmlp._export.c.CFiles
+            Paths, sizes, and the largest difference from the estimator's predictions.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is invalid, if the classes or a column's categories have no form in C, or
+            if there are more than 2**24 parameters.
+
+        Notes
+        -----
+        The header defines the indices of the used columns. Numbers are ``double``, NaN
+        where missing; infinity, which ``predict`` rejects, counts as the largest number. Categories
+        are codes, -1 where missing: ``NAME_code(category, text)`` returns the code of a text, or of
+        a number as Python writes it, and -2 for values unknown to the fit; ``NAME_text(category,
+        code)`` returns the text of a code.
+
+        Examples
+        --------
+        >>> import numpy as np, tempfile
+        >>> from fastmlp import TabMLPRegressor
+        >>> X = np.random.default_rng(0).normal(size=(99, 2))
+        >>> model = TabMLPRegressor(preset="fast", random_state=0).fit(X, X[:, 0] * X[:, 1])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     files = model.to_c(folder + "/product.c", X=X, levels=[0.05, 0.95])
+        >>> files.largest_error < 1e-5
+        True
+        """
+        from fastmlp.tabular.export import c_source
+
+        levels, table = self._levels(levels), None if X is None else self._read(X)
+        finish = functools.partial(self._all_outputs, levels=levels)
+        return c_source.write(self._exported(), self._members, finish, path, weights, table, levels)
+
+    @from_snapshot
+    def to_onnx(self, path: Any = None, *, levels: Sequence[float] = ()) -> Any:
+        """Return the fitted estimator as an ONNX model for raw columns, which runs without fastmlp.
+
+        Outputs of regressors are float64: ``predictions`` and ``deviations``, (rows, outputs), the
+        results of ``predict(X, return_std=True)``, and with levels ``quantiles``, the result of
+        ``predict_quantiles(X, levels)``. Those of classifiers are ``label`` and, in float64,
+        ``probabilities``, the results of ``predict`` and ``predict_proba``.
+
+        Parameters
+        ----------
+        path : str or path, optional
+            File to write, in addition to returning the model; it is replaced atomically.
+        levels : sequence of float in (0, 1), optional
+            Levels of the quantiles, for regressors only; [0.05, 0.95] are the ends of
+            ``predict_interval(X, 0.9)``.
+
+        Returns
+        -------
+        onnx.ModelProto
+            The model, of opset 17, checked. Text and integer categories need ai.onnx.ml 3, float64
+            categories ai.onnx.ml 4.
+
+        Raises
+        ------
+        ImportError
+            If the onnx package is missing: ``pip install onnx``.
+        TypeError, ValueError
+            If an argument is invalid, if ONNX has no type for the classes or a column's categories,
+            if a column has both empty and missing text or a name that is not valid in ONNX, if no
+            column is used, or if the parameters exceed 2 GiB.
+
+        Notes
+        -----
+        If X was a numeric array, the input is ``X``, float64, (rows, columns of the
+        fit). Otherwise each used column is an input of its own name, (rows, 1): float64 for numbers
+        of any dtype, so that large numbers with small differences, such as times, are not rounded;
+        string, int64 or bool for categories, or float64 for numeric categories with fractions or
+        missing values. Missing numbers are NaN, missing text is empty. Categories that the fit has
+        not seen are unknown, as for ``predict``. Infinity, which ``predict`` rejects, counts as a
+        very large number.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastmlp import TabMLPRegressor
+        >>> X = np.random.default_rng(0).normal(size=(99, 2))
+        >>> model = TabMLPRegressor(preset="fast", random_state=0).fit(X, X[:, 0] * X[:, 1])
+        >>> proto = model.to_onnx(levels=[0.05, 0.95])
+        >>> [each.name for each in proto.graph.input], [each.name for each in proto.graph.output]
+        (['X'], ['predictions', 'deviations', 'quantiles'])
+        """
+        from fastmlp.tabular.export import onnx_graph
+
+        return onnx_graph.model(self._exported(), path, self._levels(levels))
 
     # ------------------------------------------------------------ copies and files
 
@@ -169,30 +305,6 @@ class Fitted(Validated):
         seed = check_count("random_state", random_state, example=1, least=0)
         one = distilled(self._columns, self._members, self._read(X), seed)
         return RowPredictor(self._columns, one, self._finisher())
-
-    def save(self, path: str | os.PathLike[str], *, training: bool = True) -> None:
-        """Write the estimator to a file, for ``fastmlp.load``.
-
-        The file contains parameters, columns and their categories, encodings, networks, classes,
-        calibration and out-of-fold predictions. It does not contain attributes of other libraries,
-        such as metadata requests.
-
-        Parameters
-        ----------
-        path : str or path
-            The file, which is replaced atomically; links are followed.
-        training : bool
-            Whether to include ``history_`` and the curve of :meth:`plot_history`.
-
-        Raises
-        ------
-        OSError
-            If the file cannot be written.
-        TypeError, ValueError
-            If a parameter is invalid, or a file cannot store it: a function as ``scoring``, or more
-            than 65,536 categories. ``callbacks`` of other libraries are left out.
-        """
-        storage.save(like(self, vars(self)), path, training)
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()

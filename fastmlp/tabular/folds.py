@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp.tabular.columns import Columns, Table, is_missing
+from fastmlp._validation.arrays import is_missing
+from fastmlp.tabular.columns import Columns, Table
 from fastmlp.tabular.presets import Preset
 
 Rows = NDArray[np.int64]

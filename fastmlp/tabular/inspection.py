@@ -42,18 +42,6 @@ class Importance(NamedTuple):
         return "\n".join(["rise of the cost when a column is shuffled", *lines])
 
 
-def history(curve: list[tuple[int, float, float, float]], best: int, target: Any, ax: Any) -> Any:
-    """Plot the out-of-fold scores by epoch."""
-    ax = axes(ax, "plot_history")
-    epochs = [row[0] for row in curve]
-    for label, column in (("single members", 1), ("members together", 2)):
-        ax.plot(epochs, [target.shown(row[column]) for row in curve], label=label)
-    ax.axvline(best, color="gray", linestyle=":", label="kept")
-    ax.set(xlabel="epoch", ylabel=f"{target.metric}, out of fold")
-    ax.legend()
-    return ax
-
-
 def reliability(probability: Array, happened: Array, weights: Array | None, ax: Any) -> Any:
     """Plot the observed frequency of events against their predicted probability."""
     w = np.ones(len(probability)) if weights is None else weights

@@ -19,13 +19,13 @@ from fastmlp._models.mlp import MLP
 from fastmlp._network.groups import Groups
 from fastmlp._network.optimizers import Adam, AdamW, Optimizer
 from fastmlp.tabular import presets
-from fastmlp.tabular.clock import Clock
 from fastmlp.tabular.columns import Table
 from fastmlp.tabular.conformal import MOST_ROWS
 from fastmlp.tabular.encoding import Encoding, encoder_of, with_missing
 from fastmlp.tabular.epoch_selection import BestEpochSelector, OutOfFold
 from fastmlp.tabular.folds import FitRows, Splits
 from fastmlp.tabular.presets import Preset, Recipe, batch_of, epochs_of
+from fastmlp.tabular.progress import Clock
 from fastmlp.tabular.rows import Encoder
 
 Array = NDArray[Any]
@@ -118,6 +118,7 @@ class TrainingResult:
     planned: int  # number of epochs
     why: str  # the reason for fewer epochs
     stopped: str  # the reason why no other recipe is trained: an interrupt or a callback
+    pace: float  # see `pace_of`
 
     @property
     def run(self) -> int:
@@ -142,10 +143,32 @@ def network(recipe: Recipe, width: int, target: Any, rng: np.random.Generator) -
     return net
 
 
+def turns(members: int, n_threads: int | None) -> float:
+    """Return how many members each thread trains, at least 1."""
+    return max(members / (n_threads or default_threads()), 1.0)
+
+
+def pace_of(history: History, rows: int, members: int, n_threads: int | None) -> float:
+    """Return the seconds in which a thread trains a member on one row."""
+    return median(history.seconds) / (rows * turns(members, n_threads))
+
+
 def seconds_of_epoch(
-    recipe: Recipe, width: int, target: Any, rows: int, members: int, n_threads: int | None
+    recipe: Recipe,
+    width: int,
+    target: Any,
+    rows: int,
+    members: int,
+    n_threads: int | None,
+    before: Sequence[TrainingResult] = (),
 ) -> float:
-    """Estimate the seconds per epoch by a trial of a few batches with one member per thread."""
+    """Estimate the seconds per epoch: by an earlier training of the recipe, else by a trial.
+
+    A trial takes a few batches with one member per thread. Other programs slow it down by chance.
+    """
+    work = rows * turns(members, n_threads)
+    if known := [each.pace for each in before if each.recipe == recipe]:
+        return known[0] * work
     batch, rng = batch_of(rows), np.random.default_rng(0)
     tried = min(BATCHES * batch, rows, len(target.y))
     some = min(members, n_threads or default_threads())
@@ -159,7 +182,7 @@ def seconds_of_epoch(
         groups=GROUPS,
         n_threads=n_threads,
     )
-    return median(history.seconds) * rows / tried * members / some
+    return pace_of(history, tried, some, n_threads) * work
 
 
 def train(
@@ -235,7 +258,8 @@ def train(
             else "no epoch has a score that is a finite number: mend scoring, or rescale X and y"
         )
     found, why = (follow.held_out, history, follow.curve, follow.epoch), stopped or follow.why
-    return TrainingResult(recipe, members, *found, epochs, why, stopped)
+    pace = pace_of(history, max(map(len, learn)), len(learn), request.n_threads)
+    return TrainingResult(recipe, members, *found, epochs, why, stopped, pace)
 
 
 # Name in pickles of version 0.1.0.

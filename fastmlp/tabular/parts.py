@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmlp._models.ensemble.ensemble import Ensemble
+from fastmlp.sklearn.parameters import like
 from fastmlp.tabular import folds
 from fastmlp.tabular.blend import Blend, BlendResult, blended
 from fastmlp.tabular.columns import Array, Columns, Table
-from fastmlp.tabular.fitted import like
 from fastmlp.tabular.members import TrainedMembers
 
 MOST_ROWS = 50_000  # rows of all parts together that show the columns, and that calibrate

@@ -23,7 +23,7 @@ from fastmlp._core.keywords import check_choice
 from fastmlp._network.activations import ACTIVATIONS
 from fastmlp._network.names import ActivationName
 from fastmlp._network.scheduled import Schedule
-from fastmlp.tabular.clock import UNLIMITED, Clock
+from fastmlp.tabular.progress import UNLIMITED, Clock
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,8 @@ class Preset:
     repeats: int  # divisions into folds
     epochs: int  # for `FEW_ROWS` rows, in the first four of ``cycles``
     recipes: tuple[Recipe, ...]
-    first: Mapping[str, tuple[Recipe, ...]] = field(default_factory=dict)  # for classes or numbers
+    # Further recipes by the kind of target, "classes" or "numbers".
+    first: Mapping[str, tuple[Recipe, ...]] = field(default_factory=dict)
     many_rows: tuple[int, ...] = (50_000,)  # above each of these, the number of folds is halved
     members: int | None = None  # least number of networks per recipe; folds are repeated for it
     scaled: bool = True  # whether more rows have fewer epochs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +11,11 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length
 
 from fastmlp._training.arrow import ArrowBlocks
+from fastmlp._validation.arrays import REFUSED_KINDS
 from fastmlp.sklearn.validation import refuse_text
 from fastmlp.tabular import data_warnings, folds, sources
 from fastmlp.tabular.budget import PILOT_ROWS, Budget, Plan, sample, taken
-from fastmlp.tabular.columns import DATE_KINDS, Array, Columns, Table
+from fastmlp.tabular.columns import Array, Columns, Table
 from fastmlp.tabular.encoding import with_missing
 from fastmlp.tabular.folds import FitRows
 
@@ -23,20 +24,14 @@ from fastmlp.tabular.folds import FitRows
 LIGHTEST = np.finfo(float).eps
 
 
-class Read(NamedTuple):
-    """The rows of a fit, as they were read."""
-
-    data: FitRows  # those with a weight above 0
-    table: Table
-    y: Array  # checked labels or numbers
-    used: NDArray[np.int64]  # the places of those with a weight above 0
-    plan: Plan
-
-
 def read(
     model: Any, X: Any, y: Any, sample_weight: Any, groups: Any, budget: Budget, seed: Array
-) -> Read:
-    """Read a table or a source; set ``rows_`` of the estimator, and what describes columns."""
+) -> tuple[FitRows, Table, Array, NDArray[np.int64], Plan]:
+    """Read a table or a source, and set ``rows_`` of the estimator and the names of its columns.
+
+    Returns the rows with a weight above 0; all rows, their checked labels or numbers, and the
+    places of the former among them; and the plan.
+    """
     rng, model.rows_ = np.random.default_rng([*seed, 1]), None
     if isinstance(X, ArrowBlocks):
         for name, value in {"y": y, "sample_weight": sample_weight, "groups": groups}.items():
@@ -58,7 +53,7 @@ def read(
         copies, noted = folds.copied(rows, target.y)
         plan.notes[:0] = noted
     of_rows = weights, groups, copies, plan.given, plan.memory
-    return Read(FitRows(columns, rows, target, *of_rows), table, y, used, plan)
+    return FitRows(columns, rows, target, *of_rows), table, y, used, plan
 
 
 def _table(
@@ -150,8 +145,8 @@ def finite_numbers(y: Any) -> Array:
     """Return numbers as float64, (n, outputs); raise ValueError for anything else."""
     refuse_text(y, "TabMLPClassifier")
     kind = np.asarray(y).dtype.kind
-    if kind in DATE_KINDS:
-        raise ValueError(f"y holds {DATE_KINDS[kind]} but numbers are expected: pass days")
+    if kind in "mM":
+        raise ValueError(f"y holds {REFUSED_KINDS[kind][0]} but numbers are expected: pass days")
     try:
         checked = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
     except OverflowError:

@@ -8,13 +8,12 @@ from numbers import Real
 from typing import Any, ClassVar, get_args
 
 import numpy as np
-from sklearn.base import RegressorMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from fastmlp._core.intervals import INNER_FRACTION, check_flag
 from fastmlp._core.keywords import explained
 from fastmlp._network.names import PresetName, TableLossName
-from fastmlp.sklearn.parameters import documented, store
+from fastmlp.sklearn.parameters import Regressor, documented, store
 from fastmlp.sklearn.regressor import LOSSES
 from fastmlp.tabular import inspection
 from fastmlp.tabular.blend import BlendResult
@@ -22,7 +21,6 @@ from fastmlp.tabular.columns import Array
 from fastmlp.tabular.conformal import Residuals, levels_of
 from fastmlp.tabular.estimator import BaseTabMLP
 from fastmlp.tabular.export.exported import ExportedTable, exported
-from fastmlp.tabular.export.methods import RegressorExports
 from fastmlp.tabular.fitted import from_snapshot
 from fastmlp.tabular.parameters import ATTRIBUTES, TEXT
 from fastmlp.tabular.reading import finite_numbers
@@ -36,7 +34,7 @@ LARGEST = 1e100  # largest magnitude of targets, so that sums of squares are fin
 
 @explained
 @documented(TEXT, ATTRIBUTES)
-class TabMLPRegressor(RegressorMixin, RegressorExports, BaseTabMLP):
+class TabMLPRegressor(Regressor, BaseTabMLP):
     """Multi-layer perceptrons for regression on raw tables.
 
     Columns may be numbers, booleans, text or categories, of any scale, with missing values. Members
@@ -331,11 +329,6 @@ class TabMLPRegressor(RegressorMixin, RegressorExports, BaseTabMLP):
 
     def _shaped(self, numbers: Array) -> Array:
         return means_of(numbers, self.n_outputs_)
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
-        return tags
 
 
 def means_of(prediction: Array, outputs: int) -> Array:

@@ -208,19 +208,18 @@ def _located(read: Callable[[Array], Any], values: Array, name: str, place: Plac
     try:
         return read(values)
     except (TypeError, ValueError) as error:
-        at = next((k for k in range(len(values)) if _fails(read, values[k : k + 1])), 0)
-        raise type(error)(f"{place(at)}, column {name!r}: {error}") from None
+        whole = error
+    first = 0  # if no row alone causes it
+    for row in range(len(values)):
+        try:
+            read(values[row : row + 1])
+        except (TypeError, ValueError):
+            first = row
+            break
+    raise type(whole)(f"{place(first)}, column {name!r}: {whole}")
 
 
 def _check(values: Array, name: str) -> None:
     """Raise an error for a column without numbers."""
     if not of_columns.is_numeric(values, name):
         of_columns.count_values(values, name)  # which refuses other types
-
-
-def _fails(read: Callable[[Array], Any], values: Array) -> bool:
-    try:
-        read(values)
-    except (TypeError, ValueError):
-        return True
-    return False

@@ -65,7 +65,7 @@ class NumericTarget:
         return TargetScale(centre, factor, y.min(axis=0), y.max(axis=0))
 
     def encode(self, scale: TargetScale) -> Array:
-        """Return the targets as a member is trained on them."""
+        """Return centred and scaled targets, with which a member is trained."""
         z = (self.y - scale.centre) / scale.factor
         return np.clip(z, -FARTHEST, FARTHEST).astype(np.float32)
 
@@ -133,7 +133,7 @@ def _deviation(y: Array, centre: Array, weights: Array | None) -> Array:
 
 
 ROBUST = ("absolute_error", "quantile")
-DEVIATION_OF_QUARTILES = 0.7413  # of normal numbers, in distances of the quartiles
+DEVIATION_OF_QUARTILES = 0.7413  # of a normal distribution, over its interquartile range
 FROM_ZERO = ("squared_error", "absolute_error", "quantile")  # losses with non-negative costs
 METRICS = {
     "squared_error": "root mean squared error",

@@ -20,25 +20,13 @@ FEW = 10.0  # prior for a temperature of 1: this many rows times the squared log
 
 def applied(probabilities: Array, temperature: float, labels: bool = False) -> Array:
     """Return probabilities after division of their logits; with ``labels`` of each column alone."""
-    return _divided(*_logits(probabilities, labels), temperature)
-
-
-def _logits(probabilities: Array, labels: bool) -> tuple[Array, Array | None]:
-    """Return log-probabilities and the row maxima, or for labels the odds against them."""
     p = np.clip(probabilities, SMALLEST, 1.0)
     if labels:
         p = np.clip(p, SMALLEST, 1 - SMALLEST)
-        return (1 - p) / p, None
-    logits = np.log(p)
-    return logits, logits.max(axis=1, keepdims=True)
-
-
-def _divided(logits: Array, highest: Array | None, temperature: float) -> Array:
-    """Divide the result of `_logits` by a temperature, and return probabilities."""
-    if highest is None:
         with np.errstate(over="ignore"):
-            return np.asarray(1 / (1 + logits ** (1 / temperature)))
-    powers = np.exp(logits / temperature - highest / temperature)
+            return np.asarray(1 / (1 + ((1 - p) / p) ** (1 / temperature)))
+    logits = np.log(p)
+    powers = np.exp(logits / temperature - logits.max(axis=1, keepdims=True) / temperature)
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
@@ -47,10 +35,9 @@ def fitted(probabilities: Array, target: Any, weights: Array | None, labels: boo
     n = len(probabilities)
     some = slice(None, None, max(1, n // MOST_ROWS))
     w = None if weights is None else weights[some]
-    logits = _logits(probabilities[some], labels)
 
     def cost(log_temperature: float) -> float:
-        p = _divided(*logits, float(np.exp(log_temperature)))
+        p = applied(probabilities[some], float(np.exp(log_temperature)), labels)
         mean = float(np.average(target.costs(p, some), weights=w))
         return mean + FEW / n * log_temperature**2
 

@@ -71,7 +71,7 @@ cdef extern from "panels/panels.h" nogil:
     enum:
         NN_CHAIN
     void panel_chained(const real*, int64_t, int64_t, const real*, const real*, real*, int64_t, int)
-    int64_t nn_rows(int64_t, int64_t)
+    int64_t nn_rows(int64_t, int64_t, int64_t)
     void block_tn(const real*, int64_t, int64_t, int64_t, const real*, int64_t, real*, int, fm_ahead*)
     void column_sums(const real*, int64_t, real*)
     real dot_row(const real*, int64_t, const real*, int64_t, int64_t, real)

@@ -22,7 +22,7 @@ cdef inline double forward_work(const fm_network* net, int32_t l, int64_t rows) 
 
 cdef inline int64_t block_rows(const fm_buffers* buffers, int64_t width, int64_t rows) noexcept nogil:
     """Return how many of the rows pass through an operator together."""
-    cdef int64_t block = nn_rows(width, rows)
+    cdef int64_t block = nn_rows(buffers.block_size, width, rows)
     return round_up(2 * block, FM_CHUNK) if unlikely(buffers.rounded != NULL) else block
 
 

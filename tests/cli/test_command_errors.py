@@ -20,6 +20,8 @@ MODEL, OTHER = "rent.safetensors", "dear.safetensors"
 TRAIN = ["train", "old.csv", "--target"]
 MANY = [b"u%d,%d" % (k, k) for k in range(70_000)]
 LONG = [b"%s,%d" % (b"x" * (1020 + k), k) for k in range(12)]
+DAYS = [b"2020-01-%02d,n%d,1.5" % (k % 30 + 1, k % 30) for k in range(40)]
+DAYS = b"\n".join([b"day,name,x", *DAYS])
 REFUSED = [
     (None, ["trian"], 2, "invalid choice: 'trian'"),
     (None, ["--epochs", "0"], 2, "'0' is no integer of at least 1"),
@@ -47,6 +49,8 @@ REFUSED = [
     (None, [*TRAIN, "area"], 1, "the column 'area' has"),
     (None, [*TRAIN, "country"], 1, "at least two are expected"),
     (None, [*TRAIN, "dear", "--task", "regression"], 1, "y holds text"),
+    (DAYS, ["train", "bad", "--target", "day"], 1, "day is a category of 30 texts that are dates"),
+    (DAYS, ["train", "bad", "--target", "name"], 1, "has 30 different texts in 40 rows: name an"),
     (None, [*TRAIN, "rent", "-o", "no/model"], 1, "there is no folder"),
     (None, [*TRAIN, "rent", "--report", "no/page"], 1, "there is no folder"),
     (None, [*TRAIN, "rent", "--valid", "none.csv"], 1, "none.csv: No such file or directory"),

@@ -121,6 +121,7 @@ def test_every_reader_reads_the_same(folder, tmp_path, monkeypatch):
     words = ("predict", folder / "dear.safetensors")
     right = children.printed(here(*words, "new.csv", folder=folder))
     text = (folder / "new.csv").read_text()
+    (tmp_path / "quoted.csv").write_text('"a ""b"", c",y\n1,2\n')
     (tmp_path / "semicolons.csv").write_text("\ufeff" + text.replace(",", ";"), encoding="utf-8")
     gzip = importlib.import_module("gzip")
     (tmp_path / "new.csv.gz").write_bytes(gzip.compress(text.encode()))
@@ -129,6 +130,7 @@ def test_every_reader_reads_the_same(folder, tmp_path, monkeypatch):
             patch.setattr(tables, "find_spec", lambda name, hidden=hidden: name not in hidden)
             for name in ("semicolons.csv", "new.csv.gz"):
                 assert children.printed(here(*words, tmp_path / name)) == right
+            assert [*tables.read(str(tmp_path / "quoted.csv")).columns] == ['a "b", c', "y"]
 
 
 def test_dates_are_a_target_only_as_classes_and_each_warning_is_printed_once(folder):

@@ -192,3 +192,5 @@ def test_small_layers_are_not_rounded():
         *(False, True, True, False, False, True, False)
     ]
     assert not any(cases.build(sizes, dtype="float32").rounded)
+    layers = fastmlp.MLP(sizes, compute="bfloat16").summary().splitlines()[1:-1]
+    assert [k for k, layer in enumerate(layers) if "compute=bfloat16" in layer] == [1, 2, 5]

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp._engine import native_engine
+from fastmlp._engine import cpu, native_engine
 from fastmlp._engine.predictor import Predictor
 from fastmlp._engine.thread_pool import Team
 from fastmlp._network import losses, optimizers
@@ -203,6 +203,14 @@ def test_golden_digests(name, level, dtype):
 @pytest.mark.parametrize("name", FITS)
 def test_threads_do_not_matter(name, level, dtype):
     assert len({digest(name, level, dtype, n) for n in (1, 2, 3, 8)}) == 1
+
+
+@pytest.mark.parametrize("size", [1, 9_000, cpu.block_bytes(), 1 << 30])
+@pytest.mark.parametrize("level", FMA_LEVELS)
+def test_the_size_of_the_cache_does_not_matter(level, size, monkeypatch):
+    monkeypatch.setattr(cpu, "block_bytes", lambda: size)
+    for name, dtype in itertools.product(FITS, DTYPES):
+        assert digest(name, level, dtype) == GOLDEN[name, dtype]
 
 
 @pytest.mark.parametrize("level", LEVELS)

@@ -38,6 +38,10 @@ def test_every_aarch64_has_neon():
     assert cpu.features() == {"neon"}
 
 
+def test_blocks_are_within_what_was_measured():
+    assert 192 * 1024 <= cpu.block_bytes() <= 1024 * 1024
+
+
 @on_x86
 @pytest.mark.skipif(not CPUINFO.exists(), reason="only Linux says what it knows")
 def test_the_kernel_agrees():

@@ -1,6 +1,7 @@
 """Estimators of tables as ONNX: names, types and refusals. Predictions: test_tables."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,8 +14,8 @@ from test_tables import TABLES, array, assert_same, exported, feed, fitted, fram
 
 import fastmlp
 from fastmlp import TabMLPClassifier, TabMLPRegressor
+from fastmlp.sklearn.parameters import like
 from fastmlp.tabular.columns import Columns
-from fastmlp.tabular.fitted import like
 
 ReferenceEvaluator = pytest.importorskip("onnx.reference", reason="needs onnx").ReferenceEvaluator
 pytest.importorskip("onnxruntime", reason="needs onnxruntime")
@@ -135,7 +136,13 @@ def test_a_model_of_no_column_is_refused():
         model.to_onnx()
 
 
-@pytest.mark.parametrize("levels", [0.5, [0.1, 1.0], ["0.5"]])
-def test_levels_that_are_refused(levels):
-    with pytest.raises((TypeError, ValueError), match="levels"):
-        fitted("array", "squared_error", "others").to_onnx(levels=levels)
+@pytest.mark.parametrize(
+    ("target", "levels"),
+    [*(("squared_error", each) for each in (0.5, [0.1, 1.0], ["0.5"])), ("names", [0.5])],
+)
+def test_levels_that_are_refused(target, levels, tmp_path):
+    model = fitted("array", target, "others")
+    for export in (model.to_onnx, partial(model.to_c, tmp_path / "net.c")):
+        with pytest.raises((TypeError, ValueError), match="levels is"):
+            export(levels=levels)
+    assert not list(tmp_path.iterdir())

@@ -31,7 +31,12 @@ def test_a_member_goes_on_alone_as_if_it_had_always_been():
     ensemble[1].fit(X, Y, epochs=6, resume=True, **OPTIONS)
     other.fit(X, Y, epochs=6, n_threads=1, **OPTIONS)
     assert digest(ensemble[1]) == digest(other)
-    with pytest.raises(ValueError, match="members have been trained by themselves since"):
+    trained = "members have been trained by themselves since"
+    with pytest.raises(ValueError, match=trained):
+        ensemble.fit(X, Y, epochs=6, resume=True, **OPTIONS)
+    ensemble.fit(X, Y, epochs=3, **OPTIONS)
+    ensemble[1].fit(X, Y, epochs=3, **OPTIONS)  # as many epochs
+    with pytest.raises(ValueError, match=trained):
         ensemble.fit(X, Y, epochs=6, resume=True, **OPTIONS)
 
 

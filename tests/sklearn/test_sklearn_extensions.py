@@ -13,6 +13,7 @@ from sklearn.metrics import make_scorer, mean_absolute_error, r2_score
 from sklearn.model_selection import train_test_split
 
 import fastmlp
+from fastmlp._engine import native_engine
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -108,6 +109,27 @@ def test_dropout_and_clipping_change_the_training_only():
         assert np.array_equal(net.predict_proba(x), net.predict_proba(x))
         with pytest.raises(ValueError, match="solver 'lbfgs' does not support it"):
             net.set_params(solver="lbfgs").fit(x, y)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_bfloat16_is_that_of_the_network(dtype, tmp_path):
+    x, y = digits()
+    options = {"hidden_layer_sizes": (64, 32), "max_iter": 3}
+    plain = classifier(**options).fit(x.astype("float32"), y)
+    x = x.astype(dtype)
+    net = classifier(compute="bfloat16", **options).fit(x, y)
+    assert net.to_mlp().compute == "bfloat16"
+    assert net.coefs_[0].dtype == np.float32
+    assert net.predict_proba(x).dtype == dtype
+    has_unit = not native_engine.bfloat16_unit().startswith("none")
+    assert np.array_equal(net.coefs_[0], plain.coefs_[0]) == (not has_unit)
+    net.save(tmp_path / "net.safetensors")
+    for each in (net, fastmlp.load(tmp_path / "net.safetensors")):
+        each.partial_fit(x, y)
+        assert each.compute == "bfloat16"
+    np.testing.assert_array_equal(each.coefs_[0], net.coefs_[0])
+    with pytest.raises(ValueError, match="compute is 'bfloat16' but solver 'lbfgs' does not"):
+        net.set_params(solver="lbfgs").fit(x, y)
 
 
 def test_class_weight():

@@ -136,6 +136,11 @@ def test_other_complaints():
     for wrong, words in ((x[:, 1], ""), (days, r": y holds datetime.date.* astype\('datetime64")):
         with pytest.raises(ValueError, match=f"Unknown label type{words}"):
             net.fit(x, wrong)
+    for other, words in ((None, "y contains NaN, None or NA"), (1, "y holds text and 1 but")):
+        with pytest.raises(ValueError, match=words):
+            net.fit(x, labels := np.array(["a", *[other] * (len(x) - 1)], object))
+        with pytest.raises(ValueError, match=words):
+            ours.MLPClassifier().partial_fit(x, labels, classes=["a", "b"])
     net.fit(x, y)
     for method, given, words in (
         (net.predict, [x[:, :3]], "has 3 features, but MLPClassifier is expecting 64"),

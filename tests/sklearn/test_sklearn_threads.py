@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import os
 import pickle
 import threading
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from small_estimators import COPIES, OTHER, WIDE, X, Y, classifier, regressor, state
 
+import fastmlp
 from fastmlp.sklearn import scaled_network
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -142,6 +144,50 @@ def test_predictions_belong_to_one_fit():
             for reader in readers:
                 reader.join(60)
     assert not errors
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_copies_and_files_of_a_fit_that_goes_on_have_the_state_before_it(
+    method, standardize, tmp_path
+):
+    def saved(net):
+        net.save(tmp_path / "net.safetensors")
+        return fastmlp.load(tmp_path / "net.safetensors")
+
+    copies = {**COPIES, "file": saved}
+    net = classifier(standardize=standardize, warm_start=True).fit(X, Y)
+    net.coefs_[0][0] = 1.0  # not yet known to the engine
+    before = state(copy.deepcopy(net))
+    with blocked(net, method):
+        for how, make in copies.items():
+            assert state(make(net)) == before, how
+    seen = []
+
+    def look(epoch):  # in the thread of the fit; the draft has its own state
+        draft = copy.deepcopy(epoch.model)
+        assert len(draft.loss_curve_) == len(draft.history_.loss) == draft.t_ // len(X)
+        seen.append(state(copy.deepcopy(net)) == after)
+
+    after = state(net)
+    getattr(net.set_params(callbacks=[look]), method)(X, Y)
+    assert seen
+    assert all(seen)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # from Python 3.12 on
+def test_a_child_that_was_forked_during_a_fit_copies_its_own_changes():
+    net = regressor(warm_start=True).fit(X, X[:, 0])
+    with blocked(net, y=X[:, 0]):
+        child = os.fork()
+        if child == 0:
+            try:
+                net.coefs_ = [0 * w for w in net.coefs_]
+                os._exit(int(np.ptp(copy.deepcopy(net).predict(X)) > 0))
+            finally:
+                os._exit(2)
+        assert os.waitpid(child, 0)[1] == 0
 
 
 WHOLE = set()  # predictions at the ends of epochs

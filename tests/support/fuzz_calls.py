@@ -149,8 +149,10 @@ def check_near(native: Any, textbook: Any, net: Any, call: Call) -> None:
     largest = max(1.0, float(np.abs(textbook).max(initial=0.0)))
     if not np.isfinite(textbook).all() or largest > 1e4:
         return  # once numbers run away, differences prove nothing more
-    if call.method in ("fit", "partial_fit"):
-        near = {"float32": 2e-2, "float64": 1e-6}[net.dtype.name]
+    # Of two sums of factors in bfloat16, one may round the other way; a CPU may not round at all.
+    is_rounded = any(net._spec.rounded) and call.method in ("fit", "partial_fit", "gradients")
+    if is_rounded or call.method in ("fit", "partial_fit"):
+        near = 0.1 if is_rounded else {"float32": 2e-2, "float64": 1e-6}[net.dtype.name]
         assert np.linalg.norm(native - textbook) <= near * max(1.0, np.linalg.norm(textbook))
     else:
         tolerances.assert_close(native, textbook, "gradient", net.dtype, scale=largest)

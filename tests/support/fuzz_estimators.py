@@ -51,6 +51,7 @@ PARAMETERS: dict[str, tuple[Any, ...]] = {
     "max_fun": (15000, 1),
     "dropout": (0.0, 0.2),
     "clip_norm": (None, 1.0),
+    "compute": (None, "bfloat16"),
     "scoring": (None, "loss"),
     "restore_best": (False, True),
     "standardize": (False, True),

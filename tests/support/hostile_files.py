@@ -124,9 +124,9 @@ CONTAINER: list[Row] = [
     (lambda: valid("MLP")[:100], "the file has 100: cut off"),
     (lambda: valid("MLP")[:-1], r"end at byte [\d,]+ of a payload"),
     (lambda: valid("MLP") + b"\0", "1 bytes follow the last tensor"),
-    (first(2 << 20), "said to have 2,097,152 bytes but 1,048,576 are the most"),
-    (first(2**63), "said to have 9,223,372,036,854,775,808"),
-    (first(2**64 - 1), "said to have 18,446,744,073,709,551,615"),
+    (first(2 << 20), "announce a header of 2,097,152 bytes but 1,048,576 are the most"),
+    (first(2**63), "announce a header of 9,223,372,036,854,775,808"),
+    (first(2**64 - 1), "announce a header of 18,446,744,073,709,551,615"),
     (first(0, bytes(8)), "header begins with b''"),
     (first(9, b"{}" + b" " * 7), "header has 9 bytes: the payload is misaligned"),
     *(

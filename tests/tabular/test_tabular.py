@@ -15,8 +15,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from tiny_tables import classifier, regressor
 
 from fastmlp import TabMLPClassifier, TabMLPRegressor
+from fastmlp._validation.arrays import is_missing
 from fastmlp.tabular import presets
-from fastmlp.tabular.columns import is_missing
 from fastmlp.tabular.epoch_selection import OutOfFold
 from fastmlp.tabular.presets import Preset, Recipe
 

@@ -8,10 +8,10 @@ from tiny_tables import LABELS, SMALL, N, X, Y, classifier, regressor
 
 from fastmlp._network import losses
 from fastmlp.tabular import blend, presets
-from fastmlp.tabular.clock import Clock
 from fastmlp.tabular.columns import Columns
 from fastmlp.tabular.encoding import Encoding, width_of, with_missing
 from fastmlp.tabular.members import seconds_of_epoch
+from fastmlp.tabular.progress import Clock
 from fastmlp.tabular.targets import ClassTarget, MultiLabelTarget, NumericTarget
 
 AMPLE = 1e6  # seconds

@@ -207,6 +207,13 @@ def test_parameters_that_change_after_the_fit_change_nothing():
     np.testing.assert_array_equal(model.importance(X, Y).means, right[1])
 
 
+def test_a_parameter_that_is_set_during_a_fit_is_kept_for_the_next_one():
+    model = regressor()
+    model.set_params(callbacks=[lambda state: model.set_params(loss="poisson")]).fit(X, Y)
+    assert model.loss == "poisson"
+    np.testing.assert_array_equal(model.predict(X), regressor().fit(X, Y).predict(X))
+
+
 @pytest.mark.parametrize("outputs", [1, 2])
 def test_a_single_level_has_no_axis(outputs):
     model = regressor().fit(X, np.tile(Y, (outputs, 1)).T)

@@ -320,8 +320,8 @@ def test_new_rows_that_cannot_be_read_are_refused_with_their_place(name, tmp_pat
 
 
 REFUSED_OUTS = {
-    "short": (regressor, Y, np.empty(N - 1), "299 rows but X has 300"),
-    "long": (regressor, Y, np.empty(N + 1), r"301 rows but X has 300: pass out\[:300\]"),
+    "short": (regressor, Y, np.full(N - 1, 7.0), "299 rows but X has 300"),
+    "long": (regressor, Y, np.full(N + 1, 7.0), r"301 rows but X has 300: pass out\[:300\]"),
     "integers": (regressor, Y, np.empty(N, int), "dtype int64 but floats"),
     "short text": (classifier, TARGETS["text"][2], np.empty(N, "U2"), "dtype <U2 but <U4 labels"),
 }
@@ -334,6 +334,7 @@ def test_an_out_that_does_not_fit_is_refused(name):
     for X in (FRAME, ArrowBlocks(TABLE, rows=64)):
         with pytest.raises(ValueError, match=words):
             model.predict(X, out=out)
+    assert "rows" not in words or (out == 7).all()
 
 
 def test_columns_of_a_fit_without_names_are_read_by_place():

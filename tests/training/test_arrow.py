@@ -207,6 +207,16 @@ def test_predictions_of_a_table_without_targets():
         net.fit(fastmlp.ArrowBlocks(TABLE, features=["b", "a"]))
 
 
+@pytest.mark.parametrize("rows", [N - 1, N + 1])
+@pytest.mark.parametrize("kind", sorted({*KINDS} - {"callable", "duckdb"}))
+def test_a_wrong_number_of_rows_is_found_before_anything_is_written(kind, rows, tmp_path):
+    source = fastmlp.ArrowBlocks(KINDS[kind](tmp_path), features=["b", "a"], rows=50)
+    out = np.full((rows, 1), 7.0)
+    with pytest.raises(ValueError, match=f"out has {rows} rows but X has {N}: pass"):
+        fastmlp.MLP([2, 1], rng=0).predict(source, out=out)
+    assert (out == 7).all()
+
+
 # ---- the recipes of docs/sources.md --------------------------------------------------------------
 
 PAGE = (Path(__file__).parents[2] / "docs" / "sources.md").read_text()

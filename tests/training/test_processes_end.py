@@ -231,6 +231,24 @@ def test_an_interrupt_at_any_line_ends_all_ranks(monkeypatch, model):
     assert ended > total - 30
 
 
+def test_a_rank_that_an_interrupt_left_one_epoch_behind_is_found_by_the_next_fit(monkeypatch):
+    models, record = [net(), net()], loop.record
+
+    def interrupted(state, *rest):
+        if state.model is models[1] and state.history.loss:
+            raise KeyboardInterrupt
+        record(state, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "record", interrupted)
+        ranks.raised(ranks.run(2, lambda c: train(models[c.rank], c)))
+    assert [len(model.history.loss) for model in models] == [2, 1]
+    words = ranks.told(ranks.run(2, lambda c: train(models[c.rank], c)), ValueError)
+    assert "the state of the model of rank 1" in words
+    models[1].load_state_dict(models[0].state_dict())
+    ranks.good(ranks.run(2, lambda c: train(models[c.rank], c)))
+
+
 def test_the_last_words_of_all_are_cut_to_what_there_is_room_for():
     def work(communicator):
         messages = Exchange(communicator, net()._engine)

@@ -112,7 +112,7 @@ def objective(
 ) -> tuple[Any, ...]:
     """Return the objective of one batch and its gradient, (objective, [dW], [db], ...).
 
-    The factors are those of each tensor's group; `total` is that of `loss`.
+    ``factors`` are those on the penalties of each tensor; ``total`` is the divisor of `loss`.
     """
     factors = PLAIN.factors(spec.tensors, 0) if factors is None else factors
     used = _sample_weight(data) != 0  # 0 times an overflow in another row would be NaN

@@ -43,7 +43,7 @@ def penalized(
 def clip(gradients: list[Array], norm: float, factors: Sequence[float]) -> list[Array]:
     """Return the gradients, scaled down together if their global 2-norm exceeds `norm`.
 
-    The squares of each gradient are multiplied by its factor.
+    In the norm, the squares of each gradient count ``factor`` times.
     """
     squares = [float(np.sum(np.square(g, dtype=np.float64))) for g in gradients]
     found = math.sqrt(sum(factor * s for factor, s in zip(factors, squares, strict=True)))

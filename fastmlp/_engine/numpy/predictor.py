@@ -77,7 +77,7 @@ class Predictor(Exportable):
         storage.save(self, path)
 
     def _rows(self, x: ArrayLike) -> tuple[NDArray[Any], bool]:
-        """Return x as (n, I), and whether it was one row without the n."""
+        """Return x as a batch (n, I), and whether it was a single row (I,)."""
         array = check.numeric(x, "x").astype(self.spec.dtype, copy=False)
         n_in = self.spec.layer_sizes[0]
         if array.ndim not in (1, 2) or array.shape[-1] != n_in:

@@ -111,7 +111,7 @@ class TableSource(Source):
         signs = [
             each[MOST_CATEGORIES:, MOST_CATEGORIES:] > 0 for each in self.model.inputs_of_values
         ]
-        # The `SHARED` signs of a value are the bits of a short.
+        # The signs of a rare value, one bit for each of its `SHARED` inputs, are a 16-bit number.
         bits = [np.packbits(each, axis=1, bitorder="little") for each in signs if each.size]
         self._ends("value_ends", map(len, values))
         self._ends("input_ends", (each.shape[1] for each in self.model.inputs_of_values))

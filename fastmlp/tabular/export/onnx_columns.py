@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,18 +30,13 @@ class ValueType:
     opset: int  # version of `ML` that these nodes need
 
 
-def _codes(g: Graph, x: Name, values: Sequence[Any], **keys: Any) -> Name:
-    n = len(values)
-    return g.LabelEncoder(x, domain=ML, **keys, values_int64s=list(range(n)), default_int64=n)
+def _codes(g: Graph, values: Sequence[Any], x: Name, name: str, key: Callable[[Any], Any]) -> Name:
+    keys, codes = {name: list(map(key, values))}, list(range(len(values)))
+    return g.LabelEncoder(x, domain=ML, **keys, values_int64s=codes, default_int64=len(codes))
 
 
-def _text_codes(g: Graph, values: Sequence[Any], x: Name) -> Name:
-    keys = [MISSING_TEXT if value is None else value for value in values]
-    return _codes(g, x, values, keys_strings=keys)
-
-
-def _integer_codes(g: Graph, values: Sequence[Any], x: Name) -> Name:
-    return _codes(g, x, values, keys_int64s=list(map(int, values)))
+_text_codes = partial(_codes, name="keys_strings", key=lambda v: MISSING_TEXT if v is None else v)
+_integer_codes = partial(_codes, name="keys_int64s", key=int)
 
 
 def _bool_codes(g: Graph, values: Sequence[Any], x: Name) -> Name:

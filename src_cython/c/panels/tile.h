@@ -86,11 +86,11 @@ FM_INLINE void panel_nn_rows(const int m, const int nv, const int store, const r
             panel_nn_rows(MR, 3, store, a, NR, a_panel, k_len, w, bias, gate, out, rows); \
     }
 
-/* Of all batch rows, those that go through all panels together and fit in the second-level cache. */
-FM_INLINE int64_t nn_rows(const int64_t k_len, const int64_t all) {
+/* Of all batch rows, those that go through all panels together: their activations have at most block_size elements. */
+FM_INLINE int64_t nn_rows(const int64_t block_size, const int64_t k_len, const int64_t all) {
     if (all <= 4 * ROW_MULTIPLE) return all;
     /* 32 bits hold any layer's width; a division of 64 bits takes several times as long. */
-    const int64_t rows = (uint32_t)(196608 / FM_REAL_BYTES) / (uint32_t)k_len / ROW_MULTIPLE * ROW_MULTIPLE;
+    const int64_t rows = (uint32_t)block_size / (uint32_t)k_len / ROW_MULTIPLE * ROW_MULTIPLE;
     return rows > 4 * ROW_MULTIPLE ? rows : 4 * ROW_MULTIPLE;
 }
 

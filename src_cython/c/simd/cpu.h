@@ -66,4 +66,13 @@ static int fm_is_amd(void) {
 #endif
 }
 
+/* Bytes of the second-level cache of a core, 0 if unknown (CPUID leaf 0x80000006, of Intel and AMD). */
+static int64_t fm_second_level_cache(void) {
+#if defined(__x86_64__)
+    unsigned int a, b, c, d;
+    if (__get_cpuid(0x80000006, &a, &b, &c, &d)) return (int64_t)(c >> 16) * 1024;
+#endif
+    return 0;
+}
+
 #endif

@@ -8,7 +8,7 @@ from rounding cimport ceil_div, round_up
 
 import numpy as np
 
-from fastmlp._engine import kernels
+from fastmlp._engine import cpu, kernels
 
 cnp.import_array()
 
@@ -71,6 +71,7 @@ cdef class Buffers:
         self.memory = memory
         c.rows = rows
         c.panel_step = padded * k.nr
+        c.block_size = <int64_t>cpu.block_bytes() // k.element_size
         c.x = memory.take(ceil_div(net.operators[0].n_in, k.nr) * c.panel_step)
         c.y = <void**>memory.take(n + 1, sizeof(void*))
         c.dz = <void**>memory.take(n + 1, sizeof(void*))
