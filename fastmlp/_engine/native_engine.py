@@ -38,10 +38,6 @@ class Engine(native.Engine):
     def train_many(*args: Any, **options: Any) -> Epochs:
         return many.train_many(*args, **options)
 
-    def shuffle(self, order: NDArray[np.int64], seed: int) -> None:
-        """Permute an index array in place; ValueError for 2**32 rows or more."""
-        kernels.shuffle(order, seed, self.level)
-
     def jacobian(self, x: NDArray[Any]) -> NDArray[Any]:
         """Return the derivatives of the predictions with respect to x, (n, heads * m, fan_in)."""
         return self.predictor().jacobian(x)

@@ -15,6 +15,8 @@ from fastmlp._network.optimizers import Optimizer
 from fastmlp._network.scheduled import Scheduled, learning_rates
 from fastmlp._network.spec import Spec
 
+NO_RATES = np.empty(0)  # before the first epoch
+
 
 @dataclass
 class Plan:
@@ -41,6 +43,12 @@ class Plan:
     sums: list[float] | None = None
     drops_last: bool = False  # leave out the rows after the last whole batch
     share: Shard | None = None  # this process's part of an epoch that many processes share
+
+    def again(self) -> Plan:
+        """Return a plan with the same options for another fit."""
+        fresh = Plan.__new__(Plan)
+        vars(fresh).update(vars(self))
+        return fresh
 
     def look_up(self, n_steps: int) -> None:
         """Evaluate the schedules of weight decay and dropout for the batches from `step` on."""

@@ -52,6 +52,8 @@ class Model(Exportable):
         self._two_headed = self._spec.loss.heads == 2
         self._turn = FitLock()  # allows one fit at a time, and no assignment by other threads
         self._progress: ResumeState | None = None  # for the next partial_fit or a resumed fit
+        self._running: Any = None  # the trainer of a fit, which stores `_progress` on demand
+        self._last_plan: tuple[Any, Any, Any] = (), (), None  # of a fit: rows, options, plan
         self._moment = ModelSnapshot()
 
     # One for each row of TENSORS, made below; declared here for type checkers.
@@ -211,12 +213,18 @@ class Model(Exportable):
     def _take(self, parameters: Sequence[Sequence[NDArray[Any]]]) -> None:
         """Set parameters given by the user; a resumed fit continues with them."""
         self._engine.set_parameters(*parameters)
-        if self._progress is not None:
-            self._progress = self._progress._replace(averaged=None)
+        if (progress := self._stored_progress()) is not None:
+            self._progress = progress._replace(averaged=None)
 
-    def _undo(self, parameters: bool = True) -> Callable[[], None]:
+    def _stored_progress(self) -> ResumeState | None:
+        """Return the state for resuming; a fit of this thread stores its own first."""
+        if self._running is not None and self._turn.is_mine():
+            self._running.keep()
+        return self._progress
+
+    def _undo(self, parameters: bool = True, draws: bool = True) -> Callable[[], None]:
         """Return a function that restores all state that a fit changes."""
-        generator = self._rng.bit_generator.state
+        generator = self._rng.bit_generator.state if draws else None
         snapshot = self._engine.snapshot() if parameters else None
         progress, history, flat_y = self._progress, self._history, self._flat_y
         state = self._engine.optimizer_state()
@@ -226,7 +234,8 @@ class Model(Exportable):
             self._engine.set_optimizer_state(state)
             if snapshot is not None:
                 self._engine.restore(snapshot)
-            self._rng.bit_generator.state = generator  # last: it allocates memory, so may fail
+            if generator is not None:
+                self._rng.bit_generator.state = generator  # last: it allocates memory, so may fail
 
         return undo
 
@@ -285,11 +294,12 @@ class Model(Exportable):
     def _state(self) -> dict[str, Any]:
         """Return the state of a model that no other thread fits."""
         state = self.__dict__.copy()
-        for name in ("_engine", "_n_weights", "_two_headed", "_turn", "_progress", "_moment"):
+        for name in ("_n_weights", "_two_headed", "_turn", "_running", "_last_plan", "_moment"):
             del state[name]
+        del state["_engine"], state["_progress"]
         state["_history"] = self._history and self._history.whole()
         at_rest = self._turn.is_free() or self._turn.is_mine()  # else a fit changes the optimizer
-        progress = self._progress if at_rest else None
+        progress = self._stored_progress() if at_rest else None
         state["engine"] = self._engine.state(optimizer=progress is not None)
         state["progress"] = progress if "optimizer" in state["engine"] else None
         return state

@@ -168,12 +168,12 @@ class Checkpoint:
     def _remember(self, state: State) -> None:
         """Add the state of the other callbacks to the state for resuming."""
         models = getattr(state.model, "members", (state.model,))
-        if any(getattr(model, "_progress", None) is None for model in models):
+        if not all(hasattr(own, "_stored_progress") and own._stored_progress() for own in models):
             return  # an estimator stores its own state
         kept = callback_state.memories(state.callbacks, state.engine)
         for k, model in enumerate(models):
             own = kept if model is state.model else callback_state.apart(kept, k)
-            model._progress = model._progress._replace(memories=own)
+            model._progress = model._stored_progress()._replace(memories=own)
 
     def _is_best(self, state: State) -> bool:
         """Whether the last loss, or negative score, is the lowest of the history; NaN never is."""

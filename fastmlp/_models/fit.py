@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -14,8 +15,9 @@ from fastmlp._engine.thread_count import fit_team
 from fastmlp._engine.thread_pool import Team
 from fastmlp._models.base import Model
 from fastmlp._models.runner import Runner, one_pass
-from fastmlp._models.snapshot import PublishedSnapshot, Rollback
+from fastmlp._models.snapshot import Rollback
 from fastmlp._network.data import Data
+from fastmlp._network.layer_options import is_sequence
 from fastmlp._training import planning
 from fastmlp._training.loop import Evaluator
 from fastmlp._validation import check
@@ -33,7 +35,7 @@ if TYPE_CHECKING:  # imported on use: few fits need the rest
     from fastmlp._network.scheduled import Scheduled
     from fastmlp._training.callback_list import Callback
     from fastmlp._training.metrics import Metrics
-    from fastmlp._training.sources import Source
+    from fastmlp._training.sources import BlockStream, Source
 
 
 class Learner(Model):
@@ -160,12 +162,10 @@ class Learner(Model):
         with (
             planning.joined(communicator, (self,)) as others,
             self._turn.taken(),
-            PublishedSnapshot(self),
             Runner(self, (self,), resume) as run,
         ):
             data = planning.data(X, y, sample_weight, self._spec, shuffle, shuffle_buffer)
-            given = batch_size, optimizer, l1, l2, clip_norm, groups, dropout
-            plan = planning.plan(self._spec, data, *given)
+            plan = self._plan(data, batch_size, optimizer, l1, l2, clip_norm, groups, dropout)
             run.options(epochs, shuffle, verbose, averaging, callbacks)
             functions = planning.metrics(metrics)
             lent = self._team(1 if others and n_threads is None else n_threads, plan)
@@ -237,12 +237,24 @@ class Learner(Model):
         TypeError, ValueError, DivergenceError, RuntimeError, KeyboardInterrupt
             As for :meth:`fit`; the model then has the weights from before the call.
         """
-        with self._turn.taken(), Rollback(self._undo()):
+        with self._turn.taken():
             data = check.data(X, y, sample_weight, self._spec)
-            rows = data.x.shape[0] if batch_size is None else batch_size
-            given = rows, optimizer, l1, l2, clip_norm, groups, dropout
-            plan = planning.plan(self._spec, data, *given)
-            return one_pass((self,), (data,), (plan,), self._team(n_threads, plan))
+            rows = data.rows if batch_size is None else batch_size
+            plan = self._plan(data, rows, optimizer, l1, l2, clip_norm, groups, dropout)
+            lent = self._team(n_threads, plan)
+            draws = not planning.goes_on(self._progress, self._engine, plan)
+            with Rollback(self._undo(draws=draws)):
+                return one_pass((self,), (data,), (plan,), lent)
+
+    def _plan(self, data: Data | BlockStream, batch_size: int, *given: Any) -> Plan:
+        """Return the plan of a call; the checks of the last one hold for the same objects."""
+        rows, last = (data.rows, batch_size, type(batch_size)), self._last_plan
+        if not (rows == last[0] and all(map(operator.is_, given, last[1]))):
+            last = rows, given, planning.plan(self._spec, data, batch_size, *given)
+            if not is_sequence(given[-1]):  # a list of dropouts may change
+                self._last_plan = last
+        plan: Plan = last[2]
+        return plan.again()
 
     def _engines(self) -> Engine:
         """Return the engine; an ensemble returns those of all members as one."""

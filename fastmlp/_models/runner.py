@@ -39,7 +39,7 @@ class Runner(Rollback):
             self.path is not None
             or any(own._progress and own._progress.averaged for own in members)
         )
-        super().__init__(owner._undo(changes))
+        super().__init__(owner._undo(changes), owner)
 
     def _is_done(self) -> bool:
         return len(self.history.loss) > self.n_before
@@ -71,7 +71,8 @@ class Runner(Rollback):
             begun = self._resumed()
         else:
             for member in self.members:
-                member._progress, member._history = None, History()
+                member._progress = None
+                member._history = self.history if member is owner else History()
         owner._history = history = self.history
         if self.verbose and not (others and others.rank):
             from fastmlp._training.callbacks import Progress
@@ -87,9 +88,8 @@ class Runner(Rollback):
         if begun is not None:
             state.epoch, state.learning_rate_scale = begun[0].epochs - 1, begun[0].scale
         reporter = trainer.reporter
-        # Nobody looks at one model within a fit but callbacks, and other threads at its snapshot.
-        is_watched = reporter.callbacks or owner is not self.members[0]
-        reporter.keep = trainer.keep if is_watched else owner._show
+        reporter.keep = trainer.show
+        owner._running = trainer
         try:
             with lent as plans[0].team, reporter.watching():
                 if begun is None:
@@ -104,6 +104,7 @@ class Runner(Rollback):
                     begun = [own._replace(data=self._fingerprint(k)) for k, own in each]
                 trainer.run(begun, self.averaging)
         finally:
+            owner._running = None
             trainer.keep()  # an error may have come just after an epoch
             vars(trainer).clear()  # its own methods in it would keep model and data in a cycle
         return history
@@ -221,12 +222,14 @@ def one_pass(
     """Run the pass of a ``partial_fit``, undone by the caller after an error; return its loss."""
     begun, engines, steps = [], [], None
     for member, data, plan in zip(members, datas, plans, strict=True):
-        own = planning.of_pass(member._progress, member._engine, plan, member._rng)
+        own, engine = member._progress, member._engine
+        if not planning.goes_on(own, engine, plan):
+            own = planning.begun(engine, plan, member._rng)
         plan.seed = own.seed
         rates = LearningRates(plan.optimizer.learning_rate)
         n = loop.look_up(plan, data, rates, own.step)
         begun.append((member, own, own.step + n, data.flat_y))
-        engines.append(member._engine)
+        engines.append(engine)
     with lent as plan.team:
         if len(members) > 1:
             found = type(engines[0]).train_many(engines, datas, plans, plan.team)

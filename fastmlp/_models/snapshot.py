@@ -9,19 +9,25 @@ from fastmlp._core.history import History
 
 
 class Rollback:
-    """Undoes the changes of a ``with`` block if an error ends it before `_is_done` is True."""
+    """Undoes a ``with`` block that an error ends before `_is_done`; others see the model before."""
 
     # No generator: an interrupt may prevent its end until it is garbage-collected, much later.
 
-    def __init__(self, undo: Callable[[], None]) -> None:
-        self._undo = undo
+    def __init__(self, undo: Callable[[], None], model: Any = None) -> None:
+        self._undo, self._model = undo, model
 
     def __enter__(self) -> Self:
+        if self._model is not None:
+            self._model._show()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None and not self._is_done():
-            self._undo()
+        try:
+            if kind is not None and not self._is_done():
+                self._undo()
+        finally:
+            if self._model is not None:
+                self._model._hide()
 
     def _is_done(self) -> bool:
         return False
@@ -45,16 +51,3 @@ class ModelSnapshot:
     def history(self) -> History | None:
         """Return a copy of the history up to the snapshot's epoch."""
         return self._history and self._history.whole(self._epochs)
-
-
-class PublishedSnapshot:
-    """Shows other threads the model as it was before a ``with`` block, or at a later `_show`."""
-
-    def __init__(self, model: Any) -> None:
-        self._model = model
-
-    def __enter__(self) -> None:
-        self._model._show()
-
-    def __exit__(self, *_: object) -> None:
-        self._model._hide()

@@ -6,6 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,19 +36,22 @@ class Trainer(FitStrategy):
     # Without callbacks and evaluation, many epochs run in one native call, a leap. An error
     # restores the state before it; the loop repeats epochs that diverged or whose schedule failed.
 
+    begun: Sequence[ResumeState] = ()
+    own: CustomSteps | None = None
+    kept: tuple[int, float] | None = None  # epochs and factor of the last `keep`
+    shown: Any = None  # parameters of the last `show`
+
     def __init__(self, fit: Any, state: State, judge: Evaluator) -> None:
         self.state, self.members, self.datas = state, fit.members, fit.datas
         self.plans: Sequence[Plan] = fit.plans
-        self.engines: list[Any] = [member._engine for member in self.members]
+        self.engines: list[Any] = list(map(attrgetter("_engine"), self.members))
         self.train, self.judge = self.engines[0].epoch, judge
         self.rates = rates = LearningRates(self.plans[0].optimizer.learning_rate)
         self.reporter = CallbackList(state, fit.hooks)
         self.permute: Callable[[Any, int], None] = self.engines[0].shuffle
-        self.shuffles = Shuffles([own._rng for own in self.members]) if fit.shuffle else None
-        self.begun: Sequence[ResumeState] = []
-        self.own: CustomSteps | None = None
+        generators = map(attrgetter("_rng"), self.members)
+        self.shuffles = Shuffles(generators) if fit.shuffle else None
         self.leaders, self.rates_of = [0], {0: rates}
-        self.kept: tuple[Any, Any] = None, None  # epochs and factor, parameters; of the last `keep`
 
     def run(self, begun: Sequence[ResumeState], averaging: Averaging | None = None) -> None:
         """Run all epochs from the members' initial or resumed states."""
@@ -109,11 +113,20 @@ class Trainer(FitStrategy):
         self.permute(order, self.shuffles.next_seed())
         return order
 
+    def show(self) -> None:
+        """Show other threads the last epoch, with the weights that a callback has assigned."""
+        parameters, shown = self.state.engine.snapshot(), self.shown
+        if parameters is not shown:  # an epoch has ended, or a callback has assigned weights
+            self.kept, self.shown = None, parameters
+            if shown is None:
+                self.keep()
+            self.state.model._show()
+
     def keep(self) -> None:
         """Store the state for resuming, unless nothing has changed since the last call."""
         epochs, state = self.judge.epochs, self.state
-        now, parameters = (epochs, state.learning_rate_scale), state.engine.snapshot()
-        if not epochs or (now == self.kept[0] and parameters is self.kept[1]):
+        now = epochs, state.learning_rate_scale
+        if not epochs or now == self.kept:
             return
         memory = self.own.memory if self.own else None
         for k, (member, own) in enumerate(zip(self.members, self.begun, strict=True)):
@@ -126,8 +139,7 @@ class Trainer(FitStrategy):
             averaged = self.averages[k].averaged if self.averages else None
             member._progress = ResumeState(*facts, drawn, used, *options, averaged, memory)
             member._flat_y = self.datas[k].flat_y
-        state.model._show()
-        self.kept = now, parameters
+        self.kept = now
 
     def _rows(self, k: int) -> int:
         """Return the number of rows that a member is trained on."""
@@ -169,7 +181,7 @@ class Trainer(FitStrategy):
         steps = {}
         for k in leaders:
             rates, plan = self.rates_of[k], self.plans[k]
-            loop.begin(plan, rates, None, self.state.learning_rate_scale)
+            rates.rescale(self.state.learning_rate_scale)
             steps[k] = loop.look_up(plan, self.datas[k], rates, rates.step, n)
         return steps
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -63,10 +62,6 @@ class Data:
         """Return the rows in a slice or array of row numbers."""
         weights = None if self.weights is None else self.weights[rows]
         return Data(self.x[rows], self.targets[rows], weights)
-
-    def blocks(self) -> AbstractContextManager[Iterable[Data]]:
-        """Return the blocks of an epoch, as sources do: an array is one block."""
-        return nullcontext((self,))
 
 
 @dataclass

@@ -36,12 +36,8 @@ class Loss(Options):
 
     name: ClassVar[str]
     target_kind: ClassVar[str] = "real"
+    is_custom: ClassVar[bool] = False  # whether the user wrote the loss
     _number: ClassVar[str] = ""  # the field that is the parameter of the C function, if any
-
-    @property
-    def is_custom(self) -> bool:
-        """Whether the user wrote the loss."""
-        return False
 
     @property
     def _link(self) -> links.Link:

@@ -50,14 +50,11 @@ class Optimizer(Options):
     _numbers: ClassVar[tuple[str, ...]] = ()  # at most 3 fields, as the C side takes them
     _checks = {"learning_rate": (check_scheduled, 0.001, POSITIVE)}  # noqa: RUF012
 
+    is_custom: ClassVar[bool] = False  # whether a Python function of the user makes the step
+
     learning_rate: LearningRate = 0.01
 
-    @property
-    def is_custom(self) -> bool:
-        """Whether a Python function of the user makes the step."""
-        return False
-
-    @property
+    @cached_property
     def native_row(self) -> str:
         """The row of `NATIVE_OPTIMIZERS`."""
         return self.name
@@ -70,9 +67,9 @@ class Optimizer(Options):
     @property
     def n_slots(self) -> int:
         """Number of state arrays per parameter."""
-        return len(self._slots_by_row[self.native_row])
+        return len(SLOTS[self.native_row])
 
-    @property
+    @cached_property
     def hyper(self) -> tuple[float, ...]:
         """The 4 numbers of a step: those of `_numbers`, zeros, and the decay (0 for a schedule)."""
         decay = getattr(self, "weight_decay", 0.0)
@@ -179,7 +176,7 @@ class SGD(Optimizer):
                 "pass for example momentum=0.9"
             )
 
-    @property
+    @cached_property
     def native_row(self) -> str:
         """The row of `NATIVE_OPTIMIZERS`, by momentum, nesterov and form."""
         if self.momentum == 0:
@@ -281,7 +278,7 @@ class Adam(Optimizer):
     epsilon: float = 1e-8
     epsilon_hat: bool = field(default=False, kw_only=True)
 
-    @property
+    @cached_property
     def native_row(self) -> str:
         """The row of `NATIVE_OPTIMIZERS`, by the place of epsilon."""
         return f"{self.name}_hat" if self.epsilon_hat else self.name

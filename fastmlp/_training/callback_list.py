@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-import numpy as np
-
 from fastmlp._core.history import Batch, State
+from fastmlp._core.intervals import FLAGS
 
 Callback = Callable[[State], Any]
+NOTHING = contextlib.nullcontext()  # around a fit without callbacks or other processes
 
 
 class CallbackList:
@@ -29,7 +29,7 @@ class CallbackList:
 
     def watching(self) -> AbstractContextManager[None]:
         """Call ``start`` before and ``finish`` after all epochs; ``finish`` also after an error."""
-        return self._watching() if self.callbacks else contextlib.nullcontext()
+        return self._watching() if self.callbacks else NOTHING
 
     @contextlib.contextmanager
     def _watching(self) -> Iterator[None]:
@@ -61,7 +61,8 @@ class CallbackList:
             for callback in self.callbacks:
                 if self.keep is not None:
                     self.keep()  # the callback may save or copy the model
-                stop |= self._wants_to_stop(callback, callback(state))
+                answer = callback(state)
+                stop |= answer is not None and self._wants_to_stop(callback, answer)
         finally:
             if self.keep is not None:
                 self.keep()
@@ -78,7 +79,7 @@ class CallbackList:
 
     def _wants_to_stop(self, callback: Any, answer: Any) -> bool:
         """Whether the answer is True itself, not just any true object."""
-        if not (isinstance(answer, bool | np.bool_) and answer):
+        if not (isinstance(answer, FLAGS) and answer):
             return False
         reason = self.state.stop_reason or f"{_name(callback)} returned True"
         self.state.history.stop_reason = reason

@@ -6,9 +6,11 @@ its last completed epoch: trained, evaluated and recorded. Fits differ in their 
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -39,7 +41,6 @@ class LearningRates:
     def __init__(self, learning_rate: LearningRate, step: int = 0) -> None:
         self.learning_rate = learning_rate if callable(learning_rate) else float(learning_rate)
         self.step, self.scale = step, 1.0
-        self._n, self._rate, self._rates = 0, 0.0, np.empty(0)  # cache of n equal rates
 
     def rescale(self, scale: float) -> None:
         """Set the factor on all following rates."""
@@ -50,11 +51,15 @@ class LearningRates:
         rate = self.learning_rate
         if not isinstance(rate, float):
             return scheduled.learning_rates(rate, step, n) * self.scale
-        rate *= self.scale
-        if n != self._n or rate != self._rate:
-            self._n, self._rate, self._rates = n, rate, np.empty(n)
-            self._rates.fill(rate)
-        return self._rates
+        return _equal_rates(rate * self.scale, n)
+
+
+@functools.lru_cache(maxsize=4)
+def _equal_rates(rate: float, n: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return a read-only array of n times the same rate, mostly that of the epoch before."""
+    rates = np.full(n, rate)
+    rates.flags.writeable = False
+    return rates
 
 
 class Evaluator:
@@ -118,6 +123,7 @@ def run(data: Data | BlockStream, plan: Plan, course: FitStrategy) -> bool:
     engine, train = state.engine, course.train
     if plan.order is None and reorder is not None:
         plan.order = np.arange(data.rows or 0, dtype=np.int64)
+    whole = nullcontext((data,) if isinstance(data, Data) else ())  # an array is one block
     epoch, end = state.epoch + 1, state.epochs
     while epoch < end:
         if course.leap is not None and (n := course.leap(end - epoch)):
@@ -125,11 +131,14 @@ def run(data: Data | BlockStream, plan: Plan, course: FitStrategy) -> bool:
             continue
         reporter.epoch_begins()
         began = time.perf_counter()
-        begin(plan, rates, reorder, state.learning_rate_scale)
+        if reorder is not None and plan.order is not None:
+            plan.order = reorder(plan.order)
+        if state.learning_rate_scale != rates.scale:
+            rates.rescale(state.learning_rate_scale)
         before, state.epoch = engine.snapshot(), epoch - 1  # a callback may have changed it
         step, plan.sums, n_epochs = rates.step, [0.0, 0.0], len(state.history.loss)
         try:
-            with data.blocks() as blocks:
+            with whole if isinstance(data, Data) else data.blocks() as blocks:
                 for block in batches(blocks, plan) if reporter.sees_batches else blocks:
                     n_steps, sums = look_up(plan, block, rates, step), plan.sums
                     loss = train(block, plan)
@@ -157,16 +166,6 @@ def run(data: Data | BlockStream, plan: Plan, course: FitStrategy) -> bool:
             return True
         epoch += 1
     return False
-
-
-def begin(
-    plan: Plan, rates: LearningRates, reorder: Callable[[Order], Order] | None, scale: float
-) -> None:
-    """Prepare an epoch: set the sample order and the factor on the rates."""
-    if reorder is not None and plan.order is not None:
-        plan.order = reorder(plan.order)
-    if scale != rates.scale:
-        rates.rescale(scale)
 
 
 def look_up(plan: Plan, block: Data, rates: LearningRates, step: int, epochs: int = 1) -> int:

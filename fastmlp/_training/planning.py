@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastmlp._core.history import ResumeState
 from fastmlp._core.intervals import NON_NEGATIVE, check_count
-from fastmlp._engine.plan import Plan
+from fastmlp._engine.plan import NO_RATES, Plan
 from fastmlp._network.data import Data
 from fastmlp._network.layer_options import dropouts_of_fit
 from fastmlp._network.spec import Spec
+from fastmlp._training.callback_list import NOTHING
 from fastmlp._training.loop import next_seed
 from fastmlp._validation import check
 from fastmlp._validation.compatibility import refusal
@@ -82,7 +83,7 @@ def plan(spec: Spec, data: Data | BlockStream, *given: Any) -> Plan:
     return Plan(
         optimizer=chosen,
         batch_size=rows if (n := data.rows) is None else min(rows, n),
-        learning_rates=np.empty(0),
+        learning_rates=NO_RATES,
         l1=NON_NEGATIVE.check("l1", l1, example=1e-5),
         l2=NON_NEGATIVE.check("l2", l2, example=1e-4),
         clip_norm=check.clip_norm(clip_norm),
@@ -98,14 +99,11 @@ def begun(engine: Engine, plan: Plan, rng: np.random.Generator) -> ResumeState:
     return ResumeState(plan.optimizer.kind, 0, next_seed(rng), memory=memory)
 
 
-def of_pass(
-    progress: ResumeState | None, engine: Engine, plan: Plan, rng: np.random.Generator
-) -> ResumeState:
-    """Return the state of earlier passes if they can be continued, else start the optimizer."""
-    kind = plan.optimizer.kind
-    if progress and progress.kind == kind and not progress.rows and can_go_on(progress, engine):
-        return progress
-    return begun(engine, plan, rng)
+def goes_on(progress: ResumeState | None, engine: Engine, plan: Plan) -> bool:
+    """Whether a pass continues the state of earlier passes."""
+    if progress is None or progress.rows or progress.kind != plan.optimizer.kind:
+        return False
+    return can_go_on(progress, engine)
 
 
 def can_go_on(progress: ResumeState, engine: Engine) -> bool:
@@ -136,7 +134,7 @@ def joined(
 ) -> AbstractContextManager[DistributedFit | None]:
     """Take part in a fit of many processes, if there is a communicator."""
     if communicator is None:
-        return nullcontext()
+        return NOTHING
     from fastmlp._training.distributed import members as networks, processes
 
     kind = networks.DividedMembers if divides == "members" else processes.DistributedFit

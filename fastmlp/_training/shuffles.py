@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
-from itertools import repeat, zip_longest
+from collections.abc import Iterable, Sequence
+from itertools import islice, repeat, zip_longest
 from typing import Any
 
 import numpy as np
@@ -17,17 +17,15 @@ class SharedGenerator:
     def __init__(self, source: np.random.BitGenerator) -> None:
         self.source, self.members = source, 0
         self.drawn: array[int] = array("Q")
-
-    def draw(self, n: int) -> None:
-        """Draw seeds of 64 raw bits, which are the same in every NumPy, until there are n."""
-        raw = map(self.source.random_raw, repeat(None, n - len(self.drawn)))
-        any(map(self.drawn.append, raw))  # C calls: no interrupt between drawing and storing
+        # Each step draws a seed, 64 raw bits that are the same in every NumPy, and stores it: one
+        # call, so that no interrupt can come between.
+        self.draw = map(self.drawn.append, map(source.random_raw, repeat(None)))
 
 
 class Shuffles:
     """Seeds of the members' shuffles; ``used`` counts those of each member that were used."""
 
-    def __init__(self, generators: Sequence[np.random.Generator]) -> None:
+    def __init__(self, generators: Iterable[np.random.Generator]) -> None:
         self.used = 0
         self._streams: dict[int, SharedGenerator] = {}
         self._places: list[tuple[SharedGenerator, int]] = []  # per member
@@ -43,7 +41,7 @@ class Shuffles:
         for stream in self._streams.values():
             places = zip(drawn, self._places, strict=True)
             turns = zip_longest(*(own for own, (its, _) in places if its is stream))
-            stream.drawn = array("Q", (seed for turn in turns for seed in turn if seed is not None))
+            stream.drawn.extend(seed for turn in turns for seed in turn if seed is not None)
 
     def drawn(self, k: int) -> Sequence[int]:
         """Return a member's seeds: the used ones, and perhaps more."""
@@ -54,14 +52,15 @@ class Shuffles:
         """Return the seed of the next epoch of a single member."""
         stream = self._places[0][0]
         self.used += 1
-        stream.draw(self.used)
+        if len(stream.drawn) < self.used:
+            next(stream.draw)
         return stream.drawn[self.used - 1]
 
     def take(self, n: int) -> list[NDArray[np.uint64]]:
         """Return the seeds of the next n epochs of each member."""
         first, end = self.used, self.used + n
         for stream in self._streams.values():
-            stream.draw(end * stream.members)
+            any(islice(stream.draw, max(0, end * stream.members - len(stream.drawn))))
         self.used = end
         each = [
             own.drawn[first * own.members + place : end * own.members : own.members]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastmlp._core.intervals import POSITIVE
+from fastmlp._core.intervals import FLAGS, POSITIVE
 from fastmlp._core.keywords import check_choice
 from fastmlp._network.groups import PLAIN, Groups
 from fastmlp._network.optimizers import OPTIMIZERS, Adam, Optimizer
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from fastmlp._network.averaging import Averaging
 
 DEFAULT_OPTIMIZER = Adam()  # shared: optimizers are immutable
-# The optimizer of the last call: equal ones are one object, whose kind is computed once.
-_last: Optimizer = DEFAULT_OPTIMIZER
 
 
 def clip_norm(value: Any) -> float:
@@ -43,14 +41,8 @@ def optimizer(value: Any) -> Optimizer:
             "a subclass, whose own methods would not be called: for example "
             "fastmlp.Adam(learning_rate=1e-3), or a fastmlp.CustomOptimizer"
         )
-    global _last
     chosen: Optimizer = value
-    if is_custom:
-        return chosen
-    known = _last  # read once: other threads may change it
-    if type(chosen) is not type(known) or chosen != known:
-        _last = known = chosen
-    return known
+    return chosen
 
 
 def averaging(value: Any, epochs: int) -> Averaging | None:
@@ -97,7 +89,7 @@ def groups(value: Any, spec: Spec) -> Groups:
 
 def resume(value: Any) -> tuple[bool, str | None]:
     """Return whether to resume a fit, and the path of the checkpoint if one is given."""
-    if isinstance(value, bool | np.bool_):
+    if isinstance(value, FLAGS):
         return bool(value), None
     if not isinstance(value, str | os.PathLike):
         raise TypeError(
@@ -109,7 +101,7 @@ def resume(value: Any) -> tuple[bool, str | None]:
 
 def callbacks(value: Any, without_batches: str = "") -> list[Any]:
     """Return callbacks as a list; with an option without batches, refuse ``on_batch``."""
-    if callable(value) or not isinstance(value, Iterable):
+    if callable(value) or not isinstance(value, (list, tuple, Iterable)):
         raise TypeError(f"callbacks is {short(value)} but a list of callables is expected")
     checked = list(value)
     for position, callback in enumerate(checked):

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils import column_or_1d
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from fastmlp._core.history import DivergenceError, History
@@ -149,7 +149,7 @@ class Fitting(parameters.Validated):
         is_new = not hasattr(self, "_fitted") or not (self.warm_start or one_epoch)
         fresh = is_new or earlier is not None
         samples = self._samples(X, y, sample_weight, reset=fresh, known=one_epoch)
-        rng = check_random_state(self.random_state)
+        rng = self._turn().generator(self.random_state)
         stochastic = self.solver in parameters.STOCHASTIC
         if one_epoch and self.early_stopping:
             raise refusal("early_stopping", "partial_fit")

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 from sklearn import config_context, get_config
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, InvalidParameterError, Options, StrOptions
 
 from fastmlp._core.fit_lock import FitLock
@@ -214,10 +215,20 @@ def like(estimator: Any, values: Mapping[str, Any]) -> Any:
 
 
 class TrainingLock(FitLock):
-    """The lock of an estimator, with facts that belong neither to its copies nor to its files."""
+    """The lock of an estimator, with what takes long to make and its fits can use again."""
 
-    validated: Sequence[Any] = ()  # values of the parameters that were validated last
+    validated: Sequence[Any] = ()  # the values of the parameters that were validated last
+    described: tuple[Any, Any] = None, None  # a description of a network, and its spec
     before: Any = None  # during a fit the state before it, see `fitting.Before`
+    _generator: np.random.RandomState | None = None  # another seed takes it a microsecond
+
+    def generator(self, seed: Any) -> np.random.RandomState:
+        """Return the generator of a ``random_state``; a number has it until the next call."""
+        if not isinstance(seed, Integral):
+            return check_random_state(seed)  # type: ignore[no-any-return]
+        self._generator = self._generator or np.random.RandomState()
+        self._generator.seed(int(seed))
+        return self._generator
 
 
 class Validated(BaseEstimator):

@@ -30,18 +30,19 @@ Shapes = Sequence[Sequence[tuple[int, ...]]]
 def spec_of(estimator: Any, n_features: int, dtype: Any) -> Spec:
     """Return the spec of the network that the estimator's parameters describe."""
     hidden = parameters.hidden_sizes(estimator.hidden_layer_sizes)
-    if estimator.compute is not None:
+    sizes, activation = [n_features, *hidden, estimator.n_outputs_], estimator.activation
+    names, loss = parameters.activation_names(activation), estimator._loss()
+    dropout, compute, turn = estimator.dropout, estimator.compute, estimator._turn()
+    if compute is not None:
         dtype = np.float32
     elif estimator.solver == "lbfgs":  # SciPy minimises in float64
         dtype = np.float64
-    return build(
-        [n_features, *hidden, estimator.n_outputs_],
-        parameters.activation_names(estimator.activation),
-        estimator._loss(),
-        dtype,
-        estimator.dropout,
-        compute=estimator.compute,
-    )
+    described = repr((sizes, dropout)), names, loss, np.dtype(dtype), compute  # text: 1 is True
+    if turn.described[0] != described:
+        spec = build(sizes, names, loss, dtype, dropout, compute=compute)
+        turn.described = described, spec
+    known: Spec = turn.described[1]
+    return known
 
 
 def first_parameters(

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import dis
 import os
 import pickle
 import signal
@@ -110,6 +111,14 @@ def test_a_forked_child_is_free(where):
         assert os.waitpid(child, 0)[1] == 0
         assert refused(turn)
     assert not refused(turn)
+
+
+def test_nothing_is_called_where_it_is_given_back():
+    """Python handles interrupts where something is called, and where a loop jumps back."""
+    names = [each.opname for each in dis.get_instructions(FitLock._hold)]
+    ends = names[names.index("YIELD_VALUE") :]
+    assert "DELETE_SUBSCR" in ends
+    assert not {"CALL", "CALL_KW", "CALL_FUNCTION_EX", "JUMP_BACKWARD"} & {*ends}
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no interval timers")

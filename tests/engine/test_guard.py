@@ -18,7 +18,7 @@ import guarded
 import numpy as np
 import pytest
 
-from fastmlp._engine import arena, kernels, native, native_engine
+from fastmlp._engine import kernels, native, native_engine
 from fastmlp._engine.plan import Plan
 from fastmlp._network import losses, optimizers
 from fastmlp._network.data import Data
@@ -119,7 +119,7 @@ def plants(run):
 
 def fit_in(run, allocate):
     """Fit with every kind of block in use, the library's blocks coming from `allocate`."""
-    arena.allocate = allocate
+    kernels.allocate = allocate
     spec = cases.build([150, *[48] * 9], "gelu", losses.CrossEntropy(), run.dtype, 0.0, "after")
     engine = native.Engine(spec, run.level)
     x = np.ones((64, 150), run.dtype)
@@ -134,7 +134,7 @@ def fit_in(run, allocate):
 
 def short_blocks(run):
     """Return {name: a fit in which one of the library's own blocks is far too short}."""
-    real, sizes = arena.allocate, []
+    real, sizes = kernels.allocate, []
 
     def note_size(n_bytes):
         sizes.append(n_bytes)
@@ -142,13 +142,14 @@ def short_blocks(run):
 
     def plant(which):
         counter = itertools.count()
-        short = arena.ALIGNMENT * -(-sizes[which] // (8 * arena.ALIGNMENT))  # aligned like the rest
+        # Aligned like the rest.
+        short = kernels.ALIGNMENT * -(-sizes[which] // (8 * kernels.ALIGNMENT))
         return lambda n_bytes: real(short if next(counter) == which else n_bytes)
 
     fit_in(run, note_size)
-    arena.allocate = real
+    kernels.allocate = real
     # Any part of a single vector is a vector, and a counter has a cache line to itself.
-    big = [k for k, size in enumerate(sizes) if size > arena.ALIGNMENT]
+    big = [k for k, size in enumerate(sizes) if size > kernels.ALIGNMENT]
     return {f"own block {k}, {sizes[k]} bytes": lambda k=k: fit_in(run, plant(k)) for k in big}
 
 

@@ -1,5 +1,6 @@
 """Training that goes on after any cut has the bits of training that was not interrupted."""
 
+import copy
 import warnings
 
 import cases
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 import test_bits
 from models import WAYS, X, Y, network
-from states import digest, same, state
+from states import digest, refused, same, state
 
 import fastmlp
 from fastmlp import reference
@@ -189,6 +190,44 @@ def test_passes_go_on_with_the_optimizer(name, dtype, optimizer, way, tmp_path):
             each.partial_fit(X, Y, optimizer=optimizer, batch_size=17)
         parts = WAYS[way](parts, tmp_path / "model")
     assert state(parts) == state(whole)
+
+
+CHANGES = {
+    "batch_size": 17,
+    "optimizer": fastmlp.Adam(0.1),
+    "l1": 0.1,
+    "l2": 0.1,
+    "clip_norm": 0.01,
+    "groups": fastmlp.Groups(layer_rates=[0.0, 1.0]),
+    "dropout": [0.5],
+    "n_threads": 2,
+    "sample_weight": np.linspace(0, 1, len(X)),
+    "X": X[::-1].astype(np.float32),
+    "rows": slice(40),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_pass_has_the_options_of_its_own_call(mlp, name):
+    """A model remembers the options of its last pass, a copy of it does not."""
+    net, change = network(mlp), {name: CHANGES[name]}
+    rows = change.pop("rows", slice(None))
+    for k, options in enumerate([{}, change, change, {}, change]):
+        if name == "dropout":
+            change["dropout"][0] = 0.1 * k  # in the same list
+        data = {"X": X[rows if k % 2 else slice(None)], "y": Y[rows if k % 2 else slice(None)]}
+        other = copy.deepcopy(net)
+        losses = [each.partial_fit(**data | options) for each in (net, other)]
+        assert losses[0] == losses[1]
+        assert state(net) == state(other)
+
+
+@pytest.mark.parametrize("option", ["batch_size", "l1", "l2", "clip_norm", "n_threads"])
+def test_a_pass_refuses_what_only_equals_the_option_before(mlp, option):
+    net = network(mlp)
+    net.partial_fit(X, Y, **{option: 1})
+    with refused(TypeError, f"{option} is True", net):
+        net.partial_fit(X, Y, **{option: True})
 
 
 @pytest.mark.parametrize("way", ["copy", "pickle", "file"])

@@ -11,6 +11,7 @@ pytest.importorskip("sklearn")
 
 import sklearn
 from scipy import sparse
+from sklearn.base import clone
 from small_estimators import classifier, regressor
 from threadpoolctl import threadpool_info
 
@@ -329,3 +330,36 @@ def test_parameters_that_stay_are_validated_once(monkeypatch):
     assert len(calls) == 2
     net.partial_fit(x, y)
     assert len(calls) == 3
+
+
+CHANGES = {
+    "random_state": [1, np.random.RandomState(3), 0],
+    "hidden_layer_sizes": [(5,), [6], 4],
+    "activation": ["tanh", ["logistic"], "relu"],
+    "dropout": [0.3, [0.2], 0.0],
+    "loss": ["huber", "poisson", "squared_error"],
+    "solver": ["lbfgs", "sgd", "adam"],
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_is_kept_for_the_next_fit_is_of_its_parameters(name):
+    """The lock of an estimator keeps a generator and a network; a clone has none of them."""
+    net = regressor(hidden_layer_sizes=(4,), max_iter=2, random_state=0)
+    for value in [getattr(net, name), *CHANGES[name]]:
+        net.set_params(**{name: value})
+        other = clone(net)
+        for each in (net, other):
+            each.fit(X, np.abs(Y))
+        assert all(map(np.array_equal, net.coefs_, other.coefs_))
+        assert net.history_.loss == other.history_.loss
+
+
+def test_a_list_of_sizes_may_change_and_a_flag_is_no_size():
+    sizes = [4]
+    net = regressor(hidden_layer_sizes=sizes, max_iter=1).fit(X, Y)
+    sizes[0] = 1
+    assert net.fit(X, Y).coefs_[0].shape[1] == 1
+    sizes[0] = True
+    with pytest.raises(TypeError, match="True"):
+        net.fit(X, Y)

@@ -24,7 +24,7 @@ import cases
 import numpy as np
 from probing import probe
 
-from fastmlp._engine import arena, native, parameters, predictor
+from fastmlp._engine import kernels, native, parameters, predictor
 from fastmlp._engine.kernels import shuffle
 from fastmlp._engine.many import train_many
 from fastmlp._engine.plan import Plan
@@ -149,7 +149,7 @@ def install(level):
         block[:] = 0
         return block
 
-    arena.allocate = allocate
+    kernels.allocate = allocate
     parameters.np = native.np = predictor.np = GuardedNumPy()
     if rows_of_tables:
         rows_of_tables.level = lambda: level

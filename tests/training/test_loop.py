@@ -55,13 +55,14 @@ def regressor():
 @pytest.mark.parametrize(
     ("prepare", "most", "own", "until"),
     [
-        (lambda: partial(NET.fit, X, Y, epochs=1), 132, False, None),
-        (lambda: partial(NET.partial_fit, X, Y), 82, False, None),
-        (lambda: partial(NET.fit, X, Y, epochs=11), 132 + 64, False, None),
-        (lambda: partial(NET.fit, X, Y, epochs=11, callbacks=[ignore]), 471, False, None),
-        (lambda: partial(regressor().fit, X, Y), 149, True, "train"),
+        (lambda: partial(NET.fit, X, Y, epochs=1), 95, False, None),
+        (lambda: partial(NET.partial_fit, X, Y), 45, False, None),
+        (lambda: partial(NET.fit, X, Y, epochs=11), 95 + 46, False, None),
+        (lambda: partial(NET.fit, X, Y, epochs=11, callbacks=[ignore]), 300, False, None),
+        (lambda: partial(regressor().fit, X, Y), 90, True, "train"),
+        (lambda: partial(regressor().partial_fit, X, Y), 93, True, None),
     ],
-    ids=["fit", "partial_fit", "epochs", "callback", "estimator"],
+    ids=["fit", "partial_fit", "epochs", "callback", "estimator", "estimator's pass"],
 )
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 def test_a_call_makes_few_calls(prepare, most, own, until, no_collections):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import nullcontext
 from functools import partial
 from typing import Any, Self
 
@@ -21,7 +20,7 @@ from fastmlp._files import storage
 from fastmlp._models.ensemble.fit import EnsembleLearner
 from fastmlp._models.ensemble.predictor import EnsemblePredictor
 from fastmlp._models.mlp import MLP
-from fastmlp._models.snapshot import PublishedSnapshot, Rollback
+from fastmlp._models.snapshot import Rollback
 from fastmlp._models.summary import summary
 from fastmlp._validation import check
 
@@ -254,10 +253,10 @@ class Ensemble(EnsembleLearner, Exportable):
         check.names(state, list(self.state_dict()), "state")
         turns = [member._turn for member in self._members]
         # During a fit others see the last epoch already.
-        shown = nullcontext() if turns[0].is_mine() else PublishedSnapshot(self)
+        shown = None if turns[0].is_mine() else self
         engines = self._engines()
         undo = partial(engines.restore, engines.snapshot())
-        with taken(turn for turn in turns if not turn.is_mine()), shown, Rollback(undo):
+        with taken(turn for turn in turns if not turn.is_mine()), Rollback(undo, shown):
             for k, member in enumerate(self._members):
                 names = {name: f"members.{k}.{name}" for name in member.state_dict()}
                 member.load_state_dict({name: state[whole] for name, whole in names.items()})

@@ -23,7 +23,7 @@ from fastmlp._models.ensemble.member_data import ValidationData
 from fastmlp._models.ensemble.members import EnsembleTrainer, MemberEngines, Score
 from fastmlp._models.mlp import MLP
 from fastmlp._models.runner import Runner, one_pass
-from fastmlp._models.snapshot import ModelSnapshot, PublishedSnapshot, Rollback
+from fastmlp._models.snapshot import ModelSnapshot, Rollback
 from fastmlp._network.averaging import Averaging
 from fastmlp._network.data import Data
 from fastmlp._network.groups import Groups
@@ -161,7 +161,6 @@ class EnsembleLearner:
         with (
             planning.joined(communicator, self._members, "members") as others,
             self._turns(),
-            PublishedSnapshot(self),
             Runner(self, self._members, resume, EnsembleTrainer) as run,
         ):
             datas = member_data.datas(X, y, sample_weight, self._spec, len(self._members))
@@ -217,7 +216,7 @@ class EnsembleLearner:
         TypeError, ValueError, DivergenceError, RuntimeError, KeyboardInterrupt
             As for :meth:`fit`; all members then have the weights from before the call.
         """
-        with self._turns(), PublishedSnapshot(self), Rollback(self._undo()):
+        with self._turns(), Rollback(self._undo(), self):
             datas = member_data.datas(X, y, sample_weight, self._spec, len(self._members))
             given = optimizer, l1, l2, clip_norm, groups, dropout
             rows = [data.rows if batch_size is None else batch_size for data in datas]

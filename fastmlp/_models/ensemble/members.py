@@ -185,6 +185,11 @@ class EnsembleTrainer(Trainer):
         self.judge.see(found, rates)
         return rates[0]
 
+    def show(self) -> None:
+        """Show other threads the last epoch, after `keep`: callbacks read members' histories."""
+        self.keep()
+        super().show()
+
     def keep(self) -> None:
         """Write the members' histories, and store the state for resuming."""
         written = self.judge.written
@@ -200,4 +205,5 @@ class EnsembleTrainer(Trainer):
             own.seconds[first:] = seconds
             own.learning_rate[first:] = rates[k]
             own.loss[first:] = losses[:, k].tolist()  # last, see History.whole
+        self.kept = None  # further seeds may have been drawn
         super().keep()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from _ctypes import CFuncPtr
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +19,10 @@ class CustomFunction:
 
     function: Any
     name: Any
+    is_custom: ClassVar[bool] = False
 
-    @property
-    def is_custom(self) -> bool:
-        """True, except for subclasses of these three classes, whose methods might differ."""
-        return CustomFunction in type(self).__bases__
+    def __init_subclass__(cls) -> None:
+        cls.is_custom = CustomFunction in cls.__bases__  # the methods of others might differ
 
     @property
     def is_c(self) -> bool:

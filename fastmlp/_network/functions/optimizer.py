@@ -111,18 +111,13 @@ class CustomOptimizer(CustomFunction, Optimizer):
 
     @property
     def native_row(self) -> str:
-        """A placeholder with which engines start; only the user's function makes steps."""
+        """A placeholder without slots with which engines start; only the function makes steps."""
         return "sgd"
 
     @property
     def kind(self) -> tuple[Any, ...]:
         """Key of the state: optimizers with the same function continue each other's."""
         return FunctionIdentity(self.function)
-
-    @property
-    def n_slots(self) -> int:
-        """0, since engines do not keep the state."""
-        return 0
 
     def moved(
         self, parameters: Named, gradients: Named, state: dict[str, Any], learning_rate: float

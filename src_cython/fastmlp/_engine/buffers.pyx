@@ -8,7 +8,7 @@ from rounding cimport ceil_div, round_up
 
 import numpy as np
 
-from fastmlp._engine import arena, cpu
+from fastmlp._engine import cpu, kernels
 
 cnp.import_array()
 
@@ -24,7 +24,7 @@ cdef class Memory:
         self.itemsize = itemsize
 
     cdef void* take(self, int64_t count, int64_t itemsize=0) except NULL:
-        array = arena.allocate(max(count, 1) * (itemsize or self.itemsize))
+        array = kernels.allocate(max(count, 1) * (itemsize or self.itemsize))
         self.arrays.append(array)
         return cnp.PyArray_DATA(array)
 

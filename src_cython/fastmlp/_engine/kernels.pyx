@@ -1,7 +1,7 @@
-# Loading of kernel modules, and their functions that need no network.
+# Loading of kernel modules, their functions that need no network, and their memory.
 cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_GetPointer
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t, uintptr_t
 
 from network cimport *
 
@@ -9,11 +9,28 @@ import functools
 import importlib
 import time
 
+import numpy as np
+
 from fastmlp._engine.cpu_levels import kernel_module
 
 cnp.import_array()
 
 cdef int64_t SHUFFLE_MOST = 0xffffffff  # rows; a draw has 32 bits
+
+
+ALIGNMENT = 64  # a cache line, and the widest vector
+
+
+def allocate(n_bytes):
+    """Return a zeroed array of at least `n_bytes` bytes; start and size are multiples of 64.
+
+    All native memory comes from here: a lack of it is NumPy's MemoryError, and a test can put an
+    inaccessible page behind every block.
+    """
+    size = -(-n_bytes // ALIGNMENT) * ALIGNMENT
+    raw = np.zeros(size + ALIGNMENT, np.uint8)
+    start = -<object><uintptr_t>cnp.PyArray_DATA(raw) % ALIGNMENT
+    return raw[start:start + size]
 
 
 cdef const fm_kernels* load(str level, str dtype) except NULL:

@@ -21,6 +21,7 @@ from rounding cimport ceil_div
 
 import numpy as np
 
+from fastmlp._engine.kernels import shuffle
 from fastmlp._network.groups import PLAIN, table as groups_table
 from fastmlp._network.data import Data, Shard
 from fastmlp._network.spec import BLOCK_ROWS as _BLOCK_ROWS
@@ -131,7 +132,7 @@ cdef class Engine(Parameters):
         if plan.weight_decays is not None:
             task.decays = <double*>cnp.PyArray_DATA(plan.weight_decays)
         else:
-            task.hyper[3] = plan.optimizer.decay(0)
+            task.hyper[3] = getattr(plan.optimizer, "weight_decay", 0.0)
         task.rates = <double*>cnp.PyArray_DATA(rates)
         table = self.set_groups(epoch, plan.groups, plan.optimizer.degree)
         task.l1, task.clip_norm = plan.l1, plan.clip_norm
@@ -244,6 +245,10 @@ cdef class Engine(Parameters):
         gradients = self.unpack(shift.buffers.c.gradients)
         self.call_shifts.append(shift)
         return objective, *gradients
+
+    def shuffle(self, order, seed):
+        """Permute an index array in place; ValueError for 2**32 rows or more."""
+        shuffle(order, seed, self.level)
 
     # ------------------------------------------------------------ predictions
 

@@ -19,7 +19,7 @@ cdef class Steps:
     cdef bint is_whole  # whether the last epoch was completed
 
     @staticmethod
-    cdef Steps make(Parameters network, str row, int n_slots, hyper)
+    cdef Steps make(Parameters network, str row, hyper)
 
     @staticmethod
     cdef Steps of(Parameters network, memory)

@@ -19,9 +19,9 @@ from rounding cimport ceil_div, round_up
 
 import numpy as np
 
-from fastmlp._engine import arena, cpu, optimizer_state
-from fastmlp._engine.kernels import tables
+from fastmlp._engine import cpu, kernels, optimizer_state
 from fastmlp._network import tensors
+from fastmlp._network.optimizers import SLOTS
 from fastmlp._network.operators import OPERATORS, operators as operators_of
 
 cnp.import_array()
@@ -49,13 +49,13 @@ cdef class Steps:
     """The state of an optimizer."""
 
     @staticmethod
-    cdef Steps make(Parameters network, str row, int n_slots, hyper):
+    cdef Steps make(Parameters network, str row, hyper):
         """The state before the first step: all 0."""
         cdef Steps self = Steps.__new__(Steps)
         self.optimizer = network.optimizers.index(row)
-        self.n_slots = n_slots
+        self.n_slots = len(SLOTS[row])
         self.memory, self.size = Memory(network.kernels.element_size), network.n_parameters
-        for i in range(n_slots):
+        for i in range(self.n_slots):
             self.slots[i] = self.memory.take(network.n_parameters)
         for i in range(4):
             self.hyper[i] = hyper[i]
@@ -75,7 +75,7 @@ cdef class Steps:
     @staticmethod
     cdef Steps of(Parameters network, memory):
         """A state from plain arrays."""
-        cdef Steps self = Steps.make(network, memory.row, len(memory.slots), memory.hyper)
+        cdef Steps self = Steps.make(network, memory.row, memory.hyper)
         self.taken = memory.step
         self.powers[0], self.powers[1] = memory.powers or [beta**memory.step for beta in memory.hyper[:2]]
         for i, kinds in enumerate(optimizer_state.in_units(memory, optimizer_state.sums).slots):
@@ -111,7 +111,7 @@ cdef class Parameters:
             self.net.products = cpu.bfloat16_products()
         self.tensors = tuple((kind, tuple(shapes)) for kind, shapes in spec.tensors.items())
         self.memory = Memory(k.element_size)
-        activations, losses, self.optimizers = tables(level, spec.dtype.name)
+        activations, losses, self.optimizers = kernels.tables(level, spec.dtype.name)
         self.losses = {name: row for row, name in enumerate(losses)}
         self.drops = tuple(p > 0 for p in spec.dropout)
         self.dropout = <double*>self.memory.take(len(spec.dropout), sizeof(double))
@@ -211,7 +211,7 @@ cdef class Parameters:
         return 0
 
     cdef object empty_arena(self):
-        return arena.allocate(self.n_parameters * self.kernels.element_size)
+        return kernels.allocate(self.n_parameters * self.kernels.element_size)
 
     cdef object read(self, fm_network* net):
         """Fill a network with the published parameters; keep the returned arena alive while it is used."""
@@ -319,7 +319,7 @@ cdef class Parameters:
             raise ValueError(
                 f"the snapshot has {len(snapshot)} bytes but {len(self.published)} are expected: pass one of "
                 "a model with the same compute, from a CPU with the same bfloat16 unit (fastmlp.show_config)")
-        if <uintptr_t>cnp.PyArray_DATA(snapshot) % <uintptr_t>arena.ALIGNMENT:  # a copied or unpickled array
+        if <uintptr_t>cnp.PyArray_DATA(snapshot) % <uintptr_t>kernels.ALIGNMENT:  # a copied array
             aligned = self.empty_arena()
             aligned[:] = snapshot
             snapshot = aligned
@@ -335,7 +335,7 @@ cdef class Parameters:
 
     def start(self, optimizer):
         """Prepare an optimizer for the next epochs, with a state of 0; change nothing on error."""
-        self.steps = Steps.make(self, optimizer.native_row, optimizer.n_slots, optimizer.hyper)
+        self.steps = Steps.make(self, optimizer.native_row, optimizer.hyper)
 
     def optimizer_state(self):
         """Return the optimizer's state, which later epochs change; None before the start."""
