@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 from collections.abc import Iterator
 from typing import Any
@@ -81,7 +82,8 @@ def diverging(optimizer: optimizers.Optimizer, dtype: str, level: str) -> trials
 
 def options_of(optimizer: optimizers.Optimizer) -> dict[str, Any]:
     """Return an optimizer's parameters without the learning rate."""
-    return {name: value for name, value in vars(optimizer).items() if name != "learning_rate"}
+    names = [field.name for field in dataclasses.fields(optimizer) if field.name != "learning_rate"]
+    return {name: getattr(optimizer, name) for name in names}
 
 
 ESTIMATOR_SCALES = (*SCALES.values(), (1, 1e155), (1e155, 1), (1e155, 1e155), (1e300, 1e300))
