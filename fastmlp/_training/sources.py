@@ -38,8 +38,9 @@ class BlockStream:
     def __init__(self, source: Source, spec: Spec, buffer: int = 0, name: str = "X") -> None:
         if hasattr(source, "__next__"):
             raise TypeError(
-                f"{name} is a {type(source).__name__}, which can be read only once: pass the "
-                "function that makes it, for example fit(lambda: read(path))"
+                f"{name} has the type {type(source).__name__}, which can be read only once, but a "
+                "source that starts anew in each epoch is expected: pass the function that makes "
+                "it, for example fit(lambda: read(path))"
             )
         self.source, self.spec, self.buffer = source, spec, buffer
         self.name = f"the source of {name}"

@@ -120,7 +120,7 @@ WRONG = {
     "raises": (failing, OSError, "(?s)on fire.*source of X, block 1"),
     "columns": (lambda: [(X, Y), (X[:, :2], Y)], ValueError, "(?s)2 features.*block 1"),
     "NaN": (lambda: [(X * np.nan, Y)], ValueError, "block 0"),
-    "generator": (failing(), TypeError, "X is a generator, which can be read only once"),
+    "generator": (failing(), TypeError, "X has the type generator, which can be read only once"),
     "no iterable": (lambda: 3, TypeError, "an iterable of blocks is expected"),
 }
 
