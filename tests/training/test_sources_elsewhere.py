@@ -180,7 +180,7 @@ def test_each_rank_may_validate_on_a_source():
 
 def test_validation_data_can_be_read_in_each_epoch():
     net = fastmlp.MLP([3, 7, 2], rng=0)
-    with refused(TypeError, "validation_data is a generator, which can be read only", net):
+    with refused(TypeError, "validation_data has the type generator, which can be read only", net):
         net.fit(X, Y, validation_data=failing())
 
 
