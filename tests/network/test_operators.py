@@ -4,6 +4,7 @@ import copy
 import itertools
 import pickle
 import re
+import zlib
 from pathlib import Path
 
 import cases
@@ -359,8 +360,8 @@ WAYS = [
 
 
 def half_of_the_activations(*row):
-    """Return every second activation: the other ones for each second row of the table."""
-    return list(ACTIVATIONS)[NATIVE.index(row) % 2 :: 2]
+    """Return every second activation; the row decides which half."""
+    return list(ACTIVATIONS)[zlib.crc32(repr(row).encode()) % 2 :: 2]
 
 
 @pytest.mark.parametrize("dtype", cases.DTYPES)
