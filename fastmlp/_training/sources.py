@@ -39,7 +39,7 @@ class BlockStream:
         if hasattr(source, "__next__"):
             raise TypeError(
                 f"{name} has the type {type(source).__name__}, which can be read only once, but a "
-                "source that starts anew in each epoch is expected: pass the function that makes "
+                "source that can be read again is expected: pass the function that makes "
                 "it, for example fit(lambda: read(path))"
             )
         self.source, self.spec, self.buffer = source, spec, buffer
