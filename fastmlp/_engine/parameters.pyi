@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
 from fastmlp._network.operators import OPERATORS as OPERATORS
-from fastmlp._network.optimizers import Optimizer
+from fastmlp._network.optimizers import SLOTS as SLOTS, Optimizer
 from fastmlp._network.spec import Spec
 
 GRADIENTS: dict[str, int]
