@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fastmlp._engine.crew import Crew
 
 MAX_THREADS = 256  # jobs.pxd has the same number
+MAIN = [threading.main_thread().ident]  # the identifier of the main thread, which handles signals
 
 
 class Team:
@@ -130,7 +131,8 @@ def _before_fork() -> None:
 
 
 def _start_anew() -> None:
-    """Forget all teams in a forked child: their threads stay with the parent."""
+    """Forget all teams in a forked child, whose main thread is the one that has forked."""
+    MAIN[0] = threading.get_ident()
     global _counting
     _counting = threading.RLock()
     _idle.clear()

@@ -13,25 +13,14 @@ from fastmlp._engine.jobs cimport *
 from network cimport *
 from rounding cimport ceil_div
 
-import os
 from math import gcd
-from threading import get_ident, main_thread
+from threading import get_ident
 
 import numpy as np
 
+from fastmlp._engine.thread_pool import MAIN
+
 cnp.import_array()
-
-cdef object main_ident = main_thread().ident
-
-
-def _be_main():
-    """Note that this thread is the main one: in a forked child, the thread that has forked."""
-    global main_ident
-    main_ident = get_ident()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_be_main)
 
 
 cdef class Signals:
@@ -68,7 +57,7 @@ cdef fm_poll poll_of_caller() except *:
     Python handles signals in the main thread alone. When the process ends, Python would end any other thread
     that takes the interpreter lock, while helpers still use that thread's stack.
     """
-    if get_ident() == main_ident:
+    if get_ident() == MAIN[0]:
         return poll
     return NULL
 
