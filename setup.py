@@ -69,11 +69,11 @@ PLAIN_FLAGS = ["-Os", "-fstack-protector-strong", "-U_FORTIFY_SOURCE", "-D_FORTI
 LINK_FLAGS, INSTALLED_FLAGS = [], []
 if TARGET.startswith("linux"):
     # Addresses of functions are found when a module is loaded, and read-only from then on, so that
-    # calls need no stubs; no page of stack is executable.
+    # calls need no stubs; no page of stack is executable; no number for debuggers names the build.
     LINK_FLAGS = ["-Wl,-z,relro,-z,now,-z,noexecstack", "-Wl,--build-id=none"]
     FLAGS += ["-fno-plt"]
-    # What is installed has no tables for unwinding the stack: 46 kB of a wheel that only debuggers
-    # and exceptions of C++ read, and does not name its compiler.
+    # What is installed does not name its compiler, and has no tables for unwinding the stack: 46 kB
+    # of a wheel that only debuggers and exceptions of C++ read.
     INSTALLED_FLAGS = ["-fno-asynchronous-unwind-tables", "-fno-ident"]
 # What is installed keeps no symbols but those that Python looks up; a development build keeps all.
 STRIP = ["-Wl,-x" if TARGET.startswith("macosx") else "-Wl,-s"]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 # Elements per block in the search: the temporary array stays in cache.
 FINITE_BLOCK = 1 << 16
 FEW_ELEMENTS = 1 << 12  # arrays up to this size are searched at once, in a quarter of the time
-FLAGS = (bool, np.bool_)
+BOOLEANS = (bool, np.bool_)
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ INNER_FRACTION = Interval(0.0, 1.0, low_open=True)
 
 def check_flag(name: str, value: object) -> bool:
     """Return a bool of Python or NumPy as a bool; raise TypeError for 1, "no" and the like."""
-    if not isinstance(value, FLAGS):
+    if not isinstance(value, BOOLEANS):
         raise TypeError(
             f"{name} is {value!r} but must be True or False: pass {name}=True or {name}=False"
         )

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from fastmlp._core.history import Batch, State
-from fastmlp._core.intervals import FLAGS
+from fastmlp._core.intervals import BOOLEANS
 
 Callback = Callable[[State], Any]
 NOTHING = contextlib.nullcontext()  # around a fit without callbacks or other processes
@@ -79,7 +79,7 @@ class CallbackList:
 
     def _wants_to_stop(self, callback: Any, answer: Any) -> bool:
         """Whether the answer is True itself, not just any true object."""
-        if not (isinstance(answer, FLAGS) and answer):
+        if not (isinstance(answer, BOOLEANS) and answer):
             return False
         reason = self.state.stop_reason or f"{_name(callback)} returned True"
         self.state.history.stop_reason = reason

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastmlp._core.intervals import FLAGS, POSITIVE
+from fastmlp._core.intervals import BOOLEANS, POSITIVE
 from fastmlp._core.keywords import check_choice
 from fastmlp._network.groups import PLAIN, Groups
 from fastmlp._network.optimizers import OPTIMIZERS, Adam, Optimizer
@@ -89,7 +89,7 @@ def groups(value: Any, spec: Spec) -> Groups:
 
 def resume(value: Any) -> tuple[bool, str | None]:
     """Return whether to resume a fit, and the path of the checkpoint if one is given."""
-    if isinstance(value, FLAGS):
+    if isinstance(value, BOOLEANS):
         return bool(value), None
     if not isinstance(value, str | os.PathLike):
         raise TypeError(

@@ -132,7 +132,7 @@ cdef class Engine(Parameters):
         if plan.weight_decays is not None:
             task.decays = <double*>cnp.PyArray_DATA(plan.weight_decays)
         else:
-            task.hyper[3] = getattr(plan.optimizer, "weight_decay", 0.0)
+            task.hyper[3] = plan.optimizer.hyper[3]
         task.rates = <double*>cnp.PyArray_DATA(rates)
         table = self.set_groups(epoch, plan.groups, plan.optimizer.degree)
         task.l1, task.clip_norm = plan.l1, plan.clip_norm
