@@ -52,6 +52,7 @@ BENCHMARKS = {
         "overhead.measure",
         "an epoch outside the native call, the shuffle, short calls",
     ),
+    "calls": ("calls.measure", "functions that a fit, a file and a row enter, in numbers"),
     "callbacks": ("callbacks.measure", "a checkpoint every epoch, a call every batch"),
     "c": ("c_code.measure", "what to_c writes, compiled, beside emlearn's"),
     "cortex_m": (
