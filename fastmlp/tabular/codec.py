@@ -16,7 +16,6 @@ from fastmlp._files.strict_json import shown
 from fastmlp._models.codecs import parts
 from fastmlp._models.codecs.values import Value
 from fastmlp.sklearn.codec import codec_of
-from fastmlp.sklearn.regressor import LOSSES
 from fastmlp.tabular import codec_members
 from fastmlp.tabular.blend import Blend
 from fastmlp.tabular.codec_members import PLACES, blend_of, check_groups
@@ -253,7 +252,7 @@ def _label_target(fit: dict[str, Any]) -> tuple[bool, ClassTarget]:
 
 def _numbers(model: Any, fit: dict[str, Any]) -> tuple[NumericTarget, dict[str, Any]]:
     n, name, judged, rows = (fit[key] for key in ("outputs", "target", "judged", "rows"))
-    target = NumericTarget(np.zeros((1, n)), LOSSES[name](model), name)
+    target = NumericTarget(np.zeros((1, n)), name, float(model.quantile))
     target.loss = _check_loss(fit, target)
     target.unit = fit["unit"]
     for key, most in (("judged", judged), ("places", max(fit["places"]))):
@@ -314,7 +313,8 @@ def _row(cls: Any, fields: dict[str, Any]) -> Any:
     if is_regressor != (temperature is None) or scaled != {is_regressor}:
         raise ValueError(f"the networks or the temperature are not those of the target {name}")
     if is_regressor:
-        target: Any = NumericTarget(np.zeros((1, n)), fit["groups"][0]["network"].loss, name)
+        target: Any = NumericTarget(np.zeros((1, n)), name)
+        target.loss = _check_loss(fit, target)
         finish = functools.partial(means_of, outputs=n)
     else:
         labels, target = _label_target(fit)

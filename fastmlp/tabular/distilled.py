@@ -15,7 +15,6 @@ import numpy as np
 
 from fastmlp._models.ensemble.ensemble import Ensemble
 from fastmlp._models.mlp import MLP
-from fastmlp._network import losses
 from fastmlp._network.optimizers import Adam
 from fastmlp._network.schedules import OneCycle
 from fastmlp.tabular.blend import Blend
@@ -31,6 +30,7 @@ CHANGED = 0.25  # mean share of a mixture's values that come from another row
 MOST_ROWS = 100_000  # most training rows, mixtures included; more rows are thinned evenly
 EPOCHS, BATCH = 60, 256
 RATE = 3e-3
+MEANS = "squared_error"  # the loss of a network that learns numbers
 
 
 def distilled(columns: Columns, blend: Blend, table: Table, seed: int) -> Blend:
@@ -74,7 +74,7 @@ def _lesson(blend: Blend, rows: Table) -> tuple[Any, Any, Any, Array]:
     if not isinstance(target, NumericTarget):
         return target, None, type(target.loss)(), y.astype(np.float32)
     # Predictions are means, medians or rates, so the loss need not be that of the members.
-    target.name, target.loss = "squared_error", losses.SquaredError()
+    target = NumericTarget(y, MEANS)
     centre, factor = y.mean(axis=0), y.std(axis=0)
     factor = np.where(factor > 0, factor, 1.0)
     scale = TargetScale(centre, factor, y.min(axis=0), y.max(axis=0))

@@ -14,7 +14,6 @@ from fastmlp._core.intervals import INNER_FRACTION, check_flag
 from fastmlp._core.keywords import explained
 from fastmlp._network.names import PresetName, TableLossName
 from fastmlp.sklearn.parameters import Regressor, documented, store
-from fastmlp.sklearn.regressor import LOSSES
 from fastmlp.tabular import inspection
 from fastmlp.tabular.blend import BlendResult
 from fastmlp.tabular.columns import Array
@@ -22,6 +21,7 @@ from fastmlp.tabular.conformal import Residuals, levels_of
 from fastmlp.tabular.estimator import BaseTabMLP
 from fastmlp.tabular.export.exported import ExportedTable, exported
 from fastmlp.tabular.fitted import from_snapshot
+from fastmlp.tabular.loss_rows import LOSSES
 from fastmlp.tabular.parameters import ATTRIBUTES, TEXT
 from fastmlp.tabular.reading import finite_numbers
 from fastmlp.tabular.scoring import FixedNumbers, scorer_of
@@ -245,8 +245,8 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
 
     def _read_target(self, y: Any) -> Array:
         numbers = finite_numbers(y)
-        if self.loss == "poisson" and np.any(numbers < 0):
-            raise ValueError("loss='poisson' requires non-negative y: use another loss")
+        if np.any(numbers < LOSSES[self.loss].lowest):
+            raise ValueError(f"loss={self.loss!r} requires non-negative y: use another loss")
         with np.errstate(over="ignore"):
             largest, range_ = np.abs(numbers).max(), np.ptp(numbers, axis=0)
         if largest > LARGEST or np.any((range_ > 0) & (range_ < 1 / LARGEST)):
@@ -267,7 +267,7 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
 
     def _target(self, y: Array, weights: Array | None = None) -> NumericTarget:
         self.n_outputs_ = y.shape[1]
-        return NumericTarget(y, LOSSES[self.loss](self), self.loss, weights)
+        return NumericTarget(y, self.loss, float(self.quantile), weights)
 
     def _scorer(self, y: Array, weights: Array | None) -> Any:
         if self.scoring is None:
@@ -280,10 +280,10 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
         self, target: Any, fitted: BlendResult, weights: Array | None, groups: Array | None
     ) -> dict[str, str]:
         found, m, shrink = fitted.out_of_fold, self.n_outputs_, 1.0
-        if self.loss == "squared_error" and fitted.together > 0:
+        if target.row.is_square and fitted.together > 0:
             share = max(fitted.all, 0.0) / fitted.together
             shrink = max(float(np.sqrt(share)), SMALLEST_SHRINK)
-        sizes = np.sqrt(found[:, m:].T) if self.loss == "gaussian" else [None] * m
+        sizes = np.sqrt(found[:, m:].T) if found.shape[1] > m else [None] * m
         self._residuals = [
             Residuals(target.y[:, k], found[:, k], weights, sizes[k], shrink, groups)
             for k in range(m)
@@ -325,7 +325,7 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
     @property
     def _lowest(self) -> float:
         """The lower bound of quantiles: rates are not negative."""
-        return 0.0 if self._trained_with["loss"] == "poisson" else -np.inf
+        return LOSSES[self._trained_with["loss"]].lowest
 
     def _shaped(self, numbers: Array) -> Array:
         return means_of(numbers, self.n_outputs_)

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from fastmlp._network import losses
 from fastmlp._network.losses import Loss
 from fastmlp.tabular.columns import Array
+from fastmlp.tabular.loss_rows import LOSSES, SMALLEST, LossRow
 from fastmlp.tabular.presets import ACTIVATION, AVERAGING, HOPELESS, RATE
 
 Rows = NDArray[np.int64]
 
-SMALLEST = 1e-7  # smallest probability or rate in a logarithm
+DEVIATION_OF_QUARTILES = 0.7413  # of a normal distribution, over its interquartile range
 FARTHEST = 1e18  # bound of scaled targets; only held-out rows can be as far from the training rows
 
 
@@ -38,24 +39,30 @@ class NumericTarget:
     activation = ACTIVATION[kind]
     classes = None  # folds are not stratified
 
-    def __init__(self, y: Array, loss: Loss, name: str, weights: Array | None = None) -> None:
-        self.y, self.loss, self.name = y, loss, name
-        self.outputs = y.shape[1]
-        self.rate = RATE.get(name, RATE[self.kind])
-        self.averaging = AVERAGING.get(name, AVERAGING[self.kind])
-        self.hopeless = HOPELESS if name in FROM_ZERO else np.inf
+    def __init__(
+        self, y: Array, name: str, level: float = 0.5, weights: Array | None = None
+    ) -> None:
+        self.y, self.name, self.outputs = y, name, y.shape[1]
+        self.loss = self.row.make(level)
+        self.rate, self.averaging = self.row.rate, self.row.averaging
+        self.hopeless = self.row.hopeless
         deviation = _deviation(y, np.average(y, axis=0, weights=weights), weights)
         self.unit = np.where(deviation > 0, deviation, 1.0)
+
+    @property
+    def row(self) -> LossRow:
+        """The row of the loss."""
+        return LOSSES[self.name]
 
     def scale(self, rows: Rows, weights: Array | None) -> TargetScale:
         """Measure the scale on a member's rows."""
         y, w = self.y[rows], None if weights is None else weights[rows]
         centre = np.average(y, axis=0, weights=w)
-        if self.name == "poisson":
+        if self.row.lowest == 0:
             factor, centre = centre, np.zeros_like(centre)
         else:
             factor = _deviation(y, centre, w)
-        if self.name in ROBUST:  # a loss that outliers do not move needs a scale of that kind
+        if self.row.is_robust:
             low, middle, high = np.quantile(y, [0.25, 0.5, 0.75], axis=0)
             narrow = (high - low) * DEVIATION_OF_QUARTILES
             is_wide = narrow > 0
@@ -83,7 +90,7 @@ class NumericTarget:
     def limited(self, scale: TargetScale) -> TargetScale:
         """Return a scale with the limits of its member's predictions; rates are positive."""
         low = scale.low
-        if self.name == "poisson":
+        if self.row.lowest == 0:
             low = np.maximum(low, SMALLEST * scale.factor)
         return scale._replace(low=low, high=np.maximum(low, scale.high))
 
@@ -98,54 +105,23 @@ class NumericTarget:
     def costs(self, prediction: Array, rows: Any = slice(None)) -> Array:
         """Return the cost of some rows, in units of the deviation of y."""
         m = self.outputs
-        y, p = self.y[rows] / self.unit, prediction[:, :m] / self.unit
-        r = y - p
-        if self.name == "squared_error":
-            cost = r * r
-        elif self.name == "poisson":
-            p = np.maximum(prediction[:, :m], SMALLEST * np.minimum(self.unit, 1.0))
-            cost = p - self.y[rows] * np.log(p)
-        elif self.name == "gaussian":
-            v = np.maximum(prediction[:, m:] / self.unit**2, SMALLEST**2)
-            cost = 0.5 * (np.log(v) + r * r / v)
-        else:
-            level = getattr(self.loss, "quantile", 0.5)
-            cost = np.maximum(level * r, (level - 1) * r)
-        return np.asarray(cost.mean(axis=1))
+        heads = prediction[:, :m], prediction[:, m:]
+        costs = self.row.cost(self.y[rows], *heads, self.unit, self.loss)
+        return np.asarray(costs.mean(axis=1))
 
     def shown(self, cost: float) -> float:
         """Return a mean cost in the usual form of the metric."""
-        if self.name == "squared_error":
-            return float(np.sqrt(max(cost, 0.0)) * (self.unit[0] if self.outputs == 1 else 1.0))
-        if self.name == "gaussian":
-            return float(cost + 0.5 * np.log(2 * np.pi) + np.log(self.unit).mean())
-        return float(cost)
+        return self.row.shown(cost, self.unit)
 
     @property
     def metric(self) -> str:
         """The name of the metric that `shown` returns."""
-        return (METRICS if self.outputs == 1 else METRICS | OF_SEVERAL)[self.name]
+        return self.row.metric if self.outputs == 1 else self.row.metric_of_several
 
 
 def _deviation(y: Array, centre: Array, weights: Array | None) -> Array:
     """Return the standard deviation of each column."""
     return np.asarray(np.sqrt(np.average((y - centre) ** 2, axis=0, weights=weights)))
-
-
-ROBUST = ("absolute_error", "quantile")
-DEVIATION_OF_QUARTILES = 0.7413  # of a normal distribution, over its interquartile range
-FROM_ZERO = ("squared_error", "absolute_error", "quantile")  # losses with non-negative costs
-METRICS = {
-    "squared_error": "root mean squared error",
-    "absolute_error": "half the mean absolute error, in deviations of y",
-    "quantile": "pinball loss, in deviations of y",
-    "poisson": "poisson loss",
-    "gaussian": "negative log-likelihood",
-}
-OF_SEVERAL = {  # metrics of several outputs, each output in its own unit
-    "squared_error": "root mean squared error, in deviations of y",
-    "gaussian": "negative log-likelihood, mean over outputs",
-}
 
 
 class ClassTarget:
@@ -209,10 +185,3 @@ class MultiLabelTarget(ClassTarget):
         """Return the log loss of some rows, averaged over labels."""
         right = np.where(self.y[rows] > 0, prediction, 1 - prediction)
         return np.asarray(-np.log(np.maximum(right, SMALLEST)).mean(axis=1))
-
-
-# Names in pickles of version 0.1.0.
-Numbers = NumericTarget
-Classes = ClassTarget
-Labels = MultiLabelTarget
-Scale = TargetScale

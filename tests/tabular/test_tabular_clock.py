@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from tiny_tables import LABELS, SMALL, N, X, Y, classifier, regressor
 
-from fastmlp._network import losses
 from fastmlp.tabular import blend, presets
 from fastmlp.tabular.columns import Columns
 from fastmlp.tabular.encoding import Encoding, width_of, with_missing
@@ -146,10 +145,10 @@ def test_reading_counts_as_time(monkeypatch, tiny):
 
 
 TARGETS = {
-    "numbers": NumericTarget(Y[:, np.newaxis], losses.SquaredError(), "squared_error"),
-    "variances": NumericTarget(np.c_[Y, Y], losses.GaussianNLL(), "gaussian"),
-    "rates": NumericTarget(np.abs(Y)[:, np.newaxis], losses.PoissonNLL(), "poisson"),
-    "zeros": NumericTarget(np.zeros((N, 1)), losses.SquaredError(), "squared_error"),
+    "numbers": NumericTarget(Y[:, np.newaxis], "squared_error"),
+    "variances": NumericTarget(np.c_[Y, Y], "gaussian"),
+    "rates": NumericTarget(np.abs(Y)[:, np.newaxis], "poisson"),
+    "zeros": NumericTarget(np.zeros((N, 1)), "squared_error"),
     "classes": ClassTarget((Y > 0).astype(int), 2),
     "labels": MultiLabelTarget((X > 0).astype(int)),
 }

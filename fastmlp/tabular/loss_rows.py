@@ -1,0 +1,129 @@
+"""The losses of tables of numbers: one row each, with everything in which they differ.
+
+Costs are those of single rows, in the metric that selects epochs, and of one value or of several in
+units of the targets' deviations. To add a loss, add a row and its name in `_network/names.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmlp._network import losses
+from fastmlp._network.losses import Loss
+from fastmlp.tabular.presets import AVERAGING, HOPELESS, RATE
+
+Array = NDArray[Any]
+
+SMALLEST = 1e-7  # smallest probability or rate in a logarithm
+
+
+@dataclass(frozen=True)
+class LossRow:
+    """A loss of numbers; the cost takes y, means, variances (if predicted), unit, and the loss."""
+
+    make: Callable[[float], Loss]  # takes the level of the quantile
+    cost: Callable[[Array, Array, Array, Array, Loss], Array]
+    shown: Callable[[float, Array], float]  # takes a mean cost and the units; returns the metric
+    metric: str
+    metric_of_several: str  # of several outputs, each in its own unit
+    rate: float = RATE["numbers"]
+    averaging: float = AVERAGING["numbers"]
+    hopeless: float = HOPELESS  # infinite if costs may be negative
+    is_robust: bool = False  # whether outliers shall not move the scale of the targets
+    is_square: bool = False  # whether a cost is the square of a deviation
+    lowest: float = -np.inf  # no target and no prediction is below; if 0, targets are not centred
+
+
+def _squared(y: Array, mean: Array, variance: Array, unit: Array, loss: Loss) -> Array:
+    """Return squared errors."""
+    del variance, loss
+    residual = y / unit - mean / unit
+    return residual * residual
+
+
+def _pinball(y: Array, mean: Array, variance: Array, unit: Array, loss: Loss) -> Array:
+    """Return pinball losses; the median has the level 0.5."""
+    del variance
+    residual, level = y / unit - mean / unit, getattr(loss, "quantile", 0.5)
+    return np.maximum(level * residual, (level - 1) * residual)
+
+
+def _poisson(y: Array, mean: Array, variance: Array, unit: Array, loss: Loss) -> Array:
+    """Return negative log-likelihoods of rates, without the constant."""
+    del variance, loss
+    rate = np.maximum(mean, SMALLEST * np.minimum(unit, 1.0))
+    return np.asarray(rate - y * np.log(rate))
+
+
+def _gaussian(y: Array, mean: Array, variance: Array, unit: Array, loss: Loss) -> Array:
+    """Return negative log-likelihoods of normal distributions, without the constant."""
+    scaled = np.maximum(variance / unit**2, SMALLEST**2)
+    return np.asarray(0.5 * (np.log(scaled) + _squared(y, mean, variance, unit, loss) / scaled))
+
+
+def _root(cost: float, unit: Array) -> float:
+    """Return the root of a mean square, in the user's unit if there is one output."""
+    return float(np.sqrt(max(cost, 0.0)) * (unit[0] if len(unit) == 1 else 1.0))
+
+
+def _unscaled(cost: float, unit: Array) -> float:
+    """Return a mean negative log-likelihood of targets in the user's units."""
+    return float(cost + 0.5 * np.log(2 * np.pi) + np.log(unit).mean())
+
+
+def _same(cost: float, unit: Array) -> float:
+    """Return the cost itself."""
+    del unit
+    return float(cost)
+
+
+LOSSES = {
+    "squared_error": LossRow(
+        lambda level: losses.SquaredError(),
+        _squared,
+        _root,
+        metric="root mean squared error",
+        metric_of_several="root mean squared error, in deviations of y",
+        is_square=True,
+    ),
+    "absolute_error": LossRow(
+        lambda level: losses.AbsoluteError(),
+        _pinball,
+        _same,
+        metric="half the mean absolute error, in deviations of y",
+        metric_of_several="half the mean absolute error, in deviations of y",
+        is_robust=True,
+    ),
+    "quantile": LossRow(
+        lambda level: losses.Quantile(quantile=level),
+        _pinball,
+        _same,
+        metric="pinball loss, in deviations of y",
+        metric_of_several="pinball loss, in deviations of y",
+        is_robust=True,
+    ),
+    "poisson": LossRow(
+        lambda level: losses.PoissonNLL(),
+        _poisson,
+        _same,
+        metric="poisson loss",
+        metric_of_several="poisson loss",
+        hopeless=np.inf,
+        lowest=0.0,
+    ),
+    "gaussian": LossRow(
+        lambda level: losses.GaussianNLL(),
+        _gaussian,
+        _unscaled,
+        metric="negative log-likelihood",
+        metric_of_several="negative log-likelihood, mean over outputs",
+        rate=RATE["gaussian"],
+        averaging=AVERAGING["gaussian"],
+        hopeless=np.inf,
+    ),
+}
