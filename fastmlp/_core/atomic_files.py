@@ -1,15 +1,17 @@
 """Write files completely or not at all.
 
 A save writes a temporary file beside the old one, flushes it to the disk and renames it, so that
-the path always leads to the old file or to the new one. A process holds a lock on its temporary
-file. Saves do not wait for locks: if one name is taken, the next one is used. A later save removes
-the temporary files of processes that were killed.
+the path always leads to the old file or to the new one. A process creates its temporary file and
+holds a lock on it. Saves do not wait for locks: if one name is taken, by another save or by
+something that is no file of this user, the next one is used. A later save removes the temporary
+files of processes that were killed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import itertools
 import os
 import stat
@@ -24,7 +26,9 @@ if find_spec("fcntl"):
     fcntl = import_module("fcntl")
 
 TEMPORARY = ".{}.saving"
+LONGEST_NAME = 96  # bytes; with ".saving" a longer name could exceed the limit of a file system
 NEW_FILE = 0o666  # less the umask
+PERMISSIONS = 0o777  # that a new file takes over from the old one
 CHUNK = 1 << 20
 
 
@@ -52,9 +56,8 @@ def _replacing(path: str | os.PathLike[str], pieces: Sequence[Any]) -> Iterator[
         raise OSError(errno.EINVAL, "only a file can be replaced", str(target))
     temporary, descriptor = _temporary(target)
     try:
-        os.ftruncate(descriptor, 0)
         if old is not None:
-            os.fchmod(descriptor, stat.S_IMODE(old))
+            os.fchmod(descriptor, old & PERMISSIONS)
         for piece in pieces:
             for chunk in chunks(piece):
                 while chunk:
@@ -78,37 +81,68 @@ def _replacing(path: str | os.PathLike[str], pieces: Sequence[Any]) -> Iterator[
         os.close(descriptor)  # this also releases the lock
 
 
+def _temporary_name(name: str) -> str:
+    """Return the first name of the temporary file for a file."""
+    if len(whole := os.fsencode(name)) > LONGEST_NAME:
+        name = hashlib.sha256(whole).hexdigest()
+    return TEMPORARY.format(name)
+
+
 def _temporary(target: Path) -> tuple[Path, int]:
-    """Lock the first temporary file that is not locked; remove later ones of killed processes."""
-    first = TEMPORARY.format(target.name)
-    names = (first + (f".{n}" if n else "") for n in itertools.count())
-    while (descriptor := _locked(temporary := target.with_name(next(names)))) is None:
+    """Create and lock the first temporary file whose name is free; remove later leftovers."""
+    first = _temporary_name(target.name)
+    names = (target.with_name(first + (f".{n}" if n else "")) for n in itertools.count())
+    while (descriptor := _created(temporary := next(names))) is None:
         continue
-    while fcntl is not None and os.path.lexists(left := target.with_name(next(names))):
-        if (other := _locked(left)) is None:
-            break
-        left.unlink()
-        os.close(other)
+    while fcntl is not None and os.path.lexists(left := next(names)) and _removed(left):
+        continue
     return temporary, descriptor
 
 
-def _locked(temporary: Path) -> int | None:
-    """Open a file and lock it; return None if it is locked already."""
+def _created(temporary: Path) -> int | None:
+    """Create a file, after removing a leftover, and lock it; return None if the name is taken."""
     while True:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, NEW_FILE)
         try:
-            if fcntl is not None:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # The previous holder of the lock may have renamed or removed the file.
-            if _is_at(descriptor, temporary):
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, NEW_FILE)
+        except FileExistsError:
+            if not _removed(temporary) and os.path.lexists(temporary):
+                return None
+            continue
+        try:
+            if _is_locked(descriptor, temporary):
                 return descriptor
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
         except BaseException:
             os.close(descriptor)
+            temporary.unlink(missing_ok=True)
             raise
+        os.close(descriptor)  # another save has taken it for a leftover
+
+
+def _removed(left: Path) -> bool:
+    """Remove what a killed process has left: a file of this user, of one name, without a lock."""
+    try:
+        descriptor = os.open(left, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # a FIFO may wait
+    except OSError:
+        return False
+    try:
+        status = os.fstat(descriptor)
+        is_ours = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
+        if not (is_ours and status.st_nlink == 1 and _is_locked(descriptor, left)):
+            return False
+        left.unlink()
+        return True
+    finally:
         os.close(descriptor)
+
+
+def _is_locked(descriptor: int, path: Path) -> bool:
+    """Lock a file; return whether nobody else has locked, renamed or removed it."""
+    if fcntl is not None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return _is_at(descriptor, path)
 
 
 def _is_at(descriptor: int, path: Path) -> bool:

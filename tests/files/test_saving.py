@@ -4,6 +4,7 @@ import functools
 import os
 import shutil
 import signal
+import stat
 import subprocess
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +16,7 @@ import trials
 from at_once import at_once
 
 import fastmlp
+from fastmlp._core import atomic_files
 
 
 @pytest.mark.parametrize("trial", trials.every("saves cut short"), ids=", ".join)
@@ -183,6 +185,55 @@ def test_a_worker_of_a_killed_job_holds_up_no_save(tmp_path):
 
     trials.until(is_tidy)
     os.close(asleep)
+
+
+OTHERS = {
+    "a pipe": lambda path, other: os.mkfifo(path),
+    "a pipe with a reader": lambda path, other: read_pipe(path),
+    "a hard link": lambda path, other: os.link(other, path),
+    "a symbolic link": lambda path, other: path.symlink_to(other),
+    "a link to nothing": lambda path, other: path.symlink_to("nothing"),
+    "a folder": lambda path, other: path.mkdir(),
+    "a file of another user": lambda path, other: given_away(path),
+}
+
+
+def read_pipe(path):
+    os.mkfifo(path)
+    return os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+
+
+def given_away(path):
+    path.write_bytes(b"a part of a model")
+    if os.geteuid():
+        pytest.skip("only root can give files away")
+    os.chown(path, 65534, -1)
+
+
+@pytest.mark.parametrize("other", OTHERS)
+@pytest.mark.parametrize("name", ["model", "m" * 250, "\N{SNOWMAN}" * 85])
+def test_a_temporary_file_of_somebody_else_is_not_used(name, other, tmp_path):
+    """In a folder that others can write, they can put anything at the temporary file's name."""
+    (tmp_path / "other").write_bytes(b"x")
+    taken = tmp_path / atomic_files._temporary_name(name)
+    reader = OTHERS[other](taken, tmp_path / "other")
+    before = os.lstat(taken)
+    cut.model(cut.NEW).save(tmp_path / name)
+    assert cut.model(cut.NEW).layer_sizes == fastmlp.load(tmp_path / name).layer_sizes
+    assert (tmp_path / "other").read_bytes() == b"x"
+    assert {each.name for each in tmp_path.iterdir()} == {name, "other", taken.name}
+    assert os.path.samestat(os.lstat(taken), before)
+    if reader is not None:
+        os.close(reader)
+    saved = (tmp_path / name).stat()
+    assert (saved.st_uid, saved.st_nlink) == (os.geteuid(), 1)
+
+
+def test_a_new_file_has_no_more_rights_than_a_file_can_use(tmp_path):
+    (tmp_path / "model").write_bytes(b"")
+    (tmp_path / "model").chmod(0o4640)
+    cut.model(cut.NEW).save(tmp_path / "model")
+    assert stat.S_IMODE((tmp_path / "model").stat().st_mode) == 0o640
 
 
 def test_a_save_removes_all_that_killed_savers_have_left(tmp_path):

@@ -31,7 +31,7 @@ OLD, NEW = [3, 60, 2], [5, 300, 300, 1]
 Hook = Callable[[int, str], None]  # is given the number and the name of a system call
 
 # The system calls of a save, in which it may end or fail.
-CALLS = ("open", "ftruncate", "fchmod", "write", "fsync", "replace", "close")
+CALLS = ("open", "fchmod", "write", "fsync", "replace", "close")
 
 
 def model(sizes: list[int]) -> fastmlp.MLP:
