@@ -1,6 +1,7 @@
 """The lecture's statements: each script of examples/ runs, and what it prints is true.
 
-Also: the Python blocks of pages run, one after the other, as a reader would paste them.
+Also: the programs of pages print what the pages say, run one after the other, as a reader would
+paste them. Those with `>>>` are run by test_house.py.
 """
 
 import ast
@@ -19,9 +20,15 @@ import fastmlp
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = sorted(path.stem for path in (ROOT / "examples").glob("*.py"))
-PAIR = re.compile(r"^```python\n(.*?)^```\n+^```text\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-# Pages about the estimators, and how many blocks they have.
-PAGES = {"coming-from.md": 5, "tabular.md": 9, "guides/other-tools.md": 13}
+BLOCK = re.compile(
+    r"^```python\n(?!>>>)(.*?)^```$(?:\n+^```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL
+)
+RUN_ELSEWHERE = {  # pages whose programs need more than Python, and the tests that run them
+    "docs/deploying.md": "test_examples.py",
+    "docs/functions.md": "test_own_functions.py",
+    "docs/guides/pytorch-to-c.md": "test_read_torch.py",
+    "docs/processes.md": "test_mpi.py",
+}
 OTHERS = (
     *("torch", "pandas", "optuna", "skops", "shap", "mapie", "imblearn", "dask", "duckdb"),
     *("distributed", "dask_ml", "ray"),
@@ -110,11 +117,20 @@ def test_online_learning_follows_the_stream():
 
 
 def test_cells_of_the_notebook_run(tmp_path, monkeypatch):
-    """Each cell runs as in Jupyter, which shows the value of its last line as HTML if it can."""
+    """Each cell runs as in Jupyter, which shows the value of its last line as HTML if it can.
+
+    The rows that decide when to stop are not those of the test.
+    """
     monkeypatch.chdir(tmp_path)
     notebook = json.loads((ROOT / "examples" / "first_steps.ipynb").read_text())
     assert notebook["nbformat"] == 4
-    names, shown = {}, []
+    names, shown, validated = {}, [], []
+
+    def fit(net, *data, fit=fastmlp.MLP.fit, **options):
+        validated.extend([options["validation_data"][0]] if "validation_data" in options else [])
+        return fit(net, *data, **options)
+
+    monkeypatch.setattr(fastmlp.MLP, "fit", fit)
     for cell in notebook["cells"]:
         if cell["cell_type"] == "code":
             assert cell["outputs"] == []
@@ -125,6 +141,9 @@ def test_cells_of_the_notebook_run(tmp_path, monkeypatch):
                 shown.append(getattr(value, "_repr_html_", lambda: "")())
     assert [text[:4] for text in shown if text] == ["<tab", "<svg", "<p>H"]
     assert names["accuracy"] > 0.95
+    tested = {row.tobytes() for row in names["X_test"]}
+    assert validated
+    assert not any(row.tobytes() in tested for rows in validated for row in rows)
     assert [path.name for path in tmp_path.iterdir()] == ["digits.safetensors"]
 
 
@@ -137,34 +156,38 @@ def test_every_example_is_tested_and_listed():
     assert "first_steps.ipynb" in readme
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/saving.md"])
-def test_python_of_a_page_runs(page, tmp_path, monkeypatch):
-    blocks = re.findall(r"^```python\n(.*?)^```$", (ROOT / page).read_text(), re.M | re.S)
-    assert blocks
-    monkeypatch.chdir(tmp_path)
-    names = {}
-    for block in blocks:
-        exec(compile(block, page, "exec"), names)
-    assert names["fastmlp"] is fastmlp
+def pages():
+    """Return the programs of each page, each with the output that the page shows, or ""."""
+    paths = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    programs = {
+        str(path.relative_to(ROOT)): BLOCK.findall(path.read_text("utf-8")) for path in paths
+    }
+    return {page: blocks for page, blocks in programs.items() if blocks}
+
+
+def test_programs_of_pages_that_need_more_than_python_are_run():
+    for page, test in RUN_ELSEWHERE.items():
+        assert page in pages()
+        (path,) = (ROOT / "tests").rglob(test)
+        assert f'"{Path(page).name}"' in path.read_text("utf-8")
 
 
 @pytest.mark.filterwarnings("ignore")  # of PyTorch; and a page's fits may end by max_iter
-@pytest.mark.parametrize("name", PAGES)
-def test_the_page_prints_what_it_says(name):
+@pytest.mark.parametrize("page", [page for page in pages() if page not in RUN_ELSEWHERE])
+def test_programs_of_a_page_print_what_it_says(page, tmp_path, monkeypatch):
     pytest.importorskip("sklearn")
-    page = (ROOT / "docs" / name).read_text()
-    pairs = PAIR.findall(page)
-    assert len(pairs) == page.count("```python") == PAGES[name]
+    monkeypatch.chdir(tmp_path)
     names = {}
-    for code, expected in pairs:
+    assert any(output or "assert " in code for code, output in pages()[page])
+    for code, output in pages()[page]:
         needed = re.findall(rf"^(?:import|from) ({'|'.join(OTHERS)})\b", code, re.M)
-        if any(importlib.util.find_spec(each) is None for each in needed):
-            if "pandas" in needed and name == "tabular.md":  # the rest of the page needs its frame
+        if any(importlib.util.find_spec(name) is None for name in needed):
+            if "pandas" in needed and page == "docs/tabular.md":  # the rest needs its frame
                 pytest.skip("pandas is not installed")
             continue
-        with contextlib.redirect_stdout(io.StringIO()) as out:
-            exec(compile(code, name, "exec"), names)
-        assert out.getvalue() == expected
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            exec(compile(code, page, "exec"), names)
+        assert printed.getvalue() == output
 
 
 @pytest.mark.filterwarnings("ignore")
