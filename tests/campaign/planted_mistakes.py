@@ -50,6 +50,7 @@ _OFF_BY_ONE = _rows(
     ("_validation/samples.py", "if not 0 <= extreme < n:", "if not 0 <= extreme <= n:", "validation models/test_ensemble.py"),
     ("tabular/conformal.py", "room = tail * (n + 1) - 1", "room = tail * n - 1", "tabular/test_tabular_numbers.py tabular/test_tabular.py"),
     ("tabular/encoding.py", "[: bins // 3]", "[: bins // 3 + 1]", "tabular/test_tabular_columns.py tabular/test_tabular_recipes.py"),
+    ("sklearn/stopping.py", "worse = loss > best - estimator.tol", "worse = loss >= best - estimator.tol", "sklearn/test_sklearn.py"),
     ("sklearn/stopping.py", "_no_improvement_count <= estimator", "_no_improvement_count < estimator", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
 )
 _MISSING_LOCK = _rows(
@@ -81,6 +82,7 @@ _LOST_WEIGHT = _rows(
     ("_models/ensemble/member_data.py", "[replace(shared, weights=each) for each in checked]", "[shared for each in checked]", "models/test_ensemble.py models/test_joint.py models/test_ensemble_life.py"),
     ("tabular/conformal.py", "np.ones(len(y)) if weights is None else weights", "np.ones(len(y))", "tabular/test_tabular_numbers.py tabular/test_tabular.py tabular/test_tabular_misuse.py tabular/test_tabular_limits.py"),
     ("tabular/temperature.py", "w = None if weights is None else weights[some]", "w = None", "tabular/test_tabular_numbers.py tabular/test_tabular.py tabular/test_tabular_misuse.py tabular/test_tabular_limits.py"),
+    ("tabular/classifier.py", "fitted(p, target, weights, self._has_labels)", "fitted(p, target, None, self._has_labels)", "tabular/test_tabular_numbers.py"),
     ("tabular/estimator.py", "[used] = 1.0 if kept is None else kept", "[used] = 1.0", "tabular/test_tabular_numbers.py tabular/test_tabular.py tabular/test_tabular_misuse.py tabular/test_tabular_limits.py"),
     ("sklearn/scaling.py", "np.average((unit - mean) ** 2, axis=0, weights=weights)", "np.average((unit - mean) ** 2, axis=0)", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
     ("sklearn/lbfgs.py", "if data.weights is None else data.weights.sum(dtype=float)", "if True else 0", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
@@ -94,6 +96,7 @@ _STALE = _rows(
     ("sklearn/scaled_network.py", "return not (same and np.array_equal(self._bits, self._before))", "return not same", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
     ("sklearn/scaled_network.py", "self._before = flat.view(self._bits.dtype)", "pass", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
     ("sklearn/scaled_network.py", '"""Drop caches after ``engine`` has changed."""\n        self._view = {}', '"""Drop caches after ``engine`` has changed."""', "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
+    ("dask/tables.py", "seeds = random.randint(2**31 - 1, size=count).tolist()", "seeds = [random.randint(2**31 - 1)] * count", "training/test_dask.py"),
     ("sklearn/stopping.py", "best = watched, self.engine.snapshot()", "best = watched, self.best or self.engine.snapshot()", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
     ("_training/callbacks.py", "super().start(state)\n        self.best_epoch, self._snapshot = -1, None", "super().start(state)", "training/test_callbacks.py files/test_checkpoint.py"),
     ("_models/trainer.py", "            self.state.model._show()", "            pass", "engine/test_races.py models/test_ensemble.py models/test_ensemble_life.py"),

@@ -140,6 +140,25 @@ def test_same_end_when_nothing_improves(data):
         assert_same(mine, reference, losses=data != "two outputs")
 
 
+@pytest.mark.parametrize("early_stopping", [False, True])
+@pytest.mark.parametrize("tol", [0.0, 1e-9])
+@pytest.mark.parametrize("data", ["regression", "digits"])
+def test_a_loss_that_stays_the_same_is_worse_only_with_a_tolerance(data, tol, early_stopping):
+    """Steps too small to change a weight; one batch in a fixed order has the same loss each epoch.
+
+    A loss equal to the best one minus the tolerance counts as an improvement.
+    """
+    name, make = DATA[data]
+    x, y = (array[:100] for array in make())
+    options = {"solver": "sgd", "learning_rate_init": 1e-30, "shuffle": False, "max_iter": 12}
+    options |= {"batch_size": 90 if early_stopping else 100, "early_stopping": early_stopping}
+    mine, reference = pair(name, tol=tol, n_iter_no_change=3, **options)
+    mine.fit(x, y), reference.fit(x, y)
+    assert len(set(mine.loss_curve_)) == 1
+    assert mine.n_iter_ == (5 if tol else 12)
+    assert_same(mine, reference)
+
+
 @pytest.mark.parametrize("solver", ["adam", "nesterov", "invscaling"])
 @pytest.mark.parametrize("data", ["regression", "digits", "two classes"])
 def test_same_warm_starts_and_partial_fits(data, solver):

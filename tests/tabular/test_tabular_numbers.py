@@ -347,3 +347,46 @@ def test_one_huge_number_does_not_spoil_a_robust_loss(options):
         away = x[:, 0] - model.predict(x)
         costs.append(np.median(np.abs(away)))
     assert costs[1] < 2 * costs[0]
+
+
+# ------------------------------------------------------------ calibration
+
+
+def at_temperature(p, temperature):
+    """Return probabilities with their logits divided by a temperature."""
+    powers = p ** (1 / temperature)
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("weighted", ["sample_weight", "class_weight", "labels"])
+def test_the_temperature_is_that_of_the_weighted_rows(weighted):
+    """Rows of almost no weight have labels without any pattern, which call for a high temperature.
+
+    No other temperature has a lower weighted log loss.
+    """
+    rng = np.random.default_rng(0)
+    n = 600
+    X = rng.normal(size=(n, 2))
+    light = np.arange(n) % 2 == 1
+    y = (X[:, 0] > 0).astype(int)
+    y[:60] = 1 - y[:60]
+    y[light] = rng.integers(2, size=light.sum())
+    weights = np.where(light, 1e-6, 1.0)
+    options = {}
+    if weighted == "class_weight":  # a third class, of rows that cannot be told from the others
+        y = np.where(light, 2, y)
+        options, weights = {"class_weight": {2: 1e-6}}, np.where(y == 2, 1e-6, 1.0)
+    classes = y
+    if weighted == "labels":  # the second column is the opposite of the first
+        y = np.stack([y, 1 - y], axis=1)
+    given = None if options else weights
+    model = classifier(epochs=30, **options).fit(X, y, sample_weight=given)
+
+    def loss(temperature):
+        p = np.clip(model.oof_prediction_, 1e-9, 1 - 1e-9)
+        if weighted == "labels":
+            p = np.stack([1 - p[:, 0], p[:, 0]], axis=1)
+        right = at_temperature(p, temperature)[np.arange(n), classes]
+        return np.average(-np.log(right), weights=weights)
+
+    assert loss(1.0) < min(loss(0.8), loss(1.25))

@@ -126,6 +126,16 @@ def test_partitions_of_any_kind_make_an_estimator_of_all_rows(lengths, tmp_path)
     )
 
 
+@pytest.mark.parametrize("kind", [DaskTabMLPRegressor, DaskTabMLPClassifier])
+def test_each_part_has_its_own_seed(kind):
+    """Networks of two parts begin with other weights, which an epoch of 150 rows hardly changes."""
+    X, y = divided(FRAME[:300], NUMBERS[:300] > 1, lengths=(150, 150))
+    local = kind(parts=2, preset="fast", epochs=1, random_state=0).fit(X, y).to_local()
+    first = [group.ensemble[0].weights[1].ravel() for group in local._members.groups]
+    assert len(first) == 2
+    assert abs(np.corrcoef(*first)[0, 1]) < 0.5
+
+
 def test_rows_that_calibrate_were_not_learned_from():
     """Targets without any pattern: predictions of learned rows would be closer to them."""
     rng = np.random.default_rng(0)
