@@ -12,8 +12,6 @@ from importlib import import_module
 from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Any
 
-from fastmlp._core import old_names
-
 if TYPE_CHECKING:  # type checkers read these imports instead of the table below
     from collections.abc import Callable
     from typing import ParamSpec, TypeAlias
@@ -129,15 +127,13 @@ _MODULES = (
     *("predictor", "digits", "dask"),
 )
 _ESTIMATORS = {
-    "sklearn": "MLPClassifier MLPRegressor from_sklearn HintWarning",
+    "sklearn": "MLPClassifier MLPRegressor from_sklearn",
     "tabular": "TabMLPClassifier TabMLPRegressor",
 }
 _HOMES = {
     name: module for module, names in (_NAMES | _ESTIMATORS).items() for name in names.split()
 }
 __all__ = [*" ".join(_NAMES.values()).split(), "reference", "__version__"]
-
-old_names.install()
 
 
 if not TYPE_CHECKING:  # with it, type checkers would accept any name, as Any

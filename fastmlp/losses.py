@@ -9,4 +9,3 @@ from fastmlp._network.losses import LOSSES
 
 __all__ = ["LOSSES", "CustomLoss"]
 __all__ += _losses.__all__
-__path__: list[str] = []  # pickles of version 0.1.0 name fastmlp.losses.base: see old_names

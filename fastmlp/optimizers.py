@@ -8,4 +8,3 @@ from fastmlp._network.optimizers import OPTIMIZERS
 
 __all__ = ["OPTIMIZERS"]
 __all__ += _optimizers.__all__
-__path__: list[str] = []  # pickles of version 0.1.0 name fastmlp.optimizers.base: see old_names

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from fastmlp._engine.predictor import (
-    Predictor,
-    restored as restored,  # for pickles of version 0.1.0
-)
+from fastmlp._engine.predictor import Predictor
 
 __all__ = ["Predictor"]

@@ -148,9 +148,9 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> type:
-        """Return `fastmlp.reference.MLP`, or for pickles of version 0.1.0 its engine."""
-        if name not in ("MLP", "Engine"):
+        """Return `fastmlp.reference.MLP`."""
+        if name != "MLP":
             raise AttributeError(f"module 'fastmlp.reference' has no attribute {name!r}")
-        from fastmlp._models import numpy_mlp
+        from fastmlp._models.numpy_mlp import MLP
 
-        return getattr(numpy_mlp, name)
+        return MLP

@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from fastmlp._files.kinds import GONE, Choice, Count, Flag, Hidden, Kind, Place, limit, opened
 
 
@@ -36,27 +34,18 @@ class Maybe(Of):
         return None if tree is None else self.kind.read(tree, place)
 
 
-@dataclass
-class Later(Of):
-    """A field with a default for files that lack it."""
-
-    default: Any = GONE
-    # Not to write False, 0 or None if the default is such a value too: so files of models without
-    # the feature stay as they were.
-    leave_out: bool = True
+class Optional(Of):
+    """A field that a file lacks if the model does."""
 
     def __post_init__(self) -> None:
-        """Let files lack the key, and hide it if the kind is hidden."""
-        self.needed, self.hidden = False, self.kind.hidden
+        """Let files lack the key."""
+        self.needed = False
 
     def write(self, value: Any, place: Place) -> Any:
-        is_empty = not isinstance(value, np.ndarray) and not value
-        if value is GONE or (self.leave_out and not self.default and is_empty):
-            return GONE
-        return self.kind.write(value, place)
+        return GONE if value is GONE else self.kind.write(value, place)
 
     def read(self, tree: Any, place: Place) -> Any:
-        return self.default if tree is GONE else self.kind.read(tree, place)
+        return GONE if tree is GONE else self.kind.read(tree, place)
 
 
 class At(Kind):

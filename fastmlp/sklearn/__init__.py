@@ -5,7 +5,6 @@ from __future__ import annotations
 try:
     from fastmlp.sklearn.classifier import MLPClassifier
     from fastmlp.sklearn.from_sklearn_network import from_sklearn
-    from fastmlp.sklearn.hints import HintWarning
     from fastmlp.sklearn.regressor import MLPRegressor
 except ModuleNotFoundError as error:
     if error.name is None or error.name.partition(".")[0] != "sklearn":
@@ -15,4 +14,4 @@ except ModuleNotFoundError as error:
         "need scikit-learn, which is not installed: pip install scikit-learn, or use fastmlp.MLP"
     ) from error
 
-__all__ = ["HintWarning", "MLPClassifier", "MLPRegressor", "from_sklearn"]
+__all__ = ["MLPClassifier", "MLPRegressor", "from_sklearn"]

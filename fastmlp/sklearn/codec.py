@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import validate_parameter_constraints
 from fastmlp._engine import optimizer_state
 from fastmlp._engine.thread_count import of_jobs
 from fastmlp._files.kinds import GONE, Choice, Count, Flag, Kind, Number, Numbers, Tensor
-from fastmlp._files.schema import At, Chosen, Codec, Counted, Flagged, Later, Maybe, Object
+from fastmlp._files.schema import At, Chosen, Codec, Counted, Flagged, Maybe, Object, Optional
 from fastmlp._files.strict_json import shown
 from fastmlp._models.codecs import parts
 from fastmlp._models.codecs.models import LARGE
@@ -36,10 +36,8 @@ TARGETS: dict[str, tuple[type[losses.Loss], Callable[[int], tuple[int, ...]]]] =
 
 @functools.cache
 def parameters_of(cls: Any) -> Object:
-    """Return the schema of the constructor's parameters; older files lack some of them."""
-    added = getattr(cls, "_added", ())
-    names = sorted(cls._parameter_constraints)
-    fields = {name: Later(ANY) if name in added else ANY for name in names}
+    """Return the schema of the constructor's parameters."""
+    fields = dict.fromkeys(sorted(cls._parameter_constraints), ANY)
     return Object(fields, functools.partial(_checked, cls), functools.partial(_parameters, cls))
 
 
@@ -143,7 +141,7 @@ COURSE = Object(
         "best": Flagged(At("", parts.Parameters(copy=True))),
         "scale": Number(),
         "callbacks": parts.CALLBACKS,
-        "data": Later(LARGE, 0),
+        "data": LARGE,
     },
     lambda callbacks, **others: EstimatorProgress(memories=callbacks, **others),
     lambda course: {
@@ -171,8 +169,8 @@ FIT = Object(
         "run": Maybe(RUN),
         "course": Maybe(COURSE),
         "history": parts.HISTORY,
-        "attributes": Object({name: Later(Value(*kinds)) for name, kinds in ATTRIBUTES.items()}),
-        "lists": Object(dict.fromkeys(CURVES, Later(Maybe(Counted(Numbers()))))),
+        "attributes": Object({name: Optional(Value(*kinds)) for name, kinds in ATTRIBUTES.items()}),
+        "lists": Object(dict.fromkeys(CURVES, Optional(Maybe(Counted(Numbers()))))),
     }
 )
 

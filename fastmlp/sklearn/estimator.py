@@ -51,7 +51,6 @@ class BaseMLP(Exportable, CallbackSupportMixin, Fitting):
     """Base class of both estimators; subclasses handle the targets."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = parameters.CONSTRAINTS
-    _added = ("compute",)  # parameters that files of earlier versions lack
     compute: Compute = None  # of estimators that an earlier version has pickled
 
     @parameters.training

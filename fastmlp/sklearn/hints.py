@@ -26,13 +26,6 @@ FEW_HELD_OUT = 401
 LOGGER = logging.getLogger("fastmlp")
 
 
-class HintWarning(UserWarning):
-    """Deprecated: hints are now messages of level INFO of the logger ``fastmlp``.
-
-    No warning uses this class any more; it exists so that programs which filter it still run.
-    """
-
-
 def all_of(estimator: Any, x: Array, targets: Array, held_out: int) -> list[str]:
     """Return sentences on likely problems; x and targets are those the network was trained on."""
     hints = []

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from fastmlp._core.fit_lock import FitLock
 from fastmlp._core.intervals import first_non_finite
-from fastmlp._engine import native_engine, optimizer_state
+from fastmlp._engine import native_engine
 from fastmlp._engine.thread_count import call_team, of_jobs
 from fastmlp._network.data import Data
 from fastmlp._network.spec import Spec, build
@@ -254,11 +254,8 @@ class ScaledNetwork:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         ScaledNetwork.__init__(self, state["spec"], state["scaling"], state["decoder"])
-        engine = state.get("engine")  # pickles of version 0.1.0 have only parameters
-        if engine is None:
-            engine = optimizer_state.to_arrays(self.spec, state["parameters"], None)
-        self.engine.set_state(engine)
-        self.run, self.course = state.get("run"), state.get("course")
+        self.engine.set_state(state["engine"])
+        self.run, self.course = state["run"], state["course"]
         if state["given"]:
             self.load(*state["parameters"])
             self.take_over()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fastmlp._files import schema
 from fastmlp._files.kinds import Choice, Count, Kind, Number, Numbers, Place, Tensor, Text
-from fastmlp._files.schema import At, Codec, Counted, Flagged, Later, List, Object
+from fastmlp._files.schema import At, Codec, Counted, Flagged, List, Object
 from fastmlp._files.strict_json import shown
 from fastmlp._models.codecs import parts
 from fastmlp._models.codecs.values import Value
@@ -88,7 +88,7 @@ def _out_of_fold(known: Any) -> tuple[int, int]:
 NUMBERS: dict[str, Kind] = {
     "target": Choice(NAMES),
     "judged": Count(1),
-    "trust": Later(Number(most=1.0), 1.0, leave_out=False),
+    "trust": Number(most=1.0),
     "places": List(Count(1), lambda known: known["outputs"]),
     "unit": Tensor(_shape("outputs"), positive=True),
     "residuals.z": Tensor(_shape("outputs", "judged")),
@@ -123,10 +123,6 @@ BLEND: dict[str, Kind] = {
 
 def _fit(task: dict[str, Kind]) -> Object:
     importance = Tensor(lambda known: (2, len(known["columns"].used)))
-    later = {
-        "weighted": Flagged(At("weights", Tensor(_shape("rows"), least=0.0))),
-        "explained": Flagged(At("importance", importance)),
-    }
     curve = {f"curve.{at}": Numbers(dtype) for at, dtype in enumerate(CURVE)}
     return Object(
         {
@@ -134,8 +130,9 @@ def _fit(task: dict[str, Kind]) -> Object:
             **task,
             "rows": Count(1),
             "out_of_fold": Tensor(_out_of_fold),
-            **{key: Later(kind, None, leave_out=False) for key, kind in later.items()},
-            "sampled": Later(Flagged(Tensor(_shape("rows"), PLACES, 0)), None),
+            "weighted": Flagged(At("weights", Tensor(_shape("rows"), least=0.0))),
+            "explained": Flagged(At("importance", importance)),
+            "sampled": Flagged(Tensor(_shape("rows"), PLACES, 0)),
             "out": _Parts(),
             **curve,
             "history": parts.HISTORY,

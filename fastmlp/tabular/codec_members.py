@@ -15,7 +15,7 @@ import numpy as np
 
 from fastmlp._files.kinds import Count, Flag, Kind, Number, Place, Tensor
 from fastmlp._files.record import Tensors
-from fastmlp._files.schema import At, Checked, Counted, Each, Later, List, Object
+from fastmlp._files.schema import At, Checked, Counted, Each, List, Object
 from fastmlp._files.strict_json import shown
 from fastmlp._models.codecs import models, parts
 from fastmlp._models.codecs.values import Value
@@ -119,16 +119,13 @@ def _columns(names: list[str], left_out: Any, reasons: Any, named: bool, **of: A
         raise ValueError("it has a column as numbers and as categories")
     categories = [Column(names[k], v) for k, v in zip(places, of["categories"], strict=True)]
     _check_count(categories)
-    numeric = of["numeric"]
-    if numeric is None:
-        numeric = not named and not any(column.has_text for column in categories)
     return Columns(
         tuple((place, Column(names[place])) for place in numbers),
         tuple(zip(places, categories, strict=True)),
         dict(zip(left_out, reasons, strict=True)),
         tuple(names),
         named,
-        numeric,
+        of["numeric"],
     )
 
 
@@ -140,7 +137,7 @@ COLUMNS = Object(
     {
         **dict.fromkeys(("names", "left_out", "reasons"), _Texts()),
         "named": Flag(),
-        "numeric": Later(Flag(), None, leave_out=False),
+        "numeric": Flag(),
         "numbers": Counted(Tensor(lambda known: (known["n"],), PLACES, 0, _last_name, rising=True)),
         "categories": List(_Category()),
         "places": At(

@@ -180,7 +180,3 @@ def inputs_of_values(n: int) -> Inputs:
         signs = np.random.default_rng(SEED).choice([-1.0, 1.0], (n - single, SHARED))
         table[single:, single:] = signs / np.sqrt(SHARED)
     return table
-
-
-# Name in pickles of version 0.1.0.
-Numbers = NumericStatistics

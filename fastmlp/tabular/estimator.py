@@ -26,7 +26,7 @@ from fastmlp.tabular.budget import Budget, bytes_of
 from fastmlp.tabular.columns import Array, Columns, Table
 from fastmlp.tabular.explained import Explained
 from fastmlp.tabular.members import INTERRUPTED
-from fastmlp.tabular.parameters import ADDED, CONSTRAINTS, OF_ONE_RANK, check
+from fastmlp.tabular.parameters import CONSTRAINTS, OF_ONE_RANK, check
 from fastmlp.tabular.presets import PRESETS, adapted
 from fastmlp.tabular.report import Report, timed
 
@@ -35,7 +35,6 @@ class BaseTabMLP(Explained):
     """Base class of both estimators; subclasses handle the targets."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
-    _added = ADDED
     _sources = (ArrowBlocks,)
 
     # Each estimator has its own: checked labels or numbers; their target; a function from

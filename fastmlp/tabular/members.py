@@ -260,7 +260,3 @@ def train(
     found, why = (follow.held_out, history, follow.curve, follow.epoch), stopped or follow.why
     pace = pace_of(history, max(map(len, learn)), len(learn), request.n_threads)
     return TrainingResult(recipe, members, *found, epochs, why, stopped, pace)
-
-
-# Name in pickles of version 0.1.0.
-Members = TrainedMembers

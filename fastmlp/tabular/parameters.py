@@ -100,9 +100,6 @@ Notes
 The method is RealMLP (Holzmueller, Grinsztajn and Steinwart 2024, arXiv 2407.04491) with piecewise
 linear inputs (Gorishniy, Rubachev and Babenko 2022) and an ensemble over folds."""
 
-# Parameters that files of earlier versions lack; they get their defaults.
-ADDED = frozenset({"verbose", "callbacks", "recipes", "max_memory", *COUNTS})
-
 # Parameters that may differ between the processes of a fit; of random_state, the seed is compared.
 OF_ONE_RANK = {"random_state", "verbose", "progress_bar", "callbacks", "n_jobs", "max_memory"}
 

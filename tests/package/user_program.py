@@ -5,7 +5,6 @@ It is read, never run.
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +56,6 @@ def estimators() -> None:
     table = TabMLPRegressor(preset="fast", loss="gaussian", n_jobs=2).fit(X, y)
     low, high = table.predict_interval(X, coverage=0.9).T
     print(low, high, TabMLPClassifier(preset="best", time_limit=60.0).fit(X, labels))
-    warnings.simplefilter("ignore", fastmlp.HintWarning)
     fastmlp.from_sklearn(object()).predict(X)
     MLPClassifier(solver="newton")  # mistake: no such solver
     MLPRegressor("mae")  # mistake: no such loss

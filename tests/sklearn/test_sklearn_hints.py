@@ -13,7 +13,6 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-import fastmlp
 from fastmlp import MLPClassifier, MLPRegressor
 from fastmlp.sklearn import hints
 
@@ -92,7 +91,6 @@ def test_hints_are_no_warnings_and_verbose_prints_them(capsys):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", ConvergenceWarning)
-        warnings.simplefilter("error", fastmlp.HintWarning)  # a filter of older programs
         for verbose in (False, True):
             MLPClassifier((4,), max_iter=2, verbose=verbose).fit(1000 * X, Y)
             printed = capsys.readouterr()

@@ -67,7 +67,7 @@ def rows(kind: kinds.Kind, tree: Any, path: Path, cls: Any) -> Iterator[tuple[Pa
         yield from rows(kind.choose({"cls": cls}), tree, path, cls)
     elif isinstance(kind, schema.Maybe):
         yield from (row for row in rows(kind.kind, tree, path, cls) if row[0] != path or row[1])
-    elif isinstance(kind, schema.At | schema.Later):
+    elif isinstance(kind, schema.At | schema.Optional):
         yield from rows(kind.kind, tree, path, cls)
     elif tree is not None:
         yield from ((path, each) for each in wrong(kind, tree))

@@ -66,7 +66,7 @@ MODELS: list[Row] = [
     (progress("epochs", to=3, name="fit"), "3 epochs but the history 2"),
     (progress("shuffled", to=9), "shuffled is 9, more than there are"),
     (progress("callbacks", to=[{"class": "print"}]), "'print' but must be one"),
-    (model("progress", "averaged", to=GONE, name="averaged"), "mean.*' belongs to nothing"),
+    (model("progress", "averaged", to=None, name="averaged"), "mean.*' belongs to nothing"),
     (filled("averaged", MEAN, NAN64), r"mean.* has nan at \(0, 0"),
     (filled("averaged", MEAN, np.array(-1e39)), "progress.averaged: it has a mean beyond what"),
     (filled("averaged", RAW, np.array(np.inf, np.float32)), r"raw.layers.0.weight' has inf at"),

@@ -11,24 +11,23 @@ from fastmlp._engine import narrow, optimizer_state
 from fastmlp._engine.numpy import numpy_engine, predictor
 from fastmlp._files import storage
 from fastmlp._files.kinds import Choice, Count, Flag, Number, Numbers, Place
-from fastmlp._files.schema import At, Codec, Each, Later, List, Maybe, Object
+from fastmlp._files.schema import At, Codec, Each, List, Maybe, Object
 from fastmlp._models.codecs import parts
 from fastmlp._models.codecs.values import Value
 
-LARGE = Count(1, 2**64 - 1)  # written as hexadecimal digits
+LARGE = Count(most=2**64 - 1)  # written as hexadecimal digits
 
 # ---------------------------------------------------------------------------------- MLPs
 
 PROGRESS = Object(
     {
         "shuffles": Numbers(np.uint64),
-        "averaged": Later(parts.AVERAGED, None),
-        "seed": Count(most=2**64 - 1),
+        "averaged": Maybe(parts.AVERAGED),
         **dict.fromkeys(("step", "rows", "epochs"), Count()),
         "scale": Number(),
         "shuffled": Count(),
         "callbacks": parts.CALLBACKS,
-        **dict.fromkeys(("batch_size", "data"), Later(LARGE, 0)),
+        **dict.fromkeys(("seed", "batch_size", "data"), LARGE),
     },
     lambda callbacks, **others: ResumeState((), memories=callbacks, **others),
     lambda state: {**state._asdict(), "callbacks": state.memories},
@@ -41,7 +40,7 @@ MLP = Object(
         "history": Maybe(parts.HISTORY),
         "progress": Maybe(PROGRESS),
         "optimizer": Maybe(parts.OPTIMIZER),
-        "flat_y": Later(Flag(), False),
+        "flat_y": Flag(),
     }
 )
 
@@ -86,7 +85,7 @@ def build(cls: Any, fields: dict[str, Any]) -> Any:
         if progress.rows and progress.epochs != epochs:
             raise ValueError(f"progress has {progress.epochs} epochs but the history {epochs}")
         progress = progress._replace(kind=(memory.row, memory.hyper[:-1]))
-    flat_y = fields.get("flat_y")
+    flat_y = fields.get("flat_y", False)
     if flat_y and network.n_outputs > 1:
         raise ValueError("flat_y is true but of several outputs")
     model = cls.__new__(cls)
@@ -154,7 +153,7 @@ PREDICTOR = Object(
     {
         "network": parts.NETWORK,
         "n_threads": Maybe(Count(1)),
-        "weight_type": Later(Maybe(Choice(narrow.TYPES)), None),
+        "weight_type": Maybe(Choice(narrow.TYPES)),
         "parameters": parts.PARAMETERS,
     }
 )

@@ -12,7 +12,7 @@ from fastmlp._core.history import AveragingState, History
 from fastmlp._engine import optimizer_state
 from fastmlp._engine.optimizer_state import OptimizerState
 from fastmlp._files.kinds import GONE, Choice, Count, Hidden, Kind, Number, Numbers, Place, Text
-from fastmlp._files.schema import At, Each, Flagged, Later, List, Object, OneOf
+from fastmlp._files.schema import At, Each, Flagged, List, Object, OneOf
 from fastmlp._models.codecs.values import Value
 from fastmlp._network import spec
 from fastmlp._network.functions.activation import CustomActivation
@@ -48,8 +48,7 @@ def _network_values(network: Spec) -> dict[str, Any]:
             f"the model has several functions of the same name, {', '.join(names)}, which a file "
             "cannot tell apart: give each a name=, or pickle the model"
         )
-    parametric = any(network.parametric) and network.parametric
-    return {key: getattr(network, key) for key in NETWORK.fields} | {"parametric": parametric}
+    return {key: getattr(network, key) for key in NETWORK.fields}
 
 
 # `spec.build` checks the lists; nothing is allocated.
@@ -61,11 +60,8 @@ NETWORK = Object(
         "layer_norm": List(Kind()),
         "loss": Function(CustomLoss, Value(Loss)),
         "dtype": Choice(spec.DTYPES),
-        "scale": Later(Kind(), False),
-        "skip": Later(Kind(), None),
-        "linear_path": Later(Kind(), False),
-        "compute": Later(Kind(), None),
-        "parametric": Later(List(Kind()), False),
+        **dict.fromkeys(("scale", "skip", "linear_path", "compute"), Kind()),
+        "parametric": List(Kind()),
     },
     lambda activations, **others: spec.build(activation=activations, **others),
     _network_values,
@@ -104,14 +100,16 @@ PARAMETERS = At("/", Parameters())
 
 
 class _Metrics(Kind):
-    """Metrics by name, with one number per epoch."""
+    """Metrics by name, with one number per epoch; null if there are none."""
 
     def write(self, value: dict[str, list[float]], place: Place) -> Any:
         for at, numbers in enumerate(value.values()):
             Numbers().write(numbers, place.at(at))
-        return List(Text()).write(list(value), place)
+        return List(Text()).write(list(value), place) or None
 
     def read(self, tree: Any, place: Place) -> dict[str, list[float]]:
+        if tree is None:
+            return {}
         names = List(Text()).read(tree, place)
         columns = [Numbers().read(GONE, place.at(at)) for at in range(len(names))]
         n = {len(place.known["loss"])}
@@ -132,7 +130,7 @@ HISTORY = Object(
     {
         **dict.fromkeys(("loss", "val_loss", "seconds", "learning_rate"), Numbers()),
         "stop_reason": Text(),
-        "metrics": Later(_Metrics(), {}),
+        "metrics": _Metrics(),
     },
     _history,
 )
