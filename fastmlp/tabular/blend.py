@@ -17,7 +17,7 @@ from fastmlp.tabular.columns import Table
 from fastmlp.tabular.encoding import width_of, with_missing
 from fastmlp.tabular.epoch_selection import TIME_WAS_OVER, is_gain, of_all, ranked
 from fastmlp.tabular.folds import FitRows, Splits
-from fastmlp.tabular.members import FitOptions, TrainedMembers, TrainingResult, seconds_of_epoch
+from fastmlp.tabular.members import FitOptions, Members, TrainingResult, seconds_of_epoch
 from fastmlp.tabular.presets import LEAST_SHARE, Preset, beginning, epochs_of, quick_epochs
 from fastmlp.tabular.progress import Progress
 
@@ -30,7 +30,7 @@ ROUNDS = 20  # of the selection of weights
 class Blend:
     """Groups of members whose predictions are averaged with ``weights``, which sum to 1."""
 
-    groups: list[TrainedMembers]
+    groups: list[Members]
     weights: Array
 
     def predict(self, table: Table) -> Array:
@@ -40,7 +40,7 @@ class Blend:
 
     def of_division(self, k: int, table: Table) -> Array:
         """Return the prediction by each group's k-th member; they share their training rows."""
-        each = [group.of_one(k, table) for group in self.groups]
+        each = [group.predict_one(k, table) for group in self.groups]
         return blended(self.weights.tolist(), each)
 
     def __len__(self) -> int:

@@ -171,7 +171,7 @@ def _blend_values(columns: Columns, blend: Blend) -> dict[str, Any]:
     return {
         "columns": columns,
         "members": len(blend.groups[0].ensemble),
-        "with_missing": blend.groups[0].encodings[0].with_missing,  # equal for all members
+        "with_missing": blend.groups[0].encoding.with_missing,
         "groups": list(map(codec_members.group_values, blend.groups, blend.weights)),
     }
 

@@ -23,8 +23,8 @@ from fastmlp._models.ensemble.ensemble import Ensemble
 from fastmlp._models.mlp import MLP
 from fastmlp.tabular.blend import Blend
 from fastmlp.tabular.columns import Column, Columns
-from fastmlp.tabular.encoding import Encoding, NumericStatistics, stacked, width_of
-from fastmlp.tabular.members import TrainedMembers
+from fastmlp.tabular.encoding import Encoding, NumericStatistics, width_of
+from fastmlp.tabular.members import Members
 from fastmlp.tabular.targets import TargetScale
 
 PLACES = np.dtype(np.int64)
@@ -200,20 +200,19 @@ GROUP = Object(
 )
 
 
-def group_values(group: TrainedMembers, share: float) -> dict[str, Any]:
+def group_values(group: Members, share: float) -> dict[str, Any]:
     """Return the fields of a group."""
     members = [models.values(member, False) for member in group.ensemble]
     nets = [member["parameters"] for member in members]
     if not all(np.isfinite(a).all() for net in nets for arrays in net for a in arrays):
         raise ValueError("the weights of the fit are not finite: scale y, and fit again")
-    known = [np.concatenate([[], *each.known]).astype(bool) for each in group.encodings]
     return {
         "share": share,
-        "bins": group.encodings[0].bins,
+        "bins": group.encoding.bins,
         "network": members[0]["network"],
-        **stacked([encoding.numbers for encoding in group.encodings])._asdict(),
-        "known": np.stack(known),
-        "scales": None if group.scales[0] is None else np.array(group.scales),
+        **group.encoding.numbers._asdict(),
+        "known": group.encoding.seen,
+        "scales": None if group.scale is None else np.stack(group.scale, axis=1),
         "nets": nets,
     }
 
@@ -232,25 +231,17 @@ def check_groups(known: Any) -> int:
 
 def blend_of(fit: dict[str, Any], target: Any) -> Blend:
     """Return the groups of a fit."""
-    groups, values = [], _n_values(fit["columns"])
-    ends = np.cumsum(values[:-1], dtype=int)
+    groups, sizes = [], tuple(_n_values(fit["columns"]))
     for group in fit["groups"]:
-        encodings = [
-            Encoding(
-                NumericStatistics(*(group[key][k] for key in NumericStatistics._fields)),
-                tuple(np.split(known, ends))[: len(values)],
-                fit["with_missing"],
-                group["bins"],
-            )
-            for k, known in enumerate(group["known"])
-        ]
+        numbers = NumericStatistics(*(group[key] for key in NumericStatistics._fields))
+        encoding = Encoding(numbers, group["known"], sizes, fit["with_missing"])
         state = {"network": group["network"], "rng": np.random.default_rng(0)}  # without training
         nets = [models.build(MLP, {**state, "parameters": each}) for each in group["nets"]]
         ensemble = Ensemble(nets)
-        scales: list[Any] = [None] * len(ensemble)
+        scale = None
         if group["scales"] is not None:
-            scales = [TargetScale(*scale) for scale in group["scales"]]
-            if min(scale.factor.min() for scale in scales) <= 0:
+            scale = TargetScale(*np.moveaxis(group["scales"], 1, 0))
+            if scale.factor.min() <= 0:
                 raise ValueError("the scales of the targets have a factor that is not above 0")
-        groups.append(TrainedMembers(ensemble, encodings, scales, target))
+        groups.append(Members(ensemble, encoding, scale, target))
     return Blend(groups, np.array([group["share"] for group in fit["groups"]]))

@@ -19,8 +19,8 @@ from fastmlp._network.optimizers import Adam
 from fastmlp._network.schedules import OneCycle
 from fastmlp.tabular.blend import Blend
 from fastmlp.tabular.columns import Array, Columns, Table
-from fastmlp.tabular.encoding import Encoding, encoder_of, with_missing
-from fastmlp.tabular.members import TrainedMembers
+from fastmlp.tabular.encoding import Encoding, with_missing
+from fastmlp.tabular.members import Members
 from fastmlp.tabular.presets import Recipe, even
 from fastmlp.tabular.targets import NumericTarget, TargetScale
 
@@ -37,11 +37,11 @@ def distilled(columns: Columns, blend: Blend, table: Table, seed: int) -> Blend:
     """Return a blend of one network that was trained on another blend's predictions."""
     rng = np.random.default_rng(seed)
     table = table.take(np.arange(0, len(table), math.ceil(len(table) / MOST_ROWS)))
-    everyone = np.arange(len(table))
+    everyone = [np.arange(len(table))]
     encoding = Encoding.of(table, columns, everyone, with_missing(table), STUDENT.bins)
     rows = _with_mixtures(table, rng)
     target, scale, loss, y = _lesson(blend, rows)
-    x = encoder_of([encoding]).rows(rows.numbers, rows.codes)
+    x = encoding.rows(rows)
     net = MLP(
         [x.shape[1], *[STUDENT.width] * STUDENT.depth, target.outputs],
         activation=target.activation,
@@ -52,7 +52,7 @@ def distilled(columns: Columns, blend: Blend, table: Table, seed: int) -> Blend:
     batch = even(len(x), BATCH)
     rate = OneCycle(RATE, n_steps=EPOCHS * math.ceil(len(x) / batch))
     net.fit(x, y, epochs=EPOCHS, batch_size=batch, optimizer=Adam(learning_rate=rate))
-    return Blend([TrainedMembers(Ensemble([net]), [encoding], [scale], target)], np.ones(1))
+    return Blend([Members(Ensemble([net]), encoding, scale, target)], np.ones(1))
 
 
 def _with_mixtures(table: Table, rng: np.random.Generator) -> Table:
@@ -77,5 +77,6 @@ def _lesson(blend: Blend, rows: Table) -> tuple[Any, Any, Any, Array]:
     target = NumericTarget(y, MEANS)
     centre, factor = y.mean(axis=0), y.std(axis=0)
     factor = np.where(factor > 0, factor, 1.0)
-    scale = TargetScale(centre, factor, y.min(axis=0), y.max(axis=0))
+    measured = centre, factor, y.min(axis=0), y.max(axis=0)
+    scale = TargetScale(*(array[np.newaxis] for array in measured))
     return target, scale, target.loss, ((y - centre) / factor).astype(np.float32)

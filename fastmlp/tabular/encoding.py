@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp.tabular.columns import MOST_CATEGORIES, SMALLEST_RANGE, Columns, Table
-from fastmlp.tabular.rows import Encoder
+from fastmlp.tabular.rows import EncodedRows, Encoder
 
 CLIP = 3.0  # bound of scaled numbers
 FAR = 1e6  # bound before the clip, so that nothing overflows
@@ -26,63 +26,85 @@ SHARED = 16  # inputs that the categories of a column after the first MOST_CATEG
 SEED = 0  # determines the signs of the shared inputs
 
 Inputs = NDArray[np.float32]
-Stack = TypeVar("Stack", bound=tuple[Any, ...])
 
 
 class NumericStatistics(NamedTuple):
-    """Statistics of the numeric columns of some rows."""
+    """Statistics of the numeric columns, of each member's training rows."""
 
-    centre: NDArray[np.float64]  # (numbers,), the median
-    factor: NDArray[np.float64]  # (numbers,), 1 / interquartile range, or 1 / half the range
-    edges: NDArray[np.float64]  # (numbers, bins + 1), of scaled numbers; two equal ones are a step
+    centre: NDArray[np.float64]  # (members, numbers), the median
+    factor: NDArray[np.float64]  # (members, numbers), 1 / interquartile range, or 1 / half range
+    # (members, numbers, bins + 1), of scaled numbers; two equal ones are a step
+    edges: NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Encoding:
-    """Conversion of rows to inputs; its width is the same for all training rows."""
+    """Conversion of rows to the inputs of each member, all of the same width."""
 
     numbers: NumericStatistics
-    known: tuple[NDArray[np.bool_], ...]  # by category column, which values the rows have
+    # (members, values), which values of all category columns, one after the other, members know
+    seen: NDArray[np.bool_]
+    sizes: tuple[int, ...]  # number of values of each category column
     with_missing: NDArray[np.int64]  # numeric columns with an input for missing numbers
-    bins: int  # piecewise linear inputs per number
 
     @classmethod
     def of(
-        cls, table: Table, columns: Columns, rows: NDArray[np.int64], with_missing: Any, bins: int
+        cls,
+        table: Table,
+        columns: Columns,
+        learn: Sequence[NDArray[np.int64]],
+        missing: NDArray[np.int64],
+        bins: int,
     ) -> Encoding:
-        """Measure some rows of a table; for ``with_missing`` and ``bins`` see the class."""
-        known = []
-        for k, (_, column) in enumerate(columns.categories):
-            assert column.values is not None
-            count = np.bincount(table.codes[rows, k] + 1, minlength=len(column.values) + 1)[1:]
-            known.append(count > 0)
-        return cls(_measured(table.numbers, rows, bins), tuple(known), with_missing, bins)
+        """Measure the rows of a table that each member is trained on; see the class."""
+        sizes = tuple(len(column.values or ()) for _, column in columns.categories)
+        seen = np.zeros((len(learn), sum(sizes)), bool)
+        ends = np.cumsum(sizes, dtype=int)
+        for row, rows in zip(seen, learn, strict=True):
+            for k, of_column in enumerate(np.split(row, ends)[: len(sizes)]):
+                of_column[:] = np.bincount(table.codes[rows, k] + 1, minlength=sizes[k] + 1)[1:] > 0
+        measured = [_measured(table.numbers, rows, bins) for rows in learn]
+        numbers = NumericStatistics(*map(np.stack, zip(*measured, strict=True)))
+        return cls(numbers, seen, sizes, missing)
 
-    def inputs(self, table: Table) -> Inputs:
-        """Return inputs (n, width >= 1): numbers, flags of missing ones, categories, bins."""
-        return np.asarray(encoder_of([self]).rows(table.numbers, table.codes))
+    @property
+    def bins(self) -> int:
+        """The number of piecewise linear inputs per number."""
+        return int(self.numbers.edges.shape[2]) - 1
+
+    @property
+    def seen_by_column(self) -> list[NDArray[np.bool_]]:
+        """Which values of each category column the members know, (members, values)."""
+        return np.split(self.seen, np.cumsum(self.sizes, dtype=int), axis=1)[: len(self.sizes)]
+
+    @functools.cached_property
+    def encoder(self) -> Encoder:
+        """The compiled form."""
+        centre, factor, edges = self.numbers
+        tables = [inputs_of_values(size) for size in self.sizes]
+        numbers = centre, factor, *middles(edges)
+        return Encoder(numbers, self.seen, tables, self.with_missing, (CLIP, FAR))
+
+    def rows(self, table: Table, member: int = 0) -> EncodedRows:
+        """Return a member's inputs, (n, width >= 1), which are computed when they are read.
+
+        Numbers come first, then flags of missing ones, categories, and bins.
+        """
+        return self.encoder.rows(table.numbers, table.codes, member)
+
+    def of_first(self, members: int) -> Encoding:
+        """Return the encoding of the first members."""
+        numbers = NumericStatistics(*(array[:members] for array in self.numbers))
+        return replace(self, numbers=numbers, seen=self.seen[:members])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "encoder"}
 
 
-def stacked(each: Sequence[Stack]) -> Stack:
-    """Stack the arrays of the members' named tuples along a new first axis, the member."""
-    return type(each[0])(*map(np.stack, zip(*each, strict=True)))
-
-
-def encoder_of(encodings: Sequence[Encoding]) -> Encoder:
-    """Return the encoder of several members, whose encodings have the same columns and bins."""
-    first = encodings[0]
-    centre, factor, edges = stacked([own.numbers for own in encodings])
-    return Encoder(
-        (centre, factor, *middles(edges)),
-        np.stack([np.concatenate([np.empty(0, bool), *own.known]) for own in encodings]),
-        [inputs_of_values(len(known)) for known in first.known],
-        first.with_missing,
-        (CLIP, FAR),
-    )
-
-
-def _measured(values: NDArray[np.float64], rows: NDArray[np.int64], bins: int) -> NumericStatistics:
-    """Measure some rows, column by column, which needs little memory."""
+def _measured(
+    values: NDArray[np.float64], rows: NDArray[np.int64], bins: int
+) -> tuple[NDArray[np.float64], ...]:
+    """Return the statistics of one member, column by column, which needs little memory."""
     n = values.shape[1]
     centre, factor = np.zeros(n), np.zeros(n)
     edges = np.zeros((n, bins + 1))
@@ -99,7 +121,7 @@ def _measured(values: NDArray[np.float64], rows: NDArray[np.int64], bins: int) -
         factor[k] = 1 / spread if spread >= SMALLEST_RANGE else 0.0
         if bins:
             edges[k] = edges_of(smooth_clip(there, centre[k], factor[k]), bins)
-    return NumericStatistics(centre, factor, edges)
+    return centre, factor, edges
 
 
 def smooth_clip(values: NDArray[np.float64], centre: Any, factor: Any) -> NDArray[np.float64]:

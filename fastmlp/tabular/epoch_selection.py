@@ -71,7 +71,7 @@ class BestEpochSelector:
 
     inputs: Sequence[EncodedRows]  # held out by each member
     rows: Sequence[Rows]  # their numbers; successive members cover all rows, once per repeat
-    scales: Sequence[Any]
+    scale: Any  # of the members' targets
     target: Any
     weights: Array | None
     scorer: Callable[[Array], float] | None = None  # higher is better; replaces the costs
@@ -137,9 +137,10 @@ class BestEpochSelector:
     def _look(self, state: State) -> None:
         began = time.monotonic()
         said: Array = np.empty(0)
-        members = zip(state.engine.engines, self.inputs, self.scales, strict=True)
-        for (engine, x, scale), repeat, rows in zip(members, self._repeats, self.rows, strict=True):
-            part = self.target.decode(scale, engine.predict(x))
+        members = zip(state.engine.engines, self.inputs, self._repeats, self.rows, strict=True)
+        for member, (engine, x, repeat, rows) in enumerate(members):
+            z = engine.predict(x)[np.newaxis]
+            part = self.target.decode(self.scale, z, slice(member, member + 1))[0]
             if not said.size:
                 said = np.empty((self._repeats[-1] + 1, len(self.target.y), part.shape[1]))
             said[repeat, rows] = part

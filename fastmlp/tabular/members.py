@@ -21,12 +21,12 @@ from fastmlp._network.optimizers import Adam, AdamW, Optimizer
 from fastmlp.tabular import presets
 from fastmlp.tabular.columns import Table
 from fastmlp.tabular.conformal import MOST_ROWS
-from fastmlp.tabular.encoding import Encoding, encoder_of, with_missing
+from fastmlp.tabular.encoding import Encoding, with_missing
 from fastmlp.tabular.epoch_selection import BestEpochSelector, OutOfFold
 from fastmlp.tabular.folds import FitRows, Splits
 from fastmlp.tabular.presets import Preset, Recipe, batch_of, epochs_of
 from fastmlp.tabular.progress import Clock
-from fastmlp.tabular.rows import Encoder
+from fastmlp.tabular.targets import TargetScale
 
 Array = NDArray[Any]
 
@@ -58,51 +58,60 @@ class FitOptions:
 
 
 @dataclass(eq=False)
-class TrainedMembers:
-    """Trained networks, each with its encoding and scale of the target, which predict tables."""
+class Members:
+    """Trained networks that predict tables; the first axis of all arrays is the member."""
 
     ensemble: Any
-    encodings: list[Encoding]
-    scales: list[Any]
+    encoding: Encoding
+    scale: TargetScale | None  # None for classes
     target: Any  # without rows: it decodes the networks' outputs
 
-    def of_one(self, k: int, table: Table) -> Array:
+    def predict_one(self, member: int, table: Table) -> Array:
         """Return the predictions of one member, (n, columns), in the user's units."""
-        return self._said(k, encoder_of(self.encodings), table)
+        z = self._outputs(member, table)[np.newaxis]
+        return np.asarray(self.target.decode(self.scale, z, slice(member, member + 1))[0])
 
-    def each(self, table: Table) -> Array:
-        """Return the predictions of every member, (members, n, columns)."""
-        encoder, members = encoder_of(self.encodings), range(len(self.ensemble))
-        return np.stack([self._said(k, encoder, table) for k in members])
+    def predictions(self, table: Table) -> Array:
+        """Return the predictions of every member, (members, n, columns), in the user's units."""
+        z = np.stack([self._outputs(member, table) for member in range(len(self.ensemble))])
+        return np.asarray(self.target.decode(self.scale, z))
 
-    def _said(self, k: int, encoder: Encoder, table: Table) -> Array:
-        z = self.ensemble[k].predict(encoder.rows(table.numbers, table.codes, k))
-        whole = np.concatenate(z, axis=1) if isinstance(z, tuple) else z  # means, then variances
-        return np.asarray(self.target.decode(self.scales[k], whole))
+    def _outputs(self, member: int, table: Table) -> Array:
+        """Return the outputs of a network, (n, columns): means, then variances if any."""
+        z = self.ensemble[member].predict(self.encoding.rows(table, member))
+        return np.concatenate(z, axis=1) if isinstance(z, tuple) else np.asarray(z)
 
     def predict(self, table: Table) -> Array:
         """Return the joint prediction of all members, (n, columns)."""
-        found = []
+        blocks = []
         for at in range(0, max(len(table), 1), ROWS_AT_A_TIME):
-            part = table.take(np.arange(at, min(at + ROWS_AT_A_TIME, len(table))))
-            found.append(mixed(self.target, self.each(part)))
-        return np.concatenate(found)
+            block = table.take(np.arange(at, min(at + ROWS_AT_A_TIME, len(table))))
+            blocks.append(mixed(self.target, self.predictions(block)))
+        return np.concatenate(blocks)
+
+    def of_first(self, members: int) -> Members:
+        """Return the first members."""
+        if len(self.ensemble) == members:
+            return self
+        scale = self.scale and TargetScale(*(array[:members] for array in self.scale))
+        ensemble = Ensemble(self.ensemble.members[:members])
+        return Members(ensemble, self.encoding.of_first(members), scale, self.target)
 
 
-def mixed(target: Any, each: Array) -> Array:
+def mixed(target: Any, predictions: Array) -> Array:
     """Return the joint prediction from those of every member, (members, n, columns)."""
-    mean, m = _summed(each) / len(each), target.outputs
+    mean, m = _summed(predictions) / len(predictions), target.outputs
     if mean.shape[1] == m:  # means only: no variances to add the spread to
         return np.asarray(mean)
-    away = each[:, :, :m] - mean[:, :m]
-    return np.asarray(target.mixed(mean, _summed(away * away) / len(each)))
+    away = predictions[:, :, :m] - mean[:, :m]
+    return np.asarray(target.mixed(mean, _summed(away * away) / len(predictions)))
 
 
-def _summed(each: Array) -> Array:
+def _summed(predictions: Array) -> Array:
     """Return the sum over members, added in their order for any number of rows."""
-    if each[0].size == 1:  # NumPy's reduce would add single numbers in pairs
-        return np.asarray(np.add.accumulate(each, axis=0)[-1])
-    return np.asarray(np.add.reduce(each, axis=0))
+    if predictions[0].size == 1:  # NumPy's reduce would add single numbers in pairs
+        return np.asarray(np.add.accumulate(predictions, axis=0)[-1])
+    return np.asarray(np.add.reduce(predictions, axis=0))
 
 
 @dataclass
@@ -110,7 +119,7 @@ class TrainingResult:
     """The result of training one recipe."""
 
     recipe: Recipe
-    members: TrainedMembers  # with the weights of the best joint epoch
+    members: Members  # with the weights of the best joint epoch
     held_out: OutOfFold
     history: History
     curve: list[tuple[int, float, float, float]]  # see `BestEpochSelector`
@@ -175,7 +184,7 @@ def seconds_of_epoch(
     ensemble = Ensemble(network(recipe, width, target, rng) for _ in range(some))
     history = ensemble.fit(
         rng.normal(size=(tried, width)).astype(np.float32),
-        target.encode(target.scale(np.arange(tried), None))[:tried],
+        target.encode(target.scale([np.arange(tried)], None), 0)[:tried],
         epochs=TRIALS,
         batch_size=batch,
         optimizer=Adam(learning_rate=1e-6, beta_2=presets.BETA_2),
@@ -191,13 +200,11 @@ def train(
     """Train the members of one recipe; ``epoch`` is its estimated time if the time is limited."""
     table, columns, target, weights = data.table, data.columns, data.target, data.weights
     learn, out, n = division.learn, division.out, len(table)
-    missing = with_missing(table)
-    encodings = [Encoding.of(table, columns, rows, missing, recipe.bins) for rows in learn]
-    encoder = encoder_of(encodings)
-    inputs = [encoder.rows(table.numbers, table.codes, k) for k in range(len(learn))]
-    scales = [target.scale(rows, weights) for rows in learn]
+    encoding = Encoding.of(table, columns, learn, with_missing(table), recipe.bins)
+    inputs = [encoding.rows(table, member) for member in range(len(learn))]
+    scale = target.scale(learn, weights)
     nets = [network(recipe, inputs[0].shape[1], target, request.rng) for _ in learn]
-    members = TrainedMembers(Ensemble(nets), encodings, scales, target)
+    members = Members(Ensemble(nets), encoding, scale, target)
 
     batch, epochs = batch_of(max(map(len, learn))), epochs_of(request.preset, recipe, n)
     steps = epochs * math.ceil(min(map(len, learn)) / batch)
@@ -212,7 +219,7 @@ def train(
     follow = BestEpochSelector(
         [x[rows] for x, rows in zip(inputs, out, strict=True)],
         out,
-        scales,
+        scale,
         target,
         weights,
         request.scorer,
@@ -226,7 +233,7 @@ def train(
     try:
         members.ensemble.fit(
             inputs,
-            [target.encode(scale) for scale in scales],
+            [target.encode(scale, member) for member in range(len(learn))],
             rows=learn,
             epochs=epochs,
             batch_size=batch,

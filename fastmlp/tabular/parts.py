@@ -13,12 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmlp._models.ensemble.ensemble import Ensemble
 from fastmlp.sklearn.parameters import like
 from fastmlp.tabular import folds
 from fastmlp.tabular.blend import Blend, BlendResult, blended
 from fastmlp.tabular.columns import Array, Columns, Table
-from fastmlp.tabular.members import TrainedMembers
 
 MOST_ROWS = 50_000  # rows of all parts together that show the columns, and that calibrate
 BULKY = ("_rows", "_out", "_out_of_fold", "_row_weights", "_captured", "_given")
@@ -226,7 +224,7 @@ def merged(
     model._trained_with = estimator.get_params(deep=False)
     result = BlendResult(
         Blend(
-            [_shorter(group, least) for group in groups],
+            [group.of_first(least) for group in groups],
             np.concatenate(
                 [k / sum(rows) * each.blend.weights for k, each in zip(rows, results, strict=True)]
             ),
@@ -248,11 +246,3 @@ def merged(
     model._rows, model._row_weights, model._importance = (table, target), given, None
     model._report = model._reported(result, target, n, {"training": seconds}, more)
     return model
-
-
-def _shorter(group: TrainedMembers, n: int) -> TrainedMembers:
-    """Return the first n members of a group."""
-    if len(group.ensemble) == n:
-        return group
-    ensemble = Ensemble(group.ensemble.members[:n])
-    return TrainedMembers(ensemble, group.encodings[:n], group.scales[:n], group.target)

@@ -12,9 +12,8 @@ from fastmlp._files import storage
 from fastmlp._validation.arrays import short
 from fastmlp.tabular.blend import Blend, blended
 from fastmlp.tabular.columns import Array, Column, Columns, columns_of
-from fastmlp.tabular.encoding import encoder_of, stacked
 from fastmlp.tabular.frames import check_frame, gathered, is_frame
-from fastmlp.tabular.members import TrainedMembers, mixed
+from fastmlp.tabular.members import Members, mixed
 from fastmlp.tabular.rows import plain
 
 
@@ -167,11 +166,11 @@ def _series(value: Any) -> Array:
 
 
 class _Group:
-    """The members of a recipe, with the statistics of all members stacked."""
+    """The members of a recipe, each a function of one row."""
 
-    def __init__(self, group: TrainedMembers) -> None:
-        self._target, self._encoder = group.target, encoder_of(group.encodings)
-        self._scale = None if group.scales[0] is None else stacked(group.scales)
+    def __init__(self, group: Members) -> None:
+        self._target, self._encoder = group.target, group.encoding.encoder
+        self._scale = group.scale
         self._predictors = [member.predictor() for member in group.ensemble]
         spec = self._predictors[0].spec
         self._shape = len(self._predictors), spec.loss.heads * spec.n_outputs
@@ -183,6 +182,6 @@ class _Group:
         """Return the prediction of all members, (1, columns)."""
         z = np.empty(self._shape, np.float32)
         inputs = self._encoder(numbers, codes)
-        for predict, x, own in zip(self._predictors, inputs, z, strict=True):
-            predict(x, own)
-        return mixed(self._target, self._target.decode(self._scale, z)[:, np.newaxis])
+        for predict, x, out in zip(self._predictors, inputs, z, strict=True):
+            predict(x, out)
+        return mixed(self._target, self._target.decode(self._scale, z[:, np.newaxis]))

@@ -6,6 +6,7 @@ that selects epochs.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,13 +19,14 @@ from fastmlp.tabular.loss_rows import LOSSES, SMALLEST, LossRow
 from fastmlp.tabular.presets import ACTIVATION, AVERAGING, HOPELESS, RATE
 
 Rows = NDArray[np.int64]
+ALL = slice(None)
 
 DEVIATION_OF_QUARTILES = 0.7413  # of a normal distribution, over its interquartile range
 FARTHEST = 1e18  # bound of scaled targets; only held-out rows can be as far from the training rows
 
 
 class TargetScale(NamedTuple):
-    """Centre, factor and limits of a member's target, each (outputs,), or one row per sample."""
+    """Centre, factor and limits of the members' targets, each (members, outputs)."""
 
     centre: Array
     factor: Array
@@ -54,8 +56,13 @@ class NumericTarget:
         """The row of the loss."""
         return LOSSES[self.name]
 
-    def scale(self, rows: Rows, weights: Array | None) -> TargetScale:
-        """Measure the scale on a member's rows."""
+    def scale(self, learn: Sequence[Rows], weights: Array | None) -> TargetScale:
+        """Measure the scale on the rows that each member is trained on."""
+        measured = [self._measured(rows, weights) for rows in learn]
+        return TargetScale(*map(np.stack, zip(*measured, strict=True)))
+
+    def _measured(self, rows: Rows, weights: Array | None) -> tuple[Array, ...]:
+        """Return centre, factor and limits of one member."""
         y, w = self.y[rows], None if weights is None else weights[rows]
         centre = np.average(y, axis=0, weights=w)
         if self.row.lowest == 0:
@@ -69,26 +76,30 @@ class NumericTarget:
             centre = np.where(is_wide, middle, centre)
             factor = np.where(is_wide, np.minimum(narrow, factor), factor)
         factor = np.where(factor > 0, factor, self.unit)  # constant targets have no deviation
-        return TargetScale(centre, factor, y.min(axis=0), y.max(axis=0))
+        return centre, factor, y.min(axis=0), y.max(axis=0)
 
-    def encode(self, scale: TargetScale) -> Array:
+    def encode(self, scale: TargetScale, member: int) -> Array:
         """Return centred and scaled targets, with which a member is trained."""
-        z = (self.y - scale.centre) / scale.factor
-        return np.clip(z, -FARTHEST, FARTHEST).astype(np.float32)
+        z = (self.y - scale.centre[member]) / scale.factor[member]
+        scaled: Array = np.clip(z, -FARTHEST, FARTHEST)
+        return scaled.astype(np.float32)
 
-    def decode(self, scale: TargetScale, z: Array) -> Array:
-        """Return a member's predictions in the user's units: means, then variances if any."""
+    def decode(self, scale: TargetScale, z: Array, members: slice = ALL) -> Array:
+        """Return predictions of members, (members, n, columns), in the user's units.
+
+        The columns are means, then variances if any; ``members`` are those that predicted ``z``.
+        """
         m = self.outputs
-        prediction = z.astype(np.float64)
-        prediction[:, :m] = prediction[:, :m] * scale.factor + scale.centre
-        if prediction.shape[1] > m:
-            prediction[:, m:] *= scale.factor**2
         limited = self.limited(scale)
-        prediction[:, :m] = np.clip(prediction[:, :m], limited.low, limited.high)
+        centre, factor, low, high = (array[members, np.newaxis] for array in limited)
+        prediction = z.astype(np.float64)
+        prediction[..., :m] = np.clip(prediction[..., :m] * factor + centre, low, high)
+        if prediction.shape[-1] > m:
+            prediction[..., m:] *= factor**2
         return prediction
 
     def limited(self, scale: TargetScale) -> TargetScale:
-        """Return a scale with the limits of its member's predictions; rates are positive."""
+        """Return a scale with the limits of the members' predictions; rates are positive."""
         low = scale.low
         if self.row.lowest == 0:
             low = np.maximum(low, SMALLEST * scale.factor)
@@ -139,14 +150,16 @@ class ClassTarget:
     def scale(self, *_: Any) -> None:
         """Return None, since classes have no scale."""
 
-    def encode(self, scale: None) -> Array:
-        """Return the classes as int32."""
+    def encode(self, scale: None, member: int) -> Array:
+        """Return the classes as int32, the same for all members."""
+        del scale, member
         return self.y.astype(np.int32)
 
-    def decode(self, scale: None, z: Array) -> Array:
-        """Return a member's probabilities, normalised in float64."""
+    def decode(self, scale: None, z: Array, members: slice = ALL) -> Array:
+        """Return probabilities of members, (members, n, classes), normalised in float64."""
+        del scale, members
         p = z.astype(np.float64)
-        return np.asarray(p / p.sum(axis=1, keepdims=True))
+        return np.asarray(p / p.sum(axis=-1, keepdims=True))
 
     def mixed(self, mean: Array, spread: Array) -> Array:
         """Return the joint probabilities, the mean over members."""
@@ -173,12 +186,14 @@ class MultiLabelTarget(ClassTarget):
         self.smoothing = smoothing
         self.loss = losses.BinaryCrossEntropy()
 
-    def encode(self, scale: None) -> Array:
-        """Return the smoothed labels."""
+    def encode(self, scale: None, member: int) -> Array:
+        """Return the smoothed labels, the same for all members."""
+        del scale, member
         return (self.y * (1 - self.smoothing) + self.smoothing / 2).astype(np.float32)
 
-    def decode(self, scale: None, z: Array) -> Array:
-        """Return a member's probabilities."""
+    def decode(self, scale: None, z: Array, members: slice = ALL) -> Array:
+        """Return probabilities of members, (members, n, labels)."""
+        del scale, members
         return z.astype(np.float64)
 
     def costs(self, prediction: Array, rows: Any = slice(None)) -> Array:

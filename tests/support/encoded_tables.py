@@ -5,33 +5,35 @@ from __future__ import annotations
 import numpy as np
 
 from fastmlp.tabular.columns import MISSING, SMALLEST_RANGE
-from fastmlp.tabular.encoding import NumericStatistics, inputs_of_values, middles, smooth_clip
+from fastmlp.tabular.encoding import inputs_of_values, middles, smooth_clip
 
 
-def inputs(encoding, table):
-    """Return what ``Encoding.inputs`` does."""
-    numbers = encoding.numbers
-    scaled = smooth_clip(table.numbers, numbers.centre, numbers.factor)
+def inputs(encoding, table, member=0):
+    """Return what ``Encoding.rows`` does, as an array."""
+    centre, factor, edges = (array[member] for array in encoding.numbers)
+    scaled = smooth_clip(table.numbers, centre, factor)
     missing = np.isnan(scaled)
     parts = [np.where(missing, 0.0, scaled), missing[:, encoding.with_missing]]
-    parts += [one_hot(table.codes[:, k], known) for k, known in enumerate(encoding.known)]
-    parts += [binned(encoding, scaled)] if encoding.bins else []
+    parts += [
+        one_hot(table.codes[:, k], seen[member]) for k, seen in enumerate(encoding.seen_by_column)
+    ]
+    parts += [binned(edges, scaled)] if encoding.bins else []
     found = np.concatenate(parts, axis=1, dtype=np.float32)
     return found if found.shape[1] else np.zeros((len(table), 1), np.float32)
 
 
-def binned(encoding, scaled):
+def binned(edges, scaled):
     """Return the piecewise linear parts from -1 to 1, 0 where a number is missing."""
-    middle, half = middles(encoding.numbers.edges)
+    middle, half = middles(edges)
     share = np.clip((scaled[:, :, np.newaxis] - middle) / half, -1.0, 1.0)
     share[np.isnan(scaled)] = 0.0
     return share.reshape(len(scaled), half.size).astype(np.float32)
 
 
-def one_hot(codes, known):
-    """Return the inputs of a category column; 0 where unknown."""
-    used = (codes != MISSING) & known[codes]
-    return np.where(used[:, np.newaxis], inputs_of_values(len(known))[codes], np.float32(0))
+def one_hot(codes, seen):
+    """Return the inputs of a category column; 0 for values that the member has not seen."""
+    used = (codes != MISSING) & seen[codes]
+    return np.where(used[:, np.newaxis], inputs_of_values(len(seen))[codes], np.float32(0))
 
 
 def measured(values, bins):
@@ -50,7 +52,7 @@ def measured(values, bins):
         factor[k] = 1 / spread if spread >= SMALLEST_RANGE else 0.0
         if bins:
             edges[k] = edges_of(smooth_clip(there, centre[k], factor[k]), bins)
-    return NumericStatistics(centre, factor, edges)
+    return centre, factor, edges
 
 
 def edges_of(values, bins):

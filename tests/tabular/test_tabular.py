@@ -81,10 +81,8 @@ def test_a_large_common_part_of_y_does_not_drown_deviations():
     model, part = regressor(loss="gaussian").fit(X, Y), 2.0**30
     far = copy.deepcopy(model)
     for group in far._members.groups:
-        group.scales = [
-            scale._replace(centre=scale.centre + part, low=scale.low + part, high=scale.high + part)
-            for scale in group.scales
-        ]
+        moved = {key: getattr(group.scale, key) + part for key in ("centre", "low", "high")}
+        group.scale = group.scale._replace(**moved)
     np.testing.assert_allclose(far.predict(X, True)[1], model.predict(X, True)[1], rtol=1e-5)
     target = model._members.groups[0].target
     said = np.random.default_rng(1).normal(size=(3, N, 2))

@@ -176,8 +176,8 @@ def test_the_width_is_known_before_anything_is_measured(bins):
         columns = Columns.of(table)
         read = columns.read(table)
         missing = with_missing(read)
-        encoding = Encoding.of(read, columns, np.arange(N), missing, bins)
-        assert encoding.inputs(read).shape == (N, width_of(columns, len(missing), bins))
+        encoding = Encoding.of(read, columns, [np.arange(N)], missing, bins)
+        assert encoding.rows(read).shape == (N, width_of(columns, len(missing), bins))
 
 
 def test_a_limit_may_be_as_large_as_numbers_are():

@@ -114,11 +114,8 @@ def test_the_most_frequent_of_many_categories_have_inputs_of_their_own(often):
     model = regressor().fit(pandas.DataFrame({"word": words}), RNG.normal(size=210))
     ((_, column),) = model._columns.categories
     assert column.values == (*sorted([*frequent, *rare[:4]]), *rare[4:])
-    inputs = (
-        model._members.groups[0]
-        .encodings[0]
-        .inputs(model._columns.read(pandas.DataFrame({"word": column.values})))
-    )
+    table = model._columns.read(pandas.DataFrame({"word": column.values}))
+    inputs = np.asarray(model._members.groups[0].encoding.rows(table))
     np.testing.assert_array_equal(inputs[:64, 64:], 0)
     np.testing.assert_array_equal(inputs[64:, :64], 0)
     assert set(inputs[:64].sum(axis=1)) <= {0, 1}

@@ -61,7 +61,7 @@ def test_held_out_rows_do_not_change_a_bit_of_the_members_they_judge(make, y, ki
     def fit(data):
         rows, targets, w = data
         model = make(scoring=last_epoch()).fit(rows, targets, sample_weight=w, groups=groups)
-        return model, {group.encodings[0].bins: group for group in model._members.groups}
+        return model, {group.encoding.bins: group for group in model._members.groups}
 
     first, before = fit((frame, y, weights))
     rows = first._out[0]

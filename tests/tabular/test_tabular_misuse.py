@@ -89,8 +89,9 @@ WIDE = {  # the same columns but for what can be scaled away
 @pytest.mark.parametrize("case", WIDE)
 def test_columns_of_strange_scales_are_scaled(case):
     model = regressor().fit(np.c_[WIDE[case], X[:, 1]], Y)
-    encoding = model._members.groups[0].encodings[0]
-    inputs = encoding.inputs(model._columns.read(np.c_[WIDE[case], X[:, 1]]))[:, 0]
+    encoding = model._members.groups[0].encoding
+    table = model._columns.read(np.c_[WIDE[case], X[:, 1]])
+    inputs = np.asarray(encoding.rows(table))[:, 0]
     assert np.isfinite(inputs).all()
     assert inputs.min() < inputs.max()
     if case != "few differ":

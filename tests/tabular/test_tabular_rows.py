@@ -15,9 +15,9 @@ from fastmlp._engine.plan import Plan
 from fastmlp._engine.thread_pool import borrowed_team
 from fastmlp._network import losses, optimizers, spec
 from fastmlp._network.data import Data
-from fastmlp.tabular import TabMLPClassifier, TabMLPRegressor, members
+from fastmlp.tabular import TabMLPClassifier, TabMLPRegressor
 from fastmlp.tabular.columns import Columns, Table
-from fastmlp.tabular.encoding import Encoding, edges_of, encoder_of, quantiles
+from fastmlp.tabular.encoding import Encoding, edges_of, quantiles
 from fastmlp.tabular.rows import plain
 
 BINS = (0, 1, 2, 7, 16, 70)
@@ -71,11 +71,11 @@ def tables(rng):
     return [*each, many, table_of(*kinds.values()), table_of(np.ones(MANY))]
 
 
-def encodings(columns, table, rng, bins):
-    """Return encodings of a table, each by some of its rows; one by a single row."""
+def encoding_of(columns, table, rng, bins):
+    """Return the encoding of three members, each by other rows of a table; one by a single row."""
     with_missing = np.flatnonzero(np.isnan(table.numbers).any(axis=0))
     parts = [rng.permutation(MANY)[:k] for k in (MANY // 2, 61, 1)]
-    return [Encoding.of(table, columns, rows, with_missing, bins) for rows in parts]
+    return Encoding.of(table, columns, parts, with_missing, bins)
 
 
 def odd(table):
@@ -92,29 +92,30 @@ def odd(table):
 def test_inputs_have_the_bits_of_plain_numpy(bins):
     rng = np.random.default_rng(bins)
     for columns, whole in tables(rng):
-        each = encodings(columns, whole, rng, bins)
-        encoder = encoder_of(each)
+        encoding = encoding_of(columns, whole, rng, bins)
+        encoder = encoding.encoder
         again = pickle.loads(pickle.dumps(encoder))
         for n in ROWS:
             table = odd(whole.take(rng.permutation(MANY)[:n]))
-            right = [encoded_tables.inputs(own, table) for own in each]
-            for m, (own, expected) in enumerate(zip(each, right, strict=True)):
-                found = own.inputs(table)
+            right = [encoded_tables.inputs(encoding, table, m) for m in range(3)]
+            for m, expected in enumerate(right):
+                found = np.asarray(encoding.rows(table, m))
                 assert (found.shape, found.dtype) == (expected.shape, np.float32)
                 assert found.tobytes() == expected.tobytes()
                 copied = np.asarray(again.rows(table.numbers, table.codes, m))
                 assert copied.tobytes() == expected.tobytes()
             for k in range(n):
-                row = np.stack([own[k] for own in right])
+                row = np.stack([inputs[k] for inputs in right])
                 assert encoder(table.numbers[k], table.codes[k]).tobytes() == row.tobytes()
 
 
 def test_tables_of_any_strides_are_read():
     rng = np.random.default_rng(3)
     columns, table = tables(rng)[-2]
-    own = encodings(columns, table, rng, 7)[0]
+    encoding = encoding_of(columns, table, rng, 7)
     other = Table(np.asfortranarray(table.numbers), table.codes[:, ::-1][:, ::-1])
-    assert own.inputs(other).tobytes() == own.inputs(table).tobytes()
+    found, expected = (np.asarray(encoding.rows(rows)) for rows in (other, table))
+    assert found.tobytes() == expected.tobytes()
 
 
 @pytest.mark.parametrize("bins", BINS)
@@ -123,13 +124,13 @@ def test_what_is_measured_is_that_of_plain_numpy(bins):
     for columns, table in tables(rng):
         for n in (1, 2, 3, 53, MANY):
             rows = rng.permutation(MANY)[:n]
-            own = Encoding.of(table, columns, rows, np.zeros(0, np.int64), bins)
+            encoding = Encoding.of(table, columns, [rows], np.zeros(0, np.int64), bins)
             right = encoded_tables.measured(table.numbers[rows], bins)
-            for found, expected in zip(own.numbers, right, strict=True):
-                np.testing.assert_array_equal(found, expected)
-            for k, known in enumerate(own.known):
+            for found, expected in zip(encoding.numbers, right, strict=True):
+                np.testing.assert_array_equal(found[0], expected)
+            for k, seen in enumerate(encoding.seen_by_column):
                 np.testing.assert_array_equal(
-                    np.flatnonzero(known), np.unique(table.codes[rows, k])
+                    np.flatnonzero(seen[0]), np.unique(table.codes[rows, k])
                 )
 
 
@@ -152,7 +153,7 @@ def test_of_two_zeros_the_one_is_measured():
     table = Table(np.concatenate([zeros, others])[:, np.newaxis], np.empty((461, 0), np.int32))
     columns, rows = Columns((), (), {}, (), False), np.arange(461)
     for bins in (1, 6):
-        centre, _, edges = Encoding.of(table, columns, rows, rows[:0], bins).numbers
+        centre, _, edges = Encoding.of(table, columns, [rows], rows[:0], bins).numbers
         assert 0.0 in centre
         assert 0.0 in edges or bins == 1
         assert not np.signbit(centre[centre == 0]).any()
@@ -161,7 +162,7 @@ def test_of_two_zeros_the_one_is_measured():
 
 def test_an_encoder_looks_at_what_it_is_given():
     rng = np.random.default_rng(1)
-    encoder = encoder_of(encodings(*tables(rng)[-2], rng, 7))
+    encoder = encoding_of(*tables(rng)[-2], rng, 7).encoder
     numbers, codes = np.zeros(7), np.zeros(3, np.int32)
     assert encoder(numbers, codes).shape[0] == 3
     sizes = np.diag([80, 2, 4]).astype(np.int32)  # codes are below the numbers of values
@@ -193,7 +194,7 @@ def encoded(rng):
     table = odd(table)
     tiny = np.where(rng.random(MANY) < 0.2, 5e-310, 1e-299 * rng.normal(size=MANY))
     table = replace(table, numbers=np.c_[table.numbers, tiny])
-    return encoder_of(encodings(columns, table, rng, 7)).rows(table.numbers, table.codes, 1)
+    return encoding_of(columns, table, rng, 7).rows(table, 1)
 
 
 def results(engine, x, y, team):
@@ -255,17 +256,14 @@ def fitted(cls):
 
 @pytest.mark.parametrize("cls", [TabMLPRegressor, TabMLPClassifier])
 def test_a_fit_has_the_bits_of_one_whose_inputs_are_arrays(cls, monkeypatch):
-    def arrays(encodings):
-        encoder = encoder_of(encodings)
-        return type("", (), {"rows": lambda self, *given: np.asarray(encoder.rows(*given))})()
-
     def bits(model):
         nets = [net for group in model._members.groups for net in group.ensemble]
         found = [array for net in nets for kind in net._engine.parameters() for array in kind]
         return [array.tobytes() for array in (*found, model._out_of_fold)]
 
     found = bits(fitted(cls))
-    monkeypatch.setattr(members, "encoder_of", arrays)
+    rows = Encoding.rows
+    monkeypatch.setattr(Encoding, "rows", lambda *given: np.asarray(rows(*given)))
     assert found == bits(fitted(cls))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +20,6 @@ from fastmlp._export.layers import SURROGATES, Array, Layer, stacked
 from fastmlp.tabular.blend import Blend
 from fastmlp.tabular.columns import MISSING, MOST_CATEGORIES, Column, Table
 from fastmlp.tabular.export.exported import ExportedGroup, ExportedTable
-from fastmlp.tabular.members import TrainedMembers
 
 MEANINGS = {"largest": "Predict probabilities.", "each": "Predict probabilities.", None: "Predict."}
 UNKNOWN = -2  # code of an unknown value; MISSING may be the code of a known one
@@ -163,10 +163,10 @@ class TableSource(Source):
             fields = measured._asdict().items()
             return [body.constant(f"{kind}_{key}", values) for key, values in fields]
 
-        known = np.concatenate([np.empty((len(nets), 0)), *group.known], axis=1)
-        own = [*constants("number", group.numbers), str(group.bins)]
-        own.append(body.constant("known", known.astype(np.uint8)))
-        body.calls.append(f"encode(numbers, codes, {', '.join(own)}, x);")
+        encoding = group.encoding
+        measured = [*constants("number", encoding.numbers), str(encoding.bins)]
+        measured.append(body.constant("known", encoding.seen.astype(np.uint8)))
+        body.calls.append(f"encode(numbers, codes, {', '.join(measured)}, x);")
         body.network(stacked(nets), inputs)
         scale = [] if group.target is None else constants("target", group.target)
         body.calls.append(f"decode({', '.join(['p', *scale, 'y'])});")
@@ -242,13 +242,14 @@ def write(
     groups = []
     each: list[list[list[Layer]]] = []
     for group, exported in zip(blend.groups, model.networks, strict=True):
-        pairs = zip(exported.nets, group.encodings, strict=True)
-        each.append([layers_of(layers, kind, own.inputs(rows)) for layers, own in pairs])
+        inputs = [np.asarray(group.encoding.rows(rows, k)) for k in range(len(exported.nets))]
+        pairs = zip(exported.nets, inputs, strict=True)
+        each.append([layers_of(layers, kind, x) for layers, x in pairs])
         nets = [  # with the layers as they are written, evaluated in NumPy
             SimpleNamespace(predict=partial(c.outputs, exported.spec, layers))
             for layers in each[-1]
         ]
-        groups.append(TrainedMembers(nets, group.encodings, group.scales, group.target))
+        groups.append(replace(group, ensemble=nets))
     made = TableSource(model, source.stem, arithmetic(kind), each, levels)
     own = finisher(Blend(groups, blend.weights).predict(rows))
     return c.finish(made, source, rows, own, finisher(blend.predict(rows)), made.unit)
@@ -257,7 +258,7 @@ def write(
 def _made_up(model: ExportedTable) -> Table:
     """Return random rows like those of the fit, with some missing and unknown values."""
     rng = np.random.default_rng(0)
-    numbers = model.groups[0].numbers
+    numbers = model.groups[0].encoding.numbers
     centre, factor = numbers.centre[0], numbers.factor[0]
     unit = np.divide(1.0, factor, out=np.zeros_like(factor), where=factor > 0)
     values = rng.normal(size=(c.ROWS, len(centre))) * np.minimum(unit, 1e300) + centre

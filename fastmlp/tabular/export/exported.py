@@ -13,8 +13,8 @@ from fastmlp._network.spec import Spec
 from fastmlp.tabular.blend import Blend
 from fastmlp.tabular.columns import Columns
 from fastmlp.tabular.conformal import Residuals
-from fastmlp.tabular.encoding import NumericStatistics, inputs_of_values, stacked
-from fastmlp.tabular.members import TrainedMembers
+from fastmlp.tabular.encoding import Encoding, inputs_of_values
+from fastmlp.tabular.members import Members
 from fastmlp.tabular.targets import TargetScale
 
 
@@ -24,15 +24,13 @@ class ExportedGroup:
 
     share: float  # the group's weight
     networks: Exported  # float32
-    numbers: NumericStatistics
-    bins: int
-    known: tuple[NDArray[np.bool_], ...]  # (members, values) of each category column
+    encoding: Encoding
     target: TargetScale | None  # with the limits of predictions
 
 
 @dataclass(frozen=True, eq=False)
 class ExportedTable:
-    """All that a prediction of a table needs; for the order of inputs see ``Encoding.inputs``."""
+    """All that a prediction of a table needs; for the order of inputs see ``Encoding.rows``."""
 
     columns: Columns
     with_missing: NDArray[np.int64]
@@ -71,7 +69,7 @@ def exported(columns: Columns, blend: Blend, **more: Any) -> ExportedTable:
     first = blend.groups[0]
     return ExportedTable(
         columns,
-        first.encodings[0].with_missing,
+        first.encoding.with_missing,
         tuple(inputs_of_values(len(column.values or ())) for _, column in columns.categories),
         tuple(map(_group, blend.groups, blend.weights)),
         first.target.outputs,
@@ -79,14 +77,7 @@ def exported(columns: Columns, blend: Blend, **more: Any) -> ExportedTable:
     )
 
 
-def _group(group: TrainedMembers, share: float) -> ExportedGroup:
-    known = zip(*(encoding.known for encoding in group.encodings), strict=True)
-    scales = [group.target.limited(scale) for scale in group.scales if scale is not None]
-    return ExportedGroup(
-        float(share),
-        joined(member._exported() for member in group.ensemble),
-        stacked([encoding.numbers for encoding in group.encodings]),
-        group.encodings[0].bins,
-        tuple(map(np.stack, known)),
-        stacked(scales) if scales else None,
-    )
+def _group(group: Members, share: float) -> ExportedGroup:
+    networks = joined(member._exported() for member in group.ensemble)
+    scale = group.scale and group.target.limited(group.scale)
+    return ExportedGroup(float(share), networks, group.encoding, scale)

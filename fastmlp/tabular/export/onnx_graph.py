@@ -49,7 +49,7 @@ def _cast(g: Graph, x: Name, dtype: Any = None) -> Name:
 def _encoded(
     g: Graph, model: ExportedTable, group: ExportedGroup, x: Name, categories: Sequence[Names]
 ) -> Name:  # `categories` has the codes of each category column, and the inputs of known values
-    """Return the inputs of all members, (members, rows, inputs), like ``Encoding.inputs``."""
+    """Return the inputs of all members, (members, rows, inputs), like ``Encoding.rows``."""
     parts: list[Name] = []
     binned: list[Name] = []
     if model.columns.numbers:
@@ -58,9 +58,9 @@ def _encoded(
         parts.append(_cast(g, scaled))
         if len(model.with_missing):
             parts.append(_cast(g, g.Gather(missing, model.with_missing, axis=2)))
-        if group.bins:
+        if group.encoding.bins:
             binned.append(_cast(g, _binned(wide, group, scaled, missing)))
-    for (code, inputs), known in zip(categories, group.known, strict=True):
+    for (code, inputs), known in zip(categories, group.encoding.seen_by_column, strict=True):
         is_known = np.pad(known, ((0, 0), (0, 1)))[..., np.newaxis].astype(g.dtype)
         parts.append(g.Mul(inputs, g.Gather(is_known, code, axis=1)))
     return g.Concat(*parts, *binned, axis=2)
@@ -68,8 +68,8 @@ def _encoded(
 
 def _scaled(g: Graph, group: ExportedGroup, x: Name) -> tuple[Name, Name]:
     """Return scaled and clipped numbers, 0 where missing, and flags of missing values."""
-    centre = g.constant(by_member(group.numbers.centre), "centre")
-    factor = g.constant(by_member(group.numbers.factor), "factor")
+    centre = g.constant(by_member(group.encoding.numbers.centre), "centre")
+    factor = g.constant(by_member(group.encoding.numbers.factor), "factor")
     raw = g.Mul(g.Sub(x, centre), factor)
     missing = g.IsNaN(raw)
     near = g.Clip(g.Where(missing, 0.0, raw), -FAR, FAR)
@@ -79,9 +79,9 @@ def _scaled(g: Graph, group: ExportedGroup, x: Name) -> tuple[Name, Name]:
 
 def _binned(g: Graph, group: ExportedGroup, scaled: Name, missing: Name) -> Name:
     """Return the piecewise linear inputs; 0 where missing."""
-    edges = group.numbers.edges
+    edges = group.encoding.numbers.edges
     middle, half = (by_member(each.reshape(len(each), -1)) for each in middles(edges))
-    of_number = np.repeat(np.arange(edges.shape[1]), group.bins)
+    of_number = np.repeat(np.arange(edges.shape[1]), group.encoding.bins)
     away = g.Sub(g.Gather(scaled, of_number, axis=2), g.constant(middle, "middle"))
     part = g.Clip(g.Div(away, g.constant(half, "half")), -1.0, 1.0)
     return g.Where(g.Gather(missing, of_number, axis=2), 0.0, part)
