@@ -23,7 +23,7 @@ TWINS: Twins = (
     (("sample_weight",), "sample_weights weight weights"),
     (("clip_norm",), "max_norm clipnorm max_grad_norm gradient_clip_val"),
     (("callbacks=[fastmlp.EarlyStopping(...)]", "n_iter_no_change"), "early_stopping patience"),
-    (("verbose", "progress_bar"), "verbosity"),
+    (("verbose",), "verbosity"),
     (("optimizer", "solver"), "algorithm"),
     (("metrics", "scoring"), "eval_metric metric"),
     (("loss",), "criterion objective loss_function"),

@@ -110,7 +110,6 @@ class MLPClassifier(Classifier, BaseMLP):
         restore_best: bool = False,
         standardize: bool = False,
         callbacks: Any = None,
-        progress_bar: bool = False,
         n_jobs: int | None = None,
     ) -> None:
         store(self, locals())

@@ -8,7 +8,6 @@ from typing import Any
 
 from fastmlp._core.history import Batch, State
 from fastmlp._training.callback_list import CallbackList
-from fastmlp._training.callbacks import Progress
 from fastmlp._validation import check
 from fastmlp.sklearn import parameters
 
@@ -41,8 +40,6 @@ class Observers(CallbackList):
         self.estimator, self.draft, self.given, self.partial = estimator, draft, given, partial
         without_batches = "" if draft.solver in parameters.STOCHASTIC else "solver='lbfgs'"
         callbacks = check.callbacks(draft.callbacks or (), without_batches)
-        if draft.progress_bar:
-            callbacks.append(Progress())
         epochs, engine = 1 if partial else draft.max_iter, draft._fitted.engine
         state = State(draft, epochs, draft.history_, has_validation, engine=engine)
         super().__init__(state, callbacks)

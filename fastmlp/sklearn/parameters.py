@@ -33,7 +33,7 @@ LEARNING_RATES = ("constant", "invscaling", "adaptive", "cosine", "one_cycle")
 
 FLAGS = (
     *("shuffle", "warm_start", "nesterovs_momentum", "early_stopping"),
-    *("restore_best", "standardize", "progress_bar"),
+    *("restore_best", "standardize"),
 )
 _AT_LEAST_0: list[Any] = [Interval(Real, 0, None, closed="left")]
 _ABOVE_0: list[Any] = [Interval(Real, 0, None, closed="neither")]
@@ -134,10 +134,9 @@ standardize : bool, default=False
     scaled data.
 callbacks : list of callables, optional
     Called with a ``fastmlp.State`` after each epoch; returning True ends the fit. For example
-    ``fastmlp.ReduceOnPlateau()``. ``state.model`` is a draft of the estimator, which itself
-    changes at the end of the fit. scikit-learn's own ``set_callbacks`` works in addition.
-progress_bar : bool, default=False
-    Show a tqdm bar if tqdm is installed, else print a line per epoch to standard error.
+    ``fastmlp.ReduceOnPlateau()``, or ``fastmlp.Progress()`` for a progress bar. ``state.model`` is
+    a draft of the estimator, which itself changes at the end of the fit. scikit-learn's own
+    ``set_callbacks`` works in addition.
 n_jobs : int, optional
     Number of threads; -1 uses all. By default as many as pay off, within the limits of the machine
     and of joblib. The result does not depend on it."""

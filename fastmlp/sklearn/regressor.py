@@ -119,7 +119,6 @@ class MLPRegressor(Regressor, BaseMLP):
         restore_best: bool = False,
         standardize: bool = False,
         callbacks: Any = None,
-        progress_bar: bool = False,
         n_jobs: int | None = None,
     ) -> None:
         store(self, locals())

@@ -34,7 +34,7 @@ NON_FINITE = (
     " contain large values and need to be preprocessed."
 )
 # Parameters that may change when a fit is resumed.
-FREE = ("callbacks", "max_iter", "n_jobs", "progress_bar", "random_state", "verbose")
+FREE = ("callbacks", "max_iter", "n_jobs", "random_state", "verbose")
 
 _adam = functools.lru_cache(functools.partial(Adam, epsilon_hat=True))
 

@@ -87,7 +87,6 @@ class TabMLPClassifier(Classifier, BaseTabMLP):
         max_memory: float | str | None = None,
         random_state: Any = None,
         verbose: bool | int = False,
-        progress_bar: bool = False,
         callbacks: Any = None,
         n_jobs: int | None = None,
     ) -> None:

@@ -156,7 +156,7 @@ class BaseTabMLP(Explained):
         self._trained_with = self.get_params(deep=False)
         random_state = check_random_state(self.random_state)
         seed = random_state.randint(2**31 - 1, size=4)
-        shows = bool(self.verbose or self.progress_bar) and not (others and others.rank)
+        shows = bool(self.verbose) and not (others and others.rank)
         shared = of_jobs(self.n_jobs), called, shows, others and others.exchange
         if others:
             if self.time_limit is not None:

@@ -23,7 +23,6 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "max_memory": [Interval(Real, 0, None, closed="neither"), str, None],
     "random_state": ["random_state"],
     "verbose": ["verbose"],
-    "progress_bar": ["boolean"],
     "callbacks": [list, tuple, None],
     "n_jobs": [Integral, None],
 }
@@ -67,9 +66,9 @@ max_memory : float or str, optional
     is free in the machine or the control group.
 random_state : int, RandomState or None, default=None
     Seed or generator of folds, initial weights and order of samples.
-verbose, progress_bar : bool or int, default=False
-    Show progress on standard error, by either: the recipe, the completed share of the fit, the time
-    left and the score of held-out rows.
+verbose : bool or int, default=False
+    Show progress on standard error: the recipe, the completed share of the fit, the time left and
+    the score of held-out rows.
 callbacks : list of callables, optional
     Called with a ``fastmlp.State`` after each epoch of each recipe; ``state.val_loss`` is the score
     of held-out rows, ``state.model`` the networks in training. Returning True ends the fit like
@@ -101,7 +100,7 @@ The method is RealMLP (Holzmueller, Grinsztajn and Steinwart 2024, arXiv 2407.04
 linear inputs (Gorishniy, Rubachev and Babenko 2022) and an ensemble over folds."""
 
 # Parameters that may differ between the processes of a fit; of random_state, the seed is compared.
-OF_ONE_RANK = {"random_state", "verbose", "progress_bar", "callbacks", "n_jobs", "max_memory"}
+OF_ONE_RANK = {"random_state", "verbose", "callbacks", "n_jobs", "max_memory"}
 
 
 def check(estimator: Any) -> None:

@@ -289,8 +289,8 @@ def test_a_callback_may_write_the_weights():
     assert np.ptp(net.predict(x)) == 0
 
 
-def test_progress_bar(capsys):
-    regressor(progress_bar=True, max_iter=3).fit(*line())
+def test_progress_is_a_callback(capsys):
+    regressor(callbacks=[fastmlp.Progress()], max_iter=3).fit(*line())
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "loss" in captured.err

@@ -135,7 +135,7 @@ def test_callbacks_are_checked_and_files_keep_those_of_fastmlp(tmp_path):
     np.testing.assert_array_equal(plain.predict(X), loaded.predict(X))
 
 
-@pytest.mark.parametrize("options", [{"verbose": 1}, {"progress_bar": True}, {"verbose": 0}])
+@pytest.mark.parametrize("options", [{"verbose": 1}, {"verbose": True}, {"verbose": 0}])
 def test_verbose_shows_recipe_share_time_and_score(capsys, options):
     regressor(**options).fit(X, Y)
     lines = capsys.readouterr().err.splitlines()
