@@ -11,6 +11,7 @@ from fastmlp._core.keywords import check_choice
 from fastmlp._engine.numpy import layers, numpy_engine
 from fastmlp._network.spec import Spec
 from fastmlp._network.weight_types import (
+    LARGEST,
     Array,
     from_bfloat16,
     from_units,
@@ -18,13 +19,28 @@ from fastmlp._network.weight_types import (
     to_bfloat16,
 )
 
+# The kernels multiply a unit by 2**15 + 128 (src_cython/c/panels/row.h), which must be finite.
+MAX_UNIT = float(np.finfo(np.float32).max) / (2**15 + 128)
+
+
+def _multiples(weights: Array, share: float) -> Array:
+    """Return the weights as the int8 multiples of a unit that the kernels compute."""
+    numbers, unit = in_units(weights, share)
+    if unit.max(initial=0) > MAX_UNIT:
+        raise ValueError(
+            f"weights is 'int8' but a weight of the model is {np.abs(weights).max():.3g}, and int8 "
+            f"needs weights below {LARGEST * MAX_UNIT:.3g}: pass weights='bfloat16'"
+        )
+    return from_units(numbers, unit)
+
+
 # For each type: a function that rounds weights, and values of its parameter, of which calibration
 # chooses for each output. A smaller unit shortens large weights and rounds the others less.
 Rounding = tuple[Callable[[Array, float], Array], tuple[float, ...]]
 TYPES: dict[str, Rounding] = {
     "bfloat16": (lambda weights, _: from_bfloat16(to_bfloat16(weights)), (1.0,)),
     "int8": (
-        lambda weights, share: from_units(*in_units(weights, share)),
+        _multiples,
         (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.6, 0.5),
     ),
 }

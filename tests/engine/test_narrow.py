@@ -93,6 +93,27 @@ def test_int8_has_a_unit_for_each_output():
     assert_same_bits(again, numbers)
 
 
+@pytest.mark.parametrize("calibrated", [False, True])
+@pytest.mark.parametrize("magnitude", [1e-20, 1e30, 1.2e36, 1.4e36, 1e37, 3.4e38])
+@pytest.mark.parametrize("tensor", ["weights", "linear_weights"])
+@pytest.mark.parametrize("kind", [fastmlp.MLP, reference.MLP])
+def test_large_weights_are_right_or_refused(kind, tensor, magnitude, calibrated):
+    net = kind([8, 4, 3], linear_path=True, rng=0)
+    net.weights, net.linear_weights = [np.ones((8, 4)), np.ones((4, 3))], [np.ones((8, 3))]
+    getattr(net, tensor)[-1] = np.full(getattr(net, tensor)[-1].shape, magnitude)
+    rows = np.random.default_rng(0).uniform(0.5e-3, 1e-3, (20, 8)).astype(np.float32)
+    X, exact = rows if calibrated else None, net.predictor()(rows[0])
+    relative = 1 / 127  # the rounding of int8; that of bfloat16 is smaller
+    small = net.predictor(weights="bfloat16", X=X)
+    np.testing.assert_allclose(small(rows[0]), exact, rtol=relative)
+    if magnitude > 1.3e36:
+        with pytest.raises(ValueError, match=r"weight of the model is .*below 1.31e\+36.*bfloat16"):
+            net.predictor(weights="int8", X=X)
+    else:
+        small = net.predictor(weights="int8", X=X)
+        np.testing.assert_allclose(small(rows[0]), exact, rtol=relative)
+
+
 @every_type
 def test_rows_calibrate_the_rounding(weights):
     rng = np.random.default_rng(0)
