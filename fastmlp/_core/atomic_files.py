@@ -34,7 +34,8 @@ CHUNK = 1 << 20
 
 def write(path: str | os.PathLike[str], pieces: Sequence[Any]) -> None:
     """Replace a file by some pieces, or leave it and raise OSError; a link leads to the file."""
-    write_together({path: pieces})
+    with _replacing(path, pieces):
+        pass
 
 
 def write_together(contents: Mapping[Any, Sequence[Any]]) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from fastmlp._core.atomic_files import write_together
+from fastmlp._core.keywords import check_choice
 from fastmlp._export.c_source import NetworkSource, largest
 from fastmlp._export.layers import Array, Exported, Labels, Layer
 from fastmlp._network.activations import ACTIVATIONS, blended
@@ -94,9 +95,8 @@ def _labels(labels: Labels | None, p: Array) -> Array | None:
 
 def kind_of(weights: str | None, X: Any, model: Any) -> str:
     """Return the name of the weights' dtype, by default the model's; reject invalid choices."""
-    kind = model.spec.dtype.name if weights is None else weights
-    if kind not in WEIGHTS:
-        raise ValueError(f"weights is {weights!r} but one of {', '.join(WEIGHTS)} is expected")
+    chosen = model.spec.dtype.name if weights is None else weights
+    kind = check_choice("weights", chosen, WEIGHTS)
     if model.n_parameters > MAX_PARAMETERS:
         raise ValueError(
             f"the network has {model.n_parameters:,} parameters but C is written of at most "

@@ -14,11 +14,12 @@ from pathlib import Path
 from fastmlp._core import atomic_files
 from fastmlp._core.history import State
 from fastmlp._core.intervals import POSITIVE, check_count
+from fastmlp._core.keywords import check_choice
 from fastmlp._core.user_warnings import warn
 from fastmlp._core.worker import Worker
 from fastmlp._files import storage
 from fastmlp._training import callback_state
-from fastmlp._training.callbacks import check_monitored
+from fastmlp._training.callbacks import MONITORS, check_monitored
 
 
 class BackgroundWriter:
@@ -120,8 +121,8 @@ class Checkpoint:
         self.seconds = None
         if seconds is not None:
             self.seconds = POSITIVE.check("seconds", seconds, example=60.0)
-        if monitor not in (None, "val_loss", "loss"):
-            raise ValueError(f"monitor is {monitor!r} but one of ('val_loss', 'loss') is expected")
+        if monitor is not None:
+            check_choice("monitor", monitor, MONITORS, " or None")
         self._saved, self._has_room = 0.0, False
         self._writer = BackgroundWriter()
 

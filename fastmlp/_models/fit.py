@@ -248,9 +248,11 @@ class Learner(Model):
 
     def _plan(self, data: Data | BlockStream, batch_size: int, *given: Any) -> Plan:
         """Return the plan of a call; the checks of the last one hold for the same objects."""
-        rows, last = (data.rows, batch_size, type(batch_size)), self._last_plan
+        # Only integers are compared: == of other objects may be anything, or raise an error.
+        size = batch_size if type(batch_size) is int else check_count("batch_size", batch_size, 64)
+        rows, last = (data.rows, size), self._last_plan
         if not (rows == last[0] and all(map(operator.is_, given, last[1]))):
-            last = rows, given, planning.plan(self._spec, data, batch_size, *given)
+            last = rows, given, planning.plan(self._spec, data, size, *given)
             if not is_sequence(given[-1]):  # a list of dropouts may change
                 self._last_plan = last
         plan: Plan = last[2]

@@ -9,8 +9,9 @@ from typing import Any, TextIO
 
 from fastmlp._core.history import State
 from fastmlp._core.intervals import INNER_FRACTION, NON_NEGATIVE, check_count, check_flag
+from fastmlp._core.keywords import check_choice
 
-_MONITORS = ("val_loss", "loss")
+MONITORS = ("val_loss", "loss")
 
 
 def check_monitored(callback: Any, state: State) -> None:
@@ -27,9 +28,7 @@ class _Monitor:
     """Follows one loss of the history and counts the epochs since its best value."""
 
     def __init__(self, monitor: str, patience: int, min_delta: float) -> None:
-        if monitor not in _MONITORS:
-            raise ValueError(f"monitor is {monitor!r} but one of {_MONITORS} is expected")
-        self.monitor = monitor
+        self.monitor = check_choice("monitor", monitor, MONITORS)
         self.patience = check_count("patience", patience, example=5)
         self.min_delta = NON_NEGATIVE.check("min_delta", min_delta, example=1e-4)
         self.best = math.inf

@@ -170,7 +170,7 @@ def test_many_threads_may_call(tmp_path):
     [
         ("net.h", {}, "for example 'model.c'"),
         ("my-net.c", {}, "for example 'model.c'"),
-        ("net.c", {"weights": "int4"}, "one of float32, float64, int8, bfloat16"),
+        ("net.c", {"weights": "int4"}, "choose from float32, float64, int8, bfloat16"),
         ("net.c", {"weights": "int8"}, "needs X"),
         ("net.c", {"X": np.zeros((3, 2))}, "2 features"),
         ("net.c", {"weights": "float32"}, "weights='float64'"),
