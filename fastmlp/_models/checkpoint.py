@@ -54,10 +54,10 @@ def _do(work: tuple[Callable[[], None], ...]) -> None:
 class Checkpoint:
     """Save the model during a fit, as a callback; ``fit(..., resume=path)`` continues from it.
 
-    It works for an MLP, an ensemble, and an estimator with the solver sgd or adam, and is called
-    after all other callbacks. The file also contains the state of ``EarlyStopping`` and
-    ``ReduceOnPlateau``, and the best epoch of an ensemble's ``judge``; other callbacks start anew.
-    A thread writes the file; its errors are raised by the next save or the end of the fit.
+    It works for an MLP and an ensemble, and is called after all other callbacks. The file also
+    contains the state of ``EarlyStopping`` and ``ReduceOnPlateau``, and the best epoch of an
+    ensemble's ``judge``; other callbacks start anew. A thread writes the file; its errors are
+    raised by the next save or the end of the fit.
 
     Parameters
     ----------
@@ -71,9 +71,8 @@ class Checkpoint:
         Number of checkpoints to keep, at least 1; if more than 1, also under the names
         ``name-<epoch>.suffix``, with epochs counted from 1.
     best : str or path, optional
-        File for the model with the lowest loss so far, which ``EarlyStopping`` and
-        ``restore_best`` restore at the end; with ``early_stopping`` of an estimator, that with the
-        highest score.
+        File for the model with the lowest loss so far, which ``EarlyStopping``
+        restores at the end.
     monitor : {"val_loss", "loss"}, optional
         The loss that ``best`` compares; by default that of the validation data, if there are any.
 
@@ -170,19 +169,16 @@ class Checkpoint:
         """Add the state of the other callbacks to the state for resuming."""
         models = getattr(state.model, "members", (state.model,))
         if not all(hasattr(own, "_stored_progress") and own._stored_progress() for own in models):
-            return  # an estimator stores its own state
+            return
         kept = callback_state.memories(state.callbacks, state.engine)
         for k, model in enumerate(models):
             own = kept if model is state.model else callback_state.apart(kept, k)
             model._progress = model._stored_progress()._replace(memories=own)
 
     def _is_best(self, state: State) -> bool:
-        """Whether the last loss, or negative score, is the lowest of the history; NaN never is."""
+        """Whether the last loss is the lowest of the history; NaN never is."""
         name = self.monitor or ("val_loss" if state.has_validation else "loss")
         losses = getattr(state.history, name)
-        scores = getattr(state.model, "validation_scores_", None)
-        if scores and self.monitor is None:
-            losses = [-score for score in scores]
         last = losses[-1]
         return last < math.inf and not any(before <= last for before in losses[:-1])
 

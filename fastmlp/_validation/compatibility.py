@@ -61,6 +61,12 @@ REFUSALS: dict[tuple[str, str], tuple[type[Exception], str]] = {
         "callbacks[{position}] is {callback} and has on_batch but the solver lbfgs has no batches: "
         f"{WHOLE_EPOCHS}",
     ),
+    ("Checkpoint", "estimator"): (
+        ValueError,
+        "callbacks[{position}] is {callback} but a fit of MLPClassifier or MLPRegressor cannot go "
+        "on from a file: leave it out, or let a callback save state.model; warm_start=True and "
+        "partial_fit train further",
+    ),
     ("source", "y"): (
         TypeError,
         "y is given but X is a {kind}, a source, whose blocks contain the targets: leave y out",

@@ -13,16 +13,15 @@ from sklearn.utils._param_validation import validate_parameter_constraints
 from fastmlp._engine import optimizer_state
 from fastmlp._engine.thread_count import of_jobs
 from fastmlp._files.kinds import GONE, Choice, Count, Flag, Kind, Number, Numbers, Tensor
-from fastmlp._files.schema import At, Chosen, Codec, Counted, Flagged, Maybe, Object, Optional
+from fastmlp._files.schema import At, Chosen, Codec, Counted, Maybe, Object, Optional
 from fastmlp._files.strict_json import shown
 from fastmlp._models.codecs import parts
-from fastmlp._models.codecs.models import LARGE
 from fastmlp._models.codecs.values import ANY, Value, is_object
 from fastmlp._network import losses
 from fastmlp._network.optimizers import Optimizer
 from fastmlp._network.spec import Spec
 from fastmlp.sklearn.parameters import LEARNING_RATES
-from fastmlp.sklearn.scaled_network import EstimatorProgress, ScaledNetwork
+from fastmlp.sklearn.scaled_network import ScaledNetwork
 from fastmlp.sklearn.scaling import Scaling
 from fastmlp.sklearn.stopping import CURVES, SCHEDULES, LearningRate
 
@@ -135,22 +134,6 @@ RUN = Object(
     _run_values,
 )
 
-COURSE = Object(
-    {
-        "lowest": Value(float),
-        "best": Flagged(At("", parts.Parameters(copy=True))),
-        "scale": Number(),
-        "callbacks": parts.CALLBACKS,
-        "data": LARGE,
-    },
-    lambda callbacks, **others: EstimatorProgress(memories=callbacks, **others),
-    lambda course: {
-        **course._asdict(),
-        "callbacks": course.memories,
-        "lowest": float(course.lowest),
-    },
-)
-
 # Attributes and the allowed kinds of their values. A file has those that the estimator has.
 ATTRIBUTES: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(("n_features_in_", "n_outputs_", "n_layers_", "n_iter_", "t_"), (int,)),
@@ -167,7 +150,6 @@ FIT = Object(
         "labels": Maybe(LABELS),
         "given": Flag(),
         "run": Maybe(RUN),
-        "course": Maybe(COURSE),
         "history": parts.HISTORY,
         "attributes": Object({name: Optional(Value(*kinds)) for name, kinds in ATTRIBUTES.items()}),
         "lists": Object(dict.fromkeys(CURVES, Optional(Maybe(Counted(Numbers()))))),
@@ -189,7 +171,6 @@ def _fit_values(model: Any, training: bool) -> dict[str, Any]:
         "network": state["spec"],
         "labels": state["decoder"],
         "run": (state["run"], memory) if goes_on else None,
-        "course": state["course"] if goes_on else None,
         "history": (history if training else type(history)()).whole(),
         "attributes": {name: known.get(name, GONE) for name in ATTRIBUTES},
         "lists": lists,
@@ -197,7 +178,7 @@ def _fit_values(model: Any, training: bool) -> dict[str, Any]:
 
 
 def _fitted(
-    cls: Any, network: Spec, labels: Any, run: Any, course: Any, history: Any, **others: Any
+    cls: Any, network: Spec, labels: Any, run: Any, history: Any, **others: Any
 ) -> dict[str, Any]:
     """Return the attributes that a fit has set."""
     kind, n_outputs = network.loss.target_kind, network.n_outputs
@@ -214,7 +195,7 @@ def _fitted(
             )
     run, memory = run or (None, None)
     engine = optimizer_state.to_arrays(network, others["parameters"], memory)
-    state = {"spec": network, "decoder": labels, "engine": engine, "run": run, "course": course}
+    state = {"spec": network, "decoder": labels, "engine": engine, "run": run}
     scaled = ScaledNetwork.__new__(ScaledNetwork)
     scaled.__setstate__(state | {key: others[key] for key in ("parameters", "scaling", "given")})
     if not (scaled.engine.finite() and scaled.foldable()):

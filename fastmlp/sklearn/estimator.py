@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any, ClassVar, Self, cast
 
 import numpy as np
@@ -64,7 +63,6 @@ class BaseMLP(Exportable, CallbackSupportMixin, Fitting):
         X_val: Any = None,
         y_val: Any = None,
         sample_weight_val: Any = None,
-        resume: str | os.PathLike[str] | None = None,
     ) -> Self:
         """Train on samples and targets.
 
@@ -78,10 +76,6 @@ class BaseMLP(Exportable, CallbackSupportMixin, Fitting):
             Weights of the samples.
         X_val, y_val, sample_weight_val : like X, y and sample_weight, optional
             Validation data for ``early_stopping`` and ``validation_loss_curve_``, unscaled like X.
-        resume : str or path, optional
-            Path of a ``fastmlp.Checkpoint`` of this fit, to continue with the same bits; without
-            such a file the fit starts anew. Requires the solver sgd or adam and the same
-            ``random_state``, parameters and data in every process.
 
         Returns
         -------
@@ -107,8 +101,7 @@ class BaseMLP(Exportable, CallbackSupportMixin, Fitting):
         predictions, too, or those of the last completed epoch if the fit continues with the old
         weights.
         """
-        held_out = X_val, y_val, sample_weight_val
-        return self._fit(X, y, sample_weight, held_out, resume=resume)
+        return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val))
 
     def _outputs(self, X: Any) -> tuple[Array, ScaledNetwork]:
         """Return outputs (n, columns) and their network, which a concurrent fit may replace."""

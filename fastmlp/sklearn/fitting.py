@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import math
-import os
 from dataclasses import replace
 from typing import Any, ClassVar, Self
 
@@ -22,7 +21,6 @@ from fastmlp._core.history import DivergenceError, History
 from fastmlp._core.user_warnings import warn
 from fastmlp._engine.thread_count import fit_team, of_jobs
 from fastmlp._network.losses import Loss
-from fastmlp._training import callback_state
 from fastmlp._validation import check
 from fastmlp._validation.compatibility import refusal
 from fastmlp.sklearn import hints, parameters, validation
@@ -30,7 +28,7 @@ from fastmlp.sklearn.lbfgs import LbfgsFit
 from fastmlp.sklearn.observers import Observers
 from fastmlp.sklearn.scaled_network import ScaledNetwork, first_parameters, spec_of
 from fastmlp.sklearn.scaling import Scaling
-from fastmlp.sklearn.stochastic import NON_FINITE, BatchFit, checkpoint_of
+from fastmlp.sklearn.stochastic import NON_FINITE, BatchFit
 from fastmlp.sklearn.stopping import CURVES
 from fastmlp.sklearn.validation import Samples, sound
 
@@ -139,15 +137,12 @@ class Fitting(parameters.Validated):
         held_out: tuple[Any, Any, Any] = (None, None, None),
         classes: Any = None,
         one_epoch: bool = False,
-        resume: str | os.PathLike[str] | None = None,
     ) -> list[str]:
         """Run a whole fit on this draft of the estimator ``owner``; return hints for the user."""
         if one_epoch:
             self._first_call(y, classes)
         given = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
-        earlier = None if resume is None else checkpoint_of(self, resume)
-        is_new = not hasattr(self, "_fitted") or not (self.warm_start or one_epoch)
-        fresh = is_new or earlier is not None
+        fresh = not hasattr(self, "_fitted") or not (self.warm_start or one_epoch)
         samples = self._samples(X, y, sample_weight, reset=fresh, known=one_epoch)
         rng = self._turn().generator(self.random_state)
         stochastic = self.solver in parameters.STOCHASTIC
@@ -189,10 +184,7 @@ class Fitting(parameters.Validated):
             is_count = network.loss.target_kind == "count"
             constant = validation.loss_constant(samples.targets, weights) if is_count else 0.0
             if stochastic:
-                is_kept = hooks.keeps or earlier is not None
-                known = callback_state.fingerprint(samples, held) if is_kept else 0
-                fit = BatchFit(self, data, judged, hooks, constant, rng)
-                self._solve(fit, earlier, known)
+                self._solve(BatchFit(self, data, judged, hooks, constant, rng))
             else:
                 self._solve(LbfgsFit(self, data, judged, hooks, constant))
             self._complete = True
@@ -203,20 +195,19 @@ class Fitting(parameters.Validated):
         n_held = 0 if held is None else held.rows
         return [] if one_epoch else hints.all_of(self, data.x, data.targets, n_held)
 
-    def _solve(self, fit: BatchFit | LbfgsFit, *given: Any) -> None:
+    def _solve(self, fit: BatchFit | LbfgsFit) -> None:
         """Run a solver; an interrupt ends it with a warning, after the last completed epoch."""
         network = self._fitted
         self.n_iter_ = 0
         try:
             team = fit_team(of_jobs(self.n_jobs), network.n_weights, fit.rows)
             with team as own, fit.reporter.watching():
-                fit.run(own, *given)
+                fit.run(own)
                 fit.judge.restore_best()
         except KeyboardInterrupt:
             warn("Training interrupted by user.")
             fit.judge.restore_best()
         finally:
-            network.course = None
             network.take_over()
             network.trained()  # weights were restored here or by a callback
 

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from fastmlp._core.history import Batch, State
+from fastmlp._models.checkpoint import Checkpoint
 from fastmlp._training.callback_list import CallbackList
 from fastmlp._validation import check
+from fastmlp._validation.compatibility import refusal
 from fastmlp.sklearn import parameters
 
 __all__ = ["CallbackSupportMixin", "Observers", "with_callbacks"]
@@ -40,6 +42,9 @@ class Observers(CallbackList):
         self.estimator, self.draft, self.given, self.partial = estimator, draft, given, partial
         without_batches = "" if draft.solver in parameters.STOCHASTIC else "solver='lbfgs'"
         callbacks = check.callbacks(draft.callbacks or (), without_batches)
+        for position, callback in enumerate(callbacks):
+            if isinstance(callback, Checkpoint):
+                raise refusal("Checkpoint", "estimator", position=position, callback=callback)
         epochs, engine = 1 if partial else draft.max_iter, draft._fitted.engine
         state = State(draft, epochs, draft.history_, has_validation, engine=engine)
         super().__init__(state, callbacks)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,16 +62,6 @@ def first_parameters(
     return weights, biases
 
 
-class EstimatorProgress(NamedTuple):
-    """State of an estimator's fit, besides its attributes, needed to resume."""
-
-    lowest: float  # loss, or negative score, of the best weights
-    best: Any
-    scale: float  # State.learning_rate_scale
-    memories: list[Any]  # of the callbacks
-    data: int = 0  # fingerprint; 0 in older files
-
-
 class ScaledNetwork:
     """A network's spec, its engine, and its parameters as the user sees them.
 
@@ -84,7 +74,6 @@ class ScaledNetwork:
         self.engine = native_engine.engine(spec)
         self.turn: FitLock | None = None  # the lock of the estimator that has trained it
         self.run: Any = None  # learning rate and optimizer between calls of partial_fit
-        self.course: EstimatorProgress | None = None  # set during a fit with checkpoints
         self.n_weights = spec.n_weights
         # Caches for the current parameters: "predictor" and "shown", and flags whether the user has
         # "given" them and the engine lacks them ("news"). Training replaces the dictionary, so that
@@ -246,7 +235,6 @@ class ScaledNetwork:
                 "parameters": view["predictor"].parameters() if given else None,
                 "engine": engine,
                 "run": copy.deepcopy(self.run) if goes_on else None,
-                "course": self.course if goes_on else None,
             }
             # Another thread may have begun a fit meanwhile, which may have ended: read again.
             if not at_rest or (self._view is view and self._at_rest()):
@@ -255,7 +243,7 @@ class ScaledNetwork:
     def __setstate__(self, state: dict[str, Any]) -> None:
         ScaledNetwork.__init__(self, state["spec"], state["scaling"], state["decoder"])
         self.engine.set_state(state["engine"])
-        self.run, self.course = state["run"], state["course"]
+        self.run = state["run"]
         if state["given"]:
             self.load(*state["parameters"])
             self.take_over()

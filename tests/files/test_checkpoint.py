@@ -2,14 +2,13 @@
 
 import os
 import unittest.mock
-import warnings
 
 import cut
 import models
 import numpy as np
 import pytest
 from models import X, Y
-from states import refused, same, state
+from states import refused, same
 
 import fastmlp
 from fastmlp._files import storage
@@ -129,70 +128,3 @@ def test_a_killed_job_ends_as_one_that_was_not(tmp_path):
             n_kills += 1
     same(job(fastmlp.MLP, path, **options), whole)
     assert n_kills
-
-
-# ---- estimators ---------------------------------------------------------------------------------
-
-SAMPLES = np.random.default_rng(0).normal(size=(90, 4))
-WORDS = np.where(SAMPLES[:, 0] * SAMPLES[:, 1] > 0, "same", "other")
-
-
-def estimator_job(path, y, **options):
-    """Fit a new estimator, as above."""
-    make = fastmlp.MLPClassifier if y.dtype.kind == "U" else fastmlp.MLPRegressor
-    options = {"hidden_layer_sizes": (6,), "random_state": 0, "max_iter": 8} | options
-    model = make(callbacks=[fastmlp.Checkpoint(path)], **options)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return model.fit(SAMPLES, y, resume=path)
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ({"solver": "lbfgs"}, "resume needs the solver sgd or adam, and a random_state"),
-        ({"random_state": None}, "they are 'adam' and None"),
-        ({"alpha": 0.5}, "alpha is 0.5 but was 0.0001 in the fit to resume"),
-        ({"hidden_layer_sizes": (7,)}, r"hidden_layer_sizes is \(7,\) but was \(6,\)"),
-    ],
-)
-def test_an_estimator_of_another_fit_is_refused(options, words, tmp_path):
-    estimator_job(tmp_path / "model", WORDS)
-    with pytest.raises(ValueError, match=words):
-        estimator_job(tmp_path / "model", WORDS, **options)
-
-
-def test_data_of_another_fit_are_refused(tmp_path):
-    model = estimator_job(tmp_path / "model", WORDS)
-    with pytest.raises(ValueError, match="the number of samples is 60 but was 90 in the fit"):
-        model.fit(SAMPLES[:60], WORDS[:60], resume=tmp_path / "model")
-    renamed = np.char.replace(WORDS.astype(str), "o", "p")
-    with pytest.raises(ValueError, match="the list of classes of y is .*pther.* but was .*other"):
-        model.fit(SAMPLES, renamed, resume=tmp_path / "model")
-    y = WORDS.copy()
-    y[3] = "same" if y[3] == "other" else "other"
-    with pytest.raises(ValueError, match="X, y, sample_weight or the validation data differ"):
-        model.fit(SAMPLES, y, resume=tmp_path / "model")
-    model.save(tmp_path / "later")
-    with pytest.raises(ValueError, match="was not saved within a fit"):
-        model.fit(SAMPLES, WORDS, resume=tmp_path / "later")
-    models.network(fastmlp.MLP).save(tmp_path / "net")
-    with pytest.raises(ValueError, match="pass a checkpoint"):
-        model.fit(SAMPLES, WORDS, resume=tmp_path / "net")
-
-
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(
-    "options",
-    [{"early_stopping": True}, {"restore_best": True, "solver": "sgd", "learning_rate_init": 5.0}],
-)
-def test_the_best_file_is_what_the_fit_returns(options, tmp_path):
-    path, best = tmp_path / "model", tmp_path / "best"
-    options = {"random_state": 1, "learning_rate_init": 0.05, "max_iter": 30, **options}
-    model = fastmlp.MLPClassifier(callbacks=[fastmlp.Checkpoint(path, best=best)], **options)
-    model.fit(SAMPLES, WORDS)
-    last, found = fastmlp.load(path), fastmlp.load(best)
-    assert np.array_equal(found.predict_proba(SAMPLES), model.predict_proba(SAMPLES))
-    assert not np.array_equal(last.predict_proba(SAMPLES), model.predict_proba(SAMPLES))
-    again = fastmlp.MLPClassifier(**options).fit(SAMPLES, WORDS, resume=path)
-    assert state(again) == state(model)

@@ -254,23 +254,16 @@ ESTIMATORS = {
     "by samples": {"solver": "sgd", "learning_rate": "invscaling", "shuffle": False},
     "best, scaled, dropout": {"restore_best": True, "standardize": True, "dropout": 0.2},
     "schedule": {"learning_rate": "one_cycle", "solver": "sgd"},
-    "callbacks": {
-        "callbacks": lambda: [
-            fastmlp.ReduceOnPlateau("loss", patience=1),
-            fastmlp.EarlyStopping("loss", patience=3, min_delta=0.02),
-        ],
-        "learning_rate_init": 0.1,
-    },
 }
 EACH_TARGET = pytest.mark.parametrize("y", [WORDS, SQUARES], ids=["classifier", "regressor"])
 
 
-def estimator(y, callbacks=list, **options):
+def estimator(y, **options):
     """Return an estimator for the targets."""
     pytest.importorskip("sklearn")
     make = fastmlp.MLPClassifier if y.dtype.kind == "U" else fastmlp.MLPRegressor
     options = {"hidden_layer_sizes": (6,), "random_state": 0, "max_iter": EPOCHS} | options
-    return make(callbacks=callbacks(), **options)
+    return make(**options)
 
 
 def fitted(model, y, **more):
@@ -280,25 +273,8 @@ def fitted(model, y, **more):
 
 
 @EACH_TARGET
-@pytest.mark.parametrize("kind", ESTIMATORS)
-def test_an_estimator_that_was_cut_ends_the_same(kind, y, tmp_path):
-    def job(path, epoch=-1):
-        model = estimator(y, **ESTIMATORS[kind])
-        model.callbacks += [fastmlp.Checkpoint(path), cut_in(epoch)]
-        return fitted(model, y, resume=path)
-
-    whole, path = job(tmp_path / "whole"), tmp_path / "cut"
-    for epoch in range(whole.n_iter_):
-        with pytest.raises(CutError):
-            job(path, epoch)
-    for again in (job(path), job(path)):  # no epoch is left for the last
-        assert state(again) == state(whole)
-        assert again.history_.stop_reason == whole.history_.stop_reason
-
-
-@EACH_TARGET
 @pytest.mark.parametrize("way", ["copy", "deepcopy", "pickle", "file"])
-@pytest.mark.parametrize("kind", [kind for kind in ESTIMATORS if kind != "callbacks"])
+@pytest.mark.parametrize("kind", ESTIMATORS)
 def test_an_estimator_goes_on_with_passes(kind, way, y, tmp_path):
     options = ESTIMATORS[kind] | {"early_stopping": False}
     whole, parts = (fitted(estimator(y, **options), y) for _ in range(2))

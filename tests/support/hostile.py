@@ -85,6 +85,7 @@ VALID: dict[str, Callable[[], Any] | None] = {
     "legacy generator": _of_kind("generator MT19937"),
     "layer norm": _of_kind("layer norm"),
     "averaged": _of_kind("averaged"),
+    "checkpoint": stored.checkpoint,
     "predictor": lambda: stored.mlp().predictor(),
     "ensemble": stored.ensemble,
     "predictor of an ensemble": lambda: stored.ensemble().predictor(),
@@ -92,7 +93,7 @@ VALID: dict[str, Callable[[], Any] | None] = {
     **dict.fromkeys(
         (
             *("MLPClassifier words", "MLPClassifier word objects", "MLPClassifier schedule"),
-            *("checkpoint", "MLPClassifier callbacks", "MLPRegressor plain"),
+            *("MLPClassifier callbacks", "MLPRegressor plain"),
             *("MLPRegressor loss gaussian", "names of features"),
             *("TabMLPClassifier words", "TabMLPClassifier labels", "TabMLPRegressor two outputs"),
             *("TabMLPRegressor loss gaussian", "TabMLPRegressor weights"),

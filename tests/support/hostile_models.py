@@ -16,7 +16,6 @@ SCHEDULE, PLAIN = "MLPClassifier schedule", "MLPRegressor plain"
 loss = functools.partial(model, "network", "loss")
 parameter = functools.partial(model, "parameters", name=WORDS)
 labels = functools.partial(model, "fit", "labels", name=WORDS)
-course = functools.partial(model, "fit", "course", name="checkpoint")
 run = functools.partial(model, "fit", "run", name=SCHEDULE)
 optimizer = functools.partial(model, "optimizer")
 progress = functools.partial(model, "progress")
@@ -66,6 +65,10 @@ MODELS: list[Row] = [
     (progress("epochs", to=3, name="fit"), "3 epochs but the history 2"),
     (progress("shuffled", to=9), "shuffled is 9, more than there are"),
     (progress("callbacks", to=[{"class": "print"}]), "'print' but must be one"),
+    (
+        progress("callbacks", 0, "parameters", to=False, name="checkpoint"),
+        "'progress.callbacks.0.layers.0.* belongs to noth",
+    ),
     (model("progress", "averaged", to=None, name="averaged"), "mean.*' belongs to nothing"),
     (filled("averaged", MEAN, NAN64), r"mean.* has nan at \(0, 0"),
     (filled("averaged", MEAN, np.array(-1e39)), "progress.averaged: it has a mean beyond what"),
@@ -113,7 +116,6 @@ MODELS: list[Row] = [
     ),
     (model("fit", "lists", "loss_curve_", to=5, name=WORDS), "loss_curve_ has 4 entries and not 5"),
     (run("rule", to="exec"), "the learning rate has the rule 'exec'"),
-    (course("best", to=False), "'fit.course.layers.0.* belongs to noth"),
     (
         model("fit", "network", "loss", "object", "class", to="BinaryCrossEntropy", name=PLAIN),
         "the loss binary_cross_entropy or the labels",

@@ -53,6 +53,9 @@ CALLS = {
     ("CustomOptimizer", "Ensemble"): lambda: fit_ensemble(**OWN),
     ("on_batch", "Ensemble"): lambda: fit_ensemble(**LOOKS),
     ("on_batch", "solver='lbfgs'"): lambda: regressor(solver="lbfgs", **LOOKS).fit(X, Y),
+    ("Checkpoint", "estimator"): lambda: regressor(callbacks=[fastmlp.Checkpoint("never")]).fit(
+        X, Y
+    ),
     ("source", "y"): lambda: fit(fastmlp.Blocks(X, Y)),
     ("source", "sample_weight"): lambda: fit(fastmlp.Blocks(X, Y), None, sample_weight=Y),
     ("source", "Ensemble or estimator"): lambda: fit_ensemble(fastmlp.Blocks(X, Y)),
