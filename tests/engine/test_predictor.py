@@ -1,5 +1,7 @@
 """Predictors: the bits of a batch row by row, any input, any misuse of out; the reference's too."""
 
+import functools
+
 import cases
 import numpy as np
 import odd
@@ -234,6 +236,53 @@ def test_no_rows():
         assert predictor.jacobian(X[:0]).shape == (0, 3, 4)
         out = np.empty((0, 3), np.float32)
         assert predictor(X[:0], out) is out
+
+
+# ---- ways to call --------------------------------------------------------------------------------
+
+# With both arguments; the last two go another way through Python's C API than the others.
+WAYS = {
+    "by position": lambda p, x, out: p(x, out),
+    "out by name": lambda p, x, out: p(x, out=out),
+    "both by name": lambda p, x, out: p(out=out, x=x),
+    "from a tuple": lambda p, x, out: p(*(x, out)),
+    "from a dictionary": lambda p, x, out: p(x, **{"out": out}),
+    "a name that was made": lambda p, x, out: p(x, **{"".join("tuo"[::-1]): out}),
+    "partial": lambda p, x, out: functools.partial(p, out=out)(x),
+    "of the class": lambda p, x, out: type(p).__call__(p, x, out=out),
+    "bound": lambda p, x, out: p.__call__(x, out=out),
+}
+WRONG_WAYS = (
+    *(lambda p, x: p(), lambda p, x: p(out=x), lambda p, x: p(x, x, x), lambda p, x: p(x, y=x)),
+    *(lambda p, x: p(x, x, out=x), lambda p, x: p(x, x=x), lambda p, x: p(x, **{"o": x})),
+)
+
+
+@every_dtype
+@pytest.mark.parametrize("name", WAYS)
+def test_every_way_to_call_has_the_same_result(name, dtype):
+    class Doubled(Predictor):
+        def __call__(self, *values, **named):
+            return 2 * super().__call__(*values, **named)
+
+    for predictor in both((5, 9, 3), dtype):
+        for x in (rows_of(1, predictor)[0], rows_of(7, predictor)):
+            wanted, out = predictor(x), np.empty((*x.shape[:-1], 3), dtype)
+            assert WAYS[name](predictor, x, out) is out
+            assert_same_bits(out, wanted)
+            assert_same_bits(WAYS[name](predictor, x, None), wanted)
+            assert_same_bits(predictor(x=x), wanted)
+    native = both((5, 9, 3), dtype)[0]
+    x = rows_of(1, native)[0]
+    doubled = Doubled(native.spec, native.level, *native.parameters())
+    assert_same_bits(WAYS[name](doubled, x, None), 2 * native(x))
+
+
+@pytest.mark.parametrize("wrong", WRONG_WAYS)
+def test_wrong_ways_to_call_are_type_errors(wrong):
+    for predictor in both((5, 9, 5)):
+        with pytest.raises(TypeError, match=r"__call__\(\)"):
+            wrong(predictor, rows_of(1, predictor)[0])
 
 
 # ---- out -----------------------------------------------------------------------------------------

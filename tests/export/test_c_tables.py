@@ -137,7 +137,7 @@ WRONG = [
     ({"c": np.array(["a", "\ud800"], object)[PLACE % 2]}, {}, "UTF-8"),
     ({"c": np.array(["a", "b" * 5000], object)[PLACE % 2]}, {}, "4,095 bytes"),
     ({}, {"weights": "int8"}, "needs X"),
-    ({}, {"weights": "int4"}, "one of float32, float64, int8, bfloat16"),
+    ({}, {"weights": "int4"}, "choose from float32, float64, int8, bfloat16"),
     ({}, {"levels": [2.0]}, r"finite number in \(0, 1\)"),
     ({}, {"X": pandas.DataFrame({"b": [0.0]})}, "feature names"),
     ({}, {"path": "net.h"}, "for example 'model.c'"),

@@ -28,6 +28,18 @@ from fastmlp._validation import check
 
 cnp.import_array()
 
+cdef extern from *:
+    """
+    /* Let calls pass their arguments as a C array, not as a tuple and a dictionary (PEP 590). */
+    static void take_vectorcalls(PyObject *type, Py_ssize_t offset) {
+        ((PyTypeObject *)type)->tp_vectorcall_offset = offset;
+        ((PyTypeObject *)type)->tp_flags |= Py_TPFLAGS_HAVE_VECTORCALL;
+    }
+    """
+    void take_vectorcalls(object type, Py_ssize_t offset)
+    ctypedef object (*vectorcallfunc)(object called, PyObject* const* values, size_t n, PyObject* names)
+    Py_ssize_t PyVectorcall_NARGS(size_t n)
+
 cdef enum:
     FEW_ROWS = 4  # at most these are predicted one by one, which takes less than preparing a block
 
@@ -87,6 +99,7 @@ cdef class Predictor:
     >>> bool((p(x) == net.predict(x)).all()), p(x[0]).shape
     (True, (2,))
     """
+    cdef vectorcallfunc vectorcall
     cdef Engine engine
     cdef Engine full  # has all transposed copies; made by the first jacobian
     cdef readonly object n_threads, weight_type
@@ -95,6 +108,7 @@ cdef class Predictor:
     cdef int64_t itemsize, weight_count
 
     def __cinit__(self, spec, str level, *parameters, n_threads=None, weight_type=None):
+        self.vectorcall = call_quickly
         self.engine = Engine(spec, level)
         self.engine.set_parameters(*parameters)
         self.n_threads, self.weight_type = n_threads, weight_type
@@ -171,6 +185,9 @@ cdef class Predictor:
         TypeError, ValueError
             If x or out is not as described.
         """
+        return self.predict(x, out)
+
+    cdef predict(self, x, out):
         cdef int ndim
         cdef cnp.npy_intp dims[2]
         if self.engine.takes_lock or not (self.is_plain(x) and self.is_row(<cnp.ndarray>x)):
@@ -309,3 +326,19 @@ cdef class Predictor:
         PyCapsule_SetContext(capsule, <void*>&self.context)
         Py_INCREF(self)
         return capsule
+
+
+cdef object call_quickly(object called, PyObject* const* values, size_t n, PyObject* names):
+    """Call a predictor: ``p(x)``, ``p(x, out)`` and ``p(x, out=out)`` here, all else by ``__call__``."""
+    cdef Py_ssize_t k, n_places = PyVectorcall_NARGS(n), n_names = 0 if names == NULL else len(<tuple>names)
+    if n_places == 1 and n_names == 0:
+        return (<Predictor>called).predict(<object>values[0], None)
+    if (n_places == 2 and n_names == 0) or (n_places == n_names == 1 and (<tuple>names)[0] == "out"):
+        return (<Predictor>called).predict(<object>values[0], <object>values[1])
+    arguments = [<object>values[k] for k in range(n_places + n_names)]
+    by_name = dict(zip(<tuple>names, arguments[n_places:])) if n_names else {}
+    return Predictor.__call__(called, *arguments[:n_places], **by_name)
+
+
+cdef PyObject* place = <PyObject*>Predictor  # of any object: only the distance of the field counts
+take_vectorcalls(Predictor, <char*>&(<Predictor>place).vectorcall - <char*>place)
