@@ -70,12 +70,35 @@ LEVEL = number(float, 0, 1, "number between 0 and 1")
 
 
 def levels(text: str) -> list[float]:
-    """Read levels that are separated by commas, as an argparse type."""
-    return [LEVEL(part) for part in text.split(",")]
+    """Read different levels that are separated by commas, as an argparse type."""
+    numbers = [LEVEL(part) for part in text.split(",")]
+    for level in numbers:
+        if numbers.count(level) > 1:
+            raise argparse.ArgumentTypeError(f"the level {level!r} is there twice: leave one out")
+    return numbers
+
+
+def character(text: str) -> str:
+    """Read a separator, as an argparse type."""
+    separator = {"tab": "\t", r"\t": "\t"}.get(text, text)
+    if len(separator) != 1 or separator in '"\r\n':
+        raise argparse.ArgumentTypeError(f"{text!r} is no single character; a tabulator is tab")
+    return separator
 
 
 MODEL = argument("model", metavar="MODEL", help="a file of a model")
-DATA = argument("data", metavar="DATA", help="a CSV or Parquet file; - is the standard input")
+TABLE = (
+    argument("data", metavar="DATA", help="a CSV or Parquet file; - is the standard input"),
+    argument(
+        "--separator",
+        metavar="CHARACTER",
+        type=character,
+        help="between the values of a CSV file, such as ; or tab; default: by the first line",
+    ),
+    argument(
+        "--decimal", choices=(".", ","), default=".", help="decimal mark of a CSV file; default: ."
+    ),
+)
 WEIGHT = argument("--weight", metavar="COLUMN", help="weights of the rows")
 JSON = argument("--json", action="store_true", help="print JSON, for programs")
 

@@ -25,7 +25,7 @@ SUFFIXES = {"onnx": ".onnx", "c": ".c"}
 
 @command(
     arguments.MODEL,
-    arguments.DATA,
+    *arguments.TABLE,
     argument("-o", "--output", metavar="FILE", default="-", help="CSV, or Parquet if so named"),
     argument("--proba", action="store_true", help="add the probability of each class"),
     argument("--interval", metavar="COVERAGE", type=arguments.LEVEL, help="add intervals: 0.9"),
@@ -36,7 +36,7 @@ def predict(options: argparse.Namespace) -> None:
     """Predict the rows of a table with a saved model."""
     if options.output != arguments.STANDARD:
         check_writable(options.output, inputs=[options.model, options.data])
-    model, X, _, _ = load_with_table(options.model, options.data)
+    model, X, _, _ = load_with_table(options)
     prediction = (model.predict if hasattr(model, "predict") else model)(X)
     means, *variances = prediction if isinstance(prediction, tuple) else (prediction,)
     found = _columns("prediction", means)
@@ -51,13 +51,13 @@ def predict(options: argparse.Namespace) -> None:
     if options.quantiles is not None:
         values = _method(model, "predict_quantiles", "--quantiles")(X, options.quantiles)
         for k, each in enumerate(options.quantiles):
-            found |= _columns(f"q{each:g}", values[..., k])
+            found |= _columns(f"q{each!r}", values[..., k])
     tables.save(found, options.output, options.json)
 
 
 @command(
     arguments.MODEL,
-    arguments.DATA,
+    *arguments.TABLE,
     argument("--target", metavar="COLUMN", help="by default the one column that is no input"),
     arguments.WEIGHT,
     arguments.JSON,
@@ -65,7 +65,7 @@ def predict(options: argparse.Namespace) -> None:
 def evaluate(options: argparse.Namespace) -> None:
     """Score a saved model on rows whose targets are known."""
     target, weight = options.target, options.weight
-    model, X, frame, inputs = load_with_table(options.model, options.data, target, weight)
+    model, X, frame, inputs = load_with_table(options, target, weight)
     if target is None:
         left = [name for name in frame.columns if name not in {*inputs, weight}]
         if len(left) != 1:
@@ -134,15 +134,15 @@ def export(options: argparse.Namespace) -> None:
 
 
 def load_with_table(
-    path: str, data: str, target: str | None = None, weight: str | None = None
+    options: argparse.Namespace, target: str | None = None, weight: str | None = None
 ) -> tuple[Any, Any, Any, list[str]]:
     """Return a model, the input for it, the table with that, and the names of the input columns.
 
     Columns and labels that were text at fit are read as text, even if they look like numbers. A
     model that was fitted on arrays takes all columns but the target and the weight.
     """
-    model: Any = load(path)
-    columns = getattr(model, "_columns", None)  # of an estimator of tables
+    model, data = load(options.model), options.data
+    columns: Any = getattr(model, "_columns", None)  # of an estimator of tables
     named: list[str] = [*getattr(model, "feature_names_in_", ())]
     text: list[str] = []
     if columns is not None:
@@ -156,7 +156,7 @@ def load_with_table(
         others = {*names} - {*named, weight} if named else {target}
         return [*text, *filter(None, others)]
 
-    frame = tables.read(data, as_text)
+    frame = tables.read(data, tables.dialect_of(options), as_text)
     tables.require(frame, named, f"{tables.source(data)} lacks inputs of the model")
     inputs = named or [name for name in frame.columns if name not in {target, weight}]
     if named:

@@ -1,4 +1,7 @@
-"""Tables in and out of files: CSV and Parquet, by polars, else pandas, else the csv module.
+"""Tables in and out of files: CSV by Python's csv module, Parquet by polars, else pandas.
+
+One reader of CSV, so that a file is the same table whatever is installed: polars takes half of its
+time, which is little beside a fit, but the readers differ in types, quotes and encodings.
 
 Every reader returns a frame with `columns`, `frame[name]`, `frame[list of names]`, `frame[::step]`
 and `len(frame)`; other modules here use nothing else of it.
@@ -6,30 +9,74 @@ and `len(frame)`; other modules here use nothing else of it.
 
 from __future__ import annotations
 
+import argparse
+import codecs
 import csv
 import gzip
 import importlib
 import io
 import json
+import re
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp._cli.arguments import STANDARD, CommandError
+from fastmlp._cli.arguments import STANDARD, CommandError, UsageError
 from fastmlp._core.atomic_files import write
 
 Array = NDArray[Any]
 
-MISSING = ("", "NA", "N/A", "NaN", "nan", "NULL", "null", "None")
+MISSING = frozenset(("", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"))
 SEPARATORS = ",;\t|"
 PARQUET, GZIP = b"PAR1", b"\x1f\x8b"  # first bytes of such files
+MARKS = {  # byte order marks; that of UTF-32 begins like that of UTF-16
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+    codecs.BOM_UTF8: "utf-8",
+}
+HEAD = 1 << 16  # bytes that show the encoding
+LINE_END, LINE = re.compile("\r\n|\r|\n"), re.compile("[^\r\n]+")
+WITH_END = re.compile(f"[^\r\n]*(?:{LINE_END.pattern})|{LINE.pattern}")
+ROWS = 2_000  # that are split at once
+LONGEST_CELL = 2**31 - 1  # characters
+NUL = "\0"  # in no cell, so that it separates the cells of a column
 FLAGS = {"true": True, "false": False}
+
+
+class Dialect(NamedTuple):
+    """The separator of a CSV file, None if its first line shows it, and its decimal mark."""
+
+    separator: str | None = None
+    decimal: str = "."
+
+    def separator_of(self, line: str) -> str:
+        """Return the separator: by default the one that cuts the first line into most values."""
+        others = [each for each in SEPARATORS if each != self.decimal]
+        return self.separator or max(
+            others, key=lambda each: len(next(csv.reader([line], delimiter=each)))
+        )
+
+
+USUAL = Dialect()
+
+
+def dialect_of(options: argparse.Namespace) -> Dialect:
+    """Return the dialect that the options of a command describe."""
+    dialect = Dialect(options.separator, options.decimal)
+    if dialect.separator == dialect.decimal:
+        raise UsageError(
+            f"--separator and --decimal are both {dialect.decimal!r}: pass different characters"
+        )
+    return dialect
 
 
 class Series(np.ndarray):
@@ -62,12 +109,12 @@ class Frame:
         return Frame({name: self.values[name] for name in key})
 
 
-def engine(needed: bool = False) -> Any:
-    """Return polars, else pandas, else None; raise an error if one is needed for Parquet."""
+def engine() -> Any:
+    """Return polars, else pandas, one of which is needed for Parquet."""
     name = next((name for name in ("polars", "pandas") if find_spec(name)), None)
-    if name is None and needed:
+    if name is None:
         raise CommandError("Parquet needs polars, or pandas and pyarrow: pip install polars")
-    return name and importlib.import_module(name)
+    return importlib.import_module(name)
 
 
 def source(path: str) -> str:
@@ -75,7 +122,11 @@ def source(path: str) -> str:
     return "the standard input" if path == STANDARD else path
 
 
-def read(path: str, text: Callable[[Sequence[str]], Collection[str]] = lambda names: ()) -> Any:
+def read(
+    path: str,
+    dialect: Dialect = USUAL,
+    text: Callable[[Sequence[str]], Collection[str]] = lambda names: (),
+) -> Any:
     """Return the table in a file or, for "-", in the standard input.
 
     `text` gets the names of a CSV file's columns, and returns those to read as text in any case.
@@ -87,15 +138,11 @@ def read(path: str, text: Callable[[Sequence[str]], Collection[str]] = lambda na
         if content.startswith(GZIP):
             content = gzip.decompress(content)
         if content.startswith(PARQUET):
-            frame = engine(needed=True).read_parquet(io.BytesIO(content))
+            frame = engine().read_parquet(io.BytesIO(content))
         else:
-            frame = _csv(content.decode("utf-8-sig"), text)
+            frame = _csv(content, dialect, text)
     except (CommandError, MemoryError):
         raise
-    except UnicodeDecodeError as error:
-        raise CommandError(
-            f"{source(path)} is neither Parquet nor text in UTF-8: {error}"
-        ) from None
     except Exception as error:  # each reader raises its own errors
         reason = str(error).strip().partition("\n")[0]
         raise CommandError(f"{source(path)} cannot be read as a table: {reason}") from None
@@ -106,46 +153,100 @@ def read(path: str, text: Callable[[Sequence[str]], Collection[str]] = lambda na
     return frame
 
 
-def _csv(lines: str, text: Callable[[Sequence[str]], Collection[str]]) -> Any:
-    separator = max(SEPARATORS, key=lines.partition("\n")[0].count)
-    reader = csv.reader(io.StringIO(lines), delimiter=separator)
-    names = next(reader, [])
+def _csv(
+    content: bytes, dialect: Dialect, text: Callable[[Sequence[str]], Collection[str]]
+) -> Frame:
+    whole = _decoded(content)
+    first = LINE.search(whole)
+    separator = dialect.separator_of(first.group() if first else "")
+    rows = _rows(whole, separator)
+    names = next(rows, [])
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise ValueError(f"two columns have the name {twice[0]!r}: rename one")
-    module, as_text = engine(), {*text(names)} & {*names}
-    if module is None or not names:
-        return _plain(names, [row for row in reader if row], as_text)
-    content, missing = io.BytesIO(lines.encode()), list(MISSING)
-    if module.__name__ == "polars":
-        kinds = dict.fromkeys(as_text, module.String)
-        options = {"null_values": missing, "schema_overrides": kinds, "infer_schema_length": None}
-        frame = module.read_csv(content, separator=separator, **options)
-        frame.columns = names  # it leaves quotes within them doubled
-        return frame
-    options = {"na_values": missing, "dtype": dict.fromkeys(as_text, "str")}
-    return module.read_csv(
-        content, sep=separator, keep_default_na=False, index_col=False, **options
+    columns: list[list[str]] = [[] for _ in names]
+    while block := list(islice(rows, ROWS)):
+        for parts, cells in zip(columns, zip(*block, strict=True), strict=True):
+            parts.append(NUL.join(cells))  # takes less memory than the cells
+    as_text = text(names)
+    return Frame(
+        {
+            name: _typed(NUL.join(parts), dialect.decimal, name in as_text)
+            if parts
+            else np.empty(0)
+            for name, parts in zip(names, columns, strict=True)
+        }
     )
 
 
-def _plain(names: Sequence[str], rows: list[list[str]], text: Collection[str]) -> Frame:
-    """Return a table read by the csv module alone."""
-    for count, row in enumerate(rows, 1):
-        if len(row) != len(names):
-            raise ValueError(f"row {count} has {len(row)} values instead of {len(names)}")
-    columns = zip(names, zip(*rows, strict=True), strict=False)  # without rows, zip(*rows) is empty
-    return Frame({name: _typed(cells, name in text) for name, cells in columns})
+def _decoded(content: bytes) -> str:
+    """Return the text of a file, without NUL."""
+    encoding = _encoding(content)
+    try:
+        text = content.decode(encoding).removeprefix("\ufeff")
+        before, is_wrong, _ = text.partition(NUL)
+        fault = "has a NUL character: remove it"
+    except UnicodeDecodeError as error:
+        before, is_wrong = content[: error.start].decode(encoding, "ignore"), "yes"
+        fault = f"is no text in {encoding.upper()} ({error.reason}): save the table as CSV in UTF-8"
+    if is_wrong:
+        raise ValueError(f"line {len(LINE_END.findall(before)) + 1} {fault}")
+    return text
 
 
-def _typed(values: Sequence[str], is_text: bool) -> Array:
-    """Return a column as integers, floats, booleans or text, as the values allow."""
-    cells: list[Any] = [None if value in MISSING else value for value in values]
-    if not is_text:
+def _encoding(content: bytes) -> str:
+    """Return the encoding of a text: by its mark, else UTF-16 if its line ends are, else UTF-8."""
+
+    def ends(encoding: str) -> int:
+        text = head.decode(encoding, "ignore")
+        return text.count("\r") + text.count("\n")
+
+    head = content[:HEAD]
+    marked = [name for mark, name in MARKS.items() if head.startswith(mark)]
+    wide = ("utf-16-le", "utf-16-be") if b"\0" in head else ()
+    by_ends = [name for name in wide if ends(name) > ends("latin-1") / 2]
+    return [*marked, *by_ends, "utf-8"][0]
+
+
+def _rows(text: str, separator: str) -> Iterator[list[str]]:
+    """Yield the rows of a table without empty lines, the names first; all have as many values."""
+    csv.field_size_limit(LONGEST_CELL)
+    lines = (match.group() for match in WITH_END.finditer(text))
+    reader, first, count = csv.reader(lines, delimiter=separator, strict=True), 1, 0
+    while True:
+        try:
+            row = next(reader, None)
+        except csv.Error as error:
+            raise ValueError(
+                f"line {first} has quotes that do not match ({error}): close them, and double "
+                "quotes that are part of a value"
+            ) from None
+        if row is None:
+            return
+        count = count or len(row)
+        if row and len(row) != count:
+            raise ValueError(
+                f"line {first} has {len(row)} values but there are {count} names: correct it, or "
+                f"pass --separator if it is not {separator!r}"
+            )
+        if row:
+            yield row
+        first = reader.line_num + 1
+
+
+def _typed(text: str, decimal: str, is_text: bool) -> Array:
+    """Return a column, cells between NUL, as integers, floats, booleans or text: what all are."""
+    cells: list[Any] = [None if cell in MISSING else cell for cell in text.split(NUL)]
+    # Numbers of Python may have underscores, and digits of all scripts.
+    if not is_text and text.isascii() and "_" not in text:
+        numbers = cells
+        if decimal != ".":
+            swap = str.maketrans({decimal: ".", ".": decimal})
+            numbers = [cell and cell.translate(swap) for cell in cells]
         with suppress(ValueError, TypeError, OverflowError):  # TypeError: one is missing
-            return np.array([int(cell) for cell in cells], np.int64)
+            return np.array([int(cell) for cell in numbers], np.int64)
         with suppress(ValueError):
-            return np.array([np.nan if cell is None else float(cell) for cell in cells])
+            return np.array([np.nan if cell is None else float(cell) for cell in numbers])
         with suppress(KeyError):
             flags = [None if cell is None else FLAGS[cell.lower()] for cell in cells]
             return np.array(flags, object if None in flags else bool)
@@ -156,7 +257,8 @@ def column(frame: Any, name: str, option: str) -> Array:
     """Return a column of a frame as an array; `option` names it in the error message."""
     require(frame, [name], option)
     series = frame[name]
-    if str(series.dtype).lower().startswith(("cat", "enum")):
+    kind = str(series.dtype).lower()
+    if kind.startswith(("cat", "enum")) or kind.endswith("int128"):
         return np.array(series.to_list(), dtype=object)
     return np.asarray(series.to_numpy())
 
@@ -186,7 +288,7 @@ def replaced(frame: Any, name: str, value: Any) -> Any:
 def save(columns: Mapping[str, Array], path: str, as_json: bool = False) -> None:
     """Write columns as CSV, JSON records or Parquet to a file, or to the standard output ("-")."""
     if path.endswith(".parquet"):
-        frame, binary = engine(needed=True).DataFrame(dict(columns)), io.BytesIO()
+        frame, binary = engine().DataFrame(dict(columns)), io.BytesIO()
         (frame.write_parquet if hasattr(frame, "write_parquet") else frame.to_parquet)(binary)
         write(path, [binary.getvalue()])
         return

@@ -44,7 +44,7 @@ def task_of(y: NDArray[Any], wanted: str, note: str) -> str:
 
 
 @command(
-    arguments.DATA,
+    *arguments.TABLE,
     argument("--target", metavar="COLUMN", required=True, help="the column to predict"),
     argument("--task", choices=("auto", *TASKS), default="auto", help=f"auto: {AUTO}"),
     argument(
@@ -76,7 +76,8 @@ def train(options: argparse.Namespace) -> None:
         twice = next(name for name in named if named.count(name) > 1)
         raise UsageError(f"two options name the column {twice}: leave one of them out")
     check_writable(options.output, options.report, inputs=[options.data, options.valid])
-    frame = tables.read(options.data)
+    dialect = tables.dialect_of(options)
+    frame = tables.read(options.data, dialect)
     y, weights = models.truth_of(frame, target, options.weight, "--target")
     tables.require(frame, options.drop, "--drop")
     groups = options.groups and tables.column(frame, options.groups, "--groups")
@@ -87,7 +88,7 @@ def train(options: argparse.Namespace) -> None:
     if options.valid:
         columns = {name: tables.column(frame, name, "the data").tolist() for name in frame.columns}
         text = [n for n, values in columns.items() if any(isinstance(v, str) for v in values)]
-        valid = tables.read(options.valid, lambda names: text)
+        valid = tables.read(options.valid, dialect, lambda names: text)
         tables.require(valid, [*names, target], options.valid)
     note = data_warnings.note(target, [*{*y.tolist()}]) if y.dtype.kind in LABEL_KINDS else ""
     task = task_of(y, options.task, note)

@@ -205,7 +205,7 @@ def columns_of(X: Any) -> tuple[list[str], Callable[[int], Array]]:
 def _array(series: Any, name: str) -> Array:
     """Return a series as a numeric array if it is numeric, else as an object array."""
     kind = str(series.dtype)
-    if _is_category(series.dtype):
+    if _is_category(series.dtype) or kind.endswith("Int128"):  # which NumPy does not have
         return np.array(series.to_list(), dtype=object)
     try:
         array = np.asarray(series.to_numpy())

@@ -20,7 +20,7 @@ from fastmlp.tabular.blend import Blend
 from fastmlp.tabular.columns import Array, Columns, Table
 from fastmlp.tabular.conformal import levels_of
 from fastmlp.tabular.distilled import distilled
-from fastmlp.tabular.frames import check_frame, gathered, is_frame
+from fastmlp.tabular.frames import check_frame, check_names, gathered, is_frame
 from fastmlp.tabular.inspection import Importance
 from fastmlp.tabular.predictor import RowPredictor
 from fastmlp.tabular.report import Report
@@ -69,7 +69,7 @@ class Fitted(Validated):
         X = gathered(X)
         if is_frame(X):
             check_frame(X)
-            validate_data(self, X, reset=reset, skip_check_array=True)
+            check_names(self, X, reset)
             return X
         with np.errstate(invalid="ignore"):  # scikit-learn sums infinities
             return validate_data(

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
+from sklearn.utils.validation import _check_n_features, _get_feature_names, validate_data
 
 from fastmlp._validation import check
 
@@ -29,6 +30,17 @@ def check_frame(X: Any) -> None:
             f"X has several columns with the name {twice[0]!r} but names that differ are "
             "expected: rename them"
         )
+
+
+def check_names(estimator: Any, X: Any, reset: bool) -> None:
+    """Store the names of a frame's columns in an estimator, or compare them with the fit's."""
+    names = np.array([*X.columns], object)
+    if _get_feature_names(X) is not None or not all(isinstance(name, str) for name in names):
+        validate_data(estimator, X, reset=reset, skip_check_array=True)
+        return
+    _check_n_features(estimator, X, reset=reset)  # scikit-learn sees no names in such a frame
+    if reset:
+        estimator.feature_names_in_ = names
 
 
 def gathered(X: Any) -> Any:

@@ -37,6 +37,20 @@ REFUSED = [
     (None, [*TRAIN, "rent", "--time-limit", "0"], 2, "'0' is no number of seconds above 0"),
     (None, ["predict", MODEL, "new.csv", "--interval", "90"], 2, "no number between 0 and 1"),
     (None, ["predict", MODEL, "new.csv", "--quantiles", "0.1,x"], 2, "'x' is no number between"),
+    *(
+        (
+            None,
+            [*words, "--quantiles", "0.1,0.9,0.10"],
+            2,
+            "the level 0.1 is there twice: leave one",
+        )
+        for words in (["predict", MODEL, "new.csv"], ["export", MODEL, "--to", "c"])
+    ),
+    (None, ["predict", MODEL, "new.csv", "--separator", "::"], 2, "'::' is no single character"),
+    (
+        *(None, ["evaluate", MODEL, "new.csv", "--decimal", ",", "--separator", ","], 2),
+        "--separator and --decimal are both ','",
+    ),
     (None, ["evaluate", MODEL, "new.csv"], 2, "--target is needed: weight, rent, dear"),
     (None, ["export", MODEL], 2, "--to onnx or --to c is needed"),
     (None, [*TRAIN, "price"], 1, "--target: there is no column 'price': the columns are area,"),
@@ -89,8 +103,8 @@ REFUSED = [
             (b"\n".join([b"x,y", *MANY]), "have 70,000 categories but a"),
             (b"\n".join([b"x,y", *LONG]), "has 12 strings of up to 1,031 characters but"),
             (b"x,x\n1,2\n", "two columns have the name 'x'"),
-            (b"x,y\n1,2\n3,4,5\n", "bad cannot be read as a table"),
-            (b"\xff\xfex,y", "bad is neither Parquet nor text"),
+            (b"x,y\n1,2\n3,4,5\n", "bad cannot be read as a table: line 3 has 3 values but there"),
+            (b"\xff\xfex,y", "line 1 is no text in UTF-16 (truncated data): save the table as CSV"),
             (b"PAR1 and more", "bad cannot be read as a table"),
             (b"\x1f\x8b and more", "bad cannot be read as a table"),
             (b"x,x y\n1,a\n", "no column 'y': the columns are x, x"),

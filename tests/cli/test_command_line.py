@@ -71,6 +71,10 @@ PREDICTED = [
     ("rent", [], ["prediction"]),
     ("rent", ["--interval", "0.8"], ["prediction", "lower", "upper"]),
     ("rent", ["--quantiles", "0.1,0.9"], ["prediction", "q0.1", "q0.9"]),
+    (
+        *("rent", ["--quantiles", "0.5,0.5000001,0.9999999,1e-9"]),
+        ["prediction", "q0.5", "q0.5000001", "q0.9999999", "q1e-09"],
+    ),
     ("dear", ["--proba"], ["prediction", "p_no", "p_yes"]),
 ]
 
@@ -114,23 +118,6 @@ def test_pipes_and_files_are_alike(folder):
     piped = children.printed(run(*words, "-", shell='cat new.csv | "$@"', folder=folder))
     children.printed(here(*words, "new.csv", "-o", "said.csv", folder=folder))
     assert printed == piped == (folder / "said.csv").read_text()
-
-
-def test_every_reader_reads_the_same(folder, tmp_path, monkeypatch):
-    """With polars, pandas, or neither; with semicolons, gzip, and a byte order mark."""
-    words = ("predict", folder / "dear.safetensors")
-    right = children.printed(here(*words, "new.csv", folder=folder))
-    text = (folder / "new.csv").read_text()
-    (tmp_path / "quoted.csv").write_text('"a ""b"", c",y\n1,2\n')
-    (tmp_path / "semicolons.csv").write_text("\ufeff" + text.replace(",", ";"), encoding="utf-8")
-    gzip = importlib.import_module("gzip")
-    (tmp_path / "new.csv.gz").write_bytes(gzip.compress(text.encode()))
-    for hidden in ((), ("polars",), ("polars", "pandas")):
-        with monkeypatch.context() as patch:
-            patch.setattr(tables, "find_spec", lambda name, hidden=hidden: name not in hidden)
-            for name in ("semicolons.csv", "new.csv.gz"):
-                assert children.printed(here(*words, tmp_path / name)) == right
-            assert [*tables.read(str(tmp_path / "quoted.csv")).columns] == ['a "b", c', "y"]
 
 
 def test_dates_are_a_target_only_as_classes_and_each_warning_is_printed_once(folder):
