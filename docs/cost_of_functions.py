@@ -26,17 +26,9 @@ def square(z, t):
     return 0.5 * np.sum(e * e, axis=1), e
 
 
-def momentum(parameters, gradients, state, learning_rate):
-    """Move the parameters."""
-    for name, p in parameters.items():
-        state[name] = 0.9 * state.get(name, 0) + gradients[name]
-        p -= learning_rate * state[name]
-
-
 CHANGES = {
     "activation": {"activation": fastmlp.CustomActivation(tanh)},
     "loss": {"loss": fastmlp.CustomLoss(square)},
-    "optimizer": {"optimizer": fastmlp.CustomOptimizer(momentum, RATE)},
 }
 
 
@@ -47,9 +39,8 @@ def main() -> None:
         x, y = (rng.normal(size=(n, width)).astype("f") for width in (sizes[0], sizes[-1]))
 
         def seconds(change, sizes=sizes, batch_size=batch_size, x=x, y=y):
-            options = {"activation": "tanh", "optimizer": fastmlp.SGD(RATE, momentum=0.9)} | change
-            optimizer = options.pop("optimizer")
-            net = fastmlp.MLP(sizes, rng=0, **options)
+            net = fastmlp.MLP(sizes, rng=0, **{"activation": "tanh"} | change)
+            optimizer = fastmlp.SGD(RATE, momentum=0.9)
             began = time.process_time()
             net.fit(x, y, epochs=2, batch_size=batch_size, optimizer=optimizer, n_threads=1)
             return time.process_time() - began

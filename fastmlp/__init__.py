@@ -50,7 +50,6 @@ if TYPE_CHECKING:  # type checkers read these imports instead of the table below
     from fastmlp._network.functions.activation import CustomActivation as CustomActivation
     from fastmlp._network.functions.c_functions import CFunction as CFunction
     from fastmlp._network.functions.loss import CustomLoss as CustomLoss
-    from fastmlp._network.functions.optimizer import CustomOptimizer as CustomOptimizer
     from fastmlp._network.groups import Groups as Groups
     from fastmlp._network.losses import *  # noqa: F403
     from fastmlp._network.optimizers import *  # noqa: F403
@@ -115,7 +114,6 @@ _NAMES = {
     "losses": "Loss SquaredError AbsoluteError Huber Quantile PoissonNLL GaussianNLL CrossEntropy "
     "BinaryCrossEntropy CustomLoss",
     "_network.functions.activation": "CustomActivation",
-    "_network.functions.optimizer": "CustomOptimizer",
     "_network.functions.c_functions": "CFunction",
     "callbacks": "EarlyStopping ReduceOnPlateau Progress",
     "_models.checkpoint": "Checkpoint",

@@ -156,7 +156,6 @@ class ResumeState(NamedTuple):
     batch_size: int = 0
     data: int = 0  # fingerprint of the arrays; 0: not computed, or from a source
     averaged: AveragingState | None = None  # None also after the user has assigned weights
-    memory: dict[str, Any] | None = None  # of a custom optimizer
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,6 @@ class Engine(Parameters):
         l2: float = 0.0,
         team: Team | None = None,
         l1: float = 0.0,
-        plan: Plan | None = None,
     ) -> tuple[float, list[NDArray[Any]], list[NDArray[Any]]]: ...
     def shuffle(self, order: NDArray[np.int64], seed: int) -> None: ...
     def predict(

@@ -172,12 +172,8 @@ class Engine(Protocol):
         l2: float = 0.0,
         team: Team | None = None,
         l1: float = 0.0,
-        plan: Plan | None = None,
     ) -> tuple[Any, ...]:
-        """Return (objective, [dW], [db], ...) of all rows as one batch.
-
-        Dropout is that of the first batch of the plan; without a plan there is none.
-        """
+        """Return (objective, [dW], [db], ...) of all rows as one batch, without dropout."""
 
     def predict(
         self, x: NDArray[Any], team: Team | None = None, linked: bool = True

@@ -85,7 +85,7 @@ class Learner(Model):
             Passes over the data, at least 1; with ``resume`` including those of the resumed fit.
         batch_size : int
             Samples per step, at least 1; larger than n means n.
-        optimizer : SGD, RMSprop, Adam, AdamW, Lion, CustomOptimizer or str, optional
+        optimizer : SGD, RMSprop, Adam, AdamW, Lion or str, optional
             ``Adam()`` by default. The names sgd, rmsprop, adam, adamw and lion stand for the
             optimizers with their default options.
         l1, l2 : float
@@ -176,8 +176,6 @@ class Learner(Model):
                 raise refusal("metrics", "source", name=name)
             if functions and others:
                 raise refusal("metrics", "communicator")
-            if others and plan.optimizer.is_custom:
-                raise refusal("CustomOptimizer", "communicator", optimizer=plan.optimizer)
             run.others, run.batch_size = others, batch_size
 
             def judge(state: State) -> Evaluator:

@@ -185,7 +185,7 @@ class Runner(Rollback):
                 "fit, or copied or saved by another thread than that of a running fit: leave "
                 "resume out, or use a Checkpoint"
             )
-        if not planning.can_go_on(progress, member._engine):
+        if not member._engine.can_go_on(progress.step):
             raise ValueError(
                 f"{resume} but the last fit ended within an epoch, and the state of its optimizer "
                 "is lost: leave resume out, to start from the present weights with a new optimizer"
@@ -220,7 +220,7 @@ def one_pass(
     lent: AbstractContextManager[Any],
 ) -> float:
     """Run the pass of a ``partial_fit``, undone by the caller after an error; return its loss."""
-    begun, engines, steps = [], [], None
+    begun, engines = [], []
     for member, data, plan in zip(members, datas, plans, strict=True):
         own, engine = member._progress, member._engine
         if not planning.goes_on(own, engine, plan):
@@ -235,17 +235,12 @@ def one_pass(
             found = type(engines[0]).train_many(engines, datas, plans, plan.team)
             losses, total = found.losses[0].tolist(), mean(found.losses)[0]
         else:
-            if plan.optimizer.is_custom:
-                from fastmlp._training.twins import CustomSteps
-
-                steps = CustomSteps(engines[0], plan, own)
-            losses = [total := (steps or engines[0]).epoch(data, plan)]
+            losses = [total := engines[0].epoch(data, plan)]
     for k, loss in enumerate(losses):
         if not math.isfinite(loss):
             who = f"training of member {k}" if len(members) > 1 else "training"
             raise loop.diverged(loss, plans[k], 0, History(), who)
-    memory = steps.memory if steps else None
     for member, own, step, flat_y in begun:
-        member._progress = ResumeState(own.kind, step, own.seed, memory=memory)
+        member._progress = ResumeState(own.kind, step, own.seed)
         member._flat_y = flat_y
     return total

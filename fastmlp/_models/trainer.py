@@ -17,13 +17,11 @@ from fastmlp._training import loop
 from fastmlp._training.callback_list import CallbackList
 from fastmlp._training.loop import Evaluator, FitStrategy, LearningRates
 from fastmlp._training.shuffles import Shuffles
-from fastmlp._validation.compatibility import refusal
 
 if TYPE_CHECKING:
     from fastmlp._engine.plan import Plan
     from fastmlp._engine.protocol import Epochs
     from fastmlp._network.averaging import Averaging
-    from fastmlp._training.twins import CustomSteps
 
 LEAP_SECONDS = 0.05  # approximate length of a leap, which an interrupt may undo
 ALL = slice(None)
@@ -37,7 +35,6 @@ class Trainer(FitStrategy):
     # restores the state before it; the loop repeats epochs that diverged or whose schedule failed.
 
     begun: Sequence[ResumeState] = ()
-    own: CustomSteps | None = None
     kept: tuple[int, float] | None = None  # epochs and factor of the last `keep`
     shown: Any = None  # parameters of the last `show`
 
@@ -61,24 +58,16 @@ class Trainer(FitStrategy):
             if averaging is None and own.averaged is not None:
                 engine.set_parameters(*own.averaged.raw)
         if averaging is not None:
-            from fastmlp._training.twins import WeightAverage
+            from fastmlp._training.weight_average import WeightAverage
 
             each = zip(self.engines, begun, strict=True)
             self.averages = [WeightAverage(averaging, engine, own.averaged) for engine, own in each]
             if self.train == self.engines[0].epoch:
                 self.train = self.averages[0].twin.epoch
-        plan = self.plans[0]
-        if plan.optimizer.is_custom:
-            if self.reporter.keeps:  # raise now, not after an epoch
-                raise refusal("CustomOptimizer", "Checkpoint", optimizer=plan.optimizer)
-            from fastmlp._training.twins import CustomSteps
-
-            self.own = CustomSteps(self.learners(self.engines)[0], plan, begun[0])
-            self.train = self.own.epoch
         if self.shuffles is not None and begun[0].shuffles:
             self.shuffles.resume([own.shuffles for own in begun], begun[0].shuffled)
         self._begin()
-        loop.run(self.datas[0], plan, self)
+        loop.run(self.datas[0], self.plans[0], self)
         if averaging is not None and 0 < self.judge.epochs <= averaging.start < self.state.epochs:
             from fastmlp._core.user_warnings import warn
 
@@ -128,7 +117,6 @@ class Trainer(FitStrategy):
         now = epochs, state.learning_rate_scale
         if not epochs or now == self.kept:
             return
-        memory = self.own.memory if self.own else None
         for k, (member, own) in enumerate(zip(self.members, self.begun, strict=True)):
             plan, rows, n = self.plans[k], self._rows(k), epochs - own.epochs
             drawn, used = own.shuffles, own.shuffled
@@ -137,7 +125,7 @@ class Trainer(FitStrategy):
             facts = own.kind, own.step + n * plan.n_steps(rows), own.seed, rows, epochs
             options = state.learning_rate_scale, (), plan.batch_size, own.data
             averaged = self.averages[k].averaged if self.averages else None
-            member._progress = ResumeState(*facts, drawn, used, *options, averaged, memory)
+            member._progress = ResumeState(*facts, drawn, used, *options, averaged)
             member._flat_y = self.datas[k].flat_y
         self.kept = now
 

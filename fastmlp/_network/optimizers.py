@@ -50,8 +50,6 @@ class Optimizer(Options):
     _numbers: ClassVar[tuple[str, ...]] = ()  # at most 3 fields, as the C side takes them
     _checks = {"learning_rate": (check_scheduled, 0.001, POSITIVE)}  # noqa: RUF012
 
-    is_custom: ClassVar[bool] = False  # whether a Python function of the user makes the step
-
     learning_rate: LearningRate = 0.01
 
     @cached_property

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fastmlp._engine.protocol import Engine
     from fastmlp._engine.thread_pool import Team
     from fastmlp._training.sources import BlockStream
-    from fastmlp._training.twins import WeightAverage
+    from fastmlp._training.weight_average import WeightAverage
 
 Measured: TypeAlias = "Data | BlockStream"
 Order: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"

@@ -77,11 +77,8 @@ def plan(spec: Spec, data: Data | BlockStream, *given: Any) -> Plan:
     """Return the plan of a fit from the arguments of ``MLP.fit``, without values per epoch."""
     batch_size, optimizer, l1, l2, clip_norm, groups, dropout = given
     rows = check_count("batch_size", batch_size, example=64)
-    chosen = check.optimizer(optimizer)
-    if chosen.is_custom and groups is not None:
-        raise refusal("CustomOptimizer", "groups", groups=groups, optimizer=chosen)
     return Plan(
-        optimizer=chosen,
+        optimizer=check.optimizer(optimizer),
         batch_size=rows if (n := data.rows) is None else min(rows, n),
         learning_rates=NO_RATES,
         l1=NON_NEGATIVE.check("l1", l1, example=1e-5),
@@ -95,20 +92,14 @@ def plan(spec: Spec, data: Data | BlockStream, *given: Any) -> Plan:
 def begun(engine: Engine, plan: Plan, rng: np.random.Generator) -> ResumeState:
     """Start the optimizer; return the initial state of a fit."""
     engine.start(plan.optimizer)
-    memory: Any = {} if plan.optimizer.is_custom else None
-    return ResumeState(plan.optimizer.kind, 0, next_seed(rng), memory=memory)
+    return ResumeState(plan.optimizer.kind, 0, next_seed(rng))
 
 
 def goes_on(progress: ResumeState | None, engine: Engine, plan: Plan) -> bool:
     """Whether a pass continues the state of earlier passes."""
     if progress is None or progress.rows or progress.kind != plan.optimizer.kind:
         return False
-    return can_go_on(progress, engine)
-
-
-def can_go_on(progress: ResumeState, engine: Engine) -> bool:
-    """Whether the engine has the optimizer's state; a custom optimizer keeps its own."""
-    return engine.can_go_on(progress.step if progress.memory is None else 0)
+    return engine.can_go_on(progress.step)
 
 
 def check_same(

@@ -26,30 +26,10 @@ REFUSALS: dict[tuple[str, str], tuple[type[Exception], str]] = {
         "metrics are given with a communicator, but they cannot be summed over processes: compute "
         "them in a callback from the predictions of state.model",
     ),
-    ("CustomOptimizer", "communicator"): (
-        ValueError,
-        "optimizer is {optimizer} but processes can sum gradients only for fastmlp's own: "
-        "use an optimizer of fastmlp, or leave communicator out",
-    ),
     ("time_limit", "communicator"): (
         ValueError,
         "time_limit is {limit} with a communicator, but each rank would measure another time: "
         "leave time_limit out, and shorten the fit by epochs= or preset='fast'",
-    ),
-    ("CustomOptimizer", "Checkpoint"): (
-        TypeError,
-        "callbacks have a Checkpoint but a file cannot hold the state of {optimizer}: for a "
-        "Checkpoint use an optimizer of fastmlp's own, or let a callback pickle state.model",
-    ),
-    ("CustomOptimizer", "groups"): (
-        ValueError,
-        "groups is {groups} but {optimizer} decides itself about learning rates: leave groups out, "
-        "and select parameters by name in the function",
-    ),
-    ("CustomOptimizer", "Ensemble"): (
-        TypeError,
-        "optimizer is {optimizer} but an ensemble is trained in one native call: fit the members "
-        "one by one, each with MLP.fit",
     ),
     ("on_batch", "Ensemble"): (
         ValueError,

@@ -34,12 +34,11 @@ def optimizer(value: Any) -> Optimizer:
         return DEFAULT_OPTIMIZER
     if isinstance(value, str):
         return OPTIMIZERS[check_choice("optimizer", value, OPTIMIZERS)]()
-    is_custom = isinstance(value, Optimizer) and value.is_custom
-    if type(value) not in OPTIMIZERS.values() and not is_custom:
+    if type(value) not in OPTIMIZERS.values():
         raise TypeError(
             f"optimizer is {short(value)} but an optimizer of this package is expected, not "
             "a subclass, whose own methods would not be called: for example "
-            "fastmlp.Adam(learning_rate=1e-3), or a fastmlp.CustomOptimizer"
+            "fastmlp.Adam(learning_rate=1e-3)"
         )
     chosen: Optimizer = value
     return chosen

@@ -33,15 +33,8 @@ def test_gradient_descent_on_a_line_is_stable_at_the_suggestion_and_not_at_the_e
         assert (history.loss[-1] < 1e-6) == converges
 
 
-@pytest.mark.parametrize("optimizer", [None, "lion", fastmlp.AdamW(weight_decay=0.1), "custom"])
+@pytest.mark.parametrize("optimizer", [None, "lion", fastmlp.AdamW(weight_decay=0.1)])
 def test_the_model_is_unchanged_and_the_result_repeatable(optimizer: Any) -> None:
-    if optimizer == "custom":
-
-        def descend(parameters: Any, gradients: Any, state: Any, learning_rate: float) -> None:
-            for name, p in parameters.items():
-                p -= learning_rate * gradients[name]
-
-        optimizer = fastmlp.CustomOptimizer(descend)
     net = fastmlp.MLP([1, 16, 1], dropout=0.1, rng=0)
     net.partial_fit(X, Y)
     before = pickle.dumps(net)

@@ -73,15 +73,13 @@ def test_functions_that_are_none(mlp, kind, function, error, message, dtype):
 
 def test_what_is_no_function():
     real = ctypes.CFUNCTYPE(None)(lambda: None)
-    for kind in (CustomActivation, CustomLoss, fastmlp.CustomOptimizer):
+    for kind in (CustomActivation, CustomLoss):
         with pytest.raises(TypeError, match="got 3 but a function is expected"):
             kind(3)
         with pytest.raises(TypeError, match=r"pass fastmlp\.CFunction\(float32=\.\.\.\)"):
             kind(real)
         with pytest.raises(TypeError, match="name is 7 but must be a string"):
             kind(own.softsign, name=7)
-    with pytest.raises(TypeError, match="called with dictionaries"):
-        fastmlp.CustomOptimizer(CFunction(float32=real))
     with pytest.raises(
         ValueError, match="link is 'probit' but no link has .* choose from identity, exp"
     ):

@@ -74,7 +74,7 @@ def test_only_what_is_used_is_loaded():
         *("_network.functions.loss", "_engine.native", "_engine.numpy", "_engine.protocol"),
         *("_files", "_export.layers", "_export.c", "_export.onnx"),
         *("_training.callbacks", "_training.callback_state", "_training.metrics"),
-        *("_training.sources", "_training.twins"),
+        *("_training.sources", "_training.weight_average"),
         *("_training.distributed", "_training.loggers", "_training.readers"),
         *("_models.ensemble", "_models.checkpoint", "_models.codecs", "_models.config"),
     )

@@ -113,9 +113,3 @@ def softsign(z):
 def square(z, t):
     e = z - t
     return 0.5 * np.sum(e * e, axis=1), e
-
-
-def momentum(parameters, gradients, state, learning_rate):
-    for name, p in parameters.items():
-        state[name] = 0.9 * state.get(name, 0) + gradients[name]
-        p -= learning_rate * state[name]

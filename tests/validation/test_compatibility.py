@@ -42,15 +42,10 @@ def table(**options):
 
 
 LOOKS = {"callbacks": [Watch()]}
-OWN = {"optimizer": fastmlp.CustomOptimizer(lambda p, g, state, rate: None, name="own")}
 CALLS = {
     ("metrics", "source"): lambda: fit(validation_data=fastmlp.Blocks(X, Y), metrics=["r2"]),
     ("metrics", "communicator"): lambda: fit(metrics=["r2"], communicator=Alone()),
-    ("CustomOptimizer", "communicator"): lambda: fit(communicator=Alone(), **OWN),
     ("time_limit", "communicator"): lambda: table(time_limit=1.0).fit(X, Y, communicator=Alone()),
-    ("CustomOptimizer", "Checkpoint"): lambda: fit(callbacks=[fastmlp.Checkpoint("never")], **OWN),
-    ("CustomOptimizer", "groups"): lambda: fit(groups=fastmlp.Groups(), **OWN),
-    ("CustomOptimizer", "Ensemble"): lambda: fit_ensemble(**OWN),
     ("on_batch", "Ensemble"): lambda: fit_ensemble(**LOOKS),
     ("on_batch", "solver='lbfgs'"): lambda: regressor(solver="lbfgs", **LOOKS).fit(X, Y),
     ("Checkpoint", "estimator"): lambda: regressor(callbacks=[fastmlp.Checkpoint("never")]).fit(

@@ -165,13 +165,10 @@ class Engine(EngineState):
         l2: float = 0.0,
         team: object = None,
         l1: float = 0.0,
-        plan: Plan | None = None,
     ) -> tuple[Any, ...]:
         """Return (objective, [dW], [db], ...) of all rows as one batch."""
         del team
-        spec = plan.network_of(0, self.spec) if plan else self.spec
-        masks = random.dropout_masks(spec, plan.seed, plan.step, data.rows) if plan else None
-        return objective(spec, self._parameters, data, l2, masks, l1=l1)
+        return objective(self.spec, self._parameters, data, l2, l1=l1)
 
     def jacobian(self, x: Array) -> Array:
         """Return the derivatives of the predictions with respect to x, (n, heads * m, fan_in)."""

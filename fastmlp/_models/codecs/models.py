@@ -57,11 +57,6 @@ def values(model: Any, training: bool) -> dict[str, Any]:
                 f"history has {epochs} epochs but the fit {progress.epochs}, and a file must have "
                 "all: change copies of its lists, or leave it out by save(path, training=False)"
             )
-        if progress.memory is not None:
-            raise TypeError(
-                "a file cannot hold what a CustomOptimizer remembers: save(path, training=False) "
-                "leaves it out, a pickle has it; for a Checkpoint use an optimizer of fastmlp's own"
-            )
     trained = {"history": state["_history"], "progress": progress, "optimizer": memory}
     return {
         "network": state["_spec"],

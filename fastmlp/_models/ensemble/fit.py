@@ -226,10 +226,7 @@ class EnsembleLearner:
     def _plans(self, datas: list[Data], batch_sizes: list[Any], *given: Any) -> list[Plan]:
         """Return the plan of each member."""
         each = zip(datas, batch_sizes, strict=True)
-        mine = [planning.plan(self._spec, data, rows, *given) for data, rows in each]
-        if mine[0].optimizer.is_custom:
-            raise refusal("CustomOptimizer", "Ensemble", optimizer=mine[0].optimizer)
-        return mine
+        return [planning.plan(self._spec, data, rows, *given) for data, rows in each]
 
     def _turns(self) -> AbstractContextManager[None]:
         return taken(member._turn for member in self._members)

@@ -15,7 +15,7 @@ Array = NDArray[Any]
 
 
 class CustomFunction:
-    """Base of ``CustomActivation``, ``CustomLoss`` and ``CustomOptimizer``, not for users."""
+    """Base of ``CustomActivation`` and ``CustomLoss``, not for users."""
 
     function: Any
     name: Any

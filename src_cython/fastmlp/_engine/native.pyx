@@ -217,7 +217,7 @@ cdef class Engine(Parameters):
             buffers.sums = <double*>shift.memory.take(self.n_parameters, sizeof(double))
         return shift
 
-    def gradients(self, data, double l2=0.0, team=None, double l1=0.0, plan=None):
+    def gradients(self, data, double l2=0.0, team=None, double l1=0.0):
         """Return (objective, [dW], [db], ...) of all rows as one batch."""
         cdef Pass batch = Pass.__new__(Pass)
         cdef fm_task* task = &batch.task
@@ -229,17 +229,14 @@ cdef class Engine(Parameters):
         task.batch = task.data.n
         task.optimizer = -1
         task.l1, task.l2 = l1, l2
-        team, drops = self.helpers(team, True), ()
-        if plan is not None:
-            drops = self.set_dropout(task, plan.dropouts)
-            task.seed, task.step = plan.seed, plan.step
+        team = self.helpers(team, True)
         table = self.set_groups(batch, PLAIN, 0)
         shift = self.call_shifts.pop() if self.call_shifts else None
-        shift = self.shift_for(shift, task.batch, team.size if team is not None else 1, drops, True)
+        shift = self.shift_for(shift, task.batch, team.size if team is not None else 1, (), True)
         batch.net.copies = shift.copies
         self.kernels.renew_copies(&batch.net)
         PyErr_CheckSignals()
-        batch.hand(self.kernels, shift, None, 0, (data, keep, table, plan))
+        batch.hand(self.kernels, shift, None, 0, (data, keep, table))
         objective = run(batch, team)
         PyErr_CheckSignals()
         gradients = self.unpack(shift.buffers.c.gradients)
