@@ -1,7 +1,6 @@
 """How each library predicts in its own best way: NumPy array in, NumPy array out, link included.
 
-Most are those of `fastmlp bench`, see `fastmlp._cli.rivals`; here are further ways of fastmlp and
-PyTorch, and NumPy by hand.
+Most are those of `libraries.py`; here are further ways of fastmlp and PyTorch, and NumPy by hand.
 """
 
 from __future__ import annotations
@@ -10,9 +9,10 @@ import functools
 from collections.abc import Callable
 
 import numpy as np
+from libraries import LIBRARIES, torch_jit
 from workloads import RELU, Array, Case, Parameters, outputs
 
-from fastmlp._cli.rivals import LIBRARIES, Timed, torch_jit
+from fastmlp._cli.rivals import Timed
 
 PREDICTED = {name: RELU[name] for name in ("tiny", "small", "mnist")}
 

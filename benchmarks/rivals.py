@@ -23,10 +23,11 @@ import harness
 import numpy as np
 import workers
 from harness import FAULT, Names, Rows
+from libraries import LIBRARIES
 from predictors import PREDICTED, PREDICTORS, expected
 from workloads import CASES, Array, Case, NumpyTrainer
 
-from fastmlp._cli.rivals import LIBRARIES, Timed
+from fastmlp._cli.rivals import Timed
 
 # Relative difference of the loss allowed after one epoch: in row order (the same sums, in float32)
 # and in a random order of the library's own.

@@ -124,7 +124,6 @@ def bench(options: argparse.Namespace) -> None:
 def rows(names: list[str], budget: float) -> Iterator[dict[str, Any]]:
     """Yield for each task the seconds of each library, or the reason why it has none."""
     os.environ |= dict.fromkeys(ONE_THREAD, "1")
-    os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
     works = [(kind, task, [n for n in names if kind in LIBRARIES[n][1]]) for kind, task in _tasks()]
     turn, total = budget / ROUNDS / sum(len(able) for *_, able in works), len(works) * ROUNDS
     began, done, shown = time.monotonic(), 0, sys.stderr.isatty()
