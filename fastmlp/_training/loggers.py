@@ -163,4 +163,4 @@ class MLflowLog:
         """End the run if this callback has started it."""
         if self._is_own and self._mlflow is not None:
             self._mlflow.end_run("FINISHED" if state.completed else "FAILED")
-        self._is_own = False
+        self._mlflow, self._is_own = None, False  # a module cannot be pickled with an estimator

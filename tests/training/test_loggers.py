@@ -1,7 +1,9 @@
 """Epochs written down elsewhere, with the real packages."""
 
 import csv
+import pickle
 import sys
+import types
 
 import pytest
 from models import X, Y, network
@@ -172,3 +174,21 @@ def test_estimators_take_them(tmp_path):
         model.fit(X, Y)
     lines = read(tmp_path / "fit.csv")
     assert [float(line["loss"]) for line in lines] == model.history_.loss
+
+
+@pytest.mark.parametrize("name", ["CSVLog", "TensorBoardLog", "MLflowLog"])
+def test_an_estimator_with_a_log_is_pickled_after_its_fit(name, tmp_path, monkeypatch):
+    pytest.importorskip("sklearn", reason="needs scikit-learn")
+    mlflow = types.ModuleType("mlflow")  # a stand-in, which cannot be pickled, as any module
+    for function in ("active_run", "start_run", "log_params", "log_metrics", "end_run"):
+        setattr(mlflow, function, lambda *arguments, **options: None)
+    monkeypatch.setitem(sys.modules, "mlflow", mlflow)
+    path = () if name == "MLflowLog" else (tmp_path / "fit",)
+    if name == "TensorBoardLog":
+        pytest.importorskip("tensorboardX", reason="needs tensorboardX")
+    log = getattr(fastmlp, name)(*path)
+    model = fastmlp.MLPRegressor(solver="sgd", max_iter=3, tol=1e3, callbacks=[log])
+    with pytest.warns(match="onverge"):
+        model.fit(X, Y)
+    again = pickle.loads(pickle.dumps(model))
+    assert (again.predict(X) == model.predict(X)).all()
