@@ -7,6 +7,7 @@ module can be loaded.
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,13 +15,24 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 try:
-    from fastmlp._engine import cpu, kernels, many, native
+    # By their whole names, so that an error has the name of the module.
+    import fastmlp._engine.cpu as cpu
+    import fastmlp._engine.kernels as kernels
+    import fastmlp._engine.many as many
+    import fastmlp._engine.native as native
     from fastmlp._engine.cpu_levels import DTYPES, LEVELS, available_levels, built_levels, level
     from fastmlp._engine.predictor import Predictor
 except ImportError as error:
+    remedy = "install fastmlp with a C compiler present (pip install .)"
+    if getattr(sys, "frozen", False):
+        remedy = (
+            "freeze the program with all modules of fastmlp (pyinstaller --collect-all fastmlp)"
+        )
     raise ImportError(
-        f"the compiled modules of fastmlp cannot be loaded ({error}): install it with a C compiler "
-        "present (pip install .), or use fastmlp.reference.MLP, which is plain NumPy"
+        "the compiled modules of fastmlp cannot be loaded, since "
+        f"{error.name or 'one of them'} is missing or broken ({error}): {remedy}, "
+        "or use fastmlp.reference.MLP, which is plain NumPy",
+        name=error.name,
     ) from error
 from fastmlp._engine.protocol import Epochs
 from fastmlp._network.spec import Spec

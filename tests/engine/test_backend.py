@@ -172,11 +172,23 @@ def test_the_reference_needs_nothing_compiled(how, tmp_path):
     assert json.loads(found) == json.loads(json.dumps(without_native.everything()))
 
 
+@pytest.mark.parametrize(
+    ("before", "remedy"),
+    [("", "with a C compiler"), ("import sys; sys.frozen = True; ", "--collect-all fastmlp")],
+)
 @pytest.mark.parametrize("how", ["broken", "absent"])
-def test_what_is_compiled_says_that_it_is_not_there(how, tmp_path):
-    messages = json.loads(without(how, "without_native.complaints()", tmp_path))
+def test_what_is_compiled_says_that_it_is_not_there(how, before, remedy, tmp_path):
+    messages = json.loads(without(how, f"{before}without_native.complaints()", tmp_path))
     assert len(messages) == 4
     for message in messages:
-        assert "cannot be loaded" in message
-        assert "C compiler" in message
+        assert "since fastmlp._engine.cpu is missing or broken" in message
+        assert remedy in message
         assert "fastmlp.reference.MLP" in message
+
+
+@pytest.mark.parametrize("module", ["buffers", "crew", "many", "passes", "predictor"])
+def test_a_compiled_module_that_is_missing_is_named(module):
+    """As in a program that was frozen without it; others may import it."""
+    code = f"import sys; sys.modules['fastmlp._engine.{module}'] = None; import fastmlp"
+    result = children.python("-c", f"{code}; fastmlp.MLP([1, 1])")
+    assert f"since fastmlp._engine.{module} is missing" in result.stderr.splitlines()[-1]

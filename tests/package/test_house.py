@@ -319,8 +319,8 @@ def is_python(name):
 
 
 def name_is_importable(name):
-    """A .pxd alone is no module."""
-    return any(path.suffix != ".pxd" for path in MODULES[name])
+    """A .pxd alone is no module, and a hook is read by PyInstaller alone."""
+    return "hook-" not in name and any(path.suffix != ".pxd" for path in MODULES[name])
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs"])
