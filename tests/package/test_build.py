@@ -204,6 +204,15 @@ def test_installation_is_complete():
     assert (INSTALLED / "data" / "digits.npz").stat().st_size < 60_000
 
 
+def test_pyinstaller_finds_the_hook():
+    if not (ROOT / "pyproject.toml").exists():
+        pytest.skip("the sources are not here")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    module, _, function = project["entry-points"]["pyinstaller40"]["hook-dirs"].partition(":")
+    (folder,) = getattr(importlib.import_module(module), function)()
+    assert Path(folder, "hook-fastmlp.py").exists()
+
+
 def test_setup_builds_the_levels_that_the_library_knows():
     build = commands()
     known = {*build["X86_64"], *build["AARCH64"], *build["ELSEWHERE"]}

@@ -33,7 +33,7 @@ def test_a_frozen_program_runs(tmp_path):
     if "fastmlp._pyinstaller" not in {hook.module for hook in hooks}:
         pytest.skip("built in place, not installed")
     (tmp_path / "program.py").write_text(PROGRAM)
-    children.printed(children.python("-m", "PyInstaller", "program.py", cwd=tmp_path))
+    children.printed(children.python("-m", "PyInstaller", "program.py", cwd=tmp_path, timeout=500))
     frozen = tmp_path / "dist" / "program" / "program"
     run = subprocess.run([frozen], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (run.stdout, run.returncode) == ("True\nTrue\n", 0), run.stderr
