@@ -8,20 +8,24 @@ inherits no locked lock.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from threading import get_ident
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 class FitLock:
     """A lock that allows one thread to change a model; copies and pickles of it are unlocked."""
 
-    __slots__ = ("_holders",)
+    __slots__ = ("_holders", "_last", "trainer")
 
     def __init__(self) -> None:
         # Process -> (process, thread). The key keeps a forked child apart from its parent.
         self._holders: dict[int, tuple[int, int]] = {}
+        self._last: tuple[int, int] | None = None  # a new object each time that the lock is taken
+        self.trainer: Any = None  # of the running fit: stores the state for resuming on demand
 
     def is_mine(self) -> bool:
         """Whether this thread holds the lock."""
@@ -46,32 +50,51 @@ class FitLock:
         try:
             if holders.setdefault(process, mine) is not mine:
                 raise RuntimeError(
-                    "a fit is running on this model, or an assignment to it: "
-                    "wait for its end, or use copy.deepcopy(model)"
+                    "a fit is running on this model, or an assignment to it: wait for its end"
                 )
+            self._last, self.trainer = mine, None
+            if len(holders) > 1:  # this process was forked during a fit, which is now forgotten
+                for other in holders.keys() - {process}:
+                    del holders[other]
             yield
         finally:
             try:
                 if holders[process] is mine:
+                    self.trainer = None
                     del holders[process]
             except KeyError:
                 pass
 
-    def kept(self) -> AbstractContextManager[Any]:
-        """Hold the lock, or keep it if this thread has it, as a callback does during a fit."""
+    def held(self) -> AbstractContextManager[Any]:
+        """Hold the lock, which this thread may have already, as a callback does during a fit."""
         return nullcontext() if self.is_mine() else self.taken()
+
+    def read(self, state: Callable[[], T]) -> T:
+        """Return a copy of the model's state; raise RuntimeError if another thread changes it."""
+        # A child that was forked during a fit has half of its changes.
+        while True:
+            last = self._last
+            if self._holders and not self.is_mine():
+                raise RuntimeError(
+                    "the model is being trained by another thread, or was when this process was "
+                    "forked, and cannot be copied, pickled or saved: use predictor(), or copy it "
+                    "in a callback of the fit"
+                )
+            copied = state()
+            if self._last is last:  # else another thread has begun to change it: read again
+                return copied
 
     def __reduce__(self) -> tuple[type[FitLock], tuple[()]]:
         return FitLock, ()
 
 
 @contextmanager
-def taken(turns: Iterable[FitLock]) -> Iterator[None]:
+def taken(locks: Iterable[FitLock]) -> Iterator[None]:
     """Hold several locks for a ``with`` block; take none and raise RuntimeError if one is held."""
     holding: list[Iterator[None]] = []
     try:
-        for turn in turns:
-            holding.append(turn._hold())
+        for lock in locks:
+            holding.append(lock._hold())
             next(holding[-1])
         yield
     finally:

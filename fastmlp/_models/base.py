@@ -13,7 +13,6 @@ from fastmlp._core.fit_lock import FitLock
 from fastmlp._core.history import History, ResumeState
 from fastmlp._engine.exportable import Exportable
 from fastmlp._models.parameter_list import ParameterProperty
-from fastmlp._models.snapshot import ModelSnapshot
 from fastmlp._network.spec import OPTIONS, Compute, Spec
 from fastmlp._network.tensors import TENSORS, name_of
 from fastmlp._validation import check
@@ -50,11 +49,9 @@ class Model(Exportable):
         self._engine = self._engine_type(self._spec)
         self._n_weights = self._spec.n_weights
         self._two_headed = self._spec.loss.heads == 2
-        self._turn = FitLock()  # allows one fit at a time, and no assignment by other threads
+        self._lock = FitLock()  # allows one fit at a time, and no assignment by other threads
         self._progress: ResumeState | None = None  # for the next partial_fit or a resumed fit
-        self._running: Any = None  # the trainer of a fit, which stores `_progress` on demand
         self._last_plan: tuple[Any, Any, Any] = (), (), None  # of a fit: rows, options, plan
-        self._moment = ModelSnapshot()
 
     # One for each row of TENSORS, made below; declared here for type checkers.
     weights: ParameterProperty
@@ -189,7 +186,7 @@ class Model(Exportable):
             If a fit is running in another thread.
         """
         check.names(state, list(self.state_dict()), "state")
-        with self._turn.kept():
+        with self._lock.held():
             parameters = []
             for kind, shapes in self._spec.tensors.items():
                 names = [name_of(kind, k) for k in range(len(shapes))]
@@ -204,7 +201,7 @@ class Model(Exportable):
 
     def _assign(self, kind: str, change: Callable[[list[NDArray[Any]]], Any]) -> None:
         """Replace the arrays of one kind by the result of ``change``."""
-        with self._turn.kept():
+        with self._lock.held():
             kinds = self._spec.tensors
             parameters = dict(zip(kinds, self._engine.parameters(), strict=True))
             parameters[kind] = check.parameters(change(parameters.get(kind, [])), self._spec, kind)
@@ -213,13 +210,13 @@ class Model(Exportable):
     def _take(self, parameters: Sequence[Sequence[NDArray[Any]]]) -> None:
         """Set parameters given by the user; a resumed fit continues with them."""
         self._engine.set_parameters(*parameters)
-        if (progress := self._stored_progress()) is not None:
-            self._progress = progress._replace(averaged=None)
+        if self._lock.trainer is None and self._progress is not None:
+            self._progress = self._progress._replace(averaged=None)
 
     def _stored_progress(self) -> ResumeState | None:
-        """Return the state for resuming; a fit of this thread stores its own first."""
-        if self._running is not None and self._turn.is_mine():
-            self._running.keep()
+        """Return the state for resuming; a running fit of this thread stores it first."""
+        if self._lock.trainer is not None and self._lock.is_mine():
+            self._lock.trainer.store()
         return self._progress
 
     def _undo(self, parameters: bool = True, draws: bool = True) -> Callable[[], None]:
@@ -243,8 +240,7 @@ class Model(Exportable):
         """Write the model to a file, for :func:`fastmlp.load`.
 
         The format is safetensors, which many programs read. The file replaces an older one
-        atomically; after a failure the older one is still there. During a fit in another thread it
-        has the last completed epoch, and no optimizer state.
+        atomically; after a failure the older one is still there.
 
         Parameters
         ----------
@@ -260,6 +256,8 @@ class Model(Exportable):
             If the file cannot be written.
         TypeError
             If the class is not fastmlp's, or the generator is not NumPy's.
+        RuntimeError
+            If another thread trains the model; callbacks of the fit may save it.
 
         Examples
         --------
@@ -272,34 +270,17 @@ class Model(Exportable):
 
         storage.save(self, path, training)
 
-    def _show(self) -> ModelSnapshot:
-        """Publish a snapshot of the current state, which other threads copy."""
-        self._moment = ModelSnapshot(self._engine.snapshot(), self._history, self._flat_y)
-        return self._moment
-
-    def _hide(self) -> None:
-        """Let other threads copy the model itself again."""
-        self._moment = ModelSnapshot()  # a new object: `__getstate__` compares identities
-
     def __getstate__(self) -> dict[str, Any]:
-        while True:
-            moment = self._moment
-            is_others = not (self._turn.is_free() or self._turn.is_mine())
-            if moment.parameters is not None and is_others:
-                return self._as_it_was(moment)._state()
-            state = self._state()
-            if self._moment is moment:  # else a fit began or ended meanwhile: repeat
-                return state
+        return self._lock.read(self._state)
 
     def _state(self) -> dict[str, Any]:
-        """Return the state of a model that no other thread fits."""
+        """Return a copy of the state, of a model that no other thread trains."""
         state = self.__dict__.copy()
-        for name in ("_n_weights", "_two_headed", "_turn", "_running", "_last_plan", "_moment"):
+        for name in ("_n_weights", "_two_headed", "_lock", "_last_plan"):
             del state[name]
         del state["_engine"], state["_progress"]
         state["_history"] = self._history and self._history.whole()
-        at_rest = self._turn.is_free() or self._turn.is_mine()  # else a fit changes the optimizer
-        progress = self._stored_progress() if at_rest else None
+        progress = self._stored_progress()
         state["engine"] = self._engine.state(optimizer=progress is not None)
         state["progress"] = progress if "optimizer" in state["engine"] else None
         return state
@@ -312,13 +293,12 @@ class Model(Exportable):
         self._engine.set_state(engine)
         self._progress = progress
 
-    def _as_it_was(self, moment: ModelSnapshot) -> Self:
-        """Return the model of a snapshot, with this model's generator."""
+    def _frozen(self) -> Self:
+        """Return a model for predictions alone, with the parameters of this moment."""
         model = type(self).__new__(type(self))
         vars(model).update(vars(self))
-        model._attach()
-        model._engine.restore(moment.parameters)
-        model._history, model._flat_y = moment.history(), moment.flat_y
+        model._engine = self._engine.twin()
+        model._engine.restore(self._engine.snapshot())
         return model
 
     def __copy__(self) -> Self:

@@ -30,7 +30,7 @@ class InputStream(BlockStream):
 
 def predict(model: Any, X: Any, out: Any) -> Any:
     """Return the predictions of a source or an array, in ``out`` if it is given."""
-    model = model._still()
+    model = model._frozen()
     outs = () if out is None else _heads(out)
     if is_source := check.is_source(X):
         if isinstance(X, Blocks):  # before anything is written

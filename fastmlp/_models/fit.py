@@ -15,7 +15,6 @@ from fastmlp._engine.thread_count import fit_team
 from fastmlp._engine.thread_pool import Team
 from fastmlp._models.base import Model
 from fastmlp._models.runner import Runner, one_pass
-from fastmlp._models.snapshot import Rollback
 from fastmlp._network.data import Data
 from fastmlp._network.layer_options import is_sequence
 from fastmlp._training import planning
@@ -161,7 +160,7 @@ class Learner(Model):
         """
         with (
             planning.joined(communicator, (self,)) as others,
-            self._turn.taken(),
+            self._lock.taken(),
             Runner(self, (self,), resume) as run,
         ):
             data = planning.data(X, y, sample_weight, self._spec, shuffle, shuffle_buffer)
@@ -235,14 +234,18 @@ class Learner(Model):
         TypeError, ValueError, DivergenceError, RuntimeError, KeyboardInterrupt
             As for :meth:`fit`; the model then has the weights from before the call.
         """
-        with self._turn.taken():
+        with self._lock.taken():
             data = check.data(X, y, sample_weight, self._spec)
             rows = data.rows if batch_size is None else batch_size
             plan = self._plan(data, rows, optimizer, l1, l2, clip_norm, groups, dropout)
             lent = self._team(n_threads, plan)
             draws = not planning.goes_on(self._progress, self._engine, plan)
-            with Rollback(self._undo(draws=draws)):
+            undo = self._undo(draws=draws)
+            try:
                 return one_pass((self,), (data,), (plan,), lent)
+            except BaseException:
+                undo()
+                raise
 
     def _plan(self, data: Data | BlockStream, batch_size: int, *given: Any) -> Plan:
         """Return the plan of a call; the checks of the last one hold for the same objects."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,7 +11,6 @@ from fastmlp._core.intervals import NON_NEGATIVE, check_count
 from fastmlp._core.keywords import explained
 from fastmlp._engine.thread_count import call_team, fit_team
 from fastmlp._models.fit import Learner
-from fastmlp._models.snapshot import ModelSnapshot
 from fastmlp._network import initializers
 from fastmlp._network.data import Data
 from fastmlp._network.spec import build
@@ -95,11 +94,12 @@ class MLP(Learner):
     Notes
     -----
     The same program gives the same bits, whatever the number of threads. Predictions may run
-    concurrently. A fit is exclusive: meanwhile a second fit, or an assignment of weights from
-    another thread, raises RuntimeError; predictions use the weights of the last completed epoch (of
-    a source: block), and copies, pickles and files have weights and history of the same epoch.
-    Copies, pickles and files contain parameters, generator, history, and the state from which
-    ``partial_fit`` and ``resume`` continue. Unpickle only trusted data; ``fastmlp.load`` is safe.
+    concurrently. A fit is exclusive: meanwhile another thread that calls a second fit, assigns
+    weights, or copies, pickles or saves the model gets a RuntimeError; its predictions and
+    predictors use the weights of the last completed epoch (of a source: block). Callbacks may do
+    all but a second fit. Copies, pickles and files contain parameters, generator, history, and the
+    state from which ``partial_fit`` and ``resume`` continue. Unpickle only trusted data;
+    ``fastmlp.load`` is safe.
 
     Examples
     --------
@@ -299,13 +299,9 @@ class MLP(Learner):
         True
         """
         data = planning.data(X, y, sample_weight, self._spec)
-        model = self if isinstance(data, Data) else self._still()
+        model = self if isinstance(data, Data) else self._frozen()
         with call_team(self._n_weights, data.rows or 1 << 30) as team:  # None: many
             return data.measure(model._engine, team)
-
-    def _still(self) -> Self:
-        """Return a copy for predictions, which a fit in another thread does not change."""
-        return self._as_it_was(ModelSnapshot(self._engine.snapshot(), None, self._flat_y))
 
     def gradients(
         self,

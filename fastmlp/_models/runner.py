@@ -6,13 +6,12 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from fastmlp._core.history import History, ResumeState, State
 from fastmlp._core.intervals import check_count, check_flag
-from fastmlp._models.snapshot import Rollback
 from fastmlp._models.trainer import Trainer, mean
 from fastmlp._network.data import Data
 from fastmlp._training import loop, planning
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from fastmlp._engine.plan import Plan
 
 
-class Runner(Rollback):
+class Runner:
     """One fit of the model ``owner``; undone if an error comes before its first new epoch."""
 
     others: Any = None  # the other processes of a distributed fit
@@ -39,10 +38,14 @@ class Runner(Rollback):
             self.path is not None
             or any(own._progress and own._progress.averaged for own in members)
         )
-        super().__init__(owner._undo(changes), owner)
+        self.undo = owner._undo(changes)
 
-    def _is_done(self) -> bool:
-        return len(self.history.loss) > self.n_before
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and len(self.history.loss) == self.n_before:
+            self.undo()
 
     def options(
         self, epochs: Any, shuffle: Any, verbose: Any, averaging: Any, callbacks: Any, who: str = ""
@@ -88,8 +91,9 @@ class Runner(Rollback):
         if begun is not None:
             state.epoch, state.learning_rate_scale = begun[0].epochs - 1, begun[0].scale
         reporter = trainer.reporter
-        reporter.keep = trainer.show
-        owner._running = trainer
+        reporter.keep = trainer.recorded
+        for member in self.members:
+            member._lock.trainer = trainer
         try:
             with lent as plans[0].team, reporter.watching():
                 if begun is None:
@@ -104,8 +108,9 @@ class Runner(Rollback):
                     begun = [own._replace(data=self._fingerprint(k)) for k, own in each]
                 trainer.run(begun, self.averaging)
         finally:
-            owner._running = None
-            trainer.keep()  # an error may have come just after an epoch
+            for member in self.members:
+                member._lock.trainer = None
+            trainer.store()  # an error may have come just after an epoch
             vars(trainer).clear()  # its own methods in it would keep model and data in a cycle
         return history
 
@@ -181,9 +186,8 @@ class Runner(Rollback):
         resume = f"resume is {True if path is None else path!r}"
         if history is None or progress is None or not progress.rows:
             raise ValueError(
-                f"{resume} but there is no fit to resume, since the model was not trained, not by "
-                "fit, or copied or saved by another thread than that of a running fit: leave "
-                "resume out, or use a Checkpoint"
+                f"{resume} but there is no fit to resume, since the model was not trained, or not "
+                "by fit: leave resume out"
             )
         if not member._engine.can_go_on(progress.step):
             raise ValueError(

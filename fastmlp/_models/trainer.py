@@ -35,8 +35,7 @@ class Trainer(FitStrategy):
     # restores the state before it; the loop repeats epochs that diverged or whose schedule failed.
 
     begun: Sequence[ResumeState] = ()
-    kept: tuple[int, float] | None = None  # epochs and factor of the last `keep`
-    shown: Any = None  # parameters of the last `show`
+    stored: Any = None  # epochs, factor and number of seeds of the last `store`
 
     def __init__(self, fit: Any, state: State, judge: Evaluator) -> None:
         self.state, self.members, self.datas = state, fit.members, fit.datas
@@ -102,21 +101,18 @@ class Trainer(FitStrategy):
         self.permute(order, self.shuffles.next_seed())
         return order
 
-    def show(self) -> None:
-        """Show other threads the last epoch, with the weights that a callback has assigned."""
-        parameters, shown = self.state.engine.snapshot(), self.shown
-        if parameters is not shown:  # an epoch has ended, or a callback has assigned weights
-            self.kept, self.shown = None, parameters
-            if shown is None:
-                self.keep()
-            self.state.model._show()
+    def recorded(self) -> None:
+        """Write what callbacks read of the members, after an epoch was recorded."""
+        for member, data in zip(self.members, self.datas, strict=True):
+            member._flat_y = data.flat_y
 
-    def keep(self) -> None:
+    def store(self) -> None:
         """Store the state for resuming, unless nothing has changed since the last call."""
-        epochs, state = self.judge.epochs, self.state
-        now = epochs, state.learning_rate_scale
-        if not epochs or now == self.kept:
+        epochs, state, shuffles = self.judge.epochs, self.state, self.shuffles
+        now = epochs, state.learning_rate_scale, shuffles and shuffles.n_drawn()
+        if not epochs or now == self.stored:
             return
+        self.recorded()
         for k, (member, own) in enumerate(zip(self.members, self.begun, strict=True)):
             plan, rows, n = self.plans[k], self._rows(k), epochs - own.epochs
             drawn, used = own.shuffles, own.shuffled
@@ -126,8 +122,7 @@ class Trainer(FitStrategy):
             options = state.learning_rate_scale, (), plan.batch_size, own.data
             averaged = self.averages[k].averaged if self.averages else None
             member._progress = ResumeState(*facts, drawn, used, *options, averaged)
-            member._flat_y = self.datas[k].flat_y
-        self.kept = now
+        self.stored = now
 
     def _rows(self, k: int) -> int:
         """Return the number of rows that a member is trained on."""

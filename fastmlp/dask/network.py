@@ -111,7 +111,7 @@ def fit(
             bound = {"workers": [worker], "allow_other_workers": False} if count > 1 else {}
             ranks += compute([task], **bound)
         trained, *_ = _results(client, ranks, workers if count > 1 else [])
-    with net._turn.taken():
+    with net._lock.taken():
         net._become(trained)
     history: History = trained.history
     return history

@@ -241,7 +241,7 @@ class BaseMLP(Exportable, CallbackSupportMixin, Fitting):
         return self._fitted.shown()
 
     def _assign(self, name: str, values: Any) -> None:
-        with self._turn().kept():
+        with self._turn().held():
             self._shown(name)
             self._fitted.assign(name, values)
 

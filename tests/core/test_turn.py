@@ -21,7 +21,7 @@ def refused(turn):
         with turn.taken():
             return False
     except RuntimeError as error:
-        return "wait for its end, or use copy.deepcopy(model)" in str(error)
+        return "wait for its end" in str(error)
 
 
 @contextlib.contextmanager
@@ -95,6 +95,22 @@ def test_copies_are_free(copied):
         assert not other.is_mine()
         assert not refused(other)
         assert turn.is_mine()
+
+
+def test_a_copy_is_of_one_moment():
+    lock, reads = FitLock(), []
+
+    def state():
+        reads.append(None)
+        if len(reads) == 1:  # a whole fit of another thread goes by
+            at_once(lambda: refused(lock))
+        return len(reads)
+
+    assert lock.read(state) == 2
+    with lock.taken():
+        assert lock.read(state) == 3
+    with held_by_another(lock), pytest.raises(RuntimeError, match="trained by another thread"):
+        lock.read(state)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")

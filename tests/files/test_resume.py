@@ -1,8 +1,5 @@
 """A fit goes on where it ended: the bits of one that was not cut, in both engines."""
 
-import copy
-import threading
-
 import pytest
 import states
 from models import X, Y, network
@@ -82,16 +79,9 @@ def refused(net, words, data=(X, Y), **options):
 
 
 def test_there_must_be_a_fit_to_go_on_with(mlp):
-    net, copies = network(mlp), []
+    net = network(mlp)
     refused(net, "no fit to resume")
-
-    def take(state):
-        thread = threading.Thread(target=lambda: copies.append(copy.deepcopy(net)))
-        thread.start()
-        thread.join()
-
-    net.fit(X, Y, epochs=2, callbacks=[take])
-    refused(copies[0], "copied or saved by another thread than that of a running fit")
+    net.fit(X, Y, epochs=2)
     refused(net, "optimizer .* was .*adam", optimizer=fastmlp.SGD())
     refused(net, "optimizer", optimizer=fastmlp.Adam(beta_1=0.8))
     refused(net, "rows of X is 89 but was 90", data=(X[1:], Y[1:]))

@@ -269,4 +269,4 @@ def test_a_member_in_a_fit_of_its_own_is_waited_for_by_nobody():
             ensemble.fit(**together)
 
     ensemble[1].fit(X, together["y"], epochs=1, callbacks=[second])
-    assert ensemble[0]._turn.is_free()
+    assert ensemble[0]._lock.is_free()

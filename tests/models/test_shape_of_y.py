@@ -94,10 +94,3 @@ def test_labels_of_classes_and_several_outputs_have_a_column_each(mlp):
     net = mlp([2, 3, 2], loss="cross_entropy", rng=0)
     net.fit(X, FLAT.astype(int), epochs=1)
     assert net.predict(X).shape == (N, 2)
-
-
-def test_files_of_networks_without_such_y_are_as_before(tmp_path):
-    net = fastmlp.MLP([2, 3, 1], rng=0)
-    net.fit(X, COLUMN, epochs=1)
-    net.save(tmp_path / "net")
-    assert b"flat_y" not in (tmp_path / "net").read_bytes()

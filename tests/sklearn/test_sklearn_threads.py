@@ -22,9 +22,7 @@ from fastmlp.sklearn import scaled_network
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
-BUSY = (
-    "a fit is running on this model, or an assignment to it: wait for its end, or use copy.deepcopy"
-)
+BUSY = "a fit is running on this model, or an assignment to it: wait for its end"
 
 
 @contextlib.contextmanager

@@ -123,7 +123,7 @@ ENSEMBLE = Object(
 
 
 def _ensemble_values(model: Any, training: bool) -> dict[str, Any]:
-    members, history = model._whole()
+    members, history = model.members, model.history and model.history.whole()
     generators = [id(member._rng.bit_generator) for member in members]
     return {
         "members": [values(member, training) for member in members],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
 from typing import Any, Self
 
 from numpy.typing import ArrayLike, NDArray
@@ -20,7 +19,6 @@ from fastmlp._files import storage
 from fastmlp._models.ensemble.fit import EnsembleLearner
 from fastmlp._models.ensemble.predictor import EnsemblePredictor
 from fastmlp._models.mlp import MLP
-from fastmlp._models.snapshot import Rollback
 from fastmlp._models.summary import summary
 from fastmlp._validation import check
 
@@ -45,10 +43,9 @@ class Ensemble(EnsembleLearner, Exportable):
     Each member gets the same bits as if it were trained alone, whatever the number of threads and
     the other members. Members with one common generator draw from it in turn.
 
-    During a fit, copies, pickles, files, predictors, ``state_dict`` and exports made by other
-    threads show all members at the end of the last epoch. Only predictions of the ensemble itself
-    may mix members of that epoch with members of the next. A copy or pickle that was started before
-    a fit must be complete before the fit starts.
+    During a fit, other threads cannot copy, pickle or save the ensemble, see ``MLP``; their
+    predictions, predictors and exports may mix members of the last epoch with members of the next.
+    A copy or pickle that was started before a fit must be complete before the fit starts.
 
     Examples
     --------
@@ -220,9 +217,8 @@ class Ensemble(EnsembleLearner, Exportable):
         >>> ensemble.predictor()(np.zeros(2, np.float32)).shape
         (1,)
         """
-        members = self._whole()[0]
         return EnsemblePredictor(
-            each.predictor(n_threads, weights=weights, X=X) for each in members
+            member.predictor(n_threads, weights=weights, X=X) for member in self._members
         )
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
@@ -234,7 +230,7 @@ class Ensemble(EnsembleLearner, Exportable):
         >>> list(fastmlp.Ensemble([fastmlp.MLP([3, 2], rng=0)]).state_dict())
         ['members.0.layers.0.weight', 'members.0.layers.0.bias']
         """
-        each = enumerate(member.state_dict() for member in self._whole()[0])
+        each = enumerate(member.state_dict() for member in self._members)
         return {f"members.{k}.{name}": a for k, state in each for name, a in state.items()}
 
     def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
@@ -251,21 +247,23 @@ class Ensemble(EnsembleLearner, Exportable):
             As for ``MLP.load_state_dict``; no member has changed then.
         """
         check.names(state, list(self.state_dict()), "state")
-        turns = [member._turn for member in self._members]
-        # During a fit others see the last epoch already.
-        shown = None if turns[0].is_mine() else self
-        engines = self._engines()
-        undo = partial(engines.restore, engines.snapshot())
-        with taken(turn for turn in turns if not turn.is_mine()), Rollback(undo, shown):
-            for k, member in enumerate(self._members):
-                names = {name: f"members.{k}.{name}" for name in member.state_dict()}
-                member.load_state_dict({name: state[whole] for name, whole in names.items()})
+        locks = [member._lock for member in self._members if not member._lock.is_mine()]
+        with taken(locks):
+            engines = self._engines()
+            before = engines.snapshot()
+            try:
+                for k, member in enumerate(self._members):
+                    names = {name: f"members.{k}.{name}" for name in member.state_dict()}
+                    member.load_state_dict({name: state[whole] for name, whole in names.items()})
+            except BaseException:
+                engines.restore(before)
+                raise
 
     def _exported(self) -> Exported:
-        return joined(member._exported() for member in self._whole()[0])
+        return joined(member._exported() for member in self._members)
 
     def __getstate__(self) -> dict[str, Any]:
-        return dict(zip(("_members", "_history"), self._whole(), strict=True))
+        return {"_members": self._members, "_history": self._history and self._history.whole()}
 
     def __copy__(self) -> Self:
         return copy.deepcopy(self)  # see MLP

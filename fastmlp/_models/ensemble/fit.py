@@ -23,7 +23,6 @@ from fastmlp._models.ensemble.member_data import ValidationData
 from fastmlp._models.ensemble.members import EnsembleTrainer, MemberEngines, Score
 from fastmlp._models.mlp import MLP
 from fastmlp._models.runner import Runner, one_pass
-from fastmlp._models.snapshot import ModelSnapshot, Rollback
 from fastmlp._network.averaging import Averaging
 from fastmlp._network.data import Data
 from fastmlp._network.groups import Groups
@@ -43,7 +42,6 @@ class EnsembleLearner:
 
     _members: tuple[MLP, ...]
     _history: History | None
-    _moment: ModelSnapshot | None = None  # the state that other threads read during a change
 
     @property
     def _spec(self) -> Spec:
@@ -160,7 +158,7 @@ class EnsembleLearner:
         """
         with (
             planning.joined(communicator, self._members, "members") as others,
-            self._turns(),
+            self._locked(),
             Runner(self, self._members, resume, EnsembleTrainer) as run,
         ):
             datas = member_data.datas(X, y, sample_weight, self._spec, len(self._members))
@@ -216,39 +214,25 @@ class EnsembleLearner:
         TypeError, ValueError, DivergenceError, RuntimeError, KeyboardInterrupt
             As for :meth:`fit`; all members then have the weights from before the call.
         """
-        with self._turns(), Rollback(self._undo(), self):
+        with self._locked():
             datas = member_data.datas(X, y, sample_weight, self._spec, len(self._members))
-            given = optimizer, l1, l2, clip_norm, groups, dropout
+            options = optimizer, l1, l2, clip_norm, groups, dropout
             rows = [data.rows if batch_size is None else batch_size for data in datas]
-            mine = self._plans(datas, rows, *given)
-            return one_pass(self._members, datas, mine, self._team(n_threads))
+            plans, team = self._plans(datas, rows, *options), self._team(n_threads)
+            undo = self._undo()
+            try:
+                return one_pass(self._members, datas, plans, team)
+            except BaseException:
+                undo()
+                raise
 
     def _plans(self, datas: list[Data], batch_sizes: list[Any], *given: Any) -> list[Plan]:
         """Return the plan of each member."""
         each = zip(datas, batch_sizes, strict=True)
         return [planning.plan(self._spec, data, rows, *given) for data, rows in each]
 
-    def _turns(self) -> AbstractContextManager[None]:
-        return taken(member._turn for member in self._members)
-
-    def _show(self) -> None:
-        """Let other threads read all members in their current state during changes."""
-        each = tuple(member._show() for member in self._members)
-        self._moment = ModelSnapshot(history=self._history, members=each)
-
-    def _hide(self) -> None:
-        """Let other threads read the members themselves again."""
-        self._moment = None
-        for member in self._members:
-            member._hide()
-
-    def _whole(self) -> tuple[tuple[MLP, ...], History | None]:
-        """Return members and history after one epoch; copies while another thread changes them."""
-        turn, moment = self._members[0]._turn, self._moment
-        if moment is None or turn.is_free() or turn.is_mine():
-            return self._members, self._history and self._history.whole()
-        pairs = zip(self._members, moment.members, strict=True)
-        return tuple(member._as_it_was(then) for member, then in pairs), moment.history()
+    def _locked(self) -> AbstractContextManager[None]:
+        return taken(member._lock for member in self._members)
 
     def _undo(self, parameters: bool = True) -> Callable[[], None]:
         """Return a function that undoes the changes of all members, see `Model._undo`."""

@@ -185,16 +185,12 @@ class EnsembleTrainer(Trainer):
         self.judge.see(found, rates)
         return rates[0]
 
-    def show(self) -> None:
-        """Show other threads the last epoch, after `keep`: callbacks read members' histories."""
-        self.keep()
-        super().show()
-
-    def keep(self) -> None:
-        """Write the members' histories, and store the state for resuming."""
+    def recorded(self) -> None:
+        """Write the members' histories, too."""
         written = self.judge.written
         if written is None or written.first + len(written.losses) > len(self.state.history.loss):
             return  # no epoch was recorded completely
+        super().recorded()
         first, losses, held_losses, rates = written
         seconds = self.state.history.seconds[first:]
         for k, member in enumerate(self.members):
@@ -205,5 +201,4 @@ class EnsembleTrainer(Trainer):
             own.seconds[first:] = seconds
             own.learning_rate[first:] = rates[k]
             own.loss[first:] = losses[:, k].tolist()  # last, see History.whole
-        self.kept = None  # further seeds may have been drawn
-        super().keep()
+        self.judge.written = None
