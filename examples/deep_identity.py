@@ -34,8 +34,8 @@ def difference(net: fastmlp.MLP, x: Any) -> float:
 
 def train(activation: str, x: Any, y: Any) -> fastmlp.MLP:
     net = fastmlp.MLP(SIZES, activation=activation, dtype="float64", rng=1)
-    rate = fastmlp.Cosine(3e-3, n_steps=300 * 8)
-    net.fit(x, y, epochs=300, batch_size=len(x) // 8, optimizer=fastmlp.Adam(rate))
+    adam = fastmlp.Adam(fastmlp.Cosine(3e-3))
+    net.fit(x, y, epochs=300, batch_size=len(x) // 8, optimizer=adam)
     return net
 
 

@@ -29,7 +29,7 @@ def regression(rng: np.random.Generator) -> dict[str, float]:
 
     x, y = sample(2000)
     net = fastmlp.MLP([1, 32, 1], activation="tanh", rng=0)
-    net.fit(x, y, epochs=60, optimizer=fastmlp.Adam(fastmlp.Cosine(1e-2, n_steps=60 * 32)))
+    net.fit(x, y, epochs=60, optimizer=fastmlp.Adam(fastmlp.Cosine(1e-2)))
     loss = net.evaluate(*sample(2000))
     floor = 0.5 * NOISE**2
     print(f"regression       loss on new data {loss:.4f}; half of the noise's variance {floor:.4f}")
@@ -69,7 +69,7 @@ def predicted_variance(rng: np.random.Generator) -> dict[str, Any]:
     x = rng.uniform(-1, 1, size=(8000, 1))
     y = np.sin(3 * x) + deviation(x) * rng.normal(size=x.shape)
     net = fastmlp.MLP([1, 32, 1], activation="tanh", loss="gaussian_nll", rng=0)
-    net.fit(x, y, epochs=40, optimizer=fastmlp.Adam(fastmlp.Cosine(1e-2, n_steps=40 * 125)))
+    net.fit(x, y, epochs=40, optimizer=fastmlp.Adam(fastmlp.Cosine(1e-2)))
     grid = np.linspace(-0.75, 0.75, 6)[:, np.newaxis]
     means, variances = net.predict(grid)
     found, true = np.sqrt(variances), deviation(grid)

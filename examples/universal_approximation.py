@@ -54,7 +54,7 @@ def widened(width: int, narrow: fastmlp.MLP | None, rng: np.random.Generator) ->
 
 def train(net: fastmlp.MLP) -> None:
     x = np.linspace(0, 1, 256)[:, np.newaxis]
-    adam = fastmlp.Adam(fastmlp.OneCycle(3e-2, n_steps=STEPS))
+    adam = fastmlp.Adam(fastmlp.OneCycle(3e-2))
     net.fit(x, f(x), epochs=STEPS, batch_size=len(x), optimizer=adam, shuffle=False)
 
 

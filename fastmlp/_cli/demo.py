@@ -78,7 +78,7 @@ def train(epochs: int, seed: int, n_threads: int | None) -> Run:
         y,
         epochs=epochs,
         batch_size=BATCH_SIZE,
-        optimizer=Adam(Cosine(LEARNING_RATE, epochs * -(-len(X) // BATCH_SIZE))),
+        optimizer=Adam(Cosine(LEARNING_RATE)),
         validation_data=(X_test, y_test),
         callbacks=[progress],
         n_threads=n_threads,

@@ -263,7 +263,7 @@ class State:
         raise AttributeError(
             f"learning_rate was set to {value!r} but is the rate of the last step: set "
             "learning_rate_scale, a factor on the rates of the next epochs, or use a schedule, "
-            "such as optimizer=fastmlp.Adam(learning_rate=fastmlp.Cosine(0.01, n_steps=1000))"
+            "such as optimizer=fastmlp.Adam(learning_rate=fastmlp.Cosine(0.01))"
         )
 
     def snapshot(self) -> Snapshot:

@@ -41,6 +41,7 @@ class Plan:
     # Sums of the weighted objectives and of the weights over the earlier batches of this epoch, for
     # data that come in blocks: `epoch` continues them. None: they start at 0.
     sums: list[float] | None = None
+    is_scheduled: bool = False  # whether options may change from step to step
     drops_last: bool = False  # leave out the rows after the last whole batch
     share: Shard | None = None  # this process's part of an epoch that many processes share
 

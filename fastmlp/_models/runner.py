@@ -81,6 +81,8 @@ class Runner:
             from fastmlp._training.callbacks import Progress
 
             self.hooks.append(Progress())
+        if plans[0].is_scheduled:
+            planning.set_lengths(plans, datas, self.epochs, begun)
         state = State(owner, self.epochs, history, is_validated, engine=owner._engines())
         trainer = self.trainer(self, state, judge(state))
         if others:

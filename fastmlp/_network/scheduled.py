@@ -24,6 +24,24 @@ class Schedule(Options):
     def _rate(self, step: npt.NDArray[Any]) -> Any:
         raise NotImplementedError
 
+    def _length(self) -> int | None:
+        """Return the step from which the value stays the same; None if there is none yet."""
+        return None
+
+    def _of_length(self, n_steps: int) -> Schedule:
+        """Return the schedule with `n_steps` where it has none."""
+        return self
+
+
+def of_length(scheduled: Any, n_steps: int) -> Any:
+    """Return a number or a schedule, with the length of the fit where it has no `n_steps`."""
+    return scheduled._of_length(n_steps) if isinstance(scheduled, Schedule) else scheduled
+
+
+def length_of(scheduled: Any) -> int | None:
+    """Return the number of steps after which a schedule stays the same; None for all others."""
+    return scheduled._length() if isinstance(scheduled, Schedule) else None
+
 
 def check_scheduled(name: str, value: Any, example: float, interval: Interval) -> Scheduled:
     """Return a callable or a number in an interval; raise TypeError or ValueError for others."""

@@ -7,21 +7,56 @@ Those here also accept an integer array of steps, so one call gives the rates of
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from fastmlp._core.intervals import INNER_FRACTION, NON_NEGATIVE, POSITIVE, check_count
-from fastmlp._network.scheduled import LearningRate, Schedule, check_scheduled, evaluate
+from fastmlp._network.scheduled import (
+    LearningRate,
+    Schedule,
+    check_scheduled,
+    evaluate,
+    length_of,
+    of_length,
+)
 
 __all__ = ["Schedule", "Constant", "Step", "Cosine", "OneCycle", "InverseScaling", "WarmUp"]
 
 MOST_STEPS = 2**62  # no training gets there; arrays cannot count beyond
 
+
+def _check_length(name: str, value: Any) -> None:
+    if value is not None:
+        check_count(name, value, example=1000)
+
+
 # Checks of options that several schedules have, with examples for the messages.
-RATE, STEPS = (POSITIVE.check, 0.001), (check_count, 1000)
+RATE, STEPS, LENGTH = (POSITIVE.check, 0.001), (check_count, 1000), (_check_length,)
+
+
+class OfFit(Schedule):
+    """A schedule of `n_steps` steps; None stands for the steps of the fit."""
+
+    n_steps: int | None
+
+    def _length(self) -> int | None:
+        return self.n_steps
+
+    def _of_length(self, n_steps: int) -> Schedule:
+        # A dataclass, as this base is not.
+        return replace(self, n_steps=n_steps) if self.n_steps is None else self  # type: ignore[type-var]
+
+    def _passed(self, step: npt.NDArray[Any]) -> Any:
+        """Return the fraction of the steps that has passed."""
+        if self.n_steps is None:
+            raise ValueError(
+                f"{self!r} has no n_steps, and here the length of the training is not known: pass "
+                "n_steps, the number of epochs times that of batches in an epoch"
+            )
+        return _share(step, self.n_steps)
 
 
 @dataclass(frozen=True)
@@ -80,7 +115,7 @@ class Step(Schedule):
 
 
 @dataclass(frozen=True)
-class Cosine(Schedule):
+class Cosine(OfFit):
     """Half a cosine from `learning_rate` down to `final`, which is kept from `n_steps` on.
 
     Source: Loshchilov and Hutter 2017, "SGDR", without restarts.
@@ -89,8 +124,9 @@ class Cosine(Schedule):
     ----------
     learning_rate : float, > 0
         The rate of step 0.
-    n_steps : int, >= 1
-        Length of the descent.
+    n_steps : int >= 1, optional
+        Length of the descent: by default all steps of the fit. ``partial_fit``, and a fit of a
+        source that does not tell its number of rows, need it.
     final : float, >= 0
         The rate of step `n_steps` and later.
 
@@ -102,19 +138,19 @@ class Cosine(Schedule):
 
     _checks: ClassVar = {
         "learning_rate": RATE,
-        "n_steps": STEPS,
+        "n_steps": LENGTH,
         "final": (NON_NEGATIVE.check, 0.0),
     }
     learning_rate: float
-    n_steps: int
+    n_steps: int | None = None
     final: float = 0.0
 
     def _rate(self, step: npt.NDArray[Any]) -> Any:
-        return _half_cosine(self.learning_rate, self.final, _share(step, self.n_steps))
+        return _half_cosine(self.learning_rate, self.final, self._passed(step))
 
 
 @dataclass(frozen=True)
-class OneCycle(Schedule):
+class OneCycle(OfFit):
     """Half a cosine up to `peak`, then half a cosine down to nearly zero.
 
     Source: Smith and Topin 2018, "Super-convergence". The rate starts at ``peak / start_divisor``,
@@ -125,8 +161,9 @@ class OneCycle(Schedule):
     ----------
     peak : float, > 0
         The highest rate.
-    n_steps : int, >= 1
-        Length of the cycle: epochs times batches per epoch.
+    n_steps : int >= 1, optional
+        Length of the cycle, epochs times batches per epoch: by default all steps of the fit.
+        ``partial_fit``, and a fit of a source that does not tell its number of rows, need it.
     warm_fraction : float, in (0, 1)
         Share of the cycle that climbs.
     start_divisor, final_divisor : float, > 0
@@ -140,19 +177,19 @@ class OneCycle(Schedule):
 
     _checks: ClassVar = {
         "peak": (POSITIVE.check, 0.01),
-        "n_steps": STEPS,
+        "n_steps": LENGTH,
         "warm_fraction": (INNER_FRACTION.check, 0.3),
         "start_divisor": (POSITIVE.check, 25.0),
         "final_divisor": (POSITIVE.check, 1e4),
     }
     peak: float
-    n_steps: int
+    n_steps: int | None = None
     warm_fraction: float = 0.3
     start_divisor: float = 25.0
     final_divisor: float = 1e4
 
     def _rate(self, step: npt.NDArray[Any]) -> Any:
-        share = _share(step, self.n_steps)
+        share = self._passed(step)
         warm = self.warm_fraction
         climb = _half_cosine(self.peak / self.start_divisor, self.peak, share / warm)
         descent = _half_cosine(
@@ -206,6 +243,12 @@ class WarmUp(Schedule):
     _checks: ClassVar = {"schedule": (check_scheduled, 0.001, POSITIVE), "n_steps": STEPS}
     schedule: LearningRate
     n_steps: int
+
+    def _length(self) -> int | None:
+        return length_of(self.schedule)
+
+    def _of_length(self, n_steps: int) -> Schedule:
+        return replace(self, schedule=of_length(self.schedule, n_steps))
 
     def _rate(self, step: npt.NDArray[Any]) -> Any:
         ramp = np.minimum(1.0, _share(step + 1.0, self.n_steps))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from fastmlp._core.intervals import NON_NEGATIVE, check_count
 from fastmlp._engine.plan import NO_RATES, Plan
 from fastmlp._network.data import Data
 from fastmlp._network.layer_options import dropouts_of_fit
+from fastmlp._network.scheduled import length_of, of_length
 from fastmlp._network.spec import Spec
 from fastmlp._training.callback_list import NOTHING
 from fastmlp._training.loop import next_seed
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from fastmlp._training.distributed.processes import DistributedFit
     from fastmlp._training.metrics import Metric
     from fastmlp._training.sources import BlockStream
+
+SCHEDULED = ("learning_rate", "weight_decay")  # options of optimizers that may be schedules
 
 
 def data(
@@ -77,16 +81,50 @@ def plan(spec: Spec, data: Data | BlockStream, *given: Any) -> Plan:
     """Return the plan of a fit from the arguments of ``MLP.fit``, without values per epoch."""
     batch_size, optimizer, l1, l2, clip_norm, groups, dropout = given
     rows = check_count("batch_size", batch_size, example=64)
+    chosen, dropouts = check.optimizer(optimizer), dropouts_of_fit(dropout, len(spec.activations))
+    decay = getattr(chosen, "weight_decay", None)
     return Plan(
-        optimizer=check.optimizer(optimizer),
+        optimizer=chosen,
         batch_size=rows if (n := data.rows) is None else min(rows, n),
         learning_rates=NO_RATES,
         l1=NON_NEGATIVE.check("l1", l1, example=1e-5),
         l2=NON_NEGATIVE.check("l2", l2, example=1e-4),
         clip_norm=check.clip_norm(clip_norm),
         groups=check.groups(groups, spec),
-        dropout=dropouts_of_fit(dropout, len(spec.activations)),
+        dropout=dropouts,
+        is_scheduled=callable(chosen.learning_rate) or callable(decay) or dropouts is not None,
     )
+
+
+def set_lengths(
+    plans: Sequence[Plan], datas: Sequence[Any], epochs: int, begun: Sequence[ResumeState] | None
+) -> None:
+    """Give schedules without `n_steps` the length of the fit; warn about one that ends early."""
+    for k, (plan, data) in enumerate(zip(plans, datas, strict=True)):
+        n = data.rows if isinstance(data, Data) else begun[k].rows if begun else data.length()
+        if n is None:  # unknown before the first epoch, in which such schedules raise an error
+            return
+        n_steps = epochs * plan.n_steps(n if plan.order is None else len(plan.order))
+        optimizer = plan.optimizer
+        options = {name: getattr(optimizer, name) for name in SCHEDULED if hasattr(optimizer, name)}
+        lengths = {name: of_length(value, n_steps) for name, value in options.items()}
+        plan.optimizer = replace(optimizer, **lengths)
+        if plan.dropout is not None:
+            plan.dropout = tuple(of_length(value, n_steps) for value in plan.dropout)
+        if not k:
+            warn_of_short_schedule(plan.optimizer.learning_rate, n_steps)
+
+
+def warn_of_short_schedule(learning_rate: Any, n_steps: int) -> None:
+    """Warn if the learning rate stays the same for more than half of a fit of so many steps."""
+    length = length_of(learning_rate)
+    if length is not None and 2 * length < n_steps:
+        from fastmlp._core.user_warnings import warn
+
+        warn(
+            f"the learning rate {learning_rate!r} stays at {float(learning_rate(length)):g} from "
+            f"step {length} of {n_steps} on: leave n_steps out, for all steps of the fit"
+        )
 
 
 def begun(engine: Engine, plan: Plan, rng: np.random.Generator) -> ResumeState:

@@ -20,6 +20,8 @@ from fastmlp._core.user_warnings import warn
 from fastmlp._core.worker import PATIENCE, Worker
 from fastmlp._network.data import Data
 from fastmlp._network.spec import Spec
+from fastmlp._training.arrow import ArrowBlocks
+from fastmlp._training.readers import Blocks
 from fastmlp._training.shuffles import Shuffles
 from fastmlp._validation import check
 
@@ -57,6 +59,12 @@ class BlockStream:
         """Set batch size, shuffles and the required number of rows (0: unknown)."""
         self._batch_size, self.rows = batch_size, rows or None
         self._shuffles, self._permute = shuffles, permute
+
+    def length(self) -> int | None:
+        """Return the number of rows, before the first epoch only if the source tells it."""
+        if self.rows is None and isinstance(self.source, Blocks | ArrowBlocks):
+            return self.source.n
+        return self.rows
 
     def blocks(self) -> PrefetchedBlocks:
         """Start an epoch; yields blocks of whole batches, except for the last."""

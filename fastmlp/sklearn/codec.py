@@ -19,11 +19,12 @@ from fastmlp._models.codecs import parts
 from fastmlp._models.codecs.values import ANY, Value, is_object
 from fastmlp._network import losses
 from fastmlp._network.optimizers import Optimizer
+from fastmlp._network.scheduled import length_of
 from fastmlp._network.spec import Spec
 from fastmlp.sklearn.parameters import LEARNING_RATES
 from fastmlp.sklearn.scaled_network import ScaledNetwork
 from fastmlp.sklearn.scaling import Scaling
-from fastmlp.sklearn.stopping import CURVES, SCHEDULES, LearningRate
+from fastmlp.sklearn.stopping import CURVES, LearningRate
 
 # A LabelBinarizer's type of target -> the loss, and the possible numbers of classes by outputs.
 TARGETS: dict[str, tuple[type[losses.Loss], Callable[[int], tuple[int, ...]]]] = {
@@ -100,10 +101,9 @@ LABELS = Object(
 
 def _run_values(run: Any) -> dict[str, Any]:
     (rates, optimizer), memory = run
-    schedule = rates.learning_rate if rates.rule in SCHEDULES else None
     return {
         **vars(rates),
-        "n_steps": getattr(schedule, "n_steps", 1),
+        "n_steps": length_of(rates.learning_rate) or 1,
         "current": rates.learning_rate if isinstance(rates.learning_rate, float) else 0.0,
         "optimizer": optimizer,
         "memory": memory,

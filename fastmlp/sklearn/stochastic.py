@@ -16,7 +16,7 @@ from fastmlp._core.user_warnings import warn
 from fastmlp._engine.plan import Plan
 from fastmlp._network.data import Data
 from fastmlp._network.optimizers import SGD, Adam, Optimizer
-from fastmlp._training import loop
+from fastmlp._training import loop, planning
 from fastmlp.sklearn.observers import Observers
 from fastmlp.sklearn.stopping import LearningRate, StopRule
 from fastmlp.sklearn.validation import Validation
@@ -83,7 +83,10 @@ class BatchFit(loop.FitStrategy):
         # adam ignores scikit-learn's rules and uses only schedules.
         rules = e.solver == "adam" and e.learning_rate in ("invscaling", "adaptive")
         rule = "constant" if rules else e.learning_rate
-        rates = LearningRate(rule, e.learning_rate_init, e.power_t, e.max_iter * n_steps)
+        n_steps *= e.max_iter
+        rates = LearningRate(rule, e.learning_rate_init, e.power_t, n_steps)
+        if callable(rule) and not self.reporter.partial:
+            planning.warn_of_short_schedule(rates.learning_rate, n_steps)
         optimizer = optimizer_of(e)
         network.run = None  # stays None if starting the engine fails
         network.engine.start(optimizer)

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from fastmlp._network import schedules
+from fastmlp._network.scheduled import of_length
 from fastmlp._training.loop import Evaluator, LearningRates
 from fastmlp.sklearn.validation import Validation
 
@@ -30,7 +31,7 @@ class LearningRate(LearningRates):
         self.rule, self.initial, self.power_t = rule, float(initial), power_t
         self.samples_seen = 0  # counted by StopRule
         if callable(rule):
-            super().__init__(rule)
+            super().__init__(of_length(rule, n_steps))
         elif rule in SCHEDULES:
             super().__init__(SCHEDULES[rule](self.initial, n_steps))
         else:

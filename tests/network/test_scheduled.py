@@ -2,6 +2,8 @@
 
 import copy
 import itertools
+import re
+import warnings
 
 import cases
 import numpy as np
@@ -92,6 +94,120 @@ def test_another_decay_keeps_the_moments(mlp):
     for decay in (0.1, 0.2, Constant(0.1)):
         net.partial_fit(X, Y, optimizer=fastmlp.AdamW(weight_decay=decay))
     assert net._progress.step == 3
+
+
+# ---- schedules without n_steps -------------------------------------------------------------------
+
+ROWS_OF_MEMBERS = [np.arange(90), np.arange(40), np.arange(25)]
+
+
+def of_length(n_steps):
+    """Return options of a fit with schedules of so many steps; None: those of the fit."""
+    rate = WarmUp(fastmlp.OneCycle(0.02, n_steps), n_steps=3)
+    optimizer = fastmlp.AdamW(rate, weight_decay=Cosine(0.1, n_steps))
+    return {"optimizer": optimizer, "dropout": Cosine(0.3, n_steps), "batch_size": 25}
+
+
+def blocks(x, y):
+    return fastmlp.Blocks(x, y, rows=40)
+
+
+def arrow_blocks(x, y):
+    pyarrow = pytest.importorskip("pyarrow")
+    columns = {"y": y.ravel(), **{str(k): column for k, column in enumerate(x.T)}}
+    return fastmlp.ArrowBlocks(pyarrow.table(columns), "y", rows=40)
+
+
+@pytest.mark.parametrize("source", [blocks, arrow_blocks, None])
+def test_schedules_take_the_steps_of_the_fit(mlp, source):
+    y = Y.reshape(len(X), -1)[:, :1]
+    data = (X, y) if source is None else (source(X, y),)
+    nets = [mlp([X.shape[1], 8, 1], rng=0) for _ in range(2)]
+    steps = 4 * -(-len(X) // 25)
+    for net, n_steps in zip(nets, (None, steps), strict=True):
+        net.fit(*data, epochs=4, **of_length(n_steps))
+    assert digest(nets[0]) == digest(nets[1])
+    rates = nets[0].history.learning_rate
+    assert rates == nets[1].history.learning_rate
+    assert 0 < rates[-1] < 0.1 * max(rates)
+
+
+def test_each_member_has_the_length_of_its_own_rows(mlp):
+    together, alone = ([network(mlp, rng=seed) for seed in range(3)] for _ in range(2))
+    rows = ROWS_OF_MEMBERS
+    fastmlp.Ensemble(together).fit(X, Y, rows=rows, epochs=10, **of_length(None))
+    for net, own, chosen in zip(alone, together, rows, strict=True):
+        net.fit(X[chosen], Y[chosen], epochs=10, **of_length(10 * -(-len(chosen) // 25)))
+        assert own.history.learning_rate == net.history.learning_rate
+        assert digest(own) == digest(net)
+
+
+def test_a_resumed_fit_has_the_length_of_all_its_epochs(mlp):
+    nets = [network(mlp) for _ in range(2)]
+    nets[0].fit(X, Y, epochs=6, **of_length(None))
+    nets[1].fit(X, Y, epochs=6, callbacks=[lambda state: state.epoch == 2], **of_length(None))
+    nets[1].fit(X, Y, epochs=6, resume=True, **of_length(None))
+    assert digest(nets[0]) == digest(nets[1])
+
+
+@pytest.mark.parametrize("name", ["MLPRegressor", "MLPClassifier"])
+def test_estimators_know_the_length_of_their_fits(name):
+    pytest.importorskip("sklearn")
+    y = np.ravel(Y)[: len(X)] > 0
+    rates = []
+    for options in (
+        {"learning_rate": Cosine(0.01)},
+        {"learning_rate": "cosine", "learning_rate_init": 0.01},
+    ):
+        model = getattr(fastmlp, name)(max_iter=5, n_iter_no_change=9, random_state=0, **options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the epochs, which are few
+            rates.append(model.fit(X, y).history_.learning_rate)
+    assert rates[0] == rates[1]
+
+
+WITHOUT_LENGTH = {
+    "partial_fit": lambda net: net.partial_fit(X, Y, optimizer=fastmlp.Adam(Cosine(0.1))),
+    "partial_fit, dropout": lambda net: net.partial_fit(X, Y, dropout=Cosine(0.1)),
+    "partial_fit, decay": lambda net: net.partial_fit(
+        X, Y, optimizer=fastmlp.AdamW(weight_decay=fastmlp.OneCycle(0.1))
+    ),
+    "a source": lambda net: net.fit(
+        lambda: fastmlp.Blocks(X, Y, rows=40), optimizer=fastmlp.Adam(WarmUp(Cosine(0.1), 3))
+    ),
+    "a call": lambda net: Cosine(0.1)(3),
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_LENGTH)
+def test_a_length_that_nobody_knows_is_asked_for(mlp, name):
+    net = network(mlp)
+    with refused(ValueError, "has no n_steps, and here .* is not known: pass n_steps", net):
+        WITHOUT_LENGTH[name](net)
+
+
+@pytest.mark.parametrize(
+    ("rate", "is_short"),
+    [
+        *((Cosine(0.01), False), (Cosine(0.01, 9), False), (Cosine(0.01, 10), False)),
+        *((Cosine(0.01, 8), True), (fastmlp.OneCycle(0.01, 2), True), (Constant(0.01), False)),
+        *((WarmUp(Cosine(0.01, 8), 4), True), (WarmUp(Cosine(0.01), 4), False), (0.01, False)),
+        *((lambda step: 0.01, False), (WarmUp(0.01, 2), False)),
+    ],
+)
+def test_a_schedule_that_ends_early_is_mentioned(mlp, rate, is_short):
+    """In fits of 18 steps, by the line of the fit; once, also by an ensemble."""
+    nets = [network(mlp), fastmlp.Ensemble([network(mlp), network(mlp)])]
+    for net in nets:
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
+            net.fit(X[:90], Y[:90], epochs=6, batch_size=30, optimizer=fastmlp.Adam(rate))
+        assert len(found) == is_short
+        for each in found:
+            words = f"stays at .* from step {rate._length()} of 18 on: leave n_steps out"
+            assert re.search(words, str(each.message))
+            assert each.filename == __file__
+    nets[0].partial_fit(X, Y, optimizer=fastmlp.Adam(Cosine(0.01, 1)))
 
 
 BAD = [

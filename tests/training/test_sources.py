@@ -27,7 +27,7 @@ OPTIONS = {
         "clip_norm": 0.5,
         "dropout": (lambda step: 0.1 + 0.01 * (step % 5), 0.3),
         "groups": fastmlp.Groups(layer_rates=[0.1, 1.0, 1.0], bias_decay=1.0),
-        "optimizer": fastmlp.AdamW(learning_rate=fastmlp.Cosine(1e-2, n_steps=30)),
+        "optimizer": fastmlp.AdamW(learning_rate=fastmlp.Cosine(1e-2, n_steps=300)),
     },
 }
 
