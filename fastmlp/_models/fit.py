@@ -159,7 +159,7 @@ class Learner(Model):
             interrupt then undoes about 0.05 s of training.
         """
         with (
-            planning.joined(communicator, (self,)) as others,
+            planning.joined(communicator, self._engine) as others,
             self._lock.taken(),
             Runner(self, (self,), resume) as run,
         ):

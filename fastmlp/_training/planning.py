@@ -159,12 +159,11 @@ def check_same(
 
 
 def joined(
-    communicator: Communicator | Any, members: Sequence[Any], divides: str = "rows"
+    communicator: Communicator | Any, engine: Engine
 ) -> AbstractContextManager[DistributedFit | None]:
     """Take part in a fit of many processes, if there is a communicator."""
     if communicator is None:
         return NOTHING
-    from fastmlp._training.distributed import members as networks, processes
+    from fastmlp._training.distributed import processes
 
-    kind = networks.DividedMembers if divides == "members" else processes.DistributedFit
-    return processes.joined(communicator, [own._engine for own in members], kind)
+    return processes.joined(communicator, engine)

@@ -26,11 +26,6 @@ REFUSALS: dict[tuple[str, str], tuple[type[Exception], str]] = {
         "metrics are given with a communicator, but they cannot be summed over processes: compute "
         "them in a callback from the predictions of state.model",
     ),
-    ("time_limit", "communicator"): (
-        ValueError,
-        "time_limit is {limit} with a communicator, but each rank would measure another time: "
-        "leave time_limit out, and shorten the fit by epochs= or preset='fast'",
-    ),
     ("on_batch", "Ensemble"): (
         ValueError,
         "callbacks[{position}] is {callback} and has on_batch but an ensemble trains whole epochs "

@@ -12,13 +12,10 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
-from fastmlp._core.communicators import Communicator
 from fastmlp._core.user_warnings import warn
 from fastmlp._engine.thread_count import of_jobs
-from fastmlp._training import planning
 from fastmlp._training.arrow import ArrowBlocks
 from fastmlp._validation.check import callbacks
-from fastmlp._validation.compatibility import refusal
 from fastmlp.sklearn.parameters import like, training
 from fastmlp.tabular import blend, data_warnings, reading
 from fastmlp.tabular.blend import BlendResult
@@ -26,7 +23,7 @@ from fastmlp.tabular.budget import Budget, bytes_of
 from fastmlp.tabular.columns import Array, Columns, Table
 from fastmlp.tabular.explained import Explained
 from fastmlp.tabular.members import INTERRUPTED
-from fastmlp.tabular.parameters import CONSTRAINTS, OF_ONE_RANK, check
+from fastmlp.tabular.parameters import CONSTRAINTS, check
 from fastmlp.tabular.presets import PRESETS, adapted
 from fastmlp.tabular.report import Report, timed
 
@@ -68,7 +65,6 @@ class BaseTabMLP(Explained):
         groups: Any = None,
         X_val: Any = None,
         y_val: Any = None,
-        communicator: Communicator | Any = None,
     ) -> Self:
         """Train on a raw table.
 
@@ -90,10 +86,6 @@ class BaseTabMLP(Explained):
             together.
         X_val, y_val : like X and y, optional
             Rows that are not used in training: the report shows the fitted model's score on them.
-        communicator : mpi4py communicator or fastmlp.Communicator, optional
-            Train with other processes, which call ``fit`` with the same table and parameters: the
-            networks are divided, and each rank gets the model of one process; docs/processes.md.
-            One thread each unless ``n_jobs`` is set.
 
         Returns
         -------
@@ -107,18 +99,17 @@ class BaseTabMLP(Explained):
         MemoryError
             If the fit would need more than ``max_memory`` even with 5,000 rows.
         RuntimeError
-            If another fit of this estimator is running; a RankError if another process has failed.
+            If another fit of this estimator is running.
         KeyboardInterrupt
             If an interrupt comes before the first score of held-out rows, or again during the
-            calibration, or at any time with a communicator; the estimator is unchanged then.
+            calibration; the estimator is unchanged then.
 
         Warns
         -----
         ConvergenceWarning
             If an interrupt or a callback has ended the fit early. The estimator is fitted then.
         """
-        with planning.joined(communicator, (), "members") as others:
-            stopped = self._fit(X, y, sample_weight, groups, X_val, y_val, others)
+        stopped = self._fit(X, y, sample_weight, groups, X_val, y_val)
         if stopped:
             warn(
                 f"the fit has ended early because {stopped}: the model consists of the "
@@ -132,17 +123,12 @@ class BaseTabMLP(Explained):
         """Train a draft, and take over its state; see `_train`."""
         draft = like(self, self.get_params(deep=False))
         stopped: str = draft._train(*given)
-        if others := given[-1]:
-            if stopped == INTERRUPTED:
-                raise KeyboardInterrupt
-            nets = [net._engine for group in draft._members.groups for net in group.ensemble]
-            others.compare("the end of the calibration", {}, nets)
         kept = {k: v for k, v in vars(self).items() if k not in vars(draft) and k[-1] != "_"}
         self.__dict__ = {**kept, **vars(draft), **self.get_params(deep=False)}
         return stopped
 
     def _train(
-        self, X: Any, y: Any, sample_weight: Any, groups: Any, X_val: Any, y_val: Any, others: Any
+        self, X: Any, y: Any, sample_weight: Any, groups: Any, X_val: Any, y_val: Any
     ) -> str:
         """Fit; return the reason if the user ended the fit early, else an empty text."""
         seconds: dict[str, float] = {}
@@ -156,14 +142,7 @@ class BaseTabMLP(Explained):
         self._trained_with = self.get_params(deep=False)
         random_state = check_random_state(self.random_state)
         seed = random_state.randint(2**31 - 1, size=4)
-        shows = bool(self.verbose) and not (others and others.rank)
-        shared = of_jobs(self.n_jobs), called, shows, others and others.exchange
-        if others:
-            if self.time_limit is not None:
-                raise refusal("time_limit", "communicator", limit=self.time_limit)
-            same = {k: v for k, v in self._trained_with.items() if k not in OF_ONE_RANK}
-            same["random_state"] = seed.tolist()
-            others.compare("the start of the fit of a table", same)
+        shared = of_jobs(self.n_jobs), called, bool(self.verbose)
         memory = bytes_of(self.max_memory)
         limits = memory, self.max_memory is not None
         budget = Budget(preset, np.random.default_rng(seed), deadline, None, *shared, *limits)
@@ -173,11 +152,6 @@ class BaseTabMLP(Explained):
             target, kept = data.target, data.weights
             self._columns = data.columns
             judged = self._read_both(target, X_val, y_val, "X_val and y_val")
-            if others:
-                same = {"max_memory": plan.notes, "columns": data.columns}
-                same |= {"classes of y": [*getattr(self, "classes_", ())], "y": target.y}
-                same |= {"numbers of X": table.numbers, "categories of X": table.codes}
-                others.compare("the rows of the fit", same)
         request = replace(budget, preset=plan.preset, scorer=self._scorer(y[used], kept))
         with timed(seconds, "training"):
             fitted = blend.fit(data, request)

@@ -54,7 +54,6 @@ class FitOptions:
     n_threads: int | None = None
     callbacks: Sequence[Any] = ()  # one that returns True ends the fit of all recipes
     verbose: bool = False
-    communicator: Any = None  # the messages to other processes that train with this one
 
 
 @dataclass(eq=False)
@@ -243,7 +242,6 @@ def train(
             sample_weight=weights,
             callbacks=[follow, *request.callbacks],
             n_threads=request.n_threads,
-            communicator=request.communicator,
         )
     except KeyboardInterrupt:
         if not follow.restored:

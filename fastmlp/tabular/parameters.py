@@ -99,9 +99,6 @@ Notes
 The method is RealMLP (Holzmueller, Grinsztajn and Steinwart 2024, arXiv 2407.04491) with piecewise
 linear inputs (Gorishniy, Rubachev and Babenko 2022) and an ensemble over folds."""
 
-# Parameters that may differ between the processes of a fit; of random_state, the seed is compared.
-OF_ONE_RANK = {"random_state", "verbose", "callbacks", "n_jobs", "max_memory"}
-
 
 def check(estimator: Any) -> None:
     """Reject values within the ranges: bool as a number, callbacks that a fit cannot serve."""

@@ -158,7 +158,7 @@ def trained(estimator: Any, columns: Columns, rows: Rows, n: int, seed: int, mos
     alone: Any = object.__new__(type("Alone", (_Alone, type(estimator)), {}))
     options = {**estimator.get_params(deep=False), "random_state": seed, "_given": columns}
     alone.__dict__.update(options)
-    alone._train(*rows, None, None, None)
+    alone._train(*rows, None, None)
     target, fitted, weights, _ = alone._captured
     used = np.arange(len(alone._rows[0]))
     if alone._row_weights is not None:

@@ -87,23 +87,6 @@ def test_engines_of_two_levels_are_refused():
         assert f"CPU level of rank 1 is numpy but {native_engine.level()} of rank 0" in str(error)
 
 
-def test_ranks_that_fit_models_of_different_kinds_are_told_which():
-    def work(communicator):
-        tables = pytest.importorskip("fastmlp.tabular", exc_type=ImportError)
-        fits = {
-            "one network": lambda: train(net(fastmlp.MLP), communicator),
-            "an ensemble": lambda: train(fastmlp.Ensemble([net(fastmlp.MLP)]), communicator),
-            "a table": lambda: tables.TabMLPRegressor().fit(X, Y, communicator=communicator),
-        }
-        [*fits.values()][communicator.rank]()
-
-    for error in ranks.raised(ranks.run(3, work)):
-        assert str(error).startswith(
-            "the next message of rank 1 is the start of the fit of an ensemble but the start of "
-            "the fit of one network of rank 0: call fit of the same kind of model"
-        )
-
-
 def test_a_fit_that_resumes_beside_one_that_begins_is_refused(mlp):
     def work(communicator):
         own = net(mlp)

@@ -13,7 +13,7 @@ import fastmlp
 from fastmlp import reference
 from fastmlp._models import fit
 from fastmlp._training import loop
-from fastmlp._training.distributed import exchange, members, processes
+from fastmlp._training.distributed import exchange, processes
 from fastmlp._training.distributed.exchange import AgreedValue, Exchange
 
 # ---- one that fails ------------------------------------------------------------------------------
@@ -169,7 +169,7 @@ def test_a_rank_that_diverges_is_named_by_all(mlp, name, weights):
 
 # ---- an interrupt anywhere -----------------------------------------------------------------------
 
-FILES = {module.__file__ for module in (exchange, fit, loop, members, processes)}
+FILES = {module.__file__ for module in (exchange, fit, loop, processes)}
 
 
 class Interrupts:
@@ -191,13 +191,9 @@ class Interrupts:
         return self
 
 
-def ensemble(mlp):
-    return fastmlp.Ensemble(net(mlp, rng=seed) for seed in range(2))
-
-
-def fit_with_interrupt(at, model=net):
+def fit_with_interrupt(at):
     def work(communicator):
-        own = model(reference.MLP)
+        own = net(reference.MLP)
         tracer = Interrupts(at) if communicator.rank == 1 else None
         sys.settrace(tracer)
         try:
@@ -212,16 +208,15 @@ def fit_with_interrupt(at, model=net):
 
 
 @pytest.mark.parametrize("first", [1, *(pytest.param(k, marks=pytest.mark.slow) for k in (2, 3))])
-@pytest.mark.parametrize("model", [net, ensemble])
-def test_an_interrupt_at_any_line_ends_all_ranks(monkeypatch, model, first):
+def test_an_interrupt_at_any_line_ends_all_ranks(monkeypatch, first):
     monkeypatch.setattr(ranks, "SECONDS", 20)
     for _ in range(2):  # the first fit of a process runs more lines, which fill caches
-        results, work = fit_with_interrupt(-1, model)
+        results, work = fit_with_interrupt(-1)
         ranks.good(results)
     total = work.seen
     assert total > 250
     for at in range(first, total + 1, 3):
-        (other, second), _ = fit_with_interrupt(at, model)
+        (other, second), _ = fit_with_interrupt(at)
         assert isinstance(second, KeyboardInterrupt), at
         assert "could not be told" not in str(getattr(second, "__notes__", "")), at
         if isinstance(other, BaseException):

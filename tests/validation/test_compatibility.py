@@ -36,16 +36,10 @@ def regressor(**options):
     return fastmlp.MLPRegressor(max_iter=1, **options)
 
 
-def table(**options):
-    pytest.importorskip("sklearn")
-    return fastmlp.TabMLPRegressor(**options)
-
-
 LOOKS = {"callbacks": [Watch()]}
 CALLS = {
     ("metrics", "source"): lambda: fit(validation_data=fastmlp.Blocks(X, Y), metrics=["r2"]),
     ("metrics", "communicator"): lambda: fit(metrics=["r2"], communicator=Alone()),
-    ("time_limit", "communicator"): lambda: table(time_limit=1.0).fit(X, Y, communicator=Alone()),
     ("on_batch", "Ensemble"): lambda: fit_ensemble(**LOOKS),
     ("on_batch", "solver='lbfgs'"): lambda: regressor(solver="lbfgs", **LOOKS).fit(X, Y),
     ("Checkpoint", "estimator"): lambda: regressor(callbacks=[fastmlp.Checkpoint("never")]).fit(

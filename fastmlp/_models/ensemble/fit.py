@@ -11,7 +11,6 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from fastmlp._core.communicators import Communicator
 from fastmlp._core.fit_lock import taken
 from fastmlp._core.history import History
 from fastmlp._core.intervals import check_count, check_flag
@@ -75,7 +74,6 @@ class EnsembleLearner:
         n_threads: int | None = None,
         verbose: bool = False,
         resume: bool | str | os.PathLike[str] = False,
-        communicator: Communicator | Any = None,
     ) -> History:
         """Train all members, each as ``MLP.fit`` would train it alone.
 
@@ -115,10 +113,6 @@ class EnsembleLearner:
         resume : bool, str or path
             Whether to continue the last fit of all members, as for ``MLP.fit``. Pass the path of a
             ``fastmlp.Checkpoint`` to also restore the best epoch of a ``judge``.
-        communicator : mpi4py communicator or fastmlp.Communicator, optional
-            Train with other processes, which have the same members and call ``fit`` with the same
-            arguments: rank r trains the members r, r + size, and so on, and each rank gets all of
-            them, with the bits of one process; docs/processes.md. One thread each by default.
         epochs, batch_size, optimizer, l1, l2, clip_norm, groups, dropout, shuffle, verbose
             As for ``MLP.fit``, applied to every member.
 
@@ -157,7 +151,6 @@ class EnsembleLearner:
         (20, True)
         """
         with (
-            planning.joined(communicator, self._members, "members") as others,
             self._locked(),
             Runner(self, self._members, resume, EnsembleTrainer) as run,
         ):
@@ -171,8 +164,7 @@ class EnsembleLearner:
                     plan.order = chosen[k]
                     plan.batch_size = min(plan.batch_size, len(plan.order))
             run.options(epochs, shuffle, verbose, averaging, callbacks, "Ensemble")
-            lent = self._team(1 if others and n_threads is None else n_threads)
-            run.others, run.batch_size = others, batch_size
+            lent, run.batch_size = self._team(n_threads), batch_size
             held = self._held(validation_data, validation_rows, judge, datas)
             if judge is not None:
                 run.hooks.insert(0, Best())  # first, because hooks finish in reverse order

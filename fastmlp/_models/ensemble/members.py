@@ -135,7 +135,6 @@ class EnsembleTrainer(Trainer):
     """Trains all members of an ensemble at once."""
 
     judge: EnsembleEvaluator
-    others: Any = None  # the processes over which the members are divided
 
     def _begin(self) -> None:
         super()._begin()
@@ -149,13 +148,12 @@ class EnsembleTrainer(Trainer):
             self.rates_of[k] = LearningRates(rate, self.begun[k].step)
 
     def _may_leap(self) -> bool:
-        looks = self.reporter.callbacks or self.judge.measures or self.averages
-        return not (looks or self.others)
+        return not (self.reporter.callbacks or self.judge.measures or self.averages)
 
     def _train(self, data: Data, plan: Plan) -> float:
         """Train every member for one epoch; the loop has prepared only the first one's plan."""
         steps = self._prepare(1, self.rates_of.keys() - {0})
-        found = self.others.epoch(self) if self.others else self.epochs(1)
+        found = self.epochs(1)
         for k, loss in enumerate(found.losses[0]):
             if not math.isfinite(loss):
                 epoch, who = self.state.epoch + 1, f"training of member {k}"

@@ -2,16 +2,14 @@
 
 Every message is a sum over all ranks of arrays of equal length. A control message carries from each
 rank facts, which must agree, and values. It may announce a block of steps; then one message with
-the weights of the batches follows, and one message per step with the gradients. Or it announces one
-message with the pickled objects of all ranks. So every rank knows which message the others wait
-for. A failed rank sends that message with a mark; then each rank sends its error text in a last
-message, and all raise the error.
+the weights of the batches follows, and one message per step with the gradients. So every rank
+knows which message the others wait for. A failed rank sends that message with a mark; then each
+rank sends its error text in a last message, and all raise the error.
 """
 
 from __future__ import annotations
 
 import hashlib
-import pickle
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -60,7 +58,7 @@ class AgreedValue(NamedTuple):
 class Exchange:
     """Sends the messages of one rank during one fit."""
 
-    def __init__(self, communicator: Communicator, engine: Engine | None = None) -> None:
+    def __init__(self, communicator: Communicator, engine: Engine) -> None:
         self.rank, self.size = int(communicator.rank), int(communicator.size)
         self._communicator, self._engine = communicator, engine
         self._facts: Sequence[AgreedValue] = ()
@@ -94,18 +92,6 @@ class Exchange:
         self._send(message, self._steps)
         return message[: self._steps]
 
-    def share(self, own: Any, facts: Sequence[AgreedValue]) -> list[Any]:
-        """Return the objects of all ranks; raise as `gather` does."""
-        pickled = pickle.dumps(own, pickle.HIGHEST_PROTOCOL)
-        words = np.frombuffer(pickled + bytes(-len(pickled) % 4), "<u4")
-        ends = self.gather(facts, [len(words)])[:, 0].cumsum().astype(int).tolist()
-        self.gather(facts[:1], steps=ends[-1])  # announces a message of this length
-        message, end = self._empty(ends[-1] + 1), ends[self.rank]
-        message[end - len(words) : end] = words
-        self._send(message, 0)
-        parts = np.split(message[: -Shard.NOTES], ends[:-1])
-        return [pickle.loads(part.astype("<u4").tobytes()) for part in parts]
-
     def add_up(self, gradients: Message, failed: bool) -> None:
         """Sum the gradients of a step over ranks in place, see `Shard.add_up`."""
         self.has_failed = bool(failed)
@@ -137,7 +123,6 @@ class Exchange:
             return np.zeros(self.size * (FACTS + VALUES) + Shard.NOTES)
         if left == self._steps + 1:
             return np.zeros(self._steps + Shard.NOTES)
-        assert self._engine is not None
         return np.zeros(self._engine.n_summed, self._engine.spec.dtype)
 
     def _send(self, message: Message, after: int) -> None:

@@ -1,7 +1,7 @@
 """Distributed fits: checks that all processes agree, and sums of results over processes.
 
 The same program runs on all ranks, each with its own rows. All ranks have the same model and take
-the same steps along the sum of their gradients; both are verified. `members` divides networks.
+the same steps along the sum of their gradients; both are verified.
 """
 
 from __future__ import annotations
@@ -44,25 +44,18 @@ _ROWS = (
     "give every rank about the same number of rows, and sources the same number of steps a block"
 )
 _LAYOUT = "use CPUs with the same bfloat16 unit (fastmlp.show_config), or leave compute out"
-_OPTIONS = (
-    "call fit of the same kind of model with the same options on every rank, resume among them"
-)
+_OPTIONS = "call fit with the same options on every rank, resume among them"
 _CALLBACKS = "use the same callbacks on every rank, but for those that only look"
 
 
 @contextlib.contextmanager
-def joined(
-    communicator: Any, engines: Sequence[Engine], kind: type[DistributedFit]
-) -> Iterator[DistributedFit]:
+def joined(communicator: Any, engine: Engine) -> Iterator[DistributedFit]:
     """Join a distributed fit; an error ends it on all ranks."""
-    if isinstance(communicator, Exchange):  # the fit is a part of another one
-        yield kind(communicator, engines)
-        return
-    exchange = Exchange(communicators.resolve(communicator), *engines[:1])
+    exchange = Exchange(communicators.resolve(communicator), engine)
     with _ended_at_exit(exchange):
         try:
-            yield kind(exchange, engines)
-            exchange.gather([next_message("the end of the fit"), weights_of(engines)], is_last=True)
+            yield DistributedFit(exchange, engine)
+            exchange.gather([next_message("the end of the fit"), weights_of(engine)], is_last=True)
         except BaseException as error:
             exchange.end_for_all(error)
             raise
@@ -91,53 +84,42 @@ def _ended_at_exit(exchange: Exchange) -> Iterator[None]:
 class DistributedFit:
     """One process of a distributed fit, whose rows are divided over the ranks."""
 
-    fitted = "one network"
-
-    def __init__(self, exchange: Exchange, engines: Sequence[Engine]) -> None:
-        self.exchange, self.engines, self.rank = exchange, engines, exchange.rank
+    def __init__(self, exchange: Exchange, engine: Engine) -> None:
+        self.exchange, self.engine, self.rank = exchange, engine, exchange.rank
         self._epoch = -1  # last epoch in which weights were compared
         self._row = 0  # index in the global batch of this rank's first row
 
     def agree(
-        self, run: Any, course: FitStrategy, begun: Sequence[ResumeState] | None, **options: Any
+        self, run: Any, course: Any, begun: Sequence[ResumeState] | None, **options: Any
     ) -> None:
         """Check that options, data and models agree on all ranks; raise ValueError if not."""
-        spec, level, plan = self.engines[0].spec, self.engines[0].level, run.plans[0]
+        spec, level, plan = self.engine.spec, self.engine.level, run.plans[0]
         facts = [AgreedValue("CPU level", level, remedy="set FASTMLP_CPU on every rank")]
         for thing, own in ((spec, set()), (plan, _OWN)):
             names = [field.name for field in dataclasses.fields(thing) if field.name not in own]
             facts += [AgreedValue(name, described(getattr(thing, name))) for name in names]
         facts += [AgreedValue(name, value) for name, value in options.items()]
-        facts += self._facts(run, course)
-        n_summed = self.engines[0].n_summed
+        n_summed = self.engine.n_summed
         facts.append(AgreedValue("number of summed values", n_summed, remedy=_LAYOUT))
         began = begun or ()
         same = [own._replace(rows=0, batch_size=0, memories=(), averaged=None) for own in began]
         went = f"after {began[0].epochs} epochs" if began else "False"
         facts.append(AgreedValue("resume", same, went))
         draws = [repr(member._rng.bit_generator.state).encode() for member in run.members]
-        arrays = [a for own in self.engines for a in own.state(optimizer=bool(began)).values()]
+        arrays = [*self.engine.state(optimizer=bool(began)).values()]
         for averaged in [own.averaged for own in began if own.averaged]:
             arrays += itertools.chain(*averaged.raw, *averaged.mean)
         facts.append(AgreedValue("rng", checksum(draws), remedy="pass the same seed on every rank"))
         facts.append(AgreedValue("the state of the model", checksum(arrays)))
         reporter, state = course.reporter, course.reporter.state
         here = [reporter.sees_batches, reporter.keeps, plan.batch_size]
-        moment = next_message(f"the start of the fit of {self.fitted}")
+        moment = next_message("the start of the fit")
         each = self.exchange.gather([moment, *facts], here)
         self._row = int(each[: self.rank, 2].sum()) % 2**31
         joint = DistributedCallbackList(state, reporter.callbacks, self.exchange)
         joint.sees_batches, joint.keeps = bool(each[:, 0].any()), bool(each[:, 1].any())
         course.reporter = joint
-        self._take_over(course)
-
-    def _facts(self, run: Any, course: Any) -> list[AgreedValue]:
-        """Return further values that must agree."""
-        return []
-
-    def _take_over(self, course: Any) -> None:
-        """Replace the parts of a fit that are done together."""
-        course.judge = DistributedEvaluator(self.engines[0], course.judge.validation, self.exchange)
+        course.judge = DistributedEvaluator(self.engine, course.judge.validation, self.exchange)
         course.train = lambda block, plan: self.train(block, plan, course)
         course.permute = self.shuffle
 
@@ -151,11 +133,11 @@ class DistributedFit:
 
     def shuffle(self, order: NDArray[np.int64], seed: int) -> None:
         """Permute an index array in place, differently on each rank."""
-        self.engines[0].shuffle(order, (seed + self.rank * _STRIDE) & _MASK)
+        self.engine.shuffle(order, (seed + self.rank * _STRIDE) & _MASK)
 
     def train(self, block: Data, plan: Plan, course: FitStrategy) -> float:
         """Train on a block, in step with all ranks; return the objective over all rows."""
-        state, (learner,) = course.reporter.state, course.learners(self.engines)
+        state, (learner,) = course.reporter.state, course.learners([self.engine])
         epoch, rows = state.epoch + 1, block.rows if plan.order is None else len(plan.order)
         n_steps = plan.n_steps(rows)
         facts = [
@@ -164,7 +146,7 @@ class DistributedFit:
             *(scheduled(name, getattr(plan, name)) for name in SCHEDULED),
         ]
         if self._epoch != epoch:  # callbacks may have assigned weights
-            facts.append(weights_of([learner]))
+            facts.append(weights_of(learner))
         self._epoch = epoch
         self.exchange.gather(facts, steps=n_steps)
         totals = self.exchange.add(_totals(block, plan, rows))
@@ -233,9 +215,7 @@ def next_message(what: str) -> AgreedValue:
 
 
 def described(value: Any) -> str:
-    """Return an option as text, without memory addresses; of an array a checksum."""
-    if isinstance(value, np.ndarray):
-        return checksum([np.ascontiguousarray(value)])
+    """Return an option as text, without memory addresses."""
     return re.sub(r"0x[0-9a-fA-F]+", "0x", str(value))
 
 
@@ -255,9 +235,9 @@ def scheduled(name: str, values: NDArray[np.float64] | None) -> AgreedValue:
     return AgreedValue(name, checksum([values]), text, f"{_CALLBACKS}; the same schedules, too")
 
 
-def weights_of(engines: Iterable[Engine]) -> AgreedValue:
+def weights_of(engine: Engine) -> AgreedValue:
     """Return a checksum of the parameters."""
-    arrays = [array for engine in engines for kind in engine.parameters() for array in kind]
+    arrays = [array for kind in engine.parameters() for array in kind]
     return AgreedValue("checksum of the weights", checksum(arrays), remedy=_CALLBACKS)
 
 
