@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_random_state
 
 from fastmlp._core.intervals import check_count
 from fastmlp._core.optional import require
 from fastmlp.dask import tasks
+from fastmlp.sklearn.bases import BaseEstimator, ClassifierMixin, RegressorMixin
 from fastmlp.sklearn.parameters import like, store
 from fastmlp.tabular import TabMLPClassifier, TabMLPRegressor, parts
 from fastmlp.tabular.columns import Array, Columns
@@ -29,7 +29,7 @@ from fastmlp.tabular.parts import Rows
 LEAST_ROWS = 1_000  # of a part, unless the user sets the number of parts
 
 
-class _DaskTable(BaseEstimator):  # type: ignore[misc]
+class _DaskTable(BaseEstimator):
     """The common part of both estimators."""
 
     _kind: ClassVar[Any]
@@ -213,7 +213,7 @@ class _DaskTable(BaseEstimator):  # type: ignore[misc]
         return "_local" in vars(self)
 
 
-class DaskTabMLPClassifier(ClassifierMixin, _DaskTable):  # type: ignore[misc]
+class DaskTabMLPClassifier(ClassifierMixin, _DaskTable):
     """Classification of tables that lie on a Dask cluster.
 
     Parameters
@@ -266,7 +266,7 @@ class DaskTabMLPClassifier(ClassifierMixin, _DaskTable):  # type: ignore[misc]
         return self._by_blocks("predict_proba", X)
 
 
-class DaskTabMLPRegressor(RegressorMixin, _DaskTable):  # type: ignore[misc]
+class DaskTabMLPRegressor(RegressorMixin, _DaskTable):
     """Regression on tables that lie on a Dask cluster.
 
     Parameters

@@ -17,8 +17,9 @@ from fastmlp._models.mlp import MLP
 from fastmlp._network.spec import Compute
 from fastmlp._validation.check import is_plain
 from fastmlp.sklearn import parameters
+from fastmlp.sklearn.bases import CallbackSupportMixin
 from fastmlp.sklearn.fitting import Fitting
-from fastmlp.sklearn.observers import CallbackSupportMixin, with_callbacks
+from fastmlp.sklearn.observers import with_callbacks
 from fastmlp.sklearn.scaled_network import ParameterViews, ScaledNetwork
 from fastmlp.sklearn.validation import checking, sound
 

@@ -13,14 +13,11 @@ from fastmlp._validation import check
 from fastmlp._validation.compatibility import refusal
 from fastmlp.sklearn import parameters
 
-__all__ = ["CallbackSupportMixin", "Observers", "with_callbacks"]
+__all__ = ["Observers", "with_callbacks"]
 
 try:
-    from sklearn.callback import CallbackSupportMixin, with_callbacks as _with_callbacks
+    from sklearn.callback import with_callbacks as _with_callbacks
 except ImportError:  # scikit-learn before 1.9
-
-    class CallbackSupportMixin:  # type: ignore[no-redef]
-        """Empty stand-in for scikit-learn's mixin."""
 
     def _with_callbacks(method: Any) -> Any:
         """Return the method itself."""

@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 from sklearn import config_context, get_config
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, InvalidParameterError, Options, StrOptions
 
@@ -23,6 +22,7 @@ from fastmlp._core.keywords import twin
 from fastmlp._files import storage
 from fastmlp._network.activations import ACTIVATIONS
 from fastmlp._validation import check
+from fastmlp.sklearn.bases import BaseEstimator, ClassifierMixin, RegressorMixin
 
 STOCHASTIC = ("sgd", "adam")
 

@@ -1,0 +1,17 @@
+"""scikit-learn's base classes of estimators.
+
+The stub beside this file gives them types, which scikit-learn has not: a class whose base has none
+is Any for a type checker, which could not tell apart the classes that ``fastmlp.load`` returns.
+"""
+
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+
+try:
+    from sklearn.callback import CallbackSupportMixin
+except ImportError:  # scikit-learn before 1.9
+
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """Empty stand-in for scikit-learn's mixin."""
+
+
+__all__ = ["BaseEstimator", "CallbackSupportMixin", "ClassifierMixin", "RegressorMixin"]
