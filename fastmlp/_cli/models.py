@@ -84,6 +84,7 @@ def evaluate(options: argparse.Namespace) -> None:
 
 @command(
     argument("files", metavar="FILE", nargs="+", help="a file that save() has written"),
+    argument("--arrays", action="store_true", help="also a line for each array, as --json has"),
     arguments.JSON,
 )
 def inspect(options: argparse.Namespace) -> None:
@@ -96,7 +97,8 @@ def inspect(options: argparse.Namespace) -> None:
         except (OSError, ValueError) as error:
             wrong.append(error)
     if found:
-        show(options, found, "\n\n".join(map(inspection.as_text, found)))
+        texts = (inspection.as_text(each, options.arrays) for each in found)
+        show(options, found, "\n\n".join(texts))
     for each in wrong[:-1]:
         warnings.warn(str(each), stacklevel=2)
     if wrong:

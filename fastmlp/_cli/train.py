@@ -68,7 +68,7 @@ def train(options: argparse.Namespace) -> None:
     from fastmlp import tabular  # needs scikit-learn
     from fastmlp.tabular import data_warnings
     from fastmlp.tabular.budget import taken
-    from fastmlp.tabular.codec_members import check_room
+    from fastmlp.tabular.codec_members import UnsavableWarning
 
     target = options.target
     named = [target, *filter(None, (options.weight, options.groups)), *options.drop]
@@ -99,11 +99,15 @@ def train(options: argparse.Namespace) -> None:
         n_jobs=options.threads,
         verbose=int(sys.stderr.isatty()),
     )
-    check_room(X)  # now, because a model of a larger table could not be saved
     if task == "classification" and note:
         warnings.warn(note, stacklevel=2)
     began = time.perf_counter()
-    model.fit(X, y, sample_weight=weights, groups=groups)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UnsavableWarning)  # it comes before the training
+        try:
+            model.fit(X, y, sample_weight=weights, groups=groups)
+        except UnsavableWarning as warning:
+            raise CommandError(str(warning)) from None
     seconds = round(time.perf_counter() - began, 3)
     model.save(options.output)
     if (rows := model.rows_) is not None:  # a sample, of which all results are

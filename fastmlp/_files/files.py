@@ -19,7 +19,7 @@ from fastmlp._files import safetensors
 from fastmlp._files.safetensors import Entry, Header
 from fastmlp._files.strict_json import MOST_STRING, ModelFormatError
 
-FIRST_ROWS, LONGEST_ROW = 16, 4 * MOST_STRING  # rows and bytes that an inspection reads
+MOST_FIRST_BYTES = 64 * MOST_STRING  # of an array, that an inspection reads
 
 
 @dataclass
@@ -60,9 +60,9 @@ def read(path: str | os.PathLike[str], only: Sequence[str] | None = None) -> Con
 
 
 def _first_rows(descriptor: int, start: int, entry: Entry) -> NDArray[Any]:
-    """Return the first rows of an array, none if they are long; the payload begins at start."""
+    """Return the first rows of an array, as many as are short; the payload begins at start."""
     width = math.prod(entry.shape[1:]) * entry.dtype.itemsize
-    rows = min(*entry.shape[:1], FIRST_ROWS) if entry.shape and 0 < width <= LONGEST_ROW else 0
+    rows = min(entry.shape[0], MOST_FIRST_BYTES // width) if entry.shape and width else 0
     if not rows:
         return np.empty(0, entry.dtype)
     text = os.pread(descriptor, rows * width, start + entry.start)

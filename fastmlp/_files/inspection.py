@@ -5,6 +5,7 @@ Text from the file is shown in ASCII with escapes, so that it cannot control the
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from typing import Any
@@ -21,14 +22,19 @@ from fastmlp._files.strict_json import ModelFormatError, shown
 WIDTH = 17  # characters of the column of names
 TABLE = ("target", "rows", "members", "temperature")  # entries of table estimators
 LONGEST = 40  # characters shown of a name
+MOST_NAMES = 16  # names shown
 
 # The arrays with the names of columns and classes, and with the kinds of a table's columns.
 NAMES_AT = {
-    "columns": ("fit.columns.names", "fit.attributes.feature_names_in_"),
+    "columns": ("fit.columns.names.ends", "fit.attributes.feature_names_in_"),
     "classes": ("fit.classes", "fit.labels.classes"),
 }
 KINDS_AT = {"number": "fit.columns.numbers", "category": "fit.columns.categories"}
-WANTED = (*(name for names in NAMES_AT.values() for name in names), *KINDS_AT.values())
+BYTES_AT = {"fit.columns.names.ends": "fit.columns.names.bytes"}  # of names stored as texts
+WANTED = (
+    *(name for names in NAMES_AT.values() for name in names),
+    *(*KINDS_AT.values(), *BYTES_AT.values()),
+)
 
 
 def facts(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -54,8 +60,8 @@ def facts(path: str | os.PathLike[str]) -> dict[str, Any]:
     }
 
 
-def as_text(found: dict[str, Any]) -> str:
-    """Return the content of a file as text."""
+def as_text(found: dict[str, Any], with_arrays: bool = False) -> str:
+    """Return the content of a file as text, perhaps with a line for each array."""
     arrays, version = found["arrays"], found["format"]
     lines = [
         _line("class", found["class"]),
@@ -64,8 +70,10 @@ def as_text(found: dict[str, Any]) -> str:
         _line("format", f"version {version['version']}, by fastmlp {version['fastmlp']}"),
         _line("digest", f"SHA-256 {found['digest']}, not compared"),
         _line("size", f"{found['bytes']:,} bytes, {len(arrays)} arrays"),
-        "",
     ]
+    if not with_arrays:
+        return "\n".join(lines)
+    lines.append("")
     width = max((len(shown(name)) for name in arrays), default=0)
     for name, array in arrays.items():
         sizes = " x ".join(f"{size:,}" for size in array["shape"]) or "one"
@@ -106,7 +114,11 @@ def _named(content: Content, description: dict[str, Any]) -> dict[str, dict[str,
             tree = tree.get(key) if isinstance(tree, dict) else None
         if isinstance(tree, dict) and tree.get("times") in TIMES and array.dtype == np.int64:
             array = array.view(tree["times"])
-        names, n = _names(array), content.header.entries[at].shape[:1]
+        if at in BYTES_AT:
+            names = _texts(array, content.firsts.get(BYTES_AT[at], np.empty(0, np.uint8)))
+        else:
+            names = _names(array)
+        n = content.header.entries[at].shape[:1]
         found[fact] = {"count": sum(n), "first": names}
         if fact == "columns" and at == NAMES_AT[fact][0]:  # an estimator of tables
             kinds = {
@@ -126,14 +138,29 @@ def _brief(count: int, first: list[str], kinds: list[str] | None = None) -> str:
     return f"{count:,}: {', '.join([*texts, *[f'and {more:,} more'] * (more > 0)])}"
 
 
+def _texts(ends: NDArray[Any], first: NDArray[Any]) -> list[str]:
+    """Return the texts with these ends, in bytes of which the first ones are there."""
+    bounds = [0, *ends.ravel()[:MOST_NAMES].tolist()]
+    return [
+        _short(first.tobytes()[slice(*map(int, pair))].decode(errors="replace"))
+        for pair in itertools.pairwise(bounds)
+        if 0 <= pair[0] <= pair[1] <= first.nbytes
+    ]
+
+
 def _names(array: NDArray[Any]) -> list[str]:
     """Return strings, stored as rows of code points, or numbers as short texts."""
+    array = array[:MOST_NAMES]
     if array.dtype == np.uint32 and array.ndim == 2:
         points = (row[row > 0].tolist() for row in array[:, : LONGEST + 1])
         texts = ["".join(chr(p) if p <= sys.maxunicode else "?" for p in row) for row in points]
     else:
-        texts = list(map(str, array.ravel()[: files.FIRST_ROWS].tolist()))
-    return [text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..." for text in texts]
+        texts = list(map(str, array.ravel()[:MOST_NAMES].tolist()))
+    return list(map(_short, texts))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
 
 def _line(name: str, value: Any) -> str:

@@ -7,6 +7,7 @@ fields that were read before: ``Count(1, lambda known: known["rows"])``.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import ChainMap
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastmlp._files.strict_json import MOST_INTEGER, ModelFormatError, shown
 
@@ -143,7 +145,7 @@ class Text(Kind):
     """A string."""
 
     def write(self, value: str, place: Place) -> str:
-        check_characters(value, place.name)
+        encoded(value, place.name)
         return value
 
     def read(self, tree: Any, place: Place) -> str:
@@ -219,6 +221,42 @@ class Numbers(Hidden):
         return place.file.numbers(place.tensor, self.dtype)  # type: ignore[no-any-return]
 
 
+class Pieces(Hidden):
+    """A list of byte strings: their bytes one after the other, and where each of them ends."""
+
+    def write(self, value: Sequence[bytes], place: Place) -> Any:
+        ends = np.cumsum([len(piece) for piece in value], dtype=np.int64)
+        place.file[place.at("ends").tensor] = ends
+        place.file[place.at("bytes").tensor] = np.frombuffer(b"".join(value), np.uint8)
+        return GONE
+
+    def read(self, tree: Any, place: Place) -> list[Any]:
+        text = _column(place.at("bytes"), np.uint8).tobytes()
+        ends = np.concatenate([[0], _column(place.at("ends"), np.int64)])
+        is_right = (ends[:-1] <= ends[1:]).all() and ends[-1] == len(text)
+        place.at("ends").check_tensor(is_right, f"does not divide {len(text):,} bytes")
+        return [text[start:end] for start, end in itertools.pairwise(ends.tolist())]
+
+
+class Texts(Pieces):
+    """A list of strings of any length, stored in UTF-8."""
+
+    def write(self, value: Sequence[str], place: Place) -> Any:
+        return super().write([encoded(text, place.name) for text in value], place)
+
+    def read(self, tree: Any, place: Place) -> list[str]:
+        pieces = super().read(tree, place)
+        return place.built(lambda: [piece.decode() for piece in pieces])  # type: ignore[no-any-return]
+
+
+def _column(place: Place, dtype: Any) -> NDArray[Any]:
+    """Return a tensor of one dimension."""
+    array: NDArray[Any] = place.file.take(place.tensor)
+    words = f"is {array.dtype} of shape {array.shape} but a list of {np.dtype(dtype)} belongs there"
+    place.check_tensor(array.dtype == dtype and array.ndim == 1, words)
+    return array
+
+
 # ---------------------------------------------------------------------------------- helpers
 
 
@@ -237,10 +275,10 @@ def from_digits(text: Any) -> int:
     return number if hex(number) == text else -1
 
 
-def check_characters(text: str, name: str) -> None:
-    """Raise ValueError for half a character (a lone surrogate), which UTF-8 cannot hold."""
+def encoded(text: str, name: str) -> bytes:
+    """Return UTF-8; raise ValueError for half a character (a lone surrogate), which it lacks."""
     try:
-        text.encode()
+        return text.encode()
     except UnicodeEncodeError:
         raise ValueError(
             f"{name} has the text {shown(text)} with half a character (a lone surrogate), which a "

@@ -263,7 +263,7 @@ class Validated(BaseEstimator):
             If the file cannot be written.
         TypeError, ValueError
             If a parameter is invalid, or a file cannot store it: an object such as a function, or
-            more than 65,536 categories. ``callbacks`` of other libraries are left out.
+            a class of more than 1,024 characters. ``callbacks`` of other libraries are left out.
         """
         storage.save(like(self, vars(self)), path, training)
 

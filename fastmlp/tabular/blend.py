@@ -18,7 +18,7 @@ from fastmlp.tabular.encoding import width_of, with_missing
 from fastmlp.tabular.epoch_selection import TIME_WAS_OVER, is_gain, of_all, ranked
 from fastmlp.tabular.folds import FitRows, Splits
 from fastmlp.tabular.members import FitOptions, Members, TrainingResult, seconds_of_epoch
-from fastmlp.tabular.presets import LEAST_SHARE, Preset, beginning, epochs_of, quick_epochs
+from fastmlp.tabular.presets import LEAST_SHARE, Preset, Recipe, beginning, epochs_of, quick_epochs
 from fastmlp.tabular.progress import Progress
 
 Array = NDArray[Any]
@@ -70,6 +70,14 @@ class BlendResult:
     course: list[str] = field(default_factory=list)  # a text per stage
     stopped: str = ""  # the reason if the user ended the fit early
     is_cut: bool = False  # whether a time limit has ended its last stage early
+
+
+def recipes_of(preset: Preset, is_limited: bool, data: FitRows) -> list[Recipe]:
+    """Return the recipes whose networks a model may have: those of the first preset, and these."""
+    first = beginning(preset, is_limited)
+    every = [first] if first is preset else [first, preset]
+    kind, numbers = data.target.kind, len(data.columns.numbers)
+    return [recipe for each in every for recipe in each.of(kind, numbers)]
 
 
 def fit(data: FitRows, request: FitOptions) -> BlendResult:

@@ -10,7 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._files import schema
-from fastmlp._files.kinds import Choice, Count, Kind, Number, Numbers, Place, Tensor, Text
+from fastmlp._files.kinds import (
+    Choice,
+    Count,
+    Flag,
+    Kind,
+    Number,
+    Numbers,
+    Place,
+    Tensor,
+    Text,
+    Texts,
+)
 from fastmlp._files.schema import At, Codec, Counted, Flagged, List, Object
 from fastmlp._files.strict_json import shown
 from fastmlp._models.codecs import parts
@@ -31,7 +42,7 @@ CURVE = (np.int64, np.float64, np.float64, np.float64)  # dtypes of the columns 
 COUNTS = ("best_epoch_", "n_iter_")
 ATTRIBUTES = {  # field -> attribute of the estimator
     **{"columns": "_columns", "outputs": "n_outputs_", "out_of_fold": "_out_of_fold"},
-    **{"out": "_out", "weighted": "_row_weights", "feature_names": "feature_names_in_"},
+    **{"out": "_out", "weighted": "_row_weights"},
     **{"sampled": "rows_"},
     **{"history": "history_", "report": "_report", **dict(zip(COUNTS, COUNTS, strict=True))},
 }
@@ -66,7 +77,7 @@ REPORT = Object(
         "members": List(Text()),
         **dict.fromkeys(("alone", "together"), Value(float)),
         **dict.fromkeys(("seconds", "more"), Value(dict)),
-        "notes": List(Text()),
+        "notes": Texts(),
     },
     _report,
 )
@@ -137,7 +148,7 @@ def _fit(task: dict[str, Kind]) -> Object:
             **curve,
             "history": parts.HISTORY,
             "report": REPORT,
-            "feature_names": Value(np.ndarray, None),
+            "feature_names": Flag(),
             **dict.fromkeys(COUNTS, Count()),
         },
         first=("out_of_fold", "weighted", "explained", "out", *curve),
@@ -161,6 +172,7 @@ def _fit_values(model: Any, training: bool) -> dict[str, Any]:
         **_blend_values(known["_columns"], blend),
         **(_label_values(known) if "classes_" in known else _number_values(known)),
         "rows": len(known["_out_of_fold"]),
+        "feature_names": "feature_names_in_" in known,
         "explained": importance,
         **{f"curve.{at}": column for at, column in enumerate(curve)},
         "history": (history if training else type(history)()).whole(),
@@ -201,20 +213,18 @@ def _number_values(known: dict[str, Any]) -> dict[str, Any]:
 def _fitted(model: Any, fit: dict[str, Any]) -> dict[str, Any]:
     """Return the attributes of a fit."""
     target, task = (_classes if hasattr(model, "predict_proba") else _numbers)(model, fit)
-    columns, names, weights = fit["columns"], fit["feature_names"], fit["weighted"]
+    columns, weights = fit["columns"], fit["weighted"]
     if weights is not None and weights[np.concatenate(fit["out"])].min() <= 0:
         raise ValueError("tensor 'fit.weights' has 0.0 but must be above 0 where a row is used")
     n = len(columns.names)
-    if names is not None and (names.shape != (n,) or names.dtype != object):
-        raise ValueError(f"there are names for {names.shape} of {n} columns")
     curve = [fit[f"curve.{at}"] for at in range(len(CURVE))]
     if len(set(map(len, curve))) > 1:
         raise ValueError("fit has a curve of different lengths")
     importance, table = fit["explained"], (fit["rows"], n, columns.kinds, columns.left_out)
     members = fit["report"].pop("members")
     kept = {name: fit[key] for key, name in ATTRIBUTES.items()}
-    if names is None:
-        del kept["feature_names_in_"]
+    if fit["feature_names"]:
+        kept["feature_names_in_"] = np.array(columns.names, object)
     return {
         **task,
         **kept,

@@ -1,21 +1,22 @@
 """Columns, encodings and networks of an estimator of tables, as parts of a file.
 
-Arrays of the members of a group are stacked, one row per member; their parameters are under
-``groups.G.members.K`` by the names of the layers.
+All arrays of a group of members, its parameters too, have the member as their first axis.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections import ChainMap
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fastmlp._files.kinds import Count, Flag, Kind, Number, Place, Tensor
+from fastmlp._core.user_warnings import warn
+from fastmlp._files.kinds import Count, Flag, Number, Pieces, Place, Tensor, Texts
 from fastmlp._files.record import Tensors
-from fastmlp._files.schema import At, Checked, Counted, Each, List, Object
+from fastmlp._files.safetensors import MOST_TENSORS
+from fastmlp._files.schema import At, Checked, Counted, Object
 from fastmlp._files.strict_json import shown
 from fastmlp._models.codecs import models, parts
 from fastmlp._models.codecs.values import Value
@@ -25,100 +26,79 @@ from fastmlp.tabular.blend import Blend
 from fastmlp.tabular.columns import Column, Columns
 from fastmlp.tabular.encoding import Encoding, NumericStatistics, width_of
 from fastmlp.tabular.members import Members
+from fastmlp.tabular.presets import Recipe
 from fastmlp.tabular.targets import TargetScale
 
 PLACES = np.dtype(np.int64)
-MOST_CATEGORIES = 1 << 16  # in all columns; each takes ten times its bytes in memory
+MOST_CODE = np.iinfo(np.int32).max  # codes of categories are int32
+MOST_ARRAYS_OF_LAYER, MOST_OTHER_ARRAYS = 6, 64  # in a file; a group has two layers' more
 MOST_BINS = 1 << 16  # needed if no column is numeric: then no array limits the bins
 
-# Type of category values -> dtype of consecutive values of that type in a file.
-RUNS = {str: np.dtype(object), int: PLACES, float: np.dtype(float), bool: np.dtype(bool)}
+# The types of categories, in the order of their numbers in files: to bytes, and from bytes.
+TYPES: dict[type, tuple[Callable[[Any], bytes], Callable[[bytes], Any]]] = {
+    type(None): (lambda _: b"", lambda _: None),
+    str: (str.encode, bytes.decode),
+    int: (b"%d".__mod__, int),
+    float: (lambda value: repr(value).encode(), float),
+    bool: (b"%d".__mod__, lambda text: text == b"1"),
+    bytes: (bytes, bytes),
+}
+TYPE_AT = {kind: at for at, kind in enumerate(TYPES)}
 
 
 # ---------------------------------------------------------------------------------- columns
 
 
-class _Texts(Value):
-    """A list of strings."""
-
-    def __init__(self) -> None:
-        super().__init__(np.ndarray)
-
-    def write(self, value: Any, place: Place) -> Any:
-        return super().write(np.array(value, object), place)
-
-    def read(self, tree: Any, place: Place) -> list[str]:
-        array = super().read(tree, place)
-        place.check(array.dtype == object, f"is an array of {array.dtype} and no strings")
-        return array.tolist()  # type: ignore[no-any-return]
-
-
-class _Category(Kind):
-    """The values of a category column: consecutive values of one type, or null for missing."""
-
-    def write(self, value: Column, place: Place) -> list[Any]:
-        plain = [v.item() if isinstance(v, np.generic) else v for v in value.values or ()]
-        found: list[Any] = []
-        for at, (kind, run) in enumerate(itertools.groupby(plain, type)):
-            values: tuple[Any, ...] = tuple(run)
-            odd = [v for v in values if kind not in RUNS or (kind is int and abs(v) >= 2**63)]
-            if odd and values != (None,):
-                raise TypeError(
-                    f"{value.name} has the category {shown(odd[0])}, which a file cannot hold: "
-                    "make the column one of strings, or of numbers below 2**63"
-                )
-            array = None if odd else np.array(values, RUNS[kind])
-            try:
-                found.append(Value().write(array, place.at("values").at(at)))
-            except ValueError as error:
-                raise ValueError(f"the column {value.name!r}: {error}") from None
-        return found
-
-    def read(self, tree: Any, place: Place) -> tuple[Any, ...]:
-        found, place = list[Any](), place.at("values")
-        for at, run in enumerate(List(Value(np.ndarray, None)).read(tree, place)):
-            values = np.array([None]) if run is None else run
-            place.at(at).check(
-                values.ndim == 1 and values.dtype in RUNS.values(),
-                f"is {values.dtype} of shape {values.shape} but strings, int64, float64 or bool "
-                "belong there",
-            )
-            found += values.tolist()
-        is_right = len(set(found)) == len(found) > 0 and all(each == each for each in found)
-        place.check(is_right, f"are {len(found)} categories, not each once")
-        return tuple(found)
-
-
-def _check_count(categories: Sequence[Column]) -> None:
-    total = sum(len(column.values or ()) for column in categories)
-    if total > MOST_CATEGORIES:
-        raise ValueError(
-            f"the columns have {total:,} categories but a file has room for {MOST_CATEGORIES:,}: "
-            "pickle the model, or leave out columns that name each row"
-        )
+def _pieces(column: Column) -> tuple[list[int], list[bytes]]:
+    """Return the numbers of the types of a column's categories, and the categories as bytes."""
+    types, pieces = list[int](), list[bytes]()
+    for value in column.values or ():
+        plain = value.item() if isinstance(value, np.generic) else value
+        try:
+            pieces.append(TYPES[type(plain)][0](plain))
+        except (KeyError, ValueError):  # another type, or half a character (a lone surrogate)
+            raise ValueError(
+                f"the column {shown(column.name)} has the category {shown(value)}, which a file "
+                "cannot hold: make the column one of valid strings or of numbers, and fit again"
+            ) from None
+        types.append(TYPE_AT[type(plain)])
+    return types, pieces
 
 
 def _column_values(columns: Columns) -> dict[str, Any]:
     places, categories = zip(*columns.categories, strict=True) if columns.categories else ((), ())
-    _check_count(categories)
+    types, values = list[int](), list[bytes]()
+    for column in categories:
+        of_types, pieces = _pieces(column)
+        types += of_types
+        values += pieces
     return {
         **vars(columns),
         "left_out": tuple(columns.left_out),
         "reasons": tuple(columns.left_out.values()),
         "numbers": np.array([place for place, _ in columns.numbers], PLACES),
-        "categories": categories,
-        "places": np.array(places, PLACES),
+        "categories": np.array(places, PLACES),
+        "sizes": [len(column.values or ()) for column in categories],
+        "types": types,
+        "values": values,
     }
 
 
 def _columns(names: list[str], left_out: Any, reasons: Any, named: bool, **of: Any) -> Columns:
     if len(left_out) != len(reasons):
         raise ValueError(f"it has {len(reasons)} reasons for {len(left_out)}")
-    numbers, places = (of[key].tolist() for key in ("numbers", "places"))
+    numbers, places = (of[key].tolist() for key in ("numbers", "categories"))
     if set(numbers) & set(places):
         raise ValueError("it has a column as numbers and as categories")
-    categories = [Column(names[k], v) for k, v in zip(places, of["categories"], strict=True)]
-    _check_count(categories)
+    values, ends = _values(of["types"], of["values"]), np.cumsum(of["sizes"], dtype=int).tolist()
+    categories = [
+        Column(names[place], tuple(values[end - size : end]))
+        for place, size, end in zip(places, of["sizes"].tolist(), ends, strict=True)
+    ]
+    for column in categories:
+        own = column.values or ()
+        if len(set(own)) < len(own) or any(value != value for value in own):
+            raise ValueError(f"{shown(column.name)} has {len(own)} categories, not each once")
     return Columns(
         tuple((place, Column(names[place])) for place in numbers),
         tuple(zip(places, categories, strict=True)),
@@ -129,31 +109,63 @@ def _columns(names: list[str], left_out: Any, reasons: Any, named: bool, **of: A
     )
 
 
+def _values(types: NDArray[np.uint8], pieces: list[bytes]) -> list[Any]:
+    """Return categories from their types and bytes, which have one right form."""
+    if len(types) != len(pieces):
+        raise ValueError(f"it has {len(pieces):,} categories of {len(types):,} types")
+    rows = list(TYPES.values())
+    values = [rows[at][1](piece) for at, piece in zip(types.tolist(), pieces, strict=True)]
+    for at, value, piece in zip(types.tolist(), values, pieces, strict=True):
+        if rows[at][0](value) != piece:
+            raise ValueError(f"it has the category {shown(piece)}, which is not of its type")
+    return values
+
+
 def _last_name(known: Any) -> int:
     return len(known["names"]) - 1
 
 
 COLUMNS = Object(
     {
-        **dict.fromkeys(("names", "left_out", "reasons"), _Texts()),
+        **dict.fromkeys(("names", "left_out", "reasons"), Texts()),
         "named": Flag(),
         "numeric": Flag(),
-        "numbers": Counted(Tensor(lambda known: (known["n"],), PLACES, 0, _last_name, rising=True)),
-        "categories": List(_Category()),
-        "places": At(
-            "categories",
-            Tensor(lambda known: (len(known["categories"]),), PLACES, 0, _last_name, rising=True),
+        **dict.fromkeys(
+            ("numbers", "categories"),
+            Counted(Tensor(lambda known: (known["n"],), PLACES, 0, _last_name, rising=True)),
         ),
+        # All categories of all columns are one list; each column has the next ones of it.
+        "sizes": Tensor(lambda known: known["categories"].shape, PLACES, 1, MOST_CODE),
+        "types": Tensor(lambda known: (known["sizes"].sum(),), np.uint8, 0, len(TYPES) - 1),
+        "values": Pieces(),
     },
     _columns,
     _column_values,
-    first=("numbers", "places"),
+    first=("numbers", "categories"),
 )
 
 
-def check_room(X: Any) -> None:
-    """Raise an error if a file cannot hold the categories of a table; nothing is written."""
-    COLUMNS.write(Columns.of(X), Place(Tensors(), ChainMap()))
+class UnsavableWarning(UserWarning):
+    """A fit has begun whose model no file can hold."""
+
+
+def warn_if_unsavable(
+    columns: Columns, classes: NDArray[Any] | None, recipes: Iterable[Recipe]
+) -> None:
+    """Warn before a fit if no file can hold its model: `save` would raise an error after it."""
+    place = Place(Tensors(), ChainMap())
+    count = MOST_OTHER_ARRAYS + sum(MOST_ARRAYS_OF_LAYER * (r.depth + 2) for r in recipes)
+    try:
+        COLUMNS.write(columns, place.at("columns"))
+        if classes is not None:
+            Value().write(classes, place.at("classes"))
+        if count > MOST_TENSORS:
+            raise ValueError(
+                f"the networks may take {count:,} arrays but a file has room for "
+                f"{MOST_TENSORS:,}: pass fewer recipes, or of fewer layers"
+            )
+    except (TypeError, ValueError) as error:
+        warn(f"no file can hold the model of this fit: {error}", UnsavableWarning)
 
 
 # ---------------------------------------------------------------------------------- members
@@ -195,7 +207,7 @@ GROUP = Object(
             lambda known: (known["members"], sum(_n_values(known["columns"]))), np.bool_
         ),
         "scales": Tensor(_scales_shape),
-        "nets": At("members", Each(parts.Parameters(), lambda known: range(known["members"]))),
+        "nets": At("", parts.Parameters(leading=lambda known: known["members"])),
     }
 )
 
@@ -203,8 +215,9 @@ GROUP = Object(
 def group_values(group: Members, share: float) -> dict[str, Any]:
     """Return the fields of a group."""
     members = [models.values(member, False) for member in group.ensemble]
-    nets = [member["parameters"] for member in members]
-    if not all(np.isfinite(a).all() for net in nets for arrays in net for a in arrays):
+    of_kinds = zip(*(member["parameters"] for member in members), strict=True)
+    nets = [[np.stack(layer) for layer in zip(*kind, strict=True)] for kind in of_kinds]
+    if not all(np.isfinite(array).all() for arrays in nets for array in arrays):
         raise ValueError("the weights of the fit are not finite: scale y, and fit again")
     return {
         "share": share,
@@ -236,8 +249,12 @@ def blend_of(fit: dict[str, Any], target: Any) -> Blend:
         numbers = NumericStatistics(*(group[key] for key in NumericStatistics._fields))
         encoding = Encoding(numbers, group["known"], sizes, fit["with_missing"])
         state = {"network": group["network"], "rng": np.random.default_rng(0)}  # without training
-        nets = [models.build(MLP, {**state, "parameters": each}) for each in group["nets"]]
-        ensemble = Ensemble(nets)
+        ensemble = Ensemble(
+            models.build(
+                MLP, {**state, "parameters": [[a[k] for a in arrays] for arrays in group["nets"]]}
+            )
+            for k in range(fit["members"])
+        )
         scale = None
         if group["scales"] is not None:
             scale = TargetScale(*np.moveaxis(group["scales"], 1, 0))

@@ -20,6 +20,7 @@ from fastmlp.sklearn.parameters import like, training
 from fastmlp.tabular import blend, data_warnings, reading
 from fastmlp.tabular.blend import BlendResult
 from fastmlp.tabular.budget import Budget, bytes_of
+from fastmlp.tabular.codec_members import warn_if_unsavable
 from fastmlp.tabular.columns import Array, Columns, Table
 from fastmlp.tabular.explained import Explained
 from fastmlp.tabular.members import INTERRUPTED
@@ -108,6 +109,9 @@ class BaseTabMLP(Explained):
         -----
         ConvergenceWarning
             If an interrupt or a callback has ended the fit early. The estimator is fitted then.
+        UserWarning
+            Before the training, if no file can hold the model, so that ``save`` will fail: a class
+            of more than 1,024 characters, for example; pickle can.
         """
         stopped = self._fit(X, y, sample_weight, groups, X_val, y_val)
         if stopped:
@@ -152,6 +156,8 @@ class BaseTabMLP(Explained):
             target, kept = data.target, data.weights
             self._columns = data.columns
             judged = self._read_both(target, X_val, y_val, "X_val and y_val")
+        recipes = blend.recipes_of(plan.preset, deadline is not None, data)
+        warn_if_unsavable(data.columns, getattr(self, "classes_", None), recipes)
         request = replace(budget, preset=plan.preset, scorer=self._scorer(y[used], kept))
         with timed(seconds, "training"):
             fitted = blend.fit(data, request)

@@ -77,6 +77,15 @@ def test_a_valid_file_costs_twice_its_size(name):
     assert peak < 2 * len(text) + ALLOWED
 
 
+def test_a_category_costs_130_bytes_beside_its_text():
+    n = 70_000
+    X = np.arange(n).astype(str).astype(object)[:, np.newaxis]
+    y = np.resize(stored.LABELS, n)
+    text = stored.text_of(stored.table(fastmlp.TabMLPRegressor, y, X, epochs=1))
+    peak, _ = trials.peak_of(lambda: hostile.load(text))
+    assert peak < 2 * len(text) + 130 * n + ALLOWED
+
+
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not say")
 def test_a_large_file_with_moments_costs_twice_its_size(tmp_path):
     net = fastmlp.MLP([512, 1024, 1024, 64], rng=0)

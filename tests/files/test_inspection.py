@@ -3,6 +3,7 @@
 import re
 
 import hostile
+import hostile_files
 import models
 import numpy as np
 import pytest
@@ -14,13 +15,15 @@ from fastmlp._files import files, inspection
 
 
 def report(path):
-    return inspection.as_text(inspection.facts(path))
+    return inspection.as_text(inspection.facts(path), with_arrays=True)
 
 
 def test_inspect_says_what_is_in_a_file_and_reads_no_weights(tmp_path, capsys):
     path = tmp_path / "net"
     fastmlp.MLP([3, 500, 2], loss=fastmlp.Huber(0.5), rng=0).save(path)
     assert _cli.main(["inspect", str(path)]) == 0
+    assert len(capsys.readouterr().out.splitlines()) < 20
+    assert _cli.main(["inspect", "--arrays", str(path)]) == 0
     text = capsys.readouterr().out
     for words in ("MLP", "3, 500, 2", "Huber(delta=0.5)", "float32", "layers.0.weight", "3 x 500"):
         assert words in text
@@ -50,17 +53,17 @@ def test_inspect_shows_nothing_that_a_terminal_obeys(tmp_path):
 
 def strange_names(width, kind, point):
     """Return a file whose names of columns are so many numbers of a dtype each."""
-    header, payload = hostile.apart(hostile.valid("TabMLPClassifier words"))
+    header, payload = hostile.apart(hostile.valid("names of features"))
     at = len(payload)
     names = np.full((70_000 // width + 1, width), point, kind)
-    entry = header.pop("fit.columns.names")
+    entry = header.pop("fit.attributes.feature_names_in_")
     entry.update(dtype={"<u4": "U32", "<f8": "F64"}[kind], shape=list(names.shape))
     entry.update(data_offsets=[at, at + names.nbytes])
     for name in list(header):  # what was behind it is of no use here
         if name != "__metadata__":
             del header[name]
     entry.update(data_offsets=[0, names.nbytes])
-    return hostile.together({**header, "fit.columns.names": entry}, names.tobytes())
+    return hostile.together({**header, "fit.attributes.feature_names_in_": entry}, names.tobytes())
 
 
 @pytest.mark.parametrize(
@@ -77,3 +80,16 @@ def test_inspect_is_brief_whatever_the_names_are(width, kind, point, tmp_path):
     assert text.isascii()
     assert re.search(r"\ncolumns +(70,001|71|36|3): (.*, )?and \d[\d,]* more\n", text)
     assert max(map(len, text.splitlines())) < 5000
+
+
+@pytest.mark.parametrize("end", [-1, 2**62, 5000])
+@pytest.mark.parametrize("point", [27, 0xFF, 65])
+def test_inspect_is_brief_whatever_the_names_of_a_table_are(end, point, tmp_path):
+    name = "TabMLPClassifier words"
+    for tensor, values in (("ends", [0, 1, end, 2]), ("bytes", np.full(20, point, np.uint8))):
+        changed = hostile_files.filled(name, f"fit.columns.names.{tensor}", values)
+        (tmp_path / "model").write_bytes(changed())
+        text = report(tmp_path / "model")
+        assert text.replace("\n", "").isprintable()
+        assert text.isascii()
+        assert re.search(r"\ncolumns +7: ", text)

@@ -33,7 +33,10 @@ WRONG: dict[type, list[Any]] = {
 }
 
 
-OTHER_DTYPES = {"F64": "I64", "F32": "I32", "I64": "F64", "U64": "I64", "U32": "I32", "BOOL": "I8"}
+OTHER_DTYPES = {
+    **{"F64": "I64", "F32": "I32", "I64": "F64", "U64": "I64", "U32": "I32"},
+    **{"BOOL": "I8", "U8": "I8"},
+}
 
 # What a field of another kind may not be, by what it has.
 OTHERS: dict[type, list[Any]] = {
@@ -106,8 +109,8 @@ def refusals(name: str) -> Iterator[tuple[Path, Any, str]]:
 def refusals_of_tensors(name: str) -> Iterator[tuple[str, Any, str]]:
     """Yield each tensor with a change of it, and what is said about it."""
     for tensor, entry in apart(valid(name))[0].items():
-        # Classes, categories and parameters of estimators may have any dtype.
-        if not re.search("__metadata__|classes|values|parameters", tensor):
+        # Classes and parameters of estimators may have any dtype.
+        if not re.search("__metadata__|classes|parameters", tensor):
             wrong = {"shape": [1, *entry["shape"]], "dtype": OTHER_DTYPES[entry["dtype"]]}
             for key, value in wrong.items():
                 yield tensor, value, said(changed(name, tensor, key, to=value)())

@@ -14,6 +14,7 @@ from fastmlp._files.safetensors import STRANGERS
 
 DESCRIPTION = ("__metadata__", "model")
 GONE = object()
+LISTS = ("bytes", "ends")  # the tensors of a list of texts
 
 # What makes a file, and what is said about it.
 Row = tuple[Callable[[], bytes], str]
@@ -72,6 +73,13 @@ def filled(header: Any, payload: bytes, tensor: str, values: Any) -> Any:
 @change
 def renamed(header: Any, payload: bytes, old: str, new: str) -> Any:
     return {new if key == old else key: value for key, value in header.items()}, payload
+
+
+@change
+def swapped(header: Any, payload: bytes, one: str, other: str) -> Any:
+    """Exchange two lists of texts."""
+    pairs = {f"{a}.{of}": f"{b}.{of}" for a, b in ((one, other), (other, one)) for of in LISTS}
+    return {pairs.get(key, key): value for key, value in header.items()}, payload
 
 
 @change

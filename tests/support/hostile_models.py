@@ -6,7 +6,7 @@ import functools
 from typing import Any
 
 import numpy as np
-from hostile_files import GONE, Row, changed, filled, model, network
+from hostile_files import GONE, Row, changed, filled, model, network, swapped
 
 MEAN, RAW = (f"progress.averaged.{of}.layers.0.weight" for of in ("mean", "raw"))
 NAN, NAN64, INFINITY = np.float32("nan"), np.float64("nan"), np.array([0, np.inf], np.float32)
@@ -132,31 +132,49 @@ group = functools.partial(model, "fit", "groups", 0, name=TWO)
 report = functools.partial(model, "fit", "report", name=TWO)
 classes = functools.partial(model, "fit", name=TAB_WORDS)
 
+
+def types(numbers: list[int]) -> Any:
+    return filled(TWO, "fit.columns.types", np.array(numbers, np.uint8))
+
+
+def values(text: bytes) -> Any:
+    return filled(TWO, "fit.columns.values.bytes", np.frombuffer(text, np.uint8))
+
+
 TABLES: list[Row] = [
     (model("parameters", "preset", to="x", name=TWO), "The 'preset' par"),
     (model("parameters", "scoring", to=["exec"], name=TWO), "The 'scoring' p"),
-    (columns("names", to={"array": "fit.columns.names"}), "uint32 and"),
-    (columns("names", to={"strings": "fit.columns.names"}), "is an array"),
     (
-        changed(TWO, "fit.columns.reasons", "shape", to=lambda s: [1, s[0] * s[1]]),
-        "columns: it has 1 reasons for 2",
+        changed(TWO, "fit.columns.names.bytes", "shape", to=lambda s: [1, *s]),
+        r"names.bytes' is uint8 of shape \(1, 26\) but a list of uint8",
     ),
+    (
+        changed(TWO, "fit.columns.names.ends", "dtype", to="U64"),
+        "names.ends' is uint64 of shape .* but a list of int64",
+    ),
+    (filled(TWO, "fit.columns.names.ends", [2, 1]), "names.ends' does not divide 26"),
+    (filled(TWO, "fit.columns.left_out.ends", [-1]), "left_out.ends' does not divide 9 bytes"),
+    (filled(TWO, "fit.columns.reasons.ends", [8, 2**62]), "reasons.ends' does not divide 21"),
+    (filled(TWO, "fit.columns.values.ends", np.arange(11)), "values.ends' does not divide 17"),
+    (
+        filled(TWO, "fit.columns.names.bytes", np.uint8(0xFF)),
+        "columns.names: 'utf-8' codec can't decode",
+    ),
+    (swapped(TWO, "fit.columns.reasons", "fit.report.notes"), "it has 0 reasons for 2"),
     (columns("numbers", to=2**53), r"of shape \(9007199254740992,\)"),
     (filled(TWO, "fit.columns.numbers", [0, 7]), "numbers' has 0 to 7 but"),
     (filled(TWO, "fit.columns.categories", [-1]), "categories' has -1 to 4 but must"),
     (filled(TWO, "fit.columns.numbers", [0, 2]), "as numbers and as categories"),
-    (columns("categories", 1, to=[]), "categories.1.values are 0 categor"),
-    (columns("categories", 1, to=[None, None]), "1.values are 2 categories, not"),
-    (columns("categories", 1, to=[{"object": {"class": "eval"}}]), "'eval' but"),
-    (
-        filled(TWO, "fit.columns.categories.0.values.1", np.array([0xE4, 0, 0, 0xE4], np.uint32)),
-        "categories.0.values are 4 categories, not each once",
-    ),
-    (filled(TWO, "fit.columns.categories.2.values.2", NAN64), "categories.2.values are 5"),
-    (
-        changed(TWO, "fit.columns.categories.2.values.2", "dtype", to="U64"),
-        "categories.2.values.2 is uint64 of shape",
-    ),
+    (filled(TWO, "fit.columns.sizes", [0]), "columns.sizes' has 0 to 5 but must"),
+    (filled(TWO, "fit.columns.sizes", [2**62]), "columns.sizes' has 2 to 4611686018427387904"),
+    (filled(TWO, "fit.columns.sizes", [5]), r"types' is uint8 of shape \(11,\) but"),
+    (types([6]), "columns.types' has 0 to 6 but must"),
+    (types([0, 2]), "invalid literal for int"),
+    (types([0, 4]), "has the category b'bee', which is not of its type"),
+    (swapped(TWO, "fit.columns.values", "fit.columns.names"), "has 7 categories of 11 types"),
+    (values(b"bee\xc3\xa4\xf0\x9f\x98\x8000"), "'truth' has 2 categories, not each once"),
+    (values(b"bee\xc3\xa4\xf0\x9f\x98\x80010nan"), "'mixed' has 5 categories, not each once"),
+    (values(b"bee\xc3\xa4\xf0\x9f\x98\x80010.25"), r"it has the category b'\.25'"),
     (fit("members", to=2**53), r"centre' is .* but .* \(9007199254740992, 2"),
     (filled(TWO, "fit.with_missing", [2]), "with_missing' has 2 to 2 but must"),
     (fit("groups", to=[]), "groups have shares of 0 and not of 1"),
@@ -169,8 +187,8 @@ TABLES: list[Row] = [
     ),
     (group("network", "layer_sizes", to=[2**21, 2**21, 2**21, 2]), "0.network: .* parameters"),
     (
-        filled(TWO, "groups.0.members.1.layers.0.weight", np.array(np.nan, np.float32)),
-        "groups.0.members.1.layers.0.weight' has nan at",
+        filled(TWO, "groups.0.layers.0.weight", np.array(np.nan, np.float32)),
+        "groups.0.layers.0.weight' has nan at",
     ),
     (filled(TWO, "groups.0.edges", NAN64), "groups.0.edges' has nan at"),
     (filled(TWO, "groups.0.scales", np.zeros(12)), "scales of the targets have a factor that is"),
@@ -178,10 +196,6 @@ TABLES: list[Row] = [
     (filled(TWO, "fit.out", np.array(-1)), "fit.out' has -1 to 59 but must"),
     (filled(WEIGHTS, "fit.weights", np.zeros(2)), "weights' has 0.0 but must be above"),
     (filled(WEIGHTS, "fit.weights", np.array(-1.0)), "weights' has -1.0 to .* but must"),
-    (
-        changed(TWO, "fit.feature_names", "shape", to=lambda s: [1, s[0] * s[1]]),
-        r"there are names for \(1,\) of 7 columns",
-    ),
     (fit("target", to="poisson"), "squared_error but the target that"),
     (filled(TWO, "fit.unit", np.array(0.0)), "unit' has 0.0 but must be above 0"),
     (filled(TWO, "fit.residuals.z", np.array(1e9)), "the residuals of output 0 are not in order"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -69,10 +69,15 @@ NETWORK = Object(
 
 
 class Parameters(Hidden):
-    """The finite parameters of the known network; views of the file's bytes unless copied."""
+    """The finite parameters of the known network; views of the file's bytes unless copied.
 
-    def __init__(self, dtype: Any = None, copy: bool = False) -> None:
-        self.dtype, self.copy = dtype, copy
+    Those of many networks have the network as the first axis, whose length ``leading`` returns.
+    """
+
+    def __init__(
+        self, dtype: Any = None, copy: bool = False, leading: Callable[[Any], int] | None = None
+    ) -> None:
+        self.dtype, self.copy, self.leading = dtype, copy, leading
 
     def write(self, value: Any, place: Place) -> Any:
         network = place.known["network"]
@@ -82,10 +87,11 @@ class Parameters(Hidden):
 
     def read(self, tree: Any, place: Place) -> tuple[Arrays, ...]:
         network, found = place.known["network"], []
+        axis = () if self.leading is None else (self.leading(place.known),)
         for kind, shapes in network.tensors.items():
             pairs = zip(_names(kind, len(shapes), place), shapes, strict=True)
             dtype = self.dtype or network.dtype
-            arrays = [place.file.parameter(name, shape, dtype) for name, shape in pairs]
+            arrays = [place.file.parameter(name, (*axis, *shape), dtype) for name, shape in pairs]
             found.append([array.copy() for array in arrays] if self.copy else arrays)
         return tuple(found)
 

@@ -183,10 +183,11 @@ class _Strings(_Array):
         if len(texts) > MOST_STRINGS or longest > MOST_STRING or fixed.tolist() != texts:
             raise ValueError(
                 f"{name} has {len(texts):,} strings of up to {longest:,} characters but a file "
-                f"holds {MOST_STRINGS:,} of up to {MOST_STRING:,}, without a null at the end"
+                f"holds {MOST_STRINGS:,} of up to {MOST_STRING:,}, without a null at the end: "
+                "shorten or number them"
             )
         for each in texts:
-            kinds.check_characters(each, name)
+            kinds.encoded(each, name)
         width = fixed.dtype.itemsize // 4
         return super().write(fixed.view(np.uint32).reshape(len(fixed), width), place)
 
