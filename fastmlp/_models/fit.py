@@ -113,7 +113,8 @@ class Learner(Model):
             are shuffled within blocks.
         shuffle_buffer : int, optional
             Number of rows, at least 1, in a buffer through which a source is shuffled, beside the
-            blocks in memory. Needed where the rows of the source are sorted.
+            blocks in memory. Needed where the rows of the source are sorted; it mixes only the rows
+            that it holds, and a fit warns if that is not enough.
         metrics : sequence of str or callables, or dict, optional
             Metrics for ``History.metrics``, computed after each epoch: accuracy,
             mean_squared_error, mean_absolute_error, r2, or callables ``(y, prediction) -> float``

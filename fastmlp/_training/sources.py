@@ -68,11 +68,14 @@ class BlockStream:
 
     def blocks(self) -> PrefetchedBlocks:
         """Start an epoch; yields blocks of whole batches, except for the last."""
-        if self._summary is not None:  # here the warning finds the user's line
-            summary, self._summary = self._summary, None
-            summary.warn()
         seed = None if self._shuffles is None else self._shuffles.next_seed()
-        return PrefetchedBlocks(self._whole_batches(seed))
+        return PrefetchedBlocks(self._whole_batches(seed), self._ended)
+
+    def _ended(self) -> None:
+        """Warn after the first epoch, in the thread in which the warning finds the user's line."""
+        summary, self._summary = self._summary, None
+        if summary is not None:
+            summary.warn(self.buffer)
 
     def measure(self, engine: Any, team: Any) -> float:
         """Return the weighted mean loss of an engine over all blocks."""
@@ -111,20 +114,22 @@ class BlockStream:
             yield _joined(waiting)
 
     def _shuffled(self, seed: int | None) -> Iterator[Data]:
-        """Yield the blocks, each with its rows shuffled by the seed; None keeps the order."""
+        """Yield the rows in an order by the seed, within blocks or mixed; None keeps the order."""
         if seed is None:
             yield from self._checked()
             return
         seeds = itertools.count(seed)
-        if self.buffer:
-            yield from self._mixed(seeds)
-            return
         summary = BlockSummary() if self.rows is None else None  # of the first epoch
-        for block in self._checked():
+        for block in self._mixed(seeds) if self.buffer else self._permuted(seeds):
             if summary is not None:
                 summary.add(block.targets)
-            yield block.part(self._order(block.rows, seeds))
+            yield block
         self._summary = summary
+
+    def _permuted(self, seeds: Iterator[int]) -> Iterator[Data]:
+        """Yield the blocks, each with its own rows shuffled."""
+        for block in self._checked():
+            yield block.part(self._order(block.rows, seeds))
 
     def _mixed(self, seeds: Iterator[int]) -> Iterator[Data]:
         """Yield rows drawn at random from a buffer, where the source's rows replace them."""
@@ -220,7 +225,7 @@ class BlockStream:
 
 
 class BlockSummary:
-    """Tells whether the targets of the blocks differ more than chance lets them."""
+    """Tells whether the targets of shuffled blocks differ more than chance lets them."""
 
     def __init__(self) -> None:
         # Of each block: rows, mean, and sum of squared deviations from it.
@@ -232,7 +237,7 @@ class BlockSummary:
         mean = values.mean()
         self.blocks.append((len(values), mean, np.square(values - mean).sum()))
 
-    def warn(self) -> None:
+    def warn(self, buffer: int) -> None:
         """Warn if blocks explain a tenth of the variance of targets, and ten times chance."""
         if len(self.blocks) < 2:
             return
@@ -242,9 +247,11 @@ class BlockSummary:
         by_chance = total * (len(rows) - 1) / max(1, rows.sum() - 1)
         if between > 0.1 * total and between > 10 * by_chance:
             warn(
-                "the blocks of the source differ in their targets, and shuffling within blocks "
-                "leaves batches one-sided: pass fit(..., shuffle_buffer=131_072), or let the "
-                "source yield its rows in random order"
+                "the blocks of the source differ in their targets, and shuffling "
+                + (f"through a buffer of {buffer:,} rows " if buffer else "within blocks ")
+                + "leaves batches one-sided: pass fit(..., shuffle_buffer=n) with as many rows as "
+                f"are sorted together, at most {int(rows.sum()):,}, or let the source yield its "
+                "rows in random order"
             )
 
 
@@ -264,7 +271,8 @@ def _joined(parts: list[Data]) -> Data:
 class PrefetchedBlocks:
     """Iterates over blocks that a thread reads, one block ahead; re-raises the thread's errors."""
 
-    def __init__(self, blocks: Iterator[Data]) -> None:
+    def __init__(self, blocks: Iterator[Data], ended: Callable[[], None]) -> None:
+        self._ended = ended
         self._ready: Answers = queue.SimpleQueue()
         # Whether another block is wanted. A queue, because an interrupt may leave a semaphore's
         # lock held, and the next use would wait for ever.
@@ -295,6 +303,7 @@ class PrefetchedBlocks:
             if error is not None:
                 raise error
             if block is None:
+                self._ended()
                 return
             yield block
             del block  # frees the block before waiting for the next

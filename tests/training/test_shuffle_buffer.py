@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 from blocks import SIZES, N, cut
+from states import refused
 
 import fastmlp
 from fastmlp._training import planning
@@ -31,6 +32,7 @@ def epochs(sizes, buffer, n_epochs=2, seed=0):
     return found
 
 
+@pytest.mark.filterwarnings("ignore:the blocks of the source differ")
 @pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES)
 @pytest.mark.parametrize("buffer", BUFFERS)
 def test_each_row_comes_once_an_epoch(sizes, buffer):
@@ -42,6 +44,7 @@ def test_each_row_comes_once_an_epoch(sizes, buffer):
     assert sorted(epochs(sizes, None, 1)[0]) == list(range(N))  # shuffled within blocks
 
 
+@pytest.mark.filterwarnings("ignore:the blocks of the source differ")
 def test_a_larger_buffer_mixes_more():
     def distance(buffer):
         (order,) = epochs([10] * 15 + [7], buffer, 1)
@@ -70,6 +73,51 @@ def test_sorted_rows_are_learned_through_a_buffer():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert error(shuffle_buffer=2000) < 0.5 * without
+
+
+SORTED = np.sort(np.random.default_rng(0).random(4000))
+RANDOM = np.random.default_rng(0).permutation(SORTED)
+STRETCHES = np.sort(RANDOM.reshape(40, 100), axis=1).ravel()  # sorted within 100 rows
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+@pytest.mark.parametrize("loss", ["squared_error", "cross_entropy"])
+@pytest.mark.parametrize(
+    ("values", "rows", "buffer", "is_mixed"),
+    [
+        *((SORTED, 400, None, False), (SORTED, 400, 4000, True), (SORTED, 4000, None, True)),
+        *((SORTED, 400, 40, False), (SORTED, 40, 400, False), (SORTED, 40, 3200, True)),
+        *((RANDOM, 400, None, True), (RANDOM, 400, 40, True), (STRETCHES, 400, None, True)),
+        *((STRETCHES, 20, None, False), (STRETCHES, 20, 400, True), (SORTED[::-1], 400, 9, False)),
+    ],
+)
+def test_sorted_rows_give_one_warning_in_the_first_epoch(
+    mlp, values, rows, buffer, is_mixed, loss, epochs
+):
+    has_labels = loss == "cross_entropy"
+    y = (values > 0.5).astype(int) if has_labels else values
+    source = fastmlp.Blocks(values[:, np.newaxis], y, rows=rows)
+    net = mlp([1, 4, 1 + has_labels], loss=loss, rng=0)
+    options = {"epochs": epochs, "shuffle_buffer": buffer, "batch_size": 500}
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        net.fit(source, **options)
+    assert len(found) == (not is_mixed)
+    for each in found:
+        through = f"through a buffer of {buffer} rows" if buffer else "within blocks"
+        assert f"shuffling {through} leaves batches one-sided" in str(each.message)
+        assert "at most 4,000" in str(each.message)
+        assert each.filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        net.fit(source, epochs=1, batch_size=500, shuffle=False)
+
+
+def test_a_warning_that_is_an_error_undoes_the_fit(mlp):
+    net = mlp([1, 4, 1], rng=0)
+    with warnings.catch_warnings(), refused(UserWarning, "one-sided", net):
+        warnings.simplefilter("error")
+        net.fit(fastmlp.Blocks(SORTED[:, np.newaxis], SORTED, rows=400), epochs=1)
 
 
 @pytest.mark.parametrize("labels", [False, True])
