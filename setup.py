@@ -15,6 +15,7 @@ import functools
 import json
 import logging
 import os
+import re
 import shutil
 import sys
 import sysconfig
@@ -90,6 +91,9 @@ if SANITIZE := os.environ.get("FASTMLP_SANITIZE"):
 ABI3 = bool(os.environ.get("FASTMLP_ABI3"))
 READY = os.environ.get("FASTMLP_KERNELS")
 ALL_LEVELS = bool(os.environ.get("FASTMLP_ALL_LEVELS"))
+# FASTMLP_REPOSITORY: the address of the repository, such as https://github.com/OWNER/NAME.
+# A release sets it, and its metadata, which a package index shows, link to it.
+REPOSITORY = os.environ.get("FASTMLP_REPOSITORY", "").rstrip("/")
 DIRECTIVES = {
     "language_level": 3,
     "auto_pickle": False,  # nothing native is pickled by guesswork
@@ -291,6 +295,26 @@ def bill_of_materials(metadata: Any) -> dict[str, object]:
     }
 
 
+def project_urls() -> dict[str, str]:
+    """Return the links of the metadata."""
+    pages = {
+        "Documentation": "blob/HEAD/docs/index.md",
+        "Changelog": "blob/HEAD/CHANGELOG.md",
+        "Source": "",
+        "Issues": "issues",
+    }
+    return {name: f"{REPOSITORY}/{page}" for name, page in pages.items()} if REPOSITORY else {}
+
+
+def description() -> str:
+    """Return the README, whose links and pictures lead to the repository if it is known."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    if REPOSITORY:
+        text = re.sub(r"(?<=\]\()(?!\w+:|#)", f"{REPOSITORY}/blob/HEAD/", text)
+        text = re.sub(r'(?<=src=")(?!\w+:)', f"{REPOSITORY}/raw/HEAD/", text)
+    return text
+
+
 def plain_module(path: Path) -> Extension:
     """Return a module that Python sees, built once for any CPU of the machine."""
     name = ".".join(path.relative_to(SOURCES).with_suffix("").parts)
@@ -298,7 +322,11 @@ def plain_module(path: Path) -> Extension:
 
 
 PLAIN = sorted(path.relative_to(ROOT) for path in (ROOT / SOURCES / "fastmlp").rglob("*.pyx"))
+build_backend.check_folder(ROOT)  # here too: pip asks for no requirements without isolation
 setup(
+    long_description=description(),
+    long_description_content_type="text/markdown",
+    project_urls=project_urls(),
     ext_modules=[plain_module(path) for path in PLAIN],
     cmdclass={
         "bdist_wheel": BuildWheel,

@@ -15,6 +15,7 @@ import html.parser
 import http.server
 import itertools
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -29,7 +30,9 @@ LARGEST_PAGE = 1_000_000  # bytes, with scripts, styles and pictures
 WIDTHS = (1280, 390)  # pixels of a desktop and of a phone
 THEMES = {"light": (), "dark": ("--blink-settings=preferredColorScheme=0",)}  # options of Chromium
 ALIKE = ("reference/names/", "adr/")  # pages of which there are many
-SOURCES = "https://github.com/fastmlp/fastmlp/blob/main/"  # files of the repository
+# Files of the repository, whose address is a setting of the release, as in setup.py.
+REPOSITORY = os.environ.get("FASTMLP_REPOSITORY", "https://github.com/fastmlp/fastmlp").rstrip("/")
+SOURCES = f"{REPOSITORY}/blob/HEAD/"
 # What people look for, and a page that the search must offer.
 SEARCHES = {
     "install": "install",

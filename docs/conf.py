@@ -17,12 +17,12 @@ from sphinx.application import Sphinx
 import fastmlp
 
 DOCS = Path(__file__).parent
-sys.path.insert(0, str(DOCS / "course"))
+sys.path[:0] = [str(DOCS), str(DOCS / "course")]
 
 import pictures  # noqa: E402
+from check_site import SOURCES  # noqa: E402
 
 ROOT = DOCS.parent
-SOURCES = "https://github.com/fastmlp/fastmlp/blob/main"
 
 project, author = "fastmlp", "fastmlp developers"
 copyright = author  # noqa: A001 the name that Sphinx reads
@@ -98,7 +98,7 @@ def link_names(app: Sphinx, docname: str, source: list[str]) -> None:
             blocks[k],
         )
         blocks[k] = re.sub(
-            rf"\]\((?:\.\./){{{depth + 1}}}([\w./#-]+)\)", rf"]({SOURCES}/\1)", blocks[k]
+            rf"\]\((?:\.\./){{{depth + 1}}}([\w./#-]+)\)", rf"]({SOURCES}\1)", blocks[k]
         )
     source[0] = "".join(blocks)
 

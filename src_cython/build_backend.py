@@ -1,7 +1,7 @@
-"""The build backend: setuptools', which it loads only after checking for a C compiler.
+"""The build backend: setuptools', which it loads only after checking folder and C compiler.
 
-pip calls `get_requires_for_build_wheel` before it downloads anything, so a missing compiler is
-reported at once.
+pip calls `get_requires_for_build_wheel` before it downloads anything, so a read-only folder or a
+missing compiler is reported at once.
 """
 
 from __future__ import annotations
@@ -32,6 +32,17 @@ REMEDY = (
 )
 
 
+def check_folder(folder: Path) -> None:
+    """Write a file where the build will; raise an error with a remedy if that fails."""
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise SystemExit(
+            f"error: fastmlp is compiled in the folder of its sources, but {str(folder)!r} cannot "
+            f"be written ({error.strerror}): copy it to a folder of yours, and install from there"
+        ) from None
+
+
 def check_compiler() -> None:
     """Compile a few lines; raise an error with a remedy if that fails."""
     command = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "gcc")
@@ -55,7 +66,8 @@ def check_compiler() -> None:
 
 
 def get_requires_for_build_wheel(config_settings: Any = None) -> list[str]:
-    """Return the packages that a build requires; raise an error without a compiler."""
+    """Return the packages that a build requires; raise an error if it could not succeed."""
+    check_folder(Path.cwd())  # PEP 517: the folder of the sources
     check_compiler()
     return COMPILING
 
@@ -65,6 +77,7 @@ get_requires_for_build_editable = get_requires_for_build_wheel
 
 def get_requires_for_build_sdist(config_settings: Any = None) -> list[str]:
     """Return the packages that a source distribution requires; it needs no compiler."""
+    check_folder(Path.cwd())
     return SETUPTOOLS
 
 

@@ -69,7 +69,7 @@ def recipe(tmp_path):
     if not (ROOT / "setup.py").exists():
         pytest.skip("the sources are not here")
     (tmp_path / "src_cython").mkdir()
-    for name in ("setup.py", "pyproject.toml", "src_cython/build_backend.py"):
+    for name in ("setup.py", "pyproject.toml", "README.md", "src_cython/build_backend.py"):
         shutil.copy(ROOT / name, tmp_path / name)
     return tmp_path
 
@@ -101,6 +101,45 @@ def commands():
         pytest.skip("the sources are not here")
     with mock.patch("setuptools.setup"):
         return runpy.run_path(str(ROOT / "setup.py"))
+
+
+@pytest.mark.parametrize("build", ["wheel", "sdist"])
+def test_a_folder_that_cannot_be_written_is_told_before_anything_is_done(build, monkeypatch):
+    read_only = Path("/proc/self")  # for root too
+    if not read_only.exists() or not (ROOT / "setup.py").exists():
+        pytest.skip("needs Linux and the sources")
+    backend = runpy.run_path(str(ROOT / "src_cython" / "build_backend.py"))
+    monkeypatch.chdir(read_only)
+    words = r"^error: fastmlp is compiled .* but '/proc/.*' cannot be written \(.*\): copy it"
+    with pytest.raises(SystemExit, match=words):
+        backend[f"get_requires_for_build_{build}"]()
+
+
+LINKS = re.compile(r'\]\(([^)#]+)|(?:src|href)="([^"#]+)')
+
+
+@pytest.mark.parametrize("address", ["", "https://example.org/some/one", "https://example.org/a/"])
+def test_metadata_of_a_release_link_to_the_repository(address, monkeypatch):
+    """Its address is a setting; without it, links are those of the README."""
+    if not (ROOT / "setup.py").exists():
+        pytest.skip("the sources are not here")
+    monkeypatch.setenv("FASTMLP_REPOSITORY", address)
+    with mock.patch("setuptools.setup") as setup:
+        runpy.run_path(str(ROOT / "setup.py"))
+    options = setup.call_args.kwargs
+    shown = [link or source for link, source in LINKS.findall(options["long_description"])]
+    written = [link or source for link, source in LINKS.findall((ROOT / "README.md").read_text())]
+    assert all((ROOT / link).exists() for link in written if "://" not in link)
+    assert sum("://" not in link for link in written) >= 10
+    if not address:
+        assert (shown, options["project_urls"]) == (written, {})
+        return
+    start = address.rstrip("/") + "/"
+    assert all(url.startswith(start) for url in options["project_urls"].values())
+    assert {"Source", "Documentation", "Changelog"} <= {*options["project_urls"]}
+    for link, target in zip(shown, written, strict=True):
+        kind = "raw" if target.endswith(".svg") else "blob"
+        assert link == (target if "://" in target else f"{start}{kind}/HEAD/{target}")
 
 
 def test_a_wheel_holds_nothing_of_earlier_builds(tmp_path, monkeypatch):
