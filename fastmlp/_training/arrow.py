@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -109,7 +109,7 @@ class ArrowBlocks:
         for batch in self.batches():
             yield self._block(*batch)
 
-    def batches(self) -> Iterator[Batch]:
+    def batches(self) -> Generator[Batch, None, None]:
         """Yield record batches, names of features, targets and weight, and words for a place."""
         if self.paths:
             for path in self.paths:

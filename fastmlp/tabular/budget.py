@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,12 @@ from fastmlp.tabular.encoding import width_of
 from fastmlp.tabular.members import FitOptions, seconds_of_epoch
 from fastmlp.tabular.presets import LOOKS, Preset, Recipe, batch_of, beginning, epochs_of
 from fastmlp.tabular.progress import in_bytes
+from fastmlp.tabular.sampling import FEWEST_ROWS
 
-FEWEST_ROWS = 5_000  # no time limit leaves fewer
 PILOT_ROWS = 8_192  # rows that are read first, for the time of reading and the columns
+READING_SHARE = 0.4  # share of a time limit for the reading of a source
+KEPT_SHARE = 0.25  # share of the memory for the rows of a source that wait for the plan
+OVERRUN = 0.1  # share of a time limit that a fit may take longer without a note
 ENOUGH_EPOCHS = 8  # all rows are used if this many epochs fit into the time
 # Seconds of an epoch, to those of a trial without the encoding of rows; seconds from reading to
 # the first epoch, to those of reading: both measured, and rounded up.
@@ -93,6 +97,18 @@ class Budget(FitOptions):
 
     memory: float = math.inf  # in bytes
     is_given: bool = False  # whether the user has set the memory
+
+    def overrun(self, seconds: Mapping[str, float]) -> list[str]:
+        """Return a note if the phases of a fit took clearly longer than the time limit."""
+        spent = sum(seconds.values())
+        over = time.monotonic() - (self.deadline or math.inf)
+        if over <= OVERRUN * (spent - over):
+            return []
+        longest = max(seconds, key=lambda name: seconds[name])
+        return [
+            f"the fit took {spent:.3g} s, {over:.3g} s longer than time_limit: "
+            f"{seconds[longest]:.3g} s for the {longest}"
+        ]
 
     def plan(self, n: int, columns: Columns, missing: int, target: Any, reading: float) -> Plan:
         """Return how many of n rows, and which networks, fit; ``reading`` is the time of a row."""

@@ -237,7 +237,7 @@ class TabMLPClassifier(Classifier, BaseTabMLP):
     ) -> dict[str, str]:
         del groups
         p = fitted.out_of_fold
-        self.temperature_ = temperature.fitted(p, target, weights, self._has_labels)
+        self.temperature_ = temperature.fitted(p, target.y, weights)
         calibrated = temperature.applied(p, self.temperature_, self._has_labels)
         loss = float(np.average(target.costs(calibrated), weights=weights))
         return {"temperature": f"{self.temperature_:.3g}, with it {target.metric} {loss:.4g}"}

@@ -46,6 +46,13 @@ class OutOfFold:
         one, both = (float(np.average(each, weights=weights)) for each in costs)
         return one, both
 
+    def costs(self, target: Any, weights: Array | None) -> Array:
+        """Return the cost of each row by the joint predictions, calibrated as at the end of a fit.
+
+        Networks that are too sure of themselves are no reason to end early: calibration mends that.
+        """
+        return np.asarray(target.costs(target.calibrated(self.prediction(target), weights)))
+
 
 def of_all(alone: float, together: float, averaging: float) -> float:
     """Estimate the cost of all members from that of one and of two; see `presets.AVERAGING`."""
@@ -81,7 +88,7 @@ class BestEpochSelector:
     measures: bool = False  # whether a fit ends with a cycle that gained less than its noise
     every: int = 1  # epochs from one evaluation to the next, at least, within a cycle
     why: str = ""  # the reason for an early end
-    # Epoch, cost of single members, joint cost, and the compared value.
+    # Epoch, cost of single members, joint cost, and the compared one: calibrated, or by the scorer.
     curve: list[tuple[int, float, float, float]] = field(default_factory=list)
     epoch: int = 0  # the best one, from 1
     best: float = math.inf
@@ -120,6 +127,7 @@ class BestEpochSelector:
 
     def _reason(self) -> str:
         """Return the reason to end the fit with this cycle of the rate, or an empty text."""
+        # Before calibration: if networks only get surer of themselves, later epochs gain nothing.
         epoch, _, now, _ = self.curve[-1]
         lowest = min(self.curve, key=lambda look: look[2])
         is_late = self.scorer is None and 2 * lowest[0] <= epoch
@@ -128,7 +136,7 @@ class BestEpochSelector:
         if not self.measures:
             return ""
         # Compare the best epoch with the best one at the end of the cycle before.
-        costs = self.target.costs(self.held_out.prediction(self.target))
+        costs = self.held_out.costs(self.target, self.weights)
         (best, before), self._before = self._before, (self.best, costs)
         by_score = self.scorer is not None and self.best < best
         gains = before is None or by_score or is_gain(before, costs, self.weights)
@@ -146,8 +154,10 @@ class BestEpochSelector:
             said[repeat, rows] = part
         held_out = OutOfFold(said)
         alone, together = held_out.scores(self.target, self.weights)
-        cost = of_all(alone, together, self.target.averaging)
-        if self.scorer is not None:
+        if self.scorer is None:
+            costs = held_out.costs(self.target, self.weights)
+            cost = float(np.average(costs, weights=self.weights))
+        else:
             cost = -self.scorer(held_out.prediction(self.target))
         self.curve.append((state.epoch + 1, alone, together, cost))
         cost = ranked(cost)

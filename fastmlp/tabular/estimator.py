@@ -74,8 +74,9 @@ class BaseTabMLP(Explained):
         X : pandas or polars frame, array-like, shape (n_samples, n_features), or ArrowBlocks
             Numbers, booleans, text, categories; missing values are NaN, None, NA or masked. Dates
             are rejected: convert them to numbers. Sparse matrices are rejected, too: pass the
-            columns from before the encoding. A `fastmlp.ArrowBlocks` has targets and weights, too,
-            and is read twice; numbers and codes of its rows must fit into memory.
+            columns from before the encoding. A `fastmlp.ArrowBlocks` has targets and weights, too;
+            numbers and codes of its rows must fit into memory. It is read twice, and with
+            ``time_limit`` once, for at most 0.4 of the time.
         y : array-like, shape (n_samples,) or (n_samples, n_outputs)
             Labels or real numbers; None with ArrowBlocks.
         sample_weight : array-like, shape (n_samples,), optional
@@ -110,8 +111,9 @@ class BaseTabMLP(Explained):
         ConvergenceWarning
             If an interrupt or a callback has ended the fit early. The estimator is fitted then.
         UserWarning
-            Before the training, if no file can hold the model, so that ``save`` will fail: a class
-            of more than 1,024 characters, for example; pickle can.
+            If ``time_limit`` has ended the reading of a source before its end; or, before the
+            training, if no file can hold the model, so that ``save`` will fail: a class of more
+            than 1,024 characters, for example; pickle can.
         """
         stopped = self._fit(X, y, sample_weight, groups, X_val, y_val)
         if stopped:
@@ -178,6 +180,7 @@ class BaseTabMLP(Explained):
                 self._row_weights = np.zeros(len(table))
                 self._row_weights[used] = 1.0 if kept is None else kept
             self._rows, self._importance = (table, self._with_rows(target, y)), None
+        fitted.notes.extend(budget.overrun(seconds))
         self._report = self._reported(fitted, target, len(table), seconds, more)
         return fitted.stopped
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -179,6 +180,9 @@ class Explained(Fitted):
     def plot_history(self, ax: Any = None) -> Any:
         """Plot the score of held-out rows by epoch, of single members and of their mean.
 
+        The last line is the one whose best epoch is kept: of classes the mean at the temperature
+        that suits it best; with ``scoring`` the score alone.
+
         Parameters
         ----------
         ax : matplotlib.axes.Axes, optional
@@ -190,10 +194,17 @@ class Explained(Fitted):
             The axes, with legend and labels.
         """
         ax, target = axes(ax, "plot_history"), self._members.groups[0].target
-        epochs = [look[0] for look in self._curve]
-        for column, label in enumerate(("single members", "members together"), 1):
-            ax.plot(epochs, [target.shown(look[column]) for look in self._curve], label=label)
+        epochs, alone, together, compared = np.reshape(self._curve, (-1, 4)).T
+        lines = {"single members": alone, "members together": together}
+        if target.kind == "classes":
+            lines["members together, calibrated"] = compared
+        metric, shown = target.metric, target.shown
+        if scoring := self._trained_with["scoring"]:
+            metric, shown = str(getattr(scoring, "__name__", scoring)), operator.neg
+            lines = {"members together": compared}
+        for label, costs in lines.items():
+            ax.plot(epochs, list(map(shown, costs)), label=label)
         ax.axvline(self.best_epoch_, color="gray", linestyle=":", label="kept")
-        ax.set(xlabel="epoch", ylabel=f"{target.metric}, out of fold")
+        ax.set(xlabel="epoch", ylabel=f"{metric}, out of fold")
         ax.legend()
         return ax

@@ -10,14 +10,24 @@ from numpy.typing import NDArray
 from sklearn.utils import check_array
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length
 
+from fastmlp._core.user_warnings import warn
 from fastmlp._training.arrow import ArrowBlocks
 from fastmlp._validation.arrays import REFUSED_KINDS
 from fastmlp.sklearn.validation import refuse_text
-from fastmlp.tabular import data_warnings, folds, sources
-from fastmlp.tabular.budget import PILOT_ROWS, Budget, Plan, sample, taken
+from fastmlp.tabular import data_warnings, folds, sampling, sources
+from fastmlp.tabular.budget import (
+    KEPT_SHARE,
+    PILOT_ROWS,
+    READING_SHARE,
+    Budget,
+    Plan,
+    sample,
+    taken,
+)
 from fastmlp.tabular.columns import Array, Columns, Table
 from fastmlp.tabular.encoding import with_missing
 from fastmlp.tabular.folds import FitRows
+from fastmlp.tabular.sampling import SourceSample
 
 # Rows with a smaller fraction of the largest weight count as 0: their influence is below rounding,
 # and they are 0 in float32.
@@ -96,19 +106,74 @@ def _source(
     model: Any, source: ArrowBlocks, budget: Budget, rng: Any
 ) -> tuple[Columns, Table, Array, Array | None, Plan]:
     """Read a source, or a sample of its rows."""
+    if not source.targets:
+        raise ValueError("the source has no target: pass ArrowBlocks(data, target)")
+    if budget.deadline is not None:
+        return _source_in_time(model, source, budget, budget.deadline, rng)
     has_labels, began = hasattr(model, "predict_proba"), time.monotonic()
-    found = sources.scan(source, model.categorical_features, has_labels)
+    found = sources.scan(source, source.batches(), model.categorical_features, has_labels)
     seconds = (time.monotonic() - began) / found.rows
-    model.feature_names_in_ = np.array(found.columns.names, object)
-    model.n_features_in_ = len(found.columns.names)
+    _set_names(model, found.columns)
     target = model._target(model._read_target(found.y))
     n = found.rows if source.weight is None else int(np.count_nonzero(found.has_weight))
     plan = budget.plan(n, found.columns, found.missing, target, seconds)
     if plan.rows < n:
         rows = sample(n, plan.rows, rng)
         model.rows_ = rows if source.weight is None else np.flatnonzero(found.has_weight)[rows]
-    columns, table, y, weights = sources.read(source, found, model.rows_, has_labels)
+    given = found, model.rows_, has_labels
+    columns, table, y, weights = sources.read(source, source.batches(), *given)
     return columns, table, model._read_target(y), weights, plan
+
+
+def _source_in_time(
+    model: Any, source: ArrowBlocks, budget: Budget, deadline: float, rng: Any
+) -> tuple[Columns, Table, Array, Array | None, Plan]:
+    """Read a source once, for a share of the time, and use as many of its rows as can be learned.
+
+    The columns are those of the rows that are used, as of a table in memory.
+    """
+    has_labels, began = hasattr(model, "predict_proba"), time.monotonic()
+    until = began + READING_SHARE * (deadline - began)
+    rows = sampling.sampled(source, until, KEPT_SHARE * budget.memory, rng)
+    notes = _noted(rows, time.monotonic() - began)
+    began, pilot = time.monotonic(), rows.taken(PILOT_ROWS)
+    found = sources.scan(source, pilot.batches(), model.categorical_features, has_labels)
+    sources.read(source, pilot.batches(), found, None, has_labels)
+    seconds = (time.monotonic() - began) / found.rows
+    _set_names(model, found.columns)
+    y = model._read_target(sources.targets_of(source, rows.batches(), has_labels))
+    n, target = rows.with_weight, model._target(y)
+    plan = budget.plan(n, found.columns, found.missing, target, seconds)
+    plan.notes[:0] = notes
+    if plan.rows < n:
+        rows = rows.taken(plan.rows)
+    if len(rows) < rows.seen or not rows.is_whole:
+        model.rows_ = rows.numbers
+    found = sources.scan(source, rows.batches(), model.categorical_features, has_labels)
+    columns, table, y, weights = sources.read(source, rows.batches(), found, None, has_labels)
+    return columns, table, model._read_target(y), weights, plan
+
+
+def _noted(rows: SourceSample, seconds: float) -> list[str]:
+    """Return notes on rows of a source that were not read, with a warning, or not kept."""
+    notes = []
+    if not rows.is_whole:
+        notes = [
+            f"the source was read for {seconds:.3g} s, which time_limit allows, and not to its "
+            f"end: the fit uses rows of the first {rows.seen:,} alone; raise time_limit, or let "
+            "the source yield its rows in random order"
+        ]
+        warn(notes[0])
+    if len(rows) < rows.seen:
+        text = f"{len(rows):,} of {rows.seen:,} rows were kept while reading, a random sample"
+        notes.append(f"{text}: more did not fit into memory")
+    return notes
+
+
+def _set_names(model: Any, columns: Columns) -> None:
+    """Set the names of the columns of a source."""
+    model.feature_names_in_ = np.array(columns.names, object)
+    model.n_features_in_ = len(columns.names)
 
 
 def used_rows(model: Any, y: Array, sample_weight: Any) -> tuple[Array, Array | None]:

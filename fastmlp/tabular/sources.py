@@ -1,14 +1,15 @@
 """Tables read from `ArrowBlocks`: for predictions block by block, for a fit in two passes.
 
-The first pass finds the categories, the second one reads the rows of the fit. Quantiles need no
-sketch: they are those of the rows of the fit, which are all in memory, and a uniform sample where
-memory or time is too short for all.
+The first pass finds the categories, the second one reads the rows of the fit. Within a time limit
+both are passes over the batches of a `sampling.SourceSample` in memory. Quantiles need no sketch:
+they are those of the rows of the fit, which are all in memory, and a uniform sample where memory
+or time is too short for all.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastmlp.tabular.columns as of_columns
-from fastmlp._training.arrow import ArrowBlocks, numbers_of
+from fastmlp._training.arrow import ArrowBlocks, Batch, numbers_of
 from fastmlp.tabular.columns import Array, Column, Columns, Table
 
 CATEGORIES = ("bool", "string", "large_string", "binary", "large_binary", "fixed_size_binary")
@@ -35,16 +36,14 @@ class Scan:
     has_weight: NDArray[np.bool_]  # of each row; (0,) without weights
 
 
-def scan(source: ArrowBlocks, categorical: Any, has_labels: bool) -> Scan:
-    """Count the rows of a source and the values of its category columns."""
-    if not source.targets:
-        raise ValueError("the source has no target: pass ArrowBlocks(data, target)")
+def scan(source: ArrowBlocks, batches: Iterable[Batch], categorical: Any, has_labels: bool) -> Scan:
+    """Count the rows of batches of a source, and the values of its category columns."""
     count: dict[int, Counter[Any]] = {}
     untyped: set[int] = set()  # columns of which there have been only blocks without any value
     labels: dict[Any, None] = {}
     missing: set[str] = set()
     y, n, has_weight = np.empty(0), 0, [np.empty(0, bool)]
-    for batch, _, place in source.batches():
+    for batch, _, place in batches:
         features = source.features or []
         found = _targets(source, batch, place, has_labels)
         kinds = _categories(batch, features, categorical)
@@ -85,12 +84,16 @@ def scan(source: ArrowBlocks, categorical: Any, has_labels: bool) -> Scan:
 
 
 def read(
-    source: ArrowBlocks, found: Scan, rows: NDArray[np.int64] | None, has_labels: bool
+    source: ArrowBlocks,
+    batches: Iterable[Batch],
+    found: Scan,
+    rows: NDArray[np.int64] | None,
+    has_labels: bool,
 ) -> tuple[Columns, Table, Array, Array | None]:
     """Return the used columns, the rows (None: all), their targets and weights."""
     table = found.columns.empty(found.rows if rows is None else len(rows))
     y, weights, filled, first, end = [], [], 0, 0, 0
-    for batch, _, place in source.batches():
+    for batch, _, place in batches:
         end = first + batch.num_rows
         if end > found.rows:
             break
@@ -112,6 +115,13 @@ def read(
         )
     columns, table = _used(found.columns, table)
     return columns, table, np.concatenate(y), np.concatenate(weights) if weights else None
+
+
+def targets_of(source: ArrowBlocks, batches: Iterable[Batch], has_labels: bool) -> Array:
+    """Return the targets of batches of a source."""
+    return np.concatenate(
+        [_targets(source, batch, place, has_labels) for batch, _, place in batches]
+    )
 
 
 def blocks(source: ArrowBlocks, columns: Columns) -> Iterator[Table]:

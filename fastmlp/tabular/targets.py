@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fastmlp._network import losses
 from fastmlp._network.losses import Loss
+from fastmlp.tabular import temperature
 from fastmlp.tabular.columns import Array
 from fastmlp.tabular.loss_rows import LOSSES, SMALLEST, LossRow
 from fastmlp.tabular.presets import ACTIVATION, AVERAGING, HOPELESS, RATE
@@ -113,6 +114,11 @@ class NumericTarget:
             mean[:, m:] += spread
         return mean
 
+    def calibrated(self, prediction: Array, weights: Array | None) -> Array:
+        """Return out-of-fold predictions as they are: the calibration of numbers adds intervals."""
+        del weights
+        return prediction
+
     def costs(self, prediction: Array, rows: Any = slice(None)) -> Array:
         """Return the cost of some rows, in units of the deviation of y."""
         m = self.outputs
@@ -165,6 +171,11 @@ class ClassTarget:
         """Return the joint probabilities, the mean over members."""
         del spread
         return mean
+
+    def calibrated(self, prediction: Array, weights: Array | None) -> Array:
+        """Return out-of-fold probabilities at the temperature with the lowest log loss on them."""
+        fitted = temperature.fitted(prediction, self.y, weights)
+        return temperature.applied(prediction, fitted, labels=self.y.ndim > 1)
 
     def costs(self, prediction: Array, rows: Any = slice(None)) -> Array:
         """Return the log loss of some rows."""

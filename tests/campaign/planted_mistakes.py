@@ -82,7 +82,7 @@ _LOST_WEIGHT = _rows(
     ("_models/ensemble/member_data.py", "[replace(shared, weights=each) for each in checked]", "[shared for each in checked]", "models/test_ensemble.py models/test_joint.py models/test_ensemble_life.py"),
     ("tabular/conformal.py", "np.ones(len(y)) if weights is None else weights", "np.ones(len(y))", "tabular/test_tabular_numbers.py tabular/test_tabular.py tabular/test_tabular_misuse.py tabular/test_tabular_limits.py"),
     ("tabular/temperature.py", "w = None if weights is None else weights[some]", "w = None", "tabular/test_tabular_numbers.py tabular/test_tabular.py tabular/test_tabular_misuse.py tabular/test_tabular_limits.py"),
-    ("tabular/classifier.py", "fitted(p, target, weights, self._has_labels)", "fitted(p, target, None, self._has_labels)", "tabular/test_tabular_numbers.py"),
+    ("tabular/classifier.py", "fitted(p, target.y, weights)", "fitted(p, target.y, None)", "tabular/test_tabular_numbers.py"),
     ("tabular/estimator.py", "[used] = 1.0 if kept is None else kept", "[used] = 1.0", "tabular/test_tabular_numbers.py tabular/test_tabular.py tabular/test_tabular_misuse.py tabular/test_tabular_limits.py"),
     ("sklearn/scaling.py", "np.average((unit - mean) ** 2, axis=0, weights=weights)", "np.average((unit - mean) ** 2, axis=0)", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
     ("sklearn/lbfgs.py", "if data.weights is None else data.weights.sum(dtype=float)", "if True else 0", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),

@@ -183,22 +183,20 @@ def test_many_rows_are_calibrated_by_some(monkeypatch):
     p = rng.dirichlet(np.ones(3), n)
     target = targets.ClassTarget((p.cumsum(axis=1) < rng.random((n, 1))).sum(axis=1), 3)
     sharp = temperature.applied(p, 0.5)
-    whole = temperature.fitted(sharp, target, None)
+    whole = temperature.fitted(sharp, target.y, None)
     half = np.repeat([1.0, 0.0], n // 2)  # the other half would be right as it is
     mixed = np.where(half[:, np.newaxis], sharp, p)
-    assert temperature.fitted(mixed, target, half) == pytest.approx(2, rel=0.05)
+    assert temperature.fitted(mixed, target.y, half) == pytest.approx(2, rel=0.05)
     residuals = rng.standard_t(4, n)
     tails = conformal.Residuals(residuals, np.zeros(n), deviation=np.ones(n))
     looked = []
-    costs = targets.ClassTarget.costs
+    margins = temperature._margins
     monkeypatch.setattr(
-        targets.ClassTarget,
-        "costs",
-        lambda self, q, rows: looked.append(len(q)) or costs(self, q, rows),
+        temperature, "_margins", lambda q, y: looked.append(len(q)) or margins(q, y)
     )
     for module in (temperature, conformal):
         monkeypatch.setattr(module, "MOST_ROWS", 3_000)
-    some = temperature.fitted(sharp, target, np.ones(n))
+    some = temperature.fitted(sharp, target.y, np.ones(n))
     assert max(looked) == 3_000
     assert some == pytest.approx(whole, rel=0.1)
     assert whole == pytest.approx(2, rel=0.05)

@@ -126,6 +126,39 @@ def test_of_a_likelihood_the_epoch_is_kept_in_which_members_together_are_best(mo
     )
 
 
+STEPS = np.floor(4 * X[:, 0]).clip(-6, 5).astype(int)  # a step function of many classes
+DECIDING = {
+    "numbers": (regressor, {}, Y),
+    "variances": (regressor, {"loss": "gaussian"}, Y),
+    "classes": (classifier, {}, STEPS),
+    "labels": (classifier, {}, np.c_[Y > 0, Y > 0.5].astype(int)),
+    "score": (classifier, {"scoring": "accuracy"}, STEPS),
+    "score of numbers": (regressor, {"scoring": "r2"}, Y),
+}
+
+
+@pytest.mark.parametrize("name", DECIDING)
+def test_the_epoch_is_kept_in_which_the_last_line_of_the_plot_is_best(name):
+    """Of classes that is the log loss of calibrated probabilities, as they are predicted."""
+    make, options, y = DECIDING[name]
+    model = make(epochs=48, **options).fit(X, y)
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    axes = model.plot_history(pyplot.figure().add_subplot())
+    *curves, kept = axes.lines
+    epochs, deciding = curves[-1].get_data()
+    best = np.max if "score" in name else np.min
+    assert kept.get_xdata()[0] == model.best_epoch_
+    assert model.best_epoch_ == epochs[deciding == best(deciding)][-1]
+    p = model.oof_prediction_
+    if name == "classes":
+        right = p[np.arange(N), np.searchsorted(model.classes_, y)]
+        assert best(deciding) == pytest.approx(-np.log(right).mean(), rel=1e-6)
+    if name == "score":
+        assert best(deciding) == np.mean(model.classes_[p.argmax(axis=1)] == y)
+        assert axes.get_ylabel() == "accuracy, out of fold"
+    pyplot.close("all")
+
+
 def negative_log_likelihood(y, said):
     mean, variance = np.split(said, 2, axis=1)
     return np.mean((np.log(2 * np.pi * variance) + (y - mean) ** 2 / variance) / 2)

@@ -2,6 +2,10 @@
 
 import datetime
 import decimal
+import itertools
+import re
+import time
+import warnings
 
 import numpy as np
 import pytest
@@ -15,9 +19,10 @@ from pyarrow import parquet
 from tiny_tables import classifier, regressor
 
 from fastmlp import ArrowBlocks, MLPRegressor
-from fastmlp.tabular import budget
+from fastmlp.tabular import budget, sampling
 
 N = 300
+AMPLE = 1e6  # seconds
 rng = np.random.default_rng(0)
 FRAME = pandas.DataFrame(
     {
@@ -123,6 +128,133 @@ def test_a_part_of_the_rows_has_no_rows_without_weight(monkeypatch):
     assert len(found) == 60
 
 
+# ------------------------------------------------------------ within a time limit
+
+
+def stream(count, opened, seconds=0.0):
+    """Return a callable that opens a stream of blocks: two numbers, their sum, and its sign."""
+
+    def blocks():
+        opened.append(0)
+        rng = np.random.default_rng(0)
+        for _ in count:
+            time.sleep(seconds)
+            opened[-1] += 1
+            a, b = rng.normal(size=(2, 50))
+            yield pyarrow.record_batch({"a": a, "b": b, "y": a + b, "is_high": a + b > 0})
+
+    schema = pyarrow.schema({**dict.fromkeys("aby", pyarrow.float64()), "is_high": pyarrow.bool_()})
+    return lambda: pyarrow.RecordBatchReader.from_batches(schema, blocks())
+
+
+@pytest.mark.parametrize("data", DATA)
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("weight", [None, "w"])
+def test_ample_time_changes_no_bit(data, target, weight, tmp_path):
+    make, name, _ = TARGETS[target]
+    source = ArrowBlocks(DATA[data](tmp_path), name, features=FEATURES, weight=weight, rows=64)
+    one, other = make(), make(time_limit=AMPLE)
+    assert_same(one.fit(source), other.fit(source))
+    assert other.rows_ is None
+
+
+def test_a_time_limit_reads_a_source_once():
+    opened = []
+    model = regressor(time_limit=AMPLE).fit(
+        ArrowBlocks(stream(range(9), opened), "y", features=["a"])
+    )
+    assert opened == [9]
+    assert model.report().rows == 450
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("make", [regressor, classifier])
+def test_a_stream_without_end_is_read_for_a_share_of_the_time(make):
+    opened = []
+    target = "y" if make is regressor else "is_high"
+    endless = stream(itertools.count(), opened, 0.001)
+    source = ArrowBlocks(endless, target, features=["a", "b"])
+    with pytest.warns(UserWarning, match="not to its end: the fit uses rows of the first .* alone"):
+        model = make(time_limit=0.5).fit(source)
+    assert len(opened) == 1
+    assert 0 < len(model.rows_) <= 50 * opened[0]
+    assert "not to its end" in str(model.report())
+    assert model.report().rows == len(model.rows_) == len(model.oof_prediction_)
+
+
+@pytest.mark.parametrize("has_end", [False, True])
+def test_a_limit_that_is_too_short_uses_the_first_block(has_end):
+    """Files and tables tell how many rows they have, so that all of one block is known as all."""
+    table = TABLE.select(["number", "whole", "y"])
+    source = ArrowBlocks(table if has_end else (lambda: table), "y")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = regressor(time_limit=1e-9).fit(source)
+    assert any("not to its end" in str(each.message) for each in caught) != has_end
+    assert (model.rows_ is None) == has_end
+    assert model.report().rows == N
+
+
+def test_a_fit_that_takes_longer_than_its_limit_says_so():
+    """A block cannot be interrupted."""
+    source = ArrowBlocks(stream(range(1), [], 0.3), "y", features=["a", "b"])
+    with pytest.warns(UserWarning, match="not to its end"):
+        late = regressor(time_limit=0.1).fit(source)
+    note = re.search(
+        r"the fit took (.*) s, (.*) s longer than time_limit: (.*) s for the (\w+)",
+        str(late.report()),
+    )
+    took, over, longest = map(float, note.groups()[:3])
+    assert took == pytest.approx(0.1 + over, rel=0.02)
+    assert longest == pytest.approx(max(late.report().seconds.values()), rel=0.02)
+    in_time = regressor(time_limit=AMPLE).fit(source)
+    assert "time_limit" not in str(in_time.report())
+
+
+@pytest.mark.parametrize("weight", [None, "w"])
+def test_fewer_rows_than_were_read_are_a_sample_of_them(monkeypatch, weight):
+    monkeypatch.setattr(budget.Budget, "_rows_in_time", lambda *_: 60)
+    source = ArrowBlocks(TABLE, "y", features=FEATURES, weight=weight, rows=70)
+    model = regressor(time_limit=AMPLE).fit(source)
+    rows = model.rows_
+    assert len(rows) == 60
+    assert np.all(np.diff(rows) > 0)
+    assert weight is None or W[rows].all()
+    assert np.ptp(np.bincount(rows // 100)) < 30  # of all parts of the source
+    part = ArrowBlocks(TABLE.take(rows), "y", features=FEATURES, weight=weight)
+    again = regressor().fit(part)
+    assert again._columns == model._columns
+    np.testing.assert_allclose(again.oof_prediction_, model.oof_prediction_, rtol=1e-6)
+
+
+def test_what_does_not_fit_into_memory_is_sampled_while_it_is_read(monkeypatch):
+    monkeypatch.setattr(sampling, "FEWEST_ROWS", 1_000)
+    n = 20_000
+    number = np.arange(n)
+    weights = np.where(number % 4 == 0, 0.0, 1.0)
+    table = pyarrow.table({"x": number, "y": -number, "w": weights})
+    source = ArrowBlocks(table, "y", weight="w", rows=500)
+    rng = np.random.default_rng(0)
+    found = sampling.sampled(source, np.inf, 60_000, rng)
+    assert (found.seen, found.is_whole) == (n, True)
+    assert 24 * len(found) <= 60_000
+    numbers = np.concatenate([batch["x"].to_numpy() for batch, *_ in found.batches()])
+    np.testing.assert_array_equal(numbers, found.numbers)
+    assert np.all(np.diff(numbers) > 0)
+    assert weights[numbers].all()
+    assert found.with_weight == len(found)
+    tenths = np.bincount(numbers * 10 // n, minlength=10)
+    assert np.all(np.abs(tenths - len(numbers) / 10) < 4 * np.sqrt(len(numbers) / 10))
+    fewer = found.taken(500)
+    assert len(fewer) == 500
+    assert np.isin(fewer.numbers, numbers).all()
+    batch, _, place = next(fewer.batches())
+    assert place(3) == f"row {batch['x'][3]}"
+    whole = sampling.sampled(source, np.inf, np.inf, rng)
+    np.testing.assert_array_equal(whole.numbers, number)
+    np.testing.assert_array_equal(whole.taken(n).numbers, number[weights > 0])
+
+
 def test_labels_may_be_sorted():
     table = TABLE.sort_by("label")
     model = classifier().fit(ArrowBlocks(table, "label", features=["number", "whole"], rows=20))
@@ -178,15 +310,15 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-@pytest.mark.parametrize("sampled", [False, True])
-def test_errors_name_file_row_group_row_and_column(name, sampled, tmp_path, monkeypatch):
-    if sampled:
+@pytest.mark.parametrize("reading", ["all rows", "some rows", "in time"])
+def test_errors_name_file_row_group_row_and_column(name, reading, tmp_path, monkeypatch):
+    if reading == "some rows":
         monkeypatch.setattr(budget.Budget, "_rows_in_time", lambda *_: 60)
     make, target, tables, words = FAULTS[name]
     options = {"features": ["number", "text"], "weight": "w", "rows": 64}
     source = ArrowBlocks(written(tmp_path, *tables), target, **options)
     with pytest.raises((TypeError, ValueError), match=words):
-        make().fit(source)
+        make(time_limit=AMPLE if reading == "in time" else None).fit(source)
 
 
 DAY = datetime.date(2026, 1, 1)

@@ -1,0 +1,117 @@
+"""Rows of `ArrowBlocks` that are read once, within a time limit, into a sample in memory.
+
+The sample is uniform over the rows that were read: each row draws a random key, and those with the
+smallest keys are kept ("bottom-k sampling"). Blocks may come in any order, so that a reader of
+random row groups can feed it as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmlp._training.arrow import ArrowBlocks, Batch, numbers_of
+
+Rows = NDArray[np.int64]
+
+FEWEST_ROWS = 5_000  # neither a time limit nor memory leaves fewer of what was read
+WITHOUT_WEIGHT = 2.0  # key of rows of weight 0; those of the others are below 1
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some rows of a batch that was read."""
+
+    batch: Any
+    names: list[str]
+    place: Callable[[int], str]  # the words for the place of a row of the whole batch
+    first: int  # number of the batch's first row in the source
+    rows: Rows  # the rows in that batch
+    keys: NDArray[np.float64]
+
+    def below(self, key: float) -> Block:
+        """Return the rows with smaller keys."""
+        some = np.flatnonzero(self.keys < key)
+        if len(some) == len(self.keys):
+            return self
+        batch = self.batch.take(some)
+        return replace(self, batch=batch, rows=self.rows[some], keys=self.keys[some])
+
+
+@dataclass(frozen=True)
+class SourceSample:
+    """A sample of a source's rows, in the order of reading; it is read like the source."""
+
+    source: ArrowBlocks
+    blocks: list[Block]
+    seen: int  # number of rows that were read
+    is_whole: bool  # whether the source was read to its end
+
+    def __len__(self) -> int:
+        return sum(len(block.rows) for block in self.blocks)
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield record batches, names of columns, and words for a place, as the source does."""
+        for block in self.blocks:
+            yield block.batch, block.names, functools.partial(_place, block)
+
+    @property
+    def numbers(self) -> Rows:
+        """The numbers of the rows in the source."""
+        return np.concatenate([block.first + block.rows for block in self.blocks])
+
+    @property
+    def with_weight(self) -> int:
+        """Number of rows whose weight is not 0."""
+        return sum(int((block.keys < WITHOUT_WEIGHT).sum()) for block in self.blocks)
+
+    def taken(self, count: int) -> SourceSample:
+        """Return a uniform sample of ``count`` of the rows whose weight is not 0."""
+        keys = np.sort(np.concatenate([block.keys for block in self.blocks]))
+        key = min(keys[count], WITHOUT_WEIGHT) if count < len(keys) else WITHOUT_WEIGHT
+        return self._below(key)
+
+    def _below(self, key: float) -> SourceSample:
+        blocks = [block.below(key) for block in self.blocks]
+        return replace(self, blocks=[block for block in blocks if len(block.rows)])
+
+
+def sampled(
+    source: ArrowBlocks, until: float, most_bytes: float, rng: np.random.Generator
+) -> SourceSample:
+    """Read a source until a time of ``time.monotonic``, at least one batch.
+
+    Half of the rows are dropped, at random, whenever they take more memory than ``most_bytes``, as
+    long as there are more than `FEWEST_ROWS`.
+    """
+    blocks: list[Block] = []
+    size, seen, key = 0.0, 0, np.inf
+    with contextlib.closing(source.batches()) as batches:
+        for batch, names, place in batches:
+            n = batch.num_rows
+            keys = rng.random(n)
+            if source.weight is not None:
+                weights = numbers_of(batch.column(source.weight), source.weight, place)
+                keys[weights == 0] = WITHOUT_WEIGHT
+            block = Block(batch, names, place, seen, np.arange(n), keys).below(key)
+            blocks.append(block)
+            size, seen = size + block.batch.nbytes, seen + n
+            while size > most_bytes and sum(len(block.rows) for block in blocks) > FEWEST_ROWS:
+                key = min(key, 1.0) / 2
+                blocks = [block.below(key) for block in blocks]
+                size = sum(block.batch.nbytes for block in blocks)
+            if time.monotonic() > until:
+                return SourceSample(source, blocks, seen, is_whole=seen == source.n)
+    return SourceSample(source, blocks, seen, is_whole=True)
+
+
+def _place(block: Block, k: int) -> str:
+    """Return the words for the place of row k of a block."""
+    return block.place(int(block.rows[k]))
