@@ -22,8 +22,6 @@ sys.path[:0] = [str(DOCS), str(DOCS / "course")]
 import pictures  # noqa: E402
 from check_site import SOURCES  # noqa: E402
 
-ROOT = DOCS.parent
-
 project, author = "fastmlp", "fastmlp developers"
 copyright = author  # noqa: A001 the name that Sphinx reads
 version = release = fastmlp.__version__

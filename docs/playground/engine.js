@@ -1,7 +1,7 @@
 // A network on the kernels of fastmlp, which play.pyx compiles to WebAssembly. One network exists at a time.
 export const MOST = { layers: 8, neurons: 128, rows: 4096 };
 const [ACTIVATIONS, LOSSES, OPTIMIZERS] = [0, 1, 2]; // tables of the kernels
-const NUMBERS = { huber: 1, quantile: 0.9 }; // the parameters of losses
+const NUMBERS = { __proto__: null, huber: 1, quantile: 0.9 }; // the parameters of losses
 
 // The instance, with arrays copied to and from its memory.
 export async function load(bytes) {

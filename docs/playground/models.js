@@ -1,12 +1,13 @@
 // Reads a model that the library's `save` wrote: a safetensors file with a description in its metadata.
 import { MOST } from "./engine.js";
 
-const LOSSES = { // the kernels' names of the losses, of which the predictions have the link
+const LOSSES = { // without names but these; the kernels' names of the losses, of which the predictions have the link
+  __proto__: null,
   SquaredError: "squared_error", AbsoluteError: "absolute_error", Huber: "huber", Quantile: "quantile",
   PoissonNLL: "poisson_nll", GaussianNLL: "gaussian_nll", CrossEntropy: "cross_entropy_labels",
   BinaryCrossEntropy: "binary_cross_entropy",
 };
-const TYPES = { F32: Float32Array, F64: Float64Array };
+const TYPES = { __proto__: null, F32: Float32Array, F64: Float64Array };
 const DENSE = "save a network of dense layers, such as fastmlp.MLP([2, 16, 1])";
 
 function check(truth, found, remedy) {
@@ -76,7 +77,7 @@ async function parsed(buffer) {
     "save the model by the fastmlp that this site describes");
   await verify(bytes, header, about.digest);
   const model = json(about.model, "description"), title = model.class;
-  const network = { MLP: model, Predictor: model, MLPClassifier: model.fit, MLPRegressor: model.fit }[title]?.network;
+  const network = { __proto__: null, MLP: model, Predictor: model, MLPClassifier: model.fit, MLPRegressor: model.fit }[title]?.network;
   check(network, `its model is of the class ${title}`, `${DENSE}; of an ensemble, save one member`);
   for (const name of ["layer_norm", "parametric", "scale", "skip", "linear_path"])
     check(![network[name]].flat().some(Boolean), `its network has ${name}`, DENSE);

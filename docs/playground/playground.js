@@ -184,8 +184,8 @@ function loop() {
 }
 
 function openScene() {
-  const name = location.hash.replace("#scene=", "");
-  const { task, chapter, ...values } = SCENES[name] ?? SCENES.xor;
+  const wanted = location.hash.replace("#scene=", ""), name = wanted in SCENES ? wanted : "xor";
+  const { task, chapter, ...values } = SCENES[name];
   for (const [field, value] of Object.entries(values)) if (field !== "loss") fields[field].value = value;
   offerLosses(values.loss);
   element("task").textContent = task;

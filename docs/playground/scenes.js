@@ -1,4 +1,5 @@
-// The data sets of the playground, and the scenes that links open.
+// The data sets of the playground, and the scenes that links open. Tables without a prototype have no name but their
+// own rows': a link to "toString" opens no function.
 
 // Uniform numbers from 0 to 1 that depend on the seed alone (a linear congruential generator).
 export function numbers(seed) {
@@ -12,6 +13,7 @@ const sign = k => k % 2 ? 1 : -1;
 
 // Each draws one row: the inputs and the target, or the class (1 or 0). Inputs are between -1 and 1.
 export const DATA = {
+  __proto__: null,
   line: { title: "line", inputs: 1, row: draw => {
     const x = 2 * draw() - 1;
     return [x, 0.7 * x + 0.1];
@@ -26,7 +28,7 @@ export const DATA = {
   } },
   xor: { title: "exclusive or", inputs: 2, row: draw => {
     const x = 2 * draw() - 1, y = 2 * draw() - 1;
-    return [x, y, +(x * y > 0)];
+    return [x, y, +(x > 0 !== y > 0)];
   } },
   circles: { title: "circles", inputs: 2, row: (draw, k) => {
     const r = (k % 2 ? 0.3 : 0.75) + 0.15 * draw(), t = angle * draw();
@@ -60,6 +62,7 @@ const classes = { ...small, loss: "binary_cross_entropy", data: "xor" };
 const straight = { ...regression, data: "line", layers: "", optimizer: "sgd", batch: 256 };
 
 export const SCENES = {
+  __proto__: null,
   examples: { ...regression, chapter: "01-examples", noise: 0.1, layers: "16",
     task: "The points are examples of an unknown rule. Run, and see the curve find it. What does it do between the points if you take 64, 64 as layers?" },
   step: { ...straight, chapter: "02-a-step", noise: 0.1, rate: 0.1,

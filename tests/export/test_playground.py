@@ -138,7 +138,11 @@ def saved_models(folder):
     for name, (model, *_) in (drawn | refused).items():
         model.save(folder / f"{name}.safetensors")
     whole = (folder / "map.safetensors").read_bytes()
+    quantile = fastmlp.MLP([2, 8, 1], loss="quantile", rng=0)
+    quantile.save(folder / "quantile.safetensors")
+    inherited = (folder / "quantile.safetensors").read_bytes().replace(b"Quantile", b"toString")
     damaged = {
+        "inherited": (signed(inherited), "its loss is not one of the library"),
         "cut": (whole[:-1], "it has changed since it was saved"),
         "shape": (signed(whole.replace(b"[2,8]", b"[8,2]")), "weight is not an array of 2,8"),
         "empty": (b"", "it is no safetensors file"),
@@ -271,6 +275,25 @@ def test_reads_saved_models(models, answers):
         answer = answers["files"][str(folder / f"{name}.safetensors")]
         assert words in answer.get("error", "no error"), name
         assert "Remedy: " in answer["error"]
+
+
+def test_exclusive_or_is_true_of_different_signs(answers):
+    x, t = np.array(answers["xor"]["x"]).reshape(-1, 2), np.array(answers["xor"]["t"])
+    np.testing.assert_array_equal(t, (x[:, 0] > 0) != (x[:, 1] > 0))
+    assert 0.3 < t.mean() < 0.7
+
+
+def test_no_scene_has_a_name_that_objects_inherit(answers):
+    assert answers["inherited"] == []
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="needs chromium")
+def test_the_page_says_that_it_cannot_run_from_a_file(tmp_path):
+    options = ("--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}")
+    command = ["chromium", *options, "--dump-dom", (PAGE / "playground.html").as_uri()]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True).stdout
+    assert "python -m http.server" in re.sub("<script>.*?</script>", "", shown, flags=re.S)
+    assert "<button" not in shown
 
 
 def test_every_chapter_has_a_scene():
