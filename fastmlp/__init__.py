@@ -37,12 +37,10 @@ if TYPE_CHECKING:  # type checkers read these imports instead of the table below
         History as History,
         State as State,
     )
-    from fastmlp._engine.predictor import Predictor
     from fastmlp._files.storage import ModelFormatError as ModelFormatError, load as _load
     from fastmlp._models.checkpoint import Checkpoint as Checkpoint
     from fastmlp._models.config import show_config as show_config
     from fastmlp._models.ensemble.ensemble import Ensemble as Ensemble
-    from fastmlp._models.ensemble.predictor import EnsemblePredictor
     from fastmlp._models.from_torch import from_torch as from_torch
     from fastmlp._models.lr_find import lr_find as lr_find
     from fastmlp._models.mlp import MLP as MLP
@@ -70,14 +68,7 @@ if TYPE_CHECKING:  # type checkers read these imports instead of the table below
 
     _Arguments = ParamSpec("_Arguments")
     _Loaded: TypeAlias = (
-        MLP
-        | Ensemble
-        | Predictor
-        | EnsemblePredictor
-        | MLPClassifier
-        | MLPRegressor
-        | TabMLPClassifier
-        | TabMLPRegressor
+        MLP | Ensemble | MLPClassifier | MLPRegressor | TabMLPClassifier | TabMLPRegressor
     )
 
     def _loads(load: Callable[_Arguments, object]) -> Callable[_Arguments, _Loaded]:

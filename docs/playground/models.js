@@ -77,7 +77,7 @@ async function parsed(buffer) {
     "save the model by the fastmlp that this site describes");
   await verify(bytes, header, about.digest);
   const model = json(about.model, "description"), title = model.class;
-  const network = { __proto__: null, MLP: model, Predictor: model, MLPClassifier: model.fit, MLPRegressor: model.fit }[title]?.network;
+  const network = { __proto__: null, MLP: model, MLPClassifier: model.fit, MLPRegressor: model.fit }[title]?.network;
   check(network, `its model is of the class ${title}`, `${DENSE}; of an ensemble, save one member`);
   for (const name of ["layer_norm", "parametric", "scale", "skip", "linear_path"])
     check(![network[name]].flat().some(Boolean), `its network has ${name}`, DENSE);

@@ -7,7 +7,6 @@ and defaults, so the same ``MLP`` can use either. docs/architecture.md has the c
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from os import PathLike
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -78,9 +77,6 @@ class Predictor(Protocol):
 
     def jacobian(self, x: ArrayLike) -> NDArray[Any]:
         """Return d prediction / d x, (C, I) for one row or (n, C, I)."""
-
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write the predictor to a file, for ``fastmlp.load``."""
 
 
 class Engine(Protocol):

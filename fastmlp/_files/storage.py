@@ -41,8 +41,6 @@ ENGINES = ("native", "reference")
 CLASSES = {
     "MLP": ("_models.codecs.models", "_models.mlp", "_models.numpy_mlp"),
     "Ensemble": ("_models.codecs.models", *["_models.ensemble.ensemble"] * 2),
-    "Predictor": ("_models.codecs.models", "_engine.predictor", "_engine.numpy.predictor"),
-    "EnsemblePredictor": ("_models.codecs.models", *["_models.ensemble.predictor"] * 2),
     "MLPClassifier": ("sklearn.codec", "sklearn.classifier"),
     "MLPRegressor": ("sklearn.codec", "sklearn.regressor"),
     "TabMLPClassifier": ("tabular.codec", "tabular.classifier"),
@@ -134,7 +132,7 @@ def load(
     path : str or path
         A file; not a symbolic link.
     engine : {"native", "reference"}, optional
-        The engine of MLPs and predictors; by default the one with which the model was saved. With
+        The engine of MLPs; by default the one with which the model was saved. With
         the other one training continues too, but not with the same bits.
     verify : bool
         Compare the file with its digest; pass False for files that another program has changed on
@@ -144,7 +142,7 @@ def load(
 
     Returns
     -------
-    MLP, Ensemble, Predictor, MLPClassifier, MLPRegressor, TabMLPClassifier, TabMLPRegressor
+    MLP, Ensemble, MLPClassifier, MLPRegressor, TabMLPClassifier, TabMLPRegressor
     or RowPredictor
         Predictions have the same bits as before, on every CPU level with fused multiply-add; so
         has ``partial_fit``, unless the file was saved with ``training=False``.

@@ -166,8 +166,7 @@ def of_arrays(name):
     if name == "classifier":  # of labels that look like numbers
         model = fastmlp.MLPClassifier(hidden_layer_sizes=(8,), max_iter=50, standardize=True)
         return model.set_params(random_state=0, tol=10).fit(X, np.where(X[:, 0] > 0, "1", "0"))
-    net = fastmlp.MLP([2, 4, 1], loss="gaussian_nll" if name == "two heads" else "huber", rng=0)
-    return net.predictor() if name == "predictor" else net
+    return fastmlp.MLP([2, 4, 1], loss="gaussian_nll" if name == "two heads" else "huber", rng=0)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +174,6 @@ def of_arrays(name):
     [
         ("network", ["prediction"], ["loss"]),
         ("two heads", ["prediction", "variance"], ["loss"]),
-        ("predictor", ["prediction"], None),
         ("classifier", ["prediction"], ["accuracy", "log_loss", "roc_auc"]),
     ],
 )
@@ -190,13 +188,10 @@ def test_models_of_arrays_are_used_too(name, names, scores, tmp_path):
     (tmp_path / "xy.csv").write_text("\n".join(["a,b,y", *rows]))
     said = children.printed(here("predict", "model", "x.csv", folder=tmp_path))
     found = list(csv.reader(io.StringIO(said)))
-    right = model.predict(X) if hasattr(model, "predict") else model(X)
+    right = model.predict(X)
     right = np.column_stack(right if isinstance(right, tuple) else (right,)).tolist()
     assert found == [names, *([str(value) for value in row] for row in right)]
     result = here("evaluate", "model", "xy.csv", "--target", "y", "--json", folder=tmp_path)
-    if scores is None:
-        assert "holds a Predictor, which has no loss" in result.stderr
-        return
     assert list(json.loads(children.printed(result))) == scores
     if name == "network":
         loss = model.evaluate(X, y)

@@ -123,7 +123,6 @@ def saved_models(folder):
         "three": (three, x, three.predict(x)),
         "response": ((net := fastmlp.MLP([2, 8, 1], dtype="float64", rng=0)), x, net.predict(x)),
         "far": (far, x[:, :1] + 5, (mean, deviation**2)),
-        "call": (net.predictor(), x, net.predict(x)),
     }
     norm = fastmlp.MLP([2, 8, 1], layer_norm="before")
     refused = {

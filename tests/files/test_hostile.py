@@ -19,7 +19,10 @@ import fastmlp
 from fastmlp._files import files
 
 ROWS = [*hostile_files.CONTAINER, *hostile_models.MODELS, *hostile_models.TABLES]
-VALID = (*("MLP", "ensemble", "predictor"), *("MLPClassifier words", "TabMLPRegressor two outputs"))
+VALID = (
+    *("MLP", "ensemble", "MLP float64"),
+    *("MLPClassifier words", "TabMLPRegressor two outputs"),
+)
 ALLOWED = 16 << 20  # bytes of memory, beside twice the file
 
 
@@ -159,7 +162,7 @@ def test_what_is_no_file_is_refused(tmp_path):
 def test_a_file_that_is_mostly_a_hole_is_refused_before_it_is_read(tmp_path):
     """A file system gives a file any size, and it takes no room on the disk."""
     path, size = tmp_path / "net", 10**12
-    header, payload = hostile.apart(hostile.valid("predictor"))
+    header, payload = hostile.apart(hostile.valid("MLP float64"))
     path.write_bytes(hostile.together(header, payload))
     try:
         os.truncate(path, size)

@@ -48,12 +48,7 @@ def test_mlp_comes_back_and_goes_on_with_the_same_bits(name, engine, tmp_path):
 
 PREDICTED = {
     "mlp": lambda kind: stored.mlp(kind),
-    "predictor": lambda kind: stored.mlp(kind).predictor(),
-    "predictor with threads": lambda kind: stored.mlp(kind).predictor(3),
     "ensemble": lambda kind: stored.ensemble(kind, loss="gaussian_nll"),
-    "predictor of an ensemble": lambda kind: stored.ensemble(kind, loss="gaussian_nll").predictor(
-        3
-    ),
 }
 
 
@@ -61,7 +56,7 @@ PREDICTED = {
 @pytest.mark.parametrize("engine", stored.KINDS)
 def test_a_file_is_loaded_by_either_engine(engine, name, tmp_path):
     def said(model):
-        return getattr(model, "predict", model)(X.astype(np.float32))
+        return model.predict(X.astype(np.float32))
 
     model = PREDICTED[name](stored.KINDS[engine])
     again = saved(model, tmp_path / "model")
@@ -70,7 +65,6 @@ def test_a_file_is_loaded_by_either_engine(engine, name, tmp_path):
         right = PREDICTED[name](stored.KINDS[home])
         assert type(each) is type(right)
         assert no_address(each) == no_address(right)
-        assert getattr(each, "n_threads", None) == getattr(right, "n_threads", None)
     np.testing.assert_equal(said(again), said(model))
     np.testing.assert_allclose(said(other), said(model), rtol=1e-4)
 

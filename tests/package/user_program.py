@@ -73,8 +73,6 @@ def files(path: Path) -> None:
     elif isinstance(model, TabMLPRegressor):
         print(model.predict_interval(X), model.get_params()["loss"], model.score(X, y) > 0.5)
         model.score(X, y).upper()  # mistake: text of a number
-    elif not isinstance(model, MLPClassifier | MLPRegressor | TabMLPClassifier):
-        model.fit(X, y)  # mistake: predictors do not learn
     fastmlp.load(path, verified=False)  # mistake: no such argument
     model.predictt(X)  # mistake: no class that a file can hold has such a method
     fastmlp.reference.MPL([3, 1])  # mistake: no such name

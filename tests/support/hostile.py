@@ -86,9 +86,7 @@ VALID: dict[str, Callable[[], Any] | None] = {
     "layer norm": _of_kind("layer norm"),
     "averaged": _of_kind("averaged"),
     "checkpoint": stored.checkpoint,
-    "predictor": lambda: stored.mlp().predictor(),
     "ensemble": stored.ensemble,
-    "predictor of an ensemble": lambda: stored.ensemble().predictor(),
     "reference ensemble": lambda: stored.ensemble(fastmlp.reference.MLP, passes=1),
     **dict.fromkeys(
         (
@@ -222,8 +220,6 @@ def used(model: Any) -> None:
         for member in model:
             used(member)
         model.predict(np.ones((3, model[0].layer_sizes[0])))
-    elif hasattr(model, "spec"):
-        model(np.ones(model.spec.layer_sizes[0]))
     elif type(model).__name__ == "RowPredictor":
         with np.errstate(all="ignore"):
             model([None] * model._n)

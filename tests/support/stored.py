@@ -268,7 +268,6 @@ def keep(dtype: str) -> None:
     net = mlp(dtype=dtype, dropout=0.2)
     kept = {
         "mlp": (net, net.predict),
-        "predictor": (net.predictor(), net.predictor()),
         "classifier": (classifier, classifier.predict_proba),
         "regressor": (regressor, regressor.predict),
     }

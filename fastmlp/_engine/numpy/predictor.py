@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any, NoReturn
 
 import numpy as np
@@ -11,7 +10,6 @@ from numpy.typing import ArrayLike, NDArray
 from fastmlp._engine.exportable import Exportable
 from fastmlp._engine.protocol import Arrays, Engine
 from fastmlp._export.layers import Exported, exported
-from fastmlp._files import storage
 from fastmlp._network.spec import Spec
 from fastmlp._validation import check
 
@@ -71,10 +69,6 @@ class Predictor(Exportable):
         with np.errstate(all="ignore"):
             derivatives = self._engine.jacobian(rows)
         return derivatives[0] if one else derivatives
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the predictor to a file, for ``fastmlp.load``; see ``MLP.save``."""
-        storage.save(self, path)
 
     def _rows(self, x: ArrayLike) -> tuple[NDArray[Any], bool]:
         """Return x as a batch (n, I), and whether it was a single row (I,)."""

@@ -1,4 +1,4 @@
-"""The schemas of models: MLPs, ensembles, and the predictors of both."""
+"""The schemas of MLPs and ensembles."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 
 from fastmlp._core.history import ResumeState
-from fastmlp._engine import narrow, optimizer_state
-from fastmlp._engine.numpy import numpy_engine, predictor
+from fastmlp._engine import optimizer_state
 from fastmlp._files import storage
-from fastmlp._files.kinds import Choice, Count, Flag, Number, Numbers, Place
-from fastmlp._files.schema import At, Codec, Each, List, Maybe, Object
+from fastmlp._files.kinds import Count, Flag, Number, Numbers, Place
+from fastmlp._files.schema import Codec, List, Maybe, Object
 from fastmlp._models.codecs import parts
 from fastmlp._models.codecs.values import Value
 
@@ -142,63 +141,7 @@ def _ensemble(cls: Any, fields: dict[str, Any]) -> Any:
     return model
 
 
-# ---------------------------------------------------------------------------------- predictors
-
-PREDICTOR = Object(
-    {
-        "network": parts.NETWORK,
-        "n_threads": Maybe(Count(1)),
-        "weight_type": Maybe(Choice(narrow.TYPES)),
-        "parameters": parts.PARAMETERS,
-    }
-)
-ENSEMBLE_PREDICTOR = Object(
-    {
-        "members": Count(1),
-        **{key: PREDICTOR.fields[key] for key in ("network", "n_threads", "weight_type")},
-        # In version 1 of the format, the parameters of the first member follow the others.
-        "others": At("members", Each(parts.Parameters(), lambda known: range(1, known["members"]))),
-        "first": At("members.0", parts.Parameters()),
-    }
-)
-
-
-def _predictor_values(model: Any, training: bool) -> dict[str, Any]:
-    own = {key: getattr(model, key) for key in ("n_threads", "weight_type")}
-    return {"network": model.spec, **own, "parameters": model.parameters()}
-
-
-def _predictor(cls: Any, fields: dict[str, Any]) -> Any:
-    network, n_threads, weight_type, parameters = (fields[key] for key in PREDICTOR.fields)
-    if weight_type is not None:
-        parameters = narrow.parameters(network, parameters, weight_type)
-    own = {"n_threads": n_threads, "weight_type": weight_type}
-    if cls.__module__ != predictor.__name__:
-        from fastmlp._engine import cpu_levels  # needs the compiled modules
-
-        return cls(network, cpu_levels.level(), *parameters, **own)
-    engine = numpy_engine.Engine(network)
-    engine.set_parameters(*parameters)
-    return cls(engine, **own)
-
-
-def _ensemble_predictor_values(model: Any, training: bool) -> dict[str, Any]:
-    each = [_predictor_values(member, training) for member in model.members]
-    first, *others = [fields["parameters"] for fields in each]
-    engine = storage.row_of(model.members[0])[1]
-    own = {"members": len(each), "first": first, "others": others, "engine": engine}
-    return {**each[0], **own}
-
-
-def _ensemble_predictor(cls: Any, fields: dict[str, Any]) -> Any:
-    own = storage.class_of("Predictor", fields["engine"])
-    each = [fields["first"], *fields["others"]]
-    return cls(_predictor(own, {**fields, "parameters": one}) for one in each)
-
-
 CODECS = {
     "MLP": Codec(MLP, values, build),
     "Ensemble": Codec(ENSEMBLE, _ensemble_values, _ensemble),
-    "Predictor": Codec(PREDICTOR, _predictor_values, _predictor),
-    "EnsemblePredictor": Codec(ENSEMBLE_PREDICTOR, _ensemble_predictor_values, _ensemble_predictor),
 }

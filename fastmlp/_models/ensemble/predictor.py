@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,7 +11,6 @@ from numpy.typing import ArrayLike, NDArray
 from fastmlp._engine.exportable import Exportable
 from fastmlp._engine.protocol import Predictor
 from fastmlp._export.layers import Exported, joined
-from fastmlp._files import storage
 from fastmlp._models.ensemble import mixture
 from fastmlp._network.spec import Spec
 
@@ -86,10 +84,6 @@ class EnsemblePredictor(Exportable):
             return mixed
         out[...] = mixed
         return out
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the predictor to a file for ``fastmlp.load``; see ``MLP.save``."""
-        storage.save(self, path)
 
     def _exported(self) -> Exported:
         return joined(member._exported() for member in self._members)

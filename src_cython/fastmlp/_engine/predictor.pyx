@@ -23,7 +23,6 @@ import numpy as np
 from fastmlp._engine import cpu_levels, thread_count
 from fastmlp._engine.exportable import Exportable
 from fastmlp._export.layers import exported
-from fastmlp._files import storage
 from fastmlp._validation import check
 
 cnp.import_array()
@@ -283,10 +282,6 @@ cdef class Predictor:
         rows = np.require(x.reshape(-1, self.context.n_in), requirements=["A"])
         derivatives = self.full.differentiate(rows)
         return derivatives.reshape(*x.shape[:x.ndim - 1], self.context.n_out, self.context.n_in)
-
-    def save(self, path):
-        """Write the predictor to a file, for ``fastmlp.load``; see ``MLP.save``."""
-        storage.save(self, path)
 
     # ------------------------------------------------------------ for other compiled code
 
