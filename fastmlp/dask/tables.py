@@ -21,7 +21,7 @@ from fastmlp._core.optional import require
 from fastmlp.dask import tasks
 from fastmlp.sklearn.bases import BaseEstimator, ClassifierMixin, RegressorMixin
 from fastmlp.sklearn.parameters import like, store
-from fastmlp.tabular import TabMLPClassifier, TabMLPRegressor, parts
+from fastmlp.tabular import TabMLPClassifier, TabMLPRegressor, data_warnings, parts
 from fastmlp.tabular.columns import Array, Columns
 from fastmlp.tabular.frames import is_frame
 from fastmlp.tabular.parts import Rows
@@ -106,6 +106,7 @@ class _DaskTable(BaseEstimator):
             sample = _joined([summary.sample for summary in summaries])
             checked = like(local, vars(local))._checked(sample, reset=True)
             columns = Columns.of(checked, local.categorical_features)
+            data_warnings.check_columns(columns, columns.read(checked))
 
             n, shared = sum(summary.n for summary in summaries), parts.shared(summaries)
             used, sizes = sum(summary.used for summary in summaries), Counter[Any]()

@@ -6,12 +6,15 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from fastmlp._core.user_warnings import warn
-from fastmlp.tabular.columns import REMEDY_OF_DATES, Columns
+from fastmlp.tabular.columns import MISSING, REMEDY_OF_DATES, Columns, Table
 
 FEWEST_TEXTS = 21  # a category with fewer values gets no note: codes of groups look like numbers
 MOST_OTHERS = 0.1  # largest share of values that do not fit the form, such as "?"
-MOST_SHOWN = 3  # number of such values in the message
+MOST_SHOWN = 3  # number of such values in the message, and of columns in a warning
+MOST_DISTINCT = 0.9  # largest number of values of a category, as a share of its rows
 
 
 def check_order(X: Any, **others: Any) -> None:
@@ -50,7 +53,14 @@ def _like(pattern: str) -> Callable[[str], bool]:
 
 
 SIZES = "convert the column{rest} if their sizes matter"
-DATE = r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}"
+MONTH = r"(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
+DATE = "|".join(
+    (
+        r"\d{4}[-/.]\d{1,2}([-/.]\d{1,2})?",
+        r"\d{1,2}[-/.]\d{1,2}[-/.](\d{4}|\d{2})",
+        rf"(\d{{1,2}}\W{{0,2}})?{MONTH}\W{{0,2}}(\d{{1,2}}\W{{1,2}})?(\d{{4}}|\d{{2}})",
+    )
+)
 
 # Forms of text that suggest another dtype: name, test and remedy. The first form that nearly all
 # texts of a column have applies.
@@ -62,29 +72,49 @@ FORMS: tuple[tuple[str, Callable[[str], object], str], ...] = (
         _like(r"[-+]?(\d{1,3}(,\d{3})+(\.\d*)?|\d*,\d*)"),
         f"take the commas out, or make points of them, and {SIZES}",
     ),
-    ("dates", re.compile(rf"({DATE})([T ].*)?").fullmatch, REMEDY_OF_DATES),
+    ("dates", re.compile(rf"({DATE})([T ].*)?", re.IGNORECASE).fullmatch, REMEDY_OF_DATES),
 )
 
 
-def texts(columns: Columns) -> list[str]:
-    """Return notes about category columns whose values are mostly numbers or dates."""
-    notes = (note(column.name, column.values or ()) for _, column in columns.categories)
+def check_columns(columns: Columns, table: Table) -> list[str]:
+    """Warn about suspicious category columns, once for all; return the notes about them."""
+    if notes := texts(columns, table):
+        more = len(notes) - MOST_SHOWN
+        others = [f"{more} more, of which report().notes tells"] if more > 0 else []
+        warn("; ".join([*notes[:MOST_SHOWN], *others]))
+    return notes
+
+
+def texts(columns: Columns, table: Table) -> list[str]:
+    """Return notes about category columns of numbers or dates, or of another value in each row."""
+    notes = []
+    for (_, column), codes in zip(columns.categories, table.codes.T, strict=True):
+        values = column.values or ()
+        missing = values.index(None) if None in values else MISSING
+        present = codes[codes != missing]
+        is_unique = len(np.unique(present)) > MOST_DISTINCT * len(present)
+        notes.append(note(column.name, values, is_unique))
     return [each for each in notes if each]
 
 
-def note(name: str, values: Sequence[Any]) -> str:
+def note(name: str, values: Sequence[Any], is_unique: bool = False) -> str:
     """Return the note for one category column; empty if there is nothing suspicious."""
     there = [value for value in values if value is not None]
-    if len(there) < FEWEST_TEXTS or not any(isinstance(value, str) for value in there):
+    if len(there) < FEWEST_TEXTS:
         return ""
-    for form, holds, advice in FORMS:
+    for form, holds, advice in FORMS if any(isinstance(value, str) for value in there) else ():
         others = [v for v in there if isinstance(v, bool | bytes) or not holds(str(v))]
         if len(others) > MOST_OTHERS * len(there):
             continue
         remedy = advice.format(rest=", with NaN for the other values," * bool(others))
         if not others:
-            return f"{name} is a category of {len(there)} texts that are {form}: {remedy}"
+            return f"{name} is a category of {len(there):,} texts that are {form}: {remedy}"
         shown = ", ".join(map(ascii, others[:MOST_SHOWN])) + ", ..." * (len(others) > MOST_SHOWN)
         n = len(there) - len(others)
-        return f"{name} is a category for {shown}, but its other {n} values are {form}: {remedy}"
+        return f"{name} is a category for {shown}, but its other {n:,} values are {form}: {remedy}"
+    if is_unique:
+        return (
+            f"{name} is a category with another value in nearly every row, from which nothing can "
+            "be learned: leave the column out, or keep a part of its values that many rows share"
+        )
     return ""

@@ -46,6 +46,10 @@ class BaseTabMLP(Explained):
         """Return the columns of a checked table."""
         return Columns.of(X, self.categorical_features)
 
+    def _column_notes(self, columns: Columns, table: Table) -> list[str]:
+        """Return notes on suspicious columns, after a warning."""
+        return data_warnings.check_columns(columns, table)
+
     def _calibrated(self, prediction: Array) -> Array:
         """Return predictions as they are scored, calibrated if the estimator calibrates."""
         return prediction
@@ -231,7 +235,6 @@ class BaseTabMLP(Explained):
             epoch = f"epoch {trained.epoch} of {trained.run}"
             parts.append(f"{share:.0%}: {trained.recipe.title} ({size}), {epoch}")
         scores = target.shown(fitted.alone), target.shown(fitted.together)
-        notes = fitted.notes + data_warnings.texts(columns)
         table = n, len(columns.names), columns.kinds, columns.left_out
         course = {"course": "; then ".join(fitted.course)} if fitted.course else {}
-        return Report(*table, parts, target.metric, *scores, seconds, course | more, notes)
+        return Report(*table, parts, target.metric, *scores, seconds, course | more, fitted.notes)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmlp.sklearn.parameters import like
-from fastmlp.tabular import folds
+from fastmlp.tabular import data_warnings, folds
 from fastmlp.tabular.blend import Blend, BlendResult, blended
 from fastmlp.tabular.columns import Array, Columns, Table
 
@@ -146,6 +146,9 @@ class _Alone:
 
     def _columns_of(self, X: Any) -> Columns:
         return self._given
+
+    def _column_notes(self, columns: Columns, table: Table) -> list[str]:
+        return data_warnings.texts(columns, table)  # the warning is one of the whole table
 
     def _finish(self, *captured: Any) -> dict[str, str]:
         self._captured = captured

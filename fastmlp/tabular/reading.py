@@ -62,6 +62,7 @@ def read(
     else:
         copies, noted = folds.copied(rows, target.y)
         plan.notes[:0] = noted
+    plan.notes += model._column_notes(columns, rows)
     of_rows = weights, groups, copies, plan.given, plan.memory
     return FitRows(columns, rows, target, *of_rows), table, y, used, plan
 

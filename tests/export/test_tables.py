@@ -82,9 +82,9 @@ def array(n, seed=0):
 
 
 def hard(n, seed=0):
-    """Return columns that are hard: 180 categories, times, tiny, large and whole numbers."""
+    """Return columns that are hard: 130 categories, times, tiny, large and whole numbers."""
     tiny, large, times = np.random.default_rng(seed).normal(size=(3, n))
-    codes = 179 - np.arange(n) % 180
+    codes = 179 - np.arange(n) % 130
     return np.column_stack([codes, 1.7e9 + np.abs(times), 1e-20 * tiny, 1e20 * large, np.arange(n)])
 
 

@@ -1,11 +1,14 @@
 """Columns of tables: what they are, what is noted and refused; rows that are copies of others."""
 
+import datetime
 import re
 from decimal import Decimal
 
 import numpy as np
 import pytest
 from tiny_tables import LABELS, N, X, Y, classifier, regressor
+
+from fastmlp import ArrowBlocks
 
 pandas = pytest.importorskip("pandas", reason="needs pandas")
 
@@ -57,6 +60,7 @@ def test_without_categorical_features_categories_of_numbers_are_numbers():
 SIZES = "convert the column if their sizes matter"
 SOME = "convert the column, with NaN for the other values, if their sizes matter"
 NUMBERS = X[:, 0].astype(str)
+DAYS = [datetime.date(2020 + k // 12, k % 12 + 1, 13) for k in range(N)]
 
 # A column of text, and the note about it.
 DOUBTED = {
@@ -65,7 +69,7 @@ DOUBTED = {
     "one ?": (["?", *NUMBERS[1:]], rf"for '\?', but its other 59 values are numbers: {SOME}"),
     "numbers and ?": (["?", *X[1:, 0]], rf"for '\?', but its other 59 values are numbers: {SOME}"),
     "four others": (
-        ["?", "\n", "\ud800", "-", *NUMBERS[4:]],
+        ["?", "\n", "\x7f", "-", *NUMBERS[4:]],
         r"for '\\n', '-', '\?', \.\.\., but its other 56 values are numbers",
     ),
     "percents": ([f"{x:.3f}%" for x in X[:, 0]], f"texts that are numbers with %: take .* {SIZES}"),
@@ -76,6 +80,18 @@ DOUBTED = {
     "decimal commas": ([f"{x:.4f}".replace(".", ",") for x in X[:, 0]], "numbers with commas"),
     "dates": (np.arange(N).astype("M8[D]").astype(str), "dates: convert them to numbers, for"),
     "times": ([f"1.2.2020 {k}:00" for k in range(N)], "60 texts that are dates: convert them"),
+    **{
+        form: ([f"{day:{form}}" for day in DAYS], "60 texts that are dates: convert them")
+        for form in ("%Y-%m", "%d-%b-%y", "%B %d, %Y", "%d. %B %Y", "%m/%d/%y", "%d%b%Y", "%b %Y")
+    },
+    "names": (
+        [f"{k}a" for k in range(N)],
+        "with another value in nearly every row, from .*: leave",
+    ),
+    "names and missing": (
+        np.where(X[:, 1] > 1, None, [f"{k % 57}a" for k in range(N)]),
+        "with another value in nearly every row",
+    ),
 }
 
 
@@ -85,7 +101,11 @@ def test_text_that_is_numbers_or_dates_is_a_category_and_named(case):
     frame = pandas.DataFrame(
         {"size": pandas.Series(values, dtype=object), "colour": ["r", "g", "b"] * 20}
     )
-    (note,) = regressor().fit(frame, Y).report().notes
+    with pytest.warns(UserWarning, match="size is a category") as caught:
+        model = regressor().fit(frame, Y)
+    (note,) = model.report().notes
+    assert [str(each.message) for each in caught] == [note]
+    assert caught[0].filename == __file__
     assert note.startswith("size is a category ")
     assert re.search(words, note), note
 
@@ -95,14 +115,38 @@ def test_other_categories_are_not_doubted():
     columns = {
         "few": codes.astype(str),
         "number": X[:, 0],
-        "category": pandas.Categorical(np.arange(N)),
-        "names": [f"{k}a" for k in range(N)],
-        "an eighth are names": [f"{k}" if k % 8 else f"name {k}" for k in range(N)],
-        "versions": [f"1.{k}.3" for k in range(N)],
+        "category": pandas.Categorical(np.arange(N) % 50),
+        "names": [f"{k % 50}a" for k in range(N)],
+        "an eighth are names": [f"{k % 50}" if k % 8 else f"name {k}" for k in range(N)],
+        "versions": [f"1.{k % 50}.3" for k in range(N)],
+        "missing": [f"{k}b" if k < 20 else None for k in range(N)],
     }
-    model = regressor(categorical_features=["number"]).fit(pandas.DataFrame(columns), Y)
+    model = regressor().fit(pandas.DataFrame(columns), Y)
     assert model.report().notes == []
-    assert model.report().kinds == {"numbers": 0, "categories": 6}
+    assert model.report().kinds == {"numbers": 1, "categories": 6}
+
+
+def test_one_warning_names_all_columns_whatever_the_table_is():
+    days = np.arange(N).astype("M8[D]").astype(str)
+    X = np.column_stack([days, [f"n{k}" for k in range(N)], np.arange(N) % 3]).astype(object)
+    frame = pandas.DataFrame(X, columns=list("abc"))
+    arrow = pytest.importorskip("pyarrow").Table.from_pandas(frame.astype(str).assign(y=Y))
+    for data, names in (
+        ((X, Y), ["column 0", "column 1"]),
+        ((frame, Y), ["a", "b"]),
+        ((pytest.importorskip("polars").from_pandas(frame.astype(str)), Y), ["a", "b"]),
+        ((ArrowBlocks(arrow, "y"),), ["a", "b"]),
+    ):
+        with pytest.warns(UserWarning, match="is a category") as caught:
+            regressor(epochs=1).fit(*data)
+        (warning,) = caught
+        assert re.fullmatch(
+            "{} is a .*dates: .*; {} is a .* row, .*".format(*names), str(warning.message)
+        )
+    many = pandas.DataFrame({f"d{k}": np.roll(days, k) for k in range(5)})
+    with pytest.warns(UserWarning, match=r"; 2 more, of which report\(\).notes tells$"):
+        model = regressor(epochs=1).fit(many.assign(x=Y), Y)
+    assert len(model.report().notes) == 5
 
 
 @pytest.mark.parametrize("often", ["a", "z"])

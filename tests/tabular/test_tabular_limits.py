@@ -117,6 +117,7 @@ def test_columns_that_are_refused_later(case):
     assert np.isfinite(model.predict(strange)).all()  # missing is never of another kind
 
 
+@pytest.mark.filterwarnings("ignore:b is a category with another value in nearly every row")
 @pytest.mark.parametrize("library", ["pandas", "polars"])
 def test_category_dtypes_are_categories_whatever_their_values_are(library):
     frames = pytest.importorskip(library)

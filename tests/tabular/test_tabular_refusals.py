@@ -44,10 +44,6 @@ DATA = [
         (TypeError, "string or a number: d holds", {"X": OTHER.with_columns(d=polars.Series(d))})
         for d in ([{"k": 1}, {"k": 2}] * (N // 2), [[1, 2]] * N)
     ),
-    (
-        *(TypeError, r"a holds a Int128, .* in polars by cast\(Float64\) or"),
-        {"X": polars.DataFrame({"a": np.arange(N)}).cast(polars.Int128)},
-    ),
     (ValueError, "rescale y", {"y": Y * 1e160}),
     (ValueError, "rescale y", {"y": Y * 1e-160}),
     (ValueError, "rescale y", {"y": np.c_[Y, Y * 1e-160]}),

@@ -254,6 +254,7 @@ def fitted(cls):
     return cls(preset="fast", epochs=4, random_state=0).fit(X, y, rng.uniform(1, 2, MANY))
 
 
+@pytest.mark.filterwarnings("ignore:column 7 is a category of 80 texts that are numbers")
 @pytest.mark.parametrize("cls", [TabMLPRegressor, TabMLPClassifier])
 def test_a_fit_has_the_bits_of_one_whose_inputs_are_arrays(cls, monkeypatch):
     def bits(model):
