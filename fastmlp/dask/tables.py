@@ -20,7 +20,7 @@ from fastmlp._core.intervals import check_count
 from fastmlp._core.optional import require
 from fastmlp.dask import tasks
 from fastmlp.sklearn.bases import BaseEstimator, ClassifierMixin, RegressorMixin
-from fastmlp.sklearn.parameters import like, store
+from fastmlp.sklearn.parameters import copy_with_state, store
 from fastmlp.tabular import TabMLPClassifier, TabMLPRegressor, data_warnings, parts
 from fastmlp.tabular.columns import Array, Columns
 from fastmlp.tabular.frames import is_frame
@@ -104,7 +104,7 @@ class _DaskTable(BaseEstimator):
             looks = [delayed(parts.summary)(local, block, seed, most) for block, seed in each]
             summaries = client.gather(compute(looks))
             sample = _joined([summary.sample for summary in summaries])
-            checked = like(local, vars(local))._checked(sample, reset=True)
+            checked = copy_with_state(local, vars(local))._checked(sample, reset=True)
             columns = Columns.of(checked, local.categorical_features)
             data_warnings.check_columns(columns, columns.read(checked))
 
@@ -162,7 +162,7 @@ class _DaskTable(BaseEstimator):
         """
         if "_local" not in vars(self):
             raise NotFittedError(f"This {type(self).__name__} is not fitted yet: call fit first")
-        return like(self._local, vars(self._local))
+        return copy_with_state(self._local, vars(self._local))
 
     def _by_blocks(self, method: str, X: Any, *arguments: Any) -> Any:
         """Return a Dask array of a method's results, or the result for a table in memory."""

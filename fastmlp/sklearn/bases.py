@@ -9,9 +9,6 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 try:
     from sklearn.callback import CallbackSupportMixin
 except ImportError:  # scikit-learn before 1.9
-
-    class CallbackSupportMixin:  # type: ignore[no-redef]
-        """Empty stand-in for scikit-learn's mixin."""
-
+    CallbackSupportMixin = object
 
 __all__ = ["BaseEstimator", "CallbackSupportMixin", "ClassifierMixin", "RegressorMixin"]

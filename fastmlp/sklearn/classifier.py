@@ -17,7 +17,9 @@ from fastmlp._network import losses
 from fastmlp._network.names import SolverName
 from fastmlp._network.spec import Activations, Compute
 from fastmlp.sklearn.estimator import BaseMLP, by_batches
-from fastmlp.sklearn.parameters import Classifier, documented, store
+from fastmlp.sklearn.fitted import Targets
+from fastmlp.sklearn.parameters import Classifier, copy_with_state, documented, store
+from fastmlp.sklearn.training import train
 from fastmlp.sklearn.validation import refuse_labels
 
 Array = NDArray[Any]
@@ -26,7 +28,7 @@ Array = NDArray[Any]
 @explained
 @documented(
     standardized="targets are classes",
-    own="""
+    specific="""
     class_weight : dict, "balanced" or None, default=None
         Factor on the weights of the samples of each class in training; "balanced" weights are
         inversely proportional to the class frequencies.
@@ -135,7 +137,10 @@ class MLPClassifier(Classifier, BaseMLP):
                 "class_weight 'balanced' is not supported for partial_fit: pass a dict, for "
                 "example from sklearn.utils.compute_class_weight"
             )
-        return self._fit(X, y, sample_weight, classes=classes, one_epoch=True)
+        # It sets an attribute.
+        multiclass._check_partial_fit_first_call(copy_with_state(self, vars(self)), classes)
+        train(self, X, y, sample_weight, classes=classes, one_epoch=True)
+        return self
 
     def predict(self, X: Any) -> Array:
         """Predict labels.
@@ -150,16 +155,16 @@ class MLPClassifier(Classifier, BaseMLP):
         array, shape (n_samples,) or (n_samples, n_labels)
             Labels from ``classes_``, or 0 or 1 per label.
         """
-        outputs, network = self._outputs(X)
-        binarizer = network.decoder
-        kind, classes = binarizer.y_type_, binarizer.classes_
+        outputs, fitted = self._outputs(X)
+        labels = fitted.targets.labels
+        kind, classes = labels.y_type_, labels.classes_
         if kind == "multiclass":
             return classes[outputs.argmax(axis=1)]  # type: ignore[no-any-return]
         if kind == "binary" and len(classes) == 2:
             return classes[(outputs[:, 0] > 0.5).view(np.int8)]  # type: ignore[no-any-return]
-        if network.spec.n_outputs == 1:
+        if fitted.targets.n_outputs == 1:
             outputs = outputs.ravel()
-        return binarizer.inverse_transform(outputs)  # type: ignore[no-any-return]
+        return labels.inverse_transform(outputs)  # type: ignore[no-any-return]
 
     def predict_proba(self, X: Any) -> Array:
         """Predict probabilities.
@@ -175,47 +180,50 @@ class MLPClassifier(Classifier, BaseMLP):
             Probabilities in the order of ``classes_``; for several labels per sample, one
             independent probability per label.
         """
-        outputs, network = self._outputs(X)
-        if network.spec.n_outputs > 1:
+        outputs, fitted = self._outputs(X)
+        if fitted.targets.n_outputs > 1:
             return outputs
         return np.concatenate([1 - outputs, outputs], axis=1)
 
-    def _first_call(self, y: Any, classes: Any) -> None:
-        if multiclass._check_partial_fit_first_call(self, classes):
-            # Of labels in a row, `_encode` refuses those that cannot be sorted.
-            is_matrix = np.ndim(y) == 2 and multiclass.type_of_target(y).startswith("multilabel")
-            self._label_binarizer = LabelBinarizer().fit(y if is_matrix else classes)
-
-    def _encode(self, y: Array, known: bool) -> Array:
+    def _targets(
+        self, y: Array, earlier: Targets | None, partial: bool = False, classes: Any = None
+    ) -> Targets:
         refuse_labels(y)
-        if not hasattr(self, "classes_") or not (self.warm_start or known):
-            self._label_binarizer = LabelBinarizer().fit(y)
-            self.classes_ = self._label_binarizer.classes_
-        else:
-            self._check_classes(multiclass.unique_labels(y), known)
-        if self._label_binarizer.y_type_ == "multiclass":
-            self.n_outputs_ = len(self.classes_)
-            return np.searchsorted(self.classes_, y).astype(np.int32)
-        targets: Array = self._label_binarizer.transform(y).astype(np.float64)
-        self.n_outputs_ = targets.shape[1]
-        smoothing = float(self.label_smoothing)
-        return targets * (1 - smoothing) + smoothing / 2 if smoothing else targets
-
-    def _check_classes(self, classes: Array, known: bool) -> None:
-        if self.warm_start and not known:
-            if set(classes) != set(self.classes_):
-                raise ValueError(
-                    "warm_start can only be used where `y` has the same "
-                    "classes as in the previous call to fit. Previously "
-                    f"got {self.classes_}, `y` has {classes}"
-                )
-        elif len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
+        if earlier is None and classes is None:
+            labels = LabelBinarizer().fit(y)
+            return Targets(_n_outputs(labels), labels, labels.classes_)
+        if earlier is None:  # in the first partial_fit
+            is_matrix = y.ndim == 2 and multiclass.type_of_target(y).startswith("multilabel")
+            labels = LabelBinarizer().fit(y if is_matrix else classes)
+            earlier = Targets(_n_outputs(labels), labels, multiclass.unique_labels(classes))
+        present = multiclass.unique_labels(y)
+        if partial and len(np.setdiff1d(present, earlier.classes, assume_unique=True)):
             raise ValueError(
                 "`y` has classes not in `self.classes_`. "
-                f"`self.classes_` has {self.classes_}. 'y' has {classes}."
+                f"`self.classes_` has {earlier.classes}. 'y' has {present}."
             )
+        if not partial and set(present) != set(earlier.classes):
+            raise ValueError(
+                "warm_start can only be used where `y` has the same "
+                "classes as in the previous call to fit. Previously "
+                f"got {earlier.classes}, `y` has {present}"
+            )
+        return earlier
 
-    def _loss(self) -> losses.Loss:
-        if self._label_binarizer.y_type_ == "multiclass":
+    def _encode(self, y: Array, targets: Targets) -> Array:
+        labels = targets.labels
+        if labels.y_type_ == "multiclass":
+            return np.searchsorted(labels.classes_, y).astype(np.int32)
+        encoded: Array = labels.transform(y).astype(np.float64)
+        smoothing = float(self.label_smoothing)
+        return encoded * (1 - smoothing) + smoothing / 2 if smoothing else encoded
+
+    def _loss(self, targets: Targets) -> losses.Loss:
+        if targets.labels.y_type_ == "multiclass":
             return losses.CrossEntropy(label_smoothing=float(self.label_smoothing))
         return losses.BinaryCrossEntropy()
+
+
+def _n_outputs(labels: LabelBinarizer) -> int:
+    """Return the number of outputs of the network: two classes have one."""
+    return 1 if labels.y_type_ == "binary" else len(labels.classes_)

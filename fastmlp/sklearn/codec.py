@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils._param_validation import validate_parameter_constraints
 
+from fastmlp._core.history import History
 from fastmlp._engine import optimizer_state
 from fastmlp._engine.thread_count import of_jobs
 from fastmlp._files.kinds import GONE, Choice, Count, Flag, Kind, Number, Numbers, Tensor
@@ -21,10 +22,11 @@ from fastmlp._network import losses
 from fastmlp._network.optimizers import Optimizer
 from fastmlp._network.scheduled import length_of
 from fastmlp._network.spec import Spec
+from fastmlp.sklearn.fitted import CURVES, FittedNetwork, Targets
 from fastmlp.sklearn.parameters import LEARNING_RATES
 from fastmlp.sklearn.scaled_network import ScaledNetwork
 from fastmlp.sklearn.scaling import Scaling
-from fastmlp.sklearn.stopping import CURVES, LearningRate
+from fastmlp.sklearn.stopping import LearningRate
 
 # A LabelBinarizer's type of target -> the loss, and the possible numbers of classes by outputs.
 TARGETS: dict[str, tuple[type[losses.Loss], Callable[[int], tuple[int, ...]]]] = {
@@ -41,30 +43,30 @@ def parameters_of(cls: Any) -> Object:
     return Object(fields, functools.partial(_checked, cls), functools.partial(_parameters, cls))
 
 
-def _checked(cls: Any, **given: Any) -> dict[str, Any]:
+def _checked(cls: Any, **values: Any) -> dict[str, Any]:
     """Refuse parameters that a fit or a prediction would refuse."""
-    validate_parameter_constraints(cls._parameter_constraints, given, cls.__name__)
-    of_jobs(given["n_jobs"])
-    return given
+    validate_parameter_constraints(cls._parameter_constraints, values, cls.__name__)
+    of_jobs(values["n_jobs"])
+    return values
 
 
 def _parameters(cls: Any, model: Any) -> dict[str, Any]:
-    given = _checked(cls, **model.get_params(deep=False))
+    values = _checked(cls, **model.get_params(deep=False))
     # Only callbacks of fastmlp, and no checkpoints, which contain a path of this machine.
-    own = [each for each in given["callbacks"] or () if is_object(each)]
-    return {**given, "callbacks": own or None}
+    callbacks = [callback for callback in values["callbacks"] or () if is_object(callback)]
+    return {**values, "callbacks": callbacks or None}
 
 
-PARAMETERS = Chosen(lambda known: parameters_of(known["cls"]))
+PARAMETERS = Chosen(lambda fields: parameters_of(fields["cls"]))
 
 
 def _of_layer(at: int) -> Callable[[Any], tuple[int]]:
     """Return the shape of arrays with one entry per unit of the first or last layer."""
-    return lambda known: (known["network"].layer_sizes[at],)
+    return lambda fields: (fields["network"].layer_sizes[at],)
 
 
-def _heads(known: Any) -> int:
-    return known["network"].loss.heads  # type: ignore[no-any-return]
+def _heads(fields: Any) -> int:
+    return fields["network"].loss.heads  # type: ignore[no-any-return]
 
 
 SCALING = Object(
@@ -110,14 +112,23 @@ def _run_values(run: Any) -> dict[str, Any]:
     }
 
 
-def _run(rule: Any, n_steps: int, current: float, optimizer: Any, memory: Any, **own: Any) -> Any:
+def _run(
+    rule: Any,
+    initial: float,
+    power_t: float,
+    n_steps: int,
+    current: float,
+    optimizer: Any,
+    memory: Any,
+    **state: Any,
+) -> Any:
     """Return the state with which ``partial_fit`` continues: rates, optimizer and its memory."""
     if not (callable(rule) or (isinstance(rule, str) and rule in LEARNING_RATES)):
         raise ValueError(f"the learning rate has the rule {shown(rule)}")
-    rates = LearningRate(rule, own["initial"], own["power_t"], n_steps)
+    rates = LearningRate(rule, initial, power_t, n_steps)
     if isinstance(rates.learning_rate, float):
         rates.learning_rate = current
-    vars(rates).update(own)
+    vars(rates).update(state)
     return (rates, optimizer), memory
 
 
@@ -148,7 +159,7 @@ FIT = Object(
         "parameters": parts.PARAMETERS,
         "scaling": Maybe(At("/scaling", SCALING)),
         "labels": Maybe(LABELS),
-        "given": Flag(),
+        "assigned": Flag(),
         "run": Maybe(RUN),
         "history": parts.HISTORY,
         "attributes": Object({name: Optional(Value(*kinds)) for name, kinds in ATTRIBUTES.items()}),
@@ -158,29 +169,39 @@ FIT = Object(
 
 
 def _fit_values(model: Any, training: bool) -> dict[str, Any]:
-    known = model.__getstate__()  # of one state, while another thread may train the model
-    state, history = known["_fitted"].__getstate__(), known["history_"]
+    fitted = model.__getstate__()["_fitted"]
+    state, attributes = fitted.network.__getstate__(), fitted.attributes
     parameters, memory = optimizer_state.from_arrays(state["engine"], state["spec"])
-    goes_on = training and state["run"] is not None  # else a fit changes the optimizer
-    lists = {name: known.get(name, GONE) for name in CURVES}
+    curves = {name: attributes.get(name, GONE) for name in CURVES}
     if not training:
-        lists = {name: [] if isinstance(each, list) else each for name, each in lists.items()}
+        curves = {name: [] if isinstance(v, list) else v for name, v in curves.items()}
     return {
-        **{key: state[key] for key in ("scaling", "given")},
+        "scaling": state["scaling"],
+        "assigned": state["assigned"],
         "parameters": state["parameters"] or parameters,
         "network": state["spec"],
-        "labels": state["decoder"],
-        "run": (state["run"], memory) if goes_on else None,
-        "history": (history if training else type(history)()).whole(),
-        "attributes": {name: known.get(name, GONE) for name in ATTRIBUTES},
-        "lists": lists,
+        "labels": fitted.targets.labels,
+        # Without it, the next fit makes a new optimizer.
+        "run": (state["run"], memory) if training and state["run"] is not None else None,
+        "history": (fitted.history if training else History()).whole(),
+        "attributes": {name: attributes.get(name, GONE) for name in ATTRIBUTES},
+        "lists": curves,
     }
 
 
 def _fitted(
-    cls: Any, network: Spec, labels: Any, run: Any, history: Any, **others: Any
-) -> dict[str, Any]:
-    """Return the attributes that a fit has set."""
+    cls: Any,
+    network: Spec,
+    labels: Any,
+    run: Any,
+    history: Any,
+    parameters: Any,
+    scaling: Any,
+    assigned: bool,
+    attributes: dict[str, Any],
+    lists: dict[str, Any],
+) -> FittedNetwork:
+    """Return the value of a fit."""
     kind, n_outputs = network.loss.target_kind, network.n_outputs
     if (labels is not None) != hasattr(cls, "predict_proba") or (
         labels is None and kind not in ("real", "count")
@@ -194,17 +215,16 @@ def _fitted(
                 f"and {network.loss.name}"
             )
     run, memory = run or (None, None)
-    engine = optimizer_state.to_arrays(network, others["parameters"], memory)
-    state = {"spec": network, "decoder": labels, "engine": engine, "run": run}
+    engine = optimizer_state.to_arrays(network, parameters, memory)
+    state = {"spec": network, "scaling": scaling, "engine": engine, "run": run}
     scaled = ScaledNetwork.__new__(ScaledNetwork)
-    scaled.__setstate__(state | {key: others[key] for key in ("parameters", "scaling", "given")})
+    scaled.__setstate__(state | {"assigned": assigned, "parameters": parameters})
     if not (scaled.engine.finite() and scaled.foldable()):
         raise ValueError("with its scaling, a parameter is no longer finite")
-    attributes = others["attributes"]
     _check_sizes(attributes, network.layer_sizes)
-    classes = {} if labels is None else {"_label_binarizer": labels, "classes_": labels.classes_}
-    own = {"_fitted": scaled, "history_": history, **classes}
-    return {**own, **attributes, **others["lists"]}
+    classes = {} if labels is None else {"classes_": labels.classes_}
+    targets = Targets(n_outputs, labels, classes.get("classes_"))
+    return FittedNetwork(scaled, targets, {"history_": history, **classes, **attributes, **lists})
 
 
 def _check_sizes(attributes: dict[str, Any], sizes: tuple[int, ...]) -> None:
@@ -241,5 +261,7 @@ def codec_of(
 
 CODECS = dict.fromkeys(
     ("MLPClassifier", "MLPRegressor"),
-    codec_of(FIT, "_fitted", _fit_values, lambda model, fit: _fitted(type(model), **fit)),
+    codec_of(
+        FIT, "_fitted", _fit_values, lambda model, fit: {"_fitted": _fitted(type(model), **fit)}
+    ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any, ClassVar, Self, cast
 
 import numpy as np
@@ -14,14 +15,14 @@ from fastmlp._engine.exportable import Exportable
 from fastmlp._engine.protocol import Predictor
 from fastmlp._export.layers import Exported, Labels, exported
 from fastmlp._models.mlp import MLP
-from fastmlp._network.spec import Compute
+from fastmlp._network.losses import Loss
 from fastmlp._validation.check import is_plain
-from fastmlp.sklearn import parameters
+from fastmlp.sklearn import parameters, training
 from fastmlp.sklearn.bases import CallbackSupportMixin
-from fastmlp.sklearn.fitting import Fitting
+from fastmlp.sklearn.fitted import FittedNetwork, Targets
 from fastmlp.sklearn.observers import with_callbacks
-from fastmlp.sklearn.scaled_network import ParameterViews, ScaledNetwork
-from fastmlp.sklearn.validation import checking, sound
+from fastmlp.sklearn.scaled_network import ParameterViews
+from fastmlp.sklearn.validation import DTYPES, checking, sound
 
 Array = NDArray[Any]
 
@@ -47,11 +48,42 @@ def by_batches(method: parameters.Method) -> parameters.Method:
     return cast(parameters.Method, decorated)
 
 
-class BaseMLP(Exportable, CallbackSupportMixin, Fitting):
+class BaseMLP(Exportable, parameters.Validated, CallbackSupportMixin):
     """Base class of both estimators; subclasses handle the targets."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = parameters.CONSTRAINTS
-    compute: Compute = None  # of estimators that an earlier version has pickled
+    _target_checks: ClassVar[dict[str, Any]] = {}  # further arguments of validate_data
+
+    _fitted: FittedNetwork
+    # Attributes of the fitted value, see `__getattr__`.
+    history_: History
+    loss_curve_: list[float]
+    validation_loss_curve_: list[float] | None
+    validation_scores_: list[float] | None
+    loss_: float
+    best_loss_: float | None
+    best_validation_score_: float | None
+    n_iter_: int
+    t_: int
+    n_features_in_: int
+    feature_names_in_: Array
+    n_outputs_: int
+    n_layers_: int
+    out_activation_: str
+    classes_: Array  # of classifiers
+
+    def _targets(
+        self, y: Array, earlier: Targets | None, partial: bool = False, classes: Any = None
+    ) -> Targets:
+        """Return what the targets mean; ``partial`` is whether y may lack ``earlier`` classes."""
+        raise NotImplementedError
+
+    def _encode(self, y: Array, targets: Targets) -> Array:
+        """Return the targets of the network: floats (n, outputs), or int32 labels (n,)."""
+        raise NotImplementedError
+
+    def _loss(self, targets: Targets) -> Loss:
+        raise NotImplementedError
 
     @parameters.training
     @with_callbacks
@@ -97,51 +129,76 @@ class BaseMLP(Exportable, CallbackSupportMixin, Fitting):
         ``early_stopping`` by the accuracy of few rows, logs a hint: a message of level INFO of the
         logger ``fastmlp``, which ``verbose`` also prints.
 
-        The estimator changes only at the end of a successful fit. Ctrl-C ends a fit with a warning
-        and keeps the completed epochs. During a fit, copies, pickles and files have the old state;
-        predictions, too, or those of the last completed epoch if the fit continues with the old
-        weights.
+        The estimator changes only at the end of a successful fit; predictions of other threads are
+        those of the last one until then. Ctrl-C ends a fit with a warning and keeps the completed
+        epochs. A copy, pickle or file by another thread during a fit is a RuntimeError: use
+        ``predictor()``, or a callback, which may copy and save ``state.model``.
         """
-        return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val))
+        training.train(self, X, y, sample_weight, (X_val, y_val, sample_weight_val))
+        return self
 
-    def _outputs(self, X: Any) -> tuple[Array, ScaledNetwork]:
-        """Return outputs (n, columns) and their network, which a concurrent fit may replace."""
-        network: ScaledNetwork | None = vars(self).get("_fitted")
-        if network is None:
-            check_is_fitted(self, "_fitted")
+    def __getattr__(self, name: str) -> Any:
+        """Return an attribute that scikit-learn's estimators have after a fit."""
+        fitted = vars(self).get("_fitted")
+        if fitted is not None and name in fitted.attributes:
+            return fitted.attributes[name]
+        return object.__getattribute__(self, name)  # which raises the right error
+
+    def __dir__(self) -> list[str]:
+        fitted = vars(self).get("_fitted")
+        return [*super().__dir__(), *(fitted.attributes if fitted is not None else ())]
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return vars(self).get("_fitted") is not None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self._lock().read(self._copied_state)
+
+    def _copied_state(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        return {**state, **{k: copy.deepcopy(state[k]) for k in state.keys() & {"_fitted"}}}
+
+    def _value(self) -> FittedNetwork:
+        """Return the result of the last fit; raise NotFittedError if there is none."""
+        fitted: FittedNetwork | None = vars(self).get("_fitted")
+        if fitted is None:
+            check_is_fitted(self)
             raise AssertionError
-        known = network.spec
+        return fitted
+
+    def _outputs(self, X: Any) -> tuple[Array, FittedNetwork]:
+        """Return outputs (n, columns), and the value of the fit that they come from."""
+        fitted = self._value()
+        network, spec = fitted.network, fitted.network.spec
         # validate_data takes tens of microseconds. Plain inputs skip it; it handles unusual inputs
         # and raises all errors.
-        if "feature_names_in_" not in vars(self) and is_plain(X, known):
-            return network.predict(X, self.n_jobs), network
+        if "feature_names_in_" not in fitted.attributes and is_plain(X, spec):
+            return network.predict(X, self.n_jobs), fitted
         with checking(X):
             checked = validate_data(
-                self,
+                parameters.copy_with_state(self, {"_fitted": fitted}),
                 sound(X, "X"),
                 accept_sparse=["csr", "csc"],
-                dtype=(np.float64, np.float32),
+                dtype=DTYPES,
                 reset=False,
             )
-        if checked.shape[1] != known.layer_sizes[0]:  # another fit has ended meanwhile
-            return self._outputs(X)
         if not hasattr(checked, "toarray"):
             outputs = network.predict(network.cast(checked), self.n_jobs)
         else:
-            rows_of, rows = sound(checked, "X").tocsr(), max(1, DENSE_ELEMENTS // checked.shape[1])
+            matrix, n_rows = sound(checked, "X").tocsr(), max(1, DENSE_ELEMENTS // checked.shape[1])
             blocks = [
-                network.predict(network.cast(rows_of[at : at + rows].toarray()), self.n_jobs)
-                for at in range(0, checked.shape[0], rows)
+                network.predict(network.cast(matrix[at : at + n_rows].toarray()), self.n_jobs)
+                for at in range(0, checked.shape[0], n_rows)
             ]
             outputs = np.concatenate(blocks)
         dtype = np.result_type(checked.dtype, outputs.dtype)
-        return outputs.astype(dtype, copy=False), network
+        return outputs.astype(dtype, copy=False), fitted
 
     def _exported(self) -> Exported:
-        check_is_fitted(self, "_fitted")
-        network, decoder = self._fitted, self._fitted.decoder
-        labels = decoder and Labels(LABELS[decoder.y_type_], np.asarray(decoder.classes_))
-        return exported(network.spec, *network.predictor.parameters(), labels=labels)
+        fitted = self._value()
+        labels, network = fitted.targets.labels, fitted.network
+        names = labels and Labels(LABELS[labels.y_type_], np.asarray(labels.classes_))
+        return exported(network.spec, *network.predictor.parameters(), labels=names)
 
     def to_mlp(self) -> MLP:
         """Return a ``fastmlp.MLP`` with a copy of the current weights.
@@ -162,8 +219,7 @@ class BaseMLP(Exportable, CallbackSupportMixin, Fitting):
         >>> net.layer_sizes, bool((net.predict(X)[:, 0] == model.predict(X)).all())
         ((2, 100, 1), True)
         """
-        check_is_fitted(self, "_fitted")
-        network = self._fitted
+        network = self._value().network
         spec = network.spec
         net = MLP(
             spec.layer_sizes,
@@ -239,16 +295,15 @@ class BaseMLP(Exportable, CallbackSupportMixin, Fitting):
             raise AttributeError(
                 f"{type(self).__name__!r} object has no attribute {name!r}: call fit first"
             )
-        return self._fitted.shown()
+        return self._fitted.network.shown()
 
     def _assign(self, name: str, values: Any) -> None:
-        with self._turn().held():
+        with self._lock().held():
             self._shown(name)
-            self._fitted.assign(name, values)
+            self._fitted.network.assign(name, values)
 
     def plot_history(self, ax: Any = None) -> Any:  # noqa: D102 see below
-        check_is_fitted(self, "history_")
-        return self.history_.plot(ax)
+        return self._value().history.plot(ax)
 
     plot_history.__doc__ = History.plot.__doc__
 

@@ -10,18 +10,18 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastmlp._core.history import History
 from fastmlp.sklearn.classifier import MLPClassifier
+from fastmlp.sklearn.fitted import STATISTICS, FittedNetwork, Targets
 from fastmlp.sklearn.regressor import MLPRegressor
 from fastmlp.sklearn.scaled_network import ScaledNetwork, spec_of
-from fastmlp.sklearn.stopping import STATISTICS
 
 KINDS: dict[type, type[MLPClassifier | MLPRegressor]] = {
     neural_network.MLPClassifier: MLPClassifier,
     neural_network.MLPRegressor: MLPRegressor,
 }
 # Fitted attributes to copy, besides the network.
-FITTED = (
-    *("classes_", "_label_binarizer", "n_features_in_", "feature_names_in_", "n_layers_"),
-    *("n_outputs_", "out_activation_", *STATISTICS),
+COPIED = (
+    *("classes_", "n_features_in_", "feature_names_in_", "n_layers_", "n_outputs_"),
+    *("out_activation_", *STATISTICS),
 )
 
 
@@ -65,14 +65,13 @@ def from_sklearn(estimator: Any) -> MLPClassifier | MLPRegressor:
         )
     check_is_fitted(estimator)
     ours: MLPClassifier | MLPRegressor = kind(**copy.deepcopy(estimator.get_params(deep=False)))
-    for name in FITTED:
-        if hasattr(estimator, name):
-            setattr(ours, name, copy.deepcopy(getattr(estimator, name)))
-    ours.validation_loss_curve_ = None
-    ours.history_ = History()
-    spec = spec_of(ours, estimator.n_features_in_, estimator.coefs_[0].dtype)
-    ours._fitted = ScaledNetwork(spec, decoder=getattr(ours, "_label_binarizer", None))
-    ours._fitted.engine.set_parameters(
-        *ours._fitted._checked(estimator.coefs_, estimator.intercepts_)
-    )
+    theirs = copy.deepcopy(vars(estimator))
+    attributes = {name: theirs[name] for name in COPIED if name in theirs}
+    attributes |= {"history_": History(), "validation_loss_curve_": None}
+    labels = theirs.get("_label_binarizer")
+    targets = Targets(theirs["n_outputs_"], labels, theirs.get("classes_"))
+    spec = spec_of(ours, estimator.n_features_in_, targets, estimator.coefs_[0].dtype)
+    network = ScaledNetwork(spec)
+    network.engine.set_parameters(*network.checked(estimator.coefs_, estimator.intercepts_))
+    ours._fitted = FittedNetwork(network, targets, attributes)
     return ours

@@ -30,11 +30,12 @@ def all_of(estimator: Any, x: Array, targets: Array, held_out: int) -> list[str]
     """Return sentences on likely problems; x and targets are those the network was trained on."""
     hints = []
     if not estimator.standardize and len(x) >= FEWEST:
-        is_real = estimator._fitted.spec.loss.target_kind == "real"
+        is_real = estimator._fitted.network.spec.loss.target_kind == "real"
         scaled = {"X": x, "y": targets} if is_real else {"X": x}
-        if found := [each for name, array in scaled.items() if (each := of_columns(array, name))]:
+        problems = filter(None, (of_columns(array, name) for name, array in scaled.items()))
+        if text := ", ".join(problems):
             remedy = f"standardize=True would scale {' and '.join(scaled)} to a deviation of 1"
-            hints.append(f"{', '.join(found)}: {remedy}")
+            hints.append(f"{text}: {remedy}")
     stops = estimator.early_stopping and estimator.solver in STOCHASTIC
     by_accuracy = stops and is_classifier(estimator) and estimator.scoring is None
     if by_accuracy and held_out < FEW_HELD_OUT:
@@ -55,11 +56,11 @@ def tell(hints: list[str], verbose: Any) -> None:
 
 def of_columns(array: Array, name: str) -> str:
     """Describe columns far from mean 0 and deviation 1; an empty text if there are none."""
-    some = array[:: max(1, len(array) // ROWS)].astype(np.float64)
-    unit = max(np.abs(some).max(), np.finfo(float).tiny)  # avoids overflow of squares
-    some /= unit
-    deviations, means = unit * some.std(axis=0), unit * np.abs(some.mean(axis=0))
-    varying = some.max(axis=0) > some.min(axis=0)
+    rows = array[:: max(1, len(array) // ROWS)].astype(np.float64)
+    unit = max(np.abs(rows).max(), np.finfo(float).tiny)  # avoids overflow of squares
+    rows /= unit
+    deviations, means = unit * rows.std(axis=0), unit * np.abs(rows.mean(axis=0))
+    varying = rows.max(axis=0) > rows.min(axis=0)
     if not varying.any():
         return ""
     low, high = deviations[varying].min(), deviations[varying].max()

@@ -21,7 +21,7 @@ from fastmlp._engine import native_engine
 from fastmlp._network.data import Data
 from fastmlp._training.loop import record
 from fastmlp.sklearn.observers import Observers
-from fastmlp.sklearn.scaled_network import pack, unpack
+from fastmlp.sklearn.scaled_network import ScaledNetwork, pack, unpack
 from fastmlp.sklearn.stochastic import NON_FINITE
 from fastmlp.sklearn.stopping import BestWeights
 from fastmlp.sklearn.validation import Validation
@@ -34,28 +34,34 @@ class LbfgsFit:
     """A fit of an estimator by L-BFGS-B, in float64."""
 
     def __init__(
-        self, estimator: Any, data: Data, held: Validation | None, hooks: Observers, constant: float
+        self,
+        draft: Any,
+        data: Data,
+        validation: Validation | None,
+        reporter: Observers,
+        constant: float,
     ) -> None:
         for name, off in STOCHASTIC_ONLY.items():
-            value = getattr(estimator, name)
+            value = getattr(draft, name)
             if np.any(value != off):
                 raise ValueError(
                     f"{name} is {value!r} but solver 'lbfgs' does not support it: "
                     f"use solver='adam' or 'sgd', or {name}={off!r}"
                 )
-        self.estimator, self.data, self.reporter = estimator, data, hooks
+        self.draft, self.data, self.reporter = draft, data, reporter
         self.loss_constant, self.rows = constant, data.x.shape[0]
-        self.judge = BestWeights(estimator, held, constant)
-        self.network = estimator._fitted
-        # Trial points use an engine of their own; the network gets only the accepted iterations.
+        self.judge = BestWeights(draft, validation, constant)
+        self.network: ScaledNetwork = draft._fitted.network
+        self.attributes: dict[str, Any] = draft._fitted.attributes
+        # Trial points use another engine; the network gets only the accepted iterations.
         self.engine = native_engine.engine(self.network.spec)
         total = self.rows if data.weights is None else data.weights.sum(dtype=float)
-        self.l2 = float(estimator.alpha / total)
+        self.l2 = float(draft.alpha / total)
         self.shapes = tuple(self.network.spec.tensors.values())
 
     def run(self, team: Any) -> None:
         """Minimise; leave the network at the minimum, or after an interrupt at an iteration."""
-        self.team, estimator = team, self.estimator
+        self.team, draft, attributes = team, self.draft, self.attributes
         self.reached = self.network.engine.snapshot()
         self.began = time.perf_counter()
         self.reporter.epoch_begins()
@@ -68,22 +74,22 @@ class LbfgsFit:
                     jac=True,
                     callback=self._iteration,
                     options={
-                        "maxfun": estimator.max_fun,
-                        "maxiter": estimator.max_iter,
-                        "gtol": estimator.tol,
+                        "maxfun": draft.max_fun,
+                        "maxiter": draft.max_iter,
+                        "gtol": draft.tol,
                     },
                 )
             self._arrive(result.x, result.fun)
         except KeyboardInterrupt:
             self.network.engine.restore(self.reached)
             raise
-        estimator.n_iter_ = min(int(result.nit), estimator.max_iter)
-        estimator.loss_ = float(result.fun) + self.loss_constant
-        if result.status and not estimator.history_.stop_reason:
+        attributes["n_iter_"] = min(int(result.nit), draft.max_iter)
+        attributes["loss_"] = float(result.fun) + self.loss_constant
+        if result.status and not attributes["history_"].stop_reason:
             warn(
-                f"lbfgs failed to converge after {estimator.n_iter_} iteration(s) "
+                f"lbfgs failed to converge after {attributes['n_iter_']} iteration(s) "
                 f"(status={result.status}):\n{result.message}\n\nPass a larger max_iter than "
-                f"{estimator.max_iter}, or scale the data: standardize=True",
+                f"{draft.max_iter}, or scale the data: standardize=True",
                 ConvergenceWarning,
             )
 
@@ -110,7 +116,7 @@ class LbfgsFit:
         self.reached = reached
         if self.reporter.epoch_ended():
             raise StopIteration
-        if self.estimator.n_iter_ < self.estimator.max_iter:
+        if self.attributes["n_iter_"] < self.draft.max_iter:
             self.reporter.epoch_begins()
         self.began = time.perf_counter()
 

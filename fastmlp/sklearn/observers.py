@@ -11,7 +11,8 @@ from fastmlp._models.checkpoint import Checkpoint
 from fastmlp._training.callback_list import CallbackList
 from fastmlp._validation import check
 from fastmlp._validation.compatibility import refusal
-from fastmlp.sklearn import parameters
+from fastmlp.sklearn.parameters import STOCHASTIC, Method
+from fastmlp.sklearn.scaled_network import ScaledNetwork
 
 __all__ = ["Observers", "with_callbacks"]
 
@@ -24,9 +25,9 @@ except ImportError:  # scikit-learn before 1.9
         return method
 
 
-def with_callbacks(method: parameters.Method) -> parameters.Method:
+def with_callbacks(method: Method) -> Method:
     """Apply scikit-learn's decorator, and keep the method's type."""
-    decorated: parameters.Method = _with_callbacks(method)
+    decorated: Method = _with_callbacks(method)
     return decorated
 
 
@@ -34,17 +35,28 @@ class Observers(CallbackList):
     """All callbacks of one fit: scikit-learn's get the user's object, fastmlp's the draft."""
 
     def __init__(
-        self, estimator: Any, draft: Any, given: dict[str, Any], has_validation: bool, partial: bool
+        self,
+        estimator: Any,
+        draft: Any,
+        arguments: dict[str, Any],
+        has_validation: bool,
+        partial: bool,
     ) -> None:
-        self.estimator, self.draft, self.given, self.partial = estimator, draft, given, partial
-        without_batches = "" if draft.solver in parameters.STOCHASTIC else "solver='lbfgs'"
+        self.estimator, self.draft, self.arguments = estimator, draft, arguments
+        self.partial, is_stochastic = partial, draft.solver in STOCHASTIC
+        without_batches = "" if is_stochastic else "solver='lbfgs'"
         callbacks = check.callbacks(draft.callbacks or (), without_batches)
         for position, callback in enumerate(callbacks):
             if isinstance(callback, Checkpoint):
                 raise refusal("Checkpoint", "estimator", position=position, callback=callback)
-        epochs, engine = 1 if partial else draft.max_iter, draft._fitted.engine
-        state = State(draft, epochs, draft.history_, has_validation, engine=engine)
+        fitted, n_epochs = draft._fitted, 1 if partial else draft.max_iter
+        self.attributes: dict[str, Any] = fitted.attributes
+        self.network: ScaledNetwork = fitted.network
+        engine = self.network.engine
+        history = self.attributes["history_"]
+        state = State(draft, n_epochs, history, has_validation, engine=engine)
         super().__init__(state, callbacks)
+        self.shows_scores = is_stochastic and draft.early_stopping
         self._root: Any = None
         self._task: Any = None
 
@@ -52,9 +64,9 @@ class Observers(CallbackList):
     def watching(self) -> Iterator[None]:
         """Call the hooks around all epochs; ``finish`` also after an error."""
         with super().watching():
-            if getattr(self.estimator, "_skl_callbacks", None) and not self.partial:
+            if vars(self.estimator).get("_skl_callbacks") and not self.partial:
                 self._root = self.estimator._init_callback_context(max_subtasks=self.draft.max_iter)
-                self._root.call_on_fit_task_begin(estimator=self.estimator, **self.given)
+                self._root.call_on_fit_task_begin(estimator=self.estimator, **self.arguments)
             yield
             if self._root is not None:
                 self._end(self._root)
@@ -63,29 +75,31 @@ class Observers(CallbackList):
         """Notify scikit-learn's callbacks of the start of an epoch."""
         if self._root is not None:
             self._task = self._root.subcontext(task_name="epoch")
-            self._task.call_on_fit_task_begin(estimator=self.estimator, **self.given)
+            self._task.call_on_fit_task_begin(estimator=self.estimator, **self.arguments)
 
     def epoch_ended(self) -> bool:
         """Call all callbacks after an epoch was recorded; return True if one wants to stop."""
-        draft, history = self.draft, self.state.history
-        if draft.verbose:
-            print(f"Iteration {draft.n_iter_}, loss = {draft.loss_:.8f}")
-            if draft.early_stopping and draft.solver in parameters.STOCHASTIC:
-                print(f"Validation score: {draft.validation_scores_[-1]:f}")
+        history, attributes = self.state.history, self.attributes
+        if self.draft.verbose:
+            print(f"Iteration {attributes['n_iter_']}, loss = {attributes['loss_']:.8f}")
+            if self.shows_scores:
+                print(f"Validation score: {attributes['validation_scores_'][-1]:f}")
         stop = bool(self.callbacks) and super().epoch_ended()
         if self._task is not None and self._end(self._task):
             stop = True
             history.stop_reason = history.stop_reason or "a callback asked for it"
-        draft._fitted.take_over()  # a callback may have changed weights
+        self.network.take_over()  # a callback may have changed weights
         return stop
 
     def batch_ended(self, batch: Batch) -> bool:
         """Call ``on_batch`` of all callbacks that have it; return True if one wants to stop."""
         stop = super().batch_ended(batch)
-        self.draft._fitted.take_over()
+        self.network.take_over()
         return stop
 
     def _end(self, task: Any) -> bool:
         """End a task; scikit-learn rebuilds the current estimator only if a callback needs it."""
-        given = {"reconstruction_attributes": self.draft.__getstate__, **self.given}
-        return bool(task.call_on_fit_task_end(estimator=self.estimator, **given))
+        rebuild = {"reconstruction_attributes": self.draft.__getstate__}
+        return bool(
+            task.call_on_fit_task_end(estimator=self.estimator, **rebuild, **self.arguments)
+        )

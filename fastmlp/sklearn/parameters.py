@@ -69,7 +69,7 @@ hidden_layer_sizes : int or array-like of int, default=(100,)
 activation : str or list of str, default="relu"
     One for all hidden layers, or one per layer: identity, logistic, tanh, relu as in scikit-learn,
     and leaky_relu, elu, selu, softplus, gelu, gelu_tanh, silu, mish.
-{own}
+{specific}
 solver : {"adam", "sgd", "lbfgs"}, default="adam"
     Adam or gradient descent on mini-batches, or L-BFGS on all rows at once.
 alpha : float, default=0.0001
@@ -191,35 +191,33 @@ def training(method: Method) -> Method:
     """Decorate a training method: one call at a time, and only with valid parameters."""
 
     @functools.wraps(method)
-    def alone(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def locked(self: Any, *args: Any, **kwargs: Any) -> Any:
         X = kwargs.get("X", args[0] if args else None)
         # Most are arrays, and calls take time.
         if type(X) is not np.ndarray and not isinstance(X, self._sources):
             check.no_source(X)
-        turn = self._turn()
-        with turn.taken():
+        lock = self._lock()
+        with lock.taken():
             if not get_config()["skip_parameter_validation"]:
-                self._validate_changes(turn)
+                self._validate_changes(lock)
             with config_context(skip_parameter_validation=True):  # in scikit-learn
                 return method(self, *args, **kwargs)
 
-    return alone  # type: ignore[return-value]
+    return locked  # type: ignore[return-value]
 
 
-def like(estimator: Any, values: Mapping[str, Any]) -> Any:
+def copy_with_state(estimator: Any, state: Mapping[str, Any]) -> Any:
     """Return an estimator of the same class with these attributes."""
-    draft = object.__new__(type(estimator))
-    draft.__dict__.update(values)
-    return draft
+    other = object.__new__(type(estimator))
+    other.__dict__.update(state)
+    return other
 
 
 class TrainingLock(FitLock):
-    """The lock of an estimator, with what takes long to make and its fits can use again."""
+    """The lock of an estimator, with what its fits can use again."""
 
     validated: Sequence[Any] = ()  # the values of the parameters that were validated last
-    described: tuple[Any, Any] = None, None  # a description of a network, and its spec
-    before: Any = None  # during a fit the state before it, see `fitting.Before`
-    _generator: np.random.RandomState | None = None  # another seed takes it a microsecond
+    _generator: np.random.RandomState | None = None  # a new seed takes it a microsecond
 
     def generator(self, seed: Any) -> np.random.RandomState:
         """Return the generator of a ``random_state``; a number has it until the next call."""
@@ -236,10 +234,10 @@ class Validated(BaseEstimator):
     _fitting: TrainingLock  # made on first use
     _sources: tuple[type, ...] = ()  # of blocks, which ``fit`` accepts instead of a table
 
-    def _turn(self) -> TrainingLock:
+    def _lock(self) -> TrainingLock:
         """Return the lock of this estimator, created on first use; it is not part of the state."""
-        known: TrainingLock | None = vars(self).get("_fitting")
-        return known or self.__dict__.setdefault("_fitting", TrainingLock())
+        lock: TrainingLock | None = vars(self).get("_fitting")
+        return lock or self.__dict__.setdefault("_fitting", TrainingLock())
 
     def save(self, path: str | os.PathLike[str], *, training: bool = True) -> None:
         """Write the estimator to a file, for ``fastmlp.load``.
@@ -265,20 +263,20 @@ class Validated(BaseEstimator):
             If a parameter is invalid, or a file cannot store it: an object such as a function, or
             a class of more than 1,024 characters. ``callbacks`` of other libraries are left out.
         """
-        storage.save(like(self, vars(self)), path, training)
+        storage.save(copy_with_state(self, vars(self)), path, training)
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
         state.pop("_fitting", None)
         return state
 
-    def _validate_changes(self, turn: TrainingLock) -> None:
+    def _validate_changes(self, lock: TrainingLock) -> None:
         """Validate the parameters unless they are the objects that were validated last."""
         kind: Any = type(self)
-        now = [getattr(self, name) for name in _names(kind)]
-        if len(turn.validated) != len(now) or not all(map(operator.is_, turn.validated, now)):
+        values = _values(kind)(self)
+        if len(lock.validated) != len(values) or not all(map(operator.is_, lock.validated, values)):
             self._validate_params()
-            turn.validated = now
+            lock.validated = values
 
     def _validate_params(self) -> None:
         """Raise scikit-learn's error for an invalid parameter, extended by a likely remedy."""
@@ -293,8 +291,8 @@ class Validated(BaseEstimator):
         try:
             super()._validate_params()
         except InvalidParameterError as error:
-            found = re.match(r"The '(\w+)' parameter", str(error))
-            remedy = found and _meant(self, found[1])
+            match = re.match(r"The '(\w+)' parameter", str(error))
+            remedy = match and _remedy(self, match[1])
             if not remedy:
                 raise
             raise InvalidParameterError(f"{error} {remedy}") from None
@@ -336,7 +334,7 @@ class Regressor(RegressorMixin):
         return tags
 
 
-def _meant(estimator: Any, name: str) -> str:
+def _remedy(estimator: Any, name: str) -> str:
     """Return advice for a wrong value of a parameter, or an empty text."""
     value = getattr(estimator, name)
     if name == "loss" and not isinstance(value, str):  # the first parameter, as in scikit-learn
@@ -349,18 +347,18 @@ def _meant(estimator: Any, name: str) -> str:
 
 
 @functools.cache
-def _names(kind: Any) -> list[str]:
-    """Return the names of a class's parameters; scikit-learn's inspection takes 200 us."""
-    return list(kind._get_param_names())
+def _values(kind: Any) -> Callable[[Any], tuple[Any, ...]]:
+    """Return a function from an estimator to the values of its parameters."""
+    return operator.attrgetter(*kind._get_param_names())
 
 
 @functools.cache
-def _reals(kind: Any) -> list[str]:
+def _reals(cls: Any) -> list[str]:
     """Return the names of parameters that are real numbers."""
     return [
         name
-        for name, allowed in kind._parameter_constraints.items()
-        if any(isinstance(each, Interval) and each.type is Real for each in allowed)
+        for name, allowed in cls._parameter_constraints.items()
+        if any(isinstance(kind, Interval) and kind.type is Real for kind in allowed)
     ]
 
 
@@ -376,4 +374,4 @@ def activation_names(value: Any) -> Any:
     """Return fastmlp's names of activations for scikit-learn's."""
     if isinstance(value, str):
         return ALIASES.get(value, value)
-    return [ALIASES.get(name, name) for name in value]
+    return tuple(ALIASES.get(name, name) for name in value)

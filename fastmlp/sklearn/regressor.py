@@ -16,7 +16,9 @@ from fastmlp._network import losses
 from fastmlp._network.names import EstimatorLossName, SolverName
 from fastmlp._network.spec import Activations, Compute
 from fastmlp.sklearn.estimator import BaseMLP, by_batches
+from fastmlp.sklearn.fitted import Targets
 from fastmlp.sklearn.parameters import Regressor, documented, store
+from fastmlp.sklearn.training import train
 
 Array = NDArray[Any]
 
@@ -34,7 +36,7 @@ LOSSES: dict[str, Callable[[Any], losses.Loss]] = {
 @explained
 @documented(
     standardized="and every target, except with the poisson loss",
-    own="""
+    specific="""
     quantile : float in (0, 1), default=0.5
         For loss="quantile": the share of targets that should lie below the prediction.
     huber_delta : float, default=1.0
@@ -137,7 +139,8 @@ class MLPRegressor(Regressor, BaseMLP):
         estimator
             The estimator itself.
         """
-        return self._fit(X, y, sample_weight, one_epoch=True)
+        train(self, X, y, sample_weight, one_epoch=True)
+        return self
 
     def predict(self, X: Any, return_std: bool = False) -> Any:
         """Predict targets.
@@ -155,8 +158,8 @@ class MLPRegressor(Regressor, BaseMLP):
             Means (or medians, quantiles or rates, depending on the loss), and with ``return_std``
             the standard deviations.
         """
-        outputs, network = self._outputs(X)
-        m = network.spec.n_outputs
+        outputs, fitted = self._outputs(X)
+        m = fitted.targets.n_outputs
         mean = outputs[:, 0] if m == 1 else outputs[:, :m]
         if not check_flag("return_std", return_std):
             return mean
@@ -167,14 +170,18 @@ class MLPRegressor(Regressor, BaseMLP):
             )
         return mean, np.sqrt(outputs[:, m] if m == 1 else outputs[:, m:])
 
-    def _encode(self, y: Array, known: bool) -> Array:
-        y = y.reshape(len(y), -1)
+    def _targets(
+        self, y: Array, earlier: Targets | None, partial: bool = False, classes: Any = None
+    ) -> Targets:
+        n_outputs = 1 if y.ndim == 1 else y.shape[1]
+        if partial and earlier is not None and n_outputs != earlier.n_outputs:
+            raise ValueError(f"y has {n_outputs} columns but {earlier.n_outputs} are expected")
+        return Targets(n_outputs)
+
+    def _encode(self, y: Array, targets: Targets) -> Array:
         if self.loss == "poisson" and np.any(y < 0):
             raise ValueError("loss='poisson' requires non-negative y: use another loss")
-        if known and hasattr(self, "_fitted") and y.shape[1] != self.n_outputs_:
-            raise ValueError(f"y has {y.shape[1]} columns but {self.n_outputs_} are expected")
-        self.n_outputs_ = y.shape[1]
-        return y.astype(np.float64, copy=False)
+        return y.reshape(len(y), -1).astype(np.float64, copy=False)
 
-    def _loss(self) -> losses.Loss:
+    def _loss(self, targets: Targets) -> losses.Loss:
         return LOSSES[self.loss](self)

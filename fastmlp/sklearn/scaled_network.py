@@ -1,4 +1,4 @@
-"""The network of an estimator: its engine, scaling and label decoder, and ``coefs_``.
+"""The network of an estimator: its engine, its scaling, and ``coefs_``.
 
 Readers (predictions, copies, ``coefs_``) change nothing that other threads see and never wait; only
 the holder of the estimator's lock uses ``engine``.
@@ -7,14 +7,15 @@ the holder of the estimator's lock uses ``engine``.
 from __future__ import annotations
 
 import copy
+import functools
 import math
 from collections.abc import Callable, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp._core.fit_lock import FitLock
 from fastmlp._core.intervals import first_non_finite
 from fastmlp._engine import native_engine
 from fastmlp._engine.thread_count import call_team, of_jobs
@@ -27,22 +28,32 @@ from fastmlp.sklearn.scaling import Arrays, Scaling
 Shapes = Sequence[Sequence[tuple[int, ...]]]
 
 
-def spec_of(estimator: Any, n_features: int, dtype: Any) -> Spec:
+def spec_of(estimator: Any, n_features: int, targets: Any, dtype: Any) -> Spec:
     """Return the spec of the network that the estimator's parameters describe."""
     hidden = parameters.hidden_sizes(estimator.hidden_layer_sizes)
-    sizes, activation = [n_features, *hidden, estimator.n_outputs_], estimator.activation
-    names, loss = parameters.activation_names(activation), estimator._loss()
-    dropout, compute, turn = estimator.dropout, estimator.compute, estimator._turn()
+    dropout, compute = estimator.dropout, estimator.compute
     if compute is not None:
         dtype = np.float32
     elif estimator.solver == "lbfgs":  # SciPy minimises in float64
         dtype = np.float64
-    described = repr((sizes, dropout)), names, loss, np.dtype(dtype), compute  # text: 1 is True
-    if turn.described[0] != described:
-        spec = build(sizes, names, loss, dtype, dropout, compute=compute)
-        turn.described = described, spec
-    known: Spec = turn.described[1]
-    return known
+    options = {
+        "layer_sizes": (n_features, *hidden, targets.n_outputs),
+        "activation": parameters.activation_names(estimator.activation),
+        "loss": estimator._loss(targets),
+        "dtype": dtype,
+        "dropout": dropout if isinstance(dropout, Real) else tuple(dropout),
+        "compute": compute,
+    }
+    try:
+        return _built(repr(options), **options)  # the text tells 1 from True, which are equal
+    except TypeError:  # of a list within a list, which has no hash: `build` says what is wrong
+        return build(**options)
+
+
+@functools.lru_cache(maxsize=16)
+def _built(text: str, **options: Any) -> Spec:
+    """Return the spec for options of `build`, mostly that of an earlier fit."""
+    return build(**options)
 
 
 def first_parameters(
@@ -66,28 +77,37 @@ class ScaledNetwork:
     """A network's spec, its engine, and its parameters as the user sees them.
 
     With a scaling, ``engine`` is trained on scaled data, and another one, with the scaling folded
-    in, predicts and has the weights that ``coefs_`` shows. ``decoder`` makes labels of predictions.
+    in, predicts and has the weights that ``coefs_`` shows.
     """
 
-    def __init__(self, spec: Spec, scaling: Scaling | None = None, decoder: Any = None) -> None:
-        self.spec, self.scaling, self.decoder = spec, scaling, decoder
-        self.engine = native_engine.engine(spec)
-        self.turn: FitLock | None = None  # the lock of the estimator that has trained it
+    engine: native_engine.Engine
+
+    def __init__(self, spec: Spec, scaling: Scaling | None = None, snapshot: Any = None) -> None:
+        self.spec, self.scaling, self._snapshot = spec, scaling, snapshot
         self.run: Any = None  # learning rate and optimizer between calls of partial_fit
         self.n_weights = spec.n_weights
         # Caches for the current parameters: "predictor" and "shown", and flags whether the user has
-        # "given" them and the engine lacks them ("news"). Training replaces the dictionary, so that
-        # concurrent readers fill the old one.
+        # "assigned" them and the engine lacks them ("news"). Training replaces the dictionary, so
+        # that concurrent readers fill the old one.
         self._view: dict[str, Any] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        """Make the engine when it is first used; that of a network that was set apart seldom is."""
+        if name != "engine":
+            raise AttributeError(name)
+        engine = native_engine.engine(self.spec)
+        if self._snapshot is not None:
+            engine.restore(self._snapshot)
+        return self.__dict__.setdefault(name, engine)  # that of the first of several threads
 
     def load(self, weights: Arrays, biases: Arrays) -> None:
         """Predict with these parameters, for raw data; `take_over` passes them to ``engine``."""
         predictor = self._engine_with(weights, biases)
-        self._view = {"predictor": predictor, "given": True, "news": True}
+        self._view = {"predictor": predictor, "assigned": True, "news": True}
 
     def take_over(self) -> None:
         """Copy parameters that the user has assigned or written to ``engine``."""
-        view = self._seen()
+        view = self._updated()
         if not view.pop("news", False):
             return
         weights, biases = view["predictor"].parameters()
@@ -101,32 +121,22 @@ class ScaledNetwork:
 
     def again(self, spec: Spec) -> ScaledNetwork:
         """Return a network with another spec of equal shapes and the same parameters."""
-        self.take_over()
-        other = ScaledNetwork(spec, self.scaling, self.decoder)
+        other = ScaledNetwork(spec, self.scaling)
         other.engine.set_parameters(*self.engine.parameters())
+        return other
+
+    def twin(self) -> ScaledNetwork:
+        """Return a network with the same parameters, without the optimizer; nothing is copied."""
+        view, other = dict(self._updated()), object.__new__(ScaledNetwork)
+        view.pop("shown", None)
+        changes = {"_snapshot": self.engine.snapshot(), "_view": view, "run": None}
+        other.__dict__ = {**vars(self), **changes}
+        del other.engine
         return other
 
     def trained(self) -> None:
         """Drop caches after ``engine`` has changed."""
         self._view = {}
-
-    def moment(self) -> tuple[dict[str, Any], Any]:
-        """Return the current parameters, for `restore` and `as_of`; nothing is copied."""
-        return dict(self._view), self.engine.snapshot()
-
-    def restore(self, moment: tuple[dict[str, Any], Any]) -> None:
-        """Go back to earlier parameters, and drop the optimizer."""
-        view, parameters = moment
-        self.engine.restore(parameters)
-        self._view, self.run = view, None
-
-    def as_of(self, moment: tuple[dict[str, Any], Any]) -> ScaledNetwork:
-        """Return a network with earlier parameters, without the optimizer."""
-        view, parameters = moment
-        other = ScaledNetwork(self.spec, self.scaling, self.decoder)
-        other.engine.restore(parameters)
-        other._view = {key: each for key, each in view.items() if key != "shown"}
-        return other
 
     def foldable(self) -> bool:
         """Whether the parameters for raw data are finite, given finite ones for scaled data."""
@@ -146,7 +156,7 @@ class ScaledNetwork:
         """The engine that predicts from raw data."""
         if not self._view and self.scaling is None:
             return self.engine
-        return self._predictor(self._seen())
+        return self._predictor(self._updated())
 
     def _predictor(self, view: dict[str, Any]) -> Any:
         if "predictor" in view or self.scaling is None:
@@ -164,26 +174,26 @@ class ScaledNetwork:
             shown = view.setdefault("shown", made)
         return shown
 
-    def _seen(self) -> dict[str, Any]:
+    def _updated(self) -> dict[str, Any]:
         """Return the caches, updated if the user has written into ``coefs_``."""
         view = self._view
         shown: ParameterViews | None = view.get("shown")
         if shown is not None and shown.changed():
             # With this order of assignments, a concurrent reader just repeats the work.
-            weights, biases, remember = shown.read(self._checked)
+            weights, biases, remember = shown.read(self.checked)
             view["predictor"] = self._engine_with(weights, biases)
-            view["given"] = view["news"] = True
+            view["assigned"] = view["news"] = True
             remember()
         return view
 
     def assign(self, name: str, values: Any) -> None:
         """Replace one of the two lists, for an assignment to ``coefs_`` or ``intercepts_``."""
-        self._seen()
+        self._updated()
         shown = self.shown()
         lists = {"coefs_": shown.coefs, "intercepts_": shown.intercepts, name: values}
-        self.load(*self._checked(*lists.values()))
+        self.load(*self.checked(*lists.values()))
 
-    def _checked(self, weights: Any, biases: Any) -> tuple[Arrays, Arrays]:
+    def checked(self, weights: Any, biases: Any) -> tuple[Arrays, Arrays]:
         """Return validated copies for the engine."""
         return (
             check.parameters(weights, self.spec, "weights", "coefs_"),
@@ -218,43 +228,31 @@ class ScaledNetwork:
         with call_team(self.n_weights, x.shape[0], of_jobs(n_jobs)) as team:
             return self.predictor.predict(x, team)  # type: ignore[no-any-return]
 
-    def _at_rest(self) -> bool:
-        """Whether no fit in another thread changes the optimizer's state."""
-        turn = self.turn
-        return turn is None or turn.is_free() or turn.is_mine()
-
     def __getstate__(self) -> dict[str, Any]:
-        while True:
-            view, at_rest = self._seen(), self._at_rest()
-            given, at_work = view.get("given", False), at_rest and self.run is not None
-            engine = self.engine.state(optimizer=at_work)
-            goes_on = at_work and "optimizer" in engine
-            state = {
-                **{name: getattr(self, name) for name in ("spec", "scaling", "decoder")},
-                "given": given,
-                "parameters": view["predictor"].parameters() if given else None,
-                "engine": engine,
-                "run": copy.deepcopy(self.run) if goes_on else None,
-            }
-            # Another thread may have begun a fit meanwhile, which may have ended: read again.
-            if not at_rest or (self._view is view and self._at_rest()):
-                return state
+        view = self._updated()
+        is_assigned = view.get("assigned", False)
+        engine = self.engine.state(optimizer=self.run is not None)
+        return {
+            "spec": self.spec,
+            "scaling": self.scaling,
+            "assigned": is_assigned,
+            "parameters": view["predictor"].parameters() if is_assigned else None,
+            "engine": engine,
+            "run": copy.deepcopy(self.run) if "optimizer" in engine else None,
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        ScaledNetwork.__init__(self, state["spec"], state["scaling"], state["decoder"])
+        ScaledNetwork.__init__(self, state["spec"], state["scaling"])
         self.engine.set_state(state["engine"])
         self.run = state["run"]
-        if state["given"]:
+        if state["assigned"]:
             self.load(*state["parameters"])
             self.take_over()
 
-    def __copy__(self) -> ScaledNetwork:
+    def __deepcopy__(self, memo: Any) -> ScaledNetwork:
         other = object.__new__(ScaledNetwork)
         other.__setstate__(self.__getstate__())
         return other
-
-    def __deepcopy__(self, memo: Any) -> ScaledNetwork:
-        return self.__copy__()
 
 
 def pack(weights: Arrays, biases: Arrays) -> NDArray[Any]:
@@ -264,14 +262,14 @@ def pack(weights: Arrays, biases: Arrays) -> NDArray[Any]:
 
 def unpack(vector: NDArray[Any], shapes: Shapes) -> tuple[Arrays, Arrays]:
     """Return views of the vector as weights and biases, with the shapes of `Spec.tensors`."""
-    found: tuple[Arrays, Arrays] = [], []
+    parameters: tuple[Arrays, Arrays] = [], []
     at = 0
-    for arrays, of_kind in zip(found, shapes, strict=True):
-        for shape in of_kind:
+    for arrays, shapes_of_kind in zip(parameters, shapes, strict=True):
+        for shape in shapes_of_kind:
             size = math.prod(shape)
             arrays.append(vector[at : at + size].reshape(shape))
             at += size
-    return found
+    return parameters
 
 
 class ParameterViews:

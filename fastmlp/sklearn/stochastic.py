@@ -18,6 +18,7 @@ from fastmlp._network.data import Data
 from fastmlp._network.optimizers import SGD, Adam, Optimizer
 from fastmlp._training import loop, planning
 from fastmlp.sklearn.observers import Observers
+from fastmlp.sklearn.scaled_network import ScaledNetwork
 from fastmlp.sklearn.stopping import LearningRate, StopRule
 from fastmlp.sklearn.validation import Validation
 
@@ -48,46 +49,47 @@ class BatchFit(loop.FitStrategy):
 
     def __init__(
         self,
-        estimator: Any,
+        draft: Any,
         data: Data,
-        held: Validation | None,
-        hooks: Observers,
+        validation: Validation | None,
+        reporter: Observers,
         constant: float,
         random_state: np.random.RandomState,
     ) -> None:
-        self.estimator, self.data, self.reporter = estimator, data, hooks
-        self.network, self.loss_constant, n = estimator._fitted, constant, data.x.shape[0]
-        self.rows = _batch_size(estimator.batch_size, n)
-        self.rates, optimizer = self._begin(-(-n // self.rows))
+        self.draft, self.data, self.reporter = draft, data, reporter
+        self.network: ScaledNetwork = draft._fitted.network
+        self.loss_constant, n_rows = constant, data.x.shape[0]
+        self.rows = _batch_size(draft.batch_size, n_rows)
+        self.rates, optimizer = self._start(-(-n_rows // self.rows))
         self.plan = Plan(
             optimizer=optimizer,
             batch_size=self.rows,
             learning_rates=np.empty(0),
-            l2=float(estimator.alpha),
+            l2=float(draft.alpha),
             l2_per_batch=True,
-            clip_norm=float(estimator.clip_norm or 0.0),
+            clip_norm=float(draft.clip_norm or 0.0),
         )
         if any(self.network.spec.dropout):  # only if needed: scikit-learn draws no such seed
             self.plan.seed = int(random_state.randint(2**63 - 1, dtype=np.int64))
-        self.judge = StopRule(estimator, held, constant, self.rates, n)
-        if estimator.shuffle:
-            self.reorder = _shuffle(n, random_state)
-        hooks.state.learning_rate_scale = self.rates.scale
+        self.judge = StopRule(draft, validation, constant, self.rates, n_rows)
+        if draft.shuffle:
+            self.reorder = _shuffle(n_rows, random_state)
+        reporter.state.learning_rate_scale = self.rates.scale
 
-    def _begin(self, n_steps: int) -> tuple[LearningRate, Optimizer]:
+    def _start(self, n_steps: int) -> tuple[LearningRate, Optimizer]:
         """Return rates and optimizer of the last ``partial_fit``, or new ones."""
-        e, network = self.estimator, self.network
+        draft, network = self.draft, self.network
         run: tuple[LearningRate, Optimizer] | None = network.run
         if self.reporter.partial and run and network.engine.can_go_on(run[0].step):
             return run
         # adam ignores scikit-learn's rules and uses only schedules.
-        rules = e.solver == "adam" and e.learning_rate in ("invscaling", "adaptive")
-        rule = "constant" if rules else e.learning_rate
-        n_steps *= e.max_iter
-        rates = LearningRate(rule, e.learning_rate_init, e.power_t, n_steps)
+        is_ignored = draft.solver == "adam" and draft.learning_rate in ("invscaling", "adaptive")
+        rule = "constant" if is_ignored else draft.learning_rate
+        n_steps *= draft.max_iter
+        rates = LearningRate(rule, draft.learning_rate_init, draft.power_t, n_steps)
         if callable(rule) and not self.reporter.partial:
             planning.warn_of_short_schedule(rates.learning_rate, n_steps)
-        optimizer = optimizer_of(e)
+        optimizer = optimizer_of(draft)
         network.run = None  # stays None if starting the engine fails
         network.engine.start(optimizer)
         network.run = run = rates, optimizer
@@ -95,11 +97,11 @@ class BatchFit(loop.FitStrategy):
 
     def run(self, team: Any) -> None:
         """Train until a rule, a callback or the last epoch ends the fit."""
-        self.plan.team, estimator = team, self.estimator
+        self.plan.team = team
         ended = loop.run(self.data, self.plan, self)
         if not (ended or self.reporter.partial):
             warn(
-                f"Stochastic Optimizer: Maximum iterations ({estimator.max_iter}) "
+                f"Stochastic Optimizer: Maximum iterations ({self.draft.max_iter}) "
                 "reached and the optimization hasn't converged yet.",
                 ConvergenceWarning,
             )
@@ -112,12 +114,12 @@ class BatchFit(loop.FitStrategy):
         return loss if self.network.foldable() else math.nan
 
 
-def _batch_size(wanted: Any, n: int) -> int:
-    if wanted == "auto":
-        return min(200, n)
-    if wanted > n:
+def _batch_size(batch_size: Any, n_rows: int) -> int:
+    if batch_size == "auto":
+        return min(200, n_rows)
+    if batch_size > n_rows:
         warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
-    return min(int(wanted), n)
+    return min(int(batch_size), n_rows)
 
 
 def _shuffle(n: int, random_state: np.random.RandomState) -> Any:

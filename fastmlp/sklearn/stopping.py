@@ -10,12 +10,6 @@ from fastmlp._network.scheduled import of_length
 from fastmlp._training.loop import Evaluator, LearningRates
 from fastmlp.sklearn.validation import Validation
 
-# Attributes of an estimator with one entry per epoch, and all that an epoch changes.
-CURVES = ("loss_curve_", "validation_loss_curve_", "validation_scores_")
-STATISTICS = (
-    *("n_iter_", "t_", "loss_", "best_loss_", "best_validation_score_", "_no_improvement_count"),
-    *CURVES,
-)
 # adaptive: the divisor of the rate, and the rate at which to stop.
 DIVISOR = 5.0
 SMALLEST = 1e-6
@@ -56,33 +50,36 @@ class LearningRate(LearningRates):
 class BestWeights(Evaluator):
     """Keeps the weights of the lowest loss if ``restore_best`` is set; for all solvers."""
 
-    def __init__(self, estimator: Any, held: Validation | None, constant: float) -> None:
-        super().__init__(estimator._fitted.engine, None if held is None else held.data, constant)
-        self.estimator, self.held = estimator, held
-        self.restores: bool = estimator.restore_best
+    def __init__(self, draft: Any, validation: Validation | None, constant: float) -> None:
+        fitted = draft._fitted
+        data = None if validation is None else validation.data
+        super().__init__(fitted.network.engine, data, constant)
+        self.draft, self.held_out = draft, validation
+        self.attributes: dict[str, Any] = fitted.attributes
+        self.restores: bool = draft.restore_best
         self.lowest = math.inf
         self.best: Any = None  # a snapshot
 
     def measure(self, loss: float, team: Any) -> float:
         """Return the validation loss, and keep the results for `record`."""
         val_loss = super().measure(loss, team)
-        now = {"n_iter_": self.estimator.n_iter_ + 1, "loss_": loss}
-        return self._put_aside(val_loss, loss if self.validation is None else val_loss, now)
+        changes = {"n_iter_": self.attributes["n_iter_"] + 1, "loss_": loss}
+        return self._prepare(val_loss, loss if self.validation is None else val_loss, changes)
 
-    def _put_aside(self, val_loss: float, watched: float, now: dict[str, Any]) -> float:
-        """Keep the attributes of ``now`` and the best weights for `record`."""
+    def _prepare(self, val_loss: float, monitored: float, changes: dict[str, Any]) -> float:
+        """Keep the changed attributes and the best weights for `record`."""
         best = self.lowest, self.best
-        if self.restores and watched < self.lowest:
-            best = watched, self.engine.snapshot()
-        self.after: Any = now, val_loss, best
+        if self.restores and monitored < self.lowest:
+            best = monitored, self.engine.snapshot()
+        self.results: Any = changes, val_loss, best
         return val_loss
 
     def record(self) -> None:
-        """Store all results of the epoch in the estimator; see `loop.record`."""
-        now, val_loss, (self.lowest, self.best) = self.after
-        self.estimator.__dict__ |= now
+        """Store all results of the epoch; see `loop.record`."""
+        changes, val_loss, (self.lowest, self.best) = self.results
+        self.attributes |= changes
         if self.validation is not None:
-            self.estimator.validation_loss_curve_ += [val_loss]
+            self.attributes["validation_loss_curve_"] += [val_loss]
 
     def restore_best(self) -> None:
         """Restore the best weights, if they were kept."""
@@ -94,56 +91,66 @@ class StopRule(BestWeights):
     """Counts epochs without improvement of the training loss or of a validation score."""
 
     def __init__(
-        self, estimator: Any, held: Validation | None, constant: float, rates: LearningRate, n: int
+        self,
+        draft: Any,
+        validation: Validation | None,
+        constant: float,
+        rates: LearningRate,
+        n_rows: int,
     ) -> None:
-        super().__init__(estimator, held, constant)
-        self.rates, self.n = rates, n
-        if estimator.early_stopping:
-            self.restores, self.lowest = True, -estimator.best_validation_score_
+        super().__init__(draft, validation, constant)
+        self.rates, self.n_rows, self.stops = rates, n_rows, draft.early_stopping
+        if self.stops:
+            self.restores, self.lowest = True, -self.attributes["best_validation_score_"]
         if self.restores:
             self.best = self.engine.snapshot()
 
     def measure(self, loss: float, team: Any) -> float:
         """Return the validation loss, and compare the loss or score with the best one."""
-        estimator, held, known = self.estimator, self.held, "best_loss_"
+        attributes, tol = self.attributes, self.draft.tol
         val_loss = math.nan if self.validation is None else self.loss(self.validation, team)
-        now = {"n_iter_": estimator.n_iter_ + 1, "t_": estimator.t_ + self.n, "loss_": loss}
-        if estimator.early_stopping and held is not None:
-            known = "best_validation_score_"
-            self.score = held.score(estimator, now, self.engine, team, val_loss)
-            best, watched = getattr(estimator, known), -self.score
-            worse = not self.score >= best + estimator.tol  # also true for NaN
-            best = max(best, self.score)
+        n_iter, t = attributes["n_iter_"] + 1, attributes["t_"] + self.n_rows
+        changes = {"n_iter_": n_iter, "t_": t, "loss_": loss}
+        if self.stops and self.held_out is not None:
+            score = self.held_out.score(self.draft, changes, self.engine, team, val_loss)
+            best, monitored = attributes["best_validation_score_"], -score
+            worse = not score >= best + tol  # also true for NaN
+            self.score = score
+            changes["best_validation_score_"] = max(best, score)
         else:
-            best, watched = estimator.best_loss_, loss if self.validation is None else val_loss
-            worse = loss > best - estimator.tol
-            best = min(best, loss)
-        count = estimator._no_improvement_count + 1 if worse else 0
-        now |= {known: best, "_no_improvement_count": count}
-        return self._put_aside(val_loss, watched, now)
+            best, monitored = (
+                attributes["best_loss_"],
+                loss if self.validation is None else val_loss,
+            )
+            worse = loss > best - tol
+            changes["best_loss_"] = min(best, loss)
+        count = attributes["_no_improvement_count"] + 1 if worse else 0
+        changes["_no_improvement_count"] = count
+        return self._prepare(val_loss, monitored, changes)
 
     def record(self) -> None:
-        """Store the epoch's results in the estimator."""
+        """Store the results of the epoch."""
         BestWeights.record(self)
-        estimator = self.estimator
-        self.rates.samples_seen = estimator.t_
-        estimator.loss_curve_ += [estimator.loss_]
-        if estimator.early_stopping:
-            estimator.validation_scores_ += [self.score]
+        attributes = self.attributes
+        self.rates.samples_seen = attributes["t_"]
+        attributes["loss_curve_"] += [attributes["loss_"]]
+        if self.stops:
+            attributes["validation_scores_"] += [self.score]
 
     def is_enough(self) -> bool:
         """Return whether there were too many epochs without improvement."""
-        estimator = self.estimator
-        if estimator._no_improvement_count <= estimator.n_iter_no_change:
+        attributes, draft = self.attributes, self.draft
+        if attributes["_no_improvement_count"] <= draft.n_iter_no_change:
             return False
-        what = "Validation score" if estimator.early_stopping else "Training loss"
+        criterion = "Validation score" if self.stops else "Training loss"
         message = (
-            f"{what} did not improve more than tol={estimator.tol:f} "
-            f"for {estimator.n_iter_no_change:.0f} consecutive epochs."
+            f"{criterion} did not improve more than tol={draft.tol:f} "
+            f"for {draft.n_iter_no_change:.0f} consecutive epochs."
         )
-        stop = self.rates.plateau(message, estimator.verbose)
+        stop = self.rates.plateau(message, draft.verbose)
         if stop:
-            estimator.history_.stop_reason = estimator.history_.stop_reason or message
+            history = attributes["history_"]
+            history.stop_reason = history.stop_reason or message
         else:
-            estimator._no_improvement_count = 0
+            attributes["_no_improvement_count"] = 0
         return stop

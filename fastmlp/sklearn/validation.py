@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
 
@@ -21,10 +21,12 @@ from fastmlp._core.intervals import first_non_finite
 from fastmlp._core.user_warnings import warn
 from fastmlp._network.data import Data
 from fastmlp._validation import check
+from fastmlp.sklearn.parameters import copy_with_state
 
 Array = NDArray[Any]
 
-MOST_NAMED = 5  # classes in a message
+DTYPES = (np.float64, np.float32)  # of X; others are converted to the first
+MAX_LISTED = 5  # classes in a message
 
 
 @dataclass
@@ -46,12 +48,12 @@ class Validation:
     data: Data
 
     def score(
-        self, estimator: Any, now: dict[str, Any], engine: Any, team: Any, loss: float
+        self, draft: Any, changes: dict[str, Any], engine: Any, team: Any, loss: float
     ) -> float:
-        """Return the score by ``scoring``, higher is better; scorers see the attributes ``now``."""
-        if estimator.scoring == "loss":
+        """Return the score by ``scoring``, higher is better; scorers see changed attributes."""
+        if draft.scoring == "loss":
             return -loss
-        if estimator.scoring is None:
+        if draft.scoring is None:
             outputs, targets = engine.predict(self.data.x, team), self.data.targets
             if engine.spec.loss.target_kind in ("real", "count"):
                 return r2(outputs[:, : targets.shape[1]], targets, self.samples.weights)
@@ -60,14 +62,16 @@ class Validation:
             else:
                 right = ((outputs > 0.5) == (targets > 0.5)).all(axis=1)
             return float(np.average(right, weights=self.samples.weights))
-        scorer = check_scoring(estimator, estimator.scoring)
+        scorer = check_scoring(draft, draft.scoring)
         X, y, weights = self.samples.x, self.samples.y, self.samples.weights
         options = {} if weights is None else {"sample_weight": weights}
+        fitted = draft._fitted
+        curve = [*fitted.attributes["loss_curve_"], changes["loss_"]]
+        attributes = {**fitted.attributes, **changes, "loss_curve_": curve}
         # X has no feature names here; without them in the copy, scorers do not warn.
-        nameless = estimator._draft()
-        vars(nameless).pop("feature_names_in_", None)
-        vars(nameless).update(now, loss_curve_=[*estimator.loss_curve_, now["loss_"]])
-        return float(scorer(nameless, X, y, **options))
+        attributes.pop("feature_names_in_", None)
+        state = {**vars(draft), "_fitted": replace(fitted, attributes=attributes)}
+        return float(scorer(copy_with_state(draft, state), X, y, **options))
 
 
 @contextlib.contextmanager
@@ -91,7 +95,7 @@ def refuse_text(y: Any, classifier: str) -> None:
     """Reject text as regression targets, which NumPy would convert to numbers."""
     array = np.asarray(y)
     if array.dtype.kind in "US" or array.dtype.kind == "O":
-        text = next((each for each in array.flat if isinstance(each, str | bytes)), None)
+        text = next((value for value in array.flat if isinstance(value, str | bytes)), None)
         if text is not None:
             raise ValueError(
                 f"y holds text ({text[:40]!r}) but numbers are expected: convert it by "
@@ -205,5 +209,5 @@ def weights_of_classes(class_weight: Any, y: Array, classes: Array) -> Array:
 
 def _listed(labels: list[Any]) -> str:
     """Return the first few labels as text."""
-    more = ", ..." if len(labels) > MOST_NAMED else ""
-    return ", ".join(map(repr, labels[:MOST_NAMED])) + more
+    more = ", ..." if len(labels) > MAX_LISTED else ""
+    return ", ".join(map(repr, labels[:MAX_LISTED])) + more

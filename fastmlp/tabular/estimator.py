@@ -16,7 +16,7 @@ from fastmlp._core.user_warnings import warn
 from fastmlp._engine.thread_count import of_jobs
 from fastmlp._training.arrow import ArrowBlocks
 from fastmlp._validation.check import callbacks
-from fastmlp.sklearn.parameters import like, training
+from fastmlp.sklearn.parameters import copy_with_state, training
 from fastmlp.tabular import blend, data_warnings, reading
 from fastmlp.tabular.blend import BlendResult
 from fastmlp.tabular.budget import Budget, bytes_of
@@ -131,7 +131,7 @@ class BaseTabMLP(Explained):
     @training
     def _fit(self, *given: Any) -> str:
         """Train a draft, and take over its state; see `_train`."""
-        draft = like(self, self.get_params(deep=False))
+        draft = copy_with_state(self, self.get_params(deep=False))
         stopped: str = draft._train(*given)
         kept = {k: v for k, v in vars(self).items() if k not in vars(draft) and k[-1] != "_"}
         self.__dict__ = {**kept, **vars(draft), **self.get_params(deep=False)}

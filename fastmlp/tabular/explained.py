@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastmlp._core.intervals import check_count
 from fastmlp._core.optional import axes
-from fastmlp.sklearn.parameters import like
+from fastmlp.sklearn.parameters import copy_with_state
 from fastmlp.tabular import inspection
 from fastmlp.tabular.columns import Array, Table
 from fastmlp.tabular.fitted import Fitted, from_snapshot
@@ -138,7 +138,7 @@ class Explained(Fitted):
     def _own_importance(self) -> Importance:
         """Return the importance on the rows of the fit, computed once."""
         check_is_fitted(self, "_members")
-        model = like(self, vars(self))
+        model = copy_with_state(self, vars(self))
         if getattr(model, "_importance", None) is None:
             if "_rows" not in vars(model):
                 raise AttributeError(NO_ROWS.format("feature_importances_"))

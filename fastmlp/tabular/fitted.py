@@ -14,7 +14,7 @@ from fastmlp._core.intervals import check_count
 from fastmlp._export.c import CFiles
 from fastmlp._models import blockwise
 from fastmlp._training.arrow import ArrowBlocks
-from fastmlp.sklearn.parameters import Validated, like
+from fastmlp.sklearn.parameters import Validated, copy_with_state
 from fastmlp.tabular import sources
 from fastmlp.tabular.blend import Blend
 from fastmlp.tabular.columns import Array, Columns, Table
@@ -34,7 +34,7 @@ def from_snapshot(method: Method) -> Method:
     @functools.wraps(method)
     def reading(self: Any, *args: Any, **kwargs: Any) -> Any:
         check_is_fitted(self, "_members")
-        return method(like(self, vars(self)), *args, **kwargs)
+        return method(copy_with_state(self, vars(self)), *args, **kwargs)
 
     return reading  # type: ignore[return-value]
 
@@ -90,7 +90,7 @@ class Fitted(Validated):
     def _with_rows(self, target: Any, y: Any) -> Any:
         """Return a copy of a target with the labels or numbers of other rows."""
         other = copy.copy(target)
-        other.y = like(self, vars(self) | self._trained_with)._encoded(y)
+        other.y = copy_with_state(self, vars(self) | self._trained_with)._encoded(y)
         return other
 
     def _read_both(self, target: Any, X: Any, y: Any, names: str) -> tuple[Table, Any] | None:

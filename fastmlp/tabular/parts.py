@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmlp.sklearn.parameters import like
+from fastmlp.sklearn.parameters import copy_with_state
 from fastmlp.tabular import data_warnings, folds
 from fastmlp.tabular.blend import Blend, BlendResult, blended
 from fastmlp.tabular.columns import Array, Columns, Table
@@ -57,7 +57,7 @@ def summary(estimator: Any, block: Rows, seed: int, most: int) -> Summary:
     n = len(block.X)
     if n == 0:
         return Summary(0, 0, block.X, {}, {})
-    X = like(estimator, vars(estimator))._checked(block.X, reset=True)
+    X = copy_with_state(estimator, vars(estimator))._checked(block.X, reset=True)
     columns = Columns.of(X, estimator.categorical_features)
     table, y = columns.read(X), np.asarray(block.y)
     places = [0, *np.random.default_rng(seed).permutation(n)[:most]]
@@ -223,7 +223,7 @@ def merged(
     each = [part.groups + n * k for k, part in enumerate(parts) if part.groups is not None]
     of_rows = folds.numbered(np.concatenate(each)) if each else None
     cost = float(np.average(target.costs(prediction), weights=given))
-    model = like(estimator, {**first.state, **estimator.get_params(deep=False)})
+    model = copy_with_state(estimator, {**first.state, **estimator.get_params(deep=False)})
     model._trained_with = estimator.get_params(deep=False)
     result = BlendResult(
         Blend(

@@ -50,8 +50,8 @@ _OFF_BY_ONE = _rows(
     ("_validation/samples.py", "if not 0 <= extreme < n:", "if not 0 <= extreme <= n:", "validation models/test_ensemble.py"),
     ("tabular/conformal.py", "room = tail * (n + 1) - 1", "room = tail * n - 1", "tabular/test_tabular_numbers.py tabular/test_tabular.py"),
     ("tabular/encoding.py", "[: bins // 3]", "[: bins // 3 + 1]", "tabular/test_tabular_columns.py tabular/test_tabular_recipes.py"),
-    ("sklearn/stopping.py", "worse = loss > best - estimator.tol", "worse = loss >= best - estimator.tol", "sklearn/test_sklearn.py"),
-    ("sklearn/stopping.py", "_no_improvement_count <= estimator", "_no_improvement_count < estimator", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
+    ("sklearn/stopping.py", "worse = loss > best - tol", "worse = loss >= best - tol", "sklearn/test_sklearn.py"),
+    ("sklearn/stopping.py", "\"_no_improvement_count\"] <= draft", "\"_no_improvement_count\"] < draft", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
 )
 _MISSING_LOCK = _rows(
     "missing lock",
@@ -60,8 +60,8 @@ _MISSING_LOCK = _rows(
     ("_models/fit.py", "with self._lock.taken():", "if True:", "engine/test_races.py training/test_callbacks.py engine/test_faults.py"),
     ("_models/ensemble/fit.py", "with self._locked():", "if True:", "models/test_ensemble.py models/test_ensemble_life.py"),
     ("_core/fit_lock.py", "if holders.setdefault(process, mine) is not mine:", "if False and holders.setdefault(process, mine) is not mine:", "core/test_turn.py"),
-    ("sklearn/parameters.py", "with turn.taken():", "if True:", "sklearn/test_sklearn_threads.py core/test_turn.py"),
-    ("sklearn/estimator.py", "with self._turn().held():", "if True:", "sklearn/test_sklearn_threads.py core/test_turn.py"),
+    ("sklearn/parameters.py", "with lock.taken():", "if True:", "sklearn/test_sklearn_threads.py core/test_turn.py"),
+    ("sklearn/estimator.py", "with self._lock().held():", "if True:", "sklearn/test_sklearn_threads.py core/test_turn.py"),
     ("sklearn/lbfgs.py", "stack.enter_context(_blas.taken())", "pass", "sklearn/test_sklearn_threads.py sklearn/test_sklearn_extensions.py"),
 )
 _SWAPPED = _rows(
@@ -97,7 +97,7 @@ _STALE = _rows(
     ("sklearn/scaled_network.py", "self._before = flat.view(self._bits.dtype)", "pass", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
     ("sklearn/scaled_network.py", '"""Drop caches after ``engine`` has changed."""\n        self._view = {}', '"""Drop caches after ``engine`` has changed."""', "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
     ("dask/tables.py", "seeds = random.randint(2**31 - 1, size=count).tolist()", "seeds = [random.randint(2**31 - 1)] * count", "training/test_dask.py"),
-    ("sklearn/stopping.py", "best = watched, self.engine.snapshot()", "best = watched, self.best or self.engine.snapshot()", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
+    ("sklearn/stopping.py", "best = monitored, self.engine.snapshot()", "best = monitored, self.best or self.engine.snapshot()", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
     ("_training/callbacks.py", "super().start(state)\n        self.best_epoch, self._snapshot = -1, None", "super().start(state)", "training/test_callbacks.py files/test_checkpoint.py"),
     ("_core/fit_lock.py", "if self._holders and not self.is_mine():", "if False:", "core/test_turn.py models/test_ensemble_life.py"),
 )

@@ -245,7 +245,7 @@ def test_what_no_other_program_has_a_type_for_is_refused(tmp_path):
             write()
     with pytest.warns(match="onverge"):
         model.fit(X, TARGETS["objects"])
-    model._fitted.decoder.classes_ = np.array([b"x", b"y", b"z", b"w"])
+    model._fitted.targets.labels.classes_ = np.array([b"x", b"y", b"z", b"w"])
     for write in ways:
         with pytest.raises(TypeError, match="strings, integers of 64 bits, floats or booleans"):
             write()

@@ -14,7 +14,7 @@ from test_tables import TABLES, array, assert_same, exported, feed, fitted, fram
 
 import fastmlp
 from fastmlp import TabMLPClassifier, TabMLPRegressor
-from fastmlp.sklearn.parameters import like
+from fastmlp.sklearn.parameters import copy_with_state
 from fastmlp.tabular.columns import Columns
 
 ReferenceEvaluator = pytest.importorskip("onnx.reference", reason="needs onnx").ReferenceEvaluator
@@ -91,7 +91,8 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_categories_that_are_refused(case):
     model, (values, error, words) = fitted("text", "names", "others"), REFUSED[case]
-    changed, ((place, column), other) = like(model, vars(model)), model._columns.categories
+    changed = copy_with_state(model, vars(model))
+    (place, column), other = model._columns.categories
     first = place, replace(column, values=tuple(values))
     changed._columns = replace(model._columns, categories=(first, other))
     with pytest.raises(error, match=f"text (has|had) .*{words}"):
@@ -101,7 +102,7 @@ def test_categories_that_are_refused(case):
 @pytest.mark.parametrize("name", ["label", "", "\udfff"])
 def test_names_of_columns_that_are_refused(name):
     model, X = fitted("text", "names", "others"), TABLES["text"][0](20)
-    changed = like(model, vars(model))
+    changed = copy_with_state(model, vars(model))
     names = [name if each == "text" else each for each in X.columns]
     X.columns = pandas.Index(names, dtype=object)  # with pyarrow, pandas refuses half a character
     changed._columns = Columns.of(X)

@@ -9,7 +9,7 @@ pytest.importorskip("sklearn")
 
 import small_estimators
 from sklearn.datasets import load_digits
-from sklearn.metrics import make_scorer, mean_absolute_error, r2_score
+from sklearn.metrics import make_scorer, mean_absolute_error, mean_poisson_deviance, r2_score
 from sklearn.model_selection import train_test_split
 
 import fastmlp
@@ -189,6 +189,36 @@ def test_validation_data_in_fit():
         classifier().fit(x, y, X_val=x_val[:, :2], y_val=y_val)
 
 
+@pytest.mark.parametrize("continues", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("columns", "other"), [(1, 2), (2, 1), (2, 3)])
+def test_validation_targets_have_the_columns_of_the_training_targets(
+    columns, other, dtype, continues
+):
+    x, y = line(60, 3)
+    x, labels = x.astype(dtype), (y > 0).astype(int)
+    nets = [(regressor(max_iter=1), y.squeeze())]
+    nets += [(classifier(max_iter=1), labels)] * (min(columns, other) > 1)
+    for net, targets in nets:
+        right, wrong = (targets[:, 0] if n == 1 else targets[:, :n] for n in (columns, other))
+        if continues:
+            net.fit(x, right).set_params(warm_start=True)
+        with pytest.raises(ValueError, match=r"columns but . are expected|classes not in|mismatch"):
+            net.fit(x, right, X_val=x, y_val=wrong)
+        assert hasattr(net, "n_outputs_") == continues
+        assert net.fit(x, right, X_val=x, y_val=right).n_outputs_ == columns
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_a_fit_that_continues_with_another_loss_measures_that_loss(solver):
+    x, y = line(60)
+    y = np.round(np.abs(y) * 3)
+    net = regressor(max_iter=2, warm_start=True, solver=solver).fit(x, y)
+    net.set_params(loss="poisson").fit(x, y, X_val=x, y_val=y)
+    expected = mean_poisson_deviance(y, net.predict(x)) / 2
+    assert np.isclose(net.validation_loss_curve_[-1], expected)
+
+
 def test_scoring_chooses_what_stops():
     x, y = line()
     x_val, y_val = line(100)
@@ -322,7 +352,7 @@ def test_standardize_is_folded_into_the_weights(outputs, solver):
     undone = by_hand.predict(scaled) * y.std(axis=0) + y.mean(axis=0)
     np.testing.assert_allclose(net.predict(x), undone, rtol=1e-3, atol=1e-3 * y.std())
     assert regressor(max_iter=5).fit(x, y).score(x, y) < 0  # without, hopeless
-    scaling, shown = net._fitted.scaling, (net.coefs_, net.intercepts_)
+    scaling, shown = net._fitted.network.scaling, (net.coefs_, net.intercepts_)
     for arrays, again in zip(shown, scaling.fold(*scaling.unfold(*shown)), strict=True):
         for a, b in zip(arrays, again, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-6)
@@ -337,7 +367,7 @@ def test_standardize_with_weights_validation_and_further_training():
     net.fit(x, y, weights, X_val=x, y_val=y)
     part.fit(x[:200], y[:200])
     for name in ("x_mean", "x_scale"):  # samples of weight 0 have no say in the scaling
-        a, b = (getattr(each._fitted.scaling, name) for each in (net, part))
+        a, b = (getattr(each._fitted.network.scaling, name) for each in (net, part))
         np.testing.assert_allclose(a, b, rtol=1e-12)
     log = net.predict_log_proba(x)[np.arange(300), y]
     assert np.isclose(net.validation_loss_curve_[-1], -log.mean())

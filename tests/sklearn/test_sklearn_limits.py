@@ -219,7 +219,7 @@ def test_scaling_of_ordinary_numbers_is_that_of_numpy():
     x = 7 + 30 * X
     weights = RNG.uniform(0.1, 2, 100)
     for w in (None, weights):
-        scaling = regressor(standardize=True).fit(x, Y, w)._fitted.scaling
+        scaling = regressor(standardize=True).fit(x, Y, w)._fitted.network.scaling
         mean = np.average(x, axis=0, weights=w)
         assert np.array_equal(scaling.x_mean, mean)
         deviation = np.sqrt(np.average((x - mean) ** 2, axis=0, weights=w))

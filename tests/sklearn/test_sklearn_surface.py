@@ -29,7 +29,9 @@ BOTH = pytest.mark.parametrize("name", ["MLPClassifier", "MLPRegressor"])
 def test_shared_parameters_are_documented_by_any_compiler():
     """Python 3.13 and later leave the indentation of docstrings out."""
     docs = {
-        documented(standardized="yes", own="own : int")(type("Model", (), {"__doc__": doc})).__doc__
+        documented(standardized="yes", specific="depth : int")(
+            type("Model", (), {"__doc__": doc})
+        ).__doc__
         for doc in (
             "A model.\n\n    {parameters}\n\n    {attributes}\n    ",
             "A model.\n\n{parameters}\n\n{attributes}\n",
@@ -37,7 +39,7 @@ def test_shared_parameters_are_documented_by_any_compiler():
     }
     (text,) = docs
     assert "\nhidden_layer_sizes : " in text
-    assert "\nown : int\nsolver : {" in text
+    assert "\ndepth : int\nsolver : {" in text
     assert "\ncoefs_, intercepts_ : " in text
 
 

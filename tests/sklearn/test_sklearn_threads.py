@@ -23,6 +23,7 @@ from fastmlp.sklearn import scaled_network
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 BUSY = "a fit is running on this model, or an assignment to it: wait for its end"
+TRAINED = r"is being trained by another thread.* use predictor\(\), or copy it in a callback"
 
 
 @contextlib.contextmanager
@@ -88,23 +89,70 @@ def test_a_fit_within_a_fit_is_refused():
 # ---- who looks meanwhile -------------------------------------------------------------------------
 
 
+def saved(net, path):
+    net.save(path / "net.safetensors")
+    return fastmlp.load(path / "net.safetensors")
+
+
+def readings(net):
+    """Return all that other threads may read of an estimator during a fit."""
+    return [
+        *(array.copy() for array in (*net.coefs_, *net.intercepts_)),
+        *(net.predict_proba(X), net.to_mlp().predict(X), net.predictor()(X)),
+        *(net.n_iter_, net.t_, net.loss_, net.best_loss_, net.classes_, net.n_features_in_),
+    ]
+
+
 @pytest.mark.parametrize("standardize", [False, True])
-def test_a_new_fit_shows_the_old_one_until_its_end(standardize):
-    net = classifier(standardize=standardize).fit(X, Y)
-    before = state(net)
-    with blocked(net, X=WIDE, y=OTHER):
-        assert state(net) == before
-        for how, make in COPIES.items():
-            assert state(make(net)) == before, how
+@pytest.mark.parametrize("method", ["fit", "warm", "partial_fit"])
+def test_another_thread_reads_the_old_fit_until_the_end_and_copies_nothing(
+    method, standardize, tmp_path
+):
+    net = classifier(standardize=standardize, warm_start=method == "warm").fit(X, Y)
+    net.coefs_[0][0] = 1.0  # not yet known to the engine
+    before, data = readings(net), {"X": WIDE, "y": OTHER} if method == "fit" else {}
+    copies = {**COPIES, "file": lambda net: saved(net, tmp_path)}
+    with blocked(net, "partial_fit" if method == "partial_fit" else "fit", **data):
+        for a, b in zip(readings(net), before, strict=True):
+            np.testing.assert_array_equal(a, b)
+        for copied in copies.values():
+            with pytest.raises(RuntimeError, match=TRAINED):
+                copied(net)
         assert not hasattr(clone(net), "coefs_")
-    assert list(net.classes_) == ["high", "low"]
-    assert net.n_features_in_ == 7
-    assert set(net.predict(WIDE)) == {"high", "low"}
+    assert state(saved(net, tmp_path)) == state(copy.deepcopy(net)) == state(net)
+    assert list(net.classes_) == (["high", "low"] if method == "fit" else [0, 1, 2])
+    assert net.n_features_in_ == (7 if method == "fit" else 5)
+
+
+def test_a_first_fit_shows_nothing_until_its_end():
     first = classifier()
     with blocked(first):
         with pytest.raises(NotFittedError):
             first.predict(X)
         assert not hasattr(first, "classes_")
+    assert list(first.classes_) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+@pytest.mark.parametrize("method", ["fit", "warm", "partial_fit"])
+def test_callbacks_copy_the_estimator_and_the_draft(method, standardize, tmp_path):
+    net = classifier(standardize=standardize, warm_start=method == "warm").fit(X, Y)
+    before, seen = state(net), []
+
+    def look(epoch):
+        for make in (copy.copy, copy.deepcopy, lambda net: saved(net, tmp_path)):
+            draft = make(epoch.model)
+            assert len(draft.loss_curve_) == len(draft.history_.loss) == draft.t_ // len(X)
+            assert draft.n_iter_ == epoch.epoch + 1
+            seen.append(state(make(net)) == before)
+            draft.set_params(callbacks=None).partial_fit(X, Y)  # shares nothing with the fit
+
+    alone = copy.deepcopy(net)
+    for each in (net.set_params(callbacks=[look]), alone):
+        getattr(each, "partial_fit" if method == "partial_fit" else "fit")(X, Y)
+    assert all(seen)
+    assert len(seen) == 3 * net.n_iter_
+    assert state(net) == state(alone)
 
 
 def test_predictions_belong_to_one_fit():
@@ -144,93 +192,52 @@ def test_predictions_belong_to_one_fit():
     assert not errors
 
 
-@pytest.mark.parametrize("standardize", [False, True])
-@pytest.mark.parametrize("method", ["fit", "partial_fit"])
-def test_copies_and_files_of_a_fit_that_goes_on_have_the_state_before_it(
-    method, standardize, tmp_path
-):
-    def saved(net):
-        net.save(tmp_path / "net.safetensors")
-        return fastmlp.load(tmp_path / "net.safetensors")
-
-    copies = {**COPIES, "file": saved}
-    net = classifier(standardize=standardize, warm_start=True).fit(X, Y)
-    net.coefs_[0][0] = 1.0  # not yet known to the engine
-    before = state(copy.deepcopy(net))
-    with blocked(net, method):
-        for how, make in copies.items():
-            assert state(make(net)) == before, how
-    seen = []
-
-    def look(epoch):  # in the thread of the fit; the draft has its own state
-        draft = copy.deepcopy(epoch.model)
-        assert len(draft.loss_curve_) == len(draft.history_.loss) == draft.t_ // len(X)
-        seen.append(state(copy.deepcopy(net)) == after)
-
-    after = state(net)
-    getattr(net.set_params(callbacks=[look]), method)(X, Y)
-    assert seen
-    assert all(seen)
-
-
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # from Python 3.12 on
-def test_a_child_that_was_forked_during_a_fit_copies_its_own_changes():
-    net = regressor(warm_start=True).fit(X, X[:, 0])
+def test_a_child_that_was_forked_during_a_fit_copies_after_a_fit_alone():
+    net, other = (regressor(warm_start=True).fit(X, X[:, 0]) for _ in range(2))
     with blocked(net, y=X[:, 0]):
         child = os.fork()
         if child == 0:
             try:
-                net.coefs_ = [0 * w for w in net.coefs_]
-                os._exit(int(np.ptp(copy.deepcopy(net).predict(X)) > 0))
+                copy.deepcopy(other), net.predict(X)
+                with pytest.raises(RuntimeError, match="when this process was forked"):
+                    copy.deepcopy(net)
+                net.fit(X, X[:, 0])
+                os._exit(int(not np.array_equal(copy.deepcopy(net).predict(X), net.predict(X))))
             finally:
                 os._exit(2)
         assert os.waitpid(child, 0)[1] == 0
 
 
-WHOLE = set()  # predictions at the ends of epochs
-
-
-def note(model):
-    """Remember what a model, or that of a callback's state, predicts; can be pickled."""
-    WHOLE.add(getattr(model, "model", model).predict(X).tobytes())
-
-
 @pytest.mark.parametrize("standardize", [False, True])
 @pytest.mark.parametrize("method", ["fit", "partial_fit", "lbfgs"])
-def test_a_fit_that_goes_on_shows_whole_epochs(method, standardize):
-    """Predictions, parameters, copies and pickles: always those of the end of some epoch."""
+def test_a_fit_that_continues_shows_whole_fits(method, standardize):
+    """Predictions of other threads are those of the ends of fits."""
     net = regressor(hidden_layer_sizes=(40, 40), standardize=standardize, batch_size=4)
     net.set_params(warm_start=True, max_iter=8, tol=0, n_iter_no_change=np.inf)
     if method == "lbfgs":
         net.set_params(solver="lbfgs", max_iter=40)
     net.fit(X, X[:, 0])
-    WHOLE.clear(), note(net)
-    seen, done = [], threading.Event()
-    net.set_params(callbacks=[note])
-    views = {
-        "predict": lambda: net.predict(X),
-        **{name: lambda make=make: make(net).predict(X) for name, make in COPIES.items()},
-    }
+    ends, seen, done = {net.predict(X).tobytes()}, [], threading.Event()
 
-    def look(view):
+    def look():
         while not done.is_set():
-            seen.append((view, views[view]().tobytes()))
+            seen.append(net.predict(X).tobytes())
 
-    readers = [threading.Thread(target=look, args=(view,)) for view in views]
+    readers = [threading.Thread(target=look) for _ in range(3)]
     for reader in readers:
         reader.start()
     try:
         for _ in range(10):
             getattr(net, "partial_fit" if method == "partial_fit" else "fit")(X, X[:, 0])
-            note(net)
+            ends.add(net.predict(X).tobytes())
     finally:
         done.set()
         for reader in readers:
             reader.join(60)
-    torn = {view for view, predicted in seen if predicted not in WHOLE}
-    assert {view for view, _ in seen} == set(views)
-    assert not torn
+    assert seen
+    assert set(seen) <= ends
 
 
 @pytest.mark.parametrize("written", [False, True])
@@ -252,9 +259,7 @@ def test_many_threads_predict_the_same(standardize, written):
 
 def test_a_copy_has_the_optimizer_of_its_weights(monkeypatch):
     net = classifier().fit(X, Y)
-    with blocked(net, "partial_fit"):  # which changes the moments
-        assert all(make(net)._fitted.run is None for make in COPIES.values())
-    assert all(make(net)._fitted.run is not None for make in COPIES.values())
+    assert all(make(net)._fitted.network.run is not None for make in COPIES.values())
 
     def overtaken(run):  # by a pass that begins and ends while the state is read
         monkeypatch.undo()

@@ -12,7 +12,7 @@ pytest.importorskip("sklearn")
 from sklearn import set_config
 from small_estimators import OTHER, WIDE, X, Y, classifier, state
 
-from fastmlp.sklearn import fitting
+from fastmlp.sklearn import hints
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -107,6 +107,20 @@ def test_a_failed_first_partial_fit_leaves_no_classes():
     assert not hasattr(net, "classes_")
     net.partial_fit(X, OTHER, classes=["high", "low"])
     assert list(net.classes_) == ["high", "low"]
+
+
+def test_attributes_are_those_of_the_last_fit_whatever_was_assigned():
+    net = classifier().fit(X, Y)
+    net.n_iter_, net.classes_ = 77, None
+    assert net.n_iter_ == 77
+    names = {"classes_", "n_iter_", "loss_curve_", "history_", "coefs_", "n_features_in_"}
+    assert names <= {*dir(net)}
+    assert "feature_names_in_" not in dir(net)
+    net.fit(WIDE, OTHER)
+    assert net.n_iter_ == 4
+    assert list(net.classes_) == ["high", "low"]
+    with pytest.raises(AttributeError, match="'MLPClassifier' object has no attribute 'n_iter'"):
+        net.n_iter
 
 
 # ---- a fit that ends early -----------------------------------------------------------------------
@@ -216,7 +230,7 @@ def test_interrupts_at_any_time(name, no_collections):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
-@pytest.mark.parametrize("name", INTERRUPTED)
+@pytest.mark.parametrize("name", [name for name in INTERRUPTED if name != "partial"])
 def test_what_comes_after_the_last_epoch_takes_nothing_back(name, error, monkeypatch):
     method, options = INTERRUPTED[name]
     data = (X, Y) if name in ("warm", "partial") else (WIDE, OTHER)
@@ -227,8 +241,8 @@ def test_what_comes_after_the_last_epoch_takes_nothing_back(name, error, monkeyp
     def late(*args):
         raise error
 
-    monkeypatch.setattr(fitting.hints, "all_of", late)
-    monkeypatch.setattr(fitting.hints, "tell", late)
+    monkeypatch.setattr(hints, "all_of", late)
+    monkeypatch.setattr(hints, "tell", late)
     with pytest.raises(error):
         getattr(net, method)(*data)
     assert state(net) == state(whole)

@@ -183,7 +183,7 @@ def check(case: Case) -> int:
 
 def check_formula(model: Any, x: np.ndarray, predicted: np.ndarray) -> None:
     """Fail if predictions are not what the reference computes from the shown weights."""
-    engine = Engine(model._fitted.spec)
+    engine = Engine(model._fitted.network.spec)
     engine.set_parameters(model.coefs_, model.intercepts_)
     with np.errstate(all="ignore"):
         expected = engine.predict(np.asarray(x, engine.spec.dtype))[:, : model.n_outputs_]

@@ -29,12 +29,12 @@ def regressor(**options):
 
 def state(net):
     """Everything that a fit may change, as bytes; copied, so that nothing is shared."""
-    fitted = {name: value for name, value in vars(net).items() if name not in net.get_params()}
-    fitted.pop("_fitting", None)
+    value = vars(net)["_fitted"]
+    fitted = dict(value.attributes)
     fitted["history_"] = {**vars(net.history_), "seconds": len(net.history_.seconds)}
     fitted["coefs"] = [array.tobytes() for array in (*net.coefs_, *net.intercepts_)]
     fitted["predictions"] = net.predict(np.zeros((3, net.n_features_in_))).tolist()
-    network = fitted.pop("_fitted")
+    fitted["labels"], network = value.targets.labels, value.network
     fitted["network"] = network.spec, [a.tobytes() for a in network.engine.parameters()[0]]
     return {name: pickle.dumps(value) for name, value in fitted.items()}
 

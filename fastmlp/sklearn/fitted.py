@@ -1,0 +1,63 @@
+"""The result of a fit: one frozen value, which predictions, copies, files and exports read.
+
+A fit makes a new value and assigns it to the estimator at the end, so whoever reads ``_fitted``
+once reads one fit. During a fit only its own thread uses the value that is being made.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from fastmlp._core.history import History
+from fastmlp.sklearn.scaled_network import ScaledNetwork
+
+# Attributes with one entry per epoch, and all others that an epoch changes.
+CURVES = ("loss_curve_", "validation_loss_curve_", "validation_scores_")
+STATISTICS = (
+    *("n_iter_", "t_", "loss_", "best_loss_", "best_validation_score_", "_no_improvement_count"),
+    *CURVES,
+)
+
+
+class Targets(NamedTuple):
+    """What the columns of the targets mean."""
+
+    n_outputs: int
+    labels: Any = None  # of classifiers: a LabelBinarizer
+    classes: Any = None
+
+
+@dataclass(frozen=True, eq=False)
+class FittedNetwork:
+    """A network, the meaning of its outputs, and scikit-learn's attributes by their names."""
+
+    network: ScaledNetwork
+    targets: Targets
+    attributes: dict[str, Any]
+    # Lists that a fit extends while it continues from this value, with their lengths here.
+    lengths: Sequence[tuple[list[Any], int]] = ()
+
+    @property
+    def history(self) -> History:
+        """The record of all epochs since the network was made."""
+        return self.attributes["history_"]  # type: ignore[no-any-return]
+
+    def set_apart(self) -> FittedNetwork:
+        """Return an equal value without the optimizer, which no fit of this network changes."""
+        attributes = self.attributes
+        values = [*attributes.values(), *vars(attributes["history_"]).values()]
+        lengths = [(value, len(value)) for value in values if isinstance(value, list)]
+        return FittedNetwork(self.network.twin(), self.targets, attributes, lengths)
+
+    def shorten(self) -> None:
+        """Remove the epochs that a failed fit has added."""
+        for values, length in self.lengths:
+            del values[length:]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> FittedNetwork:
+        memo.update({id(values): values[:length] for values, length in self.lengths})
+        network, targets = copy.deepcopy((self.network, self.targets), memo)
+        return FittedNetwork(network, targets, copy.deepcopy(self.attributes, memo))

@@ -1,0 +1,261 @@
+"""One fit of MLPClassifier or MLPRegressor: checked samples, a network, a solver, a new value.
+
+Random numbers are drawn in scikit-learn's order: initial weights, validation split, batches. The
+estimator gets the new `FittedNetwork` after the last epoch. Until then, and after an error, it has
+the old one; a fit that continues trains the old network, and leaves an equal one in its place.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from sklearn.utils import column_or_1d
+from sklearn.utils.validation import _check_sample_weight, validate_data
+
+from fastmlp._core.history import History
+from fastmlp._core.user_warnings import warn
+from fastmlp._engine.thread_count import fit_team, of_jobs
+from fastmlp._network.spec import Spec
+from fastmlp._validation import check
+from fastmlp._validation.compatibility import refusal
+from fastmlp.sklearn import hints, validation
+from fastmlp.sklearn.fitted import FittedNetwork, Targets
+from fastmlp.sklearn.lbfgs import LbfgsFit
+from fastmlp.sklearn.observers import Observers
+from fastmlp.sklearn.parameters import STOCHASTIC, copy_with_state
+from fastmlp.sklearn.scaled_network import ScaledNetwork, first_parameters, spec_of
+from fastmlp.sklearn.scaling import Scaling
+from fastmlp.sklearn.stochastic import NON_FINITE, BatchFit
+from fastmlp.sklearn.validation import Array, Samples, Validation, sound
+
+# scikit-learn's names of links, where they differ.
+OUT_ACTIVATIONS = {"sigmoid": "logistic", "mean_and_variance": "identity"}
+FEATURES = ("n_features_in_", "feature_names_in_")  # attributes that scikit-learn's checks set
+
+
+def train(
+    estimator: Any,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    validation_data: tuple[Any, Any, Any] = (None, None, None),
+    classes: Any = None,
+    one_epoch: bool = False,
+) -> None:
+    """Train, and replace the estimator's value; ``one_epoch`` is a ``partial_fit``."""
+    if one_epoch and estimator.early_stopping:
+        raise refusal("early_stopping", "partial_fit")
+    continues = estimator.warm_start or one_epoch
+    earlier: FittedNetwork | None = vars(estimator).get("_fitted") if continues else None
+    # An estimator that checks of arguments may change, and that callbacks see.
+    draft = copy_with_state(estimator, {**vars(estimator), "_fitted": earlier})
+    dense, truth, weights = _checked(draft, X, y, sample_weight, reset=earlier is None)
+    targets = draft._targets(truth, earlier and earlier.targets, one_epoch, classes)
+    samples = Samples(dense, draft._encode(truth, targets), weights, y=truth)
+    rng = estimator._fitting.generator(estimator.random_state)
+    before = None if earlier is None else earlier.network
+    network = _network(estimator, before, samples, targets, rng)
+    spec = network.spec
+    held_out = _validation_samples(draft, targets, *validation_data)
+    if held_out is None and estimator.early_stopping and estimator.solver in STOCHASTIC:
+        is_binary = spec.loss.target_kind == "unit_interval" and targets.n_outputs == 1
+        classes_of_rows = samples.targets > 0.5 if is_binary else None
+        fraction = estimator.validation_fraction
+        rows, held_rows = validation.split(samples.rows, fraction, classes_of_rows, rng)
+        held_out, samples = samples.take(held_rows), samples.take(rows)
+    weights = _training_weights(estimator, samples, targets, spec)
+    if earlier is None:
+        if estimator.standardize:
+            network.scaling = _scaling(samples, weights, spec)
+        attributes = _first_attributes(estimator, draft, spec, targets)
+    else:
+        attributes = _next_attributes(estimator, earlier)
+    if held_out is not None and attributes.get("validation_loss_curve_") is None:
+        attributes["validation_loss_curve_"] = []
+    fitted = draft._fitted = FittedNetwork(network, targets, attributes)
+    data = network.data(samples, weights)
+    scaled = None
+    if held_out is not None:
+        held_weights = check.sample_weights(held_out.weights, held_out.rows, spec.dtype)
+        scaled = Validation(held_out, network.data(held_out, held_weights))
+    is_count = spec.loss.target_kind == "count"
+    constant = validation.loss_constant(samples.targets, weights) if is_count else 0.0
+    arguments = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
+    reporter = Observers(estimator, draft, arguments, held_out is not None, one_epoch)
+    if earlier is not None:
+        estimator._fitted = earlier = earlier.set_apart()
+    try:
+        if estimator.solver in STOCHASTIC:
+            solver: BatchFit | LbfgsFit = BatchFit(draft, data, scaled, reporter, constant, rng)
+        else:
+            solver = LbfgsFit(draft, data, scaled, reporter, constant)
+        _solve(solver, estimator.n_jobs, fitted)
+        _adopt(estimator, fitted)
+    except BaseException as error:
+        if getattr(error, "history", None) is fitted.history:  # of a divergence of this fit
+            _adopt(estimator, fitted)
+            raise ValueError(NON_FINITE) from None
+        if earlier is not None and estimator._fitted is earlier:
+            earlier.shorten()
+        raise
+    if not one_epoch:
+        n_held_out = 0 if held_out is None else held_out.rows
+        messages = hints.all_of(estimator, data.x, data.targets, n_held_out)
+        hints.tell(messages, estimator.verbose)
+
+
+def _adopt(estimator: Any, fitted: FittedNetwork) -> None:
+    """Give the estimator the value of a fit, in place of all that the user has assigned."""
+    estimator._fitted = fitted
+    for name in vars(estimator).keys() & fitted.attributes.keys():
+        delattr(estimator, name)
+
+
+def _solve(solver: BatchFit | LbfgsFit, n_jobs: int | None, fitted: FittedNetwork) -> None:
+    """Run a solver; an interrupt ends it with a warning, after the last completed epoch."""
+    network = fitted.network
+    fitted.attributes["n_iter_"] = 0
+    try:
+        threads = fit_team(of_jobs(n_jobs), network.n_weights, solver.rows)
+        with threads as team, solver.reporter.watching():
+            solver.run(team)
+            solver.judge.restore_best()
+    except KeyboardInterrupt:
+        warn("Training interrupted by user.")
+        solver.judge.restore_best()
+    finally:
+        network.take_over()
+        network.trained()  # weights were restored here or by a callback
+
+
+# ---- samples -------------------------------------------------------------------------------------
+
+
+def _validation_samples(
+    draft: Any, targets: Targets, X: Any, y: Any, sample_weight: Any
+) -> Samples | None:
+    """Return the user's validation data, if there are any."""
+    if X is None and y is None and sample_weight is None:
+        return None
+    if X is None or y is None:
+        raise ValueError("X_val and y_val belong together: pass both to fit, or neither")
+    X, y, sample_weight = _checked(draft, X, y, sample_weight, reset=False)
+    targets = draft._targets(y, targets, True)
+    return Samples(X, draft._encode(y, targets), sample_weight, y=y)
+
+
+def _checked(draft: Any, X: Any, y: Any, sample_weight: Any, reset: bool) -> tuple[Any, Any, Any]:
+    """Return dense, checked arrays; errors are scikit-learn's."""
+    if draft._target_checks:  # numbers
+        validation.refuse_text(y, "MLPClassifier")
+    with validation.checking(X):
+        X, y = validate_data(
+            draft,
+            sound(X, "X"),
+            sound(y, "y"),
+            accept_sparse=["csr", "csc"],
+            multi_output=True,
+            dtype=validation.DTYPES,
+            reset=reset,
+            **draft._target_checks,
+        )
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X)
+    X = sound(X, "X").toarray() if hasattr(X, "toarray") else X
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = column_or_1d(y, warn=True)
+    return X, y, sample_weight
+
+
+def _training_weights(
+    estimator: Any, samples: Samples, targets: Targets, spec: Spec
+) -> Array | None:
+    """Return the checked weights of the samples, with those of their classes."""
+    weights = samples.weights
+    if vars(estimator).get("class_weight") is not None:
+        by_class = validation.weights_of_classes(estimator.class_weight, samples.y, targets.classes)
+        weights = by_class if weights is None else weights * by_class
+    return check.sample_weights(weights, len(samples.x), spec.dtype)
+
+
+def _scaling(samples: Samples, weights: Array | None, spec: Spec) -> Scaling:
+    """Return the scaling of the inputs, and of real targets."""
+    targets = samples.targets if spec.loss.target_kind == "real" else None
+    heads = spec.loss.heads
+    return Scaling.measure(samples.x, targets, spec.n_outputs, weights, heads, spec.dtype)
+
+
+# ---- the state before the first epoch ------------------------------------------------------------
+
+
+def _network(
+    estimator: Any,
+    before: ScaledNetwork | None,
+    samples: Samples,
+    targets: Targets,
+    random_state: np.random.RandomState,
+) -> ScaledNetwork:
+    """Return a new network, or the one ``before`` with changed parameters of the estimator."""
+    dtype = samples.x.dtype if before is None else before.spec.dtype
+    spec = spec_of(estimator, samples.x.shape[1], targets, dtype)
+    if before is None:
+        network = ScaledNetwork(spec)
+        first = first_parameters(spec, estimator.activation, random_state)
+        network.engine.set_parameters(*first)
+        return network
+    if spec.shapes != before.spec.shapes:
+        is_loss = spec.layer_sizes == before.spec.layer_sizes  # which predicts variances, too
+        words = "the loss {0.loss.name}" if is_loss else "layers of {0.layer_sizes}"
+        raise ValueError(
+            f"the network was fitted with {words.format(before.spec)} and cannot continue with "
+            f"{words.format(spec)}: use fit with warm_start=False"
+        )
+    before.take_over()
+    return before if spec == before.spec else before.again(spec)
+
+
+def _first_attributes(estimator: Any, draft: Any, spec: Spec, targets: Targets) -> dict[str, Any]:
+    """Return the attributes of a new network; those of the features are taken from the draft."""
+    link = spec.loss.link_name
+    attributes = {name: vars(draft).pop(name) for name in FEATURES if name in vars(draft)}
+    attributes |= {
+        "n_outputs_": targets.n_outputs,
+        "n_layers_": len(spec.layer_sizes),
+        "out_activation_": OUT_ACTIVATIONS.get(link, link),
+        "n_iter_": 0,
+        "t_": 0,
+        "history_": History(),
+        "validation_loss_curve_": None,
+    }
+    if targets.labels is not None:
+        attributes["classes_"] = targets.classes
+    if estimator.solver in STOCHASTIC:
+        attributes |= {"loss_curve_": [], **_unrated(estimator)}
+    return attributes
+
+
+def _next_attributes(estimator: Any, earlier: FittedNetwork) -> dict[str, Any]:
+    """Return the attributes of a fit that continues, whose lists of epochs grow."""
+    attributes = dict(earlier.attributes)
+    # The stop reason is of the earlier fit.
+    attributes["history_"] = replace(attributes["history_"], stop_reason="")
+    if estimator.solver in STOCHASTIC:
+        attributes.setdefault("loss_curve_", [])
+        best = "best_validation_score_" if estimator.early_stopping else "best_loss_"
+        if attributes.get(best) is None:
+            attributes |= _unrated(estimator)
+    return attributes
+
+
+def _unrated(estimator: Any) -> dict[str, Any]:
+    """Return the attributes of the best epoch before there is one."""
+    stops = estimator.early_stopping
+    return {
+        "_no_improvement_count": 0,
+        "validation_scores_": [] if stops else None,
+        "best_validation_score_": -math.inf if stops else None,
+        "best_loss_": None if stops else math.inf,
+    }
