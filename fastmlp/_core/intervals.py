@@ -74,6 +74,13 @@ def check_flag(name: str, value: object) -> bool:
     return bool(value)
 
 
+def check_verbose(value: Any) -> bool:
+    """Return whether to show progress: a bool, or an integer of at least 0, as elsewhere."""
+    if isinstance(value, int | np.integer):
+        return check_count("verbose", int(value), example=1, least=0) > 0
+    return check_flag("verbose", value)
+
+
 def check_count(name: str, value: object, example: int, least: int = 1) -> int:
     """Return an integer of at least ``least`` as an int; raise TypeError or ValueError if bad."""
     if type(value) is int and value >= least:  # the usual case, without calls

@@ -28,7 +28,7 @@ class InputStream(BlockStream):
         return Data(x, np.empty((len(x), 0)))  # without targets
 
 
-def predict(model: Any, X: Any, out: Any) -> Any:
+def predict(model: Any, X: Any, out: Any, link: bool) -> Any:
     """Return the predictions of a source or an array, in ``out`` if it is given."""
     model = model._frozen()
     outs = () if out is None else _heads(out)
@@ -42,7 +42,7 @@ def predict(model: Any, X: Any, out: Any) -> Any:
     stream = InputStream(X, model._spec)
     stream.outs = outs if is_source else ()
     with stream.blocks() as blocks:
-        return joined((model.predict(block.x) for block in blocks), out, n)
+        return joined((model.predict(block.x, link=link) for block in blocks), out, n)
 
 
 def joined(predictions: Iterable[Any], out: Any, n: int | None) -> Any:

@@ -61,7 +61,7 @@ class Learner(Model):
         metrics: Metrics = (),
         callbacks: Iterable[Callback] = (),
         n_threads: int | None = None,
-        verbose: bool = False,
+        verbose: bool | int = False,
         resume: bool | str | os.PathLike[str] = False,
         communicator: Communicator | Any = None,
     ) -> History:
@@ -127,8 +127,9 @@ class Learner(Model):
             undoes the current epoch and ends the fit.
         n_threads : int, optional
             Number of threads; by default as many as the machine allows and the network can use.
-        verbose : bool
-            Whether to show progress: a tqdm bar if tqdm is installed, else a line per epoch.
+        verbose : bool or int
+            Whether to show progress: a tqdm bar if tqdm is installed, else a line per epoch. An
+            integer counts as True unless it is 0.
         resume : bool, str or path
             True continues the last fit, also in a copy or pickle, with its optimizer state,
             schedules, order of samples and history, and gives the result of an uninterrupted fit.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastmlp._core.intervals import NON_NEGATIVE, check_count
+from fastmlp._core.intervals import NON_NEGATIVE, check_count, check_flag
 from fastmlp._core.keywords import explained
 from fastmlp._engine.thread_count import call_team, fit_team
 from fastmlp._models.fit import Learner
@@ -138,7 +138,7 @@ class MLP(Learner):
         self._engine.set_parameters(*initializers.draw(spec, self._rng, names))
 
     def predict(
-        self, X: ArrayLike | Source, out: Any = None
+        self, X: ArrayLike | Source, out: Any = None, link: bool = True
     ) -> NDArray[Any] | tuple[NDArray[Any], NDArray[Any]]:
         """Predict: the loss's link applied to the network's output.
 
@@ -151,6 +151,9 @@ class MLP(Learner):
             Where to write the predictions, block by block, with the memory of a block: a NumPy
             array, a memory map, or another object with a shape and assignment to slices of rows.
             It is returned. If an error comes in the middle, its first rows are written.
+        link : bool
+            Whether to apply the link; without it, the outputs of the last layer are returned: for
+            cross_entropy the logits, for poisson_nll and variances logarithms.
 
         Returns
         -------
@@ -178,14 +181,15 @@ class MLP(Learner):
         True
         """
         z: Any = self._engine.predict_row(X)  # None: not that plain
-        if z is None or out is not None:
+        if z is None or out is not None or link is not True:
+            linked = check_flag("link", link)
             if out is not None or check.is_source(X):
                 from fastmlp._models import blockwise
 
-                return blockwise.predict(self, X, out)  # type: ignore[no-any-return]
+                return blockwise.predict(self, X, out, linked)  # type: ignore[no-any-return]
             x = check.inputs(X, self._spec, empty=True)
             with call_team(self._n_weights, x.shape[0]) as team:
-                z = self._engine.predict(x, team)
+                z = self._engine.predict(x, team, linked)
         if not self._two_headed:
             one_head: NDArray[Any] = z[:, 0] if self._flat_y else z
             return one_head

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from fastmlp._core.history import History, ResumeState, State
-from fastmlp._core.intervals import check_count, check_flag
+from fastmlp._core.intervals import check_count, check_flag, check_verbose
 from fastmlp._models.trainer import Trainer, mean
 from fastmlp._network.data import Data
 from fastmlp._training import loop, planning
@@ -52,7 +52,7 @@ class Runner:
     ) -> None:
         """Check the options that all fits have; ``who`` has no batches, so no ``on_batch``."""
         self.epochs = check_count("epochs", epochs, example=20)
-        self.shuffle, self.verbose = check_flag("shuffle", shuffle), check_flag("verbose", verbose)
+        self.shuffle, self.verbose = check_flag("shuffle", shuffle), check_verbose(verbose)
         self.averaging = check.averaging(averaging, self.epochs)
         self.hooks = check.callbacks(callbacks, who)
 

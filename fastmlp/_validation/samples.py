@@ -76,11 +76,13 @@ def targets(value: Any, spec: Spec, n: int, *, name: str = "y") -> NDArray[Any]:
     if array.ndim == 1 and outputs == 1:
         array = array[:, np.newaxis]
     if array.shape != (n, outputs):
-        remedy = (
-            f"for integer labels use {name}.ravel()"
-            if kind == "class"
-            else f"rebuild it with layer_sizes=[..., {array.shape[-1] if array.ndim == 2 else 1}]"
-        )
+        if kind == "class":
+            remedy = f"for integer labels use {name}.ravel()"
+        elif _may_be_labels(array, outputs):
+            remedy = "pass loss='cross_entropy' to MLP or from_torch if these are labels of classes"
+        else:
+            width = array.shape[-1] if array.ndim == 2 else 1
+            remedy = f"rebuild it with layer_sizes=[..., {width}]"
         raise ValueError(
             f"{name} has shape {array.shape} but this MLP with {outputs} outputs expects "
             f"({n}, {outputs}): {remedy}"
@@ -98,6 +100,14 @@ def targets(value: Any, spec: Spec, n: int, *, name: str = "y") -> NDArray[Any]:
     if kind == "class":
         _rows_sum_to_one(checked, name)
     return checked
+
+
+def _may_be_labels(array: NDArray[Any], n_classes: int) -> bool:
+    """Return whether numbers, one for each row, count the outputs from 0."""
+    values = array.ravel()
+    if array.shape[:1] != values.shape or not array.size:
+        return False
+    return bool(np.isin(values, np.arange(n_classes)).all())
 
 
 def _labels(array: NDArray[Any], n_classes: int, name: str) -> NDArray[np.int32]:

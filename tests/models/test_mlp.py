@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 from models import X, Y, digest, network
+from tolerances import assert_close
 
 import fastmlp
 from fastmlp._network.losses import LOSSES
@@ -55,6 +56,34 @@ def test_predictions_after_the_link(mlp):
     assert (variances > 0).all()
     means = network(mlp, loss=fastmlp.GaussianNLL(predict_variance=False)).predict(X)
     assert means.shape == (90, 2)
+
+
+@pytest.mark.parametrize("flat", [False, True])
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_outputs_before_the_link(mlp, loss, dtype, flat):
+    flat &= loss != "cross_entropy"  # which needs two outputs
+    net = mlp([3, 8, 1 if flat else 2], loss=loss, dtype=dtype, rng=0)
+    if flat:
+        net.partial_fit(X, TARGETS[net.loss.target_kind][:, 0])
+
+    def columns(prediction):
+        parts = prediction if isinstance(prediction, tuple) else (prediction,)
+        assert all(part.ndim == 2 - flat for part in parts)
+        return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
+
+    linked = columns(net.predict(X))
+    outputs = columns(net.predict(X, link=False))
+    assert_close(net.loss.link(outputs), linked, "elementwise", dtype)
+    source = columns(net.predict(lambda: [X[:50], X[50:]], link=False))
+    assert_close(source, outputs, "gradient", dtype)
+    assert_close(columns(net.predict(X[:1], link=False)), outputs[:1], "gradient", dtype)
+    outs = np.empty((2, *((90,) if flat else (90, 2))), dtype)
+    out = tuple(outs) if net.loss.heads == 2 else outs[0]
+    assert_close(columns(net.predict(X, out, link=False)), outputs, "gradient", dtype)
+    for bad in (None, 1, "no", np.array([True, False])):
+        with pytest.raises(TypeError, match="link is .* but must be True or False"):
+            net.predict(X, link=bad)
 
 
 @pytest.mark.parametrize("shuffle", [True, False])

@@ -243,6 +243,17 @@ def test_progress_lines(net, monkeypatch, capsys):
     assert text.getvalue().count("\n") == 2
 
 
+@pytest.mark.parametrize(("verbose", "is_shown"), [(0, 0), (1, 1), (np.int64(2), 1), (True, 1)])
+def test_verbose_may_be_an_integer(mlp, verbose, is_shown, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tqdm.auto", None)
+    for net in (mlp([1, 1], rng=0), fastmlp.Ensemble([mlp([1, 1], rng=0)])):
+        net.fit(X, Y, epochs=1, verbose=verbose)
+        assert capsys.readouterr().err.count("epoch 1/1") == is_shown
+        for bad in (-1, 0.5, "yes", None, np.array([1, 2])):
+            with pytest.raises((TypeError, ValueError), match="verbose is "):
+                net.fit(X, Y, epochs=1, verbose=bad)
+
+
 def test_progress_bar(net, monkeypatch):
     class Bar:
         def __init__(self, **options):

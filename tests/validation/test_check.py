@@ -102,7 +102,11 @@ BAD_Y = {
     ("squared_error", 2): (
         np.ones((N, 2)),
         {
-            "1-D": (REAL, ValueError, ["(12,)", "(12, 2)"]),
+            "1-D": (REAL, ValueError, ["(12,)", "(12, 2)", "layer_sizes=[..., 1]"]),
+            "labels": (LABELS % 2, ValueError, ["(12,)", "loss='cross_entropy' to MLP or from_t"]),
+            "column of labels": (LABELS[:, None] % 2.0, ValueError, ["loss='cross_entropy'"]),
+            "too many labels": (LABELS, ValueError, ["layer_sizes=[..., 1]"]),
+            "wide": (np.ones((N, 3)), ValueError, ["(12, 3)", "layer_sizes=[..., 3]"]),
             "3-D": (np.ones((N, 2, 1)), ValueError, ["(12, 2, 1)", "(12, 2)"]),
         },
     ),

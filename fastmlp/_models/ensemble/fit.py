@@ -72,7 +72,7 @@ class EnsembleLearner:
         drop_last: bool = False,
         callbacks: Iterable[Callback] = (),
         n_threads: int | None = None,
-        verbose: bool = False,
+        verbose: bool | int = False,
         resume: bool | str | os.PathLike[str] = False,
     ) -> History:
         """Train all members, each as ``MLP.fit`` would train it alone.
