@@ -132,7 +132,13 @@ if not TYPE_CHECKING:  # with it, type checkers would accept any name, as Any
         if name in _MODULES:
             return import_module(f"fastmlp.{name}")
         if name not in _HOMES:
-            raise AttributeError(f"module 'fastmlp' has no attribute {name!r}")
+            advice = ""
+            if name[0] != "_":
+                from fastmlp._core.keywords import PACKAGE, twin
+
+                meant = twin(name, _HOMES, PACKAGE)
+                advice = f": use {meant}" if meant else ""
+            raise AttributeError(f"module 'fastmlp' has no attribute {name!r}{advice}")
         value = getattr(import_module(f"fastmlp.{_HOMES[name]}"), name)
         globals()[name] = value  # later look-ups do not call this function
         return value

@@ -6,8 +6,10 @@ import html
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from fastmlp._core.keywords import RECORDS, hinted
 from fastmlp._core.optional import axes, require
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+@partial(hinted, attributes=RECORDS)
 @dataclass(repr=False)
 class History:
     """Record of a fit, with one entry per epoch in each list.
@@ -48,6 +51,12 @@ class History:
         """The metrics by name, one value per epoch; validation metrics begin with ``val_``."""
         names = {name: None for row in self.measured for name in row}
         return {name: [row.get(name, math.nan) for row in self.measured] for name in names}
+
+    def __getitem__(self, name: Any) -> Any:
+        raise TypeError(
+            f"a History has attributes, no entries such as {name!r}: use history.loss, "
+            "history.val_loss, history.metrics['name'], or to_frame()"
+        )
 
     def whole(self, epochs: int | None = None) -> History:
         """Return a copy with only completely recorded epochs; safe to call during a fit.

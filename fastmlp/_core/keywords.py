@@ -1,14 +1,17 @@
-"""Explain wrong arguments by tables of equivalent names, which docs/coming-from.md prints."""
+"""Explain wrong arguments and attributes by equivalent names, which docs/coming-from.md prints."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
+import re
 from collections.abc import Callable, Collection
 from typing import Any, TypeAlias, TypeVar
 
 Twins: TypeAlias = tuple[tuple[tuple[str, ...], str], ...]
 Class = TypeVar("Class", bound=type)
+MISSING = object()
 
 # Equivalent names: fastmlp's, with a value where an example helps, then other libraries'.
 TWINS: Twins = (
@@ -49,17 +52,82 @@ OPTIONS: Twins = (
     (("epsilon",), "eps"),
     (("alpha",), "rho"),
 )
+# Attributes of models: what to write instead, and names of other libraries.
+ATTRIBUTES: Twins = (
+    (("weights", "coefs_"), "kernel kernels weights_"),
+    (("biases", "intercepts_"), "bias biases_"),
+    (
+        ("state_dict()", "coefs_"),
+        "get_weights get_parameters parameters named_parameters flat_parameters params variables",
+    ),
+    (("load_state_dict(state)",), "set_weights set_parameters load_parameters"),
+    (("predict(X, link=False)",), "predict_logits predict_raw decision_function"),
+    (("predict(X)",), "predict_proba predict_classes predict_on_batch forward infer"),
+    (("partial_fit(X, y)",), "train_on_batch train_step training_step learn_one update"),
+    (("fit(X, y)",), "train train_model compile fit_generator"),
+    (("evaluate(X, y)", "score(X, y)"), "score eval test compute_loss loss_value"),
+    (("gradients(X, y)", "to_mlp().gradients(X, y)"), "backward gradient grad compute_gradients"),
+    (("jacobian(X)", "predictor().jacobian(x)"), "input_gradient input_gradients vjp"),
+    (("save(path)",), "save_model save_weights save_pretrained dump to_file"),
+    (("fastmlp.load(path)",), "load load_model load_weights from_file from_pretrained"),
+    (("to_onnx(path)",), "to_torch export export_onnx save_onnx"),
+    (("fit(X, y, epochs=20, groups=fastmlp.Groups(layer_rates=[0, 1]))",), "freeze requires_grad_"),
+    (("n_parameters",), "num_parameters count_params n_params num_params"),
+    (("summary()", "report()"), "describe info plot_model"),
+    (("layer_sizes", "hidden_layer_sizes"), "layers n_layers units"),
+    (("history", "history_"), "history history_ loss_curve_ train_history evals_result_"),
+    (("history.loss", "history_.loss"), "losses train_loss training_loss"),
+    (("history.val_loss", "history_.val_loss"), "val_loss val_losses validation_loss"),
+    (
+        ("best_epoch_", "history.val_loss", "history_"),
+        "best_epoch best_iteration best_iteration_ n_iter_",
+    ),
+    (
+        ("best_validation_score_", "report()", "history.val_loss"),
+        "best_score best_score_ oof_score_",
+    ),
+    (("importance(X, y)",), "feature_importance get_feature_importance permutation_importance"),
+)
+# Attributes of histories.
+RECORDS: Twins = (
+    (("loss",), "history losses train_loss training_loss loss_curve_"),
+    (("val_loss",), "val_losses validation_loss"),
+    (("learning_rate",), "lr learning_rates"),
+    (("metrics",), "metric scores"),
+    (("to_frame()",), "to_pandas to_df to_dict"),
+)
+# Names of the package.
+PACKAGE: Twins = (
+    (("load",), "load_model from_file from_pretrained"),
+    (("from_torch",), "from_keras from_onnx from_tensorflow"),
+    (("MLP",), "Sequential Model Network NeuralNetwork MultiLayerPerceptron"),
+    (("MLPRegressor(solver='lbfgs')",), "LBFGS"),
+    (("SquaredError",), "MSE MSELoss MeanSquaredError"),
+    (("AbsoluteError",), "MAE L1Loss MeanAbsoluteError"),
+    (("CrossEntropy",), "CrossEntropyLoss CategoricalCrossentropy"),
+    (("BinaryCrossEntropy",), "BCELoss BCEWithLogitsLoss BinaryCrossentropy"),
+    (("Cosine",), "CosineAnnealingLR CosineDecay"),
+    (("OneCycle",), "OneCycleLR"),
+    (("ReduceOnPlateau",), "ReduceLROnPlateau"),
+    (("Checkpoint",), "ModelCheckpoint"),
+    (("Blocks",), "DataLoader Dataset TensorDataset"),
+)
 
 
 def twin(name: str, known: Collection[str], twins: Twins = TWINS) -> str | None:
     """Return the known name that is equivalent to another name; None if there is none."""
     for ours, others in twins:
-        heads = [text.partition("=")[0] for text in ours]
+        heads = list(map(_head, ours))
         if name in (*heads, *others.split()):
             for head, text in zip(heads, ours, strict=True):
                 if head in known:
                     return text
     return None
+
+
+def _head(text: str) -> str:
+    """Return the first name of advice such as ``fit(X, y)`` or ``epochs=...``."""
+    return re.split(r"\W", text, maxsplit=1)[0]
 
 
 def check_choice(name: str, value: Any, known: Collection[str], other: str = "") -> str:
@@ -74,16 +142,80 @@ def check_choice(name: str, value: Any, known: Collection[str], other: str = "")
     return str(value)
 
 
-def explained(cls: Class, twins: Twins = TWINS) -> Class:
-    """Class decorator: the constructor and inherited methods explain wrong arguments."""
+def explained(
+    cls: Class,
+    twins: Twins = TWINS,
+    attributes: Twins = ATTRIBUTES,
+    plain: Collection[str] = (),
+) -> Class:
+    """Class decorator: explain wrong arguments, but not of plain methods, and attributes."""
     for name in dir(cls):
         method = inspect.getattr_static(cls, name)
-        if not inspect.isfunction(method):
+        if not inspect.isfunction(method) or name in plain:
             continue
-        inherited = name not in vars(cls) and method.__module__.startswith("fastmlp")
-        if name == "__init__" or (inherited and name[0] != "_"):
+        if name == "__init__" or (method.__module__.startswith("fastmlp") and name[0] != "_"):
             setattr(cls, name, _explained(cls, method, twins))
+    return hinted(cls, attributes)
+
+
+class MissingAttribute:
+    """A name of other libraries on a class that lacks it: the AttributeError names ours.
+
+    The class has it in place of ``__getattr__``, which would slow down all other attributes.
+    """
+
+    __slots__ = ("name", "owner", "remedies")
+
+    def __init__(self, owner: type, name: str, remedies: tuple[str, ...]) -> None:
+        self.owner, self.name, self.remedies = owner, name, remedies
+
+    def __get__(self, instance: Any, kind: type) -> Any:
+        """Return what a later base class has, or raise AttributeError."""
+        place, what = instance, f"{kind.__name__!r} object"
+        if instance is None:
+            place, what = kind, f"type object {kind.__name__!r}"
+        with contextlib.suppress(AttributeError):
+            return getattr(super(self.owner, place), self.name)
+        remedy = next((text for text in self.remedies if _has(place, text)), None)
+        advice = f": use {remedy}" if remedy else ""
+        raise AttributeError(
+            f"{what} has no attribute {self.name!r}{advice}", name=self.name, obj=place
+        )
+
+    def __repr__(self) -> str:
+        return f"no attribute, see {' or '.join(self.remedies)}"
+
+
+def hinted(cls: Class, attributes: Twins = ATTRIBUTES) -> Class:
+    """Class decorator: names of other libraries raise an AttributeError that names ours."""
+    for remedies, others in attributes:
+        for name in others.split():
+            if inspect.getattr_static(cls, name, MISSING) is MISSING:
+                setattr(cls, name, MissingAttribute(cls, name, remedies))
+    cls.__dir__ = _dir  # type: ignore[method-assign, assignment]
     return cls
+
+
+def _dir(self: Any) -> list[str]:
+    """Return the names of an object's attributes without those that it lacks."""
+    values = {name: inspect.getattr_static(self, name, None) for name in object.__dir__(self)}
+    return [
+        name
+        for name, value in values.items()
+        if not isinstance(value, MissingAttribute) or hasattr(self, name)
+    ]
+
+
+def _has(place: Any, text: str) -> bool:
+    """Return whether an object can follow advice such as ``predict(X, link=False)``."""
+    head = _head(text)
+    if head == "fastmlp":
+        return True
+    value = inspect.getattr_static(place, head, MISSING)
+    if value is MISSING or isinstance(value, MissingAttribute):
+        return False
+    option = re.match(r"[\w(, ]+, (\w+)=", text)
+    return option is None or option[1] in inspect.signature(value).parameters
 
 
 def _explained(cls: type, method: Callable[..., Any], twins: Twins) -> Callable[..., Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from fastmlp._training.sources import Source
 
 
-@explained
+@partial(explained, plain=("predict",))  # whose calls may take less time than a check
 class MLP(Learner):
     """A multi-layer perceptron: affine layers with an activation between each two.
 

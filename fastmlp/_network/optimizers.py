@@ -372,7 +372,7 @@ NATIVE_OPTIMIZERS = (
 )
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
-    row.name: explained(row, OPTIONS) for row in (SGD, RMSprop, Adam, AdamW, Lion)
+    row.name: explained(row, OPTIONS, OPTIONS) for row in (SGD, RMSprop, Adam, AdamW, Lion)
 }
 
 # The slots of each native row, by their names in the formulas. The native engine keeps a mean as a

@@ -1,6 +1,9 @@
 """Wrong arguments and names: the message tells the user's class, and how fastmlp calls it."""
 
+import copy
+import functools
 import inspect
+import pickle
 import re
 from pathlib import Path
 
@@ -127,8 +130,183 @@ def test_wrong_names_of_estimators(name, options, words):
         getattr(fastmlp, name)(**options).fit(X, Y.ravel() > 0)
 
 
-def test_the_table_of_names_is_in_the_docs():
+def test_the_tables_of_names_are_in_the_docs():
     page = (Path(__file__).parents[2] / "docs" / "coming-from.md").read_text()
-    for ours, others in keywords.TWINS:
-        cells = [", ".join(f"`{each}`" for each in names) for names in (ours, others.split())]
-        assert f"| {' | '.join(cells)} |" in page
+    for table in (keywords.TWINS, keywords.ATTRIBUTES, keywords.RECORDS, keywords.PACKAGE):
+        for ours, others in table:
+            cells = [", ".join(f"`{each}`" for each in names) for names in (ours, others.split())]
+            assert f"| {' | '.join(cells)} |" in page
+
+
+# ---- attributes ----------------------------------------------------------------------------------
+
+# Of a kind of object, what another library calls an attribute, and the advice.
+GUESSES = {
+    "MLP": {
+        "get_weights": "state_dict()",
+        "parameters": "state_dict()",
+        "named_parameters": "state_dict()",
+        "set_weights": "load_state_dict(state)",
+        "forward": "predict(X)",
+        "predict_proba": "predict(X)",
+        "predict_logits": "predict(X, link=False)",
+        "train_on_batch": "partial_fit(X, y)",
+        "train_step": "partial_fit(X, y)",
+        "train": "fit(X, y)",
+        "compile": "fit(X, y)",
+        "score": "evaluate(X, y)",
+        "loss_value": "evaluate(X, y)",
+        "backward": "gradients(X, y)",
+        "input_gradient": "jacobian(X)",
+        "vjp": "jacobian(X)",
+        "save_model": "save(path)",
+        "load_weights": "fastmlp.load(path)",
+        "to_torch": "to_onnx(path)",
+        "freeze": "fit(X, y, epochs=20, groups=fastmlp.Groups(layer_rates=[0, 1]))",
+        "count_params": "n_parameters",
+        "layers": "layer_sizes",
+        "coefs_": None,
+        "loss_curve_": "history",
+        "losses": "history.loss",
+        "best_score_": "history.val_loss",
+        "hessian": None,
+        "importances": None,
+    },
+    "Ensemble": {
+        "parameters": "state_dict()",
+        "forward": "predict(X)",
+        "decision_function": None,
+        "score": "evaluate(X, y)",
+        "input_gradient": "predictor().jacobian(x)",
+        "num_params": "n_parameters",
+        "freeze": "fit(X, y, epochs=20, groups=fastmlp.Groups(layer_rates=[0, 1]))",
+    },
+    "MLPRegressor": {
+        "get_weights": "coefs_",
+        "weights": None,
+        "backward": "to_mlp().gradients(X, y)",
+        "history": "history_",
+        "evals_result_": "history_",
+        "train_loss": "history_.loss",
+        "best_score_": "best_validation_score_",
+        "save_model": "save(path)",
+        "predict_proba": "predict(X)",
+        "freeze": None,
+        "layers": "hidden_layer_sizes",
+    },
+    "TabMLPClassifier": {
+        "best_iteration_": "best_epoch_",
+        "best_score_": "report()",
+        "feature_importance": "importance(X, y)",
+        "permutation_importance": "importance(X, y)",
+        "evals_result_": "history_",
+        "save_model": "save(path)",
+        "load": "fastmlp.load(path)",
+        "freeze": None,
+        "train_on_batch": None,
+    },
+    "History": {
+        "history": "loss",
+        "validation_loss": "val_loss",
+        "lr": "learning_rate",
+        "to_pandas": "to_frame()",
+        "load": None,
+    },
+    "Adam": {"lr": "learning_rate", "forward": None},
+}
+ROWS = [(kind, name, advice) for kind, names in GUESSES.items() for name, advice in names.items()]
+
+
+@functools.cache
+def fitted(kind):
+    """Return an object of a kind after a fit."""
+    if kind == "Adam":
+        return fastmlp.Adam()
+    if kind in ("MLP", "Ensemble", "History"):
+        net = fastmlp.MLP([2, 3, 1], rng=0)
+        model = fastmlp.Ensemble([net]) if kind == "Ensemble" else net
+        history = model.fit(X, Y, epochs=1)
+        return history if kind == "History" else model
+    pytest.importorskip("sklearn")
+    if kind == "MLPRegressor":
+        return fastmlp.MLPRegressor(max_iter=300, early_stopping=True).fit(X, Y[:, 0])
+    return fastmlp.TabMLPClassifier(preset="fast", epochs=1, members=2).fit(X, Y[:, 0] > 0)
+
+
+@pytest.mark.parametrize(("kind", "name", "advice"), ROWS, ids=[f"{k}.{n}" for k, n, _ in ROWS])
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+def test_wrong_attributes(kind, name, advice):
+    thing = fitted(kind)
+    words = f"'{kind}' object has no attribute '{name}'" + (f": use {advice}" if advice else "")
+    with pytest.raises(AttributeError, match=f"^{re.escape(words)}$") as caught:
+        getattr(thing, name)
+    assert (caught.value.name, caught.value.obj) == (name, thing)
+    for place in (thing, type(thing), copy.copy(thing), pickle.loads(pickle.dumps(thing))):
+        assert not hasattr(place, name)
+        assert getattr(place, name, 7) == 7
+    assert name not in dir(thing)
+    assert all(hasattr(thing, each) for each in dir(thing) if each != "__abstractmethods__")
+
+
+def test_a_class_has_the_same_advice():
+    with pytest.raises(AttributeError, match="^type object 'MLP' has no .* 'parameters': use stat"):
+        fastmlp.MLP.parameters
+
+
+def test_attributes_of_subclasses_and_users_come_first():
+    class Scored:
+        score = 3
+
+        @property
+        def forward(self):
+            raise AttributeError("not yet")
+
+    class Own(fastmlp.MLP, Scored):
+        def backward(self):
+            return 4
+
+        def __getattr__(self, name):
+            return f"{name}?"
+
+    net = Own([2, 1], rng=0)
+    net.train = 5
+    assert (net.score, net.backward(), net.train) == (3, 4, 5)
+    assert (net.parameters, net.strange) == ("parameters?", "strange?")
+    assert {"score", "backward", "train"} <= {*dir(net)}
+    del Own.__getattr__
+    assert not hasattr(net, "forward")
+    assert not hasattr(net, "parameters")
+
+
+@pytest.mark.parametrize("name", ["loss", "strange", 0, slice(2)])
+def test_a_history_has_no_entries(name):
+    with pytest.raises(TypeError, match=r"no entries such as .*: use history.loss, "):
+        fitted("History")[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        *(("load_model", "load"), ("from_keras", "from_torch"), ("Sequential", "MLP")),
+        *(("LBFGS", "MLPRegressor(solver='lbfgs')"), ("MSELoss", "SquaredError")),
+        *(("ReduceLROnPlateau", "ReduceOnPlateau"), ("Adamm", ""), ("_load", ""), ("__x__", "")),
+    ],
+)
+def test_wrong_names_of_the_package(name, advice):
+    words = f"module 'fastmlp' has no attribute '{name}'" + (f": use {advice}" if advice else "")
+    with pytest.raises(AttributeError, match=f"^{re.escape(words)}$"):
+        getattr(fastmlp, name)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: NET.evaluate(X, Y, weights=Y), "MLP.evaluate() got .* pass sample_weight=...$"),
+        (lambda: NET.gradients(X, Y, weight_decay=1), "MLP.gradients() got .* pass l2=...$"),
+        (lambda: ENSEMBLE.predict(X, link=False), "Ensemble.predict() got .* arguments are X$"),
+        (lambda: ENSEMBLE.predictor(n_jobs=1), "Ensemble.predictor() got .* pass n_threads=...$"),
+    ],
+)
+def test_methods_of_the_class_itself_explain_arguments_too(call, words):
+    with pytest.raises(TypeError, match=pattern(words)):
+        call()
