@@ -146,14 +146,13 @@ MODELS = {
 
 @every_type
 @pytest.mark.parametrize("name", MODELS)
-def test_files_and_pickles_keep_the_type(name, weights, tmp_path):
+def test_pickles_keep_the_type(name, weights):
     x = np.random.default_rng(1).normal(size=(9, 4)).astype(np.float32)
     model = MODELS[name]()
     p = model.predictor(weights=weights, X=x)
-    p.save(tmp_path / "p")
-    for again in (fastmlp.load(tmp_path / "p"), pickle.loads(pickle.dumps(p))):
-        assert {one.weight_type for one in getattr(again, "members", [again])} == {weights}
-        assert_same_bits(*(np.array([one(row) for row in x]) for one in (again, p)))
+    again = pickle.loads(pickle.dumps(p))
+    assert {one.weight_type for one in getattr(again, "members", [again])} == {weights}
+    assert_same_bits(*(np.array([one(row) for row in x]) for one in (again, p)))
     assert np.abs(p(x) - model.predictor()(x)).max() > 0
 
 
