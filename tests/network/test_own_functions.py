@@ -262,8 +262,6 @@ def test_files_name_them(tmp_path, mlp, kind):
     net.fit(X, Y, epochs=3, resume=True)
     again.fit(X, Y, epochs=3, resume=True)
     np.testing.assert_array_equal(again.predict(X), net.predict(X))
-    net.predictor().save(path)
-    np.testing.assert_array_equal(fastmlp.load(path, functions=functions)(X), net.predict(X))
     for wrong, message in (
         (None, "needs the CustomActivation"),
         ({activation.name: activation}, "needs the CustomLoss"),
