@@ -10,10 +10,13 @@ from __future__ import annotations
 import argparse
 import functools
 import importlib
+import itertools
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
+from typing import NoReturn
 
 from fastmlp._cli import bench, demo, models, train
 from fastmlp._cli.arguments import VERSION, CommandError, UsageError
@@ -33,9 +36,24 @@ REPORTED = (
 INTERRUPTED = 130
 
 
-def parser() -> argparse.ArgumentParser:
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors suggest the command or the option that was meant."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print an error and end the program."""
+        options = (names for each in COMMANDS.values() for names, _ in each.arguments)
+        known = [*COMMANDS, *itertools.chain(*options)]
+        if wrong := re.search(r"(?:invalid choice: '|unrecognized arguments: )([\w-]+)", message):
+            import difflib
+
+            close = difflib.get_close_matches(wrong[1], known, 1)
+            message += f": did you mean {close[0]}?" if close else ""
+        super().error(message)
+
+
+def parser() -> Parser:
     """Return the parser of all commands; without a command the demonstration runs."""
-    whole = argparse.ArgumentParser(
+    whole = Parser(
         prog="fastmlp",
         description="Train multi-layer perceptrons on tables, and use them. Without a command, "
         "demo runs. fastmlp COMMAND --help explains a command.",

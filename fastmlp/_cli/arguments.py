@@ -39,7 +39,9 @@ Argument: TypeAlias = tuple[tuple[str, ...], dict[str, Any]]  # of argparse's `a
 
 
 def argument(*names: str, **options: Any) -> Argument:
-    """Return an argument of a command."""
+    """Return an argument of a command; its help says the default."""
+    if options.get("default") not in (None, []):
+        options["help"] += " (default: %(default)s)"
     return names, options
 
 
@@ -95,11 +97,11 @@ TABLE = (
         type=character,
         help="between the values of a CSV file, such as ; or tab; default: by the first line",
     ),
-    argument(
-        "--decimal", choices=(".", ","), default=".", help="decimal mark of a CSV file; default: ."
-    ),
+    argument("--decimal", choices=(".", ","), default=".", help="decimal mark of a CSV file"),
 )
-WEIGHT = argument("--weight", metavar="COLUMN", help="weights of the rows")
+WEIGHT = argument(
+    "--weight", metavar="COLUMN", help="weights of the rows; by default all are equal"
+)
 JSON = argument("--json", action="store_true", help="print JSON, for programs")
 
 
@@ -110,17 +112,27 @@ def show(options: argparse.Namespace, facts: Any, text: str) -> None:
 
 def check_writable(*paths: str | None, inputs: Sequence[str | None] = ()) -> None:
     """Refuse outputs that cannot be written, or would replace an input, before any work is done."""
-    taken = {Path(path).resolve() for path in filter(None, inputs)}
+    used = set(map(_identity, filter(None, inputs)))
     for path in filter(None, paths):
-        place, folder = Path(path).resolve(), Path(path).absolute().parent
+        place, folder = _identity(path), Path(path).absolute().parent
+        is_there, is_file = Path(path).exists(), Path(path).is_file()
         faults = (
             (path == STANDARD, "this is the standard output: name a file"),
-            (place in taken, "the command names this file twice: name a new one"),
+            (place in used, "the command uses this file already: name a new one"),
             (not folder.is_dir(), f"there is no folder {folder}: make it"),
             (not os.access(folder, os.W_OK), f"the folder {folder} is read-only: choose another"),
-            (place.is_dir(), "it is a folder: name a file"),
+            (is_there and not is_file, "it is a folder, a pipe or a device: name a file"),
         )
         for is_so, fault in faults:
             if is_so:
                 raise CommandError(f"{path} cannot be written: {fault}")
-        taken.add(place)
+        used.add(place)
+
+
+def _identity(path: str) -> Any:
+    """Return what tells a file from others: its device and inode, or the path of a new file."""
+    try:
+        status = os.fstat(sys.stdin.fileno()) if path == STANDARD else Path(path).stat()
+    except (AttributeError, OSError, ValueError):  # no file, or the standard input is closed
+        return Path(path).resolve()
+    return status.st_dev, status.st_ino

@@ -87,7 +87,7 @@ def info(options: argparse.Namespace) -> None:
 
 
 @command(
-    argument("--seconds", type=arguments.SECONDS, default=100, help="time for all (default 100)"),
+    argument("--seconds", type=arguments.SECONDS, default=100, help="time for all"),
     argument("--only", metavar="LIBRARY", action="append", help="compare with it; repeatable"),
     argument("-o", "--output", metavar="FILE", help="write all as JSON, to send to others"),
     argument("--report", metavar="FILE", help="write a page with charts: bench.html"),

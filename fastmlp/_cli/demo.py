@@ -144,8 +144,8 @@ def plot(run: Run, path: str, n: int = 6) -> None:
 
 
 @command(
-    argument("--epochs", type=COUNT, default=40, help="passes over the digits (default 40)"),
-    argument("--seed", type=SEED, default=0, help="of split, weights and order (default 0)"),
+    argument("--epochs", type=COUNT, default=40, help="passes over the digits"),
+    argument("--seed", type=SEED, default=0, help="of split, weights and order"),
     argument("--threads", type=COUNT, help="default: as many as pay for this network"),
     argument("--plot", metavar="FILE", help="draw loss curves and some digits there"),
 )

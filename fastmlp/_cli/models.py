@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fastmlp._cli import arguments, tables
 from fastmlp._cli.arguments import CommandError, UsageError, argument, check_writable, command, show
 from fastmlp._files import inspection
-from fastmlp._files.storage import load
+from fastmlp._files.storage import ModelFormatError, load
 
 Array = NDArray[Any]
 
@@ -26,7 +26,12 @@ SUFFIXES = {"onnx": ".onnx", "c": ".c"}
 @command(
     arguments.MODEL,
     *arguments.TABLE,
-    argument("-o", "--output", metavar="FILE", default="-", help="CSV, or Parquet if so named"),
+    argument(
+        *("-o", "--output"),
+        metavar="FILE",
+        default="-",
+        help="CSV, or Parquet if so named; - prints",
+    ),
     argument("--proba", action="store_true", help="add the probability of each class"),
     argument("--interval", metavar="COVERAGE", type=arguments.LEVEL, help="add intervals: 0.9"),
     argument("--quantiles", metavar="LEVELS", type=arguments.levels, help="add them: 0.1,0.5,0.9"),
@@ -75,6 +80,7 @@ def evaluate(options: argparse.Namespace) -> None:
     y, weights = truth_of(frame, target, weight, "--target")
     if hasattr(model, "get_params"):
         found = scores_of_model(model, X, y, weights)
+        warn_if_worthless(found, options.data, getattr(model, "classes_", None), y, weights)
     elif hasattr(model, "evaluate"):
         found = {"loss": float(model.evaluate(X, y, sample_weight=weights))}
     else:
@@ -119,7 +125,8 @@ def export(options: argparse.Namespace) -> None:
     if kind is None:
         raise UsageError("--to onnx or --to c is needed, or -o with such a name")
     output = options.output or str(Path(options.model).with_suffix(SUFFIXES[kind]))
-    check_writable(output, inputs=[options.model])
+    header = str(Path(output).with_suffix(".h")) if kind == "c" else None
+    check_writable(output, header, inputs=[options.model])
     model, given = load(options.model), {}
     if options.quantiles is not None:
         _method(model, "predict_quantiles", "--quantiles")
@@ -143,7 +150,14 @@ def load_with_table(
     Columns and labels that were text at fit are read as text, even if they look like numbers. A
     model that was fitted on arrays takes all columns but the target and the weight.
     """
-    model, data = load(options.model), options.data
+    path, data = options.model, options.data
+    try:
+        model = load(path)
+    except ModelFormatError:
+        if _is_model(data):
+            words = f"{path} is no model but {data} is: the model comes first, MODEL DATA"
+            raise UsageError(words) from None
+        raise
     columns: Any = getattr(model, "_columns", None)  # of an estimator of tables
     named: list[str] = [*getattr(model, "feature_names_in_", ())]
     text: list[str] = []
@@ -171,6 +185,15 @@ def load_with_table(
                 "train a model of tables by fastmlp train"
             )
     return model, np.column_stack(arrays), frame, inputs
+
+
+def _is_model(path: str) -> bool:
+    """Whether a file is a model, as far as its header tells."""
+    try:
+        inspection.facts(path)
+    except (OSError, ModelFormatError):
+        return False
+    return True
 
 
 def truth_of(frame: Any, target: str, weight: str | None, option: str) -> Any:
@@ -223,6 +246,33 @@ def scores(y: Array, p: Array, classes: Array | None, weights: Array | None) -> 
         if len(classes) == 2 and len(np.unique(truth)) == 2:
             found["roc_auc"] = metrics.roc_auc_score(truth, p[:, 1], sample_weight=weights)
     return {name: float(score) for name, score in found.items()}
+
+
+def constant_scores(
+    y: Array, classes: Array | None, weights: Array | None
+) -> tuple[str, dict[str, float]]:
+    """Return the name and the scores of the best prediction that is the same for all rows."""
+    if classes is None:
+        return "the mean", scores(y, np.full(len(y), np.average(y, weights=weights)), None, weights)
+    is_class = y[:, np.newaxis] == classes
+    shares = np.broadcast_to(np.average(is_class, 0, weights), is_class.shape)
+    return "the class shares", scores(y, shares, classes, weights)
+
+
+def warn_if_worthless(
+    found: dict[str, float], rows: str, classes: Array | None, y: Array, weights: Array | None
+) -> None:
+    """Warn if the scores of a model on some rows are no better than those of a constant."""
+    if len(np.unique(y)) < 2:  # a constant is always right
+        return
+    name, constant = constant_scores(y, classes, weights)
+    score = "rmse" if classes is None else "log_loss"
+    if found[score] >= constant[score]:
+        warnings.warn(
+            f"the model is no better than always {name} ({rows}): {score} {found[score]:.4g}, "
+            f"always {name} {constant[score]:.4g}",
+            stacklevel=2,
+        )
 
 
 def codes_of(y: Array, classes: Array) -> NDArray[np.int64]:

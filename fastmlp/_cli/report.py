@@ -120,17 +120,11 @@ def sections(
 
 def _scores(found: dict[str, Any], y: Array, classes: Array | None, weights: Array | None) -> str:
     """Return the table of scores, beside those of one prediction for all rows."""
-    if classes is None:
-        simple = np.full(len(y), np.average(y, weights=weights))
-    else:
-        is_class = y[:, np.newaxis] == classes
-        simple = np.broadcast_to(np.average(is_class, 0, weights), is_class.shape)
+    name, constant = models.constant_scores(y, classes, weights)
     parts = {
         "out of fold": found["out_of_fold"],
         **({"validation file": found["valid"]} if "valid" in found else {}),
-        f"always the {'mean' if classes is None else 'class shares'}": (
-            models.scores(y, simple, classes, weights)
-        ),
+        f"always {name}": constant,
     }
     rows = [
         [name, *(f"{part[name]:.4g}" if name in part else "" for part in parts.values()), meaning]

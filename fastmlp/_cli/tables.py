@@ -36,6 +36,14 @@ Array = NDArray[Any]
 MISSING = frozenset(("", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"))
 SEPARATORS = ",;\t|"
 PARQUET, GZIP = b"PAR1", b"\x1f\x8b"  # first bytes of such files
+# The beginnings of files of other kinds.
+STRANGERS = {
+    rb"PK\x03\x04": "an Excel workbook, or another zip archive",
+    rb"\xd0\xcf\x11\xe0": "an Excel workbook",
+    rb"\s*(\{\s*\"|\[\s*[\[{])": "JSON",
+    rb"\s*<(\?xml|!doctype|html)": "HTML or XML",
+    rb".{8}\{\"__metadata__\"": "a model of fastmlp",
+}
 MARKS = {  # byte order marks; that of UTF-32 begins like that of UTF-16
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
@@ -140,6 +148,9 @@ def read(
         if content.startswith(PARQUET):
             frame = engine().read_parquet(io.BytesIO(content))
         else:
+            for start, kind in STRANGERS.items():
+                if re.match(start, content, re.IGNORECASE | re.DOTALL):
+                    raise ValueError(f"it is {kind}: save the table as CSV or Parquet")
             frame = _csv(content, dialect, text)
     except (CommandError, MemoryError):
         raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 import warnings
@@ -19,6 +20,7 @@ TASKS = {"regression": "TabMLPRegressor", "classification": "TabMLPClassifier"}
 MOST_CLASSES = 10  # distinct whole numbers; a target with more is a number
 LABEL_KINDS = "OUSTb"  # dtype kinds of text and booleans
 FEWEST_CLASSES = 20  # fewer are not too many, however few rows there are
+NEW_MODEL = "model.safetensors"
 AUTO = f"text, booleans and at most {MOST_CLASSES} different whole numbers are classes"
 
 
@@ -55,10 +57,12 @@ def task_of(y: NDArray[Any], wanted: str, note: str) -> str:
     argument("--groups", metavar="COLUMN", help="rows with equal values are held out together"),
     argument("--valid", metavar="FILE", help="further rows, to score the model on"),
     argument(
-        "-o", "--output", metavar="FILE", default="model.safetensors", help="file of the model"
+        *("-o", "--output"),
+        metavar="FILE",
+        help=f"file of the model; by default {NEW_MODEL}, which must be new",
     ),
     argument("--report", metavar="FILE", help="write a page about the model: report.html"),
-    argument("--time-limit", metavar="SECONDS", type=arguments.SECONDS, help="a rough limit"),
+    argument("--time-limit", metavar="SECONDS", type=arguments.SECONDS, help="by default none"),
     argument("--seed", type=arguments.SEED, default=0, help="the same seed gives the same model"),
     argument("--threads", type=arguments.COUNT, help="by default all that pay"),
     arguments.JSON,
@@ -75,7 +79,10 @@ def train(options: argparse.Namespace) -> None:
     if len({*named}) < len(named):
         twice = next(name for name in named if named.count(name) > 1)
         raise UsageError(f"two options name the column {twice}: leave one of them out")
-    check_writable(options.output, options.report, inputs=[options.data, options.valid])
+    output = options.output or NEW_MODEL
+    if options.output is None and os.path.lexists(output):
+        raise CommandError(f"{output} is there already: -o {output} replaces it, -o NAME keeps it")
+    check_writable(output, options.report, inputs=[options.data, options.valid])
     dialect = tables.dialect_of(options)
     frame = tables.read(options.data, dialect)
     y, weights = models.truth_of(frame, target, options.weight, "--target")
@@ -109,24 +116,25 @@ def train(options: argparse.Namespace) -> None:
         except UnsavableWarning as warning:
             raise CommandError(str(warning)) from None
     seconds = round(time.perf_counter() - began, 3)
-    model.save(options.output)
+    model.save(output)
     if (rows := model.rows_) is not None:  # a sample, of which all results are
         X, y = taken(X, rows), y[rows]
         weights = None if weights is None else weights[rows]
+    classes = getattr(model, "classes_", None)
     found: dict[str, Any] = {
-        **{"model": options.output, "task": task, "target": target, "seconds": seconds},
-        "out_of_fold": models.scores(
-            y, model.oof_prediction_, getattr(model, "classes_", None), weights
-        ),
+        **{"model": output, "task": task, "target": target, "seconds": seconds},
+        "out_of_fold": models.scores(y, model.oof_prediction_, classes, weights),
     }
+    models.warn_if_worthless(found["out_of_fold"], "rows held out", classes, y, weights)
     if valid is not None:
         truth = models.truth_of(valid, target, options.weight, "--valid")
         found["valid"] = models.scores_of_model(model, valid[names], *truth)
+        models.warn_if_worthless(found["valid"], options.valid, classes, *truth)
     lines = [f"task         {task} of {target}\n{model.report()}"]
     for part, values in found.items():
         if isinstance(values, dict):
             lines += [f"\n{part.replace('_', ' ')}\n{models.score_lines(values)}"]
-    lines += [f"\nmodel        {options.output}"]
+    lines += [f"\nmodel        {output}"]
     if options.report is not None:
         parts = report.sections(model, X, y, weights, found)
         report.write_page(options.report, f"A model of {target}", parts)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import string
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -125,6 +126,8 @@ def header_length(prefix: bytes, size: int) -> int:
     words = f"it has {len(prefix)} bytes but the length of the header alone takes {PREFIX.size}"
     check(len(prefix) == PREFIX.size, words)
     (length,) = PREFIX.unpack(prefix)
+    is_text = length > MOST_HEADER and {*prefix} <= {*string.printable.encode()}
+    check(not is_text, "it is text, such as CSV, and no model: it begins with {}", prefix)
     # Only invalid lengths tell the kind of a file: a valid one may begin with the same bytes.
     kinds = (kind for start, kind in STRANGERS.items() if prefix.startswith(start))
     words = f"its first {PREFIX.size} bytes announce a header of {length:,} bytes but"

@@ -15,13 +15,23 @@ WRITERS = ("tensorboardX", "torch.utils.tensorboard")
 
 
 def _numbers(state: State) -> dict[str, float]:
-    """Return the history's values of the last epoch."""
-    return {name: values[-1] for name, values in state.history.columns().items()}
+    """Return the values of the last epoch: those of the history, and the score of held-out rows.
+
+    A fit of a table scores its rows itself, after some of the epochs; its history has no scores.
+    """
+    last = {name: values[-1] for name, values in state.history.columns().items()}
+    return {"loss": last["loss"], "val_loss": state.val_loss, **last}
+
+
+def _measured(state: State) -> dict[str, float]:
+    """Return the same without NaN, such as the score without held-out rows."""
+    return {name: value for name, value in _numbers(state).items() if value == value}
 
 
 class CSVLog:
     """Write one line per epoch to a CSV file, whose first line names the columns.
 
+    ``val_loss`` is NaN without validation data; of a table it is the score of the rows held out.
     Each fit overwrites the file; a resumed fit appends to it and must have the same columns, so the
     same metrics.
 
@@ -39,7 +49,7 @@ class CSVLog:
     ...     net = fastmlp.MLP([1, 4, 1], rng=0)
     ...     history = net.fit(x, x**2, epochs=3, callbacks=[fastmlp.CSVLog(path)])
     ...     print(path.read_text().split()[0])
-    epoch,loss,seconds,learning_rate
+    epoch,loss,val_loss,seconds,learning_rate
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -119,7 +129,7 @@ class TensorBoardLog:
 
     def __call__(self, state: State) -> None:
         """Write the epoch."""
-        for name, value in _numbers(state).items():
+        for name, value in _measured(state).items():
             self._writer.add_scalar(name, value, state.epoch)
 
     def finish(self, state: State) -> None:
@@ -157,7 +167,7 @@ class MLflowLog:
 
     def __call__(self, state: State) -> None:
         """Write the epoch."""
-        self._mlflow.log_metrics(_numbers(state), step=state.epoch)
+        self._mlflow.log_metrics(_measured(state), step=state.epoch)
 
     def finish(self, state: State) -> None:
         """End the run if this callback has started it."""

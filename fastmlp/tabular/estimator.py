@@ -26,6 +26,7 @@ from fastmlp.tabular.explained import Explained
 from fastmlp.tabular.members import INTERRUPTED
 from fastmlp.tabular.parameters import CONSTRAINTS, check
 from fastmlp.tabular.presets import PRESETS, adapted
+from fastmlp.tabular.progress import show_result
 from fastmlp.tabular.report import Report, timed
 
 
@@ -186,6 +187,9 @@ class BaseTabMLP(Explained):
             self._rows, self._importance = (table, self._with_rows(target, y)), None
         fitted.notes.extend(budget.overrun(seconds))
         self._report = self._reported(fitted, target, len(table), seconds, more)
+        if budget.verbose:
+            costs = target.costs(self._calibrated(fitted.out_of_fold))
+            show_result(target.metric, target.shown(float(np.average(costs, weights=kept))))
         return fitted.stopped
 
     def _scores(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import sys
 import time
 from collections import deque
@@ -92,6 +93,7 @@ LONG = 60.0  # seconds; longer fits get a hint
 SURE = 5.0  # seconds until the estimate is reliable, as first epochs are slow
 EVERY = 0.1  # seconds between updates on a terminal
 UNITS = (1e9, "GB"), (1e6, "MB"), (1e3, "kB")
+USUAL_COLUMNS = 80  # of a terminal that does not tell its width
 PARTS = 10  # lines per recipe in a file
 
 
@@ -139,14 +141,16 @@ class Progress:
         if self._shown >= 0 and not due and part < 1:
             return
         self._shown = now if is_terminal else part
-        line = f"recipe {self.recipe + 1} of {len(self.work)}, {share:.0%} done, {_span(left)} left"
+        parts = [f"recipe {self.recipe + 1} of {len(self.work)}", f"{share:.0%} done"]
+        parts.append(f"{_span(left)} left")
         if state.val_loss == state.val_loss:
-            line += f", {self.metric} {state.val_loss:.4g} out of fold"
+            parts.append(f"{self.metric} {state.val_loss:.4g} out of fold")
         if is_terminal:
+            line = _fitting(parts, _columns(file) - 1)  # a full line would begin another one
             print("\r" + line.ljust(self._width), end="", file=file, flush=True)
             self._width = len(line)
         else:
-            print(line, file=file, flush=True)
+            print(", ".join(parts), file=file, flush=True)
 
     def close(self) -> None:
         """End the line on a terminal."""
@@ -169,6 +173,27 @@ class Progress:
         if self.shows:
             self.close()
             print(text, file=self.file or sys.stderr)
+
+
+def show_result(metric: str, score: float) -> None:
+    """Print the score of the fitted model, which a progress line of one epoch does not know."""
+    print(f"done: {metric} {score:.4g} out of fold", file=sys.stderr, flush=True)
+
+
+def _columns(terminal: TextIO) -> int:
+    """Return the width of a terminal."""
+    try:
+        return os.get_terminal_size(terminal.fileno()).columns or USUAL_COLUMNS
+    except (OSError, ValueError):  # it is none for the system
+        return USUAL_COLUMNS
+
+
+def _fitting(parts: Sequence[str], width: int) -> str:
+    """Return parts of a line, as many of the last ones as fit."""
+    for first in range(len(parts)):
+        if len(line := ", ".join(parts[first:])) <= width:
+            return line
+    return parts[-1][:width]
 
 
 def _span(seconds: float) -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import os
 import sys
 from unittest import mock
 
@@ -15,7 +16,10 @@ pytest.importorskip("sklearn", reason="tables need scikit-learn")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return prepared(tmp_path_factory.mktemp("command"))
+    place = prepared(tmp_path_factory.mktemp("command"))
+    (place / "hard-link.csv").hardlink_to(place / "old.csv")
+    (place / "soft-link.csv").symlink_to("new.csv")
+    return place
 
 
 # Of a folder with old.csv, new.csv, rent.safetensors and dear.safetensors: the content of the file
@@ -27,6 +31,9 @@ DAYS = [b"2020-01-%02d,n%d,1.5" % (k % 30 + 1, k % 30) for k in range(40)]
 DAYS = b"\n".join([b"day,name,x", *DAYS])
 REFUSED = [
     (None, ["trian"], 2, "invalid choice: 'trian'"),
+    (None, ["trian"], 2, ": did you mean train?"),
+    (None, ["evalute", MODEL, "new.csv"], 2, ": did you mean evaluate?"),
+    (None, [*TRAIN, "rent", "--pre-set", "fast"], 2, "--pre-set fast: did you mean --preset?"),
     (None, ["--epochs", "0"], 2, "'0' is no integer of at least 1"),
     (None, ["--threads", "many"], 2, "'many' is no integer of at least 1"),
     (None, ["--seed", "-1"], 2, "'-1' is no integer from 0 to"),
@@ -73,16 +80,22 @@ REFUSED = [
     (None, [*TRAIN, "rent", "--valid", "none.csv"], 1, "none.csv: No such file or directory"),
     (None, ["train", ".", "--target", "y"], 1, ".: Is a directory"),
     (None, ["predict", "none", "new.csv"], 1, "none: No such file or directory"),
-    (None, ["predict", "new.csv", "new.csv"], 1, "'new.csv' cannot be loaded"),
+    (None, ["predict", "new.csv", "new.csv"], 1, "'new.csv' cannot be loaded: it is text, such"),
+    *(
+        (None, [command, "new.csv", MODEL], 2, f"new.csv is no model but {MODEL} is: the model")
+        for command in ("predict", "evaluate")
+    ),
+    (None, ["predict", MODEL, MODEL], 1, "cannot be read as a table: it is a model of fastmlp"),
     (None, ["predict", MODEL, "new.csv", "--proba"], 1, "--proba is not for a TabMLPRegressor"),
     (None, ["predict", OTHER, "new.csv", "--interval", "0.9"], 1, "--interval is not for a TabML"),
     (None, ["export", OTHER, "--to", "c", "--quantiles", "0.1"], 1, "--quantiles is not for a Tab"),
     (None, ["evaluate", MODEL, "new.csv", "--target", "dear"], 1, "but the model predicts numbers"),
-    (None, ["predict", MODEL, "new.csv", "-o", "."], 1, "it is a folder: name a file"),
+    (None, ["predict", MODEL, "new.csv", "-o", "."], 1, "it is a folder, a pipe or a device"),
+    (None, [*TRAIN, "rent", "-o", os.devnull], 1, "it is a folder, a pipe or a device: name a"),
     (None, [*TRAIN, "rent", "-o", "-"], 1, "- cannot be written: this is the standard output"),
     (None, [*TRAIN, "rent", "--seed", f"{2**32}"], 2, "--seed: '4294967296' is no integer from 0"),
     *(
-        (None, [*words, "-o", output], 1, f"{output} cannot be written: the command names this")
+        (None, [*words, "-o", output], 1, f"{output} cannot be written: the command uses this")
         for words, output in (
             ([*TRAIN, "rent"], "old.csv"),
             ([*TRAIN, "rent", "--valid", "new.csv"], "./new.csv"),
@@ -90,6 +103,9 @@ REFUSED = [
             (["predict", MODEL, "new.csv"], "new.csv"),
             (["predict", MODEL, "new.csv"], MODEL),
             (["export", MODEL, "--to", "c"], MODEL),
+            (["export", MODEL, "--to", "c"], "page.h"),
+            ([*TRAIN, "rent"], "hard-link.csv"),
+            (["predict", MODEL, "new.csv", "--json"], "soft-link.csv"),
         )
     ),
     *(
@@ -104,6 +120,11 @@ REFUSED = [
             (b"x,y\n1,2\n3,4,5\n", "bad cannot be read as a table: line 3 has 3 values but there"),
             (b"\xff\xfex,y", "line 1 is no text in UTF-16 (truncated data): save the table as CSV"),
             (b"PAR1 and more", "bad cannot be read as a table"),
+            (b'[{"x": 1, "y": 2}]', "it is JSON: save the table as CSV or Parquet"),
+            (b'{"x": 1,\n "y": 2}', "it is JSON: save the table"),
+            (b"PK\3\4" + bytes(30), "it is an Excel workbook, or another zip archive: save"),
+            (b"\xd0\xcf\x11\xe0" + bytes(30), "it is an Excel workbook: save"),
+            (b"<!DOCTYPE html>\n<html>", "it is HTML or XML: save"),
             (b"\x1f\x8b and more", "bad cannot be read as a table"),
             (b"x,x y\n1,a\n", "no column 'y': the columns are x, x"),
         )
@@ -135,6 +156,40 @@ def test_what_is_wrong_is_said_in_a_sentence(content, words, code, said, folder)
     assert "Traceback" not in result.stderr
     assert result.stdout == ""
     assert {path: path.is_file() and path.read_bytes() for path in folder.rglob("*")} == before
+
+
+@pytest.mark.parametrize("output", ["new.csv", "hard-link.csv", "soft-link.csv"])
+def test_an_output_does_not_replace_the_standard_input(output, own_folder):
+    before = (own_folder / "new.csv").read_bytes()
+    (own_folder / "hard-link.csv").hardlink_to(own_folder / "new.csv")
+    (own_folder / "soft-link.csv").symlink_to("new.csv")
+    result = run(*PIPED, "-o", output, shell='"$@" < new.csv', folder=own_folder)
+    assert result.returncode == 1
+    assert f"{output} cannot be written: the command uses this file already" in result.stderr
+    assert (own_folder / "new.csv").read_bytes() == before
+
+
+def test_a_header_does_not_replace_the_model(own_folder):
+    (own_folder / MODEL).rename(own_folder / "rent.h")
+    before = (own_folder / "rent.h").read_bytes()
+    result = here("export", "rent.h", "-o", "rent.c", folder=own_folder)
+    assert result.returncode == 1
+    assert "rent.h cannot be written: the command uses this file already" in result.stderr
+    assert (own_folder / "rent.h").read_bytes() == before
+    assert not (own_folder / "rent.c").exists()
+
+
+def test_a_model_is_replaced_only_by_its_name(own_folder):
+    words = [*TRAIN, "rent", "--drop", "dear", "--preset", "fast"]
+    for count in range(2):
+        result = here(*words, folder=own_folder)
+        assert result.returncode == count
+        first = (own_folder / "model.safetensors").read_bytes()
+    words_of_refusal = "model.safetensors is there already: -o model.safetensors replaces it"
+    assert words_of_refusal in result.stderr
+    more = ("--seed", "5", "-o", "model.safetensors")
+    assert here(*words, *more, folder=own_folder).returncode == 0
+    assert (own_folder / "model.safetensors").read_bytes() != first
 
 
 def test_a_target_of_decimal_commas_is_warned_of(tmp_path):

@@ -67,6 +67,40 @@ def test_training_says_what_it_has_done(folder):
     assert "m.safetensors" in children.printed(silent)
 
 
+@pytest.mark.parametrize(("target", "constant"), [("y", "the mean"), ("c", "the class shares")])
+def test_a_model_that_is_no_better_than_a_constant_says_so(target, constant, tmp_path):
+    rng = np.random.default_rng(2)
+    rows = [f"{a},{a},{y},{y > 0}" for a, y in rng.normal(size=(60, 2)).tolist()]
+    (tmp_path / "noise.csv").write_text("\n".join(["a,b,y,c", *rows]))
+    drop = {"y": "c", "c": "y"}[target]
+    words = ("train", "noise.csv", "--target", target, "--drop", drop, "--preset", "fast")
+    result = here(*words, "--json", "-o", "model", "--valid", "noise.csv", folder=tmp_path)
+    assert result.returncode == 0
+    found = json.loads(result.stdout)["out_of_fold"]
+    assert found.get("r2", -1) < 0.5
+    said = f"warning: the model is no better than always {constant} (rows held out): "
+    assert said in result.stderr
+    for name, sign in (("clear.csv", 1), ("reversed.csv", -1)):
+        rows = [f"{a},{a},{sign * a},{sign * a > 0}" for a in rng.normal(size=60).tolist()]
+        (tmp_path / name).write_text("\n".join(["a,b,y,c", *rows]))
+    result = here("train", "clear.csv", *words[2:], "-o", "model", folder=tmp_path)
+    assert "no better" not in result.stderr
+    for name, is_worthless in (("clear.csv", False), ("reversed.csv", True)):
+        result = here("evaluate", "model", name, "--target", target, folder=tmp_path)
+        assert (f"no better than always {constant} ({name}): " in result.stderr) == is_worthless
+    (tmp_path / "same.csv").write_text("a,b,y,c\n1,1,-1,False\n2,2,-1,False\n")
+    result = here("evaluate", "model", "same.csv", "--target", target, folder=tmp_path)
+    assert "no better" not in result.stderr
+
+
+@pytest.mark.parametrize("command", _cli.COMMANDS)
+def test_help_says_the_defaults(command):
+    text = " ".join(children.printed(here(command, "--help")).split())
+    for names, options in _cli.COMMANDS[command].arguments:
+        if options.get("default") not in (None, []):
+            assert f"(default: {options['default']})" in text, names
+
+
 PREDICTED = [
     ("rent", [], ["prediction"]),
     ("rent", ["--interval", "0.8"], ["prediction", "lower", "upper"]),
@@ -291,8 +325,14 @@ def test_commands_of_the_documentation_run(tmp_path):
 @pytest.mark.skipif(shutil.which("script") is None, reason="needs script, which has a terminal")
 def test_progress_is_shown_on_a_terminal(folder):
     words = ("train", "old.csv", "--target", "rent", "--preset", "fast", "-o", "shown")
-    result = run(*words, shell='script -qec "stty cols 80 rows 24; $*" /dev/null', folder=folder)
-    assert re.search(r"recipe 1 of 1, \d+% done", children.printed(result))
+    for columns in (80, 20):
+        shell = f'script -qec "stty cols {columns} rows 24; $*" /dev/null'
+        text = children.printed(run(*words, shell=shell, folder=folder))
+        assert re.search(r"recipe 1 of 1, \d+% done", text) or columns < 80
+        progress, result, report = re.split(r"(done: .* out of fold)", text, maxsplit=1)
+        assert max(map(len, re.split(r"[\r\n]+", progress))) < columns
+        score = re.fullmatch(r"done: root mean squared error (\S+) out of fold", result)[1]
+        assert f"rmse         {score}" in report
 
 
 def test_bench_compares_what_is_installed(tmp_path):

@@ -137,14 +137,27 @@ def test_callbacks_are_checked_and_files_keep_those_of_fastmlp(tmp_path):
 
 @pytest.mark.parametrize("options", [{"verbose": 1}, {"verbose": True}, {"verbose": 0}])
 def test_verbose_shows_recipe_share_time_and_score(capsys, options):
-    regressor(**options).fit(X, Y)
+    model = regressor(**options).fit(X, Y)
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == (0 if options == {"verbose": 0} else 22)
+    if not options["verbose"]:
+        assert not lines
+        return
+    *lines, last = lines
+    assert len(lines) == 22
     for line in lines:
         assert line.startswith("recipe ")
         for words in (" of 2, ", "% done, ", " left, root mean squared error ", " out of fold"):
             assert words in line
-    assert not lines or "recipe 2 of 2, 100% done, 0 s left" in lines[-1]
+    assert "recipe 2 of 2, 100% done, 0 s left" in lines[-1]
+    score = np.sqrt(mean_squared_error(Y, model.oof_prediction_))
+    assert last == f"done: root mean squared error {score:.4g} out of fold"
+
+
+def test_the_last_score_of_a_classifier_is_that_of_its_calibrated_probabilities(capsys):
+    model = classifier(verbose=1).fit(X, LABELS)
+    last = capsys.readouterr().err.splitlines()[-1]
+    score = log_loss(LABELS, model.oof_prediction_)
+    assert last == f"done: log loss {score:.4g} out of fold"
 
 
 def shown(times, terminal=False, **options):
@@ -170,6 +183,14 @@ def test_share_and_time_left_follow_the_work_of_the_recipes():
     limited = shown([30, 60, 90, 95, 96, 97, 98, 100], deadline=100).splitlines()
     assert limited[0].startswith("recipe 1 of 2, 30% done, 70 s left")
     assert limited[6].startswith("recipe 2 of 2, 98% done, 2 s left")
+
+
+@pytest.mark.parametrize("columns", [5, 20, 40, 60, 200])
+def test_a_line_fits_the_terminal(columns, monkeypatch):
+    monkeypatch.setattr("fastmlp.tabular.progress._columns", lambda _: columns)
+    lines = shown(range(1, 9), terminal=True).removesuffix("\n").split("\r")
+    assert max(len(line.rstrip()) for line in lines) < columns
+    assert lines[-1].rstrip().endswith("error 0.25 out of fold"[: columns - 1])
 
 
 def test_a_terminal_has_one_line():

@@ -36,6 +36,33 @@ def test_csv(tmp_path):
     assert [int(line["epoch"]) for line in lines] == [0, 1, 2]
 
 
+@pytest.mark.parametrize("name", ["TabMLPRegressor", "TabMLPClassifier"])
+def test_a_fit_of_a_table_logs_its_scores_of_rows_held_out(name, tmp_path):
+    pytest.importorskip("sklearn", reason="tables need scikit-learn")
+    seen, path = [], tmp_path / "fit.csv"
+    callbacks = [fastmlp.CSVLog(path), lambda state: seen.append(state.val_loss)]
+    model = getattr(fastmlp, name)(preset="fast", epochs=9, random_state=0, callbacks=callbacks)
+    model.fit(X, Y[:, 0] > 0)
+    lines = read(path)
+    assert [*lines[0]] == ["epoch", "loss", "val_loss", "seconds", "learning_rate"]
+    assert [line["val_loss"] for line in lines] == [str(score) for score in seen]
+    assert seen[-1] == seen[-1]
+    assert len(seen) == 9
+
+
+def test_values_that_are_none_are_not_sent(monkeypatch):
+    """A network without validation data has no val_loss, and a server may refuse NaN."""
+    sent = []
+    log_metrics = lambda values, step: sent.append([*values])  # noqa: E731
+    fake = types.SimpleNamespace(
+        active_run=lambda: "a run", log_params=lambda values: None, log_metrics=log_metrics
+    )
+    monkeypatch.setitem(sys.modules, "mlflow", fake)
+    network(fastmlp.MLP).fit(X, Y, epochs=1, callbacks=[fastmlp.MLflowLog()])
+    fit(fastmlp.MLflowLog(), epochs=1)
+    assert sent == [["loss", "seconds", "learning_rate"], NAMES]
+
+
 def test_csv_of_a_fit_that_resumes_or_fails(tmp_path):
     path, net = tmp_path / "fit.csv", network(fastmlp.MLP)
     fit(fastmlp.CSVLog(path), net)
