@@ -224,7 +224,7 @@ class Numbers(Hidden):
 class Pieces(Hidden):
     """A list of byte strings: their bytes one after the other, and where each of them ends."""
 
-    def write(self, value: Sequence[bytes], place: Place) -> Any:
+    def write(self, value: Sequence[Any], place: Place) -> Any:
         ends = np.cumsum([len(piece) for piece in value], dtype=np.int64)
         place.file[place.at("ends").tensor] = ends
         place.file[place.at("bytes").tensor] = np.frombuffer(b"".join(value), np.uint8)
