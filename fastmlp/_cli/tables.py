@@ -159,7 +159,8 @@ def read(
         raise CommandError(f"{source(path)} cannot be read as a table: {reason}") from None
     if len(frame) == 0:
         raise CommandError(
-            f"{source(path)} has no rows: expected is a line of names, and rows below it"
+            f"{source(path)} has no rows: the first line must hold the column names, and the rows "
+            "follow it"
         )
     return frame
 

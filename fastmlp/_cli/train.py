@@ -25,7 +25,7 @@ AUTO = f"text, booleans and at most {MOST_CLASSES} different whole numbers are c
 
 
 def task_of(y: NDArray[Any], wanted: str, note: str) -> str:
-    """Return the task of a target; refuse texts that are hardly classes, as ``note`` may say."""
+    """Return the task of a target; refuse text that looks like numbers, dates or identifiers."""
     if wanted != "auto":
         return wanted
     if y.dtype.kind in LABEL_KINDS:
@@ -64,7 +64,7 @@ def task_of(y: NDArray[Any], wanted: str, note: str) -> str:
     argument("--report", metavar="FILE", help="write a page about the model: report.html"),
     argument("--time-limit", metavar="SECONDS", type=arguments.SECONDS, help="by default none"),
     argument("--seed", type=arguments.SEED, default=0, help="the same seed gives the same model"),
-    argument("--threads", type=arguments.COUNT, help="by default all that pay"),
+    argument("--threads", type=arguments.COUNT, help="default: automatic"),
     arguments.JSON,
 )
 def train(options: argparse.Namespace) -> None:

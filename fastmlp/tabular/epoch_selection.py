@@ -21,7 +21,7 @@ Rows = NDArray[np.int64]
 
 TIME_WAS_OVER = "the time was over"
 ONLY_WORSE = "predictions of held-out rows only got worse"
-LITTLE_GAIN = "the last cycle of the rate gained less than its noise"
+LITTLE_GAIN = "more training no longer helped"
 
 
 @dataclass(frozen=True, eq=False)

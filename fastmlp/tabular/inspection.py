@@ -39,7 +39,7 @@ class Importance(NamedTuple):
         width = max(map(len, self.names))
         rows = zip(self.names, self.means, self.deviations, strict=True)
         lines = [f"{name:<{width}}  {mean:8.4f} +- {away:.4f}" for name, mean, away in rows]
-        return "\n".join(["rise of the cost when a column is shuffled", *lines])
+        return "\n".join(["increase of the error when a column is shuffled", *lines])
 
 
 def reliability(probability: Array, happened: Array, weights: Array | None, ax: Any) -> Any:
@@ -72,7 +72,7 @@ def bars(found: Importance, most: int, ax: Any) -> Any:
     ax.barh(
         found.names[:count][::-1], found.means[:count][::-1], xerr=found.deviations[:count][::-1]
     )
-    ax.set(xlabel="rise of the cost when shuffled")
+    ax.set(xlabel="increase of the error when shuffled")
     return ax
 
 
@@ -96,7 +96,7 @@ def importance(
             count += float(w[rows].sum())
         return total / count
 
-    plain, rises = cost(table), {}
+    plain, increases = cost(table), {}
     for kind, places in (("numbers", columns.numbers), ("codes", columns.categories)):
         values = getattr(table, kind)
         for k, (_, column) in enumerate(places):
@@ -105,9 +105,9 @@ def importance(
                 shuffled = values.copy()
                 shuffled[:, k] = rng.permutation(values[:, k])
                 costs.append(cost(replace(table, **{kind: shuffled})) - plain)
-            rises[column.name] = costs
-    means, deviations = ([of(costs) for costs in rises.values()] for of in (np.mean, np.std))
-    return in_order(list(rises), np.array(means), np.array(deviations))
+            increases[column.name] = costs
+    means, deviations = ([of(costs) for costs in increases.values()] for of in (np.mean, np.std))
+    return in_order(list(increases), np.array(means), np.array(deviations))
 
 
 def in_order(names: list[str], means: Array, deviations: Array) -> Importance:

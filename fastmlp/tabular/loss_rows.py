@@ -34,7 +34,7 @@ class LossRow:
     rate: float = RATE["numbers"]
     averaging: float = AVERAGING["numbers"]
     hopeless: float = HOPELESS  # infinite if costs may be negative
-    is_robust: bool = False  # whether outliers shall not move the scale of the targets
+    is_robust: bool = False  # whether outliers must not move the scale of the targets
     is_square: bool = False  # whether a cost is the square of a deviation
     lowest: float = -np.inf  # no target and no prediction is below; if 0, targets are not centred
 

@@ -56,7 +56,7 @@ scoring : str, callable or None, default=None
     scikit-learn.
 time_limit : float, optional
     Approximate limit of the fit in seconds, except that one epoch always runs; the learning rate
-    schedule is adapted to it. If all rows could be learned from fewer than about 8 times, a random
+    schedule is adapted to it. If there is time for fewer than about 8 epochs of all rows, a random
     sample of them is used, at least 5,000; see ``rows_``. The result then depends on the speed of
     the machine.
 max_memory : float or str, optional

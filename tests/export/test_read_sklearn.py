@@ -44,7 +44,7 @@ def test_regressors(solver, outputs):
     ours = fastmlp.from_sklearn(theirs)
     np.testing.assert_allclose(ours.predict(SCORE), theirs.predict(SCORE), rtol=1e-9, atol=1e-12)
     assert ours.score(SCORE, y) == pytest.approx(theirs.score(SCORE, y))
-    if solver != "lbfgs":  # training goes on from there
+    if solver != "lbfgs":  # training continues from there
         weights = [w.copy() for w in ours.coefs_]
         ours.partial_fit(SCORE, y)
         assert len(ours.loss_curve_) == len(theirs.loss_curve_) + 1
