@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 from fastmlp.tabular import members
 from fastmlp.tabular.columns import Table
 from fastmlp.tabular.encoding import width_of, with_missing
-from fastmlp.tabular.epoch_selection import TIME_WAS_OVER, is_gain, of_all, ranked
+from fastmlp.tabular.epoch_selection import (
+    TIME_WAS_OVER,
+    calibrated_costs,
+    of_all,
+    ranked,
+    trimmed_mean,
+)
 from fastmlp.tabular.folds import FitRows, Splits
 from fastmlp.tabular.members import FitOptions, Members, TrainingResult, seconds_of_epoch
 from fastmlp.tabular.presets import LEAST_SHARE, Preset, Recipe, beginning, epochs_of, quick_epochs
@@ -69,7 +75,6 @@ class BlendResult:
     notes: list[str]  # deviations from the preset
     course: list[str] = field(default_factory=list)  # a text per stage
     stopped: str = ""  # the reason if the user ended the fit early
-    is_cut: bool = False  # whether a time limit has ended its last stage early
 
 
 def recipes_of(preset: Preset, is_limited: bool, data: FitRows) -> list[Recipe]:
@@ -102,19 +107,18 @@ def _in_stages(data: FitRows, preset: Preset, stage: Callable[..., BlendResult])
     if trial.stopped or not chosen:
         trial.course.append(f"no further stage, because {trial.stopped or trial.trained[0].why}")
         return trial
-    return _better(data.target, data.weights, trial, stage(preset.longer(tuple(chosen)), trial))
+    last = stage(preset.longer(tuple(chosen)), trial)
+    if last.blend is trial.blend:  # no recipe was trained
+        return replace(last, course=trial.course + last.course)
+    return _better(data.target, data.weights, trial, last)
 
 
 def _better(
     target: Any, weights: Array | None, first: BlendResult, then: BlendResult
 ) -> BlendResult:
-    """Return the later stage, which has more networks, unless the first is better beyond the noise.
-
-    A later stage that a time limit has cut must have the better score.
-    """
-    before, after = (target.costs(each.out_of_fold) for each in (then, first))
-    gain = np.average(before - after, weights=weights)
-    first_is_better = is_gain(before, after, weights) or (then.is_cut and gain > 0)
+    """Return the stage with the better score; of equal ones the first, which has fewer networks."""
+    before, after = (calibrated_costs(target, each.out_of_fold, weights) for each in (first, then))
+    first_is_better = not trimmed_mean(after - before, weights) < 0
     kept, other = (first, then) if first_is_better else (then, first)
     kept.notes, kept.stopped = kept.notes + other.notes, then.stopped
     course = first.course + then.course
@@ -177,12 +181,13 @@ def _stage(
     division.notes.extend(_cut(groups, over, len(recipes)))
     trained = [*beside.trained, *groups] if beside else groups
     result = _blended(trained, data, request, division)
+    costs = calibrated_costs(target, result.out_of_fold, data.weights)
+    score = target.shown(float(np.average(costs, weights=data.weights)))
     text = (
         f"{len(groups)} x {size} networks in {time.monotonic() - began:.1f} s, "
-        f"{target.metric} {target.shown(result.together):.4g}"
+        f"{target.metric} {score:.4g}{', calibrated' * (target.kind == 'classes')}"
     )
-    is_cut = TIME_WAS_OVER in {over, *(group.why for group in groups)}
-    return replace(result, course=[text], stopped=stopped, is_cut=is_cut)
+    return replace(result, course=[text], stopped=stopped)
 
 
 def _cut(groups: list[TrainingResult], why: str, count: int) -> list[str]:

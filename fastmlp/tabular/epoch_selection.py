@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._core.history import State
-from fastmlp.tabular.presets import LEAST_GAIN, MOST_LOOKS, NOISE, cycle_end
+from fastmlp.tabular.presets import LEAST_GAIN, MOST_LOOKS, NOISE, TRIMMED, cycle_end
 from fastmlp.tabular.progress import UNLIMITED, Clock
 from fastmlp.tabular.rows import EncodedRows
 
@@ -47,11 +47,16 @@ class OutOfFold:
         return one, both
 
     def costs(self, target: Any, weights: Array | None) -> Array:
-        """Return the cost of each row by the joint predictions, calibrated as at the end of a fit.
+        """Return the cost of each row by the joint predictions, see `calibrated_costs`."""
+        return calibrated_costs(target, self.prediction(target), weights)
 
-        Networks that are too sure of themselves are no reason to end early: calibration mends that.
-        """
-        return np.asarray(target.costs(target.calibrated(self.prediction(target), weights)))
+
+def calibrated_costs(target: Any, prediction: Array, weights: Array | None) -> Array:
+    """Return the cost of each row by predictions that are calibrated as at the end of a fit.
+
+    Networks that are too sure of themselves are no reason to end early: calibration mends that.
+    """
+    return np.asarray(target.costs(target.calibrated(prediction, weights)))
 
 
 def of_all(alone: float, together: float, averaging: float) -> float:
@@ -65,6 +70,13 @@ def is_gain(before: Array, after: Array, weights: Array | None) -> bool:
     variance = np.average((before - after - gain) ** 2, weights=weights)
     cost = abs(np.average(after, weights=weights))
     return bool(gain > max(NOISE * math.sqrt(variance / len(after)), LEAST_GAIN * cost))
+
+
+def trimmed_mean(differences: Array, weights: Array | None) -> float:
+    """Return the mean difference of rows without the extreme ones; see `presets.TRIMMED`."""
+    cut = int(TRIMMED * len(differences))
+    some = np.argsort(differences, kind="stable")[cut : len(differences) - cut]
+    return float(np.average(differences[some], weights=None if weights is None else weights[some]))
 
 
 def ranked(cost: float) -> float:

@@ -13,6 +13,7 @@ from tiny_tables import regressor
 from fastmlp import TabMLPRegressor
 from fastmlp.tabular import blend, epoch_selection, members, presets
 from fastmlp.tabular.presets import Preset, Recipe
+from fastmlp.tabular.targets import ClassTarget
 
 LONG = Recipe(bins=4, width=16, depth=1)
 STAGED = Preset(6, 2, 64, (LONG, replace(LONG, bins=0)), trial_folds=3)
@@ -60,21 +61,52 @@ def test_a_gain_is_real_if_it_exceeds_its_noise_and_two_percent(gain, noise, is_
     assert not epoch_selection.is_gain(before, before, weights)
 
 
-@pytest.mark.parametrize(("is_cut", "kept"), [(False, "then"), (True, "first")])
-def test_a_later_stage_that_time_has_cut_must_have_the_better_score(is_cut, kept):
-    """One row decides the scores, so that no difference exceeds its noise."""
-    costs = {"first": np.ones(100), "then": np.r_[50.0, np.ones(99)]}
+CHANGES = {  # of the costs of 100 rows from the first stage to the second
+    "all better": (np.full(100, -1e-6), "then"),
+    "none": (np.zeros(100), "first"),
+    "all worse": (np.full(100, 1e-6), "first"),
+    "below its noise": (0.001 + np.tile([1.0, -1.0], 50), "first"),
+    "one row much worse": (np.r_[50.0, np.full(99, -0.01)], "then"),
+    "one row much better": (np.r_[-50.0, np.full(99, 0.01)], "first"),
+    "rows of little weight worse": (np.r_[np.full(20, 1.0), np.full(80, -0.1)], "then"),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_the_better_stage_is_kept_and_of_equal_ones_the_cheaper(name):
+    """Means of the rows without 2 % at each end are compared: no single row decides."""
+    change, kept = CHANGES[name]
     stages = {
-        name: SimpleNamespace(
-            out_of_fold=each, notes=[], course=[name], stopped="", is_cut=is_cut and name == "then"
-        )
-        for name, each in costs.items()
+        which: SimpleNamespace(out_of_fold=costs, notes=[], course=[which], stopped="")
+        for which, costs in (("first", np.ones(100)), ("then", 1 + change))
     }
-    target = SimpleNamespace(costs=lambda out_of_fold: out_of_fold)
-    result = blend._better(target, None, **stages)
+    target = SimpleNamespace(costs=lambda p: p, calibrated=lambda p, weights: p)
+    weights = np.r_[np.full(20, 0.1), np.full(80, 1.0)] if "weight" in name else None
+    result = blend._better(target, weights, **stages)
     assert result is stages[kept]
     assert result.course[:2] == ["first", "then"]
-    assert (result.course[2:] == ["the stage before is kept"]) == is_cut
+    assert (result.course[2:] == ["the stage before is kept"]) == (kept == "first")
+
+
+@pytest.mark.parametrize("is_better", [False, True])
+def test_stages_of_classes_are_compared_after_calibration(is_better):
+    """A second stage that is too sure of itself is as good as its calibrated probabilities."""
+    y = np.arange(400) % 2
+    right = np.where(np.arange(400) % 10 < 8, 0.9, 0.3)
+    sure = right**4 / (right**4 + (1 - right) ** 4)
+    decided = np.arange(400) % 10 == (9 if is_better else 0)
+    stages = [
+        SimpleNamespace(
+            out_of_fold=np.where(
+                y[:, np.newaxis] == [0, 1], p[:, np.newaxis], 1 - p[:, np.newaxis]
+            ),
+            notes=[],
+            course=[],
+            stopped="",
+        )
+        for p in (right, np.where(decided, 0.5, sure))
+    ]
+    assert blend._better(ClassTarget(y, 2), None, *stages) is stages[is_better]
 
 
 @pytest.mark.parametrize("scoring", [None, "r2"])
