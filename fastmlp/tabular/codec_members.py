@@ -96,9 +96,10 @@ def _columns(names: list[str], left_out: Any, reasons: Any, named: bool, **of: A
         for place, size, end in zip(places, of["sizes"].tolist(), ends, strict=True)
     ]
     for column in categories:
-        own = column.values or ()
-        if len(set(own)) < len(own) or any(value != value for value in own):
-            raise ValueError(f"{shown(column.name)} has {len(own)} categories, not each once")
+        of_column = column.values or ()
+        if len(set(of_column)) < len(of_column) or any(value != value for value in of_column):
+            count = len(of_column)
+            raise ValueError(f"{shown(column.name)} has {count} categories, not each once")
     return Columns(
         tuple((place, Column(names[place])) for place in numbers),
         tuple(zip(places, categories, strict=True)),
