@@ -21,7 +21,7 @@ from fastmlp._core.optional import require
 from fastmlp.dask import tasks
 from fastmlp.sklearn.bases import BaseEstimator, ClassifierMixin, RegressorMixin
 from fastmlp.sklearn.parameters import copy_with_state, store
-from fastmlp.tabular import TabMLPClassifier, TabMLPRegressor, data_warnings, parts
+from fastmlp.tabular import TabMLPClassifier, TabMLPRegressor, parts
 from fastmlp.tabular.columns import Array, Columns
 from fastmlp.tabular.frames import is_frame
 from fastmlp.tabular.parts import Rows
@@ -106,7 +106,7 @@ class _DaskTable(BaseEstimator):
             sample = _joined([summary.sample for summary in summaries])
             checked = copy_with_state(local, vars(local))._checked(sample, reset=True)
             columns = Columns.of(checked, local.categorical_features)
-            data_warnings.check_columns(columns, columns.read(checked))
+            local._data_notes(columns, columns.read(checked))
 
             n, shared = sum(summary.n for summary in summaries), parts.shared(summaries)
             used, sizes = sum(summary.used for summary in summaries), Counter[Any]()
@@ -128,8 +128,10 @@ class _DaskTable(BaseEstimator):
             most = max(1, parts.MOST_ROWS // count)
             seeds = random.randint(2**31 - 1, size=count).tolist()
             each = zip(zip(*pieces, strict=True), seeds, strict=True)
-            rare = list(shared.values())
-            fits = [delayed(_fitted)(local, columns, own, rare, seed, most) for own, seed in each]
+            rare, balanced = list(shared.values()), parts.balanced(local, summaries)
+            fits = [
+                delayed(_fitted)(balanced, columns, own, rare, seed, most) for own, seed in each
+            ]
             judged = [delayed(parts.judged)(fits, k) for k in range(count)]
             found = client.gather(compute(fits + judged))
         seconds = time.perf_counter() - began

@@ -110,7 +110,7 @@ def _in_stages(data: FitRows, preset: Preset, stage: Callable[..., BlendResult])
     last = stage(preset.longer(tuple(chosen)), trial)
     if last.blend is trial.blend:  # no recipe was trained
         return replace(last, course=trial.course + last.course)
-    return _better(data.target, data.weights, trial, last)
+    return _better(data.target, data.score_weights, trial, last)
 
 
 def _better(
@@ -181,8 +181,8 @@ def _stage(
     division.notes.extend(_cut(groups, over, len(recipes)))
     trained = [*beside.trained, *groups] if beside else groups
     result = _blended(trained, data, request, division)
-    costs = calibrated_costs(target, result.out_of_fold, data.weights)
-    score = target.shown(float(np.average(costs, weights=data.weights)))
+    costs = calibrated_costs(target, result.out_of_fold, data.score_weights)
+    score = target.shown(float(np.average(costs, weights=data.score_weights)))
     text = (
         f"{len(groups)} x {size} networks in {time.monotonic() - began:.1f} s, "
         f"{target.metric} {score:.4g}{', calibrated' * (target.kind == 'classes')}"
@@ -205,7 +205,7 @@ def _cut(groups: list[TrainingResult], why: str, count: int) -> list[str]:
 def _blended(
     groups: list[TrainingResult], data: FitRows, request: FitOptions, division: Splits
 ) -> BlendResult:
-    target, weights = data.target, data.weights
+    target, weights = data.target, data.score_weights
     said = [group.held_out.prediction(target) for group in groups]
 
     def cost(prediction: Array) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 from sklearn.utils import assert_all_finite, column_or_1d
@@ -13,13 +13,14 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_array
 
 from fastmlp._core.keywords import explained
+from fastmlp._core.user_warnings import warn
 from fastmlp._export import layers as export
 from fastmlp._network.names import PresetName
 from fastmlp.sklearn.parameters import Classifier, documented, store
 from fastmlp.sklearn.validation import refuse_labels, weights_of_classes
 from fastmlp.tabular import inspection, temperature
 from fastmlp.tabular.blend import BlendResult
-from fastmlp.tabular.columns import Array
+from fastmlp.tabular.columns import Array, Columns, Table
 from fastmlp.tabular.estimator import BaseTabMLP
 from fastmlp.tabular.export.exported import ExportedTable, exported
 from fastmlp.tabular.fitted import from_snapshot
@@ -27,6 +28,8 @@ from fastmlp.tabular.parameters import ATTRIBUTES, TEXT
 from fastmlp.tabular.presets import LABEL_SMOOTHING
 from fastmlp.tabular.scoring import FixedClasses, judges_labels, scorer_of
 from fastmlp.tabular.targets import ClassTarget, MultiLabelTarget
+
+Prior: TypeAlias = Literal["weighted", "true"]
 
 
 @explained
@@ -43,6 +46,11 @@ class TabMLPClassifier(Classifier, BaseTabMLP):
     class_weight : dict, "balanced" or None, default=None
         Factor on the weights of the rows of each class. With several labels per row, "balanced"
         multiplies the factors of all labels.
+    prior : {"weighted", "true"} or None, default=None
+        The frequencies of classes that probabilities suppose, with ``class_weight``: the weighted
+        ones, or the true ones: then the factors are divided out of the probabilities of every
+        network by Bayes' rule, and all scores count rows without them. None is "weighted", with a
+        warning. Weighted probabilities are in proportion to the true ones times the factors.
     {parameters}
 
     Attributes
@@ -69,6 +77,7 @@ class TabMLPClassifier(Classifier, BaseTabMLP):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseTabMLP._parameter_constraints,
         "class_weight": [dict, StrOptions({"balanced"}), None],
+        "prior": [StrOptions({"weighted", "true"}), None],
     }
 
     def __init__(
@@ -81,6 +90,7 @@ class TabMLPClassifier(Classifier, BaseTabMLP):
         epochs: int | None = None,
         width: int | None = None,
         class_weight: Any = None,
+        prior: Prior | None = None,
         categorical_features: Any = "from_dtype",
         scoring: Any = None,
         time_limit: float | None = None,
@@ -211,20 +221,50 @@ class TabMLPClassifier(Classifier, BaseTabMLP):
             return checked
         return np.asarray(column_or_1d(y, warn=True))
 
-    def _target(self, y: Array, weights: Array | None = None) -> ClassTarget:
-        del weights
+    def _target(
+        self, y: Array, weights: Array | None = None, in_scores: Array | None = None
+    ) -> ClassTarget:
         smoothing = LABEL_SMOOTHING if judges_labels(self.scoring) else 0.0
         if self._has_labels:
             self.n_outputs_ = y.shape[1]
             return MultiLabelTarget(y, smoothing)
         self.n_outputs_ = len(self.classes_)
-        return ClassTarget(np.searchsorted(self.classes_, y), self.n_outputs_, smoothing)
+        codes, divided = np.searchsorted(self.classes_, y), None
+        if self.class_weight is not None and self.prior == "true":
+            divided = np.ones(self.n_outputs_)
+            divided[codes] = 1.0 if weights is None else weights
+            divided[codes] /= 1.0 if in_scores is None else in_scores
+        return ClassTarget(codes, self.n_outputs_, smoothing, divided)
 
     def _weights(self, y: Array, given: Array | None) -> Array | None:
         if self.class_weight is None:
             return given
         of_classes = weights_of_classes(self.class_weight, y, self.classes_)
+        if self.prior == "true" and (self._has_labels or not of_classes.all()):
+            why = "rows have several labels" if self._has_labels else "a class has weight 0"
+            raise ValueError(
+                f"prior is 'true' but {why}, so that class_weight cannot be divided out "
+                "of probabilities: pass prior='weighted', or leave out class_weight"
+            )
         return of_classes if given is None else given * of_classes
+
+    def _in_scores(self, given: Array | None, weights: Array | None) -> Array | None:
+        return given if self.prior == "true" else weights
+
+    def _weighting(self, in_scores: Array | None, given: Any) -> str:
+        names = ["sample_weight"] * (given is not None)
+        names += ["class_weight"] * (self.class_weight is not None and self.prior != "true")
+        return "" if in_scores is None else f" (weighted by {' and '.join(names)})"
+
+    def _data_notes(self, columns: Columns, table: Table) -> list[str]:
+        if self.class_weight is not None and self.prior is None:
+            warn(
+                "with class_weight, probabilities and scores are those of classes which are as "
+                "frequent as the weights make them: pass prior='true' for those of the rows as "
+                "they are, from which p * weights / (p * weights).sum() makes the others, or "
+                "prior='weighted' if these are meant"
+            )
+        return super()._data_notes(columns, table)
 
     def _scorer(self, y: Array, weights: Array | None) -> Any:
         if self.scoring is None:

@@ -75,6 +75,7 @@ def _report(**fields: Any) -> dict[str, Any]:
 REPORT = Object(
     {
         "members": List(Text()),
+        "metric": Text(),
         **dict.fromkeys(("alone", "together"), Value(float)),
         **dict.fromkeys(("seconds", "more"), Value(dict)),
         "notes": Texts(),
@@ -221,7 +222,6 @@ def _fitted(model: Any, fit: dict[str, Any]) -> dict[str, Any]:
     if len(set(map(len, curve))) > 1:
         raise ValueError("fit has a curve of different lengths")
     importance, table = fit["explained"], (fit["rows"], n, columns.kinds, columns.left_out)
-    members = fit["report"].pop("members")
     kept = {name: fit[key] for key, name in ATTRIBUTES.items()}
     if fit["feature_names"]:
         kept["feature_names_in_"] = np.array(columns.names, object)
@@ -232,7 +232,7 @@ def _fitted(model: Any, fit: dict[str, Any]) -> dict[str, Any]:
         "_members": blend_of(fit, target),
         "_curve": list(zip(*curve, strict=True)),
         "_importance": None if importance is None else in_order(columns.used, *importance),
-        "_report": Report(*table, members, target.metric, **fit["report"]),
+        "_report": Report(*table, **fit["report"]),
     }
 
 
@@ -316,8 +316,8 @@ def _row_values(model: Any, training: bool) -> dict[str, Any]:
 def _row(cls: Any, fields: dict[str, Any]) -> Any:
     fit = fields["fit"]
     n, name, temperature = (fit[key] for key in ("outputs", "target", "temperature"))
-    is_regressor, scaled = name in NAMES, {group["scales"] is not None for group in fit["groups"]}
-    if is_regressor != (temperature is None) or scaled != {is_regressor}:
+    is_regressor = name in NAMES
+    if is_regressor != (temperature is None):
         raise ValueError(f"the networks or the temperature are not those of the target {name}")
     if is_regressor:
         target: Any = NumericTarget(np.zeros((1, n)), name)

@@ -16,7 +16,7 @@ from fastmlp._core.user_warnings import warn
 from fastmlp._files.kinds import Count, Flag, Number, Pieces, Place, Tensor, Texts
 from fastmlp._files.record import Tensors
 from fastmlp._files.safetensors import MOST_TENSORS
-from fastmlp._files.schema import At, Checked, Counted, Object
+from fastmlp._files.schema import At, Checked, Counted, Flagged, Object
 from fastmlp._files.strict_json import shown
 from fastmlp._models.codecs import models, parts
 from fastmlp._models.codecs.values import Value
@@ -188,11 +188,8 @@ def _n_values(columns: Columns) -> list[int]:
     return [len(column.values or ()) for _, column in columns.categories]
 
 
-def _scales_shape(known: Any) -> Any:
-    network = known["network"]
-    if network.loss.target_kind not in ("real", "count"):
-        return None
-    return known["members"], len(TargetScale._fields), network.n_outputs
+def _scales_shape(known: Any) -> tuple[int, int, int]:
+    return known["members"], len(TargetScale._fields), known["network"].n_outputs
 
 
 GROUP = Object(
@@ -207,7 +204,7 @@ GROUP = Object(
         "known": Tensor(
             lambda known: (known["members"], sum(_n_values(known["columns"]))), np.bool_
         ),
-        "scales": Tensor(_scales_shape),
+        "scales": Flagged(Tensor(_scales_shape)),
         "nets": At("", parts.Parameters(leading=lambda known: known["members"])),
     }
 )
@@ -240,6 +237,11 @@ def check_groups(known: Any) -> int:
     networks = [group["network"] for group in groups]
     if len({(net.layer_sizes[-1], type(net.loss)) for net in networks}) > 1:
         raise ValueError("groups have different outputs")
+    scaled = {group["scales"] is not None for group in groups}
+    # Classes have scales if weights are divided out of their probabilities.
+    suitable = {"class": [{False}, {True}], "unit_interval": [{False}]}
+    if scaled not in suitable.get(networks[0].loss.target_kind, [{True}]):
+        raise ValueError("groups have, or lack, scales of their targets")
     return int(networks[0].layer_sizes[-1])
 
 

@@ -47,7 +47,17 @@ class BaseTabMLP(Explained):
         """Return the columns of a checked table."""
         return Columns.of(X, self.categorical_features)
 
-    def _column_notes(self, columns: Columns, table: Table) -> list[str]:
+    def _in_scores(self, given: Array | None, weights: Array | None) -> Array | None:
+        """Return the weights of rows in scores, from the user's and those in training."""
+        del given
+        return weights
+
+    def _weighting(self, in_scores: Array | None, given: Any) -> str:
+        """Return what a report says about the weights of rows in scores."""
+        del given
+        return "" if in_scores is None else " (weighted by sample_weight)"
+
+    def _data_notes(self, columns: Columns, table: Table) -> list[str]:
         """Return notes on suspicious columns, after a warning."""
         return data_warnings.check_columns(columns, table)
 
@@ -160,7 +170,7 @@ class BaseTabMLP(Explained):
         with timed(seconds, "reading"):
             given = X, y, sample_weight, groups
             data, table, y, used, plan = reading.read(self, *given, budget, seed)
-            target, kept = data.target, data.weights
+            target, kept = data.target, data.score_weights
             self._columns = data.columns
             judged = self._read_both(target, X_val, y_val, "X_val and y_val")
         recipes = blend.recipes_of(plan.preset, deadline is not None, data)
@@ -202,6 +212,7 @@ class BaseTabMLP(Explained):
             more["scoring"] = f"{name} {scorer(fitted.out_of_fold):.4g}, out of fold"
         if validation is not None:
             table, target = validation
+            target.weighting = target.weighting and " (unweighted)"
             found = self._calibrated(self._members.predict(table))
             text = f"{target.metric} {target.shown(float(target.costs(found).mean())):.4g}"
             if scorer is not None:

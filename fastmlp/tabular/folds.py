@@ -28,11 +28,12 @@ class FitRows:
     columns: Columns
     table: Table
     target: Any
-    weights: NDArray[Any] | None = None  # None if equal
+    weights: NDArray[Any] | None = None  # in training; None if equal
     groups: NDArray[Any] | None = None  # numbers; rows with equal ones share their folds
     copies: NDArray[Any] | None = None  # the same for equal rows, if there are no groups
     given: int = 0  # number of rows of which these are a sample
     memory: float = 0.0  # estimated bytes of the fit
+    score_weights: NDArray[Any] | None = None  # in scores; without divided weights of classes
 
 
 @dataclass(frozen=True)

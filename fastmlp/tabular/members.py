@@ -220,7 +220,7 @@ def train(
         out,
         scale,
         target,
-        weights,
+        data.score_weights,
         request.scorer,
         clock,
         hopeless=target.hopeless if recipe.share == 1 else math.inf,

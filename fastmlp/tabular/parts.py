@@ -7,6 +7,8 @@ a sample of rows: the networks of the other parts, and those that hold a row out
 from __future__ import annotations
 
 import copy
+import datetime
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -50,13 +52,14 @@ class Summary(NamedTuple):
     sample: Any  # rows that show the columns
     having: dict[Any, tuple[int, Rows]]  # a place and its row, by a property that each part needs
     groups: dict[Any, int]  # numbers of used rows
+    classes: Counter[Any]  # the same
 
 
 def summary(estimator: Any, block: Rows, seed: int, most: int) -> Summary:
     """Summarize a block, with a sample of at most so many rows and those of unusual values."""
     n = len(block.X)
     if n == 0:
-        return Summary(0, 0, block.X, {}, {})
+        return Summary(0, 0, block.X, {}, {}, Counter())
     X = copy_with_state(estimator, vars(estimator))._checked(block.X, reset=True)
     columns = Columns.of(X, estimator.categorical_features)
     table, y = columns.read(X), np.asarray(block.y)
@@ -69,7 +72,9 @@ def summary(estimator: Any, block: Rows, seed: int, most: int) -> Summary:
     having: dict[Any, Array] = {
         place: np.isnan(table.numbers[:, k]) for k, (place, _) in enumerate(columns.numbers)
     }
+    classes = Counter[Any]()
     if hasattr(estimator, "predict_proba") and y.ndim == 1:
+        classes.update(y[used].tolist())
         having |= {("class", label): y == label for label in dict.fromkeys(y)}
     found = {key: used[rows[used]][:1] for key, rows in having.items()}
     rare = {key: (int(at[0]), block.take(at)) for key, at in found.items() if len(at)}
@@ -78,7 +83,17 @@ def summary(estimator: Any, block: Rows, seed: int, most: int) -> Summary:
         folds.numbered(block.groups)  # refuses missing ones
         values, sizes = np.unique(np.asarray(block.groups)[used], return_counts=True)
         groups = dict(zip(values.tolist(), sizes.tolist(), strict=True))
-    return Summary(n, len(used), block.take(np.unique(places)).X, rare, groups)
+    return Summary(n, len(used), block.take(np.unique(places)).X, rare, groups, classes)
+
+
+def balanced(estimator: Any, summaries: Sequence[Summary]) -> Any:
+    """Return an estimator whose balanced weights of classes are those of all parts together."""
+    count = sum((each.classes for each in summaries), Counter[Any]())
+    is_date = any(isinstance(label, datetime.date) for label in count)  # no keys of class_weight
+    if is_date or not count or estimator.class_weight != "balanced":
+        return estimator
+    weights = {label: count.total() / (len(count) * n) for label, n in count.items()}
+    return copy_with_state(estimator, {**vars(estimator), "class_weight": weights})
 
 
 def shared(summaries: Sequence[Summary]) -> dict[tuple[int, int], Rows]:
@@ -147,7 +162,7 @@ class _Alone:
     def _columns_of(self, X: Any) -> Columns:
         return self._given
 
-    def _column_notes(self, columns: Columns, table: Table) -> list[str]:
+    def _data_notes(self, columns: Columns, table: Table) -> list[str]:
         return data_warnings.texts(columns, table)  # the warning is one of the whole table
 
     def _finish(self, *captured: Any) -> dict[str, str]:

@@ -54,16 +54,17 @@ def read(
     else:
         given = X, y, sample_weight, groups
         columns, table, y, sample_weight, groups, plan = _table(model, *given, budget, rng)
-    used, weights = used_rows(model, y, sample_weight)
-    target = model._target(y[used], weights)
+    used, weights, in_scores = used_rows(model, y, sample_weight)
+    target = model._target(y[used], weights, in_scores)
+    target.weighting = model._weighting(in_scores, sample_weight)
     rows = table if len(used) == len(table) else table.take(used)
     if groups is not None:
         groups, copies = groups[used], None
     else:
         copies, noted = folds.copied(rows, target.y)
         plan.notes[:0] = noted
-    plan.notes += model._column_notes(columns, rows)
-    of_rows = weights, groups, copies, plan.given, plan.memory
+    plan.notes += model._data_notes(columns, rows)
+    of_rows = weights, groups, copies, plan.given, plan.memory, in_scores
     return FitRows(columns, rows, target, *of_rows), table, y, used, plan
 
 
@@ -83,14 +84,14 @@ def _table(
     if groups is not None:
         groups = folds.numbered(groups)
         check_consistent_length(X, groups)
-    used, weights = used_rows(model, y, sample_weight)
+    used, *weights = used_rows(model, y, sample_weight)
     began, some = time.monotonic(), X
     if n > 2 * PILOT_ROWS:
         some = taken(X, np.arange(0, n, n // PILOT_ROWS))
     columns = model._columns_of(some)
     table = columns.read(some)
     seconds = (time.monotonic() - began) / len(table)
-    target = model._target(y[used], weights)
+    target = model._target(y[used], *weights)
     plan = budget.plan(len(used), columns, len(with_missing(table)), target, seconds)
     if plan.rows < len(used):
         model.rows_ = rows = used[sample(len(used), plan.rows, rng)]
@@ -177,8 +178,8 @@ def _set_names(model: Any, columns: Columns) -> None:
     model.n_features_in_ = len(columns.names)
 
 
-def used_rows(model: Any, y: Array, sample_weight: Any) -> tuple[Array, Array | None]:
-    """Return the rows with a positive weight, and their weights, mean 1; None if equal."""
+def used_rows(model: Any, y: Array, sample_weight: Any) -> tuple[Array, Array | None, Array | None]:
+    """Return the rows with a positive weight, and their weights in training and in scores."""
     if len(y) < 2:
         raise ValueError(f"n_samples={len(y)} but at least 2 rows are expected")
     given = None
@@ -186,7 +187,7 @@ def used_rows(model: Any, y: Array, sample_weight: Any) -> tuple[Array, Array | 
         given = _check_sample_weight(sample_weight, y, dtype=np.float64, ensure_non_negative=True)
     weights = model._weights(y, given)
     if weights is None:
-        return np.arange(len(y)), None
+        return np.arange(len(y)), None, None
     with np.errstate(over="ignore"):
         total = weights.sum()
     if not np.isfinite(total) or np.any(weights < 0):
@@ -203,8 +204,14 @@ def used_rows(model: Any, y: Array, sample_weight: Any) -> tuple[Array, Array | 
             f"the heaviest, {heaviest:g}, but at least 2 are expected: correct sample_weight "
             "or class_weight"
         )
-    kept = weights[rows]
-    return rows, None if np.all(kept == kept[0]) else kept / kept.mean()
+    return rows, _relative(weights, rows), _relative(model._in_scores(given, weights), rows)
+
+
+def _relative(weights: Array | None, rows: Array) -> Array | None:
+    """Return the weights of some rows, mean 1; None if they are equal."""
+    if weights is None or np.all(weights[rows] == weights[rows[0]]):
+        return None
+    return np.asarray(weights[rows] / weights[rows].mean())
 
 
 def finite_numbers(y: Any) -> Array:

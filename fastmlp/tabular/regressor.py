@@ -264,7 +264,7 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
             )
         return numbers
 
-    def _target(self, y: Array, weights: Array | None = None) -> NumericTarget:
+    def _target(self, y: Array, weights: Array | None = None, *_: Any) -> NumericTarget:
         self.n_outputs_ = y.shape[1]
         return NumericTarget(y, self.loss, float(self.quantile), weights)
 

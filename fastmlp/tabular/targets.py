@@ -41,6 +41,7 @@ class NumericTarget:
     kind = "numbers"
     activation = ACTIVATION[kind]
     classes = None  # folds are not stratified
+    weighting = ""  # what `metric` says about the weights of rows
 
     def __init__(
         self, y: Array, name: str, level: float = 0.5, weights: Array | None = None
@@ -133,7 +134,8 @@ class NumericTarget:
     @property
     def metric(self) -> str:
         """The name of the metric that `shown` returns."""
-        return self.row.metric if self.outputs == 1 else self.row.metric_of_several
+        row = self.row
+        return (row.metric if self.outputs == 1 else row.metric_of_several) + self.weighting
 
 
 def _deviation(y: Array, centre: Array, weights: Array | None) -> Array:
@@ -146,25 +148,43 @@ class ClassTarget:
 
     kind = "classes"
     activation, rate, averaging = ACTIVATION[kind], RATE[kind], AVERAGING[kind]
-    metric = "log loss"
+    name = "log loss"
+    weighting = ""
     hopeless = HOPELESS
 
-    def __init__(self, y: Array, n: int, smoothing: float = 0.0) -> None:
+    def __init__(
+        self, y: Array, n: int, smoothing: float = 0.0, class_weights: Array | None = None
+    ) -> None:
         self.y, self.outputs, self.classes = y, n, y
+        self.class_weights = class_weights  # that are divided out of probabilities
         self.loss: Loss = losses.CrossEntropy(label_smoothing=smoothing)
 
-    def scale(self, *_: Any) -> None:
-        """Return None, since classes have no scale."""
+    def scale(self, learn: Sequence[Rows], weights: Array | None) -> TargetScale | None:
+        """Return the factors that divide weights of classes out of probabilities; None if none."""
+        del weights
+        if self.class_weights is None:
+            return None
+        factor = np.tile(self.class_weights.min() / self.class_weights, (len(learn), 1))
+        return TargetScale(np.zeros_like(factor), factor, np.zeros_like(factor), factor)
 
-    def encode(self, scale: None, member: int) -> Array:
+    def limited(self, scale: TargetScale) -> TargetScale:
+        """Return the scale, whose limits are those of probabilities times its factors."""
+        return scale
+
+    def encode(self, scale: TargetScale | None, member: int) -> Array:
         """Return the classes as int32, the same for all members."""
         del scale, member
         return self.y.astype(np.int32)
 
-    def decode(self, scale: None, z: Array, members: slice = ALL) -> Array:
-        """Return probabilities of members, (members, n, classes), normalised in float64."""
-        del scale, members
+    def decode(self, scale: TargetScale | None, z: Array, members: slice = ALL) -> Array:
+        """Return probabilities of members, (members, n, classes), normalised in float64.
+
+        Weights of classes are divided out by Bayes' rule: the prior of a class is in proportion to
+        its weight (Saerens, Latinne and Decaestecker 2002).
+        """
         p = z.astype(np.float64)
+        if scale is not None:
+            p *= scale.factor[members, np.newaxis]
         return np.asarray(p / p.sum(axis=-1, keepdims=True))
 
     def mixed(self, mean: Array, spread: Array) -> Array:
@@ -186,23 +206,28 @@ class ClassTarget:
         """Return the mean log loss."""
         return float(cost)
 
+    @property
+    def metric(self) -> str:
+        """The name of the metric that `shown` returns."""
+        return self.name + self.weighting
+
 
 class MultiLabelTarget(ClassTarget):
     """Several labels per row, each 0 or 1."""
 
-    metric = "log loss, mean over labels"
+    name = "log loss, mean over labels"
 
     def __init__(self, y: Array, smoothing: float = 0.0) -> None:
         self.y, self.outputs, self.classes = y, y.shape[1], None  # type: ignore[assignment]
-        self.smoothing = smoothing
+        self.smoothing, self.class_weights = smoothing, None
         self.loss = losses.BinaryCrossEntropy()
 
-    def encode(self, scale: None, member: int) -> Array:
+    def encode(self, scale: TargetScale | None, member: int) -> Array:
         """Return the smoothed labels, the same for all members."""
         del scale, member
         return (self.y * (1 - self.smoothing) + self.smoothing / 2).astype(np.float32)
 
-    def decode(self, scale: None, z: Array, members: slice = ALL) -> Array:
+    def decode(self, scale: TargetScale | None, z: Array, members: slice = ALL) -> Array:
         """Return probabilities of members, (members, n, labels)."""
         del scale, members
         return z.astype(np.float64)

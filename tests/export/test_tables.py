@@ -120,6 +120,7 @@ TARGETS = {
     "two": lambda z: z > 0,
     "names": lambda z: np.array(["red", "ünïcode", "blue"])[np.digitize(z, [-0.5, 0.5])],
     "numbers": lambda z: 3 * np.digitize(z, [-0.5, 0.5]) - 5,
+    "divided": lambda z: np.digitize(z, [-0.5, 1.5]),
     "each": lambda z: np.column_stack([z > 0, z > 0.5, z < 1]).astype(int),
 }
 LEVELS = [0.001, 0.05, 0.5, 0.999]
@@ -142,7 +143,9 @@ def fitted(table, target, recipes="piecewise"):
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(presets.PRESETS, "fast", Preset(3, 1, 12, RECIPES[recipes]))
         patch.setattr("fastmlp.tabular.blend.greedy", lambda said, cost: np.array([0.3, 0.7]))
-        if target in ("two", "names", "numbers", "each"):
+        if target == "divided":
+            options |= {"class_weight": "balanced", "prior": "true"}
+        if target in ("two", "names", "numbers", "divided", "each"):
             return TabMLPClassifier(**options).fit(X, y)
         return TabMLPRegressor(loss=loss or "squared_error", quantile=0.8, **options).fit(X, y)
 

@@ -24,6 +24,7 @@ TABLE[:, 0], TABLE[:, 1] = np.where(X[:, 1] > 1, np.nan, X[:, 0]), X[:, 1]
 TABLE[:, 2], TABLE[:, 3] = np.resize(["red", "green", None, "blue"], len(X)), X[:, 2] > 0
 THREE, MATRIX = np.digitize(Y, [-0.5, 0.5]), (X > 0).astype(int)
 LOSSES = ("squared_error", "absolute_error", "quantile", "poisson", "gaussian")
+BALANCED = {"class_weight": "balanced", "prior": "true"}
 SHORT = {"max_iter": 9, "random_state": 0, "hidden_layer_sizes": (5,)}
 
 ESTIMATORS = {
@@ -39,7 +40,7 @@ ESTIMATORS = {
     },
     "MLPRegressor huber": (MLPRegressor(loss="huber", **SHORT), X, Y),
     "TabMLPClassifier two": (classifier(), TABLE, LABELS),
-    "TabMLPClassifier three": (classifier(scoring="accuracy", class_weight="balanced"), X, THREE),
+    "TabMLPClassifier three": (classifier(scoring="accuracy", **BALANCED), X, THREE),
     "TabMLPClassifier labels": (classifier(), X, MATRIX),
     **{f"TabMLPRegressor {loss}": (regressor(loss=loss), TABLE, np.exp(Y)) for loss in LOSSES},
     "TabMLPRegressor two outputs": (regressor(recipes=[{"bins": 0, "width": 4}]), X, np.c_[Y, -Y]),

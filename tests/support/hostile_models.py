@@ -180,6 +180,7 @@ TABLES: list[Row] = [
     (fit("groups", to=[]), "groups have shares of 0 and not of 1"),
     (fit("groups", to=lambda g: g[:1]), "groups have shares of 0"),
     (group("share", to=2.0), "groups have shares of [23]"),
+    (group("scales", to=False), "groups have, or lack, scales of their targets"),
     (group("bins", to=1), "groups.0: it has 19 inputs but 15 come of its table"),
     (
         group("network", "loss", to={"object": {"class": "AbsoluteError"}}),

@@ -201,7 +201,7 @@ def tables() -> dict[str, Callable[[], Any]]:
     """Return fitted estimators of tables, of all kinds."""
     words = np.array(["ä", "bee", "\U0001f600"])[LABELS]
     classifier = {
-        "words": (words, {"class_weight": dict.fromkeys(np.unique(words).tolist(), 1.0)}),
+        "words": (words, {"class_weight": {"ä": 1.0, "bee": 3.0}, "prior": "true"}),
         "word objects": (words.astype(object), {}),
         "two classes": (LABELS > 0, {"scoring": "accuracy"}),
         "differences": (LABELS.astype("m8[ns]"), {}),

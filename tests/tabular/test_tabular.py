@@ -245,7 +245,7 @@ def test_weights():
     plain = regressor().fit(X[used], Y[used])
     np.testing.assert_array_equal(weighted.predict(X), plain.predict(X))
     assert weighted.oof_prediction_.shape == (N,)
-    balanced = classifier(class_weight="balanced").fit(X, LABELS)
+    balanced = classifier(class_weight="balanced", prior="weighted").fit(X, LABELS)
     assert not np.array_equal(
         balanced.predict_proba(X), classifier().fit(X, LABELS).predict_proba(X)
     )

@@ -26,7 +26,10 @@ def test_no_threads_are_refused_by_other_estimators_too(solver):
         model.predict(X)
 
 
-@pytest.mark.parametrize("make", [classifier, lambda **k: MLPClassifier(tol=0.1, **k)])
+@pytest.mark.parametrize(
+    "make",
+    [lambda **k: classifier(prior="weighted", **k), lambda **k: MLPClassifier(tol=0.1, **k)],
+)
 def test_weights_of_unknown_classes_are_named_and_count_for_nothing(make):
     given = {"high": 2, "low": 1}
     with warnings.catch_warnings():
@@ -206,6 +209,7 @@ def test_many_rows_are_calibrated_by_some(monkeypatch):
 
 
 def test_many_classes_are_not_all_named():
+    model = classifier(class_weight=dict.fromkeys(range(99), 1.0), prior="weighted")
     with pytest.warns(UserWarning, match=r"class_weight has 2, 3, 4, 5, 6, \.\.\. but") as caught:
-        classifier(class_weight=dict.fromkeys(range(99), 1.0)).fit(X, (Y > 0).astype(int))
+        model.fit(X, (Y > 0).astype(int))
     assert len(str(caught[0].message)) < 120

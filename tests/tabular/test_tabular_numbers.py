@@ -274,7 +274,7 @@ def test_balanced_labels_have_the_product_of_their_weights():
     utils = pytest.importorskip("sklearn.utils")
     _, _, y = TASKS["labels"]
     right = classifier().fit(X, y, utils.class_weight.compute_sample_weight("balanced", y))
-    found = classifier(class_weight="balanced").fit(X, y)
+    found = classifier(class_weight="balanced", prior="weighted").fit(X, y)
     np.testing.assert_array_equal(found.predict_proba(X), right.predict_proba(X))
     with pytest.raises(ValueError, match=r"class_weight is \{0: 1, 1: 2\} .* pass class_weight='b"):
         classifier(class_weight={0: 1, 1: 2}).fit(X, y)
@@ -346,7 +346,7 @@ SCORINGS_REFUSED = {
         "scoring='neg_log_loss' needs values that .*this has none of .*use a scorer of regressions",
     ),
     "a class of weight 0": (
-        *(lambda **o: classifier(class_weight={2: 0}, **o), np.arange(N) % 3),
+        *(lambda **o: classifier(class_weight={2: 0}, prior="weighted", **o), np.arange(N) % 3),
         *("roc_auc_ovr", ValueError, r"classes without a row of weight above 0, \[2\] "),
     ),
 }
@@ -408,7 +408,8 @@ def test_the_temperature_is_that_of_the_weighted_rows(weighted):
     options = {}
     if weighted == "class_weight":  # a third class, of rows that cannot be told from the others
         y = np.where(light, 2, y)
-        options, weights = {"class_weight": {2: 1e-6}}, np.where(y == 2, 1e-6, 1.0)
+        options = {"class_weight": {2: 1e-6}, "prior": "weighted"}
+        weights = np.where(y == 2, 1e-6, 1.0)
     classes = y
     if weighted == "labels":  # the second column is the opposite of the first
         y = np.stack([y, 1 - y], axis=1)

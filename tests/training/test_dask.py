@@ -177,7 +177,7 @@ def test_classes_of_one_partition_alone_and_repeated_bits():
     X, y = divided(
         FRAME.iloc[::-1], LABELS.where(FRAME["c"] != "rare", "rare").iloc[::-1], lengths=(600, 600)
     )
-    model = DaskTabMLPClassifier(parts=2, class_weight="balanced", **QUICK)
+    model = DaskTabMLPClassifier(parts=2, class_weight="balanced", prior="true", **QUICK)
     first, again = (clone(model).fit(X, y) for _ in range(2))
     assert list(first.classes_) == ["high", "low", "rare"]
     p = first.predict_proba(X).compute()

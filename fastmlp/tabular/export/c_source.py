@@ -80,7 +80,9 @@ class TableSource(Source):
             self._texts()
         self._measured()
         fields = self.fields
-        for piece in (table_text.ENCODE, table_text.DECODE[kind]):
+        is_divided = kind == "largest" and model.groups[0].target is not None
+        decode = table_text.DECODE["divided" if is_divided else kind]
+        for piece in (table_text.ENCODE, decode):
             self.code.append(text.with_real(piece.format(**fields), dtype))
         bodies = [self._recipe(*own) for own in zip(model.groups, each, recipes, strict=True)]
         groups = "".join(

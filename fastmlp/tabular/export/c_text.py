@@ -116,7 +116,7 @@ static void encode(const double *numbers, const int *codes, const double *centre
 """
 
 # C code that turns a network's output into a member's prediction, by the kind of labels.
-DECODE = {
+DECODE: dict[Any, str] = {
     "largest": """\
 /* Probabilities that sum to 1 in double, too. */
 static void decode(const real *p, double *y)
@@ -132,6 +132,18 @@ static void decode(const real *p, double *y)
 {{
     int j;
     for (j = 0; j < {columns}; j++) y[j] = (double)p[j];
+}}
+""",
+    "divided": """\
+/* Probabilities without the weights of classes. */
+static void decode(const real *p, const double *centre, const double *factor, const double *low,
+                   const double *high, double *y)
+{{
+    double sum = 0.0;
+    int j;
+    (void)centre, (void)low, (void)high;
+    for (j = 0; j < {columns}; j++) sum += y[j] = (double)p[j] * factor[j];
+    for (j = 0; j < {columns}; j++) y[j] /= sum;
 }}
 """,
     None: """\

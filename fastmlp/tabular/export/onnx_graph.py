@@ -90,16 +90,18 @@ def _binned(g: Graph, group: ExportedGroup, scaled: Name, missing: Name) -> Name
 # -------------------------------------------------------------------------------- decoding
 
 
-def _predicted(g: Graph, group: ExportedGroup, heads: Names) -> Names:
+def _predicted(g: Graph, group: ExportedGroup, heads: Names, has_labels: bool) -> Names:
     """Return a group's prediction; see ``decode`` and ``mixed`` of targets."""
     wide = [_cast(g, head, WIDE) for head in heads]
-    if group.target is not None:  # probabilities are normalised at the end
+    if group.target is not None:  # else probabilities are normalised at the end alone
         centre, factor, low, high = (
             g.constant(by_member(values), "target_" + name)
             for name, values in group.target._asdict().items()
         )
         wide[0] = g.Min(g.Max(g.Add(g.Mul(wide[0], factor), centre), low), high)
         wide[1:] = [g.Mul(g.Mul(each, factor), factor) for each in wide[1:]]
+        if has_labels:
+            wide[0] = g.Div(wide[0], g.ReduceSum(wide[0], np.array([-1])))
     return mixture(g, tuple(wide))
 
 
@@ -115,7 +117,7 @@ def _blended(g: Graph, model: ExportedTable, inputs: Inputs) -> Names:
         wide = _wide(g)
         encoded = _encoded(g, model, group, x, categories)
         heads = network(g, encoded, stacked(group.networks.nets))
-        found = _predicted(wide, group, heads)
+        found = _predicted(wide, group, heads, model.labels is not None)
         parts.append([wide.Mul(name, group.share) for name in found])
     g.prefix = ""
     return tuple(functools.reduce(g.Add, names) for names in zip(*parts, strict=True))
