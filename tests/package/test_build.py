@@ -243,10 +243,28 @@ def test_installation_is_complete():
     assert (INSTALLED / "data" / "digits.npz").stat().st_size < 60_000
 
 
-def test_pyinstaller_finds_the_hook():
+def configuration():
+    """Return pyproject.toml."""
     if not (ROOT / "pyproject.toml").exists():
         pytest.skip("the sources are not here")
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def test_the_extra_all_has_every_extra_but_those_for_clusters_and_tests():
+    extras = configuration()["project"]["optional-dependencies"]
+    (together,) = (re.fullmatch(r"fastmlp\[(.*)\]", entry)[1] for entry in extras["all"])
+    assert {*together.split(",")} == extras.keys() - {"all", "mpi", "test"}
+
+
+def test_classifiers_name_each_python_that_has_wheels():
+    project, tools = (configuration()[name] for name in ("project", "tool"))
+    wheels = {re.match(r"cp3(\d+)", name)[1] for name in tools["cibuildwheel"]["build"]}
+    pattern = r"Programming Language :: Python :: 3\.(\d+)"
+    assert wheels == {*re.findall(pattern, "\n".join(project["classifiers"]))}
+
+
+def test_pyinstaller_finds_the_hook():
+    project = configuration()["project"]
     module, _, function = project["entry-points"]["pyinstaller40"]["hook-dirs"].partition(":")
     (folder,) = getattr(importlib.import_module(module), function)()
     assert Path(folder, "hook-fastmlp.py").exists()
