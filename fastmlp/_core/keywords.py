@@ -188,22 +188,24 @@ class MissingAttribute:
 
 def hinted(cls: Class, attributes: Twins = ATTRIBUTES) -> Class:
     """Class decorator: names of other libraries raise an AttributeError that names ours."""
+    annotated = {name for base in cls.__mro__ for name in inspect.get_annotations(base)}
     for remedies, others in attributes:
-        for name in others.split():
+        for name in set(others.split()) - annotated:
             if inspect.getattr_static(cls, name, MISSING) is MISSING:
                 setattr(cls, name, MissingAttribute(cls, name, remedies))
-    cls.__dir__ = _dir  # type: ignore[method-assign, assignment]
+    all_names: Any = cls.__dir__
+
+    def names(self: Any) -> list[str]:
+        """Return the names of an object's attributes without those that it lacks."""
+        values = {name: inspect.getattr_static(self, name, None) for name in all_names(self)}
+        return [
+            name
+            for name, value in values.items()
+            if not isinstance(value, MissingAttribute) or hasattr(self, name)
+        ]
+
+    cls.__dir__ = names  # type: ignore[method-assign, assignment]
     return cls
-
-
-def _dir(self: Any) -> list[str]:
-    """Return the names of an object's attributes without those that it lacks."""
-    values = {name: inspect.getattr_static(self, name, None) for name in object.__dir__(self)}
-    return [
-        name
-        for name, value in values.items()
-        if not isinstance(value, MissingAttribute) or hasattr(self, name)
-    ]
 
 
 def _has(place: Any, text: str) -> bool:
@@ -212,7 +214,9 @@ def _has(place: Any, text: str) -> bool:
     if head == "fastmlp":
         return True
     value = inspect.getattr_static(place, head, MISSING)
-    if value is MISSING or isinstance(value, MissingAttribute):
+    if value is MISSING:  # but a method __getattr__ may know it
+        return hasattr(place, head)
+    if isinstance(value, MissingAttribute):
         return False
     option = re.match(r"[\w(, ]+, (\w+)=", text)
     return option is None or option[1] in inspect.signature(value).parameters

@@ -49,7 +49,107 @@ def by_batches(method: parameters.Method) -> parameters.Method:
 
 
 class BaseMLP(Exportable, parameters.Validated, CallbackSupportMixin):
-    """Base class of both estimators; subclasses handle the targets."""
+    """Base class of both estimators, whose docstrings have these sections, too.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int or array-like of int, default=(100,)
+        Widths of the hidden layers; an empty tuple gives a linear model.
+    activation : str or list of str, default="relu"
+        One for all hidden layers, or one per layer: identity, logistic, tanh, relu as in
+        scikit-learn, and leaky_relu, elu, selu, softplus, gelu, gelu_tanh, silu, mish.
+    {specific}
+    solver : {"adam", "sgd", "lbfgs"}, default="adam"
+        Adam or gradient descent on mini-batches, or L-BFGS on all rows at once.
+    alpha : float, default=0.0001
+        L2 penalty: adds 0.5 * alpha * sum(W**2), divided by the samples of the batch, to the loss.
+    batch_size : int or "auto", default="auto"
+        Samples per step; "auto" is min(200, n_samples). lbfgs ignores this and the next two
+        parameters.
+    learning_rate : str or callable, default="constant"
+        For sgd "constant", "invscaling" or "adaptive" (a fifth whenever the loss stops improving),
+        which adam ignores. For both "cosine" or "one_cycle" over max_iter epochs, or any schedule
+        ``step -> learning rate`` such as ``fastmlp.WarmUp``, where a step is one batch.
+    learning_rate_init : float, default=0.001
+        The learning rate; for "cosine" and "one_cycle" the highest one.
+    power_t : float, default=0.5
+        Exponent of "invscaling".
+    max_iter : int, default=200
+        Largest number of epochs, or of iterations of lbfgs.
+    shuffle : bool, default=True
+        Whether to shuffle the samples in each epoch.
+    random_state : int, RandomState or None, default=None
+        Seed or generator of initial weights, validation split, order of samples and dropout.
+    tol : float, default=1e-4
+        Smallest change of loss or score that counts as an improvement; gradient tolerance of lbfgs.
+    verbose : bool or int, default=False
+        Print loss and score of each epoch, and after the fit hints to standard error.
+    warm_start : bool, default=False
+        Whether fit continues with the weights of the last fit.
+    momentum : float in [0, 1], default=0.9
+        Momentum of sgd.
+    nesterovs_momentum : bool, default=True
+        Whether sgd uses Nesterov's momentum.
+    early_stopping : bool, default=False
+        End the fit when the validation score stops improving, and keep the best weights. Validation
+        data are split off from the training data unless they are passed to fit. The score of a
+        classifier is the accuracy, which is coarse for few rows: ``scoring="loss"`` is finer.
+    validation_fraction : float in [0, 1), default=0.1
+        Share of the training data to split off for ``early_stopping``.
+    beta_1, beta_2 : float in [0, 1), default=0.9, 0.999
+        Decay rates of adam's two moment estimates.
+    epsilon : float, default=1e-8
+        Adam's epsilon, added before the bias correction of the second moment, as in scikit-learn.
+    n_iter_no_change : int, default=10
+        The fit ends after more than this number of successive epochs without improvement.
+    max_fun : int, default=15000
+        Largest number of evaluations by lbfgs.
+    dropout : float or list of float, default=0.0
+        Probability of dropping a hidden value in training, for all hidden layers or per layer.
+    clip_norm : float, optional
+        Largest norm of the gradient over all parameters; larger gradients are scaled down.
+    compute : None or "bfloat16", default=None
+        Train in float32, and multiply matrices in bfloat16 where the CPU is faster so, as with
+        ``fastmlp.MLP``; by default the precision is that of X, float64 or float32.
+    scoring : str, callable or None, default=None
+        Score for early stopping: accuracy or R2 by default, "loss" for the negative validation
+        loss, or any scorer of scikit-learn.
+    restore_best : bool, default=False
+        Keep the weights of the best epoch also without early stopping: that of the lowest
+        validation loss, or of the lowest training loss without validation data.
+    standardize : bool, default=False
+        Scale every input to mean 0 and variance 1 ({standardized}). The scaling is measured on the
+        training data and folded into the first and last layer after the fit: ``coefs_`` and
+        predictions apply to raw data, and prediction costs no extra time. Losses are those of the
+        scaled data.
+    callbacks : list of callables, optional
+        Called with a ``fastmlp.State`` after each epoch; returning True ends the fit. For example
+        ``fastmlp.ReduceOnPlateau()``, or ``fastmlp.Progress()`` for a progress bar. ``state.model``
+        is a draft of the estimator, which itself changes at the end of the fit. scikit-learn's own
+        ``set_callbacks`` works in addition.
+    n_jobs : int, optional
+        Number of threads; -1 uses all. By default as many as pay off, within the limits of the
+        machine and of joblib. The result does not depend on it.
+
+    Attributes
+    ----------
+    coefs_, intercepts_ : lists of arrays
+        Weights (fan_in, fan_out) and biases (fan_out,) of each layer.
+    loss_, best_loss_ : float
+        Objective of the last epoch, and the lowest objective (None with ``early_stopping``).
+    loss_curve_, validation_loss_curve_ : lists of float
+        Training and validation loss of each epoch; the second is None without validation data.
+    validation_scores_, best_validation_score_ : list of float, float
+        With ``early_stopping`` the score of each epoch and the best score, else None.
+    history_ : fastmlp.History
+        Losses, seconds and learning rate of each epoch, and the reason for an early end.
+    n_iter_, t_ : int
+        Number of epochs of the last fit; number of samples seen since the first epoch.
+    n_layers_, n_outputs_, n_features_in_ : int
+        Number of layers including input and output, of outputs, and of columns of X.
+    feature_names_in_ : array of str
+        Names of the columns; only if X has names.
+    """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = parameters.CONSTRAINTS
     _target_checks: ClassVar[dict[str, Any]] = {}  # further arguments of validate_data
@@ -156,7 +256,9 @@ class BaseMLP(Exportable, parameters.Validated, CallbackSupportMixin):
 
     def _copied_state(self) -> dict[str, Any]:
         state = super().__getstate__()
-        return {**state, **{k: copy.deepcopy(state[k]) for k in state.keys() & {"_fitted"}}}
+        if "_fitted" in state:
+            state["_fitted"] = copy.deepcopy(state["_fitted"])
+        return state
 
     def _value(self) -> FittedNetwork:
         """Return the result of the last fit; raise NotFittedError if there is none."""
@@ -168,7 +270,7 @@ class BaseMLP(Exportable, parameters.Validated, CallbackSupportMixin):
 
     def _outputs(self, X: Any) -> tuple[Array, FittedNetwork]:
         """Return outputs (n, columns), and the value of the fit that they come from."""
-        fitted = self._value()
+        fitted: FittedNetwork = vars(self).get("_fitted") or self._value()
         network, spec = fitted.network, fitted.network.spec
         # validate_data takes tens of microseconds. Plain inputs skip it; it handles unusual inputs
         # and raises all errors.

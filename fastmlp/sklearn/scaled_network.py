@@ -36,7 +36,7 @@ def spec_of(estimator: Any, n_features: int, targets: Any, dtype: Any) -> Spec:
         dtype = np.float32
     elif estimator.solver == "lbfgs":  # SciPy minimises in float64
         dtype = np.float64
-    options = {
+    options: dict[str, Any] = {
         "layer_sizes": (n_features, *hidden, targets.n_outputs),
         "activation": parameters.activation_names(estimator.activation),
         "loss": estimator._loss(targets),
@@ -44,8 +44,9 @@ def spec_of(estimator: Any, n_features: int, targets: Any, dtype: Any) -> Spec:
         "dropout": dropout if isinstance(dropout, Real) else tuple(dropout),
         "compute": compute,
     }
+    text = repr((options["layer_sizes"], options["dropout"]))  # tells 1 from True, which are equal
     try:
-        return _built(repr(options), **options)  # the text tells 1 from True, which are equal
+        return _built(text, **options)
     except TypeError:  # of a list within a list, which has no hash: `build` says what is wrong
         return build(**options)
 

@@ -17,7 +17,8 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from test_sklearn import HAS_POISSON, assert_same, digits, pair, regression
 
 import fastmlp as ours
-from fastmlp.sklearn.parameters import documented
+from fastmlp.sklearn.estimator import BaseMLP
+from fastmlp.sklearn.parameters import documented, sections
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
@@ -29,7 +30,7 @@ BOTH = pytest.mark.parametrize("name", ["MLPClassifier", "MLPRegressor"])
 def test_shared_parameters_are_documented_by_any_compiler():
     """Python 3.13 and later leave the indentation of docstrings out."""
     docs = {
-        documented(standardized="yes", specific="depth : int")(
+        documented(*sections(BaseMLP), standardized="yes", specific="depth : int")(
             type("Model", (), {"__doc__": doc})
         ).__doc__
         for doc in (
