@@ -11,101 +11,24 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import mpmath
 import numpy as np
 
 from fastmlp._engine import native_engine
-from fastmlp._network.activations import GELU_CUBIC, LEAK, SELU_ALPHA, SELU_SCALE
 from fastmlp.losses import CrossEntropy, PoissonNLL
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests" / "support"))
+import formulas
 from probing import probe
 
 POINTS = {"float32": 300_000, "float64": 20_000}
 SMALLEST = 2**12  # times the smallest normal number: below, factors of a result may be flushed to 0
-ROOT_2_PI = mpmath.sqrt(2 * mpmath.pi)
-# What the formulas below are made of, in float64 and in 40 digits.
-LIBRARIES = {
-    "float32": SimpleNamespace(
-        exp=math.exp, expm1=math.expm1, log1p=math.log1p, log=math.log, erfc=math.erfc, number=float
-    ),
-    "float64": SimpleNamespace(
-        exp=mpmath.exp,
-        expm1=mpmath.expm1,
-        log1p=mpmath.log1p,
-        log=mpmath.log,
-        erfc=mpmath.erfc,
-        number=mpmath.mpf,
-    ),
-}
-
-
-def sigmoid(m: Any, z: Any) -> Any:
-    """Return 1 / (1 + exp(-z)), without overflow."""
-    return 1 / (1 + m.exp(-z)) if z >= 0 else m.exp(z) / (1 + m.exp(z))
-
-
-def softplus(m: Any, z: Any) -> Any:
-    """Return log(1 + exp(z)), without overflow."""
-    return max(z, 0) + m.log1p(m.exp(-abs(z)))
-
-
-def gate(z: Any, s: Any, ds: Any) -> tuple[Any, Any]:
-    """Return z s and its derivative, of a gate s with derivative ds."""
-    return z * s, s + z * ds
-
-
-def elu(m: Any, z: Any) -> tuple[Any, Any]:
-    """Return value and slope."""
-    return (z, m.number(1)) if z > 0 else (m.expm1(z), m.exp(z))
-
-
-def tanh(m: Any, z: Any) -> tuple[Any, Any]:
-    """Return value and slope."""
-    e = m.expm1(-2 * abs(z))
-    value = -e / (e + 2)
-    return value if z >= 0 else -value, 4 * sigmoid(m, 2 * z) * sigmoid(m, -2 * z)
-
-
-def gelu(m: Any, z: Any) -> tuple[Any, Any]:
-    """Return value and slope."""
-    density = m.exp(-z * z / 2) / m.number(ROOT_2_PI)
-    return gate(z, m.erfc(-z / m.number(mpmath.sqrt(2))) / 2, density)
-
-
-def gelu_tanh(m: Any, z: Any) -> tuple[Any, Any]:
-    """Return value and slope."""
-    root, cubic = m.number(4 / ROOT_2_PI), m.number(GELU_CUBIC)
-    u = root * (z + cubic * z**3)
-    s, rest = sigmoid(m, u), sigmoid(m, -u)
-    return gate(z, s, s * rest * root * (1 + 3 * cubic * z * z))
-
-
-def mish(m: Any, z: Any) -> tuple[Any, Any]:
-    """Return value and slope."""
-    t, sech_squared = tanh(m, softplus(m, z))
-    return gate(z, t, sech_squared * sigmoid(m, z))
-
-
-ACTIVATIONS: dict[str, Callable[[Any, Any], tuple[Any, Any]]] = {
-    "leaky_relu": lambda m, z: (z, m.number(1)) if z > 0 else (LEAK * z, m.number(LEAK)),
-    "elu": elu,
-    "selu": lambda m, z: tuple(
-        SELU_SCALE * (1 if z > 0 else m.number(SELU_ALPHA)) * part for part in elu(m, z)
-    ),
-    "softplus": lambda m, z: (softplus(m, z), sigmoid(m, z)),
-    "sigmoid": lambda m, z: (sigmoid(m, z), sigmoid(m, z) * sigmoid(m, -z)),
-    "tanh": tanh,
-    "gelu": gelu,
-    "gelu_tanh": gelu_tanh,
-    "silu": lambda m, z: gate(z, sigmoid(m, z), sigmoid(m, z) * sigmoid(m, -z)),
-    "mish": mish,
-}
+# What the formulas are made of: in float64, and in 40 digits.
+LIBRARIES = {"float32": formulas.FLOAT, "float64": formulas.DIGITS}
 
 
 def points(dtype: str, low: float, high: float) -> Any:
@@ -147,7 +70,7 @@ def measure(level: str, dtype: str) -> Iterator[list[str]]:
     z = points(dtype, -100.0, 100.0)
     z = np.concatenate([z[abs(z) <= 4], z[abs(z) > 4]])
     n_near = int(np.sum(abs(z) <= 4))
-    for name, formula in ACTIVATIONS.items():
+    for name, formula in formulas.ACTIVATIONS.items():
         values, slopes = kernels.activation(name, z)
         pairs = [formula(m, m.number(v)) for v in z.tolist()]
         true = [value for value, _ in pairs]

@@ -24,23 +24,19 @@ LEVELS = native_engine.available_levels()
 HAS_FMA = {"avx512", "avx2", "neon"}
 # Which network shows a function: the link of a loss, or an activation between two weights of 1.
 LINKS = {"exp": "poisson_nll", "sigmoid": "binary_cross_entropy"}
-SMOOTH = ("tanh", "softplus", "elu", "selu", "gelu", "gelu_tanh", "silu", "mish")
-FUNCTIONS = (*LINKS, *SMOOTH)
+FUNCTIONS = ("exp", *ACTIVATIONS)
 ROOT = float(2 * np.sqrt(2 / np.pi))
 
 
 def native(name, level, x):
     """The function as predictions go through it."""
     loss = LINKS.get(name, "squared_error")
-    spec = cases.build([1, 1] if name in LINKS else [1, 1, 1], name_of(name), loss, x.dtype)
+    sizes, activation = ([1, 1], "relu") if name in LINKS else ([1, 1, 1], name)
+    spec = cases.build(sizes, activation, loss, x.dtype)
     engine = Engine(spec, level)
     ones = [np.ones(shape, x.dtype) for shape in spec.shapes]
     engine.set_parameters(ones, [np.zeros(1, x.dtype) for _ in ones])
     return engine.predict(x[:, np.newaxis])[:, 0]
-
-
-def name_of(name):
-    return name if name in SMOOTH else "relu"
 
 
 def wide(name, x):
@@ -68,7 +64,7 @@ def sample(name, dtype):
         x = np.concatenate([np.linspace(-45, 45, 1501), np.linspace(-1, 1, 801)])
         tiny = np.geomspace(1e-300, 1e-2, 201)
         x = np.concatenate([x, tiny, -tiny, np.linspace(-720, 709, 601)])
-        formula = mpmath.exp if name == "exp" else formulas.ACTIVATIONS[name]
+        formula = mpmath.exp if name == "exp" else functools.partial(formulas.value, name)
         with mpmath.workdps(40):
             truth = [formula(mpmath.mpf(float(value))) for value in x]
             nearest = np.array([float(value) for value in truth])

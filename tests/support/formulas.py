@@ -1,22 +1,91 @@
-"""Activations by their published formulas, of one number, in as many digits as mpmath computes."""
+"""Activations and their slopes by the published formulas, of one number, in any precision.
 
-from mpmath import exp, expm1, log1p, mpf, ncdf, pi, sqrt, tanh
+The first argument of each has the functions to compute with: `FLOAT` or `DIGITS`.
+"""
 
-ACTIVATIONS = {
-    "identity": lambda z: z,
-    "relu": lambda z: max(z, 0),
-    "leaky_relu": lambda z: z if z > 0 else mpf("0.01") * z,
-    "elu": lambda z: z if z > 0 else expm1(z),
-    "selu": lambda z: (
-        mpf("1.0507009873554804934193349852946")
-        * (z if z > 0 else mpf("1.6732632423543772848170429916717") * expm1(z))
+import math
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import mpmath
+
+_NAMES = ("exp", "expm1", "log1p", "log", "erfc", "sqrt")
+FLOAT = SimpleNamespace(**{name: getattr(math, name) for name in _NAMES}, number=float, pi=math.pi)
+DIGITS = SimpleNamespace(  # as many as mpmath is told to compute
+    **{name: getattr(mpmath, name) for name in _NAMES}, number=mpmath.mpf, pi=mpmath.pi
+)
+
+LEAK = 0.01
+SELU_SCALE, SELU_ALPHA = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
+GELU_CUBIC = 0.044715
+
+
+def sigmoid(m: Any, z: Any) -> Any:
+    """Return 1 / (1 + exp(-z)), without overflow."""
+    return 1 / (1 + m.exp(-z)) if z >= 0 else m.exp(z) / (1 + m.exp(z))
+
+
+def softplus(m: Any, z: Any) -> Any:
+    """Return log(1 + exp(z)), without overflow."""
+    return max(z, 0) + m.log1p(m.exp(-abs(z)))
+
+
+def gate(z: Any, s: Any, ds: Any) -> tuple[Any, Any]:
+    """Return z s and its derivative, of a gate s with derivative ds."""
+    return z * s, s + z * ds
+
+
+def elu(m: Any, z: Any) -> tuple[Any, Any]:
+    """Return value and slope."""
+    return (z, m.number(1)) if z > 0 else (m.expm1(z), m.exp(z))
+
+
+def tanh(m: Any, z: Any) -> tuple[Any, Any]:
+    """Return value and slope."""
+    e = m.expm1(-2 * abs(z))
+    value = -e / (e + 2)
+    return value if z >= 0 else -value, 4 * sigmoid(m, 2 * z) * sigmoid(m, -2 * z)
+
+
+def gelu(m: Any, z: Any) -> tuple[Any, Any]:
+    """Return value and slope."""
+    density = m.exp(-z * z / 2) / m.sqrt(2 * m.pi)
+    return gate(z, m.erfc(-z / m.sqrt(2)) / 2, density)
+
+
+def gelu_tanh(m: Any, z: Any) -> tuple[Any, Any]:
+    """Return value and slope."""
+    root, cubic = m.sqrt(8 / m.pi), m.number(GELU_CUBIC)
+    u = root * (z + cubic * z**3)
+    s, rest = sigmoid(m, u), sigmoid(m, -u)
+    return gate(z, s, s * rest * root * (1 + 3 * cubic * z * z))
+
+
+def mish(m: Any, z: Any) -> tuple[Any, Any]:
+    """Return value and slope."""
+    t, sech_squared = tanh(m, softplus(m, z))
+    return gate(z, t, sech_squared * sigmoid(m, z))
+
+
+ACTIVATIONS: dict[str, Callable[[Any, Any], tuple[Any, Any]]] = {
+    "identity": lambda m, z: (z, m.number(1)),
+    "relu": lambda m, z: (max(z, m.number(0)), m.number(z > 0)),
+    "leaky_relu": lambda m, z: (z, m.number(1)) if z > 0 else (LEAK * z, m.number(LEAK)),
+    "elu": elu,
+    "selu": lambda m, z: tuple(
+        SELU_SCALE * (1 if z > 0 else m.number(SELU_ALPHA)) * part for part in elu(m, z)
     ),
-    "softplus": lambda z: log1p(exp(z)),
-    "sigmoid": lambda z: 1 / (1 + exp(-z)),
+    "softplus": lambda m, z: (softplus(m, z), sigmoid(m, z)),
+    "sigmoid": lambda m, z: (sigmoid(m, z), sigmoid(m, z) * sigmoid(m, -z)),
     "tanh": tanh,
-    "gelu": lambda z: z * ncdf(z),
-    # 1 / (1 + exp(-2 u)) is (1 + tanh(u)) / 2, without cancellation.
-    "gelu_tanh": lambda z: z / (1 + exp(-2 * sqrt(2 / pi) * (z + mpf("0.044715") * z**3))),
-    "silu": lambda z: z / (1 + exp(-z)),
-    "mish": lambda z: z * tanh(log1p(exp(z))),
+    "gelu": gelu,
+    "gelu_tanh": gelu_tanh,
+    "silu": lambda m, z: gate(z, sigmoid(m, z), sigmoid(m, z) * sigmoid(m, -z)),
+    "mish": mish,
 }
+
+
+def value(name: str, z: Any) -> Any:
+    """Return an activation of one number in mpmath's digits."""
+    return ACTIVATIONS[name](DIGITS, mpmath.mpf(z))[0]

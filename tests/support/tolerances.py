@@ -39,6 +39,9 @@ TOLERANCES: dict[str, dict[str, tuple[float, float]]] = {
 ULPS = {
     "exp": 1.1,
     "log": 1.5,
+    "identity": 0.0,
+    "relu": 0.0,
+    "leaky_relu": 1.0,
     "sigmoid": 2.2,
     "tanh": 2.6,
     "softplus": 2.5,
