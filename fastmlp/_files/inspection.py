@@ -97,7 +97,7 @@ def _facts(description: dict[str, Any]) -> dict[str, Any]:
     if isinstance(holder.get("groups"), list):
         facts.update((f"group {g}", group) for g, group in enumerate(holder["groups"]))
     progress = holder.get("optimizer", holder.get("run"))
-    facts["goes on"] = "no" if progress is None else "with the optimizer's state"
+    facts["resumes"] = "no" if progress is None else "with the optimizer's state"
     return facts
 
 

@@ -16,7 +16,7 @@ from fastmlp.tabular import members
 from fastmlp.tabular.columns import Table
 from fastmlp.tabular.encoding import width_of, with_missing
 from fastmlp.tabular.epoch_selection import (
-    TIME_WAS_OVER,
+    LIMIT_REACHED,
     calibrated_costs,
     of_all,
     ranked,
@@ -162,7 +162,7 @@ def _stage(
             needed = epochs[k] / 2 if before else min(epochs[k] / 2, quick_epochs(target.kind, n))
             end = math.inf if request.deadline is None else request.deadline
             if (groups or before) and end - time.monotonic() < needed * epoch:
-                over = TIME_WAS_OVER
+                over = LIMIT_REACHED
                 break
             progress.begin(k)
             groups.append(members.train(recipe, data, division, request, epoch))

@@ -19,7 +19,7 @@ from fastmlp.tabular.rows import EncodedRows
 Array = NDArray[Any]
 Rows = NDArray[np.int64]
 
-TIME_WAS_OVER = "the time was over"
+LIMIT_REACHED = "time_limit was reached"
 ONLY_WORSE = "predictions of held-out rows only got worse"
 LITTLE_GAIN = "more training no longer helped"
 
@@ -128,7 +128,7 @@ class BestEpochSelector:
         if looks:
             self._look(state)
         if self.clock.ended():
-            self.why = TIME_WAS_OVER
+            self.why = LIMIT_REACHED
             if not looks:
                 self._look(state)
         if annealed and not self.why:

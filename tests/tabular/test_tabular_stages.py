@@ -185,7 +185,7 @@ def test_without_a_second_stage_the_first_counts(monkeypatch):
     monkeypatch.setattr(blend, "seconds_of_epoch", lambda recipe, *_: 1.0)
     late, trained = in_stages(monkeypatch, SMOOTH, time_limit=100)
     assert len(trained) == 2
-    for model, why in ((ended, "the user interrupted it"), (late, "the time was over")):
+    for model, why in ((ended, "the user interrupted it"), (late, "time_limit was reached")):
         assert f"; then no further stage, because {why}" in model.report().more["course"]
         assert len(model._members) == 12
         assert np.isfinite(model.predict(ROWS)).all()
@@ -208,7 +208,7 @@ def test_best_adds_networks_to_those_of_the_default_within_a_time_limit(monkeypa
     assert {len(group.ensemble) for group in model._members.groups} == {kept}
     report, course = model.report(), default.report().more["course"]
     assert len(report.more["course"].split("; then ")) == len(course.split("; then ")) + 1
-    assert report.more["course"].endswith("because the time was over") == (not has_time)
+    assert report.more["course"].endswith("because time_limit was reached") == (not has_time)
     assert report.together <= default.report().together
     # The k-th members of all groups share their rows, so that rows of the fit are recognised.
     found, own = model.importance(ROWS, y), model.importance()
