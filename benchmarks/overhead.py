@@ -19,7 +19,6 @@ from harness import FAULT, Rows
 import fastmlp
 from fastmlp._engine import kernels, native_engine
 from fastmlp._engine.protocol import Epochs
-from fastmlp._models.base import Model
 
 ROWS = (1_000, 10_000, 100_000, 1_000_000)
 FIXED, PER_SAMPLE = 30e-6, 2e-9
@@ -58,7 +57,7 @@ def observe(state: Any) -> None:
 def idle_fit(rows: int, *callbacks: Callable[..., Any]) -> Callable[..., Any]:
     """Return a function that fits some epochs of nothing."""
     x = np.zeros((rows, 1), np.float32)
-    net: Model = fastmlp.MLP([1, 8, 1], rng=0)
+    net = fastmlp.MLP([1, 8, 1], rng=0)
     net._engine = Idle(net._engine)
     return functools.partial(net.fit, x, x, batch_size=BATCH, callbacks=callbacks, n_threads=1)
 

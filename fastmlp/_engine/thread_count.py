@@ -8,6 +8,7 @@ import os
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
+from fastmlp._core.intervals import check_count
 from fastmlp._engine.thread_pool import MAX_THREADS, Team, borrowed_team
 
 if TYPE_CHECKING:
@@ -109,6 +110,8 @@ def fit_team(
     n_threads: int | None, n_weights: int, batch_size: int
 ) -> AbstractContextManager[Team | None]:
     """Lend a team of threads to a ``with`` block that trains; `for_fit` has their number."""
+    if n_threads is not None:
+        n_threads = check_count("n_threads", n_threads, example=2)
     n = for_fit(n_threads, n_weights, batch_size)
     return borrowed_team(n, n if n_threads is None else None)
 

@@ -15,7 +15,7 @@ from fastmlp._core.charts import Axes
 from fastmlp._core.history import Batch, DivergenceError, State
 from fastmlp._core.intervals import POSITIVE, check_count
 from fastmlp._core.optional import axes
-from fastmlp._models.fit import Learner
+from fastmlp._models.mlp import MLP
 from fastmlp._validation import check
 
 SMOOTHING = 0.8  # share of the earlier losses in the running mean
@@ -156,7 +156,7 @@ def lr_find(
     True
     >>> history = net.fit(x, np.sin(3 * x), optimizer=fastmlp.Adam(found.suggestion))
     """
-    if not isinstance(model, Learner):
+    if not isinstance(model, MLP):
         raise TypeError(
             f"model is a {type(model).__name__} but an MLP is expected: for an estimator, pass an "
             "MLP with the same layers"

@@ -2,35 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from fastmlp._core.fit_lock import FitLock
+from fastmlp._core.history import History, ResumeState
 from fastmlp._core.intervals import NON_NEGATIVE, check_count, check_flag
 from fastmlp._core.keywords import explained
+from fastmlp._engine.exportable import Exportable
 from fastmlp._engine.thread_count import call_team, fit_team
-from fastmlp._models.fit import Learner
+from fastmlp._models.fit_request import FitRequest
+from fastmlp._models.parameter_list import ParameterProperty
+from fastmlp._models.runner import Runner, one_pass
 from fastmlp._network import initializers
 from fastmlp._network.data import Data
-from fastmlp._network.spec import build
+from fastmlp._network.spec import Compute, Spec, build
+from fastmlp._network.tensors import TENSORS, name_of
 from fastmlp._training import planning
 from fastmlp._validation import check
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # imported on use: few fits need the rest
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-    from fastmlp._engine.protocol import Predictor
+    from fastmlp._core.communicators import Communicator
+    from fastmlp._engine.protocol import Engine, Predictor
+    from fastmlp._export.layers import Exported
+    from fastmlp._network.averaging import Averaging
+    from fastmlp._network.functions.activation import CustomActivation
+    from fastmlp._network.groups import Groups
     from fastmlp._network.initializers import Initializer
     from fastmlp._network.losses import Loss
-    from fastmlp._network.names import LossName, NormPosition
-    from fastmlp._network.spec import Activations, Compute
+    from fastmlp._network.names import ActivationName, LossName, NormPosition, OptimizerName
+    from fastmlp._network.optimizers import Optimizer
+    from fastmlp._network.scheduled import Scheduled
+    from fastmlp._network.spec import Activations
+    from fastmlp._training.callback_list import Callback
+    from fastmlp._training.metrics import Metrics
     from fastmlp._training.sources import Source
 
 
+def _compiled(spec: Spec) -> Engine:
+    from fastmlp._engine import native_engine
+
+    return native_engine.engine(spec)
+
+
+def _of_spec(name: str, meaning: str) -> Any:
+    """Return a read-only property: an option of the network's description."""
+    return property(attrgetter(f"_spec.{name}"), doc=meaning)
+
+
 @partial(explained, plain=("predict",))  # whose calls may take less time than a check
-class MLP(Learner):
+class MLP(Exportable):
     """A multi-layer perceptron: affine layers with an activation between each two.
 
     Layer k computes ``y = activation(x @ W + b)``; the last one has no activation: its output
@@ -115,6 +144,18 @@ class MLP(Learner):
     [[0.0]]
     """
 
+    _engine_type: Callable[[Spec], Engine] = staticmethod(_compiled)
+    _flat_y = False  # whether y of the last fit was (n,): predictions are, too (docs/adr/0024)
+
+    # One for each row of TENSORS, made below; declared here for type checkers.
+    weights: ParameterProperty
+    biases: ParameterProperty
+    gains: ParameterProperty
+    shifts: ParameterProperty
+    scales: ParameterProperty
+    alphas: ParameterProperty
+    linear_weights: ParameterProperty
+
     def __init__(
         self,
         layer_sizes: Sequence[int] | NDArray[Any],
@@ -135,8 +176,260 @@ class MLP(Learner):
         options = dropout, layer_norm, scale, parametric, skip, linear_path, compute
         spec = build(layer_sizes, activation, loss, dtype, *options)
         names = initializers.names(spec, initializer)  # raises errors before memory is allocated
-        super().__init__(spec, check.generator(rng))
+        self._spec, self._rng = spec, check.generator(rng)
+        self._history: History | None = None
+        self._attach()
         self._engine.set_parameters(*initializers.draw(spec, self._rng, names))
+
+    def _attach(self) -> None:
+        """Create the attributes that are not part of the state: not copied, not pickled."""
+        self._engine = self._engine_type(self._spec)
+        self._n_weights = self._spec.n_weights
+        self._two_headed = self._spec.loss.heads == 2
+        self._lock = FitLock()  # allows one fit at a time, and no assignment by other threads
+        self._progress: ResumeState | None = None  # for the next partial_fit or a resumed fit
+        self._plans = planning.PlanCache(self._spec)
+
+    n_parameters: int = _of_spec(
+        "n_parameters", "Number of elements of all weights, biases and other parameters."
+    )
+    layer_sizes: tuple[int, ...] = _of_spec("layer_sizes", "Inputs, hidden layers, outputs.")
+    activations: tuple[ActivationName | CustomActivation, ...] = _of_spec(
+        "activations", "Activation of each hidden layer: its name, or one of the user's own."
+    )
+    dropout: tuple[float, ...] = _of_spec("dropout", "Drop probability of each hidden layer.")
+    layer_norm: tuple[NormPosition | None, ...] = _of_spec(
+        "layer_norm",
+        "Where each hidden layer is normalised: before or after its activation, or not.",
+    )
+    parametric: tuple[bool, ...] = _of_spec(
+        "parametric", "Whether the activation of each hidden layer is parametric."
+    )
+    scale: bool = _of_spec("scale", "Whether the inputs are scaled by parameters.")
+    skip: int | None = _of_spec("skip", "Hidden layers of a residual block; None without blocks.")
+    linear_path: bool = _of_spec(
+        "linear_path", "Whether a linear path leads from the inputs to the outputs."
+    )
+    compute: Compute = _of_spec(
+        "compute", 'How training multiplies matrices: "bfloat16", or None for the dtype.'
+    )
+    loss: Loss = _of_spec("loss", "The loss, as an object of ``fastmlp.losses``.")
+    dtype: np.dtype[Any] = _of_spec("dtype", "The dtype of weights, arithmetic and predictions.")
+
+    def summary(self) -> str:
+        """Return a table of the layers: sizes, activations, options, parameters.
+
+        Examples
+        --------
+        >>> import fastmlp
+        >>> print(fastmlp.MLP([4, 16, 3], loss="cross_entropy", rng=0).summary())
+        layer  inputs  outputs  activation  options  parameters
+            0       4       16  relu                         80
+            1      16        3  softmax                      51
+        total                                               131
+        """
+        from fastmlp._models.summary import summary
+
+        return summary(self._spec)
+
+    def _repr_html_(self) -> str:
+        """Return the table of the layers for notebooks."""
+        from fastmlp._models.summary import as_html
+
+        return as_html(self._spec)
+
+    @property
+    def history(self) -> History | None:
+        """History of the last fit, even if interrupted or diverged; None before the first."""
+        return self._history
+
+    def fit(
+        self,
+        X: ArrayLike | Source,
+        y: ArrayLike | None = None,
+        *,
+        epochs: int = 20,
+        batch_size: int = 64,
+        optimizer: Optimizer | OptimizerName | None = None,
+        l1: float = 0.0,
+        l2: float = 0.0,
+        clip_norm: float | None = None,
+        groups: Groups | None = None,
+        dropout: Scheduled | Sequence[Scheduled] | None = None,
+        averaging: Averaging | None = None,
+        validation_data: Sequence[ArrayLike] | Source | None = None,
+        sample_weight: ArrayLike | None = None,
+        shuffle: bool = True,
+        shuffle_buffer: int | None = None,
+        metrics: Metrics = (),
+        callbacks: Iterable[Callback] = (),
+        n_threads: int | None = None,
+        verbose: bool | int = False,
+        resume: bool | str | os.PathLike[str] = False,
+        communicator: Communicator | Any = None,
+    ) -> History:
+        """Train from the current weights with a new optimizer state, or resume the last fit.
+
+        Parameters
+        ----------
+        X : array-like, shape (n, fan-in)
+            Finite inputs. They are never changed, and not copied if they have the model's dtype.
+            Without y, a source of blocks: a callable that returns an iterable, or an object that is
+            iterated, once per epoch, of tuples ``(X, y)`` or ``(X, y, sample_weight)``; see
+            ``fastmlp.Blocks`` for arrays larger than memory. A thread reads, checks and copies one
+            block ahead. Batches continue from block to block; every epoch must have the same number
+            of rows. Errors of the source are raised here.
+        y : array-like, optional
+            Targets, shape (n, outputs), or (n,) for one output: then predictions are (n,), too. For
+            cross_entropy integer labels (n,) from 0, or probabilities (n, classes) whose rows sum
+            to 1.
+        epochs : int
+            Passes over the data, at least 1; with ``resume`` including those of the resumed fit.
+        batch_size : int
+            Samples per step, at least 1; larger than n means n.
+        optimizer : SGD, RMSprop, Adam, AdamW, Lion or str, optional
+            ``Adam()`` by default. The names sgd, rmsprop, adam, adamw and lion stand for the
+            optimizers with their default options.
+        l1, l2 : float
+            Penalties l1 * sum(abs(W)) and 0.5 * l2 * sum(W**2) in the objective, over weights only;
+            at least 0. The derivative of abs(W) at 0 is taken as 0, so weights come near 0 but
+            rarely reach it.
+        clip_norm : float, optional
+            Largest norm of the gradient over all parameters; larger gradients are scaled down.
+        groups : Groups, optional
+            Learning rates and decay by layer and by kind of parameter; frozen layers.
+        dropout : float, callable ``step -> float``, or sequence of them, optional
+            Dropout of this fit, in place of the model's, for all hidden layers or per layer; values
+            from 0 to below 1.
+        averaging : EMA or SWA, optional
+            After each epoch, give the model a mean of its weights over the training so far:
+            validation, metrics and callbacks see the mean (``on_batch`` that of the epoch before),
+            ``EarlyStopping`` selects among means, and the fit ends with one. Training and its loss
+            use the weights without averaging; ``resume`` continues with these, unless others were
+            assigned since. Weights that callbacks assign stay until the next epoch.
+        validation_data : tuple (X, y) or (X, y, sample_weight), or source of such, optional
+            Data on which the loss is evaluated after each epoch; a source is read anew each time.
+        sample_weight : array-like, shape (n,), optional
+            Weights of at least 0, not all 0; positive ones must be normal numbers of the dtype.
+        shuffle : bool
+            Whether to visit the samples in a new random order in each epoch; the rows of a source
+            are shuffled within blocks.
+        shuffle_buffer : int, optional
+            Number of rows, at least 1, in a buffer through which a source is shuffled, beside the
+            blocks in memory. Needed where the rows of the source are sorted; it mixes only the rows
+            that it holds, and a fit warns if that is not enough.
+        metrics : sequence of str or callables, or dict, optional
+            Metrics for ``History.metrics``, computed after each epoch: accuracy,
+            mean_squared_error, mean_absolute_error, r2, or callables ``(y, prediction) -> float``
+            that get checked targets, (n, outputs) or labels (n,), and predictions (n, outputs).
+            They use the validation data, with names ``val_NAME``, or else all of X; these must
+            be arrays. Sample weights are not used. This takes the time of a prediction.
+        callbacks : iterable of callables
+            Called with a ``fastmlp.State`` after each epoch; returning True ends the fit. A method
+            ``on_batch(state, batch)`` is called with a ``fastmlp.Batch`` after each batch; True
+            undoes the current epoch and ends the fit.
+        n_threads : int, optional
+            Number of threads; by default as many as the machine allows and the network can use.
+        verbose : bool or int
+            Whether to show progress: a tqdm bar if tqdm is installed, else a line per epoch. An
+            integer counts as True unless it is 0.
+        resume : bool, str or path
+            True continues the last fit, also in a copy or pickle, with its optimizer state,
+            schedules, order of samples and history, and gives the result of an uninterrupted fit.
+            All options may change but the optimizer's kind, the number of samples, and whether
+            there is validation data. Callbacks start anew, except for those saved by a
+            ``fastmlp.Checkpoint``. A path loads that checkpoint into this model first, and requires
+            the same data and ``batch_size``; without such a file the fit starts anew.
+        communicator : mpi4py communicator or fastmlp.Communicator, optional
+            Train with other processes, which call ``fit`` alike, each with its own rows of every
+            batch of ``size * batch_size``; docs/processes.md. One thread each by default.
+
+        Returns
+        -------
+        History
+            Losses, seconds, learning rates and metrics, one entry per epoch.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is invalid; the model is unchanged.
+        DivergenceError
+            If the loss or a weight becomes non-finite; the model keeps the weights from before that
+            epoch.
+        RuntimeError
+            If another fit is running on this model; a RankError if another process has failed.
+        KeyboardInterrupt
+            If interrupted; model and ``history`` are then at the last completed epoch. Without
+            callbacks, validation, metrics and averaging, many short epochs run in one call; an
+            interrupt then undoes about 0.05 s of training.
+        """
+        with planning.joined(communicator, self._engine) as ranks, self._lock.taken():
+            data = planning.data(X, y, sample_weight, self._spec, shuffle, shuffle_buffer)
+            plan = self._plans.plan(data, batch_size, optimizer, l1, l2, clip_norm, groups, dropout)
+            validation = planning.validation(validation_data, self._spec)
+            if ranks and n_threads is None:
+                n_threads = 1
+            request = FitRequest(
+                *(self, [self], self._engine, [data], [plan]),
+                fingerprint_data=[(data, validation)],
+                evaluator=planning.evaluator(self._engine, data, validation, metrics, ranks),
+                has_validation=validation is not None,
+                team=fit_team(n_threads, self._n_weights, plan.batch_size),
+                epochs=epochs,
+                batch_size=batch_size,
+                shuffle=shuffle,
+                verbose=verbose,
+                averaging=averaging,
+                callbacks=callbacks,
+                resume=resume,
+                ranks=ranks,
+            )
+            return Runner(request).run()
+
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        sample_weight: ArrayLike | None = None,
+        batch_size: int | None = None,
+        optimizer: Optimizer | OptimizerName | None = None,
+        l1: float = 0.0,
+        l2: float = 0.0,
+        clip_norm: float | None = None,
+        groups: Groups | None = None,
+        dropout: Scheduled | Sequence[Scheduled] | None = None,
+        n_threads: int | None = None,
+    ) -> float:
+        """Train for one pass over the samples, in their order, and keep the optimizer's state.
+
+        The state (moments, step count) lasts from call to call, also in copies and pickles. The
+        learning rate and the weight decay of ``optimizer`` may change between calls; another kind
+        of optimizer, or a fit, starts anew.
+
+        Parameters
+        ----------
+        X, y, sample_weight, optimizer, l1, l2, clip_norm, groups, dropout, n_threads
+            As for :meth:`fit`.
+        batch_size : int, optional
+            Samples per step; by default all, in one step.
+
+        Returns
+        -------
+        float
+            The objective of the pass, as in ``History.loss``.
+
+        Raises
+        ------
+        TypeError, ValueError, DivergenceError, RuntimeError, KeyboardInterrupt
+            As for :meth:`fit`; the model then has the weights from before the call.
+        """
+        with self._lock.taken():
+            data = check.data(X, y, sample_weight, self._spec)
+            rows = data.rows if batch_size is None else batch_size
+            plan = self._plans.plan(data, rows, optimizer, l1, l2, clip_norm, groups, dropout)
+            team = fit_team(n_threads, self._n_weights, plan.batch_size)
+            return one_pass(self, [self], [data], [plan], team)
 
     def predict(
         self, X: ArrayLike | Source, out: Any = None, link: bool = True
@@ -344,3 +637,159 @@ class MLP(Learner):
         with fit_team(None, self._n_weights, data.x.shape[0]) as team:
             objective, *gradients = self._engine.gradients(data, l2, team, l1)
         return float(objective), *gradients
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """Return copies of all parameters by plain names.
+
+        Returns
+        -------
+        dict of str to array
+            ``layers.0.weight`` (fan_in, fan_out), ``layers.0.bias`` (fan_out,), and of normalised
+            layers ``layers.0.gain`` and ``layers.0.shift``, of parametric activations
+            ``layers.0.alpha``; ``layers.0.scale`` of the inputs, and ``layers.0.linear_weight``
+            (inputs, outputs) of a linear path. PyTorch's weights are transposed.
+
+        Examples
+        --------
+        >>> import fastmlp
+        >>> {name: a.shape for name, a in fastmlp.MLP([3, 2], rng=0).state_dict().items()}
+        {'layers.0.weight': (3, 2), 'layers.0.bias': (2,)}
+        """
+        tensors = zip(self._spec.tensors, self._engine.parameters(), strict=True)
+        named = [(k, name_of(kind, k), a) for kind, each in tensors for k, a in enumerate(each)]
+        return {name: a for _, name, a in sorted(named, key=lambda one: one[0]) if a.size}
+
+    def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
+        """Set all parameters, or none if there is an error.
+
+        Parameters
+        ----------
+        state : mapping of str to array
+            Arrays with exactly the names and shapes of :meth:`state_dict`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If names, shapes or values do not fit; the model is unchanged.
+        RuntimeError
+            If a fit is running in another thread.
+        """
+        check.names(state, list(self.state_dict()), "state")
+        with self._lock.held():
+            parameters = []
+            for kind, shapes in self._spec.tensors.items():
+                names = [name_of(kind, k) for k in range(len(shapes))]
+                arrays = [state.get(name, np.zeros(0)) for name in names]  # (0,) where missing
+                parameters.append(check.parameters(arrays, self._spec, kind))
+            self._take(parameters)
+
+    def _exported(self) -> Exported:
+        from fastmlp._export.layers import exported
+
+        return exported(self._spec, *self._engine.parameters())
+
+    def _assign(self, kind: str, change: Callable[[list[NDArray[Any]]], Any]) -> None:
+        """Replace the arrays of one kind by the result of ``change``."""
+        with self._lock.held():
+            kinds = self._spec.tensors
+            parameters = dict(zip(kinds, self._engine.parameters(), strict=True))
+            parameters[kind] = check.parameters(change(parameters.get(kind, [])), self._spec, kind)
+            self._take([parameters[each] for each in kinds])
+
+    def _take(self, parameters: Sequence[Sequence[NDArray[Any]]]) -> None:
+        """Set parameters given by the user; a resumed fit continues with them."""
+        self._engine.set_parameters(*parameters)
+        if self._lock.trainer is None and self._progress is not None:
+            self._progress = self._progress._replace(averaged=None)
+
+    def _stored_progress(self) -> ResumeState | None:
+        """Return the state for resuming; a running fit of this thread stores it first."""
+        if self._lock.trainer is not None and self._lock.is_mine():
+            self._lock.trainer.store()
+        return self._progress
+
+    def save(self, path: str | os.PathLike[str], *, training: bool = True) -> None:
+        """Write the model to a file, for :func:`fastmlp.load`.
+
+        The format is safetensors, which many programs read. The file replaces an older one
+        atomically; after a failure the older one is still there.
+
+        Parameters
+        ----------
+        path : str or path
+            Path of the file.
+        training : bool
+            Whether to write the history and the state from which ``partial_fit`` and ``resume``
+            continue; without them, the file is a third of the size after Adam.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        TypeError
+            If the class is not fastmlp's, or the generator is not NumPy's.
+        RuntimeError
+            If another thread trains the model; callbacks of the fit may save it.
+
+        Examples
+        --------
+        >>> import fastmlp, os, tempfile
+        >>> net = fastmlp.MLP([2, 8, 1], rng=0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     net.save(os.path.join(folder, "net.safetensors"))
+        """
+        from fastmlp._files import storage
+
+        storage.save(self, path, training)
+
+    def _copy_from(self, other: Any) -> None:
+        """Take over the state of another model of the same shape."""
+        state = other.__getstate__()
+        self._rng.bit_generator.state = other._rng.bit_generator.state
+        self._engine.set_state(state["engine"])
+        self._progress, self._history = state["progress"], other._history
+        self._flat_y = other._flat_y
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self._lock.read(self._state)
+
+    def _state(self) -> dict[str, Any]:
+        """Return a copy of the state, of a model that no other thread trains."""
+        state = self.__dict__.copy()
+        for name in ("_n_weights", "_two_headed", "_lock", "_plans"):
+            del state[name]
+        del state["_engine"], state["_progress"]
+        state["_history"] = self._history and self._history.whole()
+        progress = self._stored_progress()
+        state["engine"] = self._engine.state(optimizer=progress is not None)
+        state["progress"] = progress if "optimizer" in state["engine"] else None
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        engine, progress = state.pop("engine"), state.pop("progress")
+        self.__dict__.update(state)
+        self._attach()
+        self._engine.set_state(engine)
+        self._progress = progress
+
+    def _frozen(self) -> Self:
+        """Return a model for predictions alone, with the parameters of this moment."""
+        model = type(self).__new__(type(self))
+        vars(model).update(vars(self))
+        model._engine = self._engine.twin()
+        model._engine.restore(self._engine.snapshot())
+        return model
+
+    def __copy__(self) -> Self:
+        # A copy that shared the generator would change with the fits of the original.
+        return copy.deepcopy(self)
+
+    def __repr__(self) -> str:
+        from fastmlp._models.summary import one_line
+
+        return one_line(self)
+
+
+for kind in TENSORS:
+    setattr(MLP, kind, ParameterProperty(kind))

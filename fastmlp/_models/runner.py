@@ -2,115 +2,90 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastmlp._core.history import History, ResumeState, State
-from fastmlp._core.intervals import check_count, check_flag, check_verbose
+from fastmlp._models.fit_request import FitRequest
 from fastmlp._models.trainer import Trainer, mean
 from fastmlp._network.data import Data
 from fastmlp._training import loop, planning
-from fastmlp._training.loop import Evaluator, LearningRates
-from fastmlp._validation import check
+from fastmlp._training.loop import LearningRates
 
 if TYPE_CHECKING:
     from fastmlp._engine.plan import Plan
 
 
 class Runner:
-    """One fit of the model ``owner``; undone if an error comes before its first new epoch."""
+    """One fit; undone if an error comes before its first new epoch."""
 
-    others: Any = None  # the other processes of a distributed fit
-    batch_size: Any = None  # as the user gave it, to compare between processes
-
-    def __init__(
-        self, owner: Any, members: Sequence[Any], resume: Any, trainer: type[Trainer] = Trainer
-    ) -> None:
-        self.owner, self.members, self.trainer = owner, members, trainer
-        self.resumes, self.path = check.resume(resume)
+    def __init__(self, request: FitRequest, trainer: type[Trainer] = Trainer) -> None:
+        self.request, self.trainer = request, trainer
         self.history, self.n_before = History(), 0
-        changes = self.resumes and (  # whether the weights change before the first epoch
-            self.path is not None
-            or any(own._progress and own._progress.averaged for own in members)
+
+    def run(self) -> History:
+        """Run the fit, and return its history."""
+        request, owner = self.request, self.request.owner
+        changes_weights = request.resume and (  # before the first epoch
+            request.path is not None
+            or any(member._progress and member._progress.averaged for member in request.members)
         )
-        self.undo = owner._undo(changes)
+        undo = undoing(owner, request.members, changes_weights)
+        try:
+            return self._run()
+        except BaseException:
+            if len(self.history.loss) == self.n_before:
+                undo()
+            raise
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None and len(self.history.loss) == self.n_before:
-            self.undo()
-
-    def options(
-        self, epochs: Any, shuffle: Any, verbose: Any, averaging: Any, callbacks: Any, who: str = ""
-    ) -> None:
-        """Check the options that all fits have; ``who`` has no batches, so no ``on_batch``."""
-        self.epochs = check_count("epochs", epochs, example=20)
-        self.shuffle, self.verbose = check_flag("shuffle", shuffle), check_verbose(verbose)
-        self.averaging = check.averaging(averaging, self.epochs)
-        self.hooks = check.callbacks(callbacks, who)
-
-    def run(
-        self,
-        datas: Sequence[Any],
-        plans: Sequence[Plan],
-        lent: AbstractContextManager[Any],
-        judge: Callable[[State], Evaluator],
-        is_validated: bool,
-        seen: Sequence[Sequence[Any]],
-    ) -> History:
-        """Run the fit; ``seen`` is the data of each member for the fingerprint of a checkpoint."""
-        owner, others, stopped = self.owner, self.others, ""
-        self.datas, self.plans, self.is_validated, self.seen = datas, plans, is_validated, seen
-        begun: Sequence[ResumeState] | None = None
-        if self.resumes if self.path is None else self._load():
+    def _run(self) -> History:
+        request, owner, members = self.request, self.request.owner, self.request.members
+        resumed, stopped = None, ""
+        if request.resume if request.path is None else self._load():
             stopped = owner._history.stop_reason if owner._history else ""
-            begun = self._resumed()
+            resumed = self._resumed()
         else:
-            for member in self.members:
-                member._progress = None
-                member._history = self.history if member is owner else History()
+            for member in members:
+                member._progress, member._history = None, History()
         owner._history = history = self.history
-        if self.verbose and not (others and others.rank):
+        if request.verbose and not (request.ranks and request.ranks.rank):
             from fastmlp._training.callbacks import Progress
 
-            self.hooks.append(Progress())
-        if plans[0].is_scheduled:
-            planning.set_lengths(plans, datas, self.epochs, begun)
-        state = State(owner, self.epochs, history, is_validated, engine=owner._engines())
-        trainer = self.trainer(self, state, judge(state))
-        if others:
-            options = {"epochs": self.epochs, "batch_size": self.batch_size}
-            options |= {"shuffle": self.shuffle, "averaging": self.averaging}
-            options["validation_data"] = is_validated
-            others.agree(self, trainer, begun, **options)
-        if begun is not None:
-            state.epoch, state.learning_rate_scale = begun[0].epochs - 1, begun[0].scale
+            request.callbacks.append(Progress())
+        if request.plans[0].is_scheduled:
+            planning.set_lengths(request.plans, request.data, request.epochs, resumed)
+        options = request.epochs, history, request.has_validation
+        state = State(owner, *options, engine=request.engine)
+        trainer = self.trainer(request, state, request.evaluator(state))
+        if request.ranks:
+            request.ranks.agree(request, trainer, resumed)
+        if resumed is not None:
+            state.epoch, state.learning_rate_scale = resumed[0].epochs - 1, resumed[0].scale
         reporter = trainer.reporter
         reporter.keep = trainer.recorded
-        for member in self.members:
+        for member in members:
             member._lock.trainer = trainer
         try:
-            with lent as plans[0].team, reporter.watching():
-                if begun is None:
-                    begun = []
-                    for member, plan in zip(self.members, plans, strict=True):
-                        begun.append(planning.begun(member._engine, plan, member._rng))
-                elif self.hooks and self._had_enough(begun, state):
+            with request.team as request.plans[0].team, reporter.watching():
+                states = resumed or [
+                    planning.initial_state(member._engine, plan, member._rng)
+                    for member, plan in zip(members, request.plans, strict=True)
+                ]
+                if resumed and request.callbacks and self._had_enough(resumed, state):
                     history.stop_reason = stopped
                     return history
-                if self.path is not None or reporter.keeps:
-                    each = enumerate(begun)
-                    begun = [own._replace(data=self._fingerprint(k)) for k, own in each]
-                trainer.run(begun, self.averaging)
+                if request.path is not None or reporter.keeps:
+                    prints = map(self._fingerprint, range(len(members)))
+                    states = [s._replace(data=d) for s, d in zip(states, prints, strict=True)]
+                trainer.run(states)
         finally:
-            for member in self.members:
+            for member in members:
                 member._lock.trainer = None
             trainer.store()  # an error may have come just after an epoch
             vars(trainer).clear()  # its own methods in it would keep model and data in a cycle
@@ -118,135 +93,180 @@ class Runner:
 
     def _load(self) -> bool:
         """Load the checkpoint into the model; return False if there is none."""
-        path, owner = self.path, self.owner
+        path, owner, members = self.request.path, self.request.owner, self.request.members
         if path is None or not os.path.exists(path):  # noqa: PTH110 costs an import less
             return False
         from fastmlp._files import storage
 
-        functions = {own.name: own for own in owner._spec.functions}
-        other = storage.load(os.path.realpath(path), functions=functions)  # follows links
-        theirs = getattr(other, "members", (other,))
-        if (type(other), len(theirs)) != (type(owner), len(self.members)) or any(
-            own._spec != member._spec for own, member in zip(theirs, self.members, strict=True)
+        functions = {function.name: function for function in owner._spec.functions}
+        stored = storage.load(os.path.realpath(path), functions=functions)  # follows links
+        networks = getattr(stored, "members", (stored,))
+        if (type(stored), len(networks)) != (type(owner), len(members)) or any(
+            network._spec != member._spec for network, member in zip(networks, members, strict=True)
         ):
             raise ValueError(
-                f"resume is {path!r}, which has {other!r}, but this is {owner!r}: "
+                f"resume is {path!r}, which has {stored!r}, but this is {owner!r}: "
                 "make the model as it was made, or use fastmlp.load"
             )
-        for member, own in zip(self.members, theirs, strict=True):
-            if type(member._rng.bit_generator) is not type(own._rng.bit_generator):
+        for member, network in zip(members, networks, strict=True):
+            if type(member._rng.bit_generator) is not type(network._rng.bit_generator):
                 raise ValueError(
-                    f"resume is {path!r}, whose model draws from {own._rng}, but this one "
+                    f"resume is {path!r}, whose model draws from {network._rng}, but this one "
                     f"from {member._rng}: pass the same kind of generator as rng"
                 )
-        for member, own in zip(self.members, theirs, strict=True):
-            member._become(own)
-        owner._history = other._history
+        for member, network in zip(members, networks, strict=True):
+            member._copy_from(network)
+        owner._history = stored._history
         return True
 
     def _fingerprint(self, k: int) -> int:
         """Return a 64-bit hash of a member's data on all processes."""
         from fastmlp._training import callback_state
 
-        found: int = (self.others or callback_state).fingerprint(*self.seen[k])
-        return found
+        ranks: Any = self.request.ranks or callback_state
+        fingerprint: int = ranks.fingerprint(*self.request.fingerprint_data[k])
+        return fingerprint
 
-    def _had_enough(self, begun: Sequence[ResumeState], state: State) -> bool:
+    def _had_enough(self, states: Sequence[ResumeState], state: State) -> bool:
         """Restore the callbacks from a checkpoint; return whether one had ended the fit."""
         from fastmlp._training import callback_state
 
-        kept = begun[0].memories
-        if self.owner is not self.members[0]:
-            kept = callback_state.together([own.memories for own in begun])
-        return callback_state.give_back(kept, self.hooks, state)
+        memories = states[0].memories
+        if self.request.is_joint:
+            memories = callback_state.together([member.memories for member in states])
+        return callback_state.give_back(memories, self.request.callbacks, state)
 
     def _resumed(self) -> list[ResumeState]:
         """Return the state of each member to resume; set the histories."""
-        pairs = [self._resumed_member(k) for k in range(len(self.members))]
-        owner, history = self.owner, pairs[0][1]
-        if owner is not self.members[0]:
-            n_epochs = {own.epochs for own, _ in pairs} | {len(each.loss) for _, each in pairs}
-            losses = owner._history and owner._history.loss
+        request, owner = self.request, self.request.owner
+        states = [self._state_of(k) for k in range(len(request.members))]
+        histories = [member._history for member in request.members]
+        whole = owner._history
+        if request.is_joint:
+            n_epochs = {state.epochs for state in states} | {len(h.loss) for h in histories}
+            losses = whole and whole.loss
             is_same = losses is not None and n_epochs == {len(losses)}
-            if not is_same or losses != mean(np.transpose([each.loss for _, each in pairs])):
+            if not is_same or losses != mean(np.transpose([h.loss for h in histories])):
                 raise ValueError(
                     "resume is True but members have been trained by themselves since the last fit "
                     "of the ensemble: leave resume out, to begin with the weights of now"
                 )
-            history = owner._history.whole()
-            history.stop_reason = ""
-        for member, (own, each) in zip(self.members, pairs, strict=True):
-            member._progress, member._history = own, each
+        for member in request.members:
+            member._history = member._history.whole()
+            member._history.stop_reason = ""
+        history = whole.whole()
+        history.stop_reason = ""
         self.history, self.n_before = history, len(history.loss)
-        return [own for own, _ in pairs]
+        return states
 
-    def _resumed_member(self, k: int) -> tuple[ResumeState, History]:
-        """Return the state of a member to resume, and a copy of its history."""
-        member, plan, path = self.members[k], self.plans[k], self.path
-        progress: ResumeState | None = member._progress
+    def _state_of(self, k: int) -> ResumeState:
+        """Return the state of a member to resume."""
+        request = self.request
+        member, plan, path = request.members[k], request.plans[k], request.path
+        state: ResumeState | None = member._progress
         history: History | None = member._history
         resume = f"resume is {True if path is None else path!r}"
-        if history is None or progress is None or not progress.rows:
+        if history is None or state is None or not state.rows:
             raise ValueError(
                 f"{resume} but there is no fit to resume, since the model was not trained, or not "
                 "by fit: leave resume out"
             )
-        if not member._engine.can_go_on(progress.step):
+        if not member._engine.can_go_on(state.step):
             raise ValueError(
                 f"{resume} but the last fit ended within an epoch, and the state of its optimizer "
                 "is lost: leave resume out, to start from the present weights with a new optimizer"
             )
-        given = {True: "given", False: None}
-        rows = self.datas[k].rows if plan.order is None else len(plan.order)
+        text = {True: "given", False: None}
+        rows = request.data[k].rows if plan.order is None else len(plan.order)
         facts: list[tuple[str, Any, Any]] = [
-            ("optimizer", plan.optimizer.kind, progress.kind),
+            ("optimizer", plan.optimizer.kind, state.kind),
             # A stream counts its rows while reading.
-            ("the number of rows of X", progress.rows if rows is None else rows, progress.rows),
-            ("validation_data", given[self.is_validated], given[bool(history.val_loss)]),
+            ("the number of rows of X", state.rows if rows is None else rows, state.rows),
+            ("validation_data", text[request.has_validation], text[bool(history.val_loss)]),
         ]
         if path is not None:  # else batch size and data may change
-            facts.append(("batch_size", plan.batch_size, progress.batch_size or plan.batch_size))
-        is_same_job = path is not None and progress.data
-        data = self._fingerprint(k) if is_same_job else 0
-        planning.check_same(resume, facts, data, progress.data)
-        if self.epochs < progress.epochs:
+            facts.append(("batch_size", plan.batch_size, state.batch_size or plan.batch_size))
+        data = self._fingerprint(k) if path is not None and state.data else 0
+        planning.check_same(resume, facts, data, state.data)
+        if request.epochs < state.epochs:
             raise ValueError(
-                f"epochs is {self.epochs} but the fit to resume has had {progress.epochs} epochs, "
+                f"epochs is {request.epochs} but the fit to resume has had {state.epochs} epochs, "
                 f"which count: pass a larger number"
             )
-        copied = history.whole()
-        copied.stop_reason = ""
-        return progress, copied
+        return state
 
 
 def one_pass(
+    owner: Any,
     members: Sequence[Any],
-    datas: Sequence[Data],
+    data: Sequence[Data],
     plans: Sequence[Plan],
-    lent: AbstractContextManager[Any],
+    team: AbstractContextManager[Any],
 ) -> float:
-    """Run the pass of a ``partial_fit``, undone by the caller after an error; return its loss."""
-    begun, engines = [], []
-    for member, data, plan in zip(members, datas, plans, strict=True):
-        own, engine = member._progress, member._engine
-        if not planning.goes_on(own, engine, plan):
-            own = planning.begun(engine, plan, member._rng)
-        plan.seed = own.seed
-        rates = LearningRates(plan.optimizer.learning_rate)
-        n = loop.look_up(plan, data, rates, own.step)
-        begun.append((member, own, own.step + n, data.flat_y))
-        engines.append(engine)
-    with lent as plan.team:
-        if len(members) > 1:
-            found = type(engines[0]).train_many(engines, datas, plans, plan.team)
-            losses, total = found.losses[0].tolist(), mean(found.losses)[0]
-        else:
-            losses = [total := engines[0].epoch(data, plan)]
-    for k, loss in enumerate(losses):
-        if not math.isfinite(loss):
-            who = f"training of member {k}" if len(members) > 1 else "training"
-            raise loop.diverged(loss, plans[k], 0, History(), who)
-    for member, own, step, flat_y in begun:
-        member._progress = ResumeState(own.kind, step, own.seed)
-        member._flat_y = flat_y
-    return total
+    """Run the pass of a ``partial_fit``, undone after an error; return its loss."""
+    each = zip(members, plans, strict=True)
+    goes_on = [planning.goes_on(member._progress, member._engine, plan) for member, plan in each]
+    undo = undoing(owner, members, draws=not all(goes_on))
+    try:
+        states, engines, ends = [], [], []
+        for k, member in enumerate(members):
+            plan, engine = plans[k], member._engine
+            if goes_on[k]:
+                state = member._progress
+            else:
+                state = planning.initial_state(engine, plan, member._rng)
+            plan.seed = state.seed
+            rates = LearningRates(plan.optimizer.learning_rate)
+            ends.append(state.step + loop.look_up(plan, data[k], rates, state.step))
+            states.append(state)
+            engines.append(engine)
+        with team as plan.team:
+            if len(members) > 1:
+                results = type(engines[0]).train_many(engines, data, plans, plan.team)
+                losses, total = results.losses[0].tolist(), mean(results.losses)[0]
+            else:
+                losses = [total := engines[0].epoch(data[0], plan)]
+        for k, loss in enumerate(losses):
+            if not math.isfinite(loss):
+                caller = f"training of member {k}" if len(members) > 1 else "training"
+                raise loop.diverged(loss, plans[k], 0, History(), caller)
+        for member, state, step, samples in zip(members, states, ends, data, strict=True):
+            member._progress = ResumeState(state.kind, step, state.seed)
+            member._flat_y = samples.flat_y
+        return total
+    except BaseException:
+        undo()
+        raise
+
+
+def undoing(
+    owner: Any, members: Sequence[Any], parameters: bool = True, draws: bool = True
+) -> Callable[[], None]:
+    """Return a function that restores all state of a model and its members that a fit changes."""
+    history, undos = owner._history, [_undoing(member, parameters, draws) for member in members]
+
+    def undo() -> None:
+        owner._history = history
+        with contextlib.ExitStack() as stack:  # undo all, even if one fails
+            for undo_member in undos:
+                stack.callback(undo_member)
+
+    return undo
+
+
+def _undoing(member: Any, parameters: bool, draws: bool) -> Callable[[], None]:
+    progress, history, flat_y = member._progress, member._history, member._flat_y
+    engine, generator = member._engine, member._rng.bit_generator
+    optimizer_state = engine.optimizer_state()
+    snapshot = engine.snapshot() if parameters else None
+    generator_state = generator.state if draws else None
+
+    def undo() -> None:
+        member._progress, member._history, member._flat_y = progress, history, flat_y
+        engine.set_optimizer_state(optimizer_state)
+        if snapshot is not None:
+            engine.restore(snapshot)
+        if generator_state is not None:
+            generator.state = generator_state  # last: it allocates memory, so may fail
+
+    return undo

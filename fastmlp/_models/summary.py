@@ -1,11 +1,12 @@
-"""The plain-text table of a network's layers that `MLP.summary` returns."""
+"""Networks in words: the table of layers that `MLP.summary` returns, and one line."""
 
 from __future__ import annotations
 
 import html
 import math
+from typing import Any
 
-from fastmlp._network.spec import Spec
+from fastmlp._network.spec import OPTIONS, Spec
 from fastmlp._network.tensors import each_tensor
 
 HEADS = ("layer", "inputs", "outputs", "activation", "options", "parameters")
@@ -21,6 +22,22 @@ def summary(spec: Spec) -> str:
         cells = zip(HEADS, row, widths, strict=True)
         lines.append("  ".join(c.ljust(w) if h in TEXT else c.rjust(w) for h, c, w in cells))
     return "\n".join(lines)
+
+
+def one_line(model: Any) -> str:
+    """Return the call that makes a model, with the options that differ from the defaults."""
+    activations = set(model.activations)
+    activation = model.activations[0] if len(activations) == 1 else list(model.activations)
+    public = {"_models.mlp": "fastmlp", "_models.numpy_mlp": "fastmlp.reference"}
+    module = type(model).__module__
+    facts = {"activation": activation, "loss": model.loss, "dtype": model.dtype.name}
+    for option in ("dropout", "layer_norm", "parametric", *OPTIONS):
+        value = getattr(model._spec, option)
+        if any(value) if isinstance(value, tuple) else value:
+            facts[option] = list(value) if isinstance(value, tuple) else value
+    options = "".join(f", {option}={value!r}" for option, value in facts.items())
+    name = public.get(module.removeprefix("fastmlp."), module)
+    return f"{name}.{type(model).__name__}({list(model.layer_sizes)}{options})"
 
 
 def as_html(spec: Spec) -> str:

@@ -19,54 +19,54 @@ from fastmlp._training.loop import Evaluator, FitStrategy, LearningRates
 from fastmlp._training.shuffles import Shuffles
 
 if TYPE_CHECKING:
-    from fastmlp._engine.plan import Plan
     from fastmlp._engine.protocol import Epochs
+    from fastmlp._models.fit_request import FitRequest
     from fastmlp._network.averaging import Averaging
 
-LEAP_SECONDS = 0.05  # approximate length of a leap, which an interrupt may undo
-ALL = slice(None)
-LEAST_EPOCHS = 8  # shorter leaps are not worth the snapshot before them
+FUSED_SECONDS = 0.05  # approximate length of a call of several epochs, which an interrupt may undo
+MIN_FUSED_EPOCHS = 8  # fewer are not worth the snapshot before them
 
 
 class Trainer(FitStrategy):
     """Trains one or more networks, each with its own data and plan; the first one's plan leads."""
 
-    # Without callbacks and evaluation, many epochs run in one native call, a leap. An error
+    # Without callbacks and evaluation, several epochs are fused into one native call. An error
     # restores the state before it; the loop repeats epochs that diverged or whose schedule failed.
 
-    begun: Sequence[ResumeState] = ()
+    states: Sequence[ResumeState] = ()  # of the members, before the first epoch
     stored: Any = None  # epochs, factor and number of seeds of the last `store`
 
-    def __init__(self, fit: Any, state: State, judge: Evaluator) -> None:
-        self.state, self.members, self.datas = state, fit.members, fit.datas
-        self.plans: Sequence[Plan] = fit.plans
+    def __init__(self, request: FitRequest, state: State, judge: Evaluator) -> None:
+        self.request, self.state, self.judge = request, state, judge
+        self.members, self.data, self.plans = request.members, request.data, request.plans
         self.engines: list[Any] = list(map(attrgetter("_engine"), self.members))
-        self.train, self.judge = self.engines[0].epoch, judge
+        self.train = self.engines[0].epoch
         self.rates = rates = LearningRates(self.plans[0].optimizer.learning_rate)
-        self.reporter = CallbackList(state, fit.hooks)
+        self.reporter = CallbackList(state, request.callbacks)
         self.permute: Callable[[Any, int], None] = self.engines[0].shuffle
         generators = map(attrgetter("_rng"), self.members)
-        self.shuffles = Shuffles(generators) if fit.shuffle else None
+        self.shuffles = Shuffles(generators) if request.shuffle else None
         self.leaders, self.rates_of = [0], {0: rates}
 
-    def run(self, begun: Sequence[ResumeState], averaging: Averaging | None = None) -> None:
+    def run(self, states: Sequence[ResumeState]) -> None:
         """Run all epochs from the members' initial or resumed states."""
-        self.begun, self.rates.step = begun, begun[0].step
-        for engine, plan, own in zip(self.engines, self.plans, begun, strict=True):
-            plan.seed = own.seed
-            if averaging is None and own.averaged is not None:
-                engine.set_parameters(*own.averaged.raw)
+        self.states, self.rates.step = states, states[0].step
+        averaging: Averaging | None = self.request.averaging
+        for engine, plan, state in zip(self.engines, self.plans, states, strict=True):
+            plan.seed = state.seed
+            if averaging is None and state.averaged is not None:
+                engine.set_parameters(*state.averaged.raw)
         if averaging is not None:
             from fastmlp._training.weight_average import WeightAverage
 
-            each = zip(self.engines, begun, strict=True)
-            self.averages = [WeightAverage(averaging, engine, own.averaged) for engine, own in each]
+            pairs = zip(self.engines, states, strict=True)
+            self.averages = [WeightAverage(averaging, e, state.averaged) for e, state in pairs]
             if self.train == self.engines[0].epoch:
-                self.train = self.averages[0].twin.epoch
-        if self.shuffles is not None and begun[0].shuffles:
-            self.shuffles.resume([own.shuffles for own in begun], begun[0].shuffled)
+                self.train = self.averages[0].shadow.epoch
+        if self.shuffles is not None and states[0].shuffles:
+            self.shuffles.resume([state.shuffles for state in states], states[0].shuffled)
         self._begin()
-        loop.run(self.datas[0], self.plans[0], self)
+        loop.run(self.data[0], self.plans[0], self)
         if averaging is not None and 0 < self.judge.epochs <= averaging.start < self.state.epochs:
             from fastmlp._core.user_warnings import warn
 
@@ -76,23 +76,23 @@ class Trainer(FitStrategy):
             )
 
     def _begin(self) -> None:
-        """Prepare the orders of the samples, and decide whether leaps are possible."""
-        shuffles, stream = self.shuffles, self.datas[0]
+        """Prepare the orders of the samples, and decide whether epochs may be fused."""
+        shuffles, stream = self.shuffles, self.data[0]
         if not isinstance(stream, Data):
-            stream.begin(self.plans[0].batch_size, shuffles, self.permute, self.begun[0].rows)
+            stream.begin(self.plans[0].batch_size, shuffles, self.permute, self.states[0].rows)
             return
         if shuffles is not None:
-            for plan, data, own in zip(self.plans, self.datas, self.begun, strict=True):
+            for plan, data, state in zip(self.plans, self.data, self.states, strict=True):
                 if plan.order is None:
                     plan.order = np.arange(data.rows, dtype=np.int64)
-                for seed in own.shuffles[: own.shuffled]:
+                for seed in state.shuffles[: state.shuffled]:
                     self.permute(plan.order, seed)
             self.reorder = self._reorder
-        if self.state.epochs > LEAST_EPOCHS and self._may_leap():
-            self.leap = self._leap
+        if self.state.epochs > MIN_FUSED_EPOCHS and self._may_fuse():
+            self.fused_epochs = self._fused_epochs
 
-    def _may_leap(self) -> bool:
-        """Whether nothing is to be done between epochs; a team would be idle in a leap."""
+    def _may_fuse(self) -> bool:
+        """Whether nothing is to be done between epochs; a team of threads would be idle."""
         busy = self.reporter.callbacks or self.judge.measures or self.averages
         return not busy and self.plans[0].team is None and self.train == self.engines[0].epoch
 
@@ -103,41 +103,47 @@ class Trainer(FitStrategy):
 
     def recorded(self) -> None:
         """Write what callbacks read of the members, after an epoch was recorded."""
-        for member, data in zip(self.members, self.datas, strict=True):
+        for member, data in zip(self.members, self.data, strict=True):
             member._flat_y = data.flat_y
 
     def store(self) -> None:
         """Store the state for resuming, unless nothing has changed since the last call."""
-        epochs, state, shuffles = self.judge.epochs, self.state, self.shuffles
-        now = epochs, state.learning_rate_scale, shuffles and shuffles.n_drawn()
+        epochs, scale, shuffles = self.judge.epochs, self.state.learning_rate_scale, self.shuffles
+        now = epochs, scale, shuffles and shuffles.n_drawn()
         if not epochs or now == self.stored:
             return
         self.recorded()
-        for k, (member, own) in enumerate(zip(self.members, self.begun, strict=True)):
-            plan, rows, n = self.plans[k], self._rows(k), epochs - own.epochs
-            drawn, used = own.shuffles, own.shuffled
-            if self.shuffles is not None:
-                drawn, used = self.shuffles.drawn(k), used + n
-            facts = own.kind, own.step + n * plan.n_steps(rows), own.seed, rows, epochs
-            options = state.learning_rate_scale, (), plan.batch_size, own.data
-            averaged = self.averages[k].averaged if self.averages else None
-            member._progress = ResumeState(*facts, drawn, used, *options, averaged)
+        for k, (member, before) in enumerate(zip(self.members, self.states, strict=True)):
+            plan, rows, n = self.plans[k], self._rows(k), epochs - before.epochs
+            member._progress = ResumeState(
+                before.kind,
+                before.step + n * plan.n_steps(rows),
+                before.seed,
+                rows,
+                epochs,
+                before.shuffles if shuffles is None else shuffles.drawn(k),
+                before.shuffled if shuffles is None else before.shuffled + n,
+                scale,
+                batch_size=plan.batch_size,
+                data=before.data,
+                averaged=self.averages[k].averaged if self.averages else None,
+            )
         self.stored = now
 
     def _rows(self, k: int) -> int:
         """Return the number of rows that a member is trained on."""
         order = self.plans[k].order
-        return self.datas[k].rows if order is None else len(order)
+        return self.data[k].rows if order is None else len(order)
 
-    def _leap(self, left: int) -> int:
-        """Train several epochs in one call of about `LEAP_SECONDS`; return how many, maybe 0."""
+    def _fused_epochs(self, left: int) -> int:
+        """Train for about `FUSED_SECONDS` in one call; return the number of epochs, maybe 0."""
         state = self.state
         seconds = state.history.seconds[-1:] or [math.inf]
-        n = min(left, int(LEAP_SECONDS / max(seconds[0], 1e-6)))
-        if self.leap is None or n < LEAST_EPOCHS:
+        n = min(left, int(FUSED_SECONDS / max(seconds[0], 1e-6)))
+        if n < MIN_FUSED_EPOCHS:
             return 0
         self.plans[0].sums = None  # drop those of the epoch before
-        before, n_epochs = self._kept(), len(state.history.loss)
+        undo, n_epochs = self._undo(), len(state.history.loss)
         epoch, began = state.epoch + n, time.perf_counter()
         try:
             try:
@@ -146,16 +152,16 @@ class Trainer(FitStrategy):
                 return 0
             for k, n_steps in steps.items():
                 self.rates_of[k].step += n_steps
-            found = self.epochs(n)
-            if np.isfinite(found.losses).all():
-                rates, losses = self._see(found), mean(found.losses)
-                each = [(time.perf_counter() - began) / n] * n
-                loop.record(state, self.judge, epoch, losses, [math.nan] * n, rates, each)
+            results = self.epochs(n)
+            if np.isfinite(results.losses).all():
+                rates, losses = self._see(results), mean(results.losses)
+                seconds = [(time.perf_counter() - began) / n] * n
+                loop.record(state, self.judge, epoch, losses, [math.nan] * n, rates, seconds)
         finally:
             if state.epoch < epoch:
-                self._go_back(before)
+                undo()
                 loop.shorten(state.history, n_epochs)
-                self.leap, n = None, 0
+                self.fused_epochs, n = None, 0
         self.reporter.epoch_ended()
         return n
 
@@ -165,45 +171,45 @@ class Trainer(FitStrategy):
         for k in leaders:
             rates, plan = self.rates_of[k], self.plans[k]
             rates.rescale(self.state.learning_rate_scale)
-            steps[k] = loop.look_up(plan, self.datas[k], rates, rates.step, n)
+            steps[k] = loop.look_up(plan, self.data[k], rates, rates.step, n)
         return steps
 
-    def epochs(self, n: int, some: slice = ALL) -> Epochs:
-        """Train all members, or some of them, for n epochs in one native call."""
-        engines, judge = self.learners(self.engines)[some], self.judge
-        seeds = None if self.shuffles is None else self.shuffles.take(n)[some]
-        # The loop evaluates averages.
-        apart = None if self.averages or judge.apart is None else judge.apart[some]
+    def epochs(self, n: int) -> Epochs:
+        """Train all members for n epochs in one native call."""
+        engines, judge = self.learners(self.engines), self.judge
+        seeds = None if self.shuffles is None else self.shuffles.take(n)
+        held_out = None if self.averages else judge.apart  # the loop evaluates averages
         team = self.plans[0].team
-        given = engines, self.datas[some], self.plans[some], team, n, seeds, apart, judge.linked
-        return self.engines[0].train_many(*given)  # type: ignore[no-any-return]
+        results: Epochs = self.engines[0].train_many(
+            engines, self.data, self.plans, team, n, seeds, held_out, judge.linked
+        )
+        return results
 
-    def _see(self, found: Epochs) -> list[float]:
+    def _see(self, results: Epochs) -> list[float]:
         """Return the learning rate of the last step of each epoch."""
         n = self.plans[0].n_steps(self._rows(0))
         return self.plans[0].learning_rates[n - 1 :: n].tolist()  # type: ignore[no-any-return]
 
-    def _kept(self) -> tuple[Any, ...]:
-        """Return all state that a leap changes."""
-        return (
-            self.state.engine.snapshot(),
-            [copy.deepcopy(engine.optimizer_state()) for engine in self.engines],
-            [None if plan.order is None else plan.order.copy() for plan in self.plans],
-            {k: rates.step for k, rates in self.rates_of.items()},
-            self.shuffles and self.shuffles.kept(),
-        )
+    def _undo(self) -> Callable[[], None]:
+        """Return a function that restores all state that fused epochs change."""
+        parameters = self.state.engine.snapshot()
+        states = [copy.deepcopy(engine.optimizer_state()) for engine in self.engines]
+        orders = [None if plan.order is None else plan.order.copy() for plan in self.plans]
+        steps = {k: rates.step for k, rates in self.rates_of.items()}
+        undo_draws = None if self.shuffles is None else self.shuffles.undo()
 
-    def _go_back(self, kept: tuple[Any, ...]) -> None:
-        parameters, states, orders, steps, seeds = kept
-        self.state.engine.restore(parameters)
-        for engine, state in zip(self.engines, states, strict=True):
-            engine.set_optimizer_state(state)
-        for plan, order in zip(self.plans, orders, strict=True):
-            plan.order = order
-        for k, step in steps.items():
-            self.rates_of[k].step = step
-        if self.shuffles is not None:
-            self.shuffles.go_back(seeds)
+        def undo() -> None:
+            self.state.engine.restore(parameters)
+            for engine, state in zip(self.engines, states, strict=True):
+                engine.set_optimizer_state(state)
+            for plan, order in zip(self.plans, orders, strict=True):
+                plan.order = order
+            for k, step in steps.items():
+                self.rates_of[k].step = step
+            if undo_draws is not None:
+                undo_draws()
+
+        return undo
 
 
 def mean(losses: Any) -> list[float]:

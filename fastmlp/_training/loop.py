@@ -91,12 +91,12 @@ class Evaluator:
         return False
 
 
-def number(who: str, value: Any) -> float:
+def number(caller: str, value: Any) -> float:
     """Return a user's number as a float; raise TypeError if it is none."""
     try:
         return float(value)
     except (TypeError, ValueError) as error:
-        raise TypeError(f"{who} returned {value!r} but a number is expected") from error
+        raise TypeError(f"{caller} returned {value!r} but a number is expected") from error
 
 
 class FitStrategy:
@@ -108,25 +108,25 @@ class FitStrategy:
     reporter: CallbackList  # calls the callbacks, and holds the state
     reorder: Callable[[Order], Order] | None = None  # from the order of an epoch to the next one
     # Train up to n epochs in one native call, record them, return how many; 0: use the loop.
-    leap: Callable[[int], int] | None = None
+    fused_epochs: Callable[[int], int] | None = None
     averages: Sequence[WeightAverage] = ()  # one per engine, or none
 
     def learners(self, engines: Sequence[Engine]) -> Sequence[Engine]:
-        """Return the engines to train: the given ones, or their twins if weights are averaged."""
-        return [each.twin for each in self.averages] or engines
+        """Return the engines to train: these, or their shadows if weights are averaged."""
+        return [average.shadow for average in self.averages] or engines
 
 
-def run(data: Data | BlockStream, plan: Plan, course: FitStrategy) -> bool:
+def run(data: Data | BlockStream, plan: Plan, strategy: FitStrategy) -> bool:
     """Train until all epochs are done (False) or a callback or the judge ends the fit (True)."""
-    rates, judge, reporter, reorder = course.rates, course.judge, course.reporter, course.reorder
-    state = reporter.state
-    engine, train = state.engine, course.train
+    rates, judge, reporter = strategy.rates, strategy.judge, strategy.reporter
+    state, reorder, train = reporter.state, strategy.reorder, strategy.train
+    engine = state.engine
     if plan.order is None and reorder is not None:
         plan.order = np.arange(data.rows or 0, dtype=np.int64)
     whole = nullcontext((data,) if isinstance(data, Data) else ())  # an array is one block
     epoch, end = state.epoch + 1, state.epochs
     while epoch < end:
-        if course.leap is not None and (n := course.leap(end - epoch)):
+        if strategy.fused_epochs is not None and (n := strategy.fused_epochs(end - epoch)):
             epoch += n
             continue
         reporter.epoch_begins()
@@ -151,7 +151,7 @@ def run(data: Data | BlockStream, plan: Plan, course: FitStrategy) -> bool:
                         engine.restore(before)
                         return True
             seconds = time.perf_counter() - began
-            for average in course.averages:
+            for average in strategy.averages:
                 average.publish(epoch)
             rate = float(plan.learning_rates[-1])
             val_loss = judge.measure(loss, plan.team)
@@ -197,12 +197,12 @@ def ended(plan: Plan, epoch: int, index: int, before: list[float], constant: flo
 
 
 def diverged(
-    loss: float, plan: Plan, epoch: int, history: History, who: str = "training"
+    loss: float, plan: Plan, epoch: int, history: History, caller: str = "training"
 ) -> DivergenceError:
     """Return the error for an epoch with a non-finite loss."""
     rate = float(np.max(plan.learning_rates))
     error = DivergenceError(
-        f"{who} diverged in epoch {epoch} (counted from 0): the loss, a gradient or a "
+        f"{caller} diverged in epoch {epoch} (counted from 0): the loss, a gradient or a "
         f"weight became {loss} at learning rate {rate:g}. Use a smaller learning rate, "
         "clip_norm=1.0, or scale X and y to mean 0 and variance 1. "
         "The model keeps the weights it had before this epoch"

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastmlp._core.history import ResumeState
+from fastmlp._core.history import ResumeState, State
 from fastmlp._core.intervals import NON_NEGATIVE, check_count
 from fastmlp._engine.plan import NO_RATES, Plan
 from fastmlp._network.data import Data
-from fastmlp._network.layer_options import dropouts_of_fit
+from fastmlp._network.layer_options import dropouts_of_fit, is_sequence
 from fastmlp._network.scheduled import length_of, of_length
 from fastmlp._network.spec import Spec
 from fastmlp._training.callback_list import NOTHING
-from fastmlp._training.loop import next_seed
+from fastmlp._training.loop import Evaluator, next_seed
 from fastmlp._validation import check
 from fastmlp._validation.compatibility import refusal
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from fastmlp._core.communicators import Communicator
     from fastmlp._engine.protocol import Engine
     from fastmlp._training.distributed.processes import DistributedFit
-    from fastmlp._training.metrics import Metric
+    from fastmlp._training.metrics import Metrics
     from fastmlp._training.sources import BlockStream
 
 SCHEDULED = ("learning_rate", "weight_decay")  # options of optimizers that may be schedules
@@ -68,18 +69,32 @@ def validation(given: Any, spec: Spec) -> Data | BlockStream | None:
     return BlockStream(given, spec, name="validation_data")
 
 
-def metrics(given: Any) -> dict[str, Metric]:
-    """Return the functions of the metrics by name."""
-    if isinstance(given, tuple) and not given:
-        return {}
-    from fastmlp._training.metrics import resolve
+def evaluator(
+    engine: Engine,
+    data: Data | BlockStream,
+    validation: Data | BlockStream | None,
+    metrics: Metrics,
+    ranks: DistributedFit | None,
+) -> Callable[[State], Evaluator]:
+    """Return the maker of a fit's evaluator: of losses, and of metrics if there are any."""
+    if not (isinstance(metrics, tuple) and not metrics):
+        from fastmlp._training.metrics import MetricEvaluator, resolve
 
-    return resolve(given)
+        functions = resolve(metrics)
+        measured: Any = data if validation is None else validation
+        if functions and not isinstance(measured, Data):
+            name = "X" if validation is None else "validation_data"
+            raise refusal("metrics", "source", name=name)
+        if functions and ranks:
+            raise refusal("metrics", "communicator")
+        if functions:
+            return lambda s: MetricEvaluator(engine, validation, measured, functions, s.history)
+    return lambda state: Evaluator(engine, validation)
 
 
-def plan(spec: Spec, data: Data | BlockStream, *given: Any) -> Plan:
+def plan(spec: Spec, data: Data | BlockStream, batch_size: int, *options: Any) -> Plan:
     """Return the plan of a fit from the arguments of ``MLP.fit``, without values per epoch."""
-    batch_size, optimizer, l1, l2, clip_norm, groups, dropout = given
+    optimizer, l1, l2, clip_norm, groups, dropout = options
     rows = check_count("batch_size", batch_size, example=64)
     chosen, dropouts = check.optimizer(optimizer), dropouts_of_fit(dropout, len(spec.activations))
     decay = getattr(chosen, "weight_decay", None)
@@ -97,11 +112,12 @@ def plan(spec: Spec, data: Data | BlockStream, *given: Any) -> Plan:
 
 
 def set_lengths(
-    plans: Sequence[Plan], datas: Sequence[Any], epochs: int, begun: Sequence[ResumeState] | None
+    plans: Sequence[Plan], data: Sequence[Any], epochs: int, states: Sequence[ResumeState] | None
 ) -> None:
     """Give schedules without `n_steps` the length of the fit; warn about one that ends early."""
-    for k, (plan, data) in enumerate(zip(plans, datas, strict=True)):
-        n = data.rows if isinstance(data, Data) else begun[k].rows if begun else data.length()
+    for k, (plan, samples) in enumerate(zip(plans, data, strict=True)):
+        is_stream = not isinstance(samples, Data)
+        n = samples.rows if not is_stream else states[k].rows if states else samples.length()
         if n is None:  # unknown before the first epoch, in which such schedules raise an error
             return
         n_steps = epochs * plan.n_steps(n if plan.order is None else len(plan.order))
@@ -127,7 +143,28 @@ def warn_of_short_schedule(learning_rate: Any, n_steps: int) -> None:
         )
 
 
-def begun(engine: Engine, plan: Plan, rng: np.random.Generator) -> ResumeState:
+class PlanCache:
+    """The last plan of a network, whose checks hold for calls with the same objects."""
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+        self.sizes: tuple[Any, ...] = ()
+        self.options: tuple[Any, ...] = ()
+        self.last: Plan | None = None
+
+    def plan(self, data: Data | BlockStream, batch_size: int, *options: Any) -> Plan:
+        """Return a new plan, see `plan`."""
+        # Only integers are compared: == of other objects may be anything, or raise an error.
+        sizes = data.rows, check_count("batch_size", batch_size, example=64)
+        made = self.last
+        if made is None or sizes != self.sizes or not all(map(operator.is_, options, self.options)):
+            made = plan(self.spec, data, batch_size, *options)
+            if not is_sequence(options[-1]):  # a list of dropouts may change
+                self.sizes, self.options, self.last = sizes, options, made
+        return made.again()
+
+
+def initial_state(engine: Engine, plan: Plan, rng: np.random.Generator) -> ResumeState:
     """Start the optimizer; return the initial state of a fit."""
     engine.start(plan.optimizer)
     return ResumeState(plan.optimizer.kind, 0, next_seed(rng))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice, repeat, zip_longest
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,14 +71,15 @@ class Shuffles:
         ]
         return [np.frombuffer(seeds, np.uint64) for seeds in each]
 
-    def kept(self) -> tuple[Any, ...]:
-        """Return the state of the generators and the numbers of seeds, for `go_back`."""
-        streams = self._streams.values()
-        return [(each.source.state, len(each.drawn)) for each in streams], self.used
+    def undo(self) -> Callable[[], None]:
+        """Return a function that restores the generators and the numbers of seeds."""
+        used, streams = self.used, self._streams.values()
+        drawn = [(stream, stream.source.state, len(stream.drawn)) for stream in streams]
 
-    def go_back(self, kept: tuple[Any, ...]) -> None:
-        """Restore the state that `kept` has returned."""
-        places, self.used = kept
-        for stream, (state, n) in zip(self._streams.values(), places, strict=True):
-            stream.source.state = state
-            del stream.drawn[n:]
+        def undo() -> None:
+            self.used = used
+            for stream, state, n in drawn:
+                stream.source.state = state
+                del stream.drawn[n:]
+
+        return undo

@@ -12,19 +12,19 @@ from fastmlp._network.averaging import Averaging
 
 
 class WeightAverage:
-    """Averages the twin's weights after each epoch; both engines share the optimizer's state."""
+    """Averages the weights of a shadow engine, which is trained in place of the model's."""
 
     def __init__(
-        self, averaging: Averaging, engine: Engine, begun: AveragingState | None = None
+        self, averaging: Averaging, engine: Engine, resumed: AveragingState | None = None
     ) -> None:
-        self.averaging, self.engine, self.averaged = averaging, engine, begun
-        self.twin: Any = engine.twin()
-        self.twin.set_parameters(*(engine.parameters() if begun is None else begun.raw))
-        self.twin.set_optimizer_state(engine.optimizer_state())
+        self.averaging, self.engine, self.averaged = averaging, engine, resumed
+        self.shadow: Any = engine.twin()
+        self.shadow.set_parameters(*(engine.parameters() if resumed is None else resumed.raw))
+        self.shadow.set_optimizer_state(engine.optimizer_state())  # both share it
 
     def publish(self, epoch: int) -> None:
         """Set the engine's weights to the mean including this epoch, counted from 0."""
-        raw, last = self.twin.parameters(), self.averaged
+        raw, last = self.shadow.parameters(), self.averaged
         n = 1 if last is None else min(last.epochs + 1, epoch - self.averaging.start + 1)
         with np.errstate(all="ignore"):  # underflow is no error here
             if last is None or n <= 1:

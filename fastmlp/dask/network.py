@@ -112,7 +112,7 @@ def fit(
             ranks += compute([task], **bound)
         trained, *_ = _results(client, ranks, workers if count > 1 else [])
     with net._lock.taken():
-        net._become(trained)
+        net._copy_from(trained)
     history: History = trained.history
     return history
 

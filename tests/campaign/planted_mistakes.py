@@ -55,10 +55,10 @@ _OFF_BY_ONE = _rows(
 )
 _MISSING_LOCK = _rows(
     "missing lock",
-    ("_models/base.py", "with self._lock.held():\n            parameters = []", "if True:\n            parameters = []", "engine/test_races.py training/test_callbacks.py engine/test_faults.py"),
-    ("_models/base.py", "with self._lock.held():\n            kinds", "if True:\n            kinds", "engine/test_races.py training/test_callbacks.py engine/test_faults.py"),
-    ("_models/fit.py", "with self._lock.taken():", "if True:", "engine/test_races.py training/test_callbacks.py engine/test_faults.py"),
-    ("_models/ensemble/fit.py", "with self._locked():", "if True:", "models/test_ensemble.py models/test_ensemble_life.py"),
+    ("_models/mlp.py", "with self._lock.held():\n            parameters = []", "if True:\n            parameters = []", "engine/test_races.py training/test_callbacks.py engine/test_faults.py"),
+    ("_models/mlp.py", "with self._lock.held():\n            kinds", "if True:\n            kinds", "engine/test_races.py training/test_callbacks.py engine/test_faults.py"),
+    ("_models/mlp.py", "with self._lock.taken():\n            data = check", "if True:\n            data = check", "engine/test_races.py training/test_callbacks.py engine/test_faults.py"),
+    ("_models/ensemble/ensemble.py", "with self._locked():\n            data = member_data.datas(X, y, sample_weight, self._spec, len(self._members))\n            options = optimizer, l1, l2, clip_norm, groups, dropout\n            rows", "if True:\n            data = member_data.datas(X, y, sample_weight, self._spec, len(self._members))\n            options = optimizer, l1, l2, clip_norm, groups, dropout\n            rows", "models/test_ensemble.py models/test_ensemble_life.py"),
     ("_core/fit_lock.py", "if holders.setdefault(process, mine) is not mine:", "if False and holders.setdefault(process, mine) is not mine:", "core/test_turn.py"),
     ("sklearn/parameters.py", "with lock.taken():", "if True:", "sklearn/test_sklearn_threads.py core/test_turn.py"),
     ("sklearn/estimator.py", "with self._lock().held():", "if True:", "sklearn/test_sklearn_threads.py core/test_turn.py"),
@@ -91,8 +91,8 @@ _LOST_WEIGHT = _rows(
 )
 _STALE = _rows(
     "stale cache",
-    ("_models/fit.py", "rows == last[0] and all(map(operator.is_, given, last[1]))", "rows == last[0]", "models/test_goes_on.py"),
-    ("_models/base.py", "self._progress = self._progress._replace(averaged=None)", "pass", "network/test_averaging.py"),
+    ("_training/planning.py", "or not all(map(operator.is_, options, self.options))", "or False", "models/test_goes_on.py"),
+    ("_models/mlp.py", "self._progress = self._progress._replace(averaged=None)", "pass", "network/test_averaging.py"),
     ("sklearn/scaled_network.py", "return not (same and np.array_equal(self._bits, self._before))", "return not same", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
     ("sklearn/scaled_network.py", "self._before = flat.view(self._bits.dtype)", "pass", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
     ("sklearn/scaled_network.py", '"""Drop caches after ``engine`` has changed."""\n        self._view = {}', '"""Drop caches after ``engine`` has changed."""', "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),

@@ -3,6 +3,7 @@
 import copy
 import functools
 import os
+import threading
 import warnings
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -240,20 +241,23 @@ def test_a_child_forked_during_a_fit_copies_all_models_but_this_one(forks_in, tm
 
 
 def test_other_threads_predict_with_members_of_whole_epochs():
-    ensemble, seen, ends = make(fastmlp.MLP), [], []
+    ensemble, seen, ends, is_over = make(fastmlp.MLP), [], [], threading.Event()
 
     def note(state):
         ends.append([member.predict(X).tobytes() for member in ensemble])
 
     def read():
-        while len(ends) < 20:
+        while not is_over.is_set():
             each = ensemble.member_predictions(X), [p(X) for p in ensemble.predictor().members]
             seen.extend([p.tobytes() for p in predictions] for predictions in each)
 
     note(None)
     with ThreadPoolExecutor(1) as pool:
         reading = pool.submit(read)
-        ensemble.fit(X, Y, epochs=20, callbacks=[note], **OPTIONS)
+        try:
+            ensemble.fit(X, Y, epochs=20, callbacks=[note])
+        finally:
+            is_over.set()
         reading.result()
     for member, whole in zip(zip(*seen, strict=True), zip(*ends, strict=True), strict=True):
         assert {*member} <= {*whole}

@@ -126,8 +126,8 @@ def kept(model):
 @pytest.fixture(autouse=True)
 def many_epochs_a_call(monkeypatch):
     """Let an ensemble take all epochs after the first in one call, where it can."""
-    monkeypatch.setattr(trainer, "LEAP_SECONDS", 1e9)
-    monkeypatch.setattr(trainer, "LEAST_EPOCHS", 2)
+    monkeypatch.setattr(trainer, "FUSED_SECONDS", 1e9)
+    monkeypatch.setattr(trainer, "MIN_FUSED_EPOCHS", 2)
 
 
 @pytest.mark.filterwarnings("ignore:averaging is .* but the fit has 1 epochs")

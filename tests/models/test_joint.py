@@ -19,7 +19,7 @@ EPOCHS = 14
 
 def leaps(monkeypatch, seconds=1e9):
     """Let all epochs after the first be one call, or none; return how many each call takes."""
-    monkeypatch.setattr(trainer, "LEAP_SECONDS", seconds)
+    monkeypatch.setattr(trainer, "FUSED_SECONDS", seconds)
     taken = []
     for engine in (native_engine.Engine, numpy_engine.Engine):
         train_many = engine.train_many

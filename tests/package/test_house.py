@@ -142,8 +142,8 @@ PLANTED = [
     (
         "_engine.crew",
         True,
-        "from fastmlp._models import \\\n base, mlp",
-        "_models.base _models.mlp",
+        "from fastmlp._models import \\\n lr_find, mlp",
+        "_models.lr_find _models.mlp",
     ),
     ("sklearn.hints", False, "from fastmlp.tabular import blend", "tabular.blend"),
 ]

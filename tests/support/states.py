@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastmlp import Ensemble
+from fastmlp import MLP, Ensemble
 from fastmlp._core.history import History
-from fastmlp._models.base import Model
 
 
 def state(model: Any) -> str:
     """Return a digest that two models share if they have the same bits and go on alike."""
-    if isinstance(model, Model):
+    if isinstance(model, MLP):
         return digest([model.state_dict(), repr(model._rng.bit_generator.state)])
     if isinstance(model, Ensemble):
         return digest([state(member) for member in model])

@@ -199,8 +199,8 @@ def test_an_epoch_that_cannot_be_written_down_did_not_happen(kind, name, monkeyp
     (nets, model), (expected, other), record = made(), made(), loop.record
     options = {} if kind == "leap" else {"validation_data": (X, Y)}
     other.fit(X, Y, epochs=1, **options)
-    monkeypatch.setattr(trainer, "LEAST_EPOCHS", 2)
-    monkeypatch.setattr(trainer, "LEAP_SECONDS", 60.0)
+    monkeypatch.setattr(trainer, "MIN_FUSED_EPOCHS", 2)
+    monkeypatch.setattr(trainer, "FUSED_SECONDS", 60.0)
     monkeypatch.setattr(loop, "record", full)
     with pytest.raises(MemoryError, match="injected"):
         model.fit(X, Y, epochs=9, **options)

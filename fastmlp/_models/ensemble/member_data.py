@@ -131,10 +131,11 @@ def _some_weight(weights: NDArray[Any] | None, name: str, remedy: str) -> None:
         )
 
 
-def seen(
-    k: int, datas: Sequence[Data], plans: Sequence[Plan], held: ValidationData | None
-) -> tuple[Data | None, ...]:
-    """Return all data that a member uses in a fit, for a fingerprint."""
-    order = plans[k].order
-    rows = None if order is None else Data(order[:, np.newaxis], order)
-    return datas[k], rows, None if held is None else held.apart[k]
+def fingerprint_data(
+    data: Sequence[Data], plans: Sequence[Plan], held: ValidationData | None
+) -> list[tuple[Data | None, ...]]:
+    """Return for each member all data that it uses in a fit."""
+    orders = [plan.order for plan in plans]
+    rows = [None if order is None else Data(order[:, np.newaxis], order) for order in orders]
+    held_out = [None] * len(data) if held is None else held.apart
+    return list(zip(data, rows, held_out, strict=True))

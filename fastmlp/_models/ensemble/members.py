@@ -40,7 +40,7 @@ class MemberEngines:
 
     def snapshot(self) -> tuple[Any, ...]:
         """Return the current parameters of all members."""
-        return tuple(engine.snapshot() for engine in self.engines)
+        return tuple([engine.snapshot() for engine in self.engines])
 
     def restore(self, snapshots: tuple[Any, ...]) -> None:
         """Restore the parameters of a snapshot."""
@@ -141,27 +141,27 @@ class EnsembleTrainer(Trainer):
         self.train, self.reorder = self._train, None  # the native call shuffles
         self.steps = [plan.n_steps(self._rows(k)) for k, plan in enumerate(self.plans)]
         # Members with equal steps so far and per epoch share the rates of the first, the leader.
-        places = [(n, own.step) for n, own in zip(self.steps, self.begun, strict=True)]
+        places = [(n, state.step) for n, state in zip(self.steps, self.states, strict=True)]
         self.leaders = [places.index(place) for place in places]
         for k in {*self.leaders} - {0}:
             rate = self.plans[k].optimizer.learning_rate
-            self.rates_of[k] = LearningRates(rate, self.begun[k].step)
+            self.rates_of[k] = LearningRates(rate, self.states[k].step)
 
-    def _may_leap(self) -> bool:
+    def _may_fuse(self) -> bool:
         return not (self.reporter.callbacks or self.judge.measures or self.averages)
 
     def _train(self, data: Data, plan: Plan) -> float:
         """Train every member for one epoch; the loop has prepared only the first one's plan."""
         steps = self._prepare(1, self.rates_of.keys() - {0})
-        found = self.epochs(1)
-        for k, loss in enumerate(found.losses[0]):
+        results = self.epochs(1)
+        for k, loss in enumerate(results.losses[0]):
             if not math.isfinite(loss):
-                epoch, who = self.state.epoch + 1, f"training of member {k}"
-                raise loop.diverged(loss, self.plans[k], epoch, self.state.history, who)
+                epoch, caller = self.state.epoch + 1, f"training of member {k}"
+                raise loop.diverged(loss, self.plans[k], epoch, self.state.history, caller)
         for k, n in steps.items():
             self.rates_of[k].step += n
-        self._see(found)
-        return mean(found.losses)[0]
+        self._see(results)
+        return mean(results.losses)[0]
 
     def _prepare(self, n: int, leaders: Any) -> dict[int, int]:
         """Set the rates of n epochs; return the new steps of leaders (members with own rates)."""
@@ -172,7 +172,7 @@ class EnsembleTrainer(Trainer):
             plan.weight_decays, plan.dropouts = led.weight_decays, led.dropouts
         return steps
 
-    def _see(self, found: Epochs) -> list[float]:
+    def _see(self, results: Epochs) -> list[float]:
         """Keep the members' results; return the first one's learning rate of each epoch."""
         plans = self.plans
         last = {
@@ -180,7 +180,7 @@ class EnsembleTrainer(Trainer):
             for k in self.rates_of
         }
         rates: list[list[float]] = [last[k] for k in self.leaders]
-        self.judge.see(found, rates)
+        self.judge.see(results, rates)
         return rates[0]
 
     def recorded(self) -> None:
@@ -192,11 +192,10 @@ class EnsembleTrainer(Trainer):
         first, losses, held_losses, rates = written
         seconds = self.state.history.seconds[first:]
         for k, member in enumerate(self.members):
-            own = member._history
-            assert own is not None
+            history = member._history
             if self.state.has_validation:
-                own.val_loss[first:] = held_losses[:, k].tolist()
-            own.seconds[first:] = seconds
-            own.learning_rate[first:] = rates[k]
-            own.loss[first:] = losses[:, k].tolist()  # last, see History.whole
+                history.val_loss[first:] = held_losses[:, k].tolist()
+            history.seconds[first:] = seconds
+            history.learning_rate[first:] = rates[k]
+            history.loss[first:] = losses[:, k].tolist()  # last, see History.whole
         self.judge.written = None

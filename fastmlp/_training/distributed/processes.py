@@ -89,39 +89,40 @@ class DistributedFit:
         self._epoch = -1  # last epoch in which weights were compared
         self._row = 0  # index in the global batch of this rank's first row
 
-    def agree(
-        self, run: Any, course: Any, begun: Sequence[ResumeState] | None, **options: Any
-    ) -> None:
+    def agree(self, request: Any, strategy: Any, states: Sequence[ResumeState] | None) -> None:
         """Check that options, data and models agree on all ranks; raise ValueError if not."""
-        spec, level, plan = self.engine.spec, self.engine.level, run.plans[0]
+        spec, level, plan = self.engine.spec, self.engine.level, request.plans[0]
         facts = [AgreedValue("CPU level", level, remedy="set FASTMLP_CPU on every rank")]
         for thing, own in ((spec, set()), (plan, _OWN)):
             names = [field.name for field in dataclasses.fields(thing) if field.name not in own]
             facts += [AgreedValue(name, described(getattr(thing, name))) for name in names]
-        facts += [AgreedValue(name, value) for name, value in options.items()]
+        options = ("epochs", "batch_size", "shuffle", "averaging")
+        facts += [AgreedValue(name, getattr(request, name)) for name in options]
+        facts.append(AgreedValue("validation_data", request.has_validation))
         n_summed = self.engine.n_summed
         facts.append(AgreedValue("number of summed values", n_summed, remedy=_LAYOUT))
-        began = begun or ()
+        began = states or ()
         same = [own._replace(rows=0, batch_size=0, memories=(), averaged=None) for own in began]
         went = f"after {began[0].epochs} epochs" if began else "False"
         facts.append(AgreedValue("resume", same, went))
-        draws = [repr(member._rng.bit_generator.state).encode() for member in run.members]
+        draws = [repr(member._rng.bit_generator.state).encode() for member in request.members]
         arrays = [*self.engine.state(optimizer=bool(began)).values()]
         for averaged in [own.averaged for own in began if own.averaged]:
             arrays += itertools.chain(*averaged.raw, *averaged.mean)
         facts.append(AgreedValue("rng", checksum(draws), remedy="pass the same seed on every rank"))
         facts.append(AgreedValue("the state of the model", checksum(arrays)))
-        reporter, state = course.reporter, course.reporter.state
+        reporter, state = strategy.reporter, strategy.reporter.state
         here = [reporter.sees_batches, reporter.keeps, plan.batch_size]
         moment = next_message("the start of the fit")
         each = self.exchange.gather([moment, *facts], here)
         self._row = int(each[: self.rank, 2].sum()) % 2**31
         joint = DistributedCallbackList(state, reporter.callbacks, self.exchange)
         joint.sees_batches, joint.keeps = bool(each[:, 0].any()), bool(each[:, 1].any())
-        course.reporter = joint
-        course.judge = DistributedEvaluator(self.engine, course.judge.validation, self.exchange)
-        course.train = lambda block, plan: self.train(block, plan, course)
-        course.permute = self.shuffle
+        strategy.reporter = joint
+        validation = strategy.judge.validation
+        strategy.judge = DistributedEvaluator(self.engine, validation, self.exchange)
+        strategy.train = lambda block, plan: self.train(block, plan, strategy)
+        strategy.permute = self.shuffle
 
     def fingerprint(self, *datas: Any) -> int:
         """Return a 64-bit hash of the data of all ranks, see `callback_state.fingerprint`."""
@@ -135,9 +136,9 @@ class DistributedFit:
         """Permute an index array in place, differently on each rank."""
         self.engine.shuffle(order, (seed + self.rank * _STRIDE) & _MASK)
 
-    def train(self, block: Data, plan: Plan, course: FitStrategy) -> float:
+    def train(self, block: Data, plan: Plan, strategy: FitStrategy) -> float:
         """Train on a block, in step with all ranks; return the objective over all rows."""
-        state, (learner,) = course.reporter.state, course.learners([self.engine])
+        state, (learner,) = strategy.reporter.state, strategy.learners([self.engine])
         epoch, rows = state.epoch + 1, block.rows if plan.order is None else len(plan.order)
         n_steps = plan.n_steps(rows)
         facts = [
