@@ -14,6 +14,7 @@ from fastmlp._validation import check
 
 if TYPE_CHECKING:
     from fastmlp._engine.plan import Plan
+    from fastmlp._network.averaging import Averaging
 
 
 @dataclass(eq=False)
@@ -33,7 +34,7 @@ class FitRequest:
     batch_size: Any  # as the user gave it, to compare between processes
     shuffle: Any
     verbose: Any
-    averaging: Any
+    averaging: Averaging | None
     callbacks: Any
     resume: Any
     ranks: Any = None  # the processes of a distributed fit
@@ -42,11 +43,10 @@ class FitRequest:
         self.epochs = check_count("epochs", self.epochs, example=20)
         self.shuffle = check_flag("shuffle", self.shuffle)
         self.verbose = check_verbose(self.verbose)
-        self.averaging = check.averaging(self.averaging, self.epochs)
+        if self.averaging is not None:
+            check.averaging(self.averaging, self.epochs)
+        self.is_joint = self.owner is not self.members[0]  # an ensemble's, which has no batches
         self.callbacks = check.callbacks(self.callbacks, "Ensemble" if self.is_joint else "")
-        self.resume, self.path = check.resume(self.resume)
-
-    @property
-    def is_joint(self) -> bool:
-        """Whether networks are trained as members of an ensemble."""
-        return self.owner is not self.members[0]
+        self.path = None  # of the checkpoint to resume
+        if self.resume is not False:
+            self.resume, self.path = check.resume(self.resume)

@@ -429,7 +429,7 @@ class MLP(Exportable):
             rows = data.rows if batch_size is None else batch_size
             plan = self._plans.plan(data, rows, optimizer, l1, l2, clip_norm, groups, dropout)
             team = fit_team(n_threads, self._n_weights, plan.batch_size)
-            return one_pass(self, [self], [data], [plan], team)
+            return one_pass([self], [data], [plan], team)
 
     def predict(
         self, X: ArrayLike | Source, out: Any = None, link: bool = True

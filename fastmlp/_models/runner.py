@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -36,12 +36,14 @@ class Runner:
             request.path is not None
             or any(member._progress and member._progress.averaged for member in request.members)
         )
-        undo = undoing(owner, request.members, changes_weights)
+        history = owner._history
+        undos = [undoing(member, changes_weights) for member in request.members]
         try:
             return self._run()
         except BaseException:
             if len(self.history.loss) == self.n_before:
-                undo()
+                owner._history = history
+                undo_all(undos)
             raise
 
     def _run(self) -> History:
@@ -197,64 +199,53 @@ class Runner:
 
 
 def one_pass(
-    owner: Any,
     members: Sequence[Any],
     data: Sequence[Data],
     plans: Sequence[Plan],
     team: AbstractContextManager[Any],
 ) -> float:
     """Run the pass of a ``partial_fit``, undone after an error; return its loss."""
-    each = zip(members, plans, strict=True)
-    goes_on = [planning.goes_on(member._progress, member._engine, plan) for member, plan in each]
-    undo = undoing(owner, members, draws=not all(goes_on))
+    starts, undos = [], []
     try:
-        states, engines, ends = [], [], []
         for k, member in enumerate(members):
-            plan, engine = plans[k], member._engine
-            if goes_on[k]:
-                state = member._progress
-            else:
+            plan, engine, state = plans[k], member._engine, member._progress
+            goes_on = planning.goes_on(state, engine, plan)
+            undos.append(undoing(member, draws=not goes_on))
+            if not goes_on:
                 state = planning.initial_state(engine, plan, member._rng)
             plan.seed = state.seed
             rates = LearningRates(plan.optimizer.learning_rate)
-            ends.append(state.step + loop.look_up(plan, data[k], rates, state.step))
-            states.append(state)
-            engines.append(engine)
+            step = state.step + loop.look_up(plan, data[k], rates, state.step)
+            starts.append((member, state, step))
         with team as plan.team:
             if len(members) > 1:
-                results = type(engines[0]).train_many(engines, data, plans, plan.team)
+                engines = [member._engine for member in members]
+                results = type(engine).train_many(engines, data, plans, plan.team)
                 losses, total = results.losses[0].tolist(), mean(results.losses)[0]
             else:
-                losses = [total := engines[0].epoch(data[0], plan)]
+                losses = [total := engine.epoch(data[0], plan)]
         for k, loss in enumerate(losses):
             if not math.isfinite(loss):
                 caller = f"training of member {k}" if len(members) > 1 else "training"
                 raise loop.diverged(loss, plans[k], 0, History(), caller)
-        for member, state, step, samples in zip(members, states, ends, data, strict=True):
+        for (member, state, step), samples in zip(starts, data, strict=True):
             member._progress = ResumeState(state.kind, step, state.seed)
             member._flat_y = samples.flat_y
         return total
     except BaseException:
-        undo()
+        undo_all(undos)
         raise
 
 
-def undoing(
-    owner: Any, members: Sequence[Any], parameters: bool = True, draws: bool = True
-) -> Callable[[], None]:
-    """Return a function that restores all state of a model and its members that a fit changes."""
-    history, undos = owner._history, [_undoing(member, parameters, draws) for member in members]
-
-    def undo() -> None:
-        owner._history = history
-        with contextlib.ExitStack() as stack:  # undo all, even if one fails
-            for undo_member in undos:
-                stack.callback(undo_member)
-
-    return undo
+def undo_all(undos: Iterable[Callable[[], None]]) -> None:
+    """Call all functions, even if one fails."""
+    with contextlib.ExitStack() as stack:
+        for undo in undos:
+            stack.callback(undo)
 
 
-def _undoing(member: Any, parameters: bool, draws: bool) -> Callable[[], None]:
+def undoing(member: Any, parameters: bool = True, draws: bool = True) -> Callable[[], None]:
+    """Return a function that restores all state of a network that a fit changes."""
     progress, history, flat_y = member._progress, member._history, member._flat_y
     engine, generator = member._engine, member._rng.bit_generator
     optimizer_state = engine.optimizer_state()

@@ -102,7 +102,8 @@ class Trainer(FitStrategy):
         return order
 
     def recorded(self) -> None:
-        """Write what callbacks read of the members, after an epoch was recorded."""
+        """Write what callbacks read of the members, after the first epoch was recorded."""
+        self.reporter.keep = None
         for member, data in zip(self.members, self.data, strict=True):
             member._flat_y = data.flat_y
 

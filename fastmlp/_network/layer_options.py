@@ -79,10 +79,8 @@ def dropout(name: str, value: Any) -> float:
     return FRACTION.check(name, value, example=0.2)
 
 
-def dropouts_of_fit(value: Any, n_hidden: int) -> tuple[Scheduled, ...] | None:
-    """Return one number or schedule for each hidden layer; None for None."""
-    if value is None:
-        return None
+def dropouts_of_fit(value: Any, n_hidden: int) -> tuple[Scheduled, ...]:
+    """Return one number or schedule for each hidden layer."""
     return per_layer(
         "dropout", value, n_hidden, lambda name, each: check_scheduled(name, each, 0.2, FRACTION)
     )

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastmlp._core.history import ResumeState, State
-from fastmlp._core.intervals import NON_NEGATIVE, check_count
+from fastmlp._core.intervals import NON_NEGATIVE, POSITIVE, check_count
 from fastmlp._engine.plan import NO_RATES, Plan
 from fastmlp._network.data import Data
+from fastmlp._network.groups import PLAIN
 from fastmlp._network.layer_options import dropouts_of_fit, is_sequence
 from fastmlp._network.scheduled import length_of, of_length
 from fastmlp._network.spec import Spec
@@ -96,7 +97,8 @@ def plan(spec: Spec, data: Data | BlockStream, batch_size: int, *options: Any) -
     """Return the plan of a fit from the arguments of ``MLP.fit``, without values per epoch."""
     optimizer, l1, l2, clip_norm, groups, dropout = options
     rows = check_count("batch_size", batch_size, example=64)
-    chosen, dropouts = check.optimizer(optimizer), dropouts_of_fit(dropout, len(spec.activations))
+    chosen, n_hidden = check.optimizer(optimizer), len(spec.activations)
+    dropouts = None if dropout is None else dropouts_of_fit(dropout, n_hidden)
     decay = getattr(chosen, "weight_decay", None)
     return Plan(
         optimizer=chosen,
@@ -104,8 +106,8 @@ def plan(spec: Spec, data: Data | BlockStream, batch_size: int, *options: Any) -
         learning_rates=NO_RATES,
         l1=NON_NEGATIVE.check("l1", l1, example=1e-5),
         l2=NON_NEGATIVE.check("l2", l2, example=1e-4),
-        clip_norm=check.clip_norm(clip_norm),
-        groups=check.groups(groups, spec),
+        clip_norm=0.0 if clip_norm is None else POSITIVE.check("clip_norm", clip_norm, 1.0),
+        groups=PLAIN if groups is None else check.groups(groups, spec),
         dropout=dropouts,
         is_scheduled=callable(chosen.learning_rate) or callable(decay) or dropouts is not None,
     )
@@ -155,11 +157,12 @@ class PlanCache:
     def plan(self, data: Data | BlockStream, batch_size: int, *options: Any) -> Plan:
         """Return a new plan, see `plan`."""
         # Only integers are compared: == of other objects may be anything, or raise an error.
-        sizes = data.rows, check_count("batch_size", batch_size, example=64)
-        made = self.last
+        if type(batch_size) is not int:
+            batch_size = check_count("batch_size", batch_size, example=64)
+        sizes, made = (data.rows, batch_size), self.last
         if made is None or sizes != self.sizes or not all(map(operator.is_, options, self.options)):
             made = plan(self.spec, data, batch_size, *options)
-            if not is_sequence(options[-1]):  # a list of dropouts may change
+            if options[-1] is None or not is_sequence(options[-1]):  # a list of dropouts may change
                 self.sizes, self.options, self.last = sizes, options, made
         return made.again()
 

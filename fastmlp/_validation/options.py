@@ -5,27 +5,19 @@ from __future__ import annotations
 import operator
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from fastmlp._core.intervals import BOOLEANS, POSITIVE
+from fastmlp._core.intervals import BOOLEANS
 from fastmlp._core.keywords import check_choice
-from fastmlp._network.groups import PLAIN, Groups
+from fastmlp._network.groups import Groups
 from fastmlp._network.optimizers import OPTIMIZERS, Adam, Optimizer
 from fastmlp._network.spec import Spec
 from fastmlp._validation.arrays import short
 from fastmlp._validation.compatibility import refusal
 
-if TYPE_CHECKING:
-    from fastmlp._network.averaging import Averaging
-
 DEFAULT_OPTIMIZER = Adam()  # shared: optimizers are immutable
-
-
-def clip_norm(value: Any) -> float:
-    """Return the largest allowed gradient norm; None becomes 0.0, which engines read as "off"."""
-    return 0.0 if value is None else POSITIVE.check("clip_norm", value, example=1.0)
 
 
 def optimizer(value: Any) -> Optimizer:
@@ -44,10 +36,8 @@ def optimizer(value: Any) -> Optimizer:
     return chosen
 
 
-def averaging(value: Any, epochs: int) -> Averaging | None:
-    """Return the weight-averaging object, EMA or SWA, or None; warn if no epoch counts."""
-    if value is None:
-        return None
+def averaging(value: Any, epochs: int) -> None:
+    """Raise TypeError if a value is neither EMA nor SWA; warn if no epoch counts."""
     from fastmlp._network.averaging import AVERAGINGS
 
     if type(value) not in AVERAGINGS:
@@ -55,21 +45,17 @@ def averaging(value: Any, epochs: int) -> Averaging | None:
             f"averaging is {short(value)} but an object of fastmlp.EMA or fastmlp.SWA is expected: "
             "for example fastmlp.EMA(decay=0.9)"
         )
-    chosen: Averaging = value
-    if chosen.start >= epochs:
+    if value.start >= epochs:
         from fastmlp._core.user_warnings import warn
 
         warn(
             f"averaging is {value!r} but the fit has {epochs} epochs, so that no weights are "
             f"averaged: use a start below {epochs}, such as start={3 * epochs // 4}"
         )
-    return chosen
 
 
 def groups(value: Any, spec: Spec) -> Groups:
-    """Return the Groups after checking the number of factors; None gives PLAIN."""
-    if value is None:
-        return PLAIN
+    """Return the Groups after checking the number of factors."""
     if type(value) is not Groups:
         raise TypeError(
             f"groups is {short(value)} but an object of fastmlp.Groups is expected: for example "

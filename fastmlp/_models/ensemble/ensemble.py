@@ -319,7 +319,7 @@ class Ensemble(Exportable):
             options = optimizer, l1, l2, clip_norm, groups, dropout
             rows = [d.rows if batch_size is None else batch_size for d in data]
             plans = self._plans(data, rows, *options)
-            return one_pass(self, self._members, data, plans, self._team(n_threads))
+            return one_pass(self._members, data, plans, self._team(n_threads))
 
     def predict(self, X: ArrayLike) -> NDArray[Any] | tuple[NDArray[Any], NDArray[Any]]:
         """Return the mean of the members' predictions.

@@ -184,15 +184,14 @@ class EnsembleTrainer(Trainer):
         return rates[0]
 
     def recorded(self) -> None:
-        """Write the members' histories, too."""
+        """Write the members' histories, after each recorded epoch."""
         written = self.judge.written
         if written is None or written.first + len(written.losses) > len(self.state.history.loss):
             return  # no epoch was recorded completely
-        super().recorded()
         first, losses, held_losses, rates = written
         seconds = self.state.history.seconds[first:]
-        for k, member in enumerate(self.members):
-            history = member._history
+        for k, (member, data) in enumerate(zip(self.members, self.data, strict=True)):
+            member._flat_y, history = data.flat_y, member._history
             if self.state.has_validation:
                 history.val_loss[first:] = held_losses[:, k].tolist()
             history.seconds[first:] = seconds
