@@ -27,7 +27,8 @@ class Report:
     members : list of str
         A line per used recipe: its weight, description, networks and best epoch.
     metric : str
-        Metric of `alone` and `together`; it selected epochs and weights unless `scoring` was set.
+        Metric of `alone` and `together`. It selected epochs, of classes after calibration, and
+        weights, unless `scoring` was set.
     alone, together : float
         Out-of-fold score of single networks, and of the mean of the networks that hold a row out.
     seconds : dict of str to float
