@@ -70,7 +70,8 @@ FORMS: tuple[tuple[str, Callable[[str], object], str], ...] = (
     (
         "numbers with commas",
         _like(r"[-+]?(\d{1,3}(,\d{3})+(\.\d*)?|\d*,\d*)"),
-        f"take the commas out, or make points of them, and {SIZES}",
+        "take the commas out, or read them as decimal marks (decimal=',' of pandas, --decimal , of "
+        f"the command), and {SIZES}",
     ),
     ("dates", re.compile(rf"({DATE})([T ].*)?", re.IGNORECASE).fullmatch, REMEDY_OF_DATES),
 )
