@@ -110,6 +110,7 @@ def test_names_of_columns_that_are_refused(name):
         changed.to_onnx()
 
 
+@pytest.mark.filterwarnings("ignore:no file can hold the model")
 def test_labels_of_half_a_character_are_refused(tmp_path):
     y = np.array(["\ud800", "b"], object)[np.arange(60) % 2]
     model = TabMLPClassifier(preset="fast", random_state=0).fit(np.arange(60.0)[:, None], y)

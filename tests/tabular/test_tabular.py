@@ -41,6 +41,7 @@ CASES = parametrize_with_checks(
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
+@pytest.mark.filterwarnings("ignore:with class_weight, probabilities and scores")
 @pytest.mark.parametrize(CASES.args[0], list(CASES.args[1]), **CASES.kwargs)
 def test_common_checks(estimator, check, monkeypatch):
     monkeypatch.setitem(presets.PRESETS, "fast", Preset(2, 1, 24, (SMALL,)))
