@@ -241,7 +241,7 @@ class BaseMLP(Exportable, parameters.Validated, CallbackSupportMixin):
         """Return an attribute that scikit-learn's estimators have after a fit."""
         fitted = vars(self).get("_fitted")
         if fitted is not None and name in fitted.attributes:
-            return fitted.attributes[name]
+            return fitted.attribute(name) if fitted.lengths else fitted.attributes[name]
         return object.__getattribute__(self, name)  # which raises the right error
 
     def __dir__(self) -> list[str]:
@@ -405,7 +405,8 @@ class BaseMLP(Exportable, parameters.Validated, CallbackSupportMixin):
             self._fitted.network.assign(name, values)
 
     def plot_history(self, ax: Any = None) -> Any:  # noqa: D102 see below
-        return self._value().history.plot(ax)
+        self._value()
+        return self.history_.plot(ax)
 
     plot_history.__doc__ = History.plot.__doc__
 

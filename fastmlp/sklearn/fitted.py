@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from fastmlp._core.history import History
@@ -45,19 +45,28 @@ class FittedNetwork:
         """The record of all epochs since the network was made."""
         return self.attributes["history_"]  # type: ignore[no-any-return]
 
+    def attribute(self, name: str) -> Any:
+        """Return a copy of an attribute, as it was when this value was set apart."""
+        return copy.deepcopy(self.attributes[name], self._short_lists())
+
     def set_apart(self) -> FittedNetwork:
         """Return an equal value without the optimizer, which no fit of this network changes."""
         attributes = self.attributes
         values = [*attributes.values(), *vars(attributes["history_"]).values()]
         lengths = [(value, len(value)) for value in values if isinstance(value, list)]
-        return FittedNetwork(self.network.twin(), self.targets, attributes, lengths)
+        return replace(self, network=self.network.twin(), lengths=lengths)
 
-    def shorten(self) -> None:
-        """Remove the epochs that a failed fit has added."""
+    def shortened(self) -> FittedNetwork:
+        """Remove the epochs that a failed fit has added to the lists."""
         for values, length in self.lengths:
             del values[length:]
+        return replace(self, lengths=())
+
+    def _short_lists(self) -> dict[int, Any]:
+        """Return the lists as they were, in place of copies: a memo of ``copy.deepcopy``."""
+        return {id(values): values[:length] for values, length in self.lengths}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> FittedNetwork:
-        memo.update({id(values): values[:length] for values, length in self.lengths})
+        memo.update(self._short_lists())
         network, targets = copy.deepcopy((self.network, self.targets), memo)
         return FittedNetwork(network, targets, copy.deepcopy(self.attributes, memo))

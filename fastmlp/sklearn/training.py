@@ -50,22 +50,18 @@ def train(
         raise refusal("early_stopping", "partial_fit")
     continues = estimator.warm_start or one_epoch
     earlier: FittedNetwork | None = vars(estimator).get("_fitted") if continues else None
-    # An estimator that checks of arguments may change, and that callbacks see.
+    # scikit-learn's checks set attributes of the draft, and callbacks get it as ``state.model``.
     draft = copy_with_state(estimator, {**vars(estimator), "_fitted": earlier})
-    dense, truth, weights = _checked(draft, X, y, sample_weight, reset=earlier is None)
-    targets = draft._targets(truth, earlier and earlier.targets, one_epoch, classes)
-    samples = Samples(dense, draft._encode(truth, targets), weights, y=truth)
+    X_checked, y_checked, weights = _checked(draft, X, y, sample_weight, reset=earlier is None)
+    targets = draft._targets(y_checked, earlier and earlier.targets, one_epoch, classes)
+    samples = Samples(X_checked, draft._encode(y_checked, targets), weights, y=y_checked)
     rng = estimator._fitting.generator(estimator.random_state)
     before = None if earlier is None else earlier.network
     network = _network(estimator, before, samples, targets, rng)
     spec = network.spec
     held_out = _validation_samples(draft, targets, *validation_data)
     if held_out is None and estimator.early_stopping and estimator.solver in STOCHASTIC:
-        is_binary = spec.loss.target_kind == "unit_interval" and targets.n_outputs == 1
-        classes_of_rows = samples.targets > 0.5 if is_binary else None
-        fraction = estimator.validation_fraction
-        rows, held_rows = validation.split(samples.rows, fraction, classes_of_rows, rng)
-        held_out, samples = samples.take(held_rows), samples.take(rows)
+        samples, held_out = _split(samples, spec, estimator.validation_fraction, rng)
     weights = _training_weights(estimator, samples, targets, spec)
     if earlier is None:
         if estimator.standardize:
@@ -99,7 +95,7 @@ def train(
             _adopt(estimator, fitted)
             raise ValueError(NON_FINITE) from None
         if earlier is not None and estimator._fitted is earlier:
-            earlier.shorten()
+            estimator._fitted = earlier.shortened()
         raise
     if not one_epoch:
         n_held_out = 0 if held_out is None else held_out.rows
@@ -145,6 +141,16 @@ def _validation_samples(
     X, y, sample_weight = _checked(draft, X, y, sample_weight, reset=False)
     targets = draft._targets(y, targets, True)
     return Samples(X, draft._encode(y, targets), sample_weight, y=y)
+
+
+def _split(
+    samples: Samples, spec: Spec, fraction: float, random_state: np.random.RandomState
+) -> tuple[Samples, Samples]:
+    """Return the samples to train on and those to hold out, the same as scikit-learn's."""
+    is_binary = spec.loss.target_kind == "unit_interval" and spec.n_outputs == 1
+    classes = samples.targets > 0.5 if is_binary else None
+    rows, held_out = validation.split(samples.rows, fraction, classes, random_state)
+    return samples.take(rows), samples.take(held_out)
 
 
 def _checked(draft: Any, X: Any, y: Any, sample_weight: Any, reset: bool) -> tuple[Any, Any, Any]:
@@ -233,7 +239,7 @@ def _first_attributes(estimator: Any, draft: Any, spec: Spec, targets: Targets) 
     if targets.labels is not None:
         attributes["classes_"] = targets.classes
     if estimator.solver in STOCHASTIC:
-        attributes |= {"loss_curve_": [], **_unrated(estimator)}
+        attributes |= {"loss_curve_": [], **_no_best_epoch(estimator)}
     return attributes
 
 
@@ -246,11 +252,11 @@ def _next_attributes(estimator: Any, earlier: FittedNetwork) -> dict[str, Any]:
         attributes.setdefault("loss_curve_", [])
         best = "best_validation_score_" if estimator.early_stopping else "best_loss_"
         if attributes.get(best) is None:
-            attributes |= _unrated(estimator)
+            attributes |= _no_best_epoch(estimator)
     return attributes
 
 
-def _unrated(estimator: Any) -> dict[str, Any]:
+def _no_best_epoch(estimator: Any) -> dict[str, Any]:
     """Return the attributes of the best epoch before there is one."""
     stops = estimator.early_stopping
     return {

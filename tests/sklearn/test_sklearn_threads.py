@@ -100,6 +100,7 @@ def readings(net):
         *(array.copy() for array in (*net.coefs_, *net.intercepts_)),
         *(net.predict_proba(X), net.to_mlp().predict(X), net.predictor()(X)),
         *(net.n_iter_, net.t_, net.loss_, net.best_loss_, net.classes_, net.n_features_in_),
+        *(list(net.loss_curve_), net.history_.to_json()),
     ]
 
 
