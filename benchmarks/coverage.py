@@ -49,10 +49,10 @@ def draw(case: str, rng: np.random.Generator) -> Draw:
 
 def of_residuals(case: str, rng: np.random.Generator) -> tuple[float, list[float]]:
     """Return effective rows, and which share of new residuals each interval holds."""
-    from fastmlp.tabular.conformal import Residuals
+    from fastmlp.tabular.conformal import residuals_of
 
     noise, weights, groups = draw(case, rng)
-    made = Residuals(noise, np.zeros(ROWS), weights, np.ones(ROWS), groups=groups)
+    made = residuals_of(noise, np.zeros(ROWS), weights, np.ones(ROWS), groups=groups)
     ends = [[made.quantile((1 + side * level) / 2) for side in (-1, 1)] for level in LEVELS]
     below = statistics.NormalDist().cdf
     return float(made.w.sum()), [below(high) - below(low) for low, high in ends]
@@ -69,7 +69,7 @@ def of_fit(case: str, rng: np.random.Generator) -> tuple[float, list[float]]:
     model.fit(x, y, weights, groups=groups)
     ends = [model.predict_interval(new, level).T for level in LEVELS]
     held = [float(np.mean((low <= right) & (right <= high))) for low, high in ends]
-    return float(model._residuals[0].w.sum()), held
+    return float(model._fitted.calibration.residuals[0].w.sum()), held
 
 
 def summary(found: list[tuple[float, list[float]]]) -> dict[str, Any]:

@@ -43,11 +43,11 @@ def error(y: Any, said: Any, classes: bool) -> float:
 def compare(preset: str, split: tables.Split, classes: bool, rounds: int) -> dict[str, Any]:
     """Return a row of the table."""
     model = ours(preset).build(classes, 2, split.X).fit(split.X, split.y)
-    calls = {"all": model.predictor(), "distilled": model.distill(split.X)}
+    calls = {"all": model.predictor(), "distilled": model.distill(split.X).predictor()}
     rows = np.asarray(split.X_test, float)
     said = {name: np.array([call(row) for row in rows.tolist()]) for name, call in calls.items()}
-    table, finish = model._columns.read(rows), model._finisher()
-    groups = model._members.groups
+    table, finish = model._fitted.columns.read(rows), model._fitted.calibration.result
+    groups = model._fitted.blend.groups
     alone = [finish(g.predict_one(k, table)) for g in groups for k in range(len(g.ensemble))]
     errors = {name: error(split.y_test, each, classes) for name, each in said.items()}
     errors["single"] = statistics.fmean(error(split.y_test, each, classes) for each in alone)

@@ -45,7 +45,6 @@ CLASSES = {
     "MLPRegressor": ("sklearn.codec", "sklearn.regressor"),
     "TabMLPClassifier": ("tabular.codec", "tabular.classifier"),
     "TabMLPRegressor": ("tabular.codec", "tabular.regressor"),
-    "RowPredictor": ("tabular.codec", "tabular.predictor"),
 }
 HEAD = Object({"class": Choice(CLASSES), "engine": Choice(ENGINES)})  # of every description
 
@@ -142,8 +141,7 @@ def load(
 
     Returns
     -------
-    MLP, Ensemble, MLPClassifier, MLPRegressor, TabMLPClassifier, TabMLPRegressor
-    or RowPredictor
+    MLP, Ensemble, MLPClassifier, MLPRegressor, TabMLPClassifier or TabMLPRegressor
         Predictions have the same bits as before, on every CPU level with fused multiply-add; so
         has ``partial_fit``, unless the file was saved with ``training=False``.
 

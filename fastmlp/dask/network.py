@@ -18,7 +18,7 @@ from fastmlp._core.intervals import check_count
 from fastmlp._core.optional import require
 from fastmlp._models.mlp import MLP
 from fastmlp.dask import tasks
-from fastmlp.tabular.parts import Rows
+from fastmlp.tabular.reading import Rows
 
 
 def fit(

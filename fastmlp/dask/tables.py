@@ -20,11 +20,12 @@ from fastmlp._core.intervals import check_count
 from fastmlp._core.optional import require
 from fastmlp.dask import tasks
 from fastmlp.sklearn.bases import BaseEstimator, ClassifierMixin, RegressorMixin
-from fastmlp.sklearn.parameters import copy_with_state, store
-from fastmlp.tabular import TabMLPClassifier, TabMLPRegressor, parts
+from fastmlp.sklearn.parameters import store
+from fastmlp.tabular import TabMLPClassifier, TabMLPRegressor, parts, reading
 from fastmlp.tabular.columns import Array, Columns
+from fastmlp.tabular.fitted_table import FittedTable
 from fastmlp.tabular.frames import is_frame
-from fastmlp.tabular.parts import Rows
+from fastmlp.tabular.reading import Rows
 
 LEAST_ROWS = 1_000  # of a part, unless the user sets the number of parts
 
@@ -79,34 +80,38 @@ class _DaskTable(BaseEstimator):
             If workers died more often than Dask's option ``distributed.scheduler.allowed-failures``
             allows: for example because a part does not fit into the memory of a worker.
         """
-        given = self.get_params(deep=False)
-        given.pop("client"), given.pop("parts")
-        local = self._kind(**given)
+        parameters = self.get_params(deep=False)
+        parameters.pop("client"), parameters.pop("parts")
+        local = self._kind(**parameters)
         local._validate_params()
         with tasks.aside():
-            self._local, self._example = self._trained(local, X, y, sample_weight, groups)
+            fitted, self._example = self._trained(parameters, X, y, sample_weight, groups)
+        self._local = local.with_fitted(fitted)
         return self
 
     def _trained(
-        self, local: Any, X: Any, y: Any, sample_weight: Any, groups: Any
-    ) -> tuple[Any, Any]:
-        """Return the fitted local estimator, and a row of the table."""
+        self, parameters: dict[str, Any], X: Any, y: Any, sample_weight: Any, groups: Any
+    ) -> tuple[FittedTable, Any]:
+        """Return the fitted table, and one row of the user's."""
+        kind = self._kind._task
         began, client = time.perf_counter(), self.client_
         delayed = require("fastmlp.dask", "dask").delayed
         named = {"X": X, "y": y, "sample_weight": sample_weight, "groups": groups}
         given = tasks.blocks(named)
-        random = check_random_state(local.random_state)
+        random = check_random_state(parameters["random_state"])
         seeds = random.randint(2**31 - 1, size=len(given)).tolist()
         with tasks.computing(client) as compute:
             blocks = compute([delayed(tasks.rows_of)(k, **block) for k, block in enumerate(given)])
             each = zip(blocks, seeds, strict=True)
             most = max(1, parts.MOST_ROWS // len(blocks))
-            looks = [delayed(parts.summary)(local, block, seed, most) for block, seed in each]
+            looks = [
+                delayed(parts.summary)(kind, parameters, block, seed, most) for block, seed in each
+            ]
             summaries = client.gather(compute(looks))
             sample = _joined([summary.sample for summary in summaries])
-            checked = copy_with_state(local, vars(local))._checked(sample, reset=True)
-            columns = Columns.of(checked, local.categorical_features)
-            local._data_notes(columns, columns.read(checked))
+            checked = reading.checked(sample, kind.estimator)
+            columns = Columns.of(checked, parameters["categorical_features"])
+            reading.data_notes(kind, parameters, columns, columns.read(checked))
 
             n, shared = sum(summary.n for summary in summaries), parts.shared(summaries)
             used, sizes = sum(summary.used for summary in summaries), Counter[Any]()
@@ -127,15 +132,15 @@ class _DaskTable(BaseEstimator):
             ]
             most = max(1, parts.MOST_ROWS // count)
             seeds = random.randint(2**31 - 1, size=count).tolist()
-            each = zip(zip(*pieces, strict=True), seeds, strict=True)
-            rare, balanced = list(shared.values()), parts.balanced(local, summaries)
+            rare, of_all = list(shared.values()), parts.balanced(parameters, summaries)
             fits = [
-                delayed(_fitted)(balanced, columns, own, rare, seed, most) for own, seed in each
+                delayed(_fitted)(kind, {**of_all, "random_state": seed}, columns, piece, rare, most)
+                for piece, seed in zip(zip(*pieces, strict=True), seeds, strict=True)
             ]
-            judged = [delayed(parts.judged)(fits, k) for k in range(count)]
-            found = client.gather(compute(fits + judged))
+            predictions = [delayed(parts.predicted)(fits, k) for k in range(count)]
+            results = client.gather(compute(fits + predictions))
         seconds = time.perf_counter() - began
-        return parts.merged(local, found[:count], found[count:], n, seconds), sample[:1]
+        return parts.merged(parameters, results[:count], results[count:], n, seconds), sample[:1]
 
     def _count(self, numbers: dict[str, tuple[int, int, int]], workers: int) -> int:
         """Return the number of parts, by counts of all rows (or groups), shared ones, the least."""
@@ -164,7 +169,7 @@ class _DaskTable(BaseEstimator):
         """
         if "_local" not in vars(self):
             raise NotFittedError(f"This {type(self).__name__} is not fitted yet: call fit first")
-        return copy_with_state(self._local, vars(self._local))
+        return self._local.with_fitted(self._local._fitted)
 
     def _by_blocks(self, method: str, X: Any, *arguments: Any) -> Any:
         """Return a Dask array of a method's results, or the result for a table in memory."""
@@ -322,11 +327,18 @@ def _joined(each: Sequence[Any]) -> Any:
 
 
 def _fitted(
-    local: Any, columns: Columns, own: list[Rows], shared: list[Rows], seed: int, most: int
+    kind: Any,
+    parameters: dict[str, Any],
+    columns: Columns,
+    blocks: list[Rows],
+    shared: list[Rows],
+    most: int,
 ) -> parts.Part:
-    each = zip(*own, *shared, strict=True)
-    rows = Rows(*(None if some[0] is None else _joined(some) for some in each))
-    return parts.trained(local, columns, rows, sum(len(some.X) for some in own), seed, most)
+    """Train one part: its rows, then those that all parts share."""
+    fields = zip(*blocks, *shared, strict=True)
+    rows = Rows(*(None if values[0] is None else _joined(values) for values in fields))
+    n = sum(len(block.X) for block in blocks)
+    return parts.trained(kind, parameters, columns, rows, n, most)
 
 
 def _called(local: Any, method: str, empty: Array, X: Any, *arguments: Any) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 
 from fastmlp._core.optional import require
 from fastmlp.tabular.frames import is_frame
-from fastmlp.tabular.parts import Rows
+from fastmlp.tabular.reading import Rows
 
 
 def client_of(given: Any) -> Any:

@@ -101,7 +101,7 @@ class Budget(FitOptions):
     def overrun(self, seconds: Mapping[str, float]) -> list[str]:
         """Return a note if the phases of a fit took clearly longer than the time limit."""
         spent = sum(seconds.values())
-        over = time.monotonic() - (self.deadline or math.inf)
+        over = min(time.monotonic() - (self.deadline or math.inf), spent)
         if over <= OVERRUN * (spent - over):
             return []
         longest = max(seconds, key=lambda name: seconds[name])

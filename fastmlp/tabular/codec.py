@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -22,30 +21,26 @@ from fastmlp._files.kinds import (
     Text,
     Texts,
 )
-from fastmlp._files.schema import At, Codec, Counted, Flagged, List, Object
+from fastmlp._files.schema import At, Counted, Flagged, List, Object
 from fastmlp._files.strict_json import shown
 from fastmlp._models.codecs import parts
 from fastmlp._models.codecs.values import Value
 from fastmlp.sklearn.codec import codec_of
 from fastmlp.tabular import codec_members
 from fastmlp.tabular.blend import Blend
+from fastmlp.tabular.calibration import LabelCalibration, NumberCalibration
 from fastmlp.tabular.codec_members import PLACES, blend_of, check_groups
 from fastmlp.tabular.columns import Array, Columns
 from fastmlp.tabular.conformal import FREEDOMS, Residuals
+from fastmlp.tabular.fitted_table import Facts, FittedTable, HeldOut
 from fastmlp.tabular.inspection import in_order
-from fastmlp.tabular.regressor import NAMES, means_of
+from fastmlp.tabular.loss_rows import LOSSES
 from fastmlp.tabular.report import Report
 from fastmlp.tabular.targets import ClassTarget, MultiLabelTarget, NumericTarget
-from fastmlp.tabular.temperature import LARGEST_LOG, applied
+from fastmlp.tabular.temperature import LARGEST_LOG
 
 CURVE = (np.int64, np.float64, np.float64, np.float64)  # dtypes of the columns of a curve
-COUNTS = ("best_epoch_", "n_iter_")
-ATTRIBUTES = {  # field -> attribute of the estimator
-    **{"columns": "_columns", "outputs": "n_outputs_", "out_of_fold": "_out_of_fold"},
-    **{"out": "_out", "weighted": "_row_weights"},
-    **{"sampled": "rows_"},
-    **{"history": "history_", "report": "_report", **dict(zip(COUNTS, COUNTS, strict=True))},
-}
+COUNTS = {"best_epoch_": "best_epoch", "n_iter_": "n_iter"}  # field -> fact
 FITTED = ("freedom", "spread", "rms")  # fields of residuals with one number per output
 CLASSES = {False: "classes", True: "labels"}  # names of targets: are labels independent?
 
@@ -98,11 +93,12 @@ def _out_of_fold(known: Any) -> tuple[int, int]:
 
 
 NUMBERS: dict[str, Kind] = {
-    "target": Choice(NAMES),
+    "target": Choice(LOSSES),
     "judged": Count(1),
     "trust": Number(most=1.0),
     "places": List(Count(1), lambda known: known["outputs"]),
     "unit": Tensor(_shape("outputs"), positive=True),
+    "lowest": schema.Maybe(Number()),  # null: none
     "residuals.z": Tensor(_shape("outputs", "judged")),
     "residuals.w": Tensor(_shape("outputs", "judged"), positive=True),
     "residuals.places": Tensor(_of_places),
@@ -161,22 +157,29 @@ FIT = schema.Chosen(lambda known: FITS[hasattr(known["cls"], "predict_proba")])
 
 
 def _fit_values(model: Any, training: bool) -> dict[str, Any]:
-    known = vars(model)
-    blend, history, found = known["_members"], known["history_"], known["_importance"]
+    fitted: FittedTable = model._fitted
+    held_out, facts, columns = fitted.held_out, fitted.facts, fitted.columns
     importance = None
-    if found is not None:
-        order = [found.names.index(name) for name in known["_columns"].used]
-        importance = np.stack([found.means, found.deviations])[:, order]
-    curve = zip(*known["_curve"], strict=True) if training and known["_curve"] else [()] * 4
+    if fitted.importance is not None:
+        order = [fitted.importance.names.index(name) for name in columns.used]
+        importance = np.stack([fitted.importance.means, fitted.importance.deviations])[:, order]
+    curve = zip(*facts.curve, strict=True) if training and facts.curve else [()] * len(CURVE)
+    of_task = _label_values if model._task.has_classes else _number_values
     return {
-        **{key: known.get(name) for key, name in ATTRIBUTES.items()},
-        **_blend_values(known["_columns"], blend),
-        **(_label_values(known) if "classes_" in known else _number_values(known)),
-        "rows": len(known["_out_of_fold"]),
-        "feature_names": "feature_names_in_" in known,
+        **_blend_values(columns, fitted.blend),
+        **of_task(fitted),
+        "outputs": fitted.calibration.outputs,
+        "rows": len(held_out.predictions),
+        "out_of_fold": held_out.predictions,
+        "weighted": held_out.weights,
         "explained": importance,
+        "sampled": held_out.sampled,
+        "out": held_out.rows,
         **{f"curve.{at}": column for at, column in enumerate(curve)},
-        "history": (history if training else type(history)()).whole(),
+        "history": (facts.history if training else type(facts.history)()).whole(),
+        "report": facts.report,
+        "feature_names": fitted.feature_names is not None,
+        **{field: getattr(facts, fact) for field, fact in COUNTS.items()},
     }
 
 
@@ -189,31 +192,34 @@ def _blend_values(columns: Columns, blend: Blend) -> dict[str, Any]:
     }
 
 
-def _label_values(known: dict[str, Any]) -> dict[str, Any]:
+def _label_values(fitted: FittedTable) -> dict[str, Any]:
+    calibration: Any = fitted.calibration
     return {
-        "target": CLASSES[known["_has_labels"]],
-        "temperature": float(known["temperature_"]),
-        "classes": known["classes_"],
+        "target": CLASSES[calibration.has_labels],
+        "temperature": float(calibration.temperature),
+        "classes": calibration.classes,
     }
 
 
-def _number_values(known: dict[str, Any]) -> dict[str, Any]:
-    residuals, target = known["_residuals"], known["_members"].groups[0].target
-    lists = {key: [getattr(each, key) for each in residuals] for key in vars(residuals[0])}
+def _number_values(fitted: FittedTable) -> dict[str, Any]:
+    calibration: Any = fitted.calibration
+    residuals = calibration.residuals
+    lists = {key: [getattr(output, key) for output in residuals] for key in vars(residuals[0])}
     return {
-        "target": target.name,
+        "target": fitted.target.name,
         "judged": len(lists["z"][0]),
         "trust": residuals[0].trust,
         "places": list(map(len, lists["places"])),
-        "unit": target.unit,
+        "unit": fitted.target.unit,
+        "lowest": calibration.lowest if np.isfinite(calibration.lowest) else None,
         **{f"residuals.{key}": np.stack(lists[key]) for key in ("z", "w", *FITTED)},
         **{f"residuals.{key}": np.concatenate(lists[key]) for key in ("places", "sizes")},
     }
 
 
-def _fitted(model: Any, fit: dict[str, Any]) -> dict[str, Any]:
-    """Return the attributes of a fit."""
-    target, task = (_classes if hasattr(model, "predict_proba") else _numbers)(model, fit)
+def _fitted(model: Any, fit: dict[str, Any]) -> dict[str, FittedTable]:
+    """Return the attribute of a fit."""
+    target, calibration, used = (_classes if model._task.has_classes else _numbers)(model, fit)
     columns, weights = fit["columns"], fit["weighted"]
     if weights is not None and weights[np.concatenate(fit["out"])].min() <= 0:
         raise ValueError("tensor 'fit.weights' has 0.0 but must be above 0 where a row is used")
@@ -222,31 +228,28 @@ def _fitted(model: Any, fit: dict[str, Any]) -> dict[str, Any]:
     if len(set(map(len, curve))) > 1:
         raise ValueError("fit has a curve of different lengths")
     importance, table = fit["explained"], (fit["rows"], n, columns.kinds, columns.left_out)
-    kept = {name: fit[key] for key, name in ATTRIBUTES.items()}
-    if fit["feature_names"]:
-        kept["feature_names_in_"] = np.array(columns.names, object)
-    return {
-        **task,
-        **kept,
-        "n_features_in_": n,
-        "_members": blend_of(fit, target),
-        "_curve": list(zip(*curve, strict=True)),
-        "_importance": None if importance is None else in_order(columns.used, *importance),
-        "_report": Report(*table, **fit["report"]),
-    }
+    names = np.array(columns.names, object) if fit["feature_names"] else None
+    report = Report(*table, **fit["report"])
+    counts = (fit[field] for field in COUNTS)
+    fitted = FittedTable(
+        {**vars(model), **used},
+        columns,
+        names,
+        blend_of(fit, target),
+        calibration,
+        HeldOut(fit["out_of_fold"], fit["out"], weights, fit["sampled"]),
+        Facts(report, fit["history"], list(zip(*curve, strict=True)), *counts),
+        None if importance is None else in_order(columns.used, *importance),
+    )
+    return {"_fitted": fitted}
 
 
-def _classes(model: Any, fit: dict[str, Any]) -> tuple[ClassTarget, dict[str, Any]]:
+def _classes(model: Any, fit: dict[str, Any]) -> tuple[Any, LabelCalibration, dict[str, Any]]:
     n, classes = fit["outputs"], fit["classes"]
     labels, target = _label_target(fit)
     if classes.shape != (n,) or not (classes[:-1] < classes[1:]).all():
         raise ValueError(f"there are {classes.shape} classes, not {n} in order, each once")
-    return target, {
-        "_trained_with": dict(vars(model)),
-        "_has_labels": labels,
-        "temperature_": fit["temperature"],
-        "classes_": classes,
-    }
+    return target, LabelCalibration(fit["temperature"], classes, labels), {}
 
 
 def _label_target(fit: dict[str, Any]) -> tuple[bool, ClassTarget]:
@@ -257,7 +260,7 @@ def _label_target(fit: dict[str, Any]) -> tuple[bool, ClassTarget]:
     return labels, target
 
 
-def _numbers(model: Any, fit: dict[str, Any]) -> tuple[NumericTarget, dict[str, Any]]:
+def _numbers(model: Any, fit: dict[str, Any]) -> tuple[Any, NumberCalibration, dict[str, Any]]:
     n, name, judged, rows = (fit[key] for key in ("outputs", "target", "judged", "rows"))
     target = NumericTarget(np.zeros((1, n)), name, float(model.quantile))
     target.loss = _check_loss(fit, target)
@@ -272,19 +275,17 @@ def _numbers(model: Any, fit: dict[str, Any]) -> tuple[NumericTarget, dict[str, 
             "effective rows are possible"
         )
     ends = np.cumsum(fit["places"])[:-1]
-    each = {key: fit[f"residuals.{key}"] for key in ("z", "w")}
-    each |= {key: fit[f"residuals.{key}"].tolist() for key in FITTED}
-    each |= {key: np.split(fit[f"residuals.{key}"], ends) for key in ("places", "sizes")}
-    residuals = []
-    for k in range(n):
-        own = Residuals.__new__(Residuals)
-        vars(own).update({key: values[k] for key, values in each.items()}, trust=fit["trust"])
-        if not ((own.z[:-1] <= own.z[1:]).all() and (own.places[:-1] < own.places[1:]).all()):
-            raise ValueError(f"the residuals of output {k} are not in order")
-        residuals.append(own)
+    values = {key: fit[f"residuals.{key}"] for key in ("z", "w")}
+    values |= {key: fit[f"residuals.{key}"].tolist() for key in FITTED}
+    values |= {key: np.split(fit[f"residuals.{key}"], ends) for key in ("places", "sizes")}
+    residuals = [
+        Residuals(trust=fit["trust"], **{key: each[k] for key, each in values.items()})
+        for k in range(n)
+    ]
     # Parameters may have been set after the fit; predictions need these two as they were in it.
     used = {"loss": name, "quantile": getattr(target.loss, "quantile", model.quantile)}
-    return target, {"_trained_with": {**vars(model), **used}, "_residuals": residuals}
+    lowest = -np.inf if fit["lowest"] is None else fit["lowest"]
+    return target, NumberCalibration(tuple(residuals), lowest), used
 
 
 def _check_loss(fit: dict[str, Any], target: Any) -> Any:
@@ -296,42 +297,6 @@ def _check_loss(fit: dict[str, Any], target: Any) -> Any:
     return loss
 
 
-# ---------------------------------------------------------------------------------- predictors
-
-TARGET: dict[str, Kind] = {
-    "target": Choice([*NAMES, *CLASSES.values()]),
-    "temperature": schema.Maybe(TEMPERATURE),  # of classes
-}
-
-
-def _row_values(model: Any, training: bool) -> dict[str, Any]:
-    del training
-    given = model._finish.keywords
-    is_regressor = "temperature" not in given
-    name = model._blend.groups[0].target.name if is_regressor else CLASSES[given["labels"]]
-    own = {"target": name, "temperature": None if is_regressor else float(given["temperature"])}
-    return {"fit": {**_blend_values(model._columns, model._blend), **own}}
-
-
-def _row(cls: Any, fields: dict[str, Any]) -> Any:
-    fit = fields["fit"]
-    n, name, temperature = (fit[key] for key in ("outputs", "target", "temperature"))
-    is_regressor = name in NAMES
-    if is_regressor != (temperature is None):
-        raise ValueError(f"the networks or the temperature are not those of the target {name}")
-    if is_regressor:
-        target: Any = NumericTarget(np.zeros((1, n)), name)
-        target.loss = _check_loss(fit, target)
-        finish = functools.partial(means_of, outputs=n)
-    else:
-        labels, target = _label_target(fit)
-        finish = functools.partial(applied, temperature=temperature, labels=labels)
-    return cls(fit["columns"], blend_of(fit, target), finish)
-
-
-CODECS = {
-    **dict.fromkeys(
-        ("TabMLPClassifier", "TabMLPRegressor"), codec_of(FIT, "_members", _fit_values, _fitted)
-    ),
-    "RowPredictor": Codec(Object({"fit": Object({**BLEND, **TARGET})}), _row_values, _row),
-}
+CODECS = dict.fromkeys(
+    ("TabMLPClassifier", "TabMLPRegressor"), codec_of(FIT, "_fitted", _fit_values, _fitted)
+)

@@ -9,6 +9,7 @@ local size (normalised conformal prediction: Papadopoulos, Gammerman and Vovk 20
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,43 +26,22 @@ ROUNDS = 30  # iterations of expectation maximisation
 ROUNDING = 4 * np.finfo(float).eps  # rounding error of a level, such as (1 - 0.9) / 2 < 0.05
 
 
+@dataclass(frozen=True, eq=False)
 class Residuals:
-    """The distribution of one output's residuals around its predictions.
+    """The distribution of one output's residuals around its predictions."""
 
-    ``w`` are the weights, scaled to sum to the effective number of rows n; ``trust``, the exponent
-    of predicted sizes, is n / (n + `PRIOR_ROWS`): few rows do not show where residuals are large.
-    """
-
-    def __init__(
-        self,
-        y: Array,
-        prediction: Array,  # out of fold
-        weights: Array | None = None,
-        deviation: Array | None = None,  # predicted sizes; else they are measured
-        shrink: float = 1.0,  # ratio of residuals of all members to those that hold a row out
-        groups: Array | None = None,  # then new rows belong to a new one
-    ) -> None:
-        w = np.ones(len(y)) if weights is None else weights
-        residual = (y - prediction) * shrink
-        n = effective_rows(residual, w, groups)
-        w = w * (n / w.sum())
-        self.places, self.sizes = np.zeros(1), np.ones(1)
-        self.trust = n / (n + PRIOR_ROWS)
-        if deviation is None:
-            self.places, self.sizes = _sizes(residual, prediction, w)
-        deviation = self.deviation(prediction, deviation)
-        z = residual / np.maximum(deviation, np.finfo(float).tiny)
-        order = np.argsort(z)
-        self.z, self.w = z[order], w[order]
-        some = slice(None, None, max(1, len(z) // MOST_ROWS))
-        self.freedom, self.spread = student(self.z[some], self.w[some])
-        self.rms = float(np.sqrt(np.average(self.z**2, weights=self.w)))
+    z: Array  # residuals divided by their local sizes, in order
+    w: Array  # their weights, which sum to the effective number of rows
+    places: Array  # predictions, in order, at which the local sizes were measured
+    sizes: Array  # the local sizes there
+    trust: float  # exponent of predicted sizes: few rows do not show where residuals are large
+    freedom: float  # degrees of freedom and scale of Student's t, which continues the tails
+    spread: float
+    rms: float  # root mean square of z
 
     def deviation(self, prediction: Array, predicted: Array | None = None) -> Array:
         """Return the local size of residuals at predictions, measured or from predicted sizes."""
-        if predicted is not None:
-            return np.asarray(predicted**self.trust)
-        return np.asarray(np.interp(prediction, self.places, self.sizes))
+        return _local(prediction, predicted, self.places, self.sizes, self.trust)
 
     def quantile(self, level: float) -> float:
         """Return a quantile of the scaled residuals, rounded away from the centre.
@@ -96,6 +76,50 @@ class Residuals:
         middle = math.lgamma((f + 1) / 2) - math.lgamma(f / 2) - math.log(math.pi * f) / 2
         tail = np.logaddexp(0.0, 2 * (log_away - log_size) - math.log(f))  # log(1 + z**2 / f)
         return np.asarray(middle - (f + 1) / 2 * tail - log_size)
+
+
+def residuals_of(
+    y: Array,
+    prediction: Array,  # out of fold
+    weights: Array | None = None,
+    deviation: Array | None = None,  # predicted sizes; else they are measured
+    shrink: float = 1.0,  # ratio of residuals of all members to those that hold a row out
+    groups: Array | None = None,  # then new rows belong to a new one
+) -> Residuals:
+    """Return the distribution of the residuals of out-of-fold predictions of one output."""
+    w = np.ones(len(y)) if weights is None else weights
+    residual = (y - prediction) * shrink
+    n = effective_rows(residual, w, groups)
+    w = w * (n / w.sum())
+    places, sizes, trust = np.zeros(1), np.ones(1), n / (n + PRIOR_ROWS)
+    if deviation is None:
+        places, sizes = _sizes(residual, prediction, w)
+    deviation = _local(prediction, deviation, places, sizes, trust)
+    z = residual / np.maximum(deviation, np.finfo(float).tiny)
+    order = np.argsort(z)
+    z, w = z[order], w[order]
+    thinned = slice(None, None, max(1, len(z) // MOST_ROWS))
+    freedom, spread = student(z[thinned], w[thinned])
+    rms = float(np.sqrt(np.average(z**2, weights=w)))
+    return Residuals(z, w, places, sizes, trust, freedom, spread, rms)
+
+
+def with_measured_sizes(
+    residuals: Residuals, prediction: Array, predicted: Array, weights: Array | None
+) -> Residuals:
+    """Return residuals whose sizes, predicted for rows, are measured along the prediction."""
+    w = np.ones(len(prediction)) if weights is None else weights
+    places, sizes = _sizes(predicted**residuals.trust, prediction, w)
+    return replace(residuals, places=places, sizes=sizes)
+
+
+def _local(
+    prediction: Array, predicted: Array | None, places: Array, sizes: Array, trust: float
+) -> Array:
+    """Return local sizes of residuals: predicted ones to the power of trust, or measured ones."""
+    if predicted is not None:
+        return np.asarray(predicted**trust)
+    return np.asarray(np.interp(prediction, places, sizes))
 
 
 def levels_of(values: Any) -> list[float]:

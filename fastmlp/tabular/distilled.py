@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,10 @@ from fastmlp._models.mlp import MLP
 from fastmlp._network.optimizers import Adam
 from fastmlp._network.schedules import OneCycle
 from fastmlp.tabular.blend import Blend
-from fastmlp.tabular.columns import Array, Columns, Table
+from fastmlp.tabular.columns import Array, Table
+from fastmlp.tabular.conformal import with_measured_sizes
 from fastmlp.tabular.encoding import Encoding, with_missing
+from fastmlp.tabular.fitted_table import FittedTable
 from fastmlp.tabular.members import Members
 from fastmlp.tabular.presets import Recipe, even
 from fastmlp.tabular.targets import NumericTarget, TargetScale
@@ -33,14 +36,14 @@ RATE = 3e-3
 MEANS = "squared_error"  # the loss of a network that learns numbers
 
 
-def distilled(columns: Columns, blend: Blend, table: Table, seed: int) -> Blend:
-    """Return a blend of one network that was trained on another blend's predictions."""
+def distilled(fitted: FittedTable, table: Table, seed: int) -> FittedTable:
+    """Return a fitted table of one network, trained on the predictions of another for a table."""
     rng = np.random.default_rng(seed)
     table = table.take(np.arange(0, len(table), math.ceil(len(table) / MOST_ROWS)))
     everyone = [np.arange(len(table))]
-    encoding = Encoding.of(table, columns, everyone, with_missing(table), STUDENT.bins)
+    encoding = Encoding.of(table, fitted.columns, everyone, with_missing(table), STUDENT.bins)
     rows = _with_mixtures(table, rng)
-    target, scale, loss, y = _lesson(blend, rows)
+    target, scale, loss, y = _lesson(fitted.blend, rows)
     x = encoding.rows(rows)
     net = MLP(
         [x.shape[1], *[STUDENT.width] * STUDENT.depth, target.outputs],
@@ -52,7 +55,44 @@ def distilled(columns: Columns, blend: Blend, table: Table, seed: int) -> Blend:
     batch = even(len(x), BATCH)
     rate = OneCycle(RATE, n_steps=EPOCHS * math.ceil(len(x) / batch))
     net.fit(x, y, epochs=EPOCHS, batch_size=batch, optimizer=Adam(learning_rate=rate))
-    return Blend([Members(Ensemble([net]), encoding, scale, target)], np.ones(1))
+    target = copy.copy(target)
+    target.y = None
+    return _of_student(fitted, Members(Ensemble([net]), encoding, scale, target))
+
+
+def _of_student(fitted: FittedTable, student: Members) -> FittedTable:
+    """Return a fitted table in which one network predicts in place of all members."""
+    outputs, m, weights = (
+        fitted.held_out.predictions,
+        student.target.outputs,
+        fitted.held_out.weights,
+    )
+    rows = np.arange(len(outputs)) if weights is None else np.flatnonzero(weights)
+    calibration: Any = fitted.calibration
+    if outputs.shape[1] > m:  # with variances, which the network does not predict
+        residuals = [
+            with_measured_sizes(r, outputs[:, k], np.sqrt(outputs[:, m + k]), weights)
+            for k, r in enumerate(calibration.residuals)
+        ]
+        calibration = replace(calibration, residuals=tuple(residuals))
+    report, inputs = fitted.facts.report, student.ensemble[0].layer_sizes[0]
+    note = f"distilled: one network of {inputs} inputs predicts in place of these"
+    report = replace(report, notes=[*report.notes, note])
+    changed: dict[str, Any] = {}
+    if student.scale:  # of numbers
+        changed["parameters"] = {**fitted.parameters, "loss": MEANS}
+        if fitted.rows is not None:
+            table, target = fitted.rows
+            changed["rows"] = table, NumericTarget(target.y, MEANS)
+    return replace(
+        fitted,
+        blend=Blend([student], np.ones(1)),
+        calibration=calibration,
+        held_out=replace(fitted.held_out, predictions=outputs[:, :m], rows=[rows]),
+        facts=replace(fitted.facts, report=report, curve=[]),
+        importance=None,
+        **changed,
+    )
 
 
 def _with_mixtures(table: Table, rng: np.random.Generator) -> Table:

@@ -1,74 +1,59 @@
-"""The common part of both estimators: reading tables, training, prediction and reports."""
+"""The common part of both estimators of tables: a face over the value of the last fit.
+
+A fit returns a `FittedTable`, which one assignment swaps in; every method reads it once, so that
+threads that predict during a fit see the last value or the next one, never a mixture.
+"""
 
 from __future__ import annotations
 
-import copy
-import time
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
 
+from fastmlp._core.history import History
+from fastmlp._core.intervals import check_count
+from fastmlp._core.optional import axes
 from fastmlp._core.user_warnings import warn
-from fastmlp._engine.thread_count import of_jobs
+from fastmlp._export.c import CFiles
+from fastmlp._models import blockwise
 from fastmlp._training.arrow import ArrowBlocks
-from fastmlp._validation.check import callbacks
-from fastmlp.sklearn.parameters import copy_with_state, training
-from fastmlp.tabular import blend, data_warnings, reading
-from fastmlp.tabular.blend import BlendResult
-from fastmlp.tabular.budget import Budget, bytes_of
-from fastmlp.tabular.codec_members import warn_if_unsavable
-from fastmlp.tabular.columns import Array, Columns, Table
-from fastmlp.tabular.explained import Explained
-from fastmlp.tabular.members import INTERRUPTED
-from fastmlp.tabular.parameters import CONSTRAINTS, check
-from fastmlp.tabular.presets import PRESETS, adapted
-from fastmlp.tabular.progress import show_result
-from fastmlp.tabular.report import Report, timed
+from fastmlp.sklearn.parameters import Validated, training
+from fastmlp.tabular import inspection, reading, sources
+from fastmlp.tabular.columns import Array, Table
+from fastmlp.tabular.conformal import levels_of
+from fastmlp.tabular.distilled import distilled
+from fastmlp.tabular.fitted_table import FittedTable
+from fastmlp.tabular.inspection import Importance
+from fastmlp.tabular.parameters import CONSTRAINTS
+from fastmlp.tabular.predictor import RowPredictor
+from fastmlp.tabular.reading import Rows
+from fastmlp.tabular.report import Report
+from fastmlp.tabular.training import fit, rows_and_target
+
+MAX_BARS = 20
+SAME = 1e-4  # largest relative difference of equal predictions, by rounding in float32
+MAX_CELLS = 20_000  # largest table whose importance a report computes
+NO_ROWS = (
+    "{} needs the rows of the fit, which copies, pickles and files of an estimator do not have: "
+    "read feature_importances_ before making them, or call importance(X, y)"
+)
 
 
-class BaseTabMLP(Explained):
-    """Base class of both estimators; subclasses handle the targets."""
+class BaseTabMLP(Validated):
+    """Base class of both estimators."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
     _sources = (ArrowBlocks,)
+    _task: ClassVar[Any]  # the class of the task
 
-    # Each estimator has its own: checked labels or numbers; their target; a function from
-    # out-of-fold predictions to their score, or None; calibration, which returns lines for reports.
-    _read_target: Callable[[Any], Array]
-    _target: Callable[..., Any]
-    _scorer: Callable[[Array, Array | None], Any]
-    _finish: Callable[[Any, BlendResult, Array | None, Array | None], dict[str, str]]
-
-    def _columns_of(self, X: Any) -> Columns:
-        """Return the columns of a checked table."""
-        return Columns.of(X, self.categorical_features)
-
-    def _in_scores(self, given: Array | None, weights: Array | None) -> Array | None:
-        """Return the weights of rows in scores, from the user's and those in training."""
-        del given
-        return weights
-
-    def _weighting(self, in_scores: Array | None, given: Any) -> str:
-        """Return what a report says about the weights of rows in scores."""
-        del given
-        return "" if in_scores is None else " (weighted by sample_weight)"
-
-    def _data_notes(self, columns: Columns, table: Table) -> list[str]:
-        """Return notes on suspicious columns, after a warning."""
-        return data_warnings.check_columns(columns, table)
-
-    def _calibrated(self, prediction: Array) -> Array:
-        """Return predictions as they are scored, calibrated if the estimator calibrates."""
-        return prediction
-
-    def _weights(self, y: Array, given: Array | None) -> Array | None:
-        """Return the weights of rows in training."""
-        del y
-        return given
+    _fitted: FittedTable  # of the last fit
+    plot_calibration: Callable[..., Any]
 
     # ------------------------------------------------------------ fit
 
@@ -140,116 +125,480 @@ class BaseTabMLP(Explained):
         return self
 
     @training
-    def _fit(self, *given: Any) -> str:
-        """Train a draft, and take over its state; see `_train`."""
-        draft = copy_with_state(self, self.get_params(deep=False))
-        stopped: str = draft._train(*given)
-        kept = {k: v for k, v in vars(self).items() if k not in vars(draft) and k[-1] != "_"}
-        self.__dict__ = {**kept, **vars(draft), **self.get_params(deep=False)}
+    def _fit(self, X: Any, y: Any, sample_weight: Any, groups: Any, X_val: Any, y_val: Any) -> str:
+        """Swap in the value of a fit; return the reason if the user ended it early."""
+        rows = Rows(X, y, sample_weight, groups)
+        self._fitted, stopped = fit(self._task, self.get_params(deep=False), rows, X_val, y_val)
         return stopped
 
-    def _train(
-        self, X: Any, y: Any, sample_weight: Any, groups: Any, X_val: Any, y_val: Any
-    ) -> str:
-        """Fit; return the reason if the user ended the fit early, else an empty text."""
-        seconds: dict[str, float] = {}
-        check(self)
-        chosen = self.recipes, self.folds, self.members, self.epochs, self.width
-        preset = adapted(PRESETS[self.preset], *chosen)
-        called = callbacks(self.callbacks or (), "a fit of a table trains whole epochs in one call")
-        deadline = None
-        if self.time_limit is not None:
-            deadline = time.monotonic() + float(self.time_limit)
-        self._trained_with = self.get_params(deep=False)
-        random_state = check_random_state(self.random_state)
-        seed = random_state.randint(2**31 - 1, size=4)
-        shared = of_jobs(self.n_jobs), called, bool(self.verbose)
-        memory = bytes_of(self.max_memory)
-        limits = memory, self.max_memory is not None
-        budget = Budget(preset, np.random.default_rng(seed), deadline, None, *shared, *limits)
-        with timed(seconds, "reading"):
-            given = X, y, sample_weight, groups
-            data, table, y, used, plan = reading.read(self, *given, budget, seed)
-            target, kept = data.target, data.score_weights
-            self._columns = data.columns
-            judged = self._read_both(target, X_val, y_val, "X_val and y_val")
-        recipes = blend.recipes_of(plan.preset, deadline is not None, data)
-        warn_if_unsavable(data.columns, getattr(self, "classes_", None), recipes)
-        request = replace(budget, preset=plan.preset, scorer=self._scorer(y[used], kept))
-        with timed(seconds, "training"):
-            fitted = blend.fit(data, request)
-            fitted.notes.extend(plan.notes)
-        with timed(seconds, "calibration"):
-            self._members = fitted.blend
-            calibration = target, fitted, kept, data.copies if groups is None else data.groups
-            try:
-                more = self._finish(*calibration) | self._scores(request.scorer, fitted, judged)
-                self._set_fitted(fitted, target, table, used)
-            except KeyboardInterrupt:  # repeat without the scores, which may take long
-                fitted.stopped = INTERRUPTED
-                fitted.notes.append(f"ended early because {INTERRUPTED}: there are no other scores")
-                more = self._finish(*calibration)
-                self._set_fitted(fitted, target, table, used)
-            self._row_weights = None
-            if kept is not None or len(used) < len(table):
-                self._row_weights = np.zeros(len(table))
-                self._row_weights[used] = 1.0 if kept is None else kept
-            self._rows, self._importance = (table, self._with_rows(target, y)), None
-        fitted.notes.extend(budget.overrun(seconds))
-        self._report = self._reported(fitted, target, len(table), seconds, more)
-        if budget.verbose:
-            costs = target.costs(self._calibrated(fitted.out_of_fold))
-            show_result(target.metric, target.shown(float(np.average(costs, weights=kept))))
-        return fitted.stopped
+    def _state(self) -> FittedTable:
+        """Return the value of the last fit; raise NotFittedError without one."""
+        check_is_fitted(self)
+        return self._fitted
 
-    def _scores(
-        self, scorer: Any, fitted: BlendResult, validation: tuple[Table, Any] | None
-    ) -> dict[str, str]:
-        """Return lines for the report: the score by ``scoring``, and those on validation rows."""
-        name = str(getattr(self.scoring, "__name__", self.scoring))
-        more = {}
-        if scorer is not None:
-            more["scoring"] = f"{name} {scorer(fitted.out_of_fold):.4g}, out of fold"
-        if validation is not None:
-            table, target = validation
-            target.weighting = target.weighting and " (unweighted)"
-            found = self._calibrated(self._members.predict(table))
-            text = f"{target.metric} {target.shown(float(target.costs(found).mean())):.4g}"
-            if scorer is not None:
-                score = self._scorer(self._given(target), None)(found)
-                text += f", {name} {score:.4g}"
-            more["validation"] = f"{text}, of {len(table):,} rows that were not learned from"
-        return more
+    def __sklearn_is_fitted__(self) -> bool:
+        return "_fitted" in vars(self)
 
-    def _set_fitted(self, fitted: BlendResult, target: Any, table: Table, used: Array) -> None:
-        """Set the public attributes."""
-        whole = np.empty((len(table), fitted.out_of_fold.shape[1]))
-        whole[used] = fitted.out_of_fold
-        unused = np.full(len(table), True)
-        unused[used] = False
-        if unused.any():  # rows in no member's folds
-            whole[unused] = self._members.predict(table.take(np.flatnonzero(unused)))
-        self._out_of_fold = whole
-        self._out = [used[rows] for rows in fitted.division.out]
-        first = fitted.trained[0]
-        self._curve = first.curve
-        decoder = copy.copy(target)
-        decoder.y = decoder.classes = None  # pickles contain no rows
-        for group in self._members.groups:
-            group.target = decoder
-        self.history_ = first.history
-        self.best_epoch_, self.n_iter_ = first.epoch, first.run
+    def _attribute(self, name: str) -> FittedTable:
+        """Return the value of the last fit, for an attribute that exists after it."""
+        if "_fitted" not in vars(self):
+            raise AttributeError(
+                f"{type(self).__name__!r} object has no attribute {name!r} before fit"
+            )
+        return self._fitted
 
-    def _reported(
-        self, fitted: BlendResult, target: Any, n: int, seconds: dict[str, float], more: Any
-    ) -> Report:
-        parts, columns = [], self._columns
-        for share, trained in zip(self._members.weights, fitted.trained, strict=True):
-            ensemble = trained.members.ensemble
-            size = f"{len(ensemble)} networks of {ensemble[0].layer_sizes[0]} inputs"
-            epoch = f"epoch {trained.epoch} of {trained.run}"
-            parts.append(f"{share:.0%}: {trained.recipe.title} ({size}), {epoch}")
-        scores = target.shown(fitted.alone), target.shown(fitted.together)
-        table = n, len(columns.names), columns.kinds, columns.left_out
-        course = {"course": "; then ".join(fitted.course)} if fitted.course else {}
-        return Report(*table, parts, target.metric, *scores, seconds, course | more, fitted.notes)
+    @property
+    def n_features_in_(self) -> int:
+        """The number of columns of X."""
+        return len(self._attribute("n_features_in_").columns.names)
+
+    @property
+    def feature_names_in_(self) -> Array:
+        """The names of the columns of a frame."""
+        names = self._attribute("feature_names_in_").feature_names
+        if names is None:
+            raise AttributeError("feature_names_in_ needs a frame whose columns have names")
+        return names
+
+    @property
+    def n_outputs_(self) -> int:
+        """The number of columns of y, or of probabilities."""
+        return self._attribute("n_outputs_").calibration.outputs
+
+    @property
+    def rows_(self) -> Array | None:
+        """The rows that the fit has used, if only a sample of them."""
+        return self._attribute("rows_").held_out.sampled
+
+    @property
+    def history_(self) -> History:
+        """The history of the mean loss of the members."""
+        return self._attribute("history_").facts.history
+
+    @property
+    def best_epoch_(self) -> int:
+        """The selected epoch, counted from 1."""
+        return self._attribute("best_epoch_").facts.best_epoch
+
+    @property
+    def n_iter_(self) -> int:
+        """The number of epochs that were run."""
+        return self._attribute("n_iter_").facts.n_iter
+
+    @property
+    def oof_prediction_(self) -> Array:
+        """Out-of-fold predictions: members not trained on a row of the fit predict that row."""
+        fitted = self._attribute("oof_prediction_")
+        return fitted.calibration.result(fitted.held_out.predictions).copy()
+
+    # ------------------------------------------------------------ predictions
+
+    def _read(self, fitted: FittedTable, X: Any) -> Table:
+        """Return new rows as a table."""
+        return fitted.columns.read(reading.checked_again(X, self))
+
+    def _predicted(
+        self, fitted: FittedTable, X: Any, finish: Callable[[Array], Any], out: Any = None
+    ) -> Array:
+        """Return the finished predictions of all members for a table, or a source by blocks."""
+        tables: Iterable[Table]
+        if isinstance(X, ArrowBlocks):
+            n, tables = None if out is None else X.n, sources.blocks(X, fitted.columns)
+        else:
+            tables = [table := self._read(fitted, X)]
+            n = len(table)
+        blocks = (finish(fitted.predict(table)) for table in tables)
+        return blockwise.joined(blocks, out, n)  # type: ignore[no-any-return]
+
+    def predictor(self) -> RowPredictor:
+        """Return the fitted estimator as a function that is fast for single rows.
+
+        Returns
+        -------
+        fastmlp.tabular.predictor.RowPredictor
+            Computes ``predict``, for classifiers ``predict_proba``, of one row, with float32
+            weights; ``to_c(weights=...)`` writes narrower ones.
+        """
+        return self._state().predictor()
+
+    def distill(self, X: Any, *, random_state: int = 0) -> Self:
+        """Distil all members into one network: an estimator like this one, but faster.
+
+        It is as fast as a single member, and its predictions are close to those of all members,
+        closer than those of single members; see docs/tabular.md. Its intervals, temperature and
+        ``oof_prediction_`` are those of all members. Distillation takes about as long as a short
+        fit.
+
+        Parameters
+        ----------
+        X : frame or array-like, shape (n_samples, n_features)
+            Typical rows, for example those of the fit; more rows give better results.
+        random_state : int
+            Seed; the same seed gives the same bits.
+
+        Returns
+        -------
+        estimator
+            A fitted estimator of this class and with these parameters, whose predictions
+            approximate those of this one.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastmlp import TabMLPRegressor
+        >>> X = np.random.default_rng(0).uniform(-1, 1, (99, 2))
+        >>> model = TabMLPRegressor(preset="fast", random_state=0).fit(X, X[:, 0] + X[:, 1])
+        >>> p = model.distill(X).predictor()
+        >>> bool(abs(p(X[0]) - model.predict(X[:1])[0]) < 0.2)
+        True
+        """
+        seed = check_count("random_state", random_state, example=1, least=0)
+        fitted = self._state()
+        return self.with_fitted(distilled(fitted, self._read(fitted, X), seed))
+
+    # ------------------------------------------------------------ exports
+
+    def _levels(self, levels: Any) -> list[float]:
+        """Return checked levels of quantiles, which only a regressor predicts."""
+        checked = levels_of(levels)
+        if checked and self._task.has_classes:
+            raise ValueError(
+                f"levels is {levels!r} but a classifier predicts no quantiles: leave levels out"
+            )
+        return checked
+
+    def to_c(
+        self, path: Any, *, weights: str | None = None, X: Any = None, levels: Sequence[float] = ()
+    ) -> CFiles:
+        """Write the fitted estimator as a C99 source file and header, for raw columns.
+
+        The file needs only libm and stack memory and keeps no state, so it is thread-safe; it
+        compiles as C++, too. ``NAME_predict(numbers, codes, y)`` computes ``predict`` of one row,
+        for classifiers ``predict_proba``. Compiled with ``-DFASTMLP_MAIN`` the file is a program
+        that checks itself.
+
+        For regressors, ``NAME_distribution`` also computes the standard deviations of
+        ``predict(X, return_std=True)`` and the quantiles of ``predict_quantiles`` at
+        ``NAME_levels``. For classifiers, ``NAME_class(numbers, codes)`` returns the index of the
+        class; the array ``NAME_labels`` holds the classes unless they are 0, 1, 2, ...
+        ``NAME_classes(numbers, codes, classes)`` sets one flag per label for multi-label models.
+
+        Parameters
+        ----------
+        path : str or path
+            Path of the source, ``NAME.c``; the header ``NAME.h`` is written beside it.
+        weights : {"float32", "float64", "bfloat16", "int8"}, optional
+            Dtype of the weights, by default float32; int8 takes a quarter of the memory and is less
+            exact.
+        X : frame or array-like, shape (n_samples, n_features), optional
+            Typical rows, used to measure errors and for the self-check. By default random rows;
+            required for int8.
+        levels : sequence of float in (0, 1), optional
+            Levels of the quantiles, for regressors only; [0.05, 0.95] are the ends of
+            ``predict_interval(X, 0.9)``.
+
+        Returns
+        -------
+        fastmlp._export.c.CFiles
+            Paths, sizes, and the largest difference from the estimator's predictions.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is invalid, if the classes or a column's categories have no form in C, or
+            if there are more than 2**24 parameters.
+
+        Notes
+        -----
+        The header defines the indices of the used columns. Numbers are ``double``, NaN
+        where missing; infinity, which ``predict`` rejects, counts as the largest number. Categories
+        are codes, -1 where missing: ``NAME_code(category, text)`` returns the code of a text, or of
+        a number as Python writes it, and -2 for values unknown to the fit; ``NAME_text(category,
+        code)`` returns the text of a code.
+
+        Examples
+        --------
+        >>> import numpy as np, tempfile
+        >>> from fastmlp import TabMLPRegressor
+        >>> X = np.random.default_rng(0).normal(size=(99, 2))
+        >>> model = TabMLPRegressor(preset="fast", random_state=0).fit(X, X[:, 0] * X[:, 1])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     files = model.to_c(folder + "/product.c", X=X, levels=[0.05, 0.95])
+        >>> files.largest_error < 1e-5
+        True
+        """
+        from fastmlp.tabular.export import c_source
+
+        fitted, levels = self._state(), self._levels(levels)
+        table = None if X is None else self._read(fitted, X)
+        return c_source.write(fitted, path, weights, table, levels)
+
+    def to_onnx(self, path: Any = None, *, levels: Sequence[float] = ()) -> Any:
+        """Return the fitted estimator as an ONNX model for raw columns, which runs without fastmlp.
+
+        Outputs of regressors are float64: ``predictions`` and ``deviations``, (rows, outputs), the
+        results of ``predict(X, return_std=True)``, and with levels ``quantiles``, the result of
+        ``predict_quantiles(X, levels)``. Those of classifiers are ``label`` and, in float64,
+        ``probabilities``, the results of ``predict`` and ``predict_proba``.
+
+        Parameters
+        ----------
+        path : str or path, optional
+            File to write, in addition to returning the model; it is replaced atomically.
+        levels : sequence of float in (0, 1), optional
+            Levels of the quantiles, for regressors only; [0.05, 0.95] are the ends of
+            ``predict_interval(X, 0.9)``.
+
+        Returns
+        -------
+        onnx.ModelProto
+            The model, of opset 17, checked. Text and integer categories need ai.onnx.ml 3, float64
+            categories ai.onnx.ml 4.
+
+        Raises
+        ------
+        ImportError
+            If the onnx package is missing: ``pip install onnx``.
+        TypeError, ValueError
+            If an argument is invalid, if ONNX has no type for the classes or a column's categories,
+            if a column has both empty and missing text or a name that is not valid in ONNX, if no
+            column is used, or if the parameters exceed 2 GiB.
+
+        Notes
+        -----
+        If X was a numeric array, the input is ``X``, float64, (rows, columns of the
+        fit). Otherwise each used column is an input of its own name, (rows, 1): float64 for numbers
+        of any dtype, so that large numbers with small differences, such as times, are not rounded;
+        string, int64 or bool for categories, or float64 for numeric categories with fractions or
+        missing values. Missing numbers are NaN, missing text is empty. Categories that the fit has
+        not seen are unknown, as for ``predict``. Infinity, which ``predict`` rejects, counts as a
+        very large number.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastmlp import TabMLPRegressor
+        >>> X = np.random.default_rng(0).normal(size=(99, 2))
+        >>> model = TabMLPRegressor(preset="fast", random_state=0).fit(X, X[:, 0] * X[:, 1])
+        >>> proto = model.to_onnx(levels=[0.05, 0.95])
+        >>> [each.name for each in proto.graph.input], [each.name for each in proto.graph.output]
+        (['X'], ['predictions', 'deviations', 'quantiles'])
+        """
+        from fastmlp.tabular.export import onnx_graph
+        from fastmlp.tabular.export.exported import exported
+
+        return onnx_graph.model(exported(self._state()), path, self._levels(levels))
+
+    # ------------------------------------------------------------ report and importance
+
+    def report(self) -> Report:
+        """Return a report of the fit: columns, networks, out-of-fold scores, seconds per phase.
+
+        Returns
+        -------
+        fastmlp.tabular.report.Report
+            Report to print, or to read by attributes. Notebooks add pictures: the score by epoch,
+            calibration, and the importance of columns if it is known or the table is small. Copies
+            of an estimator lack the rows that the last two pictures need.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastmlp import TabMLPRegressor
+        >>> X = np.random.default_rng(0).normal(size=(99, 2))
+        >>> model = TabMLPRegressor(preset="fast", random_state=0).fit(X, X[:, 0] * X[:, 1])
+        >>> model.report().kinds
+        {'numbers': 2, 'categories': 0}
+        """
+        fitted = self._state()
+        unchanging = self.with_fitted(fitted)  # pictures are drawn later
+        return replace(fitted.facts.report, pictures=tuple(unchanging._pictures(fitted)))
+
+    def _pictures(self, fitted: FittedTable) -> Iterator[Callable[..., Any]]:
+        """Yield functions that draw a picture of the fit on axes."""
+        if fitted.facts.curve:
+            yield self.plot_history
+        cells = MAX_CELLS + 1
+        if fitted.rows is not None:
+            table, target = fitted.rows
+            yield partial(self.plot_calibration, self._task.of_fitted(fitted).users(target))
+            cells = len(table) * len(fitted.columns.used)
+        if fitted.importance is not None or cells <= MAX_CELLS:
+            yield lambda ax: inspection.bars(self._importance_of_fit(), MAX_BARS, ax)
+
+    def importance(self, X: Any = None, y: Any = None, *, rounds: int = 3) -> Importance:
+        """Return the permutation importance of each column, on held-out rows.
+
+        Parameters
+        ----------
+        X, y : as for :meth:`fit`, optional
+            New rows, predicted by all members; or the rows of the fit in their order, predicted out
+            of fold. By default the rows of the fit, which copies, pickles and files of an estimator
+            lack.
+        rounds : int
+            Number of shuffles of each column, at least 1.
+
+        Returns
+        -------
+        fastmlp.tabular.inspection.Importance
+            Names, means and deviations; the most important column comes first.
+
+        Raises
+        ------
+        ValueError
+            If X and y are missing, and this estimator is a copy without the rows of the fit.
+        """
+        rounds = check_count("rounds", rounds, example=3)
+        fitted = self._state()
+        others = rows_and_target(
+            *(self._task.of_fitted(fitted), fitted.columns, fitted.target, self, X, y, "X and y")
+        )
+        return _importance(fitted, others, rounds)
+
+    @property
+    def feature_importances_(self) -> Array:
+        """Share of each column in :meth:`importance`, on the rows of the fit.
+
+        Array of float64, shape (n_features_in_,), sum 1, computed on first access. Unused columns,
+        and columns without which predictions do not get worse, have 0.
+        """
+        importance = self._importance_of_fit()
+        means = dict(zip(importance.names, importance.means, strict=True))
+        gains = np.array([max(means.get(name, 0.0), 0.0) for name in self._fitted.columns.names])
+        return gains / gains.sum() if gains.any() else gains
+
+    def _importance_of_fit(self) -> Importance:
+        """Return the importance on the rows of the fit, computed once."""
+        fitted = self._state()
+        if fitted.importance is not None:
+            return fitted.importance
+        if fitted.rows is None:
+            raise AttributeError(NO_ROWS.format("feature_importances_"))
+        importance = _importance(fitted, None, rounds=3)
+        if vars(self).get("_fitted") is fitted:  # no other fit has ended meanwhile
+            self._fitted = replace(fitted, importance=importance)
+        return importance
+
+    def plot_importance(
+        self,
+        X: Any = None,
+        y: Any = None,
+        *,
+        rounds: int = 3,
+        most: int = MAX_BARS,
+        ax: Any = None,
+    ) -> Any:
+        """Plot :meth:`importance`.
+
+        Parameters
+        ----------
+        X, y, rounds
+            As for :meth:`importance`.
+        most : int
+            Largest number of columns to show, at least 1.
+        ax : matplotlib.axes.Axes, optional
+            Axes to draw on; by default those of a new figure.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            The axes, with labels.
+        """
+        most = check_count("most", most, example=20)
+        return inspection.bars(self.importance(X, y, rounds=rounds), most, ax)
+
+    def plot_history(self, ax: Any = None) -> Any:
+        """Plot the score of held-out rows by epoch, of single members and of their mean.
+
+        The last line is the one whose best epoch is kept: of classes the mean at the temperature
+        that suits it best; with ``scoring`` the score alone.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Axes to draw on; by default those of a new figure.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            The axes, with legend and labels.
+        """
+        fitted = self._state()
+        ax, target, facts = axes(ax, "plot_history"), fitted.target, fitted.facts
+        epochs, alone, together, compared = np.reshape(facts.curve, (-1, 4)).T
+        lines = {"single members": alone, "members together": together}
+        if target.kind == "classes":
+            lines["members together, calibrated"] = compared
+        metric, shown = target.metric, target.shown
+        if scoring := fitted.parameters["scoring"]:
+            metric, shown = str(getattr(scoring, "__name__", scoring)), operator.neg
+            lines = {"members together": compared}
+        for label, costs in lines.items():
+            ax.plot(epochs, list(map(shown, costs)), label=label)
+        ax.axvline(facts.best_epoch, color="gray", linestyle=":", label="kept")
+        ax.set(xlabel="epoch", ylabel=f"{metric}, out of fold")
+        ax.legend()
+        return ax
+
+    # ------------------------------------------------------------ copies
+
+    def with_fitted(self, fitted: FittedTable) -> Self:
+        """Return a copy of this estimator that has the value of a fit."""
+        other = type(self)(**self.get_params(deep=False))
+        other._fitted = fitted
+        return other
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        if "_fitted" in state:  # pickles contain no rows
+            state["_fitted"] = replace(state["_fitted"], rows=None)
+        return state
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.string = True
+        tags.input_tags.categorical = True
+        tags.non_deterministic = False
+        return tags
+
+
+def check_rows_of_fit(fitted: FittedTable, n: int) -> None:
+    """Raise ValueError if a target for a picture of the fit has another number of rows."""
+    expected = len(fitted.held_out.predictions)
+    if n != expected:
+        rows = (
+            "y of the fit" if fitted.held_out.sampled is None else "y[model.rows_], the rows used"
+        )
+        raise ValueError(f"y has {n} rows but the {expected} of the fit are expected: pass {rows}")
+
+
+def _importance(fitted: FittedTable, others: tuple[Table, Any] | None, rounds: int) -> Importance:
+    """Return the importance of columns on other rows, or out of fold on those of the fit."""
+    rows = others or fitted.rows
+    if rows is None:
+        raise ValueError(NO_ROWS.format("importance without X and y"))
+    table, target = rows
+    weights = fitted.held_out.weights
+    parts: list[tuple[Any, Array]] = [
+        (partial(fitted.blend.of_division, k), held_out)
+        for k, held_out in enumerate(fitted.held_out.rows)
+    ]
+    if others and not _are_of_fit(fitted, table, parts):
+        parts, weights = [(fitted.predict, np.arange(len(table)))], None
+    return inspection.importance(parts, fitted.columns, table, target, weights, rounds)
+
+
+def _are_of_fit(fitted: FittedTable, table: Table, parts: list[tuple[Any, Array]]) -> bool:
+    """Whether these are the rows of the fit: their out-of-fold predictions are the same."""
+    expected, m = fitted.held_out.predictions, fitted.calibration.outputs
+    if len(table) != len(expected):
+        return False
+    total, count = np.zeros((len(table), m)), np.zeros((len(table), 1))
+    for predict, rows in parts:
+        total[rows] += predict(table.take(rows))[:, :m]
+        count[rows] += 1
+    used = count[:, 0] > 0
+    expected = expected[used, :m]
+    largest = np.abs(total[used] / count[used] - expected).max()
+    return bool(largest <= SAME * max(np.abs(expected).max(), np.finfo(float).tiny))

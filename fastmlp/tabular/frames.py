@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.sparse import issparse
-from sklearn.utils.validation import _check_n_features, _get_feature_names, validate_data
 
 from fastmlp._validation import check
 
@@ -32,17 +30,6 @@ def check_frame(X: Any) -> None:
         )
 
 
-def check_names(estimator: Any, X: Any, reset: bool) -> None:
-    """Store the names of a frame's columns in an estimator, or compare them with the fit's."""
-    names = np.array([*X.columns], object)
-    if _get_feature_names(X) is not None or not all(isinstance(name, str) for name in names):
-        validate_data(estimator, X, reset=reset, skip_check_array=True)
-        return
-    _check_n_features(estimator, X, reset=reset)  # scikit-learn sees no names in such a frame
-    if reset:
-        estimator.feature_names_in_ = names
-
-
 def gathered(X: Any) -> Any:
     """Return lists and masked arrays as plain arrays; refuse sources, lazy and sparse tables."""
     check.no_source(X)
@@ -50,7 +37,7 @@ def gathered(X: Any) -> Any:
         raise TypeError(
             f"X is a {type(X).__name__} but a frame of rows is expected: pass X.collect()"
         )
-    if issparse(X):
+    if hasattr(X, "toarray"):
         raise TypeError(
             f"X is a sparse {X.format} matrix of {X.shape[1]} columns but a table is expected: "
             "pass the table as it was before encoding, with text and categories, or "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import Any
 
@@ -100,24 +101,24 @@ The method is RealMLP (Holzmueller, Grinsztajn and Steinwart 2024, arXiv 2407.04
 linear inputs (Gorishniy, Rubachev and Babenko 2022) and an ensemble over folds."""
 
 
-def check(estimator: Any) -> None:
+def check(parameters: Mapping[str, Any]) -> None:
     """Reject values within the ranges: bool as a number, callbacks that a fit cannot serve."""
     examples = {name: least for name, (least, _) in COUNTS.items()}
     for name, example in {**examples, "time_limit": 60, "max_memory": "4GB"}.items():
-        if isinstance(value := getattr(estimator, name), bool):
+        if isinstance(value := parameters[name], bool):
             raise ValueError(
                 f"{name} is {value} but a number is expected: pass for example {name}={example!r}, "
                 "or None"
             )
-    for each in estimator.callbacks or ():
-        if getattr(each, "runs_last", False):
+    for callback in parameters["callbacks"] or ():
+        if getattr(callback, "runs_last", False):
             raise ValueError(
                 "callbacks has a Checkpoint but a fit of a table cannot go on from one: leave it "
                 "out, and save the fitted model"
             )
-        if isinstance(each, EarlyStopping | ReduceOnPlateau) and each.monitor == "val_loss":
+        if isinstance(callback, EarlyStopping | ReduceOnPlateau) and callback.monitor == "val_loss":
             raise ValueError(
-                f"callbacks has {type(each).__name__} of val_loss but a fit of a table has its own "
-                "learning rates, and keeps the epoch with the best score of held-out rows: leave "
-                "it out; epochs= or time_limit= make the fit shorter"
+                f"callbacks has {type(callback).__name__} of val_loss but a fit of a table has its "
+                "own learning rates, and keeps the epoch with the best score of held-out rows: "
+                "leave it out; epochs= or time_limit= make the fit shorter"
             )

@@ -6,7 +6,6 @@ a sample of rows: the networks of the other parts, and those that hold a row out
 
 from __future__ import annotations
 
-import copy
 import datetime
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,33 +14,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmlp.sklearn.parameters import copy_with_state
-from fastmlp.tabular import data_warnings, folds
+from fastmlp.tabular import folds, reading
 from fastmlp.tabular.blend import Blend, BlendResult, blended
 from fastmlp.tabular.columns import Array, Columns, Table
+from fastmlp.tabular.fitted_table import FittedTable, HeldOut
+from fastmlp.tabular.reading import Rows
+from fastmlp.tabular.training import assembled, report_of, train, with_rows
 
 MOST_ROWS = 50_000  # rows of all parts together that show the columns, and that calibrate
-BULKY = ("_rows", "_out", "_out_of_fold", "_row_weights", "_captured", "_given")
-
-
-class Rows(NamedTuple):
-    """Some rows: a frame or array, its targets, and its weights and groups if there are any."""
-
-    X: Any
-    y: Any
-    sample_weight: Any = None
-    groups: Any = None
-
-    def take(self, places: Array) -> Rows:
-        """Return the rows at some places."""
-        return Rows(
-            *(each if each is None else getattr(each, "iloc", each)[places] for each in self)
-        )
-
-    def used(self) -> Array:
-        """Return the places of the rows whose weight is not 0."""
-        given = self.sample_weight
-        return np.flatnonzero(np.full(len(self.X), True) if given is None else given != 0)
 
 
 class Summary(NamedTuple):
@@ -55,13 +35,13 @@ class Summary(NamedTuple):
     classes: Counter[Any]  # the same
 
 
-def summary(estimator: Any, block: Rows, seed: int, most: int) -> Summary:
+def summary(kind: Any, parameters: Mapping[str, Any], block: Rows, seed: int, most: int) -> Summary:
     """Summarize a block, with a sample of at most so many rows and those of unusual values."""
     n = len(block.X)
     if n == 0:
         return Summary(0, 0, block.X, {}, {}, Counter())
-    X = copy_with_state(estimator, vars(estimator))._checked(block.X, reset=True)
-    columns = Columns.of(X, estimator.categorical_features)
+    X = reading.checked(block.X, kind.estimator)
+    columns = Columns.of(X, parameters["categorical_features"])
     table, y = columns.read(X), np.asarray(block.y)
     places = [0, *np.random.default_rng(seed).permutation(n)[:most]]
     for codes in table.codes.T:
@@ -73,7 +53,7 @@ def summary(estimator: Any, block: Rows, seed: int, most: int) -> Summary:
         place: np.isnan(table.numbers[:, k]) for k, (place, _) in enumerate(columns.numbers)
     }
     classes = Counter[Any]()
-    if hasattr(estimator, "predict_proba") and y.ndim == 1:
+    if kind.has_classes and y.ndim == 1:
         classes.update(y[used].tolist())
         having |= {("class", label): y == label for label in dict.fromkeys(y)}
     found = {key: used[rows[used]][:1] for key, rows in having.items()}
@@ -86,14 +66,14 @@ def summary(estimator: Any, block: Rows, seed: int, most: int) -> Summary:
     return Summary(n, len(used), block.take(np.unique(places)).X, rare, groups, classes)
 
 
-def balanced(estimator: Any, summaries: Sequence[Summary]) -> Any:
-    """Return an estimator whose balanced weights of classes are those of all parts together."""
-    count = sum((each.classes for each in summaries), Counter[Any]())
+def balanced(parameters: Mapping[str, Any], summaries: Sequence[Summary]) -> Mapping[str, Any]:
+    """Return parameters whose balanced weights of classes are those of all parts together."""
+    count = sum((part.classes for part in summaries), Counter[Any]())
     is_date = any(isinstance(label, datetime.date) for label in count)  # no keys of class_weight
-    if is_date or not count or estimator.class_weight != "balanced":
-        return estimator
+    if is_date or not count or parameters["class_weight"] != "balanced":
+        return parameters
     weights = {label: count.total() / (len(count) * n) for label, n in count.items()}
-    return copy_with_state(estimator, {**vars(estimator), "class_weight": weights})
+    return {**parameters, "class_weight": weights}
 
 
 def shared(summaries: Sequence[Summary]) -> dict[tuple[int, int], Rows]:
@@ -140,11 +120,13 @@ def divided(
 
 
 class Part(NamedTuple):
-    """The result of one part: its estimator's state, and a sample of its rows for calibration."""
+    """The result of one part, and a sample of its rows for the calibration of all."""
 
     rows: int
-    state: dict[str, Any]
-    fitted: BlendResult
+    task: Any
+    columns: Columns
+    feature_names: Array | None
+    result: BlendResult
     table: Table
     y: Array
     weights: Array
@@ -153,72 +135,60 @@ class Part(NamedTuple):
     out: list[Array]  # places in the sample that the k-th member of each recipe holds out
 
 
-class _Alone:
-    """Mixin of an estimator of one part: it gets its columns, and is calibrated with the others."""
-
-    _given: Columns
-    _captured: Any
-
-    def _columns_of(self, X: Any) -> Columns:
-        return self._given
-
-    def _data_notes(self, columns: Columns, table: Table) -> list[str]:
-        return data_warnings.texts(columns, table)  # the warning is one of the whole table
-
-    def _finish(self, *captured: Any) -> dict[str, str]:
-        self._captured = captured
-        return {}
-
-
-def trained(estimator: Any, columns: Columns, rows: Rows, n: int, seed: int, most: int) -> Part:
+def trained(
+    kind: Any, parameters: Mapping[str, Any], columns: Columns, rows: Rows, n: int, most: int
+) -> Part:
     """Train a part; of its first n rows, those of no other part's groups, ``most`` calibrate."""
-    rng = np.random.default_rng(seed)
-    alone: Any = object.__new__(type("Alone", (_Alone, type(estimator)), {}))
-    options = {**estimator.get_params(deep=False), "random_state": seed, "_given": columns}
-    alone.__dict__.update(options)
-    alone._train(*rows, None, None)
-    target, fitted, weights, _ = alone._captured
-    used = np.arange(len(alone._rows[0]))
-    if alone._row_weights is not None:
-        used = np.flatnonzero(alone._row_weights)
-    given = used if alone.rows_ is None else alone.rows_[used]
-    own, groups = given < n, None
+    rng = np.random.default_rng(parameters["random_state"])
+    made = train(kind, parameters, rows, columns=columns)
+    read, result, weights = made.reading, made.result, made.reading.data.score_weights
+    places = read.used if read.sampled is None else read.sampled[read.used]
+    alone, groups = places < n, None
     if rows.groups is not None:
         numbers = folds.numbered(rows.groups)
-        groups = numbers[given]
-        own &= ~np.isin(groups, numbers[n:])
-    some = np.sort(rng.permutation(np.flatnonzero(own))[:most])
-    place = np.full(len(used), -1)
-    place[some] = np.arange(len(some))
-    for each in fitted.trained:
-        each.held_out = None
+        groups = numbers[places]
+        alone &= ~np.isin(groups, numbers[n:])
+    sample = np.sort(rng.permutation(np.flatnonzero(alone))[:most])
+    place = np.full(len(read.used), -1)
+    place[sample] = np.arange(len(sample))
+    nothing: Any = None  # in place of arrays of all rows
+    for recipe in result.trained:
+        recipe.held_out = nothing
     return Part(
         n,
-        {name: value for name, value in vars(alone).items() if name not in BULKY},
-        replace(fitted, out_of_fold=None, division=replace(fitted.division, learn=[], out=[])),
-        alone._rows[0].take(used[some]),
-        target.y[some],
-        np.ones(len(some)) if weights is None else weights[some],
-        None if groups is None else groups[some],
-        fitted.out_of_fold[some],
-        [place[rows][place[rows] >= 0] for rows in fitted.division.out],
+        read.task,
+        read.data.columns,
+        read.feature_names,
+        replace(result, out_of_fold=nothing, division=replace(result.division, learn=[], out=[])),
+        read.data.table.take(sample),
+        read.data.target.y[sample],
+        np.ones(len(sample)) if weights is None else weights[sample],
+        None if groups is None else groups[sample],
+        result.out_of_fold[sample],
+        [place[rows][place[rows] >= 0] for rows in result.division.out],
     )
 
 
-def judged(parts: Sequence[Part], k: int) -> Array:
+def predicted(parts: Sequence[Part], k: int) -> Array:
     """Return predictions for the sample of part k: by the other parts, and by its own members."""
-    shares = [part.rows / sum(each.rows for each in parts) for part in parts]
-    table, own = parts[k].table, parts[k].out_of_fold
-    each = [own if at == k else part.fitted.blend.predict(table) for at, part in enumerate(parts)]
-    return blended(shares, each)
+    shares = [part.rows / sum(other.rows for other in parts) for part in parts]
+    predictions = [
+        part.out_of_fold if at == k else part.result.blend.predict(parts[k].table)
+        for at, part in enumerate(parts)
+    ]
+    return blended(shares, predictions)
 
 
 def merged(
-    estimator: Any, parts: Sequence[Part], found: Sequence[Array], n: int, seconds: float
-) -> Any:
-    """Return an estimator of all parts of n rows; ``found`` are the results of `judged`."""
+    parameters: Mapping[str, Any],
+    parts: Sequence[Part],
+    predictions: Sequence[Array],
+    n: int,
+    seconds: float,
+) -> FittedTable:
+    """Return one fitted table of all parts of n rows; for predictions see `predicted`."""
     rows, first = [part.rows for part in parts], parts[0]
-    results = [part.fitted for part in parts]
+    results = [part.result for part in parts]
     groups = [group for result in results for group in result.blend.groups]
     least = min(len(group.ensemble) for group in groups)  # files have as many in each group
     table = Table(
@@ -230,37 +200,33 @@ def merged(
         np.concatenate([at + part.out[k] for at, part in zip(begin, parts, strict=False)])
         for k in range(least)
     ]
-    target = copy.copy(groups[0].target)
-    target.y = np.concatenate([part.y for part in parts])
-    weights, prediction = np.concatenate([part.weights for part in parts]), np.concatenate(found)
-    given = None if np.all(weights == weights[0]) else weights
+    target = with_rows(groups[0].target, np.concatenate([part.y for part in parts]))
+    weights = np.concatenate([part.weights for part in parts])
+    whole = np.concatenate(predictions)
+    unequal = None if np.all(weights == weights[0]) else weights
     # Groups are numbers below n in each part, and those of different parts are different ones.
-    each = [part.groups + n * k for k, part in enumerate(parts) if part.groups is not None]
-    of_rows = folds.numbered(np.concatenate(each)) if each else None
-    cost = float(np.average(target.costs(prediction), weights=given))
-    model = copy_with_state(estimator, {**first.state, **estimator.get_params(deep=False)})
-    model._trained_with = estimator.get_params(deep=False)
+    numbers = [part.groups + n * k for k, part in enumerate(parts) if part.groups is not None]
+    of_rows = folds.numbered(np.concatenate(numbers)) if numbers else None
+    cost = float(np.average(target.costs(whole), weights=unequal))
+    shares = [k / sum(rows) * part.blend.weights for k, part in zip(rows, results, strict=True)]
     result = BlendResult(
-        Blend(
-            [group.of_first(least) for group in groups],
-            np.concatenate(
-                [k / sum(rows) * each.blend.weights for k, each in zip(rows, results, strict=True)]
-            ),
-        ),
-        prediction,
-        float(np.average([each.alone for each in results], weights=rows)),
+        Blend([group.of_first(least) for group in groups], np.concatenate(shares)),
+        whole,
+        float(np.average([part.alone for part in results], weights=rows)),
         cost,
         cost,
-        [group for result in results for group in result.trained],
-        replace(first.fitted.division, out=out),
+        [group for part in results for group in part.trained],
+        replace(first.result.division, out=out),
         [
-            *(note for each in results for note in each.notes),
+            *(note for part in results for note in part.notes),
             f"trained in {len(parts)} random parts",
         ],
     )
-    model._members = result.blend
-    more = model._finish(target, result, given, of_rows)
-    model._set_fitted(result, target, table, np.arange(len(table)))
-    model._rows, model._row_weights, model._importance = (table, target), given, None
-    model._report = model._reported(result, target, n, {"training": seconds}, more)
-    return model
+    calibration, more = first.task.calibrated(target, result, unequal, of_rows)
+    size = n, len(first.columns.names)
+    report = report_of(result, first.columns, size, target, {"training": seconds}, more)
+    held_out = HeldOut(whole, out, unequal)
+    return assembled(
+        *(parameters, first.columns, first.feature_names, result, calibration, held_out),
+        *(report, (table, target)),
+    )

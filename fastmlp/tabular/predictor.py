@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from fastmlp._files import storage
 from fastmlp._validation.arrays import short
 from fastmlp.tabular.blend import Blend, blended
 from fastmlp.tabular.columns import Array, Column, Columns, columns_of
@@ -94,23 +92,6 @@ class RowPredictor:
         return self._finish(  # type: ignore[no-any-return]
             blended(self._weights, [group.predict(numbers, codes) for group in self._groups])
         )[0]
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the predictor to a file, for ``fastmlp.load``.
-
-        Parameters
-        ----------
-        path : str or path
-            The file, which is replaced atomically; links are followed.
-
-        Raises
-        ------
-        OSError
-            If the file cannot be written.
-        TypeError, ValueError
-            If a file cannot store a column's categories, or has no room for all.
-        """
-        storage.save(self, path)
 
     def _listed(self, row: Any) -> list[Any]:
         """Return the values of a row given by name, in the order of the fit's columns."""

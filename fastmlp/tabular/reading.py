@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.utils import check_array
-from sklearn.utils.validation import _check_sample_weight, check_consistent_length
+from sklearn.utils.validation import (
+    _check_feature_names,
+    _check_n_features,
+    _check_sample_weight,
+    _get_feature_names,
+    check_consistent_length,
+)
 
 from fastmlp._core.user_warnings import warn
 from fastmlp._training.arrow import ArrowBlocks
-from fastmlp._validation.arrays import REFUSED_KINDS
-from fastmlp.sklearn.validation import refuse_text
 from fastmlp.tabular import data_warnings, folds, sampling, sources
 from fastmlp.tabular.budget import (
     KEPT_SHARE,
@@ -27,6 +32,7 @@ from fastmlp.tabular.budget import (
 from fastmlp.tabular.columns import Array, Columns, Table
 from fastmlp.tabular.encoding import with_missing
 from fastmlp.tabular.folds import FitRows
+from fastmlp.tabular.frames import check_frame, gathered, is_frame
 from fastmlp.tabular.sampling import SourceSample
 
 # Rows with a smaller fraction of the largest weight count as 0: their influence is below rounding,
@@ -34,126 +40,213 @@ from fastmlp.tabular.sampling import SourceSample
 LIGHTEST = np.finfo(float).eps
 
 
-def read(
-    model: Any, X: Any, y: Any, sample_weight: Any, groups: Any, budget: Budget, seed: Array
-) -> tuple[FitRows, Table, Array, NDArray[np.int64], Plan]:
-    """Read a table or a source, and set ``rows_`` of the estimator and the names of its columns.
+class Rows(NamedTuple):
+    """Some rows: a frame or array, its targets, and its weights and groups if there are any."""
 
-    Returns the rows with a weight above 0; all rows, their checked labels or numbers, and the
-    places of the former among them; and the plan.
+    X: Any
+    y: Any
+    sample_weight: Any = None
+    groups: Any = None
+
+    def take(self, places: Array) -> Rows:
+        """Return the rows at some places."""
+        return Rows(
+            *(part if part is None else getattr(part, "iloc", part)[places] for part in self)
+        )
+
+    def used(self) -> Array:
+        """Return the places of the rows whose weight is not 0."""
+        weight = self.sample_weight
+        return np.flatnonzero(np.full(len(self.X), True) if weight is None else weight != 0)
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """The rows of a fit, and the task that their targets make."""
+
+    task: Any
+    feature_names: Array | None  # of a frame whose names are all text
+    table: Table
+    y: Array  # checked labels or numbers
+    sampled: Array | None  # the rows among those that were passed; None if they are all
+    used: Array  # the rows with a weight above 0
+    data: FitRows  # those rows
+    plan: Plan
+
+
+class _Whole(NamedTuple):
+    """Rows as they were read, before those without a weight are left out."""
+
+    task: Any
+    feature_names: Array | None
+    columns: Columns
+    table: Table
+    y: Array
+    sample_weight: Any
+    groups: Array | None
+    sampled: Array | None
+    plan: Plan
+
+
+def read(
+    kind: Any,
+    parameters: Mapping[str, Any],
+    rows: Rows,
+    budget: Budget,
+    seed: Array,
+    columns: Columns | None = None,
+) -> Reading:
+    """Read a table or a source; ``kind`` is the class of the task.
+
+    The columns are measured on these rows, unless those of a larger table are passed, whose fit has
+    warned of suspicious ones.
     """
-    rng, model.rows_ = np.random.default_rng([*seed, 1]), None
-    if isinstance(X, ArrowBlocks):
-        for name, value in {"y": y, "sample_weight": sample_weight, "groups": groups}.items():
+    rng = np.random.default_rng([*seed, 1])
+    if isinstance(rows.X, ArrowBlocks):
+        for name, value in rows._replace(X=None)._asdict().items():
             if value is not None:
                 raise TypeError(
                     f"{name} is given beside a source, which has its own targets and weights: "
                     f"leave {name} out, or pass a table in memory"
                 )
-        columns, table, y, sample_weight, plan = _source(model, X, budget, rng)
+        whole = _source(kind, parameters, rows.X, budget, rng)
     else:
-        given = X, y, sample_weight, groups
-        columns, table, y, sample_weight, groups, plan = _table(model, *given, budget, rng)
-    used, weights, in_scores = used_rows(model, y, sample_weight)
-    target = model._target(y[used], weights, in_scores)
-    target.weighting = model._weighting(in_scores, sample_weight)
-    rows = table if len(used) == len(table) else table.take(used)
+        whole = _table(kind, parameters, rows, budget, rng, columns)
+    task, table, y, groups, plan = whole.task, whole.table, whole.y, whole.groups, whole.plan
+    used, weights, in_scores = used_rows(task, y, whole.sample_weight)
+    target = task.target(y[used], weights, in_scores)
+    target.weighting = task.weighting(in_scores, whole.sample_weight)
+    part = table if len(used) == len(table) else table.take(used)
+    copies = None
     if groups is not None:
-        groups, copies = groups[used], None
+        groups = groups[used]
     else:
-        copies, noted = folds.copied(rows, target.y)
-        plan.notes[:0] = noted
-    plan.notes += model._data_notes(columns, rows)
+        copies, notes = folds.copied(part, target.y)
+        plan.notes[:0] = notes
+    plan.notes += data_notes(kind, parameters, whole.columns, part, warns=columns is None)
     of_rows = weights, groups, copies, plan.given, plan.memory, in_scores
-    return FitRows(columns, rows, target, *of_rows), table, y, used, plan
+    data = FitRows(whole.columns, part, target, *of_rows)
+    return Reading(task, whole.feature_names, table, y, whole.sampled, used, data, plan)
 
 
 def _table(
-    model: Any, X: Any, y: Any, sample_weight: Any, groups: Any, budget: Budget, rng: Any
-) -> tuple[Columns, Table, Array, Any, Array | None, Plan]:
+    kind: Any,
+    parameters: Mapping[str, Any],
+    rows: Rows,
+    budget: Budget,
+    rng: Any,
+    of_larger: Columns | None,
+) -> _Whole:
     """Read a table in memory, or a sample of its rows."""
+    X, y, sample_weight, groups = rows
     data_warnings.check_order(X, y=y, sample_weight=sample_weight, groups=groups)
     if y is None:
         raise ValueError("requires y to be passed, but the target y is None")
     if np.ma.is_masked(y):
         raise ValueError("y has masked entries but targets are expected: drop these rows")
-    X = model._checked(X, reset=True)
-    y = model._read_target(y)
+    X = checked(X, kind.estimator)
+    feature_names = names_of(X)
+    task, y = kind.of_targets(parameters, y)
     check_consistent_length(X, y)
     n = len(y)
     if groups is not None:
         groups = folds.numbered(groups)
         check_consistent_length(X, groups)
-    used, *weights = used_rows(model, y, sample_weight)
-    began, some = time.monotonic(), X
+    used, *weights = used_rows(task, y, sample_weight)
+    began, pilot = time.monotonic(), X
     if n > 2 * PILOT_ROWS:
-        some = taken(X, np.arange(0, n, n // PILOT_ROWS))
-    columns = model._columns_of(some)
-    table = columns.read(some)
+        pilot = taken(X, np.arange(0, n, n // PILOT_ROWS))
+    columns = of_larger or Columns.of(pilot, parameters["categorical_features"])
+    table = columns.read(pilot)
     seconds = (time.monotonic() - began) / len(table)
-    target = model._target(y[used], *weights)
+    target = task.target(y[used], *weights)
     plan = budget.plan(len(used), columns, len(with_missing(table)), target, seconds)
+    sampled = None
     if plan.rows < len(used):
-        model.rows_ = rows = used[sample(len(used), plan.rows, rng)]
-        X, y = taken(X, rows), y[rows]
-        groups = None if groups is None else groups[rows]
-        sample_weight = None if sample_weight is None else np.broadcast_to(sample_weight, n)[rows]
-    if n > len(table) or model.rows_ is not None:
-        columns = model._columns_of(X)
+        sampled = used[sample(len(used), plan.rows, rng)]
+        X, y = taken(X, sampled), y[sampled]
+        groups = None if groups is None else groups[sampled]
+        if sample_weight is not None:
+            sample_weight = np.broadcast_to(sample_weight, n)[sampled]
+    if n > len(table) or sampled is not None:
+        columns = of_larger or Columns.of(X, parameters["categorical_features"])
         table = columns.read(X)
-    return columns, table, y, sample_weight, groups, plan
+    of_rows = y, sample_weight, groups, sampled
+    return _Whole(task, feature_names, columns, table, *of_rows, plan)
 
 
 def _source(
-    model: Any, source: ArrowBlocks, budget: Budget, rng: Any
-) -> tuple[Columns, Table, Array, Array | None, Plan]:
+    kind: Any, parameters: Mapping[str, Any], source: ArrowBlocks, budget: Budget, rng: Any
+) -> _Whole:
     """Read a source, or a sample of its rows."""
     if not source.targets:
         raise ValueError("the source has no target: pass ArrowBlocks(data, target)")
     if budget.deadline is not None:
-        return _source_in_time(model, source, budget, budget.deadline, rng)
-    has_labels, began = hasattr(model, "predict_proba"), time.monotonic()
-    found = sources.scan(source, source.batches(), model.categorical_features, has_labels)
-    seconds = (time.monotonic() - began) / found.rows
-    _set_names(model, found.columns)
-    target = model._target(model._read_target(found.y))
-    n = found.rows if source.weight is None else int(np.count_nonzero(found.has_weight))
-    plan = budget.plan(n, found.columns, found.missing, target, seconds)
+        return _source_in_time(kind, parameters, source, budget, budget.deadline, rng)
+    has_labels, began = kind.has_classes, time.monotonic()
+    categorical = parameters["categorical_features"]
+    scan = sources.scan(source, source.batches(), categorical, has_labels)
+    seconds = (time.monotonic() - began) / scan.rows
+    task, y = kind.of_targets(parameters, scan.y)
+    n = scan.rows if source.weight is None else int(np.count_nonzero(scan.has_weight))
+    plan = budget.plan(n, scan.columns, scan.missing, task.target(y), seconds)
+    sampled = None
     if plan.rows < n:
-        rows = sample(n, plan.rows, rng)
-        model.rows_ = rows if source.weight is None else np.flatnonzero(found.has_weight)[rows]
-    given = found, model.rows_, has_labels
-    columns, table, y, weights = sources.read(source, source.batches(), *given)
-    return columns, table, model._read_target(y), weights, plan
+        sampled = sample(n, plan.rows, rng)
+        if source.weight is not None:
+            sampled = np.flatnonzero(scan.has_weight)[sampled]
+    table = sources.read(source, source.batches(), scan, sampled, has_labels)
+    return _of_source(kind, parameters, *table, sampled, plan)
 
 
 def _source_in_time(
-    model: Any, source: ArrowBlocks, budget: Budget, deadline: float, rng: Any
-) -> tuple[Columns, Table, Array, Array | None, Plan]:
+    kind: Any,
+    parameters: Mapping[str, Any],
+    source: ArrowBlocks,
+    budget: Budget,
+    deadline: float,
+    rng: Any,
+) -> _Whole:
     """Read a source once, for a share of the time, and use as many of its rows as can be learned.
 
     The columns are those of the rows that are used, as of a table in memory.
     """
-    has_labels, began = hasattr(model, "predict_proba"), time.monotonic()
+    has_labels, began = kind.has_classes, time.monotonic()
+    categorical = parameters["categorical_features"]
     until = began + READING_SHARE * (deadline - began)
     rows = sampling.sampled(source, until, KEPT_SHARE * budget.memory, rng)
     notes = _noted(rows, time.monotonic() - began)
     began, pilot = time.monotonic(), rows.taken(PILOT_ROWS)
-    found = sources.scan(source, pilot.batches(), model.categorical_features, has_labels)
-    sources.read(source, pilot.batches(), found, None, has_labels)
-    seconds = (time.monotonic() - began) / found.rows
-    _set_names(model, found.columns)
-    y = model._read_target(sources.targets_of(source, rows.batches(), has_labels))
-    n, target = rows.with_weight, model._target(y)
-    plan = budget.plan(n, found.columns, found.missing, target, seconds)
+    scan = sources.scan(source, pilot.batches(), categorical, has_labels)
+    sources.read(source, pilot.batches(), scan, None, has_labels)
+    seconds = (time.monotonic() - began) / scan.rows
+    y = sources.targets_of(source, rows.batches(), has_labels)
+    task, y = kind.of_targets(parameters, y)
+    n = rows.with_weight
+    plan = budget.plan(n, scan.columns, scan.missing, task.target(y), seconds)
     plan.notes[:0] = notes
     if plan.rows < n:
         rows = rows.taken(plan.rows)
-    if len(rows) < rows.seen or not rows.is_whole:
-        model.rows_ = rows.numbers
-    found = sources.scan(source, rows.batches(), model.categorical_features, has_labels)
-    columns, table, y, weights = sources.read(source, rows.batches(), found, None, has_labels)
-    return columns, table, model._read_target(y), weights, plan
+    sampled = rows.numbers if len(rows) < rows.seen or not rows.is_whole else None
+    scan = sources.scan(source, rows.batches(), categorical, has_labels)
+    table = sources.read(source, rows.batches(), scan, None, has_labels)
+    return _of_source(kind, parameters, *table, sampled, plan)
+
+
+def _of_source(
+    kind: Any,
+    parameters: Mapping[str, Any],
+    columns: Columns,
+    table: Table,
+    y: Array,
+    weights: Array | None,
+    sampled: Array | None,
+    plan: Plan,
+) -> _Whole:
+    """Return the rows of a source that were read."""
+    task, y = kind.of_targets(parameters, y)
+    names = np.array(columns.names, object)
+    return _Whole(task, names, columns, table, y, weights, None, sampled, plan)
 
 
 def _noted(rows: SourceSample, seconds: float) -> list[str]:
@@ -172,20 +265,74 @@ def _noted(rows: SourceSample, seconds: float) -> list[str]:
     return notes
 
 
-def _set_names(model: Any, columns: Columns) -> None:
-    """Set the names of the columns of a source."""
-    model.feature_names_in_ = np.array(columns.names, object)
-    model.n_features_in_ = len(columns.names)
+def checked(X: Any, estimator: str) -> Any:
+    """Return a table in memory: a frame, or an array of numbers, text or objects, (n, columns).
+
+    Messages mention the name of the estimator.
+    """
+    X = gathered(X)
+    if is_frame(X):
+        check_frame(X)
+        return X
+    with np.errstate(invalid="ignore"):  # scikit-learn sums infinities
+        allowed = {"dtype": None, "ensure_all_finite": "allow-nan"}
+        return check_array(X, **allowed, input_name="X", estimator=estimator)
 
 
-def used_rows(model: Any, y: Array, sample_weight: Any) -> tuple[Array, Array | None, Array | None]:
+def checked_again(X: Any, fitted: Any) -> Any:
+    """Return a table like that of a fit, whose columns scikit-learn compares with it.
+
+    ``fitted`` is an estimator, or an object with its name and attributes, see `layout_of`.
+    """
+    X = gathered(X)
+    if is_frame(X):
+        X = checked(X, type(fitted).__name__)
+    if not (is_frame(X) and _is_unknown_frame(X)):
+        _check_feature_names(fitted, X, reset=False)
+    if not is_frame(X):
+        X = checked(X, type(fitted).__name__)
+    _check_n_features(fitted, X, reset=False)
+    return X
+
+
+def names_of(X: Any) -> Array | None:
+    """Return the names of a frame's columns if they are all text."""
+    if is_frame(X) and _is_unknown_frame(X):
+        return np.array([*X.columns], object)
+    return _get_feature_names(X)  # type: ignore[no-any-return]
+
+
+def _is_unknown_frame(X: Any) -> bool:
+    """Whether scikit-learn does not know that this frame has names, all of text."""
+    return _get_feature_names(X) is None and all(isinstance(name, str) for name in X.columns)
+
+
+def layout_of(columns: Columns, feature_names: Array | None, estimator: str) -> Any:
+    """Return an object with the attributes in which scikit-learn's estimators store columns."""
+    attributes: dict[str, Any] = {"n_features_in_": len(columns.names)}
+    if feature_names is not None:
+        attributes["feature_names_in_"] = feature_names
+    return type(estimator, (), attributes)()
+
+
+def data_notes(
+    kind: Any, parameters: Mapping[str, Any], columns: Columns, table: Table, warns: bool = True
+) -> list[str]:
+    """Return notes on suspicious columns, after warnings of them and of parameters."""
+    if not warns:
+        return data_warnings.texts(columns, table)
+    kind.warn_of(parameters)
+    return data_warnings.check_columns(columns, table)
+
+
+def used_rows(task: Any, y: Array, sample_weight: Any) -> tuple[Array, Array | None, Array | None]:
     """Return the rows with a positive weight, and their weights in training and in scores."""
     if len(y) < 2:
         raise ValueError(f"n_samples={len(y)} but at least 2 rows are expected")
     given = None
     if sample_weight is not None:
         given = _check_sample_weight(sample_weight, y, dtype=np.float64, ensure_non_negative=True)
-    weights = model._weights(y, given)
+    weights = task.weights(y, given)
     if weights is None:
         return np.arange(len(y)), None, None
     with np.errstate(over="ignore"):
@@ -204,7 +351,8 @@ def used_rows(model: Any, y: Array, sample_weight: Any) -> tuple[Array, Array | 
             f"the heaviest, {heaviest:g}, but at least 2 are expected: correct sample_weight "
             "or class_weight"
         )
-    return rows, _relative(weights, rows), _relative(model._in_scores(given, weights), rows)
+    in_scores = task.score_weights(given, weights)
+    return rows, _relative(weights, rows), _relative(in_scores, rows)
 
 
 def _relative(weights: Array | None, rows: Array) -> Array | None:
@@ -212,16 +360,3 @@ def _relative(weights: Array | None, rows: Array) -> Array | None:
     if weights is None or np.all(weights[rows] == weights[rows[0]]):
         return None
     return np.asarray(weights[rows] / weights[rows].mean())
-
-
-def finite_numbers(y: Any) -> Array:
-    """Return numbers as float64, (n, outputs); raise ValueError for anything else."""
-    refuse_text(y, "TabMLPClassifier")
-    kind = np.asarray(y).dtype.kind
-    if kind in "mM":
-        raise ValueError(f"y holds {REFUSED_KINDS[kind][0]} but numbers are expected: pass days")
-    try:
-        checked = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
-    except OverflowError:
-        raise ValueError("y holds integers that are too large for float64: rescale y") from None
-    return np.asarray(checked.reshape(len(checked), -1))

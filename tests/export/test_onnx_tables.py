@@ -92,9 +92,10 @@ REFUSED = {
 def test_categories_that_are_refused(case):
     model, (values, error, words) = fitted("text", "names", "others"), REFUSED[case]
     changed = copy_with_state(model, vars(model))
-    (place, column), other = model._columns.categories
+    (place, column), other = model._fitted.columns.categories
     first = place, replace(column, values=tuple(values))
-    changed._columns = replace(model._columns, categories=(first, other))
+    columns = replace(model._fitted.columns, categories=(first, other))
+    changed._fitted = replace(model._fitted, columns=columns)
     with pytest.raises(error, match=f"text (has|had) .*{words}"):
         changed.to_onnx()
 
@@ -105,7 +106,7 @@ def test_names_of_columns_that_are_refused(name):
     changed = copy_with_state(model, vars(model))
     names = [name if each == "text" else each for each in X.columns]
     X.columns = pandas.Index(names, dtype=object)  # with pyarrow, pandas refuses half a character
-    changed._columns = Columns.of(X)
+    changed._fitted = replace(changed._fitted, columns=Columns.of(X))
     with pytest.raises(ValueError, match="rename it, and fit again"):
         changed.to_onnx()
 
@@ -113,7 +114,8 @@ def test_names_of_columns_that_are_refused(name):
 @pytest.mark.filterwarnings("ignore:no file can hold the model")
 def test_labels_of_half_a_character_are_refused(tmp_path):
     y = np.array(["\ud800", "b"], object)[np.arange(60) % 2]
-    model = TabMLPClassifier(preset="fast", random_state=0).fit(np.arange(60.0)[:, None], y)
+    with pytest.warns(UserWarning, match="no file can hold the model"):
+        model = TabMLPClassifier(preset="fast", random_state=0).fit(np.arange(60.0)[:, None], y)
     for write in (model.to_onnx, lambda: model.to_c(tmp_path / "model.c")):
         with pytest.raises(ValueError, match=r"the classes have '\\ud800', half a character"):
             write()

@@ -209,7 +209,7 @@ class Library:
     """The functions of a C file of an estimator, compiled."""
 
     def __init__(self, model, folder, levels=LEVELS, **options):
-        self.columns, self.outputs = model._columns, model.n_outputs_
+        self.columns, self.outputs = model._fitted.columns, model.n_outputs_
         self.is_regressor, self.levels = isinstance(model, TabMLPRegressor), levels
         more = {"levels": levels} if self.is_regressor else {}
         self.files = model.to_c(folder / "net.c", **more, **options)
@@ -254,7 +254,7 @@ class Library:
 
     def labels(self, model, numbers, codes):
         """Return the labels of rows, of the dtype of the model's classes."""
-        if model._has_labels:
+        if model._fitted.calibration.has_labels:
             flags = np.zeros((len(numbers), self.outputs), np.int32)
             self.call("classes", (numbers, codes), flags)
             return flags
@@ -279,7 +279,7 @@ def assert_same(found, labels, model, X, relative=RELATIVE, levels=LEVELS):
     """Fail unless what was predicted elsewhere is what the model predicts."""
     wanted, m = said(model, X, levels), model.n_outputs_
     assert found.dtype == np.float64
-    assert len(X) < 9 or not model._columns.used or np.ptp(wanted[:, 0]) > 0
+    assert len(X) < 9 or not model._fitted.columns.used or np.ptp(wanted[:, 0]) > 0
     if isinstance(model, TabMLPClassifier):
         np.testing.assert_allclose(found, wanted, rtol=0, atol=relative)
         exports.assert_same_labels(labels, model.predict(X), wanted, 1e-5)
@@ -299,7 +299,7 @@ RUNS = [(*case, kind) for case in CASES for kind in IS_HERE if ONLY.get(case[0],
 @pytest.mark.parametrize(("table", "target", "recipes", "kind"), RUNS)
 def test_rows_are_predicted_as_by_the_estimator(table, target, recipes, kind, tmp_path):
     model, X = fitted(table, target, recipes), rows(table)
-    assert len(model._members.groups) == 2
+    assert len(model._fitted.blend.groups) == 2
     if not IS_HERE[kind]:
         pytest.skip("needs gcc, or onnx and onnxruntime")
     if kind == "onnx":

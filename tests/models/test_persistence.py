@@ -148,7 +148,7 @@ def test_types_that_skops_has_to_trust_are_those_of_the_page():
 def test_a_pickle_of_a_table_has_no_state_of_an_optimizer():
     """It would be twice the weights, and is of no use: no fit goes on with it."""
     model = fitted("TabMLPRegressor squared_error")
-    (group,) = model._members.groups
+    (group,) = model._fitted.blend.groups
     weights = sum(each.size for member in group.ensemble for each in member.state_dict().values())
     with io.BytesIO() as file:
         pickle.dump(group.ensemble, file)

@@ -97,8 +97,6 @@ VALID: dict[str, Callable[[], Any] | None] = {
             *("TabMLPRegressor loss gaussian", "TabMLPRegressor weights"),
         )
     ),
-    "rows of numbers": lambda: stored.tables()["TabMLPRegressor loss gaussian"]().predictor(),
-    "rows of words": lambda: stored.tables()["TabMLPClassifier words"]().predictor(),
     "TabMLPRegressor truths": lambda: stored.table(
         fastmlp.TabMLPRegressor, stored.Y, stored.frame()[["truth"]]
     ),
@@ -220,21 +218,18 @@ def used(model: Any) -> None:
         for member in model:
             used(member)
         model.predict(np.ones((3, model[0].layer_sizes[0])))
-    elif type(model).__name__ == "RowPredictor":
-        with np.errstate(all="ignore"):
-            model([None] * model._n)
-    elif hasattr(model, "_fitted"):
+    elif hasattr(model, "rows_"):
+        use_table(model)
+    elif hasattr(model, "n_features_in_"):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # names of features
             model.predict(np.ones((3, model.n_features_in_)))
-    elif hasattr(model, "_members"):
-        use_table(model)
 
 
 def use_table(model: Any) -> None:
     """Use an estimator of tables in all that it has."""
     X = np.ones((3, model.n_features_in_), object)
-    X[:, [place for place, _ in model._columns.categories]] = None  # missing, of any kind
+    X[:, [place for place, _ in model._fitted.columns.categories]] = None  # missing, of any kind
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # names of features
         model.predict(X)
@@ -243,8 +238,8 @@ def use_table(model: Any) -> None:
         if hasattr(model, "predict_interval"):
             model.predict_interval(X)
             model.log_density(X, np.ones((3, model.n_outputs_)))
-    for rows in model._out:
-        model._out_of_fold[rows]
+    for rows in model._fitted.held_out.rows:
+        model._fitted.held_out.predictions[rows]
 
 
 def fuzz(rng: np.random.Generator) -> Iterator[float]:

@@ -214,9 +214,6 @@ TABLES: list[Row] = [
         r"there are \(1, 2\) classes, not 2 in",
     ),
     (classes("target", to="labels"), "cross_entropy but the target that of"),
-    (model("fit", "temperature", to=None, name="rows of words"), "those of the target classes"),
-    (model("fit", "temperature", to=2.0, name="rows of numbers"), "those of the target gaussian"),
-    (model("fit", "target", to="poisson", name="rows of words"), "those of the target poisson"),
     (report("seconds", to={"dict": [["reading", "long"]]}), "seconds has 're"),
     (report("more", to={"dict": [[1, "a"]]}), "report: more has 1 with 'a'"),
 ]

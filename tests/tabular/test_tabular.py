@@ -81,11 +81,11 @@ def test_a_large_common_part_of_y_does_not_drown_deviations():
     """Times are such targets: squares of 2**30 differ by less than rounding."""
     model, part = regressor(loss="gaussian").fit(X, Y), 2.0**30
     far = copy.deepcopy(model)
-    for group in far._members.groups:
+    for group in far._fitted.blend.groups:
         moved = {key: getattr(group.scale, key) + part for key in ("centre", "low", "high")}
         group.scale = group.scale._replace(**moved)
     np.testing.assert_allclose(far.predict(X, True)[1], model.predict(X, True)[1], rtol=1e-5)
-    target = model._members.groups[0].target
+    target = model._fitted.target
     said = np.random.default_rng(1).normal(size=(3, N, 2))
     together = []
     for away in (0.0, part):
@@ -120,7 +120,7 @@ def test_probabilities_are_calibrated_and_sum_to_1():
     np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-12)
     assert set(model.predict(X)) <= set(model.classes_)
     held_out = model.oof_prediction_
-    raw = model._out_of_fold
+    raw = model._fitted.held_out.predictions
     assert log_loss(LABELS, held_out) <= log_loss(LABELS, raw) + 1e-3
     assert np.mean(model.classes_[held_out.argmax(axis=1)] == LABELS) > 0.7
     np.testing.assert_allclose(np.exp(model.predict_log_proba(X)), p)
@@ -199,7 +199,7 @@ def test_a_table_that_says_nothing():
 def test_groups_are_held_out_together():
     groups = np.repeat(np.arange(12), 20)
     model = regressor().fit(X, Y, groups=groups)
-    for rows in model._out:
+    for rows in model._fitted.held_out.rows:
         assert not set(groups[rows]) & set(np.delete(groups, rows))
 
 
@@ -217,7 +217,7 @@ def test_few_rows(n):
 def test_two_of_a_class_are_in_different_folds():
     labels = np.array(["common"] * (N - 2) + ["rare"] * 2)
     model = classifier().fit(X, labels)
-    for rows in model._out:
+    for rows in model._fitted.held_out.rows:
         assert np.sum(labels[rows] == "rare") <= 1
 
 
@@ -255,11 +255,18 @@ def test_weights():
 def test_scoring_chooses_the_epoch():
     by_loss = classifier().fit(X, LABELS)
     by_accuracy = classifier(scoring="accuracy").fit(X, LABELS)
-    accuracies = [-cost for *_, cost in by_accuracy._curve]
+    accuracies = [-cost for *_, cost in by_accuracy._fitted.facts.curve]
     best = max(accuracies)
-    last = max(row[0] for row, a in zip(by_accuracy._curve, accuracies, strict=True) if a == best)
+    last = max(
+        row[0]
+        for row, a in zip(by_accuracy._fitted.facts.curve, accuracies, strict=True)
+        if a == best
+    )
     assert by_accuracy.best_epoch_ == last  # the last of ties
-    assert by_loss.best_epoch_ == min(by_loss._curve, key=lambda row: (row[3], -row[0]))[0]
+    assert (
+        by_loss.best_epoch_
+        == min(by_loss._fitted.facts.curve, key=lambda row: (row[3], -row[0]))[0]
+    )
     assert np.isfinite(regressor(scoring="r2").fit(X, Y).predict(X)).all()
 
 

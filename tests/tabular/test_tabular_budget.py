@@ -158,9 +158,9 @@ def test_little_memory_takes_networks_then_rows(make, monkeypatch, tmp_path):
     assert whole.rows_ is None
     assert not plans[0].notes
     ample, one = plans[0].memory, make(members=3).fit(MANY, y)
-    assert len(one._members) == 3
+    assert len(one._fitted.blend) == 3
     fewer = make(max_memory=0.99 * ample).fit(MANY, y)
-    assert (len(whole._members), len(fewer._members), fewer.rows_) == (6, 3, None)
+    assert (len(whole._fitted.blend), len(fewer._fitted.blend), fewer.rows_) == (6, 3, None)
     assert "one network, not 2, holds out each row, because max_memory is" in str(fewer.report())
     np.testing.assert_array_equal(fewer.predict(MANY), one.predict(MANY))
     model = make(max_memory=0.8 * plans[1].memory).fit(MANY, y)
@@ -189,7 +189,7 @@ def test_a_fit_that_cannot_be_held_is_refused(monkeypatch):
     model = regressor(max_memory="10 kB")
     with pytest.raises(MemoryError, match=r"max_memory is 10 kB but the fit takes about .* raise"):
         model.fit(MANY, SUM)
-    assert not hasattr(model, "_members")
+    assert not hasattr(model, "_fitted")
     monkeypatch.setattr(budget, "free_bytes", lambda: 1e4)  # the default only reduces
     assert len(regressor().fit(MANY, SUM).rows_) == 1_000
 

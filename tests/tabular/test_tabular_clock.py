@@ -118,7 +118,10 @@ def test_rates_follow_the_steps_or_a_time_that_is_short():
 def test_ample_time_changes_no_bit(tiny):
     for make, y in ((regressor, Y), (classifier, LABELS)):
         one, other = make().fit(X, y), make(time_limit=AMPLE).fit(X, y)
-        assert one._out_of_fold.tobytes() == other._out_of_fold.tobytes()
+        assert (
+            one._fitted.held_out.predictions.tobytes()
+            == other._fitted.held_out.predictions.tobytes()
+        )
         assert one.n_iter_ == other.n_iter_
         assert one.report().notes == other.report().notes
 

@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from tiny_tables import LABELS, SMALL, X, Y, classifier, regressor
 
 import fastmlp
-from fastmlp.tabular import explained, presets
+from fastmlp.tabular import estimator, presets
 from fastmlp.tabular.presets import Preset
 
 TABLE = np.c_[X, np.ones(len(X))]  # the first column is nearly y, the last one is left out
@@ -104,8 +104,8 @@ def test_new_rows_are_told_from_those_of_the_fit_even_if_there_are_as_many(make,
     for one in (model, copied):
         np.testing.assert_array_equal(one.importance(X.copy(), y).means, model.importance().means)
     calls = []
-    model._members.predict = lambda table: (
-        calls.append(len(table)) or copied._members.predict(table)
+    model._fitted.blend.predict = lambda table: (
+        calls.append(len(table)) or copied._fitted.blend.predict(table)
     )
     model.importance(X, y)
     assert not calls
@@ -180,7 +180,7 @@ def test_what_a_report_says_is_escaped():
 
 def test_pictures_of_importance_are_left_out_for_large_tables(monkeypatch):
     model = regressor().fit(X, Y)
-    monkeypatch.setattr(explained, "MOST_CELLS", 10)
+    monkeypatch.setattr(estimator, "MAX_CELLS", 10)
     assert model.report()._repr_html_().count("<svg") == 2
 
 

@@ -61,12 +61,12 @@ def test_held_out_rows_do_not_change_a_bit_of_the_members_they_judge(make, y, ki
     def fit(data):
         rows, targets, w = data
         model = make(scoring=last_epoch()).fit(rows, targets, sample_weight=w, groups=groups)
-        return model, {group.encoding.bins: group for group in model._members.groups}
+        return model, {group.encoding.bins: group for group in model._fitted.blend.groups}
 
     first, before = fit((frame, y, weights))
-    rows = first._out[0]
+    rows = first._fitted.held_out.rows[0]
     second, after = fit(changed(kind, frame, y, weights, rows))
-    np.testing.assert_array_equal(second._out[0], rows)
+    np.testing.assert_array_equal(second._fitted.held_out.rows[0], rows)
     both = sorted(set(before) & set(after))
     assert both
     for bins in both:
@@ -165,8 +165,10 @@ def test_scorers_of_matrices_of_labels(scoring):
 
     y = np.c_[Y > 0, Y > 0.5].astype(int)
     model = classifier(scoring=scoring).fit(X, y)
-    best = -min(cost for *_, cost in model._curve)
-    raw = model._out_of_fold  # before the temperature, which changes no rank and no label
+    best = -min(cost for *_, cost in model._fitted.facts.curve)
+    raw = (
+        model._fitted.held_out.predictions
+    )  # before the temperature, which changes no rank and no label
 
     class Said(TabMLPClassifier):
         classes_ = np.eye(2, dtype=int)
@@ -191,7 +193,7 @@ def test_epochs_without_a_score_are_never_chosen():
 
     looks: list[np.ndarray] = []
     model = regressor(scoring=score).fit(X, Y)
-    assert model.best_epoch_ == model._curve[2][0]
+    assert model.best_epoch_ == model._fitted.facts.curve[2][0]
     np.testing.assert_array_equal(model.oof_prediction_, looks[2])
     with pytest.raises(ValueError, match="no epoch has a score"):
         regressor(scoring=lambda *_: np.nan).fit(X, Y)

@@ -92,8 +92,8 @@ WIDE = {  # the same columns but for what can be scaled away
 @pytest.mark.parametrize("case", WIDE)
 def test_columns_of_strange_scales_are_scaled(case):
     model = regressor().fit(np.c_[WIDE[case], X[:, 1]], Y)
-    encoding = model._members.groups[0].encoding
-    table = model._columns.read(np.c_[WIDE[case], X[:, 1]])
+    encoding = model._fitted.blend.groups[0].encoding
+    table = model._fitted.columns.read(np.c_[WIDE[case], X[:, 1]])
     inputs = np.asarray(encoding.rows(table))[:, 0]
     assert np.isfinite(inputs).all()
     assert inputs.min() < inputs.max()
@@ -191,7 +191,7 @@ def test_many_rows_are_calibrated_by_some(monkeypatch):
     mixed = np.where(half[:, np.newaxis], sharp, p)
     assert temperature.fitted(mixed, target.y, half) == pytest.approx(2, rel=0.05)
     residuals = rng.standard_t(4, n)
-    tails = conformal.Residuals(residuals, np.zeros(n), deviation=np.ones(n))
+    tails = conformal.residuals_of(residuals, np.zeros(n), deviation=np.ones(n))
     looked = []
     margins = temperature._margins
     monkeypatch.setattr(
@@ -203,7 +203,7 @@ def test_many_rows_are_calibrated_by_some(monkeypatch):
     assert max(looked) == 3_000
     assert some == pytest.approx(whole, rel=0.1)
     assert whole == pytest.approx(2, rel=0.05)
-    fewer = conformal.Residuals(residuals, np.zeros(n), deviation=np.ones(n))
+    fewer = conformal.residuals_of(residuals, np.zeros(n), deviation=np.ones(n))
     assert fewer.spread == pytest.approx(tails.spread, rel=0.05)
     assert fewer.freedom == tails.freedom
 

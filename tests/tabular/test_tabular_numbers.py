@@ -8,7 +8,7 @@ from scipy.stats import norm
 from tiny_tables import LABELS, TINY, N, X, Y, classifier, regressor
 
 from fastmlp.tabular import presets
-from fastmlp.tabular.conformal import Residuals
+from fastmlp.tabular.conformal import residuals_of
 
 RNG = np.random.default_rng(2)
 
@@ -24,7 +24,7 @@ def test_ends_of_intervals_have_the_ranks_of_their_levels(coverage):
     """Where (n + 1) times a level is whole, whatever the rounding of the level is."""
     tail = (1 - coverage) / 2
     for n in [19, 39, 59, 99, 199, 399, 999]:
-        found = Residuals(RNG.normal(size=n), np.zeros(n), deviation=np.ones(n))
+        found = residuals_of(RNG.normal(size=n), np.zeros(n), deviation=np.ones(n))
         rank = round(tail * (n + 1))
         if abs(rank - tail * (n + 1)) < 1e-9:
             ends = found.quantile(tail), found.quantile(1 - tail)
@@ -48,7 +48,7 @@ def test_quantiles_of_weighted_residuals_never_cross():
         for _ in range(10):
             n = int(RNG.integers(2, 90))
             w = RNG.random(n) ** power + 0.01
-            found = Residuals(RNG.normal(size=n), np.zeros(n), w, deviation=np.ones(n))
+            found = residuals_of(RNG.normal(size=n), np.zeros(n), w, deviation=np.ones(n))
             quantiles = [found.quantile(level) for level in levels]
             assert np.all(np.diff(quantiles) >= 0)
 
@@ -72,7 +72,7 @@ def test_intervals_hold_what_they_promise_whatever_the_weights_are(case):
         noise = RNG.normal(size=60)
         if groups is not None:
             noise = (noise + RNG.normal(size=60)[groups]) / np.sqrt(2)
-        found = Residuals(noise, np.zeros(60), draw(), np.ones(60), groups=groups)
+        found = residuals_of(noise, np.zeros(60), draw(), np.ones(60), groups=groups)
         ends = [found.quantile(level) for level in (0.05, 0.25, 0.75, 0.95)]
         held.append(norm.cdf(ends[::-1]) - norm.cdf(ends))
     many, half, *_ = np.mean(held, axis=0)
@@ -85,7 +85,7 @@ def test_quantiles_are_those_of_weighted_conformal_prediction():
     for _ in range(50):
         w = RNG.lognormal(size=30)
         y = RNG.normal(size=30)
-        found = Residuals(y, np.zeros(30), w, np.ones(30))
+        found = residuals_of(y, np.zeros(30), w, np.ones(30))
         np.testing.assert_array_equal(found.z, np.sort(y))
         effective = w.sum() ** 2 / np.sum(w**2)
         assert found.w.sum() == pytest.approx(effective)
@@ -101,14 +101,14 @@ def test_rows_of_a_group_count_by_how_alike_they_are():
     z, groups = RNG.normal(size=500), np.repeat(np.arange(500), 4)
 
     def effective(noise, weights=None):
-        return Residuals(noise, np.zeros(2000), weights, np.ones(2000), groups=groups).w.sum()
+        return residuals_of(noise, np.zeros(2000), weights, np.ones(2000), groups=groups).w.sum()
 
     assert effective(np.repeat(z, 4)) == pytest.approx(500)
     assert effective(RNG.normal(size=2000)) > 1700
     assert effective(np.repeat(z, 4), np.tile([1.0, 2, 3, 4], 500)) == pytest.approx(500)
     assert effective(np.zeros(2000)) == 2000
     model = regressor().fit(X, Y, groups=np.arange(N) // 2)
-    assert model._residuals[0].w.sum() < N
+    assert model._fitted.calibration.residuals[0].w.sum() < N
 
 
 # ------------------------------------------------------------ epochs, and what is said of them
@@ -119,7 +119,7 @@ def test_of_a_likelihood_the_epoch_is_kept_in_which_members_together_are_best(mo
     monkeypatch.setitem(presets.PRESETS, "fast", replace(TINY, epochs=64))
     noise = RNG.normal(size=N)
     model = regressor(loss="gaussian").fit(X, noise)
-    epoch, _, together, _ = min(model._curve, key=lambda look: look[2])
+    epoch, _, together, _ = min(model._fitted.facts.curve, key=lambda look: look[2])
     assert model.best_epoch_ == epoch
     assert model.report().together == pytest.approx(
         np.log(noise.std()) + np.log(2 * np.pi) / 2 + together
@@ -186,10 +186,10 @@ def test_what_a_report_says_is_true_of_predictions_out_of_fold(loss, outputs):
     model = regressor(loss=loss).fit(X, y)
     report = model.report()
     assert report.metric == metric
-    assert report.together == pytest.approx(measured(y, model._out_of_fold))
+    assert report.together == pytest.approx(measured(y, model._fitted.held_out.predictions))
     pyplot = pytest.importorskip("matplotlib.pyplot")
     axes = model.plot_history(pyplot.figure().add_subplot())
-    kept = [row[0] for row in model._curve].index(model.best_epoch_)
+    kept = [row[0] for row in model._fitted.facts.curve].index(model.best_epoch_)
     assert axes.lines[1].get_ydata()[kept] == pytest.approx(report.together)
     assert axes.get_ylabel() == f"{metric}, out of fold"
     pyplot.close("all")
@@ -321,7 +321,7 @@ def test_members_of_rows_that_are_all_alike_know_the_scale_of_y(case):
 def test_a_report_says_what_chose_the_epoch_too():
     model = classifier(scoring="roc_auc").fit(X, LABELS)
     found = model.report()
-    best = -min(cost for *_, cost in model._curve)
+    best = -min(cost for *_, cost in model._fitted.facts.curve)
     assert found.metric == "log loss"
     assert found.more["scoring"] == f"roc_auc {best:.4g}, out of fold"
     assert found.more["scoring"] in str(found)

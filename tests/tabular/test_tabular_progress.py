@@ -56,10 +56,12 @@ def test_a_fit_that_is_ended_is_fitted_with_what_there_is(make, y, interrupts, r
     assert any(why in note and f"after {epoch + 1} of 92 epochs" in note for note in notes)
     assert any("1 of 2 recipes; " in note for note in notes) == (recipe == 0)
     # Weights, out-of-fold predictions and best epoch are those of the same look.
-    said = np.zeros((2, *model._out_of_fold.shape))
-    for k, rows in enumerate(model._out):
-        said[k // 3, rows] = model._members.of_division(k, model._columns.read(X).take(rows))
-    np.testing.assert_allclose(model._out_of_fold, said.mean(axis=0), rtol=1e-5)
+    said = np.zeros((2, *model._fitted.held_out.predictions.shape))
+    for k, rows in enumerate(model._fitted.held_out.rows):
+        said[k // 3, rows] = model._fitted.blend.of_division(
+            k, model._fitted.columns.read(X).take(rows)
+        )
+    np.testing.assert_allclose(model._fitted.held_out.predictions, said.mean(axis=0), rtol=1e-5)
     assert model.history_.stop_reason in ("", why)
     assert np.isfinite(model.predict(X) if make is regressor else model.predict_proba(X)).all()
 
@@ -92,7 +94,7 @@ def test_an_interrupt_between_recipes_keeps_the_first(monkeypatch):
     monkeypatch.setattr(members, "train", second_fails)
     with pytest.warns(ConvergenceWarning, match="interrupted"):
         model = regressor().fit(X, Y)
-    assert len(model._members) == 6
+    assert len(model._fitted.blend) == 6
     assert model.report().notes == ["ended early because the user interrupted it: 1 of 2 recipes"]
 
 
@@ -101,19 +103,19 @@ def test_an_interrupt_between_recipes_keeps_the_first(monkeypatch):
 def test_an_interrupt_of_the_calibration(make, y, times, monkeypatch):
     """One leaves the calibrated model without its scores, two leave the estimator as it was."""
     whole, model = make().fit(X, y), make()
-    finish, left = type(model)._finish, [KeyboardInterrupt] * times
+    calibrated, left = model._task.calibrated, [KeyboardInterrupt] * times
 
     def interrupted(*args):
-        found = finish(*args)
+        result = calibrated(*args)
         if left:
             raise left.pop()
-        return found
+        return result
 
-    monkeypatch.setattr(type(model), "_finish", interrupted)
+    monkeypatch.setattr(model._task, "calibrated", interrupted)
     if times == 2:
         with pytest.raises(KeyboardInterrupt):
             model.fit(X, y)
-        assert not hasattr(model, "_members")
+        assert not hasattr(model, "_fitted")
         return
     with pytest.warns(ConvergenceWarning, match="the user interrupted it"):
         model.fit(X, y)

@@ -75,7 +75,7 @@ def test_of_many_columns_each_has_fewer_bins(monkeypatch, numbers, bins):
     monkeypatch.setitem(presets.PRESETS, "fast", Preset(2, 1, 16, (LONG,)))
     X = RNG.normal(size=(20, numbers))
     model = regressor(time_limit=60).fit(X, X[:, 0])
-    assert model._members.groups[0].encoding.bins == bins
+    assert model._fitted.blend.groups[0].encoding.bins == bins
     assert np.isfinite(model.predict(X)).all()
 
 
@@ -114,7 +114,7 @@ def test_labels_are_smoothed_where_labels_are_judged(monkeypatch, task, scoring,
     X = RNG.normal(size=(60, 2))
     y = TASKS[task](X)
     model = classifier(scoring=scoring).fit(X, y)
-    target = model._target(y)
+    target = model._task.of_fitted(model._fitted).target(y)
     if task == "classes":
         assert target.loss.label_smoothing == smoothing
     else:
@@ -171,17 +171,17 @@ def test_rows_are_predicted_by_the_members_that_have_not_learned_from_them(monke
     if task in TASKS:
         model = classifier()
     model.fit(X, y)
-    (group,) = model._members.groups
-    table = model._columns.read(X)
-    said = np.zeros((3, *model._out_of_fold.shape))
-    for k, rows in enumerate(model._out):
+    (group,) = model._fitted.blend.groups
+    table = model._fitted.columns.read(X)
+    said = np.zeros((3, *model._fitted.held_out.predictions.shape))
+    for k, rows in enumerate(model._fitted.held_out.rows):
         said[k // 4, rows] = group.predict_one(k, table.take(rows))
     together = (said[0] + said[1] + said[2]) / 3
     if task == "gaussian":
         together[:, 1] += said[:, :, 0].var(axis=0)
-        np.testing.assert_allclose(model._out_of_fold, together, rtol=1e-12)
+        np.testing.assert_allclose(model._fitted.held_out.predictions, together, rtol=1e-12)
     else:
-        np.testing.assert_array_equal(model._out_of_fold, together)
+        np.testing.assert_array_equal(model._fitted.held_out.predictions, together)
 
 
 @pytest.mark.parametrize("n", [20, 652, 2_000, 8_000, 10**6])
@@ -229,10 +229,10 @@ def test_parts_of_a_preset_are_replaced(monkeypatch, tmp_path, case):
     monkeypatch.setitem(presets.PRESETS, "fast", small)
     model = regressor(epochs=5, **chosen)
     model.fit(TABLE, TABLE[:, 0])
-    assert len(model._members) == count
+    assert len(model._fitted.blend) == count
     assert model.n_iter_ == 5
     assert np.isfinite(model.predict_interval(TABLE)).all()
-    first = model._members.groups[0].ensemble[0]
+    first = model._fitted.blend.groups[0].ensemble[0]
     recipe = {"width": 16, **(chosen.get("recipes") or [{"depth": 2}])[0], **chosen}
     if "recipes" in chosen and "width" not in chosen:
         recipe["width"] = 128

@@ -67,7 +67,7 @@ def written(folder, *tables):
 
 
 def assert_same(one, other):
-    assert one._columns == other._columns
+    assert one._fitted.columns == other._fitted.columns
     assert one.report().notes == other.report().notes
     np.testing.assert_array_equal(one.oof_prediction_, other.oof_prediction_)
     np.testing.assert_array_equal(one.predict(FRAME), other.predict(FRAME))
@@ -83,7 +83,7 @@ def test_a_fit_has_the_bits_of_that_from_memory(data, target, weight, tmp_path):
     # Parquet and polars keep categories that are numbers as plain numbers.
     one, other = (make(categorical_features=["grade"]) for _ in "ab")
     assert_same(one.fit(source), other.fit(FRAME, y, None if weight is None else W))
-    assert one._columns.left_out == {"constant": "constant", "again": "the same as number"}
+    assert one._fitted.columns.left_out == {"constant": "constant", "again": "the same as number"}
     np.testing.assert_array_equal(one.predict(source), one.predict(FRAME))
 
 
@@ -93,7 +93,7 @@ def test_columns_may_be_declared_categories(chosen):
     source = ArrowBlocks(TABLE, "y", features=names, rows=64)
     one = regressor(categorical_features=chosen).fit(source)
     other = regressor(categorical_features=chosen).fit(FRAME[names], Y)
-    assert one._columns == other._columns
+    assert one._fitted.columns == other._fitted.columns
     np.testing.assert_array_equal(one.oof_prediction_, other.oof_prediction_)
 
 
@@ -108,7 +108,10 @@ def test_a_part_of_the_rows_is_that_of_the_table(monkeypatch, tmp_path):
     part = ArrowBlocks(TABLE.take(rows), "y", features=FEATURES)
     again = regressor(epochs=model.n_iter_).fit(part)
     assert model.report().rows == again.report().rows
-    every = [column for _, column in (*model._columns.categories, *again._columns.categories)]
+    every = [
+        column
+        for _, column in (*model._fitted.columns.categories, *again._fitted.columns.categories)
+    ]
     assert {c.name for c in every} == {"text", "flag", "category", "grade", "many"}
     for column in every[: len(every) // 2]:  # categories of all rows
         values = FRAME[column.name].astype(object)
@@ -223,7 +226,7 @@ def test_fewer_rows_than_were_read_are_a_sample_of_them(monkeypatch, weight):
     assert np.ptp(np.bincount(rows // 100)) < 30  # of all parts of the source
     part = ArrowBlocks(TABLE.take(rows), "y", features=FEATURES, weight=weight)
     again = regressor().fit(part)
-    assert again._columns == model._columns
+    assert again._fitted.columns == model._fitted.columns
     np.testing.assert_allclose(again.oof_prediction_, model.oof_prediction_, rtol=1e-6)
 
 

@@ -128,8 +128,8 @@ def test_a_relation_is_trained_on_more_folds_for_as_long_as_that_pays(monkeypatc
     assert {(size, planned) for _, size, _, planned in trial} == {(6, base)}
     assert {(size, planned) for _, size, _, planned in longer} == {(12, round(base * 63 / 15))}
     assert max(run for _, _, run, _ in longer) > base
-    assert {group.ensemble[0].layer_sizes[0] for group in model._members.groups} <= {2, 10}
-    assert len(model._members) % 12 == 0
+    assert {group.ensemble[0].layer_sizes[0] for group in model._fitted.blend.groups} <= {2, 10}
+    assert len(model._fitted.blend) % 12 == 0
     course = model.report().more["course"].split("; then ")
     assert [text.split(" in ")[0] for text in course] == [
         "2 x 6 networks",
@@ -187,7 +187,7 @@ def test_without_a_second_stage_the_first_counts(monkeypatch):
     assert len(trained) == 2
     for model, why in ((ended, "the user interrupted it"), (late, "time_limit was reached")):
         assert f"; then no further stage, because {why}" in model.report().more["course"]
-        assert len(model._members) == 12
+        assert len(model._fitted.blend) == 12
         assert np.isfinite(model.predict(ROWS)).all()
 
 
@@ -202,10 +202,10 @@ def test_best_adds_networks_to_those_of_the_default_within_a_time_limit(monkeypa
         blend, "seconds_of_epoch", lambda recipe, *_: seconds if recipe.width == 8 else 1e-9
     )
     model, trained = in_stages(monkeypatch, y, preset="best", time_limit=100)
-    kept = len(default._members.groups[0].ensemble)
+    kept = len(default._fitted.blend.groups[0].ensemble)
     sizes = [size for _, size, _, _ in before] + [kept] * has_time
     assert [size for _, size, _, _ in trained] == sizes
-    assert {len(group.ensemble) for group in model._members.groups} == {kept}
+    assert {len(group.ensemble) for group in model._fitted.blend.groups} == {kept}
     report, course = model.report(), default.report().more["course"]
     assert len(report.more["course"].split("; then ")) == len(course.split("; then ")) + 1
     assert report.more["course"].endswith("because time_limit was reached") == (not has_time)

@@ -49,15 +49,15 @@ def test_all_comes_back_with_the_same_bits(name, training, tmp_path):
     model.save(path, training=training)
     again = fastmlp.load(path)
     assert type(again) is type(model)
-    assert vars(again).keys() == vars(model).keys() - {"_fitting", "_rows"}
+    assert vars(again).keys() == vars(model).keys() - {"_fitting"}
     X = table_of(model)
     assert same(outputs(again, X), outputs(model, X))
     assert same(again.oof_prediction_, model.oof_prediction_)
     assert again.report() == model.report()
     assert str(again.report()) == str(model.report())
-    assert again._columns == model._columns
-    assert [type(v) for _, c in again._columns.categories for v in c.values] == [
-        type(v) for _, c in model._columns.categories for v in c.values
+    assert again._fitted.columns == model._fitted.columns
+    assert [type(v) for _, c in again._fitted.columns.categories for v in c.values] == [
+        type(v) for _, c in model._fitted.columns.categories for v in c.values
     ]
     public = ("n_features_in_", "n_outputs_", "best_epoch_", "n_iter_", "temperature_")
     assert [getattr(again, key, 0) for key in public] == [getattr(model, key, 0) for key in public]
@@ -66,10 +66,10 @@ def test_all_comes_back_with_the_same_bits(name, training, tmp_path):
         assert np.array_equal(getattr(again, key, []), getattr(model, key, []))
     if training:
         assert again.history_ == model.history_
-        assert again._curve == model._curve
+        assert again._fitted.facts.curve == model._fitted.facts.curve
         assert stored.text_of(again) == stored.text_of(model)
     else:
-        assert again.history_.loss == again._curve == []
+        assert again.history_.loss == again._fitted.facts.curve == []
 
 
 @pytest.mark.parametrize("name", ["TabMLPClassifier words", "TabMLPRegressor two outputs"])
@@ -195,10 +195,10 @@ def test_categories_of_any_kind_come_back(make, name, tmp_path):
         model = stored.table(make, y, X, epochs=1)
     model.save(tmp_path / "model")
     again = fastmlp.load(tmp_path / "model")
-    assert again._columns == model._columns
-    assert [*map(type, again._columns.categories[0][1].values)] == [
+    assert again._fitted.columns == model._fitted.columns
+    assert [*map(type, again._fitted.columns.categories[0][1].values)] == [
         type(value.item() if isinstance(value, np.generic) else value)
-        for value in model._columns.categories[0][1].values
+        for value in model._fitted.columns.categories[0][1].values
     ]
     assert same(again.predict(X[:500]), model.predict(X[:500]))
     assert stored.text_of(again) == stored.text_of(model)
@@ -262,7 +262,7 @@ def test_a_fit_warns_before_it_of_a_model_that_cannot_be_saved(name, tmp_path, m
 
 def test_infinite_numbers_are_refused(tmp_path):
     model = TABLES["TabMLPRegressor two outputs"]()
-    model._out_of_fold[3, 1] = np.inf
+    model._fitted.held_out.predictions[3, 1] = np.inf
     with pytest.raises(ValueError, match=r"fit.out_of_fold .* is not finite: scale y"):
         model.save(tmp_path / "model")
 
@@ -281,7 +281,7 @@ def test_tables_without_numbers_come_back(table, tmp_path):
     model = stored.table(TabMLPClassifier, stored.LABELS, X)
     model.save(tmp_path / "model")
     again = fastmlp.load(tmp_path / "model")
-    assert again._members.groups[0].encoding.bins == 3
+    assert again._fitted.blend.groups[0].encoding.bins == 3
     wanted = model.predict_proba(X)
     assert same(again.predict_proba(X), wanted)
     one, rows = again.predictor(), X.to_numpy(object) if table == "one category" else X

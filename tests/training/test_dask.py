@@ -26,6 +26,7 @@ import fastmlp
 import fastmlp.dask
 from fastmlp.dask import DaskTabMLPClassifier, DaskTabMLPRegressor
 from fastmlp.tabular import parts
+from fastmlp.tabular.reading import Rows
 
 QUICK = {"preset": "fast", "epochs": 3, "random_state": 0}
 N = 1200
@@ -107,7 +108,7 @@ def test_partitions_of_any_kind_make_an_estimator_of_all_rows(lengths, tmp_path)
     model = DaskTabMLPRegressor(parts=2, **QUICK).fit(X, y, w)
     local = model.to_local()
     assert local.report().rows == N
-    assert local._columns.categories[0][1].values == ("rare", "x", "y", "z")
+    assert local._fitted.columns.categories[0][1].values == ("rare", "x", "y", "z")
     assert model.n_features_in_ == 3
     assert np.corrcoef(local.predict(FRAME), NUMBERS)[0, 1] > 0.5
     for method in ("predict", "predict_interval"):
@@ -131,7 +132,7 @@ def test_each_part_has_its_own_seed(kind):
     """Networks of two parts begin with other weights, which an epoch of 150 rows hardly changes."""
     X, y = divided(FRAME[:300], NUMBERS[:300] > 1, lengths=(150, 150))
     local = kind(parts=2, preset="fast", epochs=1, random_state=0).fit(X, y).to_local()
-    first = [group.ensemble[0].weights[1].ravel() for group in local._members.groups]
+    first = [group.ensemble[0].weights[1].ravel() for group in local._fitted.blend.groups]
     assert len(first) == 2
     assert abs(np.corrcoef(*first)[0, 1]) < 0.5
 
@@ -143,11 +144,11 @@ def test_rows_that_calibrate_were_not_learned_from():
     arrays = da.from_array(x, chunks=(100, 2)), da.from_array(t, chunks=100)
     options = {"preset": "fast", "epochs": 60, "random_state": 0, "parts": 3}
     local = DaskTabMLPRegressor(**options).fit(*arrays).to_local()
-    table, target = local._rows
+    table, target = local._fitted.rows
     assert sorted(target.y[:, 0]) == sorted(t)
     error = np.abs(local.oof_prediction_ - target.y[:, 0]).mean()
     assert error > np.abs(local.predict(table.numbers) - target.y[:, 0]).mean()
-    held = np.concatenate(local._out)
+    held = np.concatenate(local._fitted.held_out.rows)
     assert sorted(held) == sorted(2 * [*range(300)])  # "fast" divides its rows twice
 
 
@@ -164,13 +165,15 @@ def test_rows_of_a_group_are_learned_from_or_calibrate_but_never_both():
     X, y, groups = divided(table, pd.Series(of_group[number]), names, lengths=(250, 0, 350))
     model = DaskTabMLPRegressor(preset="fast", epochs=60, random_state=0, parts=3)
     local, leaky = model.fit(X, y, groups=groups).to_local(), clone(model).fit(X, y).to_local()
-    calibrating = local._rows[1].y[:, 0]
+    calibrating = local._fitted.rows[1].y[:, 0]
     assert sorted(calibrating) == sorted(of_group[number[number != first]])
-    errors = [np.abs(m.oof_prediction_ - m._rows[1].y[:, 0]).mean() for m in (local, leaky)]
+    errors = [np.abs(m.oof_prediction_ - m._fitted.rows[1].y[:, 0]).mean() for m in (local, leaky)]
     assert errors[0] > 2 * errors[1]
     widths = [np.diff(m.predict_interval(table)).mean() for m in (local, leaky)]
     assert widths[0] > 2 * widths[1]
-    assert local._residuals[0].w.sum() < 0.5 * len(calibrating)  # rows of a group count as alike
+    assert local._fitted.calibration.residuals[0].w.sum() < 0.5 * len(
+        calibrating
+    )  # rows of a group count as alike
 
 
 def test_classes_of_one_partition_alone_and_repeated_bits():
@@ -215,7 +218,7 @@ def test_four_workers_of_an_adaptive_cluster_of_which_one_dies(tmp_path):
         model = DaskTabMLPRegressor(client=other, parts=4, callbacks=[Dies(tmp_path, 1)], **QUICK)
         result = model.fit(X, y).predict(X)
         assert result.compute().shape == (N,)
-    assert len(model.to_local()._members.groups) == 4
+    assert len(model.to_local()._fitted.blend.groups) == 4
 
 
 HUGE = pd.Series(np.maximum(np.arange(N) - 1190, 0))  # ten rows have groups of their own
@@ -245,7 +248,7 @@ def test_what_cannot_be_trained_is_said(options, data, said):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_each_part_has_rows_with_a_weight(seed):
-    rows = parts.Rows(FRAME, NUMBERS, SPARSE)
+    rows = Rows(FRAME, NUMBERS, SPARSE)
     found = parts.divided(rows, [9], seed, 2, {})
     assert [part.sample_weight.tolist() for part in found] == [[1.0], [1.0]]
 

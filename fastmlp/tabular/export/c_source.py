@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
@@ -19,7 +19,8 @@ from fastmlp._export.c_source import Body, Source, largest
 from fastmlp._export.layers import SURROGATES, Array, Layer, stacked
 from fastmlp.tabular.blend import Blend
 from fastmlp.tabular.columns import MISSING, MOST_CATEGORIES, Column, Table
-from fastmlp.tabular.export.exported import ExportedGroup, ExportedTable
+from fastmlp.tabular.export.exported import ExportedGroup, ExportedTable, exported
+from fastmlp.tabular.fitted_table import FittedTable
 
 MEANINGS = {"largest": "Predict probabilities.", "each": "Predict probabilities.", None: "Predict."}
 UNKNOWN = -2  # code of an unknown value; MISSING may be the code of a known one
@@ -230,31 +231,31 @@ def _text(value: object, name: str) -> bytes | None:
 
 
 def write(
-    model: ExportedTable,
-    blend: Blend,
-    finisher: Callable[[Array], Array],
+    fitted: FittedTable,
     path: Any,
     weights: str | None,
     table: Table | None,
     levels: Sequence[float],
 ) -> c.CFiles:
-    """Write the files; ``finisher`` maps the blend's predictions to all outputs in C."""
+    """Write the files of a fitted table; arguments are those of the estimators' ``to_c``."""
+    model, blend = exported(fitted), fitted.blend
     kind, source = c.kind_of(weights, table, model), c.source_of(path)
     rows = _made_up(model) if table is None else table
     groups = []
     each: list[list[list[Layer]]] = []
-    for group, exported in zip(blend.groups, model.networks, strict=True):
-        inputs = [np.asarray(group.encoding.rows(rows, k)) for k in range(len(exported.nets))]
-        pairs = zip(exported.nets, inputs, strict=True)
+    for group, networks in zip(blend.groups, model.networks, strict=True):
+        inputs = [np.asarray(group.encoding.rows(rows, k)) for k in range(len(networks.nets))]
+        pairs = zip(networks.nets, inputs, strict=True)
         each.append([layers_of(layers, kind, x) for layers, x in pairs])
         nets = [  # with the layers as they are written, evaluated in NumPy
-            SimpleNamespace(predict=partial(c.outputs, exported.spec, layers))
+            SimpleNamespace(predict=partial(c.outputs, networks.spec, layers))
             for layers in each[-1]
         ]
         groups.append(replace(group, ensemble=nets))
     made = TableSource(model, source.stem, arithmetic(kind), each, levels)
-    own = finisher(Blend(groups, blend.weights).predict(rows))
-    return c.finish(made, source, rows, own, finisher(blend.predict(rows)), made.unit)
+    finish = partial(fitted.calibration.exported, levels=levels)
+    in_c = finish(Blend(groups, blend.weights).predict(rows))
+    return c.finish(made, source, rows, in_c, finish(blend.predict(rows)), made.unit)
 
 
 def _made_up(model: ExportedTable) -> Table:

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from fastmlp._export.layers import Exported, Labels, joined
 from fastmlp._network.spec import Spec
-from fastmlp.tabular.blend import Blend
+from fastmlp.tabular.calibration import LabelCalibration
 from fastmlp.tabular.columns import Columns
 from fastmlp.tabular.conformal import Residuals
 from fastmlp.tabular.encoding import Encoding, inputs_of_values
+from fastmlp.tabular.fitted_table import FittedTable
 from fastmlp.tabular.members import Members
 from fastmlp.tabular.targets import TargetScale
 
@@ -64,15 +65,22 @@ class ExportedTable:
         return sum(each.n_parameters for each in self.networks)
 
 
-def exported(columns: Columns, blend: Blend, **more: Any) -> ExportedTable:
-    """Return the description of a fitted model; ``more`` are the attributes after ``outputs``."""
-    first = blend.groups[0]
+def exported(fitted: FittedTable) -> ExportedTable:
+    """Return the description of a fitted table."""
+    first, calibration = fitted.blend.groups[0], fitted.calibration
+    more: dict[str, Any] = {}
+    if isinstance(calibration, LabelCalibration):
+        kind = "each" if calibration.has_labels else "largest"
+        more["labels"] = Labels(kind, calibration.classes)
+        more["temperature"] = calibration.temperature
+    else:
+        more["residuals"], more["lowest"] = calibration.residuals, calibration.lowest
     return ExportedTable(
-        columns,
+        fitted.columns,
         first.encoding.with_missing,
-        tuple(inputs_of_values(len(column.values or ())) for _, column in columns.categories),
-        tuple(map(_group, blend.groups, blend.weights)),
-        first.target.outputs,
+        tuple(map(inputs_of_values, first.encoding.sizes)),
+        tuple(map(_group, fitted.blend.groups, fitted.blend.weights)),
+        calibration.outputs,
         **more,
     )
 

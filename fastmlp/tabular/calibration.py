@@ -1,0 +1,118 @@
+"""From the predictions of all members to results: means and quantiles, or probabilities.
+
+Both calibrations are fitted to out-of-fold predictions. They need NumPy alone, so that a program
+without scikit-learn can use them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from fastmlp.tabular import temperature
+from fastmlp.tabular.columns import Array
+from fastmlp.tabular.conformal import Residuals
+
+
+@dataclass(frozen=True, eq=False)
+class NumberCalibration:
+    """Residuals of each output of a regression; outputs are means, then variances if predicted."""
+
+    residuals: tuple[Residuals, ...]
+    lowest: float = -np.inf  # lower bound of quantiles
+
+    def __post_init__(self) -> None:
+        """Raise ValueError unless residuals and the places of their sizes are in order."""
+        for k, r in enumerate(self.residuals):
+            if not ((r.z[:-1] <= r.z[1:]).all() and (r.places[:-1] < r.places[1:]).all()):
+                raise ValueError(f"the residuals of output {k} are not in order")
+
+    @property
+    def outputs(self) -> int:
+        """The number of targets."""
+        return len(self.residuals)
+
+    def result(self, outputs: Array) -> Array:
+        """Return means in the shape of the user's targets: (n,) for one output."""
+        return means_of(outputs, self.outputs)
+
+    def scored(self, outputs: Array) -> Array:
+        """Return outputs as they are scored, all columns."""
+        return outputs
+
+    def means_and_sizes(self, outputs: Array) -> tuple[Array, Array]:
+        """Return means, and the local sizes of the residuals, both (n, outputs)."""
+        m = self.outputs
+        mean = outputs[:, :m]
+        predicted = np.sqrt(outputs[:, m:].T) if outputs.shape[1] > m else [None] * m
+        sizes = [r.deviation(mean[:, k], predicted[k]) for k, r in enumerate(self.residuals)]
+        return mean, np.column_stack(sizes)
+
+    def deviations(self, outputs: Array) -> Array:
+        """Return standard deviations, (n, outputs)."""
+        _, size = self.means_and_sizes(outputs)
+        return np.asarray(size * [residuals.rms for residuals in self.residuals])
+
+    def quantiles(self, outputs: Array, levels: Sequence[float]) -> Array:
+        """Return quantiles, (n, outputs, levels)."""
+        mean, size = self.means_and_sizes(outputs)
+        away = np.array([[r.quantile(level) for level in levels] for r in self.residuals])
+        quantiles = mean[:, :, np.newaxis] + size[:, :, np.newaxis] * away
+        return np.asarray(np.maximum(quantiles, self.lowest))
+
+    def log_density(self, outputs: Array, y: Array) -> Array:
+        """Return log-densities of targets, (n, outputs), summed over outputs."""
+        mean, size = self.means_and_sizes(outputs)
+        columns = [
+            r.log_density(y[:, k], mean[:, k], size[:, k]) for k, r in enumerate(self.residuals)
+        ]
+        return np.asarray(np.sum(columns, axis=0))
+
+    def exported(self, outputs: Array, levels: Sequence[float]) -> Array:
+        """Return the columns of an exported file: means, deviations, quantiles."""
+        quantiles = self.quantiles(outputs, levels).reshape(len(outputs), -1)
+        mean = outputs[:, : self.outputs]
+        return np.concatenate([mean, self.deviations(outputs), quantiles], axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class LabelCalibration:
+    """The temperature of a classification, and its classes or labels."""
+
+    temperature: float
+    classes: Array
+    has_labels: bool  # whether each column is the probability of an independent label
+
+    @property
+    def outputs(self) -> int:
+        """The number of probabilities."""
+        return len(self.classes)
+
+    def result(self, outputs: Array) -> Array:
+        """Return calibrated probabilities, (n, outputs)."""
+        return temperature.applied(outputs, self.temperature, self.has_labels)
+
+    def scored(self, outputs: Array) -> Array:
+        """Return outputs as they are scored, calibrated."""
+        return self.result(outputs)
+
+    def labels(self, outputs: Array) -> Array:
+        """Return the most probable classes, (n,), or 0 or 1 for each label, (n, labels)."""
+        p = self.result(outputs)
+        return (p > 0.5).astype(int) if self.has_labels else self.classes[p.argmax(axis=1)]
+
+    def exported(self, outputs: Array, levels: Sequence[float]) -> Array:
+        """Return the columns of an exported file, the probabilities."""
+        del levels
+        return self.result(outputs)
+
+
+Calibration: TypeAlias = NumberCalibration | LabelCalibration
+
+
+def means_of(outputs: Array, targets: int) -> Array:
+    """Return means in the shape of the user's targets: (n,) for one target."""
+    return outputs[:, 0] if targets == 1 else outputs[:, :targets]

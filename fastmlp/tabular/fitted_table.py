@@ -1,0 +1,66 @@
+"""The result of a fit of a table: one value that never changes.
+
+Estimators, files, exports, predictors and reports read it. It needs NumPy alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from fastmlp._core.history import History
+from fastmlp.tabular.blend import Blend
+from fastmlp.tabular.calibration import Calibration
+from fastmlp.tabular.columns import Array, Columns, Table
+from fastmlp.tabular.inspection import Importance
+from fastmlp.tabular.predictor import RowPredictor
+from fastmlp.tabular.report import Report
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Predictions of the rows of the fit by members that were not trained on them."""
+
+    predictions: Array  # (n, columns), of all rows of the fit
+    rows: list[Array]  # those that the k-th member of each group holds out
+    weights: Array | None  # of all rows; None if they are equal
+    sampled: Array | None = None  # the rows of the fit among those of its table; None if all are
+
+
+@dataclass(frozen=True, eq=False)
+class Facts:
+    """What a fit has done, for people."""
+
+    report: Report
+    history: History
+    curve: list[tuple[int, float, float, float]]  # see `BestEpochSelector`
+    best_epoch: int
+    n_iter: int
+
+
+@dataclass(frozen=True, eq=False)
+class FittedTable:
+    """The columns, networks and calibration of a fit, and facts about it."""
+
+    parameters: dict[str, Any]  # of the estimator, when it was fitted
+    columns: Columns
+    feature_names: Array | None  # of a frame whose names are all text
+    blend: Blend
+    calibration: Calibration
+    held_out: HeldOut
+    facts: Facts
+    importance: Importance | None = None  # on the rows of the fit, once it was computed
+    rows: tuple[Table, Any] | None = None  # table and target of the fit; not in copies and files
+
+    @property
+    def target(self) -> Any:
+        """The target of the networks, without rows."""
+        return self.blend.groups[0].target
+
+    def predict(self, table: Table) -> Array:
+        """Return the predictions of all members, (n, columns)."""
+        return self.blend.predict(table)
+
+    def predictor(self) -> RowPredictor:
+        """Return a function of one row."""
+        return RowPredictor(self.columns, self.blend, self.calibration.result)

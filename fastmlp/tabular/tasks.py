@@ -1,0 +1,294 @@
+"""What regression and classification of tables do differently: reading and scoring of targets.
+
+A task is made from the targets of a fit, or from a fitted table for new targets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self, TypeAlias
+
+import numpy as np
+from sklearn.utils import assert_all_finite, check_array, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+
+from fastmlp._core.user_warnings import warn
+from fastmlp._validation.arrays import REFUSED_KINDS
+from fastmlp.sklearn.validation import refuse_labels, refuse_text, weights_of_classes
+from fastmlp.tabular import temperature
+from fastmlp.tabular.blend import BlendResult
+from fastmlp.tabular.calibration import LabelCalibration, NumberCalibration, means_of
+from fastmlp.tabular.columns import Array
+from fastmlp.tabular.conformal import residuals_of
+from fastmlp.tabular.fitted_table import FittedTable
+from fastmlp.tabular.loss_rows import LOSSES
+from fastmlp.tabular.presets import LABEL_SMOOTHING
+from fastmlp.tabular.scoring import FixedClasses, FixedNumbers, judges_labels, scorer_of
+from fastmlp.tabular.targets import ClassTarget, MultiLabelTarget, NumericTarget
+
+SMALLEST_SHRINK = 0.8  # of the residuals of all members to those of the members that hold a row out
+LARGEST = 1e100  # largest magnitude of targets, so that sums of squares are finite
+
+Scorer: TypeAlias = Callable[[Array], float] | None  # of out-of-fold predictions
+Calibrated: TypeAlias = tuple[Any, dict[str, str]]  # a calibration, and lines for the report
+
+
+@dataclass(frozen=True, eq=False)
+class NumberTask:
+    """Regression."""
+
+    estimator: ClassVar = "TabMLPRegressor"  # in messages
+    has_classes: ClassVar = False
+
+    parameters: Mapping[str, Any]  # of the estimator
+    outputs: int
+
+    @classmethod
+    def of_targets(cls, parameters: Mapping[str, Any], y: Any) -> tuple[Self, Array]:
+        """Return the task of the targets of a fit, and the targets, (n, outputs)."""
+        numbers = _numbers_within_limits(parameters["loss"], y)
+        return cls(parameters, numbers.shape[1]), numbers
+
+    @classmethod
+    def of_fitted(cls, fitted: FittedTable) -> Self:
+        """Return the task of a fitted table."""
+        return cls(fitted.parameters, fitted.calibration.outputs)
+
+    def read(self, y: Any) -> Array:
+        """Return targets of other rows, as the target of the networks holds them."""
+        numbers = _numbers_within_limits(self.parameters["loss"], y)
+        if numbers.shape[1] != self.outputs:
+            raise ValueError(
+                f"y has {numbers.shape[1]} outputs but {self.outputs} are expected, as in the fit"
+            )
+        return numbers
+
+    def target(
+        self, y: Array, weights: Array | None = None, in_scores: Array | None = None
+    ) -> NumericTarget:
+        """Return the target of the networks."""
+        del in_scores
+        level = float(self.parameters["quantile"])
+        return NumericTarget(y, self.parameters["loss"], level, weights)
+
+    def weights(self, y: Array, sample_weight: Array | None) -> Array | None:
+        """Return the weights of rows in training."""
+        del y
+        return sample_weight
+
+    def score_weights(self, sample_weight: Array | None, weights: Array | None) -> Array | None:
+        """Return the weights of rows in scores, from the user's and those in training."""
+        del sample_weight
+        return weights
+
+    def weighting(self, in_scores: Array | None, sample_weight: Any) -> str:
+        """Return words for a report about the weights of rows in scores."""
+        del sample_weight
+        return "" if in_scores is None else " (weighted by sample_weight)"
+
+    @staticmethod
+    def warn_of(parameters: Mapping[str, Any]) -> None:
+        """Warn of parameters with an effect that users may not expect: there is none."""
+
+    def scorer(self, y: Array, weights: Array | None) -> Scorer:
+        """Return a function from predictions to their score by ``scoring``."""
+        if self.parameters["scoring"] is None:
+            return None
+        right = means_of(y, self.outputs)
+        score = scorer_of(self.parameters["scoring"], FixedNumbers, None, right, weights)
+        return lambda predictions: score(means_of(predictions, self.outputs))
+
+    def calibrated(
+        self, target: Any, result: BlendResult, weights: Array | None, groups: Array | None
+    ) -> Calibrated:
+        """Return the distribution of the residuals of the out-of-fold predictions."""
+        predictions, m, shrink = result.out_of_fold, self.outputs, 1.0
+        if target.row.is_square and result.together > 0:
+            share = max(result.all, 0.0) / result.together
+            shrink = max(float(np.sqrt(share)), SMALLEST_SHRINK)
+        has_variances = predictions.shape[1] > m
+        sizes = np.sqrt(predictions[:, m:].T) if has_variances else [None] * m
+        residuals = [
+            residuals_of(target.y[:, k], predictions[:, k], weights, sizes[k], shrink, groups)
+            for k in range(m)
+        ]
+        return NumberCalibration(tuple(residuals), target.row.lowest), {}
+
+    def users(self, target: Any) -> Array:
+        """Return the numbers of a target."""
+        return target.y  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, eq=False)
+class LabelTask:
+    """Classification, of one class or several independent labels per row."""
+
+    estimator: ClassVar = "TabMLPClassifier"
+    has_classes: ClassVar = True
+
+    parameters: Mapping[str, Any]  # of the estimator
+    classes: Array  # in order; of labels their numbers
+    has_labels: bool
+
+    @classmethod
+    def of_targets(cls, parameters: Mapping[str, Any], y: Any) -> tuple[Self, Array]:
+        """Return the task of the labels of a fit, and the checked labels."""
+        labels = _checked_labels(y)
+        if labels.ndim > 1:
+            return cls(parameters, np.arange(labels.shape[1]), True), labels
+        classes = np.unique(labels)
+        if len(classes) < 2:
+            raise ValueError(f"y has one class, {classes[0]}, but at least two are expected")
+        return cls(parameters, classes, False), labels
+
+    @classmethod
+    def of_fitted(cls, fitted: FittedTable) -> Self:
+        """Return the task of a fitted table."""
+        calibration = fitted.calibration
+        assert isinstance(calibration, LabelCalibration)
+        return cls(fitted.parameters, calibration.classes, calibration.has_labels)
+
+    def read(self, y: Any) -> Array:
+        """Return labels of other rows, as the target of the networks holds them."""
+        labels = _checked_labels(y)
+        if labels.ndim > 1 and self.has_labels and labels.shape[1] == len(self.classes):
+            return labels
+        classes = self.classes
+        if labels.dtype.kind in "mM" and classes.dtype.kind == labels.dtype.kind:
+            unit = np.result_type(classes, labels)  # days and seconds may be equal
+            classes, labels = classes.astype(unit), labels.astype(unit)
+        codes = {label: code for code, label in enumerate(classes.tolist())}
+        are_classes = labels.ndim == 1 and not self.has_labels
+        others = [label for label in labels.tolist() if not are_classes or label not in codes]
+        if others:
+            raise ValueError(
+                f"y has {others[0]!r}, which is no class of the fit: pass labels like those in "
+                "classes_"
+            )
+        return np.array([codes[label] for label in labels.tolist()])
+
+    @property
+    def is_divided(self) -> bool:
+        """Whether the weights of classes are divided out of probabilities."""
+        return self.parameters["class_weight"] is not None and self.parameters["prior"] == "true"
+
+    def target(
+        self, y: Array, weights: Array | None = None, in_scores: Array | None = None
+    ) -> ClassTarget:
+        """Return the target of the networks."""
+        smoothing = LABEL_SMOOTHING if judges_labels(self.parameters["scoring"]) else 0.0
+        if self.has_labels:
+            return MultiLabelTarget(y, smoothing)
+        codes, divided = np.searchsorted(self.classes, y), None
+        if self.is_divided:
+            divided = np.ones(len(self.classes))
+            divided[codes] = 1.0 if weights is None else weights
+            divided[codes] /= 1.0 if in_scores is None else in_scores
+        return ClassTarget(codes, len(self.classes), smoothing, divided)
+
+    def weights(self, y: Array, sample_weight: Array | None) -> Array | None:
+        """Return the weights of rows in training."""
+        if self.parameters["class_weight"] is None:
+            return sample_weight
+        of_classes = weights_of_classes(self.parameters["class_weight"], y, self.classes)
+        if self.is_divided and (self.has_labels or not of_classes.all()):
+            why = "rows have several labels" if self.has_labels else "a class has weight 0"
+            raise ValueError(
+                f"prior is 'true' but {why}, so that class_weight cannot be divided out "
+                "of probabilities: pass prior='weighted', or leave out class_weight"
+            )
+        return of_classes if sample_weight is None else sample_weight * of_classes
+
+    def score_weights(self, sample_weight: Array | None, weights: Array | None) -> Array | None:
+        """Return the weights of rows in scores, from the user's and those in training."""
+        return sample_weight if self.parameters["prior"] == "true" else weights
+
+    def weighting(self, in_scores: Array | None, sample_weight: Any) -> str:
+        """Return words for a report about the weights of rows in scores."""
+        of_classes = self.parameters["class_weight"] is not None and not self.is_divided
+        names = ["sample_weight"] * (sample_weight is not None) + ["class_weight"] * of_classes
+        return "" if in_scores is None else f" (weighted by {' and '.join(names)})"
+
+    @staticmethod
+    def warn_of(parameters: Mapping[str, Any]) -> None:
+        """Warn that weights of classes change probabilities, if the user has not chosen."""
+        if parameters["class_weight"] is not None and parameters["prior"] is None:
+            warn(
+                "with class_weight, probabilities and scores are those of classes which are as "
+                "frequent as the weights make them: pass prior='true' for those of the rows as "
+                "they are, from which p * weights / (p * weights).sum() makes the others, or "
+                "prior='weighted' if these are meant"
+            )
+
+    def scorer(self, y: Array, weights: Array | None) -> Scorer:
+        """Return a function from probabilities to their score by ``scoring``."""
+        if self.parameters["scoring"] is None:
+            return None
+        classes = None if self.has_labels else self.classes
+        return scorer_of(self.parameters["scoring"], FixedClasses, classes, y, weights)
+
+    def calibrated(
+        self, target: Any, result: BlendResult, weights: Array | None, groups: Array | None
+    ) -> Calibrated:
+        """Return the temperature of the out-of-fold predictions, and a line for the report."""
+        del groups
+        outputs = result.out_of_fold
+        fitted = temperature.fitted(outputs, target.y, weights)
+        calibration = LabelCalibration(fitted, self.classes, self.has_labels)
+        loss = float(np.average(target.costs(calibration.result(outputs)), weights=weights))
+        return calibration, {"temperature": f"{fitted:.3g}, with it {target.metric} {loss:.4g}"}
+
+    def users(self, target: Any) -> Array:
+        """Return the labels of a target in the user's form."""
+        y: Array = target.y
+        return self.classes[y] if y.ndim == 1 else y
+
+
+Task: TypeAlias = NumberTask | LabelTask
+
+
+def finite_numbers(y: Any) -> Array:
+    """Return numbers as float64, (n, outputs); raise ValueError for anything else."""
+    refuse_text(y, "TabMLPClassifier")
+    kind = np.asarray(y).dtype.kind
+    if kind in "mM":
+        raise ValueError(f"y holds {REFUSED_KINDS[kind][0]} but numbers are expected: pass days")
+    try:
+        checked = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+    except OverflowError:
+        raise ValueError("y holds integers that are too large for float64: rescale y") from None
+    return np.asarray(checked.reshape(len(checked), -1))
+
+
+def _numbers_within_limits(loss: str, y: Any) -> Array:
+    """Return targets of a loss, (n, outputs), whose squares have finite sums."""
+    numbers = finite_numbers(y)
+    if np.any(numbers < LOSSES[loss].lowest):
+        raise ValueError(f"loss={loss!r} requires non-negative y: use another loss")
+    with np.errstate(over="ignore"):
+        largest, range_ = np.abs(numbers).max(), np.ptp(numbers, axis=0)
+    if largest > LARGEST or np.any((range_ > 0) & (range_ < 1 / LARGEST)):
+        raise ValueError(
+            f"y has numbers up to {largest:.3g} over ranges from {range_.min():.3g} but up to "
+            f"{LARGEST:g} and ranges from {1 / LARGEST:g} are expected: rescale y"
+        )
+    return numbers
+
+
+def _checked_labels(y: Any) -> Array:
+    """Return labels, (n,), or a matrix of 0 and 1, (n, labels)."""
+    labels = np.asarray(y)
+    if labels.dtype.kind == "f":
+        assert_all_finite(labels, input_name="y")
+    refuse_labels(labels)
+    check_classification_targets(y)
+    if type_of_target(y).startswith("multilabel"):
+        checked = np.asarray(check_array(y, accept_sparse=False, input_name="y"))
+        if not np.isin(checked, (0, 1)).all():
+            raise ValueError(
+                f"y is a matrix of labels with {np.unique(checked)} but 0 and 1 are expected: "
+                "use 1 for a label that applies"
+            )
+        return checked
+    return np.asarray(column_or_1d(y, warn=True))

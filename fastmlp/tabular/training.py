@@ -1,0 +1,253 @@
+"""The fit of a table: from parameters and rows to one `FittedTable`.
+
+Rows are read, as many as time and memory allow; members are trained and blended; out-of-fold
+predictions calibrate the result.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_consistent_length
+
+from fastmlp._engine.thread_count import of_jobs
+from fastmlp._validation.check import callbacks
+from fastmlp.tabular import blend, reading
+from fastmlp.tabular.blend import BlendResult
+from fastmlp.tabular.budget import Budget, bytes_of
+from fastmlp.tabular.calibration import Calibration
+from fastmlp.tabular.codec_members import warn_if_unsavable
+from fastmlp.tabular.columns import Array, Columns, Table
+from fastmlp.tabular.fitted_table import Facts, FittedTable, HeldOut
+from fastmlp.tabular.members import INTERRUPTED
+from fastmlp.tabular.parameters import check
+from fastmlp.tabular.presets import PRESETS, adapted
+from fastmlp.tabular.progress import show_result
+from fastmlp.tabular.reading import Reading, Rows
+from fastmlp.tabular.report import Report, timed
+
+REPLACED = ("recipes", "folds", "members", "epochs", "width")  # parts of a preset
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """The result of training, before its calibration."""
+
+    budget: Budget
+    reading: Reading
+    result: BlendResult
+    scorer: Any  # of predictions by ``scoring``, out of fold; None without one
+    validation: tuple[Table, Any] | None  # other rows, and their target
+    seconds: dict[str, float]  # of each phase
+
+
+def fit(
+    kind: Any, parameters: Mapping[str, Any], rows: Rows, X_val: Any, y_val: Any
+) -> tuple[FittedTable, str]:
+    """Fit a table; ``kind`` is the class of the task.
+
+    Return also the reason if the user ended the fit early, else an empty text.
+    """
+    trained = train(kind, parameters, rows, X_val, y_val)
+    result, seconds = trained.result, trained.seconds
+    with timed(seconds, "calibration"):
+        try:
+            fitted = _calibrated(parameters, trained, with_scores=True)
+        except KeyboardInterrupt:  # repeat without the scores, which may take long
+            result.stopped = INTERRUPTED
+            result.notes.append(f"ended early because {INTERRUPTED}: there are no other scores")
+            fitted = _calibrated(parameters, trained, with_scores=False)
+    result.notes.extend(trained.budget.overrun(seconds))
+    if trained.budget.verbose:
+        target, weights = trained.reading.data.target, trained.reading.data.score_weights
+        costs = target.costs(fitted.calibration.scored(result.out_of_fold))
+        show_result(target.metric, target.shown(float(np.average(costs, weights=weights))))
+    return fitted, result.stopped
+
+
+def train(
+    kind: Any,
+    parameters: Mapping[str, Any],
+    rows: Rows,
+    X_val: Any = None,
+    y_val: Any = None,
+    columns: Columns | None = None,
+) -> Trained:
+    """Read the rows, and train and blend the members; ``columns`` are those of a larger table."""
+    seconds: dict[str, float] = {}
+    check(parameters)
+    preset = adapted(PRESETS[parameters["preset"]], *(parameters[name] for name in REPLACED))
+    deadline = None
+    if parameters["time_limit"] is not None:
+        deadline = time.monotonic() + float(parameters["time_limit"])
+    seed = check_random_state(parameters["random_state"]).randint(2**31 - 1, size=4)
+    budget = Budget(
+        preset,
+        np.random.default_rng(seed),
+        deadline,
+        n_threads=of_jobs(parameters["n_jobs"]),
+        callbacks=callbacks(
+            parameters["callbacks"] or (), "a fit of a table trains whole epochs in one call"
+        ),
+        verbose=bool(parameters["verbose"]),
+        memory=bytes_of(parameters["max_memory"]),
+        is_given=parameters["max_memory"] is not None,
+    )
+    with timed(seconds, "reading"):
+        read = reading.read(kind, parameters, rows, budget, seed, columns)
+        of_fit = reading.layout_of(read.data.columns, read.feature_names, kind.estimator)
+        data, names = read.data, "X_val and y_val"
+        validation = rows_and_target(
+            read.task, data.columns, data.target, of_fit, X_val, y_val, names
+        )
+    recipes = blend.recipes_of(read.plan.preset, deadline is not None, data)
+    warn_if_unsavable(data.columns, getattr(read.task, "classes", None), recipes)
+    scorer = read.task.scorer(read.y[read.used], data.score_weights)
+    with timed(seconds, "training"):
+        result = blend.fit(data, replace(budget, preset=read.plan.preset, scorer=scorer))
+        result.notes.extend(read.plan.notes)
+    return Trained(budget, read, result, scorer, validation, seconds)
+
+
+def rows_and_target(
+    task: Any, columns: Columns, target: Any, fitted: Any, X: Any, y: Any, names: str
+) -> tuple[Table, Any] | None:
+    """Return other rows as a table, and a target of them; None if there are no rows.
+
+    For ``fitted`` see `reading.checked_again`; ``names`` are those of X and y in messages.
+    """
+    if (X is None) != (y is None):
+        raise ValueError(f"{names} belong together: pass both, or neither")
+    if X is None:
+        return None
+    table = columns.read(reading.checked_again(X, fitted))
+    other = with_rows(target, task.read(y))
+    check_consistent_length(table.numbers, other.y)
+    return table, other
+
+
+def with_rows(target: Any, y: Array | None) -> Any:
+    """Return a copy of a target with the labels or numbers of other rows, or of none."""
+    other = copy.copy(target)
+    other.y = y
+    if y is None:
+        other.classes = None
+    return other
+
+
+def _calibrated(parameters: Mapping[str, Any], trained: Trained, with_scores: bool) -> FittedTable:
+    """Return the fitted table: calibrated, and with a report of the fit."""
+    read, result = trained.reading, trained.result
+    data, table, used, target = read.data, read.table, read.used, read.data.target
+    groups = data.copies if data.groups is None else data.groups
+    in_scores = data.score_weights
+    calibration, more = read.task.calibrated(target, result, in_scores, groups)
+    if with_scores:
+        more |= _scores(parameters, trained, calibration)
+    weights = None
+    if in_scores is not None or len(used) < len(table):
+        weights = np.zeros(len(table))
+        weights[used] = 1.0 if in_scores is None else in_scores
+    out = [used[rows] for rows in result.division.out]
+    held_out = HeldOut(_of_all_rows(result, table, used), out, weights, read.sampled)
+    size = len(table), len(data.columns.names)
+    whole = with_rows(target, read.task.read(read.y))
+    return assembled(
+        *(parameters, data.columns, read.feature_names, result, calibration, held_out),
+        report_of(result, data.columns, size, target, trained.seconds, more),
+        (table, whole),
+    )
+
+
+def assembled(
+    parameters: Mapping[str, Any],
+    columns: Columns,
+    feature_names: Array | None,
+    result: BlendResult,
+    calibration: Calibration,
+    held_out: HeldOut,
+    report: Report,
+    rows: tuple[Table, Any],
+) -> FittedTable:
+    """Return the fitted table of a blend; its networks keep no rows of the target."""
+    first = result.trained[0]
+    without_rows = with_rows(result.blend.groups[0].target, None)
+    for group in result.blend.groups:
+        group.target = without_rows
+    return FittedTable(
+        dict(parameters),
+        columns,
+        feature_names,
+        result.blend,
+        calibration,
+        held_out,
+        Facts(report, first.history, first.curve, first.epoch, first.run),
+        rows=rows,
+    )
+
+
+def _of_all_rows(result: BlendResult, table: Table, used: Array) -> Array:
+    """Return predictions of all rows: out of fold, but for rows that are in no member's folds."""
+    predictions = np.empty((len(table), result.out_of_fold.shape[1]))
+    predictions[used] = result.out_of_fold
+    unused = np.setdiff1d(np.arange(len(table)), used)
+    if len(unused):
+        predictions[unused] = result.blend.predict(table.take(unused))
+    return predictions
+
+
+def _scores(
+    parameters: Mapping[str, Any], trained: Trained, calibration: Calibration
+) -> dict[str, str]:
+    """Return lines for the report: the score by ``scoring``, and those on validation rows."""
+    scoring, task, result = parameters["scoring"], trained.reading.task, trained.result
+    name, more = str(getattr(scoring, "__name__", scoring)), {}
+    if trained.scorer is not None:
+        more["scoring"] = f"{name} {trained.scorer(result.out_of_fold):.4g}, out of fold"
+    if trained.validation is not None:
+        table, target = trained.validation
+        target.weighting = target.weighting and " (unweighted)"
+        predictions = calibration.scored(result.blend.predict(table))
+        cost = float(target.costs(predictions).mean())
+        text = f"{target.metric} {target.shown(cost):.4g}"
+        if trained.scorer is not None:
+            score = task.scorer(task.users(target), None)(predictions)
+            text += f", {name} {score:.4g}"
+        more["validation"] = f"{text}, of {len(table):,} rows that were not learned from"
+    return more
+
+
+def report_of(
+    result: BlendResult,
+    columns: Columns,
+    size: tuple[int, int],
+    target: Any,
+    seconds: dict[str, float],
+    more: dict[str, str],
+) -> Report:
+    """Return the report of a fit."""
+    members = []
+    for share, trained in zip(result.blend.weights, result.trained, strict=True):
+        ensemble = trained.members.ensemble
+        networks = f"{len(ensemble)} networks of {ensemble[0].layer_sizes[0]} inputs"
+        epoch = f"epoch {trained.epoch} of {trained.run}"
+        members.append(f"{share:.0%}: {trained.recipe.title} ({networks}), {epoch}")
+    stages = {"course": "; then ".join(result.course)} if result.course else {}
+    return Report(
+        *size,
+        columns.kinds,
+        columns.left_out,
+        members,
+        target.metric,
+        target.shown(result.alone),
+        target.shown(result.together),
+        seconds,
+        stages | more,
+        result.notes,
+    )
