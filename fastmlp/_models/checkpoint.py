@@ -56,7 +56,7 @@ class Checkpoint:
 
     It works for an MLP and an ensemble, and is called after all other callbacks. The file also
     contains the state of ``EarlyStopping`` and ``ReduceOnPlateau``, and the best epoch of an
-    ensemble's ``judge``; other callbacks start anew. A thread writes the file; its errors are
+    ensemble's ``scorer``; other callbacks start anew. A thread writes the file; its errors are
     raised by the next save or the end of the fit.
 
     Parameters
@@ -168,12 +168,10 @@ class Checkpoint:
     def _remember(self, state: State) -> None:
         """Add the state of the other callbacks to the state for resuming."""
         models = getattr(state.model, "members", (state.model,))
-        if not all(hasattr(own, "_stored_progress") and own._stored_progress() for own in models):
-            return
-        kept = callback_state.memories(state.callbacks, state.engine)
+        memories = callback_state.memories(state.callbacks, state.engine)
         for k, model in enumerate(models):
-            own = kept if model is state.model else callback_state.apart(kept, k)
-            model._progress = model._stored_progress()._replace(memories=own)
+            part = memories if model is state.model else callback_state.apart(memories, k)
+            model._progress = model._stored_progress()._replace(memories=part)
 
     def _is_best(self, state: State) -> bool:
         """Whether the last loss is the lowest of the history; NaN never is."""

@@ -70,7 +70,7 @@ class Runner:
         if resumed is not None:
             state.epoch, state.learning_rate_scale = resumed[0].epochs - 1, resumed[0].scale
         reporter = trainer.reporter
-        reporter.keep = trainer.recorded
+        reporter.recorded = trainer.recorded
         for member in members:
             member._lock.trainer = trainer
         try:
@@ -82,7 +82,7 @@ class Runner:
                 if resumed and request.callbacks and self._had_enough(resumed, state):
                     history.stop_reason = stopped
                     return history
-                if request.path is not None or reporter.keeps:
+                if request.path is not None or reporter.has_checkpoint:
                     prints = map(self._fingerprint, range(len(members)))
                     states = [s._replace(data=d) for s, d in zip(states, prints, strict=True)]
                 trainer.run(states)

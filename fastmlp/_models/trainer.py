@@ -36,8 +36,8 @@ class Trainer(FitStrategy):
     states: Sequence[ResumeState] = ()  # of the members, before the first epoch
     stored: Any = None  # epochs, factor and number of seeds of the last `store`
 
-    def __init__(self, request: FitRequest, state: State, judge: Evaluator) -> None:
-        self.request, self.state, self.judge = request, state, judge
+    def __init__(self, request: FitRequest, state: State, evaluator: Evaluator) -> None:
+        self.request, self.state, self.evaluator = request, state, evaluator
         self.members, self.data, self.plans = request.members, request.data, request.plans
         self.engines: list[Any] = list(map(attrgetter("_engine"), self.members))
         self.train = self.engines[0].epoch
@@ -67,11 +67,12 @@ class Trainer(FitStrategy):
             self.shuffles.resume([state.shuffles for state in states], states[0].shuffled)
         self._begin()
         loop.run(self.data[0], self.plans[0], self)
-        if averaging is not None and 0 < self.judge.epochs <= averaging.start < self.state.epochs:
+        epochs = self.evaluator.epochs
+        if averaging is not None and 0 < epochs <= averaging.start < self.state.epochs:
             from fastmlp._core.user_warnings import warn
 
             warn(
-                f"averaging is {averaging!r} but the fit was ended after {self.judge.epochs} of "
+                f"averaging is {averaging!r} but the fit was ended after {epochs} of "
                 f"{self.state.epochs} epochs, so that no weights are averaged: use a smaller start"
             )
 
@@ -93,7 +94,7 @@ class Trainer(FitStrategy):
 
     def _may_fuse(self) -> bool:
         """Whether nothing is to be done between epochs; a team of threads would be idle."""
-        busy = self.reporter.callbacks or self.judge.measures or self.averages
+        busy = self.reporter.callbacks or self.evaluator.measures or self.averages
         return not busy and self.plans[0].team is None and self.train == self.engines[0].epoch
 
     def _reorder(self, order: loop.Order) -> loop.Order:
@@ -103,13 +104,14 @@ class Trainer(FitStrategy):
 
     def recorded(self) -> None:
         """Write what callbacks read of the members, after the first epoch was recorded."""
-        self.reporter.keep = None
+        self.reporter.recorded = None
         for member, data in zip(self.members, self.data, strict=True):
             member._flat_y = data.flat_y
 
     def store(self) -> None:
         """Store the state for resuming, unless nothing has changed since the last call."""
-        epochs, scale, shuffles = self.judge.epochs, self.state.learning_rate_scale, self.shuffles
+        epochs, scale = self.evaluator.epochs, self.state.learning_rate_scale
+        shuffles = self.shuffles
         now = epochs, scale, shuffles and shuffles.n_drawn()
         if not epochs or now == self.stored:
             return
@@ -157,7 +159,7 @@ class Trainer(FitStrategy):
             if np.isfinite(results.losses).all():
                 rates, losses = self._see(results), mean(results.losses)
                 seconds = [(time.perf_counter() - began) / n] * n
-                loop.record(state, self.judge, epoch, losses, [math.nan] * n, rates, seconds)
+                loop.record(state, self.evaluator, epoch, losses, [math.nan] * n, rates, seconds)
         finally:
             if state.epoch < epoch:
                 undo()
@@ -177,12 +179,12 @@ class Trainer(FitStrategy):
 
     def epochs(self, n: int) -> Epochs:
         """Train all members for n epochs in one native call."""
-        engines, judge = self.learners(self.engines), self.judge
+        engines, evaluator = self.learners(self.engines), self.evaluator
         seeds = None if self.shuffles is None else self.shuffles.take(n)
-        held_out = None if self.averages else judge.apart  # the loop evaluates averages
+        held_out = None if self.averages else evaluator.apart  # the loop evaluates averages
         team = self.plans[0].team
         results: Epochs = self.engines[0].train_many(
-            engines, self.data, self.plans, team, n, seeds, held_out, judge.linked
+            engines, self.data, self.plans, team, n, seeds, held_out, evaluator.linked
         )
         return results
 

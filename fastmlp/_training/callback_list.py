@@ -19,13 +19,13 @@ class CallbackList:
 
     def __init__(self, state: State, callbacks: Sequence[Callback] = ()) -> None:
         self.state = state
-        self.callbacks = sorted(callbacks, key=lambda each: getattr(each, "runs_last", False))
+        self.callbacks = sorted(callbacks, key=_runs_last)
         state.callbacks = self.callbacks
-        self.sees_batches = self.keeps = False
-        for each in self.callbacks:
-            self.sees_batches |= hasattr(each, "on_batch")
-            self.keeps |= bool(getattr(each, "runs_last", False))
-        self.keep: Callable[[], None] | None = None  # called before each callback and after all
+        self.sees_batches = self.has_checkpoint = False
+        for callback in self.callbacks:
+            self.sees_batches |= hasattr(callback, "on_batch")
+            self.has_checkpoint |= _runs_last(callback)
+        self.recorded: Callable[[], None] | None = None  # called first of all after an epoch
 
     def watching(self) -> AbstractContextManager[None]:
         """Call ``start`` before and ``finish`` after all epochs; ``finish`` also after an error."""
@@ -57,15 +57,11 @@ class CallbackList:
     def epoch_ended(self) -> bool:
         """Call every callback once; return True if one of them wants to stop."""
         stop, state = False, self.state
-        try:
-            for callback in self.callbacks:
-                if self.keep is not None:
-                    self.keep()  # the callback may save or copy the model
-                answer = callback(state)
-                stop |= answer is not None and self._wants_to_stop(callback, answer)
-        finally:
-            if self.keep is not None:
-                self.keep()
+        if self.recorded is not None:
+            self.recorded()
+        for callback in self.callbacks:
+            answer = callback(state)
+            stop |= answer is not None and self._wants_to_stop(callback, answer)
         return stop
 
     def batch_ended(self, batch: Batch) -> bool:
@@ -84,6 +80,10 @@ class CallbackList:
         reason = self.state.stop_reason or f"{_name(callback)} returned True"
         self.state.history.stop_reason = reason
         return True
+
+
+def _runs_last(callback: Any) -> bool:
+    return bool(getattr(callback, "runs_last", False))
 
 
 def _name(callback: Any) -> str:

@@ -118,7 +118,7 @@ class EarlyStopping(_Monitor):
 
 
 class Best(EarlyStopping):
-    """Restore the weights of the lowest val_loss at the end, for ``judge`` of ``Ensemble.fit``."""
+    """Restore the weights of the lowest val_loss at the end, for ``scorer`` of ``Ensemble.fit``."""
 
     # It never ends a fit. Of equal epochs the last is best, NaN never is.
 

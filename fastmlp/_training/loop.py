@@ -104,7 +104,7 @@ class FitStrategy:
 
     train: Callable[[Data, Plan], float]  # one epoch; a non-finite loss means divergence
     rates: LearningRates
-    judge: Evaluator  # evaluates after each epoch, and may end the fit
+    evaluator: Evaluator  # evaluates after each epoch, and may end the fit
     reporter: CallbackList  # calls the callbacks, and holds the state
     reorder: Callable[[Order], Order] | None = None  # from the order of an epoch to the next one
     # Train up to n epochs in one native call, record them, return how many; 0: use the loop.
@@ -117,8 +117,8 @@ class FitStrategy:
 
 
 def run(data: Data | BlockStream, plan: Plan, strategy: FitStrategy) -> bool:
-    """Train until all epochs are done (False) or a callback or the judge ends the fit (True)."""
-    rates, judge, reporter = strategy.rates, strategy.judge, strategy.reporter
+    """Train all epochs (False), or until a callback or the evaluator ends the fit (True)."""
+    rates, evaluator, reporter = strategy.rates, strategy.evaluator, strategy.reporter
     state, reorder, train = reporter.state, strategy.reorder, strategy.train
     engine = state.engine
     if plan.order is None and reorder is not None:
@@ -146,7 +146,7 @@ def run(data: Data | BlockStream, plan: Plan, strategy: FitStrategy) -> bool:
                         raise diverged(loss, plan, epoch, state.history)
                     step += n_steps
                     if reporter.sees_batches and reporter.batch_ended(
-                        ended(plan, epoch, step - rates.step - 1, sums, judge.loss_constant)
+                        ended(plan, epoch, step - rates.step - 1, sums, evaluator.loss_constant)
                     ):
                         engine.restore(before)
                         return True
@@ -154,15 +154,15 @@ def run(data: Data | BlockStream, plan: Plan, strategy: FitStrategy) -> bool:
             for average in strategy.averages:
                 average.publish(epoch)
             rate = float(plan.learning_rates[-1])
-            val_loss = judge.measure(loss, plan.team)
-            record(state, judge, epoch, [loss], [val_loss], [rate], [seconds])
+            val_loss = evaluator.measure(loss, plan.team)
+            record(state, evaluator, epoch, [loss], [val_loss], [rate], [seconds])
             rates.step = step
         except BaseException:
             if state.epoch < epoch:  # undo an epoch that was not recorded
                 engine.restore(before)
                 shorten(state.history, n_epochs)
             raise
-        if reporter.epoch_ended() or judge.is_enough():
+        if reporter.epoch_ended() or evaluator.is_enough():
             return True
         epoch += 1
     return False
@@ -213,7 +213,7 @@ def diverged(
 
 def record(
     state: State,
-    judge: Evaluator,
+    evaluator: Evaluator,
     epoch: int,
     losses: list[float],
     val_losses: list[float],
@@ -224,13 +224,13 @@ def record(
     # Python handles signals and switches threads at function calls and loop ends. After the first
     # call, this function has neither; a test checks its bytecode.
     history = state.history
-    judge.record()
+    evaluator.record()
     if state.has_validation:
         history.val_loss += val_losses
     history.seconds += seconds
     history.learning_rate += rates
     history.loss += losses  # last, see History.whole
-    judge.epochs = epoch + 1
+    evaluator.epochs = epoch + 1
     state.loss, state.val_loss = losses[-1], val_losses[-1]
     state.epoch = epoch
 

@@ -50,7 +50,7 @@ class LbfgsFit:
                 )
         self.draft, self.data, self.reporter = draft, data, reporter
         self.loss_constant, self.rows = constant, data.x.shape[0]
-        self.judge = BestWeights(draft, validation, constant)
+        self.evaluator = BestWeights(draft, validation, constant)
         self.network: ScaledNetwork = draft._fitted.network
         self.attributes: dict[str, Any] = draft._fitted.attributes
         # Trial points use another engine; the network gets only the accepted iterations.
@@ -110,9 +110,9 @@ class LbfgsFit:
         self._arrive(intermediate_result.x, intermediate_result.fun)
         loss = float(intermediate_result.fun) + self.loss_constant
         seconds = time.perf_counter() - self.began
-        val_loss = self.judge.measure(loss, self.team)
+        val_loss = self.evaluator.measure(loss, self.team)
         reached, state = self.network.engine.snapshot(), self.reporter.state
-        record(state, self.judge, state.epoch + 1, [loss], [val_loss], [math.nan], [seconds])
+        record(state, self.evaluator, state.epoch + 1, [loss], [val_loss], [math.nan], [seconds])
         self.reached = reached
         if self.reporter.epoch_ended():
             raise StopIteration

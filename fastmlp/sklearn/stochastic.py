@@ -43,7 +43,7 @@ def optimizer_of(estimator: Any) -> Optimizer:
 class BatchFit(loop.FitStrategy):
     """A fit of an estimator by sgd or adam, or the single epoch of a ``partial_fit``."""
 
-    judge: StopRule
+    evaluator: StopRule
     rates: LearningRate
     reporter: Observers
 
@@ -71,7 +71,7 @@ class BatchFit(loop.FitStrategy):
         )
         if any(self.network.spec.dropout):  # only if needed: scikit-learn draws no such seed
             self.plan.seed = int(random_state.randint(2**63 - 1, dtype=np.int64))
-        self.judge = StopRule(draft, validation, constant, self.rates, n_rows)
+        self.evaluator = StopRule(draft, validation, constant, self.rates, n_rows)
         if draft.shuffle:
             self.reorder = _shuffle(n_rows, random_state)
         reporter.state.learning_rate_scale = self.rates.scale

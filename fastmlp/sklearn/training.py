@@ -118,10 +118,10 @@ def _solve(solver: BatchFit | LbfgsFit, n_jobs: int | None, fitted: FittedNetwor
         threads = fit_team(of_jobs(n_jobs), network.n_weights, solver.rows)
         with threads as team, solver.reporter.watching():
             solver.run(team)
-            solver.judge.restore_best()
+            solver.evaluator.restore_best()
     except KeyboardInterrupt:
         warn("Training interrupted by user.")
-        solver.judge.restore_best()
+        solver.evaluator.restore_best()
     finally:
         network.take_over()
         network.trained()  # weights were restored here or by a callback

@@ -193,7 +193,7 @@ def test_members_are_read_while_they_learn():
         callback(nets)
         folds, callbacks = [np.arange(9)] * 3, [lambda state: callback(nets)]
         options = {"epochs": 20, "validation_rows": folds, "callbacks": callbacks}
-        return nets, lambda: nets.fit(X, Y, n_threads=2, judge=lambda epoch, _: 0.0, **options)
+        return nets, lambda: nets.fit(X, Y, n_threads=2, scorer=lambda epoch, _: 0.0, **options)
 
     def read(nets):
         return nets[1].predict(X[:5]).tobytes()

@@ -86,9 +86,9 @@ SOURCES = {
 # Of networks or of ensembles alone.
 OWN = SOURCES | {
     "folds": {"validation_rows": FOLDS, "averaging": fastmlp.EMA(0.7)},
-    "judge": {
+    "scorer": {
         "validation_rows": FOLDS,
-        "judge": lambda epoch, predictions: [3, 1, 2, 1, 4, 5, 6, 7][epoch],
+        "scorer": lambda epoch, predictions: [3, 1, 2, 1, 4, 5, 6, 7][epoch],
         "callbacks": lambda: [fastmlp.ReduceOnPlateau(patience=1)],
     },
 }
@@ -96,7 +96,7 @@ ALL = FITS | WATCHED | OWN
 PAIRS = [(name, fit) for name in MODELS for fit in FITS | WATCHED] + [
     (name, fit) for name in MODELS for fit in OWN if ("Ens" in name) == (fit not in SOURCES)
 ]
-IN_PARTS = [(name, fit) for name, fit in PAIRS if fit not in WATCHED and fit != "judge"]
+IN_PARTS = [(name, fit) for name, fit in PAIRS if fit not in WATCHED and fit != "scorer"]
 # Optimizers are alike in all that a checkpoint has: those of the reference are slow rows.
 CUT = [
     pytest.param(name, fit, marks=[pytest.mark.slow] * (fit in OPTIMIZERS and "ref" in name))

@@ -1,4 +1,4 @@
-"""How an ensemble is trained: many epochs at once, rows that are held out, and who judges them."""
+"""How an ensemble is trained: many epochs at once, rows that are held out, scores."""
 
 import cases
 import numpy as np
@@ -168,7 +168,7 @@ def test_rows_that_are_held_out_are_predicted_by_those_that_hold_them_out(mlp, r
     nets = [mlp([5, 6, 2], loss=case.loss, dtype="float64", rng=seed) for seed in range(3)]
     ensemble, seen = fastmlp.Ensemble(nets), []
 
-    def judge(epoch, predictions):
+    def scorer(epoch, predictions):
         seen.append(predictions)
         return -float(epoch)
 
@@ -193,7 +193,7 @@ def test_rows_that_are_held_out_are_predicted_by_those_that_hold_them_out(mlp, r
     history = ensemble.fit(X, y, callbacks=[look], **options)
     assert [net.history.val_loss[-1] for net in nets] == ensemble.apart
     assert len(history.val_loss) == 3
-    ensemble.fit(X, y, judge=judge, callbacks=[judged], **options)
+    ensemble.fit(X, y, scorer=scorer, callbacks=[judged], **options)
     assert len(seen) == 3
     assert ensemble.history.val_loss == [0, -1, -2]
 
@@ -229,7 +229,7 @@ def test_the_last_of_the_best_epochs_is_kept_of_all_members(mlp, scores, best):
         *(X, X[:, :3]),
         epochs=len(scores),
         validation_rows=FOLDS,
-        judge=lambda epoch, _: scores[epoch],
+        scorer=lambda epoch, _: scores[epoch],
         callbacks=[
             lambda state: seen.append([*map(digest, nets)]),
             fastmlp.EarlyStopping(patience=9),
@@ -239,16 +239,16 @@ def test_the_last_of_the_best_epochs_is_kept_of_all_members(mlp, scores, best):
     assert [*map(digest, nets)] == seen[best]
 
 
-def test_a_judge_that_fails_takes_the_epoch_back():
+def test_a_scorer_that_fails_takes_the_epoch_back():
     nets, seen = members(fastmlp.MLP, "plain", 2), []
 
-    def judge(epoch, predictions):
+    def scorer(epoch, predictions):
         seen.append([*map(digest, nets)])
         return 0.0 if epoch < 2 else "good"
 
     ensemble = fastmlp.Ensemble(nets)
-    with pytest.raises(TypeError, match="judge returned 'good' but a number"):
-        ensemble.fit(X, X[:, :3], epochs=5, validation_rows=FOLDS[:2], judge=judge)
+    with pytest.raises(TypeError, match="scorer returned 'good' but a number"):
+        ensemble.fit(X, X[:, :3], epochs=5, validation_rows=FOLDS[:2], scorer=scorer)
     assert [*map(digest, nets)] == seen[1]
     assert [len(net.history.loss) for net in nets] == [2, 2]
 
@@ -273,8 +273,8 @@ WRONG = [
     ({"validation_rows": [[0], [1], [N]]}, rf"validation_rows\[2\] holds {N}"),
     ({"validation_rows": [[0], [1, 1], [2]]}, r"validation_rows\[1\] has a row twice"),
     ({"validation_rows": [[0], [], [2]]}, r"validation_rows\[1\] is"),
-    ({"judge": print}, "there is nothing to judge"),
-    ({"judge": 3, "validation_rows": FOLDS}, "judge is 3 but a callable"),
+    ({"scorer": print}, "there is nothing to score"),
+    ({"scorer": 3, "validation_rows": FOLDS}, "scorer is 3 but a callable"),
     (
         {"validation_rows": [[0], [1], [2]], "sample_weight": np.arange(N) > 2},
         r"validation_rows\[0\] has rows of sample weight 0 alone",

@@ -115,7 +115,7 @@ ENSEMBLE_CALLS: dict[str, Callable[[Any], Any]] = {
     "fit": lambda nets: nets.fit(X, Y, epochs=2, batch_size=40, n_threads=THREADS_WANTED),
     "fit with everything": lambda nets: nets.fit(
         X, Y, epochs=2, batch_size=40, rows=[range(9, 300)] * 4, clip_norm=0.5,
-        validation_rows=[range(9)] * 4, judge=lambda epoch, predictions: epoch,
+        validation_rows=[range(9)] * 4, scorer=lambda epoch, predictions: epoch,
         sample_weight=np.ones(300), drop_last=True,
     ),
     "partial_fit": lambda nets: nets.partial_fit(

@@ -162,7 +162,7 @@ FITS: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
     "MLP, a mean and checkpoints": (network, {"averaging": fastmlp.EMA(), "path": True}),
     "Ensemble": (ensemble, {}),
     "Ensemble, a mean": (ensemble, {"averaging": fastmlp.EMA(), "validation_data": (X, Y)}),
-    "Ensemble, held rows": (ensemble, {**HELD, "judge": lambda epoch, predictions: -epoch}),
+    "Ensemble, held rows": (ensemble, {**HELD, "scorer": lambda epoch, predictions: -epoch}),
     "Ensemble, checkpoints": (ensemble, {**HELD, "path": True}),
     "Ensemble, a mean and checkpoints": (ensemble, {"averaging": fastmlp.EMA(), "path": True}),
 }

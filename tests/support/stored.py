@@ -69,7 +69,7 @@ def ensemble(kind: Any = None, passes: int = 0, **options: Any) -> Any:
     nets = [models.network(kind or fastmlp.MLP, **{"rng": seed} | options) for seed in seeds]
     folds = np.array_split(np.arange(60), 3)
     found = fastmlp.Ensemble(nets)
-    found.fit(X, Y, epochs=2, batch_size=16, validation_rows=folds, judge=lambda epoch, _: epoch)
+    found.fit(X, Y, epochs=2, batch_size=16, validation_rows=folds, scorer=lambda epoch, _: epoch)
     for _ in range(passes):
         found.partial_fit(X, Y, batch_size=7, optimizer=fastmlp.SGD(0.01, momentum=0.9))
     return found

@@ -69,8 +69,8 @@ def test_a_call_makes_few_calls(prepare, most, own, until, no_collections):
     assert 0 < len(python_calls(prepare(), own, until)) <= most
 
 
-def judges():
-    """Return every judge: the estimators', too, where they can be imported."""
+def evaluators():
+    """Return every evaluator: the estimators', too, where they can be imported."""
     found = [loop.Evaluator, EnsembleEvaluator]
     try:
         from fastmlp.sklearn.stopping import BestWeights, StopRule
@@ -79,7 +79,7 @@ def judges():
     return [*found, BestWeights, StopRule]
 
 
-@pytest.mark.parametrize("function", [loop.record, *(each.record for each in judges())])
+@pytest.mark.parametrize("function", [loop.record, *(each.record for each in evaluators())])
 def test_an_epoch_is_written_down_without_a_call(function):
     """Interrupts, and other threads, come in where something is called; calls of `record` first."""
     instructions = list(dis.get_instructions(function))

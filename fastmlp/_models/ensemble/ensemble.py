@@ -27,7 +27,7 @@ from fastmlp._models.ensemble.members import (
     EnsembleEvaluator,
     EnsembleTrainer,
     MemberEngines,
-    Score,
+    Scorer,
 )
 from fastmlp._models.ensemble.predictor import EnsemblePredictor
 from fastmlp._models.fit_request import FitRequest
@@ -156,7 +156,7 @@ class Ensemble(Exportable):
         *,
         rows: Sequence[ArrayLike] | None = None,
         validation_rows: Sequence[ArrayLike] | None = None,
-        judge: Score | None = None,
+        scorer: Scorer | None = None,
         epochs: int = 20,
         batch_size: int = 64,
         optimizer: Optimizer | OptimizerName | None = None,
@@ -193,8 +193,8 @@ class Ensemble(Exportable):
         validation_data : tuple (X, y) or (X, y, sample_weight), optional
             Alternative to ``validation_rows``: data on which the ensemble (see :meth:`evaluate`)
             and each member are evaluated after each epoch. Callbacks see the ensemble's loss.
-        judge : callable (epoch, predictions) -> float, optional
-            Score of the members' predictions for the validation rows or data, lower is better;
+        scorer : callable (epoch, predictions) -> float, optional
+            Scorer of the members' predictions for the validation rows or data, lower is better;
             ``history.val_loss`` records it instead of the loss. The fit ends with the weights of
             the epoch with the lowest score, of equal epochs the last. Epochs count from 0; there is
             one prediction per member, (n, outputs) or a tuple of two such arrays.
@@ -207,12 +207,12 @@ class Ensemble(Exportable):
             ``batch_size`` are one batch.
         callbacks : iterable of callables
             As for ``MLP.fit``. ``EarlyStopping`` selects one epoch for all members by the
-            ensemble's loss; with a ``judge`` it only ends the fit, and the judge selects the epoch.
+            ensemble's loss; with a ``scorer`` it only ends the fit; the score selects the epoch.
         n_threads : int, optional
             Number of threads, at most one per member; by default all that are available.
         resume : bool, str or path
             Whether to continue the last fit of all members, as for ``MLP.fit``. Pass the path of a
-            ``fastmlp.Checkpoint`` to also restore the best epoch of a ``judge``.
+            ``fastmlp.Checkpoint`` to also restore the best epoch of a ``scorer``.
         epochs, batch_size, optimizer, l1, l2, clip_norm, groups, dropout, shuffle, verbose
             As for ``MLP.fit``, applied to every member.
 
@@ -246,7 +246,7 @@ class Ensemble(Exportable):
         ...     z[np.concatenate(folds)] = np.concatenate(predictions)[:, 0]
         ...     return np.abs(z - y).mean()
         >>> ensemble = fastmlp.Ensemble(fastmlp.MLP([1, 8, 1], rng=k) for k in range(4))
-        >>> history = ensemble.fit(x, y, rows=others, validation_rows=folds, judge=mean_error)
+        >>> history = ensemble.fit(x, y, rows=others, validation_rows=folds, scorer=mean_error)
         >>> len(history.val_loss), min(history.val_loss) < history.val_loss[0]
         (20, True)
         """
@@ -260,8 +260,8 @@ class Ensemble(Exportable):
                 if order is not None:
                     plan.order = order
                     plan.batch_size = min(plan.batch_size, len(order))
-            held = self._held(validation_data, validation_rows, judge, data)
-            evaluator = functools.partial(EnsembleEvaluator, held=held, score=judge)
+            held = self._held(validation_data, validation_rows, scorer, data)
+            evaluator = functools.partial(EnsembleEvaluator, held=held, score=scorer)
             request = FitRequest(
                 *(self, self._members, self._engines(), data, plans),
                 fingerprint_data=member_data.fingerprint_data(data, plans, held),
@@ -276,7 +276,7 @@ class Ensemble(Exportable):
                 callbacks=callbacks,
                 resume=resume,
             )
-            if judge is not None:
+            if scorer is not None:
                 request.callbacks.insert(0, Best())  # first, because they finish in reverse order
             return Runner(request, EnsembleTrainer).run()
 
@@ -464,20 +464,20 @@ class Ensemble(Exportable):
         wanted = limit or check_count("n_threads", n_threads, example=2)
         return borrowed_team(min(wanted, len(self._members)), limit)
 
-    def _held(self, data: Any, rows: Any, judge: Any, datas: list[Data]) -> ValidationData | None:
+    def _held(self, data: Any, rows: Any, scorer: Any, datas: list[Data]) -> ValidationData | None:
         """Return the checked validation data; None without any."""
-        if judge is not None and not callable(judge):
+        if scorer is not None and not callable(scorer):
             raise TypeError(
-                f"judge is {judge!r} but a callable (epoch, predictions) -> float is expected"
+                f"scorer is {scorer!r} but a callable (epoch, predictions) -> float is expected"
             )
         if rows is not None and data is not None:
             raise refusal("validation_data", "validation_rows")
         if rows is not None:
             return member_data.held_out(rows, datas)
         checked = check.validation(data, self._spec)
-        if checked is None and judge is not None:
+        if checked is None and scorer is not None:
             raise ValueError(
-                "judge is given but there is nothing to judge: pass validation_rows, or "
+                "scorer is given but there is nothing to score: pass validation_rows, or "
                 "validation_data=(X, y)"
             )
         return None if checked is None else ValidationData.shared(checked, len(self._members))

@@ -20,7 +20,7 @@ from fastmlp._network.data import Data
 from fastmlp._training import loop
 from fastmlp._training.loop import Evaluator, LearningRates, number
 
-Score = Callable[[int, list[Any]], Any]
+Scorer = Callable[[int, list[Any]], Any]
 
 
 class EpochRecord(NamedTuple):
@@ -91,7 +91,7 @@ class EnsembleEvaluator(Evaluator):
     engine: Any
 
     def __init__(
-        self, state: State, held: ValidationData | None = None, score: Score | None = None
+        self, state: State, held: ValidationData | None = None, score: Scorer | None = None
     ) -> None:
         super().__init__(state.engine)
         self.state, self.held, self.score = state, held, score
@@ -118,7 +118,7 @@ class EnsembleEvaluator(Evaluator):
             self._seen = self._seen._replace(held_losses=np.array([losses]))
         if self.score is not None:
             given = [self.engine.heads(own) for own in self._predictions]
-            return number("judge", self.score(self.state.epoch + 1, given))
+            return number("scorer", self.score(self.state.epoch + 1, given))
         data = self.held.data
         if data is None:
             sums = [own.total_weight for own in self.held.apart]
@@ -134,7 +134,7 @@ class EnsembleEvaluator(Evaluator):
 class EnsembleTrainer(Trainer):
     """Trains all members of an ensemble at once."""
 
-    judge: EnsembleEvaluator
+    evaluator: EnsembleEvaluator
 
     def _begin(self) -> None:
         super()._begin()
@@ -148,7 +148,7 @@ class EnsembleTrainer(Trainer):
             self.rates_of[k] = LearningRates(rate, self.states[k].step)
 
     def _may_fuse(self) -> bool:
-        return not (self.reporter.callbacks or self.judge.measures or self.averages)
+        return not (self.reporter.callbacks or self.evaluator.measures or self.averages)
 
     def _train(self, data: Data, plan: Plan) -> float:
         """Train every member for one epoch; the loop has prepared only the first one's plan."""
@@ -180,12 +180,12 @@ class EnsembleTrainer(Trainer):
             for k in self.rates_of
         }
         rates: list[list[float]] = [last[k] for k in self.leaders]
-        self.judge.see(results, rates)
+        self.evaluator.see(results, rates)
         return rates[0]
 
     def recorded(self) -> None:
         """Write the members' histories, after each recorded epoch."""
-        written = self.judge.written
+        written = self.evaluator.written
         if written is None or written.first + len(written.losses) > len(self.state.history.loss):
             return  # no epoch was recorded completely
         first, losses, held_losses, rates = written
@@ -197,4 +197,4 @@ class EnsembleTrainer(Trainer):
             history.seconds[first:] = seconds
             history.learning_rate[first:] = rates[k]
             history.loss[first:] = losses[:, k].tolist()  # last, see History.whole
-        self.judge.written = None
+        self.evaluator.written = None

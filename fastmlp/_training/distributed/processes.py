@@ -112,15 +112,15 @@ class DistributedFit:
         facts.append(AgreedValue("rng", checksum(draws), remedy="pass the same seed on every rank"))
         facts.append(AgreedValue("the state of the model", checksum(arrays)))
         reporter, state = strategy.reporter, strategy.reporter.state
-        here = [reporter.sees_batches, reporter.keeps, plan.batch_size]
+        here = [reporter.sees_batches, reporter.has_checkpoint, plan.batch_size]
         moment = next_message("the start of the fit")
         each = self.exchange.gather([moment, *facts], here)
         self._row = int(each[: self.rank, 2].sum()) % 2**31
         joint = DistributedCallbackList(state, reporter.callbacks, self.exchange)
-        joint.sees_batches, joint.keeps = bool(each[:, 0].any()), bool(each[:, 1].any())
+        joint.sees_batches, joint.has_checkpoint = bool(each[:, 0].any()), bool(each[:, 1].any())
         strategy.reporter = joint
-        validation = strategy.judge.validation
-        strategy.judge = DistributedEvaluator(self.engine, validation, self.exchange)
+        validation = strategy.evaluator.validation
+        strategy.evaluator = DistributedEvaluator(self.engine, validation, self.exchange)
         strategy.train = lambda block, plan: self.train(block, plan, strategy)
         strategy.permute = self.shuffle
 
