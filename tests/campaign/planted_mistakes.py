@@ -62,7 +62,7 @@ _MISSING_LOCK = _rows(
     ("_core/fit_lock.py", "if holders.setdefault(process, mine) is not mine:", "if False and holders.setdefault(process, mine) is not mine:", "core/test_turn.py"),
     ("sklearn/parameters.py", "with lock.taken():", "if True:", "sklearn/test_sklearn_threads.py core/test_turn.py"),
     ("sklearn/estimator.py", "with self._lock().held():", "if True:", "sklearn/test_sklearn_threads.py core/test_turn.py"),
-    ("sklearn/lbfgs.py", "stack.enter_context(_blas.taken())", "pass", "sklearn/test_sklearn_threads.py sklearn/test_sklearn_extensions.py"),
+    ("sklearn/lbfgs.py", "stack.enter_context(_blas.taken())", "pass", "sklearn/test_sklearn_limits.py"),
 )
 _SWAPPED = _rows(
     "swapped argument",

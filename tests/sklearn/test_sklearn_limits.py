@@ -76,6 +76,16 @@ def test_weights_of_single_rows_may_be_zero():
     np.testing.assert_allclose(a.predict(X), b.predict(X))
 
 
+@SOLVERS
+def test_the_penalty_is_divided_by_the_sum_of_the_weights(solver):
+    options = {"solver": solver, "max_iter": 20, "batch_size": 100, "tol": 1e-9}
+    twice = regressor(alpha=2.0, **options).fit(X, Y, np.full(100, 2.0))
+    once = regressor(alpha=1.0, **options).fit(X, Y)
+    np.testing.assert_allclose(twice.predict(X), once.predict(X), rtol=1e-6)
+    other = regressor(alpha=2.0, **options).fit(X, Y)
+    assert not np.allclose(other.predict(X), once.predict(X), rtol=1e-6)
+
+
 def test_class_weights_that_mean_nothing_are_refused():
     with pytest.raises(ValueError, match="class_weight has -1.0 for the class 0"):
         classifier(class_weight={0: -1.0}).fit(X, LABELS)
