@@ -37,7 +37,7 @@ def predict(model: Any, X: Any, out: Any, link: bool) -> Any:
             _refuse_overlap(X.arrays["X"], outs, "the source of X")
     else:
         x = check.inputs(X, model._spec)
-        X = Blocks(x.copy() if any(_overlap(x, each) for each in outs) else x)
+        X = Blocks(x.copy() if any(_overlap(x, array) for array in outs) else x)
     n = X.n if outs and isinstance(X, Blocks | ArrowBlocks) else None
     stream = InputStream(X, model._spec)
     stream.outs = outs if is_source else ()
@@ -51,20 +51,20 @@ def joined(predictions: Iterable[Any], out: Any, n: int | None) -> Any:
     ``n`` is the number of all rows, if it is known before.
     """
     outs = () if out is None else _heads(out)
-    for each in outs if n else ():
-        _check_rows(each, n, n)
+    for array in outs if n else ():
+        _check_rows(array, n, n)
     parts, end = [], 0
-    for found in map(_heads, predictions):
-        row, end = end, end + len(found[0])
+    for predicted in map(_heads, predictions):
+        row, end = end, end + len(predicted[0])
         if out is None:
-            parts.append(found)
+            parts.append(predicted)
         else:
-            _write(outs, found, row, end)
+            _write(outs, predicted, row, end)
     if out is None:
         whole = tuple(map(np.concatenate, zip(*parts, strict=True))) if len(parts) > 1 else parts[0]
         return whole if len(whole) > 1 else whole[0]
-    for each in outs:
-        _check_rows(each, end, end)
+    for array in outs:
+        _check_rows(array, end, end)
     return out
 
 
@@ -78,14 +78,14 @@ def _check_rows(out: Any, least: Any, most: Any) -> None:
         raise ValueError(f"out has {rows} rows but X has {least}{more}: pass an array with as many")
 
 
-def _heads(found: Any) -> tuple[Any, ...]:
+def _heads(arrays: Any) -> tuple[Any, ...]:
     """Return the predictions as a tuple of one array, or two."""
-    return found if isinstance(found, tuple) else (found,)
+    return arrays if isinstance(arrays, tuple) else (arrays,)
 
 
 def _refuse_overlap(X: Any, outs: tuple[Any, ...], name: str) -> None:
     """Raise ValueError if an output shares memory with rows of a source."""
-    if any(_overlap(X, each) for each in outs):
+    if any(_overlap(X, array) for array in outs):
         raise ValueError(
             f"out shares memory with {name}, whose later rows it would overwrite: pass another "
             "array"
@@ -97,19 +97,19 @@ def _overlap(a: Any, b: Any) -> bool:
     return isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and np.shares_memory(a, b)
 
 
-def _write(outs: tuple[Any, ...], found: tuple[Any, ...], row: int, end: int) -> None:
+def _write(outs: tuple[Any, ...], predicted: tuple[Any, ...], row: int, end: int) -> None:
     """Write predictions to the rows from ``row`` to ``end``."""
-    if len(outs) != len(found):
-        remedy = f"a tuple of {len(found)} arrays" if len(found) > 1 else "one array"
+    if len(outs) != len(predicted):
+        remedy = f"a tuple of {len(predicted)} arrays" if len(predicted) > 1 else "one array"
         raise TypeError(
-            f"out has the length {len(outs)} but {len(found)} is expected: pass {remedy}"
+            f"out has the length {len(outs)} but {len(predicted)} is expected: pass {remedy}"
         )
     if any(_overlap(a, b) for a, b in itertools.combinations(outs, 2)):
         raise ValueError("out has two arrays that share memory: pass arrays of their own")
-    for each, p in zip(outs, found, strict=True):
-        shape, dtype = getattr(each, "shape", ()), np.dtype(getattr(each, "dtype", p.dtype))
-        _check_rows(each, end, np.inf)
-        if isinstance(each, np.ndarray) and not each.flags.writeable:
+    for array, p in zip(outs, predicted, strict=True):
+        shape, dtype = getattr(array, "shape", ()), np.dtype(getattr(array, "dtype", p.dtype))
+        _check_rows(array, end, np.inf)
+        if isinstance(array, np.ndarray) and not array.flags.writeable:
             raise ValueError(
                 "out is read-only but predictions are written to it: pass an array of your own, "
                 'such as out.copy(), or open the memory map with mode="r+"'
@@ -120,8 +120,8 @@ def _write(outs: tuple[Any, ...], found: tuple[Any, ...], row: int, end: int) ->
         if not (fits and holds):
             kind = "floats" if is_float else f"{p.dtype} labels"
             raise ValueError(
-                f"out is a {type(each).__name__} of shape {shape} and dtype {dtype} but {kind} of "
+                f"out is a {type(array).__name__} of shape {shape} and dtype {dtype} but {kind} of "
                 f"shape {(end, *p.shape[1:])}, or more rows, are expected: pass for example a "
                 "np.lib.format.open_memmap with one row for each row of X"
             )
-        each[row:end] = p
+        array[row:end] = p

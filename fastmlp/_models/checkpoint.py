@@ -47,8 +47,8 @@ class BackgroundWriter:
 
 
 def _do(work: tuple[Callable[[], None], ...]) -> None:
-    for each in work:
-        each()
+    for job in work:
+        job()
 
 
 class Checkpoint:
@@ -191,6 +191,6 @@ class Checkpoint:
             atomic_files.write(numbered, [path.read_bytes()])
         pattern = f"{glob.escape(path.stem)}-{'[0-9]' * 6}{glob.escape(path.suffix)}"
         # Files of later epochs belong to an earlier, longer fit.
-        names = sorted(each.name for each in path.parent.glob(pattern))
+        names = sorted(file.name for file in path.parent.glob(pattern))
         for old in [name for name in names if name <= numbered.name][: -self.keep]:
             path.with_name(old).unlink()

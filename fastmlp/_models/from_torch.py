@@ -99,11 +99,11 @@ def from_torch(
     while modules and _row(modules[0], FLATTEN):
         modules.pop(0)
     usual = _row(modules[-1], LINKS) if len(modules) > 1 else None
-    for each in modules[:-1] if usual else modules:
-        if _is(each, "Linear"):
-            layers.append(_Layer(*_affine(each)))
-        elif not (layers and layers[-1].takes(each)):
-            raise _refusal(f"the module has {each!r} in place {len(layers)} of its layers")
+    for part in modules[:-1] if usual else modules:
+        if _is(part, "Linear"):
+            layers.append(_Layer(*_affine(part)))
+        elif not (layers and layers[-1].takes(part)):
+            raise _refusal(f"the module has {part!r} in place {len(layers)} of its layers")
     if not layers or layers[-1].activation or layers[-1].norm:
         raise _refusal("the module does not end in a Linear layer")
     for k, (before, after) in enumerate(pairwise(layers)):
@@ -127,19 +127,20 @@ def from_torch(
         )
     *hidden, _ = layers
     net = MLP(
-        [*(len(each.weights) for each in layers), columns // chosen.heads],
-        activation=[each.activation or "identity" for each in hidden],
+        [*(len(layer.weights) for layer in layers), columns // chosen.heads],
+        activation=[layer.activation or "identity" for layer in hidden],
         loss=chosen,
-        dtype=np.result_type(*(each.weights for each in layers)),
-        dropout=[each.dropout for each in hidden],
-        layer_norm=[each.norm for each in hidden],
-        parametric=["alphas" in each.more for each in hidden],
+        dtype=np.result_type(*(layer.weights for layer in layers)),
+        dropout=[layer.dropout for layer in hidden],
+        layer_norm=[layer.norm for layer in hidden],
+        parametric=["alphas" in layer.more for layer in hidden],
         rng=rng,
     )
-    net.weights, net.biases = [each.weights for each in layers], [each.biases for each in layers]
+    net.weights = [layer.weights for layer in layers]
+    net.biases = [layer.biases for layer in layers]
     for kind in ("gains", "shifts", "alphas"):
-        if any(kind in each.more for each in hidden):
-            setattr(net, kind, [each.more.get(kind, np.zeros(0)) for each in hidden])
+        if any(kind in layer.more for layer in hidden):
+            setattr(net, kind, [layer.more.get(kind, np.zeros(0)) for layer in hidden])
     return net
 
 
@@ -181,8 +182,8 @@ def _array(tensor: Any) -> NDArray[Any]:
 
 def _refusal(what: str, remedy: str = REMEDY) -> ValueError:
     """Return the error for a network that is no plain MLP."""
-    known = "affine layers, an activation of fastmlp between each two, and a softmax or sigmoid"
-    return ValueError(f"{what}, but a plain MLP has {known}: {remedy}")
+    expected = "affine layers, an activation of fastmlp between each two, and a softmax or sigmoid"
+    return ValueError(f"{what}, but a plain MLP has {expected}: {remedy}")
 
 
 def _is(module: Any, name: str) -> bool:
@@ -191,23 +192,23 @@ def _is(module: Any, name: str) -> bool:
 
 
 def _row(module: Any, table: tuple[tuple[str, dict[str, Any], str], ...]) -> str | None:
-    for name, options, found in table:
+    for name, options, value in table:
         if _is(module, name) and all(getattr(module, k) == v for k, v in options.items()):
-            return found
+            return value
     return None
 
 
 def _modules(module: Any) -> Iterator[Any]:
     """Yield the layers of nested Sequentials in order; refuse those that were changed."""
-    own = getattr(module, "__dict__", {})
+    attributes = getattr(module, "__dict__", {})
     for name, what, remedy in CHANGES:
-        if own.get(name):
+        if attributes.get(name):
             raise _refusal(f"the module has {what} on {module!r}", remedy)
     if not _is(module, "Sequential"):
         yield module
         return
-    for each in module:
-        yield from _modules(each)
+    for part in module:
+        yield from _modules(part)
 
 
 def _alphas(module: Any, width: int) -> NDArray[Any]:

@@ -163,8 +163,8 @@ def lr_find(
         )
     unknown = [name for name in options if name not in OPTIONS]
     if unknown:
-        known = "optimizer", "batch_size", "start", "end", "steps", *OPTIONS
-        raise TypeError(f"lr_find has no option {unknown[0]!r}: it takes {', '.join(known)}")
+        names = "optimizer", "batch_size", "start", "end", "steps", *OPTIONS
+        raise TypeError(f"lr_find has no option {unknown[0]!r}: it takes {', '.join(names)}")
     start = POSITIVE.check("start", start, example=1e-6)
     end = POSITIVE.check("end", end, example=10.0)
     if start >= end:

@@ -656,7 +656,7 @@ class MLP(Exportable):
         {'layers.0.weight': (3, 2), 'layers.0.bias': (2,)}
         """
         tensors = zip(self._spec.tensors, self._engine.parameters(), strict=True)
-        named = [(k, name_of(kind, k), a) for kind, each in tensors for k, a in enumerate(each)]
+        named = [(k, name_of(kind, k), a) for kind, arrays in tensors for k, a in enumerate(arrays)]
         return {name: a for _, name, a in sorted(named, key=lambda one: one[0]) if a.size}
 
     def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
@@ -694,7 +694,7 @@ class MLP(Exportable):
             kinds = self._spec.tensors
             parameters = dict(zip(kinds, self._engine.parameters(), strict=True))
             parameters[kind] = check.parameters(change(parameters.get(kind, [])), self._spec, kind)
-            self._take([parameters[each] for each in kinds])
+            self._take([parameters[name] for name in kinds])
 
     def _take(self, parameters: Sequence[Sequence[NDArray[Any]]]) -> None:
         """Set parameters given by the user; a resumed fit continues with them."""

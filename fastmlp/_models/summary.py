@@ -49,12 +49,13 @@ def as_html(spec: Spec) -> str:
 def table(spec: Spec) -> list[tuple[str, ...]]:
     """Return the cells: the heads, a row for each layer, and the total."""
     last = len(spec.shapes) - 1
-    own = [0] * (last + 1)
+    counts = [0] * (last + 1)
     for tensor in each_tensor(spec.tensors):
-        own[tensor.layer] += math.prod(tensor.shape)
-    names = [*(getattr(each, "name", each) for each in spec.activations), spec.loss.link_name]
+        counts[tensor.layer] += math.prod(tensor.shape)
+    functions = [*spec.activations, spec.loss.link_name]
+    names = [getattr(function, "name", function) for function in functions]
     rows = [
-        (str(k), *map(str, spec.shapes[k]), str(names[k]), _options(spec, k), f"{own[k]:,}")
+        (str(k), *map(str, spec.shapes[k]), str(names[k]), _options(spec, k), f"{counts[k]:,}")
         for k in range(last + 1)
     ]
     return [HEADS, *rows, ("total", "", "", "", "", f"{spec.n_parameters:,}")]
@@ -62,17 +63,17 @@ def table(spec: Spec) -> list[tuple[str, ...]]:
 
 def _options(spec: Spec, k: int) -> str:
     """Return the names of layer k's options: normalisation, dropout and the like."""
-    found = ["scale"] if spec.scale and k == 0 else []
+    names = ["scale"] if spec.scale and k == 0 else []
     if spec.rounded[k]:
-        found.append(f"compute={spec.compute}")
+        names.append(f"compute={spec.compute}")
     if k == len(spec.activations):
-        return ", ".join([*found, *(["linear_path"] if spec.linear_path else [])])
+        return ", ".join([*names, *(["linear_path"] if spec.linear_path else [])])
     if spec.layer_norm[k]:
-        found.append(f"layer_norm={spec.layer_norm[k]}")
+        names.append(f"layer_norm={spec.layer_norm[k]}")
     if spec.parametric[k]:
-        found.append("parametric")
+        names.append("parametric")
     if spec.dropout[k]:
-        found.append(f"dropout={spec.dropout[k]:g}")
+        names.append(f"dropout={spec.dropout[k]:g}")
     if spec.blocks[k] is not None:
-        found.append(f"skip from layer {spec.blocks[k]}")
-    return ", ".join(found)
+        names.append(f"skip from layer {spec.blocks[k]}")
+    return ", ".join(names)

@@ -160,17 +160,17 @@ class ArrowBlocks:
                 yield batch, names, functools.partial(place, row)
                 row += batch.num_rows
 
-    def _names(self, known: Sequence[str], where: str) -> list[str]:
+    def _names(self, names: Sequence[str], where: str) -> list[str]:
         """Return the columns to read: those of X, then targets, then the weight."""
         others = self.targets if self.weight is None else [*self.targets, self.weight]
         features = self.features
         if features is None:
-            features = [name for name in known if name not in others]
+            features = [name for name in names if name not in others]
         for name in (*features, *others):
-            if (count := list(known).count(name)) != 1:
+            if (count := list(names).count(name)) != 1:
                 raise ValueError(
                     f"{where} has {count or 'no'} column{'s' * (count > 1)} {name!r}: its columns "
-                    f"are {', '.join(known)}"
+                    f"are {', '.join(names)}"
                 )
         if not features:
             raise ValueError(f"{where} has no columns besides target and weight: name features")
@@ -188,7 +188,7 @@ class ArrowBlocks:
         ]
         weights = [columns.pop()] if self.weight is not None else []
         features, targets = columns[:n_features], columns[n_features:]
-        dtype = np.result_type(*(each.dtype for each in features))
+        dtype = np.result_type(*(column.dtype for column in features))
         X = np.empty((batch.num_rows, len(features)), dtype if dtype.kind == "f" else np.float64)
         for k, column in enumerate(features):
             X[:, k] = column
@@ -201,7 +201,7 @@ class ArrowBlocks:
 def _columns(name: str, value: str | Sequence[str]) -> list[str]:
     """Return names of columns as a list; raise TypeError or ValueError if they are none."""
     names = [value] if isinstance(value, str) else list(value) if np.iterable(value) else [value]
-    if not all(isinstance(each, str) for each in names):
+    if not all(isinstance(column, str) for column in names):
         raise TypeError(f"{name} is {value!r} but names of columns are expected: pass strings")
     if not names:
         raise ValueError(f"{name} is empty but at least one name of a column is expected")
@@ -237,12 +237,12 @@ def numbers_of(
                 else "drop the rows without one"
             )
         )
-    found: Array = column.to_numpy(zero_copy_only=False)
+    numbers: Array = column.to_numpy(zero_copy_only=False)
     if str(column.type).startswith("decimal"):
-        found = found.astype(np.float64)
-    if found.dtype.kind not in "biuf":
+        numbers = numbers.astype(np.float64)
+    if numbers.dtype.kind not in "biuf":
         raise TypeError(
             f"{place(0)}, column {name!r}: {column.type} but numbers are expected: turn it into "
             "numbers first" + ", or leave it out by features=[...]" * is_feature
         )
-    return found
+    return numbers

@@ -11,7 +11,7 @@ import numpy as np
 from fastmlp._core.history import Snapshot, State
 from fastmlp._engine.protocol import Engine
 from fastmlp._network.data import Data
-from fastmlp._training import callbacks as own
+from fastmlp._training.callbacks import Best, EarlyStopping, ReduceOnPlateau
 
 Parameters: TypeAlias = tuple[Any, ...]  # lists of arrays; for ensembles, per member
 
@@ -21,9 +21,9 @@ ROWS = 1000  # rows of X that a fingerprint covers: reading all may take longer 
 KEPT: dict[str, dict[str, type]] = {
     type(made).__name__: {name: type(getattr(made, name)) for name in names}
     for made, names in (
-        (own.EarlyStopping("loss"), ("best", "wait", "best_epoch")),
-        (own.ReduceOnPlateau("loss"), ("best", "wait")),
-        (own.Best(), ("best", "best_epoch")),
+        (EarlyStopping("loss"), ("best", "wait", "best_epoch")),
+        (ReduceOnPlateau("loss"), ("best", "wait")),
+        (Best(), ("best", "best_epoch")),
     )
 }
 
@@ -53,17 +53,17 @@ def fingerprint(*datas: Any) -> int:
 
 def memories(callbacks: Iterable[Any], engine: Engine) -> list[CallbackState]:
     """Return the state of all callbacks that have some."""
-    found = []
+    states = []
     for callback in filter(_remembers, callbacks):
         name, snapshot = type(callback).__name__, getattr(callback, "_snapshot", None)
         values = {key: getattr(callback, key) for key in KEPT[name]}
         parameters = None if snapshot is None else plain(snapshot.parameters, engine)
-        found.append(CallbackState(name, values, parameters))
-    return found
+        states.append(CallbackState(name, values, parameters))
+    return states
 
 
 def _remembers(callback: Any) -> bool:
-    return type(callback).__name__ in KEPT and type(callback).__module__ == own.__name__
+    return type(callback).__name__ in KEPT and type(callback).__module__ == EarlyStopping.__module__
 
 
 def plain(snapshot: Any, engine: Engine) -> Parameters:
@@ -80,29 +80,31 @@ def snapshot_of(parameters: Parameters, engine: Engine) -> Any:
     return twin.snapshot()
 
 
-def give_back(kept: Sequence[CallbackState], callbacks: Iterable[Any], state: State) -> bool:
+def give_back(memories: Sequence[CallbackState], callbacks: Iterable[Any], state: State) -> bool:
     """Restore the callbacks' state if their classes match; return whether one wants to stop."""
-    mine = list(filter(_remembers, callbacks))
-    if [type(each).__name__ for each in mine] != [memory.name for memory in kept]:
+    restored = list(filter(_remembers, callbacks))
+    if [type(callback).__name__ for callback in restored] != [memory.name for memory in memories]:
         return False
-    for callback, memory in zip(mine, kept, strict=True):
+    for callback, memory in zip(restored, memories, strict=True):
         vars(callback).update(memory.values)
         if memory.parameters is not None:
             snapshot = snapshot_of(memory.parameters, state.engine)
             callback._snapshot = Snapshot(state._kind(), snapshot)
-    return any(isinstance(each, own.EarlyStopping) and each.wait >= each.patience for each in mine)
+    stops = [callback for callback in restored if isinstance(callback, EarlyStopping)]
+    return any(stop.wait >= stop.patience for stop in stops)
 
 
-def apart(kept: Sequence[CallbackState], member: int) -> list[CallbackState]:
+def apart(memories: Sequence[CallbackState], member: int) -> list[CallbackState]:
     """Return the callbacks' state restricted to one member of an ensemble."""
-    return [each._replace(parameters=each.parameters and each.parameters[member]) for each in kept]
+    parts = [memory.parameters and memory.parameters[member] for memory in memories]
+    return [m._replace(parameters=part) for m, part in zip(memories, parts, strict=True)]
 
 
-def together(kept: Sequence[Sequence[CallbackState]]) -> list[CallbackState]:
+def together(memories: Sequence[Sequence[CallbackState]]) -> list[CallbackState]:
     """Combine the callbacks' state of all members of an ensemble."""
-    found = []
-    for of_each in zip(*kept, strict=True):
+    combined = []
+    for of_each in zip(*memories, strict=True):
         parameters = [memory.parameters for memory in of_each]
         whole = None if None in parameters else tuple(parameters)
-        found.append(of_each[0]._replace(parameters=whole))
-    return found
+        combined.append(of_each[0]._replace(parameters=whole))
+    return combined

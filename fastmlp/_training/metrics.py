@@ -66,30 +66,30 @@ def resolve(value: Any) -> dict[str, Metric]:
             f"metrics is {value!r} but a list of names and callables, or a dict of them, is "
             "expected: for example metrics=['accuracy']"
         )
-    given: list[tuple[str, Any]] = (
-        [*value.items()] if isinstance(value, Mapping) else [("", each) for each in value]
+    items: list[tuple[str, Any]] = (
+        [*value.items()] if isinstance(value, Mapping) else [("", metric) for metric in value]
     )
-    found: dict[str, Metric] = {}
-    for name, metric in given:
+    functions: dict[str, Metric] = {}
+    for name, metric in items:
         if not isinstance(name, str):
             raise TypeError(f"metrics has the name {name!r} but a string is expected")
         if isinstance(metric, str) and metric in METRICS:
-            found[name or metric] = METRICS[metric]
+            functions[name or metric] = METRICS[metric]
         elif callable(metric):
-            found[name or getattr(metric, "__name__", type(metric).__name__)] = metric
+            functions[name or getattr(metric, "__name__", type(metric).__name__)] = metric
         else:
             raise ValueError(
                 f"metrics has {metric!r} but a callable (y, prediction) -> float or one of "
                 f"{', '.join(METRICS)} is expected"
             )
-    if len(found) < len(given):
+    if len(functions) < len(items):
         raise ValueError("metrics has two of the same name: pass a dict with different names")
-    if taken := sorted(found.keys() & set(TAKEN)):
+    if taken := sorted(functions.keys() & set(TAKEN)):
         raise ValueError(
             f"a metric is called {taken[0]!r}, but that is a column of History: pass a dict with "
             "another name"
         )
-    return found
+    return functions
 
 
 class MetricEvaluator(Evaluator):
@@ -119,8 +119,8 @@ class MetricEvaluator(Evaluator):
         p: Any = self.engine.predict(self.measured.x, team)
         if self.engine.spec.loss.heads == 2:
             p = tuple(np.split(p, 2, axis=1))
-        y, each = self.targets, self.metrics.items()
-        self.row = [{name: number(f"the metric {name}", f(y, p)) for name, f in each}]
+        y, items = self.targets, self.metrics.items()
+        self.row = [{name: number(f"the metric {name}", f(y, p)) for name, f in items}]
         return super().measure(loss, team)
 
     def record(self) -> None:

@@ -59,15 +59,15 @@ def data(
     return BlockStream(x, spec, rows)
 
 
-def validation(given: Any, spec: Spec) -> Data | BlockStream | None:
+def validation(value: Any, spec: Spec) -> Data | BlockStream | None:
     """Return the checked validation data of a fit."""
-    if given is None:
+    if value is None:
         return None
-    if not check.is_source(given):
-        return check.validation(given, spec)
+    if not check.is_source(value):
+        return check.validation(value, spec)
     from fastmlp._training.sources import BlockStream
 
-    return BlockStream(given, spec, name="validation_data")
+    return BlockStream(value, spec, name="validation_data")
 
 
 def evaluator(

@@ -70,8 +70,8 @@ class Blocks:
                 )
         self.n = int(X.shape[0])
         row_bytes = max(1, int(np.prod(X.shape[1:])) * np.dtype(X.dtype).itemsize)
-        own = max(1, BLOCK_BYTES // row_bytes)
-        self.rows = own if rows is None else check_count("rows", rows, example=10_000)
+        default = max(1, BLOCK_BYTES // row_bytes)
+        self.rows = default if rows is None else check_count("rows", rows, example=10_000)
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
         """Yield the blocks, from the first row to the last."""

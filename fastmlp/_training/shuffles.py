@@ -39,7 +39,7 @@ class Shuffles:
         self.used = used
         for stream in self._streams.values():
             places = zip(drawn, self._places, strict=True)
-            turns = zip_longest(*(own for own, (its, _) in places if its is stream))
+            turns = zip_longest(*(seeds for seeds, (its, _) in places if its is stream))
             stream.drawn.extend(seed for turn in turns for seed in turn if seed is not None)
 
     def drawn(self, k: int) -> Sequence[int]:
@@ -65,11 +65,11 @@ class Shuffles:
         for stream in self._streams.values():
             any(islice(stream.draw, max(0, end * stream.members - len(stream.drawn))))
         self.used = end
-        each = [
-            own.drawn[first * own.members + place : end * own.members : own.members]
-            for own, place in self._places
+        drawn = [
+            stream.drawn[first * stream.members + place : end * stream.members : stream.members]
+            for stream, place in self._places
         ]
-        return [np.frombuffer(seeds, np.uint64) for seeds in each]
+        return [np.frombuffer(seeds, np.uint64) for seeds in drawn]
 
     def undo(self) -> Callable[[], None]:
         """Return a function that restores the generators and the numbers of seeds."""

@@ -177,13 +177,13 @@ class BlockStream:
         """Yield the source's checked blocks; errors get a note with the block's number."""
         at, blocks = 0, None
         try:
-            given = self.source() if callable(self.source) else self.source
-            if not hasattr(given, "__iter__"):
+            iterable = self.source() if callable(self.source) else self.source
+            if not hasattr(iterable, "__iter__"):
                 raise TypeError(
-                    f"the source returned {check.short(given)} but an iterable of blocks is "
+                    f"the source returned {check.short(iterable)} but an iterable of blocks is "
                     "expected: let it yield (X, y), or return a list of such tuples"
                 )
-            blocks = iter(given)
+            blocks = iter(iterable)
             for block in blocks:
                 yield self._check(block)
                 at += 1
@@ -276,19 +276,19 @@ class PrefetchedBlocks:
         self._ready: Answers = queue.SimpleQueue()
         # Whether another block is wanted. A queue, because an interrupt may leave a semaphore's
         # lock held, and the next use would wait for ever.
-        self._wanted: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._requests: queue.SimpleQueue[bool] = queue.SimpleQueue()
         # Runs if an interrupt comes before __exit__. A C function, since an interrupt in __del__
         # would be lost.
-        self._end = weakref.ref(self, functools.partial(self._wanted.put, False))
+        self._end = weakref.ref(self, functools.partial(self._requests.put, False))
         # Holds no reference to this object, which the thread would keep alive.
-        self._work = functools.partial(_read, blocks, self._ready, self._wanted)
+        self._work = functools.partial(_read, blocks, self._ready, self._requests)
 
     def __enter__(self) -> Self:
         self._worker = Worker(self._work)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._wanted.put(False)
+        self._requests.put(False)
         self._worker.has_ended()  # a thread inside the source ends when the source returns
 
     def __iter__(self) -> Iterator[Data]:
@@ -299,7 +299,7 @@ class PrefetchedBlocks:
                 if not self._worker.has_ended(0) or not self._ready.empty():
                     continue
                 raise self._worker.error or RuntimeError("a fork left the reading thread") from None
-            self._wanted.put(True)
+            self._requests.put(True)
             if error is not None:
                 raise error
             if block is None:
@@ -309,14 +309,14 @@ class PrefetchedBlocks:
             del block  # frees the block before waiting for the next
 
 
-def _read(blocks: Any, ready: Answers, wanted: queue.SimpleQueue[bool]) -> None:
+def _read(blocks: Any, ready: Answers, requests: queue.SimpleQueue[bool]) -> None:
     """Read blocks while they are wanted, and put each, then the end, into the queue."""
     end: tuple[None, BaseException | None] = None, None
     try:
         for block in blocks:
             ready.put((block, None))
             del block
-            if not wanted.get():
+            if not requests.get():
                 break
     except BaseException as error:
         end = None, error

@@ -73,13 +73,13 @@ _SWAPPED = _rows(
     ("_export/onnx_nodes.py", "return mean, g.Exp(logarithm)", "return logarithm, g.Exp(mean)", "export/test_networks.py"),
     ("_training/weight_average.py", "AveragingState(raw, mean, max(1, n))", "AveragingState(mean, raw, max(1, n))", "network/test_averaging.py"),
     ("_training/metrics.py", "f(y, p)) for name", "f(p, y)) for name", "training/test_metrics.py"),
-    ("_training/distributed/processes.py", "[own * weight, weight])", "[weight, own * weight])", "training/test_processes.py training/test_processes_agree.py"),
+    ("_training/distributed/processes.py", "[local * weight, weight])", "[weight, local * weight])", "training/test_processes.py training/test_processes_agree.py"),
     ("tabular/blend.py", "of_all(alone, pair, target.averaging)", "of_all(pair, alone, target.averaging)", "tabular/test_tabular_recipes.py tabular/test_tabular_numbers.py tabular/test_tabular.py"),
 )
 _LOST_WEIGHT = _rows(
     "lost weight",
     ("_models/ensemble/mixture.py", "np.average(values.astype(np.float64), weights=weights)", "np.average(values.astype(np.float64))", "models/test_ensemble.py models/test_joint.py models/test_ensemble_life.py"),
-    ("_models/ensemble/member_data.py", "[replace(shared, weights=each) for each in checked]", "[shared for each in checked]", "models/test_ensemble.py models/test_joint.py models/test_ensemble_life.py"),
+    ("_models/ensemble/member_data.py", "[replace(shared, weights=weights) for weights in checked]", "[shared for weights in checked]", "models/test_ensemble.py models/test_joint.py models/test_ensemble_life.py"),
     ("tabular/conformal.py", "np.ones(len(y)) if weights is None else weights", "np.ones(len(y))", "tabular/test_tabular_numbers.py tabular/test_tabular.py tabular/test_tabular_misuse.py tabular/test_tabular_limits.py"),
     ("tabular/temperature.py", "w = None if weights is None else weights[some]", "w = None", "tabular/test_tabular_numbers.py tabular/test_tabular.py tabular/test_tabular_misuse.py tabular/test_tabular_limits.py"),
     ("tabular/tasks.py", "fitted(outputs, target.y, weights)", "fitted(outputs, target.y, None)", "tabular/test_tabular_numbers.py"),

@@ -114,7 +114,8 @@ ENSEMBLE = Object(
     {
         "members": List(_Member(MLP.fields)),
         "generators": List(
-            Count(0, lambda known: len(known["members"]) - 1), lambda known: len(known["members"])
+            Count(0, lambda fields: len(fields["members"]) - 1),
+            lambda fields: len(fields["members"]),
         ),
         "history": Maybe(parts.HISTORY),
     }
@@ -126,7 +127,7 @@ def _ensemble_values(model: Any, training: bool) -> dict[str, Any]:
     generators = [id(member._rng.bit_generator) for member in members]
     return {
         "members": [values(member, training) for member in members],
-        "generators": [generators.index(each) for each in generators],
+        "generators": [generators.index(generator) for generator in generators],
         "history": history if training else None,
         "engine": storage.row_of(members[0])[1],
     }

@@ -42,7 +42,7 @@ class Function(Kind):
 
 
 def _network_values(network: Spec) -> dict[str, Any]:
-    names = [own.name for own in network.functions]
+    names = [function.name for function in network.functions]
     if len(set(names)) < len(names):
         raise ValueError(
             f"the model has several functions of the same name, {', '.join(names)}, which a file "
@@ -86,14 +86,14 @@ class Parameters(Hidden):
         return GONE
 
     def read(self, tree: Any, place: Place) -> tuple[Arrays, ...]:
-        network, found = place.known["network"], []
+        network, kinds = place.known["network"], []
         axis = () if self.leading is None else (self.leading(place.known),)
         for kind, shapes in network.tensors.items():
             pairs = zip(_names(kind, len(shapes), place), shapes, strict=True)
             dtype = self.dtype or network.dtype
             arrays = [place.file.parameter(name, (*axis, *shape), dtype) for name, shape in pairs]
-            found.append([array.copy() for array in arrays] if self.copy else arrays)
-        return tuple(found)
+            kinds.append([array.copy() for array in arrays] if self.copy else arrays)
+        return tuple(kinds)
 
 
 def _names(kind: str, n: int, place: Place) -> Iterator[str]:
@@ -159,8 +159,8 @@ OPTIMIZER = Object(
         "step": Count(),
         "hyper": List(Number(), N_HYPER, tuple),
         "powers": List(Number(), (0, optimizer_state.N_POWERS), tuple),
-        "units": List(Number(), lambda known: len(SLOTS[known["row"]]), tuple),
-        "slots": At("/optimizer", Each(Parameters(), lambda known: SLOTS[known["row"]])),
+        "units": List(Number(), lambda fields: len(SLOTS[fields["row"]]), tuple),
+        "slots": At("/optimizer", Each(Parameters(), lambda fields: SLOTS[fields["row"]])),
     },
     _optimizer,
 )

@@ -62,15 +62,15 @@ class Value(Kind):
         return PLAIN[type(value)].write(value, place)
 
     def read(self, tree: Any, place: Place) -> Any:
-        found = self._found(tree, place)
+        value = self._value(tree, place)
         allowed = tuple(type(None) if kind is None else kind for kind in self.kinds)
-        wrong_bool = isinstance(found, bool) and not {bool, object}.intersection(self.kinds)
+        wrong_bool = isinstance(value, bool) and not {bool, object}.intersection(self.kinds)
         names = " or ".join("null" if kind is None else kind.__name__ for kind in self.kinds)
-        is_right = isinstance(found, allowed) and not wrong_bool
-        place.check(is_right, f"is {{}} but {names} belongs there", found)
-        return found
+        is_right = isinstance(value, allowed) and not wrong_bool
+        place.check(is_right, f"is {{}} but {names} belongs there", value)
+        return value
 
-    def _found(self, tree: Any, place: Place) -> Any:
+    def _value(self, tree: Any, place: Place) -> Any:
         if isinstance(tree, list):
             return _LIST.read(tree, place)
         if not isinstance(tree, dict):
@@ -106,15 +106,15 @@ class _Dict(Kind):
         return _LIST.write([list(pair) for pair in value.items()], place)
 
     def read(self, tree: Any, place: Place) -> dict[Any, Any]:
-        found = {}
+        values = {}
         for pair in _LIST.read(tree, place):
             is_pair = isinstance(pair, list) and len(pair) == 2
             place.check(is_pair, "has {} in place of key and value", pair)
             key, value = pair
-            is_new = isinstance(key, _KEYS) and key not in found
+            is_new = isinstance(key, _KEYS) and key not in values
             place.check(is_new, "has the key {}, again or of a wrong kind", key)
-            found[key] = value
-        return found
+            values[key] = value
+        return values
 
 
 class _Integer(Kind):
@@ -177,7 +177,7 @@ class _Strings(_Array):
 
     def write(self, value: NDArray[Any], place: Place) -> str:
         name, texts = place.name, value.tolist()
-        if value.ndim != 1 or not all(isinstance(each, str) for each in texts):
+        if value.ndim != 1 or not all(isinstance(text, str) for text in texts):
             raise TypeError(f"{name} has other things than strings in it, which a file cannot hold")
         fixed, longest = value.astype("=U"), max(map(len, texts), default=0)
         if len(texts) > MOST_STRINGS or longest > MOST_STRING or fixed.tolist() != texts:
@@ -186,8 +186,8 @@ class _Strings(_Array):
                 f"holds {MOST_STRINGS:,} of up to {MOST_STRING:,}, without a null at the end: "
                 "shorten or number them"
             )
-        for each in texts:
-            kinds.encoded(each, name)
+        for text in texts:
+            kinds.encoded(text, name)
         width = fixed.dtype.itemsize // 4
         return super().write(fixed.view(np.uint32).reshape(len(fixed), width), place)
 
@@ -284,8 +284,8 @@ class _Generator(OneOf):
 
 
 _BITS = {
-    name: Object(own, functools.partial(_generator, name), lambda g: _flat(g.bit_generator.state))
-    for name, own in STATES.items()
+    name: Object(state, functools.partial(_generator, name), lambda g: _flat(g.bit_generator.state))
+    for name, state in STATES.items()
 }
 GENERATOR = _Generator(_BITS)
 _GAUSS: dict[str, Kind] = {"has_gauss": BIT, "gauss": Number(-math.inf)}

@@ -415,8 +415,8 @@ class Ensemble(Exportable):
         >>> list(fastmlp.Ensemble([fastmlp.MLP([3, 2], rng=0)]).state_dict())
         ['members.0.layers.0.weight', 'members.0.layers.0.bias']
         """
-        each = enumerate(member.state_dict() for member in self._members)
-        return {f"members.{k}.{name}": a for k, state in each for name, a in state.items()}
+        states = enumerate(member.state_dict() for member in self._members)
+        return {f"members.{k}.{name}": a for k, state in states for name, a in state.items()}
 
     def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
         """Set the parameters of all members, or of none if there is an error.
@@ -451,18 +451,18 @@ class Ensemble(Exportable):
     def _engines(self) -> MemberEngines:
         return MemberEngines([member._engine for member in self._members])
 
-    def _plans(self, datas: list[Data], batch_sizes: list[Any], *given: Any) -> list[Plan]:
+    def _plans(self, data: list[Data], batch_sizes: list[Any], *options: Any) -> list[Plan]:
         """Return the plan of each member."""
-        each = zip(datas, batch_sizes, strict=True)
-        return [planning.plan(self._spec, data, rows, *given) for data, rows in each]
+        pairs = zip(data, batch_sizes, strict=True)
+        return [planning.plan(self._spec, samples, rows, *options) for samples, rows in pairs]
 
     def _locked(self) -> AbstractContextManager[None]:
         return taken(member._lock for member in self._members)
 
     def _team(self, n_threads: Any) -> AbstractContextManager[Team | None]:
         limit = default_threads() if n_threads is None else None
-        wanted = limit or check_count("n_threads", n_threads, example=2)
-        return borrowed_team(min(wanted, len(self._members)), limit)
+        most = limit or check_count("n_threads", n_threads, example=2)
+        return borrowed_team(min(most, len(self._members)), limit)
 
     def _held(self, data: Any, rows: Any, scorer: Any, datas: list[Data]) -> ValidationData | None:
         """Return the checked validation data; None without any."""

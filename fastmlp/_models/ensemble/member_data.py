@@ -16,7 +16,7 @@ from fastmlp._network.spec import Spec
 from fastmlp._validation import check
 
 T = TypeVar("T")
-Rows = list[NDArray[np.int64]]
+RowNumbers = list[NDArray[np.int64]]
 
 
 @dataclass
@@ -33,11 +33,11 @@ class ValidationData:
         return cls([data] * n_members, data, [slice(None)] * n_members)
 
     @classmethod
-    def of_rows(cls, datas: Sequence[Data], rows: Rows) -> Self:
+    def of_rows(cls, datas: Sequence[Data], rows: RowNumbers) -> Self:
         """Return validation data from row numbers per member, sorted by row number."""
         data = datas[0]
-        apart = [own.part(numbers) for own, numbers in zip(datas, rows, strict=True)]
-        if any(own.x is not data.x or own.weights is not data.weights for own in datas):
+        apart = [samples.part(numbers) for samples, numbers in zip(datas, rows, strict=True)]
+        if any(samples.x is not data.x or samples.weights is not data.weights for samples in datas):
             return cls(apart)
         union = np.unique(np.concatenate(rows))
         return cls(apart, data.part(union), [np.searchsorted(union, numbers) for numbers in rows])
@@ -46,8 +46,8 @@ class ValidationData:
 def datas(X: Any, y: Any, sample_weight: Any, spec: Spec, n_members: int) -> list[Data]:
     """Return the data of each member; shared arrays are checked and stored once."""
     apart, weighted = _is_apart(X, 2), _is_apart(sample_weight, 1)
-    given = ("X", X, apart), ("y", y, apart), ("sample_weight", sample_weight, weighted)
-    for name, value, is_apart in given:
+    arguments = ("X", X, apart), ("y", y, apart), ("sample_weight", sample_weight, weighted)
+    for name, value, is_apart in arguments:
         if is_apart and (not hasattr(value, "__len__") or len(value) != n_members):
             remedy = " as X has" if name == "y" else ", or an array for all"
             raise ValueError(
@@ -57,23 +57,23 @@ def datas(X: Any, y: Any, sample_weight: Any, spec: Spec, n_members: int) -> lis
     if apart:
         weights = sample_weight if weighted else [sample_weight] * n_members
         return [
-            of_member(k, check.data, *each, spec)
-            for k, each in enumerate(zip(X, y, weights, strict=True))
+            of_member(k, check.data, *arrays, spec)
+            for k, arrays in enumerate(zip(X, y, weights, strict=True))
         ]
     if not weighted:
         return [check.data(X, y, sample_weight, spec)] * n_members
     shared = check.data(X, y, None, spec)
     checked = [
-        of_member(k, check.sample_weights, each, shared.rows, spec.dtype)
-        for k, each in enumerate(sample_weight)
+        of_member(k, check.sample_weights, weights, shared.rows, spec.dtype)
+        for k, weights in enumerate(sample_weight)
     ]
-    return [replace(shared, weights=each) for each in checked]
+    return [replace(shared, weights=weights) for weights in checked]
 
 
-def of_member(k: int, checked: Callable[..., T], *given: Any) -> T:
+def of_member(k: int, checked: Callable[..., T], *arguments: Any) -> T:
     """Check one member's data; errors get a note with the member's number."""
     try:
-        return checked(*given)
+        return checked(*arguments)
     except (TypeError, ValueError) as error:
         error.add_note(f"in the data of member {k}")
         raise
@@ -84,28 +84,28 @@ def _is_apart(value: Any, ndim: int) -> bool:
     if not isinstance(value, list | tuple | np.ndarray):
         return False
     with contextlib.suppress(ValueError, IndexError):  # e.g. rows of unequal length
-        return [np.ndim(each) >= ndim for each in value[:1]] == [True]
+        return [np.ndim(entry) >= ndim for entry in value[:1]] == [True]
     return False
 
 
-def row_numbers(rows: Any, name: str, datas: Sequence[Data]) -> Rows:
+def row_numbers(rows: Any, name: str, datas: Sequence[Data]) -> RowNumbers:
     """Return checked row numbers of each member."""
     has_length = hasattr(rows, "__len__")
     if not has_length or len(rows) != len(datas):
-        given = f"{len(rows)} entries" if has_length else f"type {type(rows).__name__}"
+        size = f"{len(rows)} entries" if has_length else f"type {type(rows).__name__}"
         raise ValueError(
-            f"{name} has {given} but an array of row numbers for each of the {len(datas)} members "
+            f"{name} has {size} but an array of row numbers for each of the {len(datas)} members "
             "is expected: pass a list of such arrays"
         )
     pairs = enumerate(zip(rows, datas, strict=True))
-    return [check.row_numbers(own, data.rows, f"{name}[{k}]") for k, (own, data) in pairs]
+    return [check.row_numbers(numbers, data.rows, f"{name}[{k}]") for k, (numbers, data) in pairs]
 
 
 def held_out(rows: Any, datas: Sequence[Data]) -> ValidationData:
     """Return the validation rows of each member."""
     numbers = row_numbers(rows, "validation_rows", datas)
-    for k, own in enumerate(numbers):
-        if len(np.unique(own)) < len(own):
+    for k, rows_of_member in enumerate(numbers):
+        if len(np.unique(rows_of_member)) < len(rows_of_member):
             raise ValueError(
                 f"validation_rows[{k}] has a row twice but each is expected once: use np.unique"
             )
@@ -115,11 +115,11 @@ def held_out(rows: Any, datas: Sequence[Data]) -> ValidationData:
     return held
 
 
-def learned(rows: Any, datas: Sequence[Data]) -> Rows:
+def learned(rows: Any, datas: Sequence[Data]) -> RowNumbers:
     """Return the training rows of each member."""
     numbers = row_numbers(rows, "rows", datas)
-    for k, (own, data) in enumerate(zip(numbers, datas, strict=True)):
-        weights = None if data.weights is None else data.weights[own]
+    for k, (rows_of_member, data) in enumerate(zip(numbers, datas, strict=True)):
+        weights = None if data.weights is None else data.weights[rows_of_member]
         _some_weight(weights, f"rows[{k}]", "let it learn from other rows")
     return numbers
 

@@ -60,9 +60,9 @@ class MemberEngines:
         """Return the parameters of each member as plain arrays."""
         return tuple(engine.parameters() for engine in self.engines)
 
-    def set_parameters(self, *each: Any) -> None:
+    def set_parameters(self, *parameters: Any) -> None:
         """Set the parameters of each member, in the form that `parameters` returns."""
-        for engine, kinds in zip(self.engines, each, strict=True):
+        for engine, kinds in zip(self.engines, parameters, strict=True):
             engine.set_parameters(*kinds)
 
     def predict(
@@ -73,8 +73,8 @@ class MemberEngines:
 
     def evaluate(self, data: Data, team: Team | None = None) -> float:
         """Return the weighted mean loss of the ensemble's prediction."""
-        each = list(self.predict(data.x, team, linked=False))
-        return mixture.mean_loss(self.spec.loss, each, [slice(None)] * len(each), data)
+        outputs = list(self.predict(data.x, team, linked=False))
+        return mixture.mean_loss(self.spec.loss, outputs, [slice(None)] * len(outputs), data)
 
     def mix(self, predictions: NDArray[Any]) -> NDArray[Any]:
         """Combine the members' predictions to that of the ensemble."""
@@ -105,7 +105,7 @@ class EnsembleEvaluator(Evaluator):
         """Keep the results of some epochs for `measure` and `record`."""
         first = len(self.state.history.loss)
         self._seen = EpochRecord(first, epochs.losses, epochs.held_losses, rates)
-        self._predictions = [own[-1] for own in epochs.predictions]
+        self._predictions = [predictions[-1] for predictions in epochs.predictions]
 
     def measure(self, loss: float, team: Team | None) -> float:
         """Return the ensemble's validation loss or score after an epoch."""
@@ -117,11 +117,11 @@ class EnsembleEvaluator(Evaluator):
             losses = [engine.evaluate(data, team) for engine, data in pairs]
             self._seen = self._seen._replace(held_losses=np.array([losses]))
         if self.score is not None:
-            given = [self.engine.heads(own) for own in self._predictions]
-            return number("scorer", self.score(self.state.epoch + 1, given))
+            predictions = [self.engine.heads(prediction) for prediction in self._predictions]
+            return number("scorer", self.score(self.state.epoch + 1, predictions))
         data = self.held.data
         if data is None:
-            sums = [own.total_weight for own in self.held.apart]
+            sums = [samples.total_weight for samples in self.held.apart]
             return float(np.average(self._seen.held_losses[-1], weights=sums))
         every = self._predictions, self.held.places
         return mixture.mean_loss(self.engine.spec.loss, *every, data)

@@ -20,7 +20,7 @@ from fastmlp._network.losses import Loss
 Array = NDArray[Any]
 
 
-class Rows:
+class RowMeans:
     """Means over members per row; ``places`` are each member's rows among all ``n`` rows."""
 
     def __init__(self, places: Sequence[Any], n: int) -> None:
@@ -28,34 +28,34 @@ class Rows:
         for at in places:
             self.counts[at] += 1
 
-    def mean(self, each: Sequence[Array]) -> Array:
+    def mean(self, outputs: Sequence[Array]) -> Array:
         """Return the mean over members of each row, in float64."""
-        total = np.zeros((len(self.counts), each[0].shape[1]))
-        for own, at in zip(each, self.places, strict=True):
-            total[at] += own
+        total = np.zeros((len(self.counts), outputs[0].shape[1]))
+        for output, at in zip(outputs, self.places, strict=True):
+            total[at] += output
         return total / self.counts
 
-    def variance(self, each: Sequence[Array], mean: Array) -> Array:
+    def variance(self, outputs: Sequence[Array], mean: Array) -> Array:
         """Return the mean squared distance from the mean."""
-        pairs = zip(each, self.places, strict=True)
-        return self.mean([np.square(own - mean[at]) for own, at in pairs])
+        pairs = zip(outputs, self.places, strict=True)
+        return self.mean([np.square(output - mean[at]) for output, at in pairs])
 
-    def log_mean(self, each: Sequence[Array]) -> Array:
+    def log_mean(self, outputs: Sequence[Array]) -> Array:
         """Return the logarithm of the mean of exp, without overflow."""
-        total = np.full((len(self.counts), each[0].shape[1]), -np.inf)
-        for own, at in zip(each, self.places, strict=True):
-            total[at] = np.logaddexp(total[at], own)
+        total = np.full((len(self.counts), outputs[0].shape[1]), -np.inf)
+        for output, at in zip(outputs, self.places, strict=True):
+            total[at] = np.logaddexp(total[at], output)
         return total - np.log(self.counts)
 
 
-def _probabilities(each: Sequence[Array], rows: Rows) -> Array:
-    log_yes = rows.log_mean([-softplus(-z) for z in each])
-    log_no = rows.log_mean([-softplus(z) for z in each])
+def _probabilities(outputs: Sequence[Array], rows: RowMeans) -> Array:
+    log_yes = rows.log_mean([-softplus(-z) for z in outputs])
+    log_no = rows.log_mean([-softplus(z) for z in outputs])
     return log_yes - log_no
 
 
-def _means_and_variances(each: Sequence[Array], rows: Rows) -> Array:
-    means, logs = zip(*(np.split(z, 2, axis=1) for z in each), strict=True)
+def _means_and_variances(outputs: Sequence[Array], rows: RowMeans) -> Array:
+    means, logs = zip(*(np.split(z, 2, axis=1) for z in outputs), strict=True)
     mean = rows.mean(means)
     between = np.log(rows.variance(means, mean))
     return np.concatenate([mean, np.logaddexp(rows.log_mean(logs), between)], axis=1)
@@ -67,30 +67,32 @@ def _log_softmax(z: Array) -> Array:
 
 
 # By link: the ensemble's outputs before the link from those of the members, in float64.
-MIXED: dict[str, Callable[[Sequence[Array], Rows], Array]] = {
-    "identity": lambda each, rows: rows.mean(each),
-    "exp": lambda each, rows: rows.log_mean(each),
+MIXED: dict[str, Callable[[Sequence[Array], RowMeans], Array]] = {
+    "identity": lambda outputs, rows: rows.mean(outputs),
+    "exp": lambda outputs, rows: rows.log_mean(outputs),
     "mean_and_variance": _means_and_variances,
     "sigmoid": _probabilities,
-    "softmax": lambda each, rows: rows.log_mean([_log_softmax(z) for z in each]),
+    "softmax": lambda outputs, rows: rows.log_mean([_log_softmax(z) for z in outputs]),
 }
 
 
-def prediction(loss: Loss, each: Sequence[Array]) -> Array:
+def prediction(loss: Loss, predictions: Sequence[Array]) -> Array:
     """Return the ensemble's prediction from those of the members, each (n, heads * m)."""
-    rows, m = Rows([slice(None)] * len(each), len(each[0])), each[0].shape[1] // 2
+    n, m = len(predictions[0]), predictions[0].shape[1] // 2
+    rows = RowMeans([slice(None)] * len(predictions), n)
     with np.errstate(over="ignore", invalid="ignore"):
-        mixed = rows.mean(each)
+        mixed = rows.mean(predictions)
         if loss.heads == 2:
-            mixed[:, m:] += rows.variance([own[:, :m] for own in each], mixed[:, :m])
-        return np.asarray(mixed.astype(each[0].dtype))
+            mixed[:, m:] += rows.variance([p[:, :m] for p in predictions], mixed[:, :m])
+        return np.asarray(mixed.astype(predictions[0].dtype))
 
 
-def mean_loss(loss: Loss, each: Sequence[Array], places: Sequence[Any], data: Data) -> float:
+def mean_loss(loss: Loss, outputs: Sequence[Array], places: Sequence[Any], data: Data) -> float:
     """Return the ensemble's weighted mean loss from outputs before the link, (rows, heads * m)."""
     targets, weights = data.targets, data.weights
     with np.errstate(all="ignore"):  # non-finite values are returned as they are
-        z = MIXED[loss.link_name]([own.astype(np.float64) for own in each], Rows(places, data.rows))
+        exact, rows = [z.astype(np.float64) for z in outputs], RowMeans(places, data.rows)
+        z = MIXED[loss.link_name](exact, rows)
         if isinstance(loss, CustomFunction):  # it expects the dtype of the model
             z = z.astype(data.x.dtype)
     if targets.ndim == 2:

@@ -72,13 +72,13 @@ class EnsemblePredictor(Exportable):
         if out is not None and np.may_share_memory(np.asarray(x), out):
             x = np.array(x)  # later members read x after ``out`` is written
         first = self._members[0](x, out)  # checks both
-        each = [first, *(predict(x) for predict in self._members[1:])]
+        predictions = [first, *(predict(x) for predict in self._members[1:])]
         if first.ndim == 1 and self.spec.loss.heads == 1:  # faster, and the bits of `prediction`
             with np.errstate(over="ignore", invalid="ignore"):
-                total = sum(each, np.zeros(first.shape))
-                mixed = (total / len(each)).astype(first.dtype)
+                total = sum(predictions, np.zeros(first.shape))
+                mixed = (total / len(predictions)).astype(first.dtype)
         else:
-            rows = [np.atleast_2d(own) for own in each]
+            rows = [np.atleast_2d(p) for p in predictions]
             mixed = mixture.prediction(self.spec.loss, rows).reshape(first.shape)
         if out is None:
             return mixed

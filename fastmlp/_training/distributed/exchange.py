@@ -78,9 +78,9 @@ class Exchange:
         """Return all ranks' values, (size, VALUES); raise ValueError for facts, else RankError."""
         # ``steps`` announces a block of steps, and ``is_last`` the end of the fit.
         message = self._empty(0)
-        own = _by_rank(message, self.size)[self.rank]
-        own[: len(facts)] = [fact.digest() for fact in facts]
-        own[FACTS : FACTS + len(values)] = values
+        row = _by_rank(message, self.size)[self.rank]
+        row[: len(facts)] = [fact.digest() for fact in facts]
+        row[FACTS : FACTS + len(values)] = values
         self._facts, self._steps = facts, steps
         self._send(message, _NOTHING if is_last else steps + 1 if steps else 0)
         return _by_rank(message, self.size)[:, FACTS:]
@@ -111,7 +111,7 @@ class Exchange:
                 last = self._empty(left)
                 last[-Shard.NOTES :] = 1
                 self._communicator.allreduce(last)
-            self._conclude(1, _said(error))
+            self._conclude(1, _text_of(error))
         except Exception as lost:  # report the first error
             error.add_note(f"and the other ranks could not be told ({lost})")
         if self.size > 1:
@@ -158,8 +158,8 @@ class Exchange:
     def _difference(self, message: Message) -> tuple[int, int] | None:
         """Return the index of the first differing fact and the rank that differs from rank 0."""
         facts = _by_rank(message, self.size)[:, :FACTS].T
-        found = np.argwhere(facts != facts[:, :1])
-        return None if len(found) == 0 else (int(found[0, 0]), int(found[0, 1]))
+        different = np.argwhere(facts != facts[:, :1])
+        return None if len(different) == 0 else (int(different[0, 0]), int(different[0, 1]))
 
     def _complaint(self, message: Message) -> Exception:
         """Return the error for a bad message, after exchanging the texts of all ranks."""
@@ -167,8 +167,8 @@ class Exchange:
         fact = self._facts[at] if at >= 0 else AgreedValue("", "")
         failed, texts = self._conclude(0, fact.text or str(fact.value))
         if at < 0 or any(failed):
-            own = [f"rank {r} of {self.size}: {texts[r]}" for r in range(self.size) if failed[r]]
-            error = RankError(f"the fit was ended by {'; by '.join(own) or 'another rank'}")
+            errors = [f"rank {r} of {self.size}: {texts[r]}" for r in range(self.size) if failed[r]]
+            error = RankError(f"the fit was ended by {'; by '.join(errors) or 'another rank'}")
             error.rank = failed.index(True) if any(failed) else 0
             error.error = texts[error.rank]
             return error
@@ -180,14 +180,14 @@ class Exchange:
         """Exchange the last message: whether each rank has failed, and its text."""
         self._is_over = True
         table = np.zeros((self.size, 1 + TEXT))
-        said = np.frombuffer(text.encode(errors="replace")[:TEXT], np.uint8)
-        table[self.rank, 0], table[self.rank, 1 : 1 + len(said)] = failed, said
+        characters = np.frombuffer(text.encode(errors="replace")[:TEXT], np.uint8)
+        table[self.rank, 0], table[self.rank, 1 : 1 + len(characters)] = failed, characters
         self._communicator.allreduce(table.reshape(-1))
         texts = [row.astype(np.uint8).tobytes().rstrip(b"\0") for row in table[:, 1:]]
         return [bool(flag) for flag in table[:, 0]], [t.decode(errors="ignore") for t in texts]
 
 
-def _said(error: BaseException) -> str:
+def _text_of(error: BaseException) -> str:
     """Return an error as text; must not fail itself, because the other ranks wait."""
     try:
         return f"{type(error).__name__}: {error}".removesuffix(": ")

@@ -39,7 +39,7 @@ _MASK = 2**64 - 1
 EXIT_SECONDS = 30.0  # longest wait of an ending process for the next message of a fit
 # Fields of a plan that change during the fit or may differ between ranks.
 SCHEDULED = ("learning_rates", "weight_decays", "dropouts")
-_OWN = {"batch_size", "order", "step", "seed", "team", "sums", "share", *SCHEDULED}
+_PER_RANK = {"batch_size", "order", "step", "seed", "team", "sums", "share", *SCHEDULED}
 _ROWS = (
     "give every rank about the same number of rows, and sources the same number of steps a block"
 )
@@ -93,31 +93,32 @@ class DistributedFit:
         """Check that options, data and models agree on all ranks; raise ValueError if not."""
         spec, level, plan = self.engine.spec, self.engine.level, request.plans[0]
         facts = [AgreedValue("CPU level", level, remedy="set FASTMLP_CPU on every rank")]
-        for thing, own in ((spec, set()), (plan, _OWN)):
-            names = [field.name for field in dataclasses.fields(thing) if field.name not in own]
+        for thing, left_out in ((spec, set()), (plan, _PER_RANK)):
+            fields = dataclasses.fields(thing)
+            names = [field.name for field in fields if field.name not in left_out]
             facts += [AgreedValue(name, described(getattr(thing, name))) for name in names]
         options = ("epochs", "batch_size", "shuffle", "averaging")
         facts += [AgreedValue(name, getattr(request, name)) for name in options]
         facts.append(AgreedValue("validation_data", request.has_validation))
         n_summed = self.engine.n_summed
         facts.append(AgreedValue("number of summed values", n_summed, remedy=_LAYOUT))
-        began = states or ()
-        same = [own._replace(rows=0, batch_size=0, memories=(), averaged=None) for own in began]
-        went = f"after {began[0].epochs} epochs" if began else "False"
-        facts.append(AgreedValue("resume", same, went))
+        resumed = states or ()
+        common: dict[str, Any] = {"rows": 0, "batch_size": 0, "memories": (), "averaged": None}
+        text = f"after {resumed[0].epochs} epochs" if resumed else "False"
+        facts.append(AgreedValue("resume", [state._replace(**common) for state in resumed], text))
         draws = [repr(member._rng.bit_generator.state).encode() for member in request.members]
-        arrays = [*self.engine.state(optimizer=bool(began)).values()]
-        for averaged in [own.averaged for own in began if own.averaged]:
+        arrays = [*self.engine.state(optimizer=bool(resumed)).values()]
+        for averaged in [state.averaged for state in resumed if state.averaged]:
             arrays += itertools.chain(*averaged.raw, *averaged.mean)
         facts.append(AgreedValue("rng", checksum(draws), remedy="pass the same seed on every rank"))
         facts.append(AgreedValue("the state of the model", checksum(arrays)))
         reporter, state = strategy.reporter, strategy.reporter.state
         here = [reporter.sees_batches, reporter.has_checkpoint, plan.batch_size]
         moment = next_message("the start of the fit")
-        each = self.exchange.gather([moment, *facts], here)
-        self._row = int(each[: self.rank, 2].sum()) % 2**31
+        ranks = self.exchange.gather([moment, *facts], here)
+        self._row = int(ranks[: self.rank, 2].sum()) % 2**31
         joint = DistributedCallbackList(state, reporter.callbacks, self.exchange)
-        joint.sees_batches, joint.has_checkpoint = bool(each[:, 0].any()), bool(each[:, 1].any())
+        joint.sees_batches, joint.has_checkpoint = bool(ranks[:, 0].any()), bool(ranks[:, 1].any())
         strategy.reporter = joint
         validation = strategy.evaluator.validation
         strategy.evaluator = DistributedEvaluator(self.engine, validation, self.exchange)
@@ -126,11 +127,11 @@ class DistributedFit:
 
     def fingerprint(self, *datas: Any) -> int:
         """Return a 64-bit hash of the data of all ranks, see `callback_state.fingerprint`."""
-        own = callback_state.fingerprint(*datas)
-        halves = [own >> 32, own & 0xFFFFFFFF]
-        each = self.exchange.gather([next_message("a fingerprint of the data")], halves)
-        total = int.from_bytes(hashlib.sha256(each.tobytes()).digest()[:8], "little")
-        return total if each.any(axis=1).all() else 0
+        local = callback_state.fingerprint(*datas)
+        halves = [local >> 32, local & 0xFFFFFFFF]
+        ranks = self.exchange.gather([next_message("a fingerprint of the data")], halves)
+        total = int.from_bytes(hashlib.sha256(ranks.tobytes()).digest()[:8], "little")
+        return total if ranks.any(axis=1).all() else 0
 
     def shuffle(self, order: NDArray[np.int64], seed: int) -> None:
         """Permute an index array in place, differently on each rank."""
@@ -164,9 +165,9 @@ class DistributedFit:
         if not math.isfinite(loss):
             who = f"training on rank {self.rank}" if self.exchange.has_failed else "training"
             raise loop.diverged(loss, plan, epoch, state.history, who)
-        own, weight = plan.sums
-        each = self.exchange.gather([next_message("the loss of a block")], [own])
-        plan.sums = [float(each[:, 0].sum()), weight]
+        local, weight = plan.sums
+        ranks = self.exchange.gather([next_message("the loss of a block")], [local])
+        plan.sums = [float(ranks[:, 0].sum()), weight]
         return plan.sums[0] / weight if weight else 0.0
 
 
@@ -179,12 +180,12 @@ class DistributedEvaluator(Evaluator):
 
     def measure(self, loss: float, team: Team | None) -> float:
         """Return the weighted mean loss over all ranks; NaN without validation data."""
-        own, data = super().measure(loss, team), self.validation
+        local, data = super().measure(loss, team), self.validation
         if data is None:
-            return own
-        weight = data.total_weight
-        each = self.exchange.gather([next_message("the validation loss")], [own * weight, weight])
-        total, weights, *_ = each.sum(axis=0).tolist()
+            return local
+        weight, moment = data.total_weight, next_message("the validation loss")
+        ranks = self.exchange.gather([moment], [local * weight, weight])
+        total, weights, *_ = ranks.sum(axis=0).tolist()
         return float(total / weights)
 
 
@@ -204,10 +205,10 @@ class DistributedCallbackList(CallbackList):
         return self._of_all(super().batch_ended(batch), "the end of a batch")
 
     def _of_all(self, stop: bool, what: str) -> bool:
-        each = self.exchange.gather([next_message(what)], [stop])[:, 0]
-        if each.any() and not stop:
-            self.state.history.stop_reason = f"a callback of rank {int(each.argmax())}"
-        return bool(each.any())
+        stops = self.exchange.gather([next_message(what)], [stop])[:, 0]
+        if stops.any() and not stop:
+            self.state.history.stop_reason = f"a callback of rank {int(stops.argmax())}"
+        return bool(stops.any())
 
 
 def next_message(what: str) -> AgreedValue:
