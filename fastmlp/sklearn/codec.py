@@ -239,21 +239,18 @@ def _check_sizes(attributes: dict[str, Any], sizes: tuple[int, ...]) -> None:
 
 
 def codec_of(
-    fit: Kind,
-    attribute: str,
-    values: Callable[[Any, bool], dict[str, Any]],
-    attributes: Callable[[Any, Any], dict[str, Any]],
+    fit: Kind, values: Callable[[Any, bool], dict[str, Any]], fitted: Callable[[Any, Any], Any]
 ) -> Codec:
-    """Return the codec of estimators, which have the ``attribute`` after a fit."""
+    """Return the codec of estimators, which have the value of a fit in ``_fitted``."""
 
     def written(model: Any, training: bool) -> dict[str, Any]:
-        is_fitted = attribute in vars(model)
+        is_fitted = "_fitted" in vars(model)
         return {"parameters": model, "fit": values(model, training) if is_fitted else None}
 
     def build(cls: Any, fields: dict[str, Any]) -> Any:
         model = cls(**fields["parameters"])
         if fields["fit"] is not None:
-            vars(model).update(attributes(model, fields["fit"]))
+            model._fitted = fitted(model, fields["fit"])
         return model
 
     return Codec(Object({"parameters": PARAMETERS, "fit": Maybe(fit)}), written, build)
@@ -261,7 +258,5 @@ def codec_of(
 
 CODECS = dict.fromkeys(
     ("MLPClassifier", "MLPRegressor"),
-    codec_of(
-        FIT, "_fitted", _fit_values, lambda model, fit: {"_fitted": _fitted(type(model), **fit)}
-    ),
+    codec_of(FIT, _fit_values, lambda model, fit: _fitted(type(model), **fit)),
 )

@@ -170,8 +170,7 @@ class Validated(BaseEstimator):
             If a parameter is invalid, or a file cannot store it: an object such as a function, or
             a class of more than 1,024 characters. ``callbacks`` of other libraries are left out.
         """
-        self._lock()  # so that the copy has the same
-        storage.save(copy_with_state(self, vars(self)), path, training)
+        storage.save(self, path, training)
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())

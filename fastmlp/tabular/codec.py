@@ -217,8 +217,8 @@ def _number_values(fitted: FittedTable) -> dict[str, Any]:
     }
 
 
-def _fitted(model: Any, fit: dict[str, Any]) -> dict[str, FittedTable]:
-    """Return the attribute of a fit."""
+def _fitted(model: Any, fit: dict[str, Any]) -> FittedTable:
+    """Return the value of a fit."""
     target, calibration, used = (_classes if model._task.has_classes else _numbers)(model, fit)
     columns, weights = fit["columns"], fit["weighted"]
     if weights is not None and weights[np.concatenate(fit["out"])].min() <= 0:
@@ -231,7 +231,7 @@ def _fitted(model: Any, fit: dict[str, Any]) -> dict[str, FittedTable]:
     names = np.array(columns.names, object) if fit["feature_names"] else None
     report = Report(*table, **fit["report"])
     counts = (fit[field] for field in COUNTS)
-    fitted = FittedTable(
+    return FittedTable(
         {**vars(model), **used},
         columns,
         names,
@@ -241,7 +241,6 @@ def _fitted(model: Any, fit: dict[str, Any]) -> dict[str, FittedTable]:
         Facts(report, fit["history"], list(zip(*curve, strict=True)), *counts),
         None if importance is None else in_order(columns.used, *importance),
     )
-    return {"_fitted": fitted}
 
 
 def _classes(model: Any, fit: dict[str, Any]) -> tuple[Any, LabelCalibration, dict[str, Any]]:
@@ -297,6 +296,4 @@ def _check_loss(fit: dict[str, Any], target: Any) -> Any:
     return loss
 
 
-CODECS = dict.fromkeys(
-    ("TabMLPClassifier", "TabMLPRegressor"), codec_of(FIT, "_fitted", _fit_values, _fitted)
-)
+CODECS = dict.fromkeys(("TabMLPClassifier", "TabMLPRegressor"), codec_of(FIT, _fit_values, _fitted))
