@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -43,12 +44,18 @@ def mean_absolute_error(y: Array, p: Any) -> float:
     return float(np.mean(np.abs(_mean(p) - y)))
 
 
-def r2(y: Array, p: Any) -> float:
-    """Return R squared averaged over outputs; NaN if a target is constant."""
-    residual = np.sum((y - _mean(p)) ** 2, axis=0)
-    total = np.sum((y - np.mean(y, axis=0, dtype=np.float64)) ** 2, axis=0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return float(np.mean(np.where(total > 0, 1 - residual / total, np.nan)))
+def r2(y: Array, p: Any, weights: Array | None = None) -> float:
+    """Return R squared averaged over outputs; 1 or 0 if a target is constant, as scikit-learn."""
+    mean, targets = _mean(p), y.astype(np.float64, copy=False)
+    if not np.isfinite(mean).all():
+        return math.nan
+    share = np.ones((1, 1)) if weights is None else weights[:, np.newaxis]
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        residual = np.sum(share * (targets - mean) ** 2, axis=0)
+        center = np.average(targets, axis=0, weights=weights)
+        total = np.sum(share * (targets - center) ** 2, axis=0)
+        values = np.where(total > 0, 1 - residual / total, np.where(residual > 0, 0.0, 1.0))
+    return float(values.mean())
 
 
 METRICS: dict[str, Metric] = {

@@ -20,6 +20,7 @@ from sklearn.utils.multiclass import type_of_target
 from fastmlp._core.intervals import first_non_finite
 from fastmlp._core.user_warnings import warn
 from fastmlp._network.data import Data
+from fastmlp._training.metrics import r2
 from fastmlp._validation import check
 from fastmlp.sklearn.parameters import copy_with_state
 
@@ -56,7 +57,7 @@ class Validation:
         if draft.scoring is None:
             outputs, targets = engine.predict(self.data.x, team), self.data.targets
             if engine.spec.loss.target_kind in ("real", "count"):
-                return r2(outputs[:, : targets.shape[1]], targets, self.samples.weights)
+                return r2(targets, outputs[:, : targets.shape[1]], self.samples.weights)
             if targets.ndim == 1:
                 right = outputs.argmax(axis=1) == targets
             else:
@@ -165,21 +166,6 @@ def loss_constant(targets: Array, weights: Array | None) -> float:
     """Return the difference of half the Poisson deviance and the engine's loss exp(z) - y z."""
     terms = np.sum(xlogy(targets, targets) - targets, axis=1)
     return float(np.average(terms, weights=weights))
-
-
-def r2(outputs: Array, targets: Array, weights: Array | None) -> float:
-    """Return R2 averaged over outputs; 1 or 0 for a constant target, NaN for non-finite outputs."""
-    if not np.isfinite(outputs).all():
-        return float("nan")
-    w = None if weights is None else weights[:, np.newaxis]
-    share = np.ones((1, 1)) if w is None else w
-    targets = targets.astype(np.float64, copy=False)
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        residual = np.sum(share * (targets - outputs) ** 2, axis=0)
-        mean = np.average(targets, axis=0, weights=weights)
-        total = np.sum(share * (targets - mean) ** 2, axis=0)
-        values = np.where(total > 0, 1 - residual / total, np.where(residual > 0, 0.0, 1.0))
-    return float(values.mean())
 
 
 def weights_of_classes(class_weight: Any, y: Array, classes: Array) -> Array:

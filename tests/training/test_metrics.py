@@ -110,3 +110,16 @@ def test_those_that_are_not_of_such_targets_are_refused_at_once(loss, metric, wo
     y = Y if loss != "cross_entropy" else np.zeros(len(Y), int)
     with refused(ValueError, words, net):
         net.fit(X, y, metrics=[metric], callbacks=[lambda state: pytest.fail("it began")])
+
+
+@pytest.mark.parametrize("weights", [None, np.arange(4.0)])
+@pytest.mark.parametrize("kind", ["varied", "constant", "constant and right"])
+def test_r2_is_that_of_scikit_learn(kind, weights):
+    metrics = pytest.importorskip("sklearn.metrics")
+    p = np.array([[1.0, 2], [3, 4], [5, 7], [7, 7]])
+    y = {"varied": p[::-1] ** 2, "constant": 0 * p, "constant and right": 0 * p}[kind]
+    p = 0 * p if kind == "constant and right" else p
+    expected = metrics.r2_score(y, p, sample_weight=weights)
+    assert METRICS["r2"](y, p, weights) == pytest.approx(expected)
+    p[0, 0] = np.nan
+    assert np.isnan(METRICS["r2"](y, p, weights))
