@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._files import files, storage
+from fastmlp._files.fields import TIMES
 from fastmlp._files.files import Content
-from fastmlp._files.kinds import TIMES
 from fastmlp._files.safetensors import NAMES
 from fastmlp._files.strict_json import ModelFormatError, shown
 

@@ -21,8 +21,8 @@ from fastmlp._core.intervals import check_flag
 from fastmlp._core.keywords import check_choice
 from fastmlp._core.user_warnings import warn
 from fastmlp._files import files, safetensors, strict_json
+from fastmlp._files.fields import Choice, Cursor
 from fastmlp._files.files import Content
-from fastmlp._files.kinds import Choice, Place
 from fastmlp._files.record import Store, Tensors
 from fastmlp._files.safetensors import Header
 from fastmlp._files.schema import Codec, Object
@@ -77,8 +77,8 @@ def content_of(model: Any, training: bool = True) -> tuple[dict[str, str], Tenso
     codec, engine = row_of(model)
     fields = codec.values(model, training)
     head = {"class": type(model).__name__, "engine": fields.pop("engine", engine)}
-    place = Place(tensors, ChainMap({"cls": type(model)}))
-    description = {**head, **codec.schema.write(fields, place)}
+    cursor = Cursor(tensors, ChainMap({"cls": type(model)}))
+    description = {**head, **codec.schema.write(fields, cursor)}
     text = json.dumps(description, separators=(",", ":"), allow_nan=False)
     try:
         strict_json.parse(text.encode(), "description")
@@ -195,16 +195,16 @@ def rebuild(
         digest,
     )
     store = Store(dict(safetensors.views(content.header, content.payload)), functions)
-    known: dict[str, Any] = {}
-    place = Place(store, ChainMap(known))
+    context: dict[str, Any] = {}
+    cursor = Cursor(store, ChainMap(context))
     head = HEAD.read(
-        {key: description.pop(key) for key in HEAD.fields if key in description}, place
+        {key: description.pop(key) for key in HEAD.fields if key in description}, cursor
     )
-    name, known["engine"] = head["class"], engine or head["engine"]
-    known["cls"] = cls = class_of(name, known["engine"])
+    name, context["engine"] = head["class"], engine or head["engine"]
+    context["cls"] = cls = class_of(name, context["engine"])
     codec = codec_of(name)
     with np.errstate(all="ignore"):  # numbers may be near the limits of a dtype
-        model = place.built(codec.build, cls, codec.schema.read(description, place) | known)
+        model = cursor.built(codec.build, cls, codec.schema.read(description, cursor) | context)
     store.finish()
     return model
 

@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import validate_parameter_constraints
 from fastmlp._core.history import History
 from fastmlp._engine import optimizer_state
 from fastmlp._engine.thread_count import of_jobs
-from fastmlp._files.kinds import GONE, Choice, Count, Flag, Kind, Number, Numbers, Tensor
+from fastmlp._files.fields import GONE, Choice, Count, Field, Flag, Number, Numbers, Tensor
 from fastmlp._files.schema import At, Chosen, Codec, Counted, Maybe, Object, Optional
 from fastmlp._files.strict_json import shown
 from fastmlp._models.codecs import parts
@@ -239,7 +239,7 @@ def _check_sizes(attributes: dict[str, Any], sizes: tuple[int, ...]) -> None:
 
 
 def codec_of(
-    fit: Kind, values: Callable[[Any, bool], dict[str, Any]], fitted: Callable[[Any, Any], Any]
+    fit: Field, values: Callable[[Any, bool], dict[str, Any]], fitted: Callable[[Any, Any], Any]
 ) -> Codec:
     """Return the codec of estimators, which have the value of a fit in ``_fitted``."""
 

@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._files import schema
-from fastmlp._files.kinds import (
+from fastmlp._files.fields import (
     Choice,
     Count,
+    Cursor,
+    Field,
     Flag,
-    Kind,
     Number,
     Numbers,
-    Place,
     Tensor,
     Text,
     Texts,
@@ -45,17 +45,17 @@ FITTED = ("freedom", "spread", "rms")  # fields of residuals with one number per
 CLASSES = {False: "classes", True: "labels"}  # names of targets: are labels independent?
 
 
-class _Parts(Kind):
+class _Parts(Field):
     """Rows of the table in parts: the key says how many rows each part has."""
 
-    def write(self, value: list[Array], place: Place) -> list[int]:
-        place.file[place.tensor] = np.concatenate(value)
+    def write(self, value: list[Array], cursor: Cursor) -> list[int]:
+        cursor.file[cursor.tensor] = np.concatenate(value)
         return [len(rows) for rows in value]
 
-    def read(self, tree: Any, place: Place) -> list[NDArray[np.int64]]:
-        n, rows = (place.known[key] for key in ("members", "rows"))
-        counts = List(Count(1, rows), n).read(tree, place)
-        found = Tensor((sum(counts),), PLACES, 0, rows - 1).read(tree, place)
+    def read(self, tree: Any, cursor: Cursor) -> list[NDArray[np.int64]]:
+        n, rows = (cursor.context[key] for key in ("members", "rows"))
+        counts = List(Count(1, rows), n).read(tree, cursor)
+        found = Tensor((sum(counts),), PLACES, 0, rows - 1).read(tree, cursor)
         return list(np.split(found, np.cumsum(counts)[:-1]))
 
 
@@ -80,23 +80,23 @@ REPORT = Object(
 
 
 def _shape(*names: str) -> Callable[[Any], tuple[int, ...]]:
-    """Return a function from the known fields to the shape that some of them make."""
-    return lambda known: tuple(known[name] for name in names)
+    """Return a function from the fields read before to the shape that some of them make."""
+    return lambda context: tuple(context[name] for name in names)
 
 
-def _of_places(known: Any) -> tuple[int]:
-    return (sum(known["places"]),)
+def _of_places(context: Any) -> tuple[int]:
+    return (sum(context["places"]),)
 
 
-def _out_of_fold(known: Any) -> tuple[int, int]:
-    return known["rows"], known["groups"][0]["network"].loss.heads * known["outputs"]
+def _out_of_fold(context: Any) -> tuple[int, int]:
+    return context["rows"], context["groups"][0]["network"].loss.heads * context["outputs"]
 
 
-NUMBERS: dict[str, Kind] = {
+NUMBERS: dict[str, Field] = {
     "target": Choice(LOSSES),
     "judged": Count(1),
     "trust": Number(most=1.0),
-    "places": List(Count(1), lambda known: known["outputs"]),
+    "places": List(Count(1), lambda context: context["outputs"]),
     "unit": Tensor(_shape("outputs"), positive=True),
     "lowest": schema.Maybe(Number()),  # null: none
     "residuals.z": Tensor(_shape("outputs", "judged")),
@@ -108,7 +108,7 @@ NUMBERS: dict[str, Kind] = {
     "residuals.rms": Tensor(_shape("outputs")),
 }
 TEMPERATURE = Number(*np.exp([-LARGEST_LOG, LARGEST_LOG]).tolist())
-LABELS: dict[str, Kind] = {
+LABELS: dict[str, Field] = {
     "target": Choice(tuple(CLASSES.values())),
     "temperature": TEMPERATURE,
     "classes": Value(np.ndarray),
@@ -116,12 +116,13 @@ LABELS: dict[str, Kind] = {
 
 
 # What predictions need: the columns of a table, and the members of each recipe.
-BLEND: dict[str, Kind] = {
+BLEND: dict[str, Field] = {
     "columns": codec_members.COLUMNS,
     "members": Count(1),
     "with_missing": Counted(
         Tensor(
-            *(_shape("n"), PLACES, 0, lambda known: len(known["columns"].numbers) - 1), rising=True
+            *(_shape("n"), PLACES, 0, lambda context: len(context["columns"].numbers) - 1),
+            rising=True,
         )
     ),
     "groups": At("/groups", List(codec_members.GROUP)),
@@ -129,8 +130,8 @@ BLEND: dict[str, Kind] = {
 }
 
 
-def _fit(task: dict[str, Kind]) -> Object:
-    importance = Tensor(lambda known: (2, len(known["columns"].used)))
+def _fit(task: dict[str, Field]) -> Object:
+    importance = Tensor(lambda context: (2, len(context["columns"].used)))
     curve = {f"curve.{at}": Numbers(dtype) for at, dtype in enumerate(CURVE)}
     return Object(
         {
@@ -153,7 +154,7 @@ def _fit(task: dict[str, Kind]) -> Object:
 
 
 FITS = {True: _fit(LABELS), False: _fit(NUMBERS)}
-FIT = schema.Chosen(lambda known: FITS[hasattr(known["cls"], "predict_proba")])
+FIT = schema.Chosen(lambda context: FITS[hasattr(context["cls"], "predict_proba")])
 
 
 def _fit_values(model: Any, training: bool) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._core.user_warnings import warn
-from fastmlp._files.kinds import Count, Flag, Number, Pieces, Place, Tensor, Texts
+from fastmlp._files.fields import Count, Cursor, Flag, Number, Pieces, Tensor, Texts
 from fastmlp._files.record import Tensors
 from fastmlp._files.safetensors import MOST_TENSORS
 from fastmlp._files.schema import At, Checked, Counted, Flagged, Object
@@ -122,8 +122,8 @@ def _values(types: NDArray[np.uint8], pieces: list[bytes]) -> list[Any]:
     return values
 
 
-def _last_name(known: Any) -> int:
-    return len(known["names"]) - 1
+def _last_name(context: Any) -> int:
+    return len(context["names"]) - 1
 
 
 COLUMNS = Object(
@@ -133,11 +133,11 @@ COLUMNS = Object(
         "numeric": Flag(),
         **dict.fromkeys(
             ("numbers", "categories"),
-            Counted(Tensor(lambda known: (known["n"],), PLACES, 0, _last_name, rising=True)),
+            Counted(Tensor(lambda context: (context["n"],), PLACES, 0, _last_name, rising=True)),
         ),
         # All categories of all columns are one list; each column has the next ones of it.
-        "sizes": Tensor(lambda known: known["categories"].shape, PLACES, 1, MOST_CODE),
-        "types": Tensor(lambda known: (known["sizes"].sum(),), np.uint8, 0, len(TYPES) - 1),
+        "sizes": Tensor(lambda context: context["categories"].shape, PLACES, 1, MOST_CODE),
+        "types": Tensor(lambda context: (context["sizes"].sum(),), np.uint8, 0, len(TYPES) - 1),
         "values": Pieces(),
     },
     _columns,
@@ -154,12 +154,12 @@ def warn_if_unsavable(
     columns: Columns, classes: NDArray[Any] | None, recipes: Iterable[Recipe]
 ) -> None:
     """Warn before a fit if no file can hold its model: `save` would raise an error after it."""
-    place = Place(Tensors(), ChainMap())
+    cursor = Cursor(Tensors(), ChainMap())
     count = MOST_OTHER_ARRAYS + sum(MOST_ARRAYS_OF_LAYER * (r.depth + 2) for r in recipes)
     try:
-        COLUMNS.write(columns, place.at("columns"))
+        COLUMNS.write(columns, cursor.at("columns"))
         if classes is not None:
-            Value().write(classes, place.at("classes"))
+            Value().write(classes, cursor.at("classes"))
         if count > MOST_TENSORS:
             raise ValueError(
                 f"the networks may take {count:,} arrays but a file has room for "
@@ -172,24 +172,24 @@ def warn_if_unsavable(
 # ---------------------------------------------------------------------------------- members
 
 
-def _check_width(known: Any) -> None:
-    inputs = known["network"].layer_sizes[0]
-    width = width_of(known["columns"], len(known["with_missing"]), known["bins"])
+def _check_width(context: Any) -> None:
+    inputs = context["network"].layer_sizes[0]
+    width = width_of(context["columns"], len(context["with_missing"]), context["bins"])
     if width != inputs:
         raise ValueError(f"it has {inputs} inputs but {width} come of its table")
 
 
-def _shape(known: Any) -> tuple[int, int]:
+def _shape(context: Any) -> tuple[int, int]:
     """Return the shape of one statistic per number of each member."""
-    return known["members"], len(known["columns"].numbers)
+    return context["members"], len(context["columns"].numbers)
 
 
 def _n_values(columns: Columns) -> list[int]:
     return [len(column.values or ()) for _, column in columns.categories]
 
 
-def _scales_shape(known: Any) -> tuple[int, int, int]:
-    return known["members"], len(TargetScale._fields), known["network"].n_outputs
+def _scales_shape(context: Any) -> tuple[int, int, int]:
+    return context["members"], len(TargetScale._fields), context["network"].n_outputs
 
 
 GROUP = Object(
@@ -200,12 +200,12 @@ GROUP = Object(
         "width": Checked(_check_width),
         "centre": Tensor(_shape),
         "factor": Tensor(_shape),
-        "edges": Tensor(lambda known: (*_shape(known), known["bins"] + 1)),
+        "edges": Tensor(lambda context: (*_shape(context), context["bins"] + 1)),
         "known": Tensor(
-            lambda known: (known["members"], sum(_n_values(known["columns"]))), np.bool_
+            lambda context: (context["members"], sum(_n_values(context["columns"]))), np.bool_
         ),
         "scales": Flagged(Tensor(_scales_shape)),
-        "nets": At("", parts.Parameters(leading=lambda known: known["members"])),
+        "nets": At("", parts.Parameters(leading=lambda context: context["members"])),
     }
 )
 
@@ -228,9 +228,9 @@ def group_values(group: Members, share: float) -> dict[str, Any]:
     }
 
 
-def check_groups(known: Any) -> int:
+def check_groups(context: Any) -> int:
     """Return the number of outputs of all groups."""
-    groups = known["groups"]
+    groups = context["groups"]
     shares = [group["share"] for group in groups]
     if not groups or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
         raise ValueError(f"groups have shares of {sum(shares):g} and not of 1")

@@ -11,7 +11,7 @@ from hostile import apart, load, valid
 from hostile_files import GONE, changed, model, renamed
 
 import fastmlp
-from fastmlp._files import kinds, schema, storage
+from fastmlp._files import fields, schema, storage
 from fastmlp._files.strict_json import MOST_INTEGER
 from fastmlp._models.codecs import parts, values
 
@@ -20,12 +20,12 @@ EXTRA = "exec"  # a key, a choice and a class that nothing knows
 
 # What no field of a kind may be; the limits of counts come besides.
 WRONG: dict[type, list[Any]] = {
-    kinds.Count: [None, True, 1.5, "1", [], -1],
-    kinds.Number: [None, True, "1", {"float": "inf"}],
-    kinds.Flag: [None, 0, "true", []],
+    fields.Count: [None, True, 1.5, "1", [], -1],
+    fields.Number: [None, True, "1", {"float": "inf"}],
+    fields.Flag: [None, 0, "true", []],
     schema.Flagged: [None, 0, "true", []],
-    kinds.Text: [None, 1, [EXTRA]],
-    kinds.Choice: [None, 1, [EXTRA], EXTRA],
+    fields.Text: [None, 1, [EXTRA]],
+    fields.Choice: [None, 1, [EXTRA], EXTRA],
     schema.List: [None, 3, {}, EXTRA],
     schema.Object: [None, 3, [], EXTRA],
     schema.OneOf: [None, 3, [], {"class": EXTRA}],
@@ -40,59 +40,59 @@ OTHER_DTYPES = {
 
 # What a field of another kind may not be, by what it has.
 OTHERS: dict[type, list[Any]] = {
-    int: WRONG[kinds.Count],
+    int: WRONG[fields.Count],
     list: WRONG[schema.List],
     str: [None, 1, [EXTRA], EXTRA],
 }
 
 
-def wrong(kind: kinds.Kind, tree: Any) -> Iterator[Any]:
-    """Yield JSON that a field of a kind must not have."""
-    known = [WRONG[cls] for cls in type(kind).__mro__ if cls in WRONG]
-    if not known and type(kind) not in (kinds.Kind, parts.Function):
-        known = [OTHERS[type(tree)]]
-    yield from known[0] if known else ()
-    if isinstance(kind, kinds.Count):
-        most = MOST_INTEGER if callable(kind.most) else kind.most
+def wrong(field: fields.Field, tree: Any) -> Iterator[Any]:
+    """Yield JSON that a field must not have."""
+    lists = [WRONG[cls] for cls in type(field).__mro__ if cls in WRONG]
+    if not lists and type(field) not in (fields.Field, parts.Function):
+        lists = [OTHERS[type(tree)]]
+    yield from lists[0] if lists else ()
+    if isinstance(field, fields.Count):
+        most = MOST_INTEGER if callable(field.most) else field.most
         yield from [1, hex(most + 1)] if most > MOST_INTEGER else [most + 1] * (most < MOST_INTEGER)
-        yield from [] if callable(kind.least) or most > MOST_INTEGER else [kind.least - 1]
-    if isinstance(kind, kinds.Number):
-        yield from [end for end in (kind.least - 1, kind.most + 1) if math.isfinite(end)]
-    if isinstance(kind, schema.List) and kind.n is not None:
+        yield from [] if callable(field.least) or most > MOST_INTEGER else [field.least - 1]
+    if isinstance(field, fields.Number):
+        yield from [end for end in (field.least - 1, field.most + 1) if math.isfinite(end)]
+    if isinstance(field, schema.List) and field.n is not None:
         yield [*tree, *(tree[:1] or [0] * 9)]
-    if isinstance(kind, values.Value) and object not in kind.kinds:
+    if isinstance(field, values.Value) and object not in field.kinds:
         yield from [True, {"object": {"class": EXTRA}}, {"tuple": 3}, {"a": 1, "b": 2}]
 
 
-def rows(kind: kinds.Kind, tree: Any, path: Path, cls: Any) -> Iterator[tuple[Path, Any]]:
+def rows(field: fields.Field, tree: Any, path: Path, cls: Any) -> Iterator[tuple[Path, Any]]:
     """Yield each path in some JSON, with what must not be there; GONE if something must."""
-    if isinstance(kind, schema.Chosen):
-        yield from rows(kind.choose({"cls": cls}), tree, path, cls)
-    elif isinstance(kind, schema.Maybe):
-        yield from (row for row in rows(kind.kind, tree, path, cls) if row[0] != path or row[1])
-    elif isinstance(kind, schema.At | schema.Optional):
-        yield from rows(kind.kind, tree, path, cls)
+    if isinstance(field, schema.Chosen):
+        yield from rows(field.choose({"cls": cls}), tree, path, cls)
+    elif isinstance(field, schema.Maybe):
+        yield from (row for row in rows(field.field, tree, path, cls) if row[0] != path or row[1])
+    elif isinstance(field, schema.At | schema.Optional):
+        yield from rows(field.field, tree, path, cls)
     elif tree is not None:
-        yield from ((path, each) for each in wrong(kind, tree))
-        for key, each in inner(kind, tree):
-            if isinstance(tree, dict) and each.needed:
+        yield from ((path, part) for part in wrong(field, tree))
+        for key, part in inner(field, tree):
+            if isinstance(tree, dict) and part.needed:
                 yield (*path, key), GONE
-            yield from rows(each, tree[key], (*path, key), cls)
-        if isinstance(kind, schema.Object | schema.OneOf):
+            yield from rows(part, tree[key], (*path, key), cls)
+        if isinstance(field, schema.Object | schema.OneOf):
             yield (*path, EXTRA), 1
 
 
-def inner(kind: kinds.Kind, tree: Any) -> Iterator[tuple[Any, kinds.Kind]]:
-    """Yield the keys of some JSON, with the kinds of what they have."""
-    if isinstance(kind, schema.OneOf):
-        yield "class", kinds.Choice(kind.kinds)
-        kind = kind.kinds[tree["class"]]
-    if isinstance(kind, schema.Object):
-        yield from ((k, each) for k, each in kind.fields.items() if k in tree and not each.hidden)
-    elif isinstance(kind, values.Value) and isinstance(tree, dict):
+def inner(field: fields.Field, tree: Any) -> Iterator[tuple[Any, fields.Field]]:
+    """Yield the keys of some JSON, with the fields for their values."""
+    if isinstance(field, schema.OneOf):
+        yield "class", fields.Choice(field.objects)
+        field = field.objects[tree["class"]]
+    if isinstance(field, schema.Object):
+        yield from ((k, part) for k, part in field.fields.items() if k in tree and not part.hidden)
+    elif isinstance(field, values.Value) and isinstance(tree, dict):
         yield from ((tag, values.TAGS[tag]) for tag in tree)
-    elif isinstance(kind, schema.List) and tree:
-        yield 0, kind.kind
+    elif isinstance(field, schema.List) and tree:
+        yield 0, field.field
 
 
 def refusals(name: str) -> Iterator[tuple[Path, Any, str]]:

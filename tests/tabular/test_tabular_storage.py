@@ -13,7 +13,7 @@ from stored import same
 import fastmlp
 from fastmlp import TabMLPClassifier, TabMLPRegressor
 from fastmlp._files import inspection, record
-from fastmlp._files.kinds import Place
+from fastmlp._files.fields import Cursor
 from fastmlp.tabular import blend, codec_members
 from fastmlp.tabular.columns import Columns
 
@@ -218,7 +218,7 @@ def test_wide_tables_and_long_names_come_back(tmp_path):
     values = {f"c{k}": np.resize([*f"{k:015b}"], 60) for k in range(8_300)}
     columns = Columns.of(pandas.DataFrame(values))
     file = record.Tensors()
-    codec_members.COLUMNS.write(columns, Place(file, ChainMap()))
+    codec_members.COLUMNS.write(columns, Cursor(file, ChainMap()))
     assert len(file) < 20
 
 

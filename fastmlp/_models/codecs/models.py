@@ -9,7 +9,7 @@ import numpy as np
 from fastmlp._core.history import ResumeState
 from fastmlp._engine import optimizer_state
 from fastmlp._files import storage
-from fastmlp._files.kinds import Count, Flag, Number, Numbers, Place
+from fastmlp._files.fields import Count, Cursor, Flag, Number, Numbers
 from fastmlp._files.schema import Codec, List, Maybe, Object
 from fastmlp._models.codecs import parts
 from fastmlp._models.codecs.values import Value
@@ -102,12 +102,12 @@ def build(cls: Any, fields: dict[str, Any]) -> Any:
 class _Member(Object):
     """An MLP; its tensors have the names in an MLP's own file, after a prefix for the member."""
 
-    def write(self, value: Any, place: Place) -> dict[str, Any]:
-        return super().write(value, place._replace(prefix=f"{place.tensor}.", name=""))
+    def write(self, value: Any, cursor: Cursor) -> dict[str, Any]:
+        return super().write(value, cursor._replace(prefix=f"{cursor.tensor}.", name=""))
 
-    def read(self, tree: Any, place: Place) -> Any:
-        fields = super().read(tree, place._replace(prefix=f"{place.tensor}.", name=""))
-        return place.built(build, storage.class_of("MLP", place.known["engine"]), fields)
+    def read(self, tree: Any, cursor: Cursor) -> Any:
+        fields = super().read(tree, cursor._replace(prefix=f"{cursor.tensor}.", name=""))
+        return cursor.built(build, storage.class_of("MLP", cursor.context["engine"]), fields)
 
 
 ENSEMBLE = Object(

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from fastmlp._core.history import AveragingState, History
 from fastmlp._engine import optimizer_state
 from fastmlp._engine.optimizer_state import OptimizerState
-from fastmlp._files.kinds import GONE, Choice, Count, Hidden, Kind, Number, Numbers, Place, Text
-from fastmlp._files.schema import At, Each, Flagged, List, Object, OneOf
+from fastmlp._files.fields import GONE, Choice, Count, Cursor, Field, Hidden, Number, Numbers, Text
+from fastmlp._files.schema import At, Flagged, List, NamedTensors, Object, OneOf
 from fastmlp._models.codecs.values import Value
 from fastmlp._network import spec
 from fastmlp._network.functions.activation import CustomActivation
@@ -26,19 +26,19 @@ from fastmlp._training.callback_state import KEPT, CallbackState
 Arrays = list[NDArray[Any]]
 
 
-class Function(Kind):
+class Function(Field):
     """A custom function, which a file contains by name only, or a value of another kind."""
 
-    def __init__(self, kind: type[Any], other: Kind) -> None:
+    def __init__(self, kind: type[Any], other: Field) -> None:
         self.kind, self.other = kind, other
 
-    def write(self, value: Any, place: Place) -> Any:
-        return value.facts if isinstance(value, self.kind) else self.other.write(value, place)
+    def write(self, value: Any, cursor: Cursor) -> Any:
+        return value.facts if isinstance(value, self.kind) else self.other.write(value, cursor)
 
-    def read(self, tree: Any, place: Place) -> Any:
+    def read(self, tree: Any, cursor: Cursor) -> Any:
         if isinstance(tree, dict) and "function" in tree:
-            return place.file.function(tree, self.kind)
-        return self.other.read(tree, place)
+            return cursor.file.function(tree, self.kind)
+        return self.other.read(tree, cursor)
 
 
 def _network_values(network: Spec) -> dict[str, Any]:
@@ -54,14 +54,14 @@ def _network_values(network: Spec) -> dict[str, Any]:
 # `spec.build` checks the lists; nothing is allocated.
 NETWORK = Object(
     {
-        "layer_sizes": List(Kind()),
-        "activations": List(Function(CustomActivation, Kind())),
-        "dropout": List(Kind()),
-        "layer_norm": List(Kind()),
+        "layer_sizes": List(Field()),
+        "activations": List(Function(CustomActivation, Field())),
+        "dropout": List(Field()),
+        "layer_norm": List(Field()),
         "loss": Function(CustomLoss, Value(Loss)),
         "dtype": Choice(spec.DTYPES),
-        **dict.fromkeys(("scale", "skip", "linear_path", "compute"), Kind()),
-        "parametric": List(Kind()),
+        **dict.fromkeys(("scale", "skip", "linear_path", "compute"), Field()),
+        "parametric": List(Field()),
     },
     lambda activations, **others: spec.build(activation=activations, **others),
     _network_values,
@@ -69,7 +69,7 @@ NETWORK = Object(
 
 
 class Parameters(Hidden):
-    """The finite parameters of the known network; views of the file's bytes unless copied.
+    """The finite parameters of the network in the context; views of the file's bytes unless copied.
 
     Those of many networks have the network as the first axis, whose length ``leading`` returns.
     """
@@ -79,48 +79,48 @@ class Parameters(Hidden):
     ) -> None:
         self.dtype, self.copy, self.leading = dtype, copy, leading
 
-    def write(self, value: Any, place: Place) -> Any:
-        network = place.known["network"]
+    def write(self, value: Any, cursor: Cursor) -> Any:
+        network = cursor.context["network"]
         for kind, arrays in zip(network.tensors, value, strict=True):
-            place.file.update(zip(_names(kind, len(arrays), place), arrays, strict=True))
+            cursor.file.update(zip(_names(kind, len(arrays), cursor), arrays, strict=True))
         return GONE
 
-    def read(self, tree: Any, place: Place) -> tuple[Arrays, ...]:
-        network, kinds = place.known["network"], []
-        axis = () if self.leading is None else (self.leading(place.known),)
+    def read(self, tree: Any, cursor: Cursor) -> tuple[Arrays, ...]:
+        network, kinds = cursor.context["network"], []
+        axis = () if self.leading is None else (self.leading(cursor.context),)
         for kind, shapes in network.tensors.items():
-            pairs = zip(_names(kind, len(shapes), place), shapes, strict=True)
+            pairs = zip(_names(kind, len(shapes), cursor), shapes, strict=True)
             dtype = self.dtype or network.dtype
-            arrays = [place.file.parameter(name, (*axis, *shape), dtype) for name, shape in pairs]
+            arrays = [cursor.file.parameter(name, (*axis, *shape), dtype) for name, shape in pairs]
             kinds.append([array.copy() for array in arrays] if self.copy else arrays)
         return tuple(kinds)
 
 
-def _names(kind: str, n: int, place: Place) -> Iterator[str]:
+def _names(kind: str, n: int, cursor: Cursor) -> Iterator[str]:
     """Yield the names of the parameters of one kind in all layers."""
-    begin = f"{place.tensor}." if place.name else place.prefix
+    begin = f"{cursor.tensor}." if cursor.name else cursor.prefix
     return (f"{begin}{name_of(kind, layer)}" for layer in range(n))
 
 
 PARAMETERS = At("/", Parameters())
 
 
-class _Metrics(Kind):
+class _Metrics(Field):
     """Metrics by name, with one number per epoch; null if there are none."""
 
-    def write(self, value: dict[str, list[float]], place: Place) -> Any:
+    def write(self, value: dict[str, list[float]], cursor: Cursor) -> Any:
         for at, numbers in enumerate(value.values()):
-            Numbers().write(numbers, place.at(at))
-        return List(Text()).write(list(value), place) or None
+            Numbers().write(numbers, cursor.at(at))
+        return List(Text()).write(list(value), cursor) or None
 
-    def read(self, tree: Any, place: Place) -> dict[str, list[float]]:
+    def read(self, tree: Any, cursor: Cursor) -> dict[str, list[float]]:
         if tree is None:
             return {}
-        names = List(Text()).read(tree, place)
-        columns = [Numbers().read(GONE, place.at(at)) for at in range(len(names))]
-        n = {len(place.known["loss"])}
+        names = List(Text()).read(tree, cursor)
+        columns = [Numbers().read(GONE, cursor.at(at)) for at in range(len(names))]
+        n = {len(cursor.context["loss"])}
         is_right = len(set(names)) == len(names) > 0 and {*map(len, columns)} == n
-        place.check(is_right, "has other names than numbers of epochs")
+        cursor.check(is_right, "has other names than numbers of epochs")
         return dict(zip(names, columns, strict=True))
 
 
@@ -160,7 +160,7 @@ OPTIMIZER = Object(
         "hyper": List(Number(), N_HYPER, tuple),
         "powers": List(Number(), (0, optimizer_state.N_POWERS), tuple),
         "units": List(Number(), lambda fields: len(SLOTS[fields["row"]]), tuple),
-        "slots": At("/optimizer", Each(Parameters(), lambda fields: SLOTS[fields["row"]])),
+        "slots": At("/optimizer", NamedTensors(Parameters(), lambda fields: SLOTS[fields["row"]])),
     },
     _optimizer,
 )

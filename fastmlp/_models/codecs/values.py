@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp._files import kinds
-from fastmlp._files.kinds import TIMES, Count, Kind, Number, Place, Tensor, Text
+from fastmlp._files import fields
+from fastmlp._files.fields import TIMES, Count, Cursor, Field, Number, Tensor, Text
 from fastmlp._files.schema import List, Object, OneOf
 from fastmlp._files.strict_json import MOST_INTEGER, MOST_STRING
 from fastmlp._network import losses, optimizers, schedules
@@ -41,44 +41,44 @@ def is_object(value: Any) -> bool:
     return OBJECTS.get(type(value).__name__) is type(value)
 
 
-class Value(Kind):
+class Value(Field):
     """A value of one of several classes (None for None); the value determines its kind."""
 
     def __init__(self, *kinds: Any) -> None:
         self.kinds = kinds
 
-    def write(self, value: Any, place: Place) -> Any:
+    def write(self, value: Any, cursor: Cursor) -> Any:
         if isinstance(value, np.generic):
             value = value.item()
         if value is None or isinstance(value, bool):
             return value
         if tag := _tag(value):
-            return {tag: TAGS[tag].write(value, place)}
+            return {tag: TAGS[tag].write(value, cursor)}
         if type(value) not in PLAIN:
             raise TypeError(
-                f"{place.name} is {value!r}, which a file cannot hold: use numbers, strings, "
+                f"{cursor.name} is {value!r}, which a file cannot hold: use numbers, strings, "
                 "lists, or objects of fastmlp's own"
             )
-        return PLAIN[type(value)].write(value, place)
+        return PLAIN[type(value)].write(value, cursor)
 
-    def read(self, tree: Any, place: Place) -> Any:
-        value = self._value(tree, place)
+    def read(self, tree: Any, cursor: Cursor) -> Any:
+        value = self._value(tree, cursor)
         allowed = tuple(type(None) if kind is None else kind for kind in self.kinds)
         wrong_bool = isinstance(value, bool) and not {bool, object}.intersection(self.kinds)
         names = " or ".join("null" if kind is None else kind.__name__ for kind in self.kinds)
         is_right = isinstance(value, allowed) and not wrong_bool
-        place.check(is_right, f"is {{}} but {names} belongs there", value)
+        cursor.check(is_right, f"is {{}} but {names} belongs there", value)
         return value
 
-    def _value(self, tree: Any, place: Place) -> Any:
+    def _value(self, tree: Any, cursor: Cursor) -> Any:
         if isinstance(tree, list):
-            return _LIST.read(tree, place)
+            return _LIST.read(tree, cursor)
         if not isinstance(tree, dict):
             return tree
         tag = next(iter(tree), "")
         is_right = len(tree) == 1 and tag in TAGS
-        place.check(is_right, "has the keys {}, which are no value", sorted(tree))
-        return TAGS[tag].read(tree[tag], place)
+        cursor.check(is_right, "has the keys {}, which are no value", sorted(tree))
+        return TAGS[tag].read(tree[tag], cursor)
 
 
 def _tag(value: Any) -> str:
@@ -94,89 +94,89 @@ def _tag(value: Any) -> str:
     return TAG_OF.get(type(value), "")
 
 
-class _Dict(Kind):
+class _Dict(Field):
     """A dictionary, as a list of pairs."""
 
-    def write(self, value: dict[Any, Any], place: Place) -> list[Any]:
+    def write(self, value: dict[Any, Any], cursor: Cursor) -> list[Any]:
         for key in value:
             if not isinstance(key, _KEYS):
                 raise TypeError(
-                    f"{place.name} has the key {key!r}, which a file cannot hold: use strings"
+                    f"{cursor.name} has the key {key!r}, which a file cannot hold: use strings"
                 )
-        return _LIST.write([list(pair) for pair in value.items()], place)
+        return _LIST.write([list(pair) for pair in value.items()], cursor)
 
-    def read(self, tree: Any, place: Place) -> dict[Any, Any]:
+    def read(self, tree: Any, cursor: Cursor) -> dict[Any, Any]:
         values = {}
-        for pair in _LIST.read(tree, place):
+        for pair in _LIST.read(tree, cursor):
             is_pair = isinstance(pair, list) and len(pair) == 2
-            place.check(is_pair, "has {} in place of key and value", pair)
+            cursor.check(is_pair, "has {} in place of key and value", pair)
             key, value = pair
             is_new = isinstance(key, _KEYS) and key not in values
-            place.check(is_new, "has the key {}, again or of a wrong kind", key)
+            cursor.check(is_new, "has the key {}, again or of a wrong kind", key)
             values[key] = value
         return values
 
 
-class _Integer(Kind):
+class _Integer(Field):
     """An integer that JSON readers would round, as hexadecimal digits."""
 
-    def write(self, value: int, place: Place) -> str:
+    def write(self, value: int, cursor: Cursor) -> str:
         return hex(value)
 
-    def read(self, tree: Any, place: Place) -> int:
-        number = kinds.from_digits(tree)
+    def read(self, tree: Any, cursor: Cursor) -> int:
+        number = fields.from_digits(tree)
         words = "is {} and no large integer in hexadecimal"
-        place.check(abs(number) > MOST_INTEGER, words, tree)
+        cursor.check(abs(number) > MOST_INTEGER, words, tree)
         return number
 
 
-class _Float(Kind):
+class _Float(Field):
     """An infinite number or NaN, which JSON lacks."""
 
-    def write(self, value: float, place: Place) -> str:
+    def write(self, value: float, cursor: Cursor) -> str:
         return str(value)
 
-    def read(self, tree: Any, place: Place) -> float:
-        place.check(tree in ("inf", "-inf", "nan"), "is the float {}", tree)
+    def read(self, tree: Any, cursor: Cursor) -> float:
+        cursor.check(tree in ("inf", "-inf", "nan"), "is the float {}", tree)
         return float(tree)
 
 
-class _Array(Kind):
+class _Array(Field):
     """An array of numbers, stored as a tensor; the JSON repeats the tensor's name."""
 
-    def write(self, value: NDArray[Any], place: Place) -> str:
+    def write(self, value: NDArray[Any], cursor: Cursor) -> str:
         if value.dtype.kind not in "biuf" or value.dtype.itemsize > 8 or not value.ndim:
             raise TypeError(
-                f"{place.name} is an array of {value.dtype} but a file holds numbers of up to 8 "
+                f"{cursor.name} is an array of {value.dtype} but a file holds numbers of up to 8 "
                 "bytes, strings and dates: convert it"
             )
-        place.file[place.tensor] = value
-        return place.name
+        cursor.file[cursor.tensor] = value
+        return cursor.name
 
-    def read(self, tree: Any, place: Place) -> NDArray[Any]:
-        place.check(tree == place.name, "is said to be the tensor {}", tree)
-        return place.file.take(place.tensor).copy()  # type: ignore[no-any-return]
+    def read(self, tree: Any, cursor: Cursor) -> NDArray[Any]:
+        cursor.check(tree == cursor.name, "is said to be the tensor {}", tree)
+        return cursor.file.take(cursor.tensor).copy()  # type: ignore[no-any-return]
 
 
 class _Times(_Array):
     """An array of dates or time differences, stored as integers; the JSON is their dtype."""
 
-    def write(self, value: NDArray[Any], place: Place) -> str:
-        super().write(value.astype(np.int64) if value.dtype.name in TIMES else value, place)
+    def write(self, value: NDArray[Any], cursor: Cursor) -> str:
+        super().write(value.astype(np.int64) if value.dtype.name in TIMES else value, cursor)
         return value.dtype.name
 
-    def read(self, tree: Any, place: Place) -> NDArray[Any]:
-        place.check(tree in TIMES, "is said to be an array of {}", tree)
-        numbers = super().read(place.name, place)
-        place.check(numbers.dtype == np.int64, f"is {numbers.dtype} and no dates")
+    def read(self, tree: Any, cursor: Cursor) -> NDArray[Any]:
+        cursor.check(tree in TIMES, "is said to be an array of {}", tree)
+        numbers = super().read(cursor.name, cursor)
+        cursor.check(numbers.dtype == np.int64, f"is {numbers.dtype} and no dates")
         return numbers.view(tree)
 
 
 class _Strings(_Array):
     """An array of strings, stored as a matrix of their code points, padded with 0."""
 
-    def write(self, value: NDArray[Any], place: Place) -> str:
-        name, texts = place.name, value.tolist()
+    def write(self, value: NDArray[Any], cursor: Cursor) -> str:
+        name, texts = cursor.name, value.tolist()
         if value.ndim != 1 or not all(isinstance(text, str) for text in texts):
             raise TypeError(f"{name} has other things than strings in it, which a file cannot hold")
         fixed, longest = value.astype("=U"), max(map(len, texts), default=0)
@@ -187,27 +187,27 @@ class _Strings(_Array):
                 "shorten or number them"
             )
         for text in texts:
-            kinds.encoded(text, name)
+            fields.encoded(text, name)
         width = fixed.dtype.itemsize // 4
-        return super().write(fixed.view(np.uint32).reshape(len(fixed), width), place)
+        return super().write(fixed.view(np.uint32).reshape(len(fixed), width), cursor)
 
-    def read(self, tree: Any, place: Place) -> NDArray[Any]:
-        points = super().read(tree, place)
+    def read(self, tree: Any, cursor: Cursor) -> NDArray[Any]:
+        points = super().read(tree, cursor)
         is_text = points.dtype == np.uint32 and points.ndim == 2
         is_text = is_text and 1 <= points.shape[1] <= MOST_STRING
-        place.check(is_text, f"is {points.dtype} of shape {points.shape} and no strings")
+        cursor.check(is_text, f"is {points.dtype} of shape {points.shape} and no strings")
         few = len(points) <= MOST_STRINGS
-        place.check(few, f"has {len(points):,} strings, more than {MOST_STRINGS:,}")
+        cursor.check(few, f"has {len(points):,} strings, more than {MOST_STRINGS:,}")
         wrong = points[((points >= 0xD800) & (points <= 0xDFFF)) | (points > 0x10FFFF)]
-        place.check(not wrong.size, f"has a character that does not exist, {[*wrong[:1]]}")
+        cursor.check(not wrong.size, f"has a character that does not exist, {[*wrong[:1]]}")
         return points.view(f"=U{points.shape[1]}").reshape(-1)
 
 
 class _StringObjects(_Strings):
     """The same for an array of dtype object."""
 
-    def read(self, tree: Any, place: Place) -> NDArray[Any]:
-        return super().read(tree, place).astype(object)
+    def read(self, tree: Any, cursor: Cursor) -> NDArray[Any]:
+        return super().read(tree, cursor).astype(object)
 
 
 ANY = Value(object)
@@ -224,11 +224,11 @@ _OBJECT = OneOf(
 
 # NumPy's own setters take an index beyond the state, and read there: so each field has a range.
 BIT, WORD, LONG = Count(most=1), Count(most=2**32 - 1), Count(most=2**128 - 1)
-_BUFFERED: dict[str, Kind] = {"has_uint32": BIT, "uinteger": WORD}
-_PCG64: dict[str, Kind] = {"state.state": LONG, "state.inc": LONG, **_BUFFERED}
+_BUFFERED: dict[str, Field] = {"has_uint32": BIT, "uinteger": WORD}
+_PCG64: dict[str, Field] = {"state.state": LONG, "state.inc": LONG, **_BUFFERED}
 
 # Bit generator -> the fields of its state, with dots between the keys of nested dictionaries.
-STATES: dict[str, dict[str, Kind]] = {
+STATES: dict[str, dict[str, Field]] = {
     "PCG64": _PCG64,
     "PCG64DXSM": _PCG64,
     "MT19937": {"state.key": Tensor((624,), np.uint32), "state.pos": Count(most=624)},
@@ -273,14 +273,14 @@ class _Generator(OneOf):
     def __init__(self, kinds: dict[str, Object]) -> None:
         super().__init__(kinds, lambda value: type(value._bit_generator).__name__)
 
-    def write(self, value: Any, place: Place) -> dict[str, Any]:
+    def write(self, value: Any, cursor: Cursor) -> dict[str, Any]:
         kind = type(value._bit_generator)
-        if kind.__name__ not in self.kinds or kind is not getattr(np.random, kind.__name__, None):
+        if kind.__name__ not in self.objects or kind is not getattr(np.random, kind.__name__, None):
             raise TypeError(
-                f"{place.name} draws from {kind.__name__} but a file holds the state of "
-                f"{', '.join(self.kinds)}: use one of these"
+                f"{cursor.name} draws from {kind.__name__} but a file holds the state of "
+                f"{', '.join(self.objects)}: use one of these"
             )
-        return super().write(value, place)
+        return super().write(value, cursor)
 
 
 _BITS = {
@@ -288,16 +288,16 @@ _BITS = {
     for name, state in STATES.items()
 }
 GENERATOR = _Generator(_BITS)
-_GAUSS: dict[str, Kind] = {"has_gauss": BIT, "gauss": Number(-math.inf)}
-_LEGACY: dict[str, Kind] = STATES["MT19937"] | _GAUSS
+_GAUSS: dict[str, Field] = {"has_gauss": BIT, "gauss": Number(-math.inf)}
+_LEGACY: dict[str, Field] = STATES["MT19937"] | _GAUSS
 RANDOM_STATE = _Generator(
     {"MT19937": Object(_LEGACY, _random_state, lambda r: _flat(r.get_state(legacy=False)))}
 )
 
 # ---------------------------------------------------------------------------------- tags
 
-PLAIN: dict[type, Kind] = {int: Kind(), float: Kind(), str: Text(), list: _LIST}
-TAGS: dict[str, Kind] = {
+PLAIN: dict[type, Field] = {int: Field(), float: Field(), str: Text(), list: _LIST}
+TAGS: dict[str, Field] = {
     "object": _OBJECT,
     "tuple": List(ANY, make=tuple),
     "dict": _Dict(),

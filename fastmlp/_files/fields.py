@@ -1,8 +1,8 @@
-"""Kinds of fields: each writes a value to a file, and reads it back within its range.
+"""Fields: each class writes a value to a file, and reads it back within its range.
 
-``write(value, place)`` returns JSON and adds arrays to the tensors; ``read(tree, place)`` returns
+``write(value, cursor)`` returns JSON and adds arrays to the tensors; ``read(tree, cursor)`` returns
 the value that some JSON describes, or raises ModelFormatError. A limit may be a function of the
-fields that were read before: ``Count(1, lambda known: known["rows"])``.
+fields that were read before: ``Count(1, lambda context: context["rows"])``.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ TIMES = [
 ]
 
 
-class Place(NamedTuple):
+class Cursor(NamedTuple):
     """The position of a value in a file."""
 
     file: Any  # the Tensors or the Store
-    known: ChainMap[str, Any]  # the fields of the enclosing objects, innermost first
+    context: ChainMap[str, Any]  # the fields of the enclosing objects, innermost first
     name: str = ""  # the beginning of the names of its tensors: "fit.history"
     prefix: str = ""  # precedes the name in an ensemble: "members.0."
 
     @property
     def tensor(self) -> str:
-        """The name of the tensor at this place."""
+        """The name of the tensor at this position."""
         return self.prefix + self.name
 
-    def at(self, key: object) -> Place:
-        """Return the place of a part of this value."""
+    def at(self, key: object) -> Cursor:
+        """Return the position of a part of this value."""
         return self._replace(name=f"{self.name}.{key}" if self.name else str(key))
 
     def check(self, truth: Any, words: str, *values: Any) -> None:
@@ -53,7 +53,7 @@ class Place(NamedTuple):
             raise ModelFormatError(f"{where} {words.format(*map(shown, values))}")
 
     def check_tensor(self, truth: Any, words: str) -> None:
-        """Raise an error for the tensor at this place unless something is true."""
+        """Raise an error for the tensor at this position unless something is true."""
         if not truth:
             raise ModelFormatError(f"tensor {shown(self.tensor)} {words}")
 
@@ -68,88 +68,88 @@ class Place(NamedTuple):
             raise ModelFormatError(f"{where}: {str(error)[:MOST_MESSAGE]}") from None
 
 
-class Kind:
-    """A kind of field; the base class itself stands for any JSON, checked by a constructor."""
+class Field:
+    """A field; the base class itself stands for any JSON, checked by a constructor."""
 
     needed = True  # whether the key must be present
     hidden = False  # whether the field consists of tensors alone, without a key
 
-    def write(self, value: Any, place: Place) -> Any:
+    def write(self, value: Any, cursor: Cursor) -> Any:
         """Return the value as JSON, or GONE for no key."""
         return value
 
-    def read(self, tree: Any, place: Place) -> Any:
+    def read(self, tree: Any, cursor: Cursor) -> Any:
         """Return the value that some JSON describes; the JSON is GONE without a key."""
         return tree
 
 
-class Hidden(Kind):
+class Hidden(Field):
     """A field that consists of tensors alone."""
 
     needed, hidden = False, True
 
 
-def limit(given: Any, place: Place) -> Any:
-    """Return a limit, which may be a function of the known fields."""
-    return given(place.known) if callable(given) else given
+def limit(bound: Any, cursor: Cursor) -> Any:
+    """Return a limit, which may be a function of the fields that were read before."""
+    return bound(cursor.context) if callable(bound) else bound
 
 
 # ---------------------------------------------------------------------------------- JSON alone
 
 
 @dataclass
-class Count(Kind):
+class Count(Field):
     """An integer in a range; if the range exceeds JSON's, a string of hexadecimal digits."""
 
     least: Any = 0
     most: Any = MOST_INTEGER
 
-    def write(self, value: Any, place: Place) -> Any:
+    def write(self, value: Any, cursor: Cursor) -> Any:
         return hex(value) if not callable(self.most) and self.most > MOST_INTEGER else int(value)
 
-    def read(self, tree: Any, place: Place) -> int:
-        least, most = limit(self.least, place), limit(self.most, place)
+    def read(self, tree: Any, cursor: Cursor) -> int:
+        least, most = limit(self.least, cursor), limit(self.most, cursor)
         value: Any = from_digits(tree) if most > MOST_INTEGER else tree
         is_right = type(value) is int and least <= value <= most
-        place.check(is_right, f"is {{}} but must be from {least} to {most}", tree)
+        cursor.check(is_right, f"is {{}} but must be from {least} to {most}", tree)
         return value  # type: ignore[no-any-return]
 
 
 @dataclass
-class Number(Kind):
+class Number(Field):
     """A finite number in a range, by default at least 0."""
 
     least: float = 0.0
     most: float = math.inf
 
-    def write(self, value: Any, place: Place) -> float:
+    def write(self, value: Any, cursor: Cursor) -> float:
         return float(value)
 
-    def read(self, tree: Any, place: Place) -> float:
+    def read(self, tree: Any, cursor: Cursor) -> float:
         is_number = type(tree) in (int, float) and abs(tree) < math.inf
         to = "on" if self.most == math.inf else f"to {self.most:.3g}"
         words = f"is {{}} but must be a number from {self.least:.3g} {to}"
-        place.check(is_number and self.least <= tree <= self.most, words, tree)
+        cursor.check(is_number and self.least <= tree <= self.most, words, tree)
         return float(tree)
 
 
-class Flag(Kind):
+class Flag(Field):
     """A truth value."""
 
-    def read(self, tree: Any, place: Place) -> bool:
-        place.check(isinstance(tree, bool), "is {} and neither true nor false", tree)
+    def read(self, tree: Any, cursor: Cursor) -> bool:
+        cursor.check(isinstance(tree, bool), "is {} and neither true nor false", tree)
         return tree  # type: ignore[no-any-return]
 
 
-class Text(Kind):
+class Text(Field):
     """A string."""
 
-    def write(self, value: str, place: Place) -> str:
-        encoded(value, place.name)
+    def write(self, value: str, cursor: Cursor) -> str:
+        encoded(value, cursor.name)
         return value
 
-    def read(self, tree: Any, place: Place) -> str:
-        place.check(isinstance(tree, str), "is {} and no string", tree)
+    def read(self, tree: Any, cursor: Cursor) -> str:
+        cursor.check(isinstance(tree, str), "is {} and no string", tree)
         return tree  # type: ignore[no-any-return]
 
 
@@ -159,13 +159,13 @@ class Choice(Text):
 
     choices: Any
 
-    def write(self, value: Any, place: Place) -> str:
+    def write(self, value: Any, cursor: Cursor) -> str:
         return str(value)
 
-    def read(self, tree: Any, place: Place) -> str:
-        value = super().read(tree, place)
+    def read(self, tree: Any, cursor: Cursor) -> str:
+        value = super().read(tree, cursor)
         words = f"is {{}} but must be one of {', '.join(self.choices)}"
-        place.check(value in self.choices, words, value)
+        cursor.check(value in self.choices, words, value)
         return value
 
 
@@ -174,7 +174,7 @@ class Choice(Text):
 
 @dataclass
 class Tensor(Hidden):
-    """An array of known shape and dtype, finite and in a range; None if its shape is None."""
+    """An array of one shape and dtype, finite and in a range; None if its shape is None."""
 
     shape: Any
     dtype: Any = np.float64
@@ -183,27 +183,27 @@ class Tensor(Hidden):
     positive: bool = False  # above 0
     rising: bool = False  # each number is above the one before it
 
-    def write(self, value: Any, place: Place) -> Any:
+    def write(self, value: Any, cursor: Cursor) -> Any:
         if value is None:
             return GONE
         if not np.all(np.isfinite(value)):
-            raise ValueError(f"{place.name} of the fit is not finite: scale y, and fit again")
-        place.file[place.tensor] = np.asarray(value, self.dtype)
+            raise ValueError(f"{cursor.name} of the fit is not finite: scale y, and fit again")
+        cursor.file[cursor.tensor] = np.asarray(value, self.dtype)
         return GONE
 
-    def read(self, tree: Any, place: Place) -> Any:
-        shape = limit(self.shape, place)
+    def read(self, tree: Any, cursor: Cursor) -> Any:
+        shape = limit(self.shape, cursor)
         if shape is None:
             return None
-        array = place.file.parameter(place.tensor, shape, self.dtype)
+        array = cursor.file.parameter(cursor.tensor, shape, self.dtype)
         if array.size:
-            least, most = limit(self.least, place), limit(self.most, place)
+            least, most = limit(self.least, cursor), limit(self.most, cursor)
             low, high = array.min(), array.max()
-            place.check_tensor(not self.positive or low > 0, f"has {low} but must be above 0")
+            cursor.check_tensor(not self.positive or low > 0, f"has {low} but must be above 0")
             words = f"has {low} to {high} but must have numbers from {least} to {most}"
-            place.check_tensor(least <= low <= high <= most, words)
+            cursor.check_tensor(least <= low <= high <= most, words)
         is_right = not self.rising or (array[:-1] < array[1:]).all()
-        place.check_tensor(is_right, "is not in order, each number once")
+        cursor.check_tensor(is_right, "is not in order, each number once")
         return array.copy()
 
 
@@ -213,56 +213,56 @@ class Numbers(Hidden):
 
     dtype: Any = np.float64
 
-    def write(self, value: Sequence[float], place: Place) -> Any:
-        place.file.put_list(place.tensor, value, self.dtype)
+    def write(self, value: Sequence[float], cursor: Cursor) -> Any:
+        cursor.file.put_list(cursor.tensor, value, self.dtype)
         return GONE
 
-    def read(self, tree: Any, place: Place) -> list[Any]:
-        return place.file.numbers(place.tensor, self.dtype)  # type: ignore[no-any-return]
+    def read(self, tree: Any, cursor: Cursor) -> list[Any]:
+        return cursor.file.numbers(cursor.tensor, self.dtype)  # type: ignore[no-any-return]
 
 
 class Pieces(Hidden):
     """A list of byte strings: their bytes one after the other, and where each of them ends."""
 
-    def write(self, value: Sequence[Any], place: Place) -> Any:
+    def write(self, value: Sequence[Any], cursor: Cursor) -> Any:
         ends = np.cumsum([len(piece) for piece in value], dtype=np.int64)
-        place.file[place.at("ends").tensor] = ends
-        place.file[place.at("bytes").tensor] = np.frombuffer(b"".join(value), np.uint8)
+        cursor.file[cursor.at("ends").tensor] = ends
+        cursor.file[cursor.at("bytes").tensor] = np.frombuffer(b"".join(value), np.uint8)
         return GONE
 
-    def read(self, tree: Any, place: Place) -> list[Any]:
-        text = _column(place.at("bytes"), np.uint8).tobytes()
-        ends = np.concatenate([[0], _column(place.at("ends"), np.int64)])
+    def read(self, tree: Any, cursor: Cursor) -> list[Any]:
+        text = _column(cursor.at("bytes"), np.uint8).tobytes()
+        ends = np.concatenate([[0], _column(cursor.at("ends"), np.int64)])
         is_right = (ends[:-1] <= ends[1:]).all() and ends[-1] == len(text)
-        place.at("ends").check_tensor(is_right, f"does not divide {len(text):,} bytes")
+        cursor.at("ends").check_tensor(is_right, f"does not divide {len(text):,} bytes")
         return [text[start:end] for start, end in itertools.pairwise(ends.tolist())]
 
 
 class Texts(Pieces):
     """A list of strings of any length, stored in UTF-8."""
 
-    def write(self, value: Sequence[str], place: Place) -> Any:
-        return super().write([encoded(text, place.name) for text in value], place)
+    def write(self, value: Sequence[str], cursor: Cursor) -> Any:
+        return super().write([encoded(text, cursor.name) for text in value], cursor)
 
-    def read(self, tree: Any, place: Place) -> list[str]:
-        pieces = super().read(tree, place)
-        return place.built(lambda: [piece.decode() for piece in pieces])  # type: ignore[no-any-return]
+    def read(self, tree: Any, cursor: Cursor) -> list[str]:
+        pieces = super().read(tree, cursor)
+        return cursor.built(lambda: [piece.decode() for piece in pieces])  # type: ignore[no-any-return]
 
 
-def _column(place: Place, dtype: Any) -> NDArray[Any]:
+def _column(cursor: Cursor, dtype: Any) -> NDArray[Any]:
     """Return a tensor of one dimension."""
-    array: NDArray[Any] = place.file.take(place.tensor)
+    array: NDArray[Any] = cursor.file.take(cursor.tensor)
     words = f"is {array.dtype} of shape {array.shape} but a list of {np.dtype(dtype)} belongs there"
-    place.check_tensor(array.dtype == dtype and array.ndim == 1, words)
+    cursor.check_tensor(array.dtype == dtype and array.ndim == 1, words)
     return array
 
 
 # ---------------------------------------------------------------------------------- helpers
 
 
-def opened(tree: Any, place: Place) -> dict[str, Any]:
+def opened(tree: Any, cursor: Cursor) -> dict[str, Any]:
     """Return a copy of a JSON object."""
-    place.check(isinstance(tree, dict), "is {} and no object", tree)
+    cursor.check(isinstance(tree, dict), "is {} and no object", tree)
     return dict(tree)
 
 
