@@ -54,7 +54,7 @@ class Engine(native.Engine):
         """Return the derivatives of the predictions with respect to x, (n, heads * m, fan_in)."""
         return self.predictor().jacobian(x)
 
-    def twin(self) -> Engine:
+    def shadow(self) -> Engine:
         """Return another engine for the same network; both can restore the same snapshots."""
         return Engine(self.spec, self.level)
 

@@ -185,7 +185,7 @@ class Engine(Protocol):
     def jacobian(self, x: NDArray[Any]) -> NDArray[Any]:
         """Return the derivatives of the predictions with respect to x, (n, heads * m, fan_in)."""
 
-    def twin(self) -> Engine:
+    def shadow(self) -> Engine:
         """Return another engine for the same network; both can restore the same snapshots."""
 
     def predictor(

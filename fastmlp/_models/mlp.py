@@ -6,7 +6,6 @@ import copy
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -18,7 +17,7 @@ from fastmlp._core.keywords import explained
 from fastmlp._engine.exportable import Exportable
 from fastmlp._engine.thread_count import call_team, fit_team
 from fastmlp._models.fit_request import FitRequest
-from fastmlp._models.parameter_list import ParameterProperty
+from fastmlp._models.parameter_list import ParameterProperty, spec_property
 from fastmlp._models.runner import Runner, one_pass
 from fastmlp._network import initializers
 from fastmlp._network.data import Data
@@ -51,11 +50,6 @@ def _compiled(spec: Spec) -> Engine:
     from fastmlp._engine import native_engine
 
     return native_engine.engine(spec)
-
-
-def _of_spec(name: str, meaning: str) -> Any:
-    """Return a read-only property: an option of the network's description."""
-    return property(attrgetter(f"_spec.{name}"), doc=meaning)
 
 
 @partial(explained, plain=("predict",))  # whose calls may take less time than a check
@@ -190,31 +184,35 @@ class MLP(Exportable):
         self._progress: ResumeState | None = None  # for the next partial_fit or a resumed fit
         self._plans = planning.PlanCache(self._spec)
 
-    n_parameters: int = _of_spec(
+    n_parameters: int = spec_property(
         "n_parameters", "Number of elements of all weights, biases and other parameters."
     )
-    layer_sizes: tuple[int, ...] = _of_spec("layer_sizes", "Inputs, hidden layers, outputs.")
-    activations: tuple[ActivationName | CustomActivation, ...] = _of_spec(
+    layer_sizes: tuple[int, ...] = spec_property("layer_sizes", "Inputs, hidden layers, outputs.")
+    activations: tuple[ActivationName | CustomActivation, ...] = spec_property(
         "activations", "Activation of each hidden layer: its name, or one of the user's own."
     )
-    dropout: tuple[float, ...] = _of_spec("dropout", "Drop probability of each hidden layer.")
-    layer_norm: tuple[NormPosition | None, ...] = _of_spec(
+    dropout: tuple[float, ...] = spec_property("dropout", "Drop probability of each hidden layer.")
+    layer_norm: tuple[NormPosition | None, ...] = spec_property(
         "layer_norm",
         "Where each hidden layer is normalised: before or after its activation, or not.",
     )
-    parametric: tuple[bool, ...] = _of_spec(
+    parametric: tuple[bool, ...] = spec_property(
         "parametric", "Whether the activation of each hidden layer is parametric."
     )
-    scale: bool = _of_spec("scale", "Whether the inputs are scaled by parameters.")
-    skip: int | None = _of_spec("skip", "Hidden layers of a residual block; None without blocks.")
-    linear_path: bool = _of_spec(
+    scale: bool = spec_property("scale", "Whether the inputs are scaled by parameters.")
+    skip: int | None = spec_property(
+        "skip", "Hidden layers of a residual block; None without blocks."
+    )
+    linear_path: bool = spec_property(
         "linear_path", "Whether a linear path leads from the inputs to the outputs."
     )
-    compute: Compute = _of_spec(
+    compute: Compute = spec_property(
         "compute", 'How training multiplies matrices: "bfloat16", or None for the dtype.'
     )
-    loss: Loss = _of_spec("loss", "The loss, as an object of ``fastmlp.losses``.")
-    dtype: np.dtype[Any] = _of_spec("dtype", "The dtype of weights, arithmetic and predictions.")
+    loss: Loss = spec_property("loss", "The loss, as an object of ``fastmlp.losses``.")
+    dtype: np.dtype[Any] = spec_property(
+        "dtype", "The dtype of weights, arithmetic and predictions."
+    )
 
     def summary(self) -> str:
         """Return a table of the layers: sizes, activations, options, parameters.
@@ -777,7 +775,7 @@ class MLP(Exportable):
         """Return a model for predictions alone, with the parameters of this moment."""
         model = type(self).__new__(type(self))
         vars(model).update(vars(self))
-        model._engine = self._engine.twin()
+        model._engine = self._engine.shadow()
         model._engine.restore(self._engine.snapshot())
         return model
 

@@ -1,8 +1,9 @@
-"""Weights, biases, gains or shifts of a model, seen as a list."""
+"""Properties of a model: its weights, biases and so on as lists, and its options."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
 from fastmlp._network.tensors import TENSORS
@@ -80,6 +81,11 @@ class ParameterList(Sequence["NDArray[Any]"]):
 
     def __repr__(self) -> str:
         return repr(self._read())
+
+
+def spec_property(name: str, meaning: str) -> Any:
+    """Return a read-only property of a model: an option of its network's description."""
+    return property(attrgetter(f"_spec.{name}"), doc=meaning)
 
 
 class ParameterProperty(property):

@@ -68,16 +68,16 @@ def _remembers(callback: Any) -> bool:
 
 def plain(snapshot: Any, engine: Engine) -> Parameters:
     """Convert an engine's snapshot to plain arrays of parameters."""
-    twin = engine.twin()
-    twin.restore(snapshot)
-    return twin.parameters()
+    shadow = engine.shadow()
+    shadow.restore(snapshot)
+    return shadow.parameters()
 
 
 def snapshot_of(parameters: Parameters, engine: Engine) -> Any:
     """Convert plain arrays of parameters to an engine's snapshot."""
-    twin = engine.twin()
-    twin.set_parameters(*parameters)
-    return twin.snapshot()
+    shadow = engine.shadow()
+    shadow.set_parameters(*parameters)
+    return shadow.snapshot()
 
 
 def give_back(memories: Sequence[CallbackState], callbacks: Iterable[Any], state: State) -> bool:

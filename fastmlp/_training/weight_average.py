@@ -18,7 +18,7 @@ class WeightAverage:
         self, averaging: Averaging, engine: Engine, resumed: AveragingState | None = None
     ) -> None:
         self.averaging, self.engine, self.averaged = averaging, engine, resumed
-        self.shadow: Any = engine.twin()
+        self.shadow: Any = engine.shadow()
         self.shadow.set_parameters(*(engine.parameters() if resumed is None else resumed.raw))
         self.shadow.set_optimizer_state(engine.optimizer_state())  # both share it
 

@@ -194,8 +194,8 @@ def test_an_end_before_the_start_warns(mlp):
 
 
 def test_nobody_else_is_slower_or_larger(mlp, monkeypatch):
-    """Without averaging there is no twin, and nothing more is remembered."""
-    monkeypatch.setattr(mlp._engine_type(cases.build([1, 1])).__class__, "twin", None)
+    """Without averaging there is no shadow engine, and nothing more is remembered."""
+    monkeypatch.setattr(mlp._engine_type(cases.build([1, 1])).__class__, "shadow", None)
     net = network(mlp)
     net.fit(X, Y, epochs=2, validation_data=HELD)
     assert net._progress.averaged is None

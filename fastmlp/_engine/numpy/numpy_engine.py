@@ -247,7 +247,7 @@ class Engine:
         """Return the derivatives of the predictions with respect to x, (n, heads * m, fan_in)."""
         return jacobian(self.spec, self._parameters, x)
 
-    def twin(self) -> Engine:
+    def shadow(self) -> Engine:
         """Return another engine for the same network; both can restore the same snapshots."""
         return Engine(self.spec)
 
@@ -258,7 +258,7 @@ class Engine:
         parameters: Sequence[Any] | None = None,
     ) -> Predictor:
         """Return a frozen copy of the network."""
-        frozen = self.twin()
+        frozen = self.shadow()
         frozen.set_parameters(*(self._parameters if parameters is None else parameters))
         return Predictor(frozen, n_threads, weight_type)
 

@@ -52,9 +52,9 @@ class MemberEngines:
         for engine, snapshot in zip(self.engines, snapshots, strict=True):
             engine.restore(snapshot)
 
-    def twin(self) -> MemberEngines:
+    def shadow(self) -> MemberEngines:
         """Return new engines for the same networks, which accept the same snapshots."""
-        return MemberEngines([engine.twin() for engine in self.engines])
+        return MemberEngines([engine.shadow() for engine in self.engines])
 
     def parameters(self) -> tuple[Any, ...]:
         """Return the parameters of each member as plain arrays."""
