@@ -37,7 +37,11 @@ if TYPE_CHECKING:  # type checkers read these imports instead of the table below
         History as History,
         State as State,
     )
-    from fastmlp._files.storage import ModelFormatError as ModelFormatError, load as _load
+    from fastmlp._files.storage import (
+        ModelFormatError as ModelFormatError,
+        load as _load,
+        load_predictor as load_predictor,
+    )
     from fastmlp._models.checkpoint import Checkpoint as Checkpoint
     from fastmlp._models.config import show_config as show_config
     from fastmlp._models.ensemble.ensemble import Ensemble as Ensemble
@@ -89,7 +93,7 @@ if PathFinder.find_spec("predictor", [f"{folder}/_engine" for folder in __path__
 _NAMES = {
     "_models.mlp": "MLP",
     "_models.ensemble.ensemble": "Ensemble",
-    "_files.storage": "load ModelFormatError",
+    "_files.storage": "load load_predictor ModelFormatError",
     "_training.arrow": "ArrowBlocks",
     "_training.readers": "Blocks",
     "_core.history": "History State Batch DivergenceError",

@@ -165,15 +165,24 @@ class Object(Field):
         return {key: tree[key] for key in written if tree[key] is not GONE}
 
     def read(self, tree: Any, cursor: Cursor) -> Any:
-        left, values = opened(tree, cursor), dict[str, Any]()
+        left = opened(tree, cursor)
+        values = self._read(left, cursor)
+        cursor.check(not left, "has {}, unknown here", next(iter(left), None))
+        return cursor.built(self.make, **values)
+
+    def read_part(self, tree: Any, cursor: Cursor) -> Any:
+        """Return the value of these fields of an object that has others, too."""
+        return cursor.built(self.make, **self._read(opened(tree, cursor), cursor))
+
+    def _read(self, left: dict[str, Any], cursor: Cursor) -> dict[str, Any]:
+        """Return the values of the fields, and take them out of the object."""
+        values: dict[str, Any] = {}
         inner = cursor._replace(context=cursor.context.new_child(values))
         for key, field in self.fields.items():
             part = GONE if field.hidden else left.pop(key, GONE)
             cursor.check(part is not GONE or not field.needed, "has no {}", key)
             values[key] = field.read(part, inner.at(key))
-        cursor.check(not left, "has {}, unknown here", next(iter(left), None))
-        values = {key: value for key, value in values.items() if value is not GONE}
-        return cursor.built(self.make, **values)
+        return {key: value for key, value in values.items() if value is not GONE}
 
 
 @dataclass

@@ -6,6 +6,7 @@ class of the table `CLASSES` and no code, and anything wrong with it raises ``Mo
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 import os
@@ -28,7 +29,7 @@ from fastmlp._files.safetensors import Header
 from fastmlp._files.schema import Codec, Object
 from fastmlp._files.strict_json import ModelFormatError, check
 
-__all__ = ["ModelFormatError", "load", "save"]
+__all__ = ["ModelFormatError", "load", "load_predictor", "save"]
 
 FORMAT = "fastmlp"
 VERSION = 1
@@ -45,6 +46,12 @@ CLASSES = {
     "MLPRegressor": ("sklearn.codec", "sklearn.regressor"),
     "TabMLPClassifier": ("tabular.codec", "tabular.classifier"),
     "TabMLPRegressor": ("tabular.codec", "tabular.regressor"),
+}
+# Modules with a function `predictor`, which makes the predictor of a fit in a file, for the classes
+# that need scikit-learn.
+SERVED = {
+    **dict.fromkeys(("MLPClassifier", "MLPRegressor"), "sklearn.served"),
+    **dict.fromkeys(("TabMLPClassifier", "TabMLPRegressor"), "tabular.codec_fit"),
 }
 HEAD = Object({"class": Choice(CLASSES), "engine": Choice(ENGINES)})  # of every description
 
@@ -77,7 +84,7 @@ def content_of(model: Any, training: bool = True) -> tuple[dict[str, str], Tenso
     codec, engine = row_of(model)
     fields = codec.values(model, training)
     head = {"class": type(model).__name__, "engine": fields.pop("engine", engine)}
-    cursor = Cursor(tensors, ChainMap({"cls": type(model)}))
+    cursor = Cursor(tensors, ChainMap({"cls": type(model), "name": type(model).__name__}))
     description = {**head, **codec.schema.write(fields, cursor)}
     text = json.dumps(description, separators=(",", ":"), allow_nan=False)
     try:
@@ -95,7 +102,7 @@ def content_of(model: Any, training: bool = True) -> tuple[dict[str, str], Tenso
 
 def codec_of(name: str) -> Codec:
     """Return the codec of a class."""
-    return importlib.import_module(f"fastmlp.{CLASSES[name][0]}").CODECS[name]  # type: ignore[no-any-return]
+    return _imported(CLASSES[name][0]).CODECS[name]  # type: ignore[no-any-return]
 
 
 def row_of(model: Any) -> tuple[Codec, str]:
@@ -114,7 +121,20 @@ def class_of(name: str, engine: str) -> Any:
     """Return the class with a name and an engine."""
     homes = dict(zip(ENGINES, CLASSES[name][1:], strict=False))
     check(engine in homes, f"a {name} has no engine {{}}", engine)
-    return getattr(importlib.import_module(f"fastmlp.{homes[engine]}"), name)
+    return getattr(_imported(homes[engine]), name)
+
+
+def _imported(module: str) -> Any:
+    """Return a module of fastmlp; an error says what to do without scikit-learn."""
+    try:
+        return importlib.import_module(f"fastmlp.{module}")
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != "sklearn":
+            raise
+        raise ImportError(
+            "estimators need scikit-learn, which is not installed: pip install scikit-learn, or "
+            "read the file by fastmlp.load_predictor, which needs NumPy alone"
+        ) from error
 
 
 def load(
@@ -165,27 +185,84 @@ def load(
     >>> bool((again.predict(np.ones((3, 2))) == net.predict(np.ones((3, 2)))).all())
     True
     """
-    check_flag("verify", verify)
     if engine is not None:
         check_choice("engine", engine, ENGINES, " or None")
+    return _read(path, verify, functions, functools.partial(_model, engine=engine))
+
+
+def load_predictor(
+    path: str | os.PathLike[str],
+    *,
+    verify: bool = True,
+    functions: Mapping[str, Any] | None = None,
+) -> Any:
+    """Return the predictor of a saved model, in programs that have NumPy alone.
+
+    It is the result of the method ``predictor()`` of the model, which is not made: scikit-learn,
+    SciPy and pandas are neither needed nor imported. Safe for files of any origin, like
+    :func:`fastmlp.load`.
+
+    Parameters
+    ----------
+    path : str or path
+        A file that ``save`` of a model or an estimator has written; not a symbolic link.
+    verify, functions
+        As for :func:`fastmlp.load`.
+
+    Returns
+    -------
+    Predictor, EnsemblePredictor or RowPredictor
+        A function of rows. That of an estimator of tables takes one row, as a list, an array, a
+        dictionary by the names of the columns, or a frame of one row; ``classes`` are those of
+        ``predict_proba``, or None.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ModelFormatError
+        If it is no complete, unchanged model, or an estimator that was not fitted.
+
+    Examples
+    --------
+    >>> import fastmlp, numpy as np, tempfile, pathlib
+    >>> net = fastmlp.MLP([2, 8, 1], rng=0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "net.safetensors")
+    ...     net.save(path)
+    ...     predict = fastmlp.load_predictor(path)
+    >>> bool((predict(np.ones((3, 2))) == net.predict(np.ones((3, 2)))).all())
+    True
+    """
+    return _read(path, verify, functions, _predictor)
+
+
+def _read(
+    path: str | os.PathLike[str],
+    verify: bool,
+    functions: Mapping[str, Any] | None,
+    make: Callable[[dict[str, Any], Cursor], Any],
+) -> Any:
+    """Return the object that a function makes of a file's description."""
+    check_flag("verify", verify)
     if not isinstance(functions, Mapping | None):
         raise TypeError(
             f"functions is {functions!r} but a dictionary is expected: pass for example "
             "functions={'mine': fastmlp.CustomActivation(mine)}"
         )
     try:
-        return rebuild(files.read(path), engine, verify, functions)
+        return rebuild(files.read(path), make, verify, functions)
     except ModelFormatError as error:
         raise ModelFormatError(f"{os.fspath(path)!r} cannot be loaded: {error}") from None
 
 
 def rebuild(
     content: Content,
-    engine: str | None = None,
+    make: Callable[[dict[str, Any], Cursor], Any] | None = None,
     verify: bool = True,
     functions: Mapping[str, Any] | None = None,
 ) -> Any:
-    """Return the model in a file."""
+    """Return the object that a function, by default `_model`, makes of a file's description."""
     description = described(content.header)
     digest = content.header.metadata["digest"]
     check(
@@ -195,18 +272,33 @@ def rebuild(
         digest,
     )
     store = Store(dict(safetensors.views(content.header, content.payload)), functions)
-    context: dict[str, Any] = {}
-    cursor = Cursor(store, ChainMap(context))
-    head = HEAD.read(
-        {key: description.pop(key) for key in HEAD.fields if key in description}, cursor
-    )
-    name, context["engine"] = head["class"], engine or head["engine"]
-    context["cls"] = cls = class_of(name, context["engine"])
-    codec = codec_of(name)
+    cursor = Cursor(store, ChainMap({}))
+    head = {key: description.pop(key) for key in HEAD.fields if key in description}
+    head = HEAD.read(head, cursor)
+    cursor.context.update(name=head["class"], engine=head["engine"])
     with np.errstate(all="ignore"):  # numbers may be near the limits of a dtype
-        model = cursor.built(codec.build, cls, codec.schema.read(description, cursor) | context)
-    store.finish()
+        return (make or _model)(description, cursor)
+
+
+def _model(description: dict[str, Any], cursor: Cursor, engine: str | None = None) -> Any:
+    """Return the model that a description and its tensors make, which uses all of them."""
+    name, engine = cursor.context["name"], engine or cursor.context["engine"]
+    cls = class_of(name, engine)
+    codec = codec_of(name)
+    cursor.context.update(engine=engine, cls=cls)
+    model = cursor.built(codec.build, cls, codec.schema.read(description, cursor) | cursor.context)
+    cursor.file.finish()
     return model
+
+
+def _predictor(description: dict[str, Any], cursor: Cursor) -> Any:
+    """Return the predictor of a description; that of an estimator reads its fit alone."""
+    name = cursor.context["name"]
+    if name not in SERVED:
+        return _model(description, cursor).predictor()
+    fit = description.get("fit")
+    check(fit is not None, "the {} in it is not fitted: fit it, and save it again", name)
+    return _imported(SERVED[name]).predictor(fit, cursor.at("fit"))
 
 
 def described(header: Header) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from sklearn.utils._param_validation import validate_parameter_constraints
 from fastmlp._core.history import History
 from fastmlp._engine import optimizer_state
 from fastmlp._engine.thread_count import of_jobs
-from fastmlp._files.fields import GONE, Choice, Count, Field, Flag, Number, Numbers, Tensor
-from fastmlp._files.schema import At, Chosen, Codec, Counted, Maybe, Object, Optional
+from fastmlp._files.fields import GONE, Choice, Count, Field, Flag, Number, Numbers
+from fastmlp._files.schema import Chosen, Codec, Counted, Maybe, Object, Optional
 from fastmlp._files.strict_json import shown
 from fastmlp._models.codecs import parts
 from fastmlp._models.codecs.values import ANY, Value, is_object
@@ -25,7 +25,7 @@ from fastmlp._network.spec import Spec
 from fastmlp.sklearn.fitted import CURVES, FittedNetwork, Targets
 from fastmlp.sklearn.parameters import LEARNING_RATES
 from fastmlp.sklearn.scaled_network import ScaledNetwork
-from fastmlp.sklearn.scaling import Scaling
+from fastmlp.sklearn.served import NETWORK
 from fastmlp.sklearn.stopping import LearningRate
 
 # A LabelBinarizer's type of target -> the loss, and the possible numbers of classes by outputs.
@@ -58,27 +58,6 @@ def _parameters(cls: Any, model: Any) -> dict[str, Any]:
 
 
 PARAMETERS = Chosen(lambda fields: parameters_of(fields["cls"]))
-
-
-def _of_layer(at: int) -> Callable[[Any], tuple[int]]:
-    """Return the shape of arrays with one entry per unit of the first or last layer."""
-    return lambda fields: (fields["network"].layer_sizes[at],)
-
-
-def _heads(fields: Any) -> int:
-    return fields["network"].loss.heads  # type: ignore[no-any-return]
-
-
-SCALING = Object(
-    {
-        "x_mean": Tensor(_of_layer(0)),
-        "x_scale": Tensor(_of_layer(0), positive=True),
-        "y_mean": Tensor(_of_layer(-1)),
-        "y_scale": Tensor(_of_layer(-1), positive=True),
-        "heads": Count(_heads, _heads),
-    },
-    Scaling,
-)
 
 
 def _labels(**fields: Any) -> LabelBinarizer:
@@ -155,11 +134,9 @@ ATTRIBUTES: dict[str, tuple[Any, ...]] = {
 }
 FIT = Object(
     {
-        "network": parts.NETWORK,
-        "parameters": parts.PARAMETERS,
-        "scaling": Maybe(At("/scaling", SCALING)),
+        **{key: NETWORK.fields[key] for key in ("network", "parameters", "scaling")},
         "labels": Maybe(LABELS),
-        "assigned": Flag(),
+        "assigned": NETWORK.fields["assigned"],
         "run": Maybe(RUN),
         "history": parts.HISTORY,
         "attributes": Object({name: Optional(Value(*kinds)) for name, kinds in ATTRIBUTES.items()}),

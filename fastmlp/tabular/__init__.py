@@ -1,18 +1,36 @@
 """TabMLPClassifier and TabMLPRegressor: estimators for raw tables, with good results at defaults.
 
 Raw columns of any kind go in; scaling, encoding, folds, members, the selection of the epoch and
-calibration are included. Both are scikit-learn estimators, so this package needs scikit-learn.
+calibration are included. Both are scikit-learn estimators. They are loaded on first use, so that
+a saved model can be read without scikit-learn (`fastmlp.load_predictor`).
 """
 
 from __future__ import annotations
 
 from pkgutil import extend_path
+from typing import TYPE_CHECKING, Any
 
 # Also find the compiled module where pip has installed it, as in fastmlp/__init__.
 __path__ = extend_path(__path__, __name__)
 
-import fastmlp.sklearn  # noqa: F401 - it tells how to get scikit-learn where that is missing
-from fastmlp.tabular.classifier import TabMLPClassifier
-from fastmlp.tabular.regressor import TabMLPRegressor
+if TYPE_CHECKING:
+    from fastmlp.tabular.classifier import TabMLPClassifier
+    from fastmlp.tabular.regressor import TabMLPRegressor
 
 __all__ = ["TabMLPClassifier", "TabMLPRegressor"]
+
+HOMES = {
+    "TabMLPClassifier": "fastmlp.tabular.classifier",
+    "TabMLPRegressor": "fastmlp.tabular.regressor",
+}
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """Load a public name on first use."""
+        if name not in HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from fastmlp.sklearn import loaded
+
+        return globals().setdefault(name, loaded(HOMES[name], name))

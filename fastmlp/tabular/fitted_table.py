@@ -63,4 +63,5 @@ class FittedTable:
 
     def predictor(self) -> RowPredictor:
         """Return a function of one row."""
-        return RowPredictor(self.columns, self.blend, self.calibration.result)
+        classes = getattr(self.calibration, "classes", None)
+        return RowPredictor(self.columns, self.blend, self.calibration.result, classes)

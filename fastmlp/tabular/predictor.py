@@ -28,6 +28,13 @@ class RowPredictor:
         The trained members.
     finish : callable
         Function from the prediction of all members, (1, columns), to the result.
+    classes : array, shape (n_classes,), optional
+        The classes of a classifier.
+
+    Attributes
+    ----------
+    classes : array, shape (n_classes,), or None
+        The classes whose probabilities a classifier predicts, in their order.
 
     Examples
     --------
@@ -40,7 +47,13 @@ class RowPredictor:
     True
     """
 
-    def __init__(self, columns: Columns, blend: Blend, finish: Callable[[Array], Array]) -> None:
+    def __init__(
+        self,
+        columns: Columns,
+        blend: Blend,
+        finish: Callable[[Array], Array],
+        classes: Array | None = None,
+    ) -> None:
         self._n, self._names = len(columns.names), columns.names if columns.named else None
         self._numbers = columns.numbers
         self._categories = [
@@ -50,7 +63,7 @@ class RowPredictor:
         self._places = np.array([k for k, _ in columns.numbers], np.int64)
         self._groups = [_Group(group) for group in blend.groups]
         self._weights = blend.weights.tolist()
-        self._columns, self._blend, self._finish = columns, blend, finish
+        self._finish, self.classes = finish, classes
 
     def __repr__(self) -> str:
         """Return the number of values and of networks."""

@@ -221,7 +221,7 @@ for act in sys.argv[1:]:
 
 
 def test_without_scikit_learn_it_is_named(tmp_path):
-    acts = ["fastmlp.MLPRegressor", "import fastmlp.tabular"]
+    acts = ["fastmlp.MLPRegressor", "from fastmlp.tabular import TabMLPRegressor"]
     for name in ("MLPRegressor", "TabMLPRegressor"):
         model, options = getattr(ours, name), {"random_state": 0}
         options |= {"preset": "fast"} if name[0] == "T" else {"max_iter": 2}

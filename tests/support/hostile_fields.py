@@ -67,7 +67,7 @@ def wrong(field: fields.Field, tree: Any) -> Iterator[Any]:
 def rows(field: fields.Field, tree: Any, path: Path, cls: Any) -> Iterator[tuple[Path, Any]]:
     """Yield each path in some JSON, with what must not be there; GONE if something must."""
     if isinstance(field, schema.Chosen):
-        yield from rows(field.choose({"cls": cls}), tree, path, cls)
+        yield from rows(field.choose({"cls": cls, "name": cls.__name__}), tree, path, cls)
     elif isinstance(field, schema.Maybe):
         yield from (row for row in rows(field.field, tree, path, cls) if row[0] != path or row[1])
     elif isinstance(field, schema.At | schema.Optional):

@@ -1,0 +1,110 @@
+"""Predictors of files, in programs that have NumPy alone."""
+
+import json
+
+import children
+import hostile
+import hostile_models
+import numpy as np
+import pytest
+import stored
+
+import fastmlp
+
+sklearn = pytest.importorskip("sklearn")
+
+MODELS = {
+    "MLP": stored.mlp,
+    "reference MLP": lambda: stored.mlp(fastmlp.reference.MLP),
+    "Ensemble": stored.ensemble,
+    **{name: make for name, make in stored.estimators().items() if "unfitted" not in name},
+    **{name: make for name, make in stored.tables().items() if "unfitted" not in name},
+    "distilled": lambda: stored.tables()["TabMLPRegressor loss gaussian"]().distill(stored.frame()),
+}
+# Prints the results of each file's predictor for its rows, or the error of an import.
+BLOCKED = """
+import json, sys
+ABSENT = ("sklearn", "scipy", "pandas", "polars", "pyarrow", "joblib", "narwhals")
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ABSENT:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Blocked())
+import numpy as np
+import fastmlp
+results = []
+for path, rows in json.loads(sys.argv[1]):
+    predict = fastmlp.load_predictor(path)
+    results.append([np.asarray(predict(row)).tolist() for row in rows])
+assert not {name.partition(".")[0] for name in sys.modules} & set(ABSENT)
+print(json.dumps(results))
+"""
+
+
+def rows_of(model):
+    """Return rows that a model's predictor takes, as JSON has them."""
+    if isinstance(model, fastmlp.MLP | fastmlp.reference.MLP):
+        return stored.X[:3, : model.layer_sizes[0]].tolist()
+    if isinstance(model, fastmlp.Ensemble):
+        return stored.X[:3, : model[0].layer_sizes[0]].tolist()
+    if not hasattr(model, "distill"):
+        return stored.X[:3, : model.n_features_in_].tolist()
+    if not hasattr(model, "feature_names_in_"):
+        return np.round(stored.X[:3]).tolist()
+    frame = stored.frame()[list(model.feature_names_in_)].head(4)
+    lists = json.loads(frame.to_json(orient="values"))
+    return [*lists, dict(zip(frame.columns, lists[0], strict=True))]
+
+
+def test_every_model_is_served_with_numpy_alone(tmp_path):
+    tasks, expected = [], []
+    for at, make in enumerate(MODELS.values()):
+        model, path = make(), tmp_path / f"{at}"
+        model.save(path)
+        tasks.append((str(path), rows_of(model)))
+        predict = model.predictor()
+        expected.append([np.asarray(predict(row)).tolist() for row in tasks[-1][1]])
+    output = children.printed(children.python("-c", BLOCKED, json.dumps(tasks)))
+    results = json.loads(output)
+    for name, result, right in zip(MODELS, results, expected, strict=True):
+        assert result == right, name
+
+
+def test_the_predictor_of_a_classifier_has_its_classes(tmp_path):
+    model = stored.tables()["TabMLPClassifier words"]()
+    model.save(tmp_path / "model")
+    predict = fastmlp.load_predictor(tmp_path / "model")
+    np.testing.assert_array_equal(predict.classes, model.classes_)
+    frame = stored.frame()
+    for row in (frame.iloc[0], frame[:1]):
+        np.testing.assert_array_equal(predict(row), model.predict_proba(frame[:1])[0])
+
+
+@pytest.mark.parametrize("name", ["unfitted", "unfitted table"])
+def test_an_estimator_that_was_not_fitted_has_no_predictor(name, tmp_path):
+    make = (stored.estimators() | stored.tables())[name]
+    make().save(tmp_path / "model")
+    with pytest.raises(fastmlp.ModelFormatError, match="is not fitted: fit it, and save it again"):
+        fastmlp.load_predictor(tmp_path / "model")
+
+
+def test_hostile_files_are_refused_or_served(tmp_path):
+    """A fault in a part that predictions do not need may go unnoticed; nothing else may happen."""
+    refused, path = 0, tmp_path / "model"
+    for make, _ in [*hostile_models.MODELS, *hostile_models.TABLES]:
+        path.write_bytes(make())
+        try:
+            assert callable(fastmlp.load_predictor(path))
+        except fastmlp.ModelFormatError:
+            refused += 1
+    assert refused > 100
+
+
+def test_without_scikit_learn_load_names_the_way_that_needs_none(tmp_path):
+    (tmp_path / "model").write_bytes(hostile.valid("TabMLPRegressor weights"))
+    program = (
+        "import sys; sys.modules['sklearn'] = None\nimport fastmlp\n"
+        "try: fastmlp.load(sys.argv[1])\nexcept ImportError as error: print(error)"
+    )
+    output = children.printed(children.python("-c", program, tmp_path / "model"))
+    assert "pip install scikit-learn, or read the file by fastmlp.load_predictor" in output
