@@ -138,9 +138,9 @@ if not TYPE_CHECKING:  # with it, type checkers would accept any name, as Any
         if name not in _HOMES:
             advice = ""
             if name[0] != "_":
-                from fastmlp._core.keywords import PACKAGE, twin
+                from fastmlp._core.keywords import PACKAGE, synonym
 
-                meant = twin(name, _HOMES, PACKAGE)
+                meant = synonym(name, _HOMES, PACKAGE)
                 advice = f": use {meant}" if meant else ""
             raise AttributeError(f"module 'fastmlp' has no attribute {name!r}{advice}")
         value = getattr(import_module(f"fastmlp.{_HOMES[name]}"), name)

@@ -112,8 +112,8 @@ class Axes:
             parts.append(_path(f"M{across(x):.1f} {top}V{bottom}", GUIDE))
         for xs, ys, css, _ in self._lines:
             every = -(-len(xs) // WIDTH)  # not more points than can be seen
-            some = list(zip(xs, ys, strict=True))[::-every][::-1]
-            places = [f"{across(x):.1f} {down(y):.1f}" for x, y in some if math.isfinite(y)]
+            curve = list(zip(xs, ys, strict=True))[::-every][::-1]
+            places = [f"{across(x):.1f} {down(y):.1f}" for x, y in curve if math.isfinite(y)]
             if places:
                 parts.append(_path(f"M{'L'.join([places[0], *places])}", css))
         for k, (css, label) in enumerate(labels):
@@ -140,8 +140,8 @@ def _scale(
     values: Sequence[Any], start: float, end: float
 ) -> tuple[Callable[[float], float], list[float]]:
     """Return the map from values to places from start to end, and the ticks of the axis."""
-    every = np.concatenate([np.asarray(each, float).ravel() for each in [*values, []]])
-    finite = every[np.isfinite(every)]
+    numbers = np.concatenate([np.asarray(array, float).ravel() for array in [*values, []]])
+    finite = numbers[np.isfinite(numbers)]
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
     room = max((high - low) * 0.02, abs(high) * 1e-6, 1e-12)  # the ends are never equal
     low, high = low - room * (low != 0), high + room

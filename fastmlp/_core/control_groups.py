@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def folders(controller: str, root: Path) -> Iterator[tuple[Path, bool]]:
-    """Yield the folders of this process's groups, own first, and whether each has all files."""
+    """Yield this process's groups as folders, innermost first, and whether each has all files."""
     # Limits of the groups above apply, too. In version 2 one folder has those of all controllers.
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
@@ -18,8 +18,8 @@ def folders(controller: str, root: Path) -> Iterator[tuple[Path, bool]]:
         if controllers and controller not in controllers.split(","):
             continue
         top = root / "sys/fs/cgroup" / (controller if controllers else "")
-        own = top / path.lstrip("/")
-        for folder in (own, *own.parents):
+        group = top / path.lstrip("/")
+        for folder in (group, *group.parents):
             yield folder, not controllers
             if folder == top:
                 break

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fastmlp._core.keywords import RECORDS, hinted
+from fastmlp._core.keywords import RECORDS, with_attribute_hints
 from fastmlp._core.optional import axes, require
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-@partial(hinted, attributes=RECORDS)
+@partial(with_attribute_hints, attributes=RECORDS)
 @dataclass(repr=False)
 class History:
     """Record of a fit, with one entry per epoch in each list.
@@ -293,9 +293,9 @@ class State:
             If the argument is not a snapshot of a model with the same layers, dtype and compute.
         """
         if not isinstance(snapshot, Snapshot) or snapshot.kind != self._kind():
-            given = snapshot if isinstance(snapshot, Snapshot) else type(snapshot).__name__
+            value = snapshot if isinstance(snapshot, Snapshot) else type(snapshot).__name__
             raise ValueError(
-                f"restore was given {given} but expects a result of snapshot() for {self.model!r}"
+                f"restore was given {value} but expects a result of snapshot() for {self.model!r}"
             )
         self.engine.restore(snapshot.parameters)
 

@@ -85,13 +85,13 @@ def check_count(name: str, value: object, example: int, least: int = 1) -> int:
     """Return an integer of at least ``least`` as an int; raise TypeError or ValueError if bad."""
     if type(value) is int and value >= least:  # the usual case, without calls
         return value
-    wanted = f"must be an integer of at least {least}: pass for example {name}={example}"
+    expected = f"must be an integer of at least {least}: pass for example {name}={example}"
     # Arrays of one element also have __index__, but are no more a count than a bool is.
     if isinstance(value, bool | np.bool_ | np.ndarray | type) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name} is {value!r} but {wanted}")
+        raise TypeError(f"{name} is {value!r} but {expected}")
     count = operator.index(value)
     if count < least:
-        raise ValueError(f"{name} is {value!r} but {wanted}")
+        raise ValueError(f"{name} is {value!r} but {expected}")
     return count
 
 

@@ -9,12 +9,12 @@ import re
 from collections.abc import Callable, Collection
 from typing import Any, TypeAlias, TypeVar
 
-Twins: TypeAlias = tuple[tuple[tuple[str, ...], str], ...]
+Synonyms: TypeAlias = tuple[tuple[tuple[str, ...], str], ...]
 Class = TypeVar("Class", bound=type)
 MISSING = object()
 
 # Equivalent names: fastmlp's, with a value where an example helps, then other libraries'.
-TWINS: Twins = (
+SYNONYMS: Synonyms = (
     (("rng", "random_state"), "seed random_seed"),
     (("epochs", "max_iter"), "n_epochs num_epochs max_epochs nb_epoch iterations n_iter"),
     (("learning_rate_init", "optimizer=fastmlp.Adam(learning_rate=...)"), "learning_rate lr eta"),
@@ -46,14 +46,14 @@ TWINS: Twins = (
     (("identity",), "linear"),
 )
 # Options of optimizers, where alpha and weight_decay have a different meaning.
-OPTIONS: Twins = (
+OPTIONS: Synonyms = (
     (("learning_rate",), "lr eta learning_rate_init"),
     (("beta_1=..., beta_2=...",), "betas beta1 beta2"),
     (("epsilon",), "eps"),
     (("alpha",), "rho"),
 )
 # Attributes of models: what to write instead, and names of other libraries.
-ATTRIBUTES: Twins = (
+ATTRIBUTES: Synonyms = (
     (("weights", "coefs_"), "kernel kernels weights_"),
     (("biases", "intercepts_"), "bias biases_"),
     (
@@ -89,7 +89,7 @@ ATTRIBUTES: Twins = (
     (("importance(X, y)",), "feature_importance get_feature_importance permutation_importance"),
 )
 # Attributes of histories.
-RECORDS: Twins = (
+RECORDS: Synonyms = (
     (("loss",), "history losses train_loss training_loss loss_curve_"),
     (("val_loss",), "val_losses validation_loss"),
     (("learning_rate",), "lr learning_rates"),
@@ -97,7 +97,7 @@ RECORDS: Twins = (
     (("to_frame()",), "to_pandas to_df to_dict"),
 )
 # Names of the package.
-PACKAGE: Twins = (
+PACKAGE: Synonyms = (
     (("load",), "load_model from_file from_pretrained"),
     (("from_torch",), "from_keras from_onnx from_tensorflow"),
     (("MLP",), "Sequential Model Network NeuralNetwork MultiLayerPerceptron"),
@@ -114,13 +114,13 @@ PACKAGE: Twins = (
 )
 
 
-def twin(name: str, known: Collection[str], twins: Twins = TWINS) -> str | None:
-    """Return the known name that is equivalent to another name; None if there is none."""
-    for ours, others in twins:
+def synonym(name: str, names: Collection[str], synonyms: Synonyms = SYNONYMS) -> str | None:
+    """Return the one of some names that is equivalent to another name; None if there is none."""
+    for ours, others in synonyms:
         heads = list(map(_head, ours))
         if name in (*heads, *others.split()):
             for head, text in zip(heads, ours, strict=True):
-                if head in known:
+                if head in names:
                     return text
     return None
 
@@ -130,22 +130,22 @@ def _head(text: str) -> str:
     return re.split(r"\W", text, maxsplit=1)[0]
 
 
-def check_choice(name: str, value: Any, known: Collection[str], other: str = "") -> str:
+def check_choice(name: str, value: Any, names: Collection[str], other: str = "") -> str:
     """Return the value if it is a name of the table, else raise TypeError or ValueError."""
-    advice = f"choose from {', '.join(known)}"
+    advice = f"choose from {', '.join(names)}"
     if not isinstance(value, str):
         raise TypeError(f"{name} is {value!r} but must be a name{other}: {advice}")
-    if value not in known:
-        meant = twin(value, known)
+    if value not in names:
+        meant = synonym(value, names)
         advice = f"use {meant!r}, or " * (meant is not None) + advice + other
         raise ValueError(f"{name} is {value!r} but no {name} has that name: {advice}")
     return str(value)
 
 
-def explained(
+def with_argument_hints(
     cls: Class,
-    twins: Twins = TWINS,
-    attributes: Twins = ATTRIBUTES,
+    synonyms: Synonyms = SYNONYMS,
+    attributes: Synonyms = ATTRIBUTES,
     plain: Collection[str] = (),
 ) -> Class:
     """Class decorator: explain wrong arguments, but not of plain methods, and attributes."""
@@ -154,8 +154,8 @@ def explained(
         if not inspect.isfunction(method) or name in plain:
             continue
         if name == "__init__" or (method.__module__.startswith("fastmlp") and name[0] != "_"):
-            setattr(cls, name, _explained(cls, method, twins))
-    return hinted(cls, attributes)
+            setattr(cls, name, _with_hints(cls, method, synonyms))
+    return with_attribute_hints(cls, attributes)
 
 
 class MissingAttribute:
@@ -186,7 +186,7 @@ class MissingAttribute:
         return f"no attribute, see {' or '.join(self.remedies)}"
 
 
-def hinted(cls: Class, attributes: Twins = ATTRIBUTES) -> Class:
+def with_attribute_hints(cls: Class, attributes: Synonyms = ATTRIBUTES) -> Class:
     """Class decorator: names of other libraries raise an AttributeError that names ours."""
     annotated = {name for base in cls.__mro__ for name in inspect.get_annotations(base)}
     for remedies, others in attributes:
@@ -222,13 +222,13 @@ def _has(place: Any, text: str) -> bool:
     return option is None or option[1] in inspect.signature(value).parameters
 
 
-def _explained(cls: type, method: Callable[..., Any], twins: Twins) -> Callable[..., Any]:
+def _with_hints(cls: type, method: Callable[..., Any], synonyms: Synonyms) -> Callable[..., Any]:
     @functools.wraps(method)
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
             return method(*args, **kwargs)
         except TypeError as error:
-            complaint = _complaint(cls, method, twins, args, kwargs)
+            complaint = _complaint(cls, method, synonyms, args, kwargs)
             if complaint is None or f"{method.__name__}() " not in str(error):  # not of the call
                 raise
         raise TypeError(complaint)
@@ -237,7 +237,7 @@ def _explained(cls: type, method: Callable[..., Any], twins: Twins) -> Callable[
 
 
 def _complaint(
-    cls: type, method: Callable[..., Any], twins: Twins, args: Any, kwargs: dict[str, Any]
+    cls: type, method: Callable[..., Any], synonyms: Synonyms, args: Any, kwargs: dict[str, Any]
 ) -> str | None:
     """Describe the mismatch between a call and the signature; None if the arguments fit."""
     signature = inspect.signature(method)
@@ -247,31 +247,31 @@ def _complaint(
         words = str(error)
     else:
         return None
-    who = cls.__name__ + f".{method.__name__}" * (method.__name__ != "__init__")
-    own = signature.parameters
-    name = next((key for key in kwargs if key not in own), None)
+    caller = cls.__name__ + f".{method.__name__}" * (method.__name__ != "__init__")
+    parameters = signature.parameters
+    name = next((key for key in kwargs if key not in parameters), None)
     if name is not None:
         # Options of training belong to fit, options of a trained model's other forms to to_c.
         other = "fit" if method.__name__ == "__init__" else "to_c"
-        remedy = _remedy(name, list(own), cls, twins, other)
-        return f"{who}() got an unexpected keyword argument {name!r}: {remedy}"
-    places = [key for key, each in own.items() if each.kind == each.POSITIONAL_OR_KEYWORD][1:]
+        remedy = _remedy(name, list(parameters), cls, synonyms, other)
+        return f"{caller}() got an unexpected keyword argument {name!r}: {remedy}"
+    places = [k for k, p in parameters.items() if p.kind == p.POSITIONAL_OR_KEYWORD][1:]
     rule = f"{', '.join(places)} by position, all others by name" if places else "all by name"
-    return f"{who}(): {words}: pass {rule}"
+    return f"{caller}(): {words}: pass {rule}"
 
 
-def _remedy(name: str, own: list[str], cls: Any, twins: Twins, other: str) -> str:
+def _remedy(name: str, parameters: list[str], cls: Any, synonyms: Synonyms, other: str) -> str:
     """Return advice for an unknown argument: the right name and the right method."""
-    places = {"": own, f" to {cls.__name__}": list(inspect.signature(cls).parameters)}
+    places = {"": parameters, f" to {cls.__name__}": list(inspect.signature(cls).parameters)}
     if hasattr(cls, other):
         places[f" to {other}"] = list(inspect.signature(getattr(cls, other)).parameters)
-    for place, known in places.items():
-        meant = name if name in known else twin(name, known, twins)
+    for place, names in places.items():
+        meant = name if name in names else synonym(name, names, synonyms)
         if meant is not None:
             return f"pass {meant if '=' in meant else f'{meant}=...'}{place}"
     import difflib
 
-    near = difflib.get_close_matches(name, own, 1)
+    near = difflib.get_close_matches(name, parameters, 1)
     if near:
         return f"did you mean {near[0]}?"
-    return f"the arguments are {', '.join(each for each in own if each != 'self')}"
+    return f"the arguments are {', '.join(key for key in parameters if key != 'self')}"

@@ -13,7 +13,7 @@ import numpy as np
 from fastmlp._core.fit_lock import FitLock
 from fastmlp._core.history import History, ResumeState
 from fastmlp._core.intervals import NON_NEGATIVE, check_count, check_flag
-from fastmlp._core.keywords import explained
+from fastmlp._core.keywords import with_argument_hints
 from fastmlp._engine.exportable import Exportable
 from fastmlp._engine.thread_count import call_team, fit_team
 from fastmlp._models.fit_request import FitRequest
@@ -52,7 +52,7 @@ def _compiled(spec: Spec) -> Engine:
     return native_engine.engine(spec)
 
 
-@partial(explained, plain=("predict",))  # whose calls may take less time than a check
+@partial(with_argument_hints, plain=("predict",))  # whose calls may take less time than a check
 class MLP(Exportable):
     """A multi-layer perceptron: affine layers with an activation between each two.
 

@@ -110,15 +110,15 @@ class Groups:
         """Return the factors of every tensor of a network for an optimizer of this degree."""
         ones = (1.0,) * len(tensors["weights"])
         layers = list(zip(self.layer_rates or ones, self.layer_decays or ones, strict=True))
-        found = []
+        factors = []
         for kind, _, layer, shape in each_tensor(tensors):
             (rate, decay), group = layers[layer], TENSORS[kind].group
             rate = rate * getattr(self, f"{group}_rate")
             decay = decay * getattr(self, f"{group}_decay", 1.0)
             is_scaled = len(shape) == 2 and self.parametrization == "ntk"
             scale = 1 / math.sqrt(shape[0]) if is_scaled else 1.0
-            found.append(_factors(rate, decay, scale, degree))
-        return found
+            factors.append(_factors(rate, decay, scale, degree))
+        return factors
 
 
 PLAIN = Groups()  # the default: equal factors, but biases do not decay
@@ -138,17 +138,17 @@ def table(groups: Groups, tensors: TensorItems, degree: int) -> GroupTable:
     kinds = dict(tensors)
     per_tensor = groups.factors(kinds, degree)
     factors = sorted(set(per_tensor))
-    group_of = np.array([factors.index(own) for own in per_tensor], np.int32)
+    group_of = np.array([factors.index(row) for row in per_tensor], np.int32)
     trained = {
         tensor.layer
-        for tensor, own in zip(each_tensor(kinds), per_tensor, strict=True)
-        if own.rate and 0 not in tensor.shape
+        for tensor, row in zip(each_tensor(kinds), per_tensor, strict=True)
+        if row.rate and 0 not in tensor.shape
     }
     last = len(kinds["weights"]) - 1
-    found = GroupTable(np.array(factors), group_of, min(trained, default=last))
-    for array in found[:2]:
+    result = GroupTable(np.array(factors), group_of, min(trained, default=last))
+    for array in result[:2]:
         array.flags.writeable = False
-    return found
+    return result
 
 
 def _per_layer(name: str, values: Any) -> tuple[float, ...]:

@@ -49,29 +49,29 @@ INITIALIZERS: dict[str, Draw] = {
 
 def names(spec: Spec, initializer: Initializer) -> list[str]:
     """Return the name of each affine layer's initializer; None selects it by the activation."""
-    defaults = [row_of(each).initializer for each in (*spec.activations, "identity")]
+    defaults = [row_of(row).initializer for row in (*spec.activations, "identity")]
     n_layers = len(defaults)
-    wanted: Sequence[str | None]
+    choices: Sequence[str | None]
     if initializer is None:
-        wanted = [None] * n_layers
+        choices = [None] * n_layers
     elif isinstance(initializer, str):  # hidden layers of zeros would never learn
         hidden = None if initializer == "zeros" else initializer
-        wanted = [hidden] * (n_layers - 1) + [initializer]
+        choices = [hidden] * (n_layers - 1) + [initializer]
     elif isinstance(initializer, Sequence):
-        wanted = initializer
+        choices = initializer
     else:
         raise TypeError(
             f"initializer is {initializer!r} but must be a name, a list of names or None: "
             f"choose from {', '.join(INITIALIZERS)}"
         )
-    if len(wanted) != n_layers:
+    if len(choices) != n_layers:
         raise ValueError(
-            f"initializer has {len(wanted)} entries but this MLP has {n_layers} affine layers: "
+            f"initializer has {len(choices)} entries but this MLP has {n_layers} affine layers: "
             "pass one name for all of them, or one per layer with the output layer last"
         )
     return [
         default if name is None else check_choice("initializer", name, INITIALIZERS, " or None")
-        for name, default in zip(wanted, defaults, strict=True)
+        for name, default in zip(choices, defaults, strict=True)
     ]
 
 

@@ -53,15 +53,15 @@ def sizes(layer_sizes: Any) -> tuple[int, ...]:
             f"layer_sizes has {len(layer_sizes)} entries but must have 2 to {MAX_SIZES}, "
             "inputs first and outputs last: pass for example [64, 128, 10]"
         )
-    found = tuple(
+    sizes = tuple(
         check_count(f"layer_sizes[{at}]", size, example=64) for at, size in enumerate(layer_sizes)
     )
-    for at, size in enumerate(found):
+    for at, size in enumerate(sizes):
         if size > MAX_SIZE:
             raise ValueError(
                 f"layer_sizes[{at}] is {size} but must be below 2**31: make the layer smaller"
             )
-    return found
+    return sizes
 
 
 def activation(name: str, value: Any) -> Any:
@@ -82,7 +82,7 @@ def dropout(name: str, value: Any) -> float:
 def dropouts_of_fit(value: Any, n_hidden: int) -> tuple[Scheduled, ...]:
     """Return one number or schedule for each hidden layer."""
     return per_layer(
-        "dropout", value, n_hidden, lambda name, each: check_scheduled(name, each, 0.2, FRACTION)
+        "dropout", value, n_hidden, lambda name, rate: check_scheduled(name, rate, 0.2, FRACTION)
     )
 
 
@@ -94,9 +94,9 @@ def position(name: str, value: Any) -> Any:
 def blocks(skip: Any, widths: Sequence[int]) -> tuple[int | None, ...]:
     """Return for each hidden layer the first layer of the block that it ends, or None."""
     # The first of several equally wide layers is in no block: its inputs have another width.
-    found: list[int | None] = [None] * len(widths)
+    firsts: list[int | None] = [None] * len(widths)
     if skip is None:
-        return tuple(found)
+        return tuple(firsts)
     length = check_count("skip", skip, example=2)
     first = 0
     for width, run in groupby(widths):
@@ -108,12 +108,12 @@ def blocks(skip: Any, widths: Sequence[int]) -> tuple[int | None, ...]:
                 "is expected: change their number, or pass skip=1"
             )
         for last in range(first + length, first + n, length):
-            found[last] = last - length + 1
+            firsts[last] = last - length + 1
         first += n
-    if not any(found):
+    if not any(firsts):
         raise ValueError(
             f"skip is {length} but no two hidden layers in a row have the same width, and the "
             "input of a block is added to its output: pass for example skip=1 and "
             "layer_sizes=[8, 64, 64, 1]"
         )
-    return tuple(found)
+    return tuple(firsts)

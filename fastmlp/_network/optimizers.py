@@ -18,7 +18,7 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 
 from fastmlp._core.intervals import FRACTION, NON_NEGATIVE, POSITIVE, Options, check_flag
-from fastmlp._core.keywords import OPTIONS, explained
+from fastmlp._core.keywords import OPTIONS, with_argument_hints
 from fastmlp._network.activations import Array
 from fastmlp._network.scheduled import LearningRate, Scheduled, check_scheduled
 
@@ -372,7 +372,8 @@ NATIVE_OPTIMIZERS = (
 )
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
-    row.name: explained(row, OPTIONS, OPTIONS) for row in (SGD, RMSprop, Adam, AdamW, Lion)
+    row.name: with_argument_hints(row, OPTIONS, OPTIONS)
+    for row in (SGD, RMSprop, Adam, AdamW, Lion)
 }
 
 # The slots of each native row, by their names in the formulas. The native engine keeps a mean as a

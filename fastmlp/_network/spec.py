@@ -6,11 +6,11 @@ is allocated. Nothing here computes.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, fields
 from functools import cached_property
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
@@ -69,7 +69,7 @@ class Spec:
     def shapes(self) -> list[tuple[int, int]]:
         """(fan_in, fan_out) of each affine layer, the heads included."""
         widths = [*self.layer_sizes[:-1], self.loss.heads * self.layer_sizes[-1]]
-        return list(pairwise(widths))
+        return list(itertools.pairwise(widths))
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the cached properties out of copies and pickles."""
@@ -78,25 +78,25 @@ class Spec:
     @cached_property  # without the cache, it takes a third of the time to construct a small MLP
     def tensors(self) -> dict[str, list[Shape]]:
         """Shapes of the parameters by kind, one per layer, without kinds that are not used."""
-        found = {}
+        shapes = {}
         for kind, row in TENSORS.items():
             option = not row.option or getattr(self, row.option)
             if any(option) if isinstance(option, tuple) else option:
-                found[kind] = row.shapes(self.shapes, option)
-        return found
+                shapes[kind] = row.shapes(self.shapes, option)
+        return shapes
 
     @property
     def functions(self) -> list[CustomActivation | CustomLoss]:
         """The custom functions, each once, the loss last."""
-        own: list[Any] = [each for each in self.activations if not isinstance(each, str)]
-        own += [self.loss] * self.loss.is_custom
-        return list(dict.fromkeys(own))
+        functions: list[Any] = [a for a in self.activations if not isinstance(a, str)]
+        functions += [self.loss] * self.loss.is_custom
+        return list(dict.fromkeys(functions))
 
     @property
     def n_weights(self) -> int:
         """Elements of all matrices, which is also the number of multiply-adds per row."""
-        each = [shape for shapes in self.tensors.values() for shape in shapes if len(shape) == 2]
-        return sum(map(math.prod, each))
+        shapes = itertools.chain(*self.tensors.values())
+        return sum(math.prod(shape) for shape in shapes if len(shape) == 2)
 
     @property
     def n_parameters(self) -> int:
@@ -172,26 +172,26 @@ def build(
             f"layer_sizes ends in 1 but {spec.loss.name} needs one output per class: "
             "end it in the number of classes, or use loss='binary_cross_entropy'"
         )
-    for each, is_parametric in zip(spec.activations, spec.parametric, strict=True):
-        if is_parametric and not isinstance(each, str):
+    for row, is_parametric in zip(spec.activations, spec.parametric, strict=True):
+        if is_parametric and not isinstance(row, str):
             raise ValueError(
-                f"parametric is True for {each!r}, which is not blended: pass False there, "
+                f"parametric is True for {row!r}, which is not blended: pass False there, "
                 "or use an activation by its name"
             )
-    for own in spec.functions:
-        own.verify(spec.dtype, spec.n_outputs)
+    for function in spec.functions:
+        function.verify(spec.dtype, spec.n_outputs)
     return spec
 
 
 def _dtype(dtype: Any) -> np.dtype[Any]:
     try:
         # np.dtype(None) is float64, but None is more likely a mistake.
-        found: np.dtype[Any] | None = None if dtype is None else np.dtype(dtype)
+        checked: np.dtype[Any] | None = None if dtype is None else np.dtype(dtype)
     except (TypeError, ValueError):
-        found = None
-    if found is None or found not in [np.dtype(name) for name in DTYPES]:
+        checked = None
+    if checked is None or checked not in [np.dtype(name) for name in DTYPES]:
         raise ValueError(
             f"dtype is {dtype!r} but must be one of {', '.join(DTYPES)}: "
             "pass for example dtype='float32'"
         )
-    return found
+    return checked

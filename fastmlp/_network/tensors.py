@@ -33,10 +33,10 @@ class TensorKind(NamedTuple):
     def shapes(self, fans: list[tuple[int, int]], option: Any) -> list[Shape]:
         """Return the shapes of this kind by layer; ``fans`` are all (fan_in, fan_out)."""
         inputs = fans[0][0]
-        found = [tuple([(inputs, *own)[at] for at in self.shape]) for own in fans[self.layers]]
+        shapes = [tuple([(inputs, *fan)[at] for at in self.shape]) for fan in fans[self.layers]]
         if not isinstance(option, tuple):
-            return found
-        return [shape if has else (0,) for shape, has in zip(found, option, strict=True)]
+            return shapes
+        return [shape if has else (0,) for shape, has in zip(shapes, option, strict=True)]
 
 
 IN_OUT, IN, OUT, ACROSS = (1, 2), (1,), (2,), (0, 2)

@@ -12,7 +12,7 @@ from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import multiclass
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from fastmlp._core.keywords import explained
+from fastmlp._core.keywords import with_argument_hints
 from fastmlp._network import losses
 from fastmlp._network.names import SolverName
 from fastmlp._network.spec import Activations, Compute
@@ -25,7 +25,7 @@ from fastmlp.sklearn.validation import refuse_labels
 Array = NDArray[Any]
 
 
-@explained
+@with_argument_hints
 @documented(
     *sections(BaseMLP),
     standardized="targets are classes",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from fastmlp._core.intervals import check_flag
-from fastmlp._core.keywords import explained
+from fastmlp._core.keywords import with_argument_hints
 from fastmlp._network import losses
 from fastmlp._network.names import EstimatorLossName, SolverName
 from fastmlp._network.spec import Activations, Compute
@@ -33,7 +33,7 @@ LOSSES: dict[str, Callable[[Any], losses.Loss]] = {
 }
 
 
-@explained
+@with_argument_hints
 @documented(
     *sections(BaseMLP),
     standardized="and every target, except with the poisson loss",

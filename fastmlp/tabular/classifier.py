@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, TypeAlias
 import numpy as np
 from sklearn.utils._param_validation import StrOptions
 
-from fastmlp._core.keywords import explained
+from fastmlp._core.keywords import with_argument_hints
 from fastmlp._network.names import PresetName
 from fastmlp.sklearn.parameters import Classifier, documented, store
 from fastmlp.tabular import inspection
@@ -21,7 +21,7 @@ from fastmlp.tabular.tasks import LabelTask
 Prior: TypeAlias = Literal["weighted", "true"]
 
 
-@explained
+@with_argument_hints
 @documented(TEXT, ATTRIBUTES)
 class TabMLPClassifier(Classifier, BaseTabMLP):
     """Multi-layer perceptrons for classification of raw tables.

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from fastmlp._core.intervals import INNER_FRACTION, check_flag
-from fastmlp._core.keywords import explained
+from fastmlp._core.keywords import with_argument_hints
 from fastmlp._network.names import PresetName, TableLossName
 from fastmlp.sklearn.parameters import Regressor, documented, store
 from fastmlp.tabular import inspection
@@ -24,7 +24,7 @@ from fastmlp.tabular.parameters import ATTRIBUTES, TEXT
 from fastmlp.tabular.tasks import NumberTask, finite_numbers
 
 
-@explained
+@with_argument_hints
 @documented(TEXT, ATTRIBUTES)
 class TabMLPRegressor(Regressor, BaseTabMLP):
     """Multi-layer perceptrons for regression on raw tables.

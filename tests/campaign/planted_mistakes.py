@@ -59,9 +59,9 @@ _MISSING_LOCK = _rows(
     ("_models/mlp.py", "with self._lock.held():\n            kinds", "if True:\n            kinds", "engine/test_races.py training/test_callbacks.py engine/test_faults.py"),
     ("_models/mlp.py", "with self._lock.taken():\n            data = check", "if True:\n            data = check", "engine/test_races.py training/test_callbacks.py engine/test_faults.py"),
     ("_models/ensemble/ensemble.py", "with self._locked():\n            data = member_data.datas(X, y, sample_weight, self._spec, len(self._members))\n            options = optimizer, l1, l2, clip_norm, groups, dropout\n            rows", "if True:\n            data = member_data.datas(X, y, sample_weight, self._spec, len(self._members))\n            options = optimizer, l1, l2, clip_norm, groups, dropout\n            rows", "models/test_ensemble.py models/test_ensemble_life.py"),
-    ("_core/fit_lock.py", "if holders.setdefault(process, mine) is not mine:", "if False and holders.setdefault(process, mine) is not mine:", "core/test_turn.py"),
-    ("sklearn/parameters.py", "with lock.taken():", "if True:", "sklearn/test_sklearn_threads.py core/test_turn.py"),
-    ("sklearn/estimator.py", "with self._lock().held():", "if True:", "sklearn/test_sklearn_threads.py core/test_turn.py"),
+    ("_core/fit_lock.py", "if holders.setdefault(process, mine) is not mine:", "if False and holders.setdefault(process, mine) is not mine:", "core/test_fit_lock.py"),
+    ("sklearn/parameters.py", "with lock.taken():", "if True:", "sklearn/test_sklearn_threads.py core/test_fit_lock.py"),
+    ("sklearn/estimator.py", "with self._lock().held():", "if True:", "sklearn/test_sklearn_threads.py core/test_fit_lock.py"),
     ("sklearn/lbfgs.py", "stack.enter_context(_blas.taken())", "pass", "sklearn/test_sklearn_limits.py"),
 )
 _SWAPPED = _rows(
@@ -99,7 +99,7 @@ _STALE = _rows(
     ("dask/tables.py", "seeds = random.randint(2**31 - 1, size=count).tolist()", "seeds = [random.randint(2**31 - 1)] * count", "training/test_dask.py"),
     ("sklearn/stopping.py", "best = monitored, self.engine.snapshot()", "best = monitored, self.best or self.engine.snapshot()", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
     ("_training/callbacks.py", "super().start(state)\n        self.best_epoch, self._snapshot = -1, None", "super().start(state)", "training/test_callbacks.py files/test_checkpoint.py"),
-    ("_core/fit_lock.py", "if self._holders and not self.is_mine():", "if False:", "core/test_turn.py models/test_ensemble_life.py"),
+    ("_core/fit_lock.py", "if self._holders and not self.is_mine():", "if False:", "core/test_fit_lock.py models/test_ensemble_life.py"),
 )
 _NATIVE = [
     *_native(

@@ -132,7 +132,7 @@ def test_wrong_names_of_estimators(name, options, words):
 
 def test_the_tables_of_names_are_in_the_docs():
     page = (Path(__file__).parents[2] / "docs" / "coming-from.md").read_text()
-    for table in (keywords.TWINS, keywords.ATTRIBUTES, keywords.RECORDS, keywords.PACKAGE):
+    for table in (keywords.SYNONYMS, keywords.ATTRIBUTES, keywords.RECORDS, keywords.PACKAGE):
         for ours, others in table:
             cells = [", ".join(f"`{each}`" for each in names) for names in (ours, others.split())]
             assert f"| {' | '.join(cells)} |" in page

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastmlp._core.fit_lock import taken
 from fastmlp._core.history import History
 from fastmlp._core.intervals import check_count, check_flag
-from fastmlp._core.keywords import explained
+from fastmlp._core.keywords import with_argument_hints
 from fastmlp._engine.exportable import Exportable
 from fastmlp._engine.plan import Plan
 from fastmlp._engine.thread_count import call_team, default_threads
@@ -48,7 +48,7 @@ from fastmlp._validation import check
 from fastmlp._validation.compatibility import refusal
 
 
-@explained
+@with_argument_hints
 class Ensemble(Exportable):
     """Networks of equal shape that are trained together; their mean is the prediction.
 

@@ -80,12 +80,12 @@ class CustomActivation(CustomFunction):
 
         Raises TypeError or ValueError if the function returns something else.
         """
-        own = np.array(z, order="C")
+        copied = np.array(z, order="C")
         if isinstance(self.function, CFunction):
-            value, slope = np.full_like(own, np.nan), np.full_like(own, np.nan)
-            self.function(z.dtype, z.size, own, value, slope)
+            value, slope = np.full_like(copied, np.nan), np.full_like(copied, np.nan)
+            self.function(z.dtype, z.size, copied, value, slope)
             return value, slope
-        return self._pair(("value", "slope"), (z.shape, z.shape), self.function(own), z)
+        return self._pair(("value", "slope"), (z.shape, z.shape), self.function(copied), z)
 
     def value(self, z: Array) -> Array:
         """Return the value at z, a new array."""
@@ -102,8 +102,8 @@ class CustomActivation(CustomFunction):
             value, slope = self.value_and_slope(z)
             first = self.value(z[:1])
         if self.check:
-            finite_differences.compare(self.who, "slope", self.value, z, slope)
-            finite_differences.alone(self.who, "value", value[:1], first)
+            finite_differences.compare(self.caller, "slope", self.value, z, slope)
+            finite_differences.alone(self.caller, "value", value[:1], first)
 
     def __repr__(self) -> str:
         return f"CustomActivation({self.name!r})"

@@ -69,14 +69,14 @@ class CFunction:
     """
 
     def __init__(self, *, float32: Any = None, float64: Any = None, context: Any = None) -> None:
-        given = {"float32": float32, "float64": float64}
+        functions = {"float32": float32, "float64": float64}
         self._addresses = {
-            name: _address(name, value) for name, value in given.items() if value is not None
+            name: _address(name, value) for name, value in functions.items() if value is not None
         }
         if not self._addresses:
             raise TypeError(f"CFunction has no function: pass float32= or float64=; {_REMEDY}")
         self.context_address = 0 if context is None else _address("context", context)
-        self._kept = float32, float64, context
+        self._alive = float32, float64, context
 
     def address(self, dtype: np.dtype[Any]) -> int:
         """Return the address of the function for a dtype; raise ValueError if there is none."""
@@ -104,8 +104,8 @@ class CFunction:
         return self  # it is immutable
 
     def __repr__(self) -> str:
-        given = [f"{name}={address:#x}" for name, address in self._addresses.items()]
-        return f"CFunction({', '.join(given)})"
+        addresses = [f"{name}={address:#x}" for name, address in self._addresses.items()]
+        return f"CFunction({', '.join(addresses)})"
 
 
 def _plain(argument: Array | int | None) -> int | None:
@@ -114,18 +114,18 @@ def _plain(argument: Array | int | None) -> int | None:
 
 def _address(name: str, value: Any) -> int:
     """Return the address in an integer, capsule, ctypes function or object with one."""
-    found = value
+    address = value
     if type(value).__name__ == "PyCapsule":
-        found = _of_capsule(value)
+        address = _of_capsule(value)
     elif isinstance(value, CFuncPtr | ctypes._Pointer | ctypes.c_void_p):
-        found = ctypes.cast(value, ctypes.c_void_p).value
+        address = ctypes.cast(value, ctypes.c_void_p).value
     elif not isinstance(value, int | np.integer):
-        found = getattr(value, "address", None)
-    if isinstance(found, bool) or not isinstance(found, int | np.integer):
+        address = getattr(value, "address", None)
+    if isinstance(address, bool) or not isinstance(address, int | np.integer):
         raise TypeError(f"{name} is {value!r} but an address is expected: {_REMEDY}")
-    if not 0 < found <= _LARGEST:
-        raise ValueError(f"{name} is the address {found} but no memory is there: {_REMEDY}")
-    return int(found)
+    if not 0 < address <= _LARGEST:
+        raise ValueError(f"{name} is the address {address} but no memory is there: {_REMEDY}")
+    return int(address)
 
 
 def _of_capsule(capsule: Any) -> int | None:

@@ -30,7 +30,7 @@ class CustomFunction:
         return isinstance(self.function, CFunction)
 
     @property
-    def who(self) -> str:
+    def caller(self) -> str:
         """Class and name, for error messages."""
         return f"{type(self).__name__} {self.name!r}"
 
@@ -67,7 +67,7 @@ class CustomFunction:
         if not isinstance(result, tuple | list) or len(result) != 2:
             shown = f"{len(result)} things" if isinstance(result, tuple | list) else type(result)
             raise TypeError(
-                f"{self.who} returned {shown} but two arrays are expected: "
+                f"{self.caller} returned {shown} but two arrays are expected: "
                 f"return {names[0]}, {names[1]}"
             )
         first, second = (
@@ -78,7 +78,7 @@ class CustomFunction:
 
     def _real(self, name: str, shape: tuple[int, ...], value: Any, dtype: np.dtype[Any]) -> Array:
         """Return one result as a real array of this dtype, or raise TypeError or ValueError."""
-        returned = f"{self.who} returned a {name}"
+        returned = f"{self.caller} returned a {name}"
         if isinstance(value, np.ma.MaskedArray):
             raise TypeError(
                 f"{returned} that is a masked array but its mask would be ignored: "

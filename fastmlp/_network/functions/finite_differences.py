@@ -24,30 +24,30 @@ REMEDY = "or pass check=False if that is meant"
 
 
 def compare(
-    who: str, what: str, value: Callable[[Array], Array], z: Array, derivative: Array
+    caller: str, what: str, value: Callable[[Array], Array], z: Array, derivative: Array
 ) -> None:
     """Raise ValueError if ``derivative``, named ``what``, is no slope of ``value`` at some z."""
     h = float(np.finfo(z.dtype).eps) ** (1 / 3) * np.maximum(1, np.abs(z))
-    wrong, central = _differs(who, what, value, z, derivative, h)
+    wrong, central = _differs(caller, what, value, z, derivative, h)
     if wrong.any():
-        wrong &= _differs(who, what, value, z, derivative, h / NEARER)[0]
+        wrong &= _differs(caller, what, value, z, derivative, h / NEARER)[0]
     if wrong.any():
         at = np.unravel_index(int(wrong.argmax()), z.shape)
         raise ValueError(
-            f"{who} says that its {what} is {derivative[at]:.6g} but the central difference is "
+            f"{caller} says that its {what} is {derivative[at]:.6g} but the central difference is "
             f"{central[at]:.6g} at z={z[at]:.6g}: correct the {what}, {REMEDY}"
         )
 
 
 def _differs(
-    who: str, what: str, value: Callable[[Array], Array], z: Array, derivative: Array, h: Array
+    caller: str, what: str, value: Callable[[Array], Array], z: Array, derivative: Array, h: Array
 ) -> tuple[Array, Array]:
     """Return a mask of wrong derivatives, from points h away, and the central differences."""
     below, above = (z - h).astype(z.dtype), (z + h).astype(z.dtype)
     with np.errstate(all="ignore"):
         low, middle, high = (value(at).astype(float) for at in (below, z, above))
-    finite(who, "value", middle, z)
-    finite(who, what, derivative, z)
+    finite(caller, "value", middle, z)
+    finite(caller, what, derivative, z)
     with np.errstate(all="ignore"):
         left, right = (middle - low) / (z - below), (high - middle) / (above - z)
         central = (high - low) / (above - below)
@@ -59,27 +59,27 @@ def _differs(
     return np.isfinite(central) & ~inside, central
 
 
-def finite(who: str, what: str, found: Array, z: Array) -> None:
+def finite(caller: str, what: str, results: Array, z: Array) -> None:
     """Raise ValueError for results that are not finite; z is finite and of ordinary size."""
-    wrong = ~np.isfinite(found)
+    wrong = ~np.isfinite(results)
     if wrong.any():
-        at = np.unravel_index(int(wrong.argmax()), found.shape)
+        at = np.unravel_index(int(wrong.argmax()), results.shape)
         raise ValueError(
-            f"{who} returns {found[at]} as {what} at z={np.array2string(z[at], precision=6)}: "
+            f"{caller} returns {results[at]} as {what} at z={np.array2string(z[at], precision=6)}: "
             f"make it finite for every finite z, {REMEDY}"
         )
 
 
-def alone(who: str, what: str, together: Array, apart: Array) -> None:
+def alone(caller: str, what: str, together: Array, apart: Array) -> None:
     """Raise ValueError if a row has other results in a batch (``together``) than alone."""
     scale = np.maximum(np.abs(together), np.abs(apart))
     far = np.abs(together - apart) > TOLERANCE * np.maximum(scale, TOLERANCE)
     if far.any():
         at = np.unravel_index(int(far.argmax()), far.shape)
         raise ValueError(
-            f"{who} returns {together[at]:.6g} as {what} of a row among others but {apart[at]:.6g} "
-            "of the same row alone: take no mean, sum or norm over rows, the model does that, "
-            f"{REMEDY}"
+            f"{caller} returns {together[at]:.6g} as {what} of a row among others but "
+            f"{apart[at]:.6g} of the same row alone: take no mean, sum or norm over rows, "
+            f"the model does that, {REMEDY}"
         )
 
 

@@ -127,15 +127,15 @@ class CustomLoss(CustomFunction, Loss):
 
         Raises TypeError or ValueError if the function returns something else.
         """
-        own, targets = np.array(z, order="C"), np.array(t, order="C")
+        outputs, targets = np.array(z, order="C"), np.array(t, order="C")
         shapes = ((len(z),), z.shape)
         if isinstance(self.function, CFunction):
-            given = (targets, None) if t.ndim == 2 else (None, targets)
+            target_arguments = (targets, None) if t.ndim == 2 else (None, targets)
             width = z.shape[1] // self.heads
             value, gradient = (np.full(shape, np.nan, z.dtype) for shape in shapes)
-            self.function(z.dtype, *z.shape, width, own, *given, value, gradient)
+            self.function(z.dtype, *z.shape, width, outputs, *target_arguments, value, gradient)
             return value, gradient
-        return self._pair(("value", "gradient"), shapes, self.function(own, targets), z)
+        return self._pair(("value", "gradient"), shapes, self.function(outputs, targets), z)
 
     def verify(self, dtype: np.dtype[Any], outputs: int) -> None:
         """Raise TypeError or ValueError unless the function works for this dtype and width."""
@@ -158,8 +158,8 @@ class CustomLoss(CustomFunction, Loss):
                 other[:, c] = column
                 return self.value_and_gradient(other, t)[0]
 
-            finite_differences.compare(self.who, "gradient", moved, z[:, c], gradient[:, c])
-        finite_differences.alone(self.who, "value", value[:1], first)
+            finite_differences.compare(self.caller, "gradient", moved, z[:, c], gradient[:, c])
+        finite_differences.alone(self.caller, "value", value[:1], first)
 
     def _targets(self, outputs: int, dtype: np.dtype[Any]) -> Array:
         """Return random targets of the allowed kind."""

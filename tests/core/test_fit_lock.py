@@ -1,4 +1,4 @@
-"""Whose turn it is to change a model: threads, interrupts, forks, copies."""
+"""The lock of a model: threads, interrupts, forks, copies."""
 
 import contextlib
 import copy
@@ -16,21 +16,21 @@ from at_once import at_once, switching
 from fastmlp._core.fit_lock import FitLock
 
 
-def refused(turn):
+def refused(lock):
     try:
-        with turn.taken():
+        with lock.taken():
             return False
     except RuntimeError as error:
         return "wait for its end" in str(error)
 
 
 @contextlib.contextmanager
-def held_by_another(turn):
-    """Another thread has the turn within the block."""
+def held_by_another(lock):
+    """Another thread holds the lock within the block."""
     taken, done = threading.Event(), threading.Event()
 
     def hold():
-        with turn.taken():
+        with lock.taken():
             taken.set()
             done.wait(60)
 
@@ -43,35 +43,35 @@ def held_by_another(turn):
 
 
 def test_one_at_a_time():
-    turn = FitLock()
-    assert not turn.is_mine()
-    with turn.taken():
-        assert turn.is_mine()
-        assert not at_once(turn.is_mine)[0]
-        assert refused(turn)
-        assert at_once(lambda: refused(turn))[0]
-        assert turn.is_mine()  # who was refused has taken nothing away
-    assert not turn.is_mine()
-    with held_by_another(turn):
-        assert not turn.is_mine()
-        assert refused(turn)
-    assert not refused(turn)
+    lock = FitLock()
+    assert not lock.is_mine()
+    with lock.taken():
+        assert lock.is_mine()
+        assert not at_once(lock.is_mine)[0]
+        assert refused(lock)
+        assert at_once(lambda: refused(lock))[0]
+        assert lock.is_mine()  # who was refused has taken nothing away
+    assert not lock.is_mine()
+    with held_by_another(lock):
+        assert not lock.is_mine()
+        assert refused(lock)
+    assert not refused(lock)
 
 
 def test_an_error_gives_it_back():
-    turn = FitLock()
+    lock = FitLock()
     for error in (ValueError, KeyboardInterrupt, SystemExit):
-        with pytest.raises(error), turn.taken():
+        with pytest.raises(error), lock.taken():
             raise error
-        assert not at_once(lambda: refused(turn))[0]
+        assert not at_once(lambda: refused(lock))[0]
 
 
 def test_never_two():
-    turn, inside, most, began = FitLock(), [], [], []
+    lock, inside, most, began = FitLock(), [], [], []
 
     def work():
         for _ in range(2000):
-            with contextlib.suppress(RuntimeError), turn.taken():
+            with contextlib.suppress(RuntimeError), lock.taken():
                 inside.append(None)
                 most.append(len(inside))
                 inside.pop()
@@ -85,16 +85,16 @@ def test_never_two():
 
 @pytest.mark.parametrize(
     "copied",
-    [copy.copy, copy.deepcopy, lambda turn: pickle.loads(pickle.dumps(turn))],
+    [copy.copy, copy.deepcopy, lambda lock: pickle.loads(pickle.dumps(lock))],
     ids=["copy", "deepcopy", "pickle"],
 )
 def test_copies_are_free(copied):
-    turn = FitLock()
-    with turn.taken():
-        other = copied(turn)
+    lock = FitLock()
+    with lock.taken():
+        other = copied(lock)
         assert not other.is_mine()
         assert not refused(other)
-        assert turn.is_mine()
+        assert lock.is_mine()
 
 
 def test_a_copy_is_of_one_moment():
@@ -116,17 +116,17 @@ def test_a_copy_is_of_one_moment():
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 @pytest.mark.parametrize("where", ["forked within", "forked by another thread"])
 def test_a_forked_child_is_free(where):
-    turn = FitLock()
-    holding = turn.taken() if where == "forked within" else held_by_another(turn)
+    lock = FitLock()
+    holding = lock.taken() if where == "forked within" else held_by_another(lock)
     with holding, warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # threads and fork, from 3.12 on
         child = os.fork()
         if child == 0:
-            ours = not turn.is_mine() and not refused(turn) and not refused(turn)
+            ours = not lock.is_mine() and not refused(lock) and not refused(lock)
             os._exit(0 if ours else 1)
         assert os.waitpid(child, 0)[1] == 0
-        assert refused(turn)
-    assert not refused(turn)
+        assert refused(lock)
+    assert not refused(lock)
 
 
 def test_nothing_is_called_where_it_is_given_back():
@@ -139,7 +139,7 @@ def test_nothing_is_called_where_it_is_given_back():
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no interval timers")
 def test_interrupts_never_leave_it_taken(no_collections):
-    turn, caught, seed = FitLock(), 0, 1
+    lock, caught, seed = FitLock(), 0, 1
     before = signal.signal(signal.SIGALRM, signal.default_int_handler)
     end = time.monotonic() + 1.0
     try:
@@ -148,12 +148,12 @@ def test_interrupts_never_leave_it_taken(no_collections):
             try:
                 signal.setitimer(signal.ITIMER_REAL, 1e-6 + seed / 2**31 * 4e-5)
                 while time.monotonic() < end:
-                    with turn.taken():
+                    with lock.taken():
                         pass
                 signal.setitimer(signal.ITIMER_REAL, 0)
             except KeyboardInterrupt:
                 caught += 1
-            assert not turn.is_mine(), f"after {caught} interrupts"
+            assert not lock.is_mine(), f"after {caught} interrupts"
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
