@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 FINITE_BLOCK = 1 << 16
 FEW_ELEMENTS = 1 << 12  # arrays up to this size are searched at once, in a quarter of the time
 BOOLEANS = (bool, np.bool_)
+INTEGERS = (int, np.integer)
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def check_flag(name: str, value: object) -> bool:
 
 def check_verbose(value: Any) -> bool:
     """Return whether to show progress: a bool, or an integer of at least 0, as elsewhere."""
-    if isinstance(value, int | np.integer):
+    if isinstance(value, INTEGERS):  # a tuple, since a union is made anew by each call
         return check_count("verbose", int(value), example=1, least=0) > 0
     return check_flag("verbose", value)
 

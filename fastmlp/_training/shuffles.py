@@ -49,7 +49,7 @@ class Shuffles:
 
     def n_drawn(self) -> int:
         """Return the number of seeds that were drawn for all members."""
-        return sum(len(stream.drawn) for stream in self._streams.values())
+        return sum([len(stream.drawn) for stream in self._streams.values()])
 
     def next_seed(self) -> int:
         """Return the seed of the next epoch of a single member."""
