@@ -21,6 +21,19 @@ def require(feature: str, *modules: str) -> Any:
     )
 
 
+def with_sklearn(module: str, instead: str) -> Any:
+    """Return a module that needs scikit-learn; an error without it says what to use instead."""
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != "sklearn":
+            raise
+        raise ImportError(
+            "fastmlp's estimators (MLPClassifier, MLPRegressor, TabMLPClassifier, TabMLPRegressor) "
+            f"need scikit-learn, which is not installed: pip install scikit-learn, or {instead}"
+        ) from error
+
+
 def axes(ax: Any, feature: str) -> Any:
     """Return the given matplotlib axes, or those of a new figure."""
     return require(feature, "matplotlib.pyplot").subplots()[1] if ax is None else ax

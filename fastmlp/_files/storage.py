@@ -7,7 +7,6 @@ class of the table `CLASSES` and no code, and anything wrong with it raises ``Mo
 from __future__ import annotations
 
 import functools
-import importlib
 import json
 import os
 import sys
@@ -17,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp._core import atomic_files
+from fastmlp._core import atomic_files, optional
 from fastmlp._core.intervals import check_flag
 from fastmlp._core.keywords import check_choice
 from fastmlp._core.user_warnings import warn
@@ -125,16 +124,9 @@ def class_of(name: str, engine: str) -> Any:
 
 
 def _imported(module: str) -> Any:
-    """Return a module of fastmlp; an error says what to do without scikit-learn."""
-    try:
-        return importlib.import_module(f"fastmlp.{module}")
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] != "sklearn":
-            raise
-        raise ImportError(
-            "estimators need scikit-learn, which is not installed: pip install scikit-learn, or "
-            "read the file by fastmlp.load_predictor, which needs NumPy alone"
-        ) from error
+    """Return a module of fastmlp, some of which need scikit-learn."""
+    instead = "read the file by fastmlp.load_predictor, which needs NumPy alone"
+    return optional.with_sklearn(f"fastmlp.{module}", instead)
 
 
 def load(

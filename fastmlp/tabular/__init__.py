@@ -10,6 +10,8 @@ from __future__ import annotations
 from pkgutil import extend_path
 from typing import TYPE_CHECKING, Any
 
+from fastmlp._core.optional import with_sklearn
+
 # Also find the compiled module where pip has installed it, as in fastmlp/__init__.
 __path__ = extend_path(__path__, __name__)
 
@@ -31,6 +33,5 @@ if not TYPE_CHECKING:
         """Load a public name on first use."""
         if name not in HOMES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from fastmlp.sklearn import loaded
-
-        return globals().setdefault(name, loaded(HOMES[name], name))
+        module = with_sklearn(HOMES[name], "use fastmlp.MLP")
+        return globals().setdefault(name, getattr(module, name))

@@ -13,7 +13,7 @@ from fastmlp.sklearn.parameters import Classifier, documented, store
 from fastmlp.tabular import inspection
 from fastmlp.tabular.calibration import LabelCalibration
 from fastmlp.tabular.columns import Array
-from fastmlp.tabular.estimator import BaseTabMLP, check_rows_of_fit
+from fastmlp.tabular.estimator import BaseTabMLP, FitAttribute, check_rows_of_fit
 from fastmlp.tabular.fitted_table import FittedTable
 from fastmlp.tabular.parameters import ATTRIBUTES, TEXT
 from fastmlp.tabular.tasks import LabelTask
@@ -162,21 +162,8 @@ class TabMLPClassifier(Classifier, BaseTabMLP):
         p = calibration.result(held_out.predictions)[:, k]
         return inspection.reliability(p, happened, held_out.weights, ax)
 
-    @property
-    def classes_(self) -> Array:
-        """The classes, in the order of the columns of ``predict_proba``."""
-        return self._attribute_of_calibration("classes_").classes
-
-    @property
-    def temperature_(self) -> float:
-        """The divisor of logits."""
-        return self._attribute_of_calibration("temperature_").temperature
-
-    def _attribute_of_calibration(self, name: str) -> LabelCalibration:
-        """Return the calibration of the last fit, for an attribute that exists after it."""
-        calibration = self._attribute(name).calibration
-        assert isinstance(calibration, LabelCalibration)
-        return calibration
+    classes_ = FitAttribute(lambda fitted: fitted.calibration.classes)  # type: ignore[union-attr]
+    temperature_ = FitAttribute(lambda fitted: fitted.calibration.temperature)  # type: ignore[union-attr]
 
     def _calibrated(self) -> tuple[FittedTable, LabelCalibration]:
         """Return the value of the last fit, and its calibration."""

@@ -16,7 +16,6 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
-from fastmlp._core.history import History
 from fastmlp._core.intervals import check_count
 from fastmlp._core.optional import axes
 from fastmlp._core.user_warnings import warn
@@ -43,6 +42,25 @@ NO_ROWS = (
     "{} needs the rows of the fit, which copies, pickles and files of an estimator do not have: "
     "read feature_importances_ before making them, or call importance(X, y)"
 )
+
+
+class FitAttribute:
+    """An attribute that a function reads from the value of the last fit; before, it is missing."""
+
+    def __init__(self, read: Callable[[FittedTable], Any]) -> None:
+        self.read, self.name = read, ""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, model: Any, owner: type | None = None) -> Any:
+        if model is None:
+            return self
+        if "_fitted" not in vars(model):
+            raise AttributeError(
+                f"{type(model).__name__!r} object has no attribute {self.name!r} before fit"
+            )
+        return self.read(model._fitted)
 
 
 class BaseTabMLP(Validated):
@@ -139,57 +157,23 @@ class BaseTabMLP(Validated):
     def __sklearn_is_fitted__(self) -> bool:
         return "_fitted" in vars(self)
 
-    def _attribute(self, name: str) -> FittedTable:
-        """Return the value of the last fit, for an attribute that exists after it."""
-        if "_fitted" not in vars(self):
-            raise AttributeError(
-                f"{type(self).__name__!r} object has no attribute {name!r} before fit"
-            )
-        return self._fitted
-
-    @property
-    def n_features_in_(self) -> int:
-        """The number of columns of X."""
-        return len(self._attribute("n_features_in_").columns.names)
+    n_features_in_ = FitAttribute(lambda fitted: len(fitted.columns.names))
+    n_outputs_ = FitAttribute(lambda fitted: fitted.calibration.outputs)
+    rows_ = FitAttribute(lambda fitted: fitted.held_out.sampled)
+    history_ = FitAttribute(lambda fitted: fitted.facts.history)
+    best_epoch_ = FitAttribute(lambda fitted: fitted.facts.best_epoch)
+    n_iter_ = FitAttribute(lambda fitted: fitted.facts.n_iter)
+    oof_prediction_ = FitAttribute(
+        lambda fitted: fitted.calibration.result(fitted.held_out.predictions).copy()
+    )
 
     @property
     def feature_names_in_(self) -> Array:
         """The names of the columns of a frame."""
-        names = self._attribute("feature_names_in_").feature_names
+        names = self._fitted.feature_names if "_fitted" in vars(self) else None
         if names is None:
-            raise AttributeError("feature_names_in_ needs a frame whose columns have names")
+            raise AttributeError("feature_names_in_ exists after a fit of a frame with text names")
         return names
-
-    @property
-    def n_outputs_(self) -> int:
-        """The number of columns of y, or of probabilities."""
-        return self._attribute("n_outputs_").calibration.outputs
-
-    @property
-    def rows_(self) -> Array | None:
-        """The rows that the fit has used, if only a sample of them."""
-        return self._attribute("rows_").held_out.sampled
-
-    @property
-    def history_(self) -> History:
-        """The history of the mean loss of the members."""
-        return self._attribute("history_").facts.history
-
-    @property
-    def best_epoch_(self) -> int:
-        """The selected epoch, counted from 1."""
-        return self._attribute("best_epoch_").facts.best_epoch
-
-    @property
-    def n_iter_(self) -> int:
-        """The number of epochs that were run."""
-        return self._attribute("n_iter_").facts.n_iter
-
-    @property
-    def oof_prediction_(self) -> Array:
-        """Out-of-fold predictions: members not trained on a row of the fit predict that row."""
-        fitted = self._attribute("oof_prediction_")
-        return fitted.calibration.result(fitted.held_out.predictions).copy()
 
     # ------------------------------------------------------------ predictions
 
