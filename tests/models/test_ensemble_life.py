@@ -217,6 +217,21 @@ def test_a_model_that_is_trained_can_be_copied_by_its_own_thread_alone(
     assert len(here) > 2 or (method, mlp) == ("partial_fit", fastmlp.MLP)
 
 
+def test_a_second_pass_of_an_ensemble_is_refused(monkeypatch):
+    ensemble, epoch, refusals = make(reference.MLP), numpy_engine.Engine.epoch, []
+
+    def train(engine, data, plan):
+        for model in (ensemble, ensemble[2]):
+            with pytest.raises(RuntimeError, match="a fit is running") as caught:
+                model.partial_fit(X, Y)
+            refusals.append(caught.value)
+        return epoch(engine, data, plan)
+
+    monkeypatch.setattr(numpy_engine.Engine, "epoch", train)
+    ensemble.partial_fit(X, Y)
+    assert len(refusals) == 2 * len(ensemble)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 @pytest.mark.parametrize("forks_in", ["another thread", "a callback"])
 def test_a_child_forked_during_a_fit_copies_all_models_but_this_one(forks_in, tmp_path):
