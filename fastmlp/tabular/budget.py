@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fastmlp._core import control_groups
 from fastmlp.tabular.columns import Columns
 from fastmlp.tabular.encoding import width_of
-from fastmlp.tabular.members import FitOptions, seconds_of_epoch
+from fastmlp.tabular.members import seconds_of_epoch
 from fastmlp.tabular.presets import LOOKS, Preset, Recipe, batch_of, beginning, epochs_of
 from fastmlp.tabular.progress import in_bytes
 from fastmlp.tabular.sampling import FEWEST_ROWS
@@ -91,12 +91,15 @@ class Plan:
     notes: list[str] = field(default_factory=list)  # on rows and networks that were left out
 
 
-@dataclass
-class Budget(FitOptions):
-    """The options of a fit, with the limit of its memory."""
+@dataclass(frozen=True)
+class Budget:
+    """The time and the memory of a fit, and what it trains with them."""
 
+    preset: Preset
+    deadline: float | None  # of ``time.monotonic``
+    n_threads: int | None
     memory: float = math.inf  # in bytes
-    is_given: bool = False  # whether the user has set the memory
+    is_limited: bool = False  # whether the user has set the memory
 
     def overrun(self, seconds: Mapping[str, float]) -> list[str]:
         """Return a note if the phases of a fit took clearly longer than the time limit."""
@@ -117,7 +120,7 @@ class Budget(FitOptions):
         fixed, row = memory_of(plan.preset, n, target, *width)
         if fixed + n * row > self.memory:
             size = in_bytes(self.memory)
-            why = f"max_memory is {size}" if self.is_given else f"{size} of memory is free"
+            why = f"max_memory is {size}" if self.is_limited else f"{size} of memory is free"
             plan.preset = replace(self.preset, repeats=1, members=None)
             count = self.preset.repeats_of(self.preset.folds_of(n))
             if count > 1:
@@ -125,7 +128,7 @@ class Budget(FitOptions):
             fixed, row = memory_of(plan.preset, n, target, *width)
             fewest = min(n, FEWEST_ROWS)
             plan.rows = min(n, int((self.memory - fixed) / row))
-            if plan.rows < fewest and self.is_given:
+            if plan.rows < fewest and self.is_limited:
                 raise MemoryError(
                     f"max_memory is {size} but the fit takes about "
                     f"{in_bytes(fixed + fewest * row)} at least: raise it, or make the networks "

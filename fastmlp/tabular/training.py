@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from fastmlp.tabular.calibration import Calibration
 from fastmlp.tabular.codec_members import warn_if_unsavable
 from fastmlp.tabular.columns import Array, Columns, Table
 from fastmlp.tabular.fitted_table import Facts, FittedTable, HeldOut
-from fastmlp.tabular.members import INTERRUPTED
+from fastmlp.tabular.members import INTERRUPTED, FitOptions
 from fastmlp.tabular.parameters import check
 from fastmlp.tabular.presets import PRESETS, adapted
 from fastmlp.tabular.progress import show_result
@@ -64,7 +64,7 @@ def fit(
             result.notes.append(f"ended early because {INTERRUPTED}: there are no other scores")
             fitted = _calibrated(parameters, trained, with_scores=False)
     result.notes.extend(trained.budget.overrun(seconds))
-    if trained.budget.verbose:
+    if parameters["verbose"]:
         target, weights = trained.reading.data.target, trained.reading.data.score_weights
         costs = target.costs(fitted.calibration.scored(result.out_of_fold))
         show_result(target.metric, target.shown(float(np.average(costs, weights=weights))))
@@ -87,18 +87,12 @@ def train(
     if parameters["time_limit"] is not None:
         deadline = time.monotonic() + float(parameters["time_limit"])
     seed = check_random_state(parameters["random_state"]).randint(2**31 - 1, size=4)
-    budget = Budget(
-        preset,
-        np.random.default_rng(seed),
-        deadline,
-        n_threads=of_jobs(parameters["n_jobs"]),
-        callbacks=callbacks(
-            parameters["callbacks"] or (), "a fit of a table trains whole epochs in one call"
-        ),
-        verbose=bool(parameters["verbose"]),
-        memory=bytes_of(parameters["max_memory"]),
-        is_given=parameters["max_memory"] is not None,
+    called = callbacks(
+        parameters["callbacks"] or (), "a fit of a table trains whole epochs in one call"
     )
+    n_threads, is_limited = of_jobs(parameters["n_jobs"]), parameters["max_memory"] is not None
+    memory = bytes_of(parameters["max_memory"])
+    budget = Budget(preset, deadline, n_threads, memory, is_limited)
     with timed(seconds, "reading"):
         read = reading.read(kind, parameters, rows, budget, seed, columns)
         of_fit = reading.layout_of(read.data.columns, read.feature_names, kind.estimator)
@@ -109,8 +103,12 @@ def train(
     recipes = blend.recipes_of(read.plan.preset, deadline is not None, data)
     warn_if_unsavable(data.columns, getattr(read.task, "classes", None), recipes)
     scorer = read.task.scorer(read.y[read.used], data.score_weights)
+    rng, verbose = np.random.default_rng(seed), bool(parameters["verbose"])
+    options = FitOptions(
+        read.plan.preset, rng, deadline, scorer, n_threads, callbacks=called, verbose=verbose
+    )
     with timed(seconds, "training"):
-        result = blend.fit(data, replace(budget, preset=read.plan.preset, scorer=scorer))
+        result = blend.fit(data, options)
         result.notes.extend(read.plan.notes)
     return Trained(budget, read, result, scorer, validation, seconds)
 
