@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import gc
 import os
 import re
@@ -33,39 +32,46 @@ import fastmlp  # noqa: E402
 os.environ.update(children.importing(children.PACKAGE))
 
 
-def rows(item):
-    """Return which row of each of its tables of parameters a case has, and of each fixture's."""
-    left = dict(item.callspec.params) if hasattr(item, "callspec") else {}
-    if "trial" in left:  # its name says what there is of all combinations
+def table_rows(metafunc, call):
+    """Yield the row of each table of parameters, and of each fixture, that a case of a test has."""
+    left = dict(call.params)
+    if "trial" in left:  # its name lists the parts of a combination
         group, name = left["trial"]
         yield from ((group, word) for word in name.split(", "))
         return
-    for mark in item.iter_markers("parametrize"):
+    for mark in metafunc.definition.iter_markers("parametrize"):
         names = re.findall(r"\w+", str(mark.args[0]))
         yield tuple((name, id(left.pop(name))) for name in names)
     yield from ((name, id(value)) for name, value in left.items())
 
 
-def sample(cases):
-    """Return few of a test's cases, in which each row of each of its tables occurs."""
-    left, found = {case: set(rows(case)) for case in cases}, []
+def sample(metafunc, calls):
+    """Return the indices of a few of a test's cases in which each row of each table occurs."""
+    left = {i: set(table_rows(metafunc, call)) for i, call in enumerate(calls)}
+    chosen = set()
     while left:
-        found.append(max(left, key=lambda case: len(left[case])))
-        seen = left.pop(found[-1])
-        left = {case: rest for case in left if (rest := left[case] - seen)}
-    return found
+        best = max(left, key=lambda i: len(left[i]))
+        chosen.add(best)
+        covered = left.pop(best)
+        left = {i: rest for i, rows in left.items() if (rest := rows - covered)}
+    return chosen
 
 
-@pytest.hookimpl(tryfirst=True)  # before "-m" is applied
-def pytest_collection_modifyitems(items):
-    """Mark as slow what a sample of each test's cases leaves out: more combinations of the same."""
-    cases = collections.defaultdict(list)
-    for item in items:
-        if item.get_closest_marker("slow") is None:
-            cases[item.nodeid.partition("[")[0]].append(item)
-    for each in cases.values():
-        for case in set(each) - set(sample(each)):
-            case.add_marker(pytest.mark.slow)
+@pytest.hookimpl(wrapper=True)
+def pytest_generate_tests(metafunc):
+    """Mark the cases outside a sample of each test's as slow; a run without slow cases drops them.
+
+    pytest makes a test of each entry of ``_calls``; the entries themselves cost little.
+    """
+    yield
+    fast = [call for call in metafunc._calls if not any(m.name == "slow" for m in call.marks)]
+    chosen = sample(metafunc, fast)
+    others = [call for i, call in enumerate(fast) if i not in chosen]
+    if metafunc.config.option.markexpr == "not slow":
+        left_out = set(map(id, others))
+        metafunc._calls = [call for call in metafunc._calls if id(call) not in left_out]
+    for call in others:
+        call.marks.append(pytest.mark.slow.mark)
 
 
 @pytest.fixture(params=[fastmlp.MLP, fastmlp.reference.MLP], ids=["native", "reference"])
