@@ -222,7 +222,7 @@ def record(
 ) -> None:
     """Record one epoch, or several of which ``epoch`` is the last, completely or not at all."""
     # Python handles signals and switches threads at function calls and loop ends. After the first
-    # call, this function has neither; a test checks its bytecode.
+    # call, this function has neither; tests interrupt it at each call.
     history = state.history
     evaluator.record()
     if state.has_validation:

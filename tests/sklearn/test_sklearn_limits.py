@@ -326,20 +326,15 @@ def test_parameters_set_after_a_fit_are_validated(name, value, method):
     assert net.set_params(**{name: good}).partial_fit(x, y).t_ == 8
 
 
-def test_parameters_that_stay_are_validated_once(monkeypatch):
-    x, y, calls = np.eye(4), np.arange(4.0), []
-    net = MLPRegressor(max_iter=1, random_state=0)
-    validate = type(net)._validate_params
-    monkeypatch.setattr(type(net), "_validate_params", lambda net: calls.append(validate(net)))
-    net.partial_fit(x, y).partial_fit(x, y)
-    assert len(calls) == 1
-    net.set_params(alpha=0.5).partial_fit(x, y)
-    assert len(calls) == 2
+def test_parameters_that_were_not_validated_are_validated_later():
+    """Values that were validated are not validated again: a row of calls in test_loop.py."""
+    x, y = np.eye(4), np.arange(4.0)
+    net = MLPRegressor(max_iter=1, random_state=0).partial_fit(x, y)
     with sklearn.config_context(skip_parameter_validation=True):
-        net.set_params(alpha=0.25).partial_fit(x, y)
-    assert len(calls) == 2
-    net.partial_fit(x, y)
-    assert len(calls) == 3
+        net.set_params(validation_fraction=7.0).partial_fit(x, y)
+    with pytest.raises(ValueError, match="The 'validation_fraction' parameter of MLPRegressor"):
+        net.partial_fit(x, y)
+    assert net.set_params(validation_fraction=0.1).partial_fit(x, y).t_ == 12
 
 
 CHANGES = {

@@ -5,13 +5,13 @@ import functools
 import inspect
 import itertools
 import signal
-import sys
 import threading
 
 import numpy as np
 import pytest
 import trials
-from states import refused, state
+from interrupting import interrupted_at, interrupted_at_call
+from states import digest, refused, state
 
 import fastmlp
 from fastmlp._models import runner
@@ -39,29 +39,6 @@ def many(mlp):
     rng = np.random.default_rng(0)
     nets = [mlp([2, 4, 1], rng=source) for source in (rng, 7, rng)]
     return fastmlp.Ensemble(nets), nets
-
-
-def interrupted_at(position, functions, call, watched=lambda: True):
-    """Interrupt a call at one of the places where Python may, of some functions; is there one?"""
-    seen = itertools.count()
-
-    def trace(frame, event, arg):
-        if frame.f_code.co_qualname not in functions or not watched():
-            return None
-        frame.f_trace_opcodes = True
-        if event == "opcode" and next(seen) == position:
-            raise KeyboardInterrupt
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        call()
-    except KeyboardInterrupt:
-        return True
-    finally:
-        sys.settrace(before)
-    return False
 
 
 def fit_interrupted_at(model, position, epoch, functions, *data):
@@ -220,6 +197,55 @@ def test_a_first_epoch_is_taken_back(net, interrupted_late):
     interrupted_late()
     with refused(KeyboardInterrupt, "^$", net):
         net.fit(X, Y)
+
+
+RECORDS = {"record", *(f"{name}.record" for name in ("Evaluator", "EnsembleEvaluator"))}
+RECORDS |= {f"{name}.record" for name in ("BestWeights", "StopRule")}
+
+
+def network_fit(made, epochs, **options):
+    """Return the fit of a network or an ensemble, and a function that shows what it has learned."""
+    model, nets = made(fastmlp.MLP)
+    fit = functools.partial(model.fit, epochs=epochs, validation_data=(X, Y), **options)
+    return fit, lambda: digest([*(n.weights for n in nets), *(n.history for n in [model, *nets])])
+
+
+def estimator_fit(epochs, **options):
+    """Return the same of an estimator, which keeps the epochs before an interrupt."""
+    pytest.importorskip("sklearn")
+    options |= {"tol": 0.0, "n_iter_no_change": 9, "max_iter": epochs, "random_state": 0}
+    model = fastmlp.MLPRegressor(hidden_layer_sizes=(4,), **options)
+    names = "coefs_", "history_", "n_iter_", "t_", "loss_", "loss_curve_", "validation_scores_"
+    held_out = {} if "early_stopping" in options else {"X_val": X[:9], "y_val": Y[:9]}
+    fit = functools.partial(model.fit, **held_out)
+    return fit, lambda: digest([getattr(model, name, None) for name in names])
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    "made",
+    [
+        functools.partial(network_fit, one),
+        functools.partial(network_fit, many),
+        functools.partial(estimator_fit, early_stopping=True),
+        functools.partial(estimator_fit, restore_best=True),
+    ],
+    ids=["MLP", "Ensemble", "early stopping", "validation data"],
+)
+def test_an_interrupt_while_an_epoch_is_recorded_keeps_all_of_it_or_nothing(made):
+    complete = []
+    for epochs in (1, 2, 3):
+        fit, learned = made(epochs)
+        fit(X, Y)
+        complete.append(learned())
+    for position in itertools.count():
+        epochs = []
+        fit, learned = made(3, callbacks=[epochs.append])
+        interrupted_at_call(position, RECORDS, functools.partial(fit, X, Y), lambda e=epochs: e)
+        assert learned() in complete, position
+        if len(epochs) == 3:
+            break
+    assert position >= 2
 
 
 def test_an_epoch_is_recorded_as_a_whole(net, no_collections):
