@@ -22,7 +22,10 @@ from fastmlp import reference
 from fastmlp._engine.numpy import numpy_engine
 from fastmlp._validation import check
 
-OPTIONS = {"batch_size": 16, "optimizer": fastmlp.AdamW(fastmlp.Cosine(0.05, 100), weight_decay=0.1)}
+OPTIONS = {
+    "batch_size": 16,
+    "optimizer": fastmlp.AdamW(fastmlp.Cosine(0.05, 100), weight_decay=0.1),
+}
 Y = X[:, :3]
 
 
