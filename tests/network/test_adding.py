@@ -27,12 +27,13 @@ MOST_FILES = 8
 BUILD = """
 import runpy, setuptools
 
-def setup(cmdclass, of=setuptools.setup, **_):
+def setup(cmdclass, of=setuptools.setup, **options):
     names = cmdclass["build_ext"].wanted.__globals__
     names["DTYPES"].pop("float64")
     levels = names["machine_levels"]()
     names["machine_levels"] = lambda: {LEVEL: levels[LEVEL]}
-    of(cmdclass=cmdclass, ext_modules=[], script_args=["-q", "build_ext", "--inplace"])
+    options |= {"ext_modules": [], "script_args": ["-q", "build_ext", "--inplace"]}
+    of(cmdclass=cmdclass, **options)
 
 setuptools.setup = setup
 runpy.run_path("setup.py")
