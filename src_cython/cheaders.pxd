@@ -36,11 +36,11 @@ cdef extern from "network.h" nogil:
     ctypedef struct fm_group:
         double rate, epsilon, decay, l1, l2, norm
 
-cdef extern from "simd/control.h" nogil:
-    ctypedef unsigned int fm_control
-    fm_control fm_own_control()
-    fm_control fm_get_control()
-    void fm_restore_control(fm_control)
+cdef extern from "simd/fpenv.h" nogil:
+    ctypedef unsigned int fm_fpenv
+    fm_fpenv fm_set_fpenv()
+    fm_fpenv fm_get_fpenv()
+    void fm_restore_fpenv(fm_fpenv)
     double fm_quotient(double, double)
 
 cdef extern from "threads/sync.h" nogil:
@@ -69,32 +69,32 @@ cdef extern from "threads/sync.h" nogil:
     int64_t fm_counter_seen(const fm_counter*)
     void fm_wait_a_little(int)
 
-cdef extern from "threads/pace.h" nogil:
-    ctypedef struct fm_pace:
+cdef extern from "threads/autotune.h" nogil:
+    ctypedef struct fm_autotune:
         int32_t trial
         int32_t alone
-    void fm_pace_resume(fm_pace*)
-    int32_t fm_pace_step(fm_pace*)
-    int32_t fm_pace_step_at(fm_pace*, double)
+    void fm_autotune_resume(fm_autotune*)
+    int32_t fm_autotune_step(fm_autotune*)
+    int32_t fm_autotune_step_at(fm_autotune*, double)
 
-cdef extern from "threads/watch.h" nogil:
+cdef extern from "threads/interrupt_poll.h" nogil:
     ctypedef struct atomic_int:
         pass
 
     ctypedef int (*fm_poll)(void*) noexcept nogil
-    ctypedef struct fm_watch:
-        fm_control control
+    ctypedef struct fm_interrupt_poll:
+        fm_fpenv fpenv
         void* context
-    double WATCH_WORK
-    void fm_watch_start(fm_watch*, fm_poll, void*, atomic_int*)
-    int fm_watch_stop(fm_watch*, double)
+    double POLL_WORK
+    void fm_poll_start(fm_interrupt_poll*, fm_poll, void*, atomic_int*)
+    int fm_poll_stop(fm_interrupt_poll*, double)
     void fm_stop_clear(atomic_int*)
-    void fm_stop(fm_watch*)
-    int fm_stopped(const fm_watch*)
+    void fm_stop(fm_interrupt_poll*)
+    int fm_stopped(const fm_interrupt_poll*)
 
-cdef extern from "panels/ahead.h" nogil:
-    ctypedef struct fm_ahead:
+cdef extern from "panels/prefetch.h" nogil:
+    ctypedef struct fm_prefetch:
         const char* x
         const int64_t* order
         int64_t row_stride, row_bytes, row, end, at
-    void fm_fetch_ahead(fm_ahead*)
+    void fm_prefetch_lines(fm_prefetch*)

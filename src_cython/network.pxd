@@ -50,7 +50,7 @@ cdef struct fm_block:
 cdef struct fm_function:
     int (*call)(const fm_function*, const fm_block*, void* signals) noexcept nogil  # true: failure
     # an activation of n elements of one row; NULL if it needs the interpreter lock
-    void (*row)(const fm_function*, int64_t n, const void* z, void* value, fm_control) noexcept nogil
+    void (*row)(const fm_function*, int64_t n, const void* z, void* value, fm_fpenv) noexcept nogil
     const void* address  # of the C function, or a Python object
     const void* context  # first argument of the C function
     int typenum  # NumPy's number of the dtype
@@ -165,7 +165,7 @@ cdef struct fm_task:  # the task of an epoch, constant during it
     int64_t row  # number, in a batch, of the first row of this process
 
 
-cdef struct fm_shift:  # the threads of an epoch and their work
+cdef struct fm_thread_context:  # the threads of an epoch and their work
     int32_t n_threads
     const fm_piece* pieces
     const int64_t* piece_first  # (n_threads + 1,): the first of each thread's own pieces
@@ -177,7 +177,7 @@ cdef struct fm_shift:  # the threads of an epoch and their work
     int64_t first_batch, end_batch  # the batches of this call: all of the epoch, or a part
     int64_t next_batch  # the batch at which the others join
     int64_t alone_from  # the batch at which they leave; -1: none
-    fm_pace* pace
+    fm_autotune* autotune
     fm_poll poll  # of thread 0
     void* poll_context
     # sums the gradients over all processes, also if this one has failed; returns whether to stop. NULL: one
@@ -217,19 +217,19 @@ cdef struct fm_kernels:
     int64_t copy_element_size[COPIES]
     void (*renew_copies)(const fm_network*) noexcept nogil  # all kinds, of all tensors
     void (*renew_piece)(const fm_network*, const fm_piece*) noexcept nogil  # those of training
-    void (*epoch)(const fm_task*, fm_shift*, fm_report*, int32_t thread) noexcept nogil
-    # writes the predictions of rows [first, last), (last - first, C), unless the watch stops it
+    void (*epoch)(const fm_task*, fm_thread_context*, fm_report*, int32_t thread) noexcept nogil
+    # writes the predictions of rows [first, last), (last - first, C), unless it is interrupted
     void (*predict)(const fm_network*, const fm_buffers*, const fm_data*, int64_t first, int64_t last,
-                    void* out, fm_watch*) noexcept nogil
+                    void* out, fm_interrupt_poll*) noexcept nogil
     # predicts one contiguous row; scratch has net.row_size elements, 64-byte aligned
     void (*predict_row)(const fm_network*, const void* x, void* scratch, void* out) noexcept nogil
     # writes d prediction / d input, (last - first, C, I); the network has all transposed copies, the buffers
     # are made for training and the jacobian
     void (*jacobian)(const fm_network*, const fm_buffers*, const fm_data*, int64_t first, int64_t last,
-                     void* out, fm_watch*) noexcept nogil
+                     void* out, fm_interrupt_poll*) noexcept nogil
     # writes the sum of weight * loss of each block of buffers.rows rows, and predictions unless out is NULL
     void (*evaluate)(const fm_network*, const fm_buffers*, const fm_data*, int64_t first, int64_t last,
-                     double* block_sums, void* out, fm_watch*) noexcept nogil
+                     double* block_sums, void* out, fm_interrupt_poll*) noexcept nogil
     int32_t (*finite)(const void* x, int64_t n) noexcept nogil  # any alignment and length
     void (*shuffle)(int64_t* order, int64_t n, uint64_t seed) noexcept nogil
     # writes the inputs of a row of fm_encoded_rows, always in float32
@@ -239,13 +239,13 @@ cdef struct fm_kernels:
     void (*gather)(const fm_network*, const fm_buffers*, const fm_data*, const int64_t* order,
                    int64_t start, int64_t first, int64_t last, int32_t thread) noexcept nogil
     void (*forward)(const fm_network*, const fm_buffers*, int32_t op, int64_t first, int64_t rows,
-                    const fm_draws*, fm_watch*) noexcept nogil
+                    const fm_draws*, fm_interrupt_poll*) noexcept nogil
     void (*output_loss)(const fm_network*, const fm_buffers*, int64_t first, int64_t last,
-                        int32_t thread, bint is_weighted, fm_watch*) noexcept nogil
+                        int32_t thread, bint is_weighted, fm_interrupt_poll*) noexcept nogil
     void (*backward_input)(const fm_network*, const fm_buffers*, int32_t op, int64_t first,
-                           int64_t rows, fm_watch*) noexcept nogil
+                           int64_t rows, fm_interrupt_poll*) noexcept nogil
     void (*piece_gradient)(const fm_network*, const fm_buffers*, const fm_piece*, int64_t first,
-                           int64_t rows, void* g, fm_ahead*) noexcept nogil
+                           int64_t rows, void* g, fm_prefetch*) noexcept nogil
     void (*step)(int32_t optimizer, const double* hyper, double rate, double* powers, double l2, double scale,
                  void* w, const void* g, void* s0, void* s1, int64_t n) noexcept nogil
 

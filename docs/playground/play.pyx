@@ -25,10 +25,10 @@ cdef enum:
 cdef fm_operator OPERATORS[MOST_LAYERS]
 cdef fm_network NET
 cdef fm_buffers BUFFERS
-cdef fm_shift SHIFT
+cdef fm_thread_context CONTEXT
 cdef fm_task TASK
 cdef fm_report REPORT
-cdef fm_pace PACE
+cdef fm_autotune AUTOTUNE
 cdef fm_barrier BARRIER
 cdef fm_counter COUNTER
 cdef fm_group GROUPS[TENSORS]  # one for all weights, one for all biases
@@ -80,7 +80,7 @@ cdef void forget() noexcept nogil:
     memset(OPERATORS, 0, sizeof(OPERATORS))
     memset(&NET, 0, sizeof(NET))
     memset(&BUFFERS, 0, sizeof(BUFFERS))
-    memset(&SHIFT, 0, sizeof(SHIFT))
+    memset(&CONTEXT, 0, sizeof(CONTEXT))
     memset(&TASK, 0, sizeof(TASK))
     # Python would set these when it imports the kernels.
     KERNELS.element_size, KERNELS.lanes, KERNELS.mr, KERNELS.nr = sizeof(real), LANES, MR, NR
@@ -182,9 +182,9 @@ cdef void make_shift() noexcept nogil:
                     piece.work = 2.0 * NR * (piece.k_to - piece.k_from)
                     count += 1
     PIECES_OF_THREAD[1] = count
-    SHIFT.n_threads, SHIFT.alone_from = 1, -1
-    SHIFT.pieces, SHIFT.piece_first = pieces, PIECES_OF_THREAD
-    SHIFT.counters, SHIFT.barrier, SHIFT.pace, SHIFT.stop = &COUNTER, &BARRIER, &PACE, &STOP
+    CONTEXT.n_threads, CONTEXT.alone_from = 1, -1
+    CONTEXT.pieces, CONTEXT.piece_first = pieces, PIECES_OF_THREAD
+    CONTEXT.counters, CONTEXT.barrier, CONTEXT.autotune, CONTEXT.stop = &COUNTER, &BARRIER, &AUTOTUNE, &STOP
     fm_barrier_start(&BARRIER, 1)
     fm_stop_clear(&STOP)
 
@@ -233,7 +233,7 @@ cdef public void play_make(int32_t n, const int32_t* sizes, const int32_t* activ
     TASK.slots[0], TASK.slots[1] = take_reals(N_PARAMETERS), take_reals(N_PARAMETERS)
     TASK.groups, TASK.n_groups, TASK.group_of = GROUPS, TENSORS, GROUP_OF
     TASK.rates, TASK.dropout, TASK.l2, TASK.seed = RATES, DROPOUT, l2, seed
-    JOB = EpochJob(&KERNELS, &TASK, &SHIFT, &REPORT, take_reals(N_PARAMETERS), N_PARAMETERS)
+    JOB = EpochJob(&KERNELS, &TASK, &CONTEXT, &REPORT, take_reals(N_PARAMETERS), N_PARAMETERS)
     start_optimizer()
 
 
@@ -263,7 +263,7 @@ cdef public double play_train(const real* x, const real* targets, const int64_t*
     """
     cdef int64_t b
     TASK.data, TASK.order = rows_of(x, targets, n), order
-    SHIFT.first_batch, SHIFT.end_batch = 0, ceil_div(n, TASK.batch)
+    CONTEXT.first_batch, CONTEXT.end_batch = 0, ceil_div(n, TASK.batch)
     for b in range(min(ceil_div(n, TASK.batch), MOST_BATCHES)):
         RATES[b] = rate
     REPORT.loss_sum = REPORT.weight_sum = 0
@@ -286,8 +286,8 @@ cdef public void play_gradients(const real* x, const real* targets, const int64_
     memset(&report, 0, sizeof(report))
     task.data, task.order = rows_of(x, targets, n), order
     task.optimizer, task.stores = -1, True
-    SHIFT.first_batch, SHIFT.end_batch = 0, 1
-    epoch(&task, &SHIFT, &report, 0)
+    CONTEXT.first_batch, CONTEXT.end_batch = 0, 1
+    epoch(&task, &CONTEXT, &report, 0)
 
 
 cdef public void play_neurons(int32_t layer, bint is_gradient, real* plain) noexcept nogil:
@@ -299,13 +299,13 @@ cdef public void play_neurons(int32_t layer, bint is_gradient, real* plain) noex
 cdef public double play_evaluate(const real* x, const real* targets, int32_t n) noexcept nogil:
     """Return the mean loss of n rows, without penalty and dropout."""
     cdef fm_data data = rows_of(x, targets, n)
-    cdef fm_watch watch
+    cdef fm_interrupt_poll interrupt
     cdef double total
     cdef double loss = 0
     cdef int64_t first = 0
-    fm_watch_start(&watch, NULL, NULL, &STOP)
+    fm_poll_start(&interrupt, NULL, NULL, &STOP)
     while first < n:
-        evaluate(&NET, &BUFFERS, &data, first, min(first + BUFFERS.rows, n), &total, NULL, &watch)
+        evaluate(&NET, &BUFFERS, &data, first, min(first + BUFFERS.rows, n), &total, NULL, &interrupt)
         loss += total
         first += BUFFERS.rows
     return loss / n
@@ -315,9 +315,9 @@ cdef public void play_predict(const real* x, int32_t n, int32_t layer, real* out
     """Predict n rows; of a layer before the last, compute the outputs."""
     cdef fm_network net = NET
     cdef fm_data data = rows_of(x, NULL, n)
-    cdef fm_watch watch
+    cdef fm_interrupt_poll interrupt
     if layer + 1 < NET.n_operators:
         net.n_operators = layer + 1
         net.link = row_of_name(1, b"squared_error")  # its link is the identity
-    fm_watch_start(&watch, NULL, NULL, &STOP)
-    predict(&net, &BUFFERS, &data, 0, n, out, &watch)
+    fm_poll_start(&interrupt, NULL, NULL, &STOP)
+    predict(&net, &BUFFERS, &data, 0, n, out, &interrupt)

@@ -17,8 +17,8 @@ from numpy.typing import DTypeLike, NDArray
 try:
     # By their whole names, so that an error has the name of the module.
     import fastmlp._engine.cpu as cpu
+    import fastmlp._engine.ensemble as ensemble
     import fastmlp._engine.kernels as kernels
-    import fastmlp._engine.many as many
     import fastmlp._engine.native as native
     from fastmlp._engine.cpu_levels import DTYPES, LEVELS, available_levels, built_levels, level
     from fastmlp._engine.predictor import Predictor
@@ -46,9 +46,9 @@ class Engine(native.Engine):
     __slots__ = ()
 
     @staticmethod
-    @functools.wraps(many.train_many)
+    @functools.wraps(ensemble.train_many)
     def train_many(*args: Any, **options: Any) -> Epochs:
-        return many.train_many(*args, **options)
+        return ensemble.train_many(*args, **options)
 
     def jacobian(self, x: NDArray[Any]) -> NDArray[Any]:
         """Return the derivatives of the predictions with respect to x, (n, heads * m, fan_in)."""

@@ -37,7 +37,7 @@ typedef struct {
 } fm_tensor;
 
 /* Rows that are computed one at a time instead of read from an array. Any thread may ask for any row at any time,
- * under FM_DEFAULT_CONTROL. */
+ * under FM_DEFAULT_FPENV. */
 typedef struct {
     void (*fill)(const void *context, int64_t row, void *out); /* writes the n_in elements of a row */
     void (*fetch)(const void *context, int64_t row);           /* prefetches the memory of a row */

@@ -38,7 +38,7 @@ cdef extern from "tables/optimizers.h" nogil:
         const char* name
         void (*step)(real*, const real*, real*, real*, int64_t, const fm_scalars*) noexcept nogil
         void (*block)(const real*, int64_t, int64_t, int64_t, const real*, int64_t, int, real*, real*,
-                      real*, real*, const fm_scalars*, fm_ahead*) noexcept nogil
+                      real*, real*, const fm_scalars*, fm_prefetch*) noexcept nogil
     const fm_optimizer* OPTIMIZERS
     enum:
         NV_BESIDE
@@ -72,7 +72,7 @@ cdef extern from "panels/panels.h" nogil:
         NN_CHAIN
     void panel_chained(const real*, int64_t, int64_t, const real*, const real*, real*, int64_t, int)
     int64_t nn_rows(int64_t, int64_t, int64_t)
-    void block_tn(const real*, int64_t, int64_t, int64_t, const real*, int64_t, real*, int, fm_ahead*)
+    void block_tn(const real*, int64_t, int64_t, int64_t, const real*, int64_t, real*, int, fm_prefetch*)
     void column_sums(const real*, int64_t, real*)
     real dot_row(const real*, int64_t, const real*, int64_t, int64_t, real)
     void clear_padding(real*, int64_t, int64_t)
@@ -119,7 +119,7 @@ cdef extern from "random/shuffle.h" nogil:
 cdef extern from "panels/row.h" nogil:
     void row_affine(const fm_tensor*, const real*, const real*, const void*, real*)
 
-cdef extern from "panels/around.h" nogil:
+cdef extern from "panels/residual.h" nogil:
     void add_panels(const real*, const real*, int64_t, int64_t, int64_t, real*)
     void add_affine_panels(const real*, const real*, int64_t, const fm_tensor*, const real*, int64_t, real*)
     void copy_panels(const real*, int64_t, int64_t, int64_t, real*)

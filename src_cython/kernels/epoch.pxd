@@ -30,10 +30,10 @@ cdef inline double batch_weight(const fm_task* task, int64_t start, int64_t rows
     return total
 
 
-cdef inline void meet(fm_shift* shift, int32_t active) noexcept nogil:
+cdef inline void meet(fm_thread_context* context, int32_t active) noexcept nogil:
     """Wait for the other active threads."""
     if active > 1:
-        fm_barrier_wait(shift.barrier)
+        fm_barrier_wait(context.barrier)
 
 
 cdef inline int64_t first_row(const fm_buffers* buffers, int64_t rows, int64_t part,
@@ -58,7 +58,7 @@ cdef inline double row_scale(double total, bint is_whole) noexcept nogil:
 
 
 cdef inline void rows_phase(const fm_task* task, int64_t b, int64_t at, int64_t rows, double scale,
-                            fm_watch* watch, int32_t thread, int32_t active) noexcept nogil:
+                            fm_interrupt_poll* interrupt, int32_t thread, int32_t active) noexcept nogil:
     """Gather this thread's rows of the block at row `at` of batch b; compute outputs, loss and every dz."""
     cdef const fm_network* net = task.net
     cdef const fm_buffers* buffers = task.buffers
@@ -77,54 +77,54 @@ cdef inline void rows_phase(const fm_task* task, int64_t b, int64_t at, int64_t 
     gather(net, buffers, &task.data, task.order, b * task.batch + at, first, last, thread)
     for r in range(first, last):
         loss_share[r] = weight[r] * <real>scale
-    forward_layers(net, buffers, first, last, &draws, watch)
-    output_loss(net, buffers, first, last, thread, task.data.weights != NULL, watch)
+    forward_layers(net, buffers, first, last, &draws, interrupt)
+    output_loss(net, buffers, first, last, thread, task.data.weights != NULL, interrupt)
     for l in range(net.n_operators - 1, task.first_trained, -1):
-        backward_input(net, buffers, l, first, end - first, watch)
+        backward_input(net, buffers, l, first, end - first, interrupt)
     if unlikely(buffers.rounded != NULL):
         for l in range(task.first_trained, net.n_operators):
             if is_rounded(buffers, &net.operators[l]):
                 round_for_gradient(net, buffers, l, first, last)
 
 
-cdef inline fm_ahead next_rows(const fm_task* task, int64_t next, int32_t thread,
+cdef inline fm_prefetch next_rows(const fm_task* task, int64_t next, int32_t thread,
                                int32_t active) noexcept nogil:
     """Describe this thread's rows of the next block, at row `next` of the order, for prefetch."""
     cdef const fm_buffers* buffers = task.buffers
-    cdef fm_ahead ahead
+    cdef fm_prefetch prefetch
     cdef int64_t rows = min(buffers.rows, task.data.n - next)
-    ahead.x = task.data.x
-    ahead.order = task.order
-    ahead.row_stride = task.data.x_row_stride
-    ahead.row_bytes = task.net.operators[0].n_in * sizeof(real)
-    ahead.row = ahead.end = ahead.at = 0
+    prefetch.x = task.data.x
+    prefetch.order = task.order
+    prefetch.row_stride = task.data.x_row_stride
+    prefetch.row_bytes = task.net.operators[0].n_in * sizeof(real)
+    prefetch.row = prefetch.end = prefetch.at = 0
     if (task.order == NULL or task.data.x_column_stride != sizeof(real)
-            or task.data.n * ahead.row_bytes < CACHED_BYTES):
-        return ahead
-    ahead.row = next + first_row(buffers, rows, thread, active)
-    ahead.end = next + min(first_row(buffers, rows, thread + 1, active), rows)
-    return ahead
+            or task.data.n * prefetch.row_bytes < CACHED_BYTES):
+        return prefetch
+    prefetch.row = next + first_row(buffers, rows, thread, active)
+    prefetch.end = next + min(first_row(buffers, rows, thread + 1, active), rows)
+    return prefetch
 
 
-cdef inline void train_pieces(const fm_task* task, const fm_shift* shift, int64_t next, int64_t rows,
-                              const fm_scalars* scalars, fm_watch* watch, int32_t thread,
-                              int32_t active) noexcept nogil:
+cdef inline void train_pieces(const fm_task* task, const fm_thread_context* context, int64_t next,
+                              int64_t rows, const fm_scalars* scalars, fm_interrupt_poll* interrupt,
+                              int32_t thread, int32_t active) noexcept nogil:
     """Take pieces: compute the gradient, step and copies of each. `next` is the start of the next batch."""
     cdef real* scratch = <real*>task.buffers.scratch + thread * task.buffers.scratch_size
-    cdef fm_ahead ahead = next_rows(task, next, thread, active)
+    cdef fm_prefetch prefetch = next_rows(task, next, thread, active)
     cdef int32_t done = 0
     cdef const fm_piece* piece
     while True:
-        piece = next_piece(shift, &done, thread, active, rows, watch)
+        piece = next_piece(context, &done, thread, active, rows, interrupt)
         if piece == NULL:
             break
         if moves(task, piece):
-            train_piece(task, piece, rows, scratch, scalars, &ahead)
+            train_piece(task, piece, rows, scratch, scalars, &prefetch)
 
 
-cdef inline void store_gradients(const fm_task* task, const fm_shift* shift, int64_t next, int64_t rows,
-                                 bint is_first, bint is_last, double rest, double l2, fm_watch* watch,
-                                 int32_t thread, int32_t active) noexcept nogil:
+cdef inline void store_gradients(const fm_task* task, const fm_thread_context* context, int64_t next,
+                                 int64_t rows, bint is_first, bint is_last, double rest, double l2,
+                                 fm_interrupt_poll* interrupt, int32_t thread, int32_t active) noexcept nogil:
     """Take pieces: add the gradients of a block to those of the batch's earlier blocks.
 
     After the last block they are multiplied by `rest`, the remaining scale, and those of the penalties are
@@ -133,42 +133,42 @@ cdef inline void store_gradients(const fm_task* task, const fm_shift* shift, int
     cdef bint is_whole = is_first and is_last
     cdef real* gradients = <real*>task.buffers.gradients
     cdef real* scratch = <real*>task.buffers.scratch + thread * task.buffers.scratch_size
-    cdef fm_ahead ahead = next_rows(task, next, thread, active)
+    cdef fm_prefetch prefetch = next_rows(task, next, thread, active)
     cdef int32_t done = 0
     cdef const fm_piece* piece
     while True:
-        piece = next_piece(shift, &done, thread, active, rows, watch)
+        piece = next_piece(context, &done, thread, active, rows, interrupt)
         if piece == NULL:
             break
         if moves(task, piece):
             if is_whole:
-                piece_gradient(task.net, task.buffers, piece, 0, rows, gradients + piece.offset, &ahead)
+                piece_gradient(task.net, task.buffers, piece, 0, rows, gradients + piece.offset, &prefetch)
             else:
-                add_piece(task, piece, rows, is_first, scratch, &ahead)
+                add_piece(task, piece, rows, is_first, scratch, &prefetch)
             if is_last:
                 finish_gradient(task, piece, is_whole, rest, l2)
 
 
-cdef inline void stored_step(const fm_task* task, fm_shift* shift, fm_scalars* scalars, int32_t thread,
-                             int32_t active) noexcept nogil:
+cdef inline void stored_step(const fm_task* task, fm_thread_context* context, fm_scalars* scalars,
+                             int32_t thread, int32_t active) noexcept nogil:
     """Update this thread's own pieces by the stored gradients, clipped to clip_norm."""
     cdef const real* gradients = <real*>task.buffers.gradients
     cdef const fm_piece* piece
     cdef double norm
     cdef double scale = 1
     cdef int64_t i
-    meet(shift, active)
+    meet(context, active)
     if task.clip_norm > 0:
         sum_all(task, gradients, True, thread, active)
-        meet(shift, active)
+        meet(context, active)
         norm = sqrt(total_of(task, task.buffers.column_squares, norm_factor))
         if norm > task.clip_norm:
             scale = task.clip_norm / norm
     for i in range(task.n_groups):
         scalars[i].l2 = 0  # the stored gradients include the penalty
         scalars[i].scale = <real>scale
-    for i in range(shift.piece_first[thread], own_end(shift, thread, active)):
-        piece = &shift.pieces[i]
+    for i in range(context.piece_first[thread], own_end(context, thread, active)):
+        piece = &context.pieces[i]
         if moves(task, piece):
             update_piece(task, piece, gradients + piece.offset, scalars)
 
@@ -199,19 +199,20 @@ cdef inline void report_batch(const fm_task* task, fm_report* report, double tot
         report.status = DIVERGED
 
 
-cdef inline void add_up(fm_shift* shift, fm_report* report, const fm_watch* watch) noexcept nogil:
+cdef inline void add_up(fm_thread_context* context, fm_report* report,
+                        const fm_interrupt_poll* interrupt) noexcept nogil:
     """Sum the stored gradients over all processes. Thread 0 only, after a barrier."""
-    cdef fm_control own = fm_get_control()
-    cdef bint failed = report.status != RUNNING or fm_stopped(watch)
-    fm_restore_control(watch.control)
-    if shift.add_up(shift.poll_context, failed) and report.status == RUNNING:
+    cdef fm_fpenv native = fm_get_fpenv()
+    cdef bint failed = report.status != RUNNING or fm_stopped(interrupt)
+    fm_restore_fpenv(interrupt.fpenv)
+    if context.add_up(context.poll_context, failed) and report.status == RUNNING:
         report.status = INTERRUPTED
-    fm_restore_control(own)
+    fm_restore_fpenv(native)
 
 
-cdef inline void one_batch(const fm_task* task, fm_shift* shift, fm_report* report, int64_t b, double* powers,
-                           fm_scalars* scalars, fm_watch* watch, int32_t thread,
-                           int32_t active) noexcept nogil:
+cdef inline void one_batch(const fm_task* task, fm_thread_context* context, fm_report* report, int64_t b,
+                           double* powers, fm_scalars* scalars, fm_interrupt_poll* interrupt,
+                           int32_t thread, int32_t active) noexcept nogil:
     """Do this thread's part of one step of training: the gradients, block by block, and the update.
 
     Every thread reaches every barrier, also after a stop, which only skips the work between. Thread 0 sets
@@ -240,85 +241,85 @@ cdef inline void one_batch(const fm_task* task, fm_shift* shift, fm_report* repo
     while at < rows and report.status == RUNNING:
         size = min(task.buffers.rows, rows - at)
         is_last = at + size == rows
-        fm_counter_reset(&shift.counters[thread])
-        rows_phase(task, b, at, size, scale, watch, thread, active)
-        meet(shift, active)
+        fm_counter_reset(&context.counters[thread])
+        rows_phase(task, b, at, size, scale, interrupt, thread, active)
+        meet(context, active)
         if thread == 0:
             report_block(task, report, size, at == 0)
             if is_last:
                 report_batch(task, report, total, l2)
-                if active > 1 and fm_pace_step(shift.pace):
-                    shift.alone_from = b + 1
+                if active > 1 and fm_autotune_step(context.autotune):
+                    context.alone_from = b + 1
         if not task.stores:
-            train_pieces(task, shift, start + size, size, scalars, watch, thread, active)
+            train_pieces(task, context, start + size, size, scalars, interrupt, thread, active)
         else:
             rest = 1 / (total * scale) if scale > 0 else 0
-            store_gradients(task, shift, start + at + size, size, at == 0, is_last, rest, l2, watch, thread,
-                            active)
+            store_gradients(task, context, start + at + size, size, at == 0, is_last, rest, l2, interrupt,
+                            thread, active)
             if is_last and task.optimizer >= 0:
-                if shift.add_up != NULL:
-                    meet(shift, active)
+                if context.add_up != NULL:
+                    meet(context, active)
                     if thread == 0:
-                        add_up(shift, report, watch)
-                stored_step(task, shift, scalars, thread, active)
-        if thread == 0 and fm_stopped(watch):
+                        add_up(context, report, interrupt)
+                stored_step(task, context, scalars, thread, active)
+        if thread == 0 and fm_stopped(interrupt):
             report.status = INTERRUPTED
-        meet(shift, active)
+        meet(context, active)
         at += size
 
 
-cdef inline void call_team(fm_shift* shift, fm_report* report, int64_t b,
+cdef inline void call_team(fm_thread_context* context, fm_report* report, int64_t b,
                            const double* powers) noexcept nogil:
     """Let the other threads join thread 0 at batch b."""
-    shift.next_batch = b
+    context.next_batch = b
     report.powers[0] = powers[0]
     report.powers[1] = powers[1]
-    fm_crew_open(shift.crew, shift.job, shift.job_context)
-    fm_barrier_wait(shift.barrier)
-    fm_pace_resume(shift.pace)
+    fm_crew_open(context.crew, context.job, context.job_context)
+    fm_barrier_wait(context.barrier)
+    fm_autotune_resume(context.autotune)
 
 
-cdef inline void epoch(const fm_task* task, fm_shift* shift, fm_report* report,
+cdef inline void epoch(const fm_task* task, fm_thread_context* context, fm_report* report,
                        int32_t thread) noexcept nogil:
-    """Train on the batches of the data from the shift's first to its end.
+    """Train on the batches of the data from the context's first to its end.
 
     Thread 0 runs from start to end and calls the others. They leave when it is faster alone
-    (c/threads/pace.h), and are called again for the next trial.
+    (c/threads/autotune.h), and are called again for the next trial.
     """
-    cdef fm_control control = fm_own_control()
+    cdef fm_fpenv fpenv = fm_set_fpenv()
     cdef int32_t active = 1
-    cdef int64_t b = shift.first_batch
-    cdef int64_t end = shift.end_batch
+    cdef int64_t b = context.first_batch
+    cdef int64_t end = context.end_batch
     cdef double powers[2]
     cdef fm_scalars* scalars = scalars_of(task, thread)
-    cdef fm_watch watch
-    fm_watch_start(&watch, shift.poll if thread == 0 else NULL, shift.poll_context, shift.stop)
-    watch.control = control
+    cdef fm_interrupt_poll interrupt
+    fm_poll_start(&interrupt, context.poll if thread == 0 else NULL, context.poll_context, context.stop)
+    interrupt.fpenv = fpenv
     if thread > 0:
-        fm_barrier_wait(shift.barrier)
-        b = shift.next_batch
-        active = shift.n_threads
+        fm_barrier_wait(context.barrier)
+        b = context.next_batch
+        active = context.n_threads
     powers[0] = report.powers[0]
     powers[1] = report.powers[1]
-    if thread == 0 and shift.n_threads > 1:
-        if shift.pace.alone:
-            fm_pace_resume(shift.pace)
+    if thread == 0 and context.n_threads > 1:
+        if context.autotune.alone:
+            fm_autotune_resume(context.autotune)
         else:
-            call_team(shift, report, b, powers)
-            active = shift.n_threads
+            call_team(context, report, b, powers)
+            active = context.n_threads
     while b < end and report.status == RUNNING:
-        one_batch(task, shift, report, b, powers, scalars, &watch, thread, active)
+        one_batch(task, context, report, b, powers, scalars, &interrupt, thread, active)
         b += 1
-        if shift.n_threads == 1:
+        if context.n_threads == 1:
             continue
-        if active > 1 and shift.alone_from == b:
+        if active > 1 and context.alone_from == b:
             if thread > 0:
                 break
             active = 1
-        elif active == 1 and not fm_pace_step(shift.pace) and b < end and report.status == RUNNING:
-            call_team(shift, report, b, powers)  # after the last batch, the next epoch calls them
-            active = shift.n_threads
+        elif active == 1 and not fm_autotune_step(context.autotune) and b < end and report.status == RUNNING:
+            call_team(context, report, b, powers)  # after the last batch, the next epoch calls them
+            active = context.n_threads
     if thread == 0:
         report.powers[0] = powers[0]
         report.powers[1] = powers[1]
-    fm_restore_control(control)
+    fm_restore_fpenv(fpenv)

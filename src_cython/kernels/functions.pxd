@@ -7,18 +7,19 @@ from network cimport *
 from operators cimport drop_out
 
 
-cdef inline bint succeeds(const fm_function* function, const fm_block* block, fm_watch* watch) noexcept nogil:
-    """Call a function with the caller's floating-point control; if it fails, request a stop."""
-    cdef fm_control own
+cdef inline bint succeeds(const fm_function* function, const fm_block* block,
+                          fm_interrupt_poll* interrupt) noexcept nogil:
+    """Call a function with the caller's floating-point environment; if it fails, request a stop."""
+    cdef fm_fpenv native
     cdef int failed
-    if fm_stopped(watch):
+    if fm_stopped(interrupt):
         return False
-    own = fm_get_control()
-    fm_restore_control(watch.control)
-    failed = function.call(function, block, watch.context)
-    fm_restore_control(own)
+    native = fm_get_fpenv()
+    fm_restore_fpenv(interrupt.fpenv)
+    failed = function.call(function, block, interrupt.context)
+    fm_restore_fpenv(native)
     if failed:
-        fm_stop(watch)
+        fm_stop(interrupt)
     return not failed
 
 
@@ -28,7 +29,8 @@ cdef inline real* plain_rows(const fm_buffers* buffers, int which, int64_t first
 
 
 cdef inline void apply_activation(const fm_network* net, const fm_buffers* buffers, int32_t l, int64_t first,
-                                  int64_t rows, const fm_draws* draws, fm_watch* watch) noexcept nogil:
+                                  int64_t rows, const fm_draws* draws,
+                                  fm_interrupt_poll* interrupt) noexcept nogil:
     """Compute y = dropout(function(z)) of z in y[l], and the derivative if it is needed."""
     cdef const fm_operator* op = &net.operators[l]
     cdef int64_t columns = op.n_out
@@ -45,7 +47,7 @@ cdef inline void apply_activation(const fm_network* net, const fm_buffers* buffe
     block.gradient = plain_rows(buffers, 2, first) if slope != NULL else NULL
     for r in range(rows):
         row_from_panels(y + r * NR, panel_step, columns, z + r * columns)
-    if not succeeds(op.function, &block, watch):
+    if not succeeds(op.function, &block, interrupt):
         return
     for r in range(rows):
         row_to_panels(<real*>block.value + r * columns, panel_step, columns, y + r * NR)
@@ -58,7 +60,7 @@ cdef inline void apply_activation(const fm_network* net, const fm_buffers* buffe
 
 
 cdef inline void apply_loss(const fm_network* net, const fm_buffers* buffers, int64_t first, int64_t rows,
-                            fm_watch* watch) noexcept nogil:
+                            fm_interrupt_poll* interrupt) noexcept nogil:
     """Compute row_loss, and replace the outputs z of the rows by their shares of the gradient."""
     cdef int32_t top = net.n_operators - 1
     cdef int64_t columns = net.operators[top].n_out
@@ -75,7 +77,7 @@ cdef inline void apply_loss(const fm_network* net, const fm_buffers* buffers, in
     block.targets = <real*>buffers.targets + first * buffers.target_stride if not net.has_labels else NULL
     for r in range(rows):
         row_from_panels(panels + r * NR, panel_step, columns, z + r * columns)
-    if not succeeds(net.loss_function, &block, watch):
+    if not succeeds(net.loss_function, &block, interrupt):
         return
     for r in range(rows):
         share = (<real*>buffers.loss_share)[first + r]

@@ -27,11 +27,11 @@ cdef inline int64_t block_rows(const fm_buffers* buffers, int64_t width, int64_t
 
 
 cdef inline void forward(const fm_network* net, const fm_buffers* buffers, int32_t l, int64_t first,
-                         int64_t rows, const fm_draws* draws, fm_watch* watch) noexcept nogil:
+                         int64_t rows, const fm_draws* draws, fm_interrupt_poll* interrupt) noexcept nogil:
     """Compute y[l] from y[l-1] for rows [first, first + rows); rows is padded."""
     cdef int64_t block = block_rows(buffers, net.operators[l].n_in, rows)
     cdef int64_t done = 0
-    while done < rows and not fm_watch_stop(watch, forward_work(net, l, min(block, rows - done))):
+    while done < rows and not fm_poll_stop(interrupt, forward_work(net, l, min(block, rows - done))):
         if unlikely(is_rounded(buffers, &net.operators[l])):
             rounded_forward(net, buffers, l, first + done, min(block, rows - done), draws)
         else:
@@ -40,22 +40,22 @@ cdef inline void forward(const fm_network* net, const fm_buffers* buffers, int32
 
 
 cdef inline void forward_layers(const fm_network* net, const fm_buffers* buffers, int64_t first, int64_t end,
-                                const fm_draws* draws, fm_watch* watch) noexcept nogil:
+                                const fm_draws* draws, fm_interrupt_poll* interrupt) noexcept nogil:
     """Compute the outputs before the link for the gathered rows [first, end)."""
     cdef int64_t rows = round_up(end - first, ROW_MULTIPLE)
     cdef int32_t l
     for l in range(net.n_operators):
-        forward(net, buffers, l, first, rows, draws, watch)
+        forward(net, buffers, l, first, rows, draws, interrupt)
         if net.operators[l].function != NULL:
-            apply_activation(net, buffers, l, first, end - first, draws, watch)
+            apply_activation(net, buffers, l, first, end - first, draws, interrupt)
 
 
 cdef inline void backward_input(const fm_network* net, const fm_buffers* buffers, int32_t l, int64_t first,
-                                int64_t rows, fm_watch* watch) noexcept nogil:
+                                int64_t rows, fm_interrupt_poll* interrupt) noexcept nogil:
     """Compute dz[l-1] from dz[l] for the rows."""
     cdef int64_t block = block_rows(buffers, net.operators[l].n_out, rows)
     cdef int64_t done = 0
-    while done < rows and not fm_watch_stop(watch, forward_work(net, l, min(block, rows - done))):
+    while done < rows and not fm_poll_stop(interrupt, forward_work(net, l, min(block, rows - done))):
         if unlikely(is_rounded(buffers, &net.operators[l])):
             rounded_backward(net, buffers, l, first + done, min(block, rows - done))
         else:
@@ -64,7 +64,7 @@ cdef inline void backward_input(const fm_network* net, const fm_buffers* buffers
 
 
 cdef inline void piece_gradient(const fm_network* net, const fm_buffers* buffers, const fm_piece* piece,
-                                int64_t first, int64_t rows, void* g, fm_ahead* ahead) noexcept nogil:
+                                int64_t first, int64_t rows, void* g, fm_prefetch* prefetch) noexcept nogil:
     """Compute the gradient g of a piece over `rows` batch rows."""
     cdef int32_t how = piece.tensor.gradient
     cdef int64_t panel_step = buffers.panel_step
@@ -72,9 +72,9 @@ cdef inline void piece_gradient(const fm_network* net, const fm_buffers* buffers
     cdef const real* dz = <real*>buffers.dz[piece.op] + piece.panel * panel_step + first * NR
     if how == TILES:
         block_tn(y, panel_step, piece.k_from, piece.k_to, dz, rows, <real*>g,
-                 vectors(piece.tensor.n_columns, piece.panel * NR), ahead)
+                 vectors(piece.tensor.n_columns, piece.panel * NR), prefetch)
     elif how == BFLOAT16_TILES:
-        rounded_gradient(net, buffers, piece, first, rows, <real*>g, ahead)
+        rounded_gradient(net, buffers, piece, first, rows, <real*>g, prefetch)
     elif how == COLUMN:
         column_tn(y, panel_step, piece.k_from, piece.k_to, dz, rows, <real*>g)
     elif how == SUMS:
@@ -124,13 +124,13 @@ cdef inline void table_loss(const fm_network* net, const fm_buffers* buffers, in
 
 
 cdef inline void output_loss(const fm_network* net, const fm_buffers* buffers, int64_t first, int64_t last,
-                             int32_t thread, bint is_weighted, fm_watch* watch) noexcept nogil:
+                             int32_t thread, bint is_weighted, fm_interrupt_poll* interrupt) noexcept nogil:
     """Compute row_loss, and replace the outputs z of rows [first, last) by their gradient."""
     cdef int64_t r
     if net.loss_function == NULL:
         table_loss(net, buffers, first, last, thread)
     else:
-        apply_loss(net, buffers, first, last - first, watch)
+        apply_loss(net, buffers, first, last - first, interrupt)
     if is_weighted and any_zero(<real*>buffers.weight + first, last - first):
         for r in range(first, last):
             if (<real*>buffers.weight)[r] == 0:

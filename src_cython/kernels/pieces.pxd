@@ -33,12 +33,12 @@ cdef inline bint moves(const fm_task* task, const fm_piece* piece) noexcept nogi
     return group_of(task, piece.tensor).rate != 0
 
 
-cdef inline int64_t own_end(const fm_shift* shift, int32_t thread, int32_t active) noexcept nogil:
+cdef inline int64_t own_end(const fm_thread_context* context, int32_t thread, int32_t active) noexcept nogil:
     """Return the end of a thread's own pieces; a single thread has all."""
-    return shift.piece_first[thread + 1 if active > 1 else shift.n_threads]
+    return context.piece_first[thread + 1 if active > 1 else context.n_threads]
 
 
-cdef inline int64_t shared_piece(const fm_shift* shift, int32_t* done, int32_t thread,
+cdef inline int64_t shared_piece(const fm_thread_context* context, int32_t* done, int32_t thread,
                                  int32_t active) noexcept nogil:
     """Take a piece of this thread, or else of another; return its number, or that of all if none is left.
 
@@ -51,24 +51,25 @@ cdef inline int64_t shared_piece(const fm_shift* shift, int32_t* done, int32_t t
         owner = thread + done[0]
         if owner >= active:
             owner -= active
-        i = shift.piece_first[owner] + fm_counter_take(&shift.counters[owner])
-        if i < own_end(shift, owner, active):
+        i = context.piece_first[owner] + fm_counter_take(&context.counters[owner])
+        if i < own_end(context, owner, active):
             return i
         done[0] += 1
-    return own_end(shift, 0, 1)
+    return own_end(context, 0, 1)
 
 
-cdef inline const fm_piece* next_piece(const fm_shift* shift, int32_t* done, int32_t thread, int32_t active,
-                                       int64_t rows, fm_watch* watch) noexcept nogil:
+cdef inline const fm_piece* next_piece(const fm_thread_context* context, int32_t* done, int32_t thread,
+                                       int32_t active, int64_t rows,
+                                       fm_interrupt_poll* interrupt) noexcept nogil:
     """Take a piece; NULL if none is left or the work must stop. A single thread counts them in `done`."""
     cdef int64_t i = done[0]
     if active == 1:
         done[0] += 1
     else:
-        i = shared_piece(shift, done, thread, active)
-    if i >= own_end(shift, 0, 1) or fm_watch_stop(watch, rows * shift.pieces[i].work):
+        i = shared_piece(context, done, thread, active)
+    if i >= own_end(context, 0, 1) or fm_poll_stop(interrupt, rows * context.pieces[i].work):
         return NULL
-    return &shift.pieces[i]
+    return &context.pieces[i]
 
 
 cdef inline void renew_piece(const fm_network* net, const fm_piece* piece, int32_t kinds) noexcept nogil:
@@ -97,26 +98,26 @@ cdef inline void update_piece(const fm_task* task, const fm_piece* piece, const 
 
 
 cdef inline void train_piece(const fm_task* task, const fm_piece* piece, int64_t rows, real* scratch,
-                             const fm_scalars* scalars, fm_ahead* ahead) noexcept nogil:
+                             const fm_scalars* scalars, fm_prefetch* prefetch) noexcept nogil:
     """Compute gradient and step of a piece, together if registers and rows are enough."""
     cdef const fm_buffers* buffers = task.buffers
     cdef int64_t at = piece.offset
     cdef int nv = vectors(piece.tensor.n_columns, piece.panel * NR)
     if (piece.tensor.gradient != TILES or nv < NV_BESIDE or rows < 2 * ROW_MULTIPLE
             or OPTIMIZERS[task.optimizer].block == NULL):
-        piece_gradient(task.net, buffers, piece, 0, rows, scratch, ahead)
+        piece_gradient(task.net, buffers, piece, 0, rows, scratch, prefetch)
         update_piece(task, piece, scratch, scalars)
         return
     OPTIMIZERS[task.optimizer].block(
         inputs_of(task.net, buffers, piece.op), buffers.panel_step, piece.k_from, piece.k_to,
         <real*>buffers.dz[piece.op] + piece.panel * buffers.panel_step, rows, nv,
         <real*>task.net.parameters + at, scratch, <real*>task.slots[0] + at, <real*>task.slots[1] + at,
-        &scalars[task.group_of[piece.tensor.index]], ahead)
+        &scalars[task.group_of[piece.tensor.index]], prefetch)
     renew_trained_piece(task.net, piece)
 
 
 cdef inline void add_piece(const fm_task* task, const fm_piece* piece, int64_t rows, bint is_first,
-                           real* scratch, fm_ahead* ahead) noexcept nogil:
+                           real* scratch, fm_prefetch* prefetch) noexcept nogil:
     """Add a block's gradient of a piece to the sums of its batch, which are double.
 
     The dtype sums at most CHAIN_ROWS rows, so that rounding errors stay small.
@@ -129,7 +130,7 @@ cdef inline void add_piece(const fm_task* task, const fm_piece* piece, int64_t r
             sums[i] = 0
     while first < rows:
         size = min(rows - first, <int64_t>CHAIN_ROWS)
-        piece_gradient(task.net, task.buffers, piece, first, size, scratch, ahead)
+        piece_gradient(task.net, task.buffers, piece, first, size, scratch, prefetch)
         for i in range(piece.size):
             sums[i] += scratch[i]
         first += size

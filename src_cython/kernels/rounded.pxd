@@ -67,7 +67,7 @@ cdef inline void round_for_gradient(const fm_network* net, const fm_buffers* buf
 
 
 cdef inline void rounded_gradient(const fm_network* net, const fm_buffers* buffers, const fm_piece* piece,
-                                  int64_t first, int64_t rows, real* g, fm_ahead* ahead) noexcept nogil:
+                                  int64_t first, int64_t rows, real* g, fm_prefetch* prefetch) noexcept nogil:
     """Compute the gradient g of a piece whose factors round_for_gradient has prepared."""
     cdef int64_t all_rows = buffers.panel_step // NR
     cdef int64_t n_in = piece.tensor.rows
@@ -76,6 +76,6 @@ cdef inline void rounded_gradient(const fm_network* net, const fm_buffers* buffe
     cdef const bfloat16* right = <bfloat16*>buffers.pairs[piece.op] + (piece.panel * all_rows + first) * NR
     cdef int64_t _t
     for _t in range((piece.k_to - piece.k_from) // MR):
-        fm_fetch_ahead(ahead)
+        fm_prefetch_lines(prefetch)
     bfloat16_products(net.products, left, n_in, right, ceil_div(rows, FM_CHUNK), NULL, g, nv * LANES,
                       piece.k_to - piece.k_from, nv)

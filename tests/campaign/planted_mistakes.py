@@ -117,7 +117,7 @@ _NATIVE = [
     *_native(
         "missing lock",
         ("fastmlp/_engine/parameters.pyx", "if arena_of_old is None or not FM_IS_ONLY_HERE(arena_of_old):", "if arena_of_old is None:", "engine/test_races.py engine/test_native.py training/test_callbacks.py"),
-        ("fastmlp/_engine/jobs.pxd", "        if not wait_for(run, i // job.n, &watch):\n            return\n", "", "models/test_joint.py"),
+        ("fastmlp/_engine/jobs.pxd", "        if not wait_for(run, i // job.n, &interrupt):\n            return\n", "", "models/test_joint.py"),
         ("c/threads/sync.h", "    if (b->size == 1) return;\n", "    return;\n", "engine/test_bits.py engine/test_threads.py"),
     ),
     *_native(
@@ -132,8 +132,8 @@ _NATIVE = [
     ),
     *_native(
         "stale cache",
-        ("fastmlp/_engine/native.pyx", "if shift.copied is not self.published:", "if shift.copied is None:", "engine/test_state.py engine/test_native.py models/test_mlp.py"),
-        ("kernels/pieces.pxd", "ahead)\n    renew_trained_piece(task.net, piece)\n", "ahead)\n", "engine/test_native.py"),
+        ("fastmlp/_engine/native.pyx", "if context.copied is not self.published:", "if context.copied is None:", "engine/test_state.py engine/test_native.py models/test_mlp.py"),
+        ("kernels/pieces.pxd", "prefetch)\n    renew_trained_piece(task.net, piece)\n", "prefetch)\n", "engine/test_native.py"),
         ("fastmlp/_engine/native.pyx", "or last.drops != drops):", "):", "network/test_scheduled.py engine/test_native.py"),
     ),
 ]

@@ -25,8 +25,8 @@ import numpy as np
 from probing import probe
 
 from fastmlp._engine import kernels, native, parameters, predictor
+from fastmlp._engine.ensemble import train_many
 from fastmlp._engine.kernels import shuffle
-from fastmlp._engine.many import train_many
 from fastmlp._engine.plan import Plan
 from fastmlp._engine.thread_pool import borrowed_team
 from fastmlp._network import spec

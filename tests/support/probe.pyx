@@ -50,19 +50,19 @@ def meet(team):
 
 def is_trial(Engine engine):
     """Return whether the last fit ended during a trial of the mode that was not in use."""
-    return engine.shift is not None and bool(engine.shift.pace.trial)
+    return engine.context is not None and bool(engine.context.autotune.trial)
 
 
-def pace(team, alone, double seconds):
+def autotune(team, alone, double seconds):
     """Return the steps by the team and alone in `seconds`; a step at time t takes team(t) or alone(t)."""
-    cdef fm_pace p
+    cdef fm_autotune p
     cdef double now = 0
     steps = [0, 0]
     memset(&p, 0, sizeof(p))
     while now < seconds:
         steps[p.alone] += 1
         now += (alone if p.alone else team)(now)
-        fm_pace_step_at(&p, now)
+        fm_autotune_step_at(&p, now)
     return tuple(steps)
 
 
@@ -115,7 +115,7 @@ cdef class Affine:
     cdef Memory memory
     cdef void* gradient
     cdef void* bias_gradient
-    cdef fm_watch watch  # never stops
+    cdef fm_interrupt_poll interrupt  # never stops
     cdef atomic_int stop
     cdef int64_t padded, batch, n_in, n_out, nr
     cdef object dtype
@@ -124,7 +124,7 @@ cdef class Affine:
                  activation="identity", below="identity", double fill=0.0):
         self.dtype = np.dtype(dtype)
         fm_stop_clear(&self.stop)
-        fm_watch_start(&self.watch, NULL, NULL, &self.stop)
+        fm_poll_start(&self.interrupt, NULL, NULL, &self.stop)
         network = spec.build([1, n_in, n_out, 1], [below, activation], "squared_error", self.dtype)
         self.engine = Engine(network, level)
         self.buffers = Buffers.make(self.engine.kernels, &self.engine.net, batch, 1, True)
@@ -171,11 +171,11 @@ cdef class Affine:
         """Compute y = activation(x @ w + b), in training also the derivative if it is stored."""
         cdef fm_draws draws = fm_draws(0, 0, 0, NULL)
         self.engine.kernels.forward(&self.engine.net, &self.buffers.c, 1, 0, self.padded,
-                                    &draws if training else NULL, &self.watch)
+                                    &draws if training else NULL, &self.interrupt)
 
     def backward_input(self):
         """Compute dx = (dz @ w.T) * derivative of the activation below at x."""
-        self.engine.kernels.backward_input(&self.engine.net, &self.buffers.c, 1, 0, self.padded, &self.watch)
+        self.engine.kernels.backward_input(&self.engine.net, &self.buffers.c, 1, 0, self.padded, &self.interrupt)
 
     def backward_weights(self):
         """Compute dw = x.T @ dz and db = sums of dz, piece by piece as in training."""
@@ -183,7 +183,7 @@ cdef class Affine:
         cdef fm_tensor* weights = &self.engine.operators[1].tensors[WEIGHTS]
         cdef int64_t rows = weights.rows if self.n_out == 1 else round_up(self.n_in, k.mr)
         cdef fm_piece piece
-        cdef fm_ahead nothing
+        cdef fm_prefetch nothing
         cdef int64_t p, at
         piece.op = 1
         nothing.row = nothing.end = 0
@@ -337,22 +337,22 @@ def phases(Engine engine, data, plan):
     cdef const fm_buffers* buffers = task.buffers
     cdef const fm_piece* piece
     cdef fm_draws draws = fm_draws(0, 0, 0, NULL)
-    cdef fm_ahead ahead
-    cdef fm_watch watch
+    cdef fm_prefetch prefetch
+    cdef fm_interrupt_poll interrupt
     cdef atomic_int stop
     cdef Clock clock
     cdef double[2] powers
     cdef double look = 1
     cdef int64_t b, i, r, rows, padded, n_batches = ceil_div(task.data.n, task.batch)
-    cdef int64_t n_pieces = epoch.shift.c.piece_first[1]
+    cdef int64_t n_pieces = epoch.context.c.piece_first[1]
     cdef int32_t l
     memset(&clock, 0, sizeof(clock))
     fm_stop_clear(&stop)
-    fm_watch_start(&watch, NULL, NULL, &stop)
-    ahead.x, ahead.order, ahead.row_stride = task.data.x, task.order, task.data.x_row_stride
-    ahead.row_bytes = net.operators[0].n_in * sizeof(float)
+    fm_poll_start(&interrupt, NULL, NULL, &stop)
+    prefetch.x, prefetch.order, prefetch.row_stride = task.data.x, task.order, task.data.x_row_stride
+    prefetch.row_bytes = net.operators[0].n_in * sizeof(float)
     with nogil:
-        watch.control = fm_own_control()
+        interrupt.fpenv = fm_set_fpenv()
         tick(&clock, 7)
         for _ in range(100):
             clock.seconds[7] = 0
@@ -367,18 +367,18 @@ def phases(Engine engine, data, plan):
                 (<float*>buffers.loss_share)[r] = (<float*>buffers.weight)[r] / rows
             tick(&clock, 0)
             for l in range(net.n_operators):
-                k.forward(net, buffers, l, 0, padded, &draws, &watch)
+                k.forward(net, buffers, l, 0, padded, &draws, &interrupt)
             tick(&clock, 1)
-            k.output_loss(net, buffers, 0, rows, 0, False, &watch)
+            k.output_loss(net, buffers, 0, rows, 0, False, &interrupt)
             tick(&clock, 2)
             for l in range(net.n_operators - 1, 0, -1):
-                k.backward_input(net, buffers, l, 0, padded, &watch)
+                k.backward_input(net, buffers, l, 0, padded, &interrupt)
             tick(&clock, 3)
-            ahead.row, ahead.at = (b + 1) * task.batch, 0
-            ahead.end = min(ahead.row + task.batch, task.data.n) if task.order != NULL else ahead.row
+            prefetch.row, prefetch.at = (b + 1) * task.batch, 0
+            prefetch.end = min(prefetch.row + task.batch, task.data.n) if task.order != NULL else prefetch.row
             for i in range(n_pieces):
-                piece = &epoch.shift.c.pieces[i]
-                k.piece_gradient(net, buffers, piece, 0, rows, buffers.scratch, &ahead)
+                piece = &epoch.context.c.pieces[i]
+                k.piece_gradient(net, buffers, piece, 0, rows, buffers.scratch, &prefetch)
                 tick(&clock, 4)
                 powers[0], powers[1] = epoch.report.powers[0], epoch.report.powers[1]
                 k.step(task.optimizer, task.hyper, task.rates[b], powers, 0, 1,
@@ -388,7 +388,7 @@ def phases(Engine engine, data, plan):
                 k.renew_piece(net, piece)
                 tick(&clock, 6)
             epoch.report.powers[0], epoch.report.powers[1] = powers[0], powers[1]
-        fm_restore_control(watch.control)
+        fm_restore_fpenv(interrupt.fpenv)
     engine.end(epoch, plan, False)
     looks = [*[n_batches] * 4, *[n_batches * n_pieces] * 3]
     return {phase: seconds - n * look for phase, seconds, n in zip(PHASES, clock.seconds, looks)}

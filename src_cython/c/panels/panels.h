@@ -5,7 +5,7 @@
 
 #include "network.h"
 #include "panels/tile.h"
-#include "simd/control.h"
+#include "simd/fpenv.h"
 
 /* Number of vectors in the panel that starts at column `first`. */
 FM_INLINE int vectors(const int64_t columns, const int64_t first) {
@@ -68,8 +68,8 @@ enum { GATHER_ROWS = 8 }; /* rows copied together, so that several lines of a pa
 static void compute_rows(const fm_data *data, const int64_t *order, int64_t first, int64_t from,
                          int64_t to, int64_t n_in, int64_t panel, real *row, real *x) {
     const fm_row_source *source = data->source;
-    const fm_control own = fm_get_control();
-    fm_restore_control(FM_DEFAULT_CONTROL);
+    const fm_fpenv native = fm_get_fpenv();
+    fm_restore_fpenv(FM_DEFAULT_FPENV);
     for (int64_t r = from - GATHER_ROWS; r < to; r++) {
         const int64_t ahead = first + r + GATHER_ROWS;
         if (ahead < first + to) source->fetch(source->context, order ? order[ahead] : ahead);
@@ -77,7 +77,7 @@ static void compute_rows(const fm_data *data, const int64_t *order, int64_t firs
         source->fill(source->context, order ? order[first + r] : first + r, row);
         row_to_panels(row, panel, n_in, x + r * NR);
     }
-    fm_restore_control(own);
+    fm_restore_fpenv(native);
 }
 
 /* Copy rows `first + i` (or order[first + i]) of the user's X to rows i = from..to-1 of the input panels. Padding

@@ -10,7 +10,7 @@
 #define FM_TILE_H
 
 #include "tables/activations.h"
-#include "panels/ahead.h"
+#include "panels/prefetch.h"
 
 /* How a finished accumulator is stored. */
 enum { STORE_PLAIN = 0, STORE_RELU = 1, STORE_RELU_SLOPE = 2, STORE_ADDED = 3 };
@@ -165,11 +165,11 @@ enum { TN_ROWS = 16384 / (NR * FM_REAL_BYTES) };
 
 FM_INLINE void block_tn_rows(const int m, const int nv, const real *a, const int64_t a_panel,
                              const int64_t k_from, const int64_t k_to, const real *d,
-                             const int64_t batch, real *g, fm_ahead *ahead) {
+                             const int64_t batch, real *g, fm_prefetch *prefetch) {
     for (int64_t r = 0; r < batch; r += TN_ROWS) {
         const int64_t rows = batch - r < TN_ROWS ? batch - r : TN_ROWS;
         for (int64_t k = k_from; k < k_to; k += m) {
-            fm_fetch_ahead(ahead);
+            fm_prefetch_lines(prefetch);
             tile_tn(m, nv, a + (k / NR) * a_panel + r * NR + k % NR, d + r * NR, rows, r > 0,
                     g + (k - k_from) * nv * LANES);
         }
@@ -183,16 +183,16 @@ enum { TN_TALL = NR % 8 ? MR : 8 };
 static __attribute__((noinline)) void block_tn(const real *a, const int64_t a_panel,
                                                const int64_t k_from, const int64_t k_to,
                                                const real *d, const int64_t batch, real *g,
-                                               const int nv, fm_ahead *ahead) {
-    if (nv == NV) block_tn_rows(MR, NV, a, a_panel, k_from, k_to, d, batch, g, ahead);
+                                               const int nv, fm_prefetch *prefetch) {
+    if (nv == NV) block_tn_rows(MR, NV, a, a_panel, k_from, k_to, d, batch, g, prefetch);
     else if (nv == 1) {
         const int64_t k_tall = k_to - (k_to - k_from) % TN_TALL;
-        block_tn_rows(TN_TALL, 1, a, a_panel, k_from, k_tall, d, batch, g, ahead);
+        block_tn_rows(TN_TALL, 1, a, a_panel, k_from, k_tall, d, batch, g, prefetch);
         if (k_tall < k_to)
-            block_tn_rows(MR, 1, a, a_panel, k_tall, k_to, d, batch, g + (k_tall - k_from) * LANES, ahead);
+            block_tn_rows(MR, 1, a, a_panel, k_tall, k_to, d, batch, g + (k_tall - k_from) * LANES, prefetch);
     }
-    else if (nv == 2) block_tn_rows(MR, 2, a, a_panel, k_from, k_to, d, batch, g, ahead);
-    else if (NV > 3) block_tn_rows(MR, 3, a, a_panel, k_from, k_to, d, batch, g, ahead);
+    else if (nv == 2) block_tn_rows(MR, 2, a, a_panel, k_from, k_to, d, batch, g, prefetch);
+    else if (NV > 3) block_tn_rows(MR, 3, a, a_panel, k_from, k_to, d, batch, g, prefetch);
 }
 
 /* Rotate the accumulators: `front` replaces the first and moves to the end. (An index would keep the accumulators in

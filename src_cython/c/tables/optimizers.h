@@ -26,7 +26,7 @@ typedef struct {
     void (*step)(real *w, const real *g, real *s0, real *s1, int64_t n, const fm_scalars *s);
     /* gradient and step of rows [k_from, k_to) of a weight panel together; g is scratch memory. May be NULL. */
     void (*block)(const real *a, int64_t a_panel, int64_t k_from, int64_t k_to, const real *d, int64_t batch,
-                  int nv, real *w, real *g, real *s0, real *s1, const fm_scalars *s, fm_ahead *ahead);
+                  int nv, real *w, real *g, real *s0, real *s1, const fm_scalars *s, fm_prefetch *prefetch);
 } fm_optimizer;
 
 typedef v (*fm_update)(v w, v g, real *s0, real *s1, const fm_scalars *s);
@@ -91,13 +91,13 @@ FM_INLINE void tile_tn_beside(const int m, const int nv, fm_update update, const
 FM_INLINE void block_beside(const int m, const int nv, fm_update update, const int plain, const real *a,
                             const int64_t a_panel, const int64_t k_from, const int64_t k_to, const real *d,
                             const int64_t batch, real *w, real *g, real *s0, real *s1, const fm_scalars s,
-                            fm_ahead *ahead) {
+                            fm_prefetch *prefetch) {
     const int64_t size = m * nv * LANES;
     for (int64_t r = 0; r < batch; r += TN_ROWS) {
         const int64_t rows = batch - r < TN_ROWS ? batch - r : TN_ROWS;
         for (int64_t k = k_from, at = 0; k < k_to; k += m, at += size) {
             const real *columns = a + (k / NR) * a_panel + r * NR + k % NR;
-            fm_fetch_ahead(ahead);
+            fm_prefetch_lines(prefetch);
             if (r + rows == batch && k > k_from) {
                 tile_tn_beside(m, nv, update, plain, columns, d + r * NR, rows, r > 0, w + at, g + at,
                                s0 + at, s1 + at, &s);
@@ -113,7 +113,7 @@ FM_INLINE void block_beside(const int m, const int nv, fm_update update, const i
 
 #define BLOCK_CASE(name, n, plain) \
     if (nv == (n) && is_plain(s) == (plain)) \
-        block_beside(MR, n, name##_update, plain, a, a_panel, k_from, k_to, d, batch, w, g, s0, s1, s, ahead);
+        block_beside(MR, n, name##_update, plain, a, a_panel, k_from, k_to, d, batch, w, g, s0, s1, s, prefetch);
 #if NV == 2
 enum { NV_BESIDE = 1 }; /* the narrowest panel with steps beside tiles */
 #define NARROW_CASE(name, plain) BLOCK_CASE(name, 1, plain)
@@ -124,7 +124,7 @@ enum { NV_BESIDE = NV };
 #define BLOCK(name) \
     static void name##_block(const real *a, int64_t a_panel, int64_t k_from, int64_t k_to, const real *d, \
                              int64_t batch, int nv, real *w, real *g, real *s0, real *s1, \
-                             const fm_scalars *scalars, fm_ahead *ahead) { \
+                             const fm_scalars *scalars, fm_prefetch *prefetch) { \
         const fm_scalars s = *scalars; \
         NARROW_CASE(name, 0) \
         NARROW_CASE(name, 1) \

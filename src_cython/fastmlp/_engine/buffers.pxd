@@ -1,4 +1,4 @@
-# Native memory: aligned blocks, the buffers of a batch, and the shift (threads and pieces) of an epoch.
+# Native memory: aligned blocks, the buffers of a batch, and the threads and pieces of an epoch.
 from libc.stdint cimport int64_t
 
 from network cimport *
@@ -19,9 +19,9 @@ cdef class Buffers:
                       bint training, bint for_jacobian=*, tuple drops=*)
 
 
-cdef class Shift:
-    cdef fm_shift c
-    cdef fm_pace pace
+cdef class ThreadContext:
+    cdef fm_thread_context c
+    cdef fm_autotune autotune
     cdef Buffers buffers
     cdef Memory memory
     cdef tuple drops  # for each hidden layer, whether it may have dropout; (): none may
@@ -31,4 +31,5 @@ cdef class Shift:
     cdef fm_counter* done  # completed parts of a run of many epochs
 
     @staticmethod
-    cdef Shift make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads, tuple drops)
+    cdef ThreadContext make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads,
+                            tuple drops)

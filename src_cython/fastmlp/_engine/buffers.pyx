@@ -1,4 +1,4 @@
-# Native memory: aligned blocks, the buffers of a batch, and the shift (threads and pieces) of an epoch. Only
+# Native memory: aligned blocks, the buffers of a batch, and the threads and pieces of an epoch. Only
 # layouts are computed here.
 cimport numpy as cnp
 from libc.stdint cimport int32_t, int64_t
@@ -120,24 +120,25 @@ cdef class Buffers:
         return self
 
 
-cdef class Shift:
-    """The buffers of a batch, and the panels of all tensors divided among threads, see fm_shift.
+cdef class ThreadContext:
+    """The buffers of a batch, and the panels of all tensors divided among threads, see fm_thread_context.
 
     Epochs with the same batch size, threads and dropout layers share one.
     """
 
     @staticmethod
-    cdef Shift make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads, tuple drops):
-        cdef Shift self = Shift.__new__(Shift)
+    cdef ThreadContext make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads,
+                            tuple drops):
+        cdef ThreadContext self = ThreadContext.__new__(ThreadContext)
         cdef Memory memory = Memory(k.element_size)
-        cdef fm_shift* c = &self.c
-        cdef fm_piece* own
+        cdef fm_thread_context* c = &self.c
+        cdef fm_piece* piece_array
         cdef const fm_tensor* tensor
         cdef int64_t* first
         self.memory, self.drops = memory, drops
         self.buffers = Buffers.make(k, net, rows, n_threads, True, False, drops)
         c.n_threads = n_threads
-        c.pace = &self.pace
+        c.autotune = &self.autotune
         # The update of a piece's last tile overlaps with no other tile, so long pieces are faster; short ones
         # divide a small network more evenly.
         weights = sum(net.operators[l].n_in * net.operators[l].n_out for l in range(net.n_operators))
@@ -157,10 +158,10 @@ cdef class Shift:
                         pieces.append((l, t, p, k_from, k_to, width * k.lanes if tensor.n_columns > 1 else 1))
                         # A narrow tile costs more per column, because fewer columns share its broadcasts.
                         costs.append((k_to - k_from) * (0.5 + width))
-        own = <fm_piece*>memory.take(len(pieces), sizeof(fm_piece))
+        piece_array = <fm_piece*>memory.take(len(pieces), sizeof(fm_piece))
         for i, (l, t, p, k_from, k_to, stride) in enumerate(pieces):
             tensor = &net.operators[l].tensors[t]
-            own[i] = fm_piece(tensor, l, p, k_from, k_to,
+            piece_array[i] = fm_piece(tensor, l, p, k_from, k_to,
                               tensor.offset + p * tensor.rows * k.nr + k_from * stride,
                               (k_to - k_from) * stride, 2.0 * k.nr * (k_to - k_from))
         c.barrier = <fm_barrier*>memory.take(1, sizeof(fm_barrier))
@@ -171,5 +172,5 @@ cdef class Shift:
         for t in range(1, n_threads):
             first[t] = np.searchsorted(ends, ends[len(ends) - 1] * t / n_threads)
         first[n_threads] = len(pieces)
-        c.pieces, c.piece_first = own, first
+        c.pieces, c.piece_first = piece_array, first
         return self

@@ -35,7 +35,7 @@ cdef struct RowsJob:
 cdef struct EpochJob:
     const fm_kernels* kernels
     fm_task* task
-    fm_shift* shift
+    fm_thread_context* context
     fm_report* report
     void* fresh  # arena that receives the parameters if the epoch succeeds, or NULL
     int64_t n_parameters
@@ -67,7 +67,7 @@ cdef struct ManyJob:
 
 cdef inline void run_epoch(void* context, int32_t index) noexcept nogil:
     cdef EpochJob* job = <EpochJob*>context
-    job.kernels.epoch(job.task, job.shift, job.report, index)
+    job.kernels.epoch(job.task, job.context, job.report, index)
 
 
 cdef inline void settle(EpochJob* job) noexcept nogil:
@@ -88,20 +88,20 @@ cdef inline double objective_of(const fm_report* report) noexcept nogil:
     return fm_quotient(report.loss_sum, report.weight_sum) if report.weight_sum > 0 else 0.0
 
 
-cdef inline void measure(Run* run, int64_t epoch, fm_watch* watch) noexcept nogil:
+cdef inline void measure(Run* run, int64_t epoch, fm_interrupt_poll* interrupt) noexcept nogil:
     """Predict and evaluate the held-out rows."""
     cdef const fm_kernels* k = run.job.kernels
     cdef int64_t n = run.held.n
     cdef int64_t columns = run.measured.operators[run.measured.n_operators - 1].n_out
     k.evaluate(run.measured, run.buffers, &run.held, 0, n, run.block_losses + epoch * ceil_div(n, CALL_ROWS),
-               run.predictions + epoch * n * columns * k.element_size, watch)
+               run.predictions + epoch * n * columns * k.element_size, interrupt)
 
 
-cdef inline void run_part(Run* run, int64_t part, int64_t parts, fm_watch* watch) noexcept nogil:
+cdef inline void run_part(Run* run, int64_t part, int64_t parts, fm_interrupt_poll* interrupt) noexcept nogil:
     """Run one part of the batches of a network's epochs; none after a failed epoch."""
     cdef EpochJob* job = run.job
     cdef fm_task* task = job.task
-    cdef fm_shift* shift = job.shift
+    cdef fm_thread_context* context = job.context
     cdef fm_report* report = job.report
     cdef int64_t n_batches = ceil_div(task.data.n, task.batch)
     cdef int64_t units = max(n_batches, 1)  # of an epoch, which has no batch if it drops its only one
@@ -110,21 +110,21 @@ cdef inline void run_part(Run* run, int64_t part, int64_t parts, fm_watch* watch
     cdef int64_t e
     while at < end and report.status == RUNNING:
         e = at // units
-        shift.first_batch = at - e * units
-        shift.end_batch = min(shift.first_batch + end - at, n_batches)
-        at += max(shift.end_batch - shift.first_batch, 1)
-        if shift.first_batch == 0:
+        context.first_batch = at - e * units
+        context.end_batch = min(context.first_batch + end - at, n_batches)
+        at += max(context.end_batch - context.first_batch, 1)
+        if context.first_batch == 0:
             if run.seeds != NULL:
                 job.kernels.shuffle(run.order, run.n_order, run.seeds[e])
             report.loss_sum = report.weight_sum = 0
         run_epoch(job, 0)
-        if shift.end_batch < n_batches and report.status == RUNNING:
+        if context.end_batch < n_batches and report.status == RUNNING:
             return  # the next part goes on with this epoch
         if e == run.epochs - 1:
             settle(job)
         run.losses[e] = objective_of(report)
         if run.measured != NULL and report.status == RUNNING:
-            measure(run, e, watch)
+            measure(run, e, interrupt)
         task.step += n_batches
         task.rates += n_batches
         if task.decays != NULL:
@@ -141,30 +141,30 @@ cdef inline void run_many_epochs(void* context, int32_t index) noexcept nogil:
     cdef ManyJob* job = <ManyJob*>context
     cdef fm_poll asks = job.poll if index == 0 else NULL
     cdef Run* run
-    cdef fm_watch watch
+    cdef fm_interrupt_poll interrupt
     cdef int64_t i
-    fm_watch_start(&watch, asks, job.poll_context, &job.stop)
-    watch.control = fm_get_control()
-    while not fm_watch_stop(&watch, WATCH_WORK):
+    fm_poll_start(&interrupt, asks, job.poll_context, &job.stop)
+    interrupt.fpenv = fm_get_fpenv()
+    while not fm_poll_stop(&interrupt, POLL_WORK):
         i = fm_counter_take(&job.taken)
         if i >= job.n * job.parts:
             break
         run = job.runs[i % job.n]
-        if not wait_for(run, i // job.n, &watch):
+        if not wait_for(run, i // job.n, &interrupt):
             return
-        run.job.shift.poll = asks
-        run_part(run, i // job.n, job.parts, &watch)
+        run.job.context.poll = asks
+        run_part(run, i // job.n, job.parts, &interrupt)
         fm_counter_done(run.done)
     if index == 0:
         for i in range(job.n):
-            wait_for(job.runs[i], job.parts, &watch)
+            wait_for(job.runs[i], job.parts, &interrupt)
 
 
-cdef inline bint wait_for(Run* run, int64_t parts, fm_watch* watch) noexcept nogil:
+cdef inline bint wait_for(Run* run, int64_t parts, fm_interrupt_poll* interrupt) noexcept nogil:
     """Wait until so many parts are done; false if the work must stop."""
     cdef int turn = 0
     while fm_counter_seen(run.done) < parts:
-        if fm_watch_stop(watch, WATCH_WORK):
+        if fm_poll_stop(interrupt, POLL_WORK):
             return False
         fm_wait_a_little(turn)
         turn += 1
@@ -177,9 +177,9 @@ cdef inline void run_rows(void* context, int32_t index) noexcept nogil:
     cdef const fm_kernels* k = job.kernels
     cdef int64_t row_bytes = job.net.operators[job.net.n_operators - 1].n_out * k.element_size
     cdef int64_t block, first, last
-    cdef fm_watch watch
-    fm_watch_start(&watch, job.poll if index == 0 else NULL, job.poll_context, &job.stop)
-    while not fm_stopped(&watch):
+    cdef fm_interrupt_poll interrupt
+    fm_poll_start(&interrupt, job.poll if index == 0 else NULL, job.poll_context, &job.stop)
+    while not fm_stopped(&interrupt):
         block = fm_counter_take(job.counter) * job.blocks
         first = block * CALL_ROWS
         if first >= job.data.n:
@@ -187,10 +187,10 @@ cdef inline void run_rows(void* context, int32_t index) noexcept nogil:
         last = min(first + job.blocks * CALL_ROWS, job.data.n)
         if job.block_losses != NULL:
             k.evaluate(job.net, job.buffers[index], job.data, first, last, job.block_losses + block,
-                       NULL, &watch)
+                       NULL, &interrupt)
         else:
             k.predict(job.net, job.buffers[index], job.data, first, last, job.predictions + first * row_bytes,
-                      &watch)
+                      &interrupt)
 
 
 cdef inline int predict_rows(const fm_kernels* k, const fm_network* net, int64_t scratch_bytes, const char* x,

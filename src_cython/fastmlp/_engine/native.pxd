@@ -1,8 +1,8 @@
-# The native engine: cimported by many.pyx, predictor.pyx and probe.pyx.
+# The native engine: cimported by ensemble.pyx, predictor.pyx and probe.pyx.
 cimport numpy as cnp
 from libc.stdint cimport int64_t
 
-from fastmlp._engine.buffers cimport Buffers, Shift
+from fastmlp._engine.buffers cimport Buffers, ThreadContext
 from fastmlp._engine.jobs cimport RowsJob
 from fastmlp._engine.parameters cimport Parameters
 from fastmlp._engine.passes cimport Pass
@@ -15,14 +15,15 @@ cdef double mean_loss(cnp.ndarray block_sums, data) except? -1
 cdef class Engine(Parameters):
     cdef int typenum
     cdef int64_t row_bytes
-    cdef Shift shift
+    cdef ThreadContext context
     cdef object groups, degree, table  # of the last epoch; table_of makes the table from the other two
-    cdef list call_buffers, call_shifts  # free objects, which concurrent calls take and return
+    cdef list call_buffers, call_contexts  # free objects, which concurrent calls take and return
 
     cdef void describe(self, fm_data* c, data) except *
     cdef object set_groups(self, Pass epoch, groups, degree)
     cdef tuple set_dropout(self, fm_task* task, dropouts)
-    cdef Shift shift_for(self, Shift last, int64_t batch, int n_threads, tuple drops, bint stores)
+    cdef ThreadContext context_for(self, ThreadContext last, int64_t batch, int n_threads, tuple drops,
+                                   bint stores)
     cdef Pass begin(self, data, plan, int n_threads)
     cdef int share(self, Pass epoch, share) except -1
     cdef int end(self, Pass epoch, plan, bint is_good) except -1

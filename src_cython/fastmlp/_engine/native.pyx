@@ -11,7 +11,7 @@ from libc.math cimport isfinite
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy, memset
 
-from fastmlp._engine.buffers cimport Buffers, Shift
+from fastmlp._engine.buffers cimport Buffers, ThreadContext
 from fastmlp._engine.crew cimport Crew
 from fastmlp._engine.jobs cimport *
 from fastmlp._engine.parameters cimport Parameters, Steps
@@ -34,11 +34,11 @@ cdef int64_t NOTES = Shard.NOTES
 
 cdef double sequential_sum(cnp.ndarray values) except? -1:
     """Sum in order, in float64, so that the bits do not depend on NumPy's way of summing."""
-    cdef fm_control control = fm_own_control()
+    cdef fm_fpenv fpenv = fm_set_fpenv()
     try:
         return np.add.accumulate(values, dtype=float).item(len(values) - 1)
     finally:
-        fm_restore_control(control)
+        fm_restore_fpenv(fpenv)
 
 
 cdef double mean_loss(cnp.ndarray block_sums, data) except? -1:
@@ -52,7 +52,7 @@ cdef class Engine(Parameters):
 
     def __init__(self, spec, str level, bint transpose_all=False):
         Parameters.__init__(self, spec, level, transpose_all)
-        self.call_buffers, self.call_shifts = [], []
+        self.call_buffers, self.call_contexts = [], []
         self.typenum = spec.dtype.num
         self.row_bytes = self.net.row_size * self.kernels.element_size
 
@@ -98,7 +98,7 @@ cdef class Engine(Parameters):
         cdef fm_task* task = &epoch.task
         cdef fm_network* net = &epoch.net
         cdef cnp.ndarray rates = plan.learning_rates
-        cdef Shift shift
+        cdef ThreadContext context
         cdef Steps steps = self.steps
         if steps is None:
             raise RuntimeError("no optimizer was started")
@@ -114,19 +114,19 @@ cdef class Engine(Parameters):
         task.batch = plan.batch_size
         drops = self.set_dropout(task, plan.dropouts)
         stores = plan.clip_norm > 0 or plan.l1 > 0 or plan.share is not None
-        shift = self.shift_for(self.shift, task.batch, n_threads, drops, stores)
-        self.shift = None  # until the epoch has ended
-        if shift.working == NULL:
-            shift.working = shift.memory.take(self.n_parameters)
+        context = self.context_for(self.context, task.batch, n_threads, drops, stores)
+        self.context = None  # until the epoch has ended
+        if context.working == NULL:
+            context.working = context.memory.take(self.n_parameters)
         fresh = self.unread_arena()
-        net.parameters, net.copies = shift.working, shift.copies
-        if shift.copied is not self.published:
-            memcpy(shift.working, cnp.PyArray_DATA(self.published),
+        net.parameters, net.copies = context.working, context.copies
+        if context.copied is not self.published:
+            memcpy(context.working, cnp.PyArray_DATA(self.published),
                    self.n_parameters * self.kernels.element_size)
             PyErr_CheckSignals()  # copying many millions of weights takes a while
             self.kernels.renew_copies(net)
             PyErr_CheckSignals()
-        shift.copied = None  # until the epoch has succeeded
+        context.copied = None  # until the epoch has succeeded
         task.optimizer = steps.optimizer
         task.hyper = steps.hyper
         if plan.weight_decays is not None:
@@ -141,7 +141,7 @@ cdef class Engine(Parameters):
         for i in range(2):  # the optimizer never touches a slot that it does not have
             task.slots[i] = steps.slots[i] if steps.slots[i] != NULL else net.parameters
         epoch.report.powers = steps.powers
-        epoch.hand(self.kernels, shift, fresh, self.n_parameters, (data, plan, table, steps))
+        epoch.hand(self.kernels, context, fresh, self.n_parameters, (data, plan, table, steps))
         if plan.sums is not None:
             epoch.report.loss_sum, epoch.report.weight_sum = plan.sums
         if plan.share is not None:
@@ -151,7 +151,7 @@ cdef class Engine(Parameters):
     cdef int share(self, Pass epoch, share) except -1:
         """Make an epoch one process's part of a shared epoch; it reports the losses of its own rows."""
         cdef fm_task* task = &epoch.task
-        cdef void* gradients = epoch.shift.buffers.c.gradients
+        cdef void* gradients = epoch.context.buffers.c.gradients
         cdef cnp.npy_intp size = self.n_parameters + NOTES
         cdef cnp.ndarray totals = share.totals
         memset(gradients, 0, size * self.kernels.element_size)  # frozen layers store none
@@ -161,7 +161,7 @@ cdef class Engine(Parameters):
             task.l1 = task.l2 = 0
         epoch.add_up = share.add_up
         epoch.summed = cnp.PyArray_SimpleNewFromData(1, &size, self.typenum, gradients)
-        cnp.set_array_base(epoch.summed, epoch.shift)
+        cnp.set_array_base(epoch.summed, epoch.context)
         return 0
 
     cdef int end(self, Pass epoch, plan, bint is_good) except -1:
@@ -171,10 +171,10 @@ cdef class Engine(Parameters):
         if plan.sums is not None:
             plan.sums = [epoch.report.loss_sum, epoch.report.weight_sum]
         if is_good:
-            self.spare, epoch.shift.copied = self.publish(epoch.fresh), epoch.fresh
-            steps.taken += ceil_div(epoch.task.data.n, epoch.task.batch) * max(1, epoch.many.epochs)
+            self.spare, epoch.context.copied = self.publish(epoch.fresh), epoch.fresh
+            steps.taken += ceil_div(epoch.task.data.n, epoch.task.batch) * max(1, epoch.run.epochs)
             steps.is_whole = True
-        self.shift = epoch.shift
+        self.context = epoch.context
         return 0
 
     cdef object set_groups(self, Pass epoch, groups, degree):
@@ -201,27 +201,28 @@ cdef class Engine(Parameters):
         task.dropout, task.dropout_step = <double*>cnp.PyArray_DATA(given), given.shape[1]
         return tuple(given.any(axis=0).tolist())
 
-    cdef Shift shift_for(self, Shift last, int64_t batch, int n_threads, tuple drops, bint stores):
-        """Return the last shift if it fits, else a new one; with memory for gradients if these are stored."""
+    cdef ThreadContext context_for(self, ThreadContext last, int64_t batch, int n_threads, tuple drops,
+                                   bint stores):
+        """Return the last context if it fits, else a new one; with memory for gradients that are stored."""
         cdef int64_t rows = min(batch, BLOCK_ROWS)
-        cdef Shift shift = last
+        cdef ThreadContext context = last
         cdef fm_buffers* buffers
         if (last is None or last.buffers.c.rows != rows or last.c.n_threads != n_threads
                 or last.drops != drops):
-            shift = Shift.make(self.kernels, &self.net, rows, n_threads, drops)
-            self.take_copies(shift.memory, shift.copies)
-        buffers = &shift.buffers.c
+            context = ThreadContext.make(self.kernels, &self.net, rows, n_threads, drops)
+            self.take_copies(context.memory, context.copies)
+        buffers = &context.buffers.c
         if (stores or batch > rows) and buffers.gradients == NULL:
-            buffers.gradients = shift.memory.take(self.n_parameters + NOTES)
+            buffers.gradients = context.memory.take(self.n_parameters + NOTES)
         if batch > rows and buffers.sums == NULL:
-            buffers.sums = <double*>shift.memory.take(self.n_parameters, sizeof(double))
-        return shift
+            buffers.sums = <double*>context.memory.take(self.n_parameters, sizeof(double))
+        return context
 
     def gradients(self, data, double l2=0.0, team=None, double l1=0.0):
         """Return (objective, [dW], [db], ...) of all rows as one batch."""
         cdef Pass batch = Pass.__new__(Pass)
         cdef fm_task* task = &batch.task
-        cdef Shift shift
+        cdef ThreadContext context
         cdef double objective
         self.describe(&task.data, data)
         keep = self.read(&batch.net)
@@ -231,16 +232,16 @@ cdef class Engine(Parameters):
         task.l1, task.l2 = l1, l2
         team = self.helpers(team, True)
         table = self.set_groups(batch, PLAIN, 0)
-        shift = self.call_shifts.pop() if self.call_shifts else None
-        shift = self.shift_for(shift, task.batch, team.size if team is not None else 1, (), True)
-        batch.net.copies = shift.copies
+        context = self.call_contexts.pop() if self.call_contexts else None
+        context = self.context_for(context, task.batch, team.size if team is not None else 1, (), True)
+        batch.net.copies = context.copies
         self.kernels.renew_copies(&batch.net)
         PyErr_CheckSignals()
-        batch.hand(self.kernels, shift, None, 0, (data, keep, table))
+        batch.hand(self.kernels, context, None, 0, (data, keep, table))
         objective = run(batch, team)
         PyErr_CheckSignals()
-        gradients = self.unpack(shift.buffers.c.gradients)
-        self.call_shifts.append(shift)
+        gradients = self.unpack(context.buffers.c.gradients)
+        self.call_contexts.append(context)
         return objective, *gradients
 
     def shuffle(self, order, seed):
@@ -310,7 +311,7 @@ cdef class Engine(Parameters):
         The parameters must be constant, with transposed weights of every layer.
         """
         cdef fm_data data
-        cdef fm_watch watch
+        cdef fm_interrupt_poll interrupt
         cdef atomic_int stop
         cdef Signals signals = Signals()
         cdef Buffers buffers
@@ -319,9 +320,9 @@ cdef class Engine(Parameters):
         self.describe(&data, Data(x, None))
         buffers = Buffers.make(self.kernels, &self.net, min(max(data.n, 1), CALL_ROWS), 1, True, True)
         fm_stop_clear(&stop)
-        fm_watch_start(&watch, poll_of_caller(), <void*>signals, &stop)
+        fm_poll_start(&interrupt, poll_of_caller(), <void*>signals, &stop)
         with nogil:
-            self.kernels.jacobian(&self.net, &buffers.c, &data, 0, data.n, cnp.PyArray_DATA(out), &watch)
+            self.kernels.jacobian(&self.net, &buffers.c, &data, 0, data.n, cnp.PyArray_DATA(out), &interrupt)
         if signals.error is not None:
             raise signals.error
         return out

@@ -118,7 +118,7 @@ cdef class Parameters:
         for l, p in enumerate(spec.dropout):
             self.dropout[l] = p
         operators, kinds = operators_of(spec), list(OPERATORS)
-        numbers = {(each.kind, each.layer): i for i, each in enumerate(tensors.each_tensor(spec.tensors))}
+        numbers = {(t.kind, t.layer): i for i, t in enumerate(tensors.each_tensor(spec.tensors))}
         self.flat = <const fm_tensor**>self.memory.take(len(numbers), sizeof(void*))
         self.operators = <fm_operator*>self.memory.take(len(operators), sizeof(fm_operator))
         for l, operator in enumerate(operators):

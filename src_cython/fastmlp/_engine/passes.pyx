@@ -7,7 +7,7 @@ cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int32_t, int64_t, uintptr_t
 
-from fastmlp._engine.buffers cimport Shift
+from fastmlp._engine.buffers cimport ThreadContext
 from fastmlp._engine.crew cimport Crew
 from fastmlp._engine.jobs cimport *
 from network cimport *
@@ -63,22 +63,22 @@ cdef fm_poll poll_of_caller() except *:
 
 
 cdef class Pass:
-    """One epoch of one network: its task, shift and report."""
+    """One epoch of one network: its task, context and report."""
 
-    cdef void hand(self, const fm_kernels* k, Shift shift, fresh, int64_t n_parameters, kept):
+    cdef void hand(self, const fm_kernels* k, ThreadContext context, fresh, int64_t n_parameters, references):
         """Set the task's buffers and threads; if the epoch succeeds, `fresh` receives the parameters."""
         cdef fm_task* task = &self.task
-        self.shift, self.fresh, self.kept = shift, fresh, kept
+        self.context, self.fresh, self.references = context, fresh, references
         task.net = &self.net
-        task.buffers = &shift.buffers.c
+        task.buffers = &context.buffers.c
         task.stores = (task.optimizer < 0 or task.clip_norm > 0 or task.l1 > 0
                        or task.batch > task.buffers.rows)
-        shift.c.add_up = NULL
-        shift.c.alone_from = -1
-        shift.c.first_batch, shift.c.end_batch = 0, ceil_div(task.data.n, task.batch)
+        context.c.add_up = NULL
+        context.c.alone_from = -1
+        context.c.first_batch, context.c.end_batch = 0, ceil_div(task.data.n, task.batch)
         self.report.status = RUNNING
-        fm_barrier_start(shift.c.barrier, shift.c.n_threads)
-        self.job = EpochJob(k, task, &shift.c, &self.report, NULL, n_parameters)
+        fm_barrier_start(context.c.barrier, context.c.n_threads)
+        self.job = EpochJob(k, task, &context.c, &self.report, NULL, n_parameters)
         if fresh is not None:
             self.job.fresh = cnp.PyArray_DATA(fresh)
 
@@ -87,21 +87,21 @@ cdef double run(Pass epoch, team) except? -1:
     """Run an epoch with every thread of the team; return the mean objective."""
     cdef Signals signals = Signals()
     cdef EpochJob* job = &epoch.job
-    cdef fm_shift* shift = job.shift
+    cdef fm_thread_context* context = job.context
     cdef Crew crew
     cdef atomic_int stop
     fm_stop_clear(&stop)
-    shift.poll, shift.poll_context, shift.stop = poll_of_caller(), <void*>signals, &stop
+    context.poll, context.poll_context, context.stop = poll_of_caller(), <void*>signals, &stop
     if epoch.add_up is not None:
         signals.add_up, signals.summed = epoch.add_up, epoch.summed
-        shift.add_up = add_up
-    if shift.n_threads == 1:
+        context.add_up = add_up
+    if context.n_threads == 1:
         with nogil:
             run_epoch(job, 0)
             settle(job)
     else:
         crew = team.crew
-        shift.crew, shift.job, shift.job_context = crew.c, run_epoch, job
+        context.crew, context.job, context.job_context = crew.c, run_epoch, job
         with nogil:
             run_epoch(job, 0)
             fm_crew_close(crew.c)
@@ -119,7 +119,7 @@ cdef int run_many(list passes, team, int n_threads) except -1:
     cdef Signals signals = Signals()
     cdef cnp.ndarray runs = np.empty(len(passes), np.uintp)  # addresses
     cdef ManyJob job
-    cdef Pass each
+    cdef Pass member
     cdef Crew crew
     job.n = len(passes)
     job.parts = n_threads // gcd(job.n, n_threads)
@@ -127,11 +127,11 @@ cdef int run_many(list passes, team, int n_threads) except -1:
     job.poll, job.poll_context = poll_of_caller(), <void*>signals
     fm_counter_reset(&job.taken)
     fm_stop_clear(&job.stop)
-    for i, each in enumerate(passes):
-        job.runs[i] = &each.many
-        each.many.done = each.shift.done
-        fm_counter_reset(each.many.done)
-        each.job.shift.poll_context, each.job.shift.stop = <void*>signals, &job.stop
+    for i, member in enumerate(passes):
+        job.runs[i] = &member.run
+        member.run.done = member.context.done
+        fm_counter_reset(member.run.done)
+        member.job.context.poll_context, member.job.context.stop = <void*>signals, &job.stop
     if team is None:
         with nogil:
             run_many_epochs(&job, 0)
@@ -160,11 +160,11 @@ cdef int call_c_activation(const fm_function* f, const fm_block* b, void* signal
 
 
 cdef void call_c_row(const fm_function* f, int64_t n, const void* z, void* value,
-                     fm_control control) noexcept nogil:
-    cdef fm_control own = fm_get_control()
-    fm_restore_control(control)
+                     fm_fpenv fpenv) noexcept nogil:
+    cdef fm_fpenv native = fm_get_fpenv()
+    fm_restore_fpenv(fpenv)
     (<c_activation>f.address)(f.context, n, z, value, NULL)
-    fm_restore_control(own)
+    fm_restore_fpenv(native)
 
 
 cdef int call_c_loss(const fm_function* f, const fm_block* b, void* signals) noexcept nogil:

@@ -288,7 +288,7 @@ cdef class Predictor:
     cdef int takes_no_lock(self) except -1:
         """Raise if there are Python functions: C code calls without the interpreter lock."""
         if self.engine.takes_lock:
-            names = [repr(own) for own in self.engine.spec.functions if not own.is_c]
+            names = [repr(f) for f in self.engine.spec.functions if not f.is_c]
             raise AttributeError(
                 f"this predictor has no address that C code could call: {names[0]} is a Python function, "
                 "which needs the interpreter's lock; give it as a fastmlp.CFunction")

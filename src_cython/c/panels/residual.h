@@ -1,8 +1,8 @@
 /* Skip connections and the linear path: sums of two outputs, or of one and another times weights, and the gradients.
  *
  * Few networks have them, so they are not inlined, which leaves the inlining of the common code unchanged. */
-#ifndef FM_AROUND_H
-#define FM_AROUND_H
+#ifndef FM_RESIDUAL_H
+#define FM_RESIDUAL_H
 
 #include "panels.h"
 

@@ -21,7 +21,7 @@ def train_many(engines, datas, plans, team=None, int epochs=1, seeds=None, held=
                bint linked=True):
     """Train each engine for some epochs, see protocol.py."""
     cdef Engine engine
-    cdef Pass each
+    cdef Pass member
     cdef int n_threads, k
     losses = np.zeros((len(engines), epochs))
     held_losses = np.zeros_like(losses)
@@ -30,12 +30,12 @@ def train_many(engines, datas, plans, team=None, int epochs=1, seeds=None, held=
         team = engine.helpers(team, True)
     n_threads = 1 if team is None else team.size  # the threads start now
     for k, engine in enumerate(engines):
-        each = engine.begin(datas[k], plans[k], 1)
-        repeat(each, plans[k].order, None if seeds is None else seeds[k], losses[k])
-        passes.append(each)
+        member = engine.begin(datas[k], plans[k], 1)
+        repeat(member, plans[k].order, None if seeds is None else seeds[k], losses[k])
+        passes.append(member)
         if held is not None:
             sums.append(np.zeros((epochs, ceil_div(held[k].rows, CALL_ROWS))))
-            predictions.append(hold_out(engine, each, held[k], sums[k], linked))
+            predictions.append(hold_out(engine, member, held[k], sums[k], linked))
     for engine in engines:
         engine.steps.is_whole = False
     run_many(passes, team, n_threads)
@@ -43,38 +43,38 @@ def train_many(engines, datas, plans, team=None, int epochs=1, seeds=None, held=
     for k, engine in enumerate(engines):
         engine.end(passes[k], plans[k], is_good)
         if held is not None:
-            engine.call_buffers.append((<Pass>passes[k]).lent)
-            held_losses[k] = [mean_loss(own, held[k]) for own in sums[k]]
+            engine.call_buffers.append((<Pass>passes[k]).held_buffers)
+            held_losses[k] = [mean_loss(part, held[k]) for part in sums[k]]
     return Epochs(losses.T, held_losses.T, predictions)
 
 
-cdef int repeat(Pass each, order, seeds, cnp.ndarray losses) except -1:
+cdef int repeat(Pass member, order, seeds, cnp.ndarray losses) except -1:
     """Set the number of epochs, the memory for their losses, and the seeds of the shuffles."""
-    cdef Run* many = &each.many
-    many.job, many.epochs = &each.job, len(losses)
-    many.losses = <double*>cnp.PyArray_DATA(losses)
+    cdef Run* run = &member.run
+    run.job, run.epochs = &member.job, len(losses)
+    run.losses = <double*>cnp.PyArray_DATA(losses)
     if seeds is not None:
         check_shuffle(len(order))
-        many.seeds = <const uint64_t*>cnp.PyArray_DATA(seeds)
-        many.order, many.n_order = <int64_t*>cnp.PyArray_DATA(order), len(order)
-    each.kept = each.kept, order, seeds, losses
+        run.seeds = <const uint64_t*>cnp.PyArray_DATA(seeds)
+        run.order, run.n_order = <int64_t*>cnp.PyArray_DATA(order), len(order)
+    member.references = member.references, order, seeds, losses
     return 0
 
 
-cdef object hold_out(Engine engine, Pass each, data, cnp.ndarray sums, bint linked):
+cdef object hold_out(Engine engine, Pass member, data, cnp.ndarray sums, bint linked):
     """Evaluate held-out rows after each epoch; return the array that receives the predictions."""
-    cdef Run* many = &each.many
+    cdef Run* run = &member.run
     cdef Buffers buffers = engine.borrow_buffers()
     cdef cnp.ndarray out
     columns = engine.operators[engine.net.n_operators - 1].n_out
     out = np.empty((len(sums), data.rows, columns), engine.spec.dtype)
-    engine.describe(&many.held, data)
-    each.measured = each.net
-    engine.choose_loss(&each.measured, many.held.labels != NULL)
+    engine.describe(&run.held, data)
+    member.measured = member.net
+    engine.choose_loss(&member.measured, run.held.labels != NULL)
     if not linked:
-        engine.drop_link(&each.measured)
-    many.measured, many.buffers = &each.measured, &buffers.c
-    many.predictions = <char*>cnp.PyArray_DATA(out)
-    many.block_losses = <double*>cnp.PyArray_DATA(sums)
-    each.lent, each.kept = buffers, (each.kept, data, sums, out)
+        engine.drop_link(&member.measured)
+    run.measured, run.buffers = &member.measured, &buffers.c
+    run.predictions = <char*>cnp.PyArray_DATA(out)
+    run.block_losses = <double*>cnp.PyArray_DATA(sums)
+    member.held_buffers, member.references = buffers, (member.references, data, sums, out)
     return out

@@ -1,6 +1,6 @@
 """The caller's floating-point control: it changes no result, and comes back as it was.
 
-Each case runs in a process of its own, as a program: ``python test_control.py MODE THREADS``.
+Each case runs in a process of its own, as a program: ``python test_fpenv.py MODE THREADS``.
 """
 
 import ctypes

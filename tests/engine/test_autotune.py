@@ -20,11 +20,11 @@ import fastmlp
         (lambda t: 4e-4 if t < 0.5 else 1e-4, 0.2, 0.8),  # another process ends after half the time
     ],
 )
-def test_pace_finds_the_faster_mode(team, least, most):
+def test_autotuning_finds_the_faster_mode(team, least, most):
     """Shares of the time that thread 0 is alone, where a step alone takes 0.2 ms."""
     alone = 2e-4
     seconds = 1.0
-    _, steps_alone = probe.pace(team, lambda t: alone, seconds)
+    _, steps_alone = probe.autotune(team, lambda t: alone, seconds)
     assert least <= steps_alone * alone / seconds <= most
 
 

@@ -4,21 +4,21 @@
  * than one. Time is measured in windows. The mode that is not in use gets a short trial now and then, more rarely while
  * the decision stays the same, and the faster mode continues. A short trial of the team may miss the suspensions, so
  * the team is on probation for some windows after it. */
-#ifndef FM_PACE_H
-#define FM_PACE_H
+#ifndef FM_AUTOTUNE_H
+#define FM_AUTOTUNE_H
 
 #include <stdint.h>
 
 #include "threads/system.h"
 
-#define PACE_WINDOW 2e-3 /* seconds */
-#define PACE_TRIAL 5e-4  /* seconds; at least one step */
-#define PACE_MARGIN 0.9  /* a team that takes more than this share of the time of thread 0 alone is slow */
-#define PACE_MEMORY 0.75 /* factor on the weight of the earlier windows after each window */
+#define AUTOTUNE_WINDOW 2e-3 /* seconds */
+#define AUTOTUNE_TRIAL 5e-4  /* seconds; at least one step */
+#define AUTOTUNE_MARGIN 0.9  /* a team that takes more than this share of the time of thread 0 alone is slow */
+#define AUTOTUNE_MEMORY 0.75 /* factor on the weight of the earlier windows after each window */
 enum {
-    PACE_SHORTEST = 4, /* fewest windows between two trials of the other mode; length of a probation */
-    PACE_LONGEST = 128,
-    PACE_DOUBT = 8 /* weight of a window in which the team was slow */
+    AUTOTUNE_SHORTEST = 4, /* fewest windows between two trials of the other mode; length of a probation */
+    AUTOTUNE_LONGEST = 128,
+    AUTOTUNE_DOUBT = 8 /* weight of a window in which the team was slow */
 };
 
 typedef struct {
@@ -31,50 +31,50 @@ typedef struct {
     double began;
     double used_seconds, used_steps; /* sums of the mode in use, older windows with less weight */
     double cost[2];                  /* seconds per step of each mode; 0: not known */
-} fm_pace;
+} fm_autotune;
 
 /* Start a window: at the start of an epoch, and when the team has come. */
-static inline void fm_pace_resume(fm_pace *p) {
+static inline void fm_autotune_resume(fm_autotune *p) {
     p->steps = 0;
     p->began = fm_now();
 }
 
 /* Continue or begin a mode; each time it is confirmed, the next trial comes later. */
-static inline void fm_pace_use(fm_pace *p, int32_t alone, int is_again) {
+static inline void fm_autotune_use(fm_autotune *p, int32_t alone, int is_again) {
     int64_t *const wait = &p->wait[alone];
-    if (is_again) *wait = 2 * *wait < PACE_LONGEST ? 2 * *wait : PACE_LONGEST;
-    if (*wait < PACE_SHORTEST) *wait = PACE_SHORTEST;
+    if (is_again) *wait = 2 * *wait < AUTOTUNE_LONGEST ? 2 * *wait : AUTOTUNE_LONGEST;
+    if (*wait < AUTOTUNE_SHORTEST) *wait = AUTOTUNE_SHORTEST;
     p->left = *wait;
     p->alone = alone;
     p->used_seconds = p->used_steps = 0;
 }
 
-static inline int fm_pace_team_is_slow(const fm_pace *p) {
-    return p->cost[1] > 0 && p->cost[0] > PACE_MARGIN * p->cost[1];
+static inline int fm_autotune_team_is_slow(const fm_autotune *p) {
+    return p->cost[1] > 0 && p->cost[0] > AUTOTUNE_MARGIN * p->cost[1];
 }
 
-static inline void fm_pace_end_trial(fm_pace *p) {
-    const int32_t used = !p->alone, alone = fm_pace_team_is_slow(p);
+static inline void fm_autotune_end_trial(fm_autotune *p) {
+    const int32_t used = !p->alone, alone = fm_autotune_team_is_slow(p);
     p->trial = 0;
-    fm_pace_use(p, alone, alone == used);
-    if (alone != used && alone) p->wait[0] = PACE_SHORTEST;
-    if (alone != used && !alone) p->probation = PACE_SHORTEST;
+    fm_autotune_use(p, alone, alone == used);
+    if (alone != used && alone) p->wait[0] = AUTOTUNE_SHORTEST;
+    if (alone != used && !alone) p->probation = AUTOTUNE_SHORTEST;
 }
 
 /* End a window of the mode in use. */
-static inline void fm_pace_end_window(fm_pace *p) {
-    const int is_slow = !p->alone && fm_pace_team_is_slow(p);
+static inline void fm_autotune_end_window(fm_autotune *p) {
+    const int is_slow = !p->alone && fm_autotune_team_is_slow(p);
     if (p->probation > 0 && is_slow) {
         p->probation = 0;
-        fm_pace_use(p, 1, 1);
+        fm_autotune_use(p, 1, 1);
         return;
     }
     if (p->probation > 0) {
         p->probation--;
-        if (p->probation == 0) p->wait[1] = PACE_SHORTEST;
+        if (p->probation == 0) p->wait[1] = AUTOTUNE_SHORTEST;
         return;
     }
-    p->left -= is_slow ? PACE_DOUBT : 1;
+    p->left -= is_slow ? AUTOTUNE_DOUBT : 1;
     if (p->left <= 0) {
         p->trial = 1;
         p->alone = !p->alone;
@@ -82,24 +82,24 @@ static inline void fm_pace_end_window(fm_pace *p) {
 }
 
 /* End a step; returns the mode of the next. */
-static inline int32_t fm_pace_step_at(fm_pace *p, double now) {
+static inline int32_t fm_autotune_step_at(fm_autotune *p, double now) {
     const double length = now - p->began;
     p->steps++;
-    if (length < (p->trial ? PACE_TRIAL : PACE_WINDOW)) return p->alone;
+    if (length < (p->trial ? AUTOTUNE_TRIAL : AUTOTUNE_WINDOW)) return p->alone;
     if (p->trial) {
         p->cost[p->alone] = length / (double)p->steps;
-        fm_pace_end_trial(p);
+        fm_autotune_end_trial(p);
     } else {
-        p->used_seconds = length + PACE_MEMORY * p->used_seconds;
-        p->used_steps = (double)p->steps + PACE_MEMORY * p->used_steps;
+        p->used_seconds = length + AUTOTUNE_MEMORY * p->used_seconds;
+        p->used_steps = (double)p->steps + AUTOTUNE_MEMORY * p->used_steps;
         p->cost[p->alone] = p->used_seconds / p->used_steps;
-        fm_pace_end_window(p);
+        fm_autotune_end_window(p);
     }
     p->steps = 0;
     p->began = now;
     return p->alone;
 }
 
-static inline int32_t fm_pace_step(fm_pace *p) { return fm_pace_step_at(p, fm_now()); }
+static inline int32_t fm_autotune_step(fm_autotune *p) { return fm_autotune_step_at(p, fm_now()); }
 
 #endif
