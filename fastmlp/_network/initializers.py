@@ -75,14 +75,15 @@ def names(spec: Spec, initializer: Initializer) -> list[str]:
     ]
 
 
-def draw(
-    spec: Spec, rng: np.random.Generator, initializer: Initializer = None
-) -> tuple[list[Array], ...]:
-    """Return the first parameters by kind, from one random number per weight for any dtype."""
+def draw(spec: Spec, rng: np.random.Generator, names: Sequence[str]) -> tuple[list[Array], ...]:
+    """Return the first parameters by kind, from one random number per weight for any dtype.
+
+    The initializer of each affine layer is given by its name, see `names`.
+    """
     first = {
         kind: [np.full(shape, TENSORS[kind].first, spec.dtype) for shape in shapes]
         for kind, shapes in spec.tensors.items()
     }
-    for w, name in zip(first["weights"], names(spec, initializer), strict=True):
+    for w, name in zip(first["weights"], names, strict=True):
         w[...] = INITIALIZERS[name](rng, *w.shape)
     return tuple(first.values())

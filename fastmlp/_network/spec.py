@@ -92,7 +92,7 @@ class Spec:
         functions += [self.loss] * self.loss.is_custom
         return list(dict.fromkeys(functions))
 
-    @property
+    @cached_property
     def n_weights(self) -> int:
         """Elements of all matrices, which is also the number of multiply-adds per row."""
         shapes = itertools.chain(*self.tensors.values())

@@ -126,7 +126,8 @@ def set_lengths(
         optimizer = plan.optimizer
         options = {name: getattr(optimizer, name) for name in SCHEDULED if hasattr(optimizer, name)}
         lengths = {name: of_length(value, n_steps) for name, value in options.items()}
-        plan.optimizer = replace(optimizer, **lengths)
+        if any(map(operator.is_not, lengths.values(), options.values())):
+            plan.optimizer = replace(optimizer, **lengths)
         if plan.dropout is not None:
             plan.dropout = tuple(of_length(value, n_steps) for value in plan.dropout)
         if not k:

@@ -18,6 +18,7 @@ from fastmlp.tabular.encoding import width_of, with_missing
 from fastmlp.tabular.epoch_selection import (
     LIMIT_REACHED,
     calibrated_costs,
+    mean_cost,
     of_all,
     ranked,
     trimmed_mean,
@@ -206,26 +207,28 @@ def _blended(
     groups: list[TrainingResult], data: FitRows, request: FitOptions, division: Splits
 ) -> BlendResult:
     target, weights = data.target, data.score_weights
-    said = [group.held_out.prediction(target) for group in groups]
+    predictions = [group.held_out.joint(target) for group in groups]
 
     def cost(prediction: Array) -> float:
         if request.scorer is not None:
             return ranked(-request.scorer(prediction))
-        return float(np.average(target.costs(prediction), weights=weights))
+        return mean_cost(target, prediction, weights)
 
-    shares = greedy(said, cost)
+    shares = greedy(predictions, cost)
     order = [k for k in np.argsort(-shares, kind="stable") if shares[k] > 0]
-    shares, said = shares[order], [said[k] for k in order]
+    shares, predictions = shares[order], [predictions[k] for k in order]
     groups = [groups[k] for k in order]
-    found = np.tensordot(shares, np.stack(said), axes=1)
-    together = float(np.average(target.costs(found), weights=weights))
-    scores = [group.held_out.scores(target, weights) for group in groups]
+    joint = np.tensordot(shares, np.stack(predictions), axes=1)
+    together = mean_cost(target, joint, weights)
+    singles = [group.held_out.alone(target, weights) for group in groups]
+    pairs = [mean_cost(target, prediction, weights) for prediction in predictions]
+    costs = zip(singles, pairs, strict=True)
     # Averaging more members reduces the cost of a group by the variance of its members.
-    gains = [pair - of_all(alone, pair, target.averaging) for alone, pair in scores]
+    gains = [pair - of_all(alone, pair, target.averaging) for alone, pair in costs]
     return BlendResult(
         Blend([group.members for group in groups], shares),
-        found,
-        float(np.dot(shares, [alone for alone, _ in scores])),
+        joint,
+        float(np.dot(shares, singles)),
         together,
         together - float(np.dot(shares**2, gains)),
         groups,

@@ -17,7 +17,7 @@ from fastmlp._core import control_groups
 from fastmlp.tabular.columns import Columns
 from fastmlp.tabular.encoding import width_of
 from fastmlp.tabular.members import seconds_of_epoch
-from fastmlp.tabular.presets import LOOKS, Preset, Recipe, batch_of, beginning, epochs_of
+from fastmlp.tabular.presets import EVALUATION_SHARE, Preset, Recipe, batch_of, beginning, epochs_of
 from fastmlp.tabular.progress import in_bytes
 from fastmlp.tabular.sampling import FEWEST_ROWS
 
@@ -156,7 +156,7 @@ class Budget:
         members = folds * preset.repeats_of(folds)
         width = width_of(columns, missing, recipe.bins)
         trial = recipe, width, target, max(n - n // folds, 1), members, self.n_threads
-        epoch = ENCODING * seconds_of_epoch(*trial) / n / (1 - LOOKS)
+        epoch = ENCODING * seconds_of_epoch(*trial) / n / (1 - EVALUATION_SHARE)
         epochs = min(ENOUGH_EPOCHS, epochs_of(preset, recipe, n))
         seconds = PREPARATION * reading + epochs * epoch
         left = self.deadline - time.monotonic()

@@ -263,5 +263,7 @@ def blend_of(fit: dict[str, Any], target: Any) -> Blend:
             scale = TargetScale(*np.moveaxis(group["scales"], 1, 0))
             if scale.factor.min() <= 0:
                 raise ValueError("the scales of the targets have a factor that is not above 0")
+            if np.any(scale.low > scale.high):
+                raise ValueError("the scales of the targets have limits in the wrong order")
         groups.append(Members(ensemble, encoding, scale, target))
     return Blend(groups, np.array([group["share"] for group in fit["groups"]]))

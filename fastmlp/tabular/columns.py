@@ -318,6 +318,8 @@ def ordered(count: Counter[Any]) -> tuple[Hashable, ...]:
 
 def _types(series: Array, name: str) -> set[type]:
     """Return the types of a column's items; refuse dates and complex numbers, which NumPy casts."""
+    if series.dtype.kind in "biufSU":
+        return {series.dtype.type}
     types = set(map(type, series.tolist())) if series.dtype.kind == "O" else {series.dtype.type}
     for kind in types:
         if kind.__name__ in MISSING_TYPES:  # NaT has a date's methods, but counts as missing

@@ -63,9 +63,7 @@ class Encoding:
         for row, rows in zip(seen, learn, strict=True):
             for k, of_column in enumerate(np.split(row, ends)[: len(sizes)]):
                 of_column[:] = np.bincount(table.codes[rows, k] + 1, minlength=sizes[k] + 1)[1:] > 0
-        measured = [_measured(table.numbers, rows, bins) for rows in learn]
-        numbers = NumericStatistics(*map(np.stack, zip(*measured, strict=True)))
-        return cls(numbers, seen, sizes, missing)
+        return cls(_measured(table.numbers, learn, bins), seen, sizes, missing)
 
     @property
     def bins(self) -> int:
@@ -102,26 +100,30 @@ class Encoding:
 
 
 def _measured(
-    values: NDArray[np.float64], rows: NDArray[np.int64], bins: int
-) -> tuple[NDArray[np.float64], ...]:
-    """Return the statistics of one member, column by column, which needs little memory."""
-    n = values.shape[1]
-    centre, factor = np.zeros(n), np.zeros(n)
-    edges = np.zeros((n, bins + 1))
+    numbers: NDArray[np.float64], learn: Sequence[NDArray[np.int64]], bins: int
+) -> NumericStatistics:
+    """Return the statistics, column by column, which needs little memory."""
+    members, n = len(learn), numbers.shape[1]
+    centre, factor = np.zeros((members, n)), np.zeros((members, n))
+    edges = np.zeros((members, n, bins + 1))
+    values = np.full((members, max(map(len, learn))), np.nan)  # of a column, as each member has it
     for k in range(n):
-        there = np.sort(values[rows, k])  # NaN is sorted to the end
-        there = there[: len(there) - np.count_nonzero(np.isnan(there))]
-        if not there.size:
-            continue
-        low, centre[k], high = quantiles(there, QUARTILES) + 0.0  # turns -0.0 into 0.0
-        with np.errstate(over="ignore"):
-            spread = min(high - low, np.finfo(float).max)
-            if spread < SMALLEST_RANGE:
-                spread = min(0.5 * (there[-1] - there[0]), np.finfo(float).max)
-        factor[k] = 1 / spread if spread >= SMALLEST_RANGE else 0.0
+        column = np.ascontiguousarray(numbers[:, k])
+        for of_member, rows in zip(values, learn, strict=True):
+            of_member[: len(rows)] = column[rows]
+        ascending = np.sort(values, axis=1)  # NaN, missing or padding, is sorted to the end
+        low, middle, high = quantiles(ascending, QUARTILES).T + 0.0  # turns -0.0 into 0.0
+        largest = np.fmax.reduce(ascending, axis=1)
+        with np.errstate(over="ignore", divide="ignore"):
+            spread = np.minimum(high - low, np.finfo(float).max)
+            whole = np.minimum(0.5 * (largest - ascending[:, 0]), np.finfo(float).max)
+            spread = np.where(spread < SMALLEST_RANGE, whole, spread)
+            factor[:, k] = np.where(spread >= SMALLEST_RANGE, 1 / spread, 0.0)
+        centre[:, k] = np.where(np.isnan(middle), 0.0, middle)  # without any number
         if bins:
-            edges[k] = edges_of(smooth_clip(there, centre[k], factor[k]), bins)
-    return centre, factor, edges
+            scaled = smooth_clip(ascending, centre[:, k, np.newaxis], factor[:, k, np.newaxis])
+            edges[:, k] = edges_of(scaled, bins)
+    return NumericStatistics(centre, factor, edges)
 
 
 def smooth_clip(values: NDArray[np.float64], centre: Any, factor: Any) -> NDArray[np.float64]:
@@ -132,30 +134,46 @@ def smooth_clip(values: NDArray[np.float64], centre: Any, factor: Any) -> NDArra
 
 
 def edges_of(values: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
-    """Return the bin edges of a column, (bins + 1,): quantiles, except for frequent values.
+    """Return the bin edges of a column for members, (members, bins + 1), from (members, rows).
 
-    Each of few distinct values is an edge. A value that occurs in as many rows as a bin holds gets
-    a bin of width 0: a step, which separates it from slightly larger and smaller values.
+    They are quantiles, except for frequent values: each of few distinct values is an edge. A value
+    that occurs in as many rows as a bin holds gets a bin of width 0: a step, which separates it
+    from slightly larger and smaller values. NaN is ignored; without any number, edges are 0.
     """
-    values = np.sort(values) + 0.0  # turns -0.0 into 0.0
+    values = np.sort(values, axis=1) + 0.0  # turns -0.0 into 0.0
+    edges = np.sort(quantiles(values, np.linspace(0, 1, bins + 1)), axis=1)
+    for member, count in enumerate(np.count_nonzero(~np.isnan(values), axis=1)):
+        of_member, often = values[member, :count], -(-count // bins)
+        changes = np.count_nonzero(of_member[1:] != of_member[:-1])
+        if changes <= bins or np.any(of_member[often - 1 :] == of_member[: count - often + 1]):
+            edges[member] = _edges_of_frequent(of_member, bins) if count else 0.0
+    return edges
+
+
+def _edges_of_frequent(values: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
+    """Return the edges, (bins + 1,), of sorted numbers that are few or frequent."""
     first = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
     distinct, count = values[first], np.diff(first, append=len(values))
     if len(distinct) <= bins + 1:
         return np.concatenate([distinct, np.full(bins + 1 - len(distinct), distinct[-1])])
     often = np.flatnonzero(count * bins >= len(values))
     often = often[np.argsort(-count[often], kind="stable")][: bins // 3]
-    if often.size:
-        values = values[np.repeat(~np.isin(np.arange(len(count)), often), count)]
+    values = values[np.repeat(~np.isin(np.arange(len(count)), often), count)]
     steps = distinct[often]
     others = quantiles(values, np.linspace(0, 1, bins + 1 - 2 * len(steps)))
     return np.sort(np.concatenate([steps, steps, others]))
 
 
 def quantiles(values: NDArray[np.float64], shares: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return quantiles as ``numpy.quantile`` does, of values that are sorted already."""
-    at = shares * (len(values) - 1)
+    """Return quantiles, (..., shares), of numbers in ascending order, (..., n), then NaN.
+
+    They are those of ``numpy.nanquantile``, which would sort again.
+    """
+    last = np.count_nonzero(~np.isnan(values), axis=-1, keepdims=True) - 1
+    at = shares * last
     before = np.floor(at).astype(np.intp)
-    low, high = values[before], values[np.minimum(before + 1, len(values) - 1)]
+    low = np.take_along_axis(values, before, axis=-1)
+    high = np.take_along_axis(values, np.minimum(before + 1, last), axis=-1)
     with np.errstate(over="ignore", invalid="ignore"):
         step, share = high - low, at - before
         return np.where(share < 0.5, low + step * share, high - step * (1 - share))

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._core.history import State
-from fastmlp.tabular.presets import LEAST_GAIN, MOST_LOOKS, NOISE, TRIMMED, cycle_end
+from fastmlp.tabular.presets import LEAST_GAIN, MAX_EVALUATIONS, NOISE, TRIMMED, cycle_end
 from fastmlp.tabular.progress import UNLIMITED, Clock
 from fastmlp.tabular.rows import EncodedRows
 
@@ -22,33 +24,33 @@ Rows = NDArray[np.int64]
 LIMIT_REACHED = "time_limit was reached"
 ONLY_WORSE = "predictions of held-out rows only got worse"
 LITTLE_GAIN = "more training no longer helped"
+DECODED_ROWS = 65_536  # predictions that are decoded at a time, which limits the memory
 
 
 @dataclass(frozen=True, eq=False)
 class OutOfFold:
-    """Out-of-fold predictions, (repeats, n, columns): in each repeat one member predicts a row."""
+    """Predictions of rows by the members that hold them out: one in each repeat."""
 
-    said: Array
+    predictions: Array  # (repeats, n, columns)
 
-    def prediction(self, target: Any) -> Array:
-        """Return the joint prediction of the members that hold a row out."""
-        repeats, means = len(self.said), self.said.shape[2] - target.outputs
+    def joint(self, target: Any) -> Array:
+        """Return the predictions of the members of all repeats together, (n, columns)."""
+        repeats, means = len(self.predictions), self.predictions.shape[2] - target.outputs
         # Distances from the first prediction, since squares of a large common part lose precision.
-        away = self.said[1:, :, :means] - self.said[0, :, :means]
+        away = self.predictions[1:, :, :means] - self.predictions[0, :, :means]
         mean_away = np.add.reduce(away, axis=0) / repeats
         spread = np.maximum(np.add.reduce(away**2, axis=0) / repeats - mean_away**2, 0.0)
-        return np.asarray(target.mixed(np.add.reduce(self.said, axis=0) / repeats, spread))
+        return np.asarray(target.mixed(np.add.reduce(self.predictions, axis=0) / repeats, spread))
 
-    def scores(self, target: Any, weights: Array | None) -> tuple[float, float]:
-        """Return the mean cost of single members, and of the joint predictions."""
-        alone = sum(map(target.costs, self.said)) / len(self.said)
-        costs = alone, target.costs(self.prediction(target))
-        one, both = (float(np.average(each, weights=weights)) for each in costs)
-        return one, both
+    def alone(self, target: Any, weights: Array | None) -> float:
+        """Return the mean cost of single members."""
+        costs = np.add.reduce(target.costs(self.predictions), axis=0) / len(self.predictions)
+        return float(np.average(costs, weights=weights))
 
-    def costs(self, target: Any, weights: Array | None) -> Array:
-        """Return the cost of each row by the joint predictions, see `calibrated_costs`."""
-        return calibrated_costs(target, self.prediction(target), weights)
+
+def mean_cost(target: Any, prediction: Array, weights: Array | None) -> float:
+    """Return the mean cost of rows."""
+    return float(np.average(target.costs(prediction), weights=weights))
 
 
 def calibrated_costs(target: Any, prediction: Array, weights: Array | None) -> Array:
@@ -75,8 +77,8 @@ def is_gain(before: Array, after: Array, weights: Array | None) -> bool:
 def trimmed_mean(differences: Array, weights: Array | None) -> float:
     """Return the mean difference of rows without the extreme ones; see `presets.TRIMMED`."""
     cut = int(TRIMMED * len(differences))
-    some = np.argsort(differences, kind="stable")[cut : len(differences) - cut]
-    return float(np.average(differences[some], weights=None if weights is None else weights[some]))
+    rows = np.argsort(differences, kind="stable")[cut : len(differences) - cut]
+    return float(np.average(differences[rows], weights=None if weights is None else weights[rows]))
 
 
 def ranked(cost: float) -> float:
@@ -111,8 +113,11 @@ class BestEpochSelector:
     _snapshot: Any = None
 
     def __post_init__(self) -> None:
-        ends = np.cumsum(list(map(len, self.rows)))
-        self._repeats = ((ends - 1) // len(self.target.y)).tolist()  # each covers all rows
+        # Of all predictions, one member after the other: their rows, and members.
+        self._rows = np.concatenate(self.rows)
+        self._members = np.repeat(np.arange(len(self.rows)), list(map(len, self.rows)))
+        # Each repeat covers all rows.
+        self._repeats = np.arange(len(self._rows)) // len(self.target.y)
         # The first cycle is too short for decisions, and the last ends the fit anyway.
         self._ends = [cycle_end(cycle, self.cycles) for cycle in range(2, self.cycles)]
 
@@ -121,16 +126,16 @@ class BestEpochSelector:
         epoch = state.epoch + 1
         # Rounded to the nearest epoch, because the rate restarts after a cycle.
         share = max((epoch + 0.5) / state.epochs, self.clock.passed())
-        cycle = sum(share >= end for end in self._ends)
+        cycle = bisect.bisect_right(self._ends, share)
         annealed, self._cycle = cycle > self._cycle, cycle
-        every = max(self.every, state.epochs // MOST_LOOKS, 1)
-        looks = annealed or epoch % every == 0 or epoch == state.epochs
-        if looks:
-            self._look(state)
+        every = max(self.every, state.epochs // MAX_EVALUATIONS, 1)
+        is_evaluated = annealed or epoch % every == 0 or epoch == state.epochs
+        if is_evaluated:
+            self._evaluate(state)
         if self.clock.ended():
             self.why = LIMIT_REACHED
-            if not looks:
-                self._look(state)
+            if not is_evaluated:
+                self._evaluate(state)
         if annealed and not self.why:
             self.why = self._reason()
         if self.curve:
@@ -141,43 +146,45 @@ class BestEpochSelector:
         """Return the reason to end the fit with this cycle of the rate, or an empty text."""
         # Before calibration: if networks only get surer of themselves, later epochs gain nothing.
         epoch, _, now, _ = self.curve[-1]
-        lowest = min(self.curve, key=lambda look: look[2])
+        lowest = min(self.curve, key=itemgetter(2))
         is_late = self.scorer is None and 2 * lowest[0] <= epoch
         if is_late and now > self.hopeless * lowest[2]:
             return ONLY_WORSE
         if not self.measures:
             return ""
         # Compare the best epoch with the best one at the end of the cycle before.
-        costs = self.held_out.costs(self.target, self.weights)
+        joint = self.held_out.joint(self.target)
+        costs = calibrated_costs(self.target, joint, self.weights)
         (best, before), self._before = self._before, (self.best, costs)
         by_score = self.scorer is not None and self.best < best
         gains = before is None or by_score or is_gain(before, costs, self.weights)
         return "" if gains else LITTLE_GAIN
 
-    def _look(self, state: State) -> None:
+    def _evaluate(self, state: State) -> None:
+        """Predict the held-out rows, and keep the weights if their cost is the lowest so far."""
         began = time.monotonic()
-        said: Array = np.empty(0)
-        members = zip(state.engine.engines, self.inputs, self._repeats, self.rows, strict=True)
-        for member, (engine, x, repeat, rows) in enumerate(members):
-            z = engine.predict(x)[np.newaxis]
-            part = self.target.decode(self.scale, z, slice(member, member + 1))[0]
-            if not said.size:
-                said = np.empty((self._repeats[-1] + 1, len(self.target.y), part.shape[1]))
-            said[repeat, rows] = part
-        held_out = OutOfFold(said)
-        alone, together = held_out.scores(self.target, self.weights)
+        members = zip(state.engine.engines, self.inputs, strict=True)
+        z = np.concatenate([engine.predict(x) for engine, x in members])
+        predictions = np.empty((self._repeats[-1] + 1, len(self.target.y), z.shape[1]))
+        for first in range(0, len(z), DECODED_ROWS):
+            part = slice(first, first + DECODED_ROWS)
+            decoded = self.target.decode(self.scale, z[part], self._members[part])
+            predictions[self._repeats[part], self._rows[part]] = decoded
+        held_out = OutOfFold(predictions)
+        joint, alone = held_out.joint(self.target), held_out.alone(self.target, self.weights)
         if self.scorer is None:
-            costs = held_out.costs(self.target, self.weights)
+            costs = calibrated_costs(self.target, joint, self.weights)
             cost = float(np.average(costs, weights=self.weights))
         else:
-            cost = -self.scorer(held_out.prediction(self.target))
+            cost = -self.scorer(joint)
+        together = mean_cost(self.target, joint, self.weights)
         self.curve.append((state.epoch + 1, alone, together, cost))
         cost = ranked(cost)
         if cost <= self.best:  # the last of equal epochs
             best = cost, state.epoch + 1, held_out, state.snapshot()
             # One statement without calls: an interrupt cannot assign only some of the four.
             self.best, self.epoch, self.held_out, self._snapshot = best
-        self.clock.looked(time.monotonic() - began)
+        self.clock.evaluated(time.monotonic() - began)
 
     def finish(self, state: State) -> None:
         """Restore the best weights of all members, also after an interrupt."""

@@ -65,8 +65,8 @@ class Splits:
             )
         for _ in range(preset.repeats_of(k)):
             fold = assign(n, k, rng, data.target.classes, groups, copies)
-            division.learn.extend(np.flatnonzero(fold != f) for f in range(k))
-            division.out.extend(np.flatnonzero(fold == f) for f in range(k))
+            division.learn.extend([np.flatnonzero(fold != f) for f in range(k)])
+            division.out.extend([np.flatnonzero(fold == f) for f in range(k)])
         return division
 
 

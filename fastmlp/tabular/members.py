@@ -14,10 +14,13 @@ from numpy.typing import NDArray
 
 from fastmlp._core.history import History
 from fastmlp._engine.thread_count import default_threads
+from fastmlp._models.codecs import models
 from fastmlp._models.ensemble.ensemble import Ensemble
 from fastmlp._models.mlp import MLP
+from fastmlp._network import initializers
 from fastmlp._network.groups import Groups
 from fastmlp._network.optimizers import Adam, AdamW, Optimizer
+from fastmlp._network.spec import build
 from fastmlp.tabular import presets
 from fastmlp.tabular.columns import Table
 from fastmlp.tabular.conformal import MOST_ROWS
@@ -67,8 +70,8 @@ class Members:
 
     def predict_one(self, member: int, table: Table) -> Array:
         """Return the predictions of one member, (n, columns), in the user's units."""
-        z = self._outputs(member, table)[np.newaxis]
-        return np.asarray(self.target.decode(self.scale, z, slice(member, member + 1))[0])
+        z = self._outputs(member, table)
+        return np.asarray(self.target.decode(self.scale, z, member))
 
     def predictions(self, table: Table) -> Array:
         """Return the predictions of every member, (members, n, columns), in the user's units."""
@@ -134,21 +137,27 @@ class TrainingResult:
         return len(self.history.loss)
 
 
-def network(recipe: Recipe, width: int, target: Any, rng: np.random.Generator) -> Any:
-    """Return a network with the recipe's initial weights; those of the output layer are 0."""
-    own = np.random.default_rng(rng.integers(2**63))
-    net = MLP(
+def untrained(
+    recipe: Recipe, width: int, target: Any, rng: np.random.Generator, count: int
+) -> Ensemble:
+    """Return networks with the recipe's initial weights; those of the output layer are 0."""
+    spec = build(
         [width, *[recipe.width] * recipe.depth, target.outputs],
         activation=recipe.activation or target.activation,
         loss=target.loss,
         scale=True,
         parametric=recipe.parametric,
-        initializer=["lecun_normal"] * recipe.depth + ["zeros"],
-        rng=own,
     )
-    for layer in range(recipe.depth):
-        net.biases[layer] = own.normal(size=recipe.width)
-    return net
+    initializer = ["lecun_normal"] * recipe.depth + ["zeros"]
+    networks = []
+    for _ in range(count):
+        rng_of_network = np.random.default_rng(rng.integers(2**63))
+        parameters = initializers.draw(spec, rng_of_network, initializer)
+        for biases in dict(zip(spec.tensors, parameters, strict=True))["biases"][:-1]:
+            biases[:] = rng_of_network.normal(size=recipe.width)
+        fields = {"network": spec, "rng": rng_of_network, "parameters": parameters}
+        networks.append(models.build(MLP, fields))
+    return Ensemble(networks)
 
 
 def turns(members: int, n_threads: int | None) -> float:
@@ -178,19 +187,18 @@ def seconds_of_epoch(
     if known := [each.pace for each in before if each.recipe == recipe]:
         return known[0] * work
     batch, rng = batch_of(rows), np.random.default_rng(0)
-    tried = min(BATCHES * batch, rows, len(target.y))
-    some = min(members, n_threads or default_threads())
-    ensemble = Ensemble(network(recipe, width, target, rng) for _ in range(some))
-    history = ensemble.fit(
-        rng.normal(size=(tried, width)).astype(np.float32),
-        target.encode(target.scale([np.arange(tried)], None), 0)[:tried],
+    tried_rows = min(BATCHES * batch, rows, len(target.y))
+    tried_members = min(members, n_threads or default_threads())
+    history = untrained(recipe, width, target, rng, tried_members).fit(
+        rng.normal(size=(tried_rows, width)).astype(np.float32),
+        target.encode(target.scale([np.arange(tried_rows)], None), 0)[:tried_rows],
         epochs=TRIALS,
         batch_size=batch,
         optimizer=Adam(learning_rate=1e-6, beta_2=presets.BETA_2),
         groups=GROUPS,
         n_threads=n_threads,
     )
-    return pace_of(history, tried, some, n_threads) * work
+    return pace_of(history, tried_rows, tried_members, n_threads) * work
 
 
 def train(
@@ -202,13 +210,14 @@ def train(
     encoding = Encoding.of(table, columns, learn, with_missing(table), recipe.bins)
     inputs = [encoding.rows(table, member) for member in range(len(learn))]
     scale = target.scale(learn, weights)
-    nets = [network(recipe, inputs[0].shape[1], target, request.rng) for _ in learn]
-    members = Members(Ensemble(nets), encoding, scale, target)
+    ensemble = untrained(recipe, inputs[0].shape[1], target, request.rng, len(learn))
+    members = Members(ensemble, encoding, scale, target)
 
     batch, epochs = batch_of(max(map(len, learn))), epochs_of(request.preset, recipe, n)
     steps = epochs * math.ceil(min(map(len, learn)) / batch)
     after = presets.AFTER[target.kind] * min(1.0, 2 * MOST_ROWS / n)
     clock = Clock(request.deadline, epoch=epoch, after=after)
+    work = presets.TRAINING * sum(map(len, learn))  # of an epoch, in predictions of a row
     preset = request.preset
     rate = presets.Cycles(target.rate * recipe.rate, steps, clock, preset.cycles)
     optimizer: Optimizer = Adam(learning_rate=rate, beta_2=presets.BETA_2)
@@ -226,7 +235,7 @@ def train(
         hopeless=target.hopeless if recipe.share == 1 else math.inf,
         cycles=preset.cycles,
         measures=bool(preset.trial_folds),
-        every=int(sum(map(len, out)) / (presets.LOOKS * presets.TRAINING * sum(map(len, learn)))),
+        every=int(sum(map(len, out)) / (presets.EVALUATION_SHARE * work)),
     )
     stopped = ""
     try:

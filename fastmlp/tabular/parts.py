@@ -17,6 +17,7 @@ import numpy as np
 from fastmlp.tabular import folds, reading
 from fastmlp.tabular.blend import Blend, BlendResult, blended
 from fastmlp.tabular.columns import Array, Columns, Table
+from fastmlp.tabular.epoch_selection import mean_cost
 from fastmlp.tabular.fitted_table import FittedTable, HeldOut
 from fastmlp.tabular.reading import Rows
 from fastmlp.tabular.training import assembled, report_of, train, with_rows
@@ -207,7 +208,7 @@ def merged(
     # Groups are numbers below n in each part, and those of different parts are different ones.
     numbers = [part.groups + n * k for k, part in enumerate(parts) if part.groups is not None]
     of_rows = folds.numbered(np.concatenate(numbers)) if numbers else None
-    cost = float(np.average(target.costs(whole), weights=unequal))
+    cost = mean_cost(target, whole, unequal)
     shares = [k / sum(rows) * part.blend.weights for k, part in zip(rows, results, strict=True)]
     result = BlendResult(
         Blend([group.of_first(least) for group in groups], np.concatenate(shares)),

@@ -128,9 +128,8 @@ class Preset:
         """Return the recipes for "classes" or "numbers", with fewer bins for many columns."""
         most = MOST_PIECES // max(numbers, 1)
         recipes = self.first.get(kind, ()) + self.recipes
-        return tuple(
-            dict.fromkeys(replace(recipe, bins=min(recipe.bins, most)) for recipe in recipes)
-        )
+        limited = [r if r.bins <= most else replace(r, bins=most) for r in recipes]
+        return tuple(dict.fromkeys(limited))
 
     def folds_of(self, n: int) -> int:
         """Return the number of folds for n rows."""
@@ -179,8 +178,8 @@ FEW_ROWS = 2_000
 FEWEST_EPOCHS, MOST_EPOCHS = 16, 256
 # Largest batch up to a number of rows.
 BATCHES = ((8_192, 256), (32_768, 512), (math.inf, 1_024))
-MOST_LOOKS = 64  # evaluations of held-out rows per fit
-LOOKS = 0.1  # largest share of evaluations in the time of a fit, about
+MAX_EVALUATIONS = 64  # evaluations of held-out rows per fit
+EVALUATION_SHARE = 0.1  # largest share of evaluations in the time of a fit, about
 TRAINING = 3  # work of training with a row, in predictions of a row
 # Time needed after training, in evaluations, for up to 40,000 rows; measured and rounded up.
 AFTER = {"numbers": 5.0, "classes": 10.0}

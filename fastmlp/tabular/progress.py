@@ -20,7 +20,7 @@ from fastmlp._core.history import State
 from fastmlp._engine.thread_count import default_threads
 
 TICK = 1e-9  # shortest time of an epoch, for coarse clocks
-FIRST_LOOK = 0.25  # assumed time of the first evaluation, in epochs
+FIRST_EVALUATION = 0.25  # assumed time of the first evaluation, in epochs
 MOST_EPOCHS = 2.0**53  # of an unreasonably large limit, which would be infinitely many
 RECENT = 3  # epochs, and evaluations, whose median time is used: one slow one does not count
 
@@ -36,14 +36,14 @@ class Clock:
 
     def __post_init__(self) -> None:
         self._began = self._last = self.now()
-        self._thought = max(self.epoch, TICK)
+        self._assumed = max(self.epoch, TICK)
         self._epochs: deque[float] = deque(maxlen=RECENT)
         # An assumed value damps the first evaluation, which may include loading of modules.
-        self._looks = deque([FIRST_LOOK * self._thought], RECENT)
+        self._evaluations = deque([FIRST_EVALUATION * self._assumed], RECENT)
 
-    def looked(self, seconds: float) -> None:
+    def evaluated(self, seconds: float) -> None:
         """Record the time of one evaluation of held-out rows."""
-        self._looks.append(seconds)
+        self._evaluations.append(seconds)
 
     def ended(self) -> bool:
         """Whether there is no time for another epoch; called after each epoch."""
@@ -56,7 +56,7 @@ class Clock:
 
     @property
     def _epoch(self) -> float:
-        return median_low(self._epochs or [self._thought])
+        return median_low(self._epochs or [self._assumed])
 
     def passed(self) -> float:
         """Return the share of training that is done, in terms of time; 0 without a limit."""
@@ -83,7 +83,7 @@ class Clock:
         return now - self._began, max(math.floor(epochs), 1)
 
     def _left(self, deadline: float, now: float) -> float:
-        return deadline - now - self.after * median_low(self._looks)
+        return deadline - now - self.after * median_low(self._evaluations)
 
 
 UNLIMITED = Clock(None)

@@ -20,7 +20,7 @@ from fastmlp.tabular.loss_rows import LOSSES, SMALLEST, LossRow
 from fastmlp.tabular.presets import ACTIVATION, AVERAGING, HOPELESS, RATE
 
 Rows = NDArray[np.int64]
-ALL = slice(None)
+EVERY_MEMBER = np.s_[:, np.newaxis]  # index of a scale for predictions (members, n, columns)
 
 DEVIATION_OF_QUARTILES = 0.7413  # of a normal distribution, over its interquartile range
 FARTHEST = 1e18  # bound of scaled targets; only held-out rows can be as far from the training rows
@@ -64,21 +64,24 @@ class NumericTarget:
         return TargetScale(*map(np.stack, zip(*measured, strict=True)))
 
     def _measured(self, rows: Rows, weights: Array | None) -> tuple[Array, ...]:
-        """Return centre, factor and limits of one member."""
-        y, w = self.y[rows], None if weights is None else weights[rows]
+        """Return centre, factor and limits of the predictions of one member."""
+        y, w, row = self.y[rows], None if weights is None else weights[rows], self.row
         centre = np.average(y, axis=0, weights=w)
-        if self.row.lowest == 0:
+        if row.lowest == 0:
             factor, centre = centre, np.zeros_like(centre)
         else:
             factor = _deviation(y, centre, w)
-        if self.row.is_robust:
+        if row.is_robust:
             low, middle, high = np.quantile(y, [0.25, 0.5, 0.75], axis=0)
             narrow = (high - low) * DEVIATION_OF_QUARTILES
             is_wide = narrow > 0
             centre = np.where(is_wide, middle, centre)
             factor = np.where(is_wide, np.minimum(narrow, factor), factor)
         factor = np.where(factor > 0, factor, self.unit)  # constant targets have no deviation
-        return centre, factor, y.min(axis=0), y.max(axis=0)
+        low = y.min(axis=0)
+        if row.lowest == 0:  # rates are positive
+            low = np.maximum(low, SMALLEST * factor)
+        return centre, factor, low, np.maximum(low, y.max(axis=0))
 
     def encode(self, scale: TargetScale, member: int) -> Array:
         """Return centred and scaled targets, with which a member is trained."""
@@ -86,26 +89,18 @@ class NumericTarget:
         scaled: Array = np.clip(z, -FARTHEST, FARTHEST)
         return scaled.astype(np.float32)
 
-    def decode(self, scale: TargetScale, z: Array, members: slice = ALL) -> Array:
-        """Return predictions of members, (members, n, columns), in the user's units.
+    def decode(self, scale: TargetScale, z: Array, members: Any = EVERY_MEMBER) -> Array:
+        """Return predictions, (..., columns), in the user's units: means, then variances if any.
 
-        The columns are means, then variances if any; ``members`` are those that predicted ``z``.
+        ``members`` selects the scales of those that predicted ``z``: an index of their first axis.
         """
-        m = self.outputs
-        limited = self.limited(scale)
-        centre, factor, low, high = (array[members, np.newaxis] for array in limited)
+        m, factor = self.outputs, scale.factor[members]
         prediction = z.astype(np.float64)
-        prediction[..., :m] = np.clip(prediction[..., :m] * factor + centre, low, high)
+        means = prediction[..., :m] * factor + scale.centre[members]
+        prediction[..., :m] = np.clip(means, scale.low[members], scale.high[members])
         if prediction.shape[-1] > m:
             prediction[..., m:] *= factor**2
         return prediction
-
-    def limited(self, scale: TargetScale) -> TargetScale:
-        """Return a scale with the limits of the members' predictions; rates are positive."""
-        low = scale.low
-        if self.row.lowest == 0:
-            low = np.maximum(low, SMALLEST * scale.factor)
-        return scale._replace(low=low, high=np.maximum(low, scale.high))
 
     def mixed(self, mean: Array, spread: Array) -> Array:
         """Return the joint prediction from mean, (n, heads * outputs), and variance of members."""
@@ -121,11 +116,11 @@ class NumericTarget:
         return prediction
 
     def costs(self, prediction: Array, rows: Any = slice(None)) -> Array:
-        """Return the cost of some rows, in units of the deviation of y."""
+        """Return the costs of rows, (..., n), in units of the deviation of y."""
         m = self.outputs
-        heads = prediction[:, :m], prediction[:, m:]
+        heads = prediction[..., :m], prediction[..., m:]
         costs = self.row.cost(self.y[rows], *heads, self.unit, self.loss)
-        return np.asarray(costs.mean(axis=1))
+        return np.asarray(costs.mean(axis=-1))
 
     def shown(self, cost: float) -> float:
         """Return a mean cost in the usual form of the metric."""
@@ -167,24 +162,20 @@ class ClassTarget:
         factor = np.tile(self.class_weights.min() / self.class_weights, (len(learn), 1))
         return TargetScale(np.zeros_like(factor), factor, np.zeros_like(factor), factor)
 
-    def limited(self, scale: TargetScale) -> TargetScale:
-        """Return the scale, whose limits are those of probabilities times its factors."""
-        return scale
-
     def encode(self, scale: TargetScale | None, member: int) -> Array:
         """Return the classes as int32, the same for all members."""
         del scale, member
         return self.y.astype(np.int32)
 
-    def decode(self, scale: TargetScale | None, z: Array, members: slice = ALL) -> Array:
-        """Return probabilities of members, (members, n, classes), normalised in float64.
+    def decode(self, scale: TargetScale | None, z: Array, members: Any = EVERY_MEMBER) -> Array:
+        """Return probabilities, (..., classes), normalised in float64.
 
         Weights of classes are divided out by Bayes' rule: the prior of a class is in proportion to
         its weight (Saerens, Latinne and Decaestecker 2002).
         """
         p = z.astype(np.float64)
         if scale is not None:
-            p *= scale.factor[members, np.newaxis]
+            p *= scale.factor[members]
         return np.asarray(p / p.sum(axis=-1, keepdims=True))
 
     def mixed(self, mean: Array, spread: Array) -> Array:
@@ -198,8 +189,9 @@ class ClassTarget:
         return temperature.applied(prediction, fitted, labels=self.y.ndim > 1)
 
     def costs(self, prediction: Array, rows: Any = slice(None)) -> Array:
-        """Return the log loss of some rows."""
-        right = np.take_along_axis(prediction, self.y[rows, np.newaxis], axis=1)[:, 0]
+        """Return the log loss of rows, (..., n)."""
+        labels = np.broadcast_to(self.y[rows], prediction.shape[:-1])
+        right = np.take_along_axis(prediction, labels[..., np.newaxis], axis=-1)[..., 0]
         return np.asarray(-np.log(np.maximum(right, SMALLEST)))
 
     def shown(self, cost: float) -> float:
@@ -227,12 +219,12 @@ class MultiLabelTarget(ClassTarget):
         del scale, member
         return (self.y * (1 - self.smoothing) + self.smoothing / 2).astype(np.float32)
 
-    def decode(self, scale: TargetScale | None, z: Array, members: slice = ALL) -> Array:
-        """Return probabilities of members, (members, n, labels)."""
+    def decode(self, scale: TargetScale | None, z: Array, members: Any = EVERY_MEMBER) -> Array:
+        """Return probabilities, (..., labels)."""
         del scale, members
         return z.astype(np.float64)
 
     def costs(self, prediction: Array, rows: Any = slice(None)) -> Array:
-        """Return the log loss of some rows, averaged over labels."""
+        """Return the log loss of rows, (..., n), averaged over labels."""
         right = np.where(self.y[rows] > 0, prediction, 1 - prediction)
-        return np.asarray(-np.log(np.maximum(right, SMALLEST)).mean(axis=1))
+        return np.asarray(-np.log(np.maximum(right, SMALLEST)).mean(axis=-1))

@@ -21,6 +21,7 @@ from fastmlp.tabular.blend import BlendResult
 from fastmlp.tabular.calibration import LabelCalibration, NumberCalibration, means_of
 from fastmlp.tabular.columns import Array
 from fastmlp.tabular.conformal import residuals_of
+from fastmlp.tabular.epoch_selection import mean_cost
 from fastmlp.tabular.fitted_table import FittedTable
 from fastmlp.tabular.loss_rows import LOSSES
 from fastmlp.tabular.presets import LABEL_SMOOTHING
@@ -236,7 +237,7 @@ class LabelTask:
         outputs = result.out_of_fold
         fitted = temperature.fitted(outputs, target.y, weights)
         calibration = LabelCalibration(fitted, self.classes, self.has_labels)
-        loss = float(np.average(target.costs(calibration.result(outputs)), weights=weights))
+        loss = mean_cost(target, calibration.result(outputs), weights)
         return calibration, {"temperature": f"{fitted:.3g}, with it {target.metric} {loss:.4g}"}
 
     def users(self, target: Any) -> Array:

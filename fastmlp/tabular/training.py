@@ -24,6 +24,7 @@ from fastmlp.tabular.budget import Budget, bytes_of
 from fastmlp.tabular.calibration import Calibration
 from fastmlp.tabular.codec_members import warn_if_unsavable
 from fastmlp.tabular.columns import Array, Columns, Table
+from fastmlp.tabular.epoch_selection import mean_cost
 from fastmlp.tabular.fitted_table import Facts, FittedTable, HeldOut
 from fastmlp.tabular.members import INTERRUPTED, FitOptions
 from fastmlp.tabular.parameters import check
@@ -66,8 +67,8 @@ def fit(
     result.notes.extend(trained.budget.overrun(seconds))
     if parameters["verbose"]:
         target, weights = trained.reading.data.target, trained.reading.data.score_weights
-        costs = target.costs(fitted.calibration.scored(result.out_of_fold))
-        show_result(target.metric, target.shown(float(np.average(costs, weights=weights))))
+        predictions = fitted.calibration.scored(result.out_of_fold)
+        show_result(target.metric, target.shown(mean_cost(target, predictions, weights)))
     return fitted, result.stopped
 
 
@@ -212,7 +213,7 @@ def _scores(
         table, target = trained.validation
         target.weighting = target.weighting and " (unweighted)"
         predictions = calibration.scored(result.blend.predict(table))
-        cost = float(target.costs(predictions).mean())
+        cost = mean_cost(target, predictions, None)
         text = f"{target.metric} {target.shown(cost):.4g}"
         if trained.scorer is not None:
             score = task.scorer(task.users(target), None)(predictions)

@@ -273,7 +273,9 @@ def test_draw(initializer):
     drawn = {}
     for dtype in cases.DTYPES:
         network = cases.build([4, 5, 3], loss="gaussian_nll", dtype=dtype)
-        weights, biases = initializers.draw(network, np.random.default_rng(3), initializer)
+        weights, biases = initializers.draw(
+            network, np.random.default_rng(3), initializers.names(network, initializer)
+        )
         assert [w.shape for w in weights] == network.shapes == [(4, 5), (5, 6)]
         assert all(p.dtype == np.dtype(dtype) for p in [*weights, *biases])
         assert [b.shape for b in biases] == [(5,), (6,)]

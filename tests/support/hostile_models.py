@@ -193,6 +193,10 @@ TABLES: list[Row] = [
     ),
     (filled(TWO, "groups.0.edges", NAN64), "groups.0.edges' has nan at"),
     (filled(TWO, "groups.0.scales", np.zeros(12)), "scales of the targets have a factor that is"),
+    (
+        filled(TWO, "groups.0.scales", np.repeat([0.0, 1.0, 1.0, 0.0], 2)),
+        "scales of the targets have limits in the wrong order",
+    ),
     (filled(TWO, "fit.out", np.array(2**62)), "fit.out' has 0 to 4611686018427"),
     (filled(TWO, "fit.out", np.array(-1)), "fit.out' has -1 to 59 but must"),
     (filled(WEIGHTS, "fit.weights", np.zeros(2)), "weights' has 0.0 but must be above"),

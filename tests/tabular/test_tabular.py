@@ -86,13 +86,13 @@ def test_a_large_common_part_of_y_does_not_drown_deviations():
         group.scale = group.scale._replace(**moved)
     np.testing.assert_allclose(far.predict(X, True)[1], model.predict(X, True)[1], rtol=1e-5)
     target = model._fitted.target
-    said = np.random.default_rng(1).normal(size=(3, N, 2))
+    predictions = np.random.default_rng(1).normal(size=(3, N, 2))
     together = []
     for away in (0.0, part):
         target.y = Y[:, np.newaxis] + away
-        together.append(OutOfFold(said + np.array([away, 9])).prediction(target) - [away, 0])
-    spread = said[:, :, 0].var(axis=0)
-    np.testing.assert_allclose(together[0][:, 1], said[:, :, 1].mean(axis=0) + 9 + spread)
+        together.append(OutOfFold(predictions + np.array([away, 9])).joint(target) - [away, 0])
+    spread = predictions[:, :, 0].var(axis=0)
+    np.testing.assert_allclose(together[0][:, 1], predictions[:, :, 1].mean(axis=0) + 9 + spread)
     np.testing.assert_allclose(*together, rtol=1e-5, atol=1e-5)
 
 

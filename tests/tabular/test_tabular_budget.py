@@ -224,7 +224,7 @@ def test_rows_that_are_not_used_change_nothing(given, kind, monkeypatch):
 def test_a_short_time_leaves_rows_out(seconds, rows, monkeypatch):
     """By a clock in which a row takes a millisecond in all."""
     monkeypatch.setattr(budget, "seconds_of_epoch", lambda *trial: 3.0)
-    monkeypatch.setattr(budget, "ENCODING", (1 - budget.LOOKS) / budget.ENOUGH_EPOCHS)
+    monkeypatch.setattr(budget, "ENCODING", (1 - budget.EVALUATION_SHARE) / budget.ENOUGH_EPOCHS)
     monkeypatch.setattr(budget, "PREPARATION", 0.0)
     monkeypatch.setattr(budget.time, "monotonic", lambda: 0.0)
     monkeypatch.setattr(blend, "seconds_of_epoch", lambda *trial: 1e-9)

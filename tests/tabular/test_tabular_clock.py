@@ -35,7 +35,7 @@ def run(limit, epoch, look, after, thought):
         steps = np.arange(STEPS * len(shares), STEPS * (len(shares) + 1))
         shares.append(own.shares(steps, STEPS * 10**6))
         watch.time += epoch + look
-        own.looked(look)
+        own.evaluated(look)
         assert 0 <= own.passed() <= 1
         over = own.ended()
     return np.concatenate(shares), len(shares), end - watch.time - after * look
@@ -77,7 +77,7 @@ def test_one_slow_epoch_or_look_spoils_no_plan(what, slow):
         shares.append(own.shares(np.arange(STEPS) + STEPS * epoch, STEPS * 10**6))
         look = 10.0 if (what, slow) == ("look", epoch) else 0.01
         watch.time += 0.1 + look + 10.0 * ((what, slow) == ("epoch", epoch))
-        own.looked(look)
+        own.evaluated(look)
         over = own.ended()
     assert len(shares) > 400
     assert 0 <= end - watch.time - 5 * 0.01 < 0.2
@@ -96,7 +96,7 @@ def test_a_clock_that_stands_still_is_no_error():
 def test_a_clock_without_a_deadline_never_ends():
     own = Clock(None)
     for _ in range(2):
-        own.looked(1e9)
+        own.evaluated(1e9)
         assert (own.ended(), own.passed()) == (False, 0.0)
         np.testing.assert_array_equal(own.shares(np.array([0, 3, 6]), 6), [0, 0.5, 1])
 

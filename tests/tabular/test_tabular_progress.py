@@ -75,7 +75,7 @@ def test_an_interrupt_that_leaves_no_whole_model_changes_nothing(monkeypatch, pl
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    method = {"before": "_look", "restoring": "finish"}[place]
+    method = {"before": "_evaluate", "restoring": "finish"}[place]
     monkeypatch.setattr(epoch_selection.BestEpochSelector, method, interrupted)
     with pytest.raises(KeyboardInterrupt):
         model.fit(X, -Y)

@@ -64,7 +64,7 @@ def test_members_of_many_rows_are_fewer(preset, n, folds):
     ],
 )
 def test_edges_of_bins(values, bins, edges):
-    found = edges_of(np.array(list(values), float), bins)
+    (found,) = edges_of(np.array([list(values)], float), bins)
     assert len(found) == bins + 1
     np.testing.assert_allclose(found, edges, atol=0.6 if len(edges) == 3 else 1e-12)
 

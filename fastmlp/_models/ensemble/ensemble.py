@@ -253,10 +253,11 @@ class Ensemble(Exportable):
         with self._locked():
             data = member_data.datas(X, y, sample_weight, self._spec, len(self._members))
             options = optimizer, l1, l2, clip_norm, groups, dropout
-            plans = self._plans(data, [batch_size] * len(data), *options)
+            plans = self._plans(data, batch_size, *options)
             orders = [None] * len(data) if rows is None else member_data.learned(rows, data)
+            drops_last = check_flag("drop_last", drop_last)
             for plan, order in zip(plans, orders, strict=True):
-                plan.drops_last = check_flag("drop_last", drop_last)
+                plan.drops_last = drops_last
                 if order is not None:
                     plan.order = order
                     plan.batch_size = min(plan.batch_size, len(order))
@@ -317,8 +318,7 @@ class Ensemble(Exportable):
         with self._locked():
             data = member_data.datas(X, y, sample_weight, self._spec, len(self._members))
             options = optimizer, l1, l2, clip_norm, groups, dropout
-            rows = [d.rows if batch_size is None else batch_size for d in data]
-            plans = self._plans(data, rows, *options)
+            plans = self._plans(data, batch_size, *options)
             return one_pass(self._members, data, plans, self._team(n_threads))
 
     def predict(self, X: ArrayLike) -> NDArray[Any] | tuple[NDArray[Any], NDArray[Any]]:
@@ -451,10 +451,15 @@ class Ensemble(Exportable):
     def _engines(self) -> MemberEngines:
         return MemberEngines([member._engine for member in self._members])
 
-    def _plans(self, data: list[Data], batch_sizes: list[Any], *options: Any) -> list[Plan]:
-        """Return the plan of each member."""
-        pairs = zip(data, batch_sizes, strict=True)
-        return [planning.plan(self._spec, samples, rows, *options) for samples, rows in pairs]
+    def _plans(self, data: list[Data], batch_size: Any, *options: Any) -> list[Plan]:
+        """Return the plan of each member; without a batch size, all its rows are one batch."""
+        numbers = [samples.rows for samples in data]
+        most = max(numbers) if batch_size is None else batch_size
+        checked = planning.plan(self._spec, data[numbers.index(max(numbers))], most, *options)
+        plans = [checked.again() for _ in data]
+        for plan, rows in zip(plans, numbers, strict=True):
+            plan.batch_size = min(checked.batch_size, rows)
+        return plans
 
     def _locked(self) -> AbstractContextManager[None]:
         return taken(member._lock for member in self._members)

@@ -87,5 +87,4 @@ def exported(fitted: FittedTable) -> ExportedTable:
 
 def _group(group: Members, share: float) -> ExportedGroup:
     networks = joined(member._exported() for member in group.ensemble)
-    scale = group.scale and group.target.limited(group.scale)
-    return ExportedGroup(float(share), networks, group.encoding, scale)
+    return ExportedGroup(float(share), networks, group.encoding, group.scale)
