@@ -1,5 +1,7 @@
 """Estimators of tables at their limits: odd columns, targets, weights; nothing leaks."""
 
+import importlib
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -270,3 +272,54 @@ def test_what_is_read_during_a_fit_is_of_one_fit(method, monkeypatch):
     monkeypatch.setattr(Blend, "predict", slow)
     np.testing.assert_array_equal(read(model), right)
     assert fits
+
+
+PHASES = {
+    "reading": ("fastmlp.tabular.reading", "used_rows"),
+    "encoding": ("fastmlp.tabular.encoding", "_measured"),
+    "training": ("fastmlp.tabular.blend", "fit"),
+    "blending": ("fastmlp.tabular.blend", "greedy"),
+    "report": ("fastmlp.tabular.training", "report_of"),
+}
+
+
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize(("make", "y"), [(regressor, Y), (classifier, LABELS)])
+def test_a_fit_that_fails_in_any_phase_leaves_the_last_value(make, y, phase, monkeypatch):
+    model = make().fit(X, y)
+    before, predictions = dict(vars(model)), model.predict(X)
+    module, name = PHASES[phase]
+    function = getattr(importlib.import_module(module), name)
+
+    def failing(*args, **options):
+        function(*args, **options)
+        raise ArithmeticError(phase)
+
+    monkeypatch.setattr(f"{module}.{name}", failing)
+    with pytest.raises(ArithmeticError, match=phase):
+        model.fit(X[::-1], y)
+    assert vars(model) == before
+    np.testing.assert_array_equal(model.predict(X), predictions)
+
+
+@pytest.mark.parametrize(("make", "y"), [(regressor, Y), (classifier, LABELS)])
+def test_threads_that_predict_during_fits_see_one_value_or_the_next(make, y):
+    read = "predict" if make is regressor else "predict_proba"
+    values = [make(random_state=seed).fit(X, y) for seed in (0, 1)]
+    expected = {getattr(value, read)(X).tobytes() for value in values}
+    model, ended, wrong = make(random_state=0).fit(X, y), threading.Event(), []
+
+    def predicting():
+        while not ended.is_set():
+            if (bits := getattr(model, read)(X).tobytes()) not in expected:
+                wrong.append(bits)
+
+    threads = [threading.Thread(target=predicting) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for seed in (1, 0, 1, 0):
+        model.set_params(random_state=seed).fit(X, y)
+    ended.set()
+    for thread in threads:
+        thread.join()
+    assert not wrong
