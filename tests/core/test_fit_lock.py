@@ -6,12 +6,11 @@ import itertools
 import os
 import pickle
 import signal
-import threading
 import time
 import warnings
 
 import pytest
-from at_once import at_once, switching
+from at_once import at_once, held, switching
 from interrupting import interrupted_at_call
 
 from fastmlp._core.fit_lock import FitLock
@@ -25,22 +24,14 @@ def refused(lock):
         return "wait for its end" in str(error)
 
 
-@contextlib.contextmanager
-def held_by_another(lock):
-    """Another thread holds the lock within the block."""
-    taken, done = threading.Event(), threading.Event()
+def held_by_another(turn):
+    """Another thread has the turn within the block."""
 
-    def hold():
-        with lock.taken():
-            taken.set()
-            done.wait(60)
+    def work(hold):
+        with turn.taken():
+            hold()
 
-    thread = threading.Thread(target=hold)
-    thread.start()
-    taken.wait(60)
-    yield
-    done.set()
-    thread.join(60)
+    return held(work)
 
 
 def test_one_at_a_time():

@@ -1,41 +1,54 @@
 """What goes wrong during a fit: divergence, interrupts, a second fit. The model stays usable."""
 
 import pickle
-import threading
 import time
 
 import numpy as np
 import pytest
+from at_once import held
 from models import X, Y, digest, network
 
 import fastmlp
 
-DIVERGING = {
-    "rate": {"optimizer": fastmlp.SGD(1e30)},
-    "adam": {"optimizer": fastmlp.Adam(1e38)},
-    "momentum": {"optimizer": fastmlp.SGD(1e5, momentum=0.9)},
-    "later": {"optimizer": fastmlp.SGD(lambda step: 1e-3 if step < 6 else 1e30)},
-    "targets": {"y": Y * 1e37},
+LATER = fastmlp.SGD(lambda step: 1e-3 if step < 6 else 1e30)
+DIVERGING = {  # options of a fit, and the epoch in which it diverges
+    "rate": ({"optimizer": fastmlp.SGD(1e30)}, 0),
+    "adam": ({"optimizer": fastmlp.Adam(1e38)}, 0),
+    "momentum": ({"optimizer": fastmlp.SGD(1e5, momentum=0.9)}, 0),
+    "later": ({"optimizer": LATER}, 2),
+    "mean": ({"optimizer": LATER, "averaging": fastmlp.EMA()}, 2),
+    "plain mean": ({"optimizer": LATER, "averaging": fastmlp.SWA()}, 2),
+    "targets": ({"y": Y * 1e37}, 0),
 }
 
 
+def ensemble(mlp, **options):
+    return fastmlp.Ensemble([network(mlp, **options | {"rng": seed}) for seed in range(3)])
+
+
+def bits(model):
+    return [*map(digest, model)] if isinstance(model, fastmlp.Ensemble) else digest(model)
+
+
 @pytest.mark.parametrize("name", DIVERGING)
-def test_divergence_is_reported_at_once(mlp, name):
-    options = {"optimizer": fastmlp.SGD(0.01), "y": Y} | DIVERGING[name]
-    net = network(mlp, activation="relu")
-    digests = [digest(net)]
-    callbacks = [lambda state: digests.append(digest(state.model))]
+@pytest.mark.parametrize("make", [network, ensemble])
+def test_divergence_is_reported_at_once(mlp, make, name):
+    options, epoch = DIVERGING[name]
+    options = {"optimizer": fastmlp.SGD(0.01), "y": Y} | options
+    net = make(mlp, activation="relu")
+    seen = [bits(net)]
+    callbacks = [lambda state: seen.append(bits(state.model))]
     with pytest.raises(fastmlp.DivergenceError) as caught:
         net.fit(X, epochs=100, batch_size=30, callbacks=callbacks, **options)
     error = caught.value
     assert isinstance(error, FloatingPointError)
-    assert error.epoch == len(digests) - 1 == len(error.history.loss)
+    assert error.epoch == len(seen) - 1 == len(error.history.loss) == epoch
     assert np.isfinite(error.history.loss).all()
     message = str(error)
     assert f"epoch {error.epoch} " in message
     assert f"learning rate {error.learning_rate:g}" in message
     assert "smaller learning rate" in message
-    assert digest(net) == digests[-1]
+    assert bits(net) == seen[-1]
     assert np.isfinite(net.predict(X)).all()
     net.fit(X, Y, epochs=1)
     assert pickle.loads(pickle.dumps(error)).epoch == error.epoch
@@ -67,19 +80,7 @@ def test_interrupt_in_a_long_epoch(mlp, interrupt_after, n_threads):
 
 def test_a_second_fit_is_refused(mlp):
     net = network(mlp)
-    running, go_on, results = threading.Event(), threading.Event(), []
-
-    def hold(state):
-        running.set()
-        assert go_on.wait(10)
-
-    def first():
-        results.append(net.fit(X, Y, epochs=2, callbacks=[hold]))
-
-    worker = threading.Thread(target=first)
-    worker.start()
-    assert running.wait(10)
-    try:
+    with held(lambda hold: net.fit(X, Y, epochs=2, callbacks=[hold])) as results:
         before = digest(net)
         for call in (
             lambda: net.fit(X, Y),
@@ -92,9 +93,6 @@ def test_a_second_fit_is_refused(mlp):
                 call()
         assert digest(net) == before
         net.predict(X)
-    finally:
-        go_on.set()
-        worker.join()
     assert len(results[0].loss) == 2
     net.fit(X, Y, epochs=1)
 

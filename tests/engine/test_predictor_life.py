@@ -4,16 +4,16 @@ import copy
 import mmap
 import pickle
 import sys
-import threading
 import time
-import tracemalloc
 
 import cases
 import children
 import numpy as np
 import pytest
+from at_once import busy, repeating
 from hypothesis import given, settings, strategies as st
 from test_predictor import assert_same_bits, both, every_dtype, every_level, make, rows_of
+from trials import peak_of
 
 import fastmlp
 from fastmlp._engine import native_engine
@@ -127,16 +127,13 @@ def test_long_work_does_not_hold_the_interpreter_lock(what):
     x = rows_of(rows, predictor)
     call = predictor.jacobian if what == "jacobian" else predictor
     call(x)
-    over, stamps, inside = threading.Event(), [], 0
+    stamps, inside = [], 0
 
     def watch():
-        while not over.is_set():
-            stamps.append(time.perf_counter())
-            time.sleep(1e-4)
+        stamps.append(time.perf_counter())
+        time.sleep(1e-4)
 
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
+    with busy(repeating(watch)):
         deadline = time.perf_counter() + 20
         while inside < 3 and time.perf_counter() < deadline:
             began = time.perf_counter()
@@ -146,23 +143,10 @@ def test_long_work_does_not_hold_the_interpreter_lock(what):
             margin = (ended - began) / 10
             inside += sum(began + margin < stamp < ended - margin for stamp in stamps)
             stamps.clear()
-    finally:
-        over.set()
-        thread.join()
     assert inside >= 3
 
 
 # ---- memory --------------------------------------------------------------------------------------
-
-
-def peak_of(call):
-    """Return the most bytes that a call had allocated at once, beside its result, and that."""
-    tracemalloc.start()
-    try:
-        result = call()
-        return tracemalloc.get_traced_memory()[1] - result.nbytes, result
-    finally:
-        tracemalloc.stop()
 
 
 LAYOUTS = {
@@ -184,16 +168,16 @@ def test_a_large_mapped_file_is_not_copied(layout, n_threads, tmp_path):
     predictor = net.predictor(n_threads)
     predictor(x[:100])
     for call in (predictor, net.predict):
-        extra, result = peak_of(lambda call=call: call(x))
-        assert extra < 2 * MIB
+        peak, result = peak_of(lambda call=call: call(x))
+        assert peak - result.nbytes < 2 * MIB
         assert_same_bits(result[::9999], predictor(np.array(x[::9999])))
 
 
 def test_millions_of_rows_need_their_result_only():
     predictor = make((3, 4, 2))
     x = np.broadcast_to(np.float32([0.25, -1, 2]), (5_000_000, 3))
-    extra, result = peak_of(lambda: predictor(x))
-    assert extra < MIB
+    peak, result = peak_of(lambda: predictor(x))
+    assert peak - result.nbytes < MIB
     assert (result == predictor(x[0])).all()
 
 

@@ -3,15 +3,14 @@
 import copy
 import functools
 import os
-import threading
 import warnings
 import weakref
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import stored
 import trials
+from at_once import at_once, busy, repeating
 from models import COPIES, digest
 from states import refused, state
 from test_ensemble import X, inputs, members
@@ -163,11 +162,6 @@ def test_a_fit_that_goes_on_is_the_same_fit():
 # ---- other threads, while it is trained ----------------------------------------------------------
 
 
-def in_another_thread(call):
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(call).result()
-
-
 def facts(model):
     nets = [*model] if isinstance(model, fastmlp.Ensemble) else [model]
     epochs = [len(each.history.loss) if each.history else None for each in (model, *nets)]
@@ -197,7 +191,7 @@ def test_a_model_that_is_trained_can_be_copied_by_its_own_thread_alone(
 
     def copy_now(*given):
         here.append((outcome(copied, model, tmp_path), facts(model)))
-        elsewhere.append(in_another_thread(lambda: outcome(copied, model, tmp_path)))
+        elsewhere.extend(at_once(lambda: outcome(copied, model, tmp_path)))
 
     copy_now()
     before = facts(model)
@@ -251,7 +245,7 @@ def test_a_child_forked_during_a_fit_copies_all_models_but_this_one(forks_in, tm
 
     def fork(state):
         forked = functools.partial(trials.forked, child)
-        forked() if forks_in == "a callback" else in_another_thread(forked)
+        forked() if forks_in == "a callback" else at_once(forked)
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # threads and fork, from 3.12 on
@@ -259,23 +253,17 @@ def test_a_child_forked_during_a_fit_copies_all_models_but_this_one(forks_in, tm
 
 
 def test_other_threads_predict_with_members_of_whole_epochs():
-    ensemble, seen, ends, is_over = make(fastmlp.MLP), [], [], threading.Event()
+    ensemble, seen, ends = make(fastmlp.MLP), [], []
 
     def note(state):
         ends.append([member.predict(X).tobytes() for member in ensemble])
 
     def read():
-        while not is_over.is_set():
-            each = ensemble.member_predictions(X), [p(X) for p in ensemble.predictor().members]
-            seen.extend([p.tobytes() for p in predictions] for predictions in each)
+        each = ensemble.member_predictions(X), [p(X) for p in ensemble.predictor().members]
+        seen.extend([p.tobytes() for p in predictions] for predictions in each)
 
     note(None)
-    with ThreadPoolExecutor(1) as pool:
-        reading = pool.submit(read)
-        try:
-            ensemble.fit(X, Y, epochs=20, callbacks=[note])
-        finally:
-            is_over.set()
-        reading.result()
+    with busy(repeating(read)):
+        ensemble.fit(X, Y, epochs=20, callbacks=[note])
     for member, whole in zip(zip(*seen, strict=True), zip(*ends, strict=True), strict=True):
         assert {*member} <= {*whole}

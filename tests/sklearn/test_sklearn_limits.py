@@ -1,11 +1,12 @@
 """The estimators at the limits of numbers, and what is refused: weights, matrices, parameters."""
 
+import contextlib
 import itertools
-import threading
 import warnings
 
 import numpy as np
 import pytest
+from at_once import held
 
 pytest.importorskip("sklearn")
 
@@ -283,26 +284,19 @@ def test_blas_has_one_thread_during_lbfgs():
 
 def test_overlapping_limits_of_blas_are_taken_back():
     before = blas_threads()
-    inside, go_on = threading.Event(), threading.Event()
 
-    def overlap():
+    def overlap(hold):
         with one_thread():
-            inside.set()
-            assert go_on.wait(60)
+            hold()
 
     for first_out in ("inner", "outer"):
-        inside.clear(), go_on.clear()
-        thread = threading.Thread(target=overlap)
-        with one_thread(), one_thread():
-            thread.start()
-            assert inside.wait(60)
-            if first_out == "inner":
-                go_on.set()
-                thread.join(60)
-                assert blas_threads() == [1] * len(before)
-        assert blas_threads() == before
-        go_on.set()
-        thread.join(60)
+        with contextlib.ExitStack() as inner:
+            with one_thread(), one_thread():
+                inner.enter_context(held(overlap))
+                if first_out == "inner":
+                    inner.close()
+                    assert blas_threads() == [1] * len(before)
+            assert blas_threads() == before
         assert blas_threads() == before
 
 

@@ -4,12 +4,11 @@ import contextlib
 import copy
 import os
 import pickle
-import threading
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from at_once import at_once, switching
+from at_once import at_once, busy, held, repeating, switching
 
 pytest.importorskip("sklearn")
 
@@ -29,30 +28,18 @@ TRAINED = r"is being trained by another thread.* use predictor\(\), or copy it i
 @contextlib.contextmanager
 def blocked(net, method="fit", X=X, y=Y, **arguments):
     """A fit in another thread that waits, after its second epoch (the only one of partial_fit)."""
-    reached, go_on, outcome = threading.Event(), threading.Event(), []
 
-    def wait(state):
-        if state.epoch == 1 or method == "partial_fit":
-            reached.set()
-            assert go_on.wait(60)
+    def work(hold):
+        def wait(state):
+            if state.epoch == 1 or method == "partial_fit":
+                hold()
 
-    def work():
-        try:
-            outcome.append(getattr(net, method)(X, y, **arguments))
-        except BaseException as error:
-            outcome.append(error)
-            reached.set()
+        net.set_params(callbacks=[wait])
+        return getattr(net, method)(X, y, **arguments)
 
-    net.set_params(callbacks=[wait])
-    thread = threading.Thread(target=work)
-    thread.start()
-    assert reached.wait(60)
-    net.set_params(callbacks=None)
-    try:
+    with held(work) as outcome:
+        net.set_params(callbacks=None)
         yield
-    finally:
-        go_on.set()
-        thread.join(60)
     assert outcome == [net]
 
 
@@ -161,36 +148,24 @@ def test_predictions_belong_to_one_fit():
     fits = [(X, Y), (WIDE, OTHER), (X[:, :3], Y % 2)]
     net = classifier(max_iter=1).fit(*fits[0])
     labels = [set(np.unique(y)) for _, y in fits]
-    errors, rounds, done = [], [], threading.Event()
+    rounds = []
 
     def look():
-        while not done.is_set():
-            for (x, _), known in zip(fits, labels, strict=True):
-                for array in (x, x.tolist()):
-                    try:
-                        predicted = net.predict(array)
-                        assert set(predicted) <= known, predicted
-                        net.predict_proba(array)
-                    except ValueError as error:  # of another width
-                        if "features" not in str(error):
-                            errors.append(error)
-                    except BaseException as error:
-                        errors.append(error)
-            rounds.append(None)
+        for (x, _), known in zip(fits, labels, strict=True):
+            for array in (x, x.tolist()):
+                try:
+                    predicted = net.predict(array)
+                    assert set(predicted) <= known, predicted
+                    net.predict_proba(array)
+                except ValueError as error:  # of another width
+                    if "features" not in str(error):
+                        raise
+        rounds.append(None)
 
-    readers = [threading.Thread(target=look) for _ in range(4)]
-    with switching():
-        for reader in readers:
-            reader.start()
-        try:
-            while len(rounds) < 40 and not errors:
-                for x, y in fits:
-                    net.fit(x, y)
-        finally:
-            done.set()
-            for reader in readers:
-                reader.join(60)
-    assert not errors
+    with switching(), busy(*[repeating(look)] * 4) as errors:
+        while len(rounds) < 40 and not errors:
+            for x, y in fits:
+                net.fit(x, y)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
@@ -220,23 +195,11 @@ def test_a_fit_that_continues_shows_whole_fits(method, standardize):
     if method == "lbfgs":
         net.set_params(solver="lbfgs", max_iter=40)
     net.fit(X, X[:, 0])
-    ends, seen, done = {net.predict(X).tobytes()}, [], threading.Event()
-
-    def look():
-        while not done.is_set():
-            seen.append(net.predict(X).tobytes())
-
-    readers = [threading.Thread(target=look) for _ in range(3)]
-    for reader in readers:
-        reader.start()
-    try:
+    ends, seen = {net.predict(X).tobytes()}, []
+    with busy(*[repeating(lambda: seen.append(net.predict(X).tobytes()))] * 3):
         for _ in range(10):
             getattr(net, "partial_fit" if method == "partial_fit" else "fit")(X, X[:, 0])
             ends.add(net.predict(X).tobytes())
-    finally:
-        done.set()
-        for reader in readers:
-            reader.join(60)
     assert seen
     assert set(seen) <= ends
 

@@ -7,13 +7,13 @@ import copy
 import functools
 import itertools
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import trials
+from at_once import busy, repeating
 from injection import REAL, X, estimator, many_threads
 from states import digest, state
 
@@ -233,14 +233,17 @@ def idle(model: Any, fork: Callable[[], None]) -> None:
 
 def in_a_fit(model: Any, fork: Callable[[], None]) -> None:
     """Another thread is in a fit of the same model."""
-    with busy(lambda stop: fit_until(model, stop)):
+    with busy(lambda stop: fit_until(model, stop), seconds=trials.FORK_SECONDS):
+        time.sleep(0.05)
         for _ in range(3):
             fork()
 
 
 def in_a_prediction(model: Any, fork: Callable[[], None]) -> None:
     """Another thread predicts with the same model."""
-    with many_threads(), busy(lambda stop: repeat(lambda: model.predict(X), stop)):
+    predicting = repeating(lambda: model.predict(X))
+    with many_threads(), busy(predicting, seconds=trials.FORK_SECONDS):
+        time.sleep(0.05)
         for _ in range(3):
             fork()
 
@@ -278,36 +281,6 @@ def stop_after(epochs: int) -> Callable[[], bool]:
     """Return an answer to "stop?", asked once an epoch."""
     asked = itertools.count(1)
     return lambda: next(asked) >= epochs
-
-
-def repeat(call: Callable[[], Any], stop: Callable[[], bool]) -> None:
-    """Call until asked to stop."""
-    while not stop():
-        call()
-
-
-@contextlib.contextmanager
-def busy(work: Callable[[Callable[[], bool]], Any]) -> Iterator[None]:
-    """Let a thread work meanwhile; what it raises is raised at the end."""
-    end, errors = threading.Event(), []
-
-    def run() -> None:
-        try:
-            work(end.is_set)
-        except BaseException as error:
-            errors.append(error)
-
-    worker = threading.Thread(target=run, daemon=True)
-    worker.start()
-    time.sleep(0.05)
-    try:
-        yield
-    finally:
-        end.set()
-        worker.join(trials.FORK_SECONDS)
-        assert not worker.is_alive(), "the thread hangs"
-    if errors:
-        raise errors[0]
 
 
 WITHIN = (in_a_callback, in_a_handler)

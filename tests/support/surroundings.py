@@ -12,7 +12,8 @@ from pathlib import Path
 import children
 import numpy as np
 import trials
-from disturbances import busy, network, repeat
+from at_once import busy, repeating
+from disturbances import network
 from injection import REAL, X, many_threads
 from states import digest, state
 
@@ -116,7 +117,8 @@ def affinity(rng: np.random.Generator) -> Iterator[float]:
 
     expected = work()
     try:
-        with busy(lambda stop: repeat(move, stop)):
+        with busy(repeating(move), seconds=trials.FORK_SECONDS):
+            time.sleep(0.05)
             for _ in range(5):
                 began = time.perf_counter()
                 assert work() == expected

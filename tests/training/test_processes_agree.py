@@ -53,30 +53,35 @@ def test_what_differs_is_named_with_both_values_on_every_rank(mlp, name):
     assert " of rank 0: " in told
 
 
-def test_weights_that_differ_are_noticed_before_the_first_step(mlp):
+def assign(model):
+    model.biases = [np.ones(5), [0]]
+
+
+def assigning(*epochs):
+    return {"callbacks": [lambda state: assign(state.model) if state.epoch in epochs else None]}
+
+
+# What rank 1 does before the fit, its options, and what all ranks hear.
+UNLIKE = {
+    "weights before the first step": (assign, {}, "the state of the model of rank 1 is"),
+    "weights in epochs": (None, assigning(0, 1), "checksum of the weights of rank 1 is"),
+    "weights after all epochs": (None, assigning(2), "checksum of the weights of rank 1 is"),
+    "a fit that resumes": (lambda model: model.fit(X, Y, epochs=1), {"resume": True}, "rank 1"),
+}
+
+
+@pytest.mark.parametrize("name", UNLIKE)
+def test_a_rank_that_is_unlike_the_other_is_noticed(mlp, name):
+    prepare, options, words = UNLIKE[name]
+
     def work(communicator):
-        own = net(mlp)
-        if communicator.rank == 1:
-            own.biases = [np.ones(5), [0]]
-        train(own, communicator)
+        model = net(mlp)
+        if communicator.rank == 1 and prepare is not None:
+            prepare(model)
+        train(model, communicator, **(options if communicator.rank == 1 else {}))
 
     for error in ranks.raised(ranks.run(2, work)):
-        assert "the state of the model of rank 1 is" in str(error)
-
-
-def test_weights_that_a_callback_of_one_rank_assigns_are_noticed(mlp):
-    def work(communicator, last):
-        own = net(mlp)
-
-        def assign(state):
-            if communicator.rank == 1 and (state.epoch == 2) == last:
-                own.biases = [np.ones(5), [0]]
-
-        train(own, communicator, callbacks=[assign])
-
-    for last in (False, True):  # before an epoch, and after all
-        for error in ranks.raised(ranks.run(2, lambda c, last=last: work(c, last))):
-            assert "checksum of the weights of rank 1 is" in str(error)
+        assert words in str(error)
 
 
 def test_engines_of_two_levels_are_refused():
@@ -85,17 +90,6 @@ def test_engines_of_two_levels_are_refused():
 
     for error in ranks.raised(ranks.run(2, work)):
         assert f"CPU level of rank 1 is numpy but {native_engine.level()} of rank 0" in str(error)
-
-
-def test_a_fit_that_resumes_beside_one_that_begins_is_refused(mlp):
-    def work(communicator):
-        own = net(mlp)
-        if communicator.rank == 1:
-            own.fit(X, Y, epochs=1)
-        train(own, communicator, resume=communicator.rank == 1)
-
-    for error in ranks.raised(ranks.run(2, work)):
-        assert "rank 1" in str(error)
 
 
 # ---- communicators -------------------------------------------------------------------------------

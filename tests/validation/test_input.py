@@ -4,12 +4,12 @@ import contextlib
 import fractions
 import itertools
 import math
-import threading
-import tracemalloc
 
 import numpy as np
 import odd
 import pytest
+from at_once import busy, repeating
+from trials import peak_of
 
 import fastmlp
 from fastmlp._core.intervals import first_non_finite
@@ -99,23 +99,16 @@ def test_labels_are_a_private_copy():
 def test_labels_that_change_meanwhile():
     """What another thread writes after the check must not become an index."""
     labels = np.zeros(200_000, np.int64)
-    stop = threading.Event()
 
     def rewrite():
-        while not stop.is_set():
-            labels[:] = 10**6
-            labels[:] = 0
+        labels[:] = 10**6
+        labels[:] = 0
 
-    worker = threading.Thread(target=rewrite)
-    worker.start()
-    try:
+    with busy(repeating(rewrite)):
         for _ in range(100):
             with contextlib.suppress(ValueError):
                 made = check.targets(labels, spec.build([4, 3], loss="cross_entropy"), len(labels))
                 assert made.max() < 3
-    finally:
-        stop.set()
-        worker.join()
 
 
 def test_zero_weights_are_allowed_when_not_all(mlp):
@@ -138,10 +131,8 @@ def test_one_row_and_one_feature(mlp):
 def test_finiteness_needs_little_memory(order):
     x = np.ones((4000, 500), np.float32, order=order)
     expected = spec.build([500, 1])
-    tracemalloc.start()
-    assert np.shares_memory(check.inputs(x, expected), x)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
+    peak, checked = peak_of(lambda: check.inputs(x, expected))
+    assert np.shares_memory(checked, x)
     assert peak < x.nbytes / 20
     x[3999, 499] = NAN
     with pytest.raises(ValueError, match=r"X\[3999, 499\] is nan"):
