@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._core.history import History
-from fastmlp._engine.thread_count import default_threads
+from fastmlp._engine.thread_count import call_team, default_threads
 from fastmlp._models.codecs import models
 from fastmlp._models.ensemble.ensemble import Ensemble
 from fastmlp._models.mlp import MLP
@@ -70,18 +70,18 @@ class Members:
 
     def predict_one(self, member: int, table: Table) -> Array:
         """Return the predictions of one member, (n, columns), in the user's units."""
-        z = self._outputs(member, table)
-        return np.asarray(self.target.decode(self.scale, z, member))
+        return np.asarray(self.target.decode(self.scale, *self._outputs([member], table), member))
 
     def predictions(self, table: Table) -> Array:
         """Return the predictions of every member, (members, n, columns), in the user's units."""
-        z = np.stack([self._outputs(member, table) for member in range(len(self.ensemble))])
+        z = np.stack(self._outputs(range(len(self.ensemble)), table))
         return np.asarray(self.target.decode(self.scale, z))
 
-    def _outputs(self, member: int, table: Table) -> Array:
-        """Return the outputs of a network, (n, columns): means, then variances if any."""
-        z = self.ensemble[member].predict(self.encoding.rows(table, member))
-        return np.concatenate(z, axis=1) if isinstance(z, tuple) else np.asarray(z)
+    def _outputs(self, members: Sequence[int], table: Table) -> list[Array]:
+        """Return the outputs of networks, (n, columns) each: means, then variances if any."""
+        engines = [net._engine for net in self.ensemble.members]
+        with call_team(engines[0].spec.n_weights, len(table)) as team:
+            return [engines[m].predict(self.encoding.rows(table, m), team) for m in members]
 
     def predict(self, table: Table) -> Array:
         """Return the joint prediction of all members, (n, columns)."""

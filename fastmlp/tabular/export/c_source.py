@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from functools import partial
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,10 +15,11 @@ from fastmlp._export import c
 from fastmlp._export.c import arithmetic, layers_of
 from fastmlp._export.c_source import Body, Source, largest
 from fastmlp._export.layers import SURROGATES, Array, Layer, stacked
-from fastmlp.tabular.blend import Blend
+from fastmlp.tabular.blend import blended
 from fastmlp.tabular.columns import MISSING, MOST_CATEGORIES, Column, Table
 from fastmlp.tabular.export.exported import ExportedGroup, ExportedTable, exported
 from fastmlp.tabular.fitted_table import FittedTable
+from fastmlp.tabular.members import mixed
 
 MEANINGS = {"largest": "Predict probabilities.", "each": "Predict probabilities.", None: "Predict."}
 UNKNOWN = -2  # code of an unknown value; MISSING may be the code of a known one
@@ -241,20 +240,18 @@ def write(
     model, blend = exported(fitted), fitted.blend
     kind, source = c.kind_of(weights, table, model), c.source_of(path)
     rows = _made_up(model) if table is None else table
-    groups = []
-    each: list[list[list[Layer]]] = []
+    written: list[list[list[Layer]]] = []
+    predictions = []  # by the layers as they are written, evaluated in NumPy
     for group, networks in zip(blend.groups, model.networks, strict=True):
         inputs = [np.asarray(group.encoding.rows(rows, k)) for k in range(len(networks.nets))]
-        pairs = zip(networks.nets, inputs, strict=True)
-        each.append([layers_of(layers, kind, x) for layers, x in pairs])
-        nets = [  # with the layers as they are written, evaluated in NumPy
-            SimpleNamespace(predict=partial(c.outputs, networks.spec, layers))
-            for layers in each[-1]
-        ]
-        groups.append(replace(group, ensemble=nets))
-    made = TableSource(model, source.stem, arithmetic(kind), each, levels)
+        pairs = [*zip(networks.nets, inputs, strict=True)]
+        written.append([layers_of(layers, kind, x) for layers, x in pairs])
+        pairs = [*zip(written[-1], inputs, strict=True)]
+        z = np.stack([c.outputs(networks.spec, layers, x) for layers, x in pairs])
+        predictions.append(mixed(group.target, group.target.decode(group.scale, z)))
+    made = TableSource(model, source.stem, arithmetic(kind), written, levels)
     finish = partial(fitted.calibration.exported, levels=levels)
-    in_c = finish(Blend(groups, blend.weights).predict(rows))
+    in_c = finish(blended(blend.weights.tolist(), predictions))
     return c.finish(made, source, rows, in_c, finish(blend.predict(rows)), made.unit)
 
 
