@@ -169,6 +169,11 @@ class Columns:
                 f"X has the columns {', '.join(names)} but {', '.join(self.names)} are expected: "
                 "give those of the fit, in their order"
             )
+        if not (self.categories or is_frame(X)) and (X := np.asarray(X)).dtype.kind in "biuf":
+            with np.errstate(over="ignore"):
+                numbers = X[:, [k for k, _ in self.numbers]].astype(np.float64, order="C")
+            if not np.isinf(numbers).any():  # else the error names the column
+                return Table(numbers, np.empty((len(X), 0), np.int32))
         table = self.empty(len(X))
         self.fill(table, lambda k, column: column.read(values(k)))
         return table
