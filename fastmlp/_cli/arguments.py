@@ -110,6 +110,14 @@ def show(options: argparse.Namespace, facts: Any, text: str) -> None:
     print(json.dumps(facts, indent=2) if options.json else text)
 
 
+def check_new(option: str | None, output: str, *others: str) -> None:
+    """Refuse to replace files by the output of a command, and others, if no option names it."""
+    for path in (output, *others):
+        if option is None and os.path.lexists(path):
+            words = f"{path} is there already: -o {output} replaces it, -o NAME keeps it"
+            raise CommandError(words)
+
+
 def check_writable(*paths: str | None, inputs: Sequence[str | None] = ()) -> None:
     """Refuse outputs that cannot be written, or would replace an input, before any work is done."""
     used = set(map(_identity, filter(None, inputs)))

@@ -125,8 +125,9 @@ def export(options: argparse.Namespace) -> None:
     if kind is None:
         raise UsageError("--to onnx or --to c is needed, or -o with such a name")
     output = options.output or str(Path(options.model).with_suffix(SUFFIXES[kind]))
-    header = str(Path(output).with_suffix(".h")) if kind == "c" else None
-    check_writable(output, header, inputs=[options.model])
+    outputs = [output, str(Path(output).with_suffix(".h"))] if kind == "c" else [output]
+    check_writable(*outputs, inputs=[options.model])
+    arguments.check_new(options.output, *outputs)
     model, given = load(options.model), {}
     if options.quantiles is not None:
         _method(model, "predict_quantiles", "--quantiles")
@@ -158,7 +159,8 @@ def load_with_table(
             words = f"{path} is no model but {data} is: the model comes first, MODEL DATA"
             raise UsageError(words) from None
         raise
-    columns: Any = getattr(model, "_columns", None)  # of an estimator of tables
+    fitted = getattr(model, "_fitted", None)  # of estimators; those of tables have columns
+    columns: Any = getattr(fitted, "columns", None)
     named: list[str] = [*getattr(model, "feature_names_in_", ())]
     text: list[str] = []
     if columns is not None:

@@ -20,6 +20,7 @@ import re
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
+from decimal import Decimal
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -58,6 +59,7 @@ ROWS = 2_000  # that are split at once
 LONGEST_CELL = 2**31 - 1  # characters
 NUL = "\0"  # in no cell, so that it separates the cells of a column
 FLAGS = {"true": True, "false": False}
+WIDE = {int, Decimal, type(None)}  # numbers of Parquet files that NumPy has as objects; or missing
 
 
 class Dialect(NamedTuple):
@@ -270,9 +272,12 @@ def column(frame: Any, name: str, option: str) -> Array:
     require(frame, [name], option)
     series = frame[name]
     kind = str(series.dtype).lower()
-    if kind.startswith(("cat", "enum")) or kind.endswith("int128"):
+    if kind.startswith(("cat", "enum")):
         return np.array(series.to_list(), dtype=object)
-    return np.asarray(series.to_numpy())
+    values = np.asarray(series.to_list() if kind.endswith("int128") else series.to_numpy())
+    if values.dtype.hasobject and {*map(type, values.tolist())} <= WIDE:
+        return values.astype(float)
+    return values
 
 
 def require(frame: Any, names: Sequence[str], option: str) -> None:

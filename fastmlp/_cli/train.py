@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 import warnings
@@ -80,11 +79,11 @@ def train(options: argparse.Namespace) -> None:
         twice = next(name for name in named if named.count(name) > 1)
         raise UsageError(f"two options name the column {twice}: leave one of them out")
     output = options.output or NEW_MODEL
-    if options.output is None and os.path.lexists(output):
-        raise CommandError(f"{output} is there already: -o {output} replaces it, -o NAME keeps it")
+    arguments.check_new(options.output, output)
     check_writable(output, options.report, inputs=[options.data, options.valid])
     dialect = tables.dialect_of(options)
-    frame = tables.read(options.data, dialect)
+    # Numbers would be rounded: identifiers of groups may have many digits.
+    frame = tables.read(options.data, dialect, lambda names: [options.groups])
     y, weights = models.truth_of(frame, target, options.weight, "--target")
     tables.require(frame, options.drop, "--drop")
     groups = options.groups and tables.column(frame, options.groups, "--groups")

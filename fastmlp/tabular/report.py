@@ -53,6 +53,9 @@ class Report:
 
     pictures: tuple[Callable[..., Any], ...] = field(default=(), repr=False, compare=False)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "pictures": ()}  # they need the rows, which pickles lack
+
     def lines(self) -> list[tuple[str, str]]:
         """Return the facts, each with its name; some have several lines."""
         kinds = ", ".join(f"{count} {name}" for name, count in self.kinds.items())

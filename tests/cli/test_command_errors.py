@@ -192,6 +192,17 @@ def test_a_model_is_replaced_only_by_its_name(own_folder):
     assert (own_folder / "model.safetensors").read_bytes() != first
 
 
+@pytest.mark.parametrize("name", ["rent.c", "rent.h"])
+def test_an_export_replaces_a_file_only_by_its_name(name, own_folder):
+    (own_folder / name).write_text("mine")
+    refused = here("export", MODEL, "--to", "c", folder=own_folder)
+    assert refused.returncode == 1
+    assert f"{name} is there already: -o rent.c replaces it" in refused.stderr
+    assert (own_folder / name).read_text() == "mine"
+    children.printed(here("export", MODEL, "-o", "rent.c", folder=own_folder))
+    assert (own_folder / name).read_text() != "mine"
+
+
 def test_a_target_of_decimal_commas_is_warned_of(tmp_path):
     lines = [f"{k};{k},5" for k in range(30)]
     (tmp_path / "excel.csv").write_text("\n".join(["x;y", *lines]))

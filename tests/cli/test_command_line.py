@@ -2,6 +2,7 @@
 
 import csv
 import datetime
+import decimal
 import importlib.util
 import io
 import json
@@ -180,6 +181,28 @@ def test_parquet(folder):
         children.printed(here(*words, folder=folder))
     one, two = (polars.read_parquet(folder / f"new.{k}.out.parquet") for k in ("csv", "parquet"))
     assert one.equals(two)
+
+
+def test_wide_numbers_of_parquet_are_numbers_as_targets_and_weights(tmp_path):
+    polars = pytest.importorskip("polars")
+    numbers = [decimal.Decimal(k) + 1 for k in range(60)]
+    frame = polars.DataFrame({"a": np.arange(60.0), "y": numbers, "w": numbers})
+    kinds = {"decimal": polars.Decimal(9, 2), "integer": polars.Int128}
+    for name, kind in kinds.items():
+        frame.with_columns(polars.col("y", "w").cast(kind)).write_parquet(tmp_path / name)
+        column = ("--target", "y", "--weight", "w")
+        words = ("train", name, *column, "--preset", "fast", "-o", "model", "--time-limit", "0.01")
+        children.printed(here(*words, folder=tmp_path))
+        scores = children.printed(here("evaluate", "model", name, *column, folder=tmp_path))
+        assert scores.startswith("rmse")
+
+
+def test_groups_with_long_numbers_differ(tmp_path):
+    rows = [f"{k},{k % 7},{10**20 + k // 4}" for k in range(60)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,y,g", *rows]))
+    words = ("train", "t.csv", "--target", "y", "--task", "regression", "--groups", "g")
+    more = ("--preset", "fast", "--time-limit", "0.01", "-o", "model")
+    children.printed(here(*words, *more, folder=tmp_path))
 
 
 @pytest.mark.parametrize("model", ["rent", "dear"])

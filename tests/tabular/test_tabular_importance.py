@@ -166,6 +166,9 @@ def test_a_notebook_shows_a_report_with_three_pictures(make, y):
     loaded = pickle.loads(pickle.dumps(model)).report()
     assert loaded == report
     assert loaded._repr_html_().count("<svg") == 1  # the curve alone: it has no rows
+    sent = pickle.loads(pickle.dumps(report))
+    assert sent == report
+    assert "<svg" not in sent._repr_html_()
     model.fit(table[::-1], y)
     assert report._repr_html_() == text
 

@@ -85,6 +85,15 @@ def test_importance_and_another_fit_are_those_of_before(name, tmp_path):
         assert same(again.fit(frame, y).oof_prediction_, model.fit(frame, y).oof_prediction_)
 
 
+@pytest.mark.parametrize("dtype", [">U3", ">i4", ">f4", ">M8[D]"])
+def test_labels_in_any_byte_order_come_back(dtype, tmp_path):
+    labels = (stored.LABELS % 2).astype("M8[D]" if "M" in dtype else int).astype(dtype)
+    model = stored.table(TabMLPClassifier, labels)
+    model.save(tmp_path / "model")
+    again, frame = fastmlp.load(tmp_path / "model"), stored.frame()
+    assert np.array_equal(again.predict(frame), model.predict(frame))
+
+
 def test_one_that_was_not_fitted_comes_back(tmp_path):
     model = TABLES["unfitted table"]()
     model.save(tmp_path / "model")

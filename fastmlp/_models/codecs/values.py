@@ -179,7 +179,7 @@ class _Strings(_Array):
         name, texts = cursor.name, value.tolist()
         if value.ndim != 1 or not all(isinstance(text, str) for text in texts):
             raise TypeError(f"{name} has other things than strings in it, which a file cannot hold")
-        fixed, longest = value.astype("=U"), max(map(len, texts), default=0)
+        fixed, longest = np.array(texts, "U"), max(map(len, texts), default=0)
         if len(texts) > MOST_STRINGS or longest > MOST_STRING or fixed.tolist() != texts:
             raise ValueError(
                 f"{name} has {len(texts):,} strings of up to {longest:,} characters but a file "
