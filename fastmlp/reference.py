@@ -72,7 +72,7 @@ def gaussian_nll(z: Array, t: Array) -> tuple[float, Array]:
     return value, np.concatenate([dm, ds], axis=1) / len(z)
 
 
-LOSSES = {each.__name__: each for each in (squared_error, cross_entropy, gaussian_nll)}
+LOSSES = {loss.__name__: loss for loss in (squared_error, cross_entropy, gaussian_nll)}
 
 # ---- the network: stacked layers, backpropagation, gradient step --------------------------------
 

@@ -76,16 +76,16 @@ def parameters(
         for k, weights in enumerate(kinds.get(kind, [])):
             kinds[kind][k] = rounded(weights, 1.0)
             if inputs:
-                each = [rounded(weights, share) for share in shares]
-                kinds[kind][k], shift = _best(each, weights, inputs[k])
+                candidates = [rounded(weights, share) for share in shares]
+                kinds[kind][k], shift = _best(candidates, weights, inputs[k])
                 kinds["biases"][k + bias] = (kinds["biases"][k + bias] + shift).astype(np.float32)
     return tuple(kinds.values())
 
 
-def _best(each: list[Array], weights: Array, x: Array) -> tuple[Array, Array]:
+def _best(candidates: list[Array], weights: Array, x: Array) -> tuple[Array, Array]:
     """Return the best rounded weights of each column, and the mean of its error for rows x."""
     with np.errstate(over="ignore", invalid="ignore"):
-        errors = [x @ (weights - rounded) for rounded in each]
+        errors = [x @ (weights - rounded) for rounded in candidates]
         best = np.argmin([error.var(axis=0) for error in errors], axis=0)
         means = np.array([error.mean(axis=0, dtype=float) for error in errors])
     chosen = best, np.arange(len(best))
@@ -95,4 +95,4 @@ def _best(each: list[Array], weights: Array, x: Array) -> tuple[Array, Array]:
             f"{np.abs(weights).max(initial=0):.3g} but products below {np.finfo(x.dtype).max:.3g} "
             "are expected: pass typical rows, or leave X out"
         )
-    return np.stack(each, axis=1)[:, *chosen], means[chosen]
+    return np.stack(candidates, axis=1)[:, *chosen], means[chosen]

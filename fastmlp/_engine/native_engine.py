@@ -65,8 +65,10 @@ class Engine(native.Engine):
         parameters: Sequence[Any] | None = None,
     ) -> Predictor:
         """Return a frozen copy of the network with a fast call."""
-        own = self.parameters() if parameters is None else parameters
-        return Predictor(self.spec, self.level, *own, n_threads=n_threads, weight_type=weight_type)
+        arrays = self.parameters() if parameters is None else parameters
+        return Predictor(
+            self.spec, self.level, *arrays, n_threads=n_threads, weight_type=weight_type
+        )
 
 
 def engine(spec: Spec) -> Engine:

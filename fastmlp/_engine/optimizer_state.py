@@ -45,7 +45,7 @@ class OptimizerState(NamedTuple):
 class OptimizerProgress:
     """The NumPy engine's optimizer, and whether its last epoch was completed."""
 
-    memory: OptimizerState
+    optimizer_state: OptimizerState
     is_whole: bool = True
 
 
@@ -68,14 +68,16 @@ def start(optimizer: Optimizer, parameters: Parameters) -> OptimizerState:
 
 
 def to_arrays(
-    spec: Spec, parameters: Parameters, memory: OptimizerState | None
+    spec: Spec, parameters: Parameters, optimizer: OptimizerState | None
 ) -> dict[str, NDArray[Any]]:
     """Return a state as named arrays, which are not copied."""
     state = _named("", parameters, spec)
-    if memory is not None:
-        numbers = {"optimizer": memory.row, "hyper": memory.hyper, "step": memory.step}
-        numbers["powers"] = memory.powers
-        for name, slot, unit in zip(SLOTS[memory.row], memory.slots, memory.units, strict=True):
+    if optimizer is not None:
+        numbers = {"optimizer": optimizer.row, "hyper": optimizer.hyper, "step": optimizer.step}
+        numbers["powers"] = optimizer.powers
+        for name, slot, unit in zip(
+            SLOTS[optimizer.row], optimizer.slots, optimizer.units, strict=True
+        ):
             state |= _named(f"{name}.", slot, spec)
             numbers[f"{name}.unit"] = unit
         state |= {name: np.array(number) for name, number in numbers.items()}
@@ -110,14 +112,16 @@ def from_arrays(
     return parameters, OptimizerState(row, hyper, int(step), slots, units, powers)
 
 
-def in_units(memory: OptimizerState, unit_of: Units) -> OptimizerState:
+def in_units(optimizer_state: OptimizerState, unit_of: Units) -> OptimizerState:
     """Return a state in other units; arrays whose unit stays the same are not copied."""
-    units = unit_of(memory.row, memory.hyper)
+    units = unit_of(optimizer_state.row, optimizer_state.hyper)
     slots = [
-        slot if own == unit else tuple(_times(kind, own / unit) for kind in slot)
-        for slot, own, unit in zip(memory.slots, memory.units, units, strict=True)
+        slot if stored == unit else tuple(_times(kind, stored / unit) for kind in slot)
+        for slot, stored, unit in zip(
+            optimizer_state.slots, optimizer_state.units, units, strict=True
+        )
     ]
-    return memory._replace(slots=slots, units=units)
+    return optimizer_state._replace(slots=slots, units=units)
 
 
 def _times(arrays: Arrays, factor: float) -> Arrays:
@@ -133,26 +137,26 @@ def _numbers(
     state: Mapping[str, NDArray[Any]], name: str, sizes: tuple[int, ...]
 ) -> tuple[float, ...]:
     """Return a state's numbers of one name, after checking their count, sign and finiteness."""
-    found = np.asarray(state.get(name, "missing"))
-    is_real = found.dtype.kind in "iuf" and found.size in sizes
-    if not is_real or not np.all((found >= 0) & (found < np.inf)):
+    numbers = np.asarray(state.get(name, "missing"))
+    is_real = numbers.dtype.kind in "iuf" and numbers.size in sizes
+    if not is_real or not np.all((numbers >= 0) & (numbers < np.inf)):
         raise ValueError(
-            f"{name} of the state is {found.tolist()} but must be {' or '.join(map(str, sizes))} "
+            f"{name} of the state is {numbers.tolist()} but must be {' or '.join(map(str, sizes))} "
             "finite numbers of at least 0: take a state that state() has returned"
         )
-    return tuple(found.astype(float).ravel().tolist())
+    return tuple(numbers.astype(float).ravel().tolist())
 
 
 def _taken(state: Mapping[str, NDArray[Any]], prefix: str, spec: Spec) -> Parameters:
-    found: dict[str, Arrays] = {kind: [] for kind in spec.tensors}
-    for kind, wanted in spec.tensors.items():
-        for k, shape in enumerate(wanted):
+    parameters: dict[str, Arrays] = {kind: [] for kind in spec.tensors}
+    for kind, shapes in spec.tensors.items():
+        for k, shape in enumerate(shapes):
             name = f"{prefix}{kind}.{k}"
-            given = np.shape(state[name]) if name in state else "missing"
-            if given != shape:
+            actual = np.shape(state[name]) if name in state else "missing"
+            if actual != shape:
                 raise ValueError(
-                    f"{name} of the state is {given} but must have the shape {shape}: "
+                    f"{name} of the state is {actual} but must have the shape {shape}: "
                     "take a state of a network with the same layers"
                 )
-            found[kind].append(np.asarray(state[name], spec.dtype, order="C"))
-    return tuple(found.values())
+            parameters[kind].append(np.asarray(state[name], spec.dtype, order="C"))
+    return tuple(parameters.values())

@@ -57,8 +57,8 @@ class Plan:
         if callable(decay):
             self.weight_decays = learning_rates(decay, self.step, n_steps, "weight decay")
         if self.dropout is not None:
-            wanted = self.step, n_steps, "dropout", FRACTION
-            layers = [learning_rates(p, *wanted) for p in self.dropout]
+            arguments = self.step, n_steps, "dropout", FRACTION
+            layers = [learning_rates(p, *arguments) for p in self.dropout]
             self.dropouts = np.ascontiguousarray(np.reshape(layers, (len(layers), n_steps)).T)
 
     def optimizer_of(self, batch: int) -> Optimizer:

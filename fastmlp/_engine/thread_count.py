@@ -35,14 +35,14 @@ def default_threads() -> int:
     ValueError
         If ``FASTMLP_NUM_THREADS`` is no integer of at least 1.
     """
-    wanted = os.environ.get("FASTMLP_NUM_THREADS", "").strip()
-    if wanted:
-        if not wanted.isdecimal() or int(wanted) < 1:
+    setting = os.environ.get("FASTMLP_NUM_THREADS", "").strip()
+    if setting:
+        if not setting.isdecimal() or int(setting) < 1:
             raise ValueError(
-                f"FASTMLP_NUM_THREADS is {wanted!r} but an integer of at least 1 is expected: "
+                f"FASTMLP_NUM_THREADS is {setting!r} but an integer of at least 1 is expected: "
                 "unset it to use all CPUs"
             )
-        return min(int(wanted), MAX_THREADS)
+        return min(int(setting), MAX_THREADS)
     limits = [_cpus(), _quota(), MAX_THREADS]
     # OpenMP allows a list with a number for each nesting level, of which the first applies. An
     # invalid value is ignored, as OpenMP ignores it.

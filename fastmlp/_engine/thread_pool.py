@@ -39,7 +39,7 @@ class Team:
     def __init__(self, n: int) -> None:
         if n < 1:
             raise ValueError(f"a team of {n} threads is not possible: at least 1 is expected")
-        self._wanted = min(n, MAX_THREADS)
+        self._requested = min(n, MAX_THREADS)
         self._crew: Crew | None = None
         self._helpers = 0
         self._process = os.getpid()
@@ -55,7 +55,7 @@ class Team:
 
             crew = Crew()
             try:
-                self._helpers = crew.muster(_start(crew.serve, self._wanted - 1))
+                self._helpers = crew.muster(_start(crew.serve, self._requested - 1))
                 self._crew = crew
             except BaseException:  # an interrupt: end even the threads that still start
                 crew.dismiss()
@@ -70,7 +70,7 @@ class Team:
 
     def is_whole(self) -> bool:
         """Return whether the team has, or can still get, all the threads that were wanted."""
-        return self._is_here() and (self._crew is None or self._helpers == self._wanted - 1)
+        return self._is_here() and (self._crew is None or self._helpers == self._requested - 1)
 
     def close(self) -> None:
         """Let the threads end."""
@@ -82,7 +82,7 @@ class Team:
         return self._process == os.getpid()
 
     def _forget(self) -> None:
-        self._crew, self._helpers, self._wanted = None, 0, 1
+        self._crew, self._helpers, self._requested = None, 0, 1
 
     def __enter__(self) -> Team:
         return self
@@ -166,7 +166,7 @@ def _busy_relatives() -> int:
 def _let_go(n: int) -> None:
     """End idle teams, the oldest sizes first, to make room for n threads below MAX_THREADS."""
     for teams in list(_idle.values()):
-        while sum(each * len(others) for each, others in list(_idle.items())) + n > MAX_THREADS:
+        while sum(size * len(others) for size, others in list(_idle.items())) + n > MAX_THREADS:
             try:
                 teams.pop().close()
             except IndexError:

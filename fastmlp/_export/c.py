@@ -61,27 +61,31 @@ def write(model: Exported, path: Any, weights: str | None = None, X: Array | Non
     made_up = np.random.default_rng(0).normal(size=shape).astype(model.spec.dtype)
     rows = made_up if X is None else X
     nets = [layers_of(layers, kind, rows) for layers in model.nets]
-    own, exact = predict(model, nets, rows), predict(model, model.nets, rows)
+    predictions, exact = predict(model, nets, rows), predict(model, model.nets, rows)
     made = NetworkSource(model, source.stem, arithmetic(kind), nets)
-    return finish(made, source, rows, own, exact, largest(exact))
+    return finish(made, source, rows, predictions, exact, largest(exact))
 
 
-def finish(made: Any, source: Path, rows: Any, own: Array, exact: Array, unit: float) -> CFiles:
+def finish(
+    made: Any, source: Path, rows: Any, predictions: Array, exact: Array, unit: float
+) -> CFiles:
     """Write source and header, and measure the errors of predictions in multiples of ``unit``."""
-    before, after = (_labels(made.model.labels, p) for p in (exact, own))
+    before, after = (_labels(made.model.labels, p) for p in (exact, predictions))
     files = CFiles(
         source,
         source.with_suffix(".h"),
         made.constant_bytes,
         made.stack_bytes,
-        largest(own - exact) / (unit or 1.0),
+        largest(predictions - exact) / (unit or 1.0),
         None
         if before is None
-        else float((before != after).reshape(len(own), -1).any(axis=1).mean()),
+        else float((before != after).reshape(len(predictions), -1).any(axis=1).mean()),
     )
-    few = np.arange(0, len(own), -(-len(own) // ROWS))  # evenly spaced, for the self-check
-    few = few[np.isfinite(own[few]).all(axis=1)]
-    main = made.main(rows, few, own[few])
+    few = np.arange(
+        0, len(predictions), -(-len(predictions) // ROWS)
+    )  # evenly spaced, for the self-check
+    few = few[np.isfinite(predictions[few]).all(axis=1)]
+    main = made.main(rows, few, predictions[few])
     texts = {files.header: made.header(), files.source: made.source(main)}
     write_together({path: [text.encode("ascii")] for path, text in texts.items()})
     return files
@@ -126,8 +130,8 @@ def source_of(path: Any) -> Path:
 MATRICES = ("weights", "linear_weights")
 
 
-def _keep(z: Array, kept: dict[str, Array], name: str) -> Array:
-    kept[name] = z
+def _keep(z: Array, stored: dict[str, Array], name: str) -> Array:
+    stored[name] = z
     return z
 
 
@@ -140,25 +144,27 @@ def _whole(weights: Array) -> Array:
 # and its arrays. Weights of int8 are multiples of their column's ``unit``, and "scaling" gives such
 # networks inputs of equal scale.
 VALUES: dict[str, Any] = {
-    "scaling": lambda z, kept, name, mean, factor: (z - mean) * factor,
-    "affine": lambda z, kept, name, weights, biases, unit=1.0: z @ _whole(weights) * unit + biases,
-    "linear": lambda z, kept, name, linear_weights, linear_unit=1.0: (
-        z + kept["inputs"] @ _whole(linear_weights) * linear_unit
+    "scaling": lambda z, stored, name, mean, factor: (z - mean) * factor,
+    "affine": lambda z, stored, name, weights, biases, unit=1.0: (
+        z @ _whole(weights) * unit + biases
     ),
-    "layer_norm": lambda z, kept, name, gains, shifts: layer_norm(z, gains, shifts),
-    "parametric": lambda z, kept, name, alphas: blended(name, alphas, z),
-    "activation": lambda z, kept, name: ACTIVATIONS[name].value(z),
+    "linear": lambda z, stored, name, linear_weights, linear_unit=1.0: (
+        z + stored["inputs"] @ _whole(linear_weights) * linear_unit
+    ),
+    "layer_norm": lambda z, stored, name, gains, shifts: layer_norm(z, gains, shifts),
+    "parametric": lambda z, stored, name, alphas: blended(name, alphas, z),
+    "activation": lambda z, stored, name: ACTIVATIONS[name].value(z),
     "keep": _keep,
-    "skip": lambda z, kept, name: z + kept["block"],
+    "skip": lambda z, stored, name: z + stored["block"],
 }
 
 
 def outputs(spec: Spec, layers: list[Layer], rows: Array) -> Array:
     """Return a network's predictions of some rows, in float64."""
-    z, kept = np.asarray(rows, np.float64), dict[str, Array]()
+    z, stored = np.asarray(rows, np.float64), dict[str, Array]()
     with np.errstate(all="ignore"):
         for layer in layers[:-1]:
-            z = VALUES[layer.kind](z, kept, layer.name, **layer.arrays)
+            z = VALUES[layer.kind](z, stored, layer.name, **layer.arrays)
         return spec.loss.link(z)
 
 
@@ -169,7 +175,7 @@ def predict(model: Exported, nets: Sequence[list[Layer]], rows: Array) -> Array:
         p = np.asarray(np.mean(predictions, axis=0))
         if model.spec.loss.heads == 2:
             m = model.spec.n_outputs
-            p[:, m:] += np.var([own[:, :m] for own in predictions], axis=0)
+            p[:, m:] += np.var([means[:, :m] for means in predictions], axis=0)
     return np.concatenate([1 - p, p], axis=1) if model.is_pair else p
 
 
@@ -186,47 +192,52 @@ def layers_of(layers: list[Layer], kind: str, rows: Array) -> list[Layer]:
         if array.dtype in (np.int8, np.uint16):
             return array
         with np.errstate(over="ignore", under="ignore"):
-            own = array.astype(dtype)
-        if not np.isfinite(own).all():
+            converted = array.astype(dtype)
+        if not np.isfinite(converted).all():
             raise ValueError(f"a weight is too large for {dtype}: use weights='float64'")
-        return own
+        return converted
 
     if kind in NARROW:
         layers = NARROW[kind](layers, rows)
-    return [each.mapped(cast) for each in layers]
+    return [layer.mapped(cast) for layer in layers]
 
 
 def quantized(layers: list[Layer], rows: Array) -> list[Layer]:
     """Return layers with int8 weights, after one that scales inputs by statistics of the rows."""
     mean, spread = rows.mean(axis=0), rows.std(axis=0)
     spread = np.where(spread > 0, spread, 1.0)
-    arrays = [dict(each.arrays) for each in layers]
-    affine = [own for own in arrays if "weights" in own]
+    arrays = [dict(layer.arrays) for layer in layers]
+    affine = [tensors for tensors in arrays if "weights" in tensors]
     # The mean and scale of the inputs move into the layers that read them.
     readers = [(affine[0], "weights", affine[0])]
-    readers += [(own, "linear_weights", affine[-1]) for own in arrays if "linear_weights" in own]
-    for own, name, biased in readers:
-        biased["biases"] = biased["biases"] + mean @ own[name]
-        own[name] = own[name] * spread[:, np.newaxis]
-    for own in arrays:
-        for name in own.keys() & {*MATRICES}:
-            whole, unit = in_units(own[name])
-            own |= {name: whole, name.replace("weights", "unit"): unit}
+    readers += [
+        (tensors, "linear_weights", affine[-1]) for tensors in arrays if "linear_weights" in tensors
+    ]
+    for tensors, name, biased in readers:
+        biased["biases"] = biased["biases"] + mean @ tensors[name]
+        tensors[name] = tensors[name] * spread[:, np.newaxis]
+    for tensors in arrays:
+        for name in tensors.keys() & {*MATRICES}:
+            whole, unit = in_units(tensors[name])
+            tensors |= {name: whole, name.replace("weights", "unit"): unit}
     scaling = Layer("scaling", arrays={"mean": mean, "factor": 1 / spread})
-    return [scaling, *(each._replace(arrays=own) for each, own in zip(layers, arrays, strict=True))]
+    return [
+        scaling,
+        *(layer._replace(arrays=tensors) for layer, tensors in zip(layers, arrays, strict=True)),
+    ]
 
 
 def halved(layers: list[Layer], rows: Array) -> list[Layer]:
     """Return layers whose weights are the upper halves of float32 numbers."""
     del rows  # rounding needs no calibration
     return [
-        each._replace(
+        layer._replace(
             arrays={
                 name: to_bfloat16(array) if name in MATRICES else array
-                for name, array in each.arrays.items()
+                for name, array in layer.arrays.items()
             }
         )
-        for each in layers
+        for layer in layers
     ]
 
 

@@ -75,16 +75,17 @@ class Source:
         declared = text.typed("".join(self.declared).format(**self.fields), self.public)
         return text.HEADER.format(
             defined=self.defined.format(**self.fields),
-            declared=declared + "".join(f"extern {each};\n" for each in self.values[:1]),
+            declared=declared
+            + "".join(f"extern {declaration};\n" for declaration in self.values[:1]),
             **self.fields,
         )
 
     def source(self, main: str) -> str:
         """Return the text of the source file; ``main`` is the self-check at its end."""
-        helpers = [text.typed(each, self.dtype) for each in self.functions.values()]
-        own = [f"{self.values[0]} = {{{', '.join(self.values[1:])}}};\n"] if self.values else []
+        helpers = [text.typed(function, self.dtype) for function in self.functions.values()]
+        labels = [f"{self.values[0]} = {{{', '.join(self.values[1:])}}};\n"] if self.values else []
         head = '/* {title} */\n#include "{name}.h"\n\n#include <math.h>\n'.format(**self.fields)
-        return "\n".join([head, *self.constants, *helpers, *self.code, *own, main])
+        return "\n".join([head, *self.constants, *helpers, *self.code, *labels, main])
 
     def self_check(self, rows: str, predict: str, expected: Array, unit: float) -> str:
         """Return the program that compares predictions of row i with expected ones."""
@@ -151,8 +152,8 @@ class Body:
     def __init__(self, source: Source, output: str, is_many: bool, suffix: str = "") -> None:
         self.source, self.output, self.is_many, self.suffix = source, output, is_many, suffix
         self.calls: list[str] = []
-        self.buffers: dict[str, int] = {}  # name -> size; two alternate, one more per kept value
-        self.kept: dict[str, str] = {}  # name of a stored value -> its buffer
+        self.buffers: dict[str, int] = {}  # name -> size; two alternate, one more per stored value
+        self.stored: dict[str, str] = {}  # name of a stored value -> its buffer
 
     @property
     def stack_bytes(self) -> int:
@@ -167,7 +168,7 @@ class Body:
     def network(self, layers: list[Layer], inputs: int) -> None:
         """Add all layers, quantized or not, from the buffer x on; arrays are `stacked`."""
         self.at, self.width = "x", inputs
-        self.last = max(each.number for each in layers)
+        self.last = max(layer.number for layer in layers)
         for layer in layers:
             WRITERS[layer.kind](self, layer)
 
@@ -180,7 +181,7 @@ class Body:
     def constants(self, layer: Layer) -> dict[str, str]:
         """Add all arrays of a layer, and return their addresses."""
         arrays = layer.arrays.items()
-        return {name: self.constant(name, each, layer.number) for name, each in arrays}
+        return {name: self.constant(name, array, layer.number) for name, array in arrays}
 
     def move(self, width: int, *, last: bool = False) -> tuple[str, str]:
         """Return the next layer's source and target buffers; the last one writes to the output."""
@@ -188,7 +189,9 @@ class Body:
         if last:
             self.at = self.output
         else:
-            self.at = next(each for each in "abcd" if each not in (source, *self.kept.values()))
+            self.at = next(
+                buffer for buffer in "abcd" if buffer not in (source, *self.stored.values())
+            )
             self.buffers[self.at] = max(self.buffers.get(self.at, 0), width)
         return source, self.at
 
@@ -198,18 +201,18 @@ class Body:
         n, m = weights.shape[1:]
         # Blocks of columns, each with a row for every input.
         blocks = [weights[..., j : j + text.BLOCK] for j in range(0, m, text.BLOCK)]
-        whole = np.concatenate([each.reshape(len(each), -1) for each in blocks], axis=1)
-        found = self.constants(layer._replace(arrays={name: whole, **dict(others)}))
-        units = [each for key, each in found.items() if key.endswith("unit")]
+        whole = np.concatenate([block.reshape(len(block), -1) for block in blocks], axis=1)
+        addresses = self.constants(layer._replace(arrays={name: whole, **dict(others)}))
+        units = [address for key, address in addresses.items() if key.endswith("unit")]
         if layer.kind == "linear":
-            biases, source, target = self.at, self.kept["inputs"], self.at
+            biases, source, target = self.at, self.stored["inputs"], self.at
         else:
             source, target = self.move(m, last=layer.number == self.last)
-            biases = found["biases"]
+            biases = addresses["biases"]
         is_half = weights.dtype == np.uint16
         plain = text.HALVES_AFFINE if is_half else text.AFFINE
         self.source.functions["affine"] = text.QUANTIZED_AFFINE if units else plain
-        arguments = ", ".join([source, found[name], *units, biases, target, str(n), str(m)])
+        arguments = ", ".join([source, addresses[name], *units, biases, target, str(n), str(m)])
         self.calls.append(f"affine({arguments});")
 
     def scale(self, layer: Layer) -> None:
@@ -239,8 +242,8 @@ WRITERS: dict[str, Any] = {
     "layer_norm": lambda body, layer: body.call(
         "normalize", text.NORMALIZE, *body.constants(layer).values()
     ),
-    "keep": lambda body, layer: body.kept.update({layer.name: body.at}),
-    "skip": lambda body, layer: body.call("add", text.ADD, body.kept.pop("block")),
+    "keep": lambda body, layer: body.stored.update({layer.name: body.at}),
+    "skip": lambda body, layer: body.call("add", text.ADD, body.stored.pop("block")),
     "activation": lambda body, layer: body.apply(
         *(layer, f"apply_{layer.name}", text.FUNCTION),
         text.EACH.format(text.ACTIVATIONS[layer.name]),

@@ -22,13 +22,13 @@ from fastmlp._network.tensors import each_tensor
 Array: TypeAlias = NDArray[Any]
 
 # Operators that exporters know; a scale is folded into the weights that multiply the inputs.
-KNOWN = ("affine", "layer_norm", "parametric", "skip", "linear")
+EXPORTED = ("affine", "layer_norm", "parametric", "skip", "linear")
 
 
 class Layer(NamedTuple):
     """One step of a network."""
 
-    # An operator of `KNOWN`, "activation", "link", or "keep", which stores the current values:
+    # An operator of `EXPORTED`, "activation", "link", or "keep", which stores the current values:
     # of the block that a skip adds, or the inputs that a linear path multiplies.
     kind: str
     name: str = ""  # of the activation, the link or the stored values
@@ -37,7 +37,7 @@ class Layer(NamedTuple):
 
     def mapped(self, change: Callable[[Array], Array]) -> Layer:
         """Return the layer with changed arrays."""
-        return self._replace(arrays={name: change(each) for name, each in self.arrays.items()})
+        return self._replace(arrays={name: change(array) for name, array in self.arrays.items()})
 
 
 # Exported dtype of labels by NumPy dtype kind.
@@ -64,12 +64,12 @@ class Labels:
         """The classes in a dtype that other languages support, see `LABEL_TYPES`."""
         classes = np.resize(self.classes, max(2, len(self.classes)))  # a single class is doubled
         kind = classes.dtype.kind
-        if kind in "UO" and all(isinstance(each, str) for each in classes):
-            for each in classes.tolist():
-                if SURROGATES.search(each):
+        if kind in "UO" and all(isinstance(label, str) for label in classes):
+            for label in classes.tolist():
+                if SURROGATES.search(label):
                     raise ValueError(
-                        f"the classes have {each!r}, half a character (a lone surrogate), but text "
-                        "that UTF-8 can hold is expected: rename it, and fit again"
+                        f"the classes have {label!r}, half a character (a lone surrogate), but "
+                        "text that UTF-8 can hold is expected: rename it, and fit again"
                     )
             return classes.astype(object)
         if kind not in LABEL_TYPES or (kind == "u" and classes.max() > np.iinfo(np.int64).max):
@@ -107,21 +107,21 @@ def exported(spec: Spec, *parameters: list[Array], labels: Labels | None = None)
     entering = {step.source for step in steps if step.kind == "skip"}
     layers = [Layer("keep", "inputs")] if spec.linear_path else []
     for at, step in enumerate(steps):
-        found = {kind: tensors[kind, step.layer] for kind in OPERATORS[step.kind]}
+        arrays = {kind: tensors[kind, step.layer] for kind in OPERATORS[step.kind]}
         if step.kind == "scale":
             for place in {("weights", 0), ("linear_weights", last)} & tensors.keys():
-                (scale,) = found.values()
+                (scale,) = arrays.values()
                 tensors[place] = scale[:, np.newaxis] * tensors[place]
             continue
         named = step.inner if step.kind == "parametric" else step.activation
-        if step.kind not in KNOWN or not isinstance(named, str):
-            unknown = named if step.kind in KNOWN else step.kind
+        if step.kind not in EXPORTED or not isinstance(named, str):
+            unknown = named if step.kind in EXPORTED else step.kind
             raise TypeError(
                 f"the model has {unknown!r}, which other programs do not know: for an export use "
                 "an activation of fastmlp's own, and layers that it can export, or save(path)"
             )
         number = 0 if step.kind == "linear" else step.layer
-        layers.append(Layer(step.kind, named, found, number))
+        layers.append(Layer(step.kind, named, arrays, number))
         if step.kind != "parametric" and named != "identity":
             layers.append(Layer("activation", named))
         if at in entering:
@@ -134,7 +134,9 @@ def exported(spec: Spec, *parameters: list[Array], labels: Labels | None = None)
 def joined(members: Iterable[Exported]) -> Exported:
     """Return the networks of an ensemble, each a member, as one model."""
     first, *others = members
-    return Exported(first.spec, first.nets + sum((each.nets for each in others), ()), first.labels)
+    return Exported(
+        first.spec, first.nets + sum((member.nets for member in others), ()), first.labels
+    )
 
 
 def stacked(nets: Sequence[list[Layer]]) -> list[Layer]:
@@ -142,7 +144,7 @@ def stacked(nets: Sequence[list[Layer]]) -> list[Layer]:
     return [
         first._replace(
             arrays={
-                name: by_member(np.stack([each.arrays[name] for each in (first, *others)]))
+                name: by_member(np.stack([layer.arrays[name] for layer in (first, *others)]))
                 for name in first.arrays
             }
         )

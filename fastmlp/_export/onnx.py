@@ -30,28 +30,28 @@ def package() -> Any:
 # The nodes of each layer except the link, from the graph, the current and the stored values, the
 # layer's name, and the names of its arrays.
 WRITERS: dict[str, Any] = {
-    "affine": lambda g, z, kept, name, weights, biases: nodes.product(g, z, weights, biases),
-    "linear": lambda g, z, kept, name, linear_weights: nodes.product(
-        g, kept["inputs"], linear_weights, z
+    "affine": lambda g, z, stored, name, weights, biases: nodes.product(g, z, weights, biases),
+    "linear": lambda g, z, stored, name, linear_weights: nodes.product(
+        g, stored["inputs"], linear_weights, z
     ),
-    "layer_norm": lambda g, z, kept, name, gains, shifts: nodes.layer_norm(g, z, gains, shifts),
-    "parametric": lambda g, z, kept, name, alphas: nodes.parametric(g, z, name, alphas),
-    "activation": lambda g, z, kept, name: nodes.activations(g.dtype)[name](g, z),
-    "keep": lambda g, z, kept, name: kept.update({name: z}) or z,
-    "skip": lambda g, z, kept, name: g.Add(z, kept["block"]),
+    "layer_norm": lambda g, z, stored, name, gains, shifts: nodes.layer_norm(g, z, gains, shifts),
+    "parametric": lambda g, z, stored, name, alphas: nodes.parametric(g, z, name, alphas),
+    "activation": lambda g, z, stored, name: nodes.activations(g.dtype)[name](g, z),
+    "keep": lambda g, z, stored, name: stored.update({name: z}) or z,
+    "skip": lambda g, z, stored, name: g.Add(z, stored["block"]),
 }
 
 
 def network(g: Graph, x: Name, layers: Iterable[Layer]) -> Names:
     """Add all layers of a network, or of a stack of networks, and return the outputs."""
-    z, kept = x, dict[str, Name]()
+    z, stored = x, dict[str, Name]()
     *hidden, link = layers
     for layer in hidden:
         arrays = {
-            kind: g.constant(each, name_of(kind, layer.number))
-            for kind, each in layer.arrays.items()
+            kind: g.constant(array, name_of(kind, layer.number))
+            for kind, array in layer.arrays.items()
         }
-        z = WRITERS[layer.kind](g, z, kept, layer.name, **arrays)
+        z = WRITERS[layer.kind](g, z, stored, layer.name, **arrays)
     return nodes.LINKS[link.name][0](g, z)
 
 
@@ -80,8 +80,8 @@ def model(exported: Exported, path: Any = None) -> Any:
         outputs["label"] = label(g, names[0], exported.labels)
     if exported.is_pair:
         names, columns = (nodes.pair(g, names[0]),), 2
-    wanted = nodes.LINKS[exported.spec.loss.link_name][1]
-    for old, new in zip(names, wanted, strict=True):
+    output_names = nodes.LINKS[exported.spec.loss.link_name][1]
+    for old, new in zip(names, output_names, strict=True):
         g.rename(old, new)
         outputs[new] = Value(exported.spec.dtype, (columns,))
     inputs = {INPUT: Value(exported.spec.dtype, (exported.spec.layer_sizes[0],))}
@@ -91,15 +91,15 @@ def model(exported: Exported, path: Any = None) -> Any:
 def label(g: Graph, p: Name, labels: Labels) -> Value:
     """Add the output ``label``, computed from probabilities."""
     if labels.kind == "largest":
-        found = g.ArgMax(p, axis=1, keepdims=0)
+        codes = g.ArgMax(p, axis=1, keepdims=0)
     else:
-        found = g.Cast(g.Greater(p, 0.5), to=package().TensorProto.INT64)
+        codes = g.Cast(g.Greater(p, 0.5), to=package().TensorProto.INT64)
     if labels.kind == "each":
-        g.rename(found, "label")
+        g.rename(codes, "label")
         return Value(np.dtype(np.int64), (len(labels.classes),))
     if labels.kind == "pair":
-        found = g.Reshape(found, np.array([-1]))
-    g.rename(found if labels.are_numbered else g.Gather(labels.values, found), "label")
+        codes = g.Reshape(codes, np.array([-1]))
+    g.rename(codes if labels.are_numbered else g.Gather(labels.values, codes), "label")
     return Value(labels.values.dtype, ())
 
 
@@ -127,11 +127,11 @@ def made(g: Graph, outputs: Values, inputs: Values, opsets: dict[str, int], path
             for n in g.nodes
         ],
         "fastmlp",
-        [described(*each) for each in inputs.items()],
-        [described(*each) for each in outputs.items()],
+        [described(*item) for item in inputs.items()],
+        [described(*item) for item in outputs.items()],
         [arrays.from_array(array, name) for name, array in g.constants.items()],
     )
-    needed = [helper.make_opsetid(*each) for each in opsets.items()]
+    needed = [helper.make_opsetid(*item) for item in opsets.items()]
     proto = helper.make_model(
         body,
         opset_imports=needed,

@@ -59,7 +59,7 @@ class Graph:
         self, op: str, n: int, *inputs: Name | float | NDArray[Any], **attributes: Any
     ) -> Names:
         """Add a node with n outputs, and return their names."""
-        names = tuple(each if isinstance(each, str) else self.constant(each) for each in inputs)
+        names = tuple(name if isinstance(name, str) else self.constant(name) for name in inputs)
         first = f"{self.root}{op}_{len(self.nodes)}"
         outputs = tuple(first + f"_{k}" * (k > 0) for k in range(n))
         self.nodes.append(Node(op, names, outputs, attributes))
@@ -79,7 +79,7 @@ class Graph:
         """Rename an output of a node wherever it is used."""
 
         def renamed(names: Names) -> Names:
-            return tuple(new if each == old else each for each in names)
+            return tuple(new if name == old else name for name in names)
 
         self.nodes[:] = [
             replace(node, inputs=renamed(node.inputs), outputs=renamed(node.outputs))
@@ -139,7 +139,7 @@ def tail_coefficients() -> tuple[float, ...]:
 
     def scaled_tail(u: NDArray[Any]) -> NDArray[Any]:
         a = MIDDLE * (1 + u) / (1 - u)
-        values = [0.5 * math.exp(0.5 * each**2) * math.erfc(each * math.sqrt(0.5)) for each in a]
+        values = [0.5 * math.exp(0.5 * point**2) * math.erfc(point * math.sqrt(0.5)) for point in a]
         return np.array(values)
 
     ends = [-1.0, (TAIL - MIDDLE) / (TAIL + MIDDLE)]

@@ -94,15 +94,15 @@ def _numbers(array: NDArray[Any], value: Any, name: str) -> NDArray[Any]:
 
 def finite(array: NDArray[Any], dtype: np.dtype[Any], name: str) -> NDArray[Any]:
     """Return the array in this dtype, without a copy if it has it; reject NaN and infinity."""
-    own = cast(array, dtype)
+    converted = cast(array, dtype)
     if array.dtype.kind == "f":
-        index = first_non_finite(own)
+        index = first_non_finite(converted)
         if index is not None:
             where = f"{name}[{', '.join(map(str, index))}] is {array[index]}"
             if np.isfinite(array[index]):
                 raise ValueError(f"{where}, too large for {dtype}: rescale, or use dtype='float64'")
             raise ValueError(f"{where} but finite numbers are expected: drop or fill such entries")
-    return own
+    return converted
 
 
 def cast(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -131,14 +131,14 @@ def names(state: Any, expected: Sequence[str], name: str) -> None:
     if not isinstance(state, Mapping):
         raise TypeError(f"{name} is {short(state)} but a dict of names and arrays is expected")
     wrong = {
-        "lacks": [each for each in expected if each not in state],
-        "has also": [str(each) for each in state if each not in expected],
+        "lacks": [key for key in expected if key not in state],
+        "has also": [str(key) for key in state if key not in expected],
     }
-    for what, found in wrong.items():
-        if found:
-            more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    for what, keys in wrong.items():
+        if keys:
+            more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
             raise ValueError(
-                f"{name} {what} {', '.join(found[:3])}{more} but exactly {expected[0]} to "
+                f"{name} {what} {', '.join(keys[:3])}{more} but exactly {expected[0]} to "
                 f"{expected[-1]} are expected: those of a model with the same layers"
             )
 
@@ -188,12 +188,12 @@ def bad_rows(shape: tuple[int, ...], n_in: int) -> ValueError:
 
 def bad_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> ValueError:
     """Return the error for an ``out`` that cannot hold a predictor's result."""
-    found = f"of the type {type(out).__name__}"
+    text = f"of the type {type(out).__name__}"
     if isinstance(out, np.ndarray):
         flags = out.flags
-        found += f", shape {out.shape}, dtype {out.dtype}" + ", read-only" * (not flags.writeable)
-        found += ", not C-contiguous" * (not flags.c_contiguous)
+        text += f", shape {out.shape}, dtype {out.dtype}" + ", read-only" * (not flags.writeable)
+        text += ", not C-contiguous" * (not flags.c_contiguous)
     return ValueError(
-        f"out is {found} but a writable C-contiguous array of shape {shape} and dtype {dtype} "
+        f"out is {text} but a writable C-contiguous array of shape {shape} and dtype {dtype} "
         "is expected: make it with np.empty, or leave it out"
     )

@@ -27,14 +27,14 @@ TARGET_RANGES = {
 def data(x: Any, y: Any, sample_weight: Any, spec: Spec, names: Sequence[str] = ("X", "y")) -> Data:
     """Return checked samples, targets and weights of one call."""
     # Views, so that reshaping the user's array during a fit does not change the engine's.
-    checked = inputs(x, spec, name=names[0])
-    if isinstance(checked, np.ndarray):
-        checked = checked.view()
-    n = checked.shape[0]
-    given = targets(y, spec, n, name=names[1]).view()
+    x_checked = inputs(x, spec, name=names[0])
+    if isinstance(x_checked, np.ndarray):
+        x_checked = x_checked.view()
+    n = x_checked.shape[0]
+    y_checked = targets(y, spec, n, name=names[1]).view()
     weights = sample_weights(sample_weight, n, spec.dtype)
     n_axes = y.ndim if isinstance(y, np.ndarray) else np.ndim(y)
-    return Data(checked, given, weights, flat_y=given.ndim == 2 and n_axes == 1)
+    return Data(x_checked, y_checked, weights, flat_y=y_checked.ndim == 2 and n_axes == 1)
 
 
 def inputs(value: Any, spec: Spec, *, name: str = "X", empty: bool = False) -> NDArray[Any]:
@@ -112,18 +112,18 @@ def _may_be_labels(array: NDArray[Any], n_classes: int) -> bool:
 
 def _labels(array: NDArray[Any], n_classes: int, name: str) -> NDArray[np.int32]:
     """Return an int32 copy, checked after copying because native code uses labels as indices."""
-    own = array.copy()
-    good = (own >= 0) & (own < n_classes)
-    if own.dtype.kind == "f":
-        good &= own == np.floor(own)
+    labels = array.copy()
+    good = (labels >= 0) & (labels < n_classes)
+    if labels.dtype.kind == "f":
+        good &= labels == np.floor(labels)
     if not good.all():
         row = int(np.argmin(good))
         raise ValueError(
-            f"{name}[{row}] is {own[row]} but a loss over {n_classes} classes expects integer "
+            f"{name}[{row}] is {labels[row]} but a loss over {n_classes} classes expects integer "
             f"labels from 0 to {n_classes - 1}: number them with np.unique({name}, "
             "return_inverse=True), or rebuild the MLP with more outputs"
         )
-    return own.astype(np.int32)
+    return labels.astype(np.int32)
 
 
 def _rows_sum_to_one(soft: NDArray[Any], name: str) -> None:
@@ -161,18 +161,18 @@ def sample_weights(value: Any, n: int, dtype: np.dtype[Any]) -> NDArray[Any] | N
     return checked
 
 
-def _not_between_zero_and(smallest: float, given: NDArray[Any], checked: NDArray[Any]) -> None:
+def _not_between_zero_and(smallest: float, weights: NDArray[Any], checked: NDArray[Any]) -> None:
     """Raise an error for weights that are negative or too small for the kernels."""
-    wrong = (given != 0) & (checked < smallest)
+    wrong = (weights != 0) & (checked < smallest)
     if not wrong.any():
         return
     row = int(np.argmax(wrong))
-    if given[row] < 0:
+    if weights[row] < 0:
         expected, remedy = "weights of at least 0 are", "drop the rows that are not wanted"
     else:
         expected = f"0 or at least {smallest:.3g}, the smallest normal {checked.dtype}, is"
         remedy = "multiply all weights by one large number, or set this one to 0"
-    raise ValueError(f"sample_weight[{row}] is {given[row]} but {expected} expected: {remedy}")
+    raise ValueError(f"sample_weight[{row}] is {weights[row]} but {expected} expected: {remedy}")
 
 
 def row_numbers(value: Any, n: int, name: str) -> NDArray[np.int64]:

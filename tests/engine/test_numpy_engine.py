@@ -199,6 +199,6 @@ def test_float64_options_do_not_promote_float32():
     assert all(p.dtype == np.float32 for group in engine.parameters() for p in group)
     assert all(
         s.dtype == np.float32
-        for slots in engine._steps.memory.slots
+        for slots in engine._steps.optimizer_state.slots
         for s in itertools.chain(*slots)
     )

@@ -58,27 +58,27 @@ def joined(spec: Spec, k: int, y: Array, inputs: list[Array]) -> Array:
     return y if first is None else y + inputs[first]
 
 
-def parted(spec: Spec, k: int, dy: Array, around: dict[int, Array]) -> Array:
+def parted(spec: Spec, k: int, dy: Array, skipped: dict[int, Array]) -> Array:
     """Return the gradient of hidden layer k's result, given the part from the layer after it.
 
-    `around` holds the gradients that skip a block, by the number of the block's input.
+    `skipped` holds the gradients that skip a block, by the number of the block's input.
     """
-    if k + 1 in around:
-        dy = dy + around.pop(k + 1)
+    if k + 1 in skipped:
+        dy = dy + skipped.pop(k + 1)
     first = spec.blocks[k]
     if first is not None:
-        around[first] = dy
+        skipped[first] = dy
     return dy
 
 
 def forward(spec: Spec, parameters: Parameters, k: int, z: Array) -> Array:
     """Return the activations of hidden layer k, with its normalisation, before dropout."""
-    own, position = named(spec, parameters), spec.layer_norm[k]
+    tensors, position = named(spec, parameters), spec.layer_norm[k]
     if position == "before":
-        z = layer_norm(z, own["gains"][k], own["shifts"][k])
-    y = _active(spec, own, k, z)
+        z = layer_norm(z, tensors["gains"][k], tensors["shifts"][k])
+    y = _active(spec, tensors, k, z)
     if position == "after":
-        y = layer_norm(y, own["gains"][k], own["shifts"][k])
+        y = layer_norm(y, tensors["gains"][k], tensors["shifts"][k])
     return y
 
 
@@ -86,27 +86,31 @@ def backward(
     spec: Spec, parameters: Parameters, k: int, z: Array, dy: Array
 ) -> tuple[Array, dict[str, Array]]:
     """Return dz, given the gradient dy of `forward`, and the gradients of the tensors by kind."""
-    own, position = named(spec, parameters), spec.layer_norm[k]
-    found: dict[str, Array] = {}
+    tensors, position = named(spec, parameters), spec.layer_norm[k]
+    gradients: dict[str, Array] = {}
     active = z  # the input of the activation
     if position == "before":
-        active = layer_norm(z, own["gains"][k], own["shifts"][k])
+        active = layer_norm(z, tensors["gains"][k], tensors["shifts"][k])
     if position == "after":
-        y = _active(spec, own, k, active)
-        dy, found["gains"], found["shifts"] = layer_norm_gradient(y, own["gains"][k], dy)
+        y = _active(spec, tensors, k, active)
+        dy, gradients["gains"], gradients["shifts"] = layer_norm_gradient(
+            y, tensors["gains"][k], dy
+        )
     if spec.parametric[k]:
-        name, alpha = spec.activations[k], own["alphas"][k]
-        dz, found["alphas"] = blended_gradient(name, alpha, active, dy)
+        name, alpha = spec.activations[k], tensors["alphas"][k]
+        dz, gradients["alphas"] = blended_gradient(name, alpha, active, dy)
     else:
         dz = dy * row_of(spec.activations[k]).slope(active)
     if position == "before":
-        dz, found["gains"], found["shifts"] = layer_norm_gradient(z, own["gains"][k], dz)
-    return dz, found
+        dz, gradients["gains"], gradients["shifts"] = layer_norm_gradient(
+            z, tensors["gains"][k], dz
+        )
+    return dz, gradients
 
 
-def _active(spec: Spec, own: dict[str, list[Array]], k: int, z: Array) -> Array:
+def _active(spec: Spec, tensors: dict[str, list[Array]], k: int, z: Array) -> Array:
     if spec.parametric[k]:
-        return blended(spec.activations[k], own["alphas"][k], z)
+        return blended(spec.activations[k], tensors["alphas"][k], z)
     value: Array = row_of(spec.activations[k]).value(z)
     return value
 
@@ -125,15 +129,15 @@ def back(
     """
     # A list, no generator: a user's activation may raise StopIteration.
     weights, rounded = parameters[0], spec.rounded
-    around: dict[int, Array] = {}
+    skipped: dict[int, Array] = {}
     steps: list[tuple[int, Array, dict[str, Array]]] = [(len(weights) - 1, dz, {})]
     for k in reversed(range(len(weights) - 1)):
         dy = product(dz, weights[k + 1].T, training and rounded[k + 1])
-        dy = parted(spec, k, dy, around)
+        dy = parted(spec, k, dy, skipped)
         if masks is not None:
             dy = drop(dy, masks[k], spec.dropout[k])
-        dz, found = backward(spec, parameters, k, outputs[k], dy)
-        steps.append((k, dz, found))
+        dz, gradients = backward(spec, parameters, k, outputs[k], dy)
+        steps.append((k, dz, gradients))
     return steps
 
 
@@ -156,9 +160,9 @@ def over_rows(y: Array, dz: Array, is_rounded: bool = False) -> Array:
     return total.astype(dz.dtype)
 
 
-def drop(y: Array, kept: npt.NDArray[np.bool_] | None, p: float) -> Array:
+def drop(y: Array, mask: npt.NDArray[np.bool_] | None, p: float) -> Array:
     """Return y (or, backward, dy) with dropped entries 0 and kept ones divided by 1 - p."""
-    if kept is None:
+    if mask is None:
         return y
     scale = np.divide(1, np.subtract(1, p, dtype=y.dtype), dtype=y.dtype)
-    return np.where(kept, y * scale, np.zeros_like(y))
+    return np.where(mask, y * scale, np.zeros_like(y))

@@ -47,7 +47,7 @@ def forward(
     weights, biases = parameters[:2]
     x = np.asarray(x)  # computes the rows of a RowSource
     scaled = layers.scaled(spec, parameters, x)
-    rounded = [training and each for each in spec.rounded]
+    rounded = [training and is_rounded for is_rounded in spec.rounded]
     inputs, outputs = [x], [product(scaled, weights[0], rounded[0]) + biases[0]]
     for k in range(len(weights) - 1):
         y = layers.forward(spec, parameters, k, outputs[k])
@@ -92,10 +92,10 @@ def backward(
     of_kind, last = layers.named(spec, gradients), dz
     x, inputs = inputs[0], [layers.scaled(spec, parameters, inputs[0]), *inputs[1:]]
     rounded = spec.rounded
-    for k, dz, found in layers.back(spec, parameters, outputs, last, masks, training=True):
+    for k, dz, of_layer in layers.back(spec, parameters, outputs, last, masks, training=True):
         of_kind["weights"][k] = over_rows(inputs[k], dz, rounded[k])
         of_kind["biases"][k] = np.sum(dz, axis=0, dtype=np.float64).astype(dz.dtype)
-        for kind, g in found.items():
+        for kind, g in of_layer.items():
             of_kind[kind][k] = g
     if spec.scale:
         products = layers.to_inputs(spec, parameters, dz, last, training=True) * x
@@ -198,23 +198,24 @@ class Engine:
 
     def can_go_on(self, step: int) -> bool:
         """Return whether the state belongs to a complete epoch that ended after `step` steps."""
-        return bool(self._steps and self._steps.is_whole and self._steps.memory.step == step)
+        steps = self._steps
+        return bool(steps and steps.is_whole and steps.optimizer_state.step == step)
 
     def state(self, optimizer: bool = True) -> dict[str, Array]:
         """Return the parameters, and the optimizer's state if it can be continued."""
         steps = self._steps if optimizer and self._steps and self._steps.is_whole else None
-        memory = copy.deepcopy(steps.memory) if steps else None
-        return optimizer_state.to_arrays(self.spec, self.parameters(), memory)
+        copied = copy.deepcopy(steps.optimizer_state) if steps else None
+        return optimizer_state.to_arrays(self.spec, self.parameters(), copied)
 
     def set_state(self, state: Mapping[str, Array]) -> None:
         """Continue with a state of either engine."""
-        parameters, memory = optimizer_state.from_arrays(state, self.spec)
+        parameters, optimizer = optimizer_state.from_arrays(state, self.spec)
         self.set_parameters(*parameters)
-        memory = copy.deepcopy(memory)  # its arrays belong to the caller
         self._steps = None
-        if memory:
-            memory = optimizer_state.in_units(memory, optimizer_state.textbook)
-            self._steps = optimizer_state.OptimizerProgress(memory)
+        if optimizer:
+            copied = copy.deepcopy(optimizer)  # its arrays belong to the caller
+            restored = optimizer_state.in_units(copied, optimizer_state.textbook)
+            self._steps = optimizer_state.OptimizerProgress(restored)
 
     def predict(self, x: Array, team: object = None, linked: bool = True) -> Array:
         """Return the predictions (n, heads * m); if not linked, the outputs before the link."""
@@ -277,7 +278,7 @@ class Engine:
         del team
         before = [engine.snapshot() for engine in engines]
         losses = np.full((epochs, len(engines)), np.nan)
-        found = Epochs(losses, np.zeros_like(losses), [])
+        results = Epochs(losses, np.zeros_like(losses), [])
         try:
             for k, (engine, data, plan) in enumerate(zip(engines, datas, plans, strict=True)):
                 predictions = []
@@ -287,28 +288,28 @@ class Engine:
                     losses[epoch, k] = engine.epoch(data, part)
                     if held is not None:
                         predictions.append(engine.predict(held[k].x, None, linked))
-                        found.held_losses[epoch, k] = engine.evaluate(held[k])
+                        results.held_losses[epoch, k] = engine.evaluate(held[k])
                 if held is not None:
-                    found.predictions.append(np.stack(predictions))
+                    results.predictions.append(np.stack(predictions))
         finally:
             if not np.isfinite(losses).all():
                 for engine, parameters in zip(engines, before, strict=True):
                     engine.restore(parameters)
-        return found
+        return results
 
     def _step(self, plan: Plan, batch: int, factors: list[Factors], gradients: list[Array]) -> None:
         """Update every parameter that is not frozen."""
         assert self._steps is not None
-        memory = self._steps.memory._replace(step=self._steps.memory.step + 1)
-        self._steps.memory = memory
+        last = self._steps.optimizer_state
+        self._steps.optimizer_state = state = last._replace(step=last.step + 1)
         optimizer, rate = plan.optimizer_of(batch), float(plan.learning_rates[batch])
         moved = [k for k, tensor in enumerate(factors) if tensor.rate]
         parameters = flat(self._parameters)
         norm, counts = float(plan.clip_norm) or math.inf, [factors[k].norm for k in moved]
         for k, g in zip(moved, clip([gradients[k] for k in moved], norm, counts), strict=True):
-            p, own = parameters[k], factors[k]
-            slots = [flat(slot)[k] for slot in memory.slots]
-            optimizer.step(p, g, slots, rate * own.rate, memory.step, own.decay, own.epsilon)
+            factor, slots = factors[k], [flat(slot)[k] for slot in state.slots]
+            options = rate * factor.rate, state.step, factor.decay, factor.epsilon
+            optimizer.step(parameters[k], g, slots, *options)
 
     @property
     def n_summed(self) -> int:
@@ -348,8 +349,8 @@ class Engine:
                     l2 = l2 / weight if weight else 0.0
                 spec = plan.network_of(k, self.spec)
                 masks = random.dropout_masks(spec, plan.seed, plan.step + k, len(rows), at)
-                given = masks, factors, l1, weight
-                value, *gradients = objective(spec, self._parameters, batch, l2, *given)
+                options = masks, factors, l1, weight
+                value, *gradients = objective(spec, self._parameters, batch, l2, *options)
                 if share is not None:
                     add_up(share, flat(gradients), not math.isfinite(value))
                 if not math.isfinite(value):
@@ -373,10 +374,10 @@ def _each_epoch(plan: Plan, data: Data, epochs: int) -> list[Plan]:
     n = plan.n_steps(data.rows if plan.order is None else len(plan.order))
     parts = []
     for first in range(0, epochs * n, n):
-        part, own = copy.copy(plan), slice(first, first + n)
+        part, steps = copy.copy(plan), slice(first, first + n)
         part.step += first
-        part.learning_rates = plan.learning_rates[own]
-        part.weight_decays = None if plan.weight_decays is None else plan.weight_decays[own]
-        part.dropouts = None if plan.dropouts is None else plan.dropouts[own]
+        part.learning_rates = plan.learning_rates[steps]
+        part.weight_decays = None if plan.weight_decays is None else plan.weight_decays[steps]
+        part.dropouts = None if plan.dropouts is None else plan.dropouts[steps]
         parts.append(part)
     return parts

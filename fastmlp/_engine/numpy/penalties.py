@@ -30,13 +30,13 @@ def penalized(
     The penalties are l1 sum(factor abs(p)) + 0.5 l2 sum(factor p**2), with the factors of each
     tensor; the derivative of abs(p) at 0 is taken as 0, one of its subgradients.
     """
-    for p, g, own in zip(parameters, gradients, factors, strict=True):
-        if l2 * own.l2:  # 0 times an infinite weight would be NaN
-            value += 0.5 * l2 * own.l2 * float(np.sum(np.square(p, dtype=np.float64)))
-            g += l2 * own.l2 * p
-        if l1 * own.l1:
-            value += l1 * own.l1 * float(np.sum(np.abs(p), dtype=np.float64))
-            g += l1 * own.l1 * np.sign(p)
+    for p, g, factor in zip(parameters, gradients, factors, strict=True):
+        if l2 * factor.l2:  # 0 times an infinite weight would be NaN
+            value += 0.5 * l2 * factor.l2 * float(np.sum(np.square(p, dtype=np.float64)))
+            g += l2 * factor.l2 * p
+        if l1 * factor.l1:
+            value += l1 * factor.l1 * float(np.sum(np.abs(p), dtype=np.float64))
+            g += l1 * factor.l1 * np.sign(p)
     return value
 
 
@@ -46,8 +46,8 @@ def clip(gradients: list[Array], norm: float, factors: Sequence[float]) -> list[
     In the norm, the squares of each gradient count ``factor`` times.
     """
     squares = [float(np.sum(np.square(g, dtype=np.float64))) for g in gradients]
-    found = math.sqrt(sum(factor * s for factor, s in zip(factors, squares, strict=True)))
-    scale = norm / found if found > norm else 1.0
+    length = math.sqrt(sum(factor * s for factor, s in zip(factors, squares, strict=True)))
+    scale = norm / length if length > norm else 1.0
     return [scale * g for g in gradients]
 
 

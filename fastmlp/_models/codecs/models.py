@@ -47,7 +47,7 @@ MLP = Object(
 def values(model: Any, training: bool) -> dict[str, Any]:
     """Return the fields of an MLP; during a fit, those after the last complete epoch."""
     state = model.__getstate__()
-    parameters, memory = optimizer_state.from_arrays(state["engine"], state["_spec"])
+    parameters, optimizer = optimizer_state.from_arrays(state["engine"], state["_spec"])
     progress: ResumeState | None = state["progress"]
     if training and progress is not None:
         epochs = len(state["_history"].loss) if state["_history"] else 0
@@ -56,7 +56,7 @@ def values(model: Any, training: bool) -> dict[str, Any]:
                 f"history has {epochs} epochs but the fit {progress.epochs}, and a file must have "
                 "all: change copies of its lists, or leave it out by save(path, training=False)"
             )
-    trained = {"history": state["_history"], "progress": progress, "optimizer": memory}
+    trained = {"history": state["_history"], "progress": progress, "optimizer": optimizer}
     return {
         "network": state["_spec"],
         "parameters": parameters,
@@ -69,16 +69,16 @@ def values(model: Any, training: bool) -> dict[str, Any]:
 def build(cls: Any, fields: dict[str, Any]) -> Any:
     """Return the MLP with these fields; those that are missing are None."""
     network, history = fields["network"], fields.get("history")
-    memory, progress = fields.get("optimizer"), fields.get("progress")
+    optimizer, progress = fields.get("optimizer"), fields.get("progress")
     if progress is not None:
-        if memory is None:
+        if optimizer is None:
             raise ValueError("progress goes on without an optimizer")
         if progress.shuffled > len(progress.shuffles):
             raise ValueError(f"progress.shuffled is {progress.shuffled}, more than there are")
         epochs = len(history.loss) if history else 0
         if progress.rows and progress.epochs != epochs:
             raise ValueError(f"progress has {progress.epochs} epochs but the history {epochs}")
-        progress = progress._replace(kind=(memory.row, memory.hyper[:-1]))
+        progress = progress._replace(kind=(optimizer.row, optimizer.hyper[:-1]))
     flat_y = fields.get("flat_y", False)
     if flat_y and network.n_outputs > 1:
         raise ValueError("flat_y is true but of several outputs")
@@ -89,7 +89,7 @@ def build(cls: Any, fields: dict[str, Any]) -> Any:
             "_rng": fields["rng"],
             "_history": history,
             "_flat_y": flat_y,
-            "engine": optimizer_state.to_arrays(network, fields["parameters"], memory),
+            "engine": optimizer_state.to_arrays(network, fields["parameters"], optimizer),
             "progress": progress,
         }
     )

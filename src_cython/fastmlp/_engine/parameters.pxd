@@ -22,7 +22,7 @@ cdef class Steps:
     cdef Steps make(Parameters network, str row, hyper)
 
     @staticmethod
-    cdef Steps of(Parameters network, memory)
+    cdef Steps of(Parameters network, state)
     cdef object remembered(self, Parameters network)
 
 

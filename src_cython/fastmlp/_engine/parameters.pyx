@@ -73,12 +73,12 @@ cdef class Steps:
         return optimizer_state.OptimizerState(row, hyper, self.taken, slots, sums, powers)
 
     @staticmethod
-    cdef Steps of(Parameters network, memory):
+    cdef Steps of(Parameters network, state):
         """A state from plain arrays."""
-        cdef Steps self = Steps.make(network, memory.row, memory.hyper)
-        self.taken = memory.step
-        self.powers[0], self.powers[1] = memory.powers or [beta**memory.step for beta in memory.hyper[:2]]
-        for i, kinds in enumerate(optimizer_state.in_units(memory, optimizer_state.sums).slots):
+        cdef Steps self = Steps.make(network, state.row, state.hyper)
+        self.taken = state.step
+        self.powers[0], self.powers[1] = state.powers or [beta**state.step for beta in state.hyper[:2]]
+        for i, kinds in enumerate(optimizer_state.in_units(state, optimizer_state.sums).slots):
             network.pack(kinds, self.slots[i])
         return self
 
@@ -357,7 +357,7 @@ cdef class Parameters:
 
     def set_state(self, state):
         """Continue with a state of either engine; change nothing on error."""
-        parameters, memory = optimizer_state.from_arrays(state, self.spec)
-        steps = None if memory is None else Steps.of(self, memory)
+        parameters, optimizer = optimizer_state.from_arrays(state, self.spec)
+        steps = None if optimizer is None else Steps.of(self, optimizer)
         self.set_parameters(*parameters)
         self.steps = steps
