@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import operator
 import string
 import struct
 from collections.abc import Iterator, Mapping
@@ -75,8 +76,8 @@ class Header:
 
     @property
     def payload(self) -> int:
-        """Bytes of the payload."""
-        return max((entry.stop for entry in self.entries.values()), default=0)
+        """Bytes of the payload, in which the entries follow each other."""
+        return next(reversed(self.entries.values())).stop if self.entries else 0
 
 
 # ---------------------------------------------------------------------------------------- writing
@@ -163,12 +164,15 @@ def read_header(text: bytes, payload: int) -> Header:
     return Header(metadata, entries)
 
 
+_FIELDS = operator.itemgetter("dtype", "shape", "data_offsets")
+
+
 def _entry(name: str, description: Any, at: int) -> Entry:
     check(0 < len(name) <= MOST_NAME, f"has a name of {len(name)} characters")
     check(isinstance(description, dict), "is {} and no object", description)
     is_right = description.keys() == {"dtype", "shape", "data_offsets"}
     check(is_right, "has the keys {}", sorted(description))
-    name, shape, offsets = (description[key] for key in ("dtype", "shape", "data_offsets"))
+    name, shape, offsets = _FIELDS(description)
     dtype: Any = DTYPES.get(name) if isinstance(name, str) else None
     check(dtype, "has the dtype {}, which is none of ours", name)
     check(_are_counts(shape) and len(shape) <= MOST_DIMENSIONS, "has the shape {}", shape)
@@ -184,7 +188,7 @@ def _entry(name: str, description: Any, at: int) -> Entry:
 
 
 def _are_counts(value: Any) -> bool:
-    return isinstance(value, list) and all(type(each) is int and each >= 0 for each in value)
+    return isinstance(value, list) and {*map(type, value)} <= {int} and min(value, default=0) >= 0
 
 
 def views(header: Header, payload: NDArray[np.uint8]) -> Iterator[tuple[str, NDArray[Any]]]:

@@ -21,6 +21,7 @@ MOST_TOKENS = 1 << 17  # limits memory: each comma, colon or opening bracket add
 
 # A string without an end matches up to the end of the text, or the search would be quadratic.
 _STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_LONG_INTEGER = re.compile(rb"(?<![\d.])\d{%d}" % len(str(MOST_INTEGER)))
 _SURROGATES = re.compile(rb"\\u[dD][89a-fA-F]")
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _DEEPER = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
@@ -45,7 +46,10 @@ def parse(text: bytes, what: str, long_strings: int = 0) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise ModelFormatError(f"the {what} is not UTF-8: {error.reason}") from None
     parser = json.JSONDecoder(
-        object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_constant
+        object_pairs_hook=_object,
+        parse_int=_integer if _LONG_INTEGER.search(text) else None,
+        parse_float=_float,
+        parse_constant=_constant,
     )
     try:
         found = parser.decode(decoded)

@@ -46,6 +46,8 @@ class Value(Field):
 
     def __init__(self, *kinds: Any) -> None:
         self.kinds = kinds
+        self._classes = tuple(type(None) if kind is None else kind for kind in kinds)
+        self._names = " or ".join("null" if kind is None else kind.__name__ for kind in kinds)
 
     def write(self, value: Any, cursor: Cursor) -> Any:
         if isinstance(value, np.generic):
@@ -63,11 +65,9 @@ class Value(Field):
 
     def read(self, tree: Any, cursor: Cursor) -> Any:
         value = self._value(tree, cursor)
-        allowed = tuple(type(None) if kind is None else kind for kind in self.kinds)
         wrong_bool = isinstance(value, bool) and not {bool, object}.intersection(self.kinds)
-        names = " or ".join("null" if kind is None else kind.__name__ for kind in self.kinds)
-        is_right = isinstance(value, allowed) and not wrong_bool
-        cursor.check(is_right, f"is {{}} but {names} belongs there", value)
+        is_right = isinstance(value, self._classes) and not wrong_bool
+        cursor.check(is_right, f"is {{}} but {self._names} belongs there", value)
         return value
 
     def _value(self, tree: Any, cursor: Cursor) -> Any:
