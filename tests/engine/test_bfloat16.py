@@ -9,7 +9,7 @@ from test_blocks import WAYS, engines, train
 import fastmlp
 from fastmlp._engine import cpu, native_engine
 from fastmlp._engine.numpy.numpy_engine import flat
-from fastmlp._network import optimizers, spec as spec_module
+from fastmlp._network import spec as spec_module
 
 LEVEL = native_engine.level()
 HAS_DOT = LEVEL == "avx512" and "avx512_bf16" in cpu.features()
@@ -95,7 +95,7 @@ def test_training_has_the_same_bits_on_any_threads(way, instruction):
     def trained(compute, n_threads, which=1):
         made = engines(LEVEL, "float32", dropout=0.2, compute=compute, **kind)
         data = cases.data(made[0], n, np.random.default_rng(3), weighted=True)
-        return train(made[which], data, batch_size, optimizers.SGD(), n_threads, **options)
+        return train(made[which], data, batch_size, fastmlp.SGD(), n_threads, **options)
 
     (objectives, found), *others = [trained("bfloat16", k) for k in (1, 2, 3)]
     for other in others:
@@ -140,7 +140,7 @@ def test_other_cpus_train_in_float32(level, monkeypatch):
         engines(level, "float32", compute=c) for c in ("bfloat16", None)
     )
     data = cases.data(spec, 150, np.random.default_rng(0))
-    results = [train(each, data, 64, optimizers.Adam()) for each in (rounded, plain)]
+    results = [train(each, data, 64, fastmlp.Adam()) for each in (rounded, plain)]
     np.testing.assert_equal(*results)
 
 

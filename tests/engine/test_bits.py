@@ -17,7 +17,6 @@ import fastmlp
 from fastmlp._engine import cpu, native_engine
 from fastmlp._engine.predictor import Predictor
 from fastmlp._engine.thread_pool import Team
-from fastmlp._network import losses, optimizers
 
 LEVELS = native_engine.available_levels()
 FMA_LEVELS = [level for level in LEVELS if level in {"avx512", "avx2", "neon"}]
@@ -25,37 +24,37 @@ DTYPES = native_engine.DTYPES
 
 # name: (layer sizes, options of the model, options of fit). 150 rows: the last batch is smaller.
 FITS = {
-    "tanh": ([7, 13, 3], {"activation": "tanh"}, {"optimizer": optimizers.SGD(0.05)}),
+    "tanh": ([7, 13, 3], {"activation": "tanh"}, {"optimizer": fastmlp.SGD(0.05)}),
     "relu, dropout": (
         [19, 40, 24, 2],
         {"activation": "relu", "dropout": [0.3, 0.1]},
-        {"optimizer": optimizers.Adam(0.01), "batch_size": 64},
+        {"optimizer": fastmlp.Adam(0.01), "batch_size": 64},
     ),
     "gelu, clipping, l2": (
         [9, 33, 1],
-        {"activation": "gelu", "loss": losses.Huber(0.5)},
-        {"optimizer": optimizers.AdamW(0.01), "clip_norm": 0.25, "l2": 0.01},
+        {"activation": "gelu", "loss": fastmlp.Huber(0.5)},
+        {"optimizer": fastmlp.AdamW(0.01), "clip_norm": 0.25, "l2": 0.01},
     ),
     "100 classes, weights": (
         [24, 50, 100],
         {"activation": "silu", "loss": "cross_entropy"},
-        {"optimizer": optimizers.RMSprop(0.003), "batch_size": 32, "sample_weight": True},
+        {"optimizer": fastmlp.RMSprop(0.003), "batch_size": 32, "sample_weight": True},
     ),
     "two heads": (
         [5, 17, 30],
         {"activation": "mish", "loss": "gaussian_nll"},
-        {"optimizer": optimizers.SGD(0.01, momentum=0.9), "batch_size": 150, "clip_norm": 5.0},
+        {"optimizer": fastmlp.SGD(0.01, momentum=0.9), "batch_size": 150, "clip_norm": 5.0},
     ),
     "counts, wide": (
         [130, 8, 3],
         {"activation": "sigmoid", "loss": "poisson_nll"},
-        {"optimizer": optimizers.SGD(0.01, momentum=0.8, nesterov=True), "l2": 0.1},
+        {"optimizer": fastmlp.SGD(0.01, momentum=0.8, nesterov=True), "l2": 0.1},
     ),
     "deep, everything": (
         [11, 48, 47, 25, 9, 5],
         {
             "activation": ["elu", "softplus", "selu", "gelu_tanh"],
-            "loss": losses.CrossEntropy(label_smoothing=0.1),
+            "loss": fastmlp.CrossEntropy(label_smoothing=0.1),
             "dropout": [0.0, 0.5, 0.0, 0.2],
         },
         {"l2": 0.001, "clip_norm": 1.0, "sample_weight": True, "batch_size": 50},
@@ -63,22 +62,22 @@ FITS = {
     "probabilities": (
         [16, 64, 11],
         {"activation": "leaky_relu", "loss": "binary_cross_entropy"},
-        {"optimizer": optimizers.Adam(0.01), "batch_size": 129},
+        {"optimizer": fastmlp.Adam(0.01), "batch_size": 129},
     ),
     "normalised before": (
         [9, 70, 33, 3],
         {"activation": "gelu", "dropout": [0.2, 0.0], "layer_norm": "before"},
-        {"optimizer": optimizers.Adam(0.01), "l2": 0.01, "batch_size": 64},
+        {"optimizer": fastmlp.Adam(0.01), "l2": 0.01, "batch_size": 64},
     ),
     "normalised after": (
         [9, 1, 47, 17, 1],
         {"activation": ["tanh", "relu", "sigmoid"], "layer_norm": [None, "after", "after"]},
-        {"optimizer": optimizers.SGD(0.01, momentum=0.9), "clip_norm": 0.5, "sample_weight": True},
+        {"optimizer": fastmlp.SGD(0.01, momentum=0.9), "clip_norm": 0.5, "sample_weight": True},
     ),
     "parametric": (
         [9, 70, 33, 3],
         {"activation": ["mish", "tanh"], "dropout": [0.2, 0.0], "parametric": True, "scale": True},
-        {"optimizer": optimizers.Adam(0.01), "l2": 0.01, "batch_size": 64},
+        {"optimizer": fastmlp.Adam(0.01), "l2": 0.01, "batch_size": 64},
     ),
     "residual blocks, linear path": (
         [9, 40, 40, 40, 17, 17, 17, 35],
@@ -88,14 +87,14 @@ FITS = {
             "linear_path": True,
             "dropout": [0.0, 0.1, 0.2, 0.0, 0.0, 0.0],
         },
-        {"optimizer": optimizers.Adam(0.01), "l2": 0.01, "batch_size": 64},
+        {"optimizer": fastmlp.Adam(0.01), "l2": 0.01, "batch_size": 64},
     ),
     "scaled linear path": (
         [33, 17, 17, 1],
         {"skip": 1, "linear_path": True, "scale": True, "layer_norm": [None, "after"]},
-        {"optimizer": optimizers.SGD(0.01, momentum=0.9), "clip_norm": 0.5, "sample_weight": True},
+        {"optimizer": fastmlp.SGD(0.01, momentum=0.9), "clip_norm": 0.5, "sample_weight": True},
     ),
-    "no hidden layer": ([12, 1], {"loss": losses.Quantile(0.8)}, {"shuffle": False}),
+    "no hidden layer": ([12, 1], {"loss": fastmlp.Quantile(0.8)}, {"shuffle": False}),
 }
 
 GOLDEN = {

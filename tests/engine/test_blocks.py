@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from tolerances import assert_all_close, assert_close
 
+import fastmlp
+from fastmlp import Groups
 from fastmlp._engine import native_engine
 from fastmlp._engine.numpy.numpy_engine import flat
 from fastmlp._engine.plan import Plan
 from fastmlp._engine.thread_pool import borrowed_team
-from fastmlp._network import optimizers
-from fastmlp._network.groups import Groups
 from fastmlp._network.spec import BLOCK_ROWS
 
 ONE_OUTPUT = {"sizes": (7, 17, 1), "loss": "squared_error"}
@@ -126,7 +126,7 @@ def test_big_batches_need_no_big_buffers(monkeypatch):
         spec, fast, _ = engines(native_engine.level(), "float32")
         data = cases.data(spec, n, np.random.default_rng(0))
         taken.clear()
-        train(fast, data, n, optimizers.Adam())
+        train(fast, data, n, fastmlp.Adam())
         fast.gradients(data)
         needed.append(sum(taken))
     assert needed[0] == needed[1]

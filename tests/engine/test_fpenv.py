@@ -17,7 +17,6 @@ import test_bits
 import fastmlp
 from fastmlp._engine import native_engine
 from fastmlp._engine.predictor import Predictor
-from fastmlp._network import losses
 
 LIBM = ctypes.CDLL(None)
 X86 = ("x86_64", "amd64"), {"nearest": 0, "down": 0x400, "up": 0x800, "to zero": 0xC00}
@@ -75,7 +74,7 @@ def compare(mode, n_threads):
 
 def trap():
     """Compute what overflows, underflows and divides by zero, with those exceptions unmasked."""
-    net = fastmlp.MLP([1, 30, 2], activation="gelu", loss=losses.GaussianNLL(False), rng=0)
+    net = fastmlp.MLP([1, 30, 2], activation="gelu", loss=fastmlp.GaussianNLL(False), rng=0)
     rate = fastmlp.MLP([1, 2], loss="poisson_nll", rng=0)
     x, y = np.linspace(-9, 9, 300, dtype=np.float32)[:, np.newaxis], np.ones((300, 2), np.float32)
     predict, far = rate.predictor(), np.full((300, 1), 1e30, np.float32)

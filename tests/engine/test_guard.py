@@ -18,9 +18,9 @@ import guarded
 import numpy as np
 import pytest
 
+import fastmlp
 from fastmlp._engine import kernels, native, native_engine
 from fastmlp._engine.plan import Plan
-from fastmlp._network import losses, optimizers
 from fastmlp._network.data import Data
 
 pytestmark = pytest.mark.skipif(
@@ -73,7 +73,7 @@ def longer(array):
 
 def plants(run):
     """Return {name: function}; every function reaches one item past an array."""
-    spec = cases.build([5, 9, 3], "tanh", losses.CrossEntropy(), run.dtype)
+    spec = cases.build([5, 9, 3], "tanh", fastmlp.CrossEntropy(), run.dtype)
     engine = native.Engine(spec, run.level)
     x = run.random(8, 5)
     more = np.arange(9, dtype=np.int32) % 3
@@ -83,8 +83,8 @@ def plants(run):
     long_x, full = np.zeros((9, 5), run.dtype), guarded.POOL.copy
 
     def fit(x=x, targets=labels, share=share, order=order, rates=rates, batch_size=8):
-        engine.start(optimizers.Adam())
-        engine.epoch(Data(x, targets, share), Plan(optimizers.Adam(), batch_size, rates, order))
+        engine.start(fastmlp.Adam())
+        engine.epoch(Data(x, targets, share), Plan(fastmlp.Adam(), batch_size, rates, order))
 
     def short_result(call):
         def empty(shape, dtype):
@@ -120,15 +120,15 @@ def plants(run):
 def fit_in(run, allocate):
     """Fit with every kind of block in use, the library's blocks coming from `allocate`."""
     kernels.allocate = allocate
-    spec = cases.build([150, *[48] * 9], "gelu", losses.CrossEntropy(), run.dtype, 0.0, "after")
+    spec = cases.build([150, *[48] * 9], "gelu", fastmlp.CrossEntropy(), run.dtype, 0.0, "after")
     engine = native.Engine(spec, run.level)
     x = np.ones((64, 150), run.dtype)
     engine.set_parameters(*engine.parameters())
-    engine.start(optimizers.Adam())
+    engine.start(fastmlp.Adam())
     for targets in (np.full((64, 48), 1 / 48, run.dtype), np.zeros(64, np.int32)):
         for clip in (0.0, 1.0):
             options = {"l1": 0.1 * clip, "l2": 0.1, "clip_norm": clip}
-            plan = Plan(optimizers.Adam(), 64, np.full(1, 1e-3), **options)
+            plan = Plan(fastmlp.Adam(), 64, np.full(1, 1e-3), **options)
             engine.epoch(Data(x, targets), plan)
 
 

@@ -13,8 +13,8 @@ import pytest
 from probing import probe
 from tolerances import assert_close, sum_bound
 
+import fastmlp
 from fastmlp._engine import native, native_engine
-from fastmlp._network import optimizers
 from fastmlp._network.activations import ACTIVATIONS
 
 PAIRS = [
@@ -153,11 +153,11 @@ def test_losses(level, dtype, case):
 
 def shares(optimizer):
     """What turns the native slots, plain sums, into the means of the textbook's formulas."""
-    if isinstance(optimizer, optimizers.Adam):
+    if isinstance(optimizer, fastmlp.Adam):
         return 1 - optimizer.beta_1, 1 - optimizer.beta_2
-    if isinstance(optimizer, optimizers.RMSprop):
+    if isinstance(optimizer, fastmlp.RMSprop):
         return (1 - optimizer.alpha,)
-    if isinstance(optimizer, optimizers.Lion):
+    if isinstance(optimizer, fastmlp.Lion):
         return (1 - optimizer.beta_2,)
     return (1,) * optimizer.n_slots
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from tolerances import assert_close, central_difference_step
 
+import fastmlp
 from fastmlp._engine.numpy import numpy_engine
 from fastmlp._engine.numpy.numpy_engine import Engine
 from fastmlp._engine.numpy.random import dropout_masks
 from fastmlp._engine.plan import Plan
-from fastmlp._network import optimizers
 from fastmlp._network.activations import ACTIVATIONS
 from fastmlp._network.data import Data
 
@@ -78,7 +78,7 @@ def test_penalty_per_batch():
     rng = np.random.default_rng(0)
     data = cases.data(network, 4, rng, weighted=True)
     first, second = (engine_of(network, np.random.default_rng(1)) for _ in range(2))
-    optimizer = optimizers.SGD(0.1)
+    optimizer = fastmlp.SGD(0.1)
     first.start(optimizer)
     second.start(optimizer)
     total = float(data.weights.sum())
@@ -168,7 +168,7 @@ def test_a_weight_that_overflows_ends_the_epoch():
     engine.set_parameters([np.ones((1, 1), np.float32)], [np.zeros(1, np.float32)])
     assert engine.finite()
     data = Data(np.full((1, 1), 1e10, np.float32), np.zeros((1, 1), np.float32))
-    optimizer = optimizers.SGD(1e30)
+    optimizer = fastmlp.SGD(1e30)
     engine.start(optimizer)
     assert math.isnan(engine.epoch(data, plan(optimizer, 1)))
     assert engine.parameters()[0][0].item() == 1  # those of before the epoch
@@ -193,7 +193,7 @@ def test_float64_options_do_not_promote_float32():
     network = cases.build([3, 4, 2], dtype="float32", dropout=0.5)
     engine = engine_of(network, np.random.default_rng(0))
     data = cases.data(network, 8, np.random.default_rng(1))
-    optimizer, options = optimizers.Adam(0.01), dict.fromkeys(("l2", "clip_norm"), np.float64(0.1))
+    optimizer, options = fastmlp.Adam(0.01), dict.fromkeys(("l2", "clip_norm"), np.float64(0.1))
     engine.start(optimizer)
     assert math.isfinite(engine.epoch(data, plan(optimizer, 2, **options)))
     assert all(p.dtype == np.float32 for group in engine.parameters() for p in group)

@@ -27,7 +27,6 @@ from test_predictor import assert_same_bits, every_dtype, every_level, make, row
 import fastmlp
 from fastmlp._engine import native_engine
 from fastmlp._engine.predictor import Predictor
-from fastmlp._network import losses
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "prediction.md"
 PROTOTYPE = ctypes.CFUNCTYPE(
@@ -215,7 +214,7 @@ def predictors(level):
     for dtype in native_engine.DTYPES:
         for width in WIDTHS:
             for sizes in ((width, 3, 2), (3, width, 2), (3, 2, width + 1)):
-                spec = cases.build(sizes, "gelu", losses.CrossEntropy(), dtype)
+                spec = cases.build(sizes, "gelu", fastmlp.CrossEntropy(), dtype)
                 yield Predictor(spec, level, *cases.parameters(spec, rng))
 
 

@@ -16,7 +16,6 @@ from at_once import at_once
 import fastmlp
 from fastmlp._engine import thread_count
 from fastmlp._models import trainer
-from fastmlp._network import optimizers
 
 RNG = np.random.default_rng(11)
 X = RNG.normal(size=(1000, 6)).astype(np.float32)
@@ -138,7 +137,7 @@ BESIDE = {
         "l2": 1e-3,
         "clip_norm": 0.1,
         "validation_data": (X, Y),
-        "optimizer": optimizers.SGD(0.01, momentum=0.9),
+        "optimizer": fastmlp.SGD(0.01, momentum=0.9),
     },
     "means": {"l1": 1e-3, "averaging": fastmlp.EMA(), "validation_data": (X, Y)},
     "in parts": None,

@@ -6,9 +6,9 @@ import cases
 import numpy as np
 import pytest
 
+import fastmlp
 from fastmlp._engine import native, native_engine
 from fastmlp._engine.plan import Plan
-from fastmlp._network import losses, optimizers
 
 with warnings.catch_warnings():  # what PyTorch says to newer Pythons and NumPys is its own matter
     warnings.simplefilter("ignore")
@@ -41,32 +41,32 @@ def per_row(function):
 F = torch.nn.functional
 LOSSES = {
     "squared_error": (
-        losses.SquaredError(),
+        fastmlp.SquaredError(),
         lambda z, t: 0.5 * F.mse_loss(z, t, reduction="sum") / len(z),
     ),
-    "huber": (losses.Huber(0.7), per_row(lambda z, t, **o: F.huber_loss(z, t, delta=0.7, **o))),
-    "poisson": (losses.PoissonNLL(), per_row(F.poisson_nll_loss)),
-    "binary": (losses.BinaryCrossEntropy(), per_row(F.binary_cross_entropy_with_logits)),
-    "labels": (losses.CrossEntropy(), per_row(F.cross_entropy)),
+    "huber": (fastmlp.Huber(0.7), per_row(lambda z, t, **o: F.huber_loss(z, t, delta=0.7, **o))),
+    "poisson": (fastmlp.PoissonNLL(), per_row(F.poisson_nll_loss)),
+    "binary": (fastmlp.BinaryCrossEntropy(), per_row(F.binary_cross_entropy_with_logits)),
+    "labels": (fastmlp.CrossEntropy(), per_row(F.cross_entropy)),
     "smooth": (
-        losses.CrossEntropy(label_smoothing=0.1),
+        fastmlp.CrossEntropy(label_smoothing=0.1),
         per_row(lambda z, t, **o: F.cross_entropy(z, t, label_smoothing=0.1, **o)),
     ),
 }
 OPTIMIZERS = {
-    "sgd": (optimizers.SGD(0.05), lambda p: torch.optim.SGD(p, lr=0.05)),
+    "sgd": (fastmlp.SGD(0.05), lambda p: torch.optim.SGD(p, lr=0.05)),
     "momentum": (
-        optimizers.SGD(0.02, momentum=0.9),
+        fastmlp.SGD(0.02, momentum=0.9),
         lambda p: torch.optim.SGD(p, lr=0.02, momentum=0.9),
     ),
     "nesterov": (
-        optimizers.SGD(0.02, momentum=0.9, nesterov=True),
+        fastmlp.SGD(0.02, momentum=0.9, nesterov=True),
         lambda p: torch.optim.SGD(p, lr=0.02, momentum=0.9, nesterov=True),
     ),
-    "rmsprop": (optimizers.RMSprop(0.002), lambda p: torch.optim.RMSprop(p, lr=0.002)),
-    "adam": (optimizers.Adam(0.003), lambda p: torch.optim.Adam(p, lr=0.003)),
+    "rmsprop": (fastmlp.RMSprop(0.002), lambda p: torch.optim.RMSprop(p, lr=0.002)),
+    "adam": (fastmlp.Adam(0.003), lambda p: torch.optim.Adam(p, lr=0.003)),
     "adamw": (
-        optimizers.AdamW(0.003, weight_decay=0.1),
+        fastmlp.AdamW(0.003, weight_decay=0.1),
         lambda p: torch.optim.AdamW(p, lr=0.003, weight_decay=0.1),
     ),
 }

@@ -15,9 +15,9 @@ import pytest
 from probing import probe
 from tolerances import ULPS, assert_close
 
+import fastmlp
 from fastmlp._engine import native_engine
 from fastmlp._engine.native import Engine
-from fastmlp._network import losses
 from fastmlp._network.activations import ACTIVATIONS
 
 LEVELS = native_engine.available_levels()
@@ -166,7 +166,7 @@ def test_log_of_whole_numbers(level, dtype):
     for classes in (*range(2, 130), *range(130, 5000, 97)):
         # Equal logits of 0: the loss is the logarithm of exactly the number of classes.
         z, labels = np.zeros((1, classes), dtype), np.zeros(1, np.int32)
-        value, _ = kernels.loss(losses.CrossEntropy(), z, labels)
+        value, _ = kernels.loss(fastmlp.CrossEntropy(), z, labels)
         wanted = np.longdouble(np.log(np.longdouble(classes)))
         assert abs(value[0] - wanted) <= ULPS["log"] * np.spacing(np.array(wanted, dtype))
 
@@ -200,14 +200,14 @@ def test_softmax_of_any_finite_logits(level, dtype):
         p = engine.predict(z)
         assert p.min() >= 0
         np.testing.assert_allclose(p.sum(axis=1, dtype=np.float64), 1, rtol=0, atol=1e-6)
-        wanted = losses.CrossEntropy().link(z[:500].astype(np.float64))
+        wanted = fastmlp.CrossEntropy().link(z[:500].astype(np.float64))
         # z - max is rounded: exp has a relative error of |z - max| halves of epsilon.
         np.testing.assert_allclose(p[:500], wanted, rtol=1e-4, atol=1e-37)
         labels = rng.integers(0, classes, n).astype(np.int32)
-        values, dz = probe.Kernels(level, dtype).loss(losses.CrossEntropy(), z, labels)
+        values, dz = probe.Kernels(level, dtype).loss(fastmlp.CrossEntropy(), z, labels)
         assert not np.isnan(values).any()
         assert np.isfinite(dz).all()
-        wanted, _ = losses.CrossEntropy().value_and_gradient(z.astype(np.float64), labels)
+        wanted, _ = fastmlp.CrossEntropy().value_and_gradient(z.astype(np.float64), labels)
         scale = np.maximum(1, np.abs(z).max(axis=1).astype(np.float64))
         good = np.abs(values - wanted) <= 64 * np.finfo(dtype).eps * scale
         assert np.all(good | (wanted > np.finfo(dtype).max))

@@ -7,13 +7,12 @@ from models import X, Y, digest, network
 from test_blocks import train
 
 import fastmlp
-from fastmlp import reference
+from fastmlp import Groups, reference
 from fastmlp._engine.numpy import numpy_engine
 from fastmlp._engine.numpy.random import dropout_masks
 from fastmlp._engine.plan import Plan
 from fastmlp._network import groups
 from fastmlp._network.data import Data
-from fastmlp._network.groups import Groups
 from fastmlp._network.spec import BLOCK_ROWS
 
 

@@ -19,10 +19,9 @@ from fastmlp import reference
 from fastmlp._engine import native_engine
 from fastmlp._engine.plan import Plan
 from fastmlp._engine.thread_pool import borrowed_team
-from fastmlp._network import losses, optimizers
 from fastmlp._network.data import Data
 
-SMOOTHED = cases.LossCase(losses.CrossEntropy(label_smoothing=0.9), True)
+SMOOTHED = cases.LossCase(fastmlp.CrossEntropy(label_smoothing=0.9), True)
 # Where the network's other outputs are: no part of what is tried.
 WIDTHS = (1, 3, 33)
 
@@ -78,19 +77,19 @@ def truth(loss, z, t):
     beyond = abs(e) > limit
     sign = (e > 0) - (e < 0)
     parameter = mp(float(np.float64(loss.parameter)))
-    if isinstance(loss, losses.Huber) and abs(e) > parameter:
+    if isinstance(loss, fastmlp.Huber) and abs(e) > parameter:
         return parameter * (abs(e) - parameter / 2), [parameter * sign], beyond
-    if isinstance(loss, losses.AbsoluteError):
+    if isinstance(loss, fastmlp.AbsoluteError):
         return abs(e), [sign], beyond
-    if isinstance(loss, losses.Quantile):
+    if isinstance(loss, fastmlp.Quantile):
         slope = 1 - parameter if e > 0 else -parameter * (e < 0)
         return slope * e, [slope], beyond
-    if isinstance(loss, losses.PoissonNLL):
+    if isinstance(loss, fastmlp.PoissonNLL):
         return exp(z) - t * z, [exp(z) - t], exp(z) > limit
-    if isinstance(loss, losses.BinaryCrossEntropy):
+    if isinstance(loss, fastmlp.BinaryCrossEntropy):
         softplus = max(z, mp(0)) + mpmath.log1p(exp(-abs(z)))
         return softplus - z * t, [1 / (1 + exp(-z)) - t], False
-    constant = mpmath.log(2 * mpmath.pi) / 2 if isinstance(loss, losses.GaussianNLL) else 0
+    constant = mpmath.log(2 * mpmath.pi) / 2 if isinstance(loss, fastmlp.GaussianNLL) else 0
     return e * e / 2 + constant, [e], beyond
 
 
@@ -226,8 +225,8 @@ def test_fits_with_rows_of_weight_0_go_on(case, dtype):
     for n_threads, name in itertools.product((1, 2), cases.KINDS):
         engine = cases.engine(name, spec)
         engine.set_parameters(weights, biases)
-        engine.start(optimizers.SGD(1e-4))
-        plan = Plan(optimizers.SGD(1e-4), 32, np.full(3, 1e-4), l2=0.01)
+        engine.start(fastmlp.SGD(1e-4))
+        plan = Plan(fastmlp.SGD(1e-4), 32, np.full(3, 1e-4), l2=0.01)
         with borrowed_team(n_threads) as plan.team:
             assert np.isfinite(engine.epoch(data, plan)), name
         assert all(np.isfinite(w).all() for w in engine.parameters()[0])

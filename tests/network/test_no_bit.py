@@ -6,9 +6,8 @@ import pytest
 import test_bits
 from models import Watch
 
-from fastmlp._network import optimizers
-from fastmlp._network.groups import Groups
-from fastmlp._network.schedules import Constant
+import fastmlp
+from fastmlp import Constant, Groups
 
 
 def factors_of_1(n, model, options):
@@ -17,7 +16,7 @@ def factors_of_1(n, model, options):
 
 def decays_of_nothing(n, model, options):
     """The decays differ, and nothing decays: where something does, they are of 1."""
-    decays = "l2" in options or isinstance(options.get("optimizer"), optimizers.AdamW)
+    decays = "l2" in options or isinstance(options.get("optimizer"), fastmlp.AdamW)
     factors = {} if decays else {"layer_decays": range(n), "bias_decay": 7.0}
     return model, {"groups": Groups(**factors)}
 
@@ -26,8 +25,8 @@ def constant_schedules(n, model, options):
     """Dropout is given to the fit instead of the model, and all by schedule."""
     dropout = np.broadcast_to(model.get("dropout", 0.0), n - 1).tolist()
     changed = {"dropout": [Constant(p) if p else (lambda step: 0) for p in dropout]}
-    if isinstance(options.get("optimizer"), optimizers.AdamW):
-        changed["optimizer"] = optimizers.AdamW(0.01, weight_decay=Constant(0.01))
+    if isinstance(options.get("optimizer"), fastmlp.AdamW):
+        changed["optimizer"] = fastmlp.AdamW(0.01, weight_decay=Constant(0.01))
     return model | {"dropout": 0.4}, changed
 
 

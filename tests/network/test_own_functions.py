@@ -22,11 +22,11 @@ from test_pointer import call
 from tolerances import assert_all_close, assert_close
 
 import fastmlp
+from fastmlp import Groups
 from fastmlp._engine import native, native_engine
 from fastmlp._engine.numpy import numpy_engine
 from fastmlp._engine.predictor import Predictor
 from fastmlp._network.activations import ACTIVATIONS
-from fastmlp._network.groups import Groups
 from fastmlp._network.spec import BLOCK_ROWS
 
 every_dtype = pytest.mark.parametrize("dtype", cases.DTYPES)

@@ -14,8 +14,7 @@ from states import refused
 from test_blocks import compare_training
 
 import fastmlp
-from fastmlp._network import optimizers
-from fastmlp._network.schedules import Constant, Cosine, WarmUp
+from fastmlp import Constant, Cosine, WarmUp
 from fastmlp._network.spec import BLOCK_ROWS
 
 # Rows of the data and of a batch: odd; batches of several blocks.
@@ -31,7 +30,7 @@ DROPOUTS = (
 @pytest.mark.parametrize("dtype", cases.DTYPES)
 @pytest.mark.parametrize("level", test_bits.LEVELS)
 def test_training_is_that_of_the_reference_on_any_threads(level, dtype):
-    optimizer = optimizers.AdamW(weight_decay=Constant(9.0))  # the plan's numbers count
+    optimizer = fastmlp.AdamW(weight_decay=Constant(9.0))  # the plan's numbers count
     for (n, batch_size), dropouts in itertools.product(ROWS, DROPOUTS):
         steps = -(-n // batch_size)
         given = np.resize(np.array(dropouts), (steps, 2)), np.linspace(0, 3, steps)

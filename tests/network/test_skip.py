@@ -8,10 +8,10 @@ from models import X, Y
 from test_operators import check_gradients
 
 import fastmlp
+from fastmlp import Groups
 from fastmlp._engine.numpy import layers, numpy_engine
 from fastmlp._engine.numpy.random import dropout_masks
 from fastmlp._network.activations import ACTIVATIONS
-from fastmlp._network.groups import Groups
 
 # Layer sizes, and options: each alone, both, and with all that may stand around them.
 NETWORKS = {

@@ -7,12 +7,13 @@ import cases
 import numpy as np
 import pytest
 
+import fastmlp
 from fastmlp._engine.numpy.numpy_engine import Engine
-from fastmlp._network import losses, spec
+from fastmlp._network import spec
 
 
 @pytest.mark.parametrize("sizes", cases.NETWORKS)
-@pytest.mark.parametrize("loss", [losses.SquaredError(), losses.GaussianNLL()])
+@pytest.mark.parametrize("loss", [fastmlp.SquaredError(), fastmlp.GaussianNLL()])
 def test_shapes_and_counts(sizes, loss):
     network = cases.build(sizes, "relu", loss)
     weights, biases = Engine(network).parameters()

@@ -19,7 +19,6 @@ import pytest
 
 import fastmlp
 from fastmlp import reference
-from fastmlp._network import losses
 from fastmlp._network.activations import ACTIVATIONS
 
 Array = npt.NDArray[Any]
@@ -138,7 +137,7 @@ FORMATS = pytest.mark.parametrize(
 
 def network(
     activation: Any,
-    loss: losses.Loss | str,
+    loss: fastmlp.Loss | str,
     dtype: str,
     layers: tuple[int, ...] = LAYERS,
     **options: Any,

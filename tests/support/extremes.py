@@ -16,7 +16,6 @@ from states import digest, finite
 
 import fastmlp
 from fastmlp._engine import native_engine
-from fastmlp._network import optimizers
 from fastmlp.sklearn import MLPClassifier, MLPRegressor
 
 LEVELS = native_engine.available_levels()
@@ -36,16 +35,16 @@ RATES = [float(f"1e{power}") for power in (0, 1, 2, 3, 5, 8, 12, 16, 20, 25, 30,
 # Factors on inputs and targets; float32 ends at 3.4e38.
 SCALES = {"plain": (1, 1), "large X": (1e15, 1), "large y": (1, 1e18), "both": (1e30, 1e36)}
 OPTIMIZERS = (
-    optimizers.SGD(),
-    optimizers.SGD(momentum=0.9, nesterov=True),
-    optimizers.RMSprop(),
-    optimizers.Adam(),
-    optimizers.AdamW(weight_decay=0.1),
-    optimizers.Lion(weight_decay=0.1),
+    fastmlp.SGD(),
+    fastmlp.SGD(momentum=0.9, nesterov=True),
+    fastmlp.RMSprop(),
+    fastmlp.Adam(),
+    fastmlp.AdamW(weight_decay=0.1),
+    fastmlp.Lion(weight_decay=0.1),
 )
 
 
-def diverging(optimizer: optimizers.Optimizer, dtype: str, level: str) -> trials.Trial:
+def diverging(optimizer: fastmlp.Optimizer, dtype: str, level: str) -> trials.Trial:
     """Train with ever larger rates: every epoch ends well, or the error comes in that epoch."""
 
     def trial(rng: np.random.Generator) -> Iterator[float]:
@@ -80,7 +79,7 @@ def diverging(optimizer: optimizers.Optimizer, dtype: str, level: str) -> trials
     return trial
 
 
-def options_of(optimizer: optimizers.Optimizer) -> dict[str, Any]:
+def options_of(optimizer: fastmlp.Optimizer) -> dict[str, Any]:
     """Return an optimizer's parameters without the learning rate."""
     names = [field.name for field in dataclasses.fields(optimizer) if field.name != "learning_rate"]
     return {name: getattr(optimizer, name) for name in names}

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastmlp import MLP, Ensemble
-from fastmlp._core.history import History
+from fastmlp import MLP, Ensemble, History
 
 
 def state(model: Any) -> str:

@@ -13,7 +13,7 @@ from fastmlp._engine import native_engine
 from fastmlp._engine.numpy import numpy_engine
 from fastmlp._engine.plan import Plan
 from fastmlp._engine.thread_pool import borrowed_team
-from fastmlp._network import losses, optimizers, spec
+from fastmlp._network import spec
 from fastmlp._network.data import Data
 from fastmlp.tabular import TabMLPClassifier, TabMLPRegressor
 from fastmlp.tabular.columns import Columns, Table
@@ -200,7 +200,7 @@ def encoded(rng):
 def results(engine, x, y, team):
     """Return what an engine makes of inputs, in each way that it meets them."""
     order = np.random.default_rng(1).permutation(len(x))
-    optimizer = optimizers.Adam()
+    optimizer = fastmlp.Adam()
     plan = Plan(optimizer, 16, np.full(-(-len(x) // 16), 0.01), order)
     plan.team = team
     data = Data(x, y)
@@ -220,7 +220,7 @@ def test_engines_compute_rows_with_the_bits_of_their_array(make, n_threads):
     array, y = np.asarray(x), np.arange(len(x), dtype=np.int32) % 3
     assert np.array_equal(array[::-7], np.asarray(x[::-7]))
     assert np.array_equal(array[y == 1][1:], np.asarray(x[y == 1][1:]))
-    net = spec.build([x.shape[1], 33, 17, 3], "relu", losses.CrossEntropy(), scale=True)
+    net = spec.build([x.shape[1], 33, 17, 3], "relu", fastmlp.CrossEntropy(), scale=True)
     first = fastmlp.MLP([x.shape[1], 33, 17, 3], loss="cross_entropy", scale=True, rng=0)
     with borrowed_team(n_threads) as team:
         both = []

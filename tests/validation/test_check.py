@@ -12,7 +12,6 @@ from states import refused
 from trials import peak_of
 
 import fastmlp
-from fastmlp._network import optimizers
 from fastmlp._validation import check
 
 N, FEATURES = 12, 4
@@ -181,7 +180,7 @@ BAD_OPTIONS = [
     ("n_threads", [0, -1], ValueError, ["n_threads", "at least 1"]),
     ("n_threads", [1.5, "2", True], TypeError, ["n_threads", "integer"]),
     ("optimizer", [fastmlp.Adam, 0.1], TypeError, ["optimizer", "fastmlp.Adam("]),
-    ("optimizer", [Sign(0.1), optimizers.Optimizer()], TypeError, ["optimizer", "not a subclass"]),
+    ("optimizer", [Sign(0.1), fastmlp.Optimizer()], TypeError, ["optimizer", "not a subclass"]),
     ("optimizer", ["Adam", "adamm", ""], ValueError, ["optimizer is '", "choose from sgd, rmsp"]),
     ("callbacks", [1, fastmlp.EarlyStopping(), [1], [fastmlp.EarlyStopping]], TypeError,
      ["callbacks", "callable"]),
