@@ -22,8 +22,8 @@ from fastmlp._cli import bench, demo, models, train
 from fastmlp._cli.arguments import VERSION, CommandError, UsageError
 
 COMMANDS = {
-    each.run.__name__: each
-    for each in (
+    entry.run.__name__: entry
+    for entry in (
         *(demo.demo, bench.info, bench.bench, train.train),
         *(models.predict, models.evaluate, models.inspect, models.export),
     )
@@ -41,12 +41,12 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print an error and end the program."""
-        options = (names for each in COMMANDS.values() for names, _ in each.arguments)
-        known = [*COMMANDS, *itertools.chain(*options)]
+        options = (names for entry in COMMANDS.values() for names, _ in entry.arguments)
+        words = [*COMMANDS, *itertools.chain(*options)]
         if wrong := re.search(r"(?:invalid choice: '|unrecognized arguments: )([\w-]+)", message):
             import difflib
 
-            close = difflib.get_close_matches(wrong[1], known, 1)
+            close = difflib.get_close_matches(wrong[1], words, 1)
             message += f": did you mean {close[0]}?" if close else ""
         super().error(message)
 
@@ -63,13 +63,13 @@ def parser() -> Parser:
     whole.set_defaults(run=demo.demo.run, parser=whole)
     commands = whole.add_subparsers(metavar="COMMAND", title="commands")
     demo.demo.add_to(whole.add_argument_group("options of demo"))
-    for name, each in COMMANDS.items():
-        text = (each.run.__doc__ or "").partition("\n")[0]
+    for name, entry in COMMANDS.items():
+        text = (entry.run.__doc__ or "").partition("\n")[0]
         one = commands.add_parser(
             name, help=text[0].lower() + text[1:].removesuffix("."), description=text
         )
-        each.add_to(one)
-        one.set_defaults(run=each.run, parser=one)
+        entry.add_to(one)
+        one.set_defaults(run=entry.run, parser=one)
     return whole
 
 

@@ -69,21 +69,21 @@ def cpu() -> str:
 
 def facts() -> dict[str, Any]:
     """Return the facts that info prints; no optional package is imported."""
-    found = {**config.config(), "machine": f"{platform.system()} {platform.machine()}"}
+    versions = {**config.config(), "machine": f"{platform.system()} {platform.machine()}"}
     for name in OPTIONAL:
         try:
-            found[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            versions[name] = "not installed"
+    return versions
 
 
 @command(JSON)
 def info(options: argparse.Namespace) -> None:
     """Print versions, the CPU level and threads, as a bug report needs them."""
-    found = facts()
-    lines = (f"{name:<17} {text}" for name, text in config.texts(found).items())
-    show(options, found, "\n".join(lines))
+    versions = facts()
+    lines = (f"{name:<17} {text}" for name, text in config.texts(versions).items())
+    show(options, versions, "\n".join(lines))
 
 
 @command(
@@ -102,11 +102,11 @@ def bench(options: argparse.Namespace) -> None:
     if unknown:
         raise UsageError(f"--only {unknown.pop()}: known are {', '.join(LIBRARIES)}")
     here = [name for name, (modules, _) in LIBRARIES.items() if all(map(find_spec, modules))]
-    wanted = {OURS, *(options.only or here)}
+    chosen = {OURS, *(options.only or here)}
     result: dict[str, Any] = {
         "machine": {**facts(), "CPU": cpu(), "cores": os.cpu_count()},
         "peak_gflops": round(native_engine.peak(), 1),
-        "libraries": [name for name in here if name in wanted],
+        "libraries": [name for name in here if name in chosen],
         "not_installed": [name for name in LIBRARIES if name not in here],
         "results": [],
     }
@@ -125,7 +125,7 @@ def rows(names: list[str], budget: float) -> Iterator[dict[str, Any]]:
     """Yield for each task the seconds of each library, or the reason why it has none."""
     os.environ |= dict.fromkeys(ONE_THREAD, "1")
     works = [(kind, task, [n for n in names if kind in LIBRARIES[n][1]]) for kind, task in _tasks()]
-    turn, total = budget / ROUNDS / sum(len(able) for *_, able in works), len(works) * ROUNDS
+    length, total = budget / ROUNDS / sum(len(able) for *_, able in works), len(works) * ROUNDS
     began, done, shown = time.monotonic(), 0, sys.stderr.isatty()
     context = get_context("spawn")
     pools = {name: ProcessPoolExecutor(1, context, _start_worker) for name in names}
@@ -140,13 +140,13 @@ def rows(names: list[str], budget: float) -> Iterator[dict[str, Any]]:
             times: dict[str, list[float]] = {name: [] for name in errors}
             for _ in range(ROUNDS):
                 for name, all_times in times.items():
-                    all_times.append(pools[name].submit(measure, turn).result())
+                    all_times.append(pools[name].submit(measure, length).result())
                 done += 1
                 if shown:
                     left = (time.monotonic() - began) * (total / done - 1)
                     line = f"{CLEAR}{done}/{total}  {left:.0f} s left  {task.name}"
                     print(line, end="", file=sys.stderr, flush=True)
-            seconds = {name: statistics.median(each) for name, each in times.items()}
+            seconds = {name: statistics.median(rounds) for name, rounds in times.items()}
             yield {"task": task.name, "seconds": seconds, "errors": errors, "faults": faults}
     finally:
         print(CLEAR * shown, end="", file=sys.stderr, flush=True)

@@ -44,20 +44,20 @@ def predict(options: argparse.Namespace) -> None:
     model, X, _, _ = load_with_table(options)
     prediction = (model.predict if hasattr(model, "predict") else model)(X)
     means, *variances = prediction if isinstance(prediction, tuple) else (prediction,)
-    found = _columns("prediction", means)
-    for each in variances:
-        found |= _columns("variance", each)
+    columns = _columns("prediction", means)
+    for variance in variances:
+        columns |= _columns("variance", variance)
     if options.proba:
         p = _method(model, "predict_proba", "--proba")(X)
-        found |= {f"p_{name}": p[:, k] for k, name in enumerate(model.classes_.tolist())}
+        columns |= {f"p_{name}": p[:, k] for k, name in enumerate(model.classes_.tolist())}
     if options.interval is not None:
         ends = _method(model, "predict_interval", "--interval")(X, options.interval)
-        found |= _columns("lower", ends[..., 0]) | _columns("upper", ends[..., 1])
+        columns |= _columns("lower", ends[..., 0]) | _columns("upper", ends[..., 1])
     if options.quantiles is not None:
         values = _method(model, "predict_quantiles", "--quantiles")(X, options.quantiles)
-        for k, each in enumerate(options.quantiles):
-            found |= _columns(f"q{each!r}", values[..., k])
-    tables.save(found, options.output, options.json)
+        for k, level in enumerate(options.quantiles):
+            columns |= _columns(f"q{level!r}", values[..., k])
+    tables.save(columns, options.output, options.json)
 
 
 @command(
@@ -79,13 +79,13 @@ def evaluate(options: argparse.Namespace) -> None:
         (target,) = left
     y, weights = truth_of(frame, target, weight, "--target")
     if hasattr(model, "get_params"):
-        found = scores_of_model(model, X, y, weights)
-        warn_if_worthless(found, options.data, getattr(model, "classes_", None), y, weights)
+        values = scores_of_model(model, X, y, weights)
+        warn_if_worthless(values, options.data, getattr(model, "classes_", None), y, weights)
     elif hasattr(model, "evaluate"):
-        found = {"loss": float(model.evaluate(X, y, sample_weight=weights))}
+        values = {"loss": float(model.evaluate(X, y, sample_weight=weights))}
     else:
         raise CommandError(f"{options.model} holds a {type(model).__name__}, which has no loss")
-    show(options, found, score_lines(found))
+    show(options, values, score_lines(values))
 
 
 @command(
@@ -95,18 +95,18 @@ def evaluate(options: argparse.Namespace) -> None:
 )
 def inspect(options: argparse.Namespace) -> None:
     """Print the content of files of saved models, without loading the models."""
-    found: list[Any] = []
+    contents: list[Any] = []
     wrong: list[Exception] = []
     for path in options.files:
         try:
-            found.append(inspection.facts(path))
+            contents.append(inspection.facts(path))
         except (OSError, ValueError) as error:
             wrong.append(error)
-    if found:
-        texts = (inspection.as_text(each, options.arrays) for each in found)
-        show(options, found, "\n\n".join(texts))
-    for each in wrong[:-1]:
-        warnings.warn(str(each), stacklevel=2)
+    if contents:
+        texts = (inspection.as_text(content, options.arrays) for content in contents)
+        show(options, contents, "\n\n".join(texts))
+    for fault in wrong[:-1]:
+        warnings.warn(str(fault), stacklevel=2)
     if wrong:
         raise wrong[-1]
 
@@ -128,11 +128,11 @@ def export(options: argparse.Namespace) -> None:
     outputs = [output, str(Path(output).with_suffix(".h"))] if kind == "c" else [output]
     check_writable(*outputs, inputs=[options.model])
     arguments.check_new(options.output, *outputs)
-    model, given = load(options.model), {}
+    model, levels = load(options.model), {}
     if options.quantiles is not None:
         _method(model, "predict_quantiles", "--quantiles")
-        given["levels"] = options.quantiles
-    written = _method(model, f"to_{kind}", f"--to {kind}")(output, **given)
+        levels["levels"] = options.quantiles
+    written = _method(model, f"to_{kind}", f"--to {kind}")(output, **levels)
     paths = [output] if kind == "onnx" else [str(written.source), str(written.header)]
     sizes = [Path(path).stat().st_size for path in paths]
     facts: dict[str, Any] = {"files": paths, "bytes": sizes}
@@ -221,12 +221,12 @@ def scores_of_model(model: Any, X: Any, y: Array, weights: Array | None) -> dict
         return scores(y, model.predict_proba(X), classes, weights)
     if y.dtype.kind not in "iufb":
         raise ValueError("the target holds text but the model predicts numbers: name another one")
-    found = scores(y, prediction, None, weights)
+    values = scores(y, prediction, None, weights)
     if hasattr(model, "predict_interval"):
         low, high = model.predict_interval(X, COVERAGE).T
         inside = np.average((low <= y) & (y <= high), weights=weights)
-        found[f"coverage_{COVERAGE:.0%}"] = float(inside)
-    return found
+        values[f"coverage_{COVERAGE:.0%}"] = float(inside)
+    return values
 
 
 def scores(y: Array, p: Array, classes: Array | None, weights: Array | None) -> dict[str, float]:
@@ -237,17 +237,17 @@ def scores(y: Array, p: Array, classes: Array | None, weights: Array | None) -> 
         scorers = {"rmse": metrics.root_mean_squared_error, "mae": metrics.mean_absolute_error}
         if len(y) > 1:  # one row has no variance
             scorers["r2"] = metrics.r2_score
-        found = {name: score(y, p, sample_weight=weights) for name, score in scorers.items()}
+        values = {name: score(y, p, sample_weight=weights) for name, score in scorers.items()}
     else:
         truth = codes_of(y, classes)
-        given = np.maximum(p[np.arange(len(p)), truth], np.finfo(float).tiny)
-        found = {
+        of_truth = np.maximum(p[np.arange(len(p)), truth], np.finfo(float).tiny)
+        values = {
             "accuracy": np.average(p.argmax(axis=1) == truth, weights=weights),
-            "log_loss": np.average(-np.log(given), weights=weights),
+            "log_loss": np.average(-np.log(of_truth), weights=weights),
         }
         if len(classes) == 2 and len(np.unique(truth)) == 2:
-            found["roc_auc"] = metrics.roc_auc_score(truth, p[:, 1], sample_weight=weights)
-    return {name: float(score) for name, score in found.items()}
+            values["roc_auc"] = metrics.roc_auc_score(truth, p[:, 1], sample_weight=weights)
+    return {name: float(score) for name, score in values.items()}
 
 
 def constant_scores(
@@ -262,16 +262,16 @@ def constant_scores(
 
 
 def warn_if_worthless(
-    found: dict[str, float], rows: str, classes: Array | None, y: Array, weights: Array | None
+    values: dict[str, float], rows: str, classes: Array | None, y: Array, weights: Array | None
 ) -> None:
     """Warn if the scores of a model on some rows are no better than those of a constant."""
     if len(np.unique(y)) < 2:  # a constant is always right
         return
     name, constant = constant_scores(y, classes, weights)
     score = "rmse" if classes is None else "log_loss"
-    if found[score] >= constant[score]:
+    if values[score] >= constant[score]:
         warnings.warn(
-            f"the model is no better than always {name} ({rows}): {score} {found[score]:.4g}, "
+            f"the model is no better than always {name} ({rows}): {score} {values[score]:.4g}, "
             f"always {name} {constant[score]:.4g}",
             stacklevel=2,
         )
@@ -279,20 +279,20 @@ def warn_if_worthless(
 
 def codes_of(y: Array, classes: Array) -> NDArray[np.int64]:
     """Return the index of each label in the classes; raise ValueError for an unknown label."""
-    place = {label: k for k, label in enumerate(classes.tolist())}
+    codes = {label: k for k, label in enumerate(classes.tolist())}
     for label in y.tolist():
-        if label not in place:
-            known = ", ".join(map(repr, classes.tolist()[:MOST_SHOWN]))
+        if label not in codes:
+            shown = ", ".join(map(repr, classes.tolist()[:MOST_SHOWN]))
             raise ValueError(
-                f"the target holds {label!r} but the model knows {len(place)} classes ({known}"
-                f"{', ...' * (len(place) > MOST_SHOWN)}): remove such rows"
+                f"the target holds {label!r} but the model knows {len(codes)} classes ({shown}"
+                f"{', ...' * (len(codes) > MOST_SHOWN)}): remove such rows"
             )
-    return np.fromiter(map(place.__getitem__, y.tolist()), np.int64, len(y))
+    return np.fromiter(map(codes.__getitem__, y.tolist()), np.int64, len(y))
 
 
-def score_lines(found: dict[str, float]) -> str:
+def score_lines(values: dict[str, float]) -> str:
     """Return scores as text, one a line."""
-    return "\n".join(f"{name:<12} {value:.4g}" for name, value in found.items())
+    return "\n".join(f"{name:<12} {value:.4g}" for name, value in values.items())
 
 
 def _columns(name: str, values: Array) -> dict[str, Array]:

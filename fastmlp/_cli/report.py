@@ -75,9 +75,9 @@ def bars(values: Mapping[str, float], label: str) -> Axes:
 
 
 def sections(
-    model: Any, X: Any, y: Array, weights: Array | None, found: dict[str, Any]
+    model: Any, X: Any, y: Array, weights: Array | None, results: dict[str, Any]
 ) -> Iterator[Section]:
-    """Yield the parts of the page about a fitted model; ``found`` are the results of train."""
+    """Yield the parts of the page about a fitted model; ``results`` are those of train."""
     from fastmlp.tabular import inspection  # needs scikit-learn
 
     report, classes = model.report(), getattr(model, "classes_", None)
@@ -85,16 +85,16 @@ def sections(
     importance = model.importance(X, y, rounds=rounds)
     kinds = " and ".join(f"{count} of {name}" for name, count in report.kinds.items())
     text = (
-        f"A {found['task']} model that predicts {found['target']} was trained in "
-        f"{found['seconds']:.1f} seconds on {report.rows:,} rows. It takes {report.columns} "
+        f"A {results['task']} model that predicts {results['target']} was trained in "
+        f"{results['seconds']:.1f} seconds on {report.rows:,} rows. It takes {report.columns} "
         f"columns; {kinds} are used. Every row was also predicted by networks that had not learned "
         "from it: these predictions, called out of fold, are what this page measures."
     )
-    facts = [("networks: share, number, layers", each) for each in report.members]
+    facts = [("networks: share, number, layers", member) for member in report.members]
     facts += [(f"left out: {name}", why) for name, why in report.left_out.items()]
     facts += [("note", note) for note in report.notes]
     yield "What was done", f"{text}{WEIGHTED * (weights is not None)}", table(facts)
-    yield "How well it does", "", _scores(found, y, classes, weights)
+    yield "How well it does", "", _scores(results, y, classes, weights)
     if classes is None:
         text = "The share of targets below each predicted quantile; on the diagonal it is right."
         yield "Calibration", text, model.plot_calibration(y, ax=Axes())
@@ -115,15 +115,15 @@ def sections(
     text = "The score of held-out rows, epoch by epoch. The weights of the marked epoch were kept."
     yield "Learning curves", text, model.plot_history(ax=Axes())
     yield "Where the time went", "", bars(report.seconds, "seconds")
-    yield "How to use it", "In Python, and in a shell:", _usage(found)
+    yield "How to use it", "In Python, and in a shell:", _usage(results)
 
 
-def _scores(found: dict[str, Any], y: Array, classes: Array | None, weights: Array | None) -> str:
+def _scores(results: dict[str, Any], y: Array, classes: Array | None, weights: Array | None) -> str:
     """Return the table of scores, beside those of one prediction for all rows."""
     name, constant = models.constant_scores(y, classes, weights)
     parts = {
-        "out of fold": found["out_of_fold"],
-        **({"validation file": found["valid"]} if "valid" in found else {}),
+        "out of fold": results["out_of_fold"],
+        **({"validation file": results["valid"]} if "valid" in results else {}),
         f"always {name}": constant,
     }
     rows = [
@@ -185,27 +185,27 @@ def _dependence(model: Any, X: Any, name: str) -> str:
     classes: Any = getattr(model, "classes_", ())
     predict = model.predict_proba if len(classes) else model.predict
     means = [predict(tables.replaced(sample, name, v)).mean(axis=0) for v in grid.tolist()]
-    found = np.reshape(means, (len(grid), -1))
+    curves = np.reshape(means, (len(grid), -1))
     several = len(classes) > 2 and is_number
     label = f"probability of {classes[-1]}" if len(classes) else "prediction"
     if is_number:
         ax = Axes()
-        for k in range(found.shape[1])[:MOST_CURVES] if several else [-1]:
-            ax.plot(grid, found[:, k], label=str(classes[k]) if several else "")
+        for k in range(curves.shape[1])[:MOST_CURVES] if several else [-1]:
+            ax.plot(grid, curves[:, k], label=str(classes[k]) if several else "")
         ax.set(xlabel=name, ylabel="probability" if several else label)
     else:
-        ax = bars(dict(zip(map(str, grid), found[:, -1], strict=True)), label)
+        ax = bars(dict(zip(map(str, grid), curves[:, -1], strict=True)), label)
     picture = ax.svg(f"Partial dependence on {name}")
     return f"<figure><figcaption>{html.escape(name)}</figcaption>{picture}</figure>"
 
 
-def _usage(found: dict[str, Any]) -> str:
-    model = found["model"]
-    option = "--interval 0.9" if found["task"] == "regression" else "--proba"
+def _usage(results: dict[str, Any]) -> str:
+    model = results["model"]
+    option = "--interval 0.9" if results["task"] == "regression" else "--proba"
     text = (
         f"import fastmlp\n\nmodel = fastmlp.load({model!r})\nmodel.predict(frame)  # pandas, polars"
         f"\n\n$ fastmlp predict {model} new.csv {option} -o predictions.csv"
-        f"\n$ fastmlp evaluate {model} new.csv --target {found['target']}"
+        f"\n$ fastmlp evaluate {model} new.csv --target {results['target']}"
         f"\n$ fastmlp export {model} --to onnx"
     )
     return f"<pre>{html.escape(text)}</pre>"

@@ -141,7 +141,7 @@ def _onnx_predict(task: Task, threads: int) -> Timed:
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     content = task.net().to_onnx().SerializeToString()
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    outputs = [each.name for each in session.get_outputs() if each.name != "label"]
+    outputs = [output.name for output in session.get_outputs() if output.name != "label"]
     names = {"run": session.run, "outputs": outputs, "x": task.data()[0]}
     return Timed("run(outputs, {'X': x})[0]", names)
 

@@ -70,9 +70,9 @@ class Dialect(NamedTuple):
 
     def separator_of(self, line: str) -> str:
         """Return the separator: by default the one that cuts the first line into most values."""
-        others = [each for each in SEPARATORS if each != self.decimal]
+        others = [character for character in SEPARATORS if character != self.decimal]
         return self.separator or max(
-            others, key=lambda each: len(next(csv.reader([line], delimiter=each)))
+            others, key=lambda character: len(next(csv.reader([line], delimiter=character)))
         )
 
 

@@ -23,10 +23,10 @@ NEW_MODEL = "model.safetensors"
 AUTO = f"text, booleans and at most {MOST_CLASSES} different whole numbers are classes"
 
 
-def task_of(y: NDArray[Any], wanted: str, note: str) -> str:
+def task_of(y: NDArray[Any], choice: str, note: str) -> str:
     """Return the task of a target; refuse text that looks like numbers, dates or identifiers."""
-    if wanted != "auto":
-        return wanted
+    if choice != "auto":
+        return choice
     if y.dtype.kind in LABEL_KINDS:
         count = len({*y.tolist()})
         if not note and count > max(len(y) // 2, FEWEST_CLASSES):
@@ -35,9 +35,9 @@ def task_of(y: NDArray[Any], wanted: str, note: str) -> str:
             raise CommandError(f"{note}, or pass --task classification if each is a class")
         return "classification"
     if y.dtype.kind not in "iuf":
-        found, remedy = REFUSED_KINDS.get(y.dtype.kind, (str(y.dtype), "convert them"))
+        content, remedy = REFUSED_KINDS.get(y.dtype.kind, (str(y.dtype), "convert them"))
         raise CommandError(
-            f"the target holds {found} but numbers, text or booleans are expected: {remedy}, or "
+            f"the target holds {content} but numbers, text or booleans are expected: {remedy}, or "
             "pass --task classification if each is a class"
         )
     whole = np.all(y == np.floor(y)) and len(np.unique(y)) <= MOST_CLASSES
@@ -120,22 +120,22 @@ def train(options: argparse.Namespace) -> None:
         X, y = taken(X, rows), y[rows]
         weights = None if weights is None else weights[rows]
     classes = getattr(model, "classes_", None)
-    found: dict[str, Any] = {
+    results: dict[str, Any] = {
         **{"model": output, "task": task, "target": target, "seconds": seconds},
         "out_of_fold": models.scores(y, model.oof_prediction_, classes, weights),
     }
-    models.warn_if_worthless(found["out_of_fold"], "rows held out", classes, y, weights)
+    models.warn_if_worthless(results["out_of_fold"], "rows held out", classes, y, weights)
     if valid is not None:
         truth = models.truth_of(valid, target, options.weight, "--valid")
-        found["valid"] = models.scores_of_model(model, valid[names], *truth)
-        models.warn_if_worthless(found["valid"], options.valid, classes, *truth)
+        results["valid"] = models.scores_of_model(model, valid[names], *truth)
+        models.warn_if_worthless(results["valid"], options.valid, classes, *truth)
     lines = [f"task         {task} of {target}\n{model.report()}"]
-    for part, values in found.items():
+    for part, values in results.items():
         if isinstance(values, dict):
             lines += [f"\n{part.replace('_', ' ')}\n{models.score_lines(values)}"]
     lines += [f"\nmodel        {output}"]
     if options.report is not None:
-        parts = report.sections(model, X, y, weights, found)
+        parts = report.sections(model, X, y, weights, results)
         report.write_page(options.report, f"A model of {target}", parts)
         lines += [f"report       {options.report}"]
-    show(options, found, "\n".join(lines))
+    show(options, results, "\n".join(lines))

@@ -32,10 +32,6 @@ class FitLock:
         process = os.getpid()
         return self._holders.get(process) == (process, get_ident())
 
-    def is_free(self) -> bool:
-        """Whether no thread of this process holds the lock."""
-        return os.getpid() not in self._holders
-
     def taken(self) -> AbstractContextManager[Any]:
         """Hold the lock for a ``with`` block; raise RuntimeError if any thread already holds it."""
         holding = self._hold()

@@ -60,16 +60,16 @@ def facts(path: str | os.PathLike[str]) -> dict[str, Any]:
     }
 
 
-def as_text(found: dict[str, Any], with_arrays: bool = False) -> str:
+def as_text(content: dict[str, Any], with_arrays: bool = False) -> str:
     """Return the content of a file as text, perhaps with a line for each array."""
-    arrays, version = found["arrays"], found["format"]
+    arrays, version = content["arrays"], content["format"]
     lines = [
-        _line("class", found["class"]),
-        *(_line(name, value) for name, value in found["facts"].items()),
-        *(_line(name, _brief(**value)) for name, value in found["names"].items()),
+        _line("class", content["class"]),
+        *(_line(name, value) for name, value in content["facts"].items()),
+        *(_line(name, _brief(**value)) for name, value in content["names"].items()),
         _line("format", f"version {version['version']}, by fastmlp {version['fastmlp']}"),
-        _line("digest", f"SHA-256 {found['digest']}, not compared"),
-        _line("size", f"{found['bytes']:,} bytes, {len(arrays)} arrays"),
+        _line("digest", f"SHA-256 {content['digest']}, not compared"),
+        _line("size", f"{content['bytes']:,} bytes, {len(arrays)} arrays"),
     ]
     if not with_arrays:
         return "\n".join(lines)
@@ -103,7 +103,7 @@ def _facts(description: dict[str, Any]) -> dict[str, Any]:
 
 def _named(content: Content, description: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return number and first names of columns and of classes, and the kinds of columns."""
-    found: dict[str, dict[str, Any]] = {}
+    named: dict[str, dict[str, Any]] = {}
     for fact, places in NAMES_AT.items():
         at = next((name for name in places if name in content.firsts), None)
         if at is None:
@@ -119,15 +119,15 @@ def _named(content: Content, description: dict[str, Any]) -> dict[str, dict[str,
         else:
             names = _names(array)
         n = content.header.entries[at].shape[:1]
-        found[fact] = {"count": sum(n), "first": names}
+        named[fact] = {"count": sum(n), "first": names}
         if fact == "columns" and at == NAMES_AT[fact][0]:  # an estimator of tables
             kinds = {
                 place: kind
                 for kind, name in KINDS_AT.items()
                 for place in content.firsts.get(name, np.empty(0)).ravel().tolist()
             }
-            found[fact]["kinds"] = [kinds.get(k, "left out") for k in range(len(names))]
-    return found
+            named[fact]["kinds"] = [kinds.get(k, "left out") for k in range(len(names))]
+    return named
 
 
 def _brief(count: int, first: list[str], kinds: list[str] | None = None) -> str:
@@ -178,5 +178,5 @@ def _text(value: Any) -> str:
         if "tuple" not in value or not isinstance(inner, list):
             return _text(inner)
         return f"({_text(inner)}{',' * (len(inner) == 1)})"
-    fields = [f"{name}={_text(each)}" for name, each in value.items() if name != "class"]
+    fields = [f"{name}={_text(part)}" for name, part in value.items() if name != "class"]
     return f"{value['class']}({', '.join(fields)})" if "class" in value else ", ".join(fields)

@@ -50,21 +50,22 @@ class Store:
         """Return the caller's function of a class for the description in the file."""
         name: Any = tree.get("function")
         check(isinstance(name, str), "a function is described by {}", tree)
-        found: Any = self._functions.get(name)
-        if type(found) is not kind:
+        function: Any = self._functions.get(name)
+        if type(function) is not kind:
             raise ModelFormatError(
                 f"it needs the {kind.__name__} {shown(name)}, which is no part of the file, but "
-                f"functions has {found!r}: pass functions={{{shown(name)}: {kind.__name__}(...)}}"
+                f"functions has {function!r}: pass "
+                f"functions={{{shown(name)}: {kind.__name__}(...)}}"
             )
-        facts = found.facts | {"function": name}
+        facts = function.facts | {"function": name}
         for key in sorted(tree.keys() | facts.keys()):
             if tree.get(key) != facts.get(key):
                 raise ModelFormatError(
                     f"it has a {kind.__name__} with the {shown(key)} {shown(tree.get(key))}, but "
-                    f"functions has {found!r}: pass one that is made as that was"
+                    f"functions has {function!r}: pass one that is made as that was"
                 )
         self._named.add(name)
-        return found
+        return function
 
     def take(self, name: str) -> NDArray[Any]:
         """Return a tensor of any dtype and shape."""

@@ -88,8 +88,8 @@ def encoded(metadata: Mapping[str, str], tensors: Mapping[str, NDArray[Any]]) ->
     # Arrays with large elements come first, which aligns each array without gaps.
     order = sorted(tensors, key=lambda name: -tensors[name].dtype.itemsize)
     arrays = [
-        np.ascontiguousarray(each, each.dtype.newbyteorder("<")).reshape(-1)  # little-endian
-        for each in map(tensors.__getitem__, order)
+        np.ascontiguousarray(tensor, tensor.dtype.newbyteorder("<")).reshape(-1)  # little-endian
+        for tensor in map(tensors.__getitem__, order)
     ]
     header: dict[str, Any] = {METADATA: {"digest": BLANK, **metadata}}
     at = 0
@@ -142,18 +142,18 @@ def header_length(prefix: bytes, size: int) -> int:
 
 def read_header(text: bytes, payload: int) -> Header:
     """Return a header, checked against the number of bytes that follow it."""
-    found = parse(text, "header", long_strings=1)  # the description
-    metadata = found.pop(METADATA, None)
+    descriptions = parse(text, "header", long_strings=1)  # the description
+    metadata = descriptions.pop(METADATA, None)
     words = "it has no metadata: a safetensors file, but no model of fastmlp"
     check(isinstance(metadata, dict), words)
     for key, value in metadata.items():
         check(isinstance(value, str), "{} of the metadata is {} and no string", key, value)
         few = len(value) <= MOST_STRING or key == DESCRIPTION
         check(few, f"{{}} of the metadata has {len(value):,} characters", key)
-    words = f"it has {len(found):,} tensors but {MOST_TENSORS:,} are the most"
-    check(len(found) <= MOST_TENSORS, words)
+    words = f"it has {len(descriptions):,} tensors but {MOST_TENSORS:,} are the most"
+    check(len(descriptions) <= MOST_TENSORS, words)
     entries, at = {}, 0
-    for name, description in found.items():
+    for name, description in descriptions.items():
         try:
             entries[name] = entry = _entry(name, description, at)
         except ModelFormatError as error:

@@ -66,13 +66,14 @@ def saving(model: Any, path: str | os.PathLike[str], training: bool = True) -> C
     return lambda: atomic_files.write(path, safetensors.encoded(*content))
 
 
-def check_room(model: Any, epochs: int, wanted: int) -> None:
-    """Warn if a file has no room for ``wanted`` epochs of a model that has had ``epochs``."""
+def check_room(model: Any, epochs: int, planned: int) -> None:
+    """Warn if a file has no room for ``planned`` epochs of a model that has had ``epochs``."""
     room = content_of(model)[1].room(epochs)
-    if wanted > room:
+    if planned > room:
         warn(
-            f"epochs is {wanted:,} but a file has room for the losses, rates and seeds of {room:,} "
-            "epochs of this model: a Checkpoint after more of them will end the fit with an error"
+            f"epochs is {planned:,} but a file has room for the losses, rates and seeds of "
+            f"{room:,} epochs of this model: a Checkpoint after more of them will end the fit "
+            "with an error"
         )
 
 

@@ -52,19 +52,19 @@ def parse(text: bytes, what: str, long_strings: int = 0) -> dict[str, Any]:
         parse_constant=_constant,
     )
     try:
-        found = parser.decode(decoded)
+        tree = parser.decode(decoded)
     except json.JSONDecodeError as error:
         raise ModelFormatError(
             f"the {what} is not JSON: {error.msg} at character {error.pos}"
         ) from None
     if _SURROGATES.search(text):  # unescaped ones are no valid UTF-8
-        _refuse_surrogates(found)
-    return found  # type: ignore[no-any-return]  # it begins with a brace
+        _refuse_surrogates(tree)
+    return tree  # type: ignore[no-any-return]  # it begins with a brace
 
 
 def _measure(text: bytes, what: str, long_strings: int) -> None:
     """Refuse text that is too long, too deep or has too many parts, before parsing it."""
-    long = [each for each in _STRINGS.findall(text) if len(each) > MOST_STRING + len('""')]
+    long = [string for string in _STRINGS.findall(text) if len(string) > MOST_STRING + len('""')]
     last = long[-1] if long else b""
     words = f"the {what} has a string of {len(last) - 2:,} bytes, more than {MOST_STRING:,}: {{}}"
     check(len(long) <= long_strings, words, last)
@@ -77,11 +77,11 @@ def _measure(text: bytes, what: str, long_strings: int) -> None:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    tree = dict(pairs)
+    if len(tree) < len(pairs):
         (twice, _), *_ = Counter(key for key, _ in pairs).most_common(1)
         raise ModelFormatError(f"the key {shown(twice)} is there twice")
-    return found
+    return tree
 
 
 def _integer(text: str) -> int:
