@@ -84,11 +84,11 @@ def fit(
     if not isinstance(net, MLP):
         raise TypeError(f"net is a {type(net).__name__} but an MLP is expected")
     client, delayed = tasks.client_of(client), require("fastmlp.dask", "dask").delayed
-    given = tasks.blocks({"X": X, "y": y, "sample_weight": sample_weight})
+    partitions = tasks.blocks({"X": X, "y": y, "sample_weight": sample_weight})
     batch_size = check_count("batch_size", batch_size, example=64)
     with tasks.aside(), tasks.computing(client) as compute:
-        blocks = compute([delayed(tasks.rows_of)(k, **block) for k, block in enumerate(given)])
-        lengths = compute([delayed(lambda rows: len(rows.X))(each) for each in blocks])
+        blocks = compute([delayed(tasks.rows_of)(k, **block) for k, block in enumerate(partitions)])
+        lengths = compute([delayed(lambda rows: len(rows.X))(block) for block in blocks])
         ends = np.cumsum([0, *client.gather(lengths)])
         workers = sorted(client.nthreads())[: ends[-1]]
         if not workers:
@@ -101,13 +101,13 @@ def fit(
         ranks: list[Any] = []
         for rank, worker in enumerate(workers):
             low, high = n * rank // count - ends, n * (rank + 1) // count - ends
-            own = [
+            shares = [
                 delayed(Rows.take)(block, slice(max(low[k], 0), high[k]))
                 for k, block in enumerate(blocks)
                 if low[k + 1] < 0 < high[k]
             ]
             place = (address, rank, count, timeout) if count > 1 else None
-            task = delayed(_rank)(net, own, math.ceil(n / count), n % count > 0, place, options)
+            task = delayed(_rank)(net, shares, math.ceil(n / count), n % count > 0, place, options)
             bound = {"workers": [worker], "allow_other_workers": False} if count > 1 else {}
             ranks += compute([task], **bound)
         trained, *_ = _results(client, ranks, workers if count > 1 else [])
@@ -147,12 +147,12 @@ def _rank(
     """Train a copy of the network with the rows of one rank; return that of rank 0."""
     net = copy.deepcopy(net)
     data: list[Any] = [
-        np.concatenate(each) for each in zip(*pieces, strict=True) if each[0] is not None
+        np.concatenate(arrays) for arrays in zip(*pieces, strict=True) if arrays[0] is not None
     ]
     if is_weighted and len(data) == 2:
         data.append(np.ones(len(data[0])))
     if len(data[0]) < rows:  # the last one is repeated with weight 0
-        data = [np.concatenate([each, each[-1:]]) for each in data]
+        data = [np.concatenate([array, array[-1:]]) for array in data]
         data[2][-1] = 0.0
     x, y, w = [*data, None][:3]
     communicator = place and TorchCommunicator(*place)

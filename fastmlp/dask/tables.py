@@ -37,8 +37,8 @@ class _DaskTable(BaseEstimator):
     _local: Any
 
     def __init__(self, *, client: Any = None, parts: int | None = None, **parameters: Any) -> None:
-        known = self._kind(**parameters).get_params(deep=False)
-        store(self, {**known, "client": client, "parts": parts})
+        of_local = self._kind(**parameters).get_params(deep=False)
+        store(self, {**of_local, "client": client, "parts": parts})
 
     @classmethod
     def _get_param_names(cls) -> list[str]:
@@ -97,17 +97,19 @@ class _DaskTable(BaseEstimator):
         began, client = time.perf_counter(), self.client_
         delayed = require("fastmlp.dask", "dask").delayed
         named = {"X": X, "y": y, "sample_weight": sample_weight, "groups": groups}
-        given = tasks.blocks(named)
+        partitions = tasks.blocks(named)
         random = check_random_state(parameters["random_state"])
-        seeds = random.randint(2**31 - 1, size=len(given)).tolist()
+        seeds = random.randint(2**31 - 1, size=len(partitions)).tolist()
         with tasks.computing(client) as compute:
-            blocks = compute([delayed(tasks.rows_of)(k, **block) for k, block in enumerate(given)])
-            each = zip(blocks, seeds, strict=True)
-            most = max(1, parts.MOST_ROWS // len(blocks))
-            looks = [
-                delayed(parts.summary)(kind, parameters, block, seed, most) for block, seed in each
+            blocks = compute(
+                [delayed(tasks.rows_of)(k, **block) for k, block in enumerate(partitions)]
+            )
+            most = max(1, parts.MAX_SAMPLED_ROWS // len(blocks))
+            counted = [
+                delayed(parts.summary)(kind, parameters, block, seed, most)
+                for block, seed in zip(blocks, seeds, strict=True)
             ]
-            summaries = client.gather(compute(looks))
+            summaries = client.gather(compute(counted))
             sample = _joined([summary.sample for summary in summaries])
             checked = reading.checked(sample, kind.estimator)
             columns = Columns.of(checked, parameters["categorical_features"])
@@ -130,7 +132,7 @@ class _DaskTable(BaseEstimator):
                 )
                 for k, block in enumerate(blocks)
             ]
-            most = max(1, parts.MOST_ROWS // count)
+            most = max(1, parts.MAX_SAMPLED_ROWS // count)
             seeds = random.randint(2**31 - 1, size=count).tolist()
             rare, of_all = list(shared.values()), parts.balanced(parameters, summaries)
             fits = [
@@ -319,11 +321,11 @@ class DaskTabMLPRegressor(RegressorMixin, _DaskTable):
         return self._by_blocks("predict_interval", X, coverage)
 
 
-def _joined(each: Sequence[Any]) -> Any:
+def _joined(pieces: Sequence[Any]) -> Any:
     """Concatenate frames, whose categories may differ, or arrays."""
-    if not hasattr(each[0], "iloc"):
-        return np.concatenate(each)
-    return require("fastmlp.dask", "dask.dataframe.dispatch").concat(each)
+    if not hasattr(pieces[0], "iloc"):
+        return np.concatenate(pieces)
+    return require("fastmlp.dask", "dask.dataframe.dispatch").concat(pieces)
 
 
 def _fitted(

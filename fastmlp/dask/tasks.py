@@ -13,11 +13,11 @@ from fastmlp.tabular.frames import is_frame
 from fastmlp.tabular.reading import Rows
 
 
-def client_of(given: Any) -> Any:
-    """Return the client that is given, else the current one."""
+def client_of(client: Any) -> Any:
+    """Return the client, or the current one if it is None."""
     distributed = require("fastmlp.dask", "distributed")
     try:
-        return given or distributed.get_client()
+        return client or distributed.get_client()
     except ValueError:
         raise ValueError(
             "there is no client of Dask: start one with dask.distributed.Client(), or pass client="
@@ -57,10 +57,10 @@ def computing(client: Any) -> Iterator[Any]:
             future.release()
 
 
-def blocks(given: dict[str, Any]) -> list[dict[str, Any]]:
+def blocks(collections: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the tasks that make the partitions of each row block, by the names of the data."""
-    found: dict[str, Sequence[Any]] = {}
-    for name, data in given.items():
+    partitions: dict[str, Sequence[Any]] = {}
+    for name, data in collections.items():
         if data is None:
             continue
         if not hasattr(data, "to_delayed"):
@@ -71,21 +71,23 @@ def blocks(given: dict[str, Any]) -> list[dict[str, Any]]:
             )
         if not is_frame(data) and getattr(data, "ndim", 1) == 2:
             data = data.rechunk({1: -1})
-        found[name] = np.ravel(data.to_delayed()).tolist()
-        if len(found[name]) != len(found["X"]):
+        partitions[name] = np.ravel(data.to_delayed()).tolist()
+        count, expected = len(partitions[name]), len(partitions["X"])
+        if count != expected:
             raise ValueError(
-                f"{name} has {len(found[name])} partitions but X has {len(found['X'])}: pass both "
-                "with the same rows in each partition"
+                f"{name} has {count} partitions but X has {expected}: pass both with the same rows "
+                "in each partition"
             )
-    return [dict(zip(found, each, strict=True)) for each in zip(*found.values(), strict=True)]
+    blocks = zip(*partitions.values(), strict=True)
+    return [dict(zip(partitions, block, strict=True)) for block in blocks]
 
 
 def rows_of(k: int, X: Any, **others: Any) -> Rows:
     """Return the rows of a partition, if X, y, weights and groups have as many."""
-    for name, each in others.items():
-        if len(each) != len(X):
+    for name, data in others.items():
+        if len(data) != len(X):
             raise ValueError(
-                f"partition {k} has {len(X)} rows in X but {len(each)} in {name}: divide all of "
+                f"partition {k} has {len(X)} rows in X but {len(data)} in {name}: divide all of "
                 "them alike"
             )
     return Rows(X, **others)

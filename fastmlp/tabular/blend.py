@@ -42,23 +42,23 @@ class Blend:
 
     def predict(self, table: Table) -> Array:
         """Return the weighted mean of all groups' predictions, (n, columns)."""
-        each = [group.predict(table) for group in self.groups]
-        return blended(self.weights.tolist(), each)
+        predictions = [group.predict(table) for group in self.groups]
+        return blended(self.weights.tolist(), predictions)
 
     def of_division(self, k: int, table: Table) -> Array:
         """Return the prediction by each group's k-th member; they share their training rows."""
-        each = [group.predict_one(k, table) for group in self.groups]
-        return blended(self.weights.tolist(), each)
+        predictions = [group.predict_one(k, table) for group in self.groups]
+        return blended(self.weights.tolist(), predictions)
 
     def __len__(self) -> int:
         return sum(len(group.ensemble) for group in self.groups)
 
 
-def blended(weights: Sequence[float], each: list[Array]) -> Array:
+def blended(weights: Sequence[float], predictions: list[Array]) -> Array:
     """Return the weighted sum of predictions, added in order."""
-    total = weights[0] * each[0]
-    for weight, own in zip(weights[1:], each[1:], strict=True):
-        total = total + weight * own
+    total = weights[0] * predictions[0]
+    for weight, prediction in zip(weights[1:], predictions[1:], strict=True):
+        total = total + weight * prediction
     return np.asarray(total)
 
 
@@ -74,16 +74,16 @@ class BlendResult:
     trained: list[TrainingResult]  # by descending weight
     division: Splits
     notes: list[str]  # deviations from the preset
-    course: list[str] = field(default_factory=list)  # a text per stage
+    stage_log: list[str] = field(default_factory=list)  # a text per stage
     stopped: str = ""  # the reason if the user ended the fit early
 
 
 def recipes_of(preset: Preset, is_limited: bool, data: FitRows) -> list[Recipe]:
     """Return the recipes whose networks a model may have: those of the first preset, and these."""
     first = beginning(preset, is_limited)
-    every = [first] if first is preset else [first, preset]
+    presets = [first] if first is preset else [first, preset]
     kind, numbers = data.target.kind, len(data.columns.numbers)
-    return [recipe for each in every for recipe in each.of(kind, numbers)]
+    return [recipe for stage in presets for recipe in stage.of(kind, numbers)]
 
 
 def fit(data: FitRows, request: FitOptions) -> BlendResult:
@@ -92,12 +92,12 @@ def fit(data: FitRows, request: FitOptions) -> BlendResult:
     preset = request.preset
     begin = beginning(preset, request.deadline is not None)
     if not begin.trial_folds:
-        return replace(stage(preset), course=[])
+        return replace(stage(preset), stage_log=[])
     first = _in_stages(data, begin, stage)
     if first.stopped or begin is preset:
         return first
     last = stage(preset, first, first)
-    return replace(last, notes=last.notes + first.notes, course=first.course + last.course)
+    return replace(last, notes=last.notes + first.notes, stage_log=first.stage_log + last.stage_log)
 
 
 def _in_stages(data: FitRows, preset: Preset, stage: Callable[..., BlendResult]) -> BlendResult:
@@ -106,11 +106,11 @@ def _in_stages(data: FitRows, preset: Preset, stage: Callable[..., BlendResult])
     strong = trial.blend.weights >= LEAST_SHARE * trial.blend.weights[0]
     chosen = [group.recipe for group in trial.trained[: strong.sum()] if not group.why]
     if trial.stopped or not chosen:
-        trial.course.append(f"no further stage, because {trial.stopped or trial.trained[0].why}")
+        trial.stage_log.append(f"no further stage, because {trial.stopped or trial.trained[0].why}")
         return trial
     last = stage(preset.longer(tuple(chosen)), trial)
     if last.blend is trial.blend:  # no recipe was trained
-        return replace(last, course=trial.course + last.course)
+        return replace(last, stage_log=trial.stage_log + last.stage_log)
     return _better(data.target, data.score_weights, trial, last)
 
 
@@ -118,13 +118,15 @@ def _better(
     target: Any, weights: Array | None, first: BlendResult, then: BlendResult
 ) -> BlendResult:
     """Return the stage with the better score; of equal ones the first, which has fewer networks."""
-    before, after = (calibrated_costs(target, each.out_of_fold, weights) for each in (first, then))
+    before, after = (
+        calibrated_costs(target, stage.out_of_fold, weights) for stage in (first, then)
+    )
     first_is_better = not trimmed_mean(after - before, weights) < 0
-    kept, other = (first, then) if first_is_better else (then, first)
-    kept.notes, kept.stopped = kept.notes + other.notes, then.stopped
-    course = first.course + then.course
-    kept.course = [*course, "the stage before is kept"] if first_is_better else course
-    return kept
+    better, other = (first, then) if first_is_better else (then, first)
+    better.notes, better.stopped = better.notes + other.notes, then.stopped
+    stage_log = first.stage_log + then.stage_log
+    better.stage_log = [*stage_log, "the stage before is kept"] if first_is_better else stage_log
+    return better
 
 
 def _stage(
@@ -178,7 +180,7 @@ def _stage(
         progress.close()
     over = stopped or over
     if before and not groups:
-        return replace(before, course=[f"no further stage, because {over}"], stopped=stopped)
+        return replace(before, stage_log=[f"no further stage, because {over}"], stopped=stopped)
     division.notes.extend(_cut(groups, over, len(recipes)))
     trained = [*beside.trained, *groups] if beside else groups
     result = _blended(trained, data, request, division)
@@ -188,7 +190,7 @@ def _stage(
         f"{len(groups)} x {size} networks in {time.monotonic() - began:.1f} s, "
         f"{target.metric} {score:.4g}{', calibrated' * (target.kind == 'classes')}"
     )
-    return replace(result, course=[text], stopped=stopped)
+    return replace(result, stage_log=[text], stopped=stopped)
 
 
 def _cut(groups: list[TrainingResult], why: str, count: int) -> list[str]:
@@ -248,12 +250,12 @@ def greedy(predictions: Sequence[Array], cost: Callable[[Array], float]) -> Arra
     if count == 1:
         return np.ones(1)
     everyone = np.ones(count) / count
-    best, found = cost(np.mean(predictions, axis=0)), everyone
+    lowest, selected = cost(np.mean(predictions, axis=0)), everyone
     total, taken = np.zeros_like(predictions[0]), np.zeros(count)
     for rounds in range(1, ROUNDS + 1):
-        costs = [cost((total + each) / rounds) for each in predictions]
+        costs = [cost((total + prediction) / rounds) for prediction in predictions]
         k = int(np.argmin(costs))
         total, taken[k] = total + predictions[k], taken[k] + 1
-        if costs[k] < best:
-            best, found = costs[k], taken / rounds
-    return found
+        if costs[k] < lowest:
+            lowest, selected = costs[k], taken / rounds
+    return selected

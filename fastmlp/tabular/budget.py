@@ -48,10 +48,10 @@ def bytes_of(max_memory: Any) -> float:
         return FREE_SHARE * free_bytes()
     if not isinstance(max_memory, str):
         return float(max_memory)
-    found = SIZE.fullmatch(max_memory)
+    match = SIZE.fullmatch(max_memory)
     size = 0.0
-    if found:
-        number, unit, binary = found.groups()
+    if match:
+        number, unit, binary = match.groups()
         size = float(number) * (1024 if binary else 1000) ** (" kmgt".index((unit or " ").lower()))
     if not size:
         raise ValueError(
@@ -63,7 +63,7 @@ def bytes_of(max_memory: Any) -> float:
 
 def free_bytes(root: Path = Path("/")) -> float:
     """Return the memory free to this process in its machine and control groups; else infinity."""
-    free = [1024 * each for each in _numbers(root / "proc/meminfo", "MemAvailable")]
+    free = [1024 * kibibytes for kibibytes in _numbers(root / "proc/meminfo", "MemAvailable")]
     for folder, is_second in control_groups.folders("memory", root):
         limit, usage, cache = GROUPS[is_second]
         for most, used in zip(_numbers(folder / limit), _numbers(folder / usage), strict=False):
@@ -74,17 +74,17 @@ def free_bytes(root: Path = Path("/")) -> float:
 def _numbers(path: Path, name: str = "") -> list[int]:
     """Return the number that follows a name at the beginning of a line, if the file has one."""
     try:
-        found = re.search(rf"^{name}:?\s*(\d+)", path.read_text(), re.MULTILINE)
+        match = re.search(rf"^{name}:?\s*(\d+)", path.read_text(), re.MULTILINE)
     except OSError:
         return []
-    return [int(found[1])] if found else []
+    return [int(match[1])] if match else []
 
 
 @dataclass
 class Plan:
     """The rows and the networks of a fit."""
 
-    given: int  # number of rows
+    total_rows: int  # number of rows
     rows: int  # number of those that are used
     preset: Preset
     memory: float = 0.0  # estimated bytes
@@ -179,7 +179,7 @@ def memory_of(
     """Return the bytes that a fit takes about: for any number of rows, and per row."""
     numbers, codes = columns.kinds.values()
     outputs = target.loss.heads * target.outputs
-    trained, largest, kept, most = 0.0, 0.0, 0.0, 0.0
+    trained, largest, held_out, most = 0.0, 0.0, 0.0, 0.0
     for stage, recipes in stages_of(preset, target.kind, columns):
         folds = stage.folds_of(n)
         repeats = stage.repeats_of(folds)
@@ -192,11 +192,11 @@ def memory_of(
             # In training activations of a batch, gradients, two moments and copies.
             largest = max(largest, 4.0 * members * batch + 5 * weights)
             trained += 2 * weights
-        kept += 8 * repeats * outputs * len(recipes)
+        held_out += 8 * repeats * outputs * len(recipes)
         # Indices of folds, encoded targets and out-of-fold predictions.
         places = 8 * (members * learned / n + 2 * repeats)
         most = max(most, places + 4 * members * outputs + 16 * repeats * outputs)
-    row = 8 * numbers + 4 * codes + 32 * target.outputs + 48 * outputs + kept + most
+    row = 8 * numbers + 4 * codes + 32 * target.outputs + 48 * outputs + held_out + most
     return MARGIN * (trained + largest), MARGIN * row
 
 

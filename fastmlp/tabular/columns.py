@@ -69,12 +69,12 @@ class Column:
         code = {value: k for k, value in enumerate(self.values)}
         items = series.tolist()
         values = _values(items, self.name)
-        known = {_family(v) for v in self.values if v is not None}
+        families = {_family(v) for v in self.values if v is not None}
         for value in values.values():
-            if value is not None and _family(value) not in known:
+            if value is not None and _family(value) not in families:
                 raise ValueError(
-                    f"{self.name} holds {short(value)} but {' or '.join(sorted(known)[::-1])} was "
-                    "there at fit: give the column the dtype that it had"
+                    f"{self.name} holds {short(value)} but {' or '.join(sorted(families)[::-1])} "
+                    "was there at fit: give the column the dtype that it had"
                 )
         codes = {item: code.get(value, MISSING) for item, value in values.items()}
         return np.fromiter(map(codes.__getitem__, items), np.int32, len(items))
@@ -111,36 +111,38 @@ class Columns:
         """Determine the kinds of columns; ``categorical`` is the parameter of the estimators."""
         names, values = columns_of(X)
         named = is_frame(X)
-        wanted = wanted_of(categorical, names, list(X.columns) if named else [])
+        selected = categorical_indices(categorical, names, list(X.columns) if named else [])
         if categorical is not None and named:
-            wanted |= {k for k, dtype in enumerate(X.dtypes) if _is_category(dtype)}
+            selected |= {k for k, dtype in enumerate(X.dtypes) if _is_category(dtype)}
 
-        def each() -> Iterable[tuple[Column, Array]]:
+        def read() -> Iterable[tuple[Column, Array]]:
             for k, name in enumerate(names):
                 series = values(k)
-                column = Column(name, _categories(series, k in wanted, name))
+                column = Column(name, _categories(series, k in selected, name))
                 yield column, column.read(series)
 
-        return cls.used_of(each(), named)
+        return cls.used_of(read(), named)
 
     @classmethod
-    def used_of(cls, each: Iterable[tuple[Column, Array]], named: bool) -> Columns:
-        """Choose the used ones of all columns, each given with its numbers or codes."""
+    def used_of(cls, columns: Iterable[tuple[Column, Array]], named: bool) -> Columns:
+        """Choose the used ones of all columns, which come with their numbers or codes."""
         numbers: list[tuple[int, Column]] = []
         categories: list[tuple[int, Column]] = []
         names: list[str] = []
         left_out: dict[str, str] = {}
         seen: dict[tuple[bool, bytes], str] = {}
         numeric = not named
-        for k, (column, read) in enumerate(each):
+        for k, (column, values) in enumerate(columns):
             name = column.name
             names.append(name)
             numeric = numeric and not column.has_text
-            key = column.values is None, hashlib.blake2b(np.ascontiguousarray(read).data).digest()
+            key = column.values is None, hashlib.blake2b(np.ascontiguousarray(values).data).digest()
             with np.errstate(over="ignore"):
-                is_narrow = column.values is None and len(read) and np.ptp(read) < SMALLEST_RANGE
+                is_narrow = (
+                    column.values is None and len(values) and np.ptp(values) < SMALLEST_RANGE
+                )
             # Missing counts as a value.
-            if np.all((read == read[:1]) | (np.isnan(read) & np.isnan(read[:1]))):
+            if np.all((values == values[:1]) | (np.isnan(values) & np.isnan(values[:1]))):
                 left_out[name] = "constant"
             elif is_narrow:
                 left_out[name] = f"its range is below {SMALLEST_RANGE:g}: rescale it"
@@ -199,10 +201,10 @@ def columns_of(X: Any) -> tuple[list[str], Callable[[int], Array]]:
 
     def values(k: int) -> Array:
         series = X.iloc[:, k] if hasattr(X, "iloc") else X[X.columns[k]]
-        found = _array(series, names[k])
-        if found.ndim != 1:  # polars structs and arrays
+        array = _array(series, names[k])
+        if array.ndim != 1:  # polars structs and arrays
             raise _neither(names[k], "list")
-        return found
+        return array
 
     return names, values
 
@@ -253,43 +255,45 @@ def _neither(name: str, kind: str) -> TypeError:
     )
 
 
-def wanted_of(categorical: Any, names: Sequence[str], given_names: Sequence[Any]) -> set[int]:
-    """Return the indices of the user's category columns; a frame's own names may be integers."""
+def categorical_indices(
+    categorical: Any, names: Sequence[str], frame_names: Sequence[Any]
+) -> set[int]:
+    """Return the indices of the user's category columns; the names in a frame may be integers."""
     if categorical is None or (isinstance(categorical, str) and categorical == "from_dtype"):
         return set()
-    given = np.asarray(categorical)
-    if given.dtype.kind == "b":
-        if given.shape != (len(names),):
+    selected = np.asarray(categorical)
+    if selected.dtype.kind == "b":
+        if selected.shape != (len(names),):
             raise ValueError(
-                f"categorical_features has booleans of shape {given.shape} but ({len(names)},) is "
-                "expected: one for each column"
+                f"categorical_features has booleans of shape {selected.shape} but ({len(names)},) "
+                "is expected: one for each column"
             )
-        return set(np.flatnonzero(given).tolist())
+        return set(np.flatnonzero(selected).tolist())
     places = set()
-    by_number = any(isinstance(name, int | np.integer) for name in given_names)
-    may_be_names = by_number and list(given_names) != list(range(len(names)))
-    for each in given.reshape(-1).tolist():
-        if isinstance(each, str) and each in names:
-            places.add(names.index(each))
-        elif isinstance(each, int) and may_be_names:
+    by_number = any(isinstance(name, int | np.integer) for name in frame_names)
+    may_be_names = by_number and list(frame_names) != list(range(len(names)))
+    for entry in selected.reshape(-1).tolist():
+        if isinstance(entry, str) and entry in names:
+            places.add(names.index(entry))
+        elif isinstance(entry, int) and may_be_names:
             raise ValueError(
-                f"categorical_features has {each} but the columns of X have numbers for names, so "
-                f"that it may be a name or a place: pass the name as text, {str(each)!r}, or a "
+                f"categorical_features has {entry} but the columns of X have numbers for names, so "
+                f"that it may be a name or a place: pass the name as text, {str(entry)!r}, or a "
                 "boolean for each column"
             )
-        elif isinstance(each, int) and 0 <= each < len(names):
-            places.add(each)
+        elif isinstance(entry, int) and 0 <= entry < len(names):
+            places.add(entry)
         else:
             raise ValueError(
-                f"categorical_features has {each!r} but names of columns, or their places from 0 "
+                f"categorical_features has {entry!r} but names of columns, or their places from 0 "
                 f"to {len(names) - 1}, are expected: the columns are {', '.join(names)}"
             )
     return places
 
 
-def _categories(series: Array, wanted: bool, name: str) -> tuple[Hashable, ...] | None:
+def _categories(series: Array, is_category: bool, name: str) -> tuple[Hashable, ...] | None:
     """Return a category's values, including None if some are missing; None for numeric columns."""
-    if not wanted and is_numeric(series, name):
+    if not is_category and is_numeric(series, name):
         return None
     return ordered(count_values(series, name))
 
@@ -300,8 +304,8 @@ def is_numeric(series: Array, name: str) -> bool:
     return kind in "iuf" or (
         kind == "O"
         and all(
-            each.__name__ in MISSING_TYPES or (issubclass(each, NUMBERS) and each is not bool)
-            for each in types
+            item.__name__ in MISSING_TYPES or (issubclass(item, NUMBERS) and item is not bool)
+            for item in types
         )
     )
 
@@ -329,10 +333,10 @@ def _types(series: Array, name: str) -> set[type]:
     for kind in types:
         if kind.__name__ in MISSING_TYPES:  # NaT has a date's methods, but counts as missing
             continue
-        for found, (is_one, remedy) in TIMES.items():
+        for times, (is_one, remedy) in TIMES.items():
             if is_one(kind):
                 raise TypeError(
-                    f"{name} holds {found} but numbers or categories are expected: {remedy}"
+                    f"{name} holds {times} but numbers or categories are expected: {remedy}"
                 )
         if issubclass(kind, complex | np.complexfloating):
             raise ValueError(f"Complex data not supported: {name} holds complex numbers")

@@ -21,7 +21,7 @@ ROWS_OF_A_PLACE = 60  # fewest rows per place at which the size of residuals is 
 MOST_PLACES = 12
 PRIOR_ROWS = 30.0  # weight, in rows, of the overall size against local and predicted sizes
 FREEDOMS = (2.2, 2.5, 3.0, 4.0, 5.0, 7.0, 10.0, 20.0, 50.0, 200.0)
-MOST_ROWS = 20_000  # evenly spaced sorted residuals for fitting the tails
+MAX_TAIL_ROWS = 20_000  # evenly spaced sorted residuals for fitting the tails
 ROUNDS = 30  # iterations of expectation maximisation
 ROUNDING = 4 * np.finfo(float).eps  # rounding error of a level, such as (1 - 0.9) / 2 < 0.05
 
@@ -98,7 +98,7 @@ def residuals_of(
     z = residual / np.maximum(deviation, np.finfo(float).tiny)
     order = np.argsort(z)
     z, w = z[order], w[order]
-    thinned = slice(None, None, max(1, len(z) // MOST_ROWS))
+    thinned = slice(None, None, max(1, len(z) // MAX_TAIL_ROWS))
     freedom, spread = student(z[thinned], w[thinned])
     rms = float(np.sqrt(np.average(z**2, weights=w)))
     return Residuals(z, w, places, sizes, trust, freedom, spread, rms)
@@ -161,7 +161,7 @@ def student(z: Array, w: Array) -> tuple[float, float]:
     """Return the degrees of freedom and scale of Student's t around 0 by maximum likelihood."""
     from scipy.stats import t
 
-    best, found = -np.inf, (FREEDOMS[-1], 1.0)
+    best, fitted = -np.inf, (FREEDOMS[-1], 1.0)
     squares, total = z**2, w.sum()
     start = float(np.average(squares, weights=w)) or 1.0
     for freedom in FREEDOMS:
@@ -172,5 +172,5 @@ def student(z: Array, w: Array) -> tuple[float, float]:
         likely = float(np.average(t.logpdf(z / np.sqrt(square), freedom), weights=w))
         likely -= 0.5 * np.log(square)
         if likely > best:
-            best, found = likely, (freedom, float(np.sqrt(square)))
-    return found
+            best, fitted = likely, (freedom, float(np.sqrt(square)))
+    return fitted

@@ -21,10 +21,12 @@ def check_order(X: Any, **others: Any) -> None:
     """Warn if the index of y, weights or groups is a permutation of X's: rows match by position."""
     index = _index(X)
     for name, other in others.items():
-        own = _index(other)
-        if index is None or own is None or len(own) != len(index) or own.equals(index):
+        others_index = _index(other)
+        if index is None or others_index is None or len(others_index) != len(index):
             continue
-        if own.is_unique and index.is_unique and own.isin(index).all():
+        if others_index.equals(index):
+            continue
+        if others_index.is_unique and index.is_unique and others_index.isin(index).all():
             warn(
                 f"{name} has the index of X in another order but rows are matched by their place: "
                 f"if the index is right, pass {name}.loc[X.index]; if the place is, "
@@ -95,7 +97,7 @@ def texts(columns: Columns, table: Table) -> list[str]:
         present = codes[codes != missing]
         is_unique = len(np.unique(present)) > MOST_DISTINCT * len(present)
         notes.append(note(column.name, values, is_unique))
-    return [each for each in notes if each]
+    return [text for text in notes if text]
 
 
 def note(name: str, values: Sequence[Any], is_unique: bool = False) -> str:

@@ -30,7 +30,7 @@ from fastmlp.tabular.targets import NumericTarget, TargetScale
 STUDENT = Recipe(bins=8)
 MIXTURES = 9  # mixtures per row
 CHANGED = 0.25  # mean share of a mixture's values that come from another row
-MOST_ROWS = 100_000  # most training rows, mixtures included; more rows are thinned evenly
+MAX_TRAINING_ROWS = 100_000  # most training rows, mixtures included; more rows are thinned evenly
 EPOCHS, BATCH = 60, 256
 RATE = 3e-3
 MEANS = "squared_error"  # the loss of a network that learns numbers
@@ -39,7 +39,7 @@ MEANS = "squared_error"  # the loss of a network that learns numbers
 def distilled(fitted: FittedTable, table: Table, seed: int) -> FittedTable:
     """Return a fitted table of one network, trained on the predictions of another for a table."""
     rng = np.random.default_rng(seed)
-    table = table.take(np.arange(0, len(table), math.ceil(len(table) / MOST_ROWS)))
+    table = table.take(np.arange(0, len(table), math.ceil(len(table) / MAX_TRAINING_ROWS)))
     everyone = [np.arange(len(table))]
     encoding = Encoding.of(table, fitted.columns, everyone, with_missing(table), STUDENT.bins)
     rows = _with_mixtures(table, rng)
@@ -98,7 +98,7 @@ def _of_student(fitted: FittedTable, student: Members) -> FittedTable:
 def _with_mixtures(table: Table, rng: np.random.Generator) -> Table:
     """Return the rows followed by mixtures of pairs: random values of one row replace another's."""
     n = len(table)
-    count = min(MIXTURES * n, max(MOST_ROWS - n, 0))
+    count = min(MIXTURES * n, max(MAX_TRAINING_ROWS - n, 0))
     one, other = rng.integers(0, n, (2, count))
     mixed = [
         np.where(rng.random((count, kind.shape[1])) < CHANGED, kind[other], kind[one])

@@ -19,7 +19,7 @@ from fastmlp.tabular.columns import MOST_CATEGORIES, SMALLEST_RANGE, Columns, Ta
 from fastmlp.tabular.rows import EncodedRows, Encoder
 
 CLIP = 3.0  # bound of scaled numbers
-FAR = 1e6  # bound before the clip, so that nothing overflows
+PRECLIP = 1e6  # bound before the clip, so that nothing overflows
 QUARTILES = np.array([0.25, 0.5, 0.75])
 NARROWEST = 1e-8  # least half width of a bin, above the rounding errors of scaled numbers
 SHARED = 16  # inputs that the categories of a column after the first MOST_CATEGORIES share
@@ -81,7 +81,7 @@ class Encoding:
         centre, factor, edges = self.numbers
         tables = [inputs_of_values(size) for size in self.sizes]
         numbers = centre, factor, *middles(edges)
-        return Encoder(numbers, self.seen, tables, self.with_missing, (CLIP, FAR))
+        return Encoder(numbers, self.seen, tables, self.with_missing, (CLIP, PRECLIP))
 
     def rows(self, table: Table, member: int = 0) -> EncodedRows:
         """Return a member's inputs, (n, width >= 1), which are computed when they are read.
@@ -129,7 +129,7 @@ def _measured(
 def smooth_clip(values: NDArray[np.float64], centre: Any, factor: Any) -> NDArray[np.float64]:
     """Return scaled numbers, smoothly bounded by `CLIP`: x / sqrt(1 + (x / CLIP)**2)."""
     with np.errstate(over="ignore", invalid="ignore"):
-        scaled = np.clip((values - centre) * factor, -FAR, FAR)
+        scaled = np.clip((values - centre) * factor, -PRECLIP, PRECLIP)
     return np.asarray(scaled / np.sqrt(1 + (scaled / CLIP) ** 2))
 
 

@@ -31,7 +31,7 @@ class FitRows:
     weights: NDArray[Any] | None = None  # in training; None if equal
     groups: NDArray[Any] | None = None  # numbers; rows with equal ones share their folds
     copies: NDArray[Any] | None = None  # the same for equal rows, if there are no groups
-    given: int = 0  # number of rows of which these are a sample
+    total_rows: int = 0  # number of rows of which these are a sample
     memory: float = 0.0  # estimated bytes of the fit
     score_weights: NDArray[Any] | None = None  # in scores; without divided weights of classes
 
@@ -46,15 +46,18 @@ class Splits:
 
     @classmethod
     def of(cls, data: FitRows, preset: Preset, rng: np.random.Generator) -> Splits:
-        """Split rows, evenly by class; the number of rows given determines that of the folds."""
+        """Split rows, evenly by class; the total number of rows determines that of the folds."""
         n, groups, copies = len(data.table), data.groups, data.copies
         together = copies if groups is None else groups
         parts = n if together is None else len(np.unique(together))
-        given, division = max(n, data.given), cls()
-        wanted = preset.folds_of(given)
-        k = min(wanted, parts)
+        total, division = max(n, data.total_rows), cls()
+        planned_folds = preset.folds_of(total)
+        k = min(planned_folds, parts)
         few = f"{parts} {'different rows' if groups is None else 'groups'}"
-        for n_folds, planned, why in ((wanted, preset.folds, f"{given:,} rows"), (k, wanted, few)):
+        for n_folds, planned, why in (
+            (planned_folds, preset.folds, f"{total:,} rows"),
+            (k, planned_folds, few),
+        ):
             if n_folds < planned:
                 text = f"{n_folds} folds instead of {planned}, for there are {why}"
                 division.notes.append(text)
@@ -96,14 +99,14 @@ def assign(
 
 def numbered(groups: Any) -> Rows:
     """Return the number of each row's group; raise ValueError for missing or unsortable ones."""
-    given = np.asarray(groups)
-    if given.ndim != 1 and given.shape[1:] != (1,):
-        raise ValueError(f"groups has shape {given.shape} but one group for each row is expected")
-    given = given.reshape(-1)
-    if given.dtype.kind in "fO" and any(map(is_missing, given.tolist())):
+    values = np.asarray(groups)
+    if values.ndim != 1 and values.shape[1:] != (1,):
+        raise ValueError(f"groups has shape {values.shape} but one group for each row is expected")
+    values = values.reshape(-1)
+    if values.dtype.kind in "fO" and any(map(is_missing, values.tolist())):
         raise ValueError("groups has missing ones but a group is expected for each row: name them")
     try:
-        return np.unique(given, return_inverse=True)[1]
+        return np.unique(values, return_inverse=True)[1]
     except TypeError as error:
         raise ValueError(
             f"groups are of types that do not compare ({error}): convert them"

@@ -65,12 +65,14 @@ def calibration(x: Any, y: Any, xlabel: str, ylabel: str, ax: Any) -> Any:
     return ax
 
 
-def bars(found: Importance, most: int, ax: Any) -> Any:
+def bars(importances: Importance, most: int, ax: Any) -> Any:
     """Plot importance, the largest at the top."""
     ax = axes(ax, "plot_importance")
-    count = min(most, len(found.names))
+    count = min(most, len(importances.names))
     ax.barh(
-        found.names[:count][::-1], found.means[:count][::-1], xerr=found.deviations[:count][::-1]
+        importances.names[:count][::-1],
+        importances.means[:count][::-1],
+        xerr=importances.deviations[:count][::-1],
     )
     ax.set(xlabel="increase of the error when shuffled")
     return ax
@@ -88,10 +90,10 @@ def importance(
     rng = np.random.default_rng(SEED)
     w = np.ones(len(table)) if weights is None else weights
 
-    def cost(some: Table) -> float:
+    def cost(shuffled: Table) -> float:
         total, count = 0.0, 0.0
         for predict, rows in parts:
-            prediction = predict(some.take(rows))
+            prediction = predict(shuffled.take(rows))
             total += float((target.costs(prediction, rows) * w[rows]).sum())
             count += float(w[rows].sum())
         return total / count

@@ -23,7 +23,7 @@ from fastmlp._network.optimizers import Adam, AdamW, Optimizer
 from fastmlp._network.spec import build
 from fastmlp.tabular import presets
 from fastmlp.tabular.columns import Table
-from fastmlp.tabular.conformal import MOST_ROWS
+from fastmlp.tabular.conformal import MAX_TAIL_ROWS
 from fastmlp.tabular.encoding import Encoding, with_missing
 from fastmlp.tabular.epoch_selection import BestEpochSelector, OutOfFold
 from fastmlp.tabular.folds import FitRows, Splits
@@ -184,8 +184,8 @@ def seconds_of_epoch(
     A trial takes a few batches with one member per thread. Other programs slow it down by chance.
     """
     work = rows * turns(members, n_threads)
-    if known := [each.pace for each in before if each.recipe == recipe]:
-        return known[0] * work
+    if paces := [result.pace for result in before if result.recipe == recipe]:
+        return paces[0] * work
     batch, rng = batch_of(rows), np.random.default_rng(0)
     tried_rows = min(BATCHES * batch, rows, len(target.y))
     tried_members = min(members, n_threads or default_threads())
@@ -215,7 +215,7 @@ def train(
 
     batch, epochs = batch_of(max(map(len, learn))), epochs_of(request.preset, recipe, n)
     steps = epochs * math.ceil(min(map(len, learn)) / batch)
-    after = presets.AFTER[target.kind] * min(1.0, 2 * MOST_ROWS / n)
+    after = presets.AFTER[target.kind] * min(1.0, 2 * MAX_TAIL_ROWS / n)
     clock = Clock(request.deadline, epoch=epoch, after=after)
     work = presets.TRAINING * sum(map(len, learn))  # of an epoch, in predictions of a row
     preset = request.preset
@@ -271,6 +271,6 @@ def train(
             if stopped
             else "no epoch has a score that is a finite number: mend scoring, or rescale X and y"
         )
-    found, why = (follow.held_out, history, follow.curve, follow.epoch), stopped or follow.why
+    best, why = (follow.held_out, history, follow.curve, follow.epoch), stopped or follow.why
     pace = pace_of(history, max(map(len, learn)), len(learn), request.n_threads)
-    return TrainingResult(recipe, members, *found, epochs, why, stopped, pace)
+    return TrainingResult(recipe, members, *best, epochs, why, stopped, pace)

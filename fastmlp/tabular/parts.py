@@ -22,7 +22,7 @@ from fastmlp.tabular.fitted_table import FittedTable, HeldOut
 from fastmlp.tabular.reading import Rows
 from fastmlp.tabular.training import assembled, report_of, train, with_rows
 
-MOST_ROWS = 50_000  # rows of all parts together that show the columns, and that calibrate
+MAX_SAMPLED_ROWS = 50_000  # rows of all parts together that show the columns, and that calibrate
 
 
 class Summary(NamedTuple):
@@ -57,8 +57,8 @@ def summary(kind: Any, parameters: Mapping[str, Any], block: Rows, seed: int, mo
     if kind.has_classes and y.ndim == 1:
         classes.update(y[used].tolist())
         having |= {("class", label): y == label for label in dict.fromkeys(y)}
-    found = {key: used[rows[used]][:1] for key, rows in having.items()}
-    rare = {key: (int(at[0]), block.take(at)) for key, at in found.items() if len(at)}
+    first = {key: used[rows[used]][:1] for key, rows in having.items()}
+    rare = {key: (int(at[0]), block.take(at)) for key, at in first.items() if len(at)}
     groups = {}
     if block.groups is not None:
         folds.numbered(block.groups)  # refuses missing ones
@@ -80,8 +80,8 @@ def balanced(parameters: Mapping[str, Any], summaries: Sequence[Summary]) -> Map
 def shared(summaries: Sequence[Summary]) -> dict[tuple[int, int], Rows]:
     """Return a row for each property that some block has, by the block and its place there."""
     seen: dict[Any, tuple[tuple[int, int], Rows]] = {}
-    for k, each in enumerate(summaries):
-        for key, (place, row) in each.having.items():
+    for k, summary_of_block in enumerate(summaries):
+        for key, (place, row) in summary_of_block.having.items():
             seen.setdefault(key, ((k, place), row))
     return dict(seen.values())
 
@@ -94,23 +94,24 @@ def part_of_group(
     Each part also has rows of the ``common`` groups; ValueError if one has a single group.
     """
     order = np.random.default_rng(seed).permutation(len(sizes)).tolist()
-    each = folds.balanced(np.array([*sizes.values()]), parts, order)
-    found = dict(zip(sizes, each.tolist(), strict=True))
-    for k in set(found.values()):
-        own = [group for group, part in found.items() if part == k]
-        if len(common.union(own)) < 2:
+    numbers = folds.balanced(np.array([*sizes.values()]), parts, order)
+    parts_of_groups = dict(zip(sizes, numbers.tolist(), strict=True))
+    for k in set(parts_of_groups.values()):
+        members = [group for group, part in parts_of_groups.items() if part == k]
+        if len(common.union(members)) < 2:
+            n, total = sizes[members[0]], sum(sizes.values())
             raise ValueError(
-                f"group {own[0]!r} has {sizes[own[0]]:,} of {sum(sizes.values()):,} rows and would "
-                f"be alone in one of {parts} parts but at least two groups are expected in each: "
-                "pass fewer parts=, or divide the group"
+                f"group {members[0]!r} has {n:,} of {total:,} rows and would be alone in one of "
+                f"{parts} parts but at least two groups are expected in each: pass fewer parts=, "
+                "or divide the group"
             )
-    return found
+    return parts_of_groups
 
 
 def divided(
     block: Rows, without: list[int], seed: int, parts: int, of_group: Mapping[Any, int]
 ) -> list[Rows]:
-    """Divide the used rows of a block, but for some, at random into parts of about equal sizes."""
+    """Divide the used rows of a block at random, without some, into parts of about equal sizes."""
     rng = np.random.default_rng(seed)
     order = rng.permutation(np.setdiff1d(block.used(), without))
     part = (np.arange(len(order)) - rng.integers(parts)) % parts

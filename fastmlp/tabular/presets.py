@@ -64,7 +64,7 @@ class Recipe(intervals.Options):
         "width": (check_count, 128),
         "depth": (check_count, 3),
         "activation": (
-            lambda *given: given[1] is None or check_choice(*given),
+            lambda name, value, *choices: value is None or check_choice(name, value, *choices),
             ACTIVATIONS,
             " or None",
         ),
@@ -89,7 +89,7 @@ class Recipe(intervals.Options):
             f"decay {self.decay:g}": self.decay > 0,
             f"{self.share:.3g} of the epochs": self.share != 1,
         }
-        return ", ".join(part for part, is_said in parts.items() if is_said)
+        return ", ".join(part for part, is_shown in parts.items() if is_shown)
 
     def work(self, inputs: int) -> int:
         """Return the work per epoch for comparisons: the number of weights of the hidden layers."""
@@ -222,10 +222,10 @@ def adapted(
 ) -> Preset:
     """Return a preset with the user's choices; None keeps the preset's value."""
     if recipes is not None:
-        own = tuple(_recipe(k, given) for k, given in enumerate(recipes))
-        if not own:
+        chosen = tuple(_recipe(k, options) for k, options in enumerate(recipes))
+        if not chosen:
             raise ValueError("recipes is empty but at least one is expected: pass [{'bins': 8}]")
-        preset = replace(preset, recipes=own, first={}, trial_folds=0)
+        preset = replace(preset, recipes=chosen, first={}, trial_folds=0)
     if width is not None:
         wide = {kind: _of_width(first, width) for kind, first in preset.first.items()}
         preset = replace(preset, recipes=_of_width(preset.recipes, width), first=wide)
@@ -241,15 +241,15 @@ def _of_width(recipes: Sequence[Recipe], width: int) -> tuple[Recipe, ...]:
     return tuple(replace(recipe, width=width) for recipe in recipes)
 
 
-def _recipe(k: int, given: Any) -> Recipe:
+def _recipe(k: int, options: Any) -> Recipe:
     """Return a recipe from a user's dict; errors name its index."""
-    if not isinstance(given, Mapping) or not given.keys() <= Recipe._checks.keys():
+    if not isinstance(options, Mapping) or not options.keys() <= Recipe._checks.keys():
         raise ValueError(
-            f"recipes[{k}] is {given!r} but a dict is expected, with any of "
+            f"recipes[{k}] is {options!r} but a dict is expected, with any of "
             f"{', '.join(Recipe._checks)}: pass for example {{'bins': 16, 'width': 256}}"
         )
     try:
-        return Recipe(**given)
+        return Recipe(**options)
     except (TypeError, ValueError) as error:
         raise type(error)(f"recipes[{k}]: {error}") from None
 

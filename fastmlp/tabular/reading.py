@@ -124,7 +124,7 @@ def read(
         copies, notes = folds.copied(part, target.y)
         plan.notes[:0] = notes
     plan.notes += data_notes(kind, parameters, whole.columns, part, warns=columns is None)
-    of_rows = weights, groups, copies, plan.given, plan.memory, in_scores
+    of_rows = weights, groups, copies, plan.total_rows, plan.memory, in_scores
     data = FitRows(whole.columns, part, target, *of_rows)
     return Reading(task, whole.feature_names, table, y, whole.sampled, used, data, plan)
 
@@ -329,10 +329,10 @@ def used_rows(task: Any, y: Array, sample_weight: Any) -> tuple[Array, Array | N
     """Return the rows with a positive weight, and their weights in training and in scores."""
     if len(y) < 2:
         raise ValueError(f"n_samples={len(y)} but at least 2 rows are expected")
-    given = None
     if sample_weight is not None:
-        given = _check_sample_weight(sample_weight, y, dtype=np.float64, ensure_non_negative=True)
-    weights = task.weights(y, given)
+        checks = {"dtype": np.float64, "ensure_non_negative": True}
+        sample_weight = _check_sample_weight(sample_weight, y, **checks)
+    weights = task.weights(y, sample_weight)
     if weights is None:
         return np.arange(len(y)), None, None
     with np.errstate(over="ignore"):
@@ -351,7 +351,7 @@ def used_rows(task: Any, y: Array, sample_weight: Any) -> tuple[Array, Array | N
             f"the heaviest, {heaviest:g}, but at least 2 are expected: correct sample_weight "
             "or class_weight"
         )
-    in_scores = task.score_weights(given, weights)
+    in_scores = task.score_weights(sample_weight, weights)
     return rows, _relative(weights, rows), _relative(in_scores, rows)
 
 

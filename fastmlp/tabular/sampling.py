@@ -38,11 +38,11 @@ class Block:
 
     def below(self, key: float) -> Block:
         """Return the rows with smaller keys."""
-        some = np.flatnonzero(self.keys < key)
-        if len(some) == len(self.keys):
+        below = np.flatnonzero(self.keys < key)
+        if len(below) == len(self.keys):
             return self
-        batch = self.batch.take(some)
-        return replace(self, batch=batch, rows=self.rows[some], keys=self.keys[some])
+        batch = self.batch.take(below)
+        return replace(self, batch=batch, rows=self.rows[below], keys=self.keys[below])
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ class FixedClasses(ClassifierMixin, _FixedPredictions):
         return np.asarray(self.classes[p.argmax(axis=1)])
 
 
-def judges_labels(scoring: Any) -> bool:
+def scores_labels(scoring: Any) -> bool:
     """Whether a scorer is known to use labels instead of probabilities."""
     return isinstance(scoring, str) and scoring.startswith(OF_LABELS)
 
@@ -80,7 +80,7 @@ def scorer_of(
     options = {} if weights is None else {"sample_weight": weights}
     X = np.zeros((len(y), 1))
 
-    def judge(prediction: Array) -> float:
+    def scorer(prediction: Array) -> float:
         fixed = kind(prediction, classes)
         if y.ndim > 1 and kind is FixedClasses:
             fixed.classes_ = np.eye(2, y.shape[1], dtype=int)  # a matrix marks labels
@@ -110,4 +110,4 @@ def scorer_of(
                 "class_weight"
             ) from error
 
-    return judge
+    return scorer

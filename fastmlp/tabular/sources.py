@@ -45,13 +45,13 @@ def scan(source: ArrowBlocks, batches: Iterable[Batch], categorical: Any, has_la
     y, n, has_weight = np.empty(0), 0, [np.empty(0, bool)]
     for batch, _, place in batches:
         features = source.features or []
-        found = _targets(source, batch, place, has_labels)
+        targets = _targets(source, batch, place, has_labels)
         kinds = _categories(batch, features, categorical)
         empty = {k for k, name in enumerate(features) if str(batch.column(name).type) == "null"}
         if not n:
-            y, count, untyped = found, {k: Counter() for k in kinds}, empty
+            y, count, untyped = targets, {k: Counter() for k in kinds}, empty
         elif has_labels and y.ndim == 1:
-            labels |= dict.fromkeys(np.unique(found).tolist())
+            labels |= dict.fromkeys(np.unique(targets).tolist())
         for k in (untyped - empty) & kinds - count.keys():
             count[k] = Counter({None: n})
         untyped &= empty
@@ -67,7 +67,7 @@ def scan(source: ArrowBlocks, batches: Iterable[Batch], categorical: Any, has_la
         n += batch.num_rows
     if not n:
         raise ValueError("the source has no rows but at least 2 are expected")
-    if labels and len({isinstance(each, str) for each in [*labels, *y[:1].tolist()]}) > 1:
+    if labels and len({isinstance(label, str) for label in [*labels, *y[:1].tolist()]}) > 1:
         raise TypeError(
             f"column {source.target!r} holds text and numbers but labels of one kind are expected: "
             "give all files the same type"
@@ -77,8 +77,8 @@ def scan(source: ArrowBlocks, batches: Iterable[Batch], categorical: Any, has_la
         (k, Column(name, of_columns.ordered(count[k]) if k in count else None))
         for k, name in enumerate(features)
     ]
-    numbers = tuple(each for each in columns if each[1].values is None)
-    categories = tuple(each for each in columns if each[1].values is not None)
+    numbers = tuple(pair for pair in columns if pair[1].values is None)
+    categories = tuple(pair for pair in columns if pair[1].values is not None)
     every = Columns(numbers, categories, {}, tuple(features), named=True)
     return Scan(every, n, len(missing), y, np.concatenate(has_weight))
 
@@ -86,34 +86,33 @@ def scan(source: ArrowBlocks, batches: Iterable[Batch], categorical: Any, has_la
 def read(
     source: ArrowBlocks,
     batches: Iterable[Batch],
-    found: Scan,
+    scan: Scan,
     rows: NDArray[np.int64] | None,
     has_labels: bool,
 ) -> tuple[Columns, Table, Array, Array | None]:
     """Return the used columns, the rows (None: all), their targets and weights."""
-    table = found.columns.empty(found.rows if rows is None else len(rows))
+    table = scan.columns.empty(scan.rows if rows is None else len(rows))
     y, weights, filled, first, end = [], [], 0, 0, 0
     for batch, _, place in batches:
         end = first + batch.num_rows
-        if end > found.rows:
+        if end > scan.rows:
             break
-        own: Any = slice(None)
+        chosen: Any = slice(None)
         if rows is not None:
-            own = rows[filled : np.searchsorted(rows, end)] - first
-        y.append(_targets(source, batch, place, has_labels)[own])
+            chosen = rows[filled : np.searchsorted(rows, end)] - first
+        y.append(_targets(source, batch, place, has_labels)[chosen])
         if source.weight is not None:
-            weights.append(numbers_of(batch.column(source.weight), source.weight, place)[own])
+            weights.append(numbers_of(batch.column(source.weight), source.weight, place)[chosen])
         part = table.take(slice(filled, filled + len(y[-1])))
-        found.columns.fill(
-            part, partial(_known, own=own, names=found.columns.names, batch=batch, place=place)
-        )
+        of_batch = {"names": scan.columns.names, "batch": batch, "place": place}
+        scan.columns.fill(part, partial(_values_of_rows, rows=chosen, **of_batch))
         filled, first = filled + len(y[-1]), end
-    if end != found.rows:
+    if end != scan.rows:
         raise ValueError(
-            f"the source had {found.rows:,} rows when it was read first but now has another "
+            f"the source had {scan.rows:,} rows when it was read first but now has another "
             "number: it must yield the same rows each time"
         )
-    columns, table = _used(found.columns, table)
+    columns, table = _used(scan.columns, table)
     return columns, table, np.concatenate(y), np.concatenate(weights) if weights else None
 
 
@@ -126,12 +125,12 @@ def targets_of(source: ArrowBlocks, batches: Iterable[Batch], has_labels: bool) 
 
 def blocks(source: ArrowBlocks, columns: Columns) -> Iterator[Table]:
     """Yield the used columns of each block of new rows, which are read by their names."""
-    own, given = columns.names, source.features or ()
-    names = own if columns.named else tuple(given)
-    if len(names) != len(own) or (given and set(given) != set(names)):
+    fitted, features = columns.names, source.features or ()
+    names = fitted if columns.named else tuple(features)
+    if len(names) != len(fitted) or (features and set(features) != set(names)):
         raise ValueError(
-            f"the source has the features {', '.join(given) or '(not named)'} but "
-            f"{', '.join(own)} are expected: pass features=[...], the columns of the fit"
+            f"the source has the features {', '.join(features) or '(not named)'} but "
+            f"{', '.join(fitted)} are expected: pass features=[...], the columns of the fit"
         )
     rows = 0
     for batch, _, place in ArrowBlocks(source.data, features=names, rows=source.rows).batches():
@@ -144,22 +143,22 @@ def blocks(source: ArrowBlocks, columns: Columns) -> Iterator[Table]:
 
 def _categories(batch: Any, features: list[str], categorical: Any) -> set[int]:
     """Return the indices of the category columns, by their Arrow types and the user's choice."""
-    found: set[int] = of_columns.wanted_of(categorical, features, features)
+    indices: set[int] = of_columns.categorical_indices(categorical, features, features)
     for k, name in enumerate(features):
         kind = batch.schema.field(name).type
         if str(kind).startswith("dictionary"):
-            found |= {k} if categorical is not None else set()
+            indices |= {k} if categorical is not None else set()
             kind = kind.value_type
-        found |= {k} if str(kind).startswith(CATEGORIES) else set()
-    return found
+        indices |= {k} if str(kind).startswith(CATEGORIES) else set()
+    return indices
 
 
 def _used(columns: Columns, table: Table) -> tuple[Columns, Table]:
     """Leave out columns that are constant or there twice, as `Columns.of` does."""
     places = [*columns.numbers, *columns.categories]
     arrays = [*table.numbers.T, *table.codes.T]
-    each = sorted(zip(places, arrays, strict=True), key=lambda pair: pair[0][0])
-    used = Columns.used_of(((column, array) for (_, column), array in each), named=True)
+    in_order = sorted(zip(places, arrays, strict=True), key=lambda pair: pair[0][0])
+    used = Columns.used_of(((column, array) for (_, column), array in in_order), named=True)
     if not used.left_out:
         return used, table
     numbers, codes = (
@@ -172,7 +171,7 @@ def _used(columns: Columns, table: Table) -> tuple[Columns, Table]:
 
 def _targets(source: ArrowBlocks, batch: Any, place: Place, has_labels: bool) -> Array:
     """Return numbers or labels, (n,) or with several targets (n, outputs)."""
-    each = []
+    arrays = []
     for name in source.targets:
         column = batch.column(name)
         if has_labels and column.null_count:
@@ -180,11 +179,11 @@ def _targets(source: ArrowBlocks, batch: Any, place: Place, has_labels: bool) ->
             raise ValueError(
                 f"{place(first)}, column {name!r}: a label is missing: drop the rows without one"
             )
-        each.append(_array(column) if has_labels else numbers_of(column, name, place))
-    return each[0] if isinstance(source.target, str) else np.column_stack(each)
+        arrays.append(_array(column) if has_labels else numbers_of(column, name, place))
+    return arrays[0] if isinstance(source.target, str) else np.column_stack(arrays)
 
 
-def _known(k: int, column: Column, *, own: Any, **of_batch: Any) -> Array:
+def _values_of_rows(k: int, column: Column, *, rows: Any, **of_batch: Any) -> Array:
     """Return the numbers or codes of some rows of a batch, whose categories must be known."""
     read = _values(k, column, **of_batch)
     if column.values is not None and np.any(unknown := read == of_columns.MISSING):
@@ -194,7 +193,7 @@ def _known(k: int, column: Column, *, own: Any, **of_batch: Any) -> Array:
             f"{place(at)}, column {column.name!r}: {value!r} was not there when the source was "
             "read first: it must yield the same rows each time"
         )
-    return np.asarray(read[own])
+    return np.asarray(read[rows])
 
 
 def _values(k: int, column: Column, *, names: Sequence[str], batch: Any, place: Place) -> Array:

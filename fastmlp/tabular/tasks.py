@@ -25,7 +25,7 @@ from fastmlp.tabular.epoch_selection import mean_cost
 from fastmlp.tabular.fitted_table import FittedTable
 from fastmlp.tabular.loss_rows import LOSSES
 from fastmlp.tabular.presets import LABEL_SMOOTHING
-from fastmlp.tabular.scoring import FixedClasses, FixedNumbers, judges_labels, scorer_of
+from fastmlp.tabular.scoring import FixedClasses, FixedNumbers, scorer_of, scores_labels
 from fastmlp.tabular.targets import ClassTarget, MultiLabelTarget, NumericTarget
 
 SMALLEST_SHRINK = 0.8  # of the residuals of all members to those of the members that hold a row out
@@ -178,7 +178,7 @@ class LabelTask:
         self, y: Array, weights: Array | None = None, in_scores: Array | None = None
     ) -> ClassTarget:
         """Return the target of the networks."""
-        smoothing = LABEL_SMOOTHING if judges_labels(self.parameters["scoring"]) else 0.0
+        smoothing = LABEL_SMOOTHING if scores_labels(self.parameters["scoring"]) else 0.0
         if self.has_labels:
             return MultiLabelTarget(y, smoothing)
         codes, divided = np.searchsorted(self.classes, y), None

@@ -13,7 +13,7 @@ SMALLEST = 1e-9
 LARGEST_LOG = 2.0  # bound of the temperature's logarithm: 0.14 to 7.4
 PRECISION = 1e-4  # of the temperature's logarithm: the loss is flat at its minimum
 STEPS = 40
-MOST_ROWS = 20_000  # evenly spaced rows used; more change only the third digit
+MAX_CALIBRATION_ROWS = 20_000  # evenly spaced rows used; more change only the third digit
 FEW = 10.0  # prior for a temperature of 1: this many rows times the squared log temperature
 
 
@@ -37,9 +37,9 @@ def fitted(probabilities: Array, y: Array, weights: Array | None) -> float:
     bracket.
     """
     n = len(probabilities)
-    some = slice(None, None, max(1, n // MOST_ROWS))
-    margins = _margins(probabilities[some], y[some])
-    w = None if weights is None else weights[some]
+    thinned = slice(None, None, max(1, n // MAX_CALIBRATION_ROWS))
+    margins = _margins(probabilities[thinned], y[thinned])
+    w = None if weights is None else weights[thinned]
 
     def slopes(log_temperature: float) -> tuple[float, float]:
         inverse = float(np.exp(-log_temperature))
@@ -48,8 +48,8 @@ def fitted(probabilities: Array, y: Array, weights: Array | None) -> float:
         away = (p * margins).sum(axis=-1)
         spread = (p * margins**2).sum(axis=-1) - away**2
         first, second = (
-            float(np.average(each.reshape(len(each), -1).mean(axis=1), weights=w))
-            for each in (away, spread)
+            float(np.average(moment.reshape(len(moment), -1).mean(axis=1), weights=w))
+            for moment in (away, spread)
         )
         prior = 2 * FEW / n
         slope = prior * log_temperature - inverse * first

@@ -197,8 +197,8 @@ def test_many_rows_are_calibrated_by_some(monkeypatch):
     monkeypatch.setattr(
         temperature, "_margins", lambda q, y: looked.append(len(q)) or margins(q, y)
     )
-    for module in (temperature, conformal):
-        monkeypatch.setattr(module, "MOST_ROWS", 3_000)
+    monkeypatch.setattr(temperature, "MAX_CALIBRATION_ROWS", 3_000)
+    monkeypatch.setattr(conformal, "MAX_TAIL_ROWS", 3_000)
     some = temperature.fitted(sharp, target.y, np.ones(n))
     assert max(looked) == 3_000
     assert some == pytest.approx(whole, rel=0.1)

@@ -129,7 +129,7 @@ def test_many_rows_are_distilled_by_some(monkeypatch):
         distilled, "_lesson", lambda blend, rows: looked.append(len(rows)) or lesson(blend, rows)
     )
     for most in (10**6, 250, 60, 59, 7):
-        monkeypatch.setattr(distilled, "MOST_ROWS", most)
+        monkeypatch.setattr(distilled, "MAX_TRAINING_ROWS", most)
         model.distill(stored.frame())
     assert looked == [600, 250, 60, 59, 7]
 
@@ -148,7 +148,7 @@ def test_batches_of_the_lesson_are_even(monkeypatch):
     monkeypatch.setattr(distilled, "EPOCHS", 2)
     monkeypatch.setattr(distilled, "BATCH", 256)
     for most, batches in ((600, [200, 200, 200]), (257, [129, 128]), (256, [256]), (59, [59])):
-        monkeypatch.setattr(distilled, "MOST_ROWS", most)
+        monkeypatch.setattr(distilled, "MAX_TRAINING_ROWS", most)
         model.distill(stored.frame())
         n, size, rate = given.pop()
         assert [len(range(first, min(first + size, n))) for first in range(0, n, size)] == batches

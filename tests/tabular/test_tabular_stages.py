@@ -77,15 +77,15 @@ def test_the_better_stage_is_kept_and_of_equal_ones_the_cheaper(name):
     """Means of the rows without 2 % at each end are compared: no single row decides."""
     change, kept = CHANGES[name]
     stages = {
-        which: SimpleNamespace(out_of_fold=costs, notes=[], course=[which], stopped="")
+        which: SimpleNamespace(out_of_fold=costs, notes=[], stage_log=[which], stopped="")
         for which, costs in (("first", np.ones(100)), ("then", 1 + change))
     }
     target = SimpleNamespace(costs=lambda p: p, calibrated=lambda p, weights: p)
     weights = np.r_[np.full(20, 0.1), np.full(80, 1.0)] if "weight" in name else None
     result = blend._better(target, weights, **stages)
     assert result is stages[kept]
-    assert result.course[:2] == ["first", "then"]
-    assert (result.course[2:] == ["the stage before is kept"]) == (kept == "first")
+    assert result.stage_log[:2] == ["first", "then"]
+    assert (result.stage_log[2:] == ["the stage before is kept"]) == (kept == "first")
 
 
 @pytest.mark.parametrize("is_better", [False, True])
@@ -101,7 +101,7 @@ def test_stages_of_classes_are_compared_after_calibration(is_better):
                 y[:, np.newaxis] == [0, 1], p[:, np.newaxis], 1 - p[:, np.newaxis]
             ),
             notes=[],
-            course=[],
+            stage_log=[],
             stopped="",
         )
         for p in (right, np.where(decided, 0.5, sure))

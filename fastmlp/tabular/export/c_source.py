@@ -29,7 +29,7 @@ RARELY = 0.1  # share of missing values in random rows
 
 
 class TableSource(Source):
-    """Source and header of a fitted table; ``each`` lists the layers of each group's members."""
+    """Source and header of a fitted table; ``layers`` are those of each group's members."""
 
     defined, predict = table_text.DEFINED, table_text.PREDICT
 
@@ -38,7 +38,7 @@ class TableSource(Source):
         model: ExportedTable,
         name: str,
         dtype: np.dtype[Any],
-        each: list[list[list[Layer]]],
+        layers: list[list[list[Layer]]],
         levels: Sequence[float],
     ) -> None:
         kind = None if model.labels is None else model.labels.kind
@@ -84,10 +84,13 @@ class TableSource(Source):
         decode = table_text.DECODE["divided" if is_divided else kind]
         for piece in (table_text.ENCODE, decode):
             self.code.append(text.with_real(piece.format(**fields), dtype))
-        bodies = [self._recipe(*own) for own in zip(model.groups, each, recipes, strict=True)]
+        bodies = [
+            self._recipe(group, nets, title)
+            for group, nets, title in zip(model.groups, layers, recipes, strict=True)
+        ]
         groups = "".join(
             table_text.GROUP.format(number=g, n=len(nets), share=repr(group.share), **fields)
-            for g, (group, nets) in enumerate(zip(model.groups, each, strict=True))
+            for g, (group, nets) in enumerate(zip(model.groups, layers, strict=True))
         )
         power = model.residuals[0].trust / 2 if model.has_variances else None
         size = table_text.SIZE[model.has_variances].format(power=power, **fields)
@@ -97,7 +100,7 @@ class TableSource(Source):
         ends += [table_text.LOOKUP.format(**fields)] if self._categories else []
         self.write("\n".join(ends), DOUBLE)
         doubles = fields["n_scaled"] + 3 * columns
-        self.stack_bytes = max(each.stack_bytes for each in bodies) + doubles * DOUBLE.itemsize
+        self.stack_bytes = max(body.stack_bytes for body in bodies) + doubles * DOUBLE.itemsize
 
     @property
     def unit(self) -> float:
@@ -111,28 +114,28 @@ class TableSource(Source):
         """Add the constants of columns and residuals."""
         values = [column.values or () for column in self._categories]
         signs = [
-            each[MOST_CATEGORIES:, MOST_CATEGORIES:] > 0 for each in self.model.inputs_of_values
+            inputs[MOST_CATEGORIES:, MOST_CATEGORIES:] > 0 for inputs in self.model.inputs_of_values
         ]
         # The signs of a rare value, one bit for each of its `SHARED` inputs, are a 16-bit number.
-        bits = [np.packbits(each, axis=1, bitorder="little") for each in signs if each.size]
+        bits = [np.packbits(sign, axis=1, bitorder="little") for sign in signs if sign.size]
         self._ends("value_ends", map(len, values))
-        self._ends("input_ends", (each.shape[1] for each in self.model.inputs_of_values))
+        self._ends("input_ends", (inputs.shape[1] for inputs in self.model.inputs_of_values))
         self._ends("sign_ends", map(len, signs))
-        missing = [each.index(None) if None in each else MISSING for each in values]
+        missing = [column.index(None) if None in column else MISSING for column in values]
         self.array("missing_codes", np.array(missing, np.int32))
-        shorts = [each.view("<u2").ravel() for each in bits]
+        shorts = [packed.view("<u2").ravel() for packed in bits]
         self.array("signs", np.concatenate([np.empty(0, np.uint16), *shorts]))
         self.array("with_missing", self.model.with_missing.astype(np.int32))
         residuals = self.model.residuals
         if residuals:
-            self.array("rms", np.array([each.rms for each in residuals]))
+            self.array("rms", np.array([output.rms for output in residuals]))
         if self._levels:
-            offsets = [[each.quantile(level) for level in self._levels] for each in residuals]
+            offsets = [[output.quantile(level) for level in self._levels] for output in residuals]
             self.array("offsets", np.array(offsets))
         if residuals and not self.model.has_variances:
-            self._ends("place_ends", (len(each.places) for each in residuals))
-            self.array("places", np.concatenate([each.places for each in residuals]))
-            self.array("sizes", np.concatenate([each.sizes for each in residuals]))
+            self._ends("place_ends", (len(output.places) for output in residuals))
+            self.array("places", np.concatenate([output.places for output in residuals]))
+            self.array("sizes", np.concatenate([output.sizes for output in residuals]))
 
     def _ends(self, name: str, counts: Iterable[int]) -> None:
         """Add the offsets of parts of an array, and its end."""
@@ -143,12 +146,13 @@ class TableSource(Source):
         texts: list[bytes | None] = []
         order: list[int] = []
         for column in self._categories:
-            own = texts_of(column)
-            by_text = sorted(range(len(own)), key=lambda k: (own[k] is None, own[k] or b""))
+            of_column = texts_of(column)
+            keys = [(value is None, value or b"") for value in of_column]
+            by_text = sorted(range(len(keys)), key=keys.__getitem__)
             order += [len(texts) + k for k in by_text]  # None is the last
-            texts += own
-        self.constant_bytes += sum(len(each) + 1 for each in texts if each is not None)
-        written = ",\n    ".join("0" if each is None else text.string(each) for each in texts)
+            texts += of_column
+        self.constant_bytes += sum(len(value) + 1 for value in texts if value is not None)
+        written = ",\n    ".join("0" if value is None else text.string(value) for value in texts)
         self.constants += [
             f"static const char *const texts[{len(texts)}] = {{\n    {written}\n}};\n",
             text.constants("int", "sorted", np.array(order)),
@@ -193,26 +197,26 @@ class TableSource(Source):
 
 def enumerators(prefix: str, columns: Iterable[tuple[int, Column]]) -> str:
     """Return distinct C identifiers for columns, as lines: "per cent" becomes PREFIX_per_cent."""
-    found: dict[str, None] = {}
+    identifiers: dict[str, None] = {}
     for _, column in columns:
         identifier = prefix + "_" + re.sub(r"\W", "_", column.name, flags=re.ASCII)
-        while identifier in found:
+        while identifier in identifiers:
             identifier += "_"
-        found[identifier] = None
-    return "\n    ".join(f"{each}," for each in found)
+        identifiers[identifier] = None
+    return "\n    ".join(f"{identifier}," for identifier in identifiers)
 
 
 def texts_of(column: Column) -> list[bytes | None]:
     """Return a category's values as bytes, None if missing; raise ValueError if C has no form."""
     texts: dict[bytes | None, None] = {}
     for value in column.values or ():
-        each = _text(value, column.name)
-        if each in texts:
+        written = _text(value, column.name)
+        if written in texts:
             raise ValueError(
                 f"{column.name} has {value!r} and another category of the same text, which C "
                 "cannot tell apart: give the column values of one type, and fit again"
             )
-        texts[each] = None
+        texts[written] = None
     return list(texts)
 
 

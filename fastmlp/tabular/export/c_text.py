@@ -9,7 +9,7 @@ from typing import Any
 
 import fastmlp._export.c_text as text
 from fastmlp.tabular.columns import MOST_CATEGORIES
-from fastmlp.tabular.encoding import CLIP, FAR, NARROWEST, SHARED
+from fastmlp.tabular.encoding import CLIP, NARROWEST, PRECLIP, SHARED
 from fastmlp.tabular.temperature import SMALLEST
 
 LARGEST = "1.7976931348623157e308"
@@ -57,8 +57,8 @@ static double smooth_clip(double value, double centre, double factor)
     if (value > {LARGEST}) value = {LARGEST};
     if (value < -{LARGEST}) value = -{LARGEST};
     scaled = (value - centre) * factor;
-    if (scaled > {FAR!r}) scaled = {FAR!r};
-    if (scaled < -{FAR!r}) scaled = -{FAR!r};
+    if (scaled > {PRECLIP!r}) scaled = {PRECLIP!r};
+    if (scaled < -{PRECLIP!r}) scaled = -{PRECLIP!r};
     return scaled / sqrt(1.0 + (scaled / {CLIP!r}) * (scaled / {CLIP!r}));
 }}}}
 

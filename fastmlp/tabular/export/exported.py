@@ -62,7 +62,7 @@ class ExportedTable:
     @property
     def n_parameters(self) -> int:
         """Number of parameters of all networks."""
-        return sum(each.n_parameters for each in self.networks)
+        return sum(net.n_parameters for net in self.networks)
 
 
 def exported(fitted: FittedTable) -> ExportedTable:

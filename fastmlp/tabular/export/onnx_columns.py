@@ -118,7 +118,7 @@ class Inputs:
         used = zip(self.columns.numbers + self.columns.categories, kinds, strict=True)
         return {
             column.name: Value(kind.dtype, (1,))
-            for (_, column), kind in sorted(used, key=lambda each: each[0][0])
+            for (_, column), kind in sorted(used, key=lambda pair: pair[0][0])
         }
 
     @property
@@ -163,11 +163,11 @@ def _kind(column: Column, kinds: Sequence[ValueType]) -> ValueType:
             f"{name} had empty strings and missing values at fit but in ONNX, which has no missing "
             "strings, an empty one stands for them: fit with one of the two"
         )
-    found = next((kind for kind in kinds if all(map(kind.holds, values))), None)
-    if found is None:
+    first = next((kind for kind in kinds if all(map(kind.holds, values))), None)
+    if first is None:
         shown = ", ".join(repr(v) for v in values[:3])
         raise TypeError(
             f"{name} has categories such as {shown} but those that can be exported are all valid "
             "text, or all numbers that float64 holds: convert the column to text, and fit again"
         )
-    return found
+    return first

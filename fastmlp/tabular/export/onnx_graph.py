@@ -17,7 +17,7 @@ from fastmlp._export.layers import by_member, stacked
 from fastmlp._export.onnx import OPSET, Value, Values, check_size, label, made, network, package
 from fastmlp._export.onnx_nodes import Graph, Name, Names, mixture
 from fastmlp.tabular.conformal import Residuals
-from fastmlp.tabular.encoding import CLIP, FAR, middles
+from fastmlp.tabular.encoding import CLIP, PRECLIP, middles
 from fastmlp.tabular.export.exported import ExportedGroup, ExportedTable
 from fastmlp.tabular.export.onnx_columns import ML, WIDE, Inputs
 from fastmlp.tabular.temperature import SMALLEST
@@ -60,8 +60,8 @@ def _encoded(
             parts.append(_cast(g, g.Gather(missing, model.with_missing, axis=2)))
         if group.encoding.bins:
             binned.append(_cast(g, _binned(wide, group, scaled, missing)))
-    for (code, inputs), known in zip(categories, group.encoding.seen_by_column, strict=True):
-        is_known = np.pad(known, ((0, 0), (0, 1)))[..., np.newaxis].astype(g.dtype)
+    for (code, inputs), seen in zip(categories, group.encoding.seen_by_column, strict=True):
+        is_known = np.pad(seen, ((0, 0), (0, 1)))[..., np.newaxis].astype(g.dtype)
         parts.append(g.Mul(inputs, g.Gather(is_known, code, axis=1)))
     return g.Concat(*parts, *binned, axis=2)
 
@@ -72,7 +72,7 @@ def _scaled(g: Graph, group: ExportedGroup, x: Name) -> tuple[Name, Name]:
     factor = g.constant(by_member(group.encoding.numbers.factor), "factor")
     raw = g.Mul(g.Sub(x, centre), factor)
     missing = g.IsNaN(raw)
-    near = g.Clip(g.Where(missing, 0.0, raw), -FAR, FAR)
+    near = g.Clip(g.Where(missing, 0.0, raw), -PRECLIP, PRECLIP)
     part = g.Div(near, CLIP)
     return g.Div(near, g.Sqrt(g.Add(g.Mul(part, part), 1.0))), missing
 
@@ -80,7 +80,7 @@ def _scaled(g: Graph, group: ExportedGroup, x: Name) -> tuple[Name, Name]:
 def _binned(g: Graph, group: ExportedGroup, scaled: Name, missing: Name) -> Name:
     """Return the piecewise linear inputs; 0 where missing."""
     edges = group.encoding.numbers.edges
-    middle, half = (by_member(each.reshape(len(each), -1)) for each in middles(edges))
+    middle, half = (by_member(bins.reshape(len(bins), -1)) for bins in middles(edges))
     of_number = np.repeat(np.arange(edges.shape[1]), group.encoding.bins)
     away = g.Sub(g.Gather(scaled, of_number, axis=2), g.constant(middle, "middle"))
     part = g.Clip(g.Div(away, g.constant(half, "half")), -1.0, 1.0)
@@ -99,7 +99,7 @@ def _predicted(g: Graph, group: ExportedGroup, heads: Names, has_labels: bool) -
             for name, values in group.target._asdict().items()
         )
         wide[0] = g.Min(g.Max(g.Add(g.Mul(wide[0], factor), centre), low), high)
-        wide[1:] = [g.Mul(g.Mul(each, factor), factor) for each in wide[1:]]
+        wide[1:] = [g.Mul(g.Mul(variance, factor), factor) for variance in wide[1:]]
         if has_labels:
             wide[0] = g.Div(wide[0], g.ReduceSum(wide[0], np.array([-1])))
     return mixture(g, tuple(wide))
@@ -108,7 +108,7 @@ def _predicted(g: Graph, group: ExportedGroup, heads: Names, has_labels: bool) -
 def _blended(g: Graph, model: ExportedTable, inputs: Inputs) -> Names:
     """Return the blended prediction, each part (rows, outputs), float64."""
     x = inputs.numbers(g) if model.columns.numbers else ""
-    tables = [np.pad(each, ((0, 1), (0, 0))) for each in model.inputs_of_values]
+    tables = [np.pad(columns, ((0, 1), (0, 0))) for columns in model.inputs_of_values]
     pairs = zip(inputs.codes(g), tables, strict=True)
     categories = [(code, g.Gather(table, code, axis=0)) for code, table in pairs]
     parts = []
@@ -117,8 +117,8 @@ def _blended(g: Graph, model: ExportedTable, inputs: Inputs) -> Names:
         wide = _wide(g)
         encoded = _encoded(g, model, group, x, categories)
         heads = network(g, encoded, stacked(group.networks.nets))
-        found = _predicted(wide, group, heads, model.labels is not None)
-        parts.append([wide.Mul(name, group.share) for name in found])
+        predicted = _predicted(wide, group, heads, model.labels is not None)
+        parts.append([wide.Mul(name, group.share) for name in predicted])
     g.prefix = ""
     return tuple(functools.reduce(g.Add, names) for names in zip(*parts, strict=True))
 
@@ -143,25 +143,29 @@ def _size(g: Graph, mean: Name, k: int, residuals: Residuals) -> Name:
     places = residuals.places
     widths = np.append(np.diff(places), 0.0)  # one more part, of width 0
     rises = np.append(np.diff(residuals.sizes), 0.0)
-    own = g.Gather(mean, np.array([k]), axis=1)
-    share = g.Div(g.Max(g.Min(g.Sub(own, places), widths), 0.0), np.where(widths > 0, widths, 1.0))
+    of_output = g.Gather(mean, np.array([k]), axis=1)
+    share = g.Div(
+        g.Max(g.Min(g.Sub(of_output, places), widths), 0.0), np.where(widths > 0, widths, 1.0)
+    )
     return g.Add(g.ReduceSum(g.Mul(share, rises), np.array([1])), float(residuals.sizes[0]))
 
 
-def _regression(g: Graph, found: Names, model: ExportedTable, levels: Sequence[float]) -> Values:
+def _regression(
+    g: Graph, predicted: Names, model: ExportedTable, levels: Sequence[float]
+) -> Values:
     """Add the outputs of ``predict`` and ``predict_quantiles``, and return them."""
-    mean, *variances = found
+    mean, *variances = predicted
     if variances:
         size = g.Pow(variances[0], model.residuals[0].trust / 2)
     else:
-        sizes = [_size(g, mean, k, each) for k, each in enumerate(model.residuals)]
+        sizes = [_size(g, mean, k, residuals) for k, residuals in enumerate(model.residuals)]
         size = g.Concat(*sizes, axis=1)
-    deviation = g.Mul(size, np.array([each.rms for each in model.residuals]))
+    deviation = g.Mul(size, np.array([residuals.rms for residuals in model.residuals]))
     columns = (model.outputs,)
     outputs = {"predictions": Value(WIDE, columns), "deviations": Value(WIDE, columns)}
     names = [mean, deviation]
     if len(levels):
-        away = np.array([[each.quantile(level) for level in levels] for each in model.residuals])
+        away = np.array([[r.quantile(level) for level in levels] for r in model.residuals])
         middle, unit, shape = mean, size, (len(levels),)  # one output has no axis
         if model.outputs > 1:
             middle, unit = (g.Unsqueeze(name, np.array([2])) for name in (mean, size))
@@ -173,10 +177,10 @@ def _regression(g: Graph, found: Names, model: ExportedTable, levels: Sequence[f
     return outputs
 
 
-def _classification(g: Graph, found: Names, model: ExportedTable) -> Values:
+def _classification(g: Graph, predicted: Names, model: ExportedTable) -> Values:
     """Add the outputs of ``predict`` and ``predict_proba``, and return them."""
     assert model.labels is not None
-    p = _calibrated(g, found[0], model)
+    p = _calibrated(g, predicted[0], model)
     outputs = {"label": label(g, p, model.labels)}
     g.rename(p, "probabilities")
     return outputs | {"probabilities": Value(WIDE, (model.outputs,))}
@@ -188,12 +192,12 @@ def model(table: ExportedTable, path: Any = None, levels: Sequence[float] = ()) 
     g = Graph(np.dtype(np.float32), root=_root(table.columns.names))
     check_size(table.n_parameters * g.dtype.itemsize)
     inputs = Inputs.of(table.columns)
-    found = _blended(g, table, inputs)
+    predicted = _blended(g, table, inputs)
     wide = _wide(g)
     if table.labels is None:
-        outputs = _regression(wide, found, table, levels)
+        outputs = _regression(wide, predicted, table, levels)
     else:
-        outputs = _classification(wide, found, table)
+        outputs = _classification(wide, predicted, table)
     inputs.check_names(outputs)
     opsets = {"": OPSET} | ({ML: inputs.opset} if inputs.opset else {})
     return made(g, outputs, inputs.values, opsets, path)
