@@ -10,6 +10,7 @@ import time
 import warnings
 
 import pytest
+import trials
 from at_once import at_once, held, switching
 from interrupting import interrupted_at_call
 
@@ -109,14 +110,16 @@ def test_a_copy_is_of_one_moment():
 @pytest.mark.parametrize("where", ["forked within", "forked by another thread"])
 def test_a_forked_child_is_free(where):
     lock = FitLock()
+
+    def child():
+        assert not lock.is_mine()
+        assert not refused(lock)
+        assert not refused(lock)
+
     holding = lock.taken() if where == "forked within" else held_by_another(lock)
     with holding, warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # threads and fork, from 3.12 on
-        child = os.fork()
-        if child == 0:
-            ours = not lock.is_mine() and not refused(lock) and not refused(lock)
-            os._exit(0 if ours else 1)
-        assert os.waitpid(child, 0)[1] == 0
+        trials.forked(child)
         assert refused(lock)
     assert not refused(lock)
 

@@ -7,11 +7,10 @@ import copy
 import functools
 import itertools
 import pickle
-import threading
 
 import numpy as np
 import pytest
-from at_once import at_once
+from at_once import at_once, busy, repeating
 
 import fastmlp
 from fastmlp._engine import thread_count
@@ -25,22 +24,11 @@ READERS = 8
 
 def beside(work, reads):
     """Return {name: all that reads[name] returned}, each run over and over while `work` runs."""
-    done = threading.Event()
-
-    def working():
-        try:
-            work()
-        finally:
-            done.set()
-
-    def reading(read):
-        seen = {read()}
-        while not done.is_set():
-            seen.add(read())
-        return seen
-
-    _, *seen = at_once(working, *[functools.partial(reading, read) for read in reads.values()])
-    return dict(zip(reads, seen, strict=True))
+    seen = {name: set() for name in reads}
+    calls = [lambda name=name, read=read: seen[name].add(read()) for name, read in reads.items()]
+    with busy(*map(repeating, calls)):
+        work()
+    return seen
 
 
 def strays(seen, expected):

@@ -4,11 +4,11 @@ import copy
 import ctypes
 import gc
 import signal
-import threading
 
 import numpy as np
 import own
 import pytest
+from at_once import at_once
 from models import X, Y, digest
 from states import refused
 
@@ -290,12 +290,7 @@ def test_a_failure_in_an_ensemble_and_in_any_thread(mlp, where):
             except PlantedError as error:
                 caught.append(str(error))
 
-    if where == "main":
-        run()
-    else:
-        thread = threading.Thread(target=run)
-        thread.start()
-        thread.join()
+    run() if where == "main" else at_once(run)
     assert caught == ["from inside"] * 2
     failing.left = 10**9
     n_epochs = len(ensemble.history.loss)

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import trials
 from at_once import at_once, busy, held, repeating, switching
 
 pytest.importorskip("sklearn")
@@ -172,18 +173,16 @@ def test_predictions_belong_to_one_fit():
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # from Python 3.12 on
 def test_a_child_that_was_forked_during_a_fit_copies_after_a_fit_alone():
     net, other = (regressor(warm_start=True).fit(X, X[:, 0]) for _ in range(2))
+
+    def child():
+        copy.deepcopy(other), net.predict(X)
+        with pytest.raises(RuntimeError, match="when this process was forked"):
+            copy.deepcopy(net)
+        net.fit(X, X[:, 0])
+        assert np.array_equal(copy.deepcopy(net).predict(X), net.predict(X))
+
     with blocked(net, y=X[:, 0]):
-        child = os.fork()
-        if child == 0:
-            try:
-                copy.deepcopy(other), net.predict(X)
-                with pytest.raises(RuntimeError, match="when this process was forked"):
-                    copy.deepcopy(net)
-                net.fit(X, X[:, 0])
-                os._exit(int(not np.array_equal(copy.deepcopy(net).predict(X), net.predict(X))))
-            finally:
-                os._exit(2)
-        assert os.waitpid(child, 0)[1] == 0
+        trials.forked(child)
 
 
 @pytest.mark.parametrize("standardize", [False, True])

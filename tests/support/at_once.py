@@ -92,9 +92,10 @@ def busy(*works: Callable[[Callable[[], bool]], Any], seconds: float = 60) -> It
 
 
 def repeating(call: Callable[[], Any]) -> Callable[[Callable[[], bool]], None]:
-    """Return the work of calling a function again and again."""
+    """Return the work of calling a function once, and again until it is to stop."""
 
     def work(stop: Callable[[], bool]) -> None:
+        call()
         while not stop():
             call()
 

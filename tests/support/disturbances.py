@@ -15,6 +15,7 @@ import numpy as np
 import trials
 from at_once import busy, repeating
 from injection import REAL, X, estimator, many_threads
+from interrupting import alarm
 from states import digest, state
 
 import fastmlp
@@ -81,18 +82,6 @@ LONG: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
         lambda model: model.predict(rows(100000, 64)),
     ),
 }
-
-
-@contextlib.contextmanager
-def alarm(seconds: float, handler: Any) -> Iterator[None]:
-    """Have a signal handler called after some seconds; the time is the kernel's, not a thread's."""
-    before = signal.signal(signal.SIGALRM, handler)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def denormals_are_kept() -> bool:

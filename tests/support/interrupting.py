@@ -1,10 +1,12 @@
-"""Interrupts at a place that a test chooses: KeyboardInterrupt within some functions."""
+"""Interrupts at a place that a test chooses, and signals after a time."""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import signal
 import sys
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterator
 from typing import Any
 
 
@@ -63,3 +65,15 @@ def _interrupted(get: Any, put: Any, function: Any, call: Callable[[], Any]) -> 
     finally:
         put(before)
     return False
+
+
+@contextlib.contextmanager
+def alarm(seconds: float, handler: Any) -> Iterator[None]:
+    """Have a signal handler called after some seconds; the time is the kernel's, not a thread's."""
+    before = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

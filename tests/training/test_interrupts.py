@@ -10,7 +10,7 @@ import threading
 import numpy as np
 import pytest
 import trials
-from interrupting import interrupted_at, interrupted_at_call
+from interrupting import alarm, interrupted_at, interrupted_at_call
 from states import digest, refused, state
 
 import fastmlp
@@ -257,14 +257,10 @@ def test_an_epoch_is_recorded_as_a_whole(net, no_collections):
             signal.setitimer(signal.ITIMER_REAL, rng.uniform(1e-4, 5e-3))
 
     rng = np.random.default_rng(0)
-    before = signal.signal(signal.SIGALRM, interrupt)
-    try:
+    with alarm(0, interrupt):  # by `start`
         for _ in range(100):
             with pytest.raises(KeyboardInterrupt):
                 net.fit(X, Y, epochs=10**6, validation_data=(X, Y), callbacks=[start])
             h = net.history
             lengths = {len(h.loss), len(h.val_loss), len(h.seconds), len(h.learning_rate)}
             assert len(lengths) == 1, h
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
