@@ -27,7 +27,6 @@ KINDS = ("reference", *native_engine.available_levels())
 SIZES = (1, 2, 3, 5, 7, 8, 9, 13, 16, 17, 23, 24, 25, 31, 32, 33, 47, 64, 67, 97)
 # The same idea where every combination of two or three sizes is run.
 FEW_SIZES = (1, 3, 8, 17, 25, 33)
-BATCH_SIZES = (1, 2, 7, 17, 64)
 
 # layer_sizes with 0 to 3 hidden layers, narrow, wide and odd; outputs fit any loss.
 NETWORKS = (

@@ -8,16 +8,29 @@ from __future__ import annotations
 
 import os
 import sys
+import sysconfig
+from collections.abc import Iterable
 from pathlib import Path
 
 import children
 
 ROOT = Path(__file__).resolve().parents[2]
+NATIVE = {".pyx", ".pxd", ".h"}
+
+
+def is_newest(built: Iterable[Path]) -> bool:
+    """Return whether a module is there that is newer than all that it is compiled from."""
+    native = (path for path in (ROOT / "src_cython").rglob("*.*") if path.suffix in NATIVE)
+    sources = [ROOT / "setup.py", ROOT / "tests" / "support" / "probe.pyx", *native]
+    changed = max(path.stat().st_mtime for path in sources)
+    return any(path.stat().st_mtime > changed for path in built)
 
 
 def build() -> str:
     """Compile the module if its sources have changed, one process at a time; returns the folder."""
     folder = ROOT / "build" / "probe"
+    if is_newest(folder.glob(f"probe{sysconfig.get_config_var('EXT_SUFFIX')}")):
+        return str(folder)
     folder.mkdir(parents=True, exist_ok=True)
     command = "setup.py", "-q", "build_probe", "--build-lib", folder
     with (folder / "lock").open("w") as lock:
