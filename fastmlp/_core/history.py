@@ -161,7 +161,7 @@ class ResumeState(NamedTuple):
     shuffles: Sequence[int] = ()  # seeds, each of a permutation of the order before it
     shuffled: int = 0  # how many of them belong to ended epochs; one more may follow
     scale: float = 1.0  # State.learning_rate_scale
-    memories: Sequence[Any] = ()  # state of the callbacks, only in a checkpoint
+    callbacks: Sequence[Any] = ()  # state of the callbacks, only in a checkpoint
     batch_size: int = 0
     data: int = 0  # fingerprint of the arrays; 0: not computed, or from a source
     averaged: AveragingState | None = None  # None also after the user has assigned weights

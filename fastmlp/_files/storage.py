@@ -62,13 +62,13 @@ def save(model: Any, path: str | os.PathLike[str], training: bool = True) -> Non
 
 def saving(model: Any, path: str | os.PathLike[str], training: bool = True) -> Callable[[], None]:
     """Return a function that writes the present model to a file, in any thread, at any time."""
-    content = content_of(model, training)
+    content = metadata_and_tensors(model, training)
     return lambda: atomic_files.write(path, safetensors.encoded(*content))
 
 
 def check_room(model: Any, epochs: int, planned: int) -> None:
     """Warn if a file has no room for ``planned`` epochs of a model that has had ``epochs``."""
-    room = content_of(model)[1].room(epochs)
+    room = metadata_and_tensors(model)[1].room(epochs)
     if planned > room:
         warn(
             f"epochs is {planned:,} but a file has room for the losses, rates and seeds of "
@@ -77,7 +77,7 @@ def check_room(model: Any, epochs: int, planned: int) -> None:
         )
 
 
-def content_of(model: Any, training: bool = True) -> tuple[dict[str, str], Tensors]:
+def metadata_and_tensors(model: Any, training: bool = True) -> tuple[dict[str, str], Tensors]:
     """Return copies of the metadata and arrays."""
     check_flag("training", training)
     tensors = Tensors()

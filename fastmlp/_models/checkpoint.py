@@ -168,10 +168,10 @@ class Checkpoint:
     def _remember(self, state: State) -> None:
         """Add the state of the other callbacks to the state for resuming."""
         models = getattr(state.model, "members", (state.model,))
-        memories = callback_state.memories(state.callbacks, state.engine)
+        states = callback_state.callback_states(state.callbacks, state.engine)
         for k, model in enumerate(models):
-            part = memories if model is state.model else callback_state.apart(memories, k)
-            model._progress = model._stored_progress()._replace(memories=part)
+            part = states if model is state.model else callback_state.apart(states, k)
+            model._progress = model._stored_progress()._replace(callbacks=part)
 
     def _is_best(self, state: State) -> bool:
         """Whether the last loss is the lowest of the history; NaN never is."""

@@ -133,10 +133,10 @@ class Runner:
         """Restore the callbacks from a checkpoint; return whether one had ended the fit."""
         from fastmlp._training import callback_state
 
-        memories = states[0].memories
+        saved = states[0].callbacks
         if self.request.is_joint:
-            memories = callback_state.together([member.memories for member in states])
-        return callback_state.give_back(memories, self.request.callbacks, state)
+            saved = callback_state.together([member.callbacks for member in states])
+        return callback_state.give_back(saved, self.request.callbacks, state)
 
     def _resumed(self) -> list[ResumeState]:
         """Return the state of each member to resume; set the histories."""

@@ -51,7 +51,7 @@ def fingerprint(*datas: Any) -> int:
     return int.from_bytes(digest.digest()[:8], "little")
 
 
-def memories(callbacks: Iterable[Any], engine: Engine) -> list[CallbackState]:
+def callback_states(callbacks: Iterable[Any], engine: Engine) -> list[CallbackState]:
     """Return the state of all callbacks that have some."""
     states = []
     for callback in filter(_remembers, callbacks):
@@ -80,31 +80,31 @@ def snapshot_of(parameters: Parameters, engine: Engine) -> Any:
     return shadow.snapshot()
 
 
-def give_back(memories: Sequence[CallbackState], callbacks: Iterable[Any], state: State) -> bool:
+def give_back(states: Sequence[CallbackState], callbacks: Iterable[Any], state: State) -> bool:
     """Restore the callbacks' state if their classes match; return whether one wants to stop."""
     restored = list(filter(_remembers, callbacks))
-    if [type(callback).__name__ for callback in restored] != [memory.name for memory in memories]:
+    if [type(callback).__name__ for callback in restored] != [saved.name for saved in states]:
         return False
-    for callback, memory in zip(restored, memories, strict=True):
-        vars(callback).update(memory.values)
-        if memory.parameters is not None:
-            snapshot = snapshot_of(memory.parameters, state.engine)
+    for callback, saved in zip(restored, states, strict=True):
+        vars(callback).update(saved.values)
+        if saved.parameters is not None:
+            snapshot = snapshot_of(saved.parameters, state.engine)
             callback._snapshot = Snapshot(state._kind(), snapshot)
     stops = [callback for callback in restored if isinstance(callback, EarlyStopping)]
     return any(stop.wait >= stop.patience for stop in stops)
 
 
-def apart(memories: Sequence[CallbackState], member: int) -> list[CallbackState]:
+def apart(states: Sequence[CallbackState], member: int) -> list[CallbackState]:
     """Return the callbacks' state restricted to one member of an ensemble."""
-    parts = [memory.parameters and memory.parameters[member] for memory in memories]
-    return [m._replace(parameters=part) for m, part in zip(memories, parts, strict=True)]
+    parts = [saved.parameters and saved.parameters[member] for saved in states]
+    return [m._replace(parameters=part) for m, part in zip(states, parts, strict=True)]
 
 
-def together(memories: Sequence[Sequence[CallbackState]]) -> list[CallbackState]:
+def together(members: Sequence[Sequence[CallbackState]]) -> list[CallbackState]:
     """Combine the callbacks' state of all members of an ensemble."""
     combined = []
-    for of_each in zip(*memories, strict=True):
-        parameters = [memory.parameters for memory in of_each]
+    for of_each in zip(*members, strict=True):
+        parameters = [saved.parameters for saved in of_each]
         whole = None if None in parameters else tuple(parameters)
         combined.append(of_each[0]._replace(parameters=whole))
     return combined

@@ -36,7 +36,7 @@ def same(a: Any, b: Any) -> bool:
 
 def text_of(model: Any) -> bytes:
     """Return the bytes of a model's file."""
-    return b"".join(safetensors.encoded(*storage.content_of(model)))
+    return b"".join(safetensors.encoded(*storage.metadata_and_tensors(model)))
 
 
 # What a loss is trained on here.

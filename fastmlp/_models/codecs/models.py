@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,7 @@ PROGRESS = Object(
         "callbacks": parts.CALLBACKS,
         **dict.fromkeys(("seed", "batch_size", "data"), LARGE),
     },
-    lambda callbacks, **others: ResumeState((), memories=callbacks, **others),
-    lambda state: {**state._asdict(), "callbacks": state.memories},
+    functools.partial(ResumeState, ()),
 )
 MLP = Object(
     {

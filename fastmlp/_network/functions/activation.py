@@ -85,7 +85,7 @@ class CustomActivation(CustomFunction):
             value, slope = np.full_like(copied, np.nan), np.full_like(copied, np.nan)
             self.function(z.dtype, z.size, copied, value, slope)
             return value, slope
-        return self._pair(("value", "slope"), (z.shape, z.shape), self.function(copied), z)
+        return self._pair(("value", "slope"), (z.shape, z.shape), self.function(copied), z.dtype)
 
     def value(self, z: Array) -> Array:
         """Return the value at z, a new array."""

@@ -61,9 +61,13 @@ class CustomFunction:
             object.__setattr__(self, key, value)
 
     def _pair(
-        self, names: tuple[str, str], shapes: tuple[tuple[int, ...], ...], result: Any, like: Array
+        self,
+        names: tuple[str, str],
+        shapes: tuple[tuple[int, ...], ...],
+        result: Any,
+        dtype: np.dtype[Any],
     ) -> tuple[Array, Array]:
-        """Return the two arrays that the function returned, checked, in the dtype of ``like``."""
+        """Return the two arrays that the function returned, checked, in this dtype."""
         if not isinstance(result, tuple | list) or len(result) != 2:
             shown = f"{len(result)} things" if isinstance(result, tuple | list) else type(result)
             raise TypeError(
@@ -71,7 +75,7 @@ class CustomFunction:
                 f"return {names[0]}, {names[1]}"
             )
         first, second = (
-            self._real(name, shape, value, like.dtype)
+            self._real(name, shape, value, dtype)
             for name, shape, value in zip(names, shapes, result, strict=True)
         )
         return first, second

@@ -135,7 +135,7 @@ class CustomLoss(CustomFunction, Loss):
             value, gradient = (np.full(shape, np.nan, z.dtype) for shape in shapes)
             self.function(z.dtype, *z.shape, width, outputs, *target_arguments, value, gradient)
             return value, gradient
-        return self._pair(("value", "gradient"), shapes, self.function(outputs, targets), z)
+        return self._pair(("value", "gradient"), shapes, self.function(outputs, targets), z.dtype)
 
     def verify(self, dtype: np.dtype[Any], outputs: int) -> None:
         """Raise TypeError or ValueError unless the function works for this dtype and width."""

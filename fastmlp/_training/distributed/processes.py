@@ -103,7 +103,7 @@ class DistributedFit:
         n_summed = self.engine.n_summed
         facts.append(AgreedValue("number of summed values", n_summed, remedy=_LAYOUT))
         resumed = states or ()
-        common: dict[str, Any] = {"rows": 0, "batch_size": 0, "memories": (), "averaged": None}
+        common: dict[str, Any] = {"rows": 0, "batch_size": 0, "callbacks": (), "averaged": None}
         text = f"after {resumed[0].epochs} epochs" if resumed else "False"
         facts.append(AgreedValue("resume", [state._replace(**common) for state in resumed], text))
         draws = [repr(member._rng.bit_generator.state).encode() for member in request.members]
@@ -160,11 +160,11 @@ class DistributedFit:
         except RankError as error:
             if not error.error.startswith(DivergenceError.__name__):
                 raise
-            who = f"training on rank {error.rank}"
-            raise loop.diverged(math.nan, plan, epoch, state.history, who) from None
+            caller = f"training on rank {error.rank}"
+            raise loop.diverged(math.nan, plan, epoch, state.history, caller) from None
         if not math.isfinite(loss):
-            who = f"training on rank {self.rank}" if self.exchange.has_failed else "training"
-            raise loop.diverged(loss, plan, epoch, state.history, who)
+            caller = f"training on rank {self.rank}" if self.exchange.has_failed else "training"
+            raise loop.diverged(loss, plan, epoch, state.history, caller)
         local, weight = plan.sums
         ranks = self.exchange.gather([next_message("the loss of a block")], [local])
         plan.sums = [float(ranks[:, 0].sum()), weight]
