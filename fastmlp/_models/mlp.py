@@ -420,7 +420,8 @@ class MLP(Exportable):
         Raises
         ------
         TypeError, ValueError, DivergenceError, RuntimeError, KeyboardInterrupt
-            As for :meth:`fit`; the model then has the weights from before the call.
+            As for :meth:`fit`; the model then has the weights from before the call. After a
+            step was taken, the optimizer's state is lost, and the next pass starts a new one.
         """
         with self._lock.taken():
             data = check.data(X, y, sample_weight, self._spec)

@@ -162,7 +162,7 @@ class MLPClassifier(Classifier, BaseMLP):
         if kind == "multiclass":
             return classes[outputs.argmax(axis=1)]  # type: ignore[no-any-return]
         if kind == "binary" and len(classes) == 2:
-            return classes[(outputs[:, 0] > 0.5).view(np.int8)]  # type: ignore[no-any-return]
+            return classes.take(outputs[:, 0] > 0.5)  # type: ignore[no-any-return]
         if fitted.targets.n_outputs == 1:
             outputs = outputs.ravel()
         return labels.inverse_transform(outputs)  # type: ignore[no-any-return]

@@ -313,7 +313,8 @@ class Ensemble(Exportable):
         Raises
         ------
         TypeError, ValueError, DivergenceError, RuntimeError, KeyboardInterrupt
-            As for :meth:`fit`; all members then have the weights from before the call.
+            As for :meth:`fit`; all members then have the weights from before the call. As for
+            :meth:`MLP.partial_fit`, the optimizers' states may be lost.
         """
         with self._locked():
             data = member_data.datas(X, y, sample_weight, self._spec, len(self._members))
