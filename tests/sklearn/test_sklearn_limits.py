@@ -14,7 +14,7 @@ import sklearn
 from scipy import sparse
 from sklearn.base import clone
 from small_estimators import classifier, regressor
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from fastmlp import MLPClassifier, MLPRegressor
 from fastmlp.sklearn.lbfgs import one_thread
@@ -272,6 +272,14 @@ def blas_threads():
     ]
 
 
+@pytest.fixture
+def two_threads_of_blas():
+    """Let BLAS have two threads, and not the one of conftest.py."""
+    with threadpool_limits(2, user_api="blas"):
+        yield
+
+
+@pytest.mark.usefixtures("two_threads_of_blas")
 def test_blas_has_one_thread_during_lbfgs():
     before, seen = blas_threads(), []
     regressor(solver="lbfgs", callbacks=[lambda state: seen.append(blas_threads())]).fit(X, Y)
@@ -282,6 +290,7 @@ def test_blas_has_one_thread_during_lbfgs():
     assert blas_threads() == before
 
 
+@pytest.mark.usefixtures("two_threads_of_blas")
 def test_overlapping_limits_of_blas_are_taken_back():
     before = blas_threads()
 
