@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -32,6 +34,19 @@ def with_sklearn(module: str, instead: str) -> Any:
             "fastmlp's estimators (MLPClassifier, MLPRegressor, TabMLPClassifier, TabMLPRegressor) "
             f"need scikit-learn, which is not installed: pip install scikit-learn, or {instead}"
         ) from error
+
+
+def load_estimators(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
+    """Return the ``__getattr__`` of a package: it loads a name from its module on first use."""
+
+    def load(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        value = getattr(with_sklearn(homes[name], "use fastmlp.MLP"), name)
+        setattr(sys.modules[package], name, value)  # later look-ups do not call this function
+        return value
+
+    return load
 
 
 def axes(ax: Any, feature: str) -> Any:

@@ -6,9 +6,9 @@ without scikit-learn.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from fastmlp._core.optional import with_sklearn
+from fastmlp._core.optional import load_estimators
 
 if TYPE_CHECKING:
     from fastmlp.sklearn.classifier import MLPClassifier
@@ -25,10 +25,4 @@ HOMES = {
 
 
 if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> Any:
-        """Load a public name on first use."""
-        if name not in HOMES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        module = with_sklearn(HOMES[name], "use fastmlp.MLP")
-        return globals().setdefault(name, getattr(module, name))
+    __getattr__ = load_estimators(__name__, HOMES)

@@ -8,9 +8,9 @@ a saved model can be read without scikit-learn (`fastmlp.load_predictor`).
 from __future__ import annotations
 
 from pkgutil import extend_path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from fastmlp._core.optional import with_sklearn
+from fastmlp._core.optional import load_estimators
 
 # Also find the compiled module where pip has installed it, as in fastmlp/__init__.
 __path__ = extend_path(__path__, __name__)
@@ -28,10 +28,4 @@ HOMES = {
 
 
 if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> Any:
-        """Load a public name on first use."""
-        if name not in HOMES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        module = with_sklearn(HOMES[name], "use fastmlp.MLP")
-        return globals().setdefault(name, getattr(module, name))
+    __getattr__ = load_estimators(__name__, HOMES)
