@@ -35,7 +35,10 @@ BENCHMARKS = {
         "one network that has learned from all members of a table's",
     ),
     "large": ("large.measure", "large tables: seconds, memory and error, beside boosted trees"),
-    "coverage": ("coverage.measure", "how many new rows intervals hold, by weights and groups"),
+    "coverage": (
+        "interval_coverage.measure",
+        "how many new rows intervals hold, by weights and groups",
+    ),
     "latency": ("latency.measure", "p50, p99, p99.9 and maximum of a million single predictions"),
     "narrow": ("narrow.measure", "one row with weights of 32, 16 and 8 bits"),
     "bfloat16": ("products.measure", "training with compute='bfloat16': steps, held-out losses"),
