@@ -70,8 +70,8 @@ def train(options: argparse.Namespace) -> None:
     """Train a model on a table, and save it."""
     from fastmlp import tabular  # needs scikit-learn
     from fastmlp.tabular import data_warnings
-    from fastmlp.tabular.budget import taken
     from fastmlp.tabular.codec_members import UnsavableWarning
+    from fastmlp.tabular.frames import take_rows
 
     target = options.target
     named = [target, *filter(None, (options.weight, options.groups)), *options.drop]
@@ -117,7 +117,7 @@ def train(options: argparse.Namespace) -> None:
     seconds = round(time.perf_counter() - began, 3)
     model.save(output)
     if (rows := model.rows_) is not None:  # a sample, of which all results are
-        X, y = taken(X, rows), y[rows]
+        X, y = take_rows(X, rows), y[rows]
         weights = None if weights is None else weights[rows]
     classes = getattr(model, "classes_", None)
     results: dict[str, Any] = {

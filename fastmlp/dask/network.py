@@ -18,7 +18,7 @@ from fastmlp._core.intervals import check_count
 from fastmlp._core.optional import require
 from fastmlp._models.mlp import MLP
 from fastmlp.dask import tasks
-from fastmlp.tabular.reading import Rows
+from fastmlp.tabular.reading import TableChunk
 
 
 def fit(
@@ -102,7 +102,7 @@ def fit(
         for rank, worker in enumerate(workers):
             low, high = n * rank // count - ends, n * (rank + 1) // count - ends
             shares = [
-                delayed(Rows.take)(block, slice(max(low[k], 0), high[k]))
+                delayed(TableChunk.take)(block, slice(max(low[k], 0), high[k]))
                 for k, block in enumerate(blocks)
                 if low[k + 1] < 0 < high[k]
             ]
@@ -142,7 +142,7 @@ def _free_port() -> int:
 
 
 def _rank(
-    net: MLP, pieces: Sequence[Rows], rows: int, is_weighted: bool, place: Any, options: Any
+    net: MLP, pieces: Sequence[TableChunk], rows: int, is_weighted: bool, place: Any, options: Any
 ) -> MLP | None:
     """Train a copy of the network with the rows of one rank; return that of rank 0."""
     net = copy.deepcopy(net)

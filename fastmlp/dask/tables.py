@@ -25,7 +25,7 @@ from fastmlp.tabular import TabMLPClassifier, TabMLPRegressor, parts, reading
 from fastmlp.tabular.columns import Array, Columns
 from fastmlp.tabular.fitted_table import FittedTable
 from fastmlp.tabular.frames import is_frame
-from fastmlp.tabular.reading import Rows
+from fastmlp.tabular.reading import TableChunk
 
 LEAST_ROWS = 1_000  # of a part, unless the user sets the number of parts
 
@@ -332,13 +332,13 @@ def _fitted(
     kind: Any,
     parameters: dict[str, Any],
     columns: Columns,
-    blocks: list[Rows],
-    shared: list[Rows],
+    blocks: list[TableChunk],
+    shared: list[TableChunk],
     most: int,
 ) -> parts.Part:
     """Train one part: its rows, then those that all parts share."""
     fields = zip(*blocks, *shared, strict=True)
-    rows = Rows(*(None if values[0] is None else _joined(values) for values in fields))
+    rows = TableChunk(*(None if values[0] is None else _joined(values) for values in fields))
     n = sum(len(block.X) for block in blocks)
     return parts.trained(kind, parameters, columns, rows, n, most)
 

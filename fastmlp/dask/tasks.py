@@ -10,7 +10,7 @@ import numpy as np
 
 from fastmlp._core.optional import require
 from fastmlp.tabular.frames import is_frame
-from fastmlp.tabular.reading import Rows
+from fastmlp.tabular.reading import TableChunk
 
 
 def client_of(client: Any) -> Any:
@@ -82,7 +82,7 @@ def blocks(collections: dict[str, Any]) -> list[dict[str, Any]]:
     return [dict(zip(partitions, block, strict=True)) for block in blocks]
 
 
-def rows_of(k: int, X: Any, **others: Any) -> Rows:
+def rows_of(k: int, X: Any, **others: Any) -> TableChunk:
     """Return the rows of a partition, if X, y, weights and groups have as many."""
     for name, data in others.items():
         if len(data) != len(X):
@@ -90,4 +90,4 @@ def rows_of(k: int, X: Any, **others: Any) -> Rows:
                 f"partition {k} has {len(X)} rows in X but {len(data)} in {name}: divide all of "
                 "them alike"
             )
-    return Rows(X, **others)
+    return TableChunk(X, **others)

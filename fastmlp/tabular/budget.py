@@ -209,8 +209,3 @@ def sample(n: int, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
         rows.append(at + np.sort(rng.choice(part, taken, replace=False)))
         count -= taken
     return np.concatenate(rows)
-
-
-def taken(X: Any, rows: NDArray[np.int64]) -> Any:
-    """Return some rows of a frame or an array."""
-    return X.iloc[rows] if hasattr(X, "iloc") else X[rows]

@@ -21,6 +21,7 @@ from fastmlp._validation.arrays import MISSING_TYPES, is_missing, short
 from fastmlp.tabular.frames import is_frame
 
 Array: TypeAlias = NDArray[Any]
+RowIndex: TypeAlias = NDArray[np.int64]  # places of rows
 
 MISSING = -1  # code of a missing or unknown category
 

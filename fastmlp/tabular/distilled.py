@@ -25,7 +25,7 @@ from fastmlp.tabular.encoding import Encoding, with_missing
 from fastmlp.tabular.fitted_table import FittedTable
 from fastmlp.tabular.members import Members
 from fastmlp.tabular.presets import Recipe, even
-from fastmlp.tabular.targets import NumericTarget, TargetScale
+from fastmlp.tabular.targets import NumericTarget, TargetScale, with_rows
 
 STUDENT = Recipe(bins=8)
 MIXTURES = 9  # mixtures per row
@@ -55,9 +55,8 @@ def distilled(fitted: FittedTable, table: Table, seed: int) -> FittedTable:
     batch = even(len(x), BATCH)
     rate = OneCycle(RATE, n_steps=EPOCHS * math.ceil(len(x) / batch))
     net.fit(x, y, epochs=EPOCHS, batch_size=batch, optimizer=Adam(learning_rate=rate))
-    target = copy.copy(target)
-    target.y = None
-    return _of_student(fitted, Members(Ensemble([net]), encoding, scale, target))
+    student = Members(Ensemble([net]), encoding, scale, with_rows(target, None))
+    return _of_student(fitted, student)
 
 
 def _of_student(fitted: FittedTable, student: Members) -> FittedTable:

@@ -11,15 +11,12 @@ from operator import itemgetter
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastmlp._core.history import State
+from fastmlp.tabular.columns import Array, RowIndex
 from fastmlp.tabular.presets import LEAST_GAIN, MAX_EVALUATIONS, NOISE, TRIMMED, cycle_end
 from fastmlp.tabular.progress import UNLIMITED, Clock
 from fastmlp.tabular.rows import EncodedRows
-
-Array = NDArray[Any]
-Rows = NDArray[np.int64]
 
 LIMIT_REACHED = "time_limit was reached"
 ONLY_WORSE = "predictions of held-out rows only got worse"
@@ -91,7 +88,7 @@ class BestEpochSelector:
     """Callback that evaluates held-out rows and keeps the weights of the best epoch."""
 
     inputs: Sequence[EncodedRows]  # held out by each member
-    rows: Sequence[Rows]  # their numbers; successive members cover all rows, once per repeat
+    rows: Sequence[RowIndex]  # their numbers; successive members cover all rows, once per repeat
     scale: Any  # of the members' targets
     target: Any
     weights: Array | None

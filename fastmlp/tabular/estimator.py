@@ -31,7 +31,7 @@ from fastmlp.tabular.fitted_table import FittedTable
 from fastmlp.tabular.inspection import Importance
 from fastmlp.tabular.parameters import CONSTRAINTS
 from fastmlp.tabular.predictor import RowPredictor
-from fastmlp.tabular.reading import Rows
+from fastmlp.tabular.reading import TableChunk
 from fastmlp.tabular.report import Report
 from fastmlp.tabular.training import fit, rows_and_target
 
@@ -145,7 +145,7 @@ class BaseTabMLP(Validated):
     @training
     def _fit(self, X: Any, y: Any, sample_weight: Any, groups: Any, X_val: Any, y_val: Any) -> str:
         """Swap in the value of a fit; return the reason if the user ended it early."""
-        rows = Rows(X, y, sample_weight, groups)
+        rows = TableChunk(X, y, sample_weight, groups)
         self._fitted, stopped = fit(self._task, self.get_params(deep=False), rows, X_val, y_val)
         return stopped
 

@@ -11,10 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._validation.arrays import is_missing
-from fastmlp.tabular.columns import Columns, Table
+from fastmlp.tabular.columns import Columns, RowIndex, Table
 from fastmlp.tabular.presets import Preset
-
-Rows = NDArray[np.int64]
 
 FEW_ALIKE = 0.05  # smallest share of equal rows that is worth a note
 MOST_ALIKE = 10  # largest mean number of equal rows that counts as copies
@@ -40,8 +38,8 @@ class FitRows:
 class Splits:
     """The rows that each member is trained on, and those held out; notes on unusual folds."""
 
-    learn: list[Rows] = field(default_factory=list)
-    out: list[Rows] = field(default_factory=list)
+    learn: list[RowIndex] = field(default_factory=list)
+    out: list[RowIndex] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @classmethod
@@ -79,8 +77,8 @@ def assign(
     rng: np.random.Generator,
     classes: NDArray[Any] | None = None,
     groups: NDArray[Any] | None = None,
-    copies: Rows | None = None,  # equal numbers, from 0, for copies of a row, which count as one
-) -> Rows:
+    copies: RowIndex | None = None,  # equal numbers for copies of a row, which count as one
+) -> RowIndex:
     """Return the fold of each row: classes are spread evenly, groups and copies share a fold."""
     if copies is not None:
         first = np.unique(copies, return_index=True)[1]
@@ -97,7 +95,7 @@ def assign(
     return fold
 
 
-def numbered(groups: Any) -> Rows:
+def numbered(groups: Any) -> RowIndex:
     """Return the number of each row's group; raise ValueError for missing or unsortable ones."""
     values = np.asarray(groups)
     if values.ndim != 1 and values.shape[1:] != (1,):
@@ -113,7 +111,7 @@ def numbered(groups: Any) -> Rows:
         ) from None
 
 
-def copied(table: Table, y: NDArray[Any]) -> tuple[Rows | None, list[str]]:
+def copied(table: Table, y: NDArray[Any]) -> tuple[RowIndex | None, list[str]]:
     """Return numbers of distinct rows if other rows are copies of them, and notes.
 
     Rows that are equal by chance, as with few categories, also predict equal new rows, so folds may
@@ -153,7 +151,7 @@ def _columns(table: Table) -> Iterator[NDArray[np.uint64]]:
         yield codes.astype(np.uint64)
 
 
-def _different(columns: Iterable[NDArray[np.uint64]], n: int) -> Rows:
+def _different(columns: Iterable[NDArray[np.uint64]], n: int) -> RowIndex:
     """Return the number of each distinct row, by a 64-bit hash of its columns."""
     mixed = np.zeros(n, np.uint64)
     for column in columns:
@@ -162,7 +160,7 @@ def _different(columns: Iterable[NDArray[np.uint64]], n: int) -> Rows:
     return np.unique(mixed, return_inverse=True)[1].reshape(n)
 
 
-def balanced(sizes: NDArray[np.int64], folds: int, order: Iterable[int]) -> Rows:
+def balanced(sizes: NDArray[np.int64], folds: int, order: Iterable[int]) -> RowIndex:
     """Return the fold of each group: the largest, in the given order, to that of fewest rows."""
     of_group, filled = np.empty(len(sizes), np.int64), np.zeros(folds, np.int64)
     for group in sorted(order, key=lambda g: -sizes[g]):

@@ -30,6 +30,11 @@ def check_frame(X: Any) -> None:
         )
 
 
+def take_rows(X: Any, rows: Any) -> Any:
+    """Return the rows of a frame, series or array at some places."""
+    return getattr(X, "iloc", X)[rows]
+
+
 def gathered(X: Any) -> Any:
     """Return lists and masked arrays as plain arrays; refuse sources, lazy and sparse tables."""
     check.no_source(X)

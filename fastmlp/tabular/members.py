@@ -160,14 +160,14 @@ def untrained(
     return Ensemble(networks)
 
 
-def turns(members: int, n_threads: int | None) -> float:
+def members_per_thread(members: int, n_threads: int | None) -> float:
     """Return how many members each thread trains, at least 1."""
     return max(members / (n_threads or default_threads()), 1.0)
 
 
 def pace_of(history: History, rows: int, members: int, n_threads: int | None) -> float:
     """Return the seconds in which a thread trains a member on one row."""
-    return median(history.seconds) / (rows * turns(members, n_threads))
+    return median(history.seconds) / (rows * members_per_thread(members, n_threads))
 
 
 def seconds_of_epoch(
@@ -183,7 +183,7 @@ def seconds_of_epoch(
 
     A trial takes a few batches with one member per thread. Other programs slow it down by chance.
     """
-    work = rows * turns(members, n_threads)
+    work = rows * members_per_thread(members, n_threads)
     if paces := [result.pace for result in before if result.recipe == recipe]:
         return paces[0] * work
     batch, rng = batch_of(rows), np.random.default_rng(0)
@@ -215,16 +215,16 @@ def train(
 
     batch, epochs = batch_of(max(map(len, learn))), epochs_of(request.preset, recipe, n)
     steps = epochs * math.ceil(min(map(len, learn)) / batch)
-    after = presets.AFTER[target.kind] * min(1.0, 2 * MAX_TAIL_ROWS / n)
+    after = presets.TIME_AFTER[target.kind] * min(1.0, 2 * MAX_TAIL_ROWS / n)
     clock = Clock(request.deadline, epoch=epoch, after=after)
-    work = presets.TRAINING * sum(map(len, learn))  # of an epoch, in predictions of a row
+    work = presets.TRAINING_WORK * sum(map(len, learn))  # of an epoch, in predictions of a row
     preset = request.preset
     rate = presets.Cycles(target.rate * recipe.rate, steps, clock, preset.cycles)
     optimizer: Optimizer = Adam(learning_rate=rate, beta_2=presets.BETA_2)
     if recipe.decay:
         decay = presets.FlatCosine(recipe.decay, steps)
         optimizer = AdamW(learning_rate=rate, beta_2=presets.BETA_2, weight_decay=decay)
-    follow = BestEpochSelector(
+    selector = BestEpochSelector(
         [x[rows] for x, rows in zip(inputs, out, strict=True)],
         out,
         scale,
@@ -249,28 +249,29 @@ def train(
             dropout=presets.FlatCosine(recipe.dropout, steps) if recipe.dropout else None,
             groups=GROUPS,
             sample_weight=weights,
-            callbacks=[follow, *request.callbacks],
+            callbacks=[selector, *request.callbacks],
             n_threads=request.n_threads,
         )
     except KeyboardInterrupt:
-        if not follow.restored:
+        if not selector.restored:
             raise
         stopped = members.ensemble.history.stop_reason = INTERRUPTED
     for member in members.ensemble:
         member._progress = None  # pickles need no optimizer state
     members.ensemble = copy.deepcopy(members.ensemble)  # without the buffers of training
     history: History = members.ensemble.history
-    if history.stop_reason == f"{type(follow).__name__} returned True":
-        history.stop_reason = follow.why
-    if history.stop_reason != follow.why:
+    if history.stop_reason == f"{type(selector).__name__} returned True":
+        history.stop_reason = selector.why
+    if history.stop_reason != selector.why:
         stopped = history.stop_reason
-    if follow.best == math.inf:
+    if selector.best == math.inf:
         raise ValueError(
             f"the fit was ended before its first score ({stopped}), so it has no result: end it "
             "once state.val_loss is a number"
             if stopped
             else "no epoch has a score that is a finite number: mend scoring, or rescale X and y"
         )
-    best, why = (follow.held_out, history, follow.curve, follow.epoch), stopped or follow.why
+    best = selector.held_out, history, selector.curve, selector.epoch
+    why = stopped or selector.why
     pace = pace_of(history, max(map(len, learn)), len(learn), request.n_threads)
     return TrainingResult(recipe, members, *best, epochs, why, stopped, pace)

@@ -19,8 +19,9 @@ from fastmlp.tabular.blend import Blend, BlendResult, blended
 from fastmlp.tabular.columns import Array, Columns, Table
 from fastmlp.tabular.epoch_selection import mean_cost
 from fastmlp.tabular.fitted_table import FittedTable, HeldOut
-from fastmlp.tabular.reading import Rows
-from fastmlp.tabular.training import assembled, report_of, train, with_rows
+from fastmlp.tabular.reading import TableChunk
+from fastmlp.tabular.targets import with_rows
+from fastmlp.tabular.training import assembled, report_of, train
 
 MAX_SAMPLED_ROWS = 50_000  # rows of all parts together that show the columns, and that calibrate
 
@@ -31,12 +32,14 @@ class Summary(NamedTuple):
     n: int
     used: int  # rows whose weight is not 0
     sample: Any  # rows that show the columns
-    having: dict[Any, tuple[int, Rows]]  # a place and its row, by a property that each part needs
+    having: dict[Any, tuple[int, TableChunk]]  # a place and its row, by property
     groups: dict[Any, int]  # numbers of used rows
     classes: Counter[Any]  # the same
 
 
-def summary(kind: Any, parameters: Mapping[str, Any], block: Rows, seed: int, most: int) -> Summary:
+def summary(
+    kind: Any, parameters: Mapping[str, Any], block: TableChunk, seed: int, most: int
+) -> Summary:
     """Summarize a block, with a sample of at most so many rows and those of unusual values."""
     n = len(block.X)
     if n == 0:
@@ -77,9 +80,9 @@ def balanced(parameters: Mapping[str, Any], summaries: Sequence[Summary]) -> Map
     return {**parameters, "class_weight": weights}
 
 
-def shared(summaries: Sequence[Summary]) -> dict[tuple[int, int], Rows]:
+def shared(summaries: Sequence[Summary]) -> dict[tuple[int, int], TableChunk]:
     """Return a row for each property that some block has, by the block and its place there."""
-    seen: dict[Any, tuple[tuple[int, int], Rows]] = {}
+    seen: dict[Any, tuple[tuple[int, int], TableChunk]] = {}
     for k, summary_of_block in enumerate(summaries):
         for key, (place, row) in summary_of_block.having.items():
             seen.setdefault(key, ((k, place), row))
@@ -109,8 +112,8 @@ def part_of_group(
 
 
 def divided(
-    block: Rows, without: list[int], seed: int, parts: int, of_group: Mapping[Any, int]
-) -> list[Rows]:
+    block: TableChunk, without: list[int], seed: int, parts: int, of_group: Mapping[Any, int]
+) -> list[TableChunk]:
     """Divide the used rows of a block at random, without some, into parts of about equal sizes."""
     rng = np.random.default_rng(seed)
     order = rng.permutation(np.setdiff1d(block.used(), without))
@@ -138,7 +141,7 @@ class Part(NamedTuple):
 
 
 def trained(
-    kind: Any, parameters: Mapping[str, Any], columns: Columns, rows: Rows, n: int, most: int
+    kind: Any, parameters: Mapping[str, Any], columns: Columns, rows: TableChunk, n: int, most: int
 ) -> Part:
     """Train a part; of its first n rows, those of no other part's groups, ``most`` calibrate."""
     rng = np.random.default_rng(parameters["random_state"])

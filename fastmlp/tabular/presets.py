@@ -180,9 +180,9 @@ FEWEST_EPOCHS, MOST_EPOCHS = 16, 256
 BATCHES = ((8_192, 256), (32_768, 512), (math.inf, 1_024))
 MAX_EVALUATIONS = 64  # evaluations of held-out rows per fit
 EVALUATION_SHARE = 0.1  # largest share of evaluations in the time of a fit, about
-TRAINING = 3  # work of training with a row, in predictions of a row
+TRAINING_WORK = 3  # work of training with a row, in predictions of a row
 # Time needed after training, in evaluations, for up to 40,000 rows; measured and rounded up.
-AFTER = {"numbers": 5.0, "classes": 10.0}
+TIME_AFTER = {"numbers": 5.0, "classes": 10.0}
 
 ACTIVATION = {"classes": "selu", "numbers": "mish"}
 RATE = {"classes": 0.04, "numbers": 0.07, "gaussian": 0.02}

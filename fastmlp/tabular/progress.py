@@ -21,7 +21,7 @@ from fastmlp._engine.thread_count import default_threads
 
 TICK = 1e-9  # shortest time of an epoch, for coarse clocks
 FIRST_EVALUATION = 0.25  # assumed time of the first evaluation, in epochs
-MOST_EPOCHS = 2.0**53  # of an unreasonably large limit, which would be infinitely many
+ENDLESS_EPOCHS = 2.0**53  # of an unreasonably large limit, which would be infinitely many
 RECENT = 3  # epochs, and evaluations, whose median time is used: one slow one does not count
 
 
@@ -79,7 +79,7 @@ class Clock:
     def _spent_and_left(self, deadline: float) -> tuple[float, int]:
         """Return the seconds so far, and the number of epochs for which there is time (>= 1)."""
         now = self.now()
-        epochs = min(self._left(deadline, now) / self._epoch, MOST_EPOCHS)
+        epochs = min(self._left(deadline, now) / self._epoch, ENDLESS_EPOCHS)
         return now - self._began, max(math.floor(epochs), 1)
 
     def _left(self, deadline: float, now: float) -> float:
@@ -89,17 +89,17 @@ class Clock:
 UNLIMITED = Clock(None)
 
 
-LONG = 60.0  # seconds; longer fits get a hint
-SURE = 5.0  # seconds until the estimate is reliable, as first epochs are slow
-EVERY = 0.1  # seconds between updates on a terminal
+LONG_FIT = 60.0  # seconds; longer fits get a hint
+RELIABLE_AFTER = 5.0  # seconds until the estimate is reliable, as first epochs are slow
+UPDATE_INTERVAL = 0.1  # seconds between updates on a terminal
 UNITS = (1e9, "GB"), (1e6, "MB"), (1e3, "kB")
 USUAL_COLUMNS = 80  # of a terminal that does not tell its width
-PARTS = 10  # lines per recipe in a file
+LINES_PER_RECIPE = 10  # lines per recipe in a file
 
 
 @dataclass(eq=False)
 class Progress:
-    """Callback for all recipes of a fit: one line that a terminal rewrites, else `PARTS` lines."""
+    """Callback for all recipes of a fit: a line that a terminal rewrites, or lines of a file."""
 
     work: Sequence[float]  # of each recipe, relative
     metric: str
@@ -137,10 +137,10 @@ class Progress:
             return
         file = self.file or sys.stderr
         is_terminal = file.isatty()
-        due = now - self._shown >= EVERY if is_terminal else part - self._shown >= 1 / PARTS
-        if self._shown >= 0 and not due and part < 1:
+        at, interval = (now, UPDATE_INTERVAL) if is_terminal else (part, 1 / LINES_PER_RECIPE)
+        if self._shown >= 0 and at - self._shown < interval and part < 1:
             return
-        self._shown = now if is_terminal else part
+        self._shown = at
         parts = [f"recipe {self.recipe + 1} of {len(self.work)}", f"{share:.0%} done"]
         parts.append(f"{_span(left)} left")
         if state.val_loss == state.val_loss:
@@ -160,7 +160,7 @@ class Progress:
 
     def _hint(self, passed: float, seconds: float) -> None:
         """Log and show a hint, once, on how to shorten a long fit."""
-        if self._hinted or passed < SURE or seconds < LONG:
+        if self._hinted or passed < RELIABLE_AFTER or seconds < LONG_FIT:
             return
         self._hinted = True
         remedy = "preset='fast' is quicker, and time_limit=60 ends it in about a minute"

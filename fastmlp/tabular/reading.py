@@ -27,12 +27,11 @@ from fastmlp.tabular.budget import (
     Budget,
     Plan,
     sample,
-    taken,
 )
 from fastmlp.tabular.columns import Array, Columns, Table
 from fastmlp.tabular.encoding import with_missing
 from fastmlp.tabular.folds import FitRows
-from fastmlp.tabular.frames import check_frame, gathered, is_frame
+from fastmlp.tabular.frames import check_frame, gathered, is_frame, take_rows
 from fastmlp.tabular.sampling import SourceSample
 
 # Rows with a smaller fraction of the largest weight count as 0: their influence is below rounding,
@@ -40,7 +39,7 @@ from fastmlp.tabular.sampling import SourceSample
 LIGHTEST = np.finfo(float).eps
 
 
-class Rows(NamedTuple):
+class TableChunk(NamedTuple):
     """Some rows: a frame or array, its targets, and its weights and groups if there are any."""
 
     X: Any
@@ -48,11 +47,9 @@ class Rows(NamedTuple):
     sample_weight: Any = None
     groups: Any = None
 
-    def take(self, places: Array) -> Rows:
+    def take(self, places: Array) -> TableChunk:
         """Return the rows at some places."""
-        return Rows(
-            *(part if part is None else getattr(part, "iloc", part)[places] for part in self)
-        )
+        return TableChunk(*(None if part is None else take_rows(part, places) for part in self))
 
     def used(self) -> Array:
         """Return the places of the rows whose weight is not 0."""
@@ -91,7 +88,7 @@ class _Whole(NamedTuple):
 def read(
     kind: Any,
     parameters: Mapping[str, Any],
-    rows: Rows,
+    rows: TableChunk,
     budget: Budget,
     seed: Array,
     columns: Columns | None = None,
@@ -132,7 +129,7 @@ def read(
 def _table(
     kind: Any,
     parameters: Mapping[str, Any],
-    rows: Rows,
+    rows: TableChunk,
     budget: Budget,
     rng: Any,
     of_larger: Columns | None,
@@ -155,7 +152,7 @@ def _table(
     used, *weights = used_rows(task, y, sample_weight)
     began, pilot = time.monotonic(), X
     if n > 2 * PILOT_ROWS:
-        pilot = taken(X, np.arange(0, n, n // PILOT_ROWS))
+        pilot = take_rows(X, np.arange(0, n, n // PILOT_ROWS))
     columns = of_larger or Columns.of(pilot, parameters["categorical_features"])
     table = columns.read(pilot)
     seconds = (time.monotonic() - began) / len(table)
@@ -164,7 +161,7 @@ def _table(
     sampled = None
     if plan.rows < len(used):
         sampled = used[sample(len(used), plan.rows, rng)]
-        X, y = taken(X, sampled), y[sampled]
+        X, y = take_rows(X, sampled), y[sampled]
         groups = None if groups is None else groups[sampled]
         if sample_weight is not None:
             sample_weight = np.broadcast_to(sample_weight, n)[sampled]

@@ -18,8 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._training.arrow import ArrowBlocks, Batch, numbers_of
-
-Rows = NDArray[np.int64]
+from fastmlp.tabular.columns import RowIndex
 
 FEWEST_ROWS = 5_000  # neither a time limit nor memory leaves fewer of what was read
 WITHOUT_WEIGHT = 2.0  # key of rows of weight 0; those of the others are below 1
@@ -33,7 +32,7 @@ class Block:
     names: list[str]
     place: Callable[[int], str]  # the words for the place of a row of the whole batch
     first: int  # number of the batch's first row in the source
-    rows: Rows  # the rows in that batch
+    rows: RowIndex  # the rows in that batch
     keys: NDArray[np.float64]
 
     def below(self, key: float) -> Block:
@@ -63,7 +62,7 @@ class SourceSample:
             yield block.batch, block.names, functools.partial(_place, block)
 
     @property
-    def numbers(self) -> Rows:
+    def numbers(self) -> RowIndex:
         """The numbers of the rows in the source."""
         return np.concatenate([block.first + block.rows for block in self.blocks])
 

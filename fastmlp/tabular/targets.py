@@ -6,20 +6,19 @@ that selects epochs.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastmlp._network import losses
 from fastmlp._network.losses import Loss
 from fastmlp.tabular import temperature
-from fastmlp.tabular.columns import Array
+from fastmlp.tabular.columns import Array, RowIndex
 from fastmlp.tabular.loss_rows import LOSSES, SMALLEST, LossRow
 from fastmlp.tabular.presets import ACTIVATION, AVERAGING, HOPELESS, RATE
 
-Rows = NDArray[np.int64]
 EVERY_MEMBER = np.s_[:, np.newaxis]  # index of a scale for predictions (members, n, columns)
 
 DEVIATION_OF_QUARTILES = 0.7413  # of a normal distribution, over its interquartile range
@@ -58,12 +57,12 @@ class NumericTarget:
         """The row of the loss."""
         return LOSSES[self.name]
 
-    def scale(self, learn: Sequence[Rows], weights: Array | None) -> TargetScale:
+    def scale(self, learn: Sequence[RowIndex], weights: Array | None) -> TargetScale:
         """Measure the scale on the rows that each member is trained on."""
         measured = [self._measured(rows, weights) for rows in learn]
         return TargetScale(*map(np.stack, zip(*measured, strict=True)))
 
-    def _measured(self, rows: Rows, weights: Array | None) -> tuple[Array, ...]:
+    def _measured(self, rows: RowIndex, weights: Array | None) -> tuple[Array, ...]:
         """Return centre, factor and limits of the predictions of one member."""
         y, w, row = self.y[rows], None if weights is None else weights[rows], self.row
         centre = np.average(y, axis=0, weights=w)
@@ -154,7 +153,7 @@ class ClassTarget:
         self.class_weights = class_weights  # that are divided out of probabilities
         self.loss: Loss = losses.CrossEntropy(label_smoothing=smoothing)
 
-    def scale(self, learn: Sequence[Rows], weights: Array | None) -> TargetScale | None:
+    def scale(self, learn: Sequence[RowIndex], weights: Array | None) -> TargetScale | None:
         """Return the factors that divide weights of classes out of probabilities; None if none."""
         del weights
         if self.class_weights is None:
@@ -228,3 +227,12 @@ class MultiLabelTarget(ClassTarget):
         """Return the log loss of rows, (..., n), averaged over labels."""
         right = np.where(self.y[rows] > 0, prediction, 1 - prediction)
         return np.asarray(-np.log(np.maximum(right, SMALLEST)).mean(axis=-1))
+
+
+def with_rows(target: Any, y: Array | None) -> Any:
+    """Return a copy of a target with the labels or numbers of other rows, or of none."""
+    other = copy.copy(target)
+    other.y = y
+    if y is None:
+        other.classes = None
+    return other

@@ -6,7 +6,6 @@ predictions calibrate the result.
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,8 +29,9 @@ from fastmlp.tabular.members import INTERRUPTED, FitOptions
 from fastmlp.tabular.parameters import check
 from fastmlp.tabular.presets import PRESETS, adapted
 from fastmlp.tabular.progress import show_result
-from fastmlp.tabular.reading import Reading, Rows
+from fastmlp.tabular.reading import Reading, TableChunk
 from fastmlp.tabular.report import Report, timed
+from fastmlp.tabular.targets import with_rows
 
 REPLACED = ("recipes", "folds", "members", "epochs", "width")  # parts of a preset
 
@@ -49,7 +49,7 @@ class Trained:
 
 
 def fit(
-    kind: Any, parameters: Mapping[str, Any], rows: Rows, X_val: Any, y_val: Any
+    kind: Any, parameters: Mapping[str, Any], rows: TableChunk, X_val: Any, y_val: Any
 ) -> tuple[FittedTable, str]:
     """Fit a table; ``kind`` is the class of the task.
 
@@ -75,7 +75,7 @@ def fit(
 def train(
     kind: Any,
     parameters: Mapping[str, Any],
-    rows: Rows,
+    rows: TableChunk,
     X_val: Any = None,
     y_val: Any = None,
     columns: Columns | None = None,
@@ -129,15 +129,6 @@ def rows_and_target(
     other = with_rows(target, task.read(y))
     check_consistent_length(table.numbers, other.y)
     return table, other
-
-
-def with_rows(target: Any, y: Array | None) -> Any:
-    """Return a copy of a target with the labels or numbers of other rows, or of none."""
-    other = copy.copy(target)
-    other.y = y
-    if y is None:
-        other.classes = None
-    return other
 
 
 def _calibrated(parameters: Mapping[str, Any], trained: Trained, with_scores: bool) -> FittedTable:

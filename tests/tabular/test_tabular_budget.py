@@ -8,7 +8,7 @@ import trials
 from tiny_tables import LABELS, X, Y, classifier, regressor
 
 import fastmlp
-from fastmlp.tabular import blend, budget, presets, progress, reading
+from fastmlp.tabular import blend, budget, frames, presets, progress, reading
 from fastmlp.tabular.budget import bytes_of, free_bytes, sample
 from fastmlp.tabular.presets import Preset, Recipe
 
@@ -177,7 +177,7 @@ def test_little_memory_takes_networks_then_rows(make, monkeypatch, tmp_path):
 
 
 def test_the_hint_of_a_long_fit_tells_the_estimate(monkeypatch, caplog):
-    for name in ("LONG", "SURE"):
+    for name in ("LONG_FIT", "RELIABLE_AFTER"):
         monkeypatch.setattr(progress, name, 0.0)
     plans = kept_plans(monkeypatch)
     with caplog.at_level("INFO", "fastmlp"):
@@ -214,7 +214,7 @@ def test_rows_that_are_not_used_change_nothing(given, kind, monkeypatch):
     assert len(rows) == 1_234
     own = {name: values[rows] for name, values in GIVEN[given].items()}
     assert np.all(own.get("sample_weight", 1) != 0)
-    again = regressor().fit(budget.taken(table, rows), SUM[rows], **own)
+    again = regressor().fit(frames.take_rows(table, rows), SUM[rows], **own)
     np.testing.assert_allclose(model.oof_prediction_, again.oof_prediction_, rtol=1e-4)
     assert model.importance().names
     assert "1,234 of " in str(model.report())

@@ -26,7 +26,7 @@ import fastmlp
 import fastmlp.dask
 from fastmlp.dask import DaskTabMLPClassifier, DaskTabMLPRegressor
 from fastmlp.tabular import parts
-from fastmlp.tabular.reading import Rows
+from fastmlp.tabular.reading import TableChunk
 
 QUICK = {"preset": "fast", "epochs": 3, "random_state": 0}
 N = 1200
@@ -248,7 +248,7 @@ def test_what_cannot_be_trained_is_said(options, data, said):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_each_part_has_rows_with_a_weight(seed):
-    rows = Rows(FRAME, NUMBERS, SPARSE)
+    rows = TableChunk(FRAME, NUMBERS, SPARSE)
     found = parts.divided(rows, [9], seed, 2, {})
     assert [part.sample_weight.tolist() for part in found] == [[1.0], [1.0]]
 
