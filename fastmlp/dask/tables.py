@@ -21,7 +21,7 @@ from fastmlp._core.optional import require
 from fastmlp.dask import tasks
 from fastmlp.sklearn.bases import BaseEstimator, ClassifierMixin, RegressorMixin
 from fastmlp.sklearn.parameters import store
-from fastmlp.tabular import TabMLPClassifier, TabMLPRegressor, parts, reading
+from fastmlp.tabular import TabMLPClassifier, TabMLPRegressor, data_warnings, parts, reading
 from fastmlp.tabular.columns import Array, Columns
 from fastmlp.tabular.fitted_table import FittedTable
 from fastmlp.tabular.frames import is_frame
@@ -113,7 +113,8 @@ class _DaskTable(BaseEstimator):
             sample = _joined([summary.sample for summary in summaries])
             checked = reading.checked(sample, kind.estimator)
             columns = Columns.of(checked, parameters["categorical_features"])
-            reading.data_notes(kind, parameters, columns, columns.read(checked))
+            kind.warn_of(parameters)
+            data_warnings.check_columns(columns, columns.read(checked))
 
             n, shared = sum(summary.n for summary in summaries), parts.shared(summaries)
             used, sizes = sum(summary.used for summary in summaries), Counter[Any]()

@@ -79,25 +79,24 @@ FORMS: tuple[tuple[str, Callable[[str], object], str], ...] = (
 )
 
 
-def check_columns(columns: Columns, table: Table) -> list[str]:
-    """Warn about suspicious category columns, once for all; return the notes about them."""
-    if notes := texts(columns, table):
-        more = len(notes) - MOST_SHOWN
-        others = [f"{more} more, of which report().notes tells"] if more > 0 else []
-        warn("; ".join([*notes[:MOST_SHOWN], *others]))
-    return notes
+def check_columns(columns: Columns, table: Table, warns: bool = True) -> list[str]:
+    """Return notes about category columns of numbers or dates, or of another value in each row.
 
-
-def texts(columns: Columns, table: Table) -> list[str]:
-    """Return notes about category columns of numbers or dates, or of another value in each row."""
+    One warning for all of them has the first ones.
+    """
     notes = []
     for (_, column), codes in zip(columns.categories, table.codes.T, strict=True):
         values = column.values or ()
         missing = values.index(None) if None in values else MISSING
         present = codes[codes != missing]
         is_unique = len(np.unique(present)) > MOST_DISTINCT * len(present)
-        notes.append(note(column.name, values, is_unique))
-    return [text for text in notes if text]
+        if text := note(column.name, values, is_unique):
+            notes.append(text)
+    if notes and warns:
+        more = len(notes) - MOST_SHOWN
+        others = [f"{more} more, of which report().notes tells"] if more > 0 else []
+        warn("; ".join([*notes[:MOST_SHOWN], *others]))
+    return notes
 
 
 def note(name: str, values: Sequence[Any], is_unique: bool = False) -> str:

@@ -21,7 +21,7 @@ from fastmlp.tabular.epoch_selection import mean_cost
 from fastmlp.tabular.fitted_table import FittedTable, HeldOut
 from fastmlp.tabular.reading import TableChunk
 from fastmlp.tabular.targets import with_rows
-from fastmlp.tabular.training import assembled, report_of, train
+from fastmlp.tabular.training import assembled, train
 
 MAX_SAMPLED_ROWS = 50_000  # rows of all parts together that show the columns, and that calibrate
 
@@ -228,10 +228,11 @@ def merged(
         ],
     )
     calibration, more = first.task.calibrated(target, result, unequal, of_rows)
-    size = n, len(first.columns.names)
-    report = report_of(result, first.columns, size, target, {"training": seconds}, more)
     held_out = HeldOut(whole, out, unequal)
     return assembled(
         *(parameters, first.columns, first.feature_names, result, calibration, held_out),
-        *(report, (table, target)),
+        rows=(table, target),
+        n=n,
+        seconds={"training": seconds},
+        more=more,
     )

@@ -120,7 +120,9 @@ def read(
     else:
         copies, notes = folds.copied(part, target.y)
         plan.notes[:0] = notes
-    plan.notes += data_notes(kind, parameters, whole.columns, part, warns=columns is None)
+    if columns is None:
+        kind.warn_of(parameters)
+    plan.notes += data_warnings.check_columns(whole.columns, part, warns=columns is None)
     of_rows = weights, groups, copies, plan.total_rows, plan.memory, in_scores
     data = FitRows(whole.columns, part, target, *of_rows)
     return Reading(task, whole.feature_names, table, y, whole.sampled, used, data, plan)
@@ -310,16 +312,6 @@ def layout_of(columns: Columns, feature_names: Array | None, estimator: str) -> 
     if feature_names is not None:
         attributes["feature_names_in_"] = feature_names
     return type(estimator, (), attributes)()
-
-
-def data_notes(
-    kind: Any, parameters: Mapping[str, Any], columns: Columns, table: Table, warns: bool = True
-) -> list[str]:
-    """Return notes on suspicious columns, after warnings of them and of parameters."""
-    if not warns:
-        return data_warnings.texts(columns, table)
-    kind.warn_of(parameters)
-    return data_warnings.check_columns(columns, table)
 
 
 def used_rows(task: Any, y: Array, sample_weight: Any) -> tuple[Array, Array | None, Array | None]:

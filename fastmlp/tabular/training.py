@@ -146,12 +146,12 @@ def _calibrated(parameters: Mapping[str, Any], trained: Trained, with_scores: bo
         weights[used] = 1.0 if in_scores is None else in_scores
     out = [used[rows] for rows in result.division.out]
     held_out = HeldOut(_of_all_rows(result, table, used), out, weights, read.sampled)
-    size = len(table), len(data.columns.names)
-    whole = with_rows(target, read.task.read(read.y))
     return assembled(
         *(parameters, data.columns, read.feature_names, result, calibration, held_out),
-        report_of(result, data.columns, size, target, trained.seconds, more),
-        (table, whole),
+        rows=(table, with_rows(target, read.task.read(read.y))),
+        n=len(table),
+        seconds=trained.seconds,
+        more=more,
     )
 
 
@@ -162,11 +162,18 @@ def assembled(
     result: BlendResult,
     calibration: Calibration,
     held_out: HeldOut,
-    report: Report,
+    *,
     rows: tuple[Table, Any],
+    n: int,
+    seconds: dict[str, float],
+    more: dict[str, str],
 ) -> FittedTable:
-    """Return the fitted table of a blend; its networks keep no rows of the target."""
+    """Return the fitted table of a blend that was trained on n rows; ``more`` is for the report.
+
+    The networks keep no rows of the target.
+    """
     first = result.trained[0]
+    report = report_of(result, columns, n, rows[1], seconds, more)
     without_rows = with_rows(result.blend.groups[0].target, None)
     for group in result.blend.groups:
         group.target = without_rows
@@ -216,12 +223,12 @@ def _scores(
 def report_of(
     result: BlendResult,
     columns: Columns,
-    size: tuple[int, int],
+    n: int,
     target: Any,
     seconds: dict[str, float],
     more: dict[str, str],
 ) -> Report:
-    """Return the report of a fit."""
+    """Return the report of a fit of n rows."""
     members = []
     for share, trained in zip(result.blend.weights, result.trained, strict=True):
         ensemble = trained.members.ensemble
@@ -230,7 +237,8 @@ def report_of(
         members.append(f"{share:.0%}: {trained.recipe.title} ({networks}), {epoch}")
     stages = {"course": "; then ".join(result.stage_log)} if result.stage_log else {}
     return Report(
-        *size,
+        n,
+        len(columns.names),
         columns.kinds,
         columns.left_out,
         members,
