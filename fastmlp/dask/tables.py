@@ -93,7 +93,7 @@ class _DaskTable(BaseEstimator):
         self, parameters: dict[str, Any], X: Any, y: Any, sample_weight: Any, groups: Any
     ) -> tuple[FittedTable, Any]:
         """Return the fitted table, and one row of the user's."""
-        kind = self._kind._task
+        task_class = self._kind._task
         began, client = time.perf_counter(), self.client_
         delayed = require("fastmlp.dask", "dask").delayed
         named = {"X": X, "y": y, "sample_weight": sample_weight, "groups": groups}
@@ -104,16 +104,16 @@ class _DaskTable(BaseEstimator):
             blocks = compute(
                 [delayed(tasks.rows_of)(k, **block) for k, block in enumerate(partitions)]
             )
-            most = max(1, parts.MAX_SAMPLED_ROWS // len(blocks))
+            max_rows = max(1, parts.MAX_SAMPLED_ROWS // len(blocks))
             counted = [
-                delayed(parts.summary)(kind, parameters, block, seed, most)
+                delayed(parts.summary)(task_class, parameters, block, seed, max_rows)
                 for block, seed in zip(blocks, seeds, strict=True)
             ]
             summaries = client.gather(compute(counted))
             sample = _joined([summary.sample for summary in summaries])
-            checked = reading.checked(sample, kind.estimator)
+            checked = reading.checked(sample, task_class.estimator)
             columns = Columns.of(checked, parameters["categorical_features"])
-            kind.warn_of(parameters)
+            task_class.warn_of(parameters)
             data_warnings.check_columns(columns, columns.read(checked))
 
             n, shared = sum(summary.n for summary in summaries), parts.shared(summaries)
@@ -133,11 +133,13 @@ class _DaskTable(BaseEstimator):
                 )
                 for k, block in enumerate(blocks)
             ]
-            most = max(1, parts.MAX_SAMPLED_ROWS // count)
+            max_rows = max(1, parts.MAX_SAMPLED_ROWS // count)
             seeds = random.randint(2**31 - 1, size=count).tolist()
             rare, of_all = list(shared.values()), parts.balanced(parameters, summaries)
             fits = [
-                delayed(_fitted)(kind, {**of_all, "random_state": seed}, columns, piece, rare, most)
+                delayed(_fitted)(
+                    task_class, {**of_all, "random_state": seed}, columns, piece, rare, max_rows
+                )
                 for piece, seed in zip(zip(*pieces, strict=True), seeds, strict=True)
             ]
             predictions = [delayed(parts.predicted)(fits, k) for k in range(count)]
@@ -330,18 +332,18 @@ def _joined(pieces: Sequence[Any]) -> Any:
 
 
 def _fitted(
-    kind: Any,
+    task_class: Any,
     parameters: dict[str, Any],
     columns: Columns,
     blocks: list[TableChunk],
     shared: list[TableChunk],
-    most: int,
+    max_rows: int,
 ) -> parts.Part:
     """Train one part: its rows, then those that all parts share."""
     fields = zip(*blocks, *shared, strict=True)
     rows = TableChunk(*(None if values[0] is None else _joined(values) for values in fields))
     n = sum(len(block.X) for block in blocks)
-    return parts.trained(kind, parameters, columns, rows, n, most)
+    return parts.trained(task_class, parameters, columns, rows, n, max_rows)
 
 
 def _called(local: Any, method: str, empty: Array, X: Any, *arguments: Any) -> Array:

@@ -38,16 +38,16 @@ class Summary(NamedTuple):
 
 
 def summary(
-    kind: Any, parameters: Mapping[str, Any], block: TableChunk, seed: int, most: int
+    task_class: Any, parameters: Mapping[str, Any], block: TableChunk, seed: int, max_rows: int
 ) -> Summary:
     """Summarize a block, with a sample of at most so many rows and those of unusual values."""
     n = len(block.X)
     if n == 0:
         return Summary(0, 0, block.X, {}, {}, Counter())
-    X = reading.checked(block.X, kind.estimator)
+    X = reading.checked(block.X, task_class.estimator)
     columns = Columns.of(X, parameters["categorical_features"])
     table, y = columns.read(X), np.asarray(block.y)
-    places = [0, *np.random.default_rng(seed).permutation(n)[:most]]
+    places = [0, *np.random.default_rng(seed).permutation(n)[:max_rows]]
     for codes in table.codes.T:
         places.extend(np.unique(codes, return_index=True)[1])
     for numbers in table.numbers.T:
@@ -57,7 +57,7 @@ def summary(
         place: np.isnan(table.numbers[:, k]) for k, (place, _) in enumerate(columns.numbers)
     }
     classes = Counter[Any]()
-    if kind.has_classes and y.ndim == 1:
+    if task_class.has_classes and y.ndim == 1:
         classes.update(y[used].tolist())
         having |= {("class", label): y == label for label in dict.fromkeys(y)}
     first = {key: used[rows[used]][:1] for key, rows in having.items()}
@@ -141,11 +141,19 @@ class Part(NamedTuple):
 
 
 def trained(
-    kind: Any, parameters: Mapping[str, Any], columns: Columns, rows: TableChunk, n: int, most: int
+    task_class: Any,
+    parameters: Mapping[str, Any],
+    columns: Columns,
+    rows: TableChunk,
+    n: int,
+    max_rows: int,
 ) -> Part:
-    """Train a part; of its first n rows, those of no other part's groups, ``most`` calibrate."""
+    """Train a part, and sample the rows that calibrate all parts.
+
+    They are at most ``max_rows`` of its first n rows, and belong to no group of another part.
+    """
     rng = np.random.default_rng(parameters["random_state"])
-    made = train(kind, parameters, rows, columns=columns)
+    made = train(task_class, parameters, rows, columns=columns)
     read, result, weights = made.reading, made.result, made.reading.data.score_weights
     places = read.used if read.sampled is None else read.sampled[read.used]
     alone, groups = places < n, None
@@ -153,7 +161,7 @@ def trained(
         numbers = folds.numbered(rows.groups)
         groups = numbers[places]
         alone &= ~np.isin(groups, numbers[n:])
-    sample = np.sort(rng.permutation(np.flatnonzero(alone))[:most])
+    sample = np.sort(rng.permutation(np.flatnonzero(alone))[:max_rows])
     place = np.full(len(read.used), -1)
     place[sample] = np.arange(len(sample))
     nothing: Any = None  # in place of arrays of all rows

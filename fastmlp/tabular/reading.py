@@ -86,14 +86,14 @@ class _Whole(NamedTuple):
 
 
 def read(
-    kind: Any,
+    task_class: Any,
     parameters: Mapping[str, Any],
     rows: TableChunk,
     budget: Budget,
     seed: Array,
     columns: Columns | None = None,
 ) -> Reading:
-    """Read a table or a source; ``kind`` is the class of the task.
+    """Read a table or a source; ``task_class`` is a class of `tasks`.
 
     The columns are measured on these rows, unless those of a larger table are passed, whose fit has
     warned of suspicious ones.
@@ -106,9 +106,9 @@ def read(
                     f"{name} is given beside a source, which has its own targets and weights: "
                     f"leave {name} out, or pass a table in memory"
                 )
-        whole = _source(kind, parameters, rows.X, budget, rng)
+        whole = _source(task_class, parameters, rows.X, budget, rng)
     else:
-        whole = _table(kind, parameters, rows, budget, rng, columns)
+        whole = _table(task_class, parameters, rows, budget, rng, columns)
     task, table, y, groups, plan = whole.task, whole.table, whole.y, whole.groups, whole.plan
     used, weights, in_scores = used_rows(task, y, whole.sample_weight)
     target = task.target(y[used], weights, in_scores)
@@ -121,7 +121,7 @@ def read(
         copies, notes = folds.copied(part, target.y)
         plan.notes[:0] = notes
     if columns is None:
-        kind.warn_of(parameters)
+        task_class.warn_of(parameters)
     plan.notes += data_warnings.check_columns(whole.columns, part, warns=columns is None)
     of_rows = weights, groups, copies, plan.total_rows, plan.memory, in_scores
     data = FitRows(whole.columns, part, target, *of_rows)
@@ -129,7 +129,7 @@ def read(
 
 
 def _table(
-    kind: Any,
+    task_class: Any,
     parameters: Mapping[str, Any],
     rows: TableChunk,
     budget: Budget,
@@ -143,9 +143,9 @@ def _table(
         raise ValueError("requires y to be passed, but the target y is None")
     if np.ma.is_masked(y):
         raise ValueError("y has masked entries but targets are expected: drop these rows")
-    X = checked(X, kind.estimator)
+    X = checked(X, task_class.estimator)
     feature_names = names_of(X)
-    task, y = kind.of_targets(parameters, y)
+    task, y = task_class.of_targets(parameters, y)
     check_consistent_length(X, y)
     n = len(y)
     if groups is not None:
@@ -175,18 +175,18 @@ def _table(
 
 
 def _source(
-    kind: Any, parameters: Mapping[str, Any], source: ArrowBlocks, budget: Budget, rng: Any
+    task_class: Any, parameters: Mapping[str, Any], source: ArrowBlocks, budget: Budget, rng: Any
 ) -> _Whole:
     """Read a source, or a sample of its rows."""
     if not source.targets:
         raise ValueError("the source has no target: pass ArrowBlocks(data, target)")
     if budget.deadline is not None:
-        return _source_in_time(kind, parameters, source, budget, budget.deadline, rng)
-    has_labels, began = kind.has_classes, time.monotonic()
+        return _source_in_time(task_class, parameters, source, budget, budget.deadline, rng)
+    has_labels, began = task_class.has_classes, time.monotonic()
     categorical = parameters["categorical_features"]
     scan = sources.scan(source, source.batches(), categorical, has_labels)
     seconds = (time.monotonic() - began) / scan.rows
-    task, y = kind.of_targets(parameters, scan.y)
+    task, y = task_class.of_targets(parameters, scan.y)
     n = scan.rows if source.weight is None else int(np.count_nonzero(scan.has_weight))
     plan = budget.plan(n, scan.columns, scan.missing, task.target(y), seconds)
     sampled = None
@@ -195,11 +195,11 @@ def _source(
         if source.weight is not None:
             sampled = np.flatnonzero(scan.has_weight)[sampled]
     table = sources.read(source, source.batches(), scan, sampled, has_labels)
-    return _of_source(kind, parameters, *table, sampled, plan)
+    return _of_source(task_class, parameters, *table, sampled, plan)
 
 
 def _source_in_time(
-    kind: Any,
+    task_class: Any,
     parameters: Mapping[str, Any],
     source: ArrowBlocks,
     budget: Budget,
@@ -210,7 +210,7 @@ def _source_in_time(
 
     The columns are those of the rows that are used, as of a table in memory.
     """
-    has_labels, began = kind.has_classes, time.monotonic()
+    has_labels, began = task_class.has_classes, time.monotonic()
     categorical = parameters["categorical_features"]
     until = began + READING_SHARE * (deadline - began)
     rows = sampling.sampled(source, until, KEPT_SHARE * budget.memory, rng)
@@ -220,7 +220,7 @@ def _source_in_time(
     sources.read(source, pilot.batches(), scan, None, has_labels)
     seconds = (time.monotonic() - began) / scan.rows
     y = sources.targets_of(source, rows.batches(), has_labels)
-    task, y = kind.of_targets(parameters, y)
+    task, y = task_class.of_targets(parameters, y)
     n = rows.with_weight
     plan = budget.plan(n, scan.columns, scan.missing, task.target(y), seconds)
     plan.notes[:0] = notes
@@ -229,11 +229,11 @@ def _source_in_time(
     sampled = rows.numbers if len(rows) < rows.seen or not rows.is_whole else None
     scan = sources.scan(source, rows.batches(), categorical, has_labels)
     table = sources.read(source, rows.batches(), scan, None, has_labels)
-    return _of_source(kind, parameters, *table, sampled, plan)
+    return _of_source(task_class, parameters, *table, sampled, plan)
 
 
 def _of_source(
-    kind: Any,
+    task_class: Any,
     parameters: Mapping[str, Any],
     columns: Columns,
     table: Table,
@@ -243,7 +243,7 @@ def _of_source(
     plan: Plan,
 ) -> _Whole:
     """Return the rows of a source that were read."""
-    task, y = kind.of_targets(parameters, y)
+    task, y = task_class.of_targets(parameters, y)
     names = np.array(columns.names, object)
     return _Whole(task, names, columns, table, y, weights, None, sampled, plan)
 

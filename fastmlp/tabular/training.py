@@ -49,13 +49,13 @@ class Trained:
 
 
 def fit(
-    kind: Any, parameters: Mapping[str, Any], rows: TableChunk, X_val: Any, y_val: Any
+    task_class: Any, parameters: Mapping[str, Any], rows: TableChunk, X_val: Any, y_val: Any
 ) -> tuple[FittedTable, str]:
-    """Fit a table; ``kind`` is the class of the task.
+    """Fit a table; ``task_class`` is a class of `tasks`.
 
     Return also the reason if the user ended the fit early, else an empty text.
     """
-    trained = train(kind, parameters, rows, X_val, y_val)
+    trained = train(task_class, parameters, rows, X_val, y_val)
     result, seconds = trained.result, trained.seconds
     with timed(seconds, "calibration"):
         try:
@@ -73,7 +73,7 @@ def fit(
 
 
 def train(
-    kind: Any,
+    task_class: Any,
     parameters: Mapping[str, Any],
     rows: TableChunk,
     X_val: Any = None,
@@ -95,8 +95,8 @@ def train(
     memory = bytes_of(parameters["max_memory"])
     budget = Budget(preset, deadline, n_threads, memory, is_limited)
     with timed(seconds, "reading"):
-        read = reading.read(kind, parameters, rows, budget, seed, columns)
-        of_fit = reading.layout_of(read.data.columns, read.feature_names, kind.estimator)
+        read = reading.read(task_class, parameters, rows, budget, seed, columns)
+        of_fit = reading.layout_of(read.data.columns, read.feature_names, task_class.estimator)
         data, names = read.data, "X_val and y_val"
         validation = rows_and_target(
             read.task, data.columns, data.target, of_fit, X_val, y_val, names
