@@ -110,11 +110,13 @@ class BestEpochSelector:
     _snapshot: Any = None
 
     def __post_init__(self) -> None:
-        # Of all predictions, one member after the other: their rows, and members.
-        self._rows = np.concatenate(self.rows)
-        self._members = np.repeat(np.arange(len(self.rows)), list(map(len, self.rows)))
-        # Each repeat covers all rows.
-        self._repeats = np.arange(len(self._rows)) // len(self.target.y)
+        # Of all predictions, one member after the other: their members, and their places among
+        # (repeats, rows). Each repeat covers all rows.
+        members = np.arange(len(self.rows), dtype=np.int32)
+        self._members = np.repeat(members, list(map(len, self.rows)))
+        n = len(self.target.y)
+        self._places = np.concatenate(self.rows)
+        self._places += np.arange(len(self._places)) // n * n
         # The first cycle is too short for decisions, and the last ends the fit anyway.
         self._ends = [cycle_end(cycle, self.cycles) for cycle in range(2, self.cycles)]
 
@@ -162,12 +164,12 @@ class BestEpochSelector:
         began = time.monotonic()
         members = zip(state.engine.engines, self.inputs, strict=True)
         z = np.concatenate([engine.predict(x) for engine, x in members])
-        predictions = np.empty((self._repeats[-1] + 1, len(self.target.y), z.shape[1]))
+        predictions = np.empty(z.shape)
         for first in range(0, len(z), DECODED_ROWS):
             part = slice(first, first + DECODED_ROWS)
             decoded = self.target.decode(self.scale, z[part], self._members[part])
-            predictions[self._repeats[part], self._rows[part]] = decoded
-        held_out = OutOfFold(predictions)
+            predictions[self._places[part]] = decoded
+        held_out = OutOfFold(predictions.reshape(-1, len(self.target.y), z.shape[1]))
         joint, alone = held_out.joint(self.target), held_out.alone(self.target, self.weights)
         if self.scorer is None:
             costs = calibrated_costs(self.target, joint, self.weights)

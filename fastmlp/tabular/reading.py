@@ -123,8 +123,17 @@ def read(
     if columns is None:
         task_class.warn_of(parameters)
     plan.notes += data_warnings.check_columns(whole.columns, part, warns=columns is None)
-    of_rows = weights, groups, copies, plan.total_rows, plan.memory, in_scores
-    data = FitRows(whole.columns, part, target, *of_rows)
+    data = FitRows(
+        whole.columns,
+        part,
+        target,
+        weights=weights,
+        groups=groups,
+        copies=copies,
+        total_rows=plan.total_rows,
+        memory=plan.memory,
+        score_weights=in_scores,
+    )
     return Reading(task, whole.feature_names, table, y, whole.sampled, used, data, plan)
 
 
