@@ -88,7 +88,7 @@ cdef inline void rows_phase(const fm_task* task, int64_t b, int64_t at, int64_t 
 
 
 cdef inline fm_prefetch next_rows(const fm_task* task, int64_t next, int32_t thread,
-                               int32_t active) noexcept nogil:
+                                  int32_t active) noexcept nogil:
     """Describe this thread's rows of the next block, at row `next` of the order, for prefetch."""
     cdef const fm_buffers* buffers = task.buffers
     cdef fm_prefetch prefetch

@@ -260,7 +260,7 @@ cdef inline void input_gradient(const fm_network* net, const fm_buffers* buffers
             add_readers_gradient(net, buffers, net.reader, p, 0, rows, vectors(op.n_in, p * NR), out)
 
 
-# ---------------------------------------------------------------- sums: y + a and y + a W (c/panels/residual.h)
+# ------------------------------------------------------------- sums: y + a and y + a W (c/panels/residual.h)
 
 
 cdef inline void sum_panels(const fm_network* net, const fm_operator* op, const real* y, const real* a,

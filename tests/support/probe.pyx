@@ -175,7 +175,8 @@ cdef class Affine:
 
     def backward_input(self):
         """Compute dx = (dz @ w.T) * derivative of the activation below at x."""
-        self.engine.kernels.backward_input(&self.engine.net, &self.buffers.c, 1, 0, self.padded, &self.interrupt)
+        self.engine.kernels.backward_input(
+            &self.engine.net, &self.buffers.c, 1, 0, self.padded, &self.interrupt)
 
     def backward_weights(self):
         """Compute dw = x.T @ dz and db = sums of dz, piece by piece as in training."""

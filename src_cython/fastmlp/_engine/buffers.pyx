@@ -162,8 +162,8 @@ cdef class ThreadContext:
         for i, (l, t, p, k_from, k_to, stride) in enumerate(pieces):
             tensor = &net.operators[l].tensors[t]
             piece_array[i] = fm_piece(tensor, l, p, k_from, k_to,
-                              tensor.offset + p * tensor.rows * k.nr + k_from * stride,
-                              (k_to - k_from) * stride, 2.0 * k.nr * (k_to - k_from))
+                                      tensor.offset + p * tensor.rows * k.nr + k_from * stride,
+                                      (k_to - k_from) * stride, 2.0 * k.nr * (k_to - k_from))
         c.barrier = <fm_barrier*>memory.take(1, sizeof(fm_barrier))
         c.counters = <fm_counter*>memory.take(n_threads, sizeof(fm_counter))
         self.done = <fm_counter*>memory.take(1, sizeof(fm_counter))
