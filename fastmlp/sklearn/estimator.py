@@ -270,12 +270,20 @@ class BaseMLP(Exportable, parameters.Validated, CallbackSupportMixin):
 
     def _outputs(self, X: Any) -> tuple[Array, FittedNetwork]:
         """Return outputs (n, columns), and the value of the fit that they come from."""
-        fitted: FittedNetwork = vars(self).get("_fitted") or self._value()
+        while True:
+            fitted: FittedNetwork = vars(self).get("_fitted") or self._value()
+            outputs = self._outputs_of(fitted, X)
+            # If another thread has begun to train this network, predict by what stands in for it.
+            if fitted.is_apart or vars(self).get("_fitted") is fitted:
+                return outputs, fitted
+
+    def _outputs_of(self, fitted: FittedNetwork, X: Any) -> Array:
+        """Return outputs of the value of a fit, (n, columns)."""
         network, spec = fitted.network, fitted.network.spec
         # validate_data takes tens of microseconds. Plain inputs skip it; it handles unusual inputs
         # and raises all errors.
         if "feature_names_in_" not in fitted.attributes and is_plain(X, spec):
-            return network.predict(X, self.n_jobs), fitted
+            return network.predict(X, self.n_jobs)
         with checking(X):
             checked = validate_data(
                 parameters.copy_with_state(self, {"_fitted": fitted}),
@@ -294,7 +302,7 @@ class BaseMLP(Exportable, parameters.Validated, CallbackSupportMixin):
             ]
             outputs = np.concatenate(blocks)
         dtype = np.result_type(checked.dtype, outputs.dtype)
-        return outputs.astype(dtype, copy=False), fitted
+        return outputs.astype(dtype, copy=False)
 
     def _exported(self) -> Exported:
         fitted = self._value()

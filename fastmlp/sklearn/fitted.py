@@ -41,6 +41,11 @@ class FittedNetwork:
     lengths: Sequence[tuple[list[Any], int]] = ()
 
     @property
+    def is_apart(self) -> bool:
+        """Whether this value was set apart, so that no fit changes its network."""
+        return bool(self.lengths)
+
+    @property
     def history(self) -> History:
         """The record of all epochs since the network was made."""
         return self.attributes["history_"]  # type: ignore[no-any-return]

@@ -245,3 +245,17 @@ def test_a_copy_trains_alone():
         other.set_params(warm_start=True).fit(X, Y)
         assert len(other.loss_curve_) == 9
         assert state(net) == before, how
+
+
+def test_a_prediction_that_a_fit_overtakes_is_of_the_last_fit(monkeypatch):
+    net = regressor(warm_start=True, max_iter=20).fit(X, X[:, 0])
+    before, predict = net.predict(X), scaled_network.ScaledNetwork.predict
+    with contextlib.ExitStack() as stack:
+
+        def overtaken(self, *args):
+            monkeypatch.undo()
+            stack.enter_context(blocked(net, y=9 * X[:, 0]))  # after an epoch
+            return predict(self, *args)
+
+        monkeypatch.setattr(scaled_network.ScaledNetwork, "predict", overtaken)
+        np.testing.assert_array_equal(net.predict(X), before)
