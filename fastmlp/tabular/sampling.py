@@ -21,6 +21,8 @@ from fastmlp._training.arrow import ArrowBlocks, Batch, numbers_of
 from fastmlp.tabular.columns import RowIndex
 
 FEWEST_ROWS = 5_000  # neither a time limit nor memory leaves fewer of what was read
+# Arrow cannot take rows of these types, in which polars hands over its texts.
+VIEWS = {"string_view": "large_string", "binary_view": "large_binary"}
 WITHOUT_WEIGHT = 2.0  # key of rows of weight 0; those of the others are below 1
 
 
@@ -40,7 +42,7 @@ class Block:
         below = np.flatnonzero(self.keys < key)
         if len(below) == len(self.keys):
             return self
-        batch = self.batch.take(below)
+        batch = _without_views(self.batch).take(below)
         return replace(self, batch=batch, rows=self.rows[below], keys=self.keys[below])
 
 
@@ -109,6 +111,15 @@ def sampled(
             if time.monotonic() > until:
                 return SourceSample(source, blocks, seen, is_whole=seen == source.n)
     return SourceSample(source, blocks, seen, is_whole=True)
+
+
+def _without_views(batch: Any) -> Any:
+    """Return a batch whose columns of views hold their texts or bytes themselves."""
+    columns = [
+        column.cast(VIEWS[str(column.type)]) if str(column.type) in VIEWS else column
+        for column in batch.columns
+    ]
+    return type(batch).from_arrays(columns, names=batch.schema.names)
 
 
 def _place(block: Block, k: int) -> str:
