@@ -195,7 +195,7 @@ class ScaledNetwork:
         self.load(*self.checked(*lists.values()))
 
     def checked(self, weights: Any, biases: Any) -> tuple[Arrays, Arrays]:
-        """Return validated copies for the engine."""
+        """Return copies of weights and biases, or raise an error if they do not fit the network."""
         return (
             check.parameters(weights, self.spec, "weights", "coefs_"),
             check.parameters(biases, self.spec, "biases", "intercepts_"),

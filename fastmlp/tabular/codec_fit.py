@@ -61,9 +61,9 @@ class _Parts(Field):
 
 def _report(**fields: Any) -> dict[str, Any]:
     for key, kind in (("seconds", float), ("more", str)):
-        for name, each in fields[key].items():
-            if not isinstance(name, str) or type(each) is not kind:
-                raise ValueError(f"{key} has {shown(name)} with {shown(each)}")
+        for name, value in fields[key].items():
+            if not isinstance(name, str) or type(value) is not kind:
+                raise ValueError(f"{key} has {shown(name)} with {shown(value)}")
     return fields
 
 
@@ -281,7 +281,7 @@ def _numbers(fit: dict[str, Any]) -> tuple[Any, NumberCalibration, dict[str, Any
     values |= {key: fit[f"residuals.{key}"].tolist() for key in FITTED}
     values |= {key: np.split(fit[f"residuals.{key}"], ends) for key in ("places", "sizes")}
     residuals = [
-        Residuals(trust=fit["trust"], **{key: each[k] for key, each in values.items()})
+        Residuals(trust=fit["trust"], **{key: outputs[k] for key, outputs in values.items()})
         for k in range(n)
     ]
     # Parameters may have been set after the fit; predictions need these two as they were in it.

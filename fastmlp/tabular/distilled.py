@@ -61,11 +61,8 @@ def distilled(fitted: FittedTable, table: Table, seed: int) -> FittedTable:
 
 def _of_student(fitted: FittedTable, student: Members) -> FittedTable:
     """Return a fitted table in which one network predicts in place of all members."""
-    outputs, m, weights = (
-        fitted.held_out.predictions,
-        student.target.outputs,
-        fitted.held_out.weights,
-    )
+    outputs, weights = fitted.held_out.predictions, fitted.held_out.weights
+    m = student.target.outputs
     rows = np.arange(len(outputs)) if weights is None else np.flatnonzero(weights)
     calibration: Any = fitted.calibration
     if outputs.shape[1] > m:  # with variances, which the network does not predict

@@ -30,7 +30,7 @@ class LossRow:
     cost: Callable[[Array, Array, Array, Array, Loss], Array]
     shown: Callable[[float, Array], float]  # takes a mean cost and the units; returns the metric
     metric: str
-    metric_of_several: str  # of several outputs, each in its own unit
+    metric_of_several: str | None = None  # of outputs in their own units; None if it is the same
     rate: float = RATE["numbers"]
     averaging: float = AVERAGING["numbers"]
     hopeless: float = HOPELESS  # infinite if costs may be negative
@@ -96,7 +96,6 @@ LOSSES = {
         _pinball,
         _same,
         metric="half the mean absolute error, in deviations of y",
-        metric_of_several="half the mean absolute error, in deviations of y",
         is_robust=True,
     ),
     "quantile": LossRow(
@@ -104,7 +103,6 @@ LOSSES = {
         _pinball,
         _same,
         metric="pinball loss, in deviations of y",
-        metric_of_several="pinball loss, in deviations of y",
         is_robust=True,
     ),
     "poisson": LossRow(
@@ -112,7 +110,6 @@ LOSSES = {
         _poisson,
         _same,
         metric="poisson loss",
-        metric_of_several="poisson loss",
         hopeless=np.inf,
         lowest=0.0,
     ),

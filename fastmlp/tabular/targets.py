@@ -128,8 +128,8 @@ class NumericTarget:
     @property
     def metric(self) -> str:
         """The name of the metric that `shown` returns."""
-        row = self.row
-        return (row.metric if self.outputs == 1 else row.metric_of_several) + self.weighting
+        of_several = self.row.metric_of_several if self.outputs > 1 else None
+        return (of_several or self.row.metric) + self.weighting
 
 
 def _deviation(y: Array, centre: Array, weights: Array | None) -> Array:

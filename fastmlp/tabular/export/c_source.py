@@ -245,7 +245,7 @@ def write(
     kind, source = c.kind_of(weights, table, model), c.source_of(path)
     rows = _made_up(model) if table is None else table
     written: list[list[list[Layer]]] = []
-    predictions = []  # by the layers as they are written, evaluated in NumPy
+    predictions = []  # of the layers as they are written, computed by NumPy
     for group, networks in zip(blend.groups, model.networks, strict=True):
         inputs = [np.asarray(group.encoding.rows(rows, k)) for k in range(len(networks.nets))]
         pairs = [*zip(networks.nets, inputs, strict=True)]
