@@ -89,6 +89,7 @@ if SANITIZE := os.environ.get("FASTMLP_SANITIZE"):
 # folder of kernels that were compiled so already, and are copied (.ci/wheels sets both).
 # FASTMLP_ALL_LEVELS=1: a CPU level that does not compile is an error.
 ABI3 = bool(os.environ.get("FASTMLP_ABI3"))
+LIMITED_API = "Py_LIMITED_API", "0x030B0000"
 READY = os.environ.get("FASTMLP_KERNELS")
 ALL_LEVELS = bool(os.environ.get("FASTMLP_ALL_LEVELS"))
 # FASTMLP_REPOSITORY: the address of the repository, such as https://github.com/OWNER/NAME.
@@ -178,7 +179,7 @@ class BuildExtensions(build_ext):
         modules = [*reversed(kernels), *map(plain_module, PLAIN)]
         for module in modules if ABI3 else ():
             module.py_limited_api = True
-            module.define_macros.append(("Py_LIMITED_API", "0x030B0000"))
+            module.define_macros.append(LIMITED_API)
         return modules
 
     def build_extensions(self) -> None:

@@ -139,7 +139,6 @@ class MLP(Exportable):
     """
 
     _engine_type: Callable[[Spec], Engine] = staticmethod(_compiled)
-    _flat_y = False  # whether y of the last fit was (n,): predictions are, too (docs/adr/0024)
 
     # One for each row of TENSORS, made below; declared here for type checkers.
     weights: ParameterProperty
@@ -172,6 +171,7 @@ class MLP(Exportable):
         names = initializers.names(spec, initializer)  # raises errors before memory is allocated
         self._spec, self._rng = spec, check.generator(rng)
         self._history: History | None = None
+        self._flat_y = False  # y of the last fit was (n,): predictions are, too (docs/adr/0024)
         self._attach()
         self._engine.set_parameters(*initializers.draw(spec, self._rng, names))
 

@@ -7,12 +7,14 @@ import re
 import runpy
 import shutil
 import subprocess
+import sysconfig
 import tarfile
 import tomllib
 from pathlib import Path
 from unittest import mock
 
 import children
+import numpy as np
 import pytest
 
 import fastmlp
@@ -113,6 +115,20 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_is_done(build, 
     words = r"^error: fastmlp is compiled .* but '/proc/.*' cannot be written \(.*\): copy it"
     with pytest.raises(SystemExit, match=words):
         backend[f"get_requires_for_build_{build}"]()
+
+
+@pytest.mark.slow
+def test_modules_compile_under_the_limited_api():
+    """Otherwise only a release would find out: `.ci/wheels` builds a wheel for all CPythons so."""
+    setup = commands()
+    sources = [ROOT / "build/cython" / path.with_suffix(".c") for path in setup["PLAIN"]]
+    if not all(path.exists() for path in sources) or not shutil.which("gcc"):
+        pytest.skip("needs gcc, and the C that Cython wrote here")
+    folders = ROOT / "src_cython/c", sysconfig.get_path("include"), np.get_include()
+    options = ["-D{}={}".format(*setup["LIMITED_API"]), *(f"-I{folder}" for folder in folders)]
+    command = ["gcc", "-fsyntax-only", "-Wall", "-Werror", *options, *map(str, sources)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr[-3000:]
 
 
 LINKS = re.compile(r'\]\(([^)#]+)|(?:src|href)="([^"#]+)')

@@ -62,7 +62,7 @@ def values(model: Any, training: bool) -> dict[str, Any]:
         "parameters": parameters,
         "rng": state["_rng"],
         **(trained if training else dict.fromkeys(trained)),
-        "flat_y": bool(state.get("_flat_y")),
+        "flat_y": state["_flat_y"],
     }
 
 

@@ -147,12 +147,12 @@ static void add_signs(const real *w, real *g, int64_t n, real l1) {
 /* Whether n numbers, at any alignment, are finite: x - x is 0 for finite x only. */
 static int32_t all_finite(const void *numbers, int64_t n) {
     const real *x = (const real *)numbers;
-    v sum = {0};
+    vi found = {0};
     int64_t i = 0;
-    real total = 0;
-    for (; i + LANES <= n; i += LANES) sum += v_loadu(x + i) - v_loadu(x + i);
-    for (; i < n; i++) total += x[i] - x[i];
-    for (int j = 0; j < LANES; j++) total += sum[j];
+    bits total = 0;
+    for (; i + LANES <= n; i += LANES) found |= v_loadu(x + i) - v_loadu(x + i) != 0;
+    for (; i < n; i++) total |= x[i] - x[i] != 0;
+    for (int j = 0; j < LANES; j++) total |= found[j];
     return total == 0;
 }
 

@@ -216,7 +216,7 @@ cdef class Parameters:
     cdef object read(self, fm_network* net):
         """Fill a network with the published parameters; keep the returned arena alive while it is used."""
         with cython.critical_section(self):
-            net[0] = self.net
+            memcpy(net, &self.net, sizeof(fm_network))
             return self.published
 
     cdef object publish(self, parameters):

@@ -29,11 +29,18 @@ cnp.import_array()
 
 cdef extern from *:
     """
-    /* Let calls pass their arguments as a C array, not as a tuple and a dictionary (PEP 590). */
+    /* Let calls pass their arguments as a C array, not as a tuple and a dictionary (PEP 590). The limited API of
+     * Python 3.11 has none of this: there they come to __call__. */
+    #ifdef Py_LIMITED_API
+    typedef PyObject *(*vectorcallfunc)(PyObject *, PyObject *const *, size_t, PyObject *);
+    #define PyVectorcall_NARGS(n) ((Py_ssize_t)(n))
+    #define take_vectorcalls(type, offset) ((void)(offset))
+    #else
     static void take_vectorcalls(PyObject *type, Py_ssize_t offset) {
         ((PyTypeObject *)type)->tp_vectorcall_offset = offset;
         ((PyTypeObject *)type)->tp_flags |= Py_TPFLAGS_HAVE_VECTORCALL;
     }
+    #endif
     """
     void take_vectorcalls(object type, Py_ssize_t offset)
     ctypedef object (*vectorcallfunc)(object called, PyObject* const* values, size_t n, PyObject* names)
