@@ -56,6 +56,7 @@ if TYPE_CHECKING:  # type checkers read these imports instead of the table below
     from fastmlp._network.losses import *  # noqa: F403
     from fastmlp._network.optimizers import *  # noqa: F403
     from fastmlp._network.schedules import *  # noqa: F403
+    from fastmlp._network.sparse import SparseRows as SparseRows
     from fastmlp._training.arrow import ArrowBlocks as ArrowBlocks
     from fastmlp._training.distributed.exchange import RankError as RankError
     from fastmlp._training.loggers import (
@@ -94,6 +95,7 @@ _NAMES = {
     "_models.mlp": "MLP",
     "_models.ensemble.ensemble": "Ensemble",
     "_files.storage": "load load_predictor ModelFormatError",
+    "_network.sparse": "SparseRows",
     "_training.arrow": "ArrowBlocks",
     "_training.readers": "Blocks",
     "_core.history": "History State Batch DivergenceError",

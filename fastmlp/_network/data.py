@@ -39,7 +39,7 @@ class RowSource(Protocol):
 class Data:
     """Checked data: aligned, native byte order, of the network's dtype."""
 
-    x: Any  # (n, inputs): an array of any strides, or a RowSource
+    x: Any  # (n, inputs): an array of any strides, SparseRows, or a RowSource
     targets: Array  # C-contiguous, (n, m), or int32 labels (n,)
     weights: Array | None = field(default=None)  # (n,) sample weights, at least 0; None: all 1
     flat_y: bool = False  # whether the user gave targets of one output as (n,), not (n, 1)

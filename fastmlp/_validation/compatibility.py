@@ -66,6 +66,11 @@ REFUSALS: dict[tuple[str, str], tuple[type[Exception], str]] = {
         ValueError,
         "shuffle_buffer is given but shuffle is False: leave one of them out",
     ),
+    ("compute", "sparse rows"): (
+        ValueError,
+        "{name} is sparse but compute is {compute}, which rounds rows to multiply them: make the "
+        "model without compute",
+    ),
     ("validation_data", "validation_rows"): (
         ValueError,
         "validation_data and validation_rows are given: pass one of them",

@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._network.data import Data
+from fastmlp._network.sparse import is_sparse, rows_of
 from fastmlp._network.spec import Spec
 from fastmlp._validation.arrays import finite, is_plain, numeric, short
+from fastmlp._validation.compatibility import refusal
 
 # Allowed deviation of a soft target's sum from 1: the rounding of a softmax in float16.
 SOFT_TARGET_TOLERANCE = 1e-3
@@ -37,12 +39,19 @@ def data(x: Any, y: Any, sample_weight: Any, spec: Spec, names: Sequence[str] = 
     return Data(x_checked, y_checked, weights, flat_y=y_checked.ndim == 2 and n_axes == 1)
 
 
-def inputs(value: Any, spec: Spec, *, name: str = "X", empty: bool = False) -> NDArray[Any]:
-    """Return an (n, inputs) array of the model's dtype, or a `RowSource`; ``empty``: n may be 0."""
+def inputs(value: Any, spec: Spec, *, name: str = "X", empty: bool = False) -> Any:
+    """Return (n, inputs) rows of the model's dtype, see `Data.x`; ``empty``: n may be 0."""
     if is_plain(value, spec):
-        return value  # type: ignore[no-any-return]
-    is_source = hasattr(value, "row_source") and value.dtype == spec.dtype
-    array, expected = value if is_source else numeric(value, name), spec.layer_sizes[0]
+        return value
+    array: Any
+    if is_sparse(value):
+        if spec.compute is not None:
+            raise refusal("compute", "sparse rows", name=name, compute=spec.compute)
+        array, is_checked = rows_of(value, name).astype(spec.dtype, name), True
+    else:
+        is_checked = hasattr(value, "row_source") and value.dtype == spec.dtype
+        array = value if is_checked else numeric(value, name)
+    expected = spec.layer_sizes[0]
     if array.ndim == 1:
         raise ValueError(
             f"{name} has shape {array.shape} but a 2-D array of shape (n, {expected}) is expected: "
@@ -60,7 +69,7 @@ def inputs(value: Any, spec: Spec, *, name: str = "X", empty: bool = False) -> N
         )
     if array.shape[0] == 0 and not empty:
         raise ValueError(f"{name} has 0 rows but at least one sample is expected")
-    return array if is_source else finite(array, spec.dtype, name)
+    return array if is_checked else finite(array, spec.dtype, name)
 
 
 def targets(value: Any, spec: Spec, n: int, *, name: str = "y") -> NDArray[Any]:

@@ -12,6 +12,7 @@ from fastmlp._validation.compatibility import REFUSALS, page
 
 X = np.random.default_rng(0).normal(size=(12, 2)).astype(np.float32)
 Y = X.sum(axis=1)
+ROWS = fastmlp.SparseRows(np.arange(0, 25, 2), [0, 1] * 12, X.ravel(), n_columns=2)
 
 
 class Alone:
@@ -52,6 +53,7 @@ CALLS = {
     ("shuffle_buffer", "shuffle=False"): lambda: fit(
         fastmlp.Blocks(X, Y), None, shuffle=False, shuffle_buffer=10
     ),
+    ("compute", "sparse rows"): lambda: fastmlp.MLP([2, 4, 1], compute="bfloat16").fit(ROWS, Y),
     ("validation_data", "validation_rows"): lambda: fit_ensemble(
         validation_data=(X, Y), validation_rows=[[0]]
     ),

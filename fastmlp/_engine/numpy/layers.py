@@ -27,9 +27,11 @@ def named(spec: Spec, parameters: Parameters) -> dict[str, list[Array]]:
 
 def product(a: Array, b: Array, is_rounded: bool) -> Array:
     """Return a @ b, of the factors rounded to bfloat16 if `is_rounded`."""
-    if is_rounded:
-        a, b = from_bfloat16(to_bfloat16(a)), from_bfloat16(to_bfloat16(b))
-    return a @ b
+    return _factor(a, is_rounded) @ _factor(b, is_rounded)
+
+
+def _factor(a: Array, is_rounded: bool) -> Array:
+    return from_bfloat16(to_bfloat16(a)) if is_rounded else a
 
 
 def scaled(spec: Spec, parameters: Parameters, x: Array) -> Array:
@@ -37,7 +39,7 @@ def scaled(spec: Spec, parameters: Parameters, x: Array) -> Array:
 
     Source: Holzmueller, Grinsztajn and Steinwart 2024, "Better by default" (arXiv:2407.04491).
     """
-    return np.multiply(x, named(spec, parameters)["scales"][0]) if spec.scale else x
+    return x * named(spec, parameters)["scales"][0] if spec.scale else x
 
 
 def linear(spec: Spec, parameters: Parameters, x: Array, z: Array) -> Array:
@@ -141,14 +143,29 @@ def back(
     return steps
 
 
-def to_inputs(
-    spec: Spec, parameters: Parameters, first: Array, last: Array, training: bool = False
-) -> Array:
+def to_inputs(spec: Spec, parameters: Parameters, first: Array, last: Array) -> Array:
     """Return the gradient of the scaled inputs, given those of the first and the last outputs."""
-    dx = product(first, parameters[0][0].T, training and spec.rounded[0])
+    dx = first @ parameters[0][0].T
     if spec.linear_path:
         dx = dx + last @ named(spec, parameters)["linear_weights"][0].T
     return dx
+
+
+def scale_gradient(
+    spec: Spec, parameters: Parameters, x: Array, first: Array, last: Array
+) -> Array:
+    """Return the gradient of the scales, given those of the first and the last outputs.
+
+    That of scale i is the sum over rows n and outputs o of x[n, i] dz[n, o] W[i, o].
+    """
+    uses = [(parameters[0][0], first, spec.rounded[0])]
+    if spec.linear_path:
+        uses.append((named(spec, parameters)["linear_weights"][0], last, False))
+    total = np.zeros(x.shape[1])
+    for weights, dz, is_rounded in uses:
+        products = over_rows(x, _factor(dz, is_rounded)) * _factor(weights, is_rounded)
+        total += np.sum(products, axis=1, dtype=np.float64)
+    return total.astype(first.dtype)
 
 
 def over_rows(y: Array, dz: Array, is_rounded: bool = False) -> Array:

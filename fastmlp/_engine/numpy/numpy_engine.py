@@ -27,13 +27,14 @@ from fastmlp._network.activations import Array
 from fastmlp._network.data import Data, Shard
 from fastmlp._network.groups import PLAIN, Factors
 from fastmlp._network.optimizers import Optimizer
+from fastmlp._network.sparse import SparseRows
 from fastmlp._network.spec import Spec
 
 
 def forward(
     spec: Spec,
     parameters: Parameters,
-    x: Array,
+    x: Any,
     masks: Masks | None = None,
     training: bool = False,
 ) -> tuple[list[Array], list[Array]]:
@@ -45,7 +46,7 @@ def forward(
     Only in training, Spec.compute has an effect.
     """
     weights, biases = parameters[:2]
-    x = np.asarray(x)  # computes the rows of a RowSource
+    x = x if isinstance(x, SparseRows) else np.asarray(x)  # computes the rows of a RowSource
     scaled = layers.scaled(spec, parameters, x)
     rounded = [training and is_rounded for is_rounded in spec.rounded]
     inputs, outputs = [x], [product(scaled, weights[0], rounded[0]) + biases[0]]
@@ -98,8 +99,7 @@ def backward(
         for kind, g in of_layer.items():
             of_kind[kind][k] = g
     if spec.scale:
-        products = layers.to_inputs(spec, parameters, dz, last, training=True) * x
-        of_kind["scales"][0] = np.sum(products, axis=0, dtype=np.float64).astype(dz.dtype)
+        of_kind["scales"][0] = layers.scale_gradient(spec, parameters, x, dz, last)
     if spec.linear_path:
         of_kind["linear_weights"][0] = over_rows(inputs[0], last)
     return gradients

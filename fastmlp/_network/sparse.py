@@ -1,0 +1,313 @@
+"""Rows of a matrix that is mostly zeros, as their stored values and columns (CSR).
+
+SciPy is not needed: its matrices are recognised by their attributes. None of its compiled functions
+reads the index arrays, which anybody can have changed, before they are checked here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from fastmlp._core.intervals import check_count, first_non_finite
+
+MAX_COLUMNS = 2**31 - 1
+PRODUCT_ROWS = 1024  # rows of a product at a time, whose terms are held in memory
+
+Array = NDArray[Any]
+Arrays = tuple[NDArray[np.int64], NDArray[np.int32], Array]  # indptr, indices, values
+
+
+@dataclass(frozen=True, eq=False, repr=False, init=False, slots=True)
+class SparseRows:
+    """Rows of numbers of which most are 0; every ``X`` of a network may be such rows.
+
+    They are stored like a CSR matrix of SciPy, which is accepted as ``X``, too: row i has the
+    values ``values[indptr[i]:indptr[i + 1]]`` in the columns ``indices[indptr[i]:indptr[i + 1]]``,
+    and 0 in all others.
+
+    Parameters
+    ----------
+    indptr : array-like of integers, shape (n + 1,)
+        Where each row begins, then the number of stored values: from 0, never falling.
+    indices : array-like of integers, shape (stored,)
+        Column of each value, from 0 to ``n_columns - 1``, in any order; values of a row that have
+        the same column are summed.
+    values : array-like of numbers, shape (stored,)
+        Finite values, some of which may be 0: float32, or else converted to float64. They are not
+        copied if the columns of each row ascend.
+    n_columns : int
+        Number of columns, from 1 to 2**31 - 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is invalid.
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> x = fastmlp.SparseRows([0, 2, 2, 3], [4, 1, 0], [0.5, 2.0, 1.0], n_columns=5)
+    >>> x
+    SparseRows(3 x 5, float64, 3 values)
+    >>> x[:2].toarray()
+    array([[0. , 2. , 0. , 0. , 0.5],
+           [0. , 0. , 0. , 0. , 0. ]])
+    >>> fastmlp.reference.MLP([5, 4, 1], rng=0).predict(x).shape
+    (3, 1)
+    """
+
+    indptr: NDArray[np.int64]
+    indices: NDArray[np.int32]
+    values: Array
+    shape: tuple[int, int]
+
+    ndim: ClassVar[int] = 2
+    __array_ufunc__ = None  # NumPy's functions would make the rows dense
+
+    def __init__(
+        self, indptr: ArrayLike, indices: ArrayLike, values: ArrayLike, n_columns: int
+    ) -> None:
+        columns = check_count("n_columns", n_columns, example=10_000)
+        if columns > MAX_COLUMNS:
+            raise ValueError(f"n_columns is {columns} but at most {MAX_COLUMNS} is expected")
+        shape = np.size(indptr) - 1, columns
+        self._set(_canonical(indptr, indices, values, shape, "SparseRows"), columns)
+
+    def _set(self, arrays: Arrays, n_columns: int) -> SparseRows:
+        """Set checked arrays; those of indices become read-only, as native code trusts them."""
+        for array in arrays[:2]:
+            array.flags.writeable = False
+        shape = len(arrays[0]) - 1, n_columns
+        for name, value in zip(self.__slots__, (*arrays, shape), strict=True):
+            object.__setattr__(self, name, value)
+        return self
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of the values."""
+        return self.values.dtype
+
+    @property
+    def nnz(self) -> int:
+        """Number of stored values."""
+        return len(self.values)
+
+    @property
+    def T(self) -> SparseRows:
+        """The columns as rows."""
+        return _made(*_of_coordinates(self.indices, self._rows(), self.values, self.shape[::-1]))
+
+    def astype(self, dtype: DTypeLike, name: str = "SparseRows") -> SparseRows:
+        """Return the rows in a dtype; raise ValueError for a value that is too large for it."""
+        if self.dtype == dtype:
+            return self
+        values = _finite(self.values, np.dtype(dtype), self.indptr, self.indices, name)
+        return _made((self.indptr, self.indices, values), self.shape[1])
+
+    def toarray(self) -> Array:
+        """Return all rows as an array, zeros included."""
+        dense = np.zeros(self.shape, self.dtype)
+        dense[self._rows(), self.indices] = self.values
+        return dense
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
+        return self.toarray().astype(dtype or self.dtype, copy=False)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: Any) -> SparseRows:
+        """Return the rows in a slice, mask or array of row numbers."""
+        if isinstance(rows, slice) and rows.step in (None, 1):
+            first, end, _ = rows.indices(len(self))
+            indptr = self.indptr[first : max(first, end) + 1]
+            stored = slice(indptr[0], indptr[-1])
+            return _made(
+                (indptr - indptr[0], self.indices[stored], self.values[stored]), self.shape[1]
+            )
+        chosen = np.arange(len(self))[rows]
+        lengths = np.diff(self.indptr)[chosen]
+        indptr = _pointers_of(lengths)
+        stored = np.arange(indptr[-1]) + np.repeat(self.indptr[chosen] - indptr[:-1], lengths)
+        return _made((indptr, self.indices[stored], self.values[stored]), self.shape[1])
+
+    def __mul__(self, factors: Array) -> SparseRows:
+        """Return the rows with each column multiplied by its factor, (n_columns,)."""
+        values = self.values * factors[self.indices]
+        return _made((self.indptr, self.indices, values), self.shape[1])
+
+    def __matmul__(self, dense: Array) -> Array:
+        """Return the product (n, O) with an array (n_columns, O)."""
+        product = np.zeros((len(self), dense.shape[1]), np.result_type(self.dtype, dense))
+        for first in range(0, len(self), PRODUCT_ROWS):
+            part = self[first : first + PRODUCT_ROWS]
+            filled = np.flatnonzero(np.diff(part.indptr))
+            terms = part.values[:, np.newaxis] * dense[part.indices]
+            if len(filled):
+                product[first + filled] = np.add.reduceat(terms, part.indptr[filled])
+        return product
+
+    def __repr__(self) -> str:
+        n, columns = self.shape
+        return f"SparseRows({n:,} x {columns:,}, {self.dtype}, {self.nnz:,} values)"
+
+    def _rows(self) -> NDArray[np.int64]:
+        """Return the row of each value."""
+        return np.repeat(np.arange(len(self)), np.diff(self.indptr))
+
+
+def is_sparse(X: Any) -> bool:
+    """Whether this is `SparseRows`, or a matrix or 2-D array of ``scipy.sparse``."""
+    if type(X) is SparseRows:
+        return True
+    return hasattr(X, "tocoo") and hasattr(X, "format") and len(X.shape) == 2
+
+
+def rows_of(X: Any, name: str = "X") -> SparseRows:
+    """Return a sparse matrix as checked rows, in float32 or float64."""
+    if type(X) is SparseRows:
+        return X
+    if X.format == "csr":
+        stored = slice(X.indptr[-1:].sum())  # SciPy allows room to spare
+        arrays = X.indptr, X.indices[stored], X.data[stored]
+        return _made(_canonical(*arrays, X.shape, name), X.shape[1])
+    if X.format == "csc":
+        stored = slice(X.indptr[-1:].sum())
+        rows = X.indices[stored]
+        indptr = _pointers(X.indptr, X.shape[1], len(rows), name)
+        columns = np.repeat(np.arange(X.shape[1]), np.diff(indptr))
+        return _made(*_of_coordinates(rows, columns, X.data[stored], X.shape, name))
+    matrix = X.tocoo()
+    return _made(*_of_coordinates(matrix.row, matrix.col, matrix.data, X.shape, name))
+
+
+def concatenated(parts: Sequence[SparseRows]) -> SparseRows:
+    """Return the rows of all parts, in new memory."""
+    indptr = _pointers_of(np.concatenate([np.diff(part.indptr) for part in parts]))
+    indices = np.concatenate([part.indices for part in parts])
+    values = np.concatenate([part.values for part in parts])
+    return _made((indptr, indices, values), parts[0].shape[1])
+
+
+def _made(arrays: Arrays, n_columns: int) -> SparseRows:
+    """Return rows of checked arrays."""
+    return object.__new__(SparseRows)._set(arrays, n_columns)
+
+
+def _of_coordinates(
+    rows: Any, columns: Any, values: Any, shape: Sequence[int], name: str = "SparseRows"
+) -> tuple[Arrays, int]:
+    """Return the arrays of values with the given places, and the number of columns."""
+    rows = _integers(rows, shape[0] - 1, f"{name}.row")
+    _check_lengths(rows, values, name)
+    _check_lengths(columns, values, name)
+    order = np.argsort(rows, kind="stable")
+    indptr = _pointers_of(np.bincount(rows, minlength=shape[0]))
+    arrays = indptr, np.asarray(columns)[order], np.asarray(values)[order]
+    return _canonical(*arrays, shape, name), shape[1]
+
+
+def _canonical(indptr: Any, indices: Any, values: Any, shape: Sequence[int], name: str) -> Arrays:
+    """Return checked arrays: columns of each row ascending, values of the same place summed."""
+    values = _flat(values, "biuf", f"{name}.values", "real numbers")
+    columns = _integers(indices, shape[1] - 1, f"{name}.indices", np.int32)
+    _check_lengths(columns, values, name)
+    indptr = _pointers(indptr, shape[0], len(values), name)
+    dtype = np.dtype(np.float32 if values.dtype.char == "f" else np.float64)
+    values = _finite(values, dtype, indptr, columns, name)
+    ascends = columns[1:] > columns[:-1]
+    starts = indptr[(indptr > 0) & (indptr < len(columns))]
+    ascends[starts - 1] = True
+    if ascends.all():
+        return indptr, columns, values
+    rows = np.repeat(np.arange(shape[0]), np.diff(indptr))
+    order = np.lexsort((columns, rows))
+    columns, values = columns[order], values[order]
+    is_new = np.ones(len(order), bool)
+    is_new[1:] = (rows[1:] != rows[:-1]) | (columns[1:] != columns[:-1])
+    if not is_new.all():
+        sums = np.zeros(np.count_nonzero(is_new), dtype)
+        with np.errstate(over="ignore"):
+            np.add.at(sums, np.cumsum(is_new) - 1, values)
+        indptr = _pointers_of(np.bincount(rows[is_new], minlength=shape[0]))
+        columns, values = columns[is_new], sums
+        _finite(values, dtype, indptr, columns, name)
+    return indptr, columns, values
+
+
+def _check_lengths(indices: Any, values: Any, name: str) -> None:
+    """Raise ValueError unless each value has an index."""
+    if len(indices) != len(values):
+        raise ValueError(
+            f"{name} has {len(indices)} indices but {len(values)} values: pass one for each value"
+        )
+
+
+def _pointers_of(lengths: NDArray[Any]) -> NDArray[np.int64]:
+    """Return where rows of these lengths begin, then their end."""
+    indptr = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=indptr[1:])
+    return indptr
+
+
+def _pointers(indptr: Any, n: int, n_stored: int, name: str) -> NDArray[np.int64]:
+    """Return a checked copy of ``indptr``."""
+    copied = _integers(indptr, n_stored, f"{name}.indptr")
+    if len(copied) != n + 1 or not len(copied):
+        raise ValueError(
+            f"{name}.indptr has the length {len(copied)} but {max(0, n) + 1} is expected"
+        )
+    falls = np.flatnonzero(np.diff(copied) < 0)
+    if copied[0] or copied[-1] != n_stored or len(falls):
+        fall = f" and falls after indptr[{falls[0]}]" if len(falls) else ""
+        raise ValueError(
+            f"{name}.indptr begins with {copied[0]}, ends with {copied[-1]}{fall} but numbers from "
+            f"0 to {n_stored}, the number of values, are expected, none less than the one before"
+        )
+    return copied
+
+
+def _integers(array: Any, highest: int, name: str, dtype: Any = np.int64) -> NDArray[Any]:
+    """Return a copy of integers from 0 to ``highest``, checked after it was made."""
+    copied = _flat(array, "iu", name, "integers").copy()
+    wrong = (copied < 0) | (copied > highest)
+    if wrong.any():
+        k = int(np.argmax(wrong))
+        raise ValueError(
+            f"{name}[{k}] is {copied[k]} but integers from 0 to {highest} are expected: the matrix "
+            "is damaged, or its shape is wrong"
+        )
+    return copied.astype(dtype, copy=False)
+
+
+def _flat(array: Any, kinds: str, name: str, what: str) -> NDArray[Any]:
+    """Return a 1-D array of these kinds of dtypes."""
+    plain = np.asarray(array)
+    if not plain.size and plain.ndim == 1 and plain.dtype.kind not in kinds:
+        return plain.astype(np.int64)  # of an empty list
+    if plain.ndim != 1 or plain.dtype.kind not in kinds or hasattr(array, "filled"):  # masked
+        raise TypeError(
+            f"{name} has type {type(array).__name__}, shape {plain.shape} and dtype {plain.dtype} "
+            f"but a flat array of {what} is expected"
+        )
+    return plain
+
+
+def _finite(values: Array, dtype: np.dtype[Any], indptr: Array, indices: Array, name: str) -> Array:
+    """Return the values aligned in a dtype; reject NaN and infinity, by row and column."""
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        converted = np.require(values, dtype, ["C", "A"])
+    index = first_non_finite(converted)
+    if index is None:
+        return converted
+    k = index[0]
+    row = int(np.searchsorted(indptr, k, "right")) - 1
+    where = f"{name}[{row}, {indices[k]}] is {values[k]}"
+    if np.isfinite(values[k]):
+        raise ValueError(f"{where}, too large for {dtype}: rescale, or use dtype='float64'")
+    raise ValueError(f"{where} but finite numbers are expected: drop or fill such entries")
