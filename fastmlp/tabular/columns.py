@@ -7,6 +7,7 @@ have the same columns and are read with the same kinds.
 from __future__ import annotations
 
 import datetime
+import functools
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -18,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._validation.arrays import MISSING_TYPES, is_missing, short
-from fastmlp.tabular.frames import is_frame
+from fastmlp.tabular.frames import is_frame, names_in
+from fastmlp.tabular.rows import numbered, types_of
 
 Array: TypeAlias = NDArray[Any]
 RowIndex: TypeAlias = NDArray[np.int64]  # places of rows
@@ -42,11 +44,13 @@ TIMES: dict[str, tuple[Callable[[type], bool], str]] = {  # refused types: test,
         REMEDY_OF_DATES,
     ),
 }
+FEW_ROWS = 32  # a pandas frame of these is faster to read as one array of objects
 MOST_CATEGORIES = 64  # the most frequent values, which have an input each; see `encoding`
 SMALLEST_RANGE = 1e-300  # smallest range of numbers whose reciprocal is finite
 # Types of cells in object columns.
 NUMBERS = int | float | np.number | Decimal
 CATEGORIES = str | bytes | int | float | np.number | np.bool_
+PLAIN_NUMBERS = {float, int, type(None)}  # which NumPy converts as they are, None to NaN
 
 
 @dataclass(frozen=True)
@@ -67,18 +71,32 @@ class Column:
         _types(series, self.name)
         if self.values is None:
             return _numbers(series, self.name)
-        code = {value: k for k, value in enumerate(self.values)}
-        items = series.tolist()
-        values = _values(items, self.name)
-        families = {_family(v) for v in self.values if v is not None}
-        for value in values.values():
+        others: dict[Any, int] = {}  # items that are not spelled like a value
+        codes = numbered(_items(series, self.name), self.codes, others)
+        if others:
+            is_other = codes >= len(self.codes)
+            codes[is_other] = self._codes_of(others)[codes[is_other] - len(self.codes)]
+        return codes
+
+    @functools.cached_property
+    def codes(self) -> dict[Hashable, int]:
+        """The code of each category value."""
+        return {value: code for code, value in enumerate(self.values or ())}
+
+    def _codes_of(self, items: Iterable[Any]) -> NDArray[np.int32]:
+        """Return the codes of distinct items; raise ValueError for an item of another type."""
+        values = [*map(_value, items)]
+        families = {_family(value) for value in self.codes if value is not None}
+        for value in values:
             if value is not None and _family(value) not in families:
                 raise ValueError(
                     f"{self.name} holds {short(value)} but {' or '.join(sorted(families)[::-1])} "
                     "was there at fit: give the column the dtype that it had"
                 )
-        codes = {item: code.get(value, MISSING) for item, value in values.items()}
-        return np.fromiter(map(codes.__getitem__, items), np.int32, len(items))
+        return np.array([self.codes.get(value, MISSING) for value in values], np.int32)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"name": self.name, "values": self.values}
 
 
 @dataclass(frozen=True)
@@ -114,7 +132,7 @@ class Columns:
         named = is_frame(X)
         selected = categorical_indices(categorical, names, list(X.columns) if named else [])
         if categorical is not None and named:
-            selected |= {k for k, dtype in enumerate(X.dtypes) if _is_category(dtype)}
+            selected |= {k for k, dtype in enumerate(X.dtypes) if _is_category(str(dtype))}
 
         def read() -> Iterable[tuple[Column, Array]]:
             for k, name in enumerate(names):
@@ -166,20 +184,34 @@ class Columns:
 
     def read(self, X: Any) -> Table:
         """Read a table with these columns; raise TypeError or ValueError if they differ."""
-        names, values = columns_of(X)
-        if self.named and is_frame(X) and tuple(names) != self.names:  # arrays have no names
-            raise ValueError(
-                f"X has the columns {', '.join(names)} but {', '.join(self.names)} are expected: "
-                "give those of the fit, in their order"
-            )
-        if not (self.categories or is_frame(X)) and (X := np.asarray(X)).dtype.kind in "biuf":
-            with np.errstate(over="ignore"):
-                numbers = X[:, [k for k, _ in self.numbers]].astype(np.float64, order="C")
-            if not np.isinf(numbers).any():  # else the error names the column
-                return Table(numbers, np.empty((len(X), 0), np.int32))
+        if self.named and is_frame(X):  # arrays have no names
+            names = tuple(map(str, names_in(X)))
+            if names != self.names:
+                raise ValueError(
+                    f"X has the columns {', '.join(names)} but {', '.join(self.names)} are "
+                    "expected: give those of the fit, in their order"
+                )
+        X = in_one_array(X)
+        _, values = columns_of(X)
         table = self.empty(len(X))
-        self.fill(table, lambda k, column: column.read(values(k)))
+        if is_frame(X) or not self._read_numbers(X, table.numbers):
+            _fill(table.numbers, self.numbers, lambda k, column: column.read(values(k)))
+        _fill(table.codes, self.categories, lambda k, column: column.read(values(k)))
         return table
+
+    def _read_numbers(self, X: Array, numbers: NDArray[np.float64]) -> bool:
+        """Read all numbers of an array at once; return False if they need the checks of columns."""
+        part = X[:, [k for k, _ in self.numbers]]
+        if part.dtype.kind not in "biuf" and not (
+            part.dtype.kind == "O" and types_of(part.reshape(-1)) <= PLAIN_NUMBERS
+        ):
+            return False
+        try:
+            with np.errstate(over="ignore"):
+                numbers[:] = part
+        except OverflowError:  # integers of Python
+            return False
+        return not np.isinf(numbers).any()
 
     def empty(self, n: int) -> Table:
         """Return a table of n rows to be filled."""
@@ -188,9 +220,23 @@ class Columns:
 
     def fill(self, table: Table, read: Callable[[int, Column], Array]) -> None:
         """Fill a table column by column, which needs memory for one more column."""
-        for into, columns in ((table.numbers, self.numbers), (table.codes, self.categories)):
-            for at, (k, column) in enumerate(columns):
-                into[:, at] = read(k, column)
+        _fill(table.numbers, self.numbers, read)
+        _fill(table.codes, self.categories, read)
+
+
+def _fill(
+    into: Array, columns: Iterable[tuple[int, Column]], read: Callable[[int, Column], Array]
+) -> None:
+    """Read columns into those of an array."""
+    for at, (k, column) in enumerate(columns):
+        into[:, at] = read(k, column)
+
+
+def in_one_array(X: Any) -> Any:
+    """Return few rows of pandas, whose columns take long to get, and arrays as an array."""
+    if is_frame(X) and not (hasattr(X, "iloc") and len(X) <= FEW_ROWS):
+        return X
+    return np.asarray(X, object if is_frame(X) else None)
 
 
 def columns_of(X: Any) -> tuple[list[str], Callable[[int], Array]]:
@@ -198,11 +244,11 @@ def columns_of(X: Any) -> tuple[list[str], Callable[[int], Array]]:
     if not is_frame(X):
         array = np.asarray(X)
         return [f"column {k}" for k in range(array.shape[1])], lambda k: array[:, k]
-    names = [str(name) for name in X.columns]
+    names = [str(name) for name in names_in(X)]
+    series = [column for _, column in X.items()] if hasattr(X, "iloc") else X.get_columns()
 
     def values(k: int) -> Array:
-        series = X.iloc[:, k] if hasattr(X, "iloc") else X[X.columns[k]]
-        array = _array(series, names[k])
+        array = _array(series[k], names[k])
         if array.ndim != 1:  # polars structs and arrays
             raise _neither(names[k], "list")
         return array
@@ -213,8 +259,8 @@ def columns_of(X: Any) -> tuple[list[str], Callable[[int], Array]]:
 def _array(series: Any, name: str) -> Array:
     """Return a series as a numeric array if it is numeric, else as an object array."""
     kind = str(series.dtype)
-    if _is_category(series.dtype) or kind.endswith("Int128"):  # which NumPy does not have
-        return np.array(series.to_list(), dtype=object)
+    if _is_category(kind) or kind.endswith("Int128"):  # which NumPy does not have
+        return _objects(series)
     try:
         array = np.asarray(series.to_numpy())
     except MemoryError:
@@ -226,21 +272,34 @@ def _array(series: Any, name: str) -> Array:
     return array
 
 
-def _is_category(dtype: Any) -> bool:
-    """Whether the dtype is category in pandas, or Categorical or Enum in polars."""
-    return str(dtype).lower().startswith(("cat", "enum"))
+def _objects(series: Any) -> Array:
+    """Return the values of a series as objects; pandas' categories once, if rows are more."""
+    categorical = getattr(series, "array", None)  # of pandas
+    if categorical is None or len(series) <= len(categorical.categories):
+        return np.fromiter(series.to_list(), object, len(series))
+    distinct = [*categorical.categories.tolist(), np.nan]  # the code of a missing value is -1
+    values = np.fromiter(distinct, object, len(distinct))
+    return np.asarray(values[categorical.codes])
 
 
-def _values(items: Sequence[Any], name: str) -> dict[Any, Any]:
-    """Map distinct items to category values, None if missing; raise TypeError for other types."""
-    for kind in set(map(type, items)):
+def _is_category(kind: str) -> bool:
+    """Whether this is the name of the dtype of categories in pandas or polars."""
+    return kind.startswith(("category", "Categorical", "Enum"))
+
+
+def _items(series: Array, name: str) -> Array:
+    """Return the items of a category column as objects; raise TypeError for other types."""
+    items = series.astype(object, copy=False)
+    for kind in types_of(items):
         if not issubclass(kind, CATEGORIES) and kind.__name__ not in MISSING_TYPES:
             raise _neither(name, kind.__name__)
-    distinct: dict[Any, Any] = dict.fromkeys(items)
-    for item in distinct:
-        is_whole = isinstance(item, float) and item.is_integer()
-        distinct[item] = None if is_missing(item) else int(item) if is_whole else item
-    return distinct
+    return items
+
+
+def _value(item: Any) -> Any:
+    """Return the category value of an item, None if it is missing."""
+    is_whole = isinstance(item, float) and item.is_integer()
+    return None if is_missing(item) else int(item) if is_whole else item
 
 
 def _family(value: Any) -> str:
@@ -313,8 +372,12 @@ def is_numeric(series: Array, name: str) -> bool:
 
 def count_values(series: Array, name: str) -> Counter[Any]:
     """Return how often each category value occurs; None counts missing ones."""
-    items = series.tolist()
-    return Counter(map(_values(items, name).__getitem__, items))
+    distinct: dict[Any, int] = {}
+    rows = np.bincount(numbered(_items(series, name), {}, distinct))
+    count: Counter[Any] = Counter()
+    for item, n in zip(distinct, rows.tolist(), strict=True):
+        count[_value(item)] += n
+    return count
 
 
 def ordered(count: Counter[Any]) -> tuple[Hashable, ...]:
@@ -330,7 +393,7 @@ def _types(series: Array, name: str) -> set[type]:
     """Return the types of a column's items; refuse dates and complex numbers, which NumPy casts."""
     if series.dtype.kind in "biufSU":
         return {series.dtype.type}
-    types = set(map(type, series.tolist())) if series.dtype.kind == "O" else {series.dtype.type}
+    types = types_of(series) if series.dtype.kind == "O" else {series.dtype.type}
     for kind in types:
         if kind.__name__ in MISSING_TYPES:  # NaT has a date's methods, but counts as missing
             continue
@@ -347,7 +410,7 @@ def _types(series: Array, name: str) -> set[type]:
 def _numbers(series: Array, name: str) -> NDArray[np.float64]:
     n = len(series)
     try:
-        if series.dtype.kind == "O":
+        if series.dtype.kind == "O" and not types_of(series) <= PLAIN_NUMBERS:
             values = (np.nan if is_missing(v) else v for v in series)
             series = np.fromiter(values, dtype=object, count=n)  # keeps lists, rejected later
         with np.errstate(over="ignore"):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastmlp._validation import check
 
@@ -14,6 +16,11 @@ def is_frame(X: Any) -> bool:
     return all(hasattr(type(X), name) for name in ("columns", "dtypes", "__getitem__"))
 
 
+def names_in(X: Any) -> NDArray[Any]:
+    """Return the names of a frame's columns, of any type, as objects."""
+    return np.asarray(X.columns, object)
+
+
 def check_frame(X: Any) -> None:
     """Raise an error for a frame that is empty or has two columns of one name."""
     if len(X) == 0 or X.shape[1] == 0:
@@ -21,8 +28,7 @@ def check_frame(X: Any) -> None:
             f"Found array with {len(X)} sample(s) and {X.shape[1]} feature(s) "
             f"(shape={X.shape}) while a minimum of 1 is required."
         )
-    names = [str(name) for name in X.columns]
-    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    twice = [name for name, n in Counter(map(str, names_in(X))).items() if n > 1]
     if twice:
         raise ValueError(
             f"X has several columns with the name {twice[0]!r} but names that differ are "
@@ -37,11 +43,13 @@ def take_rows(X: Any, rows: Any) -> Any:
 
 def gathered(X: Any) -> Any:
     """Return lists and masked arrays as plain arrays; refuse sources, lazy and sparse tables."""
-    check.no_source(X)
     if hasattr(type(X), "collect"):
         raise TypeError(
             f"X is a {type(X).__name__} but a frame of rows is expected: pass X.collect()"
         )
+    if is_frame(X):
+        return X
+    check.no_source(X)
     if hasattr(X, "toarray"):
         raise TypeError(
             f"X is a sparse {X.format} matrix of {X.shape[1]} columns but a table is expected: "

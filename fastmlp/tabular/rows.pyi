@@ -5,6 +5,10 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
+def types_of(items: NDArray[Any]) -> set[type]: ...
+def numbered(
+    items: NDArray[Any], codes: dict[Any, int], others: dict[Any, int]
+) -> NDArray[np.int32]: ...
 def plain(row: Sequence[Any], places: NDArray[Any]) -> NDArray[Any] | None: ...
 
 @disjoint_base

@@ -1,8 +1,10 @@
 # Encoding of rows of a table: of one row, or of each batch that an engine gathers. The arithmetic is in
-# c/encoding.h, compiled for each CPU level with the kernels.
+# c/encoding.h, compiled for each CPU level with the kernels. Also loops over Python's values, of a row or a column.
 cimport numpy as cnp
+from cpython.dict cimport PyDict_GetItemWithError
 from cpython.float cimport PyFloat_AsDouble, PyFloat_Check
 from cpython.pycapsule cimport PyCapsule_New
+from cpython.ref cimport PyObject
 from cpython.sequence cimport PySequence_GetItem
 from libc.math cimport isfinite
 from libc.stdint cimport int32_t, int64_t, uint8_t
@@ -60,6 +62,46 @@ def plain(row, places):
             return None
         numbers[k] = PyFloat_AsDouble(value)
     return found
+
+
+def types_of(cnp.ndarray items not None):
+    """Return the types of the items of an array of objects, (n,)."""
+    cdef cnp.npy_intp k
+    cdef set types = set()
+    last = None
+    for k in range(check_objects(items)):
+        kind = type(item_at(items, k))
+        if kind is not last:
+            types.add(kind)
+            last = kind
+    return types
+
+
+def numbered(cnp.ndarray items not None, dict codes not None, dict others not None):
+    """Return the number of each item of an array of objects, (n,): its code, or its number in ``others``.
+
+    ``others`` receives the items without a code, numbered in their order from ``len(codes)`` on.
+    """
+    cdef cnp.npy_intp n = check_objects(items), k
+    cdef cnp.ndarray numbers = cnp.PyArray_SimpleNew(1, &n, cnp.NPY_INT32)
+    cdef int32_t* number = <int32_t*>start(numbers)
+    cdef PyObject* code
+    for k in range(n):
+        item = item_at(items, k)
+        code = PyDict_GetItemWithError(codes, item)
+        number[k] = <object>code if code != NULL else others.setdefault(item, len(codes) + len(others))
+    return numbers
+
+
+cdef cnp.npy_intp check_objects(cnp.ndarray items) except -1:
+    """Return the length of an array of objects with one axis."""
+    if cnp.PyArray_TYPE(items) != cnp.NPY_OBJECT or cnp.PyArray_NDIM(items) != 1:
+        raise ValueError(f"an array of objects with one axis is expected but its dtype is {items.dtype}")
+    return cnp.PyArray_DIM(items, 0)
+
+
+cdef inline object item_at(cnp.ndarray items, cnp.npy_intp k):
+    return cnp.PyArray_GETITEM(items, <char*>cnp.PyArray_GETPTR1(items, k))
 
 
 cdef void fetch_row(const void* rows, int64_t row) noexcept nogil:
