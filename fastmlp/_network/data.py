@@ -60,8 +60,11 @@ class Data:
 
     def part(self, rows: Any) -> Data:
         """Return the rows in a slice or array of row numbers."""
-        weights = None if self.weights is None else self.weights[rows]
-        return Data(self.x[rows], self.targets[rows], weights)
+        try:
+            weights = None if self.weights is None else self.weights[rows]
+            return Data(self.x[rows], self.targets[rows], weights)
+        except SystemError as error:  # NumPy's, where it has no memory for an index
+            raise MemoryError("out of memory for a copy of some rows") from error
 
 
 @dataclass

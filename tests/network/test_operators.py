@@ -13,7 +13,7 @@ import pytest
 from models import X, Y
 from test_blocks import compare_training
 from test_numpy_engine import engine_of, numeric_gradients
-from tolerances import assert_all_close, assert_close
+from tolerances import TOLERANCES, assert_all_close, assert_close
 
 import fastmlp
 from fastmlp import Groups
@@ -271,6 +271,17 @@ def test_a_constant_row_is_the_shift_and_a_common_part_costs_no_digits():
     exact = layer_norm(wide.astype(float), np.ones(1000), np.zeros(1000))
     found = layer_norm(wide, np.ones(1000, "f"), np.zeros(1000, "f"))
     np.testing.assert_allclose(found, exact, rtol=0, atol=1e-6 * np.abs(exact).max() + 3e-5)
+
+
+def test_rounding_errors_of_nearly_equal_outputs_grow_no_more_than_they_must(mlp):
+    """By one over the deviation of a row, at most 1 / sqrt(EPSILON), as `fuzz_calls` allows."""
+    options = {"activation": "sigmoid", "layer_norm": "after", "rng": 0}
+    net, exact = mlp([1, 32, 32, 2], **options), mlp([1, 32, 32, 2], dtype="float64", **options)
+    exact.load_state_dict(net.state_dict())
+    x = np.linspace(-0.02, 0.02, 401, dtype=np.float32)[:, np.newaxis]
+    errors = np.abs(net.predict(x) - exact.predict(x)).max() / np.finfo("f4").eps
+    _, atol = TOLERANCES["gradient"]["float32"]
+    assert atol < errors < atol * EPSILON**-0.5
 
 
 def test_the_number_of_the_header_is_that_of_python():

@@ -15,6 +15,7 @@ from cases import DTYPES
 from states import refused, same
 
 import fastmlp
+from fastmlp._network.data import Data
 from fastmlp._training import planning
 from fastmlp._training.shuffles import Shuffles
 
@@ -212,6 +213,20 @@ def test_a_source_that_fails_later_leaves_the_last_whole_epoch(mlp, case):
         with pytest.raises(ValueError, match="ended within an epoch"):
             net.fit(again, epochs=4, batch_size=50, resume=True)
         net.fit(again, epochs=1)
+
+
+class Unindexable:
+    """Rows that NumPy cannot index, since the memory for it is missing."""
+
+    shape = (2, 1)
+
+    def __getitem__(self, rows):
+        raise SystemError("error return without exception set")
+
+
+def test_the_error_of_numpy_without_memory_is_a_memory_error():
+    with pytest.raises(MemoryError, match="out of memory for a copy of some rows"):
+        Data(Unindexable(), np.zeros((2, 1))).part(np.array([1, 0]))
 
 
 def test_divergence_ends_the_reading():
