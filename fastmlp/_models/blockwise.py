@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastmlp._network.data import Data
+from fastmlp._network.sparse import SparseRows
 from fastmlp._training.arrow import ArrowBlocks
 from fastmlp._training.readers import Blocks
 from fastmlp._training.sources import BlockStream
@@ -94,6 +95,7 @@ def _refuse_overlap(X: Any, outs: tuple[Any, ...], name: str) -> None:
 
 def _overlap(a: Any, b: Any) -> bool:
     """Whether two arrays share memory."""
+    a = a.values if isinstance(a, SparseRows) else a
     return isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and np.shares_memory(a, b)
 
 

@@ -270,8 +270,9 @@ class MLP(Exportable):
 
         Parameters
         ----------
-        X : array-like, shape (n, fan-in)
+        X : array-like or sparse matrix, shape (n, fan-in)
             Finite inputs. They are never changed, and not copied if they have the model's dtype.
+            A matrix of ``scipy.sparse``, or ``fastmlp.SparseRows``, is never made dense.
             Without y, a source of blocks: a callable that returns an iterable, or an object that is
             iterated, once per epoch, of tuples ``(X, y)`` or ``(X, y, sample_weight)``; see
             ``fastmlp.Blocks`` for arrays larger than memory. A thread reads, checks and copies one
@@ -437,7 +438,7 @@ class MLP(Exportable):
 
         Parameters
         ----------
-        X : array-like, shape (n, fan-in)
+        X : array-like or sparse matrix, shape (n, fan-in)
             Samples; 0 rows give an empty result. Or a source, a callable or an iterable of blocks:
             arrays of this kind, or tuples that begin with one, as for :meth:`fit`.
         out : array of floats, shape of the result, or tuple of two, optional

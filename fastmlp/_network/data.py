@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastmlp._network.activations import Array
+from fastmlp._network.sparse import SparseRows, concatenated
 
 
 class RowSource(Protocol):
@@ -65,6 +66,28 @@ class Data:
             return Data(self.x[rows], self.targets[rows], weights)
         except SystemError as error:  # NumPy's, where it has no memory for an index
             raise MemoryError("out of memory for a copy of some rows") from error
+
+    @staticmethod
+    def joined(parts: Sequence[Data]) -> Data:
+        """Return the rows of all parts, in new memory."""
+        weights = None
+        if parts[0].weights is not None:
+            weights = np.concatenate([part.weights for part in parts if part.weights is not None])
+        x, targets = ([getattr(part, name) for part in parts] for name in ("x", "targets"))
+        join = concatenated if isinstance(x[0], SparseRows) else np.concatenate
+        return Data(join(x), np.concatenate(targets), weights)
+
+    def replace(self, rows: npt.NDArray[np.int64], part: Data) -> None:
+        """Replace rows by those of another part."""
+        if isinstance(self.x, SparseRows):
+            order = np.arange(self.rows)
+            order[rows] = self.rows + np.arange(part.rows)
+            self.x = concatenated([self.x, part.x])[order]
+        else:
+            self.x[rows] = part.x
+        self.targets[rows] = part.targets
+        if self.weights is not None:
+            self.weights[rows] = part.weights
 
 
 @dataclass

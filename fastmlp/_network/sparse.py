@@ -98,6 +98,11 @@ class SparseRows:
         return len(self.values)
 
     @property
+    def nbytes(self) -> int:
+        """Number of bytes of the arrays."""
+        return self.values.nbytes + self.indices.nbytes + self.indptr.nbytes
+
+    @property
     def T(self) -> SparseRows:
         """The columns as rows."""
         return _made(*_of_coordinates(self.indices, self._rows(), self.values, self.shape[::-1]))
@@ -108,6 +113,10 @@ class SparseRows:
             return self
         values = _finite(self.values, np.dtype(dtype), self.indptr, self.indices, name)
         return _made((self.indptr, self.indices, values), self.shape[1])
+
+    def copy(self) -> SparseRows:
+        """Return the same rows in new memory."""
+        return concatenated([self])
 
     def toarray(self) -> Array:
         """Return all rows as an array, zeros included."""
@@ -309,5 +318,5 @@ def _finite(values: Array, dtype: np.dtype[Any], indptr: Array, indices: Array, 
     row = int(np.searchsorted(indptr, k, "right")) - 1
     where = f"{name}[{row}, {indices[k]}] is {values[k]}"
     if np.isfinite(values[k]):
-        raise ValueError(f"{where}, too large for {dtype}: rescale, or use dtype='float64'")
+        raise ValueError(f"{where}, too large for {dtype}: rescale, or use float64")
     raise ValueError(f"{where} but finite numbers are expected: drop or fill such entries")

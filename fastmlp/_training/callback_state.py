@@ -11,6 +11,7 @@ import numpy as np
 from fastmlp._core.history import Snapshot, State
 from fastmlp._engine.protocol import Engine
 from fastmlp._network.data import Data
+from fastmlp._network.sparse import SparseRows
 from fastmlp._training.callbacks import Best, EarlyStopping, ReduceOnPlateau
 
 Parameters: TypeAlias = tuple[Any, ...]  # lists of arrays; for ensembles, per member
@@ -43,12 +44,17 @@ def fingerprint(*datas: Any) -> int:
         if not isinstance(data, Data | None):
             return 0
         rows = slice(None, None, 1 if data is None else -(-data.rows // ROWS))
-        for array in () if data is None else (data.x[rows], data.targets, data.weights):
+        for array in () if data is None else (*_arrays(data.x[rows]), data.targets, data.weights):
             if array is not None:
                 digest.update(repr((array.shape, array.dtype.str)).encode())
                 digest.update(np.ascontiguousarray(array).data)
         digest.update(b";")
     return int.from_bytes(digest.digest()[:8], "little")
+
+
+def _arrays(x: Any) -> tuple[Any, ...]:
+    """Return the arrays of samples."""
+    return (x.indptr, x.indices, x.values) if isinstance(x, SparseRows) else (x,)
 
 
 def callback_states(callbacks: Iterable[Any], engine: Engine) -> list[CallbackState]:

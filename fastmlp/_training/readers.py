@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fastmlp._core.intervals import check_count
+from fastmlp._network.sparse import SparseRows, is_sparse, rows_of
 
 # Size of a block: small enough for the cache during checks and copies, large enough to train.
 BLOCK_BYTES = 1 << 22
@@ -24,8 +25,8 @@ class Blocks:
     Parameters
     ----------
     X : array, shape (n, fan-in)
-        NumPy array, possibly memory-mapped (``np.load(path, mmap_mode="r")``), or any object with a
-        shape, a dtype and row slices (h5py, zarr).
+        NumPy array, possibly memory-mapped (``np.load(path, mmap_mode="r")``), a sparse matrix, or
+        any object with a shape, a dtype and row slices (h5py, zarr).
     y : array, shape (n,) or (n, outputs), optional
         Targets, of the same types as X; without them, the blocks serve ``MLP.predict`` alone.
     sample_weight : array, shape (n,), optional
@@ -52,6 +53,7 @@ class Blocks:
     def __init__(
         self, X: Any, y: Any = None, sample_weight: Any = None, *, rows: int | None = None
     ):
+        X = rows_of(X) if is_sparse(X) else X
         self.arrays = {"X": X}
         if y is not None or sample_weight is not None:
             self.arrays["y"] = y
@@ -69,8 +71,10 @@ class Blocks:
                     f"{name} has {shape[0]} rows but X has {X.shape[0]}: pass one for each sample"
                 )
         self.n = int(X.shape[0])
-        row_bytes = max(1, int(np.prod(X.shape[1:])) * np.dtype(X.dtype).itemsize)
-        default = max(1, BLOCK_BYTES // row_bytes)
+        row_bytes = int(np.prod(X.shape[1:])) * np.dtype(X.dtype).itemsize
+        if isinstance(X, SparseRows):
+            row_bytes = X.nbytes // max(1, self.n)
+        default = max(1, BLOCK_BYTES // max(1, row_bytes))
         self.rows = default if rows is None else check_count("rows", rows, example=10_000)
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:

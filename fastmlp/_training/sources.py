@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from fastmlp._core.user_warnings import warn
 from fastmlp._core.worker import PATIENCE, Worker
 from fastmlp._network.data import Data
+from fastmlp._network.sparse import is_sparse
 from fastmlp._network.spec import Spec
 from fastmlp._training.arrow import ArrowBlocks
 from fastmlp._training.readers import Blocks
@@ -96,11 +97,11 @@ class BlockStream:
             n += block.rows  # including the waiting rows
             whole = n - n % self._batch_size
             if not whole:
-                waiting.append(_joined([block]))
+                waiting.append(Data.joined([block]))
                 continue
             is_own = seed is not None and not waiting  # shuffled rows are copies already
-            joined = block if is_own else _joined([*waiting, block])
-            waiting = [_joined([joined.part(slice(whole, n))])] if whole < n else []
+            joined = block if is_own else Data.joined([*waiting, block])
+            waiting = [Data.joined([joined.part(slice(whole, n))])] if whole < n else []
             n -= whole
             del block
             yield joined.part(slice(whole))
@@ -111,7 +112,7 @@ class BlockStream:
             raise ValueError(f"{self.name} yields no block but at least one is expected, with rows")
         self.rows = seen
         if waiting:
-            yield _joined(waiting)
+            yield Data.joined(waiting)
 
     def _shuffled(self, seed: int | None) -> Iterator[Data]:
         """Yield the rows in an order by the seed, within blocks or mixed; None keeps the order."""
@@ -139,9 +140,9 @@ class BlockStream:
         for block in self._checked():
             n, size = n + block.rows, max(size, block.rows)
             if n < (self.buffer if pool is None else self.buffer * LEAST_DRAW):
-                waiting.append(_joined([block]))
+                waiting.append(Data.joined([block]))
                 continue
-            group = _joined([*waiting, block]) if waiting or pool is None else block
+            group = Data.joined([*waiting, block]) if waiting or pool is None else block
             waiting, n = [], 0
             if pool is None:
                 pool = group
@@ -150,13 +151,11 @@ class BlockStream:
                 part = group.part(slice(first, first + pool.rows))
                 chosen = self._order(pool.rows, seeds)[: part.rows]
                 drawn = pool.part(chosen)
-                pool.x[chosen], pool.targets[chosen] = part.x, part.targets
-                if pool.weights is not None:
-                    pool.weights[chosen] = part.weights
+                pool.replace(chosen, part)
                 yield drawn
         left = waiting if pool is None else [pool, *waiting]
         if left:
-            pool = _joined(left)
+            pool = Data.joined(left)
             order = self._order(pool.rows, seeds)
             for first in range(0, pool.rows, size):
                 yield pool.part(order[first : first + size])
@@ -256,16 +255,7 @@ class BlockSummary:
 
 
 def _dtype(array: Any) -> str:
-    return str(getattr(array, "dtype", type(array).__name__))
-
-
-def _joined(parts: list[Data]) -> Data:
-    """Return all rows in new memory, since a source may reuse its own."""
-    weights = None
-    if parts[0].weights is not None:
-        weights = np.concatenate([part.weights for part in parts if part.weights is not None])
-    x, targets = ([getattr(part, name) for part in parts] for name in ("x", "targets"))
-    return Data(np.concatenate(x), np.concatenate(targets), weights)
+    return "sparse " * is_sparse(array) + str(getattr(array, "dtype", type(array).__name__))
 
 
 class PrefetchedBlocks:
