@@ -1,5 +1,5 @@
 # Declarations of the headers in c/ that do not depend on the dtype; kernels/ctables.pxd has the others.
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 
 
 cdef extern from "network.h" nogil:
@@ -26,12 +26,29 @@ cdef extern from "network.h" nogil:
         const void* context
 
     ctypedef struct fm_data:
+        const int64_t* starts
+        const int32_t* columns
+        const void* values
         const fm_row_source* source
         const char* x
         int64_t x_row_stride, x_column_stride, n
         const void* targets
         const int32_t* labels
         const void* weights
+
+    ctypedef struct fm_entries:
+        int64_t* first
+        int64_t* end
+        int32_t* rows
+        int32_t* columns
+        int32_t* next
+        void* x
+        void* y
+        void* dy
+        int64_t n_columns, n_words
+        int32_t* heads
+        uint64_t* marks
+        int32_t active
 
     ctypedef struct fm_group:
         double rate, epsilon, decay, l1, l2, norm

@@ -8,7 +8,7 @@ from cheaders cimport *
 
 
 cdef enum:
-    ABI = 21
+    ABI = 22
 
 
 cdef enum:  # kinds of operators, in the order of operators.OPERATORS
@@ -96,7 +96,9 @@ cdef struct fm_buffers:  # of one batch
     int64_t rows  # most rows of a block; panels have further rows as padding
     int64_t panel_step  # elements from the start of a panel to the next
     int64_t block_size  # elements of the inputs of a layer that stay in the cache together
-    void* x  # [ceil(I / NR)][panel_step / NR][NR] gathered inputs
+    void* x  # [ceil(n_dense / NR)][panel_step / NR][NR] gathered inputs
+    int64_t n_dense  # inputs, the first, that are in x; all, unless there are entries
+    fm_entries* entries  # the other inputs; NULL: there are none
     void** y  # per operator, [panels][panel_step / NR][NR]: outputs; the last z, then its gradient; y[-1]: x
     void** dz  # per operator: gradient of z; dz[last] is y[last], and dz[-1] x
     # per operator but the last: derivative (times dropout), NULL if backward uses y. That of a parametric

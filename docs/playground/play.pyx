@@ -125,6 +125,7 @@ cdef void make_buffers(int64_t rows) noexcept nogil:
     cdef int32_t l
     cdef const fm_operator* op
     BUFFERS.rows, BUFFERS.panel_step = rows, padded * NR
+    BUFFERS.n_dense = OPERATORS[0].n_in
     BUFFERS.x = take_reals(ceil_div(OPERATORS[0].n_in, NR) * BUFFERS.panel_step)
     BUFFERS.y = <void**>take(n + 1, sizeof(void*))
     BUFFERS.dz = <void**>take(n + 1, sizeof(void*))

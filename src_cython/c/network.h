@@ -46,6 +46,9 @@ typedef struct {
 
 /* The user's data in the user's memory. */
 typedef struct {
+    const int64_t *starts;       /* of sparse rows: row i has the entries [starts[i], starts[i + 1]); NULL: they are dense */
+    const int32_t *columns;      /* of the entries, ascending in a row */
+    const void *values;
     const fm_row_source *source; /* computes the rows of X; NULL: the array x holds them */
     const char *x;
     int64_t x_row_stride, x_column_stride;
@@ -54,6 +57,18 @@ typedef struct {
     const int32_t *labels; /* (n,) contiguous or NULL */
     const void *weights;   /* (n,) contiguous or NULL */
 } fm_data;
+
+/* The entries of sparse rows in a block. Each thread chains those of its rows column by column, in the order of the
+ * rows, so that the gradient of a weight is a sum in this order, whatever the number of threads. */
+typedef struct {
+    int64_t *first, *end; /* (rows,): the entries of a row */
+    int32_t *rows, *columns, *next; /* of an entry: row, column, and the next entry in this column, or -1 */
+    void *x, *y, *dy;     /* values, values times the scales of the columns, and the gradient of y */
+    int64_t n_columns, n_words;
+    int32_t *heads;       /* (threads, n_columns): the first entry in a column; NULL in predictions */
+    uint64_t *marks;      /* (threads, n_words): a bit for each column, whether it has entries */
+    int32_t active;       /* number of threads that divided the rows */
+} fm_entries;
 
 /* Factors of a group of tensors: on the learning rate (0: the tensors and their slots do not change), on epsilon, on
  * decoupled decay and penalties, and on the squares in the gradient's norm. */

@@ -39,6 +39,7 @@ cdef extern from "tables/optimizers.h" nogil:
         void (*step)(real*, const real*, real*, real*, int64_t, const fm_scalars*) noexcept nogil
         void (*block)(const real*, int64_t, int64_t, int64_t, const real*, int64_t, int, real*, real*,
                       real*, real*, const fm_scalars*, fm_prefetch*) noexcept nogil
+        bint rests
     const fm_optimizer* OPTIMIZERS
     enum:
         NV_BESIDE
@@ -63,6 +64,8 @@ cdef extern from "panels/panels.h" nogil:
         void (*backward)(const real*, real*, int64_t, int) noexcept nogil
     const fm_activation* ACTIVATIONS
     void panel_plain(const real*, int64_t, int64_t, const real*, const real*, const real*, real*,
+                     int64_t, int)
+    void panel_added(const real*, int64_t, int64_t, const real*, const real*, const real*, real*,
                      int64_t, int)
     void panel_relu(const real*, int64_t, int64_t, const real*, const real*, const real*, real*,
                     int64_t, int)
@@ -142,3 +145,20 @@ cdef extern from "panels/parametric.h" nogil:
     void copy_block(const real*, real*, int64_t, int)
     void blend_block(const real*, const real*, real*, int64_t, int)
     void blend_keeping(real*, const real*, real*, real*, int64_t, int)
+
+cdef extern from "panels/entries.h" nogil:
+    void clear_entries(const fm_entries*, int32_t)
+    void gather_entries(const fm_data*, const int64_t*, int64_t, int64_t, int64_t, int32_t, const fm_entries*)
+    void entry_panel(const fm_entries*, const real*, int64_t, int64_t, const real*, const real*, int64_t, real*,
+                     int)
+    void entry_dots(const fm_entries*, const real*, const real*, int64_t, int64_t, int64_t, int64_t, const real*,
+                    const real*, int64_t, real*)
+    void scale_entries(const fm_entries*, int64_t, int64_t, const real*)
+    void clear_entry_row(const fm_entries*, int64_t)
+    void entry_backward(const fm_entries*, int64_t, int64_t, const real*, int64_t, const fm_tensor*,
+                        const real*, bint)
+    void entry_block(const fm_entries*, const real*, int64_t, int64_t, const real*, int64_t, int64_t, real*, int)
+    void entry_column(const fm_entries*, const real*, int64_t, int64_t, const real*, int64_t, int64_t, real*)
+    void entry_products(const fm_entries*, int64_t, int64_t, int64_t, int64_t, real*)
+    void entry_steps(const fm_entries*, const real*, int64_t, int64_t, const real*, int64_t, int, real*,
+                     const fm_optimizer*, real*, const fm_scalars*)

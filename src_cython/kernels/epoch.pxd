@@ -70,7 +70,11 @@ cdef inline void rows_phase(const fm_task* task, int64_t b, int64_t at, int64_t 
     cdef fm_draws draws
     cdef int64_t r
     cdef int32_t l
+    if buffers.entries != NULL and thread == 0:
+        buffers.entries.active = active
     if first >= end:
+        if buffers.entries != NULL:
+            clear_entries(buffers.entries, thread)
         return
     draws.seed, draws.step, draws.row = task.seed, task.step + b, task.row + at
     draws.dropout = task.dropout + b * task.dropout_step

@@ -27,8 +27,7 @@ cdef inline void predict(const fm_network* net, const fm_buffers* buffers, const
             break
         start = first + block * buffers.rows
         rows = min(buffers.rows, last - start)
-        gather_rows(data, NULL, start, 0, rows, net.operators[0].n_in, panel_step, <real*>buffers.scratch,
-                    <real*>buffers.x)
+        gather_inputs(buffers, data, NULL, start, 0, rows, 0)
         forward_layers(net, buffers, 0, rows, NULL, interrupt)
         for r in range(rows):
             row = <real*>buffers.y[top] + r * NR
@@ -109,7 +108,7 @@ cdef inline void jacobian(const fm_network* net, const fm_buffers* buffers, cons
         if fm_stopped(interrupt):
             break
         padded = round_up(rows, ROW_MULTIPLE)
-        gather_rows(data, NULL, start, 0, rows, n_in, panel_step, slope, <real*>buffers.x)
+        gather_inputs(buffers, data, NULL, start, 0, rows, 0)
         forward_layers(net, buffers, 0, rows, &no_dropout, interrupt)
         linked_rows(net, buffers, rows, predictions)
         for c in range(columns):

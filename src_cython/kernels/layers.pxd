@@ -7,6 +7,7 @@ from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memset
 
 from ctables cimport *
+from entries cimport *
 from functions cimport *
 from network cimport *
 from operators cimport *
@@ -29,8 +30,13 @@ cdef inline int64_t block_rows(const fm_buffers* buffers, int64_t width, int64_t
 cdef inline void forward(const fm_network* net, const fm_buffers* buffers, int32_t l, int64_t first,
                          int64_t rows, const fm_draws* draws, fm_interrupt_poll* interrupt) noexcept nogil:
     """Compute y[l] from y[l-1] for rows [first, first + rows); rows is padded."""
-    cdef int64_t block = block_rows(buffers, net.operators[l].n_in, rows)
     cdef int64_t done = 0
+    cdef int64_t block
+    if reads_entries(net, buffers, l):
+        if not fm_poll_stop(interrupt, forward_work(net, l, 1)):
+            entries_forward(net, buffers, l, first, rows, draws)
+        return
+    block = block_rows(buffers, net.operators[l].n_in, rows)
     while done < rows and not fm_poll_stop(interrupt, forward_work(net, l, min(block, rows - done))):
         if unlikely(is_rounded(buffers, &net.operators[l])):
             rounded_forward(net, buffers, l, first + done, min(block, rows - done), draws)
@@ -55,6 +61,10 @@ cdef inline void backward_input(const fm_network* net, const fm_buffers* buffers
     """Compute dz[l-1] from dz[l] for the rows."""
     cdef int64_t block = block_rows(buffers, net.operators[l].n_out, rows)
     cdef int64_t done = 0
+    if has_entries(net, buffers, l - 1):
+        if not fm_poll_stop(interrupt, forward_work(net, l, 1)):
+            entries_backward(net, buffers, l, first, rows)
+        return
     while done < rows and not fm_poll_stop(interrupt, forward_work(net, l, min(block, rows - done))):
         if unlikely(is_rounded(buffers, &net.operators[l])):
             rounded_backward(net, buffers, l, first + done, min(block, rows - done))
@@ -70,7 +80,9 @@ cdef inline void piece_gradient(const fm_network* net, const fm_buffers* buffers
     cdef int64_t panel_step = buffers.panel_step
     cdef const real* y = inputs_of(net, buffers, piece.op) + first * NR
     cdef const real* dz = <real*>buffers.dz[piece.op] + piece.panel * panel_step + first * NR
-    if how == TILES:
+    if reads_entries(net, buffers, piece.op) and how != SUMS:
+        entries_gradient(net, buffers, piece, first, rows, <real*>g, prefetch)
+    elif how == TILES:
         block_tn(y, panel_step, piece.k_from, piece.k_to, dz, rows, <real*>g,
                  vectors(piece.tensor.n_columns, piece.panel * NR), prefetch)
     elif how == BFLOAT16_TILES:
@@ -96,9 +108,12 @@ cdef inline void forget_row(const fm_network* net, const fm_buffers* buffers, in
     """Set all values of a row of weight 0 to 0: 0 times an overflow would be NaN."""
     cdef int32_t l
     (<real*>buffers.row_loss)[r] = 0
-    clear_row(buffers.x, r, buffers.panel_step, net.operators[0].n_in)
+    clear_row(buffers.x, r, buffers.panel_step, buffers.n_dense)
+    if buffers.entries != NULL:
+        clear_entry_row(buffers.entries, r)
     for l in range(net.n_operators):
-        clear_row(buffers.y[l], r, buffers.panel_step, net.operators[l].n_out)
+        clear_row(buffers.y[l], r, buffers.panel_step,
+                  buffers.n_dense if has_entries(net, buffers, l) else net.operators[l].n_out)
         if buffers.slope[l] != NULL:
             clear_row(buffers.slope[l], r, buffers.panel_step, net.operators[l].n_out)
         if buffers.statistics[l] != NULL:
@@ -141,11 +156,20 @@ cdef inline int64_t row_of(const int64_t* order, int64_t i) noexcept nogil:
     return order[i] if order != NULL else i
 
 
+cdef inline void gather_inputs(const fm_buffers* buffers, const fm_data* data, const int64_t* order,
+                               int64_t start, int64_t first, int64_t last, int32_t thread) noexcept nogil:
+    """Copy the inputs of rows start + [first, last) of the data (through order, if any) into the batch."""
+    if unlikely(buffers.entries != NULL):
+        gather_entries(data, order, start, first, last, thread, buffers.entries)
+    else:
+        gather_rows(data, order, start, first, last, buffers.n_dense, buffers.panel_step,
+                    <real*>buffers.scratch + thread * buffers.scratch_size, <real*>buffers.x)
+
+
 cdef inline void gather(const fm_network* net, const fm_buffers* buffers, const fm_data* data,
                         const int64_t* order, int64_t start, int64_t first,
                         int64_t last, int32_t thread) noexcept nogil:
-    """Copy rows start + [first, last) of the data (through order, if any) into the batch."""
-    gather_rows(data, order, start, first, last, net.operators[0].n_in, buffers.panel_step,
-                <real*>buffers.scratch + thread * buffers.scratch_size, <real*>buffers.x)
+    """Copy rows start + [first, last) of the data, with targets and weights, into the batch."""
+    gather_inputs(buffers, data, order, start, first, last, thread)
     gather_targets(data, order, start, first, last, net.targets_width, buffers.target_stride,
                    <real*>buffers.targets, buffers.labels, <real*>buffers.weight)

@@ -3,6 +3,7 @@
 from libc.stdint cimport int32_t, int64_t
 
 from ctables cimport *
+from entries cimport *
 from layers cimport inputs_of, piece_gradient
 from network cimport *
 from rounding cimport round_up
@@ -103,6 +104,17 @@ cdef inline void train_piece(const fm_task* task, const fm_piece* piece, int64_t
     cdef const fm_buffers* buffers = task.buffers
     cdef int64_t at = piece.offset
     cdef int nv = vectors(piece.tensor.n_columns, piece.panel * NR)
+    cdef const fm_scalars* s
+    if reads_entries(task.net, buffers, piece.op):
+        s = &scalars[task.group_of[piece.tensor.index]]
+        if (OPTIMIZERS[task.optimizer].rests and s.l2 == 0 and piece.tensor.gradient == TILES
+                and piece.k_from >= buffers.n_dense):
+            step_entries(task, piece, rows, scratch, s)
+            renew_trained_piece(task.net, piece)
+            return
+        piece_gradient(task.net, buffers, piece, 0, rows, scratch, prefetch)
+        update_piece(task, piece, scratch, scalars)
+        return
     if (piece.tensor.gradient != TILES or nv < NV_BESIDE or rows < 2 * ROW_MULTIPLE
             or OPTIMIZERS[task.optimizer].block == NULL):
         piece_gradient(task.net, buffers, piece, 0, rows, scratch, prefetch)

@@ -111,6 +111,7 @@ _NATIVE = [
     *_native(
         "off by one",
         ("fastmlp/tabular/rows.pyx", "if code >= self.first.values[j]:", "if code > self.first.values[j]:", "tabular/test_tabular_rows.py"),
+        ("c/panels/entries.h", "while (at-- > begin) {", "while (--at > begin) {", "engine/test_entries.py"),
         ("c/random/shuffle.h", "draw_below(drawn, i + 1, seed);", "draw_below(drawn, i, seed);", "engine/test_bits.py engine/test_batches.py"),
         ("c/random/dropout.h", "mix32((uint32_t)(first + r) +", "mix32((uint32_t)(first + r + 1) +", "engine/test_blocks.py"),
     ),
@@ -133,6 +134,8 @@ _NATIVE = [
     *_native(
         "stale cache",
         ("fastmlp/_engine/native.pyx", "if context.copied is not self.published:", "if context.copied is None:", "engine/test_state.py engine/test_native.py models/test_mlp.py"),
+        ("c/panels/entries.h", "    clear_entries(e, thread);\n", "", "engine/test_entries.py"),
+        ("kernels/epoch.pxd", "            clear_entries(buffers.entries, thread)\n", "            pass\n", "engine/test_entries.py"),
         ("kernels/pieces.pxd", "prefetch)\n    renew_trained_piece(task.net, piece)\n", "prefetch)\n", "engine/test_native.py"),
         ("fastmlp/_engine/native.pyx", "or last.drops != drops):", "):", "network/test_scheduled.py engine/test_native.py"),
     ),

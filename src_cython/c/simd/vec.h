@@ -138,6 +138,17 @@ FM_INLINE v v_sqrt(v a) {
 FM_INLINE v v_fma(v a, v b, v c) { return a * b + c; }
 #endif
 
+/* A multiply-add of single numbers, with the bits of v_fma. */
+FM_INLINE real one_fma(real a, real b, real c) {
+#if (defined(__x86_64__) && FM_VECTOR_BYTES == 16) || !(defined(__x86_64__) || defined(__aarch64__))
+    return a * b + c;
+#elif FM_DOUBLE
+    return __builtin_fma(a, b, c);
+#else
+    return __builtin_fmaf(a, b, c);
+#endif
+}
+
 FM_INLINE v v_abs(v a) { return (v)((vi)a & ~(vi)v_set1((real)-0.0)); }
 /* The sign of a: 1, -1, or 0 for 0. */
 FM_INLINE v v_sign(v a) { return (v)(((vi)v_set1(1) & (vi)(a != 0)) | ((vi)a & (vi)v_set1((real)-0.0))); }

@@ -27,6 +27,7 @@ typedef struct {
     /* gradient and step of rows [k_from, k_to) of a weight panel together; g is scratch memory. May be NULL. */
     void (*block)(const real *a, int64_t a_panel, int64_t k_from, int64_t k_to, const real *d, int64_t batch,
                   int nv, real *w, real *g, real *s0, real *s1, const fm_scalars *s, fm_prefetch *prefetch);
+    int rests; /* whether a parameter whose gradient is 0 does not change, without penalty */
 } fm_optimizer;
 
 typedef v (*fm_update)(v w, v g, real *s0, real *s1, const fm_scalars *s);
@@ -275,17 +276,17 @@ WIDE_BLOCK(momentum)
 WIDE_BLOCK(rmsprop)
 
 static const fm_optimizer OPTIMIZERS[] = {
-    {"sgd", sgd_prepare, sgd_step, WIDE_BLOCK_OF(sgd)},
-    {"momentum", sgd_prepare, momentum_step, WIDE_BLOCK_OF(momentum)},
-    {"nesterov", sgd_prepare, nesterov_step, NULL},
-    {"rmsprop", rmsprop_prepare, rmsprop_step, WIDE_BLOCK_OF(rmsprop)},
-    {"adam", adam_prepare, adam_step, BLOCK_OF(adam)},
-    {"adamw", adam_prepare, adamw_step, BLOCK_OF(adamw)},
-    {"momentum_with_rate", sgd_prepare, momentum_with_rate_step, NULL},
-    {"nesterov_with_rate", sgd_prepare, nesterov_with_rate_step, NULL},
-    {"adam_hat", adam_hat_prepare, adam_step, BLOCK_OF(adam)},
-    {"adamw_hat", adam_hat_prepare, adamw_step, BLOCK_OF(adamw)},
-    {"lion", lion_prepare, lion_step, NULL},
+    {"sgd", sgd_prepare, sgd_step, WIDE_BLOCK_OF(sgd), 1},
+    {"momentum", sgd_prepare, momentum_step, WIDE_BLOCK_OF(momentum), 0},
+    {"nesterov", sgd_prepare, nesterov_step, NULL, 0},
+    {"rmsprop", rmsprop_prepare, rmsprop_step, WIDE_BLOCK_OF(rmsprop), 0},
+    {"adam", adam_prepare, adam_step, BLOCK_OF(adam), 0},
+    {"adamw", adam_prepare, adamw_step, BLOCK_OF(adamw), 0},
+    {"momentum_with_rate", sgd_prepare, momentum_with_rate_step, NULL, 0},
+    {"nesterov_with_rate", sgd_prepare, nesterov_with_rate_step, NULL, 0},
+    {"adam_hat", adam_hat_prepare, adam_step, BLOCK_OF(adam), 0},
+    {"adamw_hat", adam_hat_prepare, adamw_step, BLOCK_OF(adamw), 0},
+    {"lion", lion_prepare, lion_step, NULL, 0},
 };
 
 /* The scalars of every group for one step, in which the powers advance once. Groups of the same rate and

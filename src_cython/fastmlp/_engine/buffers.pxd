@@ -12,11 +12,16 @@ cdef class Memory:
 
 cdef class Buffers:
     cdef fm_buffers c
+    cdef fm_entries entries
+    cdef int64_t most_entries  # of sparse rows in a block; -1: rows are dense
     cdef Memory memory
 
     @staticmethod
     cdef Buffers make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads,
-                      bint training, bint for_jacobian=*, tuple drops=*)
+                      bint training, bint for_jacobian=*, tuple drops=*, int64_t entries=*)
+
+
+cdef int64_t most_entries(x, int64_t rows) except? -1
 
 
 cdef class ThreadContext:
@@ -32,4 +37,4 @@ cdef class ThreadContext:
 
     @staticmethod
     cdef ThreadContext make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads,
-                            tuple drops)
+                            tuple drops, int64_t entries)

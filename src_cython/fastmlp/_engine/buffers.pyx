@@ -1,7 +1,7 @@
 # Native memory: aligned blocks, the buffers of a batch, and the threads and pieces of an epoch. Only
 # layouts are computed here.
 cimport numpy as cnp
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from network cimport *
 from rounding cimport ceil_div, round_up
@@ -9,10 +9,13 @@ from rounding cimport ceil_div, round_up
 import numpy as np
 
 from fastmlp._engine import cpu, kernels
+from fastmlp._network.sparse import SparseRows
 
 cnp.import_array()
 
 cdef enum:
+    MOST_ENTRIES = 2147483647  # of a block; 32-bit numbers count them
+    PANEL_WORDS = 4  # marks of the columns that pad the last panel
     LONG_PIECES = 16  # a network with fewer full pieces per thread has pieces of half the length
 
 
@@ -51,12 +54,47 @@ cdef int take_rounded(fm_buffers* c, const fm_kernels* k, const fm_network* net,
     return 0
 
 
+cdef int64_t most_entries(x, int64_t rows) except? -1:
+    """Return the most entries that so many rows of a SparseRows have together; -1 for dense rows."""
+    if type(x) is not SparseRows:
+        return -1
+    lengths = np.diff(x.indptr)
+    if len(lengths) > rows:
+        lengths = np.partition(lengths, len(lengths) - rows)[len(lengths) - rows:]
+    return lengths.sum()
+
+
+cdef int take_entries(Buffers buffers, const fm_network* net, int64_t rows, int n_threads,
+                      bint training) except -1:
+    """Take the memory for the entries of sparse rows."""
+    cdef fm_entries* c = &buffers.entries
+    cdef Memory memory = buffers.memory
+    cdef int64_t n = buffers.most_entries
+    if n >= MOST_ENTRIES:
+        raise MemoryError(f"a batch has up to {n} stored values but at most {MOST_ENTRIES - 1} are expected: "
+                          "use smaller batches")
+    buffers.c.entries = c
+    c.first = <int64_t*>memory.take(rows, sizeof(int64_t))
+    c.end = <int64_t*>memory.take(rows, sizeof(int64_t))
+    c.rows = <int32_t*>memory.take(n, sizeof(int32_t))
+    c.columns = <int32_t*>memory.take(n, sizeof(int32_t))
+    c.x = memory.take(n)
+    c.y = memory.take(n) if net.operators[0].kind == SCALE else c.x
+    if training:
+        c.dy = memory.take(n)
+        c.next = <int32_t*>memory.take(n, sizeof(int32_t))
+        c.n_columns, c.n_words = net.operators[0].n_in, net.operators[0].n_in // 64 + PANEL_WORDS
+        c.heads = <int32_t*>memory.take(n_threads * c.n_columns, sizeof(int32_t))
+        c.marks = <uint64_t*>memory.take(n_threads * c.n_words, sizeof(uint64_t))
+    return 0
+
+
 cdef class Buffers:
     """Memory of one batch, see fm_buffers."""
 
     @staticmethod
     cdef Buffers make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads,
-                      bint training, bint for_jacobian=False, tuple drops=()):
+                      bint training, bint for_jacobian=False, tuple drops=(), int64_t entries=-1):
         cdef Buffers self = Buffers.__new__(Buffers)
         cdef Memory memory = Memory(k.element_size)
         cdef fm_buffers* c = &self.c
@@ -68,11 +106,14 @@ cdef class Buffers:
         cdef int64_t padded = (ceil_div(rows, multiple) | 1) * multiple
         cdef int32_t n = net.n_operators
         cdef int32_t l
-        self.memory = memory
+        self.memory, self.most_entries = memory, entries
+        c.n_dense = net.operators[0].n_in if entries < 0 else 0
+        if entries >= 0:
+            take_entries(self, net, padded, n_threads, training)
         c.rows = rows
         c.panel_step = padded * k.nr
         c.block_size = <int64_t>cpu.block_bytes() // k.element_size
-        c.x = memory.take(ceil_div(net.operators[0].n_in, k.nr) * c.panel_step)
+        c.x = memory.take(ceil_div(c.n_dense, k.nr) * c.panel_step)
         c.y = <void**>memory.take(n + 1, sizeof(void*))
         c.dz = <void**>memory.take(n + 1, sizeof(void*))
         c.y[0] = c.dz[0] = c.x
@@ -82,15 +123,16 @@ cdef class Buffers:
         c.statistics = <void**>memory.take(n, sizeof(void*))
         for l in range(n):
             op = &net.operators[l]
-            c.y[l] = memory.take(op.panels * c.panel_step)
+            size = ceil_div(c.n_dense if op.kind == SCALE else op.n_out, k.nr) * c.panel_step
+            c.y[l] = memory.take(size)
             if not training:
                 continue
-            c.dz[l] = memory.take(op.panels * c.panel_step) if l < n - 1 else c.y[l]
+            c.dz[l] = memory.take(size) if l < n - 1 else c.y[l]
             does_drop = drops and op.ends and drops[op.hidden]
             is_blended = l < n - 1 and net.operators[l + 1].kind == PARAMETRIC
             keeps = is_blended or op.function != NULL or k.activation_keeps_slope(op.activation)
             if l < n - 1 and (does_drop or keeps):
-                c.slope[l] = memory.take(op.panels * c.panel_step)
+                c.slope[l] = memory.take(size)
             if op.kind == LAYER_NORM:
                 c.statistics[l] = memory.take(2 * padded)
         # Losses read whole vectors, which must not reach into a row that another thread may be writing.
@@ -128,7 +170,7 @@ cdef class ThreadContext:
 
     @staticmethod
     cdef ThreadContext make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads,
-                            tuple drops):
+                            tuple drops, int64_t entries):
         cdef ThreadContext self = ThreadContext.__new__(ThreadContext)
         cdef Memory memory = Memory(k.element_size)
         cdef fm_thread_context* c = &self.c
@@ -136,7 +178,7 @@ cdef class ThreadContext:
         cdef const fm_tensor* tensor
         cdef int64_t* first
         self.memory, self.drops = memory, drops
-        self.buffers = Buffers.make(k, net, rows, n_threads, True, False, drops)
+        self.buffers = Buffers.make(k, net, rows, n_threads, True, False, drops, entries)
         c.n_threads = n_threads
         c.autotune = &self.autotune
         # The update of a piece's last tile overlaps with no other tile, so long pieces are faster; short ones

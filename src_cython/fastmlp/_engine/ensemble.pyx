@@ -43,7 +43,7 @@ def train_many(engines, datas, plans, team=None, int epochs=1, seeds=None, held=
     for k, engine in enumerate(engines):
         engine.end(passes[k], plans[k], is_good)
         if held is not None:
-            engine.call_buffers.append((<Pass>passes[k]).held_buffers)
+            engine.return_buffers((<Pass>passes[k]).held_buffers)
             held_losses[k] = [mean_loss(part, held[k]) for part in sums[k]]
     return Epochs(losses.T, held_losses.T, predictions)
 
@@ -64,7 +64,7 @@ cdef int repeat(Pass member, order, seeds, cnp.ndarray losses) except -1:
 cdef object hold_out(Engine engine, Pass member, data, cnp.ndarray sums, bint linked):
     """Evaluate held-out rows after each epoch; return the array that receives the predictions."""
     cdef Run* run = &member.run
-    cdef Buffers buffers = engine.borrow_buffers()
+    cdef Buffers buffers = engine.borrow_buffers(data.x)
     cdef cnp.ndarray out
     columns = engine.operators[engine.net.n_operators - 1].n_out
     out = np.empty((len(sums), data.rows, columns), engine.spec.dtype)

@@ -17,15 +17,16 @@ cdef class Engine(Parameters):
     cdef int64_t row_bytes
     cdef ThreadContext context
     cdef object groups, degree, table  # of the last epoch; table_of makes the table from the other two
-    cdef list call_buffers, call_contexts  # free objects, which concurrent calls take and return
+    cdef list call_buffers, sparse_buffers, call_contexts  # free objects, which concurrent calls take and return
 
     cdef void describe(self, fm_data* c, data) except *
     cdef object set_groups(self, Pass epoch, groups, degree)
     cdef tuple set_dropout(self, fm_task* task, dropouts)
     cdef ThreadContext context_for(self, ThreadContext last, int64_t batch, int n_threads, tuple drops,
-                                   bint stores)
+                                   bint stores, x)
     cdef Pass begin(self, data, plan, int n_threads)
     cdef int share(self, Pass epoch, share) except -1
     cdef int end(self, Pass epoch, plan, bint is_good) except -1
-    cdef Buffers borrow_buffers(self)
-    cdef void divide_rows(self, RowsJob* job, team) except *
+    cdef Buffers borrow_buffers(self, x)
+    cdef void return_buffers(self, Buffers buffers)
+    cdef void divide_rows(self, RowsJob* job, x, team) except *

@@ -11,7 +11,7 @@ from libc.math cimport isfinite
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy, memset
 
-from fastmlp._engine.buffers cimport Buffers, ThreadContext
+from fastmlp._engine.buffers cimport Buffers, ThreadContext, most_entries
 from fastmlp._engine.crew cimport Crew
 from fastmlp._engine.jobs cimport *
 from fastmlp._engine.parameters cimport Parameters, Steps
@@ -24,6 +24,7 @@ import numpy as np
 from fastmlp._engine.kernels import shuffle
 from fastmlp._network.groups import PLAIN, table as groups_table
 from fastmlp._network.data import Data, Shard
+from fastmlp._network.sparse import SparseRows
 from fastmlp._network.spec import BLOCK_ROWS as _BLOCK_ROWS
 
 cnp.import_array()
@@ -52,7 +53,7 @@ cdef class Engine(Parameters):
 
     def __init__(self, spec, str level, bint transpose_all=False):
         Parameters.__init__(self, spec, level, transpose_all)
-        self.call_buffers, self.call_contexts = [], []
+        self.call_buffers, self.sparse_buffers, self.call_contexts = [], [], []
         self.typenum = spec.dtype.num
         self.row_bytes = self.net.row_size * self.kernels.element_size
 
@@ -64,13 +65,18 @@ cdef class Engine(Parameters):
         return self.n_parameters + NOTES
 
     cdef void describe(self, fm_data* c, data) except *:
-        """Describe the user's arrays or RowSource; `data` must outlive the struct."""
+        """Describe the user's arrays, SparseRows or RowSource; `data` must outlive the struct."""
         cdef cnp.ndarray x
+        c.starts, c.columns, c.values = NULL, NULL, NULL
         c.source, c.x, c.x_row_stride, c.x_column_stride = NULL, NULL, 0, 0
         if cnp.PyArray_Check(data.x):
             x = data.x
             c.x = <const char*>cnp.PyArray_DATA(x)
             c.x_row_stride, c.x_column_stride = x.strides[0], x.strides[1]
+        elif type(data.x) is SparseRows:
+            c.starts = <const int64_t*>cnp.PyArray_DATA(data.x.indptr)
+            c.columns = <const int32_t*>cnp.PyArray_DATA(data.x.indices)
+            c.values = cnp.PyArray_DATA(data.x.values)
         else:
             c.source = <const fm_row_source*>PyCapsule_GetPointer(data.x.row_source, FM_ROWS_CAPSULE)
         c.n = data.x.shape[0]
@@ -114,7 +120,7 @@ cdef class Engine(Parameters):
         task.batch = plan.batch_size
         drops = self.set_dropout(task, plan.dropouts)
         stores = plan.clip_norm > 0 or plan.l1 > 0 or plan.share is not None
-        context = self.context_for(self.context, task.batch, n_threads, drops, stores)
+        context = self.context_for(self.context, task.batch, n_threads, drops, stores, data.x)
         self.context = None  # until the epoch has ended
         if context.working == NULL:
             context.working = context.memory.take(self.n_parameters)
@@ -202,14 +208,16 @@ cdef class Engine(Parameters):
         return tuple(given.any(axis=0).tolist())
 
     cdef ThreadContext context_for(self, ThreadContext last, int64_t batch, int n_threads, tuple drops,
-                                   bint stores):
+                                   bint stores, x):
         """Return the last context if it fits, else a new one; with memory for gradients that are stored."""
         cdef int64_t rows = min(batch, BLOCK_ROWS)
+        cdef int64_t entries = most_entries(x, rows)
         cdef ThreadContext context = last
         cdef fm_buffers* buffers
         if (last is None or last.buffers.c.rows != rows or last.c.n_threads != n_threads
+                or last.buffers.most_entries < entries or (last.buffers.most_entries < 0) != (entries < 0)
                 or last.drops != drops):
-            context = ThreadContext.make(self.kernels, &self.net, rows, n_threads, drops)
+            context = ThreadContext.make(self.kernels, &self.net, rows, n_threads, drops, entries)
             self.take_copies(context.memory, context.copies)
         buffers = &context.buffers.c
         if (stores or batch > rows) and buffers.gradients == NULL:
@@ -233,7 +241,7 @@ cdef class Engine(Parameters):
         team = self.helpers(team, True)
         table = self.set_groups(batch, PLAIN, 0)
         context = self.call_contexts.pop() if self.call_contexts else None
-        context = self.context_for(context, task.batch, team.size if team is not None else 1, (), True)
+        context = self.context_for(context, task.batch, team.size if team is not None else 1, (), True, data.x)
         batch.net.copies = context.copies
         self.kernels.renew_copies(&batch.net)
         PyErr_CheckSignals()
@@ -250,11 +258,20 @@ cdef class Engine(Parameters):
 
     # ------------------------------------------------------------ predictions
 
-    cdef Buffers borrow_buffers(self):
+    cdef Buffers borrow_buffers(self, x):
+        """Return buffers for blocks of these rows."""
+        cdef int64_t entries = most_entries(x, CALL_ROWS)
+        cdef Buffers buffers
         try:
-            return self.call_buffers.pop()
+            buffers = (self.call_buffers if entries < 0 else self.sparse_buffers).pop()
+            if buffers.most_entries >= entries:
+                return buffers
         except IndexError:
-            return Buffers.make(self.kernels, &self.net, CALL_ROWS, 1, False)
+            pass
+        return Buffers.make(self.kernels, &self.net, CALL_ROWS, 1, False, False, (), entries)
+
+    cdef void return_buffers(self, Buffers buffers):
+        (self.call_buffers if buffers.most_entries < 0 else self.sparse_buffers).append(buffers)
 
     def predict(self, x, team=None, bint linked=True):
         """Return the predictions (n, C); if not linked, the outputs before the link."""
@@ -273,7 +290,7 @@ cdef class Engine(Parameters):
             self.drop_link(&net)
         job.net, job.data = &net, &data
         job.predictions, job.block_losses = <char*>cnp.PyArray_DATA(out), NULL
-        self.divide_rows(&job, team)
+        self.divide_rows(&job, x, team)
         del keep
 
     def predict_row(self, x):
@@ -338,12 +355,12 @@ cdef class Engine(Parameters):
         cdef cnp.ndarray sums = np.zeros(max(1, ceil_div(c.n, CALL_ROWS)))
         job.net, job.data = &net, &c
         job.block_losses = <double*>cnp.PyArray_DATA(sums)
-        self.divide_rows(&job, team)
+        self.divide_rows(&job, data.x, team)
         del keep
         return mean_loss(sums, data)
 
-    cdef void divide_rows(self, RowsJob* job, team) except *:
-        """Run a job on all rows with the team; each thread has its own buffers."""
+    cdef void divide_rows(self, RowsJob* job, x, team) except *:
+        """Run a job on all rows of x with the team; each thread has its own buffers."""
         cdef Crew crew
         cdef Buffers buffers
         cdef Signals signals = Signals()
@@ -360,7 +377,7 @@ cdef class Engine(Parameters):
         job.buffers = all_buffers
         borrowed = []
         for i in range(job.n_threads):
-            buffers = self.borrow_buffers()
+            buffers = self.borrow_buffers(x)
             borrowed.append(buffers)
             all_buffers[i] = &buffers.c
         if job.n_threads == 1:
@@ -370,6 +387,7 @@ cdef class Engine(Parameters):
             crew = team.crew
             with nogil:
                 crew.call(run_rows, job)
-        self.call_buffers.extend(borrowed)
+        for buffers in borrowed:
+            self.return_buffers(buffers)
         if signals.error is not None:
             raise signals.error

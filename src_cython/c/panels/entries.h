@@ -1,0 +1,261 @@
+/* Sparse rows: the passes of the first layer over the entries of a block, in place of panels of inputs.
+ *
+ * Every sum has the terms of the dense one in the same order, without those of zeros, so it has the same bits (but for
+ * the sign of a zero). Weights, their gradients and slots are in panels as always: a row of a panel is contiguous. */
+#ifndef FM_ENTRIES_H
+#define FM_ENTRIES_H
+
+#include "panels/panels.h"
+#include "tables/optimizers.h"
+
+enum { AHEAD = 8 }; /* entries, and rows, for which memory is prefetched */
+
+/* Start the lists of a thread anew. */
+FM_INLINE void clear_entries(const fm_entries *e, const int32_t thread) {
+    if (e->heads) memset(e->marks + thread * e->n_words, 0, sizeof(uint64_t) * (size_t)e->n_words);
+}
+
+/* Copy rows start + [first, last) of the data (through order, if any), and chain the entries of each column. Those of
+ * the rows before come first; rows of padding have none. */
+static __attribute__((noinline)) void gather_entries(const fm_data *data, const int64_t *order, int64_t start,
+                                                     int64_t first, int64_t last, int32_t thread,
+                                                     const fm_entries *e) {
+    const real *values = data->values;
+    real *x = e->x;
+    int64_t at = 0;
+    for (int64_t r = start; r < start + first; r++) {
+        const int64_t row = order ? order[r] : r;
+        at += data->starts[row + 1] - data->starts[row];
+    }
+    const int64_t begin = at;
+    for (int64_t r = first; r < last; r++) {
+        const int64_t row = order ? order[start + r] : start + r;
+        const int64_t from = data->starts[row], size = data->starts[row + 1] - from;
+        if (order && r + AHEAD < last) {
+            const int64_t later = data->starts[order[start + r + AHEAD]];
+            __builtin_prefetch(data->columns + later);
+            __builtin_prefetch(values + later);
+        }
+        memcpy(e->columns + at, data->columns + from, sizeof(int32_t) * (size_t)size);
+        memcpy(x + at, values + from, sizeof(real) * (size_t)size);
+        e->first[r] = at;
+        for (const int64_t end = at + size; at < end; at++) e->rows[at] = (int32_t)r;
+        e->end[r] = at;
+    }
+    for (int64_t r = last; r % ROW_MULTIPLE; r++) e->first[r] = e->end[r] = at;
+    clear_entries(e, thread);
+    if (!e->heads) return;
+    int32_t *heads = e->heads + thread * e->n_columns;
+    uint64_t *marks = e->marks + thread * e->n_words;
+    while (at-- > begin) {
+        const int32_t k = e->columns[at];
+        const uint64_t mark = 1ull << (k % 64);
+        e->next[at] = marks[k / 64] & mark ? heads[k] : -1;
+        marks[k / 64] |= mark;
+        heads[k] = (int32_t)at;
+    }
+}
+
+/* ---------------------------------------------------------------- forward */
+
+/* out = start + values @ w, of one panel; the rows of `start` are start_step apart, 0 for biases. */
+FM_INLINE void entry_tile(const int nv, const fm_entries *e, const real *values, const int64_t first,
+                          const int64_t rows, const real *w, const real *start, const int64_t start_step, real *out) {
+    const int64_t last = e->end[first + rows - 1];
+    for (int64_t r = first; r < first + rows; r++, start += start_step, out += NR) {
+        v acc[4];
+        UNROLL
+        for (int j = 0; j < nv; j++) acc[j] = v_load(start + j * LANES);
+        for (int64_t i = e->first[r]; i < e->end[r]; i++) {
+            const real *row = w + e->columns[i] * (int64_t)(nv * LANES);
+            const v s = v_set1(values[i]);
+            if (i + AHEAD < last) {
+                const real *later = w + e->columns[i + AHEAD] * (int64_t)(nv * LANES);
+                for (int j = 0; j < nv * LANES * FM_REAL_BYTES; j += LINE_BYTES)
+                    __builtin_prefetch((const char *)later + j);
+            }
+            UNROLL
+            for (int j = 0; j < nv; j++) acc[j] = v_fma(s, v_load(row + j * LANES), acc[j]);
+        }
+        UNROLL
+        for (int j = 0; j < nv; j++) v_store(out + j * LANES, acc[j]);
+    }
+}
+
+static __attribute__((noinline)) void entry_panel(const fm_entries *e, const real *values, int64_t first,
+                                                  int64_t rows, const real *w, const real *start,
+                                                  int64_t start_step, real *out, const int nv) {
+    if (nv == NV) entry_tile(NV, e, values, first, rows, w, start, start_step, out);
+    else if (nv == 1) entry_tile(1, e, values, first, rows, w, start, start_step, out);
+    else if (nv == 2) entry_tile(2, e, values, first, rows, w, start, start_step, out);
+    else if (NV > 3) entry_tile(3, e, values, first, rows, w, start, start_step, out);
+}
+
+/* The same of a single output column, summed in the lanes of dot_row; the first n_dense inputs are in the panels a. */
+static __attribute__((noinline)) void entry_dots(const fm_entries *e, const real *values, const real *a,
+                                                 int64_t panel_step, int64_t n_dense, int64_t first, int64_t rows,
+                                                 const real *w, const real *start, int64_t start_step, real *out) {
+    for (int64_t r = first; r < first + rows; r++, a += NR, start += start_step, out += NR) {
+        real lanes[TREE_LANES] = {0};
+        v acc[TREE_VECTORS];
+        for (int64_t k = 0; k < n_dense; k++) {
+            real *lane = &lanes[k % TREE_LANES];
+            *lane = one_fma(a[k / NR * panel_step + k % NR], w[k], *lane);
+        }
+        for (int64_t i = e->first[r]; i < e->end[r]; i++) {
+            real *lane = &lanes[e->columns[i] % TREE_LANES];
+            *lane = one_fma(values[i], w[e->columns[i]], *lane);
+        }
+        UNROLL
+        for (int u = 0; u < TREE_VECTORS; u++) acc[u] = v_loadu(lanes + u * LANES);
+        out[0] = start[0] + v_tree_sum(acc);
+    }
+}
+
+/* Multiply entries [from, to) by the scales of their columns. */
+static void scale_entries(const fm_entries *e, int64_t from, int64_t to, const real *scales) {
+    const real *x = e->x;
+    real *y = e->y;
+    for (int64_t i = from; i < to; i++) y[i] = x[i] * scales[e->columns[i]];
+}
+
+/* Set the entries of a row to 0. */
+static void clear_entry_row(const fm_entries *e, int64_t r) {
+    const size_t size = sizeof(real) * (size_t)(e->end[r] - e->first[r]);
+    memset((real *)e->x + e->first[r], 0, size);
+    memset((real *)e->y + e->first[r], 0, size);
+}
+
+/* ---------------------------------------------------------------- backward */
+
+/* dy of entries [from, to) = dz @ w^T, or dy += it if `more`: LANES entries at a time, a sum over the columns of w in
+ * each lane. */
+static __attribute__((noinline)) void entry_backward(const fm_entries *e, int64_t from, int64_t to, const real *dz,
+                                                     int64_t panel_step, const fm_tensor *weights,
+                                                     const real *parameters, int more) {
+    const real *w = parameters + weights->offset;
+    real *dy = e->dy;
+    for (int64_t i = from; i < to; i += LANES) {
+        const int n = to - i < LANES ? (int)(to - i) : LANES;
+        v acc = {0};
+        for (int k = 0; more && k < n; k++) acc[k] = dy[i + k];
+        for (int64_t p = 0; p < weights->panels; p++) {
+            const int64_t left = weights->n_columns - p * NR, width = left < NR ? left : NR;
+            const int64_t stride = panel_stride(weights, p * NR);
+            const real *d[LANES], *row[LANES];
+            for (int k = 0; k < LANES; k++) {
+                const int64_t entry = i + (k < n ? k : 0);
+                d[k] = dz + p * panel_step + e->rows[entry] * (int64_t)NR;
+                row[k] = w + p * weights->rows * NR + e->columns[entry] * stride;
+            }
+            for (int64_t o = 0; o < width; o++) {
+                v a, b;
+                UNROLL
+                for (int k = 0; k < LANES; k++) a[k] = d[k][o], b[k] = row[k][o];
+                acc = v_fma(a, b, acc);
+            }
+        }
+        for (int k = 0; k < n; k++) dy[i + k] = acc[k];
+    }
+}
+
+/* Loop over the columns k in [from, to) that have entries. */
+#define EACH_MARKED(e, from, to) \
+    for (int64_t word_ = (from) / 64; word_ * 64 < (to); word_++) \
+        for (uint64_t bits_ = column_bits(e, word_, from, to), k = 0; \
+             bits_ && (k = (uint64_t)word_ * 64 + (uint64_t)__builtin_ctzll(bits_), 1); bits_ &= bits_ - 1)
+
+FM_INLINE uint64_t column_bits(const fm_entries *e, int64_t word, int64_t from, int64_t to) {
+    uint64_t found = 0;
+    for (int32_t t = 0; t < e->active; t++) found |= e->marks[t * e->n_words + word];
+    if (word * 64 < from) found &= ~0ull << (from - word * 64);
+    if (to - word * 64 < 64) found &= ~(~0ull << (to - word * 64));
+    return found;
+}
+
+/* Loop over the entries i of column k in rows [from, to). */
+#define EACH_ENTRY(e, k, from, to) \
+    for (int32_t t_ = 0; t_ < (e)->active; t_++) \
+        for (int32_t i = first_entry(e, t_, (int64_t)(k), from); i >= 0 && (e)->rows[i] < (to); i = (e)->next[i])
+
+FM_INLINE int32_t first_entry(const fm_entries *e, int32_t t, int64_t k, int64_t from) {
+    if (!(e->marks[t * e->n_words + k / 64] >> (k % 64) & 1)) return -1;
+    int32_t i = e->heads[t * e->n_columns + k];
+    while (i >= 0 && e->rows[i] < from) i = e->next[i];
+    return i;
+}
+
+/* The gradient of row k of a weight panel over rows [first, last); d is the panel of dz. */
+FM_INLINE void entry_sum(const int nv, const fm_entries *e, const real *values, const int64_t k, const int64_t first,
+                         const int64_t last, const real *d, real *g) {
+    v acc[4];
+    UNROLL
+    for (int j = 0; j < nv; j++) acc[j] = (v){0};
+    EACH_ENTRY(e, k, first, last) {
+        const real *row = d + e->rows[i] * (int64_t)NR;
+        const v s = v_set1(values[i]);
+        UNROLL
+        for (int j = 0; j < nv; j++) acc[j] = v_fma(s, v_load(row + j * LANES), acc[j]);
+    }
+    UNROLL
+    for (int j = 0; j < nv; j++) v_store(g + j * LANES, acc[j]);
+}
+
+FM_INLINE void entry_row(const fm_entries *e, const real *values, const int64_t k, const int64_t first,
+                         const int64_t last, const real *d, const int nv, real *g) {
+    if (nv == NV) entry_sum(NV, e, values, k, first, last, d, g);
+    else if (nv == 1) entry_sum(1, e, values, k, first, last, d, g);
+    else if (nv == 2) entry_sum(2, e, values, k, first, last, d, g);
+    else if (NV > 3) entry_sum(3, e, values, k, first, last, d, g);
+}
+
+/* Rows [k_from, k_to) of the gradient of one weight panel of nv vectors. */
+static __attribute__((noinline)) void entry_block(const fm_entries *e, const real *values, int64_t k_from,
+                                                  int64_t k_to, const real *d, int64_t first, int64_t rows, real *g,
+                                                  const int nv) {
+    const int64_t stride = nv * LANES;
+    memset(g, 0, sizeof(real) * (size_t)((k_to - k_from) * stride));
+    EACH_MARKED(e, k_from, k_to)
+        entry_row(e, values, (int64_t)k, first, first + rows, d, nv, g + ((int64_t)k - k_from) * stride);
+}
+
+/* The same of a single output column. */
+static void entry_column(const fm_entries *e, const real *values, int64_t k_from, int64_t k_to, const real *d,
+                         int64_t first, int64_t rows, real *g) {
+    memset(g, 0, sizeof(real) * (size_t)(k_to - k_from));
+    EACH_MARKED(e, k_from, k_to) {
+        real sum = 0;
+        EACH_ENTRY(e, k, first, first + rows) sum = one_fma(values[i], d[e->rows[i] * (int64_t)NR], sum);
+        g[(int64_t)k - k_from] = sum;
+    }
+}
+
+/* The gradient of the scales of columns [k_from, k_to), which end a panel: row r is added to sum r % 4, as in
+ * product_sums. */
+static void entry_products(const fm_entries *e, int64_t k_from, int64_t k_to, int64_t first, int64_t rows, real *g) {
+    const real *x = e->x, *dy = e->dy;
+    g += NR - (k_to - k_from);
+    for (int64_t k = k_from; k < k_to; k++) g[k - k_from] = 0;
+    EACH_MARKED(e, k_from, k_to) {
+        real sums[4] = {0};
+        EACH_ENTRY(e, k, first, first + rows) {
+            real *sum = &sums[(e->rows[i] - first) % 4];
+            *sum = one_fma(dy[i], x[i], *sum);
+        }
+        g[(int64_t)k - k_from] = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+    }
+}
+
+/* Gradient and step of the rows of a weight panel that have entries; g is scratch memory. */
+static __attribute__((noinline)) void entry_steps(const fm_entries *e, const real *values, int64_t k_from,
+                                                  int64_t k_to, const real *d, int64_t rows, const int nv, real *g,
+                                                  const fm_optimizer *optimizer, real *w, const fm_scalars *s) {
+    const int64_t stride = nv * LANES;
+    EACH_MARKED(e, k_from, k_to) {
+        real *row = w + ((int64_t)k - k_from) * stride;
+        entry_row(e, values, (int64_t)k, 0, rows, d, nv, g);
+        optimizer->step(row, g, row, row, stride, s);
+    }
+}
+
+#endif

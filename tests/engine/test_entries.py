@@ -1,0 +1,153 @@
+"""Sparse rows on the native engine: the bits of the same rows dense, on any number of threads.
+
+A zero may have the other sign. The reference multiplies sparse rows by NumPy, in another order.
+"""
+
+from dataclasses import replace
+
+import cases
+import numpy as np
+import pytest
+from scipy import sparse
+
+import fastmlp
+from fastmlp._engine import native_engine
+from fastmlp._engine.numpy.numpy_engine import flat
+from fastmlp._engine.plan import Plan
+from fastmlp._engine.thread_pool import borrowed_team
+from fastmlp._network.sparse import rows_of
+from fastmlp._network.spec import BLOCK_ROWS
+
+LEVELS = native_engine.available_levels()
+NETWORKS = 100
+INPUTS = (1, 2, 7, 31, 63, 64, 65, 100, 257, 530)
+WIDTHS = (1, 3, 8, 16, 17, 33, 64, 100, 130)
+OUTPUTS = (1, 1, 2, 5, 40)
+LARGE = 2 * BLOCK_ROWS + 7
+ROWS = ((1, 1), (7, 5), (50, 32), (300, 200), (300, 300), (LARGE, LARGE))
+DENSITIES = (0.0, 0.02, 0.1, 0.5, 1.0)
+PENALTIES = (
+    {},
+    {},
+    {"l2": 0.1},
+    {"l1": 0.02},
+    {"clip_norm": 0.05},
+    {"l2": 3.0, "l2_per_batch": True},
+)
+
+
+def random_network(rng, dtype):
+    """Return the description of a random network with the options that concern its inputs."""
+    hidden = tuple(int(width) for width in rng.choice(WIDTHS, rng.integers(0, 4)))
+    options = {
+        "scale": bool(rng.random() < 0.4),
+        "linear_path": bool(hidden and rng.random() < 0.4),
+    }
+    if hidden:
+        options["linear_path"] = bool(rng.random() < 0.4)
+        options["layer_norm"] = (None, "before", "after")[rng.integers(3)]
+        options["parametric"] = bool(rng.random() < 0.3)
+    sizes = (int(rng.choice(INPUTS)), *hidden, int(rng.choice(OUTPUTS)))
+    activation = str(rng.choice(["relu", "tanh", "gelu"]))
+    dropout = 0.3 if hidden and rng.random() < 0.3 else 0.0
+    return cases.build(sizes, activation, "squared_error", dtype, dropout, **options)
+
+
+def random_data(rng, spec):
+    """Return the same rows dense and sparse, some of weight 0, and the size of a batch."""
+    n, batch_size = ROWS[rng.integers(len(ROWS))]
+    dense = cases.data(spec, n, rng, weighted=n > 7 and rng.random() < 0.5)
+    is_stored = rng.random(dense.x.shape) < rng.choice(DENSITIES)
+    dense.x = np.where(is_stored, dense.x, dense.x.dtype.type(0))
+    return dense, replace(dense, x=rows_of(sparse.csr_array(dense.x))), batch_size
+
+
+def train(engine, data, batch_size, optimizer, n_threads, **options):
+    """Train for two epochs; return all results."""
+    n_batches = -(-len(data.x) // batch_size)
+    order = np.random.default_rng(1).permutation(len(data.x))
+    plan = Plan(optimizer, batch_size, np.full(n_batches, 1e-2), order, seed=7, **options)
+    engine.start(optimizer)
+    with borrowed_team(n_threads) as plan.team:
+        objectives = [engine.epoch(data, plan) for _ in range(2)]
+        loss = engine.evaluate(data, plan.team)
+        predictions = engine.predict(data.x, plan.team)
+        value, *gradients = engine.gradients(data, 0.1, plan.team)
+    arrays = [*flat(engine.parameters()), *flat(gradients), predictions]
+    return [*objectives, loss, value], np.concatenate([np.ravel(array) for array in arrays])
+
+
+@pytest.mark.parametrize("dtype", cases.DTYPES)
+@pytest.mark.parametrize("level", LEVELS)
+def test_sparse_rows_have_the_bits_of_dense_rows(level, dtype):
+    for seed in range(NETWORKS):
+        rng = np.random.default_rng(seed)
+        spec = random_network(rng, dtype)
+        dense, stored, batch_size = random_data(rng, spec)
+        optimizer = cases.OPTIMIZERS[seed % len(cases.OPTIMIZERS)]
+        options = PENALTIES[rng.integers(len(PENALTIES))]
+        results = []
+        with cases.row(f"{seed}: {spec}, {optimizer}, {options}"):
+            for data, n_threads in (
+                (dense, 1),
+                (stored, 1),
+                (stored, 2),
+                (stored, 3),
+            ):
+                engine, _ = cases.engines(spec, level, np.random.default_rng(seed))
+                results.append(train(engine, data, batch_size, optimizer, n_threads, **options))
+            for values, array in results[1:]:
+                assert values == results[0][0]
+                np.testing.assert_array_equal(array, results[0][1])
+
+
+@pytest.mark.parametrize("dtype", cases.DTYPES)
+def test_the_reference_agrees(dtype):
+    rng = np.random.default_rng(3)
+    for at, optimizer in enumerate((fastmlp.SGD(0.01), fastmlp.Adam(0.01))):
+        options = {"scale": True, "linear_path": True} if at else {}
+        spec = cases.build((65, 33, 3), dtype=dtype, **options)
+        dense = cases.data(spec, 150, rng, weighted=True)
+        dense.x *= rng.random(dense.x.shape) < 0.1
+        data = replace(dense, x=rows_of(sparse.csr_array(dense.x)))
+        pair = cases.engines(spec, LEVELS[0], np.random.default_rng(0))
+        fast, slow = (train(engine, data, 64, optimizer, 1, l2=0.1) for engine in pair)
+        cases.agree(dtype, slow, fast)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_rows_change_from_call_to_call(level):
+    """Buffers fit the longest rows of a call, and lists of columns start anew in each batch."""
+    rng = np.random.default_rng(5)
+    spec = cases.build((40, 9, 1), dtype="float32")
+    engine, _ = cases.engines(spec, level, rng)
+    same, _ = cases.engines(spec, level, rng)
+    same.set_parameters(*engine.parameters())
+    for density in (0.1, 0.0, 1.0, 0.02, 0.5):
+        dense = cases.data(spec, 33, rng)
+        dense.x *= rng.random(dense.x.shape) < density
+        data = replace(dense, x=rows_of(sparse.csr_array(dense.x)))
+        assert same.evaluate(dense) == engine.evaluate(data)
+        results = [
+            train(*pair, 16, fastmlp.SGD(0.1), 2) for pair in ((same, dense), (engine, data))
+        ]
+        assert results[0][0] == results[1][0]
+        np.testing.assert_array_equal(results[0][1], results[1][1])
+
+
+def test_memory_does_not_grow_with_the_columns_of_a_batch():
+    from fastmlp._engine import kernels
+
+    taken, allocate = [], kernels.allocate
+    spec = cases.build((200_000, 2), dtype="float32")
+    rows = fastmlp.SparseRows(np.arange(2001), np.arange(2000), np.ones(2000, "f4"), 200_000)
+    engine, _ = cases.engines(spec, LEVELS[0], np.random.default_rng(0))
+    data = cases.data(cases.build((1, 2), dtype="float32"), 2000, np.random.default_rng(0))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernels, "allocate", lambda n: taken.append(n) or allocate(n))
+        train(engine, replace(data, x=rows), 500, fastmlp.SGD(0.1), 1)
+    weights = (
+        200_032 * 64 * 4
+    )  # bytes of a panel; dense rows would have 8 times as many
+    assert max(taken) <= weights
+    assert sum(taken) < 6 * weights
