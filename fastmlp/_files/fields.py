@@ -46,6 +46,10 @@ class Cursor(NamedTuple):
         """Return the position of a part of this value."""
         return self._replace(name=f"{self.name}.{key}" if self.name else str(key))
 
+    def inside(self, fields: dict[str, Any]) -> Cursor:
+        """Return this position with an object's fields as the innermost ones."""
+        return self._replace(context=self.context.new_child(fields))
+
     def check(self, truth: Any, words: str, *values: Any) -> None:
         """Raise an error for the value here unless something is true; {} stands for a value."""
         if not truth:
@@ -163,9 +167,9 @@ class Choice(Text):
         return str(value)
 
     def read(self, tree: Any, cursor: Cursor) -> str:
-        value = super().read(tree, cursor)
-        words = f"is {{}} but must be one of {', '.join(self.choices)}"
-        cursor.check(value in self.choices, words, value)
+        value, choices = super().read(tree, cursor), limit(self.choices, cursor)
+        words = f"is {{}} but must be one of {', '.join(choices)}"
+        cursor.check(value in choices, words, value)
         return value
 
 

@@ -20,14 +20,20 @@ from fastmlp._files.safetensors import NAMES
 from fastmlp._files.strict_json import ModelFormatError, shown
 
 WIDTH = 17  # characters of the column of names
-TABLE = ("target", "rows", "members", "temperature")  # entries of table estimators
+# Entries of the fit of a table, with their places.
+TABLE = {
+    "target": "blend.target.kind",
+    "rows": "held_out.predictions",
+    "members": "blend.members",
+    "temperature": "calibration.temperature",
+}
 LONGEST = 40  # characters shown of a name
 MOST_NAMES = 16  # names shown
 
 # The arrays with the names of columns and classes, and with the kinds of a table's columns.
 NAMES_AT = {
     "columns": ("fit.columns.names.ends", "fit.attributes.feature_names_in_"),
-    "classes": ("fit.classes", "fit.labels.classes"),
+    "classes": ("fit.calibration.classes", "fit.labels.classes"),
 }
 KINDS_AT = {"number": "fit.columns.numbers", "category": "fit.columns.categories"}
 BYTES_AT = {"fit.columns.names.ends": "fit.columns.names.bytes"}  # of names stored as texts
@@ -93,12 +99,20 @@ def _facts(description: dict[str, Any]) -> dict[str, Any]:
         facts.update(holder["network"])
     if isinstance(holder.get("labels"), dict):
         facts["labels"] = holder["labels"].get("type")
-    facts.update((name, holder[name]) for name in TABLE if name in holder)
-    if isinstance(holder.get("groups"), list):
-        facts.update((f"group {g}", group) for g, group in enumerate(holder["groups"]))
+    of_table = {name: _entry(holder, place) for name, place in TABLE.items()}
+    facts.update((name, value) for name, value in of_table.items() if value is not None)
+    if isinstance(groups := _entry(holder, "blend.groups"), list):
+        facts.update((f"group {g}", group) for g, group in enumerate(groups))
     progress = holder.get("optimizer", holder.get("run"))
     facts["resumes"] = "no" if progress is None else "with the optimizer's state"
     return facts
+
+
+def _entry(tree: Any, place: str) -> Any:
+    """Return the entry at a place of a description, or None."""
+    for key in place.split("."):
+        tree = tree.get(key) if isinstance(tree, dict) else None
+    return tree
 
 
 def _named(content: Content, description: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -109,9 +123,7 @@ def _named(content: Content, description: dict[str, Any]) -> dict[str, dict[str,
         if at is None:
             continue
         array: NDArray[Any] = content.firsts[at]
-        tree: Any = description
-        for key in at.split("."):
-            tree = tree.get(key) if isinstance(tree, dict) else None
+        tree = _entry(description, at)
         if isinstance(tree, dict) and tree.get("times") in TIMES and array.dtype == np.int64:
             array = array.view(tree["times"])
         if at in BYTES_AT:

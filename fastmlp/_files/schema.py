@@ -10,7 +10,21 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from fastmlp._files.fields import GONE, Choice, Count, Cursor, Field, Flag, Hidden, limit, opened
+import numpy as np
+
+from fastmlp._files.fields import (
+    GONE,
+    Choice,
+    Count,
+    Cursor,
+    Field,
+    Flag,
+    Hidden,
+    Tensor,
+    limit,
+    opened,
+)
+from fastmlp._files.strict_json import MOST_INTEGER
 
 
 @dataclass
@@ -42,7 +56,7 @@ class Optional(Wrapper):
         self.needed = False
 
     def write(self, value: Any, cursor: Cursor) -> Any:
-        return GONE if value is GONE else self.field.write(value, cursor)
+        return self.field.write(value, cursor)
 
     def read(self, tree: Any, cursor: Cursor) -> Any:
         return GONE if tree is GONE else self.field.read(tree, cursor)
@@ -82,19 +96,21 @@ class Flagged(Field):
 
 @dataclass
 class Counted(Field):
-    """A list stored as a tensor; its JSON value is the length, which the shape may call "n"."""
+    """A tensor whose JSON value is the length of an axis, which its shape may call "n"."""
 
     field: Field
+    axis: int = 0
+    least: Any = 0
+    most: Any = MOST_INTEGER
 
     def write(self, value: Any, cursor: Cursor) -> int:
         self.field.write(value, cursor)
-        return len(value)
+        return np.shape(value)[self.axis]
 
     def read(self, tree: Any, cursor: Cursor) -> Any:
-        n = Count().read(tree, cursor)
-        inner = cursor._replace(context=cursor.context.new_child({"n": n}))
-        values = self.field.read(GONE, inner)
-        cursor.check(len(values) == n, f"has {len(values)} entries and not {n}")
+        n = Count(self.least, self.most).read(tree, cursor)
+        values = self.field.read(GONE, cursor.inside({"n": n}))
+        cursor.check(np.shape(values)[self.axis] == n, f"has {len(values)} entries and not {n}")
         return values
 
 
@@ -134,8 +150,29 @@ class NamedTensors(Hidden):
 
 
 @dataclass
-class Checked(Hidden):
-    """A check of the fields before it; the result is available to later fields."""
+class Parts(Field):
+    """A list of arrays, stored as one tensor, whose shape may call their sum "n".
+
+    The JSON value has the length of each; ``n`` is their number, ``most`` the largest length.
+    """
+
+    field: Tensor
+    n: Any
+    most: Any
+
+    def write(self, value: Sequence[Any], cursor: Cursor) -> list[int]:
+        self.field.write(np.concatenate(value), cursor)
+        return list(map(len, value))
+
+    def read(self, tree: Any, cursor: Cursor) -> list[Any]:
+        lengths = List(Count(1, self.most), self.n).read(tree, cursor)
+        whole = self.field.read(GONE, cursor.inside({"n": sum(lengths)}))
+        return np.split(whole, np.cumsum(lengths)[:-1])
+
+
+@dataclass
+class Computed(Hidden):
+    """A value that a function computes from the fields before it, and checks; files lack it."""
 
     result: Callable[[Any], Any]
 
@@ -151,18 +188,20 @@ class Object(Field):
     fields: Mapping[str, Field]
     make: Callable[..., Any] = dict  # the value of the fields by name; may raise
     values: Callable[[Any], Any] | None = None  # the fields of a value; else items or attributes
-    first: Sequence[str] = ()  # fields whose tensors are written before the others
 
     def write(self, value: Any, cursor: Cursor) -> dict[str, Any]:
         if self.values:
             value = self.values(value)
+        written = {k: field for k, field in self.fields.items() if not isinstance(field, Computed)}
         if not isinstance(value, Mapping):
-            value = {key: getattr(value, key) for key in self.fields}
-        inner = cursor._replace(context=cursor.context.new_child(value))
-        written = [key for key, field in self.fields.items() if not isinstance(field, Checked)]
-        order = sorted(written, key=lambda key: key not in self.first)
-        tree = {key: self.fields[key].write(value[key], inner.at(key)) for key in order}
-        return {key: tree[key] for key in written if tree[key] is not GONE}
+            value = {key: getattr(value, key) for key in written}
+        inner = cursor.inside(value)
+        tree = {
+            key: field.write(value[key], inner.at(key))
+            for key, field in written.items()
+            if field.needed or key in value
+        }
+        return {key: part for key, part in tree.items() if part is not GONE}
 
     def read(self, tree: Any, cursor: Cursor) -> Any:
         left = opened(tree, cursor)
@@ -177,7 +216,7 @@ class Object(Field):
     def _read(self, left: dict[str, Any], cursor: Cursor) -> dict[str, Any]:
         """Return the values of the fields, and take them out of the object."""
         values: dict[str, Any] = {}
-        inner = cursor._replace(context=cursor.context.new_child(values))
+        inner = cursor.inside(values)
         for key, field in self.fields.items():
             part = GONE if field.hidden else left.pop(key, GONE)
             cursor.check(part is not GONE or not field.needed, "has no {}", key)

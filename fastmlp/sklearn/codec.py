@@ -13,17 +13,15 @@ from sklearn.utils._param_validation import validate_parameter_constraints
 from fastmlp._core.history import History
 from fastmlp._engine import optimizer_state
 from fastmlp._engine.thread_count import of_jobs
-from fastmlp._files.fields import GONE, Choice, Count, Field, Flag, Number, Numbers
-from fastmlp._files.schema import Chosen, Codec, Counted, Maybe, Object, Optional
+from fastmlp._files.fields import Choice, Count, Field, Flag, Number, Numbers
+from fastmlp._files.schema import Chosen, Codec, Computed, Counted, Maybe, Object, Optional
 from fastmlp._files.strict_json import shown
 from fastmlp._models.codecs import parts
 from fastmlp._models.codecs.values import ANY, Value, is_object
 from fastmlp._network import losses
 from fastmlp._network.optimizers import Optimizer
-from fastmlp._network.scheduled import length_of
 from fastmlp._network.spec import Spec
 from fastmlp.sklearn.fitted import CURVES, FittedNetwork, Targets
-from fastmlp.sklearn.parameters import LEARNING_RATES
 from fastmlp.sklearn.scaled_network import ScaledNetwork
 from fastmlp.sklearn.served import NETWORK
 from fastmlp.sklearn.stopping import LearningRate
@@ -80,68 +78,19 @@ LABELS = Object(
 )
 
 
-def _run_values(run: Any) -> dict[str, Any]:
-    (rates, optimizer), memory = run
-    return {
-        **vars(rates),
-        "n_steps": length_of(rates.learning_rate) or 1,
-        "current": rates.learning_rate if isinstance(rates.learning_rate, float) else 0.0,
-        "optimizer": optimizer,
-        "memory": memory,
-    }
-
-
-def _run(
-    rule: Any,
-    initial: float,
-    power_t: float,
-    n_steps: int,
-    current: float,
-    optimizer: Any,
-    memory: Any,
-    **state: Any,
-) -> Any:
-    """Return the state with which ``partial_fit`` continues: rates, optimizer and its memory."""
-    if not (callable(rule) or (isinstance(rule, str) and rule in LEARNING_RATES)):
-        raise ValueError(f"the learning rate has the rule {shown(rule)}")
-    rates = LearningRate(rule, initial, power_t, n_steps)
-    if isinstance(rates.learning_rate, float):
-        rates.learning_rate = current
-    vars(rates).update(state)
-    return (rates, optimizer), memory
-
-
-RUN = Object(
+RATES = Object(
     {
         "rule": ANY,
         "n_steps": Count(1),
         **dict.fromkeys(("current", "initial", "power_t", "scale"), Number()),
         **dict.fromkeys(("step", "samples_seen"), Count()),
-        "optimizer": Value(Optimizer),
-        "memory": parts.OPTIMIZER,
     },
-    _run,
-    _run_values,
+    LearningRate,
 )
-
-# Attributes and the allowed kinds of their values. A file has those that the estimator has.
-ATTRIBUTES: dict[str, tuple[Any, ...]] = {
-    **dict.fromkeys(("n_features_in_", "n_outputs_", "n_layers_", "n_iter_", "t_"), (int,)),
-    **dict.fromkeys(("loss_", "best_loss_", "best_validation_score_"), (float, int, None)),
-    "_no_improvement_count": (int,),
-    "out_activation_": (str,),
-    "feature_names_in_": (np.ndarray,),
-}
-FIT = Object(
-    {
-        **{key: NETWORK.fields[key] for key in ("network", "parameters", "scaling")},
-        "labels": Maybe(LABELS),
-        "assigned": NETWORK.fields["assigned"],
-        "run": Maybe(RUN),
-        "history": parts.HISTORY,
-        "attributes": Object({name: Optional(Value(*kinds)) for name, kinds in ATTRIBUTES.items()}),
-        "lists": Object(dict.fromkeys(CURVES, Optional(Maybe(Counted(Numbers()))))),
-    }
+RUN = Object(  # the state with which ``partial_fit`` continues
+    {"rates": RATES, "optimizer": Value(Optimizer), "memory": parts.OPTIMIZER},
+    lambda rates, optimizer, memory: ((rates, optimizer), memory),
+    lambda run: {"rates": run[0][0], "optimizer": run[0][1], "memory": run[1]},
 )
 
 
@@ -149,9 +98,9 @@ def _fit_values(model: Any, training: bool) -> dict[str, Any]:
     fitted = model.__getstate__()["_fitted"]
     state, attributes = fitted.network.__getstate__(), fitted.attributes
     parameters, memory = optimizer_state.from_arrays(state["engine"], state["spec"])
-    curves = {name: attributes.get(name, GONE) for name in CURVES}
+    lists = {name: attributes[name] for name in CURVES if name in attributes}
     if not training:
-        curves = {name: [] if isinstance(v, list) else v for name, v in curves.items()}
+        lists = {name: values and [] for name, values in lists.items()}
     return {
         "scaling": state["scaling"],
         "assigned": state["assigned"],
@@ -160,9 +109,9 @@ def _fit_values(model: Any, training: bool) -> dict[str, Any]:
         "labels": fitted.targets.labels,
         # Without it, the next fit makes a new optimizer.
         "run": (state["run"], memory) if training and state["run"] is not None else None,
-        "history": (fitted.history if training else History()).whole(),
-        "attributes": {name: attributes.get(name, GONE) for name in ATTRIBUTES},
-        "lists": curves,
+        "history": fitted.history if training else History(),
+        "attributes": attributes,
+        "lists": lists,
     }
 
 
@@ -215,9 +164,30 @@ def _check_sizes(attributes: dict[str, Any], sizes: tuple[int, ...]) -> None:
         raise ValueError(f"there are names for {names.shape} of {sizes[0]} features")
 
 
-def codec_of(
-    fit: Field, values: Callable[[Any, bool], dict[str, Any]], fitted: Callable[[Any, Any], Any]
-) -> Codec:
+# Attributes and the allowed kinds of their values. A file has those that the estimator has.
+ATTRIBUTES: dict[str, tuple[Any, ...]] = {
+    **dict.fromkeys(("n_features_in_", "n_outputs_", "n_layers_", "n_iter_", "t_"), (int,)),
+    **dict.fromkeys(("loss_", "best_loss_", "best_validation_score_"), (float, int, None)),
+    "_no_improvement_count": (int,),
+    "out_activation_": (str,),
+    "feature_names_in_": (np.ndarray,),
+}
+FIT = Object(
+    {
+        "cls": Computed(lambda context: context["cls"]),
+        **{key: NETWORK.fields[key] for key in ("network", "parameters", "scaling")},
+        "labels": Maybe(LABELS),
+        "assigned": NETWORK.fields["assigned"],
+        "run": Maybe(RUN),
+        "history": parts.HISTORY,
+        "attributes": Object({name: Optional(Value(*kinds)) for name, kinds in ATTRIBUTES.items()}),
+        "lists": Object(dict.fromkeys(CURVES, Optional(Maybe(Counted(Numbers()))))),
+    },
+    _fitted,
+)
+
+
+def codec_of(fit: Field, values: Callable[[Any, bool], Any]) -> Codec:
     """Return the codec of estimators, which have the value of a fit in ``_fitted``."""
 
     def written(model: Any, training: bool) -> dict[str, Any]:
@@ -227,13 +197,10 @@ def codec_of(
     def build(cls: Any, fields: dict[str, Any]) -> Any:
         model = cls(**fields["parameters"])
         if fields["fit"] is not None:
-            model._fitted = fitted(model, fields["fit"])
+            model._fitted = fields["fit"]
         return model
 
     return Codec(Object({"parameters": PARAMETERS, "fit": Maybe(fit)}), written, build)
 
 
-CODECS = dict.fromkeys(
-    ("MLPClassifier", "MLPRegressor"),
-    codec_of(FIT, _fit_values, lambda model, fit: _fitted(type(model), **fit)),
-)
+CODECS = dict.fromkeys(("MLPClassifier", "MLPRegressor"), codec_of(FIT, _fit_values))

@@ -8,6 +8,7 @@ from typing import Any
 from fastmlp._network import schedules
 from fastmlp._network.scheduled import of_length
 from fastmlp._training.loop import Evaluator, LearningRates
+from fastmlp.sklearn.parameters import LEARNING_RATES
 from fastmlp.sklearn.validation import Validation
 
 # adaptive: the divisor of the rate, and the rate at which to stop.
@@ -21,15 +22,35 @@ SCHEDULES = {"cosine": schedules.Cosine, "one_cycle": schedules.OneCycle}
 class LearningRate(LearningRates):
     """The rate of one training run: a ``fit``, or all calls of ``partial_fit`` in a row."""
 
-    def __init__(self, rule: Any, initial: float, power_t: float, n_steps: int) -> None:
+    def __init__(
+        self,
+        rule: Any,
+        initial: float,
+        power_t: float,
+        n_steps: int,
+        current: float | None = None,  # "adaptive" has lowered it
+        step: int = 0,
+        scale: float = 1.0,
+        samples_seen: int = 0,
+    ) -> None:
+        if not (callable(rule) or rule in LEARNING_RATES):
+            raise ValueError(f"the learning rate has the rule {rule!r}")
         self.rule, self.initial, self.power_t = rule, float(initial), power_t
-        self.samples_seen = 0  # counted by StopRule
+        self.n_steps, self.samples_seen = n_steps, samples_seen  # counted by StopRule
+        rate: Any = self.initial if current is None else current
         if callable(rule):
-            super().__init__(of_length(rule, n_steps))
+            rate = of_length(rule, n_steps)
         elif rule in SCHEDULES:
-            super().__init__(SCHEDULES[rule](self.initial, n_steps))
-        else:
-            super().__init__(self._by_samples if rule == "invscaling" else self.initial)
+            rate = SCHEDULES[rule](self.initial, n_steps)
+        elif rule == "invscaling":
+            rate = self._by_samples
+        super().__init__(rate, step)
+        self.scale = scale
+
+    @property
+    def current(self) -> float:
+        """The rate now, without a schedule."""
+        return self.learning_rate if isinstance(self.learning_rate, float) else self.initial
 
     def _by_samples(self, step: int) -> float:
         return float(self.initial / (self.samples_seen + 1) ** self.power_t)

@@ -40,6 +40,11 @@ class Blend:
     groups: list[Members]
     weights: Array
 
+    @property
+    def target(self) -> Any:
+        """The target of the networks."""
+        return self.groups[0].target
+
     def predict(self, table: Table) -> Array:
         """Return the weighted mean of all groups' predictions, (n, columns)."""
         predictions = [group.predict(table) for group in self.groups]

@@ -81,7 +81,7 @@ def _numbers(path: Path, name: str = "") -> list[int]:
 
 
 @dataclass
-class Plan:
+class TablePlan:
     """The rows and the networks of a fit."""
 
     total_rows: int  # number of rows
@@ -113,9 +113,11 @@ class Budget:
             f"{seconds[longest]:.3g} s for the {longest}"
         ]
 
-    def plan(self, n: int, columns: Columns, missing: int, target: Any, reading: float) -> Plan:
+    def plan(
+        self, n: int, columns: Columns, missing: int, target: Any, reading: float
+    ) -> TablePlan:
         """Return how many of n rows, and which networks, fit; ``reading`` is the time of a row."""
-        plan = Plan(n, n, self.preset)
+        plan = TablePlan(n, n, self.preset)
         width = columns, missing
         fixed, row = memory_of(plan.preset, n, target, *width)
         if fixed + n * row > self.memory:
@@ -145,7 +147,7 @@ class Budget:
         return plan
 
     def _rows_in_time(
-        self, plan: Plan, n: int, target: Any, columns: Columns, missing: int, reading: float
+        self, plan: TablePlan, n: int, target: Any, columns: Columns, missing: int, reading: float
     ) -> int:
         """Return how many rows can be read, and learned for `ENOUGH_EPOCHS`, in the time."""
         if self.deadline is None or n <= FEWEST_ROWS:

@@ -25,10 +25,18 @@ class NumberCalibration:
     lowest: float = -np.inf  # lower bound of quantiles
 
     def __post_init__(self) -> None:
-        """Raise ValueError unless residuals and the places of their sizes are in order."""
+        """Raise ValueError for residuals that no fit has."""
+        if not self.lowest <= 0:
+            raise ValueError(f"lowest is {self.lowest} but must be at most 0")
         for k, r in enumerate(self.residuals):
             if not ((r.z[:-1] <= r.z[1:]).all() and (r.places[:-1] < r.places[1:]).all()):
                 raise ValueError(f"the residuals of output {k} are not in order")
+            if len(r.places) != len(r.sizes):
+                raise ValueError(f"output {k} has {len(r.sizes)} sizes at {len(r.places)} places")
+            n, total = len(r.w), r.w.sum()
+            if not 0.5 < total < n + 0.5:
+                words = f"1 to {n} effective rows are possible"
+                raise ValueError(f"the weights of output {k} sum to {total:g} but {words}")
 
     @property
     def outputs(self) -> int:

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from fastmlp.sklearn.codec import codec_of
-from fastmlp.tabular.codec_fit import FIT, built, values
+from fastmlp.tabular.codec_fit import FIT, values
 
 CODECS = dict.fromkeys(
     ("TabMLPClassifier", "TabMLPRegressor"),
-    codec_of(
-        FIT,
-        lambda model, training: values(model._fitted, training),
-        lambda model, fit: built(fit, vars(model)),
-    ),
+    codec_of(FIT, lambda model, training: values(model._fitted, training)),
 )

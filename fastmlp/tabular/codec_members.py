@@ -13,21 +13,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._core.user_warnings import warn
-from fastmlp._files.fields import Count, Cursor, Flag, Number, Pieces, Tensor, Texts
+from fastmlp._files.fields import Choice, Count, Cursor, Flag, Number, Pieces, Tensor, Texts
 from fastmlp._files.record import Tensors
 from fastmlp._files.safetensors import MOST_TENSORS
-from fastmlp._files.schema import At, Checked, Counted, Flagged, Object
+from fastmlp._files.schema import At, Computed, Counted, List, Maybe, Object
 from fastmlp._files.strict_json import shown
 from fastmlp._models.codecs import models, parts
 from fastmlp._models.codecs.values import Value
 from fastmlp._models.ensemble.ensemble import Ensemble
 from fastmlp._models.mlp import MLP
+from fastmlp._network.spec import Spec
 from fastmlp.tabular.blend import Blend
 from fastmlp.tabular.columns import Column, Columns
 from fastmlp.tabular.encoding import Encoding, NumericStatistics, width_of
+from fastmlp.tabular.loss_rows import LOSSES
 from fastmlp.tabular.members import Members
 from fastmlp.tabular.presets import Recipe
-from fastmlp.tabular.targets import TargetScale
+from fastmlp.tabular.targets import (
+    ClassTarget,
+    MultiLabelTarget,
+    NumericTarget,
+    TargetScale,
+    with_rows,
+)
 
 PLACES = np.dtype(np.int64)
 MOST_CODE = np.iinfo(np.int32).max  # codes of categories are int32
@@ -44,6 +52,18 @@ TYPES: dict[type, tuple[Callable[[Any], bytes], Callable[[bytes], Any]]] = {
     bytes: (bytes, bytes),
 }
 TYPE_AT = {kind: at for at, kind in enumerate(TYPES)}
+
+# The targets of classes, of n outputs; the kinds of targets of both estimators.
+CLASSES: dict[str, Callable[[int], ClassTarget]] = {
+    "classes": lambda n: ClassTarget(np.zeros(1, int), n),
+    "labels": lambda n: MultiLabelTarget(np.zeros((1, n))),
+}
+KINDS = {"TabMLPClassifier": CLASSES, "TabMLPRegressor": LOSSES}
+
+
+def length(context: Any) -> tuple[int]:
+    """Return the shape of a list whose length the file has."""
+    return (context["n"],)
 
 
 # ---------------------------------------------------------------------------------- columns
@@ -133,7 +153,7 @@ COLUMNS = Object(
         "numeric": Flag(),
         **dict.fromkeys(
             ("numbers", "categories"),
-            Counted(Tensor(lambda context: (context["n"],), PLACES, 0, _last_name, rising=True)),
+            Counted(Tensor(length, PLACES, 0, _last_name, rising=True)),
         ),
         # All categories of all columns are one list; each column has the next ones of it.
         "sizes": Tensor(lambda context: context["categories"].shape, PLACES, 1, MOST_CODE),
@@ -142,7 +162,6 @@ COLUMNS = Object(
     },
     _columns,
     _column_values,
-    first=("numbers", "categories"),
 )
 
 
@@ -172,6 +191,20 @@ def warn_if_unsavable(
 # ---------------------------------------------------------------------------------- members
 
 
+def _of_numbers(context: Any) -> tuple[int, int]:
+    """Return the shape of one statistic per number of each member."""
+    return context["members"], len(context["columns"].numbers)
+
+
+def _sizes(context: Any) -> tuple[int, ...]:
+    """Return the number of values of each category column."""
+    return tuple(len(column.values or ()) for _, column in context["columns"].categories)
+
+
+def _of_outputs(context: Any) -> tuple[int, int]:
+    return context["members"], context["network"].n_outputs
+
+
 def _check_width(context: Any) -> None:
     inputs = context["network"].layer_sizes[0]
     width = width_of(context["columns"], len(context["with_missing"]), context["bins"])
@@ -179,91 +212,137 @@ def _check_width(context: Any) -> None:
         raise ValueError(f"it has {inputs} inputs but {width} come of its table")
 
 
-def _shape(context: Any) -> tuple[int, int]:
-    """Return the shape of one statistic per number of each member."""
-    return context["members"], len(context["columns"].numbers)
+class _Networks(parts.Parameters):
+    """The parameters of each member; the arrays of a file have the member as their first axis."""
+
+    def write(self, value: list[Any], cursor: Cursor) -> Any:
+        kinds = [
+            [np.stack(layer) for layer in zip(*kind, strict=True)]
+            for kind in zip(*value, strict=True)
+        ]
+        if not all(np.isfinite(array).all() for arrays in kinds for array in arrays):
+            raise ValueError("the weights of the fit are not finite: scale y, and fit again")
+        return super().write(kinds, cursor)
+
+    def read(self, tree: Any, cursor: Cursor) -> Any:
+        kinds, members = super().read(tree, cursor), range(cursor.context["members"])
+        return [[[array[k] for array in arrays] for arrays in kinds] for k in members]
 
 
-def _n_values(columns: Columns) -> list[int]:
-    return [len(column.values or ()) for _, column in columns.categories]
+def _group(
+    share: float, network: Spec, seen: Any, scale: TargetScale | None, networks: Any, **of: Any
+) -> tuple[Members, float]:
+    """Return the members of a group, without their target, and its share."""
+    fields = {"network": network, "rng": np.random.default_rng(0)}  # without training
+    nets = (models.build(MLP, {**fields, "parameters": parameters}) for parameters in networks)
+    numbers = NumericStatistics(*(of[key] for key in NumericStatistics._fields))
+    encoding = Encoding(numbers, seen, of["sizes"], of["with_missing"])
+    return Members(Ensemble(nets), encoding, scale, None), share
 
 
-def _scales_shape(context: Any) -> tuple[int, int, int]:
-    return context["members"], len(TargetScale._fields), context["network"].n_outputs
+def _group_values(group: tuple[Members, float]) -> dict[str, Any]:
+    members, share = group
+    return {
+        "share": share,
+        "network": members.ensemble[0]._spec,
+        "bins": members.encoding.bins,
+        **members.encoding.numbers._asdict(),
+        "seen": members.encoding.seen,
+        "scale": members.scale,
+        "networks": [member._engine.parameters() for member in members.ensemble],
+    }
 
 
 GROUP = Object(
     {
         "share": Number(),
-        "bins": Count(most=MOST_BINS),
         "network": parts.NETWORK,
-        "width": Checked(_check_width),
-        "centre": Tensor(_shape),
-        "factor": Tensor(_shape),
-        "edges": Tensor(lambda context: (*_shape(context), context["bins"] + 1)),
-        "known": Tensor(
-            lambda context: (context["members"], sum(_n_values(context["columns"]))), np.bool_
+        "bins": Count(most=MOST_BINS),
+        "width": Computed(_check_width),
+        **dict.fromkeys(("centre", "factor"), Tensor(_of_numbers)),
+        "edges": Tensor(lambda context: (*_of_numbers(context), context["bins"] + 1)),
+        "seen": Tensor(lambda context: (context["members"], sum(_sizes(context))), np.bool_),
+        "sizes": Computed(_sizes),
+        "with_missing": Computed(lambda context: context["with_missing"]),
+        "scale": Maybe(
+            Object(dict.fromkeys(TargetScale._fields, Tensor(_of_outputs)), TargetScale)
         ),
-        "scales": Flagged(Tensor(_scales_shape)),
-        "nets": At("", parts.Parameters(leading=lambda context: context["members"])),
-    }
+        "networks": At("", _Networks(leading=lambda context: context["members"])),
+    },
+    _group,
+    _group_values,
 )
 
 
-def group_values(group: Members, share: float) -> dict[str, Any]:
-    """Return the fields of a group."""
-    members = [models.values(member, False) for member in group.ensemble]
-    of_kinds = zip(*(member["parameters"] for member in members), strict=True)
-    nets = [[np.stack(layer) for layer in zip(*kind, strict=True)] for kind in of_kinds]
-    if not all(np.isfinite(array).all() for arrays in nets for array in arrays):
-        raise ValueError("the weights of the fit are not finite: scale y, and fit again")
-    return {
-        "share": share,
-        "bins": group.encoding.bins,
-        "network": members[0]["network"],
-        **group.encoding.numbers._asdict(),
-        "known": group.encoding.seen,
-        "scales": None if group.scale is None else np.stack(group.scale, axis=1),
-        "nets": nets,
-    }
-
-
-def check_groups(context: Any) -> int:
+def _check_groups(context: Any) -> int:
     """Return the number of outputs of all groups."""
-    groups = context["groups"]
-    shares = [group["share"] for group in groups]
+    groups = [group for group, _ in context["groups"]]
+    shares = [share for _, share in context["groups"]]
     if not groups or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
         raise ValueError(f"groups have shares of {sum(shares):g} and not of 1")
-    networks = [group["network"] for group in groups]
-    if len({(net.layer_sizes[-1], type(net.loss)) for net in networks}) > 1:
+    networks = [group.ensemble[0]._spec for group in groups]
+    if len({(net.n_outputs, type(net.loss)) for net in networks}) > 1:
         raise ValueError("groups have different outputs")
-    scaled = {group["scales"] is not None for group in groups}
+    scaled = {group.scale is not None for group in groups}
     # Classes have scales if weights are divided out of their probabilities.
     suitable = {"class": [{False}, {True}], "unit_interval": [{False}]}
     if scaled not in suitable.get(networks[0].loss.target_kind, [{True}]):
         raise ValueError("groups have, or lack, scales of their targets")
-    return int(networks[0].layer_sizes[-1])
+    return int(networks[0].n_outputs)
 
 
-def blend_of(fit: dict[str, Any], target: Any) -> Blend:
-    """Return the groups of a fit."""
-    groups, sizes = [], tuple(_n_values(fit["columns"]))
-    for group in fit["groups"]:
-        numbers = NumericStatistics(*(group[key] for key in NumericStatistics._fields))
-        encoding = Encoding(numbers, group["known"], sizes, fit["with_missing"])
-        state = {"network": group["network"], "rng": np.random.default_rng(0)}  # without training
-        ensemble = Ensemble(
-            models.build(
-                MLP, {**state, "parameters": [[a[k] for a in arrays] for arrays in group["nets"]]}
+def _target(kind: str, unit: NDArray[np.float64] | None, network: Spec) -> Any:
+    """Return a target without rows."""
+    n = network.n_outputs
+    target = CLASSES[kind](n) if kind in CLASSES else NumericTarget(np.zeros((1, n)), kind)
+    if type(network.loss) is not type(target.loss):
+        words = f"the networks have the loss {network.loss.name} but the target"
+        raise ValueError(f"{words} that of {target.loss.name}")
+    target.loss = network.loss
+    if unit is not None:
+        target.unit = unit
+    return with_rows(target, None)
+
+
+TARGET = Object(
+    {
+        "kind": Choice(lambda context: KINDS[context["name"]]),
+        "unit": Tensor(
+            lambda context: (context["outputs"],) if context["kind"] in LOSSES else None,
+            positive=True,
+        ),
+        "network": Computed(lambda context: context["groups"][0][0].ensemble[0]._spec),
+    },
+    _target,
+    lambda target: {"kind": target.name, "unit": getattr(target, "unit", None)},
+)
+
+
+def _blend(groups: list[tuple[Members, float]], target: Any, **fields: Any) -> Blend:
+    del fields
+    for group, _ in groups:
+        group.target = target
+    return Blend([group for group, _ in groups], np.array([share for _, share in groups]))
+
+
+BLEND = Object(
+    {
+        "members": Count(1),
+        "with_missing": Counted(
+            Tensor(
+                *(length, PLACES, 0, lambda context: len(context["columns"].numbers) - 1),
+                rising=True,
             )
-            for k in range(fit["members"])
-        )
-        scale = None
-        if group["scales"] is not None:
-            scale = TargetScale(*np.moveaxis(group["scales"], 1, 0))
-            if scale.factor.min() <= 0:
-                raise ValueError("the scales of the targets have a factor that is not above 0")
-            if np.any(scale.low > scale.high):
-                raise ValueError("the scales of the targets have limits in the wrong order")
-        groups.append(Members(ensemble, encoding, scale, target))
-    return Blend(groups, np.array([group["share"] for group in fit["groups"]]))
+        ),
+        "groups": At("/groups", List(GROUP)),
+        "outputs": Computed(_check_groups),
+        "target": TARGET,
+    },
+    _blend,
+    lambda blend: {
+        "members": len(blend.groups[0].ensemble),
+        "with_missing": blend.groups[0].encoding.with_missing,
+        "groups": list(zip(blend.groups, blend.weights, strict=True)),
+        "target": blend.target,
+    },
+)

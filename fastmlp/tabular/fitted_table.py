@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from fastmlp._core.history import History
 from fastmlp.tabular.blend import Blend
 from fastmlp.tabular.calibration import Calibration
@@ -25,6 +27,13 @@ class HeldOut:
     rows: list[Array]  # those that the k-th member of each group holds out
     weights: Array | None  # of all rows; None if they are equal
     sampled: Array | None = None  # the rows of the fit among those of its table; None if all are
+
+    def __post_init__(self) -> None:
+        """Raise ValueError unless the rows that members hold out have weights above 0."""
+        if self.weights is not None:
+            lowest = self.weights[np.concatenate(self.rows)].min()
+            if lowest <= 0:
+                raise ValueError(f"'weights' has {lowest} but must be above 0 where a row is used")
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +64,7 @@ class FittedTable:
     @property
     def target(self) -> Any:
         """The target of the networks, without rows."""
-        return self.blend.groups[0].target
+        return self.blend.target
 
     def predict(self, table: Table) -> Array:
         """Return the predictions of all members, (n, columns)."""

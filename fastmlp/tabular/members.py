@@ -68,6 +68,13 @@ class Members:
     scale: TargetScale | None  # None for classes
     target: Any  # without rows: it decodes the networks' outputs
 
+    def __post_init__(self) -> None:
+        """Raise ValueError for scales that no target has."""
+        if self.scale is not None and self.scale.factor.min() <= 0:
+            raise ValueError("the scales of the targets have a factor that is not above 0")
+        if self.scale is not None and np.any(self.scale.low > self.scale.high):
+            raise ValueError("the scales of the targets have limits in the wrong order")
+
     def predict_one(self, member: int, table: Table) -> Array:
         """Return the predictions of one member, (n, columns), in the user's units."""
         return np.asarray(self.target.decode(self.scale, *self._outputs([member], table), member))

@@ -25,7 +25,7 @@ from fastmlp.tabular.budget import (
     PILOT_ROWS,
     READING_SHARE,
     Budget,
-    Plan,
+    TablePlan,
     sample,
 )
 from fastmlp.tabular.columns import Array, Columns, Table
@@ -68,7 +68,7 @@ class Reading:
     sampled: Array | None  # the rows among those that were passed; None if they are all
     used: Array  # the rows with a weight above 0
     data: FitRows  # those rows
-    plan: Plan
+    plan: TablePlan
 
 
 class _Whole(NamedTuple):
@@ -82,7 +82,7 @@ class _Whole(NamedTuple):
     sample_weight: Any
     groups: Array | None
     sampled: Array | None
-    plan: Plan
+    plan: TablePlan
 
 
 def read(
@@ -249,7 +249,7 @@ def _of_source(
     y: Array,
     weights: Array | None,
     sampled: Array | None,
-    plan: Plan,
+    plan: TablePlan,
 ) -> _Whole:
     """Return the rows of a source that were read."""
     task, y = task_class.of_targets(parameters, y)

@@ -142,7 +142,7 @@ class ClassTarget:
 
     kind = "classes"
     activation, rate, averaging = ACTIVATION[kind], RATE[kind], AVERAGING[kind]
-    name = "log loss"
+    name, cost_name = "classes", "log loss"
     weighting = ""
     hopeless = HOPELESS
 
@@ -200,13 +200,13 @@ class ClassTarget:
     @property
     def metric(self) -> str:
         """The name of the metric that `shown` returns."""
-        return self.name + self.weighting
+        return self.cost_name + self.weighting
 
 
 class MultiLabelTarget(ClassTarget):
     """Several labels per row, each 0 or 1."""
 
-    name = "log loss, mean over labels"
+    name, cost_name = "labels", "log loss, mean over labels"
 
     def __init__(self, y: Array, smoothing: float = 0.0) -> None:
         self.y, self.outputs, self.classes = y, y.shape[1], None  # type: ignore[assignment]

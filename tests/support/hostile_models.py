@@ -115,7 +115,7 @@ MODELS: list[Row] = [
         r"there are names for \(1,\) of 3 features",
     ),
     (model("fit", "lists", "loss_curve_", to=5, name=WORDS), "loss_curve_ has 4 entries and not 5"),
-    (run("rule", to="exec"), "the learning rate has the rule 'exec'"),
+    (run("rates", "rule", to="exec"), "the learning rate has the rule 'exec'"),
     (
         model("fit", "network", "loss", "object", "class", to="BinaryCrossEntropy", name=PLAIN),
         "the loss binary_cross_entropy or the labels",
@@ -128,8 +128,8 @@ TWO, GAUSSIAN = "TabMLPRegressor two outputs", "TabMLPRegressor loss gaussian"
 
 fit = functools.partial(model, "fit", name=TWO)
 columns = functools.partial(model, "fit", "columns", name=TWO)
-group = functools.partial(model, "fit", "groups", 0, name=TWO)
-report = functools.partial(model, "fit", "report", name=TWO)
+group = functools.partial(model, "fit", "blend", "groups", 0, name=TWO)
+report = functools.partial(model, "fit", "facts", "report", name=TWO)
 classes = functools.partial(model, "fit", name=TAB_WORDS)
 
 
@@ -160,7 +160,7 @@ TABLES: list[Row] = [
         filled(TWO, "fit.columns.names.bytes", np.uint8(0xFF)),
         "columns.names: 'utf-8' codec can't decode",
     ),
-    (swapped(TWO, "fit.columns.reasons", "fit.report.notes"), "it has 0 reasons for 2"),
+    (swapped(TWO, "fit.columns.reasons", "fit.facts.report.notes"), "it has 0 reasons for 2"),
     (columns("numbers", to=2**53), r"of shape \(9007199254740992,\)"),
     (filled(TWO, "fit.columns.numbers", [0, 7]), "numbers' has 0 to 7 but"),
     (filled(TWO, "fit.columns.categories", [-1]), "categories' has -1 to 4 but must"),
@@ -175,13 +175,16 @@ TABLES: list[Row] = [
     (values(b"bee\xc3\xa4\xf0\x9f\x98\x8000"), "'truth' has 2 categories, not each once"),
     (values(b"bee\xc3\xa4\xf0\x9f\x98\x80010nan"), "'mixed' has 5 categories, not each once"),
     (values(b"bee\xc3\xa4\xf0\x9f\x98\x80010.25"), r"it has the category b'\.25'"),
-    (fit("members", to=2**53), r"centre' is .* but .* \(9007199254740992, 2"),
-    (filled(TWO, "fit.with_missing", [2]), "with_missing' has 2 to 2 but must"),
-    (fit("groups", to=[]), "groups have shares of 0 and not of 1"),
-    (fit("groups", to=lambda g: g[:1]), "groups have shares of 0"),
+    (fit("blend", "members", to=2**53), r"centre' is .* but .* \(9007199254740992, 2"),
+    (filled(TWO, "fit.blend.with_missing", [2]), "with_missing' has 2 to 2 but must"),
+    (fit("blend", "groups", to=[]), "groups have shares of 0 and not of 1"),
+    (fit("blend", "groups", to=lambda g: g[:1]), "groups have shares of 0"),
     (group("share", to=2.0), "groups have shares of [23]"),
-    (group("scales", to=False), "groups have, or lack, scales of their targets"),
-    (group("bins", to=1), "groups.0: it has 19 inputs but 15 come of its table"),
+    (group("scale", to=None), "groups have, or lack, scales of their targets"),
+    (
+        group("bins", to=1),
+        "groups.0: it has 19 inputs but 15 come of its table",
+    ),
     (
         group("network", "loss", to={"object": {"class": "AbsoluteError"}}),
         "the networks have the loss absolute_error but|groups have different outputs",
@@ -192,32 +195,44 @@ TABLES: list[Row] = [
         "groups.0.layers.0.weight' has nan at",
     ),
     (filled(TWO, "groups.0.edges", NAN64), "groups.0.edges' has nan at"),
-    (filled(TWO, "groups.0.scales", np.zeros(12)), "scales of the targets have a factor that is"),
     (
-        filled(TWO, "groups.0.scales", np.repeat([0.0, 1.0, 1.0, 0.0], 2)),
+        filled(TWO, "groups.0.scale.factor", np.zeros(6)),
+        "scales of the targets have a factor that is",
+    ),
+    (
+        filled(TWO, "groups.0.scale.low", np.full(6, 1e9)),
         "scales of the targets have limits in the wrong order",
     ),
-    (filled(TWO, "fit.out", np.array(2**62)), "fit.out' has 0 to 4611686018427"),
-    (filled(TWO, "fit.out", np.array(-1)), "fit.out' has -1 to 59 but must"),
-    (filled(WEIGHTS, "fit.weights", np.zeros(2)), "weights' has 0.0 but must be above"),
-    (filled(WEIGHTS, "fit.weights", np.array(-1.0)), "weights' has -1.0 to .* but must"),
-    (fit("target", to="poisson"), "squared_error but the target that"),
-    (filled(TWO, "fit.unit", np.array(0.0)), "unit' has 0.0 but must be above 0"),
-    (filled(TWO, "fit.residuals.z", np.array(1e9)), "the residuals of output 0 are not in order"),
-    (filled(TWO, "fit.residuals.z", NAN64), r"residuals.z' has nan at \(0, 0\)"),
-    (filled(TWO, "fit.residuals.w", np.array(0.0)), "w' has 0.0 but must be abov"),
-    (filled(TWO, "fit.residuals.w", np.full(60, 1e-9)), "1 to 60 effective"),
-    (filled(TWO, "fit.residuals.w", np.array(1e3)), "1 to 60 effective"),
-    (filled(TWO, "fit.residuals.sizes", np.array(0.0)), "sizes' has 0"),
-    (filled(TWO, "fit.residuals.freedom", np.array(0.0)), "from 2.2 to 200.0"),
-    (filled(TWO, "fit.residuals.freedom", np.array(1e306)), "from 2.2 to 200.0"),
-    (model("fit", "target", to="squared_error", name=GAUSSIAN), "the networks have the loss"),
-    (filled(TAB_WORDS, "fit.classes", np.array([0x2000], np.uint32)), r"there are \(3,\) classes,"),
+    (filled(TWO, "fit.held_out.rows", np.array(2**62)), "held_out.rows' has 0 to 4611686018427"),
+    (filled(TWO, "fit.held_out.rows", np.array(-1)), "held_out.rows' has -1 to 59 but must"),
+    (filled(WEIGHTS, "fit.held_out.weights", np.zeros(2)), "weights' has 0.0 but must be above"),
+    (filled(WEIGHTS, "fit.held_out.weights", np.array(-1.0)), "weights' has -1.0 to .* but must"),
+    (fit("blend", "target", "kind", to="poisson"), "squared_error but the target that"),
+    (filled(TWO, "fit.blend.target.unit", np.array(0.0)), "unit' has 0.0 but must be above 0"),
     (
-        changed(TAB_LABELS, "fit.classes", "shape", to=[1, 2]),
+        filled(TWO, "fit.calibration.residuals.z", np.array(1e9)),
+        "the residuals of output 0 are not in order",
+    ),
+    (filled(TWO, "fit.calibration.residuals.z", NAN64), r"residuals.z' has nan at \(0, 0\)"),
+    (filled(TWO, "fit.calibration.residuals.w", np.array(0.0)), "w' has 0.0 but must be abov"),
+    (filled(TWO, "fit.calibration.residuals.w", np.full(60, 1e-9)), "1 to 60 effective"),
+    (filled(TWO, "fit.calibration.residuals.w", np.array(1e3)), "1 to 60 effective"),
+    (filled(TWO, "fit.calibration.residuals.sizes", np.array(0.0)), "sizes' has 0"),
+    (filled(TWO, "fit.calibration.residuals.freedom", np.array(0.0)), "from 2.2 to 200.0"),
+    (filled(TWO, "fit.calibration.residuals.freedom", np.array(1e306)), "from 2.2 to 200.0"),
+    (
+        model("fit", "blend", "target", "kind", to="squared_error", name=GAUSSIAN),
+        "the networks have the loss",
+    ),
+    (
+        filled(TAB_WORDS, "fit.calibration.classes", np.array([0x2000], np.uint32)),
+        r"there are \(3,\) classes,",
+    ),
+    (
+        changed(TAB_LABELS, "fit.calibration.classes", "shape", to=[1, 2]),
         r"there are \(1, 2\) classes, not 2 in",
     ),
-    (classes("target", to="labels"), "cross_entropy but the target that of"),
+    (classes("blend", "target", "kind", to="labels"), "cross_entropy but the target that of"),
     (report("seconds", to={"dict": [["reading", "long"]]}), "seconds has 're"),
     (report("more", to={"dict": [[1, "a"]]}), "report: more has 1 with 'a'"),
 ]

@@ -159,7 +159,7 @@ REFUSED = {
     "half a character in a class": (
         lambda: stored.table(TabMLPClassifier, np.array([HALF, "b"], object)[stored.LABELS % 2]),
         ValueError,
-        r"fit.classes has the text '\\ud800' with half",
+        r"fit.calibration.classes has the text '\\ud800' with half",
     ),
     "text of another class": (
         lambda: categories(enum.StrEnum("Own", "a").a, "b"),
@@ -272,7 +272,7 @@ def test_a_fit_warns_before_it_of_a_model_that_cannot_be_saved(name, tmp_path, m
 def test_infinite_numbers_are_refused(tmp_path):
     model = TABLES["TabMLPRegressor two outputs"]()
     model._fitted.held_out.predictions[3, 1] = np.inf
-    with pytest.raises(ValueError, match=r"fit.out_of_fold .* is not finite: scale y"):
+    with pytest.raises(ValueError, match=r"fit.held_out.predictions .* is not finite: scale y"):
         model.save(tmp_path / "model")
 
 

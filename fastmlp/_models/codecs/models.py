@@ -123,12 +123,12 @@ ENSEMBLE = Object(
 
 
 def _ensemble_values(model: Any, training: bool) -> dict[str, Any]:
-    members, history = model.members, model.history and model.history.whole()
+    members = model.members
     generators = [id(member._rng.bit_generator) for member in members]
     return {
         "members": [values(member, training) for member in members],
         "generators": [generators.index(generator) for generator in generators],
-        "history": history if training else None,
+        "history": model.history if training else None,
         "engine": storage.row_of(members[0])[1],
     }
 

@@ -139,6 +139,7 @@ HISTORY = Object(
         "metrics": _Metrics(),
     },
     _history,
+    History.whole,
 )
 
 
