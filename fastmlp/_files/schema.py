@@ -105,7 +105,7 @@ class Counted(Field):
 
     def write(self, value: Any, cursor: Cursor) -> int:
         self.field.write(value, cursor)
-        return np.shape(value)[self.axis]
+        return int(np.shape(value)[self.axis])
 
     def read(self, tree: Any, cursor: Cursor) -> Any:
         n = Count(self.least, self.most).read(tree, cursor)

@@ -294,7 +294,7 @@ def _check_groups(context: Any) -> int:
 def _target(kind: str, unit: NDArray[np.float64] | None, network: Spec) -> Any:
     """Return a target without rows."""
     n = network.n_outputs
-    target = CLASSES[kind](n) if kind in CLASSES else NumericTarget(np.zeros((1, n)), kind)
+    target: Any = CLASSES[kind](n) if kind in CLASSES else NumericTarget(np.zeros((1, n)), kind)
     if type(network.loss) is not type(target.loss):
         words = f"the networks have the loss {network.loss.name} but the target"
         raise ValueError(f"{words} that of {target.loss.name}")
