@@ -146,8 +146,55 @@ def test_memory_does_not_grow_with_the_columns_of_a_batch():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kernels, "allocate", lambda n: taken.append(n) or allocate(n))
         train(engine, replace(data, x=rows), 500, fastmlp.SGD(0.1), 1)
-    weights = (
-        200_032 * 64 * 4
-    )  # bytes of a panel; dense rows would have 8 times as many
+    weights = 200_032 * 64 * 4  # bytes of a panel; dense rows would have 8 times as many
     assert max(taken) <= weights
     assert sum(taken) < 6 * weights
+
+
+@pytest.mark.parametrize(
+    ("dtype", "weights"),
+    [("float64", None), ("float32", None), ("float32", "bfloat16"), ("float32", "int8")],
+)
+def test_a_predictor_takes_sparse_rows(dtype, weights):
+    net = fastmlp.MLP([65, 17, 3], dtype=dtype, rng=0, scale=True)
+    predictor = net.predictor(weights=weights)
+    rng = np.random.default_rng(1)
+    x = (rng.normal(size=(9, 65)) * (rng.random((9, 65)) < 0.1)).astype(dtype)
+    for rows in (sparse.csr_array(x), rows_of(sparse.coo_matrix(x))):
+        np.testing.assert_array_equal(predictor(rows), predictor(x))
+    out = np.empty((9, 3), dtype)
+    assert predictor(sparse.csc_array(x), out) is out
+    np.testing.assert_array_equal(out, predictor(x))
+    for row in x:
+        (indices,) = np.nonzero(row)
+        shuffled = rng.permutation(indices)
+        np.testing.assert_array_equal(predictor.sparse(shuffled, row[shuffled]), predictor(row))
+        assert predictor.sparse(indices, row[indices], out[0]).base is out
+    twice = predictor.sparse([4, 9, 4], [0.5, 1.0, 0.25])
+    np.testing.assert_array_equal(twice, predictor.sparse([9, 4], [1.0, 0.75]))
+
+
+@pytest.mark.parametrize(
+    ("indices", "values", "error", "message"),
+    [
+        ([65], [1.0], ValueError, "65 but integers from 0 to 64"),
+        ([-1], [1.0], ValueError, "-1 but integers from 0 to 64"),
+        ([0.5], [1.0], TypeError, "flat array of integers"),
+        ([1, 2], [1.0], ValueError, "2 indices but 1 values"),
+        ([1], [np.nan], ValueError, "finite numbers"),
+        ([1], [1e300], ValueError, "too large for float32"),
+        ([[1]], [1.0], TypeError, "flat array"),
+    ],
+)
+def test_a_wrong_sparse_row_is_refused(indices, values, error, message):
+    predictor = fastmlp.MLP([65, 17, 3], rng=0).predictor()
+    with pytest.raises(error, match=message):
+        predictor.sparse(indices, values)
+    with pytest.raises(ValueError, match=r"out is .* shape \(3,\)"):
+        predictor.sparse([1], [1.0], out=np.empty(4, "f4"))
+
+
+def test_a_jacobian_is_that_of_dense_rows():
+    predictor = fastmlp.MLP([65, 17, 3], rng=0).predictor()
+    with pytest.raises(TypeError, match="sparse"):
+        predictor.jacobian(sparse.csr_array(np.eye(3, 65)))

@@ -23,6 +23,7 @@ import numpy as np
 from fastmlp._engine import cpu_levels, thread_count
 from fastmlp._engine.exportable import Exportable
 from fastmlp._export.layers import exported
+from fastmlp._network.sparse import SparseRows, is_sparse
 from fastmlp._validation import check
 
 cnp.import_array()
@@ -177,7 +178,8 @@ cdef class Predictor:
         Parameters
         ----------
         x : array-like, shape (I,) for one row or (n, I)
-            An array of the model's dtype is not copied, whatever its strides.
+            An array of the model's dtype is not copied, whatever its strides. Or sparse rows, (n, I):
+            ``SparseRows`` or a matrix of ``scipy.sparse``, whose values must be finite.
         out : array of the model's dtype, C-contiguous, optional
             Receives the result: shape (C,) for one row, else (n, C).
 
@@ -231,19 +233,27 @@ cdef class Predictor:
             raise check.bad_rows(x.shape, self.context.n_in)
         return x
 
+    def _result(self, out, shape):
+        """Return `out` as an array for a result, or a new one."""
+        if out is None:
+            return np.empty(shape, self.engine.spec.dtype)
+        out = np.asarray(out) if isinstance(out, np.memmap) else out
+        if not self.fits(out, len(shape), shape[0]):
+            raise check.bad_out(out, shape, self.engine.spec.dtype)
+        return out
+
     def _general(self, x, out):
         """Convert x if necessary, then predict row by row, or blocks of rows with several threads."""
+        given = out
+        if is_sparse(x):
+            x = check.inputs(x, self.engine.spec, name="x", empty=True)
+            out = self._result(out, (x.shape[0], self.context.n_out))
+            self._blocks(x, out)
+            return out if given is None else given
         x = self._numbers(x)
         if not self.is_plain(x):
             x = np.array(x, self.engine.spec.dtype)  # x is misaligned, byte-swapped or of a subclass
-        shape = (*x.shape[:x.ndim - 1], self.context.n_out)
-        if out is None:
-            out = np.empty(shape, self.engine.spec.dtype)
-        elif isinstance(out, np.memmap):
-            self(x, np.asarray(out))
-            return out
-        elif not self.fits(out, x.ndim, x.shape[0]):
-            raise check.bad_out(out, shape, self.engine.spec.dtype)
+        out = self._result(out, (*x.shape[:x.ndim - 1], self.context.n_out))
         rows = x.reshape(-1, self.context.n_in) if x.ndim == 1 else x
         n = rows.shape[0]
         if np.may_share_memory(x, out):  # results may be written before their rows are read
@@ -252,10 +262,50 @@ cdef class Predictor:
             rows = np.ascontiguousarray(rows)
             self._rows(<const char*>cnp.PyArray_DATA(<cnp.ndarray>rows), n,
                        <char*>cnp.PyArray_DATA(<cnp.ndarray>out))
-            return out
-        with thread_count.call_team(self.weight_count, n, self.n_threads) as team:
+        else:
+            self._blocks(rows, out)
+        return out if given is None else given
+
+    def _blocks(self, rows, out):
+        """Predict blocks of rows with several threads."""
+        with thread_count.call_team(self.weight_count, rows.shape[0], self.n_threads) as team:
             self.engine.predict_into(rows, out, team)
-        return out
+
+    def sparse(self, indices, values, out=None):
+        """Predict one row of which most inputs are 0.
+
+        Parameters
+        ----------
+        indices : array-like of integers, shape (stored,)
+            Numbers of the inputs that have a value, in any order; values of the same input are summed.
+        values : array-like of numbers, shape (stored,)
+            Their finite values.
+        out : array of the model's dtype, shape (C,), C-contiguous, optional
+            Receives the result.
+
+        Returns
+        -------
+        array of the model's dtype, shape (C,)
+            After the link, as for a dense row.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not as described.
+
+        Examples
+        --------
+        >>> import numpy as np, fastmlp
+        >>> p = fastmlp.MLP([1000, 8, 2], rng=0).predictor()
+        >>> x = np.zeros(1000, np.float32)
+        >>> x[[3, 500]] = 1.5, -2.0
+        >>> bool((p.sparse([3, 500], [1.5, -2.0]) == p(x)).all())
+        True
+        """
+        row = SparseRows((0, np.size(indices)), indices, values, self.context.n_in)
+        result = self._result(out, (self.context.n_out,))
+        self._blocks(row.astype(self.engine.spec.dtype), result)
+        return result if out is None else out
 
     def jacobian(self, x):
         """Return the derivatives of the predictions with respect to x, by a backward pass per output.
