@@ -1,4 +1,4 @@
-"""The course of every fit of checked data: it begins or resumes, and runs the loop over epochs."""
+"""Begin or resume a fit of checked data, run the loop over epochs, and undo what fails."""
 
 from __future__ import annotations
 

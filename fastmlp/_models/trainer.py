@@ -46,6 +46,7 @@ class Trainer(FitStrategy):
         self.permute: Callable[[Any, int], None] = self.engines[0].shuffle
         generators = map(attrgetter("_rng"), self.members)
         self.shuffles = Shuffles(generators) if request.shuffle else None
+        # The member whose learning rates each member has, and the rates of those members.
         self.leaders, self.rates_of = [0], {0: rates}
 
     def run(self, states: Sequence[ResumeState]) -> None:
@@ -157,7 +158,7 @@ class Trainer(FitStrategy):
                 self.rates_of[k].step += n_steps
             results = self.epochs(n)
             if np.isfinite(results.losses).all():
-                rates, losses = self._see(results), mean(results.losses)
+                rates, losses = self._collect(results), mean(results.losses)
                 seconds = [(time.perf_counter() - began) / n] * n
                 loop.record(state, self.evaluator, epoch, losses, [math.nan] * n, rates, seconds)
         finally:
@@ -188,7 +189,7 @@ class Trainer(FitStrategy):
         )
         return results
 
-    def _see(self, results: Epochs) -> list[float]:
+    def _collect(self, results: Epochs) -> list[float]:
         """Return the learning rate of the last step of each epoch."""
         n = self.plans[0].n_steps(self._rows(0))
         return self.plans[0].learning_rates[n - 1 :: n].tolist()  # type: ignore[no-any-return]

@@ -58,7 +58,7 @@ class Spec:
     scale: bool = False  # whether parameters multiply the inputs
     skip: int | None = None  # hidden layers per residual block; None: no blocks
     linear_path: bool = False  # whether further weights connect the inputs with the outputs
-    compute: Compute = None
+    compute: Compute = None  # None: products in training are computed in the dtype
 
     @property
     def blocks(self) -> tuple[int | None, ...]:
@@ -172,10 +172,10 @@ def build(
             f"layer_sizes ends in 1 but {spec.loss.name} needs one output per class: "
             "end it in the number of classes, or use loss='binary_cross_entropy'"
         )
-    for row, is_parametric in zip(spec.activations, spec.parametric, strict=True):
-        if is_parametric and not isinstance(row, str):
+    for of_layer, is_parametric in zip(spec.activations, spec.parametric, strict=True):
+        if is_parametric and not isinstance(of_layer, str):
             raise ValueError(
-                f"parametric is True for {row!r}, which is not blended: pass False there, "
+                f"parametric is True for {of_layer!r}, which is not blended: pass False there, "
                 "or use an activation by its name"
             )
     for function in spec.functions:

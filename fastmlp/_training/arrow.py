@@ -16,6 +16,7 @@ from fastmlp._validation import check
 
 Array = NDArray[Any]
 Path = str | os.PathLike[str]
+# A record batch, the names of the columns to read, and the words for the place of its k-th row.
 Batch = tuple[Any, list[str], Callable[[int], str]]
 
 

@@ -18,8 +18,9 @@ Parameters: TypeAlias = tuple[Any, ...]  # lists of arrays; for ensembles, per m
 
 ROWS = 1000  # rows of X that a fingerprint covers: reading all may take longer than an epoch
 
-# Callbacks with state between epochs: the attributes and their types. All others start anew.
-KEPT: dict[str, dict[str, type]] = {
+# The callbacks whose state a checkpoint has: its attributes and their types. All others start anew
+# when a fit is resumed.
+STORED: dict[str, dict[str, type]] = {
     type(made).__name__: {name: type(getattr(made, name)) for name in names}
     for made, names in (
         (EarlyStopping("loss"), ("best", "wait", "best_epoch")),
@@ -32,7 +33,7 @@ KEPT: dict[str, dict[str, type]] = {
 class CallbackState(NamedTuple):
     """State of one callback."""
 
-    name: str  # of its class, one of `KEPT`
+    name: str  # of its class, one of `STORED`
     values: dict[str, Any]  # its attributes
     parameters: Parameters | None  # of the best epoch
 
@@ -62,14 +63,16 @@ def callback_states(callbacks: Iterable[Any], engine: Engine) -> list[CallbackSt
     states = []
     for callback in filter(_remembers, callbacks):
         name, snapshot = type(callback).__name__, getattr(callback, "_snapshot", None)
-        values = {key: getattr(callback, key) for key in KEPT[name]}
+        values = {key: getattr(callback, key) for key in STORED[name]}
         parameters = None if snapshot is None else plain(snapshot.parameters, engine)
         states.append(CallbackState(name, values, parameters))
     return states
 
 
 def _remembers(callback: Any) -> bool:
-    return type(callback).__name__ in KEPT and type(callback).__module__ == EarlyStopping.__module__
+    return (
+        type(callback).__name__ in STORED and type(callback).__module__ == EarlyStopping.__module__
+    )
 
 
 def plain(snapshot: Any, engine: Engine) -> Parameters:

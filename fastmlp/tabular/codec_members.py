@@ -53,11 +53,12 @@ TYPES: dict[type, tuple[Callable[[Any], bytes], Callable[[bytes], Any]]] = {
 }
 TYPE_AT = {kind: at for at, kind in enumerate(TYPES)}
 
-# The targets of classes, of n outputs; the kinds of targets of both estimators.
+# The targets of classifiers by their names in files, made from the number of outputs.
 CLASSES: dict[str, Callable[[int], ClassTarget]] = {
     "classes": lambda n: ClassTarget(np.zeros(1, int), n),
     "labels": lambda n: MultiLabelTarget(np.zeros((1, n))),
 }
+# The names of targets that a file of each estimator may have.
 KINDS = {"TabMLPClassifier": CLASSES, "TabMLPRegressor": LOSSES}
 
 

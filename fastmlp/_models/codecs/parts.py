@@ -21,7 +21,7 @@ from fastmlp._network.losses import Loss
 from fastmlp._network.optimizers import N_HYPER, SLOTS
 from fastmlp._network.spec import Spec
 from fastmlp._network.tensors import name_of
-from fastmlp._training.callback_state import KEPT, CallbackState
+from fastmlp._training.callback_state import STORED, CallbackState
 
 Arrays = list[NDArray[Any]]
 
@@ -176,7 +176,7 @@ CALLBACKS = List(
                 lambda parameters, _name=name, **values: CallbackState(_name, values, parameters),
                 lambda state: {**state.values, "parameters": state.parameters},
             )
-            for name, kinds in KEPT.items()
+            for name, kinds in STORED.items()
         },
         lambda state: state.name,
     )

@@ -98,37 +98,37 @@ class EnsembleEvaluator(Evaluator):
         self.measures, self.apart = held is not None, None if held is None else held.apart
         self.linked = score is not None  # a score needs predictions, the loss outputs before
         self.written: EpochRecord | None = None  # the last recorded epochs
-        self._seen: EpochRecord | None = None
+        self._collected: EpochRecord | None = None
         self._predictions: list[NDArray[Any]] = []
 
-    def see(self, epochs: Epochs, rates: list[list[float]]) -> None:
+    def collect(self, epochs: Epochs, rates: list[list[float]]) -> None:
         """Keep the results of some epochs for `measure` and `record`."""
         first = len(self.state.history.loss)
-        self._seen = EpochRecord(first, epochs.losses, epochs.held_losses, rates)
+        self._collected = EpochRecord(first, epochs.losses, epochs.held_losses, rates)
         self._predictions = [predictions[-1] for predictions in epochs.predictions]
 
     def measure(self, loss: float, team: Team | None) -> float:
         """Return the ensemble's validation loss or score after an epoch."""
-        if self.held is None or self._seen is None:
+        if self.held is None or self._collected is None:
             return super().measure(loss, None)
         if not self._predictions:  # with averaging, these engines have not trained
             pairs = list(zip(self.engine.engines, self.held.apart, strict=True))
             self._predictions = [engine.predict(d.x, team, self.linked) for engine, d in pairs]
             losses = [engine.evaluate(data, team) for engine, data in pairs]
-            self._seen = self._seen._replace(held_losses=np.array([losses]))
+            self._collected = self._collected._replace(held_losses=np.array([losses]))
         if self.score is not None:
             predictions = [self.engine.heads(prediction) for prediction in self._predictions]
             return number("scorer", self.score(self.state.epoch + 1, predictions))
         data = self.held.data
         if data is None:
             sums = [samples.total_weight for samples in self.held.apart]
-            return float(np.average(self._seen.held_losses[-1], weights=sums))
+            return float(np.average(self._collected.held_losses[-1], weights=sums))
         every = self._predictions, self.held.places
         return mixture.mean_loss(self.engine.spec.loss, *every, data)
 
     def record(self) -> None:
         """Store the members' results of the last epochs."""
-        self.written = self._seen
+        self.written = self._collected
 
 
 class EnsembleTrainer(Trainer):
@@ -160,7 +160,7 @@ class EnsembleTrainer(Trainer):
                 raise loop.diverged(loss, self.plans[k], epoch, self.state.history, caller)
         for k, n in steps.items():
             self.rates_of[k].step += n
-        self._see(results)
+        self._collect(results)
         return mean(results.losses)[0]
 
     def _prepare(self, n: int, leaders: Any) -> dict[int, int]:
@@ -172,7 +172,7 @@ class EnsembleTrainer(Trainer):
             plan.weight_decays, plan.dropouts = led.weight_decays, led.dropouts
         return steps
 
-    def _see(self, results: Epochs) -> list[float]:
+    def _collect(self, results: Epochs) -> list[float]:
         """Keep the members' results; return the first one's learning rate of each epoch."""
         plans = self.plans
         last = {
@@ -180,7 +180,7 @@ class EnsembleTrainer(Trainer):
             for k in self.rates_of
         }
         rates: list[list[float]] = [last[k] for k in self.leaders]
-        self.evaluator.see(results, rates)
+        self.evaluator.collect(results, rates)
         return rates[0]
 
     def recorded(self) -> None:
