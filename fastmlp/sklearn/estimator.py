@@ -16,6 +16,7 @@ from fastmlp._engine.protocol import Predictor
 from fastmlp._export.layers import Exported, Labels, exported
 from fastmlp._models.mlp import MLP
 from fastmlp._network.losses import Loss
+from fastmlp._network.sparse import is_sparse, rows_of
 from fastmlp._validation.check import is_plain
 from fastmlp.sklearn import parameters, training
 from fastmlp.sklearn.bases import CallbackSupportMixin
@@ -26,8 +27,6 @@ from fastmlp.sklearn.validation import DTYPES, checking, sound
 
 Array = NDArray[Any]
 
-# Elements of a sparse matrix that prediction converts to dense at a time.
-DENSE_ELEMENTS = 1 << 22
 # Rule for labels from probabilities, by scikit-learn's type of target.
 LABELS = {"multiclass": "largest", "binary": "pair", "multilabel-indicator": "each"}
 
@@ -121,7 +120,7 @@ class BaseMLP(Exportable, parameters.Validated, CallbackSupportMixin):
         Scale every input to mean 0 and variance 1 ({standardized}). The scaling is measured on the
         training data and folded into the first and last layer after the fit: ``coefs_`` and
         predictions apply to raw data, and prediction costs no extra time. Losses are those of the
-        scaled data.
+        scaled data. Columns of a sparse matrix are divided by their deviations and not centred.
     callbacks : list of callables, optional
         Called with a ``fastmlp.State`` after each epoch; returning True ends the fit. For example
         ``fastmlp.ReduceOnPlateau()``, or ``fastmlp.Progress()`` for a progress bar. ``state.model``
@@ -202,7 +201,7 @@ class BaseMLP(Exportable, parameters.Validated, CallbackSupportMixin):
         Parameters
         ----------
         X : array-like or sparse matrix, shape (n_samples, n_features)
-            Samples. A sparse matrix is converted to a dense one for the fit.
+            Samples. A sparse matrix is never made dense.
         y : array-like, shape (n_samples,) or (n_samples, n_outputs)
             Labels or real numbers.
         sample_weight : array-like, shape (n_samples,), optional
@@ -292,15 +291,8 @@ class BaseMLP(Exportable, parameters.Validated, CallbackSupportMixin):
                 dtype=DTYPES,
                 reset=False,
             )
-        if not hasattr(checked, "toarray"):
-            outputs = network.predict(network.cast(checked), self.n_jobs)
-        else:
-            matrix, n_rows = sound(checked, "X").tocsr(), max(1, DENSE_ELEMENTS // checked.shape[1])
-            blocks = [
-                network.predict(network.cast(matrix[at : at + n_rows].toarray()), self.n_jobs)
-                for at in range(0, checked.shape[0], n_rows)
-            ]
-            outputs = np.concatenate(blocks)
+        rows = rows_of(checked) if is_sparse(checked) else checked
+        outputs = network.predict(network.cast(rows), self.n_jobs)
         dtype = np.result_type(checked.dtype, outputs.dtype)
         return outputs.astype(dtype, copy=False)
 

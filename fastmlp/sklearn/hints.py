@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import is_classifier
 
+from fastmlp._network.sparse import SparseRows
 from fastmlp.sklearn.parameters import STOCHASTIC
 
 Array = NDArray[Any]
@@ -26,12 +27,13 @@ FEW_HELD_OUT = 401
 LOGGER = logging.getLogger("fastmlp")
 
 
-def all_of(estimator: Any, x: Array, targets: Array, held_out: int) -> list[str]:
+def all_of(estimator: Any, x: Any, targets: Array, held_out: int) -> list[str]:
     """Return sentences on likely problems; x and targets are those the network was trained on."""
     hints = []
     if not estimator.standardize and len(x) >= FEWEST:
         is_real = estimator._fitted.network.spec.loss.target_kind == "real"
-        scaled = {"X": x, "y": targets} if is_real else {"X": x}
+        scaled = {} if isinstance(x, SparseRows) else {"X": x}
+        scaled |= {"y": targets} if is_real else {}
         problems = filter(None, (of_columns(array, name) for name, array in scaled.items()))
         if text := ", ".join(problems):
             remedy = f"standardize=True would scale {' and '.join(scaled)} to a deviation of 1"

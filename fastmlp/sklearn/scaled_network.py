@@ -20,6 +20,7 @@ from fastmlp._core.intervals import first_non_finite
 from fastmlp._engine import native_engine
 from fastmlp._engine.thread_count import call_team, of_jobs
 from fastmlp._network.data import Data
+from fastmlp._network.sparse import SparseRows
 from fastmlp._network.spec import Spec, build
 from fastmlp._validation import check
 from fastmlp.sklearn import parameters
@@ -206,13 +207,15 @@ class ScaledNetwork:
         x, targets, scaling = self.cast(raw.x), raw.targets, self.scaling
         is_real = targets.dtype.kind == "f"
         if scaling is not None:
-            x = self.cast((x - scaling.x_mean) / scaling.x_scale)
+            x = self.cast(scaling.scaled(x))
             targets = (targets - scaling.y_mean) / scaling.y_scale if is_real else targets
         targets = self.cast(targets, "y") if is_real else targets
         return Data(x, np.ascontiguousarray(targets), weights)
 
-    def cast(self, x: NDArray[Any], name: str = "X") -> NDArray[Any]:
+    def cast(self, x: Any, name: str = "X") -> Any:
         """Return an array in the network's dtype; raise ValueError for values that overflow."""
+        if isinstance(x, SparseRows):
+            return check.inputs(x, self.spec, name=name, empty=True)
         narrow = check.cast(x, self.spec.dtype)
         index = None if x.dtype == narrow.dtype else first_non_finite(narrow)
         if index is not None and np.isfinite(x[index]):

@@ -1,7 +1,8 @@
 """Standardisation inside an estimator: measured on the data, folded into the weights after a fit.
 
 A network on scaled inputs and targets equals one on raw data with other first and last layers:
-(x - m) / s @ W + b = x @ (W / s) + (b - m / s @ W). Computed in float64.
+(x - m) / s @ W + b = x @ (W / s) + (b - m / s @ W). Computed in float64. Sparse inputs are not
+centred (m = 0), since they would no longer be sparse.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fastmlp._network.sparse import SparseRows
 
 Arrays = list[NDArray[Any]]
 
@@ -29,7 +32,7 @@ class Scaling:
     @classmethod
     def measure(
         cls,
-        x: NDArray[Any],
+        x: Any,
         y: NDArray[Any] | None,
         n_outputs: int,
         weights: NDArray[Any] | None,
@@ -38,6 +41,8 @@ class Scaling:
     ) -> Scaling:
         """Measure 2-D inputs and, unless None, targets; ``dtype`` must hold the folded weights."""
         x_mean, x_scale, peak = _moments(x, weights, "X", dtype)
+        if isinstance(x, SparseRows):
+            x_mean = np.zeros_like(x_mean)
         # The network sees 0 for a constant column, whatever its scale. This scale keeps the product
         # of raw value and folded weight small.
         x_scale = np.where(x_scale > 0, x_scale, np.maximum(peak, 1.0))
@@ -46,6 +51,17 @@ class Scaling:
             y_mean, y_scale, _ = _moments(y, weights, "y", dtype)
             y_scale = np.where(y_scale > 0, y_scale, 1.0)
         return cls(x_mean, x_scale, y_mean, y_scale, heads)
+
+    def scaled(self, x: Any) -> Any:
+        """Return inputs of the network for raw ones."""
+        if not isinstance(x, SparseRows):
+            return (x - self.x_mean) / self.x_scale
+        if self.x_mean.any():
+            raise ValueError(
+                "X is sparse but standardize=True has subtracted the means of the dense rows of "
+                "the first fit, after which no value would be 0: pass X.toarray(), or fit anew"
+            )
+        return x * (1 / self.x_scale)
 
     def fold(self, weights: Arrays, biases: Arrays) -> tuple[Arrays, Arrays]:
         """Return the parameters for raw data, the first and last layers in float64."""
@@ -95,19 +111,13 @@ class Scaling:
 
 
 def _moments(
-    values: NDArray[Any], weights: NDArray[Any] | None, name: str, dtype: np.dtype[Any]
+    values: Any, weights: NDArray[Any] | None, name: str, dtype: np.dtype[Any]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Return mean, standard deviation (0 if constant) and order of magnitude per column."""
-    wide = np.ascontiguousarray(values, np.float64)  # layout affects the bits of sums
-    # Division by a power of two is exact, and prevents overflow and underflow of squares.
-    highest, lowest = wide.max(axis=0), wide.min(axis=0)
-    magnitude = np.frexp(np.maximum(highest, -lowest))[1].clip(-1023, 1023)
-    unit = wide * np.ldexp(1.0, -magnitude)
-    mean = np.average(unit, axis=0, weights=weights)
-    deviation = np.sqrt(np.average((unit - mean) ** 2, axis=0, weights=weights))
+    measure = _of_sparse if isinstance(values, SparseRows) else _of_dense
+    magnitude, mean, deviation = measure(values, weights)
     # Rounding errors of a constant column do not count as variation.
     constant = deviation <= 10 * np.finfo(values.dtype).eps * np.abs(mean)
-    constant |= highest == lowest
     scale = np.where(constant, 0.0, np.ldexp(deviation, magnitude))
     info = np.finfo(dtype)
     # Kernels flush numbers below tiny to 0; for folded weights that must stay a rounding error.
@@ -121,6 +131,47 @@ def _moments(
             f"{smallest:.1g} to {largest:.1g} in {dtype}: rescale {name}"
         )
     return np.ldexp(mean, magnitude), scale, np.ldexp(1.0, magnitude)
+
+
+Moments = tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]
+
+
+def _of_dense(values: NDArray[Any], weights: NDArray[Any] | None) -> Moments:
+    """Return per column the exponent of a power of two, and mean and deviation in units of it."""
+    wide = np.ascontiguousarray(values, np.float64)  # layout affects the bits of sums
+    # Division by a power of two is exact, and prevents overflow and underflow of squares.
+    highest, lowest = wide.max(axis=0), wide.min(axis=0)
+    magnitude = _exponent(np.maximum(highest, -lowest))
+    unit = wide * np.ldexp(1.0, -magnitude)
+    mean = np.average(unit, axis=0, weights=weights)
+    deviation = np.sqrt(np.average((unit - mean) ** 2, axis=0, weights=weights))
+    return magnitude, mean, np.where(highest == lowest, 0.0, deviation)
+
+
+def _of_sparse(rows: SparseRows, weights: NDArray[Any] | None) -> Moments:
+    """Return the same of sparse rows; values that are not stored count as 0."""
+    weights = np.ones(len(rows)) if weights is None else weights.astype(np.float64)
+    rows, weights = rows[weights > 0], weights[weights > 0]
+    (n, n_columns), columns = rows.shape, rows.indices
+
+    def sums(terms: Any) -> NDArray[np.float64]:
+        return np.bincount(columns, terms, n_columns).astype(np.float64, copy=False)
+
+    is_full = sums(None) == n
+    highest, lowest = np.where(is_full, -np.inf, 0.0), np.where(is_full, np.inf, 0.0)
+    np.maximum.at(highest, columns, rows.values)
+    np.minimum.at(lowest, columns, rows.values)
+    magnitude = _exponent(np.maximum(highest, -lowest))
+    unit = rows.values * np.ldexp(1.0, -magnitude)[columns]
+    shares = np.repeat(weights / weights.sum(), np.diff(rows.indptr))
+    mean = sums(shares * unit)
+    absent = np.where(is_full, 0.0, 1 - sums(shares)).clip(0)
+    variance = sums(shares * (unit - mean[columns]) ** 2) + absent * mean**2
+    return magnitude, mean, np.where(highest == lowest, 0.0, np.sqrt(variance))
+
+
+def _exponent(peak: NDArray[np.float64]) -> NDArray[np.int32]:
+    return np.frexp(peak)[1].clip(-1023, 1023)
 
 
 def _wide(arrays: Arrays) -> Arrays:

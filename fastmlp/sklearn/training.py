@@ -18,6 +18,7 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 from fastmlp._core.history import History
 from fastmlp._core.user_warnings import warn
 from fastmlp._engine.thread_count import fit_team, of_jobs
+from fastmlp._network.sparse import is_sparse, rows_of
 from fastmlp._network.spec import Spec
 from fastmlp._validation import check
 from fastmlp._validation.compatibility import refusal
@@ -154,7 +155,7 @@ def _split(
 
 
 def _checked(draft: Any, X: Any, y: Any, sample_weight: Any, reset: bool) -> tuple[Any, Any, Any]:
-    """Return dense, checked arrays; errors are scikit-learn's."""
+    """Return checked arrays, or `SparseRows`; errors are scikit-learn's."""
     if draft._target_checks:  # numbers
         validation.refuse_text(y, "MLPClassifier")
     with validation.checking(X):
@@ -170,7 +171,7 @@ def _checked(draft: Any, X: Any, y: Any, sample_weight: Any, reset: bool) -> tup
         )
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X)
-    X = sound(X, "X").toarray() if hasattr(X, "toarray") else X
+    X = rows_of(X) if is_sparse(X) else X
     if y.ndim == 2 and y.shape[1] == 1:
         y = column_or_1d(y, warn=True)
     return X, y, sample_weight

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import issparse
+from scipy.sparse import csr_array, issparse
 from scipy.special import xlogy
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import train_test_split
@@ -20,6 +20,7 @@ from sklearn.utils.multiclass import type_of_target
 from fastmlp._core.intervals import first_non_finite
 from fastmlp._core.user_warnings import warn
 from fastmlp._network.data import Data
+from fastmlp._network.sparse import SparseRows
 from fastmlp._training.metrics import r2
 from fastmlp._validation import check
 from fastmlp.sklearn.parameters import copy_with_state
@@ -64,7 +65,7 @@ class Validation:
                 right = ((outputs > 0.5) == (targets > 0.5)).all(axis=1)
             return float(np.average(right, weights=self.samples.weights))
         scorer = check_scoring(draft, draft.scoring)
-        X, y, weights = self.samples.x, self.samples.y, self.samples.weights
+        X, y, weights = sound(self.samples.x, "X"), self.samples.y, self.samples.weights
         options = {} if weights is None else {"sample_weight": weights}
         fitted = draft._fitted
         curve = [*fitted.attributes["loss_curve_"], changes["loss_"]]
@@ -85,11 +86,20 @@ def checking(X: Any) -> Iterator[None]:
             f"X, y or sample_weight holds a number too large for float64 ({error}): rescale it"
         ) from error
     except ValueError as error:
-        if str(error).startswith("Input X contains") and not issparse(X):
+        if str(error).startswith("Input X contains"):
             with contextlib.suppress(TypeError, ValueError):  # of frames with pandas.NA
-                row, column = first_non_finite(np.asarray(X, np.float64)) or ()
+                row, column = _first_non_finite(X)
                 error.add_note(f"the first is in row {row}, column {column} (counted from 0)")
         raise
+
+
+def _first_non_finite(X: Any) -> tuple[int, ...]:
+    """Return the row and column of the first NaN or infinity; an empty tuple if there is none."""
+    if not issparse(X):
+        return first_non_finite(np.asarray(X, np.float64)) or ()
+    matrix = X.tocoo()
+    places = np.column_stack([matrix.row, matrix.col])[~np.isfinite(matrix.data)]
+    return tuple(map(int, min(places.tolist(), default=())))
 
 
 def refuse_text(y: Any, classifier: str) -> None:
@@ -130,6 +140,8 @@ def sound(X: Any, name: str) -> Any:
     """Return X; raise an error for a source, or a sparse matrix with indices out of range."""
     if type(X) is not np.ndarray:  # most are, and calls take time
         check.no_source(X)
+    if isinstance(X, SparseRows):
+        return csr_array((X.values, X.indices, X.indptr), shape=X.shape)
     # scikit-learn does not check the indices before native code uses them.
     if issparse(X) and X.format in ("csr", "csc", "bsr", "coo"):
         try:  # in new matrices with the same arrays, because SciPy cuts arrays with spare room
