@@ -57,7 +57,7 @@ class SparseRows:
     >>> x[:2].toarray()
     array([[0. , 2. , 0. , 0. , 0.5],
            [0. , 0. , 0. , 0. , 0. ]])
-    >>> fastmlp.reference.MLP([5, 4, 1], rng=0).predict(x).shape
+    >>> fastmlp.MLP([5, 4, 1], rng=0).predict(x).shape
     (3, 1)
     """
 

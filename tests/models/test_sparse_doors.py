@@ -17,7 +17,7 @@ from tolerances import assert_all_close
 import fastmlp
 from fastmlp._network.sparse import rows_of
 
-ENGINES = {"reference": fastmlp.reference.MLP}
+ENGINES = {"native": fastmlp.MLP, "reference": fastmlp.reference.MLP}
 RNG = np.random.default_rng(3)
 N, INPUTS = 90, 40
 MATRIX = sparse.random_array((N, INPUTS), density=0.1, format="csr", rng=RNG)
@@ -190,7 +190,7 @@ def test_doors(door, options, engine, dtype, tmp_path):
         net = ENGINES[engine](**arguments)
         results.append(DOORS[door](net, x, str(tmp_path / f"{k}.safetensors")))
     dense, thin = results
-    if engine == "native":
+    if engine == "native" and door != "int8":  # which NumPy calibrates
         for a, b in zip(dense, thin, strict=True):
             np.testing.assert_array_equal(a, b)  # in which 0 and -0 are equal
     else:

@@ -119,7 +119,7 @@ def clean(name: str, value: Any, net: Any) -> Any:
         return tuple(clean(n, v, net) for n, v in zip(names, value, strict=False))
     if name not in ("X", "y", "sample_weight") or value is None:
         return value
-    array = np.asarray(value)
+    array = value.toarray() if hasattr(value, "toarray") else np.asarray(value)
     labels = name == "y" and array.ndim == 1 and net.loss.target_kind == "class"
     with np.errstate(all="ignore"):
         return np.array(array.astype(np.int64 if labels else net.dtype), order="C")

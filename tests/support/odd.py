@@ -123,11 +123,14 @@ SAME: dict[str, Callable[[np.ndarray], Any]] = {
     "polars": polars_form,
     "lookalike": Lookalike,
     "masked": np.ma.masked_array,
+    "csr": lambda a: scipy.sparse.csr_matrix(a) if a.ndim == 2 else a,
+    "csc array": lambda a: scipy.sparse.csc_array(a) if a.ndim == 2 else a,
+    "coo": lambda a: scipy.sparse.coo_matrix(a) if a.ndim == 2 else a,
 }
 
 
 # Forms that carry more than the values of a plain array has, which most functions refuse.
-MORE = ("masked",)
+MORE = ("masked", "csr", "csc array", "coo")
 
 
 def replaced(value: Any, dtype: Any = None) -> Callable[[np.ndarray], Any]:
@@ -187,6 +190,7 @@ OTHER: dict[str, Callable[[np.ndarray], Any]] = {
             np.resize(a, sum(a.shape) - 1), a.shape[1]
         ) if a.ndim == 2 and a.size else a
     ),
+    "sparse with a wrong index": lambda a: broken_sparse(a) if a.ndim == 2 else a,
     "frame with text": lambda a: pandas.DataFrame({"a": ["x"] * len(a), "b": ["y"] * len(a)}),
     "masked somewhere": lambda a: np.ma.masked_array(a, mask=a > 0),
     "generator": iter,
