@@ -75,6 +75,11 @@ class Predictor(Protocol):
     def __call__(self, x: ArrayLike, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Predict one row, (I,) to (C,), or a batch, (n, I) to (n, C)."""
 
+    def sparse(
+        self, indices: ArrayLike, values: ArrayLike, out: NDArray[Any] | None = None
+    ) -> NDArray[Any]:
+        """Predict one row of which the inputs ``indices`` have ``values``, and all others are 0."""
+
     def jacobian(self, x: ArrayLike) -> NDArray[Any]:
         """Return d prediction / d x, (C, I) for one row or (n, C, I)."""
 

@@ -127,6 +127,23 @@ def written(net, x):
     return [net.predict(x, out=np.empty((N, 2), net.dtype)), net.predict(lambda: [x[:7], x[7:]])]
 
 
+def predicted(net, x):
+    """Return predictions of all kinds of functions, also into the memory of the values."""
+    predictor, row = net.predictor(), np.asarray(x[11:12])[0]
+    columns = np.flatnonzero(row)
+    functions = [predictor]
+    if is_native(net):
+        functions.append(fastmlp.Ensemble([net, copy.deepcopy(net)]).predictor())
+    results = [net.predict(x[:1]), net.predict(x, link=False)]
+    for function in functions:
+        results += [function(x), function.sparse(columns, row[columns]), function(row)]
+        shared = np.resize(row, 2 * N + 2)
+        rows = fastmlp.SparseRows(range(0, 2 * N + 1, 2), [3, 7] * N, shared[:-2], INPUTS)
+        apart = function(rows.copy())
+        np.testing.assert_array_equal(function(rows, shared[2:].reshape(N, 2)), apart)
+    return results
+
+
 def narrow(net, x):
     """Return what a predictor computes whose rounding was calibrated."""
     if net.dtype != np.float32:
@@ -158,7 +175,7 @@ DOORS = {
         for name, options in FITS.items()
     },
     "partial_fit": lambda net, x, _: passes(net, x),
-    "predict": lambda net, x, _: [net.predict(x), net.predict(x[:1]), net.predict(x, link=False)],
+    "predict": lambda net, x, _: predicted(net, x),
     "evaluate": lambda net, x, _: [net.evaluate(x, Y), net.evaluate(x, Y, W)],
     "gradients": lambda net, x, _: gradients(net, x),
     "metrics and early stopping": lambda net, x, _: measured(net, x),

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastmlp._engine.exportable import Exportable
 from fastmlp._engine.protocol import Arrays, Engine
 from fastmlp._export.layers import Exported, exported
+from fastmlp._network.sparse import SparseRows, is_sparse
 from fastmlp._network.spec import Spec
 from fastmlp._validation import check
 
@@ -52,7 +53,19 @@ class Predictor(Exportable):
 
     def __call__(self, x: ArrayLike, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Predict one row, (I,) to (C,), or a batch, (n, I) to (n, C), into ``out`` if given."""
-        rows, one = self._rows(x)
+        if is_sparse(x):
+            return self._predict(check.inputs(x, self.spec, name="x", empty=True), False, out)
+        return self._predict(*self._rows(x), out)
+
+    def sparse(
+        self, indices: ArrayLike, values: ArrayLike, out: NDArray[Any] | None = None
+    ) -> NDArray[Any]:
+        """Predict one row of which the inputs ``indices`` have ``values``, and all others are 0."""
+        row = SparseRows((0, np.size(indices)), indices, values, self.spec.layer_sizes[0])
+        return self._predict(row.astype(self.spec.dtype), True, out)
+
+    def _predict(self, rows: Any, one: bool, out: NDArray[Any] | None) -> NDArray[Any]:
+        """Predict rows (n, I), in ``out`` if given; ``one`` is whether the result is flat."""
         shape = (rows.shape[0], self.spec.shapes[-1][1])[one:]
         if out is not None and not _fits(out, shape, self.spec.dtype):
             raise check.bad_out(out, shape, self.spec.dtype)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,9 @@ from fastmlp._engine.exportable import Exportable
 from fastmlp._engine.protocol import Predictor
 from fastmlp._export.layers import Exported, joined
 from fastmlp._models.ensemble import mixture
+from fastmlp._network.sparse import SparseRows, is_sparse
 from fastmlp._network.spec import Spec
+from fastmlp._validation import check
 
 
 class EnsemblePredictor(Exportable):
@@ -54,7 +56,7 @@ class EnsemblePredictor(Exportable):
 
         Parameters
         ----------
-        x : array-like, shape (I,) for one row or (n, I)
+        x : array-like, shape (I,) for one row or (n, I), or sparse rows (n, I)
             Inputs, as for the predictor of an MLP.
         out : array of the model's dtype, C-contiguous, optional
             Array for the result, shape (C,) for one row, else (n, C).
@@ -69,10 +71,23 @@ class EnsemblePredictor(Exportable):
         TypeError, ValueError
             If x or out is invalid.
         """
-        if out is not None and np.may_share_memory(np.asarray(x), out):
-            x = np.array(x)  # later members read x after ``out`` is written
-        first = self._members[0](x, out)  # checks both
-        predictions = [first, *(predict(x) for predict in self._members[1:])]
+        x = check.inputs(x, self.spec, name="x", empty=True) if is_sparse(x) else x
+        return self._mix(self._members, (x,), out)
+
+    def sparse(
+        self, indices: ArrayLike, values: ArrayLike, out: NDArray[Any] | None = None
+    ) -> NDArray[Any]:
+        """Predict one row of which the inputs ``indices`` have ``values``, and all others are 0."""
+        return self._mix([member.sparse for member in self._members], (indices, values), out)
+
+    def _mix(
+        self, functions: Sequence[Callable[..., Any]], x: Sequence[Any], out: NDArray[Any] | None
+    ) -> NDArray[Any]:
+        """Combine what the members' functions return for x."""
+        if out is not None:  # later members read x after ``out`` is written
+            x = [_apart(array, out) for array in x]
+        first: NDArray[Any] = functions[0](*x, out)  # checks all
+        predictions = [first, *(predict(*x) for predict in functions[1:])]
         if first.ndim == 1 and self.spec.loss.heads == 1:  # faster, and the bits of `prediction`
             with np.errstate(over="ignore", invalid="ignore"):
                 total = sum(predictions, np.zeros(first.shape))
@@ -90,3 +105,10 @@ class EnsemblePredictor(Exportable):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {len(self._members)} x {self._members[0]!r}>"
+
+
+def _apart(x: Any, out: Any) -> Any:
+    """Return x, copied if it may share memory with ``out``."""
+    if isinstance(x, SparseRows):
+        return x.copy() if np.may_share_memory(x.values, out) else x
+    return np.array(x) if np.may_share_memory(np.asarray(x), out) else x

@@ -248,7 +248,7 @@ cdef class Predictor:
         if is_sparse(x):
             x = check.inputs(x, self.engine.spec, name="x", empty=True)
             out = self._result(out, (x.shape[0], self.context.n_out))
-            self._blocks(x, out)
+            self._blocks(x.copy() if np.may_share_memory(x.values, out) else x, out)
             return out if given is None else given
         x = self._numbers(x)
         if not self.is_plain(x):
