@@ -1,6 +1,6 @@
 # Encoding of rows of a table: of one row, or of each batch that an engine gathers. The arithmetic is in
-# c/encoding.h, compiled for each CPU level with the kernels. Here are also loops over the values of a row or a
-# column of Python objects.
+# c/encoding.h, compiled for each CPU level with the kernels. Here are also loops over the values of a row or
+# a column of Python objects.
 cimport numpy as cnp
 from cpython.dict cimport PyDict_GetItemWithError
 from cpython.float cimport PyFloat_AsDouble, PyFloat_Check
