@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._core.history import History
+from fastmlp._engine.ensemble import predict_each
 from fastmlp._engine.thread_count import call_team, default_threads
 from fastmlp._models.codecs import models
 from fastmlp._models.ensemble.ensemble import Ensemble
@@ -34,6 +35,7 @@ from fastmlp.tabular.targets import TargetScale
 Array = NDArray[Any]
 
 ROWS_AT_A_TIME = 8_192  # rows per call, which limits the memory of a prediction
+FEW_ROWS = 4  # at most these are predicted one by one, which takes less than preparing a block
 INTERRUPTED = "the user interrupted it"
 TRIALS = 3  # trials, of which the median counts
 BATCHES = 3  # batches per trial, so that overhead per epoch is small
@@ -86,17 +88,28 @@ class Members:
 
     def _outputs(self, members: Sequence[int], table: Table) -> list[Array]:
         """Return the outputs of networks, (n, columns) each: means, then variances if any."""
-        engines = [net._engine for net in self.ensemble.members]
+        engines = self._engines()
         with call_team(engines[0].spec.n_weights, len(table)) as team:
             return [engines[m].predict(self.encoding.rows(table, m), team) for m in members]
 
+    def _engines(self) -> list[Any]:
+        return [net._engine for net in self.ensemble.members]
+
     def predict(self, table: Table) -> Array:
         """Return the joint prediction of all members, (n, columns)."""
+        if 0 < len(table) <= FEW_ROWS:
+            rows = zip(table.numbers, table.codes, strict=True)
+            return np.concatenate([self.predict_row(*row) for row in rows])
         blocks = []
         for at in range(0, max(len(table), 1), ROWS_AT_A_TIME):
-            block = table.take(np.arange(at, min(at + ROWS_AT_A_TIME, len(table))))
+            block = table.take(slice(at, at + ROWS_AT_A_TIME))
             blocks.append(mixed(self.target, self.predictions(block)))
         return np.concatenate(blocks)
+
+    def predict_row(self, numbers: Array, codes: Array) -> Array:
+        """Return the joint prediction of a row, (1, columns), with the bits of `predict`."""
+        z = predict_each(self._engines(), self.encoding.encoder(numbers, codes))
+        return mixed(self.target, self.target.decode(self.scale, z[:, np.newaxis]))
 
     def of_first(self, members: int) -> Members:
         """Return the first members."""

@@ -11,14 +11,13 @@ from fastmlp._validation.arrays import short
 from fastmlp.tabular.blend import Blend, blended
 from fastmlp.tabular.columns import Array, Column, Columns, columns_of
 from fastmlp.tabular.frames import check_frame, gathered, is_frame
-from fastmlp.tabular.members import Members, mixed
 from fastmlp.tabular.rows import plain
 
 
 class RowPredictor:
     """A fitted estimator of tables as a function of one row; see its method ``predictor()``.
 
-    It has its own copy of the weights, so later fits do not change it, and it is thread-safe.
+    Later fits of the estimator do not change it, and it is thread-safe.
 
     Parameters
     ----------
@@ -56,18 +55,14 @@ class RowPredictor:
     ) -> None:
         self._n, self._names = len(columns.names), columns.names if columns.named else None
         self._numbers = columns.numbers
-        self._categories = [
-            (k, column, {value: code for code, value in enumerate(column.values or ())})
-            for k, column in columns.categories
-        ]
+        self._categories = columns.categories
         self._places = np.array([k for k, _ in columns.numbers], np.int64)
-        self._groups = [_Group(group) for group in blend.groups]
-        self._weights = blend.weights.tolist()
+        self._groups, self._weights = blend.groups, blend.weights.tolist()
         self._finish, self.classes = finish, classes
 
     def __repr__(self) -> str:
         """Return the number of values and of networks."""
-        networks = sum(len(group) for group in self._groups)
+        networks = sum(len(group.ensemble) for group in self._groups)
         return f"<RowPredictor: call it with a row of {self._n} values; {networks} networks>"
 
     def __call__(self, row: Sequence[Any] | Mapping[str, Any]) -> Array:
@@ -100,10 +95,10 @@ class RowPredictor:
         if numbers is None:
             given = [_number(row[k], column) for k, column in self._numbers]
             numbers = np.array(given, np.float64)
-        read = [_code(row[k], column, codes) for k, column, codes in self._categories]
+        read = [_code(row[k], column) for k, column in self._categories]
         codes = np.array(read, np.int32)
         return self._finish(  # type: ignore[no-any-return]
-            blended(self._weights, [group.predict(numbers, codes) for group in self._groups])
+            blended(self._weights, [group.predict_row(numbers, codes) for group in self._groups])
         )[0]
 
     def _listed(self, row: Any) -> list[Any]:
@@ -146,9 +141,9 @@ def _number(value: Any, column: Column) -> float:
     return float(column.read(_series(value))[0])  # rejects other types
 
 
-def _code(value: Any, column: Column, codes: dict[Any, int]) -> int:
-    if isinstance(value, str) and value in codes:
-        return codes[value]
+def _code(value: Any, column: Column) -> int:
+    if isinstance(value, str) and value in column.codes:
+        return column.codes[value]
     return int(column.read(_series(value))[0])
 
 
@@ -157,25 +152,3 @@ def _series(value: Any) -> Array:
     series = np.empty(1, object)
     series[0] = value
     return series
-
-
-class _Group:
-    """The members of a recipe, each a function of one row."""
-
-    def __init__(self, group: Members) -> None:
-        self._target, self._encoder = group.target, group.encoding.encoder
-        self._scale = group.scale
-        self._predictors = [member.predictor() for member in group.ensemble]
-        spec = self._predictors[0].spec
-        self._shape = len(self._predictors), spec.loss.heads * spec.n_outputs
-
-    def __len__(self) -> int:
-        return len(self._predictors)
-
-    def predict(self, numbers: Array, codes: Array) -> Array:
-        """Return the prediction of all members, (1, columns)."""
-        z = np.empty(self._shape, np.float32)
-        inputs = self._encoder(numbers, codes)
-        for predict, x, out in zip(self._predictors, inputs, z, strict=True):
-            predict(x, out)
-        return mixed(self._target, self._target.decode(self._scale, z[:, np.newaxis]))

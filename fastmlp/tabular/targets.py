@@ -95,8 +95,11 @@ class NumericTarget:
         """
         m, factor = self.outputs, scale.factor[members]
         prediction = z.astype(np.float64)
-        means = prediction[..., :m] * factor + scale.centre[members]
-        prediction[..., :m] = np.clip(means, scale.low[members], scale.high[members])
+        means = prediction[..., :m]
+        means *= factor
+        means += scale.centre[members]
+        np.maximum(means, scale.low[members], out=means)
+        np.minimum(means, scale.high[members], out=means)
         if prediction.shape[-1] > m:
             prediction[..., m:] *= factor**2
         return prediction

@@ -32,6 +32,9 @@ def rows_of(model):
 def test_a_row_has_the_bits_of_a_table_of_this_row(name):
     model = TABLES[name]()
     p, again = model.predictor(), pickle.loads(pickle.dumps(model.predictor()))
+    whole = stored.frame() if hasattr(model, "feature_names_in_") else np.round(stored.X)
+    assert np.array_equal(batch(model)(whole), [p(row) for row, _ in rows_of(model)[: len(whole)]])
+    assert np.array_equal(batch(model)(whole[:4]), batch(model)(whole)[:4])
     for row, table in rows_of(model):
         found, expected = p(row), batch(model)(table)[0]
         assert np.shape(found) == np.shape(expected)

@@ -48,6 +48,27 @@ def train_many(engines, datas, plans, team=None, int epochs=1, seeds=None, held=
     return Epochs(losses.T, held_losses.T, predictions)
 
 
+def predict_each(engines, cnp.ndarray rows not None):
+    """Return the prediction of each engine for its row, (engines, C), of an array (engines, I).
+
+    The engines have one dtype and shape, and no Python functions.
+    """
+    cdef Engine engine = engines[0]
+    cdef cnp.npy_intp dims[2]
+    cdef Py_ssize_t k
+    dims[0], dims[1] = len(engines), engine.operators[engine.net.n_operators - 1].n_out
+    if not (cnp.PyArray_ISCARRAY_RO(rows) and cnp.PyArray_TYPE(rows) == engine.typenum
+            and cnp.PyArray_NDIM(rows) == 2 and rows.shape[0] == dims[0]
+            and rows.shape[1] == engine.operators[0].n_in):
+        raise ValueError(f"the rows have the shape {np.shape(rows)} but a row for each network is expected")
+    cdef cnp.ndarray out = cnp.PyArray_SimpleNew(2, dims, engine.typenum)
+    for k, engine in enumerate(engines):
+        if not engine.predict_row_into(<const char*>cnp.PyArray_GETPTR2(rows, k, 0),
+                                       <char*>cnp.PyArray_GETPTR2(out, k, 0)):
+            raise MemoryError("no memory for the buffers of one row")
+    return out
+
+
 cdef int repeat(Pass member, order, seeds, cnp.ndarray losses) except -1:
     """Set the number of epochs, the memory for their losses, and the seeds of the shuffles."""
     cdef Run* run = &member.run

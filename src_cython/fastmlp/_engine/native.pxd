@@ -29,4 +29,5 @@ cdef class Engine(Parameters):
     cdef int end(self, Pass epoch, plan, bint is_good) except -1
     cdef Buffers borrow_buffers(self, x)
     cdef void return_buffers(self, Buffers buffers)
+    cdef bint predict_row_into(self, const char* row, char* out) except -1
     cdef void divide_rows(self, RowsJob* job, x, team) except *

@@ -295,11 +295,7 @@ cdef class Engine(Parameters):
 
     def predict_row(self, x):
         """Return the prediction (1, C) of one plain finite row (1, I), which needs no checks; else None."""
-        cdef const char* row
-        cdef char* result
-        cdef int status
         cdef cnp.npy_intp dims[2]
-        cdef fm_network net
         cdef const fm_kernels* k = self.kernels
         cdef cnp.ndarray a
         if not cnp.PyArray_CheckExact(x):
@@ -312,15 +308,21 @@ cdef class Engine(Parameters):
         dims[0] = 1
         dims[1] = self.operators[self.net.n_operators - 1].n_out
         out = cnp.PyArray_SimpleNew(2, dims, self.typenum)
-        row, result = <const char*>cnp.PyArray_DATA(a), <char*>cnp.PyArray_DATA(out)
+        is_done = self.predict_row_into(<const char*>cnp.PyArray_DATA(a), <char*>cnp.PyArray_DATA(out))
+        return out if is_done else None
+
+    cdef bint predict_row_into(self, const char* row, char* out) except -1:
+        """Write the prediction of one contiguous row; return whether there was memory for it."""
+        cdef int status
+        cdef fm_network net
         keep = self.read(&net)
         if self.weight_count < QUICK_WEIGHTS:
-            status = predict_rows(k, &net, self.row_bytes, row, 1, result)
+            status = predict_rows(self.kernels, &net, self.row_bytes, row, 1, out)
         else:
             with nogil:
-                status = predict_rows(k, &net, self.row_bytes, row, 1, result)
+                status = predict_rows(self.kernels, &net, self.row_bytes, row, 1, out)
         del keep
-        return out if status == 0 else None
+        return status == 0
 
     def differentiate(self, x):
         """Return the derivatives of the predictions with respect to x, (n, C, I).
