@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from fastmlp._core.intervals import check_count, first_non_finite
 
 MAX_COLUMNS = 2**31 - 1
+MAX_ROWS = 2**32  # so that places, rows times columns, are 64-bit integers
 PRODUCT_ROWS = 1024  # rows of a product at a time, whose terms are held in memory
 
 Array = NDArray[Any]
@@ -234,16 +235,16 @@ def _canonical(indptr: Any, indices: Any, values: Any, shape: Sequence[int], nam
     ascends[starts - 1] = True
     if ascends.all():
         return indptr, columns, values
-    rows = np.repeat(np.arange(shape[0]), np.diff(indptr))
-    order = np.lexsort((columns, rows))
-    columns, values = columns[order], values[order]
+    places = np.repeat(np.arange(shape[0]) * shape[1], np.diff(indptr)) + columns
+    order = np.argsort(places, kind="stable")
+    places, columns, values = places[order], columns[order], values[order]
     is_new = np.ones(len(order), bool)
-    is_new[1:] = (rows[1:] != rows[:-1]) | (columns[1:] != columns[:-1])
+    is_new[1:] = places[1:] != places[:-1]
     if not is_new.all():
         sums = np.zeros(np.count_nonzero(is_new), dtype)
         with np.errstate(over="ignore"):
             np.add.at(sums, np.cumsum(is_new) - 1, values)
-        indptr = _pointers_of(np.bincount(rows[is_new], minlength=shape[0]))
+        indptr = np.searchsorted(places[is_new], np.arange(shape[0] + 1) * shape[1])
         columns, values = columns[is_new], sums
         _finite(values, dtype, indptr, columns, name)
     return indptr, columns, values
@@ -267,9 +268,10 @@ def _pointers_of(lengths: NDArray[Any]) -> NDArray[np.int64]:
 def _pointers(indptr: Any, n: int, n_stored: int, name: str) -> NDArray[np.int64]:
     """Return a checked copy of ``indptr``."""
     copied = _integers(indptr, n_stored, f"{name}.indptr")
-    if len(copied) != n + 1 or not len(copied):
+    if len(copied) != n + 1 or not 0 <= n < MAX_ROWS:
         raise ValueError(
-            f"{name}.indptr has the length {len(copied)} but {max(0, n) + 1} is expected"
+            f"{name}.indptr has the length {len(copied)} but one more than the number of rows, at "
+            f"most {MAX_ROWS}, is expected"
         )
     falls = np.flatnonzero(np.diff(copied) < 0)
     if copied[0] or copied[-1] != n_stored or len(falls):

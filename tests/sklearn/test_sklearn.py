@@ -11,7 +11,6 @@ import pytest
 pytest.importorskip("sklearn")
 
 import sklearn.neural_network as theirs
-from scipy import sparse
 from sklearn.datasets import load_digits, make_classification, make_multilabel_classification
 
 import fastmlp as ours
@@ -249,13 +248,3 @@ def test_dtypes(data, dtype):
         b = getattr(reference, method)((4 * x).astype(other))
         assert a.dtype == b.dtype, other
         np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-4)
-
-
-@pytest.mark.parametrize("container", [sparse.csr_matrix, sparse.csc_matrix, sparse.csr_array])
-def test_sparse(container):
-    x, y = digits()
-    x = np.where(x > 0.5, x, 0)
-    dense = ours.MLPClassifier((9,), max_iter=4, random_state=0).fit(x, y)
-    mine = ours.MLPClassifier((9,), max_iter=4, random_state=0).fit(container(x), y)
-    assert all(np.array_equal(a, b) for a, b in zip(dense.coefs_, mine.coefs_, strict=True))
-    assert np.array_equal(mine.predict_proba(container(x)), dense.predict_proba(x))
