@@ -75,7 +75,6 @@ class Cursor(NamedTuple):
 class Field:
     """A field; the base class itself stands for any JSON, checked by a constructor."""
 
-    needed = True  # whether the key must be present
     hidden = False  # whether the field consists of tensors alone, without a key
 
     def write(self, value: Any, cursor: Cursor) -> Any:
@@ -90,7 +89,7 @@ class Field:
 class Hidden(Field):
     """A field that consists of tensors alone."""
 
-    needed, hidden = False, True
+    hidden = True
 
 
 def limit(bound: Any, cursor: Cursor) -> Any:

@@ -35,7 +35,7 @@ class Wrapper(Field):
 
     def __post_init__(self) -> None:
         """Take over whether there is a key."""
-        self.needed, self.hidden = self.field.needed, self.field.hidden
+        self.hidden = self.field.hidden
 
 
 class Maybe(Wrapper):
@@ -48,25 +48,11 @@ class Maybe(Wrapper):
         return None if tree is None else self.field.read(tree, cursor)
 
 
-class Optional(Wrapper):
-    """A field that a file lacks if the model does."""
-
-    def __post_init__(self) -> None:
-        """Let files lack the key."""
-        self.needed = False
-
-    def write(self, value: Any, cursor: Cursor) -> Any:
-        return self.field.write(value, cursor)
-
-    def read(self, tree: Any, cursor: Cursor) -> Any:
-        return GONE if tree is GONE else self.field.read(tree, cursor)
-
-
 class At(Field):
     """A field whose tensors are named "x", beside its key, or "/x", from the top."""
 
     def __init__(self, name: str, field: Field) -> None:
-        self.name, self.field, self.needed, self.hidden = name, field, field.needed, field.hidden
+        self.name, self.field, self.hidden = name, field, field.hidden
 
     def _moved(self, cursor: Cursor) -> Cursor:
         top = "" if self.name.startswith("/") else cursor.name.rpartition(".")[0]
@@ -188,19 +174,18 @@ class Object(Field):
     fields: Mapping[str, Field]
     make: Callable[..., Any] = dict  # the value of the fields by name; may raise
     values: Callable[[Any], Any] | None = None  # the fields of a value; else items or attributes
+    partial: bool = False  # whether a value, an object of keys, may lack some
 
     def write(self, value: Any, cursor: Cursor) -> dict[str, Any]:
         if self.values:
             value = self.values(value)
         written = {k: field for k, field in self.fields.items() if not isinstance(field, Computed)}
+        if self.partial:
+            written = {key: field for key, field in written.items() if key in value}
         if not isinstance(value, Mapping):
             value = {key: getattr(value, key) for key in written}
         inner = cursor.inside(value)
-        tree = {
-            key: field.write(value[key], inner.at(key))
-            for key, field in written.items()
-            if field.needed or key in value
-        }
+        tree = {key: field.write(value[key], inner.at(key)) for key, field in written.items()}
         return {key: part for key, part in tree.items() if part is not GONE}
 
     def read(self, tree: Any, cursor: Cursor) -> Any:
@@ -219,9 +204,11 @@ class Object(Field):
         inner = cursor.inside(values)
         for key, field in self.fields.items():
             part = GONE if field.hidden else left.pop(key, GONE)
-            cursor.check(part is not GONE or not field.needed, "has no {}", key)
-            values[key] = field.read(part, inner.at(key))
-        return {key: value for key, value in values.items() if value is not GONE}
+            if part is not GONE or field.hidden:
+                values[key] = field.read(part, inner.at(key))
+            else:
+                cursor.check(self.partial, "has no {}", key)
+        return values
 
 
 @dataclass

@@ -14,7 +14,7 @@ from fastmlp._core.history import History
 from fastmlp._engine import optimizer_state
 from fastmlp._engine.thread_count import of_jobs
 from fastmlp._files.fields import Choice, Count, Field, Flag, Number, Numbers
-from fastmlp._files.schema import Chosen, Codec, Computed, Counted, Maybe, Object, Optional
+from fastmlp._files.schema import Chosen, Codec, Computed, Counted, Maybe, Object
 from fastmlp._files.strict_json import shown
 from fastmlp._models.codecs import parts
 from fastmlp._models.codecs.values import ANY, Value, is_object
@@ -164,13 +164,14 @@ def _check_sizes(attributes: dict[str, Any], sizes: tuple[int, ...]) -> None:
         raise ValueError(f"there are names for {names.shape} of {sizes[0]} features")
 
 
-# Attributes and the allowed kinds of their values. A file has those that the estimator has.
-ATTRIBUTES: dict[str, tuple[Any, ...]] = {
-    **dict.fromkeys(("n_features_in_", "n_outputs_", "n_layers_", "n_iter_", "t_"), (int,)),
-    **dict.fromkeys(("loss_", "best_loss_", "best_validation_score_"), (float, int, None)),
-    "_no_improvement_count": (int,),
-    "out_activation_": (str,),
-    "feature_names_in_": (np.ndarray,),
+COUNTS = ("n_features_in_", "n_outputs_", "n_layers_", "n_iter_", "t_", "_no_improvement_count")
+LOSSES = ("loss_", "best_loss_", "best_validation_score_")
+# Attributes of a fit, of which an estimator has some.
+ATTRIBUTES: dict[str, Field] = {
+    **dict.fromkeys(COUNTS, Value(int)),
+    **dict.fromkeys(LOSSES, Value(float, int, None)),
+    "out_activation_": Value(str),
+    "feature_names_in_": Value(np.ndarray),
 }
 FIT = Object(
     {
@@ -180,8 +181,8 @@ FIT = Object(
         "assigned": NETWORK.fields["assigned"],
         "run": Maybe(RUN),
         "history": parts.HISTORY,
-        "attributes": Object({name: Optional(Value(*kinds)) for name, kinds in ATTRIBUTES.items()}),
-        "lists": Object(dict.fromkeys(CURVES, Optional(Maybe(Counted(Numbers()))))),
+        "attributes": Object(ATTRIBUTES, partial=True),
+        "lists": Object(dict.fromkeys(CURVES, Maybe(Counted(Numbers()))), partial=True),
     },
     _fitted,
 )

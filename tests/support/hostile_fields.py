@@ -70,12 +70,12 @@ def rows(field: fields.Field, tree: Any, path: Path, cls: Any) -> Iterator[tuple
         yield from rows(field.choose({"cls": cls, "name": cls.__name__}), tree, path, cls)
     elif isinstance(field, schema.Maybe):
         yield from (row for row in rows(field.field, tree, path, cls) if row[0] != path or row[1])
-    elif isinstance(field, schema.At | schema.Optional):
+    elif isinstance(field, schema.At):
         yield from rows(field.field, tree, path, cls)
     elif tree is not None:
         yield from ((path, part) for part in wrong(field, tree))
         for key, part in inner(field, tree):
-            if isinstance(tree, dict) and part.needed:
+            if isinstance(tree, dict) and not getattr(field, "partial", False):
                 yield (*path, key), GONE
             yield from rows(part, tree[key], (*path, key), cls)
         if isinstance(field, schema.Object | schema.OneOf):
