@@ -79,7 +79,8 @@ class Store:
         words = f"{np.dtype(dtype)} of shape {shape} belongs there"
         check(is_right, f"tensor {{}} is {array.dtype} of shape {array.shape} but {words}", name)
         at = first_non_finite(array)
-        check(at is None, f"tensor {{}} has {array[at]} at {at}" if at is not None else "", name)
+        if at is not None:
+            raise ModelFormatError(f"tensor {shown(name)} has {array[at]} at {at}")
         return array
 
     def numbers(self, name: str, dtype: Any = np.float64) -> list[Any]:

@@ -196,6 +196,7 @@ def views(header: Header, payload: NDArray[np.uint8]) -> Iterator[tuple[str, NDA
     payload.flags.writeable = False
     for name, entry in header.entries.items():
         array = payload[entry.start : entry.stop].view(entry.dtype).reshape(entry.shape)
-        is_right = entry.dtype != np.bool_ or array.view(np.uint8).max(initial=0) <= 1
-        check(is_right, "tensor {} has truth values that are neither 0 nor 1", name)
+        if entry.dtype == np.bool_:
+            is_right = array.view(np.uint8).max(initial=0) <= 1
+            check(is_right, "tensor {} has truth values that are neither 0 nor 1", name)
         yield name, array

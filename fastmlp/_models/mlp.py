@@ -369,6 +369,7 @@ class MLP(Exportable):
             if ranks and n_threads is None:
                 n_threads = 1
             request = FitRequest(
+                # Owner, members, engine, data and plans.
                 *(self, [self], self._engine, [data], [plan]),
                 fingerprint_data=[(data, validation)],
                 evaluator=planning.evaluator(self._engine, data, validation, metrics, ranks),

@@ -122,12 +122,6 @@ def _report(**fields: Any) -> Report:
     return Report(**fields)
 
 
-def _importance(names: list[str], used: list[str], **of: NDArray[Any]) -> Importance:
-    if sorted(names) != sorted(used):
-        raise ValueError(f"it has {len(names)} names but not those of the {len(used)} used columns")
-    return Importance(names, **of)
-
-
 REPORT = Object(
     {
         "rows": Computed(_rows),
@@ -159,9 +153,8 @@ IMPORTANCE = Object(
     {
         "names": Texts(),
         **dict.fromkeys(("means", "deviations"), Tensor(lambda c: (len(c["names"]),))),
-        "used": Computed(lambda context: context["columns"].used),
     },
-    _importance,
+    Importance,
 )
 
 # ---------------------------------------------------------------------------------- the fit

@@ -226,8 +226,8 @@ class _Networks(parts.Parameters):
         return super().write(kinds, cursor)
 
     def read(self, tree: Any, cursor: Cursor) -> Any:
-        kinds, members = super().read(tree, cursor), range(cursor.context["members"])
-        return [[[array[k] for array in arrays] for arrays in kinds] for k in members]
+        kinds = (zip(*layers, strict=True) for layers in super().read(tree, cursor))
+        return list(zip(*kinds, strict=True))
 
 
 def _group(

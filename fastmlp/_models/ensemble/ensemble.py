@@ -264,6 +264,7 @@ class Ensemble(Exportable):
             held = self._held(validation_data, validation_rows, scorer, data)
             evaluator = functools.partial(EnsembleEvaluator, held=held, score=scorer)
             request = FitRequest(
+                # Owner, members, engine, data and plans.
                 *(self, self._members, self._engines(), data, plans),
                 fingerprint_data=member_data.fingerprint_data(data, plans, held),
                 evaluator=evaluator,
