@@ -17,6 +17,7 @@ from small_estimators import classifier, regressor
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from fastmlp import MLPClassifier, MLPRegressor
+from fastmlp.sklearn import lbfgs
 from fastmlp.sklearn.lbfgs import one_thread
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -307,6 +308,33 @@ def test_overlapping_limits_of_blas_are_taken_back():
                     assert blas_threads() == [1] * len(before)
             assert blas_threads() == before
         assert blas_threads() == before
+
+
+class OlderLibraries:
+    """As older versions of threadpoolctl: a limit restores at its end what it has met."""
+
+    threads = 2
+
+    @contextlib.contextmanager
+    def limit(self, limits, user_api):
+        before, self.threads = self.threads, limits
+        yield
+        self.threads = before
+
+
+def test_only_the_first_of_overlapping_fits_limits_blas(monkeypatch):
+    libraries = OlderLibraries()
+    monkeypatch.setattr(lbfgs, "_libraries", lambda: libraries)
+
+    def overlap(hold):
+        with one_thread():
+            hold()
+
+    with contextlib.ExitStack() as inner:
+        with one_thread():
+            inner.enter_context(held(overlap))
+        assert libraries.threads == 2
+    assert libraries.threads == 2
 
 
 @pytest.mark.parametrize("method", ["partial_fit", "fit"])
