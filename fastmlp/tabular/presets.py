@@ -148,28 +148,27 @@ NARROW = {
     "classes": (Recipe(width=64), Recipe(0, width=64, **CAREFUL), Recipe(width=64, **CAREFUL)),
 }
 
+# Short ones first: a time limit may leave no time for all.
+BEST = (
+    Recipe(bins=8, **SHORT),
+    Recipe(bins=0, share=1 / 8, **CAREFUL),
+    Recipe(bins=24, **SHORT),
+    Recipe(bins=8, **CAREFUL),
+    Recipe(bins=8),
+    Recipe(bins=0),
+    Recipe(bins=16, rate=2.0),
+    Recipe(bins=8, depth=2),
+    Recipe(bins=0, rate=2.0),
+    Recipe(bins=16, rate=2.0, **CAREFUL),
+    Recipe(bins=8, width=256, **CAREFUL),
+    Recipe(bins=24, activation="silu"),
+    Recipe(bins=0, activation="tanh"),
+)
+
 PRESETS = {
     "fast": Preset(4, 2, 64, (Recipe(bins=8, width=64),)),
     "default": Preset(8, 2, 256, (Recipe(bins=0, width=64),), NARROW, trial_folds=4),
-    "best": Preset(
-        *(16, 2, 256),
-        (
-            Recipe(bins=8, **SHORT),  # short ones first: a time limit may leave no time for all
-            Recipe(bins=0, share=1 / 8, **CAREFUL),
-            Recipe(bins=24, **SHORT),
-            Recipe(bins=8, **CAREFUL),
-            Recipe(bins=8),
-            Recipe(bins=0),
-            Recipe(bins=16, rate=2.0),
-            Recipe(bins=8, depth=2),
-            Recipe(bins=0, rate=2.0),
-            Recipe(bins=16, rate=2.0, **CAREFUL),
-            Recipe(bins=8, width=256, **CAREFUL),
-            Recipe(bins=24, activation="silu"),
-            Recipe(bins=0, activation="tanh"),
-        ),
-        many_rows=(5_000, 50_000),
-    ),
+    "best": Preset(16, 2, 256, BEST, many_rows=(5_000, 50_000)),
 }
 
 # Most piecewise linear inputs of all columns together, to limit time and memory.

@@ -1,6 +1,7 @@
 """Predictors of files, in programs that have NumPy alone."""
 
 import json
+import re
 
 import children
 import hostile
@@ -78,6 +79,28 @@ def test_the_predictor_of_a_classifier_has_its_classes(tmp_path):
     frame = stored.frame()
     for row in (frame.iloc[0], frame[:1]):
         np.testing.assert_array_equal(predict(row), model.predict_proba(frame[:1])[0])
+
+
+# Of the fit, beside its columns and networks.
+NEEDED = {"TabMLPRegressor two outputs": "columns", "TabMLPClassifier words": "calibration"}
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_a_predictor_reads_only_what_predictions_need(name, tmp_path):
+    """Out-of-fold predictions, the history and residuals may be damaged."""
+    header, payload = hostile.apart(hostile.valid(name))
+    damaged = bytearray(payload)
+    for tensor, entry in header.items():
+        if re.match(f"fit\\.(?!columns|blend|{NEEDED[name]})", tensor):
+            start, stop = entry["data_offsets"]
+            damaged[start:stop] = bytes([0xFF]) * (stop - start)
+    assert damaged != payload
+    row = stored.frame()[:1]
+    (tmp_path / "model").write_bytes(hostile.together(header, bytes(damaged)))
+    with pytest.raises(fastmlp.ModelFormatError):
+        fastmlp.load(tmp_path / "model")
+    expected = hostile.load(hostile.valid(name)).predictor()(row)
+    np.testing.assert_array_equal(fastmlp.load_predictor(tmp_path / "model")(row), expected)
 
 
 @pytest.mark.parametrize("name", ["unfitted", "unfitted table"])

@@ -232,6 +232,8 @@ TABLES: list[Row] = [
         changed(TAB_LABELS, "fit.calibration.classes", "shape", to=[1, 2]),
         r"there are \(1, 2\) classes, not 2 in",
     ),
+    (fit("calibration", "lowest", to=0.5), "lowest is 0.5 but must be at most 0"),
+    (fit("calibration", "lowest", to={"float": "nan"}), "lowest is nan but must be at most 0"),
     (classes("blend", "target", "kind", to="labels"), "cross_entropy but the target that of"),
     (report("seconds", to={"dict": [["reading", "long"]]}), "seconds has 're"),
     (report("more", to={"dict": [[1, "a"]]}), "report: more has 1 with 'a'"),
