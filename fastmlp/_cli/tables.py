@@ -118,10 +118,6 @@ class Frame:
             return Frame({name: column[key] for name, column in self.values.items()})
         return Frame({name: self.values[name] for name in key})
 
-    def get_columns(self) -> list[Any]:
-        """Return all columns, as a frame of polars does."""
-        return [self[name] for name in self.values]
-
 
 def engine() -> Any:
     """Return polars, else pandas, one of which is needed for Parquet."""

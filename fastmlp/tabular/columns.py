@@ -245,7 +245,8 @@ def columns_of(X: Any) -> tuple[list[str], Callable[[int], Array]]:
         array = np.asarray(X)
         return [f"column {k}" for k in range(array.shape[1])], lambda k: array[:, k]
     names = [str(name) for name in names_in(X)]
-    series = [column for _, column in X.items()] if hasattr(X, "iloc") else X.get_columns()
+    is_pandas = hasattr(X, "iloc")
+    series = [column for _, column in X.items()] if is_pandas else [X[name] for name in X.columns]
 
     def values(k: int) -> Array:
         array = _array(series[k], names[k])

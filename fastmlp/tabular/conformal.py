@@ -73,9 +73,8 @@ class Residuals:
             deviation * self.spread, np.maximum(np.spacing(np.abs(prediction)), smallest)
         )
         log_size, log_away = np.log(size), np.log(np.maximum(np.abs(y - prediction), smallest))
-        middle = math.lgamma((f + 1) / 2) - math.lgamma(f / 2) - math.log(math.pi * f) / 2
         tail = np.logaddexp(0.0, 2 * (log_away - log_size) - math.log(f))  # log(1 + z**2 / f)
-        return np.asarray(middle - (f + 1) / 2 * tail - log_size)
+        return np.asarray(_log_constant(f) - (f + 1) / 2 * tail - log_size)
 
 
 def residuals_of(
@@ -159,18 +158,31 @@ def _sizes(residual: Array, prediction: Array, w: Array) -> tuple[Array, Array]:
 
 def student(z: Array, w: Array) -> tuple[float, float]:
     """Return the degrees of freedom and scale of Student's t around 0 by maximum likelihood."""
-    from scipy.stats import t
-
     best, fitted = -np.inf, (FREEDOMS[-1], 1.0)
     squares, total = z**2, w.sum()
     start = float(np.average(squares, weights=w)) or 1.0
+    weight = np.empty_like(squares)
     for freedom in FREEDOMS:
-        square = start
+        square, before = start, 0.0
         for _ in range(ROUNDS):
-            weight = (freedom + 1) / (freedom + squares / square)
-            square = max(float((weight * squares * w).sum() / total), 1e-300)
-        likely = float(np.average(t.logpdf(z / np.sqrt(square), freedom), weights=w))
-        likely -= 0.5 * np.log(square)
+            if square == before:  # further rounds would change nothing
+                break
+            before = square
+            np.divide(squares, square, out=weight)
+            weight += freedom
+            np.divide(freedom + 1, weight, out=weight)
+            weight *= squares
+            weight *= w
+            square = max(float(weight.sum() / total), 1e-300)
+        np.divide(squares, square * freedom, out=weight)
+        tails = float(np.average(np.log1p(weight, out=weight), weights=w))
+        likely = _log_constant(freedom) - (freedom + 1) / 2 * tails - 0.5 * math.log(square)
         if likely > best:
-            best, fitted = likely, (freedom, float(np.sqrt(square)))
+            best, fitted = likely, (freedom, math.sqrt(square))
     return fitted
+
+
+def _log_constant(freedom: float) -> float:
+    """Return the logarithm of the density of Student's t at 0."""
+    sizes = math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)
+    return sizes - math.log(math.pi * freedom) / 2

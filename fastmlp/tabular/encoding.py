@@ -111,17 +111,17 @@ def _measured(
         column = np.ascontiguousarray(numbers[:, k])
         for of_member, rows in zip(values, learn, strict=True):
             of_member[: len(rows)] = column[rows]
-        ascending = np.sort(values, axis=1)  # NaN, missing or padding, is sorted to the end
-        low, middle, high = quantiles(ascending, QUARTILES).T + 0.0  # turns -0.0 into 0.0
-        largest = np.fmax.reduce(ascending, axis=1)
+        values.sort(axis=1)  # NaN, missing or padding, is sorted to the end
+        low, middle, high = quantiles(values, QUARTILES).T + 0.0  # turns -0.0 into 0.0
+        largest = np.fmax.reduce(values, axis=1)
         with np.errstate(over="ignore", divide="ignore"):
             spread = np.minimum(high - low, np.finfo(float).max)
-            whole = np.minimum(0.5 * (largest - ascending[:, 0]), np.finfo(float).max)
+            whole = np.minimum(0.5 * (largest - values[:, 0]), np.finfo(float).max)
             spread = np.where(spread < SMALLEST_RANGE, whole, spread)
             factor[:, k] = np.where(spread >= SMALLEST_RANGE, 1 / spread, 0.0)
         centre[:, k] = np.where(np.isnan(middle), 0.0, middle)  # without any number
         if bins:
-            scaled = smooth_clip(ascending, centre[:, k, np.newaxis], factor[:, k, np.newaxis])
+            scaled = smooth_clip(values, centre[:, k, np.newaxis], factor[:, k, np.newaxis])
             edges[:, k] = edges_of(scaled, bins)
     return NumericStatistics(centre, factor, edges)
 
@@ -129,8 +129,14 @@ def _measured(
 def smooth_clip(values: NDArray[np.float64], centre: Any, factor: Any) -> NDArray[np.float64]:
     """Return scaled numbers, smoothly bounded by `CLIP`: x / sqrt(1 + (x / CLIP)**2)."""
     with np.errstate(over="ignore", invalid="ignore"):
-        scaled = np.clip((values - centre) * factor, -PRECLIP, PRECLIP)
-    return np.asarray(scaled / np.sqrt(1 + (scaled / CLIP) ** 2))
+        scaled = np.asarray(values - centre)
+        scaled *= factor
+        np.clip(scaled, -PRECLIP, PRECLIP, out=scaled)
+    divisor = scaled / CLIP
+    divisor *= divisor
+    divisor += 1
+    scaled /= np.sqrt(divisor, out=divisor)
+    return scaled
 
 
 def edges_of(values: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
@@ -140,9 +146,14 @@ def edges_of(values: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
     that occurs in as many rows as a bin holds gets a bin of width 0: a step, which separates it
     from slightly larger and smaller values. NaN is ignored; without any number, edges are 0.
     """
-    values = np.sort(values, axis=1) + 0.0  # turns -0.0 into 0.0
+    values = values + 0.0  # turns -0.0 into 0.0
+    counts = np.count_nonzero(~np.isnan(values), axis=1)
+    for of_member, count in zip(values, counts, strict=True):
+        numbers = of_member[:count]
+        if not (numbers[1:] >= numbers[:-1]).all():  # scaled numbers are, but for rounding errors
+            of_member.sort()
     edges = np.sort(quantiles(values, np.linspace(0, 1, bins + 1)), axis=1)
-    for member, count in enumerate(np.count_nonzero(~np.isnan(values), axis=1)):
+    for member, count in enumerate(counts):
         of_member, often = values[member, :count], -(-count // bins)
         changes = np.count_nonzero(of_member[1:] != of_member[:-1])
         if changes <= bins or np.any(of_member[often - 1 :] == of_member[: count - often + 1]):

@@ -33,11 +33,14 @@ class OutOfFold:
     def joint(self, target: Any) -> Array:
         """Return the predictions of the members of all repeats together, (n, columns)."""
         repeats, means = len(self.predictions), self.predictions.shape[2] - target.outputs
+        mean = np.add.reduce(self.predictions, axis=0) / repeats
+        if not means:  # nor variances
+            return np.asarray(mean)
         # Distances from the first prediction, since squares of a large common part lose precision.
         away = self.predictions[1:, :, :means] - self.predictions[0, :, :means]
         mean_away = np.add.reduce(away, axis=0) / repeats
         spread = np.maximum(np.add.reduce(away**2, axis=0) / repeats - mean_away**2, 0.0)
-        return np.asarray(target.mixed(np.add.reduce(self.predictions, axis=0) / repeats, spread))
+        return np.asarray(target.mixed(mean, spread))
 
     def alone(self, target: Any, weights: Array | None) -> float:
         """Return the mean cost of single members."""

@@ -122,7 +122,7 @@ class NumericTarget:
         m = self.outputs
         heads = prediction[..., :m], prediction[..., m:]
         costs = self.row.cost(self.y[rows], *heads, self.unit, self.loss)
-        return np.asarray(costs.mean(axis=-1))
+        return np.asarray(costs[..., 0] if m == 1 else costs.mean(axis=-1))
 
     def shown(self, cost: float) -> float:
         """Return a mean cost in the usual form of the metric."""

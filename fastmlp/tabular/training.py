@@ -191,11 +191,12 @@ def assembled(
 
 def _of_all_rows(result: BlendResult, table: Table, used: Array) -> Array:
     """Return predictions of all rows: out of fold, but for rows that are in no member's folds."""
+    if len(used) == len(table):
+        return result.out_of_fold
     predictions = np.empty((len(table), result.out_of_fold.shape[1]))
     predictions[used] = result.out_of_fold
     unused = np.setdiff1d(np.arange(len(table)), used)
-    if len(unused):
-        predictions[unused] = result.blend.predict(table.take(unused))
+    predictions[unused] = result.blend.predict(table.take(unused))
     return predictions
 
 
