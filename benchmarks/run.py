@@ -35,6 +35,7 @@ BENCHMARKS = {
         "one network that has learned from all members of a table's",
     ),
     "large": ("large.measure", "large tables: seconds, memory and error, beside boosted trees"),
+    "sparse": ("sparse.measure", "matrices that are mostly zeros: CPU time and memory of fits"),
     "coverage": (
         "interval_coverage.measure",
         "how many new rows intervals hold, by weights and groups",
