@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.sparse
 from states import refused
 from trials import peak_of
 
@@ -41,6 +42,15 @@ class Sparse:
         return X
 
 
+def thin(attribute="data", at=0, value=0.5, columns=FEATURES):
+    """Return a sparse matrix with one changed number, as only a hand can make it."""
+    matrix = scipy.sparse.csr_matrix(np.eye(N, columns))
+    array = getattr(matrix, attribute).astype("f8" if attribute == "data" else "i8")
+    array[at] = value
+    setattr(matrix, attribute, array)
+    return matrix
+
+
 # name: (value, exception, words of the message)
 BAD_X = {
     "None": (None, TypeError, ["X is None"]),
@@ -72,6 +82,16 @@ BAD_X = {
     "records": (np.zeros(N, "f4,f4,f4,f4"), TypeError, ["records", "2-D"]),
     "masked": (np.ma.masked_less(X, 0), TypeError, ["masked array", "filled"]),
     "sparse": (Sparse(), TypeError, ["sparse Sparse", "toarray"]),
+    "sparse 1-D": (scipy.sparse.coo_array(X[0]), TypeError, ["sparse coo_array", "toarray"]),
+    "sparse columns": (thin(columns=3), ValueError, ["3 features", "expects 4"]),
+    "sparse nan": (thin("data", 2, NAN), ValueError, ["X[2, 2] is nan", "drop or fill"]),
+    "sparse too large": (thin("data", 3, 1e300), ValueError, ["X[3, 3] is 1e+300", "float32"]),
+    "sparse index": (thin("indices", 1, 4), ValueError, ["X.indices[1] is 4", "0 to 3"]),
+    "sparse index below 0": (thin("indices", 1, -1), ValueError, ["X.indices[1] is -1"]),
+    "sparse index that wraps": (thin("indices", 1, 2**32), ValueError, [str(2**32), "0 to 3"]),
+    "sparse indptr falls": (thin("indptr", 3, 1), ValueError, ["X.indptr", "after indptr[2]"]),
+    "sparse indptr overflows": (thin("indptr", 3, 2**62), ValueError, ["X.indptr[3] is"]),
+    "sparse indptr ends early": (thin("indptr", -1, 3), ValueError, ["X.indptr"]),
 }
 NO_ROWS = (X[:0], ValueError, ["X has 0 rows", "at least one"])
 
