@@ -20,7 +20,6 @@ from fastmlp.tabular.codec_members import BLEND, COLUMNS, PLACES, length
 from fastmlp.tabular.conformal import FREEDOMS, Residuals
 from fastmlp.tabular.fitted_table import Facts, FittedTable, HeldOut
 from fastmlp.tabular.inspection import Importance
-from fastmlp.tabular.loss_rows import LOSSES
 from fastmlp.tabular.predictor import RowPredictor
 from fastmlp.tabular.report import Report
 from fastmlp.tabular.targets import MultiLabelTarget
@@ -160,16 +159,6 @@ IMPORTANCE = Object(
 # ---------------------------------------------------------------------------------- the fit
 
 
-def _parameters(context: Any) -> dict[str, Any]:
-    """Return the estimator's parameters, but those of the loss as they were in the fit."""
-    target = context["blend"].target
-    if target.name not in LOSSES:
-        return context["parameters"]  # type: ignore[no-any-return]
-    level = getattr(target.loss, "quantile", None)
-    of_loss = {"loss": target.name} | ({} if level is None else {"quantile": level})
-    return {**context["parameters"], **of_loss}
-
-
 FIT = Object(
     {
         "columns": COLUMNS,
@@ -179,7 +168,7 @@ FIT = Object(
         "calibration": Chosen(lambda context: CALIBRATIONS[context["name"]]),
         "facts": FACTS,
         "importance": Maybe(IMPORTANCE),
-        "parameters": Computed(_parameters),
+        "parameters": Computed(lambda context: context["parameters"]),
     },
     FittedTable,
 )

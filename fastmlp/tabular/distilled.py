@@ -74,12 +74,10 @@ def _of_student(fitted: FittedTable, student: Members) -> FittedTable:
     report, inputs = fitted.facts.report, student.ensemble[0].layer_sizes[0]
     note = f"distilled: one network of {inputs} inputs predicts in place of these"
     report = replace(report, notes=[*report.notes, note])
-    changed: dict[str, Any] = {}
-    if student.scale:  # of numbers
-        changed["parameters"] = {**fitted.parameters, "loss": MEANS}
-        if fitted.rows is not None:
-            table, target = fitted.rows
-            changed["rows"] = table, NumericTarget(target.y, MEANS)
+    rows_of_fit = fitted.rows
+    if student.scale and rows_of_fit is not None:  # numbers
+        table, target = rows_of_fit
+        rows_of_fit = table, NumericTarget(target.y, MEANS)
     return replace(
         fitted,
         blend=Blend([student], np.ones(1)),
@@ -87,7 +85,7 @@ def _of_student(fitted: FittedTable, student: Members) -> FittedTable:
         held_out=replace(fitted.held_out, predictions=outputs[:, :m], rows=[rows]),
         facts=replace(fitted.facts, report=report, curve=[]),
         importance=None,
-        **changed,
+        rows=rows_of_fit,
     )
 
 

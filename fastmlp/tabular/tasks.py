@@ -54,7 +54,7 @@ class NumberTask:
     @classmethod
     def of_fitted(cls, fitted: FittedTable) -> Self:
         """Return the task of a fitted table."""
-        return cls(fitted.parameters, fitted.calibration.outputs)
+        return cls({**fitted.parameters, "loss": fitted.target.name}, fitted.calibration.outputs)
 
     def read(self, y: Any) -> Array:
         """Return targets of other rows, as the target of the networks holds them."""

@@ -63,6 +63,15 @@ def test_every_tensor_that_is_missing_or_wrong_is_refused_by_its_name(name):
     assert len(found) > 10
 
 
+@pytest.mark.parametrize("name", CHECKED[-2:])
+def test_every_number_of_a_tensor_beyond_its_limits_is_refused_by_its_name(name):
+    found = list(hostile_fields.refusals_of_ranges(name))
+    for tensor, value, said in found:
+        assert tensor in said, (tensor, value, said)
+        check_words(said)
+    assert len(found) > 10
+
+
 def check_words(said):
     assert len(said) < 800
     assert said.isprintable()

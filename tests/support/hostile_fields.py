@@ -6,9 +6,11 @@ import math
 import re
 from collections.abc import Iterator
 from typing import Any, TypeAlias
+from unittest import mock
 
+import numpy as np
 from hostile import apart, load, valid
-from hostile_files import GONE, changed, model, renamed
+from hostile_files import GONE, changed, filled, model, renamed
 
 import fastmlp
 from fastmlp._files import fields, schema, storage
@@ -115,6 +117,31 @@ def refusals_of_tensors(name: str) -> Iterator[tuple[str, Any, str]]:
             for key, value in wrong.items():
                 yield tensor, value, said(changed(name, tensor, key, to=value)())
             yield tensor, GONE, said(renamed(name, tensor, EXTRA)())
+
+
+def refusals_of_ranges(name: str) -> Iterator[tuple[str, Any, str]]:
+    """Yield each tensor with a limit and a number beyond it, and what is said about it."""
+    read, limits = fields.Tensor.read, {}
+
+    def recorded(field: fields.Tensor, tree: Any, cursor: fields.Cursor) -> Any:
+        array = read(field, tree, cursor)
+        if array is not None and array.size:
+            ends = (fields.limit(end, cursor) for end in (field.least, field.most))
+            limits[cursor.tensor] = (array, *ends, field.positive, field.rising)
+        return array
+
+    with mock.patch.object(fields.Tensor, "read", recorded):
+        load(valid(name))
+    for tensor, (array, least, most, is_positive, is_rising) in limits.items():
+        values: list[Any] = [np.zeros(1, array.dtype)] * is_positive
+        for end, away in ((least, -1), (most, 1)):
+            beyond = end + away if array.dtype.kind in "iu" else np.nextafter(end, away * np.inf)
+            if np.isfinite(end) and np.can_cast(np.min_scalar_type(beyond), array.dtype):
+                values.append(np.array(beyond, array.dtype))
+        if is_rising and array.size > 1:
+            values.append(array[1::-1])
+        for value in values:
+            yield tensor, value, said(filled(name, tensor, value)())
 
 
 def said(text: bytes) -> str:

@@ -131,6 +131,7 @@ columns = functools.partial(model, "fit", "columns", name=TWO)
 group = functools.partial(model, "fit", "blend", "groups", 0, name=TWO)
 report = functools.partial(model, "fit", "facts", "report", name=TWO)
 classes = functools.partial(model, "fit", name=TAB_WORDS)
+residuals = functools.partial(model, "fit", "calibration", "residuals", name=TWO)
 
 
 def types(numbers: list[int]) -> Any:
@@ -232,6 +233,9 @@ TABLES: list[Row] = [
         changed(TAB_LABELS, "fit.calibration.classes", "shape", to=[1, 2]),
         r"there are \(1, 2\) classes, not 2 in",
     ),
+    (residuals("z", to=61), "residuals.z is 61 but must be from 1 to 60"),
+    (residuals("places", to=lambda n: [0, sum(n)]), r"places.0 is 0 but must be from 1 to 60"),
+    (residuals("sizes", to=lambda n: [61, *n[1:]]), r"sizes.0 is 61 but must be from 1 to 60"),
     (fit("calibration", "lowest", to=0.5), "lowest is 0.5 but must be at most 0"),
     (fit("calibration", "lowest", to={"float": "nan"}), "lowest is nan but must be at most 0"),
     (classes("blend", "target", "kind", to="labels"), "cross_entropy but the target that of"),

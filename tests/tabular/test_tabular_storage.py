@@ -118,6 +118,14 @@ def test_inspect_shows_tables(tmp_path):
         assert words in text
 
 
+def test_the_loss_is_that_of_the_fit_and_not_of_later_parameters(tmp_path):
+    model, frame = stored.table(TabMLPRegressor, np.abs(stored.Y), loss="poisson"), stored.frame()
+    model.set_params(loss="squared_error").save(tmp_path / "model")
+    for estimator in (model, fastmlp.load(tmp_path / "model")):
+        with pytest.raises(ValueError, match="loss='poisson' requires non-negative y"):
+            estimator.importance(frame, -1.0 - np.abs(stored.Y))
+
+
 HALF = "\ud800"
 
 
