@@ -48,6 +48,19 @@ def test_the_textbook_equals_the_library(activation, loss, model):
     assert_all_close([*taught.weights, *taught.biases], wanted, "step", "float64", most=1.0)
 
 
+def test_the_textbook_learns_from_sparse_rows():
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(N, 3)) * (rng.random((N, 3)) < 0.5)
+    rows = fastmlp.SparseRows(range(0, 3 * N + 1, 3), [2, 0, 1] * N, x[:, [2, 0, 1]].ravel(), 3)
+    dense, thin = (reference.Perceptron(SIZES, "tanh", "squared_error") for _ in range(2))
+    t = targets("squared_error", rng)
+    losses = [
+        [net.step(inputs, t, 0.1) for _ in range(3)] for net, inputs in ((dense, x), (thin, rows))
+    ]
+    assert_close(*losses, "loss", "float64")
+    assert_all_close(thin.weights, dense.weights, "step", "float64")
+
+
 def test_the_textbook_is_a_short_file_that_runs_with_numpy_alone():
     path = Path(reference.__file__)
     text = path.read_text()
