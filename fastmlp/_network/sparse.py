@@ -106,7 +106,7 @@ class SparseRows:
     @property
     def T(self) -> SparseRows:
         """The columns as rows."""
-        return _made(*_of_coordinates(self.indices, self._rows(), self.values, self.shape[::-1]))
+        return _of_coordinates(self.indices, self._rows(), self.values, self.shape[::-1])
 
     def astype(self, dtype: DTypeLike, name: str = "SparseRows") -> SparseRows:
         """Return the rows in a dtype; raise ValueError for a value that is too large for it."""
@@ -191,9 +191,9 @@ def rows_of(X: Any, name: str = "X") -> SparseRows:
         rows = X.indices[stored]
         indptr = _pointers(X.indptr, X.shape[1], len(rows), name)
         columns = np.repeat(np.arange(X.shape[1]), np.diff(indptr))
-        return _made(*_of_coordinates(rows, columns, X.data[stored], X.shape, name))
+        return _of_coordinates(rows, columns, X.data[stored], X.shape, name)
     matrix = X.tocoo()
-    return _made(*_of_coordinates(matrix.row, matrix.col, matrix.data, X.shape, name))
+    return _of_coordinates(matrix.row, matrix.col, matrix.data, X.shape, name)
 
 
 def concatenated(parts: Sequence[SparseRows]) -> SparseRows:
@@ -211,50 +211,52 @@ def _made(arrays: Arrays, n_columns: int) -> SparseRows:
 
 def _of_coordinates(
     rows: Any, columns: Any, values: Any, shape: Sequence[int], name: str = "SparseRows"
-) -> tuple[Arrays, int]:
-    """Return the arrays of values with the given places, and the number of columns."""
+) -> SparseRows:
+    """Return rows of values at checked places."""
     rows = _integers(rows, shape[0] - 1, f"{name}.row")
-    _check_lengths(rows, values, name)
-    _check_lengths(columns, values, name)
-    order = np.argsort(rows, kind="stable")
-    indptr = _pointers_of(np.bincount(rows, minlength=shape[0]))
-    arrays = indptr, np.asarray(columns)[order], np.asarray(values)[order]
-    return _canonical(*arrays, shape, name), shape[1]
+    columns = _integers(columns, shape[1] - 1, f"{name}.col", np.int32)
+    values = _floats(values, name)
+    _check_lengths(name, rows, columns, values)
+    return _made(_summed(rows, columns, values, shape, name), shape[1])
 
 
 def _canonical(indptr: Any, indices: Any, values: Any, shape: Sequence[int], name: str) -> Arrays:
     """Return checked arrays: columns of each row ascending, values of the same place summed."""
-    values = _flat(values, "biuf", f"{name}.values", "real numbers")
     columns = _integers(indices, shape[1] - 1, f"{name}.indices", np.int32)
-    _check_lengths(columns, values, name)
-    indptr = _pointers(indptr, shape[0], len(values), name)
-    dtype = np.dtype(np.float32 if values.dtype.char == "f" else np.float64)
-    values = _finite(values, dtype, indptr, columns, name)
+    values = _floats(values, name)
+    _check_lengths(name, columns, values)
+    indptr = _pointers(indptr, shape[0], len(columns), name)
     ascends = columns[1:] > columns[:-1]
     starts = indptr[(indptr > 0) & (indptr < len(columns))]
     ascends[starts - 1] = True
-    if ascends.all():
-        return indptr, columns, values
-    places = np.repeat(np.arange(shape[0]) * shape[1], np.diff(indptr)) + columns
+    if not ascends.all():
+        rows = np.repeat(np.arange(shape[0]), np.diff(indptr))
+        return _summed(rows, columns, values, shape, name)
+    return indptr, columns, _finite(values, values.dtype, indptr, columns, name)
+
+
+def _summed(rows: Array, columns: Array, values: Array, shape: Sequence[int], name: str) -> Arrays:
+    """Return the arrays of values at these places, those of the same place summed in order."""
+    places = rows * shape[1] + columns
     order = np.argsort(places, kind="stable")
     places, columns, values = places[order], columns[order], values[order]
     is_new = np.ones(len(order), bool)
     is_new[1:] = places[1:] != places[:-1]
     if not is_new.all():
-        sums = np.zeros(np.count_nonzero(is_new), dtype)
-        with np.errstate(over="ignore"):
+        sums = np.zeros(np.count_nonzero(is_new), values.dtype)
+        with np.errstate(over="ignore", invalid="ignore"):
             np.add.at(sums, np.cumsum(is_new) - 1, values)
-        indptr = np.searchsorted(places[is_new], np.arange(shape[0] + 1) * shape[1])
-        columns, values = columns[is_new], sums
-        _finite(values, dtype, indptr, columns, name)
-    return indptr, columns, values
+        places, columns, values = places[is_new], columns[is_new], sums
+    indptr = np.searchsorted(places, np.arange(shape[0] + 1) * shape[1])
+    return indptr, columns, _finite(values, values.dtype, indptr, columns, name)
 
 
-def _check_lengths(indices: Any, values: Any, name: str) -> None:
+def _check_lengths(name: str, *arrays: Array) -> None:
     """Raise ValueError unless each value has an index."""
-    if len(indices) != len(values):
+    if len({*map(len, arrays)}) > 1:
         raise ValueError(
-            f"{name} has {len(indices)} indices but {len(values)} values: pass one for each value"
+            f"{name} has {' and '.join(str(len(array)) for array in arrays[:-1])} indices but "
+            f"{len(arrays[-1])} values: pass one for each value"
         )
 
 
@@ -273,9 +275,9 @@ def _pointers(indptr: Any, n: int, n_stored: int, name: str) -> NDArray[np.int64
             f"{name}.indptr has the length {len(copied)} but one more than the number of rows, at "
             f"most {MAX_ROWS}, is expected"
         )
-    falls = np.flatnonzero(np.diff(copied) < 0)
-    if copied[0] or copied[-1] != n_stored or len(falls):
-        fall = f" and falls after indptr[{falls[0]}]" if len(falls) else ""
+    falls = copied[1:] < copied[:-1]
+    if copied[0] or copied[-1] != n_stored or falls.any():
+        fall = f" and falls after indptr[{np.argmax(falls)}]" if falls.any() else ""
         raise ValueError(
             f"{name}.indptr begins with {copied[0]}, ends with {copied[-1]}{fall} but numbers from "
             f"0 to {n_stored}, the number of values, are expected, none less than the one before"
@@ -296,6 +298,13 @@ def _integers(array: Any, highest: int, name: str, dtype: Any = np.int64) -> NDA
     return copied.astype(dtype, copy=False)
 
 
+def _floats(values: Any, name: str) -> Array:
+    """Return real numbers in float32, if they have it, or float64."""
+    plain = _flat(values, "biuf", f"{name}.values", "real numbers")
+    with np.errstate(over="ignore"):
+        return plain.astype(np.float32 if plain.dtype.char == "f" else np.float64, copy=False)
+
+
 def _flat(array: Any, kinds: str, name: str, what: str) -> NDArray[Any]:
     """Return a 1-D array of these kinds of dtypes."""
     plain = np.asarray(array)
@@ -311,8 +320,10 @@ def _flat(array: Any, kinds: str, name: str, what: str) -> NDArray[Any]:
 
 def _finite(values: Array, dtype: np.dtype[Any], indptr: Array, indices: Array, name: str) -> Array:
     """Return the values aligned in a dtype; reject NaN and infinity, by row and column."""
-    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        converted = np.require(values, dtype, ["C", "A"])
+    converted, flags = values, values.flags
+    if values.dtype != dtype or not (flags.c_contiguous and flags.aligned):
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            converted = values.astype(dtype)
     index = first_non_finite(converted)
     if index is None:
         return converted

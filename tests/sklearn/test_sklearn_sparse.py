@@ -15,13 +15,13 @@ from fastmlp._network.sparse import rows_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 RNG = np.random.default_rng(5)
-DENSE = np.where(RNG.random((160, 30)) < 0.2, RNG.normal(size=(160, 30)), 0)
+DENSE = np.where(RNG.random((240, 30)) < 0.2, RNG.normal(size=(240, 30)), 0)
 DENSE[:, 7], DENSE[:, 8] = 3.0, 0.0  # constant columns
 MATRIX = sparse.csr_array(DENSE)
 NUMBERS = DENSE[:, :2].sum(axis=1) + DENSE[:, 9]
 CLASSES = np.digitize(NUMBERS, [-0.3, 0.3])
-MANY = make_multilabel_classification(160, random_state=0)[1]
-WEIGHTS = RNG.integers(0, 3, 160).astype(float)
+MANY = make_multilabel_classification(240, random_state=0)[1]
+WEIGHTS = RNG.integers(0, 3, 240).astype(float)
 FORMS = {
     "csr": sparse.csr_array,
     "csc": sparse.csc_matrix,
