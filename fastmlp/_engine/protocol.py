@@ -27,6 +27,7 @@ class Epochs(NamedTuple):
     losses: NDArray[np.float64]  # (epochs, engines): results of `epoch`
     held_losses: NDArray[np.float64]  # the same: results of `evaluate` on held-out rows, else 0
     predictions: list[NDArray[Any]]  # per engine, (epochs, rows, heads * m): of the held-out rows
+    snapshots: Sequence[tuple[Any, ...]] = ()  # per epoch, one of each engine
 
 
 class Predictor(Protocol):
@@ -158,12 +159,13 @@ class Engine(Protocol):
         seeds: Sequence[NDArray[np.uint64]] | None = None,
         held: Sequence[Data] | None = None,
         linked: bool = True,
+        keeps: bool = False,
     ) -> Epochs:
         """Train each engine for some epochs, each on one thread at a time, as `epoch` does.
 
         A plan holds the rates of all its epochs. If there are `seeds`, the plan's order is shuffled
         in place before each epoch. The rows of `held` are predicted, linked or not, and evaluated
-        after each epoch. If a result is not finite, and after any error, all engines have their
+        after each epoch; with `keeps`, there are snapshots of each. If a result is not finite, and after any error, all engines have their
         parameters from before; after several epochs the states of their optimizers are lost.
         """
 

@@ -25,16 +25,21 @@ if TYPE_CHECKING:
 
 FUSED_SECONDS = 0.05  # approximate length of a call of several epochs, which an interrupt may undo
 MIN_FUSED_EPOCHS = 8  # fewer are not worth the snapshot before them
+KEPT_SECONDS = 0.2  # the same where passive callbacks get the parameters after each epoch
+MIN_KEPT_EPOCHS = 2
+KEPT_BYTES = 2**24  # most memory for these parameters
 
 
 class Trainer(FitStrategy):
     """Trains one or more networks, each with its own data and plan; the first one's plan leads."""
 
-    # Without callbacks and evaluation, several epochs are fused into one native call. An error
-    # restores the state before it; the loop repeats epochs that diverged or whose schedule failed.
+    # Without evaluation, and if all callbacks are passive, several epochs are fused into one native
+    # call. An error restores the state before it; the loop repeats epochs that diverged or whose
+    # schedule failed.
 
     states: Sequence[ResumeState] = ()  # of the members, before the first epoch
     stored: Any = None  # epochs, factor and number of seeds of the last `store`
+    is_ahead = False  # whether later epochs were trained than are recorded: they cannot be resumed
 
     def __init__(self, request: FitRequest, state: State, evaluator: Evaluator) -> None:
         self.request, self.state, self.evaluator = request, state, evaluator
@@ -95,7 +100,7 @@ class Trainer(FitStrategy):
 
     def _may_fuse(self) -> bool:
         """Whether nothing is to be done between epochs; a team of threads would be idle."""
-        busy = self.reporter.callbacks or self.evaluator.measures or self.averages
+        busy = self.reporter.acts or self.evaluator.measures or self.averages
         return not busy and self.plans[0].team is None and self.train == self.engines[0].epoch
 
     def _reorder(self, order: loop.Order) -> loop.Order:
@@ -114,7 +119,7 @@ class Trainer(FitStrategy):
         epochs, scale = self.evaluator.epochs, self.state.learning_rate_scale
         shuffles = self.shuffles
         now = epochs, scale, shuffles and shuffles.n_drawn()
-        if not epochs or now == self.stored:
+        if not epochs or now == self.stored or self.is_ahead:
             return
         self.recorded()
         for k, (member, before) in enumerate(zip(self.members, self.states, strict=True)):
@@ -139,35 +144,75 @@ class Trainer(FitStrategy):
         order = self.plans[k].order
         return self.data[k].rows if order is None else len(order)
 
-    def _fused_epochs(self, left: int) -> int:
-        """Train for about `FUSED_SECONDS` in one call; return the number of epochs, maybe 0."""
-        state = self.state
-        seconds = state.history.seconds[-1:] or [math.inf]
-        n = min(left, int(FUSED_SECONDS / max(seconds[0], 1e-6)))
-        if n < MIN_FUSED_EPOCHS:
-            return 0
+    def _fused_epochs(self, left: int) -> tuple[int, bool]:
+        """Train for about `FUSED_SECONDS` in one call; see `FitStrategy`."""
+        state, keeps = self.state, bool(self.reporter.callbacks)
+        seconds = max((state.history.seconds or [math.inf])[-1], 1e-6)
+        n = min(left, int((KEPT_SECONDS if keeps else FUSED_SECONDS) / seconds))
+        if keeps:
+            spec = self.engines[0].spec
+            size = len(self.engines) * spec.n_parameters * spec.dtype.itemsize
+            n = min(n, KEPT_BYTES // size)
+        if n < (MIN_KEPT_EPOCHS if keeps else MIN_FUSED_EPOCHS):
+            return 0, False
         self.plans[0].sums = None  # drop those of the epoch before
         undo, n_epochs = self._undo(), len(state.history.loss)
-        epoch, began = state.epoch + n, time.perf_counter()
+        before = tuple(engine.snapshot() for engine in self.engines)
+        began, is_trained = time.perf_counter(), False
         try:
             try:
                 steps = self._prepare(n, self.rates_of.keys())
             except Exception:  # a schedule failed; the loop raises the error in its epoch
-                return 0
+                return 0, False
             for k, n_steps in steps.items():
                 self.rates_of[k].step += n_steps
-            results = self.epochs(n)
-            if np.isfinite(results.losses).all():
-                rates, losses = self._collect(results), mean(results.losses)
-                seconds = [(time.perf_counter() - began) / n] * n
-                loop.record(state, self.evaluator, epoch, losses, [math.nan] * n, rates, seconds)
+            results = self.epochs(n, keeps)
+            if is_finite := bool(np.isfinite(results.losses).all()):
+                spent = (time.perf_counter() - began) / n
+                if not keeps:
+                    self._record(results, spent)
+                is_trained = is_finite
         finally:
-            if state.epoch < epoch:
+            if not is_trained:
                 undo()
                 loop.shorten(state.history, n_epochs)
                 self.fused_epochs, n = None, 0
-        self.reporter.epoch_ended()
-        return n
+        if not is_trained:
+            return 0, False
+        return self._replayed(results, spent, before) if keeps else (n, self.reporter.epoch_ended())
+
+    def _record(self, results: Epochs, seconds: float) -> None:
+        """Record epochs whose rates the plans have."""
+        rates, losses = self._collect(results), mean(results.losses)
+        n, epoch = len(losses), self.state.epoch + len(losses)
+        nan, each = [math.nan] * n, [seconds] * n
+        loop.record(self.state, self.evaluator, epoch, losses, nan, rates, each)
+
+    def _replayed(self, results: Epochs, seconds: float, before: Any) -> tuple[int, bool]:
+        """Record epochs that were trained, and call the callbacks with the parameters of each."""
+        state, n = self.state, len(results.losses)
+        rates = {k: self.plans[k].learning_rates.reshape(n, -1) for k in self.rates_of}
+        for k, snapshot in enumerate(results.snapshots):
+            epoch, n_epochs, self.is_ahead = state.epoch + 1, len(state.history.loss), k + 1 < n
+            for leader, of_epochs in rates.items():
+                self.plans[leader].learning_rates = of_epochs[k]
+            one = results._replace(losses=results.losses[k : k + 1], predictions=[])
+            try:
+                self._restore(snapshot)
+                self._record(one, seconds)
+            except BaseException:
+                if state.epoch < epoch:
+                    self._restore(before)
+                    loop.shorten(state.history, n_epochs)
+                raise
+            before = snapshot
+            if self.reporter.epoch_ended():
+                return k + 1, True
+        return n, False
+
+    def _restore(self, snapshots: Sequence[Any]) -> None:
+        for engine, snapshot in zip(self.engines, snapshots, strict=True):
+            engine.restore(snapshot)
 
     def _prepare(self, n: int, leaders: Any) -> dict[int, int]:
         """Set the rates of n epochs; return the new steps of leaders (members with own rates)."""
@@ -178,14 +223,14 @@ class Trainer(FitStrategy):
             steps[k] = loop.look_up(plan, self.data[k], rates, rates.step, n)
         return steps
 
-    def epochs(self, n: int) -> Epochs:
-        """Train all members for n epochs in one native call."""
+    def epochs(self, n: int, keeps: bool = False) -> Epochs:
+        """Train all members for n epochs in one native call, which may keep their parameters."""
         engines, evaluator = self.learners(self.engines), self.evaluator
         seeds = None if self.shuffles is None else self.shuffles.take(n)
         held_out = None if self.averages else evaluator.apart  # the loop evaluates averages
         team = self.plans[0].team
         results: Epochs = self.engines[0].train_many(
-            engines, self.data, self.plans, team, n, seeds, held_out, evaluator.linked
+            engines, self.data, self.plans, team, n, seeds, held_out, evaluator.linked, keeps
         )
         return results
 

@@ -21,8 +21,10 @@ class CallbackList:
         self.state = state
         self.callbacks = sorted(callbacks, key=_runs_last)
         state.callbacks = self.callbacks
-        self.sees_batches = self.has_checkpoint = False
+        self.sees_batches = self.has_checkpoint = self.acts = False
         for callback in self.callbacks:
+            # A passive one reads the state, or ends the fit; it may be called after later epochs.
+            self.acts |= not getattr(callback, "is_passive", False)
             self.sees_batches |= hasattr(callback, "on_batch")
             self.has_checkpoint |= _runs_last(callback)
         self.recorded: Callable[[], None] | None = None  # called first of all after an epoch

@@ -107,8 +107,9 @@ class FitStrategy:
     evaluator: Evaluator  # evaluates after each epoch, and may end the fit
     reporter: CallbackList  # calls the callbacks, and holds the state
     reorder: Callable[[Order], Order] | None = None  # from the order of an epoch to the next one
-    # Train up to n epochs in one native call, record them, return how many; 0: use the loop.
-    fused_epochs: Callable[[int], int] | None = None
+    # Train up to n epochs in one native call, record them; return how many (0: use the loop), and
+    # whether a callback ends the fit.
+    fused_epochs: Callable[[int], tuple[int, bool]] | None = None
     averages: Sequence[WeightAverage] = ()  # one per engine, or none
 
     def learners(self, engines: Sequence[Engine]) -> Sequence[Engine]:
@@ -126,9 +127,13 @@ def run(data: Data | BlockStream, plan: Plan, strategy: FitStrategy) -> bool:
     whole = nullcontext((data,) if isinstance(data, Data) else ())  # an array is one block
     epoch, end = state.epoch + 1, state.epochs
     while epoch < end:
-        if strategy.fused_epochs is not None and (n := strategy.fused_epochs(end - epoch)):
-            epoch += n
-            continue
+        if strategy.fused_epochs is not None:
+            n, stops = strategy.fused_epochs(end - epoch)
+            if stops:
+                return True
+            if n:
+                epoch += n
+                continue
         reporter.epoch_begins()
         began = time.perf_counter()
         if reorder is not None and plan.order is not None:

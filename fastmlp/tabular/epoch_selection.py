@@ -123,6 +123,11 @@ class BestEpochSelector:
         # The first cycle is too short for decisions, and the last ends the fit anyway.
         self._ends = [cycle_end(cycle, self.cycles) for cycle in range(2, self.cycles)]
 
+    @property
+    def is_passive(self) -> bool:
+        """Whether epochs need not be timed, so that several may be trained before it is called."""
+        return self.clock.deadline is None
+
     def __call__(self, state: State) -> bool:
         """Evaluate an epoch, set ``val_loss`` for later callbacks; return True to end the fit."""
         epoch = state.epoch + 1
@@ -174,12 +179,11 @@ class BestEpochSelector:
             predictions[self._places[part]] = decoded
         held_out = OutOfFold(predictions.reshape(-1, len(self.target.y), z.shape[1]))
         joint, alone = held_out.joint(self.target), held_out.alone(self.target, self.weights)
-        if self.scorer is None:
-            costs = calibrated_costs(self.target, joint, self.weights)
-            cost = float(np.average(costs, weights=self.weights))
-        else:
+        cost = together = mean_cost(self.target, joint, self.weights)
+        if self.scorer is not None:
             cost = -self.scorer(joint)
-        together = mean_cost(self.target, joint, self.weights)
+        elif (calibrated := self.target.calibrated(joint, self.weights)) is not joint:
+            cost = mean_cost(self.target, calibrated, self.weights)
         self.curve.append((state.epoch + 1, alone, together, cost))
         cost = ranked(cost)
         if cost <= self.best:  # the last of equal epochs

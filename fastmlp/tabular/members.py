@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -276,10 +275,12 @@ def train(
         if not selector.restored:
             raise
         stopped = members.ensemble.history.stop_reason = INTERRUPTED
+    history: History = members.ensemble.history
     for member in members.ensemble:
         member._progress = None  # pickles need no optimizer state
-    members.ensemble = copy.deepcopy(members.ensemble)  # without the buffers of training
-    history: History = members.ensemble.history
+    # Without the buffers of training.
+    members.ensemble = Ensemble([member._frozen() for member in members.ensemble])
+    members.ensemble._history = history
     if history.stop_reason == f"{type(selector).__name__} returned True":
         history.stop_reason = selector.why
     if history.stop_reason != selector.why:

@@ -110,6 +110,7 @@ class Progress:
     file: TextIO | None = None
     now: Callable[[], float] = time.monotonic
     recipe: int = 0
+    is_passive = True  # see `CallbackList`
     _hinted: bool = False
     _shown: float = -1.0
     _width: int = 0

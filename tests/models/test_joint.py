@@ -1,5 +1,7 @@
 """How an ensemble is trained: many epochs at once, rows that are held out, scores."""
 
+from contextlib import nullcontext
+
 import cases
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ EPOCHS = 14
 def leaps(monkeypatch, seconds=1e9):
     """Let all epochs after the first be one call, or none; return how many each call takes."""
     monkeypatch.setattr(trainer, "FUSED_SECONDS", seconds)
+    monkeypatch.setattr(trainer, "KEPT_SECONDS", seconds)
     taken = []
     for engine in (native_engine.Engine, numpy_engine.Engine):
         train_many = engine.train_many
@@ -82,6 +85,88 @@ def test_who_looks_sees_every_epoch(monkeypatch, watched):
     nets = [fastmlp.MLP([5, 7, 1], rng=k) for k in range(2)]
     fastmlp.Ensemble(nets).fit(X, X[:, 0], epochs=EPOCHS, **watched)
     assert taken == [1] * EPOCHS
+
+
+class Reader:
+    """A callback that notes what it reads, and ends the fit in an epoch, perhaps by an error."""
+
+    def __init__(self, is_passive, end, error=None):
+        self.is_passive, self.end, self.error, self.notes = is_passive, end, error, []
+
+    def __call__(self, state):
+        parameters = [digest(net) for net in getattr(state.model, "members", [state.model])]
+        self.notes.append((state.epoch, state.loss, len(state.history.loss), parameters))
+        if state.epoch == self.end and self.error:
+            raise self.error
+        return state.epoch == self.end
+
+
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt()], ids=["returns True", "interrupt"])
+@pytest.mark.parametrize("end", [0, 1, 5, EPOCHS - 1, EPOCHS])
+@pytest.mark.parametrize("m", [0, 3])
+@pytest.mark.parametrize("mlp", KINDS)
+def test_passive_callbacks_read_each_of_the_epochs_of_a_call(monkeypatch, mlp, m, end, error):
+    """In the end the model is as if it had been trained epoch by epoch, but for what is ahead."""
+    results, options = [], {"epochs": EPOCHS, "batch_size": 16}
+    for is_passive in (False, True):
+        taken, reader = leaps(monkeypatch), Reader(is_passive, end, error)
+        nets = members(mlp, "schedules, rows", m or 1)
+        model = fastmlp.Ensemble(nets) if m else nets[0]
+        stops = pytest.raises(KeyboardInterrupt) if error and end < EPOCHS else nullcontext()
+        with stops:
+            model.fit(X, X[:, :4], **options, callbacks=[reader])
+        assert max(taken or [0]) == (EPOCHS - 1 if is_passive and end else 1 if m else 0)
+        results.append((model, reader.notes))
+        monkeypatch.undo()
+    (one, notes), (other, notes_of_other) = results
+    assert notes == notes_of_other
+    assert len(notes) == min(end + 1, EPOCHS)
+    if end in (0, EPOCHS - 1, EPOCHS):
+        same(one, other)
+        for model in (one, other):
+            model.fit(X, X[:, :4], **options | {"epochs": EPOCHS + 9}, resume=True)
+        same(one, other)
+        return
+    for net, again in zip([one, *(one if m else ())], [other, *(other if m else ())], strict=True):
+        assert [net.history.loss, net.history.learning_rate, net.history.stop_reason] == [
+            again.history.loss,
+            again.history.learning_rate,
+            again.history.stop_reason,
+        ]
+    assert [*map(digest, one if m else [one])] == [*map(digest, other if m else [other])]
+    with pytest.raises(ValueError, match="resume"):
+        other.fit(X, X[:, :4], **options, resume=True)
+
+
+def test_few_parameters_are_kept_for_passive_callbacks(monkeypatch):
+    taken, size = leaps(monkeypatch), 3 * 8 * (5 * 7 + 7 + 7 * 3 + 3)
+    for kept, calls in ((size, [1] * EPOCHS), (5 * size, [1, 5, 5, 3])):
+        monkeypatch.setattr(trainer, "KEPT_BYTES", kept)
+        ensemble = fastmlp.Ensemble(members(fastmlp.MLP, "plain", 3))
+        ensemble.fit(X, X[:, :3], epochs=EPOCHS, callbacks=[Reader(True, EPOCHS)])
+        assert taken == calls
+        taken.clear()
+
+
+@pytest.mark.parametrize("mlp", KINDS)
+def test_passive_callbacks_see_no_epoch_that_diverges(monkeypatch, mlp):
+    notes = []
+    for is_passive in (False, True):
+        leaps(monkeypatch)
+        reader = Reader(is_passive, 30)
+        ensemble = fastmlp.Ensemble(members(mlp, "plain", 3))
+        with pytest.raises(fastmlp.DivergenceError, match="member 0 diverged in epoch 10 "):
+            ensemble.fit(
+                *(X, X[:, :3]),
+                epochs=30,
+                batch_size=16,
+                optimizer=fastmlp.SGD(rising),
+                callbacks=[reader],
+            )
+        notes.append(reader.notes)
+        monkeypatch.undo()
+    assert len(notes[0]) == 10
+    assert notes[0] == notes[1]
 
 
 def rising(step):

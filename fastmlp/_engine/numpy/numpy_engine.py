@@ -273,19 +273,23 @@ class Engine:
         seeds: Sequence[npt.NDArray[np.uint64]] | None = None,
         held: Sequence[Data] | None = None,
         linked: bool = True,
+        keeps: bool = False,
     ) -> Epochs:
         """Train the engines one after the other."""
         del team
         before = [engine.snapshot() for engine in engines]
         losses = np.full((epochs, len(engines)), np.nan)
         results = Epochs(losses, np.zeros_like(losses), [])
+        snapshots: list[list[Any]] = []
         try:
             for k, (engine, data, plan) in enumerate(zip(engines, datas, plans, strict=True)):
                 predictions = []
+                snapshots.append([])
                 for epoch, part in enumerate(_each_epoch(plan, data, epochs)):
                     if seeds is not None:
                         engine.shuffle(plan.order, int(seeds[k][epoch]))
                     losses[epoch, k] = engine.epoch(data, part)
+                    snapshots[k] += [engine.snapshot()] if keeps else []
                     if held is not None:
                         predictions.append(engine.predict(held[k].x, None, linked))
                         results.held_losses[epoch, k] = engine.evaluate(held[k])
@@ -295,7 +299,7 @@ class Engine:
             if not np.isfinite(losses).all():
                 for engine, parameters in zip(engines, before, strict=True):
                     engine.restore(parameters)
-        return results
+        return results._replace(snapshots=list(zip(*snapshots, strict=True)))
 
     def _step(self, plan: Plan, batch: int, factors: list[Factors], gradients: list[Array]) -> None:
         """Update every parameter that is not frozen."""

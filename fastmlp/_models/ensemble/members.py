@@ -148,7 +148,7 @@ class EnsembleTrainer(Trainer):
             self.rates_of[k] = LearningRates(rate, self.states[k].step)
 
     def _may_fuse(self) -> bool:
-        return not (self.reporter.callbacks or self.evaluator.measures or self.averages)
+        return not (self.reporter.acts or self.evaluator.measures or self.averages)
 
     def _train(self, data: Data, plan: Plan) -> float:
         """Train every member for one epoch; the loop has prepared only the first one's plan."""

@@ -18,14 +18,14 @@ cnp.import_array()
 
 
 def train_many(engines, datas, plans, team=None, int epochs=1, seeds=None, held=None,
-               bint linked=True):
+               bint linked=True, bint keeps=False):
     """Train each engine for some epochs, see protocol.py."""
     cdef Engine engine
     cdef Pass member
     cdef int n_threads, k
     losses = np.zeros((len(engines), epochs))
     held_losses = np.zeros_like(losses)
-    passes, sums, predictions = [], [], []
+    passes, sums, predictions, arenas = [], [], [], []
     for engine in engines:
         team = engine.helpers(team, True)
     n_threads = 1 if team is None else team.size  # the threads start now
@@ -33,6 +33,8 @@ def train_many(engines, datas, plans, team=None, int epochs=1, seeds=None, held=
         member = engine.begin(datas[k], plans[k], 1)
         repeat(member, plans[k].order, None if seeds is None else seeds[k], losses[k])
         passes.append(member)
+        if keeps:
+            arenas.append(keep(engine, member))
         if held is not None:
             sums.append(np.zeros((epochs, ceil_div(held[k].rows, CALL_ROWS))))
             predictions.append(hold_out(engine, member, held[k], sums[k], linked))
@@ -45,7 +47,7 @@ def train_many(engines, datas, plans, team=None, int epochs=1, seeds=None, held=
         if held is not None:
             engine.return_buffers((<Pass>passes[k]).held_buffers)
             held_losses[k] = [mean_loss(part, held[k]) for part in sums[k]]
-    return Epochs(losses.T, held_losses.T, predictions)
+    return Epochs(losses.T, held_losses.T, predictions, list(zip(*arenas)))
 
 
 def predict_each(engines, cnp.ndarray rows not None):
@@ -80,6 +82,15 @@ cdef int repeat(Pass member, order, seeds, cnp.ndarray losses) except -1:
         run.order, run.n_order = <int64_t*>cnp.PyArray_DATA(order), len(order)
     member.references = member.references, order, seeds, losses
     return 0
+
+
+cdef list keep(Engine engine, Pass member):
+    """Keep the parameters after each epoch; return the arenas that receive them."""
+    arenas = [engine.empty_arena() for _ in range(member.run.epochs - 1)] + [member.fresh]
+    cdef cnp.ndarray addresses = np.array([arena.ctypes.data for arena in arenas], np.uintp)
+    member.run.arenas = <void**>cnp.PyArray_DATA(addresses)
+    member.references = member.references, arenas, addresses
+    return arenas
 
 
 cdef object hold_out(Engine engine, Pass member, data, cnp.ndarray sums, bint linked):

@@ -48,6 +48,7 @@ cdef struct Run:  # consecutive epochs of one network
     int64_t n_order
     const uint64_t* seeds  # of the shuffle before each epoch; NULL: no shuffle
     double* losses  # of each epoch
+    void** arenas  # which receive the parameters after each epoch; NULL: only those after the last are kept
     const fm_network* measured  # the network that is evaluated after each epoch, or NULL
     fm_data held  # the rows for that
     const fm_buffers* buffers
@@ -120,7 +121,9 @@ cdef inline void run_part(Run* run, int64_t part, int64_t parts, fm_interrupt_po
         run_epoch(job, 0)
         if context.end_batch < n_batches and report.status == RUNNING:
             return  # the next part goes on with this epoch
-        if e == run.epochs - 1:
+        if run.arenas != NULL:
+            job.fresh = run.arenas[e]
+        if run.arenas != NULL or e == run.epochs - 1:
             settle(job)
         run.losses[e] = objective_of(report)
         if run.measured != NULL and report.status == RUNNING:
