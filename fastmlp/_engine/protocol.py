@@ -165,8 +165,9 @@ class Engine(Protocol):
 
         A plan holds the rates of all its epochs. If there are `seeds`, the plan's order is shuffled
         in place before each epoch. The rows of `held` are predicted, linked or not, and evaluated
-        after each epoch; with `keeps`, there are snapshots of each. If a result is not finite, and after any error, all engines have their
-        parameters from before; after several epochs the states of their optimizers are lost.
+        after each epoch; with `keeps`, there are snapshots of each. If a result is not finite, and
+        after any error, all engines have their parameters from before; after several epochs the
+        states of their optimizers are lost.
         """
 
     def gradients(
