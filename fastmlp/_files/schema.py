@@ -137,9 +137,9 @@ class NamedTensors(Hidden):
 
 @dataclass
 class Parts(Field):
-    """A list of arrays, stored as one tensor, whose shape may call their sum "n".
+    """A list of arrays, stored as one tensor, whose shape may call the sum of their lengths "n".
 
-    The JSON value has the length of each; ``n`` is their number, ``most`` the largest length.
+    The JSON value is the list of lengths, from 1 to ``most``; ``n`` is the number of arrays.
     """
 
     field: Tensor
@@ -174,7 +174,7 @@ class Object(Field):
     fields: Mapping[str, Field]
     make: Callable[..., Any] = dict  # the value of the fields by name; may raise
     values: Callable[[Any], Any] | None = None  # the fields of a value; else items or attributes
-    partial: bool = False  # whether a value, an object of keys, may lack some
+    partial: bool = False  # whether a value, a dictionary, and the file may lack some keys
 
     def write(self, value: Any, cursor: Cursor) -> dict[str, Any]:
         if self.values:

@@ -22,13 +22,14 @@ from fastmlp._network.groups import Groups
 from fastmlp._network.optimizers import Adam, AdamW, Optimizer
 from fastmlp._network.spec import build
 from fastmlp.tabular import presets
-from fastmlp.tabular.columns import Table
+from fastmlp.tabular.columns import RowIndex, Table
 from fastmlp.tabular.conformal import MAX_TAIL_ROWS
 from fastmlp.tabular.encoding import Encoding, with_missing
 from fastmlp.tabular.epoch_selection import BestEpochSelector, OutOfFold
 from fastmlp.tabular.folds import FitRows, Splits
 from fastmlp.tabular.presets import Preset, Recipe, batch_of, epochs_of
 from fastmlp.tabular.progress import Clock
+from fastmlp.tabular.rows import EncodedRows
 from fastmlp.tabular.targets import TargetScale
 
 Array = NDArray[Any]
@@ -224,52 +225,27 @@ def train(
     recipe: Recipe, data: FitRows, division: Splits, request: FitOptions, epoch: float = 0.0
 ) -> TrainingResult:
     """Train the members of one recipe; ``epoch`` is its estimated time if the time is limited."""
-    table, columns, target, weights = data.table, data.columns, data.target, data.weights
-    learn, out, n = division.learn, division.out, len(table)
-    encoding = Encoding.of(table, columns, learn, with_missing(table), recipe.bins)
+    table, target, learn = data.table, data.target, division.learn
+    encoding = Encoding.of(table, data.columns, learn, with_missing(table), recipe.bins)
     inputs = [encoding.rows(table, member) for member in range(len(learn))]
-    scale = target.scale(learn, weights)
+    scale = target.scale(learn, data.weights)
     ensemble = untrained(recipe, inputs[0].shape[1], target, request.rng, len(learn))
     members = Members(ensemble, encoding, scale, target)
-
-    batch, epochs = batch_of(max(map(len, learn))), epochs_of(request.preset, recipe, n)
-    steps = epochs * math.ceil(min(map(len, learn)) / batch)
-    after = presets.TIME_AFTER[target.kind] * min(1.0, 2 * MAX_TAIL_ROWS / n)
+    after = presets.TIME_AFTER[target.kind] * min(1.0, 2 * MAX_TAIL_ROWS / len(table))
     clock = Clock(request.deadline, epoch=epoch, after=after)
-    work = presets.TRAINING_WORK * sum(map(len, learn))  # of an epoch, in predictions of a row
-    preset = request.preset
-    rate = presets.Cycles(target.rate * recipe.rate, steps, clock, preset.cycles)
-    optimizer: Optimizer = Adam(learning_rate=rate, beta_2=presets.BETA_2)
-    if recipe.decay:
-        decay = presets.FlatCosine(recipe.decay, steps)
-        optimizer = AdamW(learning_rate=rate, beta_2=presets.BETA_2, weight_decay=decay)
-    selector = BestEpochSelector(
-        [x[rows] for x, rows in zip(inputs, out, strict=True)],
-        out,
-        scale,
-        target,
-        data.score_weights,
-        request.scorer,
-        clock,
-        hopeless=target.hopeless if recipe.share == 1 else math.inf,
-        cycles=preset.cycles,
-        measures=bool(preset.trial_folds),
-        every=int(sum(map(len, out)) / (presets.EVALUATION_SHARE * work)),
-    )
+    selector = _selector(recipe, data, division, request, inputs, scale, clock)
+    options = _schedules(recipe, target, learn, request.preset, len(table), clock)
     stopped = ""
     try:
         members.ensemble.fit(
             inputs,
             [target.encode(scale, member) for member in range(len(learn))],
             rows=learn,
-            epochs=epochs,
-            batch_size=batch,
-            optimizer=optimizer,
-            dropout=presets.FlatCosine(recipe.dropout, steps) if recipe.dropout else None,
             groups=GROUPS,
-            sample_weight=weights,
+            sample_weight=data.weights,
             callbacks=[selector, *request.callbacks],
             n_threads=request.n_threads,
+            **options,
         )
     except KeyboardInterrupt:
         if not selector.restored:
@@ -295,4 +271,47 @@ def train(
     best = selector.held_out, history, selector.curve, selector.epoch
     why = stopped or selector.why
     pace = pace_of(history, max(map(len, learn)), len(learn), request.n_threads)
-    return TrainingResult(recipe, members, *best, epochs, why, stopped, pace)
+    return TrainingResult(recipe, members, *best, options["epochs"], why, stopped, pace)
+
+
+def _selector(
+    recipe: Recipe,
+    data: FitRows,
+    division: Splits,
+    request: FitOptions,
+    inputs: Sequence[EncodedRows],
+    scale: TargetScale | None,
+    clock: Clock,
+) -> BestEpochSelector:
+    """Return the callback that evaluates held-out rows, for a small share of the time."""
+    preset, out = request.preset, division.out
+    # Of an epoch, in predictions of a row.
+    work = presets.TRAINING_WORK * sum(map(len, division.learn))
+    return BestEpochSelector(
+        [x[rows] for x, rows in zip(inputs, out, strict=True)],
+        out,
+        scale,
+        data.target,
+        data.score_weights,
+        request.scorer,
+        clock,
+        hopeless=data.target.hopeless if recipe.share == 1 else math.inf,
+        cycles=preset.cycles,
+        measures=bool(preset.trial_folds),
+        every=int(sum(map(len, out)) / (presets.EVALUATION_SHARE * work)),
+    )
+
+
+def _schedules(
+    recipe: Recipe, target: Any, learn: Sequence[RowIndex], preset: Preset, n: int, clock: Clock
+) -> dict[str, Any]:
+    """Return the arguments of `Ensemble.fit` that depend on the number of steps."""
+    batch, epochs = batch_of(max(map(len, learn))), epochs_of(preset, recipe, n)
+    steps = epochs * math.ceil(min(map(len, learn)) / batch)
+    rate = presets.Cycles(target.rate * recipe.rate, steps, clock, preset.cycles)
+    optimizer: Optimizer = Adam(learning_rate=rate, beta_2=presets.BETA_2)
+    if recipe.decay:
+        decay = presets.FlatCosine(recipe.decay, steps)
+        optimizer = AdamW(learning_rate=rate, beta_2=presets.BETA_2, weight_decay=decay)
+    dropout = presets.FlatCosine(recipe.dropout, steps) if recipe.dropout else None
+    return {"epochs": epochs, "batch_size": batch, "optimizer": optimizer, "dropout": dropout}

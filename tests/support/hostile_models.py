@@ -238,6 +238,11 @@ TABLES: list[Row] = [
     (residuals("sizes", to=lambda n: [61, *n[1:]]), r"sizes.0 is 61 but must be from 1 to 60"),
     (fit("calibration", "lowest", to=0.5), "lowest is 0.5 but must be at most 0"),
     (fit("calibration", "lowest", to={"float": "nan"}), "lowest is nan but must be at most 0"),
+    (classes("blend", "target", "kind", to="poisson"), "'poisson' but must be one of classes, la"),
+    (
+        fit("blend", "groups", 1, "network", "loss", "object", "class", to="AbsoluteError"),
+        "groups have different outputs",
+    ),
     (classes("blend", "target", "kind", to="labels"), "cross_entropy but the target that of"),
     (report("seconds", to={"dict": [["reading", "long"]]}), "seconds has 're"),
     (report("more", to={"dict": [[1, "a"]]}), "report: more has 1 with 'a'"),

@@ -214,7 +214,7 @@ def tables() -> dict[str, Callable[[], Any]]:
         "weights": (Y[:, 0], {"weights": np.arange(60) % 7}),
         "two outputs": (Y, {"categorical_features": np.arange(7) == 5}),
         **{
-            f"loss {name}": (np.abs(Y), {"loss": name})
+            f"loss {name}": (np.abs(Y), {"loss": name, "quantile": 0.9})
             for name in ("absolute_error", "quantile", "poisson", "gaussian")
         },
     }

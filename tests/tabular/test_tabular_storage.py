@@ -72,7 +72,10 @@ def test_all_comes_back_with_the_same_bits(name, training, tmp_path):
         assert again.history_.loss == again._fitted.facts.curve == []
 
 
-@pytest.mark.parametrize("name", ["TabMLPClassifier words", "TabMLPRegressor two outputs"])
+@pytest.mark.parametrize(
+    "name",
+    ["TabMLPClassifier words", "TabMLPRegressor two outputs", "TabMLPRegressor loss quantile"],
+)
 def test_importance_and_another_fit_are_those_of_before(name, tmp_path):
     model, frame = TABLES[name](), stored.frame()
     model.save(tmp_path / "model")
