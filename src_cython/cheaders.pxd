@@ -24,6 +24,9 @@ cdef extern from "network.h" nogil:
         void (*fill)(const void* context, int64_t row, void* out) noexcept nogil
         void (*fetch)(const void* context, int64_t row) noexcept nogil
         const void* context
+        int64_t (*fill_sparse)(const void* context, int64_t row, void* out, int32_t* columns,
+                               void* values) noexcept nogil
+        int64_t n_dense, entries
 
     ctypedef struct fm_data:
         const int64_t* starts

@@ -234,8 +234,10 @@ cdef struct fm_kernels:
                      double* block_sums, void* out, fm_interrupt_poll*) noexcept nogil
     int32_t (*finite)(const void* x, int64_t n) noexcept nogil  # any alignment and length
     void (*shuffle)(int64_t* order, int64_t n, uint64_t seed) noexcept nogil
-    # writes the inputs of a row of fm_encoded_rows, always in float32
+    # write the inputs of a row of fm_encoded_rows, always in float32
     void (*encode_row)(const void* rows, int64_t row, void* inputs) noexcept nogil
+    int64_t (*encode_sparse)(const void* rows, int64_t row, void* dense, int32_t* columns,
+                             void* entries) noexcept nogil
     double (*peak)(int64_t rounds) noexcept nogil  # returns the number of floating-point operations
     # single steps, for tests and benchmarks (probe.pyx)
     void (*gather)(const fm_network*, const fm_buffers*, const fm_data*, const int64_t* order,

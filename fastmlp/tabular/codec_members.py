@@ -25,7 +25,7 @@ from fastmlp._models.mlp import MLP
 from fastmlp._network.spec import Spec
 from fastmlp.tabular.blend import Blend
 from fastmlp.tabular.columns import Column, Columns
-from fastmlp.tabular.encoding import Encoding, NumericStatistics, width_of
+from fastmlp.tabular.encoding import Encoding, NumericStatistics, inputs_of, width_of
 from fastmlp.tabular.loss_rows import LOSSES
 from fastmlp.tabular.members import Members
 from fastmlp.tabular.presets import Recipe
@@ -100,6 +100,7 @@ def _column_values(columns: Columns) -> dict[str, Any]:
         "numbers": np.array([place for place, _ in columns.numbers], PLACES),
         "categories": np.array(places, PLACES),
         "sizes": [len(column.values or ()) for column in categories],
+        "frequent": [column.frequent for column in categories],
         "types": types,
         "values": values,
     }
@@ -113,8 +114,10 @@ def _columns(names: list[str], left_out: Any, reasons: Any, named: bool, **of: A
         raise ValueError("it has a column as numbers and as categories")
     values, ends = _values(of["types"], of["values"]), np.cumsum(of["sizes"], dtype=int).tolist()
     categories = [
-        Column(names[place], tuple(values[end - size : end]))
-        for place, size, end in zip(places, of["sizes"].tolist(), ends, strict=True)
+        Column(names[place], tuple(values[end - size : end]), frequent)
+        for place, size, end, frequent in zip(
+            places, of["sizes"].tolist(), ends, of["frequent"].tolist(), strict=True
+        )
     ]
     for column in categories:
         of_column = column.values or ()
@@ -158,6 +161,7 @@ COLUMNS = Object(
         ),
         # All categories of all columns are one list; each column has the next ones of it.
         "sizes": Tensor(lambda context: context["categories"].shape, PLACES, 1, MOST_CODE),
+        "frequent": Tensor(lambda context: context["categories"].shape, PLACES, 1),
         "types": Tensor(lambda context: (context["sizes"].sum(),), np.uint8, 0, len(TYPES) - 1),
         "values": Pieces(),
     },
@@ -197,9 +201,8 @@ def _of_numbers(context: Any) -> tuple[int, int]:
     return context["members"], len(context["columns"].numbers)
 
 
-def _sizes(context: Any) -> tuple[int, ...]:
-    """Return the number of values of each category column."""
-    return tuple(len(column.values or ()) for _, column in context["columns"].categories)
+def _of_values(context: Any) -> tuple[int, int]:
+    return context["members"], sum(column.values for column in context["categories"])
 
 
 def _of_outputs(context: Any) -> tuple[int, int]:
@@ -237,7 +240,7 @@ def _group(
     fields = {"network": network, "rng": np.random.default_rng(0)}  # without training
     nets = (models.build(MLP, {**fields, "parameters": parameters}) for parameters in networks)
     numbers = NumericStatistics(*(of[key] for key in NumericStatistics._fields))
-    encoding = Encoding(numbers, seen, of["sizes"], of["with_missing"])
+    encoding = Encoding(numbers, seen, of["categories"], of["with_missing"])
     return Members(Ensemble(nets), encoding, scale, None), share
 
 
@@ -262,8 +265,8 @@ GROUP = Object(
         "width": Computed(_check_width),
         **dict.fromkeys(("centre", "factor"), Tensor(_of_numbers)),
         "edges": Tensor(lambda context: (*_of_numbers(context), context["bins"] + 1)),
-        "seen": Tensor(lambda context: (context["members"], sum(_sizes(context))), np.bool_),
-        "sizes": Computed(_sizes),
+        "categories": Computed(lambda context: inputs_of(context["columns"])),
+        "seen": Tensor(_of_values, np.bool_),
         "with_missing": Computed(lambda context: context["with_missing"]),
         "scale": Maybe(
             Object(dict.fromkeys(TargetScale._fields, Tensor(_of_outputs)), TargetScale)

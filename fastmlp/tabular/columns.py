@@ -45,7 +45,9 @@ TIMES: dict[str, tuple[Callable[[type], bool], str]] = {  # refused types: test,
     ),
 }
 FEW_ROWS = 32  # a pandas frame of these is faster to read as one array of objects
-MOST_CATEGORIES = 64  # the most frequent values, which have an input each; see `encoding`
+MOST_CATEGORIES = 64  # so many values of a column, the most frequent, always count as frequent,
+LEAST_ROWS = 8  # and of the others those in so many rows,
+MOST_FREQUENT = 4_096  # up to this number
 SMALLEST_RANGE = 1e-300  # smallest range of numbers whose reciprocal is finite
 # Types of cells in object columns.
 NUMBERS = int | float | np.number | Decimal
@@ -58,8 +60,15 @@ class Column:
     """Name and kind of one column."""
 
     name: str
-    # Category values in order of their codes, the `MOST_CATEGORIES` most frequent first; or None.
+    # Category values in order of their codes, the frequent ones first; None for numbers.
     values: tuple[Hashable, ...] | None = None
+    frequent: int = 0  # number of frequent values, which have an input each; see `CategoryInputs`
+
+    def __post_init__(self) -> None:
+        """Raise ValueError unless some of the values are frequent."""
+        n = len(self.values or ())
+        if not min(n, 1) <= self.frequent <= n:
+            raise ValueError(f"{short(self.name)} has {self.frequent} frequent values of {n}")
 
     @property
     def has_text(self) -> bool:
@@ -137,7 +146,9 @@ class Columns:
         def read() -> Iterable[tuple[Column, Array]]:
             for k, name in enumerate(names):
                 series = values(k)
-                column = Column(name, _categories(series, k in selected, name))
+                is_category = k in selected or not is_numeric(series, name)
+                counted = count_values(series, name) if is_category else None
+                column = Column(name) if counted is None else of_counts(name, counted)
                 yield column, column.read(series)
 
         return cls.used_of(read(), named)
@@ -352,13 +363,6 @@ def categorical_indices(
     return places
 
 
-def _categories(series: Array, is_category: bool, name: str) -> tuple[Hashable, ...] | None:
-    """Return a category's values, including None if some are missing; None for numeric columns."""
-    if not is_category and is_numeric(series, name):
-        return None
-    return ordered(count_values(series, name))
-
-
 def is_numeric(series: Array, name: str) -> bool:
     """Whether a column has numbers alone; raise an error for dates and complex numbers."""
     types, kind = _types(series, name), series.dtype.kind
@@ -381,13 +385,15 @@ def count_values(series: Array, name: str) -> Counter[Any]:
     return count
 
 
-def ordered(count: Counter[Any]) -> tuple[Hashable, ...]:
-    """Return category values in the order of their codes; see `Column`."""
+def of_counts(name: str, count: Counter[Any]) -> Column:
+    """Return a category column whose values occur so often; None counts missing ones."""
     values = sorted(count, key=lambda v: (type(v).__name__, v if v is not None else 0))
-    if len(values) > MOST_CATEGORIES:
-        often = set(sorted(values, key=lambda v: -count[v])[:MOST_CATEGORIES])
-        values.sort(key=lambda v: v not in often)  # stable: both parts stay sorted
-    return tuple(values)
+    if len(values) <= MOST_CATEGORIES:
+        return Column(name, tuple(values), len(values))
+    often = sorted(values, key=lambda v: -count[v])[:MOST_FREQUENT]
+    frequent = {v for k, v in enumerate(often) if k < MOST_CATEGORIES or count[v] >= LEAST_ROWS}
+    values.sort(key=lambda v: v not in frequent)  # stable: both parts stay sorted
+    return Column(name, tuple(values), len(frequent))
 
 
 def _types(series: Array, name: str) -> set[type]:

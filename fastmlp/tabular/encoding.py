@@ -10,22 +10,90 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp.tabular.columns import MOST_CATEGORIES, SMALLEST_RANGE, Columns, Table
+from fastmlp.tabular.columns import SMALLEST_RANGE, Columns, Table
 from fastmlp.tabular.rows import EncodedRows, Encoder
 
 CLIP = 3.0  # bound of scaled numbers
 PRECLIP = 1e6  # bound before the clip, so that nothing overflows
 QUARTILES = np.array([0.25, 0.5, 0.75])
 NARROWEST = 1e-8  # least half width of a bin, above the rounding errors of scaled numbers
-SHARED = 16  # inputs that the categories of a column after the first MOST_CATEGORIES share
+SHARED = 16  # inputs that the values of a category column share that are not frequent
+FEW_VALUES = 8  # most values of a category whose one-hot inputs are multiplied, zeros included
 SEED = 0  # determines the signs of the shared inputs
+Inputs: TypeAlias = NDArray[np.float32]
 
-Inputs = NDArray[np.float32]
+
+@dataclass(frozen=True)
+class CategoryInputs:
+    """The inputs of the values of a category column.
+
+    Two values are -1 and 1. Of more, each frequent one has an input of its own, which is 1; the
+    others share `SHARED` inputs, each value with random signs.
+    """
+
+    values: int  # number of values
+    frequent: int  # of these, the first, are frequent
+
+    @property
+    def width(self) -> int:
+        """Number of inputs."""
+        if self.values <= 2:
+            return 1
+        return self.frequent + (SHARED if self.values > self.frequent else 0)
+
+    @property
+    def signs(self) -> NDArray[np.float64]:
+        """The signs of values that are not frequent, (values, `SHARED`)."""
+        rare = self.values - self.frequent
+        return np.random.default_rng(SEED).choice([-1.0, 1.0], (rare, SHARED))
+
+    @property
+    def stored(self) -> tuple[NDArray[np.int32], NDArray[np.int32], Inputs]:
+        """The inputs that are not 0: the first one of each value, their number, and all numbers."""
+        if self.values <= 2:
+            first, count = np.zeros((2, self.values), np.int32)
+            return first, count + np.int32(1), np.array([-1, 1], np.float32)[: self.values]
+        at = np.arange(self.values, dtype=np.int32)
+        count = np.where(at < self.frequent, 1, SHARED).astype(np.int32)
+        shared = self.signs.ravel() / np.sqrt(SHARED)
+        inputs = np.concatenate([np.ones(self.frequent), shared]).astype(np.float32)
+        return np.minimum(at, self.frequent).astype(np.int32), count, inputs
+
+
+class Layout(NamedTuple):
+    """Places of the inputs of a row: numbers, flags of missing ones, and then these.
+
+    Categories of at most `FEW_VALUES` values come before the bins. All others come last: they are
+    entries of sparse rows, so that the zeros of their one-hot inputs cost nothing.
+    """
+
+    categories: tuple[int, ...]  # of each category column, where its inputs begin
+    bins: int
+    n_dense: int  # number of inputs before the entries
+    width: int  # number of all inputs
+
+    @classmethod
+    def of(
+        cls, numbers: int, missing: int, categories: Sequence[CategoryInputs], bins: int
+    ) -> Layout:
+        """Return the places for numbers of columns, and the inputs of each category column."""
+        at = numbers + missing
+        of_bins = at + sum(column.width for column in categories if column.values <= FEW_VALUES)
+        n_dense = later = of_bins + numbers * bins
+        places = []
+        for column in categories:
+            if column.values <= FEW_VALUES:
+                places.append(at)
+                at += column.width
+            else:
+                places.append(later)
+                later += column.width
+        return cls(tuple(places), of_bins, n_dense, max(later, 1))
 
 
 class NumericStatistics(NamedTuple):
@@ -44,7 +112,7 @@ class Encoding:
     numbers: NumericStatistics
     # (members, values), which values of all category columns, one after the other, members know
     seen: NDArray[np.bool_]
-    sizes: tuple[int, ...]  # number of values of each category column
+    categories: tuple[CategoryInputs, ...]  # of each category column
     with_missing: NDArray[np.int64]  # numeric columns with an input for missing numbers
 
     @classmethod
@@ -57,13 +125,14 @@ class Encoding:
         bins: int,
     ) -> Encoding:
         """Measure the rows of a table that each member is trained on; see the class."""
-        sizes = tuple(len(column.values or ()) for _, column in columns.categories)
+        categories = inputs_of(columns)
+        sizes = [column.values for column in categories]
         seen = np.zeros((len(learn), sum(sizes)), bool)
         ends = np.cumsum(sizes, dtype=int)
         for row, rows in zip(seen, learn, strict=True):
             for k, of_column in enumerate(np.split(row, ends)[: len(sizes)]):
                 of_column[:] = np.bincount(table.codes[rows, k] + 1, minlength=sizes[k] + 1)[1:] > 0
-        return cls(_measured(table.numbers, learn, bins), seen, sizes, missing)
+        return cls(_measured(table.numbers, learn, bins), seen, categories, missing)
 
     @property
     def bins(self) -> int:
@@ -73,21 +142,26 @@ class Encoding:
     @property
     def seen_by_column(self) -> list[NDArray[np.bool_]]:
         """Which values of each category column the members know, (members, values)."""
-        return np.split(self.seen, np.cumsum(self.sizes, dtype=int), axis=1)[: len(self.sizes)]
+        ends = np.cumsum([column.values for column in self.categories], dtype=int)
+        return np.split(self.seen, ends, axis=1)[: len(ends)]
 
     @functools.cached_property
     def encoder(self) -> Encoder:
         """The compiled form."""
         centre, factor, edges = self.numbers
-        tables = [inputs_of_values(size) for size in self.sizes]
         numbers = centre, factor, *middles(edges)
-        return Encoder(numbers, self.seen, tables, self.with_missing, (CLIP, PRECLIP))
+        limits = CLIP, PRECLIP
+        more = self.with_missing, limits, self.layout
+        return Encoder(numbers, self.seen, self.categories, *more)
+
+    @property
+    def layout(self) -> Layout:
+        """The places of the inputs."""
+        n_numbers, n_missing = self.numbers.centre.shape[1], len(self.with_missing)
+        return Layout.of(n_numbers, n_missing, self.categories, self.bins)
 
     def rows(self, table: Table, member: int = 0) -> EncodedRows:
-        """Return a member's inputs, (n, width >= 1), which are computed when they are read.
-
-        Numbers come first, then flags of missing ones, categories, and bins.
-        """
+        """Return a member's inputs, (n, width >= 1), which are computed when they are read."""
         return self.encoder.rows(table.numbers, table.codes, member)
 
     def of_first(self, members: int) -> Encoding:
@@ -204,30 +278,10 @@ def with_missing(table: Table) -> NDArray[np.int64]:
 
 def width_of(columns: Columns, missing: int, bins: int) -> int:
     """Return the number of inputs of a row; ``missing`` of them are flags of missing numbers."""
-    categories = (width_of_values(len(column.values or ())) for _, column in columns.categories)
-    return max(len(columns.numbers) * (1 + bins) + missing + sum(categories), 1)
+    return Layout.of(len(columns.numbers), missing, inputs_of(columns), bins).width
 
 
-def width_of_values(n: int) -> int:
-    """Return the number of inputs of a category column with n values."""
-    if n <= 2:
-        return 1
-    return n if n <= MOST_CATEGORIES else MOST_CATEGORIES + SHARED
-
-
-@functools.lru_cache(maxsize=64)
-def inputs_of_values(n: int) -> Inputs:
-    """Return the inputs of each of n values, shape (n, `width_of_values(n)`).
-
-    Two values are -1 and 1; of many values, those after the first `MOST_CATEGORIES` share
-    `SHARED` inputs, each with random signs of its own.
-    """
-    if n <= 2:
-        return np.array([[-1], [1]], np.float32)[:n]
-    table = np.zeros((n, width_of_values(n)), np.float32)
-    single = min(n, MOST_CATEGORIES)
-    table[:single, :single] = np.eye(single, dtype=np.float32)
-    if n > single:
-        signs = np.random.default_rng(SEED).choice([-1.0, 1.0], (n - single, SHARED))
-        table[single:, single:] = signs / np.sqrt(SHARED)
-    return table
+def inputs_of(columns: Columns) -> tuple[CategoryInputs, ...]:
+    """Return the inputs of each category column."""
+    categories = (column for _, column in columns.categories)
+    return tuple(CategoryInputs(len(c.values or ()), c.frequent) for c in categories)

@@ -5,6 +5,8 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
+from fastmlp.tabular.encoding import CategoryInputs, Layout
+
 def types_of(items: NDArray[Any]) -> set[type]: ...
 def numbered(
     items: NDArray[Any], codes: dict[Any, int], others: dict[Any, int]
@@ -27,9 +29,10 @@ class Encoder:
         self,
         numbers: tuple[NDArray[Any], ...],
         known: NDArray[Any],
-        tables: list[NDArray[Any]],
+        categories: Sequence[CategoryInputs],
         with_missing: NDArray[Any],
         limits: tuple[float, float],
+        layout: Layout,
     ) -> None: ...
     def __call__(self, numbers: NDArray[Any], codes: NDArray[Any]) -> NDArray[Any]: ...
     def rows(self, numbers: NDArray[Any], codes: NDArray[Any], m: int = 0) -> EncodedRows: ...

@@ -74,7 +74,7 @@ def scan(source: ArrowBlocks, batches: Iterable[Batch], categorical: Any, has_la
         )
     y = np.concatenate([y, np.array(list(labels), y.dtype)]) if labels else y
     columns = [
-        (k, Column(name, of_columns.ordered(count[k]) if k in count else None))
+        (k, of_columns.of_counts(name, count[k]) if k in count else Column(name))
         for k, name in enumerate(features)
     ]
     numbers = tuple(pair for pair in columns if pair[1].values is None)

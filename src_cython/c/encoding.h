@@ -9,12 +9,16 @@
 /* The encoding of one network. Bins are given by their middle and half their width. */
 typedef struct {
     int64_t numbers, bins, missing, categories, width; /* width: all inputs */
+    int64_t bins_at, n_dense; /* first input of the bins, and of the categories that are entries of sparse rows */
     const double *centre, *factor;                     /* (numbers,) */
     const double *middle, *half;                       /* (numbers, bins) */
     const int64_t *with_missing; /* (missing,): numbers with an input for missing values */
-    const int64_t *values, *widths; /* (categories,): numbers of values and of inputs of each */
-    const uint8_t *known;           /* (values of all categories,); an unknown value, 0, has inputs 0 */
-    const float *inputs;            /* inputs of all values of all categories */
+    const int64_t *values, *widths, *places; /* (categories,): numbers of values and of inputs, and the first input */
+    /* Of all values of all categories: whether they are known (if not, their inputs are 0); the first of their inputs
+     * that is not 0, from the place on; and where the inputs that are not 0 begin in `inputs`. */
+    const uint8_t *known;
+    const int32_t *first, *starts;
+    const float *inputs;
     double clip, far;               /* limit of the smooth clip, and of the hard clip before it */
 } fm_encoding;
 
@@ -114,7 +118,7 @@ FM_INLINE void encode_bins(const fm_encoding *c, int64_t j, int64_t n, int64_t f
 /* Encode at most FEW numbers, from number j on; missing ones become 0. */
 FM_INLINE void encode_numbers(const fm_encoding *c, int64_t j, int64_t n, const double *numbers, float *out) {
     double scaled[FEW];
-    float *binned = out + c->width - c->numbers * c->bins;
+    float *binned = out + c->bins_at;
     for (int64_t i = 0; i < n; i++)
         scaled[i] = fm_clipped((numbers[j + i] - c->centre[j + i]) * c->factor[j + i], c->clip, c->far);
     for (int64_t first = 0; first < c->bins; first += FEW) encode_bins(c, j, n, first, scaled, binned);
@@ -138,37 +142,65 @@ FM_INLINE void fm_fetch_row(const void *rows, int64_t row) {
     fetch_bytes(r->codes + at * r->encoding.categories, categories * sizeof(int32_t));
 }
 
-/* Write the inputs of a row, as the `fill` of an fm_row_source: scaled numbers, flags of missing ones, categories, and
- * numbers by bins. A table without columns has one input, 0. */
+/* Write the inputs of numbers: scaled ones, flags of missing ones, and bins. */
+FM_INLINE void encode_all_numbers(const fm_encoding *c, const double *numbers, float *out) {
+    for (int64_t j = 0; j < c->numbers; j += FEW)
+        encode_numbers(c, j, c->numbers - j < FEW ? c->numbers - j : FEW, numbers, out);
+    for (int64_t k = 0; k < c->missing; k++) {
+        const int64_t j = c->with_missing[k];
+        const double scaled = (numbers[j] - c->centre[j]) * c->factor[j];
+        out[c->numbers + k] = scaled != scaled;
+    }
+}
+
+/* The place of a value among those of all categories, the first of which is `values`; -1 if it is not known. */
+FM_INLINE int64_t known_value(const fm_encoding *c, int64_t values, int32_t code) {
+    return code >= 0 && c->known[values + code] ? values + code : -1;
+}
+
+FM_INLINE void encode_category(const fm_encoding *c, int64_t k, int64_t value, float *out) {
+    out += c->places[k];
+    memset(out, 0, sizeof(float) * (size_t)c->widths[k]);
+    if (value < 0) return;
+    for (int32_t i = c->starts[value]; i < c->starts[value + 1]; i++)
+        out[c->first[value] + i - c->starts[value]] = c->inputs[i];
+}
+
+/* Write the inputs of a row, as the `fill` of an fm_row_source: scaled numbers, flags of missing ones, categories of few
+ * values, numbers by bins, and the other categories. A table without columns has one input, 0. */
 FM_INLINE void fm_encode_row(const void *rows, int64_t row, void *inputs) {
     const fm_encoded_rows *r = (const fm_encoded_rows *)rows;
     const fm_encoding *c = &r->encoding;
     const int64_t at = r->chosen ? r->chosen[row] : row;
-    const double *numbers = r->numbers + at * c->numbers;
     const int32_t *codes = r->codes + at * c->categories;
-    const uint8_t *known = c->known;
-    const float *of_values = c->inputs;
     float *out = (float *)inputs;
+    int64_t values = 0;
     out[0] = 0;
-    for (int64_t j = 0; j < c->numbers; j += FEW)
-        encode_numbers(c, j, c->numbers - j < FEW ? c->numbers - j : FEW, numbers, out);
-    out += c->numbers;
-    for (int64_t k = 0; k < c->missing; k++) {
-        const int64_t j = c->with_missing[k];
-        const double scaled = (numbers[j] - c->centre[j]) * c->factor[j];
-        *out++ = scaled != scaled;
+    encode_all_numbers(c, r->numbers + at * c->numbers, out);
+    for (int64_t k = 0; k < c->categories; values += c->values[k++])
+        encode_category(c, k, known_value(c, values, codes[k]), out);
+}
+
+/* The same as the first n_dense inputs and the entries of the others; returns the number of these. */
+FM_INLINE int64_t fm_encode_sparse(const void *rows, int64_t row, void *dense, int32_t *columns, void *entries) {
+    const fm_encoded_rows *r = (const fm_encoded_rows *)rows;
+    const fm_encoding *c = &r->encoding;
+    const int64_t at = r->chosen ? r->chosen[row] : row;
+    const int32_t *codes = r->codes + at * c->categories;
+    int64_t values = 0, n = 0;
+    encode_all_numbers(c, r->numbers + at * c->numbers, (float *)dense);
+    for (int64_t k = 0; k < c->categories; values += c->values[k++]) {
+        const int64_t value = known_value(c, values, codes[k]);
+        if (c->places[k] < c->n_dense) encode_category(c, k, value, (float *)dense);
+        else if (value >= 0) {
+            const int64_t column = c->places[k] + c->first[value];
+            for (int32_t i = c->starts[value]; i < c->starts[value + 1]; i++, n++) {
+                columns[n] = (int32_t)(column + i - c->starts[value]);
+                ((float *)entries)[n] = c->inputs[i];
+            }
+        }
     }
-    for (int64_t k = 0; k < c->categories; k++) {
-        const int64_t width = c->widths[k];
-        const size_t size = sizeof(float) * (size_t)width;
-        if (codes[k] >= 0 && known[codes[k]])
-            memcpy(out, of_values + codes[k] * width, size);
-        else
-            memset(out, 0, size);
-        out += width;
-        known += c->values[k];
-        of_values += c->values[k] * width;
-    }
+    return n;
 }
 
 #endif

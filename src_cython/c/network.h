@@ -42,6 +42,10 @@ typedef struct {
     void (*fill)(const void *context, int64_t row, void *out); /* writes the n_in elements of a row */
     void (*fetch)(const void *context, int64_t row);           /* prefetches the memory of a row */
     const void *context;
+    /* Writes the first n_dense elements of a row, and columns and values of the others that are not 0, at most
+     * `entries` of them; returns their number. NULL: n_dense is n_in. */
+    int64_t (*fill_sparse)(const void *context, int64_t row, void *out, int32_t *columns, void *values);
+    int64_t n_dense, entries;
 } fm_row_source;
 
 /* The user's data in the user's memory. */

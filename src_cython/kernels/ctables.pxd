@@ -48,6 +48,7 @@ cdef extern from "tables/optimizers.h" nogil:
 
 cdef extern from "encoding.h" nogil:
     void fm_encode_row(const void*, int64_t, void*)
+    int64_t fm_encode_sparse(const void*, int64_t, void*, int32_t*, void*)
 
 cdef extern from "random/dropout.h" nogil:
     uint32_t dropout_key(uint64_t, uint64_t, uint32_t)
@@ -148,7 +149,8 @@ cdef extern from "panels/parametric.h" nogil:
 
 cdef extern from "panels/entries.h" nogil:
     void clear_entries(const fm_entries*, int32_t)
-    void gather_entries(const fm_data*, const int64_t*, int64_t, int64_t, int64_t, int32_t, const fm_entries*)
+    void gather_entries(const fm_data*, const int64_t*, int64_t, int64_t, int64_t, int32_t, const fm_entries*,
+                        int64_t, int64_t, real*, real*)
     void entry_panel(const fm_entries*, const real*, int64_t, int64_t, const real*, const real*, int64_t, real*,
                      int)
     void entry_dots(const fm_entries*, const real*, const real*, int64_t, int64_t, int64_t, int64_t, const real*,

@@ -103,6 +103,7 @@ KERNELS.evaluate = evaluate
 KERNELS.finite = all_finite
 KERNELS.shuffle = shuffle_indices
 KERNELS.encode_row = fm_encode_row
+KERNELS.encode_sparse = fm_encode_sparse
 KERNELS.peak = fma_peak
 KERNELS.gather = gather
 KERNELS.forward = forward

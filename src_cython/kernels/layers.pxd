@@ -159,11 +159,12 @@ cdef inline int64_t row_of(const int64_t* order, int64_t i) noexcept nogil:
 cdef inline void gather_inputs(const fm_buffers* buffers, const fm_data* data, const int64_t* order,
                                int64_t start, int64_t first, int64_t last, int32_t thread) noexcept nogil:
     """Copy the inputs of rows start + [first, last) of the data (through order, if any) into the batch."""
+    cdef real* row = <real*>buffers.scratch + thread * buffers.scratch_size
     if unlikely(buffers.entries != NULL):
-        gather_entries(data, order, start, first, last, thread, buffers.entries)
+        gather_entries(data, order, start, first, last, thread, buffers.entries, buffers.n_dense,
+                       buffers.panel_step, row, <real*>buffers.x)
     else:
-        gather_rows(data, order, start, first, last, buffers.n_dense, buffers.panel_step,
-                    <real*>buffers.scratch + thread * buffers.scratch_size, <real*>buffers.x)
+        gather_rows(data, order, start, first, last, buffers.n_dense, buffers.panel_step, row, <real*>buffers.x)
 
 
 cdef inline void gather(const fm_network* net, const fm_buffers* buffers, const fm_data* data,

@@ -93,7 +93,7 @@ def test_categories_that_are_refused(case):
     model, (values, error, words) = fitted("text", "names", "others"), REFUSED[case]
     changed = copy_with_state(model, vars(model))
     (place, column), other = model._fitted.columns.categories
-    first = place, replace(column, values=tuple(values))
+    first = place, replace(column, values=tuple(values), frequent=len(values))
     columns = replace(model._fitted.columns, categories=(first, other))
     changed._fitted = replace(model._fitted, columns=columns)
     with pytest.raises(error, match=f"text (has|had) .*{words}"):

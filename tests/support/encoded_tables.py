@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastmlp.tabular.columns import MISSING, SMALLEST_RANGE
-from fastmlp.tabular.encoding import inputs_of_values, middles, smooth_clip
+from fastmlp.tabular.encoding import SEED, SHARED, middles, smooth_clip
 
 
 def inputs(encoding, table, member=0):
@@ -13,13 +13,16 @@ def inputs(encoding, table, member=0):
     centre, factor, edges = (array[member] for array in encoding.numbers)
     scaled = smooth_clip(table.numbers, centre, factor)
     missing = np.isnan(scaled)
-    parts = [np.where(missing, 0.0, scaled), missing[:, encoding.with_missing]]
-    parts += [
-        one_hot(table.codes[:, k], seen[member]) for k, seen in enumerate(encoding.seen_by_column)
-    ]
-    parts += [binned(edges, scaled)] if encoding.bins else []
-    found = np.concatenate(parts, axis=1, dtype=np.float32)
-    return found if found.shape[1] else np.zeros((len(table), 1), np.float32)
+    layout = encoding.layout
+    found = np.zeros((len(table), layout.width), np.float32)
+    parts = [(0, np.where(missing, 0.0, scaled)), (layout.bins, binned(edges, scaled))]
+    parts.append((scaled.shape[1], missing[:, encoding.with_missing]))
+    triples = zip(layout.categories, encoding.seen_by_column, encoding.categories, strict=True)
+    for k, (place, seen, column) in enumerate(triples):
+        parts.append((place, one_hot(table.codes[:, k], seen[member], column.frequent)))
+    for place, part in parts:
+        found[:, place : place + part.shape[1]] = part
+    return found
 
 
 def binned(edges, scaled):
@@ -30,10 +33,22 @@ def binned(edges, scaled):
     return share.reshape(len(scaled), half.size).astype(np.float32)
 
 
-def one_hot(codes, seen):
+def one_hot(codes, seen, frequent):
     """Return the inputs of a category column; 0 for values that the member has not seen."""
     used = (codes != MISSING) & seen[codes]
-    return np.where(used[:, np.newaxis], inputs_of_values(len(seen))[codes], np.float32(0))
+    return np.where(
+        used[:, np.newaxis], inputs_of_values(len(seen), frequent)[codes], np.float32(0)
+    )
+
+
+def inputs_of_values(n, frequent):
+    """Return the inputs of n values: one each for the frequent, shared ones for the others."""
+    if n <= 2:
+        return np.array([[-1], [1]], np.float32)[:n]
+    signs = np.random.default_rng(SEED).choice([-1.0, 1.0], (n - frequent, SHARED))
+    shared = np.zeros((n, SHARED if n > frequent else 0))
+    shared[frequent:] = (signs / np.sqrt(SHARED))[:, : shared.shape[1]]
+    return np.concatenate([np.eye(n, frequent), shared], axis=1, dtype=np.float32)
 
 
 def measured(values, bins):

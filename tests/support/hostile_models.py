@@ -168,6 +168,8 @@ TABLES: list[Row] = [
     (filled(TWO, "fit.columns.numbers", [0, 2]), "as numbers and as categories"),
     (filled(TWO, "fit.columns.sizes", [0]), "columns.sizes' has 0 to 5 but must"),
     (filled(TWO, "fit.columns.sizes", [2**62]), "columns.sizes' has 2 to 4611686018427387904"),
+    (filled(TWO, "fit.columns.frequent", [0]), "columns.frequent' has 0 to 5 but must"),
+    (filled(TWO, "fit.columns.frequent", [6]), "has 6 frequent values of"),
     (filled(TWO, "fit.columns.sizes", [5]), r"types' is uint8 of shape \(11,\) but"),
     (types([6]), "columns.types' has 0 to 6 but must"),
     (types([0, 2]), "invalid literal for int"),

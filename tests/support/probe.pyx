@@ -8,7 +8,7 @@ from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
-from fastmlp._engine.buffers cimport Buffers, Memory
+from fastmlp._engine.buffers cimport Buffers, Inputs, Memory
 from fastmlp._engine.crew cimport Crew
 from fastmlp._engine.kernels cimport load
 from fastmlp._engine.native cimport Engine
@@ -127,7 +127,7 @@ cdef class Affine:
         fm_poll_start(&self.interrupt, NULL, NULL, &self.stop)
         network = spec.build([1, n_in, n_out, 1], [below, activation], "squared_error", self.dtype)
         self.engine = Engine(network, level)
-        self.buffers = Buffers.make(self.engine.kernels, &self.engine.net, batch, 1, True)
+        self.buffers = Buffers.make(self.engine.kernels, &self.engine.net, batch, 1, True, Inputs(1, -1))
         self.batch, self.n_in, self.n_out = batch, n_in, n_out
         self.nr = self.engine.kernels.nr
         self.padded = round_up(batch, self.engine.kernels.row_multiple)
@@ -256,7 +256,7 @@ cdef class Kernels:
         n, columns = z.shape
         network = spec.build([1, columns // loss.heads], "relu", loss, self.dtype)
         cdef Engine engine = Engine(network, self.level)
-        cdef Buffers buffers = Buffers.make(engine.kernels, &engine.net, n, 1, True)
+        cdef Buffers buffers = Buffers.make(engine.kernels, &engine.net, n, 1, True, Inputs(1, -1))
         cdef fm_network net = engine.net
         cdef fm_buffers* c = &buffers.c
         panels = Panels.at(c.y[0], columns, engine, buffers)
@@ -276,7 +276,8 @@ cdef class Kernels:
         """Return x[order], by way of the input panels."""
         network = spec.build([x.shape[1], 1], "relu", "squared_error", self.dtype)
         cdef Engine engine = Engine(network, self.level)
-        cdef Buffers buffers = Buffers.make(engine.kernels, &engine.net, len(order), 1, True)
+        cdef Buffers buffers = Buffers.make(engine.kernels, &engine.net, len(order), 1, True,
+                                            Inputs(x.shape[1], -1))
         cdef cnp.ndarray indices = np.ascontiguousarray(order, np.int64)
         cdef fm_data data
         engine.describe(&data, Data(x, None))

@@ -2,6 +2,7 @@
 
 import datetime
 import re
+from collections import Counter
 from decimal import Decimal
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from tiny_tables import LABELS, N, X, Y, classifier, regressor
 
 from fastmlp import ArrowBlocks
+from fastmlp.tabular.columns import MOST_FREQUENT, of_counts
 
 pandas = pytest.importorskip("pandas", reason="needs pandas")
 
@@ -147,6 +149,32 @@ def test_one_warning_names_all_columns_whatever_the_table_is():
     with pytest.warns(UserWarning, match=r"; 2 more, of which report\(\).notes tells$"):
         model = regressor(epochs=1).fit(many.assign(x=Y), Y)
     assert len(model.report().notes) == 5
+
+
+def test_values_in_many_rows_are_frequent():
+    """Of 100 values, those in 8 rows, and 64 in any case; `frequent` is a matter of all rows."""
+    for rows, frequent in ((7, 64), (8, 100)):
+        count = Counter({f"{k:02}": rows for k in range(100)})
+        column = of_counts("words", count)
+        assert (len(column.values), column.frequent) == (100, frequent)
+    count = Counter({k: 9 if k < MOST_FREQUENT + 5 else 1 for k in range(MOST_FREQUENT + 9)})
+    column = of_counts("numbers", count)
+    assert column.frequent == MOST_FREQUENT
+    assert column.values == tuple(range(MOST_FREQUENT + 9))
+    few = of_counts("few", Counter(["a", None, "b"]))
+    assert (few.values, few.frequent) == ((None, "a", "b"), 3)
+
+
+def test_each_frequent_value_is_learned():
+    """Predictions of 200 values follow their means, through a file and an export, too."""
+    codes = np.tile(np.arange(200), 12)
+    frame = pandas.DataFrame({"a": RNG.normal(size=len(codes)), "b": [f"v{k}" for k in codes]})
+    means = np.random.default_rng(3).normal(size=200)
+    model = regressor(epochs=60, width=32).fit(frame, means[codes])
+    error = model.predict(frame[:200]) - means
+    assert np.mean(error**2) < 0.2 * np.var(means)
+    unknown = frame[:1].assign(b="never seen")
+    assert abs(model.predict(unknown)[0] - means.mean()) < 2
 
 
 @pytest.mark.parametrize("often", ["a", "z"])

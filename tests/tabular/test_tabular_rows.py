@@ -185,7 +185,7 @@ def test_an_encoder_looks_at_what_it_is_given():
     with pytest.raises(ValueError, match="known has shape"):
         type(encoder)((centre, factor, middle, half), known[:, 1:], *rest)
     with pytest.raises(ValueError, match="with_missing"):
-        type(encoder)((centre, factor, middle, half), known, rest[0], np.array([7]), rest[2])
+        type(encoder)((centre, factor, middle, half), known, rest[0], np.array([7]), *rest[2:])
 
 
 def encoded(rng):

@@ -16,7 +16,7 @@ from fastmlp._export.c import arithmetic, layers_of
 from fastmlp._export.c_source import Body, Source, largest
 from fastmlp._export.layers import SURROGATES, Array, Layer, stacked
 from fastmlp.tabular.blend import blended
-from fastmlp.tabular.columns import MISSING, MOST_CATEGORIES, Column, Table
+from fastmlp.tabular.columns import MISSING, Column, Table
 from fastmlp.tabular.export.exported import ExportedGroup, ExportedTable, exported
 from fastmlp.tabular.fitted_table import FittedTable
 from fastmlp.tabular.members import mixed
@@ -113,13 +113,14 @@ class TableSource(Source):
     def _measured(self) -> None:
         """Add the constants of columns and residuals."""
         values = [column.values or () for column in self._categories]
-        signs = [
-            inputs[MOST_CATEGORIES:, MOST_CATEGORIES:] > 0 for inputs in self.model.inputs_of_values
-        ]
+        categories = self.model.categories
+        signs = [column.signs > 0 for column in categories]
         # The signs of a rare value, one bit for each of its `SHARED` inputs, are a 16-bit number.
         bits = [np.packbits(sign, axis=1, bitorder="little") for sign in signs if sign.size]
         self._ends("value_ends", map(len, values))
-        self._ends("input_ends", (inputs.shape[1] for inputs in self.model.inputs_of_values))
+        for name in ("width", "frequent"):
+            of_columns = [getattr(column, name) for column in categories]
+            self.array(f"{name}_of", np.array(of_columns, np.int32))
         self._ends("sign_ends", map(len, signs))
         missing = [column.index(None) if None in column else MISSING for column in values]
         self.array("missing_codes", np.array(missing, np.int32))
@@ -172,6 +173,9 @@ class TableSource(Source):
         encoding = group.encoding
         measured = [*constants("number", encoding.numbers), str(encoding.bins)]
         measured.append(body.constant("known", encoding.seen.astype(np.uint8)))
+        layout = encoding.layout
+        measured.append(f"places_{number}")
+        self.array(measured[-1], np.array([*layout.categories, layout.bins], np.int32))
         body.calls.append(f"encode(numbers, codes, {', '.join(measured)}, x);")
         body.network(stacked(nets), inputs)
         scale = [] if group.target is None else constants("target", group.target)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any
 
 import fastmlp._export.c_text as text
-from fastmlp.tabular.columns import MOST_CATEGORIES
 from fastmlp.tabular.encoding import CLIP, NARROWEST, PRECLIP, SHARED
 from fastmlp.tabular.temperature import SMALLEST
 
@@ -73,45 +72,46 @@ static double place_of(double scaled, const double *edges)
 }}}}
 
 /* The inputs of a category; 0 for a value that the member has not learned from. Of many values,
- * those behind the first {MOST_CATEGORIES} share {SHARED} inputs, with signs of their own. */
+ * those behind the frequent ones share {SHARED} inputs, with signs of their own. */
 static void category(int code, int c, const unsigned char *known, real *x)
 {{{{
-    const int n = value_ends[c + 1] - value_ends[c], width = input_ends[c + 1] - input_ends[c];
+    const int n = value_ends[c + 1] - value_ends[c], width = width_of[c];
+    const int frequent = frequent_of[c];
     int j;
     if (code == -1) code = missing_codes[c];
     for (j = 0; j < width; j++) x[j] = 0.0;
     if (code < 0 || code >= n || !known[code]) return;
     if (n <= 2) x[0] = code ? 1.0 : -1.0;
-    else if (code < {MOST_CATEGORIES}) x[code] = 1.0;
+    else if (code < frequent) x[code] = 1.0;
     else {{{{
-        const int own = signs[sign_ends[c] + code - {MOST_CATEGORIES}];
+        const int own = signs[sign_ends[c] + code - frequent];
         for (j = 0; j < {SHARED}; j++)
-            x[{MOST_CATEGORIES} + j] = (own >> j) & 1 ? {SHARED**-0.5!r} : -{SHARED**-0.5!r};
+            x[frequent + j] = (own >> j) & 1 ? {SHARED**-0.5!r} : -{SHARED**-0.5!r};
     }}}}
 }}}}
 
-/* The inputs of a network, rounded to float: numbers, which are missing, categories, and places of
- * numbers in their bins. */
+/* The inputs of a network, rounded to float: numbers, which are missing, then categories at their
+ * places, and last of these the place of what shows where numbers are in their bins. */
 static void encode(const double *numbers, const int *codes, const double *centre,
                    const double *factor, const double *edges, int bins, const unsigned char *known,
-                   real *x)
+                   const int *places, real *x)
 {{{{
     double scaled[{{n_scaled}}];
+    real *binned = x + places[{{n_categories}}];
     int i, j;
     x[0] = 0.0; /* if there are no columns */
     for (i = 0; i < {{n_numbers}}; i++) {{{{
         scaled[i] = smooth_clip(numbers[i], centre[i], factor[i]);
-        *x++ = (float)(scaled[i] != scaled[i] ? 0.0 : scaled[i]);
+        x[i] = (float)(scaled[i] != scaled[i] ? 0.0 : scaled[i]);
     }}}}
     for (i = 0; i < {{n_with_missing}}; i++) {{{{
         const int at = with_missing[i];
-        *x++ = scaled[at] != scaled[at] ? 1.0 : 0.0;
+        x[{{n_numbers}} + i] = scaled[at] != scaled[at] ? 1.0 : 0.0;
     }}}}
     for (i = 0; i < {{n_categories}}; i++)
-        category(codes[i], i, known + value_ends[i], x + input_ends[i]);
-    x += input_ends[{{n_categories}}];
+        category(codes[i], i, known + value_ends[i], x + places[i]);
     for (i = 0; i < {{n_numbers}}; i++, edges += bins + 1)
-        for (j = 0; j < bins; j++) *x++ = (float)place_of(scaled[i], edges + j);
+        for (j = 0; j < bins; j++) *binned++ = (float)place_of(scaled[i], edges + j);
 }}}}
 """
 

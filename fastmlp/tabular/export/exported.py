@@ -13,7 +13,7 @@ from fastmlp._network.spec import Spec
 from fastmlp.tabular.calibration import LabelCalibration
 from fastmlp.tabular.columns import Columns
 from fastmlp.tabular.conformal import Residuals
-from fastmlp.tabular.encoding import Encoding, inputs_of_values
+from fastmlp.tabular.encoding import CategoryInputs, Encoding
 from fastmlp.tabular.fitted_table import FittedTable
 from fastmlp.tabular.members import Members
 from fastmlp.tabular.targets import TargetScale
@@ -35,8 +35,7 @@ class ExportedTable:
 
     columns: Columns
     with_missing: NDArray[np.int64]
-    # Of each category column, (values, inputs); values that a member does not know get 0.
-    inputs_of_values: tuple[NDArray[np.float32], ...]
+    categories: tuple[CategoryInputs, ...]  # values that a member does not know get inputs of 0
     groups: tuple[ExportedGroup, ...]
     outputs: int
     labels: Labels | None = None
@@ -78,7 +77,7 @@ def exported(fitted: FittedTable) -> ExportedTable:
     return ExportedTable(
         fitted.columns,
         first.encoding.with_missing,
-        tuple(map(inputs_of_values, first.encoding.sizes)),
+        first.encoding.categories,
         tuple(map(_group, fitted.blend.groups, fitted.blend.weights)),
         calibration.outputs,
         **more,

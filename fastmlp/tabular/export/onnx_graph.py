@@ -17,7 +17,7 @@ from fastmlp._export.layers import by_member, stacked
 from fastmlp._export.onnx import OPSET, Value, Values, check_size, label, made, network, package
 from fastmlp._export.onnx_nodes import Graph, Name, Names, mixture
 from fastmlp.tabular.conformal import Residuals
-from fastmlp.tabular.encoding import CLIP, PRECLIP, middles
+from fastmlp.tabular.encoding import CLIP, PRECLIP, SHARED, CategoryInputs, middles
 from fastmlp.tabular.export.exported import ExportedGroup, ExportedTable
 from fastmlp.tabular.export.onnx_columns import ML, WIDE, Inputs
 from fastmlp.tabular.temperature import SMALLEST
@@ -50,20 +50,38 @@ def _encoded(
     g: Graph, model: ExportedTable, group: ExportedGroup, x: Name, categories: Sequence[Names]
 ) -> Name:  # `categories` has the codes of each category column, and the inputs of known values
     """Return the inputs of all members, (members, rows, inputs), like ``Encoding.rows``."""
-    parts: list[Name] = []
-    binned: list[Name] = []
+    layout = group.encoding.layout
+    parts: dict[int, Name] = {}  # by the place of the first input
     if model.columns.numbers:
         wide = _wide(g)
         scaled, missing = _scaled(wide, group, x)
-        parts.append(_cast(g, scaled))
+        parts[0] = _cast(g, scaled)
         if len(model.with_missing):
-            parts.append(_cast(g, g.Gather(missing, model.with_missing, axis=2)))
+            flags = g.Gather(missing, model.with_missing, axis=2)
+            parts[len(model.columns.numbers)] = _cast(g, flags)
         if group.encoding.bins:
-            binned.append(_cast(g, _binned(wide, group, scaled, missing)))
-    for (code, inputs), seen in zip(categories, group.encoding.seen_by_column, strict=True):
+            parts[layout.bins] = _cast(g, _binned(wide, group, scaled, missing))
+    seen_by_column = group.encoding.seen_by_column
+    for (code, inputs), seen, place in zip(
+        categories, seen_by_column, layout.categories, strict=True
+    ):
         is_known = np.pad(seen, ((0, 0), (0, 1)))[..., np.newaxis].astype(g.dtype)
-        parts.append(g.Mul(inputs, g.Gather(is_known, code, axis=1)))
-    return g.Concat(*parts, *binned, axis=2)
+        parts[place] = g.Mul(inputs, g.Gather(is_known, code, axis=1))
+    return g.Concat(*(parts[place] for place in sorted(parts)), axis=2)
+
+
+def _inputs_of(g: Graph, code: Name, column: CategoryInputs) -> Name:
+    """Return the inputs of values, (rows, inputs); all are 0 for the code after the last one."""
+    *_, stored = column.stored
+    if column.values <= 2:
+        return g.Gather(np.append(stored, np.float32(0))[:, np.newaxis], code, axis=0)
+    one_hot = g.OneHot(code, np.int64(column.frequent), np.array([0, 1], g.dtype))
+    rare = column.values - column.frequent
+    if not rare:
+        return one_hot
+    shared = np.zeros((column.values + 1, SHARED), np.float32)
+    shared[column.frequent : -1] = stored[column.frequent :].reshape(rare, SHARED)
+    return g.Concat(one_hot, g.Gather(shared, code, axis=0), axis=1)
 
 
 def _scaled(g: Graph, group: ExportedGroup, x: Name) -> tuple[Name, Name]:
@@ -108,9 +126,8 @@ def _predicted(g: Graph, group: ExportedGroup, heads: Names, has_labels: bool) -
 def _blended(g: Graph, model: ExportedTable, inputs: Inputs) -> Names:
     """Return the blended prediction, each part (rows, outputs), float64."""
     x = inputs.numbers(g) if model.columns.numbers else ""
-    tables = [np.pad(columns, ((0, 1), (0, 0))) for columns in model.inputs_of_values]
-    pairs = zip(inputs.codes(g), tables, strict=True)
-    categories = [(code, g.Gather(table, code, axis=0)) for code, table in pairs]
+    pairs = zip(inputs.codes(g), model.categories, strict=True)
+    categories = [(code, _inputs_of(g, code, column)) for code, column in pairs]
     parts = []
     for k, group in enumerate(model.groups):
         g.prefix = f"groups.{k}."

@@ -15,44 +15,74 @@ FM_INLINE void clear_entries(const fm_entries *e, const int32_t thread) {
     if (e->heads) memset(e->marks + thread * e->n_words, 0, sizeof(uint64_t) * (size_t)e->n_words);
 }
 
-/* Copy rows start + [first, last) of the data (through order, if any), and chain the entries of each column. Those of
- * the rows before come first; rows of padding have none. */
-static __attribute__((noinline)) void gather_entries(const fm_data *data, const int64_t *order, int64_t start,
-                                                     int64_t first, int64_t last, int32_t thread,
-                                                     const fm_entries *e) {
+/* Copy the entries of rows start + [first, last) of CSR, behind those of the rows before; returns their end. */
+FM_INLINE int64_t copy_entries(const fm_data *data, const int64_t *order, int64_t start, int64_t first, int64_t last,
+                               const fm_entries *e) {
     const real *values = data->values;
-    real *x = e->x;
     int64_t at = 0;
-    for (int64_t r = start; r < start + first; r++) {
-        const int64_t row = order ? order[r] : r;
-        at += data->starts[row + 1] - data->starts[row];
-    }
-    const int64_t begin = at;
-    for (int64_t r = first; r < last; r++) {
+    for (int64_t r = 0; r < last; r++) {
         const int64_t row = order ? order[start + r] : start + r;
         const int64_t from = data->starts[row], size = data->starts[row + 1] - from;
-        if (order && r + AHEAD < last) {
-            const int64_t later = data->starts[order[start + r + AHEAD]];
-            __builtin_prefetch(data->columns + later);
-            __builtin_prefetch(values + later);
+        if (r >= first) {
+            if (order && r + AHEAD < last) {
+                const int64_t later = data->starts[order[start + r + AHEAD]];
+                __builtin_prefetch(data->columns + later);
+                __builtin_prefetch(values + later);
+            }
+            memcpy(e->columns + at, data->columns + from, sizeof(int32_t) * (size_t)size);
+            memcpy((real *)e->x + at, values + from, sizeof(real) * (size_t)size);
+            e->first[r] = at;
+            e->end[r] = at + size;
         }
-        memcpy(e->columns + at, data->columns + from, sizeof(int32_t) * (size_t)size);
-        memcpy(x + at, values + from, sizeof(real) * (size_t)size);
-        e->first[r] = at;
-        for (const int64_t end = at + size; at < end; at++) e->rows[at] = (int32_t)r;
-        e->end[r] = at;
+        at += size;
     }
-    for (int64_t r = last; r % ROW_MULTIPLE; r++) e->first[r] = e->end[r] = at;
+    return at;
+}
+
+/* Compute the same rows, their first inputs in `row`, then in panels. */
+FM_INLINE int64_t compute_entries(const fm_data *data, const int64_t *order, int64_t start, int64_t first,
+                                  int64_t last, const fm_entries *e, int64_t n_dense, int64_t panel, real *row,
+                                  real *x) {
+    const fm_row_source *source = data->source;
+    const fm_fpenv native = fm_get_fpenv();
+    int64_t at = first * source->entries;
+    fm_restore_fpenv(FM_DEFAULT_FPENV);
+    for (int64_t r = first - GATHER_ROWS; r < last; r++) {
+        const int64_t ahead = start + r + GATHER_ROWS;
+        if (ahead < start + last) source->fetch(source->context, order ? order[ahead] : ahead);
+        if (r < first) continue;
+        e->first[r] = at;
+        at += source->fill_sparse(source->context, order ? order[start + r] : start + r, row, e->columns + at,
+                                  (real *)e->x + at);
+        e->end[r] = at;
+        row_to_panels(row, panel, n_dense, x + r * NR);
+    }
+    fm_restore_fpenv(native);
+    return at;
+}
+
+/* Copy rows start + [first, last) of the data (through order, if any) into the batch, and chain the entries of each
+ * column. Rows of padding have no entries. */
+static __attribute__((noinline)) void gather_entries(const fm_data *data, const int64_t *order, int64_t start,
+                                                     int64_t first, int64_t last, int32_t thread,
+                                                     const fm_entries *e, int64_t n_dense, int64_t panel, real *row,
+                                                     real *x) {
+    const int64_t end = data->source
+                            ? compute_entries(data, order, start, first, last, e, n_dense, panel, row, x)
+                            : copy_entries(data, order, start, first, last, e);
+    for (int64_t r = last; r % ROW_MULTIPLE; r++) e->first[r] = e->end[r] = end;
+    for (int64_t r = first; r < last; r++)
+        for (int64_t i = e->first[r]; i < e->end[r]; i++) e->rows[i] = (int32_t)r;
     clear_entries(e, thread);
     if (!e->heads) return;
     int32_t *heads = e->heads + thread * e->n_columns;
     uint64_t *marks = e->marks + thread * e->n_words;
-    while (at-- > begin) {
-        const int32_t k = e->columns[at];
+    for (int64_t i = end; i-- > e->first[first];) {
+        const int32_t k = e->columns[i];
         const uint64_t mark = 1ull << (k % 64);
-        e->next[at] = marks[k / 64] & mark ? heads[k] : -1;
+        e->next[i] = marks[k / 64] & mark ? heads[k] : -1;
         marks[k / 64] |= mark;
-        heads[k] = (int32_t)at;
+        heads[k] = (int32_t)i;
     }
 }
 
@@ -135,6 +165,11 @@ static __attribute__((noinline)) void entry_backward(const fm_entries *e, int64_
                                                      const real *parameters, int more) {
     const real *w = parameters + weights->offset;
     real *dy = e->dy;
+    if (weights->n_columns == 1) {
+        for (int64_t i = from; i < to; i++)
+            dy[i] = one_fma(dz[e->rows[i] * (int64_t)NR], w[e->columns[i]], more ? dy[i] : 0);
+        return;
+    }
     for (int64_t i = from; i < to; i += LANES) {
         const int n = to - i < LANES ? (int)(to - i) : LANES;
         v acc = {0};
@@ -142,17 +177,18 @@ static __attribute__((noinline)) void entry_backward(const fm_entries *e, int64_
         for (int64_t p = 0; p < weights->panels; p++) {
             const int64_t left = weights->n_columns - p * NR, width = left < NR ? left : NR;
             const int64_t stride = panel_stride(weights, p * NR);
-            const real *d[LANES], *row[LANES];
-            for (int k = 0; k < LANES; k++) {
-                const int64_t entry = i + (k < n ? k : 0);
-                d[k] = dz + p * panel_step + e->rows[entry] * (int64_t)NR;
-                row[k] = w + p * weights->rows * NR + e->columns[entry] * stride;
-            }
-            for (int64_t o = 0; o < width; o++) {
-                v a, b;
+            for (int64_t o = 0; o < width; o += LANES) {
+                v a[LANES], b[LANES];
                 UNROLL
-                for (int k = 0; k < LANES; k++) a[k] = d[k][o], b[k] = row[k][o];
-                acc = v_fma(a, b, acc);
+                for (int k = 0; k < LANES; k++) {
+                    const int64_t entry = i + (k < n ? k : 0);
+                    a[k] = v_load(dz + p * panel_step + e->rows[entry] * (int64_t)NR + o);
+                    b[k] = v_load(w + p * weights->rows * NR + e->columns[entry] * stride + o);
+                }
+                transpose_vectors(a);
+                transpose_vectors(b);
+                UNROLL
+                for (int k = 0; k < LANES; k++) acc = o + k < width ? v_fma(a[k], b[k], acc) : acc;
             }
         }
         for (int k = 0; k < n; k++) dy[i + k] = acc[k];

@@ -310,13 +310,9 @@ static void clear_padding(real *y, const int64_t rows, const int64_t valid) {
         v_store(y + start, (v)((vi)v_load(y + start) & keep));
 }
 
-/* Transpose LANES x LANES in registers by log2(LANES) rounds of interleaving row i with row i + half. Rows from
- * `from_rows` on are read as zeros, rows from `to_rows` on are not written. */
-FM_INLINE void transpose_square(const real *from, const int64_t from_row, const int64_t from_rows, real *to,
-                                const int64_t to_row, const int64_t to_rows) {
-    v a[LANES], b[LANES];
-    UNROLL
-    for (int i = 0; i < LANES; i++) a[i] = i < from_rows ? v_loadu(from + i * from_row) : (v){0};
+/* Transpose LANES x LANES in registers by log2(LANES) rounds of interleaving row i with row i + half. */
+FM_INLINE void transpose_vectors(v a[LANES]) {
+    v b[LANES];
     UNROLL
     for (int round = 1; round < LANES; round *= 2) {
         UNROLL
@@ -327,6 +323,15 @@ FM_INLINE void transpose_square(const real *from, const int64_t from_row, const 
         UNROLL
         for (int i = 0; i < LANES; i++) a[i] = b[i];
     }
+}
+
+/* Transpose LANES x LANES. Rows from `from_rows` on are read as zeros, rows from `to_rows` on are not written. */
+FM_INLINE void transpose_square(const real *from, const int64_t from_row, const int64_t from_rows, real *to,
+                                const int64_t to_row, const int64_t to_rows) {
+    v a[LANES];
+    UNROLL
+    for (int i = 0; i < LANES; i++) a[i] = i < from_rows ? v_loadu(from + i * from_row) : (v){0};
+    transpose_vectors(a);
     UNROLL
     for (int i = 0; i < LANES; i++)
         if (i < to_rows) v_store(to + i * to_row, a[i]);

@@ -10,18 +10,23 @@ cdef class Memory:
     cdef void* take(self, int64_t count, int64_t itemsize=*) except NULL
 
 
+cdef struct Inputs:  # of a batch
+    int64_t n_dense, most_entries  # most entries of all its rows; -1: all inputs are dense
+
+
 cdef class Buffers:
     cdef fm_buffers c
     cdef fm_entries entries
-    cdef int64_t most_entries  # of sparse rows in a block; -1: rows are dense
+    cdef Inputs inputs
     cdef Memory memory
 
     @staticmethod
     cdef Buffers make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads,
-                      bint training, bint for_jacobian=*, tuple drops=*, int64_t entries=*)
+                      bint training, Inputs inputs, bint for_jacobian=*, tuple drops=*)
 
 
-cdef int64_t most_entries(x, int64_t rows) except? -1
+cdef Inputs inputs_of(x, int64_t rows) except *
+cdef bint fits(Buffers buffers, Inputs inputs)
 
 
 cdef class ThreadContext:
@@ -37,4 +42,4 @@ cdef class ThreadContext:
 
     @staticmethod
     cdef ThreadContext make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads,
-                            tuple drops, int64_t entries)
+                            tuple drops, Inputs inputs)

@@ -1,6 +1,7 @@
 # Native memory: aligned blocks, the buffers of a batch, and the threads and pieces of an epoch. Only
 # layouts are computed here.
 cimport numpy as cnp
+from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from network cimport *
@@ -54,14 +55,27 @@ cdef int take_rounded(fm_buffers* c, const fm_kernels* k, const fm_network* net,
     return 0
 
 
-cdef int64_t most_entries(x, int64_t rows) except? -1:
-    """Return the most entries that so many rows of a SparseRows have together; -1 for dense rows."""
-    if type(x) is not SparseRows:
-        return -1
-    lengths = np.diff(x.indptr)
-    if len(lengths) > rows:
-        lengths = np.partition(lengths, len(lengths) - rows)[len(lengths) - rows:]
-    return lengths.sum()
+cdef Inputs inputs_of(x, int64_t rows) except *:
+    """Describe the inputs of a batch of so many rows of an array, SparseRows or RowSource."""
+    cdef const fm_row_source* source
+    if cnp.PyArray_Check(x):
+        return Inputs(x.shape[1], -1)
+    if type(x) is SparseRows:
+        lengths = np.diff(x.indptr)
+        if len(lengths) > rows:
+            lengths = np.partition(lengths, len(lengths) - rows)[len(lengths) - rows:]
+        return Inputs(0, lengths.sum())
+    source = <const fm_row_source*>PyCapsule_GetPointer(x.row_source, FM_ROWS_CAPSULE)
+    if source.fill_sparse == NULL:
+        return Inputs(x.shape[1], -1)
+    return Inputs(source.n_dense, rows * source.entries)
+
+
+cdef bint fits(Buffers buffers, Inputs inputs):
+    """Return whether the buffers can hold such inputs."""
+    cdef int64_t room = buffers.inputs.most_entries
+    return (buffers.inputs.n_dense == inputs.n_dense and (room < 0) == (inputs.most_entries < 0)
+            and room >= inputs.most_entries)
 
 
 cdef int take_entries(Buffers buffers, const fm_network* net, int64_t rows, int n_threads,
@@ -69,7 +83,7 @@ cdef int take_entries(Buffers buffers, const fm_network* net, int64_t rows, int 
     """Take the memory for the entries of sparse rows."""
     cdef fm_entries* c = &buffers.entries
     cdef Memory memory = buffers.memory
-    cdef int64_t n = buffers.most_entries
+    cdef int64_t n = buffers.inputs.most_entries
     if n >= MOST_ENTRIES:
         raise MemoryError(f"a batch has up to {n} stored values but at most {MOST_ENTRIES - 1} are expected: "
                           "use smaller batches")
@@ -94,7 +108,7 @@ cdef class Buffers:
 
     @staticmethod
     cdef Buffers make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads,
-                      bint training, bint for_jacobian=False, tuple drops=(), int64_t entries=-1):
+                      bint training, Inputs inputs, bint for_jacobian=False, tuple drops=()):
         cdef Buffers self = Buffers.__new__(Buffers)
         cdef Memory memory = Memory(k.element_size)
         cdef fm_buffers* c = &self.c
@@ -106,9 +120,9 @@ cdef class Buffers:
         cdef int64_t padded = (ceil_div(rows, multiple) | 1) * multiple
         cdef int32_t n = net.n_operators
         cdef int32_t l
-        self.memory, self.most_entries = memory, entries
-        c.n_dense = net.operators[0].n_in if entries < 0 else 0
-        if entries >= 0:
+        self.memory, self.inputs = memory, inputs
+        c.n_dense = inputs.n_dense
+        if inputs.most_entries >= 0:
             take_entries(self, net, padded, n_threads, training)
         c.rows = rows
         c.panel_step = padded * k.nr
@@ -170,7 +184,7 @@ cdef class ThreadContext:
 
     @staticmethod
     cdef ThreadContext make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads,
-                            tuple drops, int64_t entries):
+                            tuple drops, Inputs inputs):
         cdef ThreadContext self = ThreadContext.__new__(ThreadContext)
         cdef Memory memory = Memory(k.element_size)
         cdef fm_thread_context* c = &self.c
@@ -178,7 +192,7 @@ cdef class ThreadContext:
         cdef const fm_tensor* tensor
         cdef int64_t* first
         self.memory, self.drops = memory, drops
-        self.buffers = Buffers.make(k, net, rows, n_threads, True, False, drops, entries)
+        self.buffers = Buffers.make(k, net, rows, n_threads, True, inputs, False, drops)
         c.n_threads = n_threads
         c.autotune = &self.autotune
         # The update of a piece's last tile overlaps with no other tile, so long pieces are faster; short ones

@@ -11,7 +11,7 @@ from libc.math cimport isfinite
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy, memset
 
-from fastmlp._engine.buffers cimport Buffers, ThreadContext, most_entries
+from fastmlp._engine.buffers cimport Buffers, Inputs, ThreadContext, fits, inputs_of
 from fastmlp._engine.crew cimport Crew
 from fastmlp._engine.jobs cimport *
 from fastmlp._engine.parameters cimport Parameters, Steps
@@ -211,13 +211,12 @@ cdef class Engine(Parameters):
                                    bint stores, x):
         """Return the last context if it fits, else a new one; with memory for gradients that are stored."""
         cdef int64_t rows = min(batch, BLOCK_ROWS)
-        cdef int64_t entries = most_entries(x, rows)
+        cdef Inputs inputs = inputs_of(x, rows)
         cdef ThreadContext context = last
         cdef fm_buffers* buffers
         if (last is None or last.buffers.c.rows != rows or last.c.n_threads != n_threads
-                or last.buffers.most_entries < entries or (last.buffers.most_entries < 0) != (entries < 0)
-                or last.drops != drops):
-            context = ThreadContext.make(self.kernels, &self.net, rows, n_threads, drops, entries)
+                or not fits(last.buffers, inputs) or last.drops != drops):
+            context = ThreadContext.make(self.kernels, &self.net, rows, n_threads, drops, inputs)
             self.take_copies(context.memory, context.copies)
         buffers = &context.buffers.c
         if (stores or batch > rows) and buffers.gradients == NULL:
@@ -260,18 +259,18 @@ cdef class Engine(Parameters):
 
     cdef Buffers borrow_buffers(self, x):
         """Return buffers for blocks of these rows."""
-        cdef int64_t entries = most_entries(x, CALL_ROWS)
+        cdef Inputs inputs = inputs_of(x, CALL_ROWS)
         cdef Buffers buffers
         try:
-            buffers = (self.call_buffers if entries < 0 else self.sparse_buffers).pop()
-            if buffers.most_entries >= entries:
+            buffers = (self.call_buffers if inputs.most_entries < 0 else self.sparse_buffers).pop()
+            if fits(buffers, inputs):
                 return buffers
         except IndexError:
             pass
-        return Buffers.make(self.kernels, &self.net, CALL_ROWS, 1, False, False, (), entries)
+        return Buffers.make(self.kernels, &self.net, CALL_ROWS, 1, False, inputs)
 
     cdef void return_buffers(self, Buffers buffers):
-        (self.call_buffers if buffers.most_entries < 0 else self.sparse_buffers).append(buffers)
+        (self.call_buffers if buffers.inputs.most_entries < 0 else self.sparse_buffers).append(buffers)
 
     def predict(self, x, team=None, bint linked=True):
         """Return the predictions (n, C); if not linked, the outputs before the link."""
@@ -337,7 +336,8 @@ cdef class Engine(Parameters):
         cdef int64_t columns = self.operators[self.net.n_operators - 1].n_out
         cdef cnp.ndarray out = np.empty((x.shape[0], columns, x.shape[1]), self.spec.dtype)
         self.describe(&data, Data(x, None))
-        buffers = Buffers.make(self.kernels, &self.net, min(max(data.n, 1), CALL_ROWS), 1, True, True)
+        buffers = Buffers.make(self.kernels, &self.net, min(max(data.n, 1), CALL_ROWS), 1, True,
+                               Inputs(x.shape[1], -1), True)
         fm_stop_clear(&stop)
         fm_poll_start(&interrupt, poll_of_caller(), <void*>signals, &stop)
         with nogil:

@@ -22,7 +22,7 @@ cnp.import_array()
 
 cdef extern from "encoding.h" nogil:
     ctypedef struct fm_encoding:
-        int64_t numbers, bins, missing, categories, width
+        int64_t numbers, bins, missing, categories, width, bins_at, n_dense
         const double* centre
         const double* factor
         const double* middle
@@ -30,7 +30,10 @@ cdef extern from "encoding.h" nogil:
         const int64_t* with_missing
         const int64_t* values
         const int64_t* widths
+        const int64_t* places
         const uint8_t* known
+        const int32_t* first
+        const int32_t* starts
         const float* inputs
         double clip, far
     ctypedef struct fm_encoded_rows:
@@ -137,8 +140,11 @@ cdef class EncodedRows:
         self.c.numbers = <const double*>cnp.PyArray_DATA(numbers)
         self.c.codes = <const int32_t*>cnp.PyArray_DATA(codes)
         self.c.chosen = <const int64_t*>cnp.PyArray_DATA(chosen) if chosen is not None else NULL
-        self.shape = len(numbers) if chosen is None else len(chosen), max(encoding.width, 1)
+        self.shape = len(numbers) if chosen is None else len(chosen), encoding.width
         self.source.fill, self.source.fetch, self.source.context = encoder.encode_row, fetch_row, &self.c
+        self.source.n_dense, self.source.entries = self.shape[1], encoder.entries
+        if encoder.entries > 0:
+            self.source.n_dense, self.source.fill_sparse = encoding.n_dense, encoder.encode_sparse
         self.row_source = PyCapsule_New(&self.source, FM_ROWS_CAPSULE, NULL)
         return self
 
@@ -169,30 +175,39 @@ cdef class Encoder:
 
     ``numbers`` are centre and factor, (members, numbers), then middles and half widths of the bins,
     (members, numbers, bins). ``known`` tells which values of all category columns each member has seen,
-    (members, values). ``tables`` are the inputs of each column's values, (values, inputs) float32.
-    ``with_missing`` are the indices of numbers with a flag for missing ones; ``limits`` are those of the
-    scaled numbers, after the clip and before it.
+    (members, values). ``categories`` are the `CategoryInputs` of each column. ``with_missing`` are the indices of numbers with a flag for missing ones; ``limits`` are those of the
+    scaled numbers, after the clip and before it. ``layout`` has the places of the inputs.
     """
     cdef object given
     cdef tuple arrays  # keeps the memory alive to which the structs point
     cdef fm_encoding first  # of the first member
     cdef void (*encode_row)(const void*, int64_t, void*) noexcept nogil
+    cdef int64_t (*encode_sparse)(const void*, int64_t, void*, int32_t*, void*) noexcept nogil
+    cdef int64_t entries  # most inputs of a row that are entries of sparse rows
     cdef Py_ssize_t members, n_values  # n_values counts the values of all categories
 
-    def __init__(self, numbers, known, tables, with_missing, limits):
+    def __init__(self, numbers, known, categories, with_missing, limits, layout):
         cdef fm_encoding* c = &self.first
-        self.given = numbers, known, tables, with_missing, limits
+        self.given = numbers, known, categories, with_missing, limits, layout
         self.encode_row = load(level(), "float32").encode_row
+        self.encode_sparse = load(level(), "float32").encode_sparse
         centre, factor, middle, half = (np.ascontiguousarray(each, float) for each in numbers)
         seen = np.ascontiguousarray(known).view(np.uint8)
         missing = np.ascontiguousarray(with_missing, np.int64)
-        values = np.array([len(table) for table in tables], np.int64)
-        widths = np.array([table.shape[1] for table in tables], np.int64)
-        inputs = np.concatenate([np.empty(0, np.float32), *map(np.ravel, tables)], dtype=np.float32)
+        values = np.array([column.values for column in categories], np.int64)
+        widths = np.array([column.width for column in categories], np.int64)
+        places = np.array(layout.categories, np.int64)
+        none = np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32)
+        stored = [none, *(column.stored for column in categories)]
+        first, counts, inputs = map(np.concatenate, zip(*stored, strict=True))
+        starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+        counts = [count for _, count, _ in stored[1:]]
+        self.entries = sum(max(count) for count, place in zip(counts, layout.categories, strict=True)
+                           if place >= layout.n_dense)
         self.members, self.n_values = len(centre), np.sum(values, dtype=int)
         c.numbers, c.bins = centre.shape[1], middle.shape[2]
-        c.missing, c.categories = len(missing), len(tables)
-        c.width = c.numbers * (1 + c.bins) + c.missing + np.sum(widths, dtype=int)
+        c.missing, c.categories = len(missing), len(categories)
+        c.width, c.bins_at, c.n_dense = layout.width, layout.bins, layout.n_dense
         c.clip, c.far = limits
         if c.missing and not 0 <= np.min(missing) <= np.max(missing) < c.numbers:
             raise ValueError(f"with_missing is {with_missing} but places below {c.numbers} are expected")
@@ -201,12 +216,13 @@ cdef class Encoder:
         if seen.shape != (self.members, self.n_values):
             wanted = self.members, self.n_values
             raise ValueError(f"known has shape {known.shape} but {wanted} is expected")
-        self.arrays = centre, factor, middle, half, seen, missing, values, widths, inputs
+        self.arrays = centre, factor, middle, half, seen, missing, values, widths, places, first, starts, inputs
         c.centre, c.factor = <const double*>start(centre), <const double*>start(factor)
         c.middle, c.half = <const double*>start(middle), <const double*>start(half)
         c.known, c.with_missing = <const uint8_t*>start(seen), <const int64_t*>start(missing)
         c.values, c.widths = <const int64_t*>start(values), <const int64_t*>start(widths)
-        c.inputs = <const float*>start(inputs)
+        c.places, c.first = <const int64_t*>start(places), <const int32_t*>start(first)
+        c.starts, c.inputs = <const int32_t*>start(starts), <const float*>start(inputs)
 
     def __reduce__(self):
         return Encoder, self.given
@@ -224,7 +240,7 @@ cdef class Encoder:
         row.numbers, row.codes = <const double*>start(number), <const int32_t*>start(code)
         row.chosen = NULL
         self.check_codes(row.codes, 1)
-        shape[0], shape[1] = self.members, max(self.first.width, 1)
+        shape[0], shape[1] = self.members, self.first.width
         cdef cnp.ndarray found = cnp.PyArray_SimpleNew(2, shape, cnp.NPY_FLOAT)
         for m in range(self.members):
             row.encoding = self.member(m)
