@@ -215,16 +215,14 @@ def _of_coordinates(
     """Return rows of values at checked places."""
     rows = _integers(rows, shape[0] - 1, f"{name}.row")
     columns = _integers(columns, shape[1] - 1, f"{name}.col", np.int32)
-    values = _floats(values, name)
-    _check_lengths(name, rows, columns, values)
+    values = _floats(values, name, rows, columns)
     return _made(_summed(rows, columns, values, shape, name), shape[1])
 
 
 def _canonical(indptr: Any, indices: Any, values: Any, shape: Sequence[int], name: str) -> Arrays:
     """Return checked arrays: columns of each row ascending, values of the same place summed."""
     columns = _integers(indices, shape[1] - 1, f"{name}.indices", np.int32)
-    values = _floats(values, name)
-    _check_lengths(name, columns, values)
+    values = _floats(values, name, columns)
     indptr = _pointers(indptr, shape[0], len(columns), name)
     ascends = columns[1:] > columns[:-1]
     starts = indptr[(indptr > 0) & (indptr < len(columns))]
@@ -249,15 +247,6 @@ def _summed(rows: Array, columns: Array, values: Array, shape: Sequence[int], na
         places, columns, values = places[is_new], columns[is_new], sums
     indptr = np.searchsorted(places, np.arange(shape[0] + 1) * shape[1])
     return indptr, columns, _finite(values, values.dtype, indptr, columns, name)
-
-
-def _check_lengths(name: str, *arrays: Array) -> None:
-    """Raise ValueError unless each value has an index."""
-    if len({*map(len, arrays)}) > 1:
-        raise ValueError(
-            f"{name} has {' and '.join(str(len(array)) for array in arrays[:-1])} indices but "
-            f"{len(arrays[-1])} values: pass one for each value"
-        )
 
 
 def _pointers_of(lengths: NDArray[Any]) -> NDArray[np.int64]:
@@ -298,9 +287,13 @@ def _integers(array: Any, highest: int, name: str, dtype: Any = np.int64) -> NDA
     return copied.astype(dtype, copy=False)
 
 
-def _floats(values: Any, name: str) -> Array:
-    """Return real numbers in float32, if they have it, or float64."""
+def _floats(values: Any, name: str, *indices: Array) -> Array:
+    """Return real numbers, one for each index, in float32, if they have it, or float64."""
     plain = _flat(values, "biuf", f"{name}.values", "real numbers")
+    for array in indices:
+        if len(array) != len(plain):
+            n = f"{len(array)} indices but {len(plain)} values"
+            raise ValueError(f"{name} has {n}: pass one for each value")
     with np.errstate(over="ignore"):
         return plain.astype(np.float32 if plain.dtype.char == "f" else np.float64, copy=False)
 
