@@ -133,6 +133,14 @@ def estimators() -> dict[str, Callable[[], Any]]:
         "weights": (LABELS, {"class_weight": {0: 1.0, 1: 2.0, 2: 0.5}, "label_smoothing": 0.1}),
         "schedule": (LABELS, {"learning_rate": schedule, "solver": "sgd"}),
         "adaptive": (LABELS, {"learning_rate": "adaptive", "solver": "sgd", "momentum": 1}),
+        "scaled rate": (
+            LABELS,
+            {"callbacks": [fastmlp.ReduceOnPlateau("loss", patience=1)], "learning_rate_init": 3.0},
+        ),
+        "lowered rate": (
+            LABELS,
+            {"learning_rate": "adaptive", "solver": "sgd", "n_iter_no_change": 1, "tol": 9.0},
+        ),
         "callbacks": (
             LABELS,
             {"callbacks": [fastmlp.EarlyStopping("loss", 2)], "random_state": models_state()},
