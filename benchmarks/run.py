@@ -34,6 +34,7 @@ BENCHMARKS = {
         "distilled.measure",
         "one network that has learned from all members of a table's",
     ),
+    "tables": ("table_times.measure", "rows of tables beside trees; the share of Python in fits"),
     "large": ("large.measure", "large tables: seconds, memory and error, beside boosted trees"),
     "sparse": ("sparse.measure", "matrices that are mostly zeros: CPU time and memory of fits"),
     "coverage": (
@@ -72,6 +73,7 @@ HELP = {
     "threads": "threads allowed",
     "members": "numbers of networks",
     "rows": "of a call or an epoch",
+    "sizes": "rows of the fits that are counted",
     "calls": "what is called, or how often",
     "rivals": "other libraries, where installed",
     "options": "besides the plain case",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 FUSED_SECONDS = 0.05  # approximate length of a call of several epochs, which an interrupt may undo
 MIN_FUSED_EPOCHS = 8  # fewer are not worth the snapshot before them
-KEPT_SECONDS = 0.2  # the same where passive callbacks get the parameters after each epoch
+KEPT_SECONDS = 0.5  # the same where passive callbacks get the parameters after each epoch
 MIN_KEPT_EPOCHS = 2
 KEPT_BYTES = 2**24  # most memory for these parameters
 
@@ -185,8 +185,8 @@ class Trainer(FitStrategy):
         """Record epochs whose rates the plans have."""
         rates, losses = self._collect(results), mean(results.losses)
         n, epoch = len(losses), self.state.epoch + len(losses)
-        nan, each = [math.nan] * n, [seconds] * n
-        loop.record(self.state, self.evaluator, epoch, losses, nan, rates, each)
+        lists = losses, [math.nan] * n, rates, [seconds] * n
+        loop.record(self.state, self.evaluator, epoch, *lists)
 
     def _replayed(self, results: Epochs, seconds: float, before: Any) -> tuple[int, bool]:
         """Record epochs that were trained, and call the callbacks with the parameters of each."""

@@ -111,6 +111,8 @@ class BestEpochSelector:
     _cycle: int = 0
     _before: tuple[float, Any] = (math.inf, None)
     _snapshot: Any = None
+    _part: slice | None = None  # of the predictions, and the scale of the members of its rows
+    _scale: Any = None
 
     def __post_init__(self) -> None:
         # Of all predictions, one member after the other: their members, and their places among
@@ -170,12 +172,16 @@ class BestEpochSelector:
     def _evaluate(self, state: State) -> None:
         """Predict the held-out rows, and keep the weights if their cost is the lowest so far."""
         began = time.monotonic()
-        members = zip(state.engine.engines, self.inputs, strict=True)
-        z = np.concatenate([engine.predict(x) for engine, x in members])
+        pairs = zip(state.engine.engines, self.inputs, strict=True)
+        z = np.concatenate([engine.predict(x) for engine, x in pairs])
         predictions = np.empty(z.shape)
         for first in range(0, len(z), DECODED_ROWS):
             part = slice(first, first + DECODED_ROWS)
-            decoded = self.target.decode(self.scale, z[part], self._members[part])
+            if part != self._part:  # the same each time, unless there are several parts
+                self._part, members = part, self._members[part]
+                scale = self.scale and type(self.scale)(*(array[members] for array in self.scale))
+                self._scale = scale
+            decoded = self.target.decode(self._scale, z[part], slice(None))
             predictions[self._places[part]] = decoded
         held_out = OutOfFold(predictions.reshape(-1, len(self.target.y), z.shape[1]))
         joint, alone = held_out.joint(self.target), held_out.alone(self.target, self.weights)

@@ -42,8 +42,10 @@ class LossRow:
 def _squared(y: Array, mean: Array, variance: Array, unit: Array, loss: Loss) -> Array:
     """Return squared errors."""
     del variance, loss
-    residual = y / unit - mean / unit
-    return residual * residual
+    residual = np.asarray(mean / unit)
+    np.subtract(y / unit, residual, out=residual)
+    residual *= residual
+    return residual
 
 
 def _pinball(y: Array, mean: Array, variance: Array, unit: Array, loss: Loss) -> Array:
