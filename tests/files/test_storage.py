@@ -121,8 +121,18 @@ def test_without_training_a_file_is_smaller_and_predicts_the_same(tmp_path):
     model = stored.estimators()["MLPRegressor plain"]()
     small = saved(model, tmp_path / "model", training=False)
     assert small.loss_curve_ == small.history_.loss == []
+    assert small.validation_loss_curve_ is model.validation_loss_curve_ is None
     assert same(outputs(small), outputs(model))
     small.partial_fit(X, stored.Y)
+
+
+def test_only_complete_epochs_of_a_history_are_saved(tmp_path):
+    for model in (stored.mlp(passes=0), stored.estimators()["MLPRegressor plain"]()):
+        name = "history_" if hasattr(model, "history_") else "history"
+        history = getattr(model, name)
+        seconds = list(history.seconds)
+        history.seconds.append(1.0)  # as in the middle of a record
+        assert getattr(saved(model, tmp_path / "model"), name).seconds == seconds
 
 
 def test_other_readers_see_plain_weights(tmp_path):

@@ -235,6 +235,8 @@ TABLES: list[Row] = [
         changed(TAB_LABELS, "fit.calibration.classes", "shape", to=[1, 2]),
         r"there are \(1, 2\) classes, not 2 in",
     ),
+    (filled(TWO, "fit.calibration.residuals.trust", np.array(1e9)), "trust' has .* to 1000000000"),
+    (filled(TWO, "fit.calibration.residuals.spread", np.array(0.0)), "spread' has 0.0 but must be"),
     (residuals("z", to=61), "residuals.z is 61 but must be from 1 to 60"),
     (residuals("places", to=lambda n: [0, sum(n)]), r"places.0 is 0 but must be from 1 to 60"),
     (residuals("sizes", to=lambda n: [61, *n[1:]]), r"sizes.0 is 61 but must be from 1 to 60"),

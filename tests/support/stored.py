@@ -133,6 +133,8 @@ def estimators() -> dict[str, Callable[[], Any]]:
         "weights": (LABELS, {"class_weight": {0: 1.0, 1: 2.0, 2: 0.5}, "label_smoothing": 0.1}),
         "schedule": (LABELS, {"learning_rate": schedule, "solver": "sgd"}),
         "adaptive": (LABELS, {"learning_rate": "adaptive", "solver": "sgd", "momentum": 1}),
+        "rate by samples": (LABELS, {"learning_rate": "invscaling", "solver": "sgd"}),
+        "schedule of the fit": (LABELS, {"learning_rate": fastmlp.Cosine(0.1), "solver": "sgd"}),
         "scaled rate": (
             LABELS,
             {"callbacks": [fastmlp.ReduceOnPlateau("loss", patience=1)], "learning_rate_init": 3.0},
