@@ -70,7 +70,6 @@ def train(options: argparse.Namespace) -> None:
     """Train a model on a table, and save it."""
     from fastmlp import tabular  # needs scikit-learn
     from fastmlp.tabular import data_warnings
-    from fastmlp.tabular.codec_members import UnsavableWarning
     from fastmlp.tabular.frames import take_rows
 
     target = options.target
@@ -90,12 +89,7 @@ def train(options: argparse.Namespace) -> None:
     names = [name for name in frame.columns if name not in named]
     if not names:
         raise CommandError("no columns are left to learn from")
-    X, valid = frame[names], None
-    if options.valid:
-        columns = {name: tables.column(frame, name, "the data").tolist() for name in frame.columns}
-        text = [n for n, values in columns.items() if any(isinstance(v, str) for v in values)]
-        valid = tables.read(options.valid, dialect, lambda names: text)
-        tables.require(valid, [*names, target], options.valid)
+    X, valid = frame[names], _validation(options, dialect, frame, [*names, target])
     note = data_warnings.note(target, [*{*y.tolist()}]) if y.dtype.kind in LABEL_KINDS else ""
     task = task_of(y, options.task, note)
     model = getattr(tabular, TASKS[task])(
@@ -107,14 +101,7 @@ def train(options: argparse.Namespace) -> None:
     )
     if task == "classification" and note:
         warnings.warn(note, stacklevel=2)
-    began = time.perf_counter()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", UnsavableWarning)  # it comes before the training
-        try:
-            model.fit(X, y, sample_weight=weights, groups=groups)
-        except UnsavableWarning as warning:
-            raise CommandError(str(warning)) from None
-    seconds = round(time.perf_counter() - began, 3)
+    seconds = _fit(model, X, y, weights, groups)
     model.save(output)
     if (rows := model.rows_) is not None:  # a sample, of which all results are
         X, y = take_rows(X, rows), y[rows]
@@ -139,3 +126,30 @@ def train(options: argparse.Namespace) -> None:
         report.write_page(options.report, f"A model of {target}", parts)
         lines += [f"report       {options.report}"]
     show(options, results, "\n".join(lines))
+
+
+def _validation(
+    options: argparse.Namespace, dialect: tables.Dialect, frame: Any, names: list[str]
+) -> Any:
+    """Return the table of ``--valid``, whose text columns are those of the data; None without."""
+    if not options.valid:
+        return None
+    columns = {name: tables.column(frame, name, "the data").tolist() for name in frame.columns}
+    text = [n for n, values in columns.items() if any(isinstance(v, str) for v in values)]
+    valid = tables.read(options.valid, dialect, lambda names: text)
+    tables.require(valid, names, options.valid)
+    return valid
+
+
+def _fit(model: Any, X: Any, y: NDArray[Any], weights: Any, groups: Any) -> float:
+    """Fit a model unless no file could hold it; return the seconds."""
+    from fastmlp.tabular.codec_members import UnsavableWarning
+
+    began = time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UnsavableWarning)  # it comes before the training
+        try:
+            model.fit(X, y, sample_weight=weights, groups=groups)
+        except UnsavableWarning as warning:
+            raise CommandError(str(warning)) from None
+    return round(time.perf_counter() - began, 3)

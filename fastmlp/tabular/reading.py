@@ -251,7 +251,10 @@ def _of_source(
     sampled: Array | None,
     plan: TablePlan,
 ) -> _Whole:
-    """Return the rows of a source that were read."""
+    """Return the rows of a source that were read, and their task.
+
+    The task for the plan was one of more rows, or of the first block and the labels of all.
+    """
     task, y = task_class.of_targets(parameters, y)
     names = np.array(columns.names, object)
     return _Whole(task, names, columns, table, y, weights, None, sampled, plan)
