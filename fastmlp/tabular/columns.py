@@ -105,7 +105,7 @@ class Column:
         return np.array([self.codes.get(value, MISSING) for value in values], np.int32)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"name": self.name, "values": self.values}
+        return {name: value for name, value in vars(self).items() if name != "codes"}
 
 
 @dataclass(frozen=True)

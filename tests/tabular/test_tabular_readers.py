@@ -1,5 +1,6 @@
 """Reading of columns: every form of a table gives the numbers or codes of its single cells."""
 
+import pickle
 from decimal import Decimal
 
 import numpy as np
@@ -109,6 +110,7 @@ def test_a_form_of_a_table_is_read_as_its_cells(form, kind):
     cells = (cells * N)[:N]
     later = (cells[:N] + later * N)[: 2 * N]
     columns = Columns.of(make(cells), [0] if are_categories else None)
+    assert pickle.loads(pickle.dumps(columns)) == columns
     ((_, column),) = columns.categories or columns.numbers
     assert bool(columns.categories) == are_categories
     assert MISSING not in expected(cells, column.values)
