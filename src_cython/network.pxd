@@ -85,6 +85,7 @@ cdef struct fm_network:
     int64_t row_size  # elements of the scratch memory of a single row
     int64_t row_at  # place there of a copy of the inputs, if an operator reads whole vectors of them; else -1
     int64_t function_at  # place there of z for custom functions
+    int64_t few_at  # place there of the inputs of a wide row that are not 0
     const fm_operator* operators
     void* parameters
     void* copies[COPIES]  # the arena of each kind

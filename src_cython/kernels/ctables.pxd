@@ -148,6 +148,9 @@ cdef extern from "panels/parametric.h" nogil:
     void blend_keeping(real*, const real*, real*, real*, int64_t, int)
 
 cdef extern from "panels/entries.h" nogil:
+    enum:
+        WIDE_ROW
+    bint row_of_few(const fm_tensor*, const real*, const real*, const real*, real*, real*)
     void clear_entries(const fm_entries*, int32_t)
     void gather_entries(const fm_data*, const int64_t*, int64_t, int64_t, int64_t, int32_t, const fm_entries*,
                         int64_t, int64_t, real*, real*)

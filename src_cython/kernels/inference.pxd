@@ -74,7 +74,7 @@ cdef inline void predict_row(const fm_network* net, const void* x, void* scratch
         a = before
         if op.source != l - 1:
             a = inputs if op.source < 0 else <real*>scratch + net.operators[op.source].row_at
-        one_row(net, op, before, a, y)
+        one_row(net, op, before, a, y, <real*>scratch + net.few_at)
         if op.function != NULL:
             memcpy(<real*>scratch + net.function_at, y, op.n_out * sizeof(real))
             op.function.row(op.function, op.n_out, <real*>scratch + net.function_at, y, fpenv)

@@ -192,8 +192,16 @@ cdef inline void row_product(const fm_network* net, const fm_operator* op, const
         row_affine(weights, start, a, net.parameters, z)
 
 
+cdef inline bint may_have_few(const fm_network* net, const fm_operator* op) noexcept nogil:
+    """Return whether single rows of a layer are looked through for zeros: those of wide inputs."""
+    return op.hidden == 0 and op.n_in >= WIDE_ROW and op.n_out > 1 and net.narrow == 0
+
+
 cdef inline void affine_row(const fm_network* net, const fm_operator* op, const real* a,
-                            real* z) noexcept nogil:
+                            real* z, real* few) noexcept nogil:
+    if may_have_few(net, op) and row_of_few(&op.tensors[WEIGHTS], tensor_at(net, op, BIASES), a,
+                                            <real*>net.parameters, few, z):
+        return
     if op.n_out == 1:
         memset(z, 0, NR * sizeof(real))
         z[0] = dot_row(a, NR, tensor_at(net, op, WEIGHTS), NR, op.n_in, tensor_at(net, op, BIASES)[0])
@@ -362,13 +370,13 @@ cdef inline void backward_block(const fm_network* net, const fm_buffers* buffers
 
 
 cdef inline void one_row(const fm_network* net, const fm_operator* op, const real* before, const real* a,
-                         real* y) noexcept nogil:
+                         real* y, real* few) noexcept nogil:
     """Compute the outputs of one contiguous row, in whole vectors; their padding may have any value.
 
-    `before` are the outputs of the operator before, `a` those of the source.
+    `before` are the outputs of the operator before, `a` those of the source; `few` is scratch memory.
     """
     if op.kind == AFFINE:
-        affine_row(net, op, a, y)
+        affine_row(net, op, a, y, few)
     elif op.kind == LAYER_NORM:
         normalize_rows(a, NR, op.n_out, tensor_at(net, op, WEIGHTS), tensor_at(net, op, BIASES), 1,
                        y, NULL)

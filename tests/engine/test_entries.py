@@ -198,3 +198,22 @@ def test_a_jacobian_is_that_of_dense_rows():
     predictor = fastmlp.MLP([65, 17, 3], rng=0).predictor()
     with pytest.raises(TypeError, match="sparse"):
         predictor.jacobian(sparse.csr_array(np.eye(3, 65)))
+
+
+@pytest.mark.parametrize("dtype", cases.DTYPES)
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("n_in", [255, 256, 257, 784])
+def test_a_wide_row_alone_has_the_bits_of_a_batch(n_in, level, dtype):
+    """Rows with few inputs that are not 0, at most a quarter, are multiplied by these alone."""
+    rng = np.random.default_rng(n_in)
+    for sizes, options in (((n_in, 33, 2), {}), ((n_in, 130, 1), {"scale": True}), ((n_in, 1), {})):
+        spec = cases.build(sizes, "relu", dtype=dtype, **options)
+        engine, _ = cases.engines(spec, level, rng)
+        quarter = n_in // 4
+        counts = [0, 1, quarter - 1, quarter, quarter + 1, n_in]
+        rows = np.full((len(counts), n_in), -0.0, dtype)
+        for row, count in zip(rows, counts, strict=True):
+            places = rng.choice(n_in, count, replace=False)
+            row[places] = rng.normal(size=count)
+        alone = np.concatenate([engine.predict_row(row[np.newaxis]) for row in rows])
+        np.testing.assert_array_equal(alone, engine.predict(rows))

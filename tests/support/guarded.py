@@ -23,6 +23,7 @@ from pathlib import Path
 import cases
 import numpy as np
 from probing import probe
+from scipy import sparse
 
 from fastmlp._engine import kernels, native, parameters, predictor
 from fastmlp._engine.ensemble import train_many
@@ -32,9 +33,11 @@ from fastmlp._engine.thread_pool import borrowed_team
 from fastmlp._network import spec
 from fastmlp._network.activations import ACTIVATIONS
 from fastmlp._network.data import Data
+from fastmlp._network.sparse import rows_of
 
 try:
     from fastmlp.tabular import rows as rows_of_tables
+    from fastmlp.tabular.encoding import CategoryInputs, Layout
 except ImportError:  # without scikit-learn there are no tables
     rows_of_tables = None
 
@@ -249,15 +252,18 @@ def table_cases(run):
     has_tables = rows_of_tables and run.dtype == np.float32
     for numbers, bins, rows, place in every if has_tables else ():
         run.begin(place, "table", numbers, bins, rows)
-        shape, values = (1, numbers, bins), (2, 5)
+        shape, values = (1, numbers, bins), (2, 5, 30)
+        categories = [CategoryInputs(n, n - n // 20) for n in values]  # the last one has a rare one
+        missing = np.arange(numbers)[::2]
         of_numbers = (run.random(1, numbers), np.ones((1, numbers)), run.random(*shape))
         of_numbers = [array.astype(float) for array in (*of_numbers, np.full(shape, 0.3))]
         encoder = rows_of_tables.Encoder(
             tuple(array if array.size == 0 else POOL.copy(array) for array in of_numbers),
             POOL.copy(run.random(1, sum(values)) > 0),
-            [run.random(n, n) for n in values],
-            np.arange(numbers)[::2],
+            categories,
+            missing,
             (3.0, 1e6),
+            Layout.of(numbers, len(missing), categories, bins),
         )
         table = run.random(rows, numbers).astype(float)
         table[:, ::3] = np.nan
@@ -270,6 +276,23 @@ def table_cases(run):
         engine.start(optimizer)
         plan = Plan(optimizer, 4, np.full(-(-rows // 4), 1e-3))
         run.count("fit a table", engine.epoch(Data(x, run.random(rows, 1)), plan))
+
+
+def sparse_cases(run):
+    """Rows of CSR, from none to all of their values stored, in networks of each first layer."""
+    sizes = (1, 3, 8, 17, 63, 64, 65, 130)
+    every = itertools.product(sizes, (1, 2, 33), (False, True), (0.0, 0.2, 1.0), PLACES)
+    for n_in, n_out, scale, density, place in every:
+        run.begin(place, "sparse rows", n_in, n_out, scale, density)
+        spec = cases.build([n_in, n_out, 3], dtype=run.dtype, scale=scale, linear_path=True)
+        engine, x = native.Engine(spec, run.level), run.random(9, n_in)
+        x[run.rng.random(x.shape) >= density] = 0
+        rows = rows_of(sparse.csr_array(x))
+        run.count("predict sparse rows", engine.predict(rows))
+        optimizer = cases.OPTIMIZERS[0]
+        engine.start(optimizer)
+        plan = Plan(optimizer, 4, np.full(3, 1e-3))
+        run.count("fit sparse rows", engine.epoch(Data(rows, run.random(9, 3)), plan))
 
 
 # ---- whole calls, on the user's arrays -----------------------------------------------------------
@@ -377,7 +400,7 @@ def predictor_cases(run):
 
 
 KINDS = (
-    *(affine_cases, loss_cases, step_cases, gather_cases, table_cases),
+    *(affine_cases, loss_cases, step_cases, gather_cases, table_cases, sparse_cases),
     *(engine_cases, predictor_cases),
 )
 

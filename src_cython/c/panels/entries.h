@@ -156,6 +156,45 @@ static void clear_entry_row(const fm_entries *e, int64_t r) {
     memset((real *)e->y + e->first[r], 0, size);
 }
 
+/* ---------------------------------------------------------------- one row */
+
+enum { WIDE_ROW = 256, FEW_SHARE = 4 }; /* least inputs of a row that may have few, and 1 / most of them */
+
+/* List the inputs of a row that are not 0; returns their number, or -1 if they are not few. */
+FM_INLINE int64_t list_entries(const real *x, int64_t n, int32_t *columns, real *values) {
+    enum { BLOCK = 64 / FM_REAL_BYTES };
+    const int64_t most = n / FEW_SHARE;
+    int64_t count = 0;
+    for (int64_t i = 0; i < n; i += BLOCK) {
+        const int64_t size = n - i < BLOCK ? n - i : BLOCK;
+        uint64_t words[8] = {0}, any = 0;
+        memcpy(words, x + i, sizeof(real) * (size_t)size);
+        for (int k = 0; k < 8; k++) any |= words[k];
+        if (!any) continue;
+        for (int64_t k = i; k < i + size; k++) {
+            if (x[k] == 0) continue;
+            if (count == most) return -1;
+            columns[count] = (int32_t)k;
+            values[count++] = x[k];
+        }
+    }
+    return count;
+}
+
+/* out = bias + x @ w of a contiguous row with few inputs that are not 0; false if it has more. `scratch` has room for
+ * half a row. */
+static int row_of_few(const fm_tensor *weights, const real *bias, const real *x, const real *parameters, real *scratch,
+                      real *out) {
+    int32_t *columns = (int32_t *)(scratch + weights->n_rows / FEW_SHARE + LANES);
+    const int64_t first = 0, end = list_entries(x, weights->n_rows, columns, scratch);
+    const fm_entries row = {.first = (int64_t *)&first, .end = (int64_t *)&end, .columns = columns};
+    if (end < 0) return 0;
+    for (int64_t p = 0; p < weights->panels; p++)
+        entry_panel(&row, scratch, 0, 1, parameters + weights->offset + p * weights->rows * NR, bias + p * NR, 0,
+                    out + p * NR, vectors(weights->n_columns, p * NR));
+    return 1;
+}
+
 /* ---------------------------------------------------------------- backward */
 
 /* dy of entries [from, to) = dz @ w^T, or dy += it if `more`: LANES entries at a time, a sum over the columns of w in

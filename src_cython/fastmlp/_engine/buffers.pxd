@@ -25,7 +25,7 @@ cdef class Buffers:
                       bint training, Inputs inputs, bint for_jacobian=*, tuple drops=*)
 
 
-cdef Inputs inputs_of(x, int64_t rows) except *
+cdef Inputs inputs_of(const fm_network* net, x, int64_t rows) except *
 cdef bint fits(Buffers buffers, Inputs inputs)
 
 

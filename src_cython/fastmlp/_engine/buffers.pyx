@@ -55,11 +55,11 @@ cdef int take_rounded(fm_buffers* c, const fm_kernels* k, const fm_network* net,
     return 0
 
 
-cdef Inputs inputs_of(x, int64_t rows) except *:
-    """Describe the inputs of a batch of so many rows of an array, SparseRows or RowSource."""
+cdef Inputs inputs_of(const fm_network* net, x, int64_t rows) except *:
+    """Describe a network's inputs of so many rows of an array, SparseRows or RowSource."""
     cdef const fm_row_source* source
     if cnp.PyArray_Check(x):
-        return Inputs(x.shape[1], -1)
+        return Inputs(net.operators[0].n_in, -1)
     if type(x) is SparseRows:
         lengths = np.diff(x.indptr)
         if len(lengths) > rows:
@@ -67,7 +67,7 @@ cdef Inputs inputs_of(x, int64_t rows) except *:
         return Inputs(0, lengths.sum())
     source = <const fm_row_source*>PyCapsule_GetPointer(x.row_source, FM_ROWS_CAPSULE)
     if source.fill_sparse == NULL:
-        return Inputs(x.shape[1], -1)
+        return Inputs(net.operators[0].n_in, -1)
     return Inputs(source.n_dense, rows * source.entries)
 
 

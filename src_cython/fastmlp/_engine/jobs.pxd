@@ -13,7 +13,7 @@ cdef enum:
     CALL_ROWS = 64  # rows of a block in predict and evaluate; the sums of evaluate are by block
     MOST_BLOCKS = 16  # most blocks that a thread takes at a time
     QUICK_WEIGHTS = 30000  # with fewer, a call is so short that releasing the interpreter lock costs more
-    STACK_BYTES = 8192  # row buffers above this size use the heap, as some threads have stacks of 64 KiB
+    STACK_BYTES = 10240  # row buffers above this size use the heap, as some threads have stacks of 64 KiB
     ALIGNMENT = 64
 
 

@@ -211,7 +211,7 @@ cdef class Engine(Parameters):
                                    bint stores, x):
         """Return the last context if it fits, else a new one; with memory for gradients that are stored."""
         cdef int64_t rows = min(batch, BLOCK_ROWS)
-        cdef Inputs inputs = inputs_of(x, rows)
+        cdef Inputs inputs = inputs_of(&self.net, x, rows)
         cdef ThreadContext context = last
         cdef fm_buffers* buffers
         if (last is None or last.buffers.c.rows != rows or last.c.n_threads != n_threads
@@ -259,7 +259,7 @@ cdef class Engine(Parameters):
 
     cdef Buffers borrow_buffers(self, x):
         """Return buffers for blocks of these rows."""
-        cdef Inputs inputs = inputs_of(x, CALL_ROWS)
+        cdef Inputs inputs = inputs_of(&self.net, x, CALL_ROWS)
         cdef Buffers buffers
         try:
             buffers = (self.call_buffers if inputs.most_entries < 0 else self.sparse_buffers).pop()
@@ -337,7 +337,7 @@ cdef class Engine(Parameters):
         cdef cnp.ndarray out = np.empty((x.shape[0], columns, x.shape[1]), self.spec.dtype)
         self.describe(&data, Data(x, None))
         buffers = Buffers.make(self.kernels, &self.net, min(max(data.n, 1), CALL_ROWS), 1, True,
-                               Inputs(x.shape[1], -1), True)
+                               Inputs(self.net.operators[0].n_in, -1), True)
         fm_stop_clear(&stop)
         fm_poll_start(&interrupt, poll_of_caller(), <void*>signals, &stop)
         with nogil:

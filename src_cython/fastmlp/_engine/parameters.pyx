@@ -207,7 +207,8 @@ cdef class Parameters:
         net.function_at = used * width
         if any(self.operators[l].function != NULL for l in range(net.n_operators)):
             used += 1
-        net.row_size = used * width
+        net.few_at = used * width  # columns of 32 bits, and values, of a quarter of the inputs
+        net.row_size = net.few_at + round_up(self.operators[0].n_in // 2 + 64, 64)
         return 0
 
     cdef object empty_arena(self):
