@@ -234,7 +234,7 @@ cdef public void play_make(int32_t n, const int32_t* sizes, const int32_t* activ
     TASK.slots[0], TASK.slots[1] = take_reals(N_PARAMETERS), take_reals(N_PARAMETERS)
     TASK.groups, TASK.n_groups, TASK.group_of = GROUPS, TENSORS, GROUP_OF
     TASK.rates, TASK.dropout, TASK.l2, TASK.seed = RATES, DROPOUT, l2, seed
-    JOB = EpochJob(&KERNELS, &TASK, &CONTEXT, &REPORT, take_reals(N_PARAMETERS), N_PARAMETERS)
+    JOB = EpochJob(&KERNELS, &TASK, &CONTEXT, &REPORT, take_reals(N_PARAMETERS), N_PARAMETERS, NULL, 0)
     start_optimizer()
 
 

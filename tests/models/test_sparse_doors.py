@@ -212,3 +212,51 @@ def test_doors(door, options, engine, dtype, tmp_path):
             np.testing.assert_array_equal(a, b)  # in which 0 and -0 are equal
     else:
         assert_all_close(thin, dense, "fit", dtype)
+
+
+def diverge(net, x, y):
+    """Run a pass that fails."""
+    with pytest.raises(fastmlp.DivergenceError):
+        net.partial_fit(x, 1e9 * y, optimizer=fastmlp.SGD(1e308))
+
+
+STEPS = {
+    "sgd": lambda net, x, y: net.partial_fit(x, y, optimizer=fastmlp.SGD(0.01)),
+    "sgd with clipping": lambda net, x, y: net.partial_fit(
+        x, y, optimizer=fastmlp.SGD(0.01), clip_norm=0.1
+    ),
+    "sgd with l2": lambda net, x, y: net.partial_fit(x, y, optimizer=fastmlp.SGD(0.01), l2=0.01),
+    "adam": lambda net, x, y: net.partial_fit(x, y, optimizer=fastmlp.Adam(0.01)),
+    "batches": lambda net, x, y: net.partial_fit(x, y, batch_size=1, optimizer=fastmlp.SGD(0.01)),
+    "fit": lambda net, x, y: net.fit(x, y, epochs=1, optimizer=fastmlp.SGD(0.01)),
+    "assignment": lambda net, x, y: setattr(net, "weights", [0.9 * w for w in net.weights]),
+    "restored": lambda net, x, y: net._engine.restore(net.snapshots[-3]),
+    "diverged": lambda net, x, y: diverge(net, x, y),
+}
+
+
+@pytest.mark.parametrize("holds", [False, True], ids=["free", "held"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("options", OPTIONS)
+def test_passes_copy_only_the_weights_that_move(options, dtype, holds):
+    rng = np.random.default_rng(11)
+    arguments = {"layer_sizes": [600, 70, 2], "rng": 0, "dtype": dtype, **OPTIONS[options]}
+    arguments["layer_sizes"] = [600, *arguments["layer_sizes"][1:]]
+    dense, thin = (fastmlp.MLP(**arguments) for _ in range(2))
+    dense.snapshots, thin.snapshots = [], []
+    before = []
+    for k in range(60):
+        x = rng.normal(size=(3, 600)) * (rng.random((3, 600)) < 0.01)
+        y = rng.normal(size=(3, 2))
+        name = rng.choice(list(STEPS)) if k > 4 and k % 2 else "sgd"
+        for net, inputs in ((dense, x), (thin, sparse.csr_array(x))):
+            STEPS[name](net, inputs, y)
+            net.snapshots.append(net._engine.snapshot().copy())
+        before.append((thin._engine.snapshot() if holds else None, parameters(thin)))
+        for a, b in zip(parameters(dense), parameters(thin), strict=True):
+            np.testing.assert_array_equal(a, b, err_msg=f"{k}: {name}")
+    for arena, arrays in before:  # what readers hold never changes
+        if arena is not None:
+            thin._engine.restore(arena)
+            for a, b in zip(parameters(thin), arrays, strict=True):
+                np.testing.assert_array_equal(a, b)

@@ -5,7 +5,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from network cimport *
-from rounding cimport ceil_div
+from rounding cimport ceil_div, round_up
 
 
 cdef enum:
@@ -39,6 +39,8 @@ cdef struct EpochJob:
     fm_report* report
     void* fresh  # arena that receives the parameters if the epoch succeeds, or NULL
     int64_t n_parameters
+    const int32_t* moved  # the inputs whose weights may differ from those in `fresh`; NULL: all may
+    int64_t n_moved
 
 
 cdef struct Run:  # consecutive epochs of one network
@@ -73,13 +75,42 @@ cdef inline void run_epoch(void* context, int32_t index) noexcept nogil:
 
 cdef inline void settle(EpochJob* job) noexcept nogil:
     """Copy the parameters of a successful epoch to the arena that will be published."""
-    cdef const fm_kernels* k = job.kernels
+    cdef const fm_network* net = job.task.net
+    cdef int64_t nr = job.kernels.nr
+    cdef const fm_tensor* weights
+    cdef int64_t l, p, i, start, width
+    cdef int64_t end = 0  # of what was copied
+    cdef bint is_finite = True
     if job.fresh == NULL or job.report.status != RUNNING:
         return
-    if k.finite(job.task.net.parameters, job.n_parameters):
-        memcpy(job.fresh, job.task.net.parameters, job.n_parameters * k.element_size)
-    else:
+    for l in range(net.n_operators if job.moved != NULL else 0):
+        weights = &net.operators[l].tensors[WEIGHTS]
+        if not reads_inputs(net, l) or weights.gradient != TILES:
+            continue
+        is_finite &= copy_parameters(job, end, weights.offset)
+        for p in range(weights.panels):
+            start = weights.offset + p * weights.rows * nr
+            width = min(nr, round_up(weights.n_columns - p * nr, job.kernels.lanes))
+            for i in range(job.n_moved):
+                is_finite &= copy_parameters(job, start + job.moved[i] * width, start + (job.moved[i] + 1) * width)
+            end = start + weights.rows * width
+    is_finite &= copy_parameters(job, end, job.n_parameters)
+    if not is_finite:
         job.report.status = DIVERGED
+
+
+cdef inline bint reads_inputs(const fm_network* net, int64_t l) noexcept nogil:
+    """Return whether an operator multiplies the inputs, or the scaled inputs, by a matrix."""
+    cdef const fm_operator* op = &net.operators[l]
+    return op.kind in {AFFINE, LINEAR} and (op.source < 0 or net.operators[op.source].kind == SCALE)
+
+
+cdef inline bint copy_parameters(EpochJob* job, int64_t start, int64_t end) noexcept nogil:
+    """Copy some parameters to the arena that will be published; return whether they are finite."""
+    cdef int64_t size = job.kernels.element_size
+    cdef const char* parameters = <const char*>job.task.net.parameters + start * size
+    memcpy(<char*>job.fresh + start * size, parameters, (end - start) * size)
+    return job.kernels.finite(parameters, end - start)
 
 
 cdef inline double objective_of(const fm_report* report) noexcept nogil:

@@ -48,6 +48,14 @@ cdef double mean_loss(cnp.ndarray block_sums, data) except? -1:
     return fm_quotient(sequential_sum(block_sums), total) if total > 0 else 0.0
 
 
+cdef object moved_inputs(x, plan):
+    """Return the columns of a few sparse rows if steps leave the weights of other inputs as they are, or None."""
+    rests = plan.optimizer.native_row == "sgd" and not (plan.l1 or plan.l2 or plan.share)
+    if type(x) is not SparseRows or not rests or 16 * x.nnz > x.shape[1]:
+        return None
+    return np.unique(x.indices)
+
+
 cdef class Engine(Parameters):
     """A network on the kernels of one CPU level; protocol.py describes the methods."""
 
@@ -94,8 +102,15 @@ cdef class Engine(Parameters):
         team = self.helpers(plan.team, True)
         cdef Pass epoch = self.begin(data, plan, team.size if team is not None else 1)
         self.steps.is_whole = False  # until the epoch has succeeded
+        cdef object moved = moved_inputs(data.x, plan)
+        cdef cnp.ndarray copied
+        if moved is not None and self.stale is not None:
+            copied = np.union1d(moved, self.stale)
+            epoch.job.moved, epoch.job.n_moved = <const int32_t*>cnp.PyArray_DATA(copied), len(copied)
         result = run(epoch, team)
         self.end(epoch, plan, isfinite(result))
+        if isfinite(result):
+            self.stale = moved
         return result
 
     cdef Pass begin(self, data, plan, int n_threads):

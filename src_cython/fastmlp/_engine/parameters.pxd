@@ -42,6 +42,7 @@ cdef class Parameters:
     cdef tuple drops  # for each of them, whether it is above 0
     cdef Memory memory
     cdef object published, spare  # arenas
+    cdef object stale  # inputs, outside of which `spare` has the published weights; None: it may have others
     cdef int64_t n_parameters  # elements of an arena, padding included
     cdef int64_t copy_sizes[COPIES]  # elements of the arenas of copies
     cdef int64_t weight_count  # weights without padding

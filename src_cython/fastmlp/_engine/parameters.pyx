@@ -223,7 +223,7 @@ cdef class Parameters:
     cdef object publish(self, parameters):
         """Make these parameters visible; return the arena that was visible before."""
         with cython.critical_section(self):
-            before, self.published = self.published, parameters
+            before, self.published, self.stale = self.published, parameters, None
             self.net.parameters = cnp.PyArray_DATA(parameters)
             return before
 
@@ -231,6 +231,7 @@ cdef class Parameters:
         """Return an arena to publish next: that of an earlier epoch if it has no readers left."""
         arena_of_old, self.spare = self.spare, None
         if arena_of_old is None or not FM_IS_ONLY_HERE(arena_of_old):
+            self.stale = None
             return self.empty_arena()
         return arena_of_old
 

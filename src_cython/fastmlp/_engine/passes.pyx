@@ -78,7 +78,7 @@ cdef class Pass:
         context.c.first_batch, context.c.end_batch = 0, ceil_div(task.data.n, task.batch)
         self.report.status = RUNNING
         fm_barrier_start(context.c.barrier, context.c.n_threads)
-        self.job = EpochJob(k, task, &context.c, &self.report, NULL, n_parameters)
+        self.job = EpochJob(k, task, &context.c, &self.report, NULL, n_parameters, NULL, 0)
         if fresh is not None:
             self.job.fresh = cnp.PyArray_DATA(fresh)
 
