@@ -92,7 +92,8 @@ cdef inline void settle(EpochJob* job) noexcept nogil:
             start = weights.offset + p * weights.rows * nr
             width = min(nr, round_up(weights.n_columns - p * nr, job.kernels.lanes))
             for i in range(job.n_moved):
-                is_finite &= copy_parameters(job, start + job.moved[i] * width, start + (job.moved[i] + 1) * width)
+                end = start + job.moved[i] * width
+                is_finite &= copy_parameters(job, end, end + width)
             end = start + weights.rows * width
     is_finite &= copy_parameters(job, end, job.n_parameters)
     if not is_finite:

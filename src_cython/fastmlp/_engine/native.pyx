@@ -49,7 +49,7 @@ cdef double mean_loss(cnp.ndarray block_sums, data) except? -1:
 
 
 cdef object moved_inputs(x, plan):
-    """Return the columns of a few sparse rows if steps leave the weights of other inputs as they are, or None."""
+    """Return the columns of few sparse rows if steps leave the weights of other inputs alone, or None."""
     rests = plan.optimizer.native_row == "sgd" and not (plan.l1 or plan.l2 or plan.share)
     if type(x) is not SparseRows or not rests or 16 * x.nnz > x.shape[1]:
         return None
@@ -255,7 +255,8 @@ cdef class Engine(Parameters):
         team = self.helpers(team, True)
         table = self.set_groups(batch, PLAIN, 0)
         context = self.call_contexts.pop() if self.call_contexts else None
-        context = self.context_for(context, task.batch, team.size if team is not None else 1, (), True, data.x)
+        n_threads = team.size if team is not None else 1
+        context = self.context_for(context, task.batch, n_threads, (), True, data.x)
         batch.net.copies = context.copies
         self.kernels.renew_copies(&batch.net)
         PyErr_CheckSignals()
