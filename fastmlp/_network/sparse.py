@@ -141,6 +141,8 @@ class SparseRows:
                 (indptr - indptr[0], self.indices[stored], self.values[stored]), self.shape[1]
             )
         chosen = np.arange(len(self))[rows]
+        if chosen.ndim != 1:
+            raise TypeError(f"rows are {rows!r} but a slice, mask or flat array is expected")
         lengths = np.diff(self.indptr)[chosen]
         indptr = _pointers_of(lengths)
         stored = np.arange(indptr[-1]) + np.repeat(self.indptr[chosen] - indptr[:-1], lengths)

@@ -214,6 +214,17 @@ def test_doors(door, options, engine, dtype, tmp_path):
         assert_all_close(thin, dense, "fit", dtype)
 
 
+def test_what_takes_no_sparse_rows_is_refused():
+    net = fastmlp.MLP([INPUTS, 4, 2], rng=0)
+    for x in (MATRIX, rows_of(MATRIX)):
+        with pytest.raises(ValueError, match="X is float64 in a block but was sparse float64"):
+            net.fit(lambda x=x: [(x, Y), (MATRIX.toarray(), Y)])
+        with pytest.raises(TypeError, match="X is a sparse .* but a dense array is expected"):
+            net.jacobian(x)
+        with pytest.raises(TypeError, match="y is a sparse .* but a dense array is expected"):
+            net.fit(MATRIX, x)
+
+
 def diverge(net, x, y):
     """Run a pass that fails."""
     with pytest.raises(fastmlp.DivergenceError):

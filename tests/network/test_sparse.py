@@ -100,6 +100,12 @@ def test_rows(name):
     same(rows_of(MATRIX)[ROWS[name]], DENSE[ROWS[name]])
 
 
+@pytest.mark.parametrize("rows", [3, np.array([[1]]), np.int64(0)])
+def test_other_indices_are_refused(rows):
+    with pytest.raises(TypeError, match="a slice, mask or flat array is expected"):
+        rows_of(MATRIX)[rows]
+
+
 def test_rows_that_are_joined_copied_and_transposed():
     rows = rows_of(MATRIX)
     same(concatenated([rows[5:7], rows[:0], rows]), np.concatenate([DENSE[5:7], DENSE]))
