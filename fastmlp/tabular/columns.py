@@ -52,7 +52,8 @@ SMALLEST_RANGE = 1e-300  # smallest range of numbers whose reciprocal is finite
 # Types of cells in object columns.
 NUMBERS = int | float | np.number | Decimal
 CATEGORIES = str | bytes | int | float | np.number | np.bool_
-PLAIN_NUMBERS = {float, int, type(None)}  # which NumPy converts as they are, None to NaN
+# Those that NumPy converts as they are, None to NaN.
+PLAIN_NUMBERS = {float, int, type(None), np.float64, np.float32, np.int64, np.int32}
 
 
 @dataclass(frozen=True)
@@ -245,9 +246,13 @@ def _fill(
 
 def in_one_array(X: Any) -> Any:
     """Return few rows of pandas, whose columns take long to get, and arrays as an array."""
-    if is_frame(X) and not (hasattr(X, "iloc") and len(X) <= FEW_ROWS):
+    if not is_frame(X):
+        return np.asarray(X)
+    if not hasattr(X, "iloc") or len(X) > FEW_ROWS:
         return X
-    return np.asarray(X, object if is_frame(X) else None)
+    if len(X) == 1 and (row := X.iloc[0]).dtype == object:  # quicker yet
+        return row.to_numpy()[np.newaxis]
+    return X.to_numpy(object)  # np.asarray would round integers beside floats
 
 
 def columns_of(X: Any) -> tuple[list[str], Callable[[int], Array]]:

@@ -35,8 +35,9 @@ CELLS = {
 }
 
 
-def pandas_of(**options):
-    return lambda cells: pandas.DataFrame({"a": pandas.Series(cells, **options)})
+def pandas_of(beside="text", **options):
+    """Return a function that makes a frame of a column beside a constant, which is not used."""
+    return lambda cells: pandas.DataFrame({"a": pandas.Series(cells, **options), "z": beside})
 
 
 def chunked(frame):
@@ -58,6 +59,7 @@ ONE_TYPE = CELLS.keys() - {"mixed"}
 FORMS = {
     "objects": (pandas_of(dtype=object), CELLS.keys()),
     "inferred": (pandas_of(), ONE_TYPE - {"missing booleans"}),
+    "inferred, beside numbers": (pandas_of(0.5), ONE_TYPE - {"missing booleans"}),
     "str": (pandas_of(dtype="str"), STRINGS),
     "string": (pandas_of(dtype="string"), STRINGS),
     "category": (pandas_of(dtype="category"), ONE_TYPE - {"decimals"}),
