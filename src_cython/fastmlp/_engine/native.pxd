@@ -17,7 +17,7 @@ cdef class Engine(Parameters):
     cdef int64_t row_bytes
     cdef ThreadContext context
     cdef object groups, degree, table  # of the last epoch; table_of makes the table from the other two
-    cdef list call_buffers, sparse_buffers, call_contexts  # free objects, which concurrent calls take and return
+    cdef list call_buffers, sparse_buffers, call_contexts  # free objects, which calls take and return
 
     cdef void describe(self, fm_data* c, data) except *
     cdef object set_groups(self, Pass epoch, groups, degree)

@@ -30,8 +30,8 @@ cnp.import_array()
 
 cdef extern from *:
     """
-    /* Let calls pass their arguments as a C array, not as a tuple and a dictionary (PEP 590). The limited API of
-     * Python 3.11 has none of this: there they come to __call__. */
+    /* Let calls pass their arguments as a C array, not as a tuple and a dictionary (PEP 590). The limited API
+     * of Python 3.11 has none of this: there they come to __call__. */
     #ifdef Py_LIMITED_API
     typedef PyObject *(*vectorcallfunc)(PyObject *, PyObject *const *, size_t, PyObject *);
     #define PyVectorcall_NARGS(n) ((Py_ssize_t)(n))

@@ -175,8 +175,9 @@ cdef class Encoder:
 
     ``numbers`` are centre and factor, (members, numbers), then middles and half widths of the bins,
     (members, numbers, bins). ``known`` tells which values of all category columns each member has seen,
-    (members, values). ``categories`` are the `CategoryInputs` of each column. ``with_missing`` are the indices of numbers with a flag for missing ones; ``limits`` are those of the
-    scaled numbers, after the clip and before it. ``layout`` has the places of the inputs.
+    (members, values). ``categories`` are the `CategoryInputs` of each column. ``with_missing`` are the
+    indices of numbers with a flag for missing ones; ``limits`` are those of the scaled numbers, after the
+    clip and before it. ``layout`` has the places of the inputs.
     """
     cdef object given
     cdef tuple arrays  # keeps the memory alive to which the structs point
@@ -216,7 +217,8 @@ cdef class Encoder:
         if seen.shape != (self.members, self.n_values):
             wanted = self.members, self.n_values
             raise ValueError(f"known has shape {known.shape} but {wanted} is expected")
-        self.arrays = centre, factor, middle, half, seen, missing, values, widths, places, first, starts, inputs
+        self.arrays = (centre, factor, middle, half, seen, missing, values, widths, places, first, starts,
+                       inputs)
         c.centre, c.factor = <const double*>start(centre), <const double*>start(factor)
         c.middle, c.half = <const double*>start(middle), <const double*>start(half)
         c.known, c.with_missing = <const uint8_t*>start(seen), <const int64_t*>start(missing)
