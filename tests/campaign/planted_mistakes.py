@@ -92,6 +92,8 @@ _LOST_WEIGHT = _rows(
 _STALE = _rows(
     "stale cache",
     ("_training/planning.py", "or not all(map(operator.is_, options, self.options))", "or False", "models/test_goes_on.py"),
+    ("_network/sparse.py", '"integers").copy()', '"integers")', "network/test_sparse.py"),
+    ("_network/data.py", "order[rows] = self.rows + np.arange(part.rows)", "pass", "models/test_sparse_doors.py"),
     ("_models/mlp.py", "self._progress = self._progress._replace(averaged=None)", "pass", "network/test_averaging.py"),
     ("sklearn/scaled_network.py", "return not (same and np.array_equal(self._bits, self._before))", "return not same", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
     ("sklearn/scaled_network.py", "self._before = flat.view(self._bits.dtype)", "pass", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
@@ -133,6 +135,8 @@ _NATIVE = [
     ),
     *_native(
         "stale cache",
+        ("fastmlp/_engine/native.pyx", "copied = np.union1d(moved, self.stale)", "copied = moved", "models/test_sparse_doors.py"),
+        ("fastmlp/_engine/parameters.pyx", "self.stale = self.published, parameters, None", "self.stale = self.published, parameters, self.stale", "models/test_sparse_doors.py"),
         ("fastmlp/_engine/native.pyx", "if context.copied is not self.published:", "if context.copied is None:", "engine/test_state.py engine/test_native.py models/test_mlp.py"),
         ("c/panels/entries.h", "    clear_entries(e, thread);\n", "", "engine/test_entries.py"),
         ("kernels/epoch.pxd", "            clear_entries(buffers.entries, thread)\n", "            pass\n", "engine/test_entries.py"),
