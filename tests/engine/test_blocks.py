@@ -12,7 +12,6 @@ import fastmlp
 from fastmlp import Groups
 from fastmlp._engine import native_engine
 from fastmlp._engine.numpy.numpy_engine import flat
-from fastmlp._engine.plan import Plan
 from fastmlp._engine.thread_pool import borrowed_team
 from fastmlp._network.spec import BLOCK_ROWS
 
@@ -60,16 +59,6 @@ def engines(
     return spec, *cases.engines(spec, level, np.random.default_rng(0))
 
 
-def train(engine, data, batch_size, optimizer, n_threads=1, **options):
-    n_batches = -(-len(data.x) // batch_size)
-    order = np.random.default_rng(1).permutation(len(data.x))
-    plan = Plan(optimizer, batch_size, np.full(n_batches, 1e-2), order, seed=7, **options)
-    engine.start(optimizer)
-    with borrowed_team(n_threads) as plan.team:
-        objectives = [engine.epoch(data, plan) for _ in range(2)]
-    return objectives, np.concatenate([a.ravel() for group in engine.parameters() for a in group])
-
-
 def compare_training(level, dtype, at, way, optimizer, **kind):
     """Train a network on the reference and on 1, 2 and 3 threads; every other one has dropout."""
     n, batch_size, options = way
@@ -78,7 +67,7 @@ def compare_training(level, dtype, at, way, optimizer, **kind):
         spec, fast, slow = engines(level, dtype, dropout=0.2 * (at % 2), **kind)
         data = cases.data(spec, n, np.random.default_rng(at), weighted=at % 3 == 1)
         engine = fast if n_threads else slow
-        return train(engine, data, batch_size, optimizer, max(n_threads, 1), **options)
+        return cases.train(engine, data, batch_size, optimizer, max(n_threads, 1), **options)
 
     cases.agree(dtype, *map(trained, (0, 1, 2, 3)))
 
@@ -126,7 +115,7 @@ def test_big_batches_need_no_big_buffers(monkeypatch):
         spec, fast, _ = engines(native_engine.level(), "float32")
         data = cases.data(spec, n, np.random.default_rng(0))
         taken.clear()
-        train(fast, data, n, fastmlp.Adam())
+        cases.train(fast, data, n, fastmlp.Adam())
         fast.gradients(data)
         needed.append(sum(taken))
     assert needed[0] == needed[1]

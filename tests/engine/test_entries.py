@@ -11,9 +11,9 @@ import pytest
 from scipy import sparse
 
 import fastmlp
+from fastmlp import Groups
 from fastmlp._engine import native_engine
 from fastmlp._engine.numpy.numpy_engine import flat
-from fastmlp._engine.plan import Plan
 from fastmlp._engine.thread_pool import borrowed_team
 from fastmlp._network.sparse import rows_of
 from fastmlp._network.spec import BLOCK_ROWS
@@ -26,14 +26,10 @@ OUTPUTS = (1, 1, 2, 5, 40)
 LARGE = 2 * BLOCK_ROWS + 7
 ROWS = ((1, 1), (7, 5), (50, 32), (300, 200), (300, 300), (LARGE, LARGE))
 DENSITIES = (0.0, 0.02, 0.1, 0.5, 1.0)
-PENALTIES = (
-    {},
-    {},
-    {"l2": 0.1},
-    {"l1": 0.02},
-    {"clip_norm": 0.05},
-    {"l2": 3.0, "l2_per_batch": True},
-)
+PER_BATCH = {"l2": 3.0, "l2_per_batch": True}
+BY_LAYER = {"l2": 0.1, "groups": Groups(parametrization="ntk", bias_rate=2.0, scale_rate=3.0)}
+FROZEN = {"groups": Groups(weight_rate=0, bias_rate=1.0)}
+OPTIONS = ({}, {}, {"l2": 0.1}, {"l1": 0.02}, {"clip_norm": 0.05}, PER_BATCH, BY_LAYER, FROZEN)
 
 
 def random_network(rng, dtype):
@@ -62,18 +58,13 @@ def random_data(rng, spec):
     return dense, replace(dense, x=rows_of(sparse.csr_array(dense.x))), batch_size
 
 
-def train(engine, data, batch_size, optimizer, n_threads, **options):
-    """Train for two epochs; return all results."""
-    n_batches = -(-len(data.x) // batch_size)
-    order = np.random.default_rng(1).permutation(len(data.x))
-    plan = Plan(optimizer, batch_size, np.full(n_batches, 1e-2), order, seed=7, **options)
-    engine.start(optimizer)
-    with borrowed_team(n_threads) as plan.team:
-        objectives = [engine.epoch(data, plan) for _ in range(2)]
-        loss = engine.evaluate(data, plan.team)
-        predictions = engine.predict(data.x, plan.team)
-        value, *gradients = engine.gradients(data, 0.1, plan.team)
-    arrays = [*flat(engine.parameters()), *flat(gradients), predictions]
+def results(engine, data, batch_size, optimizer, n_threads, **options):
+    """Train for two epochs; return the numbers and arrays of this and of all other calls."""
+    objectives, parameters = cases.train(engine, data, batch_size, optimizer, n_threads, **options)
+    with borrowed_team(n_threads) as team:
+        loss, predictions = engine.evaluate(data, team), engine.predict(data.x, team)
+        value, *gradients = engine.gradients(data, 0.1, team)
+    arrays = [parameters, *flat(gradients), predictions]
     return [*objectives, loss, value], np.concatenate([np.ravel(array) for array in arrays])
 
 
@@ -85,8 +76,8 @@ def test_sparse_rows_have_the_bits_of_dense_rows(level, dtype):
         spec = random_network(rng, dtype)
         dense, stored, batch_size = random_data(rng, spec)
         optimizer = cases.OPTIMIZERS[seed % len(cases.OPTIMIZERS)]
-        options = PENALTIES[rng.integers(len(PENALTIES))]
-        results = []
+        options = OPTIONS[rng.integers(len(OPTIONS))]
+        every = []
         with cases.row(f"{seed}: {spec}, {optimizer}, {options}"):
             for data, n_threads in (
                 (dense, 1),
@@ -95,10 +86,10 @@ def test_sparse_rows_have_the_bits_of_dense_rows(level, dtype):
                 (stored, 3),
             ):
                 engine, _ = cases.engines(spec, level, np.random.default_rng(seed))
-                results.append(train(engine, data, batch_size, optimizer, n_threads, **options))
-            for values, array in results[1:]:
-                assert values == results[0][0]
-                np.testing.assert_array_equal(array, results[0][1])
+                every.append(results(engine, data, batch_size, optimizer, n_threads, **options))
+            for values, array in every[1:]:
+                assert values == every[0][0]
+                np.testing.assert_array_equal(array, every[0][1])
 
 
 @pytest.mark.parametrize("dtype", cases.DTYPES)
@@ -111,7 +102,7 @@ def test_the_reference_agrees(dtype):
         dense.x *= rng.random(dense.x.shape) < 0.1
         data = replace(dense, x=rows_of(sparse.csr_array(dense.x)))
         pair = cases.engines(spec, LEVELS[0], np.random.default_rng(0))
-        fast, slow = (train(engine, data, 64, optimizer, 1, l2=0.1) for engine in pair)
+        fast, slow = (results(engine, data, 64, optimizer, 1, l2=0.1) for engine in pair)
         cases.agree(dtype, slow, fast)
 
 
@@ -128,11 +119,10 @@ def test_rows_change_from_call_to_call(level):
         dense.x *= rng.random(dense.x.shape) < density
         data = replace(dense, x=rows_of(sparse.csr_array(dense.x)))
         assert same.evaluate(dense) == engine.evaluate(data)
-        results = [
-            train(*pair, 16, fastmlp.SGD(0.1), 2) for pair in ((same, dense), (engine, data))
-        ]
-        assert results[0][0] == results[1][0]
-        np.testing.assert_array_equal(results[0][1], results[1][1])
+        pairs = (same, dense), (engine, data)
+        first, second = (results(*pair, 16, fastmlp.SGD(0.1), 2) for pair in pairs)
+        assert first[0] == second[0]
+        np.testing.assert_array_equal(first[1], second[1])
 
 
 def test_memory_does_not_grow_with_the_columns_of_a_batch():
@@ -145,7 +135,7 @@ def test_memory_does_not_grow_with_the_columns_of_a_batch():
     data = cases.data(cases.build((1, 2), dtype="float32"), 2000, np.random.default_rng(0))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kernels, "allocate", lambda n: taken.append(n) or allocate(n))
-        train(engine, replace(data, x=rows), 500, fastmlp.SGD(0.1), 1)
+        results(engine, replace(data, x=rows), 500, fastmlp.SGD(0.1), 1)
     weights = 200_032 * 64 * 4  # bytes of a panel; dense rows would have 8 times as many
     assert max(taken) <= weights
     assert sum(taken) < 6 * weights

@@ -15,6 +15,8 @@ import numpy.typing as npt
 
 from fastmlp._engine import native, native_engine
 from fastmlp._engine.numpy import numpy_engine
+from fastmlp._engine.plan import Plan
+from fastmlp._engine.thread_pool import borrowed_team
 from fastmlp._network import losses, optimizers, spec
 from fastmlp._network.activations import ACTIVATIONS
 from fastmlp._network.data import Data
@@ -210,3 +212,21 @@ def before_link(loss: losses.Loss, p: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if loss.link_name == "identity":
         return p
     return np.log(p) - np.log1p(-p) if loss.link_name == "sigmoid" else np.log(p)
+
+
+def train(
+    engine: Any,
+    data: Data,
+    batch_size: int,
+    optimizer: optimizers.Optimizer,
+    n_threads: int = 1,
+    **options: Any,
+) -> tuple[list[float], npt.NDArray[Any]]:
+    """Train an engine for two epochs; return their objectives and all parameters."""
+    n_batches = -(-len(data.x) // batch_size)
+    order = np.random.default_rng(1).permutation(len(data.x))
+    plan = Plan(optimizer, batch_size, np.full(n_batches, 1e-2), order, seed=7, **options)
+    engine.start(optimizer)
+    with borrowed_team(n_threads) as plan.team:
+        objectives = [engine.epoch(data, plan) for _ in range(2)]
+    return objectives, np.concatenate([a.ravel() for kind in engine.parameters() for a in kind])
