@@ -6,6 +6,11 @@
 
 #include "simd/vec.h"
 
+#if FM_DOUBLE /* inputs of tables are float32: only these modules have the functions */
+#define fm_encode_row NULL
+#define fm_encode_sparse NULL
+#else
+
 /* The encoding of one network. Bins are given by their middle and half their width. */
 typedef struct {
     int64_t numbers, bins, missing, categories, width; /* width: all inputs */
@@ -143,7 +148,7 @@ FM_INLINE void fm_fetch_row(const void *rows, int64_t row) {
 }
 
 /* Write the inputs of numbers: scaled ones, flags of missing ones, and bins. */
-FM_INLINE void encode_all_numbers(const fm_encoding *c, const double *numbers, float *out) {
+static __attribute__((noinline)) void encode_all_numbers(const fm_encoding *c, const double *numbers, float *out) {
     for (int64_t j = 0; j < c->numbers; j += FEW)
         encode_numbers(c, j, c->numbers - j < FEW ? c->numbers - j : FEW, numbers, out);
     for (int64_t k = 0; k < c->missing; k++) {
@@ -203,4 +208,5 @@ FM_INLINE int64_t fm_encode_sparse(const void *rows, int64_t row, void *dense, i
     return n;
 }
 
+#endif
 #endif

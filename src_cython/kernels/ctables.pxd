@@ -154,16 +154,18 @@ cdef extern from "panels/entries.h" nogil:
     void clear_entries(const fm_entries*, int32_t)
     void gather_entries(const fm_data*, const int64_t*, int64_t, int64_t, int64_t, int32_t, const fm_entries*,
                         int64_t, int64_t, real*, real*)
-    void entry_panel(const fm_entries*, const real*, int64_t, int64_t, const real*, const real*, int64_t, real*,
+    void entry_panel(const fm_entries*, const real*, int64_t, int64_t, const real*, const real*, int64_t,
+                     real*,
                      int)
-    void entry_dots(const fm_entries*, const real*, const real*, int64_t, int64_t, int64_t, int64_t, const real*,
+    void entry_dots(const fm_entries*, const real*, const real*, int64_t, int64_t, int64_t, int64_t,
+                    const real*,
                     const real*, int64_t, real*)
     void scale_entries(const fm_entries*, int64_t, int64_t, const real*)
     void clear_entry_row(const fm_entries*, int64_t)
     void entry_backward(const fm_entries*, int64_t, int64_t, const real*, int64_t, const fm_tensor*,
                         const real*, bint)
-    void entry_block(const fm_entries*, const real*, int64_t, int64_t, const real*, int64_t, int64_t, real*, int)
-    void entry_column(const fm_entries*, const real*, int64_t, int64_t, const real*, int64_t, int64_t, real*)
-    void entry_products(const fm_entries*, int64_t, int64_t, int64_t, int64_t, real*)
+    void entry_block(const fm_entries*, const real*, int64_t, int64_t, const real*, int64_t, int64_t, real*,
+                     int)
+    void entry_numbers(const fm_entries*, const real*, int64_t, int64_t, const real*, int64_t, int64_t, real*)
     void entry_steps(const fm_entries*, const real*, int64_t, int64_t, const real*, int64_t, int, real*,
                      const fm_optimizer*, real*, const fm_scalars*)

@@ -105,19 +105,26 @@ cdef inline void entries_gradient(const fm_network* net, const fm_buffers* buffe
     cdef int nv = vectors(piece.tensor.n_columns, piece.panel * NR)
     cdef int64_t n_dense = buffers.n_dense
     cdef int64_t k_from = max(piece.k_from, n_dense)
+    cdef int64_t first_column
     if piece.tensor.gradient == PRODUCTS:
-        if piece.panel * NR < n_dense:
+        first_column = piece.panel * NR
+        if first_column < n_dense:
             product_sums(dz + first * NR, y + piece.panel * panel_step, rows, g)
-        entry_products(buffers.entries, max(piece.panel * NR, n_dense), (piece.panel + 1) * NR, first, rows, g)
+        k_from = max(first_column, n_dense)
+        if k_from < first_column + NR:
+            entry_numbers(buffers.entries, values, k_from, first_column + NR, NULL, first, rows,
+                          g + k_from - first_column)
     elif piece.tensor.gradient == COLUMN:
         if piece.k_from < n_dense:
             column_tn(y, panel_step, piece.k_from, min(piece.k_to, round_up(n_dense, NR)), dz + first * NR,
                       rows, g)
         if k_from < piece.k_to:
-            entry_column(buffers.entries, values, k_from, piece.k_to, dz, first, rows, g + k_from - piece.k_from)
+            entry_numbers(buffers.entries, values, k_from, piece.k_to, dz, first, rows,
+                          g + k_from - piece.k_from)
     else:
         if piece.k_from < n_dense:
-            block_tn(y, panel_step, piece.k_from, min(piece.k_to, round_up(n_dense, MR)), dz + first * NR, rows,
+            block_tn(y, panel_step, piece.k_from, min(piece.k_to, round_up(n_dense, MR)), dz + first * NR,
+                     rows,
                      g, nv, prefetch)
         if k_from < piece.k_to:
             entry_block(buffers.entries, values, k_from, piece.k_to, dz, first, rows,

@@ -164,7 +164,8 @@ cdef inline void gather_inputs(const fm_buffers* buffers, const fm_data* data, c
         gather_entries(data, order, start, first, last, thread, buffers.entries, buffers.n_dense,
                        buffers.panel_step, row, <real*>buffers.x)
     else:
-        gather_rows(data, order, start, first, last, buffers.n_dense, buffers.panel_step, row, <real*>buffers.x)
+        gather_rows(data, order, start, first, last, buffers.n_dense, buffers.panel_step, row,
+                    <real*>buffers.x)
 
 
 cdef inline void gather(const fm_network* net, const fm_buffers* buffers, const fm_data* data,

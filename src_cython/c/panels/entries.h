@@ -217,17 +217,20 @@ static __attribute__((noinline)) void entry_backward(const fm_entries *e, int64_
             const int64_t left = weights->n_columns - p * NR, width = left < NR ? left : NR;
             const int64_t stride = panel_stride(weights, p * NR);
             for (int64_t o = 0; o < width; o += LANES) {
-                v a[LANES], b[LANES];
-                UNROLL
-                for (int k = 0; k < LANES; k++) {
-                    const int64_t entry = i + (k < n ? k : 0);
-                    a[k] = v_load(dz + p * panel_step + e->rows[entry] * (int64_t)NR + o);
-                    b[k] = v_load(w + p * weights->rows * NR + e->columns[entry] * stride + o);
+                v turned[2][LANES]; /* columns of dz and of w */
+                ROLLED
+                for (int m = 0; m < 2; m++) {
+                    const real *from = m ? w + p * weights->rows * NR : dz + p * panel_step;
+                    const int32_t *places = (m ? e->columns : e->rows) + i;
+                    const int64_t step = m ? stride : NR;
+                    v a[LANES];
+                    UNROLL
+                    for (int k = 0; k < LANES; k++) a[k] = v_load(from + places[k < n ? k : 0] * step + o);
+                    transpose_vectors(a);
+                    UNROLL
+                    for (int k = 0; k < LANES; k++) turned[m][k] = a[k];
                 }
-                transpose_vectors(a);
-                transpose_vectors(b);
-                UNROLL
-                for (int k = 0; k < LANES; k++) acc = o + k < width ? v_fma(a[k], b[k], acc) : acc;
+                for (int k = 0; k < LANES && o + k < width; k++) acc = v_fma(turned[0][k], turned[1][k], acc);
             }
         }
         for (int k = 0; k < n; k++) dy[i + k] = acc[k];
@@ -276,8 +279,9 @@ FM_INLINE void entry_sum(const int nv, const fm_entries *e, const real *values, 
     for (int j = 0; j < nv; j++) v_store(g + j * LANES, acc[j]);
 }
 
-FM_INLINE void entry_row(const fm_entries *e, const real *values, const int64_t k, const int64_t first,
-                         const int64_t last, const real *d, const int nv, real *g) {
+static __attribute__((noinline)) void entry_row(const fm_entries *e, const real *values, const int64_t k,
+                                                const int64_t first, const int64_t last, const real *d,
+                                                const int nv, real *g) {
     if (nv == NV) entry_sum(NV, e, values, k, first, last, d, g);
     else if (nv == 1) entry_sum(1, e, values, k, first, last, d, g);
     else if (nv == 2) entry_sum(2, e, values, k, first, last, d, g);
@@ -294,28 +298,18 @@ static __attribute__((noinline)) void entry_block(const fm_entries *e, const rea
         entry_row(e, values, (int64_t)k, first, first + rows, d, nv, g + ((int64_t)k - k_from) * stride);
 }
 
-/* The same of a single output column. */
-static void entry_column(const fm_entries *e, const real *values, int64_t k_from, int64_t k_to, const real *d,
-                         int64_t first, int64_t rows, real *g) {
+/* The gradient of one number for each of columns [k_from, k_to): of the weights of a single output, values times the
+ * panel d; if d is NULL of the scales, values times dy, where row r is added to sum r % 4, as in product_sums. */
+static __attribute__((noinline)) void entry_numbers(const fm_entries *e, const real *values, int64_t k_from,
+                                                    int64_t k_to, const real *d, int64_t first, int64_t rows,
+                                                    real *g) {
+    const real *dy = e->dy;
     memset(g, 0, sizeof(real) * (size_t)(k_to - k_from));
-    EACH_MARKED(e, k_from, k_to) {
-        real sum = 0;
-        EACH_ENTRY(e, k, first, first + rows) sum = one_fma(values[i], d[e->rows[i] * (int64_t)NR], sum);
-        g[(int64_t)k - k_from] = sum;
-    }
-}
-
-/* The gradient of the scales of columns [k_from, k_to), which end a panel: row r is added to sum r % 4, as in
- * product_sums. */
-static void entry_products(const fm_entries *e, int64_t k_from, int64_t k_to, int64_t first, int64_t rows, real *g) {
-    const real *x = e->x, *dy = e->dy;
-    g += NR - (k_to - k_from);
-    for (int64_t k = k_from; k < k_to; k++) g[k - k_from] = 0;
     EACH_MARKED(e, k_from, k_to) {
         real sums[4] = {0};
         EACH_ENTRY(e, k, first, first + rows) {
-            real *sum = &sums[(e->rows[i] - first) % 4];
-            *sum = one_fma(dy[i], x[i], *sum);
+            real *sum = d ? sums : &sums[(e->rows[i] - first) % 4];
+            *sum = one_fma(values[i], d ? d[e->rows[i] * (int64_t)NR] : dy[i], *sum);
         }
         g[(int64_t)k - k_from] = (sums[0] + sums[1]) + (sums[2] + sums[3]);
     }

@@ -5,7 +5,7 @@
 #include "panels.h"
 
 /* out = z * scale, a block of a panel. */
-static void scale_block(const real *z, const real *scale, real *out, int64_t rows, int nv) {
+static __attribute__((noinline)) void scale_block(const real *z, const real *scale, real *out, int64_t rows, int nv) {
     for (int64_t r = 0; r < rows; r++, z += NR, out += NR)
         for (int j = 0; j < nv; j++) v_store(out + j * LANES, v_load(z + j * LANES) * v_load(scale + j * LANES));
 }
