@@ -10,6 +10,11 @@
 
 enum { AHEAD = 8 }; /* entries, and rows, for which memory is prefetched */
 
+/* Prefetch a row of a panel of weights. */
+FM_INLINE void fetch_row(const real *row, const int64_t size) {
+    for (int64_t j = 0; j < size * FM_REAL_BYTES; j += LINE_BYTES) __builtin_prefetch((const char *)row + j);
+}
+
 /* Start the lists of a thread anew. */
 FM_INLINE void clear_entries(const fm_entries *e, const int32_t thread) {
     if (e->heads) memset(e->marks + thread * e->n_words, 0, sizeof(uint64_t) * (size_t)e->n_words);
@@ -99,11 +104,7 @@ FM_INLINE void entry_tile(const int nv, const fm_entries *e, const real *values,
         for (int64_t i = e->first[r]; i < e->end[r]; i++) {
             const real *row = w + e->columns[i] * (int64_t)(nv * LANES);
             const v s = v_set1(values[i]);
-            if (i + AHEAD < last) {
-                const real *later = w + e->columns[i + AHEAD] * (int64_t)(nv * LANES);
-                for (int j = 0; j < nv * LANES * FM_REAL_BYTES; j += LINE_BYTES)
-                    __builtin_prefetch((const char *)later + j);
-            }
+            if (i + AHEAD < last) fetch_row(w + e->columns[i + AHEAD] * (int64_t)(nv * LANES), nv * LANES);
             UNROLL
             for (int j = 0; j < nv; j++) acc[j] = v_fma(s, v_load(row + j * LANES), acc[j]);
         }
@@ -315,14 +316,20 @@ static __attribute__((noinline)) void entry_numbers(const fm_entries *e, const r
     }
 }
 
-/* Gradient and step of the rows of a weight panel that have entries; g is scratch memory. */
+/* Gradient and step of the rows of a weight panel that have entries; g is scratch memory. The weights of later columns,
+ * also of the next piece, are prefetched: few of them are in the cache. */
 static __attribute__((noinline)) void entry_steps(const fm_entries *e, const real *values, int64_t k_from,
                                                   int64_t k_to, const real *d, int64_t rows, const int nv, real *g,
                                                   const fm_optimizer *optimizer, real *w, const fm_scalars *s) {
-    const int64_t stride = nv * LANES;
-    EACH_MARKED(e, k_from, k_to) {
-        real *row = w + ((int64_t)k - k_from) * stride;
-        entry_row(e, values, (int64_t)k, 0, rows, d, nv, g);
+    enum { MOST = 512 };
+    const int64_t stride = nv * LANES, all = e->n_columns < k_from + MOST ? e->n_columns : k_from + MOST;
+    int32_t columns[MOST];
+    int n = 0;
+    EACH_MARKED(e, k_from, all) columns[n++] = (int32_t)k;
+    for (int i = 0; i < n && columns[i] < k_to; i++) {
+        real *row = w + (columns[i] - k_from) * stride;
+        if (i + AHEAD < n) fetch_row(w + (columns[i + AHEAD] - k_from) * stride, stride);
+        entry_row(e, values, columns[i], 0, rows, d, nv, g);
         optimizer->step(row, g, row, row, stride, s);
     }
 }
