@@ -4,6 +4,7 @@
 # The native engine as Python sees it. It fills the structs of network.pxd and calls the kernel table of one
 # CPU level, with whole epochs and whole batches of rows. It computes nothing itself, and checks no user
 # input: fastmlp._validation.check has done that. parameters.pyx holds the parameters.
+cimport cython
 cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.pycapsule cimport PyCapsule_GetPointer
@@ -323,9 +324,10 @@ cdef class Engine(Parameters):
         dims[0] = 1
         dims[1] = self.operators[self.net.n_operators - 1].n_out
         out = cnp.PyArray_SimpleNew(2, dims, self.typenum)
-        is_done = self.predict_row_into(<const char*>cnp.PyArray_DATA(a), <char*>cnp.PyArray_DATA(out))
+        cdef bint is_done = self.predict_row_into(<const char*>cnp.PyArray_DATA(a), <char*>cnp.PyArray_DATA(out))
         return out if is_done else None
 
+    @cython.final  # else a call of predict_row takes 40 ns more
     cdef bint predict_row_into(self, const char* row, char* out) except -1:
         """Write the prediction of one contiguous row; return whether there was memory for it."""
         cdef int status
