@@ -159,13 +159,13 @@ class Engine(Protocol):
         seeds: Sequence[NDArray[np.uint64]] | None = None,
         held: Sequence[Data] | None = None,
         linked: bool = True,
-        keeps: bool = False,
+        stores: bool = False,
     ) -> Epochs:
         """Train each engine for some epochs, each on one thread at a time, as `epoch` does.
 
         A plan holds the rates of all its epochs. If there are `seeds`, the plan's order is shuffled
         in place before each epoch. The rows of `held` are predicted, linked or not, and evaluated
-        after each epoch; with `keeps`, there are snapshots of each. If a result is not finite, and
+        after each epoch; with `stores`, there are snapshots of each. If a result is not finite, and
         after any error, all engines have their parameters from before; after several epochs the
         states of their optimizers are lost.
         """

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 FUSED_SECONDS = 0.05  # approximate length of a call of several epochs, which an interrupt may undo
 MIN_FUSED_EPOCHS = 8  # fewer are not worth the snapshot before them
-KEPT_SECONDS = 0.5  # the same where passive callbacks get the parameters after each epoch
-MIN_KEPT_EPOCHS = 2
-KEPT_BYTES = 2**24  # most memory for these parameters
+STORED_SECONDS = 0.5  # the same where passive callbacks get the parameters after each epoch
+MIN_STORED_EPOCHS = 2
+STORED_BYTES = 2**24  # most memory for these parameters
 
 
 class Trainer(FitStrategy):
@@ -146,14 +146,14 @@ class Trainer(FitStrategy):
 
     def _fused_epochs(self, left: int) -> tuple[int, bool]:
         """Train for about `FUSED_SECONDS` in one call; see `FitStrategy`."""
-        state, keeps = self.state, bool(self.reporter.callbacks)
+        state, stores = self.state, bool(self.reporter.callbacks)
         seconds = max((state.history.seconds or [math.inf])[-1], 1e-6)
-        n = min(left, int((KEPT_SECONDS if keeps else FUSED_SECONDS) / seconds))
-        if keeps:
+        n = min(left, int((STORED_SECONDS if stores else FUSED_SECONDS) / seconds))
+        if stores:
             spec = self.engines[0].spec
             size = len(self.engines) * spec.n_parameters * spec.dtype.itemsize
-            n = min(n, KEPT_BYTES // size)
-        if n < (MIN_KEPT_EPOCHS if keeps else MIN_FUSED_EPOCHS):
+            n = min(n, STORED_BYTES // size)
+        if n < (MIN_STORED_EPOCHS if stores else MIN_FUSED_EPOCHS):
             return 0, False
         self.plans[0].sums = None  # drop those of the epoch before
         undo, n_epochs = self._undo(), len(state.history.loss)
@@ -166,10 +166,10 @@ class Trainer(FitStrategy):
                 return 0, False
             for k, n_steps in steps.items():
                 self.rates_of[k].step += n_steps
-            results = self.epochs(n, keeps)
+            results = self.epochs(n, stores)
             if is_finite := bool(np.isfinite(results.losses).all()):
                 spent = (time.perf_counter() - began) / n
-                if not keeps:
+                if not stores:
                     self._record(results, spent)
                 is_trained = is_finite
         finally:
@@ -179,7 +179,9 @@ class Trainer(FitStrategy):
                 self.fused_epochs, n = None, 0
         if not is_trained:
             return 0, False
-        return self._replayed(results, spent, before) if keeps else (n, self.reporter.epoch_ended())
+        return (
+            self._replayed(results, spent, before) if stores else (n, self.reporter.epoch_ended())
+        )
 
     def _record(self, results: Epochs, seconds: float) -> None:
         """Record epochs whose rates the plans have."""
@@ -223,14 +225,14 @@ class Trainer(FitStrategy):
             steps[k] = loop.look_up(plan, self.data[k], rates, rates.step, n)
         return steps
 
-    def epochs(self, n: int, keeps: bool = False) -> Epochs:
+    def epochs(self, n: int, stores: bool = False) -> Epochs:
         """Train all members for n epochs in one native call, which may keep their parameters."""
         engines, evaluator = self.learners(self.engines), self.evaluator
         seeds = None if self.shuffles is None else self.shuffles.take(n)
         held_out = None if self.averages else evaluator.apart  # the loop evaluates averages
         team = self.plans[0].team
         results: Epochs = self.engines[0].train_many(
-            engines, self.data, self.plans, team, n, seeds, held_out, evaluator.linked, keeps
+            engines, self.data, self.plans, team, n, seeds, held_out, evaluator.linked, stores
         )
         return results
 

@@ -22,7 +22,7 @@ EPOCHS = 14
 def leaps(monkeypatch, seconds=1e9):
     """Let all epochs after the first be one call, or none; return how many each call takes."""
     monkeypatch.setattr(trainer, "FUSED_SECONDS", seconds)
-    monkeypatch.setattr(trainer, "KEPT_SECONDS", seconds)
+    monkeypatch.setattr(trainer, "STORED_SECONDS", seconds)
     taken = []
     for engine in (native_engine.Engine, numpy_engine.Engine):
         train_many = engine.train_many
@@ -141,7 +141,7 @@ def test_passive_callbacks_read_each_of_the_epochs_of_a_call(monkeypatch, mlp, m
 def test_few_parameters_are_kept_for_passive_callbacks(monkeypatch):
     taken, size = leaps(monkeypatch), 3 * 8 * (5 * 7 + 7 + 7 * 3 + 3)
     for kept, calls in ((size, [1] * EPOCHS), (5 * size, [1, 5, 5, 3])):
-        monkeypatch.setattr(trainer, "KEPT_BYTES", kept)
+        monkeypatch.setattr(trainer, "STORED_BYTES", kept)
         ensemble = fastmlp.Ensemble(members(fastmlp.MLP, "plain", 3))
         ensemble.fit(X, X[:, :3], epochs=EPOCHS, callbacks=[Reader(True, EPOCHS)])
         assert taken == calls

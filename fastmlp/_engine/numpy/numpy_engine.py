@@ -273,7 +273,7 @@ class Engine:
         seeds: Sequence[npt.NDArray[np.uint64]] | None = None,
         held: Sequence[Data] | None = None,
         linked: bool = True,
-        keeps: bool = False,
+        stores: bool = False,
     ) -> Epochs:
         """Train the engines one after the other."""
         del team
@@ -289,7 +289,7 @@ class Engine:
                     if seeds is not None:
                         engine.shuffle(plan.order, int(seeds[k][epoch]))
                     losses[epoch, k] = engine.epoch(data, part)
-                    snapshots[k] += [engine.snapshot()] if keeps else []
+                    snapshots[k] += [engine.snapshot()] if stores else []
                     if held is not None:
                         predictions.append(engine.predict(held[k].x, None, linked))
                         results.held_losses[epoch, k] = engine.evaluate(held[k])

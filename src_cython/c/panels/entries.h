@@ -245,11 +245,11 @@ static __attribute__((noinline)) void entry_backward(const fm_entries *e, int64_
              bits_ && (k = (uint64_t)word_ * 64 + (uint64_t)__builtin_ctzll(bits_), 1); bits_ &= bits_ - 1)
 
 FM_INLINE uint64_t column_bits(const fm_entries *e, int64_t word, int64_t from, int64_t to) {
-    uint64_t found = 0;
-    for (int32_t t = 0; t < e->active; t++) found |= e->marks[t * e->n_words + word];
-    if (word * 64 < from) found &= ~0ull << (from - word * 64);
-    if (to - word * 64 < 64) found &= ~(~0ull << (to - word * 64));
-    return found;
+    uint64_t marked = 0;
+    for (int32_t t = 0; t < e->active; t++) marked |= e->marks[t * e->n_words + word];
+    if (word * 64 < from) marked &= ~0ull << (from - word * 64);
+    if (to - word * 64 < 64) marked &= ~(~0ull << (to - word * 64));
+    return marked;
 }
 
 /* Loop over the entries i of column k in rows [from, to). */

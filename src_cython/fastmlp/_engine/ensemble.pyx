@@ -18,7 +18,7 @@ cnp.import_array()
 
 
 def train_many(engines, datas, plans, team=None, int epochs=1, seeds=None, held=None,
-               bint linked=True, bint keeps=False):
+               bint linked=True, bint stores=False):
     """Train each engine for some epochs, see protocol.py."""
     cdef Engine engine
     cdef Pass member
@@ -33,7 +33,7 @@ def train_many(engines, datas, plans, team=None, int epochs=1, seeds=None, held=
         member = engine.begin(datas[k], plans[k], 1)
         repeat(member, plans[k].order, None if seeds is None else seeds[k], losses[k])
         passes.append(member)
-        if keeps:
+        if stores:
             arenas.append(keep(engine, member))
         if held is not None:
             sums.append(np.zeros((epochs, ceil_div(held[k].rows, CALL_ROWS))))
