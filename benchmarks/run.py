@@ -36,7 +36,10 @@ BENCHMARKS = {
     ),
     "tables": ("table_times.measure", "rows of tables beside trees; the share of Python in fits"),
     "large": ("large.measure", "large tables: seconds, memory and error, beside boosted trees"),
-    "sparse": ("sparse.measure", "matrices that are mostly zeros: CPU time and memory of fits"),
+    "sparse": (
+        "sparse_fits.measure",
+        "matrices of mostly zeros: CPU time and memory of fits",
+    ),
     "coverage": (
         "interval_coverage.measure",
         "how many new rows intervals hold, by weights and groups",

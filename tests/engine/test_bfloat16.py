@@ -4,7 +4,7 @@ import cases
 import numpy as np
 import pytest
 import ranks
-from test_blocks import WAYS, engines, train
+from test_blocks import WAYS, engines
 
 import fastmlp
 from fastmlp._engine import cpu, native_engine
@@ -95,7 +95,7 @@ def test_training_has_the_same_bits_on_any_threads(way, instruction):
     def trained(compute, n_threads, which=1):
         made = engines(LEVEL, "float32", dropout=0.2, compute=compute, **kind)
         data = cases.data(made[0], n, np.random.default_rng(3), weighted=True)
-        return train(made[which], data, batch_size, fastmlp.SGD(), n_threads, **options)
+        return cases.train(made[which], data, batch_size, fastmlp.SGD(), n_threads, **options)
 
     (objectives, found), *others = [trained("bfloat16", k) for k in (1, 2, 3)]
     for other in others:
@@ -140,7 +140,7 @@ def test_other_cpus_train_in_float32(level, monkeypatch):
         engines(level, "float32", compute=c) for c in ("bfloat16", None)
     )
     data = cases.data(spec, 150, np.random.default_rng(0))
-    results = [train(each, data, 64, fastmlp.Adam()) for each in (rounded, plain)]
+    results = [cases.train(each, data, 64, fastmlp.Adam()) for each in (rounded, plain)]
     np.testing.assert_equal(*results)
 
 

@@ -4,7 +4,6 @@ import cases
 import numpy as np
 import pytest
 from models import X, Y, digest, network
-from test_blocks import train
 
 import fastmlp
 from fastmlp import Groups, reference
@@ -157,7 +156,7 @@ def test_it_trains_what_the_optimizer_is_to_see(optimizer, kind, dtype):
             engine = cases.engine(kind, spec)
             engine.set_parameters(*parameters)
             given = {**options, "groups": chosen}
-            results.append(train(engine, data, batch_size, optimizer, n_threads, **given))
+            results.append(cases.train(engine, data, batch_size, optimizer, n_threads, **given))
         parameters = [[p.astype(float) for p in arrays] for arrays in parameters]
         shares = np.ones(n) if data.weights is None else data.weights.astype(float)
         wide = Data(data.x.astype(float), data.targets, shares)

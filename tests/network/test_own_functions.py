@@ -16,7 +16,6 @@ import pytest
 import ranks
 from at_once import at_once
 from models import X, Y, digest
-from test_blocks import train
 from test_own_failures import Failing, PlantedError, raises
 from test_pointer import call
 from tolerances import assert_all_close, assert_close
@@ -58,7 +57,7 @@ def agree_with_twin(twin, plain, level, dtype, seed, way, labels=True):
     optimizer, results = fastmlp.SGD(momentum=0.9 * (seed % 2)), []
     for network, n_threads in ((plain, 1), (twin, 0), (twin, 1), (twin, 2)):
         engine = made(level if n_threads else "reference", network, parameters)
-        done = train(engine, data, batch_size, optimizer, max(n_threads, 1), **options)
+        done = cases.train(engine, data, batch_size, optimizer, max(n_threads, 1), **options)
         results.append(done)
     cases.agree(dtype, results[0], results[2], results[3])
     cases.agree(dtype, results[1], results[2], results[3])

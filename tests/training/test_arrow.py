@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.sparse
 from states import refused
 
 import fastmlp
@@ -244,6 +245,7 @@ def test_the_recipes_of_the_page_give_the_rows(recipe, tmp_path, monkeypatch):
     x = np.column_stack([given[name] for name in "anbw"])
     np.save(tmp_path / "X.npy", x)
     np.save(tmp_path / "y.npy", given["y"])
+    names["matrix"], names["y"] = scipy.sparse.csr_array(x), given["y"]
     if "polars" in names:
         names["frame"] = names["polars"].from_arrow(TABLE)
         names["lazy"] = names["frame"].lazy()
@@ -264,7 +266,7 @@ def test_the_recipes_of_the_page_give_the_rows(recipe, tmp_path, monkeypatch):
 
 
 def test_all_recipes_of_the_page_are_run():
-    assert len(RECIPES) == 8
+    assert len(RECIPES) == 9
 
 
 def test_a_file_that_cannot_be_opened_is_named(tmp_path):
