@@ -107,11 +107,13 @@ cdef inline bint reads_inputs(const fm_network* net, int64_t l) noexcept nogil:
 
 
 cdef inline bint copy_parameters(EpochJob* job, int64_t start, int64_t end) noexcept nogil:
-    """Copy some parameters to the arena that will be published; return whether they are finite."""
+    """Copy some parameters to the arena that will be published, or return that they are not finite."""
     cdef int64_t size = job.kernels.element_size
     cdef const char* parameters = <const char*>job.task.net.parameters + start * size
+    if not job.kernels.finite(parameters, end - start):
+        return False
     memcpy(<char*>job.fresh + start * size, parameters, (end - start) * size)
-    return job.kernels.finite(parameters, end - start)
+    return True
 
 
 cdef inline double objective_of(const fm_report* report) noexcept nogil:
