@@ -28,7 +28,7 @@ def undefined():
     call = ctypes.CFUNCTYPE(
         ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p
     )(predict.function_address)
-    row, out = np.zeros(ROW + 1, np.float32), np.zeros(2, np.float32)
+    row, out = np.ones(ROW + 1, np.float32), np.zeros(2, np.float32)
     call(predict.context_address, row.ctypes.data + 1, 1, out.ctypes.data)
 
 
