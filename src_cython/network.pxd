@@ -93,6 +93,11 @@ cdef struct fm_network:
     int32_t products  # the instruction for BFLOAT16_TILES, see c/panels/bfloat16.h; 0: there are none
 
 
+cdef inline bint are_inputs(const fm_network* net, int64_t l) noexcept nogil:
+    """Return whether the outputs of an operator are the inputs, -1, or the scaled inputs."""
+    return l < 0 or net.operators[l].kind == SCALE
+
+
 cdef struct fm_buffers:  # of one batch
     int64_t rows  # most rows of a block; panels have further rows as padding
     int64_t panel_step  # elements from the start of a panel to the next

@@ -10,7 +10,7 @@ from rounding cimport ceil_div, round_up
 
 cdef inline bint has_entries(const fm_network* net, const fm_buffers* buffers, int32_t l) noexcept nogil:
     """Return whether the outputs of an operator are partly entries: the inputs, -1, or the scaled inputs."""
-    return unlikely(buffers.entries != NULL) and (l < 0 or (l == 0 and net.operators[0].kind == SCALE))
+    return unlikely(buffers.entries != NULL) and are_inputs(net, l)
 
 
 cdef inline bint reads_entries(const fm_network* net, const fm_buffers* buffers, int32_t l) noexcept nogil:
@@ -57,9 +57,7 @@ cdef inline void entries_forward(const fm_network* net, const fm_buffers* buffer
     cdef real* slope
     cdef int64_t p, at
     if op.kind == SCALE:
-        for p in range(ceil_div(buffers.n_dense, NR)):
-            scale_block(before + p * panel_step, tensor_at(net, op, WEIGHTS) + p * NR, y + p * panel_step,
-                        rows, vectors(buffers.n_dense, p * NR))
+        scale_panels(net, op, buffers.n_dense, before, panel_step, rows, y)
         scale_entries(entries, entries.first[first], entries.end[first + rows - 1],
                       tensor_at(net, op, WEIGHTS))
         return

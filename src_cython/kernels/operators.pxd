@@ -242,13 +242,13 @@ cdef inline void norm_or_sum_backward(const fm_network* net, const fm_buffers* b
 # ---------------------------------------------------------------- scale: z = s x (c/panels/scale.h)
 
 
-cdef inline void scale_panels(const fm_network* net, const fm_operator* op, const real* a,
+cdef inline void scale_panels(const fm_network* net, const fm_operator* op, int64_t columns, const real* a,
                               int64_t panel_step, int64_t rows, real* out) noexcept nogil:
-    """Multiply the columns of rows in panels; for the forward and backward pass and for one row."""
+    """Multiply the first columns of rows in panels; for the forward and backward pass and for one row."""
     cdef int64_t p
-    for p in range(op.panels):
+    for p in range(ceil_div(columns, NR)):
         scale_block(a + p * panel_step, tensor_at(net, op, WEIGHTS) + p * NR, out + p * panel_step, rows,
-                    vectors(op.n_out, p * NR))
+                    vectors(columns, p * NR))
 
 
 cdef inline void input_gradient(const fm_network* net, const fm_buffers* buffers,
@@ -258,7 +258,7 @@ cdef inline void input_gradient(const fm_network* net, const fm_buffers* buffers
     cdef real* out
     cdef int64_t p
     if op.kind == SCALE:
-        scale_panels(net, op, <real*>buffers.dz[0], buffers.panel_step, rows, <real*>buffers.x)
+        scale_panels(net, op, op.n_out, <real*>buffers.dz[0], buffers.panel_step, rows, <real*>buffers.x)
         return
     for p in range(ceil_div(op.n_in, NR)):
         out = <real*>buffers.x + p * buffers.panel_step
@@ -350,8 +350,8 @@ cdef inline void forward_block(const fm_network* net, const fm_buffers* buffers,
     elif net.operators[l].kind == LAYER_NORM:
         norm_forward(net, buffers, l, first, rows, draws)
     elif net.operators[l].kind == SCALE:
-        scale_panels(net, &net.operators[l], inputs_of(net, buffers, l) + first * NR, buffers.panel_step,
-                     rows, <real*>buffers.y[l] + first * NR)
+        scale_panels(net, &net.operators[l], net.operators[l].n_out, inputs_of(net, buffers, l) + first * NR,
+                     buffers.panel_step, rows, <real*>buffers.y[l] + first * NR)
     else:
         sum_panels(net, &net.operators[l], <real*>buffers.y[l - 1] + first * NR,
                    inputs_of(net, buffers, l) + first * NR, buffers.panel_step, rows,
@@ -381,7 +381,7 @@ cdef inline void one_row(const fm_network* net, const fm_operator* op, const rea
         normalize_rows(a, NR, op.n_out, tensor_at(net, op, WEIGHTS), tensor_at(net, op, BIASES), 1,
                        y, NULL)
     elif op.kind == SCALE:
-        scale_panels(net, op, a, NR, 1, y)
+        scale_panels(net, op, op.n_out, a, NR, 1, y)
     elif op.kind == PARAMETRIC:
         blend_panels(net, op, <real*>a, NR, 1, y, NULL)
     else:

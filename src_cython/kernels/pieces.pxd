@@ -104,18 +104,14 @@ cdef inline void train_piece(const fm_task* task, const fm_piece* piece, int64_t
     cdef const fm_buffers* buffers = task.buffers
     cdef int64_t at = piece.offset
     cdef int nv = vectors(piece.tensor.n_columns, piece.panel * NR)
-    cdef const fm_scalars* s
-    if reads_entries(task.net, buffers, piece.op):
-        s = &scalars[task.group_of[piece.tensor.index]]
-        if (OPTIMIZERS[task.optimizer].rests and s.l2 == 0 and piece.tensor.gradient == TILES
-                and piece.k_from >= buffers.n_dense):
-            step_entries(task, piece, rows, scratch, s)
-            renew_trained_piece(task.net, piece)
-            return
-        piece_gradient(task.net, buffers, piece, 0, rows, scratch, prefetch)
-        update_piece(task, piece, scratch, scalars)
+    cdef bint is_sparse = reads_entries(task.net, buffers, piece.op)
+    cdef const fm_scalars* s = &scalars[task.group_of[piece.tensor.index]]
+    if (is_sparse and OPTIMIZERS[task.optimizer].rests and s.l2 == 0 and piece.tensor.gradient == TILES
+            and piece.k_from >= buffers.n_dense):
+        step_entries(task, piece, rows, scratch, s)
+        renew_trained_piece(task.net, piece)
         return
-    if (piece.tensor.gradient != TILES or nv < NV_BESIDE or rows < 2 * ROW_MULTIPLE
+    if (is_sparse or piece.tensor.gradient != TILES or nv < NV_BESIDE or rows < 2 * ROW_MULTIPLE
             or OPTIMIZERS[task.optimizer].block == NULL):
         piece_gradient(task.net, buffers, piece, 0, rows, scratch, prefetch)
         update_piece(task, piece, scratch, scalars)
@@ -123,8 +119,8 @@ cdef inline void train_piece(const fm_task* task, const fm_piece* piece, int64_t
     OPTIMIZERS[task.optimizer].block(
         inputs_of(task.net, buffers, piece.op), buffers.panel_step, piece.k_from, piece.k_to,
         <real*>buffers.dz[piece.op] + piece.panel * buffers.panel_step, rows, nv,
-        <real*>task.net.parameters + at, scratch, <real*>task.slots[0] + at, <real*>task.slots[1] + at,
-        &scalars[task.group_of[piece.tensor.index]], prefetch)
+        <real*>task.net.parameters + at, scratch, <real*>task.slots[0] + at, <real*>task.slots[1] + at, s,
+        prefetch)
     renew_trained_piece(task.net, piece)
 
 

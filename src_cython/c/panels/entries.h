@@ -44,28 +44,6 @@ FM_INLINE int64_t copy_entries(const fm_data *data, const int64_t *order, int64_
     return at;
 }
 
-/* Compute the same rows, their first inputs in `row`, then in panels. */
-FM_INLINE int64_t compute_entries(const fm_data *data, const int64_t *order, int64_t start, int64_t first,
-                                  int64_t last, const fm_entries *e, int64_t n_dense, int64_t panel, real *row,
-                                  real *x) {
-    const fm_row_source *source = data->source;
-    const fm_fpenv native = fm_get_fpenv();
-    int64_t at = first * source->entries;
-    fm_restore_fpenv(FM_DEFAULT_FPENV);
-    for (int64_t r = first - GATHER_ROWS; r < last; r++) {
-        const int64_t ahead = start + r + GATHER_ROWS;
-        if (ahead < start + last) source->fetch(source->context, order ? order[ahead] : ahead);
-        if (r < first) continue;
-        e->first[r] = at;
-        at += source->fill_sparse(source->context, order ? order[start + r] : start + r, row, e->columns + at,
-                                  (real *)e->x + at);
-        e->end[r] = at;
-        row_to_panels(row, panel, n_dense, x + r * NR);
-    }
-    fm_restore_fpenv(native);
-    return at;
-}
-
 /* Copy rows start + [first, last) of the data (through order, if any) into the batch, and chain the entries of each
  * column. Rows of padding have no entries. */
 static __attribute__((noinline)) void gather_entries(const fm_data *data, const int64_t *order, int64_t start,
@@ -73,7 +51,7 @@ static __attribute__((noinline)) void gather_entries(const fm_data *data, const 
                                                      const fm_entries *e, int64_t n_dense, int64_t panel, real *row,
                                                      real *x) {
     const int64_t end = data->source
-                            ? compute_entries(data, order, start, first, last, e, n_dense, panel, row, x)
+                            ? compute_rows(data, order, start, first, last, n_dense, panel, row, x, e)
                             : copy_entries(data, order, start, first, last, e);
     for (int64_t r = last; r % ROW_MULTIPLE; r++) e->first[r] = e->end[r] = end;
     for (int64_t r = first; r < last; r++)

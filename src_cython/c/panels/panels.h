@@ -64,20 +64,30 @@ FM_INLINE void copy_pieces(const char *const *rows, const int n, int64_t at, int
 enum { GATHER_ROWS = 8 }; /* rows copied together, so that several lines of a panel are written at a time */
 
 /* Like gather_rows, for computed rows: compute each into `row`, then copy it into the panels. The memory that it is
- * computed from is prefetched some rows ahead, because waiting for it would take as long as computing. */
-static void compute_rows(const fm_data *data, const int64_t *order, int64_t first, int64_t from,
-                         int64_t to, int64_t n_in, int64_t panel, real *row, real *x) {
+ * computed from is prefetched some rows ahead, because waiting for it would take as long as computing. With `e`, only
+ * the first n_in inputs are in panels, and the others become entries; returns their end. */
+static int64_t compute_rows(const fm_data *data, const int64_t *order, int64_t first, int64_t from, int64_t to,
+                            int64_t n_in, int64_t panel, real *row, real *x, const fm_entries *e) {
     const fm_row_source *source = data->source;
+    int64_t at = from * source->entries;
     const fm_fpenv native = fm_get_fpenv();
     fm_restore_fpenv(FM_DEFAULT_FPENV);
     for (int64_t r = from - GATHER_ROWS; r < to; r++) {
         const int64_t ahead = first + r + GATHER_ROWS;
         if (ahead < first + to) source->fetch(source->context, order ? order[ahead] : ahead);
         if (r < from) continue;
-        source->fill(source->context, order ? order[first + r] : first + r, row);
+        const int64_t number = order ? order[first + r] : first + r;
+        if (e) {
+            e->first[r] = at;
+            at += source->fill_sparse(source->context, number, row, e->columns + at, (real *)e->x + at);
+            e->end[r] = at;
+        } else {
+            source->fill(source->context, number, row);
+        }
         row_to_panels(row, panel, n_in, x + r * NR);
     }
     fm_restore_fpenv(native);
+    return at;
 }
 
 /* Copy rows `first + i` (or order[first + i]) of the user's X to rows i = from..to-1 of the input panels. Padding
@@ -86,7 +96,7 @@ static void gather_rows(const fm_data *data, const int64_t *order, int64_t first
                         int64_t to, int64_t n_in, int64_t panel, real *row, real *x) {
     const int64_t stride = data->x_column_stride;
     if (data->source) {
-        compute_rows(data, order, first, from, to, n_in, panel, row, x);
+        compute_rows(data, order, first, from, to, n_in, panel, row, x, NULL);
         return;
     }
     for (int64_t start = from; start < to; start += GATHER_ROWS) {

@@ -85,7 +85,7 @@ cdef inline void settle(EpochJob* job) noexcept nogil:
         return
     for l in range(net.n_operators if job.moved != NULL else 0):
         weights = &net.operators[l].tensors[WEIGHTS]
-        if not reads_inputs(net, l) or weights.gradient != TILES:
+        if not are_inputs(net, net.operators[l].source) or weights.gradient != TILES:
             continue
         is_finite &= copy_parameters(job, end, weights.offset)
         for p in range(weights.panels):
@@ -98,12 +98,6 @@ cdef inline void settle(EpochJob* job) noexcept nogil:
     is_finite &= copy_parameters(job, end, job.n_parameters)
     if not is_finite:
         job.report.status = DIVERGED
-
-
-cdef inline bint reads_inputs(const fm_network* net, int64_t l) noexcept nogil:
-    """Return whether an operator multiplies the inputs, or the scaled inputs, by a matrix."""
-    cdef const fm_operator* op = &net.operators[l]
-    return op.kind in {AFFINE, LINEAR} and (op.source < 0 or net.operators[op.source].kind == SCALE)
 
 
 cdef inline bint copy_parameters(EpochJob* job, int64_t start, int64_t end) noexcept nogil:
