@@ -7,6 +7,8 @@ from typing_extensions import CapsuleType, disjoint_base
 from fastmlp._export.c import CFiles
 from fastmlp._network.spec import Spec
 
+FEW_ROWS: int
+
 def restored(
     spec: Spec,
     parameters: tuple[list[NDArray[Any]], ...],

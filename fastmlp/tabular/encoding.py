@@ -72,7 +72,7 @@ class Layout(NamedTuple):
     entries of sparse rows, so that the zeros of their one-hot inputs cost nothing.
     """
 
-    categories: tuple[int, ...]  # of each category column, where its inputs begin
+    categories: tuple[int, ...]  # the first input of each category column
     bins: int
     n_dense: int  # number of inputs before the entries
     width: int  # number of all inputs

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fastmlp._core.history import History
 from fastmlp._engine.ensemble import predict_each
+from fastmlp._engine.predictor import FEW_ROWS
 from fastmlp._engine.thread_count import call_team, default_threads
 from fastmlp._models.codecs import models
 from fastmlp._models.ensemble.ensemble import Ensemble
@@ -35,7 +36,6 @@ from fastmlp.tabular.targets import TargetScale
 Array = NDArray[Any]
 
 ROWS_AT_A_TIME = 8_192  # rows per call, which limits the memory of a prediction
-FEW_ROWS = 4  # at most these are predicted one by one, which takes less than preparing a block
 INTERRUPTED = "the user interrupted it"
 TRIALS = 3  # trials, of which the median counts
 BATCHES = 3  # batches per trial, so that overhead per epoch is small

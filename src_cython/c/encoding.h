@@ -18,7 +18,7 @@ typedef struct {
     const double *centre, *factor;                     /* (numbers,) */
     const double *middle, *half;                       /* (numbers, bins) */
     const int64_t *with_missing; /* (missing,): numbers with an input for missing values */
-    const int64_t *values, *widths, *places; /* (categories,): numbers of values and of inputs, and the first input */
+    const int64_t *values, *widths, *places; /* (categories,): values and inputs of a column, and its first input */
     /* Of all values of all categories: whether they are known (if not, their inputs are 0); the first of their inputs
      * that is not 0, from the place on; and where the inputs that are not 0 begin in `inputs`. */
     const uint8_t *known;

@@ -47,7 +47,7 @@ cdef extern from *:
     ctypedef object (*vectorcallfunc)(object called, PyObject* const* values, size_t n, PyObject* names)
     Py_ssize_t PyVectorcall_NARGS(size_t n)
 
-cdef enum:
+cpdef enum:
     FEW_ROWS = 4  # at most these are predicted one by one, which takes less than preparing a block
 
 
@@ -244,12 +244,12 @@ cdef class Predictor:
 
     def _general(self, x, out):
         """Convert x if necessary, then predict row by row, or blocks of rows with several threads."""
-        given = out
+        result = out  # as it was passed, for the caller
         if is_sparse(x):
             x = check.inputs(x, self.engine.spec, name="x", empty=True)
             out = self._result(out, (x.shape[0], self.context.n_out))
             self._blocks(x.copy() if np.may_share_memory(x.values, out) else x, out)
-            return out if given is None else given
+            return out if result is None else result
         x = self._numbers(x)
         if not self.is_plain(x):
             x = np.array(x, self.engine.spec.dtype)  # x is misaligned, byte-swapped or of a subclass
@@ -264,7 +264,7 @@ cdef class Predictor:
                        <char*>cnp.PyArray_DATA(<cnp.ndarray>out))
         else:
             self._blocks(rows, out)
-        return out if given is None else given
+        return out if result is None else result
 
     def _blocks(self, rows, out):
         """Predict blocks of rows with several threads."""
