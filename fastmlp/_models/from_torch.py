@@ -1,27 +1,31 @@
-"""Conversion of PyTorch modules to an MLP, by their classes' names, without importing torch."""
+"""Conversion of PyTorch modules to an MLP: torch.fx traces the order, the classes' names decide."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+import reprlib
 from dataclasses import dataclass, field
+from importlib import import_module
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._models.mlp import MLP
-from fastmlp._network import losses
+from fastmlp._network import layer_options, losses
 from fastmlp._network.layer_norm import EPSILON
 from fastmlp._network.losses import Loss
 from fastmlp._network.names import LossName, NormPosition
 
+Table: TypeAlias = tuple[tuple[str, dict[str, Any], str], ...]
+
 # PyTorch class, required values of its options, and the activation.
-ACTIVATIONS: tuple[tuple[str, dict[str, Any], str], ...] = (
-    ("Identity", {}, "identity"),
+ACTIVATIONS: Table = (
     ("ReLU", {}, "relu"),
     ("PReLU", {}, "relu"),  # a parametric one
     ("LeakyReLU", {"negative_slope": 0.01}, "leaky_relu"),
+    ("LeakyReLU", {}, "relu"),  # a parametric one
     ("ELU", {"alpha": 1.0}, "elu"),
     ("SELU", {}, "selu"),
     ("Softplus", {"beta": 1.0, "threshold": 20.0}, "softplus"),
@@ -34,13 +38,26 @@ ACTIVATIONS: tuple[tuple[str, dict[str, Any], str], ...] = (
 )
 # The same for the links that may follow the last layer: PyTorch class, options, and the loss that
 # the network was most likely trained with.
-LINKS: tuple[tuple[str, dict[str, Any], str], ...] = (
+LINKS: Table = (
     ("Softmax", {"dim": -1}, "cross_entropy"),
     ("Softmax", {"dim": 1}, "cross_entropy"),
+    ("LogSoftmax", {"dim": -1}, "cross_entropy"),
+    ("LogSoftmax", {"dim": 1}, "cross_entropy"),
     ("Sigmoid", {}, "binary_cross_entropy"),
 )
-FLATTEN = (("Flatten", {"start_dim": 1, "end_dim": -1}, "identity"),)
-NORMS = (("LayerNorm", {"eps": EPSILON}, "norm"),)
+FLATTEN: Table = (("Flatten", {"start_dim": 1, "end_dim": -1}, "identity"),)
+NORMS: Table = (("LayerNorm", {"eps": EPSILON}, "norm"),)
+DROPOUT: Table = (("Dropout", {}, "dropout"),)
+# Functions that a forward may call in place of a module, by the module's name in small letters.
+FUNCTIONS = {row[0].lower(): row[0] for row in (*ACTIVATIONS, *LINKS, *FLATTEN, *DROPOUT)}
+OF_CALLS = {"inplace", "training", "dtype", "_stacklevel"}  # their options that modules lack
+# Classes that hold another module, and its attribute.
+WRAPPERS = {
+    "OptimizedModule": "_orig_mod",
+    "DataParallel": "module",
+    "DistributedDataParallel": "module",
+    "AveragedModel": "module",
+}
 # Attributes that make an instance compute something else than its class, and the remedies.
 HOOKS = (
     "remove it (prune.remove, remove_weight_norm, remove_spectral_norm, or remove() of its handle)"
@@ -49,8 +66,18 @@ CHANGES = (
     ("forward", "another forward", "delete it, or pass a module of PyTorch's own"),
     ("_forward_pre_hooks", "a hook before forward", HOOKS),
     ("_forward_hooks", "a hook after forward", HOOKS),
+    (
+        "parametrizations",
+        "a parametrization",
+        "remove it by torch.nn.utils.parametrize.remove_parametrizations",
+    ),
 )
-REMEDY = "pass a torch.nn.Sequential of Linear and activations, for example a part of the network"
+REMEDY = "replace it before the training, or pass the part of the network without it"
+WHOLE = "pass the torch.nn.Module itself, which torch.load and load_state_dict have filled"
+BLOCKS = (
+    "make every block of the same number of Linear layers as wide as the layer in front of it, "
+    "which is in no block, with nothing between the sum and the next Linear"
+)
 
 
 def from_torch(
@@ -59,16 +86,20 @@ def from_torch(
     loss: LossName | Loss | None = None,
     rng: int | np.random.Generator | None = None,
 ) -> MLP:
-    """Convert a PyTorch module to an equal MLP.
+    """Convert a PyTorch module to an MLP that predicts the same in evaluation mode.
 
     Parameters
     ----------
-    module : torch.nn.Sequential or torch.nn.Linear
-        Linear layers with an activation between each two (PReLU is a parametric relu), LayerNorm
-        before or after it, Dropout behind them, and perhaps Softmax or Sigmoid at the end.
-        Sequential may be nested, and Flatten may begin it.
+    module : torch.nn.Module
+        Linear layers with an activation between each two (LeakyReLU and PReLU are a parametric
+        relu), LayerNorm before or after it, Dropout behind them, and perhaps Softmax, LogSoftmax or
+        Sigmoid at the end. BatchNorm1d is folded into the weights beside it, with the statistics
+        of evaluation mode. Modules may be nested, and classes of your own are traced by torch.fx:
+        ``x + f(x)`` is a residual block, see ``skip`` of :class:`MLP`. Another activation at the
+        end, and LayerNorm at the start, become a layer whose weights are the identity matrix.
     loss : str or Loss, optional
-        Of the MLP. By default cross_entropy after Softmax, binary_cross_entropy after Sigmoid,
+        Of the MLP. By default cross_entropy after Softmax or LogSoftmax (``predict`` gives
+        probabilities, not their logarithms), binary_cross_entropy after Sigmoid,
         else squared_error. A module that gives logits gets its link from here: for example
         ``loss="cross_entropy"``.
     rng : int, numpy.random.Generator or None
@@ -82,7 +113,7 @@ def from_torch(
     Raises
     ------
     TypeError, ValueError
-        If it is no plain MLP, or ``loss`` does not fit its end. Subclasses, modules with forward
+        If it is no such stack of layers, or ``loss`` does not fit its end. Modules with forward
         hooks (pruning and ``weight_norm`` use them), parametrized modules and modules with another
         ``forward`` may compute anything, and are refused.
 
@@ -94,18 +125,9 @@ def from_torch(
     >>> fastmlp.from_torch(module, loss="cross_entropy").layer_sizes  # doctest: +SKIP
     (4, 8, 3)
     """
-    layers: list[_Layer] = []
-    modules = list(_modules(module))
-    while modules and _row(modules[0], FLATTEN):
-        modules.pop(0)
-    usual = _row(modules[-1], LINKS) if len(modules) > 1 else None
-    for part in modules[:-1] if usual else modules:
-        if _is(part, "Linear"):
-            layers.append(_Layer(*_affine(part)))
-        elif not (layers and layers[-1].takes(part)):
-            raise _refusal(f"the module has {part!r} in place {len(layers)} of its layers")
-    if not layers or layers[-1].activation or layers[-1].norm:
-        raise _refusal("the module does not end in a Linear layer")
+    parts = _parts(module)
+    usual = _row(parts[-1], LINKS) if len(parts) > 1 else None
+    layers = _layers(parts[:-1] if usual else parts)
     for k, (before, after) in enumerate(pairwise(layers)):
         n_out, n_in = len(before.biases), len(after.weights)
         if n_out != n_in:
@@ -134,6 +156,7 @@ def from_torch(
         dropout=[layer.dropout for layer in hidden],
         layer_norm=[layer.norm for layer in hidden],
         parametric=["alphas" in layer.more for layer in hidden],
+        skip=_skip(hidden),
         rng=rng,
     )
     net.weights = [layer.weights for layer in layers]
@@ -145,6 +168,13 @@ def from_torch(
 
 
 @dataclass
+class _Sum:
+    """The sum of a residual block: of the output of all parts and that of the first `start`."""
+
+    start: int
+
+
+@dataclass
 class _Layer:
     """A Linear layer, and the modules behind it up to the next one."""
 
@@ -153,27 +183,115 @@ class _Layer:
     activation: Any = None  # its name
     norm: NormPosition | None = None
     dropout: float = 0.0
+    first: int | None = None  # the first layer of the residual block that this one ends
     more: dict[str, NDArray[Any]] = field(default_factory=dict)  # gains, shifts and alphas
+
+    @property
+    def is_affine(self) -> bool:
+        """Whether nothing but the Linear layer has come so far."""
+        return not (self.activation or self.norm or self.dropout or self.first is not None)
 
     def takes(self, module: Any) -> bool:
         """Take a module if it may follow here; return whether it may."""
-        if self.dropout:
+        if self.dropout or self.first is not None:
             return False
         name = _row(module, ACTIVATIONS)
         if name is not None and self.activation is None:
             self.activation = name
-            if _is(module, "PReLU"):
+            if name == "relu" and not _is(module, "ReLU"):
                 self.more["alphas"] = _alphas(module, len(self.biases))
         elif _row(module, NORMS) and self.norm is None:
             if len(module.normalized_shape) > 1 or module.bias is None:
                 return False
             self.norm = "after" if self.activation else "before"
             self.more |= {"gains": _array(module.weight), "shifts": _array(module.bias)}
-        elif _is(module, "Dropout") and self.activation:
+        elif _row(module, DROPOUT):
             self.dropout = float(module.p)
         else:
             return False
         return True
+
+
+def _layers(parts: list[Any]) -> list[_Layer]:
+    """Return the layers that modules in their order are."""
+    layers: list[_Layer] = []
+    factors = None  # of a BatchNorm1d that the next layer takes over
+    firsts: dict[int, int] = {}  # of parts before a Linear: the number of its layer
+    for place, part in enumerate(parts):
+        if _is(part, "Linear"):
+            if factors is None:
+                firsts[place] = len(layers)
+            layers.append(_Layer(*_scaled(*_affine(part), factors)))
+            factors = None
+        elif _is(part, "BatchNorm1d") and factors is None:
+            gain, shift = factors = _batch_norm(part)
+            if layers and layers[-1].is_affine:
+                layer, factors = layers[-1], None
+                layer.weights = _product(layer.weights, gain)
+                layer.biases = _product(layer.biases, gain) + shift.astype(layer.biases.dtype)
+        elif isinstance(part, _Sum):
+            first = firsts.get(part.start, 0)
+            if factors is not None or not first or layers[-1].first is not None:
+                raise _refusal("the module adds outputs that are not those of two layers", BLOCKS)
+            layers[-1].first = first
+        elif not (_is(part, "Identity") or (not layers and _row(part, FLATTEN))):
+            if not layers and _row(part, NORMS) and factors is None:
+                layers.append(_unchanged(_array(part.weight)))
+            is_late = factors is not None and not _row(part, DROPOUT)
+            if is_late or not (layers and layers[-1].takes(part)):
+                raise _refusal(f"the module has {part!r} in place {len(layers)} of its layers")
+    if not layers:
+        raise _refusal("the module has no Linear layer")
+    if factors is not None or not layers[-1].is_affine:
+        last = _unchanged(layers[-1].biases)
+        layers.append(_Layer(*_scaled(last.weights, last.biases, factors)))
+    return layers
+
+
+def _batch_norm(module: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the factors and the shifts of BatchNorm1d in evaluation mode."""
+    if module.running_mean is None:
+        raise _refusal(f"{module!r} has no running statistics")
+    mean, variance = _array(module.running_mean), _array(module.running_var)
+    gain = 1 / np.sqrt(variance.astype(np.float64) + module.eps)
+    if not module.affine:
+        return gain, -mean * gain
+    gain = gain * _array(module.weight)
+    return gain, _array(module.bias) - mean * gain
+
+
+def _scaled(
+    weights: NDArray[Any], biases: NDArray[Any], factors: tuple[NDArray[Any], NDArray[Any]] | None
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the parameters of a layer behind factors and shifts of its inputs."""
+    if factors is None:
+        return weights, biases
+    gain, shift = factors
+    shifted = (biases + shift @ weights).astype(biases.dtype)
+    return _product(weights, gain[:, np.newaxis]), shifted
+
+
+def _product(values: NDArray[Any], gain: NDArray[Any]) -> NDArray[Any]:
+    """Return a product of the dtype of the values."""
+    return np.asarray(values * gain, values.dtype)
+
+
+def _unchanged(like: NDArray[Any]) -> _Layer:
+    """Return a layer whose outputs are its inputs, as many as an array has elements."""
+    return _Layer(np.eye(len(like), dtype=like.dtype), np.zeros_like(like))
+
+
+def _skip(hidden: list[_Layer]) -> int | None:
+    """Return the length of the residual blocks; None without any."""
+    firsts = [layer.first for layer in hidden]
+    lengths = {k + 1 - first for k, first in enumerate(firsts) if first is not None}
+    if not lengths:
+        return None
+    skip = max(lengths)
+    with contextlib.suppress(ValueError):
+        if layer_options.blocks(skip, [len(layer.biases) for layer in hidden]) == tuple(firsts):
+            return skip
+    raise _refusal(f"the module has residual blocks after the layers {firsts}", BLOCKS)
 
 
 def _array(tensor: Any) -> NDArray[Any]:
@@ -191,28 +309,56 @@ def _is(module: Any, name: str) -> bool:
     return type(module).__name__ == name and type(module).__module__.startswith("torch.nn.modules.")
 
 
-def _row(module: Any, table: tuple[tuple[str, dict[str, Any], str], ...]) -> str | None:
+def _row(module: Any, table: Table) -> str | None:
     for name, options, value in table:
         if _is(module, name) and all(getattr(module, k) == v for k, v in options.items()):
             return value
     return None
 
 
-def _modules(module: Any) -> Iterator[Any]:
-    """Yield the layers of nested Sequentials in order; refuse those that were changed."""
-    attributes = getattr(module, "__dict__", {})
-    for name, what, remedy in CHANGES:
-        if attributes.get(name):
-            raise _refusal(f"the module has {what} on {module!r}", remedy)
-    if not _is(module, "Sequential"):
-        yield module
-        return
-    for part in module:
-        yield from _modules(part)
+def _parts(module: Any) -> list[Any]:
+    """Return the modules and sums that a module computes in order; refuse one that was changed."""
+    while (kind := type(module)).__module__.startswith("torch.") and kind.__name__ in WRAPPERS:
+        module = getattr(module, WRAPPERS[kind.__name__])
+    if not hasattr(module, "named_modules"):
+        raise _refusal(f"the module is {reprlib.repr(module)}", WHOLE)
+    for part in module.modules():
+        attributes = {**vars(part), **part._modules}
+        for name, what, remedy in CHANGES:
+            if attributes.get(name):
+                raise _refusal(f"the module has {what} on {part!r}", remedy)
+    fx, nn = import_module("torch.fx"), import_module("torch.nn")
+    try:
+        traced = fx.symbolic_trace(nn.Sequential(module))
+    except Exception as error:
+        raise _refusal(
+            f"the forward of {type(module).__name__} is no fixed order: {error}"
+        ) from error
+    value, *nodes = traced.graph.nodes
+    parts: list[Any] = []
+    n_before = {value: 0}  # number of parts that lead to a value
+    for node in nodes:
+        inputs = node.all_input_nodes
+        name = getattr(node.target, "__name__", node.target)
+        if name in ("add", "iadd") and len(inputs) == 2 and value in inputs:
+            parts.append(_Sum(min(n_before.get(k, 0) for k in inputs)))
+        elif inputs != [value]:
+            raise _refusal(f"{name} in the forward of the module takes more than one value", BLOCKS)
+        elif node.op == "call_module":
+            parts.append(traced.get_submodule(node.target))
+        elif node.op != "output":
+            class_name = FUNCTIONS.get(str(name).replace("_", ""))
+            if class_name is None:
+                raise _refusal(f"the forward of the module calls {name}")
+            options = {k: v for k, v in node.kwargs.items() if k not in OF_CALLS}
+            parts.append(getattr(nn, class_name)(*node.args[1:], **options))
+        value = node
+        n_before[node] = len(parts)
+    return parts
 
 
 def _alphas(module: Any, width: int) -> NDArray[Any]:
-    slope = _array(module.weight)
+    slope = _array(module.weight) if _is(module, "PReLU") else np.array([module.negative_slope])
     if slope.size not in (1, width):
         raise _refusal(f"the module has {module!r} after a layer of {width} outputs")
     return np.resize(1 - slope, width)

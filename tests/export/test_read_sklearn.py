@@ -10,6 +10,7 @@ pytest.importorskip("sklearn", reason="needs scikit-learn")
 from sklearn import neural_network
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from test_networks import SCORE, TARGETS, X
 
 import fastmlp
@@ -63,10 +64,36 @@ def test_early_stopping_and_names_of_columns():
     assert len(ours.set_params(warm_start=True).fit(frame, SCORE[:, 0]).history_.loss) >= 1
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("options", [{}, {"with_mean": False}, {"with_std": False}])
+@pytest.mark.parametrize("kind", ["MLPRegressor", "MLPClassifier"])
+def test_pipelines_with_a_scaler(kind, options, dtype):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(10 + 3 * SCORE, columns=list("abcde")).astype(dtype)
+    y = SCORE[:, 0] if kind == "MLPRegressor" else SCORE[:, 0] > 0
+    last = getattr(neural_network, kind)(**OPTIONS)
+    theirs = make_pipeline(StandardScaler(**options), last).fit(frame, y)
+    ours, inner = fastmlp.from_sklearn(theirs), fastmlp.from_sklearn(theirs[-1])
+    assert ours.standardize
+    assert list(ours.feature_names_in_) == list("abcde")
+    tolerance = {"rtol": 1e-4, "atol": 1e-4} if dtype == "float32" else {"rtol": 1e-9, "atol": 1e-9}
+    name = "predict" if kind == "MLPRegressor" else "predict_proba"
+    predictions = getattr(theirs, name)(frame)
+    np.testing.assert_allclose(getattr(ours, name)(frame), predictions, **tolerance)
+    ours.partial_fit(frame, y)
+    inner.partial_fit(theirs[0].transform(frame), y)
+    trained = getattr(inner, name)(theirs[0].transform(frame))
+    np.testing.assert_allclose(getattr(ours, name)(frame), trained, **tolerance)
+    assert not np.allclose(trained, predictions)
+
+
 def test_what_is_refused():
     with pytest.raises(NotFittedError):
         fastmlp.from_sklearn(neural_network.MLPRegressor())
-    with pytest.raises(TypeError, match="of a pipeline, pass its last step"):
-        fastmlp.from_sklearn(make_pipeline(neural_network.MLPRegressor()))
+    with pytest.raises(NotFittedError):
+        fastmlp.from_sklearn(make_pipeline(StandardScaler(), neural_network.MLPRegressor()))
+    for steps in ([neural_network.MLPRegressor()], [MinMaxScaler(), neural_network.MLPRegressor()]):
+        with pytest.raises(TypeError, match="of another pipeline, pass its last step"):
+            fastmlp.from_sklearn(make_pipeline(*steps))
     with pytest.raises(TypeError, match="MLPRegressor of sklearn"):
         fastmlp.from_sklearn(fastmlp.MLPRegressor())

@@ -36,6 +36,49 @@ ACTIVATIONS = {
 }
 
 
+class Own(nn.Sequential):
+    """A class of the user's own, whose forward is followed."""
+
+
+def lively(*layers):
+    """Return a stack in evaluation mode whose BatchNorm1d have seen data."""
+    torch.manual_seed(1)
+    theirs = nn.Sequential(*layers)
+    for each in theirs.modules():
+        if isinstance(each, nn.BatchNorm1d):
+            each.running_mean.normal_()
+            each.running_var.uniform_(0.5, 2)
+            if each.affine:
+                nn.init.normal_(each.weight)
+                nn.init.normal_(each.bias)
+    return theirs.eval()
+
+
+class Residual(nn.Module):
+    """Two layers, and their inputs."""
+
+    def __init__(self, n, *end):
+        super().__init__()
+        self.f = nn.Sequential(nn.Linear(n, n), nn.Tanh(), nn.Linear(n, n), *end)
+
+    def forward(self, x):
+        return x + self.f(x)
+
+
+class Functions(nn.Module):
+    """Layers with functions between them, and a part that is called twice."""
+
+    def __init__(self, *calls):
+        super().__init__()
+        self.first, self.last, self.calls = nn.Linear(4, 6), nn.Linear(6, 2), calls
+
+    def forward(self, x):
+        x = self.first(x)
+        for call in self.calls:
+            x = call(x)
+        return self.last(x)
+
+
 def module(activation, *end, dtype=torch.float32):
     torch.manual_seed(0)
     layers = [nn.Linear(4, 8), activation, nn.Dropout(0.25), nn.Linear(8, 3), *end]
@@ -117,6 +160,70 @@ def test_parametric_relu(dtype):
     assert_same(net, theirs)
 
 
+# Stacks that need more than a layer for a Linear, and the sizes of the MLP.
+STACKS = {
+    "slope": ([nn.Linear(4, 5), nn.LeakyReLU(0.2), nn.Linear(5, 2)], (4, 5, 2)),
+    "nothing": ([nn.Linear(4, 5), nn.Identity(), nn.ReLU(), nn.Linear(5, 2)], (4, 5, 2)),
+    "no activation": ([nn.Linear(4, 5), nn.Dropout(0.1), nn.Linear(5, 2)], (4, 5, 2)),
+    "batch norm of inputs": ([nn.BatchNorm1d(4), nn.Linear(4, 2)], (4, 2)),
+    "batch norm of a layer": (
+        [nn.Linear(4, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 2)],
+        (4, 5, 2),
+    ),
+    "batch norm behind": (
+        [nn.Linear(4, 5), nn.ReLU(), nn.BatchNorm1d(5), nn.Dropout(0.1), nn.Linear(5, 2)],
+        (4, 5, 2),
+    ),
+    "plain batch norm": (
+        [nn.Linear(4, 5), nn.ReLU(), nn.BatchNorm1d(5, affine=False), nn.Linear(5, 2)],
+        (4, 5, 2),
+    ),
+    "batch norm last": ([nn.Linear(4, 5), nn.ReLU(), nn.BatchNorm1d(5)], (4, 5, 5)),
+    "batch norm, then softmax": (
+        [nn.Linear(4, 5), nn.ReLU(), nn.BatchNorm1d(5), nn.Softmax(dim=1)],
+        (4, 5, 5),
+    ),
+    "last activation": ([nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 2), nn.Tanh()], (4, 5, 2, 2)),
+    "last norm": ([nn.Linear(4, 5), nn.LayerNorm(5)], (4, 5, 5)),
+    "norm of inputs": ([nn.LayerNorm(4), nn.Linear(4, 2)], (4, 4, 2)),
+    "functions": (
+        [Functions(torch.relu, lambda x: nn.functional.dropout(x, 0.1, training=False))],
+        (4, 6, 2),
+    ),
+    "options of functions": (
+        [nn.Flatten(), Functions(lambda x: nn.functional.leaky_relu(x, 0.3))],
+        (4, 6, 2),
+    ),
+    "method": ([Functions(lambda x: x.tanh()), nn.Softmax(dim=-1)], (4, 6, 2)),
+    "blocks": (
+        [nn.Linear(4, 5), nn.ReLU(), Residual(5, nn.ReLU()), Residual(5), nn.Linear(5, 2)],
+        (4, 5, 5, 5, 5, 5, 2),
+    ),
+    "last block": ([nn.Linear(4, 5), Residual(5)], (4, 5, 5, 5, 5)),
+    "batch norm in a block": (
+        [nn.Linear(4, 5), nn.ReLU(), Residual(5, nn.BatchNorm1d(5), nn.ReLU()), nn.Linear(5, 2)],
+        (4, 5, 5, 5, 2),
+    ),
+    "own class": ([Own(nn.Linear(4, 2))], (4, 2)),
+    "wrapped": ([nn.DataParallel(nn.Sequential(nn.Linear(4, 2)))], (4, 2)),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("name", STACKS)
+def test_stacks(name, dtype):
+    layers, sizes = STACKS[name]
+    theirs = lively(*layers).to(dtype)
+    net = fastmlp.from_torch(theirs[0] if name == "wrapped" else theirs)
+    assert net.layer_sizes == sizes
+    assert_same(net, theirs)
+
+
+def test_logarithms_of_probabilities_become_probabilities():
+    theirs = lively(nn.Linear(4, 3), nn.LogSoftmax(dim=1))
+    assert_same(fastmlp.from_torch(theirs), nn.Sequential(theirs[0], nn.Softmax(dim=1)))
+
+
 def test_logits_get_their_link_from_the_loss():
     theirs = module(nn.ReLU())
     with_link = nn.Sequential(*theirs, nn.Softmax(dim=1))
@@ -125,31 +232,39 @@ def test_logits_get_their_link_from_the_loss():
         fastmlp.from_torch(with_link, loss="huber")
 
 
-class Own(nn.Sequential):
-    """Its forward may do anything."""
-
-
 @pytest.mark.parametrize(
     ("theirs", "words"),
     [
-        (Own(nn.Linear(2, 2)), "Own"),
         (nn.Conv1d(2, 2, 1), "Conv1d"),
-        (nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), nn.Linear(2, 2)), "BatchNorm1d"),
-        (nn.Sequential(nn.Linear(2, 2), nn.LeakyReLU(0.2), nn.Linear(2, 2)), "LeakyReLU"),
+        (nn.Sequential(nn.Linear(2, 2), nn.ELU(0.2), nn.Linear(2, 2)), r"ELU\(alpha=0.2"),
+        (nn.Sequential(nn.Linear(2, 2), nn.ReLU6(), nn.Linear(2, 2)), "ReLU6.*: replace it"),
+        (nn.Sequential(nn.Linear(2, 2), nn.Hardswish(), nn.Linear(2, 2)), "Hardswish"),
+        (
+            nn.Sequential(nn.BatchNorm1d(2, track_running_stats=False), nn.Linear(2, 2)),
+            "no running statistics",
+        ),
+        (nn.Sequential(nn.BatchNorm1d(2), nn.ReLU(), nn.Linear(2, 2)), "ReLU.* in place 0"),
+        (Functions(torch.exp), "calls exp"),
+        (Functions(lambda x: x if x.sum() > 0 else -x), "Functions is no fixed order"),
+        (Functions(lambda x: x + torch.relu(x)), "takes more than one|not those of two"),
+        (Functions(lambda x: x + 1), "calls add"),
+        (Functions(lambda x: torch.cat([x, x])), "calls cat"),
+        (nn.Sequential(Residual(2), nn.Linear(2, 2)), "make every block"),
+        (nn.Sequential(nn.Linear(2, 3), Residual(3), nn.Linear(3, 3), nn.ReLU()), "make every"),
+        (nn.Sequential(nn.Linear(2, 3), Residual(3), nn.ReLU(), nn.Linear(3, 2)), "ReLU"),
+        ({"0.weight": torch.zeros(2, 2)}, "pass the torch.nn.Module itself"),
         (nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Tanh(), nn.Linear(2, 2)), "Tanh"),
         (nn.Sequential(nn.ReLU(), nn.Linear(2, 2)), "ReLU"),
         (nn.Sequential(nn.Linear(2, 3), nn.PReLU(2), nn.Linear(3, 2)), r"PReLU.* of 3 outputs"),
-        (nn.Sequential(nn.Linear(2, 2), nn.ReLU()), "does not end in a Linear layer"),
-        (nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2)), "does not end in a Linear layer"),
         (
             nn.Sequential(
                 *(nn.Linear(2, 2), nn.ReLU(), nn.Dropout(0.1), nn.LayerNorm(2), nn.Linear(2, 2))
             ),
             "LayerNorm",
         ),
-        (nn.Sequential(nn.LayerNorm(2), nn.Linear(2, 2)), "LayerNorm"),
         (nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2, eps=1e-3), nn.Linear(2, 2)), "eps=0.001"),
-        (nn.Sequential(), "does not end in a Linear layer"),
+        (nn.Sequential(), "no Linear layer"),
+        (nn.Sequential(nn.ReLU(), nn.Tanh()), "ReLU"),
         (nn.Sequential(nn.Linear(2, 3), nn.Linear(2, 3)), "layer 0 has 3 outputs"),
         (nn.Sequential(nn.Dropout(0.1), nn.Linear(2, 2)), "Dropout"),
         (
@@ -177,7 +292,10 @@ CHANGES = {
     "pruned": (lambda m: nn.utils.prune.l1_unstructured(m[0], "weight", 0.5), HOOK),
     "weight_norm": (lambda m: nn.utils.weight_norm(m[0]), HOOK),
     "spectral_norm": (lambda m: nn.utils.spectral_norm(m[3]), HOOK),
-    "parametrized": (lambda m: nn.utils.parametrizations.weight_norm(m[0]), "ParametrizedLinear"),
+    "parametrized": (
+        lambda m: nn.utils.parametrizations.weight_norm(m[0]),
+        "(?s)a parametrization on ParametrizedLinear.*remove_parametrizations",
+    ),
     "hook": (lambda m: m[1].register_forward_hook(lambda *a: 2 * a[2]), "after forward on ReLU"),
     "hook of all": (
         lambda m: m.register_forward_pre_hook(lambda _, x: (3 * x[0],)),
