@@ -1,4 +1,4 @@
-"""Draw the README's pictures, speed and tables, from stored results.
+"""Draw the pictures of the first page and of speed and tables, from stored results.
 
 python benchmarks/readme_pictures.py
 
@@ -53,6 +53,12 @@ def speed() -> Numbers:
     return found
 
 
+def row() -> Numbers:
+    """Return the microseconds of the prediction of one row by the smallest network, by library."""
+    times = {library: times[0] for library, times in speed()["prediction of one row"].items()}
+    return {library: time for library, time in times.items() if time is not None}
+
+
 def microseconds(found: Numbers, name: str) -> float | None:
     """Return the median time of a library in a case."""
     medians = (each["median"] for each in found.get(name, {}).values() if isinstance(each, dict))
@@ -83,6 +89,18 @@ def draw_speed(figure: Figure, numbers: Numbers) -> None:
     figure.legend(handles, labels, ncols=5, loc="outside lower center", frameon=False)
 
 
+def draw_row(figure: Figure, numbers: Numbers) -> None:
+    """Draw a bar for each library on a linear scale, the fastest first."""
+    axes = figure.add_subplot()
+    libraries = sorted(numbers, key=numbers.__getitem__, reverse=True)
+    bars = axes.barh(libraries, [numbers[library] for library in libraries], color=COLORS[-1])
+    bars[-1].set_color(COLORS[0])
+    axes.bar_label(bars, [f"{numbers[library]:.2g}" for library in libraries], padding=4)
+    axes.set(title=f"prediction of one row, {NETWORKS[0]}, microseconds", facecolor="none")
+    axes.tick_params(left=False, bottom=False, labelbottom=False)
+    axes.spines[:].set_visible(False)
+
+
 def draw_tables(figure: Figure, numbers: Numbers) -> None:
     """Draw error over CPU seconds, a point for each model; ours have their names below."""
     axes = figure.add_subplot()
@@ -100,9 +118,14 @@ def draw_tables(figure: Figure, numbers: Numbers) -> None:
     axes.yaxis.set_minor_locator(NullLocator())
 
 
-PICTURES: dict[str, tuple[Callable[[], Numbers], Callable[[Figure, Numbers], None], float]] = {
-    "speed.svg": (speed, draw_speed, 9),
-    "tables.svg": (tables, draw_tables, 6),
+# File: its numbers, how they are drawn, and its size in inches.
+PICTURES: dict[
+    str,
+    tuple[Callable[[], Numbers], Callable[[Figure, Numbers], None], tuple[float, float]],
+] = {
+    "row.svg": (row, draw_row, (8, 1.8)),
+    "speed.svg": (speed, draw_speed, (9, 3.2)),
+    "tables.svg": (tables, draw_tables, (6, 3.2)),
 }
 
 
@@ -111,8 +134,8 @@ def main(folder: Path) -> None:
     colors = dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor"), GREY)
     colors |= dict.fromkeys(("xtick.color", "ytick.color"), GREY)
     with mpl.rc_context({"svg.hashsalt": "fastmlp", **colors}):
-        for name, (read, draw, width) in PICTURES.items():
-            figure = Figure(figsize=(width, 3.2), layout="constrained", facecolor="none")
+        for name, (read, draw, size) in PICTURES.items():
+            figure = Figure(figsize=size, layout="constrained", facecolor="none")
             numbers = read()
             draw(figure, numbers)
             for axes in figure.axes:

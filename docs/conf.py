@@ -82,6 +82,14 @@ def write_reference(app: Sphinx) -> None:
             page.write_text(text, "utf-8")
 
 
+def begin_with_readme(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Put the README, whose links begin in the root of the sources, in front of the first page."""
+    if docname == "index":
+        text = (DOCS.parent / "README.md").read_text("utf-8")
+        links = re.sub(r"\]\((?!\w+:|#)", "](../", text).replace("](../docs/", "](")
+        source[0] = f"{links}\n{source[0]}"
+
+
 def link_names(app: Sphinx, docname: str, source: list[str]) -> None:
     """Link public names in code type to their pages, and files outside the site to the sources."""
     if docname.startswith("reference/names"):
@@ -125,6 +133,7 @@ def setup(app: Sphinx) -> None:
     """Connect the functions above with Sphinx."""
     app.connect("builder-inited", write_reference)
     app.connect("builder-inited", lambda app: pictures.draw())
+    app.connect("source-read", begin_with_readme)
     app.connect("source-read", link_names)
     app.connect("autodoc-skip-member", leave_out)
     app.connect("autodoc-process-docstring", escape, priority=900)  # after numpydoc

@@ -39,7 +39,7 @@ Argument: TypeAlias = tuple[tuple[str, ...], dict[str, Any]]  # of argparse's `a
 
 
 def argument(*names: str, **options: Any) -> Argument:
-    """Return an argument of a command; its help says the default."""
+    """Return an argument of a command; its help shows the default."""
     if options.get("default") not in (None, []):
         options["help"] += " (default: %(default)s)"
     return names, options

@@ -62,7 +62,7 @@ class BlockStream:
         self._shuffles, self._permute = shuffles, permute
 
     def length(self) -> int | None:
-        """Return the number of rows, before the first epoch only if the source tells it."""
+        """Return the number of rows; before the first epoch, None if the source has no length."""
         if self.rows is None and isinstance(self.source, Blocks | ArrowBlocks):
             return self.source.n
         return self.rows
