@@ -38,6 +38,7 @@ cdef extern from "network.h" nogil:
         const void* targets
         const int32_t* labels
         const void* weights
+        const void* output_weights
 
     ctypedef struct fm_entries:
         int64_t* first

@@ -8,7 +8,7 @@ from cheaders cimport *
 
 
 cdef enum:
-    ABI = 22
+    ABI = 23
 
 
 cdef enum:  # kinds of operators, in the order of operators.OPERATORS
@@ -113,6 +113,7 @@ cdef struct fm_buffers:  # of one batch
     void** statistics  # per normalisation, in training: (rows, 2) mean and inverse standard deviation
     void* targets  # (rows, width), target_stride apart
     int64_t target_stride
+    void* output_weights  # like the targets; only if the data have them
     int32_t* labels  # (rows,)
     void* weight  # (rows,) sample weights
     void* loss_share  # (rows,) sample weights, scaled for the objective
@@ -251,7 +252,7 @@ cdef struct fm_kernels:
     void (*forward)(const fm_network*, const fm_buffers*, int32_t op, int64_t first, int64_t rows,
                     const fm_draws*, fm_interrupt_poll*) noexcept nogil
     void (*output_loss)(const fm_network*, const fm_buffers*, int64_t first, int64_t last,
-                        int32_t thread, bint is_weighted, fm_interrupt_poll*) noexcept nogil
+                        const fm_data*, int32_t thread, fm_interrupt_poll*) noexcept nogil
     void (*backward_input)(const fm_network*, const fm_buffers*, int32_t op, int64_t first,
                            int64_t rows, fm_interrupt_poll*) noexcept nogil
     void (*piece_gradient)(const fm_network*, const fm_buffers*, const fm_piece*, int64_t first,

@@ -281,7 +281,8 @@ class MLP(Exportable):
         y : array-like, optional
             Targets, shape (n, outputs), or (n,) for one output: then predictions are (n,), too. For
             cross_entropy integer labels (n,) from 0, or probabilities (n, classes) whose rows sum
-            to 1.
+            to 1. Of several outputs some may be NaN, which means missing, unless the loss is
+            cross_entropy or one's own: they teach nothing, and have no share in the loss.
         epochs : int
             Passes over the data, at least 1; with ``resume`` including those of the resumed fit.
         batch_size : int
@@ -308,8 +309,11 @@ class MLP(Exportable):
             assigned since. Weights that callbacks assign stay until the next epoch.
         validation_data : tuple (X, y) or (X, y, sample_weight), or source of such, optional
             Data on which the loss is evaluated after each epoch; a source is read anew each time.
-        sample_weight : array-like, shape (n,), optional
+        sample_weight : array-like, shape (n,) or (n, outputs), optional
             Weights of at least 0, not all 0; positive ones must be normal numbers of the dtype.
+            With a weight for each target, the loss is the sum of weight times loss over all
+            targets, divided by the sum over rows of the mean weight of a row's targets; the weight
+            of a missing target is 0.
         shuffle : bool
             Whether to visit the samples in a new random order in each epoch; the rows of a source
             are shuffled within blocks.

@@ -12,6 +12,8 @@ import numpy.typing as npt
 from fastmlp._network.activations import Array
 from fastmlp._network.sparse import SparseRows, concatenated
 
+WEIGHTS = ("weights", "output_weights")  # of rows, and of their outputs
+
 
 class RowSource(Protocol):
     """Inputs that are computed row by row when a batch needs them, in place of an array.
@@ -43,6 +45,9 @@ class Data:
     x: Any  # (n, inputs): an array of any strides, SparseRows, or a RowSource
     targets: Array  # C-contiguous, (n, m), or int32 labels (n,)
     weights: Array | None = field(default=None)  # (n,) sample weights, at least 0; None: all 1
+    # (n, m) factors on the losses of single outputs, 0 where a target is missing, mean 1 in a row;
+    # None: all 1. The weight of a row is then the mean of the weights of its outputs.
+    output_weights: Array | None = field(default=None)
     flat_y: bool = False  # whether the user gave targets of one output as (n,), not (n, 1)
 
     @property
@@ -62,20 +67,24 @@ class Data:
     def part(self, rows: Any) -> Data:
         """Return the rows in a slice or array of row numbers."""
         try:
-            weights = None if self.weights is None else self.weights[rows]
-            return Data(self.x[rows], self.targets[rows], weights)
+            part = Data(self.x[rows], self.targets[rows])
+            for name in WEIGHTS:
+                if (weights := getattr(self, name)) is not None:
+                    setattr(part, name, weights[rows])
+            return part
         except SystemError as error:  # NumPy's, where it has no memory for an index
             raise MemoryError("out of memory for a copy of some rows") from error
 
     @staticmethod
     def joined(parts: Sequence[Data]) -> Data:
         """Return the rows of all parts, in new memory."""
-        weights = None
-        if parts[0].weights is not None:
-            weights = np.concatenate([part.weights for part in parts if part.weights is not None])
         x, targets = ([getattr(part, name) for part in parts] for name in ("x", "targets"))
         join = concatenated if isinstance(x[0], SparseRows) else np.concatenate
-        return Data(join(x), np.concatenate(targets), weights)
+        joined = Data(join(x), np.concatenate(targets))
+        for name in WEIGHTS:
+            if any(getattr(part, name) is not None for part in parts):
+                setattr(joined, name, np.concatenate([part.filled(name) for part in parts]))
+        return joined
 
     def replace(self, rows: npt.NDArray[np.int64], part: Data) -> None:
         """Replace rows by those of another part."""
@@ -86,8 +95,16 @@ class Data:
         else:
             self.x[rows] = part.x
         self.targets[rows] = part.targets
-        if self.weights is not None:
-            self.weights[rows] = part.weights
+        for name in WEIGHTS:
+            if getattr(self, name) is not None or getattr(part, name) is not None:
+                setattr(self, name, self.filled(name))
+                getattr(self, name)[rows] = part.filled(name)
+
+    def filled(self, name: str) -> Array:
+        """Return weights or output weights, ones in place of None."""
+        weights: Array | None = getattr(self, name)
+        shape = self.targets.shape[: WEIGHTS.index(name) + 1]
+        return np.ones(shape, self.x.dtype) if weights is None else weights
 
 
 @dataclass

@@ -37,6 +37,7 @@ class Loss(Options):
     name: ClassVar[str]
     target_kind: ClassVar[str] = "real"
     is_custom: ClassVar[bool] = False  # whether the user wrote the loss
+    is_separable: ClassVar[bool] = True  # whether it is a sum of losses of single outputs
     _number: ClassVar[str] = ""  # the field that is the parameter of the C function, if any
 
     @property
@@ -70,7 +71,9 @@ class Loss(Options):
         """Return the derivatives of column c of the prediction with respect to z, like z."""
         return self._link.slope(prediction, c)
 
-    def value_and_gradient(self, z: Array, t: Array) -> tuple[Array, Array]:
+    def value_and_gradient(
+        self, z: Array, t: Array, output_weights: Array | None = None
+    ) -> tuple[Array, Array]:
         """Return the losses of the samples and their gradients, not yet weighted or averaged.
 
         Parameters
@@ -79,6 +82,8 @@ class Loss(Options):
             Outputs of the last affine layer.
         t : array of the dtype of z, shape (n, m), or of int32, shape (n,)
             Targets.
+        output_weights : array like t, optional
+            Factors on the losses of the outputs; where they are 0, t may be NaN.
 
         Returns
         -------
@@ -89,6 +94,10 @@ class Loss(Options):
         """
         with np.errstate(over="ignore", invalid="ignore"):  # overflow becomes infinite
             terms, dz = self._terms(z, t)
+            if output_weights is not None:
+                terms = np.where(output_weights != 0, output_weights * terms, 0)
+                of_heads = np.tile(output_weights, self.heads)
+                dz = np.where(of_heads != 0, of_heads * dz, 0)
             return np.sum(terms, axis=1), dz
 
     def _terms(self, z: Array, t: Array) -> tuple[Array, Array]:
@@ -269,6 +278,7 @@ class CrossEntropy(Loss):
 
     name = "cross_entropy"
     target_kind = "class"
+    is_separable = False
     _link = links.SOFTMAX
     _number = "label_smoothing"
     _checks: ClassVar = {"label_smoothing": (FRACTION.check, 0.1)}

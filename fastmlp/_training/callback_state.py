@@ -45,7 +45,7 @@ def fingerprint(*datas: Any) -> int:
         if not isinstance(data, Data | None):
             return 0
         rows = slice(None, None, 1 if data is None else -(-data.rows // ROWS))
-        for array in () if data is None else (*_arrays(data.x[rows]), data.targets, data.weights):
+        for array in () if data is None else _arrays(data, rows):
             if array is not None:
                 digest.update(repr((array.shape, array.dtype.str)).encode())
                 digest.update(np.ascontiguousarray(array).data)
@@ -53,9 +53,11 @@ def fingerprint(*datas: Any) -> int:
     return int.from_bytes(digest.digest()[:8], "little")
 
 
-def _arrays(x: Any) -> tuple[Any, ...]:
-    """Return the arrays of samples."""
-    return (x.indptr, x.indices, x.values) if isinstance(x, SparseRows) else (x,)
+def _arrays(data: Data, rows: slice) -> tuple[Any, ...]:
+    """Return the arrays of some samples, and those of all targets and weights."""
+    x = data.x[rows]
+    samples = (x.indptr, x.indices, x.values) if isinstance(x, SparseRows) else (x,)
+    return *samples, data.targets, data.weights, data.output_weights
 
 
 def callback_states(callbacks: Iterable[Any], engine: Engine) -> list[CallbackState]:

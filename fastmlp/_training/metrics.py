@@ -21,12 +21,15 @@ Metrics: TypeAlias = Sequence[str | Metric] | Mapping[str, str | Metric]
 
 
 def accuracy(y: Array, p: Array) -> float:
-    """Return the share of rows whose class is right, or for multi-label targets all labels."""
+    """Return the share of rows whose class is right, or for multi-label targets all labels.
+
+    A label that is NaN, which means missing, counts as right.
+    """
     if y.ndim == 1:
         return float(np.mean(p.argmax(axis=1) == y))
     if p.shape[1] > 1 and np.allclose(p.sum(axis=1), 1):
         return float(np.mean(p.argmax(axis=1) == y.argmax(axis=1)))
-    return float(np.mean(((p > 0.5) == (y > 0.5)).all(axis=1)))
+    return float(np.mean((((p > 0.5) == (y > 0.5)) | np.isnan(y)).all(axis=1)))
 
 
 def _mean(p: Any) -> Array:
@@ -35,24 +38,29 @@ def _mean(p: Any) -> Array:
 
 
 def mean_squared_error(y: Array, p: Any) -> float:
-    """Return the mean squared error over rows and outputs."""
-    return float(np.mean((_mean(p) - y) ** 2))
+    """Return the mean squared error over rows and outputs, without missing ones (NaN)."""
+    return float(np.mean(((_mean(p) - y) ** 2)[~np.isnan(y)]))
 
 
 def mean_absolute_error(y: Array, p: Any) -> float:
-    """Return the mean absolute error over rows and outputs."""
-    return float(np.mean(np.abs(_mean(p) - y)))
+    """Return the mean absolute error over rows and outputs, without missing ones (NaN)."""
+    return float(np.mean(np.abs(_mean(p) - y)[~np.isnan(y)]))
 
 
 def r2(y: Array, p: Any, weights: Array | None = None) -> float:
-    """Return R squared averaged over outputs; 1 or 0 if a target is constant, as scikit-learn."""
+    """Return R squared averaged over outputs; 1 or 0 if a target is constant, as scikit-learn.
+
+    Targets that are NaN are left out.
+    """
     mean, targets = _mean(p), y.astype(np.float64, copy=False)
     if not np.isfinite(mean).all():
         return math.nan
-    share = np.ones((1, 1)) if weights is None else weights[:, np.newaxis]
+    observed = ~np.isnan(targets)
+    share = observed * (1.0 if weights is None else weights[:, np.newaxis])
+    targets = np.where(observed, targets, 0)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         residual = np.sum(share * (targets - mean) ** 2, axis=0)
-        center = np.average(targets, axis=0, weights=weights)
+        center = np.sum(share * targets, axis=0) / np.sum(share, axis=0)
         total = np.sum(share * (targets - center) ** 2, axis=0)
         values = np.where(total > 0, 1 - residual / total, np.where(residual > 0, 0.0, 1.0))
     return float(values.mean())

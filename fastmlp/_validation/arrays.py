@@ -92,7 +92,12 @@ def _numbers(array: NDArray[Any], value: Any, name: str) -> NDArray[Any]:
         ) from error
 
 
-def finite(array: NDArray[Any], dtype: np.dtype[Any], name: str) -> NDArray[Any]:
+def finite(
+    array: NDArray[Any],
+    dtype: np.dtype[Any],
+    name: str,
+    remedy: str = "drop or fill such entries",
+) -> NDArray[Any]:
     """Return the array in this dtype, without a copy if it has it; reject NaN and infinity."""
     converted = cast(array, dtype)
     if array.dtype.kind == "f":
@@ -101,8 +106,16 @@ def finite(array: NDArray[Any], dtype: np.dtype[Any], name: str) -> NDArray[Any]
             where = f"{name}[{', '.join(map(str, index))}] is {array[index]}"
             if np.isfinite(array[index]):
                 raise ValueError(f"{where}, too large for {dtype}: rescale, or use dtype='float64'")
-            raise ValueError(f"{where} but finite numbers are expected: drop or fill such entries")
+            raise ValueError(f"{where} but finite numbers are expected: {remedy}")
     return converted
+
+
+def finite_or_nan(array: NDArray[Any], dtype: np.dtype[Any], name: str) -> NDArray[Any]:
+    """Return the array in this dtype like `finite`, but with NaN where it has NaN."""
+    if array.dtype.kind != "f" or not np.isnan(array).any():
+        return finite(array, dtype, name)
+    finite(np.where(np.isnan(array), 0, array), dtype, name)
+    return cast(array, dtype)
 
 
 def cast(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

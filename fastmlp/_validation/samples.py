@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmlp._core.intervals import first_non_finite
 from fastmlp._network.data import Data
 from fastmlp._network.sparse import is_sparse, rows_of
 from fastmlp._network.spec import Spec
-from fastmlp._validation.arrays import finite, is_plain, numeric, short
+from fastmlp._validation.arrays import finite, finite_or_nan, is_plain, numeric, short
 from fastmlp._validation.compatibility import refusal
 
 # Allowed deviation of a soft target's sum from 1: the rounding of a softmax in float16.
@@ -34,9 +36,30 @@ def data(x: Any, y: Any, sample_weight: Any, spec: Spec, names: Sequence[str] = 
         x_checked = x_checked.view()
     n = x_checked.shape[0]
     y_checked = targets(y, spec, n, name=names[1]).view()
-    weights = sample_weights(sample_weight, n, spec.dtype)
     n_axes = y.ndim if isinstance(y, np.ndarray) else np.ndim(y)
-    return Data(x_checked, y_checked, weights, flat_y=y_checked.ndim == 2 and n_axes == 1)
+    samples = Data(x_checked, y_checked, flat_y=y_checked.ndim == 2 and n_axes == 1)
+    return weighted(samples, sample_weight, spec, name=names[1])
+
+
+def weighted(samples: Data, sample_weight: Any, spec: Spec, *, name: str = "y") -> Data:
+    """Return samples with checked weights (n,) or (n, outputs); those of missing targets are 0.
+
+    The weight of a row is the mean over its outputs.
+    """
+    y, dtype = samples.targets, spec.dtype
+    outputs = spec.n_outputs if spec.loss.is_separable else 1
+    weights = sample_weights(sample_weight, len(y), dtype, outputs)
+    observed = np.isfinite(y) if y.ndim == 2 and first_non_finite(y) is not None else None
+    if observed is None and (weights is None or weights.ndim == 1):
+        return replace(samples, weights=weights)
+    per_output = np.ones((len(y), 1)) if weights is None else weights.reshape(len(y), -1)
+    per_output = np.where(True if observed is None else observed, per_output, 0.0)
+    per_row = per_output.mean(axis=1, dtype=np.float64, keepdims=True)
+    if observed is not None and not observed.any():
+        raise ValueError(f"{name} is NaN alone but some targets are expected: pass other rows")
+    checked = _normal_weights(per_row[:, 0], dtype, "the mean over targets of sample_weight")
+    factors = per_output / np.where(checked > 0, per_row[:, 0], 1)[:, np.newaxis]
+    return replace(samples, weights=checked, output_weights=factors.astype(dtype))
 
 
 def inputs(value: Any, spec: Spec, *, name: str = "X", empty: bool = False) -> Any:
@@ -73,7 +96,10 @@ def inputs(value: Any, spec: Spec, *, name: str = "X", empty: bool = False) -> A
 
 
 def targets(value: Any, spec: Spec, n: int, *, name: str = "y") -> NDArray[Any]:
-    """Return C-ordered (n, outputs) targets, or an int32 copy of integer class labels."""
+    """Return C-ordered (n, outputs) targets, or an int32 copy of integer class labels.
+
+    Of several outputs some may be NaN, which means missing, if the loss is a sum over outputs.
+    """
     array = numeric(value, name)
     outputs, kind = spec.layer_sizes[-1], spec.loss.target_kind
     if array.ndim >= 1 and array.shape[0] != n:
@@ -96,12 +122,19 @@ def targets(value: Any, spec: Spec, n: int, *, name: str = "y") -> NDArray[Any]:
             f"{name} has shape {array.shape} but this MLP with {outputs} outputs expects "
             f"({n}, {outputs}): {remedy}"
         )
-    checked = np.ascontiguousarray(finite(array, spec.dtype, name))
+    if outputs > 1 and spec.loss.is_separable:
+        array = finite_or_nan(array, spec.dtype, name)
+    elif outputs > 1:
+        remedy = f"drop or fill such rows, since {spec.loss.name} needs all targets of a row"
+        array = finite(array, spec.dtype, name, remedy)
+    else:
+        array = finite(array, spec.dtype, name)
+    checked = np.ascontiguousarray(array)
     if kind == "real":
         return checked
     smallest, largest, remedy = TARGET_RANGES[kind]
-    for extreme in (checked.min(), checked.max()):
-        if not smallest <= extreme <= largest:
+    for extreme in (np.fmin.reduce(checked, axis=None), np.fmax.reduce(checked, axis=None)):
+        if extreme < smallest or extreme > largest:
             raise ValueError(
                 f"{name} holds {extreme} but this loss expects targets from {smallest:g} "
                 f"to {largest:g}: {remedy}"
@@ -146,42 +179,58 @@ def _rows_sum_to_one(soft: NDArray[Any], name: str) -> None:
         )
 
 
-def sample_weights(value: Any, n: int, dtype: np.dtype[Any]) -> NDArray[Any] | None:
-    """Return C-ordered (n,) weights, each 0 or a normal float, not all 0; None stays None."""
+def sample_weights(
+    value: Any, n: int, dtype: np.dtype[Any], outputs: int = 1
+) -> NDArray[Any] | None:
+    """Return C-ordered weights, each 0 or a normal float, not all 0; None stays None.
+
+    The shape is (n,), or (n, outputs) if there are several.
+    """
     if value is None:
         return None
     array = numeric(value, "sample_weight")
-    if array.shape != (n,):
+    if array.shape != (n,) and (outputs == 1 or array.shape != (n, outputs)):
+        expected, each = f"({n},)", "one for each row of X"
+        if outputs > 1:
+            expected, each = f"{expected} or ({n}, {outputs})", f"{each}, or for each target"
         raise ValueError(
-            f"sample_weight has shape {array.shape} but ({n},) is expected: one for each row of X"
+            f"sample_weight has shape {array.shape} but {expected} is expected: {each}"
         )
-    checked = np.ascontiguousarray(finite(array, dtype, "sample_weight"))
+    return _normal_weights(array, dtype, "sample_weight")
+
+
+def _normal_weights(array: NDArray[Any], dtype: np.dtype[Any], name: str) -> NDArray[Any]:
+    """Return weights in a dtype, each 0 or a normal float, not all 0."""
+    checked = np.ascontiguousarray(finite(array, dtype, name))
     smallest = float(np.finfo(dtype).tiny)  # the kernels treat smaller values as 0
     if checked.min() < smallest:
-        _not_between_zero_and(smallest, array, checked)
+        _not_between_zero_and(smallest, array, checked, name)
     with np.errstate(over="ignore"):
         total = checked.sum(dtype=np.float64)
     if not smallest <= total <= 1 / smallest:
         raise ValueError(
-            f"sample_weight sums to {total} in {dtype} but a positive finite sum from "
+            f"{name} sums to {total} in {dtype} but a positive finite sum from "
             f"{smallest:.3g} to {1 / smallest:.3g} is expected: rescale the weights, at least one "
             "must be above 0"
         )
     return checked
 
 
-def _not_between_zero_and(smallest: float, weights: NDArray[Any], checked: NDArray[Any]) -> None:
+def _not_between_zero_and(
+    smallest: float, weights: NDArray[Any], checked: NDArray[Any], name: str
+) -> None:
     """Raise an error for weights that are negative or too small for the kernels."""
     wrong = (weights != 0) & (checked < smallest)
     if not wrong.any():
         return
-    row = int(np.argmax(wrong))
-    if weights[row] < 0:
+    at = tuple(map(int, np.unravel_index(np.argmax(wrong), wrong.shape)))
+    if weights[at] < 0:
         expected, remedy = "weights of at least 0 are", "drop the rows that are not wanted"
     else:
         expected = f"0 or at least {smallest:.3g}, the smallest normal {checked.dtype}, is"
         remedy = "multiply all weights by one large number, or set this one to 0"
-    raise ValueError(f"sample_weight[{row}] is {weights[row]} but {expected} expected: {remedy}")
+    place = f"{name}[{', '.join(map(str, at))}]"
+    raise ValueError(f"{place} is {weights[at]} but {expected} expected: {remedy}")
 
 
 def row_numbers(value: Any, n: int, name: str) -> NDArray[np.int64]:

@@ -60,6 +60,7 @@ typedef struct {
     const void *targets;   /* (n, width) contiguous or NULL */
     const int32_t *labels; /* (n,) contiguous or NULL */
     const void *weights;   /* (n,) contiguous or NULL */
+    const void *output_weights; /* (n, width) contiguous: factors on the losses of the outputs; NULL: they are 1 */
 } fm_data;
 
 /* The entries of sparse rows in a block. Each thread chains those of its rows column by column, in the order of the

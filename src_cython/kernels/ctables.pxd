@@ -15,6 +15,7 @@ cdef extern from "tables/losses.h" nogil:
     ctypedef struct fm_loss_call:
         const real* targets
         const int32_t* labels
+        const real* output_weights
         const real* loss_share
         real* z
         real* row_loss
@@ -89,7 +90,7 @@ cdef extern from "panels/panels.h" nogil:
     void row_from_panels(const real*, int64_t, int64_t, real*)
     void row_to_panels(const real*, int64_t, int64_t, real*)
     void gather_targets(const fm_data*, const int64_t*, int64_t, int64_t, int64_t, int64_t, int64_t, real*,
-                        int32_t*, real*)
+                        real*, int32_t*, real*)
     void gather_rows(const fm_data*, const int64_t*, int64_t, int64_t, int64_t, int64_t, int64_t, real* row,
                      real*)
     void multiply_block(const real*, const real*, real*, int64_t, int)

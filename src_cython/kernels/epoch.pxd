@@ -82,7 +82,7 @@ cdef inline void rows_phase(const fm_task* task, int64_t b, int64_t at, int64_t 
     for r in range(first, last):
         loss_share[r] = weight[r] * <real>scale
     forward_layers(net, buffers, first, last, &draws, interrupt)
-    output_loss(net, buffers, first, last, thread, task.data.weights != NULL, interrupt)
+    output_loss(net, buffers, first, last, &task.data, thread, interrupt)
     for l in range(net.n_operators - 1, task.first_trained, -1):
         backward_input(net, buffers, l, first, end - first, interrupt)
     if unlikely(buffers.rounded != NULL):

@@ -146,7 +146,7 @@ cdef inline void evaluate(const fm_network* net, const fm_buffers* buffers, cons
         forward_layers(net, buffers, 0, rows, NULL, interrupt)
         if out != NULL:
             linked_rows(net, buffers, rows, <real*>out + (start - first) * columns)
-        output_loss(net, buffers, 0, rows, 0, data.weights != NULL, interrupt)
+        output_loss(net, buffers, 0, rows, data, 0, interrupt)
         total = 0
         for r in range(rows):
             total += <double>(<real*>buffers.row_loss)[r] * <double>(<real*>buffers.weight)[r]

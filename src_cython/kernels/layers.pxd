@@ -121,10 +121,11 @@ cdef inline void forget_row(const fm_network* net, const fm_buffers* buffers, in
 
 
 cdef inline void table_loss(const fm_network* net, const fm_buffers* buffers, int64_t first, int64_t last,
-                            int32_t thread) noexcept nogil:
+                            bint has_output_weights, int32_t thread) noexcept nogil:
     cdef fm_loss_call call
     cdef int32_t top = net.n_operators - 1
     call.targets = <real*>buffers.targets
+    call.output_weights = <real*>buffers.output_weights if has_output_weights else NULL
     call.labels = buffers.labels
     call.loss_share = <real*>buffers.loss_share
     call.z = <real*>buffers.y[top]
@@ -139,14 +140,14 @@ cdef inline void table_loss(const fm_network* net, const fm_buffers* buffers, in
 
 
 cdef inline void output_loss(const fm_network* net, const fm_buffers* buffers, int64_t first, int64_t last,
-                             int32_t thread, bint is_weighted, fm_interrupt_poll* interrupt) noexcept nogil:
+                             const fm_data* data, int32_t thread, fm_interrupt_poll* interrupt) noexcept nogil:
     """Compute row_loss, and replace the outputs z of rows [first, last) by their gradient."""
     cdef int64_t r
     if net.loss_function == NULL:
-        table_loss(net, buffers, first, last, thread)
+        table_loss(net, buffers, first, last, data.output_weights != NULL, thread)
     else:
         apply_loss(net, buffers, first, last - first, interrupt)
-    if is_weighted and any_zero(<real*>buffers.weight + first, last - first):
+    if data.weights != NULL and any_zero(<real*>buffers.weight + first, last - first):
         for r in range(first, last):
             if (<real*>buffers.weight)[r] == 0:
                 forget_row(net, buffers, r)
@@ -174,4 +175,5 @@ cdef inline void gather(const fm_network* net, const fm_buffers* buffers, const 
     """Copy rows start + [first, last) of the data, with targets and weights, into the batch."""
     gather_inputs(buffers, data, order, start, first, last, thread)
     gather_targets(data, order, start, first, last, net.targets_width, buffers.target_stride,
-                   <real*>buffers.targets, buffers.labels, <real*>buffers.weight)
+                   <real*>buffers.targets, <real*>buffers.output_weights, buffers.labels,
+                   <real*>buffers.weight)

@@ -251,7 +251,7 @@ cdef class Kernels:
         forward.forward()  # the value as in a prediction
         return forward.y[:, 0], backward.dx[:, 0]
 
-    def loss(self, loss, z, targets):
+    def loss(self, loss, z, targets, output_weights=None):
         """Return loss and gradient of each row at the outputs z before the link."""
         n, columns = z.shape
         network = spec.build([1, columns // loss.heads], "relu", loss, self.dtype)
@@ -262,14 +262,12 @@ cdef class Kernels:
         panels = Panels.at(c.y[0], columns, engine, buffers)
         panels.write(z)
         engine.choose_loss(&net, targets.ndim == 1)
+        cdef fm_data data
+        inputs, ones = np.zeros((n, 1), self.dtype), np.ones(n, self.dtype)
+        engine.describe(&data, Data(inputs, targets, ones, output_weights))
+        engine.kernels.gather(&net, c, &data, NULL, 0, 0, n, 0)
         view(c.loss_share, n, self.dtype)[...] = 1
-        view(c.weight, n, self.dtype)[...] = 1
-        if targets.ndim == 1:
-            view(<void*>c.labels, n, np.int32)[...] = targets
-        else:
-            rows = view(c.targets, n * c.target_stride, self.dtype).reshape(n, c.target_stride)
-            rows[:, :targets.shape[1]] = targets
-        engine.kernels.output_loss(&net, c, 0, n, 0, True, NULL)
+        engine.kernels.output_loss(&net, c, 0, n, &data, 0, NULL)
         return view(c.row_loss, n, self.dtype).copy(), panels.read(n)
 
     def gather(self, x, order):
@@ -371,7 +369,7 @@ def phases(Engine engine, data, plan):
             for l in range(net.n_operators):
                 k.forward(net, buffers, l, 0, padded, &draws, &interrupt)
             tick(&clock, 1)
-            k.output_loss(net, buffers, 0, rows, 0, False, &interrupt)
+            k.output_loss(net, buffers, 0, rows, &task.data, 0, &interrupt)
             tick(&clock, 2)
             for l in range(net.n_operators - 1, 0, -1):
                 k.backward_input(net, buffers, l, 0, padded, &interrupt)

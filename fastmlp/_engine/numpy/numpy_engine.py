@@ -60,19 +60,21 @@ def forward(
     return inputs, outputs
 
 
-def loss(
-    spec: Spec, z: Array, targets: Array, sample_weight: Array, total: float | None = None
-) -> tuple[float, Array]:
+def loss(spec: Spec, z: Array, data: Data, total: float | None = None) -> tuple[float, Array]:
     """Return sum(weight * loss) / total, in float64, and its gradient (N, O) with respect to z.
 
     The default total is the sum of the weights; if that is 0, value and gradient are 0.
     """
+    sample_weight = _sample_weight(data)
     total = float(np.sum(sample_weight, dtype=np.float64)) if total is None else total
     if total == 0:
         return 0.0, np.zeros_like(z)
     used = sample_weight != 0  # an overflow in another row must not reach the sum
     values, dz = np.zeros(len(z), z.dtype), np.zeros_like(z)
-    values[used], dz[used] = spec.loss.value_and_gradient(z[used], targets[used])
+    arguments = [data.targets[used]]
+    if data.output_weights is not None:
+        arguments.append(data.output_weights[used])
+    values[used], dz[used] = spec.loss.value_and_gradient(z[used], *arguments)
     share = (sample_weight / total).astype(z.dtype)
     return float(np.sum(share * values, dtype=np.float64)), share[:, np.newaxis] * dz
 
@@ -121,10 +123,10 @@ def objective(
     """
     factors = PLAIN.factors(spec.tensors, 0) if factors is None else factors
     used = _sample_weight(data) != 0  # 0 times an overflow in another row would be NaN
-    data = Data(data.x[used], data.targets[used], _sample_weight(data)[used])
+    data = data.part(used)
     masks = masks and [m if m is None else m[used] for m in masks]
     inputs, outputs = forward(spec, parameters, data.x, masks, training=True)
-    value, dz = loss(spec, outputs[-1], data.targets, _sample_weight(data), total)
+    value, dz = loss(spec, outputs[-1], data, total)
     gradients = backward(spec, parameters, inputs, outputs, dz, masks)
     value = penalized(value, flat(parameters), flat(gradients), factors, l1, l2)
     return value, *gradients
@@ -230,7 +232,7 @@ class Engine:
         """Return the weighted mean loss, without penalty."""
         del team
         _, outputs = forward(self.spec, self._parameters, data.x)
-        value, _ = loss(self.spec, outputs[-1], data.targets, _sample_weight(data))
+        value, _ = loss(self.spec, outputs[-1], data)
         return value
 
     def gradients(
@@ -342,7 +344,7 @@ class Engine:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             for k, first in enumerate(range(0, len(order), plan.batch_size)):
                 rows = order[first : first + plan.batch_size]
-                batch = Data(data.x[rows], data.targets[rows], _sample_weight(data)[rows])
+                batch = data.part(rows)
                 weight = float(np.sum(_sample_weight(batch), dtype=np.float64))
                 l1, l2, at = float(plan.l1), float(plan.l2), 0
                 if share is not None:

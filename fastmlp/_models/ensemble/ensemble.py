@@ -199,7 +199,8 @@ class Ensemble(Exportable):
             the epoch with the lowest score, of equal epochs the last. Epochs count from 0; there is
             one prediction per member, (n, outputs) or a tuple of two such arrays.
         sample_weight : array-like, shape (n,), or sequence of these, optional
-            Weights for all members, or a list with one array per member.
+            Weights for all members, or a list with one array per member. Weights of single targets,
+            shape (n, outputs), are an array, or a list of them.
         averaging : EMA or SWA, optional
             Averaging of each member's weights, as for ``MLP.fit``.
         drop_last : bool

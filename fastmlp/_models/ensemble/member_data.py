@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -46,6 +46,8 @@ class ValidationData:
 def datas(X: Any, y: Any, sample_weight: Any, spec: Spec, n_members: int) -> list[Data]:
     """Return the data of each member; shared arrays are checked and stored once."""
     apart, weighted = _is_apart(X, 2), _is_apart(sample_weight, 1)
+    if isinstance(sample_weight, np.ndarray) and sample_weight.shape[1:] == (spec.n_outputs,):
+        weighted = False  # it has a weight for each target
     arguments = ("X", X, apart), ("y", y, apart), ("sample_weight", sample_weight, weighted)
     for name, value, is_apart in arguments:
         if is_apart and (not hasattr(value, "__len__") or len(value) != n_members):
@@ -63,11 +65,8 @@ def datas(X: Any, y: Any, sample_weight: Any, spec: Spec, n_members: int) -> lis
     if not weighted:
         return [check.data(X, y, sample_weight, spec)] * n_members
     shared = check.data(X, y, None, spec)
-    checked = [
-        of_member(k, check.sample_weights, weights, shared.rows, spec.dtype)
-        for k, weights in enumerate(sample_weight)
-    ]
-    return [replace(shared, weights=weights) for weights in checked]
+    pairs = enumerate(sample_weight)
+    return [of_member(k, check.weighted, shared, weights, spec) for k, weights in pairs]
 
 
 def of_member(k: int, checked: Callable[..., T], *arguments: Any) -> T:

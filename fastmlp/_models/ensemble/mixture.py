@@ -90,15 +90,17 @@ def prediction(loss: Loss, predictions: Sequence[Array]) -> Array:
 def mean_loss(loss: Loss, outputs: Sequence[Array], places: Sequence[Any], data: Data) -> float:
     """Return the ensemble's weighted mean loss from outputs before the link, (rows, heads * m)."""
     targets, weights = data.targets, data.weights
+    arguments = [targets] if data.output_weights is None else [targets, data.output_weights]
     with np.errstate(all="ignore"):  # non-finite values are returned as they are
         exact, rows = [z.astype(np.float64) for z in outputs], RowMeans(places, data.rows)
         z = MIXED[loss.link_name](exact, rows)
         if isinstance(loss, CustomFunction):  # it expects the dtype of the model
             z = z.astype(data.x.dtype)
     if targets.ndim == 2:
-        targets = targets.astype(z.dtype)
+        arguments = [array.astype(z.dtype) for array in arguments]
     if weights is not None:  # rows of weight 0 must not add NaN
         used = weights > 0
-        z, targets, weights = z[used], targets[used], weights[used].astype(np.float64)
-    values, _ = loss.value_and_gradient(z, targets)
+        z, weights = z[used], weights[used].astype(np.float64)
+        arguments = [array[used] for array in arguments]
+    values, _ = loss.value_and_gradient(z, *arguments)
     return float(np.average(values.astype(np.float64), weights=weights))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -83,6 +83,7 @@ class CustomLoss(CustomFunction, Loss):
     targets: str
     name: str  # type: ignore[misc]
     check: bool
+    is_separable: ClassVar[bool] = False  # it returns one number for all outputs of a row
 
     __hash__ = CustomFunction.__hash__
 
@@ -122,7 +123,9 @@ class CustomLoss(CustomFunction, Loss):
     def _link(self) -> links.Link:
         return links.BY_NAME[self.link_kind]
 
-    def value_and_gradient(self, z: Array, t: Array) -> tuple[Array, Array]:
+    def value_and_gradient(  # type: ignore[override]
+        self, z: Array, t: Array
+    ) -> tuple[Array, Array]:
         """Return the losses of the samples and their gradients; z and t are not changed.
 
         Raises TypeError or ValueError if the function returns something else.

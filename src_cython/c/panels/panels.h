@@ -115,13 +115,17 @@ static void gather_rows(const fm_data *data, const int64_t *order, int64_t first
 /* Copy the labels or targets of the same rows and their weights, 1 by default. */
 static __attribute__((noinline)) void gather_targets(const fm_data *data, const int64_t *order, int64_t first,
                                                      int64_t from, int64_t to, int64_t width, int64_t stride,
-                                                     real *targets, int32_t *labels, real *weights) {
+                                                     real *targets, real *output_weights, int32_t *labels,
+                                                     real *weights) {
     const real *const values = data->targets, *const given = data->weights;
     for (int64_t r = from; r < to; r++) {
         const int64_t row = order ? order[first + r] : first + r;
         if (data->labels) labels[r] = data->labels[row];
         else if (values && width == 1) targets[r] = values[row];
         else if (values) memcpy(targets + r * stride, values + row * width, sizeof(real) * (size_t)width);
+        if (data->output_weights)
+            memcpy(output_weights + r * stride, (const real *)data->output_weights + row * width,
+                   sizeof(real) * (size_t)width);
         weights[r] = given ? given[row] : 1;
     }
 }

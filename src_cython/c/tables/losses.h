@@ -9,12 +9,13 @@
 #include "simd/mathfun.h"
 #include "panels/tile.h"
 
-/* LANES rows of outputs and of targets. */
-#define FM_LOSS_SCRATCH(columns) (2 * LANES * padded(columns))
+/* LANES rows of outputs, of targets and of their weights. */
+#define FM_LOSS_SCRATCH(columns) (3 * LANES * padded(columns))
 
 typedef struct {
     const real *targets;    /* (batch, width), target_stride apart; NULL with labels */
     const int32_t *labels;  /* (batch,), NULL with real targets */
+    const real *output_weights; /* like the targets; NULL: all are 1 */
     const real *loss_share; /* (batch,) weight of a row over the batch's sum of weights */
     real *z;                /* output panels: z, then the gradient */
     real *row_loss;        /* (batch,) */
@@ -72,13 +73,22 @@ FM_INLINE v tree_of_columns(const int n, v *lane) {
     return lane[0];
 }
 
+/* Multiply a loss or a slope by weights of outputs, unless they are NULL. A weight of 0 gives 0, also of NaN, which is
+ * the target there. */
+FM_INLINE v weighted(v value, const real *weights, int64_t at) {
+    if (!weights) return value;
+    const v w = v_load(weights + at);
+    return (v)((vi)(value * w) & (vi)(w != 0));
+}
+
 /* Define a loss: for each block of at most LANES rows, `compute` replaces z, by columns, by the gradient and sets
- * `value`, the losses of the rows. t has the targets by columns. */
+ * `value`, the losses of the rows. t has the targets by columns, and w their weights, or is NULL. */
 #define LOSS(name, compute) \
     static void name##_backward(const fm_loss_call *call, int64_t first, int64_t last) { \
         const fm_loss_call q = *call; \
         real *const z = q.scratch; \
-        real *const t = q.scratch + LANES * padded(q.columns); \
+        real *const t = z + LANES * padded(q.columns); \
+        real *const w = q.output_weights ? t + LANES * padded(q.columns) : NULL; \
         for (int64_t start = first; start < last; start += LANES) { \
             const int64_t rows = start + LANES < last ? LANES : last - start; \
             real *const home = q.z + start * NR; \
@@ -86,6 +96,7 @@ FM_INLINE v tree_of_columns(const int n, v *lane) {
             v value; \
             to_columns(home, NR, q.panel_step, rows, q.columns, z); \
             if (q.targets) to_columns(q.targets + start * q.target_stride, q.target_stride, NR, rows, q.width, t); \
+            if (w) to_columns(q.output_weights + start * q.target_stride, q.target_stride, NR, rows, q.width, w); \
             compute \
             from_columns(z, q.panel_step, rows, q.columns, home); \
             if (rows == LANES) v_storeu(q.row_loss + start, value); \
@@ -107,8 +118,9 @@ enum { FEW_COLUMNS = LANES / 2 };
         v lane[FEW_COLUMNS] = {0}; \
         for (int64_t c = 0; c < q.columns; c++) { \
             v d; \
-            lane[c] += name##_point(v_load(z + c * LANES), v_load(t + c * LANES), parameter, &d); \
-            v_store(z + c * LANES, d * share); \
+            const v l = name##_point(v_load(z + c * LANES), v_load(t + c * LANES), parameter, &d); \
+            lane[c] += weighted(l, w, c * LANES); \
+            v_store(z + c * LANES, weighted(d, w, c * LANES) * share); \
         } \
         value = tree_of_columns(FEW_COLUMNS, lane); \
     }) \
@@ -126,9 +138,10 @@ enum { FEW_COLUMNS = LANES / 2 };
                 real *const z = q.z + c / NR * q.panel_step + r * NR + c % NR; \
                 const vi keep = v_first(q.columns - c); \
                 v d; \
-                const v l = name##_point(v_load(z), v_load(q.targets + r * q.target_stride + c), parameter, &d); \
-                sum[u] += (v)((vi)l & keep); \
-                v_store(z, (v)((vi)(d * share) & keep)); \
+                const int64_t at = r * q.target_stride + c; \
+                const v l = name##_point(v_load(z), v_load(q.targets + at), parameter, &d); \
+                sum[u] += (v)((vi)weighted(l, q.output_weights, at) & keep); \
+                v_store(z, (v)((vi)(weighted(d, q.output_weights, at) * share) & keep)); \
             } \
             q.row_loss[r] = v_tree_sum(sum); \
         } \
@@ -204,9 +217,10 @@ LOSS(gaussian_nll, {
         /* near * far is e^2 exp(-s) / 2; neither factor overflows unless the product does */
         const v near = e * power * m * power;
         const v far = e * power * rest * (real)0.5;
-        lane[c % TREE_LANES] += v_fma(far, near, s * (real)0.5) + (real)0.91893853320467274178;
-        v_store(mean, near * power * rest * share);
-        v_store(log_variance, v_fma(-far, near, v_set1((real)0.5)) * share);
+        const v l = v_fma(far, near, s * (real)0.5) + (real)0.91893853320467274178;
+        lane[c % TREE_LANES] += weighted(l, w, c * LANES);
+        v_store(mean, weighted(near * power * rest, w, c * LANES) * share);
+        v_store(log_variance, weighted(v_fma(-far, near, v_set1((real)0.5)), w, c * LANES) * share);
     }
     value = tree_of_columns(TREE_LANES, lane);
 })

@@ -154,6 +154,7 @@ cdef class Buffers:
         is_plain = net.targets_width == 1 or net.loss_function != NULL
         c.target_stride = net.targets_width if is_plain else round_up(net.targets_width, k.lanes)
         c.targets = memory.take(padded * c.target_stride)
+        c.output_weights = memory.take(padded * c.target_stride)
         c.labels = <int32_t*>memory.take(padded, sizeof(int32_t))
         c.loss_share = memory.take(padded)
         c.weight = memory.take(padded)

@@ -89,7 +89,7 @@ cdef class Engine(Parameters):
         else:
             c.source = <const fm_row_source*>PyCapsule_GetPointer(data.x.row_source, FM_ROWS_CAPSULE)
         c.n = data.x.shape[0]
-        c.targets, c.labels, c.weights = NULL, NULL, NULL
+        c.targets, c.labels, c.weights, c.output_weights = NULL, NULL, NULL, NULL
         if data.targets is not None:
             if data.targets.ndim == 1:
                 c.labels = <const int32_t*>cnp.PyArray_DATA(data.targets)
@@ -97,6 +97,8 @@ cdef class Engine(Parameters):
                 c.targets = cnp.PyArray_DATA(data.targets)
         if data.weights is not None:
             c.weights = cnp.PyArray_DATA(data.weights)
+        if data.output_weights is not None:
+            c.output_weights = cnp.PyArray_DATA(data.output_weights)
 
     def epoch(self, data, plan):
         """Train on every batch once and return the mean objective, or one that is not finite."""
