@@ -316,7 +316,7 @@ class MLP(Exportable):
             of a missing target is 0.
         shuffle : bool
             Whether to visit the samples in a new random order in each epoch; the rows of a source
-            are shuffled within blocks.
+            are shuffled within blocks, and blocks of arrays and files come in a random order.
         shuffle_buffer : int, optional
             Number of rows, at least 1, in a buffer through which a source is shuffled, beside the
             blocks in memory. Needed where the rows of the source are sorted; it mixes only the rows

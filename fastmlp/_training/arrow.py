@@ -1,23 +1,39 @@
-"""A reader of tables in Arrow's memory format: Parquet files, frames, query results."""
+"""A reader of tables in Arrow's memory format: Parquet files, datasets, frames, query results."""
 
 from __future__ import annotations
 
+import copy
 import functools
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._core.intervals import check_count
 from fastmlp._core.optional import require
+from fastmlp._training.parquet import (
+    GROUPS_AT_ONCE,
+    RowGroup,
+    in_turn,
+    number_types,
+    row_groups,
+)
 from fastmlp._validation import check
 
 Array = NDArray[Any]
-Path = str | os.PathLike[str]
-# A record batch, the names of the columns to read, and the words for the place of its k-th row.
-Batch = tuple[Any, list[str], Callable[[int], str]]
+Rows = NDArray[np.int64]
+Order = Callable[[int], Rows]  # returns a random order of n things
+
+
+class Batch(NamedTuple):
+    """Some rows of a table or file, in Arrow's format."""
+
+    batch: Any
+    names: list[str]  # of the columns to read
+    place: Callable[[int], str]  # returns the words for the place of the k-th row
+    first: int  # number of the first row in the source
 
 
 class ArrowBlocks:
@@ -27,10 +43,12 @@ class ArrowBlocks:
 
     Parameters
     ----------
-    data : path, sequence of paths, Arrow table, or callable
-        Parquet files, which are opened one after the other; an object that exports an Arrow stream
-        (``__arrow_c_stream__``: tables of pyarrow, polars, pandas 3, DuckDB), which must do so in
-        every epoch; or a callable that returns such an object, and is called once an epoch.
+    data : path, sequence of paths, Arrow dataset or table, or callable
+        Parquet files, folders with all files in them, patterns such as ``"data/*.parquet"``, or
+        addresses such as ``"s3://bucket/data"``; a ``pyarrow.dataset``; an object that exports an
+        Arrow stream (``__arrow_c_stream__``: tables of pyarrow, polars, pandas 3, DuckDB), which
+        must do so in every epoch; or a callable that returns such an object, and is called once an
+        epoch. Folders named ``key=value`` below a folder or a pattern's ``*`` are columns (hive).
     target : str or sequence of str, optional
         The column with the targets, or several columns: y then has shape (n, len(target)). Without
         targets, the blocks serve ``MLP.predict`` alone.
@@ -41,6 +59,10 @@ class ArrowBlocks:
         The column with sample weights.
     rows : int
         Largest number of rows in a block, at least 1.
+    filter : pyarrow.compute.Expression, optional
+        Which rows of files are read, such as ``pyarrow.dataset.field("year") > 2020``.
+    filesystem : pyarrow.fs.FileSystem or fsspec file system, optional
+        Where the paths are; by default addresses say so, other paths are local.
 
     Raises
     ------
@@ -53,8 +75,8 @@ class ArrowBlocks:
 
     Notes
     -----
-    Blocks come in the order of the rows. If that order is not random, let
-    ``fit(source, shuffle_buffer=131_072)`` mix them.
+    A fit reads row groups of files in a random order, and tables in the order of their rows. If
+    rows are sorted, let ``fit(source, shuffle_buffer=131_072)`` mix them.
 
     Examples
     --------
@@ -77,6 +99,8 @@ class ArrowBlocks:
         features: str | Sequence[str] | None = None,
         weight: str | None = None,
         rows: int = 65_536,
+        filter: Any = None,  # noqa: A002 pyarrow's name
+        filesystem: Any = None,
     ) -> None:
         require("ArrowBlocks", "pyarrow")  # now, not when a thread reads the first block
         self.targets = [] if target is None else _columns("target", target)
@@ -96,72 +120,123 @@ class ArrowBlocks:
                 "data is an empty list but at least one path is expected: correct the pattern, "
                 "if glob made the list"
             )
-        self.paths: list[Path] = list(data) if isinstance(data, (list, tuple)) else [data]
+        self.paths: list[Any] = list(data) if isinstance(data, (list, tuple)) else [data]
         if not all(isinstance(path, (str, os.PathLike)) for path in self.paths):
             self.paths = []
-        if not (self.paths or callable(data) or hasattr(data, "__arrow_c_stream__")):
+        self.filter, self.filesystem = filter, filesystem
+        self.has_row_groups = bool(self.paths) or _is_parquet(data)
+        has_stream = any(hasattr(data, name) for name in ("scanner", "__arrow_c_stream__"))
+        if not (self.has_row_groups or callable(data) or has_stream):
             raise TypeError(
                 f"data is {check.short(data)} but paths of Parquet files, an Arrow table or a "
                 "callable that returns one is expected: pass for example a polars or pyarrow table"
             )
+        for name, value, what, has in (
+            ("filter", filter, "Parquet files", self.has_row_groups),
+            ("filesystem", filesystem, "paths", self.paths),
+        ):
+            if value is not None and not has:
+                raise ValueError(
+                    f"{name} is passed beside a {type(data).__name__} but it is for {what}: leave "
+                    f"{name} out, and let the data be what it would make of them"
+                )
 
     def __iter__(self) -> Iterator[tuple[Array, ...]]:
         """Yield the blocks, from the first row to the last."""
-        for batch in self.batches():
-            yield self._block(*batch)
+        return self.ordered(None)
 
-    def batches(self) -> Generator[Batch, None, None]:
-        """Yield record batches, names of features, targets and weight, and words for a place."""
-        if self.paths:
-            for path in self.paths:
-                yield from self._of_file(path)
+    def ordered(self, order: Order | None) -> Iterator[tuple[Array, ...]]:
+        """Yield the blocks in an order, see `batches`."""
+        for batch in self.batches(order):
+            yield self._block(batch)
+
+    def batches(
+        self,
+        order: Order | None = None,
+        groups: list[RowGroup] | None = None,
+        at_once: int | None = None,
+    ) -> Generator[Batch, None, None]:
+        """Yield record batches; ``order`` returns that of n row groups.
+
+        ``groups`` are those of `row_groups`, if it was called before, and ``at_once`` the number of
+        groups in random order that are read in turn, by default more than one if they are large.
+        """
+        if not self.has_row_groups:
+            yield from self._of_stream()
             return
+        groups = self.row_groups() if groups is None else groups
+        if not groups:
+            return
+        self._names(groups[0])  # the first file decides on the features
+        count, types = 1, number_types(groups)
+        if order is not None:
+            largest = max(group.rows for group in groups)
+            count = at_once or min(GROUPS_AT_ONCE, max(1, largest // (2 * self.rows)))
+            groups = [groups[k] for k in order(len(groups))]
+        n = 0  # rows that passed the filter
+        for batch, names, group, rows in in_turn((self._of_group(g, types) for g in groups), count):
+            first = group.offset + int(rows[0]) if self.is_counted else n
+            n += len(rows)
+            yield Batch(batch, names, functools.partial(group.place, rows), first)
+
+    def row_groups(self) -> list[RowGroup]:
+        """Return the row groups of the files, by their footers."""
+        return row_groups(self.paths or self.data, self.filesystem, self.filter)
+
+    def for_features(self, names: Sequence[str]) -> ArrowBlocks:
+        """Return a source of the same rows with these features alone."""
+        source = copy.copy(self)
+        source.targets, source.target, source.weight = [], None, None
+        source.features = list(names)
+        return source
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether footers of files tell the number of each row before it is read."""
+        return self.has_row_groups and self.filter is None
+
+    @property
+    def n(self) -> int | None:
+        """Number of rows, if files or a table tell it without being read; else None."""
+        if not self.has_row_groups:  # the shape of a stream, which can be read once, is not known
+            shape = () if callable(self.data) else getattr(self.data, "shape", ())
+            return int(shape[0]) if shape else None
+        return sum(group.rows for group in self.row_groups()) if self.filter is None else None
+
+    def _of_stream(self) -> Iterator[Batch]:
+        """Yield the batches of a table, or of the stream that a callable returns."""
         table = self.data() if callable(self.data) else self.data
+        if hasattr(
+            table, "scanner"
+        ):  # an Arrow dataset of other files, or with a filter of its own
+            table = table.scanner(use_threads=False, batch_readahead=1).to_reader()
         if not hasattr(table, "__arrow_c_stream__"):
             raise TypeError(
                 f"data returned {check.short(table)} but an Arrow table is expected: let it return "
                 "for example a polars or pyarrow table"
             )
         reader = require("ArrowBlocks", "pyarrow").RecordBatchReader.from_stream(table)
-        names = self._names(reader.schema.names, "the table")
+        names = self._checked_names(reader.schema.names, "the table")
         row = 0
         for batch in reader:
             for first in range(0, batch.num_rows, self.rows):
                 part = batch.slice(first, self.rows)
-                yield part, names, functools.partial(_place, row + first)
+                yield Batch(part, names, functools.partial(_place, row + first), row + first)
             row += batch.num_rows
 
-    @property
-    def n(self) -> int | None:
-        """Number of rows, if files or a table tell it without being read; else None."""
-        if not self.paths:  # the shape of a stream, which can be read once, is not known
-            shape = () if callable(self.data) else getattr(self.data, "shape", ())
-            return int(shape[0]) if shape else None
-        rows = 0
-        for path in self.paths:
-            with _opened(path) as file:
-                rows += file.metadata.num_rows
-        return rows
+    def _of_group(
+        self, group: RowGroup, types: dict[str, Any]
+    ) -> Iterator[tuple[Any, list[str], RowGroup, Rows]]:
+        """Yield the batches of a row group, and the numbers of their rows in it."""
+        names = self._names(group)
+        for batch, rows in group.batches(names, self.rows, types, self.filter):
+            if len(rows):
+                yield batch, names, group, rows
 
-    def _of_file(self, path: Path) -> Iterator[Batch]:
-        """Yield the batches of a Parquet file; one thread and no read ahead need least memory."""
-        with _opened(path) as file:
-            names = self._names(file.schema_arrow.names, str(path))
-            ends = np.cumsum(
-                [file.metadata.row_group(k).num_rows for k in range(file.num_row_groups)]
-            )
-            row = 0
+    def _names(self, group: RowGroup) -> list[str]:
+        return self._checked_names([*group.file_names, *group.keys], group.path)
 
-            def place(first: int, k: int) -> str:
-                group = int(np.searchsorted(ends, first + k, side="right"))
-                return f"{path}, row group {group}, {_place(first, k)}"
-
-            columns = list(dict.fromkeys(names))
-            for batch in file.iter_batches(self.rows, columns=columns, use_threads=False):
-                yield batch, names, functools.partial(place, row)
-                row += batch.num_rows
-
-    def _names(self, names: Sequence[str], where: str) -> list[str]:
+    def _checked_names(self, names: Sequence[str], where: str) -> list[str]:
         """Return the columns to read: those of X, then targets, then the weight."""
         others = self.targets if self.weight is None else [*self.targets, self.weight]
         features = self.features
@@ -178,13 +253,12 @@ class ArrowBlocks:
         self.features = features  # later files may have their columns in another order
         return [*features, *others]
 
-    def _block(
-        self, batch: Any, names: list[str], place: Callable[[int], str]
-    ) -> tuple[Array, ...]:
+    def _block(self, part: Batch) -> tuple[Array, ...]:
         """Return X, y, and the weights if there are any, of some rows."""
+        batch, names = part.batch, part.names
         n_features = len(names) - len(self.targets) - (self.weight is not None)
         columns = [
-            numbers_of(batch.column(name), name, place, is_feature=k < n_features)
+            numbers_of(batch.column(name), name, part.place, is_feature=k < n_features)
             for k, name in enumerate(names)
         ]
         weights = [columns.pop()] if self.weight is not None else []
@@ -199,6 +273,12 @@ class ArrowBlocks:
         return (X, y, *weights)
 
 
+def _is_parquet(data: Any) -> bool:
+    """Whether this is an Arrow dataset of Parquet files without a filter of its own."""
+    kind = getattr(getattr(data, "format", None), "default_extname", "")
+    return kind == "parquet" and not getattr(data, "_scan_options", None)
+
+
 def _columns(name: str, value: str | Sequence[str]) -> list[str]:
     """Return names of columns as a list; raise TypeError or ValueError if they are none."""
     names = [value] if isinstance(value, str) else list(value) if np.iterable(value) else [value]
@@ -207,16 +287,6 @@ def _columns(name: str, value: str | Sequence[str]) -> list[str]:
     if not names:
         raise ValueError(f"{name} is empty but at least one name of a column is expected")
     return names
-
-
-def _opened(path: Path) -> Any:
-    """Open a Parquet file; an error names it."""
-    parquet = require("ArrowBlocks", "pyarrow.parquet")
-    try:
-        return parquet.ParquetFile(path, pre_buffer=False)
-    except Exception as error:
-        error.add_note(f"in {path}")
-        raise
 
 
 def _place(first: int, k: int) -> str:

@@ -7,7 +7,7 @@ their memory: a fit copies each block before it asks for the next.
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -79,7 +79,17 @@ class Blocks:
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
         """Yield the blocks, from the first row to the last."""
-        for first in range(0, self.n, self.rows):
+        return self.ordered(range(self.n_blocks))
+
+    @property
+    def n_blocks(self) -> int:
+        """Number of blocks."""
+        return -(-self.n // self.rows)
+
+    def ordered(self, numbers: Iterable[int]) -> Iterator[tuple[Any, ...]]:
+        """Yield the blocks with these numbers."""
+        for number in numbers:
+            first = int(number) * self.rows
             yield tuple(array[first : first + self.rows] for array in self.arrays.values())
             for array in self.arrays.values():
                 _forget(array)

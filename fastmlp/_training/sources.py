@@ -129,7 +129,7 @@ class BlockStream:
 
     def _permuted(self, seeds: Iterator[int]) -> Iterator[Data]:
         """Yield the blocks, each with its own rows shuffled."""
-        for block in self._checked():
+        for block in self._checked(seeds):
             yield block.part(self._order(block.rows, seeds))
 
     def _mixed(self, seeds: Iterator[int]) -> Iterator[Data]:
@@ -137,7 +137,7 @@ class BlockStream:
         # Small blocks wait for others: each draw shuffles the numbers of all buffered rows.
         waiting: list[Data] = []
         pool, n, size = None, 0, 1  # n rows wait
-        for block in self._checked():
+        for block in self._checked(seeds):
             n, size = n + block.rows, max(size, block.rows)
             if n < (self.buffer if pool is None else self.buffer * LEAST_DRAW):
                 waiting.append(Data.joined([block]))
@@ -172,11 +172,20 @@ class BlockStream:
             "number each epoch; a callable must return a new iterable whenever it is called"
         )
 
-    def _checked(self) -> Iterator[Data]:
-        """Yield the source's checked blocks; errors get a note with the block's number."""
-        at, blocks = 0, None
+    def _checked(self, seeds: Iterator[int] | None = None) -> Iterator[Data]:
+        """Yield the source's checked blocks; errors get a note with the block's number.
+
+        With seeds, files and arrays are read in a random order.
+        """
+        at, blocks, numbers = 0, None, np.empty(0, np.int64)
         try:
-            iterable = self.source() if callable(self.source) else self.source
+            source = self.source() if callable(self.source) else self.source
+            iterable: Any = source
+            if seeds is not None and isinstance(source, Blocks):
+                numbers = self._order(source.n_blocks, seeds)
+                iterable = source.ordered(numbers)
+            elif seeds is not None and isinstance(source, ArrowBlocks):
+                iterable = source.ordered(functools.partial(self._order, seeds=seeds))
             if not hasattr(iterable, "__iter__"):
                 raise TypeError(
                     f"the source returned {check.short(iterable)} but an iterable of blocks is "
@@ -195,7 +204,8 @@ class BlockStream:
                     f"{self.name} raised StopIteration for block {at} (counted from 0), but only "
                     "__next__ may: end a generator by return, and call next(iterator, None)"
                 ) from error
-            error.add_note(f"in {self.name}, block {at} (counted from 0)")
+            number = numbers[at] if len(numbers) else at
+            error.add_note(f"in {self.name}, block {number} (counted from 0)")
             raise
         finally:
             if isinstance(blocks, Generator):

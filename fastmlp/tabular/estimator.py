@@ -94,7 +94,7 @@ class BaseTabMLP(Validated):
             are rejected: convert them to numbers. Sparse matrices are rejected, too: pass the
             columns from before the encoding. A `fastmlp.ArrowBlocks` has targets and weights, too;
             numbers and codes of its rows must fit into memory. It is read twice, and with
-            ``time_limit`` once, for at most 0.4 of the time.
+            ``time_limit`` or ``max_memory`` once, for at most 0.4 of the time.
         y : array-like, shape (n_samples,) or (n_samples, n_outputs)
             Labels or real numbers; None with ArrowBlocks.
         sample_weight : array-like, shape (n_samples,), optional

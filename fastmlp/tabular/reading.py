@@ -189,8 +189,8 @@ def _source(
     """Read a source, or a sample of its rows."""
     if not source.targets:
         raise ValueError("the source has no target: pass ArrowBlocks(data, target)")
-    if budget.deadline is not None:
-        return _source_in_time(task_class, parameters, source, budget, budget.deadline, rng)
+    if budget.deadline is not None or budget.is_limited:
+        return _source_once(task_class, parameters, source, budget, rng)
     has_labels, began = task_class.has_classes, time.monotonic()
     categorical = parameters["categorical_features"]
     scan = sources.scan(source, source.batches(), categorical, has_labels)
@@ -207,21 +207,18 @@ def _source(
     return _of_source(task_class, parameters, *table, sampled, plan)
 
 
-def _source_in_time(
-    task_class: Any,
-    parameters: Mapping[str, Any],
-    source: ArrowBlocks,
-    budget: Budget,
-    deadline: float,
-    rng: Any,
+def _source_once(
+    task_class: Any, parameters: Mapping[str, Any], source: ArrowBlocks, budget: Budget, rng: Any
 ) -> _Whole:
-    """Read a source once, for a share of the time, and use as many of its rows as can be learned.
+    """Read a source once, within its share of the limits; use as many rows as can be learned.
 
     The columns are those of the rows that are used, as of a table in memory.
     """
     has_labels, began = task_class.has_classes, time.monotonic()
     categorical = parameters["categorical_features"]
-    until = began + READING_SHARE * (deadline - began)
+    until = np.inf
+    if budget.deadline is not None:
+        until = began + READING_SHARE * (budget.deadline - began)
     rows = sampling.sampled(source, until, KEPT_SHARE * budget.memory, rng)
     notes = _noted(rows, time.monotonic() - began)
     began, pilot = time.monotonic(), rows.taken(PILOT_ROWS)
@@ -235,7 +232,7 @@ def _source_in_time(
     plan.notes[:0] = notes
     if plan.rows < n:
         rows = rows.taken(plan.rows)
-    sampled = rows.numbers if len(rows) < rows.seen or not rows.is_whole else None
+    sampled = rows.numbers if len(rows) < rows.total else None
     scan = sources.scan(source, rows.batches(), categorical, has_labels)
     table = sources.read(source, rows.batches(), scan, None, has_labels)
     return _of_source(task_class, parameters, *table, sampled, plan)
@@ -261,11 +258,16 @@ def _of_source(
 
 
 def _noted(rows: SourceSample, seconds: float) -> list[str]:
-    """Return notes on rows of a source that were not read, with a warning, or not kept."""
-    notes = []
-    if not rows.is_whole:
+    """Return notes on rows of a source that were not read, or not kept; warn about a stream."""
+    notes, was_read = [], f"the source was read for {seconds:.3g} s"
+    if rows.seen < rows.total and rows.source.is_counted:
         notes = [
-            f"the source was read for {seconds:.3g} s, which time_limit allows, and not to its "
+            f"{was_read}, which time_limit allows: {rows.seen:,} of {rows.total:,} rows, in "
+            "random row groups"
+        ]
+    elif rows.seen < rows.total:
+        notes = [
+            f"{was_read}, which time_limit allows, and not to its "
             f"end: the fit uses rows of the first {rows.seen:,} alone; raise time_limit, or let "
             "the source yield its rows in random order"
         ]

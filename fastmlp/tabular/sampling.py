@@ -1,8 +1,8 @@
-"""Rows of `ArrowBlocks` that are read once, within a time limit, into a sample in memory.
+"""Rows of `ArrowBlocks` that are read once, within limits, into a sample in memory.
 
 The sample is uniform over the rows that were read: each row draws a random key, and those with the
-smallest keys are kept ("bottom-k sampling"). Blocks may come in any order, so that a reader of
-random row groups can feed it as well.
+smallest keys are kept ("bottom-k sampling"). Row groups of files are read in a random order, so
+that it is nearly uniform over all rows where time is too short for them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,11 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._training.arrow import ArrowBlocks, Batch, numbers_of
+from fastmlp._training.parquet import GROUPS_AT_ONCE
 from fastmlp.tabular.columns import RowIndex
 
 FEWEST_ROWS = 5_000  # neither a time limit nor memory leaves fewer of what was read
 # Arrow cannot take rows of these types, in which polars hands over its texts.
 VIEWS = {"string_view": "large_string", "binary_view": "large_binary"}
+LEFT = 0.8  # share of the rows that are left whenever they take too much memory
 WITHOUT_WEIGHT = 2.0  # key of rows of weight 0; those of the others are below 1
 
 
@@ -30,11 +32,8 @@ WITHOUT_WEIGHT = 2.0  # key of rows of weight 0; those of the others are below 1
 class Block:
     """Some rows of a batch that was read."""
 
-    batch: Any
-    names: list[str]
-    place: Callable[[int], str]  # the words for the place of a row of the whole batch
-    first: int  # number of the batch's first row in the source
-    rows: RowIndex  # the rows in that batch
+    part: Batch
+    rows: RowIndex  # their numbers in the batch as it was read
     keys: NDArray[np.float64]
 
     def below(self, key: float) -> Block:
@@ -42,18 +41,18 @@ class Block:
         below = np.flatnonzero(self.keys < key)
         if len(below) == len(self.keys):
             return self
-        batch = _without_views(self.batch).take(below)
-        return replace(self, batch=batch, rows=self.rows[below], keys=self.keys[below])
+        part = self.part._replace(batch=_without_views(self.part.batch).take(below))
+        return Block(part, self.rows[below], self.keys[below])
 
 
 @dataclass(frozen=True)
 class SourceSample:
-    """A sample of a source's rows, in the order of reading; it is read like the source."""
+    """A sample of a source's rows, in their order; it is read like the source."""
 
     source: ArrowBlocks
     blocks: list[Block]
     seen: int  # number of rows that were read
-    is_whole: bool  # whether the source was read to its end
+    total: float  # number of rows of the source; infinity if it was not read to its end
 
     def __len__(self) -> int:
         return sum(len(block.rows) for block in self.blocks)
@@ -61,12 +60,12 @@ class SourceSample:
     def batches(self) -> Iterator[Batch]:
         """Yield record batches, names of columns, and words for a place, as the source does."""
         for block in self.blocks:
-            yield block.batch, block.names, functools.partial(_place, block)
+            yield block.part._replace(place=functools.partial(_place, block))
 
     @property
     def numbers(self) -> RowIndex:
         """The numbers of the rows in the source."""
-        return np.concatenate([block.first + block.rows for block in self.blocks])
+        return np.concatenate([block.part.first + block.rows for block in self.blocks])
 
     @property
     def with_weight(self) -> int:
@@ -89,28 +88,38 @@ def sampled(
 ) -> SourceSample:
     """Read a source until a time of ``time.monotonic``, at least one batch.
 
-    Half of the rows are dropped, at random, whenever they take more memory than ``most_bytes``, as
-    long as there are more than `FEWEST_ROWS`.
+    Rows are dropped, at random, whenever they take more memory than ``most_bytes``, as long as
+    there are more than `FEWEST_ROWS`.
     """
+    groups, order, total = None, None, None
+    if source.is_counted:
+        groups, order = source.row_groups(), rng.permutation
+        total = sum(group.rows for group in groups)
+    elif not source.has_row_groups:
+        total = source.n
     blocks: list[Block] = []
     size, seen, key = 0.0, 0, np.inf
-    with contextlib.closing(source.batches()) as batches:
-        for batch, names, place in batches:
-            n = batch.num_rows
+    at_once = GROUPS_AT_ONCE if until < np.inf else 1
+    with contextlib.closing(source.batches(order, groups, at_once)) as batches:
+        for part in batches:
+            n = part.batch.num_rows
             keys = rng.random(n)
             if source.weight is not None:
-                weights = numbers_of(batch.column(source.weight), source.weight, place)
+                weights = numbers_of(part.batch.column(source.weight), source.weight, part.place)
                 keys[weights == 0] = WITHOUT_WEIGHT
-            block = Block(batch, names, place, seen, np.arange(n), keys).below(key)
+            block = Block(part, np.arange(n), keys).below(key)
             blocks.append(block)
-            size, seen = size + block.batch.nbytes, seen + n
+            size, seen = size + block.part.batch.nbytes, seen + n
             while size > most_bytes and sum(len(block.rows) for block in blocks) > FEWEST_ROWS:
-                key = min(key, 1.0) / 2
+                key = LEFT * min(key, 1.0)
                 blocks = [block.below(key) for block in blocks]
-                size = sum(block.batch.nbytes for block in blocks)
+                size = sum(block.part.batch.nbytes for block in blocks)
             if time.monotonic() > until:
-                return SourceSample(source, blocks, seen, is_whole=seen == source.n)
-    return SourceSample(source, blocks, seen, is_whole=True)
+                break
+        else:
+            total = seen
+    blocks.sort(key=lambda block: block.part.first)
+    return SourceSample(source, blocks, seen, np.inf if total is None else total)
 
 
 def _without_views(batch: Any) -> Any:
@@ -124,4 +133,4 @@ def _without_views(batch: Any) -> Any:
 
 def _place(block: Block, k: int) -> str:
     """Return the words for the place of row k of a block."""
-    return block.place(int(block.rows[k]))
+    return block.part.place(int(block.rows[k]))

@@ -1,9 +1,9 @@
 """Tables read from `ArrowBlocks`: for predictions block by block, for a fit in two passes.
 
-The first pass finds the categories, the second one reads the rows of the fit. Within a time limit
-both are passes over the batches of a `sampling.SourceSample` in memory. Quantiles need no sketch:
-they are those of the rows of the fit, which are all in memory, and a uniform sample where memory
-or time is too short for all.
+The first pass finds the categories, the second one reads the rows of the fit. Within limits both
+are passes over the batches of a `sampling.SourceSample` in memory. Quantiles need no sketch: they
+are those of the rows of the fit, which are all in memory, and a uniform sample where memory or time
+is too short for all.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def scan(source: ArrowBlocks, batches: Iterable[Batch], categorical: Any, has_la
     labels: dict[Any, None] = {}
     missing: set[str] = set()
     y, n, has_weight = np.empty(0), 0, [np.empty(0, bool)]
-    for batch, _, place in batches:
+    for batch, _, place, _ in batches:
         features = source.features or []
         targets = _targets(source, batch, place, has_labels)
         kinds = _categories(batch, features, categorical)
@@ -93,7 +93,7 @@ def read(
     """Return the used columns, the rows (None: all), their targets and weights."""
     table = scan.columns.empty(scan.rows if rows is None else len(rows))
     y, weights, filled, first, end = [], [], 0, 0, 0
-    for batch, _, place in batches:
+    for batch, _, place, _ in batches:
         end = first + batch.num_rows
         if end > scan.rows:
             break
@@ -119,7 +119,7 @@ def read(
 def targets_of(source: ArrowBlocks, batches: Iterable[Batch], has_labels: bool) -> Array:
     """Return the targets of batches of a source."""
     return np.concatenate(
-        [_targets(source, batch, place, has_labels) for batch, _, place in batches]
+        [_targets(source, batch, place, has_labels) for batch, _, place, _ in batches]
     )
 
 
@@ -133,7 +133,7 @@ def blocks(source: ArrowBlocks, columns: Columns) -> Iterator[Table]:
             f"{', '.join(fitted)} are expected: pass features=[...], the columns of the fit"
         )
     rows = 0
-    for batch, _, place in ArrowBlocks(source.data, features=names, rows=source.rows).batches():
+    for batch, _, place, _ in source.for_features(names).batches():
         table, rows = columns.empty(batch.num_rows), rows + batch.num_rows
         columns.fill(table, partial(_values, names=names, batch=batch, place=place))
         yield table

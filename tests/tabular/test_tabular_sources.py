@@ -19,7 +19,7 @@ from pyarrow import parquet
 from tiny_tables import classifier, regressor
 
 from fastmlp import ArrowBlocks, MLPRegressor
-from fastmlp.tabular import budget, sampling
+from fastmlp.tabular import budget, reading, sampling
 
 N = 300
 AMPLE = 1e6  # seconds
@@ -239,7 +239,7 @@ def test_what_does_not_fit_into_memory_is_sampled_while_it_is_read(monkeypatch):
     source = ArrowBlocks(table, "y", weight="w", rows=500)
     rng = np.random.default_rng(0)
     found = sampling.sampled(source, np.inf, 60_000, rng)
-    assert (found.seen, found.is_whole) == (n, True)
+    assert (found.seen, found.total) == (n, n)
     assert 24 * len(found) <= 60_000
     numbers = np.concatenate([batch["x"].to_numpy() for batch, *_ in found.batches()])
     np.testing.assert_array_equal(numbers, found.numbers)
@@ -251,11 +251,54 @@ def test_what_does_not_fit_into_memory_is_sampled_while_it_is_read(monkeypatch):
     fewer = found.taken(500)
     assert len(fewer) == 500
     assert np.isin(fewer.numbers, numbers).all()
-    batch, _, place = next(fewer.batches())
+    batch, _, place, _ = next(fewer.batches())
     assert place(3) == f"row {batch['x'][3]}"
     whole = sampling.sampled(source, np.inf, np.inf, rng)
     np.testing.assert_array_equal(whole.numbers, number)
     np.testing.assert_array_equal(whole.taken(n).numbers, number[weights > 0])
+
+
+def numbered(folder, n=2000):
+    """Return a source of numbered rows in two files of ten row groups."""
+    table = pyarrow.table({"x": np.arange(n), "y": np.arange(n) % 7})
+    return ArrowBlocks(written(folder, table.slice(0, n // 2), table.slice(n // 2)), "y", rows=50)
+
+
+def test_a_time_limit_reads_random_row_groups(tmp_path):
+    source = numbered(tmp_path)
+    firsts = set()
+    for seed in range(6):
+        found = sampling.sampled(source, 0.0, np.inf, np.random.default_rng(seed))
+        assert (found.seen, found.total) == (50, 2000)
+        batch, *_, place, _ = next(found.batches())
+        np.testing.assert_array_equal(found.numbers, batch["x"].to_numpy())
+        group, row = divmod(found.numbers[0] % 1000, 100)
+        assert f"row group {group}, row {100 * group + row}" in place(0)
+        firsts.add(found.numbers[0])
+    assert len(firsts) > 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a sample of all parts is no cause for a warning
+        model = regressor(time_limit=1e-9).fit(source)
+    note = r"the source was read for .* s, which time_limit allows: 50 of 2,000 rows, in random"
+    assert re.search(note, str(model.report()))
+    assert len(model.rows_) == 50
+
+
+def test_a_memory_limit_reads_a_source_once(monkeypatch):
+    opened = []
+    source = ArrowBlocks(stream(range(9), opened), "y", features=["a"])
+    model = regressor(max_memory="1 GB").fit(source)
+    assert opened == [9]
+    assert model.rows_ is None
+    monkeypatch.setattr(sampling, "FEWEST_ROWS", 10)
+    monkeypatch.setattr(reading, "KEPT_SHARE", 2e-6)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = regressor(max_memory="1 GB").fit(source)
+    assert opened == [9, 9]
+    kept = len(model.rows_)
+    assert kept < 450
+    assert f"{kept} of 450 rows were kept while reading, a random sample" in str(model.report())
 
 
 def test_labels_may_be_sorted():

@@ -111,6 +111,99 @@ def test_copies_yield_the_same(kind, tmp_path):
         assert np.array_equal(y, z)
 
 
+# ---- random order --------------------------------------------------------------------------------
+
+NUMBERED = pyarrow.table({"x": np.arange(1200.0), "y": np.arange(1200.0)})
+
+
+def numbered(folder, group=100, rows=100, **options):
+    """Return a source of numbered rows in three files of row groups."""
+    parts = [NUMBERED.slice(400 * k, 400) for k in range(3)]
+    return fastmlp.ArrowBlocks(written(folder, *parts, row_group_size=group), "y", rows=rows)
+
+
+def order(source, draw):
+    return np.concatenate([y for _, y in source.ordered(draw)])
+
+
+def test_row_groups_of_all_files_come_in_the_order_that_is_drawn(tmp_path):
+    source = numbered(tmp_path)
+    draws = np.random.default_rng(0).permutation
+    one, two = order(source, draws), order(source, draws)
+    assert not np.array_equal(one, two)
+    for rows in (one, two):
+        groups = rows.reshape(12, 100)
+        assert sorted(groups[:, 0]) == list(range(0, 1200, 100))
+        assert (np.diff(groups) == 1).all()
+    assert np.array_equal(order(source, None), np.arange(1200))
+
+
+def test_large_row_groups_are_read_in_turn(tmp_path):
+    source = numbered(tmp_path, group=400, rows=100)
+
+    def reverse(n):
+        return np.arange(n)[::-1]
+
+    firsts = [y[0] // 400 for _, y in source.ordered(reverse)]
+    assert firsts == [2, 1] * 4 + [0] * 4  # two at a time
+    firsts = [batch["y"][0].as_py() // 400 for batch, *_ in source.batches(reverse, at_once=3)]
+    assert firsts == [2, 1, 0] * 4
+    assert sorted(order(source, np.random.default_rng(0).permutation)) == list(range(1200))
+
+
+class EndedError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("buffer", [None, 300])
+@pytest.mark.filterwarnings("ignore:the blocks of the source differ")
+def test_a_fit_that_ends_within_an_epoch_resumes_at_its_beginning_with_the_same_bits(
+    buffer, tmp_path
+):
+    class End:
+        def on_batch(self, state, batch):
+            if batch.epoch == 2 and batch.index == 7:
+                raise EndedError
+
+        def __call__(self, state):
+            pass
+
+    def fit(*callbacks):
+        net = fastmlp.MLP([1, 4, 1], rng=0, dtype="float64")
+        path = tmp_path / "net.safetensors"
+        sgd = fastmlp.SGD(1e-9)
+        checkpoint = fastmlp.Checkpoint(path)
+        options = {"epochs": 4, "optimizer": sgd, "shuffle_buffer": buffer, "resume": path}
+        net.fit(numbered(tmp_path), callbacks=[*callbacks, checkpoint], **options)
+        path.unlink()
+        return net
+
+    whole = fit()
+    with pytest.raises(EndedError):
+        fit(End())
+    again = fit()
+    assert again.history.loss == whole.history.loss
+    assert np.array_equal(again.weights[0], whole.weights[0])
+
+
+# ---- types of columns ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+@pytest.mark.parametrize(
+    ("first", "second", "wider"),
+    [("int32", "float32", "float64"), ("float32", "float64", "float64"), ("int8", "int64", None)],
+)
+def test_numbers_of_one_name_are_read_as_the_wider_type(first, second, wider, turn, tmp_path):
+    tables = [
+        pyarrow.table({"x": np.ones(3, kind), "y": np.ones(3, kind)}) for kind in (first, second)
+    ]
+    source = fastmlp.ArrowBlocks(written(tmp_path, *tables[::turn]), "y")
+    for x, y in source:
+        assert (x.dtype, y.dtype) == ("float64", wider or "int64")
+    assert fastmlp.MLP([1, 1], rng=0).fit(source, epochs=1)
+
+
 def test_decimals_are_numbers():
     given = pyarrow.array([Decimal("0.1"), Decimal(2)])
     for block in fastmlp.ArrowBlocks(pyarrow.table({"x": given, "y": given}), "y"):

@@ -96,7 +96,11 @@ def test_sorted_rows_give_one_warning_in_the_first_epoch(
 ):
     has_labels = loss == "cross_entropy"
     y = (values > 0.5).astype(int) if has_labels else values
-    source = fastmlp.Blocks(values[:, np.newaxis], y, rows=rows)
+    blocks = fastmlp.Blocks(values[:, np.newaxis], y, rows=rows)
+
+    def source():  # keeps the order of the blocks
+        return iter(blocks)
+
     net = mlp([1, 4, 1 + has_labels], loss=loss, rng=0)
     options = {"epochs": epochs, "shuffle_buffer": buffer, "batch_size": 500}
     with warnings.catch_warnings(record=True) as found:
@@ -111,6 +115,17 @@ def test_sorted_rows_give_one_warning_in_the_first_epoch(
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         net.fit(source, epochs=1, batch_size=500, shuffle=False)
+
+
+@pytest.mark.parametrize(
+    ("rows", "buffer", "is_mixed"), [(40, 400, True), (400, 4000, True), (400, None, False)]
+)
+def test_blocks_in_random_order_need_a_smaller_buffer(rows, buffer, is_mixed):
+    source = fastmlp.Blocks(SORTED[:, np.newaxis], SORTED, rows=rows)
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        fastmlp.MLP([1, 4, 1], rng=0).fit(source, epochs=1, batch_size=500, shuffle_buffer=buffer)
+    assert len(found) == (not is_mixed)
 
 
 def test_a_warning_that_is_an_error_undoes_the_fit(mlp):

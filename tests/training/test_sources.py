@@ -74,20 +74,49 @@ def test_a_source_of_other_rows_is_not_gone_on_with():
         net.fit(cut(x, y, sizes=[9]), epochs=2, resume=True)
 
 
-def test_shuffling_stays_within_blocks_and_differs_by_epoch_and_block():
-    x = np.arange(12.0, dtype="float32")[:, np.newaxis]
-    net, stream = fastmlp.MLP([1, 1], rng=0), None
-    shuffles = Shuffles([np.random.default_rng(0)])
-    stream = planning.data(fastmlp.Blocks(x, x, rows=4), None, None, net._spec)
+def orders(make, shuffle=True, epochs=2, seed=0):
+    """Return the blocks of rows of each epoch in the order in which a fit sees them."""
+    net = fastmlp.MLP([1, 1], rng=0)
+    stream = planning.data(make(), None, None, net._spec)
+    shuffles = Shuffles([np.random.default_rng(seed)]) if shuffle else None
     stream.begin(5, shuffles, net._engine.shuffle, 0)
-    orders = []
-    for _ in range(2):
+    found = []
+    for _ in range(epochs):
         with stream.blocks() as blocks:
-            orders.append(np.concatenate([block.x[:, 0] for block in blocks]))
-    for order in orders:
-        assert [sorted(part) for part in order.reshape(3, 4)] == x.reshape(3, 4).tolist()
-    assert not np.array_equal(*orders)
-    assert len({tuple(part % 4) for part in orders[0].reshape(3, 4)}) > 1
+            rows = np.concatenate([block.x[:, 0] for block in blocks])
+        found.append(rows.reshape(-1, 4).astype(int))
+    return found
+
+
+TWENTY = np.arange(20.0, dtype="float32")[:, np.newaxis]
+
+
+@pytest.mark.parametrize("is_ordered", [False, True])
+def test_shuffling_differs_by_epoch_and_block(is_ordered):
+    """Blocks of arrays come in a random order, those of other sources in their own."""
+    source = fastmlp.Blocks(TWENTY, TWENTY, rows=4)
+
+    def make():
+        return (lambda: iter(source)) if is_ordered else source
+
+    one, two = orders(make)
+    assert not np.array_equal(one, two)
+    firsts = [[part.min() for part in order] for order in (one, two)]
+    assert all(sorted(order) == [0, 4, 8, 12, 16] for order in firsts)
+    assert (firsts[0] == sorted(firsts[0])) == is_ordered
+    assert (firsts[0] == firsts[1]) == is_ordered
+    assert all(np.ptp(part) == 3 for order in (one, two) for part in order)
+    assert len({tuple(part % 4) for part in one}) > 1
+    np.testing.assert_array_equal(one, orders(make, epochs=1)[0])
+    assert not np.array_equal(one, orders(make, epochs=1, seed=1)[0])
+    np.testing.assert_array_equal(orders(make, shuffle=False)[0].ravel(), np.arange(20))
+
+
+def test_an_error_names_the_block_in_random_order_too():
+    bad = TWENTY.copy()
+    bad[13] = np.nan
+    with pytest.raises(ValueError, match="(?s)X\\[1, 0\\].*block 3 "):
+        fastmlp.MLP([1, 1], rng=0).fit(fastmlp.Blocks(bad, TWENTY, rows=4))
 
 
 def test_labels_lists_and_callbacks():
