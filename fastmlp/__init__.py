@@ -104,7 +104,7 @@ _NAMES = {
     "_models.from_torch": "from_torch",
     "_models.lr_find": "lr_find",
     "_models.config": "show_config",
-    "optimizers": "Optimizer SGD RMSprop Adam AdamW Lion",
+    "optimizers": "Optimizer SGD RMSprop Adam AdamW Lion LBFGS",
     "_network.averaging": "EMA SWA",
     "_network.groups": "Groups",
     "schedules": "Schedule Constant Step Cosine OneCycle InverseScaling WarmUp",

@@ -101,7 +101,6 @@ PACKAGE: Synonyms = (
     (("load",), "load_model from_file from_pretrained"),
     (("from_torch",), "from_keras from_onnx from_tensorflow"),
     (("MLP",), "Sequential Model Network NeuralNetwork MultiLayerPerceptron"),
-    (("MLPRegressor(solver='lbfgs')",), "LBFGS"),
     (("SquaredError",), "MSE MSELoss MeanSquaredError"),
     (("AbsoluteError",), "MAE L1Loss MeanAbsoluteError"),
     (("CrossEntropy",), "CrossEntropyLoss CategoricalCrossentropy"),

@@ -14,13 +14,15 @@ from fastmlp._core.fit_lock import FitLock
 from fastmlp._core.history import History, ResumeState
 from fastmlp._core.intervals import NON_NEGATIVE, check_count, check_flag
 from fastmlp._core.keywords import with_argument_hints
+from fastmlp._engine import compiled
 from fastmlp._engine.exportable import Exportable
 from fastmlp._engine.thread_count import call_team, fit_team
 from fastmlp._models.fit_request import FitRequest
-from fastmlp._models.parameter_list import ParameterProperty, spec_property
+from fastmlp._models.parameter_list import ParameterProperty, spec_property, vector_property
 from fastmlp._models.runner import Runner, one_pass
 from fastmlp._network import initializers
 from fastmlp._network.data import Data
+from fastmlp._network.optimizers import LBFGS, SGD
 from fastmlp._network.spec import Compute, Spec, build
 from fastmlp._network.tensors import TENSORS, name_of
 from fastmlp._training import planning
@@ -44,12 +46,6 @@ if TYPE_CHECKING:  # imported on use: few fits need the rest
     from fastmlp._training.callback_list import Callback
     from fastmlp._training.metrics import Metrics
     from fastmlp._training.sources import Source
-
-
-def _compiled(spec: Spec) -> Engine:
-    from fastmlp._engine import native_engine
-
-    return native_engine.engine(spec)
 
 
 @partial(with_argument_hints, plain=("predict",))  # whose calls may take less time than a check
@@ -138,7 +134,7 @@ class MLP(Exportable):
     [[0.0]]
     """
 
-    _engine_type: Callable[[Spec], Engine] = staticmethod(_compiled)
+    _engine_type: Callable[[Spec], Engine] = staticmethod(compiled)
 
     # One for each row of TENSORS, made below; declared here for type checkers.
     weights: ParameterProperty
@@ -187,6 +183,7 @@ class MLP(Exportable):
     n_parameters: int = spec_property(
         "n_parameters", "Number of elements of all weights, biases and other parameters."
     )
+    parameters_vector: NDArray[Any] = vector_property()
     layer_sizes: tuple[int, ...] = spec_property("layer_sizes", "Inputs, hidden layers, outputs.")
     activations: tuple[ActivationName | CustomActivation, ...] = spec_property(
         "activations", "Activation of each hidden layer: its name, or one of the user's own."
@@ -248,7 +245,7 @@ class MLP(Exportable):
         *,
         epochs: int = 20,
         batch_size: int = 64,
-        optimizer: Optimizer | OptimizerName | None = None,
+        optimizer: Optimizer | LBFGS | OptimizerName | None = None,
         l1: float = 0.0,
         l2: float = 0.0,
         clip_norm: float | None = None,
@@ -275,9 +272,8 @@ class MLP(Exportable):
             A matrix of ``scipy.sparse``, or ``fastmlp.SparseRows``, is never made dense.
             Without y, a source of blocks: a callable that returns an iterable, or an object that is
             iterated, once per epoch, of tuples ``(X, y)`` or ``(X, y, sample_weight)``; see
-            ``fastmlp.Blocks`` for arrays larger than memory. A thread reads, checks and copies one
-            block ahead. Batches continue from block to block; every epoch must have the same number
-            of rows. Errors of the source are raised here.
+            ``fastmlp.Blocks`` for arrays larger than memory, and docs/sources.md. Every epoch must
+            have the same number of rows.
         y : array-like, optional
             Targets, shape (n, outputs), or (n,) for one output: then predictions are (n,), too. For
             cross_entropy integer labels (n,) from 0, or probabilities (n, classes) whose rows sum
@@ -287,9 +283,9 @@ class MLP(Exportable):
             Passes over the data, at least 1; with ``resume`` including those of the resumed fit.
         batch_size : int
             Samples per step, at least 1; larger than n means n.
-        optimizer : SGD, RMSprop, Adam, AdamW, Lion or str, optional
+        optimizer : SGD, RMSprop, Adam, AdamW, Lion, LBFGS or str, optional
             ``Adam()`` by default. The names sgd, rmsprop, adam, adamw and lion stand for the
-            optimizers with their default options.
+            optimizers with their default options. Iterations of ``LBFGS()`` count as epochs.
         l1, l2 : float
             Penalties l1 * sum(abs(W)) and 0.5 * l2 * sum(W**2) in the objective, over weights only;
             at least 0. The derivative of abs(W) at 0 is taken as 0, so weights come near 0 but
@@ -304,9 +300,8 @@ class MLP(Exportable):
         averaging : EMA or SWA, optional
             After each epoch, give the model a mean of its weights over the training so far:
             validation, metrics and callbacks see the mean (``on_batch`` that of the epoch before),
-            ``EarlyStopping`` selects among means, and the fit ends with one. Training and its loss
-            use the weights without averaging; ``resume`` continues with these, unless others were
-            assigned since. Weights that callbacks assign stay until the next epoch.
+            ``EarlyStopping`` selects among means, and the fit ends with one. Training, its loss and
+            ``resume`` use the weights without averaging, unless others were assigned since.
         validation_data : tuple (X, y) or (X, y, sample_weight), or source of such, optional
             Data on which the loss is evaluated after each epoch; a source is read anew each time.
         sample_weight : array-like, shape (n,) or (n, outputs), optional
@@ -318,15 +313,13 @@ class MLP(Exportable):
             Whether to visit the samples in a new random order in each epoch; the rows of a source
             are shuffled within blocks, and blocks of arrays and files come in a random order.
         shuffle_buffer : int, optional
-            Number of rows, at least 1, in a buffer through which a source is shuffled, beside the
-            blocks in memory. Needed where the rows of the source are sorted; it mixes only the rows
-            that it holds, and a fit warns if that is not enough.
+            Number of rows, at least 1, in a buffer through which a source is shuffled: needed where
+            its rows are sorted. A fit warns if a buffer is not enough.
         metrics : sequence of str or callables, or dict, optional
             Metrics for ``History.metrics``, computed after each epoch: accuracy,
             mean_squared_error, mean_absolute_error, r2, or callables ``(y, prediction) -> float``
-            that get checked targets, (n, outputs) or labels (n,), and predictions (n, outputs).
-            They use the validation data, with names ``val_NAME``, or else all of X; these must
-            be arrays. Sample weights are not used. This takes the time of a prediction.
+            that get checked targets, (n, outputs) or labels (n,), and predictions (n, outputs):
+            of the validation data, with names ``val_NAME``, or else of X, without sample weights.
         callbacks : iterable of callables
             Called with a ``fastmlp.State`` after each epoch; returning True ends the fit. A method
             ``on_batch(state, batch)`` is called with a ``fastmlp.Batch`` after each batch; True
@@ -368,6 +361,9 @@ class MLP(Exportable):
         """
         with planning.joined(communicator, self._engine) as ranks, self._lock.taken():
             data = planning.data(X, y, sample_weight, self._spec, shuffle, shuffle_buffer)
+            whole = optimizer if type(optimizer) is LBFGS else None  # takes all rows at once
+            if whole is not None:
+                optimizer, batch_size = SGD(), data.rows or 1
             plan = self._plans.plan(data, batch_size, optimizer, l1, l2, clip_norm, groups, dropout)
             validation = planning.validation(validation_data, self._spec)
             if ranks and n_threads is None:
@@ -388,7 +384,11 @@ class MLP(Exportable):
                 resume=resume,
                 ranks=ranks,
             )
-            return Runner(request).run()
+            if whole is None:
+                return Runner(request).run()
+            from fastmlp._models.lbfgs_trainer import trainer_of
+
+            return Runner(request, trainer_of(whole, request)).run()
 
     def partial_fit(
         self,

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
-from fastmlp._network.tensors import TENSORS
+from fastmlp._network.tensors import TENSORS, pack, unpack
+from fastmlp._validation.arrays import finite, numeric
 
 if TYPE_CHECKING:
     from typing import Protocol
@@ -86,6 +87,35 @@ class ParameterList(Sequence["NDArray[Any]"]):
 def spec_property(name: str, meaning: str) -> Any:
     """Return a read-only property of a model: an option of its network's description."""
     return property(attrgetter(f"_spec.{name}"), doc=meaning)
+
+
+def vector_property() -> Any:
+    """Return the property of a model for all parameters as one vector."""
+
+    def read(model: Any) -> NDArray[Any]:
+        return pack(*model._engine.parameters())
+
+    def assign(model: Any, vector: Any) -> None:
+        spec, name = model._spec, "parameters_vector"
+        numbers = numeric(vector, name)
+        if numbers.shape != (spec.n_parameters,):
+            raise ValueError(
+                f"{name} has shape {numbers.shape} but {(spec.n_parameters,)} is expected: pass "
+                "one number for each parameter of the network"
+            )
+        with model._lock.held():
+            model._take(unpack(finite(numbers, spec.dtype, name), spec.tensors))
+
+    return property(
+        read,
+        assign,
+        doc="""All parameters as one vector (n_parameters,), for one's own optimizers and samplers.
+
+        Weights come first, layer by layer in C order, then biases, then the kinds in the order of
+        :meth:`gradients`, whose arrays ``numpy.concatenate([g.ravel() for kind in kinds for g in
+        kind])`` brings into the same order. Reading gives a copy; assigning checks and sets all.
+        """,
+    )
 
 
 class ParameterProperty(property):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Runner:
     """One fit; undone if an error comes before its first new epoch."""
 
-    def __init__(self, request: FitRequest, trainer: type[Trainer] = Trainer) -> None:
+    def __init__(self, request: FitRequest, trainer: Callable[..., Any] = Trainer) -> None:
         self.request, self.trainer = request, trainer
         self.history, self.n_before = History(), 0
 

@@ -17,12 +17,19 @@ from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
-from fastmlp._core.intervals import FRACTION, NON_NEGATIVE, POSITIVE, Options, check_flag
+from fastmlp._core.intervals import (
+    FRACTION,
+    NON_NEGATIVE,
+    POSITIVE,
+    Options,
+    check_count,
+    check_flag,
+)
 from fastmlp._core.keywords import OPTIONS, with_argument_hints
 from fastmlp._network.activations import Array
 from fastmlp._network.scheduled import LearningRate, Scheduled, check_scheduled
 
-__all__ = ["Optimizer", "SGD", "RMSprop", "Adam", "AdamW", "Lion"]
+__all__ = ["Optimizer", "SGD", "RMSprop", "Adam", "AdamW", "Lion", "LBFGS"]
 
 N_HYPER = 4  # numbers of a step, as the C side takes them
 
@@ -363,6 +370,47 @@ class Lion(Optimizer):
         direction = beta_1 * m + (1 - beta_1) * g
         m[...] = beta_2 * m + (1 - beta_2) * g
         p -= rate * (np.sign(direction) + 0 * direction)  # NaN if the direction is infinite
+
+
+@dataclass(frozen=True)
+class LBFGS(Options):
+    """The limited-memory BFGS method of SciPy over all rows at once (Byrd et al., 1995).
+
+    Only ``MLP.fit`` takes it; it is no `Optimizer` of steps over batches. The fit's ``epochs`` are
+    the most iterations, and ``batch_size`` and ``shuffle`` have no effect. SciPy minimises in
+    float64, also for networks of float32. It suits few rows, smooth targets and high accuracy.
+
+    Parameters
+    ----------
+    tolerance : float >= 0
+        The fit ends where no derivative of the objective is larger than this.
+    min_decrease : float >= 0
+        The fit also ends where an iteration decreases the objective by less than this share.
+    n_corrections : int
+        Number of last steps from which the curvature is estimated, at least 1.
+    max_evaluations : int
+        Most evaluations of objective and gradient, at least 1.
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> X = np.linspace(-1, 1, 50)[:, None]
+    >>> net = fastmlp.MLP([1, 8, 1], activation="tanh", dtype="float64", rng=0)
+    >>> history = net.fit(X, np.sin(3 * X), epochs=300, optimizer=fastmlp.LBFGS())
+    >>> history.loss[-1] < 1e-5
+    True
+    """
+
+    _checks: ClassVar = {
+        "tolerance": (NON_NEGATIVE.check, 1e-5),
+        "min_decrease": (NON_NEGATIVE.check, 1e-12),
+        "n_corrections": (check_count, 10),
+        "max_evaluations": (check_count, 15_000),
+    }
+    tolerance: float = 1e-5
+    min_decrease: float = 1e-12
+    n_corrections: int = 10
+    max_evaluations: int = 15_000
 
 
 # Row order of the C table.

@@ -6,8 +6,13 @@ row. A new kind of parameter is a row here and an operator that uses it: see doc
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from fastmlp._network.activations import Array
 
 Shape: TypeAlias = tuple[int, ...]
 Tensors: TypeAlias = Mapping[str, Sequence[Shape]]  # the shapes of each kind: see Spec.tensors
@@ -94,6 +99,24 @@ def each_tensor(tensors: Tensors) -> list[Tensor]:
         for kind, shapes in tensors.items()
         for number, shape in enumerate(shapes)
     ]
+
+
+def pack(*kinds: Sequence[Array]) -> Array:
+    """Return a new vector of all parameters, kind by kind."""
+    return np.concatenate([array.ravel() for arrays in kinds for array in arrays])
+
+
+def unpack(vector: Array, tensors: Tensors) -> list[list[Array]]:
+    """Return views of a vector of all parameters with the shapes of the tensors, kind by kind."""
+    kinds, at = [], 0
+    for shapes in tensors.values():
+        arrays = []
+        for shape in shapes:
+            size = math.prod(shape)
+            arrays.append(vector[at : at + size].reshape(shape))
+            at += size
+        kinds.append(arrays)
+    return kinds
 
 
 def name_of(kind: str, number: int) -> str:

@@ -31,10 +31,20 @@ REFUSALS: dict[tuple[str, str], tuple[type[Exception], str]] = {
         "callbacks[{position}] is {callback} and has on_batch but an ensemble trains whole epochs "
         f"in one call: {WHOLE_EPOCHS}",
     ),
-    ("on_batch", "solver='lbfgs'"): (
+    ("on_batch", "L-BFGS"): (
         ValueError,
-        "callbacks[{position}] is {callback} and has on_batch but the solver lbfgs has no batches: "
+        "callbacks[{position}] is {callback} and has on_batch but L-BFGS has no batches: "
         f"{WHOLE_EPOCHS}",
+    ),
+    ("LBFGS", "options of steps"): (
+        ValueError,
+        "optimizer is {optimizer}, which minimises over all rows at once, but the fit has {name}, "
+        "which is for steps over batches: leave it out, or use fastmlp.Adam()",
+    ),
+    ("LBFGS", "other calls"): (
+        ValueError,
+        "optimizer is {optimizer} but only the fit of an MLP takes it: use for example "
+        "fastmlp.Adam()",
     ),
     ("Checkpoint", "estimator"): (
         ValueError,

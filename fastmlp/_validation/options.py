@@ -12,7 +12,7 @@ import numpy as np
 from fastmlp._core.intervals import BOOLEANS
 from fastmlp._core.keywords import check_choice
 from fastmlp._network.groups import Groups
-from fastmlp._network.optimizers import OPTIMIZERS, Adam, Optimizer
+from fastmlp._network.optimizers import LBFGS, OPTIMIZERS, Adam, Optimizer
 from fastmlp._network.spec import Spec
 from fastmlp._validation.arrays import short
 from fastmlp._validation.compatibility import refusal
@@ -26,6 +26,8 @@ def optimizer(value: Any) -> Optimizer:
         return DEFAULT_OPTIMIZER
     if isinstance(value, str):
         return OPTIMIZERS[check_choice("optimizer", value, OPTIMIZERS)]()
+    if type(value) is LBFGS:
+        raise refusal("LBFGS", "other calls", optimizer=value)
     if type(value) not in OPTIMIZERS.values():
         raise TypeError(
             f"optimizer is {short(value)} but an optimizer of this package is expected, not "

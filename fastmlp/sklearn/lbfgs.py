@@ -1,33 +1,31 @@
-"""The solver lbfgs: SciPy's L-BFGS-B on the engine's objective and gradient over all rows."""
+"""The solver lbfgs of the estimators: iterations count as epochs, in float64."""
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import math
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import scipy.optimize
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
-from threadpoolctl import ThreadpoolController
 
-from fastmlp._core.fit_lock import FitLock
 from fastmlp._core.user_warnings import warn
 from fastmlp._engine import native_engine
 from fastmlp._network.data import Data
+from fastmlp._network.optimizers import LBFGS
+from fastmlp._network.tensors import pack, unpack
+from fastmlp._training.lbfgs import Objective, minimise
 from fastmlp._training.loop import record
 from fastmlp.sklearn.observers import Observers
-from fastmlp.sklearn.scaled_network import ScaledNetwork, pack, unpack
+from fastmlp.sklearn.scaled_network import ScaledNetwork
 from fastmlp.sklearn.stochastic import NON_FINITE
 from fastmlp.sklearn.stopping import BestWeights
 from fastmlp.sklearn.validation import Validation
 
 # Parameters that this solver does not support, with their neutral values.
 STOCHASTIC_ONLY = {"dropout": 0.0, "clip_norm": None, "compute": None}
+MIN_DECREASE = 1e7 * float(np.finfo(float).eps)  # SciPy's default, which scikit-learn uses
 
 
 class LbfgsFit:
@@ -53,11 +51,8 @@ class LbfgsFit:
         self.evaluator = BestWeights(draft, validation, constant)
         self.network: ScaledNetwork = draft._fitted.network
         self.attributes: dict[str, Any] = draft._fitted.attributes
-        # Trial points use another engine; the network gets only the accepted iterations.
-        self.engine = native_engine.engine(self.network.spec)
         total = self.rows if data.weights is None else data.weights.sum(dtype=float)
         self.l2 = float(draft.alpha / total)
-        self.shapes = tuple(self.network.spec.tensors.values())
 
     def run(self, team: Any) -> None:
         """Minimise; leave the network at the minimum, or after an interrupt at an iteration."""
@@ -65,20 +60,16 @@ class LbfgsFit:
         self.reached = self.network.engine.snapshot()
         self.began = time.perf_counter()
         self.reporter.epoch_begins()
+        engine = native_engine.engine(self.network.spec)  # the network gets accepted points only
+        options = LBFGS(draft.tol, MIN_DECREASE, max_evaluations=draft.max_fun)
         try:
-            with one_thread():
-                result: Any = scipy.optimize.minimize(
-                    self._objective,
-                    pack(*self.network.engine.parameters()),
-                    method="L-BFGS-B",
-                    jac=True,
-                    callback=self._iteration,
-                    options={
-                        "maxfun": draft.max_fun,
-                        "maxiter": draft.max_iter,
-                        "gtol": draft.tol,
-                    },
-                )
+            result = minimise(
+                Objective(engine, self.data, self.l2, team),
+                pack(*self.network.engine.parameters()),
+                options,
+                draft.max_iter,
+                self._iteration,
+            )
             self._arrive(result.x, result.fun)
         except KeyboardInterrupt:
             self.network.engine.restore(self.reached)
@@ -95,45 +86,23 @@ class LbfgsFit:
 
     def _arrive(self, packed: NDArray[np.float64], objective: float) -> None:
         engine = self.network.engine
-        engine.set_parameters(*unpack(packed, self.shapes))
+        engine.set_parameters(*unpack(packed, self.network.spec.tensors))
         self.network.trained()
         if not (np.isfinite(objective) and engine.finite() and self.network.foldable()):
             raise ValueError(NON_FINITE)
 
-    def _objective(self, packed: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        self.engine.set_parameters(*unpack(packed, self.shapes))
-        objective, weights, biases = self.engine.gradients(self.data, self.l2, self.team)
-        return objective, pack(weights, biases)
-
-    def _iteration(self, intermediate_result: Any) -> None:
-        """Record an iteration like an epoch; the argument's name makes SciPy pass a result."""
-        self._arrive(intermediate_result.x, intermediate_result.fun)
-        loss = float(intermediate_result.fun) + self.loss_constant
+    def _iteration(self, packed: NDArray[np.float64], objective: float) -> bool:
+        """Record an iteration like an epoch; return whether a callback ends the fit."""
+        self._arrive(packed, objective)
+        loss = objective + self.loss_constant
         seconds = time.perf_counter() - self.began
         val_loss = self.evaluator.measure(loss, self.team)
         reached, state = self.network.engine.snapshot(), self.reporter.state
         record(state, self.evaluator, state.epoch + 1, [loss], [val_loss], [math.nan], [seconds])
         self.reached = reached
         if self.reporter.epoch_ended():
-            raise StopIteration
+            return True
         if self.attributes["n_iter_"] < self.draft.max_iter:
             self.reporter.epoch_begins()
         self.began = time.perf_counter()
-
-
-_blas = FitLock()  # the limit holds for the whole process; the first of several fits sets it
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Limit BLAS to one thread: vectors are short, and idle threads would spin beside ours."""
-    with contextlib.ExitStack() as stack:
-        with contextlib.suppress(RuntimeError):  # another fit has already set the limit
-            stack.enter_context(_blas.taken())
-            stack.enter_context(_libraries().limit(limits=1, user_api="blas"))
-        yield
-
-
-@functools.cache  # searching the libraries takes milliseconds
-def _libraries() -> Any:
-    return ThreadpoolController()
+        return False

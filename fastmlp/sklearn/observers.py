@@ -44,7 +44,7 @@ class Observers(CallbackList):
     ) -> None:
         self.estimator, self.draft, self.arguments = estimator, draft, arguments
         self.partial, is_stochastic = partial, draft.solver in STOCHASTIC
-        without_batches = "" if is_stochastic else "solver='lbfgs'"
+        without_batches = "" if is_stochastic else "L-BFGS"
         callbacks = check.callbacks(draft.callbacks or (), without_batches)
         for position, callback in enumerate(callbacks):
             if isinstance(callback, Checkpoint):

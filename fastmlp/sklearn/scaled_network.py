@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from numbers import Real
 from typing import Any
 
@@ -22,11 +22,10 @@ from fastmlp._engine.thread_count import call_team, of_jobs
 from fastmlp._network.data import Data
 from fastmlp._network.sparse import SparseRows
 from fastmlp._network.spec import Spec, build
+from fastmlp._network.tensors import Tensors, pack, unpack
 from fastmlp._validation import check
 from fastmlp.sklearn import parameters
 from fastmlp.sklearn.scaling import Arrays, Scaling
-
-Shapes = Sequence[Sequence[tuple[int, ...]]]
 
 
 def spec_of(estimator: Any, n_features: int, targets: Any, dtype: Any) -> Spec:
@@ -172,7 +171,7 @@ class ScaledNetwork:
         shown: ParameterViews | None = view.get("shown")
         if shown is None:
             weights, biases = self._predictor(view).parameters()
-            made = ParameterViews(weights, biases, tuple(self.spec.tensors.values()))
+            made = ParameterViews(weights, biases, self.spec.tensors)
             shown = view.setdefault("shown", made)
         return shown
 
@@ -259,29 +258,12 @@ class ScaledNetwork:
         return other
 
 
-def pack(weights: Arrays, biases: Arrays) -> NDArray[Any]:
-    """Return a new vector of all parameters."""
-    return np.concatenate([array.ravel() for array in (*weights, *biases)])
-
-
-def unpack(vector: NDArray[Any], shapes: Shapes) -> tuple[Arrays, Arrays]:
-    """Return views of the vector as weights and biases, with the shapes of `Spec.tensors`."""
-    parameters: tuple[Arrays, Arrays] = [], []
-    at = 0
-    for arrays, shapes_of_kind in zip(parameters, shapes, strict=True):
-        for shape in shapes_of_kind:
-            size = math.prod(shape)
-            arrays.append(vector[at : at + size].reshape(shape))
-            at += size
-    return parameters
-
-
 class ParameterViews:
     """The lists ``coefs_`` and ``intercepts_``: views of one vector, compared for changes."""
 
-    def __init__(self, weights: Arrays, biases: Arrays, shapes: Shapes) -> None:
-        self._shapes, self._flat = shapes, pack(weights, biases)
-        coefs, intercepts = unpack(self._flat, shapes)
+    def __init__(self, weights: Arrays, biases: Arrays, tensors: Tensors) -> None:
+        self._tensors, self._flat = tensors, pack(weights, biases)
+        coefs, intercepts = unpack(self._flat, tensors)
         self._views, self._n = [*coefs, *intercepts], len(coefs)
         self.coefs, self.intercepts = coefs, intercepts
         # Compared as integers, so that NaN equals itself.
@@ -307,4 +289,5 @@ class ParameterViews:
             self.coefs[:], self.intercepts[:] = self._views[: self._n], self._views[self._n :]
             self._before = flat.view(self._bits.dtype)
 
-        return (*unpack(flat, self._shapes), remember)
+        weights, biases = unpack(flat, self._tensors)
+        return weights, biases, remember

@@ -17,8 +17,8 @@ from small_estimators import classifier, regressor
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from fastmlp import MLPClassifier, MLPRegressor
-from fastmlp.sklearn import lbfgs
-from fastmlp.sklearn.lbfgs import one_thread
+from fastmlp._training import lbfgs
+from fastmlp._training.lbfgs import one_thread
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

@@ -1,0 +1,115 @@
+"""The training of a network by L-BFGS, for `MLP.fit`: an iteration is recorded like an epoch."""
+
+from __future__ import annotations
+
+import functools
+import math
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmlp._core.history import DivergenceError, State
+from fastmlp._models.fit_request import FitRequest
+from fastmlp._network.data import Data
+from fastmlp._network.groups import PLAIN
+from fastmlp._network.optimizers import LBFGS
+from fastmlp._network.tensors import pack, unpack
+from fastmlp._training.callback_list import CallbackList
+from fastmlp._training.lbfgs import Objective, minimise
+from fastmlp._training.loop import Evaluator, record
+from fastmlp._validation import check
+from fastmlp._validation.compatibility import refusal
+
+
+def trainer_of(optimizer: LBFGS, request: FitRequest) -> Callable[..., LbfgsTrainer]:
+    """Return the maker of a fit's trainer; raise ValueError for options of steps over batches."""
+    plan, spec = request.plans[0], request.members[0]._spec
+    dropout = spec.dropout if plan.dropout is None else plan.dropout
+    options = {
+        "l1": plan.l1,
+        "clip_norm": plan.clip_norm,
+        "groups": plan.groups is not PLAIN,
+        "dropout": any(callable(rate) or rate for rate in dropout),
+        "averaging": request.averaging,
+        "compute": spec.compute,
+        "resume": request.resume,
+        "communicator": request.ranks,
+        "a source": not isinstance(request.data[0], Data),
+        "a Checkpoint": any(getattr(c, "runs_last", False) for c in request.callbacks),
+    }
+    for name, value in options.items():
+        if value:
+            raise refusal("LBFGS", "options of steps", optimizer=optimizer, name=name)
+    check.callbacks(request.callbacks, "L-BFGS")
+    return functools.partial(LbfgsTrainer, optimizer)
+
+
+class LbfgsTrainer:
+    """The training of one network by L-BFGS: an iteration is recorded like an epoch."""
+
+    def __init__(
+        self, optimizer: LBFGS, request: FitRequest, state: State, evaluator: Evaluator
+    ) -> None:
+        self.optimizer, self.request, self.state = optimizer, request, state
+        self.evaluator, self.reporter = evaluator, CallbackList(state, request.callbacks)
+
+    def recorded(self) -> None:
+        """Write what callbacks read of the network."""
+        self.request.members[0]._flat_y = self.request.data[0].flat_y
+
+    def store(self) -> None:
+        """Leave no state for resuming: SciPy keeps the curvature to itself."""
+        self.request.members[0]._progress = None
+
+    def run(self, states: Any) -> None:
+        """Minimise; leave the network at the last iteration, also after an interrupt."""
+        member, data, plan = self.request.members[0], self.request.data[0], self.request.plans[0]
+        spec = replace(member._spec, dtype=np.dtype(np.float64))
+        self.engine = member._engine
+        self.reached, self.began = self.engine.snapshot(), time.perf_counter()
+        kinds = [[array.astype(float) for array in kind] for kind in self.engine.parameters()]
+        is_real = data.targets.dtype.kind == "f"
+        targets = data.targets.astype(float) if is_real else data.targets
+        weights = None if data.weights is None else data.weights.astype(float)
+        wide = Data(data.x.astype(float), targets, weights)
+        objective = Objective(member._engine_type(spec), wide, plan.l2, plan.team)
+        try:
+            result = minimise(
+                objective, pack(*kinds), self.optimizer, self.request.epochs, self._iteration
+            )
+        except BaseException:
+            self.engine.restore(self.reached)
+            raise
+        if not math.isfinite(result.fun):  # already at the first point
+            raise self._diverged()
+        history = self.state.history
+        if len(history.loss) < self.request.epochs and not history.stop_reason:
+            history.stop_reason = f"L-BFGS: {result.message}"
+
+    def _iteration(self, packed: NDArray[np.float64], loss: float) -> bool:
+        """Record an iteration; return whether a callback ends the fit."""
+        engine, state, dtype = self.engine, self.state, self.engine.spec.dtype
+        with np.errstate(over="ignore", under="ignore"):
+            narrow = packed.astype(dtype)
+        engine.set_parameters(*unpack(narrow, engine.spec.tensors))
+        if not (math.isfinite(loss) and engine.finite()):
+            raise self._diverged()
+        seconds = time.perf_counter() - self.began
+        val_loss = self.evaluator.measure(loss, self.request.plans[0].team)
+        reached = engine.snapshot()
+        record(state, self.evaluator, state.epoch + 1, [loss], [val_loss], [math.nan], [seconds])
+        self.reached = reached
+        stop = self.reporter.epoch_ended()
+        self.began = time.perf_counter()
+        return stop
+
+    def _diverged(self) -> DivergenceError:
+        return DivergenceError(
+            f"L-BFGS diverged in iteration {self.state.epoch + 1} (counted from 0): the loss or a "
+            f"weight is not finite in {self.engine.spec.dtype}. Scale X and y to mean 0 and "
+            "variance 1. The model keeps the weights it had before this iteration"
+        )
