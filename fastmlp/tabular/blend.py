@@ -87,7 +87,7 @@ def recipes_of(preset: Preset, is_limited: bool, data: FitRows) -> list[Recipe]:
     """Return the recipes whose networks a model may have: those of the first preset, and these."""
     first = beginning(preset, is_limited)
     presets = [first] if first is preset else [first, preset]
-    kind, numbers = data.target.kind, len(data.columns.numbers)
+    kind, numbers = data.target.kind, data.columns.n_numbers
     return [recipe for stage in presets for recipe in stage.of(kind, numbers)]
 
 
@@ -151,9 +151,9 @@ def _stage(
     table, target = data.table, data.target
     division = beside.division if beside else Splits.of(data, preset, request.rng)
     request = replace(request, preset=preset)
-    recipes = preset.of(target.kind, len(data.columns.numbers))
+    recipes = preset.of(target.kind, data.columns.n_numbers)
     n, size, rows = len(table), len(division.learn), max(map(len, division.learn))
-    width = functools.partial(width_of, data.columns, len(with_missing(table)))
+    width = functools.partial(width_of, data.columns, len(with_missing(data.columns, table)))
     epochs = [epochs_of(preset, recipe, n) for recipe in recipes]
     work = [e * r.work(width(r.bins)) for e, r in zip(epochs, recipes, strict=True)]
     shown = target.metric, request.deadline, request.n_threads, request.verbose, data.memory

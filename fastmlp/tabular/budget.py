@@ -169,7 +169,7 @@ def stages_of(
     preset: Preset, kind: str, columns: Columns
 ) -> list[tuple[Preset, tuple[Recipe, ...]]]:
     """Return the stages of a preset at their longest, each with its recipes."""
-    recipes = preset.of(kind, len(columns.numbers))
+    recipes = preset.of(kind, columns.n_numbers)
     if not preset.trial_folds:
         return [(preset, recipes)]
     return [(preset.trial, recipes), (preset.longer(recipes), recipes)]
@@ -179,7 +179,7 @@ def memory_of(
     preset: Preset, n: int, target: Any, columns: Columns, missing: int
 ) -> tuple[float, float]:
     """Return the bytes that a fit takes about: for any number of rows, and per row."""
-    numbers, codes = columns.kinds.values()
+    numbers, codes = columns.n_numbers, len(columns.categories)
     outputs = target.loss.heads * target.outputs
     trained, largest, held_out, most = 0.0, 0.0, 0.0, 0.0
     for stage, recipes in stages_of(preset, target.kind, columns):

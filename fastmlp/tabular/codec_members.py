@@ -13,7 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._core.user_warnings import warn
-from fastmlp._files.fields import Choice, Count, Cursor, Flag, Number, Pieces, Tensor, Texts
+from fastmlp._files.fields import (
+    Choice,
+    Count,
+    Cursor,
+    Flag,
+    Number,
+    Pieces,
+    Tensor,
+    Text,
+    Texts,
+)
 from fastmlp._files.record import Tensors
 from fastmlp._files.safetensors import MOST_TENSORS
 from fastmlp._files.schema import At, Computed, Counted, List, Maybe, Object
@@ -23,6 +33,7 @@ from fastmlp._models.codecs.values import Value
 from fastmlp._models.ensemble.ensemble import Ensemble
 from fastmlp._models.mlp import MLP
 from fastmlp._network.spec import Spec
+from fastmlp.tabular import forms
 from fastmlp.tabular.blend import Blend
 from fastmlp.tabular.columns import Column, Columns
 from fastmlp.tabular.encoding import Encoding, NumericStatistics, inputs_of, width_of
@@ -103,6 +114,8 @@ def _column_values(columns: Columns) -> dict[str, Any]:
         "frequent": [column.frequent for column in categories],
         "types": types,
         "values": values,
+        "ordered": [column.ordered for column in categories],
+        "forms": [column.form for _, column in columns.numbers],
     }
 
 
@@ -114,9 +127,10 @@ def _columns(names: list[str], left_out: Any, reasons: Any, named: bool, **of: A
         raise ValueError("it has a column as numbers and as categories")
     values, ends = _values(of["types"], of["values"]), np.cumsum(of["sizes"], dtype=int).tolist()
     categories = [
-        Column(names[place], tuple(values[end - size : end]), frequent)
-        for place, size, end, frequent in zip(
-            places, of["sizes"].tolist(), ends, of["frequent"].tolist(), strict=True
+        Column(names[place], tuple(values[end - size : end]), frequent, ordered)
+        for place, size, end, frequent, ordered in zip(
+            *(places, of["sizes"].tolist(), ends, of["frequent"].tolist(), of["ordered"].tolist()),
+            strict=True,
         )
     ]
     for column in categories:
@@ -125,7 +139,10 @@ def _columns(names: list[str], left_out: Any, reasons: Any, named: bool, **of: A
             count = len(of_column)
             raise ValueError(f"{shown(column.name)} has {count} categories, not each once")
     return Columns(
-        tuple((place, Column(names[place])) for place in numbers),
+        tuple(
+            (place, Column(names[place], form=form))
+            for place, form in zip(numbers, of["forms"], strict=True)
+        ),
         tuple(zip(places, categories, strict=True)),
         dict(zip(left_out, reasons, strict=True)),
         tuple(names),
@@ -150,6 +167,16 @@ def _last_name(context: Any) -> int:
     return len(context["names"]) - 1
 
 
+FORM = Object(
+    {
+        "kind": Choice(forms.KINDS),
+        "layout": Choice(["", *forms.LAYOUTS]),
+        "unit": Text(),
+        "missing": List(Text(), make=tuple),
+        "cycles": List(Choice(forms.CYCLES), make=tuple),
+    },
+    forms.Form,
+)
 COLUMNS = Object(
     {
         **dict.fromkeys(("names", "left_out", "reasons"), Texts()),
@@ -164,6 +191,8 @@ COLUMNS = Object(
         "frequent": Tensor(lambda context: context["categories"].shape, PLACES, 1),
         "types": Tensor(lambda context: (context["sizes"].sum(),), np.uint8, 0, len(TYPES) - 1),
         "values": Pieces(),
+        "ordered": Tensor(lambda context: context["categories"].shape, np.bool_),
+        "forms": List(Maybe(FORM), lambda context: len(context["numbers"])),
     },
     _columns,
     _column_values,
@@ -198,7 +227,7 @@ def warn_if_unsavable(
 
 def _of_numbers(context: Any) -> tuple[int, int]:
     """Return the shape of one statistic per number of each member."""
-    return context["members"], len(context["columns"].numbers)
+    return context["members"], context["columns"].n_numbers
 
 
 def _of_values(context: Any) -> tuple[int, int]:

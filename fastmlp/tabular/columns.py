@@ -11,14 +11,25 @@ import functools
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any, TypeAlias
+from itertools import combinations, islice
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._validation.arrays import MISSING_TYPES, is_missing, short
+from fastmlp.tabular.forms import (
+    CYCLES,
+    DATES,
+    KINDS,
+    Form,
+    Instants,
+    cycles_of,
+    kind_of,
+    of_text,
+)
 from fastmlp.tabular.frames import is_frame, names_in
 from fastmlp.tabular.rows import numbered, types_of
 
@@ -27,30 +38,15 @@ RowIndex: TypeAlias = NDArray[np.int64]  # places of rows
 
 MISSING = -1  # code of a missing or unknown category
 
-REMEDY_OF_DATES = (
-    "convert them to numbers, for example the days since the first, the month and the weekday"
-)
-TIMES: dict[str, tuple[Callable[[type], bool], str]] = {  # refused types: test, remedy
-    "time differences": (
-        lambda kind: issubclass(kind, datetime.timedelta | np.timedelta64),
-        "convert them to numbers, for example by division by a difference of one day",
-    ),
-    "times of day": (
-        lambda kind: issubclass(kind, datetime.time),
-        "convert them to numbers, for example the seconds since midnight",
-    ),
-    "dates": (
-        lambda kind: hasattr(kind, "isoformat") or issubclass(kind, np.datetime64),
-        REMEDY_OF_DATES,
-    ),
-}
 FEW_ROWS = 32  # a pandas frame of these is faster to read as one array of objects
 MOST_CATEGORIES = 64  # so many values of a column, the most frequent, always count as frequent,
 LEAST_ROWS = 8  # and of the others those in so many rows,
 MOST_FREQUENT = 4_096  # up to this number
 SMALLEST_RANGE = 1e-300  # smallest range of numbers whose reciprocal is finite
+MOST_DIFFERENCES = 15  # between columns of dates: all pairs of six
 # Types of cells in object columns.
 NUMBERS = int | float | np.number | Decimal
+TIMES = datetime.date | datetime.timedelta | np.datetime64 | np.timedelta64
 CATEGORIES = str | bytes | int | float | np.number | np.bool_
 # Those that NumPy converts as they are, None to NaN.
 PLAIN_NUMBERS = {float, int, type(None), np.float64, np.float32, np.int64, np.int32}
@@ -64,23 +60,33 @@ class Column:
     # Category values in order of their codes, the frequent ones first; None for numbers.
     values: tuple[Hashable, ...] | None = None
     frequent: int = 0  # number of frequent values, which have an input each; see `CategoryInputs`
+    ordered: bool = False  # whether the values are in order, None at the end
+    form: Form | None = None  # of numbers that are not plain
 
     def __post_init__(self) -> None:
-        """Raise ValueError unless some of the values are frequent."""
+        """Raise ValueError unless some of the values are frequent, and all that are in order."""
         n = len(self.values or ())
-        if not min(n, 1) <= self.frequent <= n:
+        if not min(n, 1) <= self.frequent <= n or (self.ordered and self.frequent < n):
             raise ValueError(f"{short(self.name)} has {self.frequent} frequent values of {n}")
+        if self.ordered and None in (self.values or ())[:-1]:
+            raise ValueError(f"{short(self.name)} has an order in which None is not the last")
 
     @property
     def has_text(self) -> bool:
-        """Whether one of the values is text."""
-        return any(isinstance(value, str) for value in self.values or ())
+        """Whether one of the values is text, or numbers may be."""
+        return self.form is not None or any(isinstance(value, str) for value in self.values or ())
 
     def read(self, series: Array) -> Array:
         """Return numbers, float64 with NaN where missing, or category codes, int32."""
-        _types(series, self.name)
+        times = kind_of_times(series, _types(series, self.name))
+        if times and self.form is None:
+            raise TypeError(
+                f"{self.name} holds {KINDS[times]} but "
+                f"{'numbers' if self.values is None else 'categories'} are expected, as at fit: "
+                "give the column the dtype that it had"
+            )
         if self.values is None:
-            return _numbers(series, self.name)
+            return (_numbers if self.form is None else self.form.read)(series, self.name)
         others: dict[Any, int] = {}  # items that are not spelled like a value
         codes = numbered(_items(series, self.name), self.codes, others)
         if others:
@@ -124,6 +130,37 @@ class Table:
         return Table(self.numbers[rows], self.codes[rows])
 
 
+class Derived(NamedTuple):
+    """A number that is computed from others of its row, or from a code."""
+
+    kind: str  # a key of `DERIVED`
+    of: int  # place among the columns of numbers, or of a rank among those of categories
+    by: float  # the period of a wave, the place of the date to subtract, or the number of ranks
+    phase: float = 0.0
+
+
+def _wave(table: Table, at: Derived) -> Array:
+    angle = np.fmod(table.numbers[:, at.of], at.by) * (2 * np.pi / at.by)
+    return np.asarray(np.sin(angle + at.phase))
+
+
+def _difference(table: Table, at: Derived) -> Array:
+    return np.asarray(table.numbers[:, at.of] - table.numbers[:, int(at.by)])
+
+
+def _rank(table: Table, at: Derived) -> Array:
+    codes = table.codes[:, at.of]
+    return np.where((codes >= 0) & (codes < at.by), codes, np.nan)
+
+
+# The functions of a table that compute derived numbers, NaN where missing.
+DERIVED: dict[str, Callable[[Table, Derived], Array]] = {
+    "wave": _wave,
+    "difference": _difference,
+    "rank": _rank,
+}
+
+
 @dataclass(frozen=True)
 class Columns:
     """The used columns, each with its index in the table, and the reasons for unused ones."""
@@ -141,15 +178,20 @@ class Columns:
         names, values = columns_of(X)
         named = is_frame(X)
         selected = categorical_indices(categorical, names, list(X.columns) if named else [])
-        if categorical is not None and named:
-            selected |= {k for k, dtype in enumerate(X.dtypes) if _is_category(str(dtype))}
+        dtypes = list(X.dtypes) if named else []
+        if categorical is not None:
+            selected |= {k for k, dtype in enumerate(dtypes) if _is_category(str(dtype))}
 
         def read() -> Iterable[tuple[Column, Array]]:
             for k, name in enumerate(names):
                 series = values(k)
-                is_category = k in selected or not is_numeric(series, name)
-                counted = count_values(series, name) if is_category else None
-                column = Column(name) if counted is None else of_counts(name, counted)
+                kind = "category" if k in selected else kind_of_column(series, name)
+                if kind == "category":
+                    order = order_of(dtypes[k]) if named else ()
+                    counted = count_values(series, name)
+                    column = of_counts(name, counted, is_text=k not in selected, order=order)
+                else:
+                    column = Column(name, form=Form(kind) if kind in KINDS else None)
                 yield column, column.read(series)
 
         return cls.used_of(read(), named)
@@ -166,7 +208,10 @@ class Columns:
         for k, (column, values) in enumerate(columns):
             name = column.name
             names.append(name)
-            numeric = numeric and not column.has_text
+            if column.form is not None and column.form.kind in DATES:
+                form = replace(column.form, cycles=cycles_of(values))
+                column = replace(column, form=form)
+            numeric = numeric and (column.values is None or not column.has_text)
             key = column.values is None, hashlib.blake2b(np.ascontiguousarray(values).data).digest()
             with np.errstate(over="ignore"):
                 is_narrow = (
@@ -183,6 +228,43 @@ class Columns:
                 seen[key] = name
                 (numbers if column.values is None else categories).append((k, column))
         return cls(tuple(numbers), tuple(categories), left_out, tuple(names), named, numeric)
+
+    @functools.cached_property
+    def derived(self) -> tuple[Derived, ...]:
+        """The numbers that are computed from those of the columns, and stand behind them."""
+        forms = [(at, column.form) for at, (_, column) in enumerate(self.numbers) if column.form]
+        waves = [
+            Derived("wave", at, CYCLES[cycle], phase)
+            for at, form in forms
+            for cycle in form.cycles
+            for phase in (0.0, np.pi / 2)
+        ]
+        dates = [(at, form.kind) for at, form in forms if form.kind in DATES]
+        differences = (
+            Derived("difference", at, other)
+            for (other, kind), (at, same) in combinations(dates, 2)
+            if kind == same
+        )
+        ranks = [
+            Derived("rank", at, len(column.values or ()) - (None in (column.values or ())))
+            for at, (_, column) in enumerate(self.categories)
+            if column.ordered
+        ]
+        return *waves, *islice(differences, MOST_DIFFERENCES), *ranks
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "derived"}
+
+    @property
+    def n_numbers(self) -> int:
+        """How many numbers a row of a table has."""
+        return len(self.numbers) + len(self.derived)
+
+    def derive(self, table: Table) -> Table:
+        """Compute the derived numbers of a table, in place, and return it."""
+        for at, derived in enumerate(self.derived, len(self.numbers)):
+            table.numbers[:, at] = DERIVED[derived.kind](table, derived)
+        return table
 
     @property
     def kinds(self) -> dict[str, int]:
@@ -206,14 +288,16 @@ class Columns:
         X = in_one_array(X)
         _, values = columns_of(X)
         table = self.empty(len(X))
-        if is_frame(X) or not self._read_numbers(X, table.numbers):
+        if is_frame(X) or not self._read_numbers(X, table.numbers[:, : len(self.numbers)]):
             _fill(table.numbers, self.numbers, lambda k, column: column.read(values(k)))
         _fill(table.codes, self.categories, lambda k, column: column.read(values(k)))
-        return table
+        return self.derive(table)
 
     def _read_numbers(self, X: Array, numbers: NDArray[np.float64]) -> bool:
         """Read all numbers of an array at once; return False if they need the checks of columns."""
         part = X[:, [k for k, _ in self.numbers]]
+        if any(column.form for _, column in self.numbers):
+            return False
         if part.dtype.kind not in "biuf" and not (
             part.dtype.kind == "O" and types_of(part.reshape(-1)) <= PLAIN_NUMBERS
         ):
@@ -228,12 +312,13 @@ class Columns:
     def empty(self, n: int) -> Table:
         """Return a table of n rows to be filled."""
         codes = np.empty((n, len(self.categories)), np.int32)
-        return Table(np.empty((n, len(self.numbers))), codes)
+        return Table(np.empty((n, self.n_numbers)), codes)
 
     def fill(self, table: Table, read: Callable[[int, Column], Array]) -> None:
         """Fill a table column by column, which needs memory for one more column."""
         _fill(table.numbers, self.numbers, read)
         _fill(table.codes, self.categories, read)
+        self.derive(table)
 
 
 def _fill(
@@ -276,6 +361,9 @@ def columns_of(X: Any) -> tuple[list[str], Callable[[int], Array]]:
 def _array(series: Any, name: str) -> Array:
     """Return a series as a numeric array if it is numeric, else as an object array."""
     kind = str(series.dtype)
+    zone = getattr(series.dtype, "tz", None) or getattr(series.dtype, "time_zone", None)
+    if zone is not None and hasattr(series, "dt") and hasattr(series.dt, "tz_convert"):
+        series = series.dt.tz_convert(None)  # pandas; others are in UTC without it
     if _is_category(kind) or kind.endswith("Int128"):  # which NumPy does not have
         return _objects(series)
     try:
@@ -286,7 +374,7 @@ def _array(series: Any, name: str) -> Array:
         raise _neither(name, kind) from None
     if array.dtype.kind == "O" and kind.startswith(("Int", "UInt", "Float")):  # pandas.NA
         return np.array([np.nan if is_missing(v) else v for v in array], np.float64)
-    return array
+    return array if zone is None else array.view(Instants)
 
 
 def _objects(series: Any) -> Array:
@@ -368,16 +456,26 @@ def categorical_indices(
     return places
 
 
-def is_numeric(series: Array, name: str) -> bool:
-    """Whether a column has numbers alone; raise an error for dates and complex numbers."""
-    types, kind = _types(series, name), series.dtype.kind
-    return kind in "iuf" or (
-        kind == "O"
+def kind_of_column(series: Array, name: str) -> str:
+    """Return "plain" for numbers, a key of `KINDS` for dates and durations, or "category"."""
+    types, dtype = _types(series, name), series.dtype.kind
+    if times := kind_of_times(series, types):
+        if dtype == "O" and not all(
+            _is_time(kind) or kind.__name__ in MISSING_TYPES for kind in types
+        ):
+            raise TypeError(
+                f"{name} holds {KINDS[times]} beside other values but values of one kind are "
+                "expected: convert the others, to None if they are missing"
+            )
+        return times
+    is_plain = dtype in "iuf" or (
+        dtype == "O"
         and all(
-            item.__name__ in MISSING_TYPES or (issubclass(item, NUMBERS) and item is not bool)
-            for item in types
+            kind.__name__ in MISSING_TYPES or (issubclass(kind, NUMBERS) and kind is not bool)
+            for kind in types
         )
     )
+    return "plain" if is_plain else "category"
 
 
 def count_values(series: Array, name: str) -> Counter[Any]:
@@ -390,8 +488,18 @@ def count_values(series: Array, name: str) -> Counter[Any]:
     return count
 
 
-def of_counts(name: str, count: Counter[Any]) -> Column:
-    """Return a category column whose values occur so often; None counts missing ones."""
+def of_counts(
+    name: str, count: Counter[Any], is_text: bool = False, order: Sequence[Any] = ()
+) -> Column:
+    """Return the column whose values occur so often; None counts missing ones.
+
+    Text may hold dates or quantities. An ``order`` is that of all values that a category may have.
+    """
+    if is_text and (form := of_text(count)) is not None:
+        return Column(name, form=form)
+    if 0 < len(order) <= MOST_FREQUENT and count.keys() <= {*order, None}:
+        values = [*order, *([None] if None in count else ())]
+        return Column(name, tuple(values), len(values), ordered=True)
     values = sorted(count, key=lambda v: (type(v).__name__, v if v is not None else 0))
     if len(values) <= MOST_CATEGORIES:
         return Column(name, tuple(values), len(values))
@@ -401,19 +509,37 @@ def of_counts(name: str, count: Counter[Any]) -> Column:
     return Column(name, tuple(values), len(frequent))
 
 
+def kind_of_times(series: Array, types: Iterable[type]) -> str:
+    """Return the kind of the first date or time difference of a column; empty if it has none."""
+    if isinstance(series, Instants):
+        return "instant"
+    if not any(map(_is_time, types)):
+        return ""
+    return next(kind_of(item) for item in series if _is_time(type(item)))
+
+
+def _is_time(kind: type) -> bool:
+    """Whether a type is one of dates or time differences; that of NaT is one of missing values."""
+    return issubclass(kind, TIMES) and kind.__name__ not in MISSING_TYPES
+
+
+def order_of(dtype: Any) -> tuple[Any, ...]:
+    """Return the values of an ordered dtype of categories of pandas or polars, else none."""
+    is_ordered = getattr(dtype, "ordered", False) or str(dtype).startswith("Enum")
+    return tuple(map(_value, dtype.categories.to_list())) if is_ordered else ()
+
+
 def _types(series: Array, name: str) -> set[type]:
-    """Return the types of a column's items; refuse dates and complex numbers, which NumPy casts."""
+    """Return the types of a column's items; refuse times of day and complex numbers."""
     if series.dtype.kind in "biufSU":
         return {series.dtype.type}
     types = types_of(series) if series.dtype.kind == "O" else {series.dtype.type}
     for kind in types:
-        if kind.__name__ in MISSING_TYPES:  # NaT has a date's methods, but counts as missing
-            continue
-        for times, (is_one, remedy) in TIMES.items():
-            if is_one(kind):
-                raise TypeError(
-                    f"{name} holds {times} but numbers or categories are expected: {remedy}"
-                )
+        if issubclass(kind, datetime.time):
+            raise TypeError(
+                f"{name} holds times of day but numbers or categories are expected: convert them "
+                "to numbers, for example the seconds since midnight"
+            )
         if issubclass(kind, complex | np.complexfloating):
             raise ValueError(f"Complex data not supported: {name} holds complex numbers")
     return types

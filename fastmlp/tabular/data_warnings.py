@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from fastmlp._core.user_warnings import warn
-from fastmlp.tabular.columns import MISSING, REMEDY_OF_DATES, Columns, Table
+from fastmlp.tabular.columns import MISSING, Columns, Table
 
+LOGGER = logging.getLogger("fastmlp")
 FEWEST_TEXTS = 21  # a category with fewer values gets no note: codes of groups look like numbers
 MOST_OTHERS = 0.1  # largest share of values that do not fit the form, such as "?"
 MOST_SHOWN = 3  # number of such values in the message, and of columns in a warning
@@ -75,15 +77,25 @@ FORMS: tuple[tuple[str, Callable[[str], object], str], ...] = (
         "take the commas out, or read them as decimal marks (decimal=',' of pandas, --decimal , of "
         f"the command), and {SIZES}",
     ),
-    ("dates", re.compile(rf"({DATE})([T ].*)?", re.IGNORECASE).fullmatch, REMEDY_OF_DATES),
+    (
+        "dates",
+        re.compile(rf"({DATE})([T ].*)?", re.IGNORECASE).fullmatch,
+        "write all of them like 2026-12-31 18:30, for example by pandas.to_datetime, and they are "
+        "read as dates",
+    ),
 )
 
 
 def check_columns(columns: Columns, table: Table, warns: bool = True) -> list[str]:
     """Return notes about category columns of numbers or dates, or of another value in each row.
 
-    One warning for all of them has the first ones.
+    One warning for all of them has the first ones. Text that is read as numbers or dates also gets
+    a note, which is logged.
     """
+    forms = [(column.name, column.form) for _, column in columns.numbers if column.form]
+    read = [form.note(name) for name, form in forms if form.layout]
+    for text in read if warns else ():
+        LOGGER.info(text)
     notes = []
     for (_, column), codes in zip(columns.categories, table.codes.T, strict=True):
         values = column.values or ()
@@ -96,7 +108,7 @@ def check_columns(columns: Columns, table: Table, warns: bool = True) -> list[st
         more = len(notes) - MOST_SHOWN
         others = [f"{more} more, of which report().notes tells"] if more > 0 else []
         warn("; ".join([*notes[:MOST_SHOWN], *others]))
-    return notes
+    return read + notes
 
 
 def note(name: str, values: Sequence[Any], is_unique: bool = False) -> str:

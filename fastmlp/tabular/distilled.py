@@ -41,8 +41,10 @@ def distilled(fitted: FittedTable, table: Table, seed: int) -> FittedTable:
     rng = np.random.default_rng(seed)
     table = table.take(np.arange(0, len(table), math.ceil(len(table) / MAX_TRAINING_ROWS)))
     everyone = [np.arange(len(table))]
-    encoding = Encoding.of(table, fitted.columns, everyone, with_missing(table), STUDENT.bins)
-    rows = _with_mixtures(table, rng)
+    columns = fitted.columns
+    missing = with_missing(columns, table)
+    encoding = Encoding.of(table, columns, everyone, missing, STUDENT.bins)
+    rows = columns.derive(_with_mixtures(table, rng))
     target, scale, loss, y = _lesson(fitted.blend, rows)
     x = encoding.rows(rows)
     net = MLP(

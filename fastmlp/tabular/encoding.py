@@ -270,15 +270,15 @@ def middles(edges: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np
     return (low + high) / 2, np.maximum((high - low) / 2, NARROWEST)
 
 
-def with_missing(table: Table) -> NDArray[np.int64]:
+def with_missing(columns: Columns, table: Table) -> NDArray[np.int64]:
     """Return the indices of the numeric columns with missing numbers."""
-    columns = enumerate(table.numbers.T)
-    return np.array([k for k, column in columns if np.isnan(column).any()], np.int64)
+    numbers = enumerate(table.numbers.T[: len(columns.numbers)])
+    return np.array([k for k, column in numbers if np.isnan(column).any()], np.int64)
 
 
 def width_of(columns: Columns, missing: int, bins: int) -> int:
     """Return the number of inputs of a row; ``missing`` of them are flags of missing numbers."""
-    return Layout.of(len(columns.numbers), missing, inputs_of(columns), bins).width
+    return Layout.of(columns.n_numbers, missing, inputs_of(columns), bins).width
 
 
 def inputs_of(columns: Columns) -> tuple[CategoryInputs, ...]:

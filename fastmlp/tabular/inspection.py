@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -104,9 +103,9 @@ def importance(
         for k, (_, column) in enumerate(places):
             costs = []
             for _ in range(rounds):
-                shuffled = values.copy()
-                shuffled[:, k] = rng.permutation(values[:, k])
-                costs.append(cost(replace(table, **{kind: shuffled})) - plain)
+                shuffled = Table(table.numbers.copy(), table.codes.copy())
+                getattr(shuffled, kind)[:, k] = rng.permutation(values[:, k])
+                costs.append(cost(columns.derive(shuffled)) - plain)
             increases[column.name] = costs
     means, deviations = ([of(costs) for costs in increases.values()] for of in (np.mean, np.std))
     return in_order(list(increases), np.array(means), np.array(deviations))

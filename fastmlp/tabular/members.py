@@ -226,7 +226,8 @@ def train(
 ) -> TrainingResult:
     """Train the members of one recipe; ``epoch`` is its estimated time if the time is limited."""
     table, target, learn = data.table, data.target, division.learn
-    encoding = Encoding.of(table, data.columns, learn, with_missing(table), recipe.bins)
+    missing = with_missing(data.columns, table)
+    encoding = Encoding.of(table, data.columns, learn, missing, recipe.bins)
     inputs = [encoding.rows(table, member) for member in range(len(learn))]
     scale = target.scale(learn, data.weights)
     ensemble = untrained(recipe, inputs[0].shape[1], target, request.rng, len(learn))

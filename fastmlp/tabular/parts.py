@@ -50,7 +50,7 @@ def summary(
     places = [0, *np.random.default_rng(seed).permutation(n)[:max_rows]]
     for codes in table.codes.T:
         places.extend(np.unique(codes, return_index=True)[1])
-    for numbers in table.numbers.T:
+    for numbers in table.numbers.T[: len(columns.numbers)]:
         places.extend([np.nanargmin(numbers), np.nanargmax(numbers)])
     used = block.used()
     having: dict[Any, Array] = {

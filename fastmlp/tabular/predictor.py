@@ -57,6 +57,8 @@ class RowPredictor:
         self._numbers = columns.numbers
         self._categories = columns.categories
         self._places = np.array([k for k, _ in columns.numbers], np.int64)
+        self._columns = columns
+        self._has_forms = any(column.form for _, column in columns.numbers)
         self._groups, self._weights = blend.groups, blend.weights.tolist()
         self._finish, self.classes = finish, classes
 
@@ -91,12 +93,16 @@ class RowPredictor:
                 f"the row has {len(row)} values but {self._n} are expected: pass one row, X[0] for "
                 "example; predict takes tables"
             )
-        numbers = plain(row, self._places)
+        numbers = None if self._has_forms else plain(row, self._places)
         if numbers is None:
             given = [_number(row[k], column) for k, column in self._numbers]
             numbers = np.array(given, np.float64)
         read = [_code(row[k], column) for k, column in self._categories]
         codes = np.array(read, np.int32)
+        if self._columns.derived:
+            table = self._columns.empty(1)
+            table.numbers[0, : len(numbers)], table.codes[0] = numbers, codes
+            numbers = self._columns.derive(table).numbers[0]
         return self._finish(  # type: ignore[no-any-return]
             blended(self._weights, [group.predict_row(numbers, codes) for group in self._groups])
         )[0]
@@ -136,7 +142,7 @@ class RowPredictor:
 
 
 def _number(value: Any, column: Column) -> float:
-    if isinstance(value, float) and abs(value) < np.inf:
+    if column.form is None and isinstance(value, float) and abs(value) < np.inf:
         return value
     return float(column.read(_series(value))[0])  # rejects other types
 

@@ -168,7 +168,7 @@ def _table(
     table = columns.read(pilot)
     seconds = (time.monotonic() - began) / len(table)
     target = task.target(y[used], *weights)
-    plan = budget.plan(len(used), columns, len(with_missing(table)), target, seconds)
+    plan = budget.plan(len(used), columns, len(with_missing(columns, table)), target, seconds)
     sampled = None
     if plan.rows < len(used):
         sampled = used[sample(len(used), plan.rows, rng)]

@@ -43,10 +43,13 @@ def scan(source: ArrowBlocks, batches: Iterable[Batch], categorical: Any, has_la
     labels: dict[Any, None] = {}
     missing: set[str] = set()
     y, n, has_weight = np.empty(0), 0, [np.empty(0, bool)]
+    forms: dict[int, of_columns.Form] = {}
+    orders: dict[int, Sequence[Any]] = {}
+    chosen: set[int] = set()
     for batch, _, place, _ in batches:
         features = source.features or []
         targets = _targets(source, batch, place, has_labels)
-        kinds = _categories(batch, features, categorical)
+        kinds, chosen = _categories(batch, features, categorical)
         empty = {k for k, name in enumerate(features) if str(batch.column(name).type) == "null"}
         if not n:
             y, count, untyped = targets, {k: Counter() for k in kinds}, empty
@@ -58,10 +61,12 @@ def scan(source: ArrowBlocks, batches: Iterable[Batch], categorical: Any, has_la
         for k, name in enumerate(features):
             missing |= {name} if batch.column(name).null_count else set()
             if k in count:
+                orders.setdefault(k, _order(batch.column(name)))
                 counted = partial(of_columns.count_values, name=name)
                 count[k].update(_located(counted, _array(batch.column(name)), name, place))
             elif not n:
-                _located(partial(_check, name=name), _array(batch.column(name)), name, place)
+                kind = _located(partial(_kind, name=name), _array(batch.column(name)), name, place)
+                forms |= {k: of_columns.Form(kind)} if kind in of_columns.KINDS else {}
         if source.weight is not None:
             has_weight.append(numbers_of(batch.column(source.weight), source.weight, place) != 0)
         n += batch.num_rows
@@ -74,7 +79,12 @@ def scan(source: ArrowBlocks, batches: Iterable[Batch], categorical: Any, has_la
         )
     y = np.concatenate([y, np.array(list(labels), y.dtype)]) if labels else y
     columns = [
-        (k, of_columns.of_counts(name, count[k]) if k in count else Column(name))
+        (
+            k,
+            of_columns.of_counts(name, count[k], k not in chosen, orders[k])
+            if k in count
+            else Column(name, form=forms.get(k)),
+        )
         for k, name in enumerate(features)
     ]
     numbers = tuple(pair for pair in columns if pair[1].values is None)
@@ -141,32 +151,40 @@ def blocks(source: ArrowBlocks, columns: Columns) -> Iterator[Table]:
         raise ValueError("the source has no rows but at least 1 is expected")
 
 
-def _categories(batch: Any, features: list[str], categorical: Any) -> set[int]:
-    """Return the indices of the category columns, by their Arrow types and the user's choice."""
-    indices: set[int] = of_columns.categorical_indices(categorical, features, features)
+def _categories(batch: Any, features: list[str], categorical: Any) -> tuple[set[int], set[int]]:
+    """Return the indices of the category columns, and of those that are not so as text alone."""
+    chosen: set[int] = of_columns.categorical_indices(categorical, features, features)
+    text = set()
     for k, name in enumerate(features):
         kind = batch.schema.field(name).type
         if str(kind).startswith("dictionary"):
-            indices |= {k} if categorical is not None else set()
+            chosen |= {k} if categorical is not None else set()
             kind = kind.value_type
-        indices |= {k} if str(kind).startswith(CATEGORIES) else set()
-    return indices
+        text |= {k} if str(kind).startswith(CATEGORIES) else set()
+    return chosen | text, chosen
+
+
+def _order(column: Any) -> Sequence[Any]:
+    """Return the values of an ordered dictionary."""
+    return column.dictionary.to_pylist() if getattr(column.type, "ordered", False) else ()
 
 
 def _used(columns: Columns, table: Table) -> tuple[Columns, Table]:
     """Leave out columns that are constant or there twice, as `Columns.of` does."""
     places = [*columns.numbers, *columns.categories]
-    arrays = [*table.numbers.T, *table.codes.T]
+    arrays = [*table.numbers.T[: len(columns.numbers)], *table.codes.T]
     in_order = sorted(zip(places, arrays, strict=True), key=lambda pair: pair[0][0])
     used = Columns.used_of(((column, array) for (_, column), array in in_order), named=True)
-    if not used.left_out:
+    if not used.left_out and used.derived == columns.derived:
         return used, table
     numbers, codes = (
-        [at for at, column in enumerate(old) if column in new]
+        [at for at, (k, _) in enumerate(old) if k in dict(new)]
         for old, new in ((columns.numbers, used.numbers), (columns.categories, used.categories))
     )
-    both = table.numbers[:, numbers], table.codes[:, codes]
-    return used, Table(*map(np.ascontiguousarray, both))
+    whole = used.empty(len(table))
+    whole.numbers[:, : len(numbers)] = table.numbers[:, numbers]
+    whole.codes[:] = table.codes[:, codes]
+    return used, used.derive(whole)
 
 
 def _targets(source: ArrowBlocks, batch: Any, place: Place, has_labels: bool) -> Array:
@@ -209,7 +227,8 @@ def _array(column: Any) -> Array:
             values = np.append(values.astype(object), [None])
         codes = column.indices.cast("int64").fill_null(-1).to_numpy(zero_copy_only=False)
         return np.asarray(values[codes])
-    return np.asarray(column.to_numpy(zero_copy_only=False))
+    array = np.asarray(column.to_numpy(zero_copy_only=False))
+    return array if getattr(column.type, "tz", None) is None else array.view(of_columns.Instants)
 
 
 def _located(read: Callable[[Array], Any], values: Array, name: str, place: Place) -> Any:
@@ -228,7 +247,9 @@ def _located(read: Callable[[Array], Any], values: Array, name: str, place: Plac
     raise type(whole)(f"{place(first)}, column {name!r}: {whole}")
 
 
-def _check(values: Array, name: str) -> None:
-    """Raise an error for a column without numbers."""
-    if not of_columns.is_numeric(values, name):
+def _kind(values: Array, name: str) -> str:
+    """Return the kind of a column of numbers or times; raise an error for another one."""
+    kind = of_columns.kind_of_column(values, name)
+    if kind == "category":
         of_columns.count_values(values, name)  # which refuses other types
+    return kind

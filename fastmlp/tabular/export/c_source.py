@@ -16,7 +16,7 @@ from fastmlp._export.c import arithmetic, layers_of
 from fastmlp._export.c_source import Body, Source, largest
 from fastmlp._export.layers import SURROGATES, Array, Layer, stacked
 from fastmlp.tabular.blend import blended
-from fastmlp.tabular.columns import MISSING, Column, Table
+from fastmlp.tabular.columns import DERIVED, MISSING, Column, Table
 from fastmlp.tabular.export.exported import ExportedGroup, ExportedTable, exported
 from fastmlp.tabular.fitted_table import FittedTable
 from fastmlp.tabular.members import mixed
@@ -44,7 +44,7 @@ class TableSource(Source):
         kind = None if model.labels is None else model.labels.kind
         self._levels, self._is_regressor = levels, kind is None
         self._categories = [column for _, column in model.columns.categories]
-        macro, n_numbers = name.upper(), len(model.columns.numbers)
+        macro, n_numbers = name.upper(), model.columns.n_numbers
         columns = model.outputs * model.spec.loss.heads
         recipes = [
             f"{len(net.nets)} of {'-'.join(map(str, net.spec.layer_sizes))}"
@@ -64,6 +64,9 @@ class TableSource(Source):
             and_levels=f", and {len(levels)} quantiles at {name}_levels" if levels else "",
             temperature=repr(float(model.temperature)),
             lowest=repr(model.lowest) if np.isfinite(model.lowest) else "-HUGE_VAL",
+            n_inputs=len(model.columns.numbers),
+            n_derived=len(model.columns.derived),
+            times=table_text.TIMES if any(c.form for _, c in model.columns.numbers) else "",
             n_numbers=n_numbers,
             n_scaled=max(n_numbers, 1),
             n_with_missing=len(model.with_missing),
@@ -82,7 +85,8 @@ class TableSource(Source):
         fields = self.fields
         is_divided = kind == "largest" and model.groups[0].target is not None
         decode = table_text.DECODE["divided" if is_divided else kind]
-        for piece in (table_text.ENCODE, decode):
+        derive = [table_text.DERIVE] if model.columns.derived else []
+        for piece in (*derive, table_text.ENCODE, decode):
             self.code.append(text.with_real(piece.format(**fields), dtype))
         bodies = [
             self._recipe(group, nets, title)
@@ -95,11 +99,12 @@ class TableSource(Source):
         power = model.residuals[0].trust / 2 if model.has_variances else None
         size = table_text.SIZE[model.has_variances].format(power=power, **fields)
         quantiles = table_text.LEVELS.format(**fields) if levels else ""
-        ends = [text.MIX, table_text.BLEND.format(groups=groups, **fields)]
+        derived = table_text.DERIVED.format(**fields) if derive else ""
+        ends = [text.MIX, table_text.BLEND.format(derived=derived, groups=groups, **fields)]
         ends.append(table_text.FINISH[kind].format(size=size, quantiles=quantiles, **fields))
         ends += [table_text.LOOKUP.format(**fields)] if self._categories else []
         self.write("\n".join(ends), DOUBLE)
-        doubles = fields["n_scaled"] + 3 * columns
+        doubles = fields["n_scaled"] + 3 * columns + n_numbers * len(derive)
         self.stack_bytes = max(body.stack_bytes for body in bodies) + doubles * DOUBLE.itemsize
 
     @property
@@ -127,6 +132,12 @@ class TableSource(Source):
         shorts = [packed.view("<u2").ravel() for packed in bits]
         self.array("signs", np.concatenate([np.empty(0, np.uint16), *shorts]))
         self.array("with_missing", self.model.with_missing.astype(np.int32))
+        for key, dtype in (("kind", np.int32), ("of", np.int32), ("by", float), ("phase", float)):
+            values_of = [getattr(derived, key) for derived in self.model.columns.derived]
+            if key == "kind":
+                values_of = [[*DERIVED].index(kind) for kind in values_of]
+            if values_of:
+                self.array(f"derived_{key}", np.array(values_of, dtype))
         residuals = self.model.residuals
         if residuals:
             self.array("rms", np.array([output.rms for output in residuals]))
@@ -188,13 +199,14 @@ class TableSource(Source):
         """Return the self-check for a few of the rows, with their expected predictions."""
         rows, m = table.take(few), self.fields["outputs"]
         codes = np.where(rows.codes == MISSING, UNKNOWN, rows.codes)
-        arrays = text.constants("double", "numbers", rows.numbers)
+        numbers = rows.numbers[:, : self.fields["n_inputs"]]
+        arrays = text.constants("double", "numbers", numbers)
         arrays += text.constants("int", "codes", codes.astype(np.int32))
         name, more = "predict", ""
         if self._is_regressor:
             name = "distribution"
             more = f", y + {m}" + (f", y + {2 * m}" if self._levels else "")
-        places = "numbers + i * {n_numbers}, codes + i * {n_categories}"
+        places = "numbers + i * {n_inputs}, codes + i * {n_categories}"
         unit = max(self.unit, largest(expected - expected[:1]))  # ranges may be wider
         return self.self_check(arrays, f"{{name}}_{name}({places}, y{more});", expected, unit)
 
@@ -273,4 +285,4 @@ def _made_up(model: ExportedTable) -> Table:
     values[rng.random(values.shape) < RARELY] = np.nan
     counts = [len(column.values or ()) for _, column in model.columns.categories]
     codes = rng.integers(MISSING, counts, size=(c.ROWS, len(counts)), dtype=np.int32)
-    return Table(values, codes)
+    return model.columns.derive(Table(values, codes))

@@ -5,6 +5,7 @@ All values are double, except for the networks' own ``real``; see `fastmlp.tabul
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import fastmlp._export.c_text as text
@@ -30,9 +31,12 @@ enum {{ {macro}_MISSING = -1, {macro}_UNKNOWN = -2 }}; /* codes of a category */
 PREDICT = """\
 /* {meaning}
    numbers: NaN where missing; an infinity is as the largest number. codes: of categories. Either
-   may be null if there are none. y gets {outputs}. Any number of threads may call. */
+   may be null if there are none.{times} y gets {outputs}. Any number of threads may call. */
 void {name}_predict({parameters}, double *y);
 """
+
+TIMES = """ Dates are seconds since 1970-01-01 00:00, in UTC if
+   they had a time zone; time differences are seconds."""
 
 DISTRIBUTION = """\
 /* The same, and as many standard deviations{and_levels}. */
@@ -46,6 +50,27 @@ CODE = """\
 int {name}_code(int category, const char *text);
 /* The value of a code, null if it has none. */
 const char *{name}_text(int category, int code);
+"""
+
+DERIVE = f"""\
+/* The numbers of a row, then those that are computed: of dates the sine of a cycle, or the seconds
+ * since another date; the rank of an ordered category. */
+static void derive(const double *numbers, const int *codes, double *all)
+{{{{
+    int i;
+    (void)numbers, (void)codes;
+    for (i = 0; i < {{n_inputs}}; i++) all[i] = numbers[i];
+    for (i = 0; i < {{n_derived}}; i++) {{{{
+        const int of = derived_of[i];
+        const double by = derived_by[i];
+        double value = NAN;
+        if (derived_kind[i] == 0)
+            value = sin(fmod(numbers[of], by) * ({2 * math.pi!r} / by) + derived_phase[i]);
+        else if (derived_kind[i] == 1) value = numbers[of] - numbers[(int)by];
+        else if (codes[of] >= 0 && codes[of] < by) value = codes[of];
+        all[{{n_inputs}} + i] = value;
+    }}}}
+}}}}
 """
 
 ENCODE = f"""\
@@ -171,7 +196,13 @@ static void blend({parameters}, double *y)
     double p[{columns}], mean[{columns}] = {{0.0}};
     int j, k;
     for (j = 0; j < {columns}; j++) y[j] = 0.0;
-{groups}}}
+{derived}{groups}}}
+"""
+
+DERIVED = """\
+    double all[{n_numbers}];
+    derive(numbers, codes, all);
+    numbers = all;
 """
 
 GROUP = """\

@@ -12,7 +12,7 @@ import numpy as np
 from fastmlp._export.layers import SURROGATES
 from fastmlp._export.onnx import INPUT, Value, package
 from fastmlp._export.onnx_nodes import Graph, Name
-from fastmlp.tabular.columns import Column, Columns
+from fastmlp.tabular.columns import Column, Columns, Derived
 
 WIDE = np.dtype(np.float64)
 LARGEST = int(np.finfo(WIDE).max)
@@ -89,6 +89,26 @@ KINDS = (
 NUMBERS = KINDS[-1]
 
 
+def _wave(g: Graph, at: Derived, x: Name, codes: Sequence[Name]) -> Name:
+    angle = g.Mod(g.Gather(x, np.array([at.of]), axis=1), at.by, fmod=1)
+    return g.Sin(g.Add(g.Mul(angle, 2 * np.pi / at.by), at.phase))
+
+
+def _difference(g: Graph, at: Derived, x: Name, codes: Sequence[Name]) -> Name:
+    places = np.array([at.of]), np.array([int(at.by)])
+    return g.Sub(*(g.Gather(x, place, axis=1) for place in places))
+
+
+def _rank(g: Graph, at: Derived, x: Name, codes: Sequence[Name]) -> Name:
+    code = codes[at.of]
+    rank = g.Cast(code, to=package().TensorProto.DOUBLE)
+    return g.Unsqueeze(g.Where(g.Less(code, np.array(int(at.by))), rank, np.nan), np.array([1]))
+
+
+# The functions that add nodes for derived numbers, (rows, 1); see `fastmlp.tabular.columns`.
+DERIVED: dict[str, Callable[..., Name]] = {"wave": _wave, "difference": _difference, "rank": _rank}
+
+
 @dataclass(frozen=True)
 class Inputs:
     """The inputs of a graph; ``whole`` if one matrix holds all columns, unused ones included."""
@@ -137,10 +157,17 @@ class Inputs:
                 )
 
     def numbers(self, g: Graph) -> Name:
-        """Return the numeric columns side by side, float64, (rows, numbers)."""
+        """Return the numeric columns side by side, float64, (rows, numbers); no name for none."""
+        if not self.columns.numbers:
+            return ""
         if self.whole:
             return g.Gather(INPUT, np.array([place for place, _ in self.columns.numbers]), axis=1)
         return g.Concat(*(column.name for _, column in self.columns.numbers), axis=1)
+
+    def with_derived(self, g: Graph, x: Name, codes: Sequence[Name]) -> Name:
+        """Return numeric columns and the numbers that are computed from them and from codes."""
+        derived = [DERIVED[at.kind](g, at, x, codes) for at in self.columns.derived]
+        return g.Concat(*filter(None, [x, *derived]), axis=1) if derived else x
 
     def codes(self, g: Graph) -> list[Name]:
         """Return the codes of each category column, (rows,); unknown values get len(values)."""

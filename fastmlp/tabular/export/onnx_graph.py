@@ -52,13 +52,13 @@ def _encoded(
     """Return the inputs of all members, (members, rows, inputs), like ``Encoding.rows``."""
     layout = group.encoding.layout
     parts: dict[int, Name] = {}  # by the place of the first input
-    if model.columns.numbers:
+    if model.columns.n_numbers:
         wide = _wide(g)
         scaled, missing = _scaled(wide, group, x)
         parts[0] = _cast(g, scaled)
         if len(model.with_missing):
             flags = g.Gather(missing, model.with_missing, axis=2)
-            parts[len(model.columns.numbers)] = _cast(g, flags)
+            parts[model.columns.n_numbers] = _cast(g, flags)
         if group.encoding.bins:
             parts[layout.bins] = _cast(g, _binned(wide, group, scaled, missing))
     seen_by_column = group.encoding.seen_by_column
@@ -125,8 +125,9 @@ def _predicted(g: Graph, group: ExportedGroup, heads: Names, has_labels: bool) -
 
 def _blended(g: Graph, model: ExportedTable, inputs: Inputs) -> Names:
     """Return the blended prediction, each part (rows, outputs), float64."""
-    x = inputs.numbers(g) if model.columns.numbers else ""
-    pairs = zip(inputs.codes(g), model.categories, strict=True)
+    x, codes = inputs.numbers(g), inputs.codes(g)
+    x = inputs.with_derived(_wide(g), x, codes)
+    pairs = zip(codes, model.categories, strict=True)
     categories = [(code, _inputs_of(g, code, column)) for code, column in pairs]
     parts = []
     for k, group in enumerate(model.groups):
