@@ -124,9 +124,9 @@ class Form:
             kinds = {"instant" if is_instant else kind_of(series.dtype.type())}
             values: Any = series
         else:
-            if series.dtype.kind == "f":  # each NaN would be a value of its own
-                series = np.where(np.isnan(series), None, series)
             items = series.astype(object, copy=False)
+            if series.dtype.kind == "f":  # each NaN would be a value of its own
+                items[np.isnan(series)] = None
             if lists := [kind for kind in types_of(items) if kind.__hash__ is None]:
                 kind = lists[0].__name__
                 raise TypeError(f"{name} holds a {kind} but {KINDS[self.kind]} are expected")
