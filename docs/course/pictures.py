@@ -81,32 +81,141 @@ def affine_map(axes: Any) -> None:
     axes.set_aspect("equal")
 
 
-def boxes(axes: Any, rows: list[tuple[float, str, list[str], str]]) -> None:
-    """Draw rows of boxes, from left to right, with arrows between them."""
-    for height, arrow, texts, color in rows:
-        for k, text in enumerate(texts):
-            box = {"boxstyle": "round", "edgecolor": color, "facecolor": "none"}
-            style = {"ha": "center", "va": "center", "color": color, "fontsize": 8}
-            axes.text(k, height, text, bbox=box, **style)
-            if k:
-                axes.text(k - 0.5, height, arrow, **style)
-    widest = max(len(texts) for _, _, texts, _ in rows)
-    axes.set(xlim=(-0.5, widest - 0.5), ylim=(-0.5, 1.5))
-    axes.axis("off")
+def layers(axes: Any, sizes: list[int], left: float, color: str) -> list[Any]:
+    """Draw the neurons of layers as circles, joined by lines; return their heights by layer."""
+    heights = [np.arange(n) - (n - 1) / 2 for n in sizes]
+    for k, ys in enumerate(heights):
+        for y in ys:
+            for after in heights[k + 1] if k + 1 < len(sizes) else []:
+                axes.plot([left + k, left + k + 1], [y, after], color=color, alpha=0.5, zorder=1)
+        axes.scatter(np.full(len(ys), left + k), ys, s=150, color=color, zorder=2)
+    return heights
+
+
+def label(axes: Any, x: float, y: float, text: str, color: str = GREY) -> None:
+    """Write a text about a point."""
+    axes.text(x, y, text, ha="center", va="center", color=color, fontsize=9)
 
 
 def stacked(axes: Any) -> None:
-    """Draw three affine layers, and the one that they are."""
-    three = ["x", "· W1 + b1", "· W2 + b2", "· W3 + b3", "z"]
-    one = ["x", "· W1 W2 W3 + b", "z"]
-    boxes(axes, [(1.0, "→", three, BLUE), (0.0, "→", one, ORANGE)])
+    """Draw three affine layers, and the single one that computes the same."""
+    layers(axes, [3, 4, 2, 3], 0, BLUE)
+    layers(axes, [3, 3], 4.6, ORANGE)
+    label(axes, 3.8, 0, "=", GREY)
+    for x, text in ((0.5, "W1, b1"), (1.5, "W2, b2"), (2.5, "W3, b3")):
+        label(axes, x, -2, text, BLUE)
+    label(axes, 5.1, -2, "W1 W2 W3, b", ORANGE)
+    axes.set(xlim=(-0.5, 6), ylim=(-2.4, 2))
+    axes.axis("off")
 
 
 def backpropagation(axes: Any) -> None:
-    """Draw values that go forward, and derivatives that go backward."""
-    forward = ["x0", "z0 = x0 W0 + b0", "x1 = f(z0)", "z1 = x1 W1 + b1", "L"]
-    backward = ["dW0 = x0ᵀ dz0", "dz0 = f'(z0) dx1", "dx1 = dz1 W1ᵀ", "dz1", "dL = 1"]
-    boxes(axes, [(1.0, "→", forward, BLUE), (0.0, "←", backward, ORANGE)])
+    """Draw the network of the chapter, with its values above and its derivatives below."""
+    columns = [
+        ("x0", ["1", "2"], ["", ""]),
+        ("z0", ["1", "-1"], ["1", "0"]),
+        ("x1", ["1", "0"], ["1", "1.5"]),
+        ("z1", ["2.5"], ["0.5"]),
+        ("L", ["0.125"], ["1"]),
+    ]
+    arrows = ["x0 W0 + b0", "relu", "x1 W1 + b1", "(z1 - t)² / 2"]
+    places = [np.arange(len(values)) * -1.0 + (len(values) - 1) / 2 for _, values, _ in columns]
+    for k, (name, values, slopes) in enumerate(columns):
+        label(axes, 2 * k, 1.25, name)
+        for y, value, slope in zip(places[k], values, slopes, strict=True):
+            axes.scatter([2 * k], [y], s=900, facecolor="none", edgecolor=GREY)
+            label(axes, 2 * k, y, value, BLUE)
+            label(axes, 2 * k, y - 0.42, slope, ORANGE)
+        if k:
+            for y in places[k]:
+                for before in places[k - 1] if k != 2 else [y]:
+                    axes.plot([2 * k - 1.75, 2 * k - 0.25], [before, y], color=GREY, alpha=0.4)
+            label(axes, 2 * k - 1, 1.25, arrows[k - 1], BLUE)
+    label(axes, 1.5, -1.4, "values, forward →", BLUE)
+    label(axes, 6.5, -1.4, "← derivatives of L, backward", ORANGE)
+    axes.set(xlim=(-0.6, 8.6), ylim=(-1.7, 1.6))
+    axes.axis("off")
+
+
+def batches(axes: Any) -> None:
+    """Draw the paths of three optimizers in a narrow valley."""
+    slopes = np.array([1.0, 20.0])
+    side, across = np.meshgrid(np.linspace(-3.2, 0.8, 80), np.linspace(-1, 1, 80))
+    heights = slopes[0] * side**2 + slopes[1] * across**2
+    axes.contour(side, across, np.sqrt(heights), 12, colors=GREY, alpha=0.5, linewidths=0.8)
+
+    def path(update: Callable[[Any, Any, int], Any]) -> Any:
+        points, memory = [np.array([-3.0, 0.7])], [np.zeros(2), np.zeros(2)]
+        for k in range(1, 31):
+            points.append(points[-1] - update(slopes * points[-1], memory, k))
+        return np.transpose(points)
+
+    def momentum(g: Any, memory: Any, k: int) -> Any:
+        memory[0] = 0.8 * memory[0] + g
+        return 0.02 * memory[0]
+
+    def adam(g: Any, memory: Any, k: int) -> Any:
+        memory[0] = 0.9 * memory[0] + 0.1 * g
+        memory[1] = 0.999 * memory[1] + 0.001 * g**2
+        return 0.15 * (memory[0] / (1 - 0.9**k)) / np.sqrt(memory[1] / (1 - 0.999**k))
+
+    for update, name, color in (
+        (lambda g, memory, k: 0.085 * g, "plain steps", ORANGE),
+        (momentum, "momentum", GREEN),
+        (adam, "Adam", BLUE),
+    ):
+        axes.plot(*path(update), ".-", color=color, markersize=4, label=name)
+    axes.set(xlim=(-3.2, 0.8), ylim=(-1, 1))
+    axes.legend()
+
+
+def first_weights(axes: Any) -> None:
+    """Draw the size of the activations over twenty layers of relu, for three variances."""
+    rng, n = np.random.default_rng(0), 100
+    for factor, color in ((4, ORANGE), (2, BLUE), (1, GREEN)):
+        x, sizes = rng.normal(size=(500, n)), [1.0]
+        for _ in range(20):
+            x = np.maximum(x @ rng.normal(0, np.sqrt(factor / n), (n, n)), 0)
+            sizes.append(float(np.sqrt(np.mean(x**2))))
+        axes.plot(sizes, "o-", color=color, markersize=4, label=f"variance {factor} / I")
+    axes.set(yscale="log", xlabel="layer", ylabel="size of the activations")
+    axes.legend()
+
+
+def overfitting(axes: Any) -> None:
+    """Draw the error on thirty noisy examples and on other rows over the epochs."""
+    rng = np.random.default_rng(0)
+
+    def rows(n: int) -> tuple[Any, Any]:
+        x = rng.uniform(-1, 1, (n, 1))
+        return x, np.sin(3 * x) + rng.normal(0, 0.3, x.shape)
+
+    (x, t), others = rows(30), rows(500)
+    net = fastmlp.MLP([1, 64, 64, 1], rng=0)
+    options = {"epochs": 1000, "batch_size": 30, "optimizer": fastmlp.Adam(0.01)}
+    history = net.fit(x, t, validation_data=others, **options)
+    best = int(np.argmin(history.val_loss))
+    axes.plot(history.loss, color=BLUE, label="examples")
+    axes.plot(history.val_loss, color=ORANGE, label="other rows")
+    axes.axvline(best, color=GREY, linestyle=":", label="best epoch")
+    axes.set(xscale="log", yscale="log", xlabel="epoch", ylabel="loss", xlim=(1, None))
+    axes.legend()
+
+
+def wrong_digits(axes: Any) -> None:
+    """Draw test pictures that the network of the chapter took for another digit."""
+    from fastmlp import digits
+
+    x, t, x_test, t_test = digits.split(seed=0)
+    net = fastmlp.MLP([64, 100, 10], loss="cross_entropy", rng=0)
+    net.fit(x, t, epochs=60, optimizer=fastmlp.Adam(0.003))
+    guesses = net.predict(x_test).argmax(axis=1)
+    for k, row in enumerate(np.flatnonzero(guesses != t_test)[:8]):
+        picture = x_test[row].reshape(8, 8)
+        axes.imshow(picture, cmap="Greys", extent=(10 * k, 10 * k + 8, 0, 8))
+        label(axes, 10 * k + 4, -2, f"{t_test[row]}, not {guesses[row]}")
+    axes.set(xlim=(-1, 79), ylim=(-3.5, 8.5))
+    axes.axis("off")
 
 
 def xor(axes: Any) -> None:
@@ -181,16 +290,20 @@ PICTURES: dict[str, Callable[[Any], None]] = {
     "examples": examples,
     "descent": descent,
     "divergence": divergence,
+    "batches": batches,
     "map": affine_map,
     "stacked": stacked,
     "xor": xor,
     "approximation": approximation,
     "probability": probability,
     "backpropagation": backpropagation,
+    "first-weights": first_weights,
+    "overfitting": overfitting,
+    "digits": wrong_digits,
     "fast": fast,
     "tables": tables,
 }
-WIDE = ("stacked", "backpropagation")
+HEIGHTS = {"stacked": 2.6, "backpropagation": 3.0, "digits": 1.5}  # of pictures 9 inches wide
 
 
 def draw() -> None:
@@ -199,8 +312,9 @@ def draw() -> None:
     for name, picture in PICTURES.items():
         path = FOLDER / f"{name}.svg"
         if not path.exists():
+            size = (9.0, HEIGHTS[name]) if name in HEIGHTS else (5.6, 3.4)
             with mpl.rc_context(STYLE):
-                figure = Figure(figsize=(9, 1.8) if name in WIDE else (5.6, 3.4), layout="tight")
+                figure = Figure(figsize=size, layout="tight")
                 picture(figure.subplots())
                 figure.savefig(path, metadata={"Date": None})
 

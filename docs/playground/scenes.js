@@ -34,6 +34,8 @@ export const DATA = {
     const r = (k % 2 ? 0.3 : 0.75) + 0.15 * draw(), t = angle * draw();
     return [r * Math.cos(t), r * Math.sin(t), k % 2];
   } },
+  vanishing: { ...classes, chapter: "first-weights", data: "circles", activation: "sigmoid", layers: "8, 8, 8, 8, 8, 8", optimizer: "sgd", rate: 0.5,
+    task: "Six layers of sigmoids: the derivatives vanish on their way back, and the loss stays where it is. Choose relu as the activation, and run again." },
   spirals: { title: "spirals", inputs: 2, row: (draw, k) => {
     const r = 0.1 + 0.85 * draw(), t = 1.5 * angle * r;
     return [sign(k) * r * Math.cos(t), sign(k) * r * Math.sin(t), k % 2];
@@ -63,28 +65,32 @@ const straight = { ...regression, data: "line", layers: "", optimizer: "sgd", ba
 
 export const SCENES = {
   __proto__: null,
-  examples: { ...regression, chapter: "01-examples", noise: 0.1, layers: "16",
+  examples: { ...regression, chapter: "examples", noise: 0.1, layers: "16",
     task: "The points are examples of an unknown rule. Run, and see the curve find it. What does it do between the points if you take 64, 64 as layers?" },
-  step: { ...straight, chapter: "02-a-step", noise: 0.1, rate: 0.1,
+  step: { ...straight, chapter: "step", noise: 0.1, rate: 0.1,
     task: "A straight line has two parameters. Press One epoch several times: each press is one step down the slope. Then try step sizes of 1 and 3." },
-  divergence: { ...straight, chapter: "03-divergence", rate: 2.5,
+  divergence: { ...straight, chapter: "divergence", rate: 2.5,
     task: "The step size is larger than 2 divided by the curvature. Run, and each step lands farther from the minimum. Then take the smaller step that is offered." },
-  maps: { ...classes, chapter: "04-maps", data: "circles", layers: "3",
+  batches: { ...straight, chapter: "batches", noise: 0.3, batch: 1, rate: 0.1,
+    task: "Batches of one row jump about the line of least squares. Take 16 and 256 as the batch: the path becomes smooth, and an epoch makes fewer steps." },
+  maps: { ...classes, chapter: "maps", data: "circles", layers: "3",
     task: "Three neurons map the plane into a space of three dimensions, where one plane separates ring and disc. Look at each neuron by Show. Are two neurons enough?" },
-  stacked: { ...classes, chapter: "05-stacked", activation: "identity", layers: "8, 8",
+  stacked: { ...classes, chapter: "stacked", activation: "identity", layers: "8, 8",
     task: "Without a nonlinearity, three layers are one affine map: the border stays a straight line. Choose another activation, and run again." },
-  xor: { ...classes, chapter: "06-nonlinearity", layers: "4",
+  xor: { ...classes, chapter: "nonlinearity", layers: "4",
     task: "One neuron cannot separate these classes: remove the hidden layers and see. With four hidden neurons it is easy." },
-  approximation: { ...regression, chapter: "07-approximation", activation: "relu", layers: "6", rate: 0.01,
+  approximation: { ...regression, chapter: "approximation", activation: "relu", layers: "6", rate: 0.01,
     task: "Each relu neuron adds a kink to the curve. Count them, then take 2 or 30 neurons." },
-  probability: { ...classes, chapter: "08-probability", data: "circles", noise: 0.15, layers: "8, 8",
+  probability: { ...classes, chapter: "probability", data: "circles", noise: 0.15, layers: "8, 8",
     task: "The classes overlap. The shade is the probability of class 1: between the classes it is near one half. Compare with squared error as loss." },
-  uncertainty: { ...regression, chapter: "08-probability", data: "uneven", loss: "gaussian_nll", layers: "16", rate: 0.01,
+  uncertainty: { ...regression, chapter: "probability", data: "uneven", loss: "gaussian_nll", layers: "16", rate: 0.01,
     task: "The noise grows from left to right. The second output is a variance: run, and the band of two standard deviations fits itself to the points. About 95 % of them should lie in it." },
-  backpropagation: { ...classes, chapter: "09-backpropagation", layers: "2", batch: 1, optimizer: "sgd", rate: 0.5,
+  backpropagation: { ...classes, chapter: "backpropagation", layers: "2", batch: 1, optimizer: "sgd", rate: 0.5,
     task: "Press One batch: a batch of one point. Each line shows its weight W and the derivative dW of the loss. Check two rows of the table: dW = x dz, and the new W is W minus 0.5 dW. Then run." },
-  spirals: { ...classes, chapter: "10-fast", data: "spirals", layers: "32, 32",
+  vanishing: { ...classes, chapter: "first-weights", data: "circles", activation: "sigmoid", layers: "8, 8, 8, 8, 8, 8", optimizer: "sgd", rate: 0.5,
+    task: "Six layers of sigmoids: the derivatives vanish on their way back, and the loss stays where it is. Choose relu as the activation, and run again." },
+  spirals: { ...classes, chapter: "fast", data: "spirals", layers: "32, 32",
     task: "A network of 1,185 parameters on 256 points, by the kernels of the library. How long does an epoch take? Compare with 128, 128: fourteen times the parameters." },
-  tables: { ...regression, chapter: "11-tables", points: 20, noise: 0.25, layers: "64, 64", batch: 20, rate: 0.01,
+  overfitting: { ...regression, chapter: "overfitting", points: 20, noise: 0.25, layers: "64, 64", batch: 20, rate: 0.01,
     task: "Few, noisy points, and a large network. Run: the loss (blue) falls, the loss on new points (orange) falls and then rises, as the network learns the noise. When should it have stopped? Then try l2 = 0.01, or dropout = 0.2." },
 };
