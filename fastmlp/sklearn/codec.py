@@ -52,7 +52,8 @@ def _parameters(cls: Any, model: Any) -> dict[str, Any]:
     values = _checked(cls, **model.get_params(deep=False))
     # Only callbacks of fastmlp, and no checkpoints, which contain a path of this machine.
     callbacks = [callback for callback in values["callbacks"] or () if is_object(callback)]
-    return {**values, "callbacks": callbacks or None}
+    splitter = {"folds": None} if hasattr(values.get("folds"), "split") else {}
+    return {**values, **splitter, "callbacks": callbacks or None}
 
 
 PARAMETERS = Chosen(lambda fields: parameters_of(fields["cls"]))

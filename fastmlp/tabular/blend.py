@@ -72,7 +72,7 @@ class BlendResult:
     """The result of training."""
 
     blend: Blend
-    out_of_fold: Array  # predictions by members not trained on a row, (n, columns)
+    out_of_fold: Array  # predictions of `FitRows.scored` by members not trained on a row
     alone: float  # mean cost of single members
     together: float  # of the blended members that hold a row out
     all: float  # of all members, estimated
@@ -116,7 +116,7 @@ def _in_stages(data: FitRows, preset: Preset, stage: Callable[..., BlendResult])
     last = stage(preset.longer(tuple(chosen)), trial)
     if last.blend is trial.blend:  # no recipe was trained
         return replace(last, stage_log=trial.stage_log + last.stage_log)
-    return _better(data.target, data.score_weights, trial, last)
+    return _better(data.scored.target, data.scored.weights, trial, last)
 
 
 def _better(
@@ -189,8 +189,9 @@ def _stage(
     division.notes.extend(_cut(groups, over, len(recipes)))
     trained = [*beside.trained, *groups] if beside else groups
     result = _blended(trained, data, request, division)
-    costs = calibrated_costs(target, result.out_of_fold, data.score_weights)
-    score = target.shown(float(np.average(costs, weights=data.score_weights)))
+    scored = data.scored
+    costs = calibrated_costs(scored.target, result.out_of_fold, scored.weights)
+    score = target.shown(float(np.average(costs, weights=scored.weights)))
     text = (
         f"{len(groups)} x {size} networks in {time.monotonic() - began:.1f} s, "
         f"{target.metric} {score:.4g}{', calibrated' * (target.kind == 'classes')}"
@@ -213,7 +214,7 @@ def _cut(groups: list[TrainingResult], why: str, count: int) -> list[str]:
 def _blended(
     groups: list[TrainingResult], data: FitRows, request: FitOptions, division: Splits
 ) -> BlendResult:
-    target, weights = data.target, data.score_weights
+    target, weights = data.scored.target, data.scored.weights
     predictions = [group.held_out.joint(target) for group in groups]
 
     def cost(prediction: Array) -> float:

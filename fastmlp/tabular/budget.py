@@ -186,7 +186,7 @@ def memory_of(
         folds = stage.folds_of(n)
         repeats = stage.repeats_of(folds)
         members = folds * repeats
-        learned = n - n // folds
+        learned = n - n // max(folds, 2)
         for recipe in recipes:
             width = width_of(columns, missing, recipe.bins)
             weights = 4.0 * members * recipe.work(width)

@@ -47,7 +47,8 @@ class TabMLPClassifier(Classifier, BaseTabMLP):
     classes_ : array
         Classes, in the order of the columns of ``predict_proba``.
     oof_prediction_ : array, shape (n_samples, n_classes)
-        Calibrated out-of-fold probabilities: each row is predicted by members not trained on it.
+        Calibrated out-of-fold probabilities: each row is predicted by members not trained on it,
+        and is NaN if no fold holds it out.
     temperature_ : float
         Calibration temperature, the divisor of logits.
     {attributes}
@@ -76,7 +77,7 @@ class TabMLPClassifier(Classifier, BaseTabMLP):
         *,
         preset: PresetName = "default",
         recipes: Any = None,
-        folds: int | None = None,
+        folds: Any = None,
         members: int | None = None,
         epochs: int | None = None,
         width: int | None = None,

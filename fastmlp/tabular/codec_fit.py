@@ -48,16 +48,21 @@ def _of_rows(context: Any) -> tuple[int]:
     return (len(context["predictions"]),)
 
 
+def _last_row(context: Any) -> int:
+    return len(context["predictions"]) - 1
+
+
 HELD_OUT = Object(
     {
         "predictions": Counted(Tensor(_of_predictions)),
         "rows": Parts(
-            Tensor(length, PLACES, 0, lambda context: len(context["predictions"]) - 1),
+            Tensor(length, PLACES, 0, _last_row),
             lambda context: len(context["blend"].groups[0].ensemble),
             lambda context: len(context["predictions"]),
         ),
         "weights": Flagged(Tensor(_of_rows, least=0.0)),
         "sampled": Flagged(Tensor(_of_rows, PLACES, 0)),
+        "learned": Maybe(Counted(Tensor(length, PLACES, 0, _last_row, rising=True))),
     },
     HeldOut,
 )

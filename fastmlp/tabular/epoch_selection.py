@@ -29,22 +29,30 @@ class OutOfFold:
     """Predictions of rows by the members that hold them out: one in each repeat."""
 
     predictions: Array  # (repeats, n, columns)
+    held: Array | None = None  # (repeats, n): whether there is one; None if there are all
+
+    def _mean(self, values: Array, first: int = 0) -> Array:
+        """Return the mean over repeats of values of each row; those before ``first`` are 0."""
+        if self.held is None:
+            return np.asarray(np.add.reduce(values, axis=0) / len(self.predictions))
+        held = self.held.reshape(*self.held.shape, *[1] * (values.ndim - 2))
+        total = np.add.reduce(values, axis=0, where=held[first:])
+        return np.asarray(total / np.add.reduce(held, axis=0))
 
     def joint(self, target: Any) -> Array:
         """Return the predictions of the members of all repeats together, (n, columns)."""
-        repeats, means = len(self.predictions), self.predictions.shape[2] - target.outputs
-        mean = np.add.reduce(self.predictions, axis=0) / repeats
+        means = self.predictions.shape[2] - target.outputs
+        mean = self._mean(self.predictions)
         if not means:  # nor variances
-            return np.asarray(mean)
+            return mean
         # Distances from the first prediction, since squares of a large common part lose precision.
         away = self.predictions[1:, :, :means] - self.predictions[0, :, :means]
-        mean_away = np.add.reduce(away, axis=0) / repeats
-        spread = np.maximum(np.add.reduce(away**2, axis=0) / repeats - mean_away**2, 0.0)
+        spread = np.maximum(self._mean(away**2, 1) - self._mean(away, 1) ** 2, 0.0)
         return np.asarray(target.mixed(mean, spread))
 
     def alone(self, target: Any, weights: Array | None) -> float:
         """Return the mean cost of single members."""
-        costs = np.add.reduce(target.costs(self.predictions), axis=0) / len(self.predictions)
+        costs = self._mean(target.costs(self.predictions))
         return float(np.average(costs, weights=weights))
 
 
@@ -91,7 +99,7 @@ class BestEpochSelector:
     """Callback that evaluates held-out rows and keeps the weights of the best epoch."""
 
     inputs: Sequence[EncodedRows]  # held out by each member
-    rows: Sequence[RowIndex]  # their numbers; successive members cover all rows, once per repeat
+    rows: Sequence[RowIndex]  # their places among the rows that are scored
     scale: Any  # of the members' targets
     target: Any
     weights: Array | None
@@ -116,12 +124,17 @@ class BestEpochSelector:
 
     def __post_init__(self) -> None:
         # Of all predictions, one member after the other: their members, and their places among
-        # (repeats, rows). Each repeat covers all rows.
+        # (repeats, rows). The k-th prediction of a row belongs to the k-th repeat.
         members = np.arange(len(self.rows), dtype=np.int32)
         self._members = np.repeat(members, list(map(len, self.rows)))
-        n = len(self.target.y)
-        self._places = np.concatenate(self.rows)
-        self._places += np.arange(len(self._places)) // n * n
+        counts, places = np.zeros(n := len(self.target.y), np.int64), []
+        for rows in self.rows:
+            places.append(rows + n * counts[rows])
+            counts[rows] += 1
+        self._places = np.concatenate(places)
+        repeats = np.arange(counts.max())
+        self._shape = len(repeats), n
+        self._held = None if np.all(counts == len(repeats)) else repeats[:, np.newaxis] < counts
         # The first cycle is too short for decisions, and the last ends the fit anyway.
         self._ends = [cycle_end(cycle, self.cycles) for cycle in range(2, self.cycles)]
 
@@ -174,7 +187,7 @@ class BestEpochSelector:
         began = time.monotonic()
         pairs = zip(state.engine.engines, self.inputs, strict=True)
         z = np.concatenate([engine.predict(x) for engine, x in pairs])
-        predictions = np.empty(z.shape)
+        predictions = np.zeros((math.prod(self._shape), z.shape[1]))
         for first in range(0, len(z), DECODED_ROWS):
             part = slice(first, first + DECODED_ROWS)
             if part != self._part:  # the same each time, unless there are several parts
@@ -183,7 +196,7 @@ class BestEpochSelector:
                 self._scale = scale
             decoded = self.target.decode(self._scale, z[part], slice(None))
             predictions[self._places[part]] = decoded
-        held_out = OutOfFold(predictions.reshape(-1, len(self.target.y), z.shape[1]))
+        held_out = OutOfFold(predictions.reshape(*self._shape, -1), self._held)
         joint, alone = held_out.joint(self.target), held_out.alone(self.target, self.weights)
         cost = together = mean_cost(self.target, joint, self.weights)
         if self.scorer is not None:

@@ -82,6 +82,7 @@ class BaseTabMLP(Validated):
         sample_weight: Any = None,
         *,
         groups: Any = None,
+        folds: Any = None,
         X_val: Any = None,
         y_val: Any = None,
     ) -> Self:
@@ -104,6 +105,11 @@ class BaseTabMLP(Validated):
             Group of each row, for example a patient. Rows of a group are held out together, and
             prediction intervals hold for new groups. Without groups, copies of a row are held out
             together.
+        folds : array-like, shape (n_samples,), iterable of pairs, or splitter, optional
+            Folds instead of random ones, and of those of the parameter ``folds``: for each row the
+            number of the fold that holds it out, from 0, or -1 for none; or pairs of the rows that
+            a fold learns from and those that it holds out. Rows that no fold holds out have no
+            out-of-fold prediction; scores, weights and calibration are those of the others.
         X_val, y_val : like X and y, optional
             Rows that are not used in training: the report shows the fitted model's score on them.
 
@@ -133,7 +139,8 @@ class BaseTabMLP(Validated):
             training, if no file can hold the model, so that ``save`` will fail: a class of more
             than 1,024 characters, for example; pickle can.
         """
-        stopped = self._fit(X, y, sample_weight, groups, X_val, y_val)
+        rows = TableChunk(X, y, sample_weight, groups, folds)
+        stopped = self._fit(X, rows, X_val, y_val)
         if stopped:
             warn(
                 f"the fit has ended early because {stopped}: the model consists of the "
@@ -143,9 +150,9 @@ class BaseTabMLP(Validated):
         return self
 
     @training
-    def _fit(self, X: Any, y: Any, sample_weight: Any, groups: Any, X_val: Any, y_val: Any) -> str:
+    def _fit(self, X: Any, rows: TableChunk, X_val: Any, y_val: Any) -> str:
         """Swap in the value of a fit; return the reason if the user ended it early."""
-        rows = TableChunk(X, y, sample_weight, groups)
+        del X  # which the decorator checks
         self._fitted, stopped = fit(self._task, self.get_params(deep=False), rows, X_val, y_val)
         return stopped
 
@@ -163,9 +170,7 @@ class BaseTabMLP(Validated):
     history_ = FitAttribute(lambda fitted: fitted.facts.history)
     best_epoch_ = FitAttribute(lambda fitted: fitted.facts.best_epoch)
     n_iter_ = FitAttribute(lambda fitted: fitted.facts.n_iter)
-    oof_prediction_ = FitAttribute(
-        lambda fitted: fitted.calibration.result(fitted.held_out.predictions).copy()
-    )
+    oof_prediction_ = FitAttribute(lambda fitted: fitted.oof_prediction())
 
     @property
     def feature_names_in_(self) -> Array:

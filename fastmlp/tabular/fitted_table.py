@@ -27,6 +27,7 @@ class HeldOut:
     rows: list[Array]  # those that the k-th member of each group holds out
     weights: Array | None  # of all rows; None if they are equal
     sampled: Array | None = None  # the rows of the fit among those of its table; None if all are
+    learned: Array | None = None  # rows that no member holds out; None if there are none
 
     def __post_init__(self) -> None:
         """Raise ValueError unless the rows that members hold out have weights above 0."""
@@ -69,6 +70,13 @@ class FittedTable:
     def predict(self, table: Table) -> Array:
         """Return the predictions of all members, (n, columns)."""
         return self.blend.predict(table)
+
+    def oof_prediction(self) -> Array:
+        """Return calibrated out-of-fold predictions, NaN for rows that all members have learned."""
+        predictions = self.calibration.result(self.held_out.predictions).copy()
+        if self.held_out.learned is not None:
+            predictions[self.held_out.learned] = np.nan
+        return predictions
 
     def predictor(self) -> RowPredictor:
         """Return a function of one row."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +14,26 @@ from numpy.typing import NDArray
 from fastmlp._validation.arrays import is_missing
 from fastmlp.tabular.columns import Columns, RowIndex, Table
 from fastmlp.tabular.presets import Preset
+from fastmlp.tabular.targets import with_rows
+
+Folds: TypeAlias = Sequence[tuple[RowIndex, RowIndex]]  # rows to learn from, and to hold out
 
 FEW_ALIKE = 0.05  # smallest share of equal rows that is worth a note
 MOST_ALIKE = 10  # largest mean number of equal rows that counts as copies
 CONTINUOUS = 0.5  # share of distinct values among distinct rows; columns of a grid have fewer
+
+
+class ScoredRows(NamedTuple):
+    """The rows that some member holds out: they score, blend and calibrate a fit."""
+
+    rows: RowIndex  # their places among the rows of the fit, in order
+    target: Any
+    weights: NDArray[Any] | None
+    groups: NDArray[Any] | None  # or copies
+
+    def places(self, rows: RowIndex) -> RowIndex:
+        """Return the places of rows of the fit among these."""
+        return rows if self.rows[-1] == len(self.rows) - 1 else np.searchsorted(self.rows, rows)
 
 
 @dataclass(frozen=True)
@@ -32,6 +49,19 @@ class FitRows:
     total_rows: int = 0  # number of rows of which these are a sample
     memory: float = 0.0  # estimated bytes of the fit
     score_weights: NDArray[Any] | None = None  # in scores; without divided weights of classes
+    folds: Folds | None = None  # the user's; None for random ones
+
+    @functools.cached_property
+    def scored(self) -> ScoredRows:
+        """The rows that some member holds out: all of them, unless the user's folds leave some."""
+        n, target, weights = len(self.table), self.target, self.score_weights
+        groups = self.copies if self.groups is None else self.groups
+        if self.folds is not None:
+            rows = np.unique(np.concatenate([out for _, out in self.folds]))
+            if len(rows) < n:
+                parts = (part if part is None else part[rows] for part in (weights, groups))
+                return ScoredRows(rows, with_rows(target, target.y[rows]), *parts)
+        return ScoredRows(np.arange(n), target, weights, groups)
 
 
 @dataclass(frozen=True)
@@ -45,6 +75,8 @@ class Splits:
     @classmethod
     def of(cls, data: FitRows, preset: Preset, rng: np.random.Generator) -> Splits:
         """Split rows, evenly by class; the total number of rows determines that of the folds."""
+        if data.folds is not None:
+            return cls(*map(list, zip(*data.folds * preset.repeats_of(len(data.folds)))))
         n, groups, copies = len(data.table), data.groups, data.copies
         together = copies if groups is None else groups
         parts = n if together is None else len(np.unique(together))
@@ -93,6 +125,68 @@ def assign(
     fold = np.empty(n, np.int64)
     fold[order] = np.arange(n) % folds
     return fold
+
+
+def pairs_of(folds: Any, X: Any, y: NDArray[Any], groups: Any) -> Folds:
+    """Return the rows of each fold from a splitter, pairs of rows, or the fold of each row."""
+    n = len(y)
+    if hasattr(folds, "split") and not isinstance(folds, str):
+        pairs = [*folds.split(X, y[:, 0] if y.shape[1:] == (1,) else y, groups)]
+    elif np.ndim(next(iter(items := [*folds]), 0)):
+        pairs = items
+    else:
+        number = np.asarray(folds)
+        if number.shape != (n,) or number.dtype.kind not in "iu" or number.max() < 0:
+            raise ValueError(
+                f"folds has shape {number.shape} and dtype {number.dtype} but the number of the "
+                f"fold that holds each of the {n} rows out is expected, an integer from 0, or -1 "
+                "for none; or pairs of rows to learn from and rows to hold out"
+            )
+        held = [number == fold for fold in np.unique(number[number >= 0])]
+        pairs = [(np.flatnonzero(~out), np.flatnonzero(out)) for out in held]
+    checked = [_pair(k, pair, n) for k, pair in enumerate(pairs)]
+    if not checked:
+        raise ValueError("folds is empty but at least one pair of rows is expected: add a fold")
+    return checked
+
+
+def _pair(k: int, pair: Any, n: int) -> tuple[RowIndex, RowIndex]:
+    """Return the rows that a fold learns from and those that it holds out, checked."""
+    if len(pair) != 2:
+        raise ValueError(
+            f"folds[{k}] has {len(pair)} parts but two are expected: rows to learn from, and rows "
+            "to hold out"
+        )
+    learn, out = (np.asarray(rows) for rows in pair)
+    for rows, task in ((learn, "learns from"), (out, "holds out")):
+        if not rows.size:
+            raise ValueError(f"folds[{k}] {task} no rows but at least one is expected: leave it out")
+        if rows.ndim != 1 or rows.dtype.kind not in "iu" or rows.min() < 0 or rows.max() >= n:
+            raise ValueError(
+                f"folds[{k}] {task} {rows} but places of rows, integers from 0 to {n - 1}, are "
+                "expected"
+            )
+    both = np.intersect1d(learn, out)
+    if len(both):
+        raise ValueError(
+            f"folds[{k}] learns from row {both[0]} and holds it out, but scores are those of rows "
+            "that were not learned: take it out of one of them"
+        )
+    return learn.astype(np.int64), np.unique(out).astype(np.int64)
+
+
+def of_rows(folds: Folds, rows: RowIndex, n: int) -> Folds:
+    """Return folds of some of n rows, by their places among these."""
+    place = np.full(n, -1)
+    place[rows] = np.arange(len(rows))
+    pairs = [[part[part >= 0] for part in (place[learn], place[out])] for learn, out in folds]
+    left = [(learn, out) for learn, out in pairs if len(learn) and len(out)]
+    if not left:
+        raise ValueError(
+            "folds holds out no row of the fit with a weight above 0 that others can predict: "
+            "correct folds or sample_weight"
+        )
+    return left
 
 
 def numbered(groups: Any) -> RowIndex:

@@ -285,15 +285,15 @@ def _selector(
     clock: Clock,
 ) -> BestEpochSelector:
     """Return the callback that evaluates held-out rows, for a small share of the time."""
-    preset, out = request.preset, division.out
+    preset, out, scored = request.preset, division.out, data.scored
     # Of an epoch, in predictions of a row.
     work = presets.TRAINING_WORK * sum(map(len, division.learn))
     return BestEpochSelector(
         [x[rows] for x, rows in zip(inputs, out, strict=True)],
-        out,
+        [scored.places(rows) for rows in out],
         scale,
-        data.target,
-        data.score_weights,
+        scored.target,
+        scored.weights,
         request.scorer,
         clock,
         hopeless=data.target.hopeless if recipe.share == 1 else math.inf,

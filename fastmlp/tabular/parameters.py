@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import Any
 
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from fastmlp._training.callbacks import EarlyStopping, ReduceOnPlateau
 from fastmlp.tabular.presets import PRESETS
@@ -18,6 +18,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "preset": [StrOptions(set(PRESETS))],
     "recipes": [list, tuple, None],
     **{name: [Interval(Integral, *ends, closed="both"), None] for name, ends in COUNTS.items()},
+    "folds": [Interval(Integral, *COUNTS["folds"], closed="both"), HasMethods("split"), None],
     "categorical_features": [StrOptions({"from_dtype"}), "array-like", None],
     "scoring": [str, callable, None],
     "time_limit": [Interval(Real, 0, None, closed="neither"), None],
@@ -38,8 +39,10 @@ recipes : list of dict, optional
     learning rate), dropout, decay (of weights), parametric (whether units learn a blend of their
     activation and the identity) and share (of the epochs); see
     ``fastmlp.tabular.presets.Recipe``.
-folds : int from 2 to 1000, optional
-    Number of parts of the rows; each network is trained on all parts but one.
+folds : int from 2 to 1000, or splitter, optional
+    Number of parts of the rows; each network is trained on all parts but one. Or a splitter of
+    scikit-learn, such as ``GroupKFold``, whose folds all stages use; files do not contain it. See
+    also ``folds`` of ``fit``.
 members : int from 2 to 10000, optional
     Number of networks per recipe, rounded up to a multiple of the folds.
 epochs : int from 1 to 1000000, optional

@@ -154,8 +154,9 @@ def trained(
     """
     rng = np.random.default_rng(parameters["random_state"])
     made = train(task_class, parameters, rows, columns=columns)
-    read, result, weights = made.reading, made.result, made.reading.data.score_weights
-    places = read.used if read.sampled is None else read.sampled[read.used]
+    read, result, scored = made.reading, made.result, made.reading.data.scored
+    used = read.used[scored.rows]
+    places = used if read.sampled is None else read.sampled[used]
     alone, groups = places < n, None
     if rows.groups is not None:
         numbers = folds.numbered(rows.groups)
@@ -163,7 +164,7 @@ def trained(
         alone &= ~np.isin(groups, numbers[n:])
     sample = np.sort(rng.permutation(np.flatnonzero(alone))[:max_rows])
     place = np.full(len(read.used), -1)
-    place[sample] = np.arange(len(sample))
+    place[scored.rows[sample]] = np.arange(len(sample))
     nothing: Any = None  # in place of arrays of all rows
     for recipe in result.trained:
         recipe.held_out = nothing
@@ -173,9 +174,9 @@ def trained(
         read.data.columns,
         read.feature_names,
         replace(result, out_of_fold=nothing, division=replace(result.division, learn=[], out=[])),
-        read.data.table.take(sample),
-        read.data.target.y[sample],
-        np.ones(len(sample)) if weights is None else weights[sample],
+        read.data.table.take(scored.rows[sample]),
+        scored.target.y[sample],
+        np.ones(len(sample)) if scored.weights is None else scored.weights[sample],
         None if groups is None else groups[sample],
         result.out_of_fold[sample],
         [place[rows][place[rows] >= 0] for rows in result.division.out],
@@ -235,7 +236,7 @@ def merged(
             f"trained in {len(parts)} random parts",
         ],
     )
-    calibration, more = first.task.calibrated(target, result, unequal, of_rows)
+    calibration, more = first.task.calibrated(target, unequal, of_rows, result)
     held_out = HeldOut(whole, out, unequal)
     return assembled(
         *(parameters, first.columns, first.feature_names, result, calibration, held_out),

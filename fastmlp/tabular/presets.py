@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
@@ -131,9 +132,14 @@ class Preset:
         limited = [r if r.bins <= most else replace(r, bins=most) for r in recipes]
         return tuple(dict.fromkeys(limited))
 
+    def with_folds(self, folds: int) -> Preset:
+        """Return the preset with this number of folds in all stages, however many rows there are."""
+        trial_folds = folds if self.trial_folds else 0
+        return replace(self, folds=folds, many_rows=(), trial_folds=trial_folds)
+
     def folds_of(self, n: int) -> int:
         """Return the number of folds for n rows."""
-        return max(2, self.folds >> sum(n > many for many in self.many_rows))
+        return max(min(self.folds, 2), self.folds >> sum(n > many for many in self.many_rows))
 
     def repeats_of(self, folds: int) -> int:
         """Return the number of repeats with this many folds."""
@@ -214,12 +220,15 @@ AVERAGING = {"classes": 1.5, "numbers": 1.5, "gaussian": 1.0}
 def adapted(
     preset: Preset,
     recipes: Sequence[Mapping[str, Any]] | None,
-    folds: int | None,
+    folds: Any,
     members: int | None,
     epochs: int | None,
     width: int | None,
 ) -> Preset:
-    """Return a preset with the user's choices; None keeps the preset's value."""
+    """Return a preset with the user's choices; None keeps the preset's value.
+
+    A number of ``folds`` counts; others are known when the rows are read.
+    """
     if recipes is not None:
         chosen = tuple(_recipe(k, options) for k, options in enumerate(recipes))
         if not chosen:
@@ -228,9 +237,8 @@ def adapted(
     if width is not None:
         wide = {kind: _of_width(first, width) for kind, first in preset.first.items()}
         preset = replace(preset, recipes=_of_width(preset.recipes, width), first=wide)
-    if folds is not None:
-        trial_folds = folds if preset.trial_folds else 0
-        preset = replace(preset, folds=folds, many_rows=(), trial_folds=trial_folds)
+    if isinstance(folds, Integral):
+        preset = preset.with_folds(int(folds))
     if epochs is not None:
         preset = replace(preset, epochs=epochs, scaled=False, trial_folds=0)
     return preset if members is None else replace(preset, members=members)

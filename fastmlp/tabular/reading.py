@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,7 +31,7 @@ from fastmlp.tabular.budget import (
 )
 from fastmlp.tabular.columns import Array, Columns, Table
 from fastmlp.tabular.encoding import with_missing
-from fastmlp.tabular.folds import FitRows
+from fastmlp.tabular.folds import FitRows, Folds
 from fastmlp.tabular.frames import check_frame, gathered, is_frame, names_in, take_rows
 from fastmlp.tabular.sampling import SourceSample
 
@@ -40,12 +41,13 @@ LIGHTEST = np.finfo(float).eps
 
 
 class TableChunk(NamedTuple):
-    """Some rows: a frame or array, its targets, and its weights and groups if there are any."""
+    """Some rows: a frame or array, its targets, and weights, groups and folds if there are any."""
 
     X: Any
     y: Any
     sample_weight: Any = None
     groups: Any = None
+    folds: Any = None  # see `folds.pairs_of`
 
     def take(self, places: Array) -> TableChunk:
         """Return the rows at some places."""
@@ -81,6 +83,7 @@ class _Whole(NamedTuple):
     y: Array
     sample_weight: Any
     groups: Array | None
+    folds: Folds | None
     sampled: Array | None
     plan: TablePlan
 
@@ -109,15 +112,18 @@ def read(
         whole = _source(task_class, parameters, rows.X, budget, rng)
     else:
         whole = _table(task_class, parameters, rows, budget, rng, columns)
-    task, table, y, groups, plan = whole.task, whole.table, whole.y, whole.groups, whole.plan
+    task, table, y, plan = whole.task, whole.table, whole.y, whole.plan
+    groups, pairs = whole.groups, whole.folds
     used, weights, in_scores = used_rows(task, y, whole.sample_weight)
     target = task.target(y[used], weights, in_scores)
     target.weighting = task.weighting(in_scores, whole.sample_weight)
     part = table if len(used) == len(table) else table.take(used)
     copies = None
+    if pairs is not None and len(used) < len(table):
+        pairs = folds.of_rows(pairs, used, len(table))
     if groups is not None:
         groups = groups[used]
-    else:
+    elif pairs is None:
         copies, notes = folds.copied(part, target.y)
         plan.notes[:0] = notes
     if columns is None:
@@ -133,6 +139,7 @@ def read(
         total_rows=plan.total_rows,
         memory=plan.memory,
         score_weights=in_scores,
+        folds=pairs,
     )
     return Reading(task, whole.feature_names, table, y, whole.sampled, used, data, plan)
 
@@ -146,8 +153,8 @@ def _table(
     of_larger: Columns | None,
 ) -> _Whole:
     """Read a table in memory, or a sample of its rows."""
-    X, y, sample_weight, groups = rows
-    data_warnings.check_order(X, y=y, sample_weight=sample_weight, groups=groups)
+    X, y, sample_weight, groups, chosen = rows
+    data_warnings.check_order(X, y=y, sample_weight=sample_weight, groups=groups, folds=chosen)
     if y is None:
         raise ValueError("requires y to be passed, but the target y is None")
     if np.ma.is_masked(y):
@@ -160,6 +167,9 @@ def _table(
     if groups is not None:
         groups = folds.numbered(groups)
         check_consistent_length(X, groups)
+    pairs = _pairs(parameters, X, y, groups, chosen)
+    if pairs is not None:
+        budget = replace(budget, preset=budget.preset.with_folds(len(pairs)))
     used, *weights = used_rows(task, y, sample_weight)
     began, pilot = time.monotonic(), X
     if n > 2 * PILOT_ROWS:
@@ -174,13 +184,22 @@ def _table(
         sampled = used[sample(len(used), plan.rows, rng)]
         X, y = take_rows(X, sampled), y[sampled]
         groups = None if groups is None else groups[sampled]
+        pairs = None if pairs is None else folds.of_rows(pairs, sampled, n)
         if sample_weight is not None:
             sample_weight = np.broadcast_to(sample_weight, n)[sampled]
     if n > len(table) or sampled is not None:
         columns = of_larger or Columns.of(X, parameters["categorical_features"])
         table = columns.read(X)
-    of_rows = y, sample_weight, groups, sampled
+    of_rows = y, sample_weight, groups, pairs, sampled
     return _Whole(task, feature_names, columns, table, *of_rows, plan)
+
+
+def _pairs(parameters: Mapping[str, Any], X: Any, y: Array, groups: Any, chosen: Any) -> Any:
+    """Return the user's folds, those of ``fit`` or else of the parameter; None for random ones."""
+    if chosen is None:
+        chosen = parameters["folds"]
+    is_number = chosen is None or isinstance(chosen, Integral)
+    return None if is_number else folds.pairs_of(chosen, X, y, groups)
 
 
 def _source(
@@ -254,7 +273,10 @@ def _of_source(
     """
     task, y = task_class.of_targets(parameters, y)
     names = np.array(columns.names, object)
-    return _Whole(task, names, columns, table, y, weights, None, sampled, plan)
+    pairs = _pairs(parameters, table.numbers, y, None, None)
+    if pairs is not None:
+        plan.preset = plan.preset.with_folds(len(pairs))
+    return _Whole(task, names, columns, table, y, weights, None, pairs, sampled, plan)
 
 
 def _noted(rows: SourceSample, seconds: float) -> list[str]:

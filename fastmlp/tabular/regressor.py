@@ -45,7 +45,8 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
     Attributes
     ----------
     oof_prediction_ : array, shape (n_samples,) or (n_samples, n_outputs)
-        Out-of-fold predictions: each row is predicted by members not trained on it.
+        Out-of-fold predictions: each row is predicted by members not trained on it,
+        and is NaN if no fold holds it out.
     {attributes}
 
     Examples
@@ -74,7 +75,7 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
         *,
         preset: PresetName = "default",
         recipes: Any = None,
-        folds: int | None = None,
+        folds: Any = None,
         members: int | None = None,
         epochs: int | None = None,
         width: int | None = None,

@@ -101,7 +101,7 @@ class NumberTask:
         return lambda predictions: score(means_of(predictions, self.outputs))
 
     def calibrated(
-        self, target: Any, result: BlendResult, weights: Array | None, groups: Array | None
+        self, target: Any, weights: Array | None, groups: Array | None, result: BlendResult
     ) -> Calibrated:
         """Return the distribution of the residuals of the out-of-fold predictions."""
         predictions, m, shrink = result.out_of_fold, self.outputs, 1.0
@@ -230,7 +230,7 @@ class LabelTask:
         return scorer_of(self.parameters["scoring"], FixedClasses, classes, y, weights)
 
     def calibrated(
-        self, target: Any, result: BlendResult, weights: Array | None, groups: Array | None
+        self, target: Any, weights: Array | None, groups: Array | None, result: BlendResult
     ) -> Calibrated:
         """Return the temperature of the out-of-fold predictions, and a line for the report."""
         del groups

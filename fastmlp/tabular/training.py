@@ -66,7 +66,7 @@ def fit(
             fitted = _calibrated(parameters, trained, with_scores=False)
     result.notes.extend(trained.budget.overrun(seconds))
     if parameters["verbose"]:
-        target, weights = trained.reading.data.target, trained.reading.data.score_weights
+        _, target, weights, _ = trained.reading.data.scored
         predictions = fitted.calibration.scored(result.out_of_fold)
         show_result(target.metric, target.shown(mean_cost(target, predictions, weights)))
     return fitted, result.stopped
@@ -103,7 +103,7 @@ def train(
         )
     recipes = blend.recipes_of(read.plan.preset, deadline is not None, data)
     warn_if_unsavable(data.columns, getattr(read.task, "classes", None), recipes)
-    scorer = read.task.scorer(read.y[read.used], data.score_weights)
+    scorer = read.task.scorer(read.y[read.used[data.scored.rows]], data.scored.weights)
     rng, verbose = np.random.default_rng(seed), bool(parameters["verbose"])
     options = FitOptions(
         read.plan.preset, rng, deadline, scorer, n_threads, callbacks=called, verbose=verbose
@@ -134,21 +134,22 @@ def rows_and_target(
 def _calibrated(parameters: Mapping[str, Any], trained: Trained, with_scores: bool) -> FittedTable:
     """Return the fitted table: calibrated, and with a report of the fit."""
     read, result = trained.reading, trained.result
-    data, table, used, target = read.data, read.table, read.used, read.data.target
-    groups = data.copies if data.groups is None else data.groups
-    in_scores = data.score_weights
-    calibration, more = read.task.calibrated(target, result, in_scores, groups)
+    data, table, used = read.data, read.table, read.used
+    scored = used[data.scored.rows]
+    calibration, more = read.task.calibrated(*data.scored[1:], result)
     if with_scores:
         more |= _scores(parameters, trained, calibration)
     weights = None
-    if in_scores is not None or len(used) < len(table):
+    if data.score_weights is not None or len(scored) < len(table):
         weights = np.zeros(len(table))
-        weights[used] = 1.0 if in_scores is None else in_scores
+        weights[scored] = 1.0 if data.scored.weights is None else data.scored.weights
     out = [used[rows] for rows in result.division.out]
-    held_out = HeldOut(_of_all_rows(result, table, used), out, weights, read.sampled)
+    predictions = _of_all_rows(result, table, scored)
+    learned = np.setdiff1d(used, scored) if len(scored) < len(used) else None
+    held_out = HeldOut(predictions, out, weights, read.sampled, learned)
     return assembled(
         *(parameters, data.columns, read.feature_names, result, calibration, held_out),
-        rows=(table, with_rows(target, read.task.read(read.y))),
+        rows=(table, with_rows(data.target, read.task.read(read.y))),
         n=len(table),
         seconds=trained.seconds,
         more=more,
@@ -189,14 +190,14 @@ def assembled(
     )
 
 
-def _of_all_rows(result: BlendResult, table: Table, used: Array) -> Array:
-    """Return predictions of all rows: out of fold, but for rows that are in no member's folds."""
-    if len(used) == len(table):
+def _of_all_rows(result: BlendResult, table: Table, scored: Array) -> Array:
+    """Return predictions of all rows: out of fold, but for rows that no member holds out."""
+    if len(scored) == len(table):
         return result.out_of_fold
     predictions = np.empty((len(table), result.out_of_fold.shape[1]))
-    predictions[used] = result.out_of_fold
-    unused = np.setdiff1d(np.arange(len(table)), used)
-    predictions[unused] = result.blend.predict(table.take(unused))
+    predictions[scored] = result.out_of_fold
+    others = np.setdiff1d(np.arange(len(table)), scored)
+    predictions[others] = result.blend.predict(table.take(others))
     return predictions
 
 

@@ -198,6 +198,7 @@ GIVEN = {
     "numbers": {},
     "weights": {"sample_weight": np.arange(3_000) % 3},
     "groups": {"groups": np.arange(3_000) // 4},
+    "folds": {"folds": np.arange(3_000) // 7 % 4 - 1},
 }
 
 

@@ -5,6 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from sklearn.model_selection import KFold
 from tiny_tables import LABELS, N, X, Y, classifier, regressor
 
 import fastmlp
@@ -62,6 +63,22 @@ DATA = [
     (ValueError, "groups has missing ones", {"groups": np.where(np.arange(N) < 3, np.nan, 1.0)}),
     (ValueError, "do not compare", {"groups": np.array(["a", 1] * (N // 2), object)}),
     (ValueError, r"groups has shape \(60, 2\)", {"groups": np.zeros((N, 2))}),
+    (ValueError, r"folds has shape \(3,\) .* -1 for none; or pairs", {"folds": [0, 1, 2]}),
+    (ValueError, "folds has shape .* float64", {"folds": np.arange(N) / 2}),
+    (ValueError, "folds has shape .* -1 for none", {"folds": np.full(N, -1)}),
+    (ValueError, "folds has shape .* -1 for none", {"folds": "KFold"}),
+    (ValueError, "folds has shape .* -1 for none", {"folds": []}),
+    (ValueError, r"folds\[1\] has 3 parts", {"folds": [([0], [1]), ([0], [1], [2])]}),
+    (ValueError, r"folds\[0\] holds out no rows", {"folds": [([0], [])]}),
+    (ValueError, r"folds\[0\] learns from no rows", {"folds": [([], [1])]}),
+    (ValueError, r"folds\[0\] holds out \[60\] but places", {"folds": [([0], [N])]}),
+    (ValueError, r"folds\[0\] learns from \[-1\] but", {"folds": [([-1], [1])]}),
+    (ValueError, r"folds\[0\] learns from \[0.5\] but", {"folds": [([0.5], [1])]}),
+    (ValueError, "learns from row 1 and holds it out", {"folds": [([0, 1], [1, 2])]}),
+    (
+        *(ValueError, "folds holds out no row of the fit with a weight"),
+        {"folds": [([0, 1], [2])], "sample_weight": np.arange(N) != 2},
+    ),
     (ValueError, "X_val and y_val belong together", {"X_val": X}),
     (ValueError, "X_val and y_val belong together", {"y_val": Y}),
     (ValueError, "inconsistent numbers", {"X_val": X, "y_val": Y[1:]}),
@@ -90,6 +107,8 @@ OPTIONS = [
     ("categorical_features has 'colour'", {"categorical_features": ["colour"]}),
     ("folds", {"folds": 1}),
     ("folds", {"folds": True}),
+    ("folds has shape .* -1 for none", {"folds": "KFold"}),
+    ("greater than the number of samples", {"folds": KFold(N + 1)}),
     ("members", {"members": 1}),
     ("epochs", {"epochs": 0}),
     ("width", {"width": 2.5}),
