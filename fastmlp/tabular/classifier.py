@@ -83,6 +83,7 @@ class TabMLPClassifier(Classifier, BaseTabMLP):
         width: int | None = None,
         class_weight: Any = None,
         prior: Prior | None = None,
+        validation: Literal["choose"] | None = None,
         categorical_features: Any = "from_dtype",
         scoring: Any = None,
         time_limit: float | None = None,

@@ -129,6 +129,12 @@ class Table:
         """Return some rows: a copy, or views for a slice."""
         return Table(self.numbers[rows], self.codes[rows])
 
+    def joined(self, *others: Table) -> Table:
+        """Return these rows, then those of other tables."""
+        tables = self, *others
+        numbers = np.concatenate([table.numbers for table in tables])
+        return Table(numbers, np.concatenate([table.codes for table in tables]))
+
 
 class Derived(NamedTuple):
     """A number that is computed from others of its row, or from a code."""

@@ -33,7 +33,8 @@ from fastmlp.tabular.parameters import CONSTRAINTS
 from fastmlp.tabular.predictor import RowPredictor
 from fastmlp.tabular.reading import TableChunk
 from fastmlp.tabular.report import Report
-from fastmlp.tabular.training import fit, rows_and_target
+from fastmlp.tabular.targets import with_rows
+from fastmlp.tabular.training import fit
 
 MAX_BARS = 20
 SAME = 1e-4  # largest relative difference of equal predictions, by rounding in float32
@@ -112,6 +113,9 @@ class BaseTabMLP(Validated):
             out-of-fold prediction; scores, weights and calibration are those of the others.
         X_val, y_val : like X and y, optional
             Rows that are not used in training: the report shows the fitted model's score on them.
+            With ``validation="choose"`` they take the place of folds: all networks learn all rows
+            of X, and these rows, which follow those of X in ``oof_prediction_`` and in other
+            results of the fit, choose epochs and weights, and calibrate.
 
         Returns
         -------
@@ -410,7 +414,7 @@ class BaseTabMLP(Validated):
         cells = MAX_CELLS + 1
         if fitted.rows is not None:
             table, target = fitted.rows
-            yield partial(self.plot_calibration, self._task.of_fitted(fitted).users(target))
+            yield partial(self.plot_calibration, self._task.of_fitted(fitted).users(target.y))
             cells = len(table) * len(fitted.columns.used)
         if fitted.importance is not None or cells <= MAX_CELLS:
             yield lambda ax: inspection.bars(self._importance_of_fit(), MAX_BARS, ax)
@@ -439,9 +443,10 @@ class BaseTabMLP(Validated):
         """
         rounds = check_count("rounds", rounds, example=3)
         fitted = self._state()
-        others = rows_and_target(
-            *(self._task.of_fitted(fitted), fitted.columns, fitted.target, self, X, y, "X and y")
-        )
+        task = self._task.of_fitted(fitted)
+        others = reading.other_rows(task, fitted.columns, self, X, y, "X and y")
+        if others is not None:
+            others = others[0], with_rows(fitted.target, others[1])
         return _importance(fitted, others, rounds)
 
     @property

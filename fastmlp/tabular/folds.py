@@ -160,7 +160,9 @@ def _pair(k: int, pair: Any, n: int) -> tuple[RowIndex, RowIndex]:
     learn, out = (np.asarray(rows) for rows in pair)
     for rows, task in ((learn, "learns from"), (out, "holds out")):
         if not rows.size:
-            raise ValueError(f"folds[{k}] {task} no rows but at least one is expected: leave it out")
+            raise ValueError(
+                f"folds[{k}] {task} no rows but at least one is expected: leave it out"
+            )
         if rows.ndim != 1 or rows.dtype.kind not in "iu" or rows.min() < 0 or rows.max() >= n:
             raise ValueError(
                 f"folds[{k}] {task} {rows} but places of rows, integers from 0 to {n - 1}, are "

@@ -12,13 +12,14 @@ from fastmlp._training.callbacks import EarlyStopping, ReduceOnPlateau
 from fastmlp.tabular.presets import PRESETS
 
 # Smallest and largest values of parameters that replace numbers of a preset.
-COUNTS = {"folds": (2, 1_000), "members": (2, 10_000), "epochs": (1, 10**6), "width": (1, 10**5)}
+COUNTS = {"folds": (2, 1_000), "members": (1, 10_000), "epochs": (1, 10**6), "width": (1, 10**5)}
 
 CONSTRAINTS: dict[str, list[Any]] = {
     "preset": [StrOptions(set(PRESETS))],
     "recipes": [list, tuple, None],
     **{name: [Interval(Integral, *ends, closed="both"), None] for name, ends in COUNTS.items()},
     "folds": [Interval(Integral, *COUNTS["folds"], closed="both"), HasMethods("split"), None],
+    "validation": [StrOptions({"choose"}), None],
     "categorical_features": [StrOptions({"from_dtype"}), "array-like", None],
     "scoring": [str, callable, None],
     "time_limit": [Interval(Real, 0, None, closed="neither"), None],
@@ -43,8 +44,11 @@ folds : int from 2 to 1000, or splitter, optional
     Number of parts of the rows; each network is trained on all parts but one. Or a splitter of
     scikit-learn, such as ``GroupKFold``, whose folds all stages use; files do not contain it. See
     also ``folds`` of ``fit``.
-members : int from 2 to 10000, optional
+members : int from 1 to 10000, optional
     Number of networks per recipe, rounded up to a multiple of the folds.
+validation : "choose" or None, default=None
+    With "choose", ``X_val`` and ``y_val`` of ``fit`` choose epochs and weights instead of rows that
+    folds hold out.
 epochs : int from 1 to 1000000, optional
     Number of epochs of a recipe with share 1, whatever the number of rows. With ``recipes`` or
     ``epochs``, the default preset trains in one stage and ends no recipe early for little gain.

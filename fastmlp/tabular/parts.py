@@ -205,10 +205,7 @@ def merged(
     results = [part.result for part in parts]
     groups = [group for result in results for group in result.blend.groups]
     least = min(len(group.ensemble) for group in groups)  # files have as many in each group
-    table = Table(
-        np.concatenate([part.table.numbers for part in parts]),
-        np.concatenate([part.table.codes for part in parts]),
-    )
+    table = first.table.joined(*(part.table for part in parts[1:]))
     begin = np.cumsum([0, *(len(part.table) for part in parts)])
     out = [
         np.concatenate([at + part.out[k] for at, part in zip(begin, parts, strict=False)])

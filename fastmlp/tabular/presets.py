@@ -137,6 +137,10 @@ class Preset:
         trial_folds = folds if self.trial_folds else 0
         return replace(self, folds=folds, many_rows=(), trial_folds=trial_folds)
 
+    def with_one_fold(self) -> Preset:
+        """Return the preset with one fold, and as many networks as it has in all folds."""
+        return replace(self.with_folds(1), members=self.members or self.folds * self.repeats)
+
     def folds_of(self, n: int) -> int:
         """Return the number of folds for n rows."""
         return max(min(self.folds, 2), self.folds >> sum(n > many for many in self.many_rows))

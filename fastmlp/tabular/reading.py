@@ -71,6 +71,7 @@ class Reading:
     used: Array  # the rows with a weight above 0
     data: FitRows  # those rows
     plan: TablePlan
+    validation: tuple[Table, Array] | None  # rows that only score; see `other_rows`
 
 
 class _Whole(NamedTuple):
@@ -95,8 +96,10 @@ def read(
     budget: Budget,
     seed: Array,
     columns: Columns | None = None,
+    X_val: Any = None,
+    y_val: Any = None,
 ) -> Reading:
-    """Read a table or a source; ``task_class`` is a class of `tasks`.
+    """Read a table or a source, and other rows; ``task_class`` is a class of `tasks`.
 
     The columns are measured on these rows, unless those of a larger table are passed, whose fit has
     warned of suspicious ones.
@@ -112,6 +115,11 @@ def read(
         whole = _source(task_class, parameters, rows.X, budget, rng)
     else:
         whole = _table(task_class, parameters, rows, budget, rng, columns)
+    of_fit = layout_of(whole.columns, whole.feature_names, task_class.estimator)
+    names = "X_val and y_val"
+    validation = other_rows(whole.task, whole.columns, of_fit, X_val, y_val, names)
+    if parameters["validation"] is not None:
+        whole, validation = _with_validation(whole, validation, rows), None
     task, table, y, plan = whole.task, whole.table, whole.y, whole.plan
     groups, pairs = whole.groups, whole.folds
     used, weights, in_scores = used_rows(task, y, whole.sample_weight)
@@ -141,7 +149,38 @@ def read(
         score_weights=in_scores,
         folds=pairs,
     )
-    return Reading(task, whole.feature_names, table, y, whole.sampled, used, data, plan)
+    return Reading(task, whole.feature_names, table, y, whole.sampled, used, data, plan, validation)
+
+
+def _with_validation(
+    whole: _Whole, validation: tuple[Table, Array] | None, rows: TableChunk
+) -> _Whole:
+    """Return rows with the validation rows behind them, which the one fold holds out."""
+    if validation is None or whole.folds is not None or whole.groups is not None:
+        raise ValueError(
+            "validation is 'choose' but "
+            + (
+                "there are no rows for it: pass X_val and y_val"
+                if validation is None
+                else "folds or groups are passed, too: leave them out, since X_val alone is held out"
+            )
+        )
+    (table, y), n = validation, len(whole.table)
+    weights, sampled, held_out = whole.sample_weight, whole.sampled, np.arange(n, n + len(y))
+    if weights is not None:
+        weights = np.broadcast_to(weights, n)
+        weights = np.append(weights, np.full(len(y), weights.max()))
+    if sampled is not None:
+        first = whole.plan.total_rows if isinstance(rows.X, ArrowBlocks) else len(rows.X)
+        sampled = np.append(sampled, first + np.arange(len(y)))
+    whole.plan.notes.append(f"the {len(y):,} rows of X_val have chosen epochs and weights")
+    return whole._replace(
+        table=whole.table.joined(table),
+        y=np.concatenate([whole.y, whole.task.users(y)]),
+        sample_weight=weights,
+        folds=[(np.arange(n), held_out)],
+        sampled=sampled,
+    )
 
 
 def _table(
@@ -331,6 +370,22 @@ def checked_again(X: Any, fitted: Any) -> Any:
         X = checked(X, type(fitted).__name__)
     _check_n_features(fitted, X, reset=False)
     return X
+
+
+def other_rows(
+    task: Any, columns: Columns, fitted: Any, X: Any, y: Any, names: str
+) -> tuple[Table, Array] | None:
+    """Return other rows as a table, and their targets as networks hold them; None without rows.
+
+    For ``fitted`` see `checked_again`; ``names`` are those of X and y in messages.
+    """
+    if (X is None) != (y is None):
+        raise ValueError(f"{names} belong together: pass both, or neither")
+    if X is None:
+        return None
+    table, y = columns.read(checked_again(X, fitted)), task.read(y)
+    check_consistent_length(table.numbers, y)
+    return table, y
 
 
 def names_of(X: Any) -> Array | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -81,6 +81,7 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
         width: int | None = None,
         loss: TableLossName = "squared_error",
         quantile: float = 0.5,
+        validation: Literal["choose"] | None = None,
         categorical_features: Any = "from_dtype",
         scoring: Any = None,
         time_limit: float | None = None,

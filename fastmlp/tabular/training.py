@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_consistent_length
 
 from fastmlp._engine.thread_count import of_jobs
 from fastmlp._validation.check import callbacks
@@ -44,7 +43,6 @@ class Trained:
     reading: Reading
     result: BlendResult
     scorer: Any  # of predictions by ``scoring``, out of fold; None without one
-    validation: tuple[Table, Any] | None  # other rows, and their target
     seconds: dict[str, float]  # of each phase
 
 
@@ -84,6 +82,8 @@ def train(
     seconds: dict[str, float] = {}
     check(parameters)
     preset = adapted(PRESETS[parameters["preset"]], *(parameters[name] for name in REPLACED))
+    if parameters["validation"] is not None:
+        preset = preset.with_one_fold()
     deadline = None
     if parameters["time_limit"] is not None:
         deadline = time.monotonic() + float(parameters["time_limit"])
@@ -95,12 +95,9 @@ def train(
     memory = bytes_of(parameters["max_memory"])
     budget = Budget(preset, deadline, n_threads, memory, is_limited)
     with timed(seconds, "reading"):
-        read = reading.read(task_class, parameters, rows, budget, seed, columns)
-        of_fit = reading.layout_of(read.data.columns, read.feature_names, task_class.estimator)
-        data, names = read.data, "X_val and y_val"
-        validation = rows_and_target(
-            read.task, data.columns, data.target, of_fit, X_val, y_val, names
-        )
+        of_rows = budget, seed, columns, X_val, y_val
+        read = reading.read(task_class, parameters, rows, *of_rows)
+    data = read.data
     recipes = blend.recipes_of(read.plan.preset, deadline is not None, data)
     warn_if_unsavable(data.columns, getattr(read.task, "classes", None), recipes)
     scorer = read.task.scorer(read.y[read.used[data.scored.rows]], data.scored.weights)
@@ -111,24 +108,7 @@ def train(
     with timed(seconds, "training"):
         result = blend.fit(data, options)
         result.notes.extend(read.plan.notes)
-    return Trained(budget, read, result, scorer, validation, seconds)
-
-
-def rows_and_target(
-    task: Any, columns: Columns, target: Any, fitted: Any, X: Any, y: Any, names: str
-) -> tuple[Table, Any] | None:
-    """Return other rows as a table, and a target of them; None if there are no rows.
-
-    For ``fitted`` see `reading.checked_again`; ``names`` are those of X and y in messages.
-    """
-    if (X is None) != (y is None):
-        raise ValueError(f"{names} belong together: pass both, or neither")
-    if X is None:
-        return None
-    table = columns.read(reading.checked_again(X, fitted))
-    other = with_rows(target, task.read(y))
-    check_consistent_length(table.numbers, other.y)
-    return table, other
+    return Trained(budget, read, result, scorer, seconds)
 
 
 def _calibrated(parameters: Mapping[str, Any], trained: Trained, with_scores: bool) -> FittedTable:
@@ -209,14 +189,15 @@ def _scores(
     name, more = str(getattr(scoring, "__name__", scoring)), {}
     if trained.scorer is not None:
         more["scoring"] = f"{name} {trained.scorer(result.out_of_fold):.4g}, out of fold"
-    if trained.validation is not None:
-        table, target = trained.validation
+    if trained.reading.validation is not None:
+        table, y = trained.reading.validation
+        target = with_rows(trained.reading.data.target, y)
         target.weighting = target.weighting and " (unweighted)"
         predictions = calibration.scored(result.blend.predict(table))
         cost = mean_cost(target, predictions, None)
         text = f"{target.metric} {target.shown(cost):.4g}"
         if trained.scorer is not None:
-            score = task.scorer(task.users(target), None)(predictions)
+            score = task.scorer(task.users(y), None)(predictions)
             text += f", {name} {score:.4g}"
         more["validation"] = f"{text}, of {len(table):,} rows that were not learned from"
     return more

@@ -125,7 +125,7 @@ def test_the_joint_prediction_is_that_of_the_members_that_hold_a_row_out():
     found = OutOfFold(predictions, held)
     for k, joint in enumerate(found.joint(Gaussian)):
         of_row = predictions[held[:, k], k]
-        expected = of_row.mean(axis=0) + [0, of_row[:, 0].var()]
+        expected = of_row.mean(axis=0) + np.array([0, of_row[:, 0].var()])
         np.testing.assert_allclose(joint, expected)
     means = [predictions[held[:, k], k, 0].mean() for k in range(5)]
     assert found.alone(Gaussian, None) == pytest.approx(np.mean(means))
