@@ -252,6 +252,13 @@ def scores(y: Array, p: Array, classes: Array | None, weights: Array | None) -> 
     return {name: float(score) for name, score in values.items()}
 
 
+def held_out(model: Any, y: Array, weights: Array | None) -> tuple[Array, Array, Array | None]:
+    """Return targets, out-of-fold predictions and weights of the rows that have predictions."""
+    p = model.oof_prediction_
+    rows = np.isfinite(p.reshape(len(p), -1)).all(axis=1)
+    return y[rows], p[rows], None if weights is None else weights[rows]
+
+
 def constant_scores(
     y: Array, classes: Array | None, weights: Array | None
 ) -> tuple[str, dict[str, float]]:

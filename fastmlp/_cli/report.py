@@ -81,6 +81,7 @@ def sections(
     from fastmlp.tabular import inspection  # needs scikit-learn
 
     report, classes = model.report(), getattr(model, "classes_", None)
+    held_y, held_p, held_weights = models.held_out(model, y, weights)
     rounds = 1 if report.rows * report.columns > MANY_CELLS else 3
     importance = model.importance(X, y, rounds=rounds)
     kinds = " and ".join(f"{count} of {name}" for name, count in report.kinds.items())
@@ -94,18 +95,18 @@ def sections(
     facts += [(f"left out: {name}", why) for name, why in report.left_out.items()]
     facts += [("note", note) for note in report.notes]
     yield "What was done", f"{text}{WEIGHTED * (weights is not None)}", table(facts)
-    yield "How well it does", "", _scores(results, y, classes, weights)
+    yield "How well it does", "", _scores(results, held_y, classes, held_weights)
     if classes is None:
         text = "The share of targets below each predicted quantile; on the diagonal it is right."
         yield "Calibration", text, model.plot_calibration(y, ax=Axes())
         text = "The errors of the predictions; no pattern should be left."
-        yield "Residuals", text, _residuals(y, model.oof_prediction_)
+        yield "Residuals", text, _residuals(held_y, held_p)
     else:
         text = (
             "How often rows with a predicted probability are of the class; ideal is the diagonal."
         )
         yield "Calibration", text, _calibration(model, y)
-        yield "Confusion", *_confusion(y, model.oof_prediction_, classes, weights)
+        yield "Confusion", *_confusion(held_y, held_p, classes, held_weights)
     if importance.names:
         text = "How much worse predictions of unseen rows get when a column is shuffled."
         yield "Importance", text, inspection.bars(importance, MOST_BARS, Axes())

@@ -54,6 +54,7 @@ def task_of(y: NDArray[Any], choice: str, note: str) -> str:
     argument("--drop", metavar="COLUMN", action="append", default=[], help="leave out; repeatable"),
     arguments.WEIGHT,
     argument("--groups", metavar="COLUMN", help="rows with equal values are held out together"),
+    argument("--time", metavar="COLUMN", help="networks that predict a row learn earlier ones"),
     argument("--valid", metavar="FILE", help="further rows, to score the model on"),
     argument(
         *("-o", "--output"),
@@ -86,6 +87,7 @@ def train(options: argparse.Namespace) -> None:
     y, weights = models.truth_of(frame, target, options.weight, "--target")
     tables.require(frame, options.drop, "--drop")
     groups = options.groups and tables.column(frame, options.groups, "--groups")
+    times = options.time and tables.column(frame, options.time, "--time")
     names = [name for name in frame.columns if name not in named]
     if not names:
         raise CommandError("no columns are left to learn from")
@@ -101,17 +103,19 @@ def train(options: argparse.Namespace) -> None:
     )
     if task == "classification" and note:
         warnings.warn(note, stacklevel=2)
-    seconds = _fit(model, X, y, weights, groups)
+    seconds = _fit(model, X, y, sample_weight=weights, groups=groups, time=times)
     model.save(output)
     if (rows := model.rows_) is not None:  # a sample, of which all results are
         X, y = take_rows(X, rows), y[rows]
         weights = None if weights is None else weights[rows]
     classes = getattr(model, "classes_", None)
+    held_y, held_p, held_weights = models.held_out(model, y, weights)
     results: dict[str, Any] = {
         **{"model": output, "task": task, "target": target, "seconds": seconds},
-        "out_of_fold": models.scores(y, model.oof_prediction_, classes, weights),
+        "out_of_fold": models.scores(held_y, held_p, classes, held_weights),
     }
-    models.warn_if_worthless(results["out_of_fold"], "rows held out", classes, y, weights)
+    of_rows = "rows held out", classes, held_y, held_weights
+    models.warn_if_worthless(results["out_of_fold"], *of_rows)
     if valid is not None:
         truth = models.truth_of(valid, target, options.weight, "--valid")
         results["valid"] = models.scores_of_model(model, valid[names], *truth)
@@ -141,7 +145,7 @@ def _validation(
     return valid
 
 
-def _fit(model: Any, X: Any, y: NDArray[Any], weights: Any, groups: Any) -> float:
+def _fit(model: Any, X: Any, y: NDArray[Any], **of_rows: Any) -> float:
     """Fit a model unless no file could hold it; return the seconds."""
     from fastmlp.tabular.codec_members import UnsavableWarning
 
@@ -149,7 +153,7 @@ def _fit(model: Any, X: Any, y: NDArray[Any], weights: Any, groups: Any) -> floa
     with warnings.catch_warnings():
         warnings.simplefilter("error", UnsavableWarning)  # it comes before the training
         try:
-            model.fit(X, y, sample_weight=weights, groups=groups)
+            model.fit(X, y, **of_rows)
         except UnsavableWarning as warning:
             raise CommandError(str(warning)) from None
     return round(time.perf_counter() - began, 3)

@@ -49,7 +49,9 @@ class _DaskTable(BaseEstimator):
         """The client of Dask: the parameter ``client``, else the current one."""
         return tasks.client_of(self.client)
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, groups: Any = None) -> Self:
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, groups: Any = None, time: Any = None
+    ) -> Self:
         """Train on a table that is divided into partitions.
 
         The partitions are held in the memory of the workers during the fit. Empty ones, and
@@ -66,6 +68,9 @@ class _DaskTable(BaseEstimator):
         groups : dask.dataframe.Series or dask.array.Array, shape (n_samples,), optional
             Group of each row, for example a patient. Rows of a group, of all partitions, are in one
             part, and are held out together there; prediction intervals hold for new groups.
+        time : str, dask.dataframe.Series or dask.array.Array, shape (n_samples,), optional
+            Time of each row, or the name of the column of X that has it: in each part, folds go
+            forward in time as on one machine.
 
         Returns
         -------
@@ -84,20 +89,26 @@ class _DaskTable(BaseEstimator):
         parameters.pop("client"), parameters.pop("parts")
         local = self._kind(**parameters)
         local._validate_params()
+        if hasattr(self.folds, "split"):
+            raise ValueError(
+                "folds is a splitter but a fit by Dask divides the rows at random: pass a number, "
+                "or groups or time to fit"
+            )
+        of_rows = {"X": X, "y": y, "sample_weight": sample_weight, "groups": groups}
+        of_rows["time"] = X[time] if isinstance(time, str) else time
         with tasks.aside():
-            fitted, self._example = self._trained(parameters, X, y, sample_weight, groups)
+            fitted, self._example = self._trained(parameters, of_rows)
         self._local = local.with_fitted(fitted)
         return self
 
     def _trained(
-        self, parameters: dict[str, Any], X: Any, y: Any, sample_weight: Any, groups: Any
+        self, parameters: dict[str, Any], of_rows: dict[str, Any]
     ) -> tuple[FittedTable, Any]:
         """Return the fitted table, and one row of the user's."""
         task_class = self._kind._task
         began, client = time.perf_counter(), self.client_
         delayed = require("fastmlp.dask", "dask").delayed
-        named = {"X": X, "y": y, "sample_weight": sample_weight, "groups": groups}
-        partitions = tasks.blocks(named)
+        partitions = tasks.blocks(of_rows)
         random = check_random_state(parameters["random_state"])
         seeds = random.randint(2**31 - 1, size=len(partitions)).tolist()
         with tasks.computing(client) as compute:
@@ -118,11 +129,11 @@ class _DaskTable(BaseEstimator):
 
             n, shared = sum(summary.n for summary in summaries), parts.shared(summaries)
             used, sizes = sum(summary.used for summary in summaries), Counter[Any]()
-            rows = "rows" if sample_weight is None else "rows with a weight"
+            rows = "rows" if of_rows["sample_weight"] is None else "rows with a weight"
             numbers, common = {rows: (used, len(shared), LEAST_ROWS)}, set()
             for summary in summaries:
                 sizes.update(summary.groups)
-            if groups is not None:
+            if of_rows["groups"] is not None:
                 common = {g for row in shared.values() for g in np.ravel(row.groups).tolist()}
                 numbers["groups"] = len(sizes), len(common), 2
             count = self._count(numbers, len(client.nthreads()))

@@ -25,7 +25,15 @@ from fastmlp.tabular.epoch_selection import (
 )
 from fastmlp.tabular.folds import FitRows, Splits
 from fastmlp.tabular.members import FitOptions, Members, TrainingResult, seconds_of_epoch
-from fastmlp.tabular.presets import LEAST_SHARE, Preset, Recipe, beginning, epochs_of, quick_epochs
+from fastmlp.tabular.presets import (
+    FORWARD_SHARE,
+    LEAST_SHARE,
+    Preset,
+    Recipe,
+    beginning,
+    epochs_of,
+    quick_epochs,
+)
 from fastmlp.tabular.progress import Progress
 
 Array = NDArray[Any]
@@ -92,6 +100,54 @@ def recipes_of(preset: Preset, is_limited: bool, data: FitRows) -> list[Recipe]:
 
 
 def fit(data: FitRows, request: FitOptions) -> BlendResult:
+    """Train the recipes of a preset in stages, and blend them; if rows have times, train again."""
+    if data.times is None:
+        return _stages(data, request)
+    deadline = request.deadline
+    if deadline is not None:
+        deadline -= (1 - FORWARD_SHARE) * (deadline - time.monotonic())
+    result = _stages(data, replace(request, deadline=deadline))
+    return result if result.stopped else _trained_again(result, data, request)
+
+
+def _trained_again(result: BlendResult, data: FitRows, request: FitOptions) -> BlendResult:
+    """Train the networks of a blend again on all rows, unless the time or the user ends that."""
+    count, n, why = len(result.division.learn), len(data.table), ""
+    rows = n * members.members_per_thread(count, request.n_threads)
+    seconds = sum(trained.epoch * trained.pace for trained in result.trained) * rows
+    shown = data.target.metric, request.deadline, request.n_threads, request.verbose, data.memory
+    progress = Progress([1.0] * len(result.trained), *shown)
+    request = replace(request, callbacks=[*request.callbacks, progress])
+    if request.deadline is not None and time.monotonic() + seconds > request.deadline:
+        why = LIMIT_REACHED
+    again: list[TrainingResult] = []
+    try:
+        for k, trained in enumerate(result.trained if not why else ()):
+            progress.begin(k)
+            again.append(members.trained_again(trained, data, count, request))
+            why = again[-1].stopped
+            if why:
+                break
+    except KeyboardInterrupt:
+        why = members.INTERRUPTED
+    finally:
+        progress.close()
+    if why:
+        note = f"the networks have not learned from all rows, because {why}"
+        stopped = "" if why == LIMIT_REACHED else why
+        return replace(result, notes=[*result.notes, note], stopped=stopped)
+    note = "the networks were trained again on all rows; scores are those of later rows"
+    out = [data.scored.rows[k::count] for k in range(count)]  # each predicts a part, for importance
+    return replace(
+        result,
+        blend=Blend([group.members for group in again], result.blend.weights),
+        trained=again,
+        division=replace(result.division, out=out),
+        notes=[*result.notes, note],
+    )
+
+
+def _stages(data: FitRows, request: FitOptions) -> BlendResult:
     """Train the recipes of a preset in stages, and blend them."""
     stage = functools.partial(_stage, data, request)
     preset = request.preset

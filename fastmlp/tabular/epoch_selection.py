@@ -113,10 +113,12 @@ class BestEpochSelector:
     # Epoch, cost of single members, joint cost, and the compared one: calibrated, or by the scorer.
     curve: list[tuple[int, float, float, float]] = field(default_factory=list)
     epoch: int = 0  # the best one, from 1
+    share: float = 0.0  # of the schedule that was over then
     best: float = math.inf
     held_out: Any = None  # out-of-fold predictions of the best epoch
     restored: bool = False
     _cycle: int = 0
+    _passed: float = 0.0
     _before: tuple[float, Any] = (math.inf, None)
     _snapshot: Any = None
     _part: slice | None = None  # of the predictions, and the scale of the members of its rows
@@ -147,7 +149,9 @@ class BestEpochSelector:
         """Evaluate an epoch, set ``val_loss`` for later callbacks; return True to end the fit."""
         epoch = state.epoch + 1
         # Rounded to the nearest epoch, because the rate restarts after a cycle.
-        share = max((epoch + 0.5) / state.epochs, self.clock.passed())
+        passed = self.clock.passed()
+        share = max((epoch + 0.5) / state.epochs, passed)
+        self._passed = max(epoch / state.epochs, passed)
         cycle = bisect.bisect_right(self._ends, share)
         annealed, self._cycle = cycle > self._cycle, cycle
         every = max(self.every, state.epochs // MAX_EVALUATIONS, 1)
@@ -206,9 +210,9 @@ class BestEpochSelector:
         self.curve.append((state.epoch + 1, alone, together, cost))
         cost = ranked(cost)
         if cost <= self.best:  # the last of equal epochs
-            best = cost, state.epoch + 1, held_out, state.snapshot()
-            # One statement without calls: an interrupt cannot assign only some of the four.
-            self.best, self.epoch, self.held_out, self._snapshot = best
+            best = cost, state.epoch + 1, self._passed, held_out, state.snapshot()
+            # One statement without calls: an interrupt cannot assign only some of the five.
+            self.best, self.epoch, self.share, self.held_out, self._snapshot = best
         self.clock.evaluated(time.monotonic() - began)
 
     def finish(self, state: State) -> None:

@@ -84,6 +84,7 @@ class BaseTabMLP(Validated):
         *,
         groups: Any = None,
         folds: Any = None,
+        time: Any = None,
         X_val: Any = None,
         y_val: Any = None,
     ) -> Self:
@@ -111,6 +112,12 @@ class BaseTabMLP(Validated):
             number of the fold that holds it out, from 0, or -1 for none; or pairs of the rows that
             a fold learns from and those that it holds out. Rows that no fold holds out have no
             out-of-fold prediction; scores, weights and calibration are those of the others.
+        time : str or array-like, shape (n_samples,), optional
+            Time of each row: numbers, datetimes, or ISO dates as text; or the name of the column of
+            X that has them. Folds go forward in time: networks that have learned from earlier rows
+            predict the later half, whose scores choose epochs and weights, and whose residuals,
+            the recent ones above all, give intervals for rows that come later. Then networks are
+            trained again on all rows.
         X_val, y_val : like X and y, optional
             Rows that are not used in training: the report shows the fitted model's score on them.
             With ``validation="choose"`` they take the place of folds: all networks learn all rows
@@ -143,7 +150,7 @@ class BaseTabMLP(Validated):
             training, if no file can hold the model, so that ``save`` will fail: a class of more
             than 1,024 characters, for example; pickle can.
         """
-        rows = TableChunk(X, y, sample_weight, groups, folds)
+        rows = TableChunk(X, y, sample_weight, groups, folds, time)
         stopped = self._fit(X, rows, X_val, y_val)
         if stopped:
             warn(

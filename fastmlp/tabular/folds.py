@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._validation.arrays import is_missing
+from fastmlp.tabular import periods
 from fastmlp.tabular.columns import Columns, RowIndex, Table
 from fastmlp.tabular.presets import Preset
 from fastmlp.tabular.targets import with_rows
@@ -30,6 +31,7 @@ class ScoredRows(NamedTuple):
     target: Any
     weights: NDArray[Any] | None
     groups: NDArray[Any] | None  # or copies
+    times: NDArray[Any] | None
 
     def places(self, rows: RowIndex) -> RowIndex:
         """Return the places of rows of the fit among these."""
@@ -50,18 +52,22 @@ class FitRows:
     memory: float = 0.0  # estimated bytes of the fit
     score_weights: NDArray[Any] | None = None  # in scores; without divided weights of classes
     folds: Folds | None = None  # the user's; None for random ones
+    times: NDArray[Any] | None = None  # numbers or datetimes, for folds that go forward
 
     @functools.cached_property
     def scored(self) -> ScoredRows:
-        """The rows that some member holds out: all of them, unless the user's folds leave some."""
+        """The rows that some member holds out: all of them, unless folds leave some."""
         n, target, weights = len(self.table), self.target, self.score_weights
         groups = self.copies if self.groups is None else self.groups
-        if self.folds is not None:
-            rows = np.unique(np.concatenate([out for _, out in self.folds]))
-            if len(rows) < n:
-                parts = (part if part is None else part[rows] for part in (weights, groups))
-                return ScoredRows(rows, with_rows(target, target.y[rows]), *parts)
-        return ScoredRows(np.arange(n), target, weights, groups)
+        pairs = self.folds_in(2)
+        if pairs is None or len(rows := np.unique(np.concatenate([out for _, out in pairs]))) == n:
+            return ScoredRows(np.arange(n), target, weights, groups, self.times)
+        parts = (part if part is None else part[rows] for part in (weights, groups, self.times))
+        return ScoredRows(rows, with_rows(target, target.y[rows]), *parts)
+
+    def folds_in(self, count: int) -> Folds | None:
+        """Return the user's folds, or so many that go forward in time; None for random ones."""
+        return self.folds if self.times is None else periods.forward(self.times, count)
 
 
 @dataclass(frozen=True)
@@ -75,13 +81,15 @@ class Splits:
     @classmethod
     def of(cls, data: FitRows, preset: Preset, rng: np.random.Generator) -> Splits:
         """Split rows, evenly by class; the total number of rows determines that of the folds."""
-        if data.folds is not None:
-            return cls(*map(list, zip(*data.folds * preset.repeats_of(len(data.folds)))))
+        total = max(len(data.table), data.total_rows)
+        planned_folds = preset.folds_of(total)
+        if (pairs := data.folds_in(planned_folds)) is not None:
+            pairs = [*pairs] * preset.repeats_of(len(pairs))
+            return cls([learn for learn, _ in pairs], [out for _, out in pairs])
         n, groups, copies = len(data.table), data.groups, data.copies
         together = copies if groups is None else groups
         parts = n if together is None else len(np.unique(together))
-        total, division = max(n, data.total_rows), cls()
-        planned_folds = preset.folds_of(total)
+        division = cls()
         k = min(planned_folds, parts)
         few = f"{parts} {'different rows' if groups is None else 'groups'}"
         for n_folds, planned, why in (
@@ -132,7 +140,7 @@ def pairs_of(folds: Any, X: Any, y: NDArray[Any], groups: Any) -> Folds:
     n = len(y)
     if hasattr(folds, "split") and not isinstance(folds, str):
         pairs = [*folds.split(X, y[:, 0] if y.shape[1:] == (1,) else y, groups)]
-    elif np.ndim(next(iter(items := [*folds]), 0)):
+    elif np.iterable(first := next(iter(items := [*folds]), 0)) and not isinstance(first, str):
         pairs = items
     else:
         number = np.asarray(folds)

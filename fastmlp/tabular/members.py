@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
@@ -146,6 +146,7 @@ class TrainingResult:
     history: History
     curve: list[tuple[int, float, float, float]]  # see `BestEpochSelector`
     epoch: int  # the best one, from 1
+    share: float  # of the schedule that was over then
     planned: int  # number of epochs
     why: str  # the reason for fewer epochs
     stopped: str  # the reason why no other recipe is trained: an interrupt or a callback
@@ -226,38 +227,21 @@ def train(
 ) -> TrainingResult:
     """Train the members of one recipe; ``epoch`` is its estimated time if the time is limited."""
     table, target, learn = data.table, data.target, division.learn
-    missing = with_missing(data.columns, table)
-    encoding = Encoding.of(table, data.columns, learn, missing, recipe.bins)
-    inputs = [encoding.rows(table, member) for member in range(len(learn))]
-    scale = target.scale(learn, data.weights)
-    ensemble = untrained(recipe, inputs[0].shape[1], target, request.rng, len(learn))
-    members = Members(ensemble, encoding, scale, target)
+    members, inputs = _untrained_members(recipe, data, learn, request.rng)
     after = presets.TIME_AFTER[target.kind] * min(1.0, 2 * MAX_TAIL_ROWS / len(table))
     clock = Clock(request.deadline, epoch=epoch, after=after)
-    selector = _selector(recipe, data, division, request, inputs, scale, clock)
-    options = _schedules(recipe, target, learn, request.preset, len(table), clock)
-    stopped = ""
+    selector = _selector(recipe, data, division, request, inputs, members.scale, clock)
+    epochs, stopped = epochs_of(request.preset, recipe, len(table)), ""
+    rate = presets.Cycles(target.rate * recipe.rate, clock=clock, cycles=request.preset.cycles)
+    callbacks = [selector, *request.callbacks]
     try:
-        members.ensemble.fit(
-            inputs,
-            [target.encode(scale, member) for member in range(len(learn))],
-            rows=learn,
-            groups=GROUPS,
-            sample_weight=data.weights,
-            callbacks=[selector, *request.callbacks],
-            n_threads=request.n_threads,
-            **options,
-        )
+        _fit(members, inputs, data, learn, epochs, rate, recipe, request.n_threads, callbacks)
     except KeyboardInterrupt:
         if not selector.restored:
             raise
         stopped = members.ensemble.history.stop_reason = INTERRUPTED
     history: History = members.ensemble.history
-    for member in members.ensemble:
-        member._progress = None  # pickles need no optimizer state
-    # Without the buffers of training.
-    members.ensemble = Ensemble([member._frozen() for member in members.ensemble])
-    members.ensemble._history = history
+    members.ensemble = _frozen(members.ensemble)
     if history.stop_reason == f"{type(selector).__name__} returned True":
         history.stop_reason = selector.why
     if history.stop_reason != selector.why:
@@ -269,10 +253,80 @@ def train(
             if stopped
             else "no epoch has a score that is a finite number: mend scoring, or rescale X and y"
         )
-    best = selector.held_out, history, selector.curve, selector.epoch
+    best = selector.held_out, history, selector.curve, selector.epoch, selector.share
     why = stopped or selector.why
     pace = pace_of(history, max(map(len, learn)), len(learn), request.n_threads)
-    return TrainingResult(recipe, members, *best, options["epochs"], why, stopped, pace)
+    return TrainingResult(recipe, members, *best, epochs, why, stopped, pace)
+
+
+def trained_again(
+    result: TrainingResult, data: FitRows, count: int, request: FitOptions
+) -> TrainingResult:
+    """Train ``count`` new networks of a recipe on all rows, up to the epoch that was best."""
+    recipe, learn = result.recipe, [np.arange(len(data.table))] * count
+    members, inputs = _untrained_members(recipe, data, learn, request.rng)
+    steps = result.epoch * math.ceil(len(data.table) / batch_of(len(data.table)))
+    planned = round(steps / result.share)
+    rate = presets.Cycles(data.target.rate * recipe.rate, planned, cycles=request.preset.cycles)
+    options = result.epoch, rate, recipe, request.n_threads, request.callbacks
+    _fit(members, inputs, data, learn, *options)
+    stopped = members.ensemble.history.stop_reason
+    members.ensemble = _frozen(members.ensemble)
+    return replace(result, members=members, stopped=stopped)
+
+
+def _untrained_members(
+    recipe: Recipe, data: FitRows, learn: Sequence[RowIndex], rng: np.random.Generator
+) -> tuple[Members, list[EncodedRows]]:
+    """Return new members that learn from these rows, and the inputs of each."""
+    table, target = data.table, data.target
+    encoding = Encoding.of(
+        table, data.columns, learn, with_missing(data.columns, table), recipe.bins
+    )
+    inputs = [encoding.rows(table, member) for member in range(len(learn))]
+    scale = target.scale(learn, data.weights)
+    ensemble = untrained(recipe, inputs[0].shape[1], target, rng, len(learn))
+    return Members(ensemble, encoding, scale, target), inputs
+
+
+def _fit(
+    members: Members,
+    inputs: Sequence[EncodedRows],
+    data: FitRows,
+    learn: Sequence[RowIndex],
+    epochs: int,
+    rate: presets.Cycles,
+    recipe: Recipe,
+    n_threads: int | None,
+    callbacks: Sequence[Any],
+) -> None:
+    """Train members; dropout and decay fall during the steps of the rate."""
+    optimizer: Optimizer = Adam(learning_rate=rate, beta_2=presets.BETA_2)
+    if recipe.decay:
+        decay = presets.FlatCosine(recipe.decay, rate.n_steps)
+        optimizer = AdamW(learning_rate=rate, beta_2=presets.BETA_2, weight_decay=decay)
+    members.ensemble.fit(
+        inputs,
+        [data.target.encode(members.scale, member) for member in range(len(learn))],
+        rows=learn,
+        epochs=epochs,
+        batch_size=batch_of(max(map(len, learn))),
+        optimizer=optimizer,
+        dropout=presets.FlatCosine(recipe.dropout, rate.n_steps) if recipe.dropout else None,
+        groups=GROUPS,
+        sample_weight=data.weights,
+        callbacks=callbacks,
+        n_threads=n_threads,
+    )
+
+
+def _frozen(ensemble: Ensemble) -> Ensemble:
+    """Return the networks without the optimizer's state and the buffers of training."""
+    for member in ensemble:
+        member._progress = None
+    frozen = Ensemble([member._frozen() for member in ensemble])
+    frozen._history = ensemble.history
+    return frozen
 
 
 def _selector(
@@ -301,18 +355,3 @@ def _selector(
         measures=bool(preset.trial_folds),
         every=int(sum(map(len, out)) / (presets.EVALUATION_SHARE * work)),
     )
-
-
-def _schedules(
-    recipe: Recipe, target: Any, learn: Sequence[RowIndex], preset: Preset, n: int, clock: Clock
-) -> dict[str, Any]:
-    """Return the arguments of `Ensemble.fit` that depend on the number of steps."""
-    batch, epochs = batch_of(max(map(len, learn))), epochs_of(preset, recipe, n)
-    steps = epochs * math.ceil(min(map(len, learn)) / batch)
-    rate = presets.Cycles(target.rate * recipe.rate, steps, clock, preset.cycles)
-    optimizer: Optimizer = Adam(learning_rate=rate, beta_2=presets.BETA_2)
-    if recipe.decay:
-        decay = presets.FlatCosine(recipe.decay, steps)
-        optimizer = AdamW(learning_rate=rate, beta_2=presets.BETA_2, weight_decay=decay)
-    dropout = presets.FlatCosine(recipe.dropout, steps) if recipe.dropout else None
-    return {"epochs": epochs, "batch_size": batch, "optimizer": optimizer, "dropout": dropout}

@@ -21,7 +21,7 @@ from fastmlp.tabular.epoch_selection import mean_cost
 from fastmlp.tabular.fitted_table import FittedTable, HeldOut
 from fastmlp.tabular.reading import TableChunk
 from fastmlp.tabular.targets import with_rows
-from fastmlp.tabular.training import assembled, train
+from fastmlp.tabular.training import assembled, calibrated, train
 
 MAX_SAMPLED_ROWS = 50_000  # rows of all parts together that show the columns, and that calibrate
 
@@ -136,6 +136,7 @@ class Part(NamedTuple):
     y: Array
     weights: Array
     groups: Array | None
+    times: Array | None
     out_of_fold: Array
     out: list[Array]  # places in the sample that the k-th member of each recipe holds out
 
@@ -178,13 +179,19 @@ def trained(
         scored.target.y[sample],
         np.ones(len(sample)) if scored.weights is None else scored.weights[sample],
         None if groups is None else groups[sample],
+        None if scored.times is None else scored.times[sample],
         result.out_of_fold[sample],
         [place[rows][place[rows] >= 0] for rows in result.division.out],
     )
 
 
 def predicted(parts: Sequence[Part], k: int) -> Array:
-    """Return predictions for the sample of part k: by the other parts, and by its own members."""
+    """Return predictions for the sample of part k: by the other parts, and by its own members.
+
+    If rows have times, the others may have learned from later rows, and do not count.
+    """
+    if parts[k].times is not None:
+        return parts[k].out_of_fold
     shares = [part.rows / sum(other.rows for other in parts) for part in parts]
     predictions = [
         part.out_of_fold if at == k else part.result.blend.predict(parts[k].table)
@@ -233,7 +240,8 @@ def merged(
             f"trained in {len(parts)} random parts",
         ],
     )
-    calibration, more = first.task.calibrated(target, unequal, of_rows, result)
+    times = None if first.times is None else np.concatenate([part.times for part in parts])
+    calibration, more = calibrated(first.task, target, unequal, of_rows, times, result)
     held_out = HeldOut(whole, out, unequal)
     return assembled(
         *(parameters, first.columns, first.feature_names, result, calibration, held_out),

@@ -133,7 +133,7 @@ class Preset:
         return tuple(dict.fromkeys(limited))
 
     def with_folds(self, folds: int) -> Preset:
-        """Return the preset with this number of folds in all stages, however many rows there are."""
+        """Return the preset with so many folds in all stages, however many rows there are."""
         trial_folds = folds if self.trial_folds else 0
         return replace(self, folds=folds, many_rows=(), trial_folds=trial_folds)
 
@@ -190,6 +190,7 @@ BATCHES = ((8_192, 256), (32_768, 512), (math.inf, 1_024))
 MAX_EVALUATIONS = 64  # evaluations of held-out rows per fit
 EVALUATION_SHARE = 0.1  # largest share of evaluations in the time of a fit, about
 TRAINING_WORK = 3  # work of training with a row, in predictions of a row
+FORWARD_SHARE = 0.4  # of a time limit for folds that go forward: all rows are trained on afterwards
 # Time needed after training, in evaluations, for up to 40,000 rows; measured and rounded up.
 TIME_AFTER = {"numbers": 5.0, "classes": 10.0}
 
@@ -309,9 +310,12 @@ class Cycles(Schedule):
     """
 
     rate: float
-    n_steps: int
+    n_steps: int = 0  # 0 for all steps of a member's fit
     clock: Clock = UNLIMITED
     cycles: int = 4
+
+    def _of_length(self, n_steps: int) -> Cycles:
+        return self if self.n_steps else replace(self, n_steps=n_steps)
 
     def _rate(self, step: NDArray[np.int64]) -> NDArray[np.float64]:
         t = np.minimum(self.clock.shares(step, self.n_steps), 1.0)
@@ -325,7 +329,10 @@ class FlatCosine(Schedule):
     """RealMLP's "flat_cos": constant for half of the steps, then falling to 0 as half a cosine."""
 
     value: float
-    n_steps: int
+    n_steps: int = 0  # 0 for all steps of a member's fit
+
+    def _of_length(self, n_steps: int) -> FlatCosine:
+        return self if self.n_steps else replace(self, n_steps=n_steps)
 
     def _rate(self, step: NDArray[np.int64]) -> NDArray[np.float64]:
         t = np.minimum(step / self.n_steps, 1.0)

@@ -20,7 +20,7 @@ from sklearn.utils.validation import (
 
 from fastmlp._core.user_warnings import warn
 from fastmlp._training.arrow import ArrowBlocks
-from fastmlp.tabular import data_warnings, folds, sampling, sources
+from fastmlp.tabular import data_warnings, folds, periods, sampling, sources
 from fastmlp.tabular.budget import (
     KEPT_SHARE,
     PILOT_ROWS,
@@ -48,6 +48,7 @@ class TableChunk(NamedTuple):
     sample_weight: Any = None
     groups: Any = None
     folds: Any = None  # see `folds.pairs_of`
+    time: Any = None  # see `periods.times_of`, or the name of a column
 
     def take(self, places: Array) -> TableChunk:
         """Return the rows at some places."""
@@ -85,6 +86,7 @@ class _Whole(NamedTuple):
     sample_weight: Any
     groups: Array | None
     folds: Folds | None
+    times: Array | None
     sampled: Array | None
     plan: TablePlan
 
@@ -105,14 +107,17 @@ def read(
     warned of suspicious ones.
     """
     rng = np.random.default_rng([*seed, 1])
+    _check_one_way(parameters, rows)
     if isinstance(rows.X, ArrowBlocks):
-        for name, value in rows._replace(X=None)._asdict().items():
+        for name, value in rows._replace(X=None, time=None)._asdict().items():
             if value is not None:
                 raise TypeError(
                     f"{name} is given beside a source, which has its own targets and weights: "
                     f"leave {name} out, or pass a table in memory"
                 )
         whole = _source(task_class, parameters, rows.X, budget, rng)
+        if rows.time is not None:
+            whole = whole._replace(times=_times_in(whole, rows.time))
     else:
         whole = _table(task_class, parameters, rows, budget, rng, columns)
     of_fit = layout_of(whole.columns, whole.feature_names, task_class.estimator)
@@ -131,7 +136,7 @@ def read(
         pairs = folds.of_rows(pairs, used, len(table))
     if groups is not None:
         groups = groups[used]
-    elif pairs is None:
+    elif pairs is None and whole.times is None:
         copies, notes = folds.copied(part, target.y)
         plan.notes[:0] = notes
     if columns is None:
@@ -148,22 +153,37 @@ def read(
         memory=plan.memory,
         score_weights=in_scores,
         folds=pairs,
+        times=None if whole.times is None else whole.times[used],
     )
     return Reading(task, whole.feature_names, table, y, whole.sampled, used, data, plan, validation)
+
+
+def _check_one_way(parameters: Mapping[str, Any], rows: TableChunk) -> None:
+    """Raise ValueError unless at most one argument decides which rows are held out."""
+    folds_of_user = parameters["folds"] if rows.folds is None else rows.folds
+    is_splitter = folds_of_user is not None and not isinstance(folds_of_user, Integral)
+    ways = {
+        "time": rows.time is not None,
+        "validation='choose'": parameters["validation"] is not None,
+        "folds": is_splitter,
+    }
+    chosen = [name for name, is_chosen in ways.items() if is_chosen]
+    if rows.groups is not None and chosen and not is_splitter:
+        chosen.append("groups")
+    if len(chosen) > 1:
+        raise ValueError(
+            f"{' and '.join(chosen)} are passed but one of them alone decides which rows are held "
+            "out: leave out the others"
+        )
 
 
 def _with_validation(
     whole: _Whole, validation: tuple[Table, Array] | None, rows: TableChunk
 ) -> _Whole:
     """Return rows with the validation rows behind them, which the one fold holds out."""
-    if validation is None or whole.folds is not None or whole.groups is not None:
+    if validation is None:
         raise ValueError(
-            "validation is 'choose' but "
-            + (
-                "there are no rows for it: pass X_val and y_val"
-                if validation is None
-                else "folds or groups are passed, too: leave them out, since X_val alone is held out"
-            )
+            "validation is 'choose' but there are no rows for it: pass X_val and y_val"
         )
     (table, y), n = validation, len(whole.table)
     weights, sampled, held_out = whole.sample_weight, whole.sampled, np.arange(n, n + len(y))
@@ -192,8 +212,9 @@ def _table(
     of_larger: Columns | None,
 ) -> _Whole:
     """Read a table in memory, or a sample of its rows."""
-    X, y, sample_weight, groups, chosen = rows
-    data_warnings.check_order(X, y=y, sample_weight=sample_weight, groups=groups, folds=chosen)
+    X, y, sample_weight, groups, chosen, time_of_rows = rows
+    of_rows = {"sample_weight": sample_weight, "groups": groups, "folds": chosen}
+    data_warnings.check_order(X, y=y, **of_rows, time=time_of_rows)
     if y is None:
         raise ValueError("requires y to be passed, but the target y is None")
     if np.ma.is_masked(y):
@@ -206,7 +227,9 @@ def _table(
     if groups is not None:
         groups = folds.numbered(groups)
         check_consistent_length(X, groups)
-    pairs = _pairs(parameters, X, y, groups, chosen)
+    pairs, times = _pairs(parameters, X, y, groups, chosen), None
+    if time_of_rows is not None:
+        times = periods.times_of(column_of(X, time_of_rows), n)
     if pairs is not None:
         budget = replace(budget, preset=budget.preset.with_folds(len(pairs)))
     used, *weights = used_rows(task, y, sample_weight)
@@ -224,13 +247,14 @@ def _table(
         X, y = take_rows(X, sampled), y[sampled]
         groups = None if groups is None else groups[sampled]
         pairs = None if pairs is None else folds.of_rows(pairs, sampled, n)
+        times = None if times is None else times[sampled]
         if sample_weight is not None:
             sample_weight = np.broadcast_to(sample_weight, n)[sampled]
     if n > len(table) or sampled is not None:
         columns = of_larger or Columns.of(X, parameters["categorical_features"])
         table = columns.read(X)
-    of_rows = y, sample_weight, groups, pairs, sampled
-    return _Whole(task, feature_names, columns, table, *of_rows, plan)
+    of_fit = y, sample_weight, groups, pairs, times, sampled
+    return _Whole(task, feature_names, columns, table, *of_fit, plan)
 
 
 def _pairs(parameters: Mapping[str, Any], X: Any, y: Array, groups: Any, chosen: Any) -> Any:
@@ -239,6 +263,25 @@ def _pairs(parameters: Mapping[str, Any], X: Any, y: Array, groups: Any, chosen:
         chosen = parameters["folds"]
     is_number = chosen is None or isinstance(chosen, Integral)
     return None if is_number else folds.pairs_of(chosen, X, y, groups)
+
+
+def column_of(X: Any, time: Any) -> Any:
+    """Return the times of rows; text is the name of a column of a frame."""
+    if not isinstance(time, str):
+        return time
+    if not is_frame(X) or time not in list(X.columns):
+        raise ValueError(f"time is {time!r} but X has no column of that name: pass the times")
+    return X[time]
+
+
+def _times_in(whole: _Whole, name: Any) -> Array:
+    """Return the times of rows of a source, which a column of numbers holds."""
+    places = [k for k, (_, column) in enumerate(whole.columns.numbers) if column.name == name]
+    if not places:
+        raise ValueError(
+            f"time is {name!r} but the name of a column of numbers is expected beside a source"
+        )
+    return periods.times_of(whole.table.numbers[:, places[0]], len(whole.table))
 
 
 def _source(
@@ -315,7 +358,7 @@ def _of_source(
     pairs = _pairs(parameters, table.numbers, y, None, None)
     if pairs is not None:
         plan.preset = plan.preset.with_folds(len(pairs))
-    return _Whole(task, names, columns, table, y, weights, None, pairs, sampled, plan)
+    return _Whole(task, names, columns, table, y, weights, None, pairs, None, sampled, plan)
 
 
 def _noted(rows: SourceSample, seconds: float) -> list[str]:

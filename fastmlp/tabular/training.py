@@ -16,7 +16,7 @@ from sklearn.utils import check_random_state
 
 from fastmlp._engine.thread_count import of_jobs
 from fastmlp._validation.check import callbacks
-from fastmlp.tabular import blend, reading
+from fastmlp.tabular import blend, periods, reading
 from fastmlp.tabular.blend import BlendResult
 from fastmlp.tabular.budget import Budget, bytes_of
 from fastmlp.tabular.calibration import Calibration
@@ -64,7 +64,7 @@ def fit(
             fitted = _calibrated(parameters, trained, with_scores=False)
     result.notes.extend(trained.budget.overrun(seconds))
     if parameters["verbose"]:
-        _, target, weights, _ = trained.reading.data.scored
+        _, target, weights, *_ = trained.reading.data.scored
         predictions = fitted.calibration.scored(result.out_of_fold)
         show_result(target.metric, target.shown(mean_cost(target, predictions, weights)))
     return fitted, result.stopped
@@ -116,7 +116,7 @@ def _calibrated(parameters: Mapping[str, Any], trained: Trained, with_scores: bo
     read, result = trained.reading, trained.result
     data, table, used = read.data, read.table, read.used
     scored = used[data.scored.rows]
-    calibration, more = read.task.calibrated(*data.scored[1:], result)
+    calibration, more = calibrated(read.task, *data.scored[1:], result)
     if with_scores:
         more |= _scores(parameters, trained, calibration)
     weights = None
@@ -134,6 +134,25 @@ def _calibrated(parameters: Mapping[str, Any], trained: Trained, with_scores: bo
         seconds=trained.seconds,
         more=more,
     )
+
+
+def calibrated(
+    task: Any,
+    target: Any,
+    weights: Array | None,
+    groups: Array | None,
+    times: Array | None,
+    result: BlendResult,
+) -> tuple[Calibration, dict[str, str]]:
+    """Return the calibration by scored rows, which have times in some fits, and report lines."""
+    if times is None:
+        return task.calibrated(target, weights, groups, result)
+    recent, groups = periods.recency(times, weights), periods.periods_of(times)
+    calibration, more = task.calibrated(target, recent, groups, result)
+    more["by time"] = periods.scores_of(
+        target, calibration.scored(result.out_of_fold), weights, times
+    )
+    return calibration, more
 
 
 def assembled(

@@ -199,6 +199,7 @@ GIVEN = {
     "weights": {"sample_weight": np.arange(3_000) % 3},
     "groups": {"groups": np.arange(3_000) // 4},
     "folds": {"folds": np.arange(3_000) // 7 % 4 - 1},
+    "time": {"time": np.arange(3_000) * 7 % 3_001},
 }
 
 

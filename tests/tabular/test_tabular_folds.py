@@ -1,4 +1,4 @@
-"""Folds of the user: splitters, pairs of rows, numbers; and what is scored where they leave rows."""
+"""Folds of the user: splitters, pairs of rows, numbers; rows that no fold holds out; X_val."""
 
 import numpy as np
 import pytest
@@ -82,7 +82,7 @@ def test_classes_of_held_out_rows_alone_are_calibrated_and_drawn():
     p = model.oof_prediction_
     assert np.isnan(p[NUMBERS < 0]).all()
     np.testing.assert_allclose(p[NUMBERS >= 0].sum(axis=1), 1)
-    right = p[np.arange(N), (LABELS == model.classes_[1]).astype(int)][NUMBERS >= 0]
+    right = p[np.arange(N), (model.classes_[1] == LABELS).astype(int)][NUMBERS >= 0]
     assert f"{-np.log(right).mean():.4g}" in model.report().more["temperature"]
     model.plot_calibration(LABELS)
 
@@ -129,3 +129,54 @@ def test_the_joint_prediction_is_that_of_the_members_that_hold_a_row_out():
         np.testing.assert_allclose(joint, expected)
     means = [predictions[held[:, k], k, 0].mean() for k in range(5)]
     assert found.alone(Gaussian, None) == pytest.approx(np.mean(means))
+
+
+# ------------------------------------------------------------------ rows that choose
+
+
+@pytest.mark.parametrize(("make", "y"), [(regressor, Y), (classifier, LABELS)])
+@pytest.mark.parametrize("members", [None, 1])
+@pytest.mark.usefixtures("tiny")
+def test_validation_rows_choose_epochs_and_calibrate(make, y, members, tmp_path):
+    weights = np.r_[np.zeros(5), np.ones(35)]
+    model = make(validation="choose", members=members, epochs=40)
+    model.fit(X[:40], y[:40], weights, X_val=X[40:], y_val=y[40:])
+    (group,) = model._fitted.blend.groups
+    assert len(group.ensemble) == members or 6
+    held_out = model.oof_prediction_
+    assert len(held_out) == N
+    assert np.isnan(held_out[5:40]).all()
+    predict = model.predict if make is regressor else model.predict_proba
+    np.testing.assert_allclose(held_out[40:], predict(X[40:]), rtol=1e-5)
+    assert model.best_epoch_ == 1 + np.argmin([cost for *_, cost in model._fitted.facts.curve])
+    assert "the 20 rows of X_val have chosen" in str(model.report())
+    model.plot_calibration(y)
+    assert model.importance(X, y).means[0] > 0
+    model.save(tmp_path / "model")
+    np.testing.assert_array_equal(fastmlp.load(tmp_path / "model").oof_prediction_, held_out)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_the_rows_that_choose_are_not_learned():
+    """Their targets are of another relation, which no network can follow."""
+    plain = regressor(validation="choose", **LAST_EPOCH)
+    learned = plain.fit(X[:40], Y[:40], X_val=X[40:], y_val=Y[40:]).predict(X)
+    model = regressor(validation="choose", **LAST_EPOCH)
+    model.fit(X[:40], Y[:40], X_val=X[40:], y_val=100 - 9 * Y[40:])
+    np.testing.assert_array_equal(model.predict(X), learned)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_callback_stops_on_the_score_of_the_rows_that_choose():
+    scores = []
+
+    def stop(state):
+        scores.append(state.val_loss)
+        return len(scores) == 2
+
+    model = regressor(validation="choose", callbacks=[stop])
+    with pytest.warns(UserWarning, match="ended early"):
+        model.fit(X[:40], Y[:40], X_val=X[40:], y_val=Y[40:])
+    assert model.n_iter_ == 2
+    away = model.predict(X[40:]) - Y[40:]
+    assert min(scores) == pytest.approx(np.sqrt(np.mean(away**2)))

@@ -1,0 +1,84 @@
+"""Rows in order of time: folds that go forward, and the periods and weights of later rows.
+
+Intervals for later rows are those of conformal prediction without exchangeability: recent residuals
+weigh more, so that coverage is lost only as far as the distribution has changed between them and
+new rows (Barber, Candes, Ramdas and Tibshirani 2023, "Conformal prediction beyond
+exchangeability"). Rows of one period err alike, and count as a group.
+"""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from fastmlp.tabular.columns import Array, RowIndex
+
+PERIODS = 8  # of the later rows, in reports and calibration
+OLDEST = 0.25  # weight of the first of the later rows in the calibration; the last one has 1
+
+
+def times_of(time: Any, n: int) -> Array:
+    """Return the times of n rows as numbers or datetimes; raise ValueError for others."""
+    has_zone = getattr(getattr(time, "dtype", None), "tz", None) is not None  # in pandas
+    try:
+        values = time.to_numpy("M8[ns]") if has_zone else np.asarray(time)
+        if values.dtype.kind in "OUT":
+            are_numbers = all(isinstance(value, Real) for value in values.reshape(-1).tolist())
+            values = values.astype(float if are_numbers else "M8[us]")
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"time holds values that are no times ({error}): pass numbers, datetimes, or text "
+            "such as 2026-11-29 12:30"
+        ) from None
+    if values.shape != (n,) or values.dtype.kind not in "iufmM":
+        raise ValueError(
+            f"time has shape {values.shape} and dtype {values.dtype} but a number or a datetime "
+            f"for each of the {n} rows is expected: convert it"
+        )
+    missing = np.flatnonzero(np.isnan(values))
+    if len(missing):
+        raise ValueError(f"time is missing in row {missing[0]}: drop such rows, or fill it in")
+    return values
+
+
+def forward(times: Array, folds: int) -> list[tuple[RowIndex, RowIndex]]:
+    """Return folds of the later half: each holds out a part of it, and learns all rows before."""
+    ordered = np.sort(times)
+    n, middle = len(ordered), len(ordered) // 2
+    later = ordered[ordered > ordered[0]]
+    if not len(later):
+        raise ValueError(
+            f"time is {ordered[0]} in all rows but at least two times are expected: networks learn "
+            "from rows that are earlier than those that they predict"
+        )
+    first = max(later[0], ordered[middle])
+    cuts = ordered[middle + (n - middle) * np.arange(folds) // folds]
+    starts = np.unique(np.append(first, cuts[cuts > first]))
+    part = np.searchsorted(starts, times, side="right")
+    return [(np.flatnonzero(part < k), np.flatnonzero(part == k)) for k in range(1, part.max() + 1)]
+
+
+def periods_of(times: Array) -> RowIndex:
+    """Return the number of each row's period; rows of one time share it."""
+    ordered = np.sort(times)
+    starts = np.unique(ordered[len(ordered) * np.arange(PERIODS) // PERIODS])
+    return np.searchsorted(starts, times, side="right") - 1
+
+
+def recency(times: Array, weights: Array | None) -> Array:
+    """Return the weights of later rows in the calibration, which grow with time."""
+    places = np.searchsorted(np.sort(times), times, side="right") / len(times)
+    return OLDEST ** (1 - places) * (1.0 if weights is None else weights)
+
+
+def scores_of(target: Any, predictions: Array, weights: Array | None, times: Array) -> str:
+    """Return a text with the score of each period."""
+    costs, periods = target.costs(predictions), periods_of(times)
+    texts = []
+    for k in range(periods.max() + 1):
+        rows = np.flatnonzero(periods == k)
+        cost = np.average(costs[rows], weights=None if weights is None else weights[rows])
+        texts.append(f"from {times[rows].min()} {target.shown(float(cost)):.4g}")
+    return f"{target.metric} {', '.join(texts)}"
