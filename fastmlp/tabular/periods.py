@@ -80,5 +80,7 @@ def scores_of(target: Any, predictions: Array, weights: Array | None, times: Arr
     for k in range(periods.max() + 1):
         rows = np.flatnonzero(periods == k)
         cost = np.average(costs[rows], weights=None if weights is None else weights[rows])
-        texts.append(f"from {times[rows].min()} {target.shown(float(cost)):.4g}")
+        first = times[rows].min()
+        begin = np.datetime_as_string(first, "auto") if times.dtype.kind == "M" else f"{first}"
+        texts.append(f"from {begin} {target.shown(float(cost)):.4g}")
     return f"{target.metric} {', '.join(texts)}"

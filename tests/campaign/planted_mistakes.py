@@ -83,7 +83,7 @@ _LOST_WEIGHT = _rows(
     ("tabular/conformal.py", "np.ones(len(y)) if weights is None else weights", "np.ones(len(y))", "tabular/test_tabular_numbers.py tabular/test_tabular.py tabular/test_tabular_misuse.py tabular/test_tabular_limits.py"),
     ("tabular/temperature.py", "w = None if weights is None else weights[thinned]", "w = None", "tabular/test_tabular_numbers.py tabular/test_tabular.py tabular/test_tabular_misuse.py tabular/test_tabular_limits.py"),
     ("tabular/tasks.py", "fitted(outputs, target.y, weights)", "fitted(outputs, target.y, None)", "tabular/test_tabular_numbers.py"),
-    ("tabular/training.py", "[used] = 1.0 if in_scores is None else in_scores", "[used] = 1.0", "tabular/test_tabular_numbers.py tabular/test_tabular.py tabular/test_tabular_misuse.py tabular/test_tabular_limits.py"),
+    ("tabular/training.py", "= 1.0 if data.scored.weights is None else data.scored.weights", "= 1.0", "tabular/test_tabular_numbers.py tabular/test_tabular.py tabular/test_tabular_misuse.py tabular/test_tabular_limits.py"),
     ("sklearn/scaling.py", "np.average((unit - mean) ** 2, axis=0, weights=weights)", "np.average((unit - mean) ** 2, axis=0)", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
     ("sklearn/lbfgs.py", "if data.weights is None else data.weights.sum(dtype=float)", "if True else 0", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
     ("_training/callback_state.py", "data.targets, data.weights, data", "data.targets, data", "files/test_checkpoint.py files/test_resume.py"),
