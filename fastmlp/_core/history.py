@@ -53,6 +53,9 @@ class History:
         return {name: [row.get(name, math.nan) for row in self.measured] for name in names}
 
     def __getitem__(self, name: Any) -> Any:
+        """Return an attribute, as in ``history["loss"]``."""
+        if isinstance(name, str) and name in self.__dataclass_fields__:
+            return getattr(self, name)
         raise TypeError(
             f"a History has attributes, no entries such as {name!r}: use history.loss, "
             "history.val_loss, history.metrics['name'], or to_frame()"

@@ -12,27 +12,59 @@ from typing import Any, TypeAlias, TypeVar
 Synonyms: TypeAlias = tuple[tuple[tuple[str, ...], str], ...]
 Class = TypeVar("Class", bound=type)
 MISSING = object()
+NEAR = 0.75  # similarity of two names from which one may be a typing error of the other
+EVERYWHERE = ("fastmlp",)  # advice that begins so suits any class
 
 # Equivalent names: fastmlp's, with a value where an example helps, then other libraries'.
 SYNONYMS: Synonyms = (
     (("rng", "random_state"), "seed random_seed"),
+    (("members",), "n_estimators num_boost_round n_members"),
     (("epochs", "max_iter"), "n_epochs num_epochs max_epochs nb_epoch iterations n_iter"),
-    (("learning_rate_init", "optimizer=fastmlp.Adam(learning_rate=...)"), "learning_rate lr eta"),
+    (
+        (
+            "learning_rate_init",
+            "optimizer=fastmlp.Adam(learning_rate=...)",
+            "preset=..., which has its own learning rates",
+        ),
+        "learning_rate lr eta",
+    ),
     (("validation_data=(X, y)", "X_val=..., y_val=..."), "y_val eval_set validation valid_sets"),
     (("validation_fraction", "validation_data=(X, y)"), "validation_split test_size"),
+    (("folds",), "cv n_splits n_folds"),
     (("n_threads", "n_jobs"), "num_threads thread_count nthread workers"),
+    (("n_threads=... of CPUs", "n_jobs=... of CPUs"), "device gpu gpu_id task_type"),
     (("l2", "alpha"), "weight_decay reg_lambda"),
+    (("batch_size",), "accumulate accumulate_grad_batches gradient_accumulation_steps"),
     (("layer_sizes=[inputs, ..., outputs]", "hidden_layer_sizes"), "hidden_sizes units layers"),
     (("sample_weight",), "sample_weights weight weights"),
+    (
+        ("class_weight", "sample_weight=weights_of_classes[y]"),
+        "scale_pos_weight is_unbalance auto_class_weights",
+    ),
+    (("sample_weight=weights of shape (n, outputs)",), "loss_weights output_weights"),
+    (("rows=[indices of each member]",), "bootstrap subsample max_samples"),
+    (("resume=True", "warm_start"), "continue_training init_model"),
     (("clip_norm",), "max_norm clipnorm max_grad_norm gradient_clip_val"),
-    (("callbacks=[fastmlp.EarlyStopping(...)]", "n_iter_no_change"), "early_stopping patience"),
+    (
+        (
+            "time_limit=..., or nothing: a fit keeps the best epoch",
+            "callbacks=[fastmlp.EarlyStopping(...)]",
+            "n_iter_no_change",
+        ),
+        "early_stopping patience early_stopping_rounds",
+    ),
+    (("callbacks=[a function that assigns state.model.weights]",), "constraints constraint"),
     (("verbose",), "verbosity"),
     (("optimizer", "solver"), "algorithm"),
     (("metrics", "scoring"), "eval_metric metric"),
     (("loss",), "criterion objective loss_function"),
     (("dropout",), "dropout_rate"),
     (("initializer",), "kernel_initializer init"),
-    (("categorical_features",), "cat_features categorical_feature cat_cols"),
+    (
+        ("categorical_features", "fastmlp.TabMLPRegressor(categorical_features=...)"),
+        "cat_features categorical_feature cat_cols embeddings embedding_dims",
+    ),
+    (("fastmlp.Ensemble.member_predictions(X).std(axis=0)",), "return_std"),
     (("time_limit",), "time_budget timeout max_time"),
     # Values of arguments.
     (("squared_error",), "mse mean_squared_error"),
@@ -44,6 +76,8 @@ SYNONYMS: Synonyms = (
     (("sigmoid",), "logistic"),
     (("silu",), "swish"),
     (("identity",), "linear"),
+    (("fastmlp.CustomActivation(...)",), "sin sine cos snake"),
+    (("fastmlp.LBFGS()",), "lbfgs l-bfgs"),
 )
 # Options of optimizers, where alpha and weight_decay have a different meaning.
 OPTIONS: Synonyms = (
@@ -87,6 +121,11 @@ ATTRIBUTES: Synonyms = (
         "best_score best_score_ oof_score_",
     ),
     (("importance(X, y)",), "feature_importance get_feature_importance permutation_importance"),
+    (
+        ("importance(X, y), or sklearn.inspection.partial_dependence(model, X, [column])",),
+        "partial_dependence plot_partial_dependence",
+    ),
+    (("predict(X) of a network of the first layers",), "hidden hidden_activations activations_of"),
 )
 # Attributes of histories.
 RECORDS: Synonyms = (
@@ -135,8 +174,10 @@ def check_choice(name: str, value: Any, names: Collection[str], other: str = "")
     if not isinstance(value, str):
         raise TypeError(f"{name} is {value!r} but must be a name{other}: {advice}")
     if value not in names:
-        meant = synonym(value, names)
-        advice = f"use {meant!r}, or " * (meant is not None) + advice + other
+        meant = synonym(value, names) or synonym(value, EVERYWHERE)
+        if meant is not None:
+            advice = f"use {meant if _head(meant) in EVERYWHERE else repr(meant)}, or {advice}"
+        advice += other
         raise ValueError(f"{name} is {value!r} but no {name} has that name: {advice}")
     return str(value)
 
@@ -210,7 +251,7 @@ def with_attribute_hints(cls: Class, attributes: Synonyms = ATTRIBUTES) -> Class
 def _has(place: Any, text: str) -> bool:
     """Return whether an object can follow advice such as ``predict(X, link=False)``."""
     head = _head(text)
-    if head == "fastmlp":
+    if head in EVERYWHERE:
         return True
     value = inspect.getattr_static(place, head, MISSING)
     if value is MISSING:  # but a method __getattr__ may know it
@@ -268,9 +309,12 @@ def _remedy(name: str, parameters: list[str], cls: Any, synonyms: Synonyms, othe
         meant = name if name in names else synonym(name, names, synonyms)
         if meant is not None:
             return f"pass {meant if '=' in meant else f'{meant}=...'}{place}"
+    meant = synonym(name, EVERYWHERE, synonyms)
+    if meant is not None:
+        return f"use {meant}"
     import difflib
 
-    near = difflib.get_close_matches(name, parameters, 1)
+    near = difflib.get_close_matches(name, parameters, 1, cutoff=NEAR)
     if near:
         return f"did you mean {near[0]}?"
     return f"the arguments are {', '.join(key for key in parameters if key != 'self')}"

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmlp._core.optional import axes
+from fastmlp._core.optional import axes, require
 from fastmlp.tabular.columns import Array, Table
 
 CALIBRATION_PARTS = 10
@@ -39,6 +39,17 @@ class Importance(NamedTuple):
         rows = zip(self.names, self.means, self.deviations, strict=True)
         lines = [f"{name:<{width}}  {mean:8.4f} +- {away:.4f}" for name, mean, away in rows]
         return "\n".join(["increase of the error when a column is shuffled", *lines])
+
+    def to_frame(self) -> Any:
+        """Return a pandas.DataFrame with a row for each column: its mean and deviation.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        pandas = require("Importance.to_frame", "pandas")
+        return pandas.DataFrame({"mean": self.means, "deviation": self.deviations}, self.names)
 
 
 def reliability(probability: Array, happened: Array, weights: Array | None, ax: Any) -> Any:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import html
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
+from fastmlp._core.atomic_files import write
 from fastmlp._core.charts import Axes
+from fastmlp._core.keywords import with_attribute_hints
 
 
+@partial(with_attribute_hints, attributes=((("save(path)",), "to_html write export"),))
 @dataclass(frozen=True, repr=False)
 class Report:
     """Report of a fit: its text has a line per fact; notebooks also show pictures.
@@ -85,6 +90,22 @@ class Report:
             draw(ax=ax)
         drawn = [ax.svg("part of the report of a fit") for ax in charts]
         return "".join(["<table>", *rows, "</table>", *drawn])
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the report as an HTML page, which replaces an older file as a whole.
+
+        Parameters
+        ----------
+        path : str or path
+            Path of the file, such as ``report.html``.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        """
+        head = '<!doctype html><meta charset="utf-8"><title>Report of a fit</title>'
+        write(path, [f"{head}{self._repr_html_()}".encode()])
 
 
 @contextmanager

@@ -39,6 +39,21 @@ CALLS = [
     (lambda: NET.fit(X, Y, early_stopping=True), "pass callbacks=[fastmlp.EarlyStopping(...)]$"),
     (lambda: NET.fit(X, Y, seed=0), "MLP.fit() got .* 'seed': pass rng=... to MLP$"),
     (lambda: NET.partial_fit(X, Y, lr=0.1), "MLP.partial_fit() got .*: pass optimizer=fastmlp.Ad"),
+    (lambda: NET.fit(X, Y, class_weight="balanced"), "pass sample_weight=weights_of_classes[y]$"),
+    (lambda: NET.fit(X, Y, loss_weights=[1]), "pass sample_weight=weights of shape (n, outputs)$"),
+    (lambda: NET.fit(X, Y, accumulate=4), "'accumulate': pass batch_size=...$"),
+    (lambda: NET.fit(X, Y, device="cuda"), "'device': pass n_threads=... of CPUs$"),
+    (lambda: NET.fit(X, Y, warm_start=True), "'warm_start': pass resume=True$"),
+    (
+        lambda: NET.fit(X, Y, early_stopping_rounds=5),
+        "pass callbacks=[fastmlp.EarlyStopping(...)]$",
+    ),
+    (lambda: fastmlp.MLP([2, 1], embeddings=[(3, 2)]), ": use fastmlp.TabMLPRegressor(categor.*$"),
+    (
+        lambda: ENSEMBLE.fit(X, Y, bootstrap=True),
+        "'bootstrap': pass rows=[indices of each member]$",
+    ),
+    (lambda: ENSEMBLE.predict(X, return_std=True), ": use fastmlp.Ensemble.member_predictions(X)"),
     (lambda: NET.save("x", compress=1), "MLP.save() got .* 'compress': the arguments are path, "),
     (lambda: ENSEMBLE.fit(X, Y, max_iter=3), "Ensemble.fit() got .* 'max_iter': pass epochs=...$"),
     (lambda: fastmlp.Adam(lr=0.1), "Adam() got .* 'lr': pass learning_rate=...$"),
@@ -66,6 +81,14 @@ ESTIMATORS = [
         lambda f: f.TabMLPRegressor(epochs=1).fit(X, Y[:, 0]).predictor(weights="int8"),
         "TabMLPRegressor.predictor() got .* 'weights': pass weights=... to to_c$",
     ),
+    (lambda f: f.TabMLPRegressor(cv=5), "'cv': pass folds=...$"),
+    (lambda f: f.TabMLPRegressor(n_estimators=5), "'n_estimators': pass members=...$"),
+    (lambda f: f.TabMLPRegressor(lr=1), "'lr': pass preset=..., which has its own learning rates$"),
+    (lambda f: f.TabMLPRegressor(early_stopping=1), "pass time_limit=..., or nothing: a fit keeps"),
+    (lambda f: f.TabMLPRegressor(warm_start=True), "'warm_start': the arguments are preset, "),
+    (lambda f: f.TabMLPClassifier(scale_pos_weight=9), "pass class_weight=...$"),
+    (lambda f: f.MLPRegressor(categorical_features=[0]), ": use fastmlp.TabMLPRegressor("),
+    (lambda f: f.MLPRegressor(device="cpu"), "pass n_jobs=... of CPUs$"),
     (lambda f: f.MLPClassifier().fit(X), "MLPClassifier.fit(): missing .* 'y': pass X, y"),
 ]
 
@@ -105,6 +128,7 @@ def test_errors_within_a_call_stay_as_they_are():
         ({"loss": "mse"}, "use 'squared_error', or choose from"),
         ({"loss": "strange"}, "no loss has that name: choose from squared_error"),
         ({"activation": "swish"}, "no activation has that name: use 'silu', or choose from"),
+        ({"activation": "sin"}, r"use fastmlp.CustomActivation\(...\), or choose from"),
         ({"layer_norm": "within"}, "no layer_norm has that name: choose from before, after or"),
         ({"initializer": "strange"}, "no initializer has that name: choose from glorot_uniform"),
     ],
@@ -170,6 +194,8 @@ GUESSES = {
         "losses": "history.loss",
         "best_score_": "history.val_loss",
         "hessian": None,
+        "hidden": "predict(X) of a network of the first layers",
+        "partial_dependence": None,
         "importances": None,
     },
     "Ensemble": {
@@ -199,6 +225,9 @@ GUESSES = {
         "best_score_": "report()",
         "feature_importance": "importance(X, y)",
         "permutation_importance": "importance(X, y)",
+        "partial_dependence": (
+            "importance(X, y), or sklearn.inspection.partial_dependence(model, X, [column])"
+        ),
         "evals_result_": "history_",
         "save_model": "save(path)",
         "load": "fastmlp.load(path)",
@@ -278,10 +307,15 @@ def test_attributes_of_subclasses_and_users_come_first():
     assert not hasattr(net, "parameters")
 
 
-@pytest.mark.parametrize("name", ["loss", "strange", 0, slice(2)])
-def test_a_history_has_no_entries(name):
+@pytest.mark.parametrize("name", ["strange", "metrics", 0, slice(2)])
+def test_a_history_has_no_other_entries(name):
     with pytest.raises(TypeError, match=r"no entries such as .*: use history.loss, "):
         fitted("History")[name]
+
+
+def test_a_history_has_its_lists_as_entries():
+    history = fitted("History")
+    assert history["loss"] is history.loss
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,7 @@ def mixed(pandas, n=N):
     return frame
 
 
-def test_frames_of_all_kinds_of_columns():
+def test_frames_of_all_kinds_of_columns(tmp_path):
     pandas, polars = pytest.importorskip("pandas"), pytest.importorskip("polars")
     frame = mixed(pandas)
     y = frame["number"] + (frame["text"] == "red") * 2.0 + frame["boolean"]
@@ -165,6 +165,13 @@ def test_frames_of_all_kinds_of_columns():
     assert report.kinds["numbers"] == 4
     assert report.kinds["categories"] == 3
     assert "constant: constant" in str(report)
+    report.save(tmp_path / "report.html")
+    assert "<td" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    frame_of = model.importance(frame, y).to_frame()
+    assert list(frame_of.columns) == ["mean", "deviation"]
+    assert frame_of.index.tolist() == model.importance(frame, y).names
+    with pytest.raises(AttributeError, match=r"'to_html': use save\(path\)"):
+        report.to_html("report.html")
     assert list(model.feature_names_in_) == list(frame.columns)
     right = model.predict(frame)
     assert model.score(frame, y) > 0.6
