@@ -257,8 +257,9 @@ class ArrowBlocks:
         """Return X, y, and the weights if there are any, of some rows."""
         batch, names = part.batch, part.names
         n_features = len(names) - len(self.targets) - (self.weight is not None)
+        gaps = set(self.targets if len(self.targets) > 1 else ())
         columns = [
-            numbers_of(batch.column(name), name, part.place, is_feature=k < n_features)
+            numbers_of(batch.column(name), name, part.place, k < n_features, name in gaps)
             for k, name in enumerate(names)
         ]
         weights = [columns.pop()] if self.weight is not None else []
@@ -295,10 +296,17 @@ def _place(first: int, k: int) -> str:
 
 
 def numbers_of(
-    column: Any, name: str, place: Callable[[int], str], is_feature: bool = False
+    column: Any,
+    name: str,
+    place: Callable[[int], str],
+    is_feature: bool = False,
+    may_miss: bool = False,
 ) -> Array:
-    """Return a column's numbers; raise an error that names the first row without one."""
-    if column.null_count:
+    """Return a column's numbers; raise an error that names the first row without one.
+
+    If numbers may be missing, these are NaN.
+    """
+    if column.null_count and not may_miss:
         first = int(np.argmax(column.is_null().to_numpy(zero_copy_only=False)))
         raise ValueError(
             f"{place(first)}, column {name!r}: a value is missing but a number is expected: "

@@ -72,12 +72,14 @@ class NumberCalibration:
         return np.asarray(np.maximum(quantiles, self.lowest))
 
     def log_density(self, outputs: Array, y: Array) -> Array:
-        """Return log-densities of targets, (n, outputs), summed over outputs."""
+        """Return log-densities of targets, (n, outputs), summed over outputs that are not NaN."""
         mean, size = self.means_and_sizes(outputs)
+        missing = np.isnan(y)
+        y = np.where(missing, mean, y)
         columns = [
             r.log_density(y[:, k], mean[:, k], size[:, k]) for k, r in enumerate(self.residuals)
         ]
-        return np.asarray(np.sum(columns, axis=0))
+        return np.asarray(np.sum(np.where(missing.T, 0.0, columns), axis=0))
 
     def exported(self, outputs: Array, levels: Sequence[float]) -> Array:
         """Return the columns of an exported file: means, deviations, quantiles."""

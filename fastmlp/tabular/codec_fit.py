@@ -83,7 +83,7 @@ def _residuals(**arrays: Any) -> tuple[Residuals, ...]:
 RESIDUALS = Object(
     {
         "z": Counted(Tensor(lambda context: (_outputs(context), context["n"])), 1, 1, _rows),
-        "w": Tensor(lambda context: context["z"].shape, positive=True),
+        "w": Tensor(lambda context: context["z"].shape, least=0.0),
         "places": Parts(Tensor(length), _outputs, _rows),
         "sizes": Parts(Tensor(length, positive=True), _outputs, _rows),
         "trust": Tensor(_of_outputs, least=0.0, most=1.0),

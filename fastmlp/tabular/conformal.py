@@ -31,7 +31,7 @@ class Residuals:
     """The distribution of one output's residuals around its predictions."""
 
     z: Array  # residuals divided by their local sizes, in order
-    w: Array  # their weights, which sum to the effective number of rows
+    w: Array  # their weights, 0 if missing, which sum to the effective number of rows
     places: Array  # predictions, in order, at which the local sizes were measured
     sizes: Array  # the local sizes there
     trust: float  # exponent of predicted sizes: few rows do not show where residuals are large

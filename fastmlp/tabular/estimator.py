@@ -99,7 +99,8 @@ class BaseTabMLP(Validated):
             numbers and codes of its rows must fit into memory. It is read twice, and with
             ``time_limit`` or ``max_memory`` once, for at most 0.4 of the time.
         y : array-like, shape (n_samples,) or (n_samples, n_outputs)
-            Labels or real numbers; None with ArrowBlocks.
+            Labels or real numbers; None with ArrowBlocks. Of several outputs of a regression some
+            may be NaN, which means missing: they are left out of training, scores and intervals.
         sample_weight : array-like, shape (n_samples,), optional
             Weights of the rows in training and in all scores; weights below 2e-16 times the largest
             count as 0.

@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from fastmlp._core.intervals import INNER_FRACTION, check_flag
 from fastmlp._core.keywords import with_argument_hints
 from fastmlp._network.names import PresetName, TableLossName
+from fastmlp._training.metrics import r2
 from fastmlp.sklearn.parameters import Regressor, documented, store
 from fastmlp.tabular import inspection
 from fastmlp.tabular.calibration import NumberCalibration, means_of
@@ -198,7 +199,7 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
         Returns
         -------
         array of float64, shape (n_samples,)
-            Log-densities, summed over outputs.
+            Log-densities, summed over outputs that are not NaN.
         """
         fitted, calibration = self._calibrated()
         outputs, y = self._predicted(fitted, X, np.asarray), finite_numbers(y)
@@ -206,6 +207,29 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
         if y.shape != shape:
             raise ValueError(f"y has shape {y.shape} but {shape} is expected")
         return calibration.log_density(outputs, y)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return R squared of :meth:`predict`, the mean over outputs.
+
+        Parameters
+        ----------
+        X : frame or array-like, shape (n_samples, n_features)
+            Rows, as for :meth:`predict`.
+        y : array-like, shape (n_samples,) or (n_samples, n_outputs)
+            Targets of the rows. Of several outputs some may be NaN: each is scored on its rows.
+        sample_weight : array-like, shape (n_samples,), optional
+            Weights of the rows.
+
+        Returns
+        -------
+        float
+            At most 1, which is perfect.
+        """
+        several = finite_numbers(y)
+        if not np.isnan(several).any():
+            return float(super().score(X, y, sample_weight))
+        weights = None if sample_weight is None else np.asarray(sample_weight)
+        return r2(several, self.predict(X), weights)
 
     def plot_calibration(self, y: Any, ax: Any = None) -> Any:
         """Plot the share of the fit's targets below each out-of-fold quantile.
@@ -226,11 +250,13 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
         fitted, calibration = self._calibrated()
         first = finite_numbers(y)[:, 0]
         check_rows_of_fit(fitted, len(first))
+        weights = fitted.held_out.weights
+        weights = np.where(np.isnan(first), 0.0, 1.0 if weights is None else weights)
         mean, size = calibration.means_and_sizes(fitted.held_out.predictions)
         residuals = calibration.residuals[0]
         away = np.array([residuals.quantile(float(level)) for level in inspection.LEVELS])
         below = first[:, np.newaxis] <= mean[:, :1] + size[:, :1] * away
-        shares = np.average(below, axis=0, weights=fitted.held_out.weights)
+        shares = np.average(below, axis=0, weights=weights)
         labels = "quantile", "share of targets below"
         return inspection.calibration(inspection.LEVELS, shares, *labels, ax)
 

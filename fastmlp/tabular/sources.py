@@ -190,7 +190,7 @@ def _used(columns: Columns, table: Table) -> tuple[Columns, Table]:
 
 def _targets(source: ArrowBlocks, batch: Any, place: Place, has_labels: bool) -> Array:
     """Return numbers or labels, (n,) or with several targets (n, outputs)."""
-    arrays = []
+    arrays, has_several = [], len(source.targets) > 1
     for name in source.targets:
         column = batch.column(name)
         if has_labels and column.null_count:
@@ -198,7 +198,10 @@ def _targets(source: ArrowBlocks, batch: Any, place: Place, has_labels: bool) ->
             raise ValueError(
                 f"{place(first)}, column {name!r}: a label is missing: drop the rows without one"
             )
-        arrays.append(_array(column) if has_labels else numbers_of(column, name, place))
+        if has_labels:
+            arrays.append(_array(column))
+        else:
+            arrays.append(numbers_of(column, name, place, may_miss=has_several))
     return arrays[0] if isinstance(source.target, str) else np.column_stack(arrays)
 
 

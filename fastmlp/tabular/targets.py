@@ -35,7 +35,10 @@ class TargetScale(NamedTuple):
 
 
 class NumericTarget:
-    """One or several real numbers per row; ``unit`` is the deviation per output, 1 if constant."""
+    """One or several real numbers per row; ``unit`` is the deviation per output, 1 if constant.
+
+    Of several numbers some may be NaN, which means missing.
+    """
 
     kind = "numbers"
     activation = ACTIVATION[kind]
@@ -49,7 +52,7 @@ class NumericTarget:
         self.loss = self.row.make(level)
         self.rate, self.averaging = self.row.rate, self.row.averaging
         self.hopeless = self.row.hopeless
-        deviation = _deviation(y, np.average(y, axis=0, weights=weights), weights)
+        deviation = _deviation(y, _mean(y, weights), weights)
         self.unit = np.where(deviation > 0, deviation, 1.0)
 
     @property
@@ -65,22 +68,24 @@ class NumericTarget:
     def _measured(self, rows: RowIndex, weights: Array | None) -> tuple[Array, ...]:
         """Return centre, factor and limits of the predictions of one member."""
         y, w, row = self.y[rows], None if weights is None else weights[rows], self.row
-        centre = np.average(y, axis=0, weights=w)
+        if np.isnan(y).all(axis=0).any():  # none of these rows has one of the targets
+            y, w = self.y, weights
+        centre = _mean(y, w)
         if row.lowest == 0:
             factor, centre = centre, np.zeros_like(centre)
         else:
             factor = _deviation(y, centre, w)
         if row.is_robust:
-            low, middle, high = np.quantile(y, [0.25, 0.5, 0.75], axis=0)
+            low, middle, high = np.nanquantile(y, [0.25, 0.5, 0.75], axis=0)
             narrow = (high - low) * DEVIATION_OF_QUARTILES
             is_wide = narrow > 0
             centre = np.where(is_wide, middle, centre)
             factor = np.where(is_wide, np.minimum(narrow, factor), factor)
         factor = np.where(factor > 0, factor, self.unit)  # constant targets have no deviation
-        low = y.min(axis=0)
+        low = np.fmin.reduce(y, axis=0)
         if row.lowest == 0:  # rates are positive
             low = np.maximum(low, SMALLEST * factor)
-        return centre, factor, low, np.maximum(low, y.max(axis=0))
+        return centre, factor, low, np.maximum(low, np.fmax.reduce(y, axis=0))
 
     def encode(self, scale: TargetScale, member: int) -> Array:
         """Return centred and scaled targets, with which a member is trained."""
@@ -118,10 +123,15 @@ class NumericTarget:
         return prediction
 
     def costs(self, prediction: Array, rows: Any = slice(None)) -> Array:
-        """Return the costs of rows, (..., n), in units of the deviation of y."""
-        m = self.outputs
+        """Return the costs of rows, (..., n), in units of the deviation of y.
+
+        The mean over all rows is that over all targets that are not missing.
+        """
+        m, y = self.outputs, self.y[rows]
         heads = prediction[..., :m], prediction[..., m:]
-        costs = self.row.cost(self.y[rows], *heads, self.unit, self.loss)
+        costs = self.row.cost(y, *heads, self.unit, self.loss)
+        if m > 1 and (missing := np.isnan(self.y)).any():
+            costs = np.where(missing[rows], 0.0, costs) / (1 - missing.mean())
         return np.asarray(costs[..., 0] if m == 1 else costs.mean(axis=-1))
 
     def shown(self, cost: float) -> float:
@@ -135,9 +145,18 @@ class NumericTarget:
         return (of_several or self.row.metric) + self.weighting
 
 
+def _mean(y: Array, weights: Array | None) -> Array:
+    """Return the mean of each column, without values that are NaN."""
+    missing = np.isnan(y)
+    if not missing.any():
+        return np.asarray(np.average(y, axis=0, weights=weights))
+    w = np.where(missing, 0.0, 1.0 if weights is None else weights[:, np.newaxis])
+    return np.asarray(np.average(np.where(missing, 0.0, y), axis=0, weights=w))
+
+
 def _deviation(y: Array, centre: Array, weights: Array | None) -> Array:
     """Return the standard deviation of each column."""
-    return np.asarray(np.sqrt(np.average((y - centre) ** 2, axis=0, weights=weights)))
+    return np.asarray(np.sqrt(_mean((y - centre) ** 2, weights)))
 
 
 class ClassTarget:

@@ -49,6 +49,12 @@ class NumberTask:
     def of_targets(cls, parameters: Mapping[str, Any], y: Any) -> tuple[Self, Array]:
         """Return the task of the targets of a fit, and the targets, (n, outputs)."""
         numbers = _numbers_within_limits(parameters["loss"], y)
+        counts = np.count_nonzero(~np.isnan(numbers), axis=0)
+        if counts.min() < min(2, len(numbers)):
+            raise ValueError(
+                f"y[:, {counts.argmin()}] has {counts.min()} values that are not NaN but at least "
+                "2 are expected: leave this target out"
+            )
         return cls(parameters, numbers.shape[1]), numbers
 
     @classmethod
@@ -74,9 +80,11 @@ class NumberTask:
         return NumericTarget(y, self.parameters["loss"], level, weights)
 
     def weights(self, y: Array, sample_weight: Array | None) -> Array | None:
-        """Return the weights of rows in training."""
-        del y
-        return sample_weight
+        """Return the weights of rows in training: 0 if all targets are missing."""
+        missing = np.isnan(y).all(axis=1)
+        if not missing.any():
+            return sample_weight
+        return np.where(missing, 0.0, 1.0 if sample_weight is None else sample_weight)
 
     def score_weights(self, sample_weight: Array | None, weights: Array | None) -> Array | None:
         """Return the weights of rows in scores, from the user's and those in training."""
@@ -96,6 +104,11 @@ class NumberTask:
         """Return a function from predictions to their score by ``scoring``."""
         if self.parameters["scoring"] is None:
             return None
+        if np.isnan(y).any():
+            raise ValueError(
+                f"scoring is {self.parameters['scoring']!r} but y has missing targets, which "
+                "scorers of scikit-learn do not take: leave scoring out"
+            )
         right = means_of(y, self.outputs)
         score = scorer_of(self.parameters["scoring"], FixedNumbers, None, right, weights)
         return lambda predictions: score(means_of(predictions, self.outputs))
@@ -110,8 +123,12 @@ class NumberTask:
             shrink = max(float(np.sqrt(share)), SMALLEST_SHRINK)
         has_variances = predictions.shape[1] > m
         sizes = np.sqrt(predictions[:, m:].T) if has_variances else [None] * m
+        missing = np.isnan(target.y)
+        y, w = np.where(missing, predictions[:, :m], target.y), [weights] * m
+        for k in np.flatnonzero(missing.any(axis=0)):
+            w[k] = np.where(missing[:, k], 0.0, 1.0 if weights is None else weights)
         residuals = [
-            residuals_of(target.y[:, k], predictions[:, k], weights, sizes[k], shrink, groups)
+            residuals_of(y[:, k], predictions[:, k], w[k], sizes[k], shrink, groups)
             for k in range(m)
         ]
         return NumberCalibration(tuple(residuals), target.row.lowest), {}
@@ -249,13 +266,18 @@ Task: TypeAlias = NumberTask | LabelTask
 
 
 def finite_numbers(y: Any) -> Array:
-    """Return numbers as float64, (n, outputs); raise ValueError for anything else."""
+    """Return numbers as float64, (n, outputs); raise ValueError for anything else.
+
+    Of several outputs some may be NaN, which means missing.
+    """
     refuse_text(y, "TabMLPClassifier")
-    kind = np.asarray(y).dtype.kind
+    array = np.asarray(y)
+    kind, allowed = array.dtype.kind, "allow-nan" if array.shape[1:] > (1,) else True
     if kind in "mM":
         raise ValueError(f"y holds {REFUSED_KINDS[kind][0]} but numbers are expected: pass days")
     try:
-        checked = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+        options = {"ensure_2d": False, "dtype": np.float64, "ensure_all_finite": allowed}
+        checked = check_array(y, **options, input_name="y")
     except OverflowError:
         raise ValueError("y holds integers that are too large for float64: rescale y") from None
     return np.asarray(checked.reshape(len(checked), -1))
@@ -267,7 +289,8 @@ def _numbers_within_limits(loss: str, y: Any) -> Array:
     if np.any(numbers < LOSSES[loss].lowest):
         raise ValueError(f"loss={loss!r} requires non-negative y: use another loss")
     with np.errstate(over="ignore"):
-        largest, range_ = np.abs(numbers).max(), np.ptp(numbers, axis=0)
+        largest = np.fmax.reduce(np.abs(numbers), axis=None)
+        range_ = np.fmax.reduce(numbers, axis=0) - np.fmin.reduce(numbers, axis=0)
     if largest > LARGEST or np.any((range_ > 0) & (range_ < 1 / LARGEST)):
         raise ValueError(
             f"y has numbers up to {largest:.3g} over ranges from {range_.min():.3g} but up to "

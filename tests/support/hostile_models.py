@@ -217,7 +217,7 @@ TABLES: list[Row] = [
         "the residuals of output 0 are not in order",
     ),
     (filled(TWO, "fit.calibration.residuals.z", NAN64), r"residuals.z' has nan at \(0, 0\)"),
-    (filled(TWO, "fit.calibration.residuals.w", np.array(0.0)), "w' has 0.0 but must be abov"),
+    (filled(TWO, "fit.calibration.residuals.w", np.array(-1.0)), "w' has -1.0 to 1.0"),
     (filled(TWO, "fit.calibration.residuals.w", np.full(60, 1e-9)), "1 to 60 effective"),
     (filled(TWO, "fit.calibration.residuals.w", np.array(1e3)), "1 to 60 effective"),
     (filled(TWO, "fit.calibration.residuals.sizes", np.array(0.0)), "sizes' has 0"),

@@ -1,0 +1,110 @@
+"""Tables of several targets, some of which are missing: training, scores, intervals, every door."""
+
+import numpy as np
+import pytest
+
+import fastmlp
+from fastmlp import TabMLPRegressor
+from fastmlp.tabular.loss_rows import LOSSES
+
+pytest.importorskip("sklearn")
+
+rng = np.random.default_rng(0)
+N = 600
+
+
+def drawn(n):
+    x = rng.uniform(-2, 2, (n, 3))
+    noise = rng.normal(size=(n, 2)) * [0.3, 0.1]
+    return x, np.maximum(np.column_stack([x[:, 0] + 2, np.exp(x[:, 1])]) + noise, 0)
+
+
+X, Y = drawn(N)
+GAPS = Y.copy()
+GAPS[rng.random(N) < 0.5, 1] = np.nan
+GAPS[:20, 0] = np.nan  # the first of these rows have no target
+HAS = ~np.isnan(GAPS)
+
+
+def fitted(y=GAPS, **options):
+    model = TabMLPRegressor(**{"preset": "fast", "epochs": 8, "random_state": 0, **options})
+    return model.fit(X, y)
+
+
+@pytest.mark.parametrize("loss", list(LOSSES))
+def test_losses_leave_gaps_out(loss):
+    model, whole = fitted(loss=loss), fitted(Y, loss=loss)
+    assert np.isfinite(model.predict(X)).all()
+    assert model.score(X, GAPS) > whole.score(X, Y) - 0.1
+    assert np.isfinite(model.importance().means).all()
+
+
+def test_scores_and_intervals_are_those_of_the_targets_that_are_there():
+    model = fitted()
+    oof, unit = model.oof_prediction_, np.array([GAPS[t, k].std() for k, t in enumerate(HAS.T)])
+    squares = ((oof - GAPS) / unit) ** 2
+    rmse = np.sqrt(np.mean(squares[HAS]))
+    assert f"{rmse:.4g}" in str(model.report())
+    new, truth = drawn(2000)
+    low, high = np.moveaxis(model.predict_interval(new, coverage=0.9), -1, 0)
+    inside = (low <= truth) & (truth <= high)
+    assert (inside.mean(axis=0) > 0.87).all()
+    narrow = np.mean(high - low, axis=0) < 1.5 * np.diff(fitted(Y).predict_interval(new))[
+        :, :, 0
+    ].mean(axis=0)
+    assert narrow.all()
+    expected = [
+        1 - np.sum((p[t] - y[t]) ** 2) / np.sum((y[t] - y[t].mean()) ** 2)
+        for p, y, t in zip(model.predict(X).T, Y.T, HAS.T, strict=True)
+    ]
+    assert model.score(X, GAPS) == pytest.approx(np.mean(expected))
+    alone = model.log_density(X, np.where([True, False], GAPS, np.nan))
+    there = HAS.all(axis=1)
+    assert (alone[there] != model.log_density(X, GAPS)[there]).all()
+    assert np.isfinite(model.log_density(X, GAPS)).all()
+
+
+def test_rows_without_a_target_are_those_of_weight_0():
+    none = ~HAS.any(axis=1)
+    assert none.any()
+    model, weighted = fitted(), TabMLPRegressor(preset="fast", epochs=8, random_state=0)
+    weighted.fit(X, np.where(none[:, np.newaxis], Y, GAPS), sample_weight=1.0 * ~none)
+    np.testing.assert_array_equal(model.predict(X), weighted.predict(X))
+    np.testing.assert_array_equal(model.predict_interval(X), weighted.predict_interval(X))
+
+
+def test_files_exports_and_sources(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    model = fitted()
+    model.save(tmp_path / "model")
+    again = fastmlp.load(tmp_path / "model")
+    np.testing.assert_array_equal(again.predict_interval(X), model.predict_interval(X))
+    table = pa.table({**{f"x{k}": X[:, k] for k in range(3)}}).append_column(
+        "a", pa.array(GAPS[:, 0], from_pandas=True)
+    )
+    table = table.append_column("b", pa.array(GAPS[:, 1], from_pandas=True))
+    source = fastmlp.ArrowBlocks(table, ["a", "b"], rows=100)
+    read = TabMLPRegressor(preset="fast", epochs=8, random_state=0).fit(source)
+    assert read.n_features_in_ == 3
+    np.testing.assert_array_equal(read.oof_prediction_, model.oof_prediction_)
+    net = fastmlp.MLP([3, 8, 2], rng=0)
+    assert np.isfinite(net.fit(source, epochs=2).loss).all()
+    one = fastmlp.ArrowBlocks(table, "b")
+    with pytest.raises(ValueError, match="'b': a value is missing"):
+        TabMLPRegressor().fit(one)
+
+
+REFUSED = {
+    "one": (GAPS[:, 1], {}, "contains NaN"),
+    "column": (np.column_stack([Y[:, 0], Y[:, 1] * np.nan]), {}, r"y\[:, 1\] has 0 values"),
+    "infinite": (np.where(HAS, GAPS, np.inf), {}, "infinity"),
+    "scoring": (GAPS, {"scoring": "r2"}, "missing targets, which"),
+    "negative": (-GAPS, {"loss": "poisson"}, "non-negative"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused(name):
+    y, options, message = REFUSED[name]
+    with pytest.raises(ValueError, match=message):
+        fitted(y, **options)
