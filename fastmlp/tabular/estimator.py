@@ -93,9 +93,10 @@ class BaseTabMLP(Validated):
         Parameters
         ----------
         X : pandas or polars frame, array-like, shape (n_samples, n_features), or ArrowBlocks
-            Numbers, booleans, text, categories; missing values are NaN, None, NA or masked. Dates
-            are rejected: convert them to numbers. Sparse matrices are rejected, too: pass the
-            columns from before the encoding. A `fastmlp.ArrowBlocks` has targets and weights, too;
+            Numbers, booleans, text, categories, dates, time differences; missing values are NaN,
+            None, NaT, NA or masked. Text of which 99 % are dates, or numbers with a unit, is read
+            as such; the report says so. Sparse matrices are rejected: pass the columns from before
+            the encoding. A `fastmlp.ArrowBlocks` has targets and weights, too;
             numbers and codes of its rows must fit into memory. It is read twice, and with
             ``time_limit`` or ``max_memory`` once, for at most 0.4 of the time.
         y : array-like, shape (n_samples,) or (n_samples, n_outputs)
@@ -312,7 +313,9 @@ class BaseTabMLP(Validated):
         Notes
         -----
         The header defines the indices of the used columns. Numbers are ``double``, NaN
-        where missing; infinity, which ``predict`` rejects, counts as the largest number. Categories
+        where missing; infinity, which ``predict`` rejects, counts as the largest number. Dates are
+        seconds since 1970-01-01 00:00, in UTC if they had a time zone, and time differences are
+        seconds. Categories
         are codes, -1 where missing: ``NAME_code(category, text)`` returns the code of a text, or of
         a number as Python writes it, and -2 for values unknown to the fit; ``NAME_text(category,
         code)`` returns the text of a code.

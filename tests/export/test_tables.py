@@ -95,6 +95,39 @@ def mixed(n, seed=0):
     return pandas.DataFrame({"text": frame(n, seed)["text"], "mixed": values[place % 5]})
 
 
+def times(n, seed=0):
+    """Return dates, differences of dates, and categories in order, some of them missing."""
+    x, rng = frame(n, seed)["x"], np.random.default_rng(seed)
+    hours = pandas.Series(rng.integers(-9_000, 20_000, n)).where(rng.random(n) < 0.9)
+    start = pandas.Timestamp(0) + pandas.to_timedelta(hours, unit="h")
+    wait = pandas.to_timedelta(pandas.Series(rng.integers(0, 10**6, n)), unit="ms")
+    sizes = [("small", "large", "huge", None)[k] for k in rng.integers(seed > 0, 4, n)]
+    return pandas.DataFrame(
+        {
+            "x": x,
+            "start": start.dt.tz_localize("Europe/Berlin", ambiguous=True),
+            "end": (start + wait).dt.tz_localize("UTC"),
+            "day": start.dt.floor("D"),
+            "wait": wait,
+            "size": pandas.Categorical(sizes, ["small", "large", "huge"], ordered=True),
+        }
+    )
+
+
+def in_seconds(table):
+    """Return a table with dates and differences as a program passes them."""
+    if not hasattr(table, "dtypes"):
+        return table
+    seconds = {}
+    for name, dtype in table.dtypes.items():
+        if dtype.kind == "M":
+            instants = pandas.to_datetime(table[name], utc=True)
+            seconds[name] = (instants - pandas.Timestamp(0, tz="UTC")).dt.total_seconds()
+        elif dtype.kind == "m":
+            seconds[name] = table[name].dt.total_seconds()
+    return table.assign(**seconds)
+
+
 # How to make a table, and what is said of it.
 TABLES = {
     "frame": (frame, {}),
@@ -104,6 +137,8 @@ TABLES = {
     "array with categories": (array, {"categorical_features": [1, 4]}),
     # Text beside numbers, in one array.
     "objects": (lambda *args: frame(*args)[["x", "text", "truth"]].to_numpy(dtype=object), {}),
+    "times": (times, {}),
+    "ranks": (lambda *args: times(*args)[["size"]], {}),
     "hard columns": (hard, {"categorical_features": [0]}),
     "mixed categories": (mixed, {}),
     "no columns": (lambda n, seed=0: np.ones((n, 2)), {}),
@@ -175,7 +210,7 @@ def feed(inputs, X):
         if [each.name for each in inputs] == ["X"]:
             return {"X": X}
         X = pandas.DataFrame(X, columns=[f"column {k}" for k in range(X.shape[1])])
-    found = {}
+    found, X = {}, in_seconds(X)
     for each in inputs:
         column = X[[each.name]].astype(object)
         if each.type == "tensor(string)":
@@ -222,6 +257,7 @@ class Library:
 
     def read(self, X):
         """Return numbers and codes, as a program has them."""
+        X = in_seconds(X)
         table = X.to_numpy(object) if hasattr(X, "iloc") else np.asarray(X)
         numbers = [table[:, k].astype(float) for k, _ in self.columns.numbers]
         code = self.function("code", ctypes.c_int) if self.columns.categories else None

@@ -100,6 +100,9 @@ VALID: dict[str, Callable[[], Any] | None] = {
     "TabMLPRegressor truths": lambda: stored.table(
         fastmlp.TabMLPRegressor, stored.Y, stored.frame()[["truth"]]
     ),
+    "TabMLPRegressor forms": lambda: stored.table(
+        fastmlp.TabMLPRegressor, stored.Y, stored.forms()
+    ),
 }
 
 
@@ -229,7 +232,9 @@ def used(model: Any) -> None:
 def use_table(model: Any) -> None:
     """Use an estimator of tables in all that it has."""
     X = np.ones((3, model.n_features_in_), object)
-    X[:, [place for place, _ in model._fitted.columns.categories]] = None  # missing, of any kind
+    columns = model._fitted.columns
+    forms = [(place, column) for place, column in columns.numbers if column.form]
+    X[:, [place for place, _ in (*columns.categories, *forms)]] = None  # missing, of any kind
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # names of features
         model.predict(X)

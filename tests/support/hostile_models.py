@@ -123,7 +123,7 @@ MODELS: list[Row] = [
 ]
 
 TAB_WORDS, TAB_LABELS = "TabMLPClassifier words", "TabMLPClassifier labels"
-WEIGHTS = "TabMLPRegressor weights"
+WEIGHTS, FORMS = "TabMLPRegressor weights", "TabMLPRegressor forms"
 TWO, GAUSSIAN = "TabMLPRegressor two outputs", "TabMLPRegressor loss gaussian"
 
 fit = functools.partial(model, "fit", name=TWO)
@@ -132,6 +132,7 @@ group = functools.partial(model, "fit", "blend", "groups", 0, name=TWO)
 report = functools.partial(model, "fit", "facts", "report", name=TWO)
 classes = functools.partial(model, "fit", name=TAB_WORDS)
 residuals = functools.partial(model, "fit", "calibration", "residuals", name=TWO)
+forms = functools.partial(model, "fit", "columns", "forms", name=FORMS)
 
 
 def types(numbers: list[int]) -> Any:
@@ -178,6 +179,15 @@ TABLES: list[Row] = [
     (values(b"bee\xc3\xa4\xf0\x9f\x98\x8000"), "'truth' has 2 categories, not each once"),
     (values(b"bee\xc3\xa4\xf0\x9f\x98\x80010nan"), "'mixed' has 5 categories, not each once"),
     (values(b"bee\xc3\xa4\xf0\x9f\x98\x80010.25"), r"it has the category b'\.25'"),
+    (forms(to=[]), "forms has 0 entries but 2 belong there"),
+    (forms(0, to=True), "forms.0 is True and no object"),
+    (forms(0, "kind", to="year"), "forms.0.kind is 'year' but must be one of date, instant, dur"),
+    (forms(1, "layout", to="eval"), "forms.1.layout is 'eval' but must be one of"),
+    (forms(1, "missing", to=[1]), "forms.1.missing.0 is 1 and no string"),
+    (forms(0, "cycles", to=["eon"]), "forms.0.cycles.0 is 'eon' but must be one of day, week, "),
+    (forms(0, "cycles", to=["day"] * 999), "0: it has .* inputs but 2.* come of its table"),
+    (filled(FORMS, "fit.columns.ordered", [True]), "'word' .* an order in which None is not the"),
+    (filled(FORMS, "fit.columns.frequent", [4, 1]), "'size' .* has 1 frequent values of 3"),
     (fit("blend", "members", to=2**53), r"centre' is .* but .* \(9007199254740992, 2"),
     (filled(TWO, "fit.blend.with_missing", [2]), "with_missing' has 2 to 2 but must"),
     (fit("blend", "groups", to=[]), "groups have shares of 0 and not of 1"),

@@ -190,6 +190,18 @@ def frame() -> Any:
     return __import__("pandas").DataFrame(columns)
 
 
+def forms() -> Any:
+    """Return a table of dates, as such and as text, text with gaps, and categories in order."""
+    pandas, place = __import__("pandas"), np.arange(60)
+    columns = {
+        "date": (place * 7).astype("M8[D]").astype("M8[s]"),
+        "text": (place**2).astype("M8[D]").astype(str),
+        "word": frame()["text"],
+        "size": pandas.Categorical(LABELS, ordered=True),
+    }
+    return pandas.DataFrame(columns)
+
+
 @contextlib.contextmanager
 def short() -> Iterator[None]:
     """Make a fit of tables a short one, of two groups."""

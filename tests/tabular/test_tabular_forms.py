@@ -10,6 +10,8 @@ import pytest
 
 pytest.importorskip("sklearn", reason="needs scikit-learn")
 
+import children
+from commands import here
 from tiny_tables import TINY, regressor
 
 import fastmlp
@@ -251,6 +253,21 @@ def test_every_door_predicts_the_same(tmp_path):
     assert np.array_equal(regressor().fit(polars, Y).predict(frame), expected)
     objects = regressor().fit(frame.to_numpy(object), Y)
     assert objects.report().kinds == {"numbers": 6, "categories": 1}
+
+
+def test_the_command_line_reads_dates_and_quantities_of_a_file(tmp_path):
+    frame = doors().drop(columns=["wait", "size"]).assign(y=Y)
+    frame.to_csv(tmp_path / "old.csv", index=False)
+    frame[:9].drop(columns="y").to_csv(tmp_path / "new.csv", index=False)
+    words = ("--target", "y", "--preset", "fast", "-o", "model")
+    report = children.printed(here("train", "old.csv", *words, folder=tmp_path))
+    assert "day is text that was read as dates such as 31.12.2026 18:30; 'unknown' coun" in report
+    predicted = children.printed(here("predict", "model", "new.csv", folder=tmp_path))
+    model = fastmlp.load(tmp_path / "model")
+    expected = model.predict(frame[:9].drop(columns="y"))
+    assert [*map(float, predicted.split()[1:])] == pytest.approx(expected, rel=1e-12)
+    for form in ("c", "onnx"):
+        children.printed(here("export", "model", "--to", form, folder=tmp_path))
 
 
 REFUSED = {  # values of a new row, and what is said of them

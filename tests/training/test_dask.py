@@ -128,6 +128,20 @@ def test_partitions_of_any_kind_make_an_estimator_of_all_rows(lengths, tmp_path)
     )
 
 
+def test_dates_and_ranks_are_those_of_all_partitions():
+    sizes = pd.Categorical(np.resize(["small", "large"], N), ["small", "large"], ordered=True)
+    start = pd.date_range("2024-01-01", periods=N, freq="7h", tz="Europe/Berlin")
+    columns = {"start": start, "day": start.strftime("%d.%m.%Y"), "size": sizes}
+    table = FRAME.assign(**columns)
+    X, y = divided(table, NUMBERS, lengths=(10, 690, 500))
+    model = DaskTabMLPRegressor(parts=2, **QUICK).fit(X, y)
+    columns = dict(model.to_local()._fitted.columns.numbers)
+    assert columns[3].form.cycles == ("day", "week", "year")
+    assert columns[4].form.cycles == ("week", "year")
+    result = model.predict(X).compute()
+    np.testing.assert_array_equal(result, model.to_local().predict(table))
+
+
 @pytest.mark.parametrize("kind", [DaskTabMLPRegressor, DaskTabMLPClassifier])
 def test_each_part_has_its_own_seed(kind):
     """Networks of two parts begin with other weights, which an epoch of 150 rows hardly changes."""
