@@ -24,8 +24,8 @@ from fastmlp._core.optional import require
 T = TypeVar("T")
 WILD = re.compile(r"[*?\[]")
 PAUSES = (0.1, 0.5, 2.0)  # seconds before the further attempts at reading from a store
-# A store's errors that would come again; what is none of these may pass.
-LASTING = (FileNotFoundError, PermissionError, ValueError, TypeError, MemoryError)
+# A store's errors that would come again; others may pass, as what HTTP calls a missing file.
+LASTING = (PermissionError, ValueError, TypeError, MemoryError)
 # Bytes that are read at a time from a local file; other stores fetch whole columns of a row group.
 LOCAL_BUFFER = 16_384
 # Row groups of random order that are read in turn, so that large ones are mixed; each needs memory.
@@ -56,7 +56,8 @@ class RowGroup:
         """The values of the folder's columns (hive partitions)."""
         dataset = require("ArrowBlocks", "pyarrow.dataset")
         keys: dict[str, Any] = dataset.get_partition_keys(self.fragment.partition_expression)
-        return {name: value for name, value in keys.items() if name not in self.file_names}
+        names = [name for name in self.schema.names if name not in self.file_names]
+        return {name: keys[name] for name in names if name in keys}
 
     @cached_property
     def file_names(self) -> list[str]:
@@ -108,21 +109,18 @@ class RowGroup:
             yield pyarrow.RecordBatch.from_arrays(arrays, names=names), numbers
 
     def _reader(self, names: Sequence[str], rows: int) -> Iterator[Any]:
-        """Open the file; one thread and no read ahead need least memory."""
+        """Yield batches; one thread and no read ahead need least memory."""
         fragment, is_local = self.fragment, _is_local(self.fragment.filesystem)
-        file = require("ArrowBlocks", "pyarrow.parquet").ParquetFile(
+        columns = [name for name in names if name not in self.keys]
+        with require("ArrowBlocks", "pyarrow.parquet").ParquetFile(
             fragment.path,
             filesystem=fragment.filesystem,
             metadata=fragment.metadata,
             pre_buffer=not is_local,
             buffer_size=LOCAL_BUFFER if is_local else 0,
-        )
-        columns = [name for name in names if name not in self.keys]
-        group = [fragment.row_groups[0].id]
-        batches: Iterator[Any] = file.iter_batches(
-            rows, row_groups=group, columns=columns, use_threads=False
-        )
-        return batches
+        ) as file:
+            group = [fragment.row_groups[0].id]
+            yield from file.iter_batches(rows, group, columns, use_threads=False)
 
     def _mask(self, chosen: Any) -> NDArray[np.bool_]:
         """Return for each row whether an expression selects it."""
@@ -140,15 +138,20 @@ def row_groups(data: Any, filesystem: Any, chosen: Any) -> list[RowGroup]:
 
     ``data`` is an Arrow dataset, or a list of paths of files and folders, and of patterns.
     """
-    parts = [data] if hasattr(data, "get_fragments") else _datasets(data, filesystem)
+    datasets = [data] if hasattr(data, "get_fragments") else _datasets(data, filesystem)
     groups, offset = [], 0
-    for dataset in parts:
+    for dataset in datasets:
         for fragment in dataset.get_fragments(chosen):
             split = partial(fragment.split_by_row_group, chosen, schema=dataset.schema)
-            first = 0
+            parts = {}
             for part in retried(split, fragment.path, _is_local(fragment.filesystem)):
-                groups.append(RowGroup(part, dataset.schema, first, offset))
-                first, offset = first + groups[-1].rows, offset + groups[-1].rows
+                parts[part.row_groups[0].id] = part
+            first = 0  # those without such rows are not among the parts
+            for number in range(max(parts, default=-1) + 1):
+                if number in parts:
+                    groups.append(RowGroup(parts[number], dataset.schema, first, offset + first))
+                first += fragment.metadata.row_group(number).num_rows
+            offset += first
     return groups
 
 
@@ -202,7 +205,7 @@ def without_secrets(text: str) -> str:
 def _named(error: Exception, path: str, is_local: bool) -> Exception:
     """Return an error with the path of its file, and of a store a new one without secrets."""
     if not is_local:
-        kind = next((kind for kind in LASTING if isinstance(error, kind)), OSError)
+        kind = next((k for k in (FileNotFoundError, *LASTING) if isinstance(error, k)), OSError)
         text = f"{type(error).__name__}: {error}" if kind is OSError else str(error)
         error = kind(without_secrets(text))
     error.add_note(f"in {without_secrets(path)}")

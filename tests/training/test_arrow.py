@@ -331,6 +331,7 @@ def test_the_recipes_of_the_page_give_the_rows(recipe, tmp_path, monkeypatch):
     names = {name: pytest.importorskip(name) for name in needed}  # skipped with the reason
     names |= {"fastmlp": fastmlp, "np": np, "glob": importlib.import_module("glob")}
     names["pyarrow"] = pyarrow
+    importlib.import_module("pyarrow.dataset")
     importlib.import_module("pyarrow.csv").write_csv(TABLE, tmp_path / "data.csv")
     (tmp_path / "data").mkdir()
     files(tmp_path / "data")
@@ -359,7 +360,7 @@ def test_the_recipes_of_the_page_give_the_rows(recipe, tmp_path, monkeypatch):
 
 
 def test_all_recipes_of_the_page_are_run():
-    assert len(RECIPES) == 9
+    assert len(RECIPES) == 14
 
 
 def test_a_file_that_cannot_be_opened_is_named(tmp_path):

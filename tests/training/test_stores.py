@@ -1,0 +1,339 @@
+"""Parquet files by all their doors: folders, patterns, datasets, stores; and what fails there."""
+
+import io
+import itertools
+import re
+import traceback
+
+import numpy as np
+import pytest
+import store
+from states import refused
+
+import fastmlp
+
+pyarrow = pytest.importorskip("pyarrow", reason="needs pyarrow")
+dataset = pytest.importorskip("pyarrow.dataset")
+fsspec = pytest.importorskip("fsspec", reason="needs fsspec")
+from pyarrow import fs, parquet  # noqa: E402
+from pyarrow.dataset import field  # noqa: E402
+
+N = 300
+pytestmark = [
+    pytest.mark.usefixtures("no_waiting"),
+    pytest.mark.filterwarnings("ignore:the blocks of the source differ"),
+]
+
+
+@pytest.fixture
+def no_waiting(monkeypatch):
+    monkeypatch.setattr("fastmlp._training.parquet.PAUSES", (0.0, 0.0, 0.0))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder of numbered rows in folders of years and regions."""
+    x = np.arange(float(N))
+    table = pyarrow.table({"x": x, "y": x**2})
+    places = itertools.product((2024, 2025, 2026), "ab")
+    for k, (year, region) in enumerate(places):
+        part = tmp_path / "bucket" / f"year={year}" / f"region={region}"
+        part.mkdir(parents=True)
+        parquet.write_table(table.slice(50 * k, 50), part / "0.parquet", row_group_size=20)
+    (tmp_path / "bucket" / "_SUCCESS").touch()
+    return tmp_path / "bucket"
+
+
+@pytest.fixture
+def served(folder):
+    with store.running(folder.parent) as running:
+        yield running
+
+
+def s3(served):
+    return fs.S3FileSystem(
+        endpoint_override=served.address, scheme="http", anonymous=True, region="us-east-1"
+    )
+
+
+def address(served, key="secret"):
+    options = f"endpoint_override={served.address}&scheme=http&region=us-east-1"
+    return f"s3://AKID:{key}@bucket?{options}"
+
+
+HIVE = {"columns": ["x", "year"]}
+DOORS = {
+    "folder": lambda folder, _: {"data": folder},
+    "path": lambda folder, _: {"data": f"{folder}/"},
+    "pattern": lambda folder, _: {"data": f"{folder}/year=*/region=[ab]/*.parquet"},
+    "folders": lambda folder, _: {"data": sorted(folder.glob("year=*/"))},
+    "files": lambda folder, _: {"data": sorted(folder.rglob("*.parquet"))},
+    "dataset": lambda folder, _: {"data": dataset.dataset(folder, partitioning="hive")},
+    "fsspec": lambda folder, _: {
+        "data": [str(folder)],
+        "filesystem": fsspec.filesystem("file"),
+    },
+    "address of fsspec": lambda folder, _: {"data": f"local://{folder}"},
+    "S3": lambda _, served: {"data": "bucket", "filesystem": s3(served)},
+    "pattern of S3": lambda _, served: {
+        "data": "bucket/year=*/*/0.parquet",
+        "filesystem": s3(served),
+    },
+    "address of S3": lambda _, served: {"data": address(served)},
+    "HTTP": lambda folder, served: {
+        "data": [
+            f"http://{served.address}/bucket/{file.relative_to(folder).as_posix()}"
+            for file in sorted(folder.rglob("*.parquet"))
+        ]
+    },
+}
+
+
+SLOW = {"pattern of S3", "address of S3"}
+MARKED = {door: pytest.param(door, marks=[pytest.mark.slow] * (door in SLOW)) for door in DOORS}
+
+
+@pytest.mark.parametrize("door", MARKED.values())
+def test_every_door_gives_the_rows(door, folder, served):
+    if door == "HTTP":
+        pytest.importorskip("aiohttp", reason="needs aiohttp")
+    source = fastmlp.ArrowBlocks(**DOORS[door](folder, served), target="y", features="x", rows=30)
+    assert source.n == N
+    rows = np.concatenate([x for x, _ in source]).ravel()
+    np.testing.assert_array_equal(rows, np.arange(N))
+    net = fastmlp.MLP([1, 4, 1], rng=0)
+    net.fit(source, epochs=1, shuffle_buffer=100)
+    np.testing.assert_allclose(net.predict(source), net.predict(np.arange(float(N))[:, None]))
+
+
+@pytest.mark.parametrize(
+    "door", [MARKED[door] for door in DOORS if door not in ("files", "folders", "HTTP", "S3")]
+)
+def test_folders_are_columns(door, folder, served):
+    source = fastmlp.ArrowBlocks(
+        **DOORS[door](folder, served), target="y", features=["year", "x"], filter=field("x") > 120
+    )
+    x = np.concatenate([x for x, _ in source])
+    np.testing.assert_array_equal(x[:, 1], np.arange(121, N))
+    np.testing.assert_array_equal(x[:, 0], 2024 + x[:, 1] // 100)
+
+
+def test_folders_of_text_are_categories_of_tables(folder):
+    source = fastmlp.ArrowBlocks(folder, "y")
+    options = {"preset": "fast", "epochs": 2, "width": 8, "folds": 2, "random_state": 0}
+    model = fastmlp.TabMLPRegressor(**options).fit(source)
+    assert model.feature_names_in_.tolist() == ["x", "year", "region"]
+    assert model.report().kinds == {"numbers": 2, "categories": 1}
+    frame = dataset.dataset(folder, partitioning="hive").to_table().to_pandas()
+    np.testing.assert_array_equal(
+        model.predict(source), model.predict(frame[["x", "year", "region"]])
+    )
+    with pytest.raises(
+        TypeError, match="region=[ab]/0.parquet, row group ., row .*, column 'region'"
+    ):
+        fastmlp.MLP([3, 1]).fit(source)
+
+
+CHOSEN = {
+    "rows": (field("x") >= 130, 170),
+    "folders": (field("year") == 2025, 100),
+    "both": ((field("region") == "b") & (field("x") < 60), 10),
+    "no rows": (field("x") < 0, 0),
+}
+
+
+@pytest.mark.parametrize("chosen", CHOSEN)
+@pytest.mark.parametrize("kind", ["path", "dataset", "filtered dataset"])
+def test_a_filter_chooses_rows(chosen, kind, folder):
+    expression, count = CHOSEN[chosen]
+    options = {"target": "y", "features": "x", "filter": expression}
+    data = folder if kind == "path" else dataset.dataset(folder, partitioning="hive")
+    if kind == "filtered dataset":
+        data, options["filter"] = data.filter(expression), None
+    source = fastmlp.ArrowBlocks(data, **options)
+    assert source.n is None
+    rows = [y for _, y in source]
+    expected = dataset.dataset(folder, partitioning="hive").to_table(filter=expression)["y"]
+    assert len(expected) == count
+    np.testing.assert_array_equal(np.concatenate([*rows, []]), expected)
+
+
+def test_places_and_numbers_of_rows_hold_with_a_filter(folder):
+    path = folder / "year=2025" / "region=a" / "0.parquet"
+    table = parquet.read_table(path, partitioning=None)
+    values = table["x"].to_pylist()
+    values[33] = None
+    table = table.set_column(0, "x", pyarrow.array(values))
+    parquet.write_table(table, path, row_group_size=20)
+    source = fastmlp.ArrowBlocks(folder, "y", features="x", filter=field("y") > 120.0**2)
+    with pytest.raises(ValueError, match="region=a/0.parquet, row group 1, row 33, column 'x'"):
+        list(source)
+    options = {"preset": "fast", "epochs": 1, "width": 8, "folds": 2, "time_limit": 1e6}
+    model = fastmlp.TabMLPRegressor(**options).fit(source)
+    assert model.rows_ is None
+    assert model.report().rows == N - 121
+
+
+def test_other_files_are_read_as_a_stream(tmp_path):
+    csv = pytest.importorskip("pyarrow.csv")
+    for k in range(2):
+        csv.write_csv(
+            pyarrow.table({"x": np.arange(9.0), "y": np.arange(9)}), tmp_path / f"{k}.csv"
+        )
+    source = fastmlp.ArrowBlocks(dataset.dataset(tmp_path, format="csv"), "y", rows=5)
+    assert source.n is None
+    assert np.concatenate([x for x, _ in source]).ravel().tolist() == [*range(9)] * 2
+
+
+REFUSED = {
+    "filter of a table": ({"data": pyarrow.table({"x": [1]}), "filter": field("x") > 0}, "filter"),
+    "file system of a table": (
+        {"data": pyarrow.table({"x": [1]}), "filesystem": fs.LocalFileSystem()},
+        "filesystem is passed beside a Table but it is for paths",
+    ),
+    "no file matches": ({"data": "nowhere/*.parquet"}, "nowhere"),
+    "deep": ({"data": "nowhere/**/*.parquet"}, r"\*\* but \* alone .* pass the folder nowhere"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_read_is_refused(case, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nowhere").mkdir()
+    options, words = REFUSED[case]
+    with pytest.raises((ValueError, FileNotFoundError), match=words):
+        list(fastmlp.ArrowBlocks(**options))
+
+
+# ---- faults --------------------------------------------------------------------------------------
+
+
+class FailingFile(io.FileIO):
+    """A local file, some of whose reads fail."""
+
+    def __init__(self, path, errors):
+        super().__init__(path)
+        self.errors = errors
+
+    def read(self, *size):
+        if self.errors and (error := self.errors.pop(0)):
+            raise error
+        return super().read(*size)
+
+    def __del__(self):
+        self.close()  # Arrow leaves that to the end of the object
+
+
+class FailingStore(fsspec.get_filesystem_class("file")):
+    """The local files as a store, whose reads fail with the errors that are left."""
+
+    protocol = "failing"
+    cachable = False
+    errors = ()
+
+    def _open(self, path, *_, **options):
+        return FailingFile(path, self.errors)
+
+
+def failing(folder, errors):
+    files = FailingStore()
+    files.errors = errors
+    return fastmlp.ArrowBlocks(str(folder), "y", features="x", rows=30, filesystem=files)
+
+
+PASSING = [OSError("503 Slow Down"), ConnectionResetError("reset"), FileNotFoundError("503")]
+
+
+@pytest.mark.parametrize("first", [0, 1, 5, 20, 40])
+def test_errors_of_a_store_are_tried_again(first, folder):
+    source = failing(folder, [*[None] * first, *PASSING])
+    one, other = (fastmlp.MLP([1, 4, 1], rng=0) for _ in "ab")
+    history = one.fit(source, epochs=2)
+    assert history.loss == other.fit(failing(folder, []), epochs=2).loss
+    assert np.array_equal(one.weights[0], other.weights[0])
+
+
+SECRET = "https://me:pa/ss@host/data/0.parquet?X-Amz-Signature=abc&sig=def"
+LASTING = {
+    "again and again": ([OSError("503")] * 99, OSError, "OSError: 503"),
+    "not there": ([FileNotFoundError("no bucket")] * 4, FileNotFoundError, "no bucket"),
+    "not allowed": ([PermissionError("403")], PermissionError, "403"),
+    "secrets": ([OSError(f"no {SECRET}")] * 99, OSError, "https://host/data/0.parquet"),
+}
+
+
+@pytest.mark.parametrize("case", LASTING)
+def test_errors_that_last_name_the_file_without_secrets(case, folder):
+    errors, kind, words = LASTING[case]
+    net, source = fastmlp.MLP([1, 1], rng=0), failing(folder, list(errors))
+    with refused(kind, words, net) as caught:
+        net.fit(source)
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "in the source of X, block 0" in shown
+    assert "/bucket" in shown
+    assert not any(word in shown for word in ("pa/ss", "abc", "def="))
+
+
+def test_passwords_of_addresses_are_not_shown(served):
+    source = fastmlp.ArrowBlocks(f"{address(served)}".replace("bucket?", "nothing?"), "y")
+    with pytest.raises(FileNotFoundError) as caught:
+        list(source)
+    assert "secret" not in "".join([str(caught.value), *caught.value.__notes__])
+
+
+@pytest.mark.parametrize("faults", [["busy"] * 2, ["cut"] * 2, ["slow"] * 2], ids=lambda f: f[0])
+def test_a_store_that_stumbles_gives_the_rows(faults, served):
+    source = fastmlp.ArrowBlocks(address(served), "y", features="x")
+    served.faults[:] = faults
+    assert sum(len(x) for x, _ in source) == N
+    assert not served.faults
+
+
+def vanish(path):
+    path.unlink()
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def damage(path):
+    content = bytearray(path.read_bytes())
+    content[4:200] = bytes(196)
+    path.write_bytes(content)
+
+
+def rename(path):
+    parquet.write_table(pyarrow.table({"z": np.ones(50), "y": np.ones(50)}), path)
+
+
+def shorten(path):
+    parquet.write_table(pyarrow.table({"x": np.ones(40), "y": np.ones(40)}), path)
+
+
+FAULTS = {
+    "file vanishes": (vanish, FileNotFoundError, "0.parquet"),
+    "truncated": (truncate, ValueError, "(?s)Parquet.*year=2026/region=b/0.parquet"),
+    "damaged": (damage, OSError, "(?s)year=2026/region=b/0.parquet"),
+    "schema changes": (rename, ValueError, "0.parquet has no column 'x': its columns are z, y"),
+    "fewer rows": (shorten, ValueError, "ended after 290 rows but had 300"),
+}
+
+
+@pytest.mark.parametrize("case", FAULTS)
+def test_a_fault_between_epochs_leaves_the_last_whole_epoch(case, folder):
+    change, kind, words = FAULTS[case]
+    files = sorted(folder.rglob("*.parquet"))
+    net, weights = fastmlp.MLP([1, 1], rng=0), []
+
+    def then(state):
+        weights.append(state.model.weights[0])
+        if len(weights) == 1:
+            change(files[-1])
+
+    source = fastmlp.ArrowBlocks(files, "y", features="x")
+    with pytest.raises(kind) as caught:
+        net.fit(source, epochs=3, callbacks=[then])
+    assert np.array_equal(net.weights[0], weights[0])
+    assert len(net.history.loss) == 1
+    assert re.search(words, "".join(traceback.format_exception_only(caught.value)))
