@@ -133,6 +133,24 @@ cdef struct fm_buffers:  # of one batch
     double* column_magnitudes  # sum of absolute values of each column
 
 
+# The memory of a block and the arguments of derivatives with respect to the inputs (derivatives.pxd).
+cdef struct fm_derivatives:
+    const fm_network* net
+    const fm_network* linear  # the same without activations
+    const fm_buffers* points  # outputs of the operators; gradients by z
+    const fm_buffers* tangents  # of the inputs, in x, and of the outputs; gradients by the tangents of z
+    void** slope  # per operator: derivative of the activation; NULL without one
+    void** curvature  # its second derivative
+    void** before  # tangents of z
+    void** weight  # curvature times the gradient by the tangents of y
+    const fm_data* x
+    const fm_data* directions  # like x, or NULL
+    const void* p  # (n, C) gradients by the tangents of the last outputs, or NULL: 0
+    const void* q  # (n, C) gradients by the last outputs, or NULL: 0
+    void* out  # (n, C) tangents; (n, I) with p or q; (n, C, I, I)
+    bint is_hessian
+
+
 # The unit of work on parameters: rows [k_from, k_to) of one panel of a tensor.
 cdef struct fm_piece:
     const fm_tensor* tensor
@@ -236,6 +254,8 @@ cdef struct fm_kernels:
     # are made for training and the jacobian
     void (*jacobian)(const fm_network*, const fm_buffers*, const fm_data*, int64_t first, int64_t last,
                      void* out, fm_interrupt_poll*) noexcept nogil
+    void (*differentiate)(const fm_derivatives*, int64_t first, int64_t last,
+                          fm_interrupt_poll*) noexcept nogil
     # writes the sum of weight * loss of each block of buffers.rows rows, and predictions unless out is NULL
     void (*evaluate)(const fm_network*, const fm_buffers*, const fm_data*, int64_t first, int64_t last,
                      double* block_sums, void* out, fm_interrupt_poll*) noexcept nogil

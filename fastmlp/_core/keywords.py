@@ -101,7 +101,7 @@ ATTRIBUTES: Synonyms = (
     (("fit(X, y)",), "train train_model compile fit_generator"),
     (("evaluate(X, y)", "score(X, y)"), "score eval test compute_loss loss_value"),
     (("gradients(X, y)", "to_mlp().gradients(X, y)"), "backward gradient grad compute_gradients"),
-    (("jacobian(X)", "predictor().jacobian(x)"), "input_gradient input_gradients vjp"),
+    (("jacobian(X)", "predictor().jacobian(x)"), "input_gradient input_gradients"),
     (("save(path)",), "save_model save_weights save_pretrained dump to_file"),
     (("fastmlp.load(path)",), "load load_model load_weights from_file from_pretrained"),
     (("to_onnx(path)",), "to_torch export export_onnx save_onnx"),

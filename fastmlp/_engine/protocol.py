@@ -190,8 +190,28 @@ class Engine(Protocol):
     def evaluate(self, data: Data, team: Team | None = None) -> float:
         """Return the weighted mean loss, without penalty and dropout."""
 
+    def frozen(self) -> Engine:
+        """Return an engine with a copy of the parameters, which the next three methods need."""
+
     def jacobian(self, x: NDArray[Any]) -> NDArray[Any]:
         """Return the derivatives of the predictions with respect to x, (n, heads * m, fan_in)."""
+
+    def differentiate(
+        self,
+        x: NDArray[Any],
+        v: NDArray[Any] | None = None,
+        p: NDArray[Any] | None = None,
+        q: NDArray[Any] | None = None,
+        team: Team | None = None,
+    ) -> NDArray[Any]:
+        """Return derivatives of the outputs z before the link, (n, heads * m), at the inputs x.
+
+        Those in the directions v of x are s, like z. Given p or q, like z, the result is instead
+        the gradient of sum(p * s) + sum(q * z) by the inputs, like x.
+        """
+
+    def hessian(self, x: NDArray[Any], team: Team | None = None) -> NDArray[Any]:
+        """Return second derivatives of the outputs before the link by x, (n, heads * m, I, I)."""
 
     def shadow(self) -> Engine:
         """Return another engine for the same network; both can restore the same snapshots."""

@@ -12,11 +12,12 @@ import numpy as np
 
 from fastmlp._core.fit_lock import FitLock
 from fastmlp._core.history import History, ResumeState
-from fastmlp._core.intervals import NON_NEGATIVE, check_count, check_flag
+from fastmlp._core.intervals import check_count, check_flag
 from fastmlp._core.keywords import with_argument_hints
 from fastmlp._engine import compiled
 from fastmlp._engine.exportable import Exportable
 from fastmlp._engine.thread_count import call_team, fit_team
+from fastmlp._models import derivatives
 from fastmlp._models.fit_request import FitRequest
 from fastmlp._models.parameter_list import ParameterProperty, spec_property, vector_property
 from fastmlp._models.runner import Runner, one_pass
@@ -396,6 +397,8 @@ class MLP(Exportable):
         y: ArrayLike | None = None,
         *,
         sample_weight: ArrayLike | None = None,
+        output_gradient: ArrayLike | None = None,
+        through_link: bool = False,
         batch_size: int | None = None,
         optimizer: Optimizer | OptimizerName | None = None,
         l1: float = 0.0,
@@ -415,13 +418,20 @@ class MLP(Exportable):
         ----------
         X, y, sample_weight, optimizer, l1, l2, clip_norm, groups, dropout, n_threads
             As for :meth:`fit`.
+        output_gradient : array-like, shape (n, outputs) or (n,) for one output, optional
+            In place of y, the gradient of a loss of your own by the outputs before the link. It is
+            used as it is, without division by the number of rows, and steps follow as from any
+            other loss. With predicted variances (n, 2 outputs): means, then log-variances.
+        through_link : bool
+            Whether ``output_gradient`` is the gradient by ``predict(X)``, through the link.
         batch_size : int, optional
             Samples per step; by default all, in one step.
 
         Returns
         -------
         float
-            The objective of the pass, as in ``History.loss``.
+            The objective of the pass, as in ``History.loss``. With ``output_gradient``, whose loss
+            is not known, the sum of the gradient times the outputs, and the penalties.
 
         Raises
         ------
@@ -430,7 +440,11 @@ class MLP(Exportable):
             step was taken, the optimizer's state is lost, and the next pass starts a new one.
         """
         with self._lock.taken():
-            data = check.data(X, y, sample_weight, self._spec)
+            if output_gradient is None and through_link is False:
+                data = check.data(X, y, sample_weight, self._spec)
+            else:
+                gradient = y, sample_weight, output_gradient, through_link
+                data = derivatives.gradient_data(self, X, *gradient)
             rows = data.rows if batch_size is None else batch_size
             plan = self._plans.plan(data, rows, optimizer, l1, l2, clip_norm, groups, dropout)
             team = fit_team(n_threads, self._n_weights, plan.batch_size)
@@ -548,31 +562,6 @@ class MLP(Exportable):
         parameters = narrow.parameters(self._spec, self._engine.parameters(), weights, x)
         return self._engine.predictor(n_threads, weights, parameters)
 
-    def jacobian(self, X: ArrayLike) -> NDArray[Any]:
-        """Return the derivatives of the predictions with respect to the inputs.
-
-        Parameters
-        ----------
-        X : array-like, shape (fan-in,) for one sample or (n, fan-in)
-            Where to differentiate.
-
-        Returns
-        -------
-        array of the model's dtype, shape (outputs, fan-in) or (n, outputs, fan-in)
-            The link is included. With predicted variances the outputs are all means, then all
-            variances. Repacks the weights in every call: for many calls use
-            ``net.predictor().jacobian``.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If X is invalid.
-        """
-        x = check.numeric(X, "X")
-        rows = check.inputs(x[np.newaxis] if x.ndim == 1 else x, self._spec, empty=True)
-        derivatives = self._engine.jacobian(rows)
-        return derivatives[0] if x.ndim == 1 else derivatives
-
     def evaluate(
         self,
         X: ArrayLike | Source,
@@ -606,42 +595,12 @@ class MLP(Exportable):
         with call_team(self._n_weights, data.rows or 1 << 30) as team:  # None: many
             return data.measure(model._engine, team)
 
-    def gradients(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        l2: float = 0.0,
-        l1: float = 0.0,
-    ) -> tuple[Any, ...]:
-        """Return objective and gradient of one batch, without dropout; the model is not changed.
-
-        Parameters
-        ----------
-        X, y, sample_weight, l2, l1
-            As for :meth:`fit`; all rows are one batch.
-
-        Returns
-        -------
-        objective : float
-            Loss and penalties.
-        weight_gradients, bias_gradients, gain_gradients, shift_gradients : lists of arrays
-            Derivatives of the objective, one array a layer, of the shapes of ``weights``,
-            ``biases`` and so on; those of gains and shifts only with ``layer_norm``, then a list
-            of scale gradients with ``scale``, one of alpha gradients with ``parametric``, and one
-            of linear weights with ``linear_path``.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If an argument is invalid.
-        """
-        data = check.data(X, y, sample_weight, self._spec)
-        l2 = NON_NEGATIVE.check("l2", l2, example=1e-4)
-        l1 = NON_NEGATIVE.check("l1", l1, example=1e-5)
-        with fit_team(None, self._n_weights, data.x.shape[0]) as team:
-            objective, *gradients = self._engine.gradients(data, l2, team, l1)
-        return float(objective), *gradients
+    jacobian = derivatives.jacobian
+    jvp = derivatives.jvp
+    vjp = derivatives.vjp
+    hvp = derivatives.hvp
+    hessian = derivatives.hessian
+    gradients = derivatives.gradients
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """Return copies of all parameters by plain names.

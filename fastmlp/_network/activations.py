@@ -1,8 +1,9 @@
-"""The activations: one row each, with value and slope as NumPy functions of the pre-activation z.
+"""The activations: one row each, with value, slope and curvature as NumPy functions of z.
 
 The order of the rows is that of the C table. Every function keeps the dtype of z (float32 or
 float64), raises no floating-point warning for finite z, and is accurate in both tails: exp only
-gets non-positive arguments. Where the slope jumps (relu, leaky_relu, selu at 0) it is the left one.
+gets non-positive arguments. Where slope or curvature jump (relu, leaky_relu, elu, selu at 0), they
+are the left ones.
 """
 
 from __future__ import annotations
@@ -32,17 +33,28 @@ TANH_TAIL = 400.0
 
 @dataclass(frozen=True)
 class Activation:
-    """One row: y = value(z) and dy/dz = slope(z), elementwise, of the same shape and dtype as z."""
+    """One row: elementwise functions of z, whose results have its shape and dtype."""
 
     name: str
     value: Callable[[Array], Array]
-    slope: Callable[[Array], Array]
+    slope: Callable[[Array], Array]  # the derivative
+    curvature: Callable[[Array], Array]  # the second derivative
     initializer: str  # the name of the initializer that suits layers with this activation
 
 
 def decay(z: Array) -> Array:
     """Return exp(-abs(z)), in (0, 1], the common part of sigmoid, softplus and mish."""
     return np.exp(-np.abs(z))
+
+
+def relu(z: Array) -> Array:
+    """Return z where z > 0, else 0."""
+    return np.maximum(z, 0)
+
+
+def relu_slope(z: Array) -> Array:
+    """Return 1 where z > 0, else 0."""
+    return (z > 0).astype(z.dtype)
 
 
 def leaky_relu(z: Array) -> Array:
@@ -65,6 +77,11 @@ def elu_slope(z: Array) -> Array:
     return np.exp(np.minimum(z, 0))
 
 
+def elu_curvature(z: Array) -> Array:
+    """Return 0 where z > 0, else exp(z)."""
+    return np.where(z > 0, 0, elu_slope(z)).astype(z.dtype)
+
+
 def selu(z: Array) -> Array:
     """Return the scaled elu whose fixed point has mean 0 and variance 1."""
     return SELU_SCALE * np.where(z > 0, z, SELU_ALPHA * np.expm1(np.minimum(z, 0)))
@@ -73,6 +90,11 @@ def selu(z: Array) -> Array:
 def selu_slope(z: Array) -> Array:
     """Return scale where z > 0, else scale alpha exp(z)."""
     return np.where(z > 0, SELU_SCALE, SELU_SCALE * SELU_ALPHA * elu_slope(z)).astype(z.dtype)
+
+
+def selu_curvature(z: Array) -> Array:
+    """Return 0 where z > 0, else scale alpha exp(z)."""
+    return np.asarray(SELU_SCALE * SELU_ALPHA * elu_curvature(z))
 
 
 def softplus(z: Array) -> Array:
@@ -92,10 +114,20 @@ def sigmoid_slope(z: Array) -> Array:
     return np.asarray(e / (1 + e) ** 2)
 
 
+def sigmoid_curvature(z: Array) -> Array:
+    """Return s (1 - s) (1 - 2 s) with s = sigmoid(z)."""
+    return np.asarray(sigmoid_slope(z) * (sigmoid(-z) - sigmoid(z)))
+
+
 def tanh_slope(z: Array) -> Array:
     """Return 1 - tanh(z)**2, accurate in both tails."""
     # The slope of tanh is 4 times that of the sigmoid at 2 z; z is clipped so that 2 z is finite.
     return 4 * sigmoid_slope(2 * np.clip(z, -TANH_TAIL, TANH_TAIL))
+
+
+def tanh_curvature(z: Array) -> Array:
+    """Return -2 y (1 - y**2) with y = tanh(z)."""
+    return -2 * np.tanh(z) * tanh_slope(z)
 
 
 def normal_cdf(z: Array) -> Array:
@@ -104,10 +136,21 @@ def normal_cdf(z: Array) -> Array:
     return np.asarray(0.5 * erfc(z.astype(np.float64) * -math.sqrt(0.5))).astype(z.dtype)
 
 
+def gelu(z: Array) -> Array:
+    """Return z P(Z <= z)."""
+    return z * normal_cdf(z)
+
+
 def gelu_slope(z: Array) -> Array:
     """Return P(Z <= z) + z times the normal density at z, the slope of z P(Z <= z)."""
     z = np.clip(z, -GAUSSIAN_TAIL, GAUSSIAN_TAIL)
     return normal_cdf(z) + z * np.exp(-0.5 * z * z) * math.sqrt(0.5 / math.pi)
+
+
+def gelu_curvature(z: Array) -> Array:
+    """Return (2 - z**2) times the normal density at z."""
+    z = np.clip(z, -GAUSSIAN_TAIL, GAUSSIAN_TAIL)
+    return (2 - z * z) * np.exp(-0.5 * z * z) * math.sqrt(0.5 / math.pi)
 
 
 # (1 + tanh(u)) / 2 is sigmoid(2 u), which keeps its relative accuracy as u goes to -infinity.
@@ -125,9 +168,30 @@ def gelu_tanh_slope(z: Array) -> Array:
     return sigmoid(u2) + z * sigmoid_slope(u2) * du2
 
 
+def gelu_tanh_curvature(z: Array) -> Array:
+    """Return the second derivative of gelu_tanh."""
+    z = np.clip(z, -GAUSSIAN_TAIL, GAUSSIAN_TAIL)
+    u2 = 2 * SQRT_2_OVER_PI * z * (1 + GELU_CUBIC * z * z)
+    du2 = 2 * SQRT_2_OVER_PI * (1 + 3 * GELU_CUBIC * z * z)
+    ddu2 = 12 * SQRT_2_OVER_PI * GELU_CUBIC * z
+    bend = z * sigmoid_curvature(u2) * du2 * du2 + z * sigmoid_slope(u2) * ddu2
+    return 2 * sigmoid_slope(u2) * du2 + bend
+
+
+def silu(z: Array) -> Array:
+    """Return z sigmoid(z)."""
+    return z * sigmoid(z)
+
+
 def silu_slope(z: Array) -> Array:
     """Return s (1 + z (1 - s)) with s = sigmoid(z)."""
     return np.asarray(sigmoid(z) * (1 + z * sigmoid(-z)))
+
+
+def silu_curvature(z: Array) -> Array:
+    """Return s (1 - s) (2 + z (1 - 2 s)) with s = sigmoid(z)."""
+    slope = sigmoid_slope(z)
+    return np.asarray(2 * slope + z * slope * (sigmoid(-z) - sigmoid(z)))
 
 
 # With w = exp(z), tanh(log(1 + w)) = (w**2 + 2 w) / (w**2 + 2 w + 2), which needs no logarithm;
@@ -142,30 +206,44 @@ def _mish_denominator(z: Array, e: Array) -> Array:
     return np.asarray(np.where(z > 0, 1 + 2 * e + 2 * e * e, e * e + 2 * e + 2))
 
 
+def _gate_slope(z: Array) -> Array:
+    """Return the derivative of tanh_softplus."""
+    e = decay(z)
+    ratio = 2 * (1 + e) * np.where(z > 0, e, 1) / _mish_denominator(z, e)
+    return np.asarray(ratio**2 * sigmoid(z))
+
+
+def mish(z: Array) -> Array:
+    """Return z tanh(softplus(z))."""
+    return z * tanh_softplus(z)
+
+
 def mish_slope(z: Array) -> Array:
     """Return the derivative of mish."""
-    e = decay(z)
-    gate_slope = (2 * (1 + e) * np.where(z > 0, e, 1) / _mish_denominator(z, e)) ** 2
-    return np.asarray(tanh_softplus(z) + z * gate_slope * sigmoid(z))
+    return np.asarray(tanh_softplus(z) + z * _gate_slope(z))
+
+
+def mish_curvature(z: Array) -> Array:
+    """Return the second derivative of mish."""
+    slope, bend = _gate_slope(z), sigmoid(-z) - 2 * tanh_softplus(z) * sigmoid(z)
+    return np.asarray(2 * slope + z * slope * bend)
 
 
 ACTIVATIONS: dict[str, Activation] = {
     row.name: row
     for row in (
-        Activation("identity", np.copy, np.ones_like, "glorot_uniform"),
-        Activation(
-            "relu", lambda z: np.maximum(z, 0), lambda z: (z > 0).astype(z.dtype), "he_normal"
-        ),
-        Activation("leaky_relu", leaky_relu, leaky_relu_slope, "he_normal"),
-        Activation("elu", elu, elu_slope, "he_normal"),
-        Activation("selu", selu, selu_slope, "lecun_normal"),
-        Activation("softplus", softplus, sigmoid, "he_normal"),
-        Activation("sigmoid", sigmoid, sigmoid_slope, "glorot_uniform"),
-        Activation("tanh", np.tanh, tanh_slope, "glorot_uniform"),
-        Activation("gelu", lambda z: z * normal_cdf(z), gelu_slope, "he_normal"),
-        Activation("gelu_tanh", gelu_tanh, gelu_tanh_slope, "he_normal"),
-        Activation("silu", lambda z: z * sigmoid(z), silu_slope, "he_normal"),
-        Activation("mish", lambda z: z * tanh_softplus(z), mish_slope, "he_normal"),
+        Activation("identity", np.copy, np.ones_like, np.zeros_like, "glorot_uniform"),
+        Activation("relu", relu, relu_slope, np.zeros_like, "he_normal"),
+        Activation("leaky_relu", leaky_relu, leaky_relu_slope, np.zeros_like, "he_normal"),
+        Activation("elu", elu, elu_slope, elu_curvature, "he_normal"),
+        Activation("selu", selu, selu_slope, selu_curvature, "lecun_normal"),
+        Activation("softplus", softplus, sigmoid, sigmoid_slope, "he_normal"),
+        Activation("sigmoid", sigmoid, sigmoid_slope, sigmoid_curvature, "glorot_uniform"),
+        Activation("tanh", np.tanh, tanh_slope, tanh_curvature, "glorot_uniform"),
+        Activation("gelu", gelu, gelu_slope, gelu_curvature, "he_normal"),
+        Activation("gelu_tanh", gelu_tanh, gelu_tanh_slope, gelu_tanh_curvature, "he_normal"),
+        Activation("silu", silu, silu_slope, silu_curvature, "he_normal"),
+        Activation("mish", mish, mish_slope, mish_curvature, "he_normal"),
     )
 }
 
@@ -188,8 +266,6 @@ def blended(name: Any, alpha: Array, z: Array) -> Array:
     return np.asarray((1 - alpha) * z + alpha * row_of(name).value(z))
 
 
-def blended_gradient(name: Any, alpha: Array, z: Array, dy: Array) -> tuple[Array, Array]:
-    """Return (dz, dalpha), the gradient of a sum over rows whose gradient at y is dy."""
-    f = row_of(name)
-    dalpha = np.sum(dy * (f.value(z) - z), axis=0, dtype=np.float64).astype(z.dtype)
-    return dy * (1 - alpha + alpha * f.slope(z)), dalpha
+def blended_slope(name: Any, alpha: Array, z: Array) -> Array:
+    """Return the derivative of `blended` by z."""
+    return np.asarray(1 - alpha + alpha * row_of(name).slope(z))

@@ -48,6 +48,8 @@ class Data:
     # (n, m) factors on the losses of single outputs, 0 where a target is missing, mean 1 in a row;
     # None: all 1. The weight of a row is then the mean of the weights of its outputs.
     output_weights: Array | None = field(default=None)
+    # whether the targets are a gradient by the last layer's outputs, used as it is, of any loss
+    is_gradient: bool = False
     flat_y: bool = False  # whether the user gave targets of one output as (n,), not (n, 1)
 
     @property
@@ -67,7 +69,7 @@ class Data:
     def part(self, rows: Any) -> Data:
         """Return the rows in a slice or array of row numbers."""
         try:
-            part = Data(self.x[rows], self.targets[rows])
+            part = Data(self.x[rows], self.targets[rows], is_gradient=self.is_gradient)
             for name in WEIGHTS:
                 if (weights := getattr(self, name)) is not None:
                     setattr(part, name, weights[rows])

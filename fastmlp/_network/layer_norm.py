@@ -31,14 +31,37 @@ def layer_norm(z: Array, gain: Array, shift: Array) -> Array:
     return normalized(z)[0] * gain + shift
 
 
-def layer_norm_gradient(z: Array, gain: Array, dy: Array) -> tuple[Array, Array, Array]:
-    """Return (dz, dgain, dshift), the gradient of a sum over rows whose gradient at y is dy."""
-    # With n = (z - mean) / deviation, g = dy * gain, means over each row and sums over the rows:
-    # dz = (g - mean(g) - n * mean(g * n)) / deviation, dgain = sum(dy * n), dshift = sum(dy).
-    wide = np.float64
+# With n = (z - mean) / deviation and means <> over a row, the derivative of n is the symmetric map
+# a -> (a - <a> - n <a n>) / deviation. It takes tangents forward and gradients back.
+
+
+def _mean(a: Array, b: Array | None = None) -> Array:
+    """Return the means of a, or of a * b, by rows, (N, 1), summed in float64."""
+    wide = a.astype(np.float64) if b is None else np.multiply(a, b, dtype=np.float64)
+    return np.asarray(np.mean(wide, axis=1, keepdims=True)).astype(a.dtype)
+
+
+def _rejected(a: Array, n: Array) -> Array:
+    """Return a without its mean and its part along n."""
+    return np.asarray(a - _mean(a) - n * _mean(a, n))
+
+
+def layer_norm_tangent(z: Array, gain: Array, s: Array) -> Array:
+    """Return the derivative of `layer_norm` at z in the direction s."""
     n, scale = normalized(z)
-    g = dy * gain
-    mean = np.mean(g, axis=1, dtype=wide, keepdims=True).astype(z.dtype)
-    along = np.mean(np.multiply(g, n, dtype=wide), axis=1, keepdims=True).astype(z.dtype)
-    dgain, dshift = (np.sum(a, axis=0, dtype=wide).astype(z.dtype) for a in (dy * n, dy))
-    return (g - mean - n * along) * scale, dgain, dshift
+    return _rejected(s, n) * scale * gain
+
+
+def layer_norm_gradient(z: Array, gain: Array, dy: Array) -> Array:
+    """Return dz, the gradient of a sum over rows whose gradient at y is dy."""
+    n, scale = normalized(z)
+    return np.asarray(_rejected(dy * gain, n) * scale)
+
+
+def layer_norm_bend(z: Array, gain: Array, s: Array, dy: Array) -> Array:
+    """Return the gradient by z of sum(dy * layer_norm_tangent(z, gain, s))."""
+    n, scale = normalized(z)
+    g, s = dy * gain - _mean(dy * gain), s - _mean(s)
+    along_g, along_s = _mean(g, n), _mean(s, n)
+    both = n * (_mean(g, s) - 3 * along_g * along_s) + g * along_s + s * along_g
+    return np.asarray(-scale * scale * both)

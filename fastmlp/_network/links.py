@@ -1,4 +1,8 @@
-"""The links turn the last affine output z, (N, heads * m), into predictions; each has its slope."""
+"""The links turn the last affine output z, (N, heads * m), into predictions p.
+
+The matrix of the derivatives d p / d z of a row is symmetric: products with it take tangents
+forward and gradients back.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +16,12 @@ from fastmlp._network.activations import Array, sigmoid
 
 @dataclass(frozen=True)
 class Link:
-    """One row: the link and its derivative."""
+    """One row: the link and its derivatives, as functions of the prediction p."""
 
     name: str
-    value: Callable[[Array], Array]  # of z: the prediction p, a new array
-    slope: Callable[[Array, int], Array]  # of (p, c): d p[:, c] / d z, (N, C)
+    value: Callable[[Array], Array]  # of z: the prediction, a new array
+    product: Callable[[Array, Array], Array]  # of (p, a): the gradient by z of sum(a * value(z))
+    bend: Callable[[Array, Array, Array], Array]  # of (p, a, s): that of sum(a * product(p, s))
 
 
 def _exp(z: Array) -> Array:
@@ -35,35 +40,46 @@ def _softmax(z: Array) -> Array:
     return np.asarray(e / np.sum(e, axis=1, keepdims=True))
 
 
-def _softmax_slope(p: Array, c: int) -> Array:
-    d = -p[:, [c]] * p
-    d[:, c] += p[:, c]
-    return d
+def _along(p: Array, a: Array) -> Array:
+    """Return the derivatives of a softmax times a."""
+    return np.asarray(p * (a - np.sum(p * a, axis=1, keepdims=True)))
 
 
-def _elementwise(slope: Callable[[Array], Array]) -> Callable[[Array, int], Array]:
-    """Return the slope of an elementwise link, given the slope of one column."""
+def _softmax_bend(p: Array, a: Array, s: Array) -> Array:
+    mean_a, mean_s = (np.sum(p * b, axis=1, keepdims=True) for b in (a, s))
+    return _along(p, a * s - a * mean_s - s * mean_a)
 
-    def diagonal(p: Array, c: int) -> Array:
-        d = np.zeros_like(p)
-        d[:, c] = slope(p[:, c])
+
+def _elementwise(
+    name: str,
+    value: Callable[[Array], Array],
+    slope: Callable[[Array], Array],
+    curvature: Callable[[Array], Array],
+) -> Link:
+    """Return an elementwise link, given its derivatives as functions of p."""
+    return Link(name, value, lambda p, a: slope(p) * a, lambda p, a, s: curvature(p) * a * s)
+
+
+def _of_variances(first: float) -> Callable[[Array], Array]:
+    """Return the function of means and variances whose results are `first` and the variances."""
+
+    def derivative(p: Array) -> Array:
+        d = p.copy()
+        d[:, : p.shape[1] // 2] = first
         return d
 
-    return diagonal
+    return derivative
 
 
-_one = _elementwise(np.ones_like)
-_itself = _elementwise(np.positive)
-
-IDENTITY = Link("identity", np.copy, _one)
-EXP = Link("exp", _exp, _itself)
+IDENTITY = Link("identity", np.copy, lambda p, a: a, lambda p, a, s: np.zeros_like(p))
+EXP = _elementwise("exp", _exp, np.positive, np.positive)
 # Means, followed by variances; the network computes the logarithms of the variances.
-MEAN_AND_VARIANCE = Link(
-    "mean_and_variance",
-    _exp_of_second_half,
-    lambda p, c: (_one if c < p.shape[1] // 2 else _itself)(p, c),
+MEAN_AND_VARIANCE = _elementwise(
+    "mean_and_variance", _exp_of_second_half, _of_variances(1), _of_variances(0)
 )
-SIGMOID = Link("sigmoid", sigmoid, _elementwise(lambda p: p * (1 - p)))
-SOFTMAX = Link("softmax", _softmax, _softmax_slope)
+SIGMOID = _elementwise(
+    "sigmoid", sigmoid, lambda p: p * (1 - p), lambda p: p * (1 - p) * (1 - 2 * p)
+)
+SOFTMAX = Link("softmax", _softmax, _along, _softmax_bend)
 
 BY_NAME = {link.name: link for link in (IDENTITY, EXP, MEAN_AND_VARIANCE, SIGMOID, SOFTMAX)}

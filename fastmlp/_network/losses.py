@@ -63,13 +63,22 @@ class Loss(Options):
         """The name of the link, see `fastmlp._network.links`."""
         return self._link.name
 
+    @property
+    def is_linked(self) -> bool:
+        """Whether the link is another function than the identity."""
+        return self._link is not links.IDENTITY
+
     def link(self, z: Array) -> Array:
         """Return the prediction that belongs to z, (n, heads * m), same dtype."""
         return self._link.value(z)
 
-    def link_slope(self, prediction: Array, c: int) -> Array:
-        """Return the derivatives of column c of the prediction with respect to z, like z."""
-        return self._link.slope(prediction, c)
+    def link_product(self, prediction: Array, a: Array) -> Array:
+        """Return the derivatives of the prediction with respect to z, times a, like z."""
+        return self._link.product(prediction, a)
+
+    def link_bend(self, prediction: Array, a: Array, s: Array) -> Array:
+        """Return the gradient by z of sum(a * link_product(prediction, s)), like z."""
+        return self._link.bend(prediction, a, s)
 
     def value_and_gradient(
         self, z: Array, t: Array, output_weights: Array | None = None
@@ -317,6 +326,21 @@ class BinaryCrossEntropy(Loss):
         return softplus(z) - z * t, sigmoid(z) - t
 
 
+class Linear(Loss):
+    """t z, summed over outputs: the loss whose gradient is t, for gradients from outside.
+
+    Examples
+    --------
+    >>> Linear().value_and_gradient(np.array([[3.0]]), np.array([[2.0]]))
+    (array([6.]), array([[2.]]))
+    """
+
+    name = "linear"
+
+    def _terms(self, z: Array, t: Array) -> tuple[Array, Array]:
+        return z * t, t.copy()
+
+
 # Row order of the C table. One class may have several rows (labels or soft targets, for example).
 NATIVE_LOSSES = (
     "squared_error",
@@ -329,6 +353,7 @@ NATIVE_LOSSES = (
     "cross_entropy_labels",
     "cross_entropy_soft",
     "binary_cross_entropy",
+    "linear",
 )
 
 LOSSES: dict[str, type[Loss]] = {

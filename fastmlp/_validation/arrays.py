@@ -118,6 +118,21 @@ def finite_or_nan(array: NDArray[Any], dtype: np.dtype[Any], name: str) -> NDArr
     return cast(array, dtype)
 
 
+def like(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any], name: str) -> NDArray[Any]:
+    """Return finite C-ordered numbers (n, m), one row for each row of X; (n,) if m is 1.
+
+    One row may also be flat, (m,).
+    """
+    array = numeric(value, name)
+    if array.ndim == 1 and (shape[0] == 1 or shape[1] == 1) and array.size == np.prod(shape):
+        array = array.reshape(shape)
+    if array.shape != shape:
+        raise ValueError(
+            f"{name} has shape {array.shape} but {shape} is expected: pass one row for each of X"
+        )
+    return np.ascontiguousarray(finite(array, dtype, name))
+
+
 def cast(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return the array aligned and in this dtype, itself if it is; overflow gives infinity."""
     if array.dtype == dtype and array.flags.aligned:

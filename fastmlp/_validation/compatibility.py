@@ -85,6 +85,16 @@ REFUSALS: dict[tuple[str, str], tuple[type[Exception], str]] = {
         ValueError,
         "validation_data and validation_rows are given: pass one of them",
     ),
+    ("output_gradient", "y, sample_weight"): (
+        ValueError,
+        "{name} is given with output_gradient, which takes its place: leave {name} out, and "
+        "multiply the rows of output_gradient by their weights",
+    ),
+    ("per_sample", "sample_weight, l1, l2"): (
+        ValueError,
+        "per_sample is True but sample weights or penalties are given, which belong to the whole "
+        "batch: leave them out, and multiply the gradients of the samples by their weights",
+    ),
     ("early_stopping", "partial_fit"): (
         ValueError,
         "partial_fit does not support early_stopping=True",

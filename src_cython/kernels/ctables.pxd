@@ -64,6 +64,7 @@ cdef extern from "panels/panels.h" nogil:
         void (*forward)(real*, int64_t, int) noexcept nogil
         void (*forward_keeping)(real*, real*, int64_t, int) noexcept nogil
         void (*backward)(const real*, real*, int64_t, int) noexcept nogil
+        void (*forward_curved)(real*, real*, real*, int64_t, int) noexcept nogil
     const fm_activation* ACTIVATIONS
     void panel_plain(const real*, int64_t, int64_t, const real*, const real*, const real*, real*,
                      int64_t, int)
@@ -94,6 +95,7 @@ cdef extern from "panels/panels.h" nogil:
     void gather_rows(const fm_data*, const int64_t*, int64_t, int64_t, int64_t, int64_t, int64_t, real* row,
                      real*)
     void multiply_block(const real*, const real*, real*, int64_t, int)
+    void multiply_add_block(const real*, const real*, real*, int64_t, int)
     void sum_columns(const real*, int64_t, int64_t, int64_t, int, double*)
     void add_penalty(const real*, real*, int64_t, real)
     void add_signs(const real*, real*, int64_t, real)
@@ -135,6 +137,10 @@ cdef extern from "panels/norm.h" nogil:
     void normalize_rows(const real*, int64_t, int64_t, const real*, const real*, int64_t, real*, real*)
     void normalize_rows_backward(const real*, const real*, int64_t, int64_t, const real*, const real*,
                                  int64_t, real*)
+    void normalize_rows_tangent(const real*, const real*, int64_t, int64_t, const real*, const real*,
+                                int64_t, real*)
+    void normalize_rows_bend(const real*, const real*, const real*, int64_t, int64_t, const real*,
+                             const real*, int64_t, real*)
     void normalized_sums(const real*, const real*, const real*, int64_t, real*)
 
 cdef extern from "panels/scale.h" nogil:

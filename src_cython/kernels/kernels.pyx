@@ -6,6 +6,7 @@ from cpython.pycapsule cimport PyCapsule_New
 from libc.stdint cimport int32_t, int64_t
 
 from ctables cimport *
+from derivatives cimport differentiate
 from epoch cimport *
 from inference cimport *
 from layers cimport *
@@ -99,6 +100,7 @@ KERNELS.epoch = epoch
 KERNELS.predict = predict
 KERNELS.predict_row = predict_row
 KERNELS.jacobian = jacobian
+KERNELS.differentiate = differentiate
 KERNELS.evaluate = evaluate
 KERNELS.finite = all_finite
 KERNELS.shuffle = shuffle_indices

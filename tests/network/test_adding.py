@@ -21,7 +21,7 @@ from fastmlp._network.tensors import TENSORS
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 LEVEL = native_engine.available_levels()[-1]  # the one that compiles fastest
-MOST_FILES = 8
+MOST_FILES = 9
 
 # setup.py for the kernels of one level and dtype: the other compiled modules stay as they are.
 BUILD = """
@@ -61,7 +61,12 @@ for sizes, norm, options in [
     tests.test_training_is_that_of_the_reference_on_any_threads(*case)
     tests.test_gradients_and_predictions_of_the_native_engine(*case)
 
-net = fastmlp.MLP([2, 3, 1], stretch=True, rng=0)
+net = fastmlp.MLP([2, 3, 1], activation="tanh", stretch=True, rng=0)
+engines = tests.native_engine.Engine(net._spec, LEVEL), tests.numpy_engine.Engine(net._spec)
+for engine in engines:
+    engine.set_parameters(*net._engine.parameters())
+hessians = [engine.frozen().hessian(np.float32([[1, 2]])) for engine in engines]
+np.testing.assert_allclose(*hessians, rtol=1e-4)
 assert "stretch=True" in repr(net) and net.stretches[0].tolist() == [1, 1, 1]
 net.stretches = [[1, 2, 3]]
 assert net.state_dict()["layers.0.stretch"].tolist() == [1, 2, 3]

@@ -57,6 +57,12 @@ CALLS = {
     ("validation_data", "validation_rows"): lambda: fit_ensemble(
         validation_data=(X, Y), validation_rows=[[0]]
     ),
+    ("output_gradient", "y, sample_weight"): lambda: fastmlp.MLP([2, 4, 1]).partial_fit(
+        X, Y, output_gradient=Y
+    ),
+    ("per_sample", "sample_weight, l1, l2"): lambda: fastmlp.MLP([2, 4, 1]).gradients(
+        X, Y, l2=0.1, per_sample=True
+    ),
     ("early_stopping", "partial_fit"): lambda: regressor(early_stopping=True).partial_fit(X, Y),
 }
 

@@ -1,18 +1,21 @@
 """Hidden layers of the NumPy engine: from z = x @ W + b to the outputs, and the gradient back.
 
 The scale layer comes before the first layer (`scaled`), the linear path after the last (`linear`).
-A hidden layer is an activation, plain or parametric, with a normalisation before or after it, then
-dropout, then the sum at the end of a residual block (`joined`), each by its textbook formula.
+A hidden layer is an activation, plain or parametric, with a normalisation before or after it (its
+`steps`), then dropout, then the sum at the end of a residual block (`joined`), each by its textbook
+formula.
 """
 
 from __future__ import annotations
+
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from fastmlp._engine.numpy.random import Masks
-from fastmlp._network.activations import Array, blended, blended_gradient, row_of
-from fastmlp._network.layer_norm import layer_norm, layer_norm_gradient
+from fastmlp._network import layer_norm
+from fastmlp._network.activations import Array, blended, blended_slope, row_of
 from fastmlp._network.spec import BLOCK_ROWS, Spec
 from fastmlp._network.weight_types import from_bfloat16, to_bfloat16
 
@@ -73,48 +76,96 @@ def parted(spec: Spec, k: int, dy: Array, skipped: dict[int, Array]) -> Array:
     return dy
 
 
-def forward(spec: Spec, parameters: Parameters, k: int, z: Array) -> Array:
-    """Return the activations of hidden layer k, with its normalisation, before dropout."""
+class Activate(NamedTuple):
+    """The step y = f(z) of a hidden layer, or of a parametric activation (1 - a) z + a f(z)."""
+
+    name: Any  # of f, or a custom activation
+    alpha: Array | None
+    z: Array
+
+    def value(self) -> Array:
+        """Return y."""
+        if self.alpha is not None:
+            return blended(self.name, self.alpha, self.z)
+        value: Array = row_of(self.name).value(self.z)
+        return value
+
+    def tangent(self, s: Array) -> Array:
+        """Return the derivative of y in the direction s."""
+        if self.alpha is not None:
+            return s * blended_slope(self.name, self.alpha, self.z)
+        return np.asarray(s * row_of(self.name).slope(self.z))
+
+    def back(self, dy: Array) -> Array:
+        """Return dz, given dy: the matrix of derivatives is diagonal."""
+        return self.tangent(dy)
+
+    def bend(self, s: Array, dy: Array) -> Array:
+        """Return the gradient by z of sum(dy * tangent(s))."""
+        curvature = dy * s * row_of(self.name).curvature(self.z)
+        return curvature if self.alpha is None else curvature * self.alpha
+
+    def gradients(self, dy: Array) -> dict[str, Array]:
+        """Return the gradient of each row, given dy, by the tensors of the step."""
+        if self.alpha is None:
+            return {}
+        return {"alphas": dy * (row_of(self.name).value(self.z) - self.z)}
+
+
+class Normalize(NamedTuple):
+    """The step of a hidden layer that scales each row of z to mean 0 and variance 1."""
+
+    gain: Array
+    shift: Array
+    z: Array
+
+    def value(self) -> Array:
+        """Return y."""
+        return layer_norm.layer_norm(self.z, self.gain, self.shift)
+
+    def tangent(self, s: Array) -> Array:
+        """Return the derivative of y in the direction s."""
+        return layer_norm.layer_norm_tangent(self.z, self.gain, s)
+
+    def back(self, dy: Array) -> Array:
+        """Return dz, given dy."""
+        return layer_norm.layer_norm_gradient(self.z, self.gain, dy)
+
+    def bend(self, s: Array, dy: Array) -> Array:
+        """Return the gradient by z of sum(dy * tangent(s))."""
+        return layer_norm.layer_norm_bend(self.z, self.gain, s, dy)
+
+    def gradients(self, dy: Array) -> dict[str, Array]:
+        """Return the gradient of each row, given dy, by the tensors of the step."""
+        return {"gains": dy * layer_norm.normalized(self.z)[0], "shifts": dy}
+
+
+Step: TypeAlias = Activate | Normalize
+
+
+def steps(spec: Spec, parameters: Parameters, k: int, z: Array) -> list[Step]:
+    """Return the steps of hidden layer k from z on; the value of the last is its activation."""
     tensors, position = named(spec, parameters), spec.layer_norm[k]
-    if position == "before":
-        z = layer_norm(z, tensors["gains"][k], tensors["shifts"][k])
-    y = _active(spec, tensors, k, z)
-    if position == "after":
-        y = layer_norm(y, tensors["gains"][k], tensors["shifts"][k])
-    return y
+    made: list[Step] = []
+    for part in ("before", "activation", "after"):
+        if part not in ("activation", position):
+            continue
+        z = made[-1].value() if made else z
+        if part == position:
+            made.append(Normalize(tensors["gains"][k], tensors["shifts"][k], z))
+        else:
+            alpha = tensors["alphas"][k] if spec.parametric[k] else None
+            made.append(Activate(spec.activations[k], alpha, z))
+    return made
 
 
-def backward(
-    spec: Spec, parameters: Parameters, k: int, z: Array, dy: Array
-) -> tuple[Array, dict[str, Array]]:
-    """Return dz, given the gradient dy of `forward`, and the gradients of the tensors by kind."""
-    tensors, position = named(spec, parameters), spec.layer_norm[k]
-    gradients: dict[str, Array] = {}
-    active = z  # the input of the activation
-    if position == "before":
-        active = layer_norm(z, tensors["gains"][k], tensors["shifts"][k])
-    if position == "after":
-        y = _active(spec, tensors, k, active)
-        dy, gradients["gains"], gradients["shifts"] = layer_norm_gradient(
-            y, tensors["gains"][k], dy
-        )
-    if spec.parametric[k]:
-        name, alpha = spec.activations[k], tensors["alphas"][k]
-        dz, gradients["alphas"] = blended_gradient(name, alpha, active, dy)
-    else:
-        dz = dy * row_of(spec.activations[k]).slope(active)
-    if position == "before":
-        dz, gradients["gains"], gradients["shifts"] = layer_norm_gradient(
-            z, tensors["gains"][k], dz
-        )
-    return dz, gradients
+class Passed(NamedTuple):
+    """What the backward pass leaves at one affine layer and the steps after it."""
 
-
-def _active(spec: Spec, tensors: dict[str, list[Array]], k: int, z: Array) -> Array:
-    if spec.parametric[k]:
-        return blended(spec.activations[k], tensors["alphas"][k], z)
-    value: Array = row_of(spec.activations[k]).value(z)
-    return value
+    k: int  # number of the layer
+    dz: Array  # gradient of outputs[k], (N, O)
+    received: list[Array]  # gradient of the outputs of each step
+    gradients: dict[str, Array]  # of each row, by the kinds of tensors of the steps
 
 
 def back(
@@ -124,23 +175,32 @@ def back(
     dz: Array,
     masks: Masks | None = None,
     training: bool = False,
-) -> list[tuple[int, Array, dict[str, Array]]]:
-    """Return (k, gradient of outputs[k], gradients of tensors by kind) from the last layer back.
+    bends: list[list[Array]] | None = None,
+) -> list[Passed]:
+    """Return the gradients of every affine layer's outputs, from the last layer back.
 
-    The arguments are those of `numpy_engine.backward`.
+    The arguments are those of `numpy_engine.backward`; ``bends`` are added to the gradients of the
+    inputs of each step of each hidden layer.
     """
     # A list, no generator: a user's activation may raise StopIteration.
     weights, rounded = parameters[0], spec.rounded
     skipped: dict[int, Array] = {}
-    steps: list[tuple[int, Array, dict[str, Array]]] = [(len(weights) - 1, dz, {})]
+    passed = [Passed(len(weights) - 1, dz, [], {})]
     for k in reversed(range(len(weights) - 1)):
         dy = product(dz, weights[k + 1].T, training and rounded[k + 1])
         dy = parted(spec, k, dy, skipped)
         if masks is not None:
             dy = drop(dy, masks[k], spec.dropout[k])
-        dz, gradients = backward(spec, parameters, k, outputs[k], dy)
-        steps.append((k, dz, gradients))
-    return steps
+        gradients: dict[str, Array] = {}
+        made = steps(spec, parameters, k, outputs[k])
+        received = [dy] * len(made)
+        for i in reversed(range(len(made))):
+            received[i] = dy
+            gradients |= made[i].gradients(dy)
+            dy = made[i].back(dy) if bends is None else made[i].back(dy) + bends[k][i]
+        dz = dy
+        passed.append(Passed(k, dz, received, gradients))
+    return passed
 
 
 def to_inputs(spec: Spec, parameters: Parameters, first: Array, last: Array) -> Array:
@@ -168,6 +228,11 @@ def scale_gradient(
     return total.astype(first.dtype)
 
 
+def summed(rows: Array) -> Array:
+    """Return the sum of all rows, in float64."""
+    return np.sum(rows, axis=0, dtype=np.float64).astype(rows.dtype)
+
+
 def over_rows(y: Array, dz: Array, is_rounded: bool = False) -> Array:
     """Return y.T @ dz, blocks of rows added in float64: a million float32 terms lose two digits."""
     total = np.zeros((y.shape[1], dz.shape[1]))
@@ -175,6 +240,11 @@ def over_rows(y: Array, dz: Array, is_rounded: bool = False) -> Array:
         block = slice(first, first + BLOCK_ROWS)
         total += product(y[block].T, dz[block], is_rounded)
     return total.astype(dz.dtype)
+
+
+def outer(y: Array, dz: Array) -> Array:
+    """Return the gradient of the weights of each row, (N, I, O)."""
+    return y[:, :, np.newaxis] * dz[:, np.newaxis, :]
 
 
 def drop(y: Array, mask: npt.NDArray[np.bool_] | None, p: float) -> Array:

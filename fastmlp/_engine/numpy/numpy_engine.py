@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastmlp._engine import optimizer_state
-from fastmlp._engine.numpy import layers, random
+from fastmlp._engine.numpy import derivatives, layers, random
 from fastmlp._engine.numpy.layers import Parameters, drop, over_rows, product
 from fastmlp._engine.numpy.penalties import add_up, clip, flat, penalized
 from fastmlp._engine.numpy.predictor import Predictor
@@ -26,9 +26,12 @@ from fastmlp._engine.thread_pool import Team
 from fastmlp._network.activations import Array
 from fastmlp._network.data import Data, Shard
 from fastmlp._network.groups import PLAIN, Factors
+from fastmlp._network.losses import Linear
 from fastmlp._network.optimizers import Optimizer
 from fastmlp._network.sparse import SparseRows
 from fastmlp._network.spec import Spec
+
+LINEAR = Linear()
 
 
 def forward(
@@ -51,7 +54,7 @@ def forward(
     rounded = [training and is_rounded for is_rounded in spec.rounded]
     inputs, outputs = [x], [product(scaled, weights[0], rounded[0]) + biases[0]]
     for k in range(len(weights) - 1):
-        y = layers.forward(spec, parameters, k, outputs[k])
+        y = layers.steps(spec, parameters, k, outputs[k])[-1].value()
         if masks is not None:
             y = drop(y, masks[k], spec.dropout[k])
         inputs.append(layers.joined(spec, k, y, inputs))
@@ -60,21 +63,30 @@ def forward(
     return inputs, outputs
 
 
+def losses_of_rows(
+    spec: Spec, z: Array, data: Data, rows: Any = slice(None)
+) -> tuple[Array, Array]:
+    """Return the losses of some rows and their gradients with respect to z, not yet weighted."""
+    arguments = [z[rows], data.targets[rows]]
+    if data.output_weights is not None:
+        arguments.append(data.output_weights[rows])
+    of_data = LINEAR if data.is_gradient else spec.loss
+    return of_data.value_and_gradient(*arguments)
+
+
 def loss(spec: Spec, z: Array, data: Data, total: float | None = None) -> tuple[float, Array]:
     """Return sum(weight * loss) / total, in float64, and its gradient (N, O) with respect to z.
 
     The default total is the sum of the weights; if that is 0, value and gradient are 0.
     """
     sample_weight = _sample_weight(data)
+    total = 1.0 if data.is_gradient else total
     total = float(np.sum(sample_weight, dtype=np.float64)) if total is None else total
     if total == 0:
         return 0.0, np.zeros_like(z)
     used = sample_weight != 0  # an overflow in another row must not reach the sum
     values, dz = np.zeros(len(z), z.dtype), np.zeros_like(z)
-    arguments = [data.targets[used]]
-    if data.output_weights is not None:
-        arguments.append(data.output_weights[used])
-    values[used], dz[used] = spec.loss.value_and_gradient(z[used], *arguments)
+    values[used], dz[used] = losses_of_rows(spec, z, data, used)
     share = (sample_weight / total).astype(z.dtype)
     return float(np.sum(share * values, dtype=np.float64)), share[:, np.newaxis] * dz
 
@@ -86,24 +98,34 @@ def backward(
     outputs: list[Array],
     dz: Array,
     masks: Masks | None = None,
+    per_sample: bool = False,
 ) -> Parameters:
     """Return the gradient of the loss, lists like the parameters, by the chain rule.
 
     The inputs and outputs are the results of `forward`, dz (N, O) is the gradient of outputs[-1].
+    If ``per_sample``, the gradients of the rows are not summed, but the first axis of the arrays.
     """
-    gradients: Parameters = tuple([np.zeros_like(p) for p in kind] for kind in parameters)
+    rows = (len(dz),) if per_sample else ()
+    gradients: Parameters = tuple(
+        [np.zeros((*rows, *p.shape), p.dtype) for p in kind] for kind in parameters
+    )
     of_kind, last = layers.named(spec, gradients), dz
     x, inputs = inputs[0], [layers.scaled(spec, parameters, inputs[0]), *inputs[1:]]
-    rounded = spec.rounded
-    for k, dz, of_layer in layers.back(spec, parameters, outputs, last, masks, training=True):
-        of_kind["weights"][k] = over_rows(inputs[k], dz, rounded[k])
-        of_kind["biases"][k] = np.sum(dz, axis=0, dtype=np.float64).astype(dz.dtype)
-        for kind, g in of_layer.items():
-            of_kind[kind][k] = g
-    if spec.scale:
+    rounded, training = spec.rounded, not per_sample
+    for k, dz, _, of_rows in layers.back(spec, parameters, outputs, last, masks, training):
+        if per_sample:
+            of_kind["weights"][k] = layers.outer(inputs[k], dz)
+        else:
+            of_kind["weights"][k] = over_rows(inputs[k], dz, rounded[k])
+        for kind, g in {"biases": dz, **of_rows}.items():
+            of_kind[kind][k] = g if per_sample else layers.summed(g)
+    if spec.scale and per_sample:
+        of_kind["scales"][0] = x * layers.to_inputs(spec, parameters, dz, last)
+    elif spec.scale:
         of_kind["scales"][0] = layers.scale_gradient(spec, parameters, x, dz, last)
     if spec.linear_path:
-        of_kind["linear_weights"][0] = over_rows(inputs[0], last)
+        over = layers.outer if per_sample else over_rows
+        of_kind["linear_weights"][0] = over(inputs[0], last)
     return gradients
 
 
@@ -132,17 +154,14 @@ def objective(
     return value, *gradients
 
 
-def jacobian(spec: Spec, parameters: Parameters, x: Array) -> Array:
-    """Return d prediction[n, c] / d x[n, i] at [n, c, i], by a backward pass for every output c."""
-    _, outputs = forward(spec, parameters, x)
-    prediction = spec.loss.link(outputs[-1])
-    derivatives = []
-    for c in range(prediction.shape[1]):
-        dz = spec.loss.link_slope(prediction, c)
-        _, first, _ = layers.back(spec, parameters, outputs, dz)[-1]
-        dx = layers.to_inputs(spec, parameters, first, dz)
-        derivatives.append(layers.scaled(spec, parameters, dx))
-    return np.stack(derivatives, axis=1)
+def sample_gradients(spec: Spec, parameters: Parameters, data: Data) -> tuple[Any, ...]:
+    """Return the losses (N,) and the gradient of each, arrays (N, ...) in lists by kind."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        inputs, outputs = forward(spec, parameters, data.x)
+        values, dz = losses_of_rows(spec, outputs[-1], data)
+        if data.weights is not None:  # of rows with missing targets
+            values, dz = values * data.weights, dz * data.weights[:, np.newaxis]
+        return values, *backward(spec, parameters, inputs, outputs, dz, per_sample=True)
 
 
 class Engine:
@@ -246,9 +265,35 @@ class Engine:
         del team
         return objective(self.spec, self._parameters, data, l2, l1=l1)
 
+    def frozen(self) -> Engine:
+        """Return an engine with a copy of the parameters."""
+        engine = self.shadow()
+        engine.set_parameters(*self._parameters)
+        return engine
+
     def jacobian(self, x: Array) -> Array:
         """Return the derivatives of the predictions with respect to x, (n, heads * m, fan_in)."""
-        return jacobian(self.spec, self._parameters, x)
+        _, outputs = forward(self.spec, self._parameters, x)
+        return derivatives.jacobian(self.spec, self._parameters, outputs)
+
+    def differentiate(
+        self,
+        x: Array,
+        v: Array | None = None,
+        p: Array | None = None,
+        q: Array | None = None,
+        team: object = None,
+    ) -> Array:
+        """Return s (n, heads * m) or a gradient by x (n, I), see `derivatives.differentiate`."""
+        del team
+        _, outputs = forward(self.spec, self._parameters, x)
+        return derivatives.differentiate(self.spec, self._parameters, outputs, v, p, q)
+
+    def hessian(self, x: Array, team: object = None) -> Array:
+        """Return second derivatives of the outputs before the link, (n, heads * m, I, I)."""
+        del team
+        _, outputs = forward(self.spec, self._parameters, x)
+        return derivatives.hessian(self.spec, self._parameters, outputs)
 
     def shadow(self) -> Engine:
         """Return another engine for the same network; both can restore the same snapshots."""
@@ -261,8 +306,9 @@ class Engine:
         parameters: Sequence[Any] | None = None,
     ) -> Predictor:
         """Return a frozen copy of the network."""
-        frozen = self.shadow()
-        frozen.set_parameters(*(self._parameters if parameters is None else parameters))
+        frozen = self.frozen()
+        if parameters is not None:
+            frozen.set_parameters(*parameters)
         return Predictor(frozen, n_threads, weight_type)
 
     @staticmethod
@@ -345,7 +391,7 @@ class Engine:
             for k, first in enumerate(range(0, len(order), plan.batch_size)):
                 rows = order[first : first + plan.batch_size]
                 batch = data.part(rows)
-                weight = float(np.sum(_sample_weight(batch), dtype=np.float64))
+                weight = 1.0 if batch.is_gradient else batch.total_weight
                 l1, l2, at = float(plan.l1), float(plan.l2), 0
                 if share is not None:
                     weight, at = float(share.totals[k]), share.row

@@ -33,8 +33,11 @@ class CustomActivation(CustomFunction):
         Name in messages and files; by default that of the function.
     initializer : str
         Default initializer of layers with this activation, see ``fastmlp.initializers``.
+    curvature : callable, optional
+        ``curvature(z)``, the second derivative on an array of the model's dtype, for ``hvp`` and
+        ``hessian``. It is compared with central differences of the slope.
     check : bool
-        False omits the comparison, for slopes that differ from the derivative on purpose.
+        False omits the comparisons, for slopes that differ from the derivative on purpose.
 
     Raises
     ------
@@ -61,6 +64,7 @@ class CustomActivation(CustomFunction):
     function: Callable[[Array], Any] | CFunction
     name: str
     initializer: str
+    curvature_function: Callable[[Array], Any] | None
     check: bool
 
     __hash__ = CustomFunction.__hash__
@@ -71,9 +75,15 @@ class CustomActivation(CustomFunction):
         *,
         name: str | None = None,
         initializer: str = "glorot_uniform",
+        curvature: Callable[[Array], Any] | None = None,
         check: bool = True,
     ) -> None:
-        self._set(function, name, initializer=initializer, check=check)
+        if curvature is not None and not callable(curvature):
+            raise TypeError(
+                f"curvature is {curvature!r} but a callable on NumPy arrays is expected"
+            )
+        others = {"curvature_function": curvature, "check": check}
+        self._set(function, name, initializer=initializer, **others)
 
     def value_and_slope(self, z: Array) -> tuple[Array, Array]:
         """Return value and slope at z, of any shape, as two new arrays; z is not changed.
@@ -95,6 +105,15 @@ class CustomActivation(CustomFunction):
         """Return the slope at z, a new array."""
         return self.value_and_slope(z)[1]
 
+    def curvature(self, z: Array) -> Array:
+        """Return the second derivative at z, a new array; raise TypeError if it is not known."""
+        if self.curvature_function is None:
+            raise TypeError(
+                f"{self.caller} has no second derivative, which hvp and hessian need: pass "
+                "CustomActivation(function, curvature=...)"
+            )
+        return self._real("curvature", z.shape, self.curvature_function(z.copy()), z.dtype)
+
     def verify(self, dtype: np.dtype[Any], outputs: int) -> None:
         """Raise TypeError or ValueError unless the function works for networks of this dtype."""
         z = finite_differences.points(CHECKED, dtype)
@@ -103,6 +122,9 @@ class CustomActivation(CustomFunction):
             first = self.value(z[:1])
         if self.check:
             finite_differences.compare(self.caller, "slope", self.value, z, slope)
+            if self.curvature_function is not None:
+                curvature = self.curvature(z)
+                finite_differences.compare(self.caller, "curvature", self.slope, z, curvature)
             finite_differences.alone(self.caller, "value", value[:1], first)
 
     def __repr__(self) -> str:

@@ -58,25 +58,76 @@ static __attribute__((noinline)) void normalize_rows(const real *z, const int64_
     }
 }
 
-/* With n = (z - mean) scale and g = dy gain: dz = (g - mean(g) - n mean(g n)) scale. Its padding is 0. */
-static __attribute__((noinline)) void normalize_rows_backward(const real *dy, const real *z, const int64_t panel_step,
-                                                    const int64_t width, const real *gain, const real *statistics,
-                                                    const int64_t rows, real *dz) {
+/* With n = (z - mean) scale, the derivatives of n times g: (g - mean(g) - n mean(g n)) scale. The matrix is symmetric:
+ * with g = dy gain it takes gradients back; `is_tangent`: it takes tangents g = dy forward, times gain. Padding is 0. */
+FM_INLINE void reject_rows(const int is_tangent, const real *dy, const real *z, const int64_t panel_step,
+                           const int64_t width, const real *gain, const real *statistics, const int64_t rows, real *dz) {
     for (int64_t r = 0; r < rows; r++, dy += NR, z += NR, dz += NR, statistics += 2) {
         const v mean = v_set1(statistics[0]), scale = v_set1(statistics[1]);
         wide sum[TREE_VECTORS] = {{0}}, along[TREE_VECTORS] = {{0}};
         EACH_VECTOR_OF_ROW(width, panel_step) {
-            const v g = v_true(v_load(dy + at) * v_load(gain + c), width - c);
-            const wide wide_g = v_wide(g);
+            v g = v_load(dy + at);
+            if (!is_tangent) g *= v_load(gain + c);
+            const wide wide_g = v_wide(v_true(g, width - c));
             sum[u] += wide_g;
             along[u] += wide_g * v_wide(v_true((v_load(z + at) - mean) * scale, width - c));
         }
         const v mean_g = v_set1((real)(wide_sum(sum) / (double)width));
         const v mean_along = v_set1((real)(wide_sum(along) / (double)width));
         EACH_VECTOR_OF_ROW(width, panel_step) {
-            const v g = v_load(dy + at) * v_load(gain + c);
+            v g = v_load(dy + at);
+            if (!is_tangent) g *= v_load(gain + c);
             const v normal = (v_load(z + at) - mean) * scale;
-            v_store(dz + at, v_true(v_fma(-normal, mean_along, g - mean_g) * scale, width - c));
+            v d = v_fma(-normal, mean_along, g - mean_g) * scale;
+            if (is_tangent) d *= v_load(gain + c);
+            v_store(dz + at, v_true(d, width - c));
+        }
+    }
+}
+
+static __attribute__((noinline)) void normalize_rows_backward(const real *dy, const real *z, const int64_t panel_step,
+                                                    const int64_t width, const real *gain, const real *statistics,
+                                                    const int64_t rows, real *dz) {
+    reject_rows(0, dy, z, panel_step, width, gain, statistics, rows, dz);
+}
+
+static __attribute__((noinline)) void normalize_rows_tangent(const real *s, const real *z, const int64_t panel_step,
+                                                   const int64_t width, const real *gain, const real *statistics,
+                                                   const int64_t rows, real *t) {
+    reject_rows(1, s, z, panel_step, width, gain, statistics, rows, t);
+}
+
+/* Add the gradient by z of sum(dy t), t the tangent of s, to dz: with g = dy gain and s minus their means,
+ * -(n (mean(g s) - 3 mean(g n) mean(s n)) + g mean(s n) + s mean(g n)) scale^2. */
+static __attribute__((noinline)) void normalize_rows_bend(const real *dy, const real *s, const real *z,
+                                                const int64_t panel_step, const int64_t width, const real *gain,
+                                                const real *statistics, const int64_t rows, real *dz) {
+    for (int64_t r = 0; r < rows; r++, dy += NR, s += NR, z += NR, dz += NR, statistics += 2) {
+        const v mean = v_set1(statistics[0]), scale = v_set1(statistics[1]);
+        wide sum_g[TREE_VECTORS] = {{0}}, sum_s[TREE_VECTORS] = {{0}};
+        wide g_n[TREE_VECTORS] = {{0}}, s_n[TREE_VECTORS] = {{0}}, g_s[TREE_VECTORS] = {{0}};
+        EACH_VECTOR_OF_ROW(width, panel_step) {
+            sum_g[u] += v_wide(v_true(v_load(dy + at) * v_load(gain + c), width - c));
+            sum_s[u] += v_wide(v_true(v_load(s + at), width - c));
+        }
+        const v mean_g = v_set1((real)(wide_sum(sum_g) / (double)width));
+        const v mean_s = v_set1((real)(wide_sum(sum_s) / (double)width));
+        EACH_VECTOR_OF_ROW(width, panel_step) {
+            const wide g = v_wide(v_true(v_load(dy + at) * v_load(gain + c) - mean_g, width - c));
+            const wide t = v_wide(v_true(v_load(s + at) - mean_s, width - c));
+            const wide normal = v_wide(v_true((v_load(z + at) - mean) * scale, width - c));
+            g_n[u] += g * normal;
+            s_n[u] += t * normal;
+            g_s[u] += g * t;
+        }
+        const double along_g = wide_sum(g_n) / (double)width, along_s = wide_sum(s_n) / (double)width;
+        const v both = v_set1((real)(wide_sum(g_s) / (double)width - 3 * along_g * along_s));
+        const v of_g = v_set1((real)along_s), of_s = v_set1((real)along_g);
+        EACH_VECTOR_OF_ROW(width, panel_step) {
+            const v g = v_load(dy + at) * v_load(gain + c) - mean_g;
+            const v normal = (v_load(z + at) - mean) * scale;
+            const v total = v_fma(normal, both, v_fma(g, of_g, (v_load(s + at) - mean_s) * of_s));
+            v_store(dz + at, v_true(v_fma(-total, scale * scale, v_load(dz + at)), width - c));
         }
     }
 }

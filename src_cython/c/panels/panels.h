@@ -134,6 +134,11 @@ static void multiply_block(const real *factor, const real *d, real *out, int64_t
     EACH_VECTOR(rows, nv) v_store(out + at, v_load(d + at) * v_load(factor + at));
 }
 
+/* out += a * b */
+static void multiply_add_block(const real *a, const real *b, real *out, int64_t rows, int nv) {
+    EACH_VECTOR(rows, nv) v_store(out + at, v_fma(v_load(a + at), v_load(b + at), v_load(out + at)));
+}
+
 /* Sums of the squares of each column, or of the absolute values. Each is a sequential chain in double, so that it does
  * not depend on the panel width. */
 static void sum_columns(const real *panel, int64_t rows, int64_t width, int64_t stride, int are_squares, double *sums) {

@@ -203,6 +203,22 @@ ELEMENTWISE_LOSS(poisson_nll)
 ELEMENTWISE_LOSS(gaussian_nll_unit)
 ELEMENTWISE_LOSS(binary_cross_entropy)
 
+/* The loss t z, whose gradient is t: for gradients from outside. Few networks need it, so it is short. */
+static void linear_backward(const fm_loss_call *call, int64_t first, int64_t last) {
+    for (int64_t r = first; r < last; r++) {
+        real lane[TREE_LANES] = {0};
+        for (int64_t c = 0; c < call->columns; c++) {
+            real *const z = call->z + c / NR * call->panel_step + r * NR + c % NR;
+            const real t = call->targets[r * call->target_stride + c];
+            lane[c % TREE_LANES] += *z * t;
+            *z = t * call->loss_share[r];
+        }
+        v sum[TREE_VECTORS];
+        memcpy(sum, lane, sizeof lane);
+        call->row_loss[r] = v_tree_sum(sum);
+    }
+}
+
 /* Columns [0, width) are means, [width, 2 width) log-variances s: (s + (t - mean)^2 exp(-s)) / 2. */
 LOSS(gaussian_nll, {
     v lane[TREE_LANES] = {0};
@@ -376,6 +392,7 @@ static const fm_loss LOSSES[] = {
     {"cross_entropy_labels", cross_entropy_labels_backward, softmax_link, softmax_slope_row},
     {"cross_entropy_soft", cross_entropy_soft_backward, softmax_link, softmax_slope_row},
     {"binary_cross_entropy", binary_cross_entropy_backward, sigmoid_link, sigmoid_slope_row},
+    {"linear", linear_backward, identity_link, identity_slope_row},
 };
 
 #endif

@@ -25,8 +25,19 @@ cdef class Buffers:
                       bint training, Inputs inputs, bint for_jacobian=*, tuple drops=*)
 
 
+cdef class Derivatives:
+    cdef fm_derivatives c
+    cdef fm_network linear
+    cdef Buffers points, tangents
+    cdef Memory memory
+
+    @staticmethod
+    cdef Derivatives make(const fm_kernels* k, const fm_network* net, int64_t rows)
+
+
 cdef Inputs inputs_of(const fm_network* net, x, int64_t rows) except *
 cdef bint fits(Buffers buffers, Inputs inputs)
+cdef int64_t target_stride(const fm_kernels* k, const fm_network* net)
 
 
 cdef class ThreadContext:

@@ -17,6 +17,7 @@ cnp.import_array()
 cdef enum:
     MOST_ENTRIES = 2147483647  # of a block; 32-bit numbers count them
     PANEL_WORDS = 4  # marks of the columns that pad the last panel
+    IDENTITY = 0  # row of ACTIVATIONS
     LONG_PIECES = 16  # a network with fewer full pieces per thread has pieces of half the length
 
 
@@ -76,6 +77,16 @@ cdef bint fits(Buffers buffers, Inputs inputs):
     cdef int64_t room = buffers.inputs.most_entries
     return (buffers.inputs.n_dense == inputs.n_dense and (room < 0) == (inputs.most_entries < 0)
             and room >= inputs.most_entries)
+
+
+cdef int64_t target_stride(const fm_kernels* k, const fm_network* net):
+    """Return the distance of two rows of targets.
+
+    Losses read whole vectors, which must not reach into a row that another thread may be writing. Custom
+    losses read plain rows.
+    """
+    is_plain = net.targets_width == 1 or net.loss_function != NULL
+    return net.targets_width if is_plain else round_up(net.targets_width, k.lanes)
 
 
 cdef int take_entries(Buffers buffers, const fm_network* net, int64_t rows, int n_threads,
@@ -149,10 +160,7 @@ cdef class Buffers:
                 c.slope[l] = memory.take(size)
             if op.kind == LAYER_NORM:
                 c.statistics[l] = memory.take(2 * padded)
-        # Losses read whole vectors, which must not reach into a row that another thread may be writing.
-        # Custom losses read plain rows.
-        is_plain = net.targets_width == 1 or net.loss_function != NULL
-        c.target_stride = net.targets_width if is_plain else round_up(net.targets_width, k.lanes)
+        c.target_stride = target_stride(k, net)
         c.targets = memory.take(padded * c.target_stride)
         c.output_weights = memory.take(padded * c.target_stride)
         c.labels = <int32_t*>memory.take(padded, sizeof(int32_t))
@@ -174,6 +182,46 @@ cdef class Buffers:
             columns = TENSORS * sum(net.operators[l].n_out for l in range(n))
             c.column_squares = <double*>memory.take(columns, sizeof(double))
             c.column_magnitudes = <double*>memory.take(columns, sizeof(double))
+        return self
+
+
+cdef class Derivatives:
+    """Memory for derivatives of blocks of rows, see fm_derivatives; the network has no custom activations."""
+
+    @staticmethod
+    cdef Derivatives make(const fm_kernels* k, const fm_network* net, int64_t rows):
+        cdef Derivatives self = Derivatives.__new__(Derivatives)
+        cdef Memory memory = Memory(k.element_size)
+        cdef fm_derivatives* c = &self.c
+        cdef int32_t n = net.n_operators
+        cdef fm_operator* operators = <fm_operator*>memory.take(n, sizeof(fm_operator))
+        cdef fm_operator* op
+        cdef int64_t size
+        cdef int32_t l
+        self.memory, self.linear = memory, net[0]
+        self.linear.operators = operators
+        for l in range(n):
+            op = &operators[l]
+            op[0] = net.operators[l]
+            op.activation = IDENTITY
+            op.ends = False
+            if op.kind == PARAMETRIC:
+                op.kind = SKIP  # its gradient is that of the operator before
+        inputs = Inputs(net.operators[0].n_in, -1)
+        self.points = Buffers.make(k, &self.linear, rows, 1, True, inputs)
+        self.tangents = Buffers.make(k, &self.linear, rows, 1, True, inputs)
+        c.net, c.linear = net, &self.linear
+        c.points, c.tangents = &self.points.c, &self.tangents.c
+        c.slope = <void**>memory.take(n, sizeof(void*))
+        c.curvature = <void**>memory.take(n, sizeof(void*))
+        c.before = <void**>memory.take(n, sizeof(void*))
+        c.weight = <void**>memory.take(n, sizeof(void*))
+        for l in range(n):
+            size = operators[l].panels * c.points.panel_step
+            c.before[l] = c.tangents.y[l]
+            if net.operators[l].kind == PARAMETRIC or net.operators[l].activation != IDENTITY:
+                c.slope[l], c.curvature[l] = memory.take(size), memory.take(size)
+                c.before[l], c.weight[l] = memory.take(size), memory.take(size)
         return self
 
 

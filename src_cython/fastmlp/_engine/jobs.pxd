@@ -32,6 +32,16 @@ cdef struct RowsJob:
     atomic_int stop
 
 
+cdef struct DerivativesJob:
+    const fm_kernels* kernels
+    const fm_derivatives** memory  # of each thread, with the same arguments
+    int64_t n
+    fm_counter* counter  # blocks taken
+    fm_poll poll  # of the calling thread
+    void* poll_context
+    atomic_int stop
+
+
 cdef struct EpochJob:
     const fm_kernels* kernels
     fm_task* task
@@ -222,6 +232,19 @@ cdef inline void run_rows(void* context, int32_t index) noexcept nogil:
         else:
             k.predict(job.net, job.buffers[index], job.data, first, last, job.predictions + first * row_bytes,
                       &interrupt)
+
+
+cdef inline void run_derivatives(void* context, int32_t index) noexcept nogil:
+    """Take blocks of rows and differentiate them, until none is left."""
+    cdef DerivativesJob* job = <DerivativesJob*>context
+    cdef int64_t first
+    cdef fm_interrupt_poll interrupt
+    fm_poll_start(&interrupt, job.poll if index == 0 else NULL, job.poll_context, &job.stop)
+    while not fm_stopped(&interrupt):
+        first = fm_counter_take(job.counter) * CALL_ROWS
+        if first >= job.n:
+            return
+        job.kernels.differentiate(job.memory[index], first, min(first + CALL_ROWS, job.n), &interrupt)
 
 
 cdef inline int predict_rows(const fm_kernels* k, const fm_network* net, int64_t scratch_bytes, const char* x,

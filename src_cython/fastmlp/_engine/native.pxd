@@ -20,14 +20,16 @@ cdef class Engine(Parameters):
     cdef list call_buffers, sparse_buffers, call_contexts  # free objects, which calls take and return
 
     cdef void describe(self, fm_data* c, data) except *
+    cdef object set_totals(self, fm_task* task, data)
     cdef object set_groups(self, Pass epoch, groups, degree)
     cdef tuple set_dropout(self, fm_task* task, dropouts)
-    cdef ThreadContext context_for(self, ThreadContext last, int64_t batch, int n_threads, tuple drops,
-                                   bint stores, x)
+    cdef ThreadContext context_for(self, const fm_network* net, ThreadContext last, int64_t batch,
+                                   int n_threads, tuple drops, bint stores, x)
     cdef Pass begin(self, data, plan, int n_threads)
     cdef int share(self, Pass epoch, share) except -1
     cdef int end(self, Pass epoch, plan, bint is_good) except -1
     cdef Buffers borrow_buffers(self, x)
     cdef void return_buffers(self, Buffers buffers)
     cdef bint predict_row_into(self, const char* row, char* out) except -1
+    cdef int divide_derivatives(self, fm_derivatives arguments, x, team) except -1
     cdef void divide_rows(self, RowsJob* job, x, team) except *

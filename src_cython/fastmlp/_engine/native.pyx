@@ -12,13 +12,15 @@ from libc.math cimport isfinite
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy, memset
 
-from fastmlp._engine.buffers cimport Buffers, Inputs, ThreadContext, fits, inputs_of
+from fastmlp._engine.buffers cimport Buffers, Derivatives, Inputs, ThreadContext, fits, inputs_of, target_stride
 from fastmlp._engine.crew cimport Crew
 from fastmlp._engine.jobs cimport *
 from fastmlp._engine.parameters cimport Parameters, Steps
 from fastmlp._engine.passes cimport Pass, Signals, poll_of_caller, run
 from network cimport *
 from rounding cimport ceil_div
+
+import dataclasses
 
 import numpy as np
 
@@ -128,17 +130,18 @@ cdef class Engine(Parameters):
             raise RuntimeError("no optimizer was started")
         net[0] = self.net
         self.describe(&task.data, data)
-        if task.data.labels != NULL:
-            self.choose_loss(net, True)
+        if task.data.labels != NULL or data.is_gradient:
+            self.choose_loss(net, task.data.labels != NULL, data.is_gradient)
         if plan.order is not None:
             task.order = <int64_t*>cnp.PyArray_DATA(plan.order)
             task.data.n = len(plan.order)
         if plan.drops_last:
             task.data.n -= task.data.n % <int64_t>plan.batch_size
         task.batch = plan.batch_size
+        totals = self.set_totals(task, data)
         drops = self.set_dropout(task, plan.dropouts)
         stores = plan.clip_norm > 0 or plan.l1 > 0 or plan.share is not None
-        context = self.context_for(self.context, task.batch, n_threads, drops, stores, data.x)
+        context = self.context_for(net, self.context, task.batch, n_threads, drops, stores, data.x)
         self.context = None  # until the epoch has ended
         if context.working == NULL:
             context.working = context.memory.take(self.n_parameters)
@@ -165,7 +168,7 @@ cdef class Engine(Parameters):
         for i in range(2):  # the optimizer never touches a slot that it does not have
             task.slots[i] = steps.slots[i] if steps.slots[i] != NULL else net.parameters
         epoch.report.powers = steps.powers
-        epoch.hand(self.kernels, context, fresh, self.n_parameters, (data, plan, table, steps))
+        epoch.hand(self.kernels, context, fresh, self.n_parameters, (data, plan, table, steps, totals))
         if plan.sums is not None:
             epoch.report.loss_sum, epoch.report.weight_sum = plan.sums
         if plan.share is not None:
@@ -201,6 +204,15 @@ cdef class Engine(Parameters):
         self.context = epoch.context
         return 0
 
+    cdef object set_totals(self, fm_task* task, data):
+        """Make gradients of data be used as they are; return an array, which must outlive the epoch."""
+        cdef cnp.ndarray totals
+        if not data.is_gradient:
+            return None
+        totals = np.ones(ceil_div(task.data.n, task.batch))
+        task.totals = <double*>cnp.PyArray_DATA(totals)
+        return totals
+
     cdef object set_groups(self, Pass epoch, groups, degree):
         """Set the factors of each tensor; return their table, which must outlive the epoch."""
         cdef fm_task* task = &epoch.task
@@ -225,16 +237,17 @@ cdef class Engine(Parameters):
         task.dropout, task.dropout_step = <double*>cnp.PyArray_DATA(given), given.shape[1]
         return tuple(given.any(axis=0).tolist())
 
-    cdef ThreadContext context_for(self, ThreadContext last, int64_t batch, int n_threads, tuple drops,
-                                   bint stores, x):
+    cdef ThreadContext context_for(self, const fm_network* net, ThreadContext last, int64_t batch,
+                                   int n_threads, tuple drops, bint stores, x):
         """Return the last context if it fits, else a new one; with memory for gradients that are stored."""
         cdef int64_t rows = min(batch, BLOCK_ROWS)
-        cdef Inputs inputs = inputs_of(&self.net, x, rows)
+        cdef Inputs inputs = inputs_of(net, x, rows)
         cdef ThreadContext context = last
         cdef fm_buffers* buffers
         if (last is None or last.buffers.c.rows != rows or last.c.n_threads != n_threads
+                or last.buffers.c.target_stride != target_stride(self.kernels, net)
                 or not fits(last.buffers, inputs) or last.drops != drops):
-            context = ThreadContext.make(self.kernels, &self.net, rows, n_threads, drops, inputs)
+            context = ThreadContext.make(self.kernels, net, rows, n_threads, drops, inputs)
             self.take_copies(context.memory, context.copies)
         buffers = &context.buffers.c
         if (stores or batch > rows) and buffers.gradients == NULL:
@@ -251,7 +264,7 @@ cdef class Engine(Parameters):
         cdef double objective
         self.describe(&task.data, data)
         keep = self.read(&batch.net)
-        self.choose_loss(&batch.net, task.data.labels != NULL)
+        self.choose_loss(&batch.net, task.data.labels != NULL, data.is_gradient)
         task.batch = task.data.n
         task.optimizer = -1
         task.l1, task.l2 = l1, l2
@@ -259,11 +272,11 @@ cdef class Engine(Parameters):
         table = self.set_groups(batch, PLAIN, 0)
         context = self.call_contexts.pop() if self.call_contexts else None
         n_threads = team.size if team is not None else 1
-        context = self.context_for(context, task.batch, n_threads, (), True, data.x)
+        context = self.context_for(&batch.net, context, task.batch, n_threads, (), True, data.x)
         batch.net.copies = context.copies
         self.kernels.renew_copies(&batch.net)
         PyErr_CheckSignals()
-        batch.hand(self.kernels, context, None, 0, (data, keep, table))
+        batch.hand(self.kernels, context, None, 0, (data, keep, table, self.set_totals(task, data)))
         objective = run(batch, team)
         PyErr_CheckSignals()
         gradients = self.unpack(context.buffers.c.gradients)
@@ -344,11 +357,16 @@ cdef class Engine(Parameters):
         del keep
         return status == 0
 
-    def differentiate(self, x):
-        """Return the derivatives of the predictions with respect to x, (n, C, I).
+    def frozen(self):
+        """Return an engine with a copy of the parameters, and transposed weights of every layer."""
+        spec = dataclasses.replace(self.spec, dropout=(0.0,) * len(self.spec.dropout))
+        cdef Engine engine = type(self)(spec, self.level, True)
+        engine.set_parameters(*self.parameters())
+        engine.keep_copies()
+        return engine
 
-        The parameters must be constant, with transposed weights of every layer.
-        """
+    def jacobian(self, x):
+        """Return the derivatives of the predictions with respect to x, (n, C, I), of a frozen engine."""
         cdef fm_data data
         cdef fm_interrupt_poll interrupt
         cdef atomic_int stop
@@ -366,6 +384,71 @@ cdef class Engine(Parameters):
         if signals.error is not None:
             raise signals.error
         return out
+
+    def differentiate(self, x, v=None, p=None, q=None, team=None):
+        """Return s (n, C) or a gradient by x (n, I), of a frozen engine without custom activations."""
+        cdef fm_derivatives arguments
+        cdef fm_data directions
+        cdef cnp.ndarray array, out
+        columns = x.shape[1] if p is not None or q is not None else self.operators[self.net.n_operators - 1].n_out
+        out = np.empty((x.shape[0], columns), self.spec.dtype)
+        memset(&arguments, 0, sizeof(arguments))
+        if v is not None:
+            self.describe(&directions, Data(v, None))
+            arguments.directions = &directions
+        if p is not None:
+            array = p
+            arguments.p = cnp.PyArray_DATA(array)
+        if q is not None:
+            array = q
+            arguments.q = cnp.PyArray_DATA(array)
+        arguments.out = cnp.PyArray_DATA(out)
+        self.divide_derivatives(arguments, x, team)
+        return out
+
+    def hessian(self, x, team=None):
+        """Return second derivatives before the link (n, C, I, I), of a frozen engine as above."""
+        cdef fm_derivatives arguments
+        columns, n_in = self.operators[self.net.n_operators - 1].n_out, x.shape[1]
+        cdef cnp.ndarray out = np.empty((x.shape[0], columns, n_in, n_in), self.spec.dtype)
+        memset(&arguments, 0, sizeof(arguments))
+        arguments.out, arguments.is_hessian = cnp.PyArray_DATA(out), True
+        self.divide_derivatives(arguments, x, team)
+        return out
+
+    cdef int divide_derivatives(self, fm_derivatives arguments, x, team) except -1:
+        """Compute derivatives at the rows of x with the team; each thread has its own buffers."""
+        cdef fm_data data
+        cdef DerivativesJob job
+        cdef fm_counter counter
+        cdef Crew crew
+        cdef Signals signals = Signals()
+        cdef Derivatives memory
+        cdef const fm_derivatives* all_memory[MAX_THREADS]
+        cdef int n_threads = team.size if team is not None else 1
+        self.describe(&data, Data(x, None))
+        borrowed = []
+        for i in range(n_threads):
+            memory = Derivatives.make(self.kernels, &self.net, min(max(data.n, 1), CALL_ROWS))
+            borrowed.append(memory)
+            memory.c.x, memory.c.directions = &data, arguments.directions
+            memory.c.p, memory.c.q, memory.c.out = arguments.p, arguments.q, arguments.out
+            memory.c.is_hessian = arguments.is_hessian
+            all_memory[i] = &memory.c
+        fm_counter_reset(&counter)
+        job.kernels, job.memory, job.n, job.counter = self.kernels, all_memory, data.n, &counter
+        job.poll, job.poll_context = poll_of_caller(), <void*>signals
+        fm_stop_clear(&job.stop)
+        if n_threads == 1:
+            with nogil:
+                run_derivatives(&job, 0)
+        else:
+            crew = team.crew
+            with nogil:
+                crew.call(run_derivatives, &job)
+        if signals.error is not None:
+            raise signals.error
+        return 0
 
     def evaluate(self, data, team=None):
         """Return the weighted mean loss, without penalty and dropout."""

@@ -49,7 +49,7 @@ cdef class Parameters:
     cdef Steps steps
 
     cdef fm_function* function_of(self, function, bint* takes_lock) except NULL
-    cdef int choose_loss(self, fm_network* net, bint has_labels) except -1
+    cdef int choose_loss(self, fm_network* net, bint has_labels, bint is_gradient=*) except -1
     cdef int drop_link(self, fm_network* net) except -1
     cdef object helpers(self, team, bint with_loss)
     cdef int lay_out_row(self) except -1

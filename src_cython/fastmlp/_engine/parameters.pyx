@@ -165,10 +165,16 @@ cdef class Parameters:
             takes_lock[0] = True
         return c
 
-    cdef int choose_loss(self, fm_network* net, bint has_labels) except -1:
-        """Select the table row of the loss: some losses have one for labels and one for other targets."""
+    cdef int choose_loss(self, fm_network* net, bint has_labels, bint is_gradient=False) except -1:
+        """Select the table row of the loss: some losses have one for labels and one for other targets.
+
+        With gradients in place of targets it is that whose gradient is the target.
+        """
         net.has_labels = has_labels
         net.loss = net.link = self.losses[self.spec.loss.native_row(has_labels)]
+        if is_gradient:
+            net.loss, net.loss_function = self.losses["linear"], NULL
+            net.targets_width = self.operators[net.n_operators - 1].n_out
         return 0
 
     cdef int drop_link(self, fm_network* net) except -1:

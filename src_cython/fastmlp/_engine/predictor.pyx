@@ -16,8 +16,6 @@ from fastmlp._engine.jobs cimport QUICK_WEIGHTS, predict_rows
 from fastmlp._engine.native cimport Engine
 from network cimport *
 
-import dataclasses
-
 import numpy as np
 
 from fastmlp._engine import cpu_levels, thread_count
@@ -327,17 +325,11 @@ cdef class Predictor:
         TypeError, ValueError
             If x is not as described.
         """
-        cdef Engine full
         x = self._numbers(x)
         if self.full is None:
-            spec = self.engine.spec
-            spec = dataclasses.replace(spec, dropout=(0.0,) * len(spec.dropout))
-            full = Engine(spec, self.engine.level, True)
-            full.set_parameters(*self.engine.parameters())
-            full.keep_copies()
-            self.full = full
+            self.full = self.engine.frozen()
         rows = np.require(x.reshape(-1, self.context.n_in), requirements=["A"])
-        derivatives = self.full.differentiate(rows)
+        derivatives = self.full.jacobian(rows)
         return derivatives.reshape(*x.shape[:x.ndim - 1], self.context.n_out, self.context.n_in)
 
     # ------------------------------------------------------------ for other compiled code

@@ -1,0 +1,334 @@
+"""Derivatives of a network: the methods `jacobian`, `jvp`, `vjp`, `hvp`, `hessian`, `gradients`.
+
+An engine differentiates the outputs before the link; the link's derivatives are added here.
+docs/derivatives.md explains the conventions.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastmlp._core.intervals import NON_NEGATIVE, check_flag
+from fastmlp._engine.thread_count import call_team, fit_team
+from fastmlp._network.data import Data
+from fastmlp._validation import check
+from fastmlp._validation.compatibility import refusal
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from fastmlp._engine.protocol import Engine
+
+
+def _points(net: Any, X: ArrayLike) -> tuple[NDArray[Any], bool]:
+    """Return X as rows (n, fan-in), and whether it is a single sample (fan-in,)."""
+    x = check.numeric(X, "X")
+    rows = check.inputs(x[np.newaxis] if x.ndim == 1 else x, net._spec, empty=True)
+    return rows, x.ndim == 1
+
+
+def _outputs_like(net: Any, x: Any, value: ArrayLike, name: str) -> NDArray[Any]:
+    """Return finite numbers of the shape of the outputs: one row for each row of x."""
+    return check.like(value, (x.shape[0], net._spec.shapes[-1][1]), net._spec.dtype, name)
+
+
+def _differentiate(
+    engine: Engine, x: NDArray[Any], v: Any, p: Any = None, q: Any = None
+) -> NDArray[Any]:
+    """Call `Engine.differentiate` with as many threads as pay."""
+    with call_team(engine.spec.n_weights, len(x)) as team:
+        return engine.differentiate(x, v, p, q, team)
+
+
+def _first_if(is_one: bool, result: NDArray[Any]) -> NDArray[Any]:
+    """Return the result for all rows, or for the only one."""
+    return result[0] if is_one else result
+
+
+def _times_link(engine: Engine, x: Any, a: NDArray[Any]) -> NDArray[Any]:
+    """Return the derivatives of the link at x times a: tangents forward, or gradients back."""
+    if not engine.spec.loss.is_linked:
+        return a
+    with np.errstate(all="ignore"):
+        return np.ascontiguousarray(engine.spec.loss.link_product(engine.predict(x), a))
+
+
+def jacobian(self: Any, X: ArrayLike) -> NDArray[Any]:
+    """Return the derivatives of the predictions with respect to the inputs.
+
+    Parameters
+    ----------
+    X : array-like, shape (fan-in,) for one sample or (n, fan-in)
+        Where to differentiate.
+
+    Returns
+    -------
+    array of the model's dtype, shape (outputs, fan-in) or (n, outputs, fan-in)
+        The link is included. With predicted variances the outputs are all means, then all
+        variances. Repacks the weights in every call: for many calls use
+        ``net.predictor().jacobian``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If X is invalid.
+    """
+    x, is_one = _points(self, X)
+    return _first_if(is_one, self._engine.frozen().jacobian(x))
+
+
+def jvp(self: Any, X: ArrayLike, V: ArrayLike) -> NDArray[Any]:
+    """Return the derivatives of the predictions in a direction of the inputs, jacobian times V.
+
+    Parameters
+    ----------
+    X : array-like, shape (fan-in,) for one sample or (n, fan-in)
+        Where to differentiate.
+    V : array-like, shape of X
+        The direction of each sample.
+
+    Returns
+    -------
+    array of the model's dtype, shape (outputs,) or (n, outputs)
+        As for :meth:`jacobian`, in the time of two predictions.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is invalid.
+
+    Examples
+    --------
+    >>> import numpy as np, fastmlp
+    >>> net = fastmlp.MLP([3, 8, 2], activation="tanh", rng=0)
+    >>> x, v = np.ones((5, 3)), np.full((5, 3), 0.1)
+    >>> np.allclose(net.jvp(x, v), net.jacobian(x) @ v[0], atol=1e-6)
+    True
+    """
+    x, is_one = _points(self, X)
+    v = check.like(V, x.shape, self._spec.dtype, "V")
+    engine = self._engine.frozen()
+    s = _times_link(engine, x, _differentiate(engine, x, v))
+    return _first_if(is_one, s)
+
+
+def vjp(self: Any, X: ArrayLike, dY: ArrayLike) -> tuple[Any, ...]:
+    """Return the gradients of ``sum(dY * predictions)`` by inputs and parameters.
+
+    With it, a network is a layer of another program that computes gradients; dY is what that
+    program passes back.
+
+    Parameters
+    ----------
+    X : array-like, shape (fan-in,) for one sample or (n, fan-in)
+        Where to differentiate; at least one row.
+    dY : array-like, shape of the predictions, (outputs,) or (n, outputs)
+        Factors of the predictions. With predicted variances (n, 2 outputs): those of all means,
+        then those of all variances.
+
+    Returns
+    -------
+    dX : array of the model's dtype, shape of X
+        The gradient of each sample by its inputs.
+    weight_gradients, bias_gradients, ... : lists of arrays
+        Gradients by the parameters, as in :meth:`gradients`, summed over the samples and not
+        divided by their number; never rounded to bfloat16.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is invalid.
+
+    Examples
+    --------
+    >>> import numpy as np, fastmlp
+    >>> net = fastmlp.MLP([3, 8, 2], activation="tanh", rng=0)
+    >>> dX, weights, biases = net.vjp(np.ones((5, 3)), np.ones((5, 2)))
+    >>> dX.shape, biases[1]
+    ((5, 3), array([5., 5.], dtype=float32))
+    """
+    x, is_one = _points(self, X)
+    x = check.inputs(x, self._spec)  # gradients of no rows have no meaning
+    engine = self._engine.frozen()
+    dz = _times_link(engine, x, _outputs_like(self, x, dY, "dY"))
+    with fit_team(None, self._n_weights, len(x)) as team:
+        _, *gradients = engine.gradients(Data(x, dz, is_gradient=True), team=team)
+    dx = _differentiate(engine, x, None, None, dz)
+    return _first_if(is_one, dx), *gradients
+
+
+def hvp(self: Any, X: ArrayLike, V: ArrayLike, dY: ArrayLike) -> NDArray[Any]:
+    """Return second derivatives by the inputs times V: ``sum_o dY[o] H[o] V``, H the hessians.
+
+    Parameters
+    ----------
+    X, V, dY
+        As for :meth:`jvp` and :meth:`vjp`.
+
+    Returns
+    -------
+    array of the model's dtype, shape of X
+        The derivative of ``vjp(X, dY)[0]`` in the direction V, in the time of about four
+        predictions, whatever the number of inputs.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is invalid, or a custom activation has no ``curvature``.
+
+    Examples
+    --------
+    >>> import numpy as np, fastmlp
+    >>> net = fastmlp.MLP([3, 8, 1], activation="tanh", dtype="float64", rng=0)
+    >>> x, v = np.ones(3), np.array([1.0, 0.0, 0.0])
+    >>> np.allclose(net.hvp(x, v, [1.0]), net.hessian(x)[0, :, 0])
+    True
+    """
+    x, is_one = _points(self, X)
+    v, dtype = check.like(V, x.shape, self._spec.dtype, "V"), self._spec.dtype
+    p, q, engine = _outputs_like(self, x, dY, "dY"), None, self._engine.frozen()
+    if engine.spec.loss.is_linked:
+        loss, prediction = engine.spec.loss, engine.predict(x)
+        s = _differentiate(engine, x, v)
+        with np.errstate(all="ignore"):
+            p, q = loss.link_product(prediction, p), loss.link_bend(prediction, p, s)
+        p, q = np.ascontiguousarray(p, dtype), np.ascontiguousarray(q, dtype)
+    return _first_if(is_one, _differentiate(engine, x, v, p, q))
+
+
+def hessian(self: Any, X: ArrayLike) -> NDArray[Any]:
+    """Return the second derivatives of the predictions with respect to the inputs.
+
+    Parameters
+    ----------
+    X : array-like, shape (fan-in,) for one sample or (n, fan-in)
+        Where to differentiate.
+
+    Returns
+    -------
+    array of the model's dtype, shape (outputs, fan-in, fan-in) or (n, outputs, fan-in, fan-in)
+        The link is included. Exactly symmetric in the last two axes. Takes the time of about
+        ``2 * outputs * fan-in`` predictions: use :meth:`hvp` where products suffice.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If X is invalid, or a custom activation has no ``curvature``.
+
+    Examples
+    --------
+    >>> import numpy as np, fastmlp
+    >>> net = fastmlp.MLP([3, 8, 2], activation="tanh", rng=0)
+    >>> net.hessian(np.ones((5, 3))).shape
+    (5, 2, 3, 3)
+    """
+    x, is_one = _points(self, X)
+    engine, loss = self._engine.frozen(), self._spec.loss
+    with call_team(self._n_weights, x.shape[1] * len(x)) as team:
+        result = engine.hessian(x, team)
+    if loss.is_linked:
+        result = _linked(engine, x, result)
+    return _first_if(is_one, result)
+
+
+def _linked(engine: Engine, x: NDArray[Any], hessians: NDArray[Any]) -> NDArray[Any]:
+    """Return the hessians of the predictions, given those of the outputs before the link."""
+    loss, prediction, (n, n_in) = engine.spec.loss, engine.predict(x), x.shape
+    directions = np.eye(n_in, dtype=x.dtype)[:, np.newaxis].repeat(n, axis=1)
+    slopes = np.stack([_differentiate(engine, x, v) for v in directions], axis=2)
+    result = np.empty_like(hessians)
+    for o in range(prediction.shape[1]):
+        a = np.zeros_like(prediction)
+        a[:, o] = 1
+        with np.errstate(all="ignore"):
+            p = loss.link_product(prediction, a)
+            result[:, o] = np.einsum("nc,ncij->nij", p, hessians)
+            for i in range(n_in):
+                q = loss.link_bend(prediction, a, slopes[:, :, i])
+                of_link = np.einsum("nc,ncj->nj", q, slopes[:, :, : i + 1])
+                result[:, o, i, : i + 1] += of_link
+                result[:, o, : i + 1, i] = result[:, o, i, : i + 1]
+    return result
+
+
+def gradients(
+    self: Any,
+    X: ArrayLike,
+    y: ArrayLike,
+    sample_weight: ArrayLike | None = None,
+    l2: float = 0.0,
+    l1: float = 0.0,
+    per_sample: bool = False,
+) -> tuple[Any, ...]:
+    """Return objective and gradient of one batch, without dropout; the model is not changed.
+
+    Parameters
+    ----------
+    X, y, sample_weight, l2, l1
+        As for :meth:`fit`; all rows are one batch.
+    per_sample : bool
+        Whether to return the loss of each sample and its gradient, in arrays whose first axis are
+        the samples: n times the memory of the parameters. Computed by NumPy, without rounding to
+        bfloat16; neither sample weights nor penalties are possible. Pass some rows at a time where
+        all are too many.
+
+    Returns
+    -------
+    objective : float, or array of shape (n,)
+        Loss and penalties.
+    weight_gradients, bias_gradients, gain_gradients, shift_gradients : lists of arrays
+        Derivatives of the objective, one array a layer, of the shapes of ``weights``,
+        ``biases`` and so on; those of gains and shifts only with ``layer_norm``, then a list
+        of scale gradients with ``scale``, one of alpha gradients with ``parametric``, and one
+        of linear weights with ``linear_path``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is invalid.
+
+    Examples
+    --------
+    >>> import numpy as np, fastmlp
+    >>> net = fastmlp.MLP([3, 8, 1], rng=0)
+    >>> x, y = np.ones((5, 3)), np.arange(5.0)
+    >>> losses, weights, biases = net.gradients(x, y, per_sample=True)
+    >>> losses.shape, weights[0].shape
+    ((5,), (5, 3, 8))
+    >>> np.allclose(weights[0].mean(axis=0), net.gradients(x, y)[1][0])
+    True
+    """
+    data = check.data(X, y, sample_weight, self._spec)
+    l2 = NON_NEGATIVE.check("l2", l2, example=1e-4)
+    l1 = NON_NEGATIVE.check("l1", l1, example=1e-5)
+    if check_flag("per_sample", per_sample):
+        if sample_weight is not None or l1 or l2:
+            raise refusal("per_sample", "sample_weight, l1, l2")
+        from fastmlp._engine.numpy import numpy_engine
+
+        data.x = np.asarray(data.x)  # of sparse rows
+        return numpy_engine.sample_gradients(self._spec, self._engine.parameters(), data)
+    with fit_team(None, self._n_weights, data.x.shape[0]) as team:
+        objective, *result = self._engine.gradients(data, l2, team, l1)
+    return float(objective), *result
+
+
+def gradient_data(
+    net: Any, X: ArrayLike, y: Any, sample_weight: Any, gradient: Any, through_link: Any
+) -> Data:
+    """Return the checked data of a pass with a gradient by the outputs in place of targets."""
+    if gradient is None:
+        raise ValueError(
+            f"through_link is {through_link!r} but output_gradient is not given: pass the "
+            "gradient by the predictions, or leave through_link out"
+        )
+    for name, value in {"y": y, "sample_weight": sample_weight}.items():
+        if value is not None:
+            raise refusal("output_gradient", "y, sample_weight", name=name)
+    x = check.inputs(X, net._spec)
+    dz = _outputs_like(net, x, gradient, "output_gradient")
+    if check_flag("through_link", through_link):
+        dz = _times_link(net._engine, x, dz)
+    return Data(x, dz, is_gradient=True, flat_y=net._flat_y)
