@@ -123,10 +123,12 @@ static __attribute__((noinline)) void gather_targets(const fm_data *data, const 
         if (data->labels) labels[r] = data->labels[row];
         else if (values && width == 1) targets[r] = values[row];
         else if (values) memcpy(targets + r * stride, values + row * width, sizeof(real) * (size_t)width);
-        if (data->output_weights)
-            memcpy(output_weights + r * stride, (const real *)data->output_weights + row * width,
-                   sizeof(real) * (size_t)width);
         weights[r] = given ? given[row] : 1;
+    }
+    const real *const factors = data->output_weights;
+    for (int64_t r = from; factors && r < to; r++) {
+        const int64_t row = order ? order[first + r] : first + r;
+        memcpy(output_weights + r * stride, factors + row * width, sizeof(real) * (size_t)width);
     }
 }
 
