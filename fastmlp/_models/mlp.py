@@ -367,8 +367,8 @@ class MLP(Exportable):
                 optimizer, batch_size = SGD(), data.rows or 1
             plan = self._plans.plan(data, batch_size, optimizer, l1, l2, clip_norm, groups, dropout)
             validation = planning.validation(validation_data, self._spec)
-            if ranks and n_threads is None:
-                n_threads = 1
+            if ranks:
+                data, n_threads = ranks.padded(data, plan), n_threads or 1
             request = FitRequest(
                 # Owner, members, engine, data and plans.
                 *(self, [self], self._engine, [data], [plan]),

@@ -107,7 +107,7 @@ def fit(
                 if low[k + 1] < 0 < high[k]
             ]
             place = (address, rank, count, timeout) if count > 1 else None
-            task = delayed(_rank)(net, shares, math.ceil(n / count), n % count > 0, place, options)
+            task = delayed(_rank)(net, shares, place, options)
             bound = {"workers": [worker], "allow_other_workers": False} if count > 1 else {}
             ranks += compute([task], **bound)
         trained, *_ = _results(client, ranks, workers if count > 1 else [])
@@ -141,19 +141,12 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _rank(
-    net: MLP, pieces: Sequence[TableChunk], rows: int, is_weighted: bool, place: Any, options: Any
-) -> MLP | None:
+def _rank(net: MLP, pieces: Sequence[TableChunk], place: Any, options: Any) -> MLP | None:
     """Train a copy of the network with the rows of one rank; return that of rank 0."""
     net = copy.deepcopy(net)
     data: list[Any] = [
         np.concatenate(arrays) for arrays in zip(*pieces, strict=True) if arrays[0] is not None
     ]
-    if is_weighted and len(data) == 2:
-        data.append(np.ones(len(data[0])))
-    if len(data[0]) < rows:  # the last one is repeated with weight 0
-        data = [np.concatenate([array, array[-1:]]) for array in data]
-        data[2][-1] = 0.0
     x, y, w = [*data, None][:3]
     communicator = place and TorchCommunicator(*place)
     net.fit(x, y, sample_weight=w, communicator=communicator, **options)

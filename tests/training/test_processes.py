@@ -7,6 +7,7 @@ import cases
 import numpy as np
 import pytest
 import ranks
+import scipy.sparse
 from models import Watch
 
 import fastmlp
@@ -173,17 +174,65 @@ def test_without_an_order_of_its_own_each_rank_shuffles_and_all_learn(mlp):
     assert all(one != other for one, other in zip(*orders.values(), strict=True))
 
 
-def test_rows_may_differ_where_steps_do_not(mlp):
+def uneven(x, y, w=None):
+    """Return the rows of two ranks: 50 and 40 of 90."""
+    arrays = [array for array in (x, y, w) if array is not None]
+    return lambda rank: [array[:50] if rank == 0 else array[50:] for array in arrays]
+
+
+@pytest.mark.parametrize("has_weights", [False, True])
+@pytest.mark.parametrize("make", [np.asarray, scipy.sparse.csr_array], ids=["dense", "sparse"])
+def test_ranks_may_have_different_numbers_of_steps(mlp, make, has_weights):
     x, y = regression(90)  # 16 of 50 and 40 rows a batch: 4 and 3 steps
+    w = np.linspace(0, 2, 90) if has_weights else np.ones(90)
+    own = uneven(x, y, w if has_weights else None)
 
-    def own(rank):
-        return (x[:50], y[:50]) if rank == 0 else (x[50:], y[50:])
+    def rows(rank):
+        inputs, targets, *weights = own(rank)
+        return {"X": make(inputs), "y": targets, "sample_weight": weights[0] if weights else None}
 
-    for error in ranks.raised(together(mlp, own, batch_size=16)):
-        assert isinstance(error, ValueError)
-        expected = "number of steps of rank 1 is 3 (with 40 rows) but 4 (with 50 rows) of rank 0"
-        assert expected in str(error)
-    whole = ranks.good(together(mlp, own, batch_size=10_000))  # more than there are
+    network = {"dtype": "float64"}
+    options = {"batch_size": 16, "shuffle": False}
+    both = ranks.good(together(mlp, lambda rank: (), rows, network, **options))
+    padded = np.zeros((4, 32, 5))  # of one process: x, y and weights of the batches of both
+    for batch in range(4):
+        at = 0
+        for rank in (0, 1):
+            part = np.column_stack(uneven(x, y, w)(rank))[16 * batch : 16 * (batch + 1)]
+            padded[batch, at : at + len(part)] = part
+            at += len(part)
+    padded = padded.reshape(128, 5)
+    net = mlp([3, 4, 1], rng=0, **network)
+    expected = {"sample_weight": padded[:, 4], "batch_size": 32, "shuffle": False, "epochs": 2}
+    net.fit(padded[:, :3], padded[:, 3], **expected)
+    assert both[0].history.loss == both[1].history.loss
+    assert both[0].history.loss == pytest.approx(net.history.loss, rel=1e-12)
+    alike(*both)
+    np.testing.assert_allclose(ranks.everything(both[0]), ranks.everything(net), rtol=1e-9)
+    assert both[1].predict(x).shape == (90,)
+
+
+def test_a_shuffled_uneven_fit_learns_and_resumes(mlp):
+    own = uneven(*regression(90))
+
+    def work(communicator, cut):
+        given = {"batch_size": 8, "communicator": communicator, "optimizer": fastmlp.Adam(1e-2)}
+        net = mlp([3, 16, 1], activation="tanh", rng=0)
+        if cut:
+            net.fit(*own(communicator.rank), epochs=10, **given)
+            net = copy.deepcopy(net)
+        net.fit(*own(communicator.rank), epochs=30, resume=cut, **given)
+        return net
+
+    whole, cut = (ranks.good(ranks.run(2, lambda c, k=k: work(c, k)))[0] for k in (False, True))
+    assert whole.history.loss == cut.history.loss
+    assert whole.history.loss[-1] < 0.5 * whole.history.loss[0]
+    alike(whole, cut)
+
+
+def test_the_rows_of_a_batch_may_differ(mlp):
+    x, y = regression(90)
+    whole = ranks.good(together(mlp, uneven(x, y), batch_size=10_000))  # more than there are
     net = mlp([3, 4, 1], rng=0)
     net.fit(x, y, epochs=2, batch_size=90, shuffle=False)
     alike(*whole)
@@ -326,5 +375,5 @@ def test_every_message_is_of_the_length_that_all_expect():
     for sent, n_summed in ranks.good(ranks.run(2, work)):
         lengths = [length for length, _ in sent]
         control = lengths[0]
-        assert lengths == [control, control, 4 + 2, *[n_summed] * 4, control, control, control]
-        assert {dtype for _, dtype in sent[3:7]} == {"float32"}
+        assert lengths == [*[control] * 3, 4 + 2, *[n_summed] * 4, *[control] * 3]
+        assert {dtype for _, dtype in sent[4:8]} == {"float32"}

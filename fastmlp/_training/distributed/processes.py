@@ -40,9 +40,7 @@ EXIT_SECONDS = 30.0  # longest wait of an ending process for the next message of
 # Fields of a plan that change during the fit or may differ between ranks.
 SCHEDULED = ("learning_rates", "weight_decays", "dropouts")
 _PER_RANK = {"batch_size", "order", "step", "seed", "team", "sums", "share", *SCHEDULED}
-_ROWS = (
-    "give every rank about the same number of rows, and sources the same number of steps a block"
-)
+_ROWS = "give the source of every rank the same number of steps a block"
 _LAYOUT = "use CPUs with the same bfloat16 unit (fastmlp.show_config), or leave compute out"
 _OPTIONS = "call fit with the same options on every rank, resume among them"
 _CALLBACKS = "use the same callbacks on every rank, but for those that only look"
@@ -124,6 +122,25 @@ class DistributedFit:
         strategy.evaluator = DistributedEvaluator(self.engine, validation, self.exchange)
         strategy.train = lambda block, plan: self.train(block, plan, strategy)
         strategy.permute = self.shuffle
+
+    def padded(self, data: Measured, plan: Plan) -> Measured:
+        """Return the data of a rank, with as many steps an epoch as on the rank with most of them.
+
+        The missing steps have a further row, of weight 0. Sources are returned as they are.
+        """
+        steps = plan.n_steps(data.rows) if isinstance(data, Data) else 0
+        ranks = self.exchange.gather([next_message("the number of steps")], [steps])
+        most = int(ranks[:, 0].max())
+        if not isinstance(data, Data) or steps == most:
+            return data
+        n, weights = data.rows, data.weights
+        if weights is None:
+            weights = np.ones(n, self.engine.spec.dtype)
+        plan.order = np.minimum(np.arange((most - 1) * plan.batch_size + 1), n)
+        row = Data(data.x[:1], data.targets[:1], np.zeros_like(weights[:1]))
+        whole = Data.joined([Data(data.x, data.targets, weights), row])
+        whole.flat_y = data.flat_y
+        return whole
 
     def fingerprint(self, *datas: Any) -> int:
         """Return a 64-bit hash of the data of all ranks, see `callback_state.fingerprint`."""
