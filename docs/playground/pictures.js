@@ -4,6 +4,7 @@ const COLORS = [ // orange and blue, then further classes; they differ for the c
 ];
 const GRID = 60; // cells of the map on each side
 const MOST_NODES = 10; // drawn of a layer
+const NODE = 26; // pixels of the picture of a neuron
 const MOST_NUMBERS = 15; // edges of a network that has room for numbers
 const MOST_LOSSES = 1000; // drawn, evenly chosen from all
 
@@ -46,12 +47,48 @@ export const MAP = Float32Array.from({ length: 2 * GRID * GRID }, (_, k) => {
   return k % 2 ? -valueAt((Math.floor(cell / GRID) + 0.5) / GRID) : valueAt((cell % GRID + 0.5) / GRID);
 });
 export const LINE = Float32Array.from({ length: 181 }, (_, k) => valueAt(k / 180));
+// The same for the small pictures of neurons.
+const NODE_GRID = 14;
+export const SMALL_MAP = Float32Array.from({ length: 2 * NODE_GRID ** 2 }, (_, k) => {
+  const cell = k >> 1;
+  return k % 2 ? -valueAt((Math.floor(cell / NODE_GRID) + 0.5) / NODE_GRID) : valueAt((cell % NODE_GRID + 0.5) / NODE_GRID);
+});
+export const SMALL_LINE = Float32Array.from({ length: NODE_GRID }, (_, k) => valueAt(k / (NODE_GRID - 1)));
 
-const SMALL = Object.assign(document.createElement("canvas"), { width: GRID, height: GRID }); // a pixel for each cell
+const squares = side => Object.assign(document.createElement("canvas"), { width: side, height: side });
+const SMALL = squares(GRID), TINY = squares(NODE_GRID); // a pixel for each cell
 
-// Cells in the color of their kind, as dark as they are strong (0 to 1), and the points; `cursor` is a place for the
-// next point, or null.
-export function drawMap(canvas, cells, { x, t }, cursor) {
+// The axes, from -1 to 1, along two edges of a picture.
+function drawAxes(canvas, pen, names) {
+  pen.fillStyle = ink("--text");
+  pen.textAlign = "center";
+  for (const value of [-1, 0, 1]) {
+    pen.fillText(value, place(canvas, value), canvas.height - 4);
+    if (value) pen.fillText(value, 9, place(canvas, -value) + 4);
+  }
+  pen.fillText(names[0], place(canvas, 0.5), canvas.height - 4);
+  pen.fillText(names[1], 9, place(canvas, -0.5));
+  pen.textAlign = "start";
+}
+
+// A point of the data: filled if it is an example, a ring if it is new; its color is its class, or the size of its number.
+function drawPoint(pen, x, y, radius, target, { hasNumbers, isNew }) {
+  const kind = hasNumbers ? +(target > 0) : target, alpha = hasNumbers ? 0.25 + 0.75 * Math.min(1, Math.abs(target)) : 1;
+  dot(pen, x, y, radius, isNew ? "transparent" : color(kind, alpha), isNew ? color(kind, alpha) : radius < 3 || hasNumbers ? "transparent" : "#fff");
+}
+
+// The rows of a data set, as a small picture.
+export function drawData(canvas, { x, t }, inputs, hasNumbers) {
+  const pen = clean(canvas);
+  t.forEach((target, k) => {
+    const [left, top] = inputs === 1 ? [x[k], target] : [x[2 * k], x[2 * k + 1]];
+    drawPoint(pen, place(canvas, left), place(canvas, -top), 1.5, inputs === 1 ? 1 : target, { hasNumbers: inputs === 2 && hasNumbers });
+  });
+}
+
+// Cells in the color of their kind, as dark as they are strong (0 to 1), and sets of points; `cursor` is a place for
+// the next point, or null.
+export function drawMap(canvas, cells, sets, cursor) {
   const pen = clean(canvas);
   const pixels = new ImageData(GRID, GRID);
   cells.forEach(([kind, strength], k) =>
@@ -59,16 +96,17 @@ export function drawMap(canvas, cells, { x, t }, cursor) {
   SMALL.getContext("2d").putImageData(pixels, 0, 0);
   pen.imageSmoothingEnabled = false;
   pen.drawImage(SMALL, 0, 0, canvas.width, canvas.height);
-  t.forEach((label, k) =>
-    dot(pen, place(canvas, x[2 * k]), place(canvas, -x[2 * k + 1]), 4, color(label), "#fff"));
+  for (const set of sets) set.t.forEach((target, k) =>
+    drawPoint(pen, place(canvas, set.x[2 * k]), place(canvas, -set.x[2 * k + 1]), 4, target, set));
+  if (sets.some(({ t }) => t.length)) drawAxes(canvas, pen, ["x1", "x2"]);
   if (cursor) {
     pen.strokeStyle = ink("--text");
     pen.strokeRect(place(canvas, cursor[0]) - 6, place(canvas, -cursor[1]) - 6, 12, 12);
   }
 }
 
-// The points, and values between -1 and 1 as a curve; `deviations` make a band of two of them around it.
-export function drawCurve(canvas, values, deviations, { x, t }) {
+// Sets of points, and values between -1 and 1 as a curve; `deviations` make a band of two of them around it.
+export function drawCurve(canvas, values, deviations, sets) {
   const pen = clean(canvas);
   const at = (value, k) => [place(canvas, LINE[k]), place(canvas, -value)];
   if (deviations) {
@@ -78,19 +116,63 @@ export function drawCurve(canvas, values, deviations, { x, t }) {
     pen.fillStyle = color(0, 0.25);
     pen.fill();
   }
-  t.forEach((target, k) =>
-    dot(pen, place(canvas, x[k]), place(canvas, -target), 3, color(1, 0.5), "transparent"));
+  for (const { x, t, isNew } of sets) t.forEach((target, k) =>
+    dot(pen, place(canvas, x[k]), place(canvas, -target), 3, isNew ? "transparent" : color(1, 0.5), isNew ? color(1, 0.5) : "transparent"));
   stroke(pen, Array.from(values, at), color(0), 3);
+  if (sets.some(({ t }) => t.length)) drawAxes(canvas, pen, ["x", "y"]);
 }
 
-// Neurons as circles, weights as lines. `numbers` has a text for each weight of a small network, or is null.
-export function drawNetwork(canvas, sizes, weights, numbers) {
-  const pen = clean(canvas);
+// Where neuron k of a layer stands, and how many of each layer are drawn.
+function placesOf(canvas, sizes) {
   const shown = sizes.map(size => Math.min(size, MOST_NODES));
   const at = (layer, k) => [
     30 + (canvas.width - 60) * layer / (sizes.length - 1),
     canvas.height * (k + 1) / (shown[layer] + 1),
   ];
+  return { shown, at };
+}
+
+// The weight whose line, or the bias whose neuron, is nearest to a place: its layer, 1 for a bias, and its place.
+export function nearestWeight(canvas, sizes, x, y) {
+  const { shown, at } = placesOf(canvas, sizes);
+  let best = "", least = Infinity;
+  const offer = (distance, value) => { if (distance < least) [least, best] = [distance, value]; };
+  for (let layer = 0; layer + 1 < sizes.length; layer++)
+    for (let o = 0; o < shown[layer + 1]; o++) {
+      const [x2, y2] = at(layer + 1, o);
+      offer(Math.hypot(x - x2, y - y2) - NODE / 2, `${layer} 1 ${o}`);
+      for (let i = 0; i < shown[layer]; i++) {
+        const [x1, y1] = at(layer, i), squared = (x2 - x1) ** 2 + (y2 - y1) ** 2;
+        const share = Math.min(1, Math.max(0, ((x - x1) * (x2 - x1) + (y - y1) * (y2 - y1)) / squared));
+        offer(Math.hypot(x - x1 - share * (x2 - x1), y - y1 - share * (y2 - y1)), `${layer} 0 ${i * sizes[layer + 1] + o}`);
+      }
+    }
+  return best;
+}
+
+// The picture of what a neuron computes: a map, or a curve.
+function drawNeuron(pen, [x, y], values, isCurve) {
+  const most = values.reduce((found, value) => Math.max(found, Math.abs(value)), 1e-9);
+  pen.fillStyle = ink("--page");
+  pen.fillRect(x - NODE / 2, y - NODE / 2, NODE, NODE);
+  if (isCurve) {
+    stroke(pen, Array.from(values, (value, k) => [x + NODE * (k / (NODE_GRID - 1) - 0.5), y - 0.45 * NODE * value / most]), color(0), 1.5);
+  } else {
+    const pixels = new ImageData(NODE_GRID, NODE_GRID);
+    values.forEach((value, k) => pixels.data.set([...COLORS[+(value > 0)], 255 * Math.min(1, Math.abs(value) / most)], 4 * k));
+    TINY.getContext("2d").putImageData(pixels, 0, 0);
+    pen.imageSmoothingEnabled = false;
+    pen.drawImage(TINY, x - NODE / 2, y - NODE / 2, NODE, NODE);
+  }
+  pen.lineWidth = 1;
+  pen.strokeStyle = ink("--text");
+  pen.strokeRect(x - NODE / 2, y - NODE / 2, NODE, NODE);
+}
+
+// Neurons as pictures of what they compute, weights as lines. `numbers` has a text for each weight of a small network,
+// or is null; `neurons` has of each layer its size and its values by rows.
+export function drawNetwork(canvas, sizes, weights, numbers, neurons, isCurve) {
+  const pen = clean(canvas), { shown, at } = placesOf(canvas, sizes);
   const edges = weights.flatMap((W, layer) => {
     const largest = W.reduce((most, w) => Math.max(most, Math.abs(w)), 1e-9);
     return Array.from({ length: shown[layer] * shown[layer + 1] }, (_, k) => {
@@ -102,9 +184,10 @@ export function drawNetwork(canvas, sizes, weights, numbers) {
     const share = Math.abs(w) / largest;
     stroke(pen, [from, to], color(+(w > 0), 0.15 + 0.85 * share), 0.5 + 4 * share);
   }
-  pen.lineWidth = 1;
   sizes.forEach((size, layer) => {
-    for (let k = 0; k < shown[layer]; k++) dot(pen, ...at(layer, k), 7, ink("--page"), ink("--text"));
+    const [width, values] = neurons[layer];
+    for (let k = 0; k < shown[layer]; k++)
+      drawNeuron(pen, at(layer, k), Float32Array.from({ length: values.length / width }, (_, row) => values[row * width + k]), isCurve);
     pen.fillStyle = ink("--text");
     if (size > MOST_NODES) pen.fillText(`${MOST_NODES} of ${size}`, at(layer, 0)[0] - 22, canvas.height - 6);
   });

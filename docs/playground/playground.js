@@ -1,19 +1,21 @@
 // The page of the playground: its controls, and the loop that trains.
 import { load, MOST } from "./engine.js";
 import { read } from "./models.js";
-import { valueAt } from "./pictures.js";
-import { DATA, numbers, rowsOf, SCENES } from "./scenes.js";
-import { element, offerViews, say, show, state } from "./show.js";
+import { addressOf, change, chosenFeatures, offerData, offerFeatures, offerLayers, settingsIn, showTheme } from "./controls.js";
+import { nearestWeight, valueAt } from "./pictures.js";
+import { DATA, featured, FEATURES, hasNumbers, numbers, rowsOf } from "./scenes.js";
+import { choose, element, offerViews, say, show, state } from "./show.js";
 
 const ACTIVATIONS = ["tanh", "relu", "leaky_relu", "elu", "gelu", "silu", "softplus", "sigmoid", "identity"];
-const LOSSES = { // by the number of inputs: curves have numbers as targets, maps classes
-  1: ["squared_error", "absolute_error", "huber", "quantile", "gaussian_nll"], 2: ["binary_cross_entropy", "squared_error"],
+const LOSSES = { // by whether the targets are numbers or classes
+  true: ["squared_error", "absolute_error", "huber", "quantile", "gaussian_nll"], false: ["binary_cross_entropy", "squared_error"],
 };
 const LOSS_TITLES = { quantile: "quantile (0.9)", gaussian_nll: "Gaussian, with variance" };
 const OPTIMIZERS = { // the numbers are the library's defaults
   adam: [0.9, 0.999, 1e-8, 0], sgd: [0, 0, 0, 0], momentum: [0.9, 0, 0, 0], rmsprop: [0.99, 1e-8, 0, 0],
 };
 const FRAME = 10, MOST_EPOCHS = 4; // milliseconds, and epochs, of training before each drawing: to be watched
+const CHUNK = 128; // rows, about, of a call of the kernels, so that a large network does not stop the page
 const FAR = 1e6; // a loss so many times the first has diverged, also if it is still a number
 const NEW = 256; // points that are not trained on
 const MOST_BYTES = 1e7; // of a file: a network that can be drawn has a megabyte at most
@@ -31,7 +33,7 @@ function fill(select, names, titles = {}) {
 
 // Offer the losses that fit the data, and keep the chosen one if it does.
 function offerLosses(wanted = fields.loss.value) {
-  const names = LOSSES[inputs()];
+  const names = LOSSES[hasNumbers(fields.data.value)];
   fill(fields.loss, names, LOSS_TITLES);
   fields.loss.value = names.includes(wanted) ? wanted : names[0];
 }
@@ -75,11 +77,13 @@ function attempt(action) {
 function build() {
   const { data, layers, activation, loss, optimizer } = Object.fromEntries(Array.from(fields, each => [each.name, each.value]));
   const whole = { least: 1, most: MOST.rows, whole: true };
-  const sizes = [inputs(), ...hiddenLayers(layers), loss === "gaussian_nll" ? 2 : 1];
+  const features = chosenFeatures(fields.features.value, inputs());
+  const sizes = [features.length, ...hiddenLayers(layers), loss === "gaussian_nll" ? 2 : 1];
   const dropout = numberIn("dropout", "Dropout", 0.1, { most: 0.9 });
   stepSize();
   const hidden = value => sizes.slice(1, -1).map(() => value);
-  const rows = rowsOf(data, Number(fields.noise.value), state.points, numberIn("points", "The number of points", 256, whole));
+  const fed = rows => ({ ...rows, raw: rows.x, x: featured(rows.x, inputs(), features) });
+  const rows = fed(rowsOf(data, Number(fields.noise.value), state.points, numberIn("points", "The number of points", 256, whole)));
   engine.make(sizes, {
     activations: hidden(activation), dropout: hidden(dropout), loss, optimizer, hyper: OPTIMIZERS[optimizer],
     batch: numberIn("batch", "The batch", 32, whole), l2: numberIn("l2", "l2", 0.001), seed: BigInt(state.seed),
@@ -89,8 +93,10 @@ function build() {
     const limit = Math.sqrt(6 / (sizes[l] + sizes[l + 1])); // Glorot and Bengio 2010
     engine.set(l, 0, Float32Array.from({ length: sizes[l] * sizes[l + 1] }, () => limit * (2 * draw() - 1)));
   }
-  const fresh = DATA[data].row && rowsOf(data, Number(fields.noise.value), [], NEW, 8);
+  const fresh = DATA[data].row && fed(rowsOf(data, Number(fields.noise.value), [], NEW, 8));
+  const names = features.map(name => FEATURES[name][0]);
   Object.assign(state, { model: null, loss, rows, fresh, sizes, losses: [], trained: 0, failed: false, numbers: null, times: [] });
+  Object.assign(state, { features, names, inputs: inputs(), hasNumbers: hasNumbers(data), spent: 0 });
 }
 
 // Start again; say what is wrong with the form.
@@ -100,7 +106,11 @@ function reset() {
   for (const name of ["choices", "run", "batch", "step"]) element(name).disabled = false;
   ranges.hidden = true;
   element("file").value = "";
+  history.replaceState(null, "", addressOf(state.scene, fields, state.points, state.seed));
   if (attempt(build) === false) return;
+  offerFeatures(element("features"), fields.features, inputs());
+  offerLayers(element("layers"), fields.layers, state.sizes.slice(1, -1));
+  for (const each of element("data").children) each.setAttribute("aria-pressed", each.dataset.name === fields.data.value);
   const isOwn = fields.data.value === "own";
   state.title = DATA[fields.data.value].title;
   element("class").hidden = !isOwn;
@@ -155,10 +165,11 @@ function train(most = Infinity) {
   state.failed = !(loss <= FAR * Math.max(first, 1e-3));
   state.sum += loss * order.length;
   state.trained += order.length;
+  state.spent += performance.now() - started;
   const mean = state.sum / state.trained;
   if (state.trained === n || state.failed) {
-    if (order.length === n) state.times = [...state.times.slice(-49), performance.now() - started];
-    state.trained = 0;
+    state.times = [...state.times.slice(-49), state.spent];
+    state.trained = state.spent = 0;
     if (Number.isFinite(loss))
       losses.push([mean, state.fresh ? engine.evaluate(state.fresh.x, state.fresh.t) : NaN]);
   }
@@ -176,23 +187,23 @@ function diverged(rate) {
 
 function loop() {
   if (!state.running) return;
-  const began = performance.now();
-  for (let k = 0; k < MOST_EPOCHS && state.running && performance.now() < began + FRAME; k++)
-    if (!attempt(train)) pause();
+  const began = performance.now(), before = state.losses.length, chunk = engine.batch * Math.ceil(CHUNK / engine.batch);
+  while (state.running && performance.now() < began + FRAME && state.losses.length < before + MOST_EPOCHS)
+    if (!attempt(() => train(chunk))) pause();
   draw();
   setTimeout(loop, Math.max(1, 1000 / 60 - (performance.now() - began)));
 }
 
 function openScene() {
-  const wanted = location.hash.replace("#scene=", ""), name = wanted in SCENES ? wanted : "xor";
-  const { task, chapter, ...values } = SCENES[name];
+  const { scene, values: { task, chapter, ...values }, points, seed } = settingsIn(location.hash);
   for (const [field, value] of Object.entries(values)) if (field !== "loss") fields[field].value = value;
   offerLosses(values.loss);
   element("task").textContent = task;
   element("chapter").href = `course/${chapter}.html`;
   for (const link of document.querySelectorAll("nav a"))
-    link.toggleAttribute("aria-current", link.hash === `#scene=${name}`);
-  state.seed = 1;
+    link.toggleAttribute("aria-current", link.hash === `#scene=${scene}`);
+  Object.assign(state, { scene, seed });
+  if (points.length) state.points = points;
   element("view").replaceChildren(); // the prediction is shown first
   reset();
 }
@@ -212,8 +223,9 @@ async function openModel(file) {
     const model = await read(await file.arrayBuffer());
     engine.make(model.sizes, { ...model, optimizer: "sgd", hyper: OPTIMIZERS.sgd, batch: 256 });
     model.weights.forEach((W, layer) => { engine.set(layer, 0, W); engine.set(layer, 1, model.biases[layer]); });
-    const none = { x: [], t: [] };
-    Object.assign(state, { model, loss: model.loss, rows: none, sizes: model.sizes, losses: [], numbers: null, times: [] });
+    const none = { x: [], raw: [], t: [] };
+    Object.assign(state, { model, loss: model.loss, rows: none, fresh: null, sizes: model.sizes, losses: [], numbers: null, times: [] });
+    Object.assign(state, { inputs: model.sizes[0], names: ["x1", "x2"].slice(0, model.sizes[0]), hasNumbers: true });
     state.title = `${model.title} ${model.sizes.join("-")}`;
   } catch (error) {
     element("file").value = "";
@@ -247,7 +259,10 @@ function listen() {
   addEventListener("hashchange", openScene);
   for (const each of [form, ranges]) each.addEventListener("submit", event => event.preventDefault());
   form.addEventListener("change", event => {
-    if (event.target === fields.data) offerLosses();
+    if (event.target === fields.data) {
+      offerLosses();
+      fields.features.value = "";
+    }
     if (event.target !== fields.rate || state.failed || !state.rows) reset(); // a new step size continues
   });
   element("run").addEventListener("click", () => {
@@ -265,11 +280,33 @@ function listen() {
   element("step").addEventListener("click", step(() => Infinity));
   element("reset").addEventListener("click", () => { state.seed++; reset(); });
   element("close").addEventListener("click", () => { reset(); element("file").focus(); });
-  element("view").addEventListener("change", draw);
+  for (const name of ["view", "fresh", "edge"]) element(name).addEventListener("change", draw);
+  element("network").addEventListener("click", event => {
+    const canvas = event.target, scale = canvas.width / canvas.clientWidth;
+    choose(nearestWeight(canvas, state.sizes, event.offsetX * scale, event.offsetY * scale));
+    draw();
+    element("weight").focus();
+  });
+  element("weight").addEventListener("change", event => {
+    const [layer, isBias, at] = element("edge").value.split(" ").map(Number), value = Number(event.target.value);
+    if (event.target.value === "" || !(Math.abs(value) < 1e6)) return say("A weight is a number between -1e6 and 1e6, such as 0.5.");
+    say("");
+    const tensor = engine.get(layer, isBias);
+    tensor[at] = value;
+    engine.set(layer, isBias, tensor);
+    draw();
+  });
+  element("theme").addEventListener("click", () => { showTheme(true); draw(); });
+  element("copy").addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(location.href);
+      say("The link is copied.");
+    } catch { say("The link is the address of this page, with its settings: copy it from there."); }
+  });
   element("file").addEventListener("change", event => openModel(event.target.files[0]));
   ranges.addEventListener("change", changeRanges);
   element("smaller").addEventListener("click", event => {
-    fields.rate.value = event.target.value;
+    change(fields.rate, event.target.value);
     reset();
     element("run").focus();
   });
@@ -283,7 +320,7 @@ function listen() {
     state.cursor = state.cursor.map((at, k) => Math.min(1.1, Math.max(-1.1, at + STEPS[event.key][k])));
     draw();
   });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { showTheme(); draw(); });
 }
 
 try {
@@ -293,6 +330,8 @@ try {
   fill(fields.data, Object.keys(DATA), Object.fromEntries(Object.entries(DATA).map(([name, { title }]) => [name, title])));
   fill(fields.activation, ACTIVATIONS);
   fill(fields.optimizer, Object.keys(OPTIMIZERS), { sgd: "gradient descent", adam: "Adam", rmsprop: "RMSprop" });
+  showTheme();
+  offerData(element("data"), fields.data);
   listen();
   openScene();
   document.body.dataset.ready = "yes";

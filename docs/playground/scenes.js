@@ -34,22 +34,49 @@ export const DATA = {
     const r = (k % 2 ? 0.3 : 0.75) + 0.15 * draw(), t = angle * draw();
     return [r * Math.cos(t), r * Math.sin(t), k % 2];
   } },
-  vanishing: { ...classes, chapter: "first-weights", data: "circles", activation: "sigmoid", layers: "8, 8, 8, 8, 8, 8", optimizer: "sgd", rate: 0.5,
-    task: "Six layers of sigmoids: the derivatives vanish on their way back, and the loss stays where it is. Choose relu as the activation, and run again." },
   spirals: { title: "spirals", inputs: 2, row: (draw, k) => {
     const r = 0.1 + 0.85 * draw(), t = 1.5 * angle * r;
     return [sign(k) * r * Math.cos(t), sign(k) * r * Math.sin(t), k % 2];
   } },
+  gaussians: { title: "two clouds", inputs: 2, row: (draw, k) =>
+    [0.4 * sign(k) + 0.18 * normal(draw), 0.4 * sign(k) + 0.18 * normal(draw), k % 2] },
+  plane: { title: "plane of numbers", inputs: 2, hasNumbers: true, row: draw => {
+    const x = 2 * draw() - 1, y = 2 * draw() - 1;
+    return [x, y, 0.5 * (x + y)];
+  } },
+  hills: { title: "hill and valley", inputs: 2, hasNumbers: true, row: draw => {
+    const x = 2 * draw() - 1, y = 2 * draw() - 1, hill = (a, b) => Math.exp(-4 * ((x - a) ** 2 + (y - b) ** 2));
+    return [x, y, hill(0.4, 0.4) - hill(-0.4, -0.4)];
+  } },
   own: { title: "own points", inputs: 2, row: null },
 };
 
+// Whether the targets of a data set are numbers rather than classes.
+export const hasNumbers = name => DATA[name].inputs === 1 || !!DATA[name].hasNumbers;
+
+// What a network may get of the inputs x1 and x2: the field's name, its title, and the function.
+export const FEATURES = {
+  __proto__: null,
+  x1: ["x1", x => x], x2: ["x2", (x, y) => y], squared1: ["x1²", x => x * x], squared2: ["x2²", (x, y) => y * y],
+  product: ["x1 x2", (x, y) => x * y], sine1: ["sin πx1", x => Math.sin(Math.PI * x)], sine2: ["sin πx2", (x, y) => Math.sin(Math.PI * y)],
+};
+
+// The chosen features of rows with one or two inputs.
+export function featured(x, inputs, names) {
+  const functions = names.map(name => FEATURES[name][1]);
+  const out = new Float32Array(x.length / inputs * names.length);
+  for (let row = 0, at = 0; row < x.length; row += inputs)
+    for (const feature of functions) out[at++] = feature(x[row], x[row + 1]);
+  return out;
+}
+
 // Return n rows of a data set: x, and the targets t. Noise moves the targets of curves, and the inputs of classes.
 export function rowsOf(name, noise, points, n, seed = 7) {
-  const { inputs, row } = DATA[name];
+  const { inputs, row } = DATA[name], isNumber = hasNumbers(name);
   const draw = numbers(seed);
   const rows = row ? Array.from({ length: n }, (_, k) => row(draw, k)) : points;
   const moved = rows.map(each => each.map((value, k) =>
-    row && (inputs === 1 ? k === 1 : k < 2) ? value + noise * normal(draw) : value));
+    row && (isNumber ? k === inputs : k < inputs) ? value + noise * normal(draw) : value));
   return {
     x: Float32Array.from(moved.flatMap(each => each.slice(0, inputs))),
     t: Float32Array.from(moved, each => each[inputs]),
@@ -57,12 +84,13 @@ export function rowsOf(name, noise, points, n, seed = 7) {
 }
 
 const small = {
-  points: 256, noise: 0, layers: "8", activation: "tanh", optimizer: "adam", rate: 0.02, batch: 32, l2: 0, dropout: 0,
+  points: 256, noise: 0, features: "", layers: "8", activation: "tanh", optimizer: "adam", rate: 0.02, batch: 32, l2: 0, dropout: 0,
 };
 const regression = { ...small, loss: "squared_error", data: "curve" };
 const classes = { ...small, loss: "binary_cross_entropy", data: "xor" };
 const straight = { ...regression, data: "line", layers: "", optimizer: "sgd", batch: 256 };
 
+// `features` "" means the inputs themselves.
 export const SCENES = {
   __proto__: null,
   examples: { ...regression, chapter: "examples", noise: 0.1, layers: "16",

@@ -1,5 +1,6 @@
 // The results of the page: pictures, numbers, and what they show.
-import { drawCurve, drawLosses, drawMap, drawNetwork, LINE, MAP, short } from "./pictures.js";
+import { drawCurve, drawLosses, drawMap, drawNetwork, LINE, MAP, short, SMALL_LINE, SMALL_MAP } from "./pictures.js";
+import { featured } from "./scenes.js";
 
 const MOST_SHOWN = 10; // neurons of a layer that can be chosen
 
@@ -9,17 +10,16 @@ export const say = text => { element("message").textContent = text; };
 export const state = { points: [], cursor: null, seed: 0, running: false, rows: null, sizes: null, losses: [], model: null };
 
 const isClasses = () => /cross_entropy/.test(state.loss);
-const isCurve = () => state.sizes[0] === 1;
+const isCurve = () => state.inputs === 1;
 const outputs = () => state.loss === "gaussian_nll" ? state.sizes.at(-1) / 2 : state.sizes.at(-1);
 
 // Offer the predictions, and each neuron of the hidden layers, to be shown.
 export function offerViews() {
-  const last = state.sizes.length - 2;
   const names = isClasses() ? ["probability of class"] : ["prediction"];
-  const many = isClasses() && outputs() > 1 && !isCurve() ? [["most probable class", `${last} all`]] : [];
+  const many = isClasses() && outputs() > 1 && !isCurve() ? [["most probable class", "output all"]] : [];
   const views = [...many, ...Array.from({ length: outputs() }, (_, k) => {
     const label = isClasses() ? ` ${outputs() > 1 ? k : 1}` : outputs() > 1 ? ` ${k + 1}` : "";
-    return [names[0] + label, `${last} ${k}`];
+    return [names[0] + label, `output ${k}`];
   })];
   state.sizes.slice(1, -1).forEach((size, layer) => {
     for (let k = 0; k < Math.min(size, MOST_SHOWN); k++) views.push([`neuron ${k + 1} of layer ${layer + 1}`, `${layer} ${k}`]);
@@ -27,11 +27,36 @@ export function offerViews() {
   const before = element("view").value;
   element("view").replaceChildren(...views.map(([title, value]) => new Option(title, value)));
   if (views.some(([, value]) => value === before)) element("view").value = before;
+  offerWeights();
+}
+
+const MOST_CHOICES = 2000; // weights and biases that can be chosen by hand
+
+// Offer the weights and biases; the value is layer, 1 for biases, and the place in the tensor.
+function offerWeights() {
+  const { sizes } = state;
+  const before = element("edge").value, choices = [];
+  for (let layer = 0; layer + 1 < sizes.length && choices.length < MOST_CHOICES; layer++) {
+    const to = layer + 2 < sizes.length ? `layer ${layer + 1}` : "the output";
+    for (let o = 0; o < sizes[layer + 1]; o++) {
+      for (let i = 0; i < sizes[layer]; i++)
+        choices.push([`${layer ? `neuron ${i + 1}` : state.names[i]} to neuron ${o + 1} of ${to}`, `${layer} 0 ${i * sizes[layer + 1] + o}`]);
+      choices.push([`bias of neuron ${o + 1} of ${to}`, `${layer} 1 ${o}`]);
+    }
+  }
+  element("edge").replaceChildren(...choices.slice(0, MOST_CHOICES).map(([title, value]) => new Option(title, value)));
+  choose(before);
+}
+
+// Choose a weight or bias, if there is one.
+export function choose(value) {
+  const { options } = element("edge");
+  if ([...options].some(option => option.value === value)) element("edge").value = value;
 }
 
 // Inputs of the picture, from -1.15 to 1.15, in the ranges of a saved model.
 function inRanges(x) {
-  if (!state.model) return x;
+  if (!state.model) return featured(x, state.inputs, state.features);
   const { ranges } = state.model;
   return x.map((value, k) => {
     const [low, high] = ranges[k % ranges.length];
@@ -39,13 +64,25 @@ function inRanges(x) {
   });
 }
 
+// The sets of points to be drawn: the examples, and new ones if the visitor wants them.
+function drawn() {
+  const fresh = element("fresh").checked && state.fresh ? [{ ...state.fresh, isNew: true }] : [];
+  return [state.rows, ...fresh].map(rows => ({ ...rows, x: rows.raw, hasNumbers: state.hasNumbers }));
+}
+
+// What each neuron computes over the picture, by layers; the first layer has the inputs.
+function neurons(engine) {
+  const x = inRanges(isCurve() ? SMALL_LINE : SMALL_MAP);
+  return state.sizes.map((size, k) => [size, k ? engine.predict(x, k - 1) : x]);
+}
+
 function showValues(engine, cursor) {
-  const [layer, which] = element("view").value.split(" ");
+  const [from, which] = element("view").value.split(" "), isOutput = from === "output";
+  const layer = isOutput ? state.sizes.length - 2 : Number(from);
   const inputs = isCurve() ? LINE : MAP;
-  const found = engine.predict(inRanges(inputs), Number(layer));
-  const width = state.sizes[Number(layer) + 1];
+  const found = engine.predict(inRanges(inputs), layer);
+  const width = state.sizes[layer + 1];
   const rows = Array.from({ length: found.length / width }, (_, k) => found.subarray(k * width, (k + 1) * width));
-  const isOutput = Number(layer) === state.sizes.length - 2;
   const values = rows.map(row => row[which === "all" ? 0 : Number(which)]);
   const [low, high] = [Math.min(...values), Math.max(...values)];
   const draws = isCurve() ? showCurve : showMap;
@@ -54,20 +91,22 @@ function showValues(engine, cursor) {
 }
 
 function showMap({ rows, values, low, high, which, isOutput }, cursor) {
-  const points = state.model ? "" : "Points are the examples; ";
+  const shown = drawn(), points = state.model ? "" : `Points are the examples${shown.length > 1 ? ", rings are new" : ""}; `;
   if (which === "all") {
     drawMap(element("map"), rows.map(row => {
       const best = row.indexOf(Math.max(...row));
       return [best, row[best]];
-    }), state.rows, cursor);
+    }), shown, cursor);
     return "The color is the most probable class, dark where it is sure.";
   }
-  const isShare = isOutput && (isClasses() || !state.model);
-  const [from, to] = isShare ? [0, 1] : [low, high];
+  const isNumber = isOutput && !state.model && state.hasNumbers;
+  const isShare = isOutput && !isNumber && (isClasses() || !state.model);
+  const [from, to] = isShare ? [0, 1] : isNumber ? [-1, 1] : [low, high];
   drawMap(element("map"), values.map(value => {
     const share = (value - from) / (to - from || 1);
     return [+(share > 0.5), 2 * Math.abs(share - 0.5)];
-  }), state.rows, cursor);
+  }), shown, cursor);
+  if (isNumber) return "Points are the examples; the shade is the prediction, from -1 (orange) to 1 (blue), as the color of the points is.";
   const axes = state.model ? ` ${state.model.ranges.map(([a, b], k) => `x${k + 1} goes from ${a} to ${b}`).join(", ")}.` : "";
   if (isShare) return `${points}${points ? "the" : "The"} shade is the prediction, blue for class 1 and orange for class 0.${axes}`;
   return `${points}${points ? "the" : "The"} shade goes from ${short(low)} (orange) to ${short(high)} (blue).${axes}`;
@@ -83,7 +122,7 @@ function showCurve({ rows, values, low, high, which, isOutput }) {
   const half = (high - low) / 2 || 1;
   const scaled = scales ? values.map(value => (value - low) / half - 1) : values;
   if (scales) deviations = deviations?.map(value => value / half);
-  drawCurve(element("map"), scaled, deviations, scales && !state.model ? { x: [], t: [] } : state.rows);
+  drawCurve(element("map"), scaled, deviations, scales && !state.model ? [] : drawn());
   const band = deviations ? ", the band is two standard deviations wide on each side" : "";
   if (!scales) return `Points are the examples, the curve is the network's prediction${band}.`;
   const [from, to] = state.model ? state.model.ranges[0] : [-1, 1];
@@ -122,7 +161,9 @@ export function show(engine, cursor) {
     const edge = numbers.edges.find(each => each.layer === layer && each.i === i && each.o === o);
     return [`W ${short(edge.after)}`, `dW ${short(edge.slope)}`];
   });
-  drawNetwork(element("network"), sizes, sizes.slice(1).map((_, layer) => engine.get(layer, 0)), texts);
+  drawNetwork(element("network"), sizes, sizes.slice(1).map((_, layer) => engine.get(layer, 0)), texts, neurons(engine), isCurve());
+  const [layer, isBias, at] = element("edge").value.split(" ").map(Number);
+  if (document.activeElement !== element("weight")) element("weight").value = short(engine.get(layer, isBias)[at]);
   showNumbers();
   drawLosses(element("losses"), losses);
   const last = losses.at(-1) ?? [NaN, NaN];
@@ -130,6 +171,6 @@ export function show(engine, cursor) {
   element("epoch").textContent = losses.length;
   element("loss").textContent = last[0] === last[0] ? last[0].toPrecision(4) : "-";
   element("new").textContent = last[1] === last[1] ? last[1].toPrecision(4) : "-";
-  element("accuracy").textContent = isCurve() || !state.rows.t.length ? "-" : accuracy(engine);
+  element("accuracy").textContent = state.hasNumbers || !state.rows.t.length ? "-" : accuracy(engine);
   element("time").textContent = time >= 0 ? `${time.toPrecision(2)} ms` : "-";
 }
