@@ -316,7 +316,7 @@ def gradients(
 
 
 def gradient_data(
-    net: Any, X: ArrayLike, y: Any, sample_weight: Any, gradient: Any, through_link: Any
+    net: Any, X: Any, y: Any, sample_weight: Any, gradient: Any, through_link: Any
 ) -> Data:
     """Return the checked data of a pass with a gradient by the outputs in place of targets."""
     if gradient is None:

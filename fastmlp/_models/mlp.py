@@ -393,7 +393,7 @@ class MLP(Exportable):
 
     def partial_fit(
         self,
-        X: ArrayLike,
+        X: ArrayLike | Source,
         y: ArrayLike | None = None,
         *,
         sample_weight: ArrayLike | None = None,
@@ -417,7 +417,8 @@ class MLP(Exportable):
         Parameters
         ----------
         X, y, sample_weight, optimizer, l1, l2, clip_norm, groups, dropout, n_threads
-            As for :meth:`fit`.
+            As for :meth:`fit`. A source may also be an iterator, such as a generator that reads
+            messages: its blocks are trained in their order, one of them read ahead.
         output_gradient : array-like, shape (n, outputs) or (n,) for one output, optional
             In place of y, the gradient of a loss of your own by the outputs before the link. It is
             used as it is, without division by the number of rows, and steps follow as from any
@@ -425,7 +426,7 @@ class MLP(Exportable):
         through_link : bool
             Whether ``output_gradient`` is the gradient by ``predict(X)``, through the link.
         batch_size : int, optional
-            Samples per step; by default all, in one step.
+            Samples per step; by default all, in one step, or one block of a source.
 
         Returns
         -------
@@ -438,15 +439,25 @@ class MLP(Exportable):
         TypeError, ValueError, DivergenceError, RuntimeError, KeyboardInterrupt
             As for :meth:`fit`; the model then has the weights from before the call. After a
             step was taken, the optimizer's state is lost, and the next pass starts a new one.
+
+        Examples
+        --------
+        >>> import numpy as np, fastmlp
+        >>> rng = np.random.default_rng(0)
+        >>> blocks = (rng.normal(size=(32, 2)) for _ in range(100))
+        >>> net = fastmlp.MLP([2, 8, 1], rng=0)
+        >>> loss = net.partial_fit((x, x[:, 0]) for x in blocks)
         """
         with self._lock.taken():
             if output_gradient is None and through_link is False:
-                data = check.data(X, y, sample_weight, self._spec)
+                data = planning.data(X, y, sample_weight, self._spec, is_once=True)
             else:
                 gradient = y, sample_weight, output_gradient, through_link
                 data = derivatives.gradient_data(self, X, *gradient)
-            rows = data.rows if batch_size is None else batch_size
+            rows = data.rows or 1 if batch_size is None else batch_size
             plan = self._plans.plan(data, rows, optimizer, l1, l2, clip_norm, groups, dropout)
+            if not isinstance(data, Data):
+                data.batch_size = batch_size and plan.batch_size
             team = fit_team(n_threads, self._n_weights, plan.batch_size)
             return one_pass([self], [data], [plan], team)
 

@@ -20,6 +20,7 @@ from fastmlp._training.loop import LearningRates
 
 if TYPE_CHECKING:
     from fastmlp._engine.plan import Plan
+    from fastmlp._training.sources import BlockStream
 
 
 class Runner:
@@ -200,7 +201,7 @@ class Runner:
 
 def one_pass(
     members: Sequence[Any],
-    data: Sequence[Data],
+    data: Sequence[Data | BlockStream],
     plans: Sequence[Plan],
     team: AbstractContextManager[Any],
 ) -> float:
@@ -208,22 +209,26 @@ def one_pass(
     starts, undos = [], []
     try:
         for k, member in enumerate(members):
-            plan, engine, state = plans[k], member._engine, member._progress
+            plan, engine, state, samples = plans[k], member._engine, member._progress, data[k]
             goes_on = planning.goes_on(state, engine, plan)
             undos.append(undoing(member, draws=not goes_on))
             if not goes_on:
                 state = planning.initial_state(engine, plan, member._rng)
-            plan.seed = state.seed
+            plan.seed, step = state.seed, state.step
             rates = LearningRates(plan.optimizer.learning_rate)
-            step = state.step + loop.look_up(plan, data[k], rates, state.step)
-            starts.append((member, state, step))
+            if isinstance(samples, Data):
+                step += loop.look_up(plan, samples, rates, step)
+            starts.append([member, state, step])
         with team as plan.team:
             if len(members) > 1:
                 engines = [member._engine for member in members]
                 results = type(engine).train_many(engines, data, plans, plan.team)
                 losses, total = results.losses[0].tolist(), mean(results.losses)[0]
+            elif isinstance(samples, Data):
+                losses = [total := engine.epoch(samples, plan)]
             else:
-                losses = [total := engine.epoch(data[0], plan)]
+                total, starts[0][2] = _pass_of_blocks(samples, plan, engine, rates, step)
+                losses = [total]
         for k, loss in enumerate(losses):
             if not math.isfinite(loss):
                 caller = f"training of member {k}" if len(members) > 1 else "training"
@@ -235,6 +240,24 @@ def one_pass(
     except BaseException:
         undo_all(undos)
         raise
+
+
+def _pass_of_blocks(
+    stream: BlockStream, plan: Plan, engine: Any, rates: LearningRates, step: int
+) -> tuple[float, int]:
+    """Train on the blocks of a source, each a batch if there is no batch size; return the loss.
+
+    Return also the number of steps so far. The pass ends where the loss is not finite.
+    """
+    loss, plan.sums = math.nan, [0.0, 0.0]
+    with stream.blocks() as blocks:
+        for block in blocks:
+            plan.batch_size = stream.batch_size or block.rows
+            step += loop.look_up(plan, block, rates, step)
+            loss = engine.epoch(block, plan)
+            if not math.isfinite(loss):
+                break
+    return loss, step
 
 
 def undo_all(undos: Iterable[Callable[[], None]]) -> None:

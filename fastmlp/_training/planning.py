@@ -34,9 +34,18 @@ SCHEDULED = ("learning_rate", "weight_decay")  # options of optimizers that may 
 
 
 def data(
-    x: Any, y: Any, sample_weight: Any, spec: Spec, shuffle: Any = True, buffer: Any = None
+    x: Any,
+    y: Any,
+    sample_weight: Any,
+    spec: Spec,
+    shuffle: Any = True,
+    buffer: Any = None,
+    is_once: bool = False,
 ) -> Data | BlockStream:
-    """Return the checked data of a call: arrays, or without y the stream of a source."""
+    """Return the checked data of a call: arrays, or without y the stream of a source.
+
+    A call that reads a source once takes an iterator as well.
+    """
     rows = 0 if buffer is None else check_count("shuffle_buffer", buffer, example=131_072)
     if rows and not shuffle:
         raise refusal("shuffle_buffer", "shuffle=False")
@@ -56,7 +65,7 @@ def data(
         raise refusal("source", "sample_weight")
     from fastmlp._training.sources import BlockStream
 
-    return BlockStream(x, spec, rows)
+    return BlockStream(x, spec, rows, is_once=is_once)
 
 
 def validation(value: Any, spec: Spec) -> Data | BlockStream | None:

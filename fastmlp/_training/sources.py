@@ -38,8 +38,10 @@ LEAST_DRAW = 1 / 8  # of a shuffle buffer: rows to draw at once
 class BlockStream:
     """A source for the loop: checked blocks in own memory; ``rows`` is None before a full epoch."""
 
-    def __init__(self, source: Source, spec: Spec, buffer: int = 0, name: str = "X") -> None:
-        if hasattr(source, "__next__"):
+    def __init__(
+        self, source: Source, spec: Spec, buffer: int = 0, name: str = "X", is_once: bool = False
+    ) -> None:
+        if hasattr(source, "__next__") and not is_once:
             raise TypeError(
                 f"{name} has the type {type(source).__name__}, which can be read only once, but a "
                 "source that can be read again is expected: pass the function that makes "
@@ -49,7 +51,7 @@ class BlockStream:
         self.name = f"the source of {name}"
         self.rows: int | None = None
         self.flat_y, self.total_weight = False, 0.0  # the weight of the last `measure`
-        self._batch_size = 1
+        self.batch_size: int | None = None  # None: each block is a batch
         self._shuffles: Shuffles | None = None
         self._summary: BlockSummary | None = None
         self._form: tuple[Any, ...] | None = None
@@ -58,7 +60,7 @@ class BlockStream:
         self, batch_size: int, shuffles: Shuffles | None, permute: Permutation, rows: int
     ) -> None:
         """Set batch size, shuffles and the required number of rows (0: unknown)."""
-        self._batch_size, self.rows = batch_size, rows or None
+        self.batch_size, self.rows = batch_size, rows or None
         self._shuffles, self._permute = shuffles, permute
 
     def length(self) -> int | None:
@@ -95,7 +97,7 @@ class BlockStream:
             if self.rows is not None and seen > self.rows:
                 raise self._bad_rows(f"yields {seen} rows or more")
             n += block.rows  # including the waiting rows
-            whole = n - n % self._batch_size
+            whole = n - n % (self.batch_size or 1)
             if not whole:
                 waiting.append(Data.joined([block]))
                 continue

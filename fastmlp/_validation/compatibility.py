@@ -65,7 +65,7 @@ REFUSALS: dict[tuple[str, str], tuple[type[Exception], str]] = {
         TypeError,
         "{name} is a {kind}, a source of blocks, but arrays or a table in memory are expected: "
         "pass the rows as arrays; of sources, estimators of tables take an ArrowBlocks, and "
-        "MLP.fit, MLP.evaluate and MLP.predict take all",
+        "MLP.fit, MLP.partial_fit, MLP.evaluate and MLP.predict take all",
     ),
     ("shuffle_buffer", "arrays"): (
         ValueError,
