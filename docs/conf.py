@@ -20,7 +20,7 @@ DOCS = Path(__file__).parent
 sys.path[:0] = [str(DOCS), str(DOCS / "course")]
 
 import pictures  # noqa: E402
-from check_site import SOURCES  # noqa: E402
+from check_site import REPOSITORY, SOURCES  # noqa: E402
 
 project, author = "fastmlp", "fastmlp developers"
 copyright = author  # noqa: A001 the name that Sphinx reads
@@ -41,7 +41,9 @@ html_extra_path = ["playground"]
 exclude_patterns = ["**.pyx", "_templates"]  # the first is the source of play.wasm
 html_show_sourcelink = False
 html_copy_source = False
+html_context = {"repository": REPOSITORY, "sources": SOURCES}
 html_theme_options = {
+    "navbar_end": ["site-links.html", "theme-switcher"],
     "show_prev_next": True,
     "navigation_with_keys": False,
     "show_toc_level": 2,
