@@ -8,7 +8,7 @@ from cheaders cimport *
 
 
 cdef enum:
-    ABI = 23
+    ABI = 24
 
 
 cdef enum:  # kinds of operators, in the order of operators.OPERATORS
@@ -177,6 +177,8 @@ cdef struct fm_task:  # the task of an epoch, constant during it
     double hyper[4]  # numbers of the optimizer; the last is its decoupled decay
     const double* decays  # decoupled decay of each batch, which replaces hyper[3]; or NULL
     void* slots[2]
+    const void* lower  # arenas: bounds of the parameters after a step; NULL: there are none
+    const void* upper
     const fm_group* groups
     int32_t n_groups
     const int32_t* group_of  # of each tensor of the network

@@ -20,6 +20,10 @@ MOST_CLASSES = 10  # distinct whole numbers; a target with more is a number
 LABEL_KINDS = "OUSTb"  # dtype kinds of text and booleans
 FEWEST_CLASSES = 20  # fewer are not too many, however few rows there are
 NEW_MODEL = "model.safetensors"
+RULES = {  # options for columns in which predictions are monotone
+    "--rising": "predictions never fall while this column rises",
+    "--falling": "predictions never rise while this column rises",
+}
 AUTO = f"text, booleans and at most {MOST_CLASSES} different whole numbers are classes"
 
 
@@ -55,6 +59,10 @@ def task_of(y: NDArray[Any], choice: str, note: str) -> str:
     arguments.WEIGHT,
     argument("--groups", metavar="COLUMN", help="rows with equal values are held out together"),
     argument("--time", metavar="COLUMN", help="networks that predict a row learn earlier ones"),
+    *(
+        argument(option, metavar="COLUMN", action="append", default=[], help=f"{words}; repeatable")
+        for option, words in RULES.items()
+    ),
     argument("--valid", metavar="FILE", help="further rows, to score the model on"),
     argument(
         *("-o", "--output"),
@@ -75,8 +83,9 @@ def train(options: argparse.Namespace) -> None:
 
     target = options.target
     named = [target, *filter(None, (options.weight, options.groups)), *options.drop]
-    if len({*named}) < len(named):
-        twice = next(name for name in named if named.count(name) > 1)
+    all_named = [*named, *options.rising, *options.falling]
+    if len({*all_named}) < len(all_named):
+        twice = next(name for name in all_named if all_named.count(name) > 1)
         raise UsageError(f"two options name the column {twice}: leave one of them out")
     output = options.output or NEW_MODEL
     arguments.check_new(options.output, output)
@@ -86,6 +95,8 @@ def train(options: argparse.Namespace) -> None:
     frame = tables.read(options.data, dialect, lambda names: [options.groups])
     y, weights = models.truth_of(frame, target, options.weight, "--target")
     tables.require(frame, options.drop, "--drop")
+    for option in RULES:
+        tables.require(frame, getattr(options, option[2:]), option)
     groups = options.groups and tables.column(frame, options.groups, "--groups")
     times = options.time and tables.column(frame, options.time, "--time")
     names = [name for name in frame.columns if name not in named]
@@ -96,6 +107,7 @@ def train(options: argparse.Namespace) -> None:
     task = task_of(y, options.task, note)
     model = getattr(tabular, TASKS[task])(
         preset=options.preset,
+        monotone=dict.fromkeys(options.rising, 1) | dict.fromkeys(options.falling, -1) or None,
         random_state=options.seed,
         time_limit=options.time_limit,
         n_jobs=options.threads,

@@ -65,6 +65,7 @@ SYNONYMS: Synonyms = (
         "cat_features categorical_feature cat_cols embeddings embedding_dims",
     ),
     (("fastmlp.Ensemble.member_predictions(X).std(axis=0)",), "return_std"),
+    (("monotone",), "monotone_constraints monotonic_cst monotonic"),
     (("time_limit",), "time_budget timeout max_time"),
     # Values of arguments.
     (("squared_error",), "mse mean_squared_error"),

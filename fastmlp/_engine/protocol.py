@@ -105,6 +105,11 @@ class Engine(Protocol):
     def set_parameters(self, *kinds: Sequence[NDArray[Any]]) -> None:
         """Copy arrays like those of `parameters` in."""
 
+    def set_bounds(
+        self, lower: Sequence[Sequence[NDArray[Any]]], upper: Sequence[Sequence[NDArray[Any]]]
+    ) -> None:
+        """Keep every parameter between two numbers after each step; `shadow` has no bounds."""
+
     def snapshot(self) -> Any:
         """Return the current parameters for `restore`; later epochs do not change them."""
 

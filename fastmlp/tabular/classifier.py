@@ -85,6 +85,7 @@ class TabMLPClassifier(Classifier, BaseTabMLP):
         prior: Prior | None = None,
         validation: Literal["choose"] | None = None,
         categorical_features: Any = "from_dtype",
+        monotone: Any = None,
         scoring: Any = None,
         time_limit: float | None = None,
         max_memory: float | str | None = None,

@@ -440,24 +440,31 @@ def categorical_indices(
                 "is expected: one for each column"
             )
         return set(np.flatnonzero(selected).tolist())
-    places = set()
+    entries = selected.reshape(-1).tolist()
+    return set(places_of(entries, names, frame_names, "categorical_features"))
+
+
+def places_of(
+    entries: Iterable[Any], names: Sequence[str], frame_names: Sequence[Any], parameter: str
+) -> list[int]:
+    """Return the indices of columns that a parameter has by their names or places."""
+    places = []
     by_number = any(isinstance(name, int | np.integer) for name in frame_names)
     may_be_names = by_number and list(frame_names) != list(range(len(names)))
-    for entry in selected.reshape(-1).tolist():
+    for entry in entries:
         if isinstance(entry, str) and entry in names:
-            places.add(names.index(entry))
+            places.append(names.index(entry))
         elif isinstance(entry, int) and may_be_names:
             raise ValueError(
-                f"categorical_features has {entry} but the columns of X have numbers for names, so "
-                f"that it may be a name or a place: pass the name as text, {str(entry)!r}, or a "
-                "boolean for each column"
+                f"{parameter} has {entry} but the columns of X have numbers for names, so that it "
+                f"may be a name or a place: pass the name as text, {str(entry)!r}"
             )
         elif isinstance(entry, int) and 0 <= entry < len(names):
-            places.add(entry)
+            places.append(entry)
         else:
             raise ValueError(
-                f"categorical_features has {entry!r} but names of columns, or their places from 0 "
-                f"to {len(names) - 1}, are expected: the columns are {', '.join(names)}"
+                f"{parameter} has {entry!r} but names of columns, or their places from 0 to "
+                f"{len(names) - 1}, are expected: the columns are {', '.join(names)}"
             )
     return places
 

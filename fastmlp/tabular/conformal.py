@@ -19,6 +19,7 @@ from fastmlp.tabular.columns import Array
 
 ROWS_OF_A_PLACE = 60  # fewest rows per place at which the size of residuals is measured
 MOST_PLACES = 12
+ORDERED_TAIL = 0.005  # quantiles of monotone predictions rise with them between these tails
 PRIOR_ROWS = 30.0  # weight, in rows, of the overall size against local and predicted sizes
 FREEDOMS = (2.2, 2.5, 3.0, 4.0, 5.0, 7.0, 10.0, 20.0, 50.0, 200.0)
 MAX_TAIL_ROWS = 20_000  # evenly spaced sorted residuals for fitting the tails
@@ -84,6 +85,7 @@ def residuals_of(
     deviation: Array | None = None,  # predicted sizes; else they are measured
     shrink: float = 1.0,  # ratio of residuals of all members to those that hold a row out
     groups: Array | None = None,  # then new rows belong to a new one
+    keeps_order: bool = False,  # whether quantiles from 0.5 to 99.5 % rise with the prediction
 ) -> Residuals:
     """Return the distribution of the residuals of out-of-fold predictions of one output."""
     w = np.ones(len(y)) if weights is None else weights
@@ -91,8 +93,28 @@ def residuals_of(
     n = effective_rows(residual, w, groups)
     w = w * (n / w.sum())
     places, sizes, trust = np.zeros(1), np.ones(1), n / (n + PRIOR_ROWS)
+    smallest = np.finfo(float).tiny
     if deviation is None:
         places, sizes = _sizes(residual, prediction, w)
+    result = _scaled(residual, prediction, w, deviation, places, sizes, trust)
+    if keeps_order:  # a quantile rises if the size changes by less than 1 / its residual
+        steepest = max(-result.quantile(ORDERED_TAIL), result.quantile(1 - ORDERED_TAIL), smallest)
+        away = np.abs(places[:, np.newaxis] - places)
+        sizes = np.max(sizes - away / steepest, axis=1)
+        result = _scaled(residual, prediction, w, deviation, places, sizes, trust)
+    return result
+
+
+def _scaled(
+    residual: Array,
+    prediction: Array,
+    w: Array,
+    deviation: Array | None,
+    places: Array,
+    sizes: Array,
+    trust: float,
+) -> Residuals:
+    """Return the distribution of residuals of local sizes, predicted or measured at places."""
     deviation = _local(prediction, deviation, places, sizes, trust)
     z = residual / np.maximum(deviation, np.finfo(float).tiny)
     order = np.argsort(z)

@@ -18,6 +18,7 @@ from fastmlp._models.ensemble.ensemble import Ensemble
 from fastmlp._models.mlp import MLP
 from fastmlp._network.optimizers import Adam
 from fastmlp._network.schedules import OneCycle
+from fastmlp.tabular import monotone
 from fastmlp.tabular.blend import Blend
 from fastmlp.tabular.columns import Array, Table
 from fastmlp.tabular.conformal import with_measured_sizes
@@ -47,13 +48,16 @@ def distilled(fitted: FittedTable, table: Table, seed: int) -> FittedTable:
     rows = columns.derive(_with_mixtures(table, rng))
     target, scale, loss, y = _lesson(fitted.blend, rows)
     x = encoding.rows(rows)
+    signs = monotone.signs_of(fitted.parameters["monotone"], fitted.columns, target)
     net = MLP(
         [x.shape[1], *[STUDENT.width] * STUDENT.depth, target.outputs],
-        activation=target.activation,
+        activation=target.activation if signs is None else monotone.ACTIVATION,
         loss=loss,
         scale=True,
         rng=rng,
     )
+    if signs is not None:
+        monotone.constrain(net, encoding.directions(signs), target.directions)
     batch = even(len(x), BATCH)
     rate = OneCycle(RATE, n_steps=EPOCHS * math.ceil(len(x) / batch))
     net.fit(x, y, epochs=EPOCHS, batch_size=batch, optimizer=Adam(learning_rate=rate))

@@ -160,6 +160,14 @@ class Encoding:
         n_numbers, n_missing = self.numbers.centre.shape[1], len(self.with_missing)
         return Layout.of(n_numbers, n_missing, self.categories, self.bins)
 
+    def directions(self, signs: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the sign of each input from those of the numeric columns."""
+        directions = np.zeros(self.layout.width)
+        directions[: len(signs)] = signs
+        of_bins = slice(self.layout.bins, self.layout.bins + len(signs) * self.bins)
+        directions[of_bins] = np.repeat(signs, self.bins)
+        return directions
+
     def rows(self, table: Table, member: int = 0) -> EncodedRows:
         """Return a member's inputs, (n, width >= 1), which are computed when they are read."""
         return self.encoder.rows(table.numbers, table.codes, member)

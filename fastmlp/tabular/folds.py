@@ -53,6 +53,7 @@ class FitRows:
     score_weights: NDArray[Any] | None = None  # in scores; without divided weights of classes
     folds: Folds | None = None  # the user's; None for random ones
     times: NDArray[Any] | None = None  # numbers or datetimes, for folds that go forward
+    signs: NDArray[Any] | None = None  # of monotone columns, see `monotone.signs_of`
 
     @functools.cached_property
     def scored(self) -> ScoredRows:

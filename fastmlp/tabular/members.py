@@ -22,7 +22,7 @@ from fastmlp._network import initializers
 from fastmlp._network.groups import Groups
 from fastmlp._network.optimizers import Adam, AdamW, Optimizer
 from fastmlp._network.spec import build
-from fastmlp.tabular import presets
+from fastmlp.tabular import monotone, presets
 from fastmlp.tabular.columns import RowIndex, Table
 from fastmlp.tabular.conformal import MAX_TAIL_ROWS
 from fastmlp.tabular.encoding import Encoding, with_missing
@@ -286,6 +286,10 @@ def _untrained_members(
     inputs = [encoding.rows(table, member) for member in range(len(learn))]
     scale = target.scale(learn, data.weights)
     ensemble = untrained(recipe, inputs[0].shape[1], target, rng, len(learn))
+    if data.signs is not None:
+        directions = encoding.directions(data.signs)
+        for member in ensemble.members:
+            monotone.constrain(member, directions, target.directions)
     return Members(ensemble, encoding, scale, target), inputs
 
 

@@ -21,6 +21,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "folds": [Interval(Integral, *COUNTS["folds"], closed="both"), HasMethods("split"), None],
     "validation": [StrOptions({"choose"}), None],
     "categorical_features": [StrOptions({"from_dtype"}), "array-like", None],
+    "monotone": [dict, None],
     "scoring": [str, callable, None],
     "time_limit": [Interval(Real, 0, None, closed="neither"), None],
     "max_memory": [Interval(Real, 0, None, closed="neither"), str, None],
@@ -59,6 +60,10 @@ categorical_features : "from_dtype", array-like or None, default="from_dtype"
     names (text), indices (integers from 0) or one boolean per column. For frames with integer
     names that differ from the indices, integers are rejected: pass such a name as text, ``"10"``.
     With None, numeric category dtypes are numbers.
+monotone : dict, optional
+    Columns of numbers, by name or place from 0, in which predictions must not fall (1) or not rise
+    (-1) while all other columns stay the same. Needs squared errors, or two classes: then it is the
+    probability of the second.
 scoring : str, callable or None, default=None
     Score that selects the epoch, on out-of-fold predictions: the loss by default, or any scorer of
     scikit-learn.

@@ -20,7 +20,7 @@ from sklearn.utils.validation import (
 
 from fastmlp._core.user_warnings import warn
 from fastmlp._training.arrow import ArrowBlocks
-from fastmlp.tabular import data_warnings, folds, periods, sampling, sources
+from fastmlp.tabular import data_warnings, folds, monotone, periods, sampling, sources
 from fastmlp.tabular.budget import (
     KEPT_SHARE,
     PILOT_ROWS,
@@ -154,6 +154,7 @@ def read(
         score_weights=in_scores,
         folds=pairs,
         times=None if whole.times is None else whole.times[used],
+        signs=monotone.signs_of(parameters["monotone"], whole.columns, target),
     )
     return Reading(task, whole.feature_names, table, y, whole.sampled, used, data, plan, validation)
 

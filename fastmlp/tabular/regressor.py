@@ -84,6 +84,7 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
         quantile: float = 0.5,
         validation: Literal["choose"] | None = None,
         categorical_features: Any = "from_dtype",
+        monotone: Any = None,
         scoring: Any = None,
         time_limit: float | None = None,
         max_memory: float | str | None = None,

@@ -56,6 +56,11 @@ class NumericTarget:
         self.unit = np.where(deviation > 0, deviation, 1.0)
 
     @property
+    def directions(self) -> Array:
+        """Directions of the outputs that make predictions rise, see `monotone`."""
+        return np.ones(self.outputs)
+
+    @property
     def row(self) -> LossRow:
         """The row of the loss."""
         return LOSSES[self.name]
@@ -163,6 +168,9 @@ class ClassTarget:
     """One of n classes per row, as integers from 0."""
 
     kind = "classes"
+    directions = np.array(
+        [-1.0, 1.0]
+    )  # of two outputs, so that the second class gets more probable
     activation, rate, averaging = ACTIVATION[kind], RATE[kind], AVERAGING[kind]
     name, cost_name = "classes", "log loss"
     weighting = ""

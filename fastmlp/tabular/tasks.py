@@ -121,6 +121,7 @@ class NumberTask:
         if target.row.is_square and result.together > 0:
             share = max(result.all, 0.0) / result.together
             shrink = max(float(np.sqrt(share)), SMALLEST_SHRINK)
+        is_monotone = any((self.parameters["monotone"] or {}).values())
         has_variances = predictions.shape[1] > m
         sizes = np.sqrt(predictions[:, m:].T) if has_variances else [None] * m
         missing = np.isnan(target.y)
@@ -128,7 +129,10 @@ class NumberTask:
         for k in np.flatnonzero(missing.any(axis=0)):
             w[k] = np.where(missing[:, k], 0.0, 1.0 if weights is None else weights)
         residuals = [
-            residuals_of(y[:, k], predictions[:, k], w[k], sizes[k], shrink, groups)
+            residuals_of(
+                *(y[:, k], predictions[:, k], w[k], sizes[k], shrink, groups),
+                keeps_order=is_monotone,
+            )
             for k in range(m)
         ]
         return NumberCalibration(tuple(residuals), target.row.lowest), {}

@@ -16,7 +16,7 @@ from sklearn.utils import check_random_state
 
 from fastmlp._engine.thread_count import of_jobs
 from fastmlp._validation.check import callbacks
-from fastmlp.tabular import blend, periods, reading
+from fastmlp.tabular import blend, monotone, periods, reading
 from fastmlp.tabular.blend import BlendResult
 from fastmlp.tabular.budget import Budget, bytes_of
 from fastmlp.tabular.calibration import Calibration
@@ -84,6 +84,8 @@ def train(
     preset = adapted(PRESETS[parameters["preset"]], *(parameters[name] for name in REPLACED))
     if parameters["validation"] is not None:
         preset = preset.with_one_fold()
+    if monotone.check(parameters):
+        preset = monotone.adapted(preset)
     deadline = None
     if parameters["time_limit"] is not None:
         deadline = time.monotonic() + float(parameters["time_limit"])

@@ -99,6 +99,7 @@ cdef extern from "panels/panels.h" nogil:
     void sum_columns(const real*, int64_t, int64_t, int64_t, int, double*)
     void add_penalty(const real*, real*, int64_t, real)
     void add_signs(const real*, real*, int64_t, real)
+    void keep_between(real*, const real*, const real*, int64_t)
     int32_t all_finite(const void*, int64_t)
     int32_t any_zero(const real*, int64_t)
     double fma_peak(int64_t)

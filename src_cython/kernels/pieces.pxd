@@ -88,6 +88,15 @@ cdef inline void renew_trained_piece(const fm_network* net, const fm_piece* piec
     renew_piece(net, piece, TRAINED if piece.tensor.gradient == BFLOAT16_TILES else TRANSPOSED + 1)
 
 
+cdef inline void finish_piece(const fm_task* task, const fm_piece* piece) noexcept nogil:
+    """Move parameters that a step has taken over their bounds back to them, and renew the copies."""
+    cdef int64_t at = piece.offset
+    if task.lower != NULL:
+        keep_between(<real*>task.net.parameters + at, <const real*>task.lower + at,
+                     <const real*>task.upper + at, piece.size)
+    renew_trained_piece(task.net, piece)
+
+
 cdef inline void update_piece(const fm_task* task, const fm_piece* piece, const real* g,
                               const fm_scalars* scalars) noexcept nogil:
     """Update the parameters of a piece and their copies."""
@@ -95,7 +104,7 @@ cdef inline void update_piece(const fm_task* task, const fm_piece* piece, const 
     OPTIMIZERS[task.optimizer].step(<real*>task.net.parameters + at, g, <real*>task.slots[0] + at,
                                     <real*>task.slots[1] + at, piece.size,
                                     &scalars[task.group_of[piece.tensor.index]])
-    renew_trained_piece(task.net, piece)
+    finish_piece(task, piece)
 
 
 cdef inline void train_piece(const fm_task* task, const fm_piece* piece, int64_t rows, real* scratch,
@@ -109,7 +118,7 @@ cdef inline void train_piece(const fm_task* task, const fm_piece* piece, int64_t
     if (is_sparse and OPTIMIZERS[task.optimizer].rests and s.l2 == 0 and piece.tensor.gradient == TILES
             and piece.k_from >= buffers.n_dense):
         step_entries(task, piece, rows, scratch, s)
-        renew_trained_piece(task.net, piece)
+        finish_piece(task, piece)
         return
     if (is_sparse or piece.tensor.gradient != TILES or nv < NV_BESIDE or rows < 2 * ROW_MULTIPLE
             or OPTIMIZERS[task.optimizer].block == NULL):
@@ -121,7 +130,7 @@ cdef inline void train_piece(const fm_task* task, const fm_piece* piece, int64_t
         <real*>buffers.dz[piece.op] + piece.panel * buffers.panel_step, rows, nv,
         <real*>task.net.parameters + at, scratch, <real*>task.slots[0] + at, <real*>task.slots[1] + at, s,
         prefetch)
-    renew_trained_piece(task.net, piece)
+    finish_piece(task, piece)
 
 
 cdef inline void add_piece(const fm_task* task, const fm_piece* piece, int64_t rows, bint is_first,

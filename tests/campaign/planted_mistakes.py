@@ -140,7 +140,7 @@ _NATIVE = [
         ("fastmlp/_engine/native.pyx", "if context.copied is not self.published:", "if context.copied is None:", "engine/test_state.py engine/test_native.py models/test_mlp.py"),
         ("c/panels/entries.h", "    clear_entries(e, thread);\n", "", "engine/test_entries.py"),
         ("kernels/epoch.pxd", "            clear_entries(buffers.entries, thread)\n", "            pass\n", "engine/test_entries.py"),
-        ("kernels/pieces.pxd", "prefetch)\n    renew_trained_piece(task.net, piece)\n", "prefetch)\n", "engine/test_native.py"),
+        ("kernels/pieces.pxd", "prefetch)\n    finish_piece(task, piece)\n", "prefetch)\n", "engine/test_native.py"),
         ("fastmlp/_engine/native.pyx", "or last.drops != drops):", "):", "network/test_scheduled.py engine/test_native.py"),
     ),
 ]

@@ -61,9 +61,10 @@ REFUSED = [
     (None, ["export", MODEL], 2, "--to onnx or --to c is needed"),
     (None, [*TRAIN, "price"], 1, "--target: there is no column 'price': the columns are area,"),
     (None, [*TRAIN, "rent", "--drop", "a"], 1, "--drop: there is no column 'a'"),
+    (None, [*TRAIN, "rent", "--falling", "a"], 1, "--falling: there is no column 'a'"),
     *(
         (None, [*TRAIN, "rent", option, "rent"], 2, "two options name the column rent")
-        for option in ("--drop", "--weight", "--groups")
+        for option in ("--drop", "--weight", "--groups", "--rising", "--falling")
     ),
     (
         *(None, [*TRAIN, "rent", "--weight", "weight", "--drop", "weight"], 2),

@@ -353,3 +353,27 @@ def test_rows_are_predicted_as_by_the_estimator(table, target, recipes, kind, tm
         y = np.zeros((len(X), library.outputs))
         library.call("predict", given, y)
         assert np.array_equal(y, found[:, : library.outputs])
+
+
+@pytest.mark.parametrize("kind", IS_HERE)
+@pytest.mark.parametrize("target", ["squared_error", "two"])
+def test_exports_follow_a_rule(target, kind, tmp_path):
+    if not IS_HERE[kind]:
+        pytest.skip("needs gcc, or onnx and onnxruntime")
+    table, rng = frame(N), np.random.default_rng(0)
+    y = TARGETS[target](table["x"] + rng.normal(size=N))
+    make = TabMLPClassifier if target == "two" else TabMLPRegressor
+    rule = {"monotone": {"x": 1, "missing": -1}}
+    model = make(preset="fast", epochs=8, width=16, random_state=0, **rule).fit(table, y)
+    before = frame(5 * ROWS, 1)
+    after, steps = before.copy(), np.exp(rng.uniform(-30, 3, 5 * ROWS))
+    after["x"] += steps
+    after["missing"] -= steps
+    if kind == "onnx":
+        first, then = (by_onnx(model, rows)[0] for rows in (before, after))
+    else:
+        library = Library(model, tmp_path)
+        first, then = (library.predict(*library.read(rows)) for rows in (before, after))
+    at = 1 if target == "two" else 0  # the probability of the second class, or the mean
+    assert np.all(first[:, at] <= then[:, at] + 1.2e-7 * np.abs(first[:, at]))
+    assert np.mean(first[:, at] < then[:, at]) > 0.3

@@ -117,6 +117,17 @@ OPTIONS = [
     ("time_limit is 1000", {"time_limit": 10**400}),
     ("booleans of shape", {"categorical_features": [True, False]}),
     ("categorical_features has 'colour'", {"categorical_features": ["colour"]}),
+    ("monotone has 2 for 'a' but 1 for predictions that", {"monotone": {"a": 2}}),
+    ("monotone has True for 'a' but 1", {"monotone": {"a": True}}),
+    ("monotone has 'up' for 'a' but 1", {"monotone": {"a": "up"}}),
+    ("'monotone' parameter .* must be an instance of 'dict' or None", {"monotone": ["a"]}),
+    ("monotone has 'd' but names of columns, or .* are a, b, c", {"monotone": {"d": 1}}),
+    ("monotone has 3 but names of columns", {"monotone": {3: 1}}),
+    ("monotone has the column a twice", {"monotone": {"a": 1, 0: 1}}),
+    *(
+        (f"but loss is '{loss}': use loss='squared_error'", {"monotone": {"a": 1}, "loss": loss})
+        for loss in ("absolute_error", "quantile", "poisson", "gaussian")
+    ),
     ("folds", {"folds": 1}),
     ("folds", {"folds": True}),
     ("folds has shape .* -1 for none", {"folds": "KFold"}),
@@ -139,11 +150,20 @@ OPTIONS = [
     ("ReduceOnPlateau of val_loss", {"callbacks": [fastmlp.ReduceOnPlateau()]}),
 ]
 DAYS = np.array(["2026-01-01", "2026-01-02"], "M8[D]")
+RULED = [  # classes of which no rule can be about the second
+    ("monotone is set but y has 3 classes: it needs two", np.digitize(Y, [-1, 1])),
+    ("monotone is set but y has 2 labels: it needs two", np.c_[Y > 0, Y > 1].astype(int)),
+]
+TEXT = "monotone has 'b', a column of categories, but columns of numbers are expected"
 WEIGHTS = [{"high": weight, "low": 1} for weight in (-1, np.nan, np.inf, "2")]
 CASES = [
     *((error, words, regressor, {}, REGRESSOR | given) for error, words, given in DATA),
     *((ValueError, words, classifier, {}, {"X": X, "y": y}) for words, y in CLASSES),
     *((ValueError, words, regressor, options, {"X": FRAME, "y": Y}) for words, options in OPTIONS),
+    *(
+        (ValueError, words, classifier, {"monotone": {0: 1}}, {"X": X, "y": y})
+        for words, y in RULED
+    ),
     *(
         (
             ValueError,

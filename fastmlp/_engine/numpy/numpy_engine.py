@@ -177,6 +177,7 @@ class Engine:
         kinds = spec.tensors.values()
         self._parameters = tuple([np.zeros(s, spec.dtype) for s in shapes] for shapes in kinds)
         self._steps: optimizer_state.OptimizerProgress | None = None
+        self._bounds: list[tuple[Array, Array]] = []  # of each tensor; empty: there are none
 
     def parameters(self) -> Parameters:
         """Return copies of the weights (I, O), biases (O,) and other kinds of `Spec.tensors`."""
@@ -186,6 +187,12 @@ class Engine:
         """Copy arrays like those of `parameters` in."""
         dtype = self.spec.dtype
         self._parameters = tuple([np.array(p, dtype, order="C") for p in kind] for kind in kinds)
+
+    def set_bounds(
+        self, lower: Sequence[Sequence[Array]], upper: Sequence[Sequence[Array]]
+    ) -> None:
+        """Keep every parameter between two numbers after each step; `shadow` has no bounds."""
+        self._bounds = list(zip(flat(lower), flat(upper), strict=True))
 
     def snapshot(self) -> Any:
         """Return the current parameters for `restore`."""
@@ -362,6 +369,8 @@ class Engine:
             factor, slots = factors[k], [flat(slot)[k] for slot in state.slots]
             options = rate * factor.rate, state.step, factor.decay, factor.epsilon
             optimizer.step(parameters[k], g, slots, *options)
+            if self._bounds:
+                np.clip(parameters[k], *self._bounds[k], out=parameters[k])
 
     @property
     def n_summed(self) -> int:
@@ -376,6 +385,7 @@ class Engine:
         learning = Engine(self.spec)  # other threads see the old parameters meanwhile
         learning.set_parameters(*self._parameters)
         learning.set_optimizer_state(self._steps)
+        learning._bounds = self._bounds
         value = learning._batches(data, plan)
         if math.isfinite(value):
             self._parameters, self._steps.is_whole = learning._parameters, True

@@ -165,6 +165,14 @@ static void add_signs(const real *w, real *g, int64_t n, real l1) {
         v_store(g + i, v_fma(v_set1(l1), v_sign(v_load(w + i)), v_load(g + i)));
 }
 
+/* Move numbers below their lower bound, or above the upper one, to it; NaN stays NaN. */
+static void keep_between(real *w, const real *lower, const real *upper, int64_t n) {
+    for (int64_t i = 0; i < n; i += LANES) {
+        const v value = v_load(w + i), low = v_load(lower + i), high = v_load(upper + i);
+        v_store(w + i, v_select(value < low, low, v_select(value > high, high, value)));
+    }
+}
+
 /* Whether n numbers, at any alignment, are finite: x - x is 0 for finite x only. */
 static int32_t all_finite(const void *numbers, int64_t n) {
     const real *x = (const real *)numbers;

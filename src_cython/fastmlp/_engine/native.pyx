@@ -161,6 +161,8 @@ cdef class Engine(Parameters):
         else:
             task.hyper[3] = plan.optimizer.hyper[3]
         task.rates = <double*>cnp.PyArray_DATA(rates)
+        if self.bounds is not None:
+            task.lower, task.upper = cnp.PyArray_DATA(self.bounds[0]), cnp.PyArray_DATA(self.bounds[1])
         table = self.set_groups(epoch, plan.groups, plan.optimizer.degree)
         task.l1, task.clip_norm = plan.l1, plan.clip_norm
         task.l2, task.l2_per_batch = plan.l2, plan.l2_per_batch

@@ -47,6 +47,7 @@ cdef class Parameters:
     cdef int64_t copy_sizes[COPIES]  # elements of the arenas of copies
     cdef int64_t weight_count  # weights without padding
     cdef Steps steps
+    cdef tuple bounds  # arenas: lower and upper bounds of the parameters in training; None: there are none
 
     cdef fm_function* function_of(self, function, bint* takes_lock) except NULL
     cdef int choose_loss(self, fm_network* net, bint has_labels, bint is_gradient=*) except -1

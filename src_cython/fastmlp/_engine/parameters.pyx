@@ -317,6 +317,13 @@ cdef class Parameters:
         self.pack(plain, cnp.PyArray_DATA(fresh))
         self.publish(fresh)
 
+    def set_bounds(self, lower, upper):
+        """Keep every parameter between two numbers after each step; `shadow` has no bounds."""
+        arenas = self.empty_arena(), self.empty_arena()
+        for kinds, arena in zip((lower, upper), arenas):
+            self.pack(kinds, cnp.PyArray_DATA(arena))
+        self.bounds = arenas
+
     def snapshot(self):
         """Return the current parameters for `restore`; nothing is copied."""
         return self.published

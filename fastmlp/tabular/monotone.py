@@ -1,0 +1,116 @@
+"""Networks whose outputs are monotone in some of their inputs, by bounds on their parameters.
+
+Every input and unit has a direction: 1 if it never falls when a monotone input moves the way that
+its column's sign says, -1 if it never rises then, and 0 if it does not depend on such inputs. The
+weight from one unit to another has the sign of the product of their directions, and is 0 where it
+would make a unit of direction 0 depend on a monotone input. Units of both directions make convex
+and concave functions (Runje and Shankaranarayana 2023, "Constrained monotonic neural networks",
+arXiv 2205.11775); their activations never fall, and neither do blends of them with the identity,
+with shares from 0 to 1. Sums and products of rounded numbers are monotone as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+
+from fastmlp.tabular.columns import Array, Columns, places_of
+from fastmlp.tabular.forms import DATES, KINDS
+from fastmlp.tabular.loss_rows import LOSSES
+from fastmlp.tabular.presets import Preset, Recipe
+
+SIGNS = (-1, 0, 1)
+ACTIVATION = "relu"  # in place of activations that fall somewhere
+RISING = {"relu", "leaky_relu", "elu", "selu", "softplus", "sigmoid", "tanh", "identity"}
+FREE_SHARE = 1 / 3  # of the units of a layer that do not depend on monotone inputs
+
+
+def check(parameters: Mapping[str, Any]) -> bool:
+    """Return whether parameters of an estimator have a rule; raise ValueError for wrong ones."""
+    signs = (parameters["monotone"] or {}).items()
+    for key, sign in signs:
+        if not isinstance(sign, Integral) or isinstance(sign, bool) or sign not in SIGNS:
+            raise ValueError(
+                f"monotone has {sign!r} for {key!r} but 1 for predictions that do not fall with "
+                "the column, -1 for those that do not rise, or 0 for no rule is expected"
+            )
+    is_used, loss = any(sign for _, sign in signs), parameters.get("loss")
+    if is_used and loss is not None and not LOSSES[loss].is_square:
+        raise ValueError(
+            f"monotone is set but loss is {loss!r}: use loss='squared_error', or leave monotone out"
+        )
+    return is_used
+
+
+def adapted(preset: Preset) -> Preset:
+    """Return a preset whose recipes have activations that never fall."""
+    first = {kind: _rising(recipes) for kind, recipes in preset.first.items()}
+    return replace(preset, recipes=_rising(preset.recipes), first=first)
+
+
+def _rising(recipes: Sequence[Recipe]) -> tuple[Recipe, ...]:
+    return tuple(
+        r if r.activation in RISING else replace(r, activation=ACTIVATION) for r in recipes
+    )
+
+
+def signs_of(rule: Mapping[Any, int] | None, columns: Columns, target: Any) -> Array | None:
+    """Return the sign of each number of a row, 0 if it is free; None if all are."""
+    signs: dict[int, int] = {}
+    names = [int(name) if name.isdecimal() else name for name in columns.names]
+    used = dict(columns.numbers)
+    for key, sign in (rule or {}).items():
+        (place,) = places_of([key], columns.names, names if columns.named else [], "monotone")
+        if place in signs:
+            raise ValueError(f"monotone has the column {columns.names[place]} twice")
+        form = used[place].form if place in used else None
+        if place in dict(columns.categories) or (form is not None and form.kind in DATES):
+            raise ValueError(
+                f"monotone has {key!r}, a column of {KINDS[form.kind] if form else 'categories'}, "
+                "but columns of numbers are expected: convert it, or leave it out of monotone"
+            )
+        signs[place] = sign
+    if not any(signs.values()):
+        return None
+    if target.kind == "classes" and (target.outputs != 2 or target.name == "labels"):
+        raise ValueError(
+            f"monotone is set but y has {target.outputs} {target.name}: it needs two classes, of "
+            "which it is about the second"
+        )
+    of_columns = [float(signs.get(place, 0)) for place in used]
+    return np.array(of_columns + [0.0] * len(columns.derived))
+
+
+def constrain(net: Any, inputs: Array, outputs: Array) -> None:
+    """Make a network monotone, and keep it so in training, from the directions of its ends."""
+    kinds, lower, upper = net._engine.parameters(), [], []
+    directions = [inputs, *[_of_units(n, inputs) for n in net.layer_sizes[1:-1]], outputs]
+    for kind, arrays in zip(net._spec.tensors, kinds, strict=True):
+        lower.append([np.full_like(array, -np.inf) for array in arrays])
+        upper.append([np.full_like(array, np.inf) for array in arrays])
+        for k, (low, high) in enumerate(zip(lower[-1], upper[-1], strict=True)):
+            if kind == "weights":
+                signs = np.multiply.outer(directions[k], directions[k + 1])
+                is_bound = (directions[k] != 0)[:, np.newaxis]
+                low[is_bound & (signs >= 0)] = 0
+                high[is_bound & (signs <= 0)] = 0
+            elif kind == "scales":
+                low[inputs != 0] = 0
+            elif kind == "alphas":
+                low[directions[k + 1] != 0], high[directions[k + 1] != 0] = 0, 1
+    clipped = [
+        [np.clip(*tensor) for tensor in zip(*kind, strict=True)]
+        for kind in zip(kinds, lower, upper, strict=True)
+    ]
+    net._engine.set_parameters(*clipped)
+    net._engine.set_bounds(lower, upper)
+
+
+def _of_units(n: int, inputs: Array) -> Array:
+    """Return the directions of the units of a hidden layer."""
+    free = int(n * FREE_SHARE) if (inputs == 0).any() else 0
+    return np.concatenate([np.zeros(free), np.resize([1.0, -1.0], n - free)])
