@@ -11,11 +11,13 @@ import numpy as np
 
 from fastmlp._core.user_warnings import warn
 from fastmlp.tabular.columns import MISSING, Columns, Table
+from fastmlp.tabular.encoding import SHARED
 
 LOGGER = logging.getLogger("fastmlp")
 FEWEST_TEXTS = 21  # a category with fewer values gets no note: codes of groups look like numbers
 MOST_OTHERS = 0.1  # largest share of values that do not fit the form, such as "?"
 MOST_SHOWN = 3  # number of such values in the message, and of columns in a warning
+MOST_RARE = 0.5  # largest share of rows whose values of a category have no input of their own
 MOST_DISTINCT = 0.9  # largest number of values of a category, as a share of its rows
 
 
@@ -87,7 +89,7 @@ FORMS: tuple[tuple[str, Callable[[str], object], str], ...] = (
 
 
 def check_columns(columns: Columns, table: Table, warns: bool = True) -> list[str]:
-    """Return notes about category columns of numbers or dates, or of another value in each row.
+    """Return notes about category columns of numbers or dates, or of rare or unique values.
 
     One warning for all of them has the first ones. Text that is read as numbers or dates also gets
     a note, which is logged.
@@ -102,8 +104,15 @@ def check_columns(columns: Columns, table: Table, warns: bool = True) -> list[st
         missing = values.index(None) if None in values else MISSING
         present = codes[codes != missing]
         is_unique = len(np.unique(present)) > MOST_DISTINCT * len(present)
-        if text := note(column.name, values, is_unique):
-            notes.append(text)
+        rare = np.mean(present >= column.frequent) if len(present) else 0.0
+        text = note(column.name, values, is_unique)
+        if not text and rare > MOST_RARE:
+            text = (
+                f"{column.name} is a category of {len(values):,} values of which most are rare, so "
+                f"that {rare:.0%} of the rows share {SHARED} inputs: keep a part of its values "
+                "that many rows have, or leave the column out"
+            )
+        notes += filter(None, [text])
     if notes and warns:
         more = len(notes) - MOST_SHOWN
         others = [f"{more} more, of which report().notes tells"] if more > 0 else []

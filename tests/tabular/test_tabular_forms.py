@@ -160,6 +160,12 @@ def test_other_text_is_categories(case):
     assert columns.kinds == {"numbers": 1, "categories": 1}
 
 
+def test_titles_whose_values_are_mostly_rare_are_named():
+    titles = [f"{'abcdefgh'[k % 8]}n essay on {k // 2}" for k in range(N)]
+    with pytest.warns(UserWarning, match="at is a category of 200 values of which most are rare"):
+        regressor().fit(pandas.concat([column(titles)] * 3), np.tile(Y, 3), groups=[*range(N)] * 3)
+
+
 def test_chosen_categories_are_never_read_as_dates():
     frame = column(text("%Y-%m-%d"))
     assert Columns.of(frame, ["at"]).kinds["categories"] == 1
