@@ -43,6 +43,7 @@ MOST_CATEGORIES = 64  # so many values of a column, the most frequent, always co
 LEAST_ROWS = 8  # and of the others those in so many rows,
 MOST_FREQUENT = 4_096  # up to this number
 SMALLEST_RANGE = 1e-300  # smallest range of numbers whose reciprocal is finite
+HARMONICS = 3  # of a cycle; those of a week make any function of the weekday
 MOST_DIFFERENCES = 15  # between columns of dates: all pairs of six
 # Types of cells in object columns.
 NUMBERS = int | float | np.number | Decimal
@@ -240,9 +241,10 @@ class Columns:
         """The numbers that are computed from those of the columns, and stand behind them."""
         forms = [(at, column.form) for at, (_, column) in enumerate(self.numbers) if column.form]
         waves = [
-            Derived("wave", at, CYCLES[cycle], phase)
+            Derived("wave", at, CYCLES[cycle] / harmonic, phase)
             for at, form in forms
             for cycle in form.cycles
+            for harmonic in range(1, HARMONICS + 1)
             for phase in (0.0, np.pi / 2)
         ]
         dates = [(at, form.kind) for at, form in forms if form.kind in DATES]
