@@ -44,7 +44,8 @@ _TIME = (
 )
 _SYMBOL = "[$€£¥₹]"
 _QUANTITY = re.compile(
-    rf"({_SYMBOL}?)\s*([-+]?[0-9.,]*[0-9][.,]?)(\s*[%‰]|\s*{_SYMBOL}|\s+[^\W\d_]\S{{0,9}}|)"
+    rf"([-+]?)({_SYMBOL}?)\s*([-+]?[0-9.,]*[0-9][.,]?)"  # signs, a symbol, the number
+    rf"(\s*[%‰]|\s*{_SYMBOL}|\s+[^\W\d_]\S{{0,9}}|)"
 )
 
 
@@ -70,10 +71,10 @@ def _quantities(mark: str, separator: str) -> Callable[[str], tuple[float, str]]
 
     def read(text: str) -> tuple[float, str]:
         match = _QUANTITY.fullmatch(text.strip())
-        if match is None or not re.fullmatch(whole, match[2]):
+        if match is None or not re.fullmatch(whole, number := match[1] + match[3]):
             raise ValueError
-        number = float(match[2].replace(separator, "").replace(mark, "."))
-        return number, f"{match[1]} {match[3].strip()}".strip()
+        unit = f"{match[2]} {match[4].strip()}".strip()
+        return float(number.replace(separator, "").replace(mark, ".")), unit
 
     return read
 
@@ -144,8 +145,7 @@ class Form:
             numbers = _converted(self.kind, values)
         except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(
-                f"{name} holds {KINDS[self.kind]} that cannot be read ({error}): dates of the "
-                "years 1 to 9999, and differences in weeks or smaller units, are expected"
+                f"{name} holds {KINDS[self.kind]} that cannot be read ({error}): correct them"
             ) from None
         return numbers if values is series else numbers[places]
 
@@ -203,7 +203,7 @@ def _converted(kind: str, values: Any) -> NDArray[np.float64]:
     dates = values if isinstance(values, np.ndarray) else np.array([*map(_naive, values)], "M8[us]")
     years, present = dates.astype("M8[Y]").astype(np.int64) + EPOCH_YEAR, ~np.isnat(dates)
     if np.any(present & ((years < datetime.MINYEAR) | (years > datetime.MAXYEAR))):
-        raise ValueError("a year is out of range")
+        raise ValueError("a year is not from 1 to 9999")
     return np.where(present, dates.astype("M8[us]").astype(np.int64) / 1e6, np.nan)
 
 
