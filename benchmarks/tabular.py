@@ -86,6 +86,27 @@ def boosting(module: str, prefix: str, **options: Any) -> Callable[[bool, int, A
     return build
 
 
+def bagged(build: Callable[[bool, int, Any], Any], members: int) -> Callable[..., Any]:
+    """Return what builds the mean of several boosters that differ in their seeds alone."""
+
+    def build_all(classes: bool, threads: int, X: Any) -> Any:
+        from sklearn import ensemble
+
+        boosters = [
+            (str(seed), build(classes, threads, X).set_params(random_state=seed))
+            for seed in range(members)
+        ]
+        if classes:
+            return ensemble.VotingClassifier(boosters, voting="soft")
+        return ensemble.VotingRegressor(boosters)
+
+    return build_all
+
+
+# A share of the rows and columns for each tree, without which all members would be equal.
+SHARES = {"subsample": 0.8, "subsample_freq": 1, "colsample_bytree": 0.8, "verbose": -1}
+
+
 def real_mlp(members: int) -> Callable[[bool, int, Any], Any]:
     def build(classes: bool, threads: int, X: Any) -> Any:
         import pytabkit
@@ -114,6 +135,7 @@ MODELS = {
     "sklearn MLP": Model(scikit_mlp, "one_hot"),
     "HistGB": Model(hist_gradient_boosting, "few"),
     "LightGBM": Model(boosting("lightgbm", "LGBM", verbose=-1), "category", "lightgbm"),
+    "LightGBM x8": Model(bagged(boosting("lightgbm", "LGBM", **SHARES), 8), "category", "lightgbm"),
     "XGBoost": Model(boosting("xgboost", "XGB", enable_categorical=True), "category", "xgboost"),
     "CatBoost": Model(catboost, "text", "catboost"),
     "RealMLP": Model(real_mlp(1), "filled", "pytabkit"),

@@ -244,7 +244,7 @@ class MLP(Exportable):
         X: ArrayLike | Source,
         y: ArrayLike | None = None,
         *,
-        epochs: int = 20,
+        epochs: int | None = None,
         batch_size: int = 64,
         optimizer: Optimizer | LBFGS | OptimizerName | None = None,
         l1: float = 0.0,
@@ -280,13 +280,17 @@ class MLP(Exportable):
             cross_entropy integer labels (n,) from 0, or probabilities (n, classes) whose rows sum
             to 1. Of several outputs some may be NaN, which means missing, unless the loss is
             cross_entropy or one's own: they teach nothing, and have no share in the loss.
-        epochs : int
-            Passes over the data, at least 1; with ``resume`` including those of the resumed fit.
+        epochs : int, optional
+            Passes over the data, at least 1; with ``resume`` including those of the resumed fit. By
+            default 20. Without ``epochs`` and ``optimizer``, their numbers are chosen for the rows:
+            at least 4,000 steps and 10 epochs of AdamW in one cycle of the learning rate
+            (docs/guides/choose.md), except for a source and with a ``communicator``.
         batch_size : int
             Samples per step, at least 1; larger than n means n.
         optimizer : SGD, RMSprop, Adam, AdamW, Lion, LBFGS or str, optional
-            ``Adam()`` by default. The names sgd, rmsprop, adam, adamw and lion stand for the
-            optimizers with their default options. Iterations of ``LBFGS()`` count as epochs.
+            ``Adam()`` by default, if there are ``epochs``. The names sgd, rmsprop, adam, adamw and
+            lion stand for the optimizers with their default options. Iterations of ``LBFGS()``
+            count as epochs.
         l1, l2 : float
             Penalties l1 * sum(abs(W)) and 0.5 * l2 * sum(W**2) in the objective, over weights only;
             at least 0. The derivative of abs(W) at 0 is taken as 0, so weights come near 0 but
@@ -362,6 +366,8 @@ class MLP(Exportable):
         """
         with planning.joined(communicator, self._engine) as ranks, self._lock.taken():
             data = planning.data(X, y, sample_weight, self._spec, shuffle, shuffle_buffer)
+            sizes = data, batch_size, self._spec.loss, ranks
+            epochs, optimizer = planning.training(epochs, optimizer, *sizes)
             whole = optimizer if type(optimizer) is LBFGS else None  # takes all rows at once
             if whole is not None:
                 optimizer, batch_size = SGD(), data.rows or 1

@@ -26,9 +26,16 @@ from fastmlp._validation.compatibility import refusal
 if TYPE_CHECKING:
     from fastmlp._core.communicators import Communicator
     from fastmlp._engine.protocol import Engine
+    from fastmlp._network.losses import Loss
     from fastmlp._training.distributed.processes import DistributedFit
     from fastmlp._training.metrics import Metrics
     from fastmlp._training.sources import BlockStream
+
+# A fit without epochs and optimizer, measured in docs/guides/choose.md: at least so many steps and
+# epochs of AdamW in one cycle of the rate up to its peak. The weight decay is 1 up to so many rows
+# and falls as their number grows; it is 0 for the squared error, which punishes no overconfidence.
+MIN_STEPS, MIN_EPOCHS, PEAK, DECAYED_ROWS = 4000, 10, 0.02, 800
+EPOCHS = 20  # of all other fits
 
 SCHEDULED = ("learning_rate", "weight_decay")  # options of optimizers that may be schedules
 
@@ -100,6 +107,26 @@ def evaluator(
         if functions:
             return lambda s: MetricEvaluator(engine, validation, measured, functions, s.history)
     return lambda state: Evaluator(engine, validation)
+
+
+def training(
+    epochs: Any,
+    optimizer: Any,
+    data: Data | BlockStream,
+    batch_size: int,
+    loss: Loss,
+    ranks: DistributedFit | None,
+) -> tuple[Any, Any]:
+    """Return epochs and optimizer of a fit; without both, those that suit so many rows."""
+    chooses = epochs is None and optimizer is None and ranks is None
+    if not (chooses and isinstance(data, Data)):
+        return EPOCHS if epochs is None else epochs, optimizer
+    from fastmlp._network.optimizers import AdamW
+    from fastmlp._network.schedules import OneCycle
+
+    n_steps = -(-data.rows // check_count("batch_size", batch_size, example=64))
+    decay = 0.0 if loss.name == "squared_error" else min(1.0, DECAYED_ROWS / data.rows)
+    return max(MIN_EPOCHS, -(-MIN_STEPS // n_steps)), AdamW(OneCycle(PEAK), weight_decay=decay)
 
 
 def plan(spec: Spec, data: Data | BlockStream, batch_size: int, *options: Any) -> Plan:

@@ -265,6 +265,46 @@ def test_the_smallest_weights_count_as_any_others():
     np.testing.assert_allclose(twin.weights[0], net.weights[0], rtol=1e-5)
 
 
+# ---- a fit without options -----------------------------------------------------------------------
+
+RADIAL = np.random.default_rng(3).uniform(-1, 1, (300, 2))
+BUMP = np.exp(-4 * np.sum(RADIAL**2, axis=1))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("loss", "decay", "limit"),
+    [("squared_error", 0, 1.5e-3), ("gaussian_nll", 1, -0.7), ("binary_cross_entropy", 1, 0.6)],
+)
+def test_a_fit_without_options_learns(mlp, loss, decay, limit, dtype):
+    def net():
+        return mlp([2, 16, 1], loss=loss, dtype=dtype, rng=0)
+
+    train, test = (RADIAL[:200], BUMP[:200]), (RADIAL[200:], BUMP[200:])
+    plain, chosen = net(), net()
+    history = plain.fit(*train)
+    assert plain.evaluate(*test) < limit
+    assert len(history.loss) == 1000  # of 4 steps
+    optimizer = fastmlp.AdamW(fastmlp.OneCycle(0.02), weight_decay=decay)
+    chosen.fit(*train, epochs=1000, optimizer=optimizer)
+    assert digest(plain) == digest(chosen)
+
+
+def test_other_fits_without_epochs_have_twenty(mlp):
+    fits = [
+        lambda net, **options: net.fit(X, Y, optimizer="adam", **options),
+        lambda net, **options: net.fit(fastmlp.Blocks(X, Y), shuffle=False, **options),
+        lambda net, **options: fastmlp.Ensemble([net]).fit(X, Y, **options),
+    ]
+    for fit in fits:
+        nets = [network(mlp) for _ in range(2)]
+        assert len(fit(nets[0]).loss) == len(fit(nets[1], epochs=20).loss) == 20
+        assert digest(nets[0]) == digest(nets[1])
+    # Large batches leave few steps in an epoch, and many rows at least ten epochs.
+    net = mlp([1, 1], rng=0)
+    assert len(net.fit(np.ones((4100, 1)), np.ones(4100), batch_size=4).loss) == 10
+
+
 # ---- names of optimizers, and what a network says of itself --------------------------------------
 
 
