@@ -3,7 +3,8 @@
  *
  * Either the derivative is a function of y (FROM_Y), or it needs z (FROM_Z): then the forward pass of training also
  * writes it to a second buffer, slopes, and the backward pass is one multiplication. Dropout changes the slopes, so
- * FROM_Y activations can write them too. NAME_curvature(z, y, slope) is the second derivative. A block is `rows` rows of a panel, `nv` vectors wide, row stride NR. */
+ * FROM_Y activations can write them too. NAME_curvature(z, y, slope) is the second derivative. A block is `rows` rows of a
+ * panel, `nv` vectors wide, row stride NR. */
 #ifndef FM_ACTIVATIONS_H
 #define FM_ACTIVATIONS_H
 
