@@ -69,7 +69,7 @@ if TYPE_CHECKING:  # type checkers read these imports instead of the table below
     from fastmlp.sklearn import *  # noqa: F403
     from fastmlp.sklearn import MLPClassifier, MLPRegressor
     from fastmlp.tabular import *  # noqa: F403
-    from fastmlp.tabular import TabMLPClassifier, TabMLPRegressor
+    from fastmlp.tabular import TabMLPClassifier, TabMLPRegressor, distill as distill
 
     _Arguments = ParamSpec("_Arguments")
     _Loaded: TypeAlias = (
@@ -123,7 +123,7 @@ _MODULES = (
 )
 _ESTIMATORS = {
     "sklearn": "MLPClassifier MLPRegressor from_sklearn",
-    "tabular": "TabMLPClassifier TabMLPRegressor",
+    "tabular": "TabMLPClassifier TabMLPRegressor distill",
 }
 _HOMES = {
     name: module for module, names in (_NAMES | _ESTIMATORS).items() for name in names.split()

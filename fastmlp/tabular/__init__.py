@@ -18,12 +18,14 @@ __path__ = extend_path(__path__, __name__)
 if TYPE_CHECKING:
     from fastmlp.tabular.classifier import TabMLPClassifier
     from fastmlp.tabular.regressor import TabMLPRegressor
+    from fastmlp.tabular.teachers import distill
 
-__all__ = ["TabMLPClassifier", "TabMLPRegressor"]
+__all__ = ["TabMLPClassifier", "TabMLPRegressor", "distill"]
 
 HOMES = {
     "TabMLPClassifier": "fastmlp.tabular.classifier",
     "TabMLPRegressor": "fastmlp.tabular.regressor",
+    "distill": "fastmlp.tabular.teachers",
 }
 
 

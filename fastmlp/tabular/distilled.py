@@ -1,6 +1,6 @@
-"""Distillation of an ensemble into one network, for fast predictions of single rows.
+"""Distillation of a teacher into one network, for fast predictions of single rows.
 
-The network is trained on the ensemble's predictions for the user's rows and for mixtures of them.
+The network is trained on the teacher's predictions for the user's rows and for mixtures of them.
 Sources: Bucila, Caruana and Niculescu-Mizil 2006, "Model compression"; Hinton, Vinyals and Dean
 2015, "Distilling the knowledge in a neural network" (arXiv:1503.02531).
 """
@@ -9,60 +9,99 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from fastmlp._core.history import History
 from fastmlp._models.ensemble.ensemble import Ensemble
-from fastmlp._models.mlp import MLP
 from fastmlp._network.optimizers import Adam
 from fastmlp._network.schedules import OneCycle
 from fastmlp.tabular import monotone
 from fastmlp.tabular.blend import Blend
-from fastmlp.tabular.columns import Array, Table
+from fastmlp.tabular.columns import Array, Columns, RowIndex, Table
 from fastmlp.tabular.conformal import with_measured_sizes
 from fastmlp.tabular.encoding import Encoding, with_missing
 from fastmlp.tabular.fitted_table import FittedTable
-from fastmlp.tabular.members import Members
-from fastmlp.tabular.presets import Recipe, even
+from fastmlp.tabular.members import GROUPS, Members, untrained
+from fastmlp.tabular.presets import BETA_2, Recipe, even
 from fastmlp.tabular.targets import NumericTarget, TargetScale, with_rows
 
-STUDENT = Recipe(bins=8)
 MIXTURES = 9  # mixtures per row
-CHANGED = 0.25  # mean share of a mixture's values that come from another row
 MAX_TRAINING_ROWS = 100_000  # most training rows, mixtures included; more rows are thinned evenly
 EPOCHS, BATCH = 60, 256
-RATE = 3e-3
+MAX_STEPS = 24_000  # fewer epochs of long lessons
+RATE = 0.03
 MEANS = "squared_error"  # the loss of a network that learns numbers
+
+
+@dataclass(frozen=True)
+class Course:
+    """How a network learns from a teacher."""
+
+    recipe: Recipe
+    changed: float  # mean share of a mixture's values that come from another row
+
+
+# A network resembles other networks with few bins; trees have thresholds, for which it needs many,
+# and say little far from all rows.
+OF_NETWORKS = Course(Recipe(bins=8), changed=0.25)
+OF_OTHERS = Course(Recipe(bins=64, width=64), changed=0.1)
 
 
 def distilled(fitted: FittedTable, table: Table, seed: int) -> FittedTable:
     """Return a fitted table of one network, trained on the predictions of another for a table."""
     rng = np.random.default_rng(seed)
     table = table.take(np.arange(0, len(table), math.ceil(len(table) / MAX_TRAINING_ROWS)))
-    everyone = [np.arange(len(table))]
-    columns = fitted.columns
-    missing = with_missing(columns, table)
-    encoding = Encoding.of(table, columns, everyone, missing, STUDENT.bins)
-    rows = columns.derive(_with_mixtures(table, rng))
-    target, scale, loss, y = _lesson(fitted.blend, rows)
-    x = encoding.rows(rows)
-    signs = monotone.signs_of(fitted.parameters["monotone"], fitted.columns, target)
-    net = MLP(
-        [x.shape[1], *[STUDENT.width] * STUDENT.depth, target.outputs],
-        activation=target.activation if signs is None else monotone.ACTIVATION,
-        loss=loss,
-        scale=True,
-        rng=rng,
-    )
+    n, width = len(table), table.numbers.shape[1] + table.codes.shape[1]
+    count = min(MIXTURES * n, max(MAX_TRAINING_ROWS - n, 0))
+    places = mixtures(np.arange(n), count, width, OF_NETWORKS.changed, rng)
+    lesson = joined(table, fitted.columns.derive(_mixed(table, places)))
+    labels = fitted.predict(lesson)[:, : fitted.target.outputs]
+    rule = fitted.parameters["monotone"]
+    of_fit = fitted.columns, fitted.target, rule
+    student, _ = taught(OF_NETWORKS, *of_fit, table, lesson, labels, rng)
+    return _of_student(fitted, student)
+
+
+def taught(
+    course: Course,
+    columns: Columns,
+    target: Any,
+    rule: Mapping[Any, int] | None,  # of monotone columns
+    rows: Table,
+    lesson: Table,
+    labels: Array,
+    rng: np.random.Generator,
+    n_threads: int | None = None,
+) -> tuple[Members, History]:
+    """Return a network that has learned the labels of a lesson; its inputs are measured on rows."""
+    measured = [np.arange(len(rows))], with_missing(columns, rows)
+    encoding = Encoding.of(rows, columns, *measured, course.recipe.bins)
+    x = encoding.rows(lesson)
+    target, scale, y = _learned(target, labels)
+    recipe, signs = course.recipe, monotone.signs_of(rule, columns, target)
+    if signs is not None:
+        recipe = replace(recipe, activation=monotone.ACTIVATION)
+    net = untrained(recipe, x.shape[1], target, rng, 1).members[0]
     if signs is not None:
         monotone.constrain(net, encoding.directions(signs), target.directions)
     batch = even(len(x), BATCH)
-    rate = OneCycle(RATE, n_steps=EPOCHS * math.ceil(len(x) / batch))
-    net.fit(x, y, epochs=EPOCHS, batch_size=batch, optimizer=Adam(learning_rate=rate))
-    student = Members(Ensemble([net]), encoding, scale, with_rows(target, None))
-    return _of_student(fitted, student)
+    steps = math.ceil(len(x) / batch)
+    epochs = min(EPOCHS, math.ceil(MAX_STEPS / steps))
+    history = net.fit(
+        x,
+        y,
+        epochs=epochs,
+        batch_size=batch,
+        optimizer=Adam(learning_rate=OneCycle(RATE, n_steps=epochs * steps), beta_2=BETA_2),
+        groups=GROUPS,
+        n_threads=n_threads,
+    )
+    return Members(Ensemble([net]), encoding, scale, with_rows(target, None)), history
 
 
 def _of_student(fitted: FittedTable, student: Members) -> FittedTable:
@@ -95,28 +134,51 @@ def _of_student(fitted: FittedTable, student: Members) -> FittedTable:
     )
 
 
-def _with_mixtures(table: Table, rng: np.random.Generator) -> Table:
-    """Return the rows followed by mixtures of pairs: random values of one row replace another's."""
-    n = len(table)
-    count = min(MIXTURES * n, max(MAX_TRAINING_ROWS - n, 0))
-    one, other = rng.integers(0, n, (2, count))
-    mixed = [
-        np.where(rng.random((count, kind.shape[1])) < CHANGED, kind[other], kind[one])
-        for kind in (table.numbers, table.codes)
-    ]
-    return Table(np.concatenate([table.numbers, mixed[0]]), np.concatenate([table.codes, mixed[1]]))
+def mixtures(
+    rows: RowIndex,
+    count: int,
+    columns: int,
+    changed: float,
+    rng: np.random.Generator,
+    shares: Array | None = None,
+) -> NDArray[np.int32]:
+    """Return mixtures of pairs of rows: for each value, (count, columns), the row it comes from.
+
+    At least one value comes from the other row. Rows are drawn in proportion to their shares.
+    """
+    one, other = rng.choice(rows.astype(np.int32), (2, count), p=shares)
+    is_other = rng.random((count, columns)) < changed
+    is_other[np.arange(count), rng.integers(0, columns, count)] = True
+    return np.where(is_other, other[:, np.newaxis], one[:, np.newaxis])
 
 
-def _lesson(blend: Blend, rows: Table) -> tuple[Any, Any, Any, Array]:
-    """Return target, scale and loss of the network, and the predictions that it learns."""
-    target = copy.copy(blend.groups[0].target)
-    y = blend.predict(rows)[:, : target.outputs]
+def joined(table: Table, other: Table) -> Table:
+    """Return the rows of one table followed by those of another."""
+    numbers, codes = (table.numbers, other.numbers), (table.codes, other.codes)
+    return Table(np.concatenate(numbers), np.concatenate(codes))
+
+
+def _mixed(table: Table, places: NDArray[np.int32]) -> Table:
+    """Return mixtures of the rows of a table."""
+    at = np.arange(places.shape[1])
+    numbers, codes = np.split(at, [table.numbers.shape[1]])
+    parts = (
+        table.numbers[places[:, numbers], numbers],
+        table.codes[places[:, codes], codes - len(numbers)],
+    )
+    return Table(*parts)
+
+
+def _learned(target: Any, labels: Array) -> tuple[Any, Any, Array]:
+    """Return the target and scale of a network, and the labels as it learns them."""
     if not isinstance(target, NumericTarget):
-        return target, None, type(target.loss)(), y.astype(np.float32)
-    # Predictions are means, medians or rates, so the loss need not be that of the members.
-    target = NumericTarget(y, MEANS)
-    centre, factor = y.mean(axis=0), y.std(axis=0)
+        target = copy.copy(target)
+        target.loss = type(target.loss)()  # labels are smooth already
+        return target, None, labels.astype(np.float32)
+    # Labels are means, medians or rates, so the loss need not be that of the members.
+    target = NumericTarget(labels, MEANS)
+    centre, factor = labels.mean(axis=0), labels.std(axis=0)
     factor = np.where(factor > 0, factor, 1.0)
-    measured = centre, factor, y.min(axis=0), y.max(axis=0)
+    measured = centre, factor, labels.min(axis=0), labels.max(axis=0)
     scale = TargetScale(*(array[np.newaxis] for array in measured))
-    return target, scale, target.loss, ((y - centre) / factor).astype(np.float32)
+    return target, scale, ((labels - centre) / factor).astype(np.float32)

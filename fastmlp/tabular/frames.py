@@ -41,6 +41,16 @@ def take_rows(X: Any, rows: Any) -> Any:
     return getattr(X, "iloc", X)[rows]
 
 
+def mixed_rows(X: Any, places: NDArray[Any]) -> Any:
+    """Return rows whose values come from several rows of a frame or array, (rows, columns)."""
+    if not is_frame(X):
+        return X[places, np.arange(places.shape[1])]
+    series = [take_rows(X[name], rows) for name, rows in zip(X.columns, places.T, strict=True)]
+    if hasattr(X, "iloc"):
+        series = [column.reset_index(drop=True) for column in series]
+    return type(X)(dict(zip(X.columns, series, strict=True)))
+
+
 def gathered(X: Any) -> Any:
     """Return lists and masked arrays as plain arrays; refuse sources, lazy and sparse tables."""
     if hasattr(type(X), "collect"):

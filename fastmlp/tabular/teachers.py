@@ -1,0 +1,321 @@
+"""Distillation of any model into one network: what it has learned, with our intervals and files.
+
+The teacher is fitted without each fold in turn, so that labels of rows come from models that have
+not learned them (Todorov and others 2026, arXiv 2605.18654). The weight of its labels beside those
+of networks that learned the true targets is the one with the best predictions out of fold.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
+
+from fastmlp._core.intervals import check_count
+from fastmlp._core.user_warnings import warn
+from fastmlp._engine.thread_count import of_jobs
+from fastmlp.tabular.blend import Blend, BlendResult, blended, greedy
+from fastmlp.tabular.calibration import means_of
+from fastmlp.tabular.classifier import TabMLPClassifier
+from fastmlp.tabular.columns import Array, RowIndex, Table
+from fastmlp.tabular.distilled import MEANS, OF_OTHERS, joined, mixtures, taught
+from fastmlp.tabular.epoch_selection import OutOfFold, mean_cost
+from fastmlp.tabular.estimator import BaseTabMLP
+from fastmlp.tabular.folds import Splits
+from fastmlp.tabular.frames import mixed_rows, take_rows
+from fastmlp.tabular.members import ROWS_AT_A_TIME, Members, TrainingResult
+from fastmlp.tabular.reading import TableChunk, checked
+from fastmlp.tabular.regressor import TabMLPRegressor
+from fastmlp.tabular.report import timed
+from fastmlp.tabular.training import calibrated, train
+
+Predict = Callable[[Any], Any]
+
+LESSON = 200_000  # mixtures of rows
+LESSON_CELLS = 40_000_000  # fewer mixtures of wide tables, which limits the memory
+SUM_OF_ONE = 1e-3  # largest distance of the sum of probabilities from 1, by rounding
+
+
+def distill(
+    teacher: Any,
+    X: Any,
+    y: Any,
+    *,
+    sample_weight: Any = None,
+    groups: Any = None,
+    student: Any = None,
+    mixtures: int = LESSON,
+    random_state: int = 0,
+) -> Any:
+    """Distil any model into one network: an estimator of tables with the teacher's knowledge.
+
+    The teacher labels mixtures of the rows, from which the network learns. An estimator is fitted
+    anew on the rows of each fold and on all rows; ``teacher`` itself is unchanged. Networks that
+    learn the true targets are a second teacher: the weight between the two is chosen by predictions
+    out of fold. Intervals, the temperature and ``oof_prediction_`` come from further networks, one
+    for each fold, which have learned neither the targets of its rows nor from a teacher that has.
+
+    Parameters
+    ----------
+    teacher : estimator or callable
+        An estimator with ``fit``, and ``predict_proba`` for classes, ``predict`` for numbers:
+        CatBoost, a forest, a pipeline. Anything without ``fit`` is used as it is: a function of a
+        table, whose columns for classes are probabilities in the order of the sorted classes, an
+        object with these methods, or scikit-learn's ``FrozenEstimator``. It must not have learned
+        from these rows, which cannot be tested, so there is a warning unless it is a function.
+    X : frame or array-like, shape (n_samples, n_features)
+        Rows, as for ``TabMLPRegressor.fit``. The teacher gets its rows and mixtures in the same
+        form.
+    y : array-like, shape (n_samples,) or (n_samples, n_outputs)
+        True labels or numbers.
+    sample_weight : array-like, shape (n_samples,), optional
+        Weights of rows; ``teacher.fit`` gets them, too.
+    groups : array-like, shape (n_samples,), optional
+        Group of each row; rows of a group are held out together.
+    student : TabMLPRegressor or TabMLPClassifier, optional
+        Unfitted: its parameters are those of the result, and of the networks that learn the true
+        targets. By default the preset ``"fast"`` of the classifier if the teacher has
+        ``predict_proba``, else of the regressor; pass a classifier for a function of classes.
+    mixtures : int
+        Number of mixtures in each lesson, by default 200,000; fewer for a slow teacher, which
+        labels them once more than there are folds.
+    random_state : int
+        Seed of the mixtures and of the network.
+
+    Returns
+    -------
+    TabMLPRegressor or TabMLPClassifier
+        A fitted estimator of one network, with ``predictor``, exports and files like any other.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is invalid, or the teacher's labels are: missing or infinite ones, other
+        classes than those of y, or another number of rows.
+
+    Warns
+    -----
+    UserWarning
+        If the teacher cannot be fitted anew and is not a function.
+
+    Examples
+    --------
+    >>> import fastmlp, numpy as np
+    >>> from sklearn.tree import DecisionTreeRegressor
+    >>> X = np.random.default_rng(0).uniform(-1, 1, (200, 2))
+    >>> y = np.where(X[:, 0] > 0.2, 3.0, X[:, 1])
+    >>> model = fastmlp.distill(DecisionTreeRegressor(max_depth=5), X, y, mixtures=2000)
+    >>> bool(np.std(model.predict(X) - y) < 0.3)
+    True
+    """
+    seed = check_count("random_state", random_state, example=1, least=0)
+    count = check_count("mixtures", mixtures, example=LESSON)
+    model = _student(teacher, student)
+    if is_fixed(teacher) and not isinstance(teacher, FunctionType):
+        warn(
+            f"the teacher, a {type(teacher).__name__}, is used as it is: if it has learned from "
+            "these rows, its weight is too large and intervals are too narrow; pass an estimator "
+            "that can be fitted, or rows that it has not seen"
+        )
+    X = checked(X, model._task.estimator)
+    chunk = TableChunk(X, y, sample_weight, groups)
+    parameters = model.get_params(deep=False)
+    trained = train(model._task, parameters, chunk)
+    read, seconds = trained.reading, trained.seconds
+    with timed(seconds, "distillation"):
+        places = read.used if read.sampled is None else read.sampled[read.used]
+        weights = None if sample_weight is None else np.asarray(sample_weight)[places]
+        outputs = getattr(read.task, "outputs", 0)  # of numbers
+        truth = means_of(read.y, outputs) if outputs else read.y
+        rows = TableChunk(take_rows(X, places), truth[read.used], weights)
+        lessons = Lessons(teacher, rows, trained, count, np.random.default_rng(seed))
+        result = lessons.result(of_jobs(parameters["n_jobs"]))
+    return model.with_fitted(calibrated(parameters, replace(trained, result=result), True))
+
+
+def _student(teacher: Any, student: Any) -> Any:
+    """Return a new estimator of the student's class and parameters."""
+    if student is None:
+        kind = TabMLPClassifier if hasattr(teacher, "predict_proba") else TabMLPRegressor
+        return kind(preset="fast", random_state=0)
+    if not isinstance(student, BaseTabMLP):
+        raise TypeError(
+            f"student is a {type(student).__name__} but a TabMLPRegressor or a TabMLPClassifier is "
+            "expected: pass one with its parameters, or leave it out"
+        )
+    loss = getattr(student, "loss", MEANS)
+    if loss != MEANS:
+        raise ValueError(
+            f"student.loss is {loss!r} but a teacher's labels are means: pass loss={MEANS!r}"
+        )
+    return clone(student)
+
+
+def is_fixed(teacher: Any) -> bool:
+    """Whether a teacher cannot be fitted anew."""
+    return isinstance(teacher, FrozenEstimator) or not hasattr(teacher, "fit")
+
+
+@dataclass(eq=False)
+class Lessons:
+    """What a teacher says of the rows of a fit, and of their mixtures."""
+
+    teacher: Any
+    rows: TableChunk  # with a weight above 0
+    trained: Any  # `Trained`, of networks that have learned the true targets
+    mixtures: int
+    rng: np.random.Generator
+
+    def __post_init__(self) -> None:
+        self.data, self.task = self.trained.reading.data, self.trained.reading.task
+        self.weight = 1.0  # of the teacher's labels
+        self.columns = self.rows.X.shape[1]
+        self.mixtures = min(self.mixtures, LESSON_CELLS // self.columns)
+
+    def result(self, n_threads: int | None) -> BlendResult:
+        """Train a network for each fold and one for all rows; return the latter."""
+        own, data = self.trained.result, self.data
+        n, m = len(data.table), data.target.outputs
+        division = _first_repeat(own.division, n)
+        everyone = np.arange(n)
+        teachers = [self.fitted(np.setdiff1d(everyone, out)) for _, out in division]
+        labels = np.empty((n, m))
+        for predict, (_, out) in zip(teachers, division, strict=True):
+            labels[out] = self.labels(predict, take_rows(self.rows.X, out))
+        both = [labels, own.out_of_fold[:, :m]]
+        self.weight = float(
+            greedy(both, lambda p: mean_cost(data.target, p, data.score_weights))[0]
+        )
+        out_of_fold = np.empty((n, m))
+        for predict, (member, out) in zip(teachers, division, strict=True):
+            learn = np.setdiff1d(everyone, out)
+            lesson = self.lesson(
+                predict, lambda table, k=member: own.blend.of_division(k, table), learn
+            )
+            judge, _ = self.taught(learn, *lesson, n_threads)
+            out_of_fold[out] = judge.predict(data.table.take(out))
+        table, answers = self.lesson(self.fitted(everyone), own.blend.predict, everyone)
+        table = joined(table, data.table)
+        answers = np.concatenate([answers, self.mean(both)])
+        student, history = self.taught(everyone, table, answers, n_threads)
+        cost = mean_cost(data.target, out_of_fold, data.score_weights)
+        epochs, no_curve = len(history.loss), []
+        training = TrainingResult(
+            *(OF_OTHERS.recipe, student, OutOfFold(out_of_fold[np.newaxis]), history, no_curve),
+            *(epochs, epochs, "", "", 0.0),
+        )
+        note = (
+            f"distilled: {self.weight:.0%} of each label is by {type(self.teacher).__name__}, the "
+            f"rest by networks; {len(division)} further networks give scores and calibration"
+        )
+        costs = cost, cost, cost
+        alone = Splits([everyone], [everyone])
+        return BlendResult(
+            *(Blend([student], np.ones(1)), out_of_fold, *costs, [training], alone),
+            [note, *own.notes],
+        )
+
+    def taught(
+        self, learn: RowIndex, lesson: Table, labels: Array, n_threads: int | None
+    ) -> tuple[Members, Any]:
+        """Return a network that has learned a lesson about some rows."""
+        rows = self.data.table.take(learn)
+        columns, target = self.data.columns, self.data.target
+        return taught(OF_OTHERS, columns, rows, lesson, labels, target, self.rng, n_threads)
+
+    def lesson(
+        self, predict: Predict, own: Callable[[Table], Array], learn: RowIndex
+    ) -> tuple[Table, Array]:
+        """Return mixtures of some rows, and their labels by both teachers."""
+        weights, shares = self.data.weights, None
+        if weights is not None:
+            shares = weights[learn] / weights[learn].sum()
+        chosen = mixtures(learn, self.mixtures, self.columns, OF_OTHERS.changed, self.rng, shares)
+        tables, labels = [], []
+        for at in range(0, len(chosen), ROWS_AT_A_TIME):
+            X = mixed_rows(self.rows.X, chosen[at : at + ROWS_AT_A_TIME])
+            tables.append(table := self.data.columns.read(X))
+            labels.append(self.mean([self.labels(predict, X), own(table)]))
+        numbers, codes = zip(*((table.numbers, table.codes) for table in tables), strict=True)
+        return Table(np.concatenate(numbers), np.concatenate(codes)), np.concatenate(labels)
+
+    def mean(self, labels: list[Array]) -> Array:
+        """Return the weighted mean of the labels by both teachers."""
+        m = self.data.target.outputs
+        return blended([self.weight, 1 - self.weight], [part[:, :m] for part in labels])
+
+    def fitted(self, learn: RowIndex) -> Any:
+        """Return the teacher, fitted on some rows unless it is used as it is."""
+        if is_fixed(self.teacher):
+            return self.teacher
+        rows = self.rows.take(learn)
+        options = {} if rows.sample_weight is None else {"sample_weight": rows.sample_weight}
+        try:
+            unfitted = clone(self.teacher, safe=False)
+        except RuntimeError:  # of CatBoost, which copies lists of columns
+            unfitted = copy.deepcopy(self.teacher)
+        return unfitted.fit(rows.X, rows.y, **options)
+
+    def labels(self, model: Any, X: Any) -> Array:
+        """Return a model's labels of rows, (n, outputs), checked."""
+        task, name = self.task, "predict_proba" if self.task.has_classes else "predict"
+        predict = getattr(model, name, model)
+        if not callable(predict):
+            raise TypeError(
+                f"the teacher, a {type(model).__name__}, has no {name} but its labels are "
+                "expected: pass an estimator with this method, or a function"
+            )
+        values = np.asarray(predict(X))
+        if values.dtype.kind not in "iufb" or not np.isfinite(values).all():
+            raise ValueError(
+                f"the teacher gives labels of dtype {values.dtype} that are text, NaN or infinite "
+                "but finite numbers are expected: fill missing values, or pass another teacher"
+            )
+        values = values[:, np.newaxis] if values.ndim == 1 else values
+        classes = getattr(model, "classes_", None)
+        if task.has_classes and not task.has_labels and classes is not None:
+            others = np.setdiff1d(classes, task.classes).tolist()
+            if others:
+                raise ValueError(
+                    f"the teacher has the class {others[0]!r} but those of y are expected: fit it "
+                    "to the same labels"
+                )
+            of_classes = np.zeros((len(values), len(task.classes)))
+            of_classes[:, np.searchsorted(task.classes, classes)] = values
+            values = of_classes
+        shape = len(X), self.data.target.outputs
+        if values.shape != shape:
+            raise ValueError(
+                f"the teacher gives labels of shape {values.shape} but {shape} is expected: one "
+                "row for each row, and one column for each class or target"
+            )
+        if not task.has_classes:
+            return values
+        total = np.ones(1) if task.has_labels else values.sum(axis=1, keepdims=True)
+        if (
+            values.min() < 0
+            or values.max() > 1 + SUM_OF_ONE
+            or np.ptp([*total.flat, 1]) > SUM_OF_ONE
+        ):
+            raise ValueError(
+                f"the teacher gives labels from {values.min():.3g} to {values.max():.3g} but "
+                "probabilities are expected, whose sum is 1: pass one with predict_proba"
+            )
+        return np.asarray(values / total)
+
+
+def _first_repeat(division: Splits, n: int) -> list[tuple[int, NDArray[Any]]]:
+    """Return the first members that hold out all rows once, each with its rows."""
+    held, first = np.zeros(n, bool), []
+    for member, out in enumerate(division.out):
+        if not held[out].any():
+            held[out] = True
+            first.append((member, out))
+    return first

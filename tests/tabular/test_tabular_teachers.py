@@ -1,0 +1,220 @@
+"""Distillation of other models: what is learned, what is refused, and that nothing leaks."""
+
+import warnings
+
+import numpy as np
+import pytest
+import stored
+
+import fastmlp
+
+pytest.importorskip("sklearn", reason="tables need scikit-learn")
+
+from sklearn.base import BaseEstimator
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LinearRegression
+from sklearn.neighbors import KNeighborsRegressor
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+from fastmlp import TabMLPClassifier, TabMLPRegressor
+
+SHORT = {"preset": "fast", "random_state": 0, "epochs": 4, "members": 4}
+RNG = np.random.default_rng(0)
+X = RNG.uniform(-1, 1, (300, 3))
+STEPS = np.where(X[:, 0] > 0.2, 2.0, np.where(X[:, 1] > 0, 1.0, 0.0))
+NOISY = STEPS + 0.3 * RNG.normal(size=300)
+
+
+def distill(teacher, y=NOISY, rows=X, **options):
+    """Distil with short lessons."""
+    kind = TabMLPClassifier if hasattr(teacher, "predict_proba") else TabMLPRegressor
+    options = {"student": kind(**SHORT), "mixtures": 1000} | options
+    return fastmlp.distill(teacher, rows, y, **options)
+
+
+@pytest.fixture(scope="module")
+def model():
+    """A distilled tree, whose truth has steps."""
+    return distill(DecisionTreeRegressor(min_samples_leaf=10), mixtures=5000)
+
+
+def test_a_network_learns_what_a_tree_knows_and_intervals_hold(model):
+    new = np.random.default_rng(1).uniform(-1, 1, (4000, 3))
+    steps = np.where(new[:, 0] > 0.2, 2.0, np.where(new[:, 1] > 0, 1.0, 0.0))
+    own = TabMLPRegressor(**SHORT).fit(X, NOISY)
+    assert np.std(model.predict(new) - steps) < 0.6 * np.std(own.predict(new) - steps)
+    y = steps + 0.3 * np.random.default_rng(2).normal(size=4000)
+    low, high = model.predict_interval(new, 0.9).T
+    assert 0.85 < np.mean((low <= y) & (y <= high)) < 0.96
+    assert np.std(model.oof_prediction_ - NOISY) > 0.9 * np.std(model.predict(new) - y)
+    assert len(model._fitted.blend) == 1
+    assert "of each label is by DecisionTreeRegressor" in str(model.report())
+
+
+def test_the_model_has_every_door_of_a_table(model, tmp_path):
+    model.save(tmp_path / "model")
+    loaded, p = fastmlp.load(tmp_path / "model"), model.predictor()
+    assert np.array_equal(loaded.predict_interval(X), model.predict_interval(X))
+    assert p(X[0].tolist()) == fastmlp.load_predictor(tmp_path / "model")(X[0].tolist())
+    assert p(X[0].tolist()) == model.predict(X[:1])[0]
+    assert model.to_c(tmp_path / "model.c", X=X).largest_error < 1e-4
+    pytest.importorskip("onnx")
+    assert model.to_onnx(levels=[0.1]).graph.output[2].name == "quantiles"
+    assert model.importance(X, NOISY, rounds=1).names[:2] == ["column 0", "column 1"]
+
+
+@pytest.mark.parametrize("labels", ["text", "numbers"])
+def test_a_frame_teaches_classes_in_the_form_that_it_has(labels):
+    frame = stored.frame()
+    y = (
+        np.where(frame.iloc[:, 0].to_numpy() > 0, "yes", "no")
+        if labels == "text"
+        else stored.LABELS
+    )
+    seen = []
+
+    class Teacher(BaseEstimator):
+        def fit(self, X, y):
+            self.classes_, counts = np.unique(y, return_counts=True)
+            self.shares, self.rows = counts / len(y), len(X)
+            return self
+
+        def predict_proba(self, X):
+            seen.append((X.dtypes.tolist(), len(X)))
+            return np.tile(self.shares, (len(X), 1))
+
+    model = distill(Teacher(), y, frame)
+    assert {str(dtypes) for dtypes, _ in seen} == {str(frame.dtypes.tolist())}
+    assert model.classes_.tolist() == sorted({*np.asarray(y).tolist()})
+    assert model.temperature_ > 0
+    np.testing.assert_allclose(model.predict_proba(frame).sum(axis=1), 1)
+
+
+def test_teachers_never_see_the_rows_that_they_label_out_of_fold():
+    """A teacher that repeats the targets that it has seen would seem perfect."""
+    noise = np.random.default_rng(3).normal(size=300)
+    model = distill(KNeighborsRegressor(1), noise)
+    assert np.std(model.oof_prediction_ - noise) > 0.95
+    assert "distilled: 0% of each label" in str(model.report())
+    groups = np.arange(300) // 10
+    twins = np.repeat(X[::10], 10, axis=0)
+    model = distill(KNeighborsRegressor(1), np.repeat(noise[::10], 10), twins, groups=groups)
+    assert np.std(model.oof_prediction_ - np.repeat(noise[::10], 10)) > 0.8
+
+
+def test_a_teacher_is_unchanged_and_fitted_ones_are_fitted_anew():
+    teacher = DecisionTreeRegressor(min_samples_leaf=10)
+    models = [distill(teacher), distill(teacher.fit(X, -NOISY)), distill(teacher, random_state=1)]
+    assert teacher.predict(X[STEPS == 2]).mean() < -1.5
+    assert np.array_equal(models[0].predict(X), models[1].predict(X))
+    assert not np.array_equal(models[0].predict(X), models[2].predict(X))
+
+
+def test_weights_reach_the_teacher_and_the_rows_without_weight_teach_nothing():
+    weight = (X[:, 2] > 0).astype(float)
+    y = np.where(weight > 0, STEPS, -50.0)
+    model = distill(DecisionTreeRegressor(), y, sample_weight=weight)
+    assert model.predict(X[weight > 0]).min() > -1
+
+
+def test_what_is_used_as_it_is_warns_unless_it_is_a_function():
+    def steps(rows):
+        return np.where(rows[:, 0] > 0.2, 2.0, np.where(rows[:, 1] > 0, 1.0, 0.0))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = distill(steps, mixtures=5000)
+    assert np.std(model.predict(X) - STEPS) < 0.2
+    fitted = LinearRegression().fit(X, NOISY)
+    for teacher in (FrozenEstimator(fitted), fitted.predict):
+        with pytest.warns(UserWarning, match="is used as it is: if it has learned from these rows"):
+            distill(teacher)
+
+
+def test_several_targets_and_probabilities_of_a_function():
+    several = np.column_stack([NOISY, -NOISY])
+    model = distill(RandomForestRegressor(10, random_state=0), several)
+    assert model.predict(X).shape == (300, 2)
+    assert np.corrcoef(model.predict(X).T)[0, 1] < -0.9
+
+    def p(rows):
+        return np.column_stack([rows[:, 0] <= 0.2, rows[:, 0] > 0.2]) * 0.8 + 0.1
+
+    labels = np.where(X[:, 0] > 0.2, "b", "a")
+    model = distill(p, labels, student=TabMLPClassifier(**SHORT))
+    assert model.score(X, labels) > 0.95
+
+
+class Wrong(BaseEstimator):
+    """A teacher whose labels, or classes, are changed by a function."""
+
+    def __init__(self, labels=None, classes=None):
+        self.labels, self.classes = labels, classes
+
+    def fit(self, X, y):
+        if self.classes is not None:
+            self.classes_ = self.classes
+        return self
+
+    def predict(self, X):
+        return self.labels(np.zeros(len(X)))
+
+
+class WrongClasses(Wrong):
+    def predict_proba(self, X):
+        return self.labels(np.full((len(X), 2), 0.5))
+
+
+WORDS = np.where(NOISY > 1, "a", "b")
+REFUSED = [
+    (Wrong(lambda p: p * np.nan), NOISY, "NaN or infinite but finite numbers are expected"),
+    (Wrong(lambda p: p[1:]), NOISY, r"shape \(74, 1\) but \(75, 1\) is expected"),
+    (Wrong(lambda p: p.astype(str)), NOISY, "text, NaN or infinite"),
+    (Wrong(lambda p: p), np.column_stack([NOISY] * 2), r"shape \(75, 1\) but \(75, 2\)"),
+    (WrongClasses(lambda p: p, ["a", "c"]), WORDS, "has the class 'c' but those of y are expected"),
+    (WrongClasses(lambda p: p[:, :1]), WORDS, r"shape \(75, 1\) but \(75, 2\) is expected"),
+    (WrongClasses(lambda p: 2 * p), WORDS, "probabilities are expected, whose sum is 1"),
+    (WrongClasses(lambda p: p * [3, -1]), WORDS, "from -0.5 to 1.5 but probabilities"),
+    (WrongClasses(lambda p: p), NOISY, "Unknown label type: continuous"),
+]
+
+
+@pytest.mark.parametrize(("teacher", "y", "words"), REFUSED)
+def test_wrong_labels_are_refused_in_words(teacher, y, words):
+    with pytest.raises(ValueError, match=words):
+        distill(teacher, y)
+
+
+def test_wrong_arguments_are_refused_in_words():
+    tree = DecisionTreeRegressor()
+    with pytest.raises(TypeError, match="student is a DecisionTreeRegressor but a TabMLPRegressor"):
+        distill(tree, student=tree)
+    with pytest.raises(ValueError, match=r"student\.loss is 'quantile' but a teacher's labels"):
+        distill(tree, student=TabMLPRegressor(loss="quantile"))
+    with pytest.raises(TypeError, match="has no predict_proba but its labels are expected"):
+        distill(Wrong(), WORDS, student=TabMLPClassifier(**SHORT))
+    with pytest.raises(ValueError, match="mixtures is 0"):
+        distill(tree, mixtures=0)
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        distill(tree, NOISY[1:])
+    with pytest.raises(TypeError, match=r"ArrowBlocks|a source"):
+        distill(tree, rows=fastmlp.ArrowBlocks(stored.frame()))
+
+
+def test_a_fold_without_a_class_and_a_teacher_that_cannot_be_cloned():
+    class Own(DecisionTreeClassifier):
+        """Its constructor changes a parameter, as CatBoost's does."""
+
+        def __init__(self, names=()):
+            self.names = list(names)
+            super().__init__(min_samples_leaf=5)
+
+        def get_params(self, deep=True):
+            return {"names": self.names}
+
+    words = WORDS.copy()
+    words[:1] = "rare"
+    model = distill(Own(["x"]), words)
+    assert model.predict_proba(X).shape == (300, 3)
+    assert distill(RandomForestClassifier(5, random_state=0), words).score(X, words) > 0.6
