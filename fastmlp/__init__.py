@@ -89,8 +89,8 @@ if PathFinder.find_spec("predictor", [f"{folder}/_engine" for folder in __path__
 
     __path__ = extend_path(__path__, __name__)  # noqa: F405
 
-# The public names of each module, in the order of the documentation. Estimators come last and are
-# not in __all__: a star import must not need scikit-learn.
+# The public names of each module, in the order of the documentation. Those that need scikit-learn
+# come last and are not in __all__, so that a star import works without it.
 _NAMES = {
     "_models.mlp": "MLP",
     "_models.ensemble.ensemble": "Ensemble",

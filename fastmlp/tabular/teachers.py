@@ -10,11 +10,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from types import FunctionType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 
@@ -34,7 +34,7 @@ from fastmlp.tabular.members import ROWS_AT_A_TIME, Members, TrainingResult
 from fastmlp.tabular.reading import TableChunk, checked
 from fastmlp.tabular.regressor import TabMLPRegressor
 from fastmlp.tabular.report import timed
-from fastmlp.tabular.training import calibrated, train
+from fastmlp.tabular.training import fitted_table, train
 
 Predict = Callable[[Any], Any]
 
@@ -137,7 +137,7 @@ def distill(
         rows = TableChunk(take_rows(X, places), truth[read.used], weights)
         lessons = Lessons(teacher, rows, trained, count, np.random.default_rng(seed))
         result = lessons.result(of_jobs(parameters["n_jobs"]))
-    return model.with_fitted(calibrated(parameters, replace(trained, result=result), True))
+    return model.with_fitted(fitted_table(parameters, replace(trained, result=result), True))
 
 
 def _student(teacher: Any, student: Any) -> Any:
@@ -181,44 +181,37 @@ class Lessons:
 
     def result(self, n_threads: int | None) -> BlendResult:
         """Train a network for each fold and one for all rows; return the latter."""
-        own, data = self.trained.result, self.data
-        n, m = len(data.table), data.target.outputs
-        division = _first_repeat(own.division, n)
-        everyone = np.arange(n)
-        teachers = [self.fitted(np.setdiff1d(everyone, out)) for _, out in division]
-        labels = np.empty((n, m))
-        for predict, (_, out) in zip(teachers, division, strict=True):
-            labels[out] = self.labels(predict, take_rows(self.rows.X, out))
+        own, table, m = self.trained.result, self.data.table, self.data.target.outputs
+        scored, everyone, X = self.data.scored, np.arange(len(table)), self.rows.X
+        folds = _first_repeat(own.division, len(table))
+        teachers = [self.fitted(learn) for _, learn, _ in folds]
+        labels, out_of_fold = np.empty((2, len(scored.rows), m))
+        for teacher, (_, _, out) in zip(teachers, folds, strict=True):
+            labels[scored.places(out)] = self.labels(teacher, take_rows(X, out))
+
+        def cost(predictions: Array) -> float:
+            return mean_cost(scored.target, predictions, scored.weights)
+
         both = [labels, own.out_of_fold[:, :m]]
-        self.weight = float(
-            greedy(both, lambda p: mean_cost(data.target, p, data.score_weights))[0]
-        )
-        out_of_fold = np.empty((n, m))
-        for predict, (member, out) in zip(teachers, division, strict=True):
-            learn = np.setdiff1d(everyone, out)
-            lesson = self.lesson(
-                predict, lambda table, k=member: own.blend.of_division(k, table), learn
-            )
+        self.weight = float(greedy(both, cost)[0])
+        for teacher, (member, learn, out) in zip(teachers, folds, strict=True):
+            lesson = self.lesson(teacher, partial(own.blend.of_division, member), learn)
             judge, _ = self.taught(learn, *lesson, n_threads)
-            out_of_fold[out] = judge.predict(data.table.take(out))
-        table, answers = self.lesson(self.fitted(everyone), own.blend.predict, everyone)
-        table = joined(table, data.table)
+            out_of_fold[scored.places(out)] = judge.predict(table.take(out))
+        lesson_of_all, answers = self.lesson(self.fitted(everyone), own.blend.predict, everyone)
+        whole = joined(lesson_of_all, table.take(scored.rows))
         answers = np.concatenate([answers, self.mean(both)])
-        student, history = self.taught(everyone, table, answers, n_threads)
-        cost = mean_cost(data.target, out_of_fold, data.score_weights)
-        epochs, no_curve = len(history.loss), []
-        training = TrainingResult(
-            *(OF_OTHERS.recipe, student, OutOfFold(out_of_fold[np.newaxis]), history, no_curve),
-            *(epochs, epochs, "", "", 0.0),
-        )
+        student, history = self.taught(everyone, whole, answers, n_threads)
+        epochs, held_out = len(history.loss), OutOfFold(out_of_fold[np.newaxis])
+        course = student, held_out, history, [], epochs, 1.0, epochs, "", "", 0.0
         note = (
             f"distilled: {self.weight:.0%} of each label is by {type(self.teacher).__name__}, the "
-            f"rest by networks; {len(division)} further networks give scores and calibration"
+            f"rest by networks; {len(folds)} further networks give scores and calibration"
         )
-        costs = cost, cost, cost
-        alone = Splits([everyone], [everyone])
         return BlendResult(
-            *(Blend([student], np.ones(1)), out_of_fold, *costs, [training], alone),
+            *(Blend([student], np.ones(1)), out_of_fold, *[cost(out_of_fold)] * 3),
+            [TrainingResult(OF_OTHERS.recipe, *course)],
+            Splits([everyone], [scored.rows]),
             [note, *own.notes],
         )
 
@@ -311,11 +304,11 @@ class Lessons:
         return np.asarray(values / total)
 
 
-def _first_repeat(division: Splits, n: int) -> list[tuple[int, NDArray[Any]]]:
-    """Return the first members that hold out all rows once, each with its rows."""
+def _first_repeat(division: Splits, n: int) -> list[tuple[int, RowIndex, RowIndex]]:
+    """Return the first members that hold out rows once, with the rows that they learn and hold."""
     held, first = np.zeros(n, bool), []
-    for member, out in enumerate(division.out):
+    for member, (learn, out) in enumerate(zip(division.learn, division.out, strict=True)):
         if not held[out].any():
             held[out] = True
-            first.append((member, out))
+            first.append((member, learn, out))
     return first

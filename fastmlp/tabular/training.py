@@ -57,11 +57,11 @@ def fit(
     result, seconds = trained.result, trained.seconds
     with timed(seconds, "calibration"):
         try:
-            fitted = calibrated(parameters, trained, with_scores=True)
+            fitted = fitted_table(parameters, trained, with_scores=True)
         except KeyboardInterrupt:  # repeat without the scores, which may take long
             result.stopped = INTERRUPTED
             result.notes.append(f"ended early because {INTERRUPTED}: there are no other scores")
-            fitted = calibrated(parameters, trained, with_scores=False)
+            fitted = fitted_table(parameters, trained, with_scores=False)
     result.notes.extend(trained.budget.overrun(seconds))
     if parameters["verbose"]:
         _, target, weights, *_ = trained.reading.data.scored
@@ -113,7 +113,7 @@ def train(
     return Trained(budget, read, result, scorer, seconds)
 
 
-def calibrated(parameters: Mapping[str, Any], trained: Trained, with_scores: bool) -> FittedTable:
+def fitted_table(parameters: Mapping[str, Any], trained: Trained, with_scores: bool) -> FittedTable:
     """Return the fitted table: calibrated, and with a report of the fit."""
     read, result = trained.reading, trained.result
     data, table, used = read.data, read.table, read.used

@@ -127,9 +127,9 @@ def test_many_rows_are_distilled_by_some(monkeypatch):
 
     monkeypatch.setattr(distilled, "EPOCHS", 1)
     model, looked = TABLES["TabMLPRegressor two outputs"](), []
-    lesson = distilled._lesson
+    taught = distilled.taught
     monkeypatch.setattr(
-        distilled, "_lesson", lambda blend, rows: looked.append(len(rows)) or lesson(blend, rows)
+        distilled, "taught", lambda *parts: looked.append(len(parts[3])) or taught(*parts)
     )
     for most in (10**6, 250, 60, 59, 7):
         monkeypatch.setattr(distilled, "MAX_TRAINING_ROWS", most)
@@ -142,12 +142,13 @@ def test_batches_of_the_lesson_are_even(monkeypatch):
 
     model, given = TABLES["TabMLPRegressor two outputs"](), []
 
-    class Student(fastmlp.MLP):
-        def fit(self, X, y, **options):
-            given.append((len(X), options["batch_size"], options["optimizer"].learning_rate))
-            return super().fit(X, y, **options)
+    fit = fastmlp.MLP.fit
 
-    monkeypatch.setattr(distilled, "MLP", Student)
+    def fit_and_note(net, X, y, **options):
+        given.append((len(X), options["batch_size"], options["optimizer"].learning_rate))
+        return fit(net, X, y, **options)
+
+    monkeypatch.setattr(fastmlp.MLP, "fit", fit_and_note)
     monkeypatch.setattr(distilled, "EPOCHS", 2)
     monkeypatch.setattr(distilled, "BATCH", 256)
     for most, batches in ((600, [200, 200, 200]), (257, [129, 128]), (256, [256]), (59, [59])):

@@ -218,3 +218,20 @@ def test_a_fold_without_a_class_and_a_teacher_that_cannot_be_cloned():
     model = distill(Own(["x"]), words)
     assert model.predict_proba(X).shape == (300, 3)
     assert distill(RandomForestClassifier(5, random_state=0), words).score(X, words) > 0.6
+
+
+def test_folds_of_the_student_are_those_of_the_teacher():
+    """Rows that no fold holds out have no score; each fold learns from its rows alone."""
+    from sklearn.model_selection import TimeSeriesSplit
+
+    sizes = []
+
+    class Mean(Wrong):
+        def fit(self, X, y):
+            sizes.append(len(X))
+            return self
+
+    student = TabMLPRegressor(**SHORT | {"folds": TimeSeriesSplit(3), "members": None})
+    model = distill(Mean(lambda p: p), student=student)
+    assert sizes == [75, 150, 225, 300]
+    assert np.isnan(model.oof_prediction_).sum() == 75
