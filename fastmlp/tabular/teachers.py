@@ -220,8 +220,9 @@ class Lessons:
     ) -> tuple[Members, Any]:
         """Return a network that has learned a lesson about some rows."""
         rows = self.data.table.take(learn)
-        columns, target = self.data.columns, self.data.target
-        return taught(OF_OTHERS, columns, rows, lesson, labels, target, self.rng, n_threads)
+        rule = self.task.parameters["monotone"]
+        of_fit = self.data.columns, self.data.target, rule
+        return taught(OF_OTHERS, *of_fit, rows, lesson, labels, self.rng, n_threads)
 
     def lesson(
         self, predict: Predict, own: Callable[[Table], Array], learn: RowIndex

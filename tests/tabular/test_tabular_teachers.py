@@ -235,3 +235,11 @@ def test_folds_of_the_student_are_those_of_the_teacher():
     model = distill(Mean(lambda p: p), student=student)
     assert sizes == [75, 150, 225, 300]
     assert np.isnan(model.oof_prediction_).sum() == 75
+
+
+def test_a_monotone_student_stays_monotone():
+    student = TabMLPRegressor(**SHORT | {"monotone": {0: -1}})
+    model = distill(DecisionTreeRegressor(min_samples_leaf=10), student=student)
+    rows = np.repeat(X[:20], 50, axis=0)
+    rows[:, 0] = np.tile(np.linspace(-1, 1, 50), 20)
+    assert np.diff(model.predict(rows).reshape(20, 50)).max() <= 1e-6
