@@ -98,7 +98,7 @@ def check_columns(columns: Columns, table: Table, warns: bool = True) -> list[st
     read = [form.note(name) for name, form in forms if form.layout]
     for text in read if warns else ():
         LOGGER.info(text)
-    notes = []
+    notes: list[str] = []
     for (_, column), codes in zip(columns.categories, table.codes.T, strict=True):
         values = column.values or ()
         missing = values.index(None) if None in values else MISSING
