@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from itertools import combinations, islice
+from itertools import combinations
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -44,6 +44,7 @@ LEAST_ROWS = 8  # and of the others those in so many rows,
 MOST_FREQUENT = 4_096  # up to this number
 SMALLEST_RANGE = 1e-300  # smallest range of numbers whose reciprocal is finite
 HARMONICS = 3  # of a cycle; those of a week make any function of the weekday
+DERIVED_ROWS = 4_096  # whose derived numbers are computed at once
 MOST_DIFFERENCES = 15  # between columns of dates: all pairs of six
 # Types of cells in object columns.
 NUMBERS = int | float | np.number | Decimal
@@ -138,12 +139,12 @@ class Table:
 
 
 class Derived(NamedTuple):
-    """A number that is computed from others of its row, or from a code."""
+    """Numbers of one kind that are computed from others of their row, or from codes."""
 
     kind: str  # a key of `DERIVED`
-    of: int  # place among the columns of numbers, or of a rank among those of categories
-    by: float  # the period of a wave, the place of the date to subtract, or the number of ranks
-    phase: float = 0.0
+    of: Array  # places among the columns of numbers, or of ranks among those of categories
+    by: Array  # periods of waves, places of dates to subtract, or numbers of ranks
+    phase: Array
 
 
 def _wave(table: Table, at: Derived) -> Array:
@@ -152,7 +153,7 @@ def _wave(table: Table, at: Derived) -> Array:
 
 
 def _difference(table: Table, at: Derived) -> Array:
-    return np.asarray(table.numbers[:, at.of] - table.numbers[:, int(at.by)])
+    return np.asarray(table.numbers[:, at.of] - table.numbers[:, at.by.astype(int)])
 
 
 def _rank(table: Table, at: Derived) -> Array:
@@ -238,27 +239,35 @@ class Columns:
 
     @functools.cached_property
     def derived(self) -> tuple[Derived, ...]:
-        """The numbers that are computed from those of the columns, and stand behind them."""
+        """The numbers that are computed from the columns, and stand behind theirs, by kind."""
         forms = [(at, column.form) for at, (_, column) in enumerate(self.numbers) if column.form]
         waves = [
-            Derived("wave", at, CYCLES[cycle] / harmonic, phase)
+            (at, CYCLES[cycle] / harmonic, phase)
             for at, form in forms
             for cycle in form.cycles
             for harmonic in range(1, HARMONICS + 1)
             for phase in (0.0, np.pi / 2)
         ]
         dates = [(at, form.kind) for at, form in forms if form.kind in DATES]
-        differences = (
-            Derived("difference", at, other)
-            for (other, kind), (at, same) in combinations(dates, 2)
-            if kind == same
-        )
+        differences = [
+            (at, other, 0) for (other, kind), (at, same) in combinations(dates, 2) if kind == same
+        ]
         ranks = [
-            Derived("rank", at, len(column.values or ()) - (None in (column.values or ())))
+            (at, len(column.values or ()) - (None in (column.values or ())), 0)
             for at, (_, column) in enumerate(self.categories)
             if column.ordered
         ]
-        return *waves, *islice(differences, MOST_DIFFERENCES), *ranks
+        kinds: dict[str, list[Any]] = {
+            "wave": waves,
+            "difference": differences[:MOST_DIFFERENCES],
+            "rank": ranks,
+        }
+        groups = []
+        for kind, rows in kinds.items():
+            if rows:
+                of, by, phase = map(np.array, zip(*rows, strict=True))
+                groups.append(Derived(kind, of, by, phase))
+        return tuple(groups)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "derived"}
@@ -266,12 +275,15 @@ class Columns:
     @property
     def n_numbers(self) -> int:
         """How many numbers a row of a table has."""
-        return len(self.numbers) + len(self.derived)
+        return len(self.numbers) + sum(len(derived.of) for derived in self.derived)
 
     def derive(self, table: Table) -> Table:
         """Compute the derived numbers of a table, in place, and return it."""
-        for at, derived in enumerate(self.derived, len(self.numbers)):
-            table.numbers[:, at] = DERIVED[derived.kind](table, derived)
+        for first in range(0, len(table) if self.derived else 0, DERIVED_ROWS):
+            rows, end = table.take(slice(first, first + DERIVED_ROWS)), len(self.numbers)
+            for derived in self.derived:
+                at, end = end, end + len(derived.of)
+                rows.numbers[:, at:end] = DERIVED[derived.kind](rows, derived)
         return table
 
     @property

@@ -82,7 +82,7 @@ def signs_of(rule: Mapping[Any, int] | None, columns: Columns, target: Any) -> A
             "which it is about the second"
         )
     of_columns = [float(signs.get(place, 0)) for place in used]
-    return np.array(of_columns + [0.0] * len(columns.derived))
+    return np.array(of_columns + [0.0] * (columns.n_numbers - len(used)))
 
 
 def constrain(net: Any, inputs: Array, outputs: Array) -> None:

@@ -176,7 +176,7 @@ def _used(columns: Columns, table: Table) -> tuple[Columns, Table]:
     arrays = [*table.numbers.T[: len(columns.numbers)], *table.codes.T]
     in_order = sorted(zip(places, arrays, strict=True), key=lambda pair: pair[0][0])
     used = Columns.used_of(((column, array) for (_, column), array in in_order), named=True)
-    if not used.left_out and used.derived == columns.derived:
+    if not used.left_out and used.n_numbers == columns.n_numbers:
         return used, table
     numbers, codes = (
         [at for at, (k, _) in enumerate(old) if k in dict(new)]

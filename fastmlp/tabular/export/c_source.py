@@ -65,7 +65,7 @@ class TableSource(Source):
             temperature=repr(float(model.temperature)),
             lowest=repr(model.lowest) if np.isfinite(model.lowest) else "-HUGE_VAL",
             n_inputs=len(model.columns.numbers),
-            n_derived=len(model.columns.derived),
+            n_derived=n_numbers - len(model.columns.numbers),
             times=table_text.TIMES if any(c.form for _, c in model.columns.numbers) else "",
             n_numbers=n_numbers,
             n_scaled=max(n_numbers, 1),
@@ -132,12 +132,12 @@ class TableSource(Source):
         shorts = [packed.view("<u2").ravel() for packed in bits]
         self.array("signs", np.concatenate([np.empty(0, np.uint16), *shorts]))
         self.array("with_missing", self.model.with_missing.astype(np.int32))
-        for key, dtype in (("kind", np.int32), ("of", np.int32), ("by", float), ("phase", float)):
-            values_of = [getattr(derived, key) for derived in self.model.columns.derived]
-            if key == "kind":
-                values_of = [[*DERIVED].index(kind) for kind in values_of]
-            if values_of:
-                self.array(f"derived_{key}", np.array(values_of, dtype))
+        if derived := self.model.columns.derived:
+            kinds = [np.full(len(at.of), [*DERIVED].index(at.kind)) for at in derived]
+            self.array("derived_kind", np.concatenate(kinds).astype(np.int32))
+            for key, dtype in (("of", np.int32), ("by", float), ("phase", float)):
+                values_of = [getattr(at, key) for at in derived]
+                self.array(f"derived_{key}", np.concatenate(values_of).astype(dtype))
         residuals = self.model.residuals
         if residuals:
             self.array("rms", np.array([output.rms for output in residuals]))

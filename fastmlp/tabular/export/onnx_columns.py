@@ -90,22 +90,21 @@ NUMBERS = KINDS[-1]
 
 
 def _wave(g: Graph, at: Derived, x: Name, codes: Sequence[Name]) -> Name:
-    angle = g.Mod(g.Gather(x, np.array([at.of]), axis=1), at.by, fmod=1)
+    angle = g.Mod(g.Gather(x, at.of, axis=1), at.by, fmod=1)
     return g.Sin(g.Add(g.Mul(angle, 2 * np.pi / at.by), at.phase))
 
 
 def _difference(g: Graph, at: Derived, x: Name, codes: Sequence[Name]) -> Name:
-    places = np.array([at.of]), np.array([int(at.by)])
-    return g.Sub(*(g.Gather(x, place, axis=1) for place in places))
+    return g.Sub(*(g.Gather(x, places, axis=1) for places in (at.of, at.by.astype(int))))
 
 
 def _rank(g: Graph, at: Derived, x: Name, codes: Sequence[Name]) -> Name:
-    code = codes[at.of]
+    code = g.Concat(*(g.Unsqueeze(codes[k], np.array([1])) for k in at.of.tolist()), axis=1)
     rank = g.Cast(code, to=package().TensorProto.DOUBLE)
-    return g.Unsqueeze(g.Where(g.Less(code, np.array(int(at.by))), rank, np.nan), np.array([1]))
+    return g.Where(g.Less(code, at.by.astype(np.int64)), rank, np.nan)
 
 
-# The functions that add nodes for derived numbers, (rows, 1); see `fastmlp.tabular.columns`.
+# The functions that add nodes for derived numbers, (rows, n); see `fastmlp.tabular.columns`.
 DERIVED: dict[str, Callable[..., Name]] = {"wave": _wave, "difference": _difference, "rank": _rank}
 
 
