@@ -102,6 +102,7 @@ ATTRIBUTES: Synonyms = (
     (("fit(X, y)",), "train train_model compile fit_generator"),
     (("evaluate(X, y)", "score(X, y)"), "score eval test compute_loss loss_value"),
     (("gradients(X, y)", "to_mlp().gradients(X, y)"), "backward gradient grad compute_gradients"),
+    (("gradients(X, y, per_sample=True)",), "parameter_jacobian per_sample_gradients"),
     (("jacobian(X)", "predictor().jacobian(x)"), "input_gradient input_gradients"),
     (("save(path)",), "save_model save_weights save_pretrained dump to_file"),
     (("fastmlp.load(path)",), "load load_model load_weights from_file from_pretrained"),

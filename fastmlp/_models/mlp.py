@@ -526,6 +526,8 @@ class MLP(Exportable):
         m = 0 if self._flat_y else self._spec.n_outputs
         return (z[:, :m], z[:, m:]) if m else (z[:, 0], z[:, 1])
 
+    __call__ = predict  # as in PyTorch and Keras
+
     def predictor(
         self,
         n_threads: int | None = None,

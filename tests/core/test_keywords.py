@@ -317,6 +317,11 @@ def test_a_history_has_its_lists_as_entries():
     assert history["loss"] is history.loss
 
 
+@pytest.mark.parametrize("kind", ["MLP", "Ensemble"])
+def test_a_model_can_be_called(kind):
+    assert np.array_equal(fitted(kind)(X), fitted(kind).predict(X))
+
+
 @pytest.mark.parametrize(
     ("name", "advice"),
     [

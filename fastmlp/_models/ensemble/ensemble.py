@@ -382,6 +382,8 @@ class Ensemble(Exportable):
         """
         storage.save(self, path, training)
 
+    __call__ = predict  # as in PyTorch and Keras
+
     def predictor(
         self,
         n_threads: int | None = None,
