@@ -44,6 +44,10 @@ BENCHMARKS = {
         "interval_coverage.measure",
         "how many new rows intervals hold, by weights and groups",
     ),
+    "later": (
+        "later_rows.measure",
+        "how many later rows intervals hold, in series that drift",
+    ),
     "latency": ("latency.measure", "p50, p99, p99.9 and maximum of a million single predictions"),
     "narrow": ("narrow.measure", "one row with weights of 32, 16 and 8 bits"),
     "bfloat16": ("products.measure", "training with compute='bfloat16': steps, held-out losses"),
