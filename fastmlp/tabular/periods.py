@@ -8,41 +8,46 @@ exchangeability"). Rows of one period err alike, and count as a group.
 
 from __future__ import annotations
 
-from numbers import Real
 from typing import Any
 
 import numpy as np
 
-from fastmlp.tabular.columns import Array, RowIndex
+from fastmlp.tabular.columns import Array, Columns, RowIndex, Table
+from fastmlp.tabular.forms import DATES
+from fastmlp.tabular.frames import is_frame
 
-# Periods of the later rows in the calibration, and the weight of the first of these rows, where that
-# of the last is 1: chosen on the series of benchmarks/later_rows.py. Fewer make intervals wider.
+# Periods of the later rows in the calibration, fewer of which make intervals wider, and the weight
+# of the first row, where that of the last is 1: chosen on the series of benchmarks/later_rows.py.
 PERIODS, OLDEST = 16, 0.1
 SHOWN_PERIODS = 8  # in reports
 
 
 def times_of(time: Any, n: int) -> Array:
     """Return the times of n rows as numbers or datetimes; raise ValueError for others."""
-    has_zone = getattr(getattr(time, "dtype", None), "tz", None) is not None  # in pandas
     try:
-        values = time.to_numpy("M8[ns]") if has_zone else np.asarray(time)
-        if values.dtype.kind in "OUT":
-            are_numbers = all(isinstance(value, Real) for value in values.reshape(-1).tolist())
-            values = values.astype(float if are_numbers else "M8[us]")
+        X = time.to_frame() if hasattr(time, "to_frame") else np.asarray(time)
+        if X.shape not in ((n,), (n, 1)):
+            raise ValueError(f"it has shape {X.shape}, not one for each of the {n} rows")
+        X = X if is_frame(X) else X.reshape(n, 1)
+        columns = Columns.of(X)
+        if columns.categories:
+            raise ValueError("it holds categories")
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"time holds values that are no times ({error}): pass numbers, datetimes, or text "
-            "such as 2026-11-29 12:30"
+            f"time cannot be read ({error}): pass a number, a datetime or a date such as "
+            "2026-12-31 18:30 for each row"
         ) from None
-    if values.shape != (n,) or values.dtype.kind not in "iufmM":
-        raise ValueError(
-            f"time has shape {values.shape} and dtype {values.dtype} but a number or a datetime "
-            f"for each of the {n} rows is expected: convert it"
-        )
-    missing = np.flatnonzero(np.isnan(values))
+    return of_numbers(columns, 0, columns.read(X)) if columns.numbers else np.zeros(n)
+
+
+def of_numbers(columns: Columns, k: int, table: Table) -> Array:
+    """Return the numbers or datetimes that the k-th numeric column of a table has."""
+    numbers, form = table.numbers[:, k], columns.numbers[k][1].form
+    missing = np.flatnonzero(np.isnan(numbers))
     if len(missing):
         raise ValueError(f"time is missing in row {missing[0]}: drop such rows, or fill it in")
-    return values
+    is_date = form is not None and form.kind in DATES
+    return (1e6 * numbers).astype("M8[us]") if is_date else numbers
 
 
 def forward(times: Array, folds: int) -> list[tuple[RowIndex, RowIndex]]:
@@ -52,8 +57,8 @@ def forward(times: Array, folds: int) -> list[tuple[RowIndex, RowIndex]]:
     later = ordered[ordered > ordered[0]]
     if not len(later):
         raise ValueError(
-            f"time is {ordered[0]} in all rows but at least two times are expected: networks learn "
-            "from rows that are earlier than those that they predict"
+            "time is the same in all rows but at least two times are expected: networks learn from "
+            "rows that are earlier than those that they predict"
         )
     first = max(later[0], ordered[middle])
     cuts = ordered[middle + (n - middle) * np.arange(folds) // folds]
@@ -83,6 +88,6 @@ def scores_of(target: Any, predictions: Array, weights: Array | None, times: Arr
         rows = np.flatnonzero(periods == k)
         cost = np.average(costs[rows], weights=None if weights is None else weights[rows])
         first = times[rows].min()
-        begin = np.datetime_as_string(first, "auto") if times.dtype.kind == "M" else f"{first}"
+        begin = np.datetime_as_string(first, "auto") if times.dtype.kind == "M" else f"{first:g}"
         texts.append(f"from {begin} {target.shown(float(cost)):.4g}")
     return f"{target.metric} {', '.join(texts)}"

@@ -280,9 +280,10 @@ def _times_in(whole: _Whole, name: Any) -> Array:
     places = [k for k, (_, column) in enumerate(whole.columns.numbers) if column.name == name]
     if not places:
         raise ValueError(
-            f"time is {name!r} but the name of a column of numbers is expected beside a source"
+            f"time is {name!r} but the name of a column of numbers or dates, which are not all "
+            "the same, is expected beside a source"
         )
-    return periods.times_of(whole.table.numbers[:, places[0]], len(whole.table))
+    return periods.of_numbers(whole.columns, places[0], whole.table)
 
 
 def _source(

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.usefixtures("tiny")
 
 FRAME = pandas.DataFrame(X, columns=list("abc"))
 OTHER = polars.DataFrame(dict(zip("abc", X.T, strict=True)))
+NAT = np.array(["NaT"], "M8[D]")
 REGRESSOR, CLASSIFIER = {"X": X, "y": Y}, {"X": X, "y": LABELS}
 
 
@@ -79,14 +80,15 @@ DATA = [
         *(ValueError, "folds holds out no row of the fit with a weight"),
         {"folds": [([0, 1], [2])], "sample_weight": np.arange(N) != 2},
     ),
-    (ValueError, r"time has shape \(3,\) and dtype int64 but", {"time": [0, 1, 2]}),
-    (ValueError, "time has shape .* bool but", {"time": Y > 0}),
+    (ValueError, r"time cannot be read \(it has shape \(3,\)", {"time": [0, 1, 2]}),
+    (ValueError, r"cannot be read \(it holds categories\): pass a", {"time": Y > 0}),
+    (ValueError, "cannot be read .* pass a number, a datetime", {"time": ["1/2/2026", "x"] * 30}),
+    (ValueError, "time cannot be read", {"time": [(1, 2)] + [1] * (N - 1)}),
+    (ValueError, "time cannot be read", {"time": pandas.period_range("2026", periods=N)}),
     (ValueError, "time is missing in row 2", {"time": np.where(np.arange(N) == 2, np.nan, Y)}),
-    (ValueError, "time is missing in row 0", {"time": [None, "2026-01-01"] * (N // 2)}),
-    (ValueError, "time is missing in row 0", {"time": pandas.Series([pandas.NaT] * N)}),
-    (ValueError, r"that are no times \(.*2026-11-29", {"time": ["1/2/2026"] * N}),
-    (ValueError, "that are no times", {"time": [(1, 2)] + [1] * (N - 1)}),
-    (ValueError, "time is 5 in all rows", {"time": np.full(N, 5)}),
+    (ValueError, "time is missing in row 3", {"time": [*FRAME["a"][:3], None, *FRAME["a"][4:]]}),
+    (ValueError, "time is missing in row 0", {"time": np.r_[NAT, np.arange(1, N).astype("M8[D]")]}),
+    (ValueError, "time is the same in all rows", {"time": np.full(N, 5)}),
     (ValueError, "time is 'd' but X has no column of that name", {"X": FRAME, "time": "d"}),
     (ValueError, "time is 'a' but X has no column", {"time": "a"}),
     (ValueError, "time and groups are passed but", {"time": Y, "groups": LABELS}),

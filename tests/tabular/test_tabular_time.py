@@ -57,6 +57,7 @@ FORMS = {
     "a list of dates": DAYS.tolist(),
     "datetimes": DAYS.astype("M8[s]").tolist(),
     "text": DAYS.astype(str).tolist(),
+    "text of another form": [f"{day:%d.%m.%Y}" for day in DAYS.tolist()],
     "objects": np.array(PLACE.tolist(), object),
     "pandas": pandas.Series(DAYS),
     "pandas with a zone": pandas.Series(DAYS).dt.tz_localize("Asia/Tokyo"),
