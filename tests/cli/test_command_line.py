@@ -205,6 +205,23 @@ def test_groups_with_long_numbers_differ(tmp_path):
     children.printed(here(*words, *more, folder=tmp_path))
 
 
+@pytest.mark.parametrize("task", ["regression", "classification"])
+def test_rows_in_time_are_scored_by_the_later_ones(task, tmp_path):
+    rows = [f"{k % 7},{k % 7 % 2 + k % 2},2026-{1 + k // 28:02}-{1 + k % 28:02}" for k in range(80)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,y,day", *rows]))
+    words = ("train", "t.csv", "--target", "y", "--task", task, "--time", "day", "--preset", "fast")
+    more = ("--time-limit", "0.5", "-o", "model", "--report", "page.html", "--json")
+    found = json.loads(children.printed(here(*words, *more, folder=tmp_path)))
+    model = fastmlp.load(tmp_path / "model")
+    held_out = np.isfinite(model.oof_prediction_).reshape(80, -1).all(axis=1)
+    np.testing.assert_array_equal(np.flatnonzero(held_out), np.arange(40, 80))
+    assert "from 2026-02-13 " in model.report().more["by time"]
+    assert all(np.isfinite(score) for score in found["out_of_fold"].values())
+    page = (tmp_path / "page.html").read_text()
+    assert "later rows" in page
+    assert "nan" not in page
+
+
 @pytest.mark.parametrize("model", ["rent", "dear"])
 def test_evaluation_gives_the_scores_of_training(model, folder):
     right = json.loads((folder / f"{model}.json").read_text())["valid"]

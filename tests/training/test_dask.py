@@ -21,6 +21,7 @@ import dask.dataframe as dd
 import distributed
 import pandas as pd
 from sklearn.base import clone
+from sklearn.model_selection import KFold
 
 import fastmlp
 import fastmlp.dask
@@ -167,6 +168,30 @@ def test_rows_that_calibrate_were_not_learned_from():
     assert sorted(held) == sorted(2 * [*range(300)])  # "fast" divides its rows twice
 
 
+def _last_epoch(estimator, X, y):
+    """Return the same score for all epochs, of which the last is kept."""
+    return 0.0
+
+
+def test_rows_in_time_calibrate_by_networks_of_earlier_rows():
+    """Targets without any pattern: predictions of learned rows would be closer to them."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.normal(size=(400, 4)), columns=list("abcd"))
+    table["day"] = np.datetime64("2026-01-01") + rng.permutation(400)
+    table["t"] = rng.normal(size=400)
+    X, y = divided(table.drop(columns="t"), table["t"], lengths=(250, 0, 150))
+    options = {"preset": "fast", "epochs": 60, "random_state": 0, "parts": 2}
+    model = DaskTabMLPRegressor(**options, scoring=_last_epoch)
+    local = model.fit(X, y, time="day").to_local()
+    learned, target = local._fitted.rows
+    days = np.sort(learned.numbers[:, 4])
+    assert days[0] > table["day"].astype("M8[s]").astype(int).quantile(0.4)  # later rows calibrate
+    error = np.abs(local.oof_prediction_ - target.y[:, 0]).mean()
+    assert error > 1.2 * np.abs(local._fitted.predict(learned) - target.y)[:, 0].mean()
+    assert local.report().more["by time"].count("from 202") == 8
+    assert np.isfinite(model.predict_interval(X).compute()).all()
+
+
 def test_rows_of_a_group_are_learned_from_or_calibrate_but_never_both():
     """Targets that a group's features show, but nothing else: other rows of it would tell them."""
     rng = np.random.default_rng(0)
@@ -251,6 +276,7 @@ WRONG = [
     ({}, (X2, Y2, X2["b"]), "groups has missing ones"),
     ({}, (X2, Y2, FRAME["c"]), "groups is a Series but a frame or array of Dask"),
     ({"preset": "slow"}, (X2, Y2), "The 'preset' parameter"),
+    ({"folds": KFold(3)}, (X2, Y2), "folds is a splitter but a fit by Dask divides the rows"),
 ]
 
 
