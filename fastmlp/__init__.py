@@ -108,8 +108,8 @@ _NAMES = {
     "_network.averaging": "EMA SWA",
     "_network.groups": "Groups",
     "schedules": "Schedule Constant Step Cosine OneCycle InverseScaling WarmUp",
-    "losses": "Loss SquaredError AbsoluteError Huber Quantile PoissonNLL GaussianNLL CrossEntropy "
-    "BinaryCrossEntropy CustomLoss",
+    "losses": "Loss SquaredError AbsoluteError Huber Quantile Quantiles PoissonNLL GaussianNLL "
+    "CrossEntropy BinaryCrossEntropy CustomLoss",
     "_network.functions.activation": "CustomActivation",
     "_network.functions.c_functions": "CFunction",
     "callbacks": "EarlyStopping ReduceOnPlateau Progress",

@@ -80,6 +80,7 @@ cdef struct fm_network:
     int32_t reader  # operator, not the first, that also reads the inputs; 0: none
     int64_t targets_width
     double loss_parameter
+    const double* loss_levels  # of quantiles, ascending; or NULL
     const fm_function* loss_function  # custom loss, or NULL; the link is that of the row
     bint has_labels  # the targets are labels
     int64_t row_size  # elements of the scratch memory of a single row

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from numbers import Real
 from typing import Any, ClassVar
 
@@ -64,6 +65,18 @@ POSITIVE = Interval(0.0, math.inf, low_open=True)
 NON_NEGATIVE = Interval(0.0, math.inf)
 FRACTION = Interval(0.0, 1.0)
 INNER_FRACTION = Interval(0.0, 1.0, low_open=True)
+
+
+def check_levels(name: str, value: Any) -> tuple[float, ...]:
+    """Return ascending quantile levels as a tuple; raise TypeError or ValueError if bad."""
+    levels = value if isinstance(value, Iterable) and not isinstance(value, str) else ()
+    checked = tuple(INNER_FRACTION.check(name, level, example=0.9) for level in levels)
+    if len(checked) < 2 or any(low >= high for low, high in pairwise(checked)):
+        raise ValueError(
+            f"{name} is {value!r} but at least two ascending levels are expected: pass for example "
+            f"{name}=[0.1, 0.5, 0.9]"
+        )
+    return checked
 
 
 def check_flag(name: str, value: object) -> bool:

@@ -173,7 +173,7 @@ def predict(model: Exported, nets: Sequence[list[Layer]], rows: Array) -> Array:
     predictions = [outputs(model.spec, layers, rows) for layers in nets]
     with np.errstate(all="ignore"):
         p = np.asarray(np.mean(predictions, axis=0))
-        if model.spec.loss.heads == 2:
+        if model.spec.loss.predicts_variance:
             m = model.spec.n_outputs
             p[:, m:] += np.var([means[:, :m] for means in predictions], axis=0)
     return np.concatenate([1 - p, p], axis=1) if model.is_pair else p

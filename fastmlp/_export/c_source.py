@@ -18,6 +18,7 @@ MEANINGS = {
     "mean_and_variance": "Predict means, and behind them variances.",
     "sigmoid": "Predict probabilities.",
     "softmax": "Predict probabilities.",
+    "ascending": "Predict quantiles: of the lowest level first, of all outputs.",
 }
 # Class labels by NumPy dtype kind: the C type, and a function that writes a value.
 LABEL_TYPES: dict[str, Any] = {
@@ -109,8 +110,9 @@ class NetworkSource(Source):
     def __init__(
         self, model: Exported, name: str, dtype: np.dtype[Any], nets: Sequence[list[Layer]]
     ) -> None:
-        inputs, *_, outputs = model.spec.layer_sizes
-        n, columns, is_many = len(nets), model.spec.shapes[-1][1], len(nets) > 1
+        inputs, columns = model.spec.layer_sizes[0], model.spec.shapes[-1][1]
+        n, is_many = len(nets), len(nets) > 1
+        means = columns // 2 if model.spec.loss.predicts_variance else columns
         several = f"{n} multi-layer perceptrons, each" if is_many else "A multi-layer perceptron"
         sizes = "-".join(map(str, model.spec.layer_sizes))
         super().__init__(
@@ -130,7 +132,7 @@ class NetworkSource(Source):
             member = {"of": f"{n} networks", "suffix": "", "real": "real", "body": body.text()}
             self.write(text.MEMBER.format(**member, **self.fields), dtype)
             body.buffers["p"] = columns
-            loop = text.MIXTURE.format(n=n, y=y, means=outputs, columns=columns)
+            loop = text.MIXTURE.format(n=n, y=y, means=means, columns=columns)
             text_of_body = f"    real p[{columns}];\n{loop}"
         else:
             text_of_body = body.text()
@@ -252,7 +254,8 @@ WRITERS: dict[str, Any] = {
         *(layer, f"parametric_{layer.name}", text.PARAMETRIC), text.ACTIVATIONS[layer.name]
     ),
     "link": lambda body, layer: body.apply(
-        layer, f"apply_{layer.name}", text.FUNCTION, text.LINKS[layer.name]
+        *(layer, f"apply_{layer.name}", text.FUNCTION),
+        text.LINKS[layer.name].replace("HEADS", str(layer.heads)),
     ),
 }
 

@@ -51,6 +51,11 @@ real largest = y[0], sum = 0.0;
     for (j = 1; j < n; j++) if (largest < y[j]) largest = y[j];
     for (j = 0; j < n; j++) sum += y[j] = exp(y[j] - largest);
     for (j = 0; j < n; j++) y[j] /= sum;""",
+    "ascending": f"""\
+for (j = n / HEADS; j < n; j++) {{
+        const real z = y[j];
+        y[j] = y[j - n / HEADS] + {ACTIVATIONS["softplus"]};
+    }}""",
 }
 
 NORMALIZE = f"""\

@@ -34,6 +34,7 @@ class Layer(NamedTuple):
     name: str = ""  # of the activation, the link or the stored values
     arrays: Mapping[str, Array] = MappingProxyType({})  # tensors by kind; exporters add others
     number: int = 0  # of the tensors among those of their kind
+    heads: int = 1  # of a link: columns per output
 
     def mapped(self, change: Callable[[Array], Array]) -> Layer:
         """Return the layer with changed arrays."""
@@ -126,9 +127,10 @@ def exported(spec: Spec, *parameters: list[Array], labels: Labels | None = None)
             layers.append(Layer("activation", named))
         if at in entering:
             layers.append(Layer("keep", "block"))
+    link = Layer("link", spec.loss.link_name, heads=spec.loss.heads)
     if labels is None and spec.loss.target_kind == "class":
         labels = Labels("largest", np.arange(spec.n_outputs))
-    return Exported(spec, ([*layers, Layer("link", spec.loss.link_name)],), labels)
+    return Exported(spec, ([*layers, link],), labels)
 
 
 def joined(members: Iterable[Exported]) -> Exported:

@@ -52,7 +52,7 @@ def network(g: Graph, x: Name, layers: Iterable[Layer]) -> Names:
             for kind, array in layer.arrays.items()
         }
         z = WRITERS[layer.kind](g, z, stored, layer.name, **arrays)
-    return nodes.LINKS[link.name][0](g, z)
+    return nodes.LINKS[link.name][0](g, z, link.heads)
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def model(exported: Exported, path: Any = None) -> Any:
     """Return the onnx.ModelProto of a network, and write it to a file if there is a path."""
     package()
     check_size(exported.n_parameters * exported.spec.dtype.itemsize)
-    g, columns = Graph(exported.spec.dtype), exported.spec.n_outputs
+    g = Graph(exported.spec.dtype)
     if len(exported.nets) == 1:
         names = network(g, INPUT, exported.nets[0])
     else:
@@ -78,6 +78,7 @@ def model(exported: Exported, path: Any = None) -> Any:
     outputs: Values = {}
     if exported.labels is not None:
         outputs["label"] = label(g, names[0], exported.labels)
+    columns = exported.spec.shapes[-1][1] // len(names)
     if exported.is_pair:
         names, columns = (nodes.pair(g, names[0]),), 2
     output_names = nodes.LINKS[exported.spec.loss.link_name][1]

@@ -227,16 +227,25 @@ def pair(g: Graph, p: Name) -> Name:
     return g.Concat(g.Sub(1.0, p), p, axis=1)
 
 
-def _mean_and_variance(g: Graph, z: Name) -> Names:
-    mean, logarithm = g.many("Split", 2, z, axis=-1)
+def _mean_and_variance(g: Graph, z: Name, heads: int) -> Names:
+    mean, logarithm = g.many("Split", heads, z, axis=-1)
     return mean, g.Exp(logarithm)
 
 
+def _ascending(g: Graph, z: Name, heads: int) -> Names:
+    first, *rises = g.many("Split", heads, z, axis=-1)
+    quantiles = [first]
+    for rise in rises:
+        quantiles.append(g.Add(quantiles[-1], activations(g.dtype)["softplus"](g, rise)))
+    return (g.Concat(*quantiles, axis=-1),)
+
+
 # For each link: its nodes, over the last axis, and the names of the outputs.
-LINKS: dict[str, tuple[Callable[[Graph, Name], Names], Names]] = {
-    "identity": (lambda g, z: (z,), ("predictions",)),
-    "exp": (lambda g, z: (g.Exp(z),), ("predictions",)),
+LINKS: dict[str, tuple[Callable[[Graph, Name, int], Names], Names]] = {
+    "identity": (lambda g, z, heads: (z,), ("predictions",)),
+    "exp": (lambda g, z, heads: (g.Exp(z),), ("predictions",)),
     "mean_and_variance": (_mean_and_variance, ("means", "variances")),
-    "sigmoid": (lambda g, z: (_sigmoid(g, z),), ("probabilities",)),
-    "softmax": (lambda g, z: (g.Softmax(z, axis=-1),), ("probabilities",)),
+    "sigmoid": (lambda g, z, heads: (_sigmoid(g, z),), ("probabilities",)),
+    "softmax": (lambda g, z, heads: (g.Softmax(z, axis=-1),), ("probabilities",)),
+    "ascending": (_ascending, ("quantiles",)),
 }

@@ -47,12 +47,14 @@ def _first_if(is_one: bool, result: NDArray[Any]) -> NDArray[Any]:
     return result[0] if is_one else result
 
 
-def _times_link(engine: Engine, x: Any, a: NDArray[Any]) -> NDArray[Any]:
+def _times_link(engine: Engine, x: Any, a: NDArray[Any], is_tangent: bool = False) -> NDArray[Any]:
     """Return the derivatives of the link at x times a: tangents forward, or gradients back."""
-    if not engine.spec.loss.is_linked:
+    loss = engine.spec.loss
+    if not loss.is_linked:
         return a
+    times = loss.link_tangent if is_tangent else loss.link_product
     with np.errstate(all="ignore"):
-        return np.ascontiguousarray(engine.spec.loss.link_product(engine.predict(x), a))
+        return np.ascontiguousarray(times(engine.predict(x), a))
 
 
 def jacobian(self: Any, X: ArrayLike) -> NDArray[Any]:
@@ -110,7 +112,7 @@ def jvp(self: Any, X: ArrayLike, V: ArrayLike) -> NDArray[Any]:
     x, is_one = _points(self, X)
     v = check.like(V, x.shape, self._spec.dtype, "V")
     engine = self._engine.frozen()
-    s = _times_link(engine, x, _differentiate(engine, x, v))
+    s = _times_link(engine, x, _differentiate(engine, x, v), is_tangent=True)
     return _first_if(is_one, s)
 
 

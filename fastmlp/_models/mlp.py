@@ -64,8 +64,8 @@ class MLP(Exportable):
         One for all hidden layers, or one for each: identity, relu, leaky_relu, elu, selu,
         softplus, sigmoid, tanh, gelu, gelu_tanh, silu or mish, or one of your own.
     loss : str or Loss
-        squared_error, absolute_error, huber, quantile, poisson_nll, gaussian_nll, cross_entropy,
-        binary_cross_entropy, an object of ``fastmlp.losses`` with its parameters, or a
+        squared_error, absolute_error, huber, quantile, quantiles, poisson_nll, gaussian_nll,
+        cross_entropy, binary_cross_entropy, an object of ``fastmlp.losses``, or a
         ``fastmlp.CustomLoss``. Every loss is a sum over outputs and a (weighted) mean over samples.
     dtype : {"float32", "float64"}
         Of weights, arithmetic and predictions.
@@ -176,7 +176,7 @@ class MLP(Exportable):
         """Create the attributes that are not part of the state: not copied, not pickled."""
         self._engine = self._engine_type(self._spec)
         self._n_weights = self._spec.n_weights
-        self._two_headed = self._spec.loss.heads == 2
+        self._has_heads = self._spec.loss.heads > 1
         self._lock = FitLock()  # allows one fit at a time, and no assignment by other threads
         self._progress: ResumeState | None = None  # for the next partial_fit or a resumed fit
         self._plans = planning.PlanCache(self._spec)
@@ -493,6 +493,8 @@ class MLP(Exportable):
             shape (n,) in the last ``fit`` or ``partial_fit``, the shape is (n,).
         tuple (means, variances) of such arrays
             For gaussian_nll with predicted variance.
+        array, shape (n, outputs, levels), or (n, levels) if y was (n,)
+            For quantiles, in the order of the levels.
 
         Raises
         ------
@@ -520,11 +522,10 @@ class MLP(Exportable):
             x = check.inputs(X, self._spec, empty=True)
             with call_team(self._n_weights, x.shape[0]) as team:
                 z = self._engine.predict(x, team, linked)
-        if not self._two_headed:
+        if not self._has_heads:
             one_head: NDArray[Any] = z[:, 0] if self._flat_y else z
             return one_head
-        m = 0 if self._flat_y else self._spec.n_outputs
-        return (z[:, :m], z[:, m:]) if m else (z[:, 0], z[:, 1])
+        return self._spec.loss.shaped(z, self._flat_y)  # type: ignore[no-any-return]
 
     __call__ = predict  # as in PyTorch and Keras
 
@@ -739,7 +740,7 @@ class MLP(Exportable):
     def _state(self) -> dict[str, Any]:
         """Return a copy of the state, of a model that no other thread trains."""
         state = self.__dict__.copy()
-        for name in ("_n_weights", "_two_headed", "_lock", "_plans"):
+        for name in ("_n_weights", "_has_heads", "_lock", "_plans"):
             del state[name]
         del state["_engine"], state["_progress"]
         state["_history"] = self._history and self._history.whole()

@@ -1,7 +1,7 @@
 """The links turn the last affine output z, (N, heads * m), into predictions p.
 
-The matrix of the derivatives d p / d z of a row is symmetric: products with it take tangents
-forward and gradients back.
+The matrix of the derivatives d p / d z of a row is symmetric, but for `ascending`: products with it
+take tangents forward and gradients back.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastmlp._network.activations import Array, sigmoid
+from fastmlp._network.activations import Array, sigmoid, softplus
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,12 @@ class Link:
     name: str
     value: Callable[[Array], Array]  # of z: the prediction, a new array
     product: Callable[[Array, Array], Array]  # of (p, a): the gradient by z of sum(a * value(z))
-    bend: Callable[[Array, Array, Array], Array]  # of (p, a, s): that of sum(a * product(p, s))
+    bend: Callable[[Array, Array, Array], Array]  # of (p, a, s): that of sum(a * tangent(p, s))
+    forward: Callable[[Array, Array], Array] | None = None  # `tangent`, if it is not `product`
+
+    def tangent(self, p: Array, s: Array) -> Array:
+        """Return the derivative of p along s."""
+        return (self.forward or self.product)(p, s)
 
 
 def _exp(z: Array) -> Array:
@@ -69,6 +74,43 @@ def _of_variances(first: float) -> Callable[[Array], Array]:
         return d
 
     return derivative
+
+
+def of_higher(a: Array) -> Array:
+    """Return sums over the level and higher ones, (N, heads, m)."""
+    return np.cumsum(a[:, ::-1], axis=1)[:, ::-1]
+
+
+def ascending(heads: int) -> Link:
+    """Return the link of quantiles: each adds a softplus to that of the level before.
+
+    Columns [k m, (k + 1) m) belong to level k. Derivatives of softplus are functions of what it
+    adds.
+    """
+
+    def by_level(a: Array) -> Array:
+        return a.reshape(len(a), heads, a.shape[1] // heads)
+
+    def sums(a: Array) -> Array:
+        return np.cumsum(by_level(a), axis=1).reshape(a.shape)
+
+    def value(z: Array) -> Array:
+        rises = by_level(z).copy()
+        rises[:, 1:] = softplus(rises[:, 1:])
+        return sums(rises.reshape(z.shape))
+
+    def slope(p: Array) -> Array:
+        slopes = np.ones_like(by_level(p))
+        slopes[:, 1:] = -np.expm1(-np.diff(by_level(p), axis=1))
+        return slopes.reshape(p.shape)
+
+    return Link(
+        "ascending",
+        value,
+        lambda p, a: slope(p) * of_higher(by_level(a)).reshape(a.shape),
+        lambda p, a, s: slope(p) * (1 - slope(p)) * of_higher(by_level(a)).reshape(a.shape) * s,
+        lambda p, s: sums(slope(p) * s),
+    )
 
 
 IDENTITY = Link("identity", np.copy, lambda p, a: a, lambda p, a, s: np.zeros_like(p))

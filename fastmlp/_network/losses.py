@@ -10,17 +10,24 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from fastmlp._core.intervals import FRACTION, INNER_FRACTION, POSITIVE, Options, check_flag
+from fastmlp._core.intervals import (
+    FRACTION,
+    INNER_FRACTION,
+    POSITIVE,
+    Options,
+    check_flag,
+    check_levels,
+)
 from fastmlp._core.keywords import check_choice
 from fastmlp._network import links
 from fastmlp._network.activations import Array, sigmoid, softplus
 
 __all__ = ["Loss", "SquaredError", "AbsoluteError", "Huber", "Quantile", "PoissonNLL"]
-__all__ += ["GaussianNLL", "CrossEntropy", "BinaryCrossEntropy"]
+__all__ += ["GaussianNLL", "CrossEntropy", "BinaryCrossEntropy", "Quantiles"]
 
 HALF_LOG_2_PI = 0.5 * math.log(2.0 * math.pi)
 
@@ -50,6 +57,25 @@ class Loss(Options):
         return 1
 
     @property
+    def levels(self) -> tuple[float, ...]:
+        """The levels of the quantiles that are predicted, if it predicts several."""
+        return ()
+
+    @property
+    def predicts_variance(self) -> bool:
+        """Whether predictions are means, followed by variances."""
+        return self._link is links.MEAN_AND_VARIANCE
+
+    def shaped(self, p: Array, flat: bool) -> Any:
+        """Return predictions (..., heads * m) in the shape of the user's targets.
+
+        They are (..., m), or a tuple of two such arrays; ``flat``: without the last axis.
+        """
+        heads = np.split(p, 2, axis=-1) if self.predicts_variance else [p]
+        shaped = tuple(head[..., 0] if flat else head for head in heads)
+        return shaped if len(shaped) > 1 else shaped[0]
+
+    @property
     def parameter(self) -> float:
         """The one number of the loss, or 0."""
         return float(getattr(self, self._number)) if self._number else 0.0
@@ -76,8 +102,12 @@ class Loss(Options):
         """Return the derivatives of the prediction with respect to z, times a, like z."""
         return self._link.product(prediction, a)
 
+    def link_tangent(self, prediction: Array, s: Array) -> Array:
+        """Return the derivative of the prediction along s, a direction of z."""
+        return self._link.tangent(prediction, s)
+
     def link_bend(self, prediction: Array, a: Array, s: Array) -> Array:
-        """Return the gradient by z of sum(a * link_product(prediction, s)), like z."""
+        """Return the gradient by z of sum(a * link_tangent(prediction, s)), like z."""
         return self._link.bend(prediction, a, s)
 
     def value_and_gradient(
@@ -341,6 +371,57 @@ class Linear(Loss):
         return z * t, t.copy()
 
 
+@dataclass(frozen=True)
+class Quantiles(Loss):
+    """Pinball losses of several levels, summed over levels and outputs: quantiles are fitted.
+
+    The quantiles of a row never cross: the first output of the last layer is the lowest one, and
+    softplus of each further output is the distance from the quantile of the level before.
+
+    Parameters
+    ----------
+    levels : sequence of at least two floats in (0, 1), ascending
+        For each quantile the fraction of the targets below it.
+
+    Examples
+    --------
+    >>> loss = Quantiles(levels=[0.25, 0.75])
+    >>> loss.link(np.zeros((1, 2))).round(3)
+    array([[0.   , 0.693]])
+    >>> loss.value_and_gradient(np.zeros((1, 2)), np.array([[1.0]]))[1]
+    array([[-1.   , -0.375]])
+    """
+
+    name = "quantiles"
+    levels: Any = (0.1, 0.5, 0.9)  # a tuple, made from any sequence
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "levels", check_levels("levels", self.levels))
+
+    @property
+    def heads(self) -> int:
+        """The number of levels."""
+        return len(self.levels)
+
+    @property
+    def _link(self) -> links.Link:
+        return links.ascending(self.heads)
+
+    def shaped(self, p: Array, flat: bool) -> Array:
+        """Return predictions (..., heads * m) as (..., m, levels); ``flat``: (..., levels)."""
+        by_level = p.reshape(*p.shape[:-1], self.heads, p.shape[-1] // self.heads)
+        return p if flat else np.swapaxes(by_level, -1, -2)
+
+    def _terms(self, z: Array, t: Array) -> tuple[Array, Array]:
+        levels = np.array(self.levels, z.dtype)[:, np.newaxis]
+        shape = len(z), self.heads, t.shape[1]
+        e = t[:, np.newaxis] - self.link(z).reshape(shape)
+        dz = links.of_higher(np.where(e > 0, -levels, np.where(e < 0, 1 - levels, 0)))
+        dz[:, 1:] *= sigmoid(z.reshape(shape)[:, 1:])
+        terms = np.sum(np.maximum(levels * e, (levels - 1) * e), axis=1)
+        return terms, dz.reshape(z.shape).astype(z.dtype)
+
+
 # Row order of the C table. One class may have several rows (labels or soft targets, for example).
 NATIVE_LOSSES = (
     "squared_error",
@@ -354,13 +435,14 @@ NATIVE_LOSSES = (
     "cross_entropy_soft",
     "binary_cross_entropy",
     "linear",
+    "quantiles",
 )
 
 LOSSES: dict[str, type[Loss]] = {
     row.name: row
     for row in (
         *(SquaredError, AbsoluteError, Huber, Quantile, PoissonNLL, GaussianNLL),
-        *(CrossEntropy, BinaryCrossEntropy),
+        *(CrossEntropy, BinaryCrossEntropy, Quantiles),
     )
 }
 

@@ -27,6 +27,7 @@ LossName: TypeAlias = Literal[
     "gaussian_nll",
     "cross_entropy",
     "binary_cross_entropy",
+    "quantiles",
 ]
 OptimizerName: TypeAlias = Literal["sgd", "rmsprop", "adam", "adamw", "lion"]
 NormPosition: TypeAlias = Literal["before", "after"]

@@ -13,6 +13,7 @@ from fastmlp._core.history import History
 from fastmlp._engine.protocol import Engine
 from fastmlp._engine.thread_pool import Team
 from fastmlp._network.data import Data
+from fastmlp._network.losses import Loss
 from fastmlp._training.loop import Evaluator, Measured, number
 
 Array = NDArray[Any]
@@ -120,7 +121,7 @@ class MetricEvaluator(Evaluator):
     ) -> None:
         super().__init__(engine, validation)
         self.measures = True
-        _check_kinds(metrics, measured, engine.spec.loss.heads)
+        _check_kinds(metrics, measured, engine.spec.loss)
         self.measured = measured
         self.targets = measured.targets.view()
         self.targets.flags.writeable = False  # may be the user's own array
@@ -132,8 +133,7 @@ class MetricEvaluator(Evaluator):
     def measure(self, loss: float, team: Team | None) -> float:
         """Return the validation loss, and keep the metrics for `record`."""
         p: Any = self.engine.predict(self.measured.x, team)
-        if self.engine.spec.loss.heads == 2:
-            p = tuple(np.split(p, 2, axis=1))
+        p = self.engine.spec.loss.shaped(p, False)
         y, items = self.targets, self.metrics.items()
         self.row = [{name: number(f"the metric {name}", f(y, p)) for name, f in items}]
         return super().measure(loss, team)
@@ -143,12 +143,15 @@ class MetricEvaluator(Evaluator):
         self.history.measured += self.row
 
 
-def _check_kinds(metrics: dict[str, Metric], data: Data, heads: int) -> None:
+def _check_kinds(metrics: dict[str, Metric], data: Data, loss: Loss) -> None:
     """Raise an error for a built-in metric that does not suit the targets or predictions."""
     y, remedy = data.targets, "mean_squared_error, mean_absolute_error or r2"
     for name, metric in metrics.items():
         wrong = ""
-        if metric is accuracy and heads == 2:
+        if loss.levels and metric in METRICS.values():
+            wrong = "one number for each target but this loss predicts quantiles"
+            remedy = "a callable (y, prediction) -> float"
+        elif metric is accuracy and loss.predicts_variance:
             wrong = "classes but this loss predicts means and variances"
         elif metric is accuracy and y.ndim == 2 and not 0 <= y.min() <= y.max() <= 1:
             wrong = f"classes but y holds numbers from {y.min():g} to {y.max():g}"

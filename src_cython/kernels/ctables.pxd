@@ -22,11 +22,12 @@ cdef extern from "tables/losses.h" nogil:
         real* scratch
         int64_t panel_step, columns, width, target_stride
         real parameter
+        const double* levels
     ctypedef struct fm_loss:
         const char* name
         void (*backward)(const fm_loss_call*, int64_t, int64_t) noexcept nogil
-        void (*link)(real*, int64_t) noexcept nogil
-        void (*link_slope)(const real*, int64_t, int64_t, real*) noexcept nogil
+        void (*link)(real*, int64_t, int64_t) noexcept nogil
+        void (*link_slope)(const real*, int64_t, int64_t, int64_t, real*) noexcept nogil
     const fm_loss* LOSSES
     int FM_COUNT(const void*)
     int64_t FM_LOSS_SCRATCH(int64_t)

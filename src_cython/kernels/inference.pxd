@@ -34,7 +34,7 @@ cdef inline void predict(const fm_network* net, const fm_buffers* buffers, const
             if columns > NR - LANES:  # several panels, or the link would write into the next row
                 row_from_panels(row, panel_step, columns, <real*>buffers.scratch)
                 row = <real*>buffers.scratch
-            LOSSES[net.link].link(row, columns)
+            LOSSES[net.link].link(row, columns, net.targets_width)
             copy_values(result, row, columns)
             result += columns
     fm_restore_fpenv(fpenv)
@@ -49,7 +49,7 @@ cdef inline void linked_rows(const fm_network* net, const fm_buffers* buffers, i
     cdef int64_t r
     for r in range(rows):
         row_from_panels(<real*>buffers.y[top] + r * NR, buffers.panel_step, columns, row)
-        LOSSES[net.link].link(row, columns)
+        LOSSES[net.link].link(row, columns, net.targets_width)
         memcpy(result + r * columns, row, columns * sizeof(real))
 
 
@@ -79,7 +79,7 @@ cdef inline void predict_row(const fm_network* net, const void* x, void* scratch
             memcpy(<real*>scratch + net.function_at, y, op.n_out * sizeof(real))
             op.function.row(op.function, op.n_out, <real*>scratch + net.function_at, y, fpenv)
         before = y
-    LOSSES[net.link].link(y, op.n_out)
+    LOSSES[net.link].link(y, op.n_out, net.targets_width)
     copy_values(<real*>out, y, op.n_out)
     fm_restore_fpenv(fpenv)
 
@@ -115,7 +115,7 @@ cdef inline void jacobian(const fm_network* net, const fm_buffers* buffers, cons
             if fm_stopped(interrupt):
                 break
             for r in range(rows):
-                LOSSES[net.loss].link_slope(predictions + r * columns, columns, c, slope)
+                LOSSES[net.loss].link_slope(predictions + r * columns, columns, net.targets_width, c, slope)
                 row_to_panels(slope, panel_step, columns, <real*>buffers.dz[top] + r * NR)
             for l in range(top, 0, -1):
                 backward_input(net, buffers, l, 0, padded, interrupt)

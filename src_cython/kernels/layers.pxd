@@ -136,6 +136,7 @@ cdef inline void table_loss(const fm_network* net, const fm_buffers* buffers, in
     call.width = net.targets_width
     call.target_stride = buffers.target_stride
     call.parameter = <real>net.loss_parameter
+    call.levels = net.loss_levels
     LOSSES[net.loss].backward(&call, first, last)
 
 

@@ -2,6 +2,7 @@
 
 import re
 
+import cases
 import compilers
 import exports
 import numpy as np
@@ -59,7 +60,7 @@ def test_the_self_check_finds_a_wrong_weight(tmp_path):
 def test_the_self_check_of_an_ensemble_is_of_the_mixture(loss):
     nets = ensemble(loss)
     model = nets._exported()
-    own, wanted = c.predict(model, model.nets, X), exports.joined(nets.predict(X))
+    own, wanted = c.predict(model, model.nets, X), cases.columns(nets.predict(X))
     np.testing.assert_allclose(own, wanted, rtol=1e-9)
 
 

@@ -89,7 +89,7 @@ def ensemble(loss="squared_error", kind=fastmlp.MLP, **options):
 def test_ensembles_predict_the_mixture(predicted, dtype, options, tmp_path):
     nets, x = [ensemble(loss, dtype=dtype, **options) for loss in exports.LOSSES], X.astype(dtype)
     for net, (y, labels) in zip(nets, predicted(nets, x, tmp_path), strict=True):
-        expected = exports.joined(net.predict(x))
+        expected = cases.columns(net.predict(x))
         np.testing.assert_allclose(y, expected, rtol=1e-4 if dtype == "float32" else 1e-9)
         if labels is not None:
             exports.assert_same_labels(labels, expected.argmax(axis=1), expected)
@@ -104,7 +104,7 @@ KINDS = [fastmlp.MLP, reference.MLP]
 def test_a_predictor_has_the_bits_of_predict(kind, loss, dtype):
     nets = ensemble(loss, kind, dtype=dtype)
     predict, x = nets.predictor(), X[:61].astype(dtype)
-    expected = exports.joined(nets.predict(x))
+    expected = cases.columns(nets.predict(x))
     np.testing.assert_array_equal(predict(x), expected)
     for row, wanted in zip(x[:5], expected, strict=False):
         if kind is fastmlp.MLP:  # in NumPy a row's products may be others than in a batch

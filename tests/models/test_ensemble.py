@@ -118,9 +118,9 @@ def test_predictions_are_those_of_the_mixture(mlp, case):
         (means, variances), (mean, variance) = apart, together
         np.testing.assert_allclose(mean, means.mean(0))
         np.testing.assert_allclose(variance, variances.mean(0) + means.var(0))
-        together = np.concatenate(together, axis=1)
     else:
         np.testing.assert_allclose(together, apart.mean(0), rtol=1e-12)
+    together = cases.columns(together)
     values, _ = case.loss.value_and_gradient(cases.before_link(case.loss, together), y)
     loss = ensemble.evaluate(X, y, WEIGHTS[0])
     assert loss == pytest.approx(np.average(values, weights=WEIGHTS[0]), rel=1e-9)

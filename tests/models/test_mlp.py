@@ -4,6 +4,7 @@ import copy
 import pickle
 import re
 
+import cases
 import numpy as np
 import pytest
 from models import X, Y, digest, network
@@ -35,14 +36,15 @@ def test_every_loss_trains_and_predicts(mlp, loss, dtype):
     assert net.evaluate(X, y) == history.val_loss[-1] < before
     predicted = net.predict(X)
     parts = predicted if isinstance(predicted, tuple) else (predicted,)
-    assert len(parts) == net.loss.heads
+    levels = net.loss.levels
+    assert len(parts) == (1 if levels else net.loss.heads)
     for part in parts:
-        assert part.shape == (90, 2)
+        assert part.shape == (90, 2, len(levels))[: 2 + bool(levels)]
         assert part.dtype == dtype
         assert np.isfinite(part).all()
     empty = net.predict(X[:0])
     for part in empty if isinstance(empty, tuple) else (empty,):
-        assert part.shape == (0, 2)
+        assert part.shape == (0, *parts[0].shape[1:])
         assert part.dtype == dtype
 
 
@@ -67,9 +69,13 @@ def test_outputs_before_the_link(mlp, loss, dtype, flat):
     if flat:
         net.partial_fit(X, TARGETS[net.loss.target_kind][:, 0])
 
+    levels = net.loss.levels
+
     def columns(prediction):
         parts = prediction if isinstance(prediction, tuple) else (prediction,)
-        assert all(part.ndim == 2 - flat for part in parts)
+        assert all(part.ndim == 2 - flat + bool(levels) for part in parts)
+        if levels and not flat:
+            return cases.columns(prediction)
         return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
 
     linked = columns(net.predict(X))
@@ -78,8 +84,9 @@ def test_outputs_before_the_link(mlp, loss, dtype, flat):
     source = columns(net.predict(lambda: [X[:50], X[50:]], link=False))
     assert_close(source, outputs, "gradient", dtype)
     assert_close(columns(net.predict(X[:1], link=False)), outputs[:1], "gradient", dtype)
-    outs = np.empty((2, *((90,) if flat else (90, 2))), dtype)
-    out = tuple(outs) if net.loss.heads == 2 else outs[0]
+    predicted = net.predict(X)
+    is_pair = isinstance(predicted, tuple)
+    out = tuple(map(np.empty_like, predicted)) if is_pair else np.empty_like(predicted)
     assert_close(columns(net.predict(X, out, link=False)), outputs, "gradient", dtype)
     for bad in (None, 1, "no", np.array([True, False])):
         with pytest.raises(TypeError, match="link is .* but must be True or False"):

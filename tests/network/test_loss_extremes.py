@@ -46,6 +46,11 @@ def rows(case, dtype):
         soft = ((1.0, 0.0, 0.0), (0.0, 0.25, 0.75), (0.25, 0.5, 0.25))
         targets = range(3) if case.labels else soft
         return [(row, t) for row, t in itertools.product(z, targets)]
+    if case.loss.levels:  # targets that no rounded quantile equals
+        largest = float(np.finfo(dtype).max)
+        rises = (0.0, 1.0, -30.0, -0.45 * largest, 1e4, 0.45 * largest, largest)
+        grid = itertools.product(reals, rises, rises, (-0.3, -3e4, 0.31 * largest))
+        return [(tuple(z), (t,)) for *z, t in grid]
     if case.loss.heads == 2:
         return [((mean, s), (0.0,)) for mean, s in itertools.product(reals, reals)]
     targets = {
@@ -58,7 +63,7 @@ def rows(case, dtype):
 
 def truth(loss, z, t):
     """Return (loss, gradient, whether a part of it is beyond the dtype) of one row."""
-    mp = mpmath.mpf
+    mp, z_dtype = mpmath.mpf, z.dtype
     limit = mp(float(np.finfo(z.dtype).max))
 
     def exp(x):  # farther out nothing comes back into the range of the dtypes
@@ -67,6 +72,16 @@ def truth(loss, z, t):
     if loss.target_kind == "class":
         return (*_cross_entropy(loss, z, t, exp), False)
     t = mp(float(t[0]))
+    if loss.levels:
+        z = [mp(float(number)) for number in z]
+        rises = [z[0], *(max(x, mp(0)) + mpmath.log1p(exp(-abs(x))) for x in z[1:])]
+        errors = [sum(rises[: k + 1]) - t for k in range(len(z))]
+        levels = [mp(float(np.dtype(z_dtype).type(level))) for level in loss.levels]
+        slopes = [(e > 0) - level for e, level in zip(errors, levels, strict=True)]
+        value = sum(e * slope for e, slope in zip(errors, slopes, strict=True))
+        own = [mp(1), *(1 / (1 + exp(-x)) for x in z[1:])]
+        gradient = [sum(slopes[k:]) * own[k] for k in range(len(z))]
+        return value, gradient, any(max(abs(e), abs(e + t)) > limit for e in errors)
     if loss.heads == 2:
         e, s = mp(float(z[0])) - t, mp(float(z[1]))
         scaled = e * exp(-s)

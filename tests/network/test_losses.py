@@ -41,6 +41,8 @@ HAND_WORKED = [
     (losses.Huber(2.0), [[1.0, 5.0, -5.0]], [[0.0, 0.0, 0.0]], 16.5, [1.0, 2.0, -2.0]),
     (losses.Huber(2.0), [[2.0, -2.0]], [[0.0, 0.0]], 4.0, [2.0, -2.0]),
     (losses.Quantile(0.8), [[1.0, 3.0, 2.0]], [[3.0, 1.0, 2.0]], 2.0, [-0.8, 0.2, 0.0]),
+    (losses.Quantiles([0.2, 0.6]), [[0.0, 0.0]], [[LOG_2 / 2]], 0.3 * LOG_2, [0.2, 0.2]),
+    (losses.Quantiles([0.2, 0.6]), [[1.0, 0.0]], [[3.0]], 1.6 - 0.6 * LOG_2, [-0.8, -0.3]),
     (losses.PoissonNLL(), [[LOG_2]], [[3.0]], 2 - 3 * LOG_2, [-1.0]),
     (losses.GaussianNLL(), [[1.0, LOG_4]], [[3.0]], 0.5 * (LOG_4 + 1 + LOG_2_PI), [-0.5, 0.0]),
     (UNIT, [[1.0, 0.0]], [[3.0, 0.0]], 2 + LOG_2_PI, [-2.0, 0.0]),
@@ -65,6 +67,26 @@ def test_links():
     assert_close(losses.PoissonNLL().link(z), [[1.0, 3.0]], "elementwise", "float64")
     assert_close(losses.GaussianNLL().link(z), [[0.0, 3.0]], "elementwise", "float64")
     assert np.array_equal(losses.Huber().link(z), z)
+    z = np.log(np.expm1([[1.0, 2.0, 3.0, 4.0]]))  # of two outputs
+    quantiles = [[z[0, 0], z[0, 1], z[0, 0] + 3, z[0, 1] + 4]]
+    assert_close(losses.Quantiles([0.2, 0.8]).link(z), quantiles, "elementwise", "float64")
+
+
+@pytest.mark.parametrize(
+    "levels", [[0.5], 0.5, "ab", None, [0.5, 0.5], [0.9, 0.1], [0.1, 0.5, 0.4]]
+)
+def test_levels_are_ascending(levels):
+    with pytest.raises(ValueError, match="at least two ascending levels are expected"):
+        losses.Quantiles(levels)
+
+
+def test_levels_are_fractions():
+    for levels in ([0.0, 0.5], [0.5, 1.0], [-0.1, 0.5], [0.5, np.nan]):
+        with pytest.raises(ValueError, match="levels is"):
+            losses.Quantiles(levels)
+    with pytest.raises(TypeError, match="levels is"):
+        losses.Quantiles([0.5, "0.9"])
+    assert losses.Quantiles(np.float32([0.25, 0.5])) == losses.Quantiles((0.25, 0.5))
 
 
 def test_labels_are_one_hot_soft_targets():

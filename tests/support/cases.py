@@ -205,13 +205,25 @@ def agree(dtype: str, expected: Any, once: Any, *others: Any) -> None:
 
 
 def before_link(loss: losses.Loss, p: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return outputs before the link that give a prediction, none of it 0 or 1."""
+    """Return outputs before the link that give predictions of `columns`, none of them 0 or 1."""
+    if loss.link_name == "ascending":
+        levels = p.reshape(len(p), loss.heads, -1)
+        rises = np.log(np.expm1(np.diff(levels, axis=1)))
+        return np.concatenate([levels[:, :1], rises], axis=1).reshape(p.shape)
     if loss.link_name == "mean_and_variance":
         mean, variance = np.split(p, 2, axis=1)
         return np.concatenate([mean, np.log(variance)], axis=1)
     if loss.link_name == "identity":
         return p
     return np.log(p) - np.log1p(-p) if loss.link_name == "sigmoid" else np.log(p)
+
+
+def columns(prediction: Any) -> npt.NDArray[Any]:
+    """Return a prediction of a model, (n, outputs) or by heads, as engines and exports do."""
+    if isinstance(prediction, tuple):
+        return np.concatenate(prediction, axis=1)
+    by_level = np.moveaxis(prediction, -1, 1) if prediction.ndim == 3 else prediction
+    return by_level.reshape(len(prediction), -1)
 
 
 def train(

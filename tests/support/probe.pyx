@@ -265,6 +265,7 @@ cdef class Kernels:
         cdef fm_data data
         inputs, ones = np.zeros((n, 1), self.dtype), np.ones(n, self.dtype)
         engine.describe(&data, Data(inputs, targets, ones, output_weights))
+        buffers.take_output_weights(engine.kernels, &data)
         engine.kernels.gather(&net, c, &data, NULL, 0, 0, n, 0)
         view(c.loss_share, n, self.dtype)[...] = 1
         engine.kernels.output_loss(&net, c, 0, n, &data, 0, NULL)

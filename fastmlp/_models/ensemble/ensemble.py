@@ -494,9 +494,8 @@ class Ensemble(Exportable):
 
     def _heads(self, p: NDArray[Any]) -> NDArray[Any] | tuple[NDArray[Any], NDArray[Any]]:
         """Return predictions (..., heads * outputs) in the shape of the user's targets."""
-        if not all(member._flat_y for member in self._members):
-            return self._engines().heads(p)  # type: ignore[no-any-return]
-        return p[..., 0] if p.shape[-1] == 1 else (p[..., 0], p[..., 1])
+        is_flat = all(member._flat_y for member in self._members)
+        return self._spec.loss.shaped(p, is_flat)  # type: ignore[no-any-return]
 
     def _predictions(self, X: ArrayLike) -> NDArray[Any]:
         first = self._members[0]

@@ -81,8 +81,8 @@ class MemberEngines:
         return mixture.prediction(self.spec.loss, list(predictions))
 
     def heads(self, p: NDArray[Any]) -> Any:
-        """Return predictions as ``MLP.predict`` does: for two heads as a tuple."""
-        return tuple(np.split(p, 2, axis=-1)) if self.spec.loss.heads == 2 else p
+        """Return predictions as ``MLP.predict`` does, with the axis of the outputs."""
+        return self.spec.loss.shaped(p, False)
 
 
 class EnsembleEvaluator(Evaluator):

@@ -61,18 +61,27 @@ def _means_and_variances(outputs: Sequence[Array], rows: RowMeans) -> Array:
     return np.concatenate([mean, np.logaddexp(rows.log_mean(logs), between)], axis=1)
 
 
+def _quantiles(loss: Loss, outputs: Sequence[Array], rows: RowMeans) -> Array:
+    """Return outputs whose quantiles are the means of the members'."""
+    p = rows.mean([loss.link(z) for z in outputs])
+    rises = np.diff(p.reshape(len(p), loss.heads, -1), axis=1).reshape(len(p), -1)
+    first = p[:, : p.shape[1] // loss.heads]
+    return np.concatenate([first, rises + np.log(-np.expm1(-rises))], axis=1)
+
+
 def _log_softmax(z: Array) -> Array:
     below = np.maximum(z - np.max(z, axis=1, keepdims=True), -np.finfo(z.dtype).max)
     return np.asarray(below - np.log(np.sum(np.exp(below), axis=1, keepdims=True)))
 
 
 # By link: the ensemble's outputs before the link from those of the members, in float64.
-MIXED: dict[str, Callable[[Sequence[Array], RowMeans], Array]] = {
-    "identity": lambda outputs, rows: rows.mean(outputs),
-    "exp": lambda outputs, rows: rows.log_mean(outputs),
-    "mean_and_variance": _means_and_variances,
-    "sigmoid": _probabilities,
-    "softmax": lambda outputs, rows: rows.log_mean([_log_softmax(z) for z in outputs]),
+MIXED: dict[str, Callable[[Loss, Sequence[Array], RowMeans], Array]] = {
+    "identity": lambda loss, outputs, rows: rows.mean(outputs),
+    "exp": lambda loss, outputs, rows: rows.log_mean(outputs),
+    "mean_and_variance": lambda loss, outputs, rows: _means_and_variances(outputs, rows),
+    "sigmoid": lambda loss, outputs, rows: _probabilities(outputs, rows),
+    "softmax": lambda loss, outputs, rows: rows.log_mean([_log_softmax(z) for z in outputs]),
+    "ascending": _quantiles,
 }
 
 
@@ -82,7 +91,7 @@ def prediction(loss: Loss, predictions: Sequence[Array]) -> Array:
     rows = RowMeans([slice(None)] * len(predictions), n)
     with np.errstate(over="ignore", invalid="ignore"):
         mixed = rows.mean(predictions)
-        if loss.heads == 2:
+        if loss.predicts_variance:
             mixed[:, m:] += rows.variance([p[:, :m] for p in predictions], mixed[:, :m])
         return np.asarray(mixed.astype(predictions[0].dtype))
 
@@ -93,7 +102,7 @@ def mean_loss(loss: Loss, outputs: Sequence[Array], places: Sequence[Any], data:
     arguments = [targets] if data.output_weights is None else [targets, data.output_weights]
     with np.errstate(all="ignore"):  # non-finite values are returned as they are
         exact, rows = [z.astype(np.float64) for z in outputs], RowMeans(places, data.rows)
-        z = MIXED[loss.link_name](exact, rows)
+        z = MIXED[loss.link_name](loss, exact, rows)
         if isinstance(loss, CustomFunction):  # it expects the dtype of the model
             z = z.astype(data.x.dtype)
     if targets.ndim == 2:

@@ -88,7 +88,9 @@ class EnsemblePredictor(Exportable):
             x = [_apart(array, out) for array in x]
         first: NDArray[Any] = functions[0](*x, out)  # checks all
         predictions = [first, *(predict(*x) for predict in functions[1:])]
-        if first.ndim == 1 and self.spec.loss.heads == 1:  # faster, and the bits of `prediction`
+        if (
+            first.ndim == 1 and not self.spec.loss.predicts_variance
+        ):  # faster, and the bits of `prediction`
             with np.errstate(over="ignore", invalid="ignore"):
                 total = sum(predictions, np.zeros(first.shape))
                 mixed = (total / len(predictions)).astype(first.dtype)

@@ -9,8 +9,8 @@
 #include "simd/mathfun.h"
 #include "panels/tile.h"
 
-/* LANES rows of outputs, of targets and of their weights. */
-#define FM_LOSS_SCRATCH(columns) (3 * LANES * padded(columns))
+/* LANES rows of outputs, of targets, of their weights, and for the loss's own use. */
+#define FM_LOSS_SCRATCH(columns) (4 * LANES * padded(columns))
 
 typedef struct {
     const real *targets;    /* (batch, width), target_stride apart; NULL with labels */
@@ -25,15 +25,16 @@ typedef struct {
     int64_t width;         /* targets of a row */
     int64_t target_stride; /* width, rounded up to whole vectors if it is more than 1 */
     real parameter;        /* delta, quantile or label smoothing */
+    const double *levels;  /* (columns / width,) of quantiles, ascending */
 } fm_loss_call;
 
 typedef struct {
     const char *name;
     void (*backward)(const fm_loss_call *call, int64_t first, int64_t last);
     /* in place on a contiguous row; accesses whole vectors, up to LANES - 1 values past the columns */
-    void (*link)(real *row, int64_t columns);
+    void (*link)(real *row, int64_t columns, int64_t width);
     /* d[j] = d prediction[c] / d z[j], from the row of predictions */
-    void (*link_slope)(const real *prediction, int64_t columns, int64_t c, real *d);
+    void (*link_slope)(const real *prediction, int64_t columns, int64_t width, int64_t c, real *d);
 } fm_loss;
 
 FM_INLINE int64_t padded(int64_t columns) {
@@ -241,6 +242,35 @@ LOSS(gaussian_nll, {
     value = tree_of_columns(TREE_LANES, lane);
 })
 
+/* Columns [0, width) are the lowest quantiles; softplus of the next ones is what each adds to the quantile of the level
+ * before. */
+LOSS(quantiles, {
+    real *const slope = t + 2 * LANES * padded(q.columns);
+    v lane[TREE_LANES] = {0};
+    for (int64_t first = 0; first < q.width; first++) {
+        const v target = v_load(t + first * LANES);
+        v quantile = {0};
+        for (int64_t c = first; c < q.columns; c += q.width) {
+            const v at = v_load(z + c * LANES);
+            const v level = v_set1((real)q.levels[c / q.width]);
+            v d;
+            if (c == first) quantile = at;
+            else quantile += v_softplus(at);
+            const v l = quantile_point(quantile, target, level, &d);
+            lane[c % TREE_LANES] += weighted(l, w, first * LANES);
+            v_store(slope + c * LANES, weighted(d, w, first * LANES));
+        }
+    }
+    for (int64_t c = q.columns - 1; c >= 0; c--) { /* an output moves its quantile and those of higher levels */
+        v beyond = v_load(slope + c * LANES);
+        if (c + q.width < q.columns) beyond += v_load(slope + (c + q.width) * LANES);
+        v_store(slope + c * LANES, beyond);
+        if (c >= q.width) beyond *= v_sigmoid(v_load(z + c * LANES));
+        v_store(z + c * LANES, beyond * share);
+    }
+    value = tree_of_columns(TREE_LANES, lane);
+})
+
 FM_INLINE v columns_max(const real *z, int64_t columns) {
     v highest = v_load(z);
     for (int64_t c = 1; c < columns; c++) highest = v_max(v_load(z + c * LANES), highest);
@@ -336,7 +366,7 @@ FM_INLINE real exponentials(real *z, int64_t columns, real max) {
     return v_tree_sum(sum);
 }
 
-static void identity_link(real *row, int64_t columns) { (void)row, (void)columns; }
+static void identity_link(real *row, int64_t columns, int64_t width) { (void)row, (void)columns, (void)width; }
 
 /* Slopes of links that act on each output alone: all but element c are 0. */
 FM_INLINE void diagonal(int64_t columns, int64_t c, real value, real *d) {
@@ -344,41 +374,62 @@ FM_INLINE void diagonal(int64_t columns, int64_t c, real value, real *d) {
     d[c] = value;
 }
 
-static void identity_slope_row(const real *prediction, int64_t columns, int64_t c, real *d) {
+static void identity_slope_row(const real *prediction, int64_t columns, int64_t width, int64_t c, real *d) {
+    (void)width;
     (void)prediction;
     diagonal(columns, c, 1, d);
 }
 
-static void exp_slope_row(const real *prediction, int64_t columns, int64_t c, real *d) {
+static void exp_slope_row(const real *prediction, int64_t columns, int64_t width, int64_t c, real *d) {
+    (void)width;
     diagonal(columns, c, prediction[c], d);
 }
 
-static void variance_slope_row(const real *prediction, int64_t columns, int64_t c, real *d) {
+static void variance_slope_row(const real *prediction, int64_t columns, int64_t width, int64_t c, real *d) {
+    (void)width;
     diagonal(columns, c, c < columns / 2 ? 1 : prediction[c], d);
 }
 
-static void sigmoid_slope_row(const real *prediction, int64_t columns, int64_t c, real *d) {
+static void sigmoid_slope_row(const real *prediction, int64_t columns, int64_t width, int64_t c, real *d) {
+    (void)width;
     diagonal(columns, c, prediction[c] * (1 - prediction[c]), d);
 }
 
-static void softmax_slope_row(const real *prediction, int64_t columns, int64_t c, real *d) {
+static void softmax_slope_row(const real *prediction, int64_t columns, int64_t width, int64_t c, real *d) {
+    (void)width;
     for (int64_t j = 0; j < columns; j++) d[j] = -prediction[c] * prediction[j];
     d[c] += prediction[c];
 }
 
-static void exp_link(real *row, int64_t columns) {
+static void exp_link(real *row, int64_t columns, int64_t width) {
+    (void)width;
     EACH_COLUMN(columns) { (void)u; v_storeu(row + c, v_exp(v_loadu(row + c))); }
 }
 
-static void variance_link(real *row, int64_t columns) { exp_link(row + columns / 2, columns / 2); }
+static void variance_link(real *row, int64_t columns, int64_t width) { exp_link(row + width, columns - width, width); }
 
-static void sigmoid_link(real *row, int64_t columns) {
+static void sigmoid_link(real *row, int64_t columns, int64_t width) {
+    (void)width;
     EACH_COLUMN(columns) { (void)u; v_store(row + c, v_sigmoid(v_load(row + c))); }
 }
 
-static void softmax_link(real *row, int64_t columns) {
+static void softmax_link(real *row, int64_t columns, int64_t width) {
+    (void)width;
     const real total = exponentials(row, columns, row_max(row, columns));
     EACH_COLUMN(columns) { (void)u; v_store(row + c, v_load(row + c) / total); }
+}
+
+/* Each quantile is that of the level before plus a softplus, so that they are in order. */
+static void ascending_link(real *row, int64_t columns, int64_t width) {
+    real *const rise = row + width;
+    EACH_COLUMN(columns - width) { (void)u; v_storeu(rise + c, v_softplus(v_loadu(rise + c))); }
+    for (int64_t c = width; c < columns; c++) row[c] += row[c - width];
+}
+
+static void ascending_slope_row(const real *prediction, int64_t columns, int64_t width, int64_t c, real *d) {
+    memset(d, 0, sizeof(real) * (size_t)columns);
+    for (; c >= width; c -= width) d[c] = -v_expm1_negative(v_set1(prediction[c - width] - prediction[c]))[0];
+    d[c] = 1;
 }
 
 static const fm_loss LOSSES[] = {
@@ -393,6 +444,7 @@ static const fm_loss LOSSES[] = {
     {"cross_entropy_soft", cross_entropy_soft_backward, softmax_link, softmax_slope_row},
     {"binary_cross_entropy", binary_cross_entropy_backward, sigmoid_link, sigmoid_slope_row},
     {"linear", linear_backward, identity_link, identity_slope_row},
+    {"quantiles", quantiles_backward, ascending_link, ascending_slope_row},
 };
 
 #endif

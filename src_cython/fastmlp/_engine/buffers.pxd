@@ -19,6 +19,7 @@ cdef class Buffers:
     cdef fm_entries entries
     cdef Inputs inputs
     cdef Memory memory
+    cdef int take_output_weights(self, const fm_kernels* k, const fm_data* data) except -1
 
     @staticmethod
     cdef Buffers make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads,

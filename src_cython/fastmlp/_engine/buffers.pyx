@@ -117,6 +117,12 @@ cdef int take_entries(Buffers buffers, const fm_network* net, int64_t rows, int 
 cdef class Buffers:
     """Memory of one batch, see fm_buffers."""
 
+    cdef int take_output_weights(self, const fm_kernels* k, const fm_data* data) except -1:
+        """Take the memory for the weights of outputs, if the data have them."""
+        if data.output_weights != NULL and self.c.output_weights == NULL:
+            self.c.output_weights = self.memory.take(self.c.panel_step // k.nr * self.c.target_stride)
+        return 0
+
     @staticmethod
     cdef Buffers make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads,
                       bint training, Inputs inputs, bint for_jacobian=False, tuple drops=()):
@@ -162,7 +168,6 @@ cdef class Buffers:
                 c.statistics[l] = memory.take(2 * padded)
         c.target_stride = target_stride(k, net)
         c.targets = memory.take(padded * c.target_stride)
-        c.output_weights = memory.take(padded * c.target_stride)
         c.labels = <int32_t*>memory.take(padded, sizeof(int32_t))
         c.loss_share = memory.take(padded)
         c.weight = memory.take(padded)

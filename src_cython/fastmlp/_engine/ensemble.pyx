@@ -101,6 +101,7 @@ cdef object hold_out(Engine engine, Pass member, data, cnp.ndarray sums, bint li
     columns = engine.operators[engine.net.n_operators - 1].n_out
     out = np.empty((len(sums), data.rows, columns), engine.spec.dtype)
     engine.describe(&run.held, data)
+    buffers.take_output_weights(engine.kernels, &run.held)
     member.measured = member.net
     engine.choose_loss(&member.measured, run.held.labels != NULL)
     if not linked:

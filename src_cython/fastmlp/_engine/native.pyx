@@ -142,6 +142,7 @@ cdef class Engine(Parameters):
         drops = self.set_dropout(task, plan.dropouts)
         stores = plan.clip_norm > 0 or plan.l1 > 0 or plan.share is not None
         context = self.context_for(net, self.context, task.batch, n_threads, drops, stores, data.x)
+        context.buffers.take_output_weights(self.kernels, &task.data)
         self.context = None  # until the epoch has ended
         if context.working == NULL:
             context.working = context.memory.take(self.n_parameters)
@@ -275,6 +276,7 @@ cdef class Engine(Parameters):
         context = self.call_contexts.pop() if self.call_contexts else None
         n_threads = team.size if team is not None else 1
         context = self.context_for(&batch.net, context, task.batch, n_threads, (), True, data.x)
+        context.buffers.take_output_weights(self.kernels, &task.data)
         batch.net.copies = context.copies
         self.kernels.renew_copies(&batch.net)
         PyErr_CheckSignals()
@@ -486,6 +488,7 @@ cdef class Engine(Parameters):
         borrowed = []
         for i in range(job.n_threads):
             buffers = self.borrow_buffers(x)
+            buffers.take_output_weights(self.kernels, job.data)
             borrowed.append(buffers)
             all_buffers[i] = &buffers.c
         if job.n_threads == 1:

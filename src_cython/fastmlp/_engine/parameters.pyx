@@ -152,6 +152,10 @@ cdef class Parameters:
         self.choose_loss(&self.net, False)
         self.net.targets_width = spec.n_outputs
         self.net.loss_parameter = spec.loss.parameter
+        levels = <double*>self.memory.take(len(spec.loss.levels), sizeof(double))
+        for l, quantile in enumerate(spec.loss.levels):
+            levels[l] = quantile
+        self.net.loss_levels = levels
         if spec.loss.is_custom:
             self.net.loss_function = self.function_of(spec.loss, &self.loss_takes_lock)
         self.net.operators = self.operators
