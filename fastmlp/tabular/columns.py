@@ -28,6 +28,7 @@ from fastmlp.tabular.forms import (
     Instants,
     cycles_of,
     kind_of,
+    of_kind,
     of_text,
 )
 from fastmlp.tabular.frames import is_frame, names_in
@@ -199,7 +200,7 @@ class Columns:
                     counted = count_values(series, name)
                     column = of_counts(name, counted, is_text=k not in selected, order=order)
                 else:
-                    column = Column(name, form=Form(kind) if kind in KINDS else None)
+                    column = Column(name, form=of_kind(kind))
                 yield column, column.read(series)
 
         return cls.used_of(read(), named)

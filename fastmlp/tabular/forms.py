@@ -214,6 +214,13 @@ def _naive(value: Any) -> Any:
     return value.astimezone(datetime.UTC).replace(tzinfo=None)
 
 
+def of_kind(kind: str, **of_text: Any) -> Form | None:
+    """Return the form of a kind, of dates with all cycles until they are measured; else None."""
+    if kind not in KINDS:
+        return None
+    return Form(kind, cycles=tuple(CYCLES) if kind in DATES else (), **of_text)
+
+
 def of_text(count: Counter[Any]) -> Form | None:
     """Return the form of a column of text, from the numbers of its rows; None for categories.
 
@@ -230,7 +237,8 @@ def of_text(count: Counter[Any]) -> Form | None:
     kind = kind_of(value)
     if kind == "number" and (len(readable) < FEWEST_QUANTITIES or all(map(_is_plain, readable))):
         return None
-    return Form(kind, layout, unit, tuple(text for text in texts if text not in readable))
+    missing = tuple(text for text in texts if text not in readable)
+    return of_kind(kind, layout=layout, unit=unit, missing=missing)
 
 
 def _readable(layout: str, texts: dict[str, int]) -> dict[str, Any]:

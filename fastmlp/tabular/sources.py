@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 import fastmlp.tabular.columns as of_columns
 from fastmlp._training.arrow import ArrowBlocks, Batch, numbers_of
 from fastmlp.tabular.columns import Array, Column, Columns, Table
-from fastmlp.tabular.forms import KINDS, Form, Instants
+from fastmlp.tabular.forms import Form, Instants, of_kind
 
 CATEGORIES = ("bool", "string", "large_string", "binary", "large_binary", "fixed_size_binary")
 Place = Callable[[int], str]  # the words for the place of a row of a batch
@@ -44,7 +44,7 @@ def scan(source: ArrowBlocks, batches: Iterable[Batch], categorical: Any, has_la
     labels: dict[Any, None] = {}
     missing: set[str] = set()
     y, n, has_weight = np.empty(0), 0, [np.empty(0, bool)]
-    forms: dict[int, Form] = {}
+    forms: dict[int, Form | None] = {}
     orders: dict[int, Sequence[Any]] = {}
     chosen: set[int] = set()
     for batch, _, place, _ in batches:
@@ -67,7 +67,7 @@ def scan(source: ArrowBlocks, batches: Iterable[Batch], categorical: Any, has_la
                 count[k].update(_located(counted, _array(batch.column(name)), name, place))
             elif not n:
                 kind = _located(partial(_kind, name=name), _array(batch.column(name)), name, place)
-                forms |= {k: Form(kind)} if kind in KINDS else {}
+                forms[k] = of_kind(kind)
         if source.weight is not None:
             has_weight.append(numbers_of(batch.column(source.weight), source.weight, place) != 0)
         n += batch.num_rows

@@ -87,6 +87,7 @@ CHECKED = {
     ("frame", "each"): "float32",
     ("frame", "gaussian"): "float32",
     HARD: "float64",
+    ("times", "squared_error", "others"): "float32",
 }
 
 
