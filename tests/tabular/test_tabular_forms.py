@@ -277,6 +277,15 @@ def test_the_command_line_reads_dates_and_quantities_of_a_file(tmp_path):
         children.printed(here("export", "model", "--to", form, folder=tmp_path))
 
 
+def test_a_column_of_dates_is_also_the_time_of_rows():
+    frame = doors()
+    arrow = pytest.importorskip("pyarrow").Table.from_pandas(frame.assign(y=Y))
+    expected = regressor().fit(frame, Y, time=SECONDS).predict(frame)
+    assert np.array_equal(regressor().fit(frame, Y, time="start").predict(frame), expected)
+    of_source = regressor().fit(fastmlp.ArrowBlocks(arrow, "y", rows=64), time="start")
+    assert np.array_equal(of_source.predict(frame), expected)
+
+
 REFUSED = {  # values of a new row, and what is said of them
     "another kind": ("wait", DATES, "wait holds dates without .* time differences are expected"),
     "no zone": ("start", DATES, "start holds dates without a time zone but dates with a"),
