@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from fastmlp._core.intervals import check_count
 from fastmlp._core.optional import require
 from fastmlp._training.parquet import (
-    GROUPS_AT_ONCE,
     RowGroup,
+    groups_at_once,
     in_turn,
     number_types,
     row_groups,
@@ -170,8 +170,7 @@ class ArrowBlocks:
         self._names(groups[0])  # the first file decides on the features
         count, types = 1, number_types(groups)
         if order is not None:
-            largest = max(group.rows for group in groups)
-            count = at_once or min(GROUPS_AT_ONCE, max(1, largest // (2 * self.rows)))
+            count = at_once or groups_at_once(groups, 2 * self.rows)
             groups = [groups[k] for k in order(len(groups))]
         n = 0  # rows that passed the filter
         for batch, names, group, rows in in_turn((self._of_group(g, types) for g in groups), count):

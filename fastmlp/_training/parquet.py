@@ -28,8 +28,9 @@ PAUSES = (0.1, 0.5, 2.0)  # seconds before the further attempts at reading from 
 LASTING = (PermissionError, ValueError, TypeError, MemoryError)
 # Bytes that are read at a time from a local file; other stores fetch whole columns of a row group.
 LOCAL_BUFFER = 16_384
-# Row groups of random order that are read in turn, so that large ones are mixed; each needs memory.
-GROUPS_AT_ONCE = 4
+# Row groups in random order that are read in turn, so that large ones are mixed: at most so many,
+# and so many bytes of them. Both decide on the order, so neither depends on the machine.
+GROUPS_AT_ONCE, BYTES_AT_ONCE = 4, 2**28
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,11 @@ class RowGroup:
     def rows(self) -> int:
         """Number of rows."""
         return int(self.fragment.row_groups[0].num_rows)
+
+    @cached_property
+    def size(self) -> int:
+        """Number of bytes of all columns in memory."""
+        return int(self.fragment.row_groups[0].total_byte_size)
 
     @cached_property
     def path(self) -> str:
@@ -170,6 +176,13 @@ def number_types(groups: Iterable[RowGroup]) -> dict[str, Any]:
         for name, kinds in types.items()
         if len(kinds) > 1 and all(any(test(kind) for test in numeric) for kind in kinds)
     }
+
+
+def groups_at_once(groups: Sequence[RowGroup], rows: int, most_bytes: float = BYTES_AT_ONCE) -> int:
+    """Return how many row groups to read in turn: several that have more rows, if they fit."""
+    largest = max(group.rows for group in groups)
+    size = max(1, *(group.size for group in groups))
+    return max(1, int(min(GROUPS_AT_ONCE, largest // rows, most_bytes / size)))
 
 
 def in_turn(readers: Iterable[Iterator[T]], count: int) -> Generator[T, None, None]:

@@ -62,8 +62,13 @@ def bytes_of(max_memory: Any) -> float:
 
 
 def free_bytes(root: Path = Path("/")) -> float:
-    """Return the memory free to this process in its machine and control groups; else infinity."""
+    """Return the memory free to this process by machine, control groups, ulimit; else infinity."""
     free = [1024 * kibibytes for kibibytes in _numbers(root / "proc/meminfo", "MemAvailable")]
+    sizes = _numbers(root / "proc/self/status", "VmSize")
+    for most, kibibytes in zip(
+        _numbers(root / "proc/self/limits", "Max address space"), sizes, strict=False
+    ):
+        free.append(most - 1024 * kibibytes)
     for folder, is_second in control_groups.folders("memory", root):
         limit, usage, cache = GROUPS[is_second]
         for most, used in zip(_numbers(folder / limit), _numbers(folder / usage), strict=False):

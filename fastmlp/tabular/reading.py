@@ -338,6 +338,7 @@ def _source_once(
     sampled = rows.numbers if len(rows) < rows.total else None
     scan = sources.scan(source, rows.batches(), categorical, has_labels)
     table = sources.read(source, rows.batches(), scan, None, has_labels)
+    del rows, pilot
     return _of_source(task_class, parameters, *table, sampled, plan)
 
 
@@ -355,6 +356,7 @@ def _of_source(
 
     The task for the plan was one of more rows, or of the first block and the labels of all.
     """
+    sampling.release()
     task, y = task_class.of_targets(parameters, y)
     names = np.array(columns.names, object)
     pairs = _pairs(parameters, table.numbers, y, None, None)

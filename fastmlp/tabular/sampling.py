@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmlp._core.optional import require
 from fastmlp._training.arrow import ArrowBlocks, Batch, numbers_of
-from fastmlp._training.parquet import GROUPS_AT_ONCE
+from fastmlp._training.parquet import groups_at_once
 from fastmlp.tabular.columns import RowIndex
 
 FEWEST_ROWS = 5_000  # neither a time limit nor memory leaves fewer of what was read
@@ -99,7 +100,9 @@ def sampled(
         total = source.n
     blocks: list[Block] = []
     size, seen, key = 0.0, 0, np.inf
-    at_once = GROUPS_AT_ONCE if until < np.inf else 1
+    at_once = 1
+    if groups and until < np.inf:
+        at_once = groups_at_once(groups, source.rows, most_bytes)
     with contextlib.closing(source.batches(order, groups, at_once)) as batches:
         for part in batches:
             n = part.batch.num_rows
@@ -112,14 +115,21 @@ def sampled(
             size, seen = size + block.part.batch.nbytes, seen + n
             while size > most_bytes and sum(len(block.rows) for block in blocks) > FEWEST_ROWS:
                 key = LEFT * min(key, 1.0)
-                blocks = [block.below(key) for block in blocks]
+                for k, block in enumerate(blocks):  # one after the other, to free memory
+                    blocks[k] = block.below(key)
                 size = sum(block.part.batch.nbytes for block in blocks)
             if time.monotonic() > until:
                 break
         else:
             total = seen
     blocks.sort(key=lambda block: block.part.first)
+    release()
     return SourceSample(source, blocks, seen, np.inf if total is None else total)
+
+
+def release() -> None:
+    """Give back the memory that Arrow keeps for further batches, which may be hundreds of MB."""
+    require("ArrowBlocks", "pyarrow").default_memory_pool().release_unused()
 
 
 def _without_views(batch: Any) -> Any:

@@ -74,6 +74,14 @@ SECOND, FIRST = "sys/fs/cgroup", "sys/fs/cgroup/memory"
             },
             4 * GIB,
         ),
+        (  # ulimit -v
+            {
+                "proc/self/limits": f"Limit  Soft\nMax address space  {3 * GIB}  bytes\n",
+                "proc/self/status": f"Name: python\nVmSize:   {GIB // 1024} kB\n",
+            },
+            2 * GIB,
+        ),
+        ({"proc/self/limits": "Max address space     unlimited   unlimited  bytes\n"}, 8 * GIB),
         (  # the path of the group is not visible in a container, its root is
             {
                 f"{FIRST}/memory.limit_in_bytes": f"{GIB}\n",
@@ -84,7 +92,7 @@ SECOND, FIRST = "sys/fs/cgroup", "sys/fs/cgroup/memory"
         ),
     ],
 )
-def test_free_memory_is_that_of_the_machine_or_the_smallest_group(tmp_path, files, expected):
+def test_free_memory_is_that_of_the_machine_or_the_smallest_limit(tmp_path, files, expected):
     for name, text in (FILES | files).items():
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
