@@ -87,7 +87,9 @@ def write_reference(app: Sphinx) -> None:
 def begin_with_readme(app: Sphinx, docname: str, source: list[str]) -> None:
     """Put the README, whose links begin in the root of the sources, in front of the first page."""
     if docname == "index":
-        text = (DOCS.parent / "README.md").read_text("utf-8")
+        readme = DOCS.parent / "README.md"
+        app.env.note_dependency(str(readme))
+        text = readme.read_text("utf-8")
         links = re.sub(r"\]\((?!\w+:|#)", "](../", text).replace("](../docs/", "](")
         source[0] = f"{links}\n{source[0]}"
 
