@@ -215,7 +215,7 @@ class Ensemble(Exportable):
             Whether to continue the last fit of all members, as for ``MLP.fit``. Pass the path of a
             ``fastmlp.Checkpoint`` to also restore the best epoch of a ``scorer``.
         epochs, batch_size, optimizer, l1, l2, clip_norm, groups, dropout, shuffle, verbose
-            As for ``MLP.fit``, applied to every member.
+            As for ``MLP.fit``, applied to every member; by default always 20 epochs of ``Adam()``.
 
         Returns
         -------
