@@ -148,8 +148,11 @@ cdef struct fm_derivatives:
     const fm_data* directions  # like x, or NULL
     const void* p  # (n, C) gradients by the tangents of the last outputs, or NULL: 0
     const void* q  # (n, C) gradients by the last outputs, or NULL: 0
-    void* out  # (n, C) tangents; (n, I) with p or q; (n, C, I, I)
-    bint is_hessian
+    void* out  # (n, C) tangents; (n, I) gradients with p or q; NULL with the next three
+    void* values  # (n, C)
+    void* jacobian  # (n, C, I)
+    void* hessian  # (n, C, I, I), or NULL
+    int64_t* order  # (rows,) scratch memory
 
 
 # The unit of work on parameters: rows [k_from, k_to) of one panel of a tensor.

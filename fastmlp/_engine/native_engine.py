@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
 try:
     # By their whole names, so that an error has the name of the module.
@@ -34,9 +34,7 @@ except ImportError as error:
         "or use fastmlp.reference.MLP, which is plain NumPy",
         name=error.name,
     ) from error
-from fastmlp._engine import protocol
 from fastmlp._engine.protocol import Epochs
-from fastmlp._engine.thread_pool import Team
 from fastmlp._network.spec import Spec
 
 __all__ = ["DTYPES", "LEVELS", "Engine", "available_levels", "built_levels", "engine", "level"]
@@ -51,39 +49,6 @@ class Engine(native.Engine):
     @functools.wraps(ensemble.train_many)
     def train_many(*args: Any, **options: Any) -> Epochs:
         return ensemble.train_many(*args, **options)
-
-    def differentiate(
-        self,
-        x: NDArray[Any],
-        v: NDArray[Any] | None = None,
-        p: NDArray[Any] | None = None,
-        q: NDArray[Any] | None = None,
-        team: Team | None = None,
-    ) -> NDArray[Any]:
-        """Return s (n, heads * m) or a gradient by x (n, I), of a frozen engine."""
-        if self._is_table():
-            return super().differentiate(x, v, p, q, team)
-        with np.errstate(all="ignore"):
-            return self._in_numpy().differentiate(x, v, p, q)
-
-    def hessian(self, x: NDArray[Any], team: Team | None = None) -> NDArray[Any]:
-        """Return second derivatives before the link (n, heads * m, I, I), of a frozen engine."""
-        if self._is_table():
-            return super().hessian(x, team)
-        with np.errstate(all="ignore"):
-            return self._in_numpy().hessian(x)
-
-    def _is_table(self) -> bool:
-        """Return whether all activations are rows of the table, none the user's own."""
-        return all(isinstance(activation, str) for activation in self.spec.activations)
-
-    def _in_numpy(self) -> protocol.Engine:
-        """Return the same network in NumPy, which has derivatives of custom activations."""
-        from fastmlp._engine.numpy import numpy_engine
-
-        engine = numpy_engine.Engine(self.spec)
-        engine.set_parameters(*self.parameters())
-        return engine
 
     def shadow(self) -> Engine:
         """Return another engine for the same network; both can restore the same snapshots."""

@@ -84,6 +84,9 @@ class Predictor(Protocol):
     def jacobian(self, x: ArrayLike) -> NDArray[Any]:
         """Return d prediction / d x, (C, I) for one row or (n, C, I)."""
 
+    def derivatives(self, x: ArrayLike) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """Return predictions, jacobians and hessians (C, I, I) of one row or (n, C, I, I)."""
+
 
 class Engine(Protocol):
     """The parameters of a network and the state of its optimizer; all parameters start at 0."""
@@ -215,8 +218,10 @@ class Engine(Protocol):
         the gradient of sum(p * s) + sum(q * z) by the inputs, like x.
         """
 
-    def hessian(self, x: NDArray[Any], team: Team | None = None) -> NDArray[Any]:
-        """Return second derivatives of the outputs before the link by x, (n, heads * m, I, I)."""
+    def derivatives(
+        self, x: NDArray[Any], team: Team | None = None
+    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """Return the outputs before the link, (n, heads * m), their jacobians and hessians."""
 
     def shadow(self) -> Engine:
         """Return another engine for the same network; both can restore the same snapshots."""

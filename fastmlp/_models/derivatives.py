@@ -1,6 +1,6 @@
 """Derivatives of a network: the methods `jacobian`, `jvp`, `vjp`, `hvp`, `hessian`, `gradients`.
 
-An engine differentiates the outputs before the link; the link's derivatives are added here.
+Arguments are checked here; `_engine/linked.py` and the engines compute.
 docs/derivatives.md explains the conventions.
 """
 
@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastmlp._core.intervals import NON_NEGATIVE, check_flag
-from fastmlp._engine.thread_count import call_team, fit_team
+from fastmlp._engine import linked
+from fastmlp._engine.thread_count import fit_team
 from fastmlp._network.data import Data
 from fastmlp._validation import check
 from fastmlp._validation.compatibility import refusal
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
-
-    from fastmlp._engine.protocol import Engine
 
 
 def _points(net: Any, X: ArrayLike) -> tuple[NDArray[Any], bool]:
@@ -34,27 +33,9 @@ def _outputs_like(net: Any, x: Any, value: ArrayLike, name: str) -> NDArray[Any]
     return check.like(value, (x.shape[0], net._spec.shapes[-1][1]), net._spec.dtype, name)
 
 
-def _differentiate(
-    engine: Engine, x: NDArray[Any], v: Any, p: Any = None, q: Any = None
-) -> NDArray[Any]:
-    """Call `Engine.differentiate` with as many threads as pay."""
-    with call_team(engine.spec.n_weights, len(x)) as team:
-        return engine.differentiate(x, v, p, q, team)
-
-
 def _first_if(is_one: bool, result: NDArray[Any]) -> NDArray[Any]:
     """Return the result for all rows, or for the only one."""
     return result[0] if is_one else result
-
-
-def _times_link(engine: Engine, x: Any, a: NDArray[Any], is_tangent: bool = False) -> NDArray[Any]:
-    """Return the derivatives of the link at x times a: tangents forward, or gradients back."""
-    loss = engine.spec.loss
-    if not loss.is_linked:
-        return a
-    times = loss.link_tangent if is_tangent else loss.link_product
-    with np.errstate(all="ignore"):
-        return np.ascontiguousarray(times(engine.predict(x), a))
 
 
 def jacobian(self: Any, X: ArrayLike) -> NDArray[Any]:
@@ -112,7 +93,7 @@ def jvp(self: Any, X: ArrayLike, V: ArrayLike) -> NDArray[Any]:
     x, is_one = _points(self, X)
     v = check.like(V, x.shape, self._spec.dtype, "V")
     engine = self._engine.frozen()
-    s = _times_link(engine, x, _differentiate(engine, x, v), is_tangent=True)
+    s = linked.product(engine, x, linked.differentiate(engine, x, v), is_tangent=True)
     return _first_if(is_one, s)
 
 
@@ -154,10 +135,10 @@ def vjp(self: Any, X: ArrayLike, dY: ArrayLike) -> tuple[Any, ...]:
     x, is_one = _points(self, X)
     x = check.inputs(x, self._spec)  # gradients of no rows have no meaning
     engine = self._engine.frozen()
-    dz = _times_link(engine, x, _outputs_like(self, x, dY, "dY"))
+    dz = linked.product(engine, x, _outputs_like(self, x, dY, "dY"))
     with fit_team(None, self._n_weights, len(x)) as team:
         _, *gradients = engine.gradients(Data(x, dz, is_gradient=True), team=team)
-    dx = _differentiate(engine, x, None, None, dz)
+    dx = linked.differentiate(engine, x, None, None, dz)
     return _first_if(is_one, dx), *gradients
 
 
@@ -189,15 +170,9 @@ def hvp(self: Any, X: ArrayLike, V: ArrayLike, dY: ArrayLike) -> NDArray[Any]:
     True
     """
     x, is_one = _points(self, X)
-    v, dtype = check.like(V, x.shape, self._spec.dtype, "V"), self._spec.dtype
-    p, q, engine = _outputs_like(self, x, dY, "dY"), None, self._engine.frozen()
-    if engine.spec.loss.is_linked:
-        loss, prediction = engine.spec.loss, engine.predict(x)
-        s = _differentiate(engine, x, v)
-        with np.errstate(all="ignore"):
-            p, q = loss.link_product(prediction, p), loss.link_bend(prediction, p, s)
-        p, q = np.ascontiguousarray(p, dtype), np.ascontiguousarray(q, dtype)
-    return _first_if(is_one, _differentiate(engine, x, v, p, q))
+    v = check.like(V, x.shape, self._spec.dtype, "V")
+    dy = _outputs_like(self, x, dY, "dY")
+    return _first_if(is_one, linked.hessian_product(self._engine.frozen(), x, v, dy))
 
 
 def hessian(self: Any, X: ArrayLike) -> NDArray[Any]:
@@ -212,7 +187,8 @@ def hessian(self: Any, X: ArrayLike) -> NDArray[Any]:
     -------
     array of the model's dtype, shape (outputs, fan-in, fan-in) or (n, outputs, fan-in, fan-in)
         The link is included. Exactly symmetric in the last two axes. Takes the time of about
-        ``2 * outputs * fan-in`` predictions: use :meth:`hvp` where products suffice.
+        ``2 * outputs * fan-in`` predictions: use :meth:`hvp` where products suffice, and for many
+        calls ``net.predictor().derivatives``, which returns all of value, jacobian and hessian.
 
     Raises
     ------
@@ -227,32 +203,7 @@ def hessian(self: Any, X: ArrayLike) -> NDArray[Any]:
     (5, 2, 3, 3)
     """
     x, is_one = _points(self, X)
-    engine, loss = self._engine.frozen(), self._spec.loss
-    with call_team(self._n_weights, x.shape[1] * len(x)) as team:
-        result = engine.hessian(x, team)
-    if loss.is_linked:
-        result = _linked(engine, x, result)
-    return _first_if(is_one, result)
-
-
-def _linked(engine: Engine, x: NDArray[Any], hessians: NDArray[Any]) -> NDArray[Any]:
-    """Return the hessians of the predictions, given those of the outputs before the link."""
-    loss, prediction, (n, n_in) = engine.spec.loss, engine.predict(x), x.shape
-    directions = np.eye(n_in, dtype=x.dtype)[:, np.newaxis].repeat(n, axis=1)
-    slopes = np.stack([_differentiate(engine, x, v) for v in directions], axis=2)
-    result = np.empty_like(hessians)
-    for o in range(prediction.shape[1]):
-        a = np.zeros_like(prediction)
-        a[:, o] = 1
-        with np.errstate(all="ignore"):
-            p = loss.link_product(prediction, a)
-            result[:, o] = np.einsum("nc,ncij->nij", p, hessians)
-            for i in range(n_in):
-                q = loss.link_bend(prediction, a, slopes[:, :, i])
-                of_link = np.einsum("nc,ncj->nj", q, slopes[:, :, : i + 1])
-                result[:, o, i, : i + 1] += of_link
-                result[:, o, : i + 1, i] = result[:, o, i, : i + 1]
-    return result
+    return _first_if(is_one, linked.derivatives(self._engine.frozen(), x)[2])
 
 
 def gradients(
@@ -332,5 +283,5 @@ def gradient_data(
     x = check.inputs(X, net._spec)
     dz = _outputs_like(net, x, gradient, "output_gradient")
     if check_flag("through_link", through_link):
-        dz = _times_link(net._engine, x, dz)
+        dz = linked.product(net._engine, x, dz)
     return Data(x, dz, is_gradient=True, flat_y=net._flat_y)

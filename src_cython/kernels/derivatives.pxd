@@ -42,16 +42,16 @@ cdef inline void curve(const fm_derivatives* d, int32_t l, int64_t rows) noexcep
             clear_padding(y, rows, op.n_out - p * NR)
 
 
-cdef inline void forward_curves(const fm_derivatives* d, int64_t start, int64_t rows,
+cdef inline void forward_curves(const fm_derivatives* d, const int64_t* order, int64_t start, int64_t rows,
                                 fm_interrupt_poll* interrupt) noexcept nogil:
-    """Compute the outputs of all operators, and the derivatives of their activations."""
+    """Compute the outputs of all operators, and the derivatives of their activations, as gather_inputs."""
     cdef const fm_buffers* points = d.points
     cdef int64_t padded = round_up(rows, ROW_MULTIPLE)
     cdef fm_draws no_dropout
     cdef int32_t l
     no_dropout.seed = no_dropout.step = no_dropout.row = 0
     no_dropout.dropout = NULL
-    gather_inputs(points, d.x, NULL, start, 0, rows, 0)
+    gather_inputs(points, d.x, order, start, 0, rows, 0)
     for l in range(d.net.n_operators):
         if d.net.operators[l].kind == PARAMETRIC:
             copy_panels(<real*>points.y[l - 1], points.panel_step, d.net.operators[l].n_out, padded,
@@ -128,12 +128,17 @@ cdef inline void backward_pass(const fm_derivatives* d, const fm_buffers* buffer
         pass_activation(d, <real*>buffers.dz[l - 1], l - 1, padded, is_tangent, is_bent)
 
 
-cdef inline void backward_tangents(const fm_derivatives* d, int64_t padded,
+cdef inline void backward_tangents(const fm_derivatives* d, int64_t padded, bint with_inputs,
                                    fm_interrupt_poll* interrupt) noexcept nogil:
-    """Compute the gradients by the tangents of all operators from those of the last, in tangents.dz."""
+    """Compute the gradients by the tangents of all operators from those of the last, in tangents.dz.
+
+    With those of the inputs, in points.x: the gradient of the outputs themselves.
+    """
     cdef fm_buffers buffers = d.points[0]
     buffers.dz = d.tangents.dz
     backward_pass(d, &buffers, padded, True, False, interrupt)
+    if with_inputs:
+        input_gradient(d.linear, &buffers, padded)
 
 
 cdef inline void backward_points(const fm_derivatives* d, int64_t padded, bint is_bent,
@@ -156,12 +161,14 @@ cdef inline void set_last(const fm_derivatives* d, const fm_buffers* buffers, co
                           <real*>buffers.dz[top] + r * NR)
 
 
-cdef inline void set_column(const fm_buffers* buffers, void* panels, int64_t column, int64_t rows,
-                            real value) noexcept nogil:
-    cdef real* at = <real*>panels + column // NR * buffers.panel_step + column % NR
-    cdef int64_t r
+cdef inline void set_directions(const fm_derivatives* d, int64_t first, int64_t copies, int64_t rows,
+                                real value) noexcept nogil:
+    """Set the tangent of an input in each row, from `first` on: another input in each copy of a sample."""
+    cdef int64_t r, i
     for r in range(rows):
-        at[r * NR] = value
+        i = first + r % copies
+        if i < d.net.operators[0].n_in:
+            (<real*>d.tangents.x)[i // NR * d.tangents.panel_step + r * NR + i % NR] = value
 
 
 cdef inline void product_rows(const fm_derivatives* d, int64_t start, int64_t rows,
@@ -177,7 +184,7 @@ cdef inline void product_rows(const fm_derivatives* d, int64_t start, int64_t ro
         forward_tangents(d, padded, interrupt)
     if d.p != NULL:
         set_last(d, d.tangents, d.p, start, rows)
-        backward_tangents(d, padded, interrupt)
+        backward_tangents(d, padded, False, interrupt)
     if d.p != NULL or d.q != NULL:
         set_last(d, d.points, d.q, start, rows)
         backward_points(d, padded, d.p != NULL, interrupt)
@@ -186,47 +193,69 @@ cdef inline void product_rows(const fm_derivatives* d, int64_t start, int64_t ro
         row_from_panels(result + r * NR, d.points.panel_step, columns, <real*>d.out + (start + r) * columns)
 
 
-cdef inline void hessian_rows(const fm_derivatives* d, int64_t start, int64_t rows,
+cdef inline void hessian_rows(const fm_derivatives* d, int64_t start, int64_t samples,
                               fm_interrupt_poll* interrupt) noexcept nogil:
-    """Write the second derivatives of a block, exactly symmetric: two passes for each input and output."""
-    cdef int64_t padded = round_up(rows, ROW_MULTIPLE)
+    """Write outputs, jacobians and hessians of a block: two passes for each output and group of inputs.
+
+    Few samples are copied, so that a pass has a direction in each copy. Hessians are exactly symmetric.
+    """
     cdef int32_t top = d.net.n_operators - 1
     cdef int64_t n_out = d.net.operators[top].n_out
     cdef int64_t n_in = d.net.operators[0].n_in
+    cdef int64_t panel_step = d.points.panel_step
+    cdef int64_t copies = min(n_in, d.points.rows // samples)
+    cdef int64_t rows = samples * copies
+    cdef int64_t padded = round_up(rows, ROW_MULTIPLE)
     cdef real* row = <real*>d.points.scratch
     cdef real* matrix
-    cdef int64_t o, i, j, r
+    cdef int64_t o, i, j, r, k
+    for r in range(padded):
+        clear_row(d.tangents.x, r, panel_step, n_in)
+    for r in range(rows):
+        d.order[r] = start + r // copies
+    forward_curves(d, d.order, 0, rows, interrupt)
+    for r in range(samples):
+        row_from_panels(<real*>d.points.y[top] + r * copies * NR, panel_step, n_out,
+                        <real*>d.values + (start + r) * n_out)
     for o in range(n_out):
-        set_last(d, d.tangents, NULL, start, rows)
-        set_column(d.tangents, d.tangents.dz[top], o, rows, 1)
-        backward_tangents(d, padded, interrupt)
-        for i in range(n_in):
-            if fm_stopped(interrupt):
-                return
-            set_column(d.tangents, d.tangents.x, i, rows, 1)
-            forward_tangents(d, padded, interrupt)
-            set_column(d.tangents, d.tangents.x, i, rows, 0)
-            set_last(d, d.points, NULL, start, rows)
+        set_last(d, d.tangents, NULL, 0, rows)
+        for r in range(rows):
+            (<real*>d.tangents.dz[top])[o // NR * panel_step + r * NR + o % NR] = 1
+        backward_tangents(d, padded, True, interrupt)
+        for r in range(samples):
+            row_from_panels(<real*>d.points.x + r * copies * NR, panel_step, n_in,
+                            <real*>d.jacobian + ((start + r) * n_out + o) * n_in)
+        i = 0
+        while i < n_in and not fm_stopped(interrupt):
+            if o == 0 or copies < n_in:  # else the tangents are still there
+                set_directions(d, i, copies, rows, 1)
+                forward_tangents(d, padded, interrupt)
+                set_directions(d, i, copies, rows, 0)
+            set_last(d, d.points, NULL, 0, rows)
             backward_points(d, padded, True, interrupt)
             for r in range(rows):
-                row_from_panels(<real*>d.points.x + r * NR, d.points.panel_step, n_in, row)
-                matrix = <real*>d.out + ((start + r) * n_out + o) * n_in * n_in
-                for j in range(i + 1):
-                    matrix[i * n_in + j] = matrix[j * n_in + i] = row[j]
+                k = i + r % copies
+                if k >= n_in:
+                    continue
+                row_from_panels(<real*>d.points.x + r * NR, panel_step, n_in, row)
+                matrix = <real*>d.hessian + (d.order[r] * n_out + o) * n_in * n_in
+                for j in range(k + 1):
+                    matrix[k * n_in + j] = matrix[j * n_in + k] = row[j]
+            i += copies
 
 
 cdef inline void differentiate(const fm_derivatives* d, int64_t first, int64_t last,
                                fm_interrupt_poll* interrupt) noexcept nogil:
-    """Write the derivatives of rows [first, last) to the result for all rows, block by block."""
+    """Write the derivatives of rows [first, last) to the results for all rows, block by block."""
     cdef fm_fpenv fpenv = fm_set_fpenv()
     cdef int64_t rows
     interrupt.fpenv = fpenv
     while first < last and not fm_stopped(interrupt):
         rows = min(d.points.rows, last - first)
-        forward_curves(d, first, rows, interrupt)
-        if d.is_hessian:
+        if d.hessian != NULL:
             hessian_rows(d, first, rows, interrupt)
         else:
+            forward_curves(d, NULL, first, rows, interrupt)
             product_rows(d, first, rows, interrupt)
         first += rows
     fm_restore_fpenv(fpenv)

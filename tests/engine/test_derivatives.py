@@ -42,7 +42,7 @@ def results(engine, x, v, p, q, team=None):
         engine.differentiate(x, q=q, team=team),
         engine.differentiate(x, v, p, team=team),
         engine.differentiate(x, v, p, q, team),
-        engine.hessian(x, team),
+        *engine.derivatives(x, team),
     ]
 
 
@@ -136,7 +136,7 @@ def test_curvature_of_an_activation_at_any_z(name, dtype, level):
     z = z.astype(dtype)[:, np.newaxis]
     engine = cases.engine(level, network)
     engine.set_parameters([np.ones((1, 1))] * 2, [np.zeros(1)] * 2)
-    curvature = engine.frozen().hessian(z)[:, 0, 0]
+    curvature = engine.frozen().derivatives(z)[2][:, 0, 0]
     assert_close(curvature, ACTIVATIONS[name].curvature(z.astype(float)), "elementwise", dtype, 4)
     if name in ("identity", "relu", "leaky_relu"):
         assert not curvature.any()

@@ -37,6 +37,7 @@ SMALL = {
     "bfloat16": (("--cases", "tiny", "--rounds", "1", "--threads", "1", "--fits", "2"), (2, 4)),
     "narrow": ((*SHORT, "--members", "2"), (1, 3)),
     "latency": (("--cases", "tiny", "--calls", "1000"), (1, 4)),
+    "derivatives": ((*SHORT, "--cases", "one row", "--rivals", "torch"), (1, 1)),
     "options": ((*TINY, "--options", "AdamW", "validation", "tanh"), (1, 4)),
     "scaling": ((*SHORT, "--largest", "4000"), (2, 4)),
     "levels": (TINY, (1, 2)),

@@ -75,6 +75,7 @@ LONG: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "evaluate": (wide, lambda net: net.evaluate(*data(100000))),
     "gradients": (wide, lambda net: net.gradients(*data(20000))),
     "jacobian": (wide, lambda net: net.jacobian(rows(30000, 64))),
+    "hessian": (wide, lambda net: net.hessian(rows(1000, 64))),
     "estimator fit": (lambda: wide_estimator(batch_size=20000), lambda it: it.fit(*data(60000))),
     "estimator lbfgs": (lambda: wide_estimator(solver="lbfgs"), lambda it: it.fit(*data(20000))),
     "estimator predict": (

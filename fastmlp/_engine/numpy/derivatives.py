@@ -73,16 +73,20 @@ def differentiate(
     return layers.scaled(spec, parameters, layers.to_inputs(spec, parameters, first, dz))
 
 
-def _units(size: int, like: Array) -> list[Array]:
+def units(size: int, like: Array) -> list[Array]:
     """Return for each column of (N, size) the array in which it is 1 and all others are 0."""
     return [np.tile(row, (len(like), 1)) for row in np.eye(size, dtype=like.dtype)]
 
 
-def jacobian(spec: Spec, parameters: Parameters, outputs: list[Array]) -> Array:
-    """Return d prediction[n, c] / d x[n, i] at [n, c, i], by a backward pass for every output c."""
-    p = spec.loss.link(outputs[-1])
-    products = [spec.loss.link_product(p, unit) for unit in _units(p.shape[1], p)]
-    gradients = [differentiate(spec, parameters, outputs, q=q) for q in products]
+def jacobian(
+    spec: Spec, parameters: Parameters, outputs: list[Array], slopes: list[Array] | None = None
+) -> Array:
+    """Return d z[n, c] / d x[n, i] at [n, c, i], by a backward pass for every output c.
+
+    With slopes the derivatives are those of functions of z, of which they are the gradients.
+    """
+    slopes = units(outputs[-1].shape[1], outputs[-1]) if slopes is None else slopes
+    gradients = [differentiate(spec, parameters, outputs, q=slope) for slope in slopes]
     return np.stack(gradients, axis=1)
 
 
@@ -90,8 +94,8 @@ def hessian(spec: Spec, parameters: Parameters, outputs: list[Array]) -> Array:
     """Return d^2 z[n, o] / d x[n, i] d x[n, j] at [n, o, i, j], exactly symmetric."""
     n_in, (n, n_out) = spec.layer_sizes[0], outputs[-1].shape
     result = np.empty((n, n_out, n_in, n_in), outputs[-1].dtype)
-    for o, p in enumerate(_units(n_out, outputs[-1])):
-        for i, v in enumerate(_units(n_in, outputs[-1])):
+    for o, p in enumerate(units(n_out, outputs[-1])):
+        for i, v in enumerate(units(n_in, outputs[-1])):
             row = differentiate(spec, parameters, outputs, v, p)[:, : i + 1]
             result[:, o, i, : i + 1] = result[:, o, : i + 1, i] = row
     return result

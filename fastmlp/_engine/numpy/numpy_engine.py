@@ -281,7 +281,9 @@ class Engine:
     def jacobian(self, x: Array) -> Array:
         """Return the derivatives of the predictions with respect to x, (n, heads * m, fan_in)."""
         _, outputs = forward(self.spec, self._parameters, x)
-        return derivatives.jacobian(self.spec, self._parameters, outputs)
+        p, loss = self.spec.loss.link(outputs[-1]), self.spec.loss
+        slopes = [loss.link_product(p, unit) for unit in derivatives.units(p.shape[1], p)]
+        return derivatives.jacobian(self.spec, self._parameters, outputs, slopes)
 
     def differentiate(
         self,
@@ -296,11 +298,13 @@ class Engine:
         _, outputs = forward(self.spec, self._parameters, x)
         return derivatives.differentiate(self.spec, self._parameters, outputs, v, p, q)
 
-    def hessian(self, x: Array, team: object = None) -> Array:
-        """Return second derivatives of the outputs before the link, (n, heads * m, I, I)."""
+    def derivatives(self, x: Array, team: object = None) -> tuple[Array, Array, Array]:
+        """Return the outputs before the link, (n, heads * m), their jacobians and hessians."""
         del team
         _, outputs = forward(self.spec, self._parameters, x)
-        return derivatives.hessian(self.spec, self._parameters, outputs)
+        jacobian = derivatives.jacobian(self.spec, self._parameters, outputs)
+        hessian = derivatives.hessian(self.spec, self._parameters, outputs)
+        return outputs[-1], jacobian, hessian
 
     def shadow(self) -> Engine:
         """Return another engine for the same network; both can restore the same snapshots."""

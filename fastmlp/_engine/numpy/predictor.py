@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastmlp._engine import linked
 from fastmlp._engine.exportable import Exportable
 from fastmlp._engine.protocol import Arrays, Engine
 from fastmlp._export.layers import Exported, exported
@@ -82,6 +83,13 @@ class Predictor(Exportable):
         with np.errstate(all="ignore"):
             derivatives = self._engine.jacobian(rows)
         return derivatives[0] if one else derivatives
+
+    def derivatives(self, x: ArrayLike) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """Return predictions, jacobians and hessians of one row or of a batch, link included."""
+        rows, one = self._rows(x)
+        with np.errstate(all="ignore"):
+            values, jacobian, hessian = linked.derivatives(self._engine, rows)
+        return (values[0], jacobian[0], hessian[0]) if one else (values, jacobian, hessian)
 
     def _rows(self, x: ArrayLike) -> tuple[NDArray[Any], bool]:
         """Return x as a batch (n, I), and whether it was a single row (I,)."""

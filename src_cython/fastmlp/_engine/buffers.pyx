@@ -221,6 +221,7 @@ cdef class Derivatives:
         c.curvature = <void**>memory.take(n, sizeof(void*))
         c.before = <void**>memory.take(n, sizeof(void*))
         c.weight = <void**>memory.take(n, sizeof(void*))
+        c.order = <int64_t*>memory.take(rows, sizeof(int64_t))
         for l in range(n):
             size = operators[l].panels * c.points.panel_step
             c.before[l] = c.tangents.y[l]

@@ -17,7 +17,8 @@ cdef class Engine(Parameters):
     cdef int64_t row_bytes
     cdef ThreadContext context
     cdef object groups, degree, table  # of the last epoch; table_of makes the table from the other two
-    cdef list call_buffers, sparse_buffers, call_contexts  # free objects, which calls take and return
+    # free objects, which calls take and return
+    cdef list call_buffers, sparse_buffers, call_contexts, call_derivatives
 
     cdef void describe(self, fm_data* c, data) except *
     cdef object set_totals(self, fm_task* task, data)
@@ -31,5 +32,6 @@ cdef class Engine(Parameters):
     cdef Buffers borrow_buffers(self, x)
     cdef void return_buffers(self, Buffers buffers)
     cdef bint predict_row_into(self, const char* row, char* out) except -1
+    cdef object formulas(self)
     cdef int divide_derivatives(self, fm_derivatives arguments, x, team) except -1
     cdef void divide_rows(self, RowsJob* job, x, team) except *

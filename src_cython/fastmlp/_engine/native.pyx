@@ -12,7 +12,8 @@ from libc.math cimport isfinite
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy, memset
 
-from fastmlp._engine.buffers cimport Buffers, Derivatives, Inputs, ThreadContext, fits, inputs_of, target_stride
+from fastmlp._engine.buffers cimport (
+    Buffers, Derivatives, Inputs, ThreadContext, fits, inputs_of, target_stride)
 from fastmlp._engine.crew cimport Crew
 from fastmlp._engine.jobs cimport *
 from fastmlp._engine.parameters cimport Parameters, Steps
@@ -65,6 +66,7 @@ cdef class Engine(Parameters):
     def __init__(self, spec, str level, bint transpose_all=False):
         Parameters.__init__(self, spec, level, transpose_all)
         self.call_buffers, self.sparse_buffers, self.call_contexts = [], [], []
+        self.call_derivatives = []
         self.typenum = spec.dtype.num
         self.row_bytes = self.net.row_size * self.kernels.element_size
 
@@ -390,12 +392,17 @@ cdef class Engine(Parameters):
         return out
 
     def differentiate(self, x, v=None, p=None, q=None, team=None):
-        """Return s (n, C) or a gradient by x (n, I), of a frozen engine without custom activations."""
+        """Return s (n, C) or a gradient by x (n, I), of a frozen engine."""
         cdef fm_derivatives arguments
         cdef fm_data directions
         cdef cnp.ndarray array, out
-        columns = x.shape[1] if p is not None or q is not None else self.operators[self.net.n_operators - 1].n_out
-        out = np.empty((x.shape[0], columns), self.spec.dtype)
+        formulas = self.formulas()
+        if formulas is not None:
+            with np.errstate(all="ignore"):
+                return formulas.differentiate(x, v, p, q)
+        is_gradient = p is not None or q is not None
+        n_out = self.operators[self.net.n_operators - 1].n_out
+        out = np.empty((x.shape[0], x.shape[1] if is_gradient else n_out), self.spec.dtype)
         memset(&arguments, 0, sizeof(arguments))
         if v is not None:
             self.describe(&directions, Data(v, None))
@@ -410,18 +417,37 @@ cdef class Engine(Parameters):
         self.divide_derivatives(arguments, x, team)
         return out
 
-    def hessian(self, x, team=None):
-        """Return second derivatives before the link (n, C, I, I), of a frozen engine as above."""
+    def derivatives(self, x, team=None):
+        """Return outputs (n, C) before the link, jacobians and hessians, of a frozen engine."""
         cdef fm_derivatives arguments
-        columns, n_in = self.operators[self.net.n_operators - 1].n_out, x.shape[1]
-        cdef cnp.ndarray out = np.empty((x.shape[0], columns, n_in, n_in), self.spec.dtype)
+        formulas = self.formulas()
+        if formulas is not None:
+            with np.errstate(all="ignore"):
+                return formulas.derivatives(x)
+        shape = (x.shape[0], self.operators[self.net.n_operators - 1].n_out, x.shape[1], x.shape[1])
+        cdef cnp.ndarray values = np.empty(shape[:2], self.spec.dtype)
+        cdef cnp.ndarray jacobian = np.empty(shape[:3], self.spec.dtype)
+        cdef cnp.ndarray hessian = np.empty(shape, self.spec.dtype)
         memset(&arguments, 0, sizeof(arguments))
-        arguments.out, arguments.is_hessian = cnp.PyArray_DATA(out), True
+        arguments.values, arguments.jacobian = cnp.PyArray_DATA(values), cnp.PyArray_DATA(jacobian)
+        arguments.hessian = cnp.PyArray_DATA(hessian)
         self.divide_derivatives(arguments, x, team)
-        return out
+        return values, jacobian, hessian
+
+    cdef object formulas(self):
+        """Return the network in NumPy if it has custom activations, of which kernels know no curvature."""
+        cdef int32_t l
+        for l in range(self.net.n_operators):
+            if self.operators[l].function != NULL:
+                from fastmlp._engine.numpy import numpy_engine
+
+                engine = numpy_engine.Engine(self.spec)
+                engine.set_parameters(*self.parameters())
+                return engine
+        return None
 
     cdef int divide_derivatives(self, fm_derivatives arguments, x, team) except -1:
-        """Compute derivatives at the rows of x with the team; each thread has its own buffers."""
+        """Compute derivatives at the rows of x with the team; each thread has its own memory."""
         cdef fm_data data
         cdef DerivativesJob job
         cdef fm_counter counter
@@ -433,11 +459,15 @@ cdef class Engine(Parameters):
         self.describe(&data, Data(x, None))
         borrowed = []
         for i in range(n_threads):
-            memory = Derivatives.make(self.kernels, &self.net, min(max(data.n, 1), CALL_ROWS))
+            try:
+                memory = self.call_derivatives.pop()
+            except IndexError:
+                memory = Derivatives.make(self.kernels, &self.net, CALL_ROWS)
             borrowed.append(memory)
             memory.c.x, memory.c.directions = &data, arguments.directions
             memory.c.p, memory.c.q, memory.c.out = arguments.p, arguments.q, arguments.out
-            memory.c.is_hessian = arguments.is_hessian
+            memory.c.values, memory.c.jacobian = arguments.values, arguments.jacobian
+            memory.c.hessian = arguments.hessian
             all_memory[i] = &memory.c
         fm_counter_reset(&counter)
         job.kernels, job.memory, job.n, job.counter = self.kernels, all_memory, data.n, &counter
@@ -450,6 +480,7 @@ cdef class Engine(Parameters):
             crew = team.crew
             with nogil:
                 crew.call(run_derivatives, &job)
+        self.call_derivatives += borrowed
         if signals.error is not None:
             raise signals.error
         return 0

@@ -18,7 +18,7 @@ from network cimport *
 
 import numpy as np
 
-from fastmlp._engine import cpu_levels, thread_count
+from fastmlp._engine import cpu_levels, linked, thread_count
 from fastmlp._engine.exportable import Exportable
 from fastmlp._export.layers import exported
 from fastmlp._network.sparse import SparseRows, is_sparse
@@ -326,11 +326,54 @@ cdef class Predictor:
             If x is not as described.
         """
         x = self._numbers(x)
+        rows = np.require(x.reshape(-1, self.context.n_in), requirements=["A"])
+        derivatives = self._frozen().jacobian(rows)
+        return derivatives.reshape(*x.shape[:x.ndim - 1], self.context.n_out, self.context.n_in)
+
+    def derivatives(self, x):
+        """Return the predictions, their jacobians and their second derivatives.
+
+        As for ``jacobian``, x is not checked for NaN. An order of magnitude faster than ``MLP.hessian`` for
+        one row.
+
+        Parameters
+        ----------
+        x : array-like, shape (I,) for one row or (n, I)
+            The points at which to differentiate.
+
+        Returns
+        -------
+        values : array of the model's dtype, shape (C,) or (n, C)
+            As the predictor returns them, but for rounding.
+        jacobian : array, shape (C, I) or (n, C, I)
+            As ``jacobian`` returns it, but for rounding.
+        hessian : array, shape (C, I, I) or (n, C, I, I)
+            Exactly symmetric. Element [..., c, i, j] is the second derivative of prediction c by the inputs i
+            and j, the link included.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If x is not as described, or a custom activation has no ``curvature``.
+
+        Examples
+        --------
+        >>> import numpy as np, fastmlp
+        >>> p = fastmlp.MLP([3, 8, 2], activation="tanh", rng=0).predictor()
+        >>> value, jacobian, hessian = p.derivatives(np.zeros(3))
+        >>> value.shape, jacobian.shape, hessian.shape
+        ((2,), (2, 3), (2, 3, 3))
+        """
+        x = self._numbers(x)
+        rows = np.require(x.reshape(-1, self.context.n_in), requirements=["A"])
+        results = linked.derivatives(self._frozen(), rows)
+        return tuple([a[0] for a in results]) if x.ndim == 1 else results
+
+    cdef Engine _frozen(self):
+        """Return the same engine with all transposed copies."""
         if self.full is None:
             self.full = self.engine.frozen()
-        rows = np.require(x.reshape(-1, self.context.n_in), requirements=["A"])
-        derivatives = self.full.jacobian(rows)
-        return derivatives.reshape(*x.shape[:x.ndim - 1], self.context.n_out, self.context.n_in)
+        return self.full
 
     # ------------------------------------------------------------ for other compiled code
 
