@@ -42,7 +42,11 @@ CALLS = {
     ("metrics", "source"): lambda: fit(validation_data=fastmlp.Blocks(X, Y), metrics=["r2"]),
     ("metrics", "communicator"): lambda: fit(metrics=["r2"], communicator=Alone()),
     ("on_batch", "Ensemble"): lambda: fit_ensemble(**LOOKS),
-    ("on_batch", "solver='lbfgs'"): lambda: regressor(solver="lbfgs", **LOOKS).fit(X, Y),
+    ("on_batch", "L-BFGS"): lambda: regressor(solver="lbfgs", **LOOKS).fit(X, Y),
+    ("LBFGS", "options of steps"): lambda: fit(optimizer=fastmlp.LBFGS(), clip_norm=1.0),
+    ("LBFGS", "other calls"): lambda: fastmlp.MLP([2, 4, 1]).partial_fit(
+        X, Y, optimizer=fastmlp.LBFGS()
+    ),
     ("Checkpoint", "estimator"): lambda: regressor(callbacks=[fastmlp.Checkpoint("never")]).fit(
         X, Y
     ),
