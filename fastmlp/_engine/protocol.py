@@ -199,7 +199,10 @@ class Engine(Protocol):
         """Return the weighted mean loss, without penalty and dropout."""
 
     def frozen(self) -> Engine:
-        """Return an engine with a copy of the parameters, which the next three methods need."""
+        """Return an engine with a copy of the parameters, which the next three methods need.
+
+        It has no dropout and rounds nothing to bfloat16.
+        """
 
     def jacobian(self, x: NDArray[Any]) -> NDArray[Any]:
         """Return the derivatives of the predictions with respect to x, (n, heads * m, fan_in)."""

@@ -159,6 +159,13 @@ def test_vjp_of_the_loss_is_its_gradient(mlp, n, loss, dtype):
         assert_all_close(got, wanted, "gradient", dtype)
 
 
+def test_vjp_is_never_rounded(mlp):
+    plain, rounded = (mlp([64, 64, 2], compute=each, rng=0) for each in (None, "bfloat16"))
+    x, _, dy, _ = arguments(plain._spec, 64)
+    for a, b in zip(plain.vjp(x, dy), rounded.vjp(x, dy), strict=True):
+        assert_all_close(a, b, "exact", "float32")
+
+
 @every_norm
 @every_option
 def test_gradients_per_sample(mlp, options, norm):

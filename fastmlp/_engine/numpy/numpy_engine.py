@@ -7,6 +7,7 @@ Each function is the textbook formula for a whole batch, in the dtype of the net
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -273,8 +274,8 @@ class Engine:
         return objective(self.spec, self._parameters, data, l2, l1=l1)
 
     def frozen(self) -> Engine:
-        """Return an engine with a copy of the parameters."""
-        engine = self.shadow()
+        """Return an engine with a copy of the parameters, which rounds nothing to bfloat16."""
+        engine = Engine(dataclasses.replace(self.spec, compute=None))
         engine.set_parameters(*self._parameters)
         return engine
 
@@ -317,9 +318,8 @@ class Engine:
         parameters: Sequence[Any] | None = None,
     ) -> Predictor:
         """Return a frozen copy of the network."""
-        frozen = self.frozen()
-        if parameters is not None:
-            frozen.set_parameters(*parameters)
+        frozen = self.shadow()
+        frozen.set_parameters(*(self._parameters if parameters is None else parameters))
         return Predictor(frozen, n_threads, weight_type)
 
     @staticmethod
