@@ -14,6 +14,7 @@ from fastmlp.tabular import monotone, presets
 from fastmlp.tabular.presets import Preset, Recipe
 
 pandas = pytest.importorskip("pandas", reason="needs pandas")
+pyarrow = pytest.importorskip("pyarrow", reason="needs pyarrow")
 
 PAIRS = 10_000
 N = 400
@@ -121,27 +122,66 @@ def test_networks_follow_the_rule_in_either_dtype(dtype, depth):
     assert np.mean(first < then) > 0.3
 
 
-def by_rows(model):
-    predict = model.predictor()
-    return lambda table: [predict(row) for row in table.itertuples(index=False)]
-
-
 def from_file(model, folder):
     model.save(folder / "model.safetensors")
     again = fastmlp.load(folder / "model.safetensors")
     assert again.get_params() == model.get_params()
     assert again.monotone == RULE
-    return again.predict
+    return again
 
 
+def by_rows(model, folder):
+    predict = model.predictor()
+    return lambda table: [predict(row) for row in table.itertuples(index=False)]
+
+
+def from_source(model, folder):
+    table, y = free()
+    rows = table.assign(y=y if "loss" in model.get_params() else y > 1)
+    source = fastmlp.ArrowBlocks(pyarrow.Table.from_pandas(rows), "y")
+    return clone(model).set_params(epochs=8).fit(source)
+
+
+def in_time(model, folder):
+    table, y = free()
+    options = {"epochs": 8, "width": 16, "members": 2}
+    y = y if "loss" in model.get_params() else y > 1
+    return clone(model).set_params(**options).fit(table, y, time=np.arange(N))
+
+
+# Models or functions that a model makes.
 DOORS = {
-    "rows": lambda model, folder: by_rows(model),
     "file": from_file,
-    "pickle": lambda model, folder: pickle.loads(pickle.dumps(model)).predict,
-    "distilled": lambda model, folder: model.distill(*free()[:1]).predict,
+    "pickle": lambda model, folder: pickle.loads(pickle.dumps(model)),
+    "distilled": lambda model, folder: model.distill(free()[0]),
+    "rows": by_rows,
+    "source": from_source,
+    "time": in_time,
 }
 
 
+@pytest.mark.parametrize("kind", ["numbers", "classes"])
 @pytest.mark.parametrize("door", DOORS)
-def test_the_rule_goes_through_every_door(door, tmp_path):
-    assert_rising(DOORS[door](fitted("numbers"), tmp_path), ulps=1)
+def test_the_rule_goes_through_every_door(door, kind, tmp_path):
+    made = DOORS[door](fitted(kind), tmp_path)
+    predict = made if door == "rows" else made.predict if kind == "numbers" else made.predict_proba
+    assert_rising(lambda table: np.reshape(predict(table), (PAIRS, -1))[:, -1], ulps=1)
+
+
+def test_a_frame_of_polars_has_the_same_rule():
+    polars = pytest.importorskip("polars", reason="needs polars")
+    table, y = free()
+    options = {"monotone": RULE, "epochs": 3, "width": 8}
+    one = regressor(**options).fit(table, y)
+    other = regressor(**options).fit(polars.from_pandas(table), y)
+    assert np.array_equal(one.predict(table), other.predict(polars.from_pandas(table)))
+
+
+def test_places_are_names():
+    table, y = free()
+    numbers = table[["up", "free", "down"]]
+    rules = {"up": 1, "down": -1}, {0: 1, 2: -1}
+    fits = [regressor(monotone=rule, epochs=3).fit(numbers, y).predict(numbers) for rule in rules]
+    assert np.array_equal(*fits)
+    array = regressor(monotone=rules[1], epochs=3).fit(numbers.to_numpy(), y)
+    assert np.array_equal(array.predict(numbers.to_numpy()), fits[0])

@@ -156,7 +156,11 @@ RULED = [  # classes of which no rule can be about the second
     ("monotone is set but y has 3 classes: it needs two", np.digitize(Y, [-1, 1])),
     ("monotone is set but y has 2 labels: it needs two", np.c_[Y > 0, Y > 1].astype(int)),
 ]
-TEXT = "monotone has 'b', a column of categories, but columns of numbers are expected"
+DATES = FRAME.assign(b=DAYS[0] + np.arange(N))
+NOT_NUMBERS = [  # columns that no rule can be about
+    ("monotone has 'b', a column of categories, but columns of num", FRAME.assign(b=LABELS)),
+    ("monotone has 'b', a column of dates without a time zone, but", DATES),
+]
 WEIGHTS = [{"high": weight, "low": 1} for weight in (-1, np.nan, np.inf, "2")]
 CASES = [
     *((error, words, regressor, {}, REGRESSOR | given) for error, words, given in DATA),
@@ -165,6 +169,10 @@ CASES = [
     *(
         (ValueError, words, classifier, {"monotone": {0: 1}}, {"X": X, "y": y})
         for words, y in RULED
+    ),
+    *(
+        (ValueError, words, regressor, {"monotone": {"b": 1}}, {"X": table, "y": Y})
+        for words, table in NOT_NUMBERS
     ),
     *(
         (

@@ -143,6 +143,15 @@ def test_dates_and_ranks_are_those_of_all_partitions():
     np.testing.assert_array_equal(result, model.to_local().predict(table))
 
 
+def test_parts_follow_a_rule():
+    """The rule is against the truth, so that parts without it would break it."""
+    X, y = divided(FRAME[:300], NUMBERS[:300], lengths=(150, 150))
+    options = {"parts": 2, "preset": "fast", "epochs": 4, "random_state": 0}
+    model = DaskTabMLPRegressor(monotone={"a": -1}, **options).fit(X, y).to_local()
+    before = FRAME[:300]
+    assert np.all(model.predict(before) >= model.predict(before.assign(a=before["a"] + 1)))
+
+
 @pytest.mark.parametrize("kind", [DaskTabMLPRegressor, DaskTabMLPClassifier])
 def test_each_part_has_its_own_seed(kind):
     """Networks of two parts begin with other weights, which an epoch of 150 rows hardly changes."""
