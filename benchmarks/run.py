@@ -48,6 +48,7 @@ BENCHMARKS = {
         "later_rows.measure",
         "how many later rows intervals hold, in series that drift",
     ),
+    "rules": ("rules.measure", "errors of tables with monotone columns, with the rule or without"),
     "latency": ("latency.measure", "p50, p99, p99.9 and maximum of a million single predictions"),
     "narrow": ("narrow.measure", "one row with weights of 32, 16 and 8 bits"),
     "bfloat16": ("products.measure", "training with compute='bfloat16': steps, held-out losses"),

@@ -23,6 +23,7 @@ from fastmlp._cli import tables
 
 pytest.importorskip("sklearn", reason="tables need scikit-learn")
 
+AREAS = [f"{area},x,true,here,1" for area in range(10, 150)]
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -66,6 +67,20 @@ def test_training_says_what_it_has_done(folder):
     assert said.stderr == ""  # progress is for terminals
     silent = run("train", *words, "-o", "m.safetensors", shell='"$@" 2>&-', folder=folder)
     assert "m.safetensors" in children.printed(silent)
+
+
+def test_training_takes_rules(folder):
+    words = ("old.csv", "--target", "rent", "--preset", "fast", "--drop", "dear")
+    rules = "--falling", "area", "--rising", "weight"
+    here("train", *words, *rules, "-o", "ruled.safetensors", folder=folder)
+    model = fastmlp.load(folder / "ruled.safetensors")
+    assert model.monotone == {"area": -1, "weight": 1}
+    rows = folder / "areas.csv"
+    rows.write_text("\n".join(["area,code,balcony,country,weight", *AREAS]))
+    here("predict", "ruled.safetensors", rows, "-o", "falling.csv", folder=folder)
+    predictions = np.loadtxt(folder / "falling.csv", skiprows=1)
+    assert len(predictions) == len(AREAS)
+    assert np.all(np.diff(predictions) <= 0)
 
 
 @pytest.mark.parametrize(("target", "constant"), [("y", "the mean"), ("c", "the class shares")])

@@ -53,6 +53,25 @@ def test_quantiles_of_weighted_residuals_never_cross():
             assert np.all(np.diff(quantiles) >= 0)
 
 
+def test_quantiles_may_keep_the_order_of_predictions():
+    """Sizes that fall faster than predictions rise are made larger, and no residual is lost."""
+    prediction = np.linspace(0, 10, 900)
+    y = prediction + RNG.normal(size=900) * np.where(prediction < 5, 4.0, 0.1)
+    places, below = np.linspace(-1, 11, 500), {}
+    for keeps_order in (False, True):
+        found = residuals_of(y, prediction, keeps_order=keeps_order)
+        ends = [
+            [places + found.deviation(places) * found.quantile(level) for level in tails]
+            for tails in ((0.005, 0.995), (0.05, 0.95))
+        ]
+        rises = np.diff(ends, axis=-1)
+        assert np.all(rises >= -1e-12) == keeps_order
+        sizes = found.deviation(prediction)
+        low, high = (prediction + sizes * found.quantile(level) for level in (0.05, 0.95))
+        below[keeps_order] = np.mean((low <= y) & (y <= high))
+    assert below == {False: pytest.approx(0.9, abs=0.01), True: pytest.approx(0.9, abs=0.01)}
+
+
 # Of 60 rows: weights that have nothing to do with the noise, groups, and the share that intervals
 # of 90 % may hold at most. benchmarks/coverage.py has more.
 WEIGHTINGS = {
