@@ -18,13 +18,14 @@ from typing import Any
 
 import numpy as np
 
+from fastmlp._network.names import ActivationName
 from fastmlp.tabular.columns import Array, Columns, places_of
 from fastmlp.tabular.forms import DATES, KINDS
 from fastmlp.tabular.loss_rows import LOSSES
 from fastmlp.tabular.presets import Preset, Recipe
 
 SIGNS = (-1, 0, 1)
-ACTIVATION = "relu"  # in place of activations that fall somewhere
+ACTIVATION: ActivationName = "relu"  # in place of activations that fall somewhere
 RISING = {"relu", "leaky_relu", "elu", "selu", "softplus", "sigmoid", "tanh", "identity"}
 FREE_SHARE = 1 / 3  # of the units of a layer that do not depend on monotone inputs
 
@@ -33,7 +34,7 @@ def check(parameters: Mapping[str, Any]) -> bool:
     """Return whether parameters of an estimator have a rule; raise ValueError for wrong ones."""
     signs = (parameters["monotone"] or {}).items()
     for key, sign in signs:
-        if not isinstance(sign, Integral) or isinstance(sign, bool) or sign not in SIGNS:
+        if type(sign) is bool or not isinstance(sign, Integral) or sign not in SIGNS:
             raise ValueError(
                 f"monotone has {sign!r} for {key!r} but 1 for predictions that do not fall with "
                 "the column, -1 for those that do not rise, or 0 for no rule is expected"
