@@ -43,7 +43,10 @@ SYNONYMS: Synonyms = (
     ),
     (("sample_weight=weights of shape (n, outputs)",), "loss_weights output_weights"),
     (("rows=[indices of each member]",), "bootstrap subsample max_samples"),
-    (("resume=True", "warm_start"), "continue_training init_model"),
+    (
+        ("resume=True", "warm_start", "fastmlp.MLP.partial_fit, which continues a training"),
+        "continue_training init_model",
+    ),
     (("clip_norm",), "max_norm clipnorm max_grad_norm gradient_clip_val"),
     (
         (
@@ -127,6 +130,7 @@ ATTRIBUTES: Synonyms = (
         ("importance(X, y), or sklearn.inspection.partial_dependence(model, X, [column])",),
         "partial_dependence plot_partial_dependence",
     ),
+    (("predict_proba(X), for a frame with columns=classes_",), "set_output"),
     (("predict(X) of a network of the first layers",), "hidden hidden_activations activations_of"),
 )
 # Attributes of histories.
@@ -141,6 +145,7 @@ RECORDS: Synonyms = (
 PACKAGE: Synonyms = (
     (("load",), "load_model from_file from_pretrained"),
     (("from_torch",), "from_keras from_onnx from_tensorflow"),
+    (("MLP.parameters_vector",), "CustomOptimizer"),
     (("MLP",), "Sequential Model Network NeuralNetwork MultiLayerPerceptron"),
     (("SquaredError",), "MSE MSELoss MeanSquaredError"),
     (("AbsoluteError",), "MAE L1Loss MeanAbsoluteError"),

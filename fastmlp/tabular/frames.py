@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from typing import Any
 
@@ -53,6 +54,11 @@ def mixed_rows(X: Any, places: NDArray[Any]) -> Any:
 
 def gathered(X: Any) -> Any:
     """Return lists and masked arrays as plain arrays; refuse sources, lazy and sparse tables."""
+    if isinstance(X, str | os.PathLike):
+        raise TypeError(
+            f"X is {str(X)!r} but a table is expected: read the file, for example by "
+            "pandas.read_csv(path), or use the command fastmlp train"
+        )
     if hasattr(type(X), "collect"):
         raise TypeError(
             f"X is a {type(X).__name__} but a frame of rows is expected: pass X.collect()"

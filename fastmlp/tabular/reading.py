@@ -108,6 +108,11 @@ def read(
     """
     rng = np.random.default_rng([*seed, 1])
     _check_one_way(parameters, rows)
+    if isinstance(rows.y, str):
+        raise TypeError(
+            f"y is {rows.y!r} but one target for each row of X is expected: if it is the name of a "
+            f"column, pass X.drop(columns={rows.y!r}) and X[{rows.y!r}]"
+        )
     if isinstance(rows.X, ArrowBlocks):
         for name, value in rows._replace(X=None, time=None)._asdict().items():
             if value is not None:

@@ -85,7 +85,7 @@ ESTIMATORS = [
     (lambda f: f.TabMLPRegressor(n_estimators=5), "'n_estimators': pass members=...$"),
     (lambda f: f.TabMLPRegressor(lr=1), "'lr': pass preset=..., which has its own learning rates$"),
     (lambda f: f.TabMLPRegressor(early_stopping=1), "pass time_limit=..., or nothing: a fit keeps"),
-    (lambda f: f.TabMLPRegressor(warm_start=True), "'warm_start': the arguments are preset, "),
+    (lambda f: f.TabMLPRegressor(warm_start=True), "'warm_start': use fastmlp.MLP.partial_fit, "),
     (lambda f: f.TabMLPClassifier(scale_pos_weight=9), "pass class_weight=...$"),
     (lambda f: f.MLPRegressor(categorical_features=[0]), ": use fastmlp.TabMLPRegressor("),
     (lambda f: f.MLPRegressor(device="cpu"), "pass n_jobs=... of CPUs$"),
@@ -224,6 +224,7 @@ GUESSES = {
         "best_score_": "report()",
         "feature_importance": "importance(X, y)",
         "permutation_importance": "importance(X, y)",
+        "set_output": "predict_proba(X), for a frame with columns=classes_",
         "partial_dependence": (
             "importance(X, y), or sklearn.inspection.partial_dependence(model, X, [column])"
         ),
@@ -327,6 +328,7 @@ def test_a_model_can_be_called(kind):
     [
         *(("load_model", "load"), ("from_keras", "from_torch"), ("Sequential", "MLP")),
         ("MSELoss", "SquaredError"),
+        ("CustomOptimizer", "MLP.parameters_vector"),
         *(("ReduceLROnPlateau", "ReduceOnPlateau"), ("Adamm", ""), ("_load", ""), ("__x__", "")),
     ],
 )

@@ -135,6 +135,16 @@ def test_sparse_matrices_are_refused_with_a_remedy():
                 call(kind(X))
 
 
+def test_paths_and_names_of_columns_are_refused_with_a_remedy(tmp_path):
+    model = regressor().fit(X, Y)
+    for path in ("rents.csv", tmp_path / "rents.csv"):
+        for call in (lambda x: regressor().fit(x, Y), model.predict):
+            with pytest.raises(TypeError, match=r"rents.csv' but a table is .*pandas.read_csv"):
+                call(path)
+    with pytest.raises(TypeError, match=r"y is 'rent' but .* pass X.drop\(columns='rent'\) and X"):
+        regressor().fit(X, "rent")
+
+
 def test_masked_values_are_missing():
     mask = X > 1
     right = regressor().fit(np.where(mask, np.nan, X), Y)
