@@ -25,9 +25,10 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp._cli import arguments, report
+from fastmlp._cli import arguments
 from fastmlp._cli.arguments import JSON, UsageError, argument, check_writable, command, show
 from fastmlp._cli.rivals import LIBRARIES, Array, Task, outputs, table
+from fastmlp._core import page
 from fastmlp._core.atomic_files import write
 from fastmlp._models import config
 
@@ -118,7 +119,7 @@ def bench(options: argparse.Namespace) -> None:
         if options.output:
             write(options.output, [json.dumps(result, indent=2).encode()])
         if options.report:
-            report.write_page(options.report, "fastmlp and others", sections(result))
+            page.write(options.report, "fastmlp and others", "", sections(result))
 
 
 def rows(names: list[str], budget: float) -> Iterator[dict[str, Any]]:
@@ -227,14 +228,14 @@ def as_table(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def sections(result: dict[str, Any]) -> Iterator[report.Section]:
+def sections(result: dict[str, Any]) -> Iterator[page.Section]:
     """Yield the parts of the page: a chart of each task, and the machine."""
     for row in result["results"]:
         times = sorted((seconds * 1e6, name) for name, seconds in row["seconds"].items())
         yield (
             row["task"],
             "",
-            report.bars({n: us for us, n in times}, "microseconds, one thread: less is better"),
+            page.bars({n: us for us, n in times}, "microseconds, one thread: less is better"),
         )
     machine = {**result["machine"], "GFLOP/s a core": result["peak_gflops"]}
-    yield "The machine", "", report.table(config.texts(machine).items())
+    yield "The machine", "", page.table(config.texts(machine).items())

@@ -15,11 +15,11 @@ from fastmlp._cli import arguments, tables
 from fastmlp._cli.arguments import CommandError, UsageError, argument, check_writable, command, show
 from fastmlp._files import inspection
 from fastmlp._files.storage import ModelFormatError, load
+from fastmlp.tabular.scores import constant_scores, is_worthless, scores
 
 Array = NDArray[Any]
 
 COVERAGE = 0.9  # of the prediction intervals in which targets are counted
-MOST_SHOWN = 10  # known classes in an error message
 SUFFIXES = {"onnx": ".onnx", "c": ".c"}
 
 
@@ -231,43 +231,11 @@ def scores_of_model(model: Any, X: Any, y: Array, weights: Array | None) -> dict
     return values
 
 
-def scores(y: Array, p: Array, classes: Array | None, weights: Array | None) -> dict[str, float]:
-    """Return the scores of numbers (n,) or, with classes, of probabilities (n, classes)."""
-    from sklearn import metrics
-
-    if classes is None:
-        scorers = {"rmse": metrics.root_mean_squared_error, "mae": metrics.mean_absolute_error}
-        if len(y) > 1:  # one row has no variance
-            scorers["r2"] = metrics.r2_score
-        values = {name: score(y, p, sample_weight=weights) for name, score in scorers.items()}
-    else:
-        truth = codes_of(y, classes)
-        of_truth = np.maximum(p[np.arange(len(p)), truth], np.finfo(float).tiny)
-        values = {
-            "accuracy": np.average(p.argmax(axis=1) == truth, weights=weights),
-            "log_loss": np.average(-np.log(of_truth), weights=weights),
-        }
-        if len(classes) == 2 and len(np.unique(truth)) == 2:
-            values["roc_auc"] = metrics.roc_auc_score(truth, p[:, 1], sample_weight=weights)
-    return {name: float(score) for name, score in values.items()}
-
-
 def held_out(model: Any, y: Array, weights: Array | None) -> tuple[Array, Array, Array | None]:
     """Return targets, out-of-fold predictions and weights of the rows that have predictions."""
     p = model.oof_prediction_
     rows = np.isfinite(p.reshape(len(p), -1)).all(axis=1)
     return y[rows], p[rows], None if weights is None else weights[rows]
-
-
-def constant_scores(
-    y: Array, classes: Array | None, weights: Array | None
-) -> tuple[str, dict[str, float]]:
-    """Return the name and the scores of the best prediction that is the same for all rows."""
-    if classes is None:
-        return "the mean", scores(y, np.full(len(y), np.average(y, weights=weights)), None, weights)
-    is_class = y[:, np.newaxis] == classes
-    shares = np.broadcast_to(np.average(is_class, 0, weights), is_class.shape)
-    return "the class shares", scores(y, shares, classes, weights)
 
 
 def warn_if_worthless(
@@ -277,26 +245,13 @@ def warn_if_worthless(
     if len(np.unique(y)) < 2:  # a constant is always right
         return
     name, constant = constant_scores(y, classes, weights)
-    score = "rmse" if classes is None else "log_loss"
-    if values[score] >= constant[score]:
+    if is_worthless(values, constant):
+        score = "rmse" if classes is None else "log_loss"
         warnings.warn(
             f"the model is no better than always {name} ({rows}): {score} {values[score]:.4g}, "
             f"always {name} {constant[score]:.4g}",
             stacklevel=2,
         )
-
-
-def codes_of(y: Array, classes: Array) -> NDArray[np.int64]:
-    """Return the index of each label in the classes; raise ValueError for an unknown label."""
-    codes = {label: k for k, label in enumerate(classes.tolist())}
-    for label in y.tolist():
-        if label not in codes:
-            shown = ", ".join(map(repr, classes.tolist()[:MOST_SHOWN]))
-            raise ValueError(
-                f"the target holds {label!r} but the model knows {len(codes)} classes ({shown}"
-                f"{', ...' * (len(codes) > MOST_SHOWN)}): remove such rows"
-            )
-    return np.fromiter(map(codes.__getitem__, y.tolist()), np.int64, len(y))
 
 
 def score_lines(values: dict[str, float]) -> str:

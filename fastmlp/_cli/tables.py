@@ -290,18 +290,6 @@ def require(frame: Any, names: Sequence[str], option: str) -> None:
         )
 
 
-def replaced(frame: Any, name: str, value: Any) -> Any:
-    """Return a copy of a frame with one value in all rows of a column."""
-    if isinstance(frame, Frame):
-        old = frame.values[name]
-        return Frame({**frame.values, name: np.full(len(frame), value, old.dtype)})
-    kind = frame[name].dtype
-    if hasattr(frame, "assign"):
-        return frame.assign(**{name: value}).astype({name: kind})
-    literal = importlib.import_module("polars").lit
-    return frame.with_columns(literal(value, dtype=kind).alias(name))
-
-
 def save(columns: Mapping[str, Array], path: str, as_json: bool = False) -> None:
     """Write columns as CSV, JSON records or Parquet to a file, or to the standard output ("-")."""
     if path.endswith(".parquet"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import html
 import sys
 import time
 import warnings
@@ -11,9 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp._cli import arguments, models, report, tables
+from fastmlp._cli import arguments, models, tables
 from fastmlp._cli.arguments import CommandError, UsageError, argument, check_writable, command, show
+from fastmlp._core.page import Section
 from fastmlp._validation.arrays import REFUSED_KINDS
+from fastmlp.tabular.scores import scores
 
 TASKS = {"regression": "TabMLPRegressor", "classification": "TabMLPClassifier"}
 MOST_CLASSES = 10  # distinct whole numbers; a target with more is a number
@@ -124,7 +127,7 @@ def train(options: argparse.Namespace) -> None:
     held_y, held_p, held_weights = models.held_out(model, y, weights)
     results: dict[str, Any] = {
         **{"model": output, "task": task, "target": target, "seconds": seconds},
-        "out_of_fold": models.scores(held_y, held_p, classes, held_weights),
+        "out_of_fold": scores(held_y, held_p, classes, held_weights),
     }
     of_rows = "rows held out", classes, held_y, held_weights
     models.warn_if_worthless(results["out_of_fold"], *of_rows)
@@ -138,8 +141,8 @@ def train(options: argparse.Namespace) -> None:
             lines += [f"\n{part.replace('_', ' ')}\n{models.score_lines(values)}"]
     lines += [f"\nmodel        {output}"]
     if options.report is not None:
-        parts = report.sections(model, X, y, weights, results)
-        report.write_page(options.report, f"A model of {target}", parts)
+        others = {"validation file": results["valid"]} if valid is not None else {}
+        model.report().write(options.report, name=target, others=others, more=[_usage(results)])
         lines += [f"report       {options.report}"]
     show(options, results, "\n".join(lines))
 
@@ -169,3 +172,16 @@ def _fit(model: Any, X: Any, y: NDArray[Any], **of_rows: Any) -> float:
         except UnsavableWarning as warning:
             raise CommandError(str(warning)) from None
     return round(time.perf_counter() - began, 3)
+
+
+def _usage(results: dict[str, Any]) -> Section:
+    """Return the part of the page that shows how to use the model's file."""
+    model = results["model"]
+    option = "--interval 0.9" if results["task"] == "regression" else "--proba"
+    text = (
+        f"import fastmlp\n\nmodel = fastmlp.load({model!r})\nmodel.predict(frame)  # pandas, polars"
+        f"\n\n$ fastmlp predict {model} new.csv {option} -o predictions.csv"
+        f"\n$ fastmlp evaluate {model} new.csv --target {results['target']}"
+        f"\n$ fastmlp export {model} --to onnx"
+    )
+    return "How to use it", "In Python, and in a shell:", f"<pre>{html.escape(text)}</pre>"

@@ -35,6 +35,8 @@ class Axes:
     ----------
     label : str
         Label of the next lines, instead of their own; empty for their own.
+    range : tuple of two floats, optional
+        Values that the axis of the lines or bars includes, so that charts have a common one.
     """
 
     def __init__(self) -> None:
@@ -44,6 +46,7 @@ class Axes:
         self._points: list[tuple[Any, Any]] = []
         self._bars: list[tuple[str, float, float]] = []  # name, width, error; from the top
         self._labels = {"xlabel": "", "ylabel": ""}
+        self.range: tuple[float, float] | None = None
 
     def plot(self, x: Any, y: Any, *, label: str = "", color: str = "", **style: Any) -> None:
         """Draw a line; a line with a colour is a grey guide for the eye."""
@@ -85,8 +88,9 @@ class Axes:
         curves = [(x, y) for x, y, *_ in self._lines] + self._points
         ends = [width + side * error for _, width, error in self._bars for side in (-1, 1)]
         xs = [*(x for x, _ in curves), [x for x, _ in self._verticals], [*ends, 0] if ends else []]
-        across, x_ticks = _scale(xs, left, right)
-        down, y_ticks = _scale([y for _, y in curves], bottom, top)
+        common: list[Any] = [] if self.range is None else [self.range]
+        across, x_ticks = _scale([*xs, *common * bool(self._bars)], left, right)
+        down, y_ticks = _scale([*(y for _, y in curves), *common], bottom, top)
         parts = []
         for x in x_ticks:
             parts.append(_path(f"M{across(x):.1f} {top}V{bottom}", GRID))

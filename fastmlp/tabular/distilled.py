@@ -27,7 +27,7 @@ from fastmlp.tabular.conformal import with_measured_sizes
 from fastmlp.tabular.encoding import Encoding, with_missing
 from fastmlp.tabular.fitted_table import FittedTable
 from fastmlp.tabular.members import GROUPS, Members, untrained
-from fastmlp.tabular.presets import BETA_2, Recipe, even
+from fastmlp.tabular.presets import BETA_2, MOST_PIECES, Recipe, even
 from fastmlp.tabular.targets import NumericTarget, TargetScale, with_rows
 
 MIXTURES = 9  # mixtures per row
@@ -49,7 +49,7 @@ class Course:
 # A network resembles other networks with few bins; trees have thresholds, for which it needs many,
 # and say little far from all rows.
 OF_NETWORKS = Course(Recipe(bins=8), changed=0.25)
-OF_OTHERS = Course(Recipe(bins=64, width=64), changed=0.1)
+OF_OTHERS = Course(Recipe(bins=128, width=64), changed=0.1)
 
 
 def distilled(fitted: FittedTable, table: Table, seed: int) -> FittedTable:
@@ -80,7 +80,8 @@ def taught(
 ) -> tuple[Members, History]:
     """Return a network that has learned the labels of a lesson; its inputs are measured on rows."""
     measured = [np.arange(len(rows))], with_missing(columns, rows)
-    encoding = Encoding.of(rows, columns, *measured, course.recipe.bins)
+    bins = min(course.recipe.bins, MOST_PIECES // max(columns.n_numbers, 1))
+    encoding = Encoding.of(rows, columns, *measured, bins)
     x = encoding.rows(lesson)
     target, scale, y = _learned(target, labels)
     recipe, signs = course.recipe, monotone.signs_of(rule, columns, target)
@@ -149,7 +150,7 @@ def mixtures(
     one, other = rng.choice(rows.astype(np.int32), (2, count), p=shares)
     is_other = rng.random((count, columns)) < changed
     is_other[np.arange(count), rng.integers(0, columns, count)] = True
-    return np.where(is_other, other[:, np.newaxis], one[:, np.newaxis])
+    return np.asarray(np.where(is_other, other[:, np.newaxis], one[:, np.newaxis]), np.int32)
 
 
 def joined(table: Table, other: Table) -> Table:

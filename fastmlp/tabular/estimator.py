@@ -23,7 +23,7 @@ from fastmlp._export.c import CFiles
 from fastmlp._models import blockwise
 from fastmlp._training.arrow import ArrowBlocks
 from fastmlp.sklearn.parameters import Validated, training
-from fastmlp.tabular import inspection, reading, sources
+from fastmlp.tabular import inspection, page, reading, sources
 from fastmlp.tabular.columns import Array, Table
 from fastmlp.tabular.conformal import levels_of
 from fastmlp.tabular.distilled import distilled
@@ -416,7 +416,11 @@ class BaseTabMLP(Validated):
         """
         fitted = self._state()
         unchanging = self.with_fitted(fitted)  # pictures are drawn later
-        return replace(fitted.facts.report, pictures=tuple(unchanging._pictures(fitted)))
+        write = partial(
+            page.write, model=unchanging, fitted=fitted, task=self._task.of_fitted(fitted)
+        )
+        pictures = tuple(unchanging._pictures(fitted))
+        return replace(fitted.facts.report, pictures=pictures, write=write)
 
     def _pictures(self, fitted: FittedTable) -> Iterator[Callable[..., Any]]:
         """Yield functions that draw a picture of the fit on axes."""

@@ -118,6 +118,12 @@ class Form:
     missing: tuple[str, ...] = ()  # texts that count as missing
     cycles: tuple[str, ...] = ()  # keys of `CYCLES` that are further inputs
 
+    def shown(self, value: float) -> str:
+        """Return a number of the column as people write it."""
+        if self.kind in DATES:
+            return str(np.datetime64(round(value), "s")).removesuffix("T00:00:00")
+        return f"{value:.4g}{' s' * (self.kind == 'duration')}"
+
     def read(self, series: Array, name: str) -> NDArray[np.float64]:
         """Return numbers, NaN where missing; raise TypeError or ValueError for other values."""
         if series.dtype.kind in "mM":

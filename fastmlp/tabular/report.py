@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from fastmlp._core.atomic_files import write
+from fastmlp._core import page
 from fastmlp._core.charts import Axes
 from fastmlp._core.keywords import with_attribute_hints
 
@@ -57,9 +57,14 @@ class Report:
     notes: list[str] = field(default_factory=list)
 
     pictures: tuple[Callable[..., Any], ...] = field(default=(), repr=False, compare=False)
+    write: Callable[..., None] | None = field(default=None, repr=False, compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "pictures": ()}  # they need the rows, which pickles lack
+        return {
+            **vars(self),
+            "pictures": (),
+            "write": None,
+        }  # they need the rows, which pickles lack
 
     def lines(self) -> list[tuple[str, str]]:
         """Return the facts, each with its name; some have several lines."""
@@ -92,7 +97,11 @@ class Report:
         return "".join(["<table>", *rows, "</table>", *drawn])
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the report as an HTML page, which replaces an older file as a whole.
+        """Write an HTML page about the model, as the command line does.
+
+        It opens with a sentence about the errors on rows that the networks had not learned from,
+        and has their distribution, the largest ones, the influence of columns, and the facts of the
+        report. Copies, pickles and files of an estimator have no rows, so their pages are short.
 
         Parameters
         ----------
@@ -104,8 +113,12 @@ class Report:
         OSError
             If the file cannot be written.
         """
-        head = '<!doctype html><meta charset="utf-8"><title>Report of a fit</title>'
-        write(path, [f"{head}{self._repr_html_()}".encode()])
+        if self.write is not None:
+            self.write(path)
+        else:
+            page.write(
+                path, "A model of a table", "", [("What was done", "", page.table(self.lines()))]
+            )
 
 
 @contextmanager

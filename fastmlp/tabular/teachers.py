@@ -203,16 +203,16 @@ class Lessons:
         answers = np.concatenate([answers, self.mean(both)])
         student, history = self.taught(everyone, whole, answers, n_threads)
         epochs, held_out = len(history.loss), OutOfFold(out_of_fold[np.newaxis])
-        course = student, held_out, history, [], epochs, 1.0, epochs, "", "", 0.0
+        of_fit = OF_OTHERS.recipe, student, held_out, history
+        trained = TrainingResult(*of_fit, [], epochs, 1.0, epochs, why="", stopped="", pace=0.0)
         note = (
             f"distilled: {self.weight:.0%} of each label is by {type(self.teacher).__name__}, the "
             f"rest by networks; {len(folds)} further networks give scores and calibration"
         )
+        score = cost(out_of_fold)
         return BlendResult(
-            *(Blend([student], np.ones(1)), out_of_fold, *[cost(out_of_fold)] * 3),
-            [TrainingResult(OF_OTHERS.recipe, *course)],
-            Splits([everyone], [scored.rows]),
-            [note, *own.notes],
+            *(Blend([student], np.ones(1)), out_of_fold, score, score, score, [trained]),
+            *(Splits([everyone], [scored.rows]), [note, *own.notes]),
         )
 
     def taught(

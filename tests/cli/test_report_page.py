@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from commands import here
 
-from fastmlp._cli import report
-
 pytest.importorskip("sklearn", reason="tables need scikit-learn")
+
+from fastmlp.tabular import page as pages
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--dump-dom")
@@ -21,6 +21,7 @@ DARK = "--blink-settings=preferredColorScheme=0"
 HOSTILE = "<script>alert('1')</script>"  # the name of a column and of a class
 SECTIONS = [
     *("What was done", "How well it does", "Calibration", "Importance", "Partial dependence"),
+    *("The data", "Errors by column", "Largest errors"),
     *("Learning curves", "Where the time went", "How to use it"),
 ]
 MEASURE = (children.TESTS / "measure.js").read_text()
@@ -50,26 +51,22 @@ def page(request, tmp_path_factory):
 def test_page_has_all_parts_and_needs_nothing_else(page):
     found = re.findall(r"<h2>(.*?)</h2>", page)
     assert set(SECTIONS) < set(found)
-    assert len({"Residuals", "Confusion"} & set(found)) == 1
+    of_classes = {"Each class", "Ranking", "Confusion"}
+    assert {"Actual and predicted"} < set(found) or of_classes < set(found)
     assert page.count("<svg") >= 6
     assert not re.search(r"https?://|\bsrc=|\bhref=|url\(|@import|<script|nan", page)
     assert html.escape(HOSTILE) in page
     assert "fastmlp.load(&#x27;model.safetensors&#x27;)" in page
 
 
-@pytest.mark.parametrize(
-    ("weights", "cells"),
-    [(None, ["1", "0", "1", "1"]), (np.array([0.5, 2, 1.25]), ["0.5", "0", "1.25", "2"])],
-)
-def test_a_confusion_matrix_counts_rows_by_their_weights(weights, cells):
-    y, probabilities, classes = (
-        np.array(["a", "b", "b"]),
-        np.eye(2)[[0, 1, 0]],
-        np.array(["a", "b"]),
-    )
-    text, table = report._confusion(y, probabilities, classes, weights)
-    assert re.findall(r">([\d.]+)</td>", table) == cells
-    assert ("sums of the rows' weights" in text) == (weights is not None)
+def test_a_confusion_matrix_is_readable_with_many_classes():
+    few = pages.confusion(np.array([[1.0, 0], [0.25, 2]]), np.array(["a", "b"]), True)
+    assert re.findall(r">([\d.]*)</td>", few[1]) == ["1", "", "0.25", "2"]
+    assert "sums of the rows' weights" in few[0]
+    text, table = pages.confusion(np.eye(24), np.array([f"class {k}" for k in range(24)]), False)
+    assert "largest of" not in text
+    assert "<th>24</th>" in table
+    assert "<th>24 class 23</th>" in table
 
 
 def measured(page, folder, *options):
