@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
-from fastmlp.tabular.columns import Array, RowIndex
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
 
 MOST_SHOWN = 10  # classes in an error message
 MEANINGS = {
@@ -56,7 +59,7 @@ def is_worthless(values: dict[str, float], constant: dict[str, float]) -> bool:
     return values[score] >= constant[score]
 
 
-def codes_of(y: Array, classes: Array) -> RowIndex:
+def codes_of(y: Array, classes: Array) -> NDArray[np.int64]:
     """Return the index of each label in the classes; raise ValueError for an unknown label."""
     codes = {label: k for k, label in enumerate(classes.tolist())}
     for label in y.tolist():

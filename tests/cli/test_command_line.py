@@ -159,7 +159,7 @@ def test_a_fit_of_a_sample_of_the_rows(task, engine, folder, tmp_path, monkeypat
     found = json.loads(children.printed(here("train", "old.csv", *words, folder=folder)))
     assert found["out_of_fold"].keys() & {"rmse", "accuracy"}
     assert len(fastmlp.load(model).rows_) == 60
-    assert "on 60 rows" in page.read_text()
+    assert "60 rows were learned from" in page.read_text()
 
 
 def test_pipes_and_files_are_alike(folder):
