@@ -230,18 +230,26 @@ def of_kind(kind: str, **of_text: Any) -> Form | None:
 def of_text(count: Counter[Any]) -> Form | None:
     """Return the form of a column of text, from the numbers of its rows; None for categories.
 
-    A text of several meanings, such as 1/2/2026, has no form unless others of the column decide.
+    Dates of two meanings, such as 1/2/2026, have no form unless others of the column decide. If
+    three digits follow each mark of quantities, it separates thousands.
     """
     texts = {text: n for text, n in count.items() if text is not None}
     if not texts or not all(isinstance(text, str) for text in texts):
         return None
     by_layout = {layout: _readable(layout, texts) for layout in LAYOUTS}
-    (layout, readable), *others = [pair for pair in by_layout.items() if pair[1]] or [("", {})]
-    if not readable or any(other != readable for _, other in others):
+    layouts = [layout for layout, readable in by_layout.items() if readable]
+    if not layouts:
         return None
-    (value, unit), *_ = readable.values()
-    kind = kind_of(value)
-    if kind == "number" and (len(readable) < FEWEST_QUANTITIES or all(map(_is_plain, readable))):
+    kind = kind_of(next(iter(by_layout[layouts[0]].values()))[0])
+    if kind == "number":  # thousands are larger than numbers with three decimals
+        layouts.sort(key=lambda layout: -sum(abs(value) for value, _ in by_layout[layout].values()))
+    layout, readable = layouts[0], by_layout[layouts[0]]
+    _, unit = next(iter(readable.values()))
+    if kind != "number":
+        is_clear = all(by_layout[other] == readable for other in layouts)
+    else:
+        is_clear = len(readable) >= FEWEST_QUANTITIES and not all(map(_is_plain, readable))
+    if not is_clear:
         return None
     missing = tuple(text for text in texts if text not in readable)
     return of_kind(kind, layout=layout, unit=unit, missing=missing)
@@ -258,10 +266,7 @@ def _readable(layout: str, texts: dict[str, int]) -> dict[str, Any]:
             others += n
             if others > most_rows:
                 return {}
-    units = Counter[str]()
-    for text, (_, unit) in readable.items():
-        units[unit] += texts[text]
-    (unit, _), *_ = units.most_common(1)
+    ((unit, _),) = Counter(unit for _, unit in readable.values()).most_common(1)
     readable = {text: pair for text, pair in readable.items() if pair[1] == unit}
     rows = sum(texts[text] for text in readable)
     too_many = rows < LEAST_READABLE * sum(texts.values())

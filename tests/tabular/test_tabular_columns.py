@@ -78,10 +78,6 @@ DOUBTED = {
         ["", *(f"{x:.3f}%" for x in X[1:, 0])],
         "numbers with %: take .* convert the column, with NaN for the other values, if",
     ),
-    "thousands or not": (
-        [f"{k + 1},125" for k in range(N)],
-        f"texts that are numbers with commas: take the commas out, or .* {SIZES}",
-    ),
     "days or months": (
         [f"{day.day % 12 + 1}/{day.month}/{day.year}" for day in DAYS],
         "60 texts that are dates: write all of them",

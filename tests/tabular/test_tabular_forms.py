@@ -118,11 +118,14 @@ def test_durations_are_seconds():
 # ---- text -----------------------------------------------------------------------------------
 
 AMOUNTS = np.round(10 ** RNG.uniform(1, 6, N), 2)
+WHOLE = np.floor(AMOUNTS)
 QUANTITIES = {  # text, and how it is read
     "dollars": [f"${x:,.2f}" for x in AMOUNTS],
     "euros": [f"{x:,.2f} EUR".translate(str.maketrans(",.", ".,")) for x in AMOUNTS],
     "commas": [f"{x:,.2f}" for x in AMOUNTS],
     "per cent": [f"{x:.2f} %" for x in AMOUNTS],
+    "thousands": [f"{x:,.0f} EUR" for x in WHOLE],
+    "thousands with points": [f"{x:,.0f} EUR".replace(",", ".") for x in WHOLE],
     "debts": [f"-${x:,.2f}" for x in AMOUNTS],
     "one gap": ["?", *(f"{x:.2f}%" for x in AMOUNTS[1:])],
 }
@@ -138,7 +141,8 @@ def test_quantities_in_text_are_numbers_with_a_log_line(case, caplog):
     assert note in caplog.messages
     assert ("'?' count as missing" in note) == (case == "one gap")
     numbers = model._fitted.columns.read(frame).numbers[:, 1]
-    assert np.array_equal(numbers[1:], AMOUNTS[1:] * (-1 if case == "debts" else 1))
+    expected = -AMOUNTS if case == "debts" else WHOLE if "thousands" in case else AMOUNTS
+    assert np.array_equal(numbers[1:], expected[1:])
     assert np.isnan(numbers[0]) == (case == "one gap")
     with pytest.raises(ValueError, match=r"at holds '12 kg' \(str\) but values such as"):
         model.predict(column(["12 kg", *QUANTITIES[case][1:]]))
