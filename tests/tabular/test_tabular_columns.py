@@ -45,7 +45,7 @@ def test_integers_are_places_and_never_names():
         assert [place for place, _ in model._fitted.columns.categories] == [1]
     for names, wanted in (([10, 11, 12], 10), ([2, 0, 1], 0), ([1, 2, 3], 1)):
         frame = pandas.DataFrame(whole, columns=names)
-        with pytest.raises(ValueError, match=rf"has {wanted} but .* pass the name .* '{wanted}', "):
+        with pytest.raises(ValueError, match=rf"has {wanted} but .* pass the name .* '{wanted}'"):
             regressor(categorical_features=[wanted]).fit(frame, Y)
         place = names.index(wanted)
         for given in ([str(wanted)], [k == place for k in range(3)]):
