@@ -13,7 +13,7 @@ import re
 from collections import Counter
 from typing import Any, NoReturn
 
-MOST_DEPTH = 8
+MOST_DEPTH = 10
 MOST_STRING = 1024  # bytes
 MOST_INTEGER = 2**53  # JSON readers of other languages round larger integers
 LONGEST_INTEGER = len(str(-MOST_INTEGER))

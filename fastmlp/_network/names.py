@@ -35,8 +35,10 @@ EngineName: TypeAlias = Literal["native", "reference"]
 PresetName: TypeAlias = Literal["fast", "default", "best"]
 SolverName: TypeAlias = Literal["adam", "sgd", "lbfgs"]
 
-# scikit-learn's names of losses, which the estimators accept; table estimators have no huber.
-TableLossName: TypeAlias = Literal[
-    "squared_error", "absolute_error", "quantile", "poisson", "gaussian"
+# scikit-learn's names of losses, which the estimators accept, and those of table estimators.
+EstimatorLossName: TypeAlias = Literal[
+    "squared_error", "absolute_error", "quantile", "poisson", "gaussian", "huber"
 ]
-EstimatorLossName: TypeAlias = TableLossName | Literal["huber"]
+TableLossName: TypeAlias = Literal[
+    "squared_error", "absolute_error", "quantile", "quantiles", "poisson", "gaussian"
+]

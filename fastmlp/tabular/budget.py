@@ -185,7 +185,7 @@ def memory_of(
 ) -> tuple[float, float]:
     """Return the bytes that a fit takes about: for any number of rows, and per row."""
     numbers, codes = columns.n_numbers, len(columns.categories)
-    outputs = target.loss.heads * target.outputs
+    outputs = (1 + target.loss.predicts_variance) * target.outputs
     trained, largest, held_out, most = 0.0, 0.0, 0.0, 0.0
     for stage, recipes in stages_of(preset, target.kind, columns):
         folds = stage.folds_of(n)

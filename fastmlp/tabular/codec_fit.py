@@ -41,7 +41,7 @@ def _rows(context: Any) -> int:
 
 
 def _of_predictions(context: Any) -> tuple[int, int]:
-    return context["n"], context["blend"].target.loss.heads * _outputs(context)
+    return context["n"], (1 + context["blend"].target.loss.predicts_variance) * _outputs(context)
 
 
 def _of_rows(context: Any) -> tuple[int]:

@@ -235,7 +235,12 @@ def _of_values(context: Any) -> tuple[int, int]:
 
 
 def _of_outputs(context: Any) -> tuple[int, int]:
-    return context["members"], context["network"].n_outputs
+    return context["members"], _outputs_of(context["network"])
+
+
+def _outputs_of(network: Spec) -> int:
+    """Return the number of predictions of a row, without variances."""
+    return network.n_outputs * max(1, len(network.loss.levels))
 
 
 def _check_width(context: Any) -> None:
@@ -314,20 +319,23 @@ def _check_groups(context: Any) -> int:
     if not groups or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
         raise ValueError(f"groups have shares of {sum(shares):g} and not of 1")
     networks = [group.ensemble[0]._spec for group in groups]
-    if len({(net.n_outputs, type(net.loss)) for net in networks}) > 1:
+    if len({(net.n_outputs, net.loss) for net in networks}) > 1:
         raise ValueError("groups have different outputs")
     scaled = {group.scale is not None for group in groups}
     # Classes have scales if weights are divided out of their probabilities.
     suitable = {"class": [{False}, {True}], "unit_interval": [{False}]}
     if scaled not in suitable.get(networks[0].loss.target_kind, [{True}]):
         raise ValueError("groups have, or lack, scales of their targets")
-    return int(networks[0].n_outputs)
+    return _outputs_of(networks[0])
 
 
 def _target(kind: str, unit: NDArray[np.float64] | None, network: Spec) -> Any:
     """Return a target without rows."""
     n = network.n_outputs
-    target: Any = CLASSES[kind](n) if kind in CLASSES else NumericTarget(np.zeros((1, n)), kind)
+    if kind in CLASSES:
+        target: Any = CLASSES[kind](n)
+    else:
+        target = NumericTarget(np.zeros((1, n)), kind, network.loss.levels or 0.5)
     if type(network.loss) is not type(target.loss):
         words = f"the networks have the loss {network.loss.name} but the target"
         raise ValueError(f"{words} that of {target.loss.name}")

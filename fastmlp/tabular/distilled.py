@@ -54,6 +54,11 @@ OF_OTHERS = Course(Recipe(bins=128, width=64), changed=0.1)
 
 def distilled(fitted: FittedTable, table: Table, seed: int) -> FittedTable:
     """Return a fitted table of one network, trained on the predictions of another for a table."""
+    if fitted.target.loss.levels:
+        raise ValueError(
+            "a fit with loss='quantiles' cannot be distilled, since one network of means would not "
+            "keep quantiles in order: use predictor()"
+        )
     rng = np.random.default_rng(seed)
     table = table.take(np.arange(0, len(table), math.ceil(len(table) / MAX_TRAINING_ROWS)))
     n, width = len(table), table.numbers.shape[1] + table.codes.shape[1]

@@ -263,6 +263,11 @@ class BaseTabMLP(Validated):
     def _levels(self, levels: Any) -> list[float]:
         """Return checked levels of quantiles, which only a regressor predicts."""
         checked = levels_of(levels)
+        if checked and self._state().target.loss.levels:
+            raise ValueError(
+                f"levels is {levels!r} but predictions are quantiles, those of the fit: leave "
+                "levels out"
+            )
         if checked and self._task.has_classes:
             raise ValueError(
                 f"levels is {levels!r} but a classifier predicts no quantiles: leave levels out"

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmlp._core.intervals import check_levels
 from fastmlp._network import losses
 from fastmlp._network.losses import Loss
 from fastmlp.tabular.presets import AVERAGING, HOPELESS, RATE
@@ -26,7 +27,7 @@ SMALLEST = 1e-7  # smallest probability or rate in a logarithm
 class LossRow:
     """A loss of numbers; the cost takes y, means, variances (if predicted), unit, and the loss."""
 
-    make: Callable[[float], Loss]  # takes the level of the quantile
+    make: Callable[[Any], Loss]  # takes the level of the quantile, or several
     cost: Callable[[Array, Array, Array, Array, Loss], Array]
     shown: Callable[[float, Array], float]  # takes a mean cost and the units; returns the metric
     metric: str
@@ -49,9 +50,10 @@ def _squared(y: Array, mean: Array, variance: Array, unit: Array, loss: Loss) ->
 
 
 def _pinball(y: Array, mean: Array, variance: Array, unit: Array, loss: Loss) -> Array:
-    """Return pinball losses; the median has the level 0.5."""
+    """Return pinball losses of each level; the median has the level 0.5."""
     del variance
-    residual, level = y / unit - mean / unit, getattr(loss, "quantile", 0.5)
+    residual = y / unit - mean / unit
+    level = np.array(loss.levels or [getattr(loss, "quantile", 0.5)])
     return np.maximum(level * residual, (level - 1) * residual)
 
 
@@ -105,6 +107,13 @@ LOSSES = {
         _pinball,
         _same,
         metric="pinball loss, in deviations of y",
+        is_robust=True,
+    ),
+    "quantiles": LossRow(
+        lambda levels: losses.Quantiles(check_levels("quantile", levels)),
+        _pinball,
+        _same,
+        metric="pinball loss, in deviations of y, mean over levels",
         is_robust=True,
     ),
     "poisson": LossRow(

@@ -163,7 +163,7 @@ def untrained(
 ) -> Ensemble:
     """Return networks with the recipe's initial weights; those of the output layer are 0."""
     spec = build(
-        [width, *[recipe.width] * recipe.depth, target.outputs],
+        [width, *[recipe.width] * recipe.depth, target.outputs // max(1, len(target.loss.levels))],
         activation=recipe.activation or target.activation,
         loss=target.loss,
         scale=True,

@@ -242,7 +242,7 @@ def merged(
     )
     times = None if first.times is None else np.concatenate([part.times for part in parts])
     calibration, more = calibrated(first.task, target, unequal, of_rows, times, result)
-    held_out = HeldOut(whole, out, unequal)
+    held_out = HeldOut(result.out_of_fold, out, unequal)
     return assembled(
         *(parameters, first.columns, first.feature_names, result, calibration, held_out),
         rows=(table, target),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isclose
 from numbers import Real
 from typing import Any, ClassVar, Literal
 
@@ -37,10 +38,12 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
     Parameters
     ----------
     loss : str, default="squared_error"
-        One of squared_error (fits the mean), absolute_error (the median), quantile, poisson (rates,
-        y >= 0), and gaussian (mean and variance by maximum likelihood).
-    quantile : float in (0, 1), default=0.5
-        For loss="quantile": the share of targets that should lie below the prediction.
+        One of squared_error (fits the mean), absolute_error (the median), quantile, quantiles (of
+        several levels, which never cross), poisson (rates, y >= 0), and gaussian (mean and variance
+        by maximum likelihood).
+    quantile : float in (0, 1), or sequence of these, default=0.5
+        For loss="quantile": the share of targets that should lie below the prediction. For
+        loss="quantiles": at least two such levels, ascending.
     {parameters}
 
     Attributes
@@ -66,7 +69,7 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseTabMLP._parameter_constraints,
         "loss": [StrOptions(set(LOSSES))],
-        "quantile": [Interval(Real, 0, 1, closed="neither")],
+        "quantile": [Interval(Real, 0, 1, closed="neither"), "array-like"],
     }
 
     _task = NumberTask
@@ -81,7 +84,7 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
         epochs: int | None = None,
         width: int | None = None,
         loss: TableLossName = "squared_error",
-        quantile: float = 0.5,
+        quantile: float | Sequence[float] = 0.5,
         validation: Literal["choose"] | None = None,
         categorical_features: Any = "from_dtype",
         monotone: Any = None,
@@ -114,7 +117,7 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
         -------
         array of float64, shape (n_samples,) or (n_samples, n_outputs), or tuple of two arrays
             Means (or medians, quantiles or rates, depending on the loss), and with ``return_std``
-            the standard deviations.
+            the standard deviations. With loss="quantiles" the shape is (n_samples, levels).
         """
         check_flag("return_std", return_std)
 
@@ -165,7 +168,7 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
         X : frame or array-like, shape (n_samples, n_features), or ArrowBlocks
             Rows, as for :meth:`predict`.
         levels : float in (0, 1), or sequence of floats
-            Levels of the quantiles.
+            Levels of the quantiles; of a fit with loss="quantiles", some of its own.
         out : array of floats, shape of the result, optional
             As for :meth:`predict`.
 
@@ -176,10 +179,20 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
         """
         fitted, calibration = self._calibrated()
         checked = levels_of(levels if np.iterable(levels) else [levels])
+        of_fit = fitted.target.loss.levels
+        places = [k for level in checked for k, own in enumerate(of_fit) if isclose(level, own)]
+        if of_fit and len(places) < len(checked):
+            raise ValueError(
+                f"quantiles of the levels {checked} are asked for but this fit has {list(of_fit)}: "
+                "fit with quantile=[...], or with loss='squared_error', which takes any level"
+            )
 
         def finish(outputs: Array) -> Array:
-            quantiles = calibration.quantiles(outputs, checked)
-            quantiles = quantiles[:, 0] if calibration.outputs == 1 else quantiles
+            if of_fit:
+                quantiles = outputs[:, places]
+            else:
+                quantiles = calibration.quantiles(outputs, checked)
+                quantiles = quantiles[:, 0] if calibration.outputs == 1 else quantiles
             return quantiles if np.iterable(levels) else quantiles[..., 0]
 
         return self._predicted(fitted, X, finish, out)
@@ -203,6 +216,8 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
             Log-densities, summed over outputs that are not NaN.
         """
         fitted, calibration = self._calibrated()
+        if fitted.target.loss.levels:
+            raise ValueError("a fit with loss='quantiles' has no density: use another loss")
         outputs, y = self._predicted(fitted, X, np.asarray), finite_numbers(y)
         shape = len(outputs), calibration.outputs
         if y.shape != shape:
@@ -211,6 +226,8 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return R squared of :meth:`predict`, the mean over outputs.
+
+        With loss="quantiles", it is that of the level nearest to 0.5.
 
         Parameters
         ----------
@@ -226,11 +243,14 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
         float
             At most 1, which is perfect.
         """
-        several = finite_numbers(y)
-        if not np.isnan(several).any():
+        several, levels = finite_numbers(y), self._state().target.loss.levels
+        if not levels and not np.isnan(several).any():
             return float(super().score(X, y, sample_weight))
+        prediction = self.predict(X)
+        if levels:
+            prediction = prediction[:, [np.abs(np.array(levels) - 0.5).argmin()]]
         weights = None if sample_weight is None else np.asarray(sample_weight)
-        return r2(several, self.predict(X), weights)
+        return r2(several, prediction, weights)
 
     def plot_calibration(self, y: Any, ax: Any = None) -> Any:
         """Plot the share of the fit's targets below each out-of-fold quantile.
@@ -253,13 +273,15 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
         check_rows_of_fit(fitted, len(first))
         weights = fitted.held_out.weights
         weights = np.where(np.isnan(first), 0.0, 1.0 if weights is None else weights)
-        mean, size = calibration.means_and_sizes(fitted.held_out.predictions)
-        residuals = calibration.residuals[0]
-        away = np.array([residuals.quantile(float(level)) for level in inspection.LEVELS])
-        below = first[:, np.newaxis] <= mean[:, :1] + size[:, :1] * away
+        quantiles, levels = fitted.held_out.predictions, fitted.target.loss.levels
+        if not levels:
+            mean, size = calibration.means_and_sizes(quantiles)
+            residuals, levels = calibration.residuals[0], inspection.LEVELS
+            away = np.array([residuals.quantile(float(level)) for level in levels])
+            quantiles = mean[:, :1] + size[:, :1] * away
+        below = first[:, np.newaxis] <= quantiles
         shares = np.average(below, axis=0, weights=weights)
-        labels = "quantile", "share of targets below"
-        return inspection.calibration(inspection.LEVELS, shares, *labels, ax)
+        return inspection.calibration(levels, shares, "quantile", "share of targets below", ax)
 
     def _calibrated(self) -> tuple[FittedTable, NumberCalibration]:
         """Return the value of the last fit, and its calibration."""

@@ -45,15 +45,15 @@ class NumericTarget:
     classes = None  # folds are not stratified
     weighting = ""  # what `metric` says about the weights of rows
 
-    def __init__(
-        self, y: Array, name: str, level: float = 0.5, weights: Array | None = None
-    ) -> None:
-        self.y, self.name, self.outputs = y, name, y.shape[1]
+    def __init__(self, y: Array, name: str, level: Any = 0.5, weights: Array | None = None) -> None:
+        self.y, self.name = y, name
         self.loss = self.row.make(level)
+        self.levels = max(1, len(self.loss.levels))  # several only of one number per row
+        self.outputs = self.levels * y.shape[1]
         self.rate, self.averaging = self.row.rate, self.row.averaging
         self.hopeless = self.row.hopeless
         deviation = _deviation(y, _mean(y, weights), weights)
-        self.unit = np.where(deviation > 0, deviation, 1.0)
+        self.unit = np.tile(np.where(deviation > 0, deviation, 1.0), self.levels)
 
     @property
     def directions(self) -> Array:
@@ -68,7 +68,8 @@ class NumericTarget:
     def scale(self, learn: Sequence[RowIndex], weights: Array | None) -> TargetScale:
         """Measure the scale on the rows that each member is trained on."""
         measured = [self._measured(rows, weights) for rows in learn]
-        return TargetScale(*map(np.stack, zip(*measured, strict=True)))
+        each = map(np.stack, zip(*measured, strict=True))
+        return TargetScale(*(np.tile(array, self.levels) for array in each))
 
     def _measured(self, rows: RowIndex, weights: Array | None) -> tuple[Array, ...]:
         """Return centre, factor and limits of the predictions of one member."""
@@ -86,7 +87,9 @@ class NumericTarget:
             is_wide = narrow > 0
             centre = np.where(is_wide, middle, centre)
             factor = np.where(is_wide, np.minimum(narrow, factor), factor)
-        factor = np.where(factor > 0, factor, self.unit)  # constant targets have no deviation
+        factor = np.where(
+            factor > 0, factor, self.unit[: y.shape[1]]
+        )  # constant targets have no deviation
         low = np.fmin.reduce(y, axis=0)
         if row.lowest == 0:  # rates are positive
             low = np.maximum(low, SMALLEST * factor)
@@ -94,7 +97,8 @@ class NumericTarget:
 
     def encode(self, scale: TargetScale, member: int) -> Array:
         """Return centred and scaled targets, with which a member is trained."""
-        z = (self.y - scale.centre[member]) / scale.factor[member]
+        m = self.y.shape[1]
+        z = (self.y - scale.centre[member, :m]) / scale.factor[member, :m]
         scaled: Array = np.clip(z, -FARTHEST, FARTHEST)
         return scaled.astype(np.float32)
 

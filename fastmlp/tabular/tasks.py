@@ -49,6 +49,11 @@ class NumberTask:
     def of_targets(cls, parameters: Mapping[str, Any], y: Any) -> tuple[Self, Array]:
         """Return the task of the targets of a fit, and the targets, (n, outputs)."""
         numbers = _numbers_within_limits(parameters["loss"], y)
+        if parameters["loss"] == "quantiles" and numbers.shape[1] > 1:
+            raise ValueError(
+                f"y has {numbers.shape[1]} targets but loss='quantiles' takes one: fit one "
+                "estimator for each target"
+            )
         counts = np.count_nonzero(~np.isnan(numbers), axis=0)
         if counts.min() < min(2, len(numbers)):
             raise ValueError(
@@ -60,7 +65,8 @@ class NumberTask:
     @classmethod
     def of_fitted(cls, fitted: FittedTable) -> Self:
         """Return the task of a fitted table."""
-        return cls({**fitted.parameters, "loss": fitted.target.name}, fitted.calibration.outputs)
+        outputs = fitted.calibration.outputs // fitted.target.levels
+        return cls({**fitted.parameters, "loss": fitted.target.name}, outputs)
 
     def read(self, y: Any) -> Array:
         """Return targets of other rows, as the target of the networks holds them."""
@@ -76,8 +82,7 @@ class NumberTask:
     ) -> NumericTarget:
         """Return the target of the networks."""
         del in_scores
-        level = float(self.parameters["quantile"])
-        return NumericTarget(y, self.parameters["loss"], level, weights)
+        return NumericTarget(y, self.parameters["loss"], self.parameters["quantile"], weights)
 
     def weights(self, y: Array, sample_weight: Array | None) -> Array | None:
         """Return the weights of rows in training: 0 if all targets are missing."""
@@ -104,6 +109,11 @@ class NumberTask:
         """Return a function from predictions to their score by ``scoring``."""
         if self.parameters["scoring"] is None:
             return None
+        if self.parameters["loss"] == "quantiles":
+            raise ValueError(
+                f"scoring is {self.parameters['scoring']!r} but scorers take one prediction for "
+                "each target, and loss='quantiles' has several: leave scoring out"
+            )
         if np.isnan(y).any():
             raise ValueError(
                 f"scoring is {self.parameters['scoring']!r} but y has missing targets, which "
@@ -117,7 +127,9 @@ class NumberTask:
         self, target: Any, weights: Array | None, groups: Array | None, result: BlendResult
     ) -> Calibrated:
         """Return the distribution of the residuals of the out-of-fold predictions."""
-        predictions, m, shrink = result.out_of_fold, self.outputs, 1.0
+        if target.loss.levels:
+            _calibrate_levels(target, weights, groups, result)
+        predictions, m, shrink = result.out_of_fold, target.outputs, 1.0
         if target.row.is_square and result.together > 0:
             share = max(result.all, 0.0) / result.together
             shrink = max(float(np.sqrt(share)), SMALLEST_SHRINK)
@@ -140,6 +152,30 @@ class NumberTask:
     def users(self, y: Array) -> Array:
         """Return the numbers of a target in the user's form."""
         return y
+
+
+def _calibrate_levels(
+    target: NumericTarget, weights: Array | None, groups: Array | None, result: BlendResult
+) -> None:
+    """Shift the quantiles of all members by those of the out-of-fold residuals of each level.
+
+    Romano, Patterson and Candes 2019, "Conformalized quantile regression". The shifts grow with
+    the level, so that quantiles stay in order; outwards from the median, intervals only widen.
+    """
+    predictions, y, levels = result.out_of_fold, target.y[:, 0], np.array(target.loss.levels)
+    shifts = np.zeros(len(levels))
+    for k, level in enumerate(levels):
+        ones = np.ones(len(y))
+        residuals = residuals_of(y, predictions[:, k], weights, ones, groups=groups)
+        shifts[k] = residuals.quantile(float(level))
+    middle = int(np.argmin(np.abs(levels - 0.5)))
+    shifts[middle:] = np.maximum.accumulate(shifts[middle:])
+    shifts[: middle + 1] = np.minimum.accumulate(shifts[middle::-1])[::-1]
+    for group in result.blend.groups:
+        assert group.scale is not None
+        moved = {name: getattr(group.scale, name) + shifts for name in ("centre", "low", "high")}
+        group.scale = group.scale._replace(**moved)
+    result.out_of_fold = predictions + shifts
 
 
 @dataclass(frozen=True, eq=False)

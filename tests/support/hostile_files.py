@@ -158,7 +158,7 @@ CONTAINER: list[Row] = [
     (header_is(b'{"a":1e999}'), "number '1e999' is beyond"),
     (header_is(b'{"a":' + b"7" * 5000 + b"}"), "integer '777.* is beyond"),
     (header_is(b'{"a":9007199254740993}'), "integer '9007199254740993' is beyond"),
-    (header_is(b'{"a":' + b"[" * 9 + b"]" * 9 + b"}"), "nested more than 8 deep"),
+    (header_is(b'{"a":' + b"[" * 11 + b"]" * 11 + b"}"), "nested more than 10 deep"),
     (header_is(b'{"a":[' + b"[]," * 99999 + b"0]}"), "more than 131,072 parts"),
     (header_is(b'{"a":"' + b"x" * 2000 + b'","b":"' + b"y" * 3000 + b'"}'), "header has a string"),
     (with_last("n" * 1500, size=8), "has a name of 1500 characters"),

@@ -31,7 +31,7 @@ def fitted(y=GAPS, **options):
     return model.fit(X, y)
 
 
-@pytest.mark.parametrize("loss", list(LOSSES))
+@pytest.mark.parametrize("loss", sorted(LOSSES.keys() - {"quantiles"}))
 def test_losses_leave_gaps_out(loss):
     model, whole = fitted(loss=loss), fitted(Y, loss=loss)
     assert np.isfinite(model.predict(X)).all()

@@ -46,7 +46,7 @@ class ExportedTable:
     @property
     def has_variances(self) -> bool:
         """Whether networks predict variances after means; else ``residuals`` give the sizes."""
-        return self.spec.loss.heads > 1
+        return self.spec.loss.predicts_variance
 
     @property
     def networks(self) -> list[Exported]:
