@@ -367,7 +367,7 @@ cdef class Engine(Parameters):
         """Return an engine with a copy of the parameters, and transposed weights of every layer."""
         spec = dataclasses.replace(self.spec, dropout=(0.0,) * len(self.spec.dropout))
         cdef Engine engine = type(self)(spec, self.level, True)
-        engine.set_parameters(*self.parameters())
+        engine.set_parameters(*self.parameters())  # a snapshot has another layout
         engine.keep_copies()
         return engine
 

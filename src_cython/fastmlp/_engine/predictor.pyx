@@ -326,7 +326,7 @@ cdef class Predictor:
             If x is not as described.
         """
         x = self._numbers(x)
-        rows = np.require(x.reshape(-1, self.context.n_in), requirements=["A"])
+        rows = self._aligned(x)
         derivatives = self._frozen().jacobian(rows)
         return derivatives.reshape(*x.shape[:x.ndim - 1], self.context.n_out, self.context.n_in)
 
@@ -365,9 +365,14 @@ cdef class Predictor:
         ((2,), (2, 3), (2, 3, 3))
         """
         x = self._numbers(x)
-        rows = np.require(x.reshape(-1, self.context.n_in), requirements=["A"])
+        rows = self._aligned(x)
         results = linked.derivatives(self._frozen(), rows)
         return tuple([a[0] for a in results]) if x.ndim == 1 else results
+
+    cdef cnp.ndarray _aligned(self, cnp.ndarray x):
+        """Return rows (n, I) that kernels can read."""
+        cdef cnp.ndarray rows = x.reshape(-1, self.context.n_in)
+        return rows if cnp.PyArray_ISALIGNED(rows) else rows.copy()
 
     cdef Engine _frozen(self):
         """Return the same engine with all transposed copies."""
