@@ -209,7 +209,7 @@ def results(engine, x, y, team):
     held = [data.part(order[:50])]
     found += engine.train_many([engine], [data], [plan], team, held=held)[2]
     found += [engine.predict(x, team), engine.predict(x[:1]), engine.evaluate(data, team)]
-    found += [engine.jacobian(x), *engine.parameters()[0]]
+    found += [engine.frozen().jacobian(x), *engine.parameters()[0]]
     return [np.asarray(each).tobytes() for each in found]
 
 
