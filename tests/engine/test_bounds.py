@@ -1,11 +1,15 @@
 """Parameters with bounds: no step leaves them, and without bounds the bits stay the same."""
 
+from dataclasses import replace
+
 import cases
 import numpy as np
 import pytest
+from scipy import sparse
 
 import fastmlp
 from fastmlp._engine.numpy.numpy_engine import flat
+from fastmlp._network.sparse import rows_of
 from fastmlp._network.spec import BLOCK_ROWS
 
 SIZES = (70, 33, 17, 2)
@@ -81,6 +85,21 @@ def test_bounds_that_are_never_reached_change_no_bit(level, dtype):
             lower = [[np.full_like(p, -1e9) for p in kind] for kind in engine.parameters()]
             engine.set_bounds(lower, [[-p for p in kind] for kind in lower])
         found.append(cases.train(engine, data, 32, fastmlp.Adam(0.01), 1)[1])
+    assert np.array_equal(*found)
+
+
+@pytest.mark.parametrize("optimizer", [fastmlp.SGD(0.01), fastmlp.Adam(0.01)])
+def test_sparse_rows_keep_the_bounds(optimizer):
+    spec = cases.build(SIZES, "relu", "squared_error", "float32")
+    data = cases.data(spec, 60, np.random.default_rng(0))
+    data.x *= np.random.default_rng(1).random(data.x.shape) < 0.1
+    found = []
+    for x in (data.x, rows_of(sparse.csr_array(data.x))):
+        engine, _ = cases.engines(spec, cases.KINDS[-1], np.random.default_rng(2))
+        lower, upper = bound(engine, 3)
+        found.append(cases.train(engine, replace(data, x=x), 20, optimizer)[1])
+        for p, low, high in zip(flat(engine.parameters()), lower, upper, strict=True):
+            assert np.all((low <= p) & (p <= high))
     assert np.array_equal(*found)
 
 
