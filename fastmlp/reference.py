@@ -144,6 +144,24 @@ class Perceptron:
         return value
 
 
+# ---- second derivatives: two layers, differentiated by their inputs ------------------------------
+
+
+def tanh_hessian(x: Array, W: Array, b: Array, w: Array) -> Array:
+    """Return H_ij = d^2 y / dx_i dx_j of y = f(x W + b) w, with f = tanh, for one row x (I,).
+
+    From z = x W + b, by the chain rule:  dy/dx_i = sum_k W_ik f'(z_k) w_k,  and of that again
+    H_ij = sum_k W_ik f''(z_k) w_k W_jk,  with f' = 1 - f^2 and f'' = -2 f f'.
+
+    Examples
+    --------
+    >>> tanh_hessian(np.ones(1), np.ones((1, 1)), np.zeros(1), np.ones(1)).round(4)
+    array([[-0.6397]])
+    """
+    f = np.tanh(affine(x, W, b))
+    return W @ np.diag(-2 * f * (1 - f**2) * w) @ W.T
+
+
 # ---- not part of the lesson: the library's own model in NumPy, imported on demand ---------------
 
 if TYPE_CHECKING:
