@@ -178,7 +178,9 @@ class BaseTabMLP(Validated):
         return "_fitted" in vars(self)
 
     n_features_in_ = FitAttribute(lambda fitted: len(fitted.columns.names))
-    n_outputs_ = FitAttribute(lambda fitted: fitted.calibration.outputs)
+    n_outputs_ = FitAttribute(
+        lambda fitted: fitted.calibration.outputs // max(1, len(fitted.target.loss.levels))
+    )
     rows_ = FitAttribute(lambda fitted: fitted.held_out.sampled)
     history_ = FitAttribute(lambda fitted: fitted.facts.history)
     best_epoch_ = FitAttribute(lambda fitted: fitted.facts.best_epoch)

@@ -30,6 +30,7 @@ def model():
 def test_quantiles_are_in_order_and_hold(model):
     predictions = model.predict(NEW)
     assert predictions.shape == (3000, 4)
+    assert model.n_outputs_ == 1
     assert (np.diff(predictions, axis=1) >= 0).all()
     for level, quantile in zip(LEVELS, predictions.T, strict=True):
         assert abs(np.mean(quantile >= TRUTH) - level) < 0.05
