@@ -109,10 +109,11 @@ def test_intervals_follow_the_rule():
 
 @pytest.mark.parametrize("dtype", cases.DTYPES)
 @pytest.mark.parametrize("kind", cases.KINDS)
+@pytest.mark.parametrize("activation", sorted(monotone.RISING))
 @pytest.mark.parametrize("depth", [1, 3])
-def test_networks_follow_the_rule_on_every_level(kind, dtype, depth):
-    rng = np.random.default_rng(depth)
-    spec = cases.build([4, *[24] * depth, 1], "relu", dtype=dtype, scale=True, parametric=True)
+def test_networks_follow_the_rule_on_every_level(kind, dtype, activation, depth):
+    rng, sizes = np.random.default_rng(depth), [4, *[24] * depth, 1]
+    spec = cases.build(sizes, activation, dtype=dtype, scale=True, parametric=True)
     engine = cases.engine(kind, spec)
     engine.set_parameters(*cases.parameters(spec, rng))
     signs = np.array([1.0, 0.0, -1.0, 0.0])
