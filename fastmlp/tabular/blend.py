@@ -137,7 +137,9 @@ def _trained_again(result: BlendResult, data: FitRows, request: FitOptions) -> B
         stopped = "" if why == LIMIT_REACHED else why
         return replace(result, notes=[*result.notes, note], stopped=stopped)
     note = "the networks were trained again on all rows; scores are those of later rows"
-    out = [data.scored.rows[k::count] for k in range(count)]  # each predicts a part, for importance
+    # Each network predicts a part of the rows, at least one, for the importance of columns.
+    scored, last = data.scored.rows, max(len(data.scored.rows), count)
+    out = [scored[np.arange(k, last, count) % len(scored)] for k in range(count)]
     return replace(
         result,
         blend=Blend([group.members for group in again], result.blend.weights),

@@ -148,7 +148,7 @@ def calibrated(
 ) -> tuple[Calibration, dict[str, str]]:
     """Return the calibration by scored rows, which have times in some fits, and report lines."""
     if times is None:
-        return task.calibrated(target, weights, groups, result)
+        return task.calibrated(target, weights, groups, result)  # type: ignore[no-any-return]
     recent, groups = periods.recency(times, weights), periods.periods_of(times)
     calibration, more = task.calibrated(target, recent, groups, result)
     more["by time"] = periods.scores_of(

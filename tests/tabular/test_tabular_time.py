@@ -135,6 +135,16 @@ def test_networks_are_trained_again_on_all_rows(shown, monkeypatch, tmp_path):
     assert str(again.report()) == text
 
 
+@pytest.mark.parametrize("rows", [2, 5, 9])
+def test_few_rows_in_time_have_files_and_importance(rows, tmp_path):
+    model = regressor().fit(X[:rows], Y[:rows], time=np.arange(rows))
+    assert len(model.importance().names) == 3
+    assert np.isfinite(model.predict_interval(X)).all()
+    model.save(tmp_path / "model")
+    again = fastmlp.load(tmp_path / "model")
+    np.testing.assert_array_equal(again.oof_prediction_, model.oof_prediction_)
+
+
 @pytest.mark.parametrize("end", ["a callback", "an interrupt", "no time"])
 def test_a_fit_that_ends_before_that_keeps_the_networks_of_earlier_rows(end, monkeypatch):
     expected = regressor(**LAST_EPOCH).fit(X, Y, time=PLACE)
