@@ -141,7 +141,8 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
         coverage : float in (0, 1)
             Least probability of containing the target, on average over rows like those of the fit.
             With ``sample_weight`` or ``groups``, the smaller effective number of rows makes
-            intervals wider.
+            intervals wider. With ``time`` the rows are later ones: docs/tabular.md shows measured
+            coverages.
         out : array of floats, shape of the result, optional
             As for :meth:`predict`.
 
