@@ -159,7 +159,7 @@ class ArrowBlocks:
         """Yield record batches; ``order`` returns that of n row groups.
 
         ``groups`` are those of `row_groups`, if it was called before, and ``at_once`` the number of
-        groups in random order that are read in turn, by default more than one if they are large.
+        groups in random order that are read in turn, each a part of a block; by default several.
         """
         if not self.has_row_groups:
             yield from self._of_stream()
@@ -170,10 +170,11 @@ class ArrowBlocks:
         self._names(groups[0])  # the first file decides on the features
         count, types = 1, number_types(groups)
         if order is not None:
-            count = at_once or groups_at_once(groups, 2 * self.rows)
+            count = at_once or groups_at_once(groups)
             groups = [groups[k] for k in order(len(groups))]
         n = 0  # rows that passed the filter
-        for batch, names, group, rows in in_turn((self._of_group(g, types) for g in groups), count):
+        readers = (self._of_group(group, -(-self.rows // count), types) for group in groups)
+        for batch, names, group, rows in in_turn(readers, count):
             first = group.offset + int(rows[0]) if self.is_counted else n
             n += len(rows)
             yield Batch(batch, names, functools.partial(group.place, rows), first)
@@ -224,11 +225,11 @@ class ArrowBlocks:
             row += batch.num_rows
 
     def _of_group(
-        self, group: RowGroup, types: dict[str, Any]
+        self, group: RowGroup, most_rows: int, types: dict[str, Any]
     ) -> Iterator[tuple[Any, list[str], RowGroup, Rows]]:
         """Yield the batches of a row group, and the numbers of their rows in it."""
         names = self._names(group)
-        for batch, rows in group.batches(names, self.rows, types, self.filter):
+        for batch, rows in group.batches(names, most_rows, types, self.filter):
             if len(rows):
                 yield batch, names, group, rows
 

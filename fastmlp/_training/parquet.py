@@ -28,9 +28,9 @@ PAUSES = (0.1, 0.5, 2.0)  # seconds before the further attempts at reading from 
 LASTING = (PermissionError, ValueError, TypeError, MemoryError)
 # Bytes that are read at a time from a local file; other stores fetch whole columns of a row group.
 LOCAL_BUFFER = 16_384
-# Row groups in random order that are read in turn, so that large ones are mixed: at most so many,
-# and so many bytes of them. Both decide on the order, so neither depends on the machine.
-GROUPS_AT_ONCE, BYTES_AT_ONCE = 4, 2**28
+# Row groups in random order that are read in turn, so that a buffer mixes rows of many places: at
+# most so many, and so many bytes of them. They decide on the order, so no machine has its own.
+GROUPS_AT_ONCE, BYTES_AT_ONCE = 8, 2**27
 
 
 @dataclass(frozen=True)
@@ -178,11 +178,10 @@ def number_types(groups: Iterable[RowGroup]) -> dict[str, Any]:
     }
 
 
-def groups_at_once(groups: Sequence[RowGroup], rows: int, most_bytes: float = BYTES_AT_ONCE) -> int:
-    """Return how many row groups to read in turn: several that have more rows, if they fit."""
-    largest = max(group.rows for group in groups)
+def groups_at_once(groups: Sequence[RowGroup], most_bytes: float = BYTES_AT_ONCE) -> int:
+    """Return how many row groups to read in turn: as many as fit, at least one."""
     size = max(1, *(group.size for group in groups))
-    return max(1, int(min(GROUPS_AT_ONCE, largest // rows, most_bytes / size)))
+    return max(1, int(min(GROUPS_AT_ONCE, len(groups), most_bytes / size)))
 
 
 def in_turn(readers: Iterable[Iterator[T]], count: int) -> Generator[T, None, None]:

@@ -102,7 +102,7 @@ def sampled(
     size, seen, key = 0.0, 0, np.inf
     at_once = 1
     if groups and until < np.inf:
-        at_once = groups_at_once(groups, source.rows, most_bytes)
+        at_once = groups_at_once(groups, most_bytes)
     with contextlib.closing(source.batches(order, groups, at_once)) as batches:
         for part in batches:
             n = part.batch.num_rows

@@ -261,7 +261,7 @@ def test_what_does_not_fit_into_memory_is_sampled_while_it_is_read(monkeypatch):
 def numbered(folder, n=2000):
     """Return a source of numbered rows in two files of ten row groups."""
     table = pyarrow.table({"x": np.arange(n), "y": np.arange(n) % 7})
-    return ArrowBlocks(written(folder, table.slice(0, n // 2), table.slice(n // 2)), "y", rows=50)
+    return ArrowBlocks(written(folder, table.slice(0, n // 2), table.slice(n // 2)), "y", rows=400)
 
 
 def test_a_time_limit_reads_random_row_groups(tmp_path):

@@ -12,6 +12,7 @@ import scipy.sparse
 from states import refused
 
 import fastmlp
+from fastmlp._training import parquet as parquet_files
 
 pyarrow = pytest.importorskip("pyarrow", reason="needs pyarrow")
 from pyarrow import parquet  # noqa: E402
@@ -122,14 +123,15 @@ def numbered(folder, group=100, rows=100, **options):
     return fastmlp.ArrowBlocks(written(folder, *parts, row_group_size=group), "y", rows=rows)
 
 
-def order(source, draw):
-    return np.concatenate([y for _, y in source.ordered(draw)])
+def order(source, draw, at_once=None):
+    parts = [batch["y"].to_numpy() for batch, *_ in source.batches(draw, at_once=at_once)]
+    return np.concatenate(parts).astype(int)
 
 
 def test_row_groups_of_all_files_come_in_the_order_that_is_drawn(tmp_path):
     source = numbered(tmp_path)
     draws = np.random.default_rng(0).permutation
-    one, two = order(source, draws), order(source, draws)
+    one, two = order(source, draws, 1), order(source, draws, 1)
     assert not np.array_equal(one, two)
     for rows in (one, two):
         groups = rows.reshape(12, 100)
@@ -138,17 +140,25 @@ def test_row_groups_of_all_files_come_in_the_order_that_is_drawn(tmp_path):
     assert np.array_equal(order(source, None), np.arange(1200))
 
 
-def test_large_row_groups_are_read_in_turn(tmp_path):
+def test_row_groups_are_read_in_turn(tmp_path):
     source = numbered(tmp_path, group=400, rows=100)
 
     def reverse(n):
         return np.arange(n)[::-1]
 
+    firsts = [batch["y"][0].as_py() // 400 for batch, *_ in source.batches(reverse, at_once=2)]
+    assert firsts == [2, 1] * 8 + [0] * 8
     firsts = [y[0] // 400 for _, y in source.ordered(reverse)]
-    assert firsts == [2, 1] * 4 + [0] * 4  # two at a time
-    firsts = [batch["y"][0].as_py() // 400 for batch, *_ in source.batches(reverse, at_once=3)]
-    assert firsts == [2, 1, 0] * 4
+    assert firsts == [2, 1, 0] * 12  # 34 rows each
     assert sorted(order(source, np.random.default_rng(0).permutation)) == list(range(1200))
+
+
+@pytest.mark.parametrize(("size", "count"), [(1, 8), (2**25, 4), (2**29, 1)])
+def test_row_groups_that_are_read_in_turn_fit_into_memory(size, count, tmp_path, monkeypatch):
+    groups = numbered(tmp_path).row_groups()
+    monkeypatch.setattr(parquet_files.RowGroup, "size", size)
+    assert parquet_files.groups_at_once(groups) == count
+    assert parquet_files.groups_at_once(groups[:2]) == min(2, count)
 
 
 class EndedError(Exception):
