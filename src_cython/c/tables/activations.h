@@ -152,7 +152,7 @@ FM_INLINE v silu_value(v z) { v slope; return silu_value_slope(z, &slope); }
 FM_INLINE v silu_curvature(v z, v y, v slope) {
     (void)slope;
     v rest, s = v_sigmoid_pair(z, &rest);
-    return s * rest * v_fma(y, v_set1(-2), z + 2);
+    return s * rest * ((z - y) - y + 2); /* 2 y may overflow */
 }
 
 /* tanh(softplus(z)) = w / (w + 2) with w = n (n + 2), n = exp(z). */
