@@ -364,14 +364,12 @@ def test_without_compiled_modules(folder):
 def test_commands_of_the_documentation_run(tmp_path):
     for seed, name in enumerate(("flats.csv", "new.csv")):
         (tmp_path / name).write_text(table(30, seed))
-    for page in (ROOT / "README.md", ROOT / "docs" / "command-line.md"):
-        lines = re.findall(
-            r"^    fastmlp ([a-z].*)$", page.read_text(encoding="utf-8"), re.MULTILINE
-        )
-        assert len(lines) >= 2
-        for line in lines:
-            more = ["--preset", "fast"] if line.startswith("train") else []
-            children.printed(here(*shlex.split(line), *more, folder=tmp_path))
+    page = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^    fastmlp ([a-z].*)$", page, re.MULTILINE)
+    assert len(lines) >= 2
+    for line in lines:
+        more = ["--preset", "fast"] if line.startswith("train") else []
+        children.printed(here(*shlex.split(line), *more, folder=tmp_path))
     written = {path.name for path in tmp_path.iterdir()} - {"flats.csv", "new.csv"}
     names = ("rents.safetensors", "rents.html", "predictions.csv", "rents.onnx")
     assert written == set(names)

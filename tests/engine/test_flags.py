@@ -48,6 +48,8 @@ CALLS = {
     "MLP": lambda **option: fastmlp.MLP([1, 3, 1], **option),
     "MLP.fit": lambda **option: net().fit(X, Y, epochs=1, **option),
     "MLP.predict": lambda **option: net().predict(X, **option),
+    "MLP.gradients": lambda **option: net().gradients(X, Y, **option),
+    "MLP.partial_fit": lambda **option: net().partial_fit(X, output_gradient=Y[:, None], **option),
     "MLP.save": lambda **option: net().save("nowhere/net.safetensors", **option),
     "Ensemble.fit": lambda **option: ensemble().fit(X, Y, epochs=1, **option),
     "Ensemble.save": lambda **option: ensemble().save("nowhere/net.safetensors", **option),

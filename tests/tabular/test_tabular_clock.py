@@ -178,7 +178,7 @@ def test_the_width_is_known_before_anything_is_measured(bins):
     for table in (X, with_words, np.ones((N, 1))):
         columns = Columns.of(table)
         read = columns.read(table)
-        missing = with_missing(read)
+        missing = with_missing(columns, read)
         encoding = Encoding.of(read, columns, [np.arange(N)], missing, bins)
         assert encoding.rows(read).shape == (N, width_of(columns, len(missing), bins))
 
