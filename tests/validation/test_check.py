@@ -179,7 +179,7 @@ BAD_WEIGHTS = {
 # option of fit: bad values, exception, words
 BAD_OPTIONS = [
     ("epochs", [0, -1], ValueError, ["epochs", "at least 1"]),
-    ("epochs", [1.0, "3", None, True], TypeError, ["epochs", "integer"]),
+    ("epochs", [1.0, "3", True], TypeError, ["epochs", "integer"]),
     ("batch_size", [0, -(2**63)], ValueError, ["batch_size", "at least 1"]),
     ("batch_size", [2.5, "all", True], TypeError, ["batch_size", "integer"]),
     *(
