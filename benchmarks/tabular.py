@@ -74,6 +74,22 @@ def catboost(classes: bool, threads: int, X: Any) -> Any:
     return kind(verbose=0, random_seed=0, **options)
 
 
+class Distilled:
+    """A network that CatBoost has taught."""
+
+    def __init__(self, classes: bool, threads: int, X: Any) -> None:
+        self.teacher = catboost(classes, threads, X)
+        self.student = ours("fast").build(classes, threads, X)
+
+    def fit(self, X: Any, y: Any) -> None:
+        import fastmlp
+
+        self.model = fastmlp.distill(self.teacher, X, y, student=self.student)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.model, name)
+
+
 def boosting(module: str, prefix: str, **options: Any) -> Callable[[bool, int, Any], Any]:
     """Return what builds the estimator of LightGBM or XGBoost."""
 
@@ -138,6 +154,7 @@ MODELS = {
     "LightGBM x8": Model(bagged(boosting("lightgbm", "LGBM", **SHARES), 8), "category", "lightgbm"),
     "XGBoost": Model(boosting("xgboost", "XGB", enable_categorical=True), "category", "xgboost"),
     "CatBoost": Model(catboost, "text", "catboost"),
+    "distilled CatBoost": Model(Distilled, "text", "catboost"),
     "RealMLP": Model(real_mlp(1), "filled", "pytabkit"),
     "RealMLP x8": Model(real_mlp(8), "filled", "pytabkit"),
     "TabM": Model(tabm, "filled", "pytabkit"),

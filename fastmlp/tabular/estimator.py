@@ -16,7 +16,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
-from fastmlp._core.intervals import check_count
+from fastmlp._core.intervals import POSITIVE, check_count
 from fastmlp._core.optional import axes
 from fastmlp._core.user_warnings import warn
 from fastmlp._export.c import CFiles
@@ -441,7 +441,9 @@ class BaseTabMLP(Validated):
         if fitted.importance is not None or cells <= MAX_CELLS:
             yield lambda ax: inspection.bars(self._importance_of_fit(), MAX_BARS, ax)
 
-    def importance(self, X: Any = None, y: Any = None, *, rounds: int = 3) -> Importance:
+    def importance(
+        self, X: Any = None, y: Any = None, *, rounds: int = 3, time_limit: float | None = None
+    ) -> Importance:
         """Return the permutation importance of each column, on held-out rows.
 
         Parameters
@@ -452,6 +454,9 @@ class BaseTabMLP(Validated):
             lack.
         rounds : int
             Number of shuffles of each column, at least 1.
+        time_limit : float, optional
+            Approximate limit in seconds, above 0: there are fewer rounds then, at least one, of a
+            random sample of the rows if all take too long. With ``verbose``, a line counts columns.
 
         Returns
         -------
@@ -469,7 +474,9 @@ class BaseTabMLP(Validated):
         others = reading.other_rows(task, fitted.columns, self, X, y, "X and y")
         if others is not None:
             others = others[0], with_rows(fitted.target, others[1])
-        return _importance(fitted, others, rounds)
+        if time_limit is not None:
+            time_limit = POSITIVE.check("time_limit", time_limit, 60.0)
+        return _importance(fitted, others, rounds, time_limit, bool(self.verbose))
 
     @property
     def feature_importances_(self) -> Array:
@@ -589,7 +596,13 @@ def check_rows_of_fit(fitted: FittedTable, n: int) -> None:
         raise ValueError(f"y has {n} rows but the {expected} of the fit are expected: pass {rows}")
 
 
-def _importance(fitted: FittedTable, others: tuple[Table, Any] | None, rounds: int) -> Importance:
+def _importance(
+    fitted: FittedTable,
+    others: tuple[Table, Any] | None,
+    rounds: int,
+    time_limit: float | None = None,
+    verbose: bool = False,
+) -> Importance:
     """Return the importance of columns on other rows, or out of fold on those of the fit."""
     rows = others or fitted.rows
     if rows is None:
@@ -602,7 +615,9 @@ def _importance(fitted: FittedTable, others: tuple[Table, Any] | None, rounds: i
     ]
     if others and not _are_of_fit(fitted, table, parts):
         parts, weights = [(fitted.predict, np.arange(len(table)))], None
-    return inspection.importance(parts, fitted.columns, table, target, weights, rounds)
+    return inspection.importance(
+        parts, fitted.columns, table, target, weights, rounds, time_limit, verbose
+    )
 
 
 def _are_of_fit(fitted: FittedTable, table: Table, parts: list[tuple[Any, Array]]) -> bool:

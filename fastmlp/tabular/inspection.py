@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -12,6 +14,8 @@ from fastmlp.tabular.columns import Array, Table
 
 CALIBRATION_PARTS = 10
 SEED = 0  # of the shuffles
+FEWEST_ROWS = 20  # of each part, however short the time is
+SHORTEST = 1e-4  # assumed seconds of a pass over the rows, for coarse clocks
 LEVELS = np.linspace(0.05, 0.95, 19)
 
 
@@ -95,8 +99,14 @@ def importance(
     target: Any,
     weights: Array | None,
     rounds: int,
+    time_limit: float | None = None,
+    verbose: bool = False,
 ) -> Importance:
-    """Return permutation importance (Breiman 2001, "Random forests", section 10)."""
+    """Return permutation importance (Breiman 2001, "Random forests", section 10).
+
+    With a limit there are as many rounds as fit into it, at least one, of a sample of the rows if
+    all take too long.
+    """
     rng = np.random.default_rng(SEED)
     w = np.ones(len(table)) if weights is None else weights
 
@@ -108,18 +118,36 @@ def importance(
             count += float(w[rows].sum())
         return total / count
 
+    began = time.monotonic()
     plain, increases = cost(table), {}
+    if time_limit is not None and columns.used:
+        passes = time_limit / max(time.monotonic() - began, SHORTEST) / len(columns.used)
+        rounds = min(rounds, max(int(passes), 1))
+        if passes < 1:
+            parts = [(predict, _sample(rows, passes, rng)) for predict, rows in parts]
+            plain = cost(table)
     for kind, places in (("numbers", columns.numbers), ("codes", columns.categories)):
         values = getattr(table, kind)
         for k, (_, column) in enumerate(places):
             costs = []
+            if verbose:
+                text = f"importance: column {len(increases) + 1} of {len(columns.used)}"
+                print(f"\r{text}", end="", file=sys.stderr, flush=True)
             for _ in range(rounds):
                 shuffled = Table(table.numbers.copy(), table.codes.copy())
                 getattr(shuffled, kind)[:, k] = rng.permutation(values[:, k])
                 costs.append(cost(columns.derive(shuffled)) - plain)
             increases[column.name] = costs
+    if verbose and increases:
+        print(file=sys.stderr)
     means, deviations = ([of(costs) for costs in increases.values()] for of in (np.mean, np.std))
     return in_order(list(increases), np.array(means), np.array(deviations))
+
+
+def _sample(rows: Array, share: float, rng: np.random.Generator) -> Array:
+    """Return a share of rows at random, in order."""
+    count = min(len(rows), max(int(share * len(rows)), FEWEST_ROWS))
+    return np.sort(rng.choice(rows, count, replace=False))
 
 
 def in_order(names: list[str], means: Array, deviations: Array) -> Importance:

@@ -127,6 +127,18 @@ def test_selectors_of_scikit_learn_find_the_column():
     np.testing.assert_array_equal(again.predict(table), pipeline.predict(table))
 
 
+def test_importance_within_a_limit_has_every_column_and_counts_them(capsys):
+    model = regressor(verbose=1).fit(TABLE, Y)
+    capsys.readouterr()
+    short, whole = (model.importance(time_limit=seconds) for seconds in (1e-9, 1e9))
+    assert sorted(short.names) == sorted(whole.names) == ["column 0", "column 1", "column 2"]
+    assert not short.deviations.any()
+    np.testing.assert_array_equal(whole.means, model.importance().means)
+    assert "importance: column 3 of 3\n" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="time_limit is 0 but"):
+        model.importance(time_limit=0)
+
+
 # ------------------------------------------------------------ reports
 
 
