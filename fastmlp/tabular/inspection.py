@@ -119,7 +119,8 @@ def importance(
         return total / count
 
     began = time.monotonic()
-    plain, increases = cost(table), {}
+    plain = cost(table)
+    increases: dict[str, list[float]] = {}
     if time_limit is not None and columns.used:
         passes = time_limit / max(time.monotonic() - began, SHORTEST) / len(columns.used)
         rounds = min(rounds, max(int(passes), 1))
