@@ -78,6 +78,8 @@ def fits(draw, dtype):
     smallest = 2 if case.loss.target_kind == "class" else 1
     names = [draw(st.sampled_from(list(ACTIVATIONS))) for _ in hidden]
     dropout = [draw(st.sampled_from([0.0, 0.0, 0.25, 0.9])) for _ in hidden]
+    # Factors of 10 in several layers: an ulp of the inputs moved parameters by up to 1e-9.
+    hypothesis.assume(dropout.count(0.9) < 2)
     sizes = [draw(size), *hidden, draw(st.integers(smallest, 30))]
     network = cases.build(sizes, names, case.loss, dtype, dropout)
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))

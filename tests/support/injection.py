@@ -31,6 +31,7 @@ from fastmlp.sklearn import MLPClassifier, MLPRegressor
 RNG = np.random.default_rng(3)
 X = RNG.normal(size=(300, 5)).astype(np.float32)
 Y = RNG.integers(0, 3, 300)
+ONE_HOT = np.eye(3, dtype=np.float32)[Y]
 REAL = X[:, 0] - X[:, 1] * X[:, 2]
 ADAM = fastmlp.Adam(0.01)
 THREADS_WANTED = 4
@@ -94,9 +95,11 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "predictor of one row": lambda net: net.predictor()(X[0]),
     "jacobian": lambda net: net.jacobian(X),
     "jacobian of a predictor": lambda net: net.predictor().jacobian(X[:3]),
-    "vjp": lambda net: net.vjp(X, Y),
+    "vjp": lambda net: net.vjp(X, ONE_HOT),
     "hessian": lambda net: net.hessian(X[:3]),
-    "partial_fit of a gradient": lambda net: net.partial_fit(X, output_gradient=Y, optimizer=ADAM),
+    "partial_fit of a gradient": lambda net: net.partial_fit(
+        X, output_gradient=ONE_HOT, optimizer=ADAM
+    ),
     "evaluate": lambda net: net.evaluate(X, Y),
     "gradients": lambda net: net.gradients(X, Y, l2=0.1, l1=0.1),
     "copy": lambda net: copy.deepcopy(net).predict(X),
