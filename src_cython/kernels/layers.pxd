@@ -141,7 +141,8 @@ cdef inline void table_loss(const fm_network* net, const fm_buffers* buffers, in
 
 
 cdef inline void output_loss(const fm_network* net, const fm_buffers* buffers, int64_t first, int64_t last,
-                             const fm_data* data, int32_t thread, fm_interrupt_poll* interrupt) noexcept nogil:
+                             const fm_data* data, int32_t thread,
+                             fm_interrupt_poll* interrupt) noexcept nogil:
     """Compute row_loss, and replace the outputs z of rows [first, last) by their gradient."""
     cdef int64_t r
     if net.loss_function == NULL:
