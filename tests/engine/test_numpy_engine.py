@@ -12,6 +12,7 @@ import pytest
 from tolerances import assert_close, central_difference_step
 
 import fastmlp
+from fastmlp import reference
 from fastmlp._engine.numpy import numpy_engine
 from fastmlp._engine.numpy.numpy_engine import Engine
 from fastmlp._engine.numpy.random import dropout_masks
@@ -202,3 +203,10 @@ def test_float64_options_do_not_promote_float32():
         for slots in engine._steps.optimizer_state.slots
         for s in itertools.chain(*slots)
     )
+
+
+def test_predictions_that_overflow_are_infinite_without_a_warning():
+    net = reference.MLP([2, 3, 1], rng=0)
+    net.weights = [np.full((2, 3), 3e38), np.full((3, 1), 3e38)]
+    assert np.isposinf(net.predict(np.full((2, 2), 10.0))).all()
+    assert np.isposinf(net.evaluate(np.ones((2, 2)), np.ones(2)))

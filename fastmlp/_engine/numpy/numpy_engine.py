@@ -246,6 +246,7 @@ class Engine:
             restored = optimizer_state.in_units(copied, optimizer_state.textbook)
             self._steps = optimizer_state.OptimizerProgress(restored)
 
+    @np.errstate(over="ignore", invalid="ignore")  # like the compiled engine
     def predict(self, x: Array, team: object = None, linked: bool = True) -> Array:
         """Return the predictions (n, heads * m); if not linked, the outputs before the link."""
         del team
@@ -255,6 +256,7 @@ class Engine:
     def predict_row(self, x: Any) -> None:
         """Return None: this engine has no fast path around the checks."""
 
+    @np.errstate(over="ignore", invalid="ignore")
     def evaluate(self, data: Data, team: object = None) -> float:
         """Return the weighted mean loss, without penalty."""
         del team
