@@ -212,6 +212,25 @@ def test_ranks_may_have_different_numbers_of_steps(mlp, make, has_weights):
     assert both[1].predict(x).shape == (90,)
 
 
+def test_uneven_ranks_may_have_missing_targets(mlp):
+    x, _ = regression(90)
+    y = np.column_stack([x[:, 0], np.where(np.arange(90) % 3, x[:, 1], np.nan)])
+
+    def work(communicator):
+        net = mlp([3, 4, 2], rng=0, dtype="float64")
+        options = {"epochs": 2, "batch_size": 16, "shuffle": False, "communicator": communicator}
+        net.fit(*uneven(x, y)(communicator.rank), **options)
+        return net
+
+    both = ranks.good(ranks.run(2, work))
+    alike(*both)
+    net = mlp([3, 4, 2], rng=0, dtype="float64")
+    for first in (0, 16, 32, 48) * 2:  # the rows of both ranks in each batch
+        rows = np.r_[first : min(first + 16, 50), 50 + first : min(50 + first + 16, 90)]
+        assert np.isfinite(net.partial_fit(x[rows], y[rows]))
+    np.testing.assert_allclose(ranks.everything(both[0]), ranks.everything(net), rtol=1e-9)
+
+
 def test_a_shuffled_uneven_fit_learns_and_resumes(mlp):
     own = uneven(*regression(90))
 

@@ -133,14 +133,10 @@ class DistributedFit:
         most = int(ranks[:, 0].max())
         if not isinstance(data, Data) or steps == most:
             return data
-        n, weights = data.rows, data.weights
-        if weights is None:
-            weights = np.ones(n, self.engine.spec.dtype)
-        plan.order = np.minimum(np.arange((most - 1) * plan.batch_size + 1), n)
-        row = Data(data.x[:1], data.targets[:1], np.zeros_like(weights[:1]))
-        whole = Data.joined([Data(data.x, data.targets, weights), row])
-        whole.flat_y = data.flat_y
-        return whole
+        plan.order = np.minimum(np.arange((most - 1) * plan.batch_size + 1), data.rows)
+        row = data.part(slice(1))
+        row.weights = np.zeros(1, self.engine.spec.dtype)
+        return dataclasses.replace(Data.joined([data, row]), flat_y=data.flat_y)
 
     def fingerprint(self, *datas: Any) -> int:
         """Return a 64-bit hash of the data of all ranks, see `callback_state.fingerprint`."""
