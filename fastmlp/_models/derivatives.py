@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 
-def _points(net: Any, X: ArrayLike) -> tuple[NDArray[Any], bool]:
+def _points(net: Any, X: ArrayLike, empty: bool = True) -> tuple[NDArray[Any], bool]:
     """Return X as rows (n, fan-in), and whether it is a single sample (fan-in,)."""
     x = check.numeric(X, "X")
-    rows = check.inputs(x[np.newaxis] if x.ndim == 1 else x, net._spec, empty=True)
+    rows = check.inputs(x[np.newaxis] if x.ndim == 1 else x, net._spec, empty=empty)
     return rows, x.ndim == 1
 
 
@@ -132,8 +132,7 @@ def vjp(self: Any, X: ArrayLike, dY: ArrayLike) -> tuple[Any, ...]:
     >>> dX.shape, biases[1]
     ((5, 3), array([5., 5.], dtype=float32))
     """
-    x, is_one = _points(self, X)
-    x = check.inputs(x, self._spec)  # gradients of no rows have no meaning
+    x, is_one = _points(self, X, empty=False)  # gradients of no rows have no meaning
     engine = self._engine.frozen()
     dz = linked.product(engine, x, _outputs_like(self, x, dY, "dY"))
     with fit_team(None, self._n_weights, len(x)) as team:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -19,8 +18,8 @@ from fastmlp._network.groups import PLAIN
 from fastmlp._network.optimizers import LBFGS
 from fastmlp._network.tensors import pack, unpack
 from fastmlp._training.callback_list import CallbackList
-from fastmlp._training.lbfgs import Objective, minimise
-from fastmlp._training.loop import Evaluator, record
+from fastmlp._training.lbfgs import Iterations, Objective, minimise
+from fastmlp._training.loop import Evaluator
 from fastmlp._validation import check
 from fastmlp._validation.compatibility import refusal
 
@@ -70,7 +69,7 @@ class LbfgsTrainer:
         member, data, plan = self.request.members[0], self.request.data[0], self.request.plans[0]
         spec = replace(member._spec, dtype=np.dtype(np.float64))
         self.engine = member._engine
-        self.reached, self.began = self.engine.snapshot(), time.perf_counter()
+        self.iterations = Iterations(self.engine, self.state, self.evaluator, plan.team)
         kinds = [[array.astype(float) for array in kind] for kind in self.engine.parameters()]
         is_real = data.targets.dtype.kind == "f"
         targets = data.targets.astype(float) if is_real else data.targets
@@ -82,7 +81,7 @@ class LbfgsTrainer:
                 objective, pack(*kinds), self.optimizer, self.request.epochs, self._iteration
             )
         except BaseException:
-            self.engine.restore(self.reached)
+            self.iterations.restore()
             raise
         if not math.isfinite(result.fun):  # already at the first point
             raise self._diverged()
@@ -92,19 +91,15 @@ class LbfgsTrainer:
 
     def _iteration(self, packed: NDArray[np.float64], loss: float) -> bool:
         """Record an iteration; return whether a callback ends the fit."""
-        engine, state, dtype = self.engine, self.state, self.engine.spec.dtype
+        engine = self.engine
         with np.errstate(over="ignore", under="ignore"):
-            narrow = packed.astype(dtype)
+            narrow = packed.astype(engine.spec.dtype)
         engine.set_parameters(*unpack(narrow, engine.spec.tensors))
         if not (math.isfinite(loss) and engine.finite()):
             raise self._diverged()
-        seconds = time.perf_counter() - self.began
-        val_loss = self.evaluator.measure(loss, self.request.plans[0].team)
-        reached = engine.snapshot()
-        record(state, self.evaluator, state.epoch + 1, [loss], [val_loss], [math.nan], [seconds])
-        self.reached = reached
+        self.iterations.add(loss)
         stop = self.reporter.epoch_ended()
-        self.began = time.perf_counter()
+        self.iterations.go_on()
         return stop
 
     def _diverged(self) -> DivergenceError:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._core.fit_lock import FitLock
+from fastmlp._core.history import State
 from fastmlp._core.optional import require
 from fastmlp._network.data import Data
 from fastmlp._network.optimizers import LBFGS
 from fastmlp._network.tensors import pack, unpack
+from fastmlp._training.loop import Evaluator, record
 
 if TYPE_CHECKING:
     from fastmlp._engine.protocol import Engine
@@ -31,6 +35,30 @@ class Objective:
         self.engine.set_parameters(*unpack(packed, self.engine.spec.tensors))
         objective, *gradients = self.engine.gradients(*self.arguments)
         return objective, pack(*gradients)
+
+
+class Iterations:
+    """The record of the points that a fit accepts, each like an epoch."""
+
+    def __init__(self, engine: Engine, state: State, evaluator: Evaluator, team: Any) -> None:
+        self.engine, self.state, self.evaluator, self.team = engine, state, evaluator, team
+        self.reached, self.began = engine.snapshot(), time.perf_counter()
+
+    def add(self, loss: float) -> None:
+        """Evaluate and record the point that the engine has."""
+        seconds, state = time.perf_counter() - self.began, self.state
+        val_loss = self.evaluator.measure(loss, self.team)
+        reached = self.engine.snapshot()
+        record(state, self.evaluator, state.epoch + 1, [loss], [val_loss], [math.nan], [seconds])
+        self.reached = reached
+
+    def go_on(self) -> None:
+        """Begin to measure the time of the next iteration."""
+        self.began = time.perf_counter()
+
+    def restore(self) -> None:
+        """Give the engine the last point that was recorded, or the first of all."""
+        self.engine.restore(self.reached)
 
 
 def minimise(

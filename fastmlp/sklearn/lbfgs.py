@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import time
 from typing import Any
 
 import numpy as np
@@ -15,8 +13,7 @@ from fastmlp._engine import native_engine
 from fastmlp._network.data import Data
 from fastmlp._network.optimizers import LBFGS
 from fastmlp._network.tensors import pack, unpack
-from fastmlp._training.lbfgs import Objective, minimise
-from fastmlp._training.loop import record
+from fastmlp._training.lbfgs import Iterations, Objective, minimise
 from fastmlp.sklearn.observers import Observers
 from fastmlp.sklearn.scaled_network import ScaledNetwork
 from fastmlp.sklearn.stochastic import NON_FINITE
@@ -56,9 +53,8 @@ class LbfgsFit:
 
     def run(self, team: Any) -> None:
         """Minimise; leave the network at the minimum, or after an interrupt at an iteration."""
-        self.team, draft, attributes = team, self.draft, self.attributes
-        self.reached = self.network.engine.snapshot()
-        self.began = time.perf_counter()
+        draft, attributes, state = self.draft, self.attributes, self.reporter.state
+        self.iterations = Iterations(self.network.engine, state, self.evaluator, team)
         self.reporter.epoch_begins()
         engine = native_engine.engine(self.network.spec)  # the network gets accepted points only
         options = LBFGS(draft.tol, MIN_DECREASE, max_evaluations=draft.max_fun)
@@ -72,7 +68,7 @@ class LbfgsFit:
             )
             self._arrive(result.x, result.fun)
         except KeyboardInterrupt:
-            self.network.engine.restore(self.reached)
+            self.iterations.restore()
             raise
         attributes["n_iter_"] = min(int(result.nit), draft.max_iter)
         attributes["loss_"] = float(result.fun) + self.loss_constant
@@ -94,15 +90,10 @@ class LbfgsFit:
     def _iteration(self, packed: NDArray[np.float64], objective: float) -> bool:
         """Record an iteration like an epoch; return whether a callback ends the fit."""
         self._arrive(packed, objective)
-        loss = objective + self.loss_constant
-        seconds = time.perf_counter() - self.began
-        val_loss = self.evaluator.measure(loss, self.team)
-        reached, state = self.network.engine.snapshot(), self.reporter.state
-        record(state, self.evaluator, state.epoch + 1, [loss], [val_loss], [math.nan], [seconds])
-        self.reached = reached
+        self.iterations.add(objective + self.loss_constant)
         if self.reporter.epoch_ended():
             return True
         if self.attributes["n_iter_"] < self.draft.max_iter:
             self.reporter.epoch_begins()
-        self.began = time.perf_counter()
+        self.iterations.go_on()
         return False

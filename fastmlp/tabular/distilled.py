@@ -64,7 +64,7 @@ def distilled(fitted: FittedTable, table: Table, seed: int) -> FittedTable:
     n, width = len(table), table.numbers.shape[1] + table.codes.shape[1]
     count = min(MIXTURES * n, max(MAX_TRAINING_ROWS - n, 0))
     places = mixtures(np.arange(n), count, width, OF_NETWORKS.changed, rng)
-    lesson = joined(table, fitted.columns.derive(_mixed(table, places)))
+    lesson = table.joined(fitted.columns.derive(_mixed(table, places)))
     labels = fitted.predict(lesson)[:, : fitted.target.outputs]
     rule = fitted.parameters["monotone"]
     of_fit = fitted.columns, fitted.target, rule
@@ -156,12 +156,6 @@ def mixtures(
     is_other = rng.random((count, columns)) < changed
     is_other[np.arange(count), rng.integers(0, columns, count)] = True
     return np.asarray(np.where(is_other, other[:, np.newaxis], one[:, np.newaxis]), np.int32)
-
-
-def joined(table: Table, other: Table) -> Table:
-    """Return the rows of one table followed by those of another."""
-    numbers, codes = (table.numbers, other.numbers), (table.codes, other.codes)
-    return Table(np.concatenate(numbers), np.concatenate(codes))
 
 
 def _mixed(table: Table, places: NDArray[np.int32]) -> Table:

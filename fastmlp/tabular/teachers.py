@@ -25,7 +25,7 @@ from fastmlp.tabular.blend import Blend, BlendResult, blended, greedy
 from fastmlp.tabular.calibration import means_of
 from fastmlp.tabular.classifier import TabMLPClassifier
 from fastmlp.tabular.columns import Array, RowIndex, Table
-from fastmlp.tabular.distilled import MEANS, OF_OTHERS, joined, mixtures, taught
+from fastmlp.tabular.distilled import MEANS, OF_OTHERS, mixtures, taught
 from fastmlp.tabular.epoch_selection import OutOfFold, mean_cost
 from fastmlp.tabular.estimator import BaseTabMLP
 from fastmlp.tabular.folds import Splits
@@ -199,7 +199,7 @@ class Lessons:
             judge, _ = self.taught(learn, *lesson, n_threads)
             out_of_fold[scored.places(out)] = judge.predict(table.take(out))
         lesson_of_all, answers = self.lesson(self.fitted(everyone), own.blend.predict, everyone)
-        whole = joined(lesson_of_all, table.take(scored.rows))
+        whole = lesson_of_all.joined(table.take(scored.rows))
         answers = np.concatenate([answers, self.mean(both)])
         student, history = self.taught(everyone, whole, answers, n_threads)
         epochs, held_out = len(history.loss), OutOfFold(out_of_fold[np.newaxis])
@@ -237,8 +237,7 @@ class Lessons:
             X = mixed_rows(self.rows.X, chosen[at : at + ROWS_AT_A_TIME])
             tables.append(table := self.data.columns.read(X))
             labels.append(self.mean([self.labels(predict, X), own(table)]))
-        numbers, codes = zip(*((table.numbers, table.codes) for table in tables), strict=True)
-        return Table(np.concatenate(numbers), np.concatenate(codes)), np.concatenate(labels)
+        return tables[0].joined(*tables[1:]), np.concatenate(labels)
 
     def mean(self, labels: list[Array]) -> Array:
         """Return the weighted mean of the labels by both teachers."""
