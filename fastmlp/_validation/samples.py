@@ -190,11 +190,11 @@ def sample_weights(
         return None
     array = numeric(value, "sample_weight")
     if array.shape != (n,) and (outputs == 1 or array.shape != (n, outputs)):
-        expected, each = f"({n},)", "one for each row of X"
+        expected, remedy = f"({n},)", "one for each row of X"
         if outputs > 1:
-            expected, each = f"{expected} or ({n}, {outputs})", f"{each}, or for each target"
+            expected, remedy = f"{expected} or ({n}, {outputs})", f"{remedy}, or for each target"
         raise ValueError(
-            f"sample_weight has shape {array.shape} but {expected} is expected: {each}"
+            f"sample_weight has shape {array.shape} but {expected} is expected: {remedy}"
         )
     return _normal_weights(array, dtype, "sample_weight")
 

@@ -371,15 +371,16 @@ def _worst(evidence: Evidence) -> str:
         for name in used:
             part, k, column = _place(fitted, name)
             value = getattr(evidence.table, part)[row, k]
-            known = value >= 0 if part == "codes" else np.isfinite(value)
-            shown = column.values[value] if part == "codes" and known else value
-            cells.append(
-                "missing" if not known else str(shown) if part == "codes" else _text(column, value)
-            )
+            if not (value >= 0 if part == "codes" else np.isfinite(value)):
+                cells.append("missing")
+            elif part == "codes":
+                cells.append(str(column.values[value]))
+            else:
+                cells.append(_text(column, value))
         y, p = evidence.y[row], evidence.p[row]
-        said = f"{p:.4g}" if evidence.classes is None else evidence.classes[p.argmax()]
+        prediction = f"{p:.4g}" if evidence.classes is None else evidence.classes[p.argmax()]
         truth = f"{y:.4g}" if evidence.classes is None else y
-        lines.append((f"{evidence.places[row]:,}", truth, said, *cells))
+        lines.append((f"{evidence.places[row]:,}", truth, prediction, *cells))
     return table(lines, ["row", "actual", "predicted", *used])
 
 

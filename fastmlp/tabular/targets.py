@@ -68,8 +68,8 @@ class NumericTarget:
     def scale(self, learn: Sequence[RowIndex], weights: Array | None) -> TargetScale:
         """Measure the scale on the rows that each member is trained on."""
         measured = [self._measured(rows, weights) for rows in learn]
-        each = map(np.stack, zip(*measured, strict=True))
-        return TargetScale(*(np.tile(array, self.levels) for array in each))
+        of_members = map(np.stack, zip(*measured, strict=True))
+        return TargetScale(*(np.tile(array, self.levels) for array in of_members))
 
     def _measured(self, rows: RowIndex, weights: Array | None) -> tuple[Array, ...]:
         """Return centre, factor and limits of the predictions of one member."""

@@ -181,9 +181,9 @@ class Lessons:
 
     def result(self, n_threads: int | None) -> BlendResult:
         """Train a network for each fold and one for all rows; return the latter."""
-        own, table, m = self.trained.result, self.data.table, self.data.target.outputs
+        networks, table, m = self.trained.result, self.data.table, self.data.target.outputs
         scored, everyone, X = self.data.scored, np.arange(len(table)), self.rows.X
-        folds = _first_repeat(own.division, len(table))
+        folds = _first_repeat(networks.division, len(table))
         teachers = [self.fitted(learn) for _, learn, _ in folds]
         labels, out_of_fold = np.empty((2, len(scored.rows), m))
         for teacher, (_, _, out) in zip(teachers, folds, strict=True):
@@ -192,13 +192,15 @@ class Lessons:
         def cost(predictions: Array) -> float:
             return mean_cost(scored.target, predictions, scored.weights)
 
-        both = [labels, own.out_of_fold[:, :m]]
+        both = [labels, networks.out_of_fold[:, :m]]
         self.weight = float(greedy(both, cost)[0])
         for teacher, (member, learn, out) in zip(teachers, folds, strict=True):
-            lesson = self.lesson(teacher, partial(own.blend.of_division, member), learn)
+            lesson = self.lesson(teacher, partial(networks.blend.of_division, member), learn)
             judge, _ = self.taught(learn, *lesson, n_threads)
             out_of_fold[scored.places(out)] = judge.predict(table.take(out))
-        lesson_of_all, answers = self.lesson(self.fitted(everyone), own.blend.predict, everyone)
+        lesson_of_all, answers = self.lesson(
+            self.fitted(everyone), networks.blend.predict, everyone
+        )
         whole = lesson_of_all.joined(table.take(scored.rows))
         answers = np.concatenate([answers, self.mean(both)])
         student, history = self.taught(everyone, whole, answers, n_threads)
@@ -212,7 +214,7 @@ class Lessons:
         score = cost(out_of_fold)
         return BlendResult(
             *(Blend([student], np.ones(1)), out_of_fold, score, score, score, [trained]),
-            *(Splits([everyone], [scored.rows]), [note, *own.notes]),
+            *(Splits([everyone], [scored.rows]), [note, *networks.notes]),
         )
 
     def taught(
@@ -225,7 +227,7 @@ class Lessons:
         return taught(OF_OTHERS, *of_fit, rows, lesson, labels, self.rng, n_threads)
 
     def lesson(
-        self, predict: Predict, own: Callable[[Table], Array], learn: RowIndex
+        self, predict: Predict, networks: Callable[[Table], Array], learn: RowIndex
     ) -> tuple[Table, Array]:
         """Return mixtures of some rows, and their labels by both teachers."""
         weights, shares = self.data.weights, None
@@ -236,7 +238,7 @@ class Lessons:
         for at in range(0, len(chosen), ROWS_AT_A_TIME):
             X = mixed_rows(self.rows.X, chosen[at : at + ROWS_AT_A_TIME])
             tables.append(table := self.data.columns.read(X))
-            labels.append(self.mean([self.labels(predict, X), own(table)]))
+            labels.append(self.mean([self.labels(predict, X), networks(table)]))
         return tables[0].joined(*tables[1:]), np.concatenate(labels)
 
     def mean(self, labels: list[Array]) -> Array:
