@@ -62,17 +62,22 @@ class Evidence:
         )
         return importance
 
-    @property
+    @functools.cached_property
     def errors(self) -> Array:
         """The absolute errors, or the missing probabilities of the true classes."""
         if self.classes is None:
             return np.asarray(np.abs(self.y - self.p))
         return 1 - self.p[np.arange(len(self.p)), codes_of(self.y, self.classes)]
 
-    @property
+    @functools.cached_property
     def scores(self) -> dict[str, float]:
         """The scores of the predictions."""
         return scores(self.y, self.p, self.classes, self.weights)
+
+    @functools.cached_property
+    def constant(self) -> tuple[str, dict[str, float]]:
+        """The name and the scores of the best prediction that is the same for all rows."""
+        return constant_scores(self.y, self.classes, self.weights)
 
 
 def evidence_of(model: Any, fitted: FittedTable, task: Any, name: str) -> Evidence | None:
@@ -116,7 +121,7 @@ def lead(evidence: Evidence | None, fitted: FittedTable) -> str:
             f"{report.together:.4g}."
         )
     values, name = evidence.scores, evidence.name
-    constant_name, constant = constant_scores(evidence.y, evidence.classes, evidence.weights)
+    constant_name, constant = evidence.constant
     warning = ""
     if is_worthless(values, constant):
         warning = f"This model is no better than always predicting {constant_name}: do not use it. "
@@ -162,7 +167,7 @@ def sections(
 
 def _scores(evidence: Evidence, others: dict[str, dict[str, float]]) -> str:
     """Return the table of scores, beside those of one prediction for all rows."""
-    name, constant = constant_scores(evidence.y, evidence.classes, evidence.weights)
+    name, constant = evidence.constant
     parts = {"out of fold": evidence.scores, **others, f"always {name}": constant}
     rows = [
         [score, *(f"{part[score]:.4g}" if score in part else "" for part in parts.values()), text]
