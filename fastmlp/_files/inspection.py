@@ -23,7 +23,7 @@ WIDTH = 17  # characters of the column of names
 # Entries of the fit of a table, with their places.
 TABLE = {
     "target": "blend.target.kind",
-    "rows": "held_out.predictions",
+    "rows": "facts.report.rows",
     "members": "blend.members",
     "temperature": "calibration.temperature",
 }

@@ -150,9 +150,8 @@ class Validated(BaseEstimator):
         """Write the estimator to a file, for ``fastmlp.load``.
 
         The file contains parameters, networks, preprocessing, classes, names of columns and all
-        other fitted attributes of this class; of tables also categories, calibration and
-        out-of-fold predictions. It does not contain attributes of other libraries, such as
-        scikit-learn's callbacks or metadata requests.
+        other fitted attributes of this class. It does not contain attributes of other libraries,
+        such as scikit-learn's callbacks or metadata requests.
 
         Parameters
         ----------

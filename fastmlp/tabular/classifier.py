@@ -156,7 +156,7 @@ class TabMLPClassifier(Classifier, BaseTabMLP):
         fitted, calibration = self._calibrated()
         labels = self._task.of_fitted(fitted).read(y)
         check_rows_of_fit(fitted, len(labels))
-        classes, held_out = calibration.classes, fitted.held_out
+        classes, held_out = calibration.classes, fitted.out_of_fold
         places = np.flatnonzero(classes == (classes[-1] if label is None else label))
         if not len(places):
             raise ValueError(f"label is {label!r} but one of {classes} is expected")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fastmlp._core.history import History
 from fastmlp._files.fields import Count, Cursor, Number, Numbers, Tensor, Text, Texts
 from fastmlp._files.schema import Chosen, Computed, Counted, Flagged, List, Maybe, Object, Parts
-from fastmlp._files.strict_json import shown
+from fastmlp._files.strict_json import MOST_INTEGER, shown
 from fastmlp._models.codecs import parts
 from fastmlp._models.codecs.values import Value
 from fastmlp.tabular.calibration import LabelCalibration, NumberCalibration, means_of
@@ -34,7 +34,8 @@ def _outputs(context: Any) -> int:
 
 
 def _rows(context: Any) -> int:
-    return len(context["held_out"].predictions)
+    held_out = context["held_out"]
+    return MOST_INTEGER if held_out is None else len(held_out.predictions)
 
 
 # ---------------------------------------------------------------------------------- rows
@@ -128,7 +129,7 @@ def _report(**fields: Any) -> Report:
 
 REPORT = Object(
     {
-        "rows": Computed(_rows),
+        "rows": Count(1),
         "kinds": Computed(lambda context: context["columns"].kinds),
         "left_out": Computed(lambda context: context["columns"].left_out),
         "columns": Computed(lambda context: len(context["columns"].names)),  # hides the others
@@ -169,7 +170,7 @@ FIT = Object(
         "columns": COLUMNS,
         "feature_names": Flagged(Computed(lambda c: np.array(c["columns"].names, object))),
         "blend": BLEND,
-        "held_out": HELD_OUT,
+        "held_out": Maybe(HELD_OUT),
         "calibration": Chosen(lambda context: CALIBRATIONS[context["name"]]),
         "facts": FACTS,
         "importance": Maybe(IMPORTANCE),

@@ -25,7 +25,7 @@ from fastmlp.tabular.blend import Blend
 from fastmlp.tabular.columns import Array, Columns, RowIndex, Table
 from fastmlp.tabular.conformal import with_measured_sizes
 from fastmlp.tabular.encoding import Encoding, with_missing
-from fastmlp.tabular.fitted_table import FittedTable
+from fastmlp.tabular.fitted_table import FittedTable, HeldOut
 from fastmlp.tabular.members import GROUPS, Members, untrained
 from fastmlp.tabular.presets import BETA_2, MOST_PIECES, Recipe, even
 from fastmlp.tabular.targets import NumericTarget, TargetScale, with_rows
@@ -59,7 +59,7 @@ def distilled(fitted: FittedTable, table: Table, seed: int) -> FittedTable:
             "a fit with loss='quantiles' cannot be distilled, since one network of means would not "
             "keep quantiles in order: use predictor()"
         )
-    rng = np.random.default_rng(seed)
+    held_out, rng = fitted.out_of_fold, np.random.default_rng(seed)
     table = table.take(np.arange(0, len(table), math.ceil(len(table) / MAX_TRAINING_ROWS)))
     n, width = len(table), table.numbers.shape[1] + table.codes.shape[1]
     count = min(MIXTURES * n, max(MAX_TRAINING_ROWS - n, 0))
@@ -69,7 +69,7 @@ def distilled(fitted: FittedTable, table: Table, seed: int) -> FittedTable:
     rule = fitted.parameters["monotone"]
     of_fit = fitted.columns, fitted.target, rule
     student, _ = taught(OF_NETWORKS, *of_fit, table, lesson, labels, rng)
-    return _of_student(fitted, student)
+    return _of_student(fitted, held_out, student)
 
 
 def taught(
@@ -110,9 +110,9 @@ def taught(
     return Members(Ensemble([net]), encoding, scale, with_rows(target, None)), history
 
 
-def _of_student(fitted: FittedTable, student: Members) -> FittedTable:
+def _of_student(fitted: FittedTable, held_out: HeldOut, student: Members) -> FittedTable:
     """Return a fitted table in which one network predicts in place of all members."""
-    outputs, weights = fitted.held_out.predictions, fitted.held_out.weights
+    outputs, weights = held_out.predictions, held_out.weights
     m = student.target.outputs
     rows = np.arange(len(outputs)) if weights is None else np.flatnonzero(weights)
     calibration: Any = fitted.calibration
@@ -133,7 +133,7 @@ def _of_student(fitted: FittedTable, student: Members) -> FittedTable:
         fitted,
         blend=Blend([student], np.ones(1)),
         calibration=calibration,
-        held_out=replace(fitted.held_out, predictions=outputs[:, :m], rows=[rows]),
+        held_out=replace(held_out, predictions=outputs[:, :m], rows=[rows]),
         facts=replace(fitted.facts, report=report, curve=[]),
         importance=None,
         rows=rows_of_fit,

@@ -7,6 +7,7 @@ threads that predict during a fit see the last value or the next one, never a mi
 from __future__ import annotations
 
 import operator
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -16,7 +17,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
-from fastmlp._core.intervals import POSITIVE, check_count
+from fastmlp._core.intervals import POSITIVE, check_count, check_flag
 from fastmlp._core.optional import axes
 from fastmlp._core.user_warnings import warn
 from fastmlp._export.c import CFiles
@@ -181,7 +182,7 @@ class BaseTabMLP(Validated):
     n_outputs_ = FitAttribute(
         lambda fitted: fitted.calibration.outputs // max(1, len(fitted.target.loss.levels))
     )
-    rows_ = FitAttribute(lambda fitted: fitted.held_out.sampled)
+    rows_ = FitAttribute(lambda fitted: fitted.out_of_fold.sampled)
     history_ = FitAttribute(lambda fitted: fitted.facts.history)
     best_epoch_ = FitAttribute(lambda fitted: fitted.facts.best_epoch)
     n_iter_ = FitAttribute(lambda fitted: fitted.facts.n_iter)
@@ -563,7 +564,41 @@ class BaseTabMLP(Validated):
         ax.legend()
         return ax
 
-    # ------------------------------------------------------------ copies
+    # ------------------------------------------------------------ files and copies
+
+    def save(
+        self, path: str | os.PathLike[str], *, training: bool = True, out_of_fold: bool = True
+    ) -> None:
+        """Write the estimator to a file, for ``fastmlp.load``.
+
+        The file contains parameters, columns and categories, networks, calibration, out-of-fold
+        predictions and the report; see docs/saving.md.
+
+        Parameters
+        ----------
+        path : str or path
+            The file, which is replaced atomically; links are followed.
+        training : bool
+            Whether to include ``history_`` and the curve of `plot_history`.
+        out_of_fold : bool
+            Whether to include the out-of-fold predictions, 8 bytes for each row and class or
+            output. Without them the loaded estimator predicts as before, with calibration and
+            intervals; ``oof_prediction_``, ``rows_``, ``importance``, ``distill``,
+            ``plot_calibration`` and the page of ``report().save`` raise AttributeError.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        TypeError, ValueError
+            If a parameter is invalid, or a file cannot store it: an object such as a function, or
+            a class of more than 1,024 characters. ``callbacks`` of other libraries are left out.
+        """
+        check_flag("out_of_fold", out_of_fold)
+        model = self
+        if not out_of_fold and "_fitted" in vars(self):
+            model = self.with_fitted(replace(self._fitted, held_out=None))
+        super(BaseTabMLP, model).save(path, training=training)
 
     def with_fitted(self, fitted: FittedTable) -> Self:
         """Return a copy of this estimator that has the value of a fit."""
@@ -588,11 +623,9 @@ class BaseTabMLP(Validated):
 
 def check_rows_of_fit(fitted: FittedTable, n: int) -> None:
     """Raise ValueError if a target for a picture of the fit has another number of rows."""
-    expected = len(fitted.held_out.predictions)
+    expected, sampled = len(fitted.out_of_fold.predictions), fitted.out_of_fold.sampled
     if n != expected:
-        rows = (
-            "y of the fit" if fitted.held_out.sampled is None else "y[model.rows_], the rows used"
-        )
+        rows = "y of the fit" if sampled is None else "y[model.rows_], the rows used"
         raise ValueError(f"y has {n} rows but the {expected} of the fit are expected: pass {rows}")
 
 
@@ -608,10 +641,10 @@ def _importance(
     if rows is None:
         raise ValueError(NO_ROWS.format("importance without X and y"))
     table, target = rows
-    weights = fitted.held_out.weights
+    weights = fitted.out_of_fold.weights
     parts: list[tuple[Any, Array]] = [
         (partial(fitted.blend.of_division, k), held_out)
-        for k, held_out in enumerate(fitted.held_out.rows)
+        for k, held_out in enumerate(fitted.out_of_fold.rows)
     ]
     if others and not _are_of_fit(fitted, table, parts):
         parts, weights = [(fitted.predict, np.arange(len(table)))], None
@@ -622,7 +655,7 @@ def _importance(
 
 def _are_of_fit(fitted: FittedTable, table: Table, parts: list[tuple[Any, Array]]) -> bool:
     """Whether these are the rows of the fit: their out-of-fold predictions are the same."""
-    expected, m = fitted.held_out.predictions, fitted.calibration.outputs
+    expected, m = fitted.out_of_fold.predictions, fitted.calibration.outputs
     if len(table) != len(expected):
         return False
     total, count = np.zeros((len(table), m)), np.zeros((len(table), 1))

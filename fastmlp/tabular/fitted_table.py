@@ -57,7 +57,7 @@ class FittedTable:
     feature_names: Array | None  # of a frame whose names are all text
     blend: Blend
     calibration: Calibration
-    held_out: HeldOut
+    held_out: HeldOut | None  # None after ``save(out_of_fold=False)``, see `out_of_fold`
     facts: Facts
     importance: Importance | None = None  # on the rows of the fit, once it was computed
     rows: tuple[Table, Any] | None = None  # table and target of the fit; not in copies and files
@@ -67,15 +67,26 @@ class FittedTable:
         """The target of the networks, without rows."""
         return self.blend.target
 
+    @property
+    def out_of_fold(self) -> HeldOut:
+        """The predictions of held-out rows; raise AttributeError without them."""
+        if self.held_out is None:
+            raise AttributeError(
+                "the model was saved with out_of_fold=False, without the predictions of held-out "
+                "rows that this needs: use the fitted model, or save it with out_of_fold=True"
+            )
+        return self.held_out
+
     def predict(self, table: Table) -> Array:
         """Return the predictions of all members, (n, columns)."""
         return self.blend.predict(table)
 
     def oof_prediction(self) -> Array:
         """Return calibrated out-of-fold predictions, NaN for rows that all members have learned."""
-        predictions = self.calibration.result(self.held_out.predictions).copy()
-        if self.held_out.learned is not None:
-            predictions[self.held_out.learned] = np.nan
+        held_out = self.out_of_fold
+        predictions = self.calibration.result(held_out.predictions).copy()
+        if held_out.learned is not None:
+            predictions[held_out.learned] = np.nan
         return predictions
 
     def predictor(self) -> RowPredictor:

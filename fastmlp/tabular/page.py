@@ -87,11 +87,11 @@ def evidence_of(model: Any, fitted: FittedTable, task: Any, name: str) -> Eviden
     if fitted.rows is None or labels or (classes is None and fitted.calibration.outputs > 1):
         return None
     rows, target = fitted.rows
-    weights = fitted.held_out.weights
+    weights = fitted.out_of_fold.weights
     places = np.arange(len(rows)) if weights is None else np.flatnonzero(weights)
     y = task.users(target.y)[places]
     y = y[:, 0] if y.ndim > 1 else y
-    p = fitted.calibration.result(fitted.held_out.predictions[places])
+    p = fitted.calibration.result(fitted.out_of_fold.predictions[places])
     weights = None if weights is None or np.ptp(weights[places]) == 0 else weights[places]
     parts = rows.take(places), y, p, classes, weights, places
     return Evidence(model, fitted, name, *parts)
@@ -151,7 +151,7 @@ def sections(
     text = (
         f"{report.rows:,} rows were learned from. Every row was also predicted by networks that "
         "had not learned from it: these predictions, called out of fold, are what this page "
-        f"measures.{WEIGHTED * (fitted.held_out.weights is not None)}"
+        f"measures.{WEIGHTED * (fitted.out_of_fold.weights is not None)}"
     )
     facts = [("networks: share, number, layers", member) for member in report.members]
     facts += [(f"left out: {name}", why) for name, why in report.left_out.items()]

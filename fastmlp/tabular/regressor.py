@@ -272,9 +272,9 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
         fitted, calibration = self._calibrated()
         first = finite_numbers(y)[:, 0]
         check_rows_of_fit(fitted, len(first))
-        weights = fitted.held_out.weights
+        weights = fitted.out_of_fold.weights
         weights = np.where(np.isnan(first), 0.0, 1.0 if weights is None else weights)
-        quantiles, levels = fitted.held_out.predictions, fitted.target.loss.levels
+        quantiles, levels = fitted.out_of_fold.predictions, fitted.target.loss.levels
         if not levels:
             mean, size = calibration.means_and_sizes(quantiles)
             residuals, levels = calibration.residuals[0], inspection.LEVELS

@@ -218,6 +218,7 @@ TABLES: list[Row] = [
     ),
     (filled(TWO, "fit.held_out.rows", np.array(2**62)), "held_out.rows' has 0 to 4611686018427"),
     (filled(TWO, "fit.held_out.rows", np.array(-1)), "held_out.rows' has -1 to 59 but must"),
+    (fit("held_out", to=None), "held_out"),
     (filled(WEIGHTS, "fit.held_out.weights", np.zeros(2)), "weights' has 0.0 but must be above"),
     (filled(WEIGHTS, "fit.held_out.weights", np.array(-1.0)), "weights' has -1.0 to .* but must"),
     (fit("blend", "target", "kind", to="poisson"), "squared_error but the target that"),

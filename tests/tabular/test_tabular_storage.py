@@ -88,6 +88,39 @@ def test_importance_and_another_fit_are_those_of_before(name, tmp_path):
         assert same(again.fit(frame, y).oof_prediction_, model.fit(frame, y).oof_prediction_)
 
 
+NEEDS_HELD_OUT = {
+    "oof_prediction_": lambda model, X, y: model.oof_prediction_,
+    "rows_": lambda model, X, y: model.rows_,
+    "importance": lambda model, X, y: model.importance(X, y),
+    "plot_calibration": lambda model, X, y: model.plot_calibration(y),
+    "distill": lambda model, X, y: model.distill(X),
+    "page": lambda model, X, y: model.report().save("page.html"),
+}
+
+
+@pytest.mark.parametrize("name", ["TabMLPClassifier words", "TabMLPRegressor one output"])
+def test_without_out_of_fold_rows_a_file_is_smaller_and_predicts_the_same(name, tmp_path):
+    model, X = TABLES[name](), stored.frame()
+    y = np.resize(model.classes_, len(X)) if hasattr(model, "classes_") else stored.Y[:, 0]
+    model.save(tmp_path / "whole")
+    model.save(tmp_path / "small", out_of_fold=False)
+    sizes = [(tmp_path / file).stat().st_size for file in ("whole", "small")]
+    assert sizes[0] - sizes[1] > model._fitted.held_out.predictions.nbytes
+    assert len(model.oof_prediction_) == model.report().rows  # this model keeps them
+    small = fastmlp.load(tmp_path / "small")
+    small.save(tmp_path / "again")
+    for again in (small, fastmlp.load(tmp_path / "again")):
+        assert same(outputs(again, X), outputs(model, X))
+        assert again.report() == model.report()
+        assert str(again.report()) == str(model.report())
+        assert inspection.facts(tmp_path / "small")["facts"]["rows"] == len(X)
+        for needs in NEEDS_HELD_OUT.values():
+            with pytest.raises(AttributeError, match="was saved with out_of_fold=False"):
+                needs(again, X, y)
+    with pytest.raises(TypeError, match="out_of_fold is 'no'"):
+        model.save(tmp_path / "small", out_of_fold="no")
+
+
 @pytest.mark.parametrize("dtype", [">U3", ">i4", ">f4", ">M8[D]"])
 def test_labels_in_any_byte_order_come_back(dtype, tmp_path):
     labels = (stored.LABELS % 2).astype("M8[D]" if "M" in dtype else int).astype(dtype)
