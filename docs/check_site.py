@@ -25,6 +25,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from search import SEARCHES
+
 ROOT = Path(__file__).resolve().parents[1]
 LARGEST_PAGE = 1_000_000  # bytes, with scripts, styles and pictures
 WIDTHS = (1280, 390)  # pixels of a desktop and of a phone
@@ -33,19 +35,6 @@ ALIKE = ("reference/names/", "adr/")  # pages of which there are many
 # Files of the repository, whose address is a setting of the release, as in setup.py.
 REPOSITORY = os.environ.get("FASTMLP_REPOSITORY", "https://github.com/fastmlp/fastmlp").rstrip("/")
 SOURCES = f"{REPOSITORY}/blob/HEAD/"
-# What people look for, and a page that the search must offer.
-SEARCHES = {
-    "install": "install",
-    "confidence interval": "ten-minutes",
-    "early stopping": "EarlyStopping",
-    "save": "saving",
-    "onnx": "deploying",
-    "learning rate": "schedules",
-    "missing values": "tabular",
-    "ensemble": "Ensemble",
-    "backpropagation": "backpropagation",
-    "scikit-learn": "coming-from",
-}
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=600000")
 
@@ -85,11 +74,11 @@ async function search(words, wanted) {
   frame.src = "/search.html?q=" + encodeURIComponent(words);
   await done;
   for (let k = 0; k < 100; k++) {
-    const links = [...frame.contentDocument.querySelectorAll("#search-results li a")];
+    const links = [...frame.contentDocument.querySelectorAll("#search-results li a")].slice(0, 3);
     if (links.some(link => link.href.includes(wanted))) return;
     await new Promise(later => setTimeout(later, 100));
   }
-  found.push(`search for "${words}": does not offer ${wanted}`);
+  found.push(`search for "${words}": ${wanted} is not among the first three pages`);
 }
 (async () => {
   if (matchMedia("(prefers-color-scheme: dark)").matches !== (theme === "dark"))
@@ -196,11 +185,18 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         """Print nothing for each request."""
 
 
+class Server(http.server.ThreadingHTTPServer):
+    """Serves a browser that leaves a page before it has read all of it."""
+
+    def handle_error(self, *arguments: Any) -> None:
+        """Print nothing: what is missing in a page is seen there."""
+
+
 def told_by_browser(site: Path, browser: str, harness: str, *options: str) -> list[str]:
     """Return the list that a page writes into its element `found`; the site is served beside it."""
     Quiet.harness = harness.encode()
     handler = functools.partial(Quiet, directory=str(site))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    with Server(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_address[1]}/harness"
         command = [browser, *OPTIONS, *options, "--dump-dom", address]

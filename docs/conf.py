@@ -19,14 +19,16 @@ import fastmlp
 DOCS = Path(__file__).parent
 sys.path[:0] = [str(DOCS), str(DOCS / "course")]
 
+import gallery  # noqa: E402
 import pictures  # noqa: E402
 from check_site import REPOSITORY, SOURCES  # noqa: E402
+from search import WORDS  # noqa: E402
 
 project, author = "fastmlp", "fastmlp developers"
 copyright = author  # noqa: A001 the name that Sphinx reads
 version = release = fastmlp.__version__
 extensions = ["sphinx.ext.autodoc", "numpydoc", "myst_parser"]
-myst_enable_extensions = ["deflist", "dollarmath"]
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 
 # Signatures with types fill the screen; the docstrings say the types.
@@ -53,6 +55,7 @@ html_theme_options = {
 }
 html_sidebars = {"index": [], "start/**": ["sidebar-nav-bs"]}
 html_math_renderer = "mathml"
+html_search_scorer = "scorer.js"
 
 NAMES = sorted(set(re.findall(r"`(fastmlp\.[\w.]+)`", (DOCS / "api.md").read_text("utf-8"))))
 
@@ -113,6 +116,13 @@ def link_names(app: Sphinx, docname: str, source: list[str]) -> None:
     source[0] = "".join(blocks)
 
 
+def add_words(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Add to a page's end the words under which the search shall find it."""
+    if docname in WORDS:
+        entries = ", ".join(f"! {word}" for word in WORDS[docname].split(", "))
+        source[0] += f"\n```{{index}} {entries}\n```\n"
+
+
 def leave_out(app: Sphinx, what: str, name: str, thing: Any, skip: bool, options: Any) -> bool:
     """Leave out the methods that estimators inherit: scikit-learn documents them."""
     return skip or (getattr(thing, "__module__", None) or "").startswith("sklearn.")
@@ -137,8 +147,10 @@ def setup(app: Sphinx) -> None:
     """Connect the functions above with Sphinx."""
     app.connect("builder-inited", write_reference)
     app.connect("builder-inited", lambda app: pictures.draw())
+    app.connect("builder-inited", lambda app: gallery.write())
     app.connect("source-read", begin_with_readme)
     app.connect("source-read", link_names)
+    app.connect("source-read", add_words)
     app.connect("autodoc-skip-member", leave_out)
     app.connect("autodoc-process-docstring", escape, priority=900)  # after numpydoc
     app.add_html_math_renderer("mathml", (formula, None), (formula, None))

@@ -7,6 +7,8 @@ learning, finds the new one.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 import fastmlp
@@ -15,7 +17,7 @@ BATCHES, ROWS = 3000, 32
 NOISE = 0.1
 
 
-def main() -> dict[str, float]:
+def main() -> dict[str, Any]:
     rng = np.random.default_rng(0)
     laws = rng.normal(size=(2, 8, 1)) / np.sqrt(8)
     net = fastmlp.MLP([8, 64, 1], activation="relu", rng=0)
@@ -26,7 +28,7 @@ def main() -> dict[str, float]:
         y = np.sin(2 * x @ laws[2 * at // BATCHES]) + NOISE * rng.normal(size=(ROWS, 1))
         losses[at] = net.partial_fit(x, y, optimizer=adam)  # of the predictions before the step
     half = BATCHES // 2
-    numbers = {
+    numbers: dict[str, Any] = {
         "first": losses[:20].mean(),
         "before": losses[half - 20 : half].mean(),
         "after": losses[half : half + 20].mean(),
@@ -38,7 +40,7 @@ def main() -> dict[str, float]:
     print(f"  before the law changes {numbers['before']:.4f}")
     print(f"  after it has changed   {numbers['after']:.4f}")
     print(f"  the last               {numbers['last']:.4f}")
-    return {name: float(value) for name, value in numbers.items()}
+    return numbers | {"losses": losses}
 
 
 if __name__ == "__main__":

@@ -306,17 +306,21 @@ PICTURES: dict[str, Callable[[Any], None]] = {
 HEIGHTS = {"stacked": 2.6, "backpropagation": 3.0, "digits": 1.5}  # of pictures 9 inches wide
 
 
+def save(path: Path, picture: Callable[[Any], None], size: tuple[float, float]) -> None:
+    """Draw a picture of a width and a height in inches into a file."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=size, layout="tight")
+        picture(figure.subplots())
+        figure.savefig(path, metadata={"Date": None})
+
+
 def draw() -> None:
     """Draw those pictures that are not there yet."""
     FOLDER.mkdir(exist_ok=True)
     for name, picture in PICTURES.items():
         path = FOLDER / f"{name}.svg"
         if not path.exists():
-            size = (9.0, HEIGHTS[name]) if name in HEIGHTS else (5.6, 3.4)
-            with mpl.rc_context(STYLE):
-                figure = Figure(figsize=size, layout="tight")
-                picture(figure.subplots())
-                figure.savefig(path, metadata={"Date": None})
+            save(path, picture, (9.0, HEIGHTS[name]) if name in HEIGHTS else (5.6, 3.4))
 
 
 if __name__ == "__main__":

@@ -116,6 +116,45 @@ def test_online_learning_follows_the_stream():
     assert found["last"] < 0.2 * found["after"]
 
 
+def test_the_regulator_holds_the_pendulum():
+    found = run("steer_a_pendulum")
+    without, held = (found["angles"][name] for name in ("without torque", "with the regulator"))
+    assert abs(held[-1]) < 0.1
+    assert max(map(abs, held)) < 18
+    assert max(map(abs, without)) > 180
+
+
+def test_the_surrogate_and_its_derivatives_are_those_of_the_simulation():
+    found = run("surrogate_of_a_simulation")
+    assert found["error"] < 0.02
+    np.testing.assert_allclose(found["slopes"], found["differences"], atol=0.03)
+
+
+def test_the_amplifier_is_heard_alike():
+    assert run("model_an_amplifier")["error"] < 1e-3
+
+
+def test_the_sensor_is_linear_with_weights_of_a_byte():
+    found = run("sensor_on_a_microcontroller")
+    assert abs(found["errors"]["float32"]).max() < 1
+    assert abs(found["errors"]["int8"]).max() < 2
+    assert found["bytes"] < 200
+
+
+def test_the_database_calls_the_network():
+    found = run("predict_in_sql")
+    assert found["left"] == 0
+    assert len(found["dearest"]) == 3
+    for *_, price, predicted in found["dearest"]:
+        assert predicted == pytest.approx(price, rel=0.1)
+
+
+def test_intervals_of_prices_hold():
+    pytest.importorskip("sklearn")
+    pytest.importorskip("pandas")
+    assert 0.85 < run("prices_with_intervals")["inside"] < 0.95
+
+
 def test_cells_of_the_notebook_run(tmp_path, monkeypatch):
     """Each cell runs as in Jupyter, which shows the value of its last line as HTML if it can.
 
@@ -150,7 +189,9 @@ def test_cells_of_the_notebook_run(tmp_path, monkeypatch):
 def test_every_example_is_tested_and_listed():
     tests = Path(__file__).read_text()
     readme = (ROOT / "examples" / "README.md").read_text()
+    gallery = (ROOT / "docs" / "gallery.py").read_text()
     for name in EXAMPLES:
+        assert f'"{name}"' in gallery
         assert f'run("{name}")' in tests
         assert f"{name}.py" in readme
     assert "first_steps.ipynb" in readme
@@ -158,7 +199,9 @@ def test_every_example_is_tested_and_listed():
 
 def pages():
     """Return the programs of each page, each with the output that the page shows, or ""."""
+    written = ROOT / "docs" / "gallery"  # from the examples, when the site is built
     paths = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    paths = [path for path in paths if written not in path.parents]
     programs = {
         str(path.relative_to(ROOT)): BLOCK.findall(path.read_text("utf-8")) for path in paths
     }
@@ -170,6 +213,17 @@ def test_programs_of_pages_that_need_more_than_python_are_run():
         assert page in pages()
         (path,) = (ROOT / "tests").rglob(test)
         assert f'"{Path(page).name}"' in path.read_text("utf-8")
+
+
+def test_index_pages_name_each_page_by_its_title():
+    indexes = [p for p in (ROOT / "docs").glob("*/index.md") if p.parent.name != "gallery"]
+    assert len(indexes) == 5
+    for index in indexes:
+        text = index.read_text("utf-8")
+        (entries,) = re.findall(r"\n\n((?:[\w./-]+\n)+)```", text)
+        for page in entries.split():
+            title = (index.parent / f"{page}.md").read_text("utf-8").partition("\n")[0]
+            assert f"[{title[2:]}]({page}.md): " in text
 
 
 @pytest.mark.filterwarnings("ignore")  # of PyTorch; and a page's fits may end by max_iter
