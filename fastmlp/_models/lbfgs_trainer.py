@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fastmlp._core.history import DivergenceError, State
 from fastmlp._models.fit_request import FitRequest
-from fastmlp._network.data import Data
+from fastmlp._network.data import WEIGHTS, Data
 from fastmlp._network.groups import PLAIN
 from fastmlp._network.optimizers import LBFGS
 from fastmlp._network.tensors import pack, unpack
@@ -73,8 +73,12 @@ class LbfgsTrainer:
         kinds = [[array.astype(float) for array in kind] for kind in self.engine.parameters()]
         is_real = data.targets.dtype.kind == "f"
         targets = data.targets.astype(float) if is_real else data.targets
-        weights = None if data.weights is None else data.weights.astype(float)
-        wide = Data(data.x.astype(float), targets, weights)
+        weights = {
+            name: array.astype(float)
+            for name in WEIGHTS
+            if (array := getattr(data, name)) is not None
+        }
+        wide = Data(data.x.astype(float), targets, **weights)
         objective = Objective(member._engine_type(spec), wide, plan.l2, plan.team)
         try:
             result = minimise(

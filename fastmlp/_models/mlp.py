@@ -438,7 +438,8 @@ class MLP(Exportable):
         -------
         float
             The objective of the pass, as in ``History.loss``. With ``output_gradient``, whose loss
-            is not known, the sum of the gradient times the outputs, and the penalties.
+            is not known, the sum of the gradient times the outputs (before the link, also with
+            ``through_link``), and the penalties.
 
         Raises
         ------

@@ -172,7 +172,7 @@ class Runner:
         if history is None or state is None or not state.rows:
             raise ValueError(
                 f"{resume} but there is no fit to resume, since the model was not trained, or not "
-                "by fit: leave resume out"
+                "by steps of fit (L-BFGS leaves no state): leave resume out"
             )
         if not member._engine.can_go_on(state.step):
             raise ValueError(

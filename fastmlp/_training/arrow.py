@@ -131,6 +131,13 @@ class ArrowBlocks:
                 f"data is {check.short(data)} but paths of Parquet files, an Arrow table or a "
                 "callable that returns one is expected: pass for example a polars or pyarrow table"
             )
+        if filter is not None:
+            kind = require("ArrowBlocks", "pyarrow.compute").Expression
+            if not isinstance(filter, kind):
+                raise TypeError(
+                    f"filter is {check.short(filter)} but a pyarrow expression is expected: for "
+                    "example pyarrow.compute.field('year') == 2026"
+                )
         for name, value, what, has in (
             ("filter", filter, "Parquet files", self.has_row_groups),
             ("filesystem", filesystem, "paths", self.paths),
@@ -168,7 +175,7 @@ class ArrowBlocks:
         if not groups:
             return
         self._names(groups[0])  # the first file decides on the features
-        count, types = 1, number_types(groups)
+        count, types = 1, number_types(group.fragment for group in groups)
         if order is not None:
             count = at_once or groups_at_once(groups)
             groups = [groups[k] for k in order(len(groups))]

@@ -146,6 +146,7 @@ class MetricEvaluator(Evaluator):
 def _check_kinds(metrics: dict[str, Metric], data: Data, loss: Loss) -> None:
     """Raise an error for a built-in metric that does not suit the targets or predictions."""
     y, remedy = data.targets, "mean_squared_error, mean_absolute_error or r2"
+    least, largest = (extreme.reduce(y, axis=None) for extreme in (np.fmin, np.fmax))
     for name, metric in metrics.items():
         wrong = ""
         if loss.levels and metric in METRICS.values():
@@ -153,8 +154,8 @@ def _check_kinds(metrics: dict[str, Metric], data: Data, loss: Loss) -> None:
             remedy = "a callable (y, prediction) -> float"
         elif metric is accuracy and loss.predicts_variance:
             wrong = "classes but this loss predicts means and variances"
-        elif metric is accuracy and y.ndim == 2 and not 0 <= y.min() <= y.max() <= 1:
-            wrong = f"classes but y holds numbers from {y.min():g} to {y.max():g}"
+        elif metric is accuracy and y.ndim == 2 and not 0 <= least <= largest <= 1:
+            wrong = f"classes but y holds numbers from {least:g} to {largest:g}"
         elif y.ndim == 1 and metric is not accuracy and metric in METRICS.values():
             wrong = "numbers but y has labels of classes"
             remedy = "accuracy, or a callable (y, prediction) -> float"

@@ -147,27 +147,40 @@ def row_groups(data: Any, filesystem: Any, chosen: Any) -> list[RowGroup]:
     datasets = [data] if hasattr(data, "get_fragments") else _datasets(data, filesystem)
     groups, offset = [], 0
     for dataset in datasets:
-        for fragment in dataset.get_fragments(chosen):
-            split = partial(fragment.split_by_row_group, chosen, schema=dataset.schema)
+        fragments = list(dataset.get_fragments(chosen))
+        schema = dataset.schema if chosen is None else _of_all(dataset.schema, fragments)
+        for fragment in fragments:
+            split = partial(fragment.split_by_row_group, chosen, schema=schema)
             parts = {}
             for part in retried(split, fragment.path, _is_local(fragment.filesystem)):
                 parts[part.row_groups[0].id] = part
             first = 0  # those without such rows are not among the parts
             for number in range(max(parts, default=-1) + 1):
                 if number in parts:
-                    groups.append(RowGroup(parts[number], dataset.schema, first, offset + first))
+                    groups.append(RowGroup(parts[number], schema, first, offset + first))
                 first += fragment.metadata.row_group(number).num_rows
             offset += first
     return groups
 
 
-def number_types(groups: Iterable[RowGroup]) -> dict[str, Any]:
+def _of_all(schema: Any, fragments: Sequence[Any]) -> Any:
+    """Return a dataset's schema, which is that of its first file, with types that suit all files.
+
+    Arrow casts columns to these types before a filter compares them.
+    """
+    for fragment in fragments:
+        read = partial(getattr, fragment, "physical_schema")
+        retried(read, fragment.path, _is_local(fragment.filesystem))
+    types = number_types(fragments)
+    fields = [field.with_type(types.get(field.name, field.type)) for field in schema]
+    return require("ArrowBlocks", "pyarrow").schema(fields, schema.metadata)
+
+
+def number_types(fragments: Iterable[Any]) -> dict[str, Any]:
     """Return, of columns of integers or floats, a type that holds the numbers of all files."""
     pyarrow = require("ArrowBlocks", "pyarrow")
     types: dict[str, set[Any]] = {}
-    for schema in {
-        group.fragment.path: group.fragment.physical_schema for group in groups
-    }.values():
+    for schema in {fragment.path: fragment.physical_schema for fragment in fragments}.values():
         for field in schema:
             types.setdefault(field.name, set()).add(field.type)
     numeric = pyarrow.types.is_integer, pyarrow.types.is_floating

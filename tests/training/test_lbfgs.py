@@ -55,6 +55,17 @@ def test_labels_sparse_rows_and_all_kinds_of_parameters():
     assert history.loss[-1] < 0.2 * history.loss[0]
 
 
+@pytest.mark.parametrize("mlp", MODELS)
+def test_gaps_and_weights_of_targets(mlp):
+    y = np.column_stack([Y[:, 0], np.cos(X[:, 0])])
+    y[::3, 1] = np.nan
+    weights = np.where(np.isnan(y), 9.0, [1.0, 3.0])
+    net = mlp([1, 8, 2], activation="tanh", dtype="float64", rng=0)
+    history = net.fit(X, y, epochs=60, sample_weight=weights, optimizer=fastmlp.LBFGS())
+    assert history.loss[-1] < 0.01 * history.loss[0]
+    assert net.evaluate(X, y, sample_weight=weights) == pytest.approx(history.loss[-1], rel=1e-9)
+
+
 def test_a_callback_ends_the_fit_and_an_error_keeps_the_last_iteration():
     net = network()
     history = net.fit(

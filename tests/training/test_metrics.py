@@ -24,6 +24,13 @@ def test_on_validation_data(mlp, metrics):
     assert history.metrics["val_r2"][-1] == pytest.approx(wanted, rel=1e-5)
 
 
+def test_accuracy_of_labels_with_gaps():
+    y = np.where(np.arange(len(X))[:, None] % 3 == [0, 1], np.nan, np.abs(X[:, :1]) > [0.5, 1])
+    net = network(fastmlp.MLP, loss="binary_cross_entropy")
+    history = net.fit(X, y, metrics=["accuracy"], epochs=1)
+    assert history.metrics["accuracy"] == [METRICS["accuracy"](y, net.predict(X))]
+
+
 def test_on_the_training_data():
     net = network(fastmlp.MLP, dtype="float64")
     history = net.fit(X, Y, metrics=["mean_squared_error", "mean_absolute_error"], epochs=2)

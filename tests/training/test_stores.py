@@ -158,6 +158,17 @@ def test_a_filter_chooses_rows(chosen, kind, folder):
     np.testing.assert_array_equal(np.concatenate([*rows, []]), expected)
 
 
+@pytest.mark.parametrize("first", ["int32", "float64"])
+def test_a_filter_compares_numbers_of_all_files(first, tmp_path):
+    for k in range(2):
+        kind = first if k == 0 else "float64"
+        x = np.array([1, 2, 3] if kind == "int32" else [0.2, 1.7, 2.5]).astype(kind)
+        parquet.write_table(pyarrow.table({"x": x, "y": 10.0 * k + x}), tmp_path / f"{k}.parquet")
+    rows = [y for _, y in fastmlp.ArrowBlocks(tmp_path, "y", filter=field("x") > 1.8)]
+    first_rows = [2, 3] if first == "int32" else [2.5]
+    assert np.concatenate(rows).tolist() == [*first_rows, 12.5]
+
+
 def test_places_and_numbers_of_rows_hold_with_a_filter(folder):
     path = folder / "year=2025" / "region=a" / "0.parquet"
     table = parquet.read_table(path, partitioning=None)
@@ -187,6 +198,7 @@ def test_other_files_are_read_as_a_stream(tmp_path):
 
 REFUSED = {
     "filter of a table": ({"data": pyarrow.table({"x": [1]}), "filter": field("x") > 0}, "filter"),
+    "filter as text": ({"data": "nowhere/*.parquet", "filter": "x > 0"}, "a pyarrow expression"),
     "file system of a table": (
         {"data": pyarrow.table({"x": [1]}), "filesystem": fs.LocalFileSystem()},
         "filesystem is passed beside a Table but it is for paths",
@@ -201,7 +213,7 @@ def test_what_cannot_be_read_is_refused(case, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "nowhere").mkdir()
     options, words = REFUSED[case]
-    with pytest.raises((ValueError, FileNotFoundError), match=words):
+    with pytest.raises((TypeError, ValueError, FileNotFoundError), match=words):
         list(fastmlp.ArrowBlocks(**options))
 
 
