@@ -107,19 +107,19 @@ def fit(data: FitRows, request: FitOptions) -> BlendResult:
     if deadline is not None:
         deadline -= (1 - FORWARD_SHARE) * (deadline - time.monotonic())
     result = _stages(data, replace(request, deadline=deadline))
-    return result if result.stopped else _trained_again(result, data, request)
+    return _trained_again(result, data, request)
 
 
 def _trained_again(result: BlendResult, data: FitRows, request: FitOptions) -> BlendResult:
     """Train the networks of a blend again on all rows, unless the time or the user ends that."""
-    count, n, why = len(result.division.learn), len(data.table), ""
+    count, n, why = len(result.division.learn), len(data.table), result.stopped
     rows = n * members.members_per_thread(count, request.n_threads)
     seconds = sum(trained.epoch * trained.pace for trained in result.trained) * rows
     shown = data.target.metric, request.deadline, request.n_threads, request.verbose, data.memory
     progress = Progress([1.0] * len(result.trained), *shown)
     request = replace(request, callbacks=[*request.callbacks, progress])
-    if request.deadline is not None and time.monotonic() + seconds > request.deadline:
-        why = LIMIT_REACHED
+    if not why and request.deadline is not None:
+        why = LIMIT_REACHED if time.monotonic() + seconds > request.deadline else ""
     again: list[TrainingResult] = []
     try:
         for k, trained in enumerate(result.trained if not why else ()):

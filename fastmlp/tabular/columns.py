@@ -14,6 +14,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import combinations
+from numbers import Integral
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -469,13 +470,13 @@ def places_of(
     for entry in entries:
         if isinstance(entry, str) and entry in names:
             places.append(names.index(entry))
-        elif isinstance(entry, int) and may_be_names:
+        elif isinstance(entry, Integral) and may_be_names:
             raise ValueError(
                 f"{parameter} has {entry} but the columns of X have numbers for names, so that it "
                 f"may be a name or a place: pass the name as text, {str(entry)!r}"
             )
-        elif isinstance(entry, int) and 0 <= entry < len(names):
-            places.append(entry)
+        elif isinstance(entry, Integral) and 0 <= int(entry) < len(names):
+            places.append(int(entry))
         else:
             raise ValueError(
                 f"{parameter} has {entry!r} but names of columns, or their places from 0 to "

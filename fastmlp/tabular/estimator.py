@@ -34,7 +34,7 @@ from fastmlp.tabular.parameters import CONSTRAINTS
 from fastmlp.tabular.predictor import RowPredictor
 from fastmlp.tabular.reading import TableChunk
 from fastmlp.tabular.report import Report
-from fastmlp.tabular.targets import with_rows
+from fastmlp.tabular.targets import weighed, with_rows
 from fastmlp.tabular.training import fit
 
 MAX_BARS = 20
@@ -647,7 +647,8 @@ def _importance(
         for k, held_out in enumerate(fitted.out_of_fold.rows)
     ]
     if others and not _are_of_fit(fitted, table, parts):
-        parts, weights = [(fitted.predict, np.arange(len(table)))], None
+        parts = [(fitted.predict, np.arange(len(table)))]
+        weights = weighed(target, None)
     return inspection.importance(
         parts, fitted.columns, table, target, weights, rounds, time_limit, verbose
     )

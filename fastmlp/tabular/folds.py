@@ -15,7 +15,7 @@ from fastmlp._validation.arrays import is_missing
 from fastmlp.tabular import periods
 from fastmlp.tabular.columns import Columns, RowIndex, Table
 from fastmlp.tabular.presets import Preset
-from fastmlp.tabular.targets import with_rows
+from fastmlp.tabular.targets import check_present, weighed, with_rows
 
 Folds: TypeAlias = Sequence[tuple[RowIndex, RowIndex]]  # rows to learn from, and to hold out
 
@@ -58,13 +58,16 @@ class FitRows:
     @functools.cached_property
     def scored(self) -> ScoredRows:
         """The rows that some member holds out: all of them, unless folds leave some."""
-        n, target, weights = len(self.table), self.target, self.score_weights
+        n, target, pairs = len(self.table), self.target, self.folds_in(2)
         groups = self.copies if self.groups is None else self.groups
-        pairs = self.folds_in(2)
-        if pairs is None or len(rows := np.unique(np.concatenate([out for _, out in pairs]))) == n:
-            return ScoredRows(np.arange(n), target, weights, groups, self.times)
-        parts = (part if part is None else part[rows] for part in (weights, groups, self.times))
-        return ScoredRows(rows, with_rows(target, target.y[rows]), *parts)
+        weights, times = self.score_weights, self.times
+        out = [np.arange(n)] if pairs is None else [out for _, out in pairs]
+        if len(rows := np.unique(np.concatenate(out))) < n:
+            target = with_rows(target, target.y[rows])
+            parts = weights, groups, times
+            weights, groups, times = (part if part is None else part[rows] for part in parts)
+            check_present(target.y, "in the rows that are held out")
+        return ScoredRows(rows, target, weighed(target, weights), groups, times)
 
     def folds_in(self, count: int) -> Folds | None:
         """Return the user's folds, or so many that go forward in time; None for random ones."""

@@ -7,6 +7,7 @@ written; durations become seconds.
 from __future__ import annotations
 
 import datetime
+import math
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -60,7 +61,12 @@ def _dates(pattern: str) -> Callable[[str], tuple[datetime.datetime, str]]:
         year, month, day, hour, time, zone = match.group("y", "m", "d", "hour", "time", "zone")
         day = f"{year}-{month:0>2}-{day or '01':0>2}"
         time = f"{hour or '00':0>2}{time or ':00'}{zone or ''}"
-        return datetime.datetime.fromisoformat(f"{day}T{time}"), ""
+        try:
+            date = datetime.datetime.fromisoformat(f"{day}T{time}")
+            _naive(date)
+        except OverflowError as error:  # of a date whose year in UTC is not from 1 to 9999
+            raise ValueError from error
+        return date, ""
 
     return read
 
@@ -74,7 +80,10 @@ def _quantities(mark: str, separator: str) -> Callable[[str], tuple[float, str]]
         if match is None or not re.fullmatch(whole, number := match[1] + match[3]):
             raise ValueError
         unit = f"{match[2]} {match[4].strip()}".strip()
-        return float(number.replace(separator, "").replace(mark, ".")), unit
+        value = float(number.replace(separator, "").replace(mark, "."))
+        if math.isinf(value):
+            raise ValueError
+        return value, unit
 
     return read
 

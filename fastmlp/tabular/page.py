@@ -149,9 +149,9 @@ def sections(
         yield "Largest errors", "The rows whose predictions are the worst.", _worst(evidence)
     yield "The data", "", _data(evidence, fitted)
     text = (
-        f"{report.rows:,} rows were learned from. Every row was also predicted by networks that "
-        "had not learned from it: these predictions, called out of fold, are what this page "
-        f"measures.{WEIGHTED * (fitted.out_of_fold.weights is not None)}"
+        f"{report.rows:,} rows were learned from. {_predicted(evidence, report.rows)} predicted by "
+        "networks that had not learned from it: these predictions, called out of fold, are what "
+        f"this page measures.{WEIGHTED * (fitted.out_of_fold.weights is not None)}"
     )
     facts = [("networks: share, number, layers", member) for member in report.members]
     facts += [(f"left out: {name}", why) for name, why in report.left_out.items()]
@@ -163,6 +163,13 @@ def sections(
         )
         yield "Learning curves", text, model.plot_history(ax=Axes())
     yield "Where the time went", "", bars(report.seconds, "seconds")
+
+
+def _predicted(evidence: Evidence | None, rows: int) -> str:
+    """Return the words for the rows that were predicted out of fold."""
+    if evidence is None or len(evidence.places) == rows:
+        return "Every row was also"
+    return f"Each of {len(evidence.places):,} rows was"
 
 
 def _scores(evidence: Evidence, others: dict[str, dict[str, float]]) -> str:

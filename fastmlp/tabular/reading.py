@@ -20,6 +20,7 @@ from sklearn.utils.validation import (
 
 from fastmlp._core.user_warnings import warn
 from fastmlp._training.arrow import ArrowBlocks
+from fastmlp._validation.arrays import short
 from fastmlp.tabular import data_warnings, folds, monotone, periods, sampling, sources
 from fastmlp.tabular.budget import (
     KEPT_SHARE,
@@ -265,6 +266,11 @@ def _table(
 
 def _pairs(parameters: Mapping[str, Any], X: Any, y: Array, groups: Any, chosen: Any) -> Any:
     """Return the user's folds, those of ``fit`` or else of the parameter; None for random ones."""
+    if isinstance(chosen, Integral):
+        raise ValueError(
+            f"folds is {chosen!r} but the fold of each row, pairs of rows or a splitter is "
+            "expected: pass a number of folds to the estimator"
+        )
     if chosen is None:
         chosen = parameters["folds"]
     is_number = chosen is None or isinstance(chosen, Integral)
@@ -282,11 +288,12 @@ def column_of(X: Any, time: Any) -> Any:
 
 def _times_in(whole: _Whole, name: Any) -> Array:
     """Return the times of rows of a source, which a column of numbers holds."""
-    places = [k for k, (_, column) in enumerate(whole.columns.numbers) if column.name == name]
+    names = [column.name for _, column in whole.columns.numbers]
+    places = [k for k, other in enumerate(names) if isinstance(name, str) and other == name]
     if not places:
         raise ValueError(
-            f"time is {name!r} but the name of a column of numbers or dates, which are not all "
-            "the same, is expected beside a source"
+            f"time is {short(name)} but the name of a column of numbers or dates, which are not "
+            "all the same, is expected beside a source"
         )
     return periods.of_numbers(whole.columns, places[0], whole.table)
 

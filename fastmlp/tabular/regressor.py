@@ -119,9 +119,12 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
             Means (or medians, quantiles or rates, depending on the loss), and with ``return_std``
             the standard deviations. With loss="quantiles" the shape is (n_samples, levels).
         """
-        check_flag("return_std", return_std)
-
         fitted, calibration = self._calibrated()
+        if check_flag("return_std", return_std) and fitted.target.loss.levels:
+            raise ValueError(
+                "return_std is True but loss='quantiles' predicts no standard deviations: use the "
+                "quantiles themselves, or fit with loss='gaussian'"
+            )
 
         def finish(outputs: Array) -> Any:
             mean = calibration.result(outputs)

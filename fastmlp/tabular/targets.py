@@ -134,13 +134,15 @@ class NumericTarget:
     def costs(self, prediction: Array, rows: Any = slice(None)) -> Array:
         """Return the costs of rows, (..., n), in units of the deviation of y.
 
-        The mean over all rows is that over all targets that are not missing.
+        Those of several targets are means over the targets that are there; `weighed` has the
+        weights with which they belong in a mean over rows.
         """
         m, y = self.outputs, self.y[rows]
         heads = prediction[..., :m], prediction[..., m:]
         costs = self.row.cost(y, *heads, self.unit, self.loss)
-        if m > 1 and (missing := np.isnan(self.y)).any():
-            costs = np.where(missing[rows], 0.0, costs) / (1 - missing.mean())
+        if m > 1 and (missing := np.isnan(y)).any():
+            counts = np.maximum(np.count_nonzero(~missing, axis=1), 1)
+            return np.asarray(np.where(missing, 0.0, costs).sum(axis=-1) / counts)
         return np.asarray(costs[..., 0] if m == 1 else costs.mean(axis=-1))
 
     def shown(self, cost: float) -> float:
@@ -152,6 +154,32 @@ class NumericTarget:
         """The name of the metric that `shown` returns."""
         of_several = self.row.metric_of_several if self.outputs > 1 else None
         return (of_several or self.row.metric) + self.weighting
+
+
+def shares_of(y: Array) -> Array | None:
+    """Return the share of the targets of each row that are there; None if all are."""
+    missing = np.isnan(y)
+    return 1 - missing.mean(axis=1) if missing.any() else None
+
+
+def check_present(y: Array, where: str = "") -> None:
+    """Raise ValueError if some target is missing in nearly all rows; labels are never missing."""
+    if y.dtype.kind != "f":
+        return
+    counts = np.count_nonzero(~np.isnan(y), axis=0)
+    if counts.min() < min(2, len(y)):
+        raise ValueError(
+            f"y[:, {counts.argmin()}] has {counts.min()} values that are not NaN{where and ' '}"
+            f"{where} but at least 2 are expected: leave this target out"
+        )
+
+
+def weighed(target: Any, weights: Array | None) -> Array | None:
+    """Return the weights of rows in means of costs: less if some of their targets are missing."""
+    shares = shares_of(target.y) if target.kind == "numbers" else None
+    if shares is None:
+        return weights
+    return shares if weights is None else shares * weights
 
 
 def _mean(y: Array, weights: Array | None) -> Array:

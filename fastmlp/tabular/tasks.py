@@ -26,7 +26,13 @@ from fastmlp.tabular.fitted_table import FittedTable
 from fastmlp.tabular.loss_rows import LOSSES
 from fastmlp.tabular.presets import LABEL_SMOOTHING
 from fastmlp.tabular.scoring import FixedClasses, FixedNumbers, scorer_of, scores_labels
-from fastmlp.tabular.targets import ClassTarget, MultiLabelTarget, NumericTarget
+from fastmlp.tabular.targets import (
+    ClassTarget,
+    MultiLabelTarget,
+    NumericTarget,
+    check_present,
+    shares_of,
+)
 
 SMALLEST_SHRINK = 0.8  # of the residuals of all members to those of the members that hold a row out
 LARGEST = 1e100  # largest magnitude of targets, so that sums of squares are finite
@@ -54,12 +60,7 @@ class NumberTask:
                 f"y has {numbers.shape[1]} targets but loss='quantiles' takes one: fit one "
                 "estimator for each target"
             )
-        counts = np.count_nonzero(~np.isnan(numbers), axis=0)
-        if counts.min() < min(2, len(numbers)):
-            raise ValueError(
-                f"y[:, {counts.argmin()}] has {counts.min()} values that are not NaN but at least "
-                "2 are expected: leave this target out"
-            )
+        check_present(numbers)
         return cls(parameters, numbers.shape[1]), numbers
 
     @classmethod
@@ -82,6 +83,7 @@ class NumberTask:
     ) -> NumericTarget:
         """Return the target of the networks."""
         del in_scores
+        check_present(y, "in rows with a weight above 0")
         return NumericTarget(y, self.parameters["loss"], self.parameters["quantile"], weights)
 
     def weights(self, y: Array, sample_weight: Array | None) -> Array | None:
@@ -136,7 +138,9 @@ class NumberTask:
         is_monotone = any((self.parameters["monotone"] or {}).values())
         has_variances = predictions.shape[1] > m
         sizes = np.sqrt(predictions[:, m:].T) if has_variances else [None] * m
-        missing = np.isnan(target.y)
+        missing, shares = np.isnan(target.y), shares_of(target.y)
+        if shares is not None and weights is not None:  # of a target that is there, the user's
+            weights = weights / shares
         y, w = np.where(missing, predictions[:, :m], target.y), [weights] * m
         for k in np.flatnonzero(missing.any(axis=0)):
             w[k] = np.where(missing[:, k], 0.0, 1.0 if weights is None else weights)
@@ -317,6 +321,7 @@ def finite_numbers(y: Any) -> Array:
         raise ValueError(f"y holds {REFUSED_KINDS[kind][0]} but numbers are expected: pass days")
     try:
         options = {"ensure_2d": False, "dtype": np.float64, "ensure_all_finite": allowed}
+        options["copy"] = True  # a fit refers to its targets, which users may change
         checked = check_array(y, **options, input_name="y")
     except OverflowError:
         raise ValueError("y holds integers that are too large for float64: rescale y") from None

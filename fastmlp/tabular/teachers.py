@@ -8,6 +8,7 @@ of networks that learned the true targets is the one with the best predictions o
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -118,11 +119,17 @@ def distill(
     seed = check_count("random_state", random_state, example=1, least=0)
     count = check_count("mixtures", mixtures, example=LESSON)
     model = _student(teacher, student)
-    if is_fixed(teacher) and not isinstance(teacher, FunctionType):
-        warn(
-            f"the teacher, a {type(teacher).__name__}, is used as it is: if it has learned from "
-            "these rows, its weight is too large and intervals are too narrow; pass an estimator "
-            "that can be fitted, or rows that it has not seen"
+    if is_fixed(teacher):
+        if not isinstance(teacher, FunctionType):
+            warn(
+                f"the teacher, a {type(teacher).__name__}, is used as it is: if it has learned "
+                "from these rows, its weight is too large and intervals are too narrow; pass an "
+                "estimator that can be fitted, or rows that it has not seen"
+            )
+    elif sample_weight is not None and not _takes_weights(teacher.fit):
+        raise ValueError(
+            f"sample_weight is passed but the teacher, a {type(teacher).__name__}, has a fit "
+            "without it: leave sample_weight out, or pass a teacher whose weights are set"
         )
     X = checked(X, model._task.estimator)
     chunk = TableChunk(X, y, sample_weight, groups)
@@ -155,7 +162,9 @@ def _student(teacher: Any, student: Any) -> Any:
         raise ValueError(
             f"student.loss is {loss!r} but a teacher's labels are means: pass loss={MEANS!r}"
         )
-    return clone(student)
+    student = clone(student)
+    student._validate_params()
+    return student
 
 
 def is_fixed(teacher: Any) -> bool:
@@ -306,11 +315,18 @@ class Lessons:
         return np.asarray(values / total)
 
 
+def _takes_weights(fit: Any) -> bool:
+    """Whether a method has the parameter ``sample_weight``, or any."""
+    kinds = {name: parameter.kind for name, parameter in inspect.signature(fit).parameters.items()}
+    return "sample_weight" in kinds or inspect.Parameter.VAR_KEYWORD in kinds.values()
+
+
 def _first_repeat(division: Splits, n: int) -> list[tuple[int, RowIndex, RowIndex]]:
-    """Return the first members that hold out rows once, with the rows that they learn and hold."""
+    """Return the first members that hold out each row, with the rows that they learn and hold."""
     held, first = np.zeros(n, bool), []
     for member, (learn, out) in enumerate(zip(division.learn, division.out, strict=True)):
-        if not held[out].any():
-            held[out] = True
-            first.append((member, learn, out))
+        fresh = out[~held[out]]
+        if len(fresh):
+            held[fresh] = True
+            first.append((member, learn, fresh))
     return first

@@ -30,7 +30,7 @@ from fastmlp.tabular.presets import PRESETS, adapted
 from fastmlp.tabular.progress import show_result
 from fastmlp.tabular.reading import Reading, TableChunk
 from fastmlp.tabular.report import Report, timed
-from fastmlp.tabular.targets import with_rows
+from fastmlp.tabular.targets import weighed, with_rows
 
 REPLACED = ("recipes", "folds", "members", "epochs", "width")  # parts of a preset
 
@@ -122,7 +122,7 @@ def fitted_table(parameters: Mapping[str, Any], trained: Trained, with_scores: b
     if with_scores:
         more |= _scores(parameters, trained, calibration)
     weights = None
-    if data.score_weights is not None or len(scored) < len(table):
+    if data.scored.weights is not None or len(scored) < len(table):
         weights = np.zeros(len(table))
         weights[scored] = 1.0 if data.scored.weights is None else data.scored.weights
     out = [used[rows] for rows in result.division.out]
@@ -215,7 +215,7 @@ def _scores(
         target = with_rows(trained.reading.data.target, y)
         target.weighting = target.weighting and " (unweighted)"
         predictions = calibration.scored(result.blend.predict(table))
-        cost = mean_cost(target, predictions, None)
+        cost = mean_cost(target, predictions, weighed(target, None))
         text = f"{target.metric} {target.shown(cost):.4g}"
         if trained.scorer is not None:
             score = task.scorer(task.users(y), None)(predictions)

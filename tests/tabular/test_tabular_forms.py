@@ -314,6 +314,16 @@ def test_values_of_another_form_are_refused(case):
             call(frame)
 
 
+def test_dates_before_year_1_and_infinite_quantities_are_missing():
+    early = np.array(["0001-01-01T00:30:00+05:00", *text("%Y-%m-%dT%H:%M:00Z")[1:]], object)
+    huge = np.array(["1" + "0" * 400 + " EUR", *[f"{k}.5 EUR" for k in range(1, N)]], object)
+    for values in (early, huge):
+        model = regressor().fit(column(values), Y)
+        rows = column(np.array([None, *values[1:]], object))
+        expected = regressor().fit(rows, Y).predict(rows)
+        assert np.array_equal(model.predict(column(values)), expected)
+
+
 def test_dates_with_and_without_a_time_zone_are_refused():
     for values in (
         [*text("%Y-%m-%dT%H:%M:00Z")[:100], *text("%Y-%m-%dT%H:%M:00")[100:]],

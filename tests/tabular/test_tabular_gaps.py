@@ -26,9 +26,9 @@ GAPS[:20, 0] = np.nan  # the first of these rows have no target
 HAS = ~np.isnan(GAPS)
 
 
-def fitted(y=GAPS, **options):
+def fitted(y=GAPS, folds=None, **options):
     model = TabMLPRegressor(**{"preset": "fast", "epochs": 8, "random_state": 0, **options})
-    return model.fit(X, y)
+    return model.fit(X, y, folds=folds)
 
 
 @pytest.mark.parametrize("loss", sorted(LOSSES.keys() - {"quantiles"}))
@@ -100,7 +100,36 @@ REFUSED = {
     "infinite": (np.where(HAS, GAPS, np.inf), {}, "infinity"),
     "scoring": (GAPS, {"scoring": "r2"}, "missing targets, which"),
     "negative": (-GAPS, {"loss": "poisson"}, "non-negative"),
+    "held out": (
+        np.where(np.arange(N)[:, np.newaxis] % 2 > [-1, 0], Y, np.nan),
+        {"folds": [(np.arange(1, N, 2), np.arange(0, N, 2))]},
+        r"y\[:, 1\] has 0 values that are not NaN in",
+    ),
 }
+
+
+def test_scores_of_rows_that_folds_hold_out_are_those_of_their_targets():
+    held = np.arange(N) < 200
+    model = fitted(folds=[(np.flatnonzero(~held), np.flatnonzero(held))])
+    unit = [GAPS[t, k].std() for k, t in enumerate(HAS.T)]
+    squares = ((model.oof_prediction_ - GAPS) / unit)[held][HAS[held]] ** 2
+    assert f"{np.sqrt(squares.mean()):.4g}" in str(model.report())
+
+
+def test_a_target_that_is_missing_in_all_rows_with_a_weight_is_refused():
+    weights = np.arange(N) % 2
+    y = Y.copy()
+    y[weights > 0, 1] = np.nan
+    with pytest.raises(ValueError, match="0 values that are not NaN in rows with a weight above 0"):
+        TabMLPRegressor(preset="fast").fit(X, y, sample_weight=weights)
+
+
+def test_a_model_does_not_refer_to_the_users_targets():
+    y = Y.copy()
+    model = fitted(y)
+    expected = model.importance().means
+    y[:] = 0
+    np.testing.assert_array_equal(model.importance().means, expected)
 
 
 @pytest.mark.parametrize("name", REFUSED)

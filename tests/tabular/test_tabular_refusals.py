@@ -68,6 +68,7 @@ DATA = [
     (ValueError, "folds has shape .* float64", {"folds": np.arange(N) / 2}),
     (ValueError, "folds has shape .* -1 for none", {"folds": np.full(N, -1)}),
     (ValueError, "folds has shape .* -1 for none", {"folds": "KFold"}),
+    (ValueError, "folds is 3 but .* pass a number of folds to the estimator", {"folds": 3}),
     (ValueError, "folds has shape .* -1 for none", {"folds": []}),
     (ValueError, r"folds\[1\] has 3 parts", {"folds": [([0], [1]), ([0], [1], [2])]}),
     (ValueError, r"folds\[0\] holds out no rows", {"folds": [([0], [])]}),

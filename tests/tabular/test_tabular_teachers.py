@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression
+from sklearn.model_selection import ShuffleSplit
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
@@ -194,8 +195,12 @@ def test_wrong_arguments_are_refused_in_words():
         distill(tree, student=TabMLPRegressor(loss="quantile"))
     with pytest.raises(TypeError, match="has no predict_proba but its labels are expected"):
         distill(Wrong(), WORDS, student=TabMLPClassifier(**SHORT))
+    with pytest.raises(ValueError, match="The 'members' parameter of TabMLPRegressor must be"):
+        distill(tree, student=TabMLPRegressor(members=-1))
     with pytest.raises(ValueError, match="mixtures is 0"):
         distill(tree, mixtures=0)
+    with pytest.raises(ValueError, match="KNeighborsRegressor, has a fit without it"):
+        distill(KNeighborsRegressor(), sample_weight=np.ones(300))
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         distill(tree, NOISY[1:])
     with pytest.raises(TypeError, match=r"ArrowBlocks|a source"):
@@ -235,6 +240,16 @@ def test_folds_of_the_student_are_those_of_the_teacher():
     model = distill(Mean(lambda p: p), student=student)
     assert sizes == [75, 150, 225, 300]
     assert np.isnan(model.oof_prediction_).sum() == 75
+
+
+def test_rows_that_several_folds_hold_out_are_labelled_once():
+    splitter = ShuffleSplit(3, test_size=0.4, random_state=0)
+    held, counts = np.unique([out for _, out in splitter.split(X)], return_counts=True)
+    assert len(held) < 300
+    assert counts.max() > 1
+    student = TabMLPRegressor(**SHORT | {"folds": splitter, "members": None})
+    model = distill(DecisionTreeRegressor(min_samples_leaf=10), student=student)
+    np.testing.assert_array_equal(np.flatnonzero(~np.isnan(model.oof_prediction_)), held)
 
 
 def test_a_monotone_student_stays_monotone():

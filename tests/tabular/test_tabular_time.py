@@ -145,6 +145,12 @@ def test_few_rows_in_time_have_files_and_importance(rows, tmp_path):
     np.testing.assert_array_equal(again.oof_prediction_, model.oof_prediction_)
 
 
+def test_an_array_of_times_beside_a_source_is_refused():
+    arrow = pytest.importorskip("pyarrow").Table.from_pandas(FRAME.assign(y=Y))
+    with pytest.raises(ValueError, match="but the name of a column of numbers or dates"):
+        regressor().fit(fastmlp.ArrowBlocks(arrow, "y"), time=PLACE)
+
+
 @pytest.mark.parametrize("end", ["a callback", "an interrupt", "no time"])
 def test_a_fit_that_ends_before_that_keeps_the_networks_of_earlier_rows(end, monkeypatch):
     expected = regressor(**LAST_EPOCH).fit(X, Y, time=PLACE)
