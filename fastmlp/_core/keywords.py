@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import pkgutil
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, TypeAlias, TypeVar
 
 Synonyms: TypeAlias = tuple[tuple[tuple[str, ...], str], ...]
@@ -15,148 +16,17 @@ MISSING = object()
 NEAR = 0.75  # similarity of two names from which one may be a typing error of the other
 EVERYWHERE = ("fastmlp",)  # advice that begins so suits any class
 
-# Equivalent names: fastmlp's, with a value where an example helps, then other libraries'.
-SYNONYMS: Synonyms = (
-    (("rng", "random_state"), "seed random_seed"),
-    (("members",), "n_estimators num_boost_round n_members"),
-    (("epochs", "max_iter"), "n_epochs num_epochs max_epochs nb_epoch iterations n_iter"),
-    (
-        (
-            "learning_rate_init",
-            "optimizer=fastmlp.Adam(learning_rate=...)",
-            "preset=..., which has its own learning rates",
-        ),
-        "learning_rate lr eta",
-    ),
-    (("validation_data=(X, y)", "X_val=..., y_val=..."), "y_val eval_set validation valid_sets"),
-    (("validation_fraction", "validation_data=(X, y)"), "validation_split test_size"),
-    (("folds",), "cv n_splits n_folds"),
-    (("n_threads", "n_jobs"), "num_threads thread_count nthread workers"),
-    (("n_threads=... of CPUs", "n_jobs=... of CPUs"), "device gpu gpu_id task_type"),
-    (("l2", "alpha"), "weight_decay reg_lambda"),
-    (("batch_size",), "accumulate accumulate_grad_batches gradient_accumulation_steps"),
-    (("layer_sizes=[inputs, ..., outputs]", "hidden_layer_sizes"), "hidden_sizes units layers"),
-    (("sample_weight",), "sample_weights weight weights"),
-    (
-        ("class_weight", "sample_weight=weights_of_classes[y]"),
-        "scale_pos_weight is_unbalance auto_class_weights",
-    ),
-    (("sample_weight=weights of shape (n, outputs)",), "loss_weights output_weights"),
-    (("rows=[indices of each member]",), "bootstrap subsample max_samples"),
-    (
-        ("resume=True", "warm_start", "fastmlp.MLP.partial_fit, which continues a training"),
-        "continue_training init_model",
-    ),
-    (("clip_norm",), "max_norm clipnorm max_grad_norm gradient_clip_val"),
-    (
-        (
-            "time_limit=..., or nothing: a fit keeps the best epoch",
-            "callbacks=[fastmlp.EarlyStopping(...)]",
-            "n_iter_no_change",
-        ),
-        "early_stopping patience early_stopping_rounds",
-    ),
-    (("callbacks=[a function that assigns state.model.weights]",), "constraints constraint"),
-    (("verbose",), "verbosity"),
-    (("optimizer", "solver"), "algorithm"),
-    (("metrics", "scoring"), "eval_metric metric"),
-    (("loss",), "criterion objective loss_function"),
-    (("dropout",), "dropout_rate"),
-    (("initializer",), "kernel_initializer init"),
-    (
-        ("categorical_features", "fastmlp.TabMLPRegressor(categorical_features=...)"),
-        "cat_features categorical_feature cat_cols embeddings embedding_dims",
-    ),
-    (("fastmlp.Ensemble.member_predictions(X).std(axis=0)",), "return_std"),
-    (("monotone",), "monotone_constraints monotonic_cst monotonic"),
-    (("time_limit",), "time_budget timeout max_time"),
-    # Values of arguments.
-    (("squared_error",), "mse mean_squared_error"),
-    (("absolute_error",), "mae mean_absolute_error"),
-    (("poisson_nll", "poisson"), "poisson_deviance"),
-    (("gaussian_nll", "gaussian"), "normal"),
-    (("cross_entropy",), "log_loss categorical_crossentropy sparse_categorical_crossentropy"),
-    (("binary_cross_entropy",), "bce binary_crossentropy"),
-    (("sigmoid",), "logistic"),
-    (("silu",), "swish"),
-    (("identity",), "linear"),
-    (("fastmlp.CustomActivation(...)",), "sin sine cos snake"),
-    (("fastmlp.LBFGS()",), "lbfgs l-bfgs"),
-)
-# Options of optimizers, where alpha and weight_decay have a different meaning.
-OPTIONS: Synonyms = (
-    (("learning_rate",), "lr eta learning_rate_init"),
-    (("beta_1=..., beta_2=...",), "betas beta1 beta2"),
-    (("epsilon",), "eps"),
-    (("alpha",), "rho"),
-)
-# Attributes of models: what to write instead, and names of other libraries.
-ATTRIBUTES: Synonyms = (
-    (("weights", "coefs_"), "kernel kernels weights_"),
-    (("biases", "intercepts_"), "bias biases_"),
-    (
-        ("state_dict()", "coefs_"),
-        "get_weights get_parameters parameters named_parameters flat_parameters params variables",
-    ),
-    (("load_state_dict(state)",), "set_weights set_parameters load_parameters"),
-    (("predict(X, link=False)",), "predict_logits predict_raw decision_function"),
-    (("predict(X)",), "predict_proba predict_classes predict_on_batch forward infer"),
-    (("partial_fit(X, y)",), "train_on_batch train_step training_step learn_one update"),
-    (("fit(X, y)",), "train train_model compile fit_generator"),
-    (("evaluate(X, y)", "score(X, y)"), "score eval test compute_loss loss_value"),
-    (("gradients(X, y)", "to_mlp().gradients(X, y)"), "backward gradient grad compute_gradients"),
-    (("gradients(X, y, per_sample=True)",), "parameter_jacobian per_sample_gradients"),
-    (("jacobian(X)", "predictor().jacobian(x)"), "input_gradient input_gradients"),
-    (("save(path)",), "save_model save_weights save_pretrained dump to_file"),
-    (("fastmlp.load(path)",), "load load_model load_weights from_file from_pretrained"),
-    (("to_onnx(path)",), "to_torch export export_onnx save_onnx"),
-    (("fit(X, y, epochs=20, groups=fastmlp.Groups(layer_rates=[0, 1]))",), "freeze requires_grad_"),
-    (("n_parameters",), "num_parameters count_params n_params num_params"),
-    (("summary()", "report()"), "describe info plot_model"),
-    (("layer_sizes", "hidden_layer_sizes"), "layers n_layers units"),
-    (("history", "history_"), "history history_ loss_curve_ train_history evals_result_"),
-    (("history.loss", "history_.loss"), "losses train_loss training_loss"),
-    (("history.val_loss", "history_.val_loss"), "val_loss val_losses validation_loss"),
-    (
-        ("best_epoch_", "history.val_loss", "history_"),
-        "best_epoch best_iteration best_iteration_ n_iter_",
-    ),
-    (
-        ("best_validation_score_", "report()", "history.val_loss"),
-        "best_score best_score_ oof_score_",
-    ),
-    (("importance(X, y)",), "feature_importance get_feature_importance permutation_importance"),
-    (
-        ("importance(X, y), or sklearn.inspection.partial_dependence(model, X, [column])",),
-        "partial_dependence plot_partial_dependence",
-    ),
-    (("predict_proba(X), for a frame with columns=classes_",), "set_output"),
-    (("predict(X) of a network of the first layers",), "hidden hidden_activations activations_of"),
-)
-# Attributes of histories.
-RECORDS: Synonyms = (
-    (("loss",), "history losses train_loss training_loss loss_curve_"),
-    (("val_loss",), "val_losses validation_loss"),
-    (("learning_rate",), "lr learning_rates"),
-    (("metrics",), "metric scores"),
-    (("to_frame()",), "to_pandas to_df to_dict"),
-)
-# Names of the package.
-PACKAGE: Synonyms = (
-    (("load",), "load_model from_file from_pretrained"),
-    (("from_torch",), "from_keras from_onnx from_tensorflow"),
-    (("MLP.parameters_vector",), "CustomOptimizer"),
-    (("MLP",), "Sequential Model Network NeuralNetwork MultiLayerPerceptron"),
-    (("SquaredError",), "MSE MSELoss MeanSquaredError"),
-    (("AbsoluteError",), "MAE L1Loss MeanAbsoluteError"),
-    (("CrossEntropy",), "CrossEntropyLoss CategoricalCrossentropy"),
-    (("BinaryCrossEntropy",), "BCELoss BCEWithLogitsLoss BinaryCrossentropy"),
-    (("Cosine",), "CosineAnnealingLR CosineDecay"),
-    (("OneCycle",), "OneCycleLR"),
-    (("ReduceOnPlateau",), "ReduceLROnPlateau"),
-    (("Checkpoint",), "ModelCheckpoint"),
-    (("Blocks",), "DataLoader Dataset TensorDataset"),
-)
+
+def _tables() -> Iterator[Synonyms]:
+    """Yield the tables of the file: advice with fastmlp's names, and names of other libraries."""
+    content = pkgutil.get_data("fastmlp", "data/synonyms.txt") or b""
+    for table in content.decode().split("\n\n")[1:]:
+        rows = (line.split(" -> ") for line in table.splitlines()[1:])
+        yield tuple((tuple(ours.split(" | ")), others) for others, ours in rows)
+
+
+# Of arguments and their values, options of optimizers, models, histories, and the package.
+SYNONYMS, OPTIONS, ATTRIBUTES, RECORDS, PACKAGE = _tables()
 
 
 def synonym(name: str, names: Collection[str], synonyms: Synonyms = SYNONYMS) -> str | None:

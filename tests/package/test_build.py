@@ -23,6 +23,7 @@ from fastmlp._engine import native_engine, predictor
 ROOT = Path(__file__).resolve().parents[2]
 INSTALLED = Path(predictor.__file__).parents[1]
 BINARIES = sorted(INSTALLED.rglob("*.so"))
+DATA = "data/digits.npz", "data/digits.txt", "data/synonyms.txt"
 COMPILED = pytest.mark.parametrize("path", BINARIES, ids=lambda p: p.name.split(".")[0])
 
 
@@ -47,7 +48,7 @@ def test_source_distribution_has_every_source(sdist):
     python = (ROOT / "fastmlp").rglob("*.py*")
     wanted |= {str(p.relative_to(ROOT)) for p in python if p.suffix in {".py", ".pyi"}}
     wanted |= {"setup.py", "pyproject.toml", "LICENSE", "README.md"}
-    wanted |= {"fastmlp/py.typed", "fastmlp/data/digits.npz", "fastmlp/data/digits.txt"}
+    wanted |= {"fastmlp/py.typed", *(f"fastmlp/{name}" for name in DATA)}
     wanted |= {str(p.relative_to(ROOT)) for p in (ROOT / "tests").rglob("*.py")}
     assert sorted(wanted - sdist) == []
 
@@ -253,7 +254,7 @@ def test_numpy_is_the_only_requirement_at_run_time():
 
 def test_installation_is_complete():
     stubs = "_engine/predictor.pyi", "_engine/native.pyi", "tabular/rows.pyi"
-    for name in ("py.typed", "data/digits.npz", "data/digits.txt", *stubs):
+    for name in ("py.typed", *DATA, *stubs):
         assert (INSTALLED / name).exists(), name
     assert not list(INSTALLED.rglob("probe*")), "for tests only"
     assert (INSTALLED / "data" / "digits.npz").stat().st_size < 60_000
