@@ -20,6 +20,7 @@ DOCS = Path(__file__).parent
 sys.path[:0] = [str(DOCS), str(DOCS / "course")]
 
 import gallery  # noqa: E402
+import notebooks  # noqa: E402
 import pictures  # noqa: E402
 from check_site import REPOSITORY, SOURCES  # noqa: E402
 from search import WORDS  # noqa: E402
@@ -123,6 +124,15 @@ def add_words(app: Sphinx, docname: str, source: list[str]) -> None:
         source[0] += f"\n```{{index}} {entries}\n```\n"
 
 
+def link_notebook(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Offer a chapter of the course as a notebook, below its title."""
+    folder, _, chapter = docname.partition("/")
+    if folder == "course" and chapter in notebooks.CHAPTERS:
+        title, _, text = source[0].partition("\n")
+        link = f"{{download}}`As a notebook <notebooks/{chapter}.ipynb>`"
+        source[0] = f"{title}\n\n{link}\n{text}"
+
+
 def leave_out(app: Sphinx, what: str, name: str, thing: Any, skip: bool, options: Any) -> bool:
     """Leave out the methods that estimators inherit: scikit-learn documents them."""
     return skip or (getattr(thing, "__module__", None) or "").startswith("sklearn.")
@@ -146,11 +156,12 @@ def formula(translator: Any, node: Any) -> None:
 def setup(app: Sphinx) -> None:
     """Connect the functions above with Sphinx."""
     app.connect("builder-inited", write_reference)
-    app.connect("builder-inited", lambda app: pictures.draw())
-    app.connect("builder-inited", lambda app: gallery.write())
+    for write in (pictures.draw, notebooks.write, gallery.write):
+        app.connect("builder-inited", lambda app, write=write: write())
     app.connect("source-read", begin_with_readme)
     app.connect("source-read", link_names)
     app.connect("source-read", add_words)
+    app.connect("source-read", link_notebook)
     app.connect("autodoc-skip-member", leave_out)
     app.connect("autodoc-process-docstring", escape, priority=900)  # after numpydoc
     app.add_html_math_renderer("mathml", (formula, None), (formula, None))

@@ -215,6 +215,21 @@ def test_programs_of_pages_that_need_more_than_python_are_run():
         assert f'"{Path(page).name}"' in path.read_text("utf-8")
 
 
+def test_a_chapter_becomes_a_notebook_with_its_outputs_and_pictures(monkeypatch):
+    pytest.importorskip("nbformat", reason="needs nbformat")
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    monkeypatch.syspath_prepend(ROOT / "docs" / "course")
+    importlib.import_module("pictures").draw()
+    notebooks = importlib.import_module("notebooks")
+    cells = notebooks.notebook("step").cells
+    outputs = [cell["outputs"] for cell in cells if cell["cell_type"] == "code"]
+    assert [output[0]["text"] for output in outputs] == ["2.052 0.976\n"] * 2
+    text = "".join(cell["source"] for cell in cells)
+    assert "](attachment:descent.svg)" in text
+    assert "descent.svg" in cells[0]["attachments"]
+    assert not re.search(r"\]\((?!https:|attachment:)|href=", text)
+
+
 def test_index_pages_name_each_page_by_its_title():
     indexes = [p for p in (ROOT / "docs").glob("*/index.md") if p.parent.name != "gallery"]
     assert len(indexes) == 5
