@@ -37,6 +37,14 @@ class History:
         Reason why a callback ended the fit early; empty if all epochs were run.
     measured : list of dict
         The values of the fit's metrics, one dictionary per epoch; see ``metrics``.
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> net = fastmlp.MLP([1, 8, 1], rng=0)
+    >>> history = net.fit([[0.0], [1.0]], [0.0, 2.0], epochs=50)
+    >>> len(history.loss), history.loss[-1] < history.loss[0]
+    (50, True)
     """
 
     loss: list[float] = field(default_factory=list)
@@ -187,6 +195,20 @@ class Batch:
         the difference of two running sums, with an error of about 1e-16 times the later sum.
     learning_rate : float
         Learning rate of the step, including ``State.learning_rate_scale``.
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> class Losses:
+    ...     def __call__(self, state):  # after each epoch
+    ...         print(f"epoch {state.epoch} has ended")
+    ...     def on_batch(self, state, batch):
+    ...         print(f"batch {batch.index} of epoch {batch.epoch}, step {batch.step}")
+    >>> net = fastmlp.MLP([1, 8, 1], rng=0)
+    >>> history = net.fit([[0.0], [1.0]], [0, 2], epochs=1, batch_size=1, callbacks=[Losses()])
+    batch 0 of epoch 0, step 0
+    batch 1 of epoch 0, step 1
+    epoch 0 has ended
     """
 
     epoch: int
@@ -207,6 +229,16 @@ class DivergenceError(FloatingPointError):
         Largest learning rate of that epoch.
     history : History
         History of the epochs before.
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> net = fastmlp.MLP([1, 1], rng=0)
+    >>> try:
+    ...     net.fit([[0.0], [1.0]], [0.0, 2.0], epochs=2000, optimizer=fastmlp.SGD(10.0))
+    ... except fastmlp.DivergenceError as error:
+    ...     print(error.learning_rate, error.epoch > 0)
+    10.0 True
     """
 
     epoch = 0
@@ -216,7 +248,19 @@ class DivergenceError(FloatingPointError):
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """The parameters of a model at one moment, for :meth:`State.restore`; contents are private."""
+    """The parameters of a model at one moment, for :meth:`State.restore`; contents are private.
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> def back_to_the_first(state):
+    ...     global first
+    ...     if state.epoch == 0:
+    ...         first = state.snapshot()
+    ...     state.restore(first)
+    >>> net = fastmlp.MLP([1, 8, 1], rng=0)
+    >>> history = net.fit([[0.0], [1.0]], [0.0, 2.0], callbacks=[back_to_the_first])
+    """
 
     kind: tuple[Any, ...]  # identifies the models that the snapshot fits
     parameters: Any = field(repr=False)
@@ -249,6 +293,17 @@ class State:
         The model in training. Callbacks may evaluate it and read or assign its weights.
     history : History
         The epochs so far.
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> def stop_when_good(state):
+    ...     state.stop_reason = f"loss {state.loss:.1g} in epoch {state.epoch}"
+    ...     return state.loss < 0.1
+    >>> net = fastmlp.MLP([1, 8, 1], rng=0)
+    >>> history = net.fit([[0.0], [1.0]], [0.0, 2.0], epochs=500, callbacks=[stop_when_good])
+    >>> history.stop_reason.startswith("loss 0.1 in epoch")
+    True
     """
 
     model: Any

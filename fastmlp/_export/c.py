@@ -44,6 +44,15 @@ class CFiles:
         standard deviation of the target.
     labels_changed : float or None
         Share of those rows whose predicted label changes; None without labels.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import fastmlp
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     files = fastmlp.MLP([2, 8, 1], rng=0).to_c(f"{folder}/net.c")
+    >>> files.source.name, files.header.name, files.constant_bytes, files.stack_bytes
+    ('net.c', 'net.h', 132, 32)
     """
 
     source: Path

@@ -28,7 +28,21 @@ _DEEPER = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 
 class ModelFormatError(ValueError):
-    """A file is not a model that this version of fastmlp can read; the message says why."""
+    """A file is not a model that this version of fastmlp can read; the message says why.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import fastmlp
+    >>> with tempfile.NamedTemporaryFile() as file:
+    ...     _ = file.write(b"no model")
+    ...     file.flush()
+    ...     try:
+    ...         fastmlp.load(file.name)
+    ...     except fastmlp.ModelFormatError:
+    ...         print("refused")
+    refused
+    """
 
 
 def check(truth: Any, words: str, *values: Any) -> None:

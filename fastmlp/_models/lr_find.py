@@ -35,6 +35,15 @@ class LRFind:
         Smoothed losses of the batches before these steps.
     suggestion : float
         Rate at which the smoothed loss falls the fastest; NaN if it never falls.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastmlp
+    >>> x = np.linspace(-1, 1, 200)[:, np.newaxis]
+    >>> found = fastmlp.lr_find(fastmlp.MLP([1, 16, 1], rng=0), x, x[:, 0] ** 2)
+    >>> len(found.learning_rates) == len(found.losses), bool(found.suggestion > 0)
+    (True, True)
     """
 
     learning_rates: NDArray[np.float64]

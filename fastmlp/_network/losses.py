@@ -39,6 +39,13 @@ class Loss(Options):
     `name` is the key in `LOSSES`; `target_kind` is the kind of targets: "real" numbers, a "count"
     (>= 0), the "unit_interval" [0, 1], or a "class". A loss with parameters is a dataclass of its
     own; the others inherit the methods of this one.
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> net = fastmlp.MLP([3, 8, 1], loss="huber", rng=0)
+    >>> isinstance(net.loss, fastmlp.Loss), net.loss
+    (True, Huber(delta=1.0))
     """
 
     name: ClassVar[str]

@@ -49,6 +49,12 @@ class Optimizer(Options):
         The key in `OPTIMIZERS`.
     degree : int
         With s times the gradients, and s times the epsilon, a step is s ** degree times as long.
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> issubclass(fastmlp.AdamW, fastmlp.Optimizer), fastmlp.AdamW.name
+    (True, 'adamw')
     """
 
     name: ClassVar[str]

@@ -15,7 +15,15 @@ LearningRate: TypeAlias = Scheduled
 
 
 class Schedule(Options):
-    """Base of the built-in schedules, which are callables ``step -> learning rate``."""
+    """Base of the built-in schedules, which are callables ``step -> learning rate``.
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> rate = fastmlp.Step(0.1, every=100, factor=0.5)
+    >>> isinstance(rate, fastmlp.Schedule), float(rate(0)), float(rate(250))
+    (True, 0.1, 0.025)
+    """
 
     def __call__(self, step: npt.ArrayLike) -> Any:
         """Return the learning rate of a step, or the rates of an integer array of steps."""

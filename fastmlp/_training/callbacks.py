@@ -183,6 +183,16 @@ class Progress:
     ----------
     file : file object, optional
         Output stream; standard error by default.
+
+    Examples
+    --------
+    >>> import io
+    >>> import fastmlp
+    >>> lines = io.StringIO()
+    >>> net = fastmlp.MLP([1, 8, 1], rng=0)
+    >>> history = net.fit([[0.0]], [1.0], epochs=2, callbacks=[fastmlp.Progress(lines)])
+    >>> "loss" in lines.getvalue()
+    True
     """
 
     def __init__(self, file: TextIO | None = None) -> None:

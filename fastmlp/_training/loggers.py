@@ -115,6 +115,11 @@ class TensorBoardLog:
     ------
     ImportError
         At the start of a fit if neither package is installed.
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> callbacks = [fastmlp.TensorBoardLog("runs/first")]  # then: tensorboard --logdir runs
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -149,6 +154,11 @@ class MLflowLog:
     ------
     ImportError
         At the start of a fit if mlflow is not installed.
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> callbacks = [fastmlp.MLflowLog()]  # for fit(callbacks=...); see docs/guides/other-tools.md
     """
 
     def __init__(self) -> None:

@@ -29,6 +29,17 @@ class Importance(NamedTuple):
     means, deviations : arrays of float64
         Mean and standard deviation, over the shuffles, of the increase of the mean cost when a
         column is shuffled; squared errors are in units of the variance of y.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import TabMLPRegressor
+    >>> X = np.random.default_rng(0).uniform(size=(60, 2))
+    >>> model = TabMLPRegressor(preset="fast", members=2, epochs=5, random_state=0)
+    >>> model = model.fit(X, X[:, 1])
+    >>> importance = model.importance(X, X[:, 1], rounds=2)
+    >>> len(importance.names), importance.means.shape
+    (2, (2,))
     """
 
     names: list[str]

@@ -42,6 +42,17 @@ class Report:
         Further results: the temperature, and the scores by `scoring` and on validation rows.
     notes : list of str
         Deviations from the preset, and suspicious properties of the columns.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import TabMLPRegressor
+    >>> X = np.random.default_rng(0).uniform(size=(60, 2))
+    >>> model = TabMLPRegressor(preset="fast", members=2, epochs=5, random_state=0)
+    >>> model = model.fit(X, X[:, 1])
+    >>> report = model.report()
+    >>> report.rows, report.columns
+    (60, 2)
     """
 
     rows: int

@@ -36,6 +36,15 @@ class RankError(RuntimeError):
         Rank of the first process that failed.
     error : str
         Type and message of its error.
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> def fit_or_say(net, X, y, communicator):
+    ...     try:
+    ...         net.fit(X, y, communicator=communicator)
+    ...     except fastmlp.RankError as error:
+    ...         print(f"process {error.rank} failed: {error.error}")
     """
 
     rank = 0
