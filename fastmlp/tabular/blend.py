@@ -23,7 +23,7 @@ from fastmlp.tabular.epoch_selection import (
     ranked,
     trimmed_mean,
 )
-from fastmlp.tabular.folds import FitRows, Splits
+from fastmlp.tabular.folds import FitRows, Splits, parts_of
 from fastmlp.tabular.members import FitOptions, Members, TrainingResult, seconds_of_epoch
 from fastmlp.tabular.presets import (
     FORWARD_SHARE,
@@ -137,9 +137,7 @@ def _trained_again(result: BlendResult, data: FitRows, request: FitOptions) -> B
         stopped = "" if why == LIMIT_REACHED else why
         return replace(result, notes=[*result.notes, note], stopped=stopped)
     note = "the networks were trained again on all rows; scores are those of later rows"
-    # Each network predicts a part of the rows, at least one, for the importance of columns.
-    scored, last = data.scored.rows, max(len(data.scored.rows), count)
-    out = [scored[np.arange(k, last, count) % len(scored)] for k in range(count)]
+    out = parts_of(data.scored.rows, count)  # for the importance of columns
     return replace(
         result,
         blend=Blend([group.members for group in again], result.blend.weights),

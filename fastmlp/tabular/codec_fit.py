@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -18,7 +19,7 @@ from fastmlp._models.codecs.values import Value
 from fastmlp.tabular.calibration import LabelCalibration, NumberCalibration, means_of
 from fastmlp.tabular.codec_members import BLEND, COLUMNS, PLACES, length
 from fastmlp.tabular.conformal import FREEDOMS, Residuals
-from fastmlp.tabular.fitted_table import Facts, FittedTable, HeldOut
+from fastmlp.tabular.fitted_table import Facts, FittedTable, HeldOut, Updates
 from fastmlp.tabular.inspection import Importance
 from fastmlp.tabular.predictor import RowPredictor
 from fastmlp.tabular.report import Report
@@ -162,6 +163,31 @@ IMPORTANCE = Object(
     Importance,
 )
 
+
+def _updates(of: tuple[Any, int], targets: Any, rows: int) -> Updates:
+    """Return what `partial_fit` has learned, with the targets of n rows."""
+    (target, n), y = of, np.array(targets)
+    shape = (n,) if target.name == "classes" else (n, target.outputs)
+    if y.size != math.prod(shape):
+        raise ValueError(f"there are {y.size} targets of {shape}")
+    if target.kind == "classes":
+        most = target.outputs - 1 if target.name == "classes" else 1
+        if not np.isin(y, np.arange(most + 1)).all():
+            raise ValueError(f"there are targets that are no integers from 0 to {most}")
+        y = y.astype(np.int64)
+    return Updates(rows, y.reshape(shape))
+
+
+UPDATES = Object(
+    {
+        "rows": Count(1),
+        "of": Computed(lambda context: (context["blend"].target, _rows(context))),
+        "targets": Numbers(),
+    },
+    _updates,
+    lambda updates: {"rows": updates.rows, "targets": updates.targets.ravel()},
+)
+
 # ---------------------------------------------------------------------------------- the fit
 
 
@@ -174,6 +200,7 @@ FIT = Object(
         "calibration": Chosen(lambda context: CALIBRATIONS[context["name"]]),
         "facts": FACTS,
         "importance": Maybe(IMPORTANCE),
+        "updates": Maybe(UPDATES),
         "parameters": Computed(lambda context: context["parameters"]),
     },
     FittedTable,
@@ -191,7 +218,13 @@ def values(fitted: FittedTable, training: bool) -> FittedTable:
     """Return a fitted table without the record of its training, unless it belongs to the file."""
     if training:
         return fitted
-    return replace(fitted, facts=replace(fitted.facts, history=History(), curve=[]))
+    groups = [replace(group, optimizers=()) for group in fitted.blend.groups]
+    return replace(
+        fitted,
+        blend=replace(fitted.blend, groups=groups),
+        facts=replace(fitted.facts, history=History(), curve=[]),
+        updates=None,
+    )
 
 
 def predictor(fit: Any, cursor: Cursor) -> RowPredictor:

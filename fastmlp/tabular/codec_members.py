@@ -6,13 +6,14 @@ All arrays of a group of members, its parameters too, have the member as their f
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._core.user_warnings import warn
+from fastmlp._engine.optimizer_state import OptimizerState
 from fastmlp._files.fields import (
     Choice,
     Count,
@@ -26,12 +27,13 @@ from fastmlp._files.fields import (
 )
 from fastmlp._files.record import Tensors
 from fastmlp._files.safetensors import MOST_TENSORS
-from fastmlp._files.schema import At, Computed, Counted, List, Maybe, Object
+from fastmlp._files.schema import At, Computed, Counted, List, Maybe, NamedTensors, Object
 from fastmlp._files.strict_json import shown
 from fastmlp._models.codecs import models, parts
 from fastmlp._models.codecs.values import Value
 from fastmlp._models.ensemble.ensemble import Ensemble
 from fastmlp._models.mlp import MLP
+from fastmlp._network.optimizers import SLOTS
 from fastmlp._network.spec import Spec
 from fastmlp.tabular import forms
 from fastmlp.tabular.blend import Blend
@@ -267,6 +269,34 @@ class _Networks(parts.Parameters):
         return list(zip(*kinds, strict=True))
 
 
+def _optimizers(**fields: Any) -> list[OptimizerState]:
+    """Return the state of the optimizer of each member."""
+    state = parts.OPTIMIZER.make(**fields)
+    return [state._replace(slots=list(slots)) for slots in zip(*state.slots, strict=True)]
+
+
+def _stacked(states: Sequence[OptimizerState]) -> OptimizerState:
+    """Return one state; each slot is that of all members."""
+    return states[0]._replace(slots=list(zip(*(state.slots for state in states), strict=True)))
+
+
+# The state of the optimizers of a group, which have taken the same steps.
+OPTIMIZERS = Object(
+    {
+        **parts.OPTIMIZER.fields,
+        "slots": At(
+            "",
+            NamedTensors(
+                _Networks(leading=lambda context: context["members"]),
+                lambda fields: SLOTS[fields["row"]],
+            ),
+        ),
+    },
+    _optimizers,
+    _stacked,
+)
+
+
 def _group(
     share: float, network: Spec, seen: Any, scale: TargetScale | None, networks: Any, **of: Any
 ) -> tuple[Members, float]:
@@ -275,7 +305,7 @@ def _group(
     nets = (models.build(MLP, {**fields, "parameters": parameters}) for parameters in networks)
     numbers = NumericStatistics(*(of[key] for key in NumericStatistics._fields))
     encoding = Encoding(numbers, seen, of["categories"], of["with_missing"])
-    return Members(Ensemble(nets), encoding, scale, None), share
+    return Members(Ensemble(nets), encoding, scale, None, of["optimizers"] or ()), share
 
 
 def _group_values(group: tuple[Members, float]) -> dict[str, Any]:
@@ -288,6 +318,7 @@ def _group_values(group: tuple[Members, float]) -> dict[str, Any]:
         "seen": members.encoding.seen,
         "scale": members.scale,
         "networks": [member._engine.parameters() for member in members.ensemble],
+        "optimizers": members.optimizers or None,
     }
 
 
@@ -306,6 +337,7 @@ GROUP = Object(
             Object(dict.fromkeys(TargetScale._fields, Tensor(_of_outputs)), TargetScale)
         ),
         "networks": At("", _Networks(leading=lambda context: context["members"])),
+        "optimizers": Maybe(OPTIMIZERS),
     },
     _group,
     _group_values,

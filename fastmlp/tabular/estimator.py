@@ -20,6 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 from fastmlp._core.intervals import POSITIVE, check_count, check_flag
 from fastmlp._core.optional import axes
 from fastmlp._core.user_warnings import warn
+from fastmlp._engine.thread_count import of_jobs
 from fastmlp._export.c import CFiles
 from fastmlp._models import blockwise
 from fastmlp._training.arrow import ArrowBlocks
@@ -36,6 +37,7 @@ from fastmlp.tabular.reading import TableChunk
 from fastmlp.tabular.report import Report
 from fastmlp.tabular.targets import weighed, with_rows
 from fastmlp.tabular.training import fit
+from fastmlp.tabular.updates import updated
 
 MAX_BARS = 20
 SAME = 1e-4  # largest relative difference of equal predictions, by rounding in float32
@@ -169,6 +171,61 @@ class BaseTabMLP(Validated):
         del X  # which the decorator checks
         self._fitted, stopped = fit(self._task, self.get_params(deep=False), rows, X_val, y_val)
         return stopped
+
+    def partial_fit(
+        self, X: Any, y: Any = None, sample_weight: Any = None, *, rate: float = 0.2
+    ) -> Self:
+        """Let the networks of the fit go on with new rows, in one pass over them in their order.
+
+        Columns, categories and scales stay those of the fit: unknown categories are read as by
+        ``predict``. Up to 1,024 rows are first predicted, and then learned from in steps of at most
+        64. The latest 2,000 of them calibrate, once there are 100, and are the rows of
+        ``oof_prediction_``, importance and report. The optimizers' state lasts from call to call,
+        also in copies and files.
+
+        Parameters
+        ----------
+        X : table, ArrowBlocks, or callable or iterator of blocks
+            Rows with the columns of the fit; or a `fastmlp.ArrowBlocks` with a target; or a stream
+            of blocks, each ``(X, y)`` or ``(X, y, sample_weight)``.
+        y : array-like, shape (n_samples,) or (n_samples, n_outputs)
+            Labels among the classes of the fit, or real numbers; None beside a source or stream.
+        sample_weight : array-like, shape (n_samples,), optional
+            Weights of the rows.
+        rate : float, default=0.2
+            Learning rate, above 0, as a factor on that with which a fit begins. A larger one
+            follows drift faster, and is less exact where nothing changes.
+
+        Returns
+        -------
+        estimator
+            The estimator itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is invalid, or the fit has ``loss="quantiles"`` or balanced weights of
+            classes. After any error or an interrupt the estimator is unchanged.
+        NotFittedError
+            Before a fit.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastmlp import TabMLPRegressor
+        >>> X = np.random.default_rng(0).normal(size=(300, 2))
+        >>> model = TabMLPRegressor(preset="fast", random_state=0).fit(X[:200], X[:200, 0])
+        >>> model.partial_fit(X[200:], 1 + X[200:, 0]).report().more["partial_fit"][:22]
+        '100 rows since the fit'
+        """
+        self._update(data=(X, y, sample_weight), rate=POSITIVE.check("rate", rate, 0.2))
+        return self
+
+    @training
+    def _update(self, *, data: tuple[Any, Any, Any], rate: float) -> None:
+        """Swap in a value whose networks have learned from more rows."""
+        fitted, n_threads = self._state(), of_jobs(self.n_jobs)
+        self._fitted = updated(fitted, self._task.of_fitted(fitted), data, rate, n_threads)
 
     def _state(self) -> FittedTable:
         """Return the value of the last fit; raise NotFittedError without one."""
@@ -579,7 +636,8 @@ class BaseTabMLP(Validated):
         path : str or path
             The file, which is replaced atomically; links are followed.
         training : bool
-            Whether to include ``history_`` and the curve of `plot_history`.
+            Whether to include ``history_``, the curve of `plot_history`, and the state with which
+            ``partial_fit`` continues.
         out_of_fold : bool
             Whether to include the out-of-fold predictions, 8 bytes for each row and class or
             output. Without them the loaded estimator predicts as before, with calibration and
@@ -597,7 +655,7 @@ class BaseTabMLP(Validated):
         check_flag("out_of_fold", out_of_fold)
         model = self
         if not out_of_fold and "_fitted" in vars(self):
-            model = self.with_fitted(replace(self._fitted, held_out=None))
+            model = self.with_fitted(replace(self._fitted, held_out=None, updates=None))
         super(BaseTabMLP, model).save(path, training=training)
 
     def with_fitted(self, fitted: FittedTable) -> Self:

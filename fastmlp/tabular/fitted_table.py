@@ -49,6 +49,14 @@ class Facts:
 
 
 @dataclass(frozen=True, eq=False)
+class Updates:
+    """What `partial_fit` has learned since the fit."""
+
+    rows: int
+    targets: Array  # of the rows in `HeldOut`, the latest ones, as the target holds them
+
+
+@dataclass(frozen=True, eq=False)
 class FittedTable:
     """The columns, networks and calibration of a fit, and facts about it."""
 
@@ -61,6 +69,7 @@ class FittedTable:
     facts: Facts
     importance: Importance | None = None  # on the rows of the fit, once it was computed
     rows: tuple[Table, Any] | None = None  # table and target of the fit; not in copies and files
+    updates: Updates | None = None
 
     @property
     def target(self) -> Any:

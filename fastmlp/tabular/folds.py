@@ -115,6 +115,12 @@ class Splits:
         return division
 
 
+def parts_of(rows: RowIndex, count: int) -> list[RowIndex]:
+    """Return a part of the rows, at least one, for each of so many networks."""
+    last = max(len(rows), count)
+    return [rows[np.arange(k, last, count) % len(rows)] for k in range(count)]
+
+
 def assign(
     n: int,
     folds: int,

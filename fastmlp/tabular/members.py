@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fastmlp._core.history import History
 from fastmlp._engine.ensemble import predict_each
+from fastmlp._engine.optimizer_state import OptimizerState
 from fastmlp._engine.predictor import FEW_ROWS
 from fastmlp._engine.thread_count import call_team, default_threads
 from fastmlp._models.codecs import models
@@ -69,6 +70,7 @@ class Members:
     encoding: Encoding
     scale: TargetScale | None  # None for classes
     target: Any  # without rows: it decodes the networks' outputs
+    optimizers: Sequence[OptimizerState] = ()  # of each network, after a `partial_fit`
 
     def __post_init__(self) -> None:
         """Raise ValueError for scales that no target has."""
@@ -241,7 +243,7 @@ def train(
             raise
         stopped = members.ensemble.history.stop_reason = INTERRUPTED
     history: History = members.ensemble.history
-    members.ensemble = _frozen(members.ensemble)
+    members.ensemble = frozen(members.ensemble)
     if history.stop_reason == f"{type(selector).__name__} returned True":
         history.stop_reason = selector.why
     if history.stop_reason != selector.why:
@@ -271,7 +273,7 @@ def trained_again(
     options = result.epoch, rate, recipe, request.n_threads, request.callbacks
     _fit(members, inputs, data, learn, *options)
     stopped = members.ensemble.history.stop_reason
-    members.ensemble = _frozen(members.ensemble)
+    members.ensemble = frozen(members.ensemble)
     return replace(result, members=members, stopped=stopped)
 
 
@@ -324,7 +326,7 @@ def _fit(
     )
 
 
-def _frozen(ensemble: Ensemble) -> Ensemble:
+def frozen(ensemble: Ensemble) -> Ensemble:
     """Return the networks without the optimizer's state and the buffers of training."""
     for member in ensemble:
         member._progress = None

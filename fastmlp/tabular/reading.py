@@ -303,7 +303,7 @@ def _source(
 ) -> _Whole:
     """Read a source, or a sample of its rows."""
     if not source.targets:
-        raise ValueError("the source has no target: pass ArrowBlocks(data, target)")
+        raise ValueError(sources.NO_TARGET)
     if budget.deadline is not None or budget.is_limited:
         return _source_once(task_class, parameters, source, budget, rng)
     has_labels, began = task_class.has_classes, time.monotonic()

@@ -8,6 +8,7 @@ is too short for all.
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from fastmlp.tabular.columns import Array, Column, Columns, Table
 from fastmlp.tabular.forms import Form, Instants, of_kind
 
 CATEGORIES = ("bool", "string", "large_string", "binary", "large_binary", "fixed_size_binary")
+NO_TARGET = "the source has no target: pass ArrowBlocks(data, target)"
 Place = Callable[[int], str]  # the words for the place of a row of a batch
 
 
@@ -136,6 +138,35 @@ def targets_of(source: ArrowBlocks, batches: Iterable[Batch], has_labels: bool) 
 
 def blocks(source: ArrowBlocks, columns: Columns) -> Iterator[Table]:
     """Yield the used columns of each block of new rows, which are read by their names."""
+    rows = 0
+    names = _names(source, columns)
+    for batch, _, place, _ in source.for_features(names).batches():
+        rows += batch.num_rows
+        yield _table(columns, names, batch, place)
+    if not rows:
+        raise ValueError("the source has no rows but at least 1 is expected")
+
+
+def learned(
+    source: ArrowBlocks, columns: Columns, has_labels: bool
+) -> Iterator[tuple[Table, Array, Array | None]]:
+    """Yield such tables, and the targets and weights of their rows."""
+    if not source.targets:
+        raise ValueError(NO_TARGET)
+    source = copy.copy(source)
+    source.features = names = list(_names(source, columns))
+    if both := {*source.targets} & {*names}:
+        raise ValueError(f"the target {min(both)!r} is a feature of the fit: pass another one")
+    for batch, _, place, _ in source.batches():
+        weights = None
+        if source.weight is not None:
+            weights = numbers_of(batch.column(source.weight), source.weight, place)
+        targets = _targets(source, batch, place, has_labels)
+        yield _table(columns, names, batch, place), targets, weights
+
+
+def _names(source: ArrowBlocks, columns: Columns) -> Sequence[str]:
+    """Return the columns of a source that are those of a fit, in its order."""
     fitted, features = columns.names, source.features or ()
     names = fitted if columns.named else tuple(features)
     if len(names) != len(fitted) or (features and set(features) != set(names)):
@@ -143,13 +174,14 @@ def blocks(source: ArrowBlocks, columns: Columns) -> Iterator[Table]:
             f"the source has the features {', '.join(features) or '(not named)'} but "
             f"{', '.join(fitted)} are expected: pass features=[...], the columns of the fit"
         )
-    rows = 0
-    for batch, _, place, _ in source.for_features(names).batches():
-        table, rows = columns.empty(batch.num_rows), rows + batch.num_rows
-        columns.fill(table, partial(_values, names=names, batch=batch, place=place))
-        yield table
-    if not rows:
-        raise ValueError("the source has no rows but at least 1 is expected")
+    return names
+
+
+def _table(columns: Columns, names: Sequence[str], batch: Any, place: Place) -> Table:
+    """Return the used columns of a batch."""
+    table = columns.empty(batch.num_rows)
+    columns.fill(table, partial(_values, names=names, batch=batch, place=place))
+    return table
 
 
 def _categories(batch: Any, features: list[str], categorical: Any) -> tuple[set[int], set[int]]:

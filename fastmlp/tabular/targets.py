@@ -95,6 +95,14 @@ class NumericTarget:
             low = np.maximum(low, SMALLEST * factor)
         return centre, factor, low, np.maximum(low, np.fmax.reduce(y, axis=0))
 
+    def widened(self, scale: TargetScale) -> TargetScale:
+        """Return a scale whose limits of predictions include these targets."""
+        m, low = self.y.shape[1], np.fmin.reduce(self.y, axis=0)
+        if self.row.lowest == 0:  # rates are positive
+            low = np.maximum(low, SMALLEST * scale.factor[:, :m])
+        high = np.fmax.reduce(self.y, axis=0)
+        return scale._replace(low=np.fmin(scale.low, low), high=np.fmax(scale.high, high))
+
     def encode(self, scale: TargetScale, member: int) -> Array:
         """Return centred and scaled targets, with which a member is trained."""
         m = self.y.shape[1]
@@ -222,6 +230,10 @@ class ClassTarget:
             return None
         factor = np.tile(self.class_weights.min() / self.class_weights, (len(learn), 1))
         return TargetScale(np.zeros_like(factor), factor, np.zeros_like(factor), factor)
+
+    def widened(self, scale: TargetScale | None) -> TargetScale | None:
+        """Return the scale as it is, since probabilities have no limits."""
+        return scale
 
     def encode(self, scale: TargetScale | None, member: int) -> Array:
         """Return the classes as int32, the same for all members."""

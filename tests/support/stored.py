@@ -249,6 +249,10 @@ def tables() -> dict[str, Callable[[], Any]]:
             found[f"{make.__name__} {name}"] = lambda make=make, y=y, options=options: table(
                 make, y, **options
             )
+    for make, y in ((fastmlp.TabMLPClassifier, words), (fastmlp.TabMLPRegressor, Y)):
+        found[f"{make.__name__} updates"] = lambda make=make, y=y: table(make, y).partial_fit(
+            frame(), y
+        )
     found["unfitted table"] = lambda: fastmlp.TabMLPClassifier(preset="best", n_jobs=2)
     return found
 

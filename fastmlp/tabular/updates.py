@@ -1,0 +1,243 @@
+"""`partial_fit` of tables: the networks of a fit go on learning, and the latest rows calibrate.
+
+Columns, encodings and scales stay those of the fit. Rows are predicted before they are learned
+from, so that their errors are those of new rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.utils.validation import _check_sample_weight
+
+from fastmlp._core.history import ResumeState
+from fastmlp._models.codecs import models
+from fastmlp._models.ensemble.ensemble import Ensemble
+from fastmlp._models.mlp import MLP
+from fastmlp._network.optimizers import Adam, Optimizer
+from fastmlp._training.arrow import ArrowBlocks
+from fastmlp._validation import check
+from fastmlp.tabular import monotone, reading, sources
+from fastmlp.tabular.blend import Blend, BlendResult
+from fastmlp.tabular.columns import Array, Table
+from fastmlp.tabular.epoch_selection import mean_cost
+from fastmlp.tabular.fitted_table import FittedTable, HeldOut, Updates
+from fastmlp.tabular.folds import Splits, parts_of
+from fastmlp.tabular.members import GROUPS, Members, frozen
+from fastmlp.tabular.presets import BETA_2, even
+from fastmlp.tabular.reading import LIGHTEST
+from fastmlp.tabular.targets import weighed, with_rows
+from fastmlp.tabular.training import calibrated
+
+MOST_ROWS = 1_024  # that are predicted before they are learned from
+BATCH = 64  # most rows of a step
+LATEST_ROWS = 2_000  # that calibrate
+FEWEST_ROWS = 100  # of these; until there are as many, the calibration of the fit holds
+
+
+class LatestRows(NamedTuple):
+    """Rows that were predicted before they were learned from."""
+
+    y: Array  # as the target of the networks holds them
+    weights: Array  # in scores
+    predictions: Array
+    table: Table | None  # None after a file
+
+
+def updated(
+    fitted: FittedTable,
+    task: Any,
+    data: tuple[Any, Any, Any],
+    rate: float,
+    n_threads: int | None,
+) -> FittedTable:
+    """Return a fitted table whose networks have gone on; ``data`` is X, y and the weights.
+
+    X is a table, an `ArrowBlocks`, or without y a callable or an iterable of such data.
+    """
+    if fitted.target.loss.levels:
+        raise ValueError(
+            "loss is 'quantiles' but partial_fit would move levels apart: fit again on the latest "
+            "rows"
+        )
+    if fitted.parameters.get("class_weight") == "balanced":
+        raise ValueError(
+            "class_weight is 'balanced' but partial_fit does not see all rows: fit with a dict, "
+            "for example from sklearn.utils.compute_class_weight"
+        )
+    blend = Blend([_learner(fitted, group) for group in fitted.blend.groups], fitted.blend.weights)
+    optimizer = Adam(learning_rate=rate * fitted.target.rate, beta_2=BETA_2)
+    latest, n = _latest(fitted), 0
+    for table, y, weights, in_scores in _pieces(fitted, task, *data):
+        latest.append(LatestRows(y, in_scores, blend.predict(table), table))
+        for group in blend.groups:
+            _learn(group, table, y, weights, optimizer, n_threads)
+        n += len(table)
+        while sum(len(rows.y) for rows in latest[1:]) >= LATEST_ROWS:
+            del latest[0]
+    if not n:
+        raise ValueError("there are no rows with a weight above 0: pass at least one")
+    blend = Blend([_published(group) for group in blend.groups], blend.weights)
+    return _calibrated(fitted, task, blend, latest, n)
+
+
+def _learner(fitted: FittedTable, group: Members) -> Members:
+    """Return a copy of members that can be trained."""
+    networks = []
+    for k, member in enumerate(group.ensemble):
+        state = group.optimizers[k] if group.optimizers else None
+        fields = {
+            "network": member._spec,
+            "rng": np.random.default_rng(0),
+            "parameters": member._engine.parameters(),
+            "optimizer": state,
+            "progress": state and ResumeState((), state.step, 0),
+        }
+        networks.append(models.build(MLP, fields))
+    signs = monotone.signs_of(fitted.parameters["monotone"], fitted.columns, group.target)
+    if signs is not None:
+        directions = group.encoding.directions(signs)
+        for net in networks:
+            monotone.constrain(net, directions, group.target.directions)
+    return replace(group, ensemble=Ensemble(networks))
+
+
+def _learn(
+    group: Members,
+    table: Table,
+    y: Array,
+    weights: Array | None,
+    optimizer: Optimizer,
+    n_threads: int | None,
+) -> None:
+    """Train members for one pass over some rows."""
+    target, members = with_rows(group.target, y), range(len(group.ensemble))
+    group.scale = target.widened(group.scale)
+    group.ensemble.partial_fit(
+        [group.encoding.rows(table, member) for member in members],
+        [target.encode(group.scale, member) for member in members],
+        sample_weight=weights,
+        batch_size=even(len(y), BATCH),
+        optimizer=optimizer,
+        groups=GROUPS,
+        n_threads=n_threads,
+    )
+
+
+def _published(group: Members) -> Members:
+    """Return members for predictions, with the state of their optimizers for the next call."""
+    states = [models.values(member, True)["optimizer"] for member in group.ensemble]
+    return replace(group, ensemble=frozen(group.ensemble), optimizers=states)
+
+
+def _latest(fitted: FittedTable) -> list[LatestRows]:
+    """Return the rows that the last `partial_fit` has learned."""
+    if fitted.updates is None:
+        return []
+    y, held_out = fitted.updates.targets, fitted.out_of_fold
+    weights = np.ones(len(y)) if held_out.weights is None else held_out.weights
+    if (shares := weighed(with_rows(fitted.target, y), None)) is not None:
+        weights = weights / shares
+    table = None if fitted.rows is None else fitted.rows[0]
+    return [LatestRows(y, weights, held_out.predictions, table)]
+
+
+def _pieces(
+    fitted: FittedTable, task: Any, X: Any, y: Any, sample_weight: Any
+) -> Iterator[tuple[Table, Array, Array | None, Array]]:
+    """Yield pieces of rows with a weight above 0, their targets, and weights in fit and scores."""
+    for table, targets, of_rows in _blocks(fitted, task, X, y, sample_weight):
+        if of_rows is not None:
+            checks = {"dtype": np.float64, "ensure_non_negative": True}
+            of_rows = _check_sample_weight(of_rows, targets, **checks)
+        weights = task.weights(task.users(targets), of_rows)
+        in_scores = task.score_weights(of_rows, weights)
+        rows = np.arange(len(targets))
+        if weights is not None:
+            rows = np.flatnonzero(weights > LIGHTEST * weights.max())
+        for first in range(0, len(rows), MOST_ROWS):
+            part = rows[first : first + MOST_ROWS]
+            yield (
+                table.take(part),
+                targets[part],
+                None if weights is None else weights[part],
+                np.ones(len(part)) if in_scores is None else in_scores[part],
+            )
+
+
+def _blocks(
+    fitted: FittedTable, task: Any, X: Any, y: Any, sample_weight: Any
+) -> Iterator[tuple[Table, Array, Any]]:
+    """Yield the rows of a call, their targets as networks hold them, and their weights."""
+    is_stream = y is None and check.is_source(X) and not isinstance(X, ArrowBlocks)
+    if isinstance(X, ArrowBlocks):
+        if y is not None or sample_weight is not None:
+            raise TypeError("y or sample_weight is passed beside a source, which has its own")
+        for table, targets, weights in sources.learned(X, fitted.columns, task.has_classes):
+            yield table, task.read(targets), weights
+        return
+    if y is None and not is_stream:
+        raise TypeError(
+            f"y is None and X is a {type(X).__name__}, no source of blocks: pass X and y, or as X "
+            "an ArrowBlocks with a target, or an iterator of blocks (X, y)"
+        )
+    blocks = (X() if callable(X) else X) if is_stream else [(X, y, sample_weight)]
+    layout = reading.layout_of(fitted.columns, fitted.feature_names, task.estimator)
+    for k, block in enumerate(blocks):
+        try:
+            if not isinstance(block, tuple | list) or len(block) not in (2, 3):
+                raise TypeError(
+                    f"a block is a {type(block).__name__} but (X, y) or (X, y, sample_weight) is "
+                    "expected"
+                )
+            rows, targets, weights = (*block, None)[:3]
+            of_block = reading.other_rows(task, fitted.columns, layout, rows, targets, "X and y")
+            assert of_block is not None
+        except (TypeError, ValueError) as error:
+            if is_stream:
+                error.add_note(f"in block {k} (counted from 0)")
+            raise
+        yield (*of_block, weights)
+
+
+def _calibrated(
+    fitted: FittedTable, task: Any, blend: Blend, latest: list[LatestRows], n: int
+) -> FittedTable:
+    """Return the fitted table of networks that have learned n rows; the latest calibrate."""
+    y, weights, predictions = (
+        np.concatenate(arrays)[-LATEST_ROWS:]
+        for arrays in zip(*(rows[:3] for rows in latest), strict=True)
+    )
+    target = with_rows(fitted.target, y)
+    unequal = weighed(target, None if np.all(weights == 1) else weights)
+    cost = mean_cost(target, predictions, unequal)
+    result = BlendResult(blend, predictions, cost, cost, cost, [], Splits(), [])
+    calibration = fitted.calibration
+    if np.count_nonzero(y == y, axis=0).min() >= FEWEST_ROWS:  # without missing ones
+        calibration, _ = calibrated(task, target, unequal, None, None, result)
+    learned = n + (fitted.updates.rows if fitted.updates else 0)
+    shown = mean_cost(target, calibration.scored(predictions), unequal)
+    text = (
+        f"{learned:,} rows since the fit; {target.metric} {target.shown(shown):.4g} of the latest "
+        f"{len(y):,}, which were predicted before they were learned from"
+    )
+    report = fitted.facts.report
+    report = replace(report, more={**report.more, "partial_fit": text})
+    tables = [rows.table for rows in latest if rows.table is not None]
+    of_fit = None
+    if len(tables) == len(latest):
+        of_fit = tables[0].joined(*tables[1:]).take(slice(-len(y), None)), target
+    out = parts_of(np.arange(len(y)), len(blend.groups[0].ensemble))
+    return replace(
+        fitted,
+        blend=blend,
+        calibration=calibration,
+        held_out=HeldOut(predictions, out, unequal),
+        facts=replace(fitted.facts, report=report),
+        importance=None,
+        rows=of_fit,
+        updates=Updates(learned, y),
+    )

@@ -1,0 +1,192 @@
+"""`partial_fit` of tables: drift, calibration by the latest rows, streams, files, errors."""
+
+import copy
+
+import numpy as np
+import pandas as pd
+import pytest
+from tiny_tables import LABELS, X, Y, classifier, regressor
+
+import fastmlp
+
+N = 600
+NEW = np.random.default_rng(1).normal(size=(N, 3))
+FRAME = pd.DataFrame(X, columns=list("abc")).assign(d=np.resize(["x", "y"], len(X)))
+LATER = pd.DataFrame(NEW, columns=list("abc")).assign(d=np.resize(["x", "y", "z"], N))
+RULE = 1 - 2 * NEW[:, 0]  # of the later rows; that of the fit is about 1 * X[:, 0]
+GAPS = np.column_stack([RULE, np.where(np.arange(N) % 3, -RULE, np.nan)])
+
+KINDS = {
+    "numbers": (regressor, Y, RULE),
+    "classes": (classifier, LABELS, np.where(RULE > 0, "high", "low")),
+    "two outputs": (regressor, np.column_stack([Y, -Y]), GAPS),
+    "labels": (classifier, *(np.column_stack([y > 0, y < 1]) * 1 for y in (Y, RULE))),
+    "variances": (lambda: regressor(loss="gaussian"), Y, RULE),
+    "rates": (lambda: regressor(loss="poisson"), np.abs(Y), 9 + np.abs(RULE)),
+    "distilled": (regressor, Y, RULE),
+    "true prior": (
+        lambda: classifier(class_weight={"high": 3.0}, prior="true"),
+        *(LABELS, np.where(RULE > 0, "high", "low")),
+    ),
+}
+
+
+def fitted(kind="numbers"):
+    """Return a fitted estimator, and the targets of later rows."""
+    make, y, later = KINDS[kind]
+    model = make().fit(FRAME, y)
+    return (model.distill(FRAME) if kind == "distilled" else model), later
+
+
+def same(model, other):
+    """Whether all results for the later rows have the same bits."""
+    names = ("predict", "predict_interval", "predict_proba")
+    pairs = [
+        [getattr(m, name)(LATER) for m in (model, other)] for name in names if hasattr(model, name)
+    ]
+    return all(np.array_equal(*pair) for pair in pairs)
+
+
+def error(model, y):
+    """Return the mean error of later rows."""
+    p = model.predict(LATER)
+    return np.mean(p != y) if hasattr(model, "classes_") else np.nanmean(np.abs(p - y))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_networks_follow_a_new_rule_and_go_on_from_files_to_the_bit(kind, tiny, tmp_path):
+    model, later = fitted(kind)
+    old, whole = copy.deepcopy(model), copy.deepcopy(model)
+    for first in range(0, N, 150):
+        rows = slice(first, first + 150)
+        for m in (model, whole):
+            m.partial_fit(LATER[rows], later[rows], rate=1.0)
+        model.save(tmp_path / "model")
+        model = fastmlp.load(tmp_path / "model")
+        assert same(model, whole)
+    assert error(whole, later) < 0.85 * error(old, later)
+    assert str(model.report()) == str(whole.report())
+    assert whole.report().more["partial_fit"].startswith("600 rows since the fit")
+    assert len(model.oof_prediction_) == N
+    assert sorted(whole.importance().names) == list("abcd")
+    whole.report().save(tmp_path / "page.html")
+    model.save(tmp_path / "model", training=False)
+    alone = fastmlp.load(tmp_path / "model")
+    assert same(alone, whole)
+    alone.partial_fit(LATER, later)
+    assert alone.report().more["partial_fit"].startswith("600 rows since the fit")
+
+
+def in_calls(model, y, w):
+    for rows in (slice(200), slice(200, N)):
+        model.partial_fit(LATER[rows], y[rows], w[rows])
+
+
+def as_stream(model, y, w):
+    blocks = ((LATER[rows], y[rows], w[rows]) for rows in (slice(200), slice(200, N)))
+    model.partial_fit(blocks)
+
+
+def from_a_callable(model, y, w):
+    model.partial_fit(lambda: [(LATER[:200], y[:200], w[:200]), (LATER[200:], y[200:], w[200:])])
+
+
+def from_a_source(model, y, w):
+    table = LATER.assign(later=y, w=w)[["w", "later", *"dcba"]]
+    model.partial_fit(fastmlp.ArrowBlocks(table[:200], "later", weight="w"))
+    model.partial_fit(fastmlp.ArrowBlocks(table[200:], "later", weight="w"))
+
+
+def without_rows_of_weight_0(model, y, w):
+    for rows in (np.arange(200), np.arange(200, N)):
+        used = rows[w[rows] > 0]
+        model.partial_fit(LATER.iloc[used], y[used], 5 * w[used])
+
+
+@pytest.mark.parametrize("kind", ["numbers", "classes"])
+@pytest.mark.parametrize("door", [as_stream, from_a_callable, from_a_source])
+def test_all_doors_learn_the_same(kind, door, tiny):
+    model, later = fitted(kind)
+    other, w = copy.deepcopy(model), np.arange(N) % 4 / 2
+    in_calls(model, later, w)
+    door(other, later, w)
+    assert same(model, other)
+    third, _ = fitted(kind)
+    without_rows_of_weight_0(third, later, w)
+    np.testing.assert_allclose(error(third, later), error(model, later), rtol=1e-2)
+
+
+def test_the_latest_rows_calibrate_once_there_are_a_hundred(tiny):
+    model, later = fitted()
+    width = np.diff(model.predict_interval(LATER)).mean()
+    model.partial_fit(LATER[:60], later[:60])
+    assert model.oof_prediction_.shape == (60,)
+    np.testing.assert_allclose(np.diff(model.predict_interval(LATER)).mean(), width, rtol=0.5)
+    old = model._fitted.calibration
+    model.partial_fit(LATER[60:99], later[60:99])
+    assert model._fitted.calibration is old
+    model.partial_fit(LATER[99:100], later[99:100])
+    new = np.diff(model.predict_interval(LATER)).mean()
+    assert new > 1.5 * width  # of a rule that is new
+    for _ in range(6):
+        model.partial_fit(LATER, later, rate=1.0)
+    assert model.oof_prediction_.shape == (2000,)
+    low, high = model.predict_interval(LATER).T
+    assert 0.8 < np.mean((low <= later) & (later <= high)) <= 1
+    assert np.diff(model.predict_interval(LATER)).mean() < 0.5 * new
+
+
+def test_a_rule_holds_after_later_rows(tiny):
+    model = regressor(monotone={"a": 1}).fit(FRAME, Y).partial_fit(LATER, RULE, rate=1.0)
+    assert np.all(model.predict(LATER.assign(a=NEW[:, 0] + 1)) >= model.predict(LATER))
+
+
+def broken():
+    yield LATER[:300], RULE[:300]
+    yield LATER[300:], np.full(300, np.nan)
+
+
+WRONG = [
+    (regressor, {}, (LATER[["a", "b"]], RULE), "The feature names should match"),
+    (regressor, {}, (LATER, RULE[:9]), "inconsistent numbers of samples"),
+    (regressor, {}, (LATER, None), "y is None and X is a DataFrame"),
+    (regressor, {}, (LATER, RULE, -RULE), "Negative values in data"),
+    (regressor, {}, (LATER, RULE, 0 * RULE), "at least one non-zero"),
+    (regressor, {}, (iter([]),), "no rows with a weight above 0"),
+    (regressor, {}, (broken(),), "Input y contains NaN"),
+    (regressor, {}, (iter([LATER]),), "a block is a DataFrame but"),
+    (regressor, {}, (fastmlp.ArrowBlocks(LATER, "a"), RULE), "y or sample_weight is passed beside"),
+    (regressor, {}, (fastmlp.ArrowBlocks(LATER, "a"),), "target 'a' is a feature of the fit"),
+    (regressor, {}, (fastmlp.ArrowBlocks(LATER),), "the source has no target"),
+    (
+        regressor,
+        {"loss": "quantiles", "quantile": [0.1, 0.9]},
+        (LATER, RULE),
+        "loss is 'quantiles'",
+    ),
+    (
+        classifier,
+        {},
+        (LATER, np.resize(["low", "new"], N)),
+        "y has 'new', which is no class of the",
+    ),
+    (
+        classifier,
+        {"class_weight": "balanced", "prior": "true"},
+        (LATER, LABELS),
+        "'balanced' but p",
+    ),
+]
+
+
+@pytest.mark.parametrize(("make", "options", "data", "message"), WRONG)
+def test_wrong_rows_change_nothing(make, options, data, message, tiny):
+    model = make(**options).fit(FRAME, Y if make is regressor else LABELS)
+    before = model._fitted
+    with pytest.raises((TypeError, ValueError), match=message):
+        model.partial_fit(*data)
+    assert model._fitted is before
+    with pytest.raises(ValueError, match="rate is 0"):
+        model.partial_fit(LATER, RULE, rate=0)
+    with pytest.raises(ValueError, match="not fitted"):
+        make().partial_fit(LATER, RULE)
