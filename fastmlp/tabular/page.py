@@ -305,12 +305,13 @@ def _groups(evidence: Evidence, name: str, most: int) -> list[tuple[str, Array, 
         names = {code: str(value) for code, value in enumerate(column.values)}
         return [(names.get(c, "missing"), values == c, c) for c in codes.tolist()]
     present = values[np.isfinite(values)]
-    ends = np.unique(np.quantile(present, np.linspace(0, 1, most + 1), method="nearest"))
-    bounds = list(itertools.pairwise(ends)) or [(ends[0], ends[0])]
-    groups = []
-    for at, (low, high) in enumerate(bounds):
-        inside = (values >= low) & ((values < high) | (at == len(bounds) - 1) & (values <= high))
-        groups.append((f"{_text(column, low)} to {_text(column, high)}", inside, low))
+    groups = [(_text(column, value), values == value, value) for value in np.unique(present)]
+    if len(groups) > most:
+        ends = np.unique(np.quantile(present, np.linspace(0, 1, most + 1), method="nearest"))
+        groups, last = [], len(ends) - 2
+        for at, (low, high) in enumerate(itertools.pairwise(ends)):
+            inside = (values >= low) & ((values < high) | (at == last) & (values <= high))
+            groups.append((f"{_text(column, low)} to {_text(column, high)}", inside, low))
     if len(present) < len(values):
         groups.append(("missing", np.isnan(values), np.nan))
     return groups

@@ -33,14 +33,16 @@ def page(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
     rng = np.random.default_rng(0)
     x, kind = rng.normal(size=120), rng.choice(["a", "b", "a rather long name of a category"], 120)
-    score = x + (kind == "b") + 0.3 * rng.normal(size=120)
+    switch = rng.integers(0, 2, 120)
+    score = x + (kind == "b") + 0.5 * switch + 0.3 * rng.normal(size=120)
     target = {
         "regression": 1e6 * score,
         "two classes": np.where(score > 0, HOSTILE, "other"),
         "four classes": np.digitize(score, [-1, 0, 1]),
     }[request.param]
-    lines = [f'"{HOSTILE}","kind & co",target']
-    lines += [f'{a!r},"{b}","{c}"' for a, b, c in zip(x.tolist(), kind, target, strict=True)]
+    lines = [f'"{HOSTILE}","kind & co",switch,target']
+    columns = zip(x.tolist(), kind, switch, target, strict=True)
+    lines += [f'{a!r},"{b}",{c},"{d}"' for a, b, c, d in columns]
     (folder / "data.csv").write_text("\n".join(lines))
     words = ("train", "data.csv", "--target", "target", "--preset", "fast")
     more = ("--valid", "data.csv", "--report", "report.html")
@@ -56,6 +58,7 @@ def test_page_has_all_parts_and_needs_nothing_else(page):
     assert page.count("<svg") >= 6
     assert not re.search(r"https?://|\bsrc=|\bhref=|url\(|@import|<script|nan", page)
     assert html.escape(HOSTILE) in page
+    assert re.search(r"<th>switch</th><td>0</td>.*?<th></th><td>1</td>", page)
     assert "fastmlp.load(&#x27;model.safetensors&#x27;)" in page
 
 
