@@ -134,18 +134,18 @@ def link_notebook(app: Sphinx, docname: str, source: list[str]) -> None:
 
 
 # Members by which losses, optimizers, sources and callbacks serve the rest of the library.
-INTERNAL = {
-    *("batches", "caller", "decay", "facts", "finish", "for_features", "heads", "hyper", "improved"),
-    *("is_c", "is_counted", "is_linked", "kind", "levels", "link_bend", "link_name", "link_product"),
-    *("link_tangent", "n_slots", "native_row", "ordered", "parameter", "predicts_variance"),
-    *("row_groups", "shaped", "start", "target_kind", "whole", "with_fitted"),
-}
+INTERNAL = re.compile(
+    r"batches|caller|decay|facts|finish|for_features|heads|hyper|improved"
+    r"|is_c|is_counted|is_linked|kind|levels|link_bend|link_name|"
+    r"link_product|link_tangent|n_slots|native_row|ordered|parameter|"
+    r"predicts_variance|row_groups|shaped|start|target_kind|whole|with_fitted"
+)
 
 
 def leave_out(app: Sphinx, what: str, name: str, thing: Any, skip: bool, options: Any) -> bool:
     """Leave out internal members, and the methods that scikit-learn documents."""
     is_inherited = (getattr(thing, "__module__", None) or "").startswith("sklearn.")
-    return skip or name in INTERNAL or is_inherited
+    return skip or bool(INTERNAL.fullmatch(name)) or is_inherited
 
 
 def escape(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
