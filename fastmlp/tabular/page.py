@@ -8,7 +8,7 @@ import itertools
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,15 +16,9 @@ from fastmlp._core import page
 from fastmlp._core.charts import Axes
 from fastmlp._core.page import Section, bars, table
 from fastmlp.tabular import inspection
-from fastmlp.tabular.columns import Array, Table
+from fastmlp.tabular.columns import Array, Column, Table
 from fastmlp.tabular.fitted_table import FittedTable
-from fastmlp.tabular.scores import (
-    MEANINGS,
-    codes_of,
-    constant_scores,
-    is_worthless,
-    scores,
-)
+from fastmlp.tabular.scores import MEANINGS, codes_of, constant_scores, is_worthless, scores
 
 MOST_POINTS = 600  # of a scatter plot
 MOST_CLASSES = 30  # of a confusion matrix
@@ -192,11 +186,8 @@ def _of_numbers(evidence: Evidence) -> Iterator[Section]:
     ax.plot(ends, ends, color="gray")
     ax.scatter(p[every], y[every])
     ax.set(xlabel=f"predicted {evidence.name}, out of fold", ylabel=f"actual {evidence.name}")
-    yield (
-        "Actual and predicted",
-        "Each point is a row; on the diagonal the prediction is right.",
-        ax,
-    )
+    text = "Each point is a row; on the diagonal the prediction is right."
+    yield "Actual and predicted", text, ax
     text = "The share of targets below each predicted quantile; on the diagonal it is right."
     whole = evidence.fitted.rows[1].y if evidence.fitted.rows else y
     yield "Calibration", text, evidence.model.plot_calibration(whole, ax=Axes())
@@ -232,11 +223,8 @@ def _of_classes(evidence: Evidence) -> Iterator[Section]:
         calibration.label = str(classes[k])
         evidence.model.plot_calibration(classes[labels], label=classes[k], ax=calibration)
     roc.set(xlabel="share of other rows above a threshold", ylabel="share of the class above it")
-    yield (
-        "Ranking",
-        "Rows by the probability of a class (ROC); ideal is the upper left corner.",
-        roc,
-    )
+    text = "Rows by the probability of a class (ROC); ideal is the upper left corner."
+    yield "Ranking", text, roc
     text = "How often rows with a predicted probability are of the class; ideal is the diagonal."
     yield "Calibration", text, calibration
 
@@ -274,94 +262,104 @@ def _explained(evidence: Evidence) -> Iterator[Section]:
         return
     text = "How much worse predictions of unseen rows get when a column is shuffled."
     yield "Importance", text, inspection.bars(importance, MOST_BARS, Axes())
-    first = importance.names[:MOST_CURVES]
-    yield (
-        "Partial dependence",
-        "The mean prediction if a column had one value in all rows, on one scale in all charts.",
-        _dependences(evidence, first),
-    )
-    rows = [row for name in first for row in _segments(evidence, name)]
+    by_name = features(evidence.fitted)
+    first = [by_name[name] for name in importance.names[:MOST_CURVES]]
+    text = "The mean prediction if a column had one value in all rows, on one scale in all charts."
+    yield "Partial dependence", text, _dependences(evidence, first)
+    rows = [row for feature in first for row in _segments(evidence, feature)]
     title = "mean absolute error" if evidence.classes is None else "share of wrong classes"
     yield "Errors by column", "", table(rows, ["column", "values", "rows", title])
 
 
-def _place(fitted: FittedTable, name: str) -> tuple[str, int, Any]:
-    """Return the part of a table, the place in it, and the column of a name."""
-    columns = fitted.columns
-    for part, places in (("numbers", columns.numbers), ("codes", columns.categories)):
-        for k, (_, column) in enumerate(places):
-            if column.name == name:
-                return part, k, column
-    raise KeyError(name)
+class Feature(NamedTuple):
+    """A column of a `Table`."""
+
+    part: str  # "numbers" or "codes"
+    place: int  # in this part
+    column: Column
+
+    def values(self, table: Table) -> Array:
+        """Return the column of a table, a view."""
+        return getattr(table, self.part)[:, self.place]  # type: ignore[no-any-return]
+
+    def text(self, value: Any) -> str:
+        """Return a value as people write it."""
+        if not value >= 0 if self.part == "codes" else np.isnan(value):
+            return "missing"
+        if self.part == "codes":
+            return str((self.column.values or ())[int(value)])
+        form = self.column.form
+        return f"{value:.4g}" if form is None else str(form.shown(value))
 
 
-def _groups(evidence: Evidence, name: str, most: int) -> list[tuple[str, Array, float]]:
+def features(fitted: FittedTable) -> dict[str, Feature]:
+    """Return the columns by their names."""
+    parts = {"numbers": fitted.columns.numbers, "codes": fitted.columns.categories}
+    return {
+        column.name: Feature(part, place, column)
+        for part, columns in parts.items()
+        for place, (_, column) in enumerate(columns)
+    }
+
+
+def _groups(evidence: Evidence, feature: Feature, most: int) -> list[tuple[str, Array, float]]:
     """Return parts of a column by value: a text, which rows, and a value of them."""
-    part, k, column = _place(evidence.fitted, name)
-    values = getattr(evidence.table, part)[:, k]
-    if part == "codes":
+    values = feature.values(evidence.table)
+    if feature.part == "codes":
         codes, counts = np.unique(values, return_counts=True)
         codes = codes[np.argsort(-counts, kind="stable")][:most]
-        names = {code: str(value) for code, value in enumerate(column.values)}
-        return [(names.get(c, "missing"), values == c, c) for c in codes.tolist()]
+        return [(feature.text(code), values == code, code) for code in codes.tolist()]
     present = values[np.isfinite(values)]
-    groups = [(_text(column, value), values == value, value) for value in np.unique(present)]
+    groups = [(feature.text(value), values == value, value) for value in np.unique(present)]
     if len(groups) > most:
         ends = np.unique(np.quantile(present, np.linspace(0, 1, most + 1), method="nearest"))
         groups, last = [], len(ends) - 2
         for at, (low, high) in enumerate(itertools.pairwise(ends)):
             inside = (values >= low) & ((values < high) | (at == last) & (values <= high))
-            groups.append((f"{_text(column, low)} to {_text(column, high)}", inside, low))
+            groups.append((f"{feature.text(low)} to {feature.text(high)}", inside, low))
     if len(present) < len(values):
         groups.append(("missing", np.isnan(values), np.nan))
     return groups
 
 
-def _text(column: Any, value: float) -> str:
-    """Return a number of a column as people write it."""
-    return f"{value:.4g}" if column.form is None else str(column.form.shown(value))
-
-
-def _segments(evidence: Evidence, name: str) -> Iterator[tuple[str, str, str, str]]:
+def _segments(evidence: Evidence, feature: Feature) -> Iterator[tuple[str, str, str, str]]:
     """Yield a row of a table for each part of a column: its rows, and their mean error."""
     errors = evidence.errors
     if evidence.classes is not None:
         truth = codes_of(evidence.y, evidence.classes)
         errors = (evidence.p.argmax(axis=1) != truth).astype(float)
-    for k, (text, rows, _) in enumerate(_groups(evidence, name, SEGMENTS)):
+    for k, (text, rows, _) in enumerate(_groups(evidence, feature, SEGMENTS)):
         if rows.any():
             w = None if evidence.weights is None else evidence.weights[rows]
             mean = np.average(errors[rows], weights=w)
             shown = f"{mean:.3g}" if evidence.classes is None else f"{mean:.0%}"
-            yield name if k == 0 else "", text, f"{rows.sum():,}", shown
+            yield feature.column.name if k == 0 else "", text, f"{rows.sum():,}", shown
 
 
-def _dependences(evidence: Evidence, names: list[str]) -> dict[str, Axes]:
+def _dependences(evidence: Evidence, features: list[Feature]) -> dict[str, Axes]:
     """Return charts of the mean prediction by the value of one column, with a common scale."""
     fitted, classes = evidence.fitted, evidence.classes
     lines, label = [(0, "")], evidence.name
     if classes is not None and len(classes) == 2:
         lines, label = [(1, "")], f"probability of {classes[1]}"
     elif classes is not None:
-        lines, label = (
-            [(k, str(name)) for k, name in enumerate(classes[:MOST_CURVES])],
-            "probability",
-        )
+        lines = [(k, str(name)) for k, name in enumerate(classes[:MOST_CURVES])]
+        label = "probability"
     sample = evidence.table.take(slice(None, None, -(-len(evidence.table) // SAMPLE)))
     charts = {}
     low, high = np.inf, -np.inf
-    for name in names:
-        part, k, _ = _place(fitted, name)
-        groups = [group for group in _groups(evidence, name, GRID) if np.isfinite(group[2])]
+    for feature in features:
+        name = feature.column.name
+        groups = [group for group in _groups(evidence, feature, GRID) if np.isfinite(group[2])]
         means = np.empty((len(groups), max(fitted.calibration.outputs, 1)))
         for mean, (_, _, value) in zip(means, groups, strict=True):
             changed = sample.take(np.arange(len(sample)))
-            getattr(changed, part)[:, k] = value
+            feature.values(changed)[:] = value
             result = fitted.calibration.result(fitted.predict(fitted.columns.derive(changed)))
             mean[:] = result.reshape(len(sample), -1).mean(axis=0)
         shown = means[:, [line for line, _ in lines]]
         low, high = min(low, shown.min()), max(high, shown.max())
-        if part == "codes":
+        if feature.part == "codes":
             texts = [text for text, _, _ in groups]
             of_class = f"probability of {lines[0][1]}" if lines[0][1] else label
             charts[name] = bars(dict(zip(texts, shown[:, 0].tolist(), strict=True)), of_class)
@@ -377,19 +375,10 @@ def _dependences(evidence: Evidence, names: list[str]) -> dict[str, Axes]:
 
 def _worst(evidence: Evidence) -> str:
     """Return a table of the rows with the largest errors."""
-    fitted, used = evidence.fitted, evidence.importance.names[:MOST_CURVES]
-    lines = []
+    used, lines = evidence.importance.names[:MOST_CURVES], []
+    columns = [features(evidence.fitted)[name] for name in used]
     for row in np.argsort(-evidence.errors, kind="stable")[:WORST]:
-        cells = []
-        for name in used:
-            part, k, column = _place(fitted, name)
-            value = getattr(evidence.table, part)[row, k]
-            if not (value >= 0 if part == "codes" else np.isfinite(value)):
-                cells.append("missing")
-            elif part == "codes":
-                cells.append(str(column.values[value]))
-            else:
-                cells.append(_text(column, value))
+        cells = [feature.text(feature.values(evidence.table)[row]) for feature in columns]
         y, p = evidence.y[row], evidence.p[row]
         prediction = f"{p:.4g}" if evidence.classes is None else evidence.classes[p.argmax()]
         truth = f"{y:.4g}" if evidence.classes is None else y
@@ -405,12 +394,12 @@ def _data(evidence: Evidence | None, fitted: FittedTable) -> str:
         kind = "numbers" if evidence.classes is None else "classes"
         lines.append((f"{evidence.name} (predicted)", kind, "", f"{len(np.unique(y)):,}"))
     for name in fitted.columns.used[:MOST_COLUMNS]:
-        part, k, _ = _place(fitted, name)
-        kind = "numbers" if part == "numbers" else "categories"
+        feature = features(fitted)[name]
+        kind = "numbers" if feature.part == "numbers" else "categories"
         missing = unique = ""
         if evidence is not None:
-            values = getattr(evidence.table, part)[:, k]
-            is_missing = np.isnan(values) if part == "numbers" else values < 0
+            values = feature.values(evidence.table)
+            is_missing = np.isnan(values) if kind == "numbers" else values < 0
             missing = f"{is_missing.sum():,}" if is_missing.any() else ""
             unique = f"{len(np.unique(values[~is_missing])):,}"
         lines.append((name, kind, missing, unique))
