@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fastmlp._cli import arguments, tables
 from fastmlp._cli.arguments import CommandError, UsageError, argument, check_writable, command, show
+from fastmlp._engine.exportable import Exportable
 from fastmlp._files import inspection
 from fastmlp._files.storage import ModelFormatError, load
 from fastmlp.tabular.scores import constant_scores, is_worthless, scores
@@ -116,6 +117,7 @@ def inspect(options: argparse.Namespace) -> None:
     argument("--to", choices=tuple(SUFFIXES), help="by default the suffix of the output decides"),
     argument("-o", "--output", metavar="FILE", help="by default MODEL with .onnx or .c"),
     argument("--quantiles", metavar="LEVELS", type=arguments.levels, help="of regressors: 0.1,0.9"),
+    argument("--derivatives", type=int, choices=(1, 2), help="of networks as C: up to this order"),
     arguments.JSON,
 )
 def export(options: argparse.Namespace) -> None:
@@ -128,11 +130,15 @@ def export(options: argparse.Namespace) -> None:
     outputs = [output, str(Path(output).with_suffix(".h"))] if kind == "c" else [output]
     check_writable(*outputs, inputs=[options.model])
     arguments.check_new(options.output, *outputs)
-    model, levels = load(options.model), {}
+    model, further = load(options.model), {}
     if options.quantiles is not None:
         _method(model, "predict_quantiles", "--quantiles")
-        levels["levels"] = options.quantiles
-    written = _method(model, f"to_{kind}", f"--to {kind}")(output, **levels)
+        further["levels"] = options.quantiles
+    if options.derivatives is not None:
+        if kind != "c" or not isinstance(model, Exportable):
+            raise CommandError("--derivatives is for networks as C, not for tables: leave it out")
+        further["derivatives"] = options.derivatives
+    written = _method(model, f"to_{kind}", f"--to {kind}")(output, **further)
     paths = [output] if kind == "onnx" else [str(written.source), str(written.header)]
     sizes = [Path(path).stat().st_size for path in paths]
     facts: dict[str, Any] = {"files": paths, "bytes": sizes}

@@ -51,7 +51,9 @@ class Exportable:
 
         return onnx.model(self._exported(), path)
 
-    def to_c(self, path: Any, *, weights: str | None = None, X: Any = None) -> CFiles:
+    def to_c(
+        self, path: Any, *, weights: str | None = None, X: Any = None, derivatives: int = 0
+    ) -> CFiles:
         """Write the model as a C99 source file and header, which run without Python.
 
         The file needs only libm and stack memory and keeps no state, so it is thread-safe; it
@@ -72,6 +74,11 @@ class Exportable:
         X : array-like, shape (n, fan-in), optional
             Typical rows, used to measure errors and for the self-check. By default standard normal
             rows; required for int8.
+        derivatives : {0, 1, 2}
+            With 1, ``NAME_jacobian(x, y, jacobian)`` also computes the derivatives of the
+            predictions by the inputs, as ``predictor().derivatives`` returns them; with 2, also
+            ``NAME_hessian(x, y, jacobian, hessian)`` the second ones. Needs weights of float32 or
+            float64.
 
         Returns
         -------
@@ -81,8 +88,8 @@ class Exportable:
         Raises
         ------
         TypeError, ValueError
-            If an argument is invalid, a weight does not fit into float32, or the model has more
-            than 2**24 parameters.
+            If an argument is invalid, a weight does not fit into float32, the model has more than
+            2**24 parameters, or derivatives need more than a megabyte of stack.
 
         Examples
         --------
@@ -98,4 +105,4 @@ class Exportable:
 
         exported = self._exported()
         rows = None if X is None else check.inputs(X, exported.spec)
-        return c.write(exported, path, weights, rows)
+        return c.write(exported, path, weights, rows, derivatives)

@@ -5,6 +5,7 @@ The engines are frozen (`protocol.Engine.frozen`); x are checked rows. An identi
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from fastmlp._network.activations import Array
 
 if TYPE_CHECKING:
     from fastmlp._engine.protocol import Engine
+    from fastmlp._export.layers import Exported, Labels
 
 
 def differentiate(engine: Engine, x: Array, v: Any, p: Any = None, q: Any = None) -> Array:
@@ -51,6 +53,14 @@ def derivatives(engine: Engine, x: Array) -> tuple[Array, Array, Array]:
         return z, slopes, curvatures
     with np.errstate(all="ignore"):
         return _linked(engine.spec.loss, engine.predict(x), slopes, curvatures)
+
+
+def exported(engine: Engine, labels: Labels | None = None) -> Exported:
+    """Return the engine's network for exporters; without labels, classes are numbered from 0."""
+    from fastmlp._export import layers  # few programs need it
+
+    model = layers.exported(engine.spec, *engine.parameters(), labels=labels)
+    return replace(model, derivatives=(lambda rows: derivatives(engine.frozen(), rows),))
 
 
 def _linked(loss: Any, y: Array, slopes: Array, curvatures: Array) -> tuple[Array, Array, Array]:

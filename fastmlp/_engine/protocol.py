@@ -70,7 +70,9 @@ class Predictor(Protocol):
     def to_onnx(self, path: Any = None) -> Any:
         """Return the network as ONNX, see `fastmlp._engine.exportable`."""
 
-    def to_c(self, path: Any, *, weights: str | None = None, X: Any = None) -> Any:
+    def to_c(
+        self, path: Any, *, weights: str | None = None, X: Any = None, derivatives: int = 0
+    ) -> Any:
         """Write the network as C, see `fastmlp._engine.exportable`."""
 
     def __call__(self, x: ArrayLike, out: NDArray[Any] | None = None) -> NDArray[Any]:

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from fastmlp._core.atomic_files import write_together
+from fastmlp._core.intervals import check_count
 from fastmlp._core.keywords import check_choice
+from fastmlp._export import c_derivatives
 from fastmlp._export.c_source import NetworkSource, largest
 from fastmlp._export.layers import Array, Exported, Labels, Layer
 from fastmlp._network.activations import ACTIVATIONS, blended
@@ -24,6 +26,7 @@ from fastmlp._network.weight_types import from_bfloat16, in_units, to_bfloat16
 
 MAX_PARAMETERS = 2**24  # compilers cannot handle more constants in reasonable time
 ROWS = 16  # rows of the self-check
+MAX_STACK = 2**20  # bytes of buffers; threads often have little more
 
 
 @dataclass(frozen=True)
@@ -63,15 +66,42 @@ class CFiles:
     labels_changed: float | None
 
 
-def write(model: Exported, path: Any, weights: str | None = None, X: Array | None = None) -> CFiles:
+def write(
+    model: Exported,
+    path: Any,
+    weights: str | None = None,
+    X: Array | None = None,
+    derivatives: int = 0,
+) -> CFiles:
     """Write the files; arguments and result are those of `Exportable.to_c`."""
     kind, source = kind_of(weights, X, model), source_of(path)
+    order = check_count("derivatives", derivatives, example=2, least=0)
+    if order > len(c_derivatives.DECLARED):
+        raise ValueError(f"derivatives is {order} but 0, 1 or 2 is expected: use hvp in Python")
+    if order and kind in NARROW:
+        raise ValueError(
+            f"derivatives is {order} and weights {kind!r} but derivatives are written with whole "
+            "weights: use weights='float32'"
+        )
+    if order and len(model.nets) > 1 and model.spec.loss.predicts_variance:
+        raise ValueError(
+            f"derivatives is {order} but the variance of a mixture has none in C: write the "
+            "members, each on its own"
+        )
     shape = ROWS, model.spec.layer_sizes[0]
     made_up = np.random.default_rng(0).normal(size=shape).astype(model.spec.dtype)
     rows = made_up if X is None else X
     nets = [layers_of(layers, kind, rows) for layers in model.nets]
     predictions, exact = predict(model, nets, rows), predict(model, model.nets, rows)
     made = NetworkSource(model, source.stem, arithmetic(kind), nets)
+    if order:
+        c_derivatives.add(made, nets, order)
+        if made.stack_bytes > MAX_STACK:
+            raise ValueError(
+                f"derivatives={order} of this network needs {made.stack_bytes:,} bytes of stack "
+                f"but at most {MAX_STACK:,} are expected: use derivatives={order - 1}, or a "
+                "network with fewer inputs or units"
+            )
     return finish(made, source, rows, predictions, exact, largest(exact))
 
 

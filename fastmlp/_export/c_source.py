@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import indent
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from fastmlp._export.layers import Array, Exported, Labels, Layer, stacked
 
 # Tolerance of the self-check, in multiples of epsilon times the size of predictions.
 ALLOWED = 1000
+MAX_CHECKED = 2**18  # numbers of derivatives in a self-check
 MEANINGS = {
     "identity": "Predict.",
     "exp": "Predict rates.",
@@ -47,7 +49,7 @@ class Source:
         self, model: Any, name: str, dtype: np.dtype[Any], public: np.dtype[Any], **fields: Any
     ) -> None:
         self.model, self.dtype, self.public = model, dtype, public  # of networks, of the interface
-        self.constants: list[str] = []
+        self.constants: dict[str, str] = {}  # definitions by name
         self.functions: dict[str, str] = {}  # helpers by name, so that each is written once
         self.code: list[str] = []  # the functions behind them
         self.constant_bytes = 0
@@ -61,10 +63,12 @@ class Source:
             self.write(defined.format(**self.fields), public)
 
     def array(self, name: str, values: Array) -> None:
-        """Add a constant array."""
+        """Add a constant array, once."""
+        if name in self.constants:
+            return
         kind = TYPES.get(values.dtype.name, "real")
         array = text.constants(kind, name, values)
-        self.constants.append(text.typed(array, self.dtype) if kind == "real" else array)
+        self.constants[name] = text.typed(array, self.dtype) if kind == "real" else array
         self.constant_bytes += values.nbytes
 
     def write(self, code: str, dtype: np.dtype[Any]) -> None:
@@ -86,7 +90,7 @@ class Source:
         helpers = [text.typed(function, self.dtype) for function in self.functions.values()]
         labels = [f"{self.values[0]} = {{{', '.join(self.values[1:])}}};\n"] if self.values else []
         head = '/* {title} */\n#include "{name}.h"\n\n#include <math.h>\n'.format(**self.fields)
-        return "\n".join([head, *self.constants, *helpers, *self.code, *labels, main])
+        return "\n".join([head, *self.constants.values(), *helpers, *self.code, *labels, main])
 
     def self_check(self, rows: str, predict: str, expected: Array, unit: float) -> str:
         """Return the program that compares predictions of row i with expected ones."""
@@ -110,42 +114,65 @@ class NetworkSource(Source):
     def __init__(
         self, model: Exported, name: str, dtype: np.dtype[Any], nets: Sequence[list[Layer]]
     ) -> None:
-        inputs, columns = model.spec.layer_sizes[0], model.spec.shapes[-1][1]
-        n, is_many = len(nets), len(nets) > 1
-        means = columns // 2 if model.spec.loss.predicts_variance else columns
-        several = f"{n} multi-layer perceptrons, each" if is_many else "A multi-layer perceptron"
+        self.derivatives: dict[str, int] = {}  # functions for them: entries of an output
+        inputs, self.columns = model.spec.layer_sizes[0], model.spec.shapes[-1][1]
+        self.n_nets, is_many = len(nets), len(nets) > 1
+        perceptron = "multi-layer perceptron"
+        several = f"{self.n_nets} {perceptron}s, each" if is_many else f"A {perceptron}"
         sizes = "-".join(map(str, model.spec.layer_sizes))
         super().__init__(
             *(model, name, dtype, dtype),
             title=f"{several} of {sizes} units, written by fastmlp.",
             meaning=MEANINGS[model.spec.loss.link_name],
             inputs=inputs,
-            outputs=2 if model.is_pair else columns,
+            outputs=2 if model.is_pair else self.columns,
             parameters="const real *x",
             arguments="x",
         )
-        y = "y + 1" if model.is_pair else "y"
-        body = Body(self, "y" if is_many else y, is_many)
+        self.y = "y + 1" if model.is_pair else "y"
+        body = Body(self, "y" if is_many else self.y, is_many)
         body.network(stacked(nets), inputs)
-        if is_many:
-            self.functions["mix"] = text.MIX
-            member = {"of": f"{n} networks", "suffix": "", "real": "real", "body": body.text()}
-            self.write(text.MEMBER.format(**member, **self.fields), dtype)
-            body.buffers["p"] = columns
-            loop = text.MIXTURE.format(n=n, y=y, means=means, columns=columns)
-            text_of_body = f"    real p[{columns}];\n{loop}"
-        else:
-            text_of_body = body.text()
-        last = "    y[0] = 1.0 - y[1];\n" if model.is_pair else ""
-        parameters = "const real *x, real *y"
-        self.write(f"void {name}_predict({parameters})\n{{\n{text_of_body}{last}}}\n", dtype)
-        self.stack_bytes = body.stack_bytes
+        self.function("predict", body, self.mixture(body) if is_many else body.text())
+
+    def mixture(
+        self, body: Body, suffix: str = "", parameters: str = "", arguments: str = ""
+    ) -> str:
+        """Write the function of the k-th network, and return the code that mixes their values."""
+        self.functions["mix"] = text.MIX
+        of = f"{self.n_nets} networks"
+        member = {"of": of, "suffix": suffix, "real": "real", "more": parameters}
+        self.write(text.MEMBER.format(**member, **self.fields, body=body.text()), self.dtype)
+        body.buffers["p"] = self.columns
+        means = self.columns // 2 if self.model.spec.loss.predicts_variance else self.columns
+        sizes = {"n": self.n_nets, "means": means, "columns": self.columns}
+        return text.MIXTURE.format(y=self.y, suffix=suffix, more=arguments, **sizes)
+
+    def function(
+        self, name: str, body: Body, code: str, parameters: str = "", last: str = ""
+    ) -> None:
+        """Write a public function; the first of two classes has the rest of the probability."""
+        if self.model.is_pair:
+            last = "    y[0] = 1.0 - y[1];\n" + last
+        head = f"void {self.fields['name']}_{name}(const real *x, real *y{parameters})"
+        self.write(f"{head}\n{{\n{code}{last}}}\n", self.dtype)
+        self.stack_bytes = max(self.stack_bytes, body.stack_bytes)
 
     def main(self, rows: Array, few: Array, expected: Array) -> str:
         """Return the self-check for a few of the rows, with their expected predictions."""
-        arrays = text.constants("real", "rows", rows[few].astype(self.dtype))
-        predict = "{name}_predict(rows + i * {inputs}, y);"
-        return self.self_check(arrays, predict, expected, largest(expected))
+        predict, unit = "{name}_predict(rows + i * {inputs}, y);", largest(expected)
+        if self.derivatives:
+            *_, (name, entries) = self.derivatives.items()
+            few = few[: MAX_CHECKED // (entries * expected.shape[1])]
+            derivatives = self.model.differentiated(rows[few])[: len(self.derivatives)]
+            arrays = [expected[: len(few)], *derivatives]
+            places = np.cumsum([array.shape[1] for array in arrays])[:-1]
+            arguments = "".join(f", y + {place}" for place in places)
+            predict = f"{{name}}_{name}(rows + i * {{inputs}}, y{arguments});\n        {predict}"
+            expected = np.concatenate(arrays, axis=1)
+            epsilons = [np.finfo(kind).eps for kind in (self.model.spec.dtype, self.dtype)]
+            unit = largest(expected) * max(1.0, float(epsilons[0] / epsilons[1]))
+        written = text.constants("real", "rows", rows[few].astype(self.dtype))
+        return self.self_check(written, predict, expected, unit)
 
 
 class Body:
@@ -165,14 +192,18 @@ class Body:
     def text(self) -> str:
         """Return declarations of buffers and all calls, as the lines of a function body."""
         buffers = [f"real {name}[{size}];" for name, size in self.buffers.items()]
-        return "".join(f"    {line}\n" for line in [*buffers, *self.calls])
+        return indent("".join(f"{line}\n" for line in [*buffers, *self.calls]), "    ")
 
     def network(self, layers: list[Layer], inputs: int) -> None:
         """Add all layers, quantized or not, from the buffer x on; arrays are `stacked`."""
         self.at, self.width = "x", inputs
         self.last = max(layer.number for layer in layers)
         for layer in layers:
-            WRITERS[layer.kind](self, layer)
+            self.add(layer)
+
+    def add(self, layer: Layer) -> None:
+        """Add a layer."""
+        WRITERS[layer.kind](self, layer)
 
     def constant(self, name: str, values: Array, number: int = 0) -> str:
         """Add a constant, an array for each network, and return the k-th one's address."""
@@ -197,8 +228,11 @@ class Body:
             self.buffers[self.at] = max(self.buffers.get(self.at, 0), width)
         return source, self.at
 
-    def product(self, layer: Layer) -> None:
-        """Add an affine layer, or a linear path, which adds to current values instead of biases."""
+    def product(self, layer: Layer) -> tuple[str, int, int]:
+        """Add an affine layer, or a linear path, which adds to current values instead of biases.
+
+        Return the address of the weights, and their shape.
+        """
         (name, weights), *others = layer.arrays.items()
         n, m = weights.shape[1:]
         # Blocks of columns, each with a row for every input.
@@ -216,6 +250,7 @@ class Body:
         self.source.functions["affine"] = text.QUANTIZED_AFFINE if units else plain
         arguments = ", ".join([source, addresses[name], *units, biases, target, str(n), str(m)])
         self.calls.append(f"affine({arguments});")
+        return addresses[name], n, m
 
     def scale(self, layer: Layer) -> None:
         """Add the scaling of inputs."""

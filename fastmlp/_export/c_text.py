@@ -277,15 +277,16 @@ INPUTS = "#define {macro}_INPUTS {inputs}"
 
 MEMBER = """\
 /* The k-th of {of}. */
-static void member{suffix}(int k, {parameters}, {real} *y)
+static void member{suffix}(int k, {parameters}, {real} *y{more})
 {{
 {body}}}
 """
 
 MIXTURE = """\
+    real p[{columns}];
     int k;
     for (k = 0; k < {n}; k++) {{
-        member(k, x, p);
+        member{suffix}(k, x, p{more});
         mix(p, {y}, k + 1, {means}, {columns});
     }}
 """
@@ -305,7 +306,8 @@ MAIN = """\
 int main(void)
 {{
     const real allowed = {allowed};
-    real y[{checked}], largest = 0.0;
+    static real y[{checked}];
+    real largest = 0.0;
     int i, j, wrong = 0;
     for (i = 0; i < {n}; i++) {{
         int good = 1;

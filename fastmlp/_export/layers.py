@@ -88,6 +88,16 @@ class Exported:
     spec: Spec
     nets: tuple[list[Layer], ...]  # each from the inputs to the prediction; the link is the last
     labels: Labels | None = None  # of a classifier
+    # Of each network: predictions, jacobians and hessians at rows.
+    derivatives: tuple[Callable[[Array], Sequence[Array]], ...] = ()
+
+    def differentiated(self, rows: Array) -> list[Array]:
+        """Return jacobians and hessians of the predictions, averaged, each (rows, entries)."""
+        of_networks = [derivatives(rows)[1:] for derivatives in self.derivatives]
+        means = [np.mean(arrays, axis=0) for arrays in zip(*of_networks, strict=True)]
+        if self.is_pair:
+            means = [np.concatenate([-mean, mean], axis=1) for mean in means]
+        return [mean.reshape(len(rows), -1) for mean in means]
 
     @property
     def n_parameters(self) -> int:
@@ -135,10 +145,11 @@ def exported(spec: Spec, *parameters: list[Array], labels: Labels | None = None)
 
 def joined(members: Iterable[Exported]) -> Exported:
     """Return the networks of an ensemble, each a member, as one model."""
-    first, *others = members
-    return Exported(
-        first.spec, first.nets + sum((member.nets for member in others), ()), first.labels
+    exports = list(members)
+    nets, derivatives = (
+        sum((getattr(member, name) for member in exports), ()) for name in ("nets", "derivatives")
     )
+    return Exported(exports[0].spec, nets, exports[0].labels, derivatives)
 
 
 def stacked(nets: Sequence[list[Layer]]) -> list[Layer]:

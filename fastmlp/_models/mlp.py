@@ -14,7 +14,7 @@ from fastmlp._core.fit_lock import FitLock
 from fastmlp._core.history import History, ResumeState
 from fastmlp._core.intervals import check_count, check_flag
 from fastmlp._core.keywords import with_argument_hints
-from fastmlp._engine import compiled
+from fastmlp._engine import compiled, linked
 from fastmlp._engine.exportable import Exportable
 from fastmlp._engine.thread_count import call_team, fit_team
 from fastmlp._models import derivatives
@@ -669,9 +669,7 @@ class MLP(Exportable):
             self._take(parameters)
 
     def _exported(self) -> Exported:
-        from fastmlp._export.layers import exported
-
-        return exported(self._spec, *self._engine.parameters())
+        return linked.exported(self._engine)
 
     def _assign(self, kind: str, change: Callable[[list[NDArray[Any]]], Any]) -> None:
         """Replace the arrays of one kind by the result of ``change``."""

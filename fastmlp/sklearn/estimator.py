@@ -11,9 +11,10 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastmlp._core.history import History
+from fastmlp._engine import linked
 from fastmlp._engine.exportable import Exportable
 from fastmlp._engine.protocol import Predictor
-from fastmlp._export.layers import Exported, Labels, exported
+from fastmlp._export.layers import Exported, Labels
 from fastmlp._models.mlp import MLP
 from fastmlp._network.losses import Loss
 from fastmlp._network.sparse import is_sparse, rows_of
@@ -300,7 +301,7 @@ class BaseMLP(Exportable, parameters.Validated, CallbackSupportMixin):
         fitted = self._value()
         labels, network = fitted.targets.labels, fitted.network
         names = labels and Labels(LABELS[labels.y_type_], np.asarray(labels.classes_))
-        return exported(network.spec, *network.predictor.parameters(), labels=names)
+        return linked.exported(network.predictor, names)
 
     def to_mlp(self) -> MLP:
         """Return a ``fastmlp.MLP`` with a copy of the current weights.

@@ -90,6 +90,7 @@ REFUSED = [
     (None, ["predict", MODEL, "new.csv", "--proba"], 1, "--proba is not for a TabMLPRegressor"),
     (None, ["predict", OTHER, "new.csv", "--interval", "0.9"], 1, "--interval is not for a TabML"),
     (None, ["export", OTHER, "--to", "c", "--quantiles", "0.1"], 1, "--quantiles is not for a Tab"),
+    (None, ["export", OTHER, "--to", "c", "--derivatives", "2"], 1, "--derivatives is for net"),
     (None, ["evaluate", MODEL, "new.csv", "--target", "dear"], 1, "but the model predicts numbers"),
     (None, ["predict", MODEL, "new.csv", "-o", "."], 1, "it is a folder, a pipe or a device"),
     (None, [*TRAIN, "rent", "-o", os.devnull], 1, "it is a folder, a pipe or a device: name a"),

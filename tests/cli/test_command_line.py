@@ -340,6 +340,13 @@ def test_exports(options, files, folder):
     assert all((folder / name).stat().st_size for name in files)
 
 
+def test_an_export_of_a_network_has_derivatives(tmp_path):
+    fastmlp.MLP([3, 4, 1], rng=0).save(tmp_path / "net.safetensors")
+    words = ("export", "net.safetensors", "--to", "c", "--derivatives", "2")
+    children.printed(here(*words, folder=tmp_path))
+    assert "net_hessian(" in (tmp_path / "net.h").read_text()
+
+
 def test_info_is_what_show_config_prints(capsys):
     fastmlp.show_config()
     lines = set(capsys.readouterr().out.splitlines())

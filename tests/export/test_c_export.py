@@ -21,20 +21,23 @@ def all_kinds(folder):
     x = exports.rows(64, 7, "float64")
     everything, layers = list(ACTIVATIONS), (7, *[9] * len(ACTIVATIONS), 4)
     net = exports.network(everything, "cross_entropy", "float32", layers, parametric=True)
-    net.to_c(folder / "parametric.c")
+    net.to_c(folder / "parametric.c", derivatives=2)
     for k, loss in enumerate(["cross_entropy", "binary_cross_entropy", "gaussian_nll"]):
         for dtype in exports.RELATIVE:
             net = exports.network(everything, loss, dtype, layers)
-            net.to_c(folder / f"net{k}_{dtype}.c")
+            net.to_c(folder / f"net{k}_{dtype}.c", derivatives=2)
             everything, layers = "tanh", (7, 40, 4)
     net = exports.network("relu", "cross_entropy", "float32")
     net.to_c(folder / "int8.c", weights="int8", X=x)
     normalized = exports.network("relu", "cross_entropy", "float32", layer_norm="after")
-    normalized.to_c(folder / "normalized.c")
-    exports.network("relu", "squared_error", "float32", (7, 2)).to_c(folder / "linear.c")
+    normalized.to_c(folder / "normalized.c", derivatives=2)
+    exports.network("relu", "squared_error", "float32", (7, 2)).to_c(
+        folder / "linear.c", derivatives=2
+    )
     net.weights = [1e-41 * w for w in net.weights]
     net.to_c(folder / "denormal.c")
     ensemble("gaussian_nll", **ALL).to_c(folder / "mixture.c", weights="int8", X=X)
+    ensemble("quantile", **ALL).to_c(folder / "mean.c", derivatives=2)
     return sorted(folder.glob("*.c"))
 
 

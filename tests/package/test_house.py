@@ -16,7 +16,7 @@ import pytest
 
 import fastmlp
 from fastmlp._engine import kernels, native_engine
-from fastmlp._export import c_source, c_text, onnx_nodes
+from fastmlp._export import c_derivatives, c_source, c_text, onnx_nodes
 from fastmlp._network import activations, losses, optimizers
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -228,6 +228,7 @@ def test_tables_of_the_exporters_have_the_same_rows():
         onnx_nodes.ACTIVATIONS.keys() == activations.ACTIVATIONS.keys() == c_text.ACTIVATIONS.keys()
     )
     assert onnx_nodes.WIDE_ACTIVATIONS.keys() == onnx_nodes.ACTIVATIONS.keys()
+    assert c_derivatives.DERIVED.keys() == c_text.ACTIVATIONS.keys()
     links = {loss().link_name for loss in losses.LOSSES.values()}
     for table in (onnx_nodes.LINKS, c_text.LINKS, c_source.MEANINGS):
         assert table.keys() == links

@@ -76,11 +76,11 @@ def compiled(folder: Path, optimize: str = "-O1") -> Any:
     return ctypes.CDLL(str(library))
 
 
-def called(function: Any, x: Array, y: Array) -> Array:
-    """Call a C function for each row of x and y, and return y."""
+def called(function: Any, x: Array, y: Array, *others: Array) -> Array:
+    """Call a C function for each row of x and y, and of others that it fills; return y."""
     function.restype = None
-    for row, result in zip(x, y, strict=True):
-        function(*(each.ctypes.data_as(ctypes.c_void_p) for each in (row, result)))
+    for rows_ in zip(x, y, *others, strict=True):
+        function(*(each.ctypes.data_as(ctypes.c_void_p) for each in rows_))
     return y
 
 
@@ -168,14 +168,19 @@ def ordinary(n: int, n_in: int, dtype: Any) -> Array:
     return x.astype(dtype)
 
 
-def truth(net: Any, x: Array) -> Array:
-    """Return the prediction of the reference in float64."""
+def exact(net: Any) -> Any:
+    """Return the same network of the reference in float64."""
     options = {name: getattr(net._spec, name) for name in KEPT}
     options["activation"] = list(net.activations)
-    exact = reference.MLP(net.layer_sizes, dtype="float64", **options)
-    exact.load_state_dict(net.state_dict())
+    other = reference.MLP(net.layer_sizes, dtype="float64", **options)
+    other.load_state_dict(net.state_dict())
+    return other
+
+
+def truth(net: Any, x: Array) -> Array:
+    """Return the prediction of the reference in float64."""
     with np.errstate(all="ignore"):
-        return cases.columns(exact.predict(x.astype(np.float64)))
+        return cases.columns(exact(net).predict(x.astype(np.float64)))
 
 
 def assert_normalized(got: Array, net: Any, x: Array) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastmlp._engine import linked
 from fastmlp._engine.exportable import Exportable
 from fastmlp._engine.protocol import Arrays, Engine
-from fastmlp._export.layers import Exported, exported
+from fastmlp._export.layers import Exported
 from fastmlp._network.sparse import SparseRows, is_sparse
 from fastmlp._network.spec import Spec
 from fastmlp._validation import check
@@ -50,7 +50,7 @@ class Predictor(Exportable):
         return self._engine.parameters()
 
     def _exported(self) -> Exported:
-        return exported(self.spec, *self.parameters())
+        return linked.exported(self._engine)
 
     def __call__(self, x: ArrayLike, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Predict one row, (I,) to (C,), or a batch, (n, I) to (n, C), into ``out`` if given."""

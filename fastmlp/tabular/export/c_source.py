@@ -165,10 +165,11 @@ class TableSource(Source):
             texts += of_column
         self.constant_bytes += sum(len(value) + 1 for value in texts if value is not None)
         written = ",\n    ".join("0" if value is None else text.string(value) for value in texts)
-        self.constants += [
-            f"static const char *const texts[{len(texts)}] = {{\n    {written}\n}};\n",
-            text.constants("int", "sorted", np.array(order)),
-        ]
+        array = f"static const char *const texts[{len(texts)}] = {{\n    {written}\n}};\n"
+        self.constants |= {
+            "texts": array,
+            "sorted": text.constants("int", "sorted", np.array(order)),
+        }
 
     def _recipe(self, group: ExportedGroup, nets: list[list[Layer]], title: str) -> Body:
         """Add the function of one recipe, for its k-th member, and return its body."""
@@ -191,7 +192,7 @@ class TableSource(Source):
         body.network(stacked(nets), inputs)
         scale = [] if group.target is None else constants("target", group.target)
         body.calls.append(f"decode({', '.join(['p', *scale, 'y'])});")
-        member = {"of": f"{title} units", "suffix": f"_{number}", "real": "double"}
+        member = {"of": f"{title} units", "suffix": f"_{number}", "real": "double", "more": ""}
         self.write(text.MEMBER.format(body=body.text(), **member, **self.fields), self.dtype)
         return body
 

@@ -20,7 +20,6 @@ import numpy as np
 
 from fastmlp._engine import cpu_levels, linked, thread_count
 from fastmlp._engine.exportable import Exportable
-from fastmlp._export.layers import exported
 from fastmlp._network.sparse import SparseRows, is_sparse
 from fastmlp._validation import check
 
@@ -139,7 +138,7 @@ cdef class Predictor:
     to_onnx, to_c = Exportable.to_onnx, Exportable.to_c
 
     def _exported(self):
-        return exported(self.engine.spec, *self.engine.parameters())
+        return linked.exported(self.engine)
 
     @property
     def spec(self):

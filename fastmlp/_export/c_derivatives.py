@@ -1,0 +1,419 @@
+"""C code that computes derivatives of an exported network's predictions by its inputs.
+
+Values pass forward, then the gradient of each output backward. For second derivatives the tangents,
+which are derivatives by each input, also pass forward, and each nonlinear step adds to the hessian
+the gradient times its own second derivatives in the directions of two tangents.
+"""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from fastmlp._export.c_source import WRITERS, Body, NetworkSource, Source
+from fastmlp._export.c_text import ACTIVATIONS
+from fastmlp._export.layers import Layer, stacked
+from fastmlp._network.activations import GELU_CUBIC, LEAK, SELU_ALPHA, SELU_SCALE, SQRT_2_OVER_PI
+from fastmlp._network.layer_norm import EPSILON
+
+DENSITY = f"{math.sqrt(0.5 / math.pi)!r} * exp(-0.5 * z * z)"
+GELU_LOCALS = f"""\
+const real c = z < -40.0 ? -40.0 : z > 40.0 ? 40.0 : z, c2 = {GELU_CUBIC!r} * c * c;
+        const real u = {2 * SQRT_2_OVER_PI!r} * c * (1.0 + c2);
+        const real u1 = {2 * SQRT_2_OVER_PI!r} * (1.0 + 3.0 * c2);
+        const real s = sigmoid(u), s1 = s * sigmoid(-u);
+"""
+MISH_LOCALS = "const real g = tanh(log1p(exp(z))), s = sigmoid(z), g1 = (1.0 - g * g) * s;\n"
+
+
+class Derived(NamedTuple):
+    """The derivatives of a function of z, as C: of z and its value f, and of the slope."""
+
+    slope: str
+    curvature: str
+    locals: str = ""
+    value: str = ""  # of links; those of activations are in `ACTIVATIONS`
+
+
+# Where slope or curvature jump, they are the left ones.
+DERIVED = {
+    "identity": Derived("1.0", "0.0"),
+    "relu": Derived("z > 0.0 ? 1.0 : 0.0", "0.0"),
+    "leaky_relu": Derived(f"z > 0.0 ? 1.0 : {LEAK!r}", "0.0"),
+    "elu": Derived("z > 0.0 ? 1.0 : f + 1.0", "z > 0.0 ? 0.0 : slope"),
+    "selu": Derived(
+        f"z > 0.0 ? {SELU_SCALE!r} : f + {SELU_SCALE * SELU_ALPHA!r}", "z > 0.0 ? 0.0 : slope"
+    ),
+    "softplus": Derived("sigmoid(z)", "slope * sigmoid(-z)"),
+    "sigmoid": Derived("f * sigmoid(-z)", "slope * (1.0 - 2.0 * f)"),
+    "tanh": Derived("1.0 - f * f", "-2.0 * f * slope"),
+    "gelu": Derived(
+        f"0.5 * erfc({-math.sqrt(0.5)!r} * z) + z * {DENSITY}",
+        f"fabs(z) < 40.0 ? (2.0 - z * z) * {DENSITY} : 0.0",
+    ),
+    "gelu_tanh": Derived(
+        "s + c * s1 * u1",
+        f"2.0 * s1 * u1 + c * s1 * ((1.0 - 2.0 * s) * u1 * u1"
+        f" + {12 * SQRT_2_OVER_PI * GELU_CUBIC!r} * c)",
+        GELU_LOCALS,
+    ),
+    "silu": Derived(
+        "s + z * s1",
+        "s1 * (2.0 + z * (1.0 - 2.0 * s))",
+        "const real s = sigmoid(z), s1 = s * sigmoid(-z);\n",
+    ),
+    "mish": Derived("g + z * g1", "2.0 * g1 + z * g1 * (1.0 - s - 2.0 * g * s)", MISH_LOCALS),
+}
+FIRST = "j < n / HEADS ? "  # of the outputs that the link leaves as they are
+LINKS = {
+    "exp": Derived("f", "f", value="exp(z)"),
+    "sigmoid": DERIVED["sigmoid"]._replace(value="sigmoid(z)"),
+    "mean_and_variance": Derived(f"{FIRST}1.0 : f", f"{FIRST}0.0 : f", value=f"{FIRST}z : exp(z)"),
+    "ascending": Derived(
+        f"{FIRST}1.0 : sigmoid(z)",
+        f"{FIRST}0.0 : slope * sigmoid(-z)",
+        value=f"{FIRST}z : {ACTIVATIONS['softplus']}",
+    ),
+}
+
+ELEMENTWISE = """\
+/* The values, and behind each other slopes and curvatures. */
+static void {name}(real *y, {parameter}real *d, int n)
+{{
+    int j;
+    for (j = 0; j < n; j++) {{
+        const real z = y[j], f = {value};
+        {locals}const real slope = {slope}, curvature = {curvature};
+        y[j] = {y};
+        d[j] = {of_slope};
+        d[n + j] = {of_curvature};
+    }}
+}}
+"""
+PLAIN = {"parameter": "", "y": "f", "of_slope": "slope", "of_curvature": "curvature"}
+PARAMETRIC = {
+    "parameter": "const real *alphas, ",
+    "y": "(1.0 - alphas[j]) * z + alphas[j] * f",
+    "of_slope": "1.0 - alphas[j] + alphas[j] * slope",
+    "of_curvature": "alphas[j] * curvature",
+}
+
+# Functions by name, behind those that they call.
+HELPERS = {
+    "dot": """\
+static real dot(const real *a, const real *b, int n)
+{
+    real s[8] = {0.0};
+    int i = 0, j;
+    for (; i + 8 <= n; i += 8)
+        for (j = 0; j < 8; j++) s[j] += a[i + j] * b[i + j];
+    for (; i < n; i++) s[0] += a[i] * b[i];
+    return ((s[0] + s[1]) + (s[2] + s[3])) + ((s[4] + s[5]) + (s[6] + s[7]));
+}
+""",
+    "back": """\
+/* The gradient g of m sums, times the weights: that of the n values. */
+static void back(const real *w, const real *g, real *h, int n, int m)
+{
+    int i, j, size;
+    for (i = 0; i < n; i++) h[i] = 0.0;
+    for (j = 0; j < m; j += size, w += n * size) {
+        size = m - j < BLOCK ? m - j : BLOCK;
+        for (i = 0; i < n; i++) h[i] += dot(w + i * size, g + j, size);
+    }
+}
+""",
+    "add_rows": """\
+/* Weights are the tangents of m sums of the n inputs. */
+static void add_rows(const real *w, real *s, int n, int m)
+{
+    int i, j, k, size;
+    for (j = 0; j < m; j += size, w += n * size) {
+        size = m - j < BLOCK ? m - j : BLOCK;
+        for (i = 0; i < n; i++)
+            for (k = 0; k < size; k++) s[i * m + j + k] += w[i * size + k];
+    }
+}
+""",
+    "reject": """\
+/* Without the mean and the part along v, times v[n]. */
+static void reject(const real *v, const real *a, real *y, int n)
+{
+    const real along_v = dot(v, a, n) / (real)n;
+    real mean = 0.0;
+    int j;
+    for (j = 0; j < n; j++) mean += a[j] / (real)n;
+    for (j = 0; j < n; j++) y[j] = (a[j] - mean - v[j] * along_v) * v[n];
+}
+""",
+    "bend_norm": """\
+static void bend_norm(const real *v, const real *s, real *q, int n)
+{
+    const real q_v = dot(q, v, n) / (real)n, s_v = dot(s, v, n) / (real)n;
+    real mean_q = 0.0, mean_s = 0.0, both;
+    int j;
+    for (j = 0; j < n; j++) mean_q += q[j] / (real)n;
+    for (j = 0; j < n; j++) mean_s += s[j] / (real)n;
+    both = dot(q, s, n) / (real)n - mean_q * mean_s - 3.0 * q_v * s_v;
+    for (j = 0; j < n; j++)
+        q[j] = -v[n] * v[n] * (v[j] * both + (q[j] - mean_q) * s_v + (s[j] - mean_s) * q_v);
+}
+""",
+    "along": """\
+/* The derivatives of a softmax, whose values are p, times a. */
+static void along(const real *p, const real *a, real *y, int n)
+{
+    const real mean = dot(p, a, n);
+    int j;
+    for (j = 0; j < n; j++) y[j] = p[j] * (a[j] - mean);
+}
+""",
+    "bend_softmax": """\
+static void bend_softmax(const real *p, const real *g, const real *s, real *q, int n)
+{
+    const real mean_g = dot(p, g, n), mean_s = dot(p, s, n);
+    int j;
+    for (j = 0; j < n; j++) q[j] = g[j] * (s[j] - mean_s) - s[j] * mean_g;
+    along(p, q, q, n);
+}
+""",
+}
+NORM = f"""\
+/* Rows of mean 0 and variance 1, into v, and behind them the factor that made them. */
+static void derive_norm(real *y, const real *gains, const real *shifts, real *v, int n)
+{{
+    real mean = 0.0, square = 0.0;
+    int j;
+    for (j = 0; j < n; j++) mean += y[j];
+    mean /= (real)n;
+    for (j = 0; j < n; j++) square += (y[j] - mean) * (y[j] - mean);
+    v[n] = 1.0 / sqrt(square / (real)n + {EPSILON:.7f});
+    for (j = 0; j < n; j++) {{
+        v[j] = (y[j] - mean) * v[n];
+        y[j] = v[j] * gains[j] + shifts[j];
+    }}
+}}
+"""
+
+
+def each(n: Any, code: str) -> str:
+    """Return a loop of j below n."""
+    return f"for (int j = 0; j < {n}; j++) {code}"
+
+
+def nested(i: str, n: int, code: str) -> str:
+    """Return a loop of several lines."""
+    return f"for (int {i} = 0; {i} < {n}; {i}++) {{\n{textwrap.indent(code, '    ')}\n}}"
+
+
+class Nonlinear(NamedTuple):
+    """Code of a step whose n values left d for it: of tangents s to t, and of the gradient g."""
+
+    tangent: str
+    back: str
+    bend: str  # q: the second derivatives in the direction s, times the gradient
+
+
+ELEMENTWISE_STEP = Nonlinear(
+    each("{n}", "({t})[j] = {d}[j] * ({s})[j];"),
+    each("{n}", "g[j] *= {d}[j];"),
+    each("{n}", "q[j] = {d}[{n} + j] * g[j] * ({s})[j];"),
+)
+NORM_STEP = Nonlinear(
+    "reject({d}, {s}, {t}, {n});\n" + each("{n}", "({t})[j] *= ({gains})[j];"),
+    each("{n}", "g[j] *= ({gains})[j];") + "\nreject({d}, g, g, {n});",
+    each("{n}", "q[j] = g[j] * ({gains})[j];") + "\nbend_norm({d}, {s}, q, {n});",
+)
+SOFTMAX_STEP = Nonlinear("", "along({d}, g, g, {n});", "bend_softmax({d}, g, {s}, q, {n});")
+
+
+class Derivatives(Body):
+    """The calls that compute values and derivatives, of order 1 or 2, of the k-th network."""
+
+    def __init__(self, source: Source, share: float, order: int) -> None:
+        super().__init__(source, "y", is_many=True)
+        self.share, self.order = share, order
+        self.tangents = ""  # buffer of the current values' tangents
+        self.backward: list[str] = []  # code of the gradient, the last step first
+
+    def network(self, layers: list[Layer], inputs: int) -> None:
+        """Add all layers, and the loop over outputs in which gradients pass backward."""
+        self.inputs, self.bent = inputs, sum(map(is_bent, layers)) * (self.order == 2)
+        super().network(layers, inputs)
+        n = inputs
+        first = each(self.width, f"g[j] = j == o ? {self.share!r} : 0.0;")
+        last = [each(n, f"jacobian[o * {n} + j] += g[j];")]
+        if self.order == 2:
+            mirrored = f"hessian[(o * {n} + j) * {n} + i] = hessian[(o * {n} + i) * {n} + j];"
+            last.append(f"for (int i = 0; i < {n}; i++) {each('i', mirrored)}")
+        code = "\n".join([first, *self.backward, *last])
+        self.calls.append(nested("o", self.width, code))
+        called, helpers = "".join([*self.calls, *self.source.functions.values()]), {}
+        for name, piece in reversed(HELPERS.items()):
+            if f"{name}(" in called:
+                helpers[name] = piece
+                called += piece
+        self.source.functions |= dict(reversed(helpers.items()))
+
+    def room(self, name: str, size: int) -> str:
+        """Return the name of a buffer, which has at least this size."""
+        self.buffers[name] = max(self.buffers.get(name, 0), size)
+        return name
+
+    def differentiate(self, *before: str) -> None:
+        """Add code of the gradient, in front of that of later steps."""
+        self.room("g", self.width)
+        self.backward[:0] = before
+
+    def new_tangents(self) -> tuple[str, str]:
+        """Return the buffers of tangents before and after a step."""
+        before = self.tangents
+        self.tangents = self.room(f"s_{len(self.buffers)}", self.inputs * self.width)
+        return before, self.tangents
+
+    def product(self, layer: Layer) -> tuple[str, int, int]:
+        """Add an affine layer or a linear path, with tangents and gradients."""
+        self.room("g", self.width)
+        w, n, m = super().product(layer)
+        if layer.kind == "linear":
+            self.differentiate(f"back({w}, g, {self.room('g_inputs', n)}, {n}, {m});")
+        else:
+            back = f"back({w}, g, {self.room('q', n)}, {n}, {m});"
+            self.differentiate(back, each(n, "g[j] = q[j];"))
+        if self.bent:
+            if layer.kind != "linear":
+                before, s = self.new_tangents()
+                self.calls.append(each(self.inputs * m, f"{s}[j] = 0.0;"))
+            if layer.kind == "linear" or not before:
+                self.calls.append(f"add_rows({w}, {self.tangents}, {n}, {m});")
+            else:
+                row = f"{s} + i * {m}"
+                self.calls.append(
+                    f"for (int i = 0; i < {self.inputs}; i++) "
+                    f"affine({before} + i * {n}, {w}, {row}, {row}, {n}, {m});"
+                )
+        return w, n, m
+
+    def keep(self, layer: Layer) -> None:
+        """Store the current values, whose gradient has a second part."""
+        self.stored[layer.name] = self.at
+        self.kept = self.tangents
+        kept = self.room(f"g_{layer.name}", self.width)
+        self.differentiate(each(self.width, f"g[j] += {kept}[j];"))
+
+    def skip(self, layer: Layer) -> None:
+        """Add the stored values, and their tangents."""
+        WRITERS["skip"](self, layer)
+        self.differentiate(each(self.width, "g_block[j] = g[j];"))
+        if self.bent:
+            added = f"{self.tangents}[j] += {self.kept}[j];"
+            self.calls.append(each(self.inputs * self.width, added))
+
+    def nonlinear(self, layer: Layer, step: Nonlinear, **places: str) -> None:
+        """Add the derivatives of a step whose value was added."""
+        n = self.width
+        fields = {"n": n, "s": f"{self.tangents} + i * {n}", **places}
+        back = [step.back.format(**fields)]
+        if self.bent and is_bent(layer):
+            self.bent -= 1
+            self.room("q", n)
+            entry = f"hessian[(o * {self.inputs} + i) * {self.inputs} + j]"
+            row = each("i + 1", f"{entry} += dot(q, {self.tangents} + j * {n}, {n});")
+            back.insert(0, nested("i", self.inputs, f"{step.bend.format(**fields)}\n{row}"))
+        self.differentiate(*back)
+        if self.bent:
+            _, after = self.new_tangents()
+            tangent = step.tangent.format(t=f"{after} + i * {n}", **fields)
+            self.calls.append(nested("i", self.inputs, tangent))
+
+    def elementwise(self, layer: Layer, name: str, row: Derived, options: dict[str, str]) -> None:
+        """Add a function of each value."""
+        d = self.room(f"d_{len(self.buffers)}", 2 * self.width)
+        piece = ELEMENTWISE.format(name=name, **row._asdict(), **options)
+        piece = piece.replace("HEADS", str(layer.heads))
+        self.call(name, piece, *self.constants(layer).values(), d)
+        self.nonlinear(layer, ELEMENTWISE_STEP, d=d)
+
+    def normalize(self, layer: Layer) -> None:
+        """Add a normalisation of the values."""
+        d, arrays = self.room(f"d_{len(self.buffers)}", 2 * self.width), self.constants(layer)
+        self.call("derive_norm", NORM, *arrays.values(), d)
+        self.nonlinear(layer, NORM_STEP, d=d, gains=arrays["gains"])
+
+    def add(self, layer: Layer) -> None:
+        """Add a layer."""
+        DERIVATIVE_WRITERS[layer.kind](self, layer)
+
+    def link(self, layer: Layer) -> None:
+        """Add the link."""
+        if layer.name == "softmax":
+            WRITERS["link"](self, layer)
+            self.nonlinear(layer, SOFTMAX_STEP, d=self.at)
+        elif layer.name in LINKS:
+            self.elementwise(layer, f"derive_{layer.name}", LINKS[layer.name], PLAIN)
+        if layer.name == "ascending":
+            n, m = self.width, self.width // layer.heads
+            self.calls.append(f"for (int j = {m}; j < {n}; j++) y[j] += y[j - {m}];")
+            self.differentiate(f"for (int j = {n - m - 1}; j >= 0; j--) g[j] += g[j + {m}];")
+
+
+# Declarations of the functions, by the array that each computes last.
+DECLARED = {
+    "jacobian": """\
+/* The same, and derivatives: jacobian[o * {inputs} + i] is that of y[o] by x[i]. */
+void {name}_jacobian(const real *x, real *yPARAMETERS);
+""",
+    "hessian": """\
+/* The same, and second derivatives: hessian[(o * {inputs} + i) * {inputs} + j] is that of y[o]
+   by x[i] and x[j]. */
+void {name}_hessian(const real *x, real *yPARAMETERS);
+""",
+}
+
+
+def of_activation(name: str) -> Derived:
+    """Return the row of an activation, with its value."""
+    return DERIVED[name]._replace(value=ACTIVATIONS[name])
+
+
+def is_bent(layer: Layer) -> bool:
+    """Whether a step has second derivatives."""
+    return layer.kind == "layer_norm" or (layer.kind in BENT and layer.name not in STRAIGHT)
+
+
+BENT = ("activation", "parametric", "link")
+STRAIGHT = {name for name, row in DERIVED.items() if row.curvature == "0.0"}
+DERIVATIVE_WRITERS: dict[str, Any] = {
+    "affine": Derivatives.product,
+    "linear": Derivatives.product,
+    "layer_norm": Derivatives.normalize,
+    "keep": Derivatives.keep,
+    "skip": Derivatives.skip,
+    "activation": lambda body, layer: body.elementwise(
+        layer, f"derive_{layer.name}", of_activation(layer.name), PLAIN
+    ),
+    "parametric": lambda body, layer: body.elementwise(
+        layer, f"derive_parametric_{layer.name}", of_activation(layer.name), PARAMETRIC
+    ),
+    "link": Derivatives.link,
+}
+
+
+def add(source: NetworkSource, nets: Sequence[list[Layer]], derivatives: int) -> None:
+    """Add the functions that compute derivatives, of orders up to 2, to a source."""
+    n, outputs, first = source.fields["inputs"], source.fields["outputs"], int(source.model.is_pair)
+    for order, (name, declaration) in enumerate([*DECLARED.items()][:derivatives], start=1):
+        source.derivatives[name] = n**order
+        sizes = source.derivatives.items()
+        parameters = "".join(f", real *{array}" for array, _ in sizes)
+        arguments = "".join(f", {array} + {first * size}" for array, size in sizes)
+        body = Derivatives(source, 1 / len(nets), order)
+        body.network(stacked(nets), n)
+        zeros = [each(outputs * size, f"{array}[j] = 0.0;") for array, size in sizes]
+        mixed = source.mixture(body, f"_{order}", parameters, arguments)
+        negative = [each(size, f"{array}[j] = -{array}[{size} + j];") for array, size in sizes]
+        code, last = ("".join(f"    {line}\n" for line in lines) for lines in (zeros, negative))
+        source.function(name, body, code + mixed, parameters, last * first)
+        source.declared.append(declaration.replace("PARAMETERS", parameters))

@@ -1,0 +1,112 @@
+"""Derivatives in C: those of the reference in float64, of every activation, link and option."""
+
+import itertools
+
+import compilers
+import exports
+import numpy as np
+import pytest
+from exports import needs_gcc
+from test_networks import ALL, FIT, SCORE, TWO, X, ensemble
+
+import fastmlp
+from fastmlp._network.activations import ACTIVATIONS
+
+OPTIONS = [*exports.OPTIONS.values(), *({"layer_norm": norm} for norm in exports.NORMS)]
+OPTIONS += [{"skip": 1}, {"skip": 1, "layer_norm": "after"}, ALL]
+SIZES = (5, 9, 9, 4)
+LIMITS = {"float32": 2e-5, "float64": 1e-12}
+
+
+def networks(dtype):
+    """Return networks with each activation, loss and option, and some of few layers."""
+    for activation, loss, options in itertools.zip_longest(ACTIVATIONS, exports.LOSSES, OPTIONS):
+        yield exports.network(activation or "tanh", "gaussian_nll", dtype, SIZES, **options or {})
+        yield exports.network("silu", loss or "cross_entropy", dtype, SIZES)
+    for activation, sizes in itertools.product(
+        ("identity", "tanh"), [(3, 2), (1, 1, 1), (2, 70, 3)]
+    ):
+        yield exports.network(activation, "squared_error", dtype, sizes)
+    yield exports.network("identity", "huber", dtype, SIZES, parametric=True, layer_norm="after")
+
+
+def assert_derivatives(library, name, x, expected, limit=1e-12):
+    """Fail if values, jacobians and hessians of C are far from expected ones, (n, ...) each."""
+    for order, function in enumerate(("predict", "jacobian", "hessian")):
+        found = [np.full(a.shape, np.nan, x.dtype) for a in expected[: order + 1]]
+        exports.called(getattr(library, f"{name}_{function}"), x, *found)
+        for a, b in zip(found, expected, strict=False):
+            assert np.abs(a - b).max() <= limit * max(1, np.abs(b).max())
+    assert np.array_equal(found[2], found[2].swapaxes(2, 3))
+
+
+@needs_gcc
+@pytest.mark.parametrize("dtype", exports.RELATIVE)
+def test_derivatives_are_those_of_the_reference(dtype, tmp_path):
+    nets = list(networks(dtype))
+    for k, net in enumerate(nets):
+        net.to_c(tmp_path / f"net{k}.c", derivatives=2)
+    library = exports.compiled(tmp_path, "-O0")
+    for k, net in enumerate(nets):
+        x = exports.ordinary(7, net.layer_sizes[0], dtype)
+        exact, wide = exports.exact(net), x.astype(np.float64)
+        expected = exports.truth(net, x), exact.jacobian(wide), exact.hessian(wide)
+        assert_derivatives(library, f"net{k}", x, expected, LIMITS[dtype])
+
+
+@needs_gcc
+@pytest.mark.filterwarnings("ignore:.*onverge")
+def test_derivatives_of_ensembles_and_estimators(tmp_path):
+    """Means over members; both classes; inputs before they are standardised."""
+    pytest.importorskip("sklearn", reason="needs scikit-learn")
+    x, nets = SCORE[:20], ensemble("cross_entropy", **ALL)
+    parts = [net.predictor().derivatives(x) for net in nets]
+    wanted = {"nets": [np.mean(arrays, axis=0) for arrays in zip(*parts, strict=True)]}
+    nets.to_c(tmp_path / "nets.c", derivatives=2)
+    model = fastmlp.MLPClassifier((9,), "tanh", standardize=True, **FIT).fit(X, TWO)
+    model.to_c(tmp_path / "two.c", derivatives=2)
+    second = model.to_mlp().predictor().derivatives(X[:20])
+    wanted["two"] = [
+        np.concatenate([k - a, a], axis=1) for k, a in zip((1, 0, 0), second, strict=True)
+    ]
+    library = exports.compiled(tmp_path, "-O0")
+    assert_derivatives(library, "nets", x, wanted["nets"])
+    assert_derivatives(library, "two", X[:20], wanted["two"])
+
+
+@needs_gcc
+def test_the_self_check_finds_a_wrong_derivative(tmp_path):
+    for dtype, weights in (("float32", "float64"), ("float64", "float32")):
+        net = exports.network("tanh", "squared_error", dtype, SIZES)
+        source = net.to_c(tmp_path / "net.c", weights=weights, derivatives=2).source
+        compilers.check_passes(source, tmp_path)
+        source.write_text(source.read_text().replace("slope = 1.0", "slope = 1.01"))
+        assert compilers.check(source, tmp_path).stdout.startswith("16 of 16 rows wrong")
+
+
+@pytest.mark.parametrize(
+    ("make", "options", "words"),
+    [
+        (exports.network, {"derivatives": 3}, "0, 1 or 2 is expected"),
+        (exports.network, {"derivatives": True}, "derivatives"),
+        (exports.network, {"derivatives": 1, "weights": "bfloat16"}, "use weights='float32'"),
+        (ensemble, {"derivatives": 1}, "write the members"),
+        (
+            lambda *_: fastmlp.MLP([784, 400, 1], activation="tanh"),
+            {"derivatives": 2},
+            "bytes of stack",
+        ),
+    ],
+)
+def test_bad_arguments_write_nothing(make, options, words, tmp_path):
+    arguments = ("gaussian_nll",) if make is ensemble else ("relu", "squared_error", "float32")
+    with pytest.raises((TypeError, ValueError), match=words):
+        make(*arguments).to_c(tmp_path / "net.c", **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_only_functions_that_were_asked_for_are_there(tmp_path):
+    net = fastmlp.MLP([784, 64, 10])  # its hessian needs too much memory
+    header = net.to_c(tmp_path / "net.c", derivatives=1).header.read_text()
+    assert "net_jacobian(" in header
+    assert "hessian" not in header
