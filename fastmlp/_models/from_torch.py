@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import reprlib
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -66,11 +67,6 @@ CHANGES = (
     ("forward", "another forward", "delete it, or pass a module of PyTorch's own"),
     ("_forward_pre_hooks", "a hook before forward", HOOKS),
     ("_forward_hooks", "a hook after forward", HOOKS),
-    (
-        "parametrizations",
-        "a parametrization",
-        "remove it by torch.nn.utils.parametrize.remove_parametrizations",
-    ),
 )
 REMEDY = "replace it before the training, or pass the part of the network without it"
 WHOLE = "pass the torch.nn.Module itself, which torch.load and load_state_dict have filled"
@@ -108,14 +104,14 @@ def from_torch(
     Returns
     -------
     MLP
-        Of the module's dtype. What is trained later is not the module.
+        Of the module's dtype, float32 for a narrower one. What is trained later is not the module.
 
     Raises
     ------
     TypeError, ValueError
         If it is no such stack of layers, or ``loss`` does not fit its end. Modules with forward
-        hooks (pruning and ``weight_norm`` use them), parametrized modules and modules with another
-        ``forward`` may compute anything, and are refused.
+        hooks (pruning and the older ``torch.nn.utils.weight_norm`` use them) and modules with
+        another ``forward`` may compute anything, and are refused.
 
     Examples
     --------
@@ -295,7 +291,9 @@ def _skip(hidden: list[_Layer]) -> int | None:
 
 
 def _array(tensor: Any) -> NDArray[Any]:
-    return tensor.detach().cpu().numpy()  # type: ignore[no-any-return]
+    """Return the values in float64 or, exact for narrower floats, in float32."""
+    values = tensor.detach().cpu()
+    return (values if values.element_size() == 8 else values.float()).numpy()  # type: ignore[no-any-return]
 
 
 def _refusal(what: str, remedy: str = REMEDY) -> ValueError:
@@ -306,7 +304,10 @@ def _refusal(what: str, remedy: str = REMEDY) -> ValueError:
 
 def _is(module: Any, name: str) -> bool:
     """Whether a module is of this class of PyTorch, not of a subclass with a forward of its own."""
-    return type(module).__name__ == name and type(module).__module__.startswith("torch.nn.modules.")
+    kind = type(module)
+    if kind.__module__ == "torch.nn.utils.parametrize":  # a subclass whose tensors are computed
+        (kind,) = kind.__bases__
+    return kind.__name__ == name and kind.__module__.startswith("torch.nn.modules.")
 
 
 def _row(module: Any, table: Table) -> str | None:
@@ -322,6 +323,8 @@ def _parts(module: Any) -> list[Any]:
         module = getattr(module, WRAPPERS[kind.__name__])
     if not hasattr(module, "named_modules"):
         raise _refusal(f"the module is {reprlib.repr(module)}", WHOLE)
+    if any("parametrizations" in part._modules for part in module.modules()):
+        module = copy.deepcopy(module).eval()  # in training mode, a look at them may change them
     for part in module.modules():
         attributes = {**vars(part), **part._modules}
         for name, what, remedy in CHANGES:
@@ -365,11 +368,5 @@ def _alphas(module: Any, width: int) -> NDArray[Any]:
 
 
 def _affine(module: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-    weights, biases = module.weight, module.bias
-    if str(weights.dtype) not in ("torch.float32", "torch.float64"):
-        raise ValueError(
-            f"the module's weights are {weights.dtype} but float32 or float64 is expected: "
-            "convert it with module.float()"
-        )
-    w = _array(weights).T
-    return w, np.zeros(w.shape[1], w.dtype) if biases is None else _array(biases)
+    w = _array(module.weight).T
+    return w, np.zeros(w.shape[1], w.dtype) if module.bias is None else _array(module.bias)

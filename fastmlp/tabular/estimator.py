@@ -96,15 +96,17 @@ class BaseTabMLP(Validated):
         Parameters
         ----------
         X : pandas or polars frame, array-like, shape (n_samples, n_features), or ArrowBlocks
-            Numbers, booleans, text, categories, dates, time differences; missing values are NaN,
-            None, NaT, NA or masked. Text of which 99 % are dates, or numbers with a unit, is read
-            as such; the report says so. Sparse matrices are rejected: pass the columns from before
-            the encoding. A `fastmlp.ArrowBlocks` has targets and weights, too;
-            numbers and codes of its rows must fit into memory. It is read twice, and with
-            ``time_limit`` or ``max_memory`` once, for at most 0.4 of the time.
-        y : array-like, shape (n_samples,) or (n_samples, n_outputs)
-            Labels or real numbers; None with ArrowBlocks. Of several outputs of a regression some
-            may be NaN, which means missing: they are left out of training, scores and intervals.
+            Also a dictionary of columns, or a list of dictionaries, which pandas reads. Numbers,
+            booleans, text, categories, dates, time differences; missing values are NaN, None, NaT,
+            NA or masked. Text of which 99 % are dates, or numbers with a unit, is read as such; the
+            report says so. Sparse matrices are rejected: pass the columns from before the encoding.
+            A `fastmlp.ArrowBlocks` has targets and weights, too; numbers and codes of its rows must
+            fit into memory. It is read twice, and with ``time_limit`` or ``max_memory`` once, for
+            at most 0.4 of the time.
+        y : array-like, shape (n_samples,) or (n_samples, n_outputs), or str
+            Labels or real numbers; text is the name of the column of X that holds them; None with
+            ArrowBlocks. Of several outputs of a regression some may be NaN, which means missing:
+            they are left out of training, scores and intervals.
         sample_weight : array-like, shape (n_samples,), optional
             Weights of the rows in training and in all scores; weights below 2e-16 times the largest
             count as 0.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,10 @@ def mixed_rows(X: Any, places: NDArray[Any]) -> Any:
 
 
 def gathered(X: Any) -> Any:
-    """Return lists and masked arrays as plain arrays; refuse sources, lazy and sparse tables."""
+    """Return lists, masked arrays, columns and records in dictionaries as arrays and frames.
+
+    Sources, lazy and sparse tables are refused.
+    """
     if isinstance(X, str | os.PathLike):
         raise TypeError(
             f"X is {str(X)!r} but a table is expected: read the file, for example by "
@@ -65,6 +69,8 @@ def gathered(X: Any) -> Any:
         )
     if is_frame(X):
         return X
+    if isinstance(X, dict) or (isinstance(X, list) and X and isinstance(X[0], dict)):
+        return import_module("pandas").DataFrame(X)
     check.no_source(X)
     if hasattr(X, "toarray"):
         raise TypeError(

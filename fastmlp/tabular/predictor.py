@@ -114,7 +114,7 @@ class RowPredictor:
                 f"the row is {short(row)} but {self._n} values are expected: pass a list of "
                 "them, or a dict by the names of the columns"
             )
-        if is_frame(gathered(row)):
+        if not isinstance(row, dict) and is_frame(gathered(row)):
             if len(row) != 1:
                 raise ValueError(
                     f"the row is a frame of {len(row)} rows but one row is expected: pass for "

@@ -110,10 +110,8 @@ def read(
     rng = np.random.default_rng([*seed, 1])
     _check_one_way(parameters, rows)
     if isinstance(rows.y, str):
-        raise TypeError(
-            f"y is {rows.y!r} but one target for each row of X is expected: if it is the name of a "
-            f"column, pass X.drop(columns={rows.y!r}) and X[{rows.y!r}]"
-        )
+        X, y = target_of(rows.X, rows.y)
+        rows = rows._replace(X=X, y=y)
     if isinstance(rows.X, ArrowBlocks):
         for name, value in rows._replace(X=None, time=None)._asdict().items():
             if value is not None:
@@ -275,6 +273,16 @@ def _pairs(parameters: Mapping[str, Any], X: Any, y: Array, groups: Any, chosen:
         chosen = parameters["folds"]
     is_number = chosen is None or isinstance(chosen, Integral)
     return None if is_number else folds.pairs_of(chosen, X, y, groups)
+
+
+def target_of(X: Any, name: str) -> tuple[Any, Any]:
+    """Return the other columns of a frame, and the one that holds the targets."""
+    if not is_frame(X) or name not in list(X.columns):
+        raise TypeError(
+            f"y is {name!r} but one target for each row of X, or the name of a column of a frame, "
+            "is expected: pass an array of targets"
+        )
+    return X[[column for column in X.columns if column != name]], X[name]
 
 
 def column_of(X: Any, time: Any) -> Any:

@@ -273,7 +273,6 @@ def test_logits_get_their_link_from_the_loss():
             ),
             r"Dropout\(p=0.2",
         ),
-        (nn.Linear(2, 2).to(torch.bfloat16), "bfloat16"),
         ("net", "'net'"),
     ],
     ids=str,
@@ -292,10 +291,6 @@ CHANGES = {
     "pruned": (lambda m: nn.utils.prune.l1_unstructured(m[0], "weight", 0.5), HOOK),
     "weight_norm": (lambda m: nn.utils.weight_norm(m[0]), HOOK),
     "spectral_norm": (lambda m: nn.utils.spectral_norm(m[3]), HOOK),
-    "parametrized": (
-        lambda m: nn.utils.parametrizations.weight_norm(m[0]),
-        "(?s)a parametrization on ParametrizedLinear.*remove_parametrizations",
-    ),
     "hook": (lambda m: m[1].register_forward_hook(lambda *a: 2 * a[2]), "after forward on ReLU"),
     "hook of all": (
         lambda m: m.register_forward_pre_hook(lambda _, x: (3 * x[0],)),
@@ -313,6 +308,23 @@ def test_modules_that_were_changed_are_refused(name):
     change(theirs)
     with pytest.raises(ValueError, match=words):
         fastmlp.from_torch(nn.Sequential(theirs))
+
+
+@pytest.mark.parametrize("change", ["weight_norm", "spectral_norm", "orthogonal"])
+def test_parametrized_tensors_are_read_by_their_values(change):
+    theirs = module(nn.ReLU())
+    getattr(nn.utils.parametrizations, change)(theirs[0])
+    states = {name: value.clone() for name, value in theirs.state_dict().items()}
+    assert_same(fastmlp.from_torch(theirs), theirs.eval())
+    assert all(torch.equal(value, states[name]) for name, value in theirs.state_dict().items())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_narrow_weights_become_float32(dtype):
+    theirs = module(nn.ReLU()).to(dtype)
+    net = fastmlp.from_torch(theirs)
+    assert net.dtype == "float32"
+    assert_same(net, theirs.float())
 
 
 def test_a_module_whose_changes_were_removed_is_read():

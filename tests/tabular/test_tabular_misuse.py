@@ -141,8 +141,31 @@ def test_paths_and_names_of_columns_are_refused_with_a_remedy(tmp_path):
         for call in (lambda x: regressor().fit(x, Y), model.predict):
             with pytest.raises(TypeError, match=r"rents.csv' but a table is .*pandas.read_csv"):
                 call(path)
-    with pytest.raises(TypeError, match=r"y is 'rent' but .* pass X.drop\(columns='rent'\) and X"):
+    with pytest.raises(TypeError, match=r"y is 'rent' but .* name of a column of a frame"):
         regressor().fit(X, "rent")
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_the_target_may_be_the_name_of_a_column(library):
+    frames = pytest.importorskip(library)
+    table = frames.DataFrame({"a": X[:, 0], "rent": Y, "b": X[:, 1]})
+    model = regressor().fit(table, "rent")
+    right = regressor().fit(table[["a", "b"]], table["rent"])
+    assert list(model.feature_names_in_) == ["a", "b"]
+    np.testing.assert_array_equal(
+        model.predict(table[["a", "b"]]), right.predict(table[["a", "b"]])
+    )
+    with pytest.raises(TypeError, match=r"y is 'price' but .* name of a column of a frame"):
+        regressor().fit(table, "price")
+
+
+def test_columns_and_records_in_dictionaries_are_frames():
+    frame = pytest.importorskip("pandas").DataFrame({"a": X[:, 0], "b": X[:, 1]})
+    right = regressor().fit(frame, Y).predict(frame)
+    for table in (frame.to_dict("list"), frame.to_dict("records")):
+        model = regressor().fit(table, Y)
+        assert list(model.feature_names_in_) == ["a", "b"]
+        np.testing.assert_array_equal(model.predict(table), right)
 
 
 def test_masked_values_are_missing():
