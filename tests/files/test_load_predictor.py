@@ -121,13 +121,3 @@ def test_hostile_files_are_refused_or_served(tmp_path):
         except fastmlp.ModelFormatError:
             refused += 1
     assert refused > 80
-
-
-def test_without_scikit_learn_load_names_the_way_that_needs_none(tmp_path):
-    (tmp_path / "model").write_bytes(hostile.valid("TabMLPRegressor weights"))
-    program = (
-        "import sys; sys.modules['sklearn'] = None\nimport fastmlp\n"
-        "try: fastmlp.load(sys.argv[1])\nexcept ImportError as error: print(error)"
-    )
-    output = children.printed(children.python("-c", program, tmp_path / "model"))
-    assert "pip install scikit-learn, or read the file by fastmlp.load_predictor" in output

@@ -45,14 +45,6 @@ def test_a_link_leads_to_the_file_that_is_replaced(tmp_path):
     assert fastmlp.load(tmp_path / "folder" / "net").layer_sizes == tuple(cut.OLD)
 
 
-def test_the_mode_of_a_file_stays(tmp_path):
-    path = tmp_path / "net"
-    cut.model(cut.OLD).save(path)
-    path.chmod(0o600)
-    cut.model(cut.NEW).save(path)
-    assert path.stat().st_mode & 0o777 == 0o600
-
-
 def test_only_files_are_replaced(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path, tmp_path / "pipe", Path("/dev/full"), Path(os.devnull)):

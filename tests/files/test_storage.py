@@ -218,16 +218,6 @@ def long_history(epochs=record.MOST_NUMBERS // 3 + 1):
     return net
 
 
-def test_a_long_history_is_saved_and_loaded(tmp_path):
-    """Nearly as many numbers as a file has room for."""
-    net = long_history(epochs=130_000)
-    net.history.loss[:] = np.arange(130_000.0).tolist()
-    net.save(tmp_path / "net")
-    again = fastmlp.load(tmp_path / "net")
-    assert again.history == net.history
-    assert type(again.history.loss[7]) is float
-
-
 @pytest.mark.parametrize("many", [False, True])
 def test_a_history_that_was_shortened_is_not_saved_as_a_file_that_nobody_can_load(many, tmp_path):
     net = fastmlp.MLP([X.shape[1], 2], rng=0)

@@ -128,17 +128,6 @@ def test_same_early_stopping(data, solver):
     assert_same(mine.fit(x, y), reference.fit(x, y))
 
 
-@pytest.mark.parametrize("data", DATA)
-def test_same_end_when_nothing_improves(data):
-    name, make = DATA[data]
-    for tol, patience in ((1e9, 10), (0.01, 2), (0.0, np.inf)):
-        mine, reference = pair(name, tol=tol, n_iter_no_change=patience, max_iter=30)
-        if tol and data == "two outputs":
-            continue
-        mine.fit(*make()), reference.fit(*make())
-        assert_same(mine, reference, losses=data != "two outputs")
-
-
 @pytest.mark.parametrize("early_stopping", [False, True])
 @pytest.mark.parametrize("tol", [0.0, 1e-9])
 @pytest.mark.parametrize("data", ["regression", "digits"])

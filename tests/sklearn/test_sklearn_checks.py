@@ -10,15 +10,10 @@ pytest.importorskip("sklearn")
 import sklearn
 import small_estimators
 from sklearn import config_context
-from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_digits
-from sklearn.ensemble import StackingRegressor
-from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import GridSearchCV, cross_validate
-from sklearn.multioutput import MultiOutputRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import estimator_html_repr
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fastmlp import MLPClassifier, MLPRegressor
@@ -88,17 +83,6 @@ def test_pipeline_grid_search_and_cross_validation(digits):
     assert scores["train_score"].min() > 0.5
 
 
-def test_meta_estimators(digits):
-    x, y = digits
-    calibrated = CalibratedClassifierCV(classifier(max_iter=40), cv=2).fit(x, y)
-    assert calibrated.score(x, y) > 0.5
-    stack = [("mlp", regressor(standardize=True)), ("linear", LinearRegression())]
-    stacked = StackingRegressor(stack, cv=2).fit(x, y)
-    assert stacked.score(x, y) > 0.7
-    several = MultiOutputRegressor(regressor(standardize=True)).fit(x, np.c_[y, -y])
-    assert several.predict(x).shape == (300, 2)
-
-
 def test_metadata_routing(digits):
     x, y = digits
     weights = np.linspace(0.1, 2, len(y))
@@ -135,17 +119,6 @@ def test_frames_keep_their_names(digits):
     assert list(inner.feature_names_in_) == names
     series = pandas.Series(np.where(y > 4, "high", "low"))
     assert set(classifier().fit(frame, series).predict(frame)) == {"high", "low"}
-
-
-def test_html_and_text(digits):
-    net = classifier()
-    assert repr(net) == (
-        "MLPClassifier(hidden_layer_sizes=(16,), learning_rate_init=0.01, max_iter=8,\n"
-        "              random_state=0)"
-    )
-    html = estimator_html_repr(net.fit(*digits))
-    assert "MLPClassifier" in html
-    assert "clip_norm" in html or not NEW  # the table of all parameters
 
 
 # ---- scikit-learn's callbacks -------------------------------------------------------------------

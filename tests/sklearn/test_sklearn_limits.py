@@ -291,25 +291,6 @@ def test_blas_has_one_thread_during_lbfgs():
     assert blas_threads() == before
 
 
-@pytest.mark.usefixtures("two_threads_of_blas")
-def test_overlapping_limits_of_blas_are_taken_back():
-    before = blas_threads()
-
-    def overlap(hold):
-        with one_thread():
-            hold()
-
-    for first_out in ("inner", "outer"):
-        with contextlib.ExitStack() as inner:
-            with one_thread(), one_thread():
-                inner.enter_context(held(overlap))
-                if first_out == "inner":
-                    inner.close()
-                    assert blas_threads() == [1] * len(before)
-            assert blas_threads() == before
-        assert blas_threads() == before
-
-
 class OlderLibraries:
     """As older versions of threadpoolctl: a limit restores at its end what it has met."""
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from scipy import sparse
 from sklearn.datasets import make_multilabel_classification
-from sklearn.model_selection import cross_val_score
 from sklearn.preprocessing import StandardScaler
 
 import fastmlp
@@ -112,11 +111,6 @@ def test_standardize_divides_by_deviations_without_centring(dtype, weights):
     with pytest.raises(ValueError, match=r"X is sparse but standardize=True has subtracted"):
         dense.partial_fit(x, CLASSES)
     assert np.array_equal(dense.predict_proba(x), before)
-
-
-def test_cross_validation():
-    scores = [cross_val_score(classifier(), x, CLASSES, cv=3) for x in (MATRIX, DENSE)]
-    assert np.array_equal(*scores)
 
 
 @pytest.mark.parametrize("form", ["csr_array", "csc_matrix", "coo_array"])

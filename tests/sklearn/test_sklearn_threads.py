@@ -236,17 +236,6 @@ def test_a_copy_has_the_optimizer_of_its_weights(monkeypatch):
     assert np.array_equal(twin.predict_proba(X), net.predict_proba(X))
 
 
-def test_a_copy_trains_alone():
-    net = classifier().fit(X, Y)
-    before = state(net)
-    for how, make in COPIES.items():
-        other = make(net)
-        other.partial_fit(X, Y)
-        other.set_params(warm_start=True).fit(X, Y)
-        assert len(other.loss_curve_) == 9
-        assert state(net) == before, how
-
-
 def test_a_prediction_that_a_fit_overtakes_is_of_the_last_fit(monkeypatch):
     net = regressor(warm_start=True, max_iter=20).fit(X, X[:, 0])
     before, predict = net.predict(X), scaled_network.ScaledNetwork.predict
