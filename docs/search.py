@@ -49,8 +49,9 @@ WORDS = {
     "processes": "MPI, distributed training, multiprocessing, cluster, data parallel",
     "guides/other-tools": (
         "Optuna, hyperparameter search, grid search, SHAP, MLflow, Dask, Ray, DuckDB, SQL, "
-        "pipeline, Spark, skops, MAPIE, explainability"
+        "pipeline, skops, MAPIE, explainability"
     ),
+    "guides/spark": "Spark, PySpark, Databricks, cluster",
     "guides/pytorch-to-c": "convert PyTorch model, PyTorch to C, export PyTorch",
     "coming-from": "scikit-learn, PyTorch, Keras, TensorFlow, migration, equivalent names",
     "command-line": "terminal, CLI, CSV, shell, without Python",

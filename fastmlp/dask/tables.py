@@ -1,14 +1,13 @@
 """Estimators of tables for Dask: frames and arrays whose rows lie on many machines.
 
-The rows are divided at random into parts, one per worker by default, and a task trains each part.
-Tasks are not bound to a worker: Dask repeats those of a worker that dies on another one. The result
-is an ordinary estimator of tables.
+The rows are divided at random into parts, by their bytes and the memory of workers, and a task
+trains each part. Tasks are not bound to a worker: Dask repeats those of a worker that dies on
+another one. The result is an ordinary estimator of tables.
 """
 
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
@@ -16,18 +15,13 @@ import numpy as np
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_random_state
 
-from fastmlp._core.intervals import check_count
 from fastmlp._core.optional import require
 from fastmlp.dask import tasks
 from fastmlp.sklearn.bases import BaseEstimator, ClassifierMixin, RegressorMixin
 from fastmlp.sklearn.parameters import store
-from fastmlp.tabular import TabMLPClassifier, TabMLPRegressor, data_warnings, parts, reading
-from fastmlp.tabular.columns import Array, Columns
-from fastmlp.tabular.fitted_table import FittedTable
+from fastmlp.tabular import TabMLPClassifier, TabMLPRegressor, parts
+from fastmlp.tabular.columns import Array
 from fastmlp.tabular.frames import is_frame
-from fastmlp.tabular.reading import TableChunk
-
-LEAST_ROWS = 1_000  # of a part, unless the user sets the number of parts
 
 
 class _DaskTable(BaseEstimator):
@@ -54,8 +48,9 @@ class _DaskTable(BaseEstimator):
     ) -> Self:
         """Train on a table that is divided into partitions.
 
-        The partitions are held in the memory of the workers during the fit. Empty ones, and
-        categories that only some of them have, are allowed.
+        The rows are held in the memory of the workers during the fit. Empty partitions, and
+        categories that only some of them have, are allowed. The report says how many parts there
+        were; the result does not depend on the number of workers.
 
         Parameters
         ----------
@@ -83,7 +78,8 @@ class _DaskTable(BaseEstimator):
             If an argument is invalid; the estimator is unchanged then.
         distributed.scheduler.KilledWorker
             If workers died more often than Dask's option ``distributed.scheduler.allowed-failures``
-            allows: for example because a part does not fit into the memory of a worker.
+            allows: for example because a part does not fit into the memory of a worker; a note
+            names the number of parts.
         """
         parameters = self.get_params(deep=False)
         parameters.pop("client"), parameters.pop("parts")
@@ -97,19 +93,15 @@ class _DaskTable(BaseEstimator):
         of_rows = {"X": X, "y": y, "sample_weight": sample_weight, "groups": groups}
         of_rows["time"] = X[time] if isinstance(time, str) else time
         with tasks.aside():
-            fitted, self._example = self._trained(parameters, of_rows)
-        self._local = local.with_fitted(fitted)
+            self._local, self._example = self._trained(local, of_rows)
         return self
 
-    def _trained(
-        self, parameters: dict[str, Any], of_rows: dict[str, Any]
-    ) -> tuple[FittedTable, Any]:
-        """Return the fitted table, and one row of the user's."""
-        task_class = self._kind._task
+    def _trained(self, local: Any, of_rows: dict[str, Any]) -> tuple[Any, Any]:
+        """Return the fitted estimator, and one row of the user's."""
         began, client = time.perf_counter(), self.client_
         delayed = require("fastmlp.dask", "dask").delayed
         partitions = tasks.blocks(of_rows)
-        random = check_random_state(parameters["random_state"])
+        random = check_random_state(local.random_state)
         seeds = random.randint(2**31 - 1, size=len(partitions)).tolist()
         with tasks.computing(client) as compute:
             blocks = compute(
@@ -117,60 +109,43 @@ class _DaskTable(BaseEstimator):
             )
             max_rows = max(1, parts.MAX_SAMPLED_ROWS // len(blocks))
             counted = [
-                delayed(parts.summary)(task_class, parameters, block, seed, max_rows)
+                delayed(parts.summary)(local, block, seed, max_rows)
                 for block, seed in zip(blocks, seeds, strict=True)
             ]
-            summaries = client.gather(compute(counted))
-            sample = _joined([summary.sample for summary in summaries])
-            checked = reading.checked(sample, task_class.estimator)
-            columns = Columns.of(checked, parameters["categorical_features"])
-            task_class.warn_of(parameters)
-            data_warnings.check_columns(columns, columns.read(checked))
-
-            n, shared = sum(summary.n for summary in summaries), parts.shared(summaries)
-            used, sizes = sum(summary.used for summary in summaries), Counter[Any]()
-            rows = "rows" if of_rows["sample_weight"] is None else "rows with a weight"
-            numbers, common = {rows: (used, len(shared), LEAST_ROWS)}, set()
-            for summary in summaries:
-                sizes.update(summary.groups)
-            if of_rows["groups"] is not None:
-                common = {g for row in shared.values() for g in np.ravel(row.groups).tolist()}
-                numbers["groups"] = len(sizes), len(common), 2
-            count = self._count(numbers, len(client.nthreads()))
-            of_group = delayed(parts.part_of_group(sizes, common, count, seeds[0]), traverse=False)
+            with tasks.explained("divide X into more partitions"):
+                summaries = client.gather(compute(counted))
+            plan, memory = parts.Plan.of(local, summaries, _joined), tasks.least_memory(client)
+            count = plan.n_parts(self.parts, memory)
+            numbers = parts.part_of_group(plan.groups, plan.common, count, seeds[0])
+            of_group, of_all = (delayed(value, traverse=False) for value in (numbers, plan))
             pieces = [
                 delayed(parts.divided, nout=count)(
-                    block, [place for at, place in shared if at == k], seeds[k], count, of_group
+                    block,
+                    [place for at, place in plan.shared if at == k],
+                    seeds[k],
+                    count,
+                    of_group,
                 )
                 for k, block in enumerate(blocks)
             ]
             max_rows = max(1, parts.MAX_SAMPLED_ROWS // count)
             seeds = random.randint(2**31 - 1, size=count).tolist()
-            rare, of_all = list(shared.values()), parts.balanced(parameters, summaries)
             fits = [
-                delayed(_fitted)(
-                    task_class, {**of_all, "random_state": seed}, columns, piece, rare, max_rows
-                )
+                delayed(parts.trained)(local, of_all, piece, seed, max_rows, _joined)
                 for piece, seed in zip(zip(*pieces, strict=True), seeds, strict=True)
             ]
             predictions = [delayed(parts.predicted)(fits, k) for k in range(count)]
-            results = client.gather(compute(fits + predictions))
+            futures = compute(fits + predictions)
+            for block in blocks:  # free it once it is divided
+                block.release()
+            with tasks.explained(f"pass parts={2 * count}, for there were {count} parts"):
+                results = client.gather(futures)
         seconds = time.perf_counter() - began
-        return parts.merged(parameters, results[:count], results[count:], n, seconds), sample[:1]
-
-    def _count(self, numbers: dict[str, tuple[int, int, int]], workers: int) -> int:
-        """Return the number of parts, by counts of all rows (or groups), shared ones, the least."""
-        most = [(n - shared) // least for n, shared, least in numbers.values()]
-        count = max(1, min(workers, *most))
-        if self.parts is not None:
-            count = check_count("parts", self.parts, example=2)
-        for name, (n, shared, _) in numbers.items():
-            if n - shared < 2 * count:
-                raise ValueError(
-                    f"there are {n} {name} for {count} parts but at least {shared + 2 * count} are "
-                    f"expected: pass more {name}, or fewer parts="
-                )
-        return count
+        why = ", as parts= says"
+        if self.parts is None:
+            why = f", by the memory of the smallest worker, {memory / 1e6:,.0f} MB"
+        fitted = parts.merged(local, plan, results[:count], results[count:], seconds, why)
+        return fitted, plan.example
 
     def to_local(self) -> Any:
         """Return the fitted estimator for one machine, with all its methods and files.
@@ -246,8 +221,9 @@ class DaskTabMLPClassifier(ClassifierMixin, _DaskTable):
         By default the current client. Copies and pickles do not have it.
     parts : int, optional
         Number of random parts of the rows, at least 1; each is trained by a task, and all predict
-        together. By default one per worker with at least 1,000 rows each. Memory and time of a
-        prediction grow with it.
+        together. By default parts have at most 256 MiB, and at most an eighth of the memory limit
+        of the smallest worker, rounded down to a power of two, and at least 1,000 rows. Memory and
+        time of a prediction grow with the number of parts, and more workers than that are idle.
     **parameters
         Parameters of ``fastmlp.TabMLPClassifier``; ``time_limit`` and ``max_memory`` hold for
         each part.
@@ -335,26 +311,9 @@ class DaskTabMLPRegressor(RegressorMixin, _DaskTable):
         return self._by_blocks("predict_interval", X, coverage)
 
 
-def _joined(pieces: Sequence[Any]) -> Any:
-    """Concatenate frames, whose categories may differ, or arrays."""
-    if not hasattr(pieces[0], "iloc"):
-        return np.concatenate(pieces)
-    return require("fastmlp.dask", "dask.dataframe.dispatch").concat(pieces)
-
-
-def _fitted(
-    task_class: Any,
-    parameters: dict[str, Any],
-    columns: Columns,
-    blocks: list[TableChunk],
-    shared: list[TableChunk],
-    max_rows: int,
-) -> parts.Part:
-    """Train one part: its rows, then those that all parts share."""
-    fields = zip(*blocks, *shared, strict=True)
-    rows = TableChunk(*(None if values[0] is None else _joined(values) for values in fields))
-    n = sum(len(block.X) for block in blocks)
-    return parts.trained(task_class, parameters, columns, rows, n, max_rows)
+def _joined(frames: Sequence[Any]) -> Any:
+    """Concatenate frames, whose categories may differ."""
+    return require("fastmlp.dask", "dask.dataframe.dispatch").concat(frames)
 
 
 def _called(local: Any, method: str, empty: Array, X: Any, *arguments: Any) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -55,6 +56,25 @@ def computing(client: Any) -> Iterator[Any]:
     finally:
         for future in futures:
             future.release()
+
+
+@contextmanager
+def explained(remedy: str) -> Iterator[None]:
+    """Add a remedy to the error of a worker that died or had too little memory."""
+    died = require("fastmlp.dask", "distributed").KilledWorker
+    try:
+        yield
+    except (died, MemoryError) as error:
+        error.add_note(f"if the memory of a worker is too small: {remedy}, or give workers more")
+        raise
+
+
+def least_memory(client: Any) -> float:
+    """Return the smallest limit of the memory of a worker in bytes, infinity without limits."""
+    limits = client.run_on_scheduler(
+        lambda dask_scheduler: [w.memory_limit for w in dask_scheduler.workers.values()]
+    )
+    return min((limit for limit in limits if limit), default=math.inf)
 
 
 def blocks(collections: dict[str, Any]) -> list[dict[str, Any]]:

@@ -7,23 +7,29 @@ a sample of rows: the networks of the other parts, and those that hold a row out
 from __future__ import annotations
 
 import datetime
+import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmlp.tabular import folds, reading
+from fastmlp._core.intervals import check_count
+from fastmlp.tabular import data_warnings, folds, reading
 from fastmlp.tabular.blend import Blend, BlendResult, blended
 from fastmlp.tabular.columns import Array, Columns, Table
 from fastmlp.tabular.epoch_selection import mean_cost
-from fastmlp.tabular.fitted_table import FittedTable, HeldOut
+from fastmlp.tabular.fitted_table import HeldOut
+from fastmlp.tabular.frames import is_frame
 from fastmlp.tabular.reading import TableChunk
 from fastmlp.tabular.targets import with_rows
 from fastmlp.tabular.training import assembled, calibrated, train
 
 MAX_SAMPLED_ROWS = 50_000  # rows of all parts together that show the columns, and that calibrate
+LEAST_ROWS = 1_000  # of a part, unless the user sets the number of parts
+MOST_BYTES = 2.0**28  # of a part
+MEMORY_SHARE = 1 / 8  # of a worker's, for the rows of a part: a fit copies them
 
 
 class Summary(NamedTuple):
@@ -31,21 +37,23 @@ class Summary(NamedTuple):
 
     n: int
     used: int  # rows whose weight is not 0
+    size: int  # bytes
     sample: Any  # rows that show the columns
     having: dict[Any, tuple[int, TableChunk]]  # a place and its row, by property
     groups: dict[Any, int]  # numbers of used rows
     classes: Counter[Any]  # the same
 
 
-def summary(
-    task_class: Any, parameters: Mapping[str, Any], block: TableChunk, seed: int, max_rows: int
-) -> Summary:
-    """Summarize a block, with a sample of at most so many rows and those of unusual values."""
+def summary(model: Any, block: TableChunk, seed: int, max_rows: int) -> Summary:
+    """Summarize a block, with a sample of at most so many rows and those of unusual values.
+
+    ``model`` is an estimator with the parameters of the fit.
+    """
     n = len(block.X)
     if n == 0:
-        return Summary(0, 0, block.X, {}, {}, Counter())
-    X = reading.checked(block.X, task_class.estimator)
-    columns = Columns.of(X, parameters["categorical_features"])
+        return Summary(0, 0, 0, block.X, {}, {}, Counter())
+    X = reading.checked(block.X, model._task.estimator)
+    columns = Columns.of(X, model.categorical_features)
     table, y = columns.read(X), np.asarray(block.y)
     places = [0, *np.random.default_rng(seed).permutation(n)[:max_rows]]
     for codes in table.codes.T:
@@ -57,7 +65,7 @@ def summary(
         place: np.isnan(table.numbers[:, k]) for k, (place, _) in enumerate(columns.numbers)
     }
     classes = Counter[Any]()
-    if task_class.has_classes and y.ndim == 1:
+    if model._task.has_classes and y.ndim == 1:
         classes.update(y[used].tolist())
         having |= {("class", label): y == label for label in dict.fromkeys(y)}
     first = {key: used[rows[used]][:1] for key, rows in having.items()}
@@ -67,7 +75,67 @@ def summary(
         folds.numbered(block.groups)  # refuses missing ones
         values, sizes = np.unique(np.asarray(block.groups)[used], return_counts=True)
         groups = dict(zip(values.tolist(), sizes.tolist(), strict=True))
-    return Summary(n, len(used), block.take(np.unique(places)).X, rare, groups, classes)
+    size = int(X.memory_usage(deep=True).sum()) if is_frame(X) else X.nbytes
+    sample = block.take(np.unique(places)).X
+    return Summary(n, len(used), size, sample, rare, groups, classes)
+
+
+class Plan(NamedTuple):
+    """What the fits of all parts know of the whole table."""
+
+    parameters: Mapping[str, Any]  # with weights of classes of all rows
+    columns: Columns
+    example: Any  # a row
+    shared: dict[tuple[int, int], TableChunk]  # rows of all parts, by block and place there
+    rows: int
+    used: int  # rows whose weight is not 0
+    size: int  # bytes
+    groups: Counter[Any]  # numbers of used rows
+
+    @classmethod
+    def of(
+        cls, model: Any, summaries: Sequence[Summary], join: Callable[[Sequence[Any]], Any]
+    ) -> Plan:
+        """Return the plan of a fit from summaries of all blocks; ``join`` joins frames."""
+        parameters, groups = model.get_params(deep=False), Counter[Any]()
+        sample = _joined([part.sample for part in summaries], join)
+        checked = reading.checked(sample, model._task.estimator)
+        columns = Columns.of(checked, parameters["categorical_features"])
+        model._task.warn_of(parameters)
+        data_warnings.check_columns(columns, columns.read(checked))
+        for part in summaries:
+            groups.update(part.groups)
+        rows, used, size = (
+            sum(getattr(part, name) for part in summaries) for name in ("n", "used", "size")
+        )
+        of_all = balanced(parameters, summaries), columns, sample[:1], shared(summaries)
+        return cls(*of_all, rows, used, size, groups)
+
+    @property
+    def common(self) -> set[Any]:
+        """The groups of rows that all parts get."""
+        rows = self.shared.values() if self.groups else ()
+        return {group for row in rows for group in np.ravel(row.groups).tolist()}
+
+    def n_parts(self, parts: int | None, memory: float) -> int:
+        """Return the number of parts: the user's, or enough for a worker with so many bytes."""
+        rows = "rows" if self.used == self.rows else "rows with a weight"
+        numbers = {rows: (self.used, len(self.shared), LEAST_ROWS)}
+        if self.groups:
+            numbers["groups"] = len(self.groups), len(self.common), 2
+        if parts is None:
+            power = 2.0 ** (math.frexp(memory)[1] - 1) if memory < math.inf else math.inf
+            count = math.ceil(self.size / min(MOST_BYTES, MEMORY_SHARE * power))
+            most = [(n - shared) // least for n, shared, least in numbers.values()]
+            parts = max(1, min(count, *most))
+        count = check_count("parts", parts, example=2)
+        for name, (n, shared, _) in numbers.items():
+            if n - shared < 2 * count:
+                raise ValueError(
+                    f"there are {n} {name} for {count} parts but at least {shared + 2 * count} are "
+                    f"expected: pass more {name}, or fewer parts="
+                )
+        return count
 
 
 def balanced(parameters: Mapping[str, Any], summaries: Sequence[Summary]) -> Mapping[str, Any]:
@@ -124,6 +192,11 @@ def divided(
     return [block.take(order[part == k]) for k in range(parts)]
 
 
+def _joined(pieces: Sequence[Any], join: Callable[[Sequence[Any]], Any]) -> Any:
+    """Return arrays or frames as one."""
+    return join(pieces) if hasattr(pieces[0], "iloc") else np.concatenate(pieces)
+
+
 class Part(NamedTuple):
     """The result of one part, and a sample of its rows for the calibration of all."""
 
@@ -142,19 +215,22 @@ class Part(NamedTuple):
 
 
 def trained(
-    task_class: Any,
-    parameters: Mapping[str, Any],
-    columns: Columns,
-    rows: TableChunk,
-    n: int,
+    model: Any,
+    plan: Plan,
+    blocks: Sequence[TableChunk],
+    seed: int,
     max_rows: int,
+    join: Callable[[Sequence[Any]], Any],
 ) -> Part:
-    """Train a part, and sample the rows that calibrate all parts.
+    """Train a part, the rows of some blocks, and sample the rows that calibrate all parts.
 
-    They are at most ``max_rows`` of its first n rows, and belong to no group of another part.
+    They are at most ``max_rows``, none of the plan's, and belong to no group of another part.
     """
-    rng = np.random.default_rng(parameters["random_state"])
-    made = train(task_class, parameters, rows, columns=columns)
+    fields = zip(*blocks, *plan.shared.values(), strict=True)
+    rows = TableChunk(*(None if values[0] is None else _joined(values, join) for values in fields))
+    n, rng = sum(len(block.X) for block in blocks), np.random.default_rng(seed)
+    parameters = {**plan.parameters, "random_state": seed}
+    made = train(model._task, parameters, rows, columns=plan.columns)
     read, result, scored = made.reading, made.result, made.reading.data.scored
     used = read.used[scored.rows]
     places = used if read.sampled is None else read.sampled[used]
@@ -201,13 +277,20 @@ def predicted(parts: Sequence[Part], k: int) -> Array:
 
 
 def merged(
-    parameters: Mapping[str, Any],
+    model: Any,
+    plan: Plan,
     parts: Sequence[Part],
-    predictions: Sequence[Array],
-    n: int,
-    seconds: float,
-) -> FittedTable:
-    """Return one fitted table of all parts of n rows; for predictions see `predicted`."""
+    predictions: Sequence[Array] | None = None,
+    seconds: float = 0.0,
+    why: str = "",
+) -> Any:
+    """Return one fitted estimator of all parts, which `trained` has returned.
+
+    The predictions are those of `predicted` for each part, which are computed here without them.
+    """
+    if predictions is None:
+        predictions = [predicted(parts, k) for k in range(len(parts))]
+    n = plan.rows
     rows, first = [part.rows for part in parts], parts[0]
     results = [part.result for part in parts]
     groups = [group for result in results for group in result.blend.groups]
@@ -237,16 +320,24 @@ def merged(
         replace(first.result.division, out=out),
         [
             *(note for part in results for note in part.notes),
-            f"trained in {len(parts)} random parts",
+            f"trained in {len(parts)} random parts of {plan.size / len(parts) / 1e6:,.0f} MB{why}",
         ],
     )
     times = None if first.times is None else np.concatenate([part.times for part in parts])
     calibration, more = calibrated(first.task, target, unequal, of_rows, times, result)
     held_out = HeldOut(result.out_of_fold, out, unequal)
-    return assembled(
-        *(parameters, first.columns, first.feature_names, result, calibration, held_out),
+    fitted = assembled(
+        *(
+            model.get_params(deep=False),
+            first.columns,
+            first.feature_names,
+            result,
+            calibration,
+            held_out,
+        ),
         rows=(table, target),
         n=n,
         seconds={"training": seconds},
         more=more,
     )
+    return model.with_fitted(fitted)

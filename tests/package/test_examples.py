@@ -27,6 +27,7 @@ RUN_ELSEWHERE = {  # pages whose programs need more than Python, and the tests t
     "docs/deploying.md": "test_examples.py",
     "docs/functions.md": "test_own_functions.py",
     "docs/guides/pytorch-to-c.md": "test_read_torch.py",
+    "docs/guides/spark.md": "test_spark.py",
     "docs/processes.md": "test_mpi.py",
 }
 OTHERS = (

@@ -11,7 +11,6 @@ from tiny_tables import LABELS, N, X, Y, classifier, regressor
 import fastmlp
 from fastmlp.tabular import members, parts
 from fastmlp.tabular.reading import TableChunk
-from fastmlp.tabular.tasks import LabelTask
 
 pandas = pytest.importorskip("pandas", reason="needs pandas")
 polars = pytest.importorskip("polars", reason="needs polars")
@@ -216,7 +215,7 @@ def test_dates_of_any_unit_are_the_same_labels(unit):
         model.importance(X, y.astype("M8[us]")).means, model.importance(X, y).means
     )
     rare = np.append(np.full(N - 1, y[0]), y[0] + 1)
-    summary = parts.summary(LabelTask, model.get_params(), TableChunk(X, rare), 0, 3)
+    summary = parts.summary(model, TableChunk(X, rare), 0, 3)
     assert {key for key in summary.having if key[0] == "class"} == {
         ("class", label) for label in np.unique(rare)
     }

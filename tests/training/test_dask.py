@@ -2,6 +2,7 @@
 
 import importlib
 import itertools
+import math
 import os
 import signal
 import threading
@@ -296,6 +297,42 @@ def test_what_cannot_be_trained_is_said(options, data, said):
         DaskTabMLPRegressor(**options).fit(X, y, weights, groups=groups)
 
 
+MB = 2.0**20
+COUNTS = [  # bytes of the table, memory of the smallest worker, parts
+    (1, 450 * MB, 1),
+    (480 * MB, 450 * MB, 15),
+    (480 * MB, 256 * MB, 15),
+    (480 * MB, 255 * MB, 30),
+    (480 * MB, math.inf, 2),
+    (1024 * MB, 64 * 1024 * MB, 4),
+    (9e15, 1.0, 1000),  # parts have 1,000 rows
+]
+
+
+@pytest.mark.parametrize(("size", "memory", "count"), COUNTS)
+def test_parts_are_counted_by_bytes_and_the_memory_of_a_worker(size, memory, count):
+    columns, numbers = None, (1_000_000, 1_000_000)
+    plan = parts.Plan({}, columns, None, {}, *numbers, size, {})
+    assert plan.n_parts(None, memory) == count
+    assert plan.n_parts(7, memory) == 7
+
+
+def test_a_cluster_of_one_worker_has_the_same_bits(monkeypatch):
+    def fitted(client):
+        return DaskTabMLPRegressor(client=client, **QUICK).fit(X2, Y2)
+
+    monkeypatch.setattr(parts, "MOST_BYTES", FRAME.memory_usage(deep=True).sum() / 2.5)
+    monkeypatch.setattr(parts, "LEAST_ROWS", 100)
+    expected = fitted(None).to_local()
+    options = {"processes": False, "dashboard_address": ":0", "memory_limit": "3GB"}
+    with distributed.Client(n_workers=1, threads_per_worker=2, **options) as other:
+        local = fitted(other).to_local()
+    np.testing.assert_array_equal(local.predict_interval(FRAME), expected.predict_interval(FRAME))
+    (note,) = [note for note in local.report().notes if "random parts" in note]
+    assert note.startswith("trained in 3 random parts of 0 MB, by the memory of the smallest")
+    assert note.endswith("worker, 3,000 MB")
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_each_part_has_rows_with_a_weight(seed):
     rows = TableChunk(FRAME, NUMBERS, SPARSE)
@@ -361,8 +398,11 @@ def test_workers_that_always_die_end_in_an_error(tmp_path, client):
     X, y = divided(FRAME, NUMBERS, lengths=(600, 600))
     model = DaskTabMLPRegressor(parts=1, callbacks=[Dies(tmp_path, 9)], **QUICK)
     client.run_on_scheduler(lambda dask_scheduler: setattr(dask_scheduler, "allowed_failures", 0))
-    with pytest.raises(distributed.KilledWorker):
+    with pytest.raises(distributed.KilledWorker) as died:
         model.fit(X, y)
+    assert (
+        "memory of a worker is too small: pass parts=2, for there were 1" in died.value.__notes__[0]
+    )
     assert len(list(tmp_path.iterdir())) == 1
     assert not hasattr(model, "n_features_in_")
     end = time.monotonic() + 60
