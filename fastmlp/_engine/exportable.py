@@ -78,7 +78,8 @@ class Exportable:
             With 1, ``NAME_jacobian(x, y, jacobian)`` also computes the derivatives of the
             predictions by the inputs, as ``predictor().derivatives`` returns them; with 2, also
             ``NAME_hessian(x, y, jacobian, hessian)`` the second ones. Needs weights of float32 or
-            float64.
+            float64. Compiled with ``-DFASTMLP_CASADI`` the file has the functions of CasADi's
+            interface, for ``casadi.external("NAME", ...)``.
 
         Returns
         -------

@@ -59,8 +59,12 @@ def exported(engine: Engine, labels: Labels | None = None) -> Exported:
     """Return the engine's network for exporters; without labels, classes are numbered from 0."""
     from fastmlp._export import layers  # few programs need it
 
+    def differentiated(rows: Array, order: int) -> tuple[Array, ...]:
+        frozen = engine.frozen()
+        return derivatives(frozen, rows)[1:] if order == 2 else (frozen.jacobian(rows),)
+
     model = layers.exported(engine.spec, *engine.parameters(), labels=labels)
-    return replace(model, derivatives=(lambda rows: derivatives(engine.frozen(), rows),))
+    return replace(model, derivatives=(differentiated,))
 
 
 def _linked(loss: Any, y: Array, slopes: Array, curvatures: Array) -> tuple[Array, Array, Array]:

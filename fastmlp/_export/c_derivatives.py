@@ -198,7 +198,7 @@ static void derive_norm(real *y, const real *gains, const real *shifts, real *v,
 """
 
 
-def each(n: Any, code: str) -> str:
+def loop(n: Any, code: str) -> str:
     """Return a loop of j below n."""
     return f"for (int j = 0; j < {n}; j++) {code}"
 
@@ -217,14 +217,14 @@ class Nonlinear(NamedTuple):
 
 
 ELEMENTWISE_STEP = Nonlinear(
-    each("{n}", "({t})[j] = {d}[j] * ({s})[j];"),
-    each("{n}", "g[j] *= {d}[j];"),
-    each("{n}", "q[j] = {d}[{n} + j] * g[j] * ({s})[j];"),
+    loop("{n}", "({t})[j] = {d}[j] * ({s})[j];"),
+    loop("{n}", "g[j] *= {d}[j];"),
+    loop("{n}", "q[j] = {d}[{n} + j] * g[j] * ({s})[j];"),
 )
 NORM_STEP = Nonlinear(
-    "reject({d}, {s}, {t}, {n});\n" + each("{n}", "({t})[j] *= ({gains})[j];"),
-    each("{n}", "g[j] *= ({gains})[j];") + "\nreject({d}, g, g, {n});",
-    each("{n}", "q[j] = g[j] * ({gains})[j];") + "\nbend_norm({d}, {s}, q, {n});",
+    "reject({d}, {s}, {t}, {n});\n" + loop("{n}", "({t})[j] *= ({gains})[j];"),
+    loop("{n}", "g[j] *= ({gains})[j];") + "\nreject({d}, g, g, {n});",
+    loop("{n}", "q[j] = g[j] * ({gains})[j];") + "\nbend_norm({d}, {s}, q, {n});",
 )
 SOFTMAX_STEP = Nonlinear("", "along({d}, g, g, {n});", "bend_softmax({d}, g, {s}, q, {n});")
 
@@ -243,11 +243,11 @@ class Derivatives(Body):
         self.inputs, self.bent = inputs, sum(map(is_bent, layers)) * (self.order == 2)
         super().network(layers, inputs)
         n = inputs
-        first = each(self.width, f"g[j] = j == o ? {self.share!r} : 0.0;")
-        last = [each(n, f"jacobian[o * {n} + j] += g[j];")]
+        first = loop(self.width, f"g[j] = j == o ? {self.share!r} : 0.0;")
+        last = [loop(n, f"jacobian[o * {n} + j] += g[j];")]
         if self.order == 2:
             mirrored = f"hessian[(o * {n} + j) * {n} + i] = hessian[(o * {n} + i) * {n} + j];"
-            last.append(f"for (int i = 0; i < {n}; i++) {each('i', mirrored)}")
+            last.append(f"for (int i = 0; i < {n}; i++) {loop('i', mirrored)}")
         code = "\n".join([first, *self.backward, *last])
         self.calls.append(nested("o", self.width, code))
         called, helpers = "".join([*self.calls, *self.source.functions.values()]), {}
@@ -281,11 +281,11 @@ class Derivatives(Body):
             self.differentiate(f"back({w}, g, {self.room('g_inputs', n)}, {n}, {m});")
         else:
             back = f"back({w}, g, {self.room('q', n)}, {n}, {m});"
-            self.differentiate(back, each(n, "g[j] = q[j];"))
+            self.differentiate(back, loop(n, "g[j] = q[j];"))
         if self.bent:
             if layer.kind != "linear":
                 before, s = self.new_tangents()
-                self.calls.append(each(self.inputs * m, f"{s}[j] = 0.0;"))
+                self.calls.append(loop(self.inputs * m, f"{s}[j] = 0.0;"))
             if layer.kind == "linear" or not before:
                 self.calls.append(f"add_rows({w}, {self.tangents}, {n}, {m});")
             else:
@@ -301,15 +301,15 @@ class Derivatives(Body):
         self.stored[layer.name] = self.at
         self.kept = self.tangents
         kept = self.room(f"g_{layer.name}", self.width)
-        self.differentiate(each(self.width, f"g[j] += {kept}[j];"))
+        self.differentiate(loop(self.width, f"g[j] += {kept}[j];"))
 
     def skip(self, layer: Layer) -> None:
         """Add the stored values, and their tangents."""
         WRITERS["skip"](self, layer)
-        self.differentiate(each(self.width, "g_block[j] = g[j];"))
+        self.differentiate(loop(self.width, "g_block[j] = g[j];"))
         if self.bent:
             added = f"{self.tangents}[j] += {self.kept}[j];"
-            self.calls.append(each(self.inputs * self.width, added))
+            self.calls.append(loop(self.inputs * self.width, added))
 
     def nonlinear(self, layer: Layer, step: Nonlinear, **places: str) -> None:
         """Add the derivatives of a step whose value was added."""
@@ -320,7 +320,7 @@ class Derivatives(Body):
             self.bent -= 1
             self.room("q", n)
             entry = f"hessian[(o * {self.inputs} + i) * {self.inputs} + j]"
-            row = each("i + 1", f"{entry} += dot(q, {self.tangents} + j * {n}, {n});")
+            row = loop("i + 1", f"{entry} += dot(q, {self.tangents} + j * {n}, {n});")
             back.insert(0, nested("i", self.inputs, f"{step.bend.format(**fields)}\n{row}"))
         self.differentiate(*back)
         if self.bent:
@@ -373,6 +373,45 @@ void {name}_hessian(const real *x, real *yPARAMETERS);
 }
 
 
+# The interface in which CasADi calls compiled functions; matrices are stored column after column.
+CASADI = """\
+#ifdef FASTMLP_CASADI
+typedef long long int casadi_int;
+/* Rows, columns, 1: of inputs, outputs, their derivatives and second derivatives. */
+static const casadi_int dense[] = {{
+    {inputs}, 1, 1, {outputs}, 1, 1, {outputs}, {inputs}, 1, {rows}, {inputs}, 1
+}};
+static const casadi_int zeros[{outputs} + 3] = {{{rows}, {outputs}}};
+{functions}#endif
+"""
+CASADI_FUNCTION = """\
+
+int {f}(const double **arg, double **res, casadi_int *iw, double *w, int mem)
+{{
+    real *const x = (real *)w, *const y = x + {inputs}, *const jacobian = y + {outputs};
+    real *const hessian = jacobian + {rows}, *const result = {result};
+    double *out = res[0];
+    int o, i;
+    for (i = 0; i < {inputs}; i++) x[i] = arg[0] ? (real)arg[0][i] : 0.0;
+    {call};
+    for (i = 0; out && i < {entries}; i++)
+        for (o = 0; o < {outputs}; o++) *out++ = (double)result[o * {entries} + i];
+    (void)iw, (void)mem, (void)hessian;
+    return 0;
+}}
+casadi_int {f}_n_in(void) {{ return {order} + 1; }}
+casadi_int {f}_n_out(void) {{ return {order} < 2 ? 1 : 2; }}
+const casadi_int *{f}_sparsity_in(casadi_int i) {{ return dense + 3 * i; }}
+const casadi_int *{f}_sparsity_out(casadi_int i) {{ return i ? zeros : dense + 3 * ({order} + 1); }}
+int {f}_work(casadi_int *n_arg, casadi_int *n_res, casadi_int *n_iw, casadi_int *n_w)
+{{
+    *n_arg = {order} + 1, *n_res = 2, *n_iw = 0;
+    *n_w = {inputs} + {outputs} + {rows} * ({inputs} + 1);
+    return 0;
+}}
+"""
+
+
 def of_activation(name: str) -> Derived:
     """Return the row of an activation, with its value."""
     return DERIVED[name]._replace(value=ACTIVATIONS[name])
@@ -411,9 +450,26 @@ def add(source: NetworkSource, nets: Sequence[list[Layer]], derivatives: int) ->
         arguments = "".join(f", {array} + {first * size}" for array, size in sizes)
         body = Derivatives(source, 1 / len(nets), order)
         body.network(stacked(nets), n)
-        zeros = [each(outputs * size, f"{array}[j] = 0.0;") for array, size in sizes]
+        zeros = [loop(outputs * size, f"{array}[j] = 0.0;") for array, size in sizes]
         mixed = source.mixture(body, f"_{order}", parameters, arguments)
-        negative = [each(size, f"{array}[j] = -{array}[{size} + j];") for array, size in sizes]
+        negative = [loop(size, f"{array}[j] = -{array}[{size} + j];") for array, size in sizes]
         code, last = ("".join(f"    {line}\n" for line in lines) for lines in (zeros, negative))
         source.function(name, body, code + mixed, parameters, last * first)
         source.declared.append(declaration.replace("PARAMETERS", parameters))
+    source.write(casadi(source), source.dtype)
+
+
+def casadi(source: NetworkSource) -> str:
+    """Return the functions of CasADi's interface: NAME, its jacobian jac_NAME, and that of this."""
+    outputs, inputs = source.fields["outputs"], source.fields["inputs"]
+    name, rows = source.fields["name"], outputs * inputs
+    functions, arguments = "", "x, y"
+    for order, (result, entries) in enumerate({"y": 1, **source.derivatives}.items()):
+        arguments += f", {result}" * (order > 0)
+        functions += CASADI_FUNCTION.format(
+            f="jac_" * order + name,
+            call=f"{name}_{[*DECLARED][order - 1] if order else 'predict'}({arguments})",
+            **{"order": order, "result": result, "entries": entries, "rows": rows},
+            **{"inputs": inputs, "outputs": outputs},
+        )
+    return CASADI.format(functions=functions, rows=rows, inputs=inputs, outputs=outputs)

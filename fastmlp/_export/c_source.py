@@ -163,7 +163,7 @@ class NetworkSource(Source):
         if self.derivatives:
             *_, (name, entries) = self.derivatives.items()
             few = few[: MAX_CHECKED // (entries * expected.shape[1])]
-            derivatives = self.model.differentiated(rows[few])[: len(self.derivatives)]
+            derivatives = self.model.differentiated(rows[few], len(self.derivatives))
             arrays = [expected[: len(few)], *derivatives]
             places = np.cumsum([array.shape[1] for array in arrays])[:-1]
             arguments = "".join(f", y + {place}" for place in places)

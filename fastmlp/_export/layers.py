@@ -88,12 +88,12 @@ class Exported:
     spec: Spec
     nets: tuple[list[Layer], ...]  # each from the inputs to the prediction; the link is the last
     labels: Labels | None = None  # of a classifier
-    # Of each network: predictions, jacobians and hessians at rows.
-    derivatives: tuple[Callable[[Array], Sequence[Array]], ...] = ()
+    # Of each network: its jacobians at rows, and up to order 2 its hessians.
+    derivatives: tuple[Callable[[Array, int], Sequence[Array]], ...] = ()
 
-    def differentiated(self, rows: Array) -> list[Array]:
-        """Return jacobians and hessians of the predictions, averaged, each (rows, entries)."""
-        of_networks = [derivatives(rows)[1:] for derivatives in self.derivatives]
+    def differentiated(self, rows: Array, order: int) -> list[Array]:
+        """Return jacobians, and up to order 2 hessians, of the mean, each (rows, entries)."""
+        of_networks = [derivatives(rows, order) for derivatives in self.derivatives]
         means = [np.mean(arrays, axis=0) for arrays in zip(*of_networks, strict=True)]
         if self.is_pair:
             means = [np.concatenate([-mean, mean], axis=1) for mean in means]

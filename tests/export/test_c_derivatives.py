@@ -1,5 +1,6 @@
 """Derivatives in C: those of the reference in float64, of every activation, link and option."""
 
+import ctypes
 import itertools
 
 import compilers
@@ -33,11 +34,11 @@ def networks(dtype):
 def assert_derivatives(library, name, x, expected, limit=1e-12):
     """Fail if values, jacobians and hessians of C are far from expected ones, (n, ...) each."""
     for order, function in enumerate(("predict", "jacobian", "hessian")):
-        found = [np.full(a.shape, np.nan, x.dtype) for a in expected[: order + 1]]
-        exports.called(getattr(library, f"{name}_{function}"), x, *found)
-        for a, b in zip(found, expected, strict=False):
+        results = [np.full(a.shape, np.nan, x.dtype) for a in expected[: order + 1]]
+        exports.called(getattr(library, f"{name}_{function}"), x, *results)
+        for a, b in zip(results, expected, strict=False):
             assert np.abs(a - b).max() <= limit * max(1, np.abs(b).max())
-    assert np.array_equal(found[2], found[2].swapaxes(2, 3))
+    assert np.array_equal(results[2], results[2].swapaxes(2, 3))
 
 
 @needs_gcc
@@ -52,6 +53,37 @@ def test_derivatives_are_those_of_the_reference(dtype, tmp_path):
         exact, wide = exports.exact(net), x.astype(np.float64)
         expected = exports.truth(net, x), exact.jacobian(wide), exact.hessian(wide)
         assert_derivatives(library, f"net{k}", x, expected, LIMITS[dtype])
+
+
+def of_casadi(library, name, x, n_in):
+    """Return the first output of a function of CasADi, as it is stored: column by column."""
+    shape = ctypes.POINTER(ctypes.c_longlong)
+    for end in ("_sparsity_in", "_sparsity_out"):
+        getattr(library, name + end).restype = shape
+    rows, columns, is_dense = getattr(library, f"{name}_sparsity_out")(0)[:3]
+    assert is_dense
+    assert getattr(library, f"{name}_sparsity_in")(0)[:3] == [len(x), 1, 1]
+    assert getattr(library, f"{name}_n_in")() == n_in
+    sizes = [ctypes.c_longlong() for _ in range(4)]
+    getattr(library, f"{name}_work")(*map(ctypes.byref, sizes))
+    result, memory = np.full((columns, rows), np.nan), np.empty(sizes[3].value)
+    double = ctypes.POINTER(ctypes.c_double)
+    at = [array.ctypes.data_as(double) for array in (x, result, memory)]
+    getattr(library, name)((double * 3)(at[0]), (double * 2)(at[1]), None, at[2], 0)
+    return result.T
+
+
+@needs_gcc
+@pytest.mark.parametrize("dtype", exports.RELATIVE)
+def test_functions_of_casadi(dtype, tmp_path):
+    net, x = exports.network("tanh", "squared_error", dtype, SIZES), np.linspace(-1, 1, 5)
+    net.to_c(tmp_path / "net.c", derivatives=2)
+    library = exports.compiled(tmp_path, "-O0")
+    value, jacobian, hessian = exports.exact(net).predictor().derivatives(x)
+    stacked = hessian.transpose(1, 0, 2).reshape(-1, 5)  # by inputs, then outputs
+    for order, expected in enumerate((value[:, np.newaxis], jacobian, stacked)):
+        results = of_casadi(library, "jac_" * order + "net", x, order + 1)
+        np.testing.assert_allclose(results, expected, rtol=0, atol=LIMITS[dtype] * 10)
 
 
 @needs_gcc

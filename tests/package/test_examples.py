@@ -32,7 +32,7 @@ RUN_ELSEWHERE = {  # pages whose programs need more than Python, and the tests t
 }
 OTHERS = (
     *("torch", "pandas", "optuna", "skops", "shap", "mapie", "imblearn", "dask", "duckdb"),
-    *("distributed", "dask_ml", "ray", "mlflow"),
+    *("distributed", "dask_ml", "ray", "mlflow", "casadi"),
 )
 
 

@@ -43,7 +43,9 @@ def check(source: Path, folder: Path, command: tuple[str, ...] = HERE) -> Any:
             pytest.skip("needs an emulator")
         run = [*emulator, *program]
     if "-xc++" not in command:  # what differs from the program is no more C++ than the rest
-        subprocess.run([*command, *STRICT, "-c", source, "-o", "/dev/null"], check=True)
+        subprocess.run(
+            [*command, *STRICT, "-DFASTMLP_CASADI", "-c", source, "-o", "/dev/null"], check=True
+        )
     optimize = "-O2" if command == HERE else "-O0"  # some warnings of gcc need it
     options = [*STRICT, optimize, "-DFASTMLP_MAIN", source, "-o", *program, *linked, "-lm"]
     subprocess.run([*command, *options], check=True)

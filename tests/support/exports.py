@@ -71,7 +71,7 @@ def by_onnx(models: Sequence[Any], x: Array, folder: Path) -> list[tuple[Array, 
 def compiled(folder: Path, optimize: str = "-O1") -> Any:
     """Return the library of all C files in a folder, named anew: the loader keeps old ones."""
     library = folder / f"all{len(list(folder.glob('*.so')))}.so"
-    command = ["gcc", "-std=c99", optimize, "-shared", "-fPIC", "-o", library]
+    command = ["gcc", "-std=c99", optimize, "-DFASTMLP_CASADI", "-shared", "-fPIC", "-o", library]
     subprocess.run([*command, *sorted(folder.glob("*.c")), "-lm"], check=True)
     return ctypes.CDLL(str(library))
 
