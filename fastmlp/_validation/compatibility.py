@@ -2,17 +2,7 @@
 
 from __future__ import annotations
 
-import re
-
 WHOLE_EPOCHS = "pass a callback that is called after epochs only"
-PAGE = """\
-# Options that exclude each other
-
-A call with both options of a row is refused before anything changes.
-
-| option | with | error message |
-|---|---|---|
-"""
 
 # (option, other option): the error class and its message, with names of values in braces.
 REFUSALS: dict[tuple[str, str], tuple[type[Exception], str]] = {
@@ -106,12 +96,3 @@ def refusal(option: str, other: str, **values: object) -> Exception:
     """Return the error for a call with both options, given the values in its message."""
     error, message = REFUSALS[option, other]
     return error(message.format(**values))
-
-
-def page() -> str:
-    """Return docs/compatibility.md."""
-    rows = [
-        f"| `{option}` | `{other}` | {re.sub('{[a-z]+}', '...', message)} |"
-        for (option, other), (_, message) in REFUSALS.items()
-    ]
-    return PAGE + "\n".join([*rows, ""])

@@ -1,4 +1,7 @@
-from typing import Any, Self
+from collections.abc import Callable
+from typing import Any, Self, TypeVar
+
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 class BaseEstimator:
     def get_params(self, deep: bool = True) -> dict[str, Any]: ...
@@ -16,6 +19,8 @@ class ClassifierMixin:
 class RegressorMixin:
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float: ...
     def __sklearn_tags__(self) -> Any: ...
+
+def with_callbacks(method: Method) -> Method: ...
 
 class CallbackSupportMixin:
     def set_callbacks(self, *callbacks: Any) -> Self: ...

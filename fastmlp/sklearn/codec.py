@@ -116,18 +116,7 @@ def _fit_values(model: Any, training: bool) -> dict[str, Any]:
     }
 
 
-def _fitted(
-    cls: Any,
-    network: Spec,
-    labels: Any,
-    run: Any,
-    history: Any,
-    parameters: Any,
-    scaling: Any,
-    assigned: bool,
-    attributes: dict[str, Any],
-    lists: dict[str, Any],
-) -> FittedNetwork:
+def _fitted(cls: Any, network: Spec, labels: Any, **fields: Any) -> FittedNetwork:
     """Return the value of a fit."""
     kind, n_outputs = network.loss.target_kind, network.n_outputs
     if (labels is not None) != hasattr(cls, "predict_proba") or (
@@ -141,17 +130,17 @@ def _fitted(
                 f"there are {shape} classes, {labels.y_type_}, for {n_outputs} outputs "
                 f"and {network.loss.name}"
             )
-    run, memory = run or (None, None)
-    engine = optimizer_state.to_arrays(network, parameters, memory)
-    state = {"spec": network, "scaling": scaling, "engine": engine, "run": run}
+    run, memory = fields["run"] or (None, None)
+    engine = optimizer_state.to_arrays(network, fields["parameters"], memory)
     scaled = ScaledNetwork.__new__(ScaledNetwork)
-    scaled.__setstate__(state | {"assigned": assigned, "parameters": parameters})
+    scaled.__setstate__({**fields, "spec": network, "engine": engine, "run": run})
     if not (scaled.engine.finite() and scaled.foldable()):
         raise ValueError("with its scaling, a parameter is no longer finite")
-    _check_sizes(attributes, network.layer_sizes)
+    _check_sizes(fields["attributes"], network.layer_sizes)
     classes = {} if labels is None else {"classes_": labels.classes_}
     targets = Targets(n_outputs, labels, classes.get("classes_"))
-    return FittedNetwork(scaled, targets, {"history_": history, **classes, **attributes, **lists})
+    attributes = {"history_": fields["history"], **classes, **fields["attributes"]}
+    return FittedNetwork(scaled, targets, {**attributes, **fields["lists"]})
 
 
 def _check_sizes(attributes: dict[str, Any], sizes: tuple[int, ...]) -> None:

@@ -16,13 +16,11 @@ from fastmlp._engine.exportable import Exportable
 from fastmlp._engine.protocol import Predictor
 from fastmlp._export.layers import Exported, Labels
 from fastmlp._models.mlp import MLP
-from fastmlp._network.losses import Loss
 from fastmlp._network.sparse import is_sparse, rows_of
 from fastmlp._validation.check import is_plain
 from fastmlp.sklearn import parameters, training
-from fastmlp.sklearn.bases import CallbackSupportMixin
-from fastmlp.sklearn.fitted import FittedNetwork, Targets
-from fastmlp.sklearn.observers import with_callbacks
+from fastmlp.sklearn.bases import CallbackSupportMixin, with_callbacks
+from fastmlp.sklearn.fitted import FittedNetwork
 from fastmlp.sklearn.scaled_network import ParameterViews
 from fastmlp.sklearn.validation import DTYPES, checking, sound
 
@@ -172,18 +170,9 @@ class BaseMLP(Exportable, parameters.Validated, CallbackSupportMixin):
     out_activation_: str
     classes_: Array  # of classifiers
 
-    def _targets(
-        self, y: Array, earlier: Targets | None, partial: bool = False, classes: Any = None
-    ) -> Targets:
-        """Return what the targets mean; ``partial`` is whether y may lack ``earlier`` classes."""
-        raise NotImplementedError
-
-    def _encode(self, y: Array, targets: Targets) -> Array:
-        """Return the targets of the network: floats (n, outputs), or int32 labels (n,)."""
-        raise NotImplementedError
-
-    def _loss(self, targets: Targets) -> Loss:
-        raise NotImplementedError
+    # Both classes have `_targets`, what the targets mean (``partial`` is whether y may lack
+    # ``earlier`` classes), `_encode`, the targets of the network (floats (n, outputs), or int32
+    # labels (n,)), and `_loss`.
 
     @parameters.training
     @with_callbacks
@@ -262,11 +251,8 @@ class BaseMLP(Exportable, parameters.Validated, CallbackSupportMixin):
 
     def _value(self) -> FittedNetwork:
         """Return the result of the last fit; raise NotFittedError if there is none."""
-        fitted: FittedNetwork | None = vars(self).get("_fitted")
-        if fitted is None:
-            check_is_fitted(self)
-            raise AssertionError
-        return fitted
+        check_is_fitted(self)
+        return self._fitted
 
     def _outputs(self, X: Any) -> tuple[Array, FittedNetwork]:
         """Return outputs (n, columns), and the value of the fit that they come from."""

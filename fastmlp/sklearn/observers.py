@@ -11,24 +11,8 @@ from fastmlp._models.checkpoint import Checkpoint
 from fastmlp._training.callback_list import CallbackList
 from fastmlp._validation import check
 from fastmlp._validation.compatibility import refusal
-from fastmlp.sklearn.parameters import STOCHASTIC, Method
+from fastmlp.sklearn.parameters import STOCHASTIC
 from fastmlp.sklearn.scaled_network import ScaledNetwork
-
-__all__ = ["Observers", "with_callbacks"]
-
-try:
-    from sklearn.callback import with_callbacks as _with_callbacks
-except ImportError:  # scikit-learn before 1.9
-
-    def _with_callbacks(method: Any) -> Any:
-        """Return the method itself."""
-        return method
-
-
-def with_callbacks(method: Method) -> Method:
-    """Apply scikit-learn's decorator, and keep the method's type."""
-    decorated: Method = _with_callbacks(method)
-    return decorated
 
 
 class Observers(CallbackList):

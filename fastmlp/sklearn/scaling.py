@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._network.sparse import SparseRows
+from fastmlp._network.spec import Spec
 
 Arrays = list[NDArray[Any]]
 
@@ -31,26 +32,20 @@ class Scaling:
 
     @classmethod
     def measure(
-        cls,
-        x: Any,
-        y: NDArray[Any] | None,
-        n_outputs: int,
-        weights: NDArray[Any] | None,
-        heads: int,
-        dtype: np.dtype[Any],
+        cls, x: Any, y: NDArray[Any] | None, weights: NDArray[Any] | None, spec: Spec
     ) -> Scaling:
-        """Measure 2-D inputs and, unless None, targets; ``dtype`` must hold the folded weights."""
-        x_mean, x_scale, peak = _moments(x, weights, "X", dtype)
+        """Measure 2-D inputs and, unless None, targets of a network with this spec."""
+        x_mean, x_scale, peak = _moments(x, weights, "X", spec.dtype)
         if isinstance(x, SparseRows):
             x_mean = np.zeros_like(x_mean)
         # The network sees 0 for a constant column, whatever its scale. This scale keeps the product
         # of raw value and folded weight small.
         x_scale = np.where(x_scale > 0, x_scale, np.maximum(peak, 1.0))
-        y_mean, y_scale = np.zeros(n_outputs), np.ones(n_outputs)
+        y_mean, y_scale = np.zeros(spec.n_outputs), np.ones(spec.n_outputs)
         if y is not None:
-            y_mean, y_scale, _ = _moments(y, weights, "y", dtype)
+            y_mean, y_scale, _ = _moments(y, weights, "y", spec.dtype)
             y_scale = np.where(y_scale > 0, y_scale, 1.0)
-        return cls(x_mean, x_scale, y_mean, y_scale, heads)
+        return cls(x_mean, x_scale, y_mean, y_scale, spec.loss.heads)
 
     def scaled(self, x: Any) -> Any:
         """Return inputs of the network for raw ones."""

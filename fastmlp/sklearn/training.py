@@ -191,8 +191,7 @@ def _training_weights(
 def _scaling(samples: Samples, weights: Array | None, spec: Spec) -> Scaling:
     """Return the scaling of the inputs, and of real targets."""
     targets = samples.targets if spec.loss.target_kind == "real" else None
-    heads = spec.loss.heads
-    return Scaling.measure(samples.x, targets, spec.n_outputs, weights, heads, spec.dtype)
+    return Scaling.measure(samples.x, targets, weights, spec)
 
 
 # ---- the state before the first epoch ------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 from models import Watch
 
 import fastmlp
-from fastmlp._validation.compatibility import REFUSALS, page
+from fastmlp._validation.compatibility import REFUSALS
 
 X = np.random.default_rng(0).normal(size=(12, 2)).astype(np.float32)
 Y = X.sum(axis=1)
@@ -80,5 +80,9 @@ def test_what_does_not_go_together_is_refused(pair):
 
 
 def test_the_page_is_the_table():
-    path = Path(__file__).parents[2] / "docs" / "compatibility.md"
-    assert path.read_text() == page()
+    page = (Path(__file__).parents[2] / "docs" / "compatibility.md").read_text()
+    rows = [
+        f"| `{option}` | `{other}` | {re.sub('{[a-z]+}', '...', message)} |"
+        for (option, other), (_, message) in REFUSALS.items()
+    ]
+    assert page.partition("|---|---|---|\n")[2].splitlines() == rows
