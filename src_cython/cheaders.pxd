@@ -39,6 +39,8 @@ cdef extern from "network.h" nogil:
         const int32_t* labels
         const void* weights
         const void* output_weights
+        const void* jacobians
+        double jacobian_weight
 
     ctypedef struct fm_entries:
         int64_t* first

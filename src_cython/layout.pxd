@@ -13,6 +13,12 @@ cdef inline void place_copy(fm_tensor* tensor, int kind, int64_t columns, int64_
     copy_sizes[kind] += columns * rows
 
 
+cdef inline void place_transposed(const fm_kernels* k, fm_tensor* tensor, int64_t* copy_sizes) noexcept nogil:
+    """Place the transposed copy of a matrix with several columns at the end of its arena."""
+    tensor.copies[TRANSPOSED].offset = copy_sizes[TRANSPOSED]
+    copy_sizes[TRANSPOSED] += round_up(tensor.n_rows, k.nr) * tensor.copies[TRANSPOSED].rows
+
+
 cdef inline void lay_out(const fm_kernels* k, fm_tensor* tensor, int64_t n_rows, int64_t n_columns,
                          bint is_transposed, int64_t* n_parameters, int64_t* copy_sizes) noexcept nogil:
     """Place a tensor at the end of the arena, and its copies at the ends of theirs."""
@@ -33,7 +39,7 @@ cdef inline void lay_out(const fm_kernels* k, fm_tensor* tensor, int64_t n_rows,
         if is_tiled:
             tensor.gradient = COLUMN
         return
-    square = k.chunk if is_rounded else max(k.mr, k.lanes) if is_transposed else k.mr
+    square = k.chunk if is_rounded else max(k.mr, k.lanes)  # transposed copies read whole squares
     tensor.rows = round_up(n_rows, square) if is_tiled else n_rows
     n_parameters[0] += tensor.panels * tensor.rows * k.nr
     if is_rounded:
@@ -42,5 +48,4 @@ cdef inline void lay_out(const fm_kernels* k, fm_tensor* tensor, int64_t n_rows,
             place_copy(tensor, PAIRED_TRANSPOSED, round_up(n_rows, k.nr), round_up(n_columns, k.chunk),
                        copy_sizes)
     elif is_transposed:
-        tensor.copies[TRANSPOSED].offset = copy_sizes[TRANSPOSED]
-        copy_sizes[TRANSPOSED] += round_up(n_rows, k.nr) * tensor.copies[TRANSPOSED].rows
+        place_transposed(k, tensor, copy_sizes)

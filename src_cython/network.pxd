@@ -8,7 +8,7 @@ from cheaders cimport *
 
 
 cdef enum:
-    ABI = 24
+    ABI = 25
 
 
 cdef enum:  # kinds of operators, in the order of operators.OPERATORS
@@ -99,6 +99,9 @@ cdef inline bint are_inputs(const fm_network* net, int64_t l) noexcept nogil:
     return l < 0 or net.operators[l].kind == SCALE
 
 
+cdef struct fm_derivatives
+
+
 cdef struct fm_buffers:  # of one batch
     int64_t rows  # most rows of a block; panels have further rows as padding
     int64_t panel_step  # elements from the start of a panel to the next
@@ -132,9 +135,11 @@ cdef struct fm_buffers:  # of one batch
     int64_t plain_step  # largest length of a row there
     double* column_squares  # sum of squares of each column, for penalty and clipping; NULL in predictions
     double* column_magnitudes  # sum of absolute values of each column
+    const fm_derivatives* derivatives  # where training is on derivatives by the inputs, too; else NULL
 
 
-# The memory of a block and the arguments of derivatives with respect to the inputs (derivatives.pxd).
+# The memory of a block and the arguments of derivatives with respect to the inputs (derivatives.pxd). In
+# training, points and tangents are one: after the rows of a block come the tangents of each output.
 cdef struct fm_derivatives:
     const fm_network* net
     const fm_network* linear  # the same without activations
@@ -153,6 +158,12 @@ cdef struct fm_derivatives:
     void* jacobian  # (n, C, I)
     void* hessian  # (n, C, I, I), or NULL
     int64_t* order  # (rows,) scratch memory
+    int64_t n_tangents  # tangents of a row: of its outputs in training, else 1
+    int64_t tangent_step  # rows from a row to its first tangent, and to the next; 0: not in training
+    void* jacobians  # (rows, inputs) of one output, jacobian_stride apart; this and the next in training
+    int64_t jacobian_stride
+    void* jacobian_share  # (rows,) like loss_share
+    void* jacobian_loss  # (rows,)
 
 
 # The unit of work on parameters: rows [k_from, k_to) of one panel of a tensor.

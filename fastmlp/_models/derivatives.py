@@ -268,7 +268,7 @@ def gradients(
 
 
 def gradient_data(
-    net: Any, X: Any, y: Any, sample_weight: Any, gradient: Any, through_link: Any
+    net: Any, X: Any, y: Any, sample_weight: Any, dy: Any, gradient: Any, through_link: Any
 ) -> Data:
     """Return the checked data of a pass with a gradient by the outputs in place of targets."""
     if gradient is None:
@@ -276,9 +276,9 @@ def gradient_data(
             f"through_link is {through_link!r} but output_gradient is not given: pass the "
             "gradient by the predictions, or leave through_link out"
         )
-    for name, value in {"y": y, "sample_weight": sample_weight}.items():
+    for name, value in {"y": y, "sample_weight": sample_weight, "dy": dy}.items():
         if value is not None:
-            raise refusal("output_gradient", "y, sample_weight", name=name)
+            raise refusal("output_gradient", "y, sample_weight, dy", name=name)
     x = check.inputs(X, net._spec)
     dz = _outputs_like(net, x, gradient, "output_gradient")
     if check_flag("through_link", through_link):

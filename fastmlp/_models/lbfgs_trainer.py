@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fastmlp._core.history import DivergenceError, State
 from fastmlp._models.fit_request import FitRequest
-from fastmlp._network.data import WEIGHTS, Data
+from fastmlp._network.data import OPTIONAL, Data
 from fastmlp._network.groups import PLAIN
 from fastmlp._network.optimizers import LBFGS
 from fastmlp._network.tensors import pack, unpack
@@ -71,15 +71,10 @@ class LbfgsTrainer:
         self.engine = member._engine
         self.iterations = Iterations(self.engine, self.state, self.evaluator, plan.team)
         kinds = [[array.astype(float) for array in kind] for kind in self.engine.parameters()]
-        is_real = data.targets.dtype.kind == "f"
-        targets = data.targets.astype(float) if is_real else data.targets
-        weights = {
-            name: array.astype(float)
-            for name in WEIGHTS
-            if (array := getattr(data, name)) is not None
-        }
-        wide = Data(data.x.astype(float), targets, **weights)
-        objective = Objective(member._engine_type(spec), wide, plan.l2, plan.team)
+        arrays = {name: getattr(data, name) for name in ("x", "targets", *OPTIONAL)}
+        wide = {k: a.astype(float) for k, a in arrays.items() if a is not None and a.dtype != "i4"}
+        wide_data = replace(data, **wide)
+        objective = Objective(member._engine_type(spec), wide_data, plan.l2, plan.team)
         try:
             result = minimise(
                 objective, pack(*kinds), self.optimizer, self.request.epochs, self._iteration

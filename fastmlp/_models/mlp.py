@@ -253,8 +253,10 @@ class MLP(Exportable):
         groups: Groups | None = None,
         dropout: Scheduled | Sequence[Scheduled] | None = None,
         averaging: Averaging | None = None,
-        validation_data: Sequence[ArrayLike] | Source | None = None,
+        validation_data: Sequence[ArrayLike | None] | Source | None = None,
         sample_weight: ArrayLike | None = None,
+        dy: ArrayLike | None = None,
+        dy_weight: float = 1.0,
         shuffle: bool = True,
         shuffle_buffer: int | None = None,
         metrics: Metrics = (),
@@ -272,9 +274,10 @@ class MLP(Exportable):
             Finite inputs. They are never changed, and not copied if they have the model's dtype.
             A matrix of ``scipy.sparse``, or ``fastmlp.SparseRows``, is never made dense.
             Without y, a source of blocks: a callable that returns an iterable, or an object that is
-            iterated, once per epoch, of tuples ``(X, y)`` or ``(X, y, sample_weight)``; see
-            ``fastmlp.Blocks`` for arrays larger than memory, and docs/sources.md. Every epoch must
-            have the same number of rows.
+            iterated, once per epoch, of tuples ``(X, y)``, ``(X, y, sample_weight)`` or ``(X, y,
+            sample_weight, dy)``, the third or fourth possibly None; see ``fastmlp.Blocks`` for
+            arrays larger than memory, and docs/sources.md. Every epoch must have the same number of
+            rows.
         y : array-like, optional
             Targets, shape (n, outputs), or (n,) for one output: then predictions are (n,), too. For
             cross_entropy integer labels (n,) from 0, or probabilities (n, classes) whose rows sum
@@ -307,13 +310,21 @@ class MLP(Exportable):
             validation, metrics and callbacks see the mean (``on_batch`` that of the epoch before),
             ``EarlyStopping`` selects among means, and the fit ends with one. Training, its loss and
             ``resume`` use the weights without averaging, unless others were assigned since.
-        validation_data : tuple (X, y) or (X, y, sample_weight), or source of such, optional
-            Data on which the loss is evaluated after each epoch; a source is read anew each time.
+        validation_data : tuple (X, y[, sample_weight[, dy]]), or source of such, optional
+            Data on which the loss is evaluated after each epoch, with the derivatives ``dy`` if
+            there are any, at the same ``dy_weight``; a source is read anew each time.
         sample_weight : array-like, shape (n,) or (n, outputs), optional
             Weights of at least 0, not all 0; positive ones must be normal numbers of the dtype.
             With a weight for each target, the loss is the sum of weight times loss over all
             targets, divided by the sum over rows of the mean weight of a row's targets; the weight
             of a missing target is 0.
+        dy : array-like, shape (n, fan-in) for one output, or (n, outputs, fan-in), optional
+            Derivatives of the outputs by the inputs that the network shall have as well, NaN where
+            unknown. The loss of a row increases by ``0.5 * dy_weight * (dz/dx - dy)**2``, summed
+            over outputs and inputs. For losses whose predictions are the outputs; not for one's own
+            functions. See docs/derivatives.md.
+        dy_weight : float
+            Weight of the derivatives beside the values, at least 0.
         shuffle : bool
             Whether to visit the samples in a new random order in each epoch; the rows of a source
             are shuffled within blocks, and blocks of arrays and files come in a random order.
@@ -365,14 +376,15 @@ class MLP(Exportable):
             interrupt then undoes about 0.05 s of training.
         """
         with planning.joined(communicator, self._engine) as ranks, self._lock.taken():
-            data = planning.data(X, y, sample_weight, self._spec, shuffle, shuffle_buffer)
+            of_rows = X, y, sample_weight, self._spec, shuffle, shuffle_buffer
+            data = planning.data(*of_rows, dy=dy, dy_weight=dy_weight)
             sizes = data, batch_size, self._spec.loss, ranks
             epochs, optimizer = planning.training(epochs, optimizer, *sizes)
             whole = optimizer if type(optimizer) is LBFGS else None  # takes all rows at once
             if whole is not None:
                 optimizer, batch_size = SGD(), data.rows or 1
             plan = self._plans.plan(data, batch_size, optimizer, l1, l2, clip_norm, groups, dropout)
-            validation = planning.validation(validation_data, self._spec)
+            validation = planning.validation(validation_data, self._spec, dy_weight)
             if ranks:
                 data, n_threads = ranks.padded(data, plan), n_threads or 1
             request = FitRequest(
@@ -403,6 +415,8 @@ class MLP(Exportable):
         y: ArrayLike | None = None,
         *,
         sample_weight: ArrayLike | None = None,
+        dy: ArrayLike | None = None,
+        dy_weight: float = 1.0,
         output_gradient: ArrayLike | None = None,
         through_link: bool = False,
         batch_size: int | None = None,
@@ -422,7 +436,7 @@ class MLP(Exportable):
 
         Parameters
         ----------
-        X, y, sample_weight, optimizer, l1, l2, clip_norm, groups, dropout, n_threads
+        X, y, sample_weight, dy, dy_weight, optimizer, l1, l2, clip_norm, groups, dropout, n_threads
             As for :meth:`fit`. A source may also be an iterator, such as a generator that reads
             messages: its blocks are trained in their order, one of them read ahead.
         output_gradient : array-like, shape (n, outputs) or (n,) for one output, optional
@@ -457,9 +471,10 @@ class MLP(Exportable):
         """
         with self._lock.taken():
             if output_gradient is None and through_link is False:
-                data = planning.data(X, y, sample_weight, self._spec, is_once=True)
+                of_rows = X, y, sample_weight, self._spec
+                data = planning.data(*of_rows, is_once=True, dy=dy, dy_weight=dy_weight)
             else:
-                gradient = y, sample_weight, output_gradient, through_link
+                gradient = y, sample_weight, dy, output_gradient, through_link
                 data = derivatives.gradient_data(self, X, *gradient)
             rows = data.rows or 1 if batch_size is None else batch_size
             plan = self._plans.plan(data, rows, optimizer, l1, l2, clip_norm, groups, dropout)

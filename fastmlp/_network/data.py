@@ -12,7 +12,8 @@ import numpy.typing as npt
 from fastmlp._network.activations import Array
 from fastmlp._network.sparse import SparseRows, concatenated
 
-WEIGHTS = ("weights", "output_weights")  # of rows, and of their outputs
+# Optional arrays with one entry for each row, and the value that stands for no entry.
+OPTIONAL = {"weights": 1, "output_weights": 1, "jacobians": np.nan}
 
 
 class RowSource(Protocol):
@@ -48,6 +49,10 @@ class Data:
     # (n, m) factors on the losses of single outputs, 0 where a target is missing, mean 1 in a row;
     # None: all 1. The weight of a row is then the mean of the weights of its outputs.
     output_weights: Array | None = field(default=None)
+    # C-contiguous, (n, m, inputs): derivatives of the outputs by the inputs to learn, NaN where
+    # unknown. The loss of a row has 0.5 jacobian_weight (dz / dx - jacobian)^2 of them in addition.
+    jacobians: Array | None = field(default=None)
+    jacobian_weight: float = 1.0
     # whether the targets are a gradient by the last layer's outputs, used as it is, of any loss
     is_gradient: bool = False
     flat_y: bool = False  # whether the user gave targets of one output as (n,), not (n, 1)
@@ -70,9 +75,10 @@ class Data:
         """Return the rows in a slice or array of row numbers."""
         try:
             part = Data(self.x[rows], self.targets[rows], is_gradient=self.is_gradient)
-            for name in WEIGHTS:
-                if (weights := getattr(self, name)) is not None:
-                    setattr(part, name, weights[rows])
+            part.jacobian_weight = self.jacobian_weight
+            for name in OPTIONAL:
+                if (values := getattr(self, name)) is not None:
+                    setattr(part, name, values[rows])
             return part
         except SystemError as error:  # NumPy's, where it has no memory for an index
             raise MemoryError("out of memory for a copy of some rows") from error
@@ -83,7 +89,8 @@ class Data:
         x, targets = ([getattr(part, name) for part in parts] for name in ("x", "targets"))
         join = concatenated if isinstance(x[0], SparseRows) else np.concatenate
         joined = Data(join(x), np.concatenate(targets))
-        for name in WEIGHTS:
+        joined.jacobian_weight = parts[0].jacobian_weight
+        for name in OPTIONAL:
             if any(getattr(part, name) is not None for part in parts):
                 setattr(joined, name, np.concatenate([part.filled(name) for part in parts]))
         return joined
@@ -97,16 +104,16 @@ class Data:
         else:
             self.x[rows] = part.x
         self.targets[rows] = part.targets
-        for name in WEIGHTS:
+        for name in OPTIONAL:
             if getattr(self, name) is not None or getattr(part, name) is not None:
                 setattr(self, name, self.filled(name))
                 getattr(self, name)[rows] = part.filled(name)
 
     def filled(self, name: str) -> Array:
-        """Return weights or output weights, ones in place of None."""
-        weights: Array | None = getattr(self, name)
-        shape = self.targets.shape[: WEIGHTS.index(name) + 1]
-        return np.ones(shape, self.x.dtype) if weights is None else weights
+        """Return an optional array, filled with the value that stands for None."""
+        values: Array | None = getattr(self, name)
+        shape = (*self.targets.shape[:2], self.x.shape[1])[: list(OPTIONAL).index(name) + 1]
+        return np.full(shape, OPTIONAL[name], self.x.dtype) if values is None else values
 
 
 @dataclass

@@ -10,7 +10,7 @@ import numpy as np
 
 from fastmlp._core.history import Snapshot, State
 from fastmlp._engine.protocol import Engine
-from fastmlp._network.data import Data
+from fastmlp._network.data import OPTIONAL, Data
 from fastmlp._network.sparse import SparseRows
 from fastmlp._training.callbacks import Best, EarlyStopping, ReduceOnPlateau
 
@@ -57,7 +57,7 @@ def _arrays(data: Data, rows: slice) -> tuple[Any, ...]:
     """Return the arrays of some samples, and those of all targets and weights."""
     x = data.x[rows]
     samples = (x.indptr, x.indices, x.values) if isinstance(x, SparseRows) else (x,)
-    return *samples, data.targets, data.weights, data.output_weights
+    return *samples, data.targets, *(getattr(data, name) for name in OPTIONAL)
 
 
 def callback_states(callbacks: Iterable[Any], engine: Engine) -> list[CallbackState]:

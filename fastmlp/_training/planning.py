@@ -48,6 +48,8 @@ def data(
     shuffle: Any = True,
     buffer: Any = None,
     is_once: bool = False,
+    dy: Any = None,
+    dy_weight: Any = 1.0,
 ) -> Data | BlockStream:
     """Return the checked data of a call: arrays, or without y the stream of a source.
 
@@ -62,28 +64,29 @@ def data(
             raise refusal("source", "y", kind=type(x).__name__)
         if rows:
             raise refusal("shuffle_buffer", "arrays")
-        return check.data(x, y, sample_weight, spec)
+        return check.data(x, y, sample_weight, spec, dy, dy_weight)
     if not is_source:
         raise TypeError(
             f"y is None and X is a {type(x).__name__}, no source of blocks: pass X and y, or as X "
             "a callable or an object that yields (X, y) or (X, y, sample_weight)"
         )
-    if sample_weight is not None:
-        raise refusal("source", "sample_weight")
+    for name, value in {"sample_weight": sample_weight, "dy": dy}.items():
+        if value is not None:
+            raise refusal("source", "sample_weight, dy", name=name)
     from fastmlp._training.sources import BlockStream
 
-    return BlockStream(x, spec, rows, is_once=is_once)
+    return BlockStream(x, spec, rows, is_once=is_once, dy_weight=dy_weight)
 
 
-def validation(value: Any, spec: Spec) -> Data | BlockStream | None:
+def validation(value: Any, spec: Spec, dy_weight: Any) -> Data | BlockStream | None:
     """Return the checked validation data of a fit."""
     if value is None:
         return None
     if not check.is_source(value):
-        return check.validation(value, spec)
+        return check.validation(value, spec, dy_weight)
     from fastmlp._training.sources import BlockStream
 
-    return BlockStream(value, spec, name="validation_data")
+    return BlockStream(value, spec, name="validation_data", dy_weight=dy_weight)
 
 
 def evaluator(

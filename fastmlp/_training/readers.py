@@ -1,7 +1,7 @@
 """Sources for data that is not in memory; ``MLP.fit`` takes them, or any object that yields blocks.
 
-They yield ``(X, y)`` or ``(X, y, sample_weight)`` from the first row to the last, and may reuse
-their memory: a fit copies each block before it asks for the next.
+They yield ``(X, y)``, ``(X, y, sample_weight)`` or ``(X, y, sample_weight, dy)`` from the first row
+to the last, and may reuse their memory: a fit copies each block before it asks for the next.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ class Blocks:
         Targets, of the same types as X; without them, the blocks serve ``MLP.predict`` alone.
     sample_weight : array, shape (n,), optional
         Weights of at least 0; no block may have only zeros.
+    dy : array, shape (n, fan-in) or (n, outputs, fan-in), optional
+        Derivatives by the inputs, as for ``MLP.fit``.
     rows : int, optional
         Rows per block, at least 1; by default 4 MiB of X. With ``shuffle`` the order of samples
         depends on it.
@@ -51,15 +53,21 @@ class Blocks:
     """
 
     def __init__(
-        self, X: Any, y: Any = None, sample_weight: Any = None, *, rows: int | None = None
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        dy: Any = None,
+        rows: int | None = None,
     ):
         X = rows_of(X) if is_sparse(X) else X
-        self.arrays = {"X": X}
-        if y is not None or sample_weight is not None:
-            self.arrays["y"] = y
-        if sample_weight is not None:
-            self.arrays["sample_weight"] = sample_weight
+        self.arrays = {"X": X, "y": y, "sample_weight": sample_weight, "dy": dy}
+        while len(self.arrays) > 1 and next(reversed(self.arrays.values())) is None:
+            self.arrays.popitem()
         for name, array in self.arrays.items():
+            if array is None and name == "sample_weight":
+                continue
             shape = getattr(array, "shape", ())
             if not shape or not hasattr(array, "dtype"):
                 raise TypeError(
@@ -90,7 +98,8 @@ class Blocks:
         """Yield the blocks with these numbers."""
         for number in numbers:
             first = int(number) * self.rows
-            yield tuple(array[first : first + self.rows] for array in self.arrays.values())
+            rows = slice(first, first + self.rows)
+            yield tuple(None if a is None else a[rows] for a in self.arrays.values())
             for array in self.arrays.values():
                 _forget(array)
 

@@ -26,7 +26,7 @@ from fastmlp._training.readers import Blocks
 from fastmlp._training.shuffles import Shuffles
 from fastmlp._validation import check
 
-Block = Any  # (X, y) or (X, y, sample_weight), each array-like
+Block = Any  # (X, y), (X, y, sample_weight) or (X, y, sample_weight, dy), each array-like
 Source = Callable[[], Iterable[Block]] | Iterable[Block]
 Permutation = Callable[[NDArray[np.int64], int], None]  # (order, seed): shuffles in place
 Answers = queue.SimpleQueue[tuple[Data | None, BaseException | None]]
@@ -39,7 +39,13 @@ class BlockStream:
     """A source for the loop: checked blocks in own memory; ``rows`` is None before a full epoch."""
 
     def __init__(
-        self, source: Source, spec: Spec, buffer: int = 0, name: str = "X", is_once: bool = False
+        self,
+        source: Source,
+        spec: Spec,
+        buffer: int = 0,
+        name: str = "X",
+        is_once: bool = False,
+        dy_weight: Any = 1.0,
     ) -> None:
         if hasattr(source, "__next__") and not is_once:
             raise TypeError(
@@ -47,7 +53,7 @@ class BlockStream:
                 "source that can be read again is expected: pass the function that makes "
                 "it, for example fit(lambda: read(path))"
             )
-        self.source, self.spec, self.buffer = source, spec, buffer
+        self.source, self.spec, self.buffer, self.dy_weight = source, spec, buffer, dy_weight
         self.name = f"the source of {name}"
         self.rows: int | None = None
         self.flat_y, self.total_weight = False, 0.0  # the weight of the last `measure`
@@ -214,15 +220,15 @@ class BlockStream:
                 blocks.close()
 
     def _check(self, block: Block) -> Data:
-        if not isinstance(block, (tuple, list)) or len(block) not in (2, 3):
+        if not isinstance(block, (tuple, list)) or not 2 <= len(block) <= 4:
             is_tuple = isinstance(block, (tuple, list))
             what = f"of length {len(block)}" if is_tuple else "and no tuple"
             raise TypeError(
-                f"a block is a {type(block).__name__} {what} but (X, y) or "
-                "(X, y, sample_weight) is expected: yield such tuples"
+                f"a block is a {type(block).__name__} {what} but (X, y), (X, y, sample_weight) or "
+                "(X, y, sample_weight, dy) is expected: yield such tuples"
             )
-        x, y, weights = (*block, None)[:3]
-        data = check.data(x, y, weights, self.spec)
+        x, y, weights, dy = (*block, None, None)[:4]
+        data = check.data(x, y, weights, self.spec, dy, self.dy_weight)
         names = "the dtype of X", "the dtype of y", "y.ndim", "sample_weight"
         form = _dtype(x), _dtype(y), data.targets.ndim, "None" if weights is None else "an array"
         for name, now, before in zip(names, form, self._form or form, strict=True):

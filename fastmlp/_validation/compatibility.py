@@ -46,10 +46,10 @@ REFUSALS: dict[tuple[str, str], tuple[type[Exception], str]] = {
         TypeError,
         "y is given but X is a {kind}, a source, whose blocks contain the targets: leave y out",
     ),
-    ("source", "sample_weight"): (
+    ("source", "sample_weight, dy"): (
         TypeError,
-        "sample_weight is given but X is a source, whose blocks contain the weights: let it yield "
-        "(X, y, sample_weight)",
+        "{name} is given but X is a source, whose blocks contain it: let it yield (X, y, "
+        "sample_weight) or (X, y, sample_weight, dy)",
     ),
     ("source", "Ensemble or estimator"): (
         TypeError,
@@ -66,6 +66,26 @@ REFUSALS: dict[tuple[str, str], tuple[type[Exception], str]] = {
         ValueError,
         "shuffle_buffer is given but shuffle is False: leave one of them out",
     ),
+    ("dy", "loss with a link"): (
+        ValueError,
+        "{name} is given but the loss is {loss}, whose predictions are a function of the outputs: "
+        "use squared_error, huber or another loss whose predictions are the outputs",
+    ),
+    ("dy", "custom functions"): (
+        ValueError,
+        "{name} is given but {function} is a function of your own, of whose second derivative the "
+        "compiled kernels know nothing: use one of the library",
+    ),
+    ("dy", "compute"): (
+        ValueError,
+        "{name} is given but compute is {compute}, which rounds products: make the model without "
+        "compute",
+    ),
+    ("dy", "sparse rows"): (
+        ValueError,
+        "{name} is given but X is sparse, and derivatives by its inputs are dense: pass "
+        "X.toarray()",
+    ),
     ("compute", "sparse rows"): (
         ValueError,
         "{name} is sparse but compute is {compute}, which rounds rows to multiply them: make the "
@@ -75,7 +95,7 @@ REFUSALS: dict[tuple[str, str], tuple[type[Exception], str]] = {
         ValueError,
         "validation_data and validation_rows are given: pass one of them",
     ),
-    ("output_gradient", "y, sample_weight"): (
+    ("output_gradient", "y, sample_weight, dy"): (
         ValueError,
         "{name} is given with output_gradient, which takes its place: leave {name} out, and "
         "multiply the rows of output_gradient by their weights",

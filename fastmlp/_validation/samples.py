@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp._core.intervals import first_non_finite
+from fastmlp._core.intervals import NON_NEGATIVE, first_non_finite
 from fastmlp._network.data import Data
-from fastmlp._network.sparse import is_sparse, rows_of
+from fastmlp._network.sparse import SparseRows, is_sparse, rows_of
 from fastmlp._network.spec import Spec
 from fastmlp._validation.arrays import finite, finite_or_nan, is_plain, numeric, short
 from fastmlp._validation.compatibility import refusal
@@ -28,8 +28,16 @@ TARGET_RANGES = {
 }
 
 
-def data(x: Any, y: Any, sample_weight: Any, spec: Spec, names: Sequence[str] = ("X", "y")) -> Data:
-    """Return checked samples, targets and weights of one call."""
+def data(
+    x: Any,
+    y: Any,
+    sample_weight: Any,
+    spec: Spec,
+    dy: Any = None,
+    dy_weight: Any = 1.0,
+    names: Sequence[str] = ("X", "y", "dy"),
+) -> Data:
+    """Return checked samples, targets, weights and derivatives by the inputs of one call."""
     # Views, so that reshaping the user's array during a fit does not change the engine's.
     x_checked = inputs(x, spec, name=names[0])
     if isinstance(x_checked, np.ndarray):
@@ -38,7 +46,31 @@ def data(x: Any, y: Any, sample_weight: Any, spec: Spec, names: Sequence[str] = 
     y_checked = targets(y, spec, n, name=names[1]).view()
     n_axes = y.ndim if isinstance(y, np.ndarray) else np.ndim(y)
     samples = Data(x_checked, y_checked, flat_y=y_checked.ndim == 2 and n_axes == 1)
+    if dy is not None:
+        samples.jacobians = jacobians(dy, x_checked, spec, name=names[2])
+    samples.jacobian_weight = NON_NEGATIVE.check("dy_weight", dy_weight, example=1.0)
     return weighted(samples, sample_weight, spec, name=names[1])
+
+
+def jacobians(value: Any, x: Any, spec: Spec, *, name: str) -> NDArray[Any]:
+    """Return C-ordered derivatives (n, outputs, inputs), NaN where unknown."""
+    if spec.functions:
+        raise refusal("dy", "custom functions", name=name, function=spec.functions[0])
+    if spec.loss.is_linked:
+        raise refusal("dy", "loss with a link", name=name, loss=spec.loss)
+    if spec.compute is not None:
+        raise refusal("dy", "compute", name=name, compute=spec.compute)
+    if isinstance(x, SparseRows):
+        raise refusal("dy", "sparse rows", name=name)
+    array = numeric(value, name)
+    shape = x.shape[0], spec.layer_sizes[-1], x.shape[1]
+    flat = (shape[0], shape[2])
+    if array.shape != shape and (shape[1] > 1 or array.shape != flat):
+        raise ValueError(
+            f"{name} has shape {array.shape} but {flat if shape[1] == 1 else shape} is expected: "
+            "pass the derivative of each output by each input, and NaN where it is unknown"
+        )
+    return np.ascontiguousarray(finite_or_nan(array, spec.dtype, name)).reshape(shape)
 
 
 def weighted(samples: Data, sample_weight: Any, spec: Spec, *, name: str = "y") -> Data:
@@ -250,14 +282,19 @@ def row_numbers(value: Any, n: int, name: str) -> NDArray[np.int64]:
     return array.astype(np.int64)
 
 
-def validation(value: Any, spec: Spec) -> Data | None:
-    """Return ``(X, y)`` or ``(X, y, sample_weight)``, checked like the training data."""
+def validation(value: Any, spec: Spec, dy_weight: Any = None) -> Data | None:
+    """Return ``(X, y)`` or ``(X, y, sample_weight)``, checked like the training data.
+
+    With the weight of derivatives there may be such, too, ``(X, y, sample_weight, dy)``.
+    """
     if value is None:
         return None
-    if not isinstance(value, (tuple, list)) or len(value) not in (2, 3):
+    most = 3 if dy_weight is None else 4
+    if not isinstance(value, (tuple, list)) or not 2 <= len(value) <= most:
         raise TypeError(
             f"validation_data is {short(value)} but a tuple (X, y) or (X, y, sample_weight) "
-            "is expected; MLP.fit takes a source, too"
+            "is expected; MLP.fit takes (X, y, sample_weight, dy) and a source, too"
         )
-    x, y, weights = (*value, None)[:3]
-    return data(x, y, weights, spec, names=("validation X", "validation y"))
+    x, y, weights, dy = (*value, None, None)[:4]
+    names = "validation X", "validation y", "validation dy"
+    return data(x, y, weights, spec, dy, 1.0 if dy_weight is None else dy_weight, names)

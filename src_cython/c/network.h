@@ -61,6 +61,8 @@ typedef struct {
     const int32_t *labels; /* (n,) contiguous or NULL */
     const void *weights;   /* (n,) contiguous or NULL */
     const void *output_weights; /* (n, width) contiguous: factors on the losses of the outputs; NULL: they are 1 */
+    const void *jacobians; /* (n, outputs, inputs) contiguous: derivatives to learn, NaN where unknown; NULL: none */
+    double jacobian_weight;
 } fm_data;
 
 /* The entries of sparse rows in a block. Each thread chains those of its rows column by column, in the order of the

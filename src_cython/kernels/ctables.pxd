@@ -29,6 +29,7 @@ cdef extern from "tables/losses.h" nogil:
         void (*link)(real*, int64_t, int64_t) noexcept nogil
         void (*link_slope)(const real*, int64_t, int64_t, int64_t, real*) noexcept nogil
     const fm_loss* LOSSES
+    void observed_error_backward(const fm_loss_call*, int64_t, int64_t)
     int FM_COUNT(const void*)
     int64_t FM_LOSS_SCRATCH(int64_t)
     void copy_values(real*, const real*, int64_t)
@@ -155,6 +156,7 @@ cdef extern from "panels/parametric.h" nogil:
     void copy_block(const real*, real*, int64_t, int)
     void blend_block(const real*, const real*, real*, int64_t, int)
     void blend_keeping(real*, const real*, real*, real*, int64_t, int)
+    void tangent_by_alpha(const real*, const real*, real*, int64_t, int)
 
 cdef extern from "panels/entries.h" nogil:
     enum:

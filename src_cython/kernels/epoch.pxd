@@ -7,9 +7,10 @@ from libc.math cimport ilogb, isfinite, ldexp, sqrt
 from libc.stdint cimport int32_t, int64_t
 
 from ctables cimport *
+from derivatives cimport jacobian_phase
 from layers cimport *
 from network cimport *
-from rounding cimport ceil_div
+from rounding cimport ceil_div, round_up
 from pieces cimport *
 
 
@@ -81,6 +82,10 @@ cdef inline void rows_phase(const fm_task* task, int64_t b, int64_t at, int64_t 
     gather(net, buffers, &task.data, task.order, b * task.batch + at, first, last, thread)
     for r in range(first, last):
         loss_share[r] = weight[r] * <real>scale
+    if buffers.derivatives != NULL:
+        jacobian_phase(task, b * task.batch + at, first, last, end - first, round_up(rows, ROW_MULTIPLE), &draws,
+                       thread, interrupt)
+        return
     forward_layers(net, buffers, first, last, &draws, interrupt)
     output_loss(net, buffers, first, last, &task.data, thread, interrupt)
     for l in range(net.n_operators - 1, task.first_trained, -1):

@@ -119,7 +119,7 @@ cdef inline void jacobian(const fm_network* net, const fm_buffers* buffers, cons
                 row_to_panels(slope, panel_step, columns, <real*>buffers.dz[top] + r * NR)
             for l in range(top, 0, -1):
                 backward_input(net, buffers, l, 0, padded, interrupt)
-            input_gradient(net, buffers, padded)
+            input_gradient(net, buffers, 0, padded)
             for r in range(rows):
                 row_from_panels(<real*>buffers.x + r * NR, panel_step, n_in,
                                 result + ((start - first + r) * columns + c) * n_in)

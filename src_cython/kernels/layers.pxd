@@ -73,29 +73,37 @@ cdef inline void backward_input(const fm_network* net, const fm_buffers* buffers
         done += block
 
 
+cdef inline int64_t chain_rows(const fm_buffers* buffers, int64_t rows) noexcept nogil:
+    """Return the number of rows over which the gradient of a weight is a sum: with all tangents of `rows`."""
+    if buffers.derivatives == NULL:
+        return rows
+    return (1 + buffers.derivatives.n_tangents) * round_up(rows, ROW_MULTIPLE)
+
+
 cdef inline void piece_gradient(const fm_network* net, const fm_buffers* buffers, const fm_piece* piece,
                                 int64_t first, int64_t rows, void* g, fm_prefetch* prefetch) noexcept nogil:
     """Compute the gradient g of a piece over `rows` batch rows."""
     cdef int32_t how = piece.tensor.gradient
     cdef int64_t panel_step = buffers.panel_step
+    cdef int64_t chain = chain_rows(buffers, rows)
     cdef const real* y = inputs_of(net, buffers, piece.op) + first * NR
     cdef const real* dz = <real*>buffers.dz[piece.op] + piece.panel * panel_step + first * NR
     if reads_entries(net, buffers, piece.op) and how != SUMS:
         entries_gradient(net, buffers, piece, first, rows, <real*>g, prefetch)
     elif how == TILES:
-        block_tn(y, panel_step, piece.k_from, piece.k_to, dz, rows, <real*>g,
+        block_tn(y, panel_step, piece.k_from, piece.k_to, dz, chain, <real*>g,
                  vectors(piece.tensor.n_columns, piece.panel * NR), prefetch)
     elif how == BFLOAT16_TILES:
         rounded_gradient(net, buffers, piece, first, rows, <real*>g, prefetch)
     elif how == COLUMN:
-        column_tn(y, panel_step, piece.k_from, piece.k_to, dz, rows, <real*>g)
+        column_tn(y, panel_step, piece.k_from, piece.k_to, dz, chain, <real*>g)
     elif how == SUMS:
-        column_sums(dz, rows, <real*>g)
+        column_sums(dz, rows, <real*>g)  # summands have no tangents
     elif how == PRODUCTS:
-        product_sums(dz, y + piece.panel * panel_step, rows, <real*>g)
+        product_sums(dz, y + piece.panel * panel_step, chain, <real*>g)
     else:
         normalized_sums(dz, y + piece.panel * panel_step, <real*>buffers.statistics[piece.op] + 2 * first,
-                        rows, <real*>g)
+                        chain, <real*>g)
 
 
 cdef inline void clear_row(void* panels, int64_t r, int64_t panel_step, int64_t columns) noexcept nogil:

@@ -251,21 +251,22 @@ cdef inline void scale_panels(const fm_network* net, const fm_operator* op, int6
                     vectors(columns, p * NR))
 
 
-cdef inline void input_gradient(const fm_network* net, const fm_buffers* buffers,
+cdef inline void input_gradient(const fm_network* net, const fm_buffers* buffers, int64_t first,
                                 int64_t rows) noexcept nogil:
     """Compute the gradient of the inputs in x from dz[0]; the first operator has transposed weights."""
     cdef const fm_operator* op = net.operators
-    cdef real* out
+    cdef const real* dz = <real*>buffers.dz[0] + first * NR
+    cdef real* out = <real*>buffers.x + first * NR
     cdef int64_t p
     if op.kind == SCALE:
-        scale_panels(net, op, op.n_out, <real*>buffers.dz[0], buffers.panel_step, rows, <real*>buffers.x)
+        scale_panels(net, op, op.n_out, dz, buffers.panel_step, rows, out)
         return
     for p in range(ceil_div(op.n_in, NR)):
-        out = <real*>buffers.x + p * buffers.panel_step
-        panel_plain(<real*>buffers.dz[0], buffers.panel_step, op.n_out,
-                    transposed(net, op, p), NULL, NULL, out, rows, vectors(op.n_in, p * NR))
+        panel_plain(dz, buffers.panel_step, op.n_out, transposed(net, op, p), NULL, NULL, out, rows,
+                    vectors(op.n_in, p * NR))
         if net.reader > 0:
-            add_readers_gradient(net, buffers, net.reader, p, 0, rows, vectors(op.n_in, p * NR), out)
+            add_readers_gradient(net, buffers, net.reader, p, first, rows, vectors(op.n_in, p * NR), out)
+        out += buffers.panel_step
 
 
 # ------------------------------------------------------------- sums: y + a and y + a W (c/panels/residual.h)

@@ -4,7 +4,7 @@ from libc.stdint cimport int32_t, int64_t
 
 from ctables cimport *
 from entries cimport *
-from layers cimport inputs_of, piece_gradient
+from layers cimport chain_rows, inputs_of, piece_gradient
 from network cimport *
 from rounding cimport round_up
 
@@ -127,7 +127,7 @@ cdef inline void train_piece(const fm_task* task, const fm_piece* piece, int64_t
         return
     OPTIMIZERS[task.optimizer].block(
         inputs_of(task.net, buffers, piece.op), buffers.panel_step, piece.k_from, piece.k_to,
-        <real*>buffers.dz[piece.op] + piece.panel * buffers.panel_step, rows, nv,
+        <real*>buffers.dz[piece.op] + piece.panel * buffers.panel_step, chain_rows(buffers, rows), nv,
         <real*>task.net.parameters + at, scratch, <real*>task.slots[0] + at, <real*>task.slots[1] + at, s,
         prefetch)
     finish_piece(task, piece)
@@ -146,7 +146,7 @@ cdef inline void add_piece(const fm_task* task, const fm_piece* piece, int64_t r
         for i in range(piece.size):
             sums[i] = 0
     while first < rows:
-        size = min(rows - first, <int64_t>CHAIN_ROWS)
+        size = min(rows - first, <int64_t>CHAIN_ROWS) if task.buffers.derivatives == NULL else rows
         piece_gradient(task.net, task.buffers, piece, first, size, scratch, prefetch)
         for i in range(piece.size):
             sums[i] += scratch[i]

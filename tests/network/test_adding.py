@@ -67,6 +67,11 @@ for engine in engines:
     engine.set_parameters(*net._engine.parameters())
 hessians = [engine.frozen().derivatives(np.float32([[1, 2]]))[2] for engine in engines]
 np.testing.assert_allclose(*hessians, rtol=1e-4)
+data = tests.cases.data(net._spec, 7, np.random.default_rng(0), jacobians=True)
+np.testing.assert_allclose(*[engine.gradients(data)[0] for engine in engines], rtol=1e-4)
+for kinds in zip(*[engine.gradients(data)[1:] for engine in engines], strict=True):
+    for a, b in zip(*kinds, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
 assert "stretch=True" in repr(net) and net.stretches[0].tolist() == [1, 1, 1]
 net.stretches = [[1, 2, 3]]
 assert net.state_dict()["layers.0.stretch"].tolist() == [1, 2, 3]

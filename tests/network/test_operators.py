@@ -56,10 +56,11 @@ def test_gradients_by_central_differences(activation, options, norm):
     check_gradients(cases.build(sizes, activation, layer_norm=norm, dropout=[0.4, 0.3], **options))
 
 
-def check_gradients(network):
+def check_gradients(network, jacobians=False):
     """Compare those of the reference with central differences, with dropout and without."""
     rng = np.random.default_rng(3)
-    engine, data = engine_of(network, rng), cases.data(network, 6, rng, weighted=True)
+    engine = engine_of(network, rng)
+    data = cases.data(network, 6, rng, weighted=True, jacobians=jacobians)
     masks = dropout_masks(network, seed=1, step=0, n_rows=6)
     for mask in (None, masks):
 

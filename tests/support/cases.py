@@ -166,15 +166,20 @@ def data(
     rng: np.random.Generator,
     labels: bool = True,
     weighted: bool = False,
+    jacobians: bool = False,
 ) -> Data:
-    """Return n random rows that fit the network; with weights, some of them are 0."""
+    """Return n random rows that fit the network; some weights are 0, some jacobians unknown."""
     x = rng.normal(size=(n, network.layer_sizes[0])).astype(network.dtype)
     t = targets(network.loss, n, network.n_outputs, rng, network.dtype, labels)
     weights = None
     if weighted:
         weights = rng.uniform(0.2, 2.0, n).astype(network.dtype)
         weights[1::5] = 0
-    return Data(x, t, weights)
+    data = Data(x, t, weights, jacobian_weight=0.7)
+    if jacobians:
+        data.jacobians = rng.normal(size=(n, network.n_outputs, x.shape[1])).astype(network.dtype)
+        data.jacobians[rng.random(data.jacobians.shape) < 0.2] = np.nan
+    return data
 
 
 def small_integers(

@@ -204,7 +204,7 @@ BAD_OPTIONS = [
     ("optimizer", ["Adam", "adamm", ""], ValueError, ["optimizer is '", "choose from sgd, rmsp"]),
     ("callbacks", [1, fastmlp.EarlyStopping(), [1], [fastmlp.EarlyStopping]], TypeError,
      ["callbacks", "callable"]),
-    ("validation_data", [X, (X,), (X, REAL, ONES, ONES), 3], TypeError, ["validation_data"]),
+    ("validation_data", [X, (X,), (X, REAL, ONES, None, X), 3], TypeError, ["validation_data"]),
     ("validation_data", [(X, REAL[1:]), (X[:0], REAL[:0])], ValueError, ["validation", "rows"]),
     ("validation_data", [(X[:, 1:], REAL)], ValueError, ["validation X", "features"]),
     ("optimizer", [fastmlp.SGD(learning_rate=lambda step: NAN)], ValueError, ["learning rate"]),

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import own
 import pytest
 from models import Watch
 
@@ -26,6 +27,10 @@ class Alone:
 
 def fit(x=X, y=Y, **options):
     fastmlp.MLP([2, 4, 1], rng=0).fit(x, y, epochs=1, **options)
+
+
+def fit_slopes(**options):
+    fastmlp.MLP([2, 4, 1], **options).fit(X, abs(Y), dy=X)
 
 
 def fit_ensemble(x=X, **options):
@@ -51,17 +56,23 @@ CALLS = {
         X, Y
     ),
     ("source", "y"): lambda: fit(fastmlp.Blocks(X, Y)),
-    ("source", "sample_weight"): lambda: fit(fastmlp.Blocks(X, Y), None, sample_weight=Y),
+    ("source", "sample_weight, dy"): lambda: fit(fastmlp.Blocks(X, Y), None, sample_weight=Y),
     ("source", "Ensemble or estimator"): lambda: fit_ensemble(fastmlp.Blocks(X, Y)),
     ("shuffle_buffer", "arrays"): lambda: fit(shuffle_buffer=10),
     ("shuffle_buffer", "shuffle=False"): lambda: fit(
         fastmlp.Blocks(X, Y), None, shuffle=False, shuffle_buffer=10
     ),
+    ("dy", "loss with a link"): lambda: fit_slopes(loss="poisson_nll"),
+    ("dy", "custom functions"): lambda: fit_slopes(
+        activation=fastmlp.CustomActivation(own.softsign)
+    ),
+    ("dy", "compute"): lambda: fit_slopes(compute="bfloat16"),
+    ("dy", "sparse rows"): lambda: fit(ROWS, dy=X),
     ("compute", "sparse rows"): lambda: fastmlp.MLP([2, 4, 1], compute="bfloat16").fit(ROWS, Y),
     ("validation_data", "validation_rows"): lambda: fit_ensemble(
         validation_data=(X, Y), validation_rows=[[0]]
     ),
-    ("output_gradient", "y, sample_weight"): lambda: fastmlp.MLP([2, 4, 1]).partial_fit(
+    ("output_gradient", "y, sample_weight, dy"): lambda: fastmlp.MLP([2, 4, 1]).partial_fit(
         X, Y, output_gradient=Y
     ),
     ("per_sample", "sample_weight, l1, l2"): lambda: fastmlp.MLP([2, 4, 1]).gradients(

@@ -13,12 +13,13 @@ import numpy as np
 
 from fastmlp._engine.numpy import layers
 from fastmlp._engine.numpy.layers import Parameters
+from fastmlp._engine.numpy.random import Masks
 from fastmlp._network.activations import Array
 from fastmlp._network.spec import Spec
 
 
 def tangents(
-    spec: Spec, parameters: Parameters, outputs: list[Array], v: Array
+    spec: Spec, parameters: Parameters, outputs: list[Array], v: Array, masks: Masks | None = None
 ) -> tuple[list[Array], list[list[Array]], Array]:
     """Return the derivatives in the direction v (N, I) of the inputs.
 
@@ -33,17 +34,24 @@ def tangents(
         for step in layers.steps(spec, parameters, k, outputs[k]):
             s = step.tangent(s)
             of_steps[k].append(s)
-        inputs.append(layers.joined(spec, k, of_steps[k].pop(), inputs))
+        s = of_steps[k].pop()
+        s = s if masks is None else layers.drop(s, masks[k], spec.dropout[k])
+        inputs.append(layers.joined(spec, k, s, inputs))
     last = layers.linear(spec, parameters, inputs[0], inputs[-1] @ weights[-1])
     return inputs, of_steps, last
 
 
 def bends(
-    spec: Spec, parameters: Parameters, outputs: list[Array], of_steps: list[list[Array]], p: Array
+    spec: Spec,
+    parameters: Parameters,
+    outputs: list[Array],
+    of_steps: list[list[Array]],
+    p: Array,
+    masks: Masks | None = None,
 ) -> list[list[Array]]:
     """Return what the second derivative of each step adds to the gradient of its inputs."""
     result: list[list[Array]] = [[] for _ in of_steps]
-    for k, _, received, _ in layers.back(spec, parameters, outputs, p)[1:]:
+    for k, _, received, _ in layers.back(spec, parameters, outputs, p, masks)[1:]:
         made = layers.steps(spec, parameters, k, outputs[k])
         triples = zip(made, of_steps[k], received, strict=True)
         result[k] = [step.bend(s, dy) for step, s, dy in triples]

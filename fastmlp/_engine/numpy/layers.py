@@ -105,11 +105,15 @@ class Activate(NamedTuple):
         curvature = dy * s * row_of(self.name).curvature(self.z)
         return curvature if self.alpha is None else curvature * self.alpha
 
-    def gradients(self, dy: Array) -> dict[str, Array]:
-        """Return the gradient of each row, given dy, by the tensors of the step."""
+    def gradients(self, dy: Array, s: Array | None = None) -> dict[str, Array]:
+        """Return the gradient of each row, given dy, by the tensors of the step.
+
+        With s it is that of sum(dy * tangent(s)).
+        """
         if self.alpha is None:
             return {}
-        return {"alphas": dy * (row_of(self.name).value(self.z) - self.z)}
+        f = row_of(self.name)
+        return {"alphas": dy * (f.value(self.z) - self.z if s is None else s * f.slope(self.z) - s)}
 
 
 class Normalize(NamedTuple):
@@ -135,8 +139,10 @@ class Normalize(NamedTuple):
         """Return the gradient by z of sum(dy * tangent(s))."""
         return layer_norm.layer_norm_bend(self.z, self.gain, s, dy)
 
-    def gradients(self, dy: Array) -> dict[str, Array]:
-        """Return the gradient of each row, given dy, by the tensors of the step."""
+    def gradients(self, dy: Array, s: Array | None = None) -> dict[str, Array]:
+        """Return the gradient of each row, given dy, as that of an activation."""
+        if s is not None:
+            return {"gains": dy * layer_norm.layer_norm_tangent(self.z, np.ones_like(self.gain), s)}
         return {"gains": dy * layer_norm.normalized(self.z)[0], "shifts": dy}
 
 
@@ -176,11 +182,13 @@ def back(
     masks: Masks | None = None,
     training: bool = False,
     bends: list[list[Array]] | None = None,
+    tangents: list[list[Array]] | None = None,
 ) -> list[Passed]:
     """Return the gradients of every affine layer's outputs, from the last layer back.
 
     The arguments are those of `numpy_engine.backward`; ``bends`` are added to the gradients of the
-    inputs of each step of each hidden layer.
+    inputs of each step of each hidden layer. With the tangents of these inputs, the gradients are
+    those of sum(dz * tangents of the outputs).
     """
     # A list, no generator: a user's activation may raise StopIteration.
     weights, rounded = parameters[0], spec.rounded
@@ -196,7 +204,7 @@ def back(
         received = [dy] * len(made)
         for i in reversed(range(len(made))):
             received[i] = dy
-            gradients |= made[i].gradients(dy)
+            gradients |= made[i].gradients(dy, None if tangents is None else tangents[k][i])
             dy = made[i].back(dy) if bends is None else made[i].back(dy) + bends[k][i]
         dz = dy
         passed.append(Passed(k, dz, received, gradients))

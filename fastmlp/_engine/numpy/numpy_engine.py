@@ -100,11 +100,14 @@ def backward(
     dz: Array,
     masks: Masks | None = None,
     per_sample: bool = False,
+    bends: list[list[Array]] | None = None,
+    tangents: list[list[Array]] | None = None,
 ) -> Parameters:
     """Return the gradient of the loss, lists like the parameters, by the chain rule.
 
     The inputs and outputs are the results of `forward`, dz (N, O) is the gradient of outputs[-1].
     If ``per_sample``, the gradients of the rows are not summed, but the first axis of the arrays.
+    Bends and tangents are those of `layers.back`; with tangents, the inputs are tangents, too.
     """
     rows = (len(dz),) if per_sample else ()
     gradients: Parameters = tuple(
@@ -113,12 +116,14 @@ def backward(
     of_kind, last = layers.named(spec, gradients), dz
     x, inputs = inputs[0], [layers.scaled(spec, parameters, inputs[0]), *inputs[1:]]
     rounded, training = spec.rounded, not per_sample
-    for k, dz, _, of_rows in layers.back(spec, parameters, outputs, last, masks, training):
+    passes = layers.back(spec, parameters, outputs, last, masks, training, bends, tangents)
+    for k, dz, _, of_rows in passes:
         if per_sample:
             of_kind["weights"][k] = layers.outer(inputs[k], dz)
         else:
             of_kind["weights"][k] = over_rows(inputs[k], dz, rounded[k])
-        for kind, g in {"biases": dz, **of_rows}.items():
+        of_biases = {"biases": dz} if tangents is None else {}  # which have no tangent
+        for kind, g in (of_biases | of_rows).items():
             of_kind[kind][k] = g if per_sample else layers.summed(g)
     if spec.scale and per_sample:
         of_kind["scales"][0] = x * layers.to_inputs(spec, parameters, dz, last)
@@ -150,9 +155,55 @@ def objective(
     masks = masks and [m if m is None else m[used] for m in masks]
     inputs, outputs = forward(spec, parameters, data.x, masks, training=True)
     value, dz = loss(spec, outputs[-1], data, total)
-    gradients = backward(spec, parameters, inputs, outputs, dz, masks)
+    if data.jacobians is None:
+        gradients = backward(spec, parameters, inputs, outputs, dz, masks)
+    else:
+        more, gradients = with_jacobians(spec, parameters, data, inputs, outputs, dz, masks, total)
+        value += more
     value = penalized(value, flat(parameters), flat(gradients), factors, l1, l2)
     return value, *gradients
+
+
+def with_jacobians(
+    spec: Spec,
+    parameters: Parameters,
+    data: Data,
+    inputs: list[Array],
+    outputs: list[Array],
+    dz: Array,
+    masks: Masks | None,
+    total: float | None,
+) -> tuple[float, Parameters]:
+    """Return the loss of the derivatives by the inputs, and the gradient of it and of dz.
+
+    The derivative of half the square of a residual r = dz_o/dx - jacobian_o by the parameters is
+    that of the derivative of z_o in the direction r, which stays the same (docs/derivatives.md).
+    """
+    assert data.jacobians is not None
+    weights = _sample_weight(data)
+    total = float(np.sum(weights, dtype=np.float64)) if total is None else total
+    share = (data.jacobian_weight * weights / total).astype(dz.dtype)[:, np.newaxis]
+    value, results, bends = 0.0, [], []
+    for o, p in enumerate(derivatives.units(dz.shape[1], dz)):
+        first = layers.back(spec, parameters, outputs, p, masks)[-1].dz
+        slope = layers.scaled(spec, parameters, layers.to_inputs(spec, parameters, first, p))
+        measured = data.jacobians[:, o]
+        residual = np.where(np.isnan(measured), 0, slope - measured)
+        value += 0.5 * float(np.sum(share * residual**2, dtype=np.float64))
+        v = share * residual
+        tangents, of_steps, _ = derivatives.tangents(spec, parameters, outputs, v, masks)
+        tangents[0] = v  # not yet scaled
+        bends.append(derivatives.bends(spec, parameters, outputs, of_steps, p, masks))
+        results.append(backward(spec, parameters, tangents, outputs, p, masks, tangents=of_steps))
+    options = masks, False, _added(bends)
+    results.append(backward(spec, parameters, inputs, outputs, dz, *options))
+    return value, tuple(_added(results))
+
+
+def _added(parts: Sequence[Sequence[Sequence[Array]]]) -> list[list[Array]]:
+    """Return the sums of the arrays at the same places."""
+    places = [zip(*lists, strict=True) for lists in zip(*parts, strict=True)]
+    return [[sum(arrays[1:], arrays[0]) for arrays in place] for place in places]
 
 
 def sample_gradients(spec: Spec, parameters: Parameters, data: Data) -> tuple[Any, ...]:
@@ -259,6 +310,8 @@ class Engine:
     @np.errstate(over="ignore", invalid="ignore")
     def evaluate(self, data: Data, team: object = None) -> float:
         """Return the weighted mean loss, without penalty."""
+        if data.jacobians is not None:
+            return float(self.gradients(data, team=team)[0])
         del team
         _, outputs = forward(self.spec, self._parameters, data.x)
         value, _ = loss(self.spec, outputs[-1], data)

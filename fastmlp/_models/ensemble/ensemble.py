@@ -168,6 +168,8 @@ class Ensemble(Exportable):
         averaging: Averaging | None = None,
         validation_data: Sequence[ArrayLike] | None = None,
         sample_weight: ArrayLike | Sequence[ArrayLike] | None = None,
+        dy: ArrayLike | Sequence[ArrayLike] | None = None,
+        dy_weight: float = 1.0,
         shuffle: bool = True,
         drop_last: bool = False,
         callbacks: Iterable[Callback] = (),
@@ -201,6 +203,9 @@ class Ensemble(Exportable):
         sample_weight : array-like, shape (n,), or sequence of these, optional
             Weights for all members, or a list with one array per member. Weights of single targets,
             shape (n, outputs), are an array, or a list of them.
+        dy, dy_weight
+            Derivatives by the inputs, as for ``MLP.fit``, for all members, or a list where X is
+            one. Validation losses of an ensemble are those of the values alone.
         averaging : EMA or SWA, optional
             Averaging of each member's weights, as for ``MLP.fit``.
         drop_last : bool
@@ -252,7 +257,8 @@ class Ensemble(Exportable):
         (20, True)
         """
         with self._locked():
-            data = member_data.datas(X, y, sample_weight, self._spec, len(self._members))
+            of_members = X, y, sample_weight, self._spec, len(self._members)
+            data = member_data.datas(*of_members, dy, dy_weight)
             options = optimizer, l1, l2, clip_norm, groups, dropout
             plans = self._plans(data, batch_size, *options)
             orders = [None] * len(data) if rows is None else member_data.learned(rows, data)
@@ -289,6 +295,8 @@ class Ensemble(Exportable):
         y: ArrayLike | Sequence[ArrayLike] | None = None,
         *,
         sample_weight: ArrayLike | Sequence[ArrayLike] | None = None,
+        dy: ArrayLike | Sequence[ArrayLike] | None = None,
+        dy_weight: float = 1.0,
         batch_size: int | None = None,
         optimizer: Optimizer | OptimizerName | None = None,
         l1: float = 0.0,
@@ -302,7 +310,7 @@ class Ensemble(Exportable):
 
         Parameters
         ----------
-        X, y, sample_weight, n_threads
+        X, y, sample_weight, dy, dy_weight, n_threads
             As for :meth:`fit`.
         batch_size, optimizer, l1, l2, clip_norm, groups, dropout
             As for ``MLP.partial_fit``, applied to every member.
@@ -319,7 +327,8 @@ class Ensemble(Exportable):
             :meth:`MLP.partial_fit`, the optimizers' states may be lost.
         """
         with self._locked():
-            data = member_data.datas(X, y, sample_weight, self._spec, len(self._members))
+            of_members = X, y, sample_weight, self._spec, len(self._members)
+            data = member_data.datas(*of_members, dy, dy_weight)
             options = optimizer, l1, l2, clip_norm, groups, dropout
             plans = self._plans(data, batch_size, *options)
             return one_pass(self._members, data, plans, self._team(n_threads))

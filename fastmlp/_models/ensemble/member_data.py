@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -36,20 +36,23 @@ class ValidationData:
     def of_rows(cls, datas: Sequence[Data], rows: RowNumbers) -> Self:
         """Return validation data from row numbers per member, sorted by row number."""
         data = datas[0]
-        apart = [samples.part(numbers) for samples, numbers in zip(datas, rows, strict=True)]
+        of_values = [replace(samples, jacobians=None) for samples in datas]
+        apart = [samples.part(numbers) for samples, numbers in zip(of_values, rows, strict=True)]
         if any(samples.x is not data.x or samples.weights is not data.weights for samples in datas):
             return cls(apart)
         union = np.unique(np.concatenate(rows))
         return cls(apart, data.part(union), [np.searchsorted(union, numbers) for numbers in rows])
 
 
-def datas(X: Any, y: Any, sample_weight: Any, spec: Spec, n_members: int) -> list[Data]:
+def datas(
+    X: Any, y: Any, sample_weight: Any, spec: Spec, n_members: int, dy: Any, dy_weight: Any
+) -> list[Data]:
     """Return the data of each member; shared arrays are checked and stored once."""
     apart, weighted = _is_apart(X, 2), _is_apart(sample_weight, 1)
     if isinstance(sample_weight, np.ndarray) and sample_weight.shape[1:] == (spec.n_outputs,):
         weighted = False  # it has a weight for each target
     arguments = ("X", X, apart), ("y", y, apart), ("sample_weight", sample_weight, weighted)
-    for name, value, is_apart in arguments:
+    for name, value, is_apart in (*arguments, ("dy", dy, apart and dy is not None)):
         if is_apart and (not hasattr(value, "__len__") or len(value) != n_members):
             remedy = " as X has" if name == "y" else ", or an array for all"
             raise ValueError(
@@ -58,13 +61,14 @@ def datas(X: Any, y: Any, sample_weight: Any, spec: Spec, n_members: int) -> lis
             )
     if apart:
         weights = sample_weight if weighted else [sample_weight] * n_members
+        slopes = [None] * n_members if dy is None else dy
         return [
-            of_member(k, check.data, *arrays, spec)
-            for k, arrays in enumerate(zip(X, y, weights, strict=True))
+            of_member(k, check.data, *arrays, spec, slope, dy_weight)
+            for k, (*arrays, slope) in enumerate(zip(X, y, weights, slopes, strict=True))
         ]
     if not weighted:
-        return [check.data(X, y, sample_weight, spec)] * n_members
-    shared = check.data(X, y, None, spec)
+        return [check.data(X, y, sample_weight, spec, dy, dy_weight)] * n_members
+    shared = check.data(X, y, None, spec, dy, dy_weight)
     pairs = enumerate(sample_weight)
     return [of_member(k, check.weighted, shared, weights, spec) for k, weights in pairs]
 

@@ -59,7 +59,8 @@ static __attribute__((noinline)) void normalize_rows(const real *z, const int64_
 }
 
 /* With n = (z - mean) scale, the derivatives of n times g: (g - mean(g) - n mean(g n)) scale. The matrix is symmetric:
- * with g = dy gain it takes gradients back; `is_tangent`: it takes tangents g = dy forward, times gain. Padding is 0. */
+ * with g = dy gain it takes gradients back; `is_tangent`: it takes tangents g = dy forward, times gain unless that is
+ * NULL. Padding is 0. */
 FM_INLINE void reject_rows(const int is_tangent, const real *dy, const real *z, const int64_t panel_step,
                            const int64_t width, const real *gain, const real *statistics, const int64_t rows, real *dz) {
     for (int64_t r = 0; r < rows; r++, dy += NR, z += NR, dz += NR, statistics += 2) {
@@ -79,7 +80,7 @@ FM_INLINE void reject_rows(const int is_tangent, const real *dy, const real *z, 
             if (!is_tangent) g *= v_load(gain + c);
             const v normal = (v_load(z + at) - mean) * scale;
             v d = v_fma(-normal, mean_along, g - mean_g) * scale;
-            if (is_tangent) d *= v_load(gain + c);
+            if (is_tangent && gain) d *= v_load(gain + c);
             v_store(dz + at, v_true(d, width - c));
         }
     }

@@ -34,4 +34,10 @@ static __attribute__((noinline)) void blend_keeping(real *z, const real *alpha, 
         }
 }
 
+/* out = s (f'(z) - 1): the derivative of f(z) - z in the direction s. */
+static __attribute__((noinline)) void tangent_by_alpha(const real *s, const real *slopes, real *out, int64_t rows,
+                                                       int nv) {
+    EACH_VECTOR(rows, nv) v_store(out + at, v_load(s + at) * (v_load(slopes + at) - 1));
+}
+
 #endif

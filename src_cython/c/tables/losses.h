@@ -154,6 +154,13 @@ FM_INLINE v squared_error_point(v z, v t, v parameter, v *d) {
     return *d * (real)0.5 * *d;
 }
 
+/* The squared error of derivatives by the inputs; NaN stands for an unknown one. */
+FM_INLINE v observed_error_point(v z, v t, v parameter, v *d) {
+    (void)parameter;
+    *d = (v)((vi)(z - t) & (vi)(t == t));
+    return *d * (real)0.5 * *d;
+}
+
 FM_INLINE v sign_where(v e, v positive, v negative) {
     return v_select(e > 0, positive, (v)((e < 0) & (vi)negative));
 }
@@ -197,6 +204,7 @@ FM_INLINE v binary_cross_entropy_point(v z, v t, v parameter, v *d) {
 }
 
 ELEMENTWISE_LOSS(squared_error)
+ELEMENTWISE_LOSS(observed_error)
 ELEMENTWISE_LOSS(absolute_error)
 ELEMENTWISE_LOSS(huber)
 ELEMENTWISE_LOSS(quantile)

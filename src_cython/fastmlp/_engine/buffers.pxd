@@ -33,7 +33,8 @@ cdef class Derivatives:
     cdef Memory memory
 
     @staticmethod
-    cdef Derivatives make(const fm_kernels* k, const fm_network* net, int64_t rows)
+    cdef Derivatives make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads=*,
+                          int64_t n_tangents=*, tuple drops=*, int64_t* copy_sizes=*)
 
 
 cdef Inputs inputs_of(const fm_network* net, x, int64_t rows) except *
@@ -45,6 +46,8 @@ cdef class ThreadContext:
     cdef fm_thread_context c
     cdef fm_autotune autotune
     cdef Buffers buffers
+    cdef Derivatives derivatives  # if training is on derivatives by the inputs, too
+    cdef int64_t copy_sizes[COPIES]  # elements of the arenas of copies
     cdef Memory memory
     cdef tuple drops  # for each hidden layer, whether it may have dropout; (): none may
     cdef void* working  # arena of the parameters that an epoch updates; NULL before the first epoch
@@ -54,4 +57,4 @@ cdef class ThreadContext:
 
     @staticmethod
     cdef ThreadContext make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads,
-                            tuple drops, Inputs inputs)
+                            tuple drops, Inputs inputs, int64_t n_tangents, const int64_t* copy_sizes)

@@ -3,7 +3,9 @@
 cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.string cimport memcpy
 
+from layout cimport place_transposed
 from network cimport *
 from rounding cimport ceil_div, round_up
 
@@ -194,13 +196,16 @@ cdef class Derivatives:
     """Memory for derivatives of blocks of rows, see fm_derivatives; the network has no custom activations."""
 
     @staticmethod
-    cdef Derivatives make(const fm_kernels* k, const fm_network* net, int64_t rows):
+    cdef Derivatives make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads=1,
+                          int64_t n_tangents=0, tuple drops=(), int64_t* copy_sizes=NULL):
+        """Take the memory; of training, if there are tangents, where all layers have transposed weights."""
         cdef Derivatives self = Derivatives.__new__(Derivatives)
         cdef Memory memory = Memory(k.element_size)
         cdef fm_derivatives* c = &self.c
         cdef int32_t n = net.n_operators
         cdef fm_operator* operators = <fm_operator*>memory.take(n, sizeof(fm_operator))
         cdef fm_operator* op
+        cdef fm_tensor* weights
         cdef int64_t size
         cdef int32_t l
         self.memory, self.linear = memory, net[0]
@@ -212,9 +217,21 @@ cdef class Derivatives:
             op.ends = False
             if op.kind == PARAMETRIC:
                 op.kind = SKIP  # its gradient is that of the operator before
+            weights = &op.tensors[WEIGHTS]
+            if n_tangents > 0 and weights.gradient == TILES and weights.copies[TRANSPOSED].offset < 0:
+                place_transposed(k, weights, copy_sizes)
         inputs = Inputs(net.operators[0].n_in, -1)
-        self.points = Buffers.make(k, &self.linear, rows, 1, True, inputs)
-        self.tangents = Buffers.make(k, &self.linear, rows, 1, True, inputs)
+        size = rows if n_tangents == 0 else (1 + n_tangents) * round_up(rows, k.row_multiple)
+        self.points = self.tangents = Buffers.make(k, &self.linear, size, n_threads, True, inputs)
+        self.points.c.rows = rows
+        if n_tangents > 0:
+            self.points.c.derivatives = c
+            c.jacobian_stride = 1 if inputs.n_dense == 1 else round_up(inputs.n_dense, k.lanes)
+            c.jacobians = memory.take(round_up(rows, k.row_multiple) * c.jacobian_stride)
+            c.jacobian_share, c.jacobian_loss = memory.take(rows), memory.take(rows)
+        else:
+            self.tangents = Buffers.make(k, &self.linear, rows, 1, True, inputs)
+        c.n_tangents = max(n_tangents, 1)
         c.net, c.linear = net, &self.linear
         c.points, c.tangents = &self.points.c, &self.tangents.c
         c.slope = <void**>memory.take(n, sizeof(void*))
@@ -225,7 +242,9 @@ cdef class Derivatives:
         for l in range(n):
             size = operators[l].panels * c.points.panel_step
             c.before[l] = c.tangents.y[l]
-            if net.operators[l].kind == PARAMETRIC or net.operators[l].activation != IDENTITY:
+            does_drop = drops and net.operators[l].ends and drops[net.operators[l].hidden]
+            is_blended = l < n - 1 and net.operators[l + 1].kind == PARAMETRIC
+            if is_blended or does_drop or net.operators[l].activation != IDENTITY:
                 c.slope[l], c.curvature[l] = memory.take(size), memory.take(size)
                 c.before[l], c.weight[l] = memory.take(size), memory.take(size)
         return self
@@ -239,7 +258,7 @@ cdef class ThreadContext:
 
     @staticmethod
     cdef ThreadContext make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads,
-                            tuple drops, Inputs inputs):
+                            tuple drops, Inputs inputs, int64_t n_tangents, const int64_t* copy_sizes):
         cdef ThreadContext self = ThreadContext.__new__(ThreadContext)
         cdef Memory memory = Memory(k.element_size)
         cdef fm_thread_context* c = &self.c
@@ -247,7 +266,12 @@ cdef class ThreadContext:
         cdef const fm_tensor* tensor
         cdef int64_t* first
         self.memory, self.drops = memory, drops
-        self.buffers = Buffers.make(k, net, rows, n_threads, True, inputs, False, drops)
+        memcpy(self.copy_sizes, copy_sizes, sizeof(self.copy_sizes))
+        if n_tangents > 0:
+            self.derivatives = Derivatives.make(k, net, rows, n_threads, n_tangents, drops, self.copy_sizes)
+            self.buffers, net = self.derivatives.points, &self.derivatives.linear
+        else:
+            self.buffers = Buffers.make(k, net, rows, n_threads, True, inputs, False, drops)
         c.n_threads = n_threads
         c.autotune = &self.autotune
         # The update of a piece's last tile overlaps with no other tile, so long pieces are faster; short ones

@@ -25,7 +25,8 @@ cdef class Engine(Parameters):
     cdef object set_groups(self, Pass epoch, groups, degree)
     cdef tuple set_dropout(self, fm_task* task, dropouts)
     cdef ThreadContext context_for(self, const fm_network* net, ThreadContext last, int64_t batch,
-                                   int n_threads, tuple drops, bint stores, x)
+                                   int n_threads, tuple drops, bint stores, data)
+    cdef int use_operators(self, fm_network* net, ThreadContext context) except -1
     cdef Pass begin(self, data, plan, int n_threads)
     cdef int share(self, Pass epoch, share) except -1
     cdef int end(self, Pass epoch, plan, bint is_good) except -1

@@ -103,6 +103,9 @@ cdef class Engine(Parameters):
             c.weights = cnp.PyArray_DATA(data.weights)
         if data.output_weights is not None:
             c.output_weights = cnp.PyArray_DATA(data.output_weights)
+        c.jacobians, c.jacobian_weight = NULL, data.jacobian_weight
+        if data.jacobians is not None:
+            c.jacobians = cnp.PyArray_DATA(data.jacobians)
 
     def epoch(self, data, plan):
         """Train on every batch once and return the mean objective, or one that is not finite."""
@@ -143,7 +146,8 @@ cdef class Engine(Parameters):
         totals = self.set_totals(task, data)
         drops = self.set_dropout(task, plan.dropouts)
         stores = plan.clip_norm > 0 or plan.l1 > 0 or plan.share is not None
-        context = self.context_for(net, self.context, task.batch, n_threads, drops, stores, data.x)
+        context = self.context_for(net, self.context, task.batch, n_threads, drops, stores, data)
+        self.use_operators(net, context)
         context.buffers.take_output_weights(self.kernels, &task.data)
         self.context = None  # until the epoch has ended
         if context.working == NULL:
@@ -243,23 +247,33 @@ cdef class Engine(Parameters):
         return tuple(given.any(axis=0).tolist())
 
     cdef ThreadContext context_for(self, const fm_network* net, ThreadContext last, int64_t batch,
-                                   int n_threads, tuple drops, bint stores, x):
+                                   int n_threads, tuple drops, bint stores, data):
         """Return the last context if it fits, else a new one; with memory for gradients that are stored."""
-        cdef int64_t rows = min(batch, BLOCK_ROWS)
-        cdef Inputs inputs = inputs_of(net, x, rows)
+        cdef int64_t n_tangents = 0 if data.jacobians is None else net.operators[net.n_operators - 1].n_out
+        cdef int64_t rows = min(batch, max(1, BLOCK_ROWS // (1 + n_tangents)))
+        cdef Inputs inputs = inputs_of(net, data.x, rows)
         cdef ThreadContext context = last
         cdef fm_buffers* buffers
         if (last is None or last.buffers.c.rows != rows or last.c.n_threads != n_threads
                 or last.buffers.c.target_stride != target_stride(self.kernels, net)
+                or (last.derivatives is None) != (n_tangents == 0)
                 or not fits(last.buffers, inputs) or last.drops != drops):
-            context = ThreadContext.make(self.kernels, net, rows, n_threads, drops, inputs)
-            self.take_copies(context.memory, context.copies)
+            context = ThreadContext.make(self.kernels, net, rows, n_threads, drops, inputs, n_tangents,
+                                         self.copy_sizes)
+            self.take_copies(context.memory, context.copies, context.copy_sizes)
         buffers = &context.buffers.c
         if (stores or batch > rows) and buffers.gradients == NULL:
             buffers.gradients = context.memory.take(self.n_parameters + NOTES)
         if batch > rows and buffers.sums == NULL:
             buffers.sums = <double*>context.memory.take(self.n_parameters, sizeof(double))
         return context
+
+    cdef int use_operators(self, fm_network* net, ThreadContext context) except -1:
+        """Use the operators whose layers all have transposed weights, if the context needs them."""
+        if context.derivatives is not None:
+            net.operators = context.derivatives.linear.operators
+            context.derivatives.c.net, context.derivatives.c.linear = &self.net, net
+        return 0
 
     def gradients(self, data, double l2=0.0, team=None, double l1=0.0):
         """Return (objective, [dW], [db], ...) of all rows as one batch."""
@@ -277,7 +291,8 @@ cdef class Engine(Parameters):
         table = self.set_groups(batch, PLAIN, 0)
         context = self.call_contexts.pop() if self.call_contexts else None
         n_threads = team.size if team is not None else 1
-        context = self.context_for(&batch.net, context, task.batch, n_threads, (), True, data.x)
+        context = self.context_for(&batch.net, context, task.batch, n_threads, (), True, data)
+        self.use_operators(&batch.net, context)
         context.buffers.take_output_weights(self.kernels, &task.data)
         batch.net.copies = context.copies
         self.kernels.renew_copies(&batch.net)
@@ -487,6 +502,8 @@ cdef class Engine(Parameters):
 
     def evaluate(self, data, team=None):
         """Return the weighted mean loss, without penalty and dropout."""
+        if data.jacobians is not None:
+            return self.gradients(data, 0.0, team)[0]
         cdef fm_data c
         cdef fm_network net
         self.describe(&c, data)

@@ -58,7 +58,7 @@ cdef class Parameters:
     cdef object read(self, fm_network* net)
     cdef object publish(self, parameters)
     cdef object unread_arena(self)
-    cdef int take_copies(self, Memory memory, void** copies) except -1
+    cdef int take_copies(self, Memory memory, void** copies, const int64_t* sizes) except -1
     cdef int keep_copies(self) except -1
     cdef int narrow(self, str weight_type) except -1
     cdef int pack(self, kinds, void* arena_start) except -1

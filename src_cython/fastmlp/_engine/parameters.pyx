@@ -245,16 +245,16 @@ cdef class Parameters:
             return self.empty_arena()
         return arena_of_old
 
-    cdef int take_copies(self, Memory memory, void** copies) except -1:
+    cdef int take_copies(self, Memory memory, void** copies, const int64_t* sizes) except -1:
         """Allocate the copies of all tensors, one arena for each kind of copy."""
         cdef int c
         for c in range(COPIES):
-            copies[c] = memory.take(self.copy_sizes[c], self.kernels.copy_element_size[c])
+            copies[c] = memory.take(sizes[c], self.kernels.copy_element_size[c])
         return 0
 
     cdef int keep_copies(self) except -1:
         """Compute copies of the current tensors, for networks that are not trained."""
-        self.take_copies(self.memory, self.net.copies)
+        self.take_copies(self.memory, self.net.copies, self.copy_sizes)
         self.kernels.renew_copies(&self.net)
         return 0
 
