@@ -102,25 +102,58 @@ def boosting(module: str, prefix: str, **options: Any) -> Callable[[bool, int, A
     return build
 
 
-def bagged(build: Callable[[bool, int, Any], Any], members: int) -> Callable[..., Any]:
-    """Return what builds the mean of several boosters that differ in their seeds alone."""
+class Stopped:
+    """Boosters that end early by the rows that a fold holds out: one, or the mean of one a fold."""
+
+    def __init__(self, build: Callable[[], Any], options: Callable[[], Any], folds: int) -> None:
+        self.build, self.options, self.folds = build, options, folds
+
+    def fit(self, X: Any, y: Any) -> None:
+        from sklearn import model_selection
+
+        booster = self.build()
+        kind = "StratifiedKFold" if hasattr(booster, "predict_proba") else "KFold"
+        parts = max(self.folds, HELD_OUT)
+        splitter = getattr(model_selection, kind)(parts, shuffle=True, random_state=0)
+        take = X.iloc.__getitem__ if hasattr(X, "iloc") else X.__getitem__
+        self.boosters = [
+            self.build().fit(
+                take(learn), y[learn], eval_set=[(take(out), y[out])], **self.options()
+            )
+            for learn, out in itertools.islice(splitter.split(X, y), self.folds)
+        ]
+
+    def predict(self, X: Any) -> Any:
+        return np.mean([booster.predict(X) for booster in self.boosters], axis=0)
+
+    def predict_proba(self, X: Any) -> Any:
+        return np.mean([booster.predict_proba(X) for booster in self.boosters], axis=0)
+
+
+def stopped(build: Callable[[bool, int, Any], Any], options: Any, folds: int) -> Callable[..., Any]:
+    """Return what builds boosters of up to `TREES` trees that end early."""
 
     def build_all(classes: bool, threads: int, X: Any) -> Any:
-        from sklearn import ensemble
-
-        boosters = [
-            (str(seed), build(classes, threads, X).set_params(random_state=seed))
-            for seed in range(members)
-        ]
-        if classes:
-            return ensemble.VotingClassifier(boosters, voting="soft")
-        return ensemble.VotingRegressor(boosters)
+        return Stopped(
+            lambda: build(classes, threads, X).set_params(n_estimators=TREES), options, folds
+        )
 
     return build_all
 
 
-# A share of the rows and columns for each tree, without which all members would be equal.
-SHARES = {"subsample": 0.8, "subsample_freq": 1, "colsample_bytree": 0.8, "verbose": -1}
+def lightgbm_stop() -> dict[str, Any]:
+    import lightgbm
+
+    return {"callbacks": [lightgbm.early_stopping(PATIENCE, verbose=False)]}
+
+
+def catboost_stop() -> dict[str, Any]:
+    return {"early_stopping_rounds": PATIENCE}
+
+
+# Boosters as they are used well: small steps, and an end by rows held out, a fifth for one booster.
+TREES, PATIENCE, HELD_OUT = 2_000, 50, 5
+SLOW = boosting("lightgbm", "LGBM", learning_rate=0.05, verbose=-1)
 
 
 def real_mlp(members: int) -> Callable[[bool, int, Any], Any]:
@@ -151,9 +184,12 @@ MODELS = {
     "sklearn MLP": Model(scikit_mlp, "one_hot"),
     "HistGB": Model(hist_gradient_boosting, "few"),
     "LightGBM": Model(boosting("lightgbm", "LGBM", verbose=-1), "category", "lightgbm"),
-    "LightGBM x8": Model(bagged(boosting("lightgbm", "LGBM", **SHARES), 8), "category", "lightgbm"),
+    "LightGBM stopped": Model(stopped(SLOW, lightgbm_stop, 1), "category", "lightgbm"),
+    "LightGBM x8": Model(stopped(SLOW, lightgbm_stop, 8), "category", "lightgbm"),
     "XGBoost": Model(boosting("xgboost", "XGB", enable_categorical=True), "category", "xgboost"),
     "CatBoost": Model(catboost, "text", "catboost"),
+    "CatBoost stopped": Model(stopped(catboost, catboost_stop, 1), "text", "catboost"),
+    "CatBoost x8": Model(stopped(catboost, catboost_stop, 8), "text", "catboost"),
     "distilled CatBoost": Model(Distilled, "text", "catboost"),
     "RealMLP": Model(real_mlp(1), "filled", "pytabkit"),
     "RealMLP x8": Model(real_mlp(8), "filled", "pytabkit"),
@@ -242,6 +278,8 @@ def measure(
         if not chosen:
             raise CannotRunError(f"no set is called {cases}: there are {[s.name for s in sets]}")
         there = [name for name in models if importlib.util.find_spec(MODELS[name].needs)]
+        for name in (absent for absent in models if absent not in there):
+            yield f"{name} is left out: pip install {MODELS[name].needs}", {}
         turns = itertools.cycle(harness.rotations(there, len(there)))
         every: Tried = {}
         for classes, title in ((False, "regression, RMSE"), (True, "classes, log loss")):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import children
 import cortex
+import numpy as np
 import pytest
 
 from fastmlp._engine import native_engine
@@ -207,6 +208,41 @@ def test_errors_over_time_are_means_of_ratios(tmp_path):
     pytest.importorskip("matplotlib")
     tabular.draw(str(tmp_path / "curve.svg"), points, "two sets")
     assert "<svg" in (tmp_path / "curve.svg").read_text()
+
+
+@pytest.mark.parametrize("folds", [1, 3])
+def test_boosters_end_early_by_rows_that_they_do_not_learn(folds):
+    tabular = pytest.importorskip("tabular")
+    fits = []
+
+    class Booster:
+        def set_params(self, **options):
+            return self
+
+        def fit(self, X, y, eval_set, patience):
+            fits.append((X, *eval_set[0]))
+            return self
+
+        def predict(self, X):
+            return np.full(len(X), len(fits))
+
+    X = np.arange(30)
+    build = tabular.stopped(lambda *_: Booster(), lambda: {"patience": 1}, folds)
+    model = build(False, 1, X)
+    model.fit(X, 2 * X)
+    assert len(fits) == folds
+    assert all(set(X) == {*learned, *out} and not {*learned} & {*out} for learned, out, _ in fits)
+    assert all((2 * out == y).all() for _, out, y in fits)
+    assert model.predict(X[:2]).tolist() == [folds, folds]
+
+
+def test_rivals_that_are_not_installed_are_named(monkeypatch):
+    tabular = pytest.importorskip("tabular")
+    missing = tabular.Model(tabular.scikit_mlp, needs="no_such_module")
+    monkeypatch.setitem(tabular.MODELS, "rival", missing)
+    tables = tabular.measure(cases=("wine",), models=("fast", "rival"), splits=1, threads=1)
+    assert next(tables) == ("rival is left out: pip install no_such_module", {})
+    assert [*next(tables)[1]["wine"]] == ["fast"]
 
 
 def test_a_table_is_prepared_as_each_rival_wants_it():
