@@ -17,6 +17,7 @@ from fastmlp.tabular.columns import Table
 from fastmlp.tabular.encoding import width_of, with_missing
 from fastmlp.tabular.epoch_selection import (
     LIMIT_REACHED,
+    LITTLE_GAIN,
     calibrated_costs,
     mean_cost,
     of_all,
@@ -28,6 +29,7 @@ from fastmlp.tabular.members import FitOptions, Members, TrainingResult, seconds
 from fastmlp.tabular.presets import (
     FORWARD_SHARE,
     LEAST_SHARE,
+    TRIED_RECIPES,
     Preset,
     Recipe,
     beginning,
@@ -217,6 +219,10 @@ def _stage(
     request = replace(request, callbacks=[*request.callbacks, progress])
     try:
         for k, recipe in enumerate(recipes):
+            is_trial = k == TRIED_RECIPES and not before
+            if is_trial and all(group.why == LITTLE_GAIN for group in groups):
+                over = LITTLE_GAIN
+                break
             epoch = 0.0
             if request.deadline is not None:
                 trial = recipe, width(recipe.bins), target, rows, size, request.n_threads

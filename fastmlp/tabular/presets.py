@@ -105,7 +105,8 @@ class Preset:
     repeats: int  # divisions into folds
     epochs: int  # for `FEW_ROWS` rows, in the first four of ``cycles``
     recipes: tuple[Recipe, ...]
-    # Further recipes by the kind of target, "classes" or "numbers".
+    # First recipes by the kind of target, "classes" or "numbers"; those of a table without numbers
+    # may be others, "classes by categories".
     first: Mapping[str, tuple[Recipe, ...]] = field(default_factory=dict)
     many_rows: tuple[int, ...] = (50_000,)  # above each of these, the number of folds is halved
     members: int | None = None  # least number of networks per recipe; folds are repeated for it
@@ -126,9 +127,12 @@ class Preset:
         return replace(self, recipes=recipes, first={}, epochs=epochs, cycles=MOST_CYCLES)
 
     def of(self, kind: str, numbers: int = 0) -> tuple[Recipe, ...]:
-        """Return the recipes for "classes" or "numbers", with fewer bins for many columns."""
-        most = MOST_PIECES // max(numbers, 1)
-        recipes = self.first.get(kind, ()) + self.recipes
+        """Return the recipes for "classes" or "numbers", with the bins that so many can have."""
+        most = MOST_PIECES // numbers if numbers else 0
+        first = self.first.get(kind, ())
+        if not numbers:
+            first = self.first.get(f"{kind} by categories", first)
+        recipes = first + self.recipes
         limited = [r if r.bins <= most else replace(r, bins=most) for r in recipes]
         return tuple(dict.fromkeys(limited))
 
@@ -155,7 +159,8 @@ SHORT: dict[str, Any] = {"dropout": 0.3, "decay": 0.02, "share": 1 / 8}  # for n
 # For the first stage: narrow, and different from each other.
 NARROW = {
     "numbers": (Recipe(width=64), Recipe(bins=16, width=64, rate=2.0)),
-    "classes": (Recipe(width=64), Recipe(0, width=64, **CAREFUL), Recipe(width=64, **CAREFUL)),
+    "classes": (Recipe(16, width=64, **CAREFUL), Recipe(0, width=64, **CAREFUL), Recipe(width=64)),
+    "classes by categories": (Recipe(0, width=64, dropout=0.5, decay=0.02),),
 }
 
 # Short ones first: a time limit may leave no time for all.
@@ -206,6 +211,8 @@ NOISE, LEAST_GAIN = 2.0, 0.02
 # the differences: of an exact relation a few rows decide the mean.
 TRIMMED = 0.02
 MOST_CYCLES = 6
+# The trial of a preset with stages ends after so many recipes if more training helped none of them.
+TRIED_RECIPES = 2
 # Recipes take part in the second stage if their weight in the blend of the first stage is at least
 # this share of the largest.
 LEAST_SHARE = 1 / 3

@@ -184,6 +184,23 @@ def test_rows_are_predicted_by_the_members_that_have_not_learned_from_them(monke
         np.testing.assert_array_equal(model._fitted.held_out.predictions, together)
 
 
+@pytest.mark.parametrize(
+    ("kind", "numbers", "bins", "dropouts"),
+    [
+        ("numbers", 0, {0}, {0}),
+        ("numbers", 3, {8, 16, 0}, {0}),
+        ("classes", 0, {0}, {0, 0.5}),
+        ("classes", 1, {8, 16, 0}, {0, 0.15}),
+        ("classes", 10_000, {0}, {0, 0.15}),
+    ],
+)
+def test_recipes_suit_the_columns(kind, numbers, bins, dropouts):
+    """Without numbers there are no bins; classes of categories alone need more dropout."""
+    recipes = presets.PRESETS["default"].of(kind, numbers)
+    assert {r.bins for r in recipes} == bins
+    assert {r.dropout for r in recipes} == dropouts
+
+
 @pytest.mark.parametrize("n", [20, 652, 2_000, 8_000, 10**6])
 def test_epochs_follow_rows_and_share(n):
     preset = presets.PRESETS["default"]

@@ -109,10 +109,14 @@ def test_stages_of_classes_are_compared_after_calibration(is_better):
     assert blend._better(ClassTarget(y, 2), None, *stages) is stages[is_better]
 
 
+MORE = replace(STAGED, recipes=(*STAGED.recipes, replace(LONG, bins=2)))
+
+
+@pytest.mark.parametrize("default", [STAGED, MORE])
 @pytest.mark.parametrize("scoring", [None, "r2"])
-def test_noise_is_not_trained_for_long(monkeypatch, scoring):
-    """Recipes end with the third cycle, which is the first to be compared with one before."""
-    model, trained = in_stages(monkeypatch, NOISE, scoring=scoring)
+def test_noise_is_not_trained_for_long(monkeypatch, default, scoring):
+    """Recipes end with the third cycle, the first to be compared; two show that there is noise."""
+    model, trained = in_stages(monkeypatch, NOISE, default, scoring=scoring)
     planned = presets.quick_epochs("numbers", 300)
     third = round(presets.cycle_end(3, 4) * planned)
     assert trained == [(bins, 6, third, planned) for bins in (4, 0)]
@@ -139,6 +143,11 @@ def test_a_relation_is_trained_on_more_folds_for_as_long_as_that_pays(monkeypatc
     fast.fit(ROWS, SMOOTH)
     error = [np.mean((m.oof_prediction_ - SMOOTH) ** 2) for m in (model, fast)]
     assert error[0] < 0.8 * error[1]
+
+
+def test_where_there_is_a_relation_all_recipes_are_tried(monkeypatch):
+    _, trained = in_stages(monkeypatch, SMOOTH, MORE)
+    assert [(bins, size) for bins, size, _, _ in trained[:3]] == [(4, 6), (0, 6), (2, 6)]
 
 
 def test_a_second_stage_is_timed_by_the_first_and_not_by_a_trial(monkeypatch):
