@@ -102,11 +102,6 @@ def test_every_member_has_the_bits_that_it_has_alone(monkeypatch, name, m, n_thr
     compare(fastmlp.MLP, name, m, n_threads, dtype)
 
 
-@pytest.mark.parametrize("name", FITS)
-def test_the_reference_trains_one_after_the_other(name):
-    compare(reference.MLP, name, 2, None, "float64")
-
-
 @pytest.mark.parametrize("mlp", [fastmlp.MLP, reference.MLP])
 @pytest.mark.parametrize("case", cases.LOSSES, ids=str)
 def test_predictions_are_those_of_the_mixture(mlp, case):

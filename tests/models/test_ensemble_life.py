@@ -91,22 +91,6 @@ def test_a_pass_that_fails_changes_nothing():
     assert then.partial_fit(X, Y) > 0
 
 
-@pytest.mark.parametrize("passes", [0, 1])
-@pytest.mark.parametrize("engine", ["native", "reference"])
-@pytest.mark.parametrize("mlp", KINDS)
-def test_a_file_is_loaded_by_either_engine(mlp, engine, passes, tmp_path):
-    ensemble = stored.ensemble(mlp, passes)
-    ensemble.save(tmp_path / "nets")
-    again = fastmlp.load(tmp_path / "nets", engine=engine)
-    assert type(again) is fastmlp.Ensemble
-    assert type(again[0]) is (fastmlp.MLP if engine == "native" else reference.MLP)
-    assert state(again) == state(ensemble)
-    assert again.history == ensemble.history
-    assert again[1]._rng is again[2]._rng
-    assert again[0]._rng is not again[1]._rng
-    again.partial_fit(stored.X, stored.Y)
-
-
 def test_a_file_may_be_without_what_trains(tmp_path):
     ensemble = stored.ensemble()
     ensemble.save(tmp_path / "small", training=False)

@@ -78,22 +78,6 @@ def test_a_package_that_is_missing(method, module, monkeypatch):
 
 
 @pytest.mark.parametrize("mlp", [fastmlp.MLP, reference.MLP])
-def test_gains_and_shifts_have_names_too(mlp):
-    options = {"layer_norm": ["after", None, "before"], "rng": 0}
-    net, other = (mlp([3, 4, 5, 6, 2], **options | {"rng": seed}) for seed in (0, 1))
-    net.gains[2] = np.arange(6)
-    state = net.state_dict()
-    layers = [name.rpartition(".")[2] for name in state]
-    assert layers == [*["weight", "bias", "gain", "shift"], *["weight", "bias"]] * 2
-    other.load_state_dict(state)
-    assert all(np.array_equal(a, b) for a, b in zip(net.gains, other.gains, strict=True))
-    assert np.array_equal(net.predict(X), other.predict(X))
-    del state["layers.2.gain"]
-    with pytest.raises(ValueError, match=r"lacks layers\.2\.gain"):
-        other.load_state_dict(state)
-
-
-@pytest.mark.parametrize("mlp", [fastmlp.MLP, reference.MLP])
 def test_parameters_by_name(mlp, tmp_path):
     net, other = network(mlp), network(mlp, rng=1)
     state = net.state_dict()
@@ -104,14 +88,6 @@ def test_parameters_by_name(mlp, tmp_path):
     assert digest(other) == digest(net)
     state["layers.0.weight"][:] = 0  # a copy
     assert net.weights[0].any()
-
-
-def test_safetensors_take_them(tmp_path):
-    package = pytest.importorskip("safetensors.numpy", reason="needs safetensors")
-    net, other = network(fastmlp.MLP), network(fastmlp.MLP, rng=1)
-    package.save_file(net.state_dict(), tmp_path / "net.safetensors")
-    other.load_state_dict(package.load_file(tmp_path / "net.safetensors"))
-    assert digest(other) == digest(net)
 
 
 def changed(**changes):

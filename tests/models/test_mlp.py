@@ -132,16 +132,6 @@ def test_loss_and_penalty(mlp):
     assert first == pytest.approx(objective, rel=1e-12)
 
 
-def test_partial_fit_of_all_rows_is_one_step(mlp):
-    net, other = network(mlp, dtype="float64"), network(mlp, dtype="float64")
-    _, weight_gradients, bias_gradients = net.gradients(X, Y, l2=0.1)
-    net.partial_fit(X, Y, optimizer=fastmlp.SGD(0.1), l2=0.1)
-    for layer in range(2):
-        other.weights[layer] = other.weights[layer] - 0.1 * weight_gradients[layer]
-        other.biases[layer] = other.biases[layer] - 0.1 * bias_gradients[layer]
-    np.testing.assert_allclose(net.predict(X), other.predict(X), rtol=1e-10, atol=1e-12)
-
-
 def test_partial_fit_counts_steps_until_a_fit_or_an_error(mlp):
     net, seen = network(mlp, activation="relu"), []
 

@@ -186,30 +186,6 @@ def test_wrong_results_get_no_time():
     assert rivals.wrong_predictions(case, right * 1.01).endswith("of 64 predictions are wrong")
 
 
-@pytest.mark.parametrize("parameters", [1_000, 100_000, 10_000_000])
-def test_networks_of_the_scaling_have_about_so_many_parameters(parameters):
-    scaling = pytest.importorskip("scaling")
-    case = scaling.network(parameters, 2_048)
-    assert scaling.count(case) == pytest.approx(parameters, rel=0.05)
-
-
-def test_errors_over_time_are_means_of_ratios(tmp_path):
-    tabular = pytest.importorskip("tabular")
-    made = {"one": {"fast": (2, 1), "other": (1, 4)}, "two": {"fast": (8, 4), "other": (16, 16)}}
-    tried = {
-        name: {model: [tabular.Trial(*map(float, pair), 0.0, {})] for model, pair in row.items()}
-        for name, row in made.items()
-    }
-    points = tabular.over_time(tried, ["fast", "other"])
-    assert [list(row.values()) for row in points.values()] == [
-        pytest.approx([2.0, 1.0]),
-        pytest.approx([8.0, 1.0]),
-    ]
-    pytest.importorskip("matplotlib")
-    tabular.draw(str(tmp_path / "curve.svg"), points, "two sets")
-    assert "<svg" in (tmp_path / "curve.svg").read_text()
-
-
 @pytest.mark.parametrize("folds", [1, 3])
 def test_boosters_end_early_by_rows_that_they_do_not_learn(folds):
     tabular = pytest.importorskip("tabular")
@@ -245,19 +221,6 @@ def test_rivals_that_are_not_installed_are_named(monkeypatch):
     assert [*next(tables)[1]["wine"]] == ["fast"]
 
 
-def test_a_table_is_prepared_as_each_rival_wants_it():
-    pandas = pytest.importorskip("pandas")
-    tables = pytest.importorskip("tables")
-    frame = pandas.DataFrame({"size": [1.0, None, 3.0], "kind": ["a", None, "b"]})
-    assert tables.prepared(frame, frame, "raw") is frame
-    assert tables.prepared(frame, frame, "text")["kind"].tolist() == ["a", "missing", "b"]
-    category = tables.prepared(frame, frame, "category")["kind"]
-    assert category.dtype == "category"
-    assert category.isna().tolist() == [False, True, False]
-    numbers = tables.prepared(frame, frame, "one_hot")
-    assert numbers.to_numpy().tolist() == [[1, 1, 0], [2, 0, 0], [3, 0, 1]]
-
-
 def test_pictures_show_the_stored_results(tmp_path):
     pytest.importorskip("matplotlib")
     pictures = pytest.importorskip("readme_pictures")
@@ -271,13 +234,3 @@ def test_pictures_show_the_stored_results(tmp_path):
             for folder in (tmp_path, ROOT / "docs" / "figures")
         )
         assert drawn == kept != [], f"{name}: draw it by python benchmarks/readme_pictures.py"
-
-
-def test_the_model_of_many_processes_and_its_picture(tmp_path):
-    processes = pytest.importorskip("processes")
-    found = processes.efficiency(548e-6, 940_584, 64, "10 Gb/s")
-    assert found == pytest.approx(548 / (548 + 2 * 6 * 30 + 2 * 63 / 64 * 940_584 / 1100))
-    processes.draw(str(tmp_path / "model.svg"), {"mnist": (548e-6, 940_584)})
-    picture = (tmp_path / "model.svg").read_text()
-    assert "mnist, 100 Gb/s" in picture
-    assert "efficiency, %" in picture
