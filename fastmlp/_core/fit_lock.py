@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class FitLock:
-    """A lock that allows one thread to change a model; copies and pickles of it are unlocked."""
+    """A lock that allows one thread to change a model; it is no part of copies and pickles."""
 
     __slots__ = ("_holders", "_last", "trainer")
 
@@ -79,9 +79,6 @@ class FitLock:
             copied = state()
             if self._last is last:  # else another thread has begun to change it: read again
                 return copied
-
-    def __reduce__(self) -> tuple[type[FitLock], tuple[()]]:
-        return FitLock, ()
 
 
 @contextmanager

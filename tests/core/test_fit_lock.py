@@ -1,17 +1,12 @@
-"""The lock of a model: threads, interrupts, forks, copies."""
+"""The lock of a model: threads and interrupts."""
 
 import contextlib
-import copy
 import itertools
-import os
-import pickle
 import signal
 import time
-import warnings
 
 import pytest
-import trials
-from at_once import at_once, held, switching
+from at_once import at_once, switching
 from interrupting import interrupted_at_call
 
 from fastmlp._core.fit_lock import FitLock
@@ -23,40 +18,6 @@ def refused(lock):
             return False
     except RuntimeError as error:
         return "wait for its end" in str(error)
-
-
-def held_by_another(turn):
-    """Another thread has the turn within the block."""
-
-    def work(hold):
-        with turn.taken():
-            hold()
-
-    return held(work)
-
-
-def test_one_at_a_time():
-    lock = FitLock()
-    assert not lock.is_mine()
-    with lock.taken():
-        assert lock.is_mine()
-        assert not at_once(lock.is_mine)[0]
-        assert refused(lock)
-        assert at_once(lambda: refused(lock))[0]
-        assert lock.is_mine()  # who was refused has taken nothing away
-    assert not lock.is_mine()
-    with held_by_another(lock):
-        assert not lock.is_mine()
-        assert refused(lock)
-    assert not refused(lock)
-
-
-def test_an_error_gives_it_back():
-    lock = FitLock()
-    for error in (ValueError, KeyboardInterrupt, SystemExit):
-        with pytest.raises(error), lock.taken():
-            raise error
-        assert not at_once(lambda: refused(lock))[0]
 
 
 def test_never_two():
@@ -74,54 +35,6 @@ def test_never_two():
         at_once(*[work] * 8)
     assert len(began) == 8
     assert set(most) == {1}
-
-
-@pytest.mark.parametrize(
-    "copied",
-    [copy.copy, copy.deepcopy, lambda lock: pickle.loads(pickle.dumps(lock))],
-    ids=["copy", "deepcopy", "pickle"],
-)
-def test_copies_are_free(copied):
-    lock = FitLock()
-    with lock.taken():
-        other = copied(lock)
-        assert not other.is_mine()
-        assert not refused(other)
-        assert lock.is_mine()
-
-
-def test_a_copy_is_of_one_moment():
-    lock, reads = FitLock(), []
-
-    def state():
-        reads.append(None)
-        if len(reads) == 1:  # a whole fit of another thread goes by
-            at_once(lambda: refused(lock))
-        return len(reads)
-
-    assert lock.read(state) == 2
-    with lock.taken():
-        assert lock.read(state) == 3
-    with held_by_another(lock), pytest.raises(RuntimeError, match="trained by another thread"):
-        lock.read(state)
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
-@pytest.mark.parametrize("where", ["forked within", "forked by another thread"])
-def test_a_forked_child_is_free(where):
-    lock = FitLock()
-
-    def child():
-        assert not lock.is_mine()
-        assert not refused(lock)
-        assert not refused(lock)
-
-    holding = lock.taken() if where == "forked within" else held_by_another(lock)
-    with holding, warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # threads and fork, from 3.12 on
-        trials.forked(child)
-        assert refused(lock)
-    assert not refused(lock)
 
 
 def test_an_interrupt_at_any_call_leaves_it_free():
