@@ -169,6 +169,17 @@ DERIVED: dict[str, Callable[[Table, Derived], Array]] = {
     "difference": _difference,
     "rank": _rank,
 }
+# Their derivatives at a row: places among the columns of numbers, and values.
+DERIVED_SLOPES: dict[str, Callable[[Table, Derived], list[tuple[Array, Any]]]] = {
+    "wave": lambda table, at: [(at.of, _wave(table, _later(at))[0] * (2 * np.pi / at.by))],
+    "difference": lambda table, at: [(at.of, 1.0), (at.by.astype(int), -1.0)],
+    "rank": lambda table, at: [],
+}
+
+
+def _later(at: Derived) -> Derived:
+    """Return waves that are a quarter of a period ahead."""
+    return at._replace(phase=at.phase + np.pi / 2)
 
 
 @dataclass(frozen=True)
@@ -287,6 +298,16 @@ class Columns:
                 at, end = end, end + len(derived.of)
                 rows.numbers[:, at:end] = DERIVED[derived.kind](rows, derived)
         return table
+
+    def slopes(self, table: Table) -> Array:
+        """Return the derivatives of all numbers of one row by those of columns."""
+        n = len(self.numbers)
+        slopes = [np.eye(n)]
+        for derived in self.derived:
+            slopes.append(np.zeros((len(derived.of), n)))
+            for places, values in DERIVED_SLOPES[derived.kind](table, derived):
+                slopes[-1][np.arange(len(places)), places] = values
+        return np.nan_to_num(np.concatenate(slopes))  # 0 by missing dates
 
     @property
     def kinds(self) -> dict[str, int]:

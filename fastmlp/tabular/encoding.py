@@ -172,6 +172,26 @@ class Encoding:
         """Return a member's inputs, (n, width >= 1), which are computed when they are read."""
         return self.encoder.rows(table.numbers, table.codes, member)
 
+    def slopes(self, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the derivatives of the inputs of a row by its numbers, (members, width, numbers).
+
+        They are 0 by missing numbers, and at a step.
+        """
+        centre, factor, edges = self.numbers
+        with np.errstate(over="ignore"):
+            distance = np.clip((numbers - centre) * factor, -PRECLIP, PRECLIP) / CLIP
+        slopes = np.nan_to_num(factor * (1 + distance**2) ** -1.5)  # of `smooth_clip`
+        scaled = smooth_clip(numbers, centre, factor)[..., np.newaxis]
+        middle, half = middles(edges)
+        is_inside = (np.abs(scaled - middle) < half) & (half > NARROWEST)
+        members, n = slopes.shape
+        at = np.arange(n)
+        result = np.zeros((members, self.layout.width, n))
+        result[:, at, at] = slopes
+        bins = self.layout.bins + np.arange(n * self.bins).reshape(n, self.bins)
+        result[:, bins, at[:, np.newaxis]] = np.where(is_inside, slopes[..., np.newaxis] / half, 0)
+        return result
+
     def of_first(self, members: int) -> Encoding:
         """Return the encoding of the first members."""
         numbers = NumericStatistics(*(array[:members] for array in self.numbers))

@@ -110,8 +110,28 @@ class Members:
 
     def predict_row(self, numbers: Array, codes: Array) -> Array:
         """Return the joint prediction of a row, (1, columns), with the bits of `predict`."""
-        z = predict_each(self._engines(), self.encoding.encoder(numbers, codes))
+        return self.joint(predict_each(self._engines(), self.encoding.encoder(numbers, codes)))
+
+    def joint(self, z: Array) -> Array:
+        """Return the joint prediction, (1, columns), from each member's outputs for a row."""
         return mixed(self.target, self.target.decode(self.scale, z[:, np.newaxis]))
+
+    def tangents(self, engines: list[Any], numbers: Array, codes: Array) -> tuple[Array, Array]:
+        """Return each member's outputs for a row, and their derivatives by each number.
+
+        They are (members, columns) and (numbers, members, columns). The engines are frozen ones.
+        """
+        inputs = self.encoding.encoder(numbers, codes)
+        jacobians = [
+            engine.jacobian(row[np.newaxis])[0] for engine, row in zip(engines, inputs, strict=True)
+        ]
+        slopes = self.encoding.slopes(numbers)
+        tangents = np.einsum("mcw,mwk->kmc", np.stack(jacobians).astype(np.float64), slopes)
+        return predict_each(self._engines(), inputs), tangents
+
+    def frozen(self) -> list[Any]:
+        """Return the engines with what derivatives need."""
+        return [engine.frozen() for engine in self._engines()]
 
     def of_first(self, members: int) -> Members:
         """Return the first members."""

@@ -213,3 +213,42 @@ def test_what_has_no_values_in_order_is_no_row(row):
     p = TABLES["TabMLPClassifier array"]().predictor()
     with pytest.raises(TypeError, match=r"the row is .* but \d values are expected: pass a list"):
         p(row)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_derivatives_are_those_of_differences(name):
+    model = TABLES[name]()
+    p, columns = model.predictor(), model._fitted.columns
+    numbers = [k for k, column in columns.numbers if column.form is None]
+    for row, _ in rows_of(model)[:3]:
+        for k in numbers:  # away from the rows of the fit, where slopes jump
+            row = [*row[:k], row[k] if row[k] is None else row[k] + 0.0137, *row[k + 1 :]]
+        jacobian = p.jacobian(row)
+        assert jacobian.shape == (*np.shape(p(row)), len(row))
+        assert np.isnan(jacobian[..., [k for k, _ in columns.categories]]).all()
+        for k in numbers:
+            if row[k] is None or np.isnan(row[k]):
+                assert np.isnan(jacobian[..., k]).all()
+                continue
+            ends = [[*row[:k], row[k] + h, *row[k + 1 :]] for h in (1e-3, -1e-3)]
+            difference = (p(ends[0]) - p(ends[1])) / 2e-3
+            size = max(1e-2, np.abs(difference).max())
+            assert np.abs(jacobian[..., k] - difference).max() < 0.02 * size, (k, row)
+    again = pickle.loads(pickle.dumps(p))
+    np.testing.assert_array_equal(again.jacobian(row), jacobian)
+
+
+def test_derivatives_by_dates_are_per_second():
+    pd = pytest.importorskip("pandas", reason="needs pandas")
+    rng = np.random.default_rng(0)
+    start, seconds = pd.Timestamp("2025-01-01"), rng.integers(0, 3e7, (2, 500))
+    frame = pd.DataFrame({"a": start + pd.to_timedelta(seconds[0], "s")})
+    frame["b"] = start + pd.to_timedelta(seconds[1], "s")
+    y = np.sin(2 * np.pi * frame.a.dt.day_of_week / 7) + (frame.a - frame.b).dt.days / 100
+    p = fastmlp.TabMLPRegressor(preset="fast", random_state=0).fit(frame, y).predictor()
+    for k in range(5):
+        row, step = frame.iloc[k] + pd.Timedelta("2h"), pd.Timedelta("1min")
+        for j, name in enumerate("ab"):
+            ends = [p({**row, name: row[name] + step}), p({**row, name: row[name] - step})]
+            difference = (ends[0] - ends[1]) / 120
+            assert p.jacobian(row)[j] == pytest.approx(difference, abs=1.5e-6, rel=0.05)
