@@ -54,6 +54,10 @@ class Predictor(Protocol):
         """Address of the C function; the NumPy engine has none and raises AttributeError."""
 
     @property
+    def derivatives_address(self) -> int:
+        """Address of the C function for derivatives, which takes the interpreter lock."""
+
+    @property
     def context_address(self) -> int:
         """First argument of the C function."""
 

@@ -84,6 +84,35 @@ def test_the_function_predicts(sizes, loss, level, dtype):
         assert (out[n] == 7).all()
 
 
+def square(z):
+    """Return an activation and its slope, but no curvature."""
+    return z * z, 2 * z
+
+
+@every_dtype
+@pytest.mark.parametrize("activation", ["silu", fastmlp.CustomActivation(square)])
+def test_the_function_differentiates(activation, dtype):
+    """It takes the interpreter's lock itself; ctypes calls it without."""
+    net = fastmlp.MLP([4, 9, 3], activation=activation, loss="cross_entropy", dtype=dtype, rng=0)
+    predictor = net.predictor()
+    pointer = ctypes.c_void_p
+    prototype = ctypes.CFUNCTYPE(ctypes.c_int, pointer, pointer, ctypes.c_int64, *[pointer] * 3)
+    function = prototype(predictor.derivatives_address)
+    x = rows_of(5, predictor)
+    out = [np.zeros((5, *shape), dtype) for shape in ((3,), (3, 4), (3, 4, 4))]
+    places = [ctypes.c_void_p(array.ctypes.data) for array in out]
+
+    def status():
+        return function(predictor.context_address, x.ctypes.data, len(x), *places)
+
+    if activation != "silu":  # no curvature is known
+        assert status() == -1
+        return
+    assert at_once(*[status] * 4) == [0] * 4
+    for array, expected in zip(out, predictor.derivatives(x), strict=True):
+        assert_same_bits(array, expected)
+
+
 def test_any_alignment_of_the_type_and_in_place():
     predictor = make((5, 17, 5))
     x = rows_of(9, predictor)

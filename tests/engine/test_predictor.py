@@ -344,7 +344,10 @@ def test_out_that_overlaps_the_input(dtype):
     assert_same_bits(predictor(row[::-1].copy()[::-1], row), wanted[0])
 
 
-@pytest.mark.parametrize("name", ["function_address", "context_address", "capsule"])
+ADDRESSES = ["function_address", "derivatives_address", "context_address", "capsule"]
+
+
+@pytest.mark.parametrize("name", ADDRESSES)
 def test_the_reference_has_no_address(name):
     native, ours = both((4, 8, 3))
     assert hasattr(native, name)

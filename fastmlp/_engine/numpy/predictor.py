@@ -106,6 +106,7 @@ class Predictor(Exportable):
         )
 
     function_address = property(_compiled_only)
+    derivatives_address = property(_compiled_only)
     context_address = property(_compiled_only)
     capsule = property(_compiled_only)
 

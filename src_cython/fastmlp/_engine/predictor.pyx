@@ -11,6 +11,7 @@ cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_GetContext, PyCapsule_New, PyCapsule_SetContext
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from libc.stdint cimport int64_t, uintptr_t
+from libc.string cimport memcpy
 
 from fastmlp._engine.jobs cimport QUICK_WEIGHTS, predict_rows
 from fastmlp._engine.native cimport Engine
@@ -62,6 +63,24 @@ cdef int predict_context(const Context* c, const char* x, int64_t n, char* out) 
 cdef int predict_c(const void* context, const void* x, int64_t n, void* out) noexcept nogil:
     """The function for C code: predict n contiguous rows; 0, or -1 if out of memory."""
     return predict_context(<const Context*>context, <const char*>x, n, <char*>out)
+
+
+cdef int derivatives_c(const void* context, const void* x, int64_t n, void* values, void* jacobian,
+                       void* hessian) noexcept with gil:
+    """The function for C code: all derivatives at n contiguous rows; 0, or -1 if they cannot be computed."""
+    cdef const Context* c = <const Context*>context
+    cdef Predictor predictor = <Predictor>c.owner
+    cdef cnp.npy_intp dims[2]
+    cdef void** places = [values, jacobian, hessian]
+    cdef cnp.ndarray result
+    dims[0], dims[1] = n, c.n_in
+    try:
+        rows = cnp.PyArray_SimpleNewFromData(2, dims, predictor.typenum, <void*>x)
+        for k, result in enumerate(linked.derivatives(predictor._frozen(), rows)):
+            memcpy(places[k], cnp.PyArray_DATA(result), <size_t>cnp.PyArray_NBYTES(result))
+        return 0
+    except BaseException:
+        return -1
 
 
 cdef void release_owner(object capsule) noexcept:
@@ -405,6 +424,15 @@ cdef class Predictor:
     def context_address(self):
         """First argument of the function at ``function_address``."""
         return <uintptr_t>&self.context
+
+    @property
+    def derivatives_address(self):
+        """Address of a function like that of ``function_address``, for values, jacobians and hessians.
+
+        It is ``int f(const void *context, const real *x, int64_t n, real *values, real *jacobians, real *hessians)``,
+        writes what ``derivatives`` returns, and holds the interpreter lock. -1 means an error, such as no memory.
+        """
+        return <uintptr_t>&derivatives_c
 
     @property
     def capsule(self):
