@@ -1,7 +1,6 @@
 """Training that goes on after any cut has the bits of training that was not interrupted."""
 
 import copy
-import warnings
 
 import cases
 import numpy as np
@@ -240,48 +239,3 @@ def test_a_copy_made_by_a_callback_goes_on(mlp, way, tmp_path):
 
     whole = train(network(mlp, dropout=0.2), "validation", callbacks=[take])
     same(train(copies[0], "validation", resume=True), whole)
-
-
-# ---- estimators ----------------------------------------------------------------------------------
-
-SAMPLES = np.random.default_rng(0).normal(size=(90, 4))
-WORDS = np.where(SAMPLES[:, 0] * SAMPLES[:, 1] > 0, "same", "other")
-SQUARES = SAMPLES[:, :2] ** 2
-ESTIMATORS = {
-    "plain": {},
-    "early stopping": {"early_stopping": True, "tol": 0.05, "n_iter_no_change": 2},
-    "adaptive": {"solver": "sgd", "learning_rate": "adaptive", "tol": 0.1, "n_iter_no_change": 1},
-    "by samples": {"solver": "sgd", "learning_rate": "invscaling", "shuffle": False},
-    "best, scaled, dropout": {"restore_best": True, "standardize": True, "dropout": 0.2},
-    "schedule": {"learning_rate": "one_cycle", "solver": "sgd"},
-}
-EACH_TARGET = pytest.mark.parametrize("y", [WORDS, SQUARES], ids=["classifier", "regressor"])
-
-
-def estimator(y, **options):
-    """Return an estimator for the targets."""
-    pytest.importorskip("sklearn")
-    make = fastmlp.MLPClassifier if y.dtype.kind == "U" else fastmlp.MLPRegressor
-    options = {"hidden_layer_sizes": (6,), "random_state": 0, "max_iter": EPOCHS} | options
-    return make(**options)
-
-
-def fitted(model, y, **more):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # not converged
-        return model.fit(SAMPLES, y, **more)
-
-
-@EACH_TARGET
-@pytest.mark.parametrize("way", ["copy", "deepcopy", "pickle", "file"])
-@pytest.mark.parametrize("kind", ESTIMATORS)
-def test_an_estimator_goes_on_with_passes(kind, way, y, tmp_path):
-    options = ESTIMATORS[kind] | {"early_stopping": False}
-    whole, parts = (fitted(estimator(y, **options), y) for _ in range(2))
-    for n in range(4):
-        parts = WAYS[way](parts, tmp_path / "model")
-        for each in (whole, parts):
-            each.partial_fit(SAMPLES, y)
-            if n == 2:
-                each.coefs_[0][0] *= 0.5  # a change by the user is kept, and the moments are, too
-    assert state(parts) == state(whole)
