@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastmlp._core.intervals import NON_NEGATIVE, check_flag
+from fastmlp._core.intervals import NON_NEGATIVE, check_count, check_flag
 from fastmlp._engine import linked
 from fastmlp._engine.thread_count import fit_team
 from fastmlp._network.data import Data
@@ -213,7 +213,8 @@ def gradients(
     l2: float = 0.0,
     l1: float = 0.0,
     per_sample: bool = False,
-) -> tuple[Any, ...]:
+    batch_size: int | None = None,
+) -> Any:
     """Return objective and gradient of one batch, without dropout; the model is not changed.
 
     Parameters
@@ -223,8 +224,10 @@ def gradients(
     per_sample : bool
         Whether to return the loss of each sample and its gradient, in arrays whose first axis are
         the samples: n times the memory of the parameters. Computed by NumPy, without rounding to
-        bfloat16; neither sample weights nor penalties are possible. Pass some rows at a time where
-        all are too many.
+        bfloat16; neither sample weights nor penalties are possible.
+    batch_size : int, optional
+        With ``per_sample``, return an iterator over the results of batches of so many samples, in
+        order, all by the present parameters.
 
     Returns
     -------
@@ -260,8 +263,22 @@ def gradients(
             raise refusal("per_sample", "sample_weight, l1, l2")
         from fastmlp._engine.numpy import numpy_engine
 
-        data.x = np.asarray(data.x)  # of sparse rows
-        return numpy_engine.sample_gradients(self._spec, self._engine.parameters(), data)
+        parameters = self._engine.parameters()
+
+        def of_samples(samples: slice) -> tuple[Any, ...]:
+            batch = data.part(samples)
+            batch.x = np.asarray(batch.x)  # of sparse rows
+            return numpy_engine.sample_gradients(self._spec, parameters, batch)
+
+        if batch_size is None:
+            return of_samples(slice(None))
+        size = check_count("batch_size", batch_size, example=64)
+        return map(of_samples, [slice(at, at + size) for at in range(0, data.rows, size)])
+    if batch_size is not None:
+        raise ValueError(
+            f"batch_size is {batch_size!r} but gradients of one batch are one result: pass "
+            "per_sample=True, or leave batch_size out"
+        )
     with fit_team(None, self._n_weights, data.x.shape[0]) as team:
         objective, *result = self._engine.gradients(data, l2, team, l1)
     return float(objective), *result

@@ -172,6 +172,14 @@ def test_gradients_per_sample(mlp, options, norm):
     net = mlp((3, *widths(options, 6, 5), 2), layer_norm=norm, dtype="float64", rng=0, **options)
     x, _, y, _ = arguments(net._spec, 9)
     losses, *gradients = net.gradients(x, y, per_sample=True)
+    batches = net.gradients(x, y, per_sample=True, batch_size=4)
+    net.weights = [2 * w for w in net.weights]  # later than the call
+    for first, (some, *parts) in zip((0, 4, 8), batches, strict=True):
+        rows = slice(first, first + 4)
+        assert_close(some, losses[rows], "loss", "float64")
+        for kind, part in zip(gradients, parts, strict=True):
+            assert_all_close(part, [array[rows] for array in kind], "gradient", "float64")
+    net.weights = [w / 2 for w in net.weights]
     for row in (0, 8):
         loss, *single = net.gradients(x[row : row + 1], y[row : row + 1])
         assert_close(losses[row], loss, "loss", "float64")
@@ -314,6 +322,7 @@ MISUSE = {
         lambda net: net.partial_fit(ONES, ONES[:, :2], through_link=True),
         "through_link is True but",
     ),
+    "batches": (lambda net: net.gradients(ONES, ONES[:, :2], batch_size=3), "per_sample=True"),
     "flag": (lambda net: net.gradients(ONES, ONES[:, :2], per_sample=3), "per_sample is 3"),
 }
 
