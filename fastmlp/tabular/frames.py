@@ -69,8 +69,6 @@ def gathered(X: Any) -> Any:
         )
     if is_frame(X):
         return X
-    if isinstance(X, dict) or (isinstance(X, list) and X and isinstance(X[0], dict)):
-        return import_module("pandas").DataFrame(X)
     check.no_source(X)
     if hasattr(X, "toarray"):
         raise TypeError(
@@ -78,6 +76,8 @@ def gathered(X: Any) -> Any:
             "pass the table as it was before encoding, with text and categories, or "
             "X.toarray() if it has few columns"
         )
+    if isinstance(X, dict) or (isinstance(X, list) and X and isinstance(X[0], dict)):
+        return import_module("pandas").DataFrame(X)
     if isinstance(X, np.ma.MaskedArray):
         return np.ma.array(X, dtype=object if X.dtype.kind in "OUSb" else float).filled(np.nan)
     if isinstance(X, list | tuple) and np.asarray(X).dtype.kind in "US":

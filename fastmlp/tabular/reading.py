@@ -502,10 +502,10 @@ def used_rows(task: Any, y: Array, sample_weight: Any) -> tuple[Array, Array | N
             "or class_weight"
         )
     in_scores = task.score_weights(sample_weight, weights)
-    return rows, _relative(weights, rows), _relative(in_scores, rows)
+    return rows, relative(weights, rows), relative(in_scores, rows)
 
 
-def _relative(weights: Array | None, rows: Array) -> Array | None:
+def relative(weights: Array | None, rows: Array) -> Array | None:
     """Return the weights of some rows, mean 1; None if they are equal."""
     if weights is None or np.all(weights[rows] == weights[rows[0]]):
         return None

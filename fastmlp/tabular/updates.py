@@ -28,7 +28,7 @@ from fastmlp.tabular.fitted_table import FittedTable, HeldOut, Updates
 from fastmlp.tabular.folds import Splits, parts_of
 from fastmlp.tabular.members import GROUPS, Members, frozen
 from fastmlp.tabular.presets import BETA_2, even
-from fastmlp.tabular.reading import LIGHTEST
+from fastmlp.tabular.reading import LIGHTEST, relative
 from fastmlp.tabular.targets import weighed, with_rows
 from fastmlp.tabular.training import calibrated
 
@@ -163,7 +163,7 @@ def _pieces(
             yield (
                 table.take(part),
                 targets[part],
-                None if weights is None else weights[part],
+                relative(weights, part),
                 np.ones(len(part)) if in_scores is None else in_scores[part],
             )
 
