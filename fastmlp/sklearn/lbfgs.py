@@ -29,13 +29,9 @@ class LbfgsFit:
     """A fit of an estimator by L-BFGS-B, in float64."""
 
     def __init__(
-        self,
-        draft: Any,
-        data: Data,
-        validation: Validation | None,
-        reporter: Observers,
-        constant: float,
+        self, reporter: Observers, data: Data, validation: Validation | None, constant: float
     ) -> None:
+        draft = reporter.draft
         for name, off in STOCHASTIC_ONLY.items():
             value = getattr(draft, name)
             if np.any(value != off):

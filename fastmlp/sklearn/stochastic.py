@@ -48,15 +48,10 @@ class BatchFit(loop.FitStrategy):
     reporter: Observers
 
     def __init__(
-        self,
-        draft: Any,
-        data: Data,
-        validation: Validation | None,
-        reporter: Observers,
-        constant: float,
-        random_state: np.random.RandomState,
+        self, reporter: Observers, data: Data, valid: Validation | None, constant: float, rng: Any
     ) -> None:
-        self.draft, self.data, self.reporter = draft, data, reporter
+        self.draft = draft = reporter.draft
+        self.data, self.reporter = data, reporter
         self.network: ScaledNetwork = draft._fitted.network
         self.loss_constant, n_rows = constant, data.x.shape[0]
         self.rows = _batch_size(draft.batch_size, n_rows)
@@ -70,10 +65,10 @@ class BatchFit(loop.FitStrategy):
             clip_norm=float(draft.clip_norm or 0.0),
         )
         if any(self.network.spec.dropout):  # only if needed: scikit-learn draws no such seed
-            self.plan.seed = int(random_state.randint(2**63 - 1, dtype=np.int64))
-        self.evaluator = StopRule(draft, validation, constant, self.rates, n_rows)
+            self.plan.seed = int(rng.randint(2**63 - 1, dtype=np.int64))
+        self.evaluator = StopRule(draft, valid, constant, self.rates, n_rows)
         if draft.shuffle:
-            self.reorder = _shuffle(n_rows, random_state)
+            self.reorder = _shuffle(n_rows, rng)
         reporter.state.learning_rate_scale = self.rates.scale
 
     def _start(self, n_steps: int) -> tuple[LearningRate, Optimizer]:

@@ -112,15 +112,10 @@ class StopRule(BestWeights):
     """Counts epochs without improvement of the training loss or of a validation score."""
 
     def __init__(
-        self,
-        draft: Any,
-        validation: Validation | None,
-        constant: float,
-        rates: LearningRate,
-        n_rows: int,
+        self, draft: Any, valid: Validation | None, constant: float, rates: LearningRate, rows: int
     ) -> None:
-        super().__init__(draft, validation, constant)
-        self.rates, self.n_rows, self.stops = rates, n_rows, draft.early_stopping
+        super().__init__(draft, valid, constant)
+        self.rates, self.n_rows, self.stops = rates, rows, draft.early_stopping
         if self.stops:
             self.restores, self.lowest = True, -self.attributes["best_validation_score_"]
         if self.restores:
@@ -139,10 +134,9 @@ class StopRule(BestWeights):
             self.score = score
             changes["best_validation_score_"] = max(best, score)
         else:
-            best, monitored = (
-                attributes["best_loss_"],
-                loss if self.validation is None else val_loss,
-            )
+            best, monitored = attributes["best_loss_"], val_loss
+            if self.validation is None:
+                monitored = loss
             worse = loss > best - tol
             changes["best_loss_"] = min(best, loss)
         count = attributes["_no_improvement_count"] + 1 if worse else 0

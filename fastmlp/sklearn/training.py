@@ -86,9 +86,9 @@ def train(
         estimator._fitted = earlier = earlier.set_apart()
     try:
         if estimator.solver in STOCHASTIC:
-            solver: BatchFit | LbfgsFit = BatchFit(draft, data, scaled, reporter, constant, rng)
+            solver: BatchFit | LbfgsFit = BatchFit(reporter, data, scaled, constant, rng)
         else:
-            solver = LbfgsFit(draft, data, scaled, reporter, constant)
+            solver = LbfgsFit(reporter, data, scaled, constant)
         _solve(solver, estimator.n_jobs, fitted)
         _adopt(estimator, fitted)
     except BaseException as error:

@@ -192,14 +192,6 @@ def test_a_start_after_the_last_epoch_warns(mlp, averaging, last, words):
     same(*nets)
 
 
-def test_nobody_else_is_slower_or_larger(mlp, monkeypatch):
-    """Without averaging there is no shadow engine, and nothing more is remembered."""
-    monkeypatch.setattr(mlp._engine_type(cases.build([1, 1])).__class__, "shadow", None)
-    net = network(mlp)
-    net.fit(X, Y, epochs=2, validation_data=HELD)
-    assert net._progress.averaged is None
-
-
 # ---- ensembles -----------------------------------------------------------------------------------
 
 
@@ -269,15 +261,6 @@ def test_assigned_weights_are_gone_on_with(mlp, how):
     net.fit(X, Y, epochs=3, resume=True, averaging=fastmlp.SWA())
     plain.fit(X, Y, epochs=3, resume=True)
     same(net, plain)
-
-
-def test_partial_fit_begins_with_the_mean(mlp):
-    nets = [network(mlp) for _ in range(2)]
-    nets[0].fit(X, Y, epochs=2, averaging=fastmlp.EMA())
-    nets[1].weights, nets[1].biases = nets[0].weights, nets[0].biases
-    for net in nets:
-        net.partial_fit(X, Y)
-    assert digest(nets[0]) == digest(nets[1])
 
 
 # ---- what goes wrong -----------------------------------------------------------------------------

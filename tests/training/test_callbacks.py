@@ -215,14 +215,6 @@ def test_an_interrupt_keeps_the_last_epoch_not_the_best(net):
     assert digest(net) == script.ends[2]
 
 
-def test_a_callback_may_assign_weights(net):
-    def clip(state):
-        state.model.weights = [np.clip(w, -0.1, 0.1) for w in state.model.weights]
-
-    net.fit(X, Y, epochs=3, callbacks=[clip])
-    assert all(np.abs(w).max() <= np.float32(0.1) for w in net.weights)
-
-
 def test_a_callback_may_not_fit_the_same_model(net):
     with pytest.raises(RuntimeError, match="a fit is running"):
         net.fit(X, Y, epochs=3, callbacks=[lambda state: state.model.fit(X, Y)])
