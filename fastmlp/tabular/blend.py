@@ -18,6 +18,7 @@ from fastmlp.tabular.encoding import width_of, with_missing
 from fastmlp.tabular.epoch_selection import (
     LIMIT_REACHED,
     LITTLE_GAIN,
+    NOISY,
     calibrated_costs,
     mean_cost,
     of_all,
@@ -219,8 +220,8 @@ def _stage(
     request = replace(request, callbacks=[*request.callbacks, progress])
     try:
         for k, recipe in enumerate(recipes):
-            is_trial = k == TRIED_RECIPES and not before
-            if is_trial and all(group.why == LITTLE_GAIN for group in groups):
+            tried = k == TRIED_RECIPES and preset.trial_folds and not before
+            if tried and {group.why for group in groups} <= NOISY[target.kind]:
                 over = LITTLE_GAIN
                 break
             epoch = 0.0

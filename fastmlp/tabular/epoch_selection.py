@@ -21,6 +21,9 @@ from fastmlp.tabular.rows import EncodedRows
 LIMIT_REACHED = "time_limit was reached"
 ONLY_WORSE = "predictions of held-out rows only got worse"
 LITTLE_GAIN = "more training no longer helped"
+# Reasons to end that show noise. Costs of classes get worse, too, by probabilities that are too
+# sure, which calibration mends.
+NOISY = {"numbers": {LITTLE_GAIN, ONLY_WORSE}, "classes": {LITTLE_GAIN}}
 DECODED_ROWS = 65_536  # predictions that are decoded at a time, which limits the memory
 
 

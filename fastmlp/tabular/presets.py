@@ -158,9 +158,9 @@ CAREFUL: dict[str, Any] = {"dropout": 0.15, "decay": 0.02}
 SHORT: dict[str, Any] = {"dropout": 0.3, "decay": 0.02, "share": 1 / 8}  # for noisy data
 # For the first stage: narrow, and different from each other.
 NARROW = {
-    "numbers": (Recipe(width=64), Recipe(bins=16, width=64, rate=2.0)),
-    "classes": (Recipe(16, width=64, **CAREFUL), Recipe(0, width=64, **CAREFUL), Recipe(width=64)),
-    "classes by categories": (Recipe(0, width=64, dropout=0.5, decay=0.02),),
+    "numbers": (Recipe(16, 64, rate=2.0), Recipe(0, 64)),
+    "classes": (Recipe(16, 64, **CAREFUL), Recipe(0, 64, **CAREFUL), Recipe(0, 64)),
+    "classes by categories": (Recipe(0, 64, dropout=0.5, decay=0.02),),
 }
 
 # Short ones first: a time limit may leave no time for all.
@@ -182,7 +182,7 @@ BEST = (
 
 PRESETS = {
     "fast": Preset(4, 2, 64, (Recipe(bins=8, width=64),)),
-    "default": Preset(8, 2, 256, (Recipe(bins=0, width=64),), NARROW, trial_folds=4),
+    "default": Preset(8, 2, 256, (Recipe(bins=8, width=64),), NARROW, trial_folds=4),
     "best": Preset(16, 2, 256, BEST, many_rows=(5_000, 50_000)),
 }
 

@@ -145,6 +145,12 @@ def test_a_relation_is_trained_on_more_folds_for_as_long_as_that_pays(monkeypatc
     assert error[0] < 0.8 * error[1]
 
 
+def test_all_recipes_of_the_user_are_trained(monkeypatch):
+    recipes = [{"bins": bins, "width": 8, "depth": 1} for bins in (4, 2, 0)]
+    _, trained = in_stages(monkeypatch, NOISE, MORE, recipes=recipes)
+    assert [bins for bins, *_ in trained] == [4, 2, 0]
+
+
 def test_where_there_is_a_relation_all_recipes_are_tried(monkeypatch):
     _, trained = in_stages(monkeypatch, SMOOTH, MORE)
     assert [(bins, size) for bins, size, _, _ in trained[:3]] == [(4, 6), (0, 6), (2, 6)]
