@@ -1,11 +1,11 @@
 # Directional derivatives, gradients and second derivatives with respect to the inputs, before the link.
 #
 # Training on derivatives by the inputs has the tangents of a block, those of each output, as further rows of
-# the same buffers. A block of rows passes through the network with its activations apart from the rest, which is linear but
-# for normalisations: `linear` has the operators without activations, so that all passes can use those of
-# layers.pxd. Tangents s of z and t of y go forward. The gradient p by s goes back with the slopes, then q by
-# z, to which the curvature of each activation adds f''(z) s P, P the gradient by t. The formulas are those of
-# fastmlp/_engine/numpy/derivatives.py.
+# the same buffers. A block of rows passes through the network with its activations apart from the rest, which
+# is linear but for normalisations: `linear` has the operators without activations, so that all passes can use
+# those of layers.pxd. Tangents s of z and t of y go forward. The gradient p by s goes back with the slopes,
+# then q by z, to which the curvature of each activation adds f''(z) s P, P the gradient by t. The formulas are
+# those of fastmlp/_engine/numpy/derivatives.py.
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy, memset
 
@@ -120,7 +120,8 @@ cdef inline void norm_backward(const fm_derivatives* d, const fm_buffers* buffer
     cdef const fm_operator* op = &d.linear.operators[l]
     normalize_rows_backward(<real*>buffers.dz[l] + at * NR, <real*>d.points.y[op.source] + first * NR,
                             buffers.panel_step, op.n_out, tensor_at(d.linear, op, WEIGHTS),
-                            <real*>d.points.statistics[l] + 2 * first, rows, <real*>buffers.dz[l - 1] + at * NR)
+                            <real*>d.points.statistics[l] + 2 * first, rows,
+                            <real*>buffers.dz[l - 1] + at * NR)
 
 
 cdef inline void norm_bend(const fm_derivatives* d, int32_t l, int64_t first, int64_t rows) noexcept nogil:

@@ -83,8 +83,8 @@ cdef inline void rows_phase(const fm_task* task, int64_t b, int64_t at, int64_t 
     for r in range(first, last):
         loss_share[r] = weight[r] * <real>scale
     if buffers.derivatives != NULL:
-        jacobian_phase(task, b * task.batch + at, first, last, end - first, round_up(rows, ROW_MULTIPLE), &draws,
-                       thread, interrupt)
+        jacobian_phase(task, b * task.batch + at, first, last, end - first, round_up(rows, ROW_MULTIPLE),
+                       &draws, thread, interrupt)
         return
     forward_layers(net, buffers, first, last, &draws, interrupt)
     output_loss(net, buffers, first, last, &task.data, thread, interrupt)

@@ -429,8 +429,9 @@ cdef class Predictor:
     def derivatives_address(self):
         """Address of a function like that of ``function_address``, for values, jacobians and hessians.
 
-        It is ``int f(const void *context, const real *x, int64_t n, real *values, real *jacobians, real *hessians)``,
-        writes what ``derivatives`` returns, and holds the interpreter lock. -1 means an error, such as no memory.
+        It is ``int f(const void *context, const real *x, int64_t n, real *values, real *jacobians,
+        real *hessians)``, writes what ``derivatives`` returns, and holds the interpreter lock. -1 means an
+        error, such as no memory.
         """
         return <uintptr_t>&derivatives_c
 
