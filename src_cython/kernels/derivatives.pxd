@@ -4,8 +4,8 @@
 # the same buffers. A block of rows passes through the network with its activations apart from the rest, which
 # is linear but for normalisations: `linear` has the operators without activations, so that all passes can use
 # those of layers.pxd. Tangents s of z and t of y go forward. The gradient p by s goes back with the slopes,
-# then q by z, to which the curvature of each activation adds f''(z) s P, P the gradient by t. The formulas are
-# those of fastmlp/_engine/numpy/derivatives.py.
+# then q by z, to which the curvature of each activation adds f''(z) s P, P the gradient by t. The formulas
+# are those of fastmlp/_engine/numpy/derivatives.py.
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy, memset
 
