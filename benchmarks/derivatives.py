@@ -1,4 +1,4 @@
-"""Second derivatives of networks with one output, beside JAX and torch.func, where installed.
+"""Second derivatives of networks, beside JAX, torch.func and CasADi, where installed.
 
 One row is asked for its value, jacobian and hessian, as a controller does; many rows for products
 of their hessians with vectors. Rivals compile what they can, and their inputs are arrays of theirs.
@@ -6,14 +6,21 @@ of their hessians with vectors. Rivals compile what they can, and their inputs a
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import functools
 import importlib
+import os
+import shutil
+import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from harness import Names, Rows, interleave, limited
+from harness import CannotRunError, Names, Rows, interleave, limited
 
 import fastmlp
 
@@ -74,11 +81,119 @@ def with_jax(net: fastmlp.MLP, x: np.ndarray, v: np.ndarray) -> dict[str, Way]:
     return {"JAX": lambda: jax.block_until_ready(product(rows, directions))}
 
 
-RIVALS = {"torch": with_torch, "jax": with_jax}
+def with_casadi(net: fastmlp.MLP, x: np.ndarray, v: np.ndarray) -> dict[str, Way]:
+    """Return the value, jacobian and hessian of one row by CasADi's own expressions."""
+    if len(x) > 1:
+        return {}
+    function, row = expression(net, "SX"), x[0].astype(float)
+    return {"CasADi": lambda: function(row)}
+
+
+def expression(net: fastmlp.MLP, kind: str) -> Any:
+    """Return a network as a function of CasADi, of scalars (SX) or of matrices (MX)."""
+    casadi = importlib.import_module("casadi")
+    x = y = getattr(casadi, kind).sym("x", net.layer_sizes[0])
+    for k, (w, b) in enumerate(zip(net.weights, net.biases, strict=True)):
+        y = casadi.mtimes(w.T.astype(float), y) + b.astype(float)
+        y = casadi.tanh(y) if k < len(net.biases) - 1 else y
+    jacobian = casadi.jacobian(y, x)
+    hessian = casadi.jacobian(casadi.vec(jacobian.T), x)
+    return casadi.Function(f"casadi_{kind}", [x], [y, jacobian, hessian])
+
+
+RIVALS = {"torch": with_torch, "jax": with_jax, "casadi": with_casadi}
+
+CALLS = 1000  # of C by one of Python
+REPEAT = """\
+void repeat_{name}(const {real} *x, {real} *y, {real} *jacobian, {real} *hessian)
+{{
+    for (int k = 0; k < {calls}; k++) {{ {call}; }}
+}}
+"""
+CASADI_CALL = """\
+static double w[1 << 20];
+    static long long iw[1 << 20];
+    const double *arg[] = {x};
+    double *res[] = {y, jacobian, hessian};
+    casadi_MX(arg, res, iw, w, 0)"""
+
+
+def compiled(folder: Path, name: str, real: str, include: str, call: str) -> tuple[Any, float]:
+    """Return a function of C that makes many calls, and the CPU seconds of the compiler."""
+    text = REPEAT.format(name=name, real=real, call=call, calls=CALLS)
+    (folder / f"repeat_{name}.c").write_text(f'#include "{include}"\n{text}')
+    command = [
+        "gcc",
+        "-O3",
+        "-shared",
+        "-fPIC",
+        "-w",
+        f"repeat_{name}.c",
+        "-o",
+        f"{name}.so",
+        "-lm",
+    ]
+    before = os.times()
+    subprocess.run(command, cwd=folder, check=True)
+    after = os.times()
+    seconds = after.children_user + after.children_system
+    seconds -= before.children_user + before.children_system
+    return getattr(ctypes.CDLL(str(folder / f"{name}.so")), f"repeat_{name}"), seconds
+
+
+def measure_c(rivals: tuple[str, ...], rounds: int, turn: float) -> tuple[str, Rows]:
+    """Return microseconds of a call of what `to_c` writes, and of what CasADi generates."""
+    if not shutil.which("gcc"):
+        raise CannotRunError("gcc is needed")
+    sizes = (6, 32, 32, 6)
+    net = fastmlp.MLP(sizes, activation="tanh", rng=0)
+    with tempfile.TemporaryDirectory() as path, contextlib.chdir(path):
+        net.to_c("net.c", derivatives=2)
+        call = "net_hessian(x, y, jacobian, hessian)"
+        functions = {"fastmlp": compiled(Path(path), "net", "float", "net.c", call)}
+        if "casadi" in rivals and find_spec("casadi"):
+            expression(net, "MX").generate("casadi_MX.c")
+            rival = compiled(Path(path), "casadi", "double", "casadi_MX.c", CASADI_CALL)
+            functions["CasADi"] = rival
+    ways, arrays = {}, {}
+    for name, (function, _) in functions.items():
+        dtype = np.float32 if name == "fastmlp" else np.float64
+        of_name = [np.zeros(shape, dtype) for shape in (6, 6, (6, 6), (6, 6, 6))]
+        of_name[0][:] = np.linspace(-1, 1, 6)
+        arrays[name] = of_name
+        places = [ctypes.c_void_p(array.ctypes.data) for array in of_name]
+        ways[name] = functools.partial(function, *places)
+
+    def check() -> None:
+        expected = net.predictor().derivatives(arrays["fastmlp"][0])
+        for name, way in ways.items():
+            way()
+            for a, b in zip(arrays[name][1:], expected, strict=True):
+                stored = a if name == "fastmlp" else column_major(a)
+                np.testing.assert_allclose(stored, b, atol=1e-4)
+
+    times = interleave(ways, check=check, rounds=rounds, turn=turn)
+    mine = times["fastmlp"].median
+    rows = {
+        name: {
+            **timing.row("us", CALLS),
+            "times": timing.median / mine,
+            "compiler, s": functions[name][1],
+        }
+        for name, timing in times.items()
+    }
+    return f"C, {'-'.join(map(str, sizes))}, one row, gcc -O3", rows
+
+
+def column_major(array: np.ndarray) -> np.ndarray:
+    """Return what CasADi stored column by column: (rows, inputs) for each column."""
+    if array.ndim < 2:
+        return array
+    return array.reshape(array.shape[-1], -1).T.reshape(array.shape)
 
 
 def measure(
-    cases: tuple[str, ...] = Names.of(CASES),
+    cases: tuple[str, ...] = Names.of([*CASES, "c"]),
     rivals: tuple[str, ...] = Names.of(RIVALS),
     rounds: int = 9,
     turn: float = 0.05,
@@ -86,6 +201,9 @@ def measure(
     """Yield microseconds of a call, and how many times as long as ours it takes."""
     rng = np.random.default_rng(0)
     for name in cases:
+        if name == "c":
+            yield measure_c(rivals, rounds, turn)
+            continue
         sizes, n = CASES[name]
         with limited(1):
             net = fastmlp.MLP(sizes, activation="tanh", rng=0)

@@ -54,7 +54,10 @@ BENCHMARKS = {
     "narrow": ("narrow.measure", "one row with weights of 32, 16 and 8 bits"),
     "bfloat16": ("products.measure", "training with compute='bfloat16': steps, held-out losses"),
     "phases": ("phases.measure", "a time line of one step: gather, forward, loss and so on"),
-    "derivatives": ("derivatives.measure", "hessians of a row, products of many, beside others"),
+    "derivatives": (
+        "derivatives.measure",
+        "hessians of a row, in C, and products of many, beside others",
+    ),
     "options": ("options.measure", "what each option costs, and what its arithmetic explains"),
     "scaling": ("scaling.measure", "cost over rows and over parameters, fraction of the peak"),
     "levels": ("options.levels", "every CPU level that runs here, float64 against float32"),
