@@ -99,9 +99,7 @@ TABLE = (
     ),
     argument("--decimal", choices=(".", ","), default=".", help="decimal mark of a CSV file"),
 )
-WEIGHT = argument(
-    "--weight", metavar="COLUMN", help="weights of the rows; by default all are equal"
-)
+WEIGHT = argument("--weight", metavar="COLUMN", help="weights of the rows; by default equal ones")
 JSON = argument("--json", action="store_true", help="print JSON, for programs")
 
 

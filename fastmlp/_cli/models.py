@@ -191,8 +191,7 @@ def load_with_table(
     for name, array in zip(inputs, arrays, strict=True):
         if array.dtype.kind not in "iufb" and columns is None:
             raise CommandError(
-                f"the column {name!r} holds text but this model takes numbers: convert it, or "
-                "train a model of tables by fastmlp train"
+                f"the column {name!r} holds text but this model takes numbers: convert it"
             )
     return model, np.column_stack(arrays), frame, inputs
 

@@ -160,10 +160,7 @@ def read(
         reason = str(error).strip().partition("\n")[0]
         raise CommandError(f"{source(path)} cannot be read as a table: {reason}") from None
     if len(frame) == 0:
-        raise CommandError(
-            f"{source(path)} has no rows: the first line must hold the column names, and the rows "
-            "follow it"
-        )
+        raise CommandError(f"{source(path)} has no rows: the first line holds the column names")
     return frame
 
 
@@ -232,8 +229,7 @@ def _rows(text: str, separator: str) -> Iterator[list[str]]:
             row = next(reader, None)
         except csv.Error as error:
             raise ValueError(
-                f"line {first} has quotes that do not match ({error}): close them, and double "
-                "quotes that are part of a value"
+                f"line {first} has quotes that do not match ({error}): close, or double, them"
             ) from None
         if row is None:
             return

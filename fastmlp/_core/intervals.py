@@ -73,8 +73,7 @@ def check_levels(name: str, value: Any) -> tuple[float, ...]:
     checked = tuple(INNER_FRACTION.check(name, level, example=0.9) for level in levels)
     if len(checked) < 2 or any(low >= high for low, high in pairwise(checked)):
         raise ValueError(
-            f"{name} is {value!r} but at least two ascending levels are expected: pass for example "
-            f"{name}=[0.1, 0.5, 0.9]"
+            f"{name} is {value!r} but at least two ascending levels are expected: [0.1, 0.5, 0.9]"
         )
     return checked
 
@@ -82,9 +81,7 @@ def check_levels(name: str, value: Any) -> tuple[float, ...]:
 def check_flag(name: str, value: object) -> bool:
     """Return a bool of Python or NumPy as a bool; raise TypeError for 1, "no" and the like."""
     if not isinstance(value, BOOLEANS):
-        raise TypeError(
-            f"{name} is {value!r} but must be True or False: pass {name}=True or {name}=False"
-        )
+        raise TypeError(f"{name} is {value!r} but must be True or False: pass {name}=True")
     return bool(value)
 
 

@@ -106,11 +106,7 @@ def encoded(metadata: Mapping[str, str], tensors: Mapping[str, NDArray[Any]]) ->
             f"the model has {len(arrays):,} arrays and a description of {len(text):,} bytes but a "
             f"file has room for {MOST_TENSORS:,} and {MOST_HEADER:,}: save a smaller model"
         )
-    pieces: list[Any] = [
-        PREFIX.pack(len(text)),
-        text,
-        *(array.view(np.uint8).data for array in arrays),
-    ]
+    pieces: list[Any] = [PREFIX.pack(len(text)), text, *(a.view(np.uint8).data for a in arrays)]
     digest = hashlib.sha256()
     for piece in pieces:
         for chunk in chunks(piece):

@@ -71,9 +71,8 @@ def check_room(model: Any, epochs: int, planned: int) -> None:
     room = metadata_and_tensors(model)[1].room(epochs)
     if planned > room:
         warn(
-            f"epochs is {planned:,} but a file has room for the losses, rates and seeds of "
-            f"{room:,} epochs of this model: a Checkpoint after more of them will end the fit "
-            "with an error"
+            f"epochs is {planned:,} but a file has room for the losses of {room:,} epochs of this "
+            "model: a Checkpoint after more of them will end the fit with an error"
         )
 
 

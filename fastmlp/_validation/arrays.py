@@ -59,8 +59,7 @@ def numeric(value: Any, name: str) -> NDArray[Any]:
         array = np.asarray(value)
     except ValueError as error:
         raise ValueError(
-            f"{name} is not a rectangular array of numbers ({error}): "
-            "give every row the same length"
+            f"{name} is not a rectangular array of numbers ({error}): give rows the same length"
         ) from error
     if array.dtype.kind == "O":
         array = _numbers(array, value, name)
@@ -79,9 +78,7 @@ def _numbers(array: NDArray[Any], value: Any, name: str) -> NDArray[Any]:
         raise TypeError(f"{name} is {short(value)} but an array of numbers is expected")
     for item in array.flat:
         if isinstance(item, (str, bytes)):
-            raise TypeError(
-                f"{name} holds {short(item)} but real numbers are expected: convert it first"
-            )
+            raise TypeError(f"{name} holds {short(item)} but real numbers are expected: convert it")
     try:
         return array.astype(np.float64)
     except OverflowError as error:

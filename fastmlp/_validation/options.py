@@ -44,8 +44,7 @@ def averaging(value: Any, epochs: int) -> None:
 
     if type(value) not in AVERAGINGS:
         raise TypeError(
-            f"averaging is {short(value)} but an object of fastmlp.EMA or fastmlp.SWA is expected: "
-            "for example fastmlp.EMA(decay=0.9)"
+            f"averaging is {short(value)} but an object of fastmlp.EMA or fastmlp.SWA is expected"
         )
     if value.start >= epochs:
         from fastmlp._core.user_warnings import warn
@@ -60,8 +59,7 @@ def groups(value: Any, spec: Spec) -> Groups:
     """Return the Groups after checking the number of factors."""
     if type(value) is not Groups:
         raise TypeError(
-            f"groups is {short(value)} but an object of fastmlp.Groups is expected: for example "
-            "fastmlp.Groups(bias_rate=2.0)"
+            f"groups is {short(value)} but an object like fastmlp.Groups(bias_rate=2) is expected"
         )
     chosen: Groups = value
     for name in ("layer_rates", "layer_decays"):

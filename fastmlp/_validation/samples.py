@@ -135,9 +135,7 @@ def targets(value: Any, spec: Spec, n: int, *, name: str = "y") -> NDArray[Any]:
     array = numeric(value, name)
     outputs, kind = spec.layer_sizes[-1], spec.loss.target_kind
     if array.ndim >= 1 and array.shape[0] != n:
-        raise ValueError(
-            f"{name} has {array.shape[0]} rows but X has {n}: pass one for each sample"
-        )
+        raise ValueError(f"{name} has {array.shape[0]} rows but X has {n}: pass one a sample")
     if kind == "class" and array.ndim == 1:
         return _labels(array, outputs, name)
     if array.ndim == 1 and outputs == 1:
@@ -206,8 +204,7 @@ def _rows_sum_to_one(soft: NDArray[Any], name: str) -> None:
     if abs(sums[row] - 1.0) > SOFT_TARGET_TOLERANCE:
         raise ValueError(
             f"{name}[{row}] sums to {sums[row]:.6g} but soft targets are expected to sum to 1: "
-            f"divide by {name}.sum(axis=1, keepdims=True), or use binary_cross_entropy for "
-            "several labels at once"
+            f"divide by {name}.sum(axis=1, keepdims=True), or use binary_cross_entropy"
         )
 
 
@@ -276,8 +273,7 @@ def row_numbers(value: Any, n: int, name: str) -> NDArray[np.int64]:
     for extreme in (array.min(), array.max()):
         if not 0 <= extreme < n:
             raise ValueError(
-                f"{name} holds {extreme} but row numbers from 0 to {n - 1} are expected: "
-                f"X has {n} rows"
+                f"{name} holds {extreme} but row numbers from 0 to {n - 1} are expected"
             )
     return array.astype(np.int64)
 

@@ -191,8 +191,7 @@ class Validated(BaseEstimator):
             value = getattr(self, name)
             if isinstance(value, int) and abs(value) > sys.float_info.max:
                 raise ValueError(
-                    f"{name} is {value!r} but a number up to {sys.float_info.max:g} is expected: "
-                    "pass a smaller one"
+                    f"{name} is {value!r} but a number up to {sys.float_info.max:g} is expected"
                 )
         try:
             super()._validate_params()

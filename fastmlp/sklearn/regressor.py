@@ -166,8 +166,7 @@ class MLPRegressor(Regressor, BaseMLP):
             return mean
         if outputs.shape[1] == m:
             raise ValueError(
-                f"return_std needs a predicted variance but loss is {self.loss!r}: "
-                "fit with loss='gaussian'"
+                f"return_std needs a variance but loss is {self.loss!r}: fit with loss='gaussian'"
             )
         return mean, np.sqrt(outputs[:, m] if m == 1 else outputs[:, m:])
 

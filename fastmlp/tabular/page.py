@@ -152,9 +152,7 @@ def sections(
     facts += [*report.more.items(), *(("note", note) for note in dict.fromkeys(report.notes))]
     yield "What was done", text, table(facts)
     if fitted.facts.curve:
-        text = (
-            "The score of held-out rows, epoch by epoch. The weights of the marked epoch were kept."
-        )
+        text = "The score of held-out rows by epoch. The weights of the marked epoch were kept."
         yield "Learning curves", text, model.plot_history(ax=Axes())
     yield "Where the time went", "", bars(report.seconds, "seconds")
 
