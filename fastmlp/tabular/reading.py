@@ -475,10 +475,12 @@ def layout_of(columns: Columns, feature_names: Array | None, estimator: str) -> 
     return type(estimator, (), attributes)()
 
 
-def used_rows(task: Any, y: Array, sample_weight: Any) -> tuple[Array, Array | None, Array | None]:
+def used_rows(
+    task: Any, y: Array, sample_weight: Any, least: int = 2
+) -> tuple[Array, Array | None, Array | None]:
     """Return the rows with a positive weight, and their weights in training and in scores."""
-    if len(y) < 2:
-        raise ValueError(f"n_samples={len(y)} but at least 2 rows are expected")
+    if len(y) < least:
+        raise ValueError(f"n_samples={len(y)} but at least {least} rows are expected")
     if sample_weight is not None:
         checks = {"dtype": np.float64, "ensure_non_negative": True}
         sample_weight = _check_sample_weight(sample_weight, y, **checks)
@@ -495,17 +497,17 @@ def used_rows(task: Any, y: Array, sample_weight: Any) -> tuple[Array, Array | N
         )
     heaviest = weights.max()
     rows = np.flatnonzero(weights > LIGHTEST * heaviest)
-    if len(rows) < 2:
+    if len(rows) < least:
         raise ValueError(
             f"{len(rows)} rows have a weight above 0, and above {LIGHTEST:.1g} times that of "
-            f"the heaviest, {heaviest:g}, but at least 2 are expected: correct sample_weight "
+            f"the heaviest, {heaviest:g}, but at least {least} are expected: correct sample_weight "
             "or class_weight"
         )
     in_scores = task.score_weights(sample_weight, weights)
-    return rows, relative(weights, rows), relative(in_scores, rows)
+    return rows, _relative(weights, rows), _relative(in_scores, rows)
 
 
-def relative(weights: Array | None, rows: Array) -> Array | None:
+def _relative(weights: Array | None, rows: Array) -> Array | None:
     """Return the weights of some rows, mean 1; None if they are equal."""
     if weights is None or np.all(weights[rows] == weights[rows[0]]):
         return None

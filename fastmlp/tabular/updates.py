@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.utils.validation import _check_sample_weight
 
 from fastmlp._core.history import ResumeState
 from fastmlp._models.codecs import models
@@ -28,7 +27,7 @@ from fastmlp.tabular.fitted_table import FittedTable, HeldOut, Updates
 from fastmlp.tabular.folds import Splits, parts_of
 from fastmlp.tabular.members import GROUPS, Members, frozen
 from fastmlp.tabular.presets import BETA_2, even
-from fastmlp.tabular.reading import LIGHTEST, relative
+from fastmlp.tabular.reading import used_rows
 from fastmlp.tabular.targets import weighed, with_rows
 from fastmlp.tabular.training import calibrated
 
@@ -79,7 +78,7 @@ def updated(
         while sum(len(rows.y) for rows in latest[1:]) >= LATEST_ROWS:
             del latest[0]
     if not n:
-        raise ValueError("there are no rows with a weight above 0: pass at least one")
+        raise ValueError("the stream has no rows but at least 1 is expected")
     blend = Blend([_published(group) for group in blend.groups], blend.weights)
     return _calibrated(fitted, task, blend, latest, n)
 
@@ -150,22 +149,13 @@ def _pieces(
 ) -> Iterator[tuple[Table, Array, Array | None, Array]]:
     """Yield pieces of rows with a weight above 0, their targets, and weights in fit and scores."""
     for table, targets, of_rows in _blocks(fitted, task, X, y, sample_weight):
-        if of_rows is not None:
-            checks = {"dtype": np.float64, "ensure_non_negative": True}
-            of_rows = _check_sample_weight(of_rows, targets, **checks)
-        weights = task.weights(task.users(targets), of_rows)
-        in_scores = task.score_weights(of_rows, weights)
-        rows = np.arange(len(targets))
-        if weights is not None:
-            rows = np.flatnonzero(weights > LIGHTEST * weights.max())
+        rows, weights, in_scores = used_rows(task, task.users(targets), of_rows, least=1)
+        in_scores = np.ones(len(rows)) if in_scores is None else in_scores
         for first in range(0, len(rows), MOST_ROWS):
-            part = rows[first : first + MOST_ROWS]
-            yield (
-                table.take(part),
-                targets[part],
-                relative(weights, part),
-                np.ones(len(part)) if in_scores is None else in_scores[part],
-            )
+            piece = slice(first, first + MOST_ROWS)
+            part = rows[piece]
+            in_fit = None if weights is None else weights[piece]
+            yield table.take(part), targets[part], in_fit, in_scores[piece]
 
 
 def _blocks(

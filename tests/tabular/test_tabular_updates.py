@@ -153,7 +153,7 @@ WRONG = [
     (regressor, {}, (LATER, None), "y is None and X is a DataFrame"),
     (regressor, {}, (LATER, RULE, -RULE), "Negative values in data"),
     (regressor, {}, (LATER, RULE, 0 * RULE), "at least one non-zero"),
-    (regressor, {}, (iter([]),), "no rows with a weight above 0"),
+    (regressor, {}, (iter([]),), "the stream has no rows"),
     (regressor, {}, (broken(),), "Input y contains NaN"),
     (regressor, {}, (iter([LATER]),), "a block is a DataFrame but"),
     (regressor, {}, (fastmlp.ArrowBlocks(LATER, "a"), RULE), "y or sample_weight is passed beside"),
