@@ -50,14 +50,6 @@ def test_json():
     assert json.loads(fastmlp.History([1.0], [math.inf]).to_json())["val_loss"] == [None]
 
 
-def test_curves():
-    pyplot = pytest.importorskip("matplotlib.pyplot")
-    figure, axes = pyplot.subplots()
-    assert history().plot(axes) is axes
-    assert [line.get_label() for line in axes.lines] == ["training", "validation"]
-    pyplot.close(figure)
-
-
 def test_a_short_repr():
     text = repr(history(epochs=100))
     assert text.startswith("History(100 epochs, loss ")

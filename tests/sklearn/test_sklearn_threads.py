@@ -14,7 +14,6 @@ from at_once import at_once, busy, held, repeating, switching
 pytest.importorskip("sklearn")
 
 from sklearn.base import clone
-from sklearn.exceptions import NotFittedError
 from small_estimators import COPIES, OTHER, WIDE, X, Y, classifier, regressor, state
 
 import fastmlp
@@ -111,15 +110,6 @@ def test_another_thread_reads_the_old_fit_until_the_end_and_copies_nothing(
     assert state(saved(net, tmp_path)) == state(copy.deepcopy(net)) == state(net)
     assert list(net.classes_) == (["high", "low"] if method == "fit" else [0, 1, 2])
     assert net.n_features_in_ == (7 if method == "fit" else 5)
-
-
-def test_a_first_fit_shows_nothing_until_its_end():
-    first = classifier()
-    with blocked(first):
-        with pytest.raises(NotFittedError):
-            first.predict(X)
-        assert not hasattr(first, "classes_")
-    assert list(first.classes_) == [0, 1, 2]
 
 
 @pytest.mark.parametrize("standardize", [False, True])

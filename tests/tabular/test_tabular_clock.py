@@ -93,14 +93,6 @@ def test_a_clock_that_stands_still_is_no_error():
         assert 0 <= own.passed() <= 1
 
 
-def test_a_clock_without_a_deadline_never_ends():
-    own = Clock(None)
-    for _ in range(2):
-        own.evaluated(1e9)
-        assert (own.ended(), own.passed()) == (False, 0.0)
-        np.testing.assert_array_equal(own.shares(np.array([0, 3, 6]), 6), [0, 0.5, 1])
-
-
 def test_rates_follow_the_steps_or_a_time_that_is_short():
     watch = Watch()
     own, steps = watch.clock(200), np.arange(20, 27)
