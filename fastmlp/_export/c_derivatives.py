@@ -10,13 +10,12 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from fastmlp._export.c_source import WRITERS, Body, NetworkSource, Source
-from fastmlp._export.c_text import ACTIVATIONS
+from fastmlp._export.c_text import ACTIVATIONS, FIRST, LINK_VALUES
 from fastmlp._export.layers import Layer, stacked
 from fastmlp._network.activations import GELU_CUBIC, LEAK, SELU_ALPHA, SELU_SCALE, SQRT_2_OVER_PI
-from fastmlp._network.layer_norm import EPSILON
 
 DENSITY = f"{math.sqrt(0.5 / math.pi)!r} * exp(-0.5 * z * z)"
 GELU_LOCALS = f"""\
@@ -28,13 +27,15 @@ const real c = z < -40.0 ? -40.0 : z > 40.0 ? 40.0 : z, c2 = {GELU_CUBIC!r} * c 
 MISH_LOCALS = "const real g = tanh(log1p(exp(z))), s = sigmoid(z), g1 = (1.0 - g * g) * s;\n"
 
 
+Texts: TypeAlias = dict[str, str]
+
+
 class Derived(NamedTuple):
     """The derivatives of a function of z, as C: of z and its value f, and of the slope."""
 
     slope: str
     curvature: str
     locals: str = ""
-    value: str = ""  # of links; those of activations are in `ACTIVATIONS`
 
 
 # Where slope or curvature jump, they are the left ones.
@@ -66,16 +67,11 @@ DERIVED = {
     ),
     "mish": Derived("g + z * g1", "2.0 * g1 + z * g1 * (1.0 - s - 2.0 * g * s)", MISH_LOCALS),
 }
-FIRST = "j < n / HEADS ? "  # of the outputs that the link leaves as they are
 LINKS = {
-    "exp": Derived("f", "f", value="exp(z)"),
-    "sigmoid": DERIVED["sigmoid"]._replace(value="sigmoid(z)"),
-    "mean_and_variance": Derived(f"{FIRST}1.0 : f", f"{FIRST}0.0 : f", value=f"{FIRST}z : exp(z)"),
-    "ascending": Derived(
-        f"{FIRST}1.0 : sigmoid(z)",
-        f"{FIRST}0.0 : slope * sigmoid(-z)",
-        value=f"{FIRST}z : {ACTIVATIONS['softplus']}",
-    ),
+    "exp": Derived("f", "f"),
+    "sigmoid": DERIVED["sigmoid"],
+    "mean_and_variance": Derived(f"{FIRST}1.0 : f", f"{FIRST}0.0 : f"),
+    "ascending": Derived(f"{FIRST}1.0 : sigmoid(z)", f"{FIRST}0.0 : slope * sigmoid(-z)"),
 }
 
 ELEMENTWISE = """\
@@ -180,22 +176,6 @@ static void bend_softmax(const real *p, const real *g, const real *s, real *q, i
 }
 """,
 }
-NORM = f"""\
-/* Rows of mean 0 and variance 1, into v, and behind them the factor that made them. */
-static void derive_norm(real *y, const real *gains, const real *shifts, real *v, int n)
-{{
-    real mean = 0.0, square = 0.0;
-    int j;
-    for (j = 0; j < n; j++) mean += y[j];
-    mean /= (real)n;
-    for (j = 0; j < n; j++) square += (y[j] - mean) * (y[j] - mean);
-    v[n] = 1.0 / sqrt(square / (real)n + {EPSILON:.7f});
-    for (j = 0; j < n; j++) {{
-        v[j] = (y[j] - mean) * v[n];
-        y[j] = v[j] * gains[j] + shifts[j];
-    }}
-}}
-"""
 
 
 def loop(n: Any, code: str) -> str:
@@ -257,21 +237,15 @@ class Derivatives(Body):
                 called += piece
         self.source.functions |= dict(reversed(helpers.items()))
 
-    def room(self, name: str, size: int) -> str:
-        """Return the name of a buffer, which has at least this size."""
-        self.buffers[name] = max(self.buffers.get(name, 0), size)
-        return name
-
     def differentiate(self, *before: str) -> None:
         """Add code of the gradient, in front of that of later steps."""
         self.room("g", self.width)
         self.backward[:0] = before
 
-    def new_tangents(self) -> tuple[str, str]:
-        """Return the buffers of tangents before and after a step."""
-        before = self.tangents
+    def new_tangents(self) -> str:
+        """Return the buffer of the tangents behind a step."""
         self.tangents = self.room(f"s_{len(self.buffers)}", self.inputs * self.width)
-        return before, self.tangents
+        return self.tangents
 
     def product(self, layer: Layer) -> tuple[str, int, int]:
         """Add an affine layer or a linear path, with tangents and gradients."""
@@ -282,18 +256,15 @@ class Derivatives(Body):
         else:
             back = f"back({w}, g, {self.room('q', n)}, {n}, {m});"
             self.differentiate(back, loop(n, "g[j] = q[j];"))
-        if self.bent:
-            if layer.kind != "linear":
-                before, s = self.new_tangents()
-                self.calls.append(loop(self.inputs * m, f"{s}[j] = 0.0;"))
-            if layer.kind == "linear" or not before:
-                self.calls.append(f"add_rows({w}, {self.tangents}, {n}, {m});")
-            else:
-                row = f"{s} + i * {m}"
-                self.calls.append(
-                    f"for (int i = 0; i < {self.inputs}; i++) "
-                    f"affine({before} + i * {n}, {w}, {row}, {row}, {n}, {m});"
-                )
+        before = "x" if layer.kind == "linear" else self.tangents or "x"
+        if self.bent and layer.kind != "linear":
+            self.calls.append(loop(self.inputs * m, f"{self.new_tangents()}[j] = 0.0;"))
+        if self.bent and before == "x":
+            self.calls.append(f"add_rows({w}, {self.tangents}, {n}, {m});")
+        elif self.bent:
+            row = f"{self.tangents} + i * {m}"
+            call = f"affine({before} + i * {n}, {w}, {row}, {row}, {n}, {m});"
+            self.calls.append(nested("i", self.inputs, call))
         return w, n, m
 
     def keep(self, layer: Layer) -> None:
@@ -324,23 +295,28 @@ class Derivatives(Body):
             back.insert(0, nested("i", self.inputs, f"{step.bend.format(**fields)}\n{row}"))
         self.differentiate(*back)
         if self.bent:
-            _, after = self.new_tangents()
-            tangent = step.tangent.format(t=f"{after} + i * {n}", **fields)
+            tangent = step.tangent.format(t=f"{self.new_tangents()} + i * {n}", **fields)
             self.calls.append(nested("i", self.inputs, tangent))
 
-    def elementwise(self, layer: Layer, name: str, row: Derived, options: dict[str, str]) -> None:
-        """Add a function of each value."""
-        d = self.room(f"d_{len(self.buffers)}", 2 * self.width)
-        piece = ELEMENTWISE.format(name=name, **row._asdict(), **options)
-        piece = piece.replace("HEADS", str(layer.heads))
-        self.call(name, piece, *self.constants(layer).values(), d)
+    def elementwise(
+        self,
+        layer: Layer,
+        values: dict[str, str],
+        rows: dict[str, Derived],
+        options: dict[str, str],
+    ) -> None:
+        """Add a function of single values, by tables of values and derivatives."""
+        name, d = f"derive_{layer.kind}_{layer.name}", f"d_{len(self.buffers)}"
+        row = {**rows[layer.name]._asdict(), **options, "value": values[layer.name]}
+        piece = ELEMENTWISE.format(name=name, **row).replace("HEADS", str(layer.heads))
+        self.call(name, piece, *self.constants(layer).values(), self.room(d, 2 * self.width))
         self.nonlinear(layer, ELEMENTWISE_STEP, d=d)
 
-    def normalize(self, layer: Layer) -> None:
+    def normalize(self, layer: Layer) -> tuple[str, str]:
         """Add a normalisation of the values."""
-        d, arrays = self.room(f"d_{len(self.buffers)}", 2 * self.width), self.constants(layer)
-        self.call("derive_norm", NORM, *arrays.values(), d)
-        self.nonlinear(layer, NORM_STEP, d=d, gains=arrays["gains"])
+        gains, v = super().normalize(layer)
+        self.nonlinear(layer, NORM_STEP, d=v, gains=gains)
+        return gains, v
 
     def add(self, layer: Layer) -> None:
         """Add a layer."""
@@ -352,7 +328,7 @@ class Derivatives(Body):
             WRITERS["link"](self, layer)
             self.nonlinear(layer, SOFTMAX_STEP, d=self.at)
         elif layer.name in LINKS:
-            self.elementwise(layer, f"derive_{layer.name}", LINKS[layer.name], PLAIN)
+            self.elementwise(layer, LINK_VALUES, LINKS, PLAIN)
         if layer.name == "ascending":
             n, m = self.width, self.width // layer.heads
             self.calls.append(f"for (int j = {m}; j < {n}; j++) y[j] += y[j - {m}];")
@@ -412,11 +388,6 @@ int {f}_work(casadi_int *n_arg, casadi_int *n_res, casadi_int *n_iw, casadi_int 
 """
 
 
-def of_activation(name: str) -> Derived:
-    """Return the row of an activation, with its value."""
-    return DERIVED[name]._replace(value=ACTIVATIONS[name])
-
-
 def is_bent(layer: Layer) -> bool:
     """Whether a step has second derivatives."""
     return layer.kind == "layer_norm" or (layer.kind in BENT and layer.name not in STRAIGHT)
@@ -430,46 +401,41 @@ DERIVATIVE_WRITERS: dict[str, Any] = {
     "layer_norm": Derivatives.normalize,
     "keep": Derivatives.keep,
     "skip": Derivatives.skip,
-    "activation": lambda body, layer: body.elementwise(
-        layer, f"derive_{layer.name}", of_activation(layer.name), PLAIN
-    ),
-    "parametric": lambda body, layer: body.elementwise(
-        layer, f"derive_parametric_{layer.name}", of_activation(layer.name), PARAMETRIC
-    ),
+    "activation": lambda body, layer: body.elementwise(layer, ACTIVATIONS, DERIVED, PLAIN),
+    "parametric": lambda body, layer: body.elementwise(layer, ACTIVATIONS, DERIVED, PARAMETRIC),
     "link": Derivatives.link,
 }
 
 
 def add(source: NetworkSource, nets: Sequence[list[Layer]], derivatives: int) -> None:
-    """Add the functions that compute derivatives, of orders up to 2, to a source."""
-    n, outputs, first = source.fields["inputs"], source.fields["outputs"], int(source.model.is_pair)
-    for order, (name, declaration) in enumerate([*DECLARED.items()][:derivatives], start=1):
-        source.derivatives[name] = n**order
-        sizes = source.derivatives.items()
-        parameters = "".join(f", real *{array}" for array, _ in sizes)
-        arguments = "".join(f", {array} + {first * size}" for array, size in sizes)
-        body = Derivatives(source, 1 / len(nets), order)
-        body.network(stacked(nets), n)
-        zeros = [loop(outputs * size, f"{array}[j] = 0.0;") for array, size in sizes]
-        mixed = source.mixture(body, f"_{order}", parameters, arguments)
-        negative = [loop(size, f"{array}[j] = -{array}[{size} + j];") for array, size in sizes]
-        code, last = ("".join(f"    {line}\n" for line in lines) for lines in (zeros, negative))
-        source.function(name, body, code + mixed, parameters, last * first)
-        source.declared.append(declaration.replace("PARAMETERS", parameters))
-    source.write(casadi(source), source.dtype)
-
-
-def casadi(source: NetworkSource) -> str:
-    """Return the functions of CasADi's interface: NAME, its jacobian jac_NAME, and that of this."""
-    outputs, inputs = source.fields["outputs"], source.fields["inputs"]
-    name, rows = source.fields["name"], outputs * inputs
-    functions, arguments = "", "x, y"
-    for order, (result, entries) in enumerate({"y": 1, **source.derivatives}.items()):
-        arguments += f", {result}" * (order > 0)
+    """Add the functions that compute derivatives, of orders up to 2, and those of CasADi."""
+    inputs, outputs = source.fields["inputs"], source.fields["outputs"]
+    fields = {"inputs": inputs, "outputs": outputs, "rows": outputs * inputs}
+    arrays, name, functions = ["y", *DECLARED], source.fields["name"], ""
+    for order, what in enumerate(["predict", *DECLARED][: derivatives + 1]):
+        if order:
+            add_order(source, nets, order)
         functions += CASADI_FUNCTION.format(
             f="jac_" * order + name,
-            call=f"{name}_{[*DECLARED][order - 1] if order else 'predict'}({arguments})",
-            **{"order": order, "result": result, "entries": entries, "rows": rows},
-            **{"inputs": inputs, "outputs": outputs},
+            call=f"{name}_{what}(x, {', '.join(arrays[: order + 1])})",
+            **{"order": order, "result": arrays[order], "entries": inputs**order, **fields},
         )
-    return CASADI.format(functions=functions, rows=rows, inputs=inputs, outputs=outputs)
+    source.write(CASADI.format(functions=functions, **fields), source.dtype)
+
+
+def add_order(source: NetworkSource, nets: Sequence[list[Layer]], order: int) -> None:
+    """Add the function that computes derivatives up to an order."""
+    n, outputs, first = source.fields["inputs"], source.fields["outputs"], int(source.model.is_pair)
+    name, declaration = [*DECLARED.items()][order - 1]
+    source.derivatives[name] = n**order
+    sizes = source.derivatives.items()
+    parameters = "".join(f", real *{array}" for array, _ in sizes)
+    arguments = "".join(f", {array} + {first * size}" for array, size in sizes)
+    body = Derivatives(source, 1 / len(nets), order)
+    body.network(stacked(nets), n)
+    zeros = [loop(outputs * size, f"{array}[j] = 0.0;") for array, size in sizes]
+    mixed = source.mixture(body, f"_{order}", parameters, arguments)
+    negative = [loop(size, f"{array}[j] = -{array}[{size} + j];") for array, size in sizes]
+    code, last = ("".join(f"    {line}\n" for line in lines) for lines in (zeros, negative))
+    source.function(name, body, code + mixed, parameters, last * first)
+    source.declared.append(declaration.replace("PARAMETERS", parameters))

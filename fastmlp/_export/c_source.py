@@ -225,8 +225,13 @@ class Body:
             self.at = next(
                 buffer for buffer in "abcd" if buffer not in (source, *self.stored.values())
             )
-            self.buffers[self.at] = max(self.buffers.get(self.at, 0), width)
+            self.room(self.at, width)
         return source, self.at
+
+    def room(self, name: str, size: int) -> str:
+        """Return the name of a buffer, which has at least this size."""
+        self.buffers[name] = max(self.buffers.get(name, 0), size)
+        return name
 
     def product(self, layer: Layer) -> tuple[str, int, int]:
         """Add an affine layer, or a linear path, which adds to current values instead of biases.
@@ -266,6 +271,12 @@ class Body:
         self.source.functions[name] = piece
         self.calls.append(f"{name}({', '.join([self.at, *arguments, str(self.width)])});")
 
+    def normalize(self, layer: Layer) -> tuple[str, str]:
+        """Add a normalisation; return the addresses of gains and of the normalised values."""
+        arrays, v = self.constants(layer), self.room(f"v_{len(self.buffers)}", self.width + 1)
+        self.call("normalize", text.NORMALIZE, *arrays.values(), v)
+        return arrays["gains"], v
+
     def apply(self, layer: Layer, name: str, frame: str, body: str) -> None:
         """Add a function, named in its frame, that changes the current values in place."""
         if body:
@@ -276,9 +287,7 @@ WRITERS: dict[str, Any] = {
     "scaling": Body.scale,
     "affine": Body.product,
     "linear": Body.product,
-    "layer_norm": lambda body, layer: body.call(
-        "normalize", text.NORMALIZE, *body.constants(layer).values()
-    ),
+    "layer_norm": lambda body, layer: body.normalize(layer),
     "keep": lambda body, layer: body.stored.update({layer.name: body.at}),
     "skip": lambda body, layer: body.call("add", text.ADD, body.stored.pop("block")),
     "activation": lambda body, layer: body.apply(

@@ -40,38 +40,44 @@ for (j = 0; j < n; j++) {{
         const real z = y[j];
         y[j] = {};
     }}"""
+FIRST = "j < n / HEADS ? "  # of the outputs that a link leaves as they are
+# The value of an output at z; `softmax` needs all, and with `ascending` each adds to one before it.
+LINK_VALUES = {
+    "exp": "exp(z)",
+    "sigmoid": "sigmoid(z)",
+    "mean_and_variance": f"{FIRST}z : exp(z)",
+    "ascending": f"{FIRST}z : {ACTIVATIONS['softplus']}",
+}
 # Operations on the n outputs of the last layer.
 LINKS = {
     "identity": "",
-    "exp": EACH.format("exp(z)"),
-    "mean_and_variance": "for (j = n / 2; j < n; j++) y[j] = exp(y[j]);",
-    "sigmoid": EACH.format("sigmoid(z)"),
+    **{name: EACH.format(value) for name, value in LINK_VALUES.items()},
     "softmax": """\
 real largest = y[0], sum = 0.0;
     for (j = 1; j < n; j++) if (largest < y[j]) largest = y[j];
     for (j = 0; j < n; j++) sum += y[j] = exp(y[j] - largest);
     for (j = 0; j < n; j++) y[j] /= sum;""",
-    "ascending": f"""\
-for (j = n / HEADS; j < n; j++) {{
-        const real z = y[j];
-        y[j] = y[j - n / HEADS] + {ACTIVATIONS["softplus"]};
-    }}""",
 }
+LINKS["ascending"] += "\n    for (j = n / HEADS; j < n; j++) y[j] += y[j - n / HEADS];"
 
 NORMALIZE = f"""\
-/* Rows of mean 0 and variance 1, times gains, plus shifts. */
-static void normalize(real *y, const real *gains, const real *shifts, int n)
+/* Rows of mean 0 and variance 1, into v, and behind them the factor that made them; y has them
+ * times gains, plus shifts. */
+static void normalize(real *y, const real *gains, const real *shifts, real *v, int n)
 {{
-    real mean = 0.0, square = 0.0, scale;
+    real mean = 0.0, square = 0.0;
     int j;
     for (j = 0; j < n; j++) mean += y[j];
     mean /= (real)n;
     for (j = 0; j < n; j++) {{
-        y[j] -= mean;
-        square += y[j] * y[j];
+        v[j] = y[j] - mean;
+        square += v[j] * v[j];
     }}
-    scale = 1.0 / sqrt(square / (real)n + {EPSILON:.7f});
-    for (j = 0; j < n; j++) y[j] = y[j] * scale * gains[j] + shifts[j];
+    v[n] = 1.0 / sqrt(square / (real)n + {EPSILON:.7f});
+    for (j = 0; j < n; j++) {{
+        v[j] *= v[n];
+        y[j] = v[j] * gains[j] + shifts[j];
+    }}
 }}
 """
 
