@@ -19,6 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import derivative_training
 import numpy as np
 from harness import CannotRunError, Names, Rows, interleave, limited
 
@@ -193,7 +194,7 @@ def column_major(array: np.ndarray) -> np.ndarray:
 
 
 def measure(
-    cases: tuple[str, ...] = Names.of([*CASES, "c"]),
+    cases: tuple[str, ...] = Names.of([*CASES, "c", *derivative_training.TRAINING]),
     rivals: tuple[str, ...] = Names.of(RIVALS),
     rounds: int = 9,
     turn: float = 0.05,
@@ -203,6 +204,10 @@ def measure(
     for name in cases:
         if name == "c":
             yield measure_c(rivals, rounds, turn)
+            continue
+        if name in derivative_training.TRAINING:
+            with limited(1):
+                yield derivative_training.training(name, rivals, rounds, turn)
             continue
         sizes, n = CASES[name]
         with limited(1):
