@@ -23,6 +23,7 @@ PROGRAMS = (
     ("Tables", "Prices of cars, with intervals", "prices_with_intervals", "tabular"),
     ("Control", "Keep a pendulum upright", "steer_a_pendulum", "derivatives"),
     ("Surrogate", "Imitate a simulation", "surrogate_of_a_simulation", "prediction"),
+    ("Surrogate", "Learn from gradients", "values_and_gradients", "derivatives"),
     ("Sound", "Model an amplifier", "model_an_amplifier", "prediction"),
     ("Microcontroller", "Linearize a sensor", "sensor_on_a_microcontroller", "deploying"),
     ("SQL", "Predict in a query", "predict_in_sql", "guides/other-tools"),
@@ -65,6 +66,16 @@ def surrogate_of_a_simulation(axes: Any, found: dict[str, Any]) -> None:
     axes.plot(found["truth"], found["truth"], color=GREY, linewidth=0.8)
     axes.plot(found["truth"], found["predicted"], ".", color=BLUE, markersize=3)
     axes.set(xlabel="simulated deflection", ylabel="predicted")
+
+
+def values_and_gradients(axes: Any, found: dict[str, Any]) -> None:
+    """Draw the errors with and without derivatives."""
+    for k, (name, color) in enumerate((("values", GREY), ("values and derivatives", BLUE))):
+        errors = [both[k] for both in found.values()]
+        axes.bar(np.arange(3) + 0.35 * k, errors, 0.33, color=color, label=name)
+    axes.set_xticks(np.arange(3) + 0.17, list(found))
+    axes.set(ylabel="error, standard deviations", yscale="log")
+    axes.legend()
 
 
 def model_an_amplifier(axes: Any, found: dict[str, Any]) -> None:
@@ -131,6 +142,7 @@ PICTURES = {
         prices_with_intervals,
         steer_a_pendulum,
         surrogate_of_a_simulation,
+        values_and_gradients,
         model_an_amplifier,
         sensor_on_a_microcontroller,
         online_learning,

@@ -131,6 +131,11 @@ def test_the_surrogate_and_its_derivatives_are_those_of_the_simulation():
     np.testing.assert_allclose(found["slopes"], found["differences"], atol=0.03)
 
 
+def test_derivatives_teach():
+    for alone, both in run("values_and_gradients").values():
+        assert both < alone / 4
+
+
 def test_the_amplifier_is_heard_alike():
     assert run("model_an_amplifier")["error"] < 1e-3
 
