@@ -1,4 +1,4 @@
-"""Learn from gradients: the same rows teach more where the derivatives of a function are known, too.
+"""Learn from gradients: the same rows teach more where derivatives of a function are known, too.
 
 An adjoint solver gives the derivatives of a simulation by all inputs for the price of another run,
 and a program for molecules gives forces beside the energy. Three functions are learned from few
@@ -8,7 +8,6 @@ rows, by their values alone and by values and derivatives, `fit(X, y, dy=D)`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -18,7 +17,7 @@ Learned = tuple[np.ndarray, np.ndarray]  # values (n,), derivatives (n, inputs)
 
 
 def branin(u: np.ndarray) -> Learned:
-    """Branin's function of optimisation, with three valleys, on the unit square."""
+    """Return Branin's function of optimisation, with three valleys, on the unit square."""
     x, z = 15 * u[:, 0] - 5, 15 * u[:, 1]
     a = z - 5.1 / (4 * np.pi**2) * x**2 + 5 / np.pi * x - 6
     t = 10 - 10 / (8 * np.pi)
@@ -27,7 +26,7 @@ def branin(u: np.ndarray) -> Learned:
 
 
 def wing_weight(u: np.ndarray) -> Learned:
-    """The weight of a light aircraft's wing (Forrester, Sobester and Keane 2008), of six inputs.
+    """Return the weight of a wing (Forrester, Sobester and Keane 2008), a function of six inputs.
 
     They are area, aspect ratio, taper, thickness, load factor and weight of the flying aircraft.
     """
@@ -40,7 +39,7 @@ def wing_weight(u: np.ndarray) -> Learned:
 
 
 def pair_potential(u: np.ndarray) -> Learned:
-    """The energy of three atoms in a plane near a triangle: Morse's potential of each pair."""
+    """Return the energy of three atoms in a plane, by Morse's potential of each pair."""
     at = np.array([[0, 0], [1, 0], [0.5, np.sqrt(0.75)]]) + 0.3 * (u.reshape(-1, 3, 2) - 0.5)
     energy, slopes = np.zeros(len(u)), np.zeros_like(at)
     for i, j in ((0, 1), (0, 2), (1, 2)):
