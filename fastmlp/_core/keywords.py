@@ -60,10 +60,7 @@ def check_choice(name: str, value: Any, names: Collection[str], other: str = "")
 
 
 def with_argument_hints(
-    cls: Class,
-    synonyms: Synonyms = SYNONYMS,
-    attributes: Synonyms = ATTRIBUTES,
-    plain: Collection[str] = (),
+    cls: Class, synonyms: Synonyms = SYNONYMS, attributes: Synonyms = ATTRIBUTES, plain: Any = ()
 ) -> Class:
     """Class decorator: explain wrong arguments, but not of plain methods, and attributes."""
     for name in dir(cls):

@@ -12,7 +12,7 @@ import os
 import sys
 from collections import ChainMap
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -29,6 +29,10 @@ from fastmlp._files.schema import Codec, Object
 from fastmlp._files.strict_json import ModelFormatError, check
 
 __all__ = ["ModelFormatError", "load", "load_predictor", "save"]
+
+PathLike: TypeAlias = str | os.PathLike[str]
+Functions: TypeAlias = Mapping[str, Any] | None  # the caller's custom functions by name
+Maker: TypeAlias = Callable[[dict[str, Any], Cursor], Any]  # of an object, from a description
 
 FORMAT = "fastmlp"
 VERSION = 1
@@ -55,12 +59,12 @@ SERVED = {
 HEAD = Object({"class": Choice(CLASSES), "engine": Choice(ENGINES)})  # of every description
 
 
-def save(model: Any, path: str | os.PathLike[str], training: bool = True) -> None:
+def save(model: Any, path: PathLike, training: bool = True) -> None:
     """Write a model to a file; see ``MLP.save``."""
     saving(model, path, training)()
 
 
-def saving(model: Any, path: str | os.PathLike[str], training: bool = True) -> Callable[[], None]:
+def saving(model: Any, path: PathLike, training: bool = True) -> Callable[[], None]:
     """Return a function that writes the present model to a file, in any thread, at any time."""
     content = metadata_and_tensors(model, training)
     return lambda: atomic_files.write(path, safetensors.encoded(*content))
@@ -130,11 +134,7 @@ def _imported(module: str) -> Any:
 
 
 def load(
-    path: str | os.PathLike[str],
-    *,
-    engine: str | None = None,
-    verify: bool = True,
-    functions: Mapping[str, Any] | None = None,
+    path: PathLike, *, engine: str | None = None, verify: bool = True, functions: Functions = None
 ) -> Any:
     """Return the model that ``save`` has written to a file; safe for files of any origin.
 
@@ -182,12 +182,7 @@ def load(
     return _read(path, verify, functions, functools.partial(_model, engine=engine))
 
 
-def load_predictor(
-    path: str | os.PathLike[str],
-    *,
-    verify: bool = True,
-    functions: Mapping[str, Any] | None = None,
-) -> Any:
+def load_predictor(path: PathLike, *, verify: bool = True, functions: Functions = None) -> Any:
     """Return the predictor of a saved model, in programs that have NumPy alone.
 
     It is the result of the method ``predictor()`` of the model, which is not made: scikit-learn,
@@ -229,12 +224,7 @@ def load_predictor(
     return _read(path, verify, functions, _predictor)
 
 
-def _read(
-    path: str | os.PathLike[str],
-    verify: bool,
-    functions: Mapping[str, Any] | None,
-    make: Callable[[dict[str, Any], Cursor], Any],
-) -> Any:
+def _read(path: PathLike, verify: bool, functions: Functions, make: Maker) -> Any:
     """Return the object that a function makes of a file's description."""
     check_flag("verify", verify)
     if not isinstance(functions, Mapping | None):
@@ -249,10 +239,7 @@ def _read(
 
 
 def rebuild(
-    content: Content,
-    make: Callable[[dict[str, Any], Cursor], Any] | None = None,
-    verify: bool = True,
-    functions: Mapping[str, Any] | None = None,
+    content: Content, make: Maker | None = None, verify: bool = True, functions: Functions = None
 ) -> Any:
     """Return the object that a function, by default `_model`, makes of a file's description."""
     description = described(content.header)

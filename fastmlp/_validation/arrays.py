@@ -90,10 +90,7 @@ def _numbers(array: NDArray[Any], value: Any, name: str) -> NDArray[Any]:
 
 
 def finite(
-    array: NDArray[Any],
-    dtype: np.dtype[Any],
-    name: str,
-    remedy: str = "drop or fill such entries",
+    array: NDArray[Any], dtype: np.dtype[Any], name: str, remedy: str = "drop or fill such entries"
 ) -> NDArray[Any]:
     """Return the array in this dtype, without a copy if it has it; reject NaN and infinity."""
     converted = cast(array, dtype)

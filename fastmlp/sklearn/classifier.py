@@ -140,7 +140,7 @@ class MLPClassifier(Classifier, BaseMLP):
             )
         # It sets an attribute.
         multiclass._check_partial_fit_first_call(copy_with_state(self, vars(self)), classes)
-        train(self, X, y, sample_weight, classes=classes, one_epoch=True)
+        train(self, (X, y, sample_weight), classes=classes, one_epoch=True)
         return self
 
     def predict(self, X: Any) -> Array:

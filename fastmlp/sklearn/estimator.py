@@ -223,7 +223,7 @@ class BaseMLP(Exportable, parameters.Validated, CallbackSupportMixin):
         epochs. A copy, pickle or file by another thread during a fit is a RuntimeError: use
         ``predictor()``, or a callback, which may copy and save ``state.model``.
         """
-        training.train(self, X, y, sample_weight, (X_val, y_val, sample_weight_val))
+        training.train(self, (X, y, sample_weight), (X_val, y_val, sample_weight_val))
         return self
 
     def __getattr__(self, name: str) -> Any:

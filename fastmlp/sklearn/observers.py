@@ -19,12 +19,7 @@ class Observers(CallbackList):
     """All callbacks of one fit: scikit-learn's get the user's object, fastmlp's the draft."""
 
     def __init__(
-        self,
-        estimator: Any,
-        draft: Any,
-        arguments: dict[str, Any],
-        has_validation: bool,
-        partial: bool,
+        self, estimator: Any, draft: Any, arguments: Any, has_validation: bool, partial: bool
     ) -> None:
         self.estimator, self.draft, self.arguments = estimator, draft, arguments
         self.partial, is_stochastic = partial, draft.solver in STOCHASTIC

@@ -140,7 +140,7 @@ class MLPRegressor(Regressor, BaseMLP):
         estimator
             The estimator itself.
         """
-        train(self, X, y, sample_weight, one_epoch=True)
+        train(self, (X, y, sample_weight), one_epoch=True)
         return self
 
     def predict(self, X: Any, return_std: bool = False) -> Any:

@@ -34,19 +34,18 @@ from fastmlp.sklearn.validation import Array, Samples, Validation, sound
 
 # scikit-learn's names of links, where they differ.
 OUT_ACTIVATIONS = {"sigmoid": "logistic", "mean_and_variance": "identity"}
+ABSENT = (None, None, None)  # validation data
 FEATURES = ("n_features_in_", "feature_names_in_")  # attributes that scikit-learn's checks set
 
 
 def train(
-    estimator: Any,
-    X: Any,
-    y: Any,
-    sample_weight: Any,
-    validation_data: tuple[Any, Any, Any] = (None, None, None),
-    classes: Any = None,
-    one_epoch: bool = False,
+    estimator: Any, data: Any, valid: Any = ABSENT, classes: Any = None, one_epoch: bool = False
 ) -> None:
-    """Train, and replace the estimator's value; ``one_epoch`` is a ``partial_fit``."""
+    """Train, and replace the estimator's value; ``one_epoch`` is a ``partial_fit``.
+
+    The data are samples, targets and sample weights; so are those for validation.
+    """
+    X, y, sample_weight = data
     if one_epoch and estimator.early_stopping:
         raise refusal("early_stopping", "partial_fit")
     continues = estimator.warm_start or one_epoch
@@ -60,7 +59,7 @@ def train(
     before = None if earlier is None else earlier.network
     network = _network(estimator, before, samples, targets, rng)
     spec = network.spec
-    held_out = _validation_samples(draft, targets, *validation_data)
+    held_out = _validation_samples(draft, targets, *valid)
     if held_out is None and estimator.early_stopping and estimator.solver in STOCHASTIC:
         samples, held_out = _split(samples, spec, estimator.validation_fraction, rng)
     weights = _training_weights(estimator, samples, targets, spec)
@@ -73,11 +72,11 @@ def train(
     if held_out is not None and attributes.get("validation_loss_curve_") is None:
         attributes["validation_loss_curve_"] = []
     fitted = draft._fitted = FittedNetwork(network, targets, attributes)
-    data = network.data(samples, weights)
-    scaled = None
+    scaled = network.data(samples, weights)
+    test = None
     if held_out is not None:
         held_weights = check.sample_weights(held_out.weights, held_out.rows, spec.dtype)
-        scaled = Validation(held_out, network.data(held_out, held_weights))
+        test = Validation(held_out, network.data(held_out, held_weights))
     is_count = spec.loss.target_kind == "count"
     constant = validation.loss_constant(samples.targets, weights) if is_count else 0.0
     arguments = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
@@ -86,9 +85,9 @@ def train(
         estimator._fitted = earlier = earlier.set_apart()
     try:
         if estimator.solver in STOCHASTIC:
-            solver: BatchFit | LbfgsFit = BatchFit(reporter, data, scaled, constant, rng)
+            solver: BatchFit | LbfgsFit = BatchFit(reporter, scaled, test, constant, rng)
         else:
-            solver = LbfgsFit(reporter, data, scaled, constant)
+            solver = LbfgsFit(reporter, scaled, test, constant)
         _solve(solver, estimator.n_jobs, fitted)
         _adopt(estimator, fitted)
     except BaseException as error:
@@ -100,7 +99,7 @@ def train(
         raise
     if not one_epoch:
         n_held_out = 0 if held_out is None else held_out.rows
-        messages = hints.all_of(estimator, data.x, data.targets, n_held_out)
+        messages = hints.all_of(estimator, scaled.x, scaled.targets, n_held_out)
         hints.tell(messages, estimator.verbose)
 
 
@@ -198,18 +197,14 @@ def _scaling(samples: Samples, weights: Array | None, spec: Spec) -> Scaling:
 
 
 def _network(
-    estimator: Any,
-    before: ScaledNetwork | None,
-    samples: Samples,
-    targets: Targets,
-    random_state: np.random.RandomState,
+    estimator: Any, before: ScaledNetwork | None, samples: Samples, targets: Targets, rng: Any
 ) -> ScaledNetwork:
     """Return a new network, or the one ``before`` with changed parameters of the estimator."""
     dtype = samples.x.dtype if before is None else before.spec.dtype
     spec = spec_of(estimator, samples.x.shape[1], targets, dtype)
     if before is None:
         network = ScaledNetwork(spec)
-        first = first_parameters(spec, estimator.activation, random_state)
+        first = first_parameters(spec, estimator.activation, rng)
         network.engine.set_parameters(*first)
         return network
     if spec.shapes != before.spec.shapes:

@@ -14,17 +14,7 @@ from numpy.typing import NDArray
 
 from fastmlp._core.user_warnings import warn
 from fastmlp._engine.optimizer_state import OptimizerState
-from fastmlp._files.fields import (
-    Choice,
-    Count,
-    Cursor,
-    Flag,
-    Number,
-    Pieces,
-    Tensor,
-    Text,
-    Texts,
-)
+from fastmlp._files.fields import Choice, Count, Cursor, Flag, Number, Pieces, Tensor, Text, Texts
 from fastmlp._files.record import Tensors
 from fastmlp._files.safetensors import MOST_TENSORS
 from fastmlp._files.schema import At, Computed, Counted, List, Maybe, NamedTensors, Object
@@ -185,8 +175,7 @@ COLUMNS = Object(
         "named": Flag(),
         "numeric": Flag(),
         **dict.fromkeys(
-            ("numbers", "categories"),
-            Counted(Tensor(length, PLACES, 0, _last_name, rising=True)),
+            ("numbers", "categories"), Counted(Tensor(length, PLACES, 0, _last_name, rising=True))
         ),
         # All categories of all columns are one list; each column has the next ones of it.
         "sizes": Tensor(lambda context: context["categories"].shape, PLACES, 1, MOST_CODE),
