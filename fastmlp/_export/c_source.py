@@ -160,10 +160,11 @@ class NetworkSource(Source):
     def main(self, rows: Array, few: Array, expected: Array) -> str:
         """Return the self-check for a few of the rows, with their expected predictions."""
         predict, unit = "{name}_predict(rows + i * {inputs}, y);", largest(expected)
-        if self.derivatives:
-            *_, (name, entries) = self.derivatives.items()
-            few = few[: MAX_CHECKED // (entries * expected.shape[1])]
-            derivatives = self.model.differentiated(rows[few], len(self.derivatives))
+        numbers = {name: n * expected.shape[1] for name, n in self.derivatives.items()}
+        if checked := [name for name, n in numbers.items() if n <= MAX_CHECKED]:
+            name = checked[-1]
+            few = few[: MAX_CHECKED // numbers[name]]
+            derivatives = self.model.differentiated(rows[few], len(checked))
             arrays = [expected[: len(few)], *derivatives]
             places = np.cumsum([array.shape[1] for array in arrays])[:-1]
             arguments = "".join(f", y + {place}" for place in places)

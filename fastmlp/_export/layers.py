@@ -6,6 +6,7 @@ Exporters are tables over the kinds of layers; a new kind is one row in each tab
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -97,7 +98,7 @@ class Exported:
         means = [np.mean(arrays, axis=0) for arrays in zip(*of_networks, strict=True)]
         if self.is_pair:
             means = [np.concatenate([-mean, mean], axis=1) for mean in means]
-        return [mean.reshape(len(rows), -1) for mean in means]
+        return [mean.reshape(len(rows), math.prod(mean.shape[1:])) for mean in means]
 
     @property
     def n_parameters(self) -> int:

@@ -116,6 +116,14 @@ def test_the_self_check_finds_a_wrong_derivative(tmp_path):
         assert compilers.check(source, tmp_path).stdout.startswith("16 of 16 rows wrong")
 
 
+def test_the_self_check_of_many_derivatives_is_of_lower_order(tmp_path):
+    for sizes, function in (((90, 2, 40), "jacobian"), ((9, 2, 9), "hessian")):
+        source = fastmlp.MLP(sizes, rng=0).to_c(tmp_path / "net.c", derivatives=2).source
+        main = source.read_text().partition("int main")[2]
+        assert f"net_{function}(" in main
+        assert ("net_hessian(" in main) == (function == "hessian")
+
+
 @pytest.mark.parametrize(
     ("make", "options", "words"),
     [
