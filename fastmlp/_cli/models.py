@@ -171,9 +171,7 @@ def load_with_table(
     text: list[str] = []
     if columns is not None:
         named = list(columns.names) if columns.named else []
-        text = [
-            column.name for _, column in columns.numbers + columns.categories if column.has_text
-        ]
+        text = [c.name for _, c in columns.numbers + columns.categories if c.has_text]
     labels = getattr(model, "classes_", np.empty(0)).tolist()
 
     def as_text(names: Sequence[str]) -> list[str]:

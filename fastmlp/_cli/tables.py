@@ -33,6 +33,7 @@ from fastmlp._cli.arguments import STANDARD, CommandError, UsageError
 from fastmlp._core.atomic_files import write
 
 Array = NDArray[Any]
+Chooser = Callable[[Sequence[str]], Collection[str]]  # of names of columns
 
 MISSING = frozenset(("", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"))
 SEPARATORS = ",;\t|"
@@ -132,11 +133,7 @@ def source(path: str) -> str:
     return "the standard input" if path == STANDARD else path
 
 
-def read(
-    path: str,
-    dialect: Dialect = USUAL,
-    text: Callable[[Sequence[str]], Collection[str]] = lambda names: (),
-) -> Any:
+def read(path: str, dialect: Dialect = USUAL, text: Chooser = lambda names: ()) -> Any:
     """Return the table in a file or, for "-", in the standard input.
 
     `text` gets the names of a CSV file's columns, and returns those to read as text in any case.
@@ -164,9 +161,7 @@ def read(
     return frame
 
 
-def _csv(
-    content: bytes, dialect: Dialect, text: Callable[[Sequence[str]], Collection[str]]
-) -> Frame:
+def _csv(content: bytes, dialect: Dialect, text: Chooser) -> Frame:
     whole = _decoded(content)
     first = LINE.search(whole)
     separator = dialect.separator_of(first.group() if first else "")

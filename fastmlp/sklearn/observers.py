@@ -78,7 +78,5 @@ class Observers(CallbackList):
 
     def _end(self, task: Any) -> bool:
         """End a task; scikit-learn rebuilds the current estimator only if a callback needs it."""
-        rebuild = {"reconstruction_attributes": self.draft.__getstate__}
-        return bool(
-            task.call_on_fit_task_end(estimator=self.estimator, **rebuild, **self.arguments)
-        )
+        facts = {"reconstruction_attributes": self.draft.__getstate__, **self.arguments}
+        return bool(task.call_on_fit_task_end(estimator=self.estimator, **facts))

@@ -49,9 +49,7 @@ class Validation:
     samples: Samples
     data: Data
 
-    def score(
-        self, draft: Any, changes: dict[str, Any], engine: Any, team: Any, loss: float
-    ) -> float:
+    def score(self, draft: Any, changes: Any, engine: Any, team: Any, loss: float) -> float:
         """Return the score by ``scoring``, higher is better; scorers see changed attributes."""
         if draft.scoring == "loss":
             return -loss

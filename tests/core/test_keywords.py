@@ -175,10 +175,7 @@ GUESSES = {
         "load": "fastmlp.load(path)",
         "freeze": None,
     },
-    "History": {
-        "history": "loss",
-        "load": None,
-    },
+    "History": {"history": "loss", "load": None},
     "Adam": {"lr": "learning_rate", "forward": None},
 }
 ROWS = [(kind, name, advice) for kind, names in GUESSES.items() for name, advice in names.items()]

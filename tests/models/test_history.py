@@ -104,9 +104,7 @@ def test_parameters_that_do_not_fit_change_nothing(state, error, words):
 
 
 @pytest.mark.parametrize("twin", COPIES)
-def test_a_copy_that_a_fit_overtakes_has_weights_and_history_of_one_epoch(
-    twin, tmp_path, monkeypatch
-):
+def test_a_copy_that_a_fit_overtakes_is_of_one_epoch(twin, tmp_path, monkeypatch):
     net, whole = network(fastmlp.MLP), fastmlp.History.whole
     net.fit(X, Y, epochs=1)
 

@@ -192,9 +192,7 @@ def test_validation_data_in_fit():
 @pytest.mark.parametrize("continues", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("columns", "other"), [(1, 2), (2, 1), (2, 3)])
-def test_validation_targets_have_the_columns_of_the_training_targets(
-    columns, other, dtype, continues
-):
+def test_validation_targets_have_the_columns_of_training(columns, other, dtype, continues):
     x, y = line(60, 3)
     x, labels = x.astype(dtype), (y > 0).astype(int)
     nets = [(regressor(max_iter=1), y.squeeze())]

@@ -93,9 +93,7 @@ def readings(net):
 
 @pytest.mark.parametrize("standardize", [False, True])
 @pytest.mark.parametrize("method", ["fit", "warm", "partial_fit"])
-def test_another_thread_reads_the_old_fit_until_the_end_and_copies_nothing(
-    method, standardize, tmp_path
-):
+def test_another_thread_reads_the_old_fit_and_copies_nothing(method, standardize, tmp_path):
     net = classifier(standardize=standardize, warm_start=method == "warm").fit(X, Y)
     net.coefs_[0][0] = 1.0  # not yet known to the engine
     before, data = readings(net), {"X": WIDE, "y": OTHER} if method == "fit" else {}
