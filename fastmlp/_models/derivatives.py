@@ -214,17 +214,19 @@ def gradients(
     l1: float = 0.0,
     per_sample: bool = False,
     batch_size: int | None = None,
+    dy: ArrayLike | None = None,
+    dy_weight: float = 1.0,
 ) -> Any:
     """Return objective and gradient of one batch, without dropout; the model is not changed.
 
     Parameters
     ----------
-    X, y, sample_weight, l2, l1
+    X, y, sample_weight, l2, l1, dy, dy_weight
         As for :meth:`fit`; all rows are one batch.
     per_sample : bool
         Whether to return the loss of each sample and its gradient, in arrays whose first axis are
         the samples: n times the memory of the parameters. Computed by NumPy, without rounding to
-        bfloat16; neither sample weights nor penalties are possible.
+        bfloat16; neither sample weights nor penalties nor ``dy`` are possible.
     batch_size : int, optional
         With ``per_sample``, return an iterator over the results of batches of so many samples, in
         order, all by the present parameters.
@@ -255,12 +257,12 @@ def gradients(
     >>> np.allclose(weights[0].mean(axis=0), net.gradients(x, y)[1][0])
     True
     """
-    data = check.data(X, y, sample_weight, self._spec)
+    data = check.data(X, y, sample_weight, self._spec, dy, dy_weight)
     l2 = NON_NEGATIVE.check("l2", l2, example=1e-4)
     l1 = NON_NEGATIVE.check("l1", l1, example=1e-5)
     if check_flag("per_sample", per_sample):
-        if sample_weight is not None or l1 or l2:
-            raise refusal("per_sample", "sample_weight, l1, l2")
+        if sample_weight is not None or l1 or l2 or dy is not None:
+            raise refusal("per_sample", "sample_weight, l1, l2, dy")
         from fastmlp._engine.numpy import numpy_engine
 
         parameters = self._engine.parameters()

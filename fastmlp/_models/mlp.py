@@ -603,12 +603,14 @@ class MLP(Exportable):
         X: ArrayLike | Source,
         y: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
+        dy: ArrayLike | None = None,
+        dy_weight: float = 1.0,
     ) -> float:
         """Return the loss on data: weighted mean over samples, no penalty, no dropout.
 
         Parameters
         ----------
-        X, y, sample_weight
+        X, y, sample_weight, dy, dy_weight
             As for :meth:`fit`. The mean over the blocks of a source is that of an array with all
             its rows, but for rounding.
 
@@ -626,7 +628,7 @@ class MLP(Exportable):
         >>> abs(net.evaluate(source) - net.evaluate(x, x[:, 0])) < 1e-6
         True
         """
-        data = planning.data(X, y, sample_weight, self._spec)
+        data = planning.data(X, y, sample_weight, self._spec, dy=dy, dy_weight=dy_weight)
         model = self if isinstance(data, Data) else self._frozen()
         with call_team(self._n_weights, data.rows or 1 << 30) as team:  # None: many
             return data.measure(model._engine, team)

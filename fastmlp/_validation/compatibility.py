@@ -100,10 +100,10 @@ REFUSALS: dict[tuple[str, str], tuple[type[Exception], str]] = {
         "{name} is given with output_gradient, which takes its place: leave {name} out, and "
         "multiply the rows of output_gradient by their weights",
     ),
-    ("per_sample", "sample_weight, l1, l2"): (
+    ("per_sample", "sample_weight, l1, l2, dy"): (
         ValueError,
-        "per_sample is True but sample weights or penalties are given, which belong to the whole "
-        "batch: leave them out, and multiply the gradients of the samples by their weights",
+        "per_sample is True but sample weights, penalties or dy are given, which gradients of "
+        "samples do not have: leave them out, and multiply the gradients by the weights",
     ),
     ("early_stopping", "partial_fit"): (
         ValueError,

@@ -149,6 +149,9 @@ def test_the_loss_is_that_of_values_and_derivatives(mlp):
         errors = np.nan_to_num(model.jacobian(x) - dy)
         more = 0.15 * np.average(np.sum(errors**2, axis=(1, 2)), weights=weights)
         assert abs(val_loss - model.evaluate(x, y, weights) - more) < 1e-9
+        assert model.evaluate(x, y, weights, dy, 0.3) == val_loss
+        objective, *_ = model.gradients(x, y, weights, dy=dy, dy_weight=0.3)
+        assert abs(objective - val_loss) < 1e-12
     other = made(mlp, 2)  # without derivatives in it, the validation loss is that of the values
     twin = other.fit(x, y, dy=dy, epochs=1, validation_data=(x, y))
     assert abs(twin.val_loss[0] - other.evaluate(x, y)) < 1e-9

@@ -75,7 +75,7 @@ CALLS = {
     ("output_gradient", "y, sample_weight, dy"): lambda: fastmlp.MLP([2, 4, 1]).partial_fit(
         X, Y, output_gradient=Y
     ),
-    ("per_sample", "sample_weight, l1, l2"): lambda: fastmlp.MLP([2, 4, 1]).gradients(
+    ("per_sample", "sample_weight, l1, l2, dy"): lambda: fastmlp.MLP([2, 4, 1]).gradients(
         X, Y, l2=0.1, per_sample=True
     ),
     ("early_stopping", "partial_fit"): lambda: regressor(early_stopping=True).partial_fit(X, Y),
