@@ -16,7 +16,7 @@ import fastmlp
 
 ROWS, TESTED = (100, 1000, 10_000), 4000
 SHAPES = ((32,), (64, 64), (128, 128, 128))
-STEPS, PEAKS, DECAYS = (500, 2000, 8000), (0.003, 0.01, 0.03), (0.0, None)  # None: as by default
+STEPS, PEAKS, DECAYS = (500, 2000, 8000), (0.003, 0.01, 0.03), (0.0, 0.3, 3.0)
 BATCH = 64
 CENTRES = np.random.default_rng(7).normal(size=(3, 8)) * 0.9
 
@@ -72,16 +72,14 @@ def score(case: str, n: int, hidden: tuple[int, ...], **options: Any) -> float:
     return net.evaluate(x_new, y_new) / float(scale)
 
 
-def grid(case: str, n: int) -> list[dict[str, Any]]:
+def grid(n: int) -> list[dict[str, Any]]:
     """Return options of fits to choose the best from."""
-    usual = 0.0 if case in FUNCTIONS else min(1.0, 800 / n)
-    decays = {usual if decay is None else decay for decay in DECAYS}
     return [
         {
             "epochs": max(1, steps // -(-n // BATCH)),
             "optimizer": fastmlp.AdamW(fastmlp.OneCycle(peak), weight_decay=decay),
         }
-        for steps, peak, decay in itertools.product(STEPS, PEAKS, decays)
+        for steps, peak, decay in itertools.product(STEPS, PEAKS, DECAYS)
     ]
 
 
@@ -92,7 +90,7 @@ def main() -> None:
         cases = [case for case in CASES if (case in FUNCTIONS) == (kind == "functions")]
         for case, hidden in itertools.product(cases, SHAPES):
             chosen = score(case, n, hidden), score(case, n, hidden, epochs=20)
-            best = min(*chosen, *(score(case, n, hidden, **each) for each in grid(case, n)))
+            best = min(*chosen, *(score(case, n, hidden, **each) for each in grid(n)))
             for name, value in zip(gaps, chosen, strict=True):
                 gaps[name].append(value - best)
         shown = [f"{statistics.median(v):.3f} / {max(v):.2f}" for v in gaps.values()]

@@ -285,9 +285,9 @@ class MLP(Exportable):
             cross_entropy or one's own: they teach nothing, and have no share in the loss.
         epochs : int, optional
             Passes over the data, at least 1; with ``resume`` including those of the resumed fit. By
-            default 20. Without ``epochs`` and ``optimizer``, their numbers are chosen for the rows:
-            at least 4,000 steps and 10 epochs of AdamW in one cycle of the learning rate
-            (docs/guides/choose.md), except for a source and with a ``communicator``.
+            default 20. Without ``epochs`` and ``optimizer``, both are chosen for the rows and the
+            network: about 8,000 steps of AdamW, 4,000 for classes, in one cycle of the learning
+            rate (docs/guides/choose.md), except for a source and with a ``communicator``.
         batch_size : int
             Samples per step, at least 1; larger than n means n.
         optimizer : SGD, RMSprop, Adam, AdamW, Lion, LBFGS or str, optional
@@ -378,7 +378,7 @@ class MLP(Exportable):
         with planning.joined(communicator, self._engine) as ranks, self._lock.taken():
             of_rows = X, y, sample_weight, self._spec, shuffle, shuffle_buffer
             data = planning.data(*of_rows, dy=dy, dy_weight=dy_weight)
-            sizes = data, batch_size, self._spec.loss, ranks
+            sizes = data, batch_size, self._spec, ranks
             epochs, optimizer = planning.training(epochs, optimizer, *sizes)
             whole = optimizer if type(optimizer) is LBFGS else None  # takes all rows at once
             if whole is not None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -26,16 +27,26 @@ from fastmlp._validation.compatibility import refusal
 if TYPE_CHECKING:
     from fastmlp._core.communicators import Communicator
     from fastmlp._engine.protocol import Engine
-    from fastmlp._network.losses import Loss
     from fastmlp._training.distributed.processes import DistributedFit
     from fastmlp._training.metrics import Metrics
     from fastmlp._training.sources import BlockStream
 
-# A fit without epochs and optimizer, measured in docs/guides/choose.md: at least so many steps and
-# epochs of AdamW in one cycle of the rate up to its peak. The weight decay is 1 up to so many rows
-# and falls as their number grows; it is 0 for the squared error, which punishes no overconfidence.
-MIN_STEPS, MIN_EPOCHS, PEAK, DECAYED_ROWS = 4000, 10, 0.02, 800
-EPOCHS = 20  # of all other fits
+EPOCHS = 20  # of a fit with an optimizer alone
+
+
+class Choice(NamedTuple):
+    """Numbers of a fit without epochs and optimizer; docs/guides/choose.md has the measurements."""
+
+    steps: int  # wanted, if rows and parameters allow it
+    decay: float  # the weight decay is decay * inputs**2 * sqrt(parameters / outputs) / rows,
+    max_decay: float  # at most this; losses with a link become arbitrarily large where too sure
+
+
+CHOICES = {False: Choice(8000, 0.1, 3.0), True: Choice(4000, 0.35, 5.0)}  # with a link or without
+# Steps times parameters, which limits the steps of large networks; the fewest steps and epochs.
+MAX_WORK, MIN_STEPS, MIN_EPOCHS = 4e8, 1000, 10
+MAX_INPUTS = 10  # that count for the decay: most tables of more have inputs that depend on another
+PEAK, PEAK_NEURONS = 0.03, 400  # of the rate; it falls as more hidden neurons are added than these
 
 SCHEDULED = ("learning_rate", "weight_decay")  # options of optimizers that may be schedules
 
@@ -117,19 +128,24 @@ def training(
     optimizer: Any,
     data: Data | BlockStream,
     batch_size: int,
-    loss: Loss,
+    spec: Spec,
     ranks: DistributedFit | None,
 ) -> tuple[Any, Any]:
-    """Return epochs and optimizer of a fit; without both, those that suit so many rows."""
+    """Return epochs and optimizer of a fit; without both, those that suit rows and network."""
     chooses = epochs is None and optimizer is None and ranks is None
     if not (chooses and isinstance(data, Data)):
         return EPOCHS if epochs is None else epochs, optimizer
     from fastmlp._network.optimizers import AdamW
     from fastmlp._network.schedules import OneCycle
 
-    n_steps = -(-data.rows // check_count("batch_size", batch_size, example=64))
-    decay = 0.0 if loss.name == "squared_error" else min(1.0, DECAYED_ROWS / data.rows)
-    return max(MIN_EPOCHS, -(-MIN_STEPS // n_steps)), AdamW(OneCycle(PEAK), weight_decay=decay)
+    choice = CHOICES[spec.loss.is_linked]
+    (n_inputs, *hidden, n_outputs), n_parameters = spec.layer_sizes, spec.n_parameters
+    n_steps = max(MIN_STEPS, min(choice.steps, int(MAX_WORK / n_parameters)))
+    per_epoch = -(-data.rows // check_count("batch_size", batch_size, example=64))
+    spread = min(n_inputs, MAX_INPUTS) ** 2 * math.sqrt(n_parameters / n_outputs) / data.rows
+    peak = PEAK * min(1.0, PEAK_NEURONS / max(1, sum(hidden)))
+    decay = min(choice.max_decay, choice.decay * spread)
+    return max(MIN_EPOCHS, -(-n_steps // per_epoch)), AdamW(OneCycle(peak), weight_decay=decay)
 
 
 def plan(spec: Spec, data: Data | BlockStream, batch_size: int, *options: Any) -> Plan:

@@ -1,6 +1,7 @@
 """The model as a user sees it: fit, predict, parameters, copies."""
 
 import copy
+import math
 import pickle
 import re
 
@@ -270,10 +271,14 @@ BUMP = np.exp(-4 * np.sum(RADIAL**2, axis=1))
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
-    ("loss", "decay", "limit"),
-    [("squared_error", 0, 1.5e-3), ("gaussian_nll", 1, -0.7), ("binary_cross_entropy", 1, 0.6)],
+    ("loss", "epochs", "factor", "limit"),
+    [
+        ("squared_error", 2000, 0.1, 1e-3),
+        ("gaussian_nll", 1000, 0.35, -0.7),
+        ("binary_cross_entropy", 1000, 0.35, 0.35),
+    ],
 )
-def test_a_fit_without_options_learns(mlp, loss, decay, limit, dtype):
+def test_a_fit_without_options_learns(mlp, loss, epochs, factor, limit, dtype):
     def net():
         return mlp([2, 16, 1], loss=loss, dtype=dtype, rng=0)
 
@@ -281,10 +286,30 @@ def test_a_fit_without_options_learns(mlp, loss, decay, limit, dtype):
     plain, chosen = net(), net()
     history = plain.fit(*train)
     assert plain.evaluate(*test) < limit
-    assert len(history.loss) == 1000  # of 4 steps
-    optimizer = fastmlp.AdamW(fastmlp.OneCycle(0.02), weight_decay=decay)
-    chosen.fit(*train, epochs=1000, optimizer=optimizer)
+    assert len(history.loss) == epochs  # of 4 steps
+    decay = factor * 2**2 * math.sqrt(plain.n_parameters) / 200
+    optimizer = fastmlp.AdamW(fastmlp.OneCycle(0.03), weight_decay=decay)
+    chosen.fit(*train, epochs=epochs, optimizer=optimizer)
     assert digest(plain) == digest(chosen)
+
+
+@pytest.mark.parametrize(
+    ("layer_sizes", "inputs", "epochs", "rate"),
+    [
+        ([20, 1], 10, 1000, 0.03),  # of 8 steps; more inputs do not count
+        ([2, 700, 700, 1], 2, 125, 0.03 * 400 / 1400),  # many parameters: few steps, a low rate
+    ],
+)
+def test_a_fit_without_options_suits_the_network(mlp, layer_sizes, inputs, epochs, rate):
+    nets = [mlp(layer_sizes, rng=0) for _ in range(2)]
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(512, layer_sizes[0])), rng.normal(size=512)
+    stop = [lambda state: state.epoch == 1]
+    nets[0].fit(x, y, callbacks=stop)
+    decay = 0.1 * inputs**2 * math.sqrt(nets[0].n_parameters) / 512
+    optimizer = fastmlp.AdamW(fastmlp.OneCycle(rate), weight_decay=decay)
+    nets[1].fit(x, y, epochs=epochs, optimizer=optimizer, callbacks=stop)
+    assert digest(nets[0]) == digest(nets[1])
 
 
 def test_other_fits_without_epochs_have_twenty(mlp):
