@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import operator
 import os
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from fastmlp._core.intervals import BOOLEANS
+from fastmlp._core.intervals import BOOLEANS, check_count
 from fastmlp._core.keywords import check_choice
 from fastmlp._network.groups import Groups
 from fastmlp._network.optimizers import LBFGS, OPTIMIZERS, Adam, Optimizer
@@ -105,14 +104,5 @@ def generator(value: Any) -> np.random.Generator:
     """Return a random generator: the given one, one from a seed, or an unseeded one for None."""
     if isinstance(value, np.random.Generator):
         return value
-    if value is None:
-        return np.random.default_rng()
-    if isinstance(value, bool | np.bool_ | np.ndarray | type) or not hasattr(value, "__index__"):
-        raise TypeError(
-            f"rng is {short(value)} but None, an integer of at least 0, or a "
-            "numpy.random.Generator is expected: for example rng=0"
-        )
-    seed = operator.index(value)
-    if seed < 0:
-        raise ValueError(f"rng is {seed} but a seed of at least 0 is expected: for example rng=0")
+    seed = value if value is None else check_count("rng", value, example=0, least=0)
     return np.random.default_rng(seed)

@@ -35,17 +35,15 @@ FLAGS = (
     *("shuffle", "warm_start", "nesterovs_momentum", "early_stopping"),
     *("restore_best", "standardize"),
 )
-_AT_LEAST_0: list[Any] = [Interval(Real, 0, None, closed="left")]
 _ABOVE_0: list[Any] = [Interval(Real, 0, None, closed="neither")]
 _BELOW_1: list[Any] = [Interval(Real, 0, 1, closed="left")]
-_FLAG: list[Any] = ["boolean"]
 _COUNT: list[Any] = [Interval(Integral, 1, None, closed="left")]
 CONSTRAINTS: dict[str, list[Any]] = {
-    **dict.fromkeys(("alpha", "power_t", "tol"), _AT_LEAST_0),
+    **{key: [Interval(Real, 0, None, closed="left")] for key in ("alpha", "power_t", "tol")},
     **dict.fromkeys(("learning_rate_init", "epsilon"), _ABOVE_0),
     **dict.fromkeys(("validation_fraction", "beta_1", "beta_2"), _BELOW_1),
     **dict.fromkeys(("max_iter", "max_fun"), _COUNT),
-    **dict.fromkeys(FLAGS, _FLAG),
+    **{key: ["boolean"] for key in FLAGS},
     "hidden_layer_sizes": ["array-like", *_COUNT],
     "activation": [StrOptions({*ACTIVATIONS, *ALIASES}), list, tuple],
     "solver": [StrOptions({"lbfgs", *STOCHASTIC})],
