@@ -49,7 +49,7 @@ WORDS = {
     "processes": "MPI, distributed training, multiprocessing, cluster, data parallel",
     "guides/other-tools": (
         "Optuna, hyperparameter search, grid search, SHAP, MLflow, Dask, Ray, DuckDB, SQL, "
-        "pipeline, skops, MAPIE, explainability"
+        "pipeline, skops, MAPIE, explainability, CasADi, optimal control, MPC"
     ),
     "guides/spark": "Spark, PySpark, Databricks, cluster",
     "guides/pytorch-to-c": "convert PyTorch model, PyTorch to C, export PyTorch",
@@ -110,6 +110,7 @@ SEARCHES = {
     "hyperparameter search": "guides/other-tools",
     "shap": "guides/other-tools",
     "sql": "guides/other-tools",
+    "casadi": "guides/other-tools",
     "scikit-learn": "coming-from",
     "keras": "coming-from",
     "xor": "course/nonlinearity",

@@ -93,6 +93,9 @@ class Predictor(Protocol):
     def derivatives(self, x: ArrayLike) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         """Return predictions, jacobians and hessians (C, I, I) of one row or (n, C, I, I)."""
 
+    def hessian(self, x: ArrayLike) -> NDArray[Any]:
+        """Return the hessians of `derivatives`."""
+
 
 class Engine(Protocol):
     """The parameters of a network and the state of its optimizer; all parameters start at 0."""

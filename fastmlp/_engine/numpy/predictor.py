@@ -91,6 +91,10 @@ class Predictor(Exportable):
             values, jacobian, hessian = linked.derivatives(self._engine, rows)
         return (values[0], jacobian[0], hessian[0]) if one else (values, jacobian, hessian)
 
+    def hessian(self, x: ArrayLike) -> NDArray[Any]:
+        """Return the hessians of `derivatives`."""
+        return self.derivatives(x)[2]
+
     def _rows(self, x: ArrayLike) -> tuple[NDArray[Any], bool]:
         """Return x as a batch (n, I), and whether it was a single row (I,)."""
         array = check.numeric(x, "x").astype(self.spec.dtype, copy=False)

@@ -387,6 +387,26 @@ cdef class Predictor:
         results = linked.derivatives(self._frozen(), rows)
         return tuple([a[0] for a in results]) if x.ndim == 1 else results
 
+    def hessian(self, x):
+        """Return the second derivatives of the predictions, those of ``derivatives``.
+
+        Parameters
+        ----------
+        x : array-like, shape (I,) for one row or (n, I)
+            The points at which to differentiate.
+
+        Returns
+        -------
+        array of the model's dtype, shape (C, I, I) or (n, C, I, I)
+            As ``derivatives`` returns them.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for ``derivatives``.
+        """
+        return self.derivatives(x)[2]
+
     cdef cnp.ndarray _aligned(self, cnp.ndarray x):
         """Return rows (n, I) that kernels can read."""
         cdef cnp.ndarray rows = x.reshape(-1, self.context.n_in)
