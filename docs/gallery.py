@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from pictures import BLUE, GREEN, GREY, ORANGE, save
+from PIL import Image
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 FOLDER = Path(__file__).parent / "gallery"
@@ -166,8 +167,10 @@ def result_of(name: str) -> tuple[str, str]:
     output = f"```text\n{printed.getvalue()}```\n"
     if name not in PICTURES:
         return "", output
-    save(FOLDER / f"{name}.svg", partial(PICTURES[name], found=found), (5.0, 3.2))
-    return f"![{(PICTURES[name].__doc__ or '')[5:-1]}]({name}.svg)", output
+    path = FOLDER / f"{name}.png"
+    save(path, partial(PICTURES[name], found=found), (5.0, 3.2))
+    Image.open(path).quantize(32).save(path, optimize=True)  # all of them are on one page
+    return f"![{(PICTURES[name].__doc__ or '')[5:-1]}]({name}.png)", output
 
 
 def write() -> None:

@@ -25,18 +25,18 @@ def move(state: Any, torque: Any) -> Any:
 
 
 def learn() -> fastmlp.MLP:
-    """Return a network that gives the change of the state in one step."""
+    """Return a network that gives the change of the state in a second."""
     rng = np.random.default_rng(0)
     x = rng.uniform([-1.0, -3.0, -8.0], [1.0, 3.0, 8.0], size=(2000, 3))
-    change = move(x[:, :2], x[:, 2]) - x[:, :2]
+    change = (move(x[:, :2], x[:, 2]) - x[:, :2]) / STEP
     net = fastmlp.MLP([3, 32, 2], activation="tanh", dtype="float64", rng=0)
-    net.fit(x, change + 1e-4 * rng.normal(size=change.shape))
+    net.fit(x, change + 0.01 * rng.normal(size=change.shape))
     return net
 
 
 def regulator(jacobian: Any) -> Any:
     """Return the torques by unit of angle and of speed that cost least in the long run."""
-    a, b = np.eye(2) + jacobian[:, :2], jacobian[:, 2:]
+    a, b = np.eye(2) + STEP * jacobian[:, :2], STEP * jacobian[:, 2:]
     q, r = COSTS
     p, gain = q, np.zeros((1, 2))
     for _ in range(2000):

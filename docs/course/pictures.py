@@ -311,7 +311,7 @@ def save(path: Path, picture: Callable[[Any], None], size: tuple[float, float]) 
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=size, layout="tight")
         picture(figure.subplots())
-        figure.savefig(path, metadata={"Date": None})
+        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
 def draw() -> None:
