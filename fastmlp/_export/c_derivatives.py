@@ -270,16 +270,16 @@ class Derivatives(Body):
     def keep(self, layer: Layer) -> None:
         """Store the current values, whose gradient has a second part."""
         self.stored[layer.name] = self.at
-        self.kept = self.tangents
-        kept = self.room(f"g_{layer.name}", self.width)
-        self.differentiate(loop(self.width, f"g[j] += {kept}[j];"))
+        self.stored_tangents = self.tangents
+        second = self.room(f"g_{layer.name}", self.width)
+        self.differentiate(loop(self.width, f"g[j] += {second}[j];"))
 
     def skip(self, layer: Layer) -> None:
         """Add the stored values, and their tangents."""
         WRITERS["skip"](self, layer)
         self.differentiate(loop(self.width, "g_block[j] = g[j];"))
         if self.bent:
-            added = f"{self.tangents}[j] += {self.kept}[j];"
+            added = f"{self.tangents}[j] += {self.stored_tangents}[j];"
             self.calls.append(loop(self.inputs * self.width, added))
 
     def nonlinear(self, layer: Layer, step: Nonlinear, **places: str) -> None:
