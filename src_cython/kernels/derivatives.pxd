@@ -114,35 +114,29 @@ cdef inline void forward_tangents(const fm_derivatives* d, int64_t first, int64_
                                  <real*>d.tangents.y[l - 1] + panel + at * NR, rows, nv)
 
 
-cdef inline void norm_backward(const fm_derivatives* d, const fm_buffers* buffers, int32_t l, int64_t first,
-                               int64_t at, int64_t rows) noexcept nogil:
-    """Compute dz[l-1], in rows from `at` on, of a normalisation of the points from `first` on."""
-    cdef const fm_operator* op = &d.linear.operators[l]
-    normalize_rows_backward(<real*>buffers.dz[l] + at * NR, <real*>d.points.y[op.source] + first * NR,
-                            buffers.panel_step, op.n_out, tensor_at(d.linear, op, WEIGHTS),
-                            <real*>d.points.statistics[l] + 2 * first, rows,
-                            <real*>buffers.dz[l - 1] + at * NR)
-
-
-cdef inline void norm_bend(const fm_derivatives* d, int32_t l, int64_t first, int64_t rows) noexcept nogil:
-    """Add what the tangents of a normalisation add to dz[l-1].
+cdef inline void pass_norm(const fm_derivatives* d, const fm_buffers* buffers, int32_t l, int64_t first,
+                           int64_t at, int64_t rows, bint is_bent) noexcept nogil:
+    """Compute dz[l-1] of a normalisation, see backward_pass.
 
     In training, its tangents s become those of normalised inputs, of which the gradient of gains is a sum.
     """
     cdef const fm_operator* op = &d.linear.operators[l]
     cdef const real* z = <real*>d.points.y[op.source] + first * NR
+    cdef const real* gain = tensor_at(d.linear, op, WEIGHTS)
     cdef real* statistics = <real*>d.points.statistics[l]
+    cdef const real* of_rows = statistics + 2 * first
+    cdef real* dz = <real*>buffers.dz[l - 1] + at * NR
+    cdef int64_t step = d.points.panel_step
     cdef real* s
-    cdef int64_t o, r, at
-    for o in range(d.n_tangents):
-        at = tangent_row(d, first, o)
-        s = <real*>d.tangents.y[op.source] + at * NR
-        normalize_rows_bend(<real*>d.tangents.dz[l] + at * NR, s, z, d.points.panel_step, op.n_out,
-                            tensor_at(d.linear, op, WEIGHTS), statistics + 2 * first, rows,
-                            <real*>d.points.dz[l - 1] + first * NR)
+    cdef int64_t o, r, row
+    normalize_rows_backward(<real*>buffers.dz[l] + at * NR, z, step, op.n_out, gain, of_rows, rows, dz)
+    for o in range(d.n_tangents if is_bent else 0):
+        row = tangent_row(d, first, o)
+        s = <real*>d.tangents.y[op.source] + row * NR
+        normalize_rows_bend(<real*>d.tangents.dz[l] + row * NR, s, z, step, op.n_out, gain, of_rows, rows, dz)
         if d.tangent_step > 0:
-            normalize_rows_tangent(s, z, d.points.panel_step, op.n_out, NULL, statistics + 2 * first, rows, s)
-            for r in range(at, at + rows):
+            normalize_rows_tangent(s, z, step, op.n_out, NULL, of_rows, rows, s)
+            for r in range(row, row + rows):
                 statistics[2 * r], statistics[2 * r + 1] = 0, 1
 
 
@@ -177,9 +171,7 @@ cdef inline void backward_pass(const fm_derivatives* d, const fm_buffers* buffer
     cdef int32_t l
     for l in range(d.net.n_operators - 1, 0, -1):
         if d.linear.operators[l].kind == LAYER_NORM:  # no other operator reads its inputs
-            norm_backward(d, buffers, l, first, at, rows)
-            if is_bent:
-                norm_bend(d, l, first, rows)
+            pass_norm(d, buffers, l, first, at, rows, is_bent)
         else:
             backward_input(d.linear, buffers, l, at, rows, interrupt)
         pass_activation(d, <real*>buffers.dz[l - 1], l - 1, first, at, rows, is_tangent, is_bent)

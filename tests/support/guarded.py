@@ -367,6 +367,12 @@ def one_engine(run, layer_sizes, layout, turn, team):
     plan = Plan(turn["optimizer"], turn["batch"], rates, order if n % 3 else None, l2=0.01)
     plan.clip_norm, plan.l1, plan.team = turn["clip"], 0.1 * turn["clip"], team
     run.count("fit", engine.epoch(data, plan), *itertools.chain(*engine.parameters()))
+    if not spec.loss.is_linked and spec.compute is None and layer_sizes[0] * layer_sizes[-1] < 100:
+        data.jacobians = POOL.copy(run.random(n, layer_sizes[-1], layer_sizes[0]))
+        data.jacobians[::3] = np.nan
+        after = engine.epoch(data, plan), *itertools.chain(*engine.parameters())
+        run.count("fit of derivatives", *after)
+        data.jacobians = None
     plan.learning_rates = np.resize(rates, 2 * len(rates))
     plan.step, plan.drops_last = len(rates), bool(n % 2)
     plan.order = order
