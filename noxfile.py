@@ -39,6 +39,14 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def coverage(session: nox.Session) -> None:
+    """Measure which branches of the Python code the tests reach, in one process."""
+    session.install("-e", ".[test]", "coverage")
+    session.run("coverage", "run", "--branch", "--source=fastmlp", "-m", "pytest", "-n", "0")
+    session.run("coverage", "report", "--precision=1", "--sort=cover")
+
+
+@nox.session(default=False)
 def wheels(session: nox.Session) -> None:
     """Build and test all files of a release."""
     session.run(".ci/wheels", external=True)
