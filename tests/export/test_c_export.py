@@ -25,7 +25,7 @@ def all_kinds(folder):
     for k, loss in enumerate(["cross_entropy", "binary_cross_entropy", "gaussian_nll"]):
         for dtype in exports.RELATIVE:
             net = exports.network(everything, loss, dtype, layers)
-            net.to_c(folder / f"net{k}_{dtype}.c", derivatives=2)
+            net.to_c(folder / f"net{k}_{dtype}.c", derivatives=k)
             everything, layers = "tanh", (7, 40, 4)
     net = exports.network("relu", "cross_entropy", "float32")
     net.to_c(folder / "int8.c", weights="int8", X=x)
