@@ -232,6 +232,8 @@ def test_tables_of_the_exporters_have_the_same_rows():
     links = {loss().link_name for loss in losses.LOSSES.values()}
     for table in (onnx_nodes.LINKS, c_text.LINKS, c_source.MEANINGS):
         assert table.keys() == links
+    assert {*c_derivatives.LINKS, "identity", "softmax"} == links
+    assert {*c_derivatives.DERIVATIVE_WRITERS, "scaling"} == c_source.WRITERS.keys()
 
 
 # ---- documentation -------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import stored
 from sklearn.exceptions import NotFittedError
 
 import fastmlp
+from fastmlp.tabular import columns
 
 TABLES = {name: make for name, make in stored.tables().items() if name != "unfitted table"}
 ODD = [1e300, np.nan, "unknown", None, True, 1.0, 0.0]  # for the columns of stored.frame
@@ -218,14 +219,14 @@ def test_what_has_no_values_in_order_is_no_row(row):
 @pytest.mark.parametrize("name", TABLES)
 def test_derivatives_are_those_of_differences(name):
     model = TABLES[name]()
-    p, columns = model.predictor(), model._fitted.columns
-    numbers = [k for k, column in columns.numbers if column.form is None]
+    p, fit = model.predictor(), model._fitted.columns
+    numbers = [k for k, column in fit.numbers if column.form is None]
     for row, _ in rows_of(model)[:3]:
         for k in numbers:  # away from the rows of the fit, where slopes jump
             row = [*row[:k], row[k] if row[k] is None else row[k] + 0.0137, *row[k + 1 :]]
         jacobian = p.jacobian(row)
         assert jacobian.shape == (*np.shape(p(row)), len(row))
-        assert np.isnan(jacobian[..., [k for k, _ in columns.categories]]).all()
+        assert np.isnan(jacobian[..., [k for k, _ in fit.categories]]).all()
         for k in numbers:
             if row[k] is None or np.isnan(row[k]):
                 assert np.isnan(jacobian[..., k]).all()
@@ -239,6 +240,7 @@ def test_derivatives_are_those_of_differences(name):
 
 
 def test_derivatives_by_dates_are_per_second():
+    assert columns.DERIVED_SLOPES.keys() == columns.DERIVED.keys()
     pd = pytest.importorskip("pandas", reason="needs pandas")
     rng = np.random.default_rng(0)
     start, seconds = pd.Timestamp("2025-01-01"), rng.integers(0, 3e7, (2, 500))
