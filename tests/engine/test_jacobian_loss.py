@@ -5,6 +5,7 @@ import copy
 import cases
 import numpy as np
 import pytest
+import ranks
 from test_operators import check_gradients, every_norm, every_option, flat, widths
 from test_predictor import every_dtype, every_level
 from tolerances import assert_all_close, assert_close
@@ -189,19 +190,10 @@ def test_every_door_gives_the_same_network(mlp):
     ensemble.fit([x, x], [y, y], dy=[dy, dy], epochs=1)
     doors[3:5] = [made(mlp, dropout=0.2) for _ in range(2)]
     fastmlp.Ensemble(doors[3:5]).fit([x, x], [y, y], dy=[dy, dy], **fit)
-    doors[5].fit(x, y, dy=dy, communicator=Alone(), **fit)
+    doors[5].fit(x, y, dy=dy, communicator=ranks.alone(), **fit)
     for door in doors:
         for a, b in zip(state(door), state(net), strict=True):
             np.testing.assert_array_equal(a, b)
-
-
-class Alone:
-    """A communicator of one process."""
-
-    rank, size = 0, 1
-
-    def allreduce(self, array):
-        """Sum over one process."""
 
 
 def test_partial_fit_goes_on(mlp):

@@ -224,9 +224,7 @@ FAILURES = {
 @pytest.mark.parametrize("n_threads", [1, 2])
 @pytest.mark.parametrize("kind", ["activation", "loss"])
 @pytest.mark.parametrize("name", FAILURES)
-def test_a_failure_is_raised_unchanged_and_the_model_is_at_its_last_epoch(
-    mlp, name, kind, n_threads
-):
+def test_a_failure_is_raised_unchanged_at_the_last_epoch(mlp, name, kind, n_threads):
     act, error, message = FAILURES[name]
     failing = Failing(PLAIN[kind], act)
     net, twin = network(mlp, **{kind: failing}), network(mlp)

@@ -48,6 +48,11 @@ class Threads:
         self.group.barrier.wait()
 
 
+def alone():
+    """Return the communicator of one rank."""
+    return Threads(Group(1), 0)
+
+
 def run(size: int, work: Callable[[Threads], Any]) -> list[Any]:
     """Return what each rank's work returned or raised; all have ended."""
     group, results = Group(size), [None] * size

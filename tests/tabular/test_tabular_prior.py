@@ -29,9 +29,7 @@ def scores_of(report):
 
 @pytest.mark.parametrize("class_weight", ["balanced", {"rare": 20.0}])
 @pytest.mark.parametrize("weights", [None, WEIGHTS])
-def test_true_probabilities_are_near_the_truth_and_scored_by_the_unweighted_loss(
-    class_weight, weights
-):
+def test_true_probabilities_are_near_the_truth_and_scored_unweighted(class_weight, weights):
     given = {"class_weight": class_weight, **LONG}
     true = fastmlp.TabMLPClassifier(prior="true", **given).fit(X, RARE, weights)
     weighted = fastmlp.TabMLPClassifier(prior="weighted", **given).fit(X, RARE, weights)
@@ -60,7 +58,7 @@ def test_a_report_says_which_rows_its_scores_weight(tiny):
     )
     weighted = "log loss (weighted by class_weight)"
     assert {name: metric for name, (metric, _) in found.items()} == {
-        **{"out of fold": weighted, "temperature": weighted, "validation": "log loss (unweighted)"},
+        **{"out of fold": weighted, "temperature": weighted, "validation": "log loss (unweighted)"}
     }
     found = scores_of(classifier(**TRUE).fit(X, RARE, **rows).report())
     assert {metric for metric, _ in found.values()} == {"log loss"}

@@ -167,9 +167,7 @@ class EndedError(Exception):
 
 @pytest.mark.parametrize("buffer", [None, 300])
 @pytest.mark.filterwarnings("ignore:the blocks of the source differ")
-def test_a_fit_that_ends_within_an_epoch_resumes_at_its_beginning_with_the_same_bits(
-    buffer, tmp_path
-):
+def test_a_fit_that_ends_within_an_epoch_resumes_at_its_beginning(buffer, tmp_path):
     class End:
         def on_batch(self, state, batch):
             if batch.epoch == 2 and batch.index == 7:

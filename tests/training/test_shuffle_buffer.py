@@ -91,9 +91,7 @@ STRETCHES = np.sort(RANDOM.reshape(40, 100), axis=1).ravel()  # sorted within 10
         *((STRETCHES, 20, None, False), (STRETCHES, 20, 400, True), (SORTED[::-1], 400, 9, False)),
     ],
 )
-def test_sorted_rows_give_one_warning_in_the_first_epoch(
-    mlp, values, rows, buffer, is_mixed, loss, epochs
-):
+def test_sorted_rows_give_one_warning_at_first(mlp, values, rows, buffer, is_mixed, loss, epochs):
     has_labels = loss == "cross_entropy"
     y = (values > 0.5).astype(int) if has_labels else values
     blocks = fastmlp.Blocks(values[:, np.newaxis], y, rows=rows)

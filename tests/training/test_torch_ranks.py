@@ -69,9 +69,7 @@ def test_processes_train_as_one(size, tmp_path):
         ),
     ],
 )
-def test_a_process_that_is_gone_or_hangs_ends_the_fit_of_all(
-    tmp_path, work, size, timeout, codes, said
-):
+def test_a_process_that_is_gone_or_hangs_ends_all_fits(tmp_path, work, size, timeout, codes, said):
     ended, _ = gloo(size, tmp_path, work, timeout)
     assert [each.returncode for each in ended] == codes
     assert said in ended[0].stderr

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import own
 import pytest
+import ranks
 from models import Watch
 
 import fastmlp
@@ -14,15 +15,6 @@ from fastmlp._validation.compatibility import REFUSALS
 X = np.random.default_rng(0).normal(size=(12, 2)).astype(np.float32)
 Y = X.sum(axis=1)
 ROWS = fastmlp.SparseRows(np.arange(0, 25, 2), [0, 1] * 12, X.ravel(), n_columns=2)
-
-
-class Alone:
-    """A communicator of one process."""
-
-    rank, size = 0, 1
-
-    def allreduce(self, array):
-        """Sum over one process."""
 
 
 def fit(x=X, y=Y, **options):
@@ -45,7 +37,7 @@ def regressor(**options):
 LOOKS = {"callbacks": [Watch()]}
 CALLS = {
     ("metrics", "source"): lambda: fit(validation_data=fastmlp.Blocks(X, Y), metrics=["r2"]),
-    ("metrics", "communicator"): lambda: fit(metrics=["r2"], communicator=Alone()),
+    ("metrics", "communicator"): lambda: fit(metrics=["r2"], communicator=ranks.alone()),
     ("on_batch", "Ensemble"): lambda: fit_ensemble(**LOOKS),
     ("on_batch", "L-BFGS"): lambda: regressor(solver="lbfgs", **LOOKS).fit(X, Y),
     ("LBFGS", "options of steps"): lambda: fit(optimizer=fastmlp.LBFGS(), clip_norm=1.0),
