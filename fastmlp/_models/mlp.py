@@ -40,7 +40,13 @@ if TYPE_CHECKING:  # imported on use: few fits need the rest
     from fastmlp._network.groups import Groups
     from fastmlp._network.initializers import Initializer
     from fastmlp._network.losses import Loss
-    from fastmlp._network.names import ActivationName, LossName, NormPosition, OptimizerName
+    from fastmlp._network.names import (
+        ActivationName,
+        LossName,
+        NormPosition,
+        OptimizerName,
+        SolverName,
+    )
     from fastmlp._network.optimizers import Optimizer
     from fastmlp._network.scheduled import Scheduled
     from fastmlp._network.spec import Activations
@@ -246,7 +252,7 @@ class MLP(Exportable):
         *,
         epochs: int | None = None,
         batch_size: int = 64,
-        optimizer: Optimizer | LBFGS | OptimizerName | None = None,
+        optimizer: Optimizer | LBFGS | OptimizerName | SolverName | None = None,
         l1: float = 0.0,
         l2: float = 0.0,
         clip_norm: float | None = None,
@@ -291,9 +297,9 @@ class MLP(Exportable):
         batch_size : int
             Samples per step, at least 1; larger than n means n.
         optimizer : SGD, RMSprop, Adam, AdamW, Lion, LBFGS or str, optional
-            ``Adam()`` by default, if there are ``epochs``. The names sgd, rmsprop, adam, adamw and
-            lion stand for the optimizers with their default options. Iterations of ``LBFGS()``
-            count as epochs.
+            ``Adam()`` by default, if there are ``epochs``. The names sgd, rmsprop, adam, adamw,
+            lion and lbfgs stand for the optimizers with their default options. Iterations of
+            ``LBFGS()`` count as epochs.
         l1, l2 : float
             Penalties l1 * sum(abs(W)) and 0.5 * l2 * sum(W**2) in the objective, over weights only;
             at least 0. The derivative of abs(W) at 0 is taken as 0, so weights come near 0 but
@@ -380,6 +386,8 @@ class MLP(Exportable):
             data = planning.data(*of_rows, dy=dy, dy_weight=dy_weight)
             sizes = data, batch_size, self._spec, ranks
             epochs, optimizer = planning.training(epochs, optimizer, *sizes)
+            if isinstance(optimizer, str) and optimizer == "lbfgs":
+                optimizer = LBFGS()
             whole = optimizer if type(optimizer) is LBFGS else None  # takes all rows at once
             if whole is not None:
                 optimizer, batch_size = SGD(), data.rows or 1

@@ -30,6 +30,13 @@ def test_an_iteration_is_an_epoch(mlp, dtype):
     assert history.loss[-1] < 0.05 * history.loss[0]
 
 
+def test_the_name_is_the_optimizer_with_its_defaults():
+    nets = [network(), network()]
+    for net, optimizer in zip(nets, ["lbfgs", fastmlp.LBFGS()], strict=True):
+        net.fit(X, Y, epochs=5, optimizer=optimizer)
+    np.testing.assert_array_equal(nets[0].parameters_vector, nets[1].parameters_vector)
+
+
 def test_it_is_scipys_minimum():
     net, other = network(), network()
     history = net.fit(X, Y, epochs=400, l2=1e-3, sample_weight=WEIGHTS, optimizer=fastmlp.LBFGS())
