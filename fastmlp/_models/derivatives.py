@@ -260,6 +260,7 @@ def gradients(
     data = check.data(X, y, sample_weight, self._spec, dy, dy_weight)
     l2 = NON_NEGATIVE.check("l2", l2, example=1e-4)
     l1 = NON_NEGATIVE.check("l1", l1, example=1e-5)
+    size = None if batch_size is None else check_count("batch_size", batch_size, example=64)
     if check_flag("per_sample", per_sample):
         if sample_weight is not None or l1 or l2 or dy is not None:
             raise refusal("per_sample", "sample_weight, l1, l2, dy")
@@ -272,11 +273,10 @@ def gradients(
             batch.x = np.asarray(batch.x)  # of sparse rows
             return numpy_engine.sample_gradients(self._spec, parameters, batch)
 
-        if batch_size is None:
+        if size is None:
             return of_samples(slice(None))
-        size = check_count("batch_size", batch_size, example=64)
         return map(of_samples, [slice(at, at + size) for at in range(0, data.rows, size)])
-    if batch_size is not None:
+    if size is not None:
         raise ValueError(
             f"batch_size is {batch_size!r} but gradients of one batch are one result: pass "
             "per_sample=True, or leave batch_size out"
