@@ -6,7 +6,7 @@ import copy
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
@@ -40,13 +40,7 @@ if TYPE_CHECKING:  # imported on use: few fits need the rest
     from fastmlp._network.groups import Groups
     from fastmlp._network.initializers import Initializer
     from fastmlp._network.losses import Loss
-    from fastmlp._network.names import (
-        ActivationName,
-        LossName,
-        NormPosition,
-        OptimizerName,
-        SolverName,
-    )
+    from fastmlp._network.names import ActivationName, LossName, NormPosition, OptimizerName
     from fastmlp._network.optimizers import Optimizer
     from fastmlp._network.scheduled import Scheduled
     from fastmlp._network.spec import Activations
@@ -252,7 +246,7 @@ class MLP(Exportable):
         *,
         epochs: int | None = None,
         batch_size: int = 64,
-        optimizer: Optimizer | LBFGS | OptimizerName | SolverName | None = None,
+        optimizer: Optimizer | LBFGS | OptimizerName | Literal["lbfgs"] | None = None,
         l1: float = 0.0,
         l2: float = 0.0,
         clip_norm: float | None = None,
@@ -386,8 +380,6 @@ class MLP(Exportable):
             data = planning.data(*of_rows, dy=dy, dy_weight=dy_weight)
             sizes = data, batch_size, self._spec, ranks
             epochs, optimizer = planning.training(epochs, optimizer, *sizes)
-            if isinstance(optimizer, str) and optimizer == "lbfgs":
-                optimizer = LBFGS()
             whole = optimizer if type(optimizer) is LBFGS else None  # takes all rows at once
             if whole is not None:
                 optimizer, batch_size = SGD(), data.rows or 1

@@ -17,6 +17,7 @@ from fastmlp._engine.plan import NO_RATES, Plan
 from fastmlp._network.data import Data
 from fastmlp._network.groups import PLAIN
 from fastmlp._network.layer_options import dropouts_of_fit, is_sequence
+from fastmlp._network.optimizers import LBFGS, AdamW
 from fastmlp._network.scheduled import length_of, of_length
 from fastmlp._network.spec import Spec
 from fastmlp._training.callback_list import NOTHING
@@ -132,10 +133,11 @@ def training(
     ranks: DistributedFit | None,
 ) -> tuple[Any, Any]:
     """Return epochs and optimizer of a fit; without both, those that suit rows and network."""
+    if isinstance(optimizer, str) and optimizer == "lbfgs":
+        optimizer = LBFGS()
     chooses = epochs is None and optimizer is None and ranks is None
     if not (chooses and isinstance(data, Data)):
         return EPOCHS if epochs is None else epochs, optimizer
-    from fastmlp._network.optimizers import AdamW
     from fastmlp._network.schedules import OneCycle
 
     choice = CHOICES[spec.loss.is_linked]
