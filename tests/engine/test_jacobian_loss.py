@@ -13,7 +13,7 @@ from tolerances import assert_all_close, assert_close
 import fastmlp
 from fastmlp._engine import native_engine
 from fastmlp._network import optimizers
-from fastmlp._network.activations import ACTIVATIONS
+from fastmlp._network.layer_norm import POSITIONS
 from fastmlp._network.spec import BLOCK_ROWS
 
 # Inputs, units and outputs on both sides of panels.
@@ -42,11 +42,10 @@ def state(net):
 # ---- gradients -----------------------------------------------------------------------------------
 
 
-@every_norm
+@pytest.mark.parametrize("norm", [None, *POSITIONS])
 @every_option
-@pytest.mark.parametrize("first", range(0, len(ACTIVATIONS), 2))
-def test_gradients_by_central_differences(first, options, norm):
-    sizes, activations = (3, *widths(options, 5, 4), 2), cases.mixed_activations(2, first)
+def test_gradients_by_central_differences(options, norm):
+    sizes, activations = (3, *widths(options, 5, 4), 2), ["tanh", "gelu"]
     network = cases.build(sizes, activations, layer_norm=norm, dropout=[0.4, 0.3], **options)
     check_gradients(network, jacobians=True)
 
@@ -55,7 +54,7 @@ def test_gradients_by_central_differences(first, options, norm):
 @every_dtype
 @every_norm
 @every_option
-@pytest.mark.parametrize("first", range(len(ACTIVATIONS)))
+@pytest.mark.parametrize("first", [0, 5])
 def test_native_gradients_are_those_of_the_reference(first, options, norm, dtype, level):
     rng = np.random.default_rng(first)
     sizes, activations = (9, *widths(options, 35, 18), 2), cases.mixed_activations(2, first)
