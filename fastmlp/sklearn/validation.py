@@ -183,7 +183,8 @@ def weights_of_classes(class_weight: Any, y: Array, classes: Array) -> Array:
     if isinstance(class_weight, dict) and (y.ndim > 1 or y.dtype.kind in "mM"):
         kind = "y is a matrix of labels, each 0 or 1" if y.ndim > 1 else "the classes are dates"
         raise ValueError(
-            f"class_weight is {check.short(class_weight)} but {kind}: pass sample_weight"
+            f"class_weight is {check.short(class_weight)} but {kind}: pass "
+            "class_weight='balanced', or sample_weight"
         )
     for label, weight in class_weight.items() if isinstance(class_weight, dict) else ():
         if not (isinstance(weight, Real) and 0 <= float(weight) < np.inf):
