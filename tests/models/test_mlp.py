@@ -287,7 +287,7 @@ def test_a_fit_without_options_learns(mlp, loss, epochs, factor, limit, dtype):
     history = plain.fit(*train)
     assert plain.evaluate(*test) < limit
     assert len(history.loss) == epochs  # of 4 steps
-    decay = factor * 2**2 * math.sqrt(plain.n_parameters) / 200
+    decay = factor * (2**2 * math.sqrt(plain.n_parameters) / 200)
     optimizer = fastmlp.AdamW(fastmlp.OneCycle(0.03), weight_decay=decay)
     chosen.fit(*train, epochs=epochs, optimizer=optimizer)
     assert digest(plain) == digest(chosen)
@@ -306,7 +306,7 @@ def test_a_fit_without_options_suits_the_network(mlp, layer_sizes, inputs, epoch
     x, y = rng.normal(size=(512, layer_sizes[0])), rng.normal(size=512)
     stop = [lambda state: state.epoch == 1]
     nets[0].fit(x, y, callbacks=stop)
-    decay = 0.1 * inputs**2 * math.sqrt(nets[0].n_parameters) / 512
+    decay = 0.1 * (inputs**2 * math.sqrt(nets[0].n_parameters) / 512)
     optimizer = fastmlp.AdamW(fastmlp.OneCycle(rate), weight_decay=decay)
     nets[1].fit(x, y, epochs=epochs, optimizer=optimizer, callbacks=stop)
     assert digest(nets[0]) == digest(nets[1])
