@@ -160,7 +160,7 @@ GUESSES = {
     "MLPRegressor": {
         "get_weights": "coefs_",
         "weights": None,
-        "backward": "to_mlp().gradients(X, y)",
+        "backward": "to_mlp().vjp(X, dY)",
         "history": "history_",
         "best_score_": "best_validation_score_",
         "freeze": None,
