@@ -121,8 +121,9 @@ def _trained_again(result: BlendResult, data: FitRows, request: FitOptions) -> B
     shown = data.target.metric, request.deadline, request.n_threads, request.verbose, data.memory
     progress = Progress([1.0] * len(result.trained), *shown)
     request = replace(request, callbacks=[*request.callbacks, progress])
-    if not why and request.deadline is not None:
-        why = LIMIT_REACHED if time.monotonic() + seconds > request.deadline else ""
+    deadline = np.inf if request.deadline is None else request.deadline
+    if not why and time.monotonic() + seconds > deadline:
+        why = LIMIT_REACHED
     again: list[TrainingResult] = []
     try:
         for k, trained in enumerate(result.trained if not why else ()):

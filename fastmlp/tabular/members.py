@@ -129,7 +129,7 @@ class Members:
         tangents = np.einsum("mcw,mwk->kmc", np.stack(jacobians).astype(np.float64), slopes)
         return predict_each(self._engines(), inputs), tangents
 
-    def frozen(self) -> list[Any]:
+    def frozen_engines(self) -> list[Any]:
         """Return the engines with what derivatives need."""
         return [engine.frozen() for engine in self._engines()]
 

@@ -374,7 +374,8 @@ def _dependences(evidence: Evidence, features: list[Feature]) -> dict[str, Axes]
 def _worst(evidence: Evidence) -> str:
     """Return a table of the rows with the largest errors."""
     used, lines = evidence.importance.names[:MOST_CURVES], []
-    columns = [features(evidence.fitted)[name] for name in used]
+    by_name = features(evidence.fitted)
+    columns = [by_name[name] for name in used]
     for row in np.argsort(-evidence.errors, kind="stable")[:WORST]:
         cells = [feature.text(feature.values(evidence.table)[row]) for feature in columns]
         y, p = evidence.y[row], evidence.p[row]
@@ -386,13 +387,13 @@ def _worst(evidence: Evidence) -> str:
 
 def _data(evidence: Evidence | None, fitted: FittedTable) -> str:
     """Return a table of the columns: kind, missing and different values."""
-    lines = []
+    lines, by_name = [], features(fitted)
     if evidence is not None:
         y = evidence.y
         kind = "numbers" if evidence.classes is None else "classes"
         lines.append((f"{evidence.name} (predicted)", kind, "", f"{len(np.unique(y)):,}"))
     for name in fitted.columns.used[:MOST_COLUMNS]:
-        feature = features(fitted)[name]
+        feature = by_name[name]
         kind = "numbers" if feature.part == "numbers" else "categories"
         missing = unique = ""
         if evidence is not None:

@@ -155,7 +155,7 @@ class RowPredictor:
 
     @functools.cached_property
     def _frozen(self) -> list[list[Any]]:
-        return [group.frozen() for group in self._groups]
+        return [group.frozen_engines() for group in self._groups]
 
     def _table(self, row: Sequence[Any] | Mapping[str, Any]) -> tuple[Array, Array]:
         """Return the numbers, with derived ones, and codes of a row."""

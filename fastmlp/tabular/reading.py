@@ -275,9 +275,14 @@ def _pairs(parameters: Mapping[str, Any], X: Any, y: Array, groups: Any, chosen:
     return None if is_number else folds.pairs_of(chosen, X, y, groups)
 
 
+def _has_column(X: Any, name: str) -> bool:
+    """Whether a table is a frame with a column of this name."""
+    return is_frame(X) and name in list(X.columns)
+
+
 def target_of(X: Any, name: str) -> tuple[Any, Any]:
     """Return the other columns of a frame, and the one that holds the targets."""
-    if not is_frame(X) or name not in list(X.columns):
+    if not _has_column(X, name):
         raise TypeError(
             f"y is {name!r} but one target for each row of X, or the name of a column of a frame, "
             "is expected: pass an array of targets"
@@ -289,7 +294,7 @@ def column_of(X: Any, time: Any) -> Any:
     """Return the times of rows; text is the name of a column of a frame."""
     if not isinstance(time, str):
         return time
-    if not is_frame(X) or time not in list(X.columns):
+    if not _has_column(X, time):
         raise ValueError(f"time is {time!r} but X has no column of that name: pass the times")
     return X[time]
 

@@ -35,9 +35,9 @@ class ValidationData:
     @classmethod
     def of_rows(cls, datas: Sequence[Data], rows: RowNumbers) -> Self:
         """Return validation data from row numbers per member, sorted by row number."""
+        datas = [replace(samples, jacobians=None) for samples in datas]
         data = datas[0]
-        of_values = [replace(samples, jacobians=None) for samples in datas]
-        apart = [samples.part(numbers) for samples, numbers in zip(of_values, rows, strict=True)]
+        apart = [samples.part(numbers) for samples, numbers in zip(datas, rows, strict=True)]
         if any(samples.x is not data.x or samples.weights is not data.weights for samples in datas):
             return cls(apart)
         union = np.unique(np.concatenate(rows))
