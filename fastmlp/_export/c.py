@@ -17,7 +17,7 @@ from fastmlp._core.atomic_files import write_together
 from fastmlp._core.intervals import check_count
 from fastmlp._core.keywords import check_choice
 from fastmlp._export import c_derivatives
-from fastmlp._export.c_source import NetworkSource, largest
+from fastmlp._export.c_source import NetworkSource, finite_rows, largest
 from fastmlp._export.layers import Array, Exported, Labels, Layer
 from fastmlp._network.activations import ACTIVATIONS, blended
 from fastmlp._network.layer_norm import layer_norm
@@ -123,7 +123,7 @@ def finish(
     few = np.arange(
         0, len(predictions), -(-len(predictions) // ROWS)
     )  # evenly spaced, for the self-check
-    few = few[np.isfinite(predictions[few]).all(axis=1)]
+    few = few[finite_rows(predictions[few], made.public)]
     main = made.main(rows, few, predictions[few])
     texts = {files.header: made.header(), files.source: made.source(main)}
     write_together({path: [text.encode("ascii")] for path, text in texts.items()})

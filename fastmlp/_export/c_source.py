@@ -170,6 +170,8 @@ class NetworkSource(Source):
             arguments = "".join(f", y + {place}" for place in places)
             predict = f"{{name}}_{name}(rows + i * {{inputs}}, y{arguments});\n        {predict}"
             expected = np.concatenate(arrays, axis=1)
+            is_finite = finite_rows(expected, self.public)
+            few, expected = few[is_finite], expected[is_finite]
             epsilons = [np.finfo(kind).eps for kind in (self.model.spec.dtype, self.dtype)]
             unit = largest(expected) * max(1.0, float(epsilons[0] / epsilons[1]))
         written = text.constants("real", "rows", rows[few].astype(self.dtype))
@@ -312,6 +314,12 @@ def label_names(labels: Labels | None, name: str) -> list[str]:
     kind, written = LABEL_TYPES[labels.values.dtype.kind]
     names = list(map(written, labels.values.tolist()))
     return [f"const {kind} {name}_labels[{len(names)}]", *names]
+
+
+def finite_rows(values: Array, dtype: np.dtype[Any]) -> Array:
+    """Return which rows have only numbers that are finite in a dtype."""
+    with np.errstate(over="ignore"):
+        return np.isfinite(values.astype(dtype)).all(axis=1)  # type: ignore[no-any-return]
 
 
 def largest(values: Array) -> float:

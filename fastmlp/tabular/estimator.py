@@ -642,9 +642,10 @@ class BaseTabMLP(Validated):
             ``partial_fit`` continues.
         out_of_fold : bool
             Whether to include the out-of-fold predictions, 8 bytes for each row and class or
-            output. Without them the loaded estimator predicts as before, with calibration and
-            intervals; ``oof_prediction_``, ``rows_``, ``importance``, ``distill``,
-            ``plot_calibration`` and the page of ``report().save`` raise AttributeError.
+            output, and the latest rows of ``partial_fit``. Without them the loaded estimator
+            predicts as before, with calibration and intervals; ``oof_prediction_``, ``rows_``,
+            ``importance``, ``distill``, ``plot_calibration`` and the page of ``report().save``
+            raise AttributeError.
 
         Raises
         ------

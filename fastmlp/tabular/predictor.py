@@ -99,7 +99,8 @@ class RowPredictor:
 
         Numbers are clipped smoothly, so that derivatives far outside of the training rows are near
         0; inputs that are linear in bins add slopes that are constant in a bin and jump at its
-        ends, where the derivative is that of one side. Those by dates and durations are per second.
+        ends, where the derivative is that of one side. A value that occurs often is a step, in
+        which the slope of its bins is 0. Those by dates and durations are per second.
 
         Parameters
         ----------

@@ -282,6 +282,7 @@ def _has_column(X: Any, name: str) -> bool:
 
 def target_of(X: Any, name: str) -> tuple[Any, Any]:
     """Return the other columns of a frame, and the one that holds the targets."""
+    X = X if isinstance(X, ArrowBlocks) else gathered(X)
     if not _has_column(X, name):
         raise TypeError(
             f"y is {name!r} but one target for each row of X, or the name of a column of a frame, "

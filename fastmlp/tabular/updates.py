@@ -16,7 +16,8 @@ from fastmlp._core.history import ResumeState
 from fastmlp._models.codecs import models
 from fastmlp._models.ensemble.ensemble import Ensemble
 from fastmlp._models.mlp import MLP
-from fastmlp._network.optimizers import Adam, Optimizer
+from fastmlp._network.optimizers import Adam
+from fastmlp._network.schedules import WarmUp
 from fastmlp._training.arrow import ArrowBlocks
 from fastmlp._validation import check
 from fastmlp.tabular import monotone, reading, sources
@@ -33,6 +34,7 @@ from fastmlp.tabular.training import calibrated
 
 MOST_ROWS = 1_024  # that are predicted before they are learned from
 BATCH = 64  # most rows of a step
+FIRST_STEPS = 64  # of the state of an optimizer, which are smaller
 LATEST_ROWS = 2_000  # that calibrate
 FEWEST_ROWS = 100  # of these; until there are as many, the calibration of the fit holds
 
@@ -68,17 +70,17 @@ def updated(
             "for example from sklearn.utils.compute_class_weight"
         )
     blend = Blend([_learner(fitted, group) for group in fitted.blend.groups], fitted.blend.weights)
-    optimizer = Adam(learning_rate=rate * fitted.target.rate, beta_2=BETA_2)
+    rate *= fitted.target.rate
     latest, n = _latest(fitted), 0
     for table, y, weights, in_scores in _pieces(fitted, task, *data):
         latest.append(LatestRows(y, in_scores, blend.predict(table), table))
         for group in blend.groups:
-            _learn(group, table, y, weights, optimizer, n_threads)
+            _learn(group, table, y, weights, rate, n_threads)
         n += len(table)
         while sum(len(rows.y) for rows in latest[1:]) >= LATEST_ROWS:
             del latest[0]
     if not n:
-        raise ValueError("the stream has no rows but at least 1 is expected")
+        raise ValueError("the stream has no rows with a weight above 0 but at least 1 is expected")
     blend = Blend([_published(group) for group in blend.groups], blend.weights)
     return _calibrated(fitted, task, blend, latest, n)
 
@@ -109,18 +111,24 @@ def _learn(
     table: Table,
     y: Array,
     weights: Array | None,
-    optimizer: Optimizer,
+    rate: float,
     n_threads: int | None,
 ) -> None:
-    """Train members for one pass over some rows."""
+    """Train members for one pass over some rows, in smaller steps at first and by few rows.
+
+    The steps of Adam have the same size however small gradients are; its moments know first steps
+    alone, and gradients of few rows are mostly noise.
+    """
     target, members = with_rows(group.target, y), range(len(group.ensemble))
     group.scale = target.widened(group.scale)
+    size = even(len(y), BATCH)
+    rates = WarmUp(rate * size / BATCH, n_steps=FIRST_STEPS)
     group.ensemble.partial_fit(
         [group.encoding.rows(table, member) for member in members],
         [target.encode(group.scale, member) for member in members],
         sample_weight=weights,
-        batch_size=even(len(y), BATCH),
-        optimizer=optimizer,
+        batch_size=size,
+        optimizer=Adam(learning_rate=rates, beta_2=BETA_2),
         groups=GROUPS,
         n_threads=n_threads,
     )
@@ -149,6 +157,8 @@ def _pieces(
 ) -> Iterator[tuple[Table, Array, Array | None, Array]]:
     """Yield pieces of rows with a weight above 0, their targets, and weights in fit and scores."""
     for table, targets, of_rows in _blocks(fitted, task, X, y, sample_weight):
+        if y is None and of_rows is not None and not np.any(of_rows):
+            continue  # other blocks may have weights
         rows, weights, in_scores = used_rows(task, task.users(targets), of_rows, least=1)
         in_scores = np.ones(len(rows)) if in_scores is None else in_scores
         for first in range(0, len(rows), MOST_ROWS):
@@ -163,9 +173,10 @@ def _blocks(
 ) -> Iterator[tuple[Table, Array, Any]]:
     """Yield the rows of a call, their targets as networks hold them, and their weights."""
     is_stream = y is None and check.is_source(X) and not isinstance(X, ArrowBlocks)
-    if isinstance(X, ArrowBlocks):
-        if y is not None or sample_weight is not None:
-            raise TypeError("y or sample_weight is passed beside a source, which has its own")
+    is_source = isinstance(X, ArrowBlocks)
+    if (is_source and y is not None) or ((is_source or is_stream) and sample_weight is not None):
+        raise TypeError("y or sample_weight is passed beside a source, which has its own")
+    if is_source:
         for table, targets, weights in sources.learned(X, fitted.columns, task.has_classes):
             yield table, task.read(targets), weights
         return

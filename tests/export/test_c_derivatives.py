@@ -116,6 +116,18 @@ def test_the_self_check_finds_a_wrong_derivative(tmp_path):
         assert compilers.check(source, tmp_path).stdout.startswith("16 of 16 rows wrong")
 
 
+@needs_gcc
+@pytest.mark.parametrize("derivatives", [0, 1, 2])
+@pytest.mark.parametrize(("weight", "bias"), [(100.0, 0.0), (1000.0, 80.0)])
+def test_the_self_check_leaves_out_rows_with_infinite_results(weight, bias, derivatives, tmp_path):
+    """The prediction or the hessian at one of the rows, or at all, is above float32."""
+    net = fastmlp.MLP([1, 1], loss="poisson_nll", rng=0)
+    net.weights, net.biases = [np.array([[weight]])], [np.array([bias])]
+    rows = [[0.0], [100 / weight**2 if bias else 1.0]]
+    source = net.to_c(tmp_path / "net.c", X=rows, derivatives=derivatives).source
+    compilers.check_passes(source, tmp_path)
+
+
 def test_the_self_check_of_many_derivatives_is_of_lower_order(tmp_path):
     for sizes, function in (((90, 2, 40), "jacobian"), ((9, 2, 9), "hessian")):
         source = fastmlp.MLP(sizes, rng=0).to_c(tmp_path / "net.c", derivatives=2).source

@@ -162,6 +162,9 @@ def test_the_target_may_be_the_name_of_a_column(library):
 def test_columns_and_records_in_dictionaries_are_frames():
     frame = pytest.importorskip("pandas").DataFrame({"a": X[:, 0], "b": X[:, 1]})
     right = regressor().fit(frame, Y).predict(frame)
+    whole = frame.assign(rent=Y)
+    for table in (whole.to_dict("list"), whole.to_dict("records")):
+        np.testing.assert_array_equal(regressor().fit(table, "rent").predict(frame), right)
     for table in (frame.to_dict("list"), frame.to_dict("records")):
         model = regressor().fit(table, Y)
         assert list(model.feature_names_in_) == ["a", "b"]

@@ -61,7 +61,7 @@ def test_networks_follow_a_new_rule_and_go_on_from_files_to_the_bit(kind, tiny, 
     for first in range(0, N, 150):
         rows = slice(first, first + 150)
         for m in (model, whole):
-            m.partial_fit(LATER[rows], later[rows], rate=1.0)
+            m.partial_fit(LATER[rows], later[rows], rate=16.0)
         model.save(tmp_path / "model")
         model = fastmlp.load(tmp_path / "model")
         assert same(model, whole)
@@ -137,6 +137,23 @@ def test_the_latest_rows_calibrate_once_there_are_a_hundred(tiny):
     assert np.diff(model.predict_interval(LATER)).mean() < 0.5 * new
 
 
+@pytest.mark.parametrize("n", [1, 64, 200])
+def test_few_rows_of_the_same_rule_do_no_harm(n):
+    x = np.random.default_rng(0).normal(size=(1000 + n, 2))
+    model = regressor(epochs=None).fit(x[:1000], x[:1000, 0])
+    old = np.std(model.predict(x) - x[:, 0])
+    model.partial_fit(x[1000:], x[1000:, 0])
+    assert np.std(model.predict(x) - x[:, 0]) < 1.1 * old
+
+
+def test_blocks_without_weights_are_skipped(tiny):
+    model, later = fitted()
+    other, w = copy.deepcopy(model), 1.0 * (np.arange(N) >= 200)
+    model.partial_fit(LATER[200:], later[200:])
+    other.partial_fit((LATER[at], later[at], w[at]) for at in (slice(200), slice(200, N)))
+    assert same(model, other)
+
+
 def test_a_rule_holds_after_later_rows(tiny):
     model = regressor(monotone={"a": 1}).fit(FRAME, Y).partial_fit(LATER, RULE, rate=1.0)
     assert np.all(model.predict(LATER.assign(a=NEW[:, 0] + 1)) >= model.predict(LATER))
@@ -154,6 +171,7 @@ WRONG = [
     (regressor, {}, (LATER, RULE, -RULE), "Negative values in data"),
     (regressor, {}, (LATER, RULE, 0 * RULE), "at least one non-zero"),
     (regressor, {}, (iter([]),), "the stream has no rows"),
+    (regressor, {}, (iter([(LATER, RULE)]), None, RULE), "y or sample_weight is passed beside"),
     (regressor, {}, (broken(),), "Input y contains NaN"),
     (regressor, {}, (iter([LATER]),), "a block is a DataFrame but"),
     (regressor, {}, (fastmlp.ArrowBlocks(LATER, "a"), RULE), "y or sample_weight is passed beside"),
