@@ -364,7 +364,7 @@ class BaseTabMLP(Validated):
             required for int8.
         levels : sequence of float in (0, 1), optional
             Levels of the quantiles, for regressors only; [0.05, 0.95] are the ends of
-            ``predict_interval(X, 0.9)``.
+            ``predict_interval(X, 0.9)``, which in addition contains the prediction.
 
         Returns
         -------
@@ -418,7 +418,7 @@ class BaseTabMLP(Validated):
             File to write, in addition to returning the model; it is replaced atomically.
         levels : sequence of float in (0, 1), optional
             Levels of the quantiles, for regressors only; [0.05, 0.95] are the ends of
-            ``predict_interval(X, 0.9)``.
+            ``predict_interval(X, 0.9)``, which in addition contains the prediction.
 
         Returns
         -------

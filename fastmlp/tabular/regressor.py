@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import isclose
 from numbers import Real
 from typing import Any, ClassVar, Literal
@@ -145,7 +145,8 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
             Least probability of containing the target, on average over rows like those of the fit.
             With ``sample_weight`` or ``groups``, the smaller effective number of rows makes
             intervals wider. With ``time`` the rows are later ones: docs/tabular.md shows measured
-            coverages.
+            coverages. An interval ends at the prediction where both quantiles lie on one side of
+            it, as after a jump in ``partial_fit``: the networks may have learned it since.
         out : array of floats, shape of the result, optional
             As for :meth:`predict`.
 
@@ -160,7 +161,17 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
                 f"coverage is {coverage!r} but its upper end is at 1 - {tail:.2g}, which is 1 in "
                 "float64: pass at most 0.999999999999999"
             )
-        return self.predict_quantiles(X, [tail, 1 - tail], out=out)
+        fitted, quantiles = self._quantiles([tail, 1 - tail])
+
+        def finish(outputs: Array) -> Array:
+            ends = quantiles(outputs)
+            if not fitted.target.loss.levels:
+                mean = fitted.calibration.result(outputs)
+                ends[..., 0] = np.minimum(ends[..., 0], mean)
+                ends[..., 1] = np.maximum(ends[..., 1], mean)
+            return ends
+
+        return self._predicted(fitted, X, finish, out)
 
     def predict_quantiles(
         self, X: Any, levels: float | Sequence[float], *, out: Any = None
@@ -181,9 +192,17 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
         array of float64, shape (n_samples, levels) or (n_samples, n_outputs, levels)
             Quantiles in the order of the levels; for a single number, without the last axis.
         """
+        fitted, quantiles = self._quantiles(levels if np.iterable(levels) else [levels])
+
+        def finish(outputs: Array) -> Array:
+            return quantiles(outputs) if np.iterable(levels) else quantiles(outputs)[..., 0]
+
+        return self._predicted(fitted, X, finish, out)
+
+    def _quantiles(self, levels: Any) -> tuple[FittedTable, Callable[[Array], Array]]:
+        """Return the value of the last fit, and a function from its outputs to quantiles."""
         fitted, calibration = self._calibrated()
-        checked = levels_of(levels if np.iterable(levels) else [levels])
-        of_fit = fitted.target.loss.levels
+        checked, of_fit = levels_of(levels), fitted.target.loss.levels
         places = [k for level in checked for k, own in enumerate(of_fit) if isclose(level, own)]
         if of_fit and len(places) < len(checked):
             raise ValueError(
@@ -191,15 +210,13 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
                 "fit with quantile=[...], or with loss='squared_error', which takes any level"
             )
 
-        def finish(outputs: Array) -> Array:
+        def quantiles(outputs: Array) -> Array:
             if of_fit:
-                quantiles = outputs[:, places]
-            else:
-                quantiles = calibration.quantiles(outputs, checked)
-                quantiles = quantiles[:, 0] if calibration.outputs == 1 else quantiles
-            return quantiles if np.iterable(levels) else quantiles[..., 0]
+                return outputs[:, places]
+            several = calibration.quantiles(outputs, checked)
+            return several[:, 0] if calibration.outputs == 1 else several
 
-        return self._predicted(fitted, X, finish, out)
+        return fitted, quantiles
 
     def log_density(self, X: Any, y: Any) -> Array:
         """Return the logarithm of the predicted density at targets.

@@ -137,6 +137,18 @@ def test_the_latest_rows_calibrate_once_there_are_a_hundred(tiny):
     assert np.diff(model.predict_interval(LATER)).mean() < 0.5 * new
 
 
+@pytest.mark.parametrize("kind", ["numbers", "two outputs", "rates"])
+def test_intervals_after_a_jump_contain_predictions_and_targets(kind, tiny):
+    model, later = fitted(kind)
+    jumped = 50 + later
+    for rate in (0.2, 16.0):
+        model.partial_fit(LATER, jumped, rate=rate)
+        low, high = np.moveaxis(model.predict_interval(LATER), -1, 0)
+        assert np.all((low <= model.predict(LATER)) & (model.predict(LATER) <= high))
+        inside = ((low <= jumped) & (jumped <= high)) | np.isnan(jumped)
+        assert inside.mean() > 0.9
+
+
 @pytest.mark.parametrize("n", [1, 64, 200])
 def test_few_rows_of_the_same_rule_do_no_harm(n):
     x = np.random.default_rng(0).normal(size=(1000 + n, 2))
