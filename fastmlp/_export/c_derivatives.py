@@ -201,6 +201,11 @@ ELEMENTWISE_STEP = Nonlinear(
     loop("{n}", "g[j] *= {d}[j];"),
     loop("{n}", "q[j] = {d}[{n} + j] * g[j] * ({s})[j];"),
 )
+LINK_STEP = Nonlinear(  # whose derivatives may be infinite: other outputs add 0
+    "",
+    loop("{n}", "if (g[j] != 0.0) g[j] *= {d}[j];"),
+    loop("{n}", "q[j] = g[j] != 0.0 ? {d}[{n} + j] * g[j] * ({s})[j] : 0.0;"),
+)
 NORM_STEP = Nonlinear(
     "reject({d}, {s}, {t}, {n});\n" + loop("{n}", "({t})[j] *= ({gains})[j];"),
     loop("{n}", "g[j] *= ({gains})[j];") + "\nreject({d}, g, g, {n});",
@@ -310,7 +315,7 @@ class Derivatives(Body):
         row = {**rows[layer.name]._asdict(), **options, "value": values[layer.name]}
         piece = ELEMENTWISE.format(name=name, **row).replace("HEADS", str(layer.heads))
         self.call(name, piece, *self.constants(layer).values(), self.room(d, 2 * self.width))
-        self.nonlinear(layer, ELEMENTWISE_STEP, d=d)
+        self.nonlinear(layer, LINK_STEP if layer.kind == "link" else ELEMENTWISE_STEP, d=d)
 
     def normalize(self, layer: Layer) -> tuple[str, str]:
         """Add a normalisation of the values."""

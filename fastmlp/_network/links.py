@@ -61,8 +61,20 @@ def _elementwise(
     slope: Callable[[Array], Array],
     curvature: Callable[[Array], Array],
 ) -> Link:
-    """Return an elementwise link, given its derivatives as functions of p."""
-    return Link(name, value, lambda p, a: slope(p) * a, lambda p, a, s: curvature(p) * a * s)
+    """Return an elementwise link, given its derivatives as functions of p.
+
+    They may be infinite, which does not concern other outputs: an output with a = 0 adds 0.
+    """
+
+    def times(derivative: Array, a: Array) -> Array:
+        return np.where(a == 0, a, derivative * a)
+
+    return Link(
+        name,
+        value,
+        lambda p, a: times(slope(p), a),
+        lambda p, a, s: times(curvature(p), a) * s,
+    )
 
 
 def _of_variances(first: float) -> Callable[[Array], Array]:

@@ -245,6 +245,26 @@ def test_a_gradient_of_predictions_goes_through_the_link(mlp, loss):
     np.testing.assert_array_equal(nets[2].predict(x), before)
 
 
+@every_dtype
+@pytest.mark.parametrize("loss", ["poisson_nll", "gaussian_nll"])
+def test_an_output_stands_beside_one_whose_link_overflows(mlp, loss, dtype):
+    net = mlp([3, 8, 2], activation="tanh", loss=loss, dtype=dtype, rng=0)
+    x = np.random.default_rng(0).normal(size=(5, 3))
+    dY = np.eye(net.predictor()(x).shape[1])[np.zeros(5, int)]
+
+    def results():
+        p = net.predictor()
+        derivatives = [a[:, :-1] for a in (*p.derivatives(x), p.jacobian(x))]
+        return [*derivatives, net.vjp(x, dY)[0], net.hvp(x, np.ones((5, 3)), dY)]
+
+    before, vector = results(), net.parameters_vector.copy()
+    vector[-1] = 1e4  # the last bias
+    net.parameters_vector = vector
+    assert np.isinf(net.predictor()(x)[:, -1]).all()
+    for after, expected in zip(results(), before, strict=True):
+        np.testing.assert_array_equal(after, expected)
+
+
 def test_a_gradient_from_outside_is_not_divided(mlp):
     moves = []
     for rows in (slice(0, 8), slice(0, 4), slice(4, 8)):

@@ -128,6 +128,18 @@ def test_the_self_check_leaves_out_rows_with_infinite_results(weight, bias, deri
     compilers.check_passes(source, tmp_path)
 
 
+@needs_gcc
+def test_an_output_stands_beside_one_whose_link_overflows(tmp_path):
+    net, x = exports.network("tanh", "poisson_nll", "float64", SIZES), np.ones((1, 5))
+    expected = net.predictor().derivatives(x)
+    net.parameters_vector = [*net.parameters_vector[:-1], 1e4]  # the last bias
+    net.to_c(tmp_path / "net.c", derivatives=2)
+    results = [np.empty_like(a) for a in expected]
+    exports.called(exports.compiled(tmp_path, "-O0").net_hessian, x, *results)
+    for a, b in zip(results, expected, strict=True):
+        np.testing.assert_allclose(a[:, :-1], b[:, :-1], rtol=1e-12)
+
+
 def test_the_self_check_of_many_derivatives_is_of_lower_order(tmp_path):
     for sizes, function in (((90, 2, 40), "jacobian"), ((9, 2, 9), "hessian")):
         source = fastmlp.MLP(sizes, rng=0).to_c(tmp_path / "net.c", derivatives=2).source
