@@ -110,12 +110,14 @@ def finish(
 ) -> CFiles:
     """Write source and header, and measure the errors of predictions in multiples of ``unit``."""
     before, after = (_labels(made.model.labels, p) for p in (exact, predictions))
+    with np.errstate(invalid="ignore"):  # differences of infinite predictions
+        errors = predictions - exact
     files = CFiles(
         source,
         source.with_suffix(".h"),
         made.constant_bytes,
         made.stack_bytes,
-        largest(predictions - exact) / (unit or 1.0),
+        largest(errors) / (unit or 1.0),
         None
         if before is None
         else float((before != after).reshape(len(predictions), -1).any(axis=1).mean()),

@@ -323,5 +323,5 @@ def finite_rows(values: Array, dtype: np.dtype[Any]) -> Array:
 
 
 def largest(values: Array) -> float:
-    """Return the largest magnitude; 0 for an empty array."""
-    return float(np.abs(values).max(initial=0.0))
+    """Return the largest finite magnitude; 0 without any."""
+    return float(np.abs(values).max(initial=0.0, where=np.isfinite(values)))
