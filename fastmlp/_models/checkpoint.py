@@ -19,7 +19,7 @@ from fastmlp._core.user_warnings import warn
 from fastmlp._core.worker import Worker
 from fastmlp._files import storage
 from fastmlp._training import callback_state
-from fastmlp._training.callbacks import MONITORS, check_monitored
+from fastmlp._training.callbacks import MONITORS, monitored
 
 
 class BackgroundWriter:
@@ -127,7 +127,7 @@ class Checkpoint:
 
     def start(self, state: State) -> None:
         """Start the clock; raise errors that would otherwise come after an epoch."""
-        check_monitored(self, state)
+        monitored(self, state)
         for path in (self.path, self.best or self.path):
             folder = Path(os.path.realpath(path)).parent
             if not folder.is_dir():
@@ -175,8 +175,7 @@ class Checkpoint:
 
     def _is_best(self, state: State) -> bool:
         """Whether the last loss is the lowest of the history; NaN never is."""
-        name = self.monitor or ("val_loss" if state.has_validation else "loss")
-        losses = getattr(state.history, name)
+        losses = getattr(state.history, monitored(self, state))
         last = losses[-1]
         return last < math.inf and not any(before <= last for before in losses[:-1])
 

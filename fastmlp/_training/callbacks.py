@@ -14,21 +14,24 @@ from fastmlp._core.keywords import check_choice
 MONITORS = ("val_loss", "loss")
 
 
-def check_monitored(callback: Any, state: State) -> None:
-    """Raise ValueError if a callback monitors a loss that the fit does not compute."""
+def monitored(callback: Any, state: State) -> str:
+    """Return the name of the loss that a callback monitors; ValueError if the fit has none."""
     if callback.monitor == "val_loss" and not state.has_validation:
         name = type(callback).__name__
         raise ValueError(
             f"{name} monitors val_loss but there is no validation data: "
             f"pass validation_data=(X, y) to fit, or use {name}(monitor='loss')"
         )
+    return callback.monitor or ("val_loss" if state.has_validation else "loss")
 
 
 class _Monitor:
     """Follows one loss of the history and counts the epochs since its best value."""
 
-    def __init__(self, monitor: str, patience: int, min_delta: float) -> None:
-        self.monitor = check_choice("monitor", monitor, MONITORS)
+    def __init__(self, monitor: str | None, patience: int, min_delta: float) -> None:
+        if monitor is not None:
+            check_choice("monitor", monitor, MONITORS, " or None")
+        self.monitor = monitor
         self.patience = check_count("patience", patience, example=5)
         self.min_delta = NON_NEGATIVE.check("min_delta", min_delta, example=1e-4)
         self.best = math.inf
@@ -36,12 +39,12 @@ class _Monitor:
 
     def start(self, state: State) -> None:
         """Reset the state from an earlier fit."""
-        check_monitored(self, state)
+        monitored(self, state)
         self.best, self.wait = math.inf, 0
 
     def improved(self, state: State) -> bool:
         """Whether this epoch is the best so far; NaN never is."""
-        value = getattr(state, self.monitor)
+        value = getattr(state, monitored(self, state))
         if value < self.best - self.min_delta:
             self.best, self.wait = value, 0
             return True
@@ -54,8 +57,8 @@ class EarlyStopping(_Monitor):
 
     Parameters
     ----------
-    monitor : {"val_loss", "loss"}
-        The monitored loss.
+    monitor : {"val_loss", "loss"}, optional
+        The monitored loss; by default that of the validation data, if there are any.
     patience : int
         Epochs without improvement after which the fit ends, at least 1.
     min_delta : float
@@ -84,7 +87,7 @@ class EarlyStopping(_Monitor):
 
     def __init__(
         self,
-        monitor: str = "val_loss",
+        monitor: str | None = None,
         patience: int = 5,
         min_delta: float = 0.0,
         restore_best: bool = True,
@@ -107,7 +110,7 @@ class EarlyStopping(_Monitor):
                 self._snapshot = state.snapshot()
         if self.wait < self.patience:
             return False
-        state.stop_reason = f"{self.monitor} has not improved for {self.wait} epochs"
+        state.stop_reason = f"{monitored(self, state)} has not improved for {self.wait} epochs"
         return True
 
     def finish(self, state: State) -> None:
@@ -134,8 +137,8 @@ class ReduceOnPlateau(_Monitor):
 
     Parameters
     ----------
-    monitor : {"val_loss", "loss"}
-        The monitored loss.
+    monitor : {"val_loss", "loss"}, optional
+        The monitored loss; by default that of the validation data, if there are any.
     factor : float
         Factor on the learning rate, above 0 and below 1.
     patience : int
@@ -153,7 +156,7 @@ class ReduceOnPlateau(_Monitor):
 
     def __init__(
         self,
-        monitor: str = "val_loss",
+        monitor: str | None = None,
         factor: float = 0.5,
         patience: int = 3,
         min_learning_rate: float = 0.0,

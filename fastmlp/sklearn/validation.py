@@ -114,8 +114,9 @@ def refuse_text(y: Any, classifier: str) -> None:
 
 def refuse_labels(y: Array) -> None:
     """Reject missing labels, text mixed with others, and unknown objects such as decimals."""
-    if y.dtype.kind in "mM" and np.isnat(y).any():
-        raise ValueError("y contains NaT but labels are expected: drop these rows")
+    if y.dtype.kind in "fmM" and np.isnan(y).any():
+        missing = "NaN" if y.dtype.kind == "f" else "NaT"
+        raise ValueError(f"Input y contains {missing} but labels are expected: drop these rows")
     if y.dtype.kind != "O":
         return
     items = y.reshape(-1).tolist()

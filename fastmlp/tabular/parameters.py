@@ -128,7 +128,7 @@ def check(parameters: Mapping[str, Any]) -> None:
                 "callbacks has a Checkpoint but a fit of a table cannot go on from one: leave it "
                 "out, and save the fitted model"
             )
-        if isinstance(callback, EarlyStopping | ReduceOnPlateau) and callback.monitor == "val_loss":
+        if isinstance(callback, EarlyStopping | ReduceOnPlateau) and callback.monitor != "loss":
             raise ValueError(
                 f"callbacks has {type(callback).__name__} of val_loss but a fit of a table has its "
                 "own learning rates, and keeps the epoch with the best score of held-out rows: "

@@ -319,6 +319,8 @@ def finite_numbers(y: Any) -> Array:
     kind, allowed = array.dtype.kind, "allow-nan" if array.shape[1:] > (1,) else True
     if kind in "mM":
         raise ValueError(f"y holds {REFUSED_KINDS[kind][0]} but numbers are expected: pass days")
+    if kind == "f" and allowed is True and np.isnan(array).any():
+        raise ValueError("Input y contains NaN but numbers are expected: drop these rows")
     try:
         options = {"ensure_2d": False, "dtype": np.float64, "ensure_all_finite": allowed}
         options["copy"] = True  # a fit refers to its targets, which users may change
@@ -347,9 +349,9 @@ def _numbers_within_limits(loss: str, y: Any) -> Array:
 def _checked_labels(y: Any) -> Array:
     """Return labels, (n,), or a matrix of 0 and 1, (n, labels)."""
     labels = np.asarray(y)
+    refuse_labels(labels)
     if labels.dtype.kind == "f":
         assert_all_finite(labels, input_name="y")
-    refuse_labels(labels)
     check_classification_targets(y)
     if type_of_target(y).startswith("multilabel"):
         checked = np.asarray(check_array(y, accept_sparse=False, input_name="y"))

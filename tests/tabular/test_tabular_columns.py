@@ -38,6 +38,19 @@ def test_decimals_are_numbers(library):
     assert model.predictor()([decimals[0], X[0, 1]]) == model.predict(frame[:1])[0]
 
 
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_later_frames_have_the_columns_of_the_fit_in_any_order_and_others(library):
+    frame = pytest.importorskip(library).DataFrame({"a": X[:, 0], "colour": COLOURS, "y": Y})
+    model, plain = regressor().fit(frame, "y"), frame[["a", "colour"]]
+    for rows in (plain, plain[:1]):  # one row is read by a path of its own
+        predictions, n = model.predict(rows), len(rows)
+        for names in (["colour", "a"], ["y", "colour", "a"]):
+            assert np.array_equal(model.predict(frame[names][:n]), predictions)
+    for names in (["a"], ["a", "y"]):
+        with pytest.raises(ValueError, match="yet now missing:\n- colour"):
+            model.predict(frame[names])
+
+
 def test_integers_are_places_and_never_names():
     whole = X.round()
     for names in (["a", "b", "c"], [0, 1, 2], ["2", "0", "1"]):

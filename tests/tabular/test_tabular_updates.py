@@ -184,7 +184,7 @@ WRONG = [
     (regressor, {}, (LATER, RULE, 0 * RULE), "at least one non-zero"),
     (regressor, {}, (iter([]),), "the stream has no rows"),
     (regressor, {}, (iter([(LATER, RULE)]), None, RULE), "y or sample_weight is passed beside"),
-    (regressor, {}, (broken(),), "Input y contains NaN"),
+    (regressor, {}, (broken(),), "Input y contains NaN.*: drop these"),
     (regressor, {}, (iter([LATER]),), "a block is a DataFrame but"),
     (regressor, {}, (fastmlp.ArrowBlocks(LATER, "a"), RULE), "y or sample_weight is passed beside"),
     (regressor, {}, (fastmlp.ArrowBlocks(LATER, "a"),), "target 'a' is a feature of the fit"),

@@ -79,15 +79,18 @@ def test_early_stopping_begins_anew_with_each_fit(net):
     assert stop.best_epoch == -1
 
 
-def test_early_stopping_on_the_training_loss(net):
-    stop = fastmlp.EarlyStopping("loss", patience=2, min_delta=10)
-    assert len(net.fit(X, Y, epochs=9, callbacks=[stop]).loss) == 3
+@pytest.mark.parametrize("monitor", ["loss", None])
+def test_early_stopping_on_the_training_loss(net, monitor):
+    stop = fastmlp.EarlyStopping(monitor, patience=2, min_delta=10)
+    history = net.fit(X, Y, epochs=9, callbacks=[stop])
+    assert len(history.loss) == 3
+    assert history.stop_reason == "loss has not improved for 2 epochs"
 
 
 @pytest.mark.parametrize("callback", [fastmlp.EarlyStopping, fastmlp.ReduceOnPlateau])
 def test_monitor_needs_validation_data(net, callback):
     with refused(ValueError, f"{callback.__name__} monitors val_loss .*monitor='loss'", net):
-        net.fit(X, Y, callbacks=[callback()])
+        net.fit(X, Y, callbacks=[callback("val_loss")])
     net.fit(X, Y, epochs=1)
 
 
