@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastmlp._core.keywords import check_choice
-from fastmlp._engine.numpy import layers, numpy_engine
+from fastmlp._engine.numpy.forward_pass import ForwardPass
 from fastmlp._network.spec import Spec
 from fastmlp._network.weight_types import (
     LARGEST,
@@ -66,12 +66,11 @@ def parameters(
             "need a model of dtype='float32', or an estimator fitted with float32 rows"
         )
     rounded, shares = TYPES[check_choice("weights", weight_type, TYPES, f" or {spec.dtype.name}")]
-    kinds = {kind: list(arrays) for kind, arrays in layers.named(spec, exact).items()}
+    kinds = {kind: list(arrays) for kind, arrays in zip(spec.tensors, exact, strict=True)}
     inputs: list[Array] = []
     if x is not None:
         with np.errstate(over="ignore", invalid="ignore"):
-            inputs = numpy_engine.forward(spec, exact, x)[0]
-            inputs[0] = layers.scaled(spec, exact, x)
+            inputs = ForwardPass(spec, exact, x).inputs
     for kind, bias in (("weights", 0), ("linear_weights", len(kinds["biases"]) - 1)):
         for k, weights in enumerate(kinds.get(kind, [])):
             kinds[kind][k] = rounded(weights, 1.0)

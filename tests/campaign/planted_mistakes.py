@@ -32,7 +32,7 @@ def _native(kind: str, *rows: tuple[str, str, str, str]) -> list[Mistake]:
 _WRONG_SIGN = _rows(
     "wrong sign",
     ("_network/averaging.py", "/ (1 - self.decay**n)", "/ (1 + self.decay**n)", "network/test_averaging.py"),
-    ("_engine/numpy/layers.py", "dx = dx + last @", "dx = dx - last @", "network/test_operators.py"),
+    ("_engine/numpy/forward_pass.py", "dx = dx + last @", "dx = dx - last @", "network/test_operators.py"),
     ("sklearn/scaling.py", "biases[0] + self.x_mean @", "biases[0] - self.x_mean @", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
     ("tabular/conformal.py", "(y - prediction) * shrink", "(prediction - y) * shrink", "tabular/test_tabular_numbers.py tabular/test_tabular.py"),
     ("_models/ensemble/mixture.py", "return log_yes - log_no", "return log_yes + log_no", "models/test_ensemble.py models/test_joint.py models/test_ensemble_life.py"),

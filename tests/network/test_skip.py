@@ -9,7 +9,8 @@ from test_operators import check_gradients
 
 import fastmlp
 from fastmlp import Groups
-from fastmlp._engine.numpy import layers, numpy_engine
+from fastmlp._engine.numpy import layers
+from fastmlp._engine.numpy.forward_pass import ForwardPass
 from fastmlp._engine.numpy.random import dropout_masks
 from fastmlp._network.activations import ACTIVATIONS
 
@@ -57,7 +58,7 @@ def test_the_formula():
 
     first = layer(0, x)
     end = layer(2, layer(1, first)) + first
-    _, outputs = numpy_engine.forward(network, parameters, x, masks)
+    outputs = ForwardPass(network, parameters, x, masks).outputs
     np.testing.assert_allclose(outputs[-1], end @ weights[3] + biases[3] + x @ linear, rtol=1e-12)
 
 

@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fastmlp._engine import optimizer_state
-from fastmlp._engine.numpy import derivatives, layers, random
-from fastmlp._engine.numpy.layers import Parameters, drop, over_rows, product
+from fastmlp._engine.numpy import random
+from fastmlp._engine.numpy.forward_pass import ForwardPass
+from fastmlp._engine.numpy.layers import Parameters
 from fastmlp._engine.numpy.penalties import add_up, clip, flat, penalized
 from fastmlp._engine.numpy.predictor import Predictor
 from fastmlp._engine.numpy.random import Masks
@@ -29,39 +30,9 @@ from fastmlp._network.data import Data, Shard
 from fastmlp._network.groups import PLAIN, Factors
 from fastmlp._network.losses import Linear
 from fastmlp._network.optimizers import Optimizer
-from fastmlp._network.sparse import SparseRows
 from fastmlp._network.spec import Spec
 
 LINEAR = Linear()
-
-
-def forward(
-    spec: Spec,
-    parameters: Parameters,
-    x: Any,
-    masks: Masks | None = None,
-    training: bool = False,
-) -> tuple[list[Array], list[Array]]:
-    """Return the inputs (N, I) and outputs (N, O) of every affine layer.
-
-    inputs[0] is x, before scaling; inputs[k] is the result of hidden layer k - 1, after dropout and
-    the sum at the end of a block. outputs[k] = inputs[k] @ W[k] + b[k]; the last, with the linear
-    path, goes to the loss. The masks are those of `random.dropout_masks`; None for a prediction.
-    Only in training, Spec.compute has an effect.
-    """
-    weights, biases = parameters[:2]
-    x = x if isinstance(x, SparseRows) else np.asarray(x)  # computes the rows of a RowSource
-    scaled = layers.scaled(spec, parameters, x)
-    rounded = [training and is_rounded for is_rounded in spec.rounded]
-    inputs, outputs = [x], [product(scaled, weights[0], rounded[0]) + biases[0]]
-    for k in range(len(weights) - 1):
-        y = layers.steps(spec, parameters, k, outputs[k])[-1].value()
-        if masks is not None:
-            y = drop(y, masks[k], spec.dropout[k])
-        inputs.append(layers.joined(spec, k, y, inputs))
-        outputs.append(product(inputs[-1], weights[k + 1], rounded[k + 1]) + biases[k + 1])
-    outputs[-1] = layers.linear(spec, parameters, scaled, outputs[-1])
-    return inputs, outputs
 
 
 def losses_of_rows(
@@ -92,49 +63,6 @@ def loss(spec: Spec, z: Array, data: Data, total: float | None = None) -> tuple[
     return float(np.sum(share * values, dtype=np.float64)), share[:, np.newaxis] * dz
 
 
-def backward(
-    spec: Spec,
-    parameters: Parameters,
-    inputs: list[Array],
-    outputs: list[Array],
-    dz: Array,
-    masks: Masks | None = None,
-    per_sample: bool = False,
-    bends: list[list[Array]] | None = None,
-    tangents: list[list[Array]] | None = None,
-) -> Parameters:
-    """Return the gradient of the loss, lists like the parameters, by the chain rule.
-
-    The inputs and outputs are the results of `forward`, dz (N, O) is the gradient of outputs[-1].
-    If ``per_sample``, the gradients of the rows are not summed, but the first axis of the arrays.
-    Bends and tangents are those of `layers.back`; with tangents, the inputs are tangents, too.
-    """
-    rows = (len(dz),) if per_sample else ()
-    gradients: Parameters = tuple(
-        [np.zeros((*rows, *p.shape), p.dtype) for p in kind] for kind in parameters
-    )
-    of_kind, last = layers.named(spec, gradients), dz
-    x, inputs = inputs[0], [layers.scaled(spec, parameters, inputs[0]), *inputs[1:]]
-    rounded, training = spec.rounded, not per_sample
-    passes = layers.back(spec, parameters, outputs, last, masks, training, bends, tangents)
-    for k, dz, _, of_rows in passes:
-        if per_sample:
-            of_kind["weights"][k] = layers.outer(inputs[k], dz)
-        else:
-            of_kind["weights"][k] = over_rows(inputs[k], dz, rounded[k])
-        of_biases = {"biases": dz} if tangents is None else {}  # which have no tangent
-        for kind, g in (of_biases | of_rows).items():
-            of_kind[kind][k] = g if per_sample else layers.summed(g)
-    if spec.scale and per_sample:
-        of_kind["scales"][0] = x * layers.to_inputs(spec, parameters, dz, last)
-    elif spec.scale:
-        of_kind["scales"][0] = layers.scale_gradient(spec, parameters, x, dz, last)
-    if spec.linear_path:
-        over = layers.outer if per_sample else over_rows
-        of_kind["linear_weights"][0] = over(inputs[0], last)
-    return gradients
-
-
 def objective(
     spec: Spec,
     parameters: Parameters,
@@ -153,26 +81,19 @@ def objective(
     used = _sample_weight(data) != 0  # 0 times an overflow in another row would be NaN
     data = data.part(used)
     masks = masks and [m if m is None else m[used] for m in masks]
-    inputs, outputs = forward(spec, parameters, data.x, masks, training=True)
-    value, dz = loss(spec, outputs[-1], data, total)
+    forward = ForwardPass(spec, parameters, data.x, masks, training=True)
+    value, dz = loss(spec, forward.outputs[-1], data, total)
     if data.jacobians is None:
-        gradients = backward(spec, parameters, inputs, outputs, dz, masks)
+        gradients = forward.gradient(dz)
     else:
-        more, gradients = with_jacobians(spec, parameters, data, inputs, outputs, dz, masks, total)
+        more, gradients = with_jacobians(forward, data, dz, total)
         value += more
     value = penalized(value, flat(parameters), flat(gradients), factors, l1, l2)
     return value, *gradients
 
 
 def with_jacobians(
-    spec: Spec,
-    parameters: Parameters,
-    data: Data,
-    inputs: list[Array],
-    outputs: list[Array],
-    dz: Array,
-    masks: Masks | None,
-    total: float | None,
+    forward: ForwardPass, data: Data, dz: Array, total: float | None
 ) -> tuple[float, Parameters]:
     """Return the loss of the derivatives by the inputs, and the gradient of it and of dz.
 
@@ -184,19 +105,14 @@ def with_jacobians(
     total = float(np.sum(weights, dtype=np.float64)) if total is None else total
     share = (data.jacobian_weight * weights / total).astype(dz.dtype)[:, np.newaxis]
     value, results, bends = 0.0, [], []
-    for o, p in enumerate(derivatives.units(dz.shape[1], dz)):
-        first = layers.back(spec, parameters, outputs, p, masks)[-1].dz
-        slope = layers.scaled(spec, parameters, layers.to_inputs(spec, parameters, first, p))
+    for o, p in enumerate(forward.units(dz.shape[1])):
         measured = data.jacobians[:, o]
-        residual = np.where(np.isnan(measured), 0, slope - measured)
+        residual = np.where(np.isnan(measured), 0, forward.differentiate(q=p) - measured)
         value += 0.5 * float(np.sum(share * residual**2, dtype=np.float64))
-        v = share * residual
-        tangents, of_steps, _ = derivatives.tangents(spec, parameters, outputs, v, masks)
-        tangents[0] = v  # not yet scaled
-        bends.append(derivatives.bends(spec, parameters, outputs, of_steps, p, masks))
-        results.append(backward(spec, parameters, tangents, outputs, p, masks, tangents=of_steps))
-    options = masks, False, _added(bends)
-    results.append(backward(spec, parameters, inputs, outputs, dz, *options))
+        tangents = forward.tangents(share * residual)
+        bends.append(forward.bends(tangents, p))
+        results.append(forward.gradient(p, tangents=tangents))
+    results.append(forward.gradient(dz, bends=_added(bends)))
     return value, tuple(_added(results))
 
 
@@ -209,11 +125,11 @@ def _added(parts: Sequence[Sequence[Sequence[Array]]]) -> list[list[Array]]:
 def sample_gradients(spec: Spec, parameters: Parameters, data: Data) -> tuple[Any, ...]:
     """Return the losses (N,) and the gradient of each, arrays (N, ...) in lists by kind."""
     with np.errstate(over="ignore", invalid="ignore"):
-        inputs, outputs = forward(spec, parameters, data.x)
-        values, dz = losses_of_rows(spec, outputs[-1], data)
+        forward = ForwardPass(spec, parameters, data.x)
+        values, dz = losses_of_rows(spec, forward.outputs[-1], data)
         if data.weights is not None:  # of rows with missing targets
             values, dz = values * data.weights, dz * data.weights[:, np.newaxis]
-        return values, *backward(spec, parameters, inputs, outputs, dz, per_sample=True)
+        return values, *forward.gradient(dz, per_sample=True)
 
 
 class Engine:
@@ -301,8 +217,11 @@ class Engine:
     def predict(self, x: Array, team: object = None, linked: bool = True) -> Array:
         """Return the predictions (n, heads * m); if not linked, the outputs before the link."""
         del team
-        _, outputs = forward(self.spec, self._parameters, x)
-        return self.spec.loss.link(outputs[-1]) if linked else outputs[-1]
+        z = self._forward(x).outputs[-1]
+        return self.spec.loss.link(z) if linked else z
+
+    def _forward(self, x: Array) -> ForwardPass:
+        return ForwardPass(self.spec, self._parameters, x)
 
     def predict_row(self, x: Any) -> None:
         """Return None: this engine has no fast path around the checks."""
@@ -313,9 +232,7 @@ class Engine:
         if data.jacobians is not None:
             return float(self.gradients(data, team=team)[0])
         del team
-        _, outputs = forward(self.spec, self._parameters, data.x)
-        value, _ = loss(self.spec, outputs[-1], data)
-        return value
+        return loss(self.spec, self._forward(data.x).outputs[-1], data)[0]
 
     def gradients(
         self,
@@ -336,10 +253,9 @@ class Engine:
 
     def jacobian(self, x: Array) -> Array:
         """Return the derivatives of the predictions with respect to x, (n, heads * m, fan_in)."""
-        _, outputs = forward(self.spec, self._parameters, x)
-        p, loss = self.spec.loss.link(outputs[-1]), self.spec.loss
-        slopes = [loss.link_product(p, unit) for unit in derivatives.units(p.shape[1], p)]
-        return derivatives.jacobian(self.spec, self._parameters, outputs, slopes)
+        forward, loss = self._forward(x), self.spec.loss
+        p = loss.link(forward.outputs[-1])
+        return forward.jacobian([loss.link_product(p, unit) for unit in forward.units(p.shape[1])])
 
     def differentiate(
         self,
@@ -349,18 +265,15 @@ class Engine:
         q: Array | None = None,
         team: object = None,
     ) -> Array:
-        """Return s (n, heads * m) or a gradient by x (n, I), see `derivatives.differentiate`."""
+        """Return s (n, heads * m) or a gradient by x (n, I), see `ForwardPass.differentiate`."""
         del team
-        _, outputs = forward(self.spec, self._parameters, x)
-        return derivatives.differentiate(self.spec, self._parameters, outputs, v, p, q)
+        return self._forward(x).differentiate(v, p, q)
 
     def derivatives(self, x: Array, team: object = None) -> tuple[Array, Array, Array]:
         """Return the outputs before the link, (n, heads * m), their jacobians and hessians."""
         del team
-        _, outputs = forward(self.spec, self._parameters, x)
-        jacobian = derivatives.jacobian(self.spec, self._parameters, outputs)
-        hessian = derivatives.hessian(self.spec, self._parameters, outputs)
-        return outputs[-1], jacobian, hessian
+        forward = self._forward(x)
+        return forward.outputs[-1], forward.jacobian(), forward.hessian()
 
     def shadow(self) -> Engine:
         """Return another engine for the same network; both can restore the same snapshots."""
