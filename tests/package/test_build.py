@@ -23,7 +23,7 @@ from fastmlp._engine import native_engine, predictor
 ROOT = Path(__file__).resolve().parents[2]
 INSTALLED = Path(predictor.__file__).parents[1]
 BINARIES = sorted(INSTALLED.rglob("*.so"))
-DATA = "data/digits.npz", "data/digits.txt", "data/synonyms.txt"
+DATA = [f"data/{name}" for name in ("digits.npz", "digits.txt", "refusals.txt", "synonyms.txt")]
 COMPILED = pytest.mark.parametrize("path", BINARIES, ids=lambda p: p.name.split(".")[0])
 
 

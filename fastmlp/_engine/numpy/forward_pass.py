@@ -91,7 +91,7 @@ class ForwardPass:
 
         Source: Holzmueller, Grinsztajn and Steinwart 2024, "Better by default" (arXiv:2407.04491).
         """
-        return x * self.tensors["scales"][0] if self.spec.scale else x
+        return x * self.tensors["scales"][0] if self.spec.scale else x  # type: ignore[no-any-return]
 
     def _with_linear_path(self, x: Array, z: Array) -> Array:
         """Return z, plus the scaled inputs x times their own weights if there is a linear path.
