@@ -175,15 +175,12 @@ class Encoding:
     def slopes(self, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the derivatives of the inputs of a row by its numbers, (members, width, numbers).
 
-        They are 0 by missing numbers, and at a step.
+        They are 0 by missing numbers, at an edge those of the bin that begins there, and at a step
+        those without it.
         """
-        centre, factor, edges = self.numbers
-        with np.errstate(over="ignore"):
-            distance = np.clip((numbers - centre) * factor, -PRECLIP, PRECLIP) / CLIP
-        slopes = np.nan_to_num(factor * (1 + distance**2) ** -1.5)  # of `smooth_clip`
-        scaled = smooth_clip(numbers, centre, factor)[..., np.newaxis]
-        middle, half = middles(edges)
-        is_inside = (np.abs(scaled - middle) < half) & (half > NARROWEST)
+        edges, slopes = self.numbers.edges, self._slopes_of_scaled(numbers)
+        scaled, half = self._scaled(numbers), middles(edges)[1]
+        is_inside = (edges[..., :-1] <= scaled) & (scaled < edges[..., 1:]) & (half > NARROWEST)
         members, n = slopes.shape
         at = np.arange(n)
         result = np.zeros((members, self.layout.width, n))
@@ -191,6 +188,26 @@ class Encoding:
         bins = self.layout.bins + np.arange(n * self.bins).reshape(n, self.bins)
         result[:, bins, at[:, np.newaxis]] = np.where(is_inside, slopes[..., np.newaxis] / half, 0)
         return result
+
+    def beyond_steps(self, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the numbers of a row, those in a step moved out of it to slightly larger ones."""
+        (middle, half), slopes = middles(self.numbers.edges), self._slopes_of_scaled(numbers)
+        is_step = (half <= NARROWEST) & (np.abs(self._scaled(numbers) - middle) <= half)
+        is_inside = is_step.any(axis=2) & (slopes > 0)
+        ways = np.divide(4 * NARROWEST, slopes, out=np.zeros_like(slopes), where=is_inside)
+        beyond = np.maximum(numbers + ways.max(axis=0), np.nextafter(numbers, np.inf))
+        return np.where(is_inside.any(axis=0), beyond, numbers)
+
+    def _scaled(self, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the scaled numbers of a row, (members, numbers, 1)."""
+        return smooth_clip(numbers, *self.numbers[:2])[..., np.newaxis]
+
+    def _slopes_of_scaled(self, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the derivatives of scaled numbers by those of a row, (members, numbers)."""
+        centre, factor, _ = self.numbers
+        with np.errstate(over="ignore"):
+            distance = np.clip((numbers - centre) * factor, -PRECLIP, PRECLIP) / CLIP
+        return np.nan_to_num(factor * (1 + distance**2) ** -1.5)  # of `smooth_clip`
 
     def of_first(self, members: int) -> Encoding:
         """Return the encoding of the first members."""

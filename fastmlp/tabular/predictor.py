@@ -99,8 +99,8 @@ class RowPredictor:
 
         Numbers are clipped smoothly, so that derivatives far outside of the training rows are near
         0; inputs that are linear in bins add slopes that are constant in a bin and jump at its
-        ends, where the derivative is that of one side. A value that occurs often is a step, in
-        which the slope of its bins is 0. Those by dates and durations are per second.
+        ends. A prediction jumps at a value that occurs often. At both, the derivative is that at
+        slightly larger numbers. Derivatives by dates and durations are per second.
 
         Parameters
         ----------
@@ -128,6 +128,18 @@ class RowPredictor:
         array([1., 2.])
         """
         numbers, codes = self._table(row)
+        derivatives = self._derivatives(numbers, codes)
+        beyond = np.max([group.encoding.beyond_steps(numbers) for group in self._groups], axis=0)
+        for j in np.flatnonzero(beyond[: len(self._places)] > numbers[: len(self._places)]):
+            moved, k = numbers.copy(), self._places[j]
+            moved[j] = beyond[j]
+            derivatives[k] = self._derivatives(moved, codes)[k]
+        derivatives[self._places[np.isnan(numbers[: len(self._places)])]] = np.nan
+        derivatives[[k for k, _ in self._categories]] = np.nan
+        return np.moveaxis(derivatives, 0, -1)
+
+    def _derivatives(self, numbers: Array, codes: Array) -> Array:
+        """Return the derivatives of the prediction of one row, (n_features, ...)."""
         engines = zip(self._groups, self._frozen, strict=True)
         parts = [group.tangents(frozen, numbers, codes) for group, frozen in engines]
         chain = self._columns.slopes(Table(numbers[np.newaxis], codes[np.newaxis]))
@@ -147,9 +159,7 @@ class RowPredictor:
             )
             h = STEP / size if size > 0 else 1.0
             derivatives[k] = (result(h * step) - result(-h * step)) / (2 * h)
-        derivatives[self._places[np.isnan(numbers[: len(self._places)])]] = np.nan
-        derivatives[[k for k, _ in self._categories]] = np.nan
-        return np.moveaxis(derivatives, 0, -1)
+        return derivatives
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_frozen"}

@@ -239,6 +239,21 @@ def test_derivatives_are_those_of_differences(name):
     np.testing.assert_array_equal(again.jacobian(row), jacobian)
 
 
+@pytest.mark.parametrize("kind", ["TabMLPRegressor", "TabMLPClassifier"])
+def test_derivatives_at_edges_and_frequent_values_are_those_of_larger_numbers(kind):
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.uniform(-3, 3, 600), rng.integers(0, 6, 600)])
+    X[rng.random(600) < 0.4, 0] = 0.5
+    y = np.abs(X[:, 0] - 0.5) + X[:, 1] ** 2
+    y = y if kind == "TabMLPRegressor" else y > 9
+    p = getattr(fastmlp, kind)(preset="fast", epochs=20, random_state=0).fit(X, y).predictor()
+    for row in ([0.5, 2.0], [0.5, 5.0], [1.0, 0.0]):
+        for k in range(2):
+            ends = [p(np.add(row, h * np.eye(2)[k])) for h in (1e-4, 1e-3)]
+            difference = (ends[1] - ends[0]) / 9e-4
+            np.testing.assert_allclose(p.jacobian(row)[..., k], difference, rtol=0.03, atol=0.01)
+
+
 def test_derivatives_by_dates_are_per_second():
     assert columns.DERIVED_SLOPES.keys() == columns.DERIVED.keys()
     pd = pytest.importorskip("pandas", reason="needs pandas")
