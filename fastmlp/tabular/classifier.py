@@ -16,6 +16,7 @@ from fastmlp.tabular.columns import Array
 from fastmlp.tabular.estimator import BaseTabMLP, FitAttribute, check_rows_of_fit
 from fastmlp.tabular.fitted_table import FittedTable
 from fastmlp.tabular.parameters import ATTRIBUTES, TEXT
+from fastmlp.tabular.reading import with_target
 from fastmlp.tabular.tasks import LabelTask
 
 Prior: TypeAlias = Literal["weighted", "true"]
@@ -135,6 +136,25 @@ class TabMLPClassifier(Classifier, BaseTabMLP):
         """
         fitted, calibration = self._calibrated()
         return self._predicted(fitted, X, calibration.result, out)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the share of rows whose labels :meth:`predict` finds, all of a row.
+
+        Parameters
+        ----------
+        X : frame or array-like, shape (n_samples, n_features)
+            Rows, as for :meth:`predict`.
+        y : array-like, shape (n_samples,) or (n_samples, n_labels), or str
+            Labels of the rows, or the name of the column of X that holds them.
+        sample_weight : array-like, shape (n_samples,), optional
+            Weights of the rows.
+
+        Returns
+        -------
+        float
+            From 0 to 1.
+        """
+        return float(super().score(*with_target(X, y), sample_weight))
 
     def plot_calibration(self, y: Any, label: Any = None, ax: Any = None) -> Any:
         """Plot the observed frequency of a class against its out-of-fold probability.

@@ -190,8 +190,9 @@ class BaseTabMLP(Validated):
         X : table, ArrowBlocks, or callable or iterator of blocks
             Rows with the columns of the fit; or a `fastmlp.ArrowBlocks` with a target; or a stream
             of blocks, each ``(X, y)`` or ``(X, y, sample_weight)``.
-        y : array-like, shape (n_samples,) or (n_samples, n_outputs)
-            Labels among the classes of the fit, or real numbers; None beside a source or stream.
+        y : array-like, shape (n_samples,) or (n_samples, n_outputs), or str
+            Labels among the classes of the fit, or real numbers; text is the name of the column of
+            X that holds them; None beside a source or stream.
         sample_weight : array-like, shape (n_samples,), optional
             Weights of the rows.
         rate : float, default=0.2

@@ -109,9 +109,8 @@ def read(
     """
     rng = np.random.default_rng([*seed, 1])
     _check_one_way(parameters, rows)
-    if isinstance(rows.y, str):
-        X, y = target_of(rows.X, rows.y)
-        rows = rows._replace(X=X, y=y)
+    X, y = with_target(rows.X, rows.y)
+    rows = rows._replace(X=X, y=y)
     if isinstance(rows.X, ArrowBlocks):
         for name, value in rows._replace(X=None, time=None)._asdict().items():
             if value is not None:
@@ -280,15 +279,17 @@ def _has_column(X: Any, name: str) -> bool:
     return is_frame(X) and name in list(X.columns)
 
 
-def target_of(X: Any, name: str) -> tuple[Any, Any]:
-    """Return the other columns of a frame, and the one that holds the targets."""
+def with_target(X: Any, y: Any) -> tuple[Any, Any]:
+    """Return a table and its targets; text is the name of the column of a frame that has them."""
+    if not isinstance(y, str):
+        return X, y
     X = X if isinstance(X, ArrowBlocks) else gathered(X)
-    if not _has_column(X, name):
+    if not _has_column(X, y):
         raise TypeError(
-            f"y is {name!r} but one target for each row of X, or the name of a column of a frame, "
+            f"y is {y!r} but one target for each row of X, or the name of a column of a frame, "
             "is expected: pass an array of targets"
         )
-    return X[[column for column in X.columns if column != name]], X[name]
+    return X[[column for column in X.columns if column != y]], X[y]
 
 
 def column_of(X: Any, time: Any) -> Any:
@@ -458,6 +459,7 @@ def other_rows(
         raise ValueError(f"{names} belong together: pass both, or neither")
     if X is None:
         return None
+    X, y = with_target(X, y)
     table, y = columns.read(checked_again(X, fitted)), task.read(y)
     check_consistent_length(table.numbers, y)
     return table, y

@@ -23,6 +23,7 @@ from fastmlp.tabular.estimator import BaseTabMLP, check_rows_of_fit
 from fastmlp.tabular.fitted_table import FittedTable
 from fastmlp.tabular.loss_rows import LOSSES
 from fastmlp.tabular.parameters import ATTRIBUTES, TEXT
+from fastmlp.tabular.reading import with_target
 from fastmlp.tabular.tasks import NumberTask, finite_numbers
 
 
@@ -254,8 +255,9 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
         ----------
         X : frame or array-like, shape (n_samples, n_features)
             Rows, as for :meth:`predict`.
-        y : array-like, shape (n_samples,) or (n_samples, n_outputs)
-            Targets of the rows. Of several outputs some may be NaN: each is scored on its rows.
+        y : array-like, shape (n_samples,) or (n_samples, n_outputs), or str
+            Targets of the rows, or the name of the column of X that holds them. Of several outputs
+            some may be NaN: each is scored on its rows.
         sample_weight : array-like, shape (n_samples,), optional
             Weights of the rows.
 
@@ -264,6 +266,7 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
         float
             At most 1, which is perfect.
         """
+        X, y = with_target(X, y)
         several, levels = finite_numbers(y), self._state().target.loss.levels
         if not levels and not np.isnan(several).any():
             return float(super().score(X, y, sample_weight))

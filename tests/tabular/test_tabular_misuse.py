@@ -155,8 +155,6 @@ def test_the_target_may_be_the_name_of_a_column(library):
     np.testing.assert_array_equal(
         model.predict(table[["a", "b"]]), right.predict(table[["a", "b"]])
     )
-    with pytest.raises(TypeError, match=r"y is 'price' but .* name of a column of a frame"):
-        regressor().fit(table, "price")
 
 
 def test_columns_and_records_in_dictionaries_are_frames():
@@ -169,6 +167,24 @@ def test_columns_and_records_in_dictionaries_are_frames():
         model = regressor().fit(table, Y)
         assert list(model.feature_names_in_) == ["a", "b"]
         np.testing.assert_array_equal(model.predict(table), right)
+
+
+@pytest.mark.parametrize(("make", "y"), [(regressor, Y), (classifier, LABELS)])
+def test_targets_are_named_in_every_call(make, y):
+    frame = pytest.importorskip("pandas").DataFrame({"a": X[:, 0], "b": X[:, 1]})
+    whole, rows = frame.assign(rent=y), slice(150)
+    model = make().fit(whole, "rent", X_val=whole[rows], y_val="rent")
+    right = make().fit(frame, y, X_val=frame[rows], y_val=y[rows])
+    assert model.report().more == right.report().more
+    assert model.score(whole, "rent") == right.score(frame, y)
+    assert str(model.importance(whole, "rent")) == str(right.importance(frame, y))
+    model.partial_fit(whole, "rent")
+    right.partial_fit(frame, y).partial_fit(iter([(whole, "rent")]))
+    model.partial_fit(iter([(frame, y)]))
+    np.testing.assert_array_equal(model.predict(frame), right.predict(frame))
+    for call in (make().fit, model.score, model.partial_fit, model.importance):
+        with pytest.raises(TypeError, match=r"y is 'price' but .* name of a column of a frame"):
+            call(whole, "price")
 
 
 def test_masked_values_are_missing():
