@@ -19,7 +19,7 @@ from fastmlp._models.codecs.values import Value
 from fastmlp.tabular.calibration import LabelCalibration, NumberCalibration, means_of
 from fastmlp.tabular.codec_members import BLEND, COLUMNS, PLACES, length
 from fastmlp.tabular.conformal import FREEDOMS, Residuals
-from fastmlp.tabular.fitted_table import Facts, FittedTable, HeldOut, Updates
+from fastmlp.tabular.fitted_table import Facts, FittedTable, HeldOut
 from fastmlp.tabular.inspection import Importance
 from fastmlp.tabular.predictor import RowPredictor
 from fastmlp.tabular.report import Report
@@ -151,7 +151,7 @@ FACTS = Object(
             lambda **columns: list(zip(*columns.values(), strict=True)),
             lambda curve: {name: [point[at] for point in curve] for at, name in enumerate(CURVE)},
         ),
-        **dict.fromkeys(("best_epoch", "n_iter"), Count()),
+        **dict.fromkeys(("best_epoch", "n_iter", "updated_rows"), Count()),
     },
     Facts,
 )
@@ -164,8 +164,8 @@ IMPORTANCE = Object(
 )
 
 
-def _updates(of: tuple[Any, int], targets: Any, rows: int) -> Updates:
-    """Return what `partial_fit` has learned, with the targets of n rows."""
+def _latest(of: tuple[Any, int], targets: Any) -> NDArray[Any]:
+    """Return the targets of the n latest rows of `partial_fit`."""
     (target, n), y = of, np.array(targets)
     shape = (n,) if target.name == "classes" else (n, target.outputs)
     if y.size != math.prod(shape):
@@ -175,17 +175,16 @@ def _updates(of: tuple[Any, int], targets: Any, rows: int) -> Updates:
         if not np.isin(y, np.arange(most + 1)).all():
             raise ValueError(f"there are targets that are no integers from 0 to {most}")
         y = y.astype(np.int64)
-    return Updates(rows, y.reshape(shape))
+    return y.reshape(shape)
 
 
-UPDATES = Object(
+LATEST = Object(
     {
-        "rows": Count(1),
         "of": Computed(lambda context: (context["blend"].target, _rows(context))),
         "targets": Numbers(),
     },
-    _updates,
-    lambda updates: {"rows": updates.rows, "targets": updates.targets.ravel()},
+    _latest,
+    lambda y: {"targets": y.ravel()},
 )
 
 # ---------------------------------------------------------------------------------- the fit
@@ -200,7 +199,7 @@ FIT = Object(
         "calibration": Chosen(lambda context: CALIBRATIONS[context["name"]]),
         "facts": FACTS,
         "importance": Maybe(IMPORTANCE),
-        "updates": Maybe(UPDATES),
+        "latest": Maybe(LATEST),
         "parameters": Computed(lambda context: context["parameters"]),
     },
     FittedTable,
@@ -223,7 +222,7 @@ def values(fitted: FittedTable, training: bool) -> FittedTable:
         fitted,
         blend=replace(fitted.blend, groups=groups),
         facts=replace(fitted.facts, history=History(), curve=[]),
-        updates=None,
+        latest=None,
     )
 
 

@@ -613,7 +613,7 @@ class BaseTabMLP(Validated):
         lines = {"single members": alone, "members together": together}
         if target.kind == "classes":
             lines["members together, calibrated"] = compared
-        metric, shown = target.metric, target.shown
+        metric, shown = facts.report.metric, target.shown
         if scoring := fitted.parameters["scoring"]:
             metric, shown = str(getattr(scoring, "__name__", scoring)), operator.neg
             lines = {"members together": compared}
@@ -659,7 +659,7 @@ class BaseTabMLP(Validated):
         check_flag("out_of_fold", out_of_fold)
         model = self
         if not out_of_fold and "_fitted" in vars(self):
-            model = self.with_fitted(replace(self._fitted, held_out=None, updates=None))
+            model = self.with_fitted(replace(self._fitted, held_out=None, latest=None))
         super(BaseTabMLP, model).save(path, training=training)
 
     def with_fitted(self, fitted: FittedTable) -> Self:

@@ -46,14 +46,7 @@ class Facts:
     curve: list[tuple[int, float, float, float]]  # see `BestEpochSelector`
     best_epoch: int
     n_iter: int
-
-
-@dataclass(frozen=True, eq=False)
-class Updates:
-    """What `partial_fit` has learned since the fit."""
-
-    rows: int
-    targets: Array  # of the rows in `HeldOut`, the latest ones, as the target holds them
+    updated_rows: int = 0  # that `partial_fit` has learned since the fit
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +62,8 @@ class FittedTable:
     facts: Facts
     importance: Importance | None = None  # on the rows of the fit, once it was computed
     rows: tuple[Table, Any] | None = None  # table and target of the fit; not in copies and files
-    updates: Updates | None = None
+    # After `partial_fit`: the targets of the rows in `held_out`, as a target holds them.
+    latest: Array | None = None
 
     @property
     def target(self) -> Any:

@@ -24,7 +24,7 @@ from fastmlp.tabular import monotone, reading, sources
 from fastmlp.tabular.blend import Blend, BlendResult
 from fastmlp.tabular.columns import Array, Table
 from fastmlp.tabular.epoch_selection import mean_cost
-from fastmlp.tabular.fitted_table import FittedTable, HeldOut, Updates
+from fastmlp.tabular.fitted_table import FittedTable, HeldOut
 from fastmlp.tabular.folds import Splits, parts_of
 from fastmlp.tabular.members import GROUPS, Members, frozen
 from fastmlp.tabular.presets import BETA_2, even
@@ -142,9 +142,9 @@ def _published(group: Members) -> Members:
 
 def _latest(fitted: FittedTable) -> list[LatestRows]:
     """Return the rows that the last `partial_fit` has learned."""
-    if fitted.updates is None:
+    if fitted.latest is None:
         return []
-    y, held_out = fitted.updates.targets, fitted.out_of_fold
+    y, held_out = fitted.latest, fitted.out_of_fold
     weights = np.ones(len(y)) if held_out.weights is None else held_out.weights
     if (shares := weighed(with_rows(fitted.target, y), None)) is not None:
         weights = weights / shares
@@ -212,14 +212,15 @@ def _calibrated(
         np.concatenate(arrays)[-LATEST_ROWS:]
         for arrays in zip(*(rows[:3] for rows in latest), strict=True)
     )
-    target = with_rows(fitted.target, y)
-    unequal = weighed(target, None if np.all(weights == 1) else weights)
+    target, is_weighted = with_rows(fitted.target, y), not np.all(weights == 1)
+    target.weighting = " (weighted)" * is_weighted
+    unequal = weighed(target, weights if is_weighted else None)
     cost = mean_cost(target, predictions, unequal)
     result = BlendResult(blend, predictions, cost, cost, cost, [], Splits(), [])
     calibration = fitted.calibration
     if np.count_nonzero(y == y, axis=0).min() >= FEWEST_ROWS:  # without missing ones
         calibration, _ = calibrated(task, target, unequal, None, None, result)
-    learned = n + (fitted.updates.rows if fitted.updates else 0)
+    learned = n + fitted.facts.updated_rows
     shown = mean_cost(target, calibration.scored(predictions), unequal)
     text = (
         f"{learned:,} rows since the fit; {target.metric} {target.shown(shown):.4g} of the latest "
@@ -237,8 +238,8 @@ def _calibrated(
         blend=blend,
         calibration=calibration,
         held_out=HeldOut(predictions, out, unequal),
-        facts=replace(fitted.facts, report=report),
+        facts=replace(fitted.facts, report=report, updated_rows=learned),
         importance=None,
         rows=of_fit,
-        updates=Updates(learned, y),
+        latest=y,
     )

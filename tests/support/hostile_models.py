@@ -227,7 +227,7 @@ TABLES: list[Row] = [
     (residuals("sizes", to=lambda n: [61, *n[1:]]), r"sizes.0 is 61 but must be from 1 to 60"),
     (fit("calibration", "lowest", to=0.5), "lowest is 0.5 but must be at most 0"),
     (fit("calibration", "lowest", to={"float": "nan"}), "lowest is nan but must be at most 0"),
-    (filled(UPDATES, "fit.updates.targets", np.array(3.0)), "no integers from 0 to 2"),
+    (filled(UPDATES, "fit.latest.targets", np.array(3.0)), "no integers from 0 to 2"),
     (classes("blend", "target", "kind", to="poisson"), "'poisson' but must be one of classes, la"),
     (classes("blend", "target", "kind", to="labels"), "cross_entropy but the target that of"),
     (report("seconds", to={"dict": [["reading", "long"]]}), "seconds has 're"),

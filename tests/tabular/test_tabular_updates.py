@@ -35,7 +35,7 @@ KINDS = {
 def fitted(kind="numbers"):
     """Return a fitted estimator, and the targets of later rows."""
     make, y, later = KINDS[kind]
-    model = make().fit(FRAME, y)
+    model = make().fit(FRAME, y, sample_weight=np.linspace(1, 1.1, len(y)))
     return (model.distill(FRAME) if kind.startswith("distilled") else model), later
 
 
@@ -74,8 +74,9 @@ def test_networks_follow_a_new_rule_and_go_on_from_files_to_the_bit(kind, tiny, 
     model.save(tmp_path / "model", training=False)
     alone = fastmlp.load(tmp_path / "model")
     assert same(alone, whole)
+    assert str(alone.report()) == str(whole.report())
     alone.partial_fit(LATER, later)
-    assert alone.report().more["partial_fit"].startswith("600 rows since the fit")
+    assert alone.report().more["partial_fit"].startswith("1,200 rows since the fit")
 
 
 def in_calls(model, y, w):
