@@ -11,8 +11,6 @@ import children
 import pytest
 from commands import INTERRUPTED, here, prepared, run
 
-pytest.importorskip("sklearn", reason="tables need scikit-learn")
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):

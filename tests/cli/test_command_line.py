@@ -14,14 +14,14 @@ from pathlib import Path
 
 import children
 import numpy as np
+import pandas
+import polars
 import pytest
 from commands import INTERRUPTED, MODELS, here, prepared, run, table
 
 import fastmlp
 from fastmlp import _cli
 from fastmlp._cli import tables
-
-pytest.importorskip("sklearn", reason="tables need scikit-learn")
 
 AREAS = [f"{area},x,true,here,1" for area in range(10, 150)]
 ROOT = Path(__file__).resolve().parents[2]
@@ -134,7 +134,6 @@ def test_predictions_are_those_of_the_model(model, options, names, folder):
     words = ("predict", f"{model}.safetensors", "new.csv", *options)
     rows = list(csv.DictReader(io.StringIO(children.printed(here(*words, folder=folder)))))
     loaded = fastmlp.load(folder / f"{model}.safetensors")
-    pandas = pytest.importorskip("pandas")
     code = {"code": "str"}  # text at fit, so that it is not read as a number
     X = pandas.read_csv(folder / "new.csv", dtype=code)[loaded.feature_names_in_]
     right = [str(value) for value in loaded.predict(X).tolist()]
@@ -171,7 +170,6 @@ def test_pipes_and_files_are_alike(folder):
 
 
 def test_dates_are_a_target_only_as_classes_and_each_warning_is_printed_once(folder):
-    polars = pytest.importorskip("polars")
     frame = polars.read_csv(folder / "old.csv", columns=["area", "rent"])
     days = [datetime.date(2020, 1, 1) + datetime.timedelta(k // 2) for k in range(len(frame))]
     frame.with_columns(day=polars.Series(days)).write_parquet(folder / "days.parquet")
@@ -187,7 +185,6 @@ def test_dates_are_a_target_only_as_classes_and_each_warning_is_printed_once(fol
 
 
 def test_parquet(folder):
-    polars = pytest.importorskip("polars")
     polars.read_csv(folder / "new.csv", schema_overrides={"code": polars.String}).write_parquet(
         folder / "new.parquet"
     )
@@ -199,7 +196,6 @@ def test_parquet(folder):
 
 
 def test_wide_numbers_of_parquet_are_numbers_as_targets_and_weights(tmp_path):
-    polars = pytest.importorskip("polars")
     numbers = [decimal.Decimal(k) + 1 for k in range(60)]
     frame = polars.DataFrame({"a": np.arange(60.0), "y": numbers, "w": numbers})
     kinds = {"decimal": polars.Decimal(9, 2), "integer": polars.Int128}
@@ -312,7 +308,6 @@ def test_inspect_prints_what_programs_read(folder):
 
 def test_several_targets_are_predicted_but_not_scored(folder):
     X = np.random.default_rng(0).normal(size=(40, 2))
-    pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(X, columns=["a", "b"])
     model = fastmlp.TabMLPRegressor(preset="fast", random_state=0).fit(frame, X)
     model.save(folder / "two")
@@ -333,8 +328,6 @@ def test_several_targets_are_predicted_but_not_scored(folder):
     ],
 )
 def test_exports(options, files, folder):
-    if "onnx" in options:
-        pytest.importorskip("onnx")
     said = children.printed(here("export", "rent.safetensors", *options, "--json", folder=folder))
     assert [Path(path).name for path in json.loads(said)["files"]] == files
     assert all((folder / name).stat().st_size for name in files)

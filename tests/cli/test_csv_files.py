@@ -5,6 +5,7 @@ import io
 
 import children
 import numpy as np
+import polars
 import pytest
 from commands import here
 
@@ -141,7 +142,6 @@ def test_a_long_table_is_read_in_blocks(tmp_path, monkeypatch):
 
 def test_commands_read_files_of_all_dialects_alike(engine, tmp_path):
     """A model of one dialect, with an integer beyond 64 bits, predicts and scores another."""
-    pytest.importorskip("sklearn", reason="tables need scikit-learn")
     lines = [f"{10**25 if k == 3 else k},{k / 8},w{k % 3},{k / 4}" for k in range(40)]
     points = ["n,x,word,y", *lines]
     commas = [line.replace(",", ";").replace(".", ",") for line in points]
@@ -165,8 +165,6 @@ def test_commands_read_files_of_all_dialects_alike(engine, tmp_path):
 
 
 def test_a_frame_of_integers_of_128_bits():
-    polars = pytest.importorskip("polars")
-    pytest.importorskip("sklearn", reason="tables need scikit-learn")
     numbers = [10**25 if k == 3 else None if k == 4 else k for k in range(40)]
     made = polars.DataFrame({"n": polars.Series(numbers, dtype=polars.Int128), "x": range(40)})
     content = io.BytesIO(made.write_csv().encode())

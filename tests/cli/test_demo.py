@@ -8,13 +8,13 @@ import children
 import numpy as np
 import pytest
 from commands import here, run
+from sklearn.datasets import load_digits
 
 from fastmlp import digits
 
 
 def test_digits_agree_with_scikit_learn():
-    datasets = pytest.importorskip("sklearn.datasets")
-    right = datasets.load_digits()
+    right = load_digits()
     pixels, labels = digits.load()
     assert pixels.dtype == labels.dtype == np.uint8
     np.testing.assert_array_equal(pixels, right.data)
@@ -45,7 +45,6 @@ def test_report():
 
 
 def test_plot(tmp_path):
-    pytest.importorskip("matplotlib")
     file = tmp_path / "digits.png"
     result = run("--epochs", "2", "--plot", str(file))
     assert result.returncode == 0, result.stderr
@@ -61,9 +60,7 @@ def test_plot(tmp_path):
     ],
 )
 def test_a_plot_that_cannot_be_drawn(file, is_here, said, tmp_path, monkeypatch):
-    if is_here:
-        pytest.importorskip("matplotlib")
-    else:
+    if not is_here:
         monkeypatch.setitem(sys.modules, "matplotlib", None)
     result = here("--epochs", "1", "--plot", str(tmp_path / file))
     assert result.returncode == 1

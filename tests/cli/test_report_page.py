@@ -11,8 +11,6 @@ import numpy as np
 import pytest
 from commands import here
 
-pytest.importorskip("sklearn", reason="tables need scikit-learn")
-
 from fastmlp.tabular import page as pages
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)

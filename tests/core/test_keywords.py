@@ -80,7 +80,6 @@ def test_wrong_arguments(call, words):
 
 @pytest.mark.parametrize(("call", "words"), ESTIMATORS, ids=[words for _, words in ESTIMATORS])
 def test_wrong_arguments_of_estimators(call, words):
-    pytest.importorskip("sklearn")
     with pytest.raises(TypeError, match=pattern(words)):
         call(fastmlp)
 
@@ -122,7 +121,6 @@ def test_wrong_names(options, words):
     ],
 )
 def test_wrong_names_of_estimators(name, options, words):
-    pytest.importorskip("sklearn")
     with pytest.raises(ValueError, match=words):
         getattr(fastmlp, name)(**options).fit(X, Y.ravel() > 0)
 
@@ -191,7 +189,6 @@ def fitted(kind):
         model = fastmlp.Ensemble([net]) if kind == "Ensemble" else net
         history = model.fit(X, Y, epochs=1)
         return history if kind == "History" else model
-    pytest.importorskip("sklearn")
     if kind == "MLPRegressor":
         return fastmlp.MLPRegressor(max_iter=300, early_stopping=True).fit(X, Y[:, 0])
     return fastmlp.TabMLPClassifier(preset="fast", epochs=1, members=2).fit(X, Y[:, 0] > 0)

@@ -134,7 +134,6 @@ def test_weights_may_be_assigned_and_the_model_saved(mlp, tmp_path):
 @pytest.mark.parametrize("solver", ["sgd", "adam"])
 @pytest.mark.parametrize("options", [{}, {"standardize": True}, {"early_stopping": True}])
 def test_estimators(solver, options):
-    pytest.importorskip("sklearn", reason="needs scikit-learn")
     options = {"solver": solver, "random_state": 0, "max_iter": 3, "batch_size": 32} | options
     y, watch = np.abs(Y), Watch()
     without = fastmlp.MLPRegressor(**options, loss="poisson").fit(X, y)

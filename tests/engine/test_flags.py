@@ -2,7 +2,6 @@
 
 import inspect
 import re
-from importlib.util import find_spec
 
 import numpy as np
 import own
@@ -13,7 +12,6 @@ import fastmlp
 X = np.linspace(-1, 1, 40)[:, np.newaxis]
 Y = X[:, 0] ** 2
 LABELS = Y > 0.3
-has_sklearn = pytest.mark.skipif(find_spec("sklearn") is None, reason="needs scikit-learn")
 
 
 def net():
@@ -105,14 +103,7 @@ def test_every_option_is_in_the_table():
 
 
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
-@pytest.mark.parametrize(
-    ("path", "name"),
-    [
-        pytest.param(*each, marks=has_sklearn if each[0].startswith(ESTIMATORS) else ())
-        for each in OPTIONS
-        if each[0] in CALLS
-    ],
-)
+@pytest.mark.parametrize(("path", "name"), [each for each in OPTIONS if each[0] in CALLS])
 def test_only_true_and_false_answer(path, name):
     for wrong in WRONG:
         if isinstance(wrong, ALSO.get(name, ())):

@@ -210,7 +210,6 @@ def test_partial_fit_goes_on(mlp):
 
 
 def test_lbfgs_learns_derivatives(mlp):
-    pytest.importorskip("scipy")
     x, y, dy = rows(60)
     net = made(mlp)
     history = net.fit(x, y, dy=dy, optimizer=fastmlp.LBFGS(), epochs=60)

@@ -19,7 +19,6 @@ import pytest
 import fastmlp
 from fastmlp import digits
 
-pytest.importorskip("onnx", reason="needs onnx")
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "deploying.md"
 FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
 RUNTIME = Path(os.environ.get("FASTMLP_ORT_WEB", "nowhere"))

@@ -90,7 +90,6 @@ def test_functions_of_casadi(dtype, tmp_path):
 @pytest.mark.filterwarnings("ignore:.*onverge")
 def test_derivatives_of_ensembles_and_estimators(tmp_path):
     """Means over members; both classes; inputs before they are standardised."""
-    pytest.importorskip("sklearn", reason="needs scikit-learn")
     x, nets = SCORE[:20], ensemble("cross_entropy", **ALL)
     parts = [net.predictor().derivatives(x) for net in nets]
     wanted = {"nets": [np.mean(arrays, axis=0) for arrays in zip(*parts, strict=True)]}

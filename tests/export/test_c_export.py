@@ -125,7 +125,6 @@ def test_bfloat16_is_that_of_the_predictor(tmp_path):
 @needs_gcc
 @pytest.mark.filterwarnings("ignore:.*onverge")
 def test_int8_with_columns_of_all_sizes(tmp_path):
-    pytest.importorskip("sklearn", reason="needs scikit-learn")
     x = X * [1e-3, 1, 1e4, 1, 1]
     model = fastmlp.MLPRegressor("gaussian", (32,), standardize=True, **FIT).fit(x, SCORE[:, :2])
     assert model.to_c(tmp_path / "net.c", weights="int8", X=x).largest_error < 0.05

@@ -6,16 +6,13 @@ import re
 import compilers
 import exports
 import numpy as np
+import pandas
 import pytest
 import stored
-
-pytest.importorskip("sklearn", reason="needs scikit-learn")
 from sklearn.exceptions import NotFittedError
 from test_tables import LEVELS, RELATIVE, Library, assert_same, fitted, rows, written_as
 
 import fastmlp
-
-pandas = pytest.importorskip("pandas", reason="needs pandas")
 
 pytestmark = exports.needs_gcc
 UNKNOWN = -2

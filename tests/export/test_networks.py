@@ -5,6 +5,7 @@ import sys
 
 import cases
 import exports
+import mpmath
 import numpy as np
 import pytest
 from exports import FORMATS
@@ -181,7 +182,6 @@ FIT = {"max_iter": 8, "random_state": 0, "learning_rate_init": 0.01}
 @pytest.mark.parametrize("standardize", [False, True])
 @pytest.mark.filterwarnings("ignore:.*onverge")
 def test_classifiers(predicted, standardize, dtype, tmp_path):
-    pytest.importorskip("sklearn", reason="needs scikit-learn")
     x, made = X.astype(dtype), {"hidden_layer_sizes": (16, 8), "standardize": standardize, **FIT}
     models = [fastmlp.MLPClassifier(**made).fit(x, y) for y in TARGETS.values()]
     for model, (p, labels) in zip(models, predicted(models, x, tmp_path), strict=True):
@@ -196,7 +196,6 @@ def test_classifiers(predicted, standardize, dtype, tmp_path):
 @pytest.mark.parametrize("outputs", [1, 3])
 @pytest.mark.filterwarnings("ignore:.*onverge")
 def test_regressors(predicted, outputs, dtype, tmp_path):
-    pytest.importorskip("sklearn", reason="needs scikit-learn")
     x, y = X.astype(dtype), np.abs(SCORE[:, :outputs]) * 20 + 100
     y = y[:, 0] if outputs == 1 else y
     models = [
@@ -230,16 +229,14 @@ def test_predictors_and_the_reference_write_the_same(mlp, many, tmp_path):
         each.to_c(tmp_path / "net.c")
         texts.append([(tmp_path / f"net.{end}").read_bytes() for end in "ch"])
     assert texts[0] == texts[1] == texts[2]
-    if exports.has_onnx:
-        assert model.to_onnx() == model.predictor().to_onnx() == native.to_onnx()
+    assert model.to_onnx() == model.predictor().to_onnx() == native.to_onnx()
 
 
 def test_what_no_other_program_has_a_type_for_is_refused(tmp_path):
-    pytest.importorskip("sklearn", reason="needs scikit-learn")
     from sklearn.exceptions import NotFittedError
 
     model = fastmlp.MLPClassifier((4,), max_iter=2)
-    ways = [lambda: model.to_c(tmp_path / "net.c"), *[model.to_onnx] * bool(exports.has_onnx)]
+    ways = [lambda: model.to_c(tmp_path / "net.c"), model.to_onnx]
     for write in ways:
         with pytest.raises(NotFittedError):
             write()
@@ -254,10 +251,7 @@ def test_what_no_other_program_has_a_type_for_is_refused(tmp_path):
 
 # ---- files of ONNX -------------------------------------------------------------------------------
 
-needs_onnx = pytest.mark.skipif(not exports.has_onnx, reason="needs onnx and onnxruntime")
 
-
-@needs_onnx
 def test_names_shapes_and_versions():
     net = exports.network("relu", "gaussian_nll", "float32")
     model = net.to_onnx()
@@ -273,7 +267,6 @@ def test_names_shapes_and_versions():
         assert exports.run_onnx(model, {"X": x})["means"].shape == (n, 5)
 
 
-@needs_onnx
 @pytest.mark.parametrize(
     "options",
     [*exports.OPTIONS.values(), {"layer_norm": "before"}, {"layer_norm": [None, "after"]}],
@@ -285,7 +278,6 @@ def test_tensors_have_the_names_of_the_state(options):
     assert {name for name in net.state_dict() if not name.endswith("scale")} <= names
 
 
-@needs_onnx
 @pytest.mark.filterwarnings("ignore:.*onverge")
 def test_the_names_are_those_of_skl2onnx():
     skl2onnx = pytest.importorskip("skl2onnx", reason="compares with skl2onnx")
@@ -300,7 +292,6 @@ def test_the_names_are_those_of_skl2onnx():
         assert names[0] == names[1]
 
 
-@needs_onnx
 def test_a_file_has_the_same_bytes(tmp_path):
     net = exports.network("relu", "squared_error", "float32")
     path = tmp_path / "net.onnx"
@@ -312,7 +303,6 @@ def test_a_file_has_the_same_bytes(tmp_path):
 
 def test_the_tail_of_the_normal_distribution():
     """Against mpmath, everywhere it is used."""
-    mpmath = pytest.importorskip("mpmath")
     coefficients = onnx_nodes.tail_coefficients()
     assert len(coefficients) == onnx_nodes.DEGREE + 1
     for a in np.linspace(0, onnx_nodes.TAIL, 97):
@@ -329,7 +319,6 @@ def test_without_the_package_there_is_a_remedy(monkeypatch):
         exports.network("relu", "squared_error", "float32").to_onnx()
 
 
-@needs_onnx
 def test_too_large_for_a_file():
     with pytest.raises(ValueError, match="at most 2,147,483,647"):
         onnx.model(Exported(build([2**15, 2**15, 1]), ([],)))

@@ -4,10 +4,9 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
+import onnx.reference
+import pandas
 import pytest
-
-pytest.importorskip("sklearn", reason="needs scikit-learn")
-
 from exports import session_of
 from sklearn.exceptions import NotFittedError
 from test_tables import TABLES, array, assert_same, exported, feed, fitted, frame, rows
@@ -17,9 +16,7 @@ from fastmlp import TabMLPClassifier, TabMLPRegressor
 from fastmlp.sklearn.parameters import copy_with_state
 from fastmlp.tabular.columns import Columns
 
-ReferenceEvaluator = pytest.importorskip("onnx.reference", reason="needs onnx").ReferenceEvaluator
-pytest.importorskip("onnxruntime", reason="needs onnxruntime")
-pandas = pytest.importorskip("pandas", reason="needs pandas")
+ReferenceEvaluator = onnx.reference.ReferenceEvaluator
 
 
 @pytest.mark.parametrize("target", ["gaussian", "names"])

@@ -3,10 +3,8 @@
 import copy
 
 import numpy as np
+import pandas
 import pytest
-
-pytest.importorskip("sklearn", reason="needs scikit-learn")
-
 from sklearn import neural_network
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
@@ -54,7 +52,6 @@ def test_regressors(solver, outputs):
 
 
 def test_early_stopping_and_names_of_columns():
-    pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(SCORE, columns=list("abcde"))
     theirs = neural_network.MLPRegressor(early_stopping=True, **OPTIONS).fit(frame, SCORE[:, 0])
     ours = fastmlp.from_sklearn(theirs)
@@ -68,7 +65,6 @@ def test_early_stopping_and_names_of_columns():
 @pytest.mark.parametrize("options", [{}, {"with_mean": False}, {"with_std": False}])
 @pytest.mark.parametrize("kind", ["MLPRegressor", "MLPClassifier"])
 def test_pipelines_with_a_scaler(kind, options, dtype):
-    pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(10 + 3 * SCORE, columns=list("abcde")).astype(dtype)
     y = SCORE[:, 0] if kind == "MLPRegressor" else SCORE[:, 0] > 0
     last = getattr(neural_network, kind)(**OPTIONS)

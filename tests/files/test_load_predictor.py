@@ -12,8 +12,6 @@ import stored
 
 import fastmlp
 
-sklearn = pytest.importorskip("sklearn")
-
 MODELS = {
     "MLP": stored.mlp,
     "reference MLP": lambda: stored.mlp(fastmlp.reference.MLP),

@@ -8,7 +8,9 @@ import children
 import models
 import numpy as np
 import pytest
+import safetensors
 import stored
+from safetensors import numpy as numpy_files
 from stored import same
 from test_bits import FMA_LEVELS
 
@@ -136,23 +138,20 @@ def test_only_complete_epochs_of_a_history_are_saved(tmp_path):
 
 
 def test_other_readers_see_plain_weights(tmp_path):
-    reader = pytest.importorskip("safetensors.numpy")
     net = stored.mlp(dtype="float64")
     net.save(tmp_path / "net.safetensors")
-    found = reader.load_file(tmp_path / "net.safetensors")
+    found = numpy_files.load_file(tmp_path / "net.safetensors")
     for layer, (weight, bias) in enumerate(zip(net.weights, net.biases, strict=True)):
         assert same(found[f"layers.{layer}.weight"], weight)
         assert same(found[f"layers.{layer}.bias"], bias)
     assert same(found["history.loss"], np.array(net.history.loss))
     model = stored.estimators()["MLPClassifier words"]()
     model.save(tmp_path / "model.safetensors")
-    found = reader.load_file(tmp_path / "model.safetensors")
+    found = numpy_files.load_file(tmp_path / "model.safetensors")
     assert same(found["scaling.x_mean"], model._fitted.network.scaling.x_mean)
 
 
 def test_what_another_writer_makes_of_a_file_is_loaded_without_its_digest(tmp_path):
-    numpy_files = pytest.importorskip("safetensors.numpy")
-    safetensors = pytest.importorskip("safetensors")
     net, path = stored.mlp(), tmp_path / "net"
     net.save(path)
     with safetensors.safe_open(path, "np") as file:

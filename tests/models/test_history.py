@@ -20,7 +20,6 @@ def history(**options):
 
 
 def test_a_frame():
-    pytest.importorskip("pandas")
     found = history()
     frame = found.to_frame()
     assert list(frame.columns) == ["loss", "val_loss", "seconds", "learning_rate"]

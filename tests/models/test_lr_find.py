@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 import fastmlp
 
@@ -57,8 +58,7 @@ def test_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     found = fastmlp.lr_find(line(), X, Y, optimizer="sgd")
     assert found._repr_html_().startswith("<svg")
     assert "nan" not in found._repr_html_()
-    pyplot = pytest.importorskip("matplotlib.figure")
-    ax = pyplot.Figure().add_subplot()
+    ax = Figure().add_subplot()
     assert found.plot(ax) is ax
     assert ax.get_xscale() == "log"
     np.testing.assert_array_equal(ax.lines[0].get_xdata(), found.learning_rates)

@@ -6,12 +6,11 @@ import pickle
 import re
 from pathlib import Path
 
+import cloudpickle
+import joblib
 import numpy as np
 import pytest
-
-pytest.importorskip("sklearn")
-
-import joblib
+from skops import io as skops
 from tiny_tables import LABELS, SMALL, X, Y, classifier, regressor
 
 from fastmlp import MLPClassifier, MLPRegressor
@@ -70,18 +69,16 @@ def by_joblib(model, path):
 
 
 def by_cloudpickle(model, path):
-    return pickle.loads(pytest.importorskip("cloudpickle").dumps(model))
+    return pickle.loads(cloudpickle.dumps(model))
 
 
 def by_skops(model, path):
-    skops = pytest.importorskip("skops.io")
     return skops.loads(skops.dumps(model), trusted=trusted())
 
 
 def by_mlflow(model, path, serialization="skops"):
     pytest.importorskip("mlflow")
     mlflow = pytest.importorskip("mlflow.sklearn")
-    pytest.importorskip("skops.io")
     options = {"skops_trusted_types": trusted()} if serialization == "skops" else {}
     options |= {"serialization_format": serialization, "pip_requirements": ["fastmlp"]}
     mlflow.save_model(model, str(path), **options)
@@ -136,7 +133,6 @@ def test_an_estimator_comes_back_with_the_same_bits(name, writer, tmp_path):
 
 @pytest.mark.filterwarnings("ignore")
 def test_types_that_skops_has_to_trust_are_those_of_the_page():
-    skops = pytest.importorskip("skops.io")
     found = {
         each
         for name in ESTIMATORS

@@ -3,6 +3,7 @@
 import hashlib
 
 import children
+import joblib
 import numpy as np
 import pytest
 from tolerances import assert_close
@@ -46,7 +47,6 @@ def fitted(seed):
 
 @pytest.mark.parametrize("backend", ["loky", "threading"])
 def test_workers_of_joblib_compute_the_same_bits(backend):
-    joblib = pytest.importorskip("joblib")
     expected = [fitted(seed) for seed in range(4)]
     tasks = (joblib.delayed(fitted)(seed) for seed in range(4))
     assert joblib.Parallel(n_jobs=2, backend=backend)(tasks) == expected
@@ -76,8 +76,6 @@ for model, rows in zip(models, (X, frame)):
 
 
 def test_hash_seeds_change_no_bit(tmp_path):
-    pytest.importorskip("sklearn")
-    pytest.importorskip("pandas")
     given = "-c", SEEDS, tmp_path / "model"
     printed = {
         children.printed(children.python(*given, folders=children.FOLDERS, PYTHONHASHSEED=seed))

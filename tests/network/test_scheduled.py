@@ -7,6 +7,7 @@ import warnings
 
 import cases
 import numpy as np
+import pyarrow
 import pytest
 import test_bits
 from models import X, Y, digest, network
@@ -112,7 +113,6 @@ def blocks(x, y):
 
 
 def arrow_blocks(x, y):
-    pyarrow = pytest.importorskip("pyarrow")
     columns = {"y": y.ravel(), **{str(k): column for k, column in enumerate(x.T)}}
     return fastmlp.ArrowBlocks(pyarrow.table(columns), "y", rows=40)
 
@@ -151,7 +151,6 @@ def test_a_resumed_fit_has_the_length_of_all_its_epochs(mlp):
 
 @pytest.mark.parametrize("name", ["MLPRegressor", "MLPClassifier"])
 def test_estimators_know_the_length_of_their_fits(name):
-    pytest.importorskip("sklearn")
     y = np.ravel(Y)[: len(X)] > 0
     rates = []
     for options in (

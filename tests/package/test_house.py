@@ -15,6 +15,8 @@ import children
 import pytest
 
 import fastmlp
+import fastmlp.digits
+import fastmlp.tabular
 from fastmlp._engine import kernels, native_engine
 from fastmlp._export import c_derivatives, c_source, c_text, onnx_nodes
 from fastmlp._network import activations, losses, optimizers
@@ -241,11 +243,8 @@ def test_tables_of_the_exporters_have_the_same_rows():
 
 def public():
     """Return every public class and function, by its full name."""
-    places = [fastmlp, importlib.import_module("fastmlp.digits")]
-    if importlib.util.find_spec("sklearn") is not None:
-        places.append(importlib.import_module("fastmlp.tabular"))
     found = {}
-    for place in places:
+    for place in (fastmlp, fastmlp.digits, fastmlp.tabular):
         for name in place.__all__:
             thing = getattr(place, name)
             if inspect.isclass(thing) or inspect.isroutine(thing):
@@ -305,12 +304,7 @@ def documented_parameters(text):
 
 
 def test_examples_run():
-    optional = importlib.util.find_spec("sklearn") is None
-    for name in MODULES:
-        if name == "fastmlp.__main__" or (
-            optional and name.split(".")[1:2] in (["sklearn"], ["tabular"], ["dask"])
-        ):
-            continue
+    for name in MODULES.keys() - {"fastmlp.__main__"}:
         module = importlib.import_module(name) if name_is_importable(name) else None
         if module is not None:
             assert (module.__doc__ or "").strip() or not is_python(name), f"{name} has no docstring"

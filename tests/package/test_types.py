@@ -34,7 +34,6 @@ def test_types_have_the_names_of_the_tables():
 
 
 def test_types_have_the_names_of_the_estimators():
-    pytest.importorskip("sklearn")
     from fastmlp.sklearn import parameters, regressor
     from fastmlp.tabular import presets
 

@@ -7,9 +7,6 @@ import inspect
 
 import numpy as np
 import pytest
-
-pytest.importorskip("sklearn")
-
 import sklearn.neural_network as theirs
 from sklearn.datasets import load_digits, make_classification, make_multilabel_classification
 

@@ -3,10 +3,9 @@
 from functools import partial
 
 import numpy as np
+import pandas
+import polars
 import pytest
-
-pytest.importorskip("sklearn")
-
 import sklearn
 import small_estimators
 from sklearn import config_context
@@ -101,8 +100,6 @@ def test_metadata_routing(digits):
 
 
 def test_frames_keep_their_names(digits):
-    pandas = pytest.importorskip("pandas")
-    polars = pytest.importorskip("polars")
     x, y = digits
     names = [f"pixel {i}" for i in range(64)]
     plain = classifier().fit(x, y)

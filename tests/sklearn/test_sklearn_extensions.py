@@ -4,10 +4,8 @@ from functools import partial
 
 import numpy as np
 import pytest
-
-pytest.importorskip("sklearn")
-
 import small_estimators
+from matplotlib import pyplot
 from sklearn.datasets import load_digits
 from sklearn.metrics import make_scorer, mean_absolute_error, mean_poisson_deviance, r2_score
 from sklearn.model_selection import train_test_split
@@ -390,7 +388,6 @@ def test_poisson_scales_inputs_only():
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 def test_history_and_its_plot(solver):
-    pyplot = pytest.importorskip("matplotlib.pyplot")
     x, y = line()
     net = regressor(solver=solver, max_iter=6, tol=1e-9).fit(x, y, X_val=x, y_val=y)
     history = net.history_

@@ -6,11 +6,8 @@ import warnings
 
 import numpy as np
 import pytest
-from at_once import held
-
-pytest.importorskip("sklearn")
-
 import sklearn
+from at_once import held
 from scipy import sparse
 from sklearn.base import clone
 from small_estimators import classifier, regressor

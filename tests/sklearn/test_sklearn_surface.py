@@ -10,9 +10,6 @@ import warnings
 import children
 import numpy as np
 import pytest
-
-pytest.importorskip("sklearn")
-
 import sklearn.neural_network as theirs
 from sklearn.exceptions import NotFittedError
 from test_sklearn import HAS_POISSON, assert_same, digits, pair, regression

@@ -10,9 +10,6 @@ import numpy as np
 import pytest
 import trials
 from at_once import at_once, busy, held, repeating, switching
-
-pytest.importorskip("sklearn")
-
 from sklearn.base import clone
 from small_estimators import COPIES, OTHER, WIDE, X, Y, classifier, regressor, state
 

@@ -6,9 +6,6 @@ import time
 
 import numpy as np
 import pytest
-
-pytest.importorskip("sklearn")
-
 from sklearn import set_config
 from small_estimators import OTHER, WIDE, X, Y, classifier, state
 

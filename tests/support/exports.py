@@ -8,13 +8,13 @@ import re
 import shutil
 import subprocess
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import cases
 import numpy as np
 import numpy.typing as npt
+import onnxruntime as runtime
 import pytest
 
 import fastmlp
@@ -43,7 +43,6 @@ needs_gcc = pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
 
 def session_of(model: Any) -> Any:
     """Return a session of ONNX Runtime for a model of ONNX."""
-    runtime = pytest.importorskip("onnxruntime", reason="needs onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = 1, 3
     return runtime.InferenceSession(
@@ -120,15 +119,12 @@ def classes_of(library: Any, name: str, header: str) -> Array:
     return np.array([each.decode() if isinstance(each, bytes) else each for each in found])
 
 
-has_onnx = find_spec("onnx") and find_spec("onnxruntime")
 # The formats of exports, each a function like `by_onnx`.
 FORMATS = pytest.mark.parametrize(
     "predicted",
     [
         pytest.param(by_c, marks=needs_gcc, id="c"),
-        pytest.param(
-            by_onnx, marks=pytest.mark.skipif(not has_onnx, reason="needs onnxruntime"), id="onnx"
-        ),
+        pytest.param(by_onnx, id="onnx"),
     ],
 )
 

@@ -14,11 +14,11 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tiny_tables
 import trials
 from states import digest, state
 
@@ -249,12 +249,9 @@ MEMORY: dict[str, trials.Trial] = {
     for name, (make, options) in FITS.items()
     for how, least in AFTER.items()
 }
-if find_spec("sklearn"):
-    import tiny_tables
-
-    TABLES = {"classifier": tiny_tables.LABELS, "regressor": tiny_tables.Y}
-    MEMORY |= {
-        f"table, {name}, {how}": of_a_table(getattr(tiny_tables, name), y, least)
-        for name, y in TABLES.items()
-        for how, least in AFTER.items()
-    }
+TABLES = {"classifier": tiny_tables.LABELS, "regressor": tiny_tables.Y}
+MEMORY |= {
+    f"table, {name}, {how}": of_a_table(getattr(tiny_tables, name), y, least)
+    for name, y in TABLES.items()
+    for how, least in AFTER.items()
+}

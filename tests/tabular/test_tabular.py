@@ -4,7 +4,10 @@ import copy
 import pickle
 from dataclasses import replace
 
+import matplotlib
 import numpy as np
+import pandas
+import polars
 import pytest
 from sklearn.base import clone
 from sklearn.metrics import log_loss
@@ -136,7 +139,7 @@ def test_multilabel():
     assert np.mean(model.predict(X) == y) > 0.85
 
 
-def mixed(pandas, n=N):
+def mixed(n=N):
     """Return a frame of columns of all kinds."""
     rng = np.random.default_rng(2)
     frame = pandas.DataFrame(
@@ -159,8 +162,7 @@ def mixed(pandas, n=N):
 
 
 def test_frames_of_all_kinds_of_columns(tmp_path):
-    pandas, polars = pytest.importorskip("pandas"), pytest.importorskip("polars")
-    frame = mixed(pandas)
+    frame = mixed()
     y = frame["number"] + (frame["text"] == "red") * 2.0 + frame["boolean"]
     model = regressor().fit(frame, y)
     report = model.report()
@@ -281,7 +283,6 @@ def test_scoring_chooses_the_epoch():
 
 
 def test_importance_and_plots():
-    matplotlib = pytest.importorskip("matplotlib")
     matplotlib.use("Agg")
     from matplotlib import pyplot
 

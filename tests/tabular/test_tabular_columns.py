@@ -6,13 +6,14 @@ from collections import Counter
 from decimal import Decimal
 
 import numpy as np
+import pandas
+import polars
+import pyarrow
 import pytest
 from tiny_tables import LABELS, N, X, Y, classifier, regressor
 
 from fastmlp import ArrowBlocks
 from fastmlp.tabular.columns import MOST_FREQUENT, of_counts
-
-pandas = pytest.importorskip("pandas", reason="needs pandas")
 
 RNG = np.random.default_rng(1)
 COLOURS = np.array(["red", "blue", "green"] * (N // 3))
@@ -25,9 +26,8 @@ def frame_of(**more):
     return pandas.DataFrame(X, columns=list("abc")).assign(**more)
 
 
-@pytest.mark.parametrize("library", ["pandas", "polars"])
-def test_decimals_are_numbers(library):
-    frames = pytest.importorskip(library)
+@pytest.mark.parametrize("frames", [pandas, polars])
+def test_decimals_are_numbers(frames):
     rounded = X.round(2)
     decimals = [*(Decimal(f"{x:.2f}") for x in rounded[1:, 0]), None]
     missing = np.array([*rounded[1:, 0], np.nan])
@@ -146,11 +146,11 @@ def test_one_warning_names_all_columns_whatever_the_table_is():
     days = [f"{day:%d %b %Y}" for day in DAYS]
     X = np.column_stack([days, [f"n{k}" for k in range(N)], np.arange(N) % 3]).astype(object)
     frame = pandas.DataFrame(X, columns=list("abc"))
-    arrow = pytest.importorskip("pyarrow").Table.from_pandas(frame.astype(str).assign(y=Y))
+    arrow = pyarrow.Table.from_pandas(frame.astype(str).assign(y=Y))
     for data, names in (
         ((X, Y), ["column 0", "column 1"]),
         ((frame, Y), ["a", "b"]),
-        ((pytest.importorskip("polars").from_pandas(frame.astype(str)), Y), ["a", "b"]),
+        ((polars.from_pandas(frame.astype(str)), Y), ["a", "b"]),
         ((ArrowBlocks(arrow, "y"),), ["a", "b"]),
     ):
         with pytest.warns(UserWarning, match="is a category") as caught:

@@ -5,20 +5,18 @@ import logging
 import pickle
 from functools import cache
 
-import numpy as np
-import pytest
-
-pytest.importorskip("sklearn", reason="needs scikit-learn")
-
 import children
+import numpy as np
+import pandas
+import polars
+import pyarrow
+import pytest
 from commands import here
 from tiny_tables import TINY, regressor
 
 import fastmlp
 from fastmlp.tabular import presets
 from fastmlp.tabular.columns import Columns
-
-pandas = pytest.importorskip("pandas", reason="needs pandas")
 
 pytestmark = pytest.mark.usefixtures("tiny")
 
@@ -190,11 +188,10 @@ def test_ordered_categories_are_ranks_beside_their_values(kind):
     later = column(pandas.Categorical(["huge", *values[1:]], SIZES, ordered=True))
     frame = column(ordered)
     if kind == "polars":
-        polars = pytest.importorskip("polars")
         cast = polars.col("at").cast(polars.String).cast(polars.Enum(SIZES))
         frame, later = (polars.from_pandas(each).with_columns(cast) for each in (frame, later))
     if kind == "Arrow":
-        arrow = pytest.importorskip("pyarrow").Table.from_pandas(frame.assign(y=Y))
+        arrow = pyarrow.Table.from_pandas(frame.assign(y=Y))
         model = regressor().fit(fastmlp.ArrowBlocks(arrow, "y", rows=50))
     else:
         model = regressor().fit(frame, Y)
@@ -253,15 +250,14 @@ def test_every_door_predicts_the_same(tmp_path):
     assert np.array_equal(
         np.concatenate([model.predict(frame[k : k + 7]) for k in range(0, N, 7)]), expected
     )
-    polars = pytest.importorskip("polars")
     cast = polars.col("size").cast(polars.String).cast(polars.Enum(SIZES))
-    polars = polars.from_pandas(frame).with_columns(cast)
-    assert np.array_equal(model.predict(polars), expected)
-    arrow = pytest.importorskip("pyarrow").Table.from_pandas(frame.assign(y=Y))
+    other = polars.from_pandas(frame).with_columns(cast)
+    assert np.array_equal(model.predict(other), expected)
+    arrow = pyarrow.Table.from_pandas(frame.assign(y=Y))
     assert np.array_equal(model.predict(fastmlp.ArrowBlocks(arrow, rows=64)), expected)
     of_source = regressor().fit(fastmlp.ArrowBlocks(arrow, "y", rows=64))
     assert np.array_equal(of_source.predict(frame), expected)
-    assert np.array_equal(regressor().fit(polars, Y).predict(frame), expected)
+    assert np.array_equal(regressor().fit(other, Y).predict(frame), expected)
     objects = regressor().fit(frame.to_numpy(object), Y)
     assert objects.report().kinds == {"numbers": 6, "categories": 1}
 
@@ -283,7 +279,7 @@ def test_the_command_line_reads_dates_and_quantities_of_a_file(tmp_path):
 
 def test_a_column_of_dates_is_also_the_time_of_rows():
     frame = doors()
-    arrow = pytest.importorskip("pyarrow").Table.from_pandas(frame.assign(y=Y))
+    arrow = pyarrow.Table.from_pandas(frame.assign(y=Y))
     expected = regressor().fit(frame, Y, time=SECONDS).predict(frame)
     assert np.array_equal(regressor().fit(frame, Y, time="start").predict(frame), expected)
     of_source = regressor().fit(fastmlp.ArrowBlocks(arrow, "y", rows=64), time="start")

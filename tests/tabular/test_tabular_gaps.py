@@ -1,13 +1,12 @@
 """Tables of several targets, some of which are missing: training, scores, intervals, every door."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import fastmlp
 from fastmlp import TabMLPRegressor
 from fastmlp.tabular.loss_rows import LOSSES
-
-pytest.importorskip("sklearn")
 
 rng = np.random.default_rng(0)
 N = 600
@@ -74,7 +73,6 @@ def test_rows_without_a_target_are_those_of_weight_0():
 
 
 def test_files_exports_and_sources(tmp_path):
-    pa = pytest.importorskip("pyarrow")
     model = fitted()
     model.save(tmp_path / "model")
     again = fastmlp.load(tmp_path / "model")

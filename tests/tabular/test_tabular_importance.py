@@ -7,6 +7,7 @@ import re
 from functools import partial
 
 import numpy as np
+import pandas
 import pytest
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_selection import RFE, SelectFromModel
@@ -186,7 +187,6 @@ def test_a_notebook_shows_a_report_with_three_pictures(make, y):
 
 
 def test_what_a_report_says_is_escaped():
-    pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"<b>": np.ones(len(X)), "x": X[:, 0]})
     text = regressor().fit(frame, Y).report()._repr_html_()
     assert "&lt;b&gt;: constant" in text

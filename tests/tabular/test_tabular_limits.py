@@ -5,6 +5,7 @@ import threading
 from dataclasses import replace
 
 import numpy as np
+import pandas
 import pytest
 from tiny_tables import LABELS, SMALL, TINY, N, X, Y, classifier, regressor
 
@@ -19,7 +20,7 @@ COLOURS = np.array(["red", "blue", "green"] * (N // 3))
 pytestmark = pytest.mark.usefixtures("tiny")
 
 
-def frame_of(pandas, **more):
+def frame_of(**more):
     return pandas.DataFrame(X, columns=list("abc")).assign(**more)
 
 
@@ -53,10 +54,9 @@ def changed(kind, frame, y, weights, rows):
 @pytest.mark.parametrize("kind", ["numbers", "categories", "targets"])
 @pytest.mark.parametrize(("make", "y"), [(regressor, Y), (classifier, LABELS)])
 def test_held_out_rows_do_not_change_a_bit_of_the_members_they_judge(make, y, kind, monkeypatch):
-    pandas = pytest.importorskip("pandas")
     recipes = (SMALL, replace(SMALL, bins=0, dropout=0.1, decay=0.01))
     monkeypatch.setitem(presets.PRESETS, "fast", replace(TINY, recipes=recipes))
-    frame, weights = frame_of(pandas, colour=COLOURS), RNG.uniform(1, 2, N)
+    frame, weights = frame_of(colour=COLOURS), RNG.uniform(1, 2, N)
     frame.loc[5, "b"] = np.nan
     groups = np.arange(N) // 2  # the same folds whatever the classes are
 
@@ -108,14 +108,13 @@ REFUSED_LATER = {
 
 @pytest.mark.parametrize("case", REFUSED_LATER)
 def test_columns_that_are_refused_later(case):
-    pandas = pytest.importorskip("pandas")
     values, later, error, words = REFUSED_LATER[case]
     if isinstance(values, str):
         values = pandas.Categorical(np.arange(N) % 4)
-    model = regressor().fit(frame_of(pandas, a=values), Y)
+    model = regressor().fit(frame_of(a=values), Y)
     with pytest.raises(error, match=words):
-        model.predict(frame_of(pandas, a=later))
-    strange = frame_of(pandas, a=np.full(N, np.nan))
+        model.predict(frame_of(a=later))
+    strange = frame_of(a=np.full(N, np.nan))
     assert np.isfinite(model.predict(strange)).all()  # missing is never of another kind
 
 
@@ -135,7 +134,6 @@ def test_category_dtypes_are_categories_whatever_their_values_are(library):
 
 
 def test_names_that_are_no_text_are_checked_too():
-    pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(X)
     model = regressor().fit(frame, Y)
     with pytest.raises(ValueError, match="X has the columns 1, 0, 2 but 0, 1, 2 are expected"):

@@ -4,7 +4,10 @@ import warnings
 from dataclasses import replace
 
 import numpy as np
+import pandas
+import polars
 import pytest
+from scipy import sparse
 from tiny_tables import LABELS, N, X, Y, classifier, regressor
 
 from fastmlp import MLPClassifier, MLPRegressor
@@ -125,7 +128,6 @@ def test_few_rows_teach_no_sizes_of_residuals(n):
 
 
 def test_sparse_matrices_are_refused_with_a_remedy():
-    sparse = pytest.importorskip("scipy.sparse")
     model = regressor().fit(X, Y)
     for kind in (sparse.csr_matrix, sparse.csc_array, sparse.coo_array):
         for call in (lambda x: regressor().fit(x, Y), model.predict):
@@ -145,9 +147,8 @@ def test_paths_and_names_of_columns_are_refused_with_a_remedy(tmp_path):
         regressor().fit(X, "rent")
 
 
-@pytest.mark.parametrize("library", ["pandas", "polars"])
-def test_the_target_may_be_the_name_of_a_column(library):
-    frames = pytest.importorskip(library)
+@pytest.mark.parametrize("frames", [pandas, polars])
+def test_the_target_may_be_the_name_of_a_column(frames):
     table = frames.DataFrame({"a": X[:, 0], "rent": Y, "b": X[:, 1]})
     model = regressor().fit(table, "rent")
     right = regressor().fit(table[["a", "b"]], table["rent"])
@@ -158,7 +159,7 @@ def test_the_target_may_be_the_name_of_a_column(library):
 
 
 def test_columns_and_records_in_dictionaries_are_frames():
-    frame = pytest.importorskip("pandas").DataFrame({"a": X[:, 0], "b": X[:, 1]})
+    frame = pandas.DataFrame({"a": X[:, 0], "b": X[:, 1]})
     right = regressor().fit(frame, Y).predict(frame)
     whole = frame.assign(rent=Y)
     for table in (whole.to_dict("list"), whole.to_dict("records")):
@@ -216,7 +217,6 @@ def test_text_is_no_number_to_predict():
 
 
 def test_an_index_in_another_order_is_named():
-    pandas = pytest.importorskip("pandas")
     frame, y = pandas.DataFrame(X, columns=list("abc")), pandas.Series(Y)
     turned = frame[::-1]
     right = regressor().fit(turned, y.to_numpy())

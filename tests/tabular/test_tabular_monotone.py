@@ -6,6 +6,9 @@ from types import SimpleNamespace
 
 import cases
 import numpy as np
+import pandas
+import polars
+import pyarrow
 import pytest
 from sklearn.base import clone
 from tiny_tables import classifier, regressor
@@ -13,9 +16,6 @@ from tiny_tables import classifier, regressor
 import fastmlp
 from fastmlp.tabular import monotone, presets
 from fastmlp.tabular.presets import Preset, Recipe
-
-pandas = pytest.importorskip("pandas", reason="needs pandas")
-pyarrow = pytest.importorskip("pyarrow", reason="needs pyarrow")
 
 PAIRS = 10_000
 N = 400
@@ -174,7 +174,6 @@ def test_the_rule_goes_through_every_door(door, kind, tmp_path):
 
 
 def test_a_frame_of_polars_has_the_same_rule():
-    polars = pytest.importorskip("polars", reason="needs polars")
     table, y = free()
     options = {"monotone": RULE, "epochs": 3, "width": 8}
     one = regressor(**options).fit(table, y)

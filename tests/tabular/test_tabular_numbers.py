@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib import pyplot
 from scipy.stats import norm
+from sklearn.utils.class_weight import compute_sample_weight
 from tiny_tables import LABELS, TINY, N, X, Y, classifier, regressor
 
 from fastmlp.tabular import presets
@@ -161,7 +163,6 @@ def test_the_epoch_is_kept_in_which_the_last_line_of_the_plot_is_best(name):
     """Of classes that is the log loss of calibrated probabilities, as they are predicted."""
     make, options, y = DECIDING[name]
     model = make(epochs=48, **options).fit(X, y)
-    pyplot = pytest.importorskip("matplotlib.pyplot")
     axes = model.plot_history(pyplot.figure().add_subplot())
     *curves, kept = axes.lines
     epochs, deciding = curves[-1].get_data()
@@ -206,7 +207,6 @@ def test_what_a_report_says_is_true_of_predictions_out_of_fold(loss, outputs):
     report = model.report()
     assert report.metric == metric
     assert report.together == pytest.approx(measured(y, model._fitted.held_out.predictions))
-    pyplot = pytest.importorskip("matplotlib.pyplot")
     axes = model.plot_history(pyplot.figure().add_subplot())
     kept = [row[0] for row in model._fitted.facts.curve].index(model.best_epoch_)
     assert axes.lines[1].get_ydata()[kept] == pytest.approx(report.together)
@@ -270,7 +270,6 @@ def weighted(task, light):
 @pytest.mark.parametrize("light", [0.0, 1e-12])
 @pytest.mark.parametrize("task", ["a mean", "two classes", "labels"])
 def test_what_is_shown_of_a_fit_is_of_rows_that_count(task, light):
-    pyplot = pytest.importorskip("matplotlib.pyplot")
     model, *targets = weighted(task, light)
     one, other = (model.importance(X, y) for y in targets)
     np.testing.assert_allclose(one.means, other.means, rtol=1e-6)
@@ -290,9 +289,8 @@ def test_rows_of_very_different_weights_are_learned_from(task):
 
 
 def test_balanced_labels_have_the_product_of_their_weights():
-    utils = pytest.importorskip("sklearn.utils")
     _, _, y = TASKS["labels"]
-    right = classifier().fit(X, y, utils.class_weight.compute_sample_weight("balanced", y))
+    right = classifier().fit(X, y, compute_sample_weight("balanced", y))
     found = classifier(class_weight="balanced", prior="weighted").fit(X, y)
     np.testing.assert_array_equal(found.predict_proba(X), right.predict_proba(X))
     with pytest.raises(ValueError, match=r"class_weight is \{0: 1, 1: 2\} .* pass class_weight='b"):

@@ -3,6 +3,8 @@
 import pickle
 
 import numpy as np
+import pandas as pd
+import polars
 import pytest
 import stored
 from sklearn.exceptions import NotFittedError
@@ -25,7 +27,7 @@ def rows_of(model):
         return [(row.tolist(), row[np.newaxis]) for row in np.round(stored.X)]
     frame = stored.frame()
     pairs = [(frame.iloc[k].tolist(), frame[k : k + 1]) for k in range(len(frame))]
-    odd = __import__("pandas").DataFrame([ODD], columns=frame.columns)
+    odd = pd.DataFrame([ODD], columns=frame.columns)
     return [*pairs, (ODD, odd)]
 
 
@@ -174,7 +176,7 @@ def test_rows_by_name():
     with pytest.raises(ValueError, match="the row has values of 0, 1"):
         p(frame.iloc[3].reset_index(drop=True))
     nameless = TABLES["TabMLPClassifier array"]().predictor()
-    series = __import__("pandas").Series(stored.X[0], index=range(stored.X.shape[1])[::-1])
+    series = pd.Series(stored.X[0], index=range(stored.X.shape[1])[::-1])
     assert np.array_equal(nameless(series), nameless(stored.X[0]))
     with pytest.raises(ValueError, match="but of columns without names are expected"):
         nameless({"a": 1.0})
@@ -190,7 +192,6 @@ def test_a_frame_of_one_row_is_a_row(name):
 
 
 def test_frames_of_one_row_of_other_libraries_and_of_more_rows():
-    polars = pytest.importorskip("polars")
     model = TABLES["TabMLPRegressor two outputs"]()
     p, frame = model.predictor(), stored.frame()
     with pytest.raises(
@@ -256,7 +257,6 @@ def test_derivatives_at_edges_and_frequent_values_are_those_of_larger_numbers(ki
 
 def test_derivatives_by_dates_are_per_second():
     assert columns.DERIVED_SLOPES.keys() == columns.DERIVED.keys()
-    pd = pytest.importorskip("pandas", reason="needs pandas")
     rng = np.random.default_rng(0)
     start, seconds = pd.Timestamp("2025-01-01"), rng.integers(0, 3e7, (2, 500))
     frame = pd.DataFrame({"a": start + pd.to_timedelta(seconds[0], "s")})

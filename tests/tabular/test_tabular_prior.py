@@ -5,11 +5,10 @@ import re
 
 import numpy as np
 import pytest
+from sklearn import metrics
 from tiny_tables import N, classifier, regressor
 
 import fastmlp
-
-metrics = pytest.importorskip("sklearn.metrics")
 
 RNG = np.random.default_rng(3)
 ROWS = 1200

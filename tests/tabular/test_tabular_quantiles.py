@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
+from onnx import reference
 
 import fastmlp
 from fastmlp import TabMLPRegressor
-
-pytest.importorskip("sklearn")
 
 LEVELS = [0.05, 0.25, 0.5, 0.95]
 rng = np.random.default_rng(0)
@@ -64,7 +63,6 @@ def test_scores_and_pictures(model):
     assert model.score(NEW, TRUTH) == pytest.approx(expected)
     assert model.importance().means.max() > 0
     assert "pinball loss" in str(model.report())
-    pytest.importorskip("matplotlib")
     shares = model.plot_calibration(Y).lines[-1].get_ydata()
     np.testing.assert_allclose(shares, LEVELS, atol=0.02)
 
@@ -80,8 +78,6 @@ def test_files_predictors_and_exports(model, tmp_path):
         np.testing.assert_array_equal(row(NEW[0]), expected[0])
     files = model.to_c(tmp_path / "model.c")
     assert files.largest_error < 1e-3
-    pytest.importorskip("onnx")
-    reference = pytest.importorskip("onnx.reference")
     graph = reference.ReferenceEvaluator(model.to_onnx())
     (found,) = graph.run(["predictions"], {graph.input_names[0]: NEW[:50]})
     np.testing.assert_allclose(found, expected[:50], rtol=1e-4, atol=1e-4)

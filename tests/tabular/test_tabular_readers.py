@@ -4,13 +4,11 @@ import pickle
 from decimal import Decimal
 
 import numpy as np
+import pandas
+import polars
 import pytest
 
 from fastmlp.tabular.columns import MISSING, Columns
-
-pandas = pytest.importorskip("pandas", reason="needs pandas")
-polars = pytest.importorskip("polars", reason="needs polars")
-pytest.importorskip("pyarrow", reason="needs pyarrow")
 
 N = 48  # more rows than are read as one array of objects
 TEXT = ["red", "blue", "", "äöü", "a\0b", "red "]

@@ -4,6 +4,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
+import optuna
 import pytest
 from sklearn.base import clone
 from tiny_tables import classifier, regressor
@@ -275,7 +276,6 @@ def test_epochs_of_the_user_do_not_depend_on_rows_and_share_counts():
 
 def test_tuning_by_any_search_improves_on_a_bad_choice():
     """With Optuna, as the page shows it; any other search calls the same constructor."""
-    optuna = pytest.importorskip("optuna")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
     def score(trial):

@@ -4,6 +4,8 @@ from decimal import Decimal
 from fractions import Fraction
 
 import numpy as np
+import pandas
+import polars
 import pytest
 from sklearn.model_selection import KFold
 from tiny_tables import LABELS, N, X, Y, classifier, regressor
@@ -12,8 +14,6 @@ import fastmlp
 from fastmlp.tabular import members, parts
 from fastmlp.tabular.reading import TableChunk
 
-pandas = pytest.importorskip("pandas", reason="needs pandas")
-polars = pytest.importorskip("polars", reason="needs polars")
 pytestmark = pytest.mark.usefixtures("tiny")
 
 FRAME = pandas.DataFrame(X, columns=list("abc"))

@@ -8,13 +8,10 @@ import time
 import warnings
 
 import numpy as np
-import pytest
-
-pytest.importorskip("pyarrow", reason="needs pyarrow")
-pytest.importorskip("pandas", reason="needs pandas")
-
 import pandas
+import polars
 import pyarrow
+import pytest
 from pyarrow import parquet
 from tiny_tables import classifier, regressor
 
@@ -55,7 +52,7 @@ TARGETS = {
 DATA = {
     "table": lambda folder: TABLE,
     "file": lambda folder: written(folder, TABLE),
-    "polars": lambda folder: pytest.importorskip("polars").from_arrow(TABLE),
+    "polars": lambda folder: polars.from_arrow(TABLE),
 }
 
 

@@ -6,6 +6,7 @@ import warnings
 from collections import ChainMap
 
 import numpy as np
+import pandas
 import pytest
 import stored
 from stored import same
@@ -27,7 +28,7 @@ def table_of(model):
         return np.r_[stored.X, np.round(stored.X), stored.X[:3] * np.nan]
     frame = stored.frame()
     other = frame.assign(text="unknown", mixed=None, truth=None, a=1e300)
-    return __import__("pandas").concat([frame, other.astype({"truth": object})])
+    return pandas.concat([frame, other.astype({"truth": object})])
 
 
 def outputs(model, X):
@@ -166,14 +167,12 @@ HALF = "\ud800"
 
 
 def half_a_character():
-    pandas = pytest.importorskip("pandas")
     text = np.array([HALF, "b"], object)[stored.LABELS % 2]
     frame = stored.frame().assign(text=pandas.Series(text, dtype=object))
     return stored.table(TabMLPRegressor, stored.Y, frame)
 
 
 def half_a_name():
-    pandas = pytest.importorskip("pandas")
     frame = stored.frame()
     names = [HALF if name == "ü" else name for name in frame.columns]
     frame.columns = pandas.Index(names, dtype=object)
@@ -217,7 +216,6 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_a_file_cannot_hold_is_refused(name, tmp_path):
     make, error, words = REFUSED[name]
-    pandas = __import__("pandas")
     # Strings of PyArrow, which pandas uses where it is installed, cannot have half a character.
     python_strings = pandas.option_context("mode.string_storage", "python")
     with python_strings, pytest.raises(error, match=words):
@@ -259,7 +257,6 @@ def test_categories_of_any_kind_come_back(make, name, tmp_path):
 
 def test_wide_tables_and_long_names_come_back(tmp_path):
     """As many columns of text as there were arrays in a file, and notes that are long, too."""
-    pandas = pytest.importorskip("pandas")
     days = [f"2020-{k // 28 + 1:02}-{k % 28 + 1:02}" for k in range(60)]
     frame = pandas.DataFrame({f"{'c' * 3000}{k}": np.roll(days, k) for k in range(40)})
     model = stored.table(TabMLPRegressor, stored.Y, frame, epochs=1)

@@ -5,11 +5,6 @@ import warnings
 import numpy as np
 import pytest
 import stored
-
-import fastmlp
-
-pytest.importorskip("sklearn", reason="tables need scikit-learn")
-
 from sklearn.base import BaseEstimator
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.frozen import FrozenEstimator
@@ -18,6 +13,7 @@ from sklearn.model_selection import ShuffleSplit
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
+import fastmlp
 from fastmlp import TabMLPClassifier, TabMLPRegressor
 
 SHORT = {"preset": "fast", "random_state": 0, "epochs": 4, "members": 4}
@@ -60,7 +56,6 @@ def test_the_model_has_every_door_of_a_table(model, tmp_path):
     assert p(X[0].tolist()) == fastmlp.load_predictor(tmp_path / "model")(X[0].tolist())
     assert p(X[0].tolist()) == model.predict(X[:1])[0]
     assert model.to_c(tmp_path / "model.c", X=X).largest_error < 1e-4
-    pytest.importorskip("onnx")
     assert model.to_onnx(levels=[0.1]).graph.output[2].name == "quantiles"
     assert model.importance(X, NOISY, rounds=1).names[:2] == ["column 0", "column 1"]
 

@@ -1,14 +1,15 @@
 """Rows with times: folds that go forward, no leakage, intervals for later rows, and every door."""
 
 import numpy as np
+import pandas
+import polars
+import pyarrow
 import pytest
 from tiny_tables import LABELS, N, X, Y, classifier, regressor
 
 import fastmlp
 from fastmlp.tabular import members, periods, presets
 
-pandas = pytest.importorskip("pandas", reason="needs pandas")
-polars = pytest.importorskip("polars", reason="needs polars")
 pytestmark = pytest.mark.usefixtures("tiny")
 
 RNG = np.random.default_rng(1)
@@ -76,7 +77,6 @@ def test_every_form_of_times_gives_the_same_fit(form):
 
 @pytest.mark.parametrize("kind", ["pandas", "polars", "source"])
 def test_a_column_has_the_times(kind):
-    pyarrow = pytest.importorskip("pyarrow", reason="needs pyarrow")
     expected = regressor(**LAST_EPOCH).fit(np.c_[X, PLACE], Y, time=PLACE)
     model = regressor(**LAST_EPOCH)
     if kind == "source":
@@ -146,7 +146,7 @@ def test_few_rows_in_time_have_files_and_importance(rows, tmp_path):
 
 
 def test_an_array_of_times_beside_a_source_is_refused():
-    arrow = pytest.importorskip("pyarrow").Table.from_pandas(FRAME.assign(y=Y))
+    arrow = pyarrow.Table.from_pandas(FRAME.assign(y=Y))
     with pytest.raises(ValueError, match="but the name of a column of numbers or dates"):
         regressor().fit(fastmlp.ArrowBlocks(arrow, "y"), time=PLACE)
 

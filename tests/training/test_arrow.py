@@ -7,15 +7,15 @@ from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
+import polars
+import pyarrow
 import pytest
 import scipy.sparse
+from pyarrow import parquet
 from states import refused
 
 import fastmlp
 from fastmlp._training import parquet as parquet_files
-
-pyarrow = pytest.importorskip("pyarrow", reason="needs pyarrow")
-from pyarrow import parquet  # noqa: E402
 
 N = 157
 
@@ -48,7 +48,7 @@ def one_file(folder):
 
 
 def polars_frame(folder):
-    return pytest.importorskip("polars").from_arrow(TABLE)
+    return polars.from_arrow(TABLE)
 
 
 def query(folder):

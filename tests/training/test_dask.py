@@ -9,18 +9,13 @@ import threading
 import time
 from pathlib import Path
 
-import numpy as np
-import pytest
-
-pytest.importorskip("sklearn")
-pytest.importorskip("distributed", reason="needs pip install 'fastmlp[dask]'")
-pytest.importorskip("dask.dataframe", reason="frames of Dask need pandas and pyarrow")
-
 import dask
 import dask.array as da
 import dask.dataframe as dd
 import distributed
+import numpy as np
 import pandas as pd
+import pytest
 from sklearn.base import clone
 from sklearn.model_selection import KFold
 

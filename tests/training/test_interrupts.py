@@ -212,7 +212,6 @@ def network_fit(made, epochs, **options):
 
 def estimator_fit(epochs, **options):
     """Return the same of an estimator, which keeps the epochs before an interrupt."""
-    pytest.importorskip("sklearn")
     options |= {"tol": 0.0, "n_iter_no_change": 9, "max_iter": epochs, "random_state": 0}
     model = fastmlp.MLPRegressor(hidden_layer_sizes=(4,), **options)
     names = "coefs_", "history_", "n_iter_", "t_", "loss_", "loss_curve_", "validation_scores_"

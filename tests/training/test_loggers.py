@@ -7,6 +7,7 @@ import types
 
 import pytest
 from models import X, Y, network
+from tensorboardX.proto import event_pb2 as proto
 
 import fastmlp
 from fastmlp._training.loggers import WRITERS
@@ -38,7 +39,6 @@ def test_csv(tmp_path):
 
 @pytest.mark.parametrize("name", ["TabMLPRegressor", "TabMLPClassifier"])
 def test_a_fit_of_a_table_logs_its_scores_of_rows_held_out(name, tmp_path):
-    pytest.importorskip("sklearn", reason="tables need scikit-learn")
     seen, path = [], tmp_path / "fit.csv"
     callbacks = [fastmlp.CSVLog(path), lambda state: seen.append(state.val_loss)]
     model = getattr(fastmlp, name)(preset="fast", epochs=9, random_state=0, callbacks=callbacks)
@@ -140,7 +140,6 @@ def test_tensorboard_forgets_what_was_after_the_checkpoint(writer, tmp_path):
 
 def scalars(path, begins=False):
     """Return what TensorBoard would read, {name: [(step, value)]}."""
-    proto = pytest.importorskip("tensorboardX.proto.event_pb2", reason="needs tensorboardX")
     data, at, found, first = path.read_bytes(), 0, {}, None
     while at < len(data):  # length, its CRC, the event, its CRC
         length = int.from_bytes(data[at : at + 8], "little")
@@ -194,7 +193,6 @@ def test_a_package_that_is_missing(log, modules, package, monkeypatch):
 
 
 def test_estimators_take_them(tmp_path):
-    pytest.importorskip("sklearn", reason="needs scikit-learn")
     log = fastmlp.CSVLog(tmp_path / "fit.csv")
     model = fastmlp.MLPRegressor(max_iter=3, callbacks=[log], tol=0)
     with pytest.warns(match="onverge"):
@@ -205,14 +203,11 @@ def test_estimators_take_them(tmp_path):
 
 @pytest.mark.parametrize("name", ["CSVLog", "TensorBoardLog", "MLflowLog"])
 def test_an_estimator_with_a_log_is_pickled_after_its_fit(name, tmp_path, monkeypatch):
-    pytest.importorskip("sklearn", reason="needs scikit-learn")
     mlflow = types.ModuleType("mlflow")  # a stand-in, which cannot be pickled, as any module
     for function in ("active_run", "start_run", "log_params", "log_metrics", "end_run"):
         setattr(mlflow, function, lambda *arguments, **options: None)
     monkeypatch.setitem(sys.modules, "mlflow", mlflow)
     path = () if name == "MLflowLog" else (tmp_path / "fit",)
-    if name == "TensorBoardLog":
-        pytest.importorskip("tensorboardX", reason="needs tensorboardX")
     log = getattr(fastmlp, name)(*path)
     model = fastmlp.MLPRegressor(solver="sgd", max_iter=3, tol=1e3, callbacks=[log])
     with pytest.warns(match="onverge"):

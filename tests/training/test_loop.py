@@ -41,7 +41,6 @@ def ignore(state):
 
 
 def regressor():
-    pytest.importorskip("sklearn")
     sizes, solver = (16,), {"solver": "adam", "max_iter": 1, "tol": 0.0}
     return fastmlp.MLPRegressor(hidden_layer_sizes=sizes, random_state=0, **solver)
 
@@ -70,7 +69,6 @@ def test_a_call_makes_few_calls(prepare, most, own, no_collections):
 
 
 def estimator(**options):
-    pytest.importorskip("sklearn")
     options = {"max_iter": 3, "random_state": 0, "solver": "adam", **options}
     return fastmlp.MLPRegressor(hidden_layer_sizes=(4,), **options)
 

@@ -275,7 +275,6 @@ def test_arrays_are_asked_for(call):
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 @pytest.mark.parametrize("name", ["MLPClassifier", "MLPRegressor", "TabMLPRegressor"])
 def test_estimators_ask_for_arrays(name):
-    pytest.importorskip("sklearn")
     options = {"preset": "fast", "epochs": 1, "folds": 2} if "Tab" in name else {"max_iter": 1}
     estimator = getattr(fastmlp, name)(**options)
     expected = "X is a Blocks, a source of blocks, but arrays or a table .* take an ArrowBlocks"

@@ -14,7 +14,6 @@ PAGE = Path(__file__).parents[2] / "docs" / "guides" / "spark.md"
 @pytest.mark.skipif(shutil.which("java") is None, reason="needs Java")
 def test_the_program_of_the_page_prints_what_it_says(tmp_path):
     pytest.importorskip("pyspark", reason="needs pip install pyspark")
-    pytest.importorskip("pandas", reason="needs pip install pandas")
     text = PAGE.read_text("utf-8")
     ((code, output),) = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", text, re.DOTALL)
     (tmp_path / "program.py").write_text(code, "utf-8")

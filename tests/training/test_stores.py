@@ -5,18 +5,16 @@ import itertools
 import re
 import traceback
 
+import fsspec
 import numpy as np
+import pyarrow
 import pytest
 import store
+from pyarrow import csv, dataset, fs, parquet
+from pyarrow.dataset import field
 from states import refused
 
 import fastmlp
-
-pyarrow = pytest.importorskip("pyarrow", reason="needs pyarrow")
-dataset = pytest.importorskip("pyarrow.dataset")
-fsspec = pytest.importorskip("fsspec", reason="needs fsspec")
-from pyarrow import fs, parquet  # noqa: E402
-from pyarrow.dataset import field  # noqa: E402
 
 N = 300
 pytestmark = [
@@ -186,7 +184,6 @@ def test_places_and_numbers_of_rows_hold_with_a_filter(folder):
 
 
 def test_other_files_are_read_as_a_stream(tmp_path):
-    csv = pytest.importorskip("pyarrow.csv")
     for k in range(2):
         csv.write_csv(
             pyarrow.table({"x": np.arange(9.0), "y": np.arange(9)}), tmp_path / f"{k}.csv"

@@ -60,8 +60,6 @@ CALLS = {
 @pytest.mark.parametrize("odd", ODD, ids=repr)
 @pytest.mark.parametrize("name", CALLS)
 def test_odd_arguments_are_refused_and_change_nothing(mlp, name, odd):
-    if name == "to_onnx, path":
-        pytest.importorskip("onnx")
     net = mlp([3, 4, 1], rng=0)
     net.fit(X, Y, epochs=1, batch_size=4)
     net.partial_fit(X, Y, batch_size=4)  # its plan is kept

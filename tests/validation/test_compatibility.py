@@ -30,7 +30,6 @@ def fit_ensemble(x=X, **options):
 
 
 def regressor(**options):
-    pytest.importorskip("sklearn")
     return fastmlp.MLPRegressor(max_iter=1, **options)
 
 
