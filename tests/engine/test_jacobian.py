@@ -4,11 +4,8 @@ import cases
 import numpy as np
 import pytest
 from test_predictor import LOSSES, assert_same_bits, every_dtype, every_level, make, rows_of
-from tolerances import assert_close, central_difference_step
 
-from fastmlp._engine.numpy import numpy_engine
 from fastmlp._engine.predictor import Predictor
-from fastmlp._network.activations import ACTIVATIONS
 
 SIZES = ((4, 3), (5, 33, 3), (3, 9, 17, 2), (2, 1, 5), (6, 8, 1))
 
@@ -16,30 +13,6 @@ SIZES = ((4, 3), (5, 33, 3), (3, 9, 17, 2), (2, 1, 5), (6, 8, 1))
 def sizes_for(loss):
     """Leave out what has no meaning: one class."""
     return SIZES[:-1] if loss.target_kind == "class" else SIZES
-
-
-def differences(network, parameters, x):
-    """Return the derivatives (n, C, I) by central differences of the NumPy engine."""
-    engine = numpy_engine.Engine(network)
-    engine.set_parameters(*parameters)
-    h = central_difference_step()
-    columns = []
-    for i in range(x.shape[1]):
-        step = np.zeros(x.shape[1])
-        step[i] = h
-        columns.append((engine.predict(x + step) - engine.predict(x - step)) / (2 * h))
-    return np.stack(columns, axis=2)
-
-
-@every_level
-@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.native_row(False))
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_central_differences(activation, loss, level):
-    for sizes in sizes_for(loss):
-        predictor = make(sizes, "float64", activation, loss, level)
-        x = rows_of(5, predictor)
-        wanted = differences(predictor.spec, predictor.parameters(), x)
-        assert_close(predictor.jacobian(x), wanted, "central_difference", "float64")
 
 
 @every_dtype

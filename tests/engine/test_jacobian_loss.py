@@ -191,8 +191,7 @@ def test_every_door_gives_the_same_network(mlp):
     fastmlp.Ensemble(doors[3:5]).fit([x, x], [y, y], dy=[dy, dy], **fit)
     doors[5].fit(x, y, dy=dy, communicator=ranks.alone(), **fit)
     for door in doors:
-        for a, b in zip(state(door), state(net), strict=True):
-            np.testing.assert_array_equal(a, b)
+        np.testing.assert_equal(state(door), state(net))
 
 
 def test_partial_fit_goes_on(mlp):
@@ -202,8 +201,7 @@ def test_partial_fit_goes_on(mlp):
         part = slice(first, first + 16)
         net.partial_fit(x[part], y[part], dy=dy[part])
     twin.partial_fit((x[k : k + 16], y[k : k + 16], None, dy[k : k + 16]) for k in range(0, 64, 16))
-    for a, b in zip(state(net), state(twin), strict=True):
-        np.testing.assert_array_equal(a, b)
+    np.testing.assert_equal(state(net), state(twin))
     fastmlp.Ensemble([net]).partial_fit(x, y, dy=dy)
     twin.partial_fit(x, y, dy=dy)
     assert_all_close(state(net), state(twin), "exact", "float64")

@@ -358,15 +358,8 @@ def test_the_reference_has_no_address(name):
 
 
 def test_calls_that_are_wrong():
-    predictor = make((4, 8, 3))
-    for call in (
-        predictor,
-        lambda: predictor(X, None, None),
-        lambda: predictor(X, bad=1),
-        lambda: predictor.jacobian(),
-    ):
-        with pytest.raises(TypeError):
-            call()
+    with pytest.raises(TypeError):
+        make((4, 8, 3)).jacobian()
     for wrong in (0, -1, 1.5, "2", True):
         with pytest.raises((TypeError, ValueError), match="n_threads"):
             fastmlp.MLP([4, 3]).predictor(n_threads=wrong)

@@ -294,24 +294,6 @@ def test_team_is_smaller_when_threads_do_not_come(monkeypatch, started, fault):
     trials.until(lambda: _thread._count() == before)
 
 
-@pytest.mark.parametrize("started", [0, 1, 2])
-def test_interrupt_while_threads_start(monkeypatch, started):
-    start, calls = _thread.start_new_thread, itertools.count()
-
-    def interrupt(serve, arguments):
-        if next(calls) == started:
-            raise KeyboardInterrupt
-        return start(serve, arguments)
-
-    before = quiet()
-    monkeypatch.setattr(_thread, "start_new_thread", interrupt)
-    with thread_pool.Team(4) as team:
-        with pytest.raises(KeyboardInterrupt):
-            _ = team.size
-        assert probe.meet(team) == [1] * 4  # a new start
-    trials.until(lambda: _thread._count() == before)
-
-
 def test_a_team_that_is_not_whole_is_not_lent_again(monkeypatch):
     monkeypatch.setattr(thread_pool, "_idle", {})
     monkeypatch.setattr(_thread, "start_new_thread", lambda serve, arguments: refused(serve))

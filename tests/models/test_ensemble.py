@@ -187,15 +187,6 @@ def test_a_member_that_diverges_is_named_and_nobody_moves(mlp):
     assert [len(member.history.loss) for member in ensemble] == [2, 2, 2]
 
 
-@pytest.mark.parametrize("n_threads", [1, 2])
-def test_an_interrupt_ends_all_members(interrupt_after, n_threads):
-    ensemble = fastmlp.Ensemble(fastmlp.MLP([50, 300, 300, 1], rng=k) for k in range(3))
-    x = np.random.default_rng(0).normal(size=(200_000, 50)).astype(np.float32)
-    interrupt_after(0.2)
-    with refused(KeyboardInterrupt, "^$", ensemble):
-        ensemble.fit(x, x[:, 0], n_threads=n_threads)
-
-
 def test_members_of_an_ensemble_and_its_repr():
     ensemble = fastmlp.Ensemble(members(fastmlp.MLP, "plain", 2))
     assert "2 x fastmlp.MLP([5, 7, 3]" in repr(ensemble)

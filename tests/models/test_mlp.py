@@ -49,18 +49,6 @@ def test_every_loss_trains_and_predicts(mlp, loss, dtype):
         assert part.dtype == dtype
 
 
-def test_predictions_after_the_link(mlp):
-    probabilities = network(mlp, loss="cross_entropy").predict(X)
-    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
-    assert (network(mlp, loss="poisson_nll").predict(X) > 0).all()
-    shares = network(mlp, loss="binary_cross_entropy").predict(X)
-    assert ((shares > 0) & (shares < 1)).all()
-    _, variances = network(mlp, loss="gaussian_nll").predict(X)
-    assert (variances > 0).all()
-    means = network(mlp, loss=fastmlp.GaussianNLL(predict_variance=False)).predict(X)
-    assert means.shape == (90, 2)
-
-
 @pytest.mark.parametrize("flat", [False, True])
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

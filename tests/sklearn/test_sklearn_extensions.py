@@ -315,13 +315,6 @@ def test_a_callback_may_write_the_weights():
     assert np.ptp(net.predict(x)) == 0
 
 
-def test_progress_is_a_callback(capsys):
-    regressor(callbacks=[fastmlp.Progress()], max_iter=3).fit(*line())
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert "loss" in captured.err
-
-
 def test_threads_do_not_change_a_bit():
     x, y = digits(600)
     nets = [classifier(hidden_layer_sizes=(64, 32), max_iter=3, n_jobs=n) for n in (None, 1, 2, -1)]

@@ -194,14 +194,6 @@ def test_frames_of_all_kinds_of_columns(tmp_path):
         model.predict(frame[frame.columns[::-1]])
 
 
-def test_numbers_that_are_called_categories():
-    codes = RNG.integers(0, 5, (N, 1))
-    y = np.array([3.0, -1, 2, -2, 0])[codes[:, 0]]
-    model = regressor(categorical_features=[0]).fit(codes, y)
-    assert model.report().kinds == {"numbers": 0, "categories": 1}
-    assert model.score(codes, y) > 0.9
-
-
 def test_a_table_that_says_nothing():
     model = regressor().fit(np.ones((20, 2)), Y[:20])
     assert len(model.report().left_out) == 2

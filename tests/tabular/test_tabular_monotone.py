@@ -7,7 +7,6 @@ from types import SimpleNamespace
 import cases
 import numpy as np
 import pandas
-import polars
 import pyarrow
 import pytest
 from sklearn.base import clone
@@ -171,14 +170,6 @@ def test_the_rule_goes_through_every_door(door, kind, tmp_path):
     made = DOORS[door](fitted(kind), tmp_path)
     predict = made if door == "rows" else made.predict if kind == "numbers" else made.predict_proba
     assert_rising(lambda table: np.reshape(predict(table), (PAIRS, -1))[:, -1], ulps=1)
-
-
-def test_a_frame_of_polars_has_the_same_rule():
-    table, y = free()
-    options = {"monotone": RULE, "epochs": 3, "width": 8}
-    one = regressor(**options).fit(table, y)
-    other = regressor(**options).fit(polars.from_pandas(table), y)
-    assert np.array_equal(one.predict(table), other.predict(polars.from_pandas(table)))
 
 
 def test_places_are_names():

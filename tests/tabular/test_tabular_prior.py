@@ -1,6 +1,5 @@
 """Weights of classes: the probabilities that they make, and those without them."""
 
-import copy
 import re
 
 import numpy as np
@@ -93,30 +92,6 @@ def test_without_weights_of_classes_there_is_nothing_to_divide(tiny):
     assert (
         str(model.report()).partition("seconds")[0] == str(plain.report()).partition("seconds")[0]
     )
-
-
-def test_the_default_is_the_weighted_prior(tiny):
-    with pytest.warns(UserWarning, match="with class_weight"):
-        model = classifier(class_weight="balanced").fit(X, RARE)
-    other = classifier(class_weight="balanced", prior="weighted").fit(X, RARE)
-    np.testing.assert_array_equal(model.predict_proba(X), other.predict_proba(X))
-
-
-def test_all_ways_to_predict_have_the_true_prior(tiny, tmp_path):
-    """Exports are tested with those of other tables."""
-    model = classifier(**TRUE).fit(X, RARE)
-    p = model.predict_proba(X)
-    assert (model.predict(X) == model.classes_[p.argmax(axis=1)]).all()
-    predictor = model.predictor()
-    np.testing.assert_array_equal([predictor(row) for row in X[:9]], p[:9])
-    model.save(tmp_path / "model")
-    loaded = fastmlp.load(tmp_path / "model")
-    assert str(loaded.report()) == str(model.report())
-    for each in (loaded, copy.deepcopy(model)):
-        np.testing.assert_array_equal(each.predict_proba(X), p)
-        np.testing.assert_array_equal(each.oof_prediction_, model.oof_prediction_)
-    distilled = model.distill(X).predict_proba(X)
-    assert np.abs(distilled - p).mean() < 0.05
 
 
 @pytest.mark.parametrize(

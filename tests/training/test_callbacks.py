@@ -218,11 +218,6 @@ def test_an_interrupt_keeps_the_last_epoch_not_the_best(net):
     assert digest(net) == script.ends[2]
 
 
-def test_a_callback_may_not_fit_the_same_model(net):
-    with pytest.raises(RuntimeError, match="a fit is running"):
-        net.fit(X, Y, epochs=3, callbacks=[lambda state: state.model.fit(X, Y)])
-
-
 def test_progress_lines(net, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "tqdm.auto", None)  # importing it fails
     net.fit(X, Y, epochs=12, validation_data=(X, Y), verbose=True)
@@ -270,11 +265,6 @@ def test_progress_bar(net, monkeypatch):
     (bar,) = bars
     assert (bar.total, bar.n, bar.closed) == (4, 3, True)
     assert list(bar.losses) == ["loss"]
-
-
-def test_silent_by_default(net, capsys):
-    net.fit(X, Y, epochs=2)
-    assert capsys.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("wrong", [None, 0, np.zeros(3, np.uint8), "last"])

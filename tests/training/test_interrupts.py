@@ -4,13 +4,12 @@ import copy
 import functools
 import inspect
 import itertools
-import signal
 import threading
 
 import numpy as np
 import pytest
 import trials
-from interrupting import alarm, interrupted_at, interrupted_at_call
+from interrupting import interrupted_at, interrupted_at_call
 from states import digest, refused, state
 
 import fastmlp
@@ -245,21 +244,3 @@ def test_an_interrupt_while_an_epoch_is_recorded_keeps_all_of_it_or_nothing(made
         if len(epochs) == 3:
             break
     assert position >= 2
-
-
-def test_an_epoch_is_recorded_as_a_whole(net, no_collections):
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    def start(state):
-        if state.epoch == 0:
-            signal.setitimer(signal.ITIMER_REAL, rng.uniform(1e-4, 5e-3))
-
-    rng = np.random.default_rng(0)
-    with alarm(0, interrupt):  # by `start`
-        for _ in range(100):
-            with pytest.raises(KeyboardInterrupt):
-                net.fit(X, Y, epochs=10**6, validation_data=(X, Y), callbacks=[start])
-            h = net.history
-            lengths = {len(h.loss), len(h.val_loss), len(h.seconds), len(h.learning_rate)}
-            assert len(lengths) == 1, h

@@ -192,15 +192,6 @@ def test_a_package_that_is_missing(log, modules, package, monkeypatch):
         fit(log)
 
 
-def test_estimators_take_them(tmp_path):
-    log = fastmlp.CSVLog(tmp_path / "fit.csv")
-    model = fastmlp.MLPRegressor(max_iter=3, callbacks=[log], tol=0)
-    with pytest.warns(match="onverge"):
-        model.fit(X, Y)
-    lines = read(tmp_path / "fit.csv")
-    assert [float(line["loss"]) for line in lines] == model.history_.loss
-
-
 @pytest.mark.parametrize("name", ["CSVLog", "TensorBoardLog", "MLflowLog"])
 def test_an_estimator_with_a_log_is_pickled_after_its_fit(name, tmp_path, monkeypatch):
     mlflow = types.ModuleType("mlflow")  # a stand-in, which cannot be pickled, as any module

@@ -73,17 +73,6 @@ def estimator(**options):
     return fastmlp.MLPRegressor(hidden_layer_sizes=(4,), **options)
 
 
-@pytest.mark.parametrize("scale", [-1.0, np.nan, "half"])
-def test_a_wrong_scale_is_refused_by_the_estimators_too(scale):
-    def wrong(state):
-        state.learning_rate_scale = scale
-
-    net = estimator(callbacks=[wrong])
-    with pytest.raises((TypeError, ValueError), match="learning_rate_scale"):
-        net.fit(X, Y)
-    assert not hasattr(net, "coefs_")
-
-
 @pytest.mark.parametrize("kind", ["estimator", "MLP"])
 def test_what_diverges_in_a_callback_is_another_fit(kind):
     def other(_):

@@ -231,24 +231,6 @@ def test_uneven_ranks_may_have_missing_targets(mlp):
     np.testing.assert_allclose(ranks.everything(both[0]), ranks.everything(net), rtol=1e-9)
 
 
-def test_a_shuffled_uneven_fit_learns_and_resumes(mlp):
-    own = uneven(*regression(90))
-
-    def work(communicator, cut):
-        given = {"batch_size": 8, "communicator": communicator, "optimizer": fastmlp.Adam(1e-2)}
-        net = mlp([3, 16, 1], activation="tanh", rng=0)
-        if cut:
-            net.fit(*own(communicator.rank), epochs=10, **given)
-            net = copy.deepcopy(net)
-        net.fit(*own(communicator.rank), epochs=30, resume=cut, **given)
-        return net
-
-    whole, cut = (ranks.good(ranks.run(2, lambda c, k=k: work(c, k)))[0] for k in (False, True))
-    assert whole.history.loss == cut.history.loss
-    assert whole.history.loss[-1] < 0.5 * whole.history.loss[0]
-    alike(whole, cut)
-
-
 def test_the_rows_of_a_batch_may_differ(mlp):
     x, y = regression(90)
     whole = ranks.good(together(mlp, uneven(x, y), batch_size=10_000))  # more than there are
@@ -324,9 +306,10 @@ def test_progress_is_shown_on_rank_0_only(mlp, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
-def test_a_fit_that_resumes_is_one_that_was_not_cut(mlp, shuffle):
+@pytest.mark.parametrize("of_rank", [every_other(), uneven(*regression(90))])
+def test_a_fit_that_resumes_is_one_that_was_not_cut(mlp, of_rank, shuffle):
     def work(communicator, cut):
-        own = every_other()(communicator.rank)
+        own = of_rank(communicator.rank)
         given = {"batch_size": 16, "shuffle": shuffle, "communicator": communicator}
         net = mlp([3, 4, 1], rng=0, dropout=0.1)
         if cut:
