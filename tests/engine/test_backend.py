@@ -134,15 +134,6 @@ def test_shuffle_gives_every_order_equally_often(n):
     assert sum((count - expected) ** 2 for count in orders.values()) / expected < 65
 
 
-def test_every_place_is_as_likely_for_every_row():
-    """The mean place of 40 rows, more than are drawn at a time, over 10,000 shuffles."""
-    level = native_engine.level()
-    places = np.array([np.argsort(shuffled(40, seed, level)) for seed in range(10_000)])
-    deviation = math.sqrt((40**2 - 1) / 12 / 10_000)
-    assert abs(places.mean(axis=0) - 19.5).max() < 5 * deviation
-    assert abs(np.corrcoef(places.T)[0, 1:] + 1 / 39).max() < 5 / 100
-
-
 def test_too_many_rows_to_shuffle(tmp_path):
     order = np.memmap(tmp_path / "order", np.int64, "w+", shape=2**32)  # no disk, no memory: a hole
     with pytest.raises(ValueError, match="4294967296 rows.*shuffle=False"):

@@ -19,7 +19,6 @@ from fastmlp._engine.plan import Plan
 from fastmlp._engine.thread_pool import borrowed_team
 from fastmlp._network import optimizers
 from fastmlp._network.activations import ACTIVATIONS
-from fastmlp._network.losses import LOSSES
 
 LEVELS = native_engine.available_levels()
 DEPTHS = ([5, 3], [5, 9, 3], [4, 17, 6, 2], [3, 5, 34, 7, 4])
@@ -150,19 +149,3 @@ def test_whole_fits_in_float32(fit):
     a, b = (np.concatenate([p.ravel() for p in result[0]]) for result in (native, textbook))
     assert np.linalg.norm(a - b) <= 1e-3 * np.linalg.norm(b)
     np.testing.assert_allclose(native[1], textbook[1], rtol=1e-3, atol=1e-3)
-
-
-@pytest.mark.parametrize("level", LEVELS)
-@pytest.mark.parametrize("name", LOSSES)
-def test_whole_fits_of_wide_networks(level, name):
-    """Several panels a layer and several units a panel, which drawn networks are too small for."""
-    rng = np.random.default_rng(41)
-    network = cases.build([140, 110, 30, 12], ["relu", "gelu"], name, "float64", [0.2, 0.0])
-    data = cases.data(network, 150, rng, weighted=True)
-    optimizer, rates = optimizers.Adam(1e-3), np.full(3, 1e-3)
-    for clip_norm, n_threads in itertools.product((0.0, 0.5), (1, 3)):
-        plan = Plan(optimizer, 64, rates, clip_norm=clip_norm, l2=0.01, seed=9)
-        _, _, native, textbook = compare((network, data, plan, level, n_threads), epochs=2)
-        assert settled(textbook[1])
-        assert_all_close(native[0], textbook[0], "fit", "float64", most=1.0)
-        assert_close(native[1], textbook[1], "fit", "float64")

@@ -93,18 +93,6 @@ def moved(net, before):
 
 @every_norm
 @every_option
-def test_the_jacobian_by_central_differences(mlp, options, norm):
-    net = make(mlp, layer_norm=norm, **options)
-    net.fit(X, Y, epochs=2)
-    h = 1e-6
-    for i in range(3):
-        step = h * np.eye(3)[i]
-        numeric = (net.predict(X + step) - net.predict(X - step)) / (2 * h)
-        np.testing.assert_allclose(net.jacobian(X)[:, :, i], numeric, rtol=1e-6, atol=1e-7)
-
-
-@every_norm
-@every_option
 def test_copies_pickles_states_and_files_go_on_bit_for_bit(mlp, options, norm, tmp_path):
     net = make(mlp, layer_norm=norm, **options, dropout=0.2)
     net.partial_fit(X, Y, batch_size=16)

@@ -105,41 +105,6 @@ def test_every_benchmark_runs(name, tmp_path):
             assert "NOT TIMED" not in row.get("fault", "")
 
 
-def test_a_table_is_aligned_and_says_what_is_wrong(capsys):
-    rows = {
-        "one": {"us": 1.23456, "turns": 3, "timing": harness.Timing.of([1.0])},
-        "another": {"us": 22345.6, "fault": "MISSED"},
-        "third": {"fault": "NOT TIMED"},
-    }
-    run.show("title", rows)
-    assert capsys.readouterr().out.splitlines() == [
-        "",
-        "title",
-        "               us  turns",
-        "  one       1.235      3",
-        "  another  22,346         MISSED",
-        "  third    NOT TIMED",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "complaint"),
-    [
-        (("nothing",), "invalid choice: 'nothing'"),
-        (("train", "--rounds", "0"), "0 is not a finite number above 0"),
-        (("train", "--turn", "inf"), "inf is not a finite number above 0"),
-        (("train", "--threads", "9999"), "9999 threads, but"),
-        (("levels", "--cases", "huge"), "invalid choice: 'huge'"),
-        (("busy", "--threads", "1"), "--threads must be at least 2"),
-    ],
-)
-def test_what_cannot_run_ends_with_two(arguments, complaint, capsys):
-    with pytest.raises(SystemExit) as caught:
-        run.main(arguments)
-    assert caught.value.code == 2
-    assert complaint in capsys.readouterr().err
-
-
 def test_timing_of_several_turns():
     timing = harness.Timing.of([4.0, 1.0, 2.0, 3.0, 5.0])
     assert (timing.median, timing.best, timing.turns) == (3.0, 1.0, 5)

@@ -190,8 +190,7 @@ def test_frames_of_all_kinds_of_columns(tmp_path):
     strange["missing"] = np.nan
     strange["number"] = 1e300
     assert np.isfinite(model.predict(strange)).all()
-    with pytest.raises(ValueError, match="feature names"):
-        model.predict(frame[frame.columns[::-1]])
+    np.testing.assert_array_equal(model.predict(frame[frame.columns[::-1]]), right)
 
 
 def test_a_table_that_says_nothing():

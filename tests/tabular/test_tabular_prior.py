@@ -94,6 +94,13 @@ def test_without_weights_of_classes_there_is_nothing_to_divide(tiny):
     )
 
 
+def test_the_default_is_the_weighted_prior(tiny):
+    with pytest.warns(UserWarning, match="with class_weight"):
+        model = classifier(class_weight="balanced").fit(X, RARE)
+    other = classifier(class_weight="balanced", prior="weighted").fit(X, RARE)
+    np.testing.assert_array_equal(model.predict_proba(X), other.predict_proba(X))
+
+
 @pytest.mark.parametrize(
     ("options", "y", "words"),
     [

@@ -133,17 +133,6 @@ def test_a_warning_that_is_an_error_undoes_the_fit(mlp):
         net.fit(fastmlp.Blocks(SORTED[:, np.newaxis], SORTED, rows=400), epochs=1)
 
 
-@pytest.mark.parametrize("labels", [False, True])
-def test_blocks_that_are_alike_give_no_warning(labels):
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(3000, 2)).astype("float32")
-    t = (x[:, 0] > 0).astype(int) if labels else x[:, 0]
-    net = fastmlp.MLP([2, 4, 2 if labels else 1], loss="cross_entropy" if labels else "huber")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        net.fit(fastmlp.Blocks(x, t, rows=10), epochs=1)
-
-
 @pytest.mark.parametrize("bad", [0, -1, 2.5, "many"])
 def test_a_bad_buffer_is_refused(bad):
     x, t = sorted_data()
