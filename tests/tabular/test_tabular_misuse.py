@@ -172,7 +172,7 @@ def test_columns_and_records_in_dictionaries_are_frames():
 
 @pytest.mark.parametrize(("make", "y"), [(regressor, Y), (classifier, LABELS)])
 def test_targets_are_named_in_every_call(make, y):
-    frame = pytest.importorskip("pandas").DataFrame({"a": X[:, 0], "b": X[:, 1]})
+    frame = pandas.DataFrame({"a": X[:, 0], "b": X[:, 1]})
     whole, rows = frame.assign(rent=y), slice(150)
     model = make().fit(whole, "rent", X_val=whole[rows], y_val="rent")
     right = make().fit(frame, y, X_val=frame[rows], y_val=y[rows])
