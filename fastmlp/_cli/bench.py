@@ -27,10 +27,11 @@ import numpy as np
 
 from fastmlp._cli import arguments
 from fastmlp._cli.arguments import JSON, UsageError, argument, check_writable, command, show
-from fastmlp._cli.rivals import LIBRARIES, Array, Task, outputs, table
+from fastmlp._cli.rivals import LIBRARIES, Task, outputs, table
 from fastmlp._core import page
 from fastmlp._core.atomic_files import write
 from fastmlp._models import config
+from fastmlp._network.activations import Array
 
 # Packages that commands use if they are installed.
 OPTIONAL = ("scikit-learn", "polars", "pandas", "pyarrow", "onnx", "matplotlib", "tqdm")

@@ -9,16 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastmlp._cli import arguments, tables
 from fastmlp._cli.arguments import CommandError, UsageError, argument, check_writable, command, show
 from fastmlp._engine.exportable import Exportable
 from fastmlp._files import inspection
 from fastmlp._files.storage import ModelFormatError, load
+from fastmlp._network.activations import Array
 from fastmlp.tabular.scores import constant_scores, is_worthless, scores
-
-Array = NDArray[Any]
 
 COVERAGE = 0.9  # of the prediction intervals in which targets are counted
 SUFFIXES = {"onnx": ".onnx", "c": ".c"}

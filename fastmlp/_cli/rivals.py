@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastmlp._models.mlp import MLP
+from fastmlp._network.activations import Array
 from fastmlp._network.optimizers import Adam
 
-Array: TypeAlias = NDArray[Any]
 Parameters: TypeAlias = list[tuple[Array, Array]]  # per layer: weights (fan_in, fan_out), bias
 
 LEARNING_RATE = 1e-3  # of Adam, everywhere

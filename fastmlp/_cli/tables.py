@@ -27,12 +27,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastmlp._cli.arguments import STANDARD, CommandError, UsageError
 from fastmlp._core.atomic_files import write
+from fastmlp._network.activations import Array
 
-Array = NDArray[Any]
 Chooser = Callable[[Sequence[str]], Collection[str]]  # of names of columns
 
 MISSING = frozenset(("", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"))

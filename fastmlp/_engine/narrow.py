@@ -9,10 +9,10 @@ import numpy as np
 
 from fastmlp._core.keywords import check_choice
 from fastmlp._engine.numpy.forward_pass import ForwardPass
+from fastmlp._network.activations import Array
 from fastmlp._network.spec import Spec
 from fastmlp._network.weight_types import (
     LARGEST,
-    Array,
     from_bfloat16,
     from_units,
     in_units,

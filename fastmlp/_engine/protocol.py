@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from fastmlp._engine.plan import Plan
 from fastmlp._engine.thread_pool import Team
@@ -28,73 +28,6 @@ class Epochs(NamedTuple):
     held_losses: NDArray[np.float64]  # the same: results of `evaluate` on held-out rows, else 0
     predictions: list[NDArray[Any]]  # per engine, (epochs, rows, heads * m): of the held-out rows
     snapshots: Sequence[tuple[Any, ...]] = ()  # per epoch, one of each engine
-
-
-class Predictor(Protocol):
-    """A trained network as a function: a frozen copy of the weights, made by ``MLP.predictor``."""
-
-    @property
-    def spec(self) -> Spec:
-        """The network."""
-
-    @property
-    def level(self) -> str:
-        """CPU level of the kernels; "numpy" in the NumPy engine."""
-
-    @property
-    def n_threads(self) -> int | None:
-        """The most threads for large batches; None is the default of the machine."""
-
-    @property
-    def weight_type(self) -> str | None:
-        """The type in which single rows read the weights: bfloat16, int8, or None for the dtype."""
-
-    @property
-    def function_address(self) -> int:
-        """Address of the C function; the NumPy engine has none and raises AttributeError."""
-
-    @property
-    def derivatives_address(self) -> int:
-        """Address of the C function for derivatives, which takes the interpreter lock."""
-
-    @property
-    def context_address(self) -> int:
-        """First argument of the C function."""
-
-    @property
-    def capsule(self) -> Any:
-        """Both addresses as a PyCapsule."""
-
-    def parameters(self) -> tuple[Arrays, ...]:
-        """Return copies of (weights, biases), as `Engine.parameters`."""
-
-    def _exported(self) -> Any:
-        """Return the network as plain arrays, see `fastmlp._export.layers`."""
-
-    def to_onnx(self, path: Any = None) -> Any:
-        """Return the network as ONNX, see `fastmlp._engine.exportable`."""
-
-    def to_c(
-        self, path: Any, *, weights: str | None = None, X: Any = None, derivatives: int = 0
-    ) -> Any:
-        """Write the network as C, see `fastmlp._engine.exportable`."""
-
-    def __call__(self, x: ArrayLike, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Predict one row, (I,) to (C,), or a batch, (n, I) to (n, C)."""
-
-    def sparse(
-        self, indices: ArrayLike, values: ArrayLike, out: NDArray[Any] | None = None
-    ) -> NDArray[Any]:
-        """Predict one row of which the inputs ``indices`` have ``values``, and all others are 0."""
-
-    def jacobian(self, x: ArrayLike) -> NDArray[Any]:
-        """Return d prediction / d x, (C, I) for one row or (n, C, I)."""
-
-    def derivatives(self, x: ArrayLike) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-        """Return predictions, jacobians and hessians (C, I, I) of one row or (n, C, I, I)."""
-
-    def hessian(self, x: ArrayLike) -> NDArray[Any]:
-        """Return the hessians of `derivatives`."""
 
 
 class Engine(Protocol):
@@ -243,7 +176,7 @@ class Engine(Protocol):
         n_threads: int | None = None,
         weight_type: str | None = None,
         parameters: Sequence[Any] | None = None,
-    ) -> Predictor:
+    ) -> Any:
         """Return a frozen copy of the network with a fast call.
 
         With a weight type the parameters must be exact in it, those of `narrow.parameters`.

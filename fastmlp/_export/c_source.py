@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 import fastmlp._export.c_text as text
-from fastmlp._export.layers import Array, Exported, Labels, Layer, stacked
+from fastmlp._export.layers import Exported, Labels, Layer, stacked
+from fastmlp._network.activations import Array
 
 # Tolerance of the self-check, in multiples of epsilon times the size of predictions.
 ALLOWED = 1000

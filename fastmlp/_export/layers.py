@@ -11,16 +11,14 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from fastmlp._network.activations import Array
 from fastmlp._network.operators import OPERATORS, operators
 from fastmlp._network.spec import Spec
 from fastmlp._network.tensors import each_tensor
-
-Array: TypeAlias = NDArray[Any]
 
 # Operators that exporters know; a scale is folded into the weights that multiply the inputs.
 EXPORTED = ("affine", "layer_norm", "parametric", "skip", "linear")

@@ -8,8 +8,9 @@ import glob
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from fastmlp._core import atomic_files
 from fastmlp._core.history import State
@@ -22,33 +23,9 @@ from fastmlp._training import callback_state
 from fastmlp._training.callbacks import MONITORS, monitored
 
 
-class BackgroundWriter:
-    """Runs one job at a time in a thread; the next call raises its error. Copies are idle."""
-
-    def __init__(self) -> None:
-        self._worker: Worker | None = None
-
-    def __reduce__(self) -> tuple[type[BackgroundWriter], tuple[()]]:
-        return BackgroundWriter, ()
-
-    def do(self, *work: Callable[[], None]) -> None:
-        """Wait for the previous job, and start this one; without a thread if none can start."""
-        self.wait()
-        try:
-            self._worker = Worker(functools.partial(_do, work))
-        except RuntimeError:  # the system limits threads
-            _do(work)
-
-    def wait(self) -> None:
-        """Wait for the end of the job."""
-        worker, self._worker = self._worker, None
-        if worker is not None:
-            worker.finish()
-
-
-def _do(work: tuple[Callable[[], None], ...]) -> None:
-    for job in work:
-        job()
+def _write(savings: Iterable[Callable[[], None]]) -> None:
+    for saving in savings:
+        saving()
 
 
 class Checkpoint:
@@ -123,7 +100,10 @@ class Checkpoint:
         if monitor is not None:
             check_choice("monitor", monitor, MONITORS, " or None")
         self._saved, self._has_room = 0.0, False
-        self._writer = BackgroundWriter()
+        self._worker: Worker | None = None  # writes the last files
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_worker": None}
 
     def start(self, state: State) -> None:
         """Start the clock; raise errors that would otherwise come after an epoch."""
@@ -153,17 +133,28 @@ class Checkpoint:
                 work.append(functools.partial(self._keep, n))
             self._saved = time.monotonic()
         if work:
-            self._writer.do(*work)
+            self._wait()
+            write = functools.partial(_write, work)
+            try:
+                self._worker = Worker(write)
+            except RuntimeError:  # the system limits threads
+                write()
 
     def finish(self, state: State) -> None:
         """Wait until the file is on the disk."""
         try:
-            self._writer.wait()
+            self._wait()
         except (OSError, MemoryError) as error:
             if state.completed:
                 raise
             # A warning, since the fit has already ended with another error.
             warn(f"the last checkpoint was not written: {type(error).__name__}: {error}")
+
+    def _wait(self) -> None:
+        """Wait until the last files are written; raise the error of the thread."""
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.finish()
 
     def _remember(self, state: State) -> None:
         """Add the state of the other callbacks to the state for resuming."""

@@ -33,7 +33,8 @@ if TYPE_CHECKING:  # imported on use: few fits need the rest
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
     from fastmlp._core.communicators import Communicator
-    from fastmlp._engine.protocol import Engine, Predictor
+    from fastmlp._engine.any_predictor import Predictor
+    from fastmlp._engine.protocol import Engine
     from fastmlp._export.layers import Exported
     from fastmlp._network.averaging import Averaging
     from fastmlp._network.functions.activation import CustomActivation
@@ -590,13 +591,14 @@ class MLP(Exportable):
             n_threads = check_count("n_threads", n_threads, example=2)
         if isinstance(weights, str) and weights == self._spec.dtype.name:
             weights = None
-        if weights is None and X is None:
-            return self._engine.predictor(n_threads)
-        from fastmlp._engine import narrow
+        parameters = None
+        if weights is not None or X is not None:
+            from fastmlp._engine import narrow
 
-        x = None if X is None else check.inputs(X, self._spec)
-        parameters = narrow.parameters(self._spec, self._engine.parameters(), weights, x)
-        return self._engine.predictor(n_threads, weights, parameters)
+            x = None if X is None else check.inputs(X, self._spec)
+            parameters = narrow.parameters(self._spec, self._engine.parameters(), weights, x)
+        made: Predictor = self._engine.predictor(n_threads, weights, parameters)
+        return made
 
     def evaluate(
         self,

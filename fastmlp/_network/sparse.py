@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastmlp._core.intervals import check_count, first_non_finite
+from fastmlp._network.activations import Array
 
 MAX_COLUMNS = 2**31 - 1
 MAX_ROWS = 2**32  # so that places, rows times columns, are 64-bit integers
 PRODUCT_ROWS = 1024  # rows of a product at a time, whose terms are held in memory
 
-Array = NDArray[Any]
 Arrays = tuple[NDArray[np.int64], NDArray[np.int32], Array]  # indptr, indices, values
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from fastmlp._network.activations import Array
 
 LARGEST = 127  # largest int8 weight; symmetric in sign
 LEAST_UNIT = 1e-30  # a column of smaller weights is 0: kernels would flush denormal numbers

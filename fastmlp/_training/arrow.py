@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fastmlp._core.intervals import check_count
 from fastmlp._core.optional import require
+from fastmlp._network.activations import Array
 from fastmlp._training.parquet import (
     RowGroup,
     groups_at_once,
@@ -22,7 +23,6 @@ from fastmlp._training.parquet import (
 )
 from fastmlp._validation import check
 
-Array = NDArray[Any]
 Rows = NDArray[np.int64]
 Order = Callable[[int], Rows]  # returns a random order of n things
 

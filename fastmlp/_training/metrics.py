@@ -7,16 +7,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastmlp._core.history import History
 from fastmlp._engine.protocol import Engine
 from fastmlp._engine.thread_pool import Team
+from fastmlp._network.activations import Array
 from fastmlp._network.data import Data
 from fastmlp._network.losses import Loss
 from fastmlp._training.loop import Evaluator, Measured, number
 
-Array = NDArray[Any]
 Metric = Callable[[Any, Any], Any]
 Metrics: TypeAlias = Sequence[str | Metric] | Mapping[str, str | Metric]
 

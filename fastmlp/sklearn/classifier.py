@@ -7,13 +7,13 @@ from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import multiclass
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from fastmlp._core.keywords import with_argument_hints
 from fastmlp._network import losses
+from fastmlp._network.activations import Array
 from fastmlp._network.names import SolverName
 from fastmlp._network.spec import Activations, Compute
 from fastmlp.sklearn.estimator import BaseMLP, by_batches
@@ -21,8 +21,6 @@ from fastmlp.sklearn.fitted import Targets
 from fastmlp.sklearn.parameters import Classifier, copy_with_state, documented, sections, store
 from fastmlp.sklearn.training import train
 from fastmlp.sklearn.validation import refuse_labels
-
-Array = NDArray[Any]
 
 
 @with_argument_hints

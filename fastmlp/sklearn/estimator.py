@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, ClassVar, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,9 +13,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from fastmlp._core.history import History
 from fastmlp._engine import linked
 from fastmlp._engine.exportable import Exportable
-from fastmlp._engine.protocol import Predictor
 from fastmlp._export.layers import Exported, Labels
 from fastmlp._models.mlp import MLP
+from fastmlp._network.activations import Array
 from fastmlp._network.sparse import is_sparse, rows_of
 from fastmlp._validation.check import is_plain
 from fastmlp.sklearn import parameters, training
@@ -24,7 +24,9 @@ from fastmlp.sklearn.fitted import FittedNetwork
 from fastmlp.sklearn.scaled_network import ParameterViews
 from fastmlp.sklearn.validation import DTYPES, checking, sound
 
-Array = NDArray[Any]
+if TYPE_CHECKING:
+    from fastmlp._engine.any_predictor import Predictor
+
 
 # Rule for labels from probabilities, by scikit-learn's type of target.
 LABELS = {"multiclass": "largest", "binary": "pair", "multilabel-indicator": "each"}

@@ -7,13 +7,11 @@ import sys
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import is_classifier
 
+from fastmlp._network.activations import Array
 from fastmlp._network.sparse import SparseRows
 from fastmlp.sklearn.parameters import STOCHASTIC
-
-Array = NDArray[Any]
 
 ROWS = 1_000  # inspected rows, evenly spaced
 FEWEST = 201  # no hints about scales for fewer rows

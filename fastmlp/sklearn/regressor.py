@@ -7,20 +7,18 @@ from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from fastmlp._core.intervals import check_flag
 from fastmlp._core.keywords import with_argument_hints
 from fastmlp._network import losses
+from fastmlp._network.activations import Array
 from fastmlp._network.names import EstimatorLossName, SolverName
 from fastmlp._network.spec import Activations, Compute
 from fastmlp.sklearn.estimator import BaseMLP, by_batches
 from fastmlp.sklearn.fitted import Targets
 from fastmlp.sklearn.parameters import Regressor, documented, sections, store
 from fastmlp.sklearn.training import train
-
-Array = NDArray[Any]
 
 # Name of a loss -> function from the estimator to the loss.
 LOSSES: dict[str, Callable[[Any], losses.Loss]] = {

@@ -12,12 +12,14 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from sklearn.model_selection import train_test_split
 from sklearn.utils import column_or_1d
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from fastmlp._core.history import History
 from fastmlp._core.user_warnings import warn
 from fastmlp._engine.thread_count import fit_team, of_jobs
+from fastmlp._network.activations import Array
 from fastmlp._network.sparse import is_sparse, rows_of
 from fastmlp._network.spec import Spec
 from fastmlp._validation import check
@@ -30,7 +32,7 @@ from fastmlp.sklearn.parameters import STOCHASTIC, copy_with_state
 from fastmlp.sklearn.scaled_network import ScaledNetwork, first_parameters, spec_of
 from fastmlp.sklearn.scaling import Scaling
 from fastmlp.sklearn.stochastic import NON_FINITE, BatchFit
-from fastmlp.sklearn.validation import Array, Samples, Validation, sound
+from fastmlp.sklearn.validation import Samples, Validation, sound
 
 # scikit-learn's names of links, where they differ.
 OUT_ACTIVATIONS = {"sigmoid": "logistic", "mean_and_variance": "identity"}
@@ -65,7 +67,8 @@ def train(
     weights = _training_weights(estimator, samples, targets, spec)
     if earlier is None:
         if estimator.standardize:
-            network.scaling = _scaling(samples, weights, spec)
+            real = samples.targets if spec.loss.target_kind == "real" else None
+            network.scaling = Scaling.measure(samples.x, real, weights, spec)
         attributes = _first_attributes(estimator, draft, spec, targets)
     else:
         attributes = _next_attributes(estimator, earlier)
@@ -145,12 +148,17 @@ def _validation_samples(
 
 def _split(
     samples: Samples, spec: Spec, fraction: float, random_state: np.random.RandomState
-) -> tuple[Samples, Samples]:
+) -> list[Samples]:
     """Return the samples to train on and those to hold out, the same as scikit-learn's."""
     is_binary = spec.loss.target_kind == "unit_interval" and spec.n_outputs == 1
-    classes = samples.targets > 0.5 if is_binary else None
-    rows, held_out = validation.split(samples.rows, fraction, classes, random_state)
-    return samples.take(rows), samples.take(held_out)
+    options = {"stratify": samples.targets > 0.5 if is_binary else None, "test_size": fraction}
+    rows = train_test_split(np.arange(samples.rows), random_state=random_state, **options)
+    if len(rows[1]) < 2:
+        raise ValueError(
+            "The validation set is too small. Increase 'validation_fraction' "
+            "or the size of your dataset."
+        )
+    return list(map(samples.take, rows))
 
 
 def _checked(draft: Any, X: Any, y: Any, sample_weight: Any, reset: bool) -> tuple[Any, Any, Any]:
@@ -185,12 +193,6 @@ def _training_weights(
         by_class = validation.weights_of_classes(estimator.class_weight, samples.y, targets.classes)
         weights = by_class if weights is None else weights * by_class
     return check.sample_weights(weights, len(samples.x), spec.dtype)
-
-
-def _scaling(samples: Samples, weights: Array | None, spec: Spec) -> Scaling:
-    """Return the scaling of the inputs, and of real targets."""
-    targets = samples.targets if spec.loss.target_kind == "real" else None
-    return Scaling.measure(samples.x, targets, weights, spec)
 
 
 # ---- the state before the first epoch ------------------------------------------------------------

@@ -13,19 +13,17 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, issparse
 from scipy.special import xlogy
 from sklearn.metrics import check_scoring
-from sklearn.model_selection import train_test_split
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import type_of_target
 
 from fastmlp._core.intervals import first_non_finite
 from fastmlp._core.user_warnings import warn
+from fastmlp._network.activations import Array
 from fastmlp._network.data import Data
 from fastmlp._network.sparse import SparseRows
 from fastmlp._training.metrics import r2
 from fastmlp._validation import check
 from fastmlp.sklearn.parameters import copy_with_state
-
-Array = NDArray[Any]
 
 DTYPES = (np.float64, np.float32)  # of X; others are converted to the first
 MAX_LISTED = 5  # classes in a message
@@ -156,21 +154,6 @@ def sound(X: Any, name: str) -> Any:
                 "index arrays"
             ) from error
     return X
-
-
-def split(
-    n: int, fraction: float, stratify: Array | None, random_state: np.random.RandomState
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the rows for training and validation, the same as scikit-learn's."""
-    training, held_out = train_test_split(
-        np.arange(n), random_state=random_state, test_size=fraction, stratify=stratify
-    )
-    if held_out.size < 2:
-        raise ValueError(
-            "The validation set is too small. Increase 'validation_fraction' "
-            "or the size of your dataset."
-        )
-    return training, held_out
 
 
 def loss_constant(targets: Array, weights: Array | None) -> float:

@@ -13,11 +13,13 @@ NATIVE_ONLY = {"Engine": {"predict_into"}, "Predictor": set()}
 
 
 def pair(name):
-    """Return the protocol of that name and an object of either side."""
+    """Return the contract, of predictors that of the NumPy side, and an object of either side."""
     network = cases.build([3, 4, 2])
     engines = native_engine.engine(network), numpy_engine.Engine(network)
-    sides = engines if name == "Engine" else tuple(engine.predictor() for engine in engines)
-    return getattr(protocol, name), sides
+    if name == "Engine":
+        return protocol.Engine, engines
+    sides = tuple(engine.predictor() for engine in engines)
+    return type(sides[1]), sides
 
 
 def public(thing):

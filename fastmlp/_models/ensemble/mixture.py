@@ -10,14 +10,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fastmlp._network.activations import softplus
+from fastmlp._network.activations import Array, softplus
 from fastmlp._network.data import Data
 from fastmlp._network.functions.custom_function import CustomFunction
 from fastmlp._network.losses import Loss
-
-Array = NDArray[Any]
 
 
 class RowMeans:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastmlp._engine.exportable import Exportable
-from fastmlp._engine.protocol import Predictor
 from fastmlp._export.layers import Exported, joined
 from fastmlp._models.ensemble import mixture
 from fastmlp._network.sparse import SparseRows, is_sparse
 from fastmlp._network.spec import Spec
 from fastmlp._validation import check
+
+if TYPE_CHECKING:
+    from fastmlp._engine.any_predictor import Predictor
 
 
 class EnsemblePredictor(Exportable):

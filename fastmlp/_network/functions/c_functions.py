@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from fastmlp._network.activations import Array
 
 _REMEDY = (
     "pass an address, a PyCapsule, a ctypes function, or an object with an address, such as "

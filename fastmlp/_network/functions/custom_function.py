@@ -6,12 +6,10 @@ from _ctypes import CFuncPtr
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastmlp._core.intervals import check_flag
+from fastmlp._network.activations import Array
 from fastmlp._network.functions.c_functions import CFunction
-
-Array = NDArray[Any]
 
 
 class CustomFunction:

@@ -11,9 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from fastmlp._network.activations import Array
 
 # Tolerance relative to the larger of the two one-sided differences. Their error is h f'' / 2, which
 # the tolerance covers, and rounding, NOISE eps f / h.

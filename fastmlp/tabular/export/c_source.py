@@ -14,7 +14,8 @@ import fastmlp.tabular.export.c_text as table_text
 from fastmlp._export import c
 from fastmlp._export.c import arithmetic, layers_of
 from fastmlp._export.c_source import Body, Source, largest
-from fastmlp._export.layers import SURROGATES, Array, Layer, stacked
+from fastmlp._export.layers import SURROGATES, Layer, stacked
+from fastmlp._network.activations import Array
 from fastmlp.tabular.blend import blended
 from fastmlp.tabular.columns import DERIVED, MISSING, Column, Table
 from fastmlp.tabular.export.exported import ExportedGroup, ExportedTable, exported

@@ -1,0 +1,10 @@
+"""The predictors of both engines as one type, for type checkers: they have the same methods."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from fastmlp._engine.numpy.predictor import Predictor as NumpyPredictor
+from fastmlp._engine.predictor import Predictor as CompiledPredictor
+
+Predictor: TypeAlias = CompiledPredictor | NumpyPredictor
