@@ -283,7 +283,8 @@ class MLP(Exportable):
             Targets, shape (n, outputs), or (n,) for one output: then predictions are (n,), too. For
             cross_entropy integer labels (n,) from 0, or probabilities (n, classes) whose rows sum
             to 1. Of several outputs some may be NaN, which means missing, unless the loss is
-            cross_entropy or one's own: they teach nothing, and have no share in the loss.
+            cross_entropy or one's own: they teach nothing, and have no share in the loss. With dy
+            the target of one output may be missing, too.
         epochs : int, optional
             Passes over the data, at least 1; with ``resume`` including those of the resumed fit. By
             default 20. Without ``epochs`` and ``optimizer``, both are chosen for the rows and the

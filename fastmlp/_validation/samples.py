@@ -43,7 +43,7 @@ def data(
     if isinstance(x_checked, np.ndarray):
         x_checked = x_checked.view()
     n = x_checked.shape[0]
-    y_checked = targets(y, spec, n, name=names[1]).view()
+    y_checked = targets(y, spec, n, name=names[1], may_miss=dy is not None).view()
     n_axes = y.ndim if isinstance(y, np.ndarray) else np.ndim(y)
     samples = Data(x_checked, y_checked, flat_y=y_checked.ndim == 2 and n_axes == 1)
     if dy is not None:
@@ -76,7 +76,8 @@ def jacobians(value: Any, x: Any, spec: Spec, *, name: str) -> NDArray[Any]:
 def weighted(samples: Data, sample_weight: Any, spec: Spec, *, name: str = "y") -> Data:
     """Return samples with checked weights (n,) or (n, outputs); those of missing targets are 0.
 
-    The weight of a row is the mean over its outputs.
+    The weight of a row is the mean over its outputs, of a row with derivatives as if no target were
+    missing.
     """
     y, dtype = samples.targets, spec.dtype
     outputs = spec.n_outputs if spec.loss.is_separable else 1
@@ -85,12 +86,15 @@ def weighted(samples: Data, sample_weight: Any, spec: Spec, *, name: str = "y") 
     if observed is None and (weights is None or weights.ndim == 1):
         return replace(samples, weights=weights)
     per_output = np.ones((len(y), 1)) if weights is None else weights.reshape(len(y), -1)
-    per_output = np.where(True if observed is None else observed, per_output, 0.0)
-    per_row = per_output.mean(axis=1, dtype=np.float64, keepdims=True)
-    if observed is not None and not observed.any():
+    counted = np.full_like(y, True, bool) if observed is None else observed
+    per_target = np.where(counted, per_output, 0.0)
+    if samples.jacobians is not None:
+        counted = counted | ~np.isnan(samples.jacobians).all(axis=(1, 2))[:, np.newaxis]
+    per_row = np.where(counted, per_output, 0.0).mean(axis=1, dtype=np.float64, keepdims=True)
+    if not counted.any():
         raise ValueError(f"{name} is NaN alone but some targets are expected: pass other rows")
     checked = _normal_weights(per_row[:, 0], dtype, "the mean over targets of sample_weight")
-    factors = per_output / np.where(checked > 0, per_row[:, 0], 1)[:, np.newaxis]
+    factors = per_target / np.where(checked > 0, per_row[:, 0], 1)[:, np.newaxis]
     return replace(samples, weights=checked, output_weights=factors.astype(dtype))
 
 
@@ -127,10 +131,13 @@ def inputs(value: Any, spec: Spec, *, name: str = "X", empty: bool = False) -> A
     return array if is_checked else finite(array, spec.dtype, name)
 
 
-def targets(value: Any, spec: Spec, n: int, *, name: str = "y") -> NDArray[Any]:
+def targets(
+    value: Any, spec: Spec, n: int, *, name: str = "y", may_miss: bool = False
+) -> NDArray[Any]:
     """Return C-ordered (n, outputs) targets, or an int32 copy of integer class labels.
 
-    Of several outputs some may be NaN, which means missing, if the loss is a sum over outputs.
+    Of several outputs some may be NaN, which means missing, if the loss is a sum over outputs; and
+    one may be, beside derivatives.
     """
     array = numeric(value, name)
     outputs, kind = spec.layer_sizes[-1], spec.loss.target_kind
@@ -152,7 +159,7 @@ def targets(value: Any, spec: Spec, n: int, *, name: str = "y") -> NDArray[Any]:
             f"{name} has shape {array.shape} but this MLP with {outputs} outputs expects "
             f"({n}, {outputs}): {remedy}"
         )
-    if outputs > 1 and spec.loss.is_separable:
+    if (outputs > 1 or may_miss) and spec.loss.is_separable:
         array = finite_or_nan(array, spec.dtype, name)
     elif outputs > 1:
         remedy = f"drop or fill such rows, since {spec.loss.name} needs all targets of a row"

@@ -157,6 +157,25 @@ def test_the_loss_is_that_of_values_and_derivatives(mlp):
     assert abs(twin.val_loss[0] - other.evaluate(x, y)) < 1e-9
 
 
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_rows_without_values_teach_derivatives(mlp, outputs):
+    x, y, dy = rows(outputs=outputs)
+    weights = np.random.default_rng(0).uniform(0.5, 2, len(x))
+    y[1:, -1], y[5:], dy[:5] = np.nan, np.nan, np.nan
+    y[-1], dy[-1] = np.nan, np.nan  # such a row does not count
+    net = made(mlp, outputs)
+    errors = np.nan_to_num(net.predict(x) - y), np.nan_to_num(net.jacobian(x) - dy)
+    losses = 0.5 * np.sum(errors[0] ** 2, axis=1) + 0.15 * np.sum(errors[1] ** 2, axis=(1, 2))
+    counts = np.where(np.arange(len(x)) < 5, np.mean(~np.isnan(y), axis=1), 1) * weights
+    expected = np.sum(weights * losses) / np.sum(counts[:-1])
+    assert abs(net.evaluate(x, y, weights, dy, 0.3) - expected) < 1e-12
+    before = np.abs(net.jacobian(x) - dy)[5:-1].mean()
+    net.fit(x, y, sample_weight=weights, dy=dy, epochs=200, optimizer=fastmlp.Adam(0.01))
+    assert np.abs(net.jacobian(x) - dy)[5:-1].mean() < 0.2 * before
+    with pytest.raises(ValueError, match=r"y(\[\d+, 0\] is nan| is NaN alone)"):
+        net.fit(x, np.nan * y)
+
+
 def test_unknown_derivatives_and_those_of_no_weight_change_nothing(mlp):
     x, y, dy = rows()
     nets = [made(mlp) for _ in range(3)]
@@ -169,7 +188,7 @@ def test_unknown_derivatives_and_those_of_no_weight_change_nothing(mlp):
 
 def test_every_door_gives_the_same_network(mlp):
     x, y, dy = rows(100)
-    dy[7, 0] = np.nan
+    dy[7, 0], y[9] = np.nan, np.nan
     steps = {"batch_size": 16, "optimizer": fastmlp.Adam(0.01), "dy_weight": 0.4}
     fit = {"shuffle": False, "epochs": 4, **steps}
     net = made(mlp, dropout=0.2)
