@@ -51,7 +51,9 @@ def check_choice(name: str, value: Any, names: Collection[str], other: str = "")
     if not isinstance(value, str):
         raise TypeError(f"{name} is {value!r} but must be a name{other}: {advice}")
     if value not in names:
-        meant = synonym(value, names) or synonym(value, EVERYWHERE)
+        spellings = value, value.lower()
+        meant = synonym(value, names) or next(filter(names.__contains__, spellings), None)
+        meant = meant or next(filter(None, (synonym(text, EVERYWHERE) for text in spellings)), None)
         if meant is not None:
             advice = f"use {meant if _head(meant) in EVERYWHERE else repr(meant)}, or {advice}"
         advice += other

@@ -50,7 +50,7 @@ def mean_absolute_error(y: Array, p: Any) -> float:
 def r2(y: Array, p: Any, weights: Array | None = None) -> float:
     """Return R squared averaged over outputs; 1 or 0 if a target is constant, as scikit-learn.
 
-    Targets that are NaN are left out.
+    Targets that are NaN are left out, and outputs without any other.
     """
     mean, targets = _mean(p), y.astype(np.float64, copy=False)
     if not np.isfinite(mean).all():
@@ -63,7 +63,8 @@ def r2(y: Array, p: Any, weights: Array | None = None) -> float:
         center = np.sum(share * targets, axis=0) / np.sum(share, axis=0)
         total = np.sum(share * (targets - center) ** 2, axis=0)
         values = np.where(total > 0, 1 - residual / total, np.where(residual > 0, 0.0, 1.0))
-    return float(values.mean())
+    counts = share.any(axis=0)
+    return float(values[counts].mean()) if counts.any() else math.nan
 
 
 METRICS: dict[str, Metric] = {

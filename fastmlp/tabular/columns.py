@@ -456,9 +456,10 @@ def _family(value: Any) -> str:
 
 
 def _neither(name: str, kind: str) -> TypeError:
+    numbers = "dates by dt.to_timestamp()" if kind == "Period" else "numbers by astype(float)"
     return TypeError(
         f"argument must be a string or a number: {name} holds a {kind}, which is neither: convert "
-        "the column to numbers by astype(float), or to categories by astype(str); in polars by "
+        f"the column to {numbers}, or to categories by astype(str); in polars by "
         "cast(Float64) or cast(String)"
     )
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._validation import check
+from fastmlp._validation.arrays import short
 
 
 def is_frame(X: Any) -> bool:
@@ -75,6 +76,11 @@ def gathered(X: Any) -> Any:
             f"X is a sparse {X.format} matrix of {X.shape[1]} columns but a table is expected: "
             "pass the table as it was before encoding, with text and categories, or "
             "X.toarray() if it has few columns"
+        )
+    if isinstance(X, dict) and not any(map(np.ndim, X.values())):
+        raise ValueError(
+            f"X is {short(X)}, a dict of single values, but columns are expected: pass [X] for one "
+            "row, or call predictor() with it"
         )
     if isinstance(X, dict) or (isinstance(X, list) and X and isinstance(X[0], dict)):
         return import_module("pandas").DataFrame(X)

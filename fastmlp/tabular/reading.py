@@ -35,6 +35,7 @@ from fastmlp.tabular.encoding import with_missing
 from fastmlp.tabular.folds import FitRows, Folds
 from fastmlp.tabular.frames import check_frame, gathered, is_frame, names_in, take_rows
 from fastmlp.tabular.sampling import SourceSample
+from fastmlp.tabular.targets import check_some
 
 # Rows with a smaller fraction of the largest weight count as 0: their influence is below rounding,
 # and they are 0 in float32.
@@ -460,7 +461,7 @@ def other_rows(
     if X is None:
         return None
     X, y = with_target(X, y)
-    table, y = columns.read(checked_again(X, fitted)), task.read(y)
+    table, y = columns.read(checked_again(X, fitted)), check_some(task.read(y))
     check_consistent_length(table.numbers, y)
     return table, y
 
@@ -506,6 +507,11 @@ def used_rows(
             "sample_weight or class_weight"
         )
     heaviest = weights.max()
+    if heaviest == 0:
+        raise ValueError(
+            "no row has a weight above 0 and a target: correct sample_weight or class_weight, or "
+            "pass other rows"
+        )
     rows = np.flatnonzero(weights > LIGHTEST * heaviest)
     if len(rows) < least:
         raise ValueError(

@@ -24,6 +24,7 @@ from fastmlp.tabular.fitted_table import FittedTable
 from fastmlp.tabular.loss_rows import LOSSES
 from fastmlp.tabular.parameters import ATTRIBUTES, TEXT
 from fastmlp.tabular.reading import with_target
+from fastmlp.tabular.targets import check_some
 from fastmlp.tabular.tasks import NumberTask, finite_numbers
 
 
@@ -267,7 +268,7 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
             At most 1, which is perfect.
         """
         X, y = with_target(X, y)
-        several, levels = finite_numbers(y), self._state().target.loss.levels
+        several, levels = check_some(finite_numbers(y)), self._state().target.loss.levels
         if not levels and not np.isnan(several).any():
             return float(super().score(X, y, sample_weight))
         prediction = self.predict(X)

@@ -182,6 +182,13 @@ def check_present(y: Array, where: str = "") -> None:
         )
 
 
+def check_some(y: Array, name: str = "y") -> Array:
+    """Return targets; raise ValueError if all are missing."""
+    if np.all(y != y):
+        raise ValueError(f"{name} is NaN alone but some targets are expected: pass other rows")
+    return y
+
+
 def weighed(target: Any, weights: Array | None) -> Array | None:
     """Return the weights of rows in means of costs: less if some of their targets are missing."""
     shares = shares_of(target.y) if target.kind == "numbers" else None

@@ -214,15 +214,20 @@ class LabelTask:
     def read(self, y: Any) -> Array:
         """Return labels of other rows, as the target of the networks holds them."""
         labels = _checked_labels(y)
-        if labels.ndim > 1 and self.has_labels and labels.shape[1] == len(self.classes):
-            return labels
         classes = self.classes
+        expected = (len(labels), len(classes))[: 1 + self.has_labels]
+        if labels.shape != expected:
+            raise ValueError(
+                f"y has shape {labels.shape} but {expected} is expected: pass "
+                + ("0 or 1 for each label of the fit" if self.has_labels else "one class per row")
+            )
+        if self.has_labels:
+            return labels
         if labels.dtype.kind in "mM" and classes.dtype.kind == labels.dtype.kind:
             unit = np.result_type(classes, labels)  # days and seconds may be equal
             classes, labels = classes.astype(unit), labels.astype(unit)
         codes = {label: code for code, label in enumerate(classes.tolist())}
-        are_classes = labels.ndim == 1 and not self.has_labels
-        others = [label for label in labels.tolist() if not are_classes or label not in codes]
+        others = [label for label in labels.tolist() if label not in codes]
         if others:
             raise ValueError(
                 f"y has {others[0]!r}, which is no class of the fit: pass labels like those in "

@@ -57,7 +57,11 @@ def test_scores_and_intervals_are_those_of_the_targets_that_are_there():
         for p, y, t in zip(model.predict(X).T, Y.T, HAS.T, strict=True)
     ]
     assert model.score(X, GAPS) == pytest.approx(np.mean(expected))
-    alone = model.log_density(X, np.where([True, False], GAPS, np.nan))
+    one = np.where([True, False], GAPS, np.nan)
+    assert model.score(X, one) == pytest.approx(expected[0])
+    with pytest.raises(ValueError, match="y is NaN alone but some targets are expected"):
+        model.score(X, np.nan * GAPS)
+    alone = model.log_density(X, one)
     there = HAS.all(axis=1)
     assert (alone[there] != model.log_density(X, GAPS)[there]).all()
     assert np.isfinite(model.log_density(X, GAPS)).all()

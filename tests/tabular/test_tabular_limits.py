@@ -213,6 +213,7 @@ def test_a_single_level_has_no_axis(outputs):
 
 def test_importance_wants_the_targets_of_the_fit():
     model, other = regressor().fit(X, Y), classifier().fit(X, LABELS)
+    several = classifier().fit(X, X > 0)
     with pytest.raises(ValueError, match="inconsistent numbers"):
         model.importance(X, Y[1:])
     with pytest.raises(ValueError, match="most is 0 but must be"):
@@ -221,7 +222,9 @@ def test_importance_wants_the_targets_of_the_fit():
         (model, np.c_[Y, Y], "y has 2 outputs but 1"),
         (other, np.arange(N) % 3, "y has 0, which is no class of the fit"),
         (other, LABELS == "low", "y has (True|False), which is no class of the fit"),
-        (other, np.c_[X > 0].astype(int), r"y has \[\d, \d, \d\], which is no class"),
+        (other, X > 0, r"y has shape \(60, 3\) but \(60,\) is expected: pass one class per row"),
+        (several, X[:, 1:] > 0, r"y has shape \(60, 2\) but \(60, 3\) .* for each label"),
+        (several, LABELS, r"y has shape \(60,\) but \(60, 3\) is expected"),
     ):
         with pytest.raises(ValueError, match=words):
             found.importance(X, y)

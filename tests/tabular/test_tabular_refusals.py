@@ -19,6 +19,7 @@ pytestmark = pytest.mark.usefixtures("tiny")
 FRAME = pandas.DataFrame(X, columns=list("abc"))
 OTHER = polars.DataFrame(dict(zip("abc", X.T, strict=True)))
 NAT = np.array(["NaT"], "M8[D]")
+PERIODS = pandas.period_range("2026", periods=N)
 REGRESSOR, CLASSIFIER = {"X": X, "y": Y}, {"X": X, "y": LABELS}
 
 
@@ -38,6 +39,8 @@ DATA = [
     (TypeError, "a holds a dict, which is neither", column([{}] * N)),
     (TypeError, "a holds dates", column([np.datetime64("2020-01-01"), *[1.0] * (N - 1)])),
     (TypeError, r"a holds a Interval, .* by astype\(str\)", column(pandas.cut(X[:, 0], 4))),
+    (TypeError, r"a holds a Period, .* to dates by dt.to_timestamp\(\), or", column(PERIODS)),
+    (ValueError, "X is {'a': 1} .dict., a dict of single values.* pass .X. for", {"X": {"a": 1}}),
     (ValueError, "too large for dtype.*: a has such", column([10**400] * N)),
     (ValueError, "infinity", {"X": FRAME.assign(a=np.inf)}),
     (ValueError, "several columns with the name", {"X": FRAME.set_axis(["a", "a", "b"], axis=1)}),
@@ -84,7 +87,7 @@ DATA = [
     (ValueError, r"cannot be read \(it holds categories\): pass a", {"time": Y > 0}),
     (ValueError, "cannot be read .* pass a number, a datetime", {"time": ["1/2/2026", "x"] * 30}),
     (ValueError, "time cannot be read", {"time": [(1, 2)] + [1] * (N - 1)}),
-    (ValueError, "time cannot be read", {"time": pandas.period_range("2026", periods=N)}),
+    (ValueError, "time cannot be read", {"time": PERIODS}),
     (ValueError, "time is missing in row 2", {"time": np.where(np.arange(N) == 2, np.nan, Y)}),
     (ValueError, "time is missing in row 3", {"time": [*FRAME["a"][:3], None, *FRAME["a"][4:]]}),
     (ValueError, "time is missing in row 0", {"time": np.r_[NAT, np.arange(1, N).astype("M8[D]")]}),
@@ -98,6 +101,10 @@ DATA = [
     (ValueError, "inconsistent numbers", {"X_val": X, "y_val": Y[1:]}),
     (ValueError, "2 features", {"X_val": X[:, 1:], "y_val": Y}),
     (ValueError, "y has 2 outputs but 1", {"X_val": X, "y_val": np.c_[Y, Y]}),
+    (
+        *(ValueError, "y is NaN alone but some targets"),
+        {"y": np.c_[Y, Y], "X_val": X, "y_val": np.full((N, 2), np.nan)},
+    ),
 ]
 # The same of a classifier.
 CLASSES = [

@@ -177,6 +177,7 @@ def broken():
     yield LATER[300:], np.full(300, np.nan)
 
 
+NO_HIGH = {"class_weight": {"high": 0.0}, "prior": "weighted"}
 WRONG = [
     (regressor, {}, (LATER[["a", "b"]], RULE), "The feature names should match"),
     (regressor, {}, (LATER, RULE[:9]), "inconsistent numbers of samples"),
@@ -196,6 +197,7 @@ WRONG = [
         (LATER, RULE),
         "loss is 'quantiles'",
     ),
+    (classifier, NO_HIGH, (LATER, ["high"] * N), "no row has a weight"),
     (
         classifier,
         {},
