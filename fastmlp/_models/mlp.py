@@ -260,6 +260,7 @@ class MLP(Exportable):
         dy_weight: float = 1.0,
         shuffle: bool = True,
         shuffle_buffer: int | None = None,
+        shuffle_folder: str | os.PathLike[str] | None = None,
         metrics: Metrics = (),
         callbacks: Iterable[Callback] = (),
         n_threads: int | None = None,
@@ -276,9 +277,8 @@ class MLP(Exportable):
             A matrix of ``scipy.sparse``, or ``fastmlp.SparseRows``, is never made dense.
             Without y, a source of blocks: a callable that returns an iterable, or an object that is
             iterated, once per epoch, of tuples ``(X, y)``, ``(X, y, sample_weight)`` or ``(X, y,
-            sample_weight, dy)``, the third or fourth possibly None; see ``fastmlp.Blocks`` for
-            arrays larger than memory, and docs/sources.md. Every epoch must have the same number of
-            rows.
+            sample_weight, dy)``, the third or fourth possibly None. Every epoch must have the same
+            number of rows. See docs/sources.md.
         y : array-like, optional
             Targets, shape (n, outputs), or (n,) for one output: then predictions are (n,), too. For
             cross_entropy integer labels (n,) from 0, or probabilities (n, classes) whose rows sum
@@ -333,6 +333,9 @@ class MLP(Exportable):
         shuffle_buffer : int, optional
             Number of rows, at least 1, in a buffer through which a source is shuffled: needed where
             its rows are sorted. A fit warns if a buffer is not enough.
+        shuffle_folder : str or path, optional
+            Folder for a temporary file of all rows of a source, from which each epoch reads them in
+            random order, ``shuffle_buffer`` rows (or 32 MB) in memory at a time. No sparse rows.
         metrics : sequence of str or callables, or dict, optional
             Metrics for ``History.metrics``, computed after each epoch: accuracy,
             mean_squared_error, mean_absolute_error, r2, or callables ``(y, prediction) -> float``
@@ -368,17 +371,15 @@ class MLP(Exportable):
         TypeError, ValueError
             If an argument is invalid; the model is unchanged.
         DivergenceError
-            If the loss or a weight becomes non-finite; the model keeps the weights from before that
-            epoch.
+            If the loss or a weight becomes non-finite; weights are then those before that epoch.
         RuntimeError
             If another fit is running on this model; a RankError if another process has failed.
         KeyboardInterrupt
-            If interrupted; model and ``history`` are then at the last completed epoch. Without
-            callbacks, validation, metrics and averaging, many short epochs run in one call; an
-            interrupt then undoes about 0.05 s of training.
+            If interrupted; model and ``history`` are then at the last completed epoch. Where many
+            short epochs run in one call, this undoes about 0.05 s of training.
         """
         with planning.joined(communicator, self._engine) as ranks, self._lock.taken():
-            of_rows = X, y, sample_weight, self._spec, shuffle, shuffle_buffer
+            of_rows = X, y, sample_weight, self._spec, shuffle, shuffle_buffer, shuffle_folder
             data = planning.data(*of_rows, dy=dy, dy_weight=dy_weight)
             sizes = data, batch_size, self._spec, ranks
             epochs, optimizer = planning.training(epochs, optimizer, *sizes)

@@ -71,8 +71,13 @@ class Trainer(FitStrategy):
                 self.train = self.averages[0].shadow.epoch
         if self.shuffles is not None and states[0].shuffles:
             self.shuffles.resume([state.shuffles for state in states], states[0].shuffled)
-        self._begin()
-        loop.run(self.data[0], self.plans[0], self)
+        stream = self.data[0]
+        try:
+            self._begin()
+            loop.run(stream, self.plans[0], self)
+        finally:
+            if not isinstance(stream, Data):
+                stream.end()
         epochs = self.evaluator.epochs
         if averaging is not None and 0 < epochs <= averaging.start < self.state.epochs:
             from fastmlp._core.user_warnings import warn

@@ -109,6 +109,11 @@ class Data:
                 setattr(self, name, self.filled(name))
                 getattr(self, name)[rows] = part.filled(name)
 
+    def room(self, rows: int) -> Data:
+        """Return memory for so many rows like these, without entries."""
+        x, targets = (np.empty((rows, *a.shape[1:]), a.dtype) for a in (self.x, self.targets))
+        return Data(x, targets, jacobian_weight=self.jacobian_weight)
+
     def filled(self, name: str) -> Array:
         """Return an optional array, filled with the value that stands for None."""
         values: Array | None = getattr(self, name)

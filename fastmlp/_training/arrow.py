@@ -76,7 +76,8 @@ class ArrowBlocks:
     Notes
     -----
     A fit reads row groups of files in a random order, and tables in the order of their rows. If
-    rows are sorted, let ``fit(source, shuffle_buffer=131_072)`` mix them.
+    rows are sorted, let ``fit(source, shuffle_folder=folder)`` or ``shuffle_buffer=131_072`` mix
+    them.
 
     Examples
     --------

@@ -59,6 +59,7 @@ def data(
     spec: Spec,
     shuffle: Any = True,
     buffer: Any = None,
+    folder: Any = None,
     is_once: bool = False,
     dy: Any = None,
     dy_weight: Any = 1.0,
@@ -68,14 +69,15 @@ def data(
     A call that reads a source once takes an iterator as well.
     """
     rows = 0 if buffer is None else check_count("shuffle_buffer", buffer, example=131_072)
-    if rows and not shuffle:
-        raise refusal("shuffle_buffer", "shuffle=False")
+    option = "shuffle_folder" if folder is not None else "shuffle_buffer" if rows else ""
+    if option and not shuffle:
+        raise refusal("shuffle_buffer", "shuffle=False", name=option)
     is_source = type(x) is not np.ndarray and check.is_source(x)
     if y is not None:
         if is_source and not hasattr(x, "__len__"):
             raise refusal("source", "y", kind=type(x).__name__)
-        if rows:
-            raise refusal("shuffle_buffer", "arrays")
+        if option:
+            raise refusal("shuffle_buffer", "arrays", name=option)
         return check.data(x, y, sample_weight, spec, dy, dy_weight)
     if not is_source:
         raise TypeError(
@@ -87,7 +89,7 @@ def data(
             raise refusal("source", "sample_weight, dy", name=name)
     from fastmlp._training.sources import BlockStream
 
-    return BlockStream(x, spec, rows, is_once=is_once, dy_weight=dy_weight)
+    return BlockStream(x, spec, rows, folder, is_once=is_once, dy_weight=dy_weight)
 
 
 def validation(value: Any, spec: Spec, dy_weight: Any) -> Data | BlockStream | None:

@@ -21,15 +21,16 @@ from fastmlp._core.worker import PATIENCE, Worker
 from fastmlp._network.data import Data
 from fastmlp._network.sparse import is_sparse
 from fastmlp._network.spec import Spec
-from fastmlp._training.arrow import ArrowBlocks
+from fastmlp._training.arrow import ArrowBlocks, Order
 from fastmlp._training.readers import Blocks
+from fastmlp._training.shuffle_file import ShuffleFile, check_folder
 from fastmlp._training.shuffles import Shuffles
 from fastmlp._validation import check
 
 Block = Any  # (X, y), (X, y, sample_weight) or (X, y, sample_weight, dy), each array-like
 Source = Callable[[], Iterable[Block]] | Iterable[Block]
 Permutation = Callable[[NDArray[np.int64], int], None]  # (order, seed): shuffles in place
-Answers = queue.SimpleQueue[tuple[Data | None, BaseException | None]]
+Answers = queue.SimpleQueue[tuple[Any, BaseException | None]]
 
 _SEED_MASK = 2**64 - 1
 LEAST_DRAW = 1 / 8  # of a shuffle buffer: rows to draw at once
@@ -43,6 +44,7 @@ class BlockStream:
         source: Source,
         spec: Spec,
         buffer: int = 0,
+        folder: Any = None,
         name: str = "X",
         is_once: bool = False,
         dy_weight: Any = 1.0,
@@ -54,11 +56,13 @@ class BlockStream:
                 "it, for example fit(lambda: read(path))"
             )
         self.source, self.spec, self.buffer, self.dy_weight = source, spec, buffer, dy_weight
+        self.folder = None if folder is None else check_folder(folder)
         self.name = f"the source of {name}"
         self.rows: int | None = None
         self.flat_y, self.total_weight = False, 0.0  # the weight of the last `measure`
         self.batch_size: int | None = None  # None: each block is a batch
         self._shuffles: Shuffles | None = None
+        self._file: ShuffleFile | None = None
         self._summary: BlockSummary | None = None
         self._form: tuple[Any, ...] | None = None
 
@@ -68,6 +72,13 @@ class BlockStream:
         """Set batch size, shuffles and the required number of rows (0: unknown)."""
         self.batch_size, self.rows = batch_size, rows or None
         self._shuffles, self._permute = shuffles, permute
+        if self.folder is not None:
+            self._file = ShuffleFile(self.folder, self.buffer)
+
+    def end(self) -> None:
+        """Delete the file of shuffled rows, if there is one."""
+        if self._file is not None:
+            self._file.close()
 
     def length(self) -> int | None:
         """Return the number of rows; before the first epoch, None if the source has no length."""
@@ -78,6 +89,13 @@ class BlockStream:
     def blocks(self) -> PrefetchedBlocks:
         """Start an epoch; yields blocks of whole batches, except for the last."""
         seed = None if self._shuffles is None else self._shuffles.next_seed()
+        if self._file is not None and self._shuffles is not None and not self._file.runs:
+            # By the first seed of the fit, also if it was resumed: so the file is the same.
+            _, order = self._random(self._shuffles.drawn(0)[0], 0)
+            written = self._file.write(self._checked(), order)
+            with PrefetchedBlocks(written, self._ended) as numbers:
+                for _ in numbers:
+                    continue
         return PrefetchedBlocks(self._whole_batches(seed), self._ended)
 
     def _ended(self) -> None:
@@ -127,6 +145,9 @@ class BlockStream:
         if seed is None:
             yield from self._checked()
             return
+        if self._file is not None:
+            yield from self._file.blocks(*self._random(seed, 1))
+            return
         seeds = itertools.count(seed)
         summary = BlockSummary() if self.rows is None else None  # of the first epoch
         for block in self._mixed(seeds) if self.buffer else self._permuted(seeds):
@@ -173,6 +194,12 @@ class BlockStream:
         order = np.arange(n, dtype=np.int64)
         self._permute(order, next(seeds) & _SEED_MASK)
         return order
+
+    def _random(self, seed: int, use: int) -> tuple[np.random.Generator, Order]:
+        """Return a generator by a seed and its use, and a function that returns random orders."""
+        generator = np.random.default_rng([seed, use])
+        seeds = iter(generator.bit_generator.random_raw, None)
+        return generator, functools.partial(self._order, seeds=seeds)
 
     def _bad_rows(self, what: str) -> ValueError:
         return ValueError(
@@ -266,9 +293,9 @@ class BlockSummary:
             warn(
                 "the blocks of the source differ in their targets, and shuffling "
                 + (f"through a buffer of {buffer:,} rows " if buffer else "within blocks ")
-                + "leaves batches one-sided: pass fit(..., shuffle_buffer=n) with as many rows as "
-                f"are sorted together, at most {int(rows.sum()):,}, or let the source yield its "
-                "rows in random order"
+                + "leaves batches one-sided: pass fit(..., shuffle_folder=FOLDER), to mix all rows "
+                "by a temporary file there, or shuffle_buffer=n with as many rows as are sorted "
+                f"together, at most {int(rows.sum()):,}"
             )
 
 
@@ -279,7 +306,7 @@ def _dtype(array: Any) -> str:
 class PrefetchedBlocks:
     """Iterates over blocks that a thread reads, one block ahead; re-raises the thread's errors."""
 
-    def __init__(self, blocks: Iterator[Data], ended: Callable[[], None]) -> None:
+    def __init__(self, blocks: Iterator[Any], ended: Callable[[], None]) -> None:
         self._ended = ended
         self._ready: Answers = queue.SimpleQueue()
         # Whether another block is wanted. A queue, because an interrupt may leave a semaphore's
@@ -299,7 +326,7 @@ class PrefetchedBlocks:
         self._requests.put(False)
         self._worker.has_ended()  # a thread inside the source ends when the source returns
 
-    def __iter__(self) -> Iterator[Data]:
+    def __iter__(self) -> Iterator[Any]:
         while True:
             try:
                 block, error = self._ready.get(timeout=PATIENCE)

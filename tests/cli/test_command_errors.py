@@ -1,6 +1,5 @@
 """What `fastmlp` refuses, and what it leaves behind: a sentence, an exit code, no traceback."""
 
-import contextlib
 import io
 import json
 import os
@@ -233,16 +232,6 @@ def test_full_disks_and_closed_pipes(shell, said, own_folder):
     check_refused(run(*PREDICT, shell=shell, folder=own_folder), said, own_folder)
 
 
-@contextlib.contextmanager
-def room_for(size):
-    """Let files of this process have no more bytes."""
-    resource = pytest.importorskip("resource", reason="written for POSIX")
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-
-
 def given(text):
     """Let the standard input be some bytes, or closed."""
     return mock.patch.object(sys, "stdin", text and io.TextIOWrapper(io.BytesIO(text)))
@@ -253,8 +242,12 @@ DISTURBED_HERE = [
     (PIPED, lambda: given(None), "the standard input is closed"),
     (PIPED, lambda: given(b"area\n"), "the standard input has no rows"),
     (PIPED, lambda: given(b"area\n1\n"), "the standard input lacks inputs"),
-    ([*PREDICT, "-o", "full.csv"], lambda: room_for(0), "File too large"),
-    ([*TRAIN, "rent", "--preset", "fast", "-o", "full"], lambda: room_for(8192), "File too large"),
+    ([*PREDICT, "-o", "full.csv"], lambda: children.room_for(0), "File too large"),
+    (
+        [*TRAIN, "rent", "--preset", "fast", "-o", "full"],
+        lambda: children.room_for(8192),
+        "File too large",
+    ),
 ]
 
 

@@ -1,6 +1,7 @@
 """Training that goes on after any cut has the bits of training that was not interrupted."""
 
 import copy
+import tempfile
 
 import cases
 import numpy as np
@@ -81,6 +82,7 @@ WATCHED = {
 SOURCES = {
     "blocks": {"data": [fastmlp.Blocks(X, Y, rows=37)], "model": {"dropout": 0.2}},
     "buffer": {"data": [fastmlp.Blocks(X, Y, rows=20)], "shuffle_buffer": 50},
+    "file": {"data": [fastmlp.Blocks(X, Y, rows=20)], "shuffle_folder": tempfile.gettempdir()},
 }
 # Of networks or of ensembles alone.
 OWN = SOURCES | {

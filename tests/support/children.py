@@ -6,13 +6,16 @@ of another machine, whose interpreter this system cannot start by itself (see .c
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+import pytest
 
 import fastmlp
 
@@ -53,6 +56,18 @@ def python(
         pass_fds=pass_fds,
         env={name: value for name, value in variables.items() if value is not None},
     )
+
+
+@contextlib.contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """Let files of this process have no more bytes."""
+    resource = pytest.importorskip("resource", reason="written for POSIX")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def importing(*folders: Path) -> dict[str, str]:

@@ -165,9 +165,9 @@ class EndedError(Exception):
     pass
 
 
-@pytest.mark.parametrize("buffer", [None, 300])
+@pytest.mark.parametrize(("buffer", "has_folder"), [(None, False), (300, False), (300, True)])
 @pytest.mark.filterwarnings("ignore:the blocks of the source differ")
-def test_a_fit_that_ends_within_an_epoch_resumes_at_its_beginning(buffer, tmp_path):
+def test_a_fit_that_ends_within_an_epoch_resumes_at_its_beginning(buffer, has_folder, tmp_path):
     class End:
         def on_batch(self, state, batch):
             if batch.epoch == 2 and batch.index == 7:
@@ -182,6 +182,7 @@ def test_a_fit_that_ends_within_an_epoch_resumes_at_its_beginning(buffer, tmp_pa
         sgd = fastmlp.SGD(1e-9)
         checkpoint = fastmlp.Checkpoint(path)
         options = {"epochs": 4, "optimizer": sgd, "shuffle_buffer": buffer, "resume": path}
+        options["shuffle_folder"] = tmp_path if has_folder else None
         net.fit(numbered(tmp_path), callbacks=[*callbacks, checkpoint], **options)
         path.unlink()
         return net

@@ -1,25 +1,30 @@
-"""Rows of a source mixed by a buffer: each row once an epoch, in an order that the seed decides."""
+"""Rows of a source mixed by a buffer or a file: each once an epoch, in an order by the seed."""
 
+import collections
+import itertools
+import tempfile
 import warnings
 
+import children
 import numpy as np
 import pytest
 from blocks import SIZES, N, cut
 from states import refused
 
 import fastmlp
-from fastmlp._training import planning
+from fastmlp._network.data import Data
+from fastmlp._training import planning, shuffle_file
 from fastmlp._training.shuffles import Shuffles
 
 BUFFERS = (1, 7, 64, N, 1000)
 
 
-def epochs(sizes, buffer, n_epochs=2, seed=0):
+def epochs(sizes, buffer, n_epochs=2, seed=0, folder=None):
     """Return the rows of each epoch in the order in which a fit sees them."""
     net = fastmlp.MLP([1, 1], rng=seed)
-    x = np.arange(N, dtype="float32")[:, np.newaxis]
+    x = np.arange(sum(sizes), dtype="float32")[:, np.newaxis]
     source = cut(x, 2 * x, np.ravel(x) + 1, sizes=sizes)
-    stream = planning.data(source, None, None, net._spec, buffer=buffer)
+    stream = planning.data(source, None, None, net._spec, buffer=buffer, folder=folder)
     stream.begin(10, Shuffles([net._rng]), net._engine.shuffle, 0)
     found = []
     for _ in range(n_epochs):
@@ -29,19 +34,23 @@ def epochs(sizes, buffer, n_epochs=2, seed=0):
         assert np.array_equal(targets, 2 * rows)
         assert np.array_equal(weights, rows + 1)
         found.append(rows.astype(int).tolist())
+    stream.end()
     return found
 
 
 @pytest.mark.filterwarnings("ignore:the blocks of the source differ")
 @pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES)
 @pytest.mark.parametrize("buffer", BUFFERS)
-def test_each_row_comes_once_an_epoch(sizes, buffer):
-    first, second = epochs(sizes, buffer)
+@pytest.mark.parametrize("has_folder", [False, True])
+def test_each_row_comes_once_an_epoch(sizes, buffer, has_folder, tmp_path):
+    folder = tmp_path if has_folder else None
+    first, second = epochs(sizes, buffer, folder=folder)
     assert sorted(first) == sorted(second) == list(range(N))
-    assert first != second or buffer == 1
-    assert [first, second] == epochs(sizes, buffer)
-    assert buffer == 1 or first != epochs(sizes, buffer, seed=1)[0]
-    assert sorted(epochs(sizes, None, 1)[0]) == list(range(N))  # shuffled within blocks
+    keeps_order = buffer == 1 and not has_folder
+    assert first != second or keeps_order
+    assert [first, second] == epochs(sizes, buffer, folder=folder)
+    assert keeps_order or first != epochs(sizes, buffer, seed=1, folder=folder)[0]
+    assert sorted(epochs(sizes, None, 1, folder=folder)[0]) == list(range(N))
 
 
 @pytest.mark.filterwarnings("ignore:the blocks of the source differ")
@@ -138,3 +147,140 @@ def test_a_bad_buffer_is_refused(bad):
     x, t = sorted_data()
     with pytest.raises((TypeError, ValueError), match="shuffle_buffer"):
         fastmlp.MLP([1, 1]).fit(fastmlp.Blocks(x, t), shuffle_buffer=bad)
+
+
+# ---- a temporary file ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("sizes", "buffer"), [([1, 2, 1], 2), ([4], 3), ([2, 2], 8)])
+def test_a_file_gives_all_orders_alike(sizes, buffer, tmp_path):
+    counts = collections.Counter()
+    for seed in range(240):
+        first, second = (tuple(order) for order in epochs(sizes, buffer, 2, seed, tmp_path))
+        counts.update([first, (*second, "second"), (*np.argsort(first)[list(second)], "both")])
+    assert len(counts) == 3 * 24  # all orders of four rows
+    assert sum((n - 10) ** 2 / 10 for n in counts.values()) < 110  # of 69 +- 12
+
+
+SORTED_BY = {"y": lambda x, t: t, "a feature": lambda x, t: x[:, 0]}
+
+
+@pytest.mark.parametrize("by", SORTED_BY)
+def test_sorted_rows_are_learned_from_a_file_as_from_memory(by, tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, (8000, 2)).astype("float32")
+    t = np.sin(3 * x[:, 0]) * x[:, 1]
+    order = np.argsort(SORTED_BY[by](x, t))
+    source = fastmlp.Blocks(x[order], t[order], rows=500)
+
+    def error(*data, **options):
+        net = fastmlp.MLP([2, 32, 1], activation="tanh", rng=0)
+        net.fit(*data, epochs=4, batch_size=50, optimizer=fastmlp.Adam(0.01), **options)
+        return np.mean((net.predict(x) - t) ** 2)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        from_file = error(source, shuffle_folder=tmp_path, shuffle_buffer=1000)
+    assert from_file < 1.1 * error(x, t)
+
+
+def test_a_file_has_all_that_rows_have(tmp_path):
+    """Gaps, weights and derivatives of some blocks come with their rows, and are 0 in others."""
+    x = np.arange(1.0, 41).reshape(20, 2)
+    y = 3 * x
+    y[12, 1] = np.nan
+    dy = x[10:, :, np.newaxis] + [0, 1]
+    blocks = [(x[:10], y[:10], x[:10, 0], None), (x[10:], y[10:], x[10:, 0], dy)]
+    net = fastmlp.MLP([2, 2], rng=0, dtype="float64")
+    options = {"buffer": 7, "folder": tmp_path, "dy_weight": 2}
+    stream = planning.data(lambda: blocks, None, None, net._spec, **options)
+    stream.begin(20, Shuffles([net._rng]), net._engine.shuffle, 0)
+    with stream.blocks() as read:
+        (data,) = read
+    stream.end()
+    plain = planning.data(lambda: blocks, None, None, net._spec, dy_weight=2)
+    whole = Data.joined(list(plain._whole_batches(None)))
+    order = np.argsort(data.x[:, 0])
+    assert not np.array_equal(order, np.arange(20))
+    same_rows = data.part(order)
+    for name in ("x", "targets", "weights", "output_weights", "jacobians", "jacobian_weight"):
+        np.testing.assert_array_equal(getattr(same_rows, name), getattr(whole, name))
+
+
+ROWS = SORTED[:100, np.newaxis], SORTED[:100]
+
+
+def after(blocks, call=tuple):
+    """Return a source of equal blocks, which then calls a function."""
+
+    def source():
+        yield from itertools.repeat(ROWS, blocks)
+        call()
+
+    return source
+
+
+def fail(*_):
+    raise ZeroDivisionError("text")
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt("text")
+
+
+class Interrupting:
+    on_batch = __call__ = interrupt
+
+
+FAULTS = {
+    "the source raises": (after(9, fail), [], ZeroDivisionError, "text"),
+    "an interrupt while it is written": (after(9, interrupt), [], KeyboardInterrupt, "text"),
+    "an interrupt of an epoch": (after(9), [Interrupting()], KeyboardInterrupt, "text"),
+    "no rows": (after(0), [], ValueError, "yields no block"),
+    "disk full": (after(90), [], OSError, "File too large"),
+}
+
+
+@pytest.fixture
+def files(monkeypatch):
+    """The temporary files that were made."""
+    made, make = [], tempfile.TemporaryFile
+
+    def recorded(**options):
+        made.append(make(**options))
+        return made[-1]
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", recorded)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("folder", "kind", "words"),
+    [(5, TypeError, "5 "), ("none/such", ValueError, "'none/such', which")],
+)
+def test_a_bad_folder_is_refused(folder, kind, words, mlp):
+    net = mlp([1, 1], rng=0)
+    with refused(kind, f"shuffle_folder is {words}", net):
+        net.fit(after(1), shuffle_folder=folder)
+
+
+def test_a_file_has_a_limit(monkeypatch, mlp, tmp_path):
+    monkeypatch.setattr(shuffle_file, "MOST_ROWS", 999)
+    net = mlp([1, 1], rng=0)
+    with refused(ValueError, "more than 999 rows, the most", net):
+        net.fit(after(10), shuffle_folder=tmp_path)
+    assert net.fit(after(9), epochs=1, shuffle_folder=tmp_path)
+
+
+@pytest.mark.usefixtures("no_thread_stays")
+@pytest.mark.parametrize("case", FAULTS)
+def test_after_a_fault_the_file_is_deleted(case, mlp, files, tmp_path):
+    source, callbacks, kind, words = FAULTS[case]
+    net = mlp([1, 4, 1], rng=0)
+    room = 20_000 if case == "disk full" else -1
+    with refused(kind, words, net) as caught, children.room_for(room):
+        net.fit(source, callbacks=callbacks, shuffle_folder=tmp_path, shuffle_buffer=200)
+    assert [file.closed for file in files] == [True]
+    assert not list(tmp_path.iterdir())
+    if case == "disk full":
+        assert f"make room in {tmp_path}" in caught.value.__notes__[0]

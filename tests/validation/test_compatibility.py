@@ -53,6 +53,9 @@ CALLS = {
     ("shuffle_buffer", "shuffle=False"): lambda: fit(
         fastmlp.Blocks(X, Y), None, shuffle=False, shuffle_buffer=10
     ),
+    ("shuffle_folder", "sparse rows"): lambda: fit(
+        fastmlp.Blocks(ROWS, Y), None, shuffle_folder=Path(__file__).parent
+    ),
     ("dy", "loss with a link"): lambda: fit_slopes(loss="poisson_nll"),
     ("dy", "custom functions"): lambda: fit_slopes(
         activation=fastmlp.CustomActivation(own.softsign)

@@ -1,0 +1,151 @@
+"""A temporary file with the rows of a source, from which epochs read them in random order."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastmlp._network.data import OPTIONAL, Data
+from fastmlp._training.arrow import Order
+from fastmlp._validation import check
+from fastmlp._validation.compatibility import refusal
+
+RUN_BYTES = 2**25  # of rows to shuffle in memory, unless the fit says how many
+BLOCK = 1 / 8  # of a run: rows of a block, small enough for a cache
+PARTS = 256  # of a run
+MOST_ROWS = 10**9 - 1  # for NumPy's multivariate_hypergeometric
+
+
+def check_folder(value: Any) -> Any:
+    """Return the path of a folder for the file; raise TypeError or ValueError."""
+    if not isinstance(value, str | os.PathLike):
+        raise TypeError(
+            f"shuffle_folder is {check.short(value)} but the path of a folder is expected: pass "
+            "for example tempfile.gettempdir()"
+        )
+    if not Path(value).is_dir():
+        raise ValueError(
+            f"shuffle_folder is {os.fspath(value)!r}, which is no folder: make it, or pass another"
+        )
+    return value
+
+
+class Run(NamedTuple):
+    """Rows in random order: their number, and offset, dtype and further shape of each array."""
+
+    rows: int
+    arrays: dict[str, tuple[int, np.dtype[Any], tuple[int, ...]]]
+
+
+class ShuffleFile:
+    """Rows of a source in runs, which are shuffled in memory; the system deletes the file.
+
+    A block of an epoch has rows of all runs: of each the next ones, as many as there would be if
+    all rows were drawn one by one without replacement. So all orders are equally likely. Each epoch
+    reads the parts of a run in another order, since the rows of a part stay together.
+    """
+
+    def __init__(self, folder: Any, rows: int) -> None:
+        self.folder, self.rows = folder, rows  # of a run; 0: by `RUN_BYTES`
+        self.file: Any = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+        self.runs: list[Run] = []
+        self.size = 0  # bytes
+
+    def write(self, blocks: Iterator[Data], permute: Order) -> Iterator[int]:
+        """Write the rows of blocks in shuffled runs; yield the number of rows of each block."""
+        room, filled = None, 0
+        for block in blocks:
+            if room is None:
+                room = self._begin(block)
+                places = permute(self.rows)
+            first = 0
+            while first < block.rows:
+                part = block.part(slice(first, first + self.rows - filled))
+                room.replace(places[filled : filled + part.rows], part)
+                first, filled = first + part.rows, filled + part.rows
+                if filled == self.rows:
+                    self._append(room)
+                    filled, places = 0, permute(self.rows)
+            yield block.rows
+        if room is not None and filled:
+            self._append(room.part(np.sort(places[:filled])))
+
+    def blocks(self, generator: np.random.Generator, permute: Order) -> Iterator[Data]:
+        """Yield all rows once, in random order."""
+        left = np.array([run.rows for run in self.runs])
+        parts = [_parts(run.rows, permute) for run in self.runs]
+        most = max(int(self.rows * BLOCK), len(self.runs))  # else numbers of rows are mostly 0
+        while total := int(left.sum()):
+            block, filled = self.like.room(min(most, total)), 0
+            order = permute(block.rows)
+            counts = generator.multivariate_hypergeometric(left, block.rows, method="marginals")
+            for run, unread, count in zip(self.runs, parts, counts.tolist(), strict=True):
+                end = filled + count
+                while filled < end:
+                    first, last = unread.pop()
+                    if (cut := first + end - filled) < last:
+                        unread.append((cut, last))
+                        last = cut
+                    places = order[filled : filled + last - first]
+                    block.replace(places, self._read(run, first, last - first))
+                    filled += len(places)
+            yield block
+            left -= counts
+
+    def close(self) -> None:
+        """Delete the file."""
+        with contextlib.suppress(OSError):  # after a write that failed, which is tried again
+            self.file.close()
+
+    def _begin(self, block: Data) -> Data:
+        """Return memory for a run of rows like those of a block."""
+        if not isinstance(block.x, np.ndarray):
+            raise refusal("shuffle_folder", "sparse rows")
+        row_bytes = (block.x.nbytes + block.targets.nbytes) // block.rows
+        self.rows = self.rows or max(1, RUN_BYTES // row_bytes)
+        self.like = block.room(0)
+        return block.room(self.rows)
+
+    def _append(self, shuffled: Data) -> None:
+        """Write a run; an error names the folder."""
+        arrays = {}
+        try:
+            for name in ("x", "targets", *OPTIONAL):
+                if (array := getattr(shuffled, name)) is not None:
+                    arrays[name] = self.size, array.dtype, array.shape[1:]
+                    self.size += self.file.write(memoryview(array).cast("B"))
+            self.file.flush()
+        except OSError as error:
+            error.add_note(
+                f"after {self.size:,} bytes of shuffled rows: make room in {self.folder}, or pass "
+                "another shuffle_folder"
+            )
+            raise
+        self.runs.append(Run(shuffled.rows, arrays))
+        if sum(run.rows for run in self.runs) > MOST_ROWS:
+            raise ValueError(
+                f"the source has more than {MOST_ROWS:,} rows, the most for a shuffle_folder: use "
+                "shuffle_buffer"
+            )
+
+    def _read(self, run: Run, first: int, rows: int) -> Data:
+        """Return consecutive rows of a run."""
+        arrays: dict[str, Any] = {}
+        for name, (offset, dtype, shape) in run.arrays.items():
+            array = arrays[name] = np.empty((rows, *shape), dtype)
+            self.file.seek(offset + first * array.strides[0])
+            if self.file.readinto(memoryview(arrays[name]).cast("B")) < array.nbytes:
+                raise OSError(f"the file of shuffled rows in {self.folder} has been cut off")
+        return Data(**arrays)
+
+
+def _parts(rows: int, permute: Order) -> list[tuple[int, int]]:
+    """Return first row and end of the parts of a run, in random order."""
+    ends = np.linspace(0, rows, min(rows, PARTS) + 1).astype(int).tolist()
+    return [(ends[k], ends[k + 1]) for k in permute(len(ends) - 1).tolist()]
