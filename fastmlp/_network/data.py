@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -46,8 +46,8 @@ class Data:
     x: Any  # (n, inputs): an array of any strides, SparseRows, or a RowSource
     targets: Array  # C-contiguous, (n, m), or int32 labels (n,)
     weights: Array | None = field(default=None)  # (n,) sample weights, at least 0; None: all 1
-    # (n, m) factors on the losses of single outputs, 0 where a target is missing, mean 1 in a row;
-    # None: all 1. The weight of a row is then the mean of the weights of its outputs.
+    # (n, m) factors on the losses of single outputs, 0 where a target is missing; None: all 1. The
+    # mean of a row is 1, or with derivatives less where targets are missing.
     output_weights: Array | None = field(default=None)
     # C-contiguous, (n, m, inputs): derivatives of the outputs by the inputs to learn, NaN where
     # unknown. The loss of a row has 0.5 jacobian_weight (dz / dx - jacobian)^2 of them in addition.
@@ -70,6 +70,15 @@ class Data:
     def measure(self, engine: Any, team: Any) -> float:
         """Return the weighted mean loss of an engine on this data."""
         return float(engine.evaluate(self, team))
+
+    def of_values(self) -> Data:
+        """Return the data without derivatives; a row counts as much as values of it are there."""
+        values = replace(self, jacobians=None)
+        if self.jacobians is not None and self.output_weights is not None:
+            share = self.output_weights.mean(axis=1, keepdims=True)
+            values.weights = share[:, 0] * (1.0 if self.weights is None else self.weights)
+            values.output_weights = self.output_weights / np.where(share > 0, share, 1)
+        return values
 
     def part(self, rows: Any) -> Data:
         """Return the rows in a slice or array of row numbers."""

@@ -246,9 +246,12 @@ def check_same(
     """Raise ValueError for a fact (name, now, before) or a fingerprint of data that has changed."""
     for name, now, before in facts:
         if now != before:
+            remedy = "pass the same as before"
+            if name == "optimizer":
+                remedy = "pass epochs and optimizer as before, neither if that fit chose both"
             raise ValueError(
-                f"{resume} and {name} is {now} but was {before} in the fit to resume: "
-                "pass the same as before, or leave resume out"
+                f"{resume} and {name} is {now} but was {before} in the fit to resume: {remedy}, or "
+                "leave resume out"
             )
     if data and known_data and data != known_data:
         raise ValueError(

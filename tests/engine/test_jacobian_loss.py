@@ -169,6 +169,13 @@ def test_rows_without_values_teach_derivatives(mlp, outputs):
     counts = np.where(np.arange(len(x)) < 5, np.mean(~np.isnan(y), axis=1), 1) * weights
     expected = np.sum(weights * losses) / np.sum(counts[:-1])
     assert abs(net.evaluate(x, y, weights, dy, 0.3) - expected) < 1e-12
+    held = [np.arange(20)]  # validation of an ensemble is by values alone
+    ensemble = fastmlp.Ensemble([made(mlp, outputs)])
+    history = ensemble.fit(x, y, sample_weight=weights, dy=dy, epochs=2, validation_rows=held)
+    part = np.flatnonzero(~np.isnan(y[:20]).all(axis=1))
+    after = ensemble[0].predict(x[part]) - y[part]
+    of_part = np.sum(weights[part] * 0.5 * np.nansum(after**2, axis=1)) / np.sum(counts[part])
+    assert abs(history.val_loss[-1] - of_part) < 1e-9
     before = np.abs(net.jacobian(x) - dy)[5:-1].mean()
     net.fit(x, y, sample_weight=weights, dy=dy, epochs=200, optimizer=fastmlp.Adam(0.01))
     assert np.abs(net.jacobian(x) - dy)[5:-1].mean() < 0.2 * before

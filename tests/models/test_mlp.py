@@ -298,6 +298,9 @@ def test_a_fit_without_options_suits_the_network(mlp, layer_sizes, inputs, epoch
     optimizer = fastmlp.AdamW(fastmlp.OneCycle(rate), weight_decay=decay)
     nets[1].fit(x, y, epochs=epochs, optimizer=optimizer, callbacks=stop)
     assert digest(nets[0]) == digest(nets[1])
+    with pytest.raises(ValueError, match="pass epochs and optimizer as before, neither if that"):
+        nets[0].fit(x, y, epochs=epochs, resume=True)
+    assert nets[0].fit(x, y, callbacks=stop, resume=True).loss[0] == nets[1].history.loss[0]
 
 
 def test_other_fits_without_epochs_have_twenty(mlp):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -35,7 +35,8 @@ class ValidationData:
     @classmethod
     def of_rows(cls, datas: Sequence[Data], rows: RowNumbers) -> Self:
         """Return validation data from row numbers per member, sorted by row number."""
-        datas = [replace(samples, jacobians=None) for samples in datas]
+        values = {id(samples): samples.of_values() for samples in datas}
+        datas = [values[id(samples)] for samples in datas]
         data = datas[0]
         apart = [samples.part(numbers) for samples, numbers in zip(datas, rows, strict=True)]
         if any(samples.x is not data.x or samples.weights is not data.weights for samples in datas):

@@ -103,6 +103,7 @@ cdef object hold_out(Engine engine, Pass member, data, cnp.ndarray sums, bint li
     engine.describe(&run.held, data)
     buffers.take_output_weights(engine.kernels, &run.held)
     member.measured = member.net
+    member.measured.operators = engine.net.operators  # with derivatives, those of the epoch lack activations
     engine.choose_loss(&member.measured, run.held.labels != NULL)
     if not linked:
         engine.drop_link(&member.measured)
