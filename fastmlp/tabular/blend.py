@@ -72,6 +72,8 @@ class Blend:
 
 def blended(weights: Sequence[float], predictions: list[Array]) -> Array:
     """Return the weighted sum of predictions, added in order."""
+    if len(weights) == 1:  # it is 1
+        return predictions[0]
     total = weights[0] * predictions[0]
     for weight, prediction in zip(weights[1:], predictions[1:], strict=True):
         total = total + weight * prediction

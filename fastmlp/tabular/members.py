@@ -31,7 +31,7 @@ from fastmlp.tabular.epoch_selection import BestEpochSelector, OutOfFold
 from fastmlp.tabular.folds import FitRows, Splits
 from fastmlp.tabular.presets import Preset, Recipe, batch_of, epochs_of
 from fastmlp.tabular.progress import Clock
-from fastmlp.tabular.rows import EncodedRows
+from fastmlp.tabular.rows import EncodedRows, joint
 from fastmlp.tabular.targets import TargetScale
 
 Array = NDArray[Any]
@@ -83,11 +83,6 @@ class Members:
         """Return the predictions of one member, (n, columns), in the user's units."""
         return np.asarray(self.target.decode(self.scale, *self._outputs([member], table), member))
 
-    def predictions(self, table: Table) -> Array:
-        """Return the predictions of every member, (members, n, columns), in the user's units."""
-        z = np.stack(self._outputs(range(len(self.ensemble)), table))
-        return np.asarray(self.target.decode(self.scale, z))
-
     def _outputs(self, members: Sequence[int], table: Table) -> list[Array]:
         """Return the outputs of networks, (n, columns) each: means, then variances if any."""
         engines = self._engines()
@@ -105,16 +100,21 @@ class Members:
         blocks = []
         for at in range(0, max(len(table), 1), ROWS_AT_A_TIME):
             block = table.take(slice(at, at + ROWS_AT_A_TIME))
-            blocks.append(mixed(self.target, self.predictions(block)))
+            blocks.append(self.joint(np.stack(self._outputs(range(len(self.ensemble)), block))))
         return np.concatenate(blocks)
 
     def predict_row(self, numbers: Array, codes: Array) -> Array:
         """Return the joint prediction of a row, (1, columns), with the bits of `predict`."""
-        return self.joint(predict_each(self._engines(), self.encoding.encoder(numbers, codes)))
+        z = predict_each(self._engines(), self.encoding.encoder(numbers, codes))
+        return self.joint(z[:, np.newaxis])
 
     def joint(self, z: Array) -> Array:
-        """Return the joint prediction, (1, columns), from each member's outputs for a row."""
-        return mixed(self.target, self.target.decode(self.scale, z[:, np.newaxis]))
+        """Return the joint prediction, (n, columns), from outputs, (members, n, columns).
+
+        It is the mean of the members' predictions in the user's units, and has the same bits for
+        any n. Variances contain that of the means.
+        """
+        return joint(z, self.scale, self.target.outputs, self.target.sums_to_one)
 
     def tangents(self, engines: list[Any], numbers: Array, codes: Array) -> tuple[Array, Array]:
         """Return each member's outputs for a row, and their derivatives by each number.
@@ -140,22 +140,6 @@ class Members:
         scale = self.scale and TargetScale(*(array[:members] for array in self.scale))
         ensemble = Ensemble(self.ensemble.members[:members])
         return Members(ensemble, self.encoding.of_first(members), scale, self.target)
-
-
-def mixed(target: Any, predictions: Array) -> Array:
-    """Return the joint prediction from those of every member, (members, n, columns)."""
-    mean, m = _summed(predictions) / len(predictions), target.outputs
-    if mean.shape[1] == m:  # means only: no variances to add the spread to
-        return np.asarray(mean)
-    away = predictions[:, :, :m] - mean[:, :m]
-    return np.asarray(target.mixed(mean, _summed(away * away) / len(predictions)))
-
-
-def _summed(predictions: Array) -> Array:
-    """Return the sum over members, added in their order for any number of rows."""
-    if predictions[0].size == 1:  # NumPy's reduce would add single numbers in pairs
-        return np.asarray(np.add.accumulate(predictions, axis=0)[-1])
-    return np.asarray(np.add.reduce(predictions, axis=0))
 
 
 @dataclass

@@ -10,11 +10,14 @@ import numpy as np
 
 from fastmlp._validation.arrays import short
 from fastmlp.tabular.blend import Blend, blended
-from fastmlp.tabular.columns import Array, Column, Columns, Table, columns_of
+from fastmlp.tabular.columns import PLAIN_NUMBERS, Array, Column, Columns, Table, columns_of
 from fastmlp.tabular.frames import check_frame, gathered, is_frame
-from fastmlp.tabular.rows import plain
+from fastmlp.tabular.rows import read_row
 
 STEP = 1e-6  # of networks' outputs: their unit is the deviation of the target
+# Types of cells that need no check: of numbers, and of categories.
+_PLAIN = frozenset(PLAIN_NUMBERS)
+_PLAIN_VALUES = _PLAIN | {str, bytes, bool, np.str_, np.bool_}
 
 
 class RowPredictor:
@@ -61,7 +64,15 @@ class RowPredictor:
         self._categories = columns.categories
         self._places = np.array([k for k, _ in columns.numbers], np.int64)
         self._columns = columns
-        self._has_forms = any(column.form for _, column in columns.numbers)
+        self._of_numbers = tuple(
+            (k, _PLAIN if column.form is None else frozenset(), functools.partial(_cell, column))
+            for k, column in columns.numbers
+        )
+        self._of_categories = tuple(
+            (k, _PLAIN_VALUES, functools.partial(_cell, column), column.codes)
+            for k, column in columns.categories
+        )
+        self._n_numbers = columns.n_numbers
         self._groups, self._weights = blend.groups, blend.weights.tolist()
         self._finish, self.classes = finish, classes
 
@@ -146,7 +157,10 @@ class RowPredictor:
 
         def result(step: Array) -> Array:
             z = [z + np.tensordot(step, tangents, axes=1) for z, tangents in parts]
-            moved = [group.joint(of_group) for group, of_group in zip(self._groups, z, strict=True)]
+            moved = [
+                group.joint(of_group[:, np.newaxis])
+                for group, of_group in zip(self._groups, z, strict=True)
+            ]
             return self._finish(blended(self._weights, moved))[0]  # type: ignore[no-any-return]
 
         # The last steps, of outputs to predictions, are in float64: differences suffice. They are
@@ -177,16 +191,9 @@ class RowPredictor:
                 f"the row has {len(row)} values but {self._n} are expected: pass one row, X[0] for "
                 "example; predict takes tables"
             )
-        numbers = None if self._has_forms else plain(row, self._places)
-        if numbers is None:
-            given = [_number(row[k], column) for k, column in self._numbers]
-            numbers = np.array(given, np.float64)
-        read = [_code(row[k], column) for k, column in self._categories]
-        codes = np.array(read, np.int32)
+        numbers, codes = read_row(row, self._of_numbers, self._of_categories, self._n_numbers)
         if self._columns.derived:
-            table = self._columns.empty(1)
-            table.numbers[0, : len(numbers)], table.codes[0] = numbers, codes
-            numbers = self._columns.derive(table).numbers[0]
+            self._columns.derive(Table(numbers[np.newaxis], codes[np.newaxis]))
         return numbers, codes
 
     def _listed(self, row: Any) -> list[Any]:
@@ -229,16 +236,9 @@ def _size(z: Array, tangents: Array, floor: float) -> float:
     return float(np.max(np.abs(tangents) / np.maximum(distance, floor)))
 
 
-def _number(value: Any, column: Column) -> float:
-    if column.form is None and isinstance(value, float) and abs(value) < np.inf:
-        return value
-    return float(column.read(_series(value))[0])  # rejects other types
-
-
-def _code(value: Any, column: Column) -> int:
-    if isinstance(value, str) and value in column.codes:
-        return column.codes[value]
-    return int(column.read(_series(value))[0])
+def _cell(column: Column, value: Any) -> Any:
+    """Return the number or code of one value of a column; other types are rejected."""
+    return column.read(_series(value))[0]
 
 
 def _series(value: Any) -> Array:

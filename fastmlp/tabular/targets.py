@@ -44,6 +44,7 @@ class NumericTarget:
     activation = ACTIVATION[kind]
     classes = None  # folds are not stratified
     weighting = ""  # what `metric` says about the weights of rows
+    sums_to_one = False  # whether the predictions of a row do
 
     def __init__(self, y: Array, name: str, level: Any = 0.5, weights: Array | None = None) -> None:
         self.y, self.name = y, name
@@ -222,6 +223,7 @@ class ClassTarget:
     name, cost_name = "classes", "log loss"
     weighting = ""
     hopeless = HOPELESS
+    sums_to_one = True
 
     def __init__(
         self, y: Array, n: int, smoothing: float = 0.0, class_weights: Array | None = None
@@ -288,6 +290,7 @@ class MultiLabelTarget(ClassTarget):
     """Several labels per row, each 0 or 1."""
 
     name, cost_name = "labels", "log loss, mean over labels"
+    sums_to_one = False
 
     def __init__(self, y: Array, smoothing: float = 0.0) -> None:
         self.y, self.outputs, self.classes = y, y.shape[1], None  # type: ignore[assignment]

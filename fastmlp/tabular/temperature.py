@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastmlp.tabular.columns import Array
+from fastmlp.tabular.rows import tempered
 
 SMALLEST = 1e-9
 LARGEST_LOG = 2.0  # bound of the temperature's logarithm: 0.14 to 7.4
@@ -19,14 +20,11 @@ FEW = 10.0  # prior for a temperature of 1: this many rows times the squared log
 
 def applied(probabilities: Array, temperature: float, labels: bool = False) -> Array:
     """Return probabilities after division of their logits; with ``labels`` of each column alone."""
-    p = np.clip(probabilities, SMALLEST, 1.0)
-    if labels:
-        p = np.clip(p, SMALLEST, 1 - SMALLEST)
-        with np.errstate(over="ignore"):
-            return np.asarray(1 / (1 + ((1 - p) / p) ** (1 / temperature)))
-    logits = np.log(p)
-    powers = np.exp(logits / temperature - logits.max(axis=1, keepdims=True) / temperature)
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+    if not labels:
+        return tempered(probabilities, 1 / temperature, SMALLEST)
+    p = np.clip(probabilities, SMALLEST, 1 - SMALLEST)
+    with np.errstate(over="ignore"):
+        return np.asarray(1 / (1 + ((1 - p) / p) ** (1 / temperature)))
 
 
 def fitted(probabilities: Array, y: Array, weights: Array | None) -> float:

@@ -18,22 +18,81 @@ from fastmlp._network.data import Data
 from fastmlp.tabular import TabMLPClassifier, TabMLPRegressor
 from fastmlp.tabular.columns import Columns, Table
 from fastmlp.tabular.encoding import Encoding, edges_of, quantiles
-from fastmlp.tabular.rows import plain
+from fastmlp.tabular.rows import joint, read_row, tempered
+from fastmlp.tabular.targets import ClassTarget, MultiLabelTarget, NumericTarget
 
 BINS = (0, 1, 2, 7, 16, 70)
 MANY = 90  # rows of the table that is measured
 ROWS = (0, 1, 2, 53, MANY)  # of the one that is encoded
 
 
-def test_plain_rows_are_read_and_others_left_to_others():
-    places = np.array([2, 0])
-    for row in ([1.5, "a", 2.5], (1.5, None, 2.5), np.array([1.5, 0, 2.5])):
-        np.testing.assert_array_equal(plain(row, places), [2.5, 1.5])
-    for odd in (np.nan, np.inf, -np.inf, None, "1", True, 1, np.float32(1)):
-        assert plain([odd, 0.0, 1.0], places) is None
-    assert plain([], places[:0]).shape == (0,)
+PLAIN = frozenset({float, int, type(None)})
+
+
+def test_cells_of_plain_types_are_read_and_others_left_to_others():
+    others = []
+    columns = (2, PLAIN, lambda cell: others.append(cell) or -7.0), (0, PLAIN, float)
+    words = ((1, PLAIN | {str}, lambda cell: others.append(cell) or -1, {"a": 3, 1: 2, None: 0}),)
+    for row in ([1.5, "a", 2.5], (1.5, 1.0, 2), [1.5, None, None]):
+        numbers, codes = read_row(row, columns, words, 3)
+        expected = [np.nan if cell is None else cell for cell in (row[2], row[0])]
+        np.testing.assert_array_equal(numbers[:2], expected)
+        assert (numbers.shape, codes.tolist()) == ((3,), [words[0][3][row[1]]])
+    assert not others
+    odd = [np.inf, -np.inf, "1", True, 10**400, np.float32(1), b""]
+    for cell in odd:
+        numbers, codes = read_row([1, cell, cell], columns, words, 2)
+        assert (numbers.tolist(), codes.tolist()) == ([-7, 1], [-1])
+    assert others == [cell for cell in odd for _ in range(2)]
     with pytest.raises(IndexError):
-        plain([1.0], places)
+        read_row([1.0], columns, words, 2)
+
+
+MEMBERS_AND_ROWS = [(1, 1), (3, 1), (9, 5), (2, 0)]
+TARGETS = {
+    "one number": lambda y: NumericTarget(y[:, :1], "squared_error"),
+    "two numbers": lambda y: NumericTarget(y[:, :2], "squared_error"),
+    "variances": lambda y: NumericTarget(y[:, :2], "gaussian"),
+    "levels": lambda y: NumericTarget(y[:, :1], "quantiles", (0.1, 0.5, 0.9)),
+    "classes": lambda y: ClassTarget(np.arange(len(y)) % 5, 5),
+    "weighted classes": lambda y: ClassTarget(
+        np.arange(len(y)) % 3, 3, class_weights=np.array([1.0, 0.2, 7.0])
+    ),
+    "labels": lambda y: MultiLabelTarget((y > 0) * 1.0),
+}
+
+
+@pytest.mark.parametrize(("members", "n"), MEMBERS_AND_ROWS)
+@pytest.mark.parametrize("name", TARGETS)
+def test_the_joint_prediction_has_the_bits_of_plain_numpy(name, members, n):
+    rng = np.random.default_rng(0)
+    target = TARGETS[name](rng.normal(size=(50, 4)))
+    scale = target.scale([rng.permutation(50)[:30] for _ in range(members)], None)
+    columns = target.outputs * (1 + (name == "variances"))
+    z = rng.uniform(size=(members, n, columns)).astype(np.float32)
+    decoded, m = target.decode(scale, z), target.outputs
+    expected = sum(decoded[1:], decoded[0]) / members
+    if columns > m:
+        expected[:, m:] += sum((part[:, :m] - expected[:, :m]) ** 2 for part in decoded) / members
+    joint_of_all = joint(z, scale, m, target.sums_to_one)
+    np.testing.assert_array_equal(joint_of_all, expected)
+    for wrong in (z[:0], np.concatenate([z, z, z], axis=2), z[..., :0]):
+        with pytest.raises(ValueError, match="columns are expected"):
+            joint(wrong, scale, m, target.sums_to_one)
+    if scale:
+        with pytest.raises(ValueError, match="a scale has the shape"):
+            joint(z, [array[:, 1:] for array in scale], m, False)
+
+
+def test_tempered_probabilities_are_those_of_divided_logits():
+    p = np.random.default_rng(0).dirichlet([0.1] * 4, 50)
+    p[0], p[1] = [0, 0, 1, 0], [np.nan, 0.5, 0.2, 0.3]
+    for temperature in (0.2, 1.0, 3.0):
+        powers = np.exp(np.log(np.maximum(p, 1e-9)) / temperature)
+        found = tempered(p, 1 / temperature, 1e-9)
+        np.testing.assert_allclose(found, powers / powers.sum(axis=1, keepdims=True), rtol=1e-13)
+    assert p[0, 0] == 0
+    assert np.isnan(found[1]).all()
 
 
 def columns_of_kinds(rng):

@@ -20,7 +20,6 @@ from fastmlp.tabular.blend import blended
 from fastmlp.tabular.columns import DERIVED, MISSING, Column, Table
 from fastmlp.tabular.export.exported import ExportedGroup, ExportedTable, exported
 from fastmlp.tabular.fitted_table import FittedTable
-from fastmlp.tabular.members import mixed
 
 MEANINGS = {"largest": "Predict probabilities.", "each": "Predict probabilities.", None: "Predict."}
 UNKNOWN = -2  # code of an unknown value; MISSING may be the code of a known one
@@ -270,7 +269,7 @@ def write(
         written.append([layers_of(layers, kind, x) for layers, x in pairs])
         pairs = [*zip(written[-1], inputs, strict=True)]
         z = np.stack([c.outputs(networks.spec, layers, x) for layers, x in pairs])
-        predictions.append(mixed(group.target, group.target.decode(group.scale, z)))
+        predictions.append(group.joint(z))
     made = TableSource(model, source.stem, arithmetic(kind), written, levels)
     finish = partial(fitted.calibration.exported, levels=levels)
     in_c = finish(blended(blend.weights.tolist(), predictions))

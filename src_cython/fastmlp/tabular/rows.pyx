@@ -1,13 +1,13 @@
 # Encoding of rows of a table: of one row, or of each batch that an engine gathers. The arithmetic is in
 # c/encoding.h, compiled for each CPU level with the kernels. Here are also loops over the values of a row or
-# a column of Python objects.
+# a column of Python objects, and from the outputs of networks to predictions.
 cimport numpy as cnp
 from cpython.dict cimport PyDict_GetItemWithError
-from cpython.float cimport PyFloat_AsDouble, PyFloat_Check
+from cpython.float cimport PyFloat_AsDouble
 from cpython.pycapsule cimport PyCapsule_New
 from cpython.ref cimport PyObject
 from cpython.sequence cimport PySequence_GetItem
-from libc.math cimport isfinite
+from libc.math cimport INFINITY, NAN, isinf, pow
 from libc.stdint cimport int32_t, int64_t, uint8_t
 
 from fastmlp._engine.kernels cimport load
@@ -53,19 +53,31 @@ cdef inline void* start(cnp.ndarray array) noexcept:
     return cnp.PyArray_DATA(array)
 
 
-def plain(row, places):
-    """Return the values of a row at some places (int64), or None unless all are finite floats."""
-    cdef cnp.ndarray wanted = vector(places, cnp.NPY_INT64)
-    cdef const int64_t* place = <const int64_t*>start(wanted)
-    cdef cnp.npy_intp n = cnp.PyArray_SIZE(wanted), k
-    cdef cnp.ndarray found = cnp.PyArray_SimpleNew(1, &n, cnp.NPY_DOUBLE)
-    cdef double* numbers = <double*>start(found)
-    for k in range(n):
-        value = PySequence_GetItem(row, place[k])  # row[...] would not check the length here
-        if not PyFloat_Check(value) or not isfinite(PyFloat_AsDouble(value)):
-            return None
-        numbers[k] = PyFloat_AsDouble(value)
-    return found
+def read_row(row, tuple numbers, tuple categories, Py_ssize_t n_numbers):
+    """Return the numbers, float64 (n_numbers,), and the codes, int32, of a row.
+
+    Each column of numbers is its place, the types of plain numbers, and a function that reads all other cells.
+    Each column of categories has a dictionary of codes besides. Numbers after those of columns are not set.
+    """
+    cdef cnp.npy_intp n = n_numbers, n_categories = len(categories), k
+    cdef cnp.ndarray values = cnp.PyArray_SimpleNew(1, &n, cnp.NPY_DOUBLE)
+    cdef cnp.ndarray codes = cnp.PyArray_SimpleNew(1, &n_categories, cnp.NPY_INT32)
+    cdef double number
+    cdef PyObject* code
+    for k, (place, types, read) in enumerate(numbers):
+        cell = PySequence_GetItem(row, place)
+        number = INFINITY
+        if type(cell) in <frozenset>types:
+            try:
+                number = NAN if cell is None else PyFloat_AsDouble(cell)
+            except OverflowError:  # integers of Python
+                pass
+        (<double*>start(values))[k] = read(cell) if isinf(number) else number
+    for k, (place, types, read, of_value) in enumerate(categories):
+        cell = PySequence_GetItem(row, place)
+        code = PyDict_GetItemWithError(of_value, cell) if type(cell) in <frozenset>types else NULL
+        (<int32_t*>start(codes))[k] = read(cell) if code == NULL else <object>code
+    return values, codes
 
 
 def types_of(cnp.ndarray items not None):
@@ -106,6 +118,97 @@ cdef cnp.npy_intp check_objects(cnp.ndarray items) except -1:
 
 cdef inline object item_at(cnp.ndarray items, cnp.npy_intp k):
     return cnp.PyArray_GETITEM(items, <char*>cnp.PyArray_GETPTR1(items, k))
+
+
+def joint(z, scale, Py_ssize_t means, bint sums_to_one):
+    """Return the mean predictions of members, float64 (n, columns), from their outputs, (members, n, columns).
+
+    ``scale`` is None, or has centre, factor, low and high of the first columns, which are means, each (members,
+    means). Columns after them are variances, to which the variance of the members' means is added. Rows are
+    divided by their sums if each ``sums_to_one``.
+    """
+    cdef cnp.ndarray outputs = cnp.PyArray_FROMANY(
+        z, cnp.NPY_DOUBLE, 3, 3, cnp.NPY_ARRAY_CARRAY | cnp.NPY_ARRAY_ENSURECOPY)
+    cdef cnp.npy_intp* shape = cnp.PyArray_DIMS(outputs)
+    cdef cnp.npy_intp members = shape[0], n = shape[1], columns = shape[2], m, i, k
+    cdef cnp.ndarray result = cnp.PyArray_SimpleNew(2, shape + 1, cnp.NPY_DOUBLE)
+    cdef const double* scales[4]
+    cdef double* row = <double*>start(outputs)
+    cdef double* first = row
+    cdef double* mean = <double*>start(result)
+    cdef double total, away
+    if members < 1 or not means <= columns <= 2 * means:
+        raise ValueError(f"the outputs have the shape {np.shape(z)} but {means} to {2 * means} columns are expected")
+    arrays = [of_scale(array, members, means) for array in scale or ()]
+    for k in range(len(arrays)):
+        scales[k] = <const double*>start(arrays[k])
+    for m in range(members):
+        for i in range(n):
+            if arrays:
+                decode(row, means, columns, scales, m * means)
+            if sums_to_one:
+                divide_by_sum(row, columns)
+            row += columns
+    for i in range(n):
+        for k in range(columns):
+            total = first[k]
+            for m in range(1, members):
+                total += first[m * n * columns + k]
+            mean[k] = total / members
+        for k in range(means, columns):
+            total = 0
+            for m in range(members):
+                away = first[m * n * columns + k - means] - mean[k - means]
+                total += away * away
+            mean[k] += total / members
+        first += columns
+        mean += columns
+    return result
+
+
+def tempered(probabilities, double power, double smallest):
+    """Return probabilities, float64 (n, classes), of at least ``smallest``, to a power, divided by their sums."""
+    cdef cnp.ndarray result = cnp.PyArray_FROMANY(
+        probabilities, cnp.NPY_DOUBLE, 2, 2, cnp.NPY_ARRAY_CARRAY | cnp.NPY_ARRAY_ENSURECOPY)
+    cdef cnp.npy_intp columns = cnp.PyArray_DIM(result, 1), i, k
+    cdef double* row = <double*>start(result)
+    for i in range(cnp.PyArray_DIM(result, 0)):
+        for k in range(columns):
+            row[k] = pow(smallest if row[k] < smallest else row[k], power)
+        divide_by_sum(row, columns)
+        row += columns
+    return result
+
+
+cdef inline void divide_by_sum(double* row, Py_ssize_t columns) noexcept nogil:
+    cdef double total = 0
+    cdef Py_ssize_t k
+    for k in range(columns):
+        total += row[k]
+    for k in range(columns):
+        row[k] /= total
+
+
+cdef cnp.ndarray of_scale(array, Py_ssize_t members, Py_ssize_t means):
+    cdef cnp.ndarray result = cnp.PyArray_FROMANY(array, cnp.NPY_DOUBLE, 2, 2, cnp.NPY_ARRAY_CARRAY_RO)
+    if cnp.PyArray_DIM(result, 0) != members or cnp.PyArray_DIM(result, 1) != means:
+        raise ValueError(f"a scale has the shape {np.shape(array)} but {(members, means)} is expected")
+    return result
+
+
+cdef inline void decode(double* row, Py_ssize_t means, Py_ssize_t columns, const double** scale,
+                        Py_ssize_t member) noexcept nogil:
+    """Convert outputs to the user's units: means within their limits, then variances."""
+    cdef const double* factor = scale[1] + member
+    cdef double low, high, value
+    cdef Py_ssize_t k
+    for k in range(means):
+        low, high = scale[2][member + k], scale[3][member + k]
+        value = row[k] * factor[k] + scale[0][member + k]
+        value = low if value < low else value
+        row[k] = high if value > high else value
+    for k in range(means, columns):
+        row[k] *= factor[k - means] * factor[k - means]
 
 
 cdef void fetch_row(const void* rows, int64_t row) noexcept nogil:
