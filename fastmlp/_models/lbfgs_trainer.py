@@ -9,16 +9,14 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastmlp._core.history import DivergenceError, State
 from fastmlp._models.fit_request import FitRequest
 from fastmlp._network.data import OPTIONAL, Data
 from fastmlp._network.groups import PLAIN
 from fastmlp._network.optimizers import LBFGS
-from fastmlp._network.tensors import pack, unpack
 from fastmlp._training.callback_list import CallbackList
-from fastmlp._training.lbfgs import Iterations, Objective, minimise
+from fastmlp._training.lbfgs import Minimiser
 from fastmlp._training.loop import Evaluator
 from fastmlp._validation import check
 from fastmlp._validation.compatibility import refusal
@@ -68,42 +66,28 @@ class LbfgsTrainer:
         """Minimise; leave the network at the last iteration, also after an interrupt."""
         member, data, plan = self.request.members[0], self.request.data[0], self.request.plans[0]
         spec = replace(member._spec, dtype=np.dtype(np.float64))
-        self.engine = member._engine
-        self.iterations = Iterations(self.engine, self.state, self.evaluator, plan.team)
-        kinds = [[array.astype(float) for array in kind] for kind in self.engine.parameters()]
         arrays = {name: getattr(data, name) for name in ("x", "targets", *OPTIONAL)}
         wide = {k: a.astype(float) for k, a in arrays.items() if a is not None and a.dtype != "i4"}
-        wide_data = replace(data, **wide)
-        objective = Objective(member._engine_type(spec), wide_data, plan.l2, plan.team)
+        arguments = replace(data, **wide), plan.l2, plan.team
+        engines = member._engine, member._engine_type(spec)
+        minimiser = Minimiser(*engines, arguments, self.reporter, self.evaluator, self._check)
         try:
-            result = minimise(
-                objective, pack(*kinds), self.optimizer, self.request.epochs, self._iteration
-            )
+            result = minimiser.run(self.optimizer, self.request.epochs)
         except BaseException:
-            self.iterations.restore()
+            minimiser.restore()
             raise
         if not math.isfinite(result.fun):  # already at the first point
-            raise self._diverged()
+            self._check(result.fun)
         history = self.state.history
         if len(history.loss) < self.request.epochs and not history.stop_reason:
             history.stop_reason = f"L-BFGS: {result.message}"
 
-    def _iteration(self, packed: NDArray[np.float64], loss: float) -> bool:
-        """Record an iteration; return whether a callback ends the fit."""
-        engine = self.engine
-        with np.errstate(over="ignore", under="ignore"):
-            narrow = packed.astype(engine.spec.dtype)
-        engine.set_parameters(*unpack(narrow, engine.spec.tensors))
+    def _check(self, loss: float) -> None:
+        """Raise DivergenceError for a point that is not finite."""
+        engine = self.request.engine
         if not (math.isfinite(loss) and engine.finite()):
-            raise self._diverged()
-        self.iterations.add(loss)
-        stop = self.reporter.epoch_ended()
-        self.iterations.go_on()
-        return stop
-
-    def _diverged(self) -> DivergenceError:
-        return DivergenceError(
-            f"L-BFGS diverged in iteration {self.state.epoch + 1} (counted from 0): the loss or a "
-            f"weight is not finite in {self.engine.spec.dtype}. Scale X and y to mean 0 and "
-            "variance 1. The model keeps the weights it had before this iteration"
-        )
+            raise DivergenceError(
+                f"L-BFGS diverged in iteration {self.state.epoch + 1} (counted from 0): the loss "
+                f"or a weight is not finite in {engine.spec.dtype}. Scale X and y to mean 0 and "
+                "variance 1. The model keeps the weights it had before this iteration"
+            )

@@ -13,83 +13,93 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._core.fit_lock import FitLock
-from fastmlp._core.history import State
 from fastmlp._core.optional import require
 from fastmlp._network.data import Data
 from fastmlp._network.optimizers import LBFGS
 from fastmlp._network.tensors import pack, unpack
+from fastmlp._training.callback_list import CallbackList
 from fastmlp._training.loop import Evaluator, record
 
 if TYPE_CHECKING:
     from fastmlp._engine.protocol import Engine
 
 
-class Objective:
-    """The objective of all rows as a function of one vector; ``engine`` computes it."""
+class Minimiser:
+    """Minimises the objective of all rows; each point that it accepts is recorded like an epoch.
 
-    def __init__(self, engine: Engine, data: Data, l2: float, team: Any) -> None:
-        self.engine, self.arguments = engine, (data, l2, team)
+    ``engine`` gets the accepted points, in its dtype; ``wide``, an engine in float64, computes.
+    ``check`` gets the objective of a point that ``engine`` has, and raises an error for a bad one.
+    """
 
-    def __call__(self, packed: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+    def __init__(
+        self,
+        engine: Engine,
+        wide: Engine,
+        arguments: tuple[Data, float, Any],  # of `Engine.gradients`: data, l2, team
+        reporter: CallbackList,
+        evaluator: Evaluator,
+        check: Callable[[float], None],
+        loss_constant: float = 0.0,
+    ) -> None:
+        self.engine, self.wide, self.arguments, self.check = engine, wide, arguments, check
+        self.reporter, self.evaluator, self.loss_constant = reporter, evaluator, loss_constant
+        self.reached = engine.snapshot()  # the last recorded point, or the first of all
+
+    def run(self, options: LBFGS, n_iterations: int) -> Any:
+        """Return SciPy's result; the engine has the last recorded point."""
+
+        def callback(intermediate_result: Any) -> None:  # by this name SciPy passes a result
+            self.accept(intermediate_result.x, float(intermediate_result.fun))
+            self._record(float(intermediate_result.fun) + self.loss_constant)
+            if self.reporter.epoch_ended():
+                raise StopIteration
+            if self.reporter.state.epoch + 1 < n_iterations:
+                self.reporter.epoch_begins()
+            self.began = time.perf_counter()
+
+        optimize = require("L-BFGS", "scipy.optimize")
+        self.reporter.epoch_begins()
+        self.began = time.perf_counter()
+        with one_thread():
+            return optimize.minimize(
+                self._objective,
+                pack(*self.engine.parameters()).astype(np.float64),
+                method="L-BFGS-B",
+                jac=True,
+                callback=callback,
+                options={
+                    "gtol": options.tolerance,
+                    "ftol": options.min_decrease,
+                    "maxcor": options.n_corrections,
+                    "maxfun": options.max_evaluations,
+                    "maxiter": n_iterations,
+                },
+            )
+
+    def _objective(self, packed: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         """Return the objective and its gradient."""
-        self.engine.set_parameters(*unpack(packed, self.engine.spec.tensors))
-        objective, *gradients = self.engine.gradients(*self.arguments)
+        self.wide.set_parameters(*unpack(packed, self.wide.spec.tensors))
+        objective, *gradients = self.wide.gradients(*self.arguments)
         return objective, pack(*gradients)
 
+    def accept(self, packed: NDArray[np.float64], objective: float) -> None:
+        """Give the engine a point, and check it."""
+        spec = self.engine.spec
+        with np.errstate(over="ignore", under="ignore"):
+            self.engine.set_parameters(*unpack(packed.astype(spec.dtype), spec.tensors))
+        self.check(objective)
 
-class Iterations:
-    """The record of the points that a fit accepts, each like an epoch."""
-
-    def __init__(self, engine: Engine, state: State, evaluator: Evaluator, team: Any) -> None:
-        self.engine, self.state, self.evaluator, self.team = engine, state, evaluator, team
-        self.reached, self.began = engine.snapshot(), time.perf_counter()
-
-    def add(self, loss: float) -> None:
+    def _record(self, loss: float) -> None:
         """Evaluate and record the point that the engine has."""
-        seconds, state = time.perf_counter() - self.began, self.state
-        val_loss = self.evaluator.measure(loss, self.team)
+        seconds, state = time.perf_counter() - self.began, self.reporter.state
+        val_loss = self.evaluator.measure(loss, self.arguments[-1])
         reached = self.engine.snapshot()
         record(state, self.evaluator, state.epoch + 1, [loss], [val_loss], [math.nan], [seconds])
         self.reached = reached
 
-    def go_on(self) -> None:
-        """Begin to measure the time of the next iteration."""
-        self.began = time.perf_counter()
-
     def restore(self) -> None:
         """Give the engine the last point that was recorded, or the first of all."""
         self.engine.restore(self.reached)
-
-
-def minimise(
-    objective: Objective,
-    start: NDArray[np.float64],
-    options: LBFGS,
-    n_iterations: int,
-    iteration: Callable[[NDArray[np.float64], float], bool],
-) -> Any:
-    """Return SciPy's result; ``iteration`` gets each point and its objective, and may stop."""
-
-    def callback(intermediate_result: Any) -> None:  # by this name SciPy passes a result
-        if iteration(intermediate_result.x, float(intermediate_result.fun)):
-            raise StopIteration
-
-    optimize = require("L-BFGS", "scipy.optimize")
-    with one_thread():
-        return optimize.minimize(
-            objective,
-            start,
-            method="L-BFGS-B",
-            jac=True,
-            callback=callback,
-            options={
-                "gtol": options.tolerance,
-                "ftol": options.min_decrease,
-                "maxcor": options.n_corrections,
-                "maxfun": options.max_evaluations,
-                "maxiter": n_iterations,
-            },
-        )
 
 
 _blas = FitLock()  # the limit holds for the whole process; the first of several fits sets it

@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from fastmlp._core.user_warnings import warn
 from fastmlp._engine import native_engine
 from fastmlp._network.data import Data
 from fastmlp._network.optimizers import LBFGS
-from fastmlp._network.tensors import pack, unpack
-from fastmlp._training.lbfgs import Iterations, Objective, minimise
+from fastmlp._training.lbfgs import Minimiser
 from fastmlp.sklearn.observers import Observers
 from fastmlp.sklearn.scaled_network import ScaledNetwork
 from fastmlp.sklearn.stochastic import NON_FINITE
@@ -49,22 +47,19 @@ class LbfgsFit:
 
     def run(self, team: Any) -> None:
         """Minimise; leave the network at the minimum, or after an interrupt at an iteration."""
-        draft, attributes, state = self.draft, self.attributes, self.reporter.state
-        self.iterations = Iterations(self.network.engine, state, self.evaluator, team)
-        self.reporter.epoch_begins()
-        engine = native_engine.engine(self.network.spec)  # the network gets accepted points only
+        draft, attributes, network = self.draft, self.attributes, self.network
+        # The network gets accepted points only.
+        engines = network.engine, native_engine.engine(network.spec)
+        arguments, reporter = (self.data, self.l2, team), self.reporter
+        minimiser = Minimiser(
+            *engines, arguments, reporter, self.evaluator, self._check, self.loss_constant
+        )
         options = LBFGS(draft.tol, MIN_DECREASE, max_evaluations=draft.max_fun)
         try:
-            result = minimise(
-                Objective(engine, self.data, self.l2, team),
-                pack(*self.network.engine.parameters()),
-                options,
-                draft.max_iter,
-                self._iteration,
-            )
-            self._arrive(result.x, result.fun)
+            result = minimiser.run(options, draft.max_iter)
+            minimiser.accept(result.x, result.fun)
         except KeyboardInterrupt:
-            self.iterations.restore()
+            minimiser.restore()
             raise
         attributes["n_iter_"] = min(int(result.nit), draft.max_iter)
         attributes["loss_"] = float(result.fun) + self.loss_constant
@@ -76,20 +71,9 @@ class LbfgsFit:
                 ConvergenceWarning,
             )
 
-    def _arrive(self, packed: NDArray[np.float64], objective: float) -> None:
-        engine = self.network.engine
-        engine.set_parameters(*unpack(packed, self.network.spec.tensors))
-        self.network.trained()
-        if not (np.isfinite(objective) and engine.finite() and self.network.foldable()):
+    def _check(self, objective: float) -> None:
+        """Raise scikit-learn's error for a point that is not finite."""
+        network = self.network
+        network.trained()
+        if not (np.isfinite(objective) and network.engine.finite() and network.foldable()):
             raise ValueError(NON_FINITE)
-
-    def _iteration(self, packed: NDArray[np.float64], objective: float) -> bool:
-        """Record an iteration like an epoch; return whether a callback ends the fit."""
-        self._arrive(packed, objective)
-        self.iterations.add(objective + self.loss_constant)
-        if self.reporter.epoch_ended():
-            return True
-        if self.attributes["n_iter_"] < self.draft.max_iter:
-            self.reporter.epoch_begins()
-        self.iterations.go_on()
-        return False
