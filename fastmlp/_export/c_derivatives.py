@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from fastmlp._export.c_source import WRITERS, Body, NetworkSource, Source
-from fastmlp._export.c_text import ACTIVATIONS, FIRST, LINK_VALUES
+from fastmlp._export.c_text import ACTIVATIONS, FIRST, LINK_VALUES, C
 from fastmlp._export.layers import Layer, stacked
 from fastmlp._network.activations import GELU_CUBIC, LEAK, SELU_ALPHA, SELU_SCALE, SQRT_2_OVER_PI
 
@@ -74,20 +74,6 @@ LINKS = {
     "ascending": Derived(f"{FIRST}1.0 : sigmoid(z)", f"{FIRST}0.0 : slope * sigmoid(-z)"),
 }
 
-ELEMENTWISE = """\
-/* The values, and behind each other slopes and curvatures. */
-static void {name}(real *y, {parameter}real *d, int n)
-{{
-    int j;
-    for (j = 0; j < n; j++) {{
-        const real z = y[j], f = {value};
-        {locals}const real slope = {slope}, curvature = {curvature};
-        y[j] = {y};
-        d[j] = {of_slope};
-        d[n + j] = {of_curvature};
-    }}
-}}
-"""
 PLAIN = {"parameter": "", "y": "f", "of_slope": "slope", "of_curvature": "curvature"}
 PARAMETRIC = {
     "parameter": "const real *alphas, ",
@@ -98,83 +84,8 @@ PARAMETRIC = {
 
 # Functions by name, behind those that they call.
 HELPERS = {
-    "dot": """\
-static real dot(const real *a, const real *b, int n)
-{
-    real s[8] = {0.0};
-    int i = 0, j;
-    for (; i + 8 <= n; i += 8)
-        for (j = 0; j < 8; j++) s[j] += a[i + j] * b[i + j];
-    for (; i < n; i++) s[0] += a[i] * b[i];
-    return ((s[0] + s[1]) + (s[2] + s[3])) + ((s[4] + s[5]) + (s[6] + s[7]));
-}
-""",
-    "back": """\
-/* The gradient g of m sums, times the weights: that of the n values. */
-static void back(const real *w, const real *g, real *h, int n, int m)
-{
-    int i, j, size;
-    for (i = 0; i < n; i++) h[i] = 0.0;
-    for (j = 0; j < m; j += size, w += n * size) {
-        size = m - j < BLOCK ? m - j : BLOCK;
-        for (i = 0; i < n; i++) h[i] += dot(w + i * size, g + j, size);
-    }
-}
-""",
-    "add_rows": """\
-/* Weights are the tangents of m sums of the n inputs. */
-static void add_rows(const real *w, real *s, int n, int m)
-{
-    int i, j, k, size;
-    for (j = 0; j < m; j += size, w += n * size) {
-        size = m - j < BLOCK ? m - j : BLOCK;
-        for (i = 0; i < n; i++)
-            for (k = 0; k < size; k++) s[i * m + j + k] += w[i * size + k];
-    }
-}
-""",
-    "reject": """\
-/* Without the mean and the part along v, times v[n]. */
-static void reject(const real *v, const real *a, real *y, int n)
-{
-    const real along_v = dot(v, a, n) / (real)n;
-    real mean = 0.0;
-    int j;
-    for (j = 0; j < n; j++) mean += a[j] / (real)n;
-    for (j = 0; j < n; j++) y[j] = (a[j] - mean - v[j] * along_v) * v[n];
-}
-""",
-    "bend_norm": """\
-static void bend_norm(const real *v, const real *s, real *q, int n)
-{
-    const real q_v = dot(q, v, n) / (real)n, s_v = dot(s, v, n) / (real)n;
-    real mean_q = 0.0, mean_s = 0.0, both;
-    int j;
-    for (j = 0; j < n; j++) mean_q += q[j] / (real)n;
-    for (j = 0; j < n; j++) mean_s += s[j] / (real)n;
-    both = dot(q, s, n) / (real)n - mean_q * mean_s - 3.0 * q_v * s_v;
-    for (j = 0; j < n; j++)
-        q[j] = -v[n] * v[n] * (v[j] * both + (q[j] - mean_q) * s_v + (s[j] - mean_s) * q_v);
-}
-""",
-    "along": """\
-/* The derivatives of a softmax, whose values are p, times a. */
-static void along(const real *p, const real *a, real *y, int n)
-{
-    const real mean = dot(p, a, n);
-    int j;
-    for (j = 0; j < n; j++) y[j] = p[j] * (a[j] - mean);
-}
-""",
-    "bend_softmax": """\
-static void bend_softmax(const real *p, const real *g, const real *s, real *q, int n)
-{
-    const real mean_g = dot(p, g, n), mean_s = dot(p, s, n);
-    int j;
-    for (j = 0; j < n; j++) q[j] = g[j] * (s[j] - mean_s) - s[j] * mean_g;
-    along(p, q, q, n);
-}
-""",
+    name: C[name]
+    for name in ("dot", "back", "add_rows", "reject", "bend_norm", "along", "bend_softmax")
 }
 
 
@@ -313,7 +224,7 @@ class Derivatives(Body):
         """Add a function of single values, by tables of values and derivatives."""
         name, d = f"derive_{layer.kind}_{layer.name}", f"d_{len(self.buffers)}"
         row = {**rows[layer.name]._asdict(), **options, "value": values[layer.name]}
-        piece = ELEMENTWISE.format(name=name, **row).replace("HEADS", str(layer.heads))
+        piece = C["elementwise"].format(name=name, **row).replace("HEADS", str(layer.heads))
         self.call(name, piece, *self.constants(layer).values(), self.room(d, 2 * self.width))
         self.nonlinear(layer, LINK_STEP if layer.kind == "link" else ELEMENTWISE_STEP, d=d)
 
@@ -341,56 +252,7 @@ class Derivatives(Body):
 
 
 # Declarations of the functions, by the array that each computes last.
-DECLARED = {
-    "jacobian": """\
-/* The same, and derivatives: jacobian[o * {inputs} + i] is that of y[o] by x[i]. */
-void {name}_jacobian(const real *x, real *yPARAMETERS);
-""",
-    "hessian": """\
-/* The same, and second derivatives: hessian[(o * {inputs} + i) * {inputs} + j] is that of y[o]
-   by x[i] and x[j]. */
-void {name}_hessian(const real *x, real *yPARAMETERS);
-""",
-}
-
-
-# The interface in which CasADi calls compiled functions; matrices are stored column after column.
-CASADI = """\
-#ifdef FASTMLP_CASADI
-typedef long long int casadi_int;
-/* Rows, columns, 1: of inputs, outputs, their derivatives and second derivatives. */
-static const casadi_int dense[] = {{
-    {inputs}, 1, 1, {outputs}, 1, 1, {outputs}, {inputs}, 1, {rows}, {inputs}, 1
-}};
-static const casadi_int zeros[{outputs} + 3] = {{{rows}, {outputs}}};
-{functions}#endif
-"""
-CASADI_FUNCTION = """\
-
-int {f}(const double **arg, double **res, casadi_int *iw, double *w, int mem)
-{{
-    real *const x = (real *)w, *const y = x + {inputs}, *const jacobian = y + {outputs};
-    real *const hessian = jacobian + {rows}, *const result = {result};
-    double *out = res[0];
-    int o, i;
-    for (i = 0; i < {inputs}; i++) x[i] = arg[0] ? (real)arg[0][i] : 0.0;
-    {call};
-    for (i = 0; out && i < {entries}; i++)
-        for (o = 0; o < {outputs}; o++) *out++ = (double)result[o * {entries} + i];
-    (void)iw, (void)mem, (void)hessian;
-    return 0;
-}}
-casadi_int {f}_n_in(void) {{ return {order} + 1; }}
-casadi_int {f}_n_out(void) {{ return {order} < 2 ? 1 : 2; }}
-const casadi_int *{f}_sparsity_in(casadi_int i) {{ return dense + 3 * i; }}
-const casadi_int *{f}_sparsity_out(casadi_int i) {{ return i ? zeros : dense + 3 * ({order} + 1); }}
-int {f}_work(casadi_int *n_arg, casadi_int *n_res, casadi_int *n_iw, casadi_int *n_w)
-{{
-    *n_arg = {order} + 1, *n_res = 2, *n_iw = 0;
-    *n_w = {inputs} + {outputs} + {rows} * ({inputs} + 1);
-    return 0;
-}}
-"""
+DECLARED = {name: C[name] for name in ("jacobian", "hessian")}
 
 
 def is_bent(layer: Layer) -> bool:
@@ -420,12 +282,13 @@ def add(source: NetworkSource, nets: Sequence[list[Layer]], derivatives: int) ->
     for order, what in enumerate(["predict", *DECLARED][: derivatives + 1]):
         if order:
             add_order(source, nets, order)
-        functions += CASADI_FUNCTION.format(
+        functions += C["casadi_function"].format(
             f="jac_" * order + name,
             call=f"{name}_{what}(x, {', '.join(arrays[: order + 1])})",
             **{"order": order, "result": arrays[order], "entries": inputs**order, **fields},
         )
-    source.write(CASADI.format(functions=functions, **fields), source.dtype)
+    # CasADi stores matrices column after column.
+    source.write(C["casadi"].format(functions=functions, **fields), source.dtype)
 
 
 def add_order(source: NetworkSource, nets: Sequence[list[Layer]], order: int) -> None:

@@ -43,7 +43,7 @@ TYPES = {
 class Source:
     """Base of a model's source and header; ``fields`` fill the templates."""
 
-    defined, predict = text.INPUTS, text.PREDICT  # of the header
+    defined, predict = text.INPUTS, text.C["predict"]  # of the header
     stack_bytes = 0
 
     def __init__(
@@ -79,7 +79,7 @@ class Source:
     def header(self) -> str:
         """Return the text of the header."""
         declared = text.typed("".join(self.declared).format(**self.fields), self.public)
-        return text.HEADER.format(
+        return text.C["header"].format(
             defined=self.defined.format(**self.fields),
             declared=declared
             + "".join(f"extern {declaration};\n" for declaration in self.values[:1]),
@@ -98,7 +98,7 @@ class Source:
         errors = (self.dtype, unit), (self.public, largest(expected))
         allowed = ALLOWED * max(float(np.finfo(kind).eps) * size for kind, size in errors)
         rows += text.constants("real", "expected", expected.astype(self.public))
-        main = text.MAIN.format(
+        main = text.C["main"].format(
             rows=rows,
             allowed=text.number(allowed, self.public),
             n=len(expected),
@@ -139,14 +139,14 @@ class NetworkSource(Source):
         self, body: Body, suffix: str = "", parameters: str = "", arguments: str = ""
     ) -> str:
         """Write the function of the k-th network, and return the code that mixes their values."""
-        self.functions["mix"] = text.MIX
+        self.functions["mix"] = text.C["mix"]
         of = f"{self.n_nets} networks"
         member = {"of": of, "suffix": suffix, "real": "real", "more": parameters}
-        self.write(text.MEMBER.format(**member, **self.fields, body=body.text()), self.dtype)
+        self.write(text.C["member"].format(**member, **self.fields, body=body.text()), self.dtype)
         body.buffers["p"] = self.columns
         means = self.columns // 2 if self.model.spec.loss.predicts_variance else self.columns
         sizes = {"n": self.n_nets, "means": means, "columns": self.columns}
-        return text.MIXTURE.format(y=self.y, suffix=suffix, more=arguments, **sizes)
+        return text.C["mixture"].format(y=self.y, suffix=suffix, more=arguments, **sizes)
 
     def function(
         self, name: str, body: Body, code: str, parameters: str = "", last: str = ""
@@ -263,7 +263,7 @@ class Body:
 
     def scale(self, layer: Layer) -> None:
         """Add the scaling of inputs."""
-        self.source.functions["shift"] = text.SHIFT
+        self.source.functions["shift"] = text.C["shift"]
         source, target = self.move(self.width)
         arguments = ", ".join([source, *self.constants(layer).values(), target, str(self.width)])
         self.calls.append(f"shift({arguments});")
@@ -271,7 +271,7 @@ class Body:
     def call(self, name: str, piece: str, *arguments: str) -> None:
         """Add a call of a helper function that changes the current values in place."""
         if "sigmoid(" in piece:
-            self.source.functions["sigmoid()"] = text.SIGMOID
+            self.source.functions["sigmoid()"] = text.C["sigmoid"]
         self.source.functions[name] = piece
         self.calls.append(f"{name}({', '.join([self.at, *arguments, str(self.width)])});")
 
@@ -293,16 +293,16 @@ WRITERS: dict[str, Any] = {
     "linear": Body.product,
     "layer_norm": lambda body, layer: body.normalize(layer),
     "keep": lambda body, layer: body.stored.update({layer.name: body.at}),
-    "skip": lambda body, layer: body.call("add", text.ADD, body.stored.pop("block")),
+    "skip": lambda body, layer: body.call("add", text.C["add"], body.stored.pop("block")),
     "activation": lambda body, layer: body.apply(
-        *(layer, f"apply_{layer.name}", text.FUNCTION),
-        text.EACH.format(text.ACTIVATIONS[layer.name]),
+        *(layer, f"apply_{layer.name}", text.C["function"]),
+        text.EACH.format(value=text.ACTIVATIONS[layer.name]),
     ),
     "parametric": lambda body, layer: body.apply(
-        *(layer, f"parametric_{layer.name}", text.PARAMETRIC), text.ACTIVATIONS[layer.name]
+        *(layer, f"parametric_{layer.name}", text.C["parametric"]), text.ACTIVATIONS[layer.name]
     ),
     "link": lambda body, layer: body.apply(
-        *(layer, f"apply_{layer.name}", text.FUNCTION),
+        *(layer, f"apply_{layer.name}", text.C["function"]),
         text.LINKS[layer.name].replace("HEADS", str(layer.heads)),
     ),
 }

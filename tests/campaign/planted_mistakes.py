@@ -69,7 +69,7 @@ _SWAPPED = _rows(
     ("_network/tensors.py", "for arrays in kinds for array in arrays]", "for arrays in kinds for array in arrays[::-1]]", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
     ("_network/schedules.py", "_half_cosine(self.peak / self.start_divisor, self.peak, share / warm)", "_half_cosine(self.peak, self.peak / self.start_divisor, share / warm)", "network/test_optimizers.py network/test_scheduled.py"),
     ("_models/ensemble/member_data.py", "np.searchsorted(union, numbers)", "np.searchsorted(numbers, union)", "models/test_ensemble.py models/test_joint.py models/test_ensemble_life.py"),
-    ("_export/c_text.py", "k + 1, {means}, {columns})", "k + 1, {columns}, {means})", "export/test_networks.py"),
+    ("data/c_templates.txt", "k + 1, $means, $columns)", "k + 1, $columns, $means)", "export/test_networks.py"),
     ("_export/onnx_nodes.py", "return mean, g.Exp(logarithm)", "return logarithm, g.Exp(mean)", "export/test_networks.py"),
     ("_training/weight_average.py", "AveragingState(raw, mean, max(1, n))", "AveragingState(mean, raw, max(1, n))", "network/test_averaging.py"),
     ("_training/metrics.py", "f(y, p)) for name", "f(p, y)) for name", "training/test_metrics.py"),

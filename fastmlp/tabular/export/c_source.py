@@ -100,7 +100,7 @@ class TableSource(Source):
         size = table_text.SIZE[model.has_variances].format(power=power, **fields)
         quantiles = table_text.LEVELS.format(**fields) if levels else ""
         derived = table_text.DERIVED.format(**fields) if derive else ""
-        ends = [text.MIX, table_text.BLEND.format(derived=derived, groups=groups, **fields)]
+        ends = [text.C["mix"], table_text.BLEND.format(derived=derived, groups=groups, **fields)]
         ends.append(table_text.FINISH[kind].format(size=size, quantiles=quantiles, **fields))
         ends += [table_text.LOOKUP.format(**fields)] if self._categories else []
         self.write("\n".join(ends), DOUBLE)
@@ -193,7 +193,7 @@ class TableSource(Source):
         scale = [] if group.target is None else constants("target", group.target)
         body.calls.append(f"decode({', '.join(['p', *scale, 'y'])});")
         member = {"of": f"{title} units", "suffix": f"_{number}", "real": "double", "more": ""}
-        self.write(text.MEMBER.format(body=body.text(), **member, **self.fields), self.dtype)
+        self.write(text.C["member"].format(body=body.text(), **member, **self.fields), self.dtype)
         return body
 
     def main(self, table: Table, few: Array, expected: Array) -> str:

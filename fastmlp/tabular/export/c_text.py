@@ -215,7 +215,8 @@ GROUP = """\
 
 # C code that computes the final outputs, by the kind of labels.
 FINISH: dict[Any, str] = {
-    "largest": text.FUNCTION.format(name="softmax", body=text.LINKS["softmax"])
+    "largest": text.C["function"]
+    .format(name="softmax", body=text.LINKS["softmax"])
     .replace("{", "{{")
     .replace("}", "}}")
     + f"""
