@@ -15,7 +15,13 @@ HERE = ("gcc", "-std=c99")
 COMPILERS = pytest.mark.parametrize(
     "command",
     [
-        pytest.param(each, marks=pytest.mark.skipif(not shutil.which(each[0]), reason="not here"))
+        pytest.param(
+            each,
+            marks=[
+                pytest.mark.skipif(not shutil.which(each[0]), reason="not here"),
+                *[pytest.mark.slow] * each[0].startswith("clang"),  # gcc's warnings are much alike
+            ],
+        )
         for each in (
             HERE,
             ("clang", "-std=c99"),

@@ -239,7 +239,7 @@ def test_machinery_of_scikit_learn():
     assert np.isfinite(pipeline.fit(X, Y).score(X, Y))
     search = GridSearchCV(regressor(), {"loss": ["squared_error", "absolute_error"]}, cv=2)
     assert search.fit(X, Y).best_score_ > 0.3
-    assert cross_val_score(classifier(), X, LABELS, cv=2, n_jobs=2).min() > 0.5
+    assert cross_val_score(classifier(), X, LABELS, cv=2).min() > 0.5
 
 
 def test_weights():

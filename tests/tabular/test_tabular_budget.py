@@ -132,9 +132,12 @@ CASES = {
     "two recipes": (regressor, WIDE[:, 0], {"recipes": [{"bins": 8}, {"bins": 0, "depth": 5}]}),
     "two stages": (regressor, WIDE[:, 0], {"preset": "default"}),
 }
+SLOW = ("variances", "several numbers", "wide", "two recipes")
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in CASES]
+)
 def test_the_estimate_of_memory_is_near_the_peak(name, monkeypatch):
     make, y, options = CASES[name]
     monkeypatch.setattr(presets, "FEWEST_EPOCHS", 2)

@@ -15,6 +15,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 import fastmlp
 from fastmlp import TabMLPClassifier, TabMLPRegressor
+from fastmlp.tabular import distilled
 
 SHORT = {"preset": "fast", "random_state": 0, "epochs": 4, "members": 4}
 RNG = np.random.default_rng(0)
@@ -28,6 +29,13 @@ def distill(teacher, y=NOISY, rows=X, **options):
     kind = TabMLPClassifier if hasattr(teacher, "predict_proba") else TabMLPRegressor
     options = {"student": kind(**SHORT), "mixtures": 1000} | options
     return fastmlp.distill(teacher, rows, y, **options)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_lessons():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(distilled, "EPOCHS", 15)
+        yield
 
 
 @pytest.fixture(scope="module")
