@@ -51,11 +51,15 @@ MODELS = {
 }
 SCHEDULE = fastmlp.AdamW(fastmlp.Cosine(0.05, 24), weight_decay=lambda step: 0.001 * step)
 OPTIMIZERS = {cases.optimizer_id(each): {"optimizer": each} for each in cases.OPTIMIZERS}
+OPERATORS = {
+    **{"layer_norm": ["before", "after"], "scale": True, "parametric": True},
+    **{"skip": 1, "linear_path": True},
+}
 # Options of `fit`; "model" has those of the model.
 FITS = {
     "plain": {},
     "float64, dropout": {"model": {"dropout": 0.3, "dtype": "float64"}, "l2": 0.01},
-    "float64, norm": {"model": {"layer_norm": "before", "scale": True, "dtype": "float64"}},
+    "all operators": {"model": {"dtype": "float64", "layer_sizes": [3, 5, 5, 2], **OPERATORS}},
     "in order, two threads": {"shuffle": False, "n_threads": 2},
     "schedules": {"optimizer": SCHEDULE, "dropout": fastmlp.Cosine(0.4, 20)},
     "validation": {"validation_data": HELD},

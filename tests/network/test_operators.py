@@ -1,8 +1,6 @@
 """What a network may have besides affine layers: gradients, training, copies and files."""
 
-import copy
 import itertools
-import pickle
 import re
 import zlib
 from pathlib import Path
@@ -89,25 +87,6 @@ def everything(net):
 
 def moved(net, before):
     return [not np.array_equal(p, q) for p, q in zip(everything(net), before, strict=True)]
-
-
-@every_norm
-@every_option
-def test_copies_pickles_states_and_files_go_on_bit_for_bit(mlp, options, norm, tmp_path):
-    net = make(mlp, layer_norm=norm, **options, dropout=0.2)
-    net.partial_fit(X, Y, batch_size=16)
-    net.save(tmp_path / "net")
-    twins = [copy.deepcopy(net), pickle.loads(pickle.dumps(net)), fastmlp.load(tmp_path / "net")]
-    frozen = pickle.loads(pickle.dumps(net.predictor()))
-    other = make(mlp, layer_norm=norm, **options, dropout=0.2, rng=5)
-    other.load_state_dict(net.state_dict())
-    for predict in (frozen, other.predict):
-        np.testing.assert_array_equal(predict(X), net.predict(X))
-    net.partial_fit(X, Y, batch_size=16)
-    for twin in twins:
-        assert repr(twin) == repr(net)
-        twin.partial_fit(X, Y, batch_size=16)
-        np.testing.assert_equal(everything(twin), everything(net))
 
 
 # Kinds of tensors: the option, the attribute that shows it, the first value of all elements.

@@ -59,7 +59,6 @@ def address(served, key="secret"):
     return f"s3://AKID:{key}@bucket?{options}"
 
 
-HIVE = {"columns": ["x", "year"]}
 DOORS = {
     "folder": lambda folder, _: {"data": folder},
     "path": lambda folder, _: {"data": f"{folder}/"},
