@@ -17,8 +17,10 @@ from fastmlp._core.charts import Axes
 from fastmlp._core.page import Section, bars, table
 from fastmlp.tabular import inspection
 from fastmlp.tabular.columns import Array, Column, Table
+from fastmlp.tabular.epoch_selection import mean_cost
 from fastmlp.tabular.fitted_table import FittedTable
 from fastmlp.tabular.scores import MEANINGS, codes_of, constant_scores, is_worthless, scores
+from fastmlp.tabular.targets import mean_of_targets
 
 MOST_POINTS = 600  # of a scatter plot
 MOST_CLASSES = 30  # of a confusion matrix
@@ -109,10 +111,17 @@ def write(
 def lead(evidence: Evidence | None, fitted: FittedTable) -> str:
     """Return the sentence with which a page opens."""
     if evidence is None:
-        report = fitted.facts.report
+        report, target, beside = fitted.facts.report, fitted.target, ""
+        metric, score = report.metric, report.together
+        if fitted.rows is not None and not target.loss.levels:
+            target, held_out = fitted.rows[1], fitted.out_of_fold
+            weights, p = held_out.weights, fitted.calibration.scored(held_out.predictions)
+            metric, score = target.metric, target.shown(mean_cost(target, p, weights))
+            constant = target.shown(mean_cost(target, mean_of_targets(target, weights), weights))
+            beside = f"; that of always predicting the mean would be {constant:.4g}"
         return (
-            f"The {report.metric} of predictions of rows that the networks had not learned from is "
-            f"{report.together:.4g}."
+            f"The {metric} of predictions of rows that the networks had not learned from is "
+            f"{score:.4g}{beside}."
         )
     values, name = evidence.scores, evidence.name
     constant_name, constant = evidence.constant

@@ -198,6 +198,21 @@ def weighed(target: Any, weights: Array | None) -> Array | None:
     return shares if weights is None else shares * weights
 
 
+def unweighed(target: Any, weights: Array | None) -> Array | None:
+    """Return the weights of rows that `weighed` has got."""
+    shares = weighed(target, None)
+    return weights if weights is None or shares is None else weights / shares
+
+
+def mean_of_targets(target: Any, weights: Array | None) -> Array:
+    """Return the means of the targets as a prediction for each row, with variances if any."""
+    y = target.y.astype(float)
+    mean = _mean(y, unweighed(target, weights))
+    variances = [_deviation(y, mean, unweighed(target, weights)) ** 2]
+    heads = [mean] + variances * target.loss.predicts_variance
+    return np.tile(np.concatenate(heads), (len(y), 1))
+
+
 def _mean(y: Array, weights: Array | None) -> Array:
     """Return the mean of each column, without values that are NaN."""
     missing = np.isnan(y)

@@ -31,7 +31,7 @@ from fastmlp.tabular.targets import (
     MultiLabelTarget,
     NumericTarget,
     check_present,
-    shares_of,
+    unweighed,
 )
 
 SMALLEST_SHRINK = 0.8  # of the residuals of all members to those of the members that hold a row out
@@ -138,9 +138,7 @@ class NumberTask:
         is_monotone = any((self.parameters["monotone"] or {}).values())
         has_variances = predictions.shape[1] > m
         sizes = np.sqrt(predictions[:, m:].T) if has_variances else [None] * m
-        missing, shares = np.isnan(target.y), shares_of(target.y)
-        if shares is not None and weights is not None:  # of a target that is there, the user's
-            weights = weights / shares
+        missing, weights = np.isnan(target.y), unweighed(target, weights)
         y, w = np.where(missing, predictions[:, :m], target.y), [weights] * m
         for k in np.flatnonzero(missing.any(axis=0)):
             w[k] = np.where(missing[:, k], 0.0, 1.0 if weights is None else weights)

@@ -29,7 +29,7 @@ from fastmlp.tabular.folds import Splits, parts_of
 from fastmlp.tabular.members import GROUPS, Members, frozen
 from fastmlp.tabular.presets import BETA_2, even
 from fastmlp.tabular.reading import used_rows
-from fastmlp.tabular.targets import weighed, with_rows
+from fastmlp.tabular.targets import unweighed, weighed, with_rows
 from fastmlp.tabular.training import calibrated
 
 MOST_ROWS = 1_024  # that are predicted before they are learned from
@@ -145,9 +145,8 @@ def _latest(fitted: FittedTable) -> list[LatestRows]:
     if fitted.latest is None:
         return []
     y, held_out = fitted.latest, fitted.out_of_fold
-    weights = np.ones(len(y)) if held_out.weights is None else held_out.weights
-    if (shares := weighed(with_rows(fitted.target, y), None)) is not None:
-        weights = weights / shares
+    weights = unweighed(with_rows(fitted.target, y), held_out.weights)
+    weights = np.ones(len(y)) if weights is None else weights
     table = None if fitted.rows is None else fitted.rows[0]
     return [LatestRows(y, weights, held_out.predictions, table)]
 

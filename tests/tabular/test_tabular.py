@@ -193,6 +193,25 @@ def test_frames_of_all_kinds_of_columns(tmp_path):
     np.testing.assert_array_equal(model.predict(frame[frame.columns[::-1]]), right)
 
 
+ABOVE = (X > X.mean(axis=0)) * 1
+P = ABOVE.mean(axis=0)
+GAPS = np.c_[Y, np.where(np.arange(len(Y)) % 3, -Y, np.nan)]
+SEVERAL = {
+    "numbers": (regressor, np.c_[Y, -Y], 1.0),
+    "gaps": (regressor, GAPS, 1.0),
+    "variances": (lambda: regressor(loss="gaussian"), np.c_[Y, -Y] / Y.std(), 1.4189),
+    "labels": (classifier, ABOVE, np.mean(-P * np.log(P) - (1 - P) * np.log(1 - P))),
+}
+
+
+@pytest.mark.parametrize("kind", SEVERAL)
+def test_a_page_of_several_targets_names_the_error_of_their_means(kind, tmp_path):
+    make, y, expected = SEVERAL[kind]
+    make().fit(X, y).report().save(tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert f"; that of always predicting the mean would be {expected:.4g}.</" in page
+
+
 def test_a_table_that_says_nothing():
     model = regressor().fit(np.ones((20, 2)), Y[:20])
     assert len(model.report().left_out) == 2
