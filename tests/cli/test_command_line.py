@@ -387,6 +387,7 @@ def test_progress_is_shown_on_a_terminal(folder):
     assert f"rmse         {score}" in report
 
 
+@pytest.mark.slow
 def test_bench_compares_what_is_installed(tmp_path):
     more = ("-o", "b.json", "--report", "b.html")
     words = ("bench", "--seconds", "0.2", "--only", "scikit-learn", *more)

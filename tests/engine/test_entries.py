@@ -19,7 +19,7 @@ from fastmlp._network.sparse import rows_of
 from fastmlp._network.spec import BLOCK_ROWS
 
 LEVELS = native_engine.available_levels()
-NETWORKS = 100
+SEEDS = [range(30), pytest.param(range(30, 100), marks=pytest.mark.slow)]  # of networks
 INPUTS = (1, 2, 7, 31, 63, 64, 65, 100, 257, 530)
 WIDTHS = (1, 3, 8, 16, 17, 33, 64, 100, 130)
 OUTPUTS = (1, 1, 2, 5, 40)
@@ -70,8 +70,9 @@ def results(engine, data, batch_size, optimizer, n_threads, **options):
 
 @pytest.mark.parametrize("dtype", cases.DTYPES)
 @pytest.mark.parametrize("level", LEVELS)
-def test_sparse_rows_have_the_bits_of_dense_rows(level, dtype):
-    for seed in range(NETWORKS):
+@pytest.mark.parametrize("seeds", SEEDS, ids=str)
+def test_sparse_rows_have_the_bits_of_dense_rows(seeds, level, dtype):
+    for seed in seeds:
         rng = np.random.default_rng(seed)
         spec = random_network(rng, dtype)
         dense, stored, batch_size = random_data(rng, spec)
@@ -79,12 +80,7 @@ def test_sparse_rows_have_the_bits_of_dense_rows(level, dtype):
         options = OPTIONS[rng.integers(len(OPTIONS))]
         every = []
         with cases.row(f"{seed}: {spec}, {optimizer}, {options}"):
-            for data, n_threads in (
-                (dense, 1),
-                (stored, 1),
-                (stored, 2),
-                (stored, 3),
-            ):
+            for data, n_threads in ((dense, 1), (stored, 1), (stored, 2), (stored, 3)):
                 engine, _ = cases.engines(spec, level, np.random.default_rng(seed))
                 every.append(results(engine, data, batch_size, optimizer, n_threads, **options))
             for values, array in every[1:]:

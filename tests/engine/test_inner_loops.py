@@ -76,7 +76,10 @@ needs_objdump = pytest.mark.skipif(shutil.which("objdump") is None, reason="need
 @needs_objdump
 @pytest.mark.parametrize(
     ("level", "dtype", "path"),
-    inner_loops.modules(),
+    [
+        pytest.param(*row, marks=[pytest.mark.slow] * (row[1] != "float32"))
+        for row in inner_loops.modules()
+    ],
     ids=lambda value: getattr(value, "name", value),
 )
 def test_inner_loops_of_the_build(level, dtype, path):
