@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import itertools
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -53,10 +54,13 @@ class ArrowBlocks:
         The column with the targets, or several columns: y then has shape (n, len(target)). Without
         targets, the blocks serve ``MLP.predict`` alone.
     features : str or sequence of str, optional
-        The columns of X; by default all of the first table that are not target or weight, in its
+        The columns of X; by default all of the first table that are named in no other role, in its
         order. Later tables and files are read by these names.
     weight : str, optional
         The column with sample weights.
+    dy : str or sequence of str, optional
+        Columns with derivatives to learn, as ``dy`` of ``MLP.fit``: of the first target by each
+        feature in turn, then those of the next target. Missing values are unknown derivatives.
     rows : int
         Largest number of rows in a block, at least 1.
     filter : pyarrow.compute.Expression, optional
@@ -69,9 +73,9 @@ class ArrowBlocks:
     ImportError
         If pyarrow is missing.
     TypeError, ValueError
-        If an argument is none of these, or a target is also a feature or the weight; while reading,
-        if a column is missing, occurs twice, holds no numbers, or has missing values. The error
-        names file, row group, row and column.
+        If an argument is none of these, or a target or derivative has another role, too; while
+        reading, if a column is missing, occurs twice, holds no numbers, or has missing values. The
+        error names file, row group, row and column.
 
     Notes
     -----
@@ -99,6 +103,7 @@ class ArrowBlocks:
         *,
         features: str | Sequence[str] | None = None,
         weight: str | None = None,
+        dy: str | Sequence[str] | None = None,
         rows: int = 65_536,
         filter: Any = None,  # noqa: A002 pyarrow's name
         filesystem: Any = None,
@@ -107,13 +112,18 @@ class ArrowBlocks:
         self.targets = [] if target is None else _columns("target", target)
         self.target, self.weight = target, weight
         self.features = None if features is None else _columns("features", features)
-        for name in self.targets:
-            if name == weight or name in (self.features or ()):
-                role = "weight" if name == weight else "feature"
-                raise ValueError(
-                    f"the column {name!r} is target and {role} but a target is predicted from "
-                    "other columns: name it once"
-                )
+        self.dy = [] if dy is None else _columns("dy", dy)
+        if self.dy and not self.targets:
+            raise ValueError("dy is passed without a target but it has its derivatives: pass both")
+        others: dict[str, list[Any]] = {"weight": [weight], "feature": self.features or []}
+        for role, names in {"target": self.targets, "dy": self.dy}.items():
+            for name, other in itertools.product(names, others):
+                if name in others[other]:
+                    raise ValueError(
+                        f"the column {name!r} is {role} and {other} but a network predicts from "
+                        "other columns: name it once"
+                    )
+            others[role] = names
         self.rows = check_count("rows", rows, example=65_536)
         self.data = data
         if isinstance(data, (list, tuple)) and not data:
@@ -149,11 +159,11 @@ class ArrowBlocks:
                     f"{name} out, and let the data be what it would make of them"
                 )
 
-    def __iter__(self) -> Iterator[tuple[Array, ...]]:
+    def __iter__(self) -> Iterator[tuple[Array | None, ...]]:
         """Yield the blocks, from the first row to the last."""
         return self.ordered(None)
 
-    def ordered(self, order: Order | None) -> Iterator[tuple[Array, ...]]:
+    def ordered(self, order: Order | None) -> Iterator[tuple[Array | None, ...]]:
         """Yield the blocks in an order, see `batches`."""
         for batch in self.batches(order):
             yield self._block(batch)
@@ -194,7 +204,7 @@ class ArrowBlocks:
     def for_features(self, names: Sequence[str]) -> ArrowBlocks:
         """Return a source of the same rows with these features alone."""
         source = copy.copy(self)
-        source.targets, source.target, source.weight = [], None, None
+        source.targets, source.target, source.weight, source.dy = [], None, None, []
         source.features = list(names)
         return source
 
@@ -245,8 +255,8 @@ class ArrowBlocks:
         return self._checked_names([*group.file_names, *group.keys], group.path)
 
     def _checked_names(self, names: Sequence[str], where: str) -> list[str]:
-        """Return the columns to read: those of X, then targets, then the weight."""
-        others = self.targets if self.weight is None else [*self.targets, self.weight]
+        """Return the columns to read: those of X, then targets, derivatives, and the weight."""
+        others = [*self.targets, *self.dy, *([] if self.weight is None else [self.weight])]
         features = self.features
         if features is None:
             features = [name for name in names if name not in others]
@@ -258,20 +268,25 @@ class ArrowBlocks:
                 )
         if not features:
             raise ValueError(f"{where} has no columns besides target and weight: name features")
+        if self.dy and len(self.dy) != (n := len(self.targets) * len(features)):
+            raise ValueError(
+                f"dy has {len(self.dy)} columns but {len(self.targets)} targets of {len(features)} "
+                f"features have {n} derivatives: name a column for each"
+            )
         self.features = features  # later files may have their columns in another order
         return [*features, *others]
 
-    def _block(self, part: Batch) -> tuple[Array, ...]:
-        """Return X, y, and the weights if there are any, of some rows."""
-        batch, names = part.batch, part.names
-        n_features = len(names) - len(self.targets) - (self.weight is not None)
-        gaps = set(self.targets if len(self.targets) > 1 else ())
+    def _block(self, part: Batch) -> tuple[Array | None, ...]:
+        """Return X, y, weights and derivatives of some rows, without those that are not there."""
+        batch, names, m = part.batch, part.names, len(self.targets)
+        n_features = len(names) - m - len(self.dy) - (self.weight is not None)
+        gaps = {*self.dy, *(self.targets if self.dy or m > 1 else ())}
         columns = [
             numbers_of(batch.column(name), name, part.place, k < n_features, name in gaps)
             for k, name in enumerate(names)
         ]
         weights = [columns.pop()] if self.weight is not None else []
-        features, targets = columns[:n_features], columns[n_features:]
+        features, targets = columns[:n_features], columns[n_features : n_features + m]
         dtype = np.result_type(*(column.dtype for column in features))
         X = np.empty((batch.num_rows, len(features)), dtype if dtype.kind == "f" else np.float64)
         for k, column in enumerate(features):
@@ -279,7 +294,10 @@ class ArrowBlocks:
         if not targets:
             return (X,)
         y = targets[0] if isinstance(self.target, str) else np.column_stack(targets)
-        return (X, y, *weights)
+        if not self.dy:
+            return (X, y, *weights)
+        derivatives = np.column_stack(columns[n_features + m :]).reshape(len(X), m, n_features)
+        return (X, y, weights[0] if weights else None, derivatives)
 
 
 def _is_parquet(data: Any) -> bool:

@@ -82,7 +82,8 @@ def data(
     if not is_source:
         raise TypeError(
             f"y is None and X is a {type(x).__name__}, no source of blocks: pass X and y, or as X "
-            "a callable or an object that yields (X, y) or (X, y, sample_weight)"
+            "a callable or an object that yields (X, y), (X, y, sample_weight) or (X, y, "
+            "sample_weight, dy)"
         )
     for name, value in {"sample_weight": sample_weight, "dy": dy}.items():
         if value is not None:

@@ -65,6 +65,16 @@ class Blocks:
         self.arrays = {"X": X, "y": y, "sample_weight": sample_weight, "dy": dy}
         while len(self.arrays) > 1 and next(reversed(self.arrays.values())) is None:
             self.arrays.popitem()
+        if y is None and len(self.arrays) > 1:
+            raise TypeError(
+                f"{next(reversed(self.arrays))} is passed without y but belongs to targets: pass "
+                "y, with NaN where only dy is known"
+            )
+        if dy is not None and np.ndim(dy) not in (2, 3):
+            raise ValueError(
+                f"dy has shape {np.shape(dy)} but (n, fan-in) or (n, outputs, fan-in) is expected: "
+                "of one input pass dy[:, np.newaxis]"
+            )
         for name, array in self.arrays.items():
             if array is None and name == "sample_weight":
                 continue

@@ -255,6 +255,11 @@ class BlockStream:
                 "(X, y, sample_weight, dy) is expected: yield such tuples"
             )
         x, y, weights, dy = (*block, None, None)[:4]
+        if y is None:
+            raise TypeError(
+                "y of a block is None but targets are expected: let the source yield (X, y), (X, "
+                "y, sample_weight) or (X, y, sample_weight, dy), y with NaN where only dy is known"
+            )
         data = check.data(x, y, weights, self.spec, dy, self.dy_weight)
         names = "the dtype of X", "the dtype of y", "y.ndim", "sample_weight"
         form = _dtype(x), _dtype(y), data.targets.ndim, "None" if weights is None else "an array"

@@ -318,8 +318,7 @@ def _source(
     task_class: Any, parameters: Mapping[str, Any], source: ArrowBlocks, budget: Budget, rng: Any
 ) -> _Whole:
     """Read a source, or a sample of its rows."""
-    if not source.targets:
-        raise ValueError(sources.NO_TARGET)
+    sources.check_roles(source)
     if budget.deadline is not None or budget.is_limited:
         return _source_once(task_class, parameters, source, budget, rng)
     has_labels, began = task_class.has_classes, time.monotonic()

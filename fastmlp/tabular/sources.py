@@ -24,7 +24,6 @@ from fastmlp.tabular.columns import Array, Column, Columns, Table
 from fastmlp.tabular.forms import Form, Instants, of_kind
 
 CATEGORIES = ("bool", "string", "large_string", "binary", "large_binary", "fixed_size_binary")
-NO_TARGET = "the source has no target: pass ArrowBlocks(data, target)"
 Place = Callable[[int], str]  # the words for the place of a row of a batch
 
 
@@ -129,6 +128,14 @@ def read(
     return columns, table, np.concatenate(y), np.concatenate(weights) if weights else None
 
 
+def check_roles(source: ArrowBlocks) -> None:
+    """Raise ValueError for a source without a target, or with derivatives."""
+    if not source.targets:
+        raise ValueError("the source has no target: pass ArrowBlocks(data, target)")
+    if source.dy:
+        raise ValueError("the source has dy, which a table does not learn: train a fastmlp.MLP")
+
+
 def targets_of(source: ArrowBlocks, batches: Iterable[Batch], has_labels: bool) -> Array:
     """Return the targets of batches of a source."""
     return np.concatenate(
@@ -151,8 +158,7 @@ def learned(
     source: ArrowBlocks, columns: Columns, has_labels: bool
 ) -> Iterator[tuple[Table, Array, Array | None]]:
     """Yield such tables, and the targets and weights of their rows."""
-    if not source.targets:
-        raise ValueError(NO_TARGET)
+    check_roles(source)
     source = copy.copy(source)
     source.features = names = list(_names(source, columns))
     if both := {*source.targets} & {*names}:

@@ -94,6 +94,28 @@ def test_features_are_chosen_by_name():
     assert y.shape == (N,)
 
 
+@pytest.mark.parametrize("target", ["y", ["y", "z"]], ids=["one", "two"])
+@pytest.mark.parametrize("weight", [None, "w"])
+def test_derivatives_are_columns(target, weight, tmp_path):
+    rng, m = np.random.default_rng(0), len(target)
+    x, y, w = rng.normal(size=(N, 2)), rng.normal(size=(N, m)), rng.uniform(0.5, 1, N)
+    dy = rng.normal(size=(N, m, 2))
+    y[::5, 0] = dy[::3, 0, 1] = np.nan
+    names = ["a", "b", *target, *(f"{t}{f}" for t in target for f in "ab"), "w"]
+    arrays = [*x.T, *y.T, *dy.reshape(N, -1).T, w]
+    table = pyarrow.table(dict(zip(names, map(pyarrow.array, arrays), strict=True)))
+    parquet.write_table(table.select(names[::-1]), tmp_path / "t.parquet", row_group_size=50)
+    options = {"features": ["a", "b"], "dy": names[2 + m : -1], "weight": weight}
+    source = fastmlp.ArrowBlocks(tmp_path / "t.parquet", target, **options, rows=20)
+    net, other = (fastmlp.MLP([2, 4, m], activation="tanh", rng=0, dtype="float64") for _ in "ab")
+    one = net.fit(source, epochs=3, shuffle=False, dy_weight=2.0)
+    weights = w if weight else None
+    two = other.fit(x, y, sample_weight=weights, dy=dy, dy_weight=2.0, epochs=3, shuffle=False)
+    assert one.loss == two.loss
+    assert net.evaluate(source) == pytest.approx(other.evaluate(x, y, sample_weight=weights, dy=dy))
+    assert net.predict(fastmlp.ArrowBlocks(table, features=["a", "b"])).shape[0] == N
+
+
 def test_later_tables_are_read_by_the_names_of_the_first(tmp_path):
     turned = TABLE.select(TABLE.column_names[::-1])
     blocks = [*fastmlp.ArrowBlocks(written(tmp_path, TABLE, turned), "y")]
@@ -259,6 +281,18 @@ WRONG = {
         of(features=["a", "y"]),
         ValueError,
         "'y' is target and feature but",
+    ),
+    "a derivative among the features": (
+        of(features=["a", "b"], dy=["b", "n"]),
+        ValueError,
+        "'b' is dy and feature but",
+    ),
+    "a derivative as target": (of(dy=["y", "n"]), ValueError, "'y' is dy and target but"),
+    "derivatives without target": (of(target=None, dy="b"), ValueError, "dy is passed without"),
+    "too few derivatives": (
+        of(dy="b"),
+        ValueError,
+        "dy has 1 columns but 1 targets of 3 features have 3",
     ),
     "a target as weight": (of(weight="y"), ValueError, "'y' is target and weight but"),
     "no table": (of(lambda: None), TypeError, "data returned None .* but an Arrow table is exp"),

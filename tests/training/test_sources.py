@@ -174,6 +174,7 @@ WRONG = {
     "no source": (lambda: X, TypeError, "y is None"),
     "list": (lambda: [(X, Y)], TypeError, "y is None"),
     "number": (lambda: 3, TypeError, "y is None"),
+    "no targets": (lambda: lambda: [(X, None)], TypeError, "y of a block is None but"),
     "generator": (lambda: raising(), TypeError, "only once"),
     "no iterable": (lambda: lambda: 3, TypeError, "iterable"),
     "no return": (lambda: lambda: None, TypeError, "the source returned None .* but"),
@@ -332,7 +333,9 @@ def test_blocks_of_a_mapped_file(tmp_path, mode):
         (([[1.0]], Y), TypeError, "X has type list"),
         ((SimpleNamespace(shape=X.shape), Y), TypeError, "X has type SimpleNamespace"),  # a frame
         ((X, 3), TypeError, "y has type int"),
-        ((X, None, W), TypeError, "y has type NoneType"),
+        ((X, None, W), TypeError, "sample_weight is passed without y"),
+        ((X, None, None, X), TypeError, "dy is passed without y"),
+        ((X, Y, None, X[:, 0]), ValueError, r"dy has shape \(157,\) but"),
         ((None, Y), TypeError, "X has type NoneType"),
         ((X, Y[:9]), ValueError, "y has 9 rows but X has 157"),
         ((X, Y, W[:9]), ValueError, "sample_weight has 9 rows"),
@@ -340,7 +343,7 @@ def test_blocks_of_a_mapped_file(tmp_path, mode):
 )
 def test_blocks_complain(given, kind, message):
     with pytest.raises(kind, match=message):
-        fastmlp.Blocks(*given)
+        fastmlp.Blocks(*given[:3], **dict(zip(["dy"], given[3:], strict=False)))
 
 
 @pytest.mark.parametrize("rows", [0, -1, 1.5, "many"])
