@@ -39,6 +39,8 @@
 #define FROM_MEMORY(p) __asm__ volatile("" : : "r"(p) : "memory")
 #endif
 #define FM_INLINE static inline __attribute__((always_inline))
+/* For long code with many callers, none of which gains by a copy of it. */
+#define FM_OUTLINE static __attribute__((noinline))
 
 /* A loop of multiply-adds whose instructions a core fetches too slowly unless four turns are one. */
 #if !defined(__AVX2__)

@@ -43,7 +43,7 @@ FM_INLINE int64_t padded(int64_t columns) {
 
 /* Transpose rows of `width` values, row_stride apart and in panels, into columns of LANES; lanes without a row are 0 or
  * unchanged. If width > 1, a row ends at a whole vector, and the values in it past the row are read and not used. */
-FM_INLINE void to_columns(const real *from, int64_t row_stride, int64_t panel, int64_t rows, int64_t width,
+FM_OUTLINE void to_columns(const real *from, int64_t row_stride, int64_t panel, int64_t rows, int64_t width,
                           real *columns) {
     if (width == 1) {
         if (row_stride == 1) copy_values(columns, from, rows);
@@ -55,7 +55,7 @@ FM_INLINE void to_columns(const real *from, int64_t row_stride, int64_t panel, i
 }
 
 /* The opposite, into panels; values past the columns of a row stay 0. */
-FM_INLINE void from_columns(const real *columns, int64_t panel, int64_t rows, int64_t width, real *to) {
+FM_OUTLINE void from_columns(const real *columns, int64_t panel, int64_t rows, int64_t width, real *to) {
     if (width == 1) {
         for (int64_t i = 0; i < rows; i++) to[i * NR] = columns[i];
         return;
