@@ -111,7 +111,7 @@ cdef struct fm_buffers:  # of one batch
     fm_entries* entries  # the other inputs; NULL: there are none
     void** y  # per operator, [panels][panel_step / NR][NR]: outputs; the last z, then its gradient; y[-1]: x
     void** dz  # per operator: gradient of z; dz[last] is y[last], and dz[-1] x
-    # per operator but the last: derivative (times dropout), NULL if backward uses y. That of a parametric
+    # per operator but the last: its derivative (times dropout), NULL if backward uses y; that of a parametric
     # activation is stored with the operator before it.
     void** slope
     void** statistics  # per normalisation, in training: (rows, 2) mean and inverse standard deviation
@@ -249,7 +249,7 @@ cdef struct fm_kernels:
     int32_t piece_rows  # weight rows of a full piece, a multiple of 2 NR
     const char* level
     const char* compiler
-    # of an activation (table 0), loss (1) or optimizer (2); NULL after the last row
+    # returns the name of an activation (table 0), loss (1) or optimizer (2); NULL after the last row
     const char* (*row_name)(int32_t table, int32_t row) noexcept nogil
     bint has_bfloat16  # BFLOAT16_TILES were compiled
     int32_t chunk  # summed elements of a step of BFLOAT16_TILES

@@ -46,7 +46,7 @@ cdef class ThreadContext:
     cdef fm_thread_context c
     cdef fm_autotune autotune
     cdef Buffers buffers
-    cdef Derivatives derivatives  # if training is on derivatives by the inputs, too
+    cdef Derivatives derivatives  # memory of training on derivatives by the inputs, or None
     cdef int64_t copy_sizes[COPIES]  # elements of the arenas of copies
     cdef Memory memory
     cdef tuple drops  # for each hidden layer, whether it may have dropout; (): none may

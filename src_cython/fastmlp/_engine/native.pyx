@@ -214,7 +214,7 @@ cdef class Engine(Parameters):
         return 0
 
     cdef object set_totals(self, fm_task* task, data):
-        """Make gradients of data be used as they are; return an array, which must outlive the epoch."""
+        """Let an epoch use targets that are gradients as they are; return an array that must outlive it."""
         cdef cnp.ndarray totals
         if not data.is_gradient:
             return None

@@ -39,7 +39,7 @@ cdef class Parameters:
     cdef tuple tensors  # items of Spec.tensors: each kind and its shapes
     cdef const fm_tensor** flat  # all tensors, kind by kind; NULL for an empty one
     cdef double* dropout  # probability of each hidden layer
-    cdef tuple drops  # for each of them, whether it is above 0
+    cdef tuple drops  # whether the dropout of each hidden layer is above 0
     cdef Memory memory
     cdef object published, spare  # arenas
     cdef object stale  # inputs, outside of which `spare` has the published weights; None: it may have others

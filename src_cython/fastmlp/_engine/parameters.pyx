@@ -170,9 +170,9 @@ cdef class Parameters:
         return c
 
     cdef int choose_loss(self, fm_network* net, bint has_labels, bint is_gradient=False) except -1:
-        """Select the table row of the loss: some losses have one for labels and one for other targets.
+        """Set the network's loss and link to rows of the table; some losses have another row for labels.
 
-        With gradients in place of targets it is that whose gradient is the target.
+        If the targets are gradients, the loss is the one whose gradient is the target.
         """
         net.has_labels = has_labels
         net.loss = net.link = self.losses[self.spec.loss.native_row(has_labels)]
@@ -259,9 +259,10 @@ cdef class Parameters:
         return 0
 
     cdef int narrow(self, str weight_type) except -1:
-        """Keep the current weights, exact in this type, also in it, for single rows.
+        """Store the current weights, which numbers of a narrow type can hold, in that type, too.
 
-        The network can neither be trained nor differentiated then: there are no transposed copies.
+        Predictions of single rows read these copies. The network has no transposed copies then, so it can
+        neither be trained nor differentiated.
         """
         cdef int32_t kind, l, c
         cdef int64_t rows, units
@@ -312,7 +313,7 @@ cdef class Parameters:
         return copies
 
     def set_parameters(self, *kinds):
-        """Copy arrays like those of `parameters` in."""
+        """Publish copies of arrays, in the lists that `parameters` returns."""
         plain = [[np.ascontiguousarray(a, self.spec.dtype) for a in arrays] for arrays in kinds]
         found = tuple(tuple(a.shape for a in arrays) for arrays in plain)
         if found != tuple(shapes for _, shapes in self.tensors):
