@@ -75,7 +75,7 @@ def test_pipeline_grid_search_and_cross_validation(digits):
     x, y = digits
     pipeline = make_pipeline(StandardScaler(), classifier())
     assert pipeline.fit(x, y).score(x, y) > 0.8
-    search = GridSearchCV(pipeline, {"mlpclassifier__alpha": [1e-4, 1e4]}, cv=2, n_jobs=2)
+    search = GridSearchCV(pipeline, {"mlpclassifier__alpha": [1e-4, 1e4]}, cv=2)
     search.fit(x, y)
     assert search.best_params_ == {"mlpclassifier__alpha": 1e-4}
     scores = cross_validate(regressor(standardize=True), x, y, cv=2, return_train_score=True)

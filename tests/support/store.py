@@ -101,7 +101,7 @@ class Requests(http.server.BaseHTTPRequestHandler):
 def running(folder: Path) -> Iterator[Store]:
     """Serve a folder while the block runs."""
     with Store(folder) as store:
-        thread = threading.Thread(target=store.serve_forever, daemon=True)
+        thread = threading.Thread(target=store.serve_forever, args=[0.01], daemon=True)
         thread.start()
         try:
             yield store

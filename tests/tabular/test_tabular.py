@@ -193,7 +193,7 @@ def test_frames_of_all_kinds_of_columns(tmp_path):
     np.testing.assert_array_equal(model.predict(frame[frame.columns[::-1]]), right)
 
 
-ABOVE = (X > X.mean(axis=0)) * 1
+ABOVE = (X.mean(axis=0) < X) * 1
 P = ABOVE.mean(axis=0)
 GAPS = np.c_[Y, np.where(np.arange(len(Y)) % 3, -Y, np.nan)]
 SEVERAL = {

@@ -25,7 +25,7 @@ pytestmark = [
 
 @pytest.fixture
 def no_waiting(monkeypatch):
-    monkeypatch.setattr("fastmlp._training.parquet.PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr("fastmlp._training.parquet.retried.__defaults__", ((0.0, 0.0, 0.0),))
 
 
 @pytest.fixture
