@@ -20,20 +20,20 @@ from fastmlp._network.layer_norm import EPSILON
 BLOCK = 32
 
 
-def _templates() -> dict[str, str]:
-    """Return the pieces of C in the file of templates; those with $names are for ``str.format``."""
-    content = (pkgutil.get_data("fastmlp", "data/c_templates.txt") or b"").decode()
+def templates(file: str) -> dict[str, str]:
+    """Return the pieces of C in a file by name; those with $names are for ``str.format``."""
+    content = (pkgutil.get_data("fastmlp", f"data/{file}") or b"").decode()
     _, *pieces = re.split(r"^=== (\w+)\n", content, flags=re.MULTILINE)
-    templates = {}
+    named = {}
     for name, piece in zip(pieces[::2], pieces[1::2], strict=True):
         if "$" in piece:
             piece = piece.replace("{", "{{").replace("}", "}}")
             piece = re.sub(r"\$(?:(\w+)|\{\{(\w+)\}\})", r"{\1\2}", piece)
-        templates[name] = piece.rstrip("\n") + "\n"
-    return templates
+        named[name] = piece.rstrip("\n") + "\n"
+    return named
 
 
-C = _templates()
+C = templates("c_templates.txt")
 
 # The value at z. Comparisons are written as z < 0, so that NaN propagates.
 ACTIVATIONS = {

@@ -23,8 +23,8 @@ from fastmlp._engine import native_engine, predictor
 ROOT = Path(__file__).resolve().parents[2]
 INSTALLED = Path(predictor.__file__).parents[1]
 BINARIES = sorted(INSTALLED.rglob("*.so"))
-TEXTS = ("c_templates.txt", "digits.txt", "refusals.txt", "synonyms.txt")
-DATA = [f"data/{name}" for name in ("digits.npz", *TEXTS)]
+TEXTS = "c_table_templates", "c_templates", "digits", "refusals", "synonyms"
+DATA = [f"data/{name}" for name in ("digits.npz", *(f"{name}.txt" for name in TEXTS))]
 COMPILED = pytest.mark.parametrize("path", BINARIES, ids=lambda p: p.name.split(".")[0])
 
 

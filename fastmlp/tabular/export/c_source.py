@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -10,7 +11,6 @@ from typing import Any
 import numpy as np
 
 import fastmlp._export.c_text as text
-import fastmlp.tabular.export.c_text as table_text
 from fastmlp._export import c
 from fastmlp._export.c import arithmetic, layers_of
 from fastmlp._export.c_source import Body, Source, largest
@@ -18,8 +18,10 @@ from fastmlp._export.layers import SURROGATES, Layer, stacked
 from fastmlp._network.activations import Array
 from fastmlp.tabular.blend import blended
 from fastmlp.tabular.columns import DERIVED, MISSING, Column, Table
+from fastmlp.tabular.encoding import CLIP, NARROWEST, PRECLIP, SHARED
 from fastmlp.tabular.export.exported import ExportedGroup, ExportedTable, exported
 from fastmlp.tabular.fitted_table import FittedTable
+from fastmlp.tabular.temperature import SMALLEST
 
 MEANINGS = {"largest": "Predict probabilities.", "each": "Predict probabilities.", None: "Predict."}
 UNKNOWN = -2  # code of an unknown value; MISSING may be the code of a known one
@@ -27,11 +29,27 @@ DOUBLE = np.dtype(np.float64)
 LONGEST = 4095  # bytes of the longest string that all compilers support
 RARELY = 0.1  # share of missing values in random rows
 
+C = text.templates("c_table_templates.txt")
+# Numbers of the encoding and of the temperature, and the softmax of networks, in these templates.
+FIELDS: dict[str, Any] = {
+    "largest": "1.7976931348623157e308",
+    "preclip": repr(PRECLIP),
+    "clip": repr(CLIP),
+    "narrowest": repr(NARROWEST),
+    "shared": SHARED,
+    "equal_share": repr(SHARED**-0.5),
+    "turn": repr(2 * math.pi),
+    "smallest": repr(SMALLEST),
+    "softmax": text.C["function"].format(name="softmax", body=text.LINKS["softmax"]),
+}
+TIMES = """ Dates are seconds since 1970-01-01 00:00, in UTC if
+   they had a time zone; time differences are seconds."""
+
 
 class TableSource(Source):
     """Source and header of a fitted table; ``layers`` are those of each group's members."""
 
-    defined, predict = table_text.DEFINED, table_text.PREDICT
+    defined, predict = C["defined"].rstrip(), C["predict"]
 
     def __init__(
         self,
@@ -54,7 +72,7 @@ class TableSource(Source):
             *(model, name, dtype, DOUBLE),
             title=f"Multi-layer perceptrons of a table, {' and '.join(recipes)} units, written by "
             "fastmlp.",
-            parameters=table_text.PARAMETERS,
+            parameters="const double *numbers, const int *codes",
             arguments="numbers, codes",
             meaning=MEANINGS[kind],
             outputs=model.outputs,
@@ -66,43 +84,47 @@ class TableSource(Source):
             lowest=repr(model.lowest) if np.isfinite(model.lowest) else "-HUGE_VAL",
             n_inputs=len(model.columns.numbers),
             n_derived=n_numbers - len(model.columns.numbers),
-            times=table_text.TIMES if any(c.form for _, c in model.columns.numbers) else "",
+            times=TIMES if any(c.form for _, c in model.columns.numbers) else "",
             n_numbers=n_numbers,
             n_scaled=max(n_numbers, 1),
             n_with_missing=len(model.with_missing),
             n_categories=len(self._categories),
             numbers=enumerators(f"{macro}_NUMBER", model.columns.numbers),
             categories=enumerators(f"{macro}_CATEGORY", model.columns.categories),
+            **FIELDS,
         )
         if levels:
             self.values = [f"const double {name}_levels[{len(levels)}]", *map(repr, levels)]
         if self._is_regressor:
-            self.declared.append(table_text.DISTRIBUTION)
+            self.declared.append(C["distribution"])
         if self._categories:
-            self.declared.append(table_text.CODE)
+            self.declared.append(C["code"])
             self._texts()
         self._measured()
         fields = self.fields
         is_divided = kind == "largest" and model.groups[0].target is not None
-        decode = table_text.DECODE["divided" if is_divided else kind]
-        derive = [table_text.DERIVE] if model.columns.derived else []
-        for piece in (*derive, table_text.ENCODE, decode):
+        decode = C[f"decode_{'divided' if is_divided else kind or 'numbers'}"]
+        derive = [C["derive"]] if model.columns.derived else []
+        for piece in (*derive, C["encode"], decode):
             self.code.append(text.with_real(piece.format(**fields), dtype))
         bodies = [
             self._recipe(group, nets, title)
             for group, nets, title in zip(model.groups, layers, recipes, strict=True)
         ]
         groups = "".join(
-            table_text.GROUP.format(number=g, n=len(nets), share=repr(group.share), **fields)
+            C["group"].format(number=g, n=len(nets), share=repr(group.share), **fields)
             for g, (group, nets) in enumerate(zip(model.groups, layers, strict=True))
         )
-        power = model.residuals[0].trust / 2 if model.has_variances else None
-        size = table_text.SIZE[model.has_variances].format(power=power, **fields)
-        quantiles = table_text.LEVELS.format(**fields) if levels else ""
-        derived = table_text.DERIVED.format(**fields) if derive else ""
-        ends = [text.C["mix"], table_text.BLEND.format(derived=derived, groups=groups, **fields)]
-        ends.append(table_text.FINISH[kind].format(size=size, quantiles=quantiles, **fields))
-        ends += [table_text.LOOKUP.format(**fields)] if self._categories else []
+        size = C["size_along"]
+        if model.has_variances:
+            power = model.residuals[0].trust / 2
+            size = C["size_of_variances"].format(power=power, **fields)
+        quantiles = C["levels"].format(**fields) if levels else ""
+        derived = C["derived"].format(**fields) if derive else ""
+        ends = [text.C["mix"], C["blend"].format(derived=derived, groups=groups, **fields)]
+        finish = C[f"finish_{kind or 'numbers'}"]
+        ends.append(finish.format(size=size, quantiles=quantiles, **fields))
+        ends += [C["lookup"].format(**fields)] if self._categories else []
         self.write("\n".join(ends), DOUBLE)
         doubles = fields["n_scaled"] + 3 * columns + n_numbers * len(derive)
         self.stack_bytes = max(body.stack_bytes for body in bodies) + doubles * DOUBLE.itemsize
