@@ -279,7 +279,7 @@ class BuildWheel(bdist_wheel):
 
 
 def bill_of_materials(metadata: Any) -> dict[str, object]:
-    """Return, as CycloneDX, the package and the one part of it that others made: the digits."""
+    """Return, as CycloneDX, the package, the digits in it, which others made, and NumPy."""
     package = {
         "type": "library",
         "bom-ref": "fastmlp",
@@ -295,13 +295,21 @@ def bill_of_materials(metadata: Any) -> dict[str, object]:
         "authors": [{"name": "E. Alpaydin"}, {"name": "C. Kaynak"}],
         "licenses": [{"license": {"id": "CC-BY-4.0"}}],
     }
+    numpy = {
+        "type": "library",
+        "bom-ref": "numpy",
+        "name": "numpy",
+        "purl": "pkg:pypi/numpy",
+        "scope": "required",
+        "description": "installed beside the package, not in it",
+    }
     return {
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
         "version": 1,
         "metadata": {"component": package},
-        "components": [digits],
-        "dependencies": [{"ref": "fastmlp", "dependsOn": ["digits"]}, {"ref": "digits"}],
+        "components": [digits, numpy],
+        "dependencies": [{"ref": "fastmlp", "dependsOn": ["digits", "numpy"]}],
     }
 
 

@@ -90,7 +90,7 @@ def main() -> None:
         cases = [case for case in CASES if (case in FUNCTIONS) == (kind == "functions")]
         for case, hidden in itertools.product(cases, SHAPES):
             chosen = score(case, n, hidden), score(case, n, hidden, epochs=20)
-            best = min(*chosen, *(score(case, n, hidden, **each) for each in grid(n)))
+            best = min(score(case, n, hidden, **each) for each in grid(n))
             for name, value in zip(gaps, chosen, strict=True):
                 gaps[name].append(value - best)
         shown = [f"{statistics.median(v):.3f} / {max(v):.2f}" for v in gaps.values()]

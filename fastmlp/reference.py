@@ -23,10 +23,7 @@ Array: TypeAlias = NDArray[Any]
 
 
 def affine(x: Array, W: Array, b: Array) -> Array:
-    """Return z = x W + b, for all rows of x at once.
-
-    The product of `fastmlp.SparseRows` is a sum over the stored values of a row, x_j W_j.
-    """
+    """Return z = x W + b, for all rows of x at once."""
     return x @ W + b
 
 

@@ -96,7 +96,7 @@ def drawing(run: Run, n: int = 4) -> str:
     ]
     captions = []
     for p, label in zip(run.probabilities[shown], run.labels[shown], strict=True):
-        truth = "" if p.argmax() == label else f" (a {label})"
+        truth = "" if p.argmax() == label else f" (is {label})"
         captions.append(f"{p.argmax()}: {p.max():.0%}{truth}".center(16))
     return "\n".join(f"  {line}" for line in [*lines, "  ".join(captions)])
 

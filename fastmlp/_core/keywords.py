@@ -45,15 +45,21 @@ def _head(text: str) -> str:
     return re.split(r"\W", text, maxsplit=1)[0]
 
 
+def _near(name: str, names: Collection[str]) -> str | None:
+    """Return the name of which another one may be a typing error; None if there is none."""
+    import difflib
+
+    return next(iter(difflib.get_close_matches(name, names, 1, cutoff=NEAR)), None)
+
+
 def check_choice(name: str, value: Any, names: Collection[str], other: str = "") -> str:
     """Return the value if it is a name of the table, else raise TypeError or ValueError."""
     advice = f"choose from {', '.join(names)}"
     if not isinstance(value, str):
         raise TypeError(f"{name} is {value!r} but must be a name{other}: {advice}")
     if value not in names:
-        spellings = value, value.lower()
-        meant = synonym(value, names) or next(filter(names.__contains__, spellings), None)
-        meant = meant or next(filter(None, (synonym(text, EVERYWHERE) for text in spellings)), None)
+        lower = value.lower()
+        meant = synonym(lower, names) or synonym(lower, EVERYWHERE) or _near(lower, names)
         if meant is not None:
             advice = f"use {meant if _head(meant) in EVERYWHERE else repr(meant)}, or {advice}"
         advice += other
@@ -188,9 +194,6 @@ def _remedy(name: str, parameters: list[str], cls: Any, synonyms: Synonyms, othe
     meant = synonym(name, EVERYWHERE, synonyms)
     if meant is not None:
         return f"use {meant}"
-    import difflib
-
-    near = difflib.get_close_matches(name, parameters, 1, cutoff=NEAR)
-    if near:
-        return f"did you mean {near[0]}?"
+    if near := _near(name, parameters):
+        return f"did you mean {near}?"
     return f"the arguments are {', '.join(key for key in parameters if key != 'self')}"

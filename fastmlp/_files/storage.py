@@ -246,7 +246,7 @@ def rebuild(
     digest = content.header.metadata["digest"]
     check(
         content.digest == digest or not verify,
-        f"its digest is {content.digest[:16]}... but {{}} was saved: the file is damaged, or was "
+        f"its digest is '{content.digest}' but {{}} was saved: the file is damaged, or was "
         "changed (then pass verify=False)",
         digest,
     )

@@ -13,6 +13,7 @@ import numpy as np
 
 from fastmlp._core.history import ResumeState, State
 from fastmlp._core.intervals import NON_NEGATIVE, POSITIVE, check_count
+from fastmlp._core.user_warnings import warn
 from fastmlp._engine.plan import NO_RATES, Plan
 from fastmlp._network.data import Data
 from fastmlp._network.groups import PLAIN
@@ -38,14 +39,20 @@ EPOCHS = 20  # of a fit with an optimizer alone
 class Choice(NamedTuple):
     """Numbers of a fit without epochs and optimizer; docs/guides/choose.md has the measurements."""
 
-    steps: int  # wanted, if rows and parameters allow it
-    decay: float  # the weight decay is decay * inputs**2 * sqrt(parameters / outputs) / rows,
+    steps_per_row: float  # at most
+    power: int  # the weight decay is decay * inputs**power * sqrt(parameters / outputs) / rows,
+    decay: float
     max_decay: float  # at most this; losses with a link become arbitrarily large where too sure
 
 
-CHOICES = {False: Choice(8000, 0.1, 3.0), True: Choice(4000, 0.35, 5.0)}  # with a link or without
-# Steps times parameters, which limits the steps of large networks; the fewest steps and epochs.
-MAX_WORK, MIN_STEPS, MIN_EPOCHS = 4e8, 1000, 10
+CHOICES = {  # with a link or without
+    False: Choice(math.inf, 3, 0.018, 3.0),
+    True: Choice(40.0, 2, 0.35, 5.0),
+}
+# Most and fewest steps, fewest epochs; steps times parameters, the limit of large networks.
+MAX_STEPS, MIN_STEPS, MIN_EPOCHS, MAX_WORK = 8000, 1000, 10, 4e8
+# Mean absolute value of a column, in some rows, from which on a fit without options learns little.
+MAX_SIZE, SIZE_ROWS = 100.0, 1000
 MAX_INPUTS = 10  # that count for the decay: most tables of more have inputs that depend on another
 PEAK, PEAK_NEURONS = 0.03, 400  # of the rate; it falls as more hidden neurons are added than these
 
@@ -143,14 +150,33 @@ def training(
         return EPOCHS if epochs is None else epochs, optimizer
     from fastmlp._network.schedules import OneCycle
 
+    _warn_of_sizes(data, spec.loss.is_linked)
     choice = CHOICES[spec.loss.is_linked]
     (n_inputs, *hidden, n_outputs), n_parameters = spec.layer_sizes, spec.n_parameters
-    n_steps = max(MIN_STEPS, min(choice.steps, int(MAX_WORK / n_parameters)))
+    steps = min(MAX_STEPS, choice.steps_per_row * data.rows, MAX_WORK / n_parameters)
+    n_steps = max(MIN_STEPS, int(steps))
     per_epoch = -(-data.rows // check_count("batch_size", batch_size, example=64))
-    spread = min(n_inputs, MAX_INPUTS) ** 2 * math.sqrt(n_parameters / n_outputs) / data.rows
+    inputs = min(n_inputs, MAX_INPUTS) ** choice.power
+    spread = inputs * math.sqrt(n_parameters / n_outputs) / data.rows
     peak = PEAK * min(1.0, PEAK_NEURONS / max(1, sum(hidden)))
     decay = min(choice.max_decay, choice.decay * spread)
     return max(MIN_EPOCHS, -(-n_steps // per_epoch)), AdamW(OneCycle(peak), weight_decay=decay)
+
+
+def _warn_of_sizes(data: Data, has_link: bool) -> None:
+    """Warn of columns whose values are too large for the chosen rate; the first rows show it."""
+    for name, values in {"X": data.x, "y": None if has_link else data.targets}.items():
+        if not isinstance(values, np.ndarray):
+            continue
+        with np.errstate(over="ignore"):
+            sizes = np.abs(np.nan_to_num(values[:SIZE_ROWS], nan=0.0)).mean(axis=0, dtype=float)
+        if sizes.max() > MAX_SIZE:
+            warn(
+                f"column {sizes.argmax()} of {name} has values of about {sizes.max():.3g} but a "
+                "fit without epochs and optimizer expects a mean near 0 and a deviation near 1: "
+                "subtract the mean and divide by the deviation, or take "
+                "fastmlp.MLPRegressor(standardize=True)"
+            )
 
 
 def plan(spec: Spec, data: Data | BlockStream, batch_size: int, *options: Any) -> Plan:

@@ -286,9 +286,10 @@ def with_target(X: Any, y: Any) -> tuple[Any, Any]:
         return X, y
     X = X if isinstance(X, ArrowBlocks) else gathered(X)
     if not _has_column(X, y):
+        columns = f", which has {', '.join(map(str, X.columns[:20]))}," if is_frame(X) else ""
         raise TypeError(
-            f"y is {y!r} but one target for each row of X, or the name of a column of a frame, "
-            "is expected: pass an array of targets"
+            f"y is {y!r} but one target for each row of X, or the name of a column of a frame"
+            f"{columns} is expected: pass an array of targets, or such a name"
         )
     return X[[column for column in X.columns if column != y]], X[y]
 

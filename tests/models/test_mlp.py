@@ -261,21 +261,21 @@ BUMP = np.exp(-4 * np.sum(RADIAL**2, axis=1))
 @pytest.mark.parametrize(
     ("loss", "epochs", "factor", "limit"),
     [
-        ("squared_error", 2000, 0.1, 1e-3),
-        ("gaussian_nll", 1000, 0.35, -0.7),
-        ("binary_cross_entropy", 1000, 0.35, 0.35),
+        ("squared_error", 2667, 0.018 * 2**3, 2e-3),
+        ("gaussian_nll", 2000, 0.35 * 2**2, -0.5),
+        ("binary_cross_entropy", 2000, 0.35 * 2**2, 0.4),
     ],
 )
 def test_a_fit_without_options_learns(mlp, loss, epochs, factor, limit, dtype):
     def net():
         return mlp([2, 16, 1], loss=loss, dtype=dtype, rng=0)
 
-    train, test = (RADIAL[:200], BUMP[:200]), (RADIAL[200:], BUMP[200:])
+    train, test = (RADIAL[:150], BUMP[:150]), (RADIAL[150:], BUMP[150:])
     plain, chosen = net(), net()
     history = plain.fit(*train)
     assert plain.evaluate(*test) < limit
-    assert len(history.loss) == epochs  # of 4 steps
-    decay = factor * (2**2 * math.sqrt(plain.n_parameters) / 200)
+    assert len(history.loss) == epochs  # of 3 steps
+    decay = factor * (math.sqrt(plain.n_parameters) / 150)
     optimizer = fastmlp.AdamW(fastmlp.OneCycle(0.03), weight_decay=decay)
     chosen.fit(*train, epochs=epochs, optimizer=optimizer)
     assert digest(plain) == digest(chosen)
@@ -294,13 +294,28 @@ def test_a_fit_without_options_suits_the_network(mlp, layer_sizes, inputs, epoch
     x, y = rng.normal(size=(512, layer_sizes[0])), rng.normal(size=512)
     stop = [lambda state: state.epoch == 1]
     nets[0].fit(x, y, callbacks=stop)
-    decay = 0.1 * (inputs**2 * math.sqrt(nets[0].n_parameters) / 512)
+    decay = 0.018 * (inputs**3 * math.sqrt(nets[0].n_parameters) / 512)
     optimizer = fastmlp.AdamW(fastmlp.OneCycle(rate), weight_decay=decay)
     nets[1].fit(x, y, epochs=epochs, optimizer=optimizer, callbacks=stop)
     assert digest(nets[0]) == digest(nets[1])
     with pytest.raises(ValueError, match="pass epochs and optimizer as before, neither if that"):
         nets[0].fit(x, y, epochs=epochs, resume=True)
     assert nets[0].fit(x, y, callbacks=stop, resume=True).loss[0] == nets[1].history.loss[0]
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "words"),
+    [
+        (RADIAL * [1, 4000], BUMP, "column 1 of X has values of about .*standardize=True"),
+        (RADIAL, 900 * BUMP, "column 0 of y has values of about"),
+    ],
+)
+def test_a_fit_without_options_warns_of_other_units(mlp, x, y, words):
+    stop = [lambda state: True]
+    with pytest.warns(UserWarning, match=words):
+        mlp([2, 4, 1], rng=0).fit(x, y, callbacks=stop)
+    mlp([2, 4, 1], rng=0).fit(x, y, epochs=1)  # pytest makes an error of a warning
+    mlp([2, 4, 1], loss="poisson_nll", rng=0).fit(RADIAL, y, callbacks=stop)
 
 
 def test_other_fits_without_epochs_have_twenty(mlp):
