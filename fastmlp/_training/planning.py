@@ -13,7 +13,6 @@ import numpy as np
 
 from fastmlp._core.history import ResumeState, State
 from fastmlp._core.intervals import NON_NEGATIVE, POSITIVE, check_count
-from fastmlp._core.user_warnings import warn
 from fastmlp._engine.plan import NO_RATES, Plan
 from fastmlp._network.data import Data
 from fastmlp._network.groups import PLAIN
@@ -171,6 +170,8 @@ def _warn_of_sizes(data: Data, has_link: bool) -> None:
         with np.errstate(over="ignore"):
             sizes = np.abs(np.nan_to_num(values[:SIZE_ROWS], nan=0.0)).mean(axis=0, dtype=float)
         if sizes.max() > MAX_SIZE:
+            from fastmlp._core.user_warnings import warn
+
             warn(
                 f"column {sizes.argmax()} of {name} has values of about {sizes.max():.3g} but a "
                 "fit without epochs and optimizer expects a mean near 0 and a deviation near 1: "
