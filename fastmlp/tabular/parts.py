@@ -2,6 +2,9 @@
 
 All parts have the columns of the whole table. Their networks make one blend, which is calibrated on
 a sample of rows: the networks of the other parts, and those that hold a row out, predict it.
+
+Summaries of all blocks of rows make a plan, each part is trained by it, and the results are merged;
+docs/guides/spark.md is a program that does so.
 """
 
 from __future__ import annotations
@@ -45,9 +48,28 @@ class Summary(NamedTuple):
 
 
 def summary(model: Any, block: TableChunk, seed: int, max_rows: int) -> Summary:
-    """Summarize a block, with a sample of at most so many rows and those of unusual values.
+    """Summarize a block, with a sample of some rows and those of unusual values.
 
-    ``model`` is an estimator with the parameters of the fit.
+    Parameters
+    ----------
+    model : TabMLPClassifier or TabMLPRegressor
+        An estimator with the parameters of the fit, which is not changed.
+    block : TableChunk
+        Rows, of which there may be none.
+    seed : int
+        Decides on the sample; another one for each block.
+    max_rows : int
+        Most rows of the sample, without those of unusual values.
+
+    Returns
+    -------
+    Summary
+        Facts for `Plan.of`; it can be pickled.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the rows are invalid.
     """
     n = len(block.X)
     if n == 0:
@@ -96,7 +118,17 @@ class Plan(NamedTuple):
     def of(
         cls, model: Any, summaries: Sequence[Summary], join: Callable[[Sequence[Any]], Any]
     ) -> Plan:
-        """Return the plan of a fit from summaries of all blocks; ``join`` joins frames."""
+        """Return the plan of a fit.
+
+        Parameters
+        ----------
+        model : TabMLPClassifier or TabMLPRegressor
+            That of the summaries.
+        summaries : sequence of Summary
+            Of all blocks, in an order that is always the same.
+        join : callable
+            Returns a list of frames as one, such as ``pandas.concat``.
+        """
         parameters, groups = model.get_params(deep=False), Counter[Any]()
         sample = _joined([part.sample for part in summaries], join)
         checked = reading.checked(sample, model._task.estimator)
@@ -118,7 +150,20 @@ class Plan(NamedTuple):
         return {group for row in rows for group in np.ravel(row.groups).tolist()}
 
     def n_parts(self, parts: int | None, memory: float) -> int:
-        """Return the number of parts: the user's, or enough for a worker with so many bytes."""
+        """Return the number of parts.
+
+        Parameters
+        ----------
+        parts : int, optional
+            The number that the user wants; None for as many as memory needs.
+        memory : float
+            Bytes that a worker has.
+
+        Raises
+        ------
+        ValueError
+            If there are too few rows for so many parts.
+        """
         rows = "rows" if self.used == self.rows else "rows with a weight"
         numbers = {rows: (self.used, len(self.shared), LEAST_ROWS)}
         if self.groups:
@@ -222,9 +267,27 @@ def trained(
     max_rows: int,
     join: Callable[[Sequence[Any]], Any],
 ) -> Part:
-    """Train a part, the rows of some blocks, and sample the rows that calibrate all parts.
+    """Train a part, and sample the rows that calibrate all parts.
 
-    They are at most ``max_rows``, none of the plan's, and belong to no group of another part.
+    Parameters
+    ----------
+    model : TabMLPClassifier or TabMLPRegressor
+        That of the plan.
+    plan : Plan
+        The plan of all parts.
+    blocks : sequence of TableChunk
+        The rows of the part: random ones of all rows, and all rows of a group, if there are groups.
+    seed : int
+        Decides on all that is random; another one for each part.
+    max_rows : int
+        Most rows of the sample, such as 50,000 divided by the number of parts.
+    join : callable
+        Returns a list of frames as one, such as ``pandas.concat``.
+
+    Returns
+    -------
+    Part
+        Networks and sample, for `merged`; it can be pickled.
     """
     fields = zip(*blocks, *plan.shared.values(), strict=True)
     rows = TableChunk(*(None if values[0] is None else _joined(values, join) for values in fields))
@@ -284,9 +347,27 @@ def merged(
     seconds: float = 0.0,
     why: str = "",
 ) -> Any:
-    """Return one fitted estimator of all parts, which `trained` has returned.
+    """Return one estimator of all parts.
 
-    The predictions are those of `predicted` for each part, which are computed here without them.
+    Parameters
+    ----------
+    model : TabMLPClassifier or TabMLPRegressor
+        That of the plan, which is not changed.
+    plan : Plan
+        The plan of all parts.
+    parts : sequence of Part
+        The results of `trained`, in an order that is always the same.
+    predictions : sequence of arrays, optional
+        Those of `predicted` for each part; by default they are computed here.
+    seconds : float
+        How long the fit took, for the report.
+    why : str
+        Why there are so many parts, for the report.
+
+    Returns
+    -------
+    TabMLPClassifier or TabMLPRegressor
+        The fitted estimator.
     """
     if predictions is None:
         predictions = [predicted(parts, k) for k in range(len(parts))]
