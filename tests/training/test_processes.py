@@ -2,6 +2,7 @@
 
 import copy
 import sys
+import tempfile
 
 import cases
 import numpy as np
@@ -342,8 +343,14 @@ def test_a_checkpoint_of_one_rank_starts_all_again_unless_one_has_other_data(mlp
 
 
 @pytest.mark.filterwarnings("ignore:the blocks of the source differ")  # they are sorted
-@pytest.mark.parametrize("shuffle", [False, True])
-def test_each_rank_may_have_a_source(mlp, shuffle):
+@pytest.mark.parametrize(
+    ("options", "is_same"),
+    [
+        *(({"shuffle": False}, True), ({}, False)),
+        ({"shuffle_folder": tempfile.gettempdir(), "shuffle_buffer": 50}, True),
+    ],
+)
+def test_each_rank_may_have_a_source(mlp, options, is_same):
     own = every_other(*regression(200))
     parts, whole = (
         ranks.good(
@@ -351,14 +358,14 @@ def test_each_rank_may_have_a_source(mlp, shuffle):
                 mlp,
                 lambda rank, rows=rows: [fastmlp.Blocks(*own(rank), rows=rows)],
                 batch_size=10,
-                shuffle=shuffle,
+                **options,
             )
         )
         for rows in (32, 100)
     )
     alike(*parts)
     same = np.array_equal(ranks.everything(parts[0]), ranks.everything(whole[0]))
-    assert same != shuffle
+    assert same == is_same
 
 
 def test_sources_whose_blocks_differ_are_refused(mlp):
