@@ -30,7 +30,7 @@ def test_trial_of_a_process(trial, check):
 
 
 def test_a_trial_that_crashes_or_hangs_or_fails_is_counted(monkeypatch):
-    monkeypatch.setenv("FASTMLP_HANG_SECONDS", "5")
+    monkeypatch.setenv("FASTMLP_HANG_SECONDS", "2")
     outcomes = trials.run("the machinery itself", list(trials.SELF), None, 0)
     assert {name: outcome.failed for name, outcome in outcomes.items()} == {
         "holds": 0,
