@@ -158,6 +158,7 @@ FITS: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
     "MLP": (network, {"validation_data": (X, Y)}),
     "MLP, a mean": (network, {"averaging": fastmlp.EMA(), "l1": 0.01}),
     "MLP, a source": (network, {"X": source, "y": None}),
+    "MLP, a file": (network, {"X": source, "y": None, "shuffle_folder": tempfile.gettempdir()}),
     "MLP, checkpoints": (network, {"validation_data": (X, Y), "path": True}),
     "MLP, a mean and checkpoints": (network, {"averaging": fastmlp.EMA(), "path": True}),
     "Ensemble": (ensemble, {}),
