@@ -87,6 +87,7 @@ class MissingAttribute:
     """
 
     __slots__ = ("name", "owner", "remedies")
+    __doc__: Any = property(repr)  # what help() prints of it
 
     def __init__(self, owner: type, name: str, remedies: tuple[str, ...]) -> None:
         self.owner, self.name, self.remedies = owner, name, remedies
