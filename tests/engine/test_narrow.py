@@ -17,10 +17,7 @@ from fastmlp._network.weight_types import from_bfloat16, in_units, to_bfloat16
 every_type = pytest.mark.parametrize("weights", narrow.TYPES)
 every_level = pytest.mark.parametrize("level", LEVELS)
 FUSED = [level for level in LEVELS if level != "baseline"]
-OPTIONS = {
-    "plain": {},
-    "all": {"layer_norm": "before", "scale": True, "linear_path": True},
-}
+OPTIONS = {"plain": {}, "all": {"layer_norm": "before", "scale": True, "linear_path": True}}
 
 
 def rounded(spec, weights):

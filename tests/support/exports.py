@@ -121,11 +121,7 @@ def classes_of(library: Any, name: str, header: str) -> Array:
 
 # The formats of exports, each a function like `by_onnx`.
 FORMATS = pytest.mark.parametrize(
-    "predicted",
-    [
-        pytest.param(by_c, marks=needs_gcc, id="c"),
-        pytest.param(by_onnx, id="onnx"),
-    ],
+    "predicted", [pytest.param(by_c, marks=needs_gcc, id="c"), pytest.param(by_onnx, id="onnx")]
 )
 
 # ---------------------------------------------------------------------------------- networks

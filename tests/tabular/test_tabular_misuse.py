@@ -31,8 +31,7 @@ def test_no_threads_are_refused_by_other_estimators_too(solver):
 
 
 @pytest.mark.parametrize(
-    "make",
-    [lambda **k: classifier(prior="weighted", **k), lambda **k: MLPClassifier(tol=0.1, **k)],
+    "make", [lambda **k: classifier(prior="weighted", **k), lambda **k: MLPClassifier(tol=0.1, **k)]
 )
 def test_weights_of_unknown_classes_are_named_and_count_for_nothing(make):
     given = {"high": 2, "low": 1}

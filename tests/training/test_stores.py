@@ -66,10 +66,7 @@ DOORS = {
     "folders": lambda folder, _: {"data": sorted(folder.glob("year=*/"))},
     "files": lambda folder, _: {"data": sorted(folder.rglob("*.parquet"))},
     "dataset": lambda folder, _: {"data": dataset.dataset(folder, partitioning="hive")},
-    "fsspec": lambda folder, _: {
-        "data": [str(folder)],
-        "filesystem": fsspec.filesystem("file"),
-    },
+    "fsspec": lambda folder, _: {"data": [str(folder)], "filesystem": fsspec.filesystem("file")},
     "address of fsspec": lambda folder, _: {"data": f"local://{folder}"},
     "S3": lambda _, served: {"data": "bucket", "filesystem": s3(served)},
     "pattern of S3": lambda _, served: {
