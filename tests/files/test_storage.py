@@ -11,7 +11,7 @@ import pytest
 import safetensors
 import stored
 from safetensors import numpy as numpy_files
-from stored import same
+from stored import same, saved
 from test_bits import FMA_LEVELS
 
 import fastmlp
@@ -19,12 +19,6 @@ from fastmlp._engine import native_engine
 from fastmlp._files import record
 
 X = stored.X
-
-
-def saved(model, path, **options):
-    """Return a model that has been in a file."""
-    model.save(path, **options)
-    return fastmlp.load(path)
 
 
 OTHER = {"native": "reference", "reference": "native"}

@@ -34,6 +34,12 @@ def same(a: Any, b: Any) -> bool:
     return bool(a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes())
 
 
+def saved(model: Any, path: Path, **options: Any) -> Any:
+    """Return a model that has been in a file."""
+    model.save(path, **options)
+    return fastmlp.load(path)
+
+
 def text_of(model: Any) -> bytes:
     """Return the bytes of a model's file."""
     return b"".join(safetensors.encoded(*storage.metadata_and_tensors(model)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas
 
 from fastmlp import TabMLPClassifier, TabMLPRegressor
 from fastmlp.tabular.presets import Preset, Recipe
@@ -15,6 +16,11 @@ _rng = np.random.default_rng(0)
 X = _rng.normal(size=(N, 3))
 Y = X[:, 0] + 0.1 * _rng.normal(size=N)
 LABELS = np.where(Y > 0, "high", "low")
+COLOURS = np.array(["red", "blue", "green"] * (N // 3))
+
+
+def frame_of(**more):
+    return pandas.DataFrame(X, columns=list("abc")).assign(**more)
 
 
 def regressor(**options):

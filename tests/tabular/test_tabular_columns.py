@@ -9,20 +9,15 @@ import pandas
 import polars
 import pyarrow
 import pytest
-from tiny_tables import LABELS, N, X, Y, classifier, regressor
+from tiny_tables import COLOURS, LABELS, N, X, Y, classifier, frame_of, regressor
 
 from fastmlp import ArrowBlocks
 from fastmlp.tabular.columns import MOST_FREQUENT, of_counts
 
 RNG = np.random.default_rng(1)
-COLOURS = np.array(["red", "blue", "green"] * (N // 3))
 
 
 pytestmark = pytest.mark.usefixtures("tiny")
-
-
-def frame_of(**more):
-    return pandas.DataFrame(X, columns=list("abc")).assign(**more)
 
 
 @pytest.mark.parametrize("frames", [pandas, polars])

@@ -6,21 +6,16 @@ from dataclasses import replace
 import numpy as np
 import pandas
 import pytest
-from tiny_tables import LABELS, SMALL, TINY, N, X, Y, classifier, regressor
+from tiny_tables import COLOURS, LABELS, SMALL, TINY, N, X, Y, classifier, frame_of, regressor
 
 from fastmlp import TabMLPClassifier
 from fastmlp.tabular import presets
 from fastmlp.tabular.blend import Blend
 
 RNG = np.random.default_rng(1)
-COLOURS = np.array(["red", "blue", "green"] * (N // 3))
 
 
 pytestmark = pytest.mark.usefixtures("tiny")
-
-
-def frame_of(**more):
-    return pandas.DataFrame(X, columns=list("abc")).assign(**more)
 
 
 # ------------------------------------------------------------ leaks

@@ -9,7 +9,7 @@ import numpy as np
 import pandas
 import pytest
 import stored
-from stored import same
+from stored import same, saved
 
 import fastmlp
 from fastmlp import TabMLPClassifier, TabMLPRegressor
@@ -46,9 +46,8 @@ def outputs(model, X):
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("name", FITTED)
 def test_all_comes_back_with_the_same_bits(name, training, tmp_path):
-    model, path = TABLES[name](), tmp_path / "model"
-    model.save(path, training=training)
-    again = fastmlp.load(path)
+    model = TABLES[name]()
+    again = saved(model, tmp_path / "model", training=training)
     assert type(again) is type(model)
     assert vars(again).keys() == vars(model).keys() - {"_fitting"}
     X = table_of(model)
@@ -79,8 +78,7 @@ def test_all_comes_back_with_the_same_bits(name, training, tmp_path):
 )
 def test_importance_and_another_fit_are_those_of_before(name, tmp_path):
     model, frame = TABLES[name](), stored.frame()
-    model.save(tmp_path / "model")
-    again = fastmlp.load(tmp_path / "model")
+    again = saved(model, tmp_path / "model")
     classes = hasattr(model, "classes_")
     y = np.resize(model.classes_, len(frame)) if classes else stored.Y
     for one, other in zip(again.importance(frame, y), model.importance(frame, y), strict=True):
@@ -109,8 +107,7 @@ def test_without_out_of_fold_rows_a_file_is_smaller_and_predicts_the_same(name, 
     assert sizes[0] - sizes[1] > model._fitted.held_out.predictions.nbytes
     assert len(model.oof_prediction_) == model.report().rows  # this model keeps them
     small = fastmlp.load(tmp_path / "small")
-    small.save(tmp_path / "again")
-    for again in (small, fastmlp.load(tmp_path / "again")):
+    for again in (small, saved(small, tmp_path / "again")):
         assert same(outputs(again, X), outputs(model, X))
         assert again.report() == model.report()
         assert str(again.report()) == str(model.report())
@@ -126,15 +123,13 @@ def test_without_out_of_fold_rows_a_file_is_smaller_and_predicts_the_same(name, 
 def test_labels_in_any_byte_order_come_back(dtype, tmp_path):
     labels = (stored.LABELS % 2).astype("M8[D]" if "M" in dtype else int).astype(dtype)
     model = stored.table(TabMLPClassifier, labels)
-    model.save(tmp_path / "model")
-    again, frame = fastmlp.load(tmp_path / "model"), stored.frame()
+    again, frame = saved(model, tmp_path / "model"), stored.frame()
     assert np.array_equal(again.predict(frame), model.predict(frame))
 
 
 def test_one_that_was_not_fitted_comes_back(tmp_path):
     model = TABLES["unfitted table"]()
-    model.save(tmp_path / "model")
-    again = fastmlp.load(tmp_path / "model")
+    again = saved(model, tmp_path / "model")
     assert again.get_params() == model.get_params()
     assert not again.__sklearn_is_fitted__()
 
@@ -157,8 +152,8 @@ def test_inspect_shows_tables(tmp_path):
 
 def test_the_loss_is_that_of_the_fit_and_not_of_later_parameters(tmp_path):
     model, frame = stored.table(TabMLPRegressor, np.abs(stored.Y), loss="poisson"), stored.frame()
-    model.set_params(loss="squared_error").save(tmp_path / "model")
-    for estimator in (model, fastmlp.load(tmp_path / "model")):
+    model.set_params(loss="squared_error")
+    for estimator in (model, saved(model, tmp_path / "model")):
         with pytest.raises(ValueError, match="loss='poisson' requires non-negative y"):
             estimator.importance(frame, -1.0 - np.abs(stored.Y))
 
@@ -244,8 +239,7 @@ def test_categories_of_any_kind_come_back(make, name, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error", codec_members.UnsavableWarning)
         model = stored.table(make, y, X, epochs=1)
-    model.save(tmp_path / "model")
-    again = fastmlp.load(tmp_path / "model")
+    again = saved(model, tmp_path / "model")
     assert again._fitted.columns == model._fitted.columns
     assert [*map(type, again._fitted.columns.categories[0][1].values)] == [
         type(value.item() if isinstance(value, np.generic) else value)
@@ -261,8 +255,7 @@ def test_wide_tables_and_long_names_come_back(tmp_path):
     frame = pandas.DataFrame({f"{'c' * 3000}{k}": np.roll(days, k) for k in range(40)})
     model = stored.table(TabMLPRegressor, stored.Y, frame, epochs=1)
     assert len(model.report().notes) >= 40
-    model.save(tmp_path / "model")
-    again = fastmlp.load(tmp_path / "model")
+    again = saved(model, tmp_path / "model")
     assert again.report() == model.report()
     assert again.feature_names_in_.tolist() == [*frame.columns]
     values = {f"c{k}": np.resize([*f"{k:015b}"], 60) for k in range(8_300)}
@@ -329,8 +322,7 @@ FEW = {"one category": few_inputs, "constant": lambda: np.ones((60, 2))}
 def test_tables_without_numbers_come_back(table, tmp_path):
     X = FEW[table]()
     model = stored.table(TabMLPClassifier, stored.LABELS, X)
-    model.save(tmp_path / "model")
-    again = fastmlp.load(tmp_path / "model")
+    again = saved(model, tmp_path / "model")
     assert again._fitted.blend.groups[0].encoding.bins == 0
     wanted = model.predict_proba(X)
     assert same(again.predict_proba(X), wanted)

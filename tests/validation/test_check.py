@@ -61,7 +61,6 @@ BAD_X = {
     "no columns": (X[:, :0], ValueError, ["0 features", "expects 4"]),
     "nan": (changed(X, (3, 2), NAN), ValueError, ["X[3, 2] is nan"]),
     "inf": (changed(X, (11, 0), INF), ValueError, ["X[11, 0] is inf"]),
-    "-inf": (changed(X, (0, 3), -INF), ValueError, ["X[0, 3] is -inf"]),
     "nan in F order": (np.asfortranarray(changed(X, (5, 1), NAN)), ValueError, ["X[5, 1] is nan"]),
     "nan in float16": (changed(X, (3, 2), NAN, np.float16), ValueError, ["X[3, 2] is nan"]),
     "too large": (changed(X, (3, 2), 1e300, np.float64), ValueError, ["1e+300", "float32"]),
@@ -69,7 +68,6 @@ BAD_X = {
     "object None": (changed(X, (3, 2), None, object), ValueError, ["X[3, 2] is nan"]),
     "object str": (changed(X, (3, 2), "1.5", object), TypeError, ["'1.5'", "real numbers"]),
     "object date": (changed(X, (3, 2), DATE, object), TypeError, ["not real numbers"]),
-    "object complex": (changed(X, (3, 2), 1j, object), TypeError, ["not real numbers"]),
     "object huge": (changed(X, (3, 2), 10**400, object), ValueError, ["too large"]),
     "ragged": ([[1.0, 2.0], [3.0]], ValueError, ["rectangular", "same length"]),
     "generator": ((row for row in X), TypeError, ["X ", " generator"]),
@@ -114,8 +112,6 @@ BAD_Y = {
             "inf": (changed(REAL, 4, INF), ValueError, ["y[4, 0] is inf"]),
             "too large": (changed(REAL, 4, 1e300), ValueError, ["1e+300", "float32"]),
             "strings": (REAL.astype(str), TypeError, ["strings"]),
-            "complex": (REAL + 1j, TypeError, ["complex"]),
-            "masked": (np.ma.masked_less(REAL, 0), TypeError, ["masked"]),
         },
     ),
     ("squared_error", 2): (
@@ -134,7 +130,6 @@ BAD_Y = {
         {
             "too large": (changed(LABELS, 5, 3), ValueError, ["y[5] is 3", "0 to 2"]),
             "negative": (changed(LABELS, 5, -1), ValueError, ["y[5] is -1", "0 to 2"]),
-            "2**40": (changed(LABELS, 5, 2**40), ValueError, [str(2**40), "0 to 2"]),
             "2**32": (changed(LABELS, 5, 2**32), ValueError, [str(2**32), "0 to 2"]),
             "uint64": (changed(LABELS, 5, 2**64 - 1, np.uint64), ValueError, [str(2**64 - 1)]),
             "fraction": (changed(LABELS, 5, 0.5, float), ValueError, ["y[5] is 0.5", "integer"]),
@@ -321,7 +316,6 @@ BAD_ASSIGNMENTS = {
     "inf": ([W0, changed(W1, (2, 0), INF)], ValueError, ["weights[1][2, 0] is inf"]),
     "too large": ([changed(W0, (2, 1), 1e39, float), W1], ValueError, ["1e+39", "float32"]),
     "strings": ([W0.astype(str), W1], TypeError, ["weights[0] holds strings"]),
-    "complex": ([W0 * 1j, W1], TypeError, ["weights[0] holds complex"]),
 }
 
 
