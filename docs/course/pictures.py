@@ -1,4 +1,4 @@
-"""Draws the pictures of the course into docs/course/pictures, when the site is built."""
+"""Draws the pictures of the course into docs/course/pictures; delete one to draw it anew."""
 
 from __future__ import annotations
 
