@@ -66,23 +66,6 @@ def test_loss_and_gradient_of_weighted_targets(case, dtype):
             np.testing.assert_array_equal(same[1][0], found[1][0])
 
 
-@CASES
-def test_gradient_is_that_of_the_value(case):
-    rng = np.random.default_rng(0)
-    n, m, h = 6, 3, np.finfo(float).eps ** (1 / 3)
-    z = rng.normal(scale=2, size=(n, case.loss.heads * m))
-    t = cases.targets(case.loss, n, m, rng)
-    weights = rng.uniform(0, 2, (n, m)) * (rng.uniform(size=(n, m)) < 0.7)
-    t[weights == 0] = NAN
-    values, dz = case.loss.value_and_gradient(z, t, weights)
-    assert np.isfinite(values).all()
-    for column in range(z.shape[1]):
-        step = h * (np.arange(z.shape[1]) == column)
-        up, _ = case.loss.value_and_gradient(z + step, t, weights)
-        down, _ = case.loss.value_and_gradient(z - step, t, weights)
-        assert_close(dz[:, column], (up - down) / (2 * h), "central_difference", "float64", scale=4)
-
-
 @DTYPES
 @CASES
 def test_training_on_any_number_of_threads(case, dtype):

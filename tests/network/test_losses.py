@@ -1,5 +1,6 @@
 """Losses: gradients by central differences, hand-worked numbers, extremes, validation, names."""
 
+import itertools
 import math
 import pickle
 import warnings
@@ -21,14 +22,17 @@ def test_gradient_is_that_of_the_value(case, m):
     n, h = 5, central_difference_step()
     z = rng.normal(scale=2.0, size=(n, case.loss.heads * m))
     t = cases.targets(case.loss, n, m, rng, labels=case.labels)
-    values, dz = case.loss.value_and_gradient(z, t)
-    assert values.shape == (n,)
-    assert dz.shape == z.shape
-    for column in range(z.shape[1]):
-        step = np.zeros_like(z)
-        step[:, column] = h
-        up, _ = case.loss.value_and_gradient(z + step, t)
-        down, _ = case.loss.value_and_gradient(z - step, t)
+    every = [(t,)]
+    if case.loss.is_separable:
+        weights = rng.uniform(0, 2, (n, m)) * (rng.uniform(size=(n, m)) < 0.7)
+        every.append((np.where(weights > 0, t, np.nan), weights))
+    for given, column in itertools.product(every, range(z.shape[1])):
+        values, dz = case.loss.value_and_gradient(z, *given)
+        assert values.shape == (n,)
+        assert dz.shape == z.shape
+        step = h * (np.arange(z.shape[1]) == column)
+        up, _ = case.loss.value_and_gradient(z + step, *given)
+        down, _ = case.loss.value_and_gradient(z - step, *given)
         assert_close(dz[:, column], (up - down) / (2 * h), "central_difference", "float64", scale=4)
 
 
