@@ -40,6 +40,7 @@ from fastmlp.tabular.training import fitted_table, train
 Predict = Callable[[Any], Any]
 
 LESSON = 200_000  # mixtures of rows
+LESSON_OF_ROW = 200  # fewer mixtures of few rows, which repeat values
 LESSON_CELLS = 40_000_000  # fewer mixtures of wide tables, which limits the memory
 SUM_OF_ONE = 1e-3  # largest distance of the sum of probabilities from 1, by rounding
 
@@ -52,7 +53,7 @@ def distill(
     sample_weight: Any = None,
     groups: Any = None,
     student: Any = None,
-    mixtures: int = LESSON,
+    mixtures: int | None = None,
     random_state: int = 0,
 ) -> Any:
     """Distil any model into one network: an estimator of tables with the teacher's knowledge.
@@ -84,9 +85,9 @@ def distill(
         Unfitted: its parameters are those of the result, and of the networks that learn the true
         targets. By default the preset ``"fast"`` of the classifier if the teacher has
         ``predict_proba``, else of the regressor; pass a classifier for a function of classes.
-    mixtures : int
-        Number of mixtures in each lesson, by default 200,000; fewer for a slow teacher, which
-        labels them once more than there are folds.
+    mixtures : int, optional
+        Number of mixtures in each lesson, by default 200 for each row, but at most 200,000; fewer
+        for a slow teacher, which labels them once more than there are folds.
     random_state : int
         Seed of the mixtures and of the network.
 
@@ -117,7 +118,7 @@ def distill(
     True
     """
     seed = check_count("random_state", random_state, example=1, least=0)
-    count = check_count("mixtures", mixtures, example=LESSON)
+    count = None if mixtures is None else check_count("mixtures", mixtures, example=LESSON)
     model = _student(teacher, student)
     if is_fixed(teacher):
         if not isinstance(teacher, FunctionType):
@@ -142,6 +143,7 @@ def distill(
         outputs = getattr(read.task, "outputs", 0)  # of numbers
         truth = means_of(read.y, outputs) if outputs else read.y
         rows = TableChunk(take_rows(X, places), truth[read.used], weights)
+        count = count or min(LESSON, LESSON_OF_ROW * len(places))
         lessons = Lessons(teacher, rows, trained, count, np.random.default_rng(seed))
         result = lessons.result(of_jobs(parameters["n_jobs"]))
     return model.with_fitted(fitted_table(parameters, replace(trained, result=result), True))

@@ -136,6 +136,19 @@ def test_what_is_used_as_it_is_warns_unless_it_is_a_function():
             distill(teacher)
 
 
+@pytest.mark.parametrize(("mixtures", "count"), [(None, 20 * 200), (50, 50)])
+def test_few_rows_have_short_lessons(mixtures, count, monkeypatch):
+    monkeypatch.setattr("fastmlp.tabular.distilled.EPOCHS", 1)
+    labelled = []
+
+    def teacher(rows):
+        labelled.append(len(rows))
+        return rows[:, 0]
+
+    distill(teacher, NOISY[:20], X[:20], mixtures=mixtures)
+    assert labelled.count(count) == len(labelled) - labelled.index(count) > 1
+
+
 def test_several_targets_and_probabilities_of_a_function():
     several = np.column_stack([NOISY, -NOISY])
     model = distill(RandomForestRegressor(10, random_state=0), several)
