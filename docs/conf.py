@@ -136,8 +136,8 @@ def link_notebook(app: Sphinx, docname: str, source: list[str]) -> None:
 # Members by which losses, optimizers, sources and callbacks serve the rest of the library.
 INTERNAL = re.compile(
     r"batches|caller|decay|facts|finish|for_features|heads|hyper|improved"
-    r"|is_c|is_counted|is_linked|kind|levels|link_bend|link_name|"
-    r"link_product|link_tangent|n_slots|native_row|ordered|parameter|"
+    r"|is_c|is_counted|is_linked|kind|levels|link_name|link_row|"
+    r"n_slots|native_row|ordered|parameter|"
     r"predicts_variance|row_groups|shaped|start|target_kind|whole|with_fitted"
 )
 

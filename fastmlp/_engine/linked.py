@@ -29,7 +29,7 @@ def product(engine: Engine, x: Any, a: Array, is_tangent: bool = False) -> Array
     loss = engine.spec.loss
     if not loss.is_linked:
         return a
-    times = loss.link_tangent if is_tangent else loss.link_product
+    times = loss.link_row.tangent if is_tangent else loss.link_row.product
     with np.errstate(all="ignore"):
         return np.ascontiguousarray(times(engine.predict(x), a))
 
@@ -40,8 +40,8 @@ def hessian_product(engine: Engine, x: Array, v: Array, dy: Array) -> Array:
     if loss.is_linked:
         prediction, s = engine.predict(x), differentiate(engine, x, v)
         with np.errstate(all="ignore"):
-            q = np.ascontiguousarray(loss.link_bend(prediction, dy, s))
-            dy = np.ascontiguousarray(loss.link_product(prediction, dy))
+            q = np.ascontiguousarray(loss.link_row.bend(prediction, dy, s))
+            dy = np.ascontiguousarray(loss.link_row.product(prediction, dy))
     return differentiate(engine, x, v, dy, q)
 
 
@@ -73,11 +73,11 @@ def _linked(loss: Any, y: Array, slopes: Array, curvatures: Array) -> tuple[Arra
     for o in range(y.shape[1]):
         a = np.zeros_like(y)
         a[:, o] = 1
-        p = loss.link_product(y, a)
+        p = loss.link_row.product(y, a)
         jacobian[:, o] = np.einsum("nc,nci->ni", p, slopes)
         hessian[:, o] = np.einsum("nc,ncij->nij", p, curvatures)
         for i in range(slopes.shape[2]):
-            q = loss.link_bend(y, a, slopes[:, :, i])
+            q = loss.link_row.bend(y, a, slopes[:, :, i])
             row = hessian[:, o, i, : i + 1]
             row += np.einsum("nc,ncj->nj", q, slopes[:, :, : i + 1])
             hessian[:, o, : i + 1, i] = row

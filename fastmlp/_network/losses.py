@@ -55,7 +55,8 @@ class Loss(Options):
     _number: ClassVar[str] = ""  # the field that is the parameter of the C function, if any
 
     @property
-    def _link(self) -> links.Link:
+    def link_row(self) -> links.Link:
+        """The link, with its derivatives."""
         return links.IDENTITY
 
     @property
@@ -71,7 +72,7 @@ class Loss(Options):
     @property
     def predicts_variance(self) -> bool:
         """Whether predictions are means, followed by variances."""
-        return self._link is links.MEAN_AND_VARIANCE
+        return self.link_row is links.MEAN_AND_VARIANCE
 
     def shaped(self, p: Array, flat: bool) -> Any:
         """Return predictions (..., heads * m) in the shape of the user's targets.
@@ -94,28 +95,16 @@ class Loss(Options):
     @property
     def link_name(self) -> str:
         """The name of the link, see `fastmlp._network.links`."""
-        return self._link.name
+        return self.link_row.name
 
     @property
     def is_linked(self) -> bool:
         """Whether the link is another function than the identity."""
-        return self._link is not links.IDENTITY
+        return self.link_row is not links.IDENTITY
 
     def link(self, z: Array) -> Array:
         """Return the prediction that belongs to z, (n, heads * m), same dtype."""
-        return self._link.value(z)
-
-    def link_product(self, prediction: Array, a: Array) -> Array:
-        """Return the derivatives of the prediction with respect to z, times a, like z."""
-        return self._link.product(prediction, a)
-
-    def link_tangent(self, prediction: Array, s: Array) -> Array:
-        """Return the derivative of the prediction along s, a direction of z."""
-        return self._link.tangent(prediction, s)
-
-    def link_bend(self, prediction: Array, a: Array, s: Array) -> Array:
-        """Return the gradient by z of sum(a * link_tangent(prediction, s)), like z."""
-        return self._link.bend(prediction, a, s)
+        return self.link_row.value(z)
 
     def value_and_gradient(
         self, z: Array, t: Array, output_weights: Array | None = None
@@ -249,7 +238,7 @@ class PoissonNLL(Loss):
 
     name = "poisson_nll"
     target_kind = "count"
-    _link = links.EXP
+    link_row = links.EXP
 
     def _terms(self, z: Array, t: Array) -> tuple[Array, Array]:
         rate = self.link(z)
@@ -290,7 +279,7 @@ class GaussianNLL(Loss):
         return "gaussian_nll" if self.predict_variance else "gaussian_nll_unit"
 
     @property
-    def _link(self) -> links.Link:
+    def link_row(self) -> links.Link:
         return links.MEAN_AND_VARIANCE if self.predict_variance else links.IDENTITY
 
     def _terms(self, z: Array, t: Array) -> tuple[Array, Array]:
@@ -325,7 +314,7 @@ class CrossEntropy(Loss):
     name = "cross_entropy"
     target_kind = "class"
     is_separable = False
-    _link = links.SOFTMAX
+    link_row = links.SOFTMAX
     _number = "label_smoothing"
     _checks: ClassVar = {"label_smoothing": (FRACTION.check, 0.1)}
     label_smoothing: float = 0.0
@@ -357,7 +346,7 @@ class BinaryCrossEntropy(Loss):
 
     name = "binary_cross_entropy"
     target_kind = "unit_interval"
-    _link = links.SIGMOID
+    link_row = links.SIGMOID
 
     def _terms(self, z: Array, t: Array) -> tuple[Array, Array]:
         return softplus(z) - z * t, sigmoid(z) - t
@@ -411,7 +400,7 @@ class Quantiles(Loss):
         return len(self.levels)
 
     @property
-    def _link(self) -> links.Link:
+    def link_row(self) -> links.Link:
         return links.ascending(self.heads)
 
     def shaped(self, p: Array, flat: bool) -> Array:

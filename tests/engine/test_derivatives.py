@@ -236,7 +236,7 @@ def test_a_step_with_a_gradient_from_outside(mlp, loss, n_threads, dtype):
 def test_a_gradient_of_predictions_goes_through_the_link(mlp, loss):
     nets = [mlp([3, 8, 4], loss=loss, dtype="float64", rng=0) for _ in range(3)]
     x, _, dy, _ = arguments(nets[0]._spec, 12)
-    jacobian = nets[0].loss.link_product(nets[0].predictor()(x), dy)
+    jacobian = nets[0].loss.link_row.product(nets[0].predictor()(x), dy)
     for net, gradient, through in zip(nets, (dy, jacobian), (True, False), strict=False):
         net.partial_fit(x, output_gradient=gradient, through_link=through, batch_size=5)
     assert_all_close(*map(parameters_of, nets[:2]), "fit", "float64")

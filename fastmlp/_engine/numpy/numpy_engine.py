@@ -255,7 +255,7 @@ class Engine:
         """Return the derivatives of the predictions with respect to x, (n, heads * m, fan_in)."""
         forward, loss = self._forward(x), self.spec.loss
         p = loss.link(forward.outputs[-1])
-        return forward.jacobian([loss.link_product(p, unit) for unit in forward.units(p.shape[1])])
+        return forward.jacobian([loss.link_row.product(p, q) for q in forward.units(p.shape[1])])
 
     def differentiate(
         self,

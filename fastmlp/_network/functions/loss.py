@@ -108,7 +108,7 @@ class CustomLoss(CustomFunction, Loss):
     @property
     def heads(self) -> int:
         """Columns of the last affine layer per output."""
-        return 2 if self._link is links.MEAN_AND_VARIANCE else 1
+        return 2 if self.link_row is links.MEAN_AND_VARIANCE else 1
 
     @property
     def facts(self) -> dict[str, str]:
@@ -120,7 +120,7 @@ class CustomLoss(CustomFunction, Loss):
         return LINKS[self.link_kind][labels]
 
     @property
-    def _link(self) -> links.Link:
+    def link_row(self) -> links.Link:
         return links.BY_NAME[self.link_kind]
 
     def value_and_gradient(  # type: ignore[override]
