@@ -89,7 +89,7 @@ def weighted(samples: Data, sample_weight: Any, spec: Spec, *, name: str = "y") 
     counted = np.full_like(y, True, bool) if observed is None else observed
     per_target = np.where(counted, per_output, 0.0)
     if samples.jacobians is not None:
-        counted = counted | ~np.isnan(samples.jacobians).all(axis=(1, 2))[:, np.newaxis]
+        counted = counted | ~np.isnan(samples.jacobians).all(axis=(1, 2)).reshape(-1, 1)
     per_row = np.where(counted, per_output, 0.0).mean(axis=1, dtype=np.float64, keepdims=True)
     if not counted.any():
         raise ValueError(f"{name} is NaN alone but some targets are expected: pass other rows")
