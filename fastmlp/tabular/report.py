@@ -127,9 +127,9 @@ class Report:
         if self.write is not None:
             self.write(path)
         else:
-            page.write(
-                path, "A model of a table", "", [("What was done", "", page.table(self.lines()))]
-            )
+            lead = "Errors and columns are on the page that is written right after the fit."
+            done = ("What was done", "", page.table(self.lines()))
+            page.write(path, "A model of a table", lead, [done])
 
 
 @contextmanager
