@@ -184,7 +184,9 @@ class RowPredictor:
 
     def _table(self, row: Sequence[Any] | Mapping[str, Any]) -> tuple[Array, Array]:
         """Return the numbers, with derived ones, and codes of a row."""
-        if not isinstance(row, list | tuple | np.ndarray):
+        if isinstance(row, np.ma.MaskedArray):
+            row = gathered(row)
+        elif not isinstance(row, list | tuple | np.ndarray):
             row = self._listed(row)
         if len(row) != self._n:
             raise ValueError(

@@ -193,6 +193,8 @@ def test_masked_values_are_missing():
     masked = np.ma.masked_array(X, mask)
     model = regressor().fit(masked, Y)
     np.testing.assert_array_equal(model.predict(masked), right.predict(np.where(mask, np.nan, X)))
+    row = np.flatnonzero(mask.any(axis=1))[0]
+    assert model.predictor()(masked[row]) == model.predict(masked)[row]
     words = np.ma.masked_array(np.array([["a", "b"]] * (N // 2) + [["b", "a"]] * (N // 2)))
     words[0, 0] = np.ma.masked
     model = regressor().fit(words, Y)
