@@ -18,6 +18,7 @@ from fastmlp._validation.compatibility import refusal
 
 RUN_BYTES = 2**25  # of rows to shuffle in memory, unless the fit says how many
 BLOCK = 1 / 8  # of a run: rows of a block, small enough for a cache
+PIECE = 2**16  # bytes to write at a time: more may cost a system several times the time
 PARTS = 256  # of a run
 MOST_ROWS = 10**9 - 1  # for NumPy's multivariate_hypergeometric
 
@@ -119,7 +120,9 @@ class ShuffleFile:
             for name in ("x", "targets", *OPTIONAL):
                 if (array := getattr(shuffled, name)) is not None:
                     arrays[name] = self.size, array.dtype, array.shape[1:]
-                    self.size += self.file.write(memoryview(array).cast("B"))
+                    content = memoryview(array).cast("B")
+                    for first in range(0, len(content), PIECE):
+                        self.size += self.file.write(content[first : first + PIECE])
             self.file.flush()
         except OSError as error:
             error.add_note(
