@@ -37,6 +37,8 @@ class Axes:
         Label of the next lines, instead of their own; empty for their own.
     range : tuple of two floats, optional
         Values that the axis of the lines or bars includes, so that charts have a common one.
+    x_text : callable
+        Function from a place on the horizontal axis to its text.
     """
 
     def __init__(self) -> None:
@@ -47,6 +49,7 @@ class Axes:
         self._bars: list[tuple[str, float, float]] = []  # name, width, error; from the top
         self._labels = {"xlabel": "", "ylabel": ""}
         self.range: tuple[float, float] | None = None
+        self.x_text: Callable[[float], str] = "{:.6g}".format
 
     def plot(self, x: Any, y: Any, *, label: str = "", color: str = "", **style: Any) -> None:
         """Draw a line; a line with a colour is a grey guide for the eye."""
@@ -94,7 +97,7 @@ class Axes:
         parts = []
         for x in x_ticks:
             parts.append(_path(f"M{across(x):.1f} {top}V{bottom}", GRID))
-            text = f"{float(f'{10**x:.2g}'):g}" if is_log else f"{x:.6g}"
+            text = f"{float(f'{10**x:.2g}'):g}" if is_log else self.x_text(x)
             parts.append(_text(across(x), bottom + 16, text, "middle"))
         for y in () if self._bars else y_ticks:
             parts.append(_path(f"M{left} {down(y):.1f}H{right}", GRID))

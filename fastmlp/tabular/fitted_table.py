@@ -64,6 +64,7 @@ class FittedTable:
     rows: tuple[Table, Any] | None = None  # table and target of the fit; not in copies and files
     # After `partial_fit`: the targets of the rows in `held_out`, as a target holds them.
     latest: Array | None = None
+    target_name: str = "the target"  # in pages; not in files
 
     @property
     def target(self) -> Any:

@@ -19,6 +19,7 @@ from fastmlp.tabular import inspection
 from fastmlp.tabular.columns import Array, Column, Table
 from fastmlp.tabular.epoch_selection import mean_cost
 from fastmlp.tabular.fitted_table import FittedTable
+from fastmlp.tabular.forms import DATES
 from fastmlp.tabular.scores import MEANINGS, codes_of, constant_scores, is_worthless, scores
 from fastmlp.tabular.targets import mean_of_targets
 
@@ -27,6 +28,7 @@ MOST_CLASSES = 30  # of a confusion matrix
 NAMED_CLASSES = 8  # with more, the columns of a confusion matrix have numbers
 MOST_BARS, MOST_COLUMNS = 15, 60
 MOST_CURVES = 4  # classes with a curve of their own; columns with a partial dependence
+KINDS = {"numbers": "numbers", "codes": "categories"}  # of the parts of a table
 SAMPLE, GRID = 100, 15  # rows and values from which a partial dependence is computed
 MANY_CELLS = 200_000  # with more cells, each column is shuffled only once for its importance
 WORST, SEGMENTS = 8, 5  # rows; parts of a column
@@ -98,11 +100,12 @@ def write(
     model: Any,
     fitted: FittedTable,
     task: Any,
-    name: str = "the target",
+    name: str | None = None,
     others: dict[str, dict[str, float]] | None = None,
     more: Iterable[Section] = (),
 ) -> None:
     """Write the page; ``others`` are scores on further rows, and more sections come last."""
+    name = name or fitted.target_name
     evidence = evidence_of(model, fitted, task, name)
     parts = [*sections(model, fitted, evidence, others or {}), *more]
     page.write(path, f"A model of {name}", lead(evidence, fitted), parts)
@@ -289,6 +292,11 @@ class Feature(NamedTuple):
         """Return the column of a table, a view."""
         return getattr(table, self.part)[:, self.place]  # type: ignore[no-any-return]
 
+    @property
+    def is_date(self) -> bool:
+        """Whether the numbers are the seconds of dates."""
+        return self.column.form is not None and self.column.form.kind in DATES
+
     def text(self, value: Any) -> str:
         """Return a value as people write it."""
         if not value >= 0 if self.part == "codes" else np.isnan(value):
@@ -375,6 +383,8 @@ def _dependences(evidence: Evidence, features: list[Feature]) -> dict[str, Axes]
         for at, (_, text) in enumerate(lines):
             charts[name].plot([value for _, _, value in groups], shown[:, at], label=text)
         charts[name].set(xlabel=name, ylabel=label)
+        if feature.is_date:
+            charts[name].x_text = lambda x: str(np.datetime64(round(x), "s"))[:10]
     for chart in charts.values():
         chart.range = low, high
     return charts
@@ -403,11 +413,11 @@ def _data(evidence: Evidence | None, fitted: FittedTable) -> str:
         lines.append((f"{evidence.name} (predicted)", kind, "", f"{len(np.unique(y)):,}"))
     for name in fitted.columns.used[:MOST_COLUMNS]:
         feature = by_name[name]
-        kind = "numbers" if feature.part == "numbers" else "categories"
+        kind = "dates" if feature.is_date else KINDS[feature.part]
         missing = unique = ""
         if evidence is not None:
             values = feature.values(evidence.table)
-            is_missing = np.isnan(values) if kind == "numbers" else values < 0
+            is_missing = values < 0 if feature.part == "codes" else np.isnan(values)
             missing = f"{is_missing.sum():,}" if is_missing.any() else ""
             unique = f"{len(np.unique(values[~is_missing])):,}"
         lines.append((name, kind, missing, unique))

@@ -355,8 +355,13 @@ def _checked_labels(y: Any) -> Array:
     refuse_labels(labels)
     if labels.dtype.kind == "f":
         assert_all_finite(labels, input_name="y")
+    if (kind := type_of_target(y)).startswith("continuous"):
+        raise ValueError(
+            f"Unknown label type: {kind}, numbers with fractions, but labels are expected: use "
+            "TabMLPRegressor for numbers"
+        )
     check_classification_targets(y)
-    if type_of_target(y).startswith("multilabel"):
+    if kind.startswith("multilabel"):
         checked = np.asarray(check_array(y, accept_sparse=False, input_name="y"))
         if not np.isin(checked, (0, 1)).all():
             raise ValueError(

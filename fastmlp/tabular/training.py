@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -67,6 +67,9 @@ def fit(
         _, target, weights, *_ = trained.reading.data.scored
         predictions = fitted.calibration.scored(result.out_of_fold)
         show_result(target.metric, target.shown(mean_cost(target, predictions, weights)))
+    name = rows.y if isinstance(rows.y, str) else getattr(rows.y, "name", None)
+    if isinstance(name, str) and name:
+        fitted = replace(fitted, target_name=name)
     return fitted, result.stopped
 
 

@@ -112,6 +112,7 @@ CLASSES = [
     ("y contains NaN, None or NA", ["a", None, "b"] * (N // 3)),
     ("y contains NaN, None or NA", np.array(["a", np.nan] * (N // 2), object)),
     ("y contains NaN but labels are expected: drop", np.where(Y > 1, np.nan, 0)),
+    ("Unknown label type: continuous.* use TabMLPRegressor", Y),
     ("y holds text and 1 but", np.array(["a", 1] * (N // 2), object)),
     ("Unknown label type: y holds Decimal.* astype.int", [Decimal(k % 2) for k in range(N)]),
     ("y contains NaT but", np.where(Y > 0, np.datetime64("NaT"), np.datetime64("2026-01-01"))),
