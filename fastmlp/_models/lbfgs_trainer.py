@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastmlp._core.history import DivergenceError, State
+from fastmlp._core.user_warnings import warn
 from fastmlp._models.fit_request import FitRequest
 from fastmlp._network.data import OPTIONAL, Data
 from fastmlp._network.groups import PLAIN
@@ -79,6 +80,11 @@ class LbfgsTrainer:
         if not math.isfinite(result.fun):  # already at the first point
             self._check(result.fun)
         history = self.state.history
+        if not history.loss and not result.success:
+            warn(
+                f"L-BFGS ended without an iteration ({result.message.strip()}): scale X and y to "
+                "mean 0 and variance 1"
+            )
         if len(history.loss) < self.request.epochs and not history.stop_reason:
             history.stop_reason = f"L-BFGS: {result.message}"
 

@@ -100,6 +100,9 @@ def test_a_diverged_fit_keeps_the_weights():
     with pytest.raises(fastmlp.DivergenceError, match="not finite in float64"):
         net.fit(X, 1e200 * Y, optimizer=fastmlp.LBFGS())
     np.testing.assert_array_equal(net.parameters_vector, before)
+    x, net = np.random.default_rng(0).normal(size=(100, 3)), fastmlp.MLP([3, 8, 1], rng=0)
+    with pytest.warns(UserWarning, match="ended without an iteration .* scale X and y"):
+        assert net.fit(x, 1e30 * x[:, 0], optimizer=fastmlp.LBFGS()).loss == []
 
 
 class OnBatch:
