@@ -91,6 +91,9 @@ class Perceptron:
     seed : int
         Of the first weights, which are normal with variance 1 / I.
 
+    The targets t of `step` have the shape that the loss names, and ``forward(x)[1][-1]`` are the
+    outputs of the last layer: predictions, or for classes the numbers in front of the softmax.
+
     Examples
     --------
     >>> x = np.linspace(-1, 1, 50)[:, np.newaxis]

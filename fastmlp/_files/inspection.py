@@ -74,7 +74,7 @@ def as_text(content: dict[str, Any], with_arrays: bool = False) -> str:
         *(_line(name, value) for name, value in content["facts"].items()),
         *(_line(name, _brief(**value)) for name, value in content["names"].items()),
         _line("format", f"version {version['version']}, by fastmlp {version['fastmlp']}"),
-        _line("digest", f"SHA-256 {content['digest']}, not compared"),
+        _line("digest", f"SHA-256 {content['digest']}, which inspect does not compare"),
         _line("size", f"{content['bytes']:,} bytes, {len(arrays)} arrays"),
     ]
     if not with_arrays:

@@ -240,7 +240,7 @@ class Columns:
                 )
             # Missing counts as a value.
             if np.all((values == values[:1]) | (np.isnan(values) & np.isnan(values[:1]))):
-                left_out[name] = "constant"
+                left_out[name] = "no values" if np.isnan(values).all() else "constant"
             elif is_narrow:
                 left_out[name] = f"its range is below {SMALLEST_RANGE:g}: rescale it"
             elif key in seen:

@@ -280,10 +280,9 @@ class LabelTask:
         """Warn that weights of classes change probabilities, if the user has not chosen."""
         if parameters["class_weight"] is not None and parameters["prior"] is None:
             warn(
-                "with class_weight, probabilities and scores are those of classes which are as "
-                "frequent as the weights make them: pass prior='true' for those of the rows as "
-                "they are, from which p * weights / (p * weights).sum() makes the others, or "
-                "prior='weighted' if these are meant"
+                "with class_weight, probabilities and scores are those of weighted rows (for "
+                "'balanced', of equally frequent classes): pass prior='true' for those of the "
+                "rows as they are, or prior='weighted' if these are meant"
             )
 
     def scorer(self, y: Array, weights: Array | None) -> Scorer:
@@ -321,7 +320,10 @@ def finite_numbers(y: Any) -> Array:
     array = np.asarray(y)
     kind, allowed = array.dtype.kind, "allow-nan" if array.shape[1:] > (1,) else True
     if kind in "mM":
-        raise ValueError(f"y holds {REFUSED_KINDS[kind][0]} but numbers are expected: pass days")
+        raise ValueError(
+            f"y holds {REFUSED_KINDS[kind][0]} but numbers are expected: pass days, such as "
+            "(y - y.min()) / numpy.timedelta64(1, 'D')"
+        )
     if kind == "f" and allowed is True and np.isnan(array).any():
         raise ValueError("Input y contains NaN but numbers are expected: drop these rows")
     try:

@@ -242,7 +242,7 @@ def report_of(
         networks = f"{len(ensemble)} networks of {ensemble[0].layer_sizes[0]} inputs"
         epoch = f"epoch {trained.epoch} of {trained.run}"
         members.append(f"{share:.0%}: {trained.recipe.title} ({networks}), {epoch}")
-    stages = {"course": "; then ".join(result.stage_log)} if result.stage_log else {}
+    stages = {"stages": "; then ".join(result.stage_log)} if result.stage_log else {}
     return Report(
         n,
         len(columns.names),

@@ -173,11 +173,15 @@ def test_frames_of_all_kinds_of_columns(tmp_path):
     report.save(tmp_path / "report.html")
     assert "<td" in (tmp_path / "report.html").read_text(encoding="utf-8")
     days = np.datetime64("2020-01-01") + np.arange(len(y))
-    for table, target in ((frame.assign(day=days, rent=y), "rent"), (frame, y.rename("rent"))):
+    for table, target in (
+        (frame.assign(day=days, rent=y, empty=np.nan), "rent"),
+        (frame, y.rename("rent")),
+    ):
         regressor().fit(table, target).report().save(tmp_path / "report.html")
         page = (tmp_path / "report.html").read_text(encoding="utf-8")
         assert "<h1>A model of rent</h1>" in page
         assert ("<th>day</th><td>dates" in page) == ("day" in table)
+        assert ("empty: no values" in page) == ("empty" in table)
     frame_of = model.importance(frame, y).to_frame()
     assert list(frame_of.columns) == ["mean", "deviation"]
     assert frame_of.index.tolist() == model.importance(frame, y).names

@@ -121,7 +121,7 @@ def test_noise_is_not_trained_for_long(monkeypatch, default, scoring):
     third = round(presets.cycle_end(3, 4) * planned)
     assert trained == [(bins, 6, third, planned) for bins in (4, 0)]
     assert (
-        "no further stage, because more training no longer helped" in model.report().more["course"]
+        "no further stage, because more training no longer helped" in model.report().more["stages"]
     )
 
 
@@ -134,7 +134,7 @@ def test_a_relation_is_trained_on_more_folds_for_as_long_as_that_pays(monkeypatc
     assert max(run for _, _, run, _ in longer) > base
     assert {group.ensemble[0].layer_sizes[0] for group in model._fitted.blend.groups} <= {2, 10}
     assert len(model._fitted.blend) % 12 == 0
-    course = model.report().more["course"].split("; then ")
+    course = model.report().more["stages"].split("; then ")
     assert [text.split(" in ")[0] for text in course] == [
         "2 x 6 networks",
         f"{len(longer)} x 12 networks",
@@ -190,7 +190,7 @@ def test_stages_follow_the_choices_of_the_user(monkeypatch, options, sizes):
     if {"epochs", "recipes"} & options.keys():  # one stage, as of any other preset
         plain, _ = in_stages(monkeypatch, SMOOTH, replace(STAGED, trial_folds=0), **options)
         np.testing.assert_array_equal(model.predict(ROWS), plain.predict(ROWS))
-        assert "course" not in model.report().more
+        assert "stages" not in model.report().more
 
 
 def test_without_a_second_stage_the_first_counts(monkeypatch):
@@ -201,7 +201,7 @@ def test_without_a_second_stage_the_first_counts(monkeypatch):
     late, trained = in_stages(monkeypatch, SMOOTH, time_limit=100)
     assert len(trained) == 2
     for model, why in ((ended, "the user interrupted it"), (late, "time_limit was reached")):
-        assert f"; then no further stage, because {why}" in model.report().more["course"]
+        assert f"; then no further stage, because {why}" in model.report().more["stages"]
         assert len(model._fitted.blend) == 12
         assert np.isfinite(model.predict(ROWS)).all()
 
@@ -221,9 +221,9 @@ def test_best_adds_networks_to_those_of_the_default_within_a_time_limit(monkeypa
     sizes = [size for _, size, _, _ in before] + [kept] * has_time
     assert [size for _, size, _, _ in trained] == sizes
     assert {len(group.ensemble) for group in model._fitted.blend.groups} == {kept}
-    report, course = model.report(), default.report().more["course"]
-    assert len(report.more["course"].split("; then ")) == len(course.split("; then ")) + 1
-    assert report.more["course"].endswith("because time_limit was reached") == (not has_time)
+    report, course = model.report(), default.report().more["stages"]
+    assert len(report.more["stages"].split("; then ")) == len(course.split("; then ")) + 1
+    assert report.more["stages"].endswith("because time_limit was reached") == (not has_time)
     assert report.together <= default.report().together
     # The k-th members of all groups share their rows, so that rows of the fit are recognised.
     found, own = model.importance(ROWS, y), model.importance()
