@@ -181,7 +181,7 @@ def test_frames_of_all_kinds_of_columns(tmp_path):
         page = (tmp_path / "report.html").read_text(encoding="utf-8")
         assert "<h1>A model of rent</h1>" in page
         assert ("<th>day</th><td>dates" in page) == ("day" in table)
-        assert ("empty: no values" in page) == ("empty" in table)
+        assert ("no values" in page) == ("empty" in table)
     frame_of = model.importance(frame, y).to_frame()
     assert list(frame_of.columns) == ["mean", "deviation"]
     assert frame_of.index.tolist() == model.importance(frame, y).names
