@@ -40,7 +40,7 @@ from fastmlp.tabular.training import fitted_table, train
 Predict = Callable[[Any], Any]
 
 LESSON = 200_000  # mixtures of rows
-LESSON_OF_ROW = 200  # fewer mixtures of few rows, which repeat values
+LESSON_OF_ROW = 200  # mixtures a row: more of few rows only repeat values
 LESSON_CELLS = 40_000_000  # fewer mixtures of wide tables, which limits the memory
 SUM_OF_ONE = 1e-3  # largest distance of the sum of probabilities from 1, by rounding
 

@@ -82,6 +82,8 @@ def test_the_joint_prediction_has_the_bits_of_plain_numpy(name, members, n):
     if scale:
         with pytest.raises(ValueError, match="a scale has the shape"):
             joint(z, [array[:, 1:] for array in scale], m, False)
+        with pytest.raises(ValueError, match="a scale has 3 arrays"):
+            joint(z, scale[:3], m, False)
 
 
 def test_tempered_probabilities_are_those_of_divided_logits():

@@ -125,7 +125,7 @@ def joint(z, scale, Py_ssize_t means, bint sums_to_one):
 
     ``scale`` is None, or has centre, factor, low and high of the first columns, which are means, each (members,
     means). Columns after them are variances, to which the variance of the members' means is added. Rows are
-    divided by their sums if each ``sums_to_one``.
+    divided by their sums before if they are probabilities, which ``sums_to_one`` tells.
     """
     cdef cnp.ndarray outputs = cnp.PyArray_FROMANY(
         z, cnp.NPY_DOUBLE, 3, 3, cnp.NPY_ARRAY_CARRAY | cnp.NPY_ARRAY_ENSURECOPY)
@@ -140,6 +140,8 @@ def joint(z, scale, Py_ssize_t means, bint sums_to_one):
     if members < 1 or not means <= columns <= 2 * means:
         raise ValueError(f"the outputs have the shape {np.shape(z)} but {means} to {2 * means} columns are expected")
     arrays = [of_scale(array, members, means) for array in scale or ()]
+    if len(arrays) not in (0, 4):
+        raise ValueError(f"a scale has {len(arrays)} arrays but centre, factor, low and high are expected")
     for k in range(len(arrays)):
         scales[k] = <const double*>start(arrays[k])
     for m in range(members):
