@@ -100,8 +100,8 @@ def recipes_of(preset: Preset, is_limited: bool, data: FitRows) -> list[Recipe]:
     """Return the recipes whose networks a model may have: those of the first preset, and these."""
     first = beginning(preset, is_limited)
     presets = [first] if first is preset else [first, preset]
-    kind, numbers = data.target.kind, data.columns.n_numbers
-    return [recipe for stage in presets for recipe in stage.of(kind, numbers)]
+    suited = data.target.kind, data.columns.n_numbers, len(data.columns.categories)
+    return [recipe for stage in presets for recipe in stage.of(*suited)]
 
 
 def fit(data: FitRows, request: FitOptions) -> BlendResult:
@@ -213,7 +213,7 @@ def _stage(
     table, target = data.table, data.target
     division = beside.division if beside else Splits.of(data, preset, request.rng)
     request = replace(request, preset=preset)
-    recipes = preset.of(target.kind, data.columns.n_numbers)
+    recipes = preset.of(target.kind, data.columns.n_numbers, len(data.columns.categories))
     n, size, rows = len(table), len(division.learn), max(map(len, division.learn))
     width = functools.partial(width_of, data.columns, len(with_missing(data.columns, table)))
     epochs = [epochs_of(preset, recipe, n) for recipe in recipes]

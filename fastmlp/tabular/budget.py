@@ -174,7 +174,7 @@ def stages_of(
     preset: Preset, kind: str, columns: Columns
 ) -> list[tuple[Preset, tuple[Recipe, ...]]]:
     """Return the stages of a preset at their longest, each with its recipes."""
-    recipes = preset.of(kind, columns.n_numbers)
+    recipes = preset.of(kind, columns.n_numbers, len(columns.categories))
     if not preset.trial_folds:
         return [(preset, recipes)]
     return [(preset.trial, recipes), (preset.longer(recipes), recipes)]
@@ -195,7 +195,7 @@ def memory_of(
         for recipe in recipes:
             width = width_of(columns, missing, recipe.bins)
             weights = 4.0 * members * recipe.work(width)
-            batch = batch_of(max(learned, 1)) * (4 * width + 5 * recipe.depth * recipe.width)
+            batch = batch_of(max(learned, 1)) * (5 * sum(recipe.sizes(width)) - width)
             # In training activations of a batch, gradients, two moments and copies.
             largest = max(largest, 4.0 * members * batch + 5 * weights)
             trained += 2 * weights

@@ -199,7 +199,7 @@ def warn_if_unsavable(
 ) -> None:
     """Warn before a fit if no file can hold its model: `save` would raise an error after it."""
     cursor = Cursor(Tensors(), ChainMap())
-    count = MOST_OTHER_ARRAYS + sum(MOST_ARRAYS_OF_LAYER * (r.depth + 2) for r in recipes)
+    count = MOST_OTHER_ARRAYS + sum(MOST_ARRAYS_OF_LAYER * (len(r.sizes(1)) + 1) for r in recipes)
     try:
         COLUMNS.write(columns, cursor.at("columns"))
         if classes is not None:

@@ -160,6 +160,17 @@ class Encoding:
         n_numbers, n_missing = self.numbers.centre.shape[1], len(self.with_missing)
         return Layout.of(n_numbers, n_missing, self.categories, self.bins)
 
+    @property
+    def columns(self) -> NDArray[np.int64]:
+        """The column of each input: numbers, then categories."""
+        layout, n = self.layout, self.numbers.centre.shape[1]
+        columns = np.zeros(layout.width, np.int64)
+        columns[: n + len(self.with_missing)] = [*range(n), *self.with_missing]
+        columns[layout.bins : layout.bins + n * self.bins] = np.repeat(np.arange(n), self.bins)
+        for k, (at, column) in enumerate(zip(layout.categories, self.categories, strict=True)):
+            columns[at : at + column.width] = n + k
+        return columns
+
     def directions(self, signs: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the sign of each input from those of the numeric columns."""
         directions = np.zeros(self.layout.width)

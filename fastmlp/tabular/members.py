@@ -23,7 +23,7 @@ from fastmlp._network import initializers
 from fastmlp._network.groups import Groups
 from fastmlp._network.optimizers import Adam, AdamW, Optimizer
 from fastmlp._network.spec import build
-from fastmlp.tabular import monotone, presets
+from fastmlp.tabular import embedding, monotone, presets
 from fastmlp.tabular.columns import RowIndex, Table
 from fastmlp.tabular.conformal import MAX_TAIL_ROWS
 from fastmlp.tabular.encoding import Encoding, with_missing
@@ -168,20 +168,21 @@ def untrained(
     recipe: Recipe, width: int, target: Any, rng: np.random.Generator, count: int
 ) -> Ensemble:
     """Return networks with the recipe's initial weights; those of the output layer are 0."""
+    sizes = recipe.sizes(width)
     spec = build(
-        [width, *[recipe.width] * recipe.depth, target.outputs // max(1, len(target.loss.levels))],
+        [*sizes, target.outputs // max(1, len(target.loss.levels))],
         activation=recipe.activation or target.activation,
         loss=target.loss,
         scale=True,
         parametric=recipe.parametric,
     )
-    initializer = ["lecun_normal"] * recipe.depth + ["zeros"]
+    initializer = ["lecun_normal"] * (len(sizes) - 1) + ["zeros"]
     networks = []
     for _ in range(count):
         rng_of_network = np.random.default_rng(rng.integers(2**63))
         parameters = initializers.draw(spec, rng_of_network, initializer)
         for biases in dict(zip(spec.tensors, parameters, strict=True))["biases"][:-1]:
-            biases[:] = rng_of_network.normal(size=recipe.width)
+            biases[:] = rng_of_network.normal(size=len(biases))
         fields = {"network": spec, "rng": rng_of_network, "parameters": parameters}
         networks.append(models.build(MLP, fields))
     return Ensemble(networks)
@@ -292,6 +293,9 @@ def _untrained_members(
     inputs = [encoding.rows(table, member) for member in range(len(learn))]
     scale = target.scale(learn, data.weights)
     ensemble = untrained(recipe, inputs[0].shape[1], target, rng, len(learn))
+    if recipe.embedding:
+        for member in ensemble.members:
+            embedding.begin(member, encoding.columns)
     if data.signs is not None:
         directions = encoding.directions(data.signs)
         for member in ensemble.members:

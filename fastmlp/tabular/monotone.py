@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from numbers import Integral
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -23,6 +23,8 @@ from fastmlp.tabular.columns import Array, Columns, places_of
 from fastmlp.tabular.forms import DATES, KINDS
 from fastmlp.tabular.loss_rows import LOSSES
 from fastmlp.tabular.presets import Preset, Recipe
+
+Bounds: TypeAlias = dict[str, list[Array]]  # of the parameters of each layer, by their kind
 
 SIGNS = (-1, 0, 1)
 ACTIVATION: ActivationName = "relu"  # in place of activations that fall somewhere
@@ -49,14 +51,15 @@ def check(parameters: Mapping[str, Any]) -> bool:
 
 
 def adapted(preset: Preset) -> Preset:
-    """Return a preset whose recipes have activations that never fall."""
+    """Return a preset whose recipes have activations that never fall, and no embeddings."""
     first = {kind: _rising(recipes) for kind, recipes in preset.first.items()}
     return replace(preset, recipes=_rising(preset.recipes), first=first)
 
 
 def _rising(recipes: Sequence[Recipe]) -> tuple[Recipe, ...]:
     return tuple(
-        r if r.activation in RISING else replace(r, activation=ACTIVATION) for r in recipes
+        replace(r, embedding=0, activation=r.activation if r.activation in RISING else ACTIVATION)
+        for r in recipes
     )
 
 
@@ -89,12 +92,10 @@ def signs_of(rule: Mapping[Any, int] | None, columns: Columns, target: Any) -> A
 
 def constrain(net: Any, inputs: Array, outputs: Array) -> None:
     """Make a network monotone, and keep it so in training, from the directions of its ends."""
-    kinds, lower, upper = net._engine.parameters(), [], []
+    lower, upper = unbounded(net)
     directions = [inputs, *[_of_units(n, inputs) for n in net.layer_sizes[1:-1]], outputs]
-    for kind, arrays in zip(net._spec.tensors, kinds, strict=True):
-        lower.append([np.full_like(array, -np.inf) for array in arrays])
-        upper.append([np.full_like(array, np.inf) for array in arrays])
-        for k, (low, high) in enumerate(zip(lower[-1], upper[-1], strict=True)):
+    for kind in net._spec.tensors:
+        for k, (low, high) in enumerate(zip(lower[kind], upper[kind], strict=True)):
             if kind == "weights":
                 signs = np.multiply.outer(directions[k], directions[k + 1])
                 is_bound = (directions[k] != 0)[:, np.newaxis]
@@ -104,12 +105,28 @@ def constrain(net: Any, inputs: Array, outputs: Array) -> None:
                 low[inputs != 0] = 0
             elif kind == "alphas":
                 low[directions[k + 1] != 0], high[directions[k + 1] != 0] = 0, 1
+    bind(net, lower, upper)
+
+
+def unbounded(net: Any) -> tuple[Bounds, Bounds]:
+    """Return bounds of the parameters of a network that bound nothing, to be changed."""
+    kinds = dict(zip(net._spec.tensors, net._engine.parameters(), strict=True))
+    lower, upper = (
+        {kind: [np.full_like(array, end) for array in arrays] for kind, arrays in kinds.items()}
+        for end in (-np.inf, np.inf)
+    )
+    return lower, upper
+
+
+def bind(net: Any, lower: Bounds, upper: Bounds) -> None:
+    """Clip the parameters of a network to their bounds, and keep them there in training."""
+    bounds = [*lower.values()], [*upper.values()]
     clipped = [
         [np.clip(*tensor) for tensor in zip(*kind, strict=True)]
-        for kind in zip(kinds, lower, upper, strict=True)
+        for kind in zip(net._engine.parameters(), *bounds, strict=True)
     ]
     net._engine.set_parameters(*clipped)
-    net._engine.set_bounds(lower, upper)
+    net._engine.set_bounds(*bounds)
 
 
 def _of_units(n: int, inputs: Array) -> Array:

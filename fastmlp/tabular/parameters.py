@@ -39,8 +39,8 @@ recipes : list of dict, optional
     Recipes to train one after the other and to blend if that helps. Each may have bins (piecewise
     linear inputs per number), width and depth (hidden layers), activation, rate (factor on the
     learning rate), dropout, decay (of weights), parametric (whether units learn a blend of their
-    activation and the identity) and share (of the epochs); see
-    ``fastmlp.tabular.presets.Recipe``.
+    activation and the identity), share (of the epochs) and embedding (units of a first layer in
+    which columns do not meet); see ``fastmlp.tabular.presets.Recipe``.
 folds : int from 2 to 1000, or splitter, optional
     Number of parts of the rows; each network is trained on all parts but one. Or a splitter of
     scikit-learn, such as ``GroupKFold``, whose folds all stages use; files do not contain it. See

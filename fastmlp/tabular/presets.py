@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from numbers import Integral
 from typing import Any, ClassVar
 
@@ -37,6 +38,9 @@ class Recipe(intervals.Options):
         Piecewise linear inputs per numeric column; 0 for none.
     width, depth : int
         Width and number of the hidden layers.
+    embedding : int
+        Units of a layer before these, each of which sees the inputs of one column alone, so that
+        functions of columns are learned before columns meet; 0 for none.
     activation : str or None
         Activation of the hidden layers; None for the default of the task.
     rate : float
@@ -59,6 +63,7 @@ class Recipe(intervals.Options):
     decay: float = 0.0
     parametric: bool = True
     share: float = 1.0
+    embedding: int = 0
 
     _checks: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         "bins": (check_count, 8, 0),
@@ -74,6 +79,7 @@ class Recipe(intervals.Options):
         "decay": (intervals.NON_NEGATIVE.check, 0.02),
         "parametric": (intervals.check_flag,),
         "share": (Interval(0.0, 1.0, low_open=True, high_open=False).check, 1.0),
+        "embedding": (check_count, 64, 0),
     }
 
     @property
@@ -82,6 +88,7 @@ class Recipe(intervals.Options):
         shape = "-".join([f"{self.width}"] * self.depth)
         parts = {
             f"{self.bins or 'no'} bins": True,
+            f"{self.embedding} units by column": self.embedding > 0,
             shape: True,
             f"{self.activation}": self.activation is not None,
             "fixed activations": not self.parametric,
@@ -92,9 +99,14 @@ class Recipe(intervals.Options):
         }
         return ", ".join(part for part, is_shown in parts.items() if is_shown)
 
+    def sizes(self, inputs: int) -> list[int]:
+        """Return the number of inputs, and the widths of the hidden layers."""
+        embedding = [self.embedding] if self.embedding else []
+        return [inputs, *embedding, *[self.width] * self.depth]
+
     def work(self, inputs: int) -> int:
         """Return the work per epoch for comparisons: the number of weights of the hidden layers."""
-        return self.width * (inputs + (self.depth - 1) * self.width)
+        return sum(fan_in * fan_out for fan_in, fan_out in pairwise(self.sizes(inputs)))
 
 
 @dataclass(frozen=True)
@@ -126,14 +138,17 @@ class Preset:
         epochs = PRESETS["fast"].epochs
         return replace(self, recipes=recipes, first={}, epochs=epochs, cycles=MOST_CYCLES)
 
-    def of(self, kind: str, numbers: int = 0) -> tuple[Recipe, ...]:
-        """Return the recipes for "classes" or "numbers", with the bins that so many can have."""
+    def of(self, kind: str, numbers: int = 0, categories: int = 0) -> tuple[Recipe, ...]:
+        """Return the recipes for "classes" or "numbers", with what so many columns can have."""
         most = MOST_PIECES // numbers if numbers else 0
         first = self.first.get(kind, ())
         if not numbers:
             first = self.first.get(f"{kind} by categories", first)
-        recipes = first + self.recipes
-        limited = [r if r.bins <= most else replace(r, bins=most) for r in recipes]
+        few = LEAST_UNITS * (numbers + categories)
+        limited = [
+            replace(r, bins=min(r.bins, most), embedding=r.embedding if few <= r.embedding else 0)
+            for r in first + self.recipes
+        ]
         return tuple(dict.fromkeys(limited))
 
     def with_folds(self, folds: int) -> Preset:
@@ -158,9 +173,15 @@ CAREFUL: dict[str, Any] = {"dropout": 0.15, "decay": 0.02}
 SHORT: dict[str, Any] = {"dropout": 0.3, "decay": 0.02, "share": 1 / 8}  # for noisy data
 # For the first stage: narrow, and different from each other.
 NARROW = {
-    "numbers": (Recipe(16, 64, rate=2.0), Recipe(0, 64)),
-    "classes": (Recipe(16, 64, **CAREFUL), Recipe(0, 64, **CAREFUL), Recipe(0, 64)),
-    "classes by categories": (Recipe(0, 64, dropout=0.5, decay=0.02),),
+    "numbers": (Recipe(16, 64, rate=2.0), Recipe(0, 64), Recipe(16, 64, embedding=64)),
+    "classes": (
+        Recipe(16, 64, **CAREFUL),
+        Recipe(0, 64, **CAREFUL),
+        Recipe(16, 64, embedding=64, **CAREFUL),
+        Recipe(0, 64),
+    ),
+    "numbers by categories": (Recipe(0, 64, rate=2.0), Recipe(0, 64)),
+    "classes by categories": (Recipe(0, 64, dropout=0.5, decay=0.02), Recipe(0, 64)),
 }
 
 # Short ones first: a time limit may leave no time for all.
@@ -182,12 +203,13 @@ BEST = (
 
 PRESETS = {
     "fast": Preset(4, 2, 64, (Recipe(bins=8, width=64),)),
-    "default": Preset(8, 2, 256, (Recipe(bins=8, width=64),), NARROW, trial_folds=4),
+    "default": Preset(8, 2, 256, (), NARROW, trial_folds=4),
     "best": Preset(16, 2, 256, BEST, many_rows=(5_000, 50_000)),
 }
 
 # Most piecewise linear inputs of all columns together, to limit time and memory.
 MOST_PIECES = 4_096
+LEAST_UNITS = 2  # of an embedding, for each column
 FEW_ROWS = 2_000
 FEWEST_EPOCHS, MOST_EPOCHS = 16, 256
 # Largest batch up to a number of rows.

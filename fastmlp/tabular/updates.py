@@ -20,7 +20,7 @@ from fastmlp._network.optimizers import Adam
 from fastmlp._network.schedules import WarmUp
 from fastmlp._training.arrow import ArrowBlocks
 from fastmlp._validation import check
-from fastmlp.tabular import monotone, reading, sources
+from fastmlp.tabular import embedding, monotone, reading, sources
 from fastmlp.tabular.blend import Blend, BlendResult
 from fastmlp.tabular.columns import Array, Table
 from fastmlp.tabular.epoch_selection import mean_cost
@@ -98,6 +98,8 @@ def _learner(fitted: FittedTable, group: Members) -> Members:
             "progress": state and ResumeState((), state.step, 0),
         }
         networks.append(models.build(MLP, fields))
+    for net in networks:
+        embedding.keep(net, group.encoding.columns)
     signs = monotone.signs_of(fitted.parameters["monotone"], fitted.columns, group.target)
     if signs is not None:
         directions = group.encoding.directions(signs)

@@ -20,7 +20,10 @@ PAIRS = 10_000
 N = 400
 RULE = {"up": 1, "down": -1, "gaps": 1, "free": 0}
 SIGNS = {name: sign for name, sign in RULE.items() if sign}
-RECIPES = Recipe(bins=5, width=16, depth=2), Recipe(bins=0, width=8, activation="tanh")
+RECIPES = (
+    Recipe(bins=5, width=16, depth=2, embedding=16),
+    Recipe(bins=0, width=8, activation="tanh"),
+)
 ULP = 1.2e-7  # of a number in float32
 
 

@@ -185,18 +185,20 @@ def test_rows_are_predicted_by_the_members_that_have_not_learned_from_them(monke
 
 
 @pytest.mark.parametrize(
-    ("kind", "numbers", "bins", "dropouts"),
+    ("kind", "numbers", "categories", "bins", "dropouts", "embeddings"),
     [
-        ("numbers", 0, {0}, {0}),
-        ("numbers", 3, {8, 16, 0}, {0}),
-        ("classes", 0, {0}, {0, 0.5}),
-        ("classes", 1, {8, 16, 0}, {0, 0.15}),
-        ("classes", 10_000, {0}, {0, 0.15}),
+        ("numbers", 0, 3, {0}, {0}, {0}),
+        ("numbers", 3, 3, {16, 0}, {0}, {0, 64}),
+        ("classes", 0, 3, {0}, {0, 0.5}, {0}),
+        ("classes", 1, 31, {16, 0}, {0, 0.15}, {0, 64}),
+        ("classes", 1, 32, {16, 0}, {0, 0.15}, {0}),
+        ("classes", 10_000, 0, {0}, {0, 0.15}, {0}),
     ],
 )
-def test_recipes_suit_the_columns(kind, numbers, bins, dropouts):
-    """Without numbers there are no bins; classes of categories alone need more dropout."""
-    recipes = presets.PRESETS["default"].of(kind, numbers)
+def test_recipes_suit_the_columns(kind, numbers, categories, bins, dropouts, embeddings):
+    """Without numbers there are no bins; an embedding has two units for each column."""
+    recipes = presets.PRESETS["default"].of(kind, numbers, categories)
+    assert {r.embedding for r in recipes} == embeddings
     assert {r.bins for r in recipes} == bins
     assert {r.dropout for r in recipes} == dropouts
 
@@ -268,3 +270,46 @@ def test_epochs_of_the_user_do_not_depend_on_rows_and_share_counts():
     preset = presets.adapted(presets.PRESETS["fast"], own, None, None, 9, None)
     assert [presets.epochs_of(preset, recipe, 10**6) for recipe in preset.of("numbers")] == [4, 9]
     assert model.n_iter_ in (4, 9)
+
+
+def embedded_table():
+    """Return numbers, some missing, and categories of few and of many values, and classes."""
+    rng = np.random.default_rng(1)
+    table = rng.normal(size=(120, 4))
+    table[::5, 0] = np.nan
+    table[:, 2], table[:, 3] = rng.integers(0, 3, 120), rng.integers(0, 20, 120)
+    return table, table[:, 1] + (table[:, 3] > 9) > 0.5
+
+
+def test_every_input_belongs_to_one_column():
+    X, _ = embedded_table()
+    columns = Columns.of(X, [2, 3])
+    table = columns.read(X)
+    encoding = Encoding.of(table, columns, [np.arange(120)], np.array([0]), 3)
+    before, changed = np.asarray(encoding.rows(table)), []
+    for of_kind in (table.numbers, table.codes):
+        for column in of_kind.T:
+            as_it_was = column.copy()
+            column[:] = np.roll(column, 1)
+            changed.append(np.any(np.asarray(encoding.rows(table)) != before, axis=0))
+            column[:] = as_it_was
+    assert np.array_equal(changed, np.arange(4)[:, np.newaxis] == encoding.columns)
+
+
+@pytest.mark.parametrize("units", [8, 11])
+def test_units_of_an_embedding_see_one_column_before_and_after_an_update(units, tmp_path):
+    X, y = embedded_table()
+    recipe = {"bins": 3, "width": 8, "depth": 1, "embedding": units, "decay": 0.02}
+    model = classifier(recipes=[recipe], epochs=3, categorical_features=[2, 3]).fit(X, y)
+    assert f"3 bins, {units} units by column, 8, decay" in str(model.report())
+    model.save(tmp_path / "model.safetensors")
+    loaded = fastmlp.load(tmp_path / "model.safetensors")
+    assert np.array_equal(loaded.predict_proba(X), model.predict_proba(X))
+    for fitted in (model, loaded.partial_fit(X, y)):
+        (group,) = fitted._fitted.blend.groups
+        of_units = np.arange(units) * 4 // units
+        is_apart = group.encoding.columns[:, np.newaxis] != of_units
+        for net in group.ensemble:
+            assert net.layer_sizes[1:] == (units, 8, 2)
+            assert not net.weights[0][is_apart].any()
+            assert np.count_nonzero(net.weights[0][~is_apart]) > 0.9 * (~is_apart).sum()
