@@ -15,6 +15,7 @@ from pygments.lexers import PythonLexer
 from sphinx.application import Sphinx
 
 import fastmlp
+from fastmlp._core.keywords import MissingAttribute
 
 DOCS = Path(__file__).parent
 sys.path[:0] = [str(DOCS), str(DOCS / "course")]
@@ -143,9 +144,10 @@ INTERNAL = re.compile(
 
 
 def leave_out(app: Sphinx, what: str, name: str, thing: Any, skip: bool, options: Any) -> bool:
-    """Leave out internal members, and the methods that scikit-learn documents."""
-    is_inherited = (getattr(thing, "__module__", None) or "").startswith("sklearn.")
-    return skip or bool(INTERNAL.fullmatch(name)) or is_inherited
+    """Leave out internal members, names of other libraries, and what scikit-learn documents."""
+    is_foreign = (getattr(thing, "__module__", None) or "").startswith("sklearn.")
+    is_foreign |= isinstance(thing, MissingAttribute)
+    return skip or bool(INTERNAL.fullmatch(name)) or is_foreign
 
 
 def escape(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
