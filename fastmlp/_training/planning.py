@@ -50,8 +50,6 @@ CHOICES = {  # with a link or without
 }
 # Most and fewest steps, fewest epochs; steps times parameters, the limit of large networks.
 MAX_STEPS, MIN_STEPS, MIN_EPOCHS, MAX_WORK = 8000, 1000, 10, 4e8
-# Mean absolute value of a column, in some rows, from which on a fit without options learns little.
-MAX_SIZE, SIZE_ROWS = 100.0, 1000
 MAX_INPUTS = 10  # that count for the decay: most tables of more have inputs that depend on another
 PEAK, PEAK_NEURONS = 0.03, 400  # of the rate; it falls as more hidden neurons are added than these
 
@@ -148,8 +146,9 @@ def training(
     if not (chooses and isinstance(data, Data)):
         return EPOCHS if epochs is None else epochs, optimizer
     from fastmlp._network.schedules import OneCycle
+    from fastmlp._training import scales
 
-    _warn_of_sizes(data, spec.loss.is_linked)
+    scales.warn_of_default(data.x, data.targets if spec.loss.target_kind == "real" else None)
     choice = CHOICES[spec.loss.is_linked]
     (n_inputs, *hidden, n_outputs), n_parameters = spec.layer_sizes, spec.n_parameters
     steps = min(MAX_STEPS, choice.steps_per_row * data.rows, MAX_WORK / n_parameters)
@@ -160,24 +159,6 @@ def training(
     peak = PEAK * min(1.0, PEAK_NEURONS / max(1, sum(hidden)))
     decay = min(choice.max_decay, choice.decay * spread)
     return max(MIN_EPOCHS, -(-n_steps // per_epoch)), AdamW(OneCycle(peak), weight_decay=decay)
-
-
-def _warn_of_sizes(data: Data, has_link: bool) -> None:
-    """Warn of columns whose values are too large for the chosen rate; the first rows show it."""
-    for name, values in {"X": data.x, "y": None if has_link else data.targets}.items():
-        if not isinstance(values, np.ndarray):
-            continue
-        with np.errstate(over="ignore"):
-            sizes = np.abs(np.nan_to_num(values[:SIZE_ROWS], nan=0.0)).mean(axis=0, dtype=float)
-        if sizes.max() > MAX_SIZE:
-            from fastmlp._core.user_warnings import warn
-
-            warn(
-                f"column {sizes.argmax()} of {name} has values of about {sizes.max():.3g} but a "
-                "fit without epochs and optimizer expects a mean near 0 and a deviation near 1: "
-                "subtract the mean and divide by the deviation, or take "
-                "fastmlp.MLPRegressor(standardize=True)"
-            )
 
 
 def plan(spec: Spec, data: Data | BlockStream, batch_size: int, *options: Any) -> Plan:

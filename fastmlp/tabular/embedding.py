@@ -38,7 +38,7 @@ def keep(net: Any, columns: Array) -> None:
 def _of_units(net: Any, columns: Array) -> Array:
     """Return the column of each unit."""
     units = net.layer_sizes[1]
-    return np.arange(units) * (columns.max() + 1) // units
+    return np.asarray(np.arange(units) * (columns.max() + 1) // units)
 
 
 def _separate(net: Any, is_apart: Array) -> None:

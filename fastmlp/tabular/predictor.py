@@ -182,7 +182,7 @@ class RowPredictor:
     def _frozen(self) -> list[list[Any]]:
         return [group.frozen_engines() for group in self._groups]
 
-    def _table(self, row: Sequence[Any] | Mapping[str, Any]) -> tuple[Array, Array]:
+    def _table(self, row: Any) -> tuple[Array, Array]:
         """Return the numbers, with derived ones, and codes of a row."""
         if isinstance(row, np.ma.MaskedArray):
             row = gathered(row)

@@ -1,0 +1,44 @@
+"""Scales of columns that do not suit first weights and learning rates, meant for deviation 1."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmlp._core.user_warnings import warn
+
+ROWS = 1_000  # inspected rows, evenly spaced
+LARGEST = 10.0  # deviation; the smallest is its inverse
+FARTHEST = 10.0  # mean, in deviations
+LARGEST_OF_DEFAULT = 30.0  # deviation in a fit that chooses its training, which warns beyond it
+
+
+def problem(array: NDArray[Any], name: str, largest: float = LARGEST) -> str:
+    """Describe columns far from mean 0 and deviation 1; an empty text if there are none."""
+    rows = array[:: max(1, len(array) // ROWS)].astype(np.float64)
+    unit = max(np.abs(rows).max(), np.finfo(float).tiny)  # avoids overflow of squares
+    rows /= unit
+    deviations, means = unit * rows.std(axis=0), unit * np.abs(rows.mean(axis=0))
+    varying = rows.max(axis=0) > rows.min(axis=0)
+    if not varying.any():
+        return ""
+    low, high = deviations[varying].min(), deviations[varying].max()
+    if high > largest or high < 1 / largest:
+        return f"{name} has columns with deviations from {low:.2g} to {high:.2g}"
+    if means[varying].max() > FARTHEST * high:
+        return f"{name} has columns far from 0, in units of the largest deviation"
+    return ""
+
+
+def warn_of_default(x: Any, targets: NDArray[Any] | None) -> None:
+    """Warn of inputs, and targets unless they are None, with which the default training fails."""
+    arrays = {"X": x if isinstance(x, np.ndarray) else None, "y": targets}
+    problems = (problem(a, name, LARGEST_OF_DEFAULT) for name, a in arrays.items() if a is not None)
+    if text := ", ".join(filter(None, problems)):
+        warn(
+            f"{text}, but a fit without epochs and optimizer suits columns of mean 0 and deviation "
+            "1: subtract the mean of each column and divide by its standard deviation, or use "
+            "MLPRegressor or MLPClassifier with standardize=True"
+        )
