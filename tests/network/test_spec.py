@@ -91,7 +91,7 @@ EIGHTS = {"layer_sizes": [3, 8, 8, 8, 2]}
         (
             {"compute": "float16"},
             ValueError,
-            "no compute has that name: choose from bfloat16 or None",
+            "use 'bfloat16', or choose from bfloat16 or None",
         ),
         ({"compute": ["bfloat16"]}, TypeError, "compute is .'bfloat16'.* but must be"),
         ({"compute": "bfloat16", "dtype": "float64"}, ValueError, "dtype is float64.* pass dtype="),
