@@ -18,7 +18,7 @@ cdef class Engine(Parameters):
     cdef ThreadContext context
     cdef object groups, degree, table  # of the last epoch; groups_table makes the table of the other two
     # free objects, which calls take and return
-    cdef list call_buffers, sparse_buffers, call_contexts, call_derivatives
+    cdef list call_buffers, sparse_buffers, call_contexts, call_derivatives, call_jacobians
 
     cdef void describe(self, fm_data* c, data) except *
     cdef object set_totals(self, fm_task* task, data)

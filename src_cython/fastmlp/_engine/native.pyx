@@ -66,7 +66,7 @@ cdef class Engine(Parameters):
     def __init__(self, spec, str level, bint transpose_all=False):
         Parameters.__init__(self, spec, level, transpose_all)
         self.call_buffers, self.sparse_buffers, self.call_contexts = [], [], []
-        self.call_derivatives = []
+        self.call_derivatives, self.call_jacobians = [], []
         self.typenum = spec.dtype.num
         self.row_bytes = self.net.row_size * self.kernels.element_size
 
@@ -396,12 +396,16 @@ cdef class Engine(Parameters):
         cdef int64_t columns = self.operators[self.net.n_operators - 1].n_out
         cdef cnp.ndarray out = np.empty((x.shape[0], columns, x.shape[1]), self.spec.dtype)
         self.describe(&data, Data(x, None))
-        buffers = Buffers.make(self.kernels, &self.net, min(max(data.n, 1), CALL_ROWS), 1, True,
-                               Inputs(self.net.operators[0].n_in, -1), True)
+        try:
+            buffers = self.call_jacobians.pop()
+        except IndexError:
+            buffers = Buffers.make(self.kernels, &self.net, CALL_ROWS, 1, True,
+                                   Inputs(self.net.operators[0].n_in, -1), True)
         fm_stop_clear(&stop)
         fm_poll_start(&interrupt, poll_of_caller(), <void*>signals, &stop)
         with nogil:
             self.kernels.jacobian(&self.net, &buffers.c, &data, 0, data.n, cnp.PyArray_DATA(out), &interrupt)
+        self.call_jacobians.append(buffers)
         if signals.error is not None:
             raise signals.error
         return out
