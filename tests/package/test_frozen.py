@@ -18,9 +18,11 @@ X, y, X_test, y_test = digits.split()
 net = fastmlp.MLP([64, 32, 10], loss="cross_entropy", rng=0)
 net.fit(X, y, epochs=20)
 net.save("net.safetensors")
+net.to_c("net.c")
 guesses = fastmlp.load("net.safetensors").predict(X_test).argmax(axis=1)
 print((guesses == y_test).mean() > 0.9)
 table = fastmlp.TabMLPClassifier(preset="fast", random_state=0).fit(X, y)
+table.to_c("table.c")
 print(table.score(X_test, y_test) > 0.9)
 """
 
