@@ -83,6 +83,8 @@ def data(
         if option:
             raise refusal("shuffle_buffer", "arrays", name=option)
         return check.data(x, y, sample_weight, spec, dy, dy_weight)
+    if not is_source and dy is not None:
+        raise TypeError("y is None but dy has derivatives of it: pass y, all NaN to learn dy alone")
     if not is_source:
         raise TypeError(
             f"y is None and X is a {type(x).__name__}, no source of blocks: pass X and y, or as X "

@@ -265,6 +265,8 @@ def test_misuse_is_refused_and_changes_nothing(mlp, name):
     for call in calls:
         with pytest.raises((TypeError, ValueError), match=words):
             call()
+    with pytest.raises(TypeError, match="pass y, all NaN to learn dy alone"):
+        net.fit(X, dy=DY)
     with pytest.raises(ValueError, match="dy_weight is -1"):
         net.fit(X, Y, dy=DY, dy_weight=-1)
     assert_all_close(state(net), before, "exact", "float64")
