@@ -60,7 +60,8 @@ class ArrowBlocks:
         The column with sample weights.
     dy : str or sequence of str, optional
         Columns with derivatives to learn, as ``dy`` of ``MLP.fit``: of the first target by each
-        feature in turn, then those of the next target. Missing values are unknown derivatives.
+        of ``features`` in turn, then those of the next target. A missing value is an unknown
+        derivative.
     rows : int
         Largest number of rows in a block, at least 1.
     filter : pyarrow.compute.Expression, optional
@@ -113,15 +114,20 @@ class ArrowBlocks:
         self.target, self.weight = target, weight
         self.features = None if features is None else _columns("features", features)
         self.dy = [] if dy is None else _columns("dy", dy)
-        if self.dy and not self.targets:
-            raise ValueError("dy is passed without a target but it has its derivatives: pass both")
+        if self.dy and not (self.targets and features is not None):
+            raise ValueError(
+                "dy has derivatives of the target by each feature but target or features are not "
+                "passed: name them, features in the order of dy"
+            )
+        if len({*self.dy}) < len(self.dy):
+            raise ValueError(f"dy is {self.dy} but names that differ are expected: name each once")
         others: dict[str, list[Any]] = {"weight": [weight], "feature": self.features or []}
         for role, names in {"target": self.targets, "dy": self.dy}.items():
             for name, other in itertools.product(names, others):
                 if name in others[other]:
                     raise ValueError(
-                        f"the column {name!r} is {role} and {other} but a network predicts from "
-                        "other columns: name it once"
+                        f"the column {name!r} is {role} and {other} but each column has one role: "
+                        "name it once"
                     )
             others[role] = names
         self.rows = check_count("rows", rows, example=65_536)
@@ -267,11 +273,11 @@ class ArrowBlocks:
                     f"are {', '.join(names)}"
                 )
         if not features:
-            raise ValueError(f"{where} has no columns besides target and weight: name features")
+            raise ValueError(f"{where} has no columns besides target, weight and dy: name features")
         if self.dy and len(self.dy) != (n := len(self.targets) * len(features)):
             raise ValueError(
-                f"dy has {len(self.dy)} columns but {len(self.targets)} targets of {len(features)} "
-                f"features have {n} derivatives: name a column for each"
+                f"dy has {len(self.dy)} names but the derivatives of {len(self.targets)} targets "
+                f"by {len(features)} features are {n}: name a column for each"
             )
         self.features = features  # later files may have their columns in another order
         return [*features, *others]

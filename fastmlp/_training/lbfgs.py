@@ -50,7 +50,10 @@ class Minimiser:
 
         def callback(intermediate_result: Any) -> None:  # by this name SciPy passes a result
             self.accept(intermediate_result.x, float(intermediate_result.fun))
-            self._record(float(intermediate_result.fun) + self.loss_constant)
+            try:
+                self._record(float(intermediate_result.fun) + self.loss_constant)
+            except StopIteration as error:  # which would only end SciPy's loop
+                raise RuntimeError("a metric raised StopIteration but must return") from error
             if self.reporter.epoch_ended():
                 raise StopIteration
             if self.reporter.state.epoch + 1 < n_iterations:

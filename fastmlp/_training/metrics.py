@@ -37,14 +37,20 @@ def _mean(p: Any) -> Array:
     return np.asarray(p[0] if isinstance(p, tuple) else p, np.float64)
 
 
+def _present_mean(errors: Array, y: Array) -> float:
+    """Return the mean of the errors whose target is not missing; NaN without any."""
+    present = errors[~np.isnan(y)]
+    return float(present.mean()) if len(present) else math.nan
+
+
 def mean_squared_error(y: Array, p: Any) -> float:
     """Return the mean squared error over rows and outputs, without missing ones (NaN)."""
-    return float(np.mean(((_mean(p) - y) ** 2)[~np.isnan(y)]))
+    return _present_mean((_mean(p) - y) ** 2, y)
 
 
 def mean_absolute_error(y: Array, p: Any) -> float:
     """Return the mean absolute error over rows and outputs, without missing ones (NaN)."""
-    return float(np.mean(np.abs(_mean(p) - y)[~np.isnan(y)]))
+    return _present_mean(np.abs(_mean(p) - y), y)
 
 
 def r2(y: Array, p: Any, weights: Array | None = None) -> float:

@@ -16,7 +16,8 @@ from fastmlp._training.arrow import Order
 from fastmlp._validation import check
 from fastmlp._validation.compatibility import refusal
 
-RUN_BYTES = 2**25  # of rows to shuffle in memory, unless the fit says how many
+# Of rows to shuffle in memory, where they are twice, unless the fit says how many rows.
+RUN_BYTES = 2**25
 BLOCK = 1 / 8  # of a run: rows of a block, small enough for a cache
 PIECE = 2**16  # bytes to write at a time: more may cost a system several times the time
 PARTS = 256  # of a run
@@ -30,7 +31,7 @@ def check_folder(value: Any) -> Any:
             f"shuffle_folder is {check.short(value)} but the path of a folder is expected: pass "
             "for example tempfile.gettempdir()"
         )
-    if not Path(value).is_dir():
+    if not os.fspath(value) or not Path(value).is_dir():
         raise ValueError(
             f"shuffle_folder is {os.fspath(value)!r}, which is no folder: make it, or pass another"
         )
@@ -60,22 +61,22 @@ class ShuffleFile:
 
     def write(self, blocks: Iterator[Data], permute: Order) -> Iterator[int]:
         """Write the rows of blocks in shuffled runs; yield the number of rows of each block."""
-        room, filled = None, 0
+        waiting: list[Data] = []
+        filled = first = 0
         for block in blocks:
-            if room is None:
-                room = self._begin(block)
-                places = permute(self.rows)
-            first = 0
+            if not self.runs and not waiting:
+                self._begin(block)
             while first < block.rows:
                 part = block.part(slice(first, first + self.rows - filled))
-                room.replace(places[filled : filled + part.rows], part)
+                waiting.append(Data.joined([part]))  # a copy: a source may use its memory again
                 first, filled = first + part.rows, filled + part.rows
                 if filled == self.rows:
-                    self._append(room)
-                    filled, places = 0, permute(self.rows)
+                    self._append(waiting, permute)
+                    filled = 0
+            first = 0
             yield block.rows
-        if room is not None and filled:
-            self._append(room.part(np.sort(places[:filled])))
+        if waiting:
+            self._append(waiting, permute)
 
     def blocks(self, generator: np.random.Generator, permute: Order) -> Iterator[Data]:
         """Yield all rows once, in random order."""
@@ -104,18 +105,24 @@ class ShuffleFile:
         with contextlib.suppress(OSError):  # after a write that failed, which is tried again
             self.file.close()
 
-    def _begin(self, block: Data) -> Data:
-        """Return memory for a run of rows like those of a block."""
+    def _begin(self, block: Data) -> None:
+        """Set the number of rows of a run, and a model of blocks."""
         if not isinstance(block.x, np.ndarray):
             raise refusal("shuffle_folder", "sparse rows")
-        row_bytes = (block.x.nbytes + block.targets.nbytes) // block.rows
-        self.rows = self.rows or max(1, RUN_BYTES // row_bytes)
+        arrays = (getattr(block, name) for name in ("x", "targets", *OPTIONAL))
+        bytes_of_rows = sum(array.nbytes for array in arrays if array is not None)
+        self.rows = self.rows or max(1, RUN_BYTES * block.rows // bytes_of_rows)
         self.like = block.room(0)
-        return block.room(self.rows)
 
-    def _append(self, shuffled: Data) -> None:
-        """Write a run; an error names the folder."""
-        arrays = {}
+    def _append(self, parts: list[Data], permute: Order) -> None:
+        """Shuffle the rows of all parts, which are removed, and write them."""
+        order, arrays = permute(sum(part.rows for part in parts)), {}
+        shuffled, filled = self.like.room(len(order)), 0
+        parts.reverse()
+        while parts:  # their memory is free once they are copied
+            part = parts.pop()
+            shuffled.replace(order[filled : filled + part.rows], part)
+            filled += part.rows
         try:
             for name in ("x", "targets", *OPTIONAL):
                 if (array := getattr(shuffled, name)) is not None:

@@ -109,8 +109,9 @@ class BlockStream:
         total = self.total_weight = 0.0
         with self.blocks() as blocks:
             for block in blocks:
-                total += block.measure(engine, team) * block.total_weight
-                self.total_weight += block.total_weight
+                if weight := block.total_weight:
+                    total += block.measure(engine, team) * weight
+                    self.total_weight += weight
         return total / self.total_weight
 
     def _whole_batches(self, seed: int | None) -> Iterator[Data]:
@@ -212,7 +213,7 @@ class BlockStream:
 
         With seeds, files and arrays are read in a random order.
         """
-        at, blocks, numbers = 0, None, np.empty(0, np.int64)
+        at, blocks, numbers, has_weight = 0, None, np.empty(0, np.int64), False
         try:
             source = self.source() if callable(self.source) else self.source
             iterable: Any = source
@@ -228,7 +229,9 @@ class BlockStream:
                 )
             blocks = iter(iterable)
             for block in blocks:
-                yield self._check(block)
+                data = self._check(block)
+                has_weight = has_weight or data.weights is None or bool(data.weights.any())
+                yield data
                 at += 1
         except GeneratorExit:
             raise
@@ -245,6 +248,11 @@ class BlockStream:
         finally:
             if isinstance(blocks, Generator):
                 blocks.close()
+        if at and not has_weight:
+            raise ValueError(
+                f"no row of {self.name} has a target and a weight above 0 but some are expected: "
+                "let it yield other rows"
+            )
 
     def _check(self, block: Block) -> Data:
         if not isinstance(block, (tuple, list)) or not 2 <= len(block) <= 4:
@@ -260,7 +268,7 @@ class BlockStream:
                 "y of a block is None but targets are expected: let the source yield (X, y), (X, "
                 "y, sample_weight) or (X, y, sample_weight, dy), y with NaN where only dy is known"
             )
-        data = check.data(x, y, weights, self.spec, dy, self.dy_weight)
+        data = check.data(x, y, weights, self.spec, dy, self.dy_weight, is_part=True)
         names = "the dtype of X", "the dtype of y", "y.ndim", "sample_weight"
         form = _dtype(x), _dtype(y), data.targets.ndim, "None" if weights is None else "an array"
         for name, now, before in zip(names, form, self._form or form, strict=True):

@@ -36,8 +36,12 @@ def data(
     dy: Any = None,
     dy_weight: Any = 1.0,
     names: Sequence[str] = ("X", "y", "dy"),
+    is_part: bool = False,
 ) -> Data:
-    """Return checked samples, targets, weights and derivatives by the inputs of one call."""
+    """Return checked samples, targets, weights and derivatives by the inputs of one call.
+
+    All rows of a part of the data may have weight 0 or no targets.
+    """
     # Views, so that reshaping the user's array during a fit does not change the engine's.
     x_checked = inputs(x, spec, name=names[0])
     if isinstance(x_checked, np.ndarray):
@@ -49,7 +53,7 @@ def data(
     if dy is not None:
         samples.jacobians = jacobians(dy, x_checked, spec, name=names[2])
     samples.jacobian_weight = NON_NEGATIVE.check("dy_weight", dy_weight, example=1.0)
-    return weighted(samples, sample_weight, spec, name=names[1])
+    return weighted(samples, sample_weight, spec, name=names[1], is_part=is_part)
 
 
 def jacobians(value: Any, x: Any, spec: Spec, *, name: str) -> NDArray[Any]:
@@ -73,7 +77,9 @@ def jacobians(value: Any, x: Any, spec: Spec, *, name: str) -> NDArray[Any]:
     return np.ascontiguousarray(finite_or_nan(array, spec.dtype, name)).reshape(shape)
 
 
-def weighted(samples: Data, sample_weight: Any, spec: Spec, *, name: str = "y") -> Data:
+def weighted(
+    samples: Data, sample_weight: Any, spec: Spec, *, name: str = "y", is_part: bool = False
+) -> Data:
     """Return samples with checked weights (n,) or (n, outputs); those of missing targets are 0.
 
     The weight of a row is the mean over its outputs, of a row with derivatives as if no target were
@@ -81,7 +87,7 @@ def weighted(samples: Data, sample_weight: Any, spec: Spec, *, name: str = "y") 
     """
     y, dtype = samples.targets, spec.dtype
     outputs = spec.n_outputs if spec.loss.is_separable else 1
-    weights = sample_weights(sample_weight, len(y), dtype, outputs)
+    weights = sample_weights(sample_weight, len(y), dtype, outputs, is_part)
     observed = np.isfinite(y) if y.ndim == 2 and first_non_finite(y) is not None else None
     if observed is None and (weights is None or weights.ndim == 1):
         return replace(samples, weights=weights)
@@ -91,9 +97,11 @@ def weighted(samples: Data, sample_weight: Any, spec: Spec, *, name: str = "y") 
     if samples.jacobians is not None:
         counted = counted | ~np.isnan(samples.jacobians).all(axis=(1, 2)).reshape(-1, 1)
     per_row = np.where(counted, per_output, 0.0).mean(axis=1, dtype=np.float64, keepdims=True)
-    if not counted.any():
-        raise ValueError(f"{name} is NaN alone but some targets are expected: pass other rows")
-    checked = _normal_weights(per_row[:, 0], dtype, "the mean over targets of sample_weight")
+    if not (is_part or counted.any()):
+        known = "targets" if samples.jacobians is None else "targets or derivatives"
+        raise ValueError(f"{name} is NaN alone but some {known} are expected: pass other rows")
+    means = "the mean over targets of sample_weight"
+    checked = _normal_weights(per_row[:, 0], dtype, means, is_part)
     factors = per_target / np.where(checked > 0, per_row[:, 0], 1)[:, np.newaxis]
     return replace(samples, weights=checked, output_weights=factors.astype(dtype))
 
@@ -216,11 +224,11 @@ def _rows_sum_to_one(soft: NDArray[Any], name: str) -> None:
 
 
 def sample_weights(
-    value: Any, n: int, dtype: np.dtype[Any], outputs: int = 1
+    value: Any, n: int, dtype: np.dtype[Any], outputs: int = 1, is_part: bool = False
 ) -> NDArray[Any] | None:
-    """Return C-ordered weights, each 0 or a normal float, not all 0; None stays None.
+    """Return C-ordered weights, each 0 or a normal float; None stays None.
 
-    The shape is (n,), or (n, outputs) if there are several.
+    All may be 0 only of a part of the data. The shape is (n,), or (n, outputs) of several outputs.
     """
     if value is None:
         return None
@@ -232,18 +240,20 @@ def sample_weights(
         raise ValueError(
             f"sample_weight has shape {array.shape} but {expected} is expected: {remedy}"
         )
-    return _normal_weights(array, dtype, "sample_weight")
+    return _normal_weights(array, dtype, "sample_weight", is_part)
 
 
-def _normal_weights(array: NDArray[Any], dtype: np.dtype[Any], name: str) -> NDArray[Any]:
-    """Return weights in a dtype, each 0 or a normal float, not all 0."""
+def _normal_weights(
+    array: NDArray[Any], dtype: np.dtype[Any], name: str, is_part: bool
+) -> NDArray[Any]:
+    """Return weights in a dtype, each 0 or a normal float, all 0 only of a part of the data."""
     checked = np.ascontiguousarray(finite(array, dtype, name))
     smallest = float(np.finfo(dtype).tiny)  # the kernels treat smaller values as 0
     if checked.min() < smallest:
         _not_between_zero_and(smallest, array, checked, name)
     with np.errstate(over="ignore"):
         total = checked.sum(dtype=np.float64)
-    if not smallest <= total <= 1 / smallest:
+    if not (0 if is_part else smallest) <= total <= 1 / smallest:
         raise ValueError(
             f"{name} sums to {total} in {dtype} but a positive finite sum from "
             f"{smallest:.3g} to {1 / smallest:.3g} is expected: rescale the weights, at least one "

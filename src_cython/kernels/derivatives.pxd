@@ -5,7 +5,7 @@
 # is linear but for normalisations: `linear` has the operators without activations, so that all passes can use
 # those of layers.pxd. Tangents s of z and t of y go forward. The gradient p by s goes back with the slopes,
 # then q by z, to which the curvature of each activation adds f''(z) s P, P the gradient by t. The formulas
-# are those of fastmlp/_engine/numpy/derivatives.py.
+# are those of fastmlp/_engine/numpy/forward_pass.py.
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy, memset
 

@@ -435,7 +435,7 @@ def test_sources_without_a_target_or_rows_and_other_estimators_are_refused():
     with pytest.raises(ValueError, match="the source has no target"):
         regressor().fit(ArrowBlocks(TABLE))
     with pytest.raises(ValueError, match="has dy, which a table does not learn"):
-        regressor().fit(ArrowBlocks(TABLE, "y", dy="w"))
+        regressor().fit(ArrowBlocks(TABLE, "y", features="a", dy="w"))
     with pytest.raises(ValueError, match="no rows"):
         regressor().fit(ArrowBlocks(TABLE.slice(0, 0), "y"))
     with pytest.raises(ValueError, match="at least 2"):

@@ -287,12 +287,26 @@ WRONG = {
         ValueError,
         "'b' is dy and feature but",
     ),
-    "a derivative as target": (of(dy=["y", "n"]), ValueError, "'y' is dy and target but"),
-    "derivatives without target": (of(target=None, dy="b"), ValueError, "dy is passed without"),
-    "too few derivatives": (
-        of(dy="b"),
+    "a derivative as target": (
+        of(features="a", dy=["y", "n"]),
         ValueError,
-        "dy has 1 columns but 1 targets of 3 features have 3",
+        "'y' is dy and target but",
+    ),
+    "derivatives without target": (
+        of(target=None, features="a", dy="b"),
+        ValueError,
+        "but target or features are not passed",
+    ),
+    "derivatives without features": (of(dy="b"), ValueError, "features in the order of dy"),
+    "a derivative twice": (
+        of(features=["a", "n"], dy=["b", "b"]),
+        ValueError,
+        "names that differ are expected",
+    ),
+    "too few derivatives": (
+        of(features=["a", "n"], dy="b"),
+        ValueError,
+        "dy has 1 names but the derivatives of 1 targets by 2 features are 2",
     ),
     "a target as weight": (of(weight="y"), ValueError, "'y' is target and weight but"),
     "no table": (of(lambda: None), TypeError, "data returned None .* but an Arrow table is exp"),

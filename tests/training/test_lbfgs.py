@@ -92,6 +92,8 @@ def test_a_callback_ends_the_fit_and_an_error_keeps_the_last_iteration():
     assert len(net.history.loss) == 4
     assert net.evaluate(X, Y) == pytest.approx(net.history.loss[-1])
     assert not np.array_equal(net.parameters_vector, weights)
+    with pytest.raises(RuntimeError, match="a metric raised StopIteration"):
+        net.fit(X, Y, epochs=2, optimizer="lbfgs", metrics=[lambda y, p: next(iter(()))])
 
 
 def test_a_diverged_fit_keeps_the_weights():

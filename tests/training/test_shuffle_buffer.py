@@ -256,7 +256,7 @@ def files(monkeypatch):
 
 @pytest.mark.parametrize(
     ("folder", "kind", "words"),
-    [(5, TypeError, "5 "), ("none/such", ValueError, "'none/such', which")],
+    [(5, TypeError, "5 "), ("none/such", ValueError, "'none/such', which"), ("", ValueError, "''")],
 )
 def test_a_bad_folder_is_refused(folder, kind, words, mlp):
     net = mlp([1, 1], rng=0)
@@ -284,3 +284,17 @@ def test_after_a_fault_the_file_is_deleted(case, mlp, files, tmp_path):
     assert not list(tmp_path.iterdir())
     if case == "disk full":
         assert f"make room in {tmp_path}" in caught.value.__notes__[0]
+
+
+@pytest.mark.parametrize("options", [{}, {"shuffle_buffer": 70}, {"shuffle_folder": "."}])
+def test_blocks_without_weights_or_targets_are_passed_over(options, mlp):
+    x = np.random.default_rng(0).normal(size=(200, 3))
+    y, weights = x[:, :2].copy(), np.ones(200)
+    y[50:100], weights[150:] = np.nan, 0.0
+    source, net = fastmlp.Blocks(x, y, weights, rows=50), mlp([3, 4, 2], rng=0)
+    adam = fastmlp.Adam(0.02)
+    history = net.fit(source, epochs=30, validation_data=source, optimizer=adam, **options)
+    assert history.loss[-1] < 0.5 * history.loss[0]
+    assert net.evaluate(source) == pytest.approx(net.evaluate(x, y, sample_weight=weights))
+    with pytest.raises(ValueError, match="no row of the source of X has a target and a weight"):
+        net.fit(fastmlp.Blocks(x, y * np.nan, rows=50), **options)
