@@ -154,7 +154,9 @@ class TabMLPClassifier(Classifier, BaseTabMLP):
         float
             From 0 to 1.
         """
-        return float(super().score(*with_target(X, y), sample_weight))
+        X, y = with_target(X, y)
+        labels = self._task.of_fitted(self._state()).checked(y)
+        return float(super().score(X, labels, sample_weight))
 
     def plot_calibration(self, y: Any, label: Any = None, ax: Any = None) -> Any:
         """Plot the observed frequency of a class against its out-of-fold probability.

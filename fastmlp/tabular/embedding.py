@@ -1,9 +1,10 @@
 """A first layer whose units see one column each: an embedding of every column.
 
-With piecewise linear inputs it is the embedding "Q-LR" of Gorishniy, Rubachev and Babenko 2022, "On
-embeddings for numerical features in tabular deep learning", section 3: each column has learned
-functions of its own before columns meet. The weights between units and inputs of other columns are
-0, and bounds keep them there in training; so files, exports and predictors need nothing for it.
+With piecewise linear inputs it is like the embedding "Q-LR" of Gorishniy, Rubachev and Babenko
+2022, "On embeddings for numerical features in tabular deep learning", section 3, but for the
+activation: each column has learned functions of its own before columns meet. The weights between
+units and inputs of other columns are 0, and bounds keep them there in training; so files, exports
+and predictors need nothing for it.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ def _of_units(net: Any, columns: Array) -> Array:
 
 
 def _separate(net: Any, is_apart: Array) -> None:
+    if not is_apart.any():
+        return
     lower, upper = unbounded(net)
     lower["weights"][0][is_apart] = upper["weights"][0][is_apart] = 0
     bind(net, lower, upper)

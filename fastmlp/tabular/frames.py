@@ -54,6 +54,11 @@ def mixed_rows(X: Any, places: NDArray[Any]) -> Any:
     return type(X)(dict(zip(X.columns, series, strict=True)))
 
 
+def _is_single(value: Any) -> bool:
+    """Whether a value of a dictionary is one cell rather than a column."""
+    return isinstance(value, str | bytes) or not hasattr(value, "__len__")
+
+
 def gathered(X: Any) -> Any:
     """Return lists, masked arrays, columns and records in dictionaries as arrays and frames.
 
@@ -77,7 +82,7 @@ def gathered(X: Any) -> Any:
             "pass the table as it was before encoding, with text and categories, or "
             "X.toarray() if it has few columns"
         )
-    if isinstance(X, dict) and not any(map(np.ndim, X.values())):
+    if isinstance(X, dict) and X and all(map(_is_single, X.values())):
         raise ValueError(
             f"X is {short(X)}, a dict of single values, but columns are expected: pass [X] for one "
             "row, or call predictor() with it"

@@ -88,7 +88,8 @@ class RowPredictor:
         ----------
         row : sequence, length n_features, or mapping from the names of columns
             Values in the order of the fit's columns, or by name, as in a row of a frame or a frame
-            of one row: numbers, text or booleans; None or NaN where missing.
+            of one row: numbers, text or booleans; None or NaN where missing. Other names are
+            ignored.
 
         Returns
         -------
@@ -223,7 +224,7 @@ class RowPredictor:
             return list(row.to_numpy())
         given = {str(name): value for name, value in row.items()}
         names = self._names or ()
-        if given.keys() != set(names):
+        if not names or not given.keys() >= set(names):
             raise ValueError(
                 f"the row has values of {', '.join(given)} but of "
                 f"{', '.join(names) or 'columns without names'} are expected: pass those of a row "

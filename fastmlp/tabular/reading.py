@@ -110,8 +110,6 @@ def read(
     """
     rng = np.random.default_rng([*seed, 1])
     _check_one_way(parameters, rows)
-    X, y = with_target(rows.X, rows.y)
-    rows = rows._replace(X=X, y=y)
     if isinstance(rows.X, ArrowBlocks):
         for name, value in rows._replace(X=None, time=None)._asdict().items():
             if value is not None:
@@ -123,6 +121,8 @@ def read(
         if rows.time is not None:
             whole = whole._replace(times=_times_in(whole, rows.time))
     else:
+        X, y = with_target(rows.X, rows.y)
+        rows = rows._replace(X=X, y=y)
         whole = _table(task_class, parameters, rows, budget, rng, columns)
     of_fit = layout_of(whole.columns, whole.feature_names, task_class.estimator)
     names = "X_val and y_val"
@@ -284,7 +284,7 @@ def with_target(X: Any, y: Any) -> tuple[Any, Any]:
     """Return a table and its targets; text is the name of the column of a frame that has them."""
     if not isinstance(y, str):
         return X, y
-    X = X if isinstance(X, ArrowBlocks) else gathered(X)
+    X = gathered(X)
     if not _has_column(X, y):
         columns = f", which has {', '.join(map(str, X.columns[:20]))}," if is_frame(X) else ""
         raise TypeError(

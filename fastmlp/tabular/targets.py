@@ -201,7 +201,9 @@ def weighed(target: Any, weights: Array | None) -> Array | None:
 def unweighed(target: Any, weights: Array | None) -> Array | None:
     """Return the weights of rows that `weighed` has got."""
     shares = weighed(target, None)
-    return weights if weights is None or shares is None else weights / shares
+    if weights is None or shares is None:
+        return weights
+    return np.divide(weights, shares, out=np.zeros(len(shares)), where=shares > 0)
 
 
 def mean_of_targets(target: Any, weights: Array | None) -> Array:

@@ -211,14 +211,7 @@ class LabelTask:
 
     def read(self, y: Any) -> Array:
         """Return labels of other rows, as the target of the networks holds them."""
-        labels = _checked_labels(y)
-        classes = self.classes
-        expected = (len(labels), len(classes))[: 1 + self.has_labels]
-        if labels.shape != expected:
-            raise ValueError(
-                f"y has shape {labels.shape} but {expected} is expected: pass "
-                + ("0 or 1 for each label of the fit" if self.has_labels else "one class per row")
-            )
+        labels, classes = self.checked(y), self.classes
         if self.has_labels:
             return labels
         if labels.dtype.kind in "mM" and classes.dtype.kind == labels.dtype.kind:
@@ -232,6 +225,17 @@ class LabelTask:
                 "classes_"
             )
         return np.array([codes[label] for label in labels.tolist()])
+
+    def checked(self, y: Any) -> Array:
+        """Return labels of other rows, which need not be classes of the fit."""
+        labels = _checked_labels(y)
+        expected = (len(labels), len(self.classes))[: 1 + self.has_labels]
+        if labels.shape != expected:
+            raise ValueError(
+                f"y has shape {labels.shape} but {expected} is expected: pass "
+                + ("0 or 1 for each label of the fit" if self.has_labels else "one class per row")
+            )
+        return labels
 
     @property
     def is_divided(self) -> bool:

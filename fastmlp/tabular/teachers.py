@@ -32,7 +32,7 @@ from fastmlp.tabular.estimator import BaseTabMLP
 from fastmlp.tabular.folds import Splits
 from fastmlp.tabular.frames import mixed_rows, take_rows
 from fastmlp.tabular.members import ROWS_AT_A_TIME, Members, TrainingResult
-from fastmlp.tabular.reading import TableChunk, checked
+from fastmlp.tabular.reading import TableChunk, checked, with_target
 from fastmlp.tabular.regressor import TabMLPRegressor
 from fastmlp.tabular.report import timed
 from fastmlp.tabular.training import fitted_table, train
@@ -75,8 +75,8 @@ def distill(
     X : frame or array-like, shape (n_samples, n_features)
         Rows, as for ``TabMLPRegressor.fit``. The teacher gets its rows and mixtures in the same
         form.
-    y : array-like, shape (n_samples,) or (n_samples, n_outputs)
-        True labels or numbers.
+    y : array-like, shape (n_samples,) or (n_samples, n_outputs), or str
+        True labels or numbers, or the name of the column of X that holds them.
     sample_weight : array-like, shape (n_samples,), optional
         Weights of rows; ``teacher.fit`` gets them, too.
     groups : array-like, shape (n_samples,), optional
@@ -132,6 +132,7 @@ def distill(
             f"sample_weight is passed but the teacher, a {type(teacher).__name__}, has a fit "
             "without it: leave sample_weight out, or pass a teacher whose weights are set"
         )
+    X, y = with_target(X, y)
     X = checked(X, model._task.estimator)
     chunk = TableChunk(X, y, sample_weight, groups)
     parameters = model.get_params(deep=False)

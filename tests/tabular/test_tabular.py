@@ -209,6 +209,7 @@ GAPS = np.c_[Y, np.where(np.arange(len(Y)) % 3, -Y, np.nan)]
 SEVERAL = {
     "numbers": (regressor, np.c_[Y, -Y], 1.0),
     "gaps": (regressor, GAPS, 1.0),
+    "rows without targets": (regressor, np.r_[np.full((9, 2), np.nan), GAPS[9:]], 1.0),
     "variances": (lambda: regressor(loss="gaussian"), np.c_[Y, -Y] / Y.std(), 1.4189),
     "labels": (classifier, ABOVE, np.mean(-P * np.log(P) - (1 - P) * np.log(1 - P))),
 }

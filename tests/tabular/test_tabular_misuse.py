@@ -161,7 +161,7 @@ def test_columns_and_records_in_dictionaries_are_frames():
     frame = pandas.DataFrame({"a": X[:, 0], "b": X[:, 1]})
     right = regressor().fit(frame, Y).predict(frame)
     whole = frame.assign(rent=Y)
-    for table in (whole.to_dict("list"), whole.to_dict("records")):
+    for table in (whole.to_dict("list"), whole.to_dict("records"), whole.to_dict()):
         np.testing.assert_array_equal(regressor().fit(table, "rent").predict(frame), right)
     for table in (frame.to_dict("list"), frame.to_dict("records")):
         model = regressor().fit(table, Y)
@@ -185,6 +185,23 @@ def test_targets_are_named_in_every_call(make, y):
     for call in (make().fit, model.score, model.partial_fit, model.importance):
         with pytest.raises(TypeError, match=r"y is 'price' but .* name of a column of a frame"):
             call(whole, "price")
+
+
+@pytest.mark.parametrize(
+    ("y", "other", "words"),
+    [
+        (LABELS, Y, "Unknown label type: continuous, .* use TabMLPRegressor"),
+        (LABELS, np.eye(N, 2, dtype=int), r"y has shape \(60, 2\) but \(60,\) is .* one class per"),
+        (np.c_[Y > 0, Y > 1].astype(int), LABELS, r"\(60, 2\) is expected: pass 0 or 1 for each"),
+    ],
+)
+def test_scores_refuse_other_targets_and_count_other_classes_as_wrong(y, other, words):
+    model = classifier().fit(X, y)
+    with pytest.raises(ValueError, match=words):
+        model.score(X, other)
+    assert model.score(X, model.predict(X)) == 1
+    if y is LABELS:
+        assert model.score(X, ["other"] * N) == 0
 
 
 def test_masked_values_are_missing():

@@ -167,7 +167,10 @@ def test_rows_by_name():
     p, frame = model.predictor(), stored.frame()
     right = p(frame.iloc[3].tolist())
     turned = frame.iloc[3][::-1]
-    for row in (frame.iloc[3], turned, dict(turned), frame.iloc[3].to_numpy()):
+    more = {"before": 1.0, **dict(turned), 5: "b"}  # other names are ignored
+    one = frame.iloc[3:4].assign(more="b")
+    rows = frame.iloc[3], turned, dict(turned), frame.iloc[3].to_numpy()
+    for row in (*rows, more, pd.Series(more), one):
         assert np.array_equal(p(row), right)
     with pytest.raises(
         ValueError, match=r"the row has values of \w+, .* but of \w+, .* are expect"

@@ -9,7 +9,7 @@ from sklearn.base import clone
 from tiny_tables import classifier, regressor
 
 import fastmlp
-from fastmlp.tabular import members, presets
+from fastmlp.tabular import embedding, members, presets
 from fastmlp.tabular.columns import Columns
 from fastmlp.tabular.encoding import Encoding, edges_of
 from fastmlp.tabular.folds import FitRows, Splits
@@ -294,6 +294,14 @@ def test_every_input_belongs_to_one_column():
             changed.append(np.any(np.asarray(encoding.rows(table)) != before, axis=0))
             column[:] = as_it_was
     assert np.array_equal(changed, np.arange(4)[:, np.newaxis] == encoding.columns)
+
+
+def test_one_column_needs_no_bounds(monkeypatch):
+    monkeypatch.setattr(embedding, "bind", None)  # bounds make training slower
+    X, y = embedded_table()
+    model = classifier(recipes=[{"embedding": 2, "width": 8}], epochs=1).fit(X[:, :1], y)
+    model.partial_fit(X[:, :1], y)
+    assert "2 units by column" in str(model.report())
 
 
 @pytest.mark.parametrize("units", [8, 11])

@@ -46,6 +46,11 @@ def test_cells_of_plain_types_are_read_and_others_left_to_others():
     assert others == [cell for cell in odd for _ in range(2)]
     with pytest.raises(IndexError):
         read_row([1.0], columns, words, 2)
+    with pytest.raises(ValueError, match="2 columns of numbers but at most 1 are expected"):
+        read_row([1.0, "a", 2.0], columns, words, 1)
+    for wrong in ((0, PLAIN, float, None), (0, None, float, {})):
+        with pytest.raises(TypeError, match="got NoneType"):
+            read_row([1.0], (), (wrong,), 0)
 
 
 MEMBERS_AND_ROWS = [(1, 1), (3, 1), (9, 5), (2, 0)]

@@ -418,6 +418,7 @@ def test_a_column_may_have_no_values_at_first(name, tmp_path):
 
 
 BESIDE = {
+    "name of y": ({"y": "y"}, "y is given beside a source, .* leave y out"),
     "y": ({"y": Y}, "y is given beside a source, which has its own targets"),
     "weights": ({"sample_weight": W}, "leave sample_weight out"),
     "groups": ({"groups": np.arange(N)}, "groups is given beside a source"),

@@ -64,10 +64,12 @@ def read_row(row, tuple numbers, tuple categories, Py_ssize_t n_numbers):
     cdef cnp.ndarray codes = cnp.PyArray_SimpleNew(1, &n_categories, cnp.NPY_INT32)
     cdef double number
     cdef PyObject* code
+    if n < len(numbers):
+        raise ValueError(f"there are {len(numbers)} columns of numbers but at most {n} are expected")
     for k, (place, types, read) in enumerate(numbers):
         cell = PySequence_GetItem(row, place)
         number = INFINITY
-        if type(cell) in <frozenset>types:
+        if type(cell) in <frozenset?>types:
             try:
                 number = NAN if cell is None else PyFloat_AsDouble(cell)
             except OverflowError:  # integers of Python
@@ -75,7 +77,7 @@ def read_row(row, tuple numbers, tuple categories, Py_ssize_t n_numbers):
         (<double*>start(values))[k] = read(cell) if isinf(number) else number
     for k, (place, types, read, of_value) in enumerate(categories):
         cell = PySequence_GetItem(row, place)
-        code = PyDict_GetItemWithError(of_value, cell) if type(cell) in <frozenset>types else NULL
+        code = PyDict_GetItemWithError(<dict?>of_value, cell) if type(cell) in <frozenset?>types else NULL
         (<int32_t*>start(codes))[k] = read(cell) if code == NULL else <object>code
     return values, codes
 
