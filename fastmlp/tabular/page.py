@@ -6,20 +6,21 @@ import functools
 import html
 import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastmlp._core import page
-from fastmlp._core.charts import Axes
+from fastmlp._core.charts import MOST_TICKS, Axes
 from fastmlp._core.page import Section, bars, table
 from fastmlp.tabular import inspection
 from fastmlp.tabular.columns import Array, Column, Table
 from fastmlp.tabular.epoch_selection import mean_cost
 from fastmlp.tabular.fitted_table import FittedTable
-from fastmlp.tabular.forms import DATES
+from fastmlp.tabular.forms import CYCLES, DATES
+from fastmlp.tabular.report import WITHOUT_ROWS
 from fastmlp.tabular.scores import MEANINGS, codes_of, constant_scores, is_worthless, scores
 from fastmlp.tabular.targets import mean_of_targets
 
@@ -121,10 +122,14 @@ def lead(evidence: Evidence | None, fitted: FittedTable) -> str:
             weights, p = held_out.weights, fitted.calibration.scored(held_out.predictions)
             metric, score = target.metric, target.shown(mean_cost(target, p, weights))
             constant = target.shown(mean_cost(target, mean_of_targets(target, weights), weights))
-            beside = f"; that of always predicting the mean would be {constant:.4g}"
+            has_labels = getattr(fitted.calibration, "has_labels", False)
+            name = "the shares of the labels" if has_labels else "the mean"
+            beside = f"; that of always predicting {name} would be {constant:.4g}"
+        elif fitted.rows is None:
+            beside = f". {WITHOUT_ROWS[:-1]}"
         return (
-            f"The {metric} of predictions of rows that the networks had not learned from is "
-            f"{score:.4g}{beside}."
+            "The error on rows that the networks had not learned from, measured as "
+            f"{metric}, is {score:.4g}{beside}."
         )
     values, name = evidence.scores, evidence.name
     constant_name, constant = evidence.constant
@@ -155,8 +160,7 @@ def sections(
         yield "Largest errors", "The rows whose predictions are the worst.", _worst(evidence)
     yield "The data", "", _data(evidence, fitted)
     text = (
-        f"{report.rows:,} rows were learned from. {_predicted(evidence, report.rows)} predicted by "
-        "networks that had not learned from it: these predictions, called out of fold, are what "
+        f"{_predicted(evidence, fitted)}: these predictions, called out of fold, are what "
         f"this page measures.{WEIGHTED * (fitted.out_of_fold.weights is not None)}"
     )
     facts = [("networks: share, number, layers", member) for member in report.members]
@@ -169,11 +173,21 @@ def sections(
     yield "Where the time went", "", bars(report.seconds, "seconds")
 
 
-def _predicted(evidence: Evidence | None, rows: int) -> str:
-    """Return the words for the rows that were predicted out of fold."""
-    if evidence is None or len(evidence.places) == rows:
-        return "Every row was also"
-    return f"Each of {len(evidence.places):,} rows was"
+def _predicted(evidence: Evidence | None, fitted: FittedTable) -> str:
+    """Return the words for the rows that were learned from, and those predicted out of fold."""
+    rows, later = fitted.facts.report.rows, fitted.facts.updated_rows
+    if fitted.latest is not None:
+        return (
+            f"{rows:,} rows were learned from, and {later:,} later ones by partial_fit. Each of "
+            f"the latest {len(fitted.latest):,} was predicted before it was learned from"
+        )
+    which = "Every row was also"
+    if evidence is not None and len(evidence.places) < rows:
+        which = f"Each of {len(evidence.places):,} rows was"
+    return (
+        f"{rows:,} rows were learned from. {which} predicted by networks that had not learned "
+        "from it"
+    )
 
 
 def _scores(evidence: Evidence, others: dict[str, dict[str, float]]) -> str:
@@ -384,10 +398,16 @@ def _dependences(evidence: Evidence, features: list[Feature]) -> dict[str, Axes]
             charts[name].plot([value for _, _, value in groups], shown[:, at], label=text)
         charts[name].set(xlabel=name, ylabel=label)
         if feature.is_date:
-            charts[name].x_text = lambda x: str(np.datetime64(round(x), "s"))[:10]
+            charts[name].x_text = _text_of_dates(np.ptp([value for _, _, value in groups]))
     for chart in charts.values():
         chart.range = low, high
     return charts
+
+
+def _text_of_dates(span: float) -> Callable[[float], str]:
+    """Return the text of ticks in seconds: dates, or days and times where ticks may share a day."""
+    part = slice(10) if span > MOST_TICKS * CYCLES["day"] else slice(5, 16)
+    return lambda seconds: str(np.datetime64(round(seconds), "s"))[part].replace("T", " ")
 
 
 def _worst(evidence: Evidence) -> str:
@@ -406,7 +426,8 @@ def _worst(evidence: Evidence) -> str:
 
 def _data(evidence: Evidence | None, fitted: FittedTable) -> str:
     """Return a table of the columns: kind, missing and different values."""
-    lines, by_name = [], features(fitted)
+    lines: list[tuple[str, ...]] = []
+    by_name = features(fitted)
     if evidence is not None:
         y = evidence.y
         kind = "numbers" if evidence.classes is None else "classes"
@@ -414,14 +435,15 @@ def _data(evidence: Evidence | None, fitted: FittedTable) -> str:
     for name in fitted.columns.used[:MOST_COLUMNS]:
         feature = by_name[name]
         kind = "dates" if feature.is_date else KINDS[feature.part]
-        missing = unique = ""
+        counts: tuple[str, ...] = ()
         if evidence is not None:
             values = feature.values(evidence.table)
             is_missing = values < 0 if feature.part == "codes" else np.isnan(values)
             missing = f"{is_missing.sum():,}" if is_missing.any() else ""
-            unique = f"{len(np.unique(values[~is_missing])):,}"
-        lines.append((name, kind, missing, unique))
+            counts = missing, f"{len(np.unique(values[~is_missing])):,}"
+        lines.append((name, kind, *counts))
     more = len(fitted.columns.used) - MOST_COLUMNS
     if more > 0:
-        lines.append((f"{more} more", "", "", ""))
-    return table(lines, ["column", "kind", "missing", "different"])
+        lines.append((f"{more} more",))
+    names = ["column", "kind", "missing", "different"]
+    return table(lines, names if evidence is not None else names[:2])

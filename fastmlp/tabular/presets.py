@@ -40,7 +40,9 @@ class Recipe(intervals.Options):
         Width and number of the hidden layers.
     embedding : int
         Units of a layer before these, each of which sees the inputs of one column alone, so that
-        functions of columns are learned before columns meet; 0 for none.
+        functions of columns are learned before columns meet; 0 for none. It is left out if it has
+        fewer than two units for each column, of which a date counts as several, and with
+        ``monotone``.
     activation : str or None
         Activation of the hidden layers; None for the default of the task.
     rate : float

@@ -15,6 +15,9 @@ from fastmlp._core import page
 from fastmlp._core.charts import Axes
 from fastmlp._core.keywords import with_attribute_hints
 
+# On the page of a model without the rows of its fit.
+WITHOUT_ROWS = "Errors and columns are on the page that is written right after the fit."
+
 
 @partial(with_attribute_hints, attributes=((("save(path)",), "to_html write export"),))
 @dataclass(frozen=True, repr=False)
@@ -127,9 +130,8 @@ class Report:
         if self.write is not None:
             self.write(path)
         else:
-            lead = "Errors and columns are on the page that is written right after the fit."
             done = ("What was done", "", page.table(self.lines()))
-            page.write(path, "A model of a table", lead, [done])
+            page.write(path, "A model of a table", WITHOUT_ROWS, [done])
 
 
 @contextmanager

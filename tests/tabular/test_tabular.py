@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 from dataclasses import replace
 
 import matplotlib
@@ -220,7 +221,18 @@ def test_a_page_of_several_targets_names_the_error_of_their_means(kind, tmp_path
     make, y, expected = SEVERAL[kind]
     make().fit(X, y).report().save(tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
-    assert f"; that of always predicting the mean would be {expected:.4g}.</" in page
+    name = "the shares of the labels" if kind == "labels" else "the mean"
+    constant = f"; that of always predicting {name} would be {expected:.4g}.</"
+    assert re.search(rf"measured as [^;]*[^,], is [-\d.]+{re.escape(constant)}", page)
+
+
+@pytest.mark.parametrize(("seconds", "form"), [(86_400, "2020-..-.."), (300, "01-.. ..:..")])
+def test_ticks_of_dates_differ(seconds, form, tmp_path):
+    times = np.datetime64("2020-01-01T00:00:00") + np.arange(N) * np.timedelta64(seconds, "s")
+    regressor().fit(pandas.DataFrame({"time": times}), Y).report().save(tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    ticks = re.findall(rf">({form})</text>", page)
+    assert len(set(ticks)) == len(ticks) > 2
 
 
 def test_a_table_that_says_nothing():

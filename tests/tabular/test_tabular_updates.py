@@ -1,6 +1,7 @@
 """`partial_fit` of tables: drift, calibration by the latest rows, streams, files, errors."""
 
 import copy
+import re
 
 import numpy as np
 import pandas as pd
@@ -71,10 +72,18 @@ def test_networks_follow_a_new_rule_and_go_on_from_files_to_the_bit(kind, tiny, 
     assert len(model.oof_prediction_) == N
     assert sorted(whole.importance().names) == list("abcd")
     whole.report().save(tmp_path / "page.html")
+    words = (
+        r"and 600 later ones by partial_fit\. Each of the latest \d+ was predicted before it was"
+    )
+    assert re.search(words, (tmp_path / "page.html").read_text())
     model.save(tmp_path / "model", training=False)
     alone = fastmlp.load(tmp_path / "model")
     assert same(alone, whole)
     assert str(alone.report()) == str(whole.report())
+    alone.report().save(tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "are on the page that is written right after the fit." in page
+    assert "<th>missing" not in page
     alone.partial_fit(LATER, later)
     assert alone.report().more["partial_fit"].startswith("1,200 rows since the fit")
 
