@@ -33,7 +33,8 @@ def test_gradient_is_that_of_the_value(case, m):
         step = h * (np.arange(z.shape[1]) == column)
         up, _ = case.loss.value_and_gradient(z + step, *given)
         down, _ = case.loss.value_and_gradient(z - step, *given)
-        assert_close(dz[:, column], (up - down) / (2 * h), "central_difference", "float64", scale=4)
+        slopes = (up - down) / (2 * h)  # rounded as the sum over outputs is
+        assert_close(dz[:, column], slopes, "central_difference", "float64", scale=16)
 
 
 LOG_2, LOG_3, LOG_4 = (math.log(number) for number in (2, 3, 4))
