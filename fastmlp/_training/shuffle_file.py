@@ -61,22 +61,27 @@ class ShuffleFile:
 
     def write(self, blocks: Iterator[Data], permute: Order) -> Iterator[int]:
         """Write the rows of blocks in shuffled runs; yield the number of rows of each block."""
-        waiting: list[Data] = []
-        filled = first = 0
+        room, filled = None, 0
         for block in blocks:
-            if not self.runs and not waiting:
+            if room is None:
                 self._begin(block)
+                room = self.like
+            first = 0
             while first < block.rows:
                 part = block.part(slice(first, first + self.rows - filled))
-                waiting.append(Data.joined([part]))  # a copy: a source may use its memory again
-                first, filled = first + part.rows, filled + part.rows
+                end = filled + part.rows
+                if end > room.rows:  # memory grows with the rows that arrive
+                    larger = room.room(min(self.rows, max(end, 2 * room.rows)))
+                    larger.replace(np.arange(filled), room.part(slice(filled)))
+                    room = larger
+                room.replace(np.arange(filled, end), part)
+                first, filled = first + part.rows, end
                 if filled == self.rows:
-                    self._append(waiting, permute)
+                    self._append(room.part(permute(filled)))
                     filled = 0
-            first = 0
             yield block.rows
-        if waiting:
-            self._append(waiting, permute)
+        if room is not None and filled:
+            self._append(room.part(permute(filled)))
 
     def blocks(self, generator: np.random.Generator, permute: Order) -> Iterator[Data]:
         """Yield all rows once, in random order."""
@@ -114,15 +119,9 @@ class ShuffleFile:
         self.rows = self.rows or max(1, RUN_BYTES * block.rows // bytes_of_rows)
         self.like = block.room(0)
 
-    def _append(self, parts: list[Data], permute: Order) -> None:
-        """Shuffle the rows of all parts, which are removed, and write them."""
-        order, arrays = permute(sum(part.rows for part in parts)), {}
-        shuffled, filled = self.like.room(len(order)), 0
-        parts.reverse()
-        while parts:  # their memory is free once they are copied
-            part = parts.pop()
-            shuffled.replace(order[filled : filled + part.rows], part)
-            filled += part.rows
+    def _append(self, shuffled: Data) -> None:
+        """Write a run; an error names the folder."""
+        arrays = {}
         try:
             for name in ("x", "targets", *OPTIONAL):
                 if (array := getattr(shuffled, name)) is not None:

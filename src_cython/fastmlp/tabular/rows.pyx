@@ -56,7 +56,7 @@ cdef inline void* start(cnp.ndarray array) noexcept:
 def read_row(row, tuple numbers, tuple categories, Py_ssize_t n_numbers):
     """Return the numbers, float64 (n_numbers,), and the codes, int32, of a row.
 
-    Each column of numbers is its place, the types of plain numbers, and a function that reads all other cells.
+    Each column of numbers is its place, the types of plain numbers, and a function that reads other cells.
     Each column of categories has a dictionary of codes besides. Numbers after those of columns are not set.
     """
     cdef cnp.npy_intp n = n_numbers, n_categories = len(categories), k
@@ -77,7 +77,9 @@ def read_row(row, tuple numbers, tuple categories, Py_ssize_t n_numbers):
         (<double*>start(values))[k] = read(cell) if isinf(number) else number
     for k, (place, types, read, of_value) in enumerate(categories):
         cell = PySequence_GetItem(row, place)
-        code = PyDict_GetItemWithError(<dict?>of_value, cell) if type(cell) in <frozenset?>types else NULL
+        code = NULL
+        if type(cell) in <frozenset?>types:
+            code = PyDict_GetItemWithError(<dict?>of_value, cell)
         (<int32_t*>start(codes))[k] = read(cell) if code == NULL else <object>code
     return values, codes
 
@@ -123,16 +125,16 @@ cdef inline object item_at(cnp.ndarray items, cnp.npy_intp k):
 
 
 def joint(z, scale, Py_ssize_t means, bint sums_to_one):
-    """Return the mean predictions of members, float64 (n, columns), from their outputs, (members, n, columns).
+    """Return the mean predictions, float64 (n, columns), of outputs of members, (members, n, columns).
 
-    ``scale`` is None, or has centre, factor, low and high of the first columns, which are means, each (members,
-    means). Columns after them are variances, to which the variance of the members' means is added. Rows are
+    ``scale`` is None, or has centre, factor, low and high of the first columns, which are means, each of
+    shape (members, means). Columns after them are variances, to which the variance of the members' means is added. Rows are
     divided by their sums before if they are probabilities, which ``sums_to_one`` tells.
     """
     cdef cnp.ndarray outputs = cnp.PyArray_FROMANY(
         z, cnp.NPY_DOUBLE, 3, 3, cnp.NPY_ARRAY_CARRAY | cnp.NPY_ARRAY_ENSURECOPY)
     cdef cnp.npy_intp* shape = cnp.PyArray_DIMS(outputs)
-    cdef cnp.npy_intp members = shape[0], n = shape[1], columns = shape[2], m, i, k
+    cdef cnp.npy_intp members = shape[0], n = shape[1], columns = shape[2], m, k, _i
     cdef cnp.ndarray result = cnp.PyArray_SimpleNew(2, shape + 1, cnp.NPY_DOUBLE)
     cdef const double* scales[4]
     cdef double* row = <double*>start(outputs)
@@ -140,20 +142,22 @@ def joint(z, scale, Py_ssize_t means, bint sums_to_one):
     cdef double* mean = <double*>start(result)
     cdef double total, away
     if members < 1 or not means <= columns <= 2 * means:
-        raise ValueError(f"the outputs have the shape {np.shape(z)} but {means} to {2 * means} columns are expected")
+        raise ValueError(
+            f"the outputs have the shape {np.shape(z)} but {means} to {2 * means} columns are expected")
     arrays = [of_scale(array, members, means) for array in scale or ()]
     if len(arrays) not in (0, 4):
-        raise ValueError(f"a scale has {len(arrays)} arrays but centre, factor, low and high are expected")
+        raise ValueError(
+            f"a scale has {len(arrays)} arrays but centre, factor, low and high are expected")
     for k in range(len(arrays)):
         scales[k] = <const double*>start(arrays[k])
     for m in range(members):
-        for i in range(n):
+        for _i in range(n):
             if arrays:
                 decode(row, means, columns, scales, m * means)
             if sums_to_one:
                 divide_by_sum(row, columns)
             row += columns
-    for i in range(n):
+    for _i in range(n):
         for k in range(columns):
             total = first[k]
             for m in range(1, members):
@@ -171,12 +175,12 @@ def joint(z, scale, Py_ssize_t means, bint sums_to_one):
 
 
 def tempered(probabilities, double power, double smallest):
-    """Return probabilities, float64 (n, classes), of at least ``smallest``, to a power, divided by their sums."""
+    """Return powers of probabilities, at least ``smallest``, float64 (n, classes), divided by their sums."""
     cdef cnp.ndarray result = cnp.PyArray_FROMANY(
         probabilities, cnp.NPY_DOUBLE, 2, 2, cnp.NPY_ARRAY_CARRAY | cnp.NPY_ARRAY_ENSURECOPY)
-    cdef cnp.npy_intp columns = cnp.PyArray_DIM(result, 1), i, k
+    cdef cnp.npy_intp columns = cnp.PyArray_DIM(result, 1), k, _i
     cdef double* row = <double*>start(result)
-    for i in range(cnp.PyArray_DIM(result, 0)):
+    for _i in range(cnp.PyArray_DIM(result, 0)):
         for k in range(columns):
             row[k] = pow(smallest if row[k] < smallest else row[k], power)
         divide_by_sum(row, columns)
