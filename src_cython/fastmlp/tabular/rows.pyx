@@ -128,8 +128,8 @@ def joint(z, scale, Py_ssize_t means, bint sums_to_one):
     """Return the mean predictions, float64 (n, columns), of outputs of members, (members, n, columns).
 
     ``scale`` is None, or has centre, factor, low and high of the first columns, which are means, each of
-    shape (members, means). Columns after them are variances, to which the variance of the members' means is added. Rows are
-    divided by their sums before if they are probabilities, which ``sums_to_one`` tells.
+    shape (members, means). Columns after them are variances, to which the variance of the members' means is
+    added. Rows are divided by their sums before if they are probabilities, which ``sums_to_one`` tells.
     """
     cdef cnp.ndarray outputs = cnp.PyArray_FROMANY(
         z, cnp.NPY_DOUBLE, 3, 3, cnp.NPY_ARRAY_CARRAY | cnp.NPY_ARRAY_ENSURECOPY)
