@@ -98,8 +98,8 @@ def weighted(
         counted = counted | ~np.isnan(samples.jacobians).all(axis=(1, 2)).reshape(-1, 1)
     per_row = np.where(counted, per_output, 0.0).mean(axis=1, dtype=np.float64, keepdims=True)
     if not (is_part or counted.any()):
-        known = "targets" if samples.jacobians is None else "targets or derivatives"
-        raise ValueError(f"{name} is NaN alone but some {known} are expected: pass other rows")
+        kinds = "targets" if samples.jacobians is None else "targets or derivatives"
+        raise ValueError(f"{name} is NaN alone but some {kinds} are expected: pass other rows")
     means = "the mean over targets of sample_weight"
     checked = _normal_weights(per_row[:, 0], dtype, means, is_part)
     factors = per_target / np.where(checked > 0, per_row[:, 0], 1)[:, np.newaxis]

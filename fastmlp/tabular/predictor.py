@@ -222,15 +222,15 @@ class RowPredictor:
             return list(row)
         if hasattr(row, "iloc") and self._names is None:
             return list(row.to_numpy())
-        given = {str(name): value for name, value in row.items()}
+        values = {str(name): value for name, value in row.items()}
         names = self._names or ()
-        if not names or not given.keys() >= set(names):
+        if not names or not values.keys() >= set(names):
             raise ValueError(
-                f"the row has values of {', '.join(given)} but of "
+                f"the row has values of {', '.join(values)} but of "
                 f"{', '.join(names) or 'columns without names'} are expected: pass those of a row "
                 "of the fit, or a list in its order"
             )
-        return [given[name] for name in names]
+        return [values[name] for name in names]
 
 
 def _size(z: Array, tangents: Array, floor: float) -> float:

@@ -209,7 +209,9 @@ def test_kernels_are_translated_once(tmp_path):
 def test_one_header_knows_the_system():
     """Threads, clock and affinity differ between POSIX and Windows in one place."""
     known = re.compile(r"pthread|windows\.h|<(time|sched|unistd)\.h>")
-    sources = [path for path in (ROOT / "src_cython").rglob("*") if path.is_file()]
+    sources = [
+        path for kind in ("h", "pxd", "pyx") for path in ROOT.glob(f"src_cython/**/*.{kind}")
+    ]
     assert {path.name for path in sources if known.search(path.read_text())} <= {"system.h"}
 
 
