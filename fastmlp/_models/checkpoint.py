@@ -15,12 +15,11 @@ from typing import Any
 from fastmlp._core import atomic_files
 from fastmlp._core.history import State
 from fastmlp._core.intervals import POSITIVE, check_count
-from fastmlp._core.keywords import check_choice
 from fastmlp._core.user_warnings import warn
 from fastmlp._core.worker import Worker
 from fastmlp._files import storage
 from fastmlp._training import callback_state
-from fastmlp._training.callbacks import MONITORS, monitored
+from fastmlp._training.callbacks import check_monitor, monitored
 
 
 def _write(savings: Iterable[Callable[[], None]]) -> None:
@@ -91,14 +90,13 @@ class Checkpoint:
                 f"best is {str(best)!r}, the file of the last checkpoint, which would replace the "
                 "best one: pass two paths"
             )
-        self.path, self.best, self.monitor = path, best, monitor
+        self.path, self.best = path, best
         self.every = check_count("every", every, example=1)
         self.keep = check_count("keep", keep, example=3)
         self.seconds = None
         if seconds is not None:
             self.seconds = POSITIVE.check("seconds", seconds, example=60.0)
-        if monitor is not None:
-            check_choice("monitor", monitor, MONITORS, " or None")
+        self.monitor = check_monitor(monitor)
         self._saved, self._has_room = 0.0, False
         self._worker: Worker | None = None  # writes the last files
 

@@ -288,7 +288,7 @@ class MLP(Exportable):
         epochs : int, optional
             Passes over the data, at least 1; with ``resume`` including those of the resumed fit. By
             default 20. Without ``epochs`` and ``optimizer``, both are chosen for the rows and the
-            network: about 8,000 steps of AdamW, fewer for few rows, in one cycle of the learning
+            network: at most about 8,000 steps of AdamW, in one cycle of the learning
             rate (docs/guides/choose.md), except for a source and with a ``communicator``.
         batch_size : int
             Samples per step, at least 1; larger than n means n.

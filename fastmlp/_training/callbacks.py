@@ -14,6 +14,11 @@ from fastmlp._core.keywords import check_choice
 MONITORS = ("val_loss", "loss")
 
 
+def check_monitor(monitor: Any) -> str | None:
+    """Return the name of a loss to monitor, or None; raise TypeError or ValueError for others."""
+    return None if monitor is None else check_choice("monitor", monitor, MONITORS, " or None")
+
+
 def monitored(callback: Any, state: State) -> str:
     """Return the name of the loss that a callback monitors; ValueError if the fit has none."""
     if callback.monitor == "val_loss" and not state.has_validation:
@@ -29,9 +34,7 @@ class _Monitor:
     """Follows one loss of the history and counts the epochs since its best value."""
 
     def __init__(self, monitor: str | None, patience: int, min_delta: float) -> None:
-        if monitor is not None:
-            check_choice("monitor", monitor, MONITORS, " or None")
-        self.monitor = monitor
+        self.monitor = check_monitor(monitor)
         self.patience = check_count("patience", patience, example=5)
         self.min_delta = NON_NEGATIVE.check("min_delta", min_delta, example=1e-4)
         self.best = math.inf

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,16 @@ FARTHEST = 10.0  # mean, in deviations
 LARGEST_OF_DEFAULT = 30.0  # deviation in a fit that chooses its training, which warns beyond it
 
 
-def problem(array: NDArray[Any], name: str, largest: float = LARGEST) -> str:
-    """Describe columns far from mean 0 and deviation 1; an empty text if there are none."""
+def problems(arrays: Mapping[str, Any], largest: float = LARGEST) -> str:
+    """Describe columns of arrays far from mean 0 and deviation 1; empty if there are none.
+
+    What is no array, such as sparse rows, is not looked at.
+    """
+    shown = (_problem(a, n, largest) for n, a in arrays.items() if isinstance(a, np.ndarray))
+    return ", ".join(filter(None, shown))
+
+
+def _problem(array: NDArray[Any], name: str, largest: float) -> str:
     rows = array[:: max(1, len(array) // ROWS)].astype(np.float64)
     unit = max(np.abs(rows).max(), np.finfo(float).tiny)  # avoids overflow of squares
     rows /= unit
@@ -34,9 +43,7 @@ def problem(array: NDArray[Any], name: str, largest: float = LARGEST) -> str:
 
 def warn_of_default(x: Any, targets: NDArray[Any] | None) -> None:
     """Warn of inputs, and targets unless they are None, with which the default training fails."""
-    arrays = {"X": x if isinstance(x, np.ndarray) else None, "y": targets}
-    problems = (problem(a, name, LARGEST_OF_DEFAULT) for name, a in arrays.items() if a is not None)
-    if text := ", ".join(filter(None, problems)):
+    if text := problems({"X": x, "y": targets}, LARGEST_OF_DEFAULT):
         warn(
             f"{text}, but a fit without epochs and optimizer suits columns of mean 0 and deviation "
             "1: subtract the mean of each column and divide by its standard deviation, or use "

@@ -29,8 +29,7 @@ def all_of(estimator: Any, x: Any, targets: Array, held_out: int) -> list[str]:
         is_real = estimator._fitted.network.spec.loss.target_kind == "real"
         scaled = {} if isinstance(x, SparseRows) else {"X": x}
         scaled |= {"y": targets} if is_real else {}
-        problems = filter(None, (scales.problem(array, name) for name, array in scaled.items()))
-        if text := ", ".join(problems):
+        if text := scales.problems(scaled):
             remedy = f"standardize=True would scale {' and '.join(scaled)} to a deviation of 1"
             hints.append(f"{text}: {remedy}")
     stops = estimator.early_stopping and estimator.solver in STOCHASTIC

@@ -142,11 +142,12 @@ class RowPredictor:
         numbers, codes = self._table(row)
         derivatives = self._derivatives(numbers, codes)
         beyond = np.max([group.encoding.beyond_steps(numbers) for group in self._groups], axis=0)
-        for j in np.flatnonzero(beyond[: len(self._places)] > numbers[: len(self._places)]):
+        n = len(self._places)  # the numbers after these are derived
+        for j in np.flatnonzero(beyond[:n] > numbers[:n]):
             moved, k = numbers.copy(), self._places[j]
             moved[j] = beyond[j]
             derivatives[k] = self._derivatives(moved, codes)[k]
-        derivatives[self._places[np.isnan(numbers[: len(self._places)])]] = np.nan
+        derivatives[self._places[np.isnan(numbers[:n])]] = np.nan
         derivatives[[k for k, _ in self._categories]] = np.nan
         return np.moveaxis(derivatives, 0, -1)
 
@@ -222,15 +223,15 @@ class RowPredictor:
             return list(row)
         if hasattr(row, "iloc") and self._names is None:
             return list(row.to_numpy())
-        values = {str(name): value for name, value in row.items()}
+        by_name = {str(name): value for name, value in row.items()}
         names = self._names or ()
-        if not names or not values.keys() >= set(names):
+        if not names or not by_name.keys() >= set(names):
             raise ValueError(
-                f"the row has values of {', '.join(values)} but of "
+                f"the row has values of {', '.join(by_name)} but of "
                 f"{', '.join(names) or 'columns without names'} are expected: pass those of a row "
                 "of the fit, or a list in its order"
             )
-        return [values[name] for name in names]
+        return [by_name[name] for name in names]
 
 
 def _size(z: Array, tangents: Array, floor: float) -> float:

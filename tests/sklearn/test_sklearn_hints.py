@@ -116,5 +116,5 @@ def test_warnings_point_to_the_line_of_the_user(make):
 
 @pytest.mark.parametrize("value", [1e-320, 1e300, 1e308])
 def test_numbers_of_any_size_are_looked_at(value):
-    assert "X has columns" in scales.problem(np.array([[value], [-value]] * 200), "X")
-    assert scales.problem(np.full((N, 2), value), "X") == ""
+    assert "X has columns" in scales.problems({"X": np.array([[value], [-value]] * 200)})
+    assert scales.problems({"X": np.full((N, 2), value)}) == ""
