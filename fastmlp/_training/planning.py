@@ -50,7 +50,7 @@ CHOICES = {  # with a link or without
 }
 # Most and fewest steps, fewest epochs; steps times parameters, the limit of large networks.
 MAX_STEPS, MIN_STEPS, MIN_EPOCHS, MAX_WORK = 8000, 1000, 10, 4e8
-MAX_INPUTS = 10  # that count for the decay: most tables of more have inputs that depend on another
+MAX_INPUTS = 10  # more do not raise the decay: where there are many, most depend on others
 PEAK, PEAK_NEURONS = 0.03, 400  # of the rate; it falls as more hidden neurons are added than these
 
 SCHEDULED = ("learning_rate", "weight_decay")  # options of optimizers that may be schedules
