@@ -100,8 +100,7 @@ def recipes_of(preset: Preset, is_limited: bool, data: FitRows) -> list[Recipe]:
     """Return the recipes whose networks a model may have: those of the first preset, and these."""
     first = beginning(preset, is_limited)
     presets = [first] if first is preset else [first, preset]
-    suited = data.target.kind, data.columns.n_numbers, len(data.columns.categories)
-    return [recipe for stage in presets for recipe in stage.of(*suited)]
+    return [recipe for stage in presets for recipe in stage.of(data.target.kind, data.columns)]
 
 
 def fit(data: FitRows, request: FitOptions) -> BlendResult:
@@ -213,7 +212,7 @@ def _stage(
     table, target = data.table, data.target
     division = beside.division if beside else Splits.of(data, preset, request.rng)
     request = replace(request, preset=preset)
-    recipes = preset.of(target.kind, data.columns.n_numbers, len(data.columns.categories))
+    recipes = preset.of(target.kind, data.columns)
     n, size, rows = len(table), len(division.learn), max(map(len, division.learn))
     width = functools.partial(width_of, data.columns, len(with_missing(data.columns, table)))
     epochs = [epochs_of(preset, recipe, n) for recipe in recipes]
@@ -233,7 +232,7 @@ def _stage(
                 epoch = seconds_of_epoch(*trial, before.trained if before else ())
             # A recipe with less than half of its epochs, and fewer than "fast" has, adds little; a
             # later stage with fewer is no better than the first.
-            needed = epochs[k] / 2 if before else min(epochs[k] / 2, quick_epochs(target.kind, n))
+            needed = epochs[k] / 2 if before else min(epochs[k] / 2, quick_epochs(n))
             end = math.inf if request.deadline is None else request.deadline
             if (groups or before) and end - time.monotonic() < needed * epoch:
                 over = LIMIT_REACHED

@@ -174,7 +174,7 @@ def stages_of(
     preset: Preset, kind: str, columns: Columns
 ) -> list[tuple[Preset, tuple[Recipe, ...]]]:
     """Return the stages of a preset at their longest, each with its recipes."""
-    recipes = preset.of(kind, columns.n_numbers, len(columns.categories))
+    recipes = preset.of(kind, columns)
     if not preset.trial_folds:
         return [(preset, recipes)]
     return [(preset.trial, recipes), (preset.longer(recipes), recipes)]

@@ -25,6 +25,7 @@ from fastmlp._core.keywords import check_choice
 from fastmlp._network.activations import ACTIVATIONS
 from fastmlp._network.names import ActivationName
 from fastmlp._network.scheduled import Schedule
+from fastmlp.tabular.columns import Columns
 from fastmlp.tabular.progress import UNLIMITED, Clock
 
 
@@ -140,8 +141,9 @@ class Preset:
         epochs = PRESETS["fast"].epochs
         return replace(self, recipes=recipes, first={}, epochs=epochs, cycles=MOST_CYCLES)
 
-    def of(self, kind: str, numbers: int = 0, categories: int = 0) -> tuple[Recipe, ...]:
-        """Return the recipes for "classes" or "numbers", with what so many columns can have."""
+    def of(self, kind: str, columns: Columns) -> tuple[Recipe, ...]:
+        """Return the recipes for "classes" or "numbers", with what these columns can have."""
+        numbers, categories = columns.n_numbers, len(columns.categories)
         most = MOST_PIECES // numbers if numbers else 0
         first = self.first.get(kind, ())
         if not numbers:
@@ -316,10 +318,10 @@ def cycle_end(cycle: int, cycles: int) -> float:
     return float((2**cycle - 1) / (2**cycles - 1))
 
 
-def quick_epochs(kind: str, n: int) -> int:
+def quick_epochs(n: int) -> int:
     """Return the number of epochs of "fast" for n rows."""
     fast = PRESETS["fast"]
-    return epochs_of(fast, fast.of(kind)[0], n)
+    return epochs_of(fast, fast.recipes[0], n)
 
 
 def batch_of(n: int) -> int:

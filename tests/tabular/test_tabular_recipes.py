@@ -197,7 +197,8 @@ def test_rows_are_predicted_by_the_members_that_have_not_learned_from_them(monke
 )
 def test_recipes_suit_the_columns(kind, numbers, categories, bins, dropouts, embeddings):
     """Without numbers there are no bins; an embedding has two units for each column."""
-    recipes = presets.PRESETS["default"].of(kind, numbers, categories)
+    columns = SimpleNamespace(n_numbers=numbers, categories=range(categories))
+    recipes = presets.PRESETS["default"].of(kind, columns)
     assert {r.embedding for r in recipes} == embeddings
     assert {r.bins for r in recipes} == bins
     assert {r.dropout for r in recipes} == dropouts
@@ -268,7 +269,7 @@ def test_epochs_of_the_user_do_not_depend_on_rows_and_share_counts():
     model = regressor(epochs=9, recipes=own)
     model.fit(TABLE[:30], TABLE[:30, 0])
     preset = presets.adapted(presets.PRESETS["fast"], own, None, None, 9, None)
-    assert [presets.epochs_of(preset, recipe, 10**6) for recipe in preset.of("numbers")] == [4, 9]
+    assert [presets.epochs_of(preset, recipe, 10**6) for recipe in preset.recipes] == [4, 9]
     assert model.n_iter_ in (4, 9)
 
 

@@ -117,7 +117,7 @@ MORE = replace(STAGED, recipes=(*STAGED.recipes, replace(LONG, bins=2)))
 def test_noise_is_not_trained_for_long(monkeypatch, default, scoring):
     """Recipes end with the third cycle, the first to be compared; two show that there is noise."""
     model, trained = in_stages(monkeypatch, NOISE, default, scoring=scoring)
-    planned = presets.quick_epochs("numbers", 300)
+    planned = presets.quick_epochs(300)
     third = round(presets.cycle_end(3, 4) * planned)
     assert trained == [(bins, 6, third, planned) for bins in (4, 0)]
     assert (
@@ -127,7 +127,7 @@ def test_noise_is_not_trained_for_long(monkeypatch, default, scoring):
 
 def test_a_relation_is_trained_on_more_folds_for_as_long_as_that_pays(monkeypatch):
     model, trained = in_stages(monkeypatch, SMOOTH)
-    base = presets.quick_epochs("numbers", 300)
+    base = presets.quick_epochs(300)
     trial, longer = trained[:2], trained[2:]
     assert {(size, planned) for _, size, _, planned in trial} == {(6, base)}
     assert {(size, planned) for _, size, _, planned in longer} == {(12, round(base * 63 / 15))}
