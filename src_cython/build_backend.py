@@ -82,7 +82,16 @@ def get_requires_for_build_sdist(config_settings: Any = None) -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    """Return any other hook from setuptools, which pip has installed by then."""
-    from setuptools import build_meta
+    """Return a hook of setuptools, which is loaded when the hook is called.
 
-    return getattr(build_meta, name)
+    pip looks for `build_editable` before it installs setuptools.
+    """
+    if not name.startswith(("build_", "prepare_metadata_")):
+        raise AttributeError(name)
+
+    def hook(*arguments: Any, **options: Any) -> Any:
+        from setuptools import build_meta
+
+        return getattr(build_meta, name)(*arguments, **options)
+
+    return hook

@@ -57,6 +57,13 @@ def jacobian(self: Any, X: ArrayLike) -> NDArray[Any]:
     ------
     TypeError, ValueError
         If X is invalid.
+
+    Examples
+    --------
+    >>> import numpy as np, fastmlp
+    >>> net = fastmlp.MLP([3, 8, 2], rng=0)
+    >>> net.jacobian(np.ones(3)).shape, net.jacobian(np.ones((5, 3))).shape
+    ((2, 3), (5, 2, 3))
     """
     x, is_one = _points(self, X)
     return _first_if(is_one, self._engine.frozen().jacobian(x))

@@ -125,8 +125,8 @@ class ParameterProperty(property):
         super().__init__(
             lambda model: ParameterList(model, kind),
             lambda model, values: model._assign(kind, lambda _: values),
-            doc=TENSORS[kind].meaning,
         )
+        self.__doc__ = TENSORS[kind].meaning  # the class's own would hide an argument doc
 
     if TYPE_CHECKING:
 

@@ -34,9 +34,9 @@ HALF_LOG_2_PI = 0.5 * math.log(2.0 * math.pi)
 
 @dataclass(frozen=True)
 class Loss(Options):
-    """Base of all losses; `LOSSES` has one subclass for each name.
+    """Base of all losses; pass one of its subclasses, or its name, to ``MLP(loss=...)``.
 
-    `name` is the key in `LOSSES`; `target_kind` is the kind of targets: "real" numbers, a "count"
+    `name` is that name; `target_kind` is the kind of targets: "real" numbers, a "count"
     (>= 0), the "unit_interval" [0, 1], or a "class". A loss with parameters is a dataclass of its
     own; the others inherit the methods of this one.
 
@@ -89,7 +89,7 @@ class Loss(Options):
         return float(getattr(self, self._number)) if self._number else 0.0
 
     def native_row(self, labels: bool) -> str:
-        """Return the row of `NATIVE_LOSSES`; ``labels``: whether targets are integer classes."""
+        """Return the name of the compiled loss; ``labels``: whether targets are integer classes."""
         return self.name
 
     @property
@@ -145,7 +145,8 @@ class SquaredError(Loss):
 
     Examples
     --------
-    >>> SquaredError().value_and_gradient(np.array([[3.0]]), np.array([[1.0]]))
+    >>> import numpy as np, fastmlp
+    >>> fastmlp.SquaredError().value_and_gradient(np.array([[3.0]]), np.array([[1.0]]))
     (array([2.]), array([[2.]]))
     """
 
@@ -161,7 +162,8 @@ class AbsoluteError(Loss):
 
     Examples
     --------
-    >>> AbsoluteError().value_and_gradient(np.array([[3.0]]), np.array([[1.0]]))
+    >>> import numpy as np, fastmlp
+    >>> fastmlp.AbsoluteError().value_and_gradient(np.array([[3.0]]), np.array([[1.0]]))
     (array([2.]), array([[1.]]))
     """
 
@@ -183,7 +185,8 @@ class Huber(Loss):
 
     Examples
     --------
-    >>> Huber(delta=1.0).value_and_gradient(np.array([[3.0]]), np.array([[1.0]]))
+    >>> import numpy as np, fastmlp
+    >>> fastmlp.Huber(delta=1.0).value_and_gradient(np.array([[3.0]]), np.array([[1.0]]))
     (array([1.5]), array([[1.]]))
     """
 
@@ -212,7 +215,8 @@ class Quantile(Loss):
 
     Examples
     --------
-    >>> Quantile(quantile=0.9).value_and_gradient(np.array([[1.0]]), np.array([[3.0]]))
+    >>> import numpy as np, fastmlp
+    >>> fastmlp.Quantile(quantile=0.9).value_and_gradient(np.array([[1.0]]), np.array([[3.0]]))
     (array([1.8]), array([[-0.9]]))
     """
 
@@ -232,7 +236,8 @@ class PoissonNLL(Loss):
 
     Examples
     --------
-    >>> PoissonNLL().value_and_gradient(np.array([[0.0]]), np.array([[3.0]]))
+    >>> import numpy as np, fastmlp
+    >>> fastmlp.PoissonNLL().value_and_gradient(np.array([[0.0]]), np.array([[3.0]]))
     (array([1.]), array([[-2.]]))
     """
 
@@ -260,7 +265,8 @@ class GaussianNLL(Loss):
 
     Examples
     --------
-    >>> loss = GaussianNLL(predict_variance=False)
+    >>> import fastmlp
+    >>> loss = fastmlp.GaussianNLL(predict_variance=False)
     >>> loss.value_and_gradient(np.array([[3.0]]), np.array([[1.0]]))[1]
     array([[2.]])
     """
@@ -275,7 +281,7 @@ class GaussianNLL(Loss):
         return 2 if self.predict_variance else 1
 
     def native_row(self, labels: bool) -> str:
-        """Return the row of `NATIVE_LOSSES`, by whether the variance is predicted."""
+        """Return the name of the compiled loss, by whether the variance is predicted."""
         return "gaussian_nll" if self.predict_variance else "gaussian_nll_unit"
 
     @property
@@ -307,7 +313,8 @@ class CrossEntropy(Loss):
 
     Examples
     --------
-    >>> CrossEntropy().value_and_gradient(np.zeros((1, 2)), np.array([1]))
+    >>> import numpy as np, fastmlp
+    >>> fastmlp.CrossEntropy().value_and_gradient(np.zeros((1, 2)), np.array([1]))
     (array([0.69314718]), array([[ 0.5, -0.5]]))
     """
 
@@ -320,7 +327,7 @@ class CrossEntropy(Loss):
     label_smoothing: float = 0.0
 
     def native_row(self, labels: bool) -> str:
-        """Return the row of `NATIVE_LOSSES`, by the kind of target."""
+        """Return the name of the compiled loss, by the kind of target."""
         return "cross_entropy_labels" if labels else "cross_entropy_soft"
 
     def _terms(self, z: Array, t: Array) -> tuple[Array, Array]:
@@ -340,7 +347,8 @@ class BinaryCrossEntropy(Loss):
 
     Examples
     --------
-    >>> BinaryCrossEntropy().value_and_gradient(np.array([[0.0]]), np.array([[1.0]]))
+    >>> import numpy as np, fastmlp
+    >>> fastmlp.BinaryCrossEntropy().value_and_gradient(np.array([[0.0]]), np.array([[1.0]]))
     (array([0.69314718]), array([[-0.5]]))
     """
 
@@ -381,7 +389,8 @@ class Quantiles(Loss):
 
     Examples
     --------
-    >>> loss = Quantiles(levels=[0.25, 0.75])
+    >>> import fastmlp
+    >>> loss = fastmlp.Quantiles(levels=[0.25, 0.75])
     >>> loss.link(np.zeros((1, 2))).round(3)
     array([[0.   , 0.693]])
     >>> loss.value_and_gradient(np.zeros((1, 2)), np.array([[1.0]]))[1]

@@ -39,14 +39,14 @@ Arrays: TypeAlias = Sequence[Array]
 
 @dataclass(frozen=True)
 class Optimizer(Options):
-    """Base of all optimizers; `OPTIMIZERS` has one subclass for each name.
+    """Base of all optimizers; pass one of its subclasses, or its name, to ``fit(optimizer=...)``.
 
     Attributes
     ----------
     learning_rate : float or callable
         A rate > 0, or a schedule ``step -> learning rate``.
     name : str
-        The key in `OPTIMIZERS`.
+        The name that ``fit`` accepts in its place.
     degree : int
         With s times the gradients, and s times the epsilon, a step is s ** degree times as long.
 
@@ -67,12 +67,12 @@ class Optimizer(Options):
 
     @cached_property
     def native_row(self) -> str:
-        """The row of `NATIVE_OPTIMIZERS`."""
+        """Name of the compiled step."""
         return self.name
 
     @cached_property
     def kind(self) -> tuple[Any, ...]:
-        """Key of the state: optimizers of equal kind (any rate and decay) continue each other's."""
+        """Key of the state, without rate and decay: optimizers of equal kind can continue it."""
         return self.native_row, self.hyper[:-1]
 
     @property
@@ -82,7 +82,7 @@ class Optimizer(Options):
 
     @cached_property
     def hyper(self) -> tuple[float, ...]:
-        """The 4 numbers of a step: those of `_numbers`, zeros, and the decay (0 for a schedule)."""
+        """Four numbers of the step: options in order, zeros, then the decay (0 for a schedule)."""
         decay = getattr(self, "weight_decay", 0.0)
         numbers = [float(getattr(self, name)) for name in self._numbers]
         zeros = (0.0,) * (N_HYPER - 1 - len(numbers))
@@ -155,11 +155,12 @@ class SGD(Optimizer):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> p = np.array([1.0])
-    >>> SGD(0.1).step(p, np.array([2.0]), [], 0.1, 1, decay=True)
-    >>> p
-    array([0.8])
+    >>> import fastmlp
+    >>> net = fastmlp.MLP([1, 8, 1], rng=0)
+    >>> optimizer = fastmlp.SGD(0.01, momentum=0.9, nesterov=True)
+    >>> history = net.fit([[0.0], [1.0]], [0.0, 2.0], epochs=50, optimizer=optimizer)
+    >>> history.loss[-1] < history.loss[0]
+    True
     """
 
     name = "sgd"
@@ -189,7 +190,7 @@ class SGD(Optimizer):
 
     @cached_property
     def native_row(self) -> str:
-        """The row of `NATIVE_OPTIMIZERS`, by momentum, nesterov and form."""
+        """Name of the compiled step, by momentum, nesterov and form."""
         if self.momentum == 0:
             return "sgd"
         row = "nesterov" if self.nesterov else "momentum"
@@ -211,7 +212,9 @@ class SGD(Optimizer):
 
 @dataclass(frozen=True)
 class RMSprop(Optimizer):
-    """v = alpha v + (1 - alpha) g**2; p -= rate g / (sqrt(v) + epsilon). Source: Hinton 2012.
+    """Steps divided by the root of a mean of squared gradients. Source: Hinton 2012.
+
+    v = alpha v + (1 - alpha) g**2; p -= rate g / (sqrt(v) + epsilon).
 
     Parameters
     ----------
@@ -224,8 +227,9 @@ class RMSprop(Optimizer):
 
     Examples
     --------
-    >>> RMSprop(alpha=0.9).hyper
-    (0.9, 1e-08, 0.0, 0.0)
+    >>> import fastmlp
+    >>> net = fastmlp.MLP([1, 8, 1], rng=0)
+    >>> history = net.fit([[0.0], [1.0]], [0, 2], optimizer=fastmlp.RMSprop(alpha=0.9))
     """
 
     name = "rmsprop"
@@ -269,8 +273,9 @@ class Adam(Optimizer):
 
     Examples
     --------
-    >>> Adam().hyper
-    (0.9, 0.999, 1e-08, 0.0)
+    >>> import fastmlp
+    >>> net = fastmlp.MLP([1, 8, 1], rng=0)
+    >>> history = net.fit([[0.0], [1.0]], [0, 2], optimizer=fastmlp.Adam(0.01, beta_2=0.99))
     """
 
     name = "adam"
@@ -291,7 +296,7 @@ class Adam(Optimizer):
 
     @cached_property
     def native_row(self) -> str:
-        """The row of `NATIVE_OPTIMIZERS`, by the place of epsilon."""
+        """Name of the compiled step, by the place of epsilon."""
         return f"{self.name}_hat" if self.epsilon_hat else self.name
 
     def _step(self, p: Array, g: Array, slots: Arrays, rate: float, t: int, scale: float) -> None:
@@ -319,8 +324,9 @@ class AdamW(Adam):
 
     Examples
     --------
-    >>> AdamW(weight_decay=0.1).hyper
-    (0.9, 0.999, 1e-08, 0.1)
+    >>> import fastmlp
+    >>> net = fastmlp.MLP([1, 8, 1], rng=0)
+    >>> history = net.fit([[0.0], [1.0]], [0, 2], optimizer=fastmlp.AdamW(weight_decay=0.1))
     """
 
     name = "adamw"
@@ -350,8 +356,9 @@ class Lion(Optimizer):
 
     Examples
     --------
+    >>> import numpy as np, fastmlp
     >>> p = np.array([1.0, 2.0, 3.0])
-    >>> Lion().step(p, np.array([1e-3, -20.0, 0.0]), [np.zeros(3)], 0.1, 1, decay=1.0)
+    >>> fastmlp.Lion().step(p, np.array([1e-3, -20.0, 0.0]), [np.zeros(3)], 0.1, 1, decay=1.0)
     >>> p
     array([0.9, 2.1, 3. ])
     """
@@ -399,7 +406,7 @@ class LBFGS(Options):
 
     Examples
     --------
-    >>> import fastmlp
+    >>> import numpy as np, fastmlp
     >>> X = np.linspace(-1, 1, 50)[:, None]
     >>> net = fastmlp.MLP([1, 8, 1], activation="tanh", dtype="float64", rng=0)
     >>> history = net.fit(X, np.sin(3 * X), epochs=300, optimizer=fastmlp.LBFGS())

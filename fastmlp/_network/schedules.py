@@ -70,7 +70,8 @@ class Constant(Schedule):
 
     Examples
     --------
-    >>> float(Constant(0.1)(7))
+    >>> import fastmlp
+    >>> float(fastmlp.Constant(0.1)(7))
     0.1
     """
 
@@ -96,7 +97,8 @@ class Step(Schedule):
 
     Examples
     --------
-    >>> Step(1.0, every=2, factor=0.5)(np.arange(5)).tolist()
+    >>> import numpy as np, fastmlp
+    >>> fastmlp.Step(1.0, every=2, factor=0.5)(np.arange(5)).tolist()
     [1.0, 1.0, 0.5, 0.5, 0.25]
     """
 
@@ -132,7 +134,8 @@ class Cosine(OfFit):
 
     Examples
     --------
-    >>> Cosine(1.0, n_steps=4)(np.array([0, 2, 4, 9])).round(6).tolist()
+    >>> import numpy as np, fastmlp
+    >>> fastmlp.Cosine(1.0, n_steps=4)(np.array([0, 2, 4, 9])).round(6).tolist()
     [1.0, 0.5, 0.0, 0.0]
     """
 
@@ -171,7 +174,8 @@ class OneCycle(OfFit):
 
     Examples
     --------
-    >>> OneCycle(1.0, n_steps=10, warm_fraction=0.2)(np.array([0, 2, 10])).round(4).tolist()
+    >>> import numpy as np, fastmlp
+    >>> fastmlp.OneCycle(1.0, n_steps=10, warm_fraction=0.2)(np.array([0, 2, 10])).round(4).tolist()
     [0.04, 1.0, 0.0001]
     """
 
@@ -211,7 +215,8 @@ class InverseScaling(Schedule):
 
     Examples
     --------
-    >>> InverseScaling(1.0, power=0.5)(np.array([0, 3])).tolist()
+    >>> import numpy as np, fastmlp
+    >>> fastmlp.InverseScaling(1.0, power=0.5)(np.array([0, 3])).tolist()
     [1.0, 0.5]
     """
 
@@ -236,7 +241,8 @@ class WarmUp(Schedule):
 
     Examples
     --------
-    >>> WarmUp(1.0, n_steps=4)(np.arange(6)).tolist()
+    >>> import numpy as np, fastmlp
+    >>> fastmlp.WarmUp(1.0, n_steps=4)(np.arange(6)).tolist()
     [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
     """
 

@@ -44,6 +44,11 @@ class SparseRows:
     n_columns : int
         Number of columns, from 1 to 2**31 - 1.
 
+    Attributes
+    ----------
+    shape : tuple of int
+        ``(n, n_columns)``; ``indptr`` (int64), ``indices`` (int32) and ``values`` can be read, too.
+
     Raises
     ------
     TypeError, ValueError

@@ -187,8 +187,14 @@ class TabMLPClassifier(Classifier, BaseTabMLP):
         p = calibration.result(held_out.predictions)[:, k]
         return inspection.reliability(p, happened, held_out.weights, ax)
 
-    classes_ = FitAttribute(lambda fitted: fitted.calibration.classes)  # type: ignore[union-attr]
-    temperature_ = FitAttribute(lambda fitted: fitted.calibration.temperature)  # type: ignore[union-attr]
+    classes_ = FitAttribute(
+        lambda fitted: fitted.calibration.classes,  # type: ignore[union-attr]
+        "Classes, in the order of the columns of probabilities.",
+    )
+    temperature_ = FitAttribute(
+        lambda fitted: fitted.calibration.temperature,  # type: ignore[union-attr]
+        "Divisor of the logits, which calibrates the probabilities.",
+    )
 
     def _calibrated(self) -> tuple[FittedTable, LabelCalibration]:
         """Return the value of the last fit, and its calibration."""

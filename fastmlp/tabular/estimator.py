@@ -51,8 +51,8 @@ NO_ROWS = (
 class FitAttribute:
     """An attribute that a function reads from the value of the last fit; before, it is missing."""
 
-    def __init__(self, read: Callable[[FittedTable], Any]) -> None:
-        self.read, self.name = read, ""
+    def __init__(self, read: Callable[[FittedTable], Any], meaning: str) -> None:
+        self.read, self.name, self.__doc__ = read, "", meaning
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -238,15 +238,25 @@ class BaseTabMLP(Validated):
     def __sklearn_is_fitted__(self) -> bool:
         return "_fitted" in vars(self)
 
-    n_features_in_ = FitAttribute(lambda fitted: len(fitted.columns.names))
-    n_outputs_ = FitAttribute(
-        lambda fitted: fitted.calibration.outputs // max(1, len(fitted.target.loss.levels))
+    n_features_in_ = FitAttribute(
+        lambda fitted: len(fitted.columns.names), "Number of columns of X."
     )
-    rows_ = FitAttribute(lambda fitted: fitted.out_of_fold.sampled)
-    history_ = FitAttribute(lambda fitted: fitted.facts.history)
-    best_epoch_ = FitAttribute(lambda fitted: fitted.facts.best_epoch)
-    n_iter_ = FitAttribute(lambda fitted: fitted.facts.n_iter)
-    oof_prediction_ = FitAttribute(lambda fitted: fitted.oof_prediction())
+    n_outputs_ = FitAttribute(
+        lambda fitted: fitted.calibration.outputs // max(1, len(fitted.target.loss.levels)),
+        "Number of columns of y, or of probabilities.",
+    )
+    rows_ = FitAttribute(
+        lambda fitted: fitted.out_of_fold.sampled, "Rows of the fit if it used a sample, or None."
+    )
+    history_ = FitAttribute(lambda fitted: fitted.facts.history, "History of the mean loss.")
+    best_epoch_ = FitAttribute(
+        lambda fitted: fitted.facts.best_epoch, "Selected epoch, counted from 1."
+    )
+    n_iter_ = FitAttribute(lambda fitted: fitted.facts.n_iter, "Number of epochs that were run.")
+    oof_prediction_ = FitAttribute(
+        lambda fitted: fitted.oof_prediction(),
+        "Predictions of the rows of the fit by networks that were not trained on them.",
+    )
 
     @property
     def feature_names_in_(self) -> Array:

@@ -60,9 +60,12 @@ def test_source_distribution_has_no_products(sdist):
 
 
 # As pip asks what to download, where setuptools is not yet; and a build by hand.
-ASKED = "import build_backend; print(build_backend.get_requires_for_build_wheel())"
+ASKED = """\
+import build_backend
+assert callable(build_backend.build_editable)
+print(build_backend.get_requires_for_build_wheel())"""
 BUILDS = {
-    "pip": ("-S", "-c", f"import sys; sys.path.append('src_cython'); {ASKED}"),
+    "pip": ("-S", "-c", f"import sys; sys.path.append('src_cython')\n{ASKED}"),
     "setup.py": ("setup.py", "-q", "build_ext", "--inplace"),
 }
 
