@@ -21,7 +21,6 @@ harness = pytest.importorskip("harness", reason="needs the folder benchmarks")
 run = pytest.importorskip("run")
 
 SHORT = ("--rounds", "2", "--turn", "0.001")
-PARTIAL_FIT = "partial_fit of 256 rows"
 TINY = (*SHORT, "--cases", "tiny")
 # Arguments that make it short; the tables and rows that come out.
 SMALL = {
@@ -46,15 +45,9 @@ SMALL = {
     "scaling": ((*SHORT, "--largest", "4000"), (2, 4)),
     "levels": (TINY, (1, 2)),
     "busy": (TINY, (1, 4)),
-    "teams": ((*SHORT, "--calls", PARTIAL_FIT, "--cases", "digits, float32"), (2, 6)),
     "ensemble": ((*TINY, "--members", "2", "3"), (1, 2)),
-    "many": (
-        ("--fits", "3", "--rows", "50", "--rounds", "1", "--cases", "threads", "loky"),
-        (1, 3),
-    ),
     "processes": (("--cases", "tiny", "--rows", "8", "--rounds", "2"), (1, 6)),
     "overhead": ((*SHORT, "--rows", "1000"), (2, 2)),
-    "calls": ((), (2, 6)),
     "callbacks": (("--cases", "tiny", "--rows", "640", "--rounds", "2"), (1, 3)),
     "c": ((*SHORT, "--cases", "8-32-32-3", "--options=-O2"), (1, 2)),
     "cortex_m": (("--cases", "8-32-32-3", "--options=-O2"), (1, 2)),
