@@ -161,62 +161,43 @@ def test_parametric_relu(dtype):
 
 
 # Stacks that need more than a layer for a Linear, and the sizes of the MLP.
-STACKS = {
-    "slope": ([nn.Linear(4, 5), nn.LeakyReLU(0.2), nn.Linear(5, 2)], (4, 5, 2)),
-    "nothing": ([nn.Linear(4, 5), nn.Identity(), nn.ReLU(), nn.Linear(5, 2)], (4, 5, 2)),
-    "no activation": ([nn.Linear(4, 5), nn.Dropout(0.1), nn.Linear(5, 2)], (4, 5, 2)),
-    "batch norm of inputs": ([nn.BatchNorm1d(4), nn.Linear(4, 2)], (4, 2)),
-    "batch norm of a layer": (
-        [nn.Linear(4, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 2)],
-        (4, 5, 2),
-    ),
-    "batch norm behind": (
-        [nn.Linear(4, 5), nn.ReLU(), nn.BatchNorm1d(5), nn.Dropout(0.1), nn.Linear(5, 2)],
-        (4, 5, 2),
-    ),
-    "plain batch norm": (
-        [nn.Linear(4, 5), nn.ReLU(), nn.BatchNorm1d(5, affine=False), nn.Linear(5, 2)],
-        (4, 5, 2),
-    ),
-    "batch norm last": ([nn.Linear(4, 5), nn.ReLU(), nn.BatchNorm1d(5)], (4, 5, 5)),
-    "batch norm, then softmax": (
-        [nn.Linear(4, 5), nn.ReLU(), nn.BatchNorm1d(5), nn.Softmax(dim=1)],
-        (4, 5, 5),
-    ),
-    "last activation": ([nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 2), nn.Tanh()], (4, 5, 2, 2)),
-    "last norm": ([nn.Linear(4, 5), nn.LayerNorm(5)], (4, 5, 5)),
-    "norm of inputs": ([nn.LayerNorm(4), nn.Linear(4, 2)], (4, 4, 2)),
-    "functions": (
-        [Functions(torch.relu, lambda x: nn.functional.dropout(x, 0.1, training=False))],
-        (4, 6, 2),
-    ),
-    "options of functions": (
-        [nn.Flatten(), Functions(lambda x: nn.functional.leaky_relu(x, 0.3))],
-        (4, 6, 2),
-    ),
-    "method": ([Functions(lambda x: x.tanh()), nn.Softmax(dim=-1)], (4, 6, 2)),
-    "blocks": (
+STACKS = [
+    ([nn.Linear(4, 5), nn.LeakyReLU(0.2), nn.Linear(5, 2)], (4, 5, 2)),
+    ([nn.Linear(4, 5), nn.Identity(), nn.ReLU(), nn.Linear(5, 2)], (4, 5, 2)),
+    ([nn.Linear(4, 5), nn.Dropout(0.1), nn.Linear(5, 2)], (4, 5, 2)),
+    ([nn.BatchNorm1d(4), nn.Linear(4, 2)], (4, 2)),
+    ([nn.Linear(4, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 2)], (4, 5, 2)),
+    ([nn.Linear(4, 5), nn.ReLU(), nn.BatchNorm1d(5), nn.Dropout(0.1), nn.Linear(5, 2)], (4, 5, 2)),
+    ([nn.Linear(4, 5), nn.ReLU(), nn.BatchNorm1d(5, affine=False), nn.Linear(5, 2)], (4, 5, 2)),
+    ([nn.Linear(4, 5), nn.ReLU(), nn.BatchNorm1d(5)], (4, 5, 5)),
+    ([nn.Linear(4, 5), nn.ReLU(), nn.BatchNorm1d(5), nn.Softmax(dim=1)], (4, 5, 5)),
+    ([nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 2), nn.Tanh()], (4, 5, 2, 2)),
+    ([nn.Linear(4, 5), nn.LayerNorm(5)], (4, 5, 5)),
+    ([nn.LayerNorm(4), nn.Linear(4, 2)], (4, 4, 2)),
+    ([Functions(torch.relu, lambda x: nn.functional.dropout(x, 0.1, training=False))], (4, 6, 2)),
+    ([nn.Flatten(), Functions(lambda x: nn.functional.leaky_relu(x, 0.3))], (4, 6, 2)),
+    ([Functions(lambda x: x.tanh()), nn.Softmax(dim=-1)], (4, 6, 2)),
+    (
         [nn.Linear(4, 5), nn.ReLU(), Residual(5, nn.ReLU()), Residual(5), nn.Linear(5, 2)],
         (4, 5, 5, 5, 5, 5, 2),
     ),
-    "last block": ([nn.Linear(4, 5), Residual(5)], (4, 5, 5, 5, 5)),
-    "batch norm in a block": (
+    ([nn.Linear(4, 5), Residual(5)], (4, 5, 5, 5, 5)),
+    (
         [nn.Linear(4, 5), nn.ReLU(), Residual(5, nn.BatchNorm1d(5), nn.ReLU()), nn.Linear(5, 2)],
         (4, 5, 5, 5, 2),
     ),
-    "own class": ([Own(nn.Linear(4, 2))], (4, 2)),
-    "wrapped": ([nn.DataParallel(nn.Sequential(nn.Linear(4, 2)))], (4, 2)),
-}
+    ([Own(nn.Linear(4, 2))], (4, 2)),
+]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-@pytest.mark.parametrize("name", STACKS)
-def test_stacks(name, dtype):
-    layers, sizes = STACKS[name]
+@pytest.mark.parametrize(("layers", "sizes"), STACKS)
+def test_stacks(layers, sizes, dtype):
     theirs = lively(*layers).to(dtype)
-    net = fastmlp.from_torch(theirs[0] if name == "wrapped" else theirs)
-    assert net.layer_sizes == sizes
-    assert_same(net, theirs)
+    for given in (theirs, nn.DataParallel(theirs)):
+        net = fastmlp.from_torch(given)
+        assert net.layer_sizes == sizes
+        assert_same(net, theirs)
 
 
 def test_logarithms_of_probabilities_become_probabilities():

@@ -82,27 +82,21 @@ def test_lists_of_numbers_beside_text_are_numbers_and_text():
 
 
 # A column at fit, the same later, and what is said of it.
-REFUSED_LATER = {
-    "text becomes numbers": (COLOURS, X[:, 0], ValueError, r"a holds .* but text was there at fit"),
-    "numbers become text": (X[:, 0], COLOURS, ValueError, "was numbers at fit"),
-    "numbers become lists": (X[:, 0], [[1, 2]] * N, ValueError, "was numbers at fit"),
-    "numbers become lists of one": (X[:, 0], [[1]] * N, ValueError, "was numbers at fit"),
-    "text becomes lists": (COLOURS, [[1]] * N, TypeError, "a holds a list, which is neither"),
-    "numbers become dates": (X[:, 0], np.arange(N).astype("M8[ns]"), TypeError, "a holds dates"),
-    "categories become dates": (
-        "category",
-        np.arange(N).astype("M8[ns]"),
-        TypeError,
-        "holds dates",
-    ),
-    "numbers become complex": (X[:, 0], X[:, 0] + 1j, ValueError, "a holds complex numbers"),
-    "categories become text": ("category", COLOURS, ValueError, r"holds 'red' \(str\) but a"),
-}
+REFUSED_LATER = [
+    (COLOURS, X[:, 0], ValueError, r"a holds .* but text was there at fit"),
+    (X[:, 0], COLOURS, ValueError, "was numbers at fit"),
+    (X[:, 0], [[1, 2]] * N, ValueError, "was numbers at fit"),
+    (X[:, 0], [[1]] * N, ValueError, "was numbers at fit"),
+    (COLOURS, [[1]] * N, TypeError, "a holds a list, which is neither"),
+    (X[:, 0], np.arange(N).astype("M8[ns]"), TypeError, "a holds dates"),
+    ("category", np.arange(N).astype("M8[ns]"), TypeError, "holds dates"),
+    (X[:, 0], X[:, 0] + 1j, ValueError, "a holds complex numbers"),
+    ("category", COLOURS, ValueError, r"holds 'red' \(str\) but a"),
+]
 
 
-@pytest.mark.parametrize("case", REFUSED_LATER)
-def test_columns_that_are_refused_later(case):
-    values, later, error, words = REFUSED_LATER[case]
+@pytest.mark.parametrize(("values", "later", "error", "words"), REFUSED_LATER)
+def test_columns_that_are_refused_later(values, later, error, words):
     if isinstance(values, str):
         values = pandas.Categorical(np.arange(N) % 4)
     model = regressor().fit(frame_of(a=values), Y)
