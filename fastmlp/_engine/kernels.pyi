@@ -2,10 +2,27 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import disjoint_base
 
 __pyx_capi__: dict[str, Any]  # the functions that other modules cimport
 
+# Classes for other compiled modules alone.
+Buffers: type[Any]
+Derivatives: type[Any]
+Memory: type[Any]
+Pass: type[Any]
+Signals: type[Any]
+ThreadContext: type[Any]
+
 ALIGNMENT: int
+CALL_ROWS: int
+MAX_THREADS: int
+
+@disjoint_base
+class Crew:
+    def serve(self) -> None: ...
+    def muster(self, wanted: int) -> int: ...
+    def dismiss(self) -> None: ...
 
 def allocate(n_bytes: int) -> NDArray[np.uint8]: ...
 def capsule(level: str, dtype: str) -> Any: ...

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -6,6 +7,7 @@ from typing_extensions import disjoint_base
 
 from fastmlp._engine.parameters import Parameters
 from fastmlp._engine.plan import Plan
+from fastmlp._engine.protocol import Epochs
 from fastmlp._engine.thread_pool import Team
 from fastmlp._network.data import Data
 
@@ -45,3 +47,18 @@ class Engine(Parameters):
         self, x: NDArray[Any], team: Team | None = None
     ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]: ...
     def evaluate(self, data: Data, team: Team | None = None) -> float: ...
+    def shadow(self) -> Self: ...
+    @staticmethod
+    def train_many(
+        engines: Sequence[Any],
+        datas: Sequence[Data],
+        plans: Sequence[Plan],
+        team: Team | None = None,
+        epochs: int = 1,
+        seeds: Sequence[NDArray[np.uint64]] | None = None,
+        held: Sequence[Data] | None = None,
+        linked: bool = True,
+        stores: bool = False,
+    ) -> Epochs: ...
+
+def predict_each(engines: Sequence[Engine], rows: NDArray[Any]) -> NDArray[Any]: ...

@@ -6,7 +6,6 @@ module can be loaded.
 
 from __future__ import annotations
 
-import functools
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +16,6 @@ from numpy.typing import DTypeLike
 try:
     # By their whole names, so that an error has the name of the module.
     import fastmlp._engine.cpu as cpu
-    import fastmlp._engine.ensemble as ensemble
     import fastmlp._engine.kernels as kernels
     import fastmlp._engine.native as native
     from fastmlp._engine.cpu_levels import DTYPES, LEVELS, available_levels, built_levels, level
@@ -34,25 +32,15 @@ except ImportError as error:
         "or use fastmlp.reference.MLP, which is plain NumPy",
         name=error.name,
     ) from error
-from fastmlp._engine.protocol import Epochs
 from fastmlp._network.spec import Spec
 
 __all__ = ["DTYPES", "LEVELS", "Engine", "available_levels", "built_levels", "engine", "level"]
 
 
 class Engine(native.Engine):
-    """The compiled engine, with the methods that need further compiled modules."""
+    """The compiled engine, with its predictor, a further compiled module."""
 
     __slots__ = ()
-
-    @staticmethod
-    @functools.wraps(ensemble.train_many)
-    def train_many(*args: Any, **options: Any) -> Epochs:
-        return ensemble.train_many(*args, **options)
-
-    def shadow(self) -> Engine:
-        """Return another engine for the same network; both can restore the same snapshots."""
-        return Engine(self.spec, self.level)
 
     def predictor(
         self,

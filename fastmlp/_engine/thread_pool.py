@@ -18,10 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from fastmlp._engine.crew import Crew
+    from fastmlp._engine.kernels import Crew
 
 MAX_THREADS = 256  # jobs.pxd has the same number
-MAIN = [threading.main_thread().ident]  # the identifier of the main thread, which handles signals
 
 
 class Team:
@@ -50,7 +49,7 @@ class Team:
             self._forget()
             self._process = os.getpid()
         if self._crew is None:
-            from fastmlp._engine.crew import Crew
+            from fastmlp._engine.kernels import Crew
 
             crew = Crew()
             try:
@@ -125,8 +124,7 @@ def _before_fork() -> None:
 
 
 def _start_anew() -> None:
-    """Forget all teams in a forked child, whose main thread is the one that has forked."""
-    MAIN[0] = threading.get_ident()
+    """Forget all teams in a forked child."""
     global _counting
     _counting = threading.RLock()
     _idle.clear()

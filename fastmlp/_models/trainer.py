@@ -19,6 +19,7 @@ from fastmlp._training.loop import Evaluator, FitStrategy, LearningRates
 from fastmlp._training.shuffles import Shuffles
 
 if TYPE_CHECKING:
+    from fastmlp._engine.plan import Plan
     from fastmlp._engine.protocol import Epochs
     from fastmlp._models.fit_request import FitRequest
     from fastmlp._network.averaging import Averaging
@@ -31,7 +32,10 @@ STORED_BYTES = 2**24  # most memory for these parameters
 
 
 class Trainer(FitStrategy):
-    """Trains one or more networks, each with its own data and plan; the first one's plan leads."""
+    """Trains one network, or the members of an ensemble at once, each with its own data and plan.
+
+    The loop prepares the plan of the first member alone.
+    """
 
     # Without evaluation, and if all callbacks are passive, several epochs are fused into one native
     # call. An error restores the state before it; the loop repeats epochs that diverged or whose
@@ -51,8 +55,7 @@ class Trainer(FitStrategy):
         self.permute: Callable[[Any, int], None] = self.engines[0].shuffle
         generators = map(attrgetter("_rng"), self.members)
         self.shuffles = Shuffles(generators) if request.shuffle else None
-        # The member whose learning rates each member has, and the rates of those members.
-        self.leaders, self.rates_of = [0], {0: rates}
+        self.rates_of = {0: rates}  # of the members with learning rates of their own
 
     def run(self, states: Sequence[ResumeState]) -> None:
         """Run all epochs from the members' initial or resumed states."""
@@ -100,13 +103,34 @@ class Trainer(FitStrategy):
                 for seed in state.shuffles[: state.shuffled]:
                     self.permute(plan.order, seed)
             self.reorder = self._reorder
-        if self.state.epochs > MIN_FUSED_EPOCHS and self._may_fuse():
+        self.steps = [plan.n_steps(self._rows(k)) for k, plan in enumerate(self.plans)]
+        # Members with equal steps so far and per epoch share the rates of the first, the leader.
+        places = [(n, state.step) for n, state in zip(self.steps, self.states, strict=True)]
+        self.leaders = [places.index(place) for place in places]
+        for k in {*self.leaders} - {0}:
+            rate = self.plans[k].optimizer.learning_rate
+            self.rates_of[k] = LearningRates(rate, self.states[k].step)
+        is_alone = self.plans[0].team is None and self.train == self.engines[0].epoch
+        if self.request.is_joint:
+            self.train, self.reorder = self._train_members, None  # the native call shuffles
+        # Nothing is to be done between epochs, and no team of threads would be idle.
+        busy = self.reporter.acts or self.evaluator.measures or self.averages
+        may_fuse = not busy and (is_alone or self.request.is_joint)
+        if may_fuse and self.state.epochs > MIN_FUSED_EPOCHS:
             self.fused_epochs = self._fused_epochs
 
-    def _may_fuse(self) -> bool:
-        """Whether nothing is to be done between epochs; a team of threads would be idle."""
-        busy = self.reporter.acts or self.evaluator.measures or self.averages
-        return not busy and self.plans[0].team is None and self.train == self.engines[0].epoch
+    def _train_members(self, data: Data, plan: Plan) -> float:
+        """Train every member for one epoch."""
+        steps = self._prepare(1, self.rates_of.keys() - {0})
+        results = self.epochs(1)
+        for k, loss in enumerate(results.losses[0]):
+            if not math.isfinite(loss):
+                epoch, caller = self.state.epoch + 1, f"training of member {k}"
+                raise loop.diverged(loss, self.plans[k], epoch, self.state.history, caller)
+        for k, n in steps.items():
+            self.rates_of[k].step += n
+        self._collect(results)
+        return mean(results.losses)[0]
 
     def _reorder(self, order: loop.Order) -> loop.Order:
         assert self.shuffles is not None
@@ -114,10 +138,12 @@ class Trainer(FitStrategy):
         return order
 
     def recorded(self) -> None:
-        """Write what callbacks read of the members, after the first epoch was recorded."""
-        self.reporter.recorded = None
+        """Write what callbacks read of the members, after an epoch was recorded."""
         for member, data in zip(self.members, self.data, strict=True):
             member._flat_y = data.flat_y
+        self.evaluator.write(self.members)
+        if not self.request.is_joint:  # nothing changes in later epochs
+            self.reporter.recorded = None
 
     def store(self) -> None:
         """Store the state for resuming, unless nothing has changed since the last call."""
@@ -222,12 +248,16 @@ class Trainer(FitStrategy):
             engine.restore(snapshot)
 
     def _prepare(self, n: int, leaders: Any) -> dict[int, int]:
-        """Set the rates of n epochs; return the new steps of leaders (members with own rates)."""
+        """Set the rates of n epochs; return the new steps of some leaders."""
         steps = {}
         for k in leaders:
             rates, plan = self.rates_of[k], self.plans[k]
             rates.rescale(self.state.learning_rate_scale)
             steps[k] = loop.look_up(plan, self.data[k], rates, rates.step, n)
+        for plan, k in zip(self.plans, self.leaders, strict=True):
+            led = self.plans[k]
+            plan.step, plan.learning_rates = led.step, led.learning_rates
+            plan.weight_decays, plan.dropouts = led.weight_decays, led.dropouts
         return steps
 
     def epochs(self, n: int, stores: bool = False) -> Epochs:
@@ -242,9 +272,14 @@ class Trainer(FitStrategy):
         return results
 
     def _collect(self, results: Epochs) -> list[float]:
-        """Return the learning rate of the last step of each epoch."""
-        n = self.plans[0].n_steps(self._rows(0))
-        return self.plans[0].learning_rates[n - 1 :: n].tolist()  # type: ignore[no-any-return]
+        """Keep the results; return the first member's rate of the last step of each epoch."""
+        last = {
+            k: self.plans[k].learning_rates.reshape(-1, self.steps[k])[:, -1].tolist()
+            for k in self.rates_of
+        }
+        rates: list[list[float]] = [last[k] for k in self.leaders]
+        self.evaluator.collect(results, rates)
+        return rates[0]
 
     def _undo(self) -> Callable[[], None]:
         """Return a function that restores all state that fused epochs change."""

@@ -24,7 +24,7 @@ from fastmlp._network.scheduled import LearningRate
 from fastmlp._training.callback_list import CallbackList
 
 if TYPE_CHECKING:
-    from fastmlp._engine.protocol import Engine
+    from fastmlp._engine.protocol import Engine, Epochs
     from fastmlp._engine.thread_pool import Team
     from fastmlp._training.sources import BlockStream
     from fastmlp._training.weight_average import WeightAverage
@@ -85,6 +85,12 @@ class Evaluator:
 
     def record(self) -> None:
         """Store further measurements; must not make calls, so no interrupt can come between."""
+
+    def collect(self, epochs: Epochs, rates: list[list[float]]) -> None:
+        """Keep the results of epochs that the members of an ensemble were trained for at once."""
+
+    def write(self, members: Sequence[Any]) -> None:
+        """Write the results of the last recorded epochs to the members of an ensemble."""
 
     def is_enough(self) -> bool:
         """Return whether to stop; called after the callbacks."""

@@ -130,7 +130,7 @@ _NATIVE = [
     ),
     *_native(
         "lost weight",
-        ("fastmlp/_engine/native.pyx", "if data.weights is not None:\n            c.weights", "if data.weights is None:\n            c.weights", "engine/test_native.py engine/test_blocks.py"),
+        ("fastmlp/_engine/native.pyx", "start_of(data.weights), start_of(data.output_weights)", "NULL, start_of(data.output_weights)", "engine/test_native.py engine/test_blocks.py"),
         ("kernels/derivatives.pxd", "row_of(task.order, start + r) * d.n_tangents", "(start + r) * d.n_tangents", "engine/test_jacobian_loss.py"),
         ("kernels/epoch.pxd", "(<real*>task.data.weights)[row_of(task.order, r)]", "(<real*>task.data.weights)[r]", "engine/test_native.py"),
     ),

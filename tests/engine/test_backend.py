@@ -177,7 +177,7 @@ def test_what_is_compiled_says_that_it_is_not_there(how, before, remedy, tmp_pat
         assert "fastmlp.reference.MLP" in message
 
 
-@pytest.mark.parametrize("module", ["buffers", "crew", "ensemble", "passes", "predictor"])
+@pytest.mark.parametrize("module", ["kernels", "native", "parameters", "predictor"])
 def test_a_compiled_module_that_is_missing_is_named(module):
     """As in a program that was frozen without it; others may import it."""
     code = f"import sys; sys.modules['fastmlp._engine.{module}'] = None; import fastmlp"

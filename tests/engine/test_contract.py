@@ -5,7 +5,7 @@ import inspect
 import cases
 import pytest
 
-from fastmlp._engine import crew, native_engine, protocol, thread_count
+from fastmlp._engine import kernels, native_engine, protocol, thread_count
 from fastmlp._engine.numpy import numpy_engine
 
 # What the native side has besides, for its own modules only.
@@ -56,4 +56,5 @@ def test_methods_have_the_same_parameters_and_defaults(name):
 
 
 def test_threads_knows_the_numbers_of_the_native_side():
-    assert (thread_count.MAX_THREADS, thread_count.CALL_ROWS) == (crew.MAX_THREADS, crew.CALL_ROWS)
+    for name in ("MAX_THREADS", "CALL_ROWS"):
+        assert getattr(thread_count, name) == getattr(kernels, name)

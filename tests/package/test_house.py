@@ -143,7 +143,7 @@ PLANTED = [
     ("_engine.native", True, "import numpy as np, fastmlp._models.mlp", "_models.mlp"),
     ("_engine.native", True, "cdef f():\n    from fastmlp import _training  # later", "_training"),
     (
-        "_engine.crew",
+        "_engine.kernels",
         True,
         "from fastmlp._models import \\\n lr_find, mlp",
         "_models.lr_find _models.mlp",

@@ -26,7 +26,6 @@ from probing import probe
 from scipy import sparse
 
 from fastmlp._engine import kernels, native, parameters, predictor
-from fastmlp._engine.ensemble import train_many
 from fastmlp._engine.kernels import shuffle
 from fastmlp._engine.plan import Plan
 from fastmlp._engine.thread_pool import borrowed_team
@@ -377,7 +376,7 @@ def one_engine(run, layer_sizes, layout, turn, team):
     plan.step, plan.drops_last = len(rates), bool(n % 2)
     plan.order = order
     seeds = [POOL.copy(np.array([1, 2], np.uint64))]
-    found = train_many([engine], [data], [plan], team, 2, seeds, [data])
+    found = engine.train_many([engine], [data], [plan], team, 2, seeds, [data])
     run.count("train many", found.losses, found.held_losses, *found.predictions)
 
 

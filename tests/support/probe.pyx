@@ -8,11 +8,8 @@ from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
-from fastmlp._engine.buffers cimport Buffers, Inputs, Memory
-from fastmlp._engine.crew cimport Crew
-from fastmlp._engine.kernels cimport load
-from fastmlp._engine.native cimport Engine
-from fastmlp._engine.passes cimport Pass
+from fastmlp._engine.kernels cimport Buffers, Crew, Inputs, Memory, Pass, load
+from fastmlp._engine.native cimport Engine, describe
 from network cimport *
 from rounding cimport ceil_div, round_up
 
@@ -44,7 +41,7 @@ def meet(team):
     cdef Meeting meeting = Meeting(&barrier, <int64_t*>cnp.PyArray_DATA(came))
     fm_barrier_start(&barrier, team.size)
     with nogil:
-        crew.call(come, &meeting)
+        fm_crew_call(crew.c, come, &meeting)
     return came.tolist()
 
 
@@ -264,7 +261,7 @@ cdef class Kernels:
         engine.choose_loss(&net, targets.ndim == 1)
         cdef fm_data data
         inputs, ones = np.zeros((n, 1), self.dtype), np.ones(n, self.dtype)
-        engine.describe(&data, Data(inputs, targets, ones, output_weights))
+        describe(&data, Data(inputs, targets, ones, output_weights))
         buffers.take_output_weights(engine.kernels, &data)
         engine.kernels.gather(&net, c, &data, NULL, 0, 0, n, 0)
         view(c.loss_share, n, self.dtype)[...] = 1
@@ -279,7 +276,7 @@ cdef class Kernels:
                                             Inputs(x.shape[1], -1))
         cdef cnp.ndarray indices = np.ascontiguousarray(order, np.int64)
         cdef fm_data data
-        engine.describe(&data, Data(x, None))
+        describe(&data, Data(x, None))
         engine.kernels.gather(&engine.net, &buffers.c, &data, <int64_t*>cnp.PyArray_DATA(indices), 0, 0,
                               len(order), 0)
         return Panels.at(buffers.c.x, x.shape[1], engine, buffers).read(len(order))

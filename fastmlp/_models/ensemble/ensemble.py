@@ -25,7 +25,6 @@ from fastmlp._models.ensemble import member_data
 from fastmlp._models.ensemble.member_data import ValidationData
 from fastmlp._models.ensemble.members import (
     EnsembleEvaluator,
-    EnsembleTrainer,
     MemberEngines,
     Scorer,
 )
@@ -287,7 +286,7 @@ class Ensemble(Exportable):
             )
             if scorer is not None:
                 request.callbacks.insert(0, Best())  # first, because they finish in reverse order
-            return Runner(request, EnsembleTrainer).run()
+            return Runner(request).run()
 
     def partial_fit(
         self,

@@ -1,8 +1,7 @@
-"""The members of an ensemble: their engines as one, their evaluation and training."""
+"""The members of an ensemble: their engines as one, and their evaluation."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -10,15 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._core.history import State
-from fastmlp._engine.plan import Plan
 from fastmlp._engine.protocol import Epochs
 from fastmlp._engine.thread_pool import Team
 from fastmlp._models.ensemble import mixture
 from fastmlp._models.ensemble.member_data import ValidationData
-from fastmlp._models.trainer import Trainer, mean
 from fastmlp._network.data import Data
-from fastmlp._training import loop
-from fastmlp._training.loop import Evaluator, LearningRates, number
+from fastmlp._training.loop import Evaluator, number
 
 Scorer = Callable[[int, list[Any]], Any]
 
@@ -130,71 +126,16 @@ class EnsembleEvaluator(Evaluator):
         """Store the members' results of the last epochs."""
         self.written = self._collected
 
-
-class EnsembleTrainer(Trainer):
-    """Trains all members of an ensemble at once."""
-
-    evaluator: EnsembleEvaluator
-
-    def _begin(self) -> None:
-        super()._begin()
-        self.train, self.reorder = self._train, None  # the native call shuffles
-        self.steps = [plan.n_steps(self._rows(k)) for k, plan in enumerate(self.plans)]
-        # Members with equal steps so far and per epoch share the rates of the first, the leader.
-        places = [(n, state.step) for n, state in zip(self.steps, self.states, strict=True)]
-        self.leaders = [places.index(place) for place in places]
-        for k in {*self.leaders} - {0}:
-            rate = self.plans[k].optimizer.learning_rate
-            self.rates_of[k] = LearningRates(rate, self.states[k].step)
-
-    def _may_fuse(self) -> bool:
-        return not (self.reporter.acts or self.evaluator.measures or self.averages)
-
-    def _train(self, data: Data, plan: Plan) -> float:
-        """Train every member for one epoch; the loop has prepared only the first one's plan."""
-        steps = self._prepare(1, self.rates_of.keys() - {0})
-        results = self.epochs(1)
-        for k, loss in enumerate(results.losses[0]):
-            if not math.isfinite(loss):
-                epoch, caller = self.state.epoch + 1, f"training of member {k}"
-                raise loop.diverged(loss, self.plans[k], epoch, self.state.history, caller)
-        for k, n in steps.items():
-            self.rates_of[k].step += n
-        self._collect(results)
-        return mean(results.losses)[0]
-
-    def _prepare(self, n: int, leaders: Any) -> dict[int, int]:
-        """Set the rates of n epochs; return the new steps of leaders (members with own rates)."""
-        steps = super()._prepare(n, leaders)
-        for plan, k in zip(self.plans, self.leaders, strict=True):
-            led = self.plans[k]
-            plan.step, plan.learning_rates = led.step, led.learning_rates
-            plan.weight_decays, plan.dropouts = led.weight_decays, led.dropouts
-        return steps
-
-    def _collect(self, results: Epochs) -> list[float]:
-        """Keep the members' results; return the first one's learning rate of each epoch."""
-        plans = self.plans
-        last = {
-            k: plans[k].learning_rates.reshape(-1, self.steps[k])[:, -1].tolist()
-            for k in self.rates_of
-        }
-        rates: list[list[float]] = [last[k] for k in self.leaders]
-        self.evaluator.collect(results, rates)
-        return rates[0]
-
-    def recorded(self) -> None:
-        """Write the members' histories, after each recorded epoch."""
-        written = self.evaluator.written
-        if written is None or written.first + len(written.losses) > len(self.state.history.loss):
+    def write(self, members: Sequence[Any]) -> None:
+        """Write the members' results of the last recorded epochs to their histories."""
+        history, written = self.state.history, self.written
+        if written is None or written.first + len(written.losses) > len(history.loss):
             return  # no epoch was recorded completely
         first, losses, held_losses, rates = written
-        seconds = self.state.history.seconds[first:]
-        for k, (member, data) in enumerate(zip(self.members, self.data, strict=True)):
-            member._flat_y, history = data.flat_y, member._history
+        for k, member in enumerate(members):
             if self.state.has_validation:
-                history.val_loss[first:] = held_losses[:, k].tolist()
-            history.seconds[first:] = seconds
-            history.learning_rate[first:] = rates[k]
-            history.loss[first:] = losses[:, k].tolist()  # last, see History.whole
-        self.evaluator.written = None
+                member._history.val_loss[first:] = held_losses[:, k].tolist()
+            member._history.seconds[first:] = history.seconds[first:]
+            member._history.learning_rate[first:] = rates[k]
+            member._history.loss[first:] = losses[:, k].tolist()  # last, see History.whole
+        self.written = None

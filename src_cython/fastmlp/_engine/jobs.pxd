@@ -17,6 +17,12 @@ cdef enum:
     ALIGNMENT = 64
 
 
+cdef struct Watch:  # for signals during a native call
+    fm_poll poll  # of the calling thread
+    void* context
+    atomic_int stop
+
+
 cdef struct RowsJob:
     const fm_kernels* kernels
     const fm_network* net
@@ -27,9 +33,7 @@ cdef struct RowsJob:
     const fm_buffers** buffers  # of each thread
     char* predictions
     double* block_losses  # NULL for a prediction; an evaluation writes its losses here
-    fm_poll poll  # of the calling thread
-    void* poll_context
-    atomic_int stop
+    Watch watch
 
 
 cdef struct DerivativesJob:
@@ -37,9 +41,7 @@ cdef struct DerivativesJob:
     const fm_derivatives** memory  # of each thread, with the same arguments
     int64_t n
     fm_counter* counter  # blocks taken
-    fm_poll poll  # of the calling thread
-    void* poll_context
-    atomic_int stop
+    Watch watch
 
 
 cdef struct EpochJob:
@@ -73,9 +75,12 @@ cdef struct ManyJob:
     Run** runs
     int64_t n, parts  # runs, and parts of each; a thread takes one part at a time
     fm_counter taken
-    fm_poll poll  # of the calling thread
-    void* poll_context
-    atomic_int stop
+    Watch watch
+
+
+cdef inline void start_poll(fm_interrupt_poll* interrupt, Watch* watch, int32_t index) noexcept nogil:
+    """Prepare a thread's polls: thread 0 lets Python handle signals, the others notice a stop."""
+    fm_poll_start(interrupt, watch.poll if index == 0 else NULL, watch.context, &watch.stop)
 
 
 cdef inline void run_epoch(void* context, int32_t index) noexcept nogil:
@@ -180,11 +185,11 @@ cdef inline void run_many_epochs(void* context, int32_t index) noexcept nogil:
     The calling thread polls for signals between its parts, and while it waits for the other threads.
     """
     cdef ManyJob* job = <ManyJob*>context
-    cdef fm_poll asks = job.poll if index == 0 else NULL
+    cdef fm_poll asks = job.watch.poll if index == 0 else NULL
     cdef Run* run
     cdef fm_interrupt_poll interrupt
     cdef int64_t i
-    fm_poll_start(&interrupt, asks, job.poll_context, &job.stop)
+    start_poll(&interrupt, &job.watch, index)
     interrupt.fpenv = fm_get_fpenv()
     while not fm_poll_stop(&interrupt, POLL_WORK):
         i = fm_counter_take(&job.taken)
@@ -219,7 +224,7 @@ cdef inline void run_rows(void* context, int32_t index) noexcept nogil:
     cdef int64_t row_bytes = job.net.operators[job.net.n_operators - 1].n_out * k.element_size
     cdef int64_t block, first, last
     cdef fm_interrupt_poll interrupt
-    fm_poll_start(&interrupt, job.poll if index == 0 else NULL, job.poll_context, &job.stop)
+    start_poll(&interrupt, &job.watch, index)
     while not fm_stopped(&interrupt):
         block = fm_counter_take(job.counter) * job.blocks
         first = block * CALL_ROWS
@@ -239,7 +244,7 @@ cdef inline void run_derivatives(void* context, int32_t index) noexcept nogil:
     cdef DerivativesJob* job = <DerivativesJob*>context
     cdef int64_t first
     cdef fm_interrupt_poll interrupt
-    fm_poll_start(&interrupt, job.poll if index == 0 else NULL, job.poll_context, &job.stop)
+    start_poll(&interrupt, &job.watch, index)
     while not fm_stopped(&interrupt):
         first = fm_counter_take(job.counter) * CALL_ROWS
         if first >= job.n:

@@ -1,15 +1,13 @@
-# The native engine: cimported by ensemble.pyx, predictor.pyx and probe.pyx.
-cimport numpy as cnp
+# The native engine: cimported by predictor.pyx and probe.pyx.
 from libc.stdint cimport int64_t
 
-from fastmlp._engine.buffers cimport Buffers, ThreadContext
 from fastmlp._engine.jobs cimport RowsJob
+from fastmlp._engine.kernels cimport Buffers, Pass, ThreadContext
 from fastmlp._engine.parameters cimport Parameters
-from fastmlp._engine.passes cimport Pass
 from network cimport *
 
 
-cdef double mean_loss(cnp.ndarray block_sums, data) except? -1
+cdef void describe(fm_data* c, data) except *
 
 
 cdef class Engine(Parameters):
@@ -20,8 +18,6 @@ cdef class Engine(Parameters):
     # free objects, which calls take and return
     cdef list call_buffers, sparse_buffers, call_contexts, call_derivatives, call_jacobians
 
-    cdef void describe(self, fm_data* c, data) except *
-    cdef object set_totals(self, fm_task* task, data)
     cdef object set_groups(self, Pass epoch, groups, degree)
     cdef tuple set_dropout(self, fm_task* task, dropouts)
     cdef ThreadContext context_for(self, const fm_network* net, ThreadContext last, int64_t batch,

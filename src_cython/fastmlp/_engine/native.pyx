@@ -9,15 +9,12 @@ cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.math cimport isfinite
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from fastmlp._engine.buffers cimport (
-    Buffers, Derivatives, Inputs, ThreadContext, fits, inputs_of, target_stride)
-from fastmlp._engine.crew cimport Crew
 from fastmlp._engine.jobs cimport *
+from fastmlp._engine.kernels cimport *
 from fastmlp._engine.parameters cimport Parameters, Steps
-from fastmlp._engine.passes cimport Pass, Signals, poll_of_caller, run
 from network cimport *
 from rounding cimport ceil_div
 
@@ -25,7 +22,8 @@ import dataclasses
 
 import numpy as np
 
-from fastmlp._engine.kernels import shuffle
+from fastmlp._engine.kernels import check_shuffle, shuffle
+from fastmlp._engine.protocol import Epochs
 from fastmlp._network.groups import PLAIN, table as groups_table
 from fastmlp._network.data import Data, Shard
 from fastmlp._network.sparse import SparseRows
@@ -60,6 +58,83 @@ cdef object moved_inputs(x, plan):
     return np.unique(x.indices)
 
 
+cdef void* start_of(array) except? NULL:
+    """Return the memory of an array; NULL for None."""
+    return NULL if array is None else cnp.PyArray_DATA(<cnp.ndarray>array)
+
+
+cdef void describe(fm_data* c, data) except *:
+    """Describe the user's arrays, SparseRows or RowSource; `data` must outlive the struct."""
+    cdef cnp.ndarray x
+    c.starts, c.columns, c.values = NULL, NULL, NULL
+    c.source, c.x, c.x_row_stride, c.x_column_stride = NULL, NULL, 0, 0
+    if cnp.PyArray_Check(data.x):
+        x = data.x
+        c.x = <const char*>cnp.PyArray_DATA(x)
+        c.x_row_stride, c.x_column_stride = x.strides[0], x.strides[1]
+    elif type(data.x) is SparseRows:
+        c.starts, c.values = <const int64_t*>start_of(data.x.indptr), start_of(data.x.values)
+        c.columns = <const int32_t*>start_of(data.x.indices)
+    else:
+        c.source = <const fm_row_source*>PyCapsule_GetPointer(data.x.row_source, FM_ROWS_CAPSULE)
+    c.n = data.x.shape[0]
+    c.targets, c.labels = start_of(data.targets), NULL
+    if c.targets != NULL and data.targets.ndim == 1:
+        c.targets, c.labels = NULL, <const int32_t*>c.targets
+    c.weights, c.output_weights = start_of(data.weights), start_of(data.output_weights)
+    c.jacobians, c.jacobian_weight = start_of(data.jacobians), data.jacobian_weight
+
+
+cdef object set_totals(fm_task* task, data):
+    """Let an epoch use targets that are gradients as they are; return an array that must outlive it."""
+    totals = np.ones(ceil_div(task.data.n, task.batch)) if data.is_gradient else None
+    task.totals = <double*>start_of(totals)
+    return totals
+
+
+cdef int repeat(Pass member, order, seeds, cnp.ndarray losses) except -1:
+    """Set the number of epochs, the memory for their losses, and the seeds of the shuffles."""
+    cdef Run* run = &member.run
+    run.job, run.epochs = &member.job, len(losses)
+    run.losses = <double*>cnp.PyArray_DATA(losses)
+    if seeds is not None:
+        check_shuffle(len(order))
+        run.seeds = <const uint64_t*>cnp.PyArray_DATA(seeds)
+        run.order, run.n_order = <int64_t*>cnp.PyArray_DATA(order), len(order)
+    member.references = member.references, order, seeds, losses
+    return 0
+
+
+cdef list keep(Engine engine, Pass member):
+    """Keep the parameters after each epoch; return the arenas that receive them."""
+    arenas = [engine.empty_arena() for _ in range(member.run.epochs - 1)] + [member.fresh]
+    cdef cnp.ndarray addresses = np.array([arena.ctypes.data for arena in arenas], np.uintp)
+    member.run.arenas = <void**>cnp.PyArray_DATA(addresses)
+    member.references = member.references, arenas, addresses
+    return arenas
+
+
+cdef object hold_out(Engine engine, Pass member, data, cnp.ndarray sums, bint linked):
+    """Evaluate held-out rows after each epoch; return the array that receives the predictions."""
+    cdef Run* run = &member.run
+    cdef Buffers buffers = engine.borrow_buffers(data.x)
+    cdef cnp.ndarray out
+    columns = engine.operators[engine.net.n_operators - 1].n_out
+    out = np.empty((len(sums), data.rows, columns), engine.spec.dtype)
+    describe(&run.held, data)
+    buffers.take_output_weights(engine.kernels, &run.held)
+    member.measured = member.net
+    member.measured.operators = engine.net.operators  # with derivatives, those of the epoch lack activations
+    engine.choose_loss(&member.measured, run.held.labels != NULL)
+    if not linked:
+        engine.drop_link(&member.measured)
+    run.measured, run.buffers = &member.measured, &buffers.c
+    run.predictions = <char*>cnp.PyArray_DATA(out)
+    run.block_losses = <double*>cnp.PyArray_DATA(sums)
+    member.held_buffers, member.references = buffers, (member.references, data, sums, out)
+    return out
+
+
 cdef class Engine(Parameters):
     """A network on the kernels of one CPU level; protocol.py describes the methods."""
 
@@ -76,36 +151,6 @@ cdef class Engine(Parameters):
     def n_summed(self):
         """Number of elements that an epoch passes to Shard.add_up."""
         return self.n_parameters + NOTES
-
-    cdef void describe(self, fm_data* c, data) except *:
-        """Describe the user's arrays, SparseRows or RowSource; `data` must outlive the struct."""
-        cdef cnp.ndarray x
-        c.starts, c.columns, c.values = NULL, NULL, NULL
-        c.source, c.x, c.x_row_stride, c.x_column_stride = NULL, NULL, 0, 0
-        if cnp.PyArray_Check(data.x):
-            x = data.x
-            c.x = <const char*>cnp.PyArray_DATA(x)
-            c.x_row_stride, c.x_column_stride = x.strides[0], x.strides[1]
-        elif type(data.x) is SparseRows:
-            c.starts = <const int64_t*>cnp.PyArray_DATA(data.x.indptr)
-            c.columns = <const int32_t*>cnp.PyArray_DATA(data.x.indices)
-            c.values = cnp.PyArray_DATA(data.x.values)
-        else:
-            c.source = <const fm_row_source*>PyCapsule_GetPointer(data.x.row_source, FM_ROWS_CAPSULE)
-        c.n = data.x.shape[0]
-        c.targets, c.labels, c.weights, c.output_weights = NULL, NULL, NULL, NULL
-        if data.targets is not None:
-            if data.targets.ndim == 1:
-                c.labels = <const int32_t*>cnp.PyArray_DATA(data.targets)
-            else:
-                c.targets = cnp.PyArray_DATA(data.targets)
-        if data.weights is not None:
-            c.weights = cnp.PyArray_DATA(data.weights)
-        if data.output_weights is not None:
-            c.output_weights = cnp.PyArray_DATA(data.output_weights)
-        c.jacobians, c.jacobian_weight = NULL, data.jacobian_weight
-        if data.jacobians is not None:
-            c.jacobians = cnp.PyArray_DATA(data.jacobians)
 
     def epoch(self, data, plan):
         """Train on every batch once and return the mean objective, or one that is not finite."""
@@ -128,13 +173,12 @@ cdef class Engine(Parameters):
         cdef Pass epoch = Pass.__new__(Pass)
         cdef fm_task* task = &epoch.task
         cdef fm_network* net = &epoch.net
-        cdef cnp.ndarray rates = plan.learning_rates
         cdef ThreadContext context
         cdef Steps steps = self.steps
         if steps is None:
             raise RuntimeError("no optimizer was started")
         net[0] = self.net
-        self.describe(&task.data, data)
+        describe(&task.data, data)
         if task.data.labels != NULL or data.is_gradient:
             self.choose_loss(net, task.data.labels != NULL, data.is_gradient)
         if plan.order is not None:
@@ -143,7 +187,7 @@ cdef class Engine(Parameters):
         if plan.drops_last:
             task.data.n -= task.data.n % <int64_t>plan.batch_size
         task.batch = plan.batch_size
-        totals = self.set_totals(task, data)
+        totals = set_totals(task, data)
         drops = self.set_dropout(task, plan.dropouts)
         stores = plan.clip_norm > 0 or plan.l1 > 0 or plan.share is not None
         context = self.context_for(net, self.context, task.batch, n_threads, drops, stores, data)
@@ -163,13 +207,10 @@ cdef class Engine(Parameters):
         context.copied = None  # until the epoch has succeeded
         task.optimizer = steps.optimizer
         task.hyper = steps.hyper
-        if plan.weight_decays is not None:
-            task.decays = <double*>cnp.PyArray_DATA(plan.weight_decays)
-        else:
-            task.hyper[3] = plan.optimizer.hyper[3]
-        task.rates = <double*>cnp.PyArray_DATA(rates)
+        task.decays, task.hyper[3] = <double*>start_of(plan.weight_decays), plan.optimizer.hyper[3]
+        task.rates = <double*>start_of(plan.learning_rates)
         if self.bounds is not None:
-            task.lower, task.upper = cnp.PyArray_DATA(self.bounds[0]), cnp.PyArray_DATA(self.bounds[1])
+            task.lower, task.upper = start_of(self.bounds[0]), start_of(self.bounds[1])
         table = self.set_groups(epoch, plan.groups, plan.optimizer.degree)
         task.l1, task.clip_norm = plan.l1, plan.clip_norm
         task.l2, task.l2_per_batch = plan.l2, plan.l2_per_batch
@@ -184,15 +225,47 @@ cdef class Engine(Parameters):
             self.share(epoch, plan.share)
         return epoch
 
+    @staticmethod
+    def train_many(engines, datas, plans, team=None, int epochs=1, seeds=None, held=None,
+                   bint linked=True, bint stores=False):
+        """Train each engine for some epochs, see protocol.py."""
+        cdef Engine engine
+        cdef Pass member
+        cdef int n_threads, k
+        losses = np.zeros((len(engines), epochs))
+        held_losses = np.zeros_like(losses)
+        passes, sums, predictions, arenas = [], [], [], []
+        for engine in engines:
+            team = engine.helpers(team, True)
+        n_threads = 1 if team is None else team.size  # the threads start now
+        for k, engine in enumerate(engines):
+            member = engine.begin(datas[k], plans[k], 1)
+            repeat(member, plans[k].order, None if seeds is None else seeds[k], losses[k])
+            passes.append(member)
+            if stores:
+                arenas.append(keep(engine, member))
+            if held is not None:
+                sums.append(np.zeros((epochs, ceil_div(held[k].rows, CALL_ROWS))))
+                predictions.append(hold_out(engine, member, held[k], sums[k], linked))
+        for engine in engines:
+            engine.steps.is_whole = False
+        run_many(passes, team, n_threads)
+        is_good = bool(np.isfinite(losses).all())
+        for k, engine in enumerate(engines):
+            engine.end(passes[k], plans[k], is_good)
+            if held is not None:
+                engine.return_buffers((<Pass>passes[k]).held_buffers)
+                held_losses[k] = [mean_loss(part, held[k]) for part in sums[k]]
+        return Epochs(losses.T, held_losses.T, predictions, list(zip(*arenas)))
+
     cdef int share(self, Pass epoch, share) except -1:
         """Make an epoch one process's part of a shared epoch; it reports the losses of its own rows."""
         cdef fm_task* task = &epoch.task
         cdef void* gradients = epoch.context.buffers.c.gradients
         cdef cnp.npy_intp size = self.n_parameters + NOTES
-        cdef cnp.ndarray totals = share.totals
         memset(gradients, 0, size * self.kernels.element_size)  # frozen layers store none
         task.stores, task.row = True, share.row
-        task.totals = <double*>cnp.PyArray_DATA(totals)
+        task.totals = <double*>start_of(share.totals)
         if not share.is_first:
             task.l1 = task.l2 = 0
         epoch.add_up = share.add_up
@@ -213,15 +286,6 @@ cdef class Engine(Parameters):
         self.context = epoch.context
         return 0
 
-    cdef object set_totals(self, fm_task* task, data):
-        """Let an epoch use targets that are gradients as they are; return an array that must outlive it."""
-        cdef cnp.ndarray totals
-        if not data.is_gradient:
-            return None
-        totals = np.ones(ceil_div(task.data.n, task.batch))
-        task.totals = <double*>cnp.PyArray_DATA(totals)
-        return totals
-
     cdef object set_groups(self, Pass epoch, groups, degree):
         """Set the factors of each tensor; return their table, which must outlive the epoch."""
         cdef fm_task* task = &epoch.task
@@ -238,13 +302,11 @@ cdef class Engine(Parameters):
 
     cdef tuple set_dropout(self, fm_task* task, dropouts):
         """Set the dropout, (batches, hidden layers) or the network's; return which layers have any."""
-        cdef cnp.ndarray given
         if dropouts is None:
             task.dropout, task.dropout_step = self.dropout, 0
             return self.drops
-        given = dropouts
-        task.dropout, task.dropout_step = <double*>cnp.PyArray_DATA(given), given.shape[1]
-        return tuple(given.any(axis=0).tolist())
+        task.dropout, task.dropout_step = <double*>start_of(dropouts), dropouts.shape[1]
+        return tuple(dropouts.any(axis=0).tolist())
 
     cdef ThreadContext context_for(self, const fm_network* net, ThreadContext last, int64_t batch,
                                    int n_threads, tuple drops, bint stores, data):
@@ -281,7 +343,7 @@ cdef class Engine(Parameters):
         cdef fm_task* task = &batch.task
         cdef ThreadContext context
         cdef double objective
-        self.describe(&task.data, data)
+        describe(&task.data, data)
         keep = self.read(&batch.net)
         self.choose_loss(&batch.net, task.data.labels != NULL, data.is_gradient)
         task.batch = task.data.n
@@ -297,7 +359,7 @@ cdef class Engine(Parameters):
         batch.net.copies = context.copies
         self.kernels.renew_copies(&batch.net)
         PyErr_CheckSignals()
-        batch.hand(self.kernels, context, None, 0, (data, keep, table, self.set_totals(task, data)))
+        batch.hand(self.kernels, context, None, 0, (data, keep, table, set_totals(task, data)))
         objective = run(batch, team)
         PyErr_CheckSignals()
         gradients = self.unpack(context.buffers.c.gradients)
@@ -336,7 +398,7 @@ cdef class Engine(Parameters):
         cdef fm_data data
         cdef fm_network net
         cdef RowsJob job
-        self.describe(&data, Data(x, None))
+        describe(&data, Data(x, None))
         keep = self.read(&net)
         if not linked:
             self.drop_link(&net)
@@ -378,6 +440,10 @@ cdef class Engine(Parameters):
         del keep
         return status == 0
 
+    def shadow(self):
+        """Return another engine for the same network; both can restore the same snapshots."""
+        return type(self)(self.spec, self.level)
+
     def frozen(self):
         """Return an engine with a copy of the parameters, and transposed weights of every layer."""
         spec = dataclasses.replace(self.spec, dropout=(0.0,) * len(self.spec.dropout))
@@ -390,19 +456,19 @@ cdef class Engine(Parameters):
         """Return the derivatives of the predictions with respect to x, (n, C, I), of a frozen engine."""
         cdef fm_data data
         cdef fm_interrupt_poll interrupt
-        cdef atomic_int stop
+        cdef Watch watch
         cdef Signals signals = Signals()
         cdef Buffers buffers
-        cdef int64_t columns = self.operators[self.net.n_operators - 1].n_out
+        columns = self.operators[self.net.n_operators - 1].n_out
         cdef cnp.ndarray out = np.empty((x.shape[0], columns, x.shape[1]), self.spec.dtype)
-        self.describe(&data, Data(x, None))
+        describe(&data, Data(x, None))
         try:
             buffers = self.call_jacobians.pop()
         except IndexError:
             buffers = Buffers.make(self.kernels, &self.net, CALL_ROWS, 1, True,
                                    Inputs(self.net.operators[0].n_in, -1), True)
-        fm_stop_clear(&stop)
-        fm_poll_start(&interrupt, poll_of_caller(), <void*>signals, &stop)
+        signals.watch(&watch)
+        start_poll(&interrupt, &watch, 0)
         with nogil:
             self.kernels.jacobian(&self.net, &buffers.c, &data, 0, data.n, cnp.PyArray_DATA(out), &interrupt)
         self.call_jacobians.append(buffers)
@@ -414,7 +480,6 @@ cdef class Engine(Parameters):
         """Return s (n, C) or a gradient by x (n, I), of a frozen engine."""
         cdef fm_derivatives arguments
         cdef fm_data directions
-        cdef cnp.ndarray array, out
         formulas = self.formulas()
         if formulas is not None:
             with np.errstate(all="ignore"):
@@ -424,15 +489,9 @@ cdef class Engine(Parameters):
         out = np.empty((x.shape[0], x.shape[1] if is_gradient else n_out), self.spec.dtype)
         memset(&arguments, 0, sizeof(arguments))
         if v is not None:
-            self.describe(&directions, Data(v, None))
+            describe(&directions, Data(v, None))
             arguments.directions = &directions
-        if p is not None:
-            array = p
-            arguments.p = cnp.PyArray_DATA(array)
-        if q is not None:
-            array = q
-            arguments.q = cnp.PyArray_DATA(array)
-        arguments.out = cnp.PyArray_DATA(out)
+        arguments.p, arguments.q, arguments.out = start_of(p), start_of(q), start_of(out)
         self.divide_derivatives(arguments, x, team)
         return out
 
@@ -444,14 +503,12 @@ cdef class Engine(Parameters):
             with np.errstate(all="ignore"):
                 return formulas.derivatives(x)
         shape = (x.shape[0], self.operators[self.net.n_operators - 1].n_out, x.shape[1], x.shape[1])
-        cdef cnp.ndarray values = np.empty(shape[:2], self.spec.dtype)
-        cdef cnp.ndarray jacobian = np.empty(shape[:3], self.spec.dtype)
-        cdef cnp.ndarray hessian = np.empty(shape, self.spec.dtype)
+        results = tuple(np.empty(shape[:axes], self.spec.dtype) for axes in (2, 3, 4))
         memset(&arguments, 0, sizeof(arguments))
-        arguments.values, arguments.jacobian = cnp.PyArray_DATA(values), cnp.PyArray_DATA(jacobian)
-        arguments.hessian = cnp.PyArray_DATA(hessian)
+        arguments.values, arguments.jacobian = start_of(results[0]), start_of(results[1])
+        arguments.hessian = start_of(results[2])
         self.divide_derivatives(arguments, x, team)
-        return values, jacobian, hessian
+        return results
 
     cdef object formulas(self):
         """Return the network in NumPy if it has custom activations, of which kernels know no curvature."""
@@ -470,14 +527,12 @@ cdef class Engine(Parameters):
         cdef fm_data data
         cdef DerivativesJob job
         cdef fm_counter counter
-        cdef Crew crew
         cdef Signals signals = Signals()
         cdef Derivatives memory
         cdef const fm_derivatives* all_memory[MAX_THREADS]
-        cdef int n_threads = team.size if team is not None else 1
-        self.describe(&data, Data(x, None))
+        describe(&data, Data(x, None))
         borrowed = []
-        for i in range(n_threads):
+        for i in range(team.size if team is not None else 1):
             try:
                 memory = self.call_derivatives.pop()
             except IndexError:
@@ -490,18 +545,9 @@ cdef class Engine(Parameters):
             all_memory[i] = &memory.c
         fm_counter_reset(&counter)
         job.kernels, job.memory, job.n, job.counter = self.kernels, all_memory, data.n, &counter
-        job.poll, job.poll_context = poll_of_caller(), <void*>signals
-        fm_stop_clear(&job.stop)
-        if n_threads == 1:
-            with nogil:
-                run_derivatives(&job, 0)
-        else:
-            crew = team.crew
-            with nogil:
-                crew.call(run_derivatives, &job)
+        signals.watch(&job.watch)
+        call_team(run_derivatives, &job, team, signals)
         self.call_derivatives += borrowed
-        if signals.error is not None:
-            raise signals.error
         return 0
 
     def evaluate(self, data, team=None):
@@ -510,7 +556,7 @@ cdef class Engine(Parameters):
             return self.gradients(data, 0.0, team)[0]
         cdef fm_data c
         cdef fm_network net
-        self.describe(&c, data)
+        describe(&c, data)
         keep = self.read(&net)
         self.choose_loss(&net, c.labels != NULL)
         cdef RowsJob job
@@ -523,7 +569,6 @@ cdef class Engine(Parameters):
 
     cdef void divide_rows(self, RowsJob* job, x, team) except *:
         """Run a job on all rows of x with the team; each thread has its own buffers."""
-        cdef Crew crew
         cdef Buffers buffers
         cdef Signals signals = Signals()
         cdef fm_counter counter
@@ -534,8 +579,7 @@ cdef class Engine(Parameters):
         job.n_threads = team.size if team is not None else 1
         job.blocks = max(1, min(MOST_BLOCKS, job.data.n // (CALL_ROWS * 8 * job.n_threads)))
         job.counter = &counter
-        job.poll, job.poll_context = poll_of_caller(), <void*>signals
-        fm_stop_clear(&job.stop)
+        signals.watch(&job.watch)
         job.buffers = all_buffers
         borrowed = []
         for i in range(job.n_threads):
@@ -543,14 +587,27 @@ cdef class Engine(Parameters):
             buffers.take_output_weights(self.kernels, job.data)
             borrowed.append(buffers)
             all_buffers[i] = &buffers.c
-        if job.n_threads == 1:
-            with nogil:
-                run_rows(job, 0)
-        else:
-            crew = team.crew
-            with nogil:
-                crew.call(run_rows, job)
+        call_team(run_rows, job, team, signals)
         for buffers in borrowed:
             self.return_buffers(buffers)
-        if signals.error is not None:
-            raise signals.error
+
+
+def predict_each(engines, cnp.ndarray rows not None):
+    """Return the prediction of each engine for its row, (engines, C), of an array (engines, I).
+
+    The engines have one dtype and shape, and no Python functions.
+    """
+    cdef Engine engine = engines[0]
+    cdef cnp.npy_intp dims[2]
+    cdef Py_ssize_t k
+    dims[0], dims[1] = len(engines), engine.operators[engine.net.n_operators - 1].n_out
+    if not (cnp.PyArray_ISCARRAY_RO(rows) and cnp.PyArray_TYPE(rows) == engine.typenum
+            and cnp.PyArray_NDIM(rows) == 2 and rows.shape[0] == dims[0]
+            and rows.shape[1] == engine.operators[0].n_in):
+        raise ValueError(f"the rows have the shape {np.shape(rows)} but a row for each network is expected")
+    cdef cnp.ndarray out = cnp.PyArray_SimpleNew(2, dims, engine.typenum)
+    for k, engine in enumerate(engines):
+        if not engine.predict_row_into(<const char*>cnp.PyArray_GETPTR2(rows, k, 0),
+                                       <char*>cnp.PyArray_GETPTR2(out, k, 0)):
+            raise MemoryError("no memory for the buffers of one row")
+    return out

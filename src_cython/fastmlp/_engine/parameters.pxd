@@ -1,7 +1,7 @@
 # The parameters of a network and the state of its optimizer.
 from libc.stdint cimport int32_t, int64_t
 
-from fastmlp._engine.buffers cimport Memory
+from fastmlp._engine.kernels cimport Memory
 from network cimport *
 
 

@@ -10,9 +10,7 @@ cimport numpy as cnp
 from libc.stdint cimport int64_t, uintptr_t
 from libc.string cimport memcpy
 
-from fastmlp._engine.buffers cimport Memory
-from fastmlp._engine.kernels cimport load
-from fastmlp._engine.passes cimport describe_function
+from fastmlp._engine.kernels cimport Memory, describe_function, load
 from layout cimport lay_out
 from network cimport *
 from rounding cimport ceil_div, round_up
