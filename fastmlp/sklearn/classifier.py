@@ -18,14 +18,14 @@ from fastmlp._network.names import SolverName
 from fastmlp._network.spec import Activations, Compute
 from fastmlp.sklearn.estimator import BaseMLP, by_batches
 from fastmlp.sklearn.fitted import Targets
-from fastmlp.sklearn.parameters import Classifier, copy_with_state, documented, sections, store
+from fastmlp.sklearn.parameters import Classifier, copy_with_state, documented, store
 from fastmlp.sklearn.training import train
 from fastmlp.sklearn.validation import refuse_labels
 
 
 @with_argument_hints
 @documented(
-    *sections(BaseMLP),
+    BaseMLP,
     standardized="targets are classes",
     specific="""
     class_weight : dict, "balanced" or None, default=None

@@ -65,20 +65,20 @@ Class = TypeVar("Class", bound=type)
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
-def sections(cls: type) -> list[str]:
-    """Return the texts of the sections of a class's docstring."""
-    return re.split(r"\n\n\w+\n-+\n", inspect.cleandoc(cls.__doc__ or ""))[1:]
+def documented(base: type, **texts: str) -> Callable[[Class], Class]:
+    """Return a class decorator that fills marks of a docstring, such as {parameters}.
 
-
-def documented(text: str = "", attributes: str = "", **others: str) -> Callable[[Class], Class]:
-    """Return a class decorator that inserts texts at the marks {parameters}, {attributes}, ..."""
+    They are filled with the sections of the base's docstring, whose names they have, and texts.
+    """
 
     def decorate(cls: Class) -> Class:
         # cleandoc removes the indentation, as Python 3.13's compiler does.
-        doc = inspect.cleandoc(cls.__doc__ or "")
-        for mark, shared in {"parameters": text, "attributes": attributes, **others}.items():
+        doc, shared = (inspect.cleandoc(kind.__doc__ or "") for kind in (cls, base))
+        _, *sections = re.split(r"\n\n(\w+)\n-+\n", shared)
+        of_base = dict(zip(map(str.lower, sections[::2]), sections[1::2], strict=True))
+        for mark, text in {**of_base, **texts}.items():
             assert f"{{{mark}}}" in doc
-            doc = doc.replace(f"{{{mark}}}", inspect.cleandoc(shared))
+            doc = doc.replace(f"{{{mark}}}", inspect.cleandoc(text))
         cls.__doc__ = doc
         return cls
 

@@ -17,7 +17,7 @@ from fastmlp._network.names import EstimatorLossName, SolverName
 from fastmlp._network.spec import Activations, Compute
 from fastmlp.sklearn.estimator import BaseMLP, by_batches
 from fastmlp.sklearn.fitted import Targets
-from fastmlp.sklearn.parameters import Regressor, documented, sections, store
+from fastmlp.sklearn.parameters import Regressor, documented, store
 from fastmlp.sklearn.training import train
 
 # Name of a loss -> function from the estimator to the loss.
@@ -33,7 +33,7 @@ LOSSES: dict[str, Callable[[Any], losses.Loss]] = {
 
 @with_argument_hints
 @documented(
-    *sections(BaseMLP),
+    BaseMLP,
     standardized="and every target, except with the poisson loss",
     specific="""
     quantile : float in (0, 1), default=0.5

@@ -15,7 +15,6 @@ from fastmlp.tabular.calibration import LabelCalibration
 from fastmlp.tabular.columns import Array
 from fastmlp.tabular.estimator import BaseTabMLP, FitAttribute, check_rows_of_fit
 from fastmlp.tabular.fitted_table import FittedTable
-from fastmlp.tabular.parameters import ATTRIBUTES, TEXT
 from fastmlp.tabular.reading import with_target
 from fastmlp.tabular.tasks import LabelTask
 
@@ -23,7 +22,7 @@ Prior: TypeAlias = Literal["weighted", "true"]
 
 
 @with_argument_hints
-@documented(TEXT, ATTRIBUTES)
+@documented(BaseTabMLP)
 class TabMLPClassifier(Classifier, BaseTabMLP):
     """Multi-layer perceptrons for classification of raw tables.
 
@@ -53,6 +52,10 @@ class TabMLPClassifier(Classifier, BaseTabMLP):
     temperature_ : float
         Calibration temperature, the divisor of logits.
     {attributes}
+
+    Notes
+    -----
+    {notes}
 
     Examples
     --------

@@ -5,7 +5,9 @@ Estimators, files, exports, predictors and reports read it. It needs NumPy alone
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -84,6 +86,11 @@ class FittedTable:
     def predict(self, table: Table) -> Array:
         """Return the predictions of all members, (n, columns)."""
         return self.blend.predict(table)
+
+    def held_out_parts(self) -> list[tuple[Callable[[Table], Array], Array]]:
+        """Return functions that predict tables out of fold, each with the rows that it predicts."""
+        rows = enumerate(self.out_of_fold.rows)
+        return [(partial(self.blend.of_division, k), held_out) for k, held_out in rows]
 
     def oof_prediction(self) -> Array:
         """Return calibrated out-of-fold predictions, NaN for rows that all members have learned."""

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastmlp._core.optional import axes, require
 from fastmlp.tabular.columns import Array, Table
+from fastmlp.tabular.targets import weighed
 
 CALIBRATION_PARTS = 10
 SEED = 0  # of the shuffles
 FEWEST_ROWS = 20  # of each part, however short the time is
 SHORTEST = 1e-4  # assumed seconds of a pass over the rows, for coarse clocks
 LEVELS = np.linspace(0.05, 0.95, 19)
+SAME = 1e-4  # largest relative difference of equal predictions, by rounding in float32
+NO_ROWS = (
+    "{} needs the rows of the fit, which copies, pickles and files of an estimator do not have: "
+    "read feature_importances_ before making them, or call importance(X, y)"
+)
 
 
 class Importance(NamedTuple):
@@ -104,22 +109,26 @@ def bars(importances: Importance, most: int, ax: Any) -> Any:
 
 
 def importance(
-    parts: list[tuple[Callable[[Table], Array], Array]],  # each with the rows that it predicts
-    columns: Any,
-    table: Table,
-    target: Any,
-    weights: Array | None,
+    fitted: Any,  # a `FittedTable`
+    others: tuple[Table, Any] | None,
     rounds: int,
     time_limit: float | None = None,
     verbose: bool = False,
 ) -> Importance:
-    """Return permutation importance (Breiman 2001, "Random forests", section 10).
+    """Return the importance of columns on other rows, or out of fold on those of the fit.
 
-    With a limit there are as many rounds as fit into it, at least one, of a sample of the rows if
-    all take too long.
+    It is that of permutations (Breiman 2001, "Random forests", section 10). With a limit there are
+    as many rounds as fit into it, at least one, of a sample of the rows if all take too long.
     """
+    rows_of_all = others or fitted.rows
+    if rows_of_all is None:
+        raise ValueError(NO_ROWS.format("importance without X and y"))
+    (table, target), columns = rows_of_all, fitted.columns
+    w, parts = fitted.out_of_fold.weights, fitted.held_out_parts()
+    if others and not _are_of_fit(fitted, table, parts):
+        w, parts = weighed(target, None), [(fitted.predict, np.arange(len(table)))]
+    w = np.ones(len(table)) if w is None else w
     rng = np.random.default_rng(SEED)
-    w = np.ones(len(table)) if weights is None else weights
 
     def cost(shuffled: Table) -> float:
         total, count = 0.0, 0.0
@@ -152,17 +161,30 @@ def importance(
             increases[column.name] = costs
     if verbose and increases:
         print(file=sys.stderr)
-    means, deviations = ([of(costs) for costs in increases.values()] for of in (np.mean, np.std))
-    return in_order(list(increases), np.array(means), np.array(deviations))
+    names = list(increases)
+    means, deviations = (
+        np.array([measure(costs) for costs in increases.values()]) for measure in (np.mean, np.std)
+    )
+    order = np.argsort(-means, kind="stable")
+    return Importance([names[k] for k in order], means[order], deviations[order])
+
+
+def _are_of_fit(fitted: Any, table: Table, parts: list[tuple[Any, Array]]) -> bool:
+    """Whether these are the rows of the fit: their out-of-fold predictions are the same."""
+    expected, m = fitted.out_of_fold.predictions, fitted.calibration.outputs
+    if len(table) != len(expected):
+        return False
+    total, count = np.zeros((len(table), m)), np.zeros((len(table), 1))
+    for predict, rows in parts:
+        total[rows] += predict(table.take(rows))[:, :m]
+        count[rows] += 1
+    used = count[:, 0] > 0
+    expected = expected[used, :m]
+    largest = np.abs(total[used] / count[used] - expected).max()
+    return bool(largest <= SAME * max(np.abs(expected).max(), np.finfo(float).tiny))
 
 
 def _sample(rows: Array, share: float, rng: np.random.Generator) -> Array:
     """Return a share of rows at random, in order."""
     count = min(len(rows), max(int(share * len(rows)), FEWEST_ROWS))
     return np.sort(rng.choice(rows, count, replace=False))
-
-
-def in_order(names: list[str], means: Array, deviations: Array) -> Importance:
-    """Return the importance of columns in descending order, of equal ones in the given order."""
-    order = np.argsort(-means, kind="stable")
-    return Importance([names[k] for k in order], means[order], deviations[order])

@@ -22,14 +22,13 @@ from fastmlp.tabular.conformal import levels_of
 from fastmlp.tabular.estimator import BaseTabMLP, check_rows_of_fit
 from fastmlp.tabular.fitted_table import FittedTable
 from fastmlp.tabular.loss_rows import LOSSES
-from fastmlp.tabular.parameters import ATTRIBUTES, TEXT
 from fastmlp.tabular.reading import with_target
 from fastmlp.tabular.targets import check_some
 from fastmlp.tabular.tasks import NumberTask, finite_numbers
 
 
 @with_argument_hints
-@documented(TEXT, ATTRIBUTES)
+@documented(BaseTabMLP)
 class TabMLPRegressor(Regressor, BaseTabMLP):
     """Multi-layer perceptrons for regression on raw tables.
 
@@ -54,6 +53,10 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
         Out-of-fold predictions: each row is predicted by members not trained on it,
         and is NaN if no fold holds it out.
     {attributes}
+
+    Notes
+    -----
+    {notes}
 
     Examples
     --------

@@ -16,7 +16,7 @@ from test_sklearn import HAS_POISSON, assert_same, digits, pair, regression
 
 import fastmlp as ours
 from fastmlp.sklearn.estimator import BaseMLP
-from fastmlp.sklearn.parameters import documented, sections
+from fastmlp.sklearn.parameters import documented
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
@@ -28,7 +28,7 @@ BOTH = pytest.mark.parametrize("name", ["MLPClassifier", "MLPRegressor"])
 def test_shared_parameters_are_documented_by_any_compiler():
     """Python 3.13 and later leave the indentation of docstrings out."""
     docs = {
-        documented(*sections(BaseMLP), standardized="yes", specific="depth : int")(
+        documented(BaseMLP, standardized="yes", specific="depth : int")(
             type("Model", (), {"__doc__": doc})
         ).__doc__
         for doc in (
