@@ -92,37 +92,27 @@ def residuals_of(
     residual = (y - prediction) * shrink
     n = effective_rows(residual, w, groups)
     w = w * (n / w.sum())
-    places, sizes, trust = np.zeros(1), np.ones(1), n / (n + PRIOR_ROWS)
-    smallest = np.finfo(float).tiny
+    trust, smallest = n / (n + PRIOR_ROWS), np.finfo(float).tiny
+
+    def scaled(places: Array, sizes: Array) -> Residuals:
+        """Return the distribution of residuals of local sizes, predicted or measured at places."""
+        z = residual / np.maximum(_local(prediction, deviation, places, sizes, trust), smallest)
+        order = np.argsort(z)
+        z, in_order = z[order], w[order]
+        thinned = slice(None, None, max(1, len(z) // MAX_TAIL_ROWS))
+        freedom, spread = student(z[thinned], in_order[thinned])
+        rms = float(np.sqrt(np.average(z**2, weights=in_order)))
+        return Residuals(z, in_order, places, sizes, trust, freedom, spread, rms)
+
+    places, sizes = np.zeros(1), np.ones(1)
     if deviation is None:
         places, sizes = _sizes(residual, prediction, w)
-    result = _scaled(residual, prediction, w, deviation, places, sizes, trust)
+    result = scaled(places, sizes)
     if keeps_order:  # a quantile rises if the size changes by less than 1 / its residual
         steepest = max(-result.quantile(ORDERED_TAIL), result.quantile(1 - ORDERED_TAIL), smallest)
         away = np.abs(places[:, np.newaxis] - places)
-        sizes = np.max(sizes - away / steepest, axis=1)
-        result = _scaled(residual, prediction, w, deviation, places, sizes, trust)
+        result = scaled(places, np.max(sizes - away / steepest, axis=1))
     return result
-
-
-def _scaled(
-    residual: Array,
-    prediction: Array,
-    w: Array,
-    deviation: Array | None,
-    places: Array,
-    sizes: Array,
-    trust: float,
-) -> Residuals:
-    """Return the distribution of residuals of local sizes, predicted or measured at places."""
-    deviation = _local(prediction, deviation, places, sizes, trust)
-    z = residual / np.maximum(deviation, np.finfo(float).tiny)
-    order = np.argsort(z)
-    z, w = z[order], w[order]
-    thinned = slice(None, None, max(1, len(z) // MAX_TAIL_ROWS))
-    freedom, spread = student(z[thinned], w[thinned])
-    rms = float(np.sqrt(np.average(z**2, weights=w)))
-    return Residuals(z, w, places, sizes, trust, freedom, spread, rms)
 
 
 def with_measured_sizes(

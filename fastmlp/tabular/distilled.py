@@ -28,7 +28,7 @@ from fastmlp.tabular.encoding import Encoding, with_missing
 from fastmlp.tabular.fitted_table import FittedTable, HeldOut
 from fastmlp.tabular.members import GROUPS, Members, untrained
 from fastmlp.tabular.presets import BETA_2, MOST_PIECES, Recipe, even
-from fastmlp.tabular.targets import NumericTarget, TargetScale, with_rows
+from fastmlp.tabular.targets import NumericTarget, with_rows
 
 MIXTURES = 9  # mixtures per row
 MAX_TRAINING_ROWS = 100_000  # most training rows, mixtures included; more rows are thinned evenly
@@ -177,8 +177,5 @@ def _learned(target: Any, labels: Array) -> tuple[Any, Any, Array]:
         return target, None, labels.astype(np.float32)
     # Labels are means, medians or rates, so the loss need not be that of the members.
     target = NumericTarget(labels, MEANS)
-    centre, factor = labels.mean(axis=0), labels.std(axis=0)
-    factor = np.where(factor > 0, factor, 1.0)
-    measured = centre, factor, labels.min(axis=0), labels.max(axis=0)
-    scale = TargetScale(*(array[np.newaxis] for array in measured))
-    return target, scale, ((labels - centre) / factor).astype(np.float32)
+    scale = target.scale([np.arange(len(labels))], None)
+    return target, scale, target.encode(scale, 0)

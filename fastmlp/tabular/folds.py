@@ -37,6 +37,14 @@ class ScoredRows(NamedTuple):
         """Return the places of rows of the fit among these."""
         return rows if self.rows[-1] == len(self.rows) - 1 else np.searchsorted(self.rows, rows)
 
+    def take(self, places: RowIndex) -> ScoredRows:
+        """Return some of these rows."""
+        rows, target, *parts = self
+        target = with_rows(target, target.y[places])
+        return ScoredRows(
+            rows[places], target, *(part if part is None else part[places] for part in parts)
+        )
+
 
 @dataclass(frozen=True)
 class FitRows:
@@ -58,16 +66,15 @@ class FitRows:
     @functools.cached_property
     def scored(self) -> ScoredRows:
         """The rows that some member holds out: all of them, unless folds leave some."""
-        n, target, pairs = len(self.table), self.target, self.folds_in(2)
+        pairs, rows = self.folds_in(2), np.arange(len(self.table))
         groups = self.copies if self.groups is None else self.groups
-        weights, times = self.score_weights, self.times
-        out = [np.arange(n)] if pairs is None else [out for _, out in pairs]
-        if len(rows := np.unique(np.concatenate(out))) < n:
-            target = with_rows(target, target.y[rows])
-            parts = weights, groups, times
-            weights, groups, times = (part if part is None else part[rows] for part in parts)
-            check_present(target.y, "in the rows that are held out")
-        return ScoredRows(rows, target, weighed(target, weights), groups, times)
+        scored = ScoredRows(rows, self.target, self.score_weights, groups, self.times)
+        if pairs is not None:
+            rows = np.unique(np.concatenate([out for _, out in pairs]))
+        if len(rows) < len(self.table):
+            scored = scored.take(rows)
+            check_present(scored.target.y, "in the rows that are held out")
+        return scored._replace(weights=weighed(scored.target, scored.weights))
 
     def folds_in(self, count: int) -> Folds | None:
         """Return the user's folds, or so many that go forward in time; None for random ones."""

@@ -24,6 +24,7 @@ from fastmlp.tabular.blend import Blend, BlendResult, blended
 from fastmlp.tabular.columns import Array, Columns, Table
 from fastmlp.tabular.epoch_selection import mean_cost
 from fastmlp.tabular.fitted_table import HeldOut
+from fastmlp.tabular.folds import ScoredRows
 from fastmlp.tabular.frames import is_frame
 from fastmlp.tabular.reading import TableChunk
 from fastmlp.tabular.targets import with_rows
@@ -405,7 +406,8 @@ def merged(
         ],
     )
     times = None if first.times is None else np.concatenate([part.times for part in parts])
-    calibration, more = calibrated(first.task, target, unequal, of_rows, times, result)
+    scored = ScoredRows(np.arange(len(whole)), target, unequal, of_rows, times)
+    calibration, more = calibrated(first.task, scored, result)
     held_out = HeldOut(result.out_of_fold, out, unequal)
     fitted = assembled(
         *(

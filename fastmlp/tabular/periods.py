@@ -80,8 +80,9 @@ def recency(times: Array, weights: Array | None) -> Array:
     return OLDEST ** (1 - places) * (1.0 if weights is None else weights)
 
 
-def scores_of(target: Any, predictions: Array, weights: Array | None, times: Array) -> str:
-    """Return a text with the score of each period."""
+def scores_of(scored: Any, predictions: Array) -> str:
+    """Return a text with the score of each period of `ScoredRows`."""
+    target, weights, times = scored.target, scored.weights, scored.times
     costs, periods = target.costs(predictions), periods_of(times, SHOWN_PERIODS)
     texts = []
     for k in range(periods.max() + 1):

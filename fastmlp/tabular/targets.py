@@ -127,14 +127,6 @@ class NumericTarget:
             prediction[..., m:] *= factor**2
         return prediction
 
-    def mixed(self, mean: Array, spread: Array) -> Array:
-        """Return the joint prediction from mean, (n, heads * outputs), and variance of members."""
-        m = self.outputs
-        if mean.shape[1] > m:
-            mean = mean.copy()
-            mean[:, m:] += spread
-        return mean
-
     def calibrated(self, prediction: Array, weights: Array | None) -> Array:
         """Return out-of-fold predictions as they are: the calibration of numbers adds intervals."""
         del weights
@@ -276,11 +268,6 @@ class ClassTarget:
         if scale is not None:
             p *= scale.factor[members]
         return np.asarray(p / p.sum(axis=-1, keepdims=True))
-
-    def mixed(self, mean: Array, spread: Array) -> Array:
-        """Return the joint probabilities, the mean over members."""
-        del spread
-        return mean
 
     def calibrated(self, prediction: Array, weights: Array | None) -> Array:
         """Return out-of-fold probabilities at the temperature with the lowest log loss on them."""

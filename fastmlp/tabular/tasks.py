@@ -23,6 +23,7 @@ from fastmlp.tabular.columns import Array
 from fastmlp.tabular.conformal import residuals_of
 from fastmlp.tabular.epoch_selection import mean_cost
 from fastmlp.tabular.fitted_table import FittedTable
+from fastmlp.tabular.folds import ScoredRows
 from fastmlp.tabular.loss_rows import LOSSES
 from fastmlp.tabular.presets import LABEL_SMOOTHING
 from fastmlp.tabular.scoring import FixedClasses, FixedNumbers, scorer_of, scores_labels
@@ -125,12 +126,11 @@ class NumberTask:
         score = scorer_of(self.parameters["scoring"], FixedNumbers, None, right, weights)
         return lambda predictions: score(means_of(predictions, self.outputs))
 
-    def calibrated(
-        self, target: Any, weights: Array | None, groups: Array | None, result: BlendResult
-    ) -> Calibrated:
+    def calibrated(self, scored: ScoredRows, result: BlendResult) -> Calibrated:
         """Return the distribution of the residuals of the out-of-fold predictions."""
+        target = scored.target
         if target.loss.levels:
-            _calibrate_levels(target, weights, groups, result)
+            _calibrate_levels(scored, result)
         predictions, m, shrink = result.out_of_fold, target.outputs, 1.0
         if target.row.is_square and result.together > 0:
             share = max(result.all, 0.0) / result.together
@@ -138,13 +138,13 @@ class NumberTask:
         is_monotone = any((self.parameters["monotone"] or {}).values())
         has_variances = predictions.shape[1] > m
         sizes = np.sqrt(predictions[:, m:].T) if has_variances else [None] * m
-        missing, weights = np.isnan(target.y), unweighed(target, weights)
+        missing, weights = np.isnan(target.y), unweighed(target, scored.weights)
         y, w = np.where(missing, predictions[:, :m], target.y), [weights] * m
         for k in np.flatnonzero(missing.any(axis=0)):
             w[k] = np.where(missing[:, k], 0.0, 1.0 if weights is None else weights)
         residuals = [
             residuals_of(
-                *(y[:, k], predictions[:, k], w[k], sizes[k], shrink, groups),
+                *(y[:, k], predictions[:, k], w[k], sizes[k], shrink, scored.groups),
                 keeps_order=is_monotone,
             )
             for k in range(m)
@@ -156,19 +156,18 @@ class NumberTask:
         return y
 
 
-def _calibrate_levels(
-    target: NumericTarget, weights: Array | None, groups: Array | None, result: BlendResult
-) -> None:
+def _calibrate_levels(scored: ScoredRows, result: BlendResult) -> None:
     """Shift the quantiles of all members by those of the out-of-fold residuals of each level.
 
     Romano, Patterson and Candes 2019, "Conformalized quantile regression". The shifts grow with
     the level, so that quantiles stay in order; outwards from the median, intervals only widen.
     """
-    predictions, y, levels = result.out_of_fold, target.y[:, 0], np.array(target.loss.levels)
+    predictions, target = result.out_of_fold, scored.target
+    y, levels = target.y[:, 0], np.array(target.loss.levels)
     shifts = np.zeros(len(levels))
     for k, level in enumerate(levels):
         ones = np.ones(len(y))
-        residuals = residuals_of(y, predictions[:, k], weights, ones, groups=groups)
+        residuals = residuals_of(y, predictions[:, k], scored.weights, ones, groups=scored.groups)
         shifts[k] = residuals.quantile(float(level))
     middle = int(np.argmin(np.abs(levels - 0.5)))
     shifts[middle:] = np.maximum.accumulate(shifts[middle:])
@@ -296,12 +295,9 @@ class LabelTask:
         classes = None if self.has_labels else self.classes
         return scorer_of(self.parameters["scoring"], FixedClasses, classes, y, weights)
 
-    def calibrated(
-        self, target: Any, weights: Array | None, groups: Array | None, result: BlendResult
-    ) -> Calibrated:
+    def calibrated(self, scored: ScoredRows, result: BlendResult) -> Calibrated:
         """Return the temperature of the out-of-fold predictions, and a line for the report."""
-        del groups
-        outputs = result.out_of_fold
+        outputs, target, weights = result.out_of_fold, scored.target, scored.weights
         fitted = temperature.fitted(outputs, target.y, weights)
         calibration = LabelCalibration(fitted, self.classes, self.has_labels)
         loss = mean_cost(target, calibration.result(outputs), weights)

@@ -24,6 +24,7 @@ from fastmlp.tabular.codec_members import warn_if_unsavable
 from fastmlp.tabular.columns import Array, Columns, Table
 from fastmlp.tabular.epoch_selection import mean_cost
 from fastmlp.tabular.fitted_table import Facts, FittedTable, HeldOut
+from fastmlp.tabular.folds import ScoredRows
 from fastmlp.tabular.members import INTERRUPTED, FitOptions
 from fastmlp.tabular.parameters import check
 from fastmlp.tabular.presets import PRESETS, adapted
@@ -121,7 +122,7 @@ def fitted_table(parameters: Mapping[str, Any], trained: Trained, with_scores: b
     read, result = trained.reading, trained.result
     data, table, used = read.data, read.table, read.used
     scored = used[data.scored.rows]
-    calibration, more = calibrated(read.task, *data.scored[1:], result)
+    calibration, more = calibrated(read.task, data.scored, result)
     if with_scores:
         more |= _scores(parameters, trained, calibration)
     weights = None
@@ -142,21 +143,15 @@ def fitted_table(parameters: Mapping[str, Any], trained: Trained, with_scores: b
 
 
 def calibrated(
-    task: Any,
-    target: Any,
-    weights: Array | None,
-    groups: Array | None,
-    times: Array | None,
-    result: BlendResult,
+    task: Any, scored: ScoredRows, result: BlendResult
 ) -> tuple[Calibration, dict[str, str]]:
     """Return the calibration by scored rows, which have times in some fits, and report lines."""
-    if times is None:
-        return task.calibrated(target, weights, groups, result)  # type: ignore[no-any-return]
-    recent, groups = periods.recency(times, weights), periods.periods_of(times)
-    calibration, more = task.calibrated(target, recent, groups, result)
-    more["by time"] = periods.scores_of(
-        target, calibration.scored(result.out_of_fold), weights, times
-    )
+    if scored.times is None:
+        return task.calibrated(scored, result)  # type: ignore[no-any-return]
+    recent = periods.recency(scored.times, scored.weights)
+    of_periods = scored._replace(weights=recent, groups=periods.periods_of(scored.times))
+    calibration, more = task.calibrated(of_periods, result)
+    more["by time"] = periods.scores_of(scored, calibration.scored(result.out_of_fold))
     return calibration, more
 
 
@@ -177,21 +172,22 @@ def assembled(
 
     The networks keep no rows of the target.
     """
-    first = result.trained[0]
-    report = report_of(result, columns, n, rows[1], seconds, more)
-    without_rows = with_rows(result.blend.groups[0].target, None)
-    for group in result.blend.groups:
+    members, target, blend = [], rows[1], result.blend
+    for share, trained in zip(blend.weights, result.trained, strict=True):
+        ensemble = trained.members.ensemble
+        networks = f"{len(ensemble)} networks of {ensemble[0].layer_sizes[0]} inputs"
+        epoch = f"epoch {trained.epoch} of {trained.run}"
+        members.append(f"{share:.0%}: {trained.recipe.title} ({networks}), {epoch}")
+    stages = {"stages": "; then ".join(result.stage_log)} if result.stage_log else {}
+    of_columns = len(columns.names), columns.kinds, columns.left_out
+    scores = target.metric, target.shown(result.alone), target.shown(result.together)
+    report = Report(n, *of_columns, members, *scores, seconds, stages | more, result.notes)
+    first, without_rows = result.trained[0], with_rows(blend.target, None)
+    for group in blend.groups:
         group.target = without_rows
-    return FittedTable(
-        dict(parameters),
-        columns,
-        feature_names,
-        result.blend,
-        calibration,
-        held_out,
-        Facts(report, first.history, first.curve, first.epoch, first.run),
-        rows=rows,
-    )
+    facts = Facts(report, first.history, first.curve, first.epoch, first.run)
+    of_fit = columns, feature_names, blend, calibration, held_out, facts
+    return FittedTable(dict(parameters), *of_fit, rows=rows)
 
 
 def _of_all_rows(result: BlendResult, table: Table, scored: Array) -> Array:
@@ -225,34 +221,3 @@ def _scores(
             text += f", {name} {score:.4g}"
         more["validation"] = f"{text}, of {len(table):,} rows that were not learned from"
     return more
-
-
-def report_of(
-    result: BlendResult,
-    columns: Columns,
-    n: int,
-    target: Any,
-    seconds: dict[str, float],
-    more: dict[str, str],
-) -> Report:
-    """Return the report of a fit of n rows."""
-    members = []
-    for share, trained in zip(result.blend.weights, result.trained, strict=True):
-        ensemble = trained.members.ensemble
-        networks = f"{len(ensemble)} networks of {ensemble[0].layer_sizes[0]} inputs"
-        epoch = f"epoch {trained.epoch} of {trained.run}"
-        members.append(f"{share:.0%}: {trained.recipe.title} ({networks}), {epoch}")
-    stages = {"stages": "; then ".join(result.stage_log)} if result.stage_log else {}
-    return Report(
-        n,
-        len(columns.names),
-        columns.kinds,
-        columns.left_out,
-        members,
-        target.metric,
-        target.shown(result.alone),
-        target.shown(result.together),
-        seconds,
-        stages | more,
-        result.notes,
-    )

@@ -25,7 +25,7 @@ from fastmlp.tabular.blend import Blend, BlendResult
 from fastmlp.tabular.columns import Array, Table
 from fastmlp.tabular.epoch_selection import mean_cost
 from fastmlp.tabular.fitted_table import FittedTable, HeldOut
-from fastmlp.tabular.folds import Splits, parts_of
+from fastmlp.tabular.folds import ScoredRows, Splits, parts_of
 from fastmlp.tabular.members import GROUPS, Members, frozen
 from fastmlp.tabular.presets import BETA_2, even
 from fastmlp.tabular.reading import used_rows
@@ -220,7 +220,8 @@ def _calibrated(
     result = BlendResult(blend, predictions, cost, cost, cost, [], Splits(), [])
     calibration = fitted.calibration
     if np.count_nonzero(y == y, axis=0).min() >= FEWEST_ROWS:  # without missing ones
-        calibration, _ = calibrated(task, target, unequal, None, None, result)
+        scored = ScoredRows(np.arange(len(y)), target, unequal, None, None)
+        calibration, _ = calibrated(task, scored, result)
     learned = n + fitted.facts.updated_rows
     shown = mean_cost(target, calibration.scored(predictions), unequal)
     text = (

@@ -252,7 +252,7 @@ PHASES = {
     "encoding": ("fastmlp.tabular.encoding", "_measured"),
     "training": ("fastmlp.tabular.blend", "fit"),
     "blending": ("fastmlp.tabular.blend", "greedy"),
-    "report": ("fastmlp.tabular.training", "report_of"),
+    "report": ("fastmlp.tabular.training", "assembled"),
 }
 
 

@@ -109,7 +109,7 @@ def _binned(g: Graph, group: ExportedGroup, scaled: Name, missing: Name) -> Name
 
 
 def _predicted(g: Graph, group: ExportedGroup, heads: Names, has_labels: bool) -> Names:
-    """Return a group's prediction; see ``decode`` and ``mixed`` of targets."""
+    """Return a group's prediction; see ``decode`` of targets and ``OutOfFold.joint``."""
     wide = [_cast(g, head, WIDE) for head in heads]
     if group.target is not None:  # else probabilities are normalised at the end alone
         centre, factor, low, high = (
