@@ -77,10 +77,10 @@ class Reading:
     validation: tuple[Table, Array] | None  # rows that only score; see `other_rows`
 
 
-class _Whole(NamedTuple):
+class Rows(NamedTuple):
     """Rows as they were read, before those without a weight are left out."""
 
-    task: Any
+    task: Any  # that their targets make
     feature_names: Array | None
     columns: Columns
     table: Table
@@ -108,7 +108,7 @@ def read(
     The columns are measured on these rows, unless those of a larger table are passed, whose fit has
     warned of suspicious ones.
     """
-    rng = np.random.default_rng([*seed, 1])
+    reader = Reader(task_class, parameters, budget, np.random.default_rng([*seed, 1]))
     _check_one_way(parameters, rows)
     if isinstance(rows.X, ArrowBlocks):
         for name, value in rows._replace(X=None, time=None)._asdict().items():
@@ -117,13 +117,13 @@ def read(
                     f"{name} is given beside a source, which has its own targets and weights: "
                     f"leave {name} out, or pass a table in memory"
                 )
-        whole = _source(task_class, parameters, rows.X, budget, rng)
+        whole = reader.source(rows.X)
         if rows.time is not None:
             whole = whole._replace(times=_times_in(whole, rows.time))
     else:
         X, y = with_target(rows.X, rows.y)
         rows = rows._replace(X=X, y=y)
-        whole = _table(task_class, parameters, rows, budget, rng, columns)
+        whole = reader.table(rows, columns)
     of_fit = layout_of(whole.columns, whole.feature_names, task_class.estimator)
     names = "X_val and y_val"
     validation = other_rows(whole.task, whole.columns, of_fit, X_val, y_val, names)
@@ -182,9 +182,7 @@ def _check_one_way(parameters: Mapping[str, Any], rows: TableChunk) -> None:
         )
 
 
-def _with_validation(
-    whole: _Whole, validation: tuple[Table, Array] | None, rows: TableChunk
-) -> _Whole:
+def _with_validation(whole: Rows, validation: tuple[Table, Array] | None, rows: TableChunk) -> Rows:
     """Return rows with the validation rows behind them, which the one fold holds out."""
     if validation is None:
         raise ValueError(
@@ -208,58 +206,123 @@ def _with_validation(
     )
 
 
-def _table(
-    task_class: Any,
-    parameters: Mapping[str, Any],
-    rows: TableChunk,
-    budget: Budget,
-    rng: Any,
-    of_larger: Columns | None,
-) -> _Whole:
-    """Read a table in memory, or a sample of its rows."""
-    X, y, sample_weight, groups, chosen, time_of_rows = rows
-    of_rows = {"sample_weight": sample_weight, "groups": groups, "folds": chosen}
-    data_warnings.check_order(X, y=y, **of_rows, time=time_of_rows)
-    if y is None:
-        raise ValueError("requires y to be passed, but the target y is None")
-    if np.ma.is_masked(y):
-        raise ValueError("y has masked entries but targets are expected: drop these rows")
-    X = checked(X, task_class.estimator)
-    feature_names = names_of(X)
-    task, y = task_class.of_targets(parameters, y)
-    check_consistent_length(X, y)
-    n = len(y)
-    if groups is not None:
-        groups = folds.numbered(groups)
-        check_consistent_length(X, groups)
-    pairs, times = _pairs(parameters, X, y, groups, chosen), None
-    if time_of_rows is not None:
-        times = periods.times_of(column_of(X, time_of_rows), n)
-    if pairs is not None:
-        budget = replace(budget, preset=budget.preset.with_folds(len(pairs)))
-    used, *weights = used_rows(task, y, sample_weight)
-    began, pilot = time.monotonic(), X
-    if n > 2 * PILOT_ROWS:
-        pilot = take_rows(X, np.arange(0, n, n // PILOT_ROWS))
-    columns = of_larger or Columns.of(pilot, parameters["categorical_features"])
-    table = columns.read(pilot)
-    seconds = (time.monotonic() - began) / len(table)
-    target = task.target(y[used], *weights)
-    plan = budget.plan(len(used), columns, len(with_missing(columns, table)), target, seconds)
-    sampled = None
-    if plan.rows < len(used):
-        sampled = used[sample(len(used), plan.rows, rng)]
-        X, y = take_rows(X, sampled), y[sampled]
-        groups = None if groups is None else groups[sampled]
-        pairs = None if pairs is None else folds.of_rows(pairs, sampled, n)
-        times = None if times is None else times[sampled]
-        if sample_weight is not None:
-            sample_weight = np.broadcast_to(sample_weight, n)[sampled]
-    if n > len(table) or sampled is not None:
-        columns = of_larger or Columns.of(X, parameters["categorical_features"])
-        table = columns.read(X)
-    of_fit = y, sample_weight, groups, pairs, times, sampled
-    return _Whole(task, feature_names, columns, table, *of_fit, plan)
+@dataclass(frozen=True)
+class Reader:
+    """Reads as many rows of a fit as its budget allows; ``task_class`` is a class of `tasks`."""
+
+    task_class: Any
+    parameters: Mapping[str, Any]
+    budget: Budget
+    rng: np.random.Generator
+
+    def table(self, rows: TableChunk, of_larger: Columns | None) -> Rows:
+        """Read a table in memory, or a sample of its rows."""
+        X, y, sample_weight, groups, chosen, time_of_rows = rows
+        of_rows = {"sample_weight": sample_weight, "groups": groups, "folds": chosen}
+        data_warnings.check_order(X, y=y, **of_rows, time=time_of_rows)
+        if y is None:
+            raise ValueError("requires y to be passed, but the target y is None")
+        if np.ma.is_masked(y):
+            raise ValueError("y has masked entries but targets are expected: drop these rows")
+        X = checked(X, self.task_class.estimator)
+        feature_names = names_of(X)
+        task, y = self.task_class.of_targets(self.parameters, y)
+        check_consistent_length(X, y)
+        n = len(y)
+        if groups is not None:
+            groups = folds.numbered(groups)
+            check_consistent_length(X, groups)
+        pairs, times = _pairs(self.parameters, X, y, groups, chosen), None
+        budget = self.budget
+        if time_of_rows is not None:
+            times = periods.times_of(column_of(X, time_of_rows), n)
+        if pairs is not None:
+            budget = replace(budget, preset=budget.preset.with_folds(len(pairs)))
+        used, *weights = used_rows(task, y, sample_weight)
+        began, pilot = time.monotonic(), X
+        if n > 2 * PILOT_ROWS:
+            pilot = take_rows(X, np.arange(0, n, n // PILOT_ROWS))
+        columns = of_larger or Columns.of(pilot, self.parameters["categorical_features"])
+        table = columns.read(pilot)
+        seconds = (time.monotonic() - began) / len(table)
+        target = task.target(y[used], *weights)
+        plan = budget.plan(len(used), columns, len(with_missing(columns, table)), target, seconds)
+        sampled = None
+        if plan.rows < len(used):
+            sampled = used[sample(len(used), plan.rows, self.rng)]
+            if sample_weight is not None:
+                sample_weight = np.broadcast_to(sample_weight, n)
+            chunk = TableChunk(X, y, sample_weight, groups, time=times).take(sampled)
+            X, y, sample_weight, groups, _, times = chunk
+            pairs = pairs and folds.of_rows(pairs, sampled, n)
+        if n > len(table) or sampled is not None:
+            columns = of_larger or Columns.of(X, self.parameters["categorical_features"])
+            table = columns.read(X)
+        of_fit = y, sample_weight, groups, pairs, times, sampled
+        return Rows(task, feature_names, columns, table, *of_fit, plan)
+
+    def source(self, source: ArrowBlocks) -> Rows:
+        """Read a source, or a sample of its rows."""
+        sources.check_roles(source)
+        if self.budget.deadline is not None or self.budget.is_limited:
+            return self._source_once(source)
+        has_labels, began = self.task_class.has_classes, time.monotonic()
+        categorical = self.parameters["categorical_features"]
+        scan = sources.scan(source, source.batches(), categorical, has_labels)
+        seconds = (time.monotonic() - began) / scan.rows
+        task, y = self.task_class.of_targets(self.parameters, scan.y)
+        n = scan.rows if source.weight is None else int(np.count_nonzero(scan.has_weight))
+        plan = self.budget.plan(n, scan.columns, scan.missing, task.target(y), seconds)
+        sampled = None
+        if plan.rows < n:
+            sampled = sample(n, plan.rows, self.rng)
+            if source.weight is not None:
+                sampled = np.flatnonzero(scan.has_weight)[sampled]
+        read = sources.read(source, source.batches(), scan, sampled, has_labels)
+        return self._of_source(read, sampled, plan)
+
+    def _source_once(self, source: ArrowBlocks) -> Rows:
+        """Read a source once, within its share of the limits; use as many rows as can be learned.
+
+        The columns are those of the rows that are used, as of a table in memory.
+        """
+        has_labels, began = self.task_class.has_classes, time.monotonic()
+        categorical = self.parameters["categorical_features"]
+        until = np.inf
+        if self.budget.deadline is not None:
+            until = began + READING_SHARE * (self.budget.deadline - began)
+        rows = sampling.sampled(source, until, KEPT_SHARE * self.budget.memory, self.rng)
+        notes = _noted(rows, time.monotonic() - began)
+        began, pilot = time.monotonic(), rows.taken(PILOT_ROWS)
+        scan = sources.scan(source, pilot.batches(), categorical, has_labels)
+        sources.read(source, pilot.batches(), scan, None, has_labels)
+        seconds = (time.monotonic() - began) / scan.rows
+        y = sources.targets_of(source, rows.batches(), has_labels)
+        task, y = self.task_class.of_targets(self.parameters, y)
+        n = rows.with_weight
+        plan = self.budget.plan(n, scan.columns, scan.missing, task.target(y), seconds)
+        plan.notes[:0] = notes
+        if plan.rows < n:
+            rows = rows.taken(plan.rows)
+        sampled = rows.numbers if len(rows) < rows.total else None
+        scan = sources.scan(source, rows.batches(), categorical, has_labels)
+        read = sources.read(source, rows.batches(), scan, None, has_labels)
+        del rows, pilot
+        return self._of_source(read, sampled, plan)
+
+    def _of_source(self, read: Any, sampled: Array | None, plan: TablePlan) -> Rows:
+        """Return the rows of a source, the result of `sources.read`, and their task.
+
+        The task for the plan was one of more rows, or of the first block and the labels of all.
+        """
+        sampling.release()
+        columns, table, y, weights = read
+        task, y = self.task_class.of_targets(self.parameters, y)
+        names = np.array(columns.names, object)
+        pairs = _pairs(self.parameters, table.numbers, y, None, None)
+        if pairs is not None:
+            plan.preset = plan.preset.with_folds(len(pairs))
+        return Rows(task, names, columns, table, y, weights, None, pairs, None, sampled, plan)
 
 
 def _pairs(parameters: Mapping[str, Any], X: Any, y: Array, groups: Any, chosen: Any) -> Any:
@@ -303,7 +366,7 @@ def column_of(X: Any, time: Any) -> Any:
     return X[time]
 
 
-def _times_in(whole: _Whole, name: Any) -> Array:
+def _times_in(whole: Rows, name: Any) -> Array:
     """Return the times of rows of a source, which a column of numbers holds."""
     names = [column.name for _, column in whole.columns.numbers]
     places = [k for k, other in enumerate(names) if isinstance(name, str) and other == name]
@@ -313,84 +376,6 @@ def _times_in(whole: _Whole, name: Any) -> Array:
             "all the same, is expected beside a source"
         )
     return periods.of_numbers(whole.columns, places[0], whole.table)
-
-
-def _source(
-    task_class: Any, parameters: Mapping[str, Any], source: ArrowBlocks, budget: Budget, rng: Any
-) -> _Whole:
-    """Read a source, or a sample of its rows."""
-    sources.check_roles(source)
-    if budget.deadline is not None or budget.is_limited:
-        return _source_once(task_class, parameters, source, budget, rng)
-    has_labels, began = task_class.has_classes, time.monotonic()
-    categorical = parameters["categorical_features"]
-    scan = sources.scan(source, source.batches(), categorical, has_labels)
-    seconds = (time.monotonic() - began) / scan.rows
-    task, y = task_class.of_targets(parameters, scan.y)
-    n = scan.rows if source.weight is None else int(np.count_nonzero(scan.has_weight))
-    plan = budget.plan(n, scan.columns, scan.missing, task.target(y), seconds)
-    sampled = None
-    if plan.rows < n:
-        sampled = sample(n, plan.rows, rng)
-        if source.weight is not None:
-            sampled = np.flatnonzero(scan.has_weight)[sampled]
-    table = sources.read(source, source.batches(), scan, sampled, has_labels)
-    return _of_source(task_class, parameters, *table, sampled, plan)
-
-
-def _source_once(
-    task_class: Any, parameters: Mapping[str, Any], source: ArrowBlocks, budget: Budget, rng: Any
-) -> _Whole:
-    """Read a source once, within its share of the limits; use as many rows as can be learned.
-
-    The columns are those of the rows that are used, as of a table in memory.
-    """
-    has_labels, began = task_class.has_classes, time.monotonic()
-    categorical = parameters["categorical_features"]
-    until = np.inf
-    if budget.deadline is not None:
-        until = began + READING_SHARE * (budget.deadline - began)
-    rows = sampling.sampled(source, until, KEPT_SHARE * budget.memory, rng)
-    notes = _noted(rows, time.monotonic() - began)
-    began, pilot = time.monotonic(), rows.taken(PILOT_ROWS)
-    scan = sources.scan(source, pilot.batches(), categorical, has_labels)
-    sources.read(source, pilot.batches(), scan, None, has_labels)
-    seconds = (time.monotonic() - began) / scan.rows
-    y = sources.targets_of(source, rows.batches(), has_labels)
-    task, y = task_class.of_targets(parameters, y)
-    n = rows.with_weight
-    plan = budget.plan(n, scan.columns, scan.missing, task.target(y), seconds)
-    plan.notes[:0] = notes
-    if plan.rows < n:
-        rows = rows.taken(plan.rows)
-    sampled = rows.numbers if len(rows) < rows.total else None
-    scan = sources.scan(source, rows.batches(), categorical, has_labels)
-    table = sources.read(source, rows.batches(), scan, None, has_labels)
-    del rows, pilot
-    return _of_source(task_class, parameters, *table, sampled, plan)
-
-
-def _of_source(
-    task_class: Any,
-    parameters: Mapping[str, Any],
-    columns: Columns,
-    table: Table,
-    y: Array,
-    weights: Array | None,
-    sampled: Array | None,
-    plan: TablePlan,
-) -> _Whole:
-    """Return the rows of a source that were read, and their task.
-
-    The task for the plan was one of more rows, or of the first block and the labels of all.
-    """
-    sampling.release()
-    task, y = task_class.of_targets(parameters, y)
-    names = np.array(columns.names, object)
-    pairs = _pairs(parameters, table.numbers, y, None, None)
-    if pairs is not None:
-        plan.preset = plan.preset.with_folds(len(pairs))
-    return _Whole(task, names, columns, table, y, weights, None, pairs, None, sampled, plan)
 
 
 def _noted(rows: SourceSample, seconds: float) -> list[str]:

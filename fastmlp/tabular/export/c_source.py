@@ -19,8 +19,9 @@ from fastmlp._network.activations import Array
 from fastmlp.tabular.blend import blended
 from fastmlp.tabular.columns import DERIVED, MISSING, Column, Table
 from fastmlp.tabular.encoding import CLIP, NARROWEST, PRECLIP, SHARED
-from fastmlp.tabular.export.exported import ExportedGroup, ExportedTable, exported
+from fastmlp.tabular.export.exported import ExportedTable, exported
 from fastmlp.tabular.fitted_table import FittedTable
+from fastmlp.tabular.members import Members
 from fastmlp.tabular.temperature import SMALLEST
 
 MEANINGS = {"largest": "Predict probabilities.", "each": "Predict probabilities.", None: "Predict."}
@@ -87,7 +88,7 @@ class TableSource(Source):
             times=TIMES if any(c.form for _, c in model.columns.numbers) else "",
             n_numbers=n_numbers,
             n_scaled=max(n_numbers, 1),
-            n_with_missing=len(model.with_missing),
+            n_with_missing=len(model.encoding.with_missing),
             n_categories=len(self._categories),
             numbers=enumerators(f"{macro}_NUMBER", model.columns.numbers),
             categories=enumerators(f"{macro}_CATEGORY", model.columns.categories),
@@ -102,7 +103,7 @@ class TableSource(Source):
             self._texts()
         self._measured()
         fields = self.fields
-        is_divided = kind == "largest" and model.groups[0].target is not None
+        is_divided = kind == "largest" and model.groups[0].scale is not None
         decode = C[f"decode_{'divided' if is_divided else kind or 'numbers'}"]
         derive = [C["derive"]] if model.columns.derived else []
         for piece in (*derive, C["encode"], decode):
@@ -112,8 +113,8 @@ class TableSource(Source):
             for group, nets, title in zip(model.groups, layers, recipes, strict=True)
         ]
         groups = "".join(
-            C["group"].format(number=g, n=len(nets), share=repr(group.share), **fields)
-            for g, (group, nets) in enumerate(zip(model.groups, layers, strict=True))
+            C["group"].format(number=g, n=len(nets), share=repr(share), **fields)
+            for g, (share, nets) in enumerate(zip(model.shares, layers, strict=True))
         )
         size = C["size_along"]
         if model.has_variances:
@@ -132,7 +133,7 @@ class TableSource(Source):
     @property
     def unit(self) -> float:
         """Scale of network errors: the target's deviation, or 1 for probabilities."""
-        scales = [group.target for group in self.model.groups if group.target is not None]
+        scales = [group.scale for group in self.model.groups if group.scale is not None]
         return max((float(scale.factor.max()) for scale in scales), default=1.0)
 
     # ------------------------------------------------------------ constants
@@ -140,7 +141,7 @@ class TableSource(Source):
     def _measured(self) -> None:
         """Add the constants of columns and residuals."""
         values = [column.values or () for column in self._categories]
-        categories = self.model.categories
+        categories = self.model.encoding.categories
         signs = [column.signs > 0 for column in categories]
         # The signs of a rare value, one bit for each of its `SHARED` inputs, are a 16-bit number.
         bits = [np.packbits(sign, axis=1, bitorder="little") for sign in signs if sign.size]
@@ -153,7 +154,7 @@ class TableSource(Source):
         self.array("missing_codes", np.array(missing, np.int32))
         shorts = [packed.view("<u2").ravel() for packed in bits]
         self.array("signs", np.concatenate([np.empty(0, np.uint16), *shorts]))
-        self.array("with_missing", self.model.with_missing.astype(np.int32))
+        self.array("with_missing", self.model.encoding.with_missing.astype(np.int32))
         if derived := self.model.columns.derived:
             kinds = [np.full(len(at.of), [*DERIVED].index(at.kind)) for at in derived]
             self.array("derived_kind", np.concatenate(kinds).astype(np.int32))
@@ -193,9 +194,10 @@ class TableSource(Source):
             "sorted": text.constants("int", "sorted", np.array(order)),
         }
 
-    def _recipe(self, group: ExportedGroup, nets: list[list[Layer]], title: str) -> Body:
+    def _recipe(self, group: Members, nets: list[list[Layer]], title: str) -> Body:
         """Add the function of one recipe, for its k-th member, and return its body."""
-        number, spec = self.model.groups.index(group), group.networks.spec
+        number = self.model.groups.index(group)
+        spec = self.model.networks[number].spec
         body = Body(self, "p", is_many=True, suffix=f"_{number}")
         inputs = spec.layer_sizes[0]
         body.buffers |= {"x": inputs, "p": spec.shapes[-1][1]}
@@ -212,7 +214,7 @@ class TableSource(Source):
         self.array(measured[-1], np.array([*layout.categories, layout.bins], np.int32))
         body.calls.append(f"encode(numbers, codes, {', '.join(measured)}, x);")
         body.network(stacked(nets), inputs)
-        scale = [] if group.target is None else constants("target", group.target)
+        scale = [] if group.scale is None else constants("target", group.scale)
         body.calls.append(f"decode({', '.join(['p', *scale, 'y'])});")
         member = {"of": f"{title} units", "suffix": f"_{number}", "real": "double", "more": ""}
         self.write(text.C["member"].format(body=body.text(), **member, **self.fields), self.dtype)
@@ -301,7 +303,7 @@ def write(
 def _made_up(model: ExportedTable) -> Table:
     """Return random rows like those of the fit, with some missing and unknown values."""
     rng = np.random.default_rng(0)
-    numbers = model.groups[0].encoding.numbers
+    numbers = model.encoding.numbers
     centre, factor = numbers.centre[0], numbers.factor[0]
     unit = np.divide(1.0, factor, out=np.zeros_like(factor), where=factor > 0)
     values = rng.normal(size=(c.ROWS, len(centre))) * np.minimum(unit, 1e300) + centre

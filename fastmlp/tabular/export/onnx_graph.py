@@ -18,8 +18,9 @@ from fastmlp._export.onnx import OPSET, Value, Values, check_size, label, made, 
 from fastmlp._export.onnx_nodes import Graph, Name, Names, mixture
 from fastmlp.tabular.conformal import Residuals
 from fastmlp.tabular.encoding import CLIP, PRECLIP, SHARED, CategoryInputs, middles
-from fastmlp.tabular.export.exported import ExportedGroup, ExportedTable
+from fastmlp.tabular.export.exported import ExportedTable
 from fastmlp.tabular.export.onnx_columns import ML, WIDE, Inputs
+from fastmlp.tabular.members import Members
 from fastmlp.tabular.temperature import SMALLEST
 
 ROOT = "table."
@@ -47,7 +48,7 @@ def _cast(g: Graph, x: Name, dtype: Any = None) -> Name:
 
 
 def _encoded(
-    g: Graph, model: ExportedTable, group: ExportedGroup, x: Name, categories: Sequence[Names]
+    g: Graph, model: ExportedTable, group: Members, x: Name, categories: Sequence[Names]
 ) -> Name:  # `categories` has the codes of each category column, and the inputs of known values
     """Return the inputs of all members, (members, rows, inputs), like ``Encoding.rows``."""
     layout = group.encoding.layout
@@ -56,8 +57,8 @@ def _encoded(
         wide = _wide(g)
         scaled, missing = _scaled(wide, group, x)
         parts[0] = _cast(g, scaled)
-        if len(model.with_missing):
-            flags = g.Gather(missing, model.with_missing, axis=2)
+        if len(group.encoding.with_missing):
+            flags = g.Gather(missing, group.encoding.with_missing, axis=2)
             parts[model.columns.n_numbers] = _cast(g, flags)
         if group.encoding.bins:
             parts[layout.bins] = _cast(g, _binned(wide, group, scaled, missing))
@@ -84,7 +85,7 @@ def _inputs_of(g: Graph, code: Name, column: CategoryInputs) -> Name:
     return g.Concat(one_hot, g.Gather(shared, code, axis=0), axis=1)
 
 
-def _scaled(g: Graph, group: ExportedGroup, x: Name) -> tuple[Name, Name]:
+def _scaled(g: Graph, group: Members, x: Name) -> tuple[Name, Name]:
     """Return scaled and clipped numbers, 0 where missing, and flags of missing values."""
     centre = g.constant(by_member(group.encoding.numbers.centre), "centre")
     factor = g.constant(by_member(group.encoding.numbers.factor), "factor")
@@ -95,7 +96,7 @@ def _scaled(g: Graph, group: ExportedGroup, x: Name) -> tuple[Name, Name]:
     return g.Div(near, g.Sqrt(g.Add(g.Mul(part, part), 1.0))), missing
 
 
-def _binned(g: Graph, group: ExportedGroup, scaled: Name, missing: Name) -> Name:
+def _binned(g: Graph, group: Members, scaled: Name, missing: Name) -> Name:
     """Return the piecewise linear inputs; 0 where missing."""
     edges = group.encoding.numbers.edges
     middle, half = (by_member(bins.reshape(len(bins), -1)) for bins in middles(edges))
@@ -108,13 +109,13 @@ def _binned(g: Graph, group: ExportedGroup, scaled: Name, missing: Name) -> Name
 # -------------------------------------------------------------------------------- decoding
 
 
-def _predicted(g: Graph, group: ExportedGroup, heads: Names, has_labels: bool) -> Names:
+def _predicted(g: Graph, group: Members, heads: Names, has_labels: bool) -> Names:
     """Return a group's prediction; see ``decode`` of targets and ``OutOfFold.joint``."""
     wide = [_cast(g, head, WIDE) for head in heads]
-    if group.target is not None:  # else probabilities are normalised at the end alone
+    if group.scale is not None:  # else probabilities are normalised at the end alone
         centre, factor, low, high = (
             g.constant(by_member(values), "target_" + name)
-            for name, values in group.target._asdict().items()
+            for name, values in group.scale._asdict().items()
         )
         wide[0] = g.Min(g.Max(g.Add(g.Mul(wide[0], factor), centre), low), high)
         wide[1:] = [g.Mul(g.Mul(variance, factor), factor) for variance in wide[1:]]
@@ -127,16 +128,17 @@ def _blended(g: Graph, model: ExportedTable, inputs: Inputs) -> Names:
     """Return the blended prediction, each part (rows, outputs), float64."""
     x, codes = inputs.numbers(g), inputs.codes(g)
     x = inputs.with_derived(_wide(g), x, codes)
-    pairs = zip(codes, model.categories, strict=True)
+    pairs = zip(codes, model.encoding.categories, strict=True)
     categories = [(code, _inputs_of(g, code, column)) for code, column in pairs]
     parts = []
-    for k, group in enumerate(model.groups):
+    of_groups = zip(model.groups, model.networks, model.shares, strict=True)
+    for k, (group, networks, share) in enumerate(of_groups):
         g.prefix = f"groups.{k}."
         wide = _wide(g)
         encoded = _encoded(g, model, group, x, categories)
-        heads = network(g, encoded, stacked(group.networks.nets))
+        heads = network(g, encoded, stacked(networks.nets))
         predicted = _predicted(wide, group, heads, model.labels is not None)
-        parts.append([wide.Mul(name, group.share) for name in predicted])
+        parts.append([wide.Mul(name, share) for name in predicted])
     g.prefix = ""
     return tuple(functools.reduce(g.Add, names) for names in zip(*parts, strict=True))
 
