@@ -83,8 +83,9 @@ class ScaledNetwork:
 
     engine: native_engine.Engine
 
-    def __init__(self, spec: Spec, scaling: Scaling | None = None, snapshot: Any = None) -> None:
-        self.spec, self.scaling, self._snapshot = spec, scaling, snapshot
+    def __init__(self, spec: Spec, scaling: Scaling | None = None) -> None:
+        self.spec, self.scaling = spec, scaling
+        self._snapshot: Any = None  # the parameters of a network that was set apart
         self.run: Any = None  # learning rate and optimizer between calls of partial_fit
         self.n_weights = spec.n_weights
         # Caches for the current parameters: "predictor" and "shown", and flags whether the user has

@@ -116,7 +116,6 @@ class LabelCalibration:
 
     def exported(self, outputs: Array, levels: Sequence[float]) -> Array:
         """Return the columns of an exported file, the probabilities."""
-        del levels
         return self.result(outputs)
 
 

@@ -13,7 +13,7 @@ from fastmlp.sklearn.parameters import Classifier, documented, store
 from fastmlp.tabular import inspection
 from fastmlp.tabular.calibration import LabelCalibration
 from fastmlp.tabular.columns import Array
-from fastmlp.tabular.estimator import BaseTabMLP, FitAttribute, check_rows_of_fit
+from fastmlp.tabular.estimator import BaseTabMLP, check_rows_of_fit
 from fastmlp.tabular.fitted_table import FittedTable
 from fastmlp.tabular.reading import with_target
 from fastmlp.tabular.tasks import LabelTask
@@ -190,14 +190,15 @@ class TabMLPClassifier(Classifier, BaseTabMLP):
         p = calibration.result(held_out.predictions)[:, k]
         return inspection.reliability(p, happened, held_out.weights, ax)
 
-    classes_ = FitAttribute(
-        lambda fitted: fitted.calibration.classes,  # type: ignore[union-attr]
-        "Classes, in the order of the columns of probabilities.",
-    )
-    temperature_ = FitAttribute(
-        lambda fitted: fitted.calibration.temperature,  # type: ignore[union-attr]
-        "Divisor of the logits, which calibrates the probabilities.",
-    )
+    @property
+    def classes_(self) -> Array:
+        """Classes, in the order of the columns of probabilities."""
+        return self._calibrated()[1].classes
+
+    @property
+    def temperature_(self) -> float:
+        """Divisor of the logits, which calibrates the probabilities."""
+        return self._calibrated()[1].temperature
 
     def _calibrated(self) -> tuple[FittedTable, LabelCalibration]:
         """Return the value of the last fit, and its calibration."""

@@ -76,11 +76,6 @@ def _of_outputs(context: Any) -> tuple[int]:
     return (_outputs(context),)
 
 
-def _residuals(**arrays: Any) -> tuple[Residuals, ...]:
-    outputs = zip(*arrays.values(), strict=True)
-    return tuple(Residuals(**dict(zip(arrays, output, strict=True))) for output in outputs)
-
-
 # The first axis of each array is the output.
 RESIDUALS = Object(
     {
@@ -93,7 +88,7 @@ RESIDUALS = Object(
         "spread": Tensor(_of_outputs, positive=True),
         "rms": Tensor(_of_outputs),
     },
-    _residuals,
+    lambda **arrays: tuple(map(Residuals, *arrays.values())),
     lambda residuals: {key: [getattr(r, key) for r in residuals] for key in vars(residuals[0])},
 )
 

@@ -155,10 +155,6 @@ def _values(types: NDArray[np.uint8], pieces: list[bytes]) -> list[Any]:
     return values
 
 
-def _last_name(context: Any) -> int:
-    return len(context["names"]) - 1
-
-
 FORM = Object(
     {
         "kind": Choice(forms.KINDS),
@@ -175,7 +171,8 @@ COLUMNS = Object(
         "named": Flag(),
         "numeric": Flag(),
         **dict.fromkeys(
-            ("numbers", "categories"), Counted(Tensor(length, PLACES, 0, _last_name, rising=True))
+            ("numbers", "categories"),
+            Counted(Tensor(length, PLACES, 0, lambda c: len(c["names"]) - 1, rising=True)),
         ),
         # All categories of all columns are one list; each column has the next ones of it.
         "sizes": Tensor(lambda context: context["categories"].shape, PLACES, 1, MOST_CODE),
@@ -381,7 +378,6 @@ TARGET = Object(
 
 
 def _blend(groups: list[tuple[Members, float]], target: Any, **fields: Any) -> Blend:
-    del fields
     for group, _ in groups:
         group.target = target
     return Blend([group for group, _ in groups], np.array([share for _, share in groups]))

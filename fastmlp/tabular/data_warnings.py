@@ -12,6 +12,7 @@ import numpy as np
 from fastmlp._core.user_warnings import warn
 from fastmlp.tabular.columns import MISSING, Columns, Table
 from fastmlp.tabular.encoding import SHARED
+from fastmlp.tabular.forms import is_number
 
 LOGGER = logging.getLogger("fastmlp")
 FEWEST_TEXTS = 21  # a category with fewer values gets no note: codes of groups look like numbers
@@ -44,18 +45,10 @@ def _index(table: Any) -> Any:
     return index if hasattr(index, "equals") and hasattr(index, "isin") else None
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
 def _like(pattern: str) -> Callable[[str], bool]:
     """Return a function that tells whether a text matches a pattern or is a plain number."""
     matches = re.compile(pattern).fullmatch
-    return lambda text: _is_number(text) or matches(text.strip()) is not None
+    return lambda text: is_number(text) or matches(text.strip()) is not None
 
 
 SIZES = "convert the column{rest} if their sizes matter"
@@ -71,7 +64,7 @@ DATE = "|".join(
 # Forms of text that suggest another dtype: name, test and remedy. The first form that nearly all
 # texts of a column have applies.
 FORMS: tuple[tuple[str, Callable[[str], object], str], ...] = (
-    ("numbers", _is_number, SIZES),
+    ("numbers", is_number, SIZES),
     ("numbers with %", _like(r"[-+]?\d+([.,]\d*)?\s*%"), f"take the % off, and {SIZES}"),
     (
         "numbers with commas",

@@ -17,6 +17,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
+from fastmlp._core.history import History
 from fastmlp._core.intervals import POSITIVE, check_count, check_flag
 from fastmlp._core.optional import axes
 from fastmlp._core.user_warnings import warn
@@ -26,7 +27,7 @@ from fastmlp._models import blockwise
 from fastmlp._training.arrow import ArrowBlocks
 from fastmlp.sklearn.parameters import Validated, training
 from fastmlp.tabular import inspection, page, reading, sources
-from fastmlp.tabular.columns import Array, Table
+from fastmlp.tabular.columns import Array, RowIndex, Table
 from fastmlp.tabular.conformal import levels_of
 from fastmlp.tabular.distilled import distilled
 from fastmlp.tabular.fitted_table import FittedTable
@@ -41,25 +42,6 @@ from fastmlp.tabular.updates import updated
 
 MAX_BARS = 20
 MAX_CELLS = 20_000  # largest table whose importance a report computes
-
-
-class FitAttribute:
-    """An attribute that a function reads from the value of the last fit; before, it is missing."""
-
-    def __init__(self, read: Callable[[FittedTable], Any], meaning: str) -> None:
-        self.read, self.name, self.__doc__ = read, "", meaning
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    def __get__(self, model: Any, owner: type | None = None) -> Any:
-        if model is None:
-            return self
-        if "_fitted" not in vars(model):
-            raise AttributeError(
-                f"{type(model).__name__!r} object has no attribute {self.name!r} before fit"
-            )
-        return self.read(model._fitted)
 
 
 class BaseTabMLP(Validated):
@@ -158,6 +140,7 @@ class BaseTabMLP(Validated):
 
     # ------------------------------------------------------------ fit
 
+    @training
     def fit(
         self,
         X: Any,
@@ -237,7 +220,8 @@ class BaseTabMLP(Validated):
             than 1,024 characters, for example; pickle can.
         """
         rows = TableChunk(X, y, sample_weight, groups, folds, time)
-        stopped = self._fit(X, rows, X_val, y_val)
+        parameters = self.get_params(deep=False)
+        self._fitted, stopped = fit(self._task, parameters, rows, X_val, y_val)
         if stopped:
             warn(
                 f"the fit has ended early because {stopped}: the model consists of the "
@@ -245,13 +229,6 @@ class BaseTabMLP(Validated):
                 ConvergenceWarning,
             )
         return self
-
-    @training
-    def _fit(self, X: Any, rows: TableChunk, X_val: Any, y_val: Any) -> str:
-        """Swap in the value of a fit; return the reason if the user ended it early."""
-        del X  # which the decorator checks
-        self._fitted, stopped = fit(self._task, self.get_params(deep=False), rows, X_val, y_val)
-        return stopped
 
     def partial_fit(
         self, X: Any, y: Any = None, sample_weight: Any = None, *, rate: float = 0.2
@@ -311,31 +288,48 @@ class BaseTabMLP(Validated):
 
     def _state(self) -> FittedTable:
         """Return the value of the last fit; raise NotFittedError without one."""
-        check_is_fitted(self)
+        if "_fitted" not in vars(self):
+            check_is_fitted(self)  # which raises scikit-learn's error
         return self._fitted
 
     def __sklearn_is_fitted__(self) -> bool:
         return "_fitted" in vars(self)
 
-    n_features_in_ = FitAttribute(
-        lambda fitted: len(fitted.columns.names), "Number of columns of X."
-    )
-    n_outputs_ = FitAttribute(
-        lambda fitted: fitted.calibration.outputs // max(1, len(fitted.target.loss.levels)),
-        "Number of columns of y, or of probabilities.",
-    )
-    rows_ = FitAttribute(
-        lambda fitted: fitted.out_of_fold.sampled, "Rows of the fit if it used a sample, or None."
-    )
-    history_ = FitAttribute(lambda fitted: fitted.facts.history, "History of the mean loss.")
-    best_epoch_ = FitAttribute(
-        lambda fitted: fitted.facts.best_epoch, "Selected epoch, counted from 1."
-    )
-    n_iter_ = FitAttribute(lambda fitted: fitted.facts.n_iter, "Number of epochs that were run.")
-    oof_prediction_ = FitAttribute(
-        lambda fitted: fitted.oof_prediction(),
-        "Predictions of the rows of the fit by networks that were not trained on them.",
-    )
+    @property
+    def n_features_in_(self) -> int:
+        """Number of columns of X."""
+        return len(self._state().columns.names)
+
+    @property
+    def n_outputs_(self) -> int:
+        """Number of columns of y, or of probabilities."""
+        fitted = self._state()
+        return fitted.calibration.outputs // max(1, len(fitted.target.loss.levels))
+
+    @property
+    def rows_(self) -> RowIndex | None:
+        """Rows of the fit if it used a sample, or None."""
+        return self._state().out_of_fold.sampled
+
+    @property
+    def history_(self) -> History:
+        """History of the mean loss."""
+        return self._state().facts.history
+
+    @property
+    def best_epoch_(self) -> int:
+        """Selected epoch, counted from 1."""
+        return self._state().facts.best_epoch
+
+    @property
+    def n_iter_(self) -> int:
+        """Number of epochs that were run."""
+        return self._state().facts.n_iter
+
+    @property
+    def oof_prediction_(self) -> Array:
+        """Predictions of the rows of the fit by networks that were not trained on them."""
+        return self._state().oof_prediction()
 
     @property
     def feature_names_in_(self) -> Array:

@@ -257,7 +257,7 @@ def of_text(count: Counter[Any]) -> Form | None:
     if kind != "number":
         is_clear = all(by_layout[other] == readable for other in layouts)
     else:
-        is_clear = len(readable) >= FEWEST_QUANTITIES and not all(map(_is_plain, readable))
+        is_clear = len(readable) >= FEWEST_QUANTITIES and not all(map(is_number, readable))
     if not is_clear:
         return None
     missing = tuple(text for text in texts if text not in readable)
@@ -282,7 +282,7 @@ def _readable(layout: str, texts: dict[str, int]) -> dict[str, Any]:
     return {} if too_many or len(texts) - len(readable) > MOST_MISSING else readable
 
 
-def _is_plain(text: str) -> bool:
+def is_number(text: str) -> bool:
     """Whether a text is a number as Python writes it: codes of groups look like this, too."""
     try:
         float(text)

@@ -23,14 +23,20 @@ Array = NDArray[Any]
 SMALLEST = 1e-7  # smallest probability or rate in a logarithm
 
 
+def _same(cost: float, unit: Array) -> float:
+    """Return the cost itself."""
+    return float(cost)
+
+
 @dataclass(frozen=True)
 class LossRow:
     """A loss of numbers; the cost takes y, means, variances (if predicted), unit, and the loss."""
 
     make: Callable[[Any], Loss]  # takes the level of the quantile, or several
     cost: Callable[[Array, Array, Array, Array, Loss], Array]
-    shown: Callable[[float, Array], float]  # takes a mean cost and the units; returns the metric
     metric: str
+    # Takes a mean cost and the units; returns the metric.
+    shown: Callable[[float, Array], float] = _same
     metric_of_several: str | None = None  # of outputs in their own units; None if it is the same
     rate: float = RATE["numbers"]
     averaging: float = AVERAGING["numbers"]
@@ -42,7 +48,6 @@ class LossRow:
 
 def _squared(y: Array, mean: Array, variance: Array, unit: Array, loss: Loss) -> Array:
     """Return squared errors."""
-    del variance, loss
     residual = np.asarray(mean / unit)
     np.subtract(y / unit, residual, out=residual)
     residual *= residual
@@ -51,7 +56,6 @@ def _squared(y: Array, mean: Array, variance: Array, unit: Array, loss: Loss) ->
 
 def _pinball(y: Array, mean: Array, variance: Array, unit: Array, loss: Loss) -> Array:
     """Return pinball losses of each level; the median has the level 0.5."""
-    del variance
     residual = y / unit - mean / unit
     level = np.array(loss.levels or [getattr(loss, "quantile", 0.5)])
     return np.maximum(level * residual, (level - 1) * residual)
@@ -59,7 +63,6 @@ def _pinball(y: Array, mean: Array, variance: Array, unit: Array, loss: Loss) ->
 
 def _poisson(y: Array, mean: Array, variance: Array, unit: Array, loss: Loss) -> Array:
     """Return negative log-likelihoods of rates, without the constant."""
-    del variance, loss
     rate = np.maximum(mean, SMALLEST * np.minimum(unit, 1.0))
     return np.asarray(rate - y * np.log(rate))
 
@@ -80,46 +83,36 @@ def _unscaled(cost: float, unit: Array) -> float:
     return float(cost + 0.5 * np.log(2 * np.pi) + np.log(unit).mean())
 
 
-def _same(cost: float, unit: Array) -> float:
-    """Return the cost itself."""
-    del unit
-    return float(cost)
-
-
 LOSSES = {
     "squared_error": LossRow(
         lambda level: losses.SquaredError(),
         _squared,
-        _root,
         metric="root mean squared error",
+        shown=_root,
         metric_of_several="root mean squared error, in deviations of y",
         is_square=True,
     ),
     "absolute_error": LossRow(
         lambda level: losses.AbsoluteError(),
         _pinball,
-        _same,
         metric="half the mean absolute error, in deviations of y",
         is_robust=True,
     ),
     "quantile": LossRow(
         lambda level: losses.Quantile(quantile=level),
         _pinball,
-        _same,
         metric="pinball loss, in deviations of y",
         is_robust=True,
     ),
     "quantiles": LossRow(
         lambda levels: losses.Quantiles(check_levels("quantile", levels)),
         _pinball,
-        _same,
         metric="pinball loss, in deviations of y, mean over levels",
         is_robust=True,
     ),
     "poisson": LossRow(
         lambda level: losses.PoissonNLL(),
         _poisson,
-        _same,
         metric="poisson loss",
         hopeless=np.inf,
         lowest=0.0,
@@ -127,8 +120,8 @@ LOSSES = {
     "gaussian": LossRow(
         lambda level: losses.GaussianNLL(),
         _gaussian,
-        _unscaled,
         metric="negative log-likelihood",
+        shown=_unscaled,
         metric_of_several="negative log-likelihood, mean over outputs",
         rate=RATE["gaussian"],
         averaging=AVERAGING["gaussian"],

@@ -409,15 +409,10 @@ def merged(
     scored = ScoredRows(np.arange(len(whole)), target, unequal, of_rows, times)
     calibration, more = calibrated(first.task, scored, result)
     held_out = HeldOut(result.out_of_fold, out, unequal)
+    of_fit = first.columns, first.feature_names, result, calibration, held_out
     fitted = assembled(
-        *(
-            model.get_params(deep=False),
-            first.columns,
-            first.feature_names,
-            result,
-            calibration,
-            held_out,
-        ),
+        model.get_params(deep=False),
+        *of_fit,
         rows=(table, target),
         n=n,
         seconds={"training": seconds},

@@ -214,24 +214,24 @@ class RowPredictor:
                     "example frame.iloc[0]; predict takes tables"
                 )
             check_frame(row)
-            own, series = columns_of(row)
-            values = [series(k)[0] for k in range(len(own))]
+            names, series = columns_of(row)
+            values = [series(k)[0] for k in range(len(names))]
             if self._names is None:
                 return values
-            row = dict(zip(own, values, strict=True))
+            row = dict(zip(names, values, strict=True))
         if not hasattr(row, "items"):
             return list(row)
         if hasattr(row, "iloc") and self._names is None:
             return list(row.to_numpy())
         by_name = {str(name): value for name, value in row.items()}
-        names = self._names or ()
-        if not names or not by_name.keys() >= set(names):
+        expected = self._names or ()
+        if not expected or not by_name.keys() >= set(expected):
             raise ValueError(
                 f"the row has values of {', '.join(by_name)} but of "
-                f"{', '.join(names) or 'columns without names'} are expected: pass those of a row "
-                "of the fit, or a list in its order"
+                f"{', '.join(expected) or 'columns without names'} are expected: pass those of a "
+                "row of the fit, or a list in its order"
             )
-        return [by_name[name] for name in names]
+        return [by_name[name] for name in expected]
 
 
 def _size(z: Array, tangents: Array, floor: float) -> float:

@@ -208,7 +208,7 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
         """Return the value of the last fit, and a function from its outputs to quantiles."""
         fitted, calibration = self._calibrated()
         checked, of_fit = levels_of(levels), fitted.target.loss.levels
-        places = [k for level in checked for k, own in enumerate(of_fit) if isclose(level, own)]
+        places = [k for level in checked for k, other in enumerate(of_fit) if isclose(level, other)]
         if of_fit and len(places) < len(checked):
             raise ValueError(
                 f"quantiles of the levels {checked} are asked for but this fit has {list(of_fit)}: "

@@ -8,7 +8,6 @@ that it is nearly uniform over all rows where time is too short for them.
 from __future__ import annotations
 
 import contextlib
-import functools
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -37,6 +36,10 @@ class Block:
     rows: RowIndex  # their numbers in the batch as it was read
     keys: NDArray[np.float64]
 
+    def place(self, k: int) -> str:
+        """Return the words for the place of row k."""
+        return self.part.place(int(self.rows[k]))
+
     def below(self, key: float) -> Block:
         """Return the rows with smaller keys."""
         below = np.flatnonzero(self.keys < key)
@@ -61,7 +64,7 @@ class SourceSample:
     def batches(self) -> Iterator[Batch]:
         """Yield record batches, names of columns, and words for a place, as the source does."""
         for block in self.blocks:
-            yield block.part._replace(place=functools.partial(_place, block))
+            yield block.part._replace(place=block.place)
 
     @property
     def numbers(self) -> RowIndex:
@@ -77,9 +80,6 @@ class SourceSample:
         """Return a uniform sample of ``count`` of the rows whose weight is not 0."""
         keys = np.sort(np.concatenate([block.keys for block in self.blocks]))
         key = min(keys[count], WITHOUT_WEIGHT) if count < len(keys) else WITHOUT_WEIGHT
-        return self._below(key)
-
-    def _below(self, key: float) -> SourceSample:
         blocks = [block.below(key) for block in self.blocks]
         return replace(self, blocks=[block for block in blocks if len(block.rows)])
 
@@ -139,8 +139,3 @@ def _without_views(batch: Any) -> Any:
         for column in batch.columns
     ]
     return type(batch).from_arrays(columns, names=batch.schema.names)
-
-
-def _place(block: Block, k: int) -> str:
-    """Return the words for the place of row k of a block."""
-    return block.part.place(int(block.rows[k]))

@@ -36,7 +36,6 @@ class FixedNumbers(RegressorMixin, _FixedPredictions):
 
     def predict(self, X: Any) -> Array:
         """Return the numbers."""
-        del X
         return np.asarray(self.prediction)
 
 
@@ -47,7 +46,6 @@ class FixedClasses(ClassifierMixin, _FixedPredictions):
 
     def predict_proba(self, X: Any) -> Array:
         """Return the probabilities."""
-        del X
         return np.asarray(self.prediction)
 
     def predict(self, X: Any) -> Array:

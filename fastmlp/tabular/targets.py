@@ -129,7 +129,6 @@ class NumericTarget:
 
     def calibrated(self, prediction: Array, weights: Array | None) -> Array:
         """Return out-of-fold predictions as they are: the calibration of numbers adds intervals."""
-        del weights
         return prediction
 
     def costs(self, prediction: Array, rows: Any = slice(None)) -> Array:
@@ -175,10 +174,10 @@ def check_present(y: Array, where: str = "") -> None:
         )
 
 
-def check_some(y: Array, name: str = "y") -> Array:
+def check_some(y: Array) -> Array:
     """Return targets; raise ValueError if all are missing."""
     if np.all(y != y):
-        raise ValueError(f"{name} is NaN alone but some targets are expected: pass other rows")
+        raise ValueError("y is NaN alone but some targets are expected: pass other rows")
     return y
 
 
@@ -243,7 +242,6 @@ class ClassTarget:
 
     def scale(self, learn: Sequence[RowIndex], weights: Array | None) -> TargetScale | None:
         """Return the factors that divide weights of classes out of probabilities; None if none."""
-        del weights
         if self.class_weights is None:
             return None
         factor = np.tile(self.class_weights.min() / self.class_weights, (len(learn), 1))
@@ -255,7 +253,6 @@ class ClassTarget:
 
     def encode(self, scale: TargetScale | None, member: int) -> Array:
         """Return the classes as int32, the same for all members."""
-        del scale, member
         return self.y.astype(np.int32)
 
     def decode(self, scale: TargetScale | None, z: Array, members: Any = EVERY_MEMBER) -> Array:
@@ -303,12 +300,10 @@ class MultiLabelTarget(ClassTarget):
 
     def encode(self, scale: TargetScale | None, member: int) -> Array:
         """Return the smoothed labels, the same for all members."""
-        del scale, member
         return (self.y * (1 - self.smoothing) + self.smoothing / 2).astype(np.float32)
 
     def decode(self, scale: TargetScale | None, z: Array, members: Any = EVERY_MEMBER) -> Array:
         """Return probabilities, (..., labels)."""
-        del scale, members
         return z.astype(np.float64)
 
     def costs(self, prediction: Array, rows: Any = slice(None)) -> Array:

@@ -83,7 +83,6 @@ class NumberTask:
         self, y: Array, weights: Array | None = None, in_scores: Array | None = None
     ) -> NumericTarget:
         """Return the target of the networks."""
-        del in_scores
         check_present(y, "in rows with a weight above 0")
         return NumericTarget(y, self.parameters["loss"], self.parameters["quantile"], weights)
 
@@ -96,12 +95,10 @@ class NumberTask:
 
     def score_weights(self, sample_weight: Array | None, weights: Array | None) -> Array | None:
         """Return the weights of rows in scores, from the user's and those in training."""
-        del sample_weight
         return weights
 
     def weighting(self, in_scores: Array | None, sample_weight: Any) -> str:
         """Return words for a report about the weights of rows in scores."""
-        del sample_weight
         return "" if in_scores is None else " (weighted by sample_weight)"
 
     @staticmethod

@@ -20,7 +20,6 @@ import fastmlp.tabular
 from fastmlp._engine import kernels, native_engine
 from fastmlp._export import c_derivatives, c_source, c_text, onnx_nodes
 from fastmlp._network import activations, losses, optimizers
-from fastmlp.tabular.estimator import FitAttribute
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -253,9 +252,6 @@ def public():
     return found
 
 
-PROPERTIES = (property, FitAttribute)
-
-
 def methods():
     """Return the public methods and properties of the public classes, those of our bases too."""
     found = {}
@@ -263,7 +259,7 @@ def methods():
         if inspect.isclass(thing):
             ours = [each for each in inspect.getmro(thing) if each.__module__.startswith("fastmlp")]
             for key, value in {k: v for each in ours[::-1] for k, v in vars(each).items()}.items():
-                documented = inspect.isfunction(value) or isinstance(value, PROPERTIES)
+                documented = inspect.isfunction(value) or isinstance(value, property)
                 if documented and not key.startswith("_"):
                     found[f"{name}.{key}"] = value
     return found
