@@ -297,7 +297,7 @@ def trained(
     made = train(model._task, parameters, rows, columns=plan.columns)
     read, result, scored = made.reading, made.result, made.reading.data.scored
     used = read.used[scored.rows]
-    places = used if read.sampled is None else read.sampled[used]
+    places = used if read.rows.sampled is None else read.rows.sampled[used]
     alone, groups = places < n, None
     if rows.groups is not None:
         numbers = folds.numbered(rows.groups)
@@ -311,9 +311,9 @@ def trained(
         recipe.held_out = nothing
     return Part(
         n,
-        read.task,
-        read.data.columns,
-        read.feature_names,
+        read.rows.task,
+        read.rows.columns,
+        read.rows.feature_names,
         replace(result, out_of_fold=nothing, division=replace(result.division, learn=[], out=[])),
         read.data.table.take(scored.rows[sample]),
         scored.target.y[sample],

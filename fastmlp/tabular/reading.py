@@ -62,21 +62,6 @@ class TableChunk(NamedTuple):
         return np.flatnonzero(np.full(len(self.X), True) if weight is None else weight != 0)
 
 
-@dataclass(frozen=True, eq=False)
-class Reading:
-    """The rows of a fit, and the task that their targets make."""
-
-    task: Any
-    feature_names: Array | None  # of a frame whose names are all text
-    table: Table
-    y: Array  # checked labels or numbers
-    sampled: Array | None  # the rows among those that were passed; None if they are all
-    used: Array  # the rows with a weight above 0
-    data: FitRows  # those rows
-    plan: TablePlan
-    validation: tuple[Table, Array] | None  # rows that only score; see `other_rows`
-
-
 class Rows(NamedTuple):
     """Rows as they were read, before those without a weight are left out."""
 
@@ -91,76 +76,6 @@ class Rows(NamedTuple):
     times: Array | None
     sampled: Array | None
     plan: TablePlan
-
-
-def read(
-    task_class: Any,
-    parameters: Mapping[str, Any],
-    rows: TableChunk,
-    budget: Budget,
-    seed: Array,
-    columns: Columns | None = None,
-    X_val: Any = None,
-    y_val: Any = None,
-) -> Reading:
-    """Read a table or a source, and other rows; ``task_class`` is a class of `tasks`.
-
-    The columns are measured on these rows, unless those of a larger table are passed, whose fit has
-    warned of suspicious ones.
-    """
-    reader = Reader(task_class, parameters, budget, np.random.default_rng([*seed, 1]))
-    _check_one_way(parameters, rows)
-    if isinstance(rows.X, ArrowBlocks):
-        for name, value in rows._replace(X=None, time=None)._asdict().items():
-            if value is not None:
-                raise TypeError(
-                    f"{name} is given beside a source, which has its own targets and weights: "
-                    f"leave {name} out, or pass a table in memory"
-                )
-        whole = reader.source(rows.X)
-        if rows.time is not None:
-            whole = whole._replace(times=_times_in(whole, rows.time))
-    else:
-        X, y = with_target(rows.X, rows.y)
-        rows = rows._replace(X=X, y=y)
-        whole = reader.table(rows, columns)
-    of_fit = layout_of(whole.columns, whole.feature_names, task_class.estimator)
-    names = "X_val and y_val"
-    validation = other_rows(whole.task, whole.columns, of_fit, X_val, y_val, names)
-    if parameters["validation"] is not None:
-        whole, validation = _with_validation(whole, validation, rows), None
-    task, table, y, plan = whole.task, whole.table, whole.y, whole.plan
-    groups, pairs = whole.groups, whole.folds
-    used, weights, in_scores = used_rows(task, y, whole.sample_weight)
-    target = task.target(y[used], weights, in_scores)
-    target.weighting = task.weighting(in_scores, whole.sample_weight)
-    part = table if len(used) == len(table) else table.take(used)
-    copies = None
-    if pairs is not None and len(used) < len(table):
-        pairs = folds.of_rows(pairs, used, len(table))
-    if groups is not None:
-        groups = groups[used]
-    elif pairs is None and whole.times is None:
-        copies, notes = folds.copied(part, target.y)
-        plan.notes[:0] = notes
-    if columns is None:
-        task_class.warn_of(parameters)
-    plan.notes += data_warnings.check_columns(whole.columns, part, warns=columns is None)
-    data = FitRows(
-        whole.columns,
-        part,
-        target,
-        weights=weights,
-        groups=groups,
-        copies=copies,
-        total_rows=plan.total_rows,
-        memory=plan.memory,
-        score_weights=in_scores,
-        folds=pairs,
-        times=None if whole.times is None else whole.times[used],
-        signs=monotone.signs_of(parameters["monotone"], whole.columns, target),
-    )
-    return Reading(task, whole.feature_names, table, y, whole.sampled, used, data, plan, validation)
 
 
 def _check_one_way(parameters: Mapping[str, Any], rows: TableChunk) -> None:
@@ -206,6 +121,16 @@ def _with_validation(whole: Rows, validation: tuple[Table, Array] | None, rows: 
     )
 
 
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """The rows of a fit."""
+
+    rows: Rows
+    used: Array  # the places of those with a weight above 0
+    data: FitRows  # those rows
+    validation: tuple[Table, Array] | None  # rows that only score; see `other_rows`
+
+
 @dataclass(frozen=True)
 class Reader:
     """Reads as many rows of a fit as its budget allows; ``task_class`` is a class of `tasks`."""
@@ -214,6 +139,69 @@ class Reader:
     parameters: Mapping[str, Any]
     budget: Budget
     rng: np.random.Generator
+
+    def read(self, chunk: TableChunk, columns: Columns | None, X_val: Any, y_val: Any) -> Reading:
+        """Read a table or a source, and other rows.
+
+        The columns are measured on these rows, unless those of a larger table are passed, whose fit
+        has warned of suspicious ones.
+        """
+        _check_one_way(self.parameters, chunk)
+        if isinstance(chunk.X, ArrowBlocks):
+            for name, value in chunk._replace(X=None, time=None)._asdict().items():
+                if value is not None:
+                    raise TypeError(
+                        f"{name} is given beside a source, which has its own targets and weights: "
+                        f"leave {name} out, or pass a table in memory"
+                    )
+            rows = self.source(chunk.X)
+            if chunk.time is not None:
+                rows = rows._replace(times=_times_in(rows, chunk.time))
+        else:
+            X, y = with_target(chunk.X, chunk.y)
+            chunk = chunk._replace(X=X, y=y)
+            rows = self.table(chunk, columns)
+        of_fit = layout_of(rows.columns, rows.feature_names, self.task_class.estimator)
+        names = "X_val and y_val"
+        validation = other_rows(rows.task, rows.columns, of_fit, X_val, y_val, names)
+        if self.parameters["validation"] is not None:
+            rows, validation = _with_validation(rows, validation, chunk), None
+        if columns is None:
+            self.task_class.warn_of(self.parameters)
+        used, data = self._rows_of_fit(rows, warns=columns is None)
+        return Reading(rows, used, data, validation)
+
+    def _rows_of_fit(self, rows: Rows, warns: bool) -> tuple[Array, FitRows]:
+        """Return the places of rows with a weight, and these rows; add notes to the plan."""
+        task, table, plan, groups, pairs = rows.task, rows.table, rows.plan, rows.groups, rows.folds
+        used, weights, in_scores = used_rows(task, rows.y, rows.sample_weight)
+        target = task.target(rows.y[used], weights, in_scores)
+        target.weighting = task.weighting(in_scores, rows.sample_weight)
+        part = table if len(used) == len(table) else table.take(used)
+        copies = None
+        if pairs is not None and len(used) < len(table):
+            pairs = folds.of_rows(pairs, used, len(table))
+        if groups is not None:
+            groups = groups[used]
+        elif pairs is None and rows.times is None:
+            copies, notes = folds.copied(part, target.y)
+            plan.notes[:0] = notes
+        plan.notes += data_warnings.check_columns(rows.columns, part, warns)
+        data = FitRows(
+            rows.columns,
+            part,
+            target,
+            weights=weights,
+            groups=groups,
+            copies=copies,
+            total_rows=plan.total_rows,
+            memory=plan.memory,
+            score_weights=in_scores,
+            folds=pairs,
+            times=None if rows.times is None else rows.times[used],
+            signs=monotone.signs_of(self.parameters["monotone"], rows.columns, target),
+        )
+        return used, data
 
     def table(self, rows: TableChunk, of_larger: Columns | None) -> Rows:
         """Read a table in memory, or a sample of its rows."""

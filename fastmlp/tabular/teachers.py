@@ -139,10 +139,10 @@ def distill(
     trained = train(model._task, parameters, chunk)
     read, seconds = trained.reading, trained.seconds
     with timed(seconds, "distillation"):
-        places = read.used if read.sampled is None else read.sampled[read.used]
+        places = read.used if read.rows.sampled is None else read.rows.sampled[read.used]
         weights = None if sample_weight is None else np.asarray(sample_weight)[places]
-        outputs = getattr(read.task, "outputs", 0)  # of numbers
-        truth = means_of(read.y, outputs) if outputs else read.y
+        outputs = getattr(read.rows.task, "outputs", 0)  # of numbers
+        truth = means_of(read.rows.y, outputs) if outputs else read.rows.y
         rows = TableChunk(take_rows(X, places), truth[read.used], weights)
         count = count or min(LESSON, LESSON_OF_ROW * len(places))
         lessons = Lessons(teacher, rows, trained, count, np.random.default_rng(seed))
@@ -186,7 +186,7 @@ class Lessons:
     rng: np.random.Generator
 
     def __post_init__(self) -> None:
-        self.data, self.task = self.trained.reading.data, self.trained.reading.task
+        self.data, self.task = self.trained.reading.data, self.trained.reading.rows.task
         self.weight = 1.0  # of the teacher's labels
         self.columns = self.rows.X.shape[1]
         self.mixtures = min(self.mixtures, LESSON_CELLS // self.columns)

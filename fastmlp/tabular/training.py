@@ -16,7 +16,7 @@ from sklearn.utils import check_random_state
 
 from fastmlp._engine.thread_count import of_jobs
 from fastmlp._validation.check import callbacks
-from fastmlp.tabular import blend, monotone, periods, reading
+from fastmlp.tabular import blend, monotone, periods
 from fastmlp.tabular.blend import BlendResult
 from fastmlp.tabular.budget import Budget, bytes_of
 from fastmlp.tabular.calibration import Calibration
@@ -29,7 +29,7 @@ from fastmlp.tabular.members import INTERRUPTED, FitOptions
 from fastmlp.tabular.parameters import check
 from fastmlp.tabular.presets import PRESETS, adapted
 from fastmlp.tabular.progress import show_result
-from fastmlp.tabular.reading import Reading, TableChunk
+from fastmlp.tabular.reading import Reader, Reading, TableChunk
 from fastmlp.tabular.report import Report, timed
 from fastmlp.tabular.targets import weighed, with_rows
 
@@ -48,13 +48,13 @@ class Trained:
 
 
 def fit(
-    task_class: Any, parameters: Mapping[str, Any], rows: TableChunk, X_val: Any, y_val: Any
+    task_class: Any, parameters: Mapping[str, Any], chunk: TableChunk, X_val: Any, y_val: Any
 ) -> tuple[FittedTable, str]:
     """Fit a table; ``task_class`` is a class of `tasks`.
 
     Return also the reason if the user ended the fit early, else an empty text.
     """
-    trained = train(task_class, parameters, rows, X_val, y_val)
+    trained = train(task_class, parameters, chunk, X_val, y_val)
     result, seconds = trained.result, trained.seconds
     with timed(seconds, "calibration"):
         try:
@@ -68,7 +68,7 @@ def fit(
         _, target, weights, *_ = trained.reading.data.scored
         predictions = fitted.calibration.scored(result.out_of_fold)
         show_result(target.metric, target.shown(mean_cost(target, predictions, weights)))
-    name = rows.y if isinstance(rows.y, str) else getattr(rows.y, "name", None)
+    name = chunk.y if isinstance(chunk.y, str) else getattr(chunk.y, "name", None)
     if isinstance(name, str) and name:
         fitted = replace(fitted, target_name=name)
     return fitted, result.stopped
@@ -77,7 +77,7 @@ def fit(
 def train(
     task_class: Any,
     parameters: Mapping[str, Any],
-    rows: TableChunk,
+    chunk: TableChunk,
     X_val: Any = None,
     y_val: Any = None,
     columns: Columns | None = None,
@@ -100,42 +100,40 @@ def train(
     n_threads, is_limited = of_jobs(parameters["n_jobs"]), parameters["max_memory"] is not None
     memory = bytes_of(parameters["max_memory"])
     budget = Budget(preset, deadline, n_threads, memory, is_limited)
+    reader = Reader(task_class, parameters, budget, np.random.default_rng([*seed, 1]))
     with timed(seconds, "reading"):
-        of_rows = budget, seed, columns, X_val, y_val
-        read = reading.read(task_class, parameters, rows, *of_rows)
-    data = read.data
-    recipes = blend.recipes_of(read.plan.preset, deadline is not None, data)
-    warn_if_unsavable(data.columns, getattr(read.task, "classes", None), recipes)
-    scorer = read.task.scorer(read.y[read.used[data.scored.rows]], data.scored.weights)
+        read = reader.read(chunk, columns, X_val, y_val)
+    data, task, plan = read.data, read.rows.task, read.rows.plan
+    recipes = blend.recipes_of(plan.preset, deadline is not None, data)
+    warn_if_unsavable(data.columns, getattr(task, "classes", None), recipes)
+    scorer = task.scorer(read.rows.y[read.used[data.scored.rows]], data.scored.weights)
     rng, verbose = np.random.default_rng(seed), bool(parameters["verbose"])
-    options = FitOptions(
-        read.plan.preset, rng, deadline, scorer, n_threads, callbacks=called, verbose=verbose
-    )
+    options = FitOptions(plan.preset, rng, deadline, scorer, n_threads, called, verbose)
     with timed(seconds, "training"):
         result = blend.fit(data, options)
-        result.notes.extend(read.plan.notes)
+        result.notes.extend(plan.notes)
     return Trained(budget, read, result, scorer, seconds)
 
 
 def fitted_table(parameters: Mapping[str, Any], trained: Trained, with_scores: bool) -> FittedTable:
     """Return the fitted table: calibrated, and with a report of the fit."""
     read, result = trained.reading, trained.result
-    data, table, used = read.data, read.table, read.used
-    scored = used[data.scored.rows]
-    calibration, more = calibrated(read.task, data.scored, result)
+    rows, data, used = read.rows, read.data, read.used
+    table, scored = rows.table, used[data.scored.rows]
+    calibration, more = calibrated(rows.task, data.scored, result)
     if with_scores:
         more |= _scores(parameters, trained, calibration)
     weights = None
     if data.scored.weights is not None or len(scored) < len(table):
         weights = np.zeros(len(table))
         weights[scored] = 1.0 if data.scored.weights is None else data.scored.weights
-    out = [used[rows] for rows in result.division.out]
+    out = [used[part] for part in result.division.out]
     predictions = _of_all_rows(result, table, scored)
     learned = np.setdiff1d(used, scored) if len(scored) < len(used) else None
-    held_out = HeldOut(predictions, out, weights, read.sampled, learned)
+    held_out = HeldOut(predictions, out, weights, rows.sampled, learned)
     return assembled(
-        *(parameters, data.columns, read.feature_names, result, calibration, held_out),
-        rows=(table, with_rows(data.target, read.task.read(read.y))),
+        *(parameters, rows.columns, rows.feature_names, result, calibration, held_out),
+        rows=(table, with_rows(data.target, rows.task.read(rows.y))),
         n=len(table),
         seconds=trained.seconds,
         more=more,
@@ -205,7 +203,7 @@ def _scores(
     parameters: Mapping[str, Any], trained: Trained, calibration: Calibration
 ) -> dict[str, str]:
     """Return lines for the report: the score by ``scoring``, and those on validation rows."""
-    scoring, task, result = parameters["scoring"], trained.reading.task, trained.result
+    scoring, task, result = parameters["scoring"], trained.reading.rows.task, trained.result
     name, more = str(getattr(scoring, "__name__", scoring)), {}
     if trained.scorer is not None:
         more["scoring"] = f"{name} {trained.scorer(result.out_of_fold):.4g}, out of fold"
