@@ -31,7 +31,7 @@ from fastmlp.tabular.epoch_selection import BestEpochSelector, OutOfFold
 from fastmlp.tabular.folds import FitRows, Splits
 from fastmlp.tabular.presets import Preset, Recipe, batch_of, epochs_of
 from fastmlp.tabular.progress import Clock
-from fastmlp.tabular.rows import EncodedRows, joint
+from fastmlp.tabular.rows import joint
 from fastmlp.tabular.targets import TargetScale
 
 Array = NDArray[Any]
@@ -229,20 +229,97 @@ def seconds_of_epoch(
     return pace_of(history, tried_rows, tried_members, n_threads) * work
 
 
+def frozen(ensemble: Ensemble) -> Ensemble:
+    """Return the networks without the optimizer's state and the buffers of training."""
+    for member in ensemble:
+        member._progress = None
+    frozen = Ensemble([member._frozen() for member in ensemble])
+    frozen._history = ensemble.history
+    return frozen
+
+
+@dataclass(eq=False)
+class Learners:
+    """New members of one recipe, and the rows that each learns from."""
+
+    recipe: Recipe
+    data: FitRows
+    learn: Sequence[RowIndex]
+    request: FitOptions
+
+    def __post_init__(self) -> None:
+        recipe, data, learn = self.recipe, self.data, self.learn
+        table, columns, target = data.table, data.columns, data.target
+        missing = with_missing(columns, table)
+        encoding = Encoding.of(table, columns, learn, missing, recipe.bins)
+        self.inputs = [encoding.rows(table, member) for member in range(len(learn))]
+        scale, width = target.scale(learn, data.weights), self.inputs[0].shape[1]
+        ensemble = untrained(recipe, width, target, self.request.rng, len(learn))
+        if recipe.embedding:
+            for member in ensemble.members:
+                embedding.begin(member, encoding.columns)
+        if data.signs is not None:
+            directions = encoding.directions(data.signs)
+            for member in ensemble.members:
+                monotone.constrain(member, directions, target.directions)
+        self.members = Members(ensemble, encoding, scale, target)
+
+    def fit(self, epochs: int, callbacks: Sequence[Any], **schedule: Any) -> None:
+        """Train members; dropout and decay fall during the steps of the rate."""
+        recipe, data, members = self.recipe, self.data, self.members
+        cycles = self.request.preset.cycles
+        rate = presets.Cycles(data.target.rate * recipe.rate, cycles=cycles, **schedule)
+        optimizer: Optimizer = Adam(learning_rate=rate, beta_2=presets.BETA_2)
+        if recipe.decay:
+            decay = presets.FlatCosine(recipe.decay, rate.n_steps)
+            optimizer = AdamW(learning_rate=rate, beta_2=presets.BETA_2, weight_decay=decay)
+        dropout = presets.FlatCosine(recipe.dropout, rate.n_steps) if recipe.dropout else None
+        members.ensemble.fit(
+            self.inputs,
+            [data.target.encode(members.scale, member) for member in range(len(self.learn))],
+            rows=self.learn,
+            epochs=epochs,
+            batch_size=batch_of(max(map(len, self.learn))),
+            optimizer=optimizer,
+            dropout=dropout,
+            groups=GROUPS,
+            sample_weight=data.weights,
+            callbacks=callbacks,
+            n_threads=self.request.n_threads,
+        )
+
+    def selector(self, division: Splits, clock: Clock) -> BestEpochSelector:
+        """Return the callback that evaluates held-out rows, for a small share of the time."""
+        preset, out, scored = self.request.preset, division.out, self.data.scored
+        # Of an epoch, in predictions of a row.
+        work = presets.TRAINING_WORK * sum(map(len, division.learn))
+        return BestEpochSelector(
+            [x[rows] for x, rows in zip(self.inputs, out, strict=True)],
+            [scored.places(rows) for rows in out],
+            self.members.scale,
+            scored.target,
+            scored.weights,
+            self.request.scorer,
+            clock,
+            hopeless=self.data.target.hopeless if self.recipe.share == 1 else math.inf,
+            cycles=preset.cycles,
+            measures=bool(preset.trial_folds),
+            every=int(sum(map(len, out)) / (presets.EVALUATION_SHARE * work)),
+        )
+
+
 def train(
     recipe: Recipe, data: FitRows, division: Splits, request: FitOptions, epoch: float = 0.0
 ) -> TrainingResult:
     """Train the members of one recipe; ``epoch`` is its estimated time if the time is limited."""
-    table, target, learn = data.table, data.target, division.learn
-    members, inputs = _untrained_members(recipe, data, learn, request.rng)
-    after = presets.TIME_AFTER[target.kind] * min(1.0, 2 * MAX_TAIL_ROWS / len(table))
+    learn, n = division.learn, len(data.table)
+    learners, stopped = Learners(recipe, data, learn, request), ""
+    members, epochs = learners.members, epochs_of(request.preset, recipe, n)
+    after = presets.TIME_AFTER[data.target.kind] * min(1.0, 2 * MAX_TAIL_ROWS / n)
     clock = Clock(request.deadline, epoch=epoch, after=after)
-    selector = _selector(recipe, data, division, request, inputs, members.scale, clock)
-    epochs, stopped = epochs_of(request.preset, recipe, len(table)), ""
-    rate = presets.Cycles(target.rate * recipe.rate, clock=clock, cycles=request.preset.cycles)
-    callbacks = [selector, *request.callbacks]
+    selector = learners.selector(division, clock)
     try:
-        _fit(members, inputs, data, learn, epochs, rate, recipe, request.n_threads, callbacks)
+        learners.fit(epochs, [selector, *request.callbacks], clock=clock)
     except KeyboardInterrupt:
         if not selector.restored:
             raise
@@ -270,102 +347,10 @@ def trained_again(
     result: TrainingResult, data: FitRows, count: int, request: FitOptions
 ) -> TrainingResult:
     """Train ``count`` new networks of a recipe on all rows, up to the epoch that was best."""
-    recipe, learn = result.recipe, [np.arange(len(data.table))] * count
-    members, inputs = _untrained_members(recipe, data, learn, request.rng)
-    steps = result.epoch * math.ceil(len(data.table) / batch_of(len(data.table)))
-    planned = round(steps / result.share)
-    rate = presets.Cycles(data.target.rate * recipe.rate, planned, cycles=request.preset.cycles)
-    options = result.epoch, rate, recipe, request.n_threads, request.callbacks
-    _fit(members, inputs, data, learn, *options)
-    stopped = members.ensemble.history.stop_reason
+    n = len(data.table)
+    learners = Learners(result.recipe, data, [np.arange(n)] * count, request)
+    planned = round(result.epoch * math.ceil(n / batch_of(n)) / result.share)
+    learners.fit(result.epoch, request.callbacks, n_steps=planned)
+    members, stopped = learners.members, learners.members.ensemble.history.stop_reason
     members.ensemble = frozen(members.ensemble)
     return replace(result, members=members, stopped=stopped)
-
-
-def _untrained_members(
-    recipe: Recipe, data: FitRows, learn: Sequence[RowIndex], rng: np.random.Generator
-) -> tuple[Members, list[EncodedRows]]:
-    """Return new members that learn from these rows, and the inputs of each."""
-    table, target = data.table, data.target
-    encoding = Encoding.of(
-        table, data.columns, learn, with_missing(data.columns, table), recipe.bins
-    )
-    inputs = [encoding.rows(table, member) for member in range(len(learn))]
-    scale = target.scale(learn, data.weights)
-    ensemble = untrained(recipe, inputs[0].shape[1], target, rng, len(learn))
-    if recipe.embedding:
-        for member in ensemble.members:
-            embedding.begin(member, encoding.columns)
-    if data.signs is not None:
-        directions = encoding.directions(data.signs)
-        for member in ensemble.members:
-            monotone.constrain(member, directions, target.directions)
-    return Members(ensemble, encoding, scale, target), inputs
-
-
-def _fit(
-    members: Members,
-    inputs: Sequence[EncodedRows],
-    data: FitRows,
-    learn: Sequence[RowIndex],
-    epochs: int,
-    rate: presets.Cycles,
-    recipe: Recipe,
-    n_threads: int | None,
-    callbacks: Sequence[Any],
-) -> None:
-    """Train members; dropout and decay fall during the steps of the rate."""
-    optimizer: Optimizer = Adam(learning_rate=rate, beta_2=presets.BETA_2)
-    if recipe.decay:
-        decay = presets.FlatCosine(recipe.decay, rate.n_steps)
-        optimizer = AdamW(learning_rate=rate, beta_2=presets.BETA_2, weight_decay=decay)
-    members.ensemble.fit(
-        inputs,
-        [data.target.encode(members.scale, member) for member in range(len(learn))],
-        rows=learn,
-        epochs=epochs,
-        batch_size=batch_of(max(map(len, learn))),
-        optimizer=optimizer,
-        dropout=presets.FlatCosine(recipe.dropout, rate.n_steps) if recipe.dropout else None,
-        groups=GROUPS,
-        sample_weight=data.weights,
-        callbacks=callbacks,
-        n_threads=n_threads,
-    )
-
-
-def frozen(ensemble: Ensemble) -> Ensemble:
-    """Return the networks without the optimizer's state and the buffers of training."""
-    for member in ensemble:
-        member._progress = None
-    frozen = Ensemble([member._frozen() for member in ensemble])
-    frozen._history = ensemble.history
-    return frozen
-
-
-def _selector(
-    recipe: Recipe,
-    data: FitRows,
-    division: Splits,
-    request: FitOptions,
-    inputs: Sequence[EncodedRows],
-    scale: TargetScale | None,
-    clock: Clock,
-) -> BestEpochSelector:
-    """Return the callback that evaluates held-out rows, for a small share of the time."""
-    preset, out, scored = request.preset, division.out, data.scored
-    # Of an epoch, in predictions of a row.
-    work = presets.TRAINING_WORK * sum(map(len, division.learn))
-    return BestEpochSelector(
-        [x[rows] for x, rows in zip(inputs, out, strict=True)],
-        [scored.places(rows) for rows in out],
-        scale,
-        scored.target,
-        scored.weights,
-        request.scorer,
-        clock,
-        hopeless=data.target.hopeless if recipe.share == 1 else math.inf,
-        cycles=preset.cycles,
-        measures=bool(preset.trial_folds),
-        every=int(sum(map(len, out)) / (presets.EVALUATION_SHARE * work)),
-    )

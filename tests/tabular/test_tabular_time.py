@@ -111,13 +111,13 @@ def test_future_rows_permuted_change_no_earlier_prediction(make, y, weighted):
 
 @pytest.mark.parametrize("shown", [["2026-12-01", "2026-12-16"]])
 def test_networks_are_trained_again_on_all_rows(shown, monkeypatch, tmp_path):
-    learned, fit = [], members._fit
+    learned, fit = [], members.Learners.fit
 
-    def spied(made, inputs, data, learn, epochs, *others):
-        learned.append((epochs, [len(rows) for rows in learn]))
-        return fit(made, inputs, data, learn, epochs, *others)
+    def spied(learners, epochs, *callbacks, **schedule):
+        learned.append((epochs, [len(rows) for rows in learners.learn]))
+        fit(learners, epochs, *callbacks, **schedule)
 
-    monkeypatch.setattr(members, "_fit", spied)
+    monkeypatch.setattr(members.Learners, "fit", spied)
     model = regressor(epochs=30).fit(X, Y, time=DAYS)
     assert learned == [(30, [30, 40, 50] * 2), (model.best_epoch_, [N] * 6)]
     away = (model.oof_prediction_ - Y)[PLACE >= 30]
