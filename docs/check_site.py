@@ -10,12 +10,12 @@ says so. Links to other servers are not followed: they are checked for their for
 from __future__ import annotations
 
 import functools
-import html
 import html.parser
 import http.server
 import itertools
 import json
 import os
+import queue
 import re
 import shutil
 import subprocess
@@ -36,10 +36,11 @@ ALIKE = ("reference/names/", "adr/")  # pages of which there are many
 REPOSITORY = os.environ.get("FASTMLP_REPOSITORY", "https://github.com/fastmlp/fastmlp").rstrip("/")
 SOURCES = f"{REPOSITORY}/blob/HEAD/"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
-OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=600000")
+OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0")
+LONGEST_VISIT = 900  # seconds of a browser
 
-# Loads each page in a frame of each width, and writes what is wrong into the document.
-HARNESS = """<!doctype html><meta charset="utf-8"><pre id="found"></pre><script>
+# Loads each page in a frame of each width, and sends what is wrong to the server.
+HARNESS = """<!doctype html><meta charset="utf-8"><script>
 const visits = VISITS, searches = SEARCHES, theme = THEME, axe = AXE, found = [];
 const frame = document.createElement("iframe");
 frame.style.cssText = "border: 0; height: 900px";
@@ -85,8 +86,7 @@ async function search(words, wanted) {
     found.push(`the browser does not show the ${theme} theme`);
   for (const visit of visits) await look(...visit);
   for (const [words, wanted] of Object.entries(searches)) await search(words, wanted);
-  document.getElementById("found").textContent = JSON.stringify(found);
-  document.title = "done";
+  fetch("/found", { method: "POST", body: JSON.stringify(found) });
 })();
 </script>"""
 
@@ -167,9 +167,10 @@ def wrong_files(site: Path) -> list[str]:
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
-    """Serves the site, and the page that looks at it."""
+    """Serves the site, and the page that looks at it and sends what it found."""
 
     harness = b""
+    found: queue.Queue[list[str]] = queue.Queue()
 
     def do_GET(self) -> None:
         """Answer a request."""
@@ -180,6 +181,12 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(self.harness)
         return None
+
+    def do_POST(self) -> None:
+        """Take what the page found."""
+        self.found.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(204)
+        self.end_headers()
 
     def log_message(self, *arguments: Any) -> None:
         """Print nothing for each request."""
@@ -193,20 +200,21 @@ class Server(http.server.ThreadingHTTPServer):
 
 
 def told_by_browser(site: Path, browser: str, harness: str, *options: str) -> list[str]:
-    """Return the list that a page writes into its element `found`; the site is served beside it."""
-    Quiet.harness = harness.encode()
+    """Return the list that a page sends to "/found"; the site is served beside it."""
+    Quiet.harness, Quiet.found = harness.encode(), queue.Queue()
     handler = functools.partial(Quiet, directory=str(site))
     with Server(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_address[1]}/harness"
-        command = [browser, *OPTIONS, *options, "--dump-dom", address]
-        run = subprocess.run(command, capture_output=True, text=True, timeout=900, check=True)
-        server.shutdown()
-    result = re.search(r'<pre id="found">(.*?)</pre>', run.stdout, re.DOTALL)
-    if result is None or not result[1]:
-        return ["the browser did not come to an end"]
-    found: list[str] = json.loads(html.unescape(result[1]))
-    return found
+        run = subprocess.Popen([browser, *OPTIONS, *options, address], stderr=subprocess.DEVNULL)
+        try:
+            return Quiet.found.get(timeout=LONGEST_VISIT)
+        except queue.Empty:
+            return ["the browser did not come to an end"]
+        finally:
+            run.terminate()
+            run.wait()
+            server.shutdown()
 
 
 def visits_of(site: Path, theme: str) -> list[tuple[str, int, bool]]:

@@ -79,17 +79,18 @@ export function settingsIn(address) {
   if (!(values.data in DATA)) values.data = SCENES[scene].data;
   const points = (asked.get("own") ?? "").split("_").map(point => point.split("~").map(Number))
     .filter(point => point.length === 3 && point.every(Number.isFinite) && [0, 1].includes(point[2])).slice(0, MOST_POINTS);
-  return { scene, values, points, seed: Math.min(Math.max(1, Math.floor(Number(asked.get("seed"))) || 1), 1e9) };
+  const whole = name => Math.min(Math.max(1, Math.floor(Number(asked.get(name))) || 1), 1e9);
+  return { scene, values, points, seed: whole("seed"), sample: whole("sample") };
 }
 
 // The address of settings, from which `settingsIn` reads them.
-export function addressOf(scene, fields, points, seed) {
+export function addressOf({ scene, points, seed, sample }, fields) {
   const asked = new URLSearchParams({ scene });
   for (const [name, value] of Object.entries(SCENES[scene]))
     if (fields[name] && fields[name].value !== String(value)) asked.set(name, fields[name].value);
   if (fields.data.value === "own" && points.length)
     asked.set("own", points.slice(0, MOST_POINTS).map(([x, y, label]) => `${x.toFixed(2)}~${y.toFixed(2)}~${label}`).join("_"));
-  if (seed !== 1) asked.set("seed", seed);
+  for (const [name, value] of Object.entries({ seed, sample })) if (value !== 1) asked.set(name, value);
   return `#${asked}`;
 }
 

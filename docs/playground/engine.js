@@ -49,7 +49,7 @@ class Engine {
 
   // sizes: inputs, hidden layers, outputs of the last layer; activations and dropout: of the hidden layers; loss and
   // optimizer: names of the library's kernels; hyper: the four numbers of the optimizer; seed: of dropout, a BigInt.
-  make(sizes, { activations, loss, optimizer, hyper, batch, l2 = 0, dropout = activations.map(() => 0), seed = 0n }) {
+  make(sizes, { activations, loss, optimizer, hyper, batch, l1 = 0, l2 = 0, dropout = activations.map(() => 0), seed = 0n }) {
     const layers = sizes.length - 1;
     const isSize = size => Number.isInteger(size) && size >= 1 && size <= MOST.neurons;
     if (layers < 1 || layers > MOST.layers || !sizes.every(isSize))
@@ -58,7 +58,8 @@ class Engine {
       throw new RangeError(`${layers} layers: give ${layers - 1} activations, and as many dropouts`);
     if (!(Number.isInteger(batch) && batch >= 1 && batch <= MOST.rows))
       throw new RangeError(`batch ${batch}: use a whole number from 1 to ${MOST.rows}`);
-    if (!(l2 >= 0 && l2 < 1e30)) throw new RangeError(`l2 ${l2}: use a number of at least 0`);
+    for (const [name, penalty] of Object.entries({ l1, l2 }))
+      if (!(penalty >= 0 && penalty < 1e30)) throw new RangeError(`${name} ${penalty}: use a number of at least 0`);
     if (!dropout.every(share => share >= 0 && share < 1))
       throw new RangeError(`dropout ${dropout}: use numbers from 0 to below 1`);
     const outputs = sizes.at(-1);
@@ -67,7 +68,7 @@ class Engine {
     this.call("make", layers, Int32Array.from(sizes),
       Int32Array.from(activations, name => this.row(ACTIVATIONS, name)),
       this.row(LOSSES, loss), NUMBERS[loss] ?? 0, width, this.row(OPTIMIZERS, optimizer),
-      Float64Array.from(hyper), l2, Float64Array.from(dropout), batch, seed);
+      Float64Array.from(hyper), l1, l2, Float64Array.from(dropout), batch, seed);
     Object.assign(this, { sizes, batch, width });
   }
 

@@ -1,12 +1,11 @@
 // The drawings of the playground.
+import { EDGE, GRID, LINE, MOST_NODES, NODE_GRID } from "./grids.js";
+
 const COLORS = [ // orange and blue, then further classes; they differ for the color-blind too
   [230, 126, 34], [31, 119, 200], [0, 158, 115], [204, 121, 167], [140, 110, 20], [120, 120, 120],
 ];
-const GRID = 60; // cells of the map on each side
-const MOST_NODES = 10; // drawn of a layer
 const NODE = 26; // pixels of the picture of a neuron
 const MOST_NUMBERS = 15; // edges of a network that has room for numbers
-const MOST_LOSSES = 1000; // drawn, evenly chosen from all
 
 const color = (kind, alpha = 1) => `rgb(${COLORS[kind % COLORS.length].join(" ")} / ${alpha})`;
 const ink = name => getComputedStyle(document.documentElement).getPropertyValue(name);
@@ -37,23 +36,8 @@ function stroke(pen, points, style, width) {
   pen.stroke();
 }
 
-// A place in the canvas from coordinates between -1 and 1, and the way back.
-const place = (canvas, value) => (value / 1.15 + 1) * canvas.width / 2;
-export const valueAt = (share) => (2 * share - 1) * 1.15;
-
-// The inputs, between -1.15 and 1.15, at which the map and the curve show the network.
-export const MAP = Float32Array.from({ length: 2 * GRID * GRID }, (_, k) => {
-  const cell = k >> 1;
-  return k % 2 ? -valueAt((Math.floor(cell / GRID) + 0.5) / GRID) : valueAt((cell % GRID + 0.5) / GRID);
-});
-export const LINE = Float32Array.from({ length: 181 }, (_, k) => valueAt(k / 180));
-// The same for the small pictures of neurons.
-const NODE_GRID = 14;
-export const SMALL_MAP = Float32Array.from({ length: 2 * NODE_GRID ** 2 }, (_, k) => {
-  const cell = k >> 1;
-  return k % 2 ? -valueAt((Math.floor(cell / NODE_GRID) + 0.5) / NODE_GRID) : valueAt((cell % NODE_GRID + 0.5) / NODE_GRID);
-});
-export const SMALL_LINE = Float32Array.from({ length: NODE_GRID }, (_, k) => valueAt(k / (NODE_GRID - 1)));
+// A place in the canvas from coordinates between -1 and 1.
+const place = (canvas, value) => (value / EDGE + 1) * canvas.width / 2;
 
 const squares = side => Object.assign(document.createElement("canvas"), { width: side, height: side });
 const SMALL = squares(GRID), TINY = squares(NODE_GRID); // a pixel for each cell
@@ -71,19 +55,32 @@ function drawAxes(canvas, pen, names) {
   pen.textAlign = "start";
 }
 
-// A point of the data: filled if it is an example, a ring if it is new; its color is its class, or the size of its number.
-function drawPoint(pen, x, y, radius, target, { hasNumbers, isNew }) {
-  const kind = hasNumbers ? +(target > 0) : target, alpha = hasNumbers ? 0.25 + 0.75 * Math.min(1, Math.abs(target)) : 1;
-  dot(pen, x, y, radius, isNew ? "transparent" : color(kind, alpha), isNew ? color(kind, alpha) : radius < 3 || hasNumbers ? "transparent" : "#fff");
+// The points of a set in the plane of two inputs, or of one input and the target: filled if they are examples, rings if
+// they are new. The color is the class, or the size of the number.
+function drawSet(canvas, pen, { x, t, isNew, hasNumbers }, inputs, radius) {
+  const styleOf = inputs === 1 ? () => [1, 0.5] : hasNumbers ? target => [+(target > 0), 0.25 + 0.75 * Math.min(1, Math.abs(target))] : target => [target, 1];
+  const border = hasNumbers || radius < 3 ? "transparent" : "#fff";
+  t.forEach((target, k) => {
+    const [left, top] = inputs === 1 ? [x[k], target] : [x[2 * k], x[2 * k + 1]], style = color(...styleOf(target));
+    dot(pen, place(canvas, left), place(canvas, -top), radius, isNew ? "transparent" : style, isNew ? style : border);
+  });
 }
 
 // The rows of a data set, as a small picture.
-export function drawData(canvas, { x, t }, inputs, hasNumbers) {
-  const pen = clean(canvas);
-  t.forEach((target, k) => {
-    const [left, top] = inputs === 1 ? [x[k], target] : [x[2 * k], x[2 * k + 1]];
-    drawPoint(pen, place(canvas, left), place(canvas, -top), 1.5, inputs === 1 ? 1 : target, { hasNumbers: inputs === 2 && hasNumbers });
-  });
+export function drawData(canvas, rows, inputs, hasNumbers) {
+  drawSet(canvas, clean(canvas), { ...rows, hasNumbers }, inputs, 1.5);
+}
+
+// Sets of points in a large picture. They are kept as a picture of their own, since what is behind them changes more often.
+const POINTS = squares(360);
+let kept = [];
+function drawSets(canvas, pen, sets, inputs) {
+  if (sets.length !== kept.length || sets.some(({ x }, k) => x !== kept[k])) {
+    const layer = clean(POINTS);
+    for (const set of sets) drawSet(POINTS, layer, set, inputs, inputs === 1 ? 3 : 4);
+    kept = sets.map(({ x }) => x);
+  }
+  pen.drawImage(POINTS, 0, 0, canvas.width, canvas.height);
 }
 
 // Cells in the color of their kind, as dark as they are strong (0 to 1), and sets of points; `cursor` is a place for
@@ -96,8 +93,7 @@ export function drawMap(canvas, cells, sets, cursor) {
   SMALL.getContext("2d").putImageData(pixels, 0, 0);
   pen.imageSmoothingEnabled = false;
   pen.drawImage(SMALL, 0, 0, canvas.width, canvas.height);
-  for (const set of sets) set.t.forEach((target, k) =>
-    drawPoint(pen, place(canvas, set.x[2 * k]), place(canvas, -set.x[2 * k + 1]), 4, target, set));
+  drawSets(canvas, pen, sets, 2);
   if (sets.some(({ t }) => t.length)) drawAxes(canvas, pen, ["x1", "x2"]);
   if (cursor) {
     pen.strokeStyle = ink("--text");
@@ -116,8 +112,7 @@ export function drawCurve(canvas, values, deviations, sets) {
     pen.fillStyle = color(0, 0.25);
     pen.fill();
   }
-  for (const { x, t, isNew } of sets) t.forEach((target, k) =>
-    dot(pen, place(canvas, x[k]), place(canvas, -target), 3, isNew ? "transparent" : color(1, 0.5), isNew ? color(1, 0.5) : "transparent"));
+  drawSets(canvas, pen, sets, 1);
   stroke(pen, Array.from(values, at), color(0), 3);
   if (sets.some(({ t }) => t.length)) drawAxes(canvas, pen, ["x", "y"]);
 }
@@ -132,21 +127,29 @@ function placesOf(canvas, sizes) {
   return { shown, at };
 }
 
-// The weight whose line, or the bias whose neuron, is nearest to a place: its layer, 1 for a bias, and its place.
+// The neuron whose picture is at a place, its layer (0: the inputs) and number; null if there is none.
+export function neuronAt(canvas, sizes, x, y) {
+  const { shown, at } = placesOf(canvas, sizes);
+  for (let layer = 0; layer < sizes.length; layer++)
+    for (let k = 0; k < shown[layer]; k++) {
+      const [left, top] = at(layer, k);
+      if (Math.max(Math.abs(x - left), Math.abs(y - top)) <= NODE / 2) return [layer, k];
+    }
+  return null;
+}
+
+// The weight whose line is nearest to a place: its distance, and its layer, 0 as the tensor, and its place there.
 export function nearestWeight(canvas, sizes, x, y) {
   const { shown, at } = placesOf(canvas, sizes);
-  let best = "", least = Infinity;
-  const offer = (distance, value) => { if (distance < least) [least, best] = [distance, value]; };
+  let best = [Infinity, ""];
   for (let layer = 0; layer + 1 < sizes.length; layer++)
-    for (let o = 0; o < shown[layer + 1]; o++) {
-      const [x2, y2] = at(layer + 1, o);
-      offer(Math.hypot(x - x2, y - y2) - NODE / 2, `${layer} 1 ${o}`);
+    for (let o = 0; o < shown[layer + 1]; o++)
       for (let i = 0; i < shown[layer]; i++) {
-        const [x1, y1] = at(layer, i), squared = (x2 - x1) ** 2 + (y2 - y1) ** 2;
+        const [x1, y1] = at(layer, i), [x2, y2] = at(layer + 1, o), squared = (x2 - x1) ** 2 + (y2 - y1) ** 2;
         const share = Math.min(1, Math.max(0, ((x - x1) * (x2 - x1) + (y - y1) * (y2 - y1)) / squared));
-        offer(Math.hypot(x - x1 - share * (x2 - x1), y - y1 - share * (y2 - y1)), `${layer} 0 ${i * sizes[layer + 1] + o}`);
+        const distance = Math.hypot(x - x1 - share * (x2 - x1), y - y1 - share * (y2 - y1));
+        if (distance < best[0]) best = [distance, `${layer} 0 ${i * sizes[layer + 1] + o}`];
       }
-    }
   return best;
 }
 
@@ -170,7 +173,7 @@ function drawNeuron(pen, [x, y], values, isCurve) {
 }
 
 // Neurons as pictures of what they compute, weights as lines. `numbers` has a text for each weight of a small network,
-// or is null; `neurons` has of each layer its size and its values by rows.
+// or is null; `neurons` has for each layer the values of its drawn neurons.
 export function drawNetwork(canvas, sizes, weights, numbers, neurons, isCurve) {
   const pen = clean(canvas), { shown, at } = placesOf(canvas, sizes);
   const edges = weights.flatMap((W, layer) => {
@@ -185,9 +188,7 @@ export function drawNetwork(canvas, sizes, weights, numbers, neurons, isCurve) {
     stroke(pen, [from, to], color(+(w > 0), 0.15 + 0.85 * share), 0.5 + 4 * share);
   }
   sizes.forEach((size, layer) => {
-    const [width, values] = neurons[layer];
-    for (let k = 0; k < shown[layer]; k++)
-      drawNeuron(pen, at(layer, k), Float32Array.from({ length: values.length / width }, (_, row) => values[row * width + k]), isCurve);
+    neurons[layer].forEach((values, k) => drawNeuron(pen, at(layer, k), values, isCurve));
     pen.fillStyle = ink("--text");
     if (size > MOST_NODES) pen.fillText(`${MOST_NODES} of ${size}`, at(layer, 0)[0] - 22, canvas.height - 6);
   });
@@ -208,12 +209,10 @@ export function drawNetwork(canvas, sizes, weights, numbers, neurons, isCurve) {
   pen.textAlign = "start";
 }
 
-// The losses of all epochs, [on the points, on new points], on a logarithmic scale if all are above 0.
+// The losses of epochs, [on the points, on new points], on a logarithmic scale if all are above 0.
 export function drawLosses(canvas, losses) {
   const pen = clean(canvas);
-  const stride = Math.ceil(losses.length / MOST_LOSSES);
-  const shown = losses.filter((_, k) => k % stride === 0);
-  const found = shown.flat().filter(Number.isFinite);
+  const found = losses.flat().filter(Number.isFinite);
   if (!found.length) return;
   const isLog = found.every(loss => loss > 0);
   const scaled = loss => isLog ? Math.log10(loss) : loss;
@@ -227,7 +226,7 @@ export function drawLosses(canvas, losses) {
     stroke(pen, [[38, y(tick)], [canvas.width, y(tick)]], ink("--line"), 1);
   }
   for (const [which, kind] of [[1, 0], [0, 1]]) {
-    const points = shown.map((pair, k) => [42 + (canvas.width - 46) * k / Math.max(shown.length - 1, 1), pair[which]]);
+    const points = losses.map((pair, k) => [42 + (canvas.width - 46) * k / Math.max(losses.length - 1, 1), pair[which]]);
     stroke(pen, points.filter(([, loss]) => Number.isFinite(loss)).map(([x, loss]) => [x, y(scaled(loss))]), color(kind), 2);
   }
 }

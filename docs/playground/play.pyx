@@ -215,7 +215,7 @@ cdef public int32_t play_row(int32_t table, const char* name) noexcept nogil:
 
 cdef public void play_make(int32_t n, const int32_t* sizes, const int32_t* activations, int32_t loss,
                            double loss_parameter, int32_t targets_width, int32_t optimizer,
-                           const double* hyper, double l2, const double* dropout, int32_t batch,
+                           const double* hyper, double l1, double l2, const double* dropout, int32_t batch,
                            uint64_t seed) noexcept nogil:
     """Make a network of n layers; activations and dropout are those of the hidden layers."""
     global JOB
@@ -233,7 +233,8 @@ cdef public void play_make(int32_t n, const int32_t* sizes, const int32_t* activ
     memcpy(TASK.hyper, hyper, sizeof(TASK.hyper))
     TASK.slots[0], TASK.slots[1] = take_reals(N_PARAMETERS), take_reals(N_PARAMETERS)
     TASK.groups, TASK.n_groups, TASK.group_of = GROUPS, TENSORS, GROUP_OF
-    TASK.rates, TASK.dropout, TASK.l2, TASK.seed = RATES, DROPOUT, l2, seed
+    TASK.rates, TASK.dropout, TASK.seed = RATES, DROPOUT, seed
+    TASK.l1, TASK.l2, TASK.stores = l1, l2, l1 > 0
     JOB = EpochJob(&KERNELS, &TASK, &CONTEXT, &REPORT, take_reals(N_PARAMETERS), N_PARAMETERS, NULL, 0)
     start_optimizer()
 

@@ -44,9 +44,9 @@ export const DATA = {
     const x = 2 * draw() - 1, y = 2 * draw() - 1;
     return [x, y, 0.5 * (x + y)];
   } },
-  hills: { title: "hill and valley", inputs: 2, hasNumbers: true, row: draw => {
-    const x = 2 * draw() - 1, y = 2 * draw() - 1, hill = (a, b) => Math.exp(-4 * ((x - a) ** 2 + (y - b) ** 2));
-    return [x, y, hill(0.4, 0.4) - hill(-0.4, -0.4)];
+  hills: { title: "hills and valleys", inputs: 2, hasNumbers: true, row: draw => {
+    const x = 2 * draw() - 1, y = 2 * draw() - 1, hill = (a, b) => Math.exp(-12 * ((x - a) ** 2 + (y - b) ** 2));
+    return [x, y, [-0.65, 0, 0.65].reduce((sum, a, k) => sum + sign(k) * (hill(a, -0.4) - hill(a, 0.4)), 0)];
   } },
   own: { title: "own points", inputs: 2, row: null },
 };
@@ -84,7 +84,8 @@ export function rowsOf(name, noise, points, n, seed = 7) {
 }
 
 const small = {
-  points: 256, noise: 0, features: "", layers: "8", activation: "tanh", optimizer: "adam", rate: 0.02, batch: 32, l2: 0, dropout: 0,
+  points: 256, tests: 256, noise: 0, features: "", layers: "8", activation: "tanh", optimizer: "adam", rate: 0.02, batch: 32,
+  l1: 0, l2: 0, dropout: 0, speed: "usual",
 };
 const regression = { ...small, loss: "squared_error", data: "curve" };
 const classes = { ...small, loss: "binary_cross_entropy", data: "xor" };

@@ -1,120 +1,110 @@
-// The results of the page: pictures, numbers, and what they show.
-import { drawCurve, drawLosses, drawMap, drawNetwork, LINE, MAP, short, SMALL_LINE, SMALL_MAP } from "./pictures.js";
-import { featured } from "./scenes.js";
-
-const MOST_SHOWN = 10; // neurons of a layer that can be chosen
-
-export const element = id => document.getElementById(id);
-export const say = text => { element("message").textContent = text; };
-// The network, its data, and the state of the training; `model` is a saved model that is drawn instead, or null.
-export const state = { points: [], cursor: null, seed: 0, running: false, rows: null, sizes: null, losses: [], model: null };
-
-const isClasses = () => /cross_entropy/.test(state.loss);
-const isCurve = () => state.inputs === 1;
-const outputs = () => state.loss === "gaussian_nll" ? state.sizes.at(-1) / 2 : state.sizes.at(-1);
-
-// Offer the predictions, and each neuron of the hidden layers, to be shown.
-export function offerViews() {
-  const names = isClasses() ? ["probability of class"] : ["prediction"];
-  const many = isClasses() && outputs() > 1 && !isCurve() ? [["most probable class", "output all"]] : [];
-  const views = [...many, ...Array.from({ length: outputs() }, (_, k) => {
-    const label = isClasses() ? ` ${outputs() > 1 ? k : 1}` : outputs() > 1 ? ` ${k + 1}` : "";
-    return [names[0] + label, `output ${k}`];
-  })];
-  state.sizes.slice(1, -1).forEach((size, layer) => {
-    for (let k = 0; k < Math.min(size, MOST_SHOWN); k++) views.push([`neuron ${k + 1} of layer ${layer + 1}`, `${layer} ${k}`]);
-  });
-  const before = element("view").value;
-  element("view").replaceChildren(...views.map(([title, value]) => new Option(title, value)));
-  if (views.some(([, value]) => value === before)) element("view").value = before;
-  offerWeights();
-}
+// What the page shows of a network: pictures, numbers, and the choices of what they show.
+import { MOST_NODES } from "./grids.js";
+import { drawCurve, drawLosses, drawMap, drawNetwork, short } from "./pictures.js";
 
 const MOST_CHOICES = 2000; // weights and biases that can be chosen by hand
 
-// Offer the weights and biases; the value is layer, 1 for biases, and the place in the tensor.
-function offerWeights() {
-  const { sizes } = state;
-  const before = element("edge").value, choices = [];
+export const element = id => document.getElementById(id);
+export const say = text => { element("message").textContent = text; };
+
+// Of a network: its title, sizes, loss, inputs (1 or 2), names of the features, whether targets are numbers (hasNumbers),
+// points (rows, and fresh ones that are not trained on), and the ranges of the inputs of a saved model, else null.
+const isClasses = ({ loss }) => /cross_entropy/.test(loss);
+const isCurve = ({ inputs }) => inputs === 1;
+const outputs = ({ loss, sizes }) => loss === "gaussian_nll" ? sizes.at(-1) / 2 : sizes.at(-1);
+
+const fill = (select, choices) => {
+  const before = select.value;
+  select.replaceChildren(...choices.map(([title, value]) => new Option(title, value)));
+  if (choices.some(([, value]) => value === before)) select.value = before;
+};
+
+// Offer to show the predictions, and each drawn neuron of the hidden layers; and each weight and bias to be changed.
+export function offerViews(network) {
+  const { sizes } = network, count = outputs(network);
+  const name = isClasses(network) ? "probability of class" : "prediction";
+  const many = isClasses(network) && count > 1 && !isCurve(network) ? [["most probable class", "output all"]] : [];
+  const views = [...many, ...Array.from({ length: count }, (_, k) => {
+    const label = isClasses(network) ? ` ${count > 1 ? k : 1}` : count > 1 ? ` ${k + 1}` : "";
+    return [name + label, `output ${k}`];
+  })];
+  sizes.slice(1, -1).forEach((size, layer) => {
+    for (let k = 0; k < Math.min(size, MOST_NODES); k++) views.push([`neuron ${k + 1} of layer ${layer + 1}`, `${layer} ${k}`]);
+  });
+  fill(element("view"), views);
+  fill(element("edge"), weightsOf(network));
+}
+
+// The weights and biases of a network; the value is layer, 1 for biases, and the place in the tensor.
+function weightsOf({ sizes, names }) {
+  const choices = [];
   for (let layer = 0; layer + 1 < sizes.length && choices.length < MOST_CHOICES; layer++) {
     const to = layer + 2 < sizes.length ? `layer ${layer + 1}` : "the output";
     for (let o = 0; o < sizes[layer + 1]; o++) {
       for (let i = 0; i < sizes[layer]; i++)
-        choices.push([`${layer ? `neuron ${i + 1}` : state.names[i]} to neuron ${o + 1} of ${to}`, `${layer} 0 ${i * sizes[layer + 1] + o}`]);
+        choices.push([`${layer ? `neuron ${i + 1}` : names[i]} to neuron ${o + 1} of ${to}`, `${layer} 0 ${i * sizes[layer + 1] + o}`]);
       choices.push([`bias of neuron ${o + 1} of ${to}`, `${layer} 1 ${o}`]);
     }
   }
-  element("edge").replaceChildren(...choices.slice(0, MOST_CHOICES).map(([title, value]) => new Option(title, value)));
-  choose(before);
+  return choices.slice(0, MOST_CHOICES);
 }
 
-// Choose a weight or bias, if there is one.
-export function choose(value) {
-  const { options } = element("edge");
-  if ([...options].some(option => option.value === value)) element("edge").value = value;
+// The number at a place of the tensors, written as `weightsOf` writes it.
+export function weightAt({ tensors }, place) {
+  const [layer, tensor, at] = place.split(" ").map(Number);
+  return tensors[layer][tensor][at];
 }
 
-// Inputs of the picture, from -1.15 to 1.15, in the ranges of a saved model.
-function inRanges(x) {
-  if (!state.model) return featured(x, state.inputs, state.features);
-  const { ranges } = state.model;
-  return x.map((value, k) => {
-    const [low, high] = ranges[k % ranges.length];
-    return (low + high + value * (high - low)) / 2;
-  });
+// What the large picture shows, as `Trainer.look` takes it: the chosen view, or the neuron under the pointer.
+export function viewOf(network, hovered) {
+  const [from, which] = (hovered ?? element("view").value).split(" "), last = network.sizes.length - 2, count = outputs(network);
+  const layer = from === "output" ? last : Number(from);
+  const first = which === "all" ? 0 : Number(which);
+  const columns = which === "all" ? [...Array(count).keys()] : count < network.sizes.at(-1) && layer === last ? [first, count + first] : [first];
+  return { layer, columns, ranges: network.ranges, isOutput: layer === last, isAll: which === "all" };
+}
+
+function showValues(network, picture, view, cursor) {
+  const values = picture.values[0];
+  const [low, high] = [Math.min(...values), Math.max(...values)];
+  const draws = isCurve(network) ? showCurve : showMap;
+  element("legend").textContent = draws(network, { ...view, values, low, high, columns: picture.values }, cursor);
+  element("map").setAttribute("aria-label", `${network.title}: ${element("legend").textContent}`);
 }
 
 // The sets of points to be drawn: the examples, and new ones if the visitor wants them.
-function drawn() {
-  const fresh = element("fresh").checked && state.fresh ? [{ ...state.fresh, isNew: true }] : [];
-  return [state.rows, ...fresh].map(rows => ({ ...rows, x: rows.raw, hasNumbers: state.hasNumbers }));
+function pointsOf({ rows, fresh, hasNumbers }) {
+  const sets = element("fresh").checked && fresh ? [rows, { ...fresh, isNew: true }] : [rows];
+  return sets.map(set => ({ ...set, hasNumbers }));
 }
 
-// What each neuron computes over the picture, by layers; the first layer has the inputs.
-function neurons(engine) {
-  const x = inRanges(isCurve() ? SMALL_LINE : SMALL_MAP);
-  return state.sizes.map((size, k) => [size, k ? engine.predict(x, k - 1) : x]);
-}
-
-function showValues(engine, cursor) {
-  const [from, which] = element("view").value.split(" "), isOutput = from === "output";
-  const layer = isOutput ? state.sizes.length - 2 : Number(from);
-  const inputs = isCurve() ? LINE : MAP;
-  const found = engine.predict(inRanges(inputs), layer);
-  const width = state.sizes[layer + 1];
-  const rows = Array.from({ length: found.length / width }, (_, k) => found.subarray(k * width, (k + 1) * width));
-  const values = rows.map(row => row[which === "all" ? 0 : Number(which)]);
-  const [low, high] = [Math.min(...values), Math.max(...values)];
-  const draws = isCurve() ? showCurve : showMap;
-  element("legend").textContent = draws({ rows, values, low, high, which, isOutput }, cursor);
-  element("map").setAttribute("aria-label", `${state.title}: ${element("legend").textContent}`);
-}
-
-function showMap({ rows, values, low, high, which, isOutput }, cursor) {
-  const shown = drawn(), points = state.model ? "" : `Points are the examples${shown.length > 1 ? ", rings are new" : ""}; `;
-  if (which === "all") {
-    drawMap(element("map"), rows.map(row => {
-      const best = row.indexOf(Math.max(...row));
-      return [best, row[best]];
-    }), shown, cursor);
+function showMap(network, { columns, values, low, high, isAll, isOutput }, cursor) {
+  const sets = pointsOf(network), isDiscrete = element("discrete").checked, isModel = !!network.ranges;
+  const cells = kindsAndStrengths => drawMap(element("map"), isDiscrete ? kindsAndStrengths.map(([kind]) => [kind, 1]) : kindsAndStrengths, sets, cursor);
+  if (isAll) {
+    cells(Array.from(values, (_, k) => {
+      const shares = columns.map(column => column[k]), most = Math.max(...shares);
+      return [shares.indexOf(most), most];
+    }));
     return "The color is the most probable class, dark where it is sure.";
   }
-  const isNumber = isOutput && !state.model && state.hasNumbers;
-  const isShare = isOutput && !isNumber && (isClasses() || !state.model);
+  const isNumber = isOutput && !isModel && network.hasNumbers;
+  const isShare = isOutput && !isNumber && (isClasses(network) || !isModel);
   const [from, to] = isShare ? [0, 1] : isNumber ? [-1, 1] : [low, high];
-  drawMap(element("map"), values.map(value => {
+  cells(Array.from(values, value => {
     const share = (value - from) / (to - from || 1);
     return [+(share > 0.5), 2 * Math.abs(share - 0.5)];
-  }), shown, cursor);
+  }));
   if (isNumber) return "Points are the examples; the shade is the prediction, from -1 (orange) to 1 (blue), as the color of the points is.";
-  const axes = state.model ? ` ${state.model.ranges.map(([a, b], k) => `x${k + 1} goes from ${a} to ${b}`).join(", ")}.` : "";
-  if (isShare) return `${points}${points ? "the" : "The"} shade is the prediction, blue for class 1 and orange for class 0.${axes}`;
-  return `${points}${points ? "the" : "The"} shade goes from ${short(low)} (orange) to ${short(high)} (blue).${axes}`;
+  const points = isModel ? "The" : `Points are the examples${sets.length > 1 ? ", rings are new" : ""}; the`;
+  const axes = isModel ? ` ${network.ranges.map(([a, b], k) => `x${k + 1} goes from ${a} to ${b}`).join(", ")}.` : "";
+  if (isShare) return `${points} shade is the prediction, blue for class 1 and orange for class 0.${axes}`;
+  return `${points} shade goes from ${short(low)} (orange) to ${short(high)} (blue).${axes}`;
 }
 
-function showCurve({ rows, values, low, high, which, isOutput }) {
-  let deviations = isOutput && state.loss === "gaussian_nll" ? rows.map(row => Math.sqrt(row[outputs() + Number(which)])) : null;
-  const scales = state.model || !isOutput;
+function showCurve(network, { columns, values, low, high, isOutput }) {
+  let deviations = columns.length > 1 ? Array.from(columns[1], Math.sqrt) : null;
+  const scales = network.ranges || !isOutput;
   if (deviations) {
     low = Math.min(...values.map((value, k) => value - 2 * deviations[k]));
     high = Math.max(...values.map((value, k) => value + 2 * deviations[k]));
@@ -122,16 +112,15 @@ function showCurve({ rows, values, low, high, which, isOutput }) {
   const half = (high - low) / 2 || 1;
   const scaled = scales ? values.map(value => (value - low) / half - 1) : values;
   if (scales) deviations = deviations?.map(value => value / half);
-  drawCurve(element("map"), scaled, deviations, scales && !state.model ? [] : drawn());
+  drawCurve(element("map"), scaled, deviations, scales && !network.ranges ? [] : pointsOf(network));
   const band = deviations ? ", the band is two standard deviations wide on each side" : "";
   if (!scales) return `Points are the examples, the curve is the network's prediction${band}.`;
-  const [from, to] = state.model ? state.model.ranges[0] : [-1, 1];
+  const [from, to] = network.ranges?.[0] ?? [-1, 1];
   return `The curve from x = ${from} to ${to}: it goes from ${short(low)} (bottom) to ${short(high)} (top)${band}.`;
 }
 
 // The table of the last batch: the numbers of each weight and bias.
-function showNumbers() {
-  const { numbers } = state;
+function showNumbers(numbers) {
   element("numbers").hidden = !numbers;
   if (!numbers) return;
   const one = "of one point: dW is x times dz, and x is the neuron's output";
@@ -146,31 +135,27 @@ function showNumbers() {
   }));
 }
 
-function accuracy(engine) {
-  const { x, t } = state.rows;
-  const right = engine.predict(x).reduce((sum, p, k) => sum + (+(p > 0.5) === t[k]), 0);
-  return `${(100 * right / t.length).toFixed(1)} %`;
-}
-
-// Show all of the state.
-export function show(engine, cursor) {
-  if (!state.rows) return;
-  const { losses, numbers, sizes } = state;
-  showValues(engine, cursor);
+function showNetwork(network, { numbers, tensors, neurons }) {
   const texts = numbers && ((layer, i, o) => {
     const edge = numbers.edges.find(each => each.layer === layer && each.i === i && each.o === o);
     return [`W ${short(edge.after)}`, `dW ${short(edge.slope)}`];
   });
-  drawNetwork(element("network"), sizes, sizes.slice(1).map((_, layer) => engine.get(layer, 0)), texts, neurons(engine), isCurve());
-  const [layer, isBias, at] = element("edge").value.split(" ").map(Number);
-  if (document.activeElement !== element("weight")) element("weight").value = short(engine.get(layer, isBias)[at]);
-  showNumbers();
-  drawLosses(element("losses"), losses);
-  const last = losses.at(-1) ?? [NaN, NaN];
-  const time = state.times.reduce((sum, each) => sum + each, 0) / state.times.length;
-  element("epoch").textContent = losses.length;
-  element("loss").textContent = last[0] === last[0] ? last[0].toPrecision(4) : "-";
-  element("new").textContent = last[1] === last[1] ? last[1].toPrecision(4) : "-";
-  element("accuracy").textContent = state.hasNumbers || !state.rows.t.length ? "-" : accuracy(engine);
-  element("time").textContent = time >= 0 ? `${time.toPrecision(2)} ms` : "-";
+  drawNetwork(element("network"), network.sizes, tensors.map(([weights]) => weights), texts, neurons, isCurve(network));
+}
+
+// Show a picture of the worker, which `view` asked for; `cursor` is a place for the next own point, or null.
+export function show(network, picture, view, cursor) {
+  showValues(network, picture, view, cursor);
+  showNetwork(network, picture);
+  if (document.activeElement !== element("weight")) element("weight").value = short(weightAt(picture, element("edge").value));
+  showNumbers(picture.numbers);
+  drawLosses(element("losses"), picture.losses);
+  const texts = {
+    epoch: picture.epoch,
+    loss: Number.isFinite(picture.last[0]) ? picture.last[0].toPrecision(4) : "-",
+    new: Number.isFinite(picture.last[1]) ? picture.last[1].toPrecision(4) : "-",
+    accuracy: Number.isFinite(picture.accuracy) ? `${(100 * picture.accuracy).toFixed(1)} %` : "-",
+    time: picture.time >= 0 ? `${picture.time.toPrecision(2)} ms` : "-",
+  };
+  for (const [id, text] of Object.entries(texts)) element(id).textContent = text;
 }

@@ -34,22 +34,23 @@ pytestmark = pytest.mark.skipif(
 )
 ADAM = [0.9, 0.999, 1e-8, 0.0]
 EPOCHS, ROWS = 20, 70
-# sizes, activation, loss, optimizer, its numbers, batch, l2, dropout
+BOTH = {"l1": 0.002, "l2": 0.01}
+# sizes, activation, loss, optimizer, its numbers, batch, penalties, dropout
 CASES = {
-    "adam": ([2, 8, 8, 1], "tanh", "binary_cross_entropy", "adam", ADAM, 16, 0, 0),
-    "sgd": ([1, 33, 1], "relu", "squared_error", "sgd", [0.0] * 4, 70, 0, 0),
-    "wide": ([2, 70, 1, 2], "silu", "squared_error", "adam", ADAM, 32, 0, 0),
-    "perceptron": ([2, 1], "relu", "binary_cross_entropy", "sgd", [0.0] * 4, 1, 0, 0),
-    "labels": ([3, 5, 4, 3, 2, 9, 1], "sigmoid", "binary_cross_entropy", "adam", ADAM, 23, 0, 0),
-    "variance": ([1, 20, 2], "tanh", "gaussian_nll", "adam", ADAM, 16, 0, 0),
-    "penalty": ([2, 17, 9, 1], "relu", "huber", "adam", ADAM, 16, 0.01, 0),
-    "dropout": ([2, 17, 9, 1], "tanh", "squared_error", "sgd", [0.0] * 4, 16, 0.01, 0.25),
+    "adam": ([2, 8, 8, 1], "tanh", "binary_cross_entropy", "adam", ADAM, 16, {}, 0),
+    "sgd": ([1, 33, 1], "relu", "squared_error", "sgd", [0.0] * 4, 70, {}, 0),
+    "wide": ([2, 70, 1, 2], "silu", "squared_error", "adam", ADAM, 32, {}, 0),
+    "perceptron": ([2, 1], "relu", "binary_cross_entropy", "sgd", [0.0] * 4, 1, {}, 0),
+    "labels": ([3, 5, 4, 3, 2, 9, 1], "sigmoid", "binary_cross_entropy", "adam", ADAM, 23, {}, 0),
+    "variance": ([1, 20, 2], "tanh", "gaussian_nll", "adam", ADAM, 16, {}, 0),
+    "penalty": ([2, 17, 9, 1], "relu", "huber", "adam", ADAM, 16, BOTH, 0),
+    "dropout": ([2, 17, 9, 1], "tanh", "squared_error", "sgd", [0.0] * 4, 16, {"l2": 0.01}, 0.25),
 }
 
 
 def task(name):
     """Return data and first weights of a case, as plain lists of numbers that float32 holds."""
-    sizes, activation, loss, optimizer, hyper, batch, l2, dropout = CASES[name]
+    sizes, activation, loss, optimizer, hyper, batch, penalties, dropout = CASES[name]
     rng = np.random.default_rng(0)
 
     def draw(*shape):
@@ -65,9 +66,9 @@ def task(name):
     plain = {"x": x.tolist(), "t": t.tolist()}
     plain |= {"weights": [W.tolist() for W in weights], "biases": [b.tolist() for b in biases]}
     hidden = len(sizes) - 2
-    plain |= {"activations": [activation] * hidden, "dropout": [dropout] * hidden, "l2": l2}
+    plain |= {"activations": [activation] * hidden, "dropout": [dropout] * hidden}
     options = {"sizes": sizes, "loss": loss, "optimizer": optimizer, "hyper": hyper}
-    options |= {"batch": batch, "epochs": EPOCHS, "rate": 0.02}
+    options |= {"batch": batch, "epochs": EPOCHS, "rate": 0.02, "penalties": penalties}
     generator = np.random.default_rng(0)
     network(fastmlp.MLP, plain | options, generator)
     return plain | options | {"seed": str(next_seed(generator))}
@@ -93,7 +94,7 @@ def trained(kind, task, orders):
     net = network(kind, task, 0)
     optimizer = {"adam": fastmlp.Adam, "sgd": fastmlp.SGD}[task["optimizer"]](task["rate"])
     x, t = np.float32(task["x"]), np.float32(task["t"])
-    options = {"batch_size": task["batch"], "optimizer": optimizer, "l2": task["l2"]}
+    options = {"batch_size": task["batch"], "optimizer": optimizer, **task["penalties"]}
     losses = [net.partial_fit(x[order], t[order], **options) for order in orders]
     tensors = [*net.weights, *net.biases]
     return [np.float64(losses), flat(net.predict(x)), *(each.ravel() for each in tensors)]
@@ -234,14 +235,15 @@ def test_shows_the_numbers_of_backpropagation(name, answers):
     net = network(reference.MLP, case, 0)
     x, t = np.float32(case["x"]), np.float32(case["t"])
     rows = answer["sloped"]
-    _, *slopes = net.gradients(x[rows], t[rows], l2=case["l2"])
+    _, *slopes = net.gradients(x[rows], t[rows], **case["penalties"])
     close = {"rtol": 2e-4, "atol": 2e-6}
     for found, right in zip(answer["slopes"], itertools.chain(*slopes), strict=True):
         np.testing.assert_allclose(found, right.ravel(), **close)
     # Of one row, dW is the product of its input and its dz.
     y = [x[5], *map(np.float32, answer["neurons"])]
     for k, (found, dz) in enumerate(zip(answer["one"], answer["dz"], strict=True)):
-        penalty = case["l2"] * np.float32(case["weights"][k])
+        W, shares = np.float32(case["weights"][k]), case["penalties"]
+        penalty = shares.get("l1", 0) * np.sign(W) + shares.get("l2", 0) * W
         np.testing.assert_allclose(found, (np.outer(y[k], dz) + penalty).ravel(), **close)
     if len(y) > 1:
         np.testing.assert_array_equal(answer["hidden"], answer["neurons"][0])

@@ -12,7 +12,7 @@ for (const [name, task] of Object.entries(cases)) {
   const x = Float32Array.from(task.x.flat()), t = Float32Array.from(task.t.flat()), n = task.x.length;
   const orders = [], losses = [];
   const start = (dropout = task.dropout) => {
-    engine.make(task.sizes, { ...task, dropout, seed: BigInt(task.seed) });
+    engine.make(task.sizes, { ...task, ...task.penalties, dropout, seed: BigInt(task.seed) });
     task.weights.forEach((W, layer) => engine.set(layer, 0, W.flat()));
     task.biases.forEach((b, layer) => engine.set(layer, 1, b));
   };
@@ -62,7 +62,7 @@ for (const [file, x] of Object.entries(files)) {
 
 const good = { activations: [], loss: "squared_error", optimizer: "sgd", hyper: [0, 0, 0, 0], batch: 1 };
 const refusals = [
-  [[2], {}], [[2, 129], {}], [[2, 1], { batch: 0 }], [[2, 1], { batch: 5000 }], [[2, 1], { loss: "softmax" }], [[2, 1], { l2: -1 }],
+  [[2], {}], [[2, 129], {}], [[2, 1], { batch: 0 }], [[2, 1], { batch: 5000 }], [[2, 1], { loss: "softmax" }], [[2, 1], { l1: -1 }], [[2, 1], { l2: -1 }],
   [[2, 3, 1], {}], [[2, 3, 1], { activations: ["softmax"] }], [[2, 3, 1], { activations: ["tanh"], dropout: [1] }],
   [[2, 1], { loss: "gaussian_nll" }],
 ];
