@@ -134,6 +134,14 @@ def link_notebook(app: Sphinx, docname: str, source: list[str]) -> None:
         source[0] = f"{title}\n\n{link}\n{text}"
 
 
+def caption_pictures(app: Sphinx, tree: nodes.document) -> None:
+    """Show the description of a chapter's picture below it."""
+    if app.env.docname.startswith("course/"):
+        for image in list(tree.findall(nodes.image)):
+            caption = nodes.caption("", image["alt"])
+            image.parent.replace_self(nodes.figure("", image.deepcopy(), caption))
+
+
 # Members by which losses, optimizers, sources and callbacks serve the rest of the library.
 INTERNAL = re.compile(
     r"batches|caller|decay|facts|finish|for_features|heads|hyper|improved"
@@ -174,6 +182,7 @@ def setup(app: Sphinx) -> None:
     app.connect("source-read", link_names)
     app.connect("source-read", add_words)
     app.connect("source-read", link_notebook)
+    app.connect("doctree-read", caption_pictures)
     app.connect("autodoc-skip-member", leave_out)
     app.connect("autodoc-process-docstring", escape, priority=900)  # after numpydoc
     app.add_html_math_renderer("mathml", (formula, None), (formula, None))

@@ -2,8 +2,8 @@
 
 python docs/longest_task.py docs/_build
 
-The site is a built one. The page trains six layers of 128 neurons on 4,096 points for 20 seconds, at
-the speed "fast"; beside it, a timer of the page is started anew each time that it rings.
+The site is a built one. The page trains six layers of 128 neurons on 4,096 points for 20 seconds,
+at the speed "fast"; beside it, a timer of the page is started anew each time that it rings.
 """
 
 from __future__ import annotations
