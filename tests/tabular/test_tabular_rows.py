@@ -10,6 +10,7 @@ import trials
 
 import fastmlp
 from fastmlp._engine import native_engine
+from fastmlp._engine.native import predict_each
 from fastmlp._engine.numpy import numpy_engine
 from fastmlp._engine.plan import Plan
 from fastmlp._engine.thread_pool import borrowed_team
@@ -51,6 +52,8 @@ def test_cells_of_plain_types_are_read_and_others_left_to_others():
     for wrong in ((0, PLAIN, float, None), (0, None, float, {})):
         with pytest.raises(TypeError, match="got NoneType"):
             read_row([1.0], (), (wrong,), 0)
+    with pytest.raises(ValueError, match="there are no networks"):
+        predict_each([], np.zeros((0, 3), np.float32))
 
 
 MEMBERS_AND_ROWS = [(1, 1), (3, 1), (9, 5), (2, 0)]

@@ -597,6 +597,8 @@ def predict_each(engines, cnp.ndarray rows not None):
 
     The engines have one dtype and shape, and no Python functions.
     """
+    if not engines:
+        raise ValueError("there are no networks but at least one is expected")
     cdef Engine engine = engines[0]
     cdef cnp.npy_intp dims[2]
     cdef Py_ssize_t k
