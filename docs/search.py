@@ -17,39 +17,50 @@ WORDS = {
         "normalization, MSVC"
     ),
     "start/which": "images, text, NLP, vision, when to use, forecasting, alternatives",
-    "start/features": "activation functions, relu, residual connections, layer normalization, skip",
-    "trust": "license, licence, SBOM, security, dependencies, deprecation, support, test coverage",
+    "start/features": "activation functions, relu, residual block, layer normalization, skip",
+    "trust": (
+        "license, licence, SBOM, security, dependencies, deprecation, support, test coverage, "
+        "privacy, telemetry, version policy"
+    ),
     "tabular": (
         "tabular data, DataFrame, pandas, categorical features, missing values, NaN, class weight, "
         "imbalanced classes, time series, feature importance, cross-validation, calibration, "
-        "monotonic constraints, prediction intervals, AutoML, preprocessing, datetime, out of fold"
+        "monotonic constraints, prediction intervals, AutoML, preprocessing, datetime, "
+        "out of fold, class imbalance, probability calibration, text columns"
     ),
     "comparison": "benchmark on tables, CatBoost, LightGBM, XGBoost, gradient boosting, TabPFN",
-    "performance": "benchmark, speed, training time",
-    "guides/uncertainty": "confidence interval, prediction interval, standard deviation, Bayesian",
+    "performance": "benchmark, benchmarks, speed, training time",
+    "guides/uncertainty": (
+        "confidence interval, prediction interval, standard deviation, Bayesian, error bars"
+    ),
     "guides/choose": (
         "fine-tune, fine-tuning, transfer learning, freeze layers, learning rate, "
         "learning rate schedule, hyperparameters, number of epochs, weight decay, regularization, "
-        "overfitting, defaults, count data, classification loss, multi-label, custom metric"
+        "overfitting, defaults, count data, classification loss, multi-label, custom metric, "
+        "multiclass, outliers, standardize, normalize, feature scaling"
     ),
     "saving": "save, load, save model, load model, pickle, checkpoint, resume training",
     "prediction": "inference, latency, real time, low latency, quantization, int8, Cython, numba",
     "derivatives": "gradient, autograd, Jacobian, Hessian, physics-informed, PINN, sensitivity",
     "deploying": (
         "ONNX, C code, embedded, microcontroller, Arduino, WebAssembly, browser, JavaScript, "
-        "FastAPI, REST service, production, TensorFlow Lite, Rust"
+        "FastAPI, REST service, web service, WASM, production, TensorFlow Lite, Rust"
     ),
     "functions": "custom loss, custom activation, custom optimizer, own loss function",
     "guides/threads": "multithreading, number of threads, OpenMP, n_jobs, GIL, cores",
     "same-bits": "reproducibility, random seed, determinism, deterministic",
     "sparse": "sparse matrix, one-hot, TF-IDF, bag of words, scipy.sparse, hashing",
-    "targets": "multi-output, missing targets, quantile regression, missing labels",
+    "targets": (
+        "multi-output, multiple outputs, multi output, missing targets, quantile regression, "
+        "missing labels"
+    ),
     "sources": "big data, out of core, Parquet, data loader, memory-mapped, generator",
+    "guides/growing": "memory usage, out of memory, large data, scale up, more machines",
     "guides/drift": "online learning, incremental learning, streaming, partial_fit, concept drift",
     "processes": "MPI, distributed training, multiprocessing, cluster, data parallel",
     "guides/other-tools": (
         "Optuna, hyperparameter search, grid search, SHAP, MLflow, Dask, Ray, DuckDB, SQL, "
-        "pipeline, skops, MAPIE, explainability, CasADi, optimal control, MPC"
+        "pipeline, skops, MAPIE, explainability, interpretability, CasADi, optimal control, MPC"
     ),
     "guides/spark": "Spark, PySpark, Databricks, cluster",
     "guides/pytorch-to-c": "convert PyTorch model, PyTorch to C, export PyTorch",
@@ -90,6 +101,13 @@ SEARCHES = {
     "benchmark": "performance",
     "fine-tune": "guides/choose",
     "transfer learning": "guides/choose",
+    "normalize": "guides/choose",
+    "outliers": "guides/choose",
+    "multiclass": "guides/choose",
+    "error bars": "guides/uncertainty",
+    "memory usage": "guides/growing",
+    "multi output": "targets",
+    "web service": "deploying",
     "learning rate": "guides/choose",
     "number of epochs": "guides/choose",
     "early stopping": "EarlyStopping",
