@@ -140,9 +140,9 @@ if not TYPE_CHECKING:  # with it, type checkers would accept any name, as Any
         if name not in _HOMES:
             advice = ""
             if name[0] != "_":
-                from fastmlp._core.keywords import PACKAGE, synonym
+                from fastmlp._core.keywords import PACKAGE, near, synonym
 
-                meant = synonym(name, _HOMES, PACKAGE)
+                meant = synonym(name, _HOMES, PACKAGE) or near(name, _HOMES)
                 advice = f": use {meant}" if meant else ""
             raise AttributeError(f"module 'fastmlp' has no attribute {name!r}{advice}")
         value = getattr(import_module(f"fastmlp.{_HOMES[name]}"), name)

@@ -104,6 +104,8 @@ class Perceptron:
     """
 
     def __init__(self, layer_sizes: Sequence[int], activation: str, loss: str, seed: int = 0):
+        if activation not in ACTIVATIONS or loss not in LOSSES:
+            raise ValueError(f"choose from {', '.join(ACTIVATIONS)}, and from {', '.join(LOSSES)}")
         rng = np.random.default_rng(seed)
         self.weights = [rng.normal(0, ins**-0.5, (ins, out)) for ins, out in pairwise(layer_sizes)]
         self.biases = [np.zeros(out) for out in layer_sizes[1:]]
@@ -126,6 +128,8 @@ class Perceptron:
         """
         inputs, outputs = self.forward(x)
         value, dz = self.loss(outputs[-1], t)
+        if dz.shape != outputs[-1].shape:
+            raise ValueError(f"the targets t have shape {t.shape}: for numbers pass (N, O)")
         dW: list[Array] = []
         db: list[Array] = []
         for k in reversed(range(len(self.weights))):

@@ -45,11 +45,12 @@ def _head(text: str) -> str:
     return re.split(r"\W", text, maxsplit=1)[0]
 
 
-def _near(name: str, names: Collection[str]) -> str | None:
-    """Return the name of which another one may be a typing error; None if there is none."""
+def near(name: str, names: Collection[str]) -> str | None:
+    """Return the name of which another one, of any case, may be a typing error, or None."""
     import difflib
 
-    return next(iter(difflib.get_close_matches(name, names, 1, cutoff=NEAR)), None)
+    lower = {each.lower(): each for each in names}
+    return next((lower[n] for n in difflib.get_close_matches(name.lower(), lower, 1, NEAR)), None)
 
 
 def check_choice(name: str, value: Any, names: Collection[str], other: str = "") -> str:
@@ -59,7 +60,7 @@ def check_choice(name: str, value: Any, names: Collection[str], other: str = "")
         raise TypeError(f"{name} is {value!r} but must be a name{other}: {advice}")
     if value not in names:
         lower = value.lower()
-        meant = synonym(lower, names) or synonym(lower, EVERYWHERE) or _near(lower, names)
+        meant = synonym(lower, names) or synonym(lower, EVERYWHERE) or near(lower, names)
         if meant is not None:
             advice = f"use {meant if _head(meant) in EVERYWHERE else repr(meant)}, or {advice}"
         advice += other
@@ -195,6 +196,6 @@ def _remedy(name: str, parameters: list[str], cls: Any, synonyms: Synonyms, othe
     meant = synonym(name, EVERYWHERE, synonyms)
     if meant is not None:
         return f"use {meant}"
-    if near := _near(name, parameters):
-        return f"did you mean {near}?"
+    if meant := near(name, parameters):
+        return f"did you mean {meant}?"
     return f"the arguments are {', '.join(key for key in parameters if key != 'self')}"

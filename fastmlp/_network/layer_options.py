@@ -35,8 +35,8 @@ def per_layer(
         return (check(name, value),) * n_hidden  # checked even without hidden layers
     if len(value) != n_hidden:
         raise ValueError(
-            f"{name} has {len(value)} entries but this MLP has {n_hidden} hidden layers: "
-            "pass one for all of them, or one per hidden layer"
+            f"{name} has {len(value)} entries but this MLP has {n_hidden} hidden layer"
+            f"{'s' * (n_hidden != 1)}: pass one for all of them, or one per hidden layer"
         )
     return tuple(check(name, entry) for entry in value)
 

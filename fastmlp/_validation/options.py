@@ -24,7 +24,7 @@ def optimizer(value: Any) -> Optimizer:
     if value is None:
         return DEFAULT_OPTIMIZER
     if isinstance(value, str):
-        return OPTIMIZERS[check_choice("optimizer", value, OPTIMIZERS)]()
+        return OPTIMIZERS[check_choice("optimizer", value, OPTIMIZERS, " or a fastmlp.LBFGS")]()
     if type(value) is LBFGS:
         raise refusal("LBFGS", "other calls", optimizer=value)
     if type(value) not in OPTIMIZERS.values():

@@ -104,6 +104,7 @@ def test_errors_within_a_call_stay_as_they_are():
         ({"loss": "crossentropy"}, "use 'cross_entropy', or choose from"),
         ({"activation": "sin"}, r"use fastmlp.CustomActivation\(...\), or choose from"),
         ({"layer_norm": "within"}, "no layer_norm has that name: choose from before, after or"),
+        ({"initializer": "he"}, "use 'he_normal', or choose from"),
         ({"initializer": "strange"}, "no initializer has that name: choose from glorot_uniform"),
     ],
 )
@@ -259,9 +260,10 @@ def test_a_model_can_be_called(kind):
     ("name", "advice"),
     [
         *(("load_model", "load"), ("from_keras", "from_torch"), ("Sequential", "MLP")),
+        *(("mlp", "MLP"), ("EarlyStop", "EarlyStopping"), ("manual_seed", "MLP(..., rng=0)")),
         ("MSELoss", "SquaredError"),
         ("CustomOptimizer", "MLP.parameters_vector"),
-        *(("ReduceLROnPlateau", "ReduceOnPlateau"), ("Adamm", ""), ("_load", ""), ("__x__", "")),
+        *(("ReduceLROnPlateau", "ReduceOnPlateau"), ("Adamm", "Adam"), ("Strange", ""), ("_load", ""), ("__x__", "")),
     ],
 )
 def test_wrong_names_of_the_package(name, advice):

@@ -69,10 +69,27 @@ def test_the_textbook_learns_from_sparse_rows():
     assert_all_close(thin.weights, dense.weights, "step", "float64")
 
 
+@pytest.mark.parametrize(
+    ("activation", "loss", "words"),
+    [
+        (
+            "ReLU",
+            "squared_error",
+            "choose from identity, relu, sigmoid, tanh, and from squared_err",
+        ),
+        ("tanh", "mse", "choose from .*, and from squared_error, cross_entropy, gaussian_nll"),
+        ("tanh", "squared_error", r"the targets t have shape \(5,\): for numbers pass \(N, O\)"),
+    ],
+)
+def test_the_textbook_names_mistakes(activation, loss, words):
+    with pytest.raises(ValueError, match=words):
+        reference.Perceptron([3, 2, 1], activation, loss).step(np.zeros((5, 3)), np.zeros(5), 0.1)
+
+
 def test_the_textbook_is_a_short_file_that_runs_with_numpy_alone():
     path = Path(reference.__file__)
     text = path.read_text()
-    assert text.count("\n") <= 180
+    assert text.count("\n") < 200  # as the README says
     imports = [n for n in ast.parse(text).body if isinstance(n, ast.Import | ast.ImportFrom)]
     roots = {(getattr(n, "module", None) or n.names[0].name).split(".")[0] for n in imports}
     assert roots - sys.stdlib_module_names == {"numpy"}
