@@ -263,7 +263,13 @@ def test_a_model_can_be_called(kind):
         *(("mlp", "MLP"), ("EarlyStop", "EarlyStopping"), ("manual_seed", "MLP(..., rng=0)")),
         ("MSELoss", "SquaredError"),
         ("CustomOptimizer", "MLP.parameters_vector"),
-        *(("ReduceLROnPlateau", "ReduceOnPlateau"), ("Adamm", "Adam"), ("Strange", ""), ("_load", ""), ("__x__", "")),
+        *(
+            ("ReduceLROnPlateau", "ReduceOnPlateau"),
+            ("Adamm", "Adam"),
+            ("Strange", ""),
+            ("_load", ""),
+            ("__x__", ""),
+        ),
     ],
 )
 def test_wrong_names_of_the_package(name, advice):
