@@ -252,8 +252,8 @@ function under(event) {
 
 // Choose the weight or bias under the pointer, to be changed.
 function chooseWeight(event) {
-  const { options } = element("edge"), { weight } = state.network ? under(event) : {};
-  if (![...options].some(({ value }) => value === weight)) return;
+  const { weight } = state.network ? under(event) : {};
+  if (!weight) return;
   element("edge").value = weight;
   draw();
   element("weight").focus();

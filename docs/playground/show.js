@@ -2,8 +2,6 @@
 import { MOST_NODES } from "./grids.js";
 import { drawCurve, drawLosses, drawMap, drawNetwork, short } from "./pictures.js";
 
-const MOST_CHOICES = 2000; // weights and biases that can be chosen by hand
-
 export const element = id => document.getElementById(id);
 export const say = text => { element("message").textContent = text; };
 
@@ -35,18 +33,18 @@ export function offerViews(network) {
   fill(element("edge"), weightsOf(network));
 }
 
-// The weights and biases of a network; the value is layer, 1 for biases, and the place in the tensor.
+// The weights and biases that are drawn; the value is layer, 1 for biases, and the place in the tensor.
 function weightsOf({ sizes, names }) {
-  const choices = [];
-  for (let layer = 0; layer + 1 < sizes.length && choices.length < MOST_CHOICES; layer++) {
+  const choices = [], drawn = layer => Math.min(sizes[layer], MOST_NODES);
+  for (let layer = 0; layer + 1 < sizes.length; layer++) {
     const to = layer + 2 < sizes.length ? `layer ${layer + 1}` : "the output";
-    for (let o = 0; o < sizes[layer + 1]; o++) {
-      for (let i = 0; i < sizes[layer]; i++)
+    for (let o = 0; o < drawn(layer + 1); o++) {
+      for (let i = 0; i < drawn(layer); i++)
         choices.push([`${layer ? `neuron ${i + 1}` : names[i]} to neuron ${o + 1} of ${to}`, `${layer} 0 ${i * sizes[layer + 1] + o}`]);
       choices.push([`bias of neuron ${o + 1} of ${to}`, `${layer} 1 ${o}`]);
     }
   }
-  return choices.slice(0, MOST_CHOICES);
+  return choices;
 }
 
 // The number at a place of the tensors, written as `weightsOf` writes it.
