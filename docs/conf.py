@@ -138,8 +138,9 @@ def caption_pictures(app: Sphinx, tree: nodes.document) -> None:
     """Show the description of a chapter's picture below it."""
     if app.env.docname.startswith("course/"):
         for image in list(tree.findall(nodes.image)):
-            caption = nodes.caption("", image["alt"])
-            image.parent.replace_self(nodes.figure("", image.deepcopy(), caption))
+            figure = nodes.figure("", image.deepcopy(), nodes.caption("", image["alt"]))
+            tree.set_id(figure)
+            image.parent.replace_self(figure)
 
 
 # Members by which losses, optimizers, sources and callbacks serve the rest of the library.
