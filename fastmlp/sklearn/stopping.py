@@ -82,18 +82,18 @@ class BestWeights(Evaluator):
         self.best: Any = None  # a snapshot
 
     def measure(self, loss: float, team: Any) -> float:
-        """Return the validation loss, and keep the results for `record`."""
-        val_loss = super().measure(loss, team)
-        changes = {"n_iter_": self.attributes["n_iter_"] + 1, "loss_": loss}
-        return self._prepare(val_loss, loss if self.validation is None else val_loss, changes)
-
-    def _prepare(self, val_loss: float, monitored: float, changes: dict[str, Any]) -> float:
-        """Keep the changed attributes and the best weights for `record`."""
-        best = self.lowest, self.best
+        """Return the validation loss; keep attributes and best weights for `record`."""
+        val_loss, best = super().measure(loss, team), (self.lowest, self.best)
+        changes, monitored = self._compared(loss, val_loss, team)
         if self.restores and monitored < self.lowest:
             best = monitored, self.engine.snapshot()
         self.results: Any = changes, val_loss, best
         return val_loss
+
+    def _compared(self, loss: float, val_loss: float, team: Any) -> tuple[dict[str, Any], float]:
+        """Return the attributes after this epoch, and the value whose lowest one is the best."""
+        changes = {"n_iter_": self.attributes["n_iter_"] + 1, "loss_": loss}
+        return changes, loss if self.validation is None else val_loss
 
     def record(self) -> None:
         """Store all results of the epoch; see `loop.record`."""
@@ -121,12 +121,11 @@ class StopRule(BestWeights):
         if self.restores:
             self.best = self.engine.snapshot()
 
-    def measure(self, loss: float, team: Any) -> float:
-        """Return the validation loss, and compare the loss or score with the best one."""
+    def _compared(self, loss: float, val_loss: float, team: Any) -> tuple[dict[str, Any], float]:
+        """Compare the loss or score with the best one, too."""
         attributes, tol = self.attributes, self.draft.tol
-        val_loss = math.nan if self.validation is None else self.loss(self.validation, team)
-        n_iter, t = attributes["n_iter_"] + 1, attributes["t_"] + self.n_rows
-        changes = {"n_iter_": n_iter, "t_": t, "loss_": loss}
+        changes, monitored = super()._compared(loss, val_loss, team)
+        changes["t_"] = attributes["t_"] + self.n_rows
         if self.stops and self.held_out is not None:
             score = self.held_out.score(self.draft, changes, self.engine, team, val_loss)
             best, monitored = attributes["best_validation_score_"], -score
@@ -134,14 +133,12 @@ class StopRule(BestWeights):
             self.score = score
             changes["best_validation_score_"] = max(best, score)
         else:
-            best, monitored = attributes["best_loss_"], val_loss
-            if self.validation is None:
-                monitored = loss
+            best = attributes["best_loss_"]
             worse = loss > best - tol
             changes["best_loss_"] = min(best, loss)
         count = attributes["_no_improvement_count"] + 1 if worse else 0
         changes["_no_improvement_count"] = count
-        return self._prepare(val_loss, monitored, changes)
+        return changes, monitored
 
     def record(self) -> None:
         """Store the results of the epoch."""

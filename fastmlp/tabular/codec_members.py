@@ -73,10 +73,11 @@ def length(context: Any) -> tuple[int]:
 # ---------------------------------------------------------------------------------- columns
 
 
-def _pieces(column: Column) -> tuple[list[int], list[bytes]]:
-    """Return the numbers of the types of a column's categories, and the categories as bytes."""
+def _pieces(columns: Iterable[Column]) -> tuple[list[int], list[bytes]]:
+    """Return the numbers of the types of columns' categories, and the categories as bytes."""
     types, pieces = list[int](), list[bytes]()
-    for value in column.values or ():
+    pairs = [(column, value) for column in columns for value in column.values or ()]
+    for column, value in pairs:
         plain = value.item() if isinstance(value, np.generic) else value
         try:
             pieces.append(TYPES[type(plain)][0](plain))
@@ -90,18 +91,14 @@ def _pieces(column: Column) -> tuple[list[int], list[bytes]]:
 
 
 def _column_values(columns: Columns) -> dict[str, Any]:
-    places, categories = zip(*columns.categories, strict=True) if columns.categories else ((), ())
-    types, values = list[int](), list[bytes]()
-    for column in categories:
-        of_types, pieces = _pieces(column)
-        types += of_types
-        values += pieces
+    categories = [column for _, column in columns.categories]
+    types, values = _pieces(categories)
     return {
         **vars(columns),
         "left_out": tuple(columns.left_out),
         "reasons": tuple(columns.left_out.values()),
         "numbers": np.array([place for place, _ in columns.numbers], PLACES),
-        "categories": np.array(places, PLACES),
+        "categories": np.array([place for place, _ in columns.categories], PLACES),
         "sizes": [len(column.values or ()) for column in categories],
         "frequent": [column.frequent for column in categories],
         "types": types,

@@ -60,8 +60,6 @@ class RowPredictor:
         classes: Array | None = None,
     ) -> None:
         self._n, self._names = len(columns.names), columns.names if columns.named else None
-        self._numbers = columns.numbers
-        self._categories = columns.categories
         self._places = np.array([k for k, _ in columns.numbers], np.int64)
         self._columns = columns
         self._of_numbers = tuple(
@@ -148,7 +146,7 @@ class RowPredictor:
             moved[j] = beyond[j]
             derivatives[k] = self._derivatives(moved, codes)[k]
         derivatives[self._places[np.isnan(numbers[:n])]] = np.nan
-        derivatives[[k for k, _ in self._categories]] = np.nan
+        derivatives[[k for k, _ in self._columns.categories]] = np.nan
         return np.moveaxis(derivatives, 0, -1)
 
     def _derivatives(self, numbers: Array, codes: Array) -> Array:
@@ -169,7 +167,7 @@ class RowPredictor:
         # small beside a probability and its distance from 1.
         floor = 1.0 if self.classes is None else 1e-7
         derivatives = np.zeros((self._n, *np.shape(result(0 * numbers))))
-        for (k, _), step in zip(self._numbers, chain.T, strict=True):
+        for (k, _), step in zip(self._columns.numbers, chain.T, strict=True):
             size = max(
                 _size(z, np.tensordot(step, tangents, axes=1), floor) for z, tangents in parts
             )

@@ -211,6 +211,8 @@ PRESETS = {
     "best": Preset(16, 2, 256, BEST, many_rows=(5_000, 50_000)),
 }
 
+REPLACED = ("recipes", "folds", "members", "epochs", "width")  # parameters that replace its parts
+
 # Most piecewise linear inputs of all columns together, to limit time and memory.
 MOST_PIECES = 4_096
 LEAST_UNITS = 2  # of an embedding, for each column
@@ -255,18 +257,12 @@ LABEL_SMOOTHING = 0.1
 AVERAGING = {"classes": 1.5, "numbers": 1.5, "gaussian": 1.0}
 
 
-def adapted(
-    preset: Preset,
-    recipes: Sequence[Mapping[str, Any]] | None,
-    folds: Any,
-    members: int | None,
-    epochs: int | None,
-    width: int | None,
-) -> Preset:
+def adapted(preset: Preset, parameters: Mapping[str, Any]) -> Preset:
     """Return a preset with the user's choices; None keeps the preset's value.
 
     A number of ``folds`` counts; others are known when the rows are read.
     """
+    recipes, folds, members, epochs, width = (parameters[name] for name in REPLACED)
     if recipes is not None:
         chosen = tuple(_recipe(k, options) for k, options in enumerate(recipes))
         if not chosen:

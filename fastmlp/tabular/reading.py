@@ -206,8 +206,7 @@ class Reader:
     def table(self, rows: TableChunk, of_larger: Columns | None) -> Rows:
         """Read a table in memory, or a sample of its rows."""
         X, y, sample_weight, groups, chosen, time_of_rows = rows
-        of_rows = {"sample_weight": sample_weight, "groups": groups, "folds": chosen}
-        data_warnings.check_order(X, y=y, **of_rows, time=time_of_rows)
+        data_warnings.check_order(**rows._asdict())
         if y is None:
             raise ValueError("requires y to be passed, but the target y is None")
         if np.ma.is_masked(y):
@@ -468,7 +467,7 @@ def used_rows(
     if sample_weight is not None:
         checks = {"dtype": np.float64, "ensure_non_negative": True}
         sample_weight = _check_sample_weight(sample_weight, y, **checks)
-    weights = task.weights(y, sample_weight)
+    weights, in_scores = task.weights(y, sample_weight)
     if weights is None:
         return np.arange(len(y)), None, None
     with np.errstate(over="ignore"):
@@ -492,7 +491,6 @@ def used_rows(
             f"the heaviest, {heaviest:g}, but at least {least} are expected: correct sample_weight "
             "or class_weight"
         )
-    in_scores = task.score_weights(sample_weight, weights)
     return rows, _relative(weights, rows), _relative(in_scores, rows)
 
 

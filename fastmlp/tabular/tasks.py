@@ -39,6 +39,7 @@ SMALLEST_SHRINK = 0.8  # of the residuals of all members to those of the members
 LARGEST = 1e100  # largest magnitude of targets, so that sums of squares are finite
 
 Scorer: TypeAlias = Callable[[Array], float] | None  # of out-of-fold predictions
+Weights: TypeAlias = tuple[Array | None, Array | None]  # in training, and in scores
 Calibrated: TypeAlias = tuple[Any, dict[str, str]]  # a calibration, and lines for the report
 
 
@@ -86,16 +87,12 @@ class NumberTask:
         check_present(y, "in rows with a weight above 0")
         return NumericTarget(y, self.parameters["loss"], self.parameters["quantile"], weights)
 
-    def weights(self, y: Array, sample_weight: Array | None) -> Array | None:
-        """Return the weights of rows in training: 0 if all targets are missing."""
-        missing = np.isnan(y).all(axis=1)
-        if not missing.any():
-            return sample_weight
-        return np.where(missing, 0.0, 1.0 if sample_weight is None else sample_weight)
-
-    def score_weights(self, sample_weight: Array | None, weights: Array | None) -> Array | None:
-        """Return the weights of rows in scores, from the user's and those in training."""
-        return weights
+    def weights(self, y: Array, sample_weight: Array | None) -> Weights:
+        """Return the weights of rows in training and in scores: 0 if all targets are missing."""
+        missing, weights = np.isnan(y).all(axis=1), sample_weight
+        if missing.any():
+            weights = np.where(missing, 0.0, 1.0 if weights is None else weights)
+        return weights, weights
 
     def weighting(self, in_scores: Array | None, sample_weight: Any) -> str:
         """Return words for a report about the weights of rows in scores."""
@@ -252,10 +249,10 @@ class LabelTask:
             divided[codes] /= 1.0 if in_scores is None else in_scores
         return ClassTarget(codes, len(self.classes), smoothing, divided)
 
-    def weights(self, y: Array, sample_weight: Array | None) -> Array | None:
-        """Return the weights of rows in training."""
+    def weights(self, y: Array, sample_weight: Array | None) -> Weights:
+        """Return the weights of rows in training and in scores."""
         if self.parameters["class_weight"] is None:
-            return sample_weight
+            return sample_weight, sample_weight
         of_classes = weights_of_classes(self.parameters["class_weight"], y, self.classes)
         if self.is_divided and (self.has_labels or not of_classes.all()):
             why = "rows have several labels" if self.has_labels else "a class has weight 0"
@@ -263,11 +260,8 @@ class LabelTask:
                 f"prior is 'true' but {why}, so that class_weight cannot be divided out "
                 "of probabilities: pass prior='weighted', or leave out class_weight"
             )
-        return of_classes if sample_weight is None else sample_weight * of_classes
-
-    def score_weights(self, sample_weight: Array | None, weights: Array | None) -> Array | None:
-        """Return the weights of rows in scores, from the user's and those in training."""
-        return sample_weight if self.parameters["prior"] == "true" else weights
+        weights = of_classes if sample_weight is None else sample_weight * of_classes
+        return weights, sample_weight if self.parameters["prior"] == "true" else weights
 
     def weighting(self, in_scores: Array | None, sample_weight: Any) -> str:
         """Return words for a report about the weights of rows in scores."""

@@ -33,8 +33,6 @@ from fastmlp.tabular.reading import Reader, Reading, TableChunk
 from fastmlp.tabular.report import Report, timed
 from fastmlp.tabular.targets import weighed, with_rows
 
-REPLACED = ("recipes", "folds", "members", "epochs", "width")  # parts of a preset
-
 
 @dataclass(frozen=True, eq=False)
 class Trained:
@@ -85,7 +83,7 @@ def train(
     """Read the rows, and train and blend the members; ``columns`` are those of a larger table."""
     seconds: dict[str, float] = {}
     check(parameters)
-    preset = adapted(PRESETS[parameters["preset"]], *(parameters[name] for name in REPLACED))
+    preset = adapted(PRESETS[parameters["preset"]], parameters)
     if parameters["validation"] is not None:
         preset = preset.with_one_fold()
     if monotone.check(parameters):

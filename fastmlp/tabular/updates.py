@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -39,6 +39,10 @@ LATEST_ROWS = 2_000  # that calibrate
 FEWEST_ROWS = 100  # of these; until there are as many, the calibration of the fit holds
 
 
+# Rows, their targets, and their weights in training and in scores.
+Piece: TypeAlias = tuple[Table, Array, Array | None, Array]
+
+
 class LatestRows(NamedTuple):
     """Rows that were predicted before they were learned from."""
 
@@ -49,11 +53,7 @@ class LatestRows(NamedTuple):
 
 
 def updated(
-    fitted: FittedTable,
-    task: Any,
-    data: tuple[Any, Any, Any],
-    rate: float,
-    n_threads: int | None,
+    fitted: FittedTable, task: Any, data: tuple[Any, Any, Any], rate: float, n_threads: int | None
 ) -> FittedTable:
     """Return a fitted table whose networks have gone on; ``data`` is X, y and the weights.
 
@@ -72,10 +72,11 @@ def updated(
     blend = Blend([_learner(fitted, group) for group in fitted.blend.groups], fitted.blend.weights)
     rate *= fitted.target.rate
     latest, n = _latest(fitted), 0
-    for table, y, weights, in_scores in _pieces(fitted, task, *data):
+    for piece in _pieces(fitted, task, *data):
+        table, y, _, in_scores = piece
         latest.append(LatestRows(y, in_scores, blend.predict(table), table))
         for group in blend.groups:
-            _learn(group, table, y, weights, rate, n_threads)
+            _learn(group, piece, rate, n_threads)
         n += len(table)
         while sum(len(rows.y) for rows in latest[1:]) >= LATEST_ROWS:
             del latest[0]
@@ -108,19 +109,13 @@ def _learner(fitted: FittedTable, group: Members) -> Members:
     return replace(group, ensemble=Ensemble(networks))
 
 
-def _learn(
-    group: Members,
-    table: Table,
-    y: Array,
-    weights: Array | None,
-    rate: float,
-    n_threads: int | None,
-) -> None:
+def _learn(group: Members, piece: Piece, rate: float, n_threads: int | None) -> None:
     """Train members for one pass over some rows, in smaller steps at first and by few rows.
 
     The steps of Adam have the same size however small gradients are; its moments know first steps
     alone, and gradients of few rows are mostly noise.
     """
+    table, y, weights, _ = piece
     target, members = with_rows(group.target, y), range(len(group.ensemble))
     group.scale = target.widened(group.scale)
     size = even(len(y), BATCH)
@@ -153,10 +148,8 @@ def _latest(fitted: FittedTable) -> list[LatestRows]:
     return [LatestRows(y, weights, held_out.predictions, table)]
 
 
-def _pieces(
-    fitted: FittedTable, task: Any, X: Any, y: Any, sample_weight: Any
-) -> Iterator[tuple[Table, Array, Array | None, Array]]:
-    """Yield pieces of rows with a weight above 0, their targets, and weights in fit and scores."""
+def _pieces(fitted: FittedTable, task: Any, X: Any, y: Any, sample_weight: Any) -> Iterator[Piece]:
+    """Yield pieces of the rows with a weight above 0."""
     for table, targets, of_rows in _blocks(fitted, task, X, y, sample_weight):
         if y is None and of_rows is not None and not np.any(of_rows):
             continue  # other blocks may have weights
