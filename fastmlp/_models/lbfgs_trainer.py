@@ -12,7 +12,7 @@ import numpy as np
 
 from fastmlp._core.history import DivergenceError, State
 from fastmlp._core.user_warnings import warn
-from fastmlp._models.fit_request import FitRequest
+from fastmlp._models.fit import Fit
 from fastmlp._network.data import OPTIONAL, Data
 from fastmlp._network.groups import PLAIN
 from fastmlp._network.optimizers import LBFGS
@@ -23,49 +23,47 @@ from fastmlp._validation import check
 from fastmlp._validation.compatibility import refusal
 
 
-def trainer_of(optimizer: LBFGS, request: FitRequest) -> Callable[..., LbfgsTrainer]:
+def trainer_of(optimizer: LBFGS, fit: Fit) -> Callable[..., LbfgsTrainer]:
     """Return the maker of a fit's trainer; raise ValueError for options of steps over batches."""
-    plan, spec = request.plans[0], request.members[0]._spec
+    plan, spec = fit.plans[0], fit.members[0]._spec
     dropout = spec.dropout if plan.dropout is None else plan.dropout
     options = {
         "l1": plan.l1,
         "clip_norm": plan.clip_norm,
         "groups": plan.groups is not PLAIN,
         "dropout": any(callable(rate) or rate for rate in dropout),
-        "averaging": request.averaging,
+        "averaging": fit.averaging,
         "compute": spec.compute,
-        "resume": request.resume,
-        "communicator": request.ranks,
-        "a source": not isinstance(request.data[0], Data),
-        "a Checkpoint": any(getattr(c, "runs_last", False) for c in request.callbacks),
+        "resume": fit.resume,
+        "communicator": fit.ranks,
+        "a source": not isinstance(fit.data[0], Data),
+        "a Checkpoint": any(getattr(c, "runs_last", False) for c in fit.callbacks),
     }
     for name, value in options.items():
         if value:
             raise refusal("LBFGS", "options of steps", optimizer=optimizer, name=name)
-    check.callbacks(request.callbacks, "L-BFGS")
+    check.callbacks(fit.callbacks, "L-BFGS")
     return functools.partial(LbfgsTrainer, optimizer)
 
 
 class LbfgsTrainer:
     """The training of one network by L-BFGS: an iteration is recorded like an epoch."""
 
-    def __init__(
-        self, optimizer: LBFGS, request: FitRequest, state: State, evaluator: Evaluator
-    ) -> None:
-        self.optimizer, self.request, self.state = optimizer, request, state
-        self.evaluator, self.reporter = evaluator, CallbackList(state, request.callbacks)
+    def __init__(self, optimizer: LBFGS, fit: Fit, state: State, evaluator: Evaluator) -> None:
+        self.optimizer, self.fit, self.state = optimizer, fit, state
+        self.evaluator, self.reporter = evaluator, CallbackList(state, fit.callbacks)
 
     def recorded(self) -> None:
         """Write what callbacks read of the network."""
-        self.request.members[0]._flat_y = self.request.data[0].flat_y
+        self.fit.members[0]._flat_y = self.fit.data[0].flat_y
 
     def store(self) -> None:
         """Leave no state for resuming: SciPy keeps the curvature to itself."""
-        self.request.members[0]._progress = None
+        self.fit.members[0]._progress = None
 
     def run(self, states: Any) -> None:
         """Minimise; leave the network at the last iteration, also after an interrupt."""
-        member, data, plan = self.request.members[0], self.request.data[0], self.request.plans[0]
+        member, data, plan = self.fit.members[0], self.fit.data[0], self.fit.plans[0]
         spec = replace(member._spec, dtype=np.dtype(np.float64))
         arrays = {name: getattr(data, name) for name in ("x", "targets", *OPTIONAL)}
         wide = {k: a.astype(float) for k, a in arrays.items() if a is not None and a.dtype != "i4"}
@@ -73,7 +71,7 @@ class LbfgsTrainer:
         engines = member._engine, member._engine_type(spec)
         minimiser = Minimiser(*engines, arguments, self.reporter, self.evaluator, self._check)
         try:
-            result = minimiser.run(self.optimizer, self.request.epochs)
+            result = minimiser.run(self.optimizer, self.fit.epochs)
         except BaseException:
             minimiser.restore()
             raise
@@ -85,12 +83,12 @@ class LbfgsTrainer:
                 f"L-BFGS ended without an iteration ({result.message.strip()}): scale X and y to "
                 "mean 0 and variance 1"
             )
-        if len(history.loss) < self.request.epochs and not history.stop_reason:
+        if len(history.loss) < self.fit.epochs and not history.stop_reason:
             history.stop_reason = f"L-BFGS: {result.message}"
 
     def _check(self, loss: float) -> None:
         """Raise DivergenceError for a point that is not finite."""
-        engine = self.request.engine
+        engine = self.fit.engine
         if not (math.isfinite(loss) and engine.finite()):
             raise DivergenceError(
                 f"L-BFGS diverged in iteration {self.state.epoch + 1} (counted from 0): the loss "

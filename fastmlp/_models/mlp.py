@@ -18,9 +18,9 @@ from fastmlp._engine import compiled, linked
 from fastmlp._engine.exportable import Exportable
 from fastmlp._engine.thread_count import call_team, fit_team
 from fastmlp._models import derivatives
-from fastmlp._models.fit_request import FitRequest
+from fastmlp._models.fit import Fit, one_pass
 from fastmlp._models.parameter_list import ParameterProperty, spec_property, vector_property
-from fastmlp._models.runner import Runner, one_pass
+from fastmlp._models.trainer import Trainer
 from fastmlp._network import initializers
 from fastmlp._network.data import Data
 from fastmlp._network.optimizers import LBFGS, SGD
@@ -390,7 +390,7 @@ class MLP(Exportable):
             validation = planning.validation(validation_data, self._spec, dy_weight)
             if ranks:
                 data, n_threads = ranks.padded(data, plan), n_threads or 1
-            request = FitRequest(
+            fit = Fit(
                 # Owner, members, engine, data and plans.
                 *(self, [self], self._engine, [data], [plan]),
                 fingerprint_data=[(data, validation)],
@@ -407,10 +407,10 @@ class MLP(Exportable):
                 ranks=ranks,
             )
             if whole is None:
-                return Runner(request).run()
+                return fit.run(Trainer)
             from fastmlp._models.lbfgs_trainer import trainer_of
 
-            return Runner(request, trainer_of(whole, request)).run()
+            return fit.run(trainer_of(whole, fit))
 
     def partial_fit(
         self,

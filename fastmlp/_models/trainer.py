@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastmlp._core.history import ResumeState, State
+from fastmlp._models.fit import Fit, mean
 from fastmlp._network.data import Data
 from fastmlp._training import loop
 from fastmlp._training.callback_list import CallbackList
@@ -21,7 +22,6 @@ from fastmlp._training.shuffles import Shuffles
 if TYPE_CHECKING:
     from fastmlp._engine.plan import Plan
     from fastmlp._engine.protocol import Epochs
-    from fastmlp._models.fit_request import FitRequest
     from fastmlp._network.averaging import Averaging
 
 FUSED_SECONDS = 0.05  # approximate length of a call of several epochs, which an interrupt may undo
@@ -45,22 +45,22 @@ class Trainer(FitStrategy):
     stored: Any = None  # epochs, factor and number of seeds of the last `store`
     is_ahead = False  # whether later epochs were trained than are recorded: they cannot be resumed
 
-    def __init__(self, request: FitRequest, state: State, evaluator: Evaluator) -> None:
-        self.request, self.state, self.evaluator = request, state, evaluator
-        self.members, self.data, self.plans = request.members, request.data, request.plans
+    def __init__(self, fit: Fit, state: State, evaluator: Evaluator) -> None:
+        self.fit, self.state, self.evaluator = fit, state, evaluator
+        self.members, self.data, self.plans = fit.members, fit.data, fit.plans
         self.engines: list[Any] = list(map(attrgetter("_engine"), self.members))
         self.train = self.engines[0].epoch
         self.rates = rates = LearningRates(self.plans[0].optimizer.learning_rate)
-        self.reporter = CallbackList(state, request.callbacks)
+        self.reporter = CallbackList(state, fit.callbacks)
         self.permute: Callable[[Any, int], None] = self.engines[0].shuffle
         generators = map(attrgetter("_rng"), self.members)
-        self.shuffles = Shuffles(generators) if request.shuffle else None
+        self.shuffles = Shuffles(generators) if fit.shuffle else None
         self.rates_of = {0: rates}  # of the members with learning rates of their own
 
     def run(self, states: Sequence[ResumeState]) -> None:
         """Run all epochs from the members' initial or resumed states."""
         self.states, self.rates.step = states, states[0].step
-        averaging: Averaging | None = self.request.averaging
+        averaging: Averaging | None = self.fit.averaging
         for engine, plan, state in zip(self.engines, self.plans, states, strict=True):
             plan.seed = state.seed
             if averaging is None and state.averaged is not None:
@@ -111,11 +111,11 @@ class Trainer(FitStrategy):
             rate = self.plans[k].optimizer.learning_rate
             self.rates_of[k] = LearningRates(rate, self.states[k].step)
         is_alone = self.plans[0].team is None and self.train == self.engines[0].epoch
-        if self.request.is_joint:
+        if self.fit.is_joint:
             self.train, self.reorder = self._train_members, None  # the native call shuffles
         # Nothing is to be done between epochs, and no team of threads would be idle.
         busy = self.reporter.acts or self.evaluator.measures or self.averages
-        may_fuse = not busy and (is_alone or self.request.is_joint)
+        may_fuse = not busy and (is_alone or self.fit.is_joint)
         if may_fuse and self.state.epochs > MIN_FUSED_EPOCHS:
             self.fused_epochs = self._fused_epochs
 
@@ -142,7 +142,7 @@ class Trainer(FitStrategy):
         for member, data in zip(self.members, self.data, strict=True):
             member._flat_y = data.flat_y
         self.evaluator.write(self.members)
-        if not self.request.is_joint:  # nothing changes in later epochs
+        if not self.fit.is_joint:  # nothing changes in later epochs
             self.reporter.recorded = None
 
     def store(self) -> None:
@@ -301,11 +301,3 @@ class Trainer(FitStrategy):
                 undo_draws()
 
         return undo
-
-
-def mean(losses: Any) -> list[float]:
-    """Return the mean over members per epoch; its bits do not depend on the number of epochs."""
-    if losses.shape[1] == 1:
-        return losses[:, 0].tolist()  # type: ignore[no-any-return]
-    with np.errstate(over="ignore"):
-        return np.asarray(sum(losses.T) / losses.shape[1]).tolist()  # type: ignore[no-any-return]

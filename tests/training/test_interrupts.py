@@ -13,7 +13,7 @@ from interrupting import interrupted_at, interrupted_at_call
 from states import digest, refused, state
 
 import fastmlp
-from fastmlp._models import runner
+from fastmlp._models import fit as fit_module
 from fastmlp._models.ensemble.members import EnsembleEvaluator
 from fastmlp._training import loop
 
@@ -184,7 +184,7 @@ def interrupted_late(monkeypatch):
 
     def late():
         monkeypatch.setattr(loop, "record", record)  # of a fit
-        monkeypatch.setattr(runner, "ResumeState", record)  # of partial_fit
+        monkeypatch.setattr(fit_module, "ResumeState", record)  # of partial_fit
 
     return late
 

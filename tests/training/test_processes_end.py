@@ -11,7 +11,7 @@ from states import refused
 
 import fastmlp
 from fastmlp import reference
-from fastmlp._models import mlp as network, runner
+from fastmlp._models import fit, mlp as network
 from fastmlp._training import loop
 from fastmlp._training.distributed import exchange, processes
 from fastmlp._training.distributed.exchange import AgreedValue, Exchange
@@ -169,7 +169,7 @@ def test_a_rank_that_diverges_is_named_by_all(mlp, name, weights):
 
 # ---- an interrupt anywhere -----------------------------------------------------------------------
 
-FILES = {module.__file__ for module in (exchange, loop, network, processes, runner)}
+FILES = {module.__file__ for module in (exchange, fit, loop, network, processes)}
 
 
 class Interrupts:

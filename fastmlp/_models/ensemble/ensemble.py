@@ -23,16 +23,12 @@ from fastmlp._export.layers import Exported, joined
 from fastmlp._files import storage
 from fastmlp._models.ensemble import member_data
 from fastmlp._models.ensemble.member_data import ValidationData
-from fastmlp._models.ensemble.members import (
-    EnsembleEvaluator,
-    MemberEngines,
-    Scorer,
-)
+from fastmlp._models.ensemble.members import EnsembleEvaluator, MemberEngines, Scorer
 from fastmlp._models.ensemble.predictor import EnsemblePredictor
-from fastmlp._models.fit_request import FitRequest
+from fastmlp._models.fit import Fit, one_pass
 from fastmlp._models.mlp import MLP
-from fastmlp._models.runner import Runner, one_pass
 from fastmlp._models.summary import summary
+from fastmlp._models.trainer import Trainer
 from fastmlp._network.averaging import Averaging
 from fastmlp._network.data import Data
 from fastmlp._network.groups import Groups
@@ -269,7 +265,7 @@ class Ensemble(Exportable):
                     plan.batch_size = min(plan.batch_size, len(order))
             held = self._held(validation_data, validation_rows, scorer, data)
             evaluator = functools.partial(EnsembleEvaluator, held=held, score=scorer)
-            request = FitRequest(
+            fit = Fit(
                 # Owner, members, engine, data and plans.
                 *(self, self._members, self._engines(), data, plans),
                 fingerprint_data=member_data.fingerprint_data(data, plans, held),
@@ -285,8 +281,8 @@ class Ensemble(Exportable):
                 resume=resume,
             )
             if scorer is not None:
-                request.callbacks.insert(0, Best())  # first, because they finish in reverse order
-            return Runner(request).run()
+                fit.callbacks.insert(0, Best())  # first, because they finish in reverse order
+            return fit.run(Trainer)
 
     def partial_fit(
         self,

@@ -87,24 +87,24 @@ class DistributedFit:
         self._epoch = -1  # last epoch in which weights were compared
         self._row = 0  # index in the global batch of this rank's first row
 
-    def agree(self, request: Any, strategy: Any, states: Sequence[ResumeState] | None) -> None:
+    def agree(self, fit: Any, strategy: Any, states: Sequence[ResumeState] | None) -> None:
         """Check that options, data and models agree on all ranks; raise ValueError if not."""
-        spec, level, plan = self.engine.spec, self.engine.level, request.plans[0]
+        spec, level, plan = self.engine.spec, self.engine.level, fit.plans[0]
         facts = [AgreedValue("CPU level", level, remedy="set FASTMLP_CPU on every rank")]
         for thing, left_out in ((spec, set()), (plan, _PER_RANK)):
             fields = dataclasses.fields(thing)
             names = [field.name for field in fields if field.name not in left_out]
             facts += [AgreedValue(name, described(getattr(thing, name))) for name in names]
         options = ("epochs", "batch_size", "shuffle", "averaging")
-        facts += [AgreedValue(name, getattr(request, name)) for name in options]
-        facts.append(AgreedValue("validation_data", request.has_validation))
+        facts += [AgreedValue(name, getattr(fit, name)) for name in options]
+        facts.append(AgreedValue("validation_data", fit.has_validation))
         n_summed = self.engine.n_summed
         facts.append(AgreedValue("number of summed values", n_summed, remedy=_LAYOUT))
         resumed = states or ()
         common: dict[str, Any] = {"rows": 0, "batch_size": 0, "callbacks": (), "averaged": None}
         text = f"after {resumed[0].epochs} epochs" if resumed else "False"
         facts.append(AgreedValue("resume", [state._replace(**common) for state in resumed], text))
-        draws = [repr(member._rng.bit_generator.state).encode() for member in request.members]
+        draws = [repr(member._rng.bit_generator.state).encode() for member in fit.members]
         arrays = [*self.engine.state(optimizer=bool(resumed)).values()]
         for averaged in [state.averaged for state in resumed if state.averaged]:
             arrays += itertools.chain(*averaged.raw, *averaged.mean)

@@ -1,4 +1,4 @@
-"""Begin or resume a fit of checked data, run the loop over epochs, and undo what fails."""
+"""A fit of checked data: begin or resume it, run the loop over epochs, and undo what fails."""
 
 from __future__ import annotations
 
@@ -7,67 +7,96 @@ import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastmlp._core.history import History, ResumeState, State
-from fastmlp._models.fit_request import FitRequest
-from fastmlp._models.trainer import Trainer, mean
+from fastmlp._core.intervals import check_count, check_flag, check_verbose
 from fastmlp._network.data import Data
 from fastmlp._training import loop, planning
-from fastmlp._training.loop import LearningRates
+from fastmlp._training.loop import Evaluator, LearningRates
+from fastmlp._validation import check
 
 if TYPE_CHECKING:
     from fastmlp._engine.plan import Plan
+    from fastmlp._network.averaging import Averaging
     from fastmlp._training.sources import BlockStream
 
 
-class Runner:
-    """One fit; undone if an error comes before its first new epoch."""
+@dataclass(eq=False)
+class Fit:
+    """One fit: models, their checked data and plans, and the user's options."""
 
-    def __init__(self, request: FitRequest, trainer: Callable[..., Any] = Trainer) -> None:
-        self.request, self.trainer = request, trainer
+    owner: Any  # the MLP or the ensemble whose method was called
+    members: Sequence[Any]  # the networks to train
+    engine: Any  # that of the MLP, or those of all members as one
+    data: Sequence[Any]  # of each network
+    plans: Sequence[Plan]  # of each network
+    fingerprint_data: Sequence[Sequence[Any]]  # of each network, to recognise it when resuming
+    evaluator: Callable[[State], Evaluator]
+    has_validation: bool
+    team: AbstractContextManager[Any]
+    epochs: Any
+    batch_size: Any  # as the user gave it, to compare between processes
+    shuffle: Any
+    verbose: Any
+    averaging: Averaging | None
+    callbacks: Any
+    resume: Any
+    ranks: Any = None  # the processes of a distributed fit
+
+    def __post_init__(self) -> None:
+        self.epochs = check_count("epochs", self.epochs, example=20)
+        self.shuffle = check_flag("shuffle", self.shuffle)
+        self.verbose = check_verbose(self.verbose)
+        if self.averaging is not None:
+            check.averaging(self.averaging, self.epochs)
+        self.is_joint = self.owner is not self.members[0]  # an ensemble's, which has no batches
+        self.callbacks = check.callbacks(self.callbacks, "Ensemble" if self.is_joint else "")
+        self.path = None  # of the checkpoint to resume
+        if self.resume is not False:
+            self.resume, self.path = check.resume(self.resume)
         self.history, self.n_before = History(), 0
 
-    def run(self) -> History:
-        """Run the fit, and return its history."""
-        request, owner = self.request, self.request.owner
-        changes_weights = request.resume and (  # before the first epoch
-            request.path is not None
-            or any(member._progress and member._progress.averaged for member in request.members)
+    def run(self, make_trainer: Callable[..., Any]) -> History:
+        """Run the fit with a new trainer; undo it after an error before its first new epoch."""
+        changes_weights = self.resume and (  # before the first epoch
+            self.path is not None
+            or any(member._progress and member._progress.averaged for member in self.members)
         )
-        history = owner._history
-        undos = [undoing(member, changes_weights) for member in request.members]
+        history = self.owner._history
+        undos = [undoing(member, changes_weights) for member in self.members]
         try:
-            return self._run()
+            return self._run(make_trainer)
         except BaseException:
             if len(self.history.loss) == self.n_before:
-                owner._history = history
+                self.owner._history = history
                 undo_all(undos)
             raise
 
-    def _run(self) -> History:
-        request, owner, members = self.request, self.request.owner, self.request.members
+    def _run(self, make_trainer: Callable[..., Any]) -> History:
+        owner, members = self.owner, self.members
         resumed, stopped = None, ""
-        if request.resume if request.path is None else self._load():
+        if self.resume if self.path is None else self._load():
             stopped = owner._history.stop_reason if owner._history else ""
             resumed = self._resumed()
         else:
             for member in members:
                 member._progress, member._history = None, History()
         owner._history = history = self.history
-        if request.verbose and not (request.ranks and request.ranks.rank):
+        if self.verbose and not (self.ranks and self.ranks.rank):
             from fastmlp._training.callbacks import Progress
 
-            request.callbacks.append(Progress())
-        if request.plans[0].is_scheduled:
-            planning.set_lengths(request.plans, request.data, request.epochs, resumed)
-        options = request.epochs, history, request.has_validation
-        state = State(owner, *options, engine=request.engine)
-        trainer = self.trainer(request, state, request.evaluator(state))
-        if request.ranks:
-            request.ranks.agree(request, trainer, resumed)
+            self.callbacks.append(Progress())
+        if self.plans[0].is_scheduled:
+            planning.set_lengths(self.plans, self.data, self.epochs, resumed)
+        options = self.epochs, history, self.has_validation
+        state = State(owner, *options, engine=self.engine)
+        trainer = make_trainer(self, state, self.evaluator(state))
+        if self.ranks:
+            self.ranks.agree(self, trainer, resumed)
         if resumed is not None:
             state.epoch, state.learning_rate_scale = resumed[0].epochs - 1, resumed[0].scale
         reporter = trainer.reporter
@@ -75,15 +104,15 @@ class Runner:
         for member in members:
             member._lock.trainer = trainer
         try:
-            with request.team as request.plans[0].team, reporter.watching():
+            with self.team as self.plans[0].team, reporter.watching():
                 states = resumed or [
                     planning.initial_state(member._engine, plan, member._rng)
-                    for member, plan in zip(members, request.plans, strict=True)
+                    for member, plan in zip(members, self.plans, strict=True)
                 ]
-                if resumed and request.callbacks and self._had_enough(resumed, state):
+                if resumed and self.callbacks and self._had_enough(resumed, state):
                     history.stop_reason = stopped
                     return history
-                if request.path is not None or reporter.has_checkpoint:
+                if self.path is not None or reporter.has_checkpoint:
                     prints = map(self._fingerprint, range(len(members)))
                     states = [s._replace(data=d) for s, d in zip(states, prints, strict=True)]
                 trainer.run(states)
@@ -96,7 +125,7 @@ class Runner:
 
     def _load(self) -> bool:
         """Load the checkpoint into the model; return False if there is none."""
-        path, owner, members = self.request.path, self.request.owner, self.request.members
+        path, owner, members = self.path, self.owner, self.members
         if path is None or not os.path.exists(path):  # noqa: PTH110 costs an import less
             return False
         from fastmlp._files import storage
@@ -126,8 +155,8 @@ class Runner:
         """Return a 64-bit hash of a member's data on all processes."""
         from fastmlp._training import callback_state
 
-        ranks: Any = self.request.ranks or callback_state
-        fingerprint: int = ranks.fingerprint(*self.request.fingerprint_data[k])
+        ranks: Any = self.ranks or callback_state
+        fingerprint: int = ranks.fingerprint(*self.fingerprint_data[k])
         return fingerprint
 
     def _had_enough(self, states: Sequence[ResumeState], state: State) -> bool:
@@ -135,17 +164,16 @@ class Runner:
         from fastmlp._training import callback_state
 
         saved = states[0].callbacks
-        if self.request.is_joint:
+        if self.is_joint:
             saved = callback_state.together([member.callbacks for member in states])
-        return callback_state.give_back(saved, self.request.callbacks, state)
+        return callback_state.give_back(saved, self.callbacks, state)
 
     def _resumed(self) -> list[ResumeState]:
         """Return the state of each member to resume; set the histories."""
-        request, owner = self.request, self.request.owner
-        states = [self._state_of(k) for k in range(len(request.members))]
-        histories = [member._history for member in request.members]
-        whole = owner._history
-        if request.is_joint:
+        states = [self._state_of(k) for k in range(len(self.members))]
+        histories = [member._history for member in self.members]
+        whole = self.owner._history
+        if self.is_joint:
             n_epochs = {state.epochs for state in states} | {len(h.loss) for h in histories}
             losses = whole and whole.loss
             is_same = losses is not None and n_epochs == {len(losses)}
@@ -154,7 +182,7 @@ class Runner:
                     "resume is True but members have been trained by themselves since the last fit "
                     "of the ensemble: leave resume out, to begin with the weights of now"
                 )
-        for member in request.members:
+        for member in self.members:
             member._history = member._history.whole()
             member._history.stop_reason = ""
         history = whole.whole()
@@ -164,8 +192,7 @@ class Runner:
 
     def _state_of(self, k: int) -> ResumeState:
         """Return the state of a member to resume."""
-        request = self.request
-        member, plan, path = request.members[k], request.plans[k], request.path
+        member, plan, path = self.members[k], self.plans[k], self.path
         state: ResumeState | None = member._progress
         history: History | None = member._history
         resume = f"resume is {True if path is None else path!r}"
@@ -180,23 +207,31 @@ class Runner:
                 "is lost: leave resume out, to start from the present weights with a new optimizer"
             )
         text = {True: "given", False: None}
-        rows = request.data[k].rows if plan.order is None else len(plan.order)
+        rows = self.data[k].rows if plan.order is None else len(plan.order)
         facts: list[tuple[str, Any, Any]] = [
             ("optimizer", plan.optimizer.kind, state.kind),
             # A stream counts its rows while reading.
             ("the number of rows of X", state.rows if rows is None else rows, state.rows),
-            ("validation_data", text[request.has_validation], text[bool(history.val_loss)]),
+            ("validation_data", text[self.has_validation], text[bool(history.val_loss)]),
         ]
         if path is not None:  # else batch size and data may change
             facts.append(("batch_size", plan.batch_size, state.batch_size or plan.batch_size))
         data = self._fingerprint(k) if path is not None and state.data else 0
         planning.check_same(resume, facts, data, state.data)
-        if request.epochs < state.epochs:
+        if self.epochs < state.epochs:
             raise ValueError(
-                f"epochs is {request.epochs} but the fit to resume has had {state.epochs} epochs, "
+                f"epochs is {self.epochs} but the fit to resume has had {state.epochs} epochs, "
                 f"which count: pass a larger number"
             )
         return state
+
+
+def mean(losses: Any) -> list[float]:
+    """Return the mean over members per epoch; its bits do not depend on the number of epochs."""
+    if losses.shape[1] == 1:
+        return losses[:, 0].tolist()  # type: ignore[no-any-return]
+    with np.errstate(over="ignore"):
+        return np.asarray(sum(losses.T) / losses.shape[1]).tolist()  # type: ignore[no-any-return]
 
 
 def one_pass(
