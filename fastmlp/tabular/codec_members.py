@@ -5,6 +5,7 @@ All arrays of a group of members, its parameters too, have the member as their f
 
 from __future__ import annotations
 
+import itertools
 from collections import ChainMap
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -114,25 +115,19 @@ def _columns(names: list[str], left_out: Any, reasons: Any, named: bool, **of: A
     numbers, places = (of[key].tolist() for key in ("numbers", "categories"))
     if set(numbers) & set(places):
         raise ValueError("it has a column as numbers and as categories")
-    values, ends = _values(of["types"], of["values"]), np.cumsum(of["sizes"], dtype=int).tolist()
-    categories = [
-        Column(names[place], tuple(values[end - size : end]), frequent, ordered)
-        for place, size, end, frequent, ordered in zip(
-            *(places, of["sizes"].tolist(), ends, of["frequent"].tolist(), of["ordered"].tolist()),
-            strict=True,
-        )
-    ]
-    for column in categories:
-        of_column = column.values or ()
-        if len(set(of_column)) < len(of_column) or any(value != value for value in of_column):
-            count = len(of_column)
-            raise ValueError(f"{shown(column.name)} has {count} categories, not each once")
+    values, categories = iter(_values(of["types"], of["values"])), []
+    of_columns = (of[key].tolist() for key in ("sizes", "frequent", "ordered"))
+    for place, size, frequent, ordered in zip(places, *of_columns, strict=True):
+        of_column = tuple(itertools.islice(values, size))
+        if len(set(of_column)) < size or any(value != value for value in of_column):
+            raise ValueError(f"{shown(names[place])} has {size} categories, not each once")
+        categories.append((place, Column(names[place], of_column, frequent, ordered)))
     return Columns(
         tuple(
             (place, Column(names[place], form=form))
             for place, form in zip(numbers, of["forms"], strict=True)
         ),
-        tuple(zip(places, categories, strict=True)),
+        tuple(categories),
         dict(zip(left_out, reasons, strict=True)),
         tuple(names),
         named,
