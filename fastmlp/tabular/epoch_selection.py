@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
@@ -14,9 +14,16 @@ import numpy as np
 
 from fastmlp._core.history import State
 from fastmlp.tabular.columns import Array, RowIndex
-from fastmlp.tabular.presets import LEAST_GAIN, MAX_EVALUATIONS, NOISE, TRIMMED, cycle_end
-from fastmlp.tabular.progress import UNLIMITED, Clock
-from fastmlp.tabular.rows import EncodedRows
+from fastmlp.tabular.presets import (
+    EVALUATION_SHARE,
+    LEAST_GAIN,
+    MAX_EVALUATIONS,
+    NOISE,
+    TRAINING_WORK,
+    TRIMMED,
+    cycle_end,
+)
+from fastmlp.tabular.progress import Clock
 
 LIMIT_REACHED = "time_limit was reached"
 ONLY_WORSE = "predictions of held-out rows only got worse"
@@ -102,17 +109,9 @@ def ranked(cost: float) -> float:
 class BestEpochSelector:
     """Callback that evaluates held-out rows and keeps the weights of the best epoch."""
 
-    inputs: Sequence[EncodedRows]  # held out by each member
-    rows: Sequence[RowIndex]  # their places among the rows that are scored
-    scale: Any  # of the members' targets
-    target: Any
-    weights: Array | None
-    scorer: Callable[[Array], float] | None = None  # higher is better; replaces the costs
-    clock: Clock = UNLIMITED
-    hopeless: float = math.inf  # a fit ends if a cycle ends with this multiple of the lowest cost
-    cycles: int = 4  # of the rate
-    measures: bool = False  # whether a fit ends with a cycle that gained less than its noise
-    every: int = 1  # epochs from one evaluation to the next, at least, within a cycle
+    learners: Any  # the members that are trained, see `members.Learners`
+    out: Sequence[RowIndex]  # the rows that each of them holds out
+    clock: Clock
     why: str = ""  # the reason for an early end
     # Epoch, cost of single members, joint cost, and the compared one: calibrated, or by the scorer.
     curve: list[tuple[int, float, float, float]] = field(default_factory=list)
@@ -129,12 +128,22 @@ class BestEpochSelector:
     _scale: Any = None
 
     def __post_init__(self) -> None:
+        request, data = self.learners.request, self.learners.data
+        self.target, self.weights = data.scored.target, data.scored.weights
+        self.scorer = request.scorer  # higher is better; replaces the costs
+        self.inputs = [x[rows] for x, rows in zip(self.learners.inputs, self.out, strict=True)]
+        # A fit ends if a cycle ends with this multiple of the lowest cost.
+        self.hopeless = data.target.hopeless if self.learners.recipe.share == 1 else math.inf
+        # The epochs from one evaluation to the next within a cycle, at least: evaluations take a
+        # small share of the time. The work of an epoch is in predictions of a row.
+        work = TRAINING_WORK * sum(map(len, self.learners.learn))
+        self.every = int(sum(map(len, self.out)) / (EVALUATION_SHARE * work))
         # Of all predictions, one member after the other: their members, and their places among
         # (repeats, rows). The k-th prediction of a row belongs to the k-th repeat.
-        members = np.arange(len(self.rows), dtype=np.int32)
-        self._members = np.repeat(members, list(map(len, self.rows)))
+        members = np.arange(len(self.out), dtype=np.int32)
+        self._members = np.repeat(members, list(map(len, self.out)))
         counts, places = np.zeros(n := len(self.target.y), np.int64), []
-        for rows in self.rows:
+        for rows in map(data.scored.places, self.out):
             places.append(rows + n * counts[rows])
             counts[rows] += 1
         self._places = np.concatenate(places)
@@ -142,7 +151,8 @@ class BestEpochSelector:
         self._shape = len(repeats), n
         self._held = None if np.all(counts == len(repeats)) else repeats[:, np.newaxis] < counts
         # The first cycle is too short for decisions, and the last ends the fit anyway.
-        self._ends = [cycle_end(cycle, self.cycles) for cycle in range(2, self.cycles)]
+        cycles = request.preset.cycles
+        self._ends = [cycle_end(cycle, cycles) for cycle in range(2, cycles)]
 
     @property
     def is_passive(self) -> bool:
@@ -180,7 +190,7 @@ class BestEpochSelector:
         is_late = self.scorer is None and 2 * lowest[0] <= epoch
         if is_late and now > self.hopeless * lowest[2]:
             return ONLY_WORSE
-        if not self.measures:
+        if not self.learners.request.preset.trial_folds:
             return ""
         # Compare the best epoch with the best one at the end of the cycle before.
         joint = self.held_out.joint(self.target)
@@ -200,8 +210,8 @@ class BestEpochSelector:
             part = slice(first, first + DECODED_ROWS)
             if part != self._part:  # the same each time, unless there are several parts
                 self._part, members = part, self._members[part]
-                scale = self.scale and type(self.scale)(*(array[members] for array in self.scale))
-                self._scale = scale
+                scale = self.learners.members.scale
+                self._scale = scale and type(scale)(*(array[members] for array in scale))
             decoded = self.target.decode(self._scale, z[part], slice(None))
             predictions[self._places[part]] = decoded
         held_out = OutOfFold(predictions.reshape(*self._shape, -1), self._held)

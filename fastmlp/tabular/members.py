@@ -288,25 +288,6 @@ class Learners:
             n_threads=self.request.n_threads,
         )
 
-    def selector(self, division: Splits, clock: Clock) -> BestEpochSelector:
-        """Return the callback that evaluates held-out rows, for a small share of the time."""
-        preset, out, scored = self.request.preset, division.out, self.data.scored
-        # Of an epoch, in predictions of a row.
-        work = presets.TRAINING_WORK * sum(map(len, division.learn))
-        return BestEpochSelector(
-            [x[rows] for x, rows in zip(self.inputs, out, strict=True)],
-            [scored.places(rows) for rows in out],
-            self.members.scale,
-            scored.target,
-            scored.weights,
-            self.request.scorer,
-            clock,
-            hopeless=self.data.target.hopeless if self.recipe.share == 1 else math.inf,
-            cycles=preset.cycles,
-            measures=bool(preset.trial_folds),
-            every=int(sum(map(len, out)) / (presets.EVALUATION_SHARE * work)),
-        )
-
 
 def train(
     recipe: Recipe, data: FitRows, division: Splits, request: FitOptions, epoch: float = 0.0
@@ -317,7 +298,7 @@ def train(
     members, epochs = learners.members, epochs_of(request.preset, recipe, n)
     after = presets.TIME_AFTER[data.target.kind] * min(1.0, 2 * MAX_TAIL_ROWS / n)
     clock = Clock(request.deadline, epoch=epoch, after=after)
-    selector = learners.selector(division, clock)
+    selector = BestEpochSelector(learners, division.out, clock)
     try:
         learners.fit(epochs, [selector, *request.callbacks], clock=clock)
     except KeyboardInterrupt:
