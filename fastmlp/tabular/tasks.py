@@ -26,6 +26,7 @@ from fastmlp.tabular.fitted_table import FittedTable
 from fastmlp.tabular.folds import ScoredRows
 from fastmlp.tabular.loss_rows import LOSSES
 from fastmlp.tabular.presets import LABEL_SMOOTHING
+from fastmlp.tabular.scores import codes_of
 from fastmlp.tabular.scoring import FixedClasses, FixedNumbers, scorer_of, scores_labels
 from fastmlp.tabular.targets import (
     ClassTarget,
@@ -210,14 +211,7 @@ class LabelTask:
         if labels.dtype.kind in "mM" and classes.dtype.kind == labels.dtype.kind:
             unit = np.result_type(classes, labels)  # days and seconds may be equal
             classes, labels = classes.astype(unit), labels.astype(unit)
-        codes = {label: code for code, label in enumerate(classes.tolist())}
-        others = [label for label in labels.tolist() if label not in codes]
-        if others:
-            raise ValueError(
-                f"y has {others[0]!r}, which is no class of the fit: pass labels like those in "
-                "classes_"
-            )
-        return np.array([codes[label] for label in labels.tolist()])
+        return codes_of(labels, classes)
 
     def checked(self, y: Any) -> Array:
         """Return labels of other rows, which need not be classes of the fit."""

@@ -209,8 +209,8 @@ def test_importance_wants_the_targets_of_the_fit():
         model.plot_importance(X, Y, most=0)
     for found, y, words in (
         (model, np.c_[Y, Y], "y has 2 outputs but 1"),
-        (other, np.arange(N) % 3, "y has 0, which is no class of the fit"),
-        (other, LABELS == "low", "y has (True|False), which is no class of the fit"),
+        (other, np.arange(N) % 3, "the target holds 0 but the model knows"),
+        (other, LABELS == "low", "the target holds (True|False) but the model knows"),
         (other, X > 0, r"y has shape \(60, 3\) but \(60,\) is expected: pass one class per row"),
         (several, X[:, 1:] > 0, r"y has shape \(60, 2\) but \(60, 3\) .* for each label"),
         (several, LABELS, r"y has shape \(60,\) but \(60, 3\) is expected"),
