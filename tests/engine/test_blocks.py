@@ -30,6 +30,7 @@ ONE, TWO, BOTH = BLOCK_ROWS, 2 * BLOCK_ROWS, BLOCK_ROWS + 300
 WAYS = {
     "a block less a row": (ONE - 1, ONE - 1, {}, {}),
     "a block": (ONE, ONE, {"l2": 0.3}, {}),
+    "a late step": (33, 16, {"step": 2**32 + 3}, {}),
     "a block and a row": (ONE + 1, ONE + 1, {"clip_norm": 0.05}, {}),
     "two blocks and some rows": (TWO + 7, TWO + 7, PER_BATCH, {}),
     "batches of both kinds": (3 * ONE, BOTH, {}, {}),
