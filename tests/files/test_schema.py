@@ -40,7 +40,7 @@ def test_a_file_has_the_same_keys_and_tensors_as_ever(name):
 CHECKED = (
     *("averaged", "legacy generator", "ensemble"),
     *("MLPClassifier schedule", "MLPClassifier callbacks", "checkpoint"),
-    *("TabMLPClassifier words", "TabMLPRegressor weights"),
+    *("TabMLPClassifier words", "TabMLPRegressor weights", "TabMLPRegressor forms"),
 )
 
 
@@ -55,7 +55,9 @@ def test_every_field_that_is_missing_or_wrong_is_refused_by_its_name(name):
 
 
 TENSORS = [(hostile_fields.refusals_of_tensors, name) for name in CHECKED]
-RANGES = [(hostile_fields.refusals_of_ranges, name) for name in CHECKED[-2:]]
+RANGES = [
+    (hostile_fields.refusals_of_ranges, name) for name in ("MLPClassifier words", *CHECKED[-3:])
+]
 
 
 @pytest.mark.parametrize(("refusals", "name"), TENSORS + RANGES)
@@ -64,7 +66,7 @@ def test_tensors_and_numbers_that_are_missing_or_wrong_are_refused_by_their_name
     for tensor, value, said in found:
         assert tensor in said, (tensor, value, said)
         check_words(said)
-    assert len(found) > 10
+    assert len(found) > 5
 
 
 def check_words(said):

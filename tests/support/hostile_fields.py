@@ -120,7 +120,7 @@ def refusals_of_tensors(name: str) -> Iterator[tuple[str, Any, str]]:
 
 
 def refusals_of_ranges(name: str) -> Iterator[tuple[str, Any, str]]:
-    """Yield each tensor with a limit and a number beyond it, and what is said about it."""
+    """Yield each tensor with NaN or a number beyond its limits, and what is said about it."""
     read, limits = fields.Tensor.read, {}
 
     def recorded(field: fields.Tensor, tree: Any, cursor: fields.Cursor) -> Any:
@@ -134,6 +134,8 @@ def refusals_of_ranges(name: str) -> Iterator[tuple[str, Any, str]]:
         load(valid(name))
     for tensor, (array, least, most, is_positive, is_rising) in limits.items():
         values: list[Any] = [np.zeros(1, array.dtype)] * is_positive
+        if array.dtype.kind == "f":
+            values.append(np.array(np.nan, array.dtype))
         for end, away in ((least, -1), (most, 1)):
             beyond = end + away if array.dtype.kind in "iu" else np.nextafter(end, away * np.inf)
             if np.isfinite(end) and np.can_cast(np.min_scalar_type(beyond), array.dtype):
