@@ -255,7 +255,7 @@ class BuildExtensions(build_ext):
 
 
 class BuildProbe(BuildExtensions):
-    """Build `probe` alone, for tests and benchmarks; see tests/support/probing.py."""
+    """Build `probe` alone, for tests; see tests/support/probing.py."""
 
     def wanted(self) -> list[Extension]:
         return [Extension("probe", ["tests/support/probe.pyx"], extra_compile_args=PLAIN_FLAGS)]

@@ -36,7 +36,6 @@ SMALL = {
     "coverage": (("--cases", "lognormal 2", "--rounds", "9", "--fits", "1"), (2, 2)),
     "later": (("--cases", "gasoline"), (2, 5)),
     "rules": (("--cases", "gates", "--models", "fast", "--rounds", "2"), (2, 1)),
-    "phases": (("--cases", "tiny", "--rounds", "2", "--levels", "baseline"), (1, 1)),
     "bfloat16": (("--cases", "tiny", "--rounds", "1", "--threads", "1", "--fits", "2"), (2, 4)),
     "narrow": ((*SHORT, "--members", "2"), (1, 3)),
     "latency": (("--cases", "tiny", "--calls", "1000"), (1, 4)),

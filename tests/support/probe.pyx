@@ -1,4 +1,4 @@
-# Single kernels on plain arrays, for tests and benchmarks; compiled by probing.py and not shipped.
+# Single kernels on plain arrays, for tests; compiled by probing.py and not shipped.
 #
 # An Affine is layer 1 of the network [1, I, O, 1]. Its input is the output of layer 0, so that all three
 # passes of an inner layer can be called alone. NumPy converts panels here, not the library, so that errors
@@ -6,9 +6,8 @@
 cimport numpy as cnp
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memset
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
-from fastmlp._engine.kernels cimport Buffers, Crew, Inputs, Memory, Pass, load
+from fastmlp._engine.kernels cimport Buffers, Crew, Inputs, Memory, load
 from fastmlp._engine.native cimport Engine, describe
 from network cimport *
 from rounding cimport ceil_div, round_up
@@ -302,91 +301,3 @@ cdef class Kernels:
             if i != 1:
                 arrays[i][...] = view(buffers[i], len(w), self.dtype)
         return new_powers[0], new_powers[1]
-
-
-PHASES = "gather", "forward", "loss", "backward", "gradient", "update", "copies"
-
-
-cdef struct Clock:
-    int phase
-    double last
-    double[8] seconds  # of each phase, and in the end of none
-
-
-cdef void tick(Clock* clock, int phase) noexcept nogil:
-    """Add the time since the last tick to a phase."""
-    cdef timespec now
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    at = now.tv_sec + 1e-9 * now.tv_nsec
-    clock.seconds[phase] += at - clock.last
-    clock.last = at
-
-
-def phases(Engine engine, data, plan):
-    """Return the seconds of each phase of an epoch in float32 on one thread, done by single kernels.
-
-    Nothing is published. The cost of looking at the clock is taken out. Gradient and step are apart, also
-    where the epoch overlaps them.
-    """
-    cdef Pass epoch = engine.begin(data, plan, 1)
-    cdef const fm_kernels* k = engine.kernels
-    cdef const fm_network* net = &epoch.net
-    cdef fm_task* task = &epoch.task
-    cdef const fm_buffers* buffers = task.buffers
-    cdef const fm_piece* piece
-    cdef fm_draws draws = fm_draws(0, 0, 0, NULL)
-    cdef fm_prefetch prefetch
-    cdef fm_interrupt_poll interrupt
-    cdef atomic_int stop
-    cdef Clock clock
-    cdef double[2] powers
-    cdef double look = 1
-    cdef int64_t b, i, r, rows, padded, n_batches = ceil_div(task.data.n, task.batch)
-    cdef int64_t n_pieces = epoch.context.c.piece_first[1]
-    cdef int32_t l
-    memset(&clock, 0, sizeof(clock))
-    fm_stop_clear(&stop)
-    fm_poll_start(&interrupt, NULL, NULL, &stop)
-    prefetch.x, prefetch.order, prefetch.row_stride = task.data.x, task.order, task.data.x_row_stride
-    prefetch.row_bytes = net.operators[0].n_in * sizeof(float)
-    with nogil:
-        interrupt.fpenv = fm_set_fpenv()
-        tick(&clock, 7)
-        for _ in range(100):
-            clock.seconds[7] = 0
-            tick(&clock, 7)
-            look = min(look, clock.seconds[7])
-        for b in range(n_batches):
-            rows = min(task.batch, task.data.n - b * task.batch)
-            padded = round_up(rows, k.row_multiple)
-            tick(&clock, 7)
-            k.gather(net, buffers, &task.data, task.order, b * task.batch, 0, rows, 0)
-            for r in range(rows):
-                (<float*>buffers.loss_share)[r] = (<float*>buffers.weight)[r] / rows
-            tick(&clock, 0)
-            for l in range(net.n_operators):
-                k.forward(net, buffers, l, 0, padded, &draws, &interrupt)
-            tick(&clock, 1)
-            k.output_loss(net, buffers, 0, rows, &task.data, 0, &interrupt)
-            tick(&clock, 2)
-            for l in range(net.n_operators - 1, 0, -1):
-                k.backward_input(net, buffers, l, 0, padded, &interrupt)
-            tick(&clock, 3)
-            prefetch.row, prefetch.at = (b + 1) * task.batch, 0
-            prefetch.end = min(prefetch.row + task.batch, task.data.n) if task.order != NULL else prefetch.row
-            for i in range(n_pieces):
-                piece = &epoch.context.c.pieces[i]
-                k.piece_gradient(net, buffers, piece, 0, rows, buffers.scratch, &prefetch)
-                tick(&clock, 4)
-                powers[0], powers[1] = epoch.report.powers[0], epoch.report.powers[1]
-                k.step(task.optimizer, task.hyper, task.rates[b], powers, 0, 1,
-                       <float*>net.parameters + piece.offset, buffers.scratch,
-                       <float*>task.slots[0] + piece.offset, <float*>task.slots[1] + piece.offset, piece.size)
-                tick(&clock, 5)
-                k.renew_piece(net, piece)
-                tick(&clock, 6)
-            epoch.report.powers[0], epoch.report.powers[1] = powers[0], powers[1]
-        fm_restore_fpenv(interrupt.fpenv)
-    engine.end(epoch, plan, False)
-    looks = [*[n_batches] * 4, *[n_batches * n_pieces] * 3]
-    return {phase: seconds - n * look for phase, seconds, n in zip(PHASES, clock.seconds, looks)}
