@@ -96,10 +96,6 @@ def test_levels_of_a_processor(monkeypatch, features, expected):
     assert list(cpu_levels.available_levels.__wrapped__()) == expected
 
 
-def test_peak_is_a_rate():
-    assert 0.01 < native_engine.peak("float64") < 10000
-
-
 def shuffled(n, seed, level):
     order = np.arange(n)
     kernels.shuffle(order, seed, level)

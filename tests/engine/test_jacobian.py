@@ -46,15 +46,3 @@ def test_one_row_is_the_row_of_a_batch(level, dtype):
                 predictor.jacobian(np.full_like(x[:70], np.nan))  # the next call uses its memory
                 assert_same_bits(predictor.jacobian(x[row]), batch[row])
             assert_same_bits(predictor.jacobian(x[60:70]), batch[60:70])
-
-
-@every_dtype
-@pytest.mark.parametrize("dropout", [0.5, [0.0, 0.9]])
-def test_no_dropout(mlp, dropout, dtype):
-    plain = mlp([5, 40, 20, 3], activation="gelu", dtype=dtype, rng=0)
-    net = mlp([5, 40, 20, 3], activation="gelu", dtype=dtype, dropout=dropout, rng=0)
-    x = rows_of(9, plain.predictor())
-    assert net.evaluate(x, x[:, :3]) == plain.evaluate(x, x[:, :3])
-    assert_same_bits(net.predict(x), plain.predict(x))
-    assert_same_bits(net.predictor()(x), plain.predictor()(x))
-    assert_same_bits(net.jacobian(x), plain.jacobian(x))

@@ -173,14 +173,6 @@ def test_a_large_mapped_file_is_not_copied(layout, n_threads, tmp_path):
         assert_same_bits(result[::9999], predictor(np.array(x[::9999])))
 
 
-def test_millions_of_rows_need_their_result_only():
-    predictor = make((3, 4, 2))
-    x = np.broadcast_to(np.float32([0.25, -1, 2]), (5_000_000, 3))
-    peak, result = peak_of(lambda: predictor(x))
-    assert peak - result.nbytes < MIB
-    assert (result == predictor(x[0])).all()
-
-
 def test_more_elements_than_32_bits_count():
     predictor = make((513, 1))
     row = rows_of(1, predictor)[0]

