@@ -5,7 +5,7 @@ import copy
 import cases
 import numpy as np
 import pytest
-from models import Watch, X, Y, digest, network
+from models import Watch, X, Y, digest, network, saved
 from states import same
 from test_resume import refused
 
@@ -113,8 +113,7 @@ def test_weights_may_be_assigned_and_the_model_saved(mlp, tmp_path):
             net = state.model
             net.biases = [np.full_like(b, batch.step) for b in net.biases]
             if batch.step == 4:
-                net.save(tmp_path / "net.safetensors")
-                self.copies = copy.deepcopy(net), fastmlp.load(tmp_path / "net.safetensors")
+                self.copies = copy.deepcopy(net), saved(net, tmp_path / "net.safetensors")
 
     nets, assign = [network(mlp) for _ in range(2)], Assign()
     nets[0].fit(X, Y, callbacks=[assign], shuffle=False, **OPTIONS)

@@ -4,6 +4,7 @@ import cases
 import numpy as np
 import pytest
 import ranks
+from models import saved
 from test_blocks import WAYS, engines
 
 import fastmlp
@@ -170,8 +171,7 @@ def test_a_fit_goes_on_from_files_and_in_ensembles(instruction, tmp_path):
         return net
 
     net = fitted(2)
-    net.save(tmp_path / "net.fastmlp")
-    again = fastmlp.load(tmp_path / "net.fastmlp")
+    again = saved(net, tmp_path / "net.fastmlp")
     assert again.compute == "bfloat16"
     again.partial_fit(x, x[:, :1])
     np.testing.assert_equal([*again.weights], [*fitted(3).weights])

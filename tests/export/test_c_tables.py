@@ -9,6 +9,7 @@ import numpy as np
 import pandas
 import pytest
 import stored
+from models import saved
 from sklearn.exceptions import NotFittedError
 from test_tables import LEVELS, RELATIVE, Library, assert_same, fitted, rows, written_as
 
@@ -120,8 +121,7 @@ def test_members_are_data_and_files_are_of_what_was_saved(tmp_path):
         == len(model._fitted.blend.groups)
         < len(model._fitted.blend)
     )
-    model.save(tmp_path / "model")
-    again = fastmlp.load(tmp_path / "model").to_c(tmp_path / "net.c", levels=LEVELS)
+    again = saved(model, tmp_path / "model").to_c(tmp_path / "net.c", levels=LEVELS)
     assert again.source.read_text() == text
 
 

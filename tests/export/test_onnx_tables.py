@@ -8,10 +8,10 @@ import onnx.reference
 import pandas
 import pytest
 from exports import session_of
+from models import saved
 from sklearn.exceptions import NotFittedError
 from test_tables import TABLES, array, assert_same, exported, feed, fitted, frame, rows
 
-import fastmlp
 from fastmlp import TabMLPClassifier, TabMLPRegressor
 from fastmlp.sklearn.parameters import copy_with_state
 from fastmlp.tabular.columns import Columns
@@ -70,8 +70,7 @@ def test_a_file_is_that_of_one_fit(tmp_path):
     path.write_bytes(b"old")
     proto = model.to_onnx(path)
     assert path.read_bytes() == proto.SerializeToString()
-    model.save(tmp_path / "table.safetensors")
-    assert fastmlp.load(tmp_path / "table.safetensors").to_onnx() == proto
+    assert saved(model, tmp_path / "table.safetensors").to_onnx() == proto
     with pytest.raises(NotFittedError):
         TabMLPRegressor().to_onnx()
 
@@ -123,8 +122,7 @@ def test_an_array_with_text_has_an_input_for_each_column_that_is_used(tmp_path):
     """Also where the text does not vary: an array of numbers has no room for it."""
     X = np.array([[float(k), "same"] for k in range(60)], object)
     model = TabMLPRegressor(preset="fast", random_state=0).fit(X, np.arange(60.0))
-    model.save(tmp_path / "model")
-    for each in (model, fastmlp.load(tmp_path / "model")):
+    for each in (model, saved(model, tmp_path / "model")):
         session = session_of(each.to_onnx())
         assert [(i.name, i.type) for i in session.get_inputs()] == [("column 0", "tensor(double)")]
         found = session.run(["predictions"], {"column 0": X[:9, :1].astype(float)})[0]

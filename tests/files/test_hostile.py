@@ -156,9 +156,7 @@ def test_what_is_no_file_is_refused(tmp_path):
     with pytest.raises(fastmlp.ModelFormatError, match="is a symbolic link: pass the file"):
         fastmlp.load(tmp_path / "link")
     (tmp_path / "text").write_text("weights = [1, 2, 3]")
-    with pytest.raises(
-        fastmlp.ModelFormatError, match=r"text' cannot be loaded: it is text, such as CSV"
-    ):
+    with pytest.raises(fastmlp.ModelFormatError, match=r"text' cannot be loaded: it is text, such"):
         fastmlp.load(tmp_path / "text")
 
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import safetensors
 import stored
+from models import saved
 from safetensors import numpy as numpy_files
-from stored import same, saved
+from stored import same
 from test_bits import FMA_LEVELS
 
 import fastmlp

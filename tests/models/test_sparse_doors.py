@@ -10,7 +10,7 @@ import itertools
 import numpy as np
 import pytest
 import ranks
-from models import Watch, through_a_file
+from models import Watch, saved
 from scipy import sparse
 from tolerances import assert_all_close
 
@@ -182,7 +182,7 @@ DOORS = {
     "resume": lambda net, x, _: resumed(net, x),
     "resume of a copy": lambda net, x, _: resumed(net, x, copy.deepcopy),
     "resume of a file": lambda net, x, path: resumed(
-        net, x, lambda net: through_a_file(net, path) if is_native(net) else net
+        net, x, lambda net: saved(net, path) if is_native(net) else net
     ),
     "checkpoint": lambda net, x, path: checkpointed(net, x, path) if is_native(net) else [],
     "blocks": lambda net, x, _: streamed(net, fastmlp.Blocks(x, Y, W + 1, rows=17)),

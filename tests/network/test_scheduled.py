@@ -158,8 +158,7 @@ def test_estimators_know_the_length_of_their_fits(name):
         {"learning_rate": "cosine", "learning_rate_init": 0.01},
     ):
         model = getattr(fastmlp, name)(max_iter=5, n_iter_no_change=9, random_state=0, **options)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the epochs, which are few
+        with warnings.catch_warnings(action="ignore"):  # of the epochs, which are few
             rates.append(model.fit(X, y).history_.learning_rate)
     assert rates[0] == rates[1]
 
@@ -197,8 +196,7 @@ def test_a_schedule_that_ends_early_is_mentioned(mlp, rate, is_short):
     """In fits of 18 steps, by the line of the fit; once, also by an ensemble."""
     nets = [network(mlp), fastmlp.Ensemble([network(mlp), network(mlp)])]
     for net in nets:
-        with warnings.catch_warnings(record=True) as found:
-            warnings.simplefilter("always")
+        with warnings.catch_warnings(record=True, action="always") as found:
             net.fit(X[:90], Y[:90], epochs=6, batch_size=30, optimizer=fastmlp.Adam(rate))
         assert len(found) == is_short
         for each in found:

@@ -216,9 +216,7 @@ def test_a_bad_value_is_named_by_its_place(form):
     with pytest.raises(ValueError, match=rf"X\[{row}, {column}\] is inf"):
         rows_of(matrix)
     matrix.data[matrix.data == np.inf] = 1e300
-    with pytest.raises(
-        ValueError, match=rf"X\[{row}, {column}\] is 1e\+300, too large for float32"
-    ):
+    with pytest.raises(ValueError, match=rf"X\[{row}, {column}\] is 1e\+300, too large for"):
         rows_of(matrix).astype("float32", "X")
 
 

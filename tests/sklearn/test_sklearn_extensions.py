@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import small_estimators
 from matplotlib import pyplot
+from models import saved
 from sklearn.datasets import load_digits
 from sklearn.metrics import make_scorer, mean_absolute_error, mean_poisson_deviance, r2_score
 from sklearn.model_selection import train_test_split
@@ -121,8 +122,7 @@ def test_bfloat16_is_that_of_the_network(dtype, tmp_path):
     assert net.predict_proba(x).dtype == dtype
     has_unit = not native_engine.bfloat16_unit().startswith("none")
     assert np.array_equal(net.coefs_[0], plain.coefs_[0]) == (not has_unit)
-    net.save(tmp_path / "net.safetensors")
-    for each in (net, fastmlp.load(tmp_path / "net.safetensors")):
+    for each in (net, saved(net, tmp_path / "net.safetensors")):
         each.partial_fit(x, y)
         assert each.compute == "bfloat16"
     np.testing.assert_array_equal(each.coefs_[0], net.coefs_[0])

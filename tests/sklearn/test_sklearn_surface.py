@@ -111,8 +111,7 @@ def test_same_warnings_and_verbose_lines(name, capsys):
         for package in (ours, theirs):
             common = {"hidden_layer_sizes": (4,), "batch_size": 100, "random_state": 0}
             net = getattr(package, name)(**common, verbose=True, max_iter=15, **options)
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always")
+            with warnings.catch_warnings(record=True, action="always") as caught:
                 net.fit(x, y)
             texts.append([(w.category, str(w.message)) for w in caught])
             lines.append(capsys.readouterr().out)

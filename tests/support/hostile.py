@@ -225,8 +225,7 @@ def used(model: Any) -> None:
     elif hasattr(model, "rows_"):
         use_table(model)
     elif hasattr(model, "n_features_in_"):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # names of features
+        with warnings.catch_warnings(action="ignore"):  # names of features
             model.predict(np.ones((3, model.n_features_in_)))
 
 
@@ -236,8 +235,7 @@ def use_table(model: Any) -> None:
     columns = model._fitted.columns
     forms = [(place, column) for place, column in columns.numbers if column.form]
     X[:, [place for place, _ in (*columns.categories, *forms)]] = None  # missing, of any kind
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")  # names of features
+    with warnings.catch_warnings(action="ignore"), np.errstate(all="ignore"):  # names of features
         model.predict(X)
         str(model.report())
         assert len(model.oof_prediction_)

@@ -17,9 +17,9 @@ def network(mlp, **options):
     return mlp(**{"layer_sizes": [3, 8, 2], "activation": "tanh", "rng": 0} | options)
 
 
-def through_a_file(model, path):
-    """Save a model, and load it."""
-    model.save(path)
+def saved(model, path, **options):
+    """Return a model that has been in a file."""
+    model.save(path, **options)
     return fastmlp.load(path)
 
 
@@ -49,7 +49,7 @@ WAYS = {
     "copy": lambda model, path: copy.copy(model),
     "deepcopy": lambda model, path: copy.deepcopy(model),
     "pickle": lambda model, path: pickle.loads(pickle.dumps(model)),
-    "file": through_a_file,
+    "file": saved,
 }
 COPIES = {name: way for name, way in WAYS.items() if name != "itself"}
 

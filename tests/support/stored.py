@@ -34,12 +34,6 @@ def same(a: Any, b: Any) -> bool:
     return bool(a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes())
 
 
-def saved(model: Any, path: Path, **options: Any) -> Any:
-    """Return a model that has been in a file."""
-    model.save(path, **options)
-    return fastmlp.load(path)
-
-
 def text_of(model: Any) -> bytes:
     """Return the bytes of a model's file."""
     return b"".join(safetensors.encoded(*storage.metadata_and_tensors(model)))
@@ -114,8 +108,7 @@ MLPS: dict[str, Callable[[Any], Any]] = {
 
 def fitted(estimator: Any, y: Any, X: Any = X, weights: Any = None) -> Any:
     """Return an estimator after a fit; those that need more epochs say so in vain."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"):
         return estimator.fit(X, y) if weights is None else estimator.fit(X, y, weights)
 
 

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 import trials
+from models import saved
 from tiny_tables import LABELS, X, Y, classifier, regressor
 
-import fastmlp
 from fastmlp.tabular import blend, budget, frames, presets, progress, reading
 from fastmlp.tabular.budget import bytes_of, free_bytes, sample
 from fastmlp.tabular.presets import Preset, Recipe
@@ -180,8 +180,7 @@ def test_little_memory_takes_networks_then_rows(make, monkeypatch, tmp_path):
     note = f"note         {len(rows):,} of 3,000 rows are used, a random sample: max_memory is"
     assert note in str(model.report())
     assert model.report().rows == len(model.oof_prediction_) == len(rows)
-    model.save(tmp_path / "model")
-    np.testing.assert_array_equal(fastmlp.load(tmp_path / "model").rows_, rows)
+    np.testing.assert_array_equal(saved(model, tmp_path / "model").rows_, rows)
     again = make(members=3).fit(MANY[rows], y[rows])  # nothing else has changed
     np.testing.assert_array_equal(model.oof_prediction_, again.oof_prediction_)
     assert model.fit(X, Y if make is regressor else LABELS).rows_ is None

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from models import saved
 from sklearn.model_selection import (
     GroupKFold,
     KFold,
@@ -13,7 +14,6 @@ from sklearn.model_selection import (
 )
 from tiny_tables import LABELS, N, X, Y, classifier, regressor
 
-import fastmlp
 from fastmlp.tabular import presets
 from fastmlp.tabular.epoch_selection import OutOfFold
 from fastmlp.tabular.presets import Preset
@@ -70,8 +70,7 @@ def test_networks_hold_out_the_rows_of_the_users_folds(form, staged, monkeypatch
     assert model.report().together == pytest.approx(ended(model))
     assert model.importance(X, Y).means[0] > 0
     assert np.isfinite(model.predict_interval(X)).all()
-    model.save(tmp_path / "model")
-    again = fastmlp.load(tmp_path / "model")
+    again = saved(model, tmp_path / "model")
     np.testing.assert_array_equal(again.oof_prediction_, model.oof_prediction_)
     assert again.get_params()["folds"] is None or "folds" in given
 
@@ -152,8 +151,7 @@ def test_validation_rows_choose_epochs_and_calibrate(make, y, members, tmp_path)
     assert "the 20 rows of X_val have chosen" in str(model.report())
     model.plot_calibration(y)
     assert model.importance(X, y).means[0] > 0
-    model.save(tmp_path / "model")
-    np.testing.assert_array_equal(fastmlp.load(tmp_path / "model").oof_prediction_, held_out)
+    np.testing.assert_array_equal(saved(model, tmp_path / "model").oof_prediction_, held_out)
 
 
 @pytest.mark.usefixtures("tiny")

@@ -12,6 +12,7 @@ import polars
 import pyarrow
 import pytest
 from commands import here
+from models import saved
 from tiny_tables import TINY, regressor
 
 import fastmlp
@@ -242,8 +243,7 @@ def test_every_door_predicts_the_same(tmp_path):
     assert np.std(expected) > 0
     predictor = model.predictor()
     assert np.array_equal([predictor(frame.iloc[k]) for k in range(20)], expected[:20])
-    model.save(tmp_path / "model")
-    assert np.array_equal(fastmlp.load(tmp_path / "model").predict(frame), expected)
+    assert np.array_equal(saved(model, tmp_path / "model").predict(frame), expected)
     served = fastmlp.load_predictor(tmp_path / "model")
     assert np.array_equal([served(frame.iloc[k]) for k in range(20)], expected[:20])
     assert np.array_equal(pickle.loads(pickle.dumps(model)).predict(frame), expected)

@@ -3,6 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
+from models import saved
 
 import fastmlp
 from fastmlp import TabMLPRegressor
@@ -78,8 +79,7 @@ def test_rows_without_a_target_are_those_of_weight_0():
 
 def test_files_exports_and_sources(tmp_path):
     model = fitted()
-    model.save(tmp_path / "model")
-    again = fastmlp.load(tmp_path / "model")
+    again = saved(model, tmp_path / "model")
     np.testing.assert_array_equal(again.predict_interval(X), model.predict_interval(X))
     table = pa.table({**{f"x{k}": X[:, k] for k in range(3)}}).append_column(
         "a", pa.array(GAPS[:, 0], from_pandas=True)

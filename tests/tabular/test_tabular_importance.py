@@ -151,9 +151,7 @@ def test_a_report_is_plain_text_with_a_named_recipe_and_no_note_twice():
     assert lines[1] == "left out     column 3: constant"
     assert lines[2] == "networks     100%: 4 bins, 8-8 (6 networks of 15 inputs), epoch 1 of 1"
     note, late = (line for line in lines if line.startswith("note"))
-    assert note.endswith(
-        "ended early because time_limit was reached: 4 bins, 8-8 after 1 of 185 epochs"
-    )
+    assert note.endswith("because time_limit was reached: 4 bins, 8-8 after 1 of 185 epochs")
     assert "longer than time_limit" in late
     twice = dataclasses.replace(report, notes=[*report.notes, *report.notes])
     assert str(twice) == str(report)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas
 import pyarrow
 import pytest
+from models import saved
 from sklearn.base import clone
 from tiny_tables import classifier, regressor
 
@@ -130,8 +131,7 @@ def test_networks_follow_the_rule_on_every_level(kind, dtype, activation, depth)
 
 
 def from_file(model, folder):
-    model.save(folder / "model.safetensors")
-    again = fastmlp.load(folder / "model.safetensors")
+    again = saved(model, folder / "model.safetensors")
     assert again.get_params() == model.get_params()
     assert again.monotone == RULE
     return again

@@ -172,9 +172,7 @@ def test_rows_by_name():
     rows = frame.iloc[3], turned, dict(turned), frame.iloc[3].to_numpy()
     for row in (*rows, more, pd.Series(more), one):
         assert np.array_equal(p(row), right)
-    with pytest.raises(
-        ValueError, match=r"the row has values of \w+, .* but of \w+, .* are expect"
-    ):
+    with pytest.raises(ValueError, match=r"the row has values of \w+, .* but of \w+, .* are"):
         p(turned[1:])
     with pytest.raises(ValueError, match="the row has values of 0, 1"):
         p(frame.iloc[3].reset_index(drop=True))
@@ -197,9 +195,7 @@ def test_a_frame_of_one_row_is_a_row(name):
 def test_frames_of_one_row_of_other_libraries_and_of_more_rows():
     model = TABLES["TabMLPRegressor two outputs"]()
     p, frame = model.predictor(), stored.frame()
-    with pytest.raises(
-        ValueError, match=r"is a frame of 2 rows but one .* pass .* frame.iloc\[0\]"
-    ):
+    with pytest.raises(ValueError, match=r"is a frame of 2 rows but one .* pass .* frame.iloc"):
         p(frame.iloc[:2])
     with pytest.raises(TypeError, match="a holds dates"):
         p(frame.iloc[:1].assign(a=np.zeros(1, "M8[ns]")))

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from models import saved
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import log_loss, mean_squared_error
 from tiny_tables import LABELS, SMALL, TINY, X, Y, classifier, regressor
@@ -129,8 +130,7 @@ def test_callbacks_are_checked_and_files_keep_those_of_fastmlp(tmp_path):
         regressor(callbacks=[3]).fit(X, Y)
     stop, seen = fastmlp.EarlyStopping("loss", patience=90), []
     model = regressor(verbose=1, callbacks=[stop, seen.append]).fit(X, Y)
-    model.save(tmp_path / "model")
-    loaded = fastmlp.load(tmp_path / "model")
+    loaded = saved(model, tmp_path / "model")
     assert [type(each) for each in loaded.callbacks] == [fastmlp.EarlyStopping]
     assert loaded.verbose == 1
     plain = regressor().fit(X, Y)

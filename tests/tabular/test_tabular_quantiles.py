@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from models import saved
 from onnx import reference
 
 import fastmlp
@@ -69,8 +70,7 @@ def test_scores_and_pictures(model):
 
 def test_files_predictors_and_exports(model, tmp_path):
     expected = model.predict(NEW)
-    model.save(tmp_path / "model")
-    again = fastmlp.load(tmp_path / "model")
+    again = saved(model, tmp_path / "model")
     np.testing.assert_array_equal(again.predict(NEW), expected)
     np.testing.assert_array_equal(again.predict_interval(NEW), model.predict_interval(NEW))
     assert again.quantile == LEVELS

@@ -5,10 +5,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from models import saved
 from sklearn.base import clone
 from tiny_tables import classifier, regressor
 
-import fastmlp
 from fastmlp.tabular import embedding, members, presets
 from fastmlp.tabular.columns import Columns
 from fastmlp.tabular.encoding import Encoding, edges_of
@@ -256,8 +256,7 @@ def test_parts_of_a_preset_are_replaced(monkeypatch, tmp_path, case):
     hidden = first.layer_sizes[1:-1]
     assert list(hidden) == [recipe["width"]] * recipe.get("depth", 3)
     assert model.report().notes == []
-    model.save(tmp_path / "model")
-    again = fastmlp.load(tmp_path / "model")
+    again = saved(model, tmp_path / "model")
     assert again.get_params() == model.get_params()
     np.testing.assert_array_equal(
         clone(model).fit(TABLE, TABLE[:, 0]).predict(TABLE), again.predict(TABLE)
@@ -311,8 +310,7 @@ def test_units_of_an_embedding_see_one_column_before_and_after_an_update(units, 
     recipe = {"bins": 3, "width": 8, "depth": 1, "embedding": units, "decay": 0.02}
     model = classifier(recipes=[recipe], epochs=3, categorical_features=[2, 3]).fit(X, y)
     assert f"3 bins, {units} units by column, 8, decay" in str(model.report())
-    model.save(tmp_path / "model.safetensors")
-    loaded = fastmlp.load(tmp_path / "model.safetensors")
+    loaded = saved(model, tmp_path / "model.safetensors")
     assert np.array_equal(loaded.predict_proba(X), model.predict_proba(X))
     for fitted in (model, loaded.partial_fit(X, y)):
         (group,) = fitted._fitted.blend.groups

@@ -9,7 +9,8 @@ import numpy as np
 import pandas
 import pytest
 import stored
-from stored import same, saved
+from models import saved
+from stored import same
 
 import fastmlp
 from fastmlp import TabMLPClassifier, TabMLPRegressor

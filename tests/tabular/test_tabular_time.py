@@ -5,6 +5,7 @@ import pandas
 import polars
 import pyarrow
 import pytest
+from models import saved
 from tiny_tables import LABELS, N, X, Y, classifier, regressor
 
 import fastmlp
@@ -129,8 +130,7 @@ def test_networks_are_trained_again_on_all_rows(shown, monkeypatch, tmp_path):
     assert text.partition("by time")[2].split("\n")[0].endswith(f" {last:.4g}")
     assert np.isfinite(model.predict_interval(X)).all()
     assert model.importance().names[0] == "column 0"
-    model.save(tmp_path / "model")
-    again = fastmlp.load(tmp_path / "model")
+    again = saved(model, tmp_path / "model")
     np.testing.assert_array_equal(again.predict_interval(X), model.predict_interval(X))
     assert str(again.report()) == text
 
@@ -140,8 +140,7 @@ def test_few_rows_in_time_have_files_and_importance(rows, tmp_path):
     model = regressor().fit(X[:rows], Y[:rows], time=np.arange(rows))
     assert len(model.importance().names) == 3
     assert np.isfinite(model.predict_interval(X)).all()
-    model.save(tmp_path / "model")
-    again = fastmlp.load(tmp_path / "model")
+    again = saved(model, tmp_path / "model")
     np.testing.assert_array_equal(again.oof_prediction_, model.oof_prediction_)
 
 

@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from models import saved
 from tiny_tables import LABELS, X, Y, classifier, regressor
 
 import fastmlp
@@ -63,8 +64,7 @@ def test_networks_follow_a_new_rule_and_go_on_from_files_to_the_bit(kind, tiny, 
         rows = slice(first, first + 150)
         for m in (model, whole):
             m.partial_fit(LATER[rows], later[rows], rate=16.0)
-        model.save(tmp_path / "model")
-        model = fastmlp.load(tmp_path / "model")
+        model = saved(model, tmp_path / "model")
         assert same(model, whole)
     assert error(whole, later) < 0.85 * error(old, later)
     assert str(model.report()) == str(whole.report())
@@ -207,12 +207,7 @@ WRONG = [
         "loss is 'quantiles'",
     ),
     (classifier, NO_HIGH, (LATER, ["high"] * N), "no row has a weight"),
-    (
-        classifier,
-        {},
-        (LATER, np.resize(["low", "new"], N)),
-        "y has 'new', which is no class of the",
-    ),
+    (classifier, {}, (LATER, np.resize(["low", "new"], N)), "y has 'new', which is no class of"),
     (
         classifier,
         {"class_weight": "balanced", "prior": "true"},

@@ -73,9 +73,7 @@ def test_no_seed_is_lost_wherever_an_interrupt_comes(made):
 # Of a file that was opened at the moment of the interrupt, which the garbage collector closes.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(("epoch", "has_file"), [(1, False), (0, True), (1, True)])
-def test_whoever_reads_a_source_is_not_waited_for_wherever_an_interrupt_comes(
-    epoch, has_file, tmp_path
-):
+def test_a_reader_is_not_waited_for_wherever_an_interrupt_comes(epoch, has_file, tmp_path):
     source = fastmlp.Blocks(X, Y, rows=11)
     options = {"shuffle_folder": tmp_path, "shuffle_buffer": 8} if has_file else {}
     for position in itertools.count():

@@ -266,9 +266,7 @@ def test_arrays_are_asked_for(call):
     kind, name = call.split(".")
     net, _ = trained()
     model = fastmlp.Ensemble([net]) if kind == "Ensemble" else net
-    with pytest.raises(
-        TypeError, match="a source of blocks, but arrays .* MLP.fit, MLP.partial_fit"
-    ):
+    with pytest.raises(TypeError, match="a source of blocks, but arrays .* MLP.fit, MLP.parti"):
         getattr(model, name)(cut(X) if name == "jacobian" else BLOCKS)
 
 

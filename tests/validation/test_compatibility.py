@@ -17,59 +17,61 @@ Y = X.sum(axis=1)
 ROWS = fastmlp.SparseRows(np.arange(0, 25, 2), [0, 1] * 12, X.ravel(), n_columns=2)
 
 
+SOURCE, SPARSE = fastmlp.Blocks(X, Y), fastmlp.Blocks(ROWS, Y)
+
+
+def net(**options):
+    return fastmlp.MLP([2, 4, 1], rng=0, **options)
+
+
 def fit(x=X, y=Y, **options):
-    fastmlp.MLP([2, 4, 1], rng=0).fit(x, y, epochs=1, **options)
+    net().fit(x, y, epochs=1, **options)
 
 
 def fit_slopes(**options):
-    fastmlp.MLP([2, 4, 1], **options).fit(X, abs(Y), dy=X)
+    net(**options).fit(X, abs(Y), dy=X)
 
 
 def fit_ensemble(x=X, **options):
-    fastmlp.Ensemble([fastmlp.MLP([2, 4, 1], rng=0)]).fit(x, Y, epochs=1, **options)
+    fastmlp.Ensemble([net()]).fit(x, Y, epochs=1, **options)
 
 
 def regressor(**options):
     return fastmlp.MLPRegressor(max_iter=1, **options)
 
 
+def fit_regressor(**options):
+    regressor(**options).fit(X, Y)
+
+
 LOOKS = {"callbacks": [Watch()]}
+LBFGS = fastmlp.LBFGS()
+HERE = Path(__file__).parent
+CUSTOM = fastmlp.CustomActivation(own.softsign)
 CALLS = {
-    ("metrics", "source"): lambda: fit(validation_data=fastmlp.Blocks(X, Y), metrics=["r2"]),
+    ("metrics", "source"): lambda: fit(validation_data=SOURCE, metrics=["r2"]),
     ("metrics", "communicator"): lambda: fit(metrics=["r2"], communicator=ranks.alone()),
     ("on_batch", "Ensemble"): lambda: fit_ensemble(**LOOKS),
-    ("on_batch", "L-BFGS"): lambda: regressor(solver="lbfgs", **LOOKS).fit(X, Y),
-    ("LBFGS", "options of steps"): lambda: fit(optimizer=fastmlp.LBFGS(), clip_norm=1.0),
-    ("LBFGS", "other calls"): lambda: fastmlp.MLP([2, 4, 1]).partial_fit(
-        X, Y, optimizer=fastmlp.LBFGS()
-    ),
-    ("Checkpoint", "estimator"): lambda: regressor(callbacks=[fastmlp.Checkpoint("never")]).fit(
-        X, Y
-    ),
-    ("source", "y"): lambda: fit(fastmlp.Blocks(X, Y)),
-    ("source", "sample_weight, dy"): lambda: fit(fastmlp.Blocks(X, Y), None, sample_weight=Y),
-    ("source", "Ensemble or estimator"): lambda: fit_ensemble(fastmlp.Blocks(X, Y)),
+    ("on_batch", "L-BFGS"): lambda: fit_regressor(solver="lbfgs", **LOOKS),
+    ("LBFGS", "options of steps"): lambda: fit(optimizer=LBFGS, clip_norm=1.0),
+    ("LBFGS", "other calls"): lambda: net().partial_fit(X, Y, optimizer=LBFGS),
+    ("Checkpoint", "estimator"): lambda: fit_regressor(callbacks=[fastmlp.Checkpoint("never")]),
+    ("source", "y"): lambda: fit(SOURCE),
+    ("source", "sample_weight, dy"): lambda: fit(SOURCE, None, sample_weight=Y),
+    ("source", "Ensemble or estimator"): lambda: fit_ensemble(SOURCE),
     ("shuffle_buffer", "arrays"): lambda: fit(shuffle_buffer=10),
-    ("shuffle_buffer", "shuffle=False"): lambda: fit(
-        fastmlp.Blocks(X, Y), None, shuffle=False, shuffle_buffer=10
-    ),
-    ("shuffle_folder", "sparse rows"): lambda: fit(
-        fastmlp.Blocks(ROWS, Y), None, shuffle_folder=Path(__file__).parent
-    ),
+    ("shuffle_buffer", "shuffle=False"): lambda: fit(SOURCE, None, shuffle=False, shuffle_buffer=9),
+    ("shuffle_folder", "sparse rows"): lambda: fit(SPARSE, None, shuffle_folder=HERE),
     ("dy", "loss with a link"): lambda: fit_slopes(loss="poisson_nll"),
-    ("dy", "custom functions"): lambda: fit_slopes(
-        activation=fastmlp.CustomActivation(own.softsign)
-    ),
+    ("dy", "custom functions"): lambda: fit_slopes(activation=CUSTOM),
     ("dy", "compute"): lambda: fit_slopes(compute="bfloat16"),
     ("dy", "sparse rows"): lambda: fit(ROWS, dy=X),
-    ("compute", "sparse rows"): lambda: fastmlp.MLP([2, 4, 1], compute="bfloat16").fit(ROWS, Y),
+    ("compute", "sparse rows"): lambda: net(compute="bfloat16").fit(ROWS, Y),
     ("validation_data", "validation_rows"): lambda: fit_ensemble(
         validation_data=(X, Y), validation_rows=[[0]]
     ),
-    ("output_gradient", "y, sample_weight, dy"): lambda: fastmlp.MLP([2, 4, 1]).partial_fit(
-        X, Y, output_gradient=Y
-    ),
-    ("per_sample", "sample_weight, l1, l2, dy"): lambda: fastmlp.MLP([2, 4, 1]).gradients(
+    ("output_gradient", "y, sample_weight, dy"): lambda: net().partial_fit(X, Y, output_gradient=Y),
+    ("per_sample", "sample_weight, l1, l2, dy"): lambda: net().gradients(
         X, Y, l2=0.1, per_sample=True
     ),
     ("early_stopping", "partial_fit"): lambda: regressor(early_stopping=True).partial_fit(X, Y),
