@@ -278,20 +278,6 @@ def test_tensors_have_the_names_of_the_state(options):
     assert {name for name in net.state_dict() if not name.endswith("scale")} <= names
 
 
-@pytest.mark.filterwarnings("ignore:.*onverge")
-def test_the_names_are_those_of_skl2onnx():
-    skl2onnx = pytest.importorskip("skl2onnx", reason="compares with skl2onnx")
-    from sklearn.neural_network import MLPClassifier as Theirs
-
-    y = TARGETS["names"]
-    theirs = Theirs((16,), max_iter=8, random_state=0).fit(X, y)
-    converted = skl2onnx.to_onnx(theirs, X[:1], options={"zipmap": False})
-    ours = fastmlp.MLPClassifier((16,), max_iter=8, random_state=0).fit(X, y).to_onnx()
-    for side in ("input", "output"):
-        names = [[each.name for each in getattr(m.graph, side)] for m in (ours, converted)]
-        assert names[0] == names[1]
-
-
 def test_a_file_has_the_same_bytes(tmp_path):
     net = exports.network("relu", "squared_error", "float32")
     path = tmp_path / "net.onnx"

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import children
 import cortex
-import numpy as np
 import pytest
 
 from fastmlp._engine import native_engine
@@ -97,32 +96,6 @@ def test_every_benchmark_runs(name, tmp_path):
             assert "NOT TIMED" not in row.get("fault", "")
 
 
-def test_timing_of_several_turns():
-    timing = harness.Timing.of([4.0, 1.0, 2.0, 3.0, 5.0])
-    assert (timing.median, timing.best, timing.turns) == (3.0, 1.0, 5)
-    assert timing.spread == pytest.approx(0.5)  # quartiles 1.5 and 4.5
-    assert harness.Timing.of([2.0]).spread == 0
-    assert timing.row("ms/step", 4) == {"ms/step": 750, "spread, %": 50, "timing": timing}
-
-
-def test_candidates_take_turns_and_only_after_the_check():
-    calls = []
-    candidates = {name: (lambda name=name: calls.append(name)) for name in "ab"}
-    timings = harness.interleave(candidates, check=lambda: calls.append("!"), rounds=3, turn=1e-6)
-    assert calls[0] == "!"
-    assert set(calls[1:]) == {"a", "b"}
-    assert [timing.turns for timing in timings.values()] == [3, 3]
-    assert list(harness.rotations("abc", 4)) == [list("abc"), list("bca"), list("cab"), list("abc")]
-
-    def fail():
-        raise AssertionError("wrong result")
-
-    calls.clear()
-    with pytest.raises(AssertionError, match="wrong result"):
-        harness.interleave(candidates, check=fail)
-    assert calls == []
-
-
 def test_wrong_results_get_no_time():
     rivals = pytest.importorskip("rivals")
     workloads = pytest.importorskip("workloads")
@@ -134,32 +107,6 @@ def test_wrong_results_get_no_time():
     assert "in row order instead of" in rivals.wrong_losses(case, still)
     assert rivals.wrong_predictions(case, right) == ""
     assert rivals.wrong_predictions(case, right * 1.01).endswith("of 64 predictions are wrong")
-
-
-@pytest.mark.parametrize("folds", [1, 3])
-def test_boosters_end_early_by_rows_that_they_do_not_learn(folds):
-    tabular = pytest.importorskip("tabular")
-    fits = []
-
-    class Booster:
-        def set_params(self, **options):
-            return self
-
-        def fit(self, X, y, eval_set, patience):
-            fits.append((X, *eval_set[0]))
-            return self
-
-        def predict(self, X):
-            return np.full(len(X), len(fits))
-
-    X = np.arange(30)
-    build = tabular.stopped(lambda *_: Booster(), lambda: {"patience": 1}, folds)
-    model = build(False, 1, X)
-    model.fit(X, 2 * X)
-    assert len(fits) == folds
-    assert all(set(X) == {*learned, *out} and not {*learned} & {*out} for learned, out, _ in fits)
-    assert all((2 * out == y).all() for _, out, y in fits)
-    assert model.predict(X[:2]).tolist() == [folds, folds]
 
 
 def test_rivals_that_are_not_installed_are_named(monkeypatch):

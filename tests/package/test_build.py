@@ -198,17 +198,6 @@ def test_a_wheel_has_a_bill_of_materials(tmp_path):
     assert (numpy["purl"], numpy["scope"]) == ("pkg:pypi/numpy", "required")
 
 
-def test_kernels_are_translated_once(tmp_path):
-    """Their modules have C of their own, alike but for the name, and no Cython source."""
-    build = commands()
-    source = tmp_path / "kernels.c"
-    source.write_text(f"PyInit_{build['KERNEL']}")
-    build["kernel_copy"].__globals__.update(ROOT=tmp_path)
-    path = tmp_path / build["kernel_copy"]("_kernels_avx2_float32", str(source))
-    assert path.name == "_kernels_avx2_float32.c"
-    assert path.read_text() == "PyInit__kernels_avx2_float32"
-
-
 def test_one_header_knows_the_system():
     """Threads, clock and affinity differ between POSIX and Windows in one place."""
     known = re.compile(r"pthread|windows\.h|<(time|sched|unistd)\.h>")

@@ -123,6 +123,7 @@ def test_imports_make_no_circle():
         }
         for module, paths in MODULES.items()
     }
+    assert sum(map(len, graph.values())) > 300
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 
 
@@ -132,29 +133,6 @@ def test_kernels_know_nothing_of_the_package():
     assert len(paths) > 8
     for path in paths:
         assert "fastmlp" not in {name.split(".")[0] for name in names_in_cython(path.read_text())}
-
-
-# A module, whether it is Cython, a text, and what it must not import; all below fastmlp.
-PLANTED = [
-    ("_core.intervals", False, "def f():\n    from fastmlp import MLP", ""),
-    ("_network.spec", False, "import fastmlp._validation.check as c", "_validation.check"),
-    ("_engine.plan", False, "from fastmlp._training.loop import run", "_training.loop"),
-    ("_engine.native", True, "import numpy as np, fastmlp._models.mlp", "_models.mlp"),
-    ("_engine.native", True, "cdef f():\n    from fastmlp import _training  # later", "_training"),
-    (
-        "_engine.kernels",
-        True,
-        "from fastmlp._models import \\\n lr_find, mlp",
-        "_models.lr_find _models.mlp",
-    ),
-    ("sklearn.hints", False, "from fastmlp.tabular import blend", "tabular.blend"),
-]
-
-
-@pytest.mark.parametrize(("module", "cython", "text", "wrong"), PLANTED)
-def test_an_import_that_points_up_is_found(module, cython, text, wrong):
-    names = {f"fastmlp.{name}".rstrip(".") for name in wrong.split(" ")}
-    assert wrong_imports(f"fastmlp.{module}", text, cython) == names
 
 
 def test_children_are_started_in_one_place():

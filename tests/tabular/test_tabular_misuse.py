@@ -1,7 +1,5 @@
 """Estimators of tables as strangers use them: what is no use is refused, and says what would be."""
 
-from dataclasses import replace
-
 import numpy as np
 import pandas
 import polars
@@ -268,14 +266,6 @@ def test_many_rows_are_calibrated_by_some(monkeypatch):
     fewer = conformal.residuals_of(residuals, np.zeros(n), deviation=np.ones(n))
     assert fewer.spread == pytest.approx(tails.spread, rel=0.05)
     assert fewer.freedom == tails.freedom
-
-
-def test_residuals_have_one_size_at_each_place():
-    from fastmlp.tabular import calibration, conformal
-
-    residuals = conformal.residuals_of(RNG.normal(size=N), np.zeros(N))
-    with pytest.raises(ValueError, match="output 0 has 99 sizes at "):
-        calibration.NumberCalibration((replace(residuals, sizes=np.ones(99)),))
 
 
 def test_many_classes_are_not_all_named():

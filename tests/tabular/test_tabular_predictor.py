@@ -183,15 +183,6 @@ def test_rows_by_name():
         nameless({"a": 1.0})
 
 
-@pytest.mark.parametrize("name", [name for name in TABLES if "Regressor" in name])
-def test_a_frame_of_one_row_is_a_row(name):
-    model, frame = TABLES[name](), stored.frame()
-    p = model.predictor()
-    for k in range(9):
-        assert np.array_equal(p(frame.iloc[k : k + 1]), model.predict(frame.iloc[k : k + 1])[0])
-        assert np.array_equal(p(frame.iloc[k : k + 1, ::-1]), p(frame.iloc[k]))
-
-
 def test_frames_of_one_row_of_other_libraries_and_of_more_rows():
     model = TABLES["TabMLPRegressor two outputs"]()
     p, frame = model.predictor(), stored.frame()

@@ -43,21 +43,6 @@ def test_quantiles_are_in_order_and_hold(model):
     assert (NEW[spread[:900], 1] < 0).mean() > 0.9  # the noise is larger where x1 > 0
 
 
-def test_as_good_as_models_of_one_level(model):
-    def pinball(level, quantile):
-        error = TRUTH - quantile
-        return np.maximum(level * error, (level - 1) * error).mean()
-
-    together, alone = 0.0, 0.0
-    for level, quantile in zip(LEVELS, model.predict(NEW).T, strict=True):
-        one = TabMLPRegressor(loss="quantile", quantile=level, **FAST).fit(X, Y)
-        together, alone = (
-            together + pinball(level, quantile),
-            alone + pinball(level, one.predict(NEW)),
-        )
-    assert together < 1.05 * alone
-
-
 def test_scores_and_pictures(model):
     middle = model.predict(NEW)[:, 2]
     expected = 1 - np.sum((TRUTH - middle) ** 2) / np.sum((TRUTH - TRUTH.mean()) ** 2)
