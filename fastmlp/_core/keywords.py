@@ -180,6 +180,7 @@ def _complaint(
         remedy = _remedy(name, list(parameters), cls, synonyms, other)
         return f"{caller}() got an unexpected keyword argument {name!r}: {remedy}"
     places = [k for k, p in parameters.items() if p.kind == p.POSITIONAL_OR_KEYWORD][1:]
+    places = [synonym(key, [key], synonyms) or key for key in places]  # with an example
     rule = f"{', '.join(places)} by position, all others by name" if places else "all by name"
     return f"{caller}(): {words}: pass {rule}"
 

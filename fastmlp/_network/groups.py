@@ -5,20 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._core.intervals import NON_NEGATIVE
-from fastmlp._core.keywords import check_choice
+from fastmlp._core.keywords import check_choice, with_argument_hints
 from fastmlp._network.layer_options import is_sequence
 from fastmlp._network.tensors import TENSORS, Shape, Tensors, each_tensor
 
 TensorItems: TypeAlias = tuple[tuple[str, tuple[Shape, ...]], ...]  # Tensors as a hashable
 
 PARAMETRIZATIONS = ("standard", "ntk")
+# Names of other libraries; 0 freezes a layer.
+FREEZING = ((("layer_rates=[0, 1, ...]",), "frozen freeze trainable lr rates layers"),)
 
 
 class Factors(NamedTuple):
@@ -42,6 +44,7 @@ def _factors(rate: float, decay: float, scale: float, degree: int) -> Factors:
     return Factors(rate * turned, 1 / scale, decay / turned, l1, l2, norm)
 
 
+@partial(with_argument_hints, synonyms=FREEZING, attributes=())
 @dataclass(frozen=True)
 class Groups:
     """Learning rates and decay by layer and by kind of tensor, as factors on those of the fit.

@@ -436,6 +436,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     row.name: with_argument_hints(row, OPTIONS, OPTIONS)
     for row in (SGD, RMSprop, Adam, AdamW, Lion)
 }
+with_argument_hints(LBFGS, OPTIONS, OPTIONS)
 
 # The slots of each native row, by their names in the formulas. The native engine keeps a mean as a
 # sum (c/tables/optimizers.h): the number is the index in `hyper` of the decay rate of that mean.

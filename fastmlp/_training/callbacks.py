@@ -5,17 +5,20 @@ from __future__ import annotations
 import importlib
 import math
 import sys
+from functools import partial
 from typing import Any, TextIO
 
 from fastmlp._core.history import State
 from fastmlp._core.intervals import INNER_FRACTION, NON_NEGATIVE, check_count, check_flag
-from fastmlp._core.keywords import check_choice
+from fastmlp._core.keywords import check_choice, with_argument_hints
 
 MONITORS = ("val_loss", "loss")
 
 
 def check_monitor(monitor: Any) -> str | None:
     """Return the name of a loss to monitor, or None; raise TypeError or ValueError for others."""
+    if isinstance(monitor, int):
+        raise TypeError(f"monitor is {monitor} but must be a name or None: pass patience={monitor}")
     return None if monitor is None else check_choice("monitor", monitor, MONITORS, " or None")
 
 
@@ -55,6 +58,7 @@ class _Monitor:
         return False
 
 
+@partial(with_argument_hints, attributes=())
 class EarlyStopping(_Monitor):
     """End the fit when a loss has stopped improving.
 
@@ -135,6 +139,7 @@ class Best(EarlyStopping):
         return is_best
 
 
+@partial(with_argument_hints, attributes=())
 class ReduceOnPlateau(_Monitor):
     """Lower the learning rate when a loss has stopped improving.
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from fastmlp._engine.plan import NO_RATES, Plan
 from fastmlp._network.data import Data
 from fastmlp._network.groups import PLAIN
 from fastmlp._network.layer_options import dropouts_of_fit, is_sequence
-from fastmlp._network.optimizers import LBFGS, AdamW
+from fastmlp._network.optimizers import LBFGS
 from fastmlp._network.scheduled import length_of, of_length
 from fastmlp._network.spec import Spec
 from fastmlp._training.callback_list import NOTHING
@@ -33,25 +32,6 @@ if TYPE_CHECKING:
     from fastmlp._training.sources import BlockStream
 
 EPOCHS = 20  # of a fit with an optimizer alone
-
-
-class Choice(NamedTuple):
-    """Numbers of a fit without epochs and optimizer; docs/guides/choose.md has the measurements."""
-
-    steps_per_row: float  # at most
-    power: int  # the weight decay is decay * inputs**power * sqrt(parameters / outputs) / rows,
-    decay: float
-    max_decay: float  # at most this; losses with a link become arbitrarily large where too sure
-
-
-CHOICES = {  # with a link or without
-    False: Choice(math.inf, 3, 0.018, 3.0),
-    True: Choice(40.0, 2, 0.35, 5.0),
-}
-# Most and fewest steps, fewest epochs; steps times parameters, the limit of large networks.
-MAX_STEPS, MIN_STEPS, MIN_EPOCHS, MAX_WORK = 8000, 1000, 10, 4e8
-MAX_INPUTS = 10  # more do not raise the decay: where there are many, most depend on others
-PEAK, PEAK_NEURONS = 0.03, 400  # of the rate; it falls as more hidden neurons are added than these
 
 SCHEDULED = ("learning_rate", "weight_decay")  # options of optimizers that may be schedules
 
@@ -147,20 +127,10 @@ def training(
     chooses = epochs is None and optimizer is None and ranks is None
     if not (chooses and isinstance(data, Data)):
         return EPOCHS if epochs is None else epochs, optimizer
-    from fastmlp._network.schedules import OneCycle
-    from fastmlp._training import scales
+    from fastmlp._training import default_training
 
-    scales.warn_of_default(data.x, data.targets if spec.loss.target_kind == "real" else None)
-    choice = CHOICES[spec.loss.is_linked]
-    (n_inputs, *hidden, n_outputs), n_parameters = spec.layer_sizes, spec.n_parameters
-    steps = min(MAX_STEPS, choice.steps_per_row * data.rows, MAX_WORK / n_parameters)
-    n_steps = max(MIN_STEPS, int(steps))
-    per_epoch = -(-data.rows // check_count("batch_size", batch_size, example=64))
-    inputs = min(n_inputs, MAX_INPUTS) ** choice.power
-    spread = inputs * math.sqrt(n_parameters / n_outputs) / data.rows
-    peak = PEAK * min(1.0, PEAK_NEURONS / max(1, sum(hidden)))
-    decay = min(choice.max_decay, choice.decay * spread)
-    return max(MIN_EPOCHS, -(-n_steps // per_epoch)), AdamW(OneCycle(peak), weight_decay=decay)
+    rows = check_count("batch_size", batch_size, example=64)
+    return default_training.chosen(data, rows, spec)
 
 
 def plan(spec: Spec, data: Data | BlockStream, batch_size: int, *options: Any) -> Plan:

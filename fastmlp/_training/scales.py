@@ -31,12 +31,12 @@ def _problem(array: NDArray[Any], name: str, largest: float) -> str:
     rows /= unit
     deviations, means = unit * rows.std(axis=0), unit * np.abs(rows.mean(axis=0))
     varying = rows.max(axis=0) > rows.min(axis=0)
-    if not varying.any():
-        return ""
-    low, high = deviations[varying].min(), deviations[varying].max()
+    low = high = largest  # where nothing varies
+    if varying.any():
+        low, high = deviations[varying].min(), deviations[varying].max()
     if high > largest or high < 1 / largest:
         return f"{name} has columns with deviations from {low:.2g} to {high:.2g}"
-    if means[varying].max() > FARTHEST * high:
+    if means.max(where=varying | (means > FARTHEST * largest), initial=0) > FARTHEST * high:
         return f"{name} has columns far from 0, in units of the largest deviation"
     return ""
 

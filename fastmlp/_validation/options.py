@@ -16,6 +16,7 @@ from fastmlp._network.spec import Spec
 from fastmlp._validation.arrays import short
 from fastmlp._validation.compatibility import refusal
 
+NAMED: dict[str, Any] = {**OPTIMIZERS, "lbfgs": LBFGS}
 DEFAULT_OPTIMIZER = Adam()  # shared: optimizers are immutable
 
 
@@ -24,7 +25,7 @@ def optimizer(value: Any) -> Optimizer:
     if value is None:
         return DEFAULT_OPTIMIZER
     if isinstance(value, str):
-        return OPTIMIZERS[check_choice("optimizer", value, OPTIMIZERS, " or a fastmlp.LBFGS")]()
+        value = NAMED[check_choice("optimizer", value, NAMED)]()
     if type(value) is LBFGS:
         raise refusal("LBFGS", "other calls", optimizer=value)
     if type(value) not in OPTIMIZERS.values():

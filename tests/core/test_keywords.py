@@ -44,6 +44,13 @@ CALLS = [
     (lambda: NET.evaluate(X, Y, weights=Y), "MLP.evaluate() got .* pass sample_weight=...$"),
     (lambda: ENSEMBLE.predict(X, link=False), "Ensemble.predict() got .* arguments are X$"),
     (lambda: ENSEMBLE.predictor(n_jobs=1), "Ensemble.predictor() got .* pass n_threads=...$"),
+    (lambda: fastmlp.Ensemble(5, [2, 1]), "too many positional .*: pass members=[MLP([8, 32, 1]"),
+    (lambda: fastmlp.Ensemble([2, 4, 1]), "[0] has type int .* for example [MLP([8, 32, 1], rng="),
+    (lambda: fastmlp.Ensemble([NET], rng=0), "'rng': pass members=[MLP([8, 32, 1], rng=seed) for"),
+    (lambda: fastmlp.EarlyStopping(3), "monitor is 3 .*: pass patience=3$"),
+    (lambda: fastmlp.ReduceOnPlateau(mode="min"), "'mode': the arguments are monitor, factor, "),
+    (lambda: fastmlp.Groups(frozen=[0]), "'frozen': pass layer_rates=[0, 1, ...]$"),
+    (lambda: fastmlp.LBFGS(max_iter=9), "'max_iter': use fastmlp's MLP.fit(epochs=...)$"),
 ]
 ESTIMATORS = [
     (lambda f: f.TabMLPRegressor("fast"), "too many positional arguments: pass all by name$"),
@@ -106,11 +113,26 @@ def test_errors_within_a_call_stay_as_they_are():
         ({"layer_norm": "within"}, "no layer_norm has that name: choose from before, after or"),
         ({"initializer": "he"}, "use 'he_normal', or choose from"),
         ({"initializer": "strange"}, "no initializer has that name: choose from glorot_uniform"),
+        ({"loss": "l2"}, "use 'squared_error', or choose from"),
     ],
 )
 def test_wrong_names(options, words):
     with pytest.raises(ValueError, match=words):
         fastmlp.MLP([2, 3, 1], **options)
+
+
+@pytest.mark.parametrize(
+    ("call", "name", "words"),
+    [
+        (NET.fit, "strange", "no optimizer has that name: choose from .*lion, lbfgs$"),
+        (ENSEMBLE.fit, "BFGS", "use 'lbfgs', or choose from .*lbfgs$"),
+        (ENSEMBLE.fit, "lbfgs", r"only the fit of an MLP takes it: use for example fastmlp.Adam"),
+        (NET.partial_fit, "lbfgs", "only the fit of an MLP takes it"),
+    ],
+)
+def test_wrong_names_of_optimizers(call, name, words):
+    with pytest.raises(ValueError, match=words):
+        call(X, Y, optimizer=name)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
 """The model as a user sees it: fit, predict, parameters, copies."""
 
 import copy
-import math
 import pickle
 import re
+import warnings
 
 import cases
 import numpy as np
@@ -12,8 +12,10 @@ from models import X, Y, digest, network
 from tolerances import assert_close
 
 import fastmlp
+from fastmlp._network.data import Data
 from fastmlp._network.losses import LOSSES
 from fastmlp._network.optimizers import OPTIMIZERS
+from fastmlp._training import default_training
 
 TARGETS = {
     "real": Y,
@@ -255,18 +257,21 @@ def test_the_smallest_weights_count_as_any_others():
 
 RADIAL = np.random.default_rng(3).uniform(-1, 1, (300, 2))
 BUMP = np.exp(-4 * np.sum(RADIAL**2, axis=1))
+NOISE = np.random.default_rng(4).normal(size=300)
+NOISE_OF_BUMP = default_training.NOISES[0]
+NOISY, ODD = BUMP + 0.3 * NOISE, np.arange(300)[:, None] % 2
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
-    ("loss", "epochs", "factor", "limit"),
+    ("loss", "epochs", "factor", "power", "limit"),
     [
-        ("squared_error", 2667, 0.018 * 2**3, 2e-3),
-        ("gaussian_nll", 2000, 0.35 * 2**2, -0.5),
-        ("binary_cross_entropy", 2000, 0.35 * 2**2, 0.4),
+        ("squared_error", 2667, 0.5, 1 / 2, 2e-3),
+        ("gaussian_nll", 2000, 3.2, 1 / 3, -0.5),
+        ("binary_cross_entropy", 2000, 3.2, 1 / 3, 0.4),
     ],
 )
-def test_a_fit_without_options_learns(mlp, loss, epochs, factor, limit, dtype):
+def test_a_fit_without_options_learns(mlp, loss, epochs, factor, power, limit, dtype):
     def net():
         return mlp([2, 16, 1], loss=loss, dtype=dtype, rng=0)
 
@@ -275,32 +280,66 @@ def test_a_fit_without_options_learns(mlp, loss, epochs, factor, limit, dtype):
     history = plain.fit(*train)
     assert plain.evaluate(*test) < limit
     assert len(history.loss) == epochs  # of 3 steps
-    decay = factor * (math.sqrt(plain.n_parameters) / 150)
+    spread = NOISE_OF_BUMP ** (1 / 3) * plain.n_parameters**power
+    decay = factor * spread * 2**2 / 150
     optimizer = fastmlp.AdamW(fastmlp.OneCycle(0.03), weight_decay=decay)
     chosen.fit(*train, epochs=epochs, optimizer=optimizer)
     assert digest(plain) == digest(chosen)
 
 
 @pytest.mark.parametrize(
-    ("layer_sizes", "inputs", "epochs", "rate"),
+    ("layer_sizes", "options", "epochs", "rate"),
     [
-        ([20, 1], 10, 1000, 0.03),  # of 8 steps; more inputs do not count
-        ([2, 700, 700, 1], 2, 125, 0.03 * 400 / 1400),  # many parameters: few steps, a low rate
+        ([20, 1], {}, 1000, 0.03),  # of 8 steps
+        ([2, 700, 700, 1], {}, 125, 0.03 * 400 / 1400),  # many parameters: few steps, a low rate
+        ([2, 256, 256, 1], {"batch_size": 256}, 748, 0.03 * 400 / 512),  # so are large batches
     ],
 )
-def test_a_fit_without_options_suits_the_network(mlp, layer_sizes, inputs, epochs, rate):
+def test_a_fit_without_options_suits_the_network(mlp, layer_sizes, options, epochs, rate):
     nets = [mlp(layer_sizes, rng=0) for _ in range(2)]
     rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(512, layer_sizes[0])), rng.normal(size=512)
+    x, y = rng.normal(size=(512, layer_sizes[0])), rng.normal(size=512)  # only noise
     stop = [lambda state: state.epoch == 1]
-    nets[0].fit(x, y, callbacks=stop)
-    decay = 0.018 * (inputs**3 * math.sqrt(nets[0].n_parameters) / 512)
+    nets[0].fit(x, y, callbacks=stop, **options)
+    spread = 100 ** (1 / 3) * nets[0].n_parameters ** (1 / 2)
+    decay = 0.5 * spread * min(layer_sizes[0], 10) ** 2 / 512
+    decay = min(decay, 1.5 * max(1, len(layer_sizes) - 2))
     optimizer = fastmlp.AdamW(fastmlp.OneCycle(rate), weight_decay=decay)
-    nets[1].fit(x, y, epochs=epochs, optimizer=optimizer, callbacks=stop)
+    nets[1].fit(x, y, epochs=epochs, optimizer=optimizer, callbacks=stop, **options)
     assert digest(nets[0]) == digest(nets[1])
     with pytest.raises(ValueError, match="pass epochs and optimizer as before, neither if that"):
-        nets[0].fit(x, y, epochs=epochs, resume=True)
-    assert nets[0].fit(x, y, callbacks=stop, resume=True).loss[0] == nets[1].history.loss[0]
+        nets[0].fit(x, y, epochs=epochs, resume=True, **options)
+    history = nets[0].fit(x, y, callbacks=stop, resume=True, **options)
+    assert history.loss[0] == nets[1].history.loss[0]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("changes", "lowest", "highest"),
+    [
+        ({}, 1e-5, 1e-4),
+        ({"targets": NOISY}, 0.03, 1),
+        ({"targets": np.hstack([BUMP[:, None]] * 3)}, 1e-5, 1e-4),
+        ({"targets": NOISE}, 10, 100),
+        ({"targets": (BUMP > 0.2).astype(np.int32)}, 1e-5, 0.1),
+        ({"targets": NOISY, "weights": np.arange(300) < 1}, 0.1, 0.1),  # one row: unknown
+        ({"targets": BUMP + 9 * (np.arange(300) % 2), "weights": np.arange(300) % 2}, 1e-5, 1e-4),
+        ({"targets": BUMP + np.where(np.arange(300) % 2, 0, 9), "output_weights": ODD}, 1e-5, 1e-4),
+        ({"x": fastmlp.SparseRows([0] * 301, [], np.zeros(0, "f4"), 2)}, 0.1, 0.1),
+        ({"x": np.ones((300, 2))}, 0.1, 0.1),
+        ({"targets": np.ones(300)}, 1e-5, 100),
+        ({"x": RADIAL * 1e37, "targets": BUMP * 1e37}, 1e-5, 1e-4),
+    ],
+)
+def test_the_noise_of_targets(changes, lowest, highest, dtype):
+    columns = {"x": RADIAL, "targets": BUMP} | changes
+    for name, values in columns.items():
+        if isinstance(values, np.ndarray) and values.dtype != np.int32:
+            values = values.astype(dtype)
+            columns[name] = values[:, None] if name == "targets" and values.ndim == 1 else values
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert lowest * 0.99 <= default_training.noise(Data(**columns)) <= highest * 1.01
 
 
 @pytest.mark.parametrize(
@@ -309,6 +348,7 @@ def test_a_fit_without_options_suits_the_network(mlp, layer_sizes, inputs, epoch
         (RADIAL * [1, 4000], BUMP, "X has columns with deviations from .*standardize=True"),
         (RADIAL + 20, BUMP, "X has columns far from 0"),
         (RADIAL / 100, 900 * BUMP, "X has columns with deviations .*, y has columns with"),
+        (RADIAL, BUMP * 0 + 7e5, "y has columns far from 0"),
     ],
 )
 def test_a_fit_without_options_warns_of_other_units(mlp, x, y, words):

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastmlp._core.fit_lock import taken
 from fastmlp._core.history import History
 from fastmlp._core.intervals import check_count, check_flag
-from fastmlp._core.keywords import with_argument_hints
+from fastmlp._core.keywords import SYNONYMS, with_argument_hints
 from fastmlp._engine.exportable import Exportable
 from fastmlp._engine.plan import Plan
 from fastmlp._engine.thread_count import call_team, default_threads
@@ -42,8 +42,11 @@ from fastmlp._training.callbacks import Best
 from fastmlp._validation import check
 from fastmlp._validation.compatibility import refusal
 
+LIST = "[MLP([8, 32, 1], rng=seed) for seed in range(5)]"  # an example, for messages
+OTHERS = "n n_members n_estimators layer_sizes rng seed random_state"
 
-@with_argument_hints
+
+@functools.partial(with_argument_hints, synonyms=(((f"members={LIST}",), OTHERS), *SYNONYMS))
 class Ensemble(Exportable):
     """Networks of equal shape that are trained together; their mean is the prediction.
 
@@ -82,7 +85,7 @@ class Ensemble(Exportable):
         if not isinstance(members, Iterable):
             raise TypeError(
                 f"members has type {type(members).__name__} but a list of MLPs is expected: pass "
-                "for example [MLP([8, 32, 1], rng=seed) for seed in range(5)]"
+                f"for example {LIST}"
             )
         self._members = tuple(members)
         if not self._members:
@@ -90,7 +93,8 @@ class Ensemble(Exportable):
         for k, member in enumerate(self._members):
             if not isinstance(member, MLP):
                 raise TypeError(
-                    f"members[{k}] has type {type(member).__name__} but an MLP is expected"
+                    f"members[{k}] has type {type(member).__name__} but an MLP is expected: pass "
+                    f"for example {LIST}"
                 )
             if (type(member), member._spec) != (type(self._members[0]), self._members[0]._spec):
                 raise ValueError(

@@ -1,0 +1,90 @@
+"""The training of a fit without epochs and optimizer; docs/guides/choose.md has the measurements.
+
+The weight decay follows from the noise of the targets. Of a wide network, training approximates
+the regression with a kernel, the arc-cosine kernel of Cho and Saul (2009, "Kernel methods for deep
+learning"), of which every row's prediction by all others has a formula (Allen 1974, PRESS).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastmlp._network.data import Data
+from fastmlp._network.optimizers import AdamW
+from fastmlp._network.schedules import OneCycle
+from fastmlp._network.spec import Spec
+from fastmlp._training import scales
+
+# Most and fewest steps, fewest epochs; rows in all batches times parameters.
+MAX_STEPS, MIN_STEPS, MIN_EPOCHS, MAX_WORK = 8000, 1000, 10, 2.56e10
+STEPS_PER_ROW = 40  # at most, of a loss with a link, which falls forever where classes are separate
+PEAK, PEAK_NEURONS = 0.03, 400  # of the rate; it falls as more hidden neurons are added than these
+
+
+class Decay(NamedTuple):
+    """The weight decay: factor noise**(1/3) (parameters / outputs)**power inputs**2 / rows."""
+
+    factor: float
+    power: float
+    most: float  # at most this for each hidden layer
+
+
+DECAYS = {False: Decay(0.5, 1 / 2, 1.5), True: Decay(3.2, 1 / 3, 2.9)}  # by whether there is a link
+MAX_INPUTS = 10  # more do not raise the decay: where there are many, most depend on others
+
+NOISES = 10.0 ** np.arange(-5, 2.5, 0.5)  # variance in units of that of the function
+LOOKED_AT = 500  # rows at most
+UNKNOWN = 0.1  # noise of sparse rows, and of less than two rows with targets
+
+
+def chosen(data: Data, batch_size: int, spec: Spec) -> tuple[int, AdamW]:
+    """Return epochs and optimizer that suit the rows and the network."""
+    is_linked, (n_inputs, *hidden, n_outputs) = spec.loss.is_linked, spec.layer_sizes
+    scales.warn_of_default(data.x, data.targets if spec.loss.target_kind == "real" else None)
+    work = min(batch_size, data.rows) * spec.n_parameters
+    steps = min(MAX_STEPS, STEPS_PER_ROW * data.rows if is_linked else math.inf, MAX_WORK / work)
+    n_steps, per_epoch = max(MIN_STEPS, int(steps)), -(-data.rows // batch_size)
+    factor, power, most = DECAYS[is_linked]
+    spread = noise(data) ** (1 / 3) * (spec.n_parameters / n_outputs) ** power
+    decay = factor * spread * min(n_inputs, MAX_INPUTS) ** 2 / data.rows
+    decay = min(decay, most * max(1, len(hidden)))
+    peak = PEAK * min(1.0, PEAK_NEURONS / max(1, sum(hidden)))
+    return max(MIN_EPOCHS, -(-n_steps // per_epoch)), AdamW(OneCycle(peak), weight_decay=decay)
+
+
+def noise(data: Data) -> float:
+    """Return the one of NOISES with which a kernel regression predicts left-out rows best."""
+    rows = np.arange(data.rows) if data.weights is None else np.flatnonzero(data.weights)
+    if data.output_weights is not None:
+        rows = rows[data.output_weights[rows].all(axis=1)]
+    if len(rows) < 2 or not isinstance(data.x, np.ndarray):
+        return UNKNOWN
+    rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), LOOKED_AT)).astype(int)]
+    x, y = data.x[rows].astype(float), data.targets[rows]
+    targets = (y[:, None] == np.unique(y) if y.ndim == 1 else y).astype(float)
+    with np.errstate(all="ignore"):  # of huge numbers
+        kernel = _kernel((x - x.mean(axis=0)) / np.maximum(x.std(axis=0), 1e-9))
+        if not np.isfinite(kernel).all():
+            return UNKNOWN
+        values, vectors = np.linalg.eigh(kernel)
+        coordinates = vectors.T @ (targets - targets.mean(axis=0))
+        errors = []
+        for variance in NOISES:
+            shrinkage = variance / (variance + np.maximum(values, 0))
+            residuals = vectors @ (shrinkage[:, None] * coordinates)
+            errors.append(np.square(residuals / (vectors**2 @ shrinkage)[:, None]).sum())
+    return float(NOISES[np.argmin(errors)])
+
+
+def _kernel(x: Any) -> Any:
+    """Return the centred kernel of some rows, of mean variance 1, and a large constant."""
+    products = (x @ x.T + 1) / (x.shape[1] + 1)  # 1 for the bias
+    norms = np.sqrt(np.outer(products.diagonal(), products.diagonal()))
+    cosines = np.clip(products / norms, -1, 1)
+    kernel = norms * (np.sqrt(1 - cosines**2) + (np.pi - np.arccos(cosines)) * cosines)
+    kernel -= kernel.mean(axis=0)
+    kernel -= kernel.mean(axis=1)[:, None]
+    return kernel / (kernel.trace() / len(x)) + 1e6
