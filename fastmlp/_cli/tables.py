@@ -57,6 +57,7 @@ LINE_END, LINE = re.compile("\r\n|\r|\n"), re.compile("[^\r\n]+")
 WITH_END = re.compile(f"[^\r\n]*(?:{LINE_END.pattern})|{LINE.pattern}")
 ROWS = 2_000  # that are split at once
 LONGEST_CELL = 2**31 - 1  # characters
+NUMBER = re.compile(r"-?\d+([.,]\d+)?")
 NUL = "\0"  # in no cell, so that it separates the cells of a column
 FLAGS = {"true": True, "false": False}
 WIDE = {int, Decimal, type(None)}  # numbers of Parquet files that NumPy has as objects; or missing
@@ -168,7 +169,14 @@ def _csv(content: bytes, dialect: Dialect, text: Chooser) -> Frame:
     names = next(rows, [])
     twice = [name for name in names if names.count(name) > 1]
     if twice:
-        raise ValueError(f"two columns have the name {twice[0]!r}: rename one")
+        raise ValueError(
+            f"two columns have the name {twice[0]!r}: rename one, or write names above the rows"
+        )
+    if all(map(NUMBER.fullmatch, names)) and any(set(name) & set(".,") for name in names):
+        raise ValueError(
+            f"the first line has numbers such as {names[0]} but names of columns are expected: "
+            "write names above the rows"
+        )
     columns: list[list[str]] = [[] for _ in names]
     while block := list(islice(rows, ROWS)):
         for parts, cells in zip(columns, zip(*block, strict=True), strict=True):

@@ -44,7 +44,7 @@ class CFiles:
     largest_error : float
         Largest difference between predictions of the file and of the model, on X or the rows of the
         self-check. It is relative to the largest prediction, for estimators of tables to the
-        standard deviation of the target.
+        standard deviation of the target. It leaves out predictions that are infinite in the model.
     labels_changed : float or None
         Share of those rows whose predicted label changes; None without labels.
 
@@ -110,14 +110,21 @@ def finish(
 ) -> CFiles:
     """Write source and header, and measure the errors of predictions in multiples of ``unit``."""
     before, after = (_labels(made.model.labels, p) for p in (exact, predictions))
+    with np.errstate(over="ignore"):
+        is_finite = np.isfinite(predictions.astype(made.public))
+    if not is_finite.any():
+        raise ValueError(
+            f"the predictions of all {len(predictions)} rows are infinite or NaN in {made.public} "
+            "but finite ones are expected: pass X, typical rows, or use weights='float64'"
+        )
     with np.errstate(invalid="ignore"):  # differences of infinite predictions
-        errors = predictions - exact
+        errors = np.where(is_finite, np.abs(predictions - exact), np.inf)
     files = CFiles(
         source,
         source.with_suffix(".h"),
         made.constant_bytes,
         made.stack_bytes,
-        largest(errors) / (unit or 1.0),
+        float(errors.max(initial=0.0, where=np.isfinite(exact))) / (unit or 1.0),
         None
         if before is None
         else float((before != after).reshape(len(predictions), -1).any(axis=1).mean()),

@@ -213,6 +213,7 @@ def _stage(
     division = beside.division if beside else Splits.of(data, preset, request.rng)
     request = replace(request, preset=preset)
     recipes = preset.of(target.kind, data.columns)
+    division.notes.extend(preset.left_out(target.kind, data.columns))
     n, size, rows = len(table), len(division.learn), max(map(len, division.learn))
     width = functools.partial(width_of, data.columns, len(with_missing(data.columns, table)))
     epochs = [epochs_of(preset, recipe, n) for recipe in recipes]

@@ -154,6 +154,7 @@ IMPORTANCE = Object(
     {
         "names": Texts(),
         **dict.fromkeys(("means", "deviations"), Tensor(lambda c: (len(c["names"]),))),
+        "unit": Text(),
     },
     Importance,
 )
@@ -195,6 +196,7 @@ FIT = Object(
         "facts": FACTS,
         "importance": Maybe(IMPORTANCE),
         "latest": Maybe(LATEST),
+        "target_names": List(Text()),
         "parameters": Computed(lambda context: context["parameters"]),
     },
     FittedTable,

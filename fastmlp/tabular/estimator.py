@@ -166,7 +166,7 @@ class BaseTabMLP(Validated):
             fit into memory. It is read twice, and with ``time_limit`` or ``max_memory`` once, for
             at most 0.4 of the time.
         y : array-like, shape (n_samples,) or (n_samples, n_outputs), or str
-            Labels or real numbers; text is the name of the column of X that holds them; None with
+            Labels or real numbers; or the name of the column of X that holds them; None with
             ArrowBlocks. Of several outputs of a regression some may be NaN, which means missing:
             they are left out of training, scores and intervals.
         sample_weight : array-like, shape (n_samples,), optional

@@ -5,7 +5,7 @@ Estimators, files, exports, predictors and reports read it. It needs NumPy alone
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -66,7 +66,7 @@ class FittedTable:
     rows: tuple[Table, Any] | None = None  # table and target of the fit; not in copies and files
     # After `partial_fit`: the targets of the rows in `held_out`, as a target holds them.
     latest: Array | None = None
-    target_name: str = "the target"  # in pages; not in files
+    target_names: Sequence[str] = ()  # empty if they have none
 
     @property
     def target(self) -> Any:

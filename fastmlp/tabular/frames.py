@@ -60,7 +60,7 @@ def _is_single(value: Any) -> bool:
 
 
 def gathered(X: Any) -> Any:
-    """Return lists, masked arrays, columns and records in dictionaries as arrays and frames.
+    """Return lists, masked arrays, dictionaries and tables of Arrow as arrays and frames.
 
     Sources, lazy and sparse tables are refused.
     """
@@ -75,6 +75,8 @@ def gathered(X: Any) -> Any:
         )
     if is_frame(X):
         return X
+    if hasattr(X, "to_pandas"):  # of Arrow
+        return X.to_pandas()
     check.no_source(X)
     if hasattr(X, "toarray"):
         raise TypeError(

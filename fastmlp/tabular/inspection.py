@@ -32,8 +32,10 @@ class Importance(NamedTuple):
     names : list of str
         Names of the used columns.
     means, deviations : arrays of float64
-        Mean and standard deviation, over the shuffles, of the increase of the mean cost when a
-        column is shuffled; squared errors are in units of the variance of y.
+        Mean and standard deviation, over the shuffles, of the increase of the mean error when a
+        column is shuffled.
+    unit : str
+        The error, such as "log loss" or "mean squared error over the variance of y".
 
     Examples
     --------
@@ -50,6 +52,7 @@ class Importance(NamedTuple):
     names: list[str]
     means: Array
     deviations: Array
+    unit: str
 
     def __repr__(self) -> str:
         """Return a line for each column."""
@@ -58,7 +61,7 @@ class Importance(NamedTuple):
         width = max(map(len, self.names))
         rows = zip(self.names, self.means, self.deviations, strict=True)
         lines = [f"{name:<{width}}  {mean:8.4f} +- {away:.4f}" for name, mean, away in rows]
-        return "\n".join(["increase of the error when a column is shuffled", *lines])
+        return "\n".join([f"increase of the {self.unit} when a column is shuffled", *lines])
 
     def to_frame(self) -> Any:
         """Return a pandas.DataFrame with a row for each column: its mean and deviation.
@@ -104,7 +107,7 @@ def bars(importances: Importance, most: int, ax: Any) -> Any:
         importances.means[:count][::-1],
         xerr=importances.deviations[:count][::-1],
     )
-    ax.set(xlabel="increase of the error when shuffled")
+    ax.set(xlabel=f"increase of the {importances.unit}")
     return ax
 
 
@@ -150,23 +153,21 @@ def importance(
     for kind, places in (("numbers", columns.numbers), ("codes", columns.categories)):
         values = getattr(table, kind)
         for k, (_, column) in enumerate(places):
-            costs = []
             if verbose:
                 text = f"importance: column {len(increases) + 1} of {len(columns.used)}"
                 print(f"\r{text}", end="", file=sys.stderr, flush=True)
+            of_column = increases[column.name] = []
             for _ in range(rounds):
                 shuffled = Table(table.numbers.copy(), table.codes.copy())
                 getattr(shuffled, kind)[:, k] = rng.permutation(values[:, k])
-                costs.append(cost(columns.derive(shuffled)) - plain)
-            increases[column.name] = costs
+                of_column.append(cost(columns.derive(shuffled)) - plain)
     if verbose and increases:
         print(file=sys.stderr)
-    names = list(increases)
-    means, deviations = (
-        np.array([measure(costs) for costs in increases.values()]) for measure in (np.mean, np.std)
-    )
+    costs = np.reshape([*increases.values()], (len(increases), rounds))
+    means, deviations = costs.mean(axis=1), costs.std(axis=1)
     order = np.argsort(-means, kind="stable")
-    return Importance([names[k] for k in order], means[order], deviations[order])
+    names = [list(increases)[k] for k in order]
+    return Importance(names, means[order], deviations[order], target.cost_name)
 
 
 def _are_of_fit(fitted: Any, table: Table, parts: list[tuple[Any, Array]]) -> bool:

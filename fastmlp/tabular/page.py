@@ -22,7 +22,7 @@ from fastmlp.tabular.fitted_table import FittedTable
 from fastmlp.tabular.forms import CYCLES, DATES
 from fastmlp.tabular.report import WITHOUT_ROWS
 from fastmlp.tabular.scores import MEANINGS, codes_of, constant_scores, is_worthless, scores
-from fastmlp.tabular.targets import mean_of_targets
+from fastmlp.tabular.targets import NumericTarget, baseline, unweighed, weighted_quantile
 
 MOST_POINTS = 600  # of a scatter plot
 MOST_CLASSES = 30  # of a confusion matrix
@@ -33,6 +33,10 @@ KINDS = {"numbers": "numbers", "codes": "categories"}  # of the parts of a table
 SAMPLE, GRID = 100, 15  # rows and values from which a partial dependence is computed
 MANY_CELLS = 200_000  # with more cells, each column is shuffled only once for its importance
 WORST, SEGMENTS = 8, 5  # rows; parts of a column
+RELIED_SHARE = 0.2  # of the importance of the first column, for columns that the lead names
+UNUSUAL, FEW_ROWS = 1.5, 30  # errors of a part that the lead names, over the usual; fewest rows
+FREQUENT = 3  # values of a column of categories that are named
+WORTHLESS = "This model is no better than always predicting {}: do not use it. "
 WEIGHTED = " Scores, calibration and importance count rows by their weights."
 
 
@@ -68,15 +72,57 @@ class Evidence:
             return np.asarray(np.abs(self.y - self.p))
         return 1 - self.p[np.arange(len(self.p)), codes_of(self.y, self.classes)]
 
+    @property
+    def mistakes(self) -> Array:
+        """The absolute errors, or which classes are wrong."""
+        if self.classes is None:
+            return self.errors
+        return np.asarray(self.p.argmax(axis=1) != codes_of(self.y, self.classes), float)
+
+    @functools.cached_property
+    def features(self) -> list[Feature]:
+        """The most important columns."""
+        by_name = features(self.fitted)
+        return [by_name[name] for name in self.importance.names[:MOST_CURVES]]
+
+    @functools.cached_property
+    def segments(self) -> list[Segment]:
+        """Parts of the most important columns."""
+        return [part for feature in self.features for part in _segments(self, feature)]
+
+    @functools.cached_property
+    def confusion(self) -> Array:
+        """The weights of rows by true and predicted class, (classes, classes)."""
+        assert self.classes is not None
+        counts = np.zeros((len(self.classes), len(self.classes)))
+        w = 1.0 if self.weights is None else self.weights
+        np.add.at(counts, (codes_of(self.y, self.classes), self.p.argmax(axis=1)), w)
+        return counts
+
+    @property
+    def level(self) -> float | None:
+        """The level of the quantile that is predicted; None for means, medians and classes."""
+        return getattr(self.fitted.target.loss, "quantile", None)
+
     @functools.cached_property
     def scores(self) -> dict[str, float]:
         """The scores of the predictions."""
-        return scores(self.y, self.p, self.classes, self.weights)
+        return self._scores_of(self.p)
 
     @functools.cached_property
     def constant(self) -> tuple[str, dict[str, float]]:
         """The name and the scores of the best prediction that is the same for all rows."""
-        return constant_scores(self.y, self.classes, self.weights)
+        if self.level is None:
+            return constant_scores(self.y, self.classes, self.weights)
+        target = NumericTarget(self.y[:, np.newaxis], "quantile", self.level)
+        name, value = target.constant(self.weights)
+        return name, self._scores_of(np.broadcast_to(value, self.y.shape))
+
+    def _scores_of(self, p: Array) -> dict[str, float]:
+        if self.level is None:
+            return scores(self.y, p, self.classes, self.weights)
+        below = np.maximum(self.level * (self.y - p), (self.level - 1) * (self.y - p))
+        return {"pinball_loss": float(np.average(below, weights=self.weights))}
 
 
 def evidence_of(model: Any, fitted: FittedTable, task: Any, name: str) -> Evidence | None:
@@ -106,46 +152,93 @@ def write(
     more: Iterable[Section] = (),
 ) -> None:
     """Write the page; ``others`` are scores on further rows, and more sections come last."""
-    name = name or fitted.target_name
+    name = name or ", ".join(fitted.target_names) or "the target"
     evidence = evidence_of(model, fitted, task, name)
     parts = [*sections(model, fitted, evidence, others or {}), *more]
     page.write(path, f"A model of {name}", lead(evidence, fitted), parts)
 
 
 def lead(evidence: Evidence | None, fitted: FittedTable) -> str:
-    """Return the sentence with which a page opens."""
+    """Return the sentences with which a page opens."""
     if evidence is None:
-        report, target, beside = fitted.facts.report, fitted.target, ""
-        metric, score = report.metric, report.together
-        if fitted.rows is not None and not target.loss.levels:
-            target, held_out = fitted.rows[1], fitted.out_of_fold
-            weights, p = held_out.weights, fitted.calibration.scored(held_out.predictions)
-            metric, score = target.metric, target.shown(mean_cost(target, p, weights))
-            constant = target.shown(mean_cost(target, mean_of_targets(target, weights), weights))
-            has_labels = getattr(fitted.calibration, "has_labels", False)
-            name = "the shares of the labels" if has_labels else "the mean"
-            beside = f"; that of always predicting {name} would be {constant:.4g}"
-        elif fitted.rows is None:
-            beside = f". {WITHOUT_ROWS[:-1]}"
-        return (
-            "The error on rows that the networks had not learned from, measured as "
-            f"{metric}, is {score:.4g}{beside}."
-        )
-    values, name = evidence.scores, evidence.name
+        return _lead_of_metric(fitted)
     constant_name, constant = evidence.constant
-    warning = ""
-    if is_worthless(values, constant):
-        warning = f"This model is no better than always predicting {constant_name}: do not use it. "
+    if is_worthless(evidence.scores, constant):
+        return WORTHLESS.format(constant_name) + _compared(evidence)
+    return " ".join([_compared(evidence), *_strengths(evidence)])
+
+
+def _lead_of_metric(fitted: FittedTable) -> str:
+    """Return sentences about the error, of several targets or without the rows of the fit."""
+    report = fitted.facts.report
+    if fitted.rows is None:
+        return (
+            f"Its error on rows that it has not seen is {report.together:.4g} ({report.metric}); "
+            f"the baseline is {report.more.get('baseline', 'not there')}. {WITHOUT_ROWS}"
+        )
+    target, held_out = fitted.rows[1], fitted.out_of_fold
+    p = fitted.calibration.scored(held_out.predictions)
+    score = target.shown(mean_cost(target, p, held_out.weights))
+    name, constant = baseline(target, held_out.weights)
+    warning = WORTHLESS.format(name) if score >= constant else ""
+    return (
+        f"{warning}Its error on rows that it has not seen is {score:.4g}; that of always "
+        f"predicting {name} would be {constant:.4g} ({target.metric})."
+    )
+
+
+def _compared(evidence: Evidence) -> str:
+    """Return a sentence on the error, beside that of a prediction that is the same for all rows."""
+    values, (constant_name, constant) = evidence.scores, evidence.constant
+    if evidence.level is not None:
+        share = np.average(evidence.y <= evidence.p, weights=evidence.weights)
+        return (
+            f"It predicts {constant_name} of {evidence.name} by the columns of a row: of the rows "
+            f"that it has not seen, {share:.0%} are below. Its pinball loss is "
+            f"{values['pinball_loss']:.3g}; always predicting {constant_name} of all rows would "
+            f"have {constant['pinball_loss']:.3g}."
+        )
     if evidence.classes is None:
         return (
-            f"{warning}It predicts {name} to within {values['rmse']:.3g} on rows that it has not "
+            f"It predicts {evidence.name} to within {values['rmse']:.3g} on rows that it has not "
             f"seen; always predicting the mean would be off by {constant['rmse']:.3g}."
         )
     return (
-        f"{warning}It predicts {name} right for {values['accuracy']:.0%} of rows that it has not "
+        f"It predicts {evidence.name} right for {values['accuracy']:.0%} of rows that it has not "
         f"seen; always predicting the most frequent class would be right for "
         f"{constant['accuracy']:.0%}."
     )
+
+
+def _strengths(evidence: Evidence) -> Iterator[str]:
+    """Yield sentences on where predictions are good and bad, and on what they rely."""
+    if evidence.classes is not None:
+        recall = evidence.confusion.diagonal() / evidence.confusion.sum(axis=1)
+        worst, best = np.argsort(recall)[[0, -1]]
+        shares = _share(recall[best]), _share(recall[worst])
+        if shares[0] != shares[1]:
+            yield (
+                f"It finds the rows of {evidence.classes[best]} best ({shares[0]} of them), and "
+                f"those of {evidence.classes[worst]} worst ({shares[1]})."
+            )
+    elif evidence.level is None:
+        errors, weights = evidence.errors[:, np.newaxis], evidence.weights
+        half, most = (weighted_quantile(errors, level, weights)[0] for level in (0.5, 0.9))
+        yield f"Half of the errors are below {half:.3g}, one in ten is above {most:.3g}."
+    means = evidence.importance.means
+    relied = int(np.count_nonzero(means >= RELIED_SHARE * means.max(initial=0)))
+    *others, last = evidence.importance.names[: min(relied, MOST_CURVES)] or [""]
+    if last:
+        names = f"{', '.join(others)} and {last}" if others else last
+        yield f"It relies most on {names}."
+    usual = np.average(evidence.mistakes, weights=evidence.weights)
+    large = [part for part in evidence.segments if part.rows >= FEW_ROWS]
+    part = max(large, key=lambda part: part.error, default=None)
+    if part is not None and part.error > UNUSUAL * usual > 0:
+        yield (
+            f"Be careful where {part.column} is {part.values}: errors there are "
+            f"{part.error / usual:.1f} times the usual."
+        )
 
 
 def sections(
@@ -153,11 +246,14 @@ def sections(
 ) -> Iterator[Section]:
     """Yield the parts of the page; ``others`` are scores on further rows by the name of these."""
     report = fitted.facts.report
+    if evidence is None and fitted.rows is not None and not fitted.target.loss.levels:
+        yield "How well it does", "", _scores_of_outputs(fitted)
     if evidence is not None:
         yield "How well it does", "", _scores(evidence, others)
         yield from (_of_numbers if evidence.classes is None else _of_classes)(evidence)
         yield from _explained(evidence)
-        yield "Largest errors", "The rows whose predictions are the worst.", _worst(evidence)
+        text = "The rows whose predictions are the worst; the first row of the fit is 0."
+        yield "Largest errors", text, _worst(evidence)
     yield "The data", "", _data(evidence, fitted)
     text = (
         f"{_predicted(evidence, fitted)}: these predictions, called out of fold, are what "
@@ -202,6 +298,30 @@ def _scores(evidence: Evidence, others: dict[str, dict[str, float]]) -> str:
     return table(rows, ["score", *parts, "meaning"])
 
 
+def _scores_of_outputs(fitted: FittedTable) -> str:
+    """Return the table of scores of several targets, on the rows that have them."""
+    target, held_out = fitted.rows[1], fitted.out_of_fold  # type: ignore[index]
+    has_labels = target.kind == "classes"
+    score = "accuracy" if has_labels else "rmse"
+    p, lines = fitted.calibration.result(held_out.predictions), []
+    w = unweighed(target, held_out.weights)
+    for k, y in enumerate(target.y.T):
+        used = ~np.isnan(y) if w is None else (w > 0) & ~np.isnan(y)
+        weights = None if w is None else w[used]
+        of_output = p[used, k]
+        if has_labels:
+            of_output = np.column_stack([1 - of_output, of_output])
+        classes = np.arange(2) if has_labels else None
+        _, constant = constant_scores(y[used], classes, weights)
+        values = scores(y[used], of_output, classes, weights)
+        names = fitted.target_names
+        name = names[k] if k < len(names) == target.outputs else f"output {k}"
+        more = values.get("roc_auc", np.nan) if has_labels else values.get("r2", np.nan)
+        lines.append((name, *(f"{value:.4g}" for value in (values[score], constant[score], more))))
+    best = "always the most frequent" if has_labels else "always the mean"
+    return table(lines, ["target", score, best, "roc_auc" if has_labels else "r2"])
+
+
 def _of_numbers(evidence: Evidence) -> Iterator[Section]:
     """Yield the pictures of a regression."""
     y, p, ax = evidence.y, evidence.p, Axes()
@@ -222,8 +342,7 @@ def _of_classes(evidence: Evidence) -> Iterator[Section]:
     classes, y, p, weights = evidence.classes, evidence.y, evidence.p, evidence.weights
     assert classes is not None
     truth, w = codes_of(y, classes), np.ones(len(y)) if weights is None else weights
-    counts = np.zeros((len(classes), len(classes)))
-    np.add.at(counts, (truth, p.argmax(axis=1)), w)
+    counts = evidence.confusion
     right, rows, predicted = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
     with np.errstate(invalid="ignore"):
         shares = zip(classes.tolist(), rows, right / predicted, right / rows, strict=True)
@@ -286,13 +405,17 @@ def _explained(evidence: Evidence) -> Iterator[Section]:
         return
     text = "How much worse predictions of unseen rows get when a column is shuffled."
     yield "Importance", text, inspection.bars(importance, MOST_BARS, Axes())
-    by_name = features(evidence.fitted)
-    first = [by_name[name] for name in importance.names[:MOST_CURVES]]
     text = "The mean prediction if a column had one value in all rows, on one scale in all charts."
-    yield "Partial dependence", text, _dependences(evidence, first)
-    rows = [row for feature in first for row in _segments(evidence, feature)]
-    title = "mean absolute error" if evidence.classes is None else "share of wrong classes"
-    yield "Errors by column", "", table(rows, ["column", "values", "rows", title])
+    yield "Partial dependence", text, _dependences(evidence, evidence.features)
+    title, shown = "mean absolute error", "{:.3g}"
+    if evidence.classes is not None:
+        title, shown = "share of wrong classes", "{:.0%}"
+    rows, above = [], ""
+    for column, values, count, error in evidence.segments:
+        rows.append((column if column != above else "", values, f"{count:,}", shown.format(error)))
+        above = column
+    text = "Where errors are larger than elsewhere, rely less on predictions."
+    yield "Errors by column", text, table(rows, ["column", "values", "rows", title])
 
 
 class Feature(NamedTuple):
@@ -318,7 +441,7 @@ class Feature(NamedTuple):
         if self.part == "codes":
             return str((self.column.values or ())[int(value)])
         form = self.column.form
-        return f"{value:.4g}" if form is None else str(form.shown(value))
+        return f"{value:.4g}" if form is None else str(form.shown(value)).replace("T", " ")
 
 
 def features(fitted: FittedTable) -> dict[str, Feature]:
@@ -351,18 +474,22 @@ def _groups(evidence: Evidence, feature: Feature, most: int) -> list[tuple[str, 
     return groups
 
 
-def _segments(evidence: Evidence, feature: Feature) -> Iterator[tuple[str, str, str, str]]:
-    """Yield a row of a table for each part of a column: its rows, and their mean error."""
-    errors = evidence.errors
-    if evidence.classes is not None:
-        truth = codes_of(evidence.y, evidence.classes)
-        errors = (evidence.p.argmax(axis=1) != truth).astype(float)
-    for k, (text, rows, _) in enumerate(_groups(evidence, feature, SEGMENTS)):
+class Segment(NamedTuple):
+    """The rows in which a column has certain values."""
+
+    column: str
+    values: str
+    rows: int
+    error: float  # the mean
+
+
+def _segments(evidence: Evidence, feature: Feature) -> Iterator[Segment]:
+    """Yield the parts of a column."""
+    for text, rows, _ in _groups(evidence, feature, SEGMENTS):
         if rows.any():
             w = None if evidence.weights is None else evidence.weights[rows]
-            mean = np.average(errors[rows], weights=w)
-            shown = f"{mean:.3g}" if evidence.classes is None else f"{mean:.0%}"
-            yield feature.column.name if k == 0 else "", text, f"{rows.sum():,}", shown
+            error = float(np.average(evidence.mistakes[rows], weights=w))
+            yield Segment(feature.column.name, text, int(rows.sum()), error)
 
 
 def _dependences(evidence: Evidence, features: list[Feature]) -> dict[str, Axes]:
@@ -380,10 +507,13 @@ def _dependences(evidence: Evidence, features: list[Feature]) -> dict[str, Axes]
     for feature in features:
         name = feature.column.name
         groups = [group for group in _groups(evidence, feature, GRID) if np.isfinite(group[2])]
+        span = np.ptp([value for _, _, value in groups]) if feature.is_date else 0.0
+        week = CYCLES["week"] if span > MOST_TICKS * CYCLES["week"] else 0.0
         means = np.empty((len(groups), max(fitted.calibration.outputs, 1)))
         for mean, (_, _, value) in zip(means, groups, strict=True):
             changed = sample.take(np.arange(len(sample)))
-            feature.values(changed)[:] = value
+            column = feature.values(changed)
+            column[:] = value - value % week + np.nan_to_num(column) % week if week else value
             result = fitted.calibration.result(fitted.predict(fitted.columns.derive(changed)))
             mean[:] = result.reshape(len(sample), -1).mean(axis=0)
         shown = means[:, [line for line, _ in lines]]
@@ -398,7 +528,9 @@ def _dependences(evidence: Evidence, features: list[Feature]) -> dict[str, Axes]
             charts[name].plot([value for _, _, value in groups], shown[:, at], label=text)
         charts[name].set(xlabel=name, ylabel=label)
         if feature.is_date:
-            charts[name].x_text = _text_of_dates(np.ptp([value for _, _, value in groups]))
+            charts[name].x_text = _text_of_dates(span)
+        if week:
+            charts[name].set(xlabel=f"{name}, with the weekdays and times of the rows")
     for chart in charts.values():
         chart.range = low, high
     return charts
@@ -412,26 +544,33 @@ def _text_of_dates(span: float) -> Callable[[float], str]:
 
 def _worst(evidence: Evidence) -> str:
     """Return a table of the rows with the largest errors."""
-    used, lines = evidence.importance.names[:MOST_CURVES], []
-    by_name = features(evidence.fitted)
-    columns = [by_name[name] for name in used]
+    columns, lines = evidence.features, []
     for row in np.argsort(-evidence.errors, kind="stable")[:WORST]:
         cells = [feature.text(feature.values(evidence.table)[row]) for feature in columns]
         y, p = evidence.y[row], evidence.p[row]
         prediction = f"{p:.4g}" if evidence.classes is None else evidence.classes[p.argmax()]
         truth = f"{y:.4g}" if evidence.classes is None else y
         lines.append((f"{evidence.places[row]:,}", truth, prediction, *cells))
-    return table(lines, ["row", "actual", "predicted", *used])
+    names = [feature.column.name for feature in columns]
+    return table(lines, ["row", "actual", "predicted", *names])
+
+
+def _frequent(values: Array, text: Callable[[Any], str] = str) -> str:
+    """Return the most frequent values."""
+    different, counts = np.unique(values, return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    return ", ".join(map(text, different[order[:FREQUENT]].tolist()))
 
 
 def _data(evidence: Evidence | None, fitted: FittedTable) -> str:
-    """Return a table of the columns: kind, missing and different values."""
+    """Return a table of the columns: kind, missing and different values, and which these are."""
     lines: list[tuple[str, ...]] = []
     by_name = features(fitted)
     if evidence is not None:
         y = evidence.y
         kind = "numbers" if evidence.classes is None else "classes"
-        lines.append((f"{evidence.name} (predicted)", kind, "", f"{len(np.unique(y)):,}"))
+        shown = f"{y.min():.4g} to {y.max():.4g}" if evidence.classes is None else _frequent(y)
+        lines.append((f"{evidence.name} (predicted)", kind, "", f"{len(np.unique(y)):,}", shown))
     for name in fitted.columns.used[:MOST_COLUMNS]:
         feature = by_name[name]
         kind = "dates" if feature.is_date else KINDS[feature.part]
@@ -440,10 +579,15 @@ def _data(evidence: Evidence | None, fitted: FittedTable) -> str:
             values = feature.values(evidence.table)
             is_missing = values < 0 if feature.part == "codes" else np.isnan(values)
             missing = f"{is_missing.sum():,}" if is_missing.any() else ""
-            counts = missing, f"{len(np.unique(values[~is_missing])):,}"
+            there = values[~is_missing]
+            if feature.part == "codes":
+                shown = _frequent(there, feature.text)
+            else:
+                shown = f"{feature.text(there.min())} to {feature.text(there.max())}"
+            counts = missing, f"{len(np.unique(there)):,}", shown
         lines.append((name, kind, *counts))
     more = len(fitted.columns.used) - MOST_COLUMNS
     if more > 0:
         lines.append((f"{more} more",))
-    names = ["column", "kind", "missing", "different"]
+    names = ["column", "kind", "missing", "different", "range, or the most frequent"]
     return table(lines, names if evidence is not None else names[:2])

@@ -143,17 +143,30 @@ class Preset:
 
     def of(self, kind: str, columns: Columns) -> tuple[Recipe, ...]:
         """Return the recipes for "classes" or "numbers", with what these columns can have."""
-        numbers, categories = columns.n_numbers, len(columns.categories)
+        numbers, few = columns.n_numbers, _least_units(columns)
         most = MOST_PIECES // numbers if numbers else 0
-        first = self.first.get(kind, ())
-        if not numbers:
-            first = self.first.get(f"{kind} by categories", first)
-        few = LEAST_UNITS * (numbers + categories)
         limited = [
             replace(r, bins=min(r.bins, most), embedding=r.embedding if few <= r.embedding else 0)
-            for r in first + self.recipes
+            for r in self._of_kind(kind, columns)
         ]
         return tuple(dict.fromkeys(limited))
+
+    def _of_kind(self, kind: str, columns: Columns) -> tuple[Recipe, ...]:
+        """Return the recipes for a kind of target, and for tables of categories alone."""
+        first = self.first.get(kind, ())
+        if not columns.n_numbers:
+            first = self.first.get(f"{kind} by categories", first)
+        return first + self.recipes
+
+    def left_out(self, kind: str, columns: Columns) -> list[str]:
+        """Return notes on embeddings that these columns cannot have."""
+        least = _least_units(columns)
+        sizes = {r.embedding for r in self._of_kind(kind, columns) if 0 < r.embedding < least}
+        return [
+            f"no embedding of columns in {units} units: {least} are needed, {LEAST_UNITS} for each "
+            "column"
+            for units in sorted(sizes)
+        ]
 
     def with_folds(self, folds: int) -> Preset:
         """Return the preset with so many folds in all stages, however many rows there are."""
@@ -255,6 +268,11 @@ LABEL_SMOOTHING = 0.1
 # gain is measured on few rows. A likelihood is unbounded, so that one overconfident member tells
 # nothing about all; there, the cost of two counts.
 AVERAGING = {"classes": 1.5, "numbers": 1.5, "gaussian": 1.0}
+
+
+def _least_units(columns: Columns) -> int:
+    """Return the least number of units of an embedding of columns."""
+    return LEAST_UNITS * (columns.n_numbers + len(columns.categories))
 
 
 def adapted(preset: Preset, parameters: Mapping[str, Any]) -> Preset:

@@ -325,14 +325,19 @@ def _pairs(parameters: Mapping[str, Any], X: Any, y: Array, groups: Any, chosen:
     return None if is_number else folds.pairs_of(chosen, X, y, groups)
 
 
-def _has_column(X: Any, name: str) -> bool:
+def _is_name(value: Any) -> bool:
+    """Whether a value may be the name of a column."""
+    return isinstance(value, str | Integral) and not isinstance(value, bool)
+
+
+def _has_column(X: Any, name: Any) -> bool:
     """Whether a table is a frame with a column of this name."""
     return is_frame(X) and name in list(X.columns)
 
 
 def with_target(X: Any, y: Any) -> tuple[Any, Any]:
-    """Return a table and its targets; text is the name of the column of a frame that has them."""
-    if not isinstance(y, str):
+    """Return a table and its targets; a name is that of the column of a frame that has them."""
+    if not _is_name(y):
         return X, y
     X = gathered(X)
     if not _has_column(X, y):
@@ -344,9 +349,15 @@ def with_target(X: Any, y: Any) -> tuple[Any, Any]:
     return X[[column for column in X.columns if column != y]], X[y]
 
 
+def target_names(y: Any) -> list[str]:
+    """Return the names of targets: of a frame, of a series, or of a column; empty without any."""
+    names = list(y.columns) if is_frame(y) else [y if _is_name(y) else getattr(y, "name", "")]
+    return [str(name) for name in names if _is_name(name) and str(name)]
+
+
 def column_of(X: Any, time: Any) -> Any:
-    """Return the times of rows; text is the name of a column of a frame."""
-    if not isinstance(time, str):
+    """Return the times of rows; a name is that of a column of a frame."""
+    if not _is_name(time):
         return time
     if not _has_column(X, time):
         raise ValueError(f"time is {time!r} but X has no column of that name: pass the times")

@@ -14,6 +14,7 @@ MEANINGS = {
     "rmse": "root mean squared error, in the units of the target: less is better",
     "mae": "mean absolute error, in the units of the target: less is better",
     "r2": "share of the target's variance that is explained: 1 is perfect",
+    "pinball_loss": "mean error, in which values above the quantile weigh more or less than others",
     "coverage_90%": "share of targets inside their intervals",
     "accuracy": "share of rows whose class is right",
     "log_loss": "mean negative logarithm of the probability of the true class: less is better",
@@ -55,7 +56,7 @@ def constant_scores(
 
 def is_worthless(values: dict[str, float], constant: dict[str, float]) -> bool:
     """Whether scores are no better than those of a constant."""
-    score = "log_loss" if "log_loss" in values else "rmse"
+    score = next(name for name in ("log_loss", "rmse", "pinball_loss") if name in values)
     return values[score] >= constant[score]
 
 

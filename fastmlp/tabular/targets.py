@@ -131,6 +131,18 @@ class NumericTarget:
         """Return out-of-fold predictions as they are: the calibration of numbers adds intervals."""
         return prediction
 
+    def constant(self, weights: Array | None) -> tuple[str, Array]:
+        """Return the name and the values of the best prediction that is the same for all rows."""
+        if self.row.is_robust:
+            levels = self.loss.levels or (getattr(self.loss, "quantile", 0.5),)
+            name = f"the {levels[0]:.3g} quantile" if len(levels) == 1 else "the quantiles"
+            name = "the median" if levels == (0.5,) else name
+            return name, np.concatenate([weighted_quantile(self.y, q, weights) for q in levels])
+        mean = _mean(self.y, weights)
+        variances = [_deviation(self.y, mean, weights) ** 2]
+        heads = [mean] + variances * self.loss.predicts_variance
+        return "the mean", np.concatenate(heads)
+
     def costs(self, prediction: Array, rows: Any = slice(None)) -> Array:
         """Return the costs of rows, (..., n), in units of the deviation of y.
 
@@ -148,6 +160,12 @@ class NumericTarget:
     def shown(self, cost: float) -> float:
         """Return a mean cost in the usual form of the metric."""
         return self.row.shown(cost, self.unit)
+
+    @property
+    def cost_name(self) -> str:
+        """The name of the mean of `costs`."""
+        is_square = self.row.is_square
+        return "mean squared error over the variance of y" if is_square else self.row.metric
 
     @property
     def metric(self) -> str:
@@ -197,13 +215,11 @@ def unweighed(target: Any, weights: Array | None) -> Array | None:
     return np.divide(weights, shares, out=np.zeros(len(shares)), where=shares > 0)
 
 
-def mean_of_targets(target: Any, weights: Array | None) -> Array:
-    """Return the means of the targets as a prediction for each row, with variances if any."""
-    y = target.y.astype(float)
-    mean = _mean(y, unweighed(target, weights))
-    variances = [_deviation(y, mean, unweighed(target, weights)) ** 2]
-    heads = [mean] + variances * target.loss.predicts_variance
-    return np.tile(np.concatenate(heads), (len(y), 1))
+def baseline(target: Any, weights: Array | None) -> tuple[str, float]:
+    """Return the name and the score of the best prediction that is the same for all rows."""
+    name, prediction = target.constant(unweighed(target, weights))
+    costs = target.costs(np.broadcast_to(prediction, (len(target.y), len(prediction))))
+    return name, target.shown(float(np.average(costs, weights=weights)))
 
 
 def _mean(y: Array, weights: Array | None) -> Array:
@@ -213,6 +229,15 @@ def _mean(y: Array, weights: Array | None) -> Array:
         return np.asarray(np.average(y, axis=0, weights=weights))
     w = np.where(missing, 0.0, 1.0 if weights is None else weights[:, np.newaxis])
     return np.asarray(np.average(np.where(missing, 0.0, y), axis=0, weights=w))
+
+
+def weighted_quantile(y: Array, level: float, weights: Array | None) -> Array:
+    """Return a quantile of each column, without values that are NaN."""
+    order = np.argsort(y, axis=0)
+    w = np.where(np.isnan(y), 0.0, 1.0 if weights is None else weights[:, np.newaxis])
+    below = np.cumsum(np.take_along_axis(w, order, axis=0), axis=0)
+    at = np.count_nonzero(below < level * below[-1], axis=0)
+    return np.asarray(y[order[at, np.arange(len(at))], np.arange(len(at))])
 
 
 def _deviation(y: Array, centre: Array, weights: Array | None) -> Array:
@@ -271,6 +296,11 @@ class ClassTarget:
         fitted = temperature.fitted(prediction, self.y, weights)
         return temperature.applied(prediction, fitted, labels=self.y.ndim > 1)
 
+    def constant(self, weights: Array | None) -> tuple[str, Array]:
+        """Return the name and the values of the best prediction that is the same for all rows."""
+        counts = np.bincount(self.y, weights, self.outputs)
+        return "the class shares", counts / counts.sum()
+
     def costs(self, prediction: Array, rows: Any = slice(None)) -> Array:
         """Return the log loss of rows, (..., n)."""
         labels = np.broadcast_to(self.y[rows], prediction.shape[:-1])
@@ -305,6 +335,10 @@ class MultiLabelTarget(ClassTarget):
     def decode(self, scale: TargetScale | None, z: Array, members: Any = EVERY_MEMBER) -> Array:
         """Return probabilities, (..., labels)."""
         return z.astype(np.float64)
+
+    def constant(self, weights: Array | None) -> tuple[str, Array]:
+        """Return the name and the values of the best prediction that is the same for all rows."""
+        return "the shares of the labels", np.average(self.y, axis=0, weights=weights)
 
     def costs(self, prediction: Array, rows: Any = slice(None)) -> Array:
         """Return the log loss of rows, (..., n), averaged over labels."""

@@ -32,7 +32,7 @@ from fastmlp.tabular.estimator import BaseTabMLP
 from fastmlp.tabular.folds import Splits
 from fastmlp.tabular.frames import mixed_rows, take_rows
 from fastmlp.tabular.members import ROWS_AT_A_TIME, Members, TrainingResult
-from fastmlp.tabular.reading import TableChunk, checked, with_target
+from fastmlp.tabular.reading import TableChunk, checked, target_names, with_target
 from fastmlp.tabular.regressor import TabMLPRegressor
 from fastmlp.tabular.report import timed
 from fastmlp.tabular.training import fitted_table, train
@@ -132,6 +132,7 @@ def distill(
             f"sample_weight is passed but the teacher, a {type(teacher).__name__}, has a fit "
             "without it: leave sample_weight out, or pass a teacher whose weights are set"
         )
+    names = target_names(y)
     X, y = with_target(X, y)
     X = checked(X, model._task.estimator)
     chunk = TableChunk(X, y, sample_weight, groups)
@@ -147,7 +148,8 @@ def distill(
         count = count or min(LESSON, LESSON_OF_ROW * len(places))
         lessons = Lessons(teacher, rows, trained, count, np.random.default_rng(seed))
         result = lessons.result(of_jobs(parameters["n_jobs"]))
-    return model.with_fitted(fitted_table(parameters, replace(trained, result=result), True))
+    fitted = fitted_table(parameters, replace(trained, result=result), True)
+    return model.with_fitted(replace(fitted, target_names=names))
 
 
 def _student(teacher: Any, student: Any) -> Any:

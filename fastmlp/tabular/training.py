@@ -29,9 +29,9 @@ from fastmlp.tabular.members import INTERRUPTED, FitOptions
 from fastmlp.tabular.parameters import check
 from fastmlp.tabular.presets import PRESETS, adapted
 from fastmlp.tabular.progress import show_result
-from fastmlp.tabular.reading import Reader, Reading, TableChunk
+from fastmlp.tabular.reading import Reader, Reading, TableChunk, target_names
 from fastmlp.tabular.report import Report, timed
-from fastmlp.tabular.targets import weighed, with_rows
+from fastmlp.tabular.targets import baseline, weighed, with_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,10 +66,7 @@ def fit(
         _, target, weights, *_ = trained.reading.data.scored
         predictions = fitted.calibration.scored(result.out_of_fold)
         show_result(target.metric, target.shown(mean_cost(target, predictions, weights)))
-    name = chunk.y if isinstance(chunk.y, str) else getattr(chunk.y, "name", None)
-    if isinstance(name, str) and name:
-        fitted = replace(fitted, target_name=name)
-    return fitted, result.stopped
+    return replace(fitted, target_names=target_names(chunk.y)), result.stopped
 
 
 def train(
@@ -142,13 +139,17 @@ def calibrated(
     task: Any, scored: ScoredRows, result: BlendResult
 ) -> tuple[Calibration, dict[str, str]]:
     """Return the calibration by scored rows, which have times in some fits, and report lines."""
-    if scored.times is None:
-        return task.calibrated(scored, result)  # type: ignore[no-any-return]
-    recent = periods.recency(scored.times, scored.weights)
-    of_periods = scored._replace(weights=recent, groups=periods.periods_of(scored.times))
-    calibration, more = task.calibrated(of_periods, result)
-    more["by time"] = periods.scores_of(scored, calibration.scored(result.out_of_fold))
-    return calibration, more
+    target, weights, times = scored.target, scored.weights, scored.times
+    name, constant = baseline(target, weights)
+    lines = {"baseline": f"{target.metric} {constant:.4g}, of always predicting {name}"}
+    of_fit = scored
+    if times is not None:
+        recent, of_periods = periods.recency(times, weights), periods.periods_of(times)
+        of_fit = scored._replace(weights=recent, groups=of_periods)
+    calibration, more = task.calibrated(of_fit, result)
+    if times is not None:
+        more["by time"] = periods.scores_of(scored, calibration.scored(result.out_of_fold))
+    return calibration, lines | more
 
 
 def assembled(

@@ -120,7 +120,8 @@ REFUSED = [
     (b"x,y\n1,2\ncaf\xe9,2\n", "line 3 is no text in UTF-8 (invalid continuation byte): save the"),
     (b"\xff\xfex\0,\0y\0\n\0a\0,", "line 2 is no text in UTF-16 (truncated data)"),
     (b"\xef\xbb\xbfx,y\n\xef\xbb,2\n", "line 2 is no text in UTF-8"),
-    (b"x,x\n1,2\n", "two columns have the name 'x'"),
+    (b"x,x\n1,2\n", "two columns have the name 'x': rename one, or write names above the rows"),
+    (b"1.24,-0.5,0\n0.3,1.4,1\n", "the first line has numbers such as 1.24 but names"),
     (b"\n\n", "has no rows"),
     (b"", "has no rows"),
 ]

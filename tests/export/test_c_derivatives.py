@@ -139,6 +139,16 @@ def test_an_output_stands_beside_one_whose_link_overflows(tmp_path):
         np.testing.assert_allclose(a[:, :-1], b[:, :-1], rtol=1e-12)
 
 
+def test_c_without_a_finite_prediction_is_refused_and_infinite_ones_are_an_error(tmp_path):
+    net = fastmlp.MLP([1, 1], loss="poisson_nll", rng=0, dtype="float64")
+    net.weights, net.biases = [np.array([[100.0]])], [np.array([0.0])]
+    rows, path = np.array([[0.0], [2.0]]), tmp_path / "net.c"  # exp(200) is above float32
+    assert net.to_c(path, X=rows, weights="float64").largest_error == 0
+    assert net.to_c(path, X=rows, weights="float32").largest_error == np.inf
+    with pytest.raises(ValueError, match="of all 1 rows are infinite or NaN in float32 but"):
+        net.to_c(path, X=rows[1:], weights="float32")
+
+
 def test_the_self_check_of_many_derivatives_is_of_lower_order(tmp_path):
     for sizes, function in (((90, 2, 40), "jacobian"), ((9, 2, 9), "hessian")):
         source = fastmlp.MLP(sizes, rng=0).to_c(tmp_path / "net.c", derivatives=2).source

@@ -18,9 +18,10 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from tiny_tables import classifier, regressor
 
+import fastmlp
 from fastmlp import TabMLPClassifier, TabMLPRegressor
 from fastmlp._validation.arrays import is_missing
-from fastmlp.tabular import presets
+from fastmlp.tabular import page, presets
 from fastmlp.tabular.epoch_selection import OutOfFold
 from fastmlp.tabular.estimator import BaseTabMLP
 from fastmlp.tabular.presets import Preset, Recipe
@@ -216,21 +217,71 @@ SEVERAL = {
 }
 
 
+def page_of(model, folder):
+    model.report().save(folder / "page.html")
+    return (folder / "page.html").read_text()
+
+
 @pytest.mark.parametrize("kind", SEVERAL)
 def test_a_page_of_several_targets_names_the_error_of_their_means(kind, tmp_path):
     make, y, expected = SEVERAL[kind]
-    make().fit(X, y).report().save(tmp_path / "page.html")
-    page = (tmp_path / "page.html").read_text()
-    name = "the shares of the labels" if kind == "labels" else "the mean"
-    constant = f"; that of always predicting {name} would be {expected:.4g}.</"
-    assert re.search(rf"measured as [^;]*[^,], is [-\d.]+{re.escape(constant)}", page)
+    model, has_labels = make().fit(X, pandas.DataFrame(y).add_prefix("y")), kind == "labels"
+    page = page_of(model, tmp_path)
+    name = "the shares of the labels" if has_labels else "the mean"
+    start = f"has not seen is [-\\d.]+; that of always predicting {name} would be"
+    assert re.search(f"{start} {re.escape(f'{expected:.4g}')} ", page)
+    assert "<h1>A model of y0, y1" in page
+    there = ~np.isnan(y[:, 0])
+    p, truth = model.oof_prediction_[there, 0], y[there, 0]
+    right = ((p > 0.5) == truth).mean() if has_labels else ((p - truth) ** 2).mean() ** 0.5
+    assert f"<th>y0</th><td>{right:.4g}</td>" in page
+
+
+LONG = {"epochs": 30}
+LEADS = {
+    "number": (regressor(**LONG), Y, "to within .* Half of the errors .* relies most on [ab]"),
+    "classes": (classifier(**LONG), LABELS, "right for .* It finds the rows of (low|high|middle)"),
+    "quantile": (
+        regressor(loss="quantile", quantile=0.9, **LONG),
+        Y,
+        "It predicts the 0.9 quantile of grade by the columns .* pinball loss is",
+    ),
+    "quantiles": (regressor(loss="quantiles", quantile=[0.1, 0.9]), Y, "predicting the quantiles"),
+    "noise": (regressor(), np.roll(Y, 7), "no better than always predicting the mean: do not"),
+}
+
+
+@pytest.mark.parametrize("name", LEADS)
+def test_a_page_opens_with_what_the_model_is_good_for(name, tmp_path):
+    estimator, y, words = LEADS[name]
+    frame = pandas.DataFrame(X, columns=list("abcd"))
+    model = clone(estimator).fit(frame.assign(grade=y), "grade")
+    lead = re.search('<p class="lead">(.*?)</p>', page_of(model, tmp_path))[1]
+    assert re.search(words, lead)
+    assert ("do not use it" in lead) == (name == "noise")
+    model.save(tmp_path / "model")
+    page = page_of(fastmlp.load(tmp_path / "model"), tmp_path)
+    assert "<h1>A model of grade</h1>" in page
+    assert "the baseline is " in page
+
+
+def test_the_dependence_on_dates_keeps_the_time_of_day(tmp_path):
+    """The target depends on the hour alone, so its mean is the same at any date."""
+    hours = np.arange(400) * 55
+    times = np.datetime64("2020-01-01T00", "h") + hours
+    y = np.cos(2 * np.pi * hours / 24)
+    model = regressor(epochs=60).fit(pandas.DataFrame({"time": times.astype("M8[s]")}), y)
+    fitted = model._fitted
+    evidence = page.evidence_of(model, fitted, model._task.of_fitted(fitted), "y")
+    ((_, chart),) = page._dependences(evidence, evidence.features).items()
+    (low, high) = chart.range
+    assert high - low < 0.5 < y.max()
 
 
 @pytest.mark.parametrize(("seconds", "form"), [(86_400, "2020-..-.."), (300, "01-.. ..:..")])
 def test_ticks_of_dates_differ(seconds, form, tmp_path):
     times = np.datetime64("2020-01-01T00:00:00") + np.arange(N) * np.timedelta64(seconds, "s")
-    regressor().fit(pandas.DataFrame({"time": times}), Y).report().save(tmp_path / "page.html")
-    page = (tmp_path / "page.html").read_text()
+    page = page_of(regressor().fit(pandas.DataFrame({"time": times}), Y), tmp_path)
     ticks = re.findall(rf">({form})</text>", page)
     assert len(set(ticks)) == len(ticks) > 2
 

@@ -33,6 +33,27 @@ def test_later_frames_have_the_columns_of_the_fit_in_any_order_and_others(frames
             model.predict(frame[names])
 
 
+def test_tables_of_arrow_keep_their_names():
+    frame = pandas.DataFrame({"a": X[:, 0], "colour": COLOURS, "y": Y})
+    table = pyarrow.Table.from_pandas(frame)
+    model, expected = regressor().fit(table, "y"), regressor().fit(frame, "y")
+    assert model.importance().names == expected.importance().names
+    rows = table.drop(["y"]).to_batches()[0]
+    np.testing.assert_array_equal(model.predict(rows), expected.predict(frame))
+
+
+@pytest.mark.parametrize("names", [[5, 2, 9], [2, 0, 1]])
+def test_an_integer_may_name_the_column_of_the_targets(names):
+    frame = pandas.DataFrame(X, columns=names)
+    rows, y = frame.drop(columns=2), frame[2]
+    model, expected = regressor().fit(frame, 2), regressor().fit(rows, y)
+    np.testing.assert_array_equal(model.predict(rows), expected.predict(rows))
+    assert model.score(frame, 2) == expected.score(rows, y)
+    for table, name in ((frame, 7), (X, 2)):
+        with pytest.raises(TypeError, match=f"y is {name} but one target for each row"):
+            regressor().fit(table, name)
+
+
 def test_integers_are_places_and_never_names():
     whole = X.round()
     for names in (["a", "b", "c"], [0, 1, 2], ["2", "0", "1"]):

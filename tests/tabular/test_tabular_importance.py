@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import pandas
 import pytest
+from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_selection import RFE, SelectFromModel
 from sklearn.pipeline import make_pipeline
@@ -112,6 +113,32 @@ def test_new_rows_are_told_from_those_of_the_fit_even_if_there_are_as_many(make,
     assert not calls
     model.importance(new, y)
     assert set(calls) == {len(X)}
+
+
+W = np.linspace(0.1, 2, len(Y))
+SHARES = np.bincount(LABELS == "low", W) / W.sum()
+# Estimators, and the cost that importance counts; targets; and the score of the best constant.
+CONSTANTS = {
+    "squared": (regressor(), "mean squared error over the variance of y", Y, Y.std()),
+    "absolute": (
+        regressor(loss="absolute_error"),
+        "half the mean absolute error, in deviations of y",
+        Y,
+        np.abs(Y - np.median(Y)).mean() / 2 / Y.std(),
+    ),
+    "classes": (classifier(), "log loss", LABELS, -SHARES @ np.log(SHARES)),
+}
+
+
+@pytest.mark.parametrize("name", CONSTANTS)
+def test_errors_stand_beside_their_unit_and_those_of_the_best_constant(name):
+    make, unit, y, expected = CONSTANTS[name]
+    weights = {"sample_weight": W} if name == "classes" else {}
+    model = clone(make).fit(X, y, **weights)
+    assert repr(model.importance(rounds=1)).startswith(f"increase of the {unit} when")
+    metric = model.report().metric
+    (score,) = re.findall(rf"{re.escape(metric)} (\S+), of always", model.report().more["baseline"])
+    assert float(score) == pytest.approx(expected, rel=1e-3, abs=1e-5)
 
 
 def test_selectors_of_scikit_learn_find_the_column():

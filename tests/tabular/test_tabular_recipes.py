@@ -202,6 +202,8 @@ def test_recipes_suit_the_columns(kind, numbers, categories, bins, dropouts, emb
     assert {r.embedding for r in recipes} == embeddings
     assert {r.bins for r in recipes} == bins
     assert {r.dropout for r in recipes} == dropouts
+    notes = presets.PRESETS["default"].left_out(kind, columns)
+    assert len(notes) == (numbers > 0 and embeddings == {0})
 
 
 @pytest.mark.parametrize("n", [20, 652, 2_000, 8_000, 10**6])
@@ -294,6 +296,12 @@ def test_every_input_belongs_to_one_column():
             changed.append(np.any(np.asarray(encoding.rows(table)) != before, axis=0))
             column[:] = as_it_was
     assert np.array_equal(changed, np.arange(4)[:, np.newaxis] == encoding.columns)
+
+
+def test_the_report_tells_why_there_is_no_embedding():
+    X, y = embedded_table()
+    model = classifier(recipes=[{"embedding": 4, "width": 8}], epochs=1).fit(X, y)
+    assert "note         no embedding of columns in 4 units: 8 are needed" in str(model.report())
 
 
 def test_one_column_needs_no_bounds(monkeypatch):
