@@ -100,7 +100,10 @@ def begin_with_readme(app: Sphinx, docname: str, source: list[str]) -> None:
 
 
 def link_names(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Link public names in code type to their pages, and files outside the site to the sources."""
+    """Link public names in code type to their pages, and files outside the site to the sources.
+
+    Programs lose their last, empty line, which doctest needs.
+    """
     if docname.startswith("reference/names"):
         return
     depth = docname.count("/")
@@ -115,7 +118,7 @@ def link_names(app: Sphinx, docname: str, source: list[str]) -> None:
         blocks[k] = re.sub(
             rf"\]\((?:\.\./){{{depth + 1}}}([\w./#-]+)\)", rf"]({SOURCES}\1)", blocks[k]
         )
-    source[0] = "".join(blocks)
+    source[0] = "".join(blocks).replace("\n\n```\n", "\n```\n")
 
 
 def add_words(app: Sphinx, docname: str, source: list[str]) -> None:
@@ -138,7 +141,9 @@ def caption_pictures(app: Sphinx, tree: nodes.document) -> None:
     """Show the description of a chapter's picture below it."""
     if app.env.docname.startswith("course/"):
         for image in list(tree.findall(nodes.image)):
-            figure = nodes.figure("", image.deepcopy(), nodes.caption("", image["alt"]))
+            picture = image.deepcopy()
+            picture["classes"].append("dark-light")  # transparent: it suits both themes
+            figure = nodes.figure("", picture, nodes.caption("", image["alt"]))
             tree.set_id(figure)
             image.parent.replace_self(figure)
 
@@ -168,9 +173,16 @@ def escape(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: l
 
 
 def formula(translator: Any, node: Any) -> None:
-    """Write a formula as MathML, which browsers draw without a script."""
-    display = "inline" if isinstance(node, nodes.math) else "block"
-    translator.body.append(latex2mathml.converter.convert(node.astext(), display=display))
+    """Write a formula as MathML, which browsers draw without a script.
+
+    The parts of a formula on a line of its own stand below each other on a phone.
+    """
+    if isinstance(node, nodes.math):
+        translator.body.append(latex2mathml.converter.convert(node.astext()))
+    else:
+        parts = node.astext().split(r"\qquad")
+        formulas = (latex2mathml.converter.convert(part, display="block") for part in parts)
+        translator.body.append(f'<div class="formula">{"".join(formulas)}</div>')
     raise nodes.SkipNode
 
 

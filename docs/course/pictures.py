@@ -63,8 +63,8 @@ def divergence(axes: Any) -> None:
     for rate, color, start in ((0.3, BLUE, 2.8), (1.7, GREEN, 2.2), (2.15, ORANGE, 1.4)):
         path = start * (1 - rate) ** np.arange(6)
         axes.plot(path, path**2 / 2, "o-", color=color, label=f"step size {rate}", markersize=4)
-    axes.set(xlabel="w", ylabel="L", xlim=(-3.2, 3.2))
-    axes.legend()
+    axes.set(xlabel="w", ylabel="L", xlim=(-3.2, 3.2), ylim=(-0.2, 6.5))
+    axes.legend(loc="upper center")
 
 
 def affine_map(axes: Any) -> None:
@@ -166,7 +166,7 @@ def batches(axes: Any) -> None:
     ):
         axes.plot(*path(update), ".-", color=color, markersize=4, label=name)
     axes.set(xlim=(-3.2, 0.8), ylim=(-1, 1))
-    axes.legend()
+    axes.legend(loc="lower left")
 
 
 def first_weights(axes: Any) -> None:
@@ -283,7 +283,7 @@ def tables(axes: Any) -> None:
     counts = np.arange(1, len(predictions) + 1)
     means = np.cumsum(predictions, axis=0) / counts[:, None]
     axes.plot(counts, np.sqrt(np.mean((means - truth) ** 2, axis=1)), "o-", color=BLUE)
-    axes.set(xlabel="networks in the mean", ylabel="error", ylim=(0, None))
+    axes.set(xlabel="networks in the mean", ylabel="error", ylim=(0, 0.26))
 
 
 PICTURES: dict[str, Callable[[Any], None]] = {
@@ -303,7 +303,7 @@ PICTURES: dict[str, Callable[[Any], None]] = {
     "fast": fast,
     "tables": tables,
 }
-HEIGHTS = {"stacked": 2.6, "backpropagation": 3.0, "digits": 1.5}  # of pictures 9 inches wide
+SIZES = {"stacked": (6.4, 2.4), "backpropagation": (6.4, 2.6), "digits": (6.4, 1.4)}  # in inches
 
 
 def save(path: Path, picture: Callable[[Any], None], size: tuple[float, float]) -> None:
@@ -320,7 +320,7 @@ def draw() -> None:
     for name, picture in PICTURES.items():
         path = FOLDER / f"{name}.svg"
         if not path.exists():
-            save(path, picture, (9.0, HEIGHTS[name]) if name in HEIGHTS else (5.6, 3.4))
+            save(path, picture, SIZES.get(name, (5.6, 3.4)))
 
 
 if __name__ == "__main__":
