@@ -40,10 +40,14 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def coverage(session: nox.Session) -> None:
-    """Measure which branches of the Python code the tests reach, in one process."""
-    session.install("-e", ".[test]", "coverage")
-    session.run("coverage", "run", "--branch", "--source=fastmlp", "-m", "pytest", "-n", "0")
-    session.run("coverage", "report", "--precision=1", "--sort=cover")
+    """Measure which branches of the Python code the tests reach, with the processes they start."""
+    session.install("-e", ".[test]", "coverage>=7.10")
+    session.run("coverage", "erase")
+    try:
+        session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    finally:  # a failed test does not lose the figures
+        session.run("coverage", "combine", "--quiet")
+        session.run("coverage", "report", "--precision=1", "--sort=cover")
 
 
 @nox.session(default=False)
