@@ -158,7 +158,8 @@ class BaseTabMLP(Validated):
         Parameters
         ----------
         X : pandas or polars frame, array-like, shape (n_samples, n_features), or ArrowBlocks
-            Also a dictionary of columns, or a list of dictionaries, which pandas reads. Numbers,
+            Also a pyarrow table, a dictionary of columns, or a list of dictionaries, as frames of
+            pandas. Numbers,
             booleans, text, categories, dates, time differences; missing values are NaN, None, NaT,
             NA or masked. Text of which 99 % are dates, or numbers with a unit, is read as such; the
             report says so. Sparse matrices are rejected: pass the columns from before the encoding.
