@@ -311,8 +311,10 @@ class Columns:
 
     @property
     def kinds(self) -> dict[str, int]:
-        """The numbers of used numeric columns and of category columns."""
-        return {"numbers": len(self.numbers), "categories": len(self.categories)}
+        """How many used columns hold numbers, dates and categories."""
+        dates = sum(bool(column.form and column.form.kind in DATES) for _, column in self.numbers)
+        numbers = len(self.numbers) - dates
+        return {"numbers": numbers, "dates": dates, "categories": len(self.categories)}
 
     @property
     def used(self) -> list[str]:

@@ -564,7 +564,7 @@ class BaseTabMLP(Validated):
         >>> X = np.random.default_rng(0).normal(size=(99, 2))
         >>> model = TabMLPRegressor(preset="fast", random_state=0).fit(X, X[:, 0] * X[:, 1])
         >>> model.report().kinds
-        {'numbers': 2, 'categories': 0}
+        {'numbers': 2, 'dates': 0, 'categories': 0}
         """
         fitted = self._state()
         unchanging = self.with_fitted(fitted)  # pictures are drawn later

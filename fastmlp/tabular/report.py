@@ -29,7 +29,7 @@ class Report:
     rows, columns : int
         Size of the table.
     kinds : dict of str to int
-        Number of numeric columns and of category columns.
+        Number of columns of numbers, of dates and of categories.
     left_out : dict of str to str
         Unused columns, with the reasons.
     members : list of str
@@ -82,7 +82,7 @@ class Report:
 
     def lines(self) -> list[tuple[str, str]]:
         """Return the facts, each with its name; some have several lines."""
-        kinds = ", ".join(f"{count} {name}" for name, count in self.kinds.items())
+        kinds = ", ".join(f"{count} {name}" for name, count in self.kinds.items() if count)
         seconds = ", ".join(f"{name} {value:.2f}" for name, value in self.seconds.items())
         return [
             ("table", f"{self.rows:,} rows, {self.columns} columns: {kinds}"),

@@ -72,7 +72,7 @@ def test_integers_are_places_and_never_names():
 def test_without_categorical_features_categories_of_numbers_are_numbers():
     frame = frame_of(a=pandas.Categorical(np.arange(N) % 4), d=COLOURS)
     model = regressor(categorical_features=None).fit(frame, Y)
-    assert model.report().kinds == {"numbers": 3, "categories": 1}
+    assert model.report().kinds == {"numbers": 3, "dates": 0, "categories": 1}
 
 
 SIZES = "convert the column if their sizes matter"
@@ -139,7 +139,7 @@ def test_other_categories_are_not_doubted():
     }
     model = regressor().fit(pandas.DataFrame(columns), Y)
     assert model.report().notes == []
-    assert model.report().kinds == {"numbers": 1, "categories": 6}
+    assert model.report().kinds == {"numbers": 1, "dates": 0, "categories": 6}
 
 
 def test_one_warning_names_all_columns_whatever_the_table_is():

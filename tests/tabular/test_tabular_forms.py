@@ -161,7 +161,7 @@ CATEGORIES = {  # text that is neither, so that it stays what it was
 @pytest.mark.parametrize("case", CATEGORIES)
 def test_other_text_is_categories(case):
     columns = Columns.of(column(CATEGORIES[case]))
-    assert columns.kinds == {"numbers": 1, "categories": 1}
+    assert columns.kinds == {"numbers": 1, "dates": 0, "categories": 1}
 
 
 def test_titles_whose_values_are_mostly_rare_are_named():
@@ -259,7 +259,7 @@ def test_every_door_predicts_the_same(tmp_path):
     assert np.array_equal(of_source.predict(frame), expected)
     assert np.array_equal(regressor().fit(other, Y).predict(frame), expected)
     objects = regressor().fit(frame.to_numpy(object), Y)
-    assert objects.report().kinds == {"numbers": 6, "categories": 1}
+    assert objects.report().kinds == {"numbers": 3, "dates": 3, "categories": 1}
 
 
 def test_the_command_line_reads_dates_and_quantities_of_a_file(tmp_path):

@@ -174,7 +174,7 @@ def test_a_report_is_plain_text_with_a_named_recipe_and_no_note_twice():
     model = regressor(time_limit=1e-9).fit(TABLE, Y)
     report = model.report()
     lines = repr(report).splitlines()
-    assert lines[0] == "table        60 rows, 4 columns: 3 numbers, 0 categories"
+    assert lines[0] == "table        60 rows, 4 columns: 3 numbers"
     assert lines[1] == "left out     column 3: constant"
     assert lines[2] == "networks     100%: 4 bins, 8-8 (6 networks of 15 inputs), epoch 1 of 1"
     note, late = (line for line in lines if line.startswith("note"))
