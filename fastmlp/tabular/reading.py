@@ -97,24 +97,24 @@ def _check_one_way(parameters: Mapping[str, Any], rows: TableChunk) -> None:
         )
 
 
-def _with_validation(whole: Rows, validation: tuple[Table, Array] | None, rows: TableChunk) -> Rows:
+def _with_validation(rows: Rows, validation: tuple[Table, Array] | None, chunk: TableChunk) -> Rows:
     """Return rows with the validation rows behind them, which the one fold holds out."""
     if validation is None:
         raise ValueError(
             "validation is 'choose' but there are no rows for it: pass X_val and y_val"
         )
-    (table, y), n = validation, len(whole.table)
-    weights, sampled, held_out = whole.sample_weight, whole.sampled, np.arange(n, n + len(y))
+    (table, y), n = validation, len(rows.table)
+    weights, sampled, held_out = rows.sample_weight, rows.sampled, np.arange(n, n + len(y))
     if weights is not None:
         weights = np.broadcast_to(weights, n)
         weights = np.append(weights, np.full(len(y), weights.max()))
     if sampled is not None:
-        first = whole.plan.total_rows if isinstance(rows.X, ArrowBlocks) else len(rows.X)
+        first = rows.plan.total_rows if isinstance(chunk.X, ArrowBlocks) else len(chunk.X)
         sampled = np.append(sampled, first + np.arange(len(y)))
-    whole.plan.notes.append(f"the {len(y):,} rows of X_val have chosen epochs and weights")
-    return whole._replace(
-        table=whole.table.joined(table),
-        y=np.concatenate([whole.y, whole.task.users(y)]),
+    rows.plan.notes.append(f"the {len(y):,} rows of X_val have chosen epochs and weights")
+    return rows._replace(
+        table=rows.table.joined(table),
+        y=np.concatenate([rows.y, rows.task.users(y)]),
         sample_weight=weights,
         folds=[(np.arange(n), held_out)],
         sampled=sampled,
@@ -203,10 +203,10 @@ class Reader:
         )
         return used, data
 
-    def table(self, rows: TableChunk, of_larger: Columns | None) -> Rows:
+    def table(self, chunk: TableChunk, of_larger: Columns | None) -> Rows:
         """Read a table in memory, or a sample of its rows."""
-        X, y, sample_weight, groups, chosen, time_of_rows = rows
-        data_warnings.check_order(**rows._asdict())
+        X, y, sample_weight, groups, chosen, time_of_rows = chunk
+        data_warnings.check_order(**chunk._asdict())
         if y is None:
             raise ValueError("requires y to be passed, but the target y is None")
         if np.ma.is_masked(y):
@@ -364,16 +364,16 @@ def column_of(X: Any, time: Any) -> Any:
     return X[time]
 
 
-def _times_in(whole: Rows, name: Any) -> Array:
+def _times_in(rows: Rows, name: Any) -> Array:
     """Return the times of rows of a source, which a column of numbers holds."""
-    names = [column.name for _, column in whole.columns.numbers]
+    names = [column.name for _, column in rows.columns.numbers]
     places = [k for k, other in enumerate(names) if isinstance(name, str) and other == name]
     if not places:
         raise ValueError(
             f"time is {short(name)} but the name of a column of numbers or dates, which are not "
             "all the same, is expected beside a source"
         )
-    return periods.of_numbers(whole.columns, places[0], whole.table)
+    return periods.of_numbers(rows.columns, places[0], rows.table)
 
 
 def _noted(rows: SourceSample, seconds: float) -> list[str]:
