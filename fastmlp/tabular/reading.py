@@ -265,7 +265,7 @@ class Reader:
             sampled = sample(n, plan.rows, self.rng)
             if source.weight is not None:
                 sampled = np.flatnonzero(scan.has_weight)[sampled]
-        read = sources.read(source, source.batches(), scan, sampled, has_labels)
+        read = sources.read(source.batches(), scan, sampled)
         return self._of_source(read, sampled, plan)
 
     def _source_once(self, source: ArrowBlocks) -> Rows:
@@ -282,9 +282,9 @@ class Reader:
         notes = _noted(rows, time.monotonic() - began)
         began, pilot = time.monotonic(), rows.taken(PILOT_ROWS)
         scan = sources.scan(source, pilot.batches(), categorical, has_labels)
-        sources.read(source, pilot.batches(), scan, None, has_labels)
+        sources.read(pilot.batches(), scan, None)
         seconds = (time.monotonic() - began) / scan.rows
-        y = sources.targets_of(source, rows.batches(), has_labels)
+        y = sources.targets_of(rows.batches(), scan)
         task, y = self.task_class.of_targets(self.parameters, y)
         n = rows.with_weight
         plan = self.budget.plan(n, scan.columns, scan.missing, task.target(y), seconds)
@@ -293,7 +293,7 @@ class Reader:
             rows = rows.taken(plan.rows)
         sampled = rows.numbers if len(rows) < rows.total else None
         scan = sources.scan(source, rows.batches(), categorical, has_labels)
-        read = sources.read(source, rows.batches(), scan, None, has_labels)
+        read = sources.read(rows.batches(), scan, None)
         del rows, pilot
         return self._of_source(read, sampled, plan)
 

@@ -31,6 +31,8 @@ Place = Callable[[int], str]  # the words for the place of a row of a batch
 class Scan:
     """The result of the first pass."""
 
+    source: ArrowBlocks
+    has_labels: bool  # whether its targets are classes
     columns: Columns  # all of the source
     rows: int
     missing: int  # number of columns with missing values
@@ -50,7 +52,7 @@ def scan(source: ArrowBlocks, batches: Iterable[Batch], categorical: Any, has_la
     chosen: set[int] = set()
     for batch, _, place, _ in batches:
         features = source.features or []
-        targets = _targets(source, batch, place, has_labels)
+        targets = _targets(source, has_labels, batch, place)
         kinds, chosen = _categories(batch, features, categorical)
         empty = {k for k, name in enumerate(features) if str(batch.column(name).type) == "null"}
         if not n:
@@ -92,17 +94,14 @@ def scan(source: ArrowBlocks, batches: Iterable[Batch], categorical: Any, has_la
     numbers = tuple(pair for pair in columns if pair[1].values is None)
     categories = tuple(pair for pair in columns if pair[1].values is not None)
     every = Columns(numbers, categories, {}, tuple(features), named=True)
-    return Scan(every, n, len(missing), y, np.concatenate(has_weight))
+    return Scan(source, has_labels, every, n, len(missing), y, np.concatenate(has_weight))
 
 
 def read(
-    source: ArrowBlocks,
-    batches: Iterable[Batch],
-    scan: Scan,
-    rows: NDArray[np.int64] | None,
-    has_labels: bool,
+    batches: Iterable[Batch], scan: Scan, rows: NDArray[np.int64] | None
 ) -> tuple[Columns, Table, Array, Array | None]:
     """Return the used columns, the rows (None: all), their targets and weights."""
+    source = scan.source
     table = scan.columns.empty(scan.rows if rows is None else len(rows))
     y, weights, filled, first, end = [], [], 0, 0, 0
     for batch, _, place, _ in batches:
@@ -112,7 +111,7 @@ def read(
         chosen: Any = slice(None)
         if rows is not None:
             chosen = rows[filled : np.searchsorted(rows, end)] - first
-        y.append(_targets(source, batch, place, has_labels)[chosen])
+        y.append(_targets(source, scan.has_labels, batch, place)[chosen])
         if source.weight is not None:
             weights.append(numbers_of(batch.column(source.weight), source.weight, place)[chosen])
         part = table.take(slice(filled, filled + len(y[-1])))
@@ -136,11 +135,10 @@ def check_roles(source: ArrowBlocks) -> None:
         raise ValueError("the source has dy, which a table does not learn: train a fastmlp.MLP")
 
 
-def targets_of(source: ArrowBlocks, batches: Iterable[Batch], has_labels: bool) -> Array:
+def targets_of(batches: Iterable[Batch], scan: Scan) -> Array:
     """Return the targets of batches of a source."""
-    return np.concatenate(
-        [_targets(source, batch, place, has_labels) for batch, _, place, _ in batches]
-    )
+    of_source = scan.source, scan.has_labels
+    return np.concatenate([_targets(*of_source, batch, place) for batch, _, place, _ in batches])
 
 
 def blocks(source: ArrowBlocks, columns: Columns) -> Iterator[Table]:
@@ -167,7 +165,7 @@ def learned(
         weights = None
         if source.weight is not None:
             weights = numbers_of(batch.column(source.weight), source.weight, place)
-        targets = _targets(source, batch, place, has_labels)
+        targets = _targets(source, has_labels, batch, place)
         yield _table(columns, names, batch, place), targets, weights
 
 
@@ -226,7 +224,7 @@ def _used(columns: Columns, table: Table) -> tuple[Columns, Table]:
     return used, used.derive(whole)
 
 
-def _targets(source: ArrowBlocks, batch: Any, place: Place, has_labels: bool) -> Array:
+def _targets(source: ArrowBlocks, has_labels: bool, batch: Any, place: Place) -> Array:
     """Return numbers or labels, (n,) or with several targets (n, outputs)."""
     arrays, has_several = [], len(source.targets) > 1
     for name in source.targets:
