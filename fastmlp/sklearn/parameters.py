@@ -119,7 +119,7 @@ def copy_with_state(estimator: Any, state: Mapping[str, Any]) -> Any:
 
 
 class TrainingLock(FitLock):
-    """The lock of an estimator, with what its fits can use again."""
+    """The lock of an estimator, and objects that its next fit can reuse."""
 
     validated: Sequence[Any] = ()  # the values of the parameters that were validated last
     _generator: np.random.RandomState | None = None  # a new seed takes it a microsecond

@@ -94,7 +94,7 @@ class ScaledNetwork:
         self._view: dict[str, Any] = {}
 
     def __getattr__(self, name: str) -> Any:
-        """Make the engine when it is first used; that of a network that was set apart seldom is."""
+        """Make the engine on first use: networks that were set apart seldom need one."""
         if name != "engine":
             raise AttributeError(name)
         engine = native_engine.engine(self.spec)

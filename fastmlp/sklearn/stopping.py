@@ -122,7 +122,7 @@ class StopRule(BestWeights):
             self.best = self.engine.snapshot()
 
     def _compared(self, loss: float, val_loss: float, team: Any) -> tuple[dict[str, Any], float]:
-        """Compare the loss or score with the best one, too."""
+        """Return these after a comparison of the loss or score with the best one so far."""
         attributes, tol = self.attributes, self.draft.tol
         changes, monitored = super()._compared(loss, val_loss, team)
         changes["t_"] = attributes["t_"] + self.n_rows

@@ -97,7 +97,7 @@ class BlendResult:
 
 
 def recipes_of(preset: Preset, is_limited: bool, data: FitRows) -> list[Recipe]:
-    """Return the recipes whose networks a model may have: those of the first preset, and these."""
+    """Return all recipes that a fit may train: those of its first preset, then of the preset."""
     first = beginning(preset, is_limited)
     presets = [first] if first is preset else [first, preset]
     return [recipe for stage in presets for recipe in stage.of(data.target.kind, data.columns)]

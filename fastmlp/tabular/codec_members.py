@@ -67,7 +67,7 @@ KINDS = {"TabMLPClassifier": CLASSES, "TabMLPRegressor": LOSSES}
 
 
 def length(context: Any) -> tuple[int]:
-    """Return the shape of a list whose length the file has."""
+    """Return the shape of a list whose length is stored in the file."""
     return (context["n"],)
 
 

@@ -219,7 +219,7 @@ class Columns:
 
     @classmethod
     def used_of(cls, columns: Iterable[tuple[Column, Array]], named: bool) -> Columns:
-        """Choose the used ones of all columns, which come with their numbers or codes."""
+        """Leave out columns that tell nothing new; each comes with its numbers or codes."""
         numbers: list[tuple[int, Column]] = []
         categories: list[tuple[int, Column]] = []
         names: list[str] = []
@@ -252,7 +252,7 @@ class Columns:
 
     @functools.cached_property
     def derived(self) -> tuple[Derived, ...]:
-        """The numbers that are computed from the columns, and stand behind theirs, by kind."""
+        """The numbers that are computed from columns, by kind; they follow those of the columns."""
         forms = [(at, column.form) for at, (_, column) in enumerate(self.numbers) if column.form]
         waves = [
             (at, CYCLES[cycle] / harmonic, phase)
@@ -375,7 +375,7 @@ def _fill(
 
 
 def in_one_array(X: Any) -> Any:
-    """Return few rows of pandas, whose columns take long to get, and arrays as an array."""
+    """Return arrays, and few rows of pandas, whose columns take long to get, as one array."""
     if not is_frame(X):
         return np.asarray(X)
     if not hasattr(X, "iloc") or len(X) > FEW_ROWS:
@@ -423,7 +423,7 @@ def _array(series: Any, name: str) -> Array:
 
 
 def _objects(series: Any) -> Array:
-    """Return the values of a series as objects; pandas' categories once, if rows are more."""
+    """Return the values of a series as objects; rows of a category of pandas share one object."""
     categorical = getattr(series, "array", None)  # of pandas
     if categorical is None or len(series) <= len(categorical.categories):
         return np.fromiter(series.to_list(), object, len(series))

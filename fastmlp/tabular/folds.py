@@ -77,7 +77,7 @@ class FitRows:
         return scored._replace(weights=weighed(scored.target, scored.weights))
 
     def folds_in(self, count: int) -> Folds | None:
-        """Return the user's folds, or so many that go forward in time; None for random ones."""
+        """Return the user's folds, or ``count`` that go forward in time; None for random ones."""
         return self.folds if self.times is None else periods.forward(self.times, count)
 
 
@@ -123,7 +123,7 @@ class Splits:
 
 
 def parts_of(rows: RowIndex, count: int) -> list[RowIndex]:
-    """Return a part of the rows, at least one, for each of so many networks."""
+    """Divide rows into ``count`` parts, each of at least one row."""
     last = max(len(rows), count)
     return [rows[np.arange(k, last, count) % len(rows)] for k in range(count)]
 

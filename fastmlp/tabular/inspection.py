@@ -120,8 +120,8 @@ def importance(
 ) -> Importance:
     """Return the importance of columns on other rows, or out of fold on those of the fit.
 
-    It is that of permutations (Breiman 2001, "Random forests", section 10). With a limit there are
-    as many rounds as fit into it, at least one, of a sample of the rows if all take too long.
+    Columns are permuted (Breiman 2001, "Random forests", section 10). With a limit there are as
+    many rounds as fit into it, at least one, of a sample of the rows if all take too long.
     """
     rows_of_all = others or fitted.rows
     if rows_of_all is None:

@@ -130,7 +130,7 @@ class Members:
         return predict_each(self._engines(), inputs), tangents
 
     def frozen_engines(self) -> list[Any]:
-        """Return the engines with what derivatives need."""
+        """Return frozen copies of the engines, which compute derivatives."""
         return [engine.frozen() for engine in self._engines()]
 
     def of_first(self, members: int) -> Members:

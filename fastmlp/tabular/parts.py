@@ -104,7 +104,7 @@ def summary(model: Any, block: TableChunk, seed: int, max_rows: int) -> Summary:
 
 
 class Plan(NamedTuple):
-    """What the fits of all parts know of the whole table."""
+    """Facts about the whole table, the same for the fits of all parts."""
 
     parameters: Mapping[str, Any]  # with weights of classes of all rows
     columns: Columns

@@ -155,7 +155,7 @@ def blocks(source: ArrowBlocks, columns: Columns) -> Iterator[Table]:
 def learned(
     source: ArrowBlocks, columns: Columns, has_labels: bool
 ) -> Iterator[tuple[Table, Array, Array | None]]:
-    """Yield such tables, and the targets and weights of their rows."""
+    """Yield the used columns of each block of labelled rows, with their targets and weights."""
     check_roles(source)
     source = copy.copy(source)
     source.features = names = list(_names(source, columns))
@@ -189,7 +189,7 @@ def _table(columns: Columns, names: Sequence[str], batch: Any, place: Place) -> 
 
 
 def _categories(batch: Any, features: list[str], categorical: Any) -> tuple[set[int], set[int]]:
-    """Return the indices of the category columns, and of those that are not so as text alone."""
+    """Return the indices of category columns, and of those that the user or a dtype chose."""
     chosen: set[int] = of_columns.categorical_indices(categorical, features, features)
     text = set()
     for k, name in enumerate(features):

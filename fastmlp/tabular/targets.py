@@ -208,7 +208,7 @@ def weighed(target: Any, weights: Array | None) -> Array | None:
 
 
 def unweighed(target: Any, weights: Array | None) -> Array | None:
-    """Return the weights of rows that `weighed` has got."""
+    """Return the weights that `weighed` was called with."""
     shares = weighed(target, None)
     if weights is None or shares is None:
         return weights

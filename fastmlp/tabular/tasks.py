@@ -101,7 +101,7 @@ class NumberTask:
 
     @staticmethod
     def warn_of(parameters: Mapping[str, Any]) -> None:
-        """Warn of parameters with an effect that users may not expect: there is none."""
+        """Warn of unexpected effects of parameters, of which a regression has none."""
 
     def scorer(self, y: Array, weights: Array | None) -> Scorer:
         """Return a function from predictions to their score by ``scoring``."""
