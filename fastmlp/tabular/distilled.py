@@ -24,7 +24,7 @@ from fastmlp.tabular import monotone
 from fastmlp.tabular.blend import Blend
 from fastmlp.tabular.columns import Array, Columns, RowIndex, Table
 from fastmlp.tabular.conformal import with_measured_sizes
-from fastmlp.tabular.encoding import Encoding, with_missing
+from fastmlp.tabular.encoding import Encoding
 from fastmlp.tabular.fitted_table import FittedTable, HeldOut
 from fastmlp.tabular.members import GROUPS, Members, untrained
 from fastmlp.tabular.presets import BETA_2, MOST_PIECES, Recipe, even
@@ -84,9 +84,8 @@ def taught(
     n_threads: int | None = None,
 ) -> tuple[Members, History]:
     """Return a network that has learned the labels of a lesson; its inputs are measured on rows."""
-    measured = [np.arange(len(rows))], with_missing(columns, rows)
     bins = min(course.recipe.bins, MOST_PIECES // max(columns.n_numbers, 1))
-    encoding = Encoding.of(rows, columns, *measured, bins)
+    encoding = Encoding.of(rows, columns, [np.arange(len(rows))], bins)
     x = encoding.rows(lesson)
     target, scale, y = _learned(target, labels)
     recipe, signs = course.recipe, monotone.signs_of(rule, columns, target)

@@ -117,22 +117,17 @@ class Encoding:
 
     @classmethod
     def of(
-        cls,
-        table: Table,
-        columns: Columns,
-        learn: Sequence[NDArray[np.int64]],
-        missing: NDArray[np.int64],
-        bins: int,
+        cls, table: Table, columns: Columns, learn: Sequence[NDArray[np.int64]], bins: int
     ) -> Encoding:
         """Measure the rows of a table that each member is trained on; see the class."""
         categories = inputs_of(columns)
-        sizes = [column.values for column in categories]
-        seen = np.zeros((len(learn), sum(sizes)), bool)
-        ends = np.cumsum(sizes, dtype=int)
-        for row, rows in zip(seen, learn, strict=True):
-            for k, of_column in enumerate(np.split(row, ends)[: len(sizes)]):
-                of_column[:] = np.bincount(table.codes[rows, k] + 1, minlength=sizes[k] + 1)[1:] > 0
-        return cls(_measured(table.numbers, learn, bins), seen, categories, missing)
+        seen = np.zeros((len(learn), sum(column.values for column in categories)), bool)
+        numbers = _measured(table.numbers, learn, bins)
+        encoding = cls(numbers, seen, categories, with_missing(columns, table))
+        for codes, of_column in zip(table.codes.T, encoding.seen_by_column, strict=True):
+            for values, rows in zip(of_column, learn, strict=True):  # a view of ``seen``
+                values[:] = np.bincount(codes[rows] + 1, minlength=len(values) + 1)[1:] > 0
+        return encoding
 
     @property
     def bins(self) -> int:

@@ -26,7 +26,7 @@ from fastmlp._network.spec import build
 from fastmlp.tabular import embedding, monotone, presets
 from fastmlp.tabular.columns import RowIndex, Table
 from fastmlp.tabular.conformal import MAX_TAIL_ROWS
-from fastmlp.tabular.encoding import Encoding, with_missing
+from fastmlp.tabular.encoding import Encoding
 from fastmlp.tabular.epoch_selection import BestEpochSelector, OutOfFold
 from fastmlp.tabular.folds import FitRows, Splits
 from fastmlp.tabular.presets import Preset, Recipe, batch_of, epochs_of
@@ -250,8 +250,7 @@ class Learners:
     def __post_init__(self) -> None:
         recipe, data, learn = self.recipe, self.data, self.learn
         table, columns, target = data.table, data.columns, data.target
-        missing = with_missing(columns, table)
-        encoding = Encoding.of(table, columns, learn, missing, recipe.bins)
+        encoding = Encoding.of(table, columns, learn, recipe.bins)
         self.inputs = [encoding.rows(table, member) for member in range(len(learn))]
         scale, width = target.scale(learn, data.weights), self.inputs[0].shape[1]
         ensemble = untrained(recipe, width, target, self.request.rng, len(learn))

@@ -160,7 +160,7 @@ def test_the_width_is_known_before_anything_is_measured(bins):
         columns = Columns.of(table)
         read = columns.read(table)
         missing = with_missing(columns, read)
-        encoding = Encoding.of(read, columns, [np.arange(N)], missing, bins)
+        encoding = Encoding.of(read, columns, [np.arange(N)], bins)
         assert encoding.rows(read).shape == (N, width_of(columns, len(missing), bins))
 
 

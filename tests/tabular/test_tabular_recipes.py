@@ -84,7 +84,7 @@ def test_a_value_that_occurs_often_is_told_from_its_neighbours():
     x[:3, 0] = -1e-3, 0.0, 1e-3
     columns = Columns.of(x, None)
     table = columns.read(x)
-    encoding = Encoding.of(table, columns, [np.arange(400)], np.array([], int), bins=6)
+    encoding = Encoding.of(table, columns, [np.arange(400)], bins=6)
     inputs = np.asarray(encoding.rows(table))[:3, 1:]
     steps = np.flatnonzero(encoding.numbers.edges[0, 0, :-1] == encoding.numbers.edges[0, 0, 1:])
     assert len(steps) == 1
@@ -287,7 +287,7 @@ def test_every_input_belongs_to_one_column():
     X, _ = embedded_table()
     columns = Columns.of(X, [2, 3])
     table = columns.read(X)
-    encoding = Encoding.of(table, columns, [np.arange(120)], np.array([0]), 3)
+    encoding = Encoding.of(table, columns, [np.arange(120)], 3)
     before, changed = np.asarray(encoding.rows(table)), []
     for of_kind in (table.numbers, table.codes):
         for column in of_kind.T:

@@ -142,9 +142,8 @@ def tables(rng):
 
 def encoding_of(columns, table, rng, bins):
     """Return the encoding of three members, each by other rows of a table; one by a single row."""
-    with_missing = np.flatnonzero(np.isnan(table.numbers).any(axis=0))
     parts = [rng.permutation(MANY)[:k] for k in (MANY // 2, 61, 1)]
-    return Encoding.of(table, columns, parts, with_missing, bins)
+    return Encoding.of(table, columns, parts, bins)
 
 
 def odd(table):
@@ -193,7 +192,7 @@ def test_what_is_measured_is_that_of_plain_numpy(bins):
     for columns, table in tables(rng):
         for n in (1, 2, 3, 53, MANY):
             rows = rng.permutation(MANY)[:n]
-            encoding = Encoding.of(table, columns, [rows], np.zeros(0, np.int64), bins)
+            encoding = Encoding.of(table, columns, [rows], bins)
             right = encoded_tables.measured(table.numbers[rows], bins)
             for found, expected in zip(encoding.numbers, right, strict=True):
                 np.testing.assert_array_equal(found[0], expected)
@@ -222,7 +221,7 @@ def test_of_two_zeros_the_one_is_measured():
     table = Table(np.concatenate([zeros, others])[:, np.newaxis], np.empty((461, 0), np.int32))
     columns, rows = Columns((), (), {}, (), False), np.arange(461)
     for bins in (1, 6):
-        centre, _, edges = Encoding.of(table, columns, [rows], rows[:0], bins).numbers
+        centre, _, edges = Encoding.of(table, columns, [rows], bins).numbers
         assert 0.0 in centre
         assert 0.0 in edges or bins == 1
         assert not np.signbit(centre[centre == 0]).any()
