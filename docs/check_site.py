@@ -40,7 +40,7 @@ OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-po
 LONGEST_VISIT = 900  # seconds of a browser
 
 # Loads each page in a frame of each width, and sends what is wrong to the server.
-HARNESS = """<!doctype html><meta charset="utf-8"><script>
+HARNESS = """<!doctype html><meta charset="utf-8"><body><script>
 const visits = VISITS, searches = SEARCHES, theme = THEME, axe = AXE, found = [];
 const frame = document.createElement("iframe");
 frame.style.cssText = "border: 0; height: 900px";
@@ -86,8 +86,8 @@ async function search(words, wanted) {
     found.push(`the browser does not show the ${theme} theme`);
   for (const visit of visits) await look(...visit);
   for (const [words, wanted] of Object.entries(searches)) await search(words, wanted);
-  fetch("/found", { method: "POST", body: JSON.stringify(found) });
-})();
+})().catch(error => found.push(String(error)))
+  .then(() => fetch("/found", { method: "POST", body: JSON.stringify(found) }));
 </script>"""
 
 

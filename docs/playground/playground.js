@@ -107,7 +107,10 @@ async function begin(command, options, describe) {
   await draw();
 }
 
-const remember = () => history.replaceState(null, "", addressOf(state, fields));
+// Keep the settings in the address, unless the page is embedded without an address of its own.
+function remember() {
+  if (location.protocol !== "about:") history.replaceState(null, "", addressOf(state, fields));
+}
 
 // Start again; say what is wrong with the form.
 function reset() {
