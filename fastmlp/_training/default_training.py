@@ -50,7 +50,7 @@ def chosen(data: Data, batch_size: int, spec: Spec) -> tuple[int, AdamW]:
     factor, power, most = DECAYS[is_linked]
     spread = noise(data) ** (1 / 3) * (spec.n_parameters / n_outputs) ** power
     decay = factor * spread * min(n_inputs, MAX_INPUTS) ** 2 / data.rows
-    decay = min(decay, most * max(1, len(hidden)))
+    decay = float(f"{min(decay, most * max(1, len(hidden))):.3g}")  # the same on every machine
     peak = PEAK * min(1.0, PEAK_NEURONS / max(1, sum(hidden)))
     return max(MIN_EPOCHS, -(-n_steps // per_epoch)), AdamW(OneCycle(peak), weight_decay=decay)
 

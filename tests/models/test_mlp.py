@@ -282,7 +282,7 @@ def test_a_fit_without_options_learns(mlp, loss, epochs, factor, power, limit, d
     assert len(history.loss) == epochs  # of 3 steps
     spread = NOISE_OF_BUMP ** (1 / 3) * plain.n_parameters**power
     decay = factor * spread * 2**2 / 150
-    optimizer = fastmlp.AdamW(fastmlp.OneCycle(0.03), weight_decay=decay)
+    optimizer = fastmlp.AdamW(fastmlp.OneCycle(0.03), weight_decay=float(f"{decay:.3g}"))
     chosen.fit(*train, epochs=epochs, optimizer=optimizer)
     assert digest(plain) == digest(chosen)
 
@@ -303,7 +303,7 @@ def test_a_fit_without_options_suits_the_network(mlp, layer_sizes, options, epoc
     nets[0].fit(x, y, callbacks=stop, **options)
     spread = 100 ** (1 / 3) * nets[0].n_parameters ** (1 / 2)
     decay = 0.5 * spread * min(layer_sizes[0], 10) ** 2 / 512
-    decay = min(decay, 1.5 * max(1, len(layer_sizes) - 2))
+    decay = float(f"{min(decay, 1.5 * max(1, len(layer_sizes) - 2)):.3g}")
     optimizer = fastmlp.AdamW(fastmlp.OneCycle(rate), weight_decay=decay)
     nets[1].fit(x, y, epochs=epochs, optimizer=optimizer, callbacks=stop, **options)
     assert digest(nets[0]) == digest(nets[1])
