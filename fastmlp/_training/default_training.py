@@ -19,7 +19,7 @@ from fastmlp._network.spec import Spec
 from fastmlp._training import scales
 
 # Most and fewest steps, fewest epochs; rows in all batches times parameters.
-MAX_STEPS, MIN_STEPS, MIN_EPOCHS, MAX_WORK = 8000, 1000, 10, 2.56e10
+MAX_STEPS, MIN_STEPS, MIN_EPOCHS, MAX_WORK = 8000, 600, 10, 2.56e10
 STEPS_PER_ROW = 40  # at most, of a loss with a link, which falls forever where classes are separate
 PEAK, PEAK_NEURONS = 0.03, 400  # of the rate; it falls as more hidden neurons are added than these
 

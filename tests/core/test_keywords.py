@@ -173,7 +173,8 @@ GUESSES = {
         "coefs_": None,
         "loss_curve_": "history",
         "losses": "history.loss",
-        "laplacian": None,
+        "laplacian": "hessian(X).trace(axis1=-2, axis2=-1)",
+        "divergence": None,
     },
     "Ensemble": {
         "decision_function": None,
