@@ -213,6 +213,7 @@ BEST = (
     Recipe(bins=8, depth=2),
     Recipe(bins=0, rate=2.0),
     Recipe(bins=16, rate=2.0, **CAREFUL),
+    Recipe(bins=16, rate=2.0, embedding=64),
     Recipe(bins=8, width=256, **CAREFUL),
     Recipe(bins=24, activation="silu"),
     Recipe(bins=0, activation="tanh"),
