@@ -49,7 +49,7 @@ def near(name: str, names: Collection[str]) -> str | None:
     """Return the name of which another one, of any case, may be a typing error, or None."""
     import difflib
 
-    lower = {each.lower(): each for each in names}
+    lower = {other.lower(): other for other in names}
     return next((lower[n] for n in difflib.get_close_matches(name.lower(), lower, 1, NEAR)), None)
 
 

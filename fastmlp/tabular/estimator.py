@@ -537,7 +537,7 @@ class BaseTabMLP(Validated):
         >>> X = np.random.default_rng(0).normal(size=(99, 2))
         >>> model = TabMLPRegressor(preset="fast", random_state=0).fit(X, X[:, 0] * X[:, 1])
         >>> proto = model.to_onnx(levels=[0.05, 0.95])
-        >>> [each.name for each in proto.graph.input], [each.name for each in proto.graph.output]
+        >>> [v.name for v in proto.graph.input], [v.name for v in proto.graph.output]
         (['X'], ['predictions', 'deviations', 'quantiles'])
         """
         from fastmlp.tabular.export import onnx_graph
