@@ -188,12 +188,14 @@ class Preset:
 
 CAREFUL: dict[str, Any] = {"dropout": 0.15, "decay": 0.02}
 SHORT: dict[str, Any] = {"dropout": 0.3, "decay": 0.02, "share": 1 / 8}  # for noisy data
-# For the first stage: narrow, and different from each other.
+# For the first stage: narrow, and different from each other. Noisy tables train the first two
+# alone; classes of these need one hidden layer.
 NARROW = {
     "numbers": (Recipe(16, 64, rate=2.0), Recipe(0, 64), Recipe(16, 64, embedding=64)),
     "classes": (
+        Recipe(16, 64, depth=1, **CAREFUL),
+        Recipe(0, 64, depth=1, **CAREFUL),
         Recipe(16, 64, **CAREFUL),
-        Recipe(0, 64, **CAREFUL),
         Recipe(16, 64, embedding=64, **CAREFUL),
         Recipe(0, 64),
     ),
