@@ -57,8 +57,8 @@ export function weightAt({ tensors }, place) {
 export function viewOf(network, hovered) {
   const [from, which] = (hovered ?? element("view").value).split(" "), last = network.sizes.length - 2, count = outputs(network);
   const layer = from === "output" ? last : Number(from);
-  const first = which === "all" ? 0 : Number(which);
-  const columns = which === "all" ? [...Array(count).keys()] : count < network.sizes.at(-1) && layer === last ? [first, count + first] : [first];
+  const column = Number(which), hasVariance = layer === last && column < count && count < network.sizes.at(-1);
+  const columns = which === "all" ? [...Array(count).keys()] : hasVariance ? [column, count + column] : [column];
   return { layer, columns, ranges: network.ranges, isOutput: layer === last, isAll: which === "all" };
 }
 
