@@ -18,6 +18,14 @@ function button(text, label, act) {
   return made;
 }
 
+// Put other buttons or boxes into a place; the one at the position of the focus gets the focus.
+function replace(place, made) {
+  const all = () => [...place.querySelectorAll("button, input")];
+  const at = all().indexOf(document.activeElement);
+  place.replaceChildren(...made);
+  all()[at]?.focus();
+}
+
 // The pictures of the data sets; a click chooses one.
 export function offerData(place, field) {
   place.replaceChildren(...Object.keys(DATA).filter(name => DATA[name].row).map(name => {
@@ -34,7 +42,7 @@ export function offerData(place, field) {
 export function offerFeatures(place, field, inputs) {
   const names = Object.keys(FEATURES).filter(name => inputs === 2 || !/2|product/.test(name));
   const chosen = chosenFeatures(field.value, inputs);
-  place.replaceChildren(...names.map(name => {
+  replace(place, names.map(name => {
     const label = document.createElement("label");
     const box = Object.assign(document.createElement("input"), { type: "checkbox", checked: chosen.includes(name) });
     box.addEventListener("change", event => {
@@ -58,7 +66,7 @@ export function chosenFeatures(text, inputs) {
 export function offerLayers(place, field, sizes) {
   const set = now => change(field, now.join(", "));
   const resized = (k, by) => sizes.map((size, l) => l === k ? Math.max(1, size + by) : size);
-  place.replaceChildren(
+  replace(place, [
     button("− layer", "Remove the last layer", () => set(sizes.slice(0, -1))),
     button("+ layer", "Add a layer", () => sizes.length < MOST_LAYERS && set([...sizes, sizes.at(-1) ?? FIRST_SIZE])),
     ...sizes.flatMap((size, k) => [
@@ -66,7 +74,7 @@ export function offerLayers(place, field, sizes) {
       Object.assign(document.createElement("span"), { textContent: size }),
       button("+", `A neuron more in layer ${k + 1}`, () => set(resized(k, 1))),
     ]),
-  );
+  ]);
 }
 
 // The scene of an address, its settings where they differ from the scene's, and own points.
