@@ -36,7 +36,7 @@ DECAYS = {False: Decay(0.5, 1 / 2, 1.5), True: Decay(3.2, 1 / 3, 2.9)}  # by whe
 MAX_INPUTS = 10  # more do not raise the decay: where there are many, most depend on others
 
 NOISES = 10.0 ** np.arange(-5, 2.5, 0.5)  # variance in units of that of the function
-LOOKED_AT = 500  # rows at most
+MAX_ROWS, MAX_NUMBERS = 500, 5_000_000  # of the kernel, and of their inputs
 UNKNOWN = 0.1  # noise of sparse rows, and of less than two rows with targets
 
 
@@ -62,7 +62,8 @@ def noise(data: Data) -> float:
         rows = rows[data.output_weights[rows].all(axis=1)]
     if len(rows) < 2 or not isinstance(data.x, np.ndarray):
         return UNKNOWN
-    rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), LOOKED_AT)).astype(int)]
+    n = min(len(rows), MAX_ROWS, max(2, MAX_NUMBERS // data.x.shape[1]))
+    rows = rows[np.linspace(0, len(rows) - 1, n).astype(int)]
     x, y = data.x[rows].astype(float), data.targets[rows]
     targets = (y[:, None] == np.unique(y) if y.ndim == 1 else y).astype(float)
     with np.errstate(all="ignore"):  # of huge numbers
