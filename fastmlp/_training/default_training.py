@@ -37,7 +37,7 @@ MAX_INPUTS = 10  # more do not raise the decay: where there are many, most depen
 
 NOISES = 10.0 ** np.arange(-5, 2.5, 0.5)  # variance in units of that of the function
 MAX_ROWS, MAX_NUMBERS = 500, 5_000_000  # of the kernel, and of their inputs
-UNKNOWN = 0.1  # noise of sparse rows, and of less than two rows with targets
+UNKNOWN = 0.1  # noise of sparse rows, of fewer than two rows with targets, of equal targets
 
 
 def chosen(data: Data, batch_size: int, spec: Spec) -> tuple[int, AdamW]:
@@ -56,7 +56,7 @@ def chosen(data: Data, batch_size: int, spec: Spec) -> tuple[int, AdamW]:
 
 
 def noise(data: Data) -> float:
-    """Return the one of NOISES with which a kernel regression predicts left-out rows best."""
+    """Return the one of NOISES with which a kernel regression best predicts rows it leaves out."""
     rows = np.arange(data.rows) if data.weights is None else np.flatnonzero(data.weights)
     if data.output_weights is not None:
         rows = rows[data.output_weights[rows].all(axis=1)]
@@ -68,24 +68,27 @@ def noise(data: Data) -> float:
     targets = (y[:, None] == np.unique(y) if y.ndim == 1 else y).astype(float)
     with np.errstate(all="ignore"):  # of huge numbers
         kernel = _kernel((x - x.mean(axis=0)) / np.maximum(x.std(axis=0), 1e-9))
-        if not np.isfinite(kernel).all():
+        centred = targets - targets.mean(axis=0)
+        spread = np.abs(centred).max()
+        if not (np.isfinite(kernel).all() and 1e-12 * np.abs(targets).max() < spread < np.inf):
             return UNKNOWN
         values, vectors = np.linalg.eigh(kernel)
-        coordinates = vectors.T @ (targets - targets.mean(axis=0))
-        errors = []
+        coordinates, errors = vectors.T @ (centred / spread), []
         for variance in NOISES:
             shrinkage = variance / (variance + np.maximum(values, 0))
             residuals = vectors @ (shrinkage[:, None] * coordinates)
-            errors.append(np.square(residuals / (vectors**2 @ shrinkage)[:, None]).sum())
-    return float(NOISES[np.argmin(errors)])
+            left = vectors**2 @ shrinkage - 1 / len(rows)  # the mean takes a degree of freedom
+            errors.append(np.square(residuals / left[:, None]).sum())
+    # The largest of those that are nearly best, so that rounding in LAPACK decides nothing.
+    return float(NOISES[np.flatnonzero(errors <= 1.001 * np.min(errors))[-1]])
 
 
 def _kernel(x: Any) -> Any:
-    """Return the centred kernel of some rows, of mean variance 1, and a large constant."""
+    """Return the centred kernel of some rows, of mean variance 1."""
     products = (x @ x.T + 1) / (x.shape[1] + 1)  # 1 for the bias
     norms = np.sqrt(np.outer(products.diagonal(), products.diagonal()))
     cosines = np.clip(products / norms, -1, 1)
     kernel = norms * (np.sqrt(1 - cosines**2) + (np.pi - np.arccos(cosines)) * cosines)
     kernel -= kernel.mean(axis=0)
     kernel -= kernel.mean(axis=1)[:, None]
-    return kernel / (kernel.trace() / len(x)) + 1e6
+    return kernel / (kernel.trace() / len(x))
