@@ -44,7 +44,8 @@ def coverage(session: nox.Session) -> None:
     session.install("-e", ".[test]", "coverage>=7.10")
     session.run("coverage", "erase")
     try:
-        session.run("coverage", "run", "-m", "pytest", *session.posargs)
+        # One process: pytest-xdist kills workers that take long to write their figures.
+        session.run("coverage", "run", "-m", "pytest", "-n", "0", *session.posargs)
     finally:  # a failed test does not lose the figures
         session.run("coverage", "combine", "--quiet")
         session.run("coverage", "report", "--precision=1", "--sort=cover")
