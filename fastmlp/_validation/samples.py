@@ -237,6 +237,8 @@ def sample_weights(
         expected, remedy = f"({n},)", "one for each row of X"
         if outputs > 1:
             expected, remedy = f"{expected} or ({n}, {outputs})", f"{remedy}, or for each target"
+        if array.ndim > 1:
+            remedy += "; if these are derivatives, pass dy, in a tuple (X, y, None, dy)"
         raise ValueError(
             f"sample_weight has shape {array.shape} but {expected} is expected: {remedy}"
         )

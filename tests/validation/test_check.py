@@ -155,7 +155,7 @@ BAD_Y = {
 ONES = np.ones(N)
 BAD_WEIGHTS = {
     "short": (ONES[:-1], ValueError, ["(11,)", "(12,)"]),
-    "column": (ONES[:, np.newaxis], ValueError, ["(12, 1)", "(12,)"]),
+    "column": (ONES[:, np.newaxis], ValueError, ["(12, 1)", "(12,)", "(X, y, None, dy)"]),
     "scalar": (1.0, ValueError, ["()", "(12,)"]),
     "negative": (changed(ONES, 3, -1), ValueError, ["sample_weight[3] is -1"]),
     "nan": (changed(ONES, 3, NAN), ValueError, ["sample_weight[3] is nan"]),
