@@ -26,7 +26,7 @@ import fastmlp
 from fastmlp._files import files, safetensors, storage
 
 Header = dict[str, Any]
-FUZZED = int(os.environ.get("FASTMLP_HOSTILE_FILES", "1000"))  # files a turn of the trial
+FUZZED = int(os.environ.get("FASTMLP_HOSTILE_FILES", "400"))  # files a turn of the trial
 SLOW = 1.0  # CPU seconds that one file may take
 
 
