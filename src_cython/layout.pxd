@@ -13,12 +13,6 @@ cdef inline void place_copy(fm_tensor* tensor, int kind, int64_t columns, int64_
     copy_sizes[kind] += columns * rows
 
 
-cdef inline void place_transposed(const fm_kernels* k, fm_tensor* tensor, int64_t* copy_sizes) noexcept nogil:
-    """Place the transposed copy of a matrix with several columns at the end of its arena."""
-    tensor.copies[TRANSPOSED].offset = copy_sizes[TRANSPOSED]
-    copy_sizes[TRANSPOSED] += round_up(tensor.n_rows, k.nr) * tensor.copies[TRANSPOSED].rows
-
-
 cdef inline void lay_out(const fm_kernels* k, fm_tensor* tensor, int64_t n_rows, int64_t n_columns,
                          bint is_transposed, int64_t* n_parameters, int64_t* copy_sizes) noexcept nogil:
     """Place a tensor at the end of the arena, and its copies at the ends of theirs."""
@@ -48,4 +42,4 @@ cdef inline void lay_out(const fm_kernels* k, fm_tensor* tensor, int64_t n_rows,
             place_copy(tensor, PAIRED_TRANSPOSED, round_up(n_rows, k.nr), round_up(n_columns, k.chunk),
                        copy_sizes)
     elif is_transposed:
-        place_transposed(k, tensor, copy_sizes)
+        place_copy(tensor, TRANSPOSED, round_up(n_rows, k.nr), tensor.copies[TRANSPOSED].rows, copy_sizes)

@@ -8,7 +8,7 @@ from cheaders cimport *
 
 
 cdef enum:
-    ABI = 25
+    ABI = 26
 
 
 cdef enum:  # kinds of operators, in the order of operators.OPERATORS
@@ -255,9 +255,8 @@ cdef struct fm_kernels:
     int32_t chunk  # summed elements of a step of BFLOAT16_TILES
     bint (*activation_keeps_slope)(int32_t) noexcept nogil
     int64_t (*scratch_size)(const fm_network*) noexcept nogil
-    # copy a plain (rows, columns) array to and from an arena
-    void (*pack)(const fm_tensor*, const void* plain, void* parameters) noexcept nogil
-    void (*unpack)(const fm_tensor*, const void* parameters, void* plain) noexcept nogil
+    # copies a plain (rows, columns) array to an arena if it packs, else from there
+    void (*copy_tensor)(const fm_tensor*, int packs, void* plain, void* parameters) noexcept nogil
     int64_t copy_element_size[COPIES]
     void (*renew_copies)(const fm_network*) noexcept nogil  # all kinds, of all tensors
     void (*renew_piece)(const fm_network*, const fm_piece*) noexcept nogil  # those of training

@@ -241,7 +241,7 @@ cdef public void play_make(int32_t n, const int32_t* sizes, const int32_t* activ
 
 cdef public void play_set(int32_t layer, int32_t tensor, const real* plain) noexcept nogil:
     """Set the weights (tensor 0) or biases (1) of a layer."""
-    pack_tensor(&OPERATORS[layer].tensors[tensor], plain, NET.parameters)
+    copy_tensor(&OPERATORS[layer].tensors[tensor], 1, <void*>plain, NET.parameters)
     memcpy(JOB.fresh, NET.parameters, N_PARAMETERS * sizeof(real))
     renew_copies(&NET)
 
@@ -249,7 +249,7 @@ cdef public void play_set(int32_t layer, int32_t tensor, const real* plain) noex
 cdef public void play_get(int32_t layer, int32_t tensor, bint is_gradient, real* plain) noexcept nogil:
     """Copy the weights (tensor 0) or biases (1) of a layer, or their gradients by play_gradients."""
     cdef const void* arena = BUFFERS.gradients if is_gradient else NET.parameters
-    unpack_tensor(&OPERATORS[layer].tensors[tensor], arena, plain)
+    copy_tensor(&OPERATORS[layer].tensors[tensor], 0, plain, <void*>arena)
 
 
 cdef public void play_shuffle(int64_t* order, int32_t n, double seed) noexcept nogil:

@@ -81,11 +81,9 @@ cdef extern from "panels/panels.h" nogil:
     void panel_chained(const real*, int64_t, int64_t, const real*, const real*, real*, int64_t, int)
     int64_t nn_rows(int64_t, int64_t, int64_t)
     void block_tn(const real*, int64_t, int64_t, int64_t, const real*, int64_t, real*, int, fm_prefetch*)
-    void column_sums(const real*, int64_t, real*)
     real dot_row(const real*, int64_t, const real*, int64_t, int64_t, real)
     void clear_padding(real*, int64_t, int64_t)
-    void pack_tensor(const fm_tensor*, const void*, void*)
-    void unpack_tensor(const fm_tensor*, const void*, void*)
+    void copy_tensor(const fm_tensor*, int, void*, void*)
     int vectors(int64_t, int64_t)
     int64_t panel_stride(const fm_tensor*, int64_t)
     void dot_rows(const real*, int64_t, const real*, int64_t, int64_t, real, real*, int64_t)
@@ -138,16 +136,15 @@ cdef extern from "panels/residual.h" nogil:
 
 cdef extern from "panels/norm.h" nogil:
     void normalize_rows(const real*, int64_t, int64_t, const real*, const real*, int64_t, real*, real*)
-    void normalize_rows_backward(const real*, const real*, int64_t, int64_t, const real*, const real*,
-                                 int64_t, real*)
-    void normalize_rows_tangent(const real*, const real*, int64_t, int64_t, const real*, const real*,
-                                int64_t, real*)
+    void derive_rows(bint, const real*, const real*, int64_t, int64_t, const real*, const real*, int64_t,
+                     real*)
     void normalize_rows_bend(const real*, const real*, const real*, int64_t, int64_t, const real*,
                              const real*, int64_t, real*)
     void normalized_sums(const real*, const real*, const real*, int64_t, real*)
 
 cdef extern from "panels/scale.h" nogil:
     void scale_block(const real*, const real*, real*, int64_t, int)
+    void column_sums(const real*, int64_t, real*)
     void product_sums(const real*, const real*, int64_t, real*)
 
 cdef extern from "panels/parametric.h" nogil:

@@ -91,9 +91,8 @@ cdef inline void forward_tangents(const fm_derivatives* d, int64_t first, int64_
         if d.net.operators[l].kind == PARAMETRIC:
             copy_panels(before, panel_step, op.n_out, rows, s)
         elif op.kind == LAYER_NORM:
-            normalize_rows_tangent(a, <real*>d.points.y[op.source] + first * NR, panel_step, op.n_out,
-                                   tensor_at(d.linear, op, WEIGHTS),
-                                   <real*>d.points.statistics[l] + 2 * first, rows, s)
+            derive_rows(True, a, <real*>d.points.y[op.source] + first * NR, panel_step, op.n_out,
+                        tensor_at(d.linear, op, WEIGHTS), <real*>d.points.statistics[l] + 2 * first, rows, s)
         elif op.kind == SCALE:
             scale_panels(d.linear, op, op.n_out, a, panel_step, rows, s)
         else:
@@ -129,13 +128,13 @@ cdef inline void pass_norm(const fm_derivatives* d, const fm_buffers* buffers, i
     cdef int64_t step = d.points.panel_step
     cdef real* s
     cdef int64_t o, r, row
-    normalize_rows_backward(<real*>buffers.dz[l] + at * NR, z, step, op.n_out, gain, of_rows, rows, dz)
+    derive_rows(False, <real*>buffers.dz[l] + at * NR, z, step, op.n_out, gain, of_rows, rows, dz)
     for o in range(d.n_tangents if is_bent else 0):
         row = tangent_row(d, first, o)
         s = <real*>d.tangents.y[op.source] + row * NR
         normalize_rows_bend(<real*>d.tangents.dz[l] + row * NR, s, z, step, op.n_out, gain, of_rows, rows, dz)
         if d.tangent_step > 0:
-            normalize_rows_tangent(s, z, step, op.n_out, NULL, of_rows, rows, s)
+            derive_rows(True, s, z, step, op.n_out, NULL, of_rows, rows, s)
             for r in range(row, row + rows):
                 statistics[2 * r], statistics[2 * r + 1] = 0, 1
 

@@ -49,10 +49,6 @@ cdef void renew_copies(const fm_network* net) noexcept nogil:
                 renew_piece(net, &whole, COPIES)
 
 
-cdef void renew_trained(const fm_network* net, const fm_piece* piece) noexcept nogil:
-    renew_trained_piece(net, piece)
-
-
 cdef void step(int32_t optimizer, const double* hyper, double rate, double* powers, double l2,
                double scale, void* w, const void* g, void* s0, void* s1, int64_t n) noexcept nogil:
     cdef fm_scalars scalars
@@ -90,10 +86,9 @@ KERNELS.chunk = FM_CHUNK
 KERNELS.row_name = row_name
 KERNELS.activation_keeps_slope = activation_keeps_slope
 KERNELS.scratch_size = scratch_size
-KERNELS.pack = pack_tensor
-KERNELS.unpack = unpack_tensor
+KERNELS.copy_tensor = copy_tensor
 KERNELS.renew_copies = renew_copies
-KERNELS.renew_piece = renew_trained
+KERNELS.renew_piece = renew_trained_piece
 for c in range(COPIES):
     KERNELS.copy_element_size[c] = COPY_KINDS[c].element_size
 KERNELS.epoch = epoch

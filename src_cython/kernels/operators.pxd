@@ -230,9 +230,8 @@ cdef inline void norm_or_sum_backward(const fm_network* net, const fm_buffers* b
     cdef real* out = <real*>buffers.dz[l - 1] + first * NR
     cdef int64_t p
     if op.kind == LAYER_NORM:
-        normalize_rows_backward(dz, inputs_of(net, buffers, l) + first * NR, buffers.panel_step, op.n_out,
-                                tensor_at(net, op, WEIGHTS), <real*>buffers.statistics[l] + 2 * first, rows,
-                                out)
+        derive_rows(False, dz, inputs_of(net, buffers, l) + first * NR, buffers.panel_step, op.n_out,
+                    tensor_at(net, op, WEIGHTS), <real*>buffers.statistics[l] + 2 * first, rows, out)
     else:
         copy_panels(dz, buffers.panel_step, op.n_out, rows, out)
     for p in range(op.panels):

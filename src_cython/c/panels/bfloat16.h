@@ -215,21 +215,13 @@ static void bfloat16_products(const int how, const bfloat16 *left, const int64_t
     if (how == FM_TILE_PRODUCTS) tile_products(left, left_rows, right, chunks, bias, out, out_step, rows, nv);
     else dot_products(left, left_rows, right, chunks, bias, out, out_step, rows, nv);
 }
-#else
-#define FM_HAS_BFLOAT16 0 /* no network asks for these functions */
-FM_INLINE void round_rows(const real *f, int64_t s, int64_t c, int64_t n, bfloat16 *to, int64_t rows) {
-    (void)f, (void)s, (void)c, (void)n, (void)to, (void)rows;
-}
-FM_INLINE void round_pairs(const real *f, int64_t s, int64_t c, int64_t n, bfloat16 *to, int64_t rows) {
-    (void)f, (void)s, (void)c, (void)n, (void)to, (void)rows;
-}
-FM_INLINE void round_columns(const real *f, int64_t s, int64_t c, int64_t n, bfloat16 *to) {
-    (void)f, (void)s, (void)c, (void)n, (void)to;
-}
-FM_INLINE void bfloat16_products(int how, const bfloat16 *l, int64_t rows, const bfloat16 *r, int64_t c, const real *b,
-                                 real *out, int64_t step, int64_t m, int nv) {
-    (void)how, (void)l, (void)rows, (void)r, (void)c, (void)b, (void)out, (void)step, (void)m, (void)nv;
-}
+#else /* no network asks for these functions */
+#define FM_HAS_BFLOAT16 0
+FM_INLINE void not_compiled(int64_t first, ...) {}
+#define round_rows(...) not_compiled(0, __VA_ARGS__)
+#define round_pairs(...) not_compiled(0, __VA_ARGS__)
+#define round_columns(...) not_compiled(0, __VA_ARGS__)
+#define bfloat16_products(...) not_compiled(0, __VA_ARGS__)
 #endif
 
 #endif

@@ -245,9 +245,7 @@ FM_INLINE int32_t first_entry(const fm_entries *e, int32_t t, int64_t k, int64_t
 /* The gradient of row k of a weight panel over rows [first, last); d is the panel of dz. */
 FM_INLINE void entry_sum(const int nv, const fm_entries *e, const real *values, const int64_t k, const int64_t first,
                          const int64_t last, const real *d, real *g) {
-    v acc[4];
-    UNROLL
-    for (int j = 0; j < nv; j++) acc[j] = (v){0};
+    v acc[4] = {{0}};
     EACH_ENTRY(e, k, first, last) {
         const real *row = d + e->rows[i] * (int64_t)NR;
         const v s = v_set1(values[i]);

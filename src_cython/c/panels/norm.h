@@ -86,16 +86,11 @@ FM_INLINE void reject_rows(const int is_tangent, const real *dy, const real *z, 
     }
 }
 
-static __attribute__((noinline)) void normalize_rows_backward(const real *dy, const real *z, const int64_t panel_step,
-                                                    const int64_t width, const real *gain, const real *statistics,
-                                                    const int64_t rows, real *dz) {
-    reject_rows(0, dy, z, panel_step, width, gain, statistics, rows, dz);
-}
-
-static __attribute__((noinline)) void normalize_rows_tangent(const real *s, const real *z, const int64_t panel_step,
-                                                   const int64_t width, const real *gain, const real *statistics,
-                                                   const int64_t rows, real *t) {
-    reject_rows(1, s, z, panel_step, width, gain, statistics, rows, t);
+static __attribute__((noinline)) void derive_rows(int is_tangent, const real *dy, const real *z, int64_t panel_step,
+                                                  int64_t width, const real *gain, const real *statistics,
+                                                  int64_t rows, real *dz) {
+    if (is_tangent) reject_rows(1, dy, z, panel_step, width, gain, statistics, rows, dz);
+    else reject_rows(0, dy, z, panel_step, width, gain, statistics, rows, dz);
 }
 
 /* Add the gradient by z of sum(dy t), t the tangent of s, to dz: with g = dy gain and s minus their means,
@@ -136,7 +131,7 @@ static __attribute__((noinline)) void normalize_rows_bend(const real *dy, const 
 /* The gradient of the gains. */
 static __attribute__((noinline)) void normalized_sums(const real *dy, const real *z, const real *statistics,
                                                     const int64_t batch, real *g) {
-    sum_products(1, dy, z, statistics, batch, g);
+    sum_rows(TIMES_NORMAL, dy, z, statistics, batch, g);
 }
 
 #endif

@@ -19,21 +19,15 @@ FM_INLINE int64_t panel_stride(const fm_tensor *t, const int64_t first) {
     return t->n_columns == 1 ? 1 : vectors(t->n_columns, first) * LANES;
 }
 
-/* Copy between a plain (n_rows, n_columns) array and the panels of a tensor in its arena. */
-FM_INLINE void copy_tensor(const int packs, const fm_tensor *t, real *plain, real *parameters) {
+/* Copy a plain (n_rows, n_columns) array to the panels of a tensor in its arena if `packs`, else from them. */
+static void copy_tensor(const fm_tensor *t, const int packs, void *plain, void *parameters) {
     for (int64_t p = 0; p < t->panels; p++) {
         const int64_t first = p * NR, stride = panel_stride(t, first);
         const size_t size = sizeof(real) * (size_t)(t->n_columns - first < NR ? t->n_columns - first : NR);
-        real *panel = parameters + t->offset + p * t->rows * NR, *row = plain + first;
+        real *panel = (real *)parameters + t->offset + p * t->rows * NR, *row = (real *)plain + first;
         for (int64_t k = 0; k < t->n_rows; k++, panel += stride, row += t->n_columns)
             packs ? memcpy(panel, row, size) : memcpy(row, panel, size);
     }
-}
-static void pack_tensor(const fm_tensor *t, const void *plain, void *parameters) {
-    copy_tensor(1, t, (real *)plain, (real *)parameters);
-}
-static void unpack_tensor(const fm_tensor *t, const void *parameters, void *plain) {
-    copy_tensor(0, t, (real *)plain, (real *)parameters);
 }
 
 /* Copy a row from or into panels. */

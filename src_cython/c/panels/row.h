@@ -65,19 +65,18 @@ FM_INLINE void row_tile(const int kind, const int full, const int nv, const real
     }
 }
 
-#define ROW_CASE(kind, full, nv) \
-    case (full) * NV + (nv): \
-        row_tile(kind, full, nv, x, weights->n_rows, w, w_panel, bias, out); \
+/* n vectors of columns together */
+#define ROW_CASE(kind, n) \
+    case n: \
+        row_tile(kind, (n) / NV, (n) % NV, x, weights->n_rows, w, w_panel, bias, out); \
         break;
-#if NV > 2
-#define ROW_CASES_2(kind) ROW_CASE(kind, 0, 2) ROW_CASE(kind, 1, 2) ROW_CASE(kind, 2, 2) ROW_CASE(kind, 3, 2)
+#define ROW_CASES(kind, n) ROW_CASE(kind, n) ROW_CASE(kind, n + 1) ROW_CASE(kind, n + 2) ROW_CASE(kind, n + 3)
+#if NV == 2
+#define WIDE_ROW_CASES(kind)
+#elif NV == 3
+#define WIDE_ROW_CASES(kind) ROW_CASES(kind, 9)
 #else
-#define ROW_CASES_2(kind)
-#endif
-#if NV > 3
-#define ROW_CASES_3(kind) ROW_CASE(kind, 0, 3) ROW_CASE(kind, 1, 3) ROW_CASE(kind, 2, 3) ROW_CASE(kind, 3, 3)
-#else
-#define ROW_CASES_3(kind)
+#define WIDE_ROW_CASES(kind) ROW_CASES(kind, 9) ROW_CASES(kind, 13)
 #endif
 
 /* out (padded to whole panels) = x @ w + bias, before the activation. `arena` has the tensor's copies of this kind;
@@ -92,16 +91,9 @@ FM_INLINE void row_tile(const int kind, const int full, const int nv, const real
         while (left > 0) { \
             const int64_t here = left < 4 * NV ? left : 4 * NV; \
             switch (here) { \
-                ROW_CASE(kind, 0, 1) \
-                ROW_CASE(kind, 1, 0) \
-                ROW_CASE(kind, 1, 1) \
-                ROW_CASE(kind, 2, 0) \
-                ROW_CASE(kind, 2, 1) \
-                ROW_CASE(kind, 3, 0) \
-                ROW_CASE(kind, 3, 1) \
-                ROW_CASE(kind, 4, 0) \
-                ROW_CASES_2(kind) \
-                ROW_CASES_3(kind) \
+                ROW_CASES(kind, 1) \
+                ROW_CASES(kind, 5) \
+                WIDE_ROW_CASES(kind) \
             } \
             left -= here; \
             w += 4 * w_panel, bias += 4 * NR, out += 4 * NR; \

@@ -220,12 +220,7 @@ FM_INLINE void dot_vector(const int m, v acc[][TREE_VECTORS], const real *y, con
 FM_INLINE v dot_group(const int m, const real *y, const int64_t y_panel, const real *w, const int64_t w_panel,
                       const int64_t k_len) {
     const vi all = vi_set1(-1);
-    v acc[DOT_ROWS][TREE_VECTORS];
-    UNROLL
-    for (int i = 0; i < m; i++) {
-        UNROLL
-        for (int u = 0; u < TREE_VECTORS; u++) acc[i][u] = (v){0};
-    }
+    v acc[DOT_ROWS][TREE_VECTORS] = {{{0}}};
     int64_t left = k_len;
     for (; left >= NR; left -= NR, y += y_panel, w += w_panel) {
         UNROLL
@@ -262,9 +257,7 @@ static __attribute__((noinline)) void column_tn(const real *a, const int64_t a_p
                                                 const int64_t k_to, const real *d, const int64_t batch, real *g) {
     for (int64_t k = k_from; k < k_to; k += NR, g += NR) {
         const real *panel = a + k / NR * a_panel;
-        v acc[NV];
-        UNROLL
-        for (int j = 0; j < NV; j++) acc[j] = (v){0};
+        v acc[NV] = {{0}};
         for (int64_t r = 0; r < batch; r++) {
             const v s = v_set1(d[r * NR]);
             UNROLL
@@ -273,33 +266,6 @@ static __attribute__((noinline)) void column_tn(const real *a, const int64_t a_p
         UNROLL
         for (int j = 0; j < NV; j++) v_store(g + j * LANES, acc[j]);
     }
-}
-
-/* g (NR) = sum of the rows of a gradient panel, the gradient of the biases. Row r is added to sum r % 4: a single chain
- * would wait for the latency of each addition. */
-static void column_sums(const real *d, const int64_t batch, real *g) {
-    v acc[4][NV];
-    UNROLL
-    for (int i = 0; i < 4; i++) {
-        UNROLL
-        for (int j = 0; j < NV; j++) acc[i][j] = (v){0};
-    }
-    int64_t r = 0;
-    for (; r + 4 <= batch; r += 4, d += 4 * NR) {
-        UNROLL
-        for (int i = 0; i < 4; i++) {
-            UNROLL
-            for (int j = 0; j < NV; j++) acc[i][j] += v_load(d + i * NR + j * LANES);
-        }
-    }
-    UNROLL
-    for (int i = 0; i < 3; i++) {
-        if (r + i >= batch) break;
-        UNROLL
-        for (int j = 0; j < NV; j++) acc[i][j] += v_load(d + i * NR + j * LANES);
-    }
-    UNROLL
-    for (int j = 0; j < NV; j++) v_store(g + j * LANES, (acc[0][j] + acc[1][j]) + (acc[2][j] + acc[3][j]));
 }
 
 /* Set the columns of a block from `valid` on to 0, so that padding never reaches a gradient. */

@@ -149,14 +149,12 @@ enum { FEW_COLUMNS = LANES / 2 };
     }
 
 FM_INLINE v squared_error_point(v z, v t, v parameter, v *d) {
-    (void)parameter;
     *d = z - t;
     return *d * (real)0.5 * *d;
 }
 
 /* The squared error of derivatives by the inputs; NaN stands for an unknown one. */
 FM_INLINE v observed_error_point(v z, v t, v parameter, v *d) {
-    (void)parameter;
     *d = (v)((vi)(z - t) & (vi)(t == t));
     return *d * (real)0.5 * *d;
 }
@@ -166,7 +164,6 @@ FM_INLINE v sign_where(v e, v positive, v negative) {
 }
 
 FM_INLINE v absolute_error_point(v z, v t, v parameter, v *d) {
-    (void)parameter;
     const v e = z - t;
     *d = sign_where(e, v_set1(1), v_set1(-1));
     return v_abs(e);
@@ -186,7 +183,6 @@ FM_INLINE v quantile_point(v z, v t, v quantile, v *d) {
 }
 
 FM_INLINE v poisson_nll_point(v z, v t, v parameter, v *d) {
-    (void)parameter;
     const v rate = v_exp(z);
     *d = rate - t;
     return v_select(z > EXP_HIGHEST, rate, v_fma(-t, z, rate)); /* infinity minus infinity would be NaN */
@@ -197,7 +193,6 @@ FM_INLINE v gaussian_nll_unit_point(v z, v t, v parameter, v *d) {
 }
 
 FM_INLINE v binary_cross_entropy_point(v z, v t, v parameter, v *d) {
-    (void)parameter;
     const v e = v_exp(-v_abs(z));
     *d = v_select(z >= 0, v_set1(1), e) / (e + 1) - t;
     return v_fma(-z, t, v_max(v_set1(0), z)) + v_log1p_unit(e);
@@ -364,8 +359,7 @@ FM_INLINE real row_max(const real *z, int64_t columns) {
 
 /* Replace z by exp(z - max); returns the sum of the exponentials. */
 FM_INLINE real exponentials(real *z, int64_t columns, real max) {
-    v sum[TREE_VECTORS];
-    for (int i = 0; i < TREE_VECTORS; i++) sum[i] = (v){0};
+    v sum[TREE_VECTORS] = {{0}};
     EACH_COLUMN(columns) {
         const v e = (v)((vi)v_exp(v_load(z + c) - max) & v_first(columns - c));
         v_store(z + c, e);
@@ -374,55 +368,35 @@ FM_INLINE real exponentials(real *z, int64_t columns, real max) {
     return v_tree_sum(sum);
 }
 
-static void identity_link(real *row, int64_t columns, int64_t width) { (void)row, (void)columns, (void)width; }
+static void identity_link(real *row, int64_t columns, int64_t width) {}
 
-/* Slopes of links that act on each output alone: all but element c are 0. */
-FM_INLINE void diagonal(int64_t columns, int64_t c, real value, real *d) {
-    memset(d, 0, sizeof(real) * (size_t)columns);
-    d[c] = value;
-}
-
-static void identity_slope_row(const real *prediction, int64_t columns, int64_t width, int64_t c, real *d) {
-    (void)width;
-    (void)prediction;
-    diagonal(columns, c, 1, d);
-}
-
-static void exp_slope_row(const real *prediction, int64_t columns, int64_t width, int64_t c, real *d) {
-    (void)width;
-    diagonal(columns, c, prediction[c], d);
-}
-
-static void variance_slope_row(const real *prediction, int64_t columns, int64_t width, int64_t c, real *d) {
-    (void)width;
-    diagonal(columns, c, c < columns / 2 ? 1 : prediction[c], d);
-}
-
-static void sigmoid_slope_row(const real *prediction, int64_t columns, int64_t width, int64_t c, real *d) {
-    (void)width;
-    diagonal(columns, c, prediction[c] * (1 - prediction[c]), d);
-}
+/* Define the slope of a link that acts on each output alone: all but element c are 0. */
+#define SLOPE_OF_ONE(name, value) \
+    static void name##_slope_row(const real *prediction, int64_t columns, int64_t width, int64_t c, real *d) { \
+        memset(d, 0, sizeof(real) * (size_t)columns); \
+        d[c] = value; \
+    }
+SLOPE_OF_ONE(identity, 1)
+SLOPE_OF_ONE(exp, prediction[c])
+SLOPE_OF_ONE(variance, c < columns / 2 ? 1 : prediction[c])
+SLOPE_OF_ONE(sigmoid, prediction[c] * (1 - prediction[c]))
 
 static void softmax_slope_row(const real *prediction, int64_t columns, int64_t width, int64_t c, real *d) {
-    (void)width;
     for (int64_t j = 0; j < columns; j++) d[j] = -prediction[c] * prediction[j];
     d[c] += prediction[c];
 }
 
 static void exp_link(real *row, int64_t columns, int64_t width) {
-    (void)width;
     EACH_COLUMN(columns) { (void)u; v_storeu(row + c, v_exp(v_loadu(row + c))); }
 }
 
 static void variance_link(real *row, int64_t columns, int64_t width) { exp_link(row + width, columns - width, width); }
 
 static void sigmoid_link(real *row, int64_t columns, int64_t width) {
-    (void)width;
     EACH_COLUMN(columns) { (void)u; v_store(row + c, v_sigmoid(v_load(row + c))); }
 }
 
 static void softmax_link(real *row, int64_t columns, int64_t width) {
-    (void)width;
     const real total = exponentials(row, columns, row_max(row, columns));
     EACH_COLUMN(columns) { (void)u; v_store(row + c, v_load(row + c) / total); }
 }

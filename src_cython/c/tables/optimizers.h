@@ -157,40 +157,34 @@ enum { NV_BESIDE = NV };
     }
 
 static void sgd_prepare(const double hyper[4], double rate, double powers[2], fm_scalars *s) {
-    (void)powers;
     s->rate = (real)rate;
     s->epsilon = 0;
     s->first = (real)hyper[0];
 }
 
 FM_INLINE v sgd_update(v w, v g, real *s0, real *s1, const fm_scalars *s) {
-    (void)s0, (void)s1;
     return v_fma(v_set1(-s->rate), g, w);
 }
 
 FM_INLINE v momentum_update(v w, v g, real *s0, real *s1, const fm_scalars *s) {
-    (void)s1;
     const v velocity = v_fma(v_set1(s->first), v_load(s0), g);
     v_store(s0, velocity);
     return v_fma(v_set1(-s->rate), velocity, w);
 }
 
 FM_INLINE v nesterov_update(v w, v g, real *s0, real *s1, const fm_scalars *s) {
-    (void)s1;
     const v velocity = v_fma(v_set1(s->first), v_load(s0), g);
     v_store(s0, velocity);
     return v_fma(v_set1(-s->rate), v_fma(v_set1(s->first), velocity, g), w);
 }
 
 FM_INLINE v momentum_with_rate_update(v w, v g, real *s0, real *s1, const fm_scalars *s) {
-    (void)s1;
     const v velocity = v_fma(v_set1(-s->rate), g, v_load(s0) * s->first);
     v_store(s0, velocity);
     return w + velocity;
 }
 
 FM_INLINE v nesterov_with_rate_update(v w, v g, real *s0, real *s1, const fm_scalars *s) {
-    (void)s1;
     const v velocity = v_fma(v_set1(-s->rate), g, v_load(s0) * s->first);
     v_store(s0, velocity);
     return w + v_fma(v_set1(-s->rate), g, velocity * s->first);
@@ -203,13 +197,11 @@ static void set_root_rate(double rate, double epsilon, double share, fm_scalars 
 }
 
 static void rmsprop_prepare(const double hyper[4], double rate, double powers[2], fm_scalars *s) {
-    (void)powers;
     set_root_rate(rate, hyper[1], 1 - hyper[0], s);
     s->second = (real)hyper[0];
 }
 
 FM_INLINE v rmsprop_update(v w, v g, real *s0, real *s1, const fm_scalars *s) {
-    (void)s1;
     const v squares = v_fma(v_set1(s->second), v_load(s0), g * g);
     v_store(s0, squares);
     return v_fma(v_set1(-s->rate), g / (v_sqrt(squares) + s->epsilon), w);
@@ -243,7 +235,6 @@ static void adam_hat_prepare(const double hyper[4], double rate, double powers[2
 
 /* Chen et al. 2023. A positive factor changes no sign: beta_1 m + (1 - beta_1) g is divided by 1 - beta_1. */
 static void lion_prepare(const double hyper[4], double rate, double powers[2], fm_scalars *s) {
-    (void)powers;
     s->rate = (real)rate;
     s->epsilon = 0;
     s->first = (real)(hyper[0] * (1 - hyper[1]) / (1 - hyper[0]));
@@ -252,7 +243,6 @@ static void lion_prepare(const double hyper[4], double rate, double powers[2], f
 
 /* 0 times infinity is NaN, which is detected later; the sign alone would hide a divergence. */
 FM_INLINE v lion_update(v w, v g, real *s0, real *s1, const fm_scalars *s) {
-    (void)s1;
     const v sum = v_load(s0);
     const v direction = v_fma(v_set1(s->first), sum, g);
     v_store(s0, v_fma(v_set1(s->second), sum, g));

@@ -14,7 +14,7 @@ from libc.string cimport memcpy
 from fastmlp._engine.jobs cimport (
     CALL_ROWS as _CALL_ROWS, MAX_THREADS as _MAX_THREADS, EpochJob, ManyJob, Run, Watch, objective_of,
     run_epoch, run_many_epochs, settle)
-from layout cimport place_transposed
+from layout cimport place_copy
 from network cimport *
 from rounding cimport ceil_div, round_up
 
@@ -164,7 +164,6 @@ cdef int take_rounded(fm_buffers* c, const fm_kernels* k, const fm_network* net,
             c.columns[l] = memory.take(op.tensors[WEIGHTS].rows * rows, 2)
             c.pairs[l] = memory.take(op.panels * k.nr * rows, 2)
     c.rounded = memory.take(round_up(widest, k.chunk) * rows, 2)
-    return 0
 
 
 cdef Inputs inputs_of(const fm_network* net, x, int64_t rows) except *:
@@ -222,7 +221,6 @@ cdef int take_entries(Buffers buffers, const fm_network* net, int64_t rows, int 
         c.n_columns, c.n_words = net.operators[0].n_in, net.operators[0].n_in // 64 + PANEL_WORDS
         c.heads = <int32_t*>memory.take(n_threads * c.n_columns, sizeof(int32_t))
         c.marks = <uint64_t*>memory.take(n_threads * c.n_words, sizeof(uint64_t))
-    return 0
 
 
 cdef class Buffers:
@@ -232,7 +230,6 @@ cdef class Buffers:
         """Take the memory for the weights of outputs, if the data have them."""
         if data.output_weights != NULL and self.c.output_weights == NULL:
             self.c.output_weights = self.memory.take(self.c.panel_step // k.nr * self.c.target_stride)
-        return 0
 
     @staticmethod
     cdef Buffers make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads,
@@ -328,7 +325,8 @@ cdef class Derivatives:
                 op.kind = SKIP  # its gradient is that of the operator before
             weights = &op.tensors[WEIGHTS]
             if n_tangents > 0 and weights.gradient == TILES and weights.copies[TRANSPOSED].offset < 0:
-                place_transposed(k, weights, copy_sizes)
+                place_copy(weights, TRANSPOSED, round_up(weights.n_rows, k.nr),
+                           weights.copies[TRANSPOSED].rows, copy_sizes)
         inputs = Inputs(net.operators[0].n_in, -1)
         size = rows if n_tangents == 0 else (1 + n_tangents) * round_up(rows, k.row_multiple)
         self.points = self.tangents = Buffers.make(k, &self.linear, size, n_threads, True, inputs)
@@ -452,7 +450,7 @@ cdef class Crew:
 # ---------------------------------------------------------------- passes
 
 
-cdef long main_thread = threading.main_thread().ident  # which handles signals
+cdef unsigned long main_thread = threading.main_thread().ident  # which handles signals
 
 
 def _start_anew():
@@ -491,7 +489,6 @@ cdef int call_team(fm_job job, void* context, team, Signals signals) except -1:
             fm_crew_call(crew.c, job, context)
     if signals.error is not None:
         raise signals.error
-    return 0
 
 
 cdef int poll(void* context) noexcept nogil:

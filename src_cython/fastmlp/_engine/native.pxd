@@ -18,17 +18,6 @@ cdef class Engine(Parameters):
     # free objects, which calls take and return
     cdef list call_buffers, sparse_buffers, call_contexts, call_derivatives, call_jacobians
 
-    cdef object set_groups(self, Pass epoch, groups, degree)
-    cdef tuple set_dropout(self, fm_task* task, dropouts)
-    cdef ThreadContext context_for(self, const fm_network* net, ThreadContext last, int64_t batch,
-                                   int n_threads, tuple drops, bint stores, data)
-    cdef int use_operators(self, fm_network* net, ThreadContext context) except -1
     cdef Pass begin(self, data, plan, int n_threads)
-    cdef int share(self, Pass epoch, share) except -1
     cdef int end(self, Pass epoch, plan, bint is_good) except -1
-    cdef Buffers borrow_buffers(self, x)
-    cdef void return_buffers(self, Buffers buffers)
     cdef bint predict_row_into(self, const char* row, char* out) except -1
-    cdef object formulas(self)
-    cdef int divide_derivatives(self, fm_derivatives arguments, x, team) except -1
-    cdef void divide_rows(self, RowsJob* job, x, team) except *

@@ -102,7 +102,6 @@ cdef int repeat(Pass member, order, seeds, cnp.ndarray losses) except -1:
         run.seeds = <const uint64_t*>cnp.PyArray_DATA(seeds)
         run.order, run.n_order = <int64_t*>cnp.PyArray_DATA(order), len(order)
     member.references = member.references, order, seeds, losses
-    return 0
 
 
 cdef list keep(Engine engine, Pass member):
@@ -117,7 +116,7 @@ cdef list keep(Engine engine, Pass member):
 cdef object hold_out(Engine engine, Pass member, data, cnp.ndarray sums, bint linked):
     """Evaluate held-out rows after each epoch; return the array that receives the predictions."""
     cdef Run* run = &member.run
-    cdef Buffers buffers = engine.borrow_buffers(data.x)
+    cdef Buffers buffers = borrow_buffers(engine, data.x)
     cdef cnp.ndarray out
     columns = engine.operators[engine.net.n_operators - 1].n_out
     out = np.empty((len(sums), data.rows, columns), engine.spec.dtype)
@@ -133,6 +132,158 @@ cdef object hold_out(Engine engine, Pass member, data, cnp.ndarray sums, bint li
     run.block_losses = <double*>cnp.PyArray_DATA(sums)
     member.held_buffers, member.references = buffers, (member.references, data, sums, out)
     return out
+
+
+cdef int share_epoch(Engine self, Pass epoch, share) except -1:
+    """Make an epoch one process's part of a shared epoch; it reports the losses of its own rows."""
+    cdef fm_task* task = &epoch.task
+    cdef void* gradients = epoch.context.buffers.c.gradients
+    cdef cnp.npy_intp size = self.n_parameters + NOTES
+    memset(gradients, 0, size * self.kernels.element_size)  # frozen layers store none
+    task.stores, task.row = True, share.row
+    task.totals = <double*>start_of(share.totals)
+    if not share.is_first:
+        task.l1 = task.l2 = 0
+    epoch.add_up = share.add_up
+    epoch.summed = cnp.PyArray_SimpleNewFromData(1, &size, self.typenum, gradients)
+    cnp.set_array_base(epoch.summed, epoch.context)
+
+
+cdef object set_groups(Engine self, Pass epoch, groups, degree):
+    """Set the factors of each tensor; return their table, which must outlive the epoch."""
+    cdef fm_task* task = &epoch.task
+    if groups is not self.groups or degree != self.degree:
+        self.table = groups_table(groups, self.tensors, degree)
+        self.groups, self.degree = groups, degree
+    table = self.table
+    task.groups = <const fm_group*>cnp.PyArray_DATA(table.factors)
+    task.n_groups = len(table.factors)
+    task.group_of = <const int32_t*>cnp.PyArray_DATA(table.group_of)
+    while epoch.net.operators[task.first_trained].hidden < table.first_trained:
+        task.first_trained += 1
+    return table
+
+
+cdef tuple set_dropout(Engine self, fm_task* task, dropouts):
+    """Set the dropout, (batches, hidden layers) or the network's; return which layers have any."""
+    if dropouts is None:
+        task.dropout, task.dropout_step = self.dropout, 0
+        return self.drops
+    task.dropout, task.dropout_step = <double*>start_of(dropouts), dropouts.shape[1]
+    return tuple(dropouts.any(axis=0).tolist())
+
+
+cdef ThreadContext context_for(Engine self, fm_network* net, ThreadContext last, fm_task* task, int n_threads,
+                               tuple drops, bint stores, data):
+    """Return the last context if it fits, else a new one; with memory for gradients that are stored.
+
+    With derivatives, the network gets the operators whose layers all have transposed weights.
+    """
+    cdef int64_t n_tangents = 0 if data.jacobians is None else net.operators[net.n_operators - 1].n_out
+    cdef int64_t rows = min(task.batch, max(1, BLOCK_ROWS // (1 + n_tangents)))
+    cdef Inputs inputs = inputs_of(net, data.x, rows)
+    cdef ThreadContext context = last
+    cdef fm_buffers* buffers
+    if (last is None or last.buffers.c.rows != rows or last.c.n_threads != n_threads
+            or last.buffers.c.target_stride != target_stride(self.kernels, net)
+            or (last.derivatives is None) != (n_tangents == 0)
+            or not fits(last.buffers, inputs) or last.drops != drops):
+        context = ThreadContext.make(self.kernels, net, rows, n_threads, drops, inputs, n_tangents,
+                                     self.copy_sizes)
+        self.take_copies(context.memory, context.copies, context.copy_sizes)
+    buffers = &context.buffers.c
+    if (stores or task.batch > rows) and buffers.gradients == NULL:
+        buffers.gradients = context.memory.take(self.n_parameters + NOTES)
+    if task.batch > rows and buffers.sums == NULL:
+        buffers.sums = <double*>context.memory.take(self.n_parameters, sizeof(double))
+    context.buffers.take_output_weights(self.kernels, &task.data)
+    if context.derivatives is not None:
+        net.operators = context.derivatives.linear.operators
+        context.derivatives.c.net, context.derivatives.c.linear = &self.net, net
+    return context
+
+
+cdef Buffers borrow_buffers(Engine self, x):
+    """Return buffers for blocks of these rows."""
+    cdef Inputs inputs = inputs_of(&self.net, x, CALL_ROWS)
+    cdef Buffers buffers
+    try:
+        buffers = (self.call_buffers if inputs.most_entries < 0 else self.sparse_buffers).pop()
+        if fits(buffers, inputs):
+            return buffers
+    except IndexError:
+        pass
+    return Buffers.make(self.kernels, &self.net, CALL_ROWS, 1, False, inputs)
+
+
+cdef void return_buffers(Engine self, Buffers buffers):
+    (self.call_buffers if buffers.inputs.most_entries < 0 else self.sparse_buffers).append(buffers)
+
+
+cdef object formulas_of(Engine self):
+    """Return the network in NumPy if it has custom activations, of which kernels know no curvature."""
+    cdef int32_t l
+    for l in range(self.net.n_operators):
+        if self.operators[l].function != NULL:
+            from fastmlp._engine.numpy import numpy_engine
+
+            engine = numpy_engine.Engine(self.spec)
+            engine.set_parameters(*self.parameters())
+            return engine
+    return None
+
+
+cdef int divide_derivatives(Engine self, fm_derivatives arguments, x, team) except -1:
+    """Compute derivatives at the rows of x with the team; each thread has its own memory."""
+    cdef fm_data data
+    cdef DerivativesJob job
+    cdef fm_counter counter
+    cdef Signals signals = Signals()
+    cdef Derivatives memory
+    cdef const fm_derivatives* all_memory[MAX_THREADS]
+    describe(&data, Data(x, None))
+    borrowed = []
+    for i in range(team.size if team is not None else 1):
+        try:
+            memory = self.call_derivatives.pop()
+        except IndexError:
+            memory = Derivatives.make(self.kernels, &self.net, CALL_ROWS)
+        borrowed.append(memory)
+        memory.c.x, memory.c.directions = &data, arguments.directions
+        memory.c.p, memory.c.q, memory.c.out = arguments.p, arguments.q, arguments.out
+        memory.c.values, memory.c.jacobian = arguments.values, arguments.jacobian
+        memory.c.hessian = arguments.hessian
+        all_memory[i] = &memory.c
+    fm_counter_reset(&counter)
+    job.kernels, job.memory, job.n, job.counter = self.kernels, all_memory, data.n, &counter
+    signals.watch(&job.watch)
+    call_team(run_derivatives, &job, team, signals)
+    self.call_derivatives += borrowed
+
+
+cdef void divide_rows(Engine self, RowsJob* job, x, team) except *:
+    """Run a job on all rows of x with the team; each thread has its own buffers."""
+    cdef Buffers buffers
+    cdef Signals signals = Signals()
+    cdef fm_counter counter
+    cdef const fm_buffers* all_buffers[MAX_THREADS]
+    fm_counter_reset(&counter)
+    team = self.helpers(team, job.block_losses != NULL)
+    job.kernels = self.kernels
+    job.n_threads = team.size if team is not None else 1
+    job.blocks = max(1, min(MOST_BLOCKS, job.data.n // (CALL_ROWS * 8 * job.n_threads)))
+    job.counter = &counter
+    signals.watch(&job.watch)
+    job.buffers = all_buffers
+    borrowed = []
+    for i in range(job.n_threads):
+        buffers = borrow_buffers(self, x)
+        buffers.take_output_weights(self.kernels, job.data)
+        borrowed.append(buffers)
+        all_buffers[i] = &buffers.c
+    call_team(run_rows, job, team, signals)
+    for buffers in borrowed:
+        return_buffers(self, buffers)
 
 
 cdef class Engine(Parameters):
@@ -188,11 +339,9 @@ cdef class Engine(Parameters):
             task.data.n -= task.data.n % <int64_t>plan.batch_size
         task.batch = plan.batch_size
         totals = set_totals(task, data)
-        drops = self.set_dropout(task, plan.dropouts)
+        drops = set_dropout(self, task, plan.dropouts)
         stores = plan.clip_norm > 0 or plan.l1 > 0 or plan.share is not None
-        context = self.context_for(net, self.context, task.batch, n_threads, drops, stores, data)
-        self.use_operators(net, context)
-        context.buffers.take_output_weights(self.kernels, &task.data)
+        context = context_for(self, net, self.context, task, n_threads, drops, stores, data)
         self.context = None  # until the epoch has ended
         if context.working == NULL:
             context.working = context.memory.take(self.n_parameters)
@@ -211,7 +360,7 @@ cdef class Engine(Parameters):
         task.rates = <double*>start_of(plan.learning_rates)
         if self.bounds is not None:
             task.lower, task.upper = start_of(self.bounds[0]), start_of(self.bounds[1])
-        table = self.set_groups(epoch, plan.groups, plan.optimizer.degree)
+        table = set_groups(self, epoch, plan.groups, plan.optimizer.degree)
         task.l1, task.clip_norm = plan.l1, plan.clip_norm
         task.l2, task.l2_per_batch = plan.l2, plan.l2_per_batch
         task.seed, task.step = plan.seed, plan.step
@@ -222,7 +371,7 @@ cdef class Engine(Parameters):
         if plan.sums is not None:
             epoch.report.loss_sum, epoch.report.weight_sum = plan.sums
         if plan.share is not None:
-            self.share(epoch, plan.share)
+            share_epoch(self, epoch, plan.share)
         return epoch
 
     @staticmethod
@@ -254,24 +403,9 @@ cdef class Engine(Parameters):
         for k, engine in enumerate(engines):
             engine.end(passes[k], plans[k], is_good)
             if held is not None:
-                engine.return_buffers((<Pass>passes[k]).held_buffers)
+                return_buffers(engine, (<Pass>passes[k]).held_buffers)
                 held_losses[k] = [mean_loss(part, held[k]) for part in sums[k]]
         return Epochs(losses.T, held_losses.T, predictions, list(zip(*arenas)))
-
-    cdef int share(self, Pass epoch, share) except -1:
-        """Make an epoch one process's part of a shared epoch; it reports the losses of its own rows."""
-        cdef fm_task* task = &epoch.task
-        cdef void* gradients = epoch.context.buffers.c.gradients
-        cdef cnp.npy_intp size = self.n_parameters + NOTES
-        memset(gradients, 0, size * self.kernels.element_size)  # frozen layers store none
-        task.stores, task.row = True, share.row
-        task.totals = <double*>start_of(share.totals)
-        if not share.is_first:
-            task.l1 = task.l2 = 0
-        epoch.add_up = share.add_up
-        epoch.summed = cnp.PyArray_SimpleNewFromData(1, &size, self.typenum, gradients)
-        cnp.set_array_base(epoch.summed, epoch.context)
-        return 0
 
     cdef int end(self, Pass epoch, plan, bint is_good) except -1:
         """Publish the parameters after one or several epochs, or discard them."""
@@ -284,58 +418,6 @@ cdef class Engine(Parameters):
             steps.taken += ceil_div(epoch.task.data.n, epoch.task.batch) * max(1, epoch.run.epochs)
             steps.is_whole = True
         self.context = epoch.context
-        return 0
-
-    cdef object set_groups(self, Pass epoch, groups, degree):
-        """Set the factors of each tensor; return their table, which must outlive the epoch."""
-        cdef fm_task* task = &epoch.task
-        if groups is not self.groups or degree != self.degree:
-            self.table = groups_table(groups, self.tensors, degree)
-            self.groups, self.degree = groups, degree
-        table = self.table
-        task.groups = <const fm_group*>cnp.PyArray_DATA(table.factors)
-        task.n_groups = len(table.factors)
-        task.group_of = <const int32_t*>cnp.PyArray_DATA(table.group_of)
-        while epoch.net.operators[task.first_trained].hidden < table.first_trained:
-            task.first_trained += 1
-        return table
-
-    cdef tuple set_dropout(self, fm_task* task, dropouts):
-        """Set the dropout, (batches, hidden layers) or the network's; return which layers have any."""
-        if dropouts is None:
-            task.dropout, task.dropout_step = self.dropout, 0
-            return self.drops
-        task.dropout, task.dropout_step = <double*>start_of(dropouts), dropouts.shape[1]
-        return tuple(dropouts.any(axis=0).tolist())
-
-    cdef ThreadContext context_for(self, const fm_network* net, ThreadContext last, int64_t batch,
-                                   int n_threads, tuple drops, bint stores, data):
-        """Return the last context if it fits, else a new one; with memory for gradients that are stored."""
-        cdef int64_t n_tangents = 0 if data.jacobians is None else net.operators[net.n_operators - 1].n_out
-        cdef int64_t rows = min(batch, max(1, BLOCK_ROWS // (1 + n_tangents)))
-        cdef Inputs inputs = inputs_of(net, data.x, rows)
-        cdef ThreadContext context = last
-        cdef fm_buffers* buffers
-        if (last is None or last.buffers.c.rows != rows or last.c.n_threads != n_threads
-                or last.buffers.c.target_stride != target_stride(self.kernels, net)
-                or (last.derivatives is None) != (n_tangents == 0)
-                or not fits(last.buffers, inputs) or last.drops != drops):
-            context = ThreadContext.make(self.kernels, net, rows, n_threads, drops, inputs, n_tangents,
-                                         self.copy_sizes)
-            self.take_copies(context.memory, context.copies, context.copy_sizes)
-        buffers = &context.buffers.c
-        if (stores or batch > rows) and buffers.gradients == NULL:
-            buffers.gradients = context.memory.take(self.n_parameters + NOTES)
-        if batch > rows and buffers.sums == NULL:
-            buffers.sums = <double*>context.memory.take(self.n_parameters, sizeof(double))
-        return context
-
-    cdef int use_operators(self, fm_network* net, ThreadContext context) except -1:
-        """Use the operators whose layers all have transposed weights, if the context needs them."""
-        if context.derivatives is not None:
-            net.operators = context.derivatives.linear.operators
-            context.derivatives.c.net, context.derivatives.c.linear = &self.net, net
-        return 0
 
     def gradients(self, data, double l2=0.0, team=None, double l1=0.0):
         """Return (objective, [dW], [db], ...) of all rows as one batch."""
@@ -350,12 +432,10 @@ cdef class Engine(Parameters):
         task.optimizer = -1
         task.l1, task.l2 = l1, l2
         team = self.helpers(team, True)
-        table = self.set_groups(batch, PLAIN, 0)
+        table = set_groups(self, batch, PLAIN, 0)
         context = self.call_contexts.pop() if self.call_contexts else None
         n_threads = team.size if team is not None else 1
-        context = self.context_for(&batch.net, context, task.batch, n_threads, (), True, data)
-        self.use_operators(&batch.net, context)
-        context.buffers.take_output_weights(self.kernels, &task.data)
+        context = context_for(self, &batch.net, context, task, n_threads, (), True, data)
         batch.net.copies = context.copies
         self.kernels.renew_copies(&batch.net)
         PyErr_CheckSignals()
@@ -371,21 +451,6 @@ cdef class Engine(Parameters):
         shuffle(order, seed, self.level)
 
     # ------------------------------------------------------------ predictions
-
-    cdef Buffers borrow_buffers(self, x):
-        """Return buffers for blocks of these rows."""
-        cdef Inputs inputs = inputs_of(&self.net, x, CALL_ROWS)
-        cdef Buffers buffers
-        try:
-            buffers = (self.call_buffers if inputs.most_entries < 0 else self.sparse_buffers).pop()
-            if fits(buffers, inputs):
-                return buffers
-        except IndexError:
-            pass
-        return Buffers.make(self.kernels, &self.net, CALL_ROWS, 1, False, inputs)
-
-    cdef void return_buffers(self, Buffers buffers):
-        (self.call_buffers if buffers.inputs.most_entries < 0 else self.sparse_buffers).append(buffers)
 
     def predict(self, x, team=None, bint linked=True):
         """Return the predictions (n, C); if not linked, the outputs before the link."""
@@ -404,7 +469,7 @@ cdef class Engine(Parameters):
             self.drop_link(&net)
         job.net, job.data = &net, &data
         job.predictions, job.block_losses = <char*>cnp.PyArray_DATA(out), NULL
-        self.divide_rows(&job, x, team)
+        divide_rows(self, &job, x, team)
         del keep
 
     def predict_row(self, x):
@@ -480,7 +545,7 @@ cdef class Engine(Parameters):
         """Return s (n, C) or a gradient by x (n, I), of a frozen engine."""
         cdef fm_derivatives arguments
         cdef fm_data directions
-        formulas = self.formulas()
+        formulas = formulas_of(self)
         if formulas is not None:
             with np.errstate(all="ignore"):
                 return formulas.differentiate(x, v, p, q)
@@ -492,13 +557,13 @@ cdef class Engine(Parameters):
             describe(&directions, Data(v, None))
             arguments.directions = &directions
         arguments.p, arguments.q, arguments.out = start_of(p), start_of(q), start_of(out)
-        self.divide_derivatives(arguments, x, team)
+        divide_derivatives(self, arguments, x, team)
         return out
 
     def derivatives(self, x, team=None):
         """Return outputs (n, C) before the link, jacobians and hessians, of a frozen engine."""
         cdef fm_derivatives arguments
-        formulas = self.formulas()
+        formulas = formulas_of(self)
         if formulas is not None:
             with np.errstate(all="ignore"):
                 return formulas.derivatives(x)
@@ -507,48 +572,8 @@ cdef class Engine(Parameters):
         memset(&arguments, 0, sizeof(arguments))
         arguments.values, arguments.jacobian = start_of(results[0]), start_of(results[1])
         arguments.hessian = start_of(results[2])
-        self.divide_derivatives(arguments, x, team)
+        divide_derivatives(self, arguments, x, team)
         return results
-
-    cdef object formulas(self):
-        """Return the network in NumPy if it has custom activations, of which kernels know no curvature."""
-        cdef int32_t l
-        for l in range(self.net.n_operators):
-            if self.operators[l].function != NULL:
-                from fastmlp._engine.numpy import numpy_engine
-
-                engine = numpy_engine.Engine(self.spec)
-                engine.set_parameters(*self.parameters())
-                return engine
-        return None
-
-    cdef int divide_derivatives(self, fm_derivatives arguments, x, team) except -1:
-        """Compute derivatives at the rows of x with the team; each thread has its own memory."""
-        cdef fm_data data
-        cdef DerivativesJob job
-        cdef fm_counter counter
-        cdef Signals signals = Signals()
-        cdef Derivatives memory
-        cdef const fm_derivatives* all_memory[MAX_THREADS]
-        describe(&data, Data(x, None))
-        borrowed = []
-        for i in range(team.size if team is not None else 1):
-            try:
-                memory = self.call_derivatives.pop()
-            except IndexError:
-                memory = Derivatives.make(self.kernels, &self.net, CALL_ROWS)
-            borrowed.append(memory)
-            memory.c.x, memory.c.directions = &data, arguments.directions
-            memory.c.p, memory.c.q, memory.c.out = arguments.p, arguments.q, arguments.out
-            memory.c.values, memory.c.jacobian = arguments.values, arguments.jacobian
-            memory.c.hessian = arguments.hessian
-            all_memory[i] = &memory.c
-        fm_counter_reset(&counter)
-        job.kernels, job.memory, job.n, job.counter = self.kernels, all_memory, data.n, &counter
-        signals.watch(&job.watch)
-        call_team(run_derivatives, &job, team, signals)
-        self.call_derivatives += borrowed
-        return 0
 
     def evaluate(self, data, team=None):
         """Return the weighted mean loss, without penalty and dropout."""
@@ -563,33 +588,9 @@ cdef class Engine(Parameters):
         cdef cnp.ndarray sums = np.zeros(max(1, ceil_div(c.n, CALL_ROWS)))
         job.net, job.data = &net, &c
         job.block_losses = <double*>cnp.PyArray_DATA(sums)
-        self.divide_rows(&job, data.x, team)
+        divide_rows(self, &job, data.x, team)
         del keep
         return mean_loss(sums, data)
-
-    cdef void divide_rows(self, RowsJob* job, x, team) except *:
-        """Run a job on all rows of x with the team; each thread has its own buffers."""
-        cdef Buffers buffers
-        cdef Signals signals = Signals()
-        cdef fm_counter counter
-        cdef const fm_buffers* all_buffers[MAX_THREADS]
-        fm_counter_reset(&counter)
-        team = self.helpers(team, job.block_losses != NULL)
-        job.kernels = self.kernels
-        job.n_threads = team.size if team is not None else 1
-        job.blocks = max(1, min(MOST_BLOCKS, job.data.n // (CALL_ROWS * 8 * job.n_threads)))
-        job.counter = &counter
-        signals.watch(&job.watch)
-        job.buffers = all_buffers
-        borrowed = []
-        for i in range(job.n_threads):
-            buffers = self.borrow_buffers(x)
-            buffers.take_output_weights(self.kernels, job.data)
-            borrowed.append(buffers)
-            all_buffers[i] = &buffers.c
-        call_team(run_rows, job, team, signals)
-        for buffers in borrowed:
-            self.return_buffers(buffers)
 
 
 def predict_each(engines, cnp.ndarray rows not None):

@@ -5,9 +5,6 @@ from fastmlp._engine.kernels cimport Memory
 from network cimport *
 
 
-cdef class Parameters
-
-
 cdef class Steps:
     cdef int32_t optimizer, n_slots  # the optimizer's row, and the number of its state arrays, the slots
     cdef double hyper[4]
@@ -17,13 +14,6 @@ cdef class Steps:
     cdef double powers[2]
     cdef int64_t taken  # number of steps in complete epochs
     cdef bint is_whole  # whether the last epoch was completed
-
-    @staticmethod
-    cdef Steps make(Parameters network, str row, hyper)
-
-    @staticmethod
-    cdef Steps of(Parameters network, state)
-    cdef object remembered(self, Parameters network)
 
 
 cdef class Parameters:
@@ -49,11 +39,9 @@ cdef class Parameters:
     cdef Steps steps
     cdef tuple bounds  # arenas: lower and upper bounds of the parameters in training; None: there are none
 
-    cdef fm_function* function_of(self, function, bint* takes_lock) except NULL
     cdef int choose_loss(self, fm_network* net, bint has_labels, bint is_gradient=*) except -1
     cdef int drop_link(self, fm_network* net) except -1
     cdef object helpers(self, team, bint with_loss)
-    cdef int lay_out_row(self) except -1
     cdef object empty_arena(self)
     cdef object read(self, fm_network* net)
     cdef object publish(self, parameters)

@@ -46,40 +46,6 @@ cdef extern from *:
 cdef class Steps:
     """The state of an optimizer."""
 
-    @staticmethod
-    cdef Steps make(Parameters network, str row, hyper):
-        """The state before the first step: all 0."""
-        cdef Steps self = Steps.__new__(Steps)
-        self.optimizer = network.optimizers.index(row)
-        self.n_slots = len(SLOTS[row])
-        self.memory, self.size = Memory(network.kernels.element_size), network.n_parameters
-        for i in range(self.n_slots):
-            self.slots[i] = self.memory.take(network.n_parameters)
-        for i in range(4):
-            self.hyper[i] = hyper[i]
-        self.powers[0] = self.powers[1] = 1
-        self.is_whole = True
-        return self
-
-    cdef object remembered(self, Parameters network):
-        """The state as plain arrays."""
-        row = network.optimizers[self.optimizer]
-        hyper = tuple(self.hyper[i] for i in range(4))
-        slots = [network.unpack(self.slots[i]) for i in range(self.n_slots)]
-        powers = self.powers[0], self.powers[1]
-        sums = optimizer_state.sums(row, hyper)
-        return optimizer_state.OptimizerState(row, hyper, self.taken, slots, sums, powers)
-
-    @staticmethod
-    cdef Steps of(Parameters network, state):
-        """A state from plain arrays."""
-        cdef Steps self = Steps.make(network, state.row, state.hyper)
-        self.taken = state.step
-        self.powers[0], self.powers[1] = state.powers or [beta**state.step for beta in state.hyper[:2]]
-        for i, kinds in enumerate(optimizer_state.in_units(state, optimizer_state.sums).slots):
-            network.pack(kinds, self.slots[i])
-        return self
-
     def __deepcopy__(self, memo):
         """A copy with memory of its own."""
         cdef Steps other = Steps.__new__(Steps)
@@ -91,6 +57,79 @@ cdef class Steps:
             other.slots[i] = other.memory.take(self.size)
             memcpy(other.slots[i], self.slots[i], self.size * self.memory.itemsize)
         return other
+
+cdef Steps first_steps(Parameters network, str row, hyper):
+    """Return the state before the first step: all 0."""
+    cdef Steps steps = Steps.__new__(Steps)
+    steps.optimizer = network.optimizers.index(row)
+    steps.n_slots = len(SLOTS[row])
+    steps.memory, steps.size = Memory(network.kernels.element_size), network.n_parameters
+    for i in range(steps.n_slots):
+        steps.slots[i] = steps.memory.take(network.n_parameters)
+    for i in range(4):
+        steps.hyper[i] = hyper[i]
+    steps.powers[0] = steps.powers[1] = 1
+    steps.is_whole = True
+    return steps
+
+
+cdef Steps steps_of(Parameters network, state):
+    """Return the state of an optimizer from plain arrays."""
+    cdef Steps steps = first_steps(network, state.row, state.hyper)
+    steps.taken = state.step
+    steps.powers[0], steps.powers[1] = state.powers or [beta**state.step for beta in state.hyper[:2]]
+    for i, kinds in enumerate(optimizer_state.in_units(state, optimizer_state.sums).slots):
+        network.pack(kinds, steps.slots[i])
+    return steps
+
+
+cdef object as_arrays(Steps steps, Parameters network):
+    """Return the state of an optimizer as plain arrays."""
+    row = network.optimizers[steps.optimizer]
+    hyper = tuple(steps.hyper[i] for i in range(4))
+    slots = [network.unpack(steps.slots[i]) for i in range(steps.n_slots)]
+    powers = steps.powers[0], steps.powers[1]
+    sums = optimizer_state.sums(row, hyper)
+    return optimizer_state.OptimizerState(row, hyper, steps.taken, slots, sums, powers)
+
+
+cdef fm_function* function_of(Parameters self, function, bint* takes_lock) except NULL:
+    """Describe a custom function, which the spec keeps alive, for the kernels."""
+    cdef fm_function* c = <fm_function*>self.memory.take(1, sizeof(fm_function))
+    if describe_function(c, function, self.spec.dtype):
+        takes_lock[0] = True
+    return c
+
+
+cdef int lay_out_row(Parameters self) except -1:
+    """Assign the outputs of each operator a place in the scratch memory of a single row.
+
+    A place is reused when the operators that read it have run. All have the same size.
+    """
+    cdef fm_network* net = &self.net
+    cdef fm_operator* op
+    cdef int32_t l
+    width, readers = self.operators[0].n_in, {}
+    net.row_at = -1
+    for l in range(net.n_operators):
+        op = &self.operators[l]
+        width = max(width, op.n_out)
+        readers[l - 1] = readers[op.source] = l
+        if op.source < 0 and (op.n_out == 1 or op.kind == SCALE):
+            net.row_at = 0  # this operator reads whole vectors
+    width = round_up(round_up(width, self.kernels.nr) + 64, 64)
+    place = {-1: 0} if net.row_at == 0 else {}
+    used = len(place)
+    for l in range(net.n_operators):
+        taken = {at for earlier, at in place.items() if readers[earlier] >= l}
+        place[l] = min(set(range(len(taken) + 1)) - taken)
+        used = max(used, place[l] + 1)
+        self.operators[l].row_at = place[l] * width
+    net.function_at = used * width
+    if any(self.operators[l].function != NULL for l in range(net.n_operators)):
+        used += 1
+    net.few_at = used * width  # columns of 32 bits, and values, of a quarter of the inputs
+    net.row_size = net.few_at + round_up(self.operators[0].n_in // 2 + 64, 64)
 
 
 cdef class Parameters:
@@ -127,7 +166,7 @@ cdef class Parameters:
             is_named = isinstance(operator.activation, str)
             op.activation = activations.index(operator.activation if is_named else "identity")
             if not is_named:
-                op.function = self.function_of(operator.activation, &self.takes_lock)
+                op.function = function_of(self, operator.activation, &self.takes_lock)
             op.ends = operator.ends
             op.inner = activations.index(operator.inner)
             op.source = l - 1
@@ -155,17 +194,10 @@ cdef class Parameters:
             levels[l] = quantile
         self.net.loss_levels = levels
         if spec.loss.is_custom:
-            self.net.loss_function = self.function_of(spec.loss, &self.loss_takes_lock)
+            self.net.loss_function = function_of(self, spec.loss, &self.loss_takes_lock)
         self.net.operators = self.operators
-        self.lay_out_row()
+        lay_out_row(self)
         self.publish(self.empty_arena())
-
-    cdef fm_function* function_of(self, function, bint* takes_lock) except NULL:
-        """Describe a custom function, which the spec keeps alive, for the kernels."""
-        cdef fm_function* c = <fm_function*>self.memory.take(1, sizeof(fm_function))
-        if describe_function(c, function, self.spec.dtype):
-            takes_lock[0] = True
-        return c
 
     cdef int choose_loss(self, fm_network* net, bint has_labels, bint is_gradient=False) except -1:
         """Set the network's loss and link to rows of the table; some losses have another row for labels.
@@ -177,47 +209,14 @@ cdef class Parameters:
         if is_gradient:
             net.loss, net.loss_function = self.losses["linear"], NULL
             net.targets_width = self.operators[net.n_operators - 1].n_out
-        return 0
 
     cdef int drop_link(self, fm_network* net) except -1:
         """Make the predictions of a network its outputs before the link."""
         net.link = self.losses["squared_error"]
-        return 0
 
     cdef object helpers(self, team, bint with_loss):
         """Return the team, or None if there are Python functions, which only the caller may call."""
         return None if self.takes_lock or (with_loss and self.loss_takes_lock) else team
-
-    cdef int lay_out_row(self) except -1:
-        """Assign the outputs of each operator a place in the scratch memory of a single row.
-
-        A place is reused when the operators that read it have run. All have the same size.
-        """
-        cdef fm_network* net = &self.net
-        cdef fm_operator* op
-        cdef int32_t l
-        width, readers = self.operators[0].n_in, {}
-        net.row_at = -1
-        for l in range(net.n_operators):
-            op = &self.operators[l]
-            width = max(width, op.n_out)
-            readers[l - 1] = readers[op.source] = l
-            if op.source < 0 and (op.n_out == 1 or op.kind == SCALE):
-                net.row_at = 0  # this operator reads whole vectors
-        width = round_up(round_up(width, self.kernels.nr) + 64, 64)
-        place = {-1: 0} if net.row_at == 0 else {}
-        used = len(place)
-        for l in range(net.n_operators):
-            taken = {at for earlier, at in place.items() if readers[earlier] >= l}
-            place[l] = min(set(range(len(taken) + 1)) - taken)
-            used = max(used, place[l] + 1)
-            self.operators[l].row_at = place[l] * width
-        net.function_at = used * width
-        if any(self.operators[l].function != NULL for l in range(net.n_operators)):
-            used += 1
-        net.few_at = used * width  # columns of 32 bits, and values, of a quarter of the inputs
-        net.row_size = net.few_at + round_up(self.operators[0].n_in // 2 + 64, 64)
-        return 0
 
     cdef object empty_arena(self):
         return kernels.allocate(self.n_parameters * self.kernels.element_size)
@@ -248,13 +247,11 @@ cdef class Parameters:
         cdef int c
         for c in range(COPIES):
             copies[c] = memory.take(sizes[c], self.kernels.copy_element_size[c])
-        return 0
 
     cdef int keep_copies(self) except -1:
         """Compute copies of the current tensors, for networks that are not trained."""
         self.take_copies(self.memory, self.net.copies, self.copy_sizes)
         self.kernels.renew_copies(&self.net)
-        return 0
 
     cdef int narrow(self, str weight_type) except -1:
         """Store the current weights, which numbers of a narrow type can hold, in that type, too.
@@ -278,7 +275,6 @@ cdef class Parameters:
                 self.copy_sizes[kind] += tensor.panels * tensor.copies[kind].rows * self.kernels.nr
         self.keep_copies()
         self.net.narrow = kind
-        return 0
 
     cdef tuple unpack(self, const void* arena_start):
         """Return the tensors of an arena as plain arrays, a list for each kind."""
@@ -288,7 +284,7 @@ cdef class Parameters:
             kinds.append([np.empty(shape, self.spec.dtype) for shape in shapes])
             for array in kinds[len(kinds) - 1]:
                 if self.flat[i] != NULL:
-                    self.kernels.unpack(self.flat[i], arena_start, cnp.PyArray_DATA(array))
+                    self.kernels.copy_tensor(self.flat[i], False, cnp.PyArray_DATA(array), <void*>arena_start)
                 i += 1
         return tuple(kinds)
 
@@ -298,9 +294,8 @@ cdef class Parameters:
         for arrays in kinds:
             for array in arrays:
                 if self.flat[i] != NULL:
-                    self.kernels.pack(self.flat[i], cnp.PyArray_DATA(array), arena_start)
+                    self.kernels.copy_tensor(self.flat[i], True, cnp.PyArray_DATA(array), arena_start)
                 i += 1
-        return 0
 
     def parameters(self):
         """Return copies of (weights, biases) and the other kinds of Spec.tensors."""
@@ -353,7 +348,7 @@ cdef class Parameters:
 
     def start(self, optimizer):
         """Prepare an optimizer for the next epochs, with a state of 0; change nothing on error."""
-        self.steps = Steps.make(self, optimizer.native_row, optimizer.hyper)
+        self.steps = first_steps(self, optimizer.native_row, optimizer.hyper)
 
     def optimizer_state(self):
         """Return the optimizer's state, which later epochs change; None before the start."""
@@ -370,12 +365,12 @@ cdef class Parameters:
     def state(self, bint optimizer=True):
         """Return the parameters, and the optimizer's state if it can be continued, as named arrays."""
         has = optimizer and self.steps is not None and self.steps.is_whole
-        state = self.steps.remembered(self) if has else None
+        state = as_arrays(self.steps, self) if has else None
         return optimizer_state.to_arrays(self.spec, self.parameters(), state)
 
     def set_state(self, state):
         """Continue with a state of either engine; change nothing on error."""
         parameters, optimizer = optimizer_state.from_arrays(state, self.spec)
-        steps = None if optimizer is None else Steps.of(self, optimizer)
+        steps = None if optimizer is None else steps_of(self, optimizer)
         self.set_parameters(*parameters)
         self.steps = steps

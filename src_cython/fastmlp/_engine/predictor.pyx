@@ -239,7 +239,6 @@ cdef class Predictor:
                 status = predict_context(&self.context, x, n, out)
         if status:
             raise MemoryError("no memory for the buffers of one row")
-        return 0
 
     def _numbers(self, x):
         """Return x as an array of the model's dtype, or raise if its shape cannot be predicted."""
@@ -344,8 +343,7 @@ cdef class Predictor:
             If x is not as described.
         """
         x = self._numbers(x)
-        rows = self._aligned(x)
-        derivatives = self._frozen().jacobian(rows)
+        derivatives = self._frozen().jacobian(self._aligned(x))
         return derivatives.reshape(*x.shape[:x.ndim - 1], self.context.n_out, self.context.n_in)
 
     def derivatives(self, x):
@@ -383,8 +381,7 @@ cdef class Predictor:
         ((2,), (2, 3), (2, 3, 3))
         """
         x = self._numbers(x)
-        rows = self._aligned(x)
-        results = linked.derivatives(self._frozen(), rows)
+        results = linked.derivatives(self._frozen(), self._aligned(x))
         return tuple([a[0] for a in results]) if x.ndim == 1 else results
 
     def hessian(self, x):
@@ -427,7 +424,6 @@ cdef class Predictor:
             raise AttributeError(
                 f"this predictor has no address that C code could call: {names[0]} is a Python function, "
                 "which needs the interpreter's lock; give it as a fastmlp.CFunction")
-        return 0
 
     @property
     def function_address(self):

@@ -389,7 +389,6 @@ cdef class Encoder:
         if numbers != self.first.numbers or categories != self.first.categories:
             raise ValueError(f"there are {numbers} numbers and {categories} codes but "
                              f"{self.first.numbers} and {self.first.categories} are expected")
-        return 0
 
     cdef int check_codes(self, const int32_t* codes, Py_ssize_t n) except -1:
         cdef Py_ssize_t k, j, code
@@ -398,4 +397,3 @@ cdef class Encoder:
                 code = codes[k * self.first.categories + j]
                 if code >= self.first.values[j]:
                     raise ValueError(f"code {code} of category {j} is expected below {self.first.values[j]}")
-        return 0
