@@ -195,7 +195,7 @@ BAD_OPTIONS = [
     ("optimizer", [Sign(0.1), fastmlp.Optimizer()], TypeError, ["optimizer", "not a subclass"]),
     ("optimizer", ["Adam", "adamm", ""], ValueError, ["optimizer is '", "choose from sgd, rmsp"]),
     ("optimizer", ["Adam"], ValueError, ["no optimizer has that name: use 'adam', or choose"]),
-    ("optimizer", ["LBFGS"], ValueError, ["use fastmlp.LBFGS(), or choose from sgd"]),
+    ("optimizer", ["LBFGS", "BFGS"], ValueError, ["use 'lbfgs', or choose from sgd", ", lbfgs"]),
     ("callbacks", [1, fastmlp.EarlyStopping(), [1], [fastmlp.EarlyStopping]], TypeError,
      ["callbacks", "callable"]),
     ("validation_data", [X, (X,), (X, REAL, ONES, None, X), 3], TypeError, ["validation_data"]),
