@@ -137,13 +137,17 @@ def link_notebook(app: Sphinx, docname: str, source: list[str]) -> None:
         source[0] = f"{title}\n\n{link}\n{text}"
 
 
-def caption_pictures(app: Sphinx, tree: nodes.document) -> None:
-    """Show the description of a chapter's picture below it."""
-    if app.env.docname.startswith("course/"):
-        for image in list(tree.findall(nodes.image)):
-            picture = image.deepcopy()
-            picture["classes"].append("dark-light")  # transparent: it suits both themes
-            figure = nodes.figure("", picture, nodes.caption("", image["alt"]))
+def prepare_pictures(app: Sphinx, tree: nodes.document) -> None:
+    """Show the description of a chapter's picture below it; keep drawings as they are in the dark.
+
+    These are transparent, with grey letters. The theme gives all others a light ground.
+    """
+    for image in list(tree.findall(nodes.image)):
+        path = DOCS / image["uri"]
+        if path.suffix == ".svg" and re.search("#(777777|888888)", path.read_text("utf-8")):
+            image["classes"].append("dark-light")
+        if app.env.docname.startswith("course/"):
+            figure = nodes.figure("", image.deepcopy(), nodes.caption("", image["alt"]))
             tree.set_id(figure)
             image.parent.replace_self(figure)
 
@@ -195,7 +199,7 @@ def setup(app: Sphinx) -> None:
     app.connect("source-read", link_names)
     app.connect("source-read", add_words)
     app.connect("source-read", link_notebook)
-    app.connect("doctree-read", caption_pictures)
+    app.connect("doctree-read", prepare_pictures)
     app.connect("autodoc-skip-member", leave_out)
     app.connect("autodoc-process-docstring", escape, priority=900)  # after numpydoc
     app.add_html_math_renderer("mathml", (formula, None), (formula, None))
