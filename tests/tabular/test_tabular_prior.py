@@ -56,11 +56,12 @@ def test_a_report_says_which_rows_its_scores_weight(tiny):
     )
     weighted = "log loss (weighted by class_weight)"
     assert {name: metric for name, (metric, _) in found.items()} == {
-        **{"out of fold": weighted, "temperature": weighted, "validation": "log loss (unweighted)"}
+        **dict.fromkeys(("out of fold", "baseline", "temperature"), weighted),
+        "validation": "log loss (unweighted)",
     }
     found = scores_of(classifier(**TRUE).fit(X, RARE, **rows).report())
     assert {metric for metric, _ in found.values()} == {"log loss"}
-    assert len(found) == 3
+    assert len(found) == 4
     text = str(regressor().fit(X, X[:, 0], WEIGHTS, X_val=X, y_val=X[:, 0]).report())
     assert "out of fold  root mean squared error (weighted by sample_weight) " in text
     assert "validation   root mean squared error (unweighted) " in text
