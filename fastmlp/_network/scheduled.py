@@ -53,10 +53,11 @@ def length_of(scheduled: Any) -> int | None:
 
 def check_scheduled(name: str, value: Any, example: float, interval: Interval) -> Scheduled:
     """Return a callable or a number in an interval; raise TypeError or ValueError for others."""
-    if isinstance(value, type):
+    if isinstance(value, type | str):
+        shown = f"the class {value.__name__}" if isinstance(value, type) else repr(value)
         raise TypeError(
-            f"{name} is the class {value.__name__} but must be a number or a callable "
-            f"of the step: build it first, for example schedules.Constant({example!r})"
+            f"{name} is {shown} but must be a number or a callable of the step: pass for example "
+            f"{name}={example!r}, or a schedule such as fastmlp.Constant({example!r})"
         )
     if not callable(value):
         interval.check(name, value, example)
