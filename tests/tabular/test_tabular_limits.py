@@ -77,7 +77,7 @@ def test_held_out_rows_do_not_change_a_bit_of_the_members_they_judge(make, y, ki
 def test_lists_of_numbers_beside_text_are_numbers_and_text():
     rows = [[float(a), str(c)] for a, c in zip(X[:, 0], COLOURS, strict=True)]
     model = regressor().fit(rows, Y)
-    assert model.report().kinds == {"numbers": 1, "categories": 1}
+    assert model.report().kinds == {"numbers": 1, "dates": 0, "categories": 1}
     np.testing.assert_array_equal(model.predict(rows), model.predict(np.array(rows, object)))
 
 

@@ -301,7 +301,7 @@ def test_decimals_are_numbers():
     values = [decimal.Decimal(k) / 4 for k in range(N)]
     table = pyarrow.table({"d": pyarrow.array(values, pyarrow.decimal128(9, 2)), "y": Y})
     model = regressor().fit(ArrowBlocks(table, "y"))
-    assert model.report().kinds == {"numbers": 1, "categories": 0}
+    assert model.report().kinds == {"numbers": 1, "dates": 0, "categories": 0}
 
 
 def with_column(name, values):

@@ -117,7 +117,7 @@ def test_folders_of_text_are_categories_of_tables(folder):
     options = {"preset": "fast", "epochs": 2, "width": 8, "folds": 2, "random_state": 0}
     model = fastmlp.TabMLPRegressor(**options).fit(source)
     assert model.feature_names_in_.tolist() == ["x", "year", "region"]
-    assert model.report().kinds == {"numbers": 2, "categories": 1}
+    assert model.report().kinds == {"numbers": 2, "dates": 0, "categories": 1}
     frame = dataset.dataset(folder, partitioning="hive").to_table().to_pandas()
     np.testing.assert_array_equal(
         model.predict(source), model.predict(frame[["x", "year", "region"]])
