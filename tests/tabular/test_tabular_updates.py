@@ -207,7 +207,7 @@ WRONG = [
         "loss is 'quantiles'",
     ),
     (classifier, NO_HIGH, (LATER, ["high"] * N), "no row has a weight"),
-    (classifier, {}, (LATER, np.resize(["low", "new"], N)), "y has 'new', which is no class of"),
+    (classifier, {}, (LATER, np.resize(["low", "new"], N)), "holds 'new' but the model knows"),
     (
         classifier,
         {"class_weight": "balanced", "prior": "true"},
