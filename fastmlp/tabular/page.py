@@ -21,8 +21,8 @@ from fastmlp.tabular.epoch_selection import mean_cost
 from fastmlp.tabular.fitted_table import FittedTable
 from fastmlp.tabular.forms import CYCLES, DATES
 from fastmlp.tabular.report import WITHOUT_ROWS
-from fastmlp.tabular.scores import MEANINGS, codes_of, constant_scores, is_worthless, scores
-from fastmlp.tabular.targets import NumericTarget, baseline, unweighed, weighted_quantile
+from fastmlp.tabular.scores import MEANINGS, codes_of, constant_scores, scores
+from fastmlp.tabular.targets import baseline, unweighed, weighted_quantile, with_rows
 
 MOST_POINTS = 600  # of a scatter plot
 MOST_CLASSES = 30  # of a confusion matrix
@@ -36,6 +36,13 @@ WORST, SEGMENTS = 8, 5  # rows; parts of a column
 RELIED_SHARE = 0.2  # of the importance of the first column, for columns that the lead names
 UNUSUAL, FEW_ROWS = 1.5, 30  # errors of a part that the lead names, over the usual; fewest rows
 FREQUENT = 3  # values of a column of categories that are named
+# The scores that are those of losses, by the names of these; others are in no table of scores.
+OWN_SCORES = {
+    "squared_error": "rmse",
+    "absolute_error": "mae",
+    "quantile": "pinball_loss",
+    "classes": "log_loss",
+}
 WORTHLESS = "This model is no better than always predicting {}: do not use it. "
 WEIGHTED = " Scores, calibration and importance count rows by their weights."
 
@@ -49,7 +56,8 @@ class Evidence:
     name: str  # of the target
     table: Table
     y: Array
-    p: Array  # predictions, (n,), or probabilities, (n, classes)
+    target: Any  # of these rows, as networks hold it
+    outputs: Array  # calibrated, (n, columns): the prediction comes first, or (n, classes)
     classes: Array | None
     weights: Array | None
     places: Array  # of these rows among those of the fit
@@ -64,6 +72,11 @@ class Evidence:
             rounds=1 if report.rows * report.columns > MANY_CELLS else 3
         )
         return importance
+
+    @property
+    def p(self) -> Array:
+        """The predictions, (n,), or probabilities, (n, classes)."""
+        return self.outputs[:, 0] if self.classes is None else self.outputs
 
     @functools.cached_property
     def errors(self) -> Array:
@@ -104,23 +117,33 @@ class Evidence:
         """The level of the quantile that is predicted; None for means, medians and classes."""
         return getattr(self.fitted.target.loss, "quantile", None)
 
+    @property
+    def score(self) -> str:
+        """The name of the score by which a model is judged: that of the loss of its fit."""
+        return OWN_SCORES.get(self.target.name, str(self.target.metric))
+
     @functools.cached_property
     def scores(self) -> dict[str, float]:
         """The scores of the predictions."""
-        return self._scores_of(self.p)
+        return self._scores_of(self.outputs)
 
     @functools.cached_property
     def constant(self) -> tuple[str, dict[str, float]]:
         """The name and the scores of the best prediction that is the same for all rows."""
-        if self.level is None:
-            return constant_scores(self.y, self.classes, self.weights)
-        target = NumericTarget(self.y[:, np.newaxis], "quantile", self.level)
-        name, value = target.constant(self.weights)
-        return name, self._scores_of(np.broadcast_to(value, self.y.shape))
+        name, value = self.target.constant(self.weights)
+        return name, self._scores_of(np.broadcast_to(value, (len(self.y), len(value))))
 
-    def _scores_of(self, p: Array) -> dict[str, float]:
+    @property
+    def is_worthless(self) -> bool:
+        """Whether the predictions are no better than one that is the same for all rows."""
+        return self.scores[self.score] >= self.constant[1][self.score]
+
+    def _scores_of(self, outputs: Array) -> dict[str, float]:
+        p = outputs[:, 0] if self.classes is None else outputs
         if self.level is None:
-            return scores(self.y, p, self.classes, self.weights)
+            values = scores(self.y, p, self.classes, self.weights)
+            cost = np.average(self.target.costs(outputs), weights=self.weights)
+            return {self.score: self.target.shown(cost)} | values
         below = np.maximum(self.level * (self.y - p), (self.level - 1) * (self.y - p))
         return {"pinball_loss": float(np.average(below, weights=self.weights))}
 
@@ -136,9 +159,10 @@ def evidence_of(model: Any, fitted: FittedTable, task: Any, name: str) -> Eviden
     places = np.arange(len(rows)) if weights is None else np.flatnonzero(weights)
     y = task.users(target.y)[places]
     y = y[:, 0] if y.ndim > 1 else y
-    p = fitted.calibration.result(fitted.out_of_fold.predictions[places])
+    outputs = fitted.calibration.scored(fitted.out_of_fold.predictions[places])
     weights = None if weights is None or np.ptp(weights[places]) == 0 else weights[places]
-    parts = rows.take(places), y, p, classes, weights, places
+    target = with_rows(target, target.y[places])
+    parts = rows.take(places), y, target, outputs, classes, weights, places
     return Evidence(model, fitted, name, *parts)
 
 
@@ -162,9 +186,8 @@ def lead(evidence: Evidence | None, fitted: FittedTable) -> str:
     """Return the sentences with which a page opens."""
     if evidence is None:
         return _lead_of_metric(fitted)
-    constant_name, constant = evidence.constant
-    if is_worthless(evidence.scores, constant):
-        return WORTHLESS.format(constant_name) + _compared(evidence)
+    if evidence.is_worthless:
+        return WORTHLESS.format(evidence.constant[0]) + _compared(evidence)
     return " ".join([_compared(evidence), *_strengths(evidence)])
 
 
@@ -198,10 +221,16 @@ def _compared(evidence: Evidence) -> str:
             f"{values['pinball_loss']:.3g}; always predicting {constant_name} of all rows would "
             f"have {constant['pinball_loss']:.3g}."
         )
+    score, other = values[evidence.score], constant[evidence.score]
+    if evidence.score in ("rmse", "mae"):
+        return (
+            f"It predicts {evidence.name} to within {score:.3g} on rows that it has not seen; "
+            f"always predicting {constant_name} would be off by {other:.3g}."
+        )
     if evidence.classes is None:
         return (
-            f"It predicts {evidence.name} to within {values['rmse']:.3g} on rows that it has not "
-            f"seen; always predicting the mean would be off by {constant['rmse']:.3g}."
+            f"Its {evidence.score} on rows that it has not seen is {score:.4g}; that of always "
+            f"predicting {constant_name} would be {other:.4g}."
         )
     return (
         f"It predicts {evidence.name} right for {values['accuracy']:.0%} of rows that it has not "
@@ -290,9 +319,10 @@ def _scores(evidence: Evidence, others: dict[str, dict[str, float]]) -> str:
     """Return the table of scores, beside those of one prediction for all rows."""
     name, constant = evidence.constant
     parts = {"out of fold": evidence.scores, **others, f"always {name}": constant}
+    meanings = {evidence.score: "the loss of the fit: less is better"} | MEANINGS
     rows = [
         [score, *(f"{part[score]:.4g}" if score in part else "" for part in parts.values()), text]
-        for score, text in MEANINGS.items()
+        for score, text in meanings.items()
         if any(score in part for part in parts.values())
     ]
     return table(rows, ["score", *parts, "meaning"])

@@ -56,7 +56,7 @@ def constant_scores(
 
 def is_worthless(values: dict[str, float], constant: dict[str, float]) -> bool:
     """Whether scores are no better than those of a constant."""
-    score = next(name for name in ("log_loss", "rmse", "pinball_loss") if name in values)
+    score = next(name for name in ("log_loss", "rmse") if name in values)
     return values[score] >= constant[score]
 
 

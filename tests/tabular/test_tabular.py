@@ -247,6 +247,21 @@ LEADS = {
         "It predicts the 0.9 quantile of grade by the columns .* pinball loss is",
     ),
     "quantiles": (regressor(loss="quantiles", quantile=[0.1, 0.9]), Y, "predicting the quantiles"),
+    "absolute": (
+        regressor(loss="absolute_error", **LONG),
+        np.where(np.arange(len(Y)) % 40, Y, 400.0),
+        "always predicting the median would be off by",
+    ),
+    "poisson": (
+        regressor(loss="poisson", **LONG),
+        np.round(np.exp(Y)),
+        "Its poisson loss .* always predicting the mean would be",
+    ),
+    "gaussian": (
+        regressor(loss="gaussian", **LONG),
+        Y,
+        "Its negative log-likelihood .* always predicting the mean would be",
+    ),
     "noise": (regressor(), np.roll(Y, 7), "no better than always predicting the mean: do not"),
 }
 
