@@ -80,14 +80,14 @@ class Evidence:
 
     @functools.cached_property
     def errors(self) -> Array:
-        """The absolute errors, or the missing probabilities of the true classes."""
+        """The absolute errors, pinball losses, or missing probabilities of the true classes."""
         if self.classes is None:
-            return np.asarray(np.abs(self.y - self.p))
+            return self._errors_of(self.p)
         return 1 - self.p[np.arange(len(self.p)), codes_of(self.y, self.classes)]
 
     @property
     def mistakes(self) -> Array:
-        """The absolute errors, or which classes are wrong."""
+        """The errors of numbers, or which classes are wrong."""
         if self.classes is None:
             return self.errors
         return np.asarray(self.p.argmax(axis=1) != codes_of(self.y, self.classes), float)
@@ -139,13 +139,19 @@ class Evidence:
         return self.scores[self.score] >= self.constant[1][self.score]
 
     def _scores_of(self, outputs: Array) -> dict[str, float]:
+        if self.level is not None:
+            errors = self._errors_of(outputs[:, 0])
+            return {self.score: float(np.average(errors, weights=self.weights))}
         p = outputs[:, 0] if self.classes is None else outputs
-        if self.level is None:
-            values = scores(self.y, p, self.classes, self.weights)
-            cost = np.average(self.target.costs(outputs), weights=self.weights)
-            return {self.score: self.target.shown(cost)} | values
-        below = np.maximum(self.level * (self.y - p), (self.level - 1) * (self.y - p))
-        return {"pinball_loss": float(np.average(below, weights=self.weights))}
+        cost = np.average(self.target.costs(outputs), weights=self.weights)
+        others = scores(self.y, p, self.classes, self.weights)
+        return {self.score: self.target.shown(cost)} | others
+
+    def _errors_of(self, p: Array) -> Array:
+        """Return the absolute errors, or the pinball losses, in the units of the target."""
+        error = self.y - p
+        above, below = (1, 1) if self.level is None else (self.level, 1 - self.level)
+        return np.asarray(np.maximum(above * error, -below * error))
 
 
 def evidence_of(model: Any, fitted: FittedTable, task: Any, name: str) -> Evidence | None:
@@ -438,6 +444,8 @@ def _explained(evidence: Evidence) -> Iterator[Section]:
     text = "The mean prediction if a column had one value in all rows, on one scale in all charts."
     yield "Partial dependence", text, _dependences(evidence, evidence.features)
     title, shown = "mean absolute error", "{:.3g}"
+    if evidence.level is not None:
+        title = "mean pinball loss"
     if evidence.classes is not None:
         title, shown = "share of wrong classes", "{:.0%}"
     rows, above = [], ""

@@ -405,3 +405,16 @@ def test_importance_and_plots():
     pyplot.close("all")
     with pytest.raises(ValueError, match="label is 'none'"):
         other.plot_calibration(LABELS, "none")
+
+
+def test_a_page_of_a_quantile_has_pinball_losses_alone(tmp_path):
+    frame = pandas.DataFrame({"a": np.tile([0.0, 1.0], 60)})
+    y = np.where(np.arange(120) < 6, 50.0, np.arange(120) % 7) * (1 + frame["a"])
+    model = regressor(loss="quantile", quantile=0.9).fit(frame, y)
+    page, error = page_of(model, tmp_path), y - model.oof_prediction_
+    loss = np.maximum(0.9 * error, -0.1 * error)
+    assert "mean pinball loss" in page
+    assert "mean absolute error" not in page
+    assert f"<th>a</th><td>0</td><td>60</td><td>{loss[frame['a'] == 0].mean():.3g}</td>" in page
+    rows = re.findall(r"<th>(\d+)</th>", page.split("Largest errors")[1].split("The data")[0])
+    np.testing.assert_allclose(loss[[*map(int, rows)]], np.sort(loss)[: -len(rows) - 1 : -1])
