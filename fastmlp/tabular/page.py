@@ -16,7 +16,7 @@ from fastmlp._core import page
 from fastmlp._core.charts import MOST_TICKS, Axes
 from fastmlp._core.page import Section, bars, table
 from fastmlp.tabular import inspection
-from fastmlp.tabular.columns import Array, Column, Table
+from fastmlp.tabular.columns import MISSING, Array, Column, Table
 from fastmlp.tabular.epoch_selection import mean_cost
 from fastmlp.tabular.fitted_table import FittedTable
 from fastmlp.tabular.forms import CYCLES, DATES
@@ -472,9 +472,15 @@ class Feature(NamedTuple):
         """Whether the numbers are the seconds of dates."""
         return self.column.form is not None and self.column.form.kind in DATES
 
+    def is_missing(self, values: Any) -> Any:
+        """Return which numbers or codes mean that the value is missing."""
+        if self.part == "codes":
+            return (values < 0) | (values == self.column.codes.get(None, MISSING))
+        return np.isnan(values)
+
     def text(self, value: Any) -> str:
         """Return a value as people write it."""
-        if not value >= 0 if self.part == "codes" else np.isnan(value):
+        if self.is_missing(value):
             return "missing"
         if self.part == "codes":
             return str((self.column.values or ())[int(value)])
@@ -615,12 +621,13 @@ def _data(evidence: Evidence | None, fitted: FittedTable) -> str:
         counts: tuple[str, ...] = ()
         if evidence is not None:
             values = feature.values(evidence.table)
-            is_missing = values < 0 if feature.part == "codes" else np.isnan(values)
+            is_missing = feature.is_missing(values)
             missing = f"{is_missing.sum():,}" if is_missing.any() else ""
             there = values[~is_missing]
+            shown = ""
             if feature.part == "codes":
                 shown = _frequent(there, feature.text)
-            else:
+            elif len(there):
                 shown = f"{feature.text(there.min())} to {feature.text(there.max())}"
             counts = missing, f"{len(np.unique(there)):,}", shown
         lines.append((name, kind, *counts))

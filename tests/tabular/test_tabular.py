@@ -418,3 +418,13 @@ def test_a_page_of_a_quantile_has_pinball_losses_alone(tmp_path):
     assert f"<th>a</th><td>0</td><td>60</td><td>{loss[frame['a'] == 0].mean():.3g}</td>" in page
     rows = re.findall(r"<th>(\d+)</th>", page.split("Largest errors")[1].split("The data")[0])
     np.testing.assert_allclose(loss[[*map(int, rows)]], np.sort(loss)[: -len(rows) - 1 : -1])
+
+
+def test_a_page_counts_missing_text_apart_from_the_text_none(tmp_path):
+    flag = pandas.array([True, pandas.NA, False, True, False] * 24, dtype="boolean")
+    frame = pandas.DataFrame({"cabin": ["None", None, "A1", None, "B2"] * 24, "flag": flag})
+    page = page_of(regressor().fit(frame, np.arange(120) % 5), tmp_path)
+    assert "<th>cabin</th><td>categories</td><td>48</td><td>3</td><td>A1, B2, None</td>" in page
+    assert "<th>flag</th><td>categories</td><td>24</td><td>2</td><td>False, True</td>" in page
+    parts = page.split("Errors by column")[1]
+    assert re.search("<td>missing</td><td>48</td>.*<td>None</td><td>24</td>", parts)
