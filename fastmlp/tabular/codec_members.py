@@ -372,6 +372,8 @@ TARGET = Object(
 def _blend(groups: list[tuple[Members, float]], target: Any, **fields: Any) -> Blend:
     for group, _ in groups:
         group.target = target
+        if target.kind == "classes" and group.scale is not None:
+            target.class_weights = 1 / group.scale.factor[0]
     return Blend([group for group, _ in groups], np.array([share for _, share in groups]))
 
 

@@ -17,7 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._core.history import History
+from fastmlp._models.codecs import models
 from fastmlp._models.ensemble.ensemble import Ensemble
+from fastmlp._models.mlp import MLP
 from fastmlp._network.optimizers import Adam
 from fastmlp._network.schedules import OneCycle
 from fastmlp.tabular import monotone
@@ -35,7 +37,7 @@ MAX_TRAINING_ROWS = 100_000  # most training rows, mixtures included; more rows 
 EPOCHS, BATCH = 60, 256
 MAX_STEPS = 24_000  # fewer epochs of long lessons
 RATE = 0.03
-MEANS = "squared_error"  # the loss of a network that learns numbers
+MEANS = "squared_error"  # the loss of a network that learns labels that are numbers
 
 
 @dataclass(frozen=True)
@@ -87,13 +89,13 @@ def taught(
     bins = min(course.recipe.bins, MOST_PIECES // max(columns.n_numbers, 1))
     encoding = Encoding.of(rows, columns, [np.arange(len(rows))], bins)
     x = encoding.rows(lesson)
-    target, scale, y = _learned(target, labels)
+    learned, scale, y = _learned(target, labels)
     recipe, signs = course.recipe, monotone.signs_of(rule, columns, target)
     if signs is not None:
         recipe = replace(recipe, activation=monotone.ACTIVATION)
-    net = untrained(recipe, x.shape[1], target, rng, 1).members[0]
+    net = untrained(recipe, x.shape[1], learned, rng, 1).members[0]
     if signs is not None:
-        monotone.constrain(net, encoding.directions(signs), target.directions)
+        monotone.constrain(net, encoding.directions(signs), learned.directions)
     batch = even(len(x), BATCH)
     steps = math.ceil(len(x) / batch)
     epochs = min(EPOCHS, math.ceil(MAX_STEPS / steps))
@@ -106,7 +108,13 @@ def taught(
         groups=GROUPS,
         n_threads=n_threads,
     )
-    return Members(Ensemble([net]), encoding, scale, with_rows(target, None)), history
+    target = _lasting(target)  # of `partial_fit`, which learns the user's targets
+    fields = {
+        "network": replace(net._spec, loss=target.loss),
+        "rng": rng,
+        "parameters": net._engine.parameters(),
+    }
+    return Members(Ensemble([models.build(MLP, fields)]), encoding, scale, target), history
 
 
 def _of_student(fitted: FittedTable, held_out: HeldOut, student: Members) -> FittedTable:
@@ -125,9 +133,9 @@ def _of_student(fitted: FittedTable, held_out: HeldOut, student: Members) -> Fit
     note = f"distilled: one network of {inputs} inputs predicts in place of these"
     report = replace(report, notes=[*report.notes, note])
     rows_of_fit = fitted.rows
-    if student.scale and rows_of_fit is not None:  # numbers
+    if rows_of_fit is not None:
         table, target = rows_of_fit
-        rows_of_fit = table, NumericTarget(target.y, MEANS)
+        rows_of_fit = table, with_rows(student.target, target.y)
     return replace(
         fitted,
         blend=Blend([student], np.ones(1)),
@@ -170,11 +178,24 @@ def _mixed(table: Table, places: NDArray[np.int32]) -> Table:
 
 def _learned(target: Any, labels: Array) -> tuple[Any, Any, Array]:
     """Return the target and scale of a network, and the labels as it learns them."""
+    everyone = [np.arange(len(labels))]
     if not isinstance(target, NumericTarget):
-        target = copy.copy(target)
+        target, scale = copy.copy(target), target.scale(everyone, None)
         target.loss = type(target.loss)()  # labels are smooth already
-        return target, None, labels.astype(np.float32)
+        if scale is not None:  # the weights of classes, which `Members` divides out again
+            labels = labels / scale.factor
+            labels /= labels.sum(axis=1, keepdims=True)
+        return target, scale, labels.astype(np.float32)
     # Labels are means, medians or rates, so the loss need not be that of the members.
     target = NumericTarget(labels, MEANS)
-    scale = target.scale([np.arange(len(labels))], None)
+    scale = target.scale(everyone, None)
     return target, scale, target.encode(scale, 0)
+
+
+def _lasting(target: Any) -> Any:
+    """Return the target of a network that has learned, without rows: units are those of the fit."""
+    other = with_rows(target, None)
+    if isinstance(target, NumericTarget) and target.row.distilled:
+        other = with_rows(NumericTarget(target.unit[np.newaxis], target.row.distilled), None)
+        other.unit = target.unit
+    return other

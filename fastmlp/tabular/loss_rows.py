@@ -43,6 +43,7 @@ class LossRow:
     hopeless: float = HOPELESS  # infinite if costs may be negative
     is_robust: bool = False  # whether outliers must not move the scale of the targets
     is_square: bool = False  # whether a cost is the square of a deviation
+    distilled: str = ""  # the loss of one network in place of all; empty if it is the same
     lowest: float = -np.inf  # no target and no prediction is below; if 0, targets are not centred
 
 
@@ -115,6 +116,7 @@ LOSSES = {
         _poisson,
         metric="poisson loss",
         hopeless=np.inf,
+        distilled="squared_error",  # its outputs are not logarithms
         lowest=0.0,
     ),
     "gaussian": LossRow(
@@ -126,5 +128,6 @@ LOSSES = {
         rate=RATE["gaussian"],
         averaging=AVERAGING["gaussian"],
         hopeless=np.inf,
+        distilled="squared_error",  # without variances
     ),
 }

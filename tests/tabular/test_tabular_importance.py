@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import pandas
 import pytest
+from models import saved
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_selection import RFE, SelectFromModel
@@ -227,3 +228,23 @@ def test_pictures_of_importance_are_left_out_for_large_tables(monkeypatch):
 def test_a_predictor_says_what_it_takes():
     predict = regressor().fit(TABLE, Y).predictor()
     assert repr(predict) == "<RowPredictor: call it with a row of 4 values; 6 networks>"
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "quantile", "absolute_error"])
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_importance_of_a_distilled_network_is_in_units_of_y(loss, outputs, tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 2))
+    y = (x[:, :1] + rng.normal(size=(300, 1))) * [1, 5][:outputs]  # half is noise
+    teacher = regressor(loss=loss, quantile=0.7, epochs=20).fit(
+        x, y, sample_weight=rng.uniform(size=300)
+    )
+    model = teacher.distill(x)
+    of_y = teacher.importance(x, y)
+    for importance in (
+        model.importance(),
+        model.importance(x, y),
+        saved(model, tmp_path / "model").importance(x, y),
+    ):
+        assert importance.unit == of_y.unit
+        np.testing.assert_allclose(importance.means[0], of_y.means[0], rtol=0.3)

@@ -228,3 +228,30 @@ def test_wrong_rows_change_nothing(make, options, data, message, tiny):
         model.partial_fit(LATER, RULE, rate=0)
     with pytest.raises(ValueError, match="not fitted"):
         make().partial_fit(LATER, RULE)
+
+
+# The options of an estimator, and a share that its predictions keep: of rows below the quantile, or
+# of the probability of the class "high", which is rare and heavy.
+KEPT = {
+    "quantile": (regressor, {"loss": "quantile", "quantile": 0.9}, 0.9),
+    "median": (regressor, {"loss": "absolute_error"}, 0.5),
+    "true prior": (classifier, {"class_weight": {"high": 20.0}, "prior": "true"}, 0.2),
+}
+
+
+@pytest.mark.parametrize("kind", KEPT)
+def test_a_distilled_network_goes_on_to_learn_what_it_predicts(kind, tiny, tmp_path):
+    make, options, share = KEPT[kind]
+    z = NEW[:, 0] + NEW[:, 1] ** 2
+    y = np.where(z > np.quantile(z, 0.8), "high", "low") if make is classifier else z
+    teacher = make(**options, epochs=20).fit(NEW, y)
+    for model in (teacher.distill(NEW), saved(teacher, tmp_path / "model").distill(NEW)):
+        learner = saved(model, tmp_path / "model")
+        for _ in range(4):
+            learner.partial_fit(NEW, y)
+        for stage in (model, learner):
+            predicted = (
+                stage.predict_proba(NEW)[:, 0] if make is classifier else y < stage.predict(NEW)
+            )
+            assert abs(predicted.mean() - share) < 0.1
+        assert teacher.report().metric in learner.report().more["partial_fit"]
