@@ -287,9 +287,15 @@ def sections(
         yield "How well it does", "", _scores(evidence, others)
         yield from (_of_numbers if evidence.classes is None else _of_classes)(evidence)
         yield from _explained(evidence)
-        text = "The rows whose predictions are the worst; the first row of the fit is 0."
+        first = "row of the fit"
+        if fitted.latest is not None:
+            first = f"of the latest {len(fitted.latest):,} rows"
+        text = f"The rows whose predictions are the worst; the first {first} is 0."
         yield "Largest errors", text, _worst(evidence)
-    yield "The data", "", _data(evidence, fitted)
+    text = ""
+    if evidence is not None and (fitted.latest is not None or len(evidence.y) < report.rows):
+        text = f"These are the {len(evidence.y):,} rows that this page measures. There were others."
+    yield "The data", text, _data(evidence, fitted)
     text = (
         f"{_predicted(evidence, fitted)}: these predictions, called out of fold, are what "
         f"this page measures.{WEIGHTED * (fitted.out_of_fold.weights is not None)}"
@@ -309,8 +315,9 @@ def _predicted(evidence: Evidence | None, fitted: FittedTable) -> str:
     rows, later = fitted.facts.report.rows, fitted.facts.updated_rows
     if fitted.latest is not None:
         return (
-            f"{rows:,} rows were learned from, and {later:,} later ones by partial_fit. Each of "
-            f"the latest {len(fitted.latest):,} was predicted before it was learned from"
+            f"There were {rows:,} rows at the fit, of which are the networks and the baseline "
+            f"below, and {later:,} later ones by partial_fit. Each of the latest "
+            f"{len(fitted.latest):,} was predicted before it was learned from"
         )
     which = "Every row was also"
     if evidence is not None and len(evidence.places) < rows:

@@ -428,3 +428,10 @@ def test_a_page_counts_missing_text_apart_from_the_text_none(tmp_path):
     assert "<th>flag</th><td>categories</td><td>24</td><td>2</td><td>False, True</td>" in page
     parts = page.split("Errors by column")[1]
     assert re.search("<td>missing</td><td>48</td>.*<td>None</td><td>24</td>", parts)
+
+
+def test_a_page_says_which_rows_its_data_are(tmp_path):
+    words = "that this page measures. There were others."
+    assert words not in page_of(regressor().fit(X, Y), tmp_path)
+    page = page_of(regressor().fit(X, Y, time=np.arange(len(Y))), tmp_path)
+    assert f"These are the {len(Y) // 2} rows {words}" in page

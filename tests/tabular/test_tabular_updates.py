@@ -75,7 +75,12 @@ def test_networks_follow_a_new_rule_and_go_on_from_files_to_the_bit(kind, tiny, 
     words = (
         r"and 600 later ones by partial_fit\. Each of the latest \d+ was predicted before it was"
     )
-    assert re.search(words, (tmp_path / "page.html").read_text())
+    page = (tmp_path / "page.html").read_text()
+    assert re.search(words, page)
+    assert "at the fit, of which are the networks and the baseline below" in page
+    if "Largest errors" in page:
+        assert "the first of the latest 600 rows is 0." in page
+        assert "These are the 600 rows that this page measures. There were others." in page
     model.save(tmp_path / "model", training=False)
     alone = fastmlp.load(tmp_path / "model")
     assert same(alone, whole)
