@@ -296,9 +296,10 @@ def sections(
     if evidence is not None and (fitted.latest is not None or len(evidence.y) < report.rows):
         text = f"These are the {len(evidence.y):,} rows that this page measures. There were others."
     yield "The data", text, _data(evidence, fitted)
+    target = fitted.target if fitted.rows is None else fitted.rows[1]
     text = (
-        f"{_predicted(evidence, fitted)}: these predictions, called out of fold, are what "
-        f"this page measures.{WEIGHTED * (fitted.out_of_fold.weights is not None)}"
+        f"{_predicted(fitted)}: these predictions, called out of fold, are what "
+        f"this page measures.{WEIGHTED * bool(target.weighting)}"
     )
     facts = [("networks: share, number, layers", member) for member in report.members]
     facts += [(f"left out: {name}", why) for name, why in report.left_out.items()]
@@ -310,7 +311,7 @@ def sections(
     yield "Where the time went", "", bars(report.seconds, "seconds")
 
 
-def _predicted(evidence: Evidence | None, fitted: FittedTable) -> str:
+def _predicted(fitted: FittedTable) -> str:
     """Return the words for the rows that were learned from, and those predicted out of fold."""
     rows, later = fitted.facts.report.rows, fitted.facts.updated_rows
     if fitted.latest is not None:
@@ -319,12 +320,16 @@ def _predicted(evidence: Evidence | None, fitted: FittedTable) -> str:
             f"below, and {later:,} later ones by partial_fit. Each of the latest "
             f"{len(fitted.latest):,} was predicted before it was learned from"
         )
-    which = "Every row was also"
-    if evidence is not None and len(evidence.places) < rows:
-        which = f"Each of {len(evidence.places):,} rows was"
+    weights = fitted.out_of_fold.weights
+    predicted = rows if weights is None else np.count_nonzero(weights)
+    if predicted < rows:
+        return (
+            f"Of the {rows:,} rows of the fit, {predicted:,} were predicted by networks that had "
+            "not learned from them"
+        )
     return (
-        f"{rows:,} rows were learned from. {which} predicted by networks that had not learned "
-        "from it"
+        f"{rows:,} rows were learned from. Every row was also predicted by networks that had not "
+        "learned from it"
     )
 
 

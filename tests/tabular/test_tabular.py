@@ -435,3 +435,31 @@ def test_a_page_says_which_rows_its_data_are(tmp_path):
     assert words not in page_of(regressor().fit(X, Y), tmp_path)
     page = page_of(regressor().fit(X, Y, time=np.arange(len(Y))), tmp_path)
     assert f"These are the {len(Y) // 2} rows {words}" in page
+
+
+FOLDS = {"folds": np.arange(len(Y)) % 3 - 1}
+PARTLY_PREDICTED = {
+    "folds": (regressor(), Y, FOLDS, (len(Y), len(Y) - len(Y[::3]))),
+    "folds of gaps": (regressor(), GAPS, FOLDS, (len(Y), len(Y) - len(Y[::3]))),
+    "weights": (
+        regressor(),
+        Y,
+        FOLDS | {"sample_weight": 1 + Y**2},
+        (len(Y), len(Y) - len(Y[::3])),
+    ),
+    "choose": (
+        regressor(validation="choose"),
+        Y,
+        {"X_val": X[:20], "y_val": Y[:20]},
+        (len(Y) + 20, 20),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PARTLY_PREDICTED)
+def test_a_page_claims_no_weights_and_no_learned_rows_that_there_are_not(name, tmp_path):
+    estimator, y, more, (rows, predicted) = PARTLY_PREDICTED[name]
+    page = page_of(clone(estimator).fit(X, y, **more), tmp_path)
+    assert ("count rows by their weights" in page) == (name == "weights")
+    words = f"Of the {rows} rows of the fit, {predicted} were predicted by networks that had not"
+    assert words in page
