@@ -165,6 +165,8 @@ def _checked(draft: Any, X: Any, y: Any, sample_weight: Any, reset: bool) -> tup
     """Return checked arrays, or `SparseRows`; errors are scikit-learn's."""
     if draft._target_checks:  # numbers
         validation.refuse_text(y, "MLPClassifier")
+    else:
+        y = validation.plain_labels(y)
     with validation.checking(X):
         X, y = validate_data(
             draft,

@@ -110,6 +110,15 @@ def refuse_text(y: Any, classifier: str) -> None:
             )
 
 
+def plain_labels(y: Any) -> Any:
+    """Return labels of pandas's types as NumPy's; scikit-learn would round integers to floats."""
+    if hasattr(y, "iloc") and y.ndim > 1 and len(set(y.dtypes)) == 1:
+        array = np.column_stack([np.asarray(column) for _, column in y.items()])
+    else:
+        array = np.asarray(y if hasattr(y, "dtype") else None)
+    return y if array.dtype.kind == "O" else array
+
+
 def refuse_labels(y: Array) -> None:
     """Reject missing labels, text mixed with others, and unknown objects such as decimals."""
     if y.dtype.kind in "fmM" and np.isnan(y).any():

@@ -15,7 +15,12 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 
 from fastmlp._core.user_warnings import warn
 from fastmlp._validation.arrays import REFUSED_KINDS
-from fastmlp.sklearn.validation import refuse_labels, refuse_text, weights_of_classes
+from fastmlp.sklearn.validation import (
+    plain_labels,
+    refuse_labels,
+    refuse_text,
+    weights_of_classes,
+)
 from fastmlp.tabular import temperature
 from fastmlp.tabular.blend import BlendResult
 from fastmlp.tabular.calibration import LabelCalibration, NumberCalibration, means_of
@@ -338,6 +343,7 @@ def _numbers_within_limits(loss: str, y: Any) -> Array:
 
 def _checked_labels(y: Any) -> Array:
     """Return labels, (n,), or a matrix of 0 and 1, (n, labels)."""
+    y = plain_labels(y)
     labels = np.asarray(y)
     refuse_labels(labels)
     if labels.dtype.kind == "f":

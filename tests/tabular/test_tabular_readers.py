@@ -7,7 +7,9 @@ import numpy as np
 import pandas
 import polars
 import pytest
+from tiny_tables import classifier
 
+from fastmlp import MLPClassifier
 from fastmlp.tabular.columns import MISSING, Columns
 
 N = 48  # more rows than are read as one array of objects
@@ -124,3 +126,26 @@ def test_a_form_of_a_table_is_read_as_its_cells(form, kind):
             for name in ("numbers", "codes"):
                 read = np.concatenate([getattr(part, name) for part in parts])
                 np.testing.assert_array_equal(read, getattr(whole, name))
+
+
+LABELS = {
+    "Int64": [2**60 + 1, 2**60, 5],  # float64 has one number for the first two
+    "int64[pyarrow]": [2**60 + 1, 2**60, 5],
+    "UInt8": [0, 1, 2],
+    "boolean": [True, False, True],
+    "bool[pyarrow]": [True, False, True],
+}
+
+
+@pytest.mark.parametrize("dtype", LABELS)
+@pytest.mark.parametrize("make", [classifier, lambda: MLPClassifier(max_iter=1)])
+def test_labels_of_pandas_types_are_those_of_numpy(dtype, make, tiny):
+    y, X = pandas.Series(LABELS[dtype] * 16, dtype=dtype), np.arange(N * 2.0).reshape(N, 2)
+    expected = np.unique(LABELS[dtype])
+    for labels in (y, y.array, pandas.Index(y)):
+        classes = make().fit(X, labels).classes_
+        assert classes.dtype.kind in "iub"
+        np.testing.assert_array_equal(classes, expected)
+    if expected.dtype.kind == "b":
+        matrix = pandas.DataFrame({"u": y, "v": ~y})
+        assert make().fit(X, matrix).predict(X).shape == (N, 2)
