@@ -137,6 +137,7 @@ LABELS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("dtype", LABELS)
 @pytest.mark.parametrize("make", [classifier, lambda: MLPClassifier(max_iter=1)])
 def test_labels_of_pandas_types_are_those_of_numpy(dtype, make, tiny):
