@@ -249,8 +249,8 @@ def warn_if_worthless(
     if is_worthless(values, constant):
         score = "rmse" if classes is None else "log_loss"
         warnings.warn(
-            f"the model is no better than always {name} ({rows}): {score} {values[score]:.4g}, "
-            f"always {name} {constant[score]:.4g}",
+            f"the model is no better than always predicting {name} ({rows}): {score} "
+            f"{values[score]:.4g}, always {name} {constant[score]:.4g}",
             stacklevel=2,
         )
 

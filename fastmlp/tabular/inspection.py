@@ -61,7 +61,7 @@ class Importance(NamedTuple):
         width = max(map(len, self.names))
         rows = zip(self.names, self.means, self.deviations, strict=True)
         lines = [f"{name:<{width}}  {mean:8.4f} +- {away:.4f}" for name, mean, away in rows]
-        return "\n".join([f"increase of the {self.unit} when a column is shuffled", *lines])
+        return "\n".join([f"increase of {self.unit} when a column is shuffled", *lines])
 
     def to_frame(self) -> Any:
         """Return a pandas.DataFrame with a row for each column: its mean and deviation.
@@ -107,7 +107,7 @@ def bars(importances: Importance, most: int, ax: Any) -> Any:
         importances.means[:count][::-1],
         xerr=importances.deviations[:count][::-1],
     )
-    ax.set(xlabel=f"increase of the {importances.unit}")
+    ax.set(xlabel=f"increase of {importances.unit}")
     return ax
 
 

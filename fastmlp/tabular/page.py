@@ -93,6 +93,15 @@ class Evidence:
         return np.asarray(self.p.argmax(axis=1) != codes_of(self.y, self.classes), float)
 
     @functools.cached_property
+    def class_names(self) -> Array:
+        """The classes as people write them."""
+        assert self.classes is not None
+        if self.classes.dtype.kind == "M":
+            days, seconds = self.classes.astype("M8[D]"), self.classes.astype("M8[s]")
+            return np.array([*map(_date, days if (days == seconds).all() else seconds)])
+        return np.array([str(value) for value in self.classes.tolist()])
+
+    @functools.cached_property
     def features(self) -> list[Feature]:
         """The most important columns."""
         by_name = features(self.fitted)
@@ -192,6 +201,8 @@ def lead(evidence: Evidence | None, fitted: FittedTable) -> str:
     """Return the sentences with which a page opens."""
     if evidence is None:
         return _lead_of_metric(fitted)
+    if len(np.unique(evidence.y)) < 2:
+        return f"{evidence.name} is the same in all rows here: there is nothing to predict."
     if evidence.is_worthless:
         return WORTHLESS.format(evidence.constant[0]) + _compared(evidence)
     return " ".join([_compared(evidence), *_strengths(evidence)])
@@ -253,8 +264,8 @@ def _strengths(evidence: Evidence) -> Iterator[str]:
         shares = _share(recall[best]), _share(recall[worst])
         if shares[0] != shares[1]:
             yield (
-                f"It finds the rows of {evidence.classes[best]} best ({shares[0]} of them), and "
-                f"those of {evidence.classes[worst]} worst ({shares[1]})."
+                f"It finds the rows of {evidence.class_names[best]} best ({shares[0]} of them), "
+                f"and those of {evidence.class_names[worst]} worst ({shares[1]})."
             )
     elif evidence.level is None:
         errors, weights = evidence.errors[:, np.newaxis], evidence.weights
@@ -388,19 +399,20 @@ def _of_numbers(evidence: Evidence) -> Iterator[Section]:
 def _of_classes(evidence: Evidence) -> Iterator[Section]:
     """Yield the pictures and tables of a classification."""
     classes, y, p, weights = evidence.classes, evidence.y, evidence.p, evidence.weights
+    names = evidence.class_names
     assert classes is not None
     truth, w = codes_of(y, classes), np.ones(len(y)) if weights is None else weights
     counts = evidence.confusion
     right, rows, predicted = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
     with np.errstate(invalid="ignore"):
-        shares = zip(classes.tolist(), rows, right / predicted, right / rows, strict=True)
+        shares = zip(names, rows, right / predicted, right / rows, strict=True)
     lines = [(c, f"{n:,.6g}", _share(precise), _share(recall)) for c, n, precise, recall in shares]
     text = (
         "Precision: of the rows predicted as the class, the share that is. Recall: of the rows of "
         "the class, the share that is predicted so."
     )
     yield "Each class", text, table(lines, ["class", "rows", "precision", "recall"])
-    yield "Confusion", *confusion(counts, classes, weights is not None)
+    yield "Confusion", *confusion(counts, names, weights is not None)
     frequent = np.argsort(-rows, kind="stable")[:MOST_CURVES] if len(classes) > 2 else [1]
     roc, calibration = Axes(), Axes()
     roc.plot([0, 1], [0, 1], color="gray")
@@ -410,8 +422,8 @@ def _of_classes(evidence: Evidence) -> Iterator[Section]:
         is_class = truth[order] == k
         hits = [np.cumsum(w[order] * part) for part in (~is_class, is_class)]
         x, ys = (np.append(0, part / max(part[-1], 1e-300)) for part in hits)
-        roc.plot(x, ys, label=str(classes[k]))
-        calibration.label = str(classes[k])
+        roc.plot(x, ys, label=names[k])
+        calibration.label = names[k]
         evidence.model.plot_calibration(classes[labels], label=classes[k], ax=calibration)
     roc.set(xlabel="share of other rows above a threshold", ylabel="share of the class above it")
     text = "Rows by the probability of a class (ROC); ideal is the upper left corner."
@@ -497,7 +509,7 @@ class Feature(NamedTuple):
         if self.part == "codes":
             return str((self.column.values or ())[int(value)])
         form = self.column.form
-        return f"{value:.4g}" if form is None else str(form.shown(value)).replace("T", " ")
+        return f"{value:.4g}" if form is None else _date(form.shown(value))
 
 
 def features(fitted: FittedTable) -> dict[str, Feature]:
@@ -553,9 +565,9 @@ def _dependences(evidence: Evidence, features: list[Feature]) -> dict[str, Axes]
     fitted, classes = evidence.fitted, evidence.classes
     lines, label = [(0, "")], evidence.name
     if classes is not None and len(classes) == 2:
-        lines, label = [(1, "")], f"probability of {classes[1]}"
+        lines, label = [(1, "")], f"probability of {evidence.class_names[1]}"
     elif classes is not None:
-        lines = [(k, str(name)) for k, name in enumerate(classes[:MOST_CURVES])]
+        lines = [*enumerate(evidence.class_names[:MOST_CURVES].tolist())]
         label = "probability"
     sample = evidence.table.take(slice(None, None, -(-len(evidence.table) // SAMPLE)))
     charts = {}
@@ -595,20 +607,27 @@ def _dependences(evidence: Evidence, features: list[Feature]) -> dict[str, Axes]
 def _text_of_dates(span: float) -> Callable[[float], str]:
     """Return the text of ticks in seconds: dates, or days and times where ticks may share a day."""
     part = slice(10) if span > MOST_TICKS * CYCLES["day"] else slice(5, 16)
-    return lambda seconds: str(np.datetime64(round(seconds), "s"))[part].replace("T", " ")
+    return lambda seconds: _date(np.datetime64(round(seconds), "s"))[part]
+
+
+def _date(value: Any) -> str:
+    """Return a date, or a duration, as people write it."""
+    return str(value).replace("T", " ")
 
 
 def _worst(evidence: Evidence) -> str:
     """Return a table of the rows with the largest errors."""
     columns, lines = evidence.features, []
+    if evidence.classes is not None:
+        names, codes = evidence.class_names, codes_of(evidence.y, evidence.classes)
     for row in np.argsort(-evidence.errors, kind="stable")[:WORST]:
         cells = [feature.text(feature.values(evidence.table)[row]) for feature in columns]
         y, p = evidence.y[row], evidence.p[row]
-        prediction = f"{p:.4g}" if evidence.classes is None else evidence.classes[p.argmax()]
-        truth = f"{y:.4g}" if evidence.classes is None else y
+        prediction = f"{p:.4g}" if evidence.classes is None else names[p.argmax()]
+        truth = f"{y:.4g}" if evidence.classes is None else names[codes[row]]
         lines.append((f"{evidence.places[row]:,}", truth, prediction, *cells))
-    names = [feature.column.name for feature in columns]
-    return table(lines, ["row", "actual", "predicted", *names])
+    head = ["row", "actual", "predicted", *(feature.column.name for feature in columns)]
+    return table(lines, head)
 
 
 def _frequent(values: Array, text: Callable[[Any], str] = str) -> str:
@@ -625,7 +644,10 @@ def _data(evidence: Evidence | None, fitted: FittedTable) -> str:
     if evidence is not None:
         y = evidence.y
         kind = "numbers" if evidence.classes is None else "classes"
-        shown = f"{y.min():.4g} to {y.max():.4g}" if evidence.classes is None else _frequent(y)
+        if evidence.classes is None:
+            shown = f"{y.min():.4g} to {y.max():.4g}"
+        else:
+            shown = _frequent(evidence.class_names[codes_of(y, evidence.classes)])
         lines.append((f"{evidence.name} (predicted)", kind, "", f"{len(np.unique(y)):,}", shown))
     for name in fitted.columns.used[:MOST_COLUMNS]:
         feature = by_name[name]

@@ -82,7 +82,7 @@ class Report:
 
     def lines(self) -> list[tuple[str, str]]:
         """Return the facts, each with its name; some have several lines."""
-        kinds = ", ".join(f"{count} {name}" for name, count in self.kinds.items() if count)
+        kinds = ", ".join(f"{count} of {name}" for name, count in self.kinds.items() if count)
         seconds = ", ".join(f"{name} {value:.2f}" for name, value in self.seconds.items())
         return [
             ("table", f"{self.rows:,} rows, {self.columns} columns: {kinds}"),

@@ -218,8 +218,9 @@ def _calibrated(
     learned = n + fitted.facts.updated_rows
     shown = mean_cost(target, calibration.scored(predictions), unequal)
     text = (
-        f"{learned:,} rows since the fit; {target.metric} {target.shown(shown):.4g} of the latest "
-        f"{len(y):,}, which were predicted before they were learned from"
+        f"{learned:,} row{'s' * (learned > 1)} since the fit; {target.metric} "
+        f"{target.shown(shown):.4g} of the latest {len(y):,}, each predicted before it was learned "
+        "from"
     )
     report = fitted.facts.report
     report = replace(report, more={**report.more, "partial_fit": text})

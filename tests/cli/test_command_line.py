@@ -94,7 +94,7 @@ def test_a_model_that_is_no_better_than_a_constant_says_so(target, constant, tmp
     assert result.returncode == 0
     found = json.loads(result.stdout)["out_of_fold"]
     assert found.get("r2", -1) < 0.5
-    said = f"warning: the model is no better than always {constant} (rows held out): "
+    said = f"warning: the model is no better than always predicting {constant} (rows held out): "
     assert said in result.stderr
     for name, sign in (("clear.csv", 1), ("reversed.csv", -1)):
         rows = [f"{a},{a},{sign * a},{sign * a > 0}" for a in rng.normal(size=60).tolist()]
@@ -103,7 +103,8 @@ def test_a_model_that_is_no_better_than_a_constant_says_so(target, constant, tmp
     assert "no better" not in result.stderr
     for name, is_worthless in (("clear.csv", False), ("reversed.csv", True)):
         result = here("evaluate", "model", name, "--target", target, folder=tmp_path)
-        assert (f"no better than always {constant} ({name}): " in result.stderr) == is_worthless
+        said = f"no better than always predicting {constant} ({name}): "
+        assert (said in result.stderr) == is_worthless
     (tmp_path / "same.csv").write_text("a,b,y,c\n1,1,-1,False\n2,2,-1,False\n")
     result = here("evaluate", "model", "same.csv", "--target", target, folder=tmp_path)
     assert "no better" not in result.stderr

@@ -463,3 +463,18 @@ def test_a_page_claims_no_weights_and_no_learned_rows_that_there_are_not(name, t
     assert ("count rows by their weights" in page) == (name == "weights")
     words = f"Of the {rows} rows of the fit, {predicted} were predicted by networks that had not"
     assert words in page
+
+
+@pytest.mark.parametrize(("unit", "time"), [("ns", ""), ("us", " 12:30:00"), ("D", "")])
+def test_a_page_writes_dates_that_are_classes_in_one_way(unit, time, tmp_path):
+    days = np.array([f"2021-01-0{day}{time}" for day in (1, 2)], f"M8[{unit}]")
+    page = page_of(classifier(epochs=30).fit(X, days[ABOVE[:, 0]]), tmp_path)
+    assert re.search(rf"It finds the rows of 2021-01-0[12]{time} best", page)
+    assert f"<th>2021-01-01{time}</th>" in page
+    assert not re.search("2021-01-0[12]T|16094", page)
+
+
+def test_a_page_of_a_constant_target_does_not_condemn_its_model(tmp_path):
+    page = page_of(regressor().fit(X, np.full(len(X), 3.0)), tmp_path)
+    assert "the target is the same in all rows here: there is nothing to predict." in page
+    assert "do not use it" not in page

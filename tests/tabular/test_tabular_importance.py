@@ -136,7 +136,7 @@ def test_errors_stand_beside_their_unit_and_those_of_the_best_constant(name):
     make, unit, y, expected = CONSTANTS[name]
     weights = {"sample_weight": W} if name == "classes" else {}
     model = clone(make).fit(X, y, **weights)
-    assert repr(model.importance(rounds=1)).startswith(f"increase of the {unit} when")
+    assert repr(model.importance(rounds=1)).startswith(f"increase of {unit} when")
     metric = model.report().metric
     (score,) = re.findall(rf"{re.escape(metric)} (\S+), of always", model.report().more["baseline"])
     assert float(score) == pytest.approx(expected, rel=1e-3, abs=1e-5)
@@ -175,7 +175,7 @@ def test_a_report_is_plain_text_with_a_named_recipe_and_no_note_twice():
     model = regressor(time_limit=1e-9).fit(TABLE, Y)
     report = model.report()
     lines = repr(report).splitlines()
-    assert lines[0] == "table        60 rows, 4 columns: 3 numbers"
+    assert lines[0] == "table        60 rows, 4 columns: 3 of numbers"
     assert lines[1] == "left out     column 3: constant"
     assert lines[2] == "networks     100%: 4 bins, 8-8 (6 networks of 15 inputs), epoch 1 of 1"
     note, late = (line for line in lines if line.startswith("note"))

@@ -91,6 +91,8 @@ def test_networks_follow_a_new_rule_and_go_on_from_files_to_the_bit(kind, tiny, 
     assert "<th>missing" not in page
     alone.partial_fit(LATER, later)
     assert alone.report().more["partial_fit"].startswith("1,200 rows since the fit")
+    once = fitted(kind)[0].partial_fit(LATER[:1], later[:1])
+    assert once.report().more["partial_fit"].startswith("1 row since the fit")
 
 
 def in_calls(model, y, w):
