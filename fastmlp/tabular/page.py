@@ -575,6 +575,8 @@ def _dependences(evidence: Evidence, features: list[Feature]) -> dict[str, Axes]
     for feature in features:
         name = feature.column.name
         groups = [group for group in _groups(evidence, feature, GRID) if np.isfinite(group[2])]
+        if not groups:  # of later rows that all lack the value
+            continue
         span = np.ptp([value for _, _, value in groups]) if feature.is_date else 0.0
         week = CYCLES["week"] if span > MOST_TICKS * CYCLES["week"] else 0.0
         means = np.empty((len(groups), max(fitted.calibration.outputs, 1)))

@@ -84,8 +84,9 @@ class Report:
         """Return the facts, each with its name; some have several lines."""
         kinds = ", ".join(f"{count} of {name}" for name, count in self.kinds.items() if count)
         seconds = ", ".join(f"{name} {value:.2f}" for name, value in self.seconds.items())
+        columns = f"{self.columns} column{'s' * (self.columns != 1)}"
         return [
-            ("table", f"{self.rows:,} rows, {self.columns} columns: {kinds}"),
+            ("table", f"{self.rows:,} rows, {columns}: {kinds}"),
             *(("left out", f"{name}: {why}") for name, why in self.left_out.items()),
             *(("networks", text) for text in self.members),
             ("out of fold", f"{self.metric} {self.together:.4g}, of one network {self.alone:.4g}"),

@@ -475,6 +475,17 @@ def test_a_page_writes_dates_that_are_classes_in_one_way(unit, time, tmp_path):
 
 
 def test_a_page_of_a_constant_target_does_not_condemn_its_model(tmp_path):
-    page = page_of(regressor().fit(X, np.full(len(X), 3.0)), tmp_path)
+    model = regressor().fit(X[:, :1], np.full(len(X), 3.0))
+    page = page_of(model, tmp_path)
+    assert " rows, 1 column: 1 of numbers\n" in str(model.report())
     assert "the target is the same in all rows here: there is nothing to predict." in page
     assert "do not use it" not in page
+
+
+@pytest.mark.parametrize("dtype", [float, "M8[s]"])
+def test_a_page_of_later_rows_without_the_values_of_a_column_is_written(dtype, tmp_path):
+    frame = pandas.DataFrame(X, columns=list("abcd"))
+    frame["d"] = np.arange(len(Y)).astype(dtype)
+    later = frame.assign(d=np.full(len(Y), "NaT" if dtype == "M8[s]" else np.nan, dtype))
+    page = page_of(regressor().fit(frame, Y).partial_fit(later, Y), tmp_path)
+    assert re.search(rf"<th>d</th><td>(numbers|dates)</td><td>{len(Y)}</td><td>0</td>", page)
