@@ -216,8 +216,18 @@ def of_rows(folds: Folds, rows: RowIndex, n: int) -> Folds:
     return left
 
 
+def check_values(name: str, values: Any) -> None:
+    """Raise TypeError if the values of rows are the name of a column."""
+    if isinstance(values, str):
+        raise TypeError(
+            f"{name} is {values!r} but an array with a value for each row is expected: pass the "
+            "column of that name"
+        )
+
+
 def numbered(groups: Any) -> RowIndex:
     """Return the number of each row's group; raise ValueError for missing or unsortable ones."""
+    check_values("groups", groups)
     values = np.asarray(groups)
     if values.ndim != 1 and values.shape[1:] != (1,):
         raise ValueError(f"groups has shape {values.shape} but one group for each row is expected")

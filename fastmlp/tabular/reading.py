@@ -337,6 +337,12 @@ def _has_column(X: Any, name: Any) -> bool:
 
 def with_target(X: Any, y: Any) -> tuple[Any, Any]:
     """Return a table and its targets; a name is that of the column of a frame that has them."""
+    are_names = isinstance(y, list) and all(_is_name(name) and _has_column(X, name) for name in y)
+    if are_names and 0 < len(y) != len(X):
+        raise TypeError(
+            f"y is {short(y)}, names of columns, but targets or one name are expected: pass the "
+            "frame of these columns as y, and as X the frame of the others"
+        )
     if not _is_name(y):
         return X, y
     X = gathered(X)
@@ -476,6 +482,7 @@ def used_rows(
     if len(y) < least:
         raise ValueError(f"n_samples={len(y)} but at least {least} rows are expected")
     if sample_weight is not None:
+        folds.check_values("sample_weight", sample_weight)
         checks = {"dtype": np.float64, "ensure_non_negative": True}
         sample_weight = _check_sample_weight(sample_weight, y, **checks)
     weights, in_scores = task.weights(y, sample_weight)

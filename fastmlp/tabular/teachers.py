@@ -22,6 +22,7 @@ from sklearn.frozen import FrozenEstimator
 from fastmlp._core.intervals import check_count
 from fastmlp._core.user_warnings import warn
 from fastmlp._engine.thread_count import of_jobs
+from fastmlp.sklearn.validation import refuse_text
 from fastmlp.tabular.blend import Blend, BlendResult, blended, greedy
 from fastmlp.tabular.calibration import means_of
 from fastmlp.tabular.classifier import TabMLPClassifier
@@ -119,7 +120,16 @@ def distill(
     """
     seed = check_count("random_state", random_state, example=1, least=0)
     count = None if mixtures is None else check_count("mixtures", mixtures, example=LESSON)
+    if isinstance(teacher, type):
+        raise TypeError(
+            f"the teacher is the class {teacher.__name__} but an object is expected: pass "
+            f"{teacher.__name__}() with its parameters"
+        )
+    names = target_names(y)
+    X, y = with_target(X, y)
     model = _student(teacher, student)
+    if student is None and not model._task.has_classes:
+        refuse_text(y, "student=TabMLPClassifier()")
     if is_fixed(teacher):
         if not isinstance(teacher, FunctionType):
             warn(
@@ -132,8 +142,6 @@ def distill(
             f"sample_weight is passed but the teacher, a {type(teacher).__name__}, has a fit "
             "without it: leave sample_weight out, or pass a teacher whose weights are set"
         )
-    names = target_names(y)
-    X, y = with_target(X, y)
     X = checked(X, model._task.estimator)
     chunk = TableChunk(X, y, sample_weight, groups)
     parameters = model.get_params(deep=False)

@@ -211,6 +211,10 @@ def test_wrong_arguments_are_refused_in_words():
         distill(Wrong(), WORDS, student=TabMLPClassifier(**SHORT))
     with pytest.raises(ValueError, match="The 'members' parameter of TabMLPRegressor must be"):
         distill(tree, student=TabMLPRegressor(members=-1))
+    with pytest.raises(TypeError, match=r"class DecisionTreeRegressor but an object .*Regressor()"):
+        distill(DecisionTreeRegressor)
+    with pytest.raises(ValueError, match=r"y holds text .* with student=TabMLPClassifier\(\)"):
+        distill(lambda X: X, WORDS, student=None)
     with pytest.raises(ValueError, match="mixtures is 0"):
         distill(tree, mixtures=0)
     with pytest.raises(ValueError, match="KNeighborsRegressor, has a fit without it"):
