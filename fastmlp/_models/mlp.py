@@ -487,7 +487,7 @@ class MLP(Exportable):
             return one_pass([self], [data], [plan], team)
 
     def predict(
-        self, X: ArrayLike | Source, out: Any = None, link: bool = True
+        self, X: ArrayLike | Source, *, out: Any = None, link: bool = True
     ) -> NDArray[Any] | tuple[NDArray[Any], NDArray[Any]]:
         """Predict: the loss's link applied to the network's output.
 

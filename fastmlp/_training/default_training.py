@@ -25,30 +25,32 @@ PEAK, PEAK_NEURONS = 0.03, 400  # of the rate; it falls as more hidden neurons a
 
 
 class Decay(NamedTuple):
-    """The weight decay: factor noise**(1/3) (parameters / outputs)**power inputs**2 / rows."""
+    """The weight decay: factor noise**noise_power parameters**power inputs**2 / rows."""
 
     factor: float
+    noise_power: float
     power: float
     most: float  # at most this for each hidden layer
 
 
-DECAYS = {False: Decay(0.5, 1 / 2, 1.5), True: Decay(3.2, 1 / 3, 2.9)}  # by whether there is a link
+DECAYS = {False: Decay(0.5, 1 / 3, 1 / 2, 1.5), True: Decay(1.86, 1 / 6, 1 / 3, 2.9)}  # with a link
 MAX_INPUTS = 10  # more do not raise the decay: where there are many, most depend on others
 
 NOISES = 10.0 ** np.arange(-5, 2.5, 0.5)  # variance in units of that of the function
 MAX_ROWS, MAX_NUMBERS = 500, 5_000_000  # of the kernel, and of their inputs
+MAX_OUTPUTS, MAX_KERNELS = 100, 8  # whose errors are looked at; where targets are missing
 UNKNOWN = 0.1  # noise of sparse rows, of fewer than two rows with targets, of equal targets
 
 
 def chosen(data: Data, batch_size: int, spec: Spec) -> tuple[int, AdamW]:
     """Return epochs and optimizer that suit the rows and the network."""
-    is_linked, (n_inputs, *hidden, n_outputs) = spec.loss.is_linked, spec.layer_sizes
+    is_linked, (n_inputs, *hidden, _) = spec.loss.is_linked, spec.layer_sizes
     scales.warn_of_default(data.x, data.targets if spec.loss.target_kind == "real" else None)
     work = min(batch_size, data.rows) * spec.n_parameters
     steps = min(MAX_STEPS, STEPS_PER_ROW * data.rows if is_linked else math.inf, MAX_WORK / work)
     n_steps, per_epoch = max(MIN_STEPS, int(steps)), -(-data.rows // batch_size)
-    factor, power, most = DECAYS[is_linked]
-    spread = noise(data) ** (1 / 3) * (spec.n_parameters / n_outputs) ** power
+    factor, noise_power, power, most = DECAYS[is_linked]
+    spread = noise(data) ** noise_power * spec.n_parameters**power
     decay = factor * spread * min(n_inputs, MAX_INPUTS) ** 2 / data.rows
     decay = float(f"{min(decay, most * max(1, len(hidden))):.3g}")  # the same on every machine
     peak = PEAK * min(1.0, PEAK_NEURONS / max(1, sum(hidden)))
@@ -58,29 +60,50 @@ def chosen(data: Data, batch_size: int, spec: Spec) -> tuple[int, AdamW]:
 def noise(data: Data) -> float:
     """Return the one of NOISES with which a kernel regression best predicts rows it leaves out."""
     rows = np.arange(data.rows) if data.weights is None else np.flatnonzero(data.weights)
-    if data.output_weights is not None:
-        rows = rows[data.output_weights[rows].all(axis=1)]
-    if len(rows) < 2 or not isinstance(data.x, np.ndarray):
+    if not isinstance(data.x, np.ndarray):
         return UNKNOWN
-    n = min(len(rows), MAX_ROWS, max(2, MAX_NUMBERS // data.x.shape[1]))
-    rows = rows[np.linspace(0, len(rows) - 1, n).astype(int)]
-    x, y = data.x[rows].astype(float), data.targets[rows]
-    targets = (y[:, None] == np.unique(y) if y.ndim == 1 else y).astype(float)
+    if data.output_weights is None:
+        total = _left_out_errors(data.x, data.targets, rows)
+    else:  # each output has targets in rows of its own
+        total = sum(
+            _left_out_errors(data.x, data.targets[:, [k]], rows[data.output_weights[rows, k] > 0])
+            for k in _evenly(data.targets.shape[1], MAX_KERNELS)
+        )
+    if not (np.isfinite(total).all() and np.all(total > 0)):
+        return UNKNOWN
+    # The largest of those that are nearly best, so that rounding in LAPACK decides nothing.
+    return float(NOISES[np.flatnonzero(total <= 1.001 * total.min())[-1]])
+
+
+def _left_out_errors(x: Any, targets: Any, rows: Any) -> Any:
+    """Return, for each of NOISES, the squared error of left-out rows; 0 where there is nothing."""
+    rows = rows[_evenly(len(rows), min(MAX_ROWS, max(2, MAX_NUMBERS // x.shape[1])))]
+    # Of equal rows one is enough: its twins would tell its target.
+    x, first = np.unique(x[rows].astype(float), axis=0, return_index=True)
+    y, errors = targets[rows[first]], np.zeros(len(NOISES))
+    if len(x) < 2:
+        return errors
+    y = (y[:, None] == np.unique(y) if y.ndim == 1 else y).astype(float)
+    y = y[:, _evenly(y.shape[1], MAX_OUTPUTS)]
     with np.errstate(all="ignore"):  # of huge numbers
         kernel = _kernel((x - x.mean(axis=0)) / np.maximum(x.std(axis=0), 1e-9))
-        centred = targets - targets.mean(axis=0)
-        spread = np.abs(centred).max()
-        if not (np.isfinite(kernel).all() and 1e-12 * np.abs(targets).max() < spread < np.inf):
-            return UNKNOWN
+        largest = np.abs(y).max()
+        centred = (y - y.mean(axis=0)) / largest
+        if not (np.isfinite(kernel).all() and 1e-12 < np.abs(centred).max() < np.inf):
+            return errors
         values, vectors = np.linalg.eigh(kernel)
-        coordinates, errors = vectors.T @ (centred / spread), []
-        for variance in NOISES:
+        coordinates = vectors.T @ centred
+        for k, variance in enumerate(NOISES):
             shrinkage = variance / (variance + np.maximum(values, 0))
             residuals = vectors @ (shrinkage[:, None] * coordinates)
-            left = vectors**2 @ shrinkage - 1 / len(rows)  # the mean takes a degree of freedom
-            errors.append(np.square(residuals / left[:, None]).sum())
-    # The largest of those that are nearly best, so that rounding in LAPACK decides nothing.
-    return float(NOISES[np.flatnonzero(errors <= 1.001 * np.min(errors))[-1]])
+            left = vectors**2 @ shrinkage - 1 / len(x)  # the mean takes a degree of freedom
+            errors[k] = np.square(residuals / left[:, None]).sum()
+    return errors
+
+
+def _evenly(n: int, most: int) -> Any:
+    """Return at most so many of n indices, evenly spaced."""
+    return np.linspace(0, n - 1, min(n, most)).astype(int)
 
 
 def _kernel(x: Any) -> Any:

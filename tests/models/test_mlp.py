@@ -78,10 +78,12 @@ def test_outputs_before_the_link(mlp, loss, dtype, flat):
     predicted = net.predict(X)
     is_pair = isinstance(predicted, tuple)
     out = tuple(map(np.empty_like, predicted)) if is_pair else np.empty_like(predicted)
-    assert_close(columns(net.predict(X, out, link=False)), outputs, "gradient", dtype)
+    assert_close(columns(net.predict(X, out=out, link=False)), outputs, "gradient", dtype)
     for bad in (None, 1, "no", np.array([True, False])):
         with pytest.raises(TypeError, match="link is .* but must be True or False"):
             net.predict(X, link=bad)
+    with pytest.raises(TypeError, match="positional"):  # as after evaluate(X, y): y stays as it is
+        net.predict(X, outputs)
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
@@ -264,14 +266,14 @@ NOISY, ODD = BUMP + 0.3 * NOISE, np.arange(300)[:, None] % 2
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
-    ("loss", "epochs", "factor", "power", "limit"),
+    ("loss", "epochs", "factor", "noise_power", "power", "limit"),
     [
-        ("squared_error", 2667, 0.5, 1 / 2, 2e-3),
-        ("gaussian_nll", 2000, 3.2, 1 / 3, -0.5),
-        ("binary_cross_entropy", 2000, 3.2, 1 / 3, 0.4),
+        ("squared_error", 2667, 0.5, 1 / 3, 1 / 2, 2e-3),
+        ("gaussian_nll", 2000, 1.86, 1 / 6, 1 / 3, -0.5),
+        ("binary_cross_entropy", 2000, 1.86, 1 / 6, 1 / 3, 0.4),
     ],
 )
-def test_a_fit_without_options_learns(mlp, loss, epochs, factor, power, limit, dtype):
+def test_a_fit_without_options_learns(mlp, loss, epochs, factor, noise_power, power, limit, dtype):
     def net():
         return mlp([2, 16, 1], loss=loss, dtype=dtype, rng=0)
 
@@ -280,7 +282,7 @@ def test_a_fit_without_options_learns(mlp, loss, epochs, factor, power, limit, d
     history = plain.fit(*train)
     assert plain.evaluate(*test) < limit
     assert len(history.loss) == epochs  # of 3 steps
-    spread = NOISE_OF_BUMP ** (1 / 3) * plain.n_parameters**power
+    spread = NOISE_OF_BUMP**noise_power * plain.n_parameters**power
     decay = factor * spread * 2**2 / 150
     optimizer = fastmlp.AdamW(fastmlp.OneCycle(0.03), weight_decay=float(f"{decay:.3g}"))
     chosen.fit(*train, epochs=epochs, optimizer=optimizer)
@@ -325,6 +327,12 @@ def test_a_fit_without_options_suits_the_network(mlp, layer_sizes, options, epoc
         ({"targets": NOISY, "weights": np.arange(300) < 1}, 0.1, 0.1),  # one row: unknown
         ({"targets": BUMP + 9 * (np.arange(300) % 2), "weights": np.arange(300) % 2}, 1e-5, 1e-4),
         ({"targets": BUMP + np.where(np.arange(300) % 2, 0, 9), "output_weights": ODD}, 1e-5, 1e-4),
+        (
+            {"targets": np.stack([NOISY, NOISY], 1), "output_weights": np.hstack([ODD, 1 - ODD])},
+            0.03,
+            1,
+        ),
+        ({"x": np.tile(RADIAL, (2, 1)), "targets": np.tile(NOISY, 2)}, 0.03, 1),  # each row twice
         ({"x": fastmlp.SparseRows([0] * 301, [], np.zeros(0, "f4"), 2)}, 0.1, 0.1),
         ({"x": np.ones((300, 2))}, 0.1, 0.1),
         ({"targets": np.full(300, 0.1)}, 0.1, 0.1),
