@@ -79,7 +79,9 @@ def evaluate(options: argparse.Namespace) -> None:
     y, weights = truth_of(frame, target, weight, "--target")
     if hasattr(model, "get_params"):
         values = scores_of_model(model, X, y, weights)
-        warn_if_worthless(values, options.data, getattr(model, "classes_", None), y, weights)
+        # The scores of a command are of means and classes, not of medians or quantiles.
+        if hasattr(model, "classes_") or getattr(model, "loss", "") == "squared_error":
+            warn_if_worthless(values, options.data, getattr(model, "classes_", None), y, weights)
     elif hasattr(model, "evaluate"):
         values = {"loss": float(model.evaluate(X, y, sample_weight=weights))}
     else:

@@ -22,7 +22,7 @@ REFUSED_KINDS = {
     "c": ("complex numbers", "pass the real and the imaginary parts as two columns"),
     "M": ("dates", "convert them to numbers, for example to days since a fixed date"),
     "m": ("time differences", "divide by a unit, for example by np.timedelta64(1, 's')"),
-    "V": ("records", "pass a plain 2-D array, one column a field"),
+    "V": ("records or numbers of another library", "pass a plain 2-D array of floats"),
 }
 
 

@@ -168,6 +168,7 @@ GUESSES = {
         "predict_logits": "predict(X, link=False)",
         "train_on_batch": "partial_fit(X, y)",
         "score": "evaluate(X, y)",
+        "n_iter_": "history.loss, which has one for each epoch",
         "freeze": "fit(X, y, epochs=20, groups=fastmlp.Groups(layer_rates=[0, 1]))",
         "layers": "layer_sizes",
         "coefs_": None,
@@ -178,7 +179,8 @@ GUESSES = {
     },
     "Ensemble": {
         "decision_function": None,
-        "input_gradient": "predictor().jacobian(x)",
+        "input_gradient": "members: the mean of theirs",
+        "jacobian": "members: the mean of theirs",
     },
     "MLPRegressor": {
         "get_weights": "coefs_",

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastmlp._core.fit_lock import taken
 from fastmlp._core.history import History
 from fastmlp._core.intervals import check_count, check_flag
-from fastmlp._core.keywords import SYNONYMS, with_argument_hints
+from fastmlp._core.keywords import ATTRIBUTES, SYNONYMS, with_argument_hints
 from fastmlp._engine.exportable import Exportable
 from fastmlp._engine.plan import Plan
 from fastmlp._engine.thread_count import call_team, default_threads
@@ -44,9 +44,14 @@ from fastmlp._validation.compatibility import refusal
 
 LIST = "[MLP([8, 32, 1], rng=seed) for seed in range(5)]"  # an example, for messages
 OTHERS = "n n_members n_estimators layer_sizes rng seed random_state"
+DERIVATIVES = "jacobian hessian jvp vjp hvp gradients input_gradient input_gradients"
 
 
-@functools.partial(with_argument_hints, synonyms=(((f"members={LIST}",), OTHERS), *SYNONYMS))
+@functools.partial(
+    with_argument_hints,
+    synonyms=(((f"members={LIST}",), OTHERS), *SYNONYMS),
+    attributes=((("members: the mean of theirs",), DERIVATIVES), *ATTRIBUTES),
+)
 class Ensemble(Exportable):
     """Networks of equal shape that are trained together; their mean is the prediction.
 
