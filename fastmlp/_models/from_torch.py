@@ -165,7 +165,7 @@ def from_torch(
 
 @dataclass
 class _Sum:
-    """The sum of a residual block: of the output of all parts and that of the first `start`."""
+    """The end of a residual block: the output of all parts plus that of the first `start` parts."""
 
     start: int
 
@@ -184,7 +184,7 @@ class _Layer:
 
     @property
     def is_affine(self) -> bool:
-        """Whether nothing but the Linear layer has come so far."""
+        """Whether no module follows the Linear layer so far."""
         return not (self.activation or self.norm or self.dropout or self.first is not None)
 
     def takes(self, module: Any) -> bool:
@@ -209,7 +209,7 @@ class _Layer:
 
 
 def _layers(parts: list[Any]) -> list[_Layer]:
-    """Return the layers that modules in their order are."""
+    """Return the layers of the network that runs these modules in their order."""
     layers: list[_Layer] = []
     factors = None  # of a BatchNorm1d that the next layer takes over
     firsts: dict[int, int] = {}  # of parts before a Linear: the number of its layer

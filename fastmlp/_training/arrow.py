@@ -283,7 +283,7 @@ class ArrowBlocks:
         return [*features, *others]
 
     def _block(self, part: Batch) -> tuple[Array | None, ...]:
-        """Return X, y, weights and derivatives of some rows, without those that are not there."""
+        """Return X, y, weights and derivatives of some rows; absent arrays are left out."""
         batch, names, m = part.batch, part.names, len(self.targets)
         n_features = len(names) - m - len(self.dy) - (self.weight is not None)
         gaps = {*self.dy, *(self.targets if self.dy or m > 1 else ())}

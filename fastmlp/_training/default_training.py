@@ -1,8 +1,8 @@
 """The training of a fit without epochs and optimizer; docs/guides/choose.md has the measurements.
 
-The weight decay follows from the noise of the targets. Of a wide network, training approximates
-the regression with a kernel, the arc-cosine kernel of Cho and Saul (2009, "Kernel methods for deep
-learning"), of which every row's prediction by all others has a formula (Allen 1974, PRESS).
+The weight decay follows from the noise of the targets. The training of a wide network approximates
+a regression with the arc-cosine kernel (Cho and Saul 2009, "Kernel methods for deep learning"). For
+this regression, a formula gives the prediction of each row by all others (Allen 1974, PRESS).
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from fastmlp._network.schedules import OneCycle
 from fastmlp._network.spec import Spec
 from fastmlp._training import scales
 
-# Most and fewest steps, fewest epochs; rows in all batches times parameters.
+# Limits of steps and epochs; MAX_WORK limits the rows in all batches times the parameters.
 MAX_STEPS, MIN_STEPS, MIN_EPOCHS, MAX_WORK = 8000, 600, 10, 2.56e10
-STEPS_PER_ROW = 40  # at most, of a loss with a link, which falls forever where classes are separate
+# Most steps per row for a loss with a link, which never stops falling where classes are separate.
+STEPS_PER_ROW = 40
 PEAK, PEAK_NEURONS = 0.03, 400  # of the rate; it falls as more hidden neurons are added than these
 
 
@@ -34,12 +35,13 @@ class Decay(NamedTuple):
 
 
 DECAYS = {False: Decay(0.5, 1 / 3, 1 / 2, 1.5), True: Decay(1.86, 1 / 6, 1 / 3, 2.9)}  # with a link
-MAX_INPUTS = 10  # more do not raise the decay: where there are many, most depend on others
+MAX_INPUTS = 10  # more inputs do not raise the decay: most of many inputs depend on others
 
-NOISES = 10.0 ** np.arange(-5, 2.5, 0.5)  # variance in units of that of the function
-MAX_ROWS, MAX_NUMBERS = 500, 5_000_000  # of the kernel, and of their inputs
-MAX_OUTPUTS, MAX_KERNELS = 100, 8  # whose errors are looked at; where targets are missing
-UNKNOWN = 0.1  # noise of sparse rows, of fewer than two rows with targets, of equal targets
+NOISES = 10.0 ** np.arange(-5, 2.5, 0.5)  # variances of the noise over that of the function
+MAX_ROWS, MAX_NUMBERS = 500, 5_000_000  # rows of a kernel; numbers in the inputs of these rows
+# Outputs whose errors are measured; if targets are missing, outputs with a kernel of their own.
+MAX_OUTPUTS, MAX_KERNELS = 100, 8
+UNKNOWN = 0.1  # noise where it cannot be measured: sparse rows, fewer than two rows, equal targets
 
 
 def chosen(data: Data, batch_size: int, spec: Spec) -> tuple[int, AdamW]:
@@ -71,14 +73,14 @@ def noise(data: Data) -> float:
         )
     if not (np.isfinite(total).all() and np.all(total > 0)):
         return UNKNOWN
-    # The largest of those that are nearly best, so that rounding in LAPACK decides nothing.
+    # The largest noise that is nearly best is returned, so that rounding in LAPACK decides nothing.
     return float(NOISES[np.flatnonzero(total <= 1.001 * total.min())[-1]])
 
 
 def _left_out_errors(x: Any, targets: Any, rows: Any) -> Any:
-    """Return, for each of NOISES, the squared error of left-out rows; 0 where there is nothing."""
+    """Return the squared error of left-out rows for each of NOISES; 0 if it cannot be measured."""
     rows = rows[_evenly(len(rows), min(MAX_ROWS, max(2, MAX_NUMBERS // x.shape[1])))]
-    # Of equal rows one is enough: its twins would tell its target.
+    # Only one of several equal rows is used, because the others would reveal its target.
     x, first = np.unique(x[rows].astype(float), axis=0, return_index=True)
     y, errors = targets[rows[first]], np.zeros(len(NOISES))
     if len(x) < 2:
@@ -102,7 +104,7 @@ def _left_out_errors(x: Any, targets: Any, rows: Any) -> Any:
 
 
 def _evenly(n: int, most: int) -> Any:
-    """Return at most so many of n indices, evenly spaced."""
+    """Return at most ``most`` of n indices, evenly spaced."""
     return np.linspace(0, n - 1, min(n, most)).astype(int)
 
 

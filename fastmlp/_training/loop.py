@@ -56,7 +56,7 @@ class LearningRates:
 
 @functools.lru_cache(maxsize=4)
 def _equal_rates(rate: float, n: int) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return a read-only array of n times the same rate, mostly that of the epoch before."""
+    """Return a read-only array of n equal rates, which the next epochs mostly find in the cache."""
     rates = np.full(n, rate)
     rates.flags.writeable = False
     return rates

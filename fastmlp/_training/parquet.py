@@ -24,12 +24,12 @@ from fastmlp._core.optional import require
 T = TypeVar("T")
 WILD = re.compile(r"[*?\[]")
 PAUSES = (0.1, 0.5, 2.0)  # seconds before the further attempts at reading from a store
-# A store's errors that would come again; others may pass, as what HTTP calls a missing file.
+# Errors of a store for which a further attempt is useless; others may pass, even a missing file.
 LASTING = (PermissionError, ValueError, TypeError, MemoryError)
 # Bytes that are read at a time from a local file; other stores fetch whole columns of a row group.
 LOCAL_BUFFER = 16_384
-# Row groups in random order that are read in turn, so that a buffer mixes rows of many places: at
-# most so many, and so many bytes of them. They decide on the order, so no machine has its own.
+# Most row groups, and most of their bytes, that are read in turn, so that a buffer mixes rows of
+# many places. These numbers change the order of the rows, so they are the same on all machines.
 GROUPS_AT_ONCE, BYTES_AT_ONCE = 8, 2**27
 
 

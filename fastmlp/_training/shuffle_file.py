@@ -16,7 +16,8 @@ from fastmlp._training.arrow import Order
 from fastmlp._validation import check
 from fastmlp._validation.compatibility import refusal
 
-# Of rows to shuffle in memory, where they are twice, unless the fit says how many rows.
+# Bytes of the rows that are shuffled in memory at a time (which takes twice as much), unless the
+# fit sets the number of rows.
 RUN_BYTES = 2**25
 BLOCK = 1 / 8  # of a run: rows of a block, small enough for a cache
 PIECE = 2**16  # bytes to write at a time: more may cost a system several times the time

@@ -90,7 +90,7 @@ class BlockStream:
         """Start an epoch; yields blocks of whole batches, except for the last."""
         seed = None if self._shuffles is None else self._shuffles.next_seed()
         if self._file is not None and self._shuffles is not None and not self._file.runs:
-            # By the first seed of the fit, also if it was resumed: so the file is the same.
+            # The first seed of the fit determines the file, so a resumed fit writes the same file.
             _, order = self._random(self._shuffles.drawn(0)[0], 0)
             written = self._file.write(self._checked(), order)
             with PrefetchedBlocks(written, self._ended) as numbers:
@@ -164,7 +164,7 @@ class BlockStream:
 
     def _mixed(self, seeds: Iterator[int]) -> Iterator[Data]:
         """Yield rows drawn at random from a buffer, where the source's rows replace them."""
-        # Small blocks wait for others: each draw shuffles the numbers of all buffered rows.
+        # Small blocks are collected first: each draw shuffles the numbers of all buffered rows.
         waiting: list[Data] = []
         pool, n, size = None, 0, 1  # n rows wait
         for block in self._checked(seeds):

@@ -26,8 +26,8 @@ READING_SHARE = 0.4  # share of a time limit for the reading of a source
 KEPT_SHARE = 0.25  # share of the memory for the rows of a source that wait for the plan
 OVERRUN = 0.1  # share of a time limit that a fit may take longer without a note
 ENOUGH_EPOCHS = 8  # all rows are used if this many epochs fit into the time
-# Seconds of an epoch, to those of a trial without the encoding of rows; seconds from reading to
-# the first epoch, to those of reading: both measured, and rounded up.
+# ENCODING is the time of an epoch over that of a trial without the encoding of rows. PREPARATION is
+# the time from reading to the first epoch over that of reading. Both are measured, and rounded up.
 ENCODING, PREPARATION = 1.25, 2.0
 PART = 65_536  # rows of a sample that are drawn at a time
 FREE_SHARE = 0.8  # share of the free memory that a fit may take

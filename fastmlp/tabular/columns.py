@@ -40,19 +40,19 @@ RowIndex: TypeAlias = NDArray[np.int64]  # places of rows
 
 MISSING = -1  # code of a missing or unknown category
 
-FEW_ROWS = 32  # a pandas frame of these is faster to read as one array of objects
-MOST_CATEGORIES = 64  # so many values of a column, the most frequent, always count as frequent,
-LEAST_ROWS = 8  # and of the others those in so many rows,
-MOST_FREQUENT = 4_096  # up to this number
+FEW_ROWS = 32  # a pandas frame with no more rows is read faster as one array of objects
+MOST_CATEGORIES = 64  # this number of a column's most frequent values always count as frequent
+LEAST_ROWS = 8  # other values count as frequent if they are in at least this number of rows
+MOST_FREQUENT = 4_096  # most values of a column that count as frequent
 SMALLEST_RANGE = 1e-300  # smallest range of numbers whose reciprocal is finite
 HARMONICS = 3  # of a cycle; those of a week make any function of the weekday
-DERIVED_ROWS = 4_096  # whose derived numbers are computed at once
+DERIVED_ROWS = 4_096  # rows whose derived numbers are computed at once
 MOST_DIFFERENCES = 15  # between columns of dates: all pairs of six
 # Types of cells in object columns.
 NUMBERS = int | float | np.number | Decimal
 TIMES = datetime.date | datetime.timedelta | np.datetime64 | np.timedelta64
 CATEGORIES = str | bytes | int | float | np.number | np.bool_
-# Those that NumPy converts as they are, None to NaN.
+# Types of numbers that NumPy converts as they are; None becomes NaN.
 PLAIN_NUMBERS = {float, int, type(None), np.float64, np.float32, np.int64, np.int32}
 
 

@@ -20,7 +20,7 @@ from fastmlp.tabular.monotone import bind, unbounded
 def begin(net: Any, columns: Array) -> None:
     """Separate the columns of an untrained network; ``columns`` has that of each input.
 
-    The weights that remain are larger, so that units have the variance that all weights gave.
+    The weights that remain are made larger, so that the variance of the units stays the same.
     """
     weights = net.weights
     of_units = _of_units(net, columns)
@@ -30,7 +30,7 @@ def begin(net: Any, columns: Array) -> None:
 
 
 def keep(net: Any, columns: Array) -> None:
-    """Keep the columns of a network separate in further training if they are."""
+    """Keep the columns of a network separate in further training if they are separate now."""
     is_apart = columns[:, np.newaxis] != _of_units(net, columns)
     if not net.weights[0][is_apart].any():
         _separate(net, is_apart)

@@ -28,8 +28,8 @@ from fastmlp.tabular.progress import Clock
 LIMIT_REACHED = "time_limit was reached"
 ONLY_WORSE = "predictions of held-out rows only got worse"
 LITTLE_GAIN = "more training no longer helped"
-# Reasons to end that show noise. Costs of classes get worse, too, by probabilities that are too
-# sure, which calibration mends.
+# Reasons to end that show that there is only noise to learn. For classes, worse predictions do not:
+# costs also grow if probabilities are too close to 0 and 1, which calibration mends.
 NOISY = {"numbers": {LITTLE_GAIN, ONLY_WORSE}, "classes": {LITTLE_GAIN}}
 DECODED_ROWS = 65_536  # predictions that are decoded at a time, which limits the memory
 
@@ -113,10 +113,10 @@ class BestEpochSelector:
     out: Sequence[RowIndex]  # the rows that each of them holds out
     clock: Clock
     why: str = ""  # the reason for an early end
-    # Epoch, cost of single members, joint cost, and the compared one: calibrated, or by the scorer.
+    # Epoch, cost of single members, joint cost, and the cost that selects (calibrated, or a score).
     curve: list[tuple[int, float, float, float]] = field(default_factory=list)
     epoch: int = 0  # the best one, from 1
-    share: float = 0.0  # of the schedule that was over then
+    share: float = 0.0  # the part of the schedule that was over at this epoch
     best: float = math.inf
     held_out: Any = None  # out-of-fold predictions of the best epoch
     restored: bool = False
@@ -134,12 +134,12 @@ class BestEpochSelector:
         self.inputs = [x[rows] for x, rows in zip(self.learners.inputs, self.out, strict=True)]
         # A fit ends if a cycle ends with this multiple of the lowest cost.
         self.hopeless = data.target.hopeless if self.learners.recipe.share == 1 else math.inf
-        # The epochs from one evaluation to the next within a cycle, at least: evaluations take a
-        # small share of the time. The work of an epoch is in predictions of a row.
+        # Fewest epochs between two evaluations in a cycle, so that evaluations take little of the
+        # time. The unit of the work of an epoch is the prediction of one row.
         work = TRAINING_WORK * sum(map(len, self.learners.learn))
         self.every = int(sum(map(len, self.out)) / (EVALUATION_SHARE * work))
-        # Of all predictions, one member after the other: their members, and their places among
-        # (repeats, rows). The k-th prediction of a row belongs to the k-th repeat.
+        # All predictions, one member after the other, have a member and a place among (repeats,
+        # rows). The k-th prediction of a row belongs to the k-th repeat.
         members = np.arange(len(self.out), dtype=np.int32)
         self._members = np.repeat(members, list(map(len, self.out)))
         counts, places = np.zeros(n := len(self.target.y), np.int64), []
@@ -184,7 +184,7 @@ class BestEpochSelector:
 
     def _reason(self) -> str:
         """Return the reason to end the fit with this cycle of the rate, or an empty text."""
-        # Before calibration: if networks only get surer of themselves, later epochs gain nothing.
+        # Costs before calibration count: networks that only get more confident gain nothing later.
         epoch, _, now, _ = self.curve[-1]
         lowest = min(self.curve, key=itemgetter(2))
         is_late = self.scorer is None and 2 * lowest[0] <= epoch

@@ -41,14 +41,14 @@ class HeldOut:
 
 @dataclass(frozen=True, eq=False)
 class Facts:
-    """What a fit has done, for people."""
+    """Facts about a fit that people read: the report, and how training went."""
 
     report: Report
     history: History
     curve: list[tuple[int, float, float, float]]  # see `BestEpochSelector`
     best_epoch: int
     n_iter: int
-    updated_rows: int = 0  # that `partial_fit` has learned since the fit
+    updated_rows: int = 0  # rows that `partial_fit` has learned since the fit
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +64,7 @@ class FittedTable:
     facts: Facts
     importance: Importance | None = None  # on the rows of the fit, once it was computed
     rows: tuple[Table, Any] | None = None  # table and target of the fit; not in copies and files
-    # After `partial_fit`: the targets of the rows in `held_out`, as a target holds them.
+    # After `partial_fit`, the targets of the rows in `held_out`, in the form of a target's ``y``.
     latest: Array | None = None
     target_names: Sequence[str] = ()  # empty if they have none
 

@@ -33,7 +33,7 @@ SECOND, EPOCH_YEAR = datetime.timedelta(seconds=1), 1970
 CYCLES = {"day": 86_400.0, "week": 604_800.0, "year": 31_556_952.0}  # in seconds
 LEAST_SPAN = 0.8  # from the first date to the last, as a share of a cycle
 LEAST_READABLE = 0.99  # share of the texts of a column that have its layout
-MOST_MISSING = 100  # distinct texts of a column that do not, and count as missing
+MOST_MISSING = 100  # most distinct texts of a column without its layout, which count as missing
 FEWEST_QUANTITIES = 21  # distinct texts; fewer quantities are categories
 
 # ---------------------------------------------------------------------------------- text

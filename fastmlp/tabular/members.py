@@ -152,7 +152,7 @@ class TrainingResult:
     history: History
     curve: list[tuple[int, float, float, float]]  # see `BestEpochSelector`
     epoch: int  # the best one, from 1
-    share: float  # of the schedule that was over then
+    share: float  # the part of the schedule that was over at this epoch
     planned: int  # number of epochs
     why: str  # the reason for fewer epochs
     stopped: str  # the reason why no other recipe is trained: an interrupt or a callback

@@ -33,10 +33,10 @@ KINDS = {"numbers": "numbers", "codes": "categories"}  # of the parts of a table
 SAMPLE, GRID = 100, 15  # rows and values from which a partial dependence is computed
 MANY_CELLS = 200_000  # with more cells, each column is shuffled only once for its importance
 WORST, SEGMENTS = 8, 5  # rows; parts of a column
-RELIED_SHARE = 0.2  # of the importance of the first column, for columns that the lead names
-UNUSUAL, FEW_ROWS = 1.5, 30  # errors of a part that the lead names, over the usual; fewest rows
+RELIED_SHARE = 0.2  # least importance of columns that the lead names, over that of the first
+UNUSUAL, FEW_ROWS = 1.5, 30  # least error over the usual, and fewest rows, of a part in the lead
 FREQUENT = 3  # values of a column of categories that are named
-# The scores that are those of losses, by the names of these; others are in no table of scores.
+# The score that belongs to each loss; the tables of scores have no score of another loss.
 OWN_SCORES = {
     "squared_error": "rmse",
     "absolute_error": "mae",
@@ -49,7 +49,7 @@ WEIGHTED = " Scores, calibration and importance count rows by their weights."
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """The rows of a fit that networks predicted which had not learned from them."""
+    """The rows of a fit, with their predictions by networks that had not learned from them."""
 
     model: Any
     fitted: FittedTable

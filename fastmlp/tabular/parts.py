@@ -45,7 +45,7 @@ class Summary(NamedTuple):
     sample: Any  # rows that show the columns
     having: dict[Any, tuple[int, TableChunk]]  # a place and its row, by property
     groups: dict[Any, int]  # numbers of used rows
-    classes: Counter[Any]  # the same
+    classes: Counter[Any]  # numbers of used rows
 
 
 def summary(model: Any, block: TableChunk, seed: int, max_rows: int) -> Summary:

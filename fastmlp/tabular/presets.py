@@ -251,8 +251,8 @@ HOPELESS = 1.15
 # With stages, a recipe continues if its last cycle reduced the cost by more than this multiple of
 # the standard error of the reduction, and by more than this share of the cost.
 NOISE, LEAST_GAIN = 2.0, 0.02
-# Two stages are compared by the costs of their rows, without this share of the rows at each end of
-# the differences: of an exact relation a few rows decide the mean.
+# Two stages are compared by the mean difference of the costs of rows, without this share of the
+# rows at each end: where a relation is exact, a few rows would decide the mean.
 TRIMMED = 0.02
 MOST_CYCLES = 6
 # The trial of a preset with stages ends after so many recipes if more training helped none of them.

@@ -177,7 +177,7 @@ class Progress:
 
 
 def show_result(metric: str, score: float) -> None:
-    """Print the score of the fitted model, which a progress line of one epoch does not know."""
+    """Print the score of the fitted model, which is known only after the last progress line."""
     print(f"done: {metric} {score:.4g} out of fold", file=sys.stderr, flush=True)
 
 

@@ -21,7 +21,7 @@ from fastmlp._training.arrow import ArrowBlocks, Batch, numbers_of
 from fastmlp._training.parquet import groups_at_once
 from fastmlp.tabular.columns import RowIndex
 
-FEWEST_ROWS = 5_000  # neither a time limit nor memory leaves fewer of what was read
+FEWEST_ROWS = 5_000  # neither a time limit nor a lack of memory makes a sample smaller
 # Arrow cannot take rows of these types, in which polars hands over its texts.
 VIEWS = {"string_view": "large_string", "binary_view": "large_binary"}
 LEFT = 0.8  # share of the rows that are left whenever they take too much memory

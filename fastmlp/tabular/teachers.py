@@ -1,4 +1,4 @@
-"""Distillation of any model into one network: what it has learned, with our intervals and files.
+"""Distillation of any model into one network, which has the intervals and files of fastmlp.
 
 The teacher is fitted without each fold in turn, so that labels of rows come from models that have
 not learned them (Todorov and others 2026, arXiv 2605.18654). The weight of its labels beside those
@@ -187,7 +187,7 @@ def is_fixed(teacher: Any) -> bool:
 
 @dataclass(eq=False)
 class Lessons:
-    """What a teacher says of the rows of a fit, and of their mixtures."""
+    """A teacher's labels of the rows of a fit, and of mixtures of these rows."""
 
     teacher: Any
     rows: TableChunk  # with a weight above 0

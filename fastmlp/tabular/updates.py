@@ -32,11 +32,11 @@ from fastmlp.tabular.reading import used_rows
 from fastmlp.tabular.targets import unweighed, weighed, with_rows
 from fastmlp.tabular.training import calibrated
 
-MOST_ROWS = 1_024  # that are predicted before they are learned from
+MOST_ROWS = 1_024  # most rows that are predicted before they are learned from
 BATCH = 64  # most rows of a step
-FIRST_STEPS = 64  # of the state of an optimizer, which are smaller
-LATEST_ROWS = 2_000  # that calibrate
-FEWEST_ROWS = 100  # of these; until there are as many, the calibration of the fit holds
+FIRST_STEPS = 64  # the first steps of an optimizer, which are smaller
+LATEST_ROWS = 2_000  # number of latest rows that calibrate
+FEWEST_ROWS = 100  # fewest rows that calibrate; with fewer, the calibration of the fit holds
 
 
 # Rows, their targets, and their weights in training and in scores.
@@ -55,7 +55,7 @@ class LatestRows(NamedTuple):
 def updated(
     fitted: FittedTable, task: Any, data: tuple[Any, Any, Any], rate: float, n_threads: int | None
 ) -> FittedTable:
-    """Return a fitted table whose networks have gone on; ``data`` is X, y and the weights.
+    """Return a fitted table whose networks have learned further rows: X, y and weights in ``data``.
 
     X is a table, an `ArrowBlocks`, or without y a callable or an iterable of such data.
     """
@@ -110,10 +110,10 @@ def _learner(fitted: FittedTable, group: Members) -> Members:
 
 
 def _learn(group: Members, piece: Piece, rate: float, n_threads: int | None) -> None:
-    """Train members for one pass over some rows, in smaller steps at first and by few rows.
+    """Train members for one pass over some rows, with smaller steps at first and for few rows.
 
-    The steps of Adam have the same size however small gradients are; its moments know first steps
-    alone, and gradients of few rows are mostly noise.
+    The steps of Adam have the same size however small gradients are. At first its moments come from
+    few steps, and gradients of few rows are mostly noise.
     """
     table, y, weights, _ = piece
     target, members = with_rows(group.target, y), range(len(group.ensemble))

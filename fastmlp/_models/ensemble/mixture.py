@@ -59,7 +59,7 @@ def _means_and_variances(outputs: Sequence[Array], rows: RowMeans) -> Array:
 
 
 def _quantiles(loss: Loss, outputs: Sequence[Array], rows: RowMeans) -> Array:
-    """Return outputs whose quantiles are the means of the members'."""
+    """Return outputs whose quantiles are the means of the members' quantiles."""
     p = rows.mean([loss.link(z) for z in outputs])
     rises = np.diff(p.reshape(len(p), loss.heads, -1), axis=1).reshape(len(p), -1)
     first = p[:, : p.shape[1] // loss.heads]
