@@ -37,7 +37,7 @@ RELIED_SHARE = 0.2  # least importance of columns that the lead names, over that
 UNUSUAL, FEW_ROWS = 1.5, 30  # least error over the usual, and fewest rows, of a part in the lead
 FREQUENT = 3  # values of a column of categories that are named
 # The score that belongs to each loss; the tables of scores have no score of another loss.
-OWN_SCORES = {
+LOSS_SCORES = {
     "squared_error": "rmse",
     "absolute_error": "mae",
     "quantile": "pinball_loss",
@@ -83,14 +83,20 @@ class Evidence:
         """The absolute errors, pinball losses, or missing probabilities of the true classes."""
         if self.classes is None:
             return self._errors_of(self.p)
-        return 1 - self.p[np.arange(len(self.p)), codes_of(self.y, self.classes)]
+        return 1 - self.p[np.arange(len(self.p)), self.codes]
 
-    @property
+    @functools.cached_property
+    def codes(self) -> Array:
+        """The places of the true labels among the classes."""
+        assert self.classes is not None
+        return codes_of(self.y, self.classes)
+
+    @functools.cached_property
     def mistakes(self) -> Array:
         """The errors of numbers, or which classes are wrong."""
         if self.classes is None:
             return self.errors
-        return np.asarray(self.p.argmax(axis=1) != codes_of(self.y, self.classes), float)
+        return np.asarray(self.p.argmax(axis=1) != self.codes, float)
 
     @functools.cached_property
     def class_names(self) -> Array:
@@ -118,7 +124,7 @@ class Evidence:
         assert self.classes is not None
         counts = np.zeros((len(self.classes), len(self.classes)))
         w = 1.0 if self.weights is None else self.weights
-        np.add.at(counts, (codes_of(self.y, self.classes), self.p.argmax(axis=1)), w)
+        np.add.at(counts, (self.codes, self.p.argmax(axis=1)), w)
         return counts
 
     @property
@@ -129,7 +135,7 @@ class Evidence:
     @property
     def score(self) -> str:
         """The name of the score by which a model is judged: that of the loss of its fit."""
-        return OWN_SCORES.get(self.target.name, str(self.target.metric))
+        return LOSS_SCORES.get(self.target.name, str(self.target.metric))
 
     @functools.cached_property
     def scores(self) -> dict[str, float]:
@@ -398,10 +404,10 @@ def _of_numbers(evidence: Evidence) -> Iterator[Section]:
 
 def _of_classes(evidence: Evidence) -> Iterator[Section]:
     """Yield the pictures and tables of a classification."""
-    classes, y, p, weights = evidence.classes, evidence.y, evidence.p, evidence.weights
+    classes, truth, p, weights = evidence.classes, evidence.codes, evidence.p, evidence.weights
     names = evidence.class_names
     assert classes is not None
-    truth, w = codes_of(y, classes), np.ones(len(y)) if weights is None else weights
+    w = np.ones(len(truth)) if weights is None else weights
     counts = evidence.confusion
     right, rows, predicted = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
     with np.errstate(invalid="ignore"):
@@ -621,7 +627,7 @@ def _worst(evidence: Evidence) -> str:
     """Return a table of the rows with the largest errors."""
     columns, lines = evidence.features, []
     if evidence.classes is not None:
-        names, codes = evidence.class_names, codes_of(evidence.y, evidence.classes)
+        names, codes = evidence.class_names, evidence.codes
     for row in np.argsort(-evidence.errors, kind="stable")[:WORST]:
         cells = [feature.text(feature.values(evidence.table)[row]) for feature in columns]
         y, p = evidence.y[row], evidence.p[row]
@@ -649,7 +655,7 @@ def _data(evidence: Evidence | None, fitted: FittedTable) -> str:
         if evidence.classes is None:
             shown = f"{y.min():.4g} to {y.max():.4g}"
         else:
-            shown = _frequent(evidence.class_names[codes_of(y, evidence.classes)])
+            shown = _frequent(evidence.class_names[evidence.codes])
         lines.append((f"{evidence.name} (predicted)", kind, "", f"{len(np.unique(y)):,}", shown))
     for name in fitted.columns.used[:MOST_COLUMNS]:
         feature = by_name[name]
