@@ -328,3 +328,16 @@ def test_the_check_of_the_site_finds_planted_mistakes(tmp_path, monkeypatch):
     assert len(found) == 1 + len(planted)
     visits = [check_site.visits_of(tmp_path, theme) for theme in check_site.THEMES]
     assert all(len(each) == 2 * len(check_site.WIDTHS) for each in visits)
+
+
+def test_every_test_file_that_the_sanitizers_run_is_there():
+    arrays = re.findall(
+        r"^declare -A (?:tables|others)=\((.*?)\)$",
+        (ROOT / ".ci/sanitize").read_text(),
+        flags=re.DOTALL | re.MULTILINE,
+    )
+    names = [
+        n for a in arrays for text in re.findall('"(.*?)"', a, re.DOTALL) for n in text.split()
+    ]
+    assert len(names) > 20
+    assert [name for name in names if not list(ROOT.glob(f"tests/*/test_{name}.py"))] == []
