@@ -344,7 +344,7 @@ class BaseTabMLP(Validated):
 
     def _read(self, fitted: FittedTable, X: Any) -> Table:
         """Return new rows as a table."""
-        return fitted.columns.read(reading.checked_again(X, self))
+        return fitted.columns.read(reading.checked_again(X, fitted.columns, self))
 
     def _predicted(
         self, fitted: FittedTable, X: Any, finish: Callable[[Array], Any], out: Any = None

@@ -417,7 +417,7 @@ def checked(X: Any, estimator: str) -> Any:
         return check_array(X, **allowed, input_name="X", estimator=estimator)
 
 
-def checked_again(X: Any, fitted: Any) -> Any:
+def checked_again(X: Any, columns: Columns, fitted: Any) -> Any:
     """Return a table like that of a fit: a frame's columns by name, others as scikit-learn does.
 
     ``fitted`` is an estimator, or an object with its name and attributes, see `layout_of`.
@@ -425,11 +425,12 @@ def checked_again(X: Any, fitted: Any) -> Any:
     X = gathered(X)
     if is_frame(X):
         check_frame(X)
-        names = getattr(fitted, "feature_names_in_", None)
-        if names is not None and np.array_equal(names_in(X), names):
+        names = {str(name): name for name in X.columns}
+        if columns.named and tuple(names) == columns.names:
             return X
-        if names is not None and set(names) <= set(names_in(X)):
-            return X[list(names)]  # in any order, without columns that the fit did not have
+        if columns.named and names.keys() >= {*columns.names}:
+            # In any order, without columns that the fit did not have.
+            return X[[names[name] for name in columns.names]]
     if not (is_frame(X) and _is_unknown_frame(X)):
         _check_feature_names(fitted, X, reset=False)
     if not is_frame(X):
@@ -450,7 +451,7 @@ def other_rows(
     if X is None:
         return None
     X, y = with_target(X, y)
-    table, y = columns.read(checked_again(X, fitted)), check_some(task.read(y))
+    table, y = columns.read(checked_again(X, columns, fitted)), check_some(task.read(y))
     check_consistent_length(table.numbers, y)
     return table, y
 

@@ -114,12 +114,15 @@ def test_category_dtypes_are_categories_whatever_their_values_are():
         assert model.report().kinds["categories"] == count
 
 
-def test_names_that_are_no_text_are_checked_too():
+def test_names_that_are_no_text_count_too():
     frame = pandas.DataFrame(X)
     model = regressor().fit(frame, Y)
-    with pytest.raises(ValueError, match="X has the columns 1, 0, 2 but 0, 1, 2 are expected"):
-        model.predict(frame[[1, 0, 2]])
-    np.testing.assert_array_equal(model.predict(frame), model.predict(X))
+    with pytest.raises(ValueError, match="X has the columns 0, 1, 3 but 0, 1, 2 are expected"):
+        model.predict(frame.rename(columns={2: 3}))
+    named = regressor().fit(frame.assign(y=Y).rename(columns={"y": 3}), 3)
+    for other in (frame, X, frame[[1, 0, 2]], frame.assign(other=0), frame.rename(columns=str)):
+        np.testing.assert_array_equal(model.predict(other), model.predict(X))
+        np.testing.assert_array_equal(named.predict(other), model.predict(X))
 
 
 # ------------------------------------------------------------ targets
