@@ -16,7 +16,6 @@ from fastmlp._engine.exportable import Exportable
 from fastmlp._files import inspection
 from fastmlp._files.storage import ModelFormatError, load
 from fastmlp._network.activations import Array
-from fastmlp.tabular.scores import constant_scores, is_worthless, scores
 
 COVERAGE = 0.9  # of the prediction intervals in which targets are counted
 SUFFIXES = {"onnx": ".onnx", "c": ".c"}
@@ -78,10 +77,7 @@ def evaluate(options: argparse.Namespace) -> None:
         (target,) = left
     y, weights = truth_of(frame, target, weight, "--target")
     if hasattr(model, "get_params"):
-        values = scores_of_model(model, X, y, weights)
-        # The scores of a command are of means and classes, not of medians or quantiles.
-        if hasattr(model, "classes_") or getattr(model, "loss", "") == "squared_error":
-            warn_if_worthless(values, options.data, getattr(model, "classes_", None), y, weights)
+        values = scores_of_model(model, options.data, X, y, weights)
     elif hasattr(model, "evaluate"):
         values = {"loss": float(model.evaluate(X, y, sample_weight=weights))}
     else:
@@ -217,16 +213,18 @@ def truth_of(frame: Any, target: str, weight: str | None, option: str) -> Any:
     return y, values.astype(float)
 
 
-def scores_of_model(model: Any, X: Any, y: Array, weights: Array | None) -> dict[str, float]:
-    """Return the scores of a fitted estimator on rows that it has not seen."""
-    prediction, classes = model.predict(X), getattr(model, "classes_", None)
+def scores_of_model(
+    model: Any, data: str, X: Any, y: Array, weights: Array | None
+) -> dict[str, float]:
+    """Return the scores of a fitted estimator on the rows of a file, which it has not seen."""
+    prediction = model.predict(X)
     if np.ndim(prediction) > 1:
         raise ValueError("the model predicts several targets but one can be scored: use Python")
-    if classes is not None:
-        return scores(y, model.predict_proba(X), classes, weights)
+    if hasattr(model, "classes_"):
+        return scores_of(model, data, y, model.predict_proba(X), weights)
     if y.dtype.kind not in "iufb":
         raise ValueError("the target holds text but the model predicts numbers: name another one")
-    values = scores(y, prediction, None, weights)
+    values = scores_of(model, data, y, prediction, weights)
     if hasattr(model, "predict_interval"):
         low, high = model.predict_interval(X, COVERAGE).T
         inside = np.average((low <= y) & (y <= high), weights=weights)
@@ -241,20 +239,24 @@ def held_out(model: Any, y: Array, weights: Array | None) -> tuple[Array, Array,
     return y[rows], p[rows], None if weights is None else weights[rows]
 
 
-def warn_if_worthless(
-    values: dict[str, float], rows: str, classes: Array | None, y: Array, weights: Array | None
-) -> None:
-    """Warn if the scores of a model on some rows are no better than those of a constant."""
-    if len(np.unique(y)) < 2:  # a constant is always right
-        return
-    name, constant = constant_scores(y, classes, weights)
-    if is_worthless(values, constant):
-        score = "rmse" if classes is None else "log_loss"
+def scores_of(model: Any, rows: str, y: Array, p: Array, weights: Array | None) -> dict[str, float]:
+    """Return the scores of predictions; warn if they are no better than a constant."""
+    from fastmlp.tabular.epoch_selection import mean_cost
+    from fastmlp.tabular.scores import scores, target_of  # needs scikit-learn
+    from fastmlp.tabular.targets import baseline
+
+    classes, loss = getattr(model, "classes_", None), getattr(model, "loss", "")
+    values = scores(y, p, classes, weights)
+    target = target_of(y, classes, loss, getattr(model, "quantile", 0.5))
+    name, constant = baseline(target, weights)
+    score = target.shown(mean_cost(target, p if p.ndim > 1 else p[:, np.newaxis], weights))
+    if score >= constant and len(np.unique(y)) > 1:  # else a constant is always right
         warnings.warn(
-            f"the model is no better than always predicting {name} ({rows}): {score} "
-            f"{values[score]:.4g}, always {name} {constant[score]:.4g}",
+            f"the model is no better than always predicting {name} ({rows}): {target.metric} "
+            f"{score:.4g}, always {name} {constant:.4g}",
             stacklevel=2,
         )
+    return values
 
 
 def score_lines(values: dict[str, float]) -> str:

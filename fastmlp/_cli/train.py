@@ -16,7 +16,6 @@ from fastmlp._cli import arguments, models, tables
 from fastmlp._cli.arguments import CommandError, UsageError, argument, check_writable, command, show
 from fastmlp._core.page import Section
 from fastmlp._validation.arrays import REFUSED_KINDS
-from fastmlp.tabular.scores import scores
 
 TASKS = {"regression": "TabMLPRegressor", "classification": "TabMLPClassifier"}
 MOST_CLASSES = 10  # distinct whole numbers; a target with more is a number
@@ -123,18 +122,14 @@ def train(options: argparse.Namespace) -> None:
     if (rows := model.rows_) is not None:  # a sample, of which all results are
         X, y = take_rows(X, rows), y[rows]
         weights = None if weights is None else weights[rows]
-    classes = getattr(model, "classes_", None)
-    held_y, held_p, held_weights = models.held_out(model, y, weights)
+    held_out = models.held_out(model, y, weights)
     results: dict[str, Any] = {
         **{"model": output, "task": task, "target": target, "seconds": seconds},
-        "out_of_fold": scores(held_y, held_p, classes, held_weights),
+        "out_of_fold": models.scores_of(model, "rows held out", *held_out),
     }
-    of_rows = "rows held out", classes, held_y, held_weights
-    models.warn_if_worthless(results["out_of_fold"], *of_rows)
     if valid is not None:
         truth = models.truth_of(valid, target, options.weight, "--valid")
-        results["valid"] = models.scores_of_model(model, valid[names], *truth)
-        models.warn_if_worthless(results["valid"], options.valid, classes, *truth)
+        results["valid"] = models.scores_of_model(model, options.valid, valid[names], *truth)
     lines = [f"task         {task} of {target}\n{model.report()}"]
     for part, values in results.items():
         if isinstance(values, dict):

@@ -28,6 +28,7 @@ from fastmlp.tabular.columns import Array, Columns, RowIndex, Table
 from fastmlp.tabular.conformal import with_measured_sizes
 from fastmlp.tabular.encoding import Encoding
 from fastmlp.tabular.fitted_table import FittedTable, HeldOut
+from fastmlp.tabular.loss_rows import MEANS
 from fastmlp.tabular.members import GROUPS, Members, untrained
 from fastmlp.tabular.presets import BETA_2, MOST_PIECES, Recipe, even
 from fastmlp.tabular.targets import NumericTarget, with_rows
@@ -37,7 +38,6 @@ MAX_TRAINING_ROWS = 100_000  # most training rows, mixtures included; more rows 
 EPOCHS, BATCH = 60, 256
 MAX_STEPS = 24_000  # fewer epochs of long lessons
 RATE = 0.03
-MEANS = "squared_error"  # the loss of a network that learns labels that are numbers
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def taught(
         groups=GROUPS,
         n_threads=n_threads,
     )
-    target = _lasting(target)  # of `partial_fit`, which learns the user's targets
+    target = _lasting(target, learned)
     fields = {
         "network": replace(net._spec, loss=target.loss),
         "rng": rng,
@@ -192,10 +192,8 @@ def _learned(target: Any, labels: Array) -> tuple[Any, Any, Array]:
     return target, scale, target.encode(scale, 0)
 
 
-def _lasting(target: Any) -> Any:
-    """Return the target of a network that has learned, without rows: units are those of the fit."""
-    other = with_rows(target, None)
-    if isinstance(target, NumericTarget) and target.row.distilled:
-        other = with_rows(NumericTarget(target.unit[np.newaxis], target.row.distilled), None)
-        other.unit = target.unit
-    return other
+def _lasting(target: Any, learned: Any) -> Any:
+    """Return the target of `partial_fit`, which learns the user's targets, without rows."""
+    if isinstance(target, NumericTarget) and target.row.distills_to_means:
+        target, learned.unit = learned, target.unit
+    return with_rows(target, None)

@@ -594,9 +594,10 @@ class BaseTabMLP(Validated):
         Parameters
         ----------
         X, y : as for :meth:`fit`, optional
-            New rows, predicted by all members; or the rows of the fit in their order, predicted out
-            of fold. By default the rows of the fit, which copies, pickles and files of an estimator
-            lack.
+            New rows, which count equally and are predicted by all members; or the rows of the fit
+            in their order, with its weights and predicted out of fold, except by a distilled model,
+            to which all rows are new. By default the rows of the fit, with its weights; copies,
+            pickles and files of an estimator lack them.
         rounds : int
             Number of shuffles of each column, at least 1.
         time_limit : float, optional

@@ -20,6 +20,7 @@ from fastmlp.tabular.presets import AVERAGING, HOPELESS, RATE
 
 Array = NDArray[Any]
 
+MEANS = "squared_error"  # the loss of networks that predict means
 SMALLEST = 1e-7  # smallest probability or rate in a logarithm
 
 
@@ -43,7 +44,7 @@ class LossRow:
     hopeless: float = HOPELESS  # infinite if costs may be negative
     is_robust: bool = False  # whether outliers must not move the scale of the targets
     is_square: bool = False  # whether a cost is the square of a deviation
-    distilled: str = ""  # the loss of one network in place of all; empty if it is the same
+    distills_to_means: bool = False  # whether one network in place of all has the squared error
     lowest: float = -np.inf  # no target and no prediction is below; if 0, targets are not centred
 
 
@@ -85,7 +86,7 @@ def _unscaled(cost: float, unit: Array) -> float:
 
 
 LOSSES = {
-    "squared_error": LossRow(
+    MEANS: LossRow(
         lambda level: losses.SquaredError(),
         _squared,
         metric="root mean squared error",
@@ -116,7 +117,7 @@ LOSSES = {
         _poisson,
         metric="poisson loss",
         hopeless=np.inf,
-        distilled="squared_error",  # its outputs are not logarithms
+        distills_to_means=True,  # its outputs are not logarithms
         lowest=0.0,
     ),
     "gaussian": LossRow(
@@ -128,6 +129,6 @@ LOSSES = {
         rate=RATE["gaussian"],
         averaging=AVERAGING["gaussian"],
         hopeless=np.inf,
-        distilled="squared_error",  # without variances
+        distills_to_means=True,  # without variances
     ),
 }

@@ -21,7 +21,7 @@ from fastmlp.tabular.epoch_selection import mean_cost
 from fastmlp.tabular.fitted_table import FittedTable
 from fastmlp.tabular.forms import CYCLES, DATES
 from fastmlp.tabular.report import WITHOUT_ROWS
-from fastmlp.tabular.scores import MEANINGS, codes_of, constant_scores, scores
+from fastmlp.tabular.scores import MEANINGS, codes_of, scores, target_of
 from fastmlp.tabular.targets import baseline, unweighed, weighted_quantile, with_rows
 
 MOST_POINTS = 600  # of a scatter plot
@@ -377,8 +377,11 @@ def _scores_of_outputs(fitted: FittedTable) -> str:
         if has_labels:
             of_output = np.column_stack([1 - of_output, of_output])
         classes = np.arange(2) if has_labels else None
-        _, constant = constant_scores(y[used], classes, weights)
-        values = scores(y[used], of_output, classes, weights)
+        _, constant = target_of(y[used], classes).constant(weights)
+        values, constant = (
+            scores(y[used], p, classes, weights)
+            for p in (of_output, np.broadcast_to(constant, of_output.shape))
+        )
         names = fitted.target_names
         name = names[k] if k < len(names) == target.outputs else f"output {k}"
         more = values.get("roc_auc", np.nan) if has_labels else values.get("r2", np.nan)

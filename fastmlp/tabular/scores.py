@@ -1,4 +1,4 @@
-"""Scores of predictions for people, beside those of a prediction that is the same for all rows."""
+"""Scores of predictions for people, and the targets that judge them beside a constant."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fastmlp.tabular.loss_rows import LOSSES, MEANS
+from fastmlp.tabular.targets import ClassTarget, NumericTarget
 
 Array = NDArray[Any]
 
@@ -43,21 +46,15 @@ def scores(y: Array, p: Array, classes: Array | None, weights: Array | None) -> 
     return {name: float(score) for name, score in values.items()}
 
 
-def constant_scores(
-    y: Array, classes: Array | None, weights: Array | None
-) -> tuple[str, dict[str, float]]:
-    """Return the name and the scores of the best prediction that is the same for all rows."""
-    if classes is None:
-        return "the mean", scores(y, np.full(len(y), np.average(y, weights=weights)), None, weights)
-    is_class = y[:, np.newaxis] == classes
-    shares = np.broadcast_to(np.average(is_class, 0, weights), is_class.shape)
-    return "the class shares", scores(y, shares, classes, weights)
+def target_of(y: Array, classes: Array | None, loss: str = MEANS, level: float = 0.5) -> Any:
+    """Return the target that judges predictions of a loss, or probabilities of classes.
 
-
-def is_worthless(values: dict[str, float], constant: dict[str, float]) -> bool:
-    """Whether scores are no better than those of a constant."""
-    score = next(name for name in ("log_loss", "rmse") if name in values)
-    return values[score] >= constant[score]
+    Losses other than those of medians and quantiles predict means, which squared errors judge.
+    """
+    if classes is not None:
+        return ClassTarget(codes_of(y, classes), len(classes))
+    is_robust = loss in LOSSES and LOSSES[loss].is_robust
+    return NumericTarget(y[:, np.newaxis], loss if is_robust else MEANS, level)
 
 
 def codes_of(y: Array, classes: Array) -> NDArray[np.int64]:

@@ -27,11 +27,12 @@ from fastmlp.tabular.blend import Blend, BlendResult, blended, greedy
 from fastmlp.tabular.calibration import means_of
 from fastmlp.tabular.classifier import TabMLPClassifier
 from fastmlp.tabular.columns import Array, RowIndex, Table
-from fastmlp.tabular.distilled import MEANS, OF_OTHERS, mixtures, taught
+from fastmlp.tabular.distilled import OF_OTHERS, mixtures, taught
 from fastmlp.tabular.epoch_selection import OutOfFold, mean_cost
 from fastmlp.tabular.estimator import BaseTabMLP
 from fastmlp.tabular.folds import Splits
 from fastmlp.tabular.frames import mixed_rows, take_rows
+from fastmlp.tabular.loss_rows import MEANS
 from fastmlp.tabular.members import ROWS_AT_A_TIME, Members, TrainingResult
 from fastmlp.tabular.reading import TableChunk, checked, target_names, with_target
 from fastmlp.tabular.regressor import TabMLPRegressor

@@ -110,6 +110,36 @@ def test_a_model_that_is_no_better_than_a_constant_says_so(target, constant, tmp
     assert "no better" not in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("loss", "constant"),
+    {
+        "absolute_error": "the median: half the mean absolute error, in deviations of y",
+        "quantile": "the 0.75 quantile: pinball loss, in deviations of y",
+        "poisson": "the mean: root mean squared error",
+        "gaussian": "the mean: root mean squared error",
+        "huber": "the mean: root mean squared error",
+    }.items(),
+)
+def test_evaluation_asks_the_loss_for_its_constant(loss, constant, tmp_path):
+    from fastmlp.sklearn import MLPRegressor
+    from fastmlp.tabular import TabMLPRegressor
+
+    a = np.random.default_rng(2).exponential(size=60)
+    if loss == "huber":
+        model = MLPRegressor(loss=loss, random_state=0)
+    else:
+        model = TabMLPRegressor(loss=loss, quantile=0.75, preset="fast", random_state=0)
+    model.fit(a[:, np.newaxis], a).save(tmp_path / "model")
+    for name, y in (("clear.csv", a), ("reversed.csv", np.sort(a)[::-1][a.argsort().argsort()])):
+        rows = [f"{x},{target}" for x, target in zip(a.tolist(), y.tolist(), strict=True)]
+        (tmp_path / name).write_text("\n".join(["a,y", *rows]))
+        result = here("evaluate", "model", name, "--target", "y", folder=tmp_path)
+        name, metric = constant.split(": ")
+        said = f"no better than always predicting {name} (reversed.csv): {metric} "
+        assert (said in result.stderr) == (y is not a), result.stderr
+        assert ("no better" in result.stderr) == (y is not a)
+
+
 @pytest.mark.parametrize("command", _cli.COMMANDS)
 def test_help_says_the_defaults(command):
     text = " ".join(children.printed(here(command, "--help")).split())
