@@ -18,6 +18,7 @@ import io
 import json
 import re
 import sys
+import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
@@ -172,11 +173,14 @@ def _csv(content: bytes, dialect: Dialect, text: Chooser) -> Frame:
         raise ValueError(
             f"two columns have the name {twice[0]!r}: rename one, or write names above the rows"
         )
-    if all(map(NUMBER.fullmatch, names)) and any(set(name) & set(".,") for name in names):
-        raise ValueError(
+    if names and all(map(NUMBER.fullmatch, names)):
+        fault = (
             f"the first line has numbers such as {names[0]} but names of columns are expected: "
             "write names above the rows"
         )
+        if any(set(name) & set(".,") for name in names):
+            raise ValueError(fault)
+        warnings.warn(f"{fault}, unless these numbers are names", stacklevel=2)
     columns: list[list[str]] = [[] for _ in names]
     while block := list(islice(rows, ROWS)):
         for parts, cells in zip(columns, zip(*block, strict=True), strict=True):

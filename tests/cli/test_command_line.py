@@ -115,7 +115,6 @@ def test_a_model_that_is_no_better_than_a_constant_says_so(target, constant, tmp
     {
         "absolute_error": "the median: half the mean absolute error, in deviations of y",
         "quantile": "the 0.75 quantile: pinball loss, in deviations of y",
-        "poisson": "the mean: root mean squared error",
         "gaussian": "the mean: root mean squared error",
         "huber": "the mean: root mean squared error",
     }.items(),

@@ -134,6 +134,11 @@ def test_tables_that_are_refused(content, message, engine, tmp_path):
     assert message in str(caught.value)
 
 
+def test_names_that_are_numbers_are_warned_of(tmp_path):
+    with pytest.warns(UserWarning, match="numbers such as 2019 but .*, unless these numbers are"):
+        assert columns_of(b"2019,2020\n1,2\n", tmp_path) == {"2019": [1], "2020": [2]}
+
+
 def test_a_long_table_is_read_in_blocks(tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "ROWS", 3)
     lines = [f"{k},{k if k < 7 else 'x'}" for k in range(9)]
