@@ -43,8 +43,15 @@ ACTIVATIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]
 # ---- losses: the mean over the rows, and its derivative dz by the last layer's outputs z --------
 
 
+def expect(is_right: Any, t: Array, expected: str) -> None:
+    """Raise an error about the targets t; NumPy computes with some wrong ones without a word."""
+    if not is_right:
+        raise ValueError(f"the targets t, of shape {np.shape(t)}, are not {expected}: pass those")
+
+
 def squared_error(z: Array, t: Array) -> tuple[float, Array]:
     """Return L = 1/N sum (z - t)^2 / 2 and dz = (z - t) / N, for targets t of shape (N, O)."""
+    expect(np.shape(t) == z.shape, t, f"numbers of shape {z.shape}")
     return np.sum((z - t) ** 2) / (2 * len(z)), (z - t) / len(z)
 
 
@@ -53,9 +60,11 @@ def cross_entropy(z: Array, t: Array) -> tuple[float, Array]:
 
     The probabilities are the softmax of the outputs: p_c = exp(z_c) / sum_j exp(z_j).
     """
+    is_class = np.arange(z.shape[1]) == np.reshape(t, (-1, 1))  # True in the column t of each row
+    is_right = is_class.shape == z.shape and is_class.any(axis=1).all()
+    expect(is_right, t, f"class numbers from 0 to {z.shape[1] - 1}, of shape ({len(z)},)")
     z = z - z.max(axis=1, keepdims=True)  # p stays the same, and no exp(z) overflows
     log_p = z - np.log(np.sum(np.exp(z), axis=1, keepdims=True))
-    is_class = np.arange(z.shape[1]) == t[:, np.newaxis]
     return -np.sum(log_p[is_class]) / len(z), (np.exp(log_p) - is_class) / len(z)
 
 
@@ -66,6 +75,7 @@ def gaussian_nll(z: Array, t: Array) -> tuple[float, Array]:
     the other half s = log v the logarithms of its variances.
     """
     m, s = np.split(z, 2, axis=1)
+    expect(np.shape(t) == m.shape, t, f"numbers of shape {m.shape}")
     e, v = m - t, np.exp(s)
     dm, ds = e / v, (1 - e**2 / v) / 2
     value = np.sum(s + e**2 / v + np.log(2 * np.pi)) / (2 * len(z))
@@ -128,8 +138,6 @@ class Perceptron:
         """
         inputs, outputs = self.forward(x)
         value, dz = self.loss(outputs[-1], t)
-        if dz.shape != outputs[-1].shape:
-            raise ValueError(f"the targets t have shape {t.shape}: for numbers pass (N, O)")
         dW: list[Array] = []
         db: list[Array] = []
         for k in reversed(range(len(self.weights))):

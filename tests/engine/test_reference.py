@@ -78,12 +78,37 @@ def test_the_textbook_learns_from_sparse_rows():
             "choose from identity, relu, sigmoid, tanh, and from squared_err",
         ),
         ("tanh", "mse", "choose from .*, and from squared_error, cross_entropy, gaussian_nll"),
-        ("tanh", "squared_error", r"the targets t have shape \(5,\): for numbers pass \(N, O\)"),
     ],
 )
-def test_the_textbook_names_mistakes(activation, loss, words):
+def test_the_textbook_names_its_functions(activation, loss, words):
     with pytest.raises(ValueError, match=words):
-        reference.Perceptron([3, 2, 1], activation, loss).step(np.zeros((5, 3)), np.zeros(5), 0.1)
+        reference.Perceptron([3, 2, 1], activation, loss)
+
+
+NUMBERS, CLASSES = r"numbers of shape \(4, 4\)", r"class numbers from 0 to 3, of shape \(4,\)"
+
+
+@pytest.mark.parametrize(
+    ("loss", "t", "words"),
+    [
+        *[("squared_error", np.zeros(n), NUMBERS) for n in ((), 4, (1, 4), (4, 1), (4, 4, 1))],
+        *[("gaussian_nll", np.zeros(n), r"numbers of shape \(4, 2\)") for n in ((), 2, (4, 1))],
+        ("gaussian_nll", np.zeros((4, 4)), r"numbers of shape \(4, 2\)"),
+        *[("cross_entropy", [0, 1, 2, label], CLASSES) for label in (4, -1, 0.5, np.nan, "a")],
+        *[("cross_entropy", t, CLASSES) for t in (np.eye(4), [0, 1, 2], 3, np.arange(1, 5))],
+    ],
+)
+def test_the_textbook_names_wrong_targets(loss, t, words):
+    """Most of these broadcast, or pass as rows of no class: a wrong loss without an error."""
+    net = reference.Perceptron([3, 4], "tanh", loss)
+    with pytest.raises(ValueError, match=rf"the targets t, of shape \(.*\), are not {words}"):
+        net.step(np.ones((4, 3)), t, 0.1)
+
+
+def test_the_textbook_takes_class_numbers_as_a_list_or_a_column():
+    net, x, t = reference.Perceptron([3, 4], "tanh", "cross_entropy"), np.ones((3, 3)), [3, 0, 1]
+    values = [net.gradients(x, labels)[0] for labels in (np.array(t), t, np.array([t]).T)]
+    assert values[0] == values[1] == values[2] > 0
 
 
 def test_the_textbook_is_a_short_file_that_runs_with_numpy_alone():
