@@ -3,8 +3,8 @@
 The simplest network there is: one input, one output, nothing hidden. Its loss is a parabola in
 (w, b). Along the steepest direction of that parabola, with curvature c, one step of gradient
 descent multiplies the distance to the minimum by 1 - rate * c: below a rate of 2 / c it shrinks,
-above it grows without end. fastmlp then stops and says so; it does not return numbers as if
-nothing had happened. The step for a network of any depth is in `fastmlp/reference.py`.
+above it grows without end, and fastmlp raises an error as soon as a number is no longer finite.
+The step for a network of any depth is in `fastmlp/reference.py`.
 """
 
 from __future__ import annotations

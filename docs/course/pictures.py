@@ -102,9 +102,9 @@ def stacked(axes: Any) -> None:
     layers(axes, [3, 4, 2, 3], 0, BLUE)
     layers(axes, [3, 3], 4.6, ORANGE)
     label(axes, 3.8, 0, "=", GREY)
-    for x, text in ((0.5, "W1, b1"), (1.5, "W2, b2"), (2.5, "W3, b3")):
+    for x, text in ((0.5, "W0, b0"), (1.5, "W1, b1"), (2.5, "W2, b2")):
         label(axes, x, -2, text, BLUE)
-    label(axes, 5.1, -2, "W1 W2 W3, b", ORANGE)
+    label(axes, 5.1, -2, "W0 W1 W2, b", ORANGE)
     axes.set(xlim=(-0.5, 6), ylim=(-2.4, 2))
     axes.axis("off")
 
@@ -203,7 +203,7 @@ def overfitting(axes: Any) -> None:
 
 
 def wrong_digits(axes: Any) -> None:
-    """Draw test pictures that the network of the chapter took for another digit."""
+    """Draw test pictures that the network of the chapter misread, with the truth first."""
     from fastmlp import digits
 
     x, t, x_test, t_test = digits.split(seed=0)
@@ -238,7 +238,7 @@ def approximation(axes: Any) -> None:
     axes.axvspan(-3, 3, color=GREY, alpha=0.12)
     axes.plot(wide, np.sin(2 * wide), color=GREY, linewidth=3, alpha=0.6, label="sin 2x")
     for hidden, color in ((2, ORANGE), (8, GREEN), (32, BLUE)):
-        net = fastmlp.MLP([1, hidden, 1], activation="tanh", rng=0)
+        net = fastmlp.MLP([1, hidden, 1], rng=0)
         net.fit(x, np.sin(2 * x), epochs=1500, batch_size=50, optimizer=fastmlp.Adam(0.01))
         axes.plot(wide, net.predict(wide), color=color, label=f"{hidden} neurons")
     axes.set(ylim=(-3, 3))
