@@ -237,9 +237,9 @@ def approximation(axes: Any) -> None:
     x, wide = np.linspace(-3, 3, 200)[:, None], np.linspace(-5, 5, 400)[:, None]
     axes.axvspan(-3, 3, color=GREY, alpha=0.12)
     axes.plot(wide, np.sin(2 * wide), color=GREY, linewidth=3, alpha=0.6, label="sin 2x")
-    for hidden, color in ((2, ORANGE), (8, GREEN), (32, BLUE)):
+    for hidden, color in ((2, ORANGE), (8, GREEN), (64, BLUE)):
         net = fastmlp.MLP([1, hidden, 1], rng=0)
-        net.fit(x, np.sin(2 * x), epochs=1500, batch_size=50, optimizer=fastmlp.Adam(0.01))
+        net.fit(x, np.sin(2 * x), epochs=1000, batch_size=50, optimizer=fastmlp.Adam(0.01))
         axes.plot(wide, net.predict(wide), color=color, label=f"{hidden} neurons")
     axes.set(ylim=(-3, 3))
     axes.legend(ncols=2)
