@@ -1,6 +1,6 @@
 """Training on a cluster of Dask: tables, in parts of their rows, and one network by many workers.
 
-This package needs scikit-learn, and Dask: ``pip install scikit-learn 'dask[dataframe,distributed]'``.
+Needs scikit-learn and Dask: ``pip install scikit-learn 'dask[dataframe,distributed]'``.
 """
 
 from fastmlp.dask.network import fit
