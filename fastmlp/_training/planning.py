@@ -67,9 +67,9 @@ def data(
         raise TypeError("y is None but dy has derivatives of it: pass y, all NaN to learn dy alone")
     if not is_source:
         raise TypeError(
-            f"y is None and X is a {type(x).__name__}, no source of blocks: pass X and y, or as X "
-            "a callable or an object that yields (X, y), (X, y, sample_weight) or (X, y, "
-            "sample_weight, dy)"
+            f"y is None, but targets are expected beside an X of the type {type(x).__name__}: pass "
+            "X and y, or as X alone a callable or an object that yields blocks (X, y), "
+            "(X, y, sample_weight) or (X, y, sample_weight, dy)"
         )
     for name, value in {"sample_weight": sample_weight, "dy": dy}.items():
         if value is not None:

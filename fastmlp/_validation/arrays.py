@@ -16,7 +16,7 @@ from fastmlp._validation.compatibility import refusal
 MISSING_TYPES = ("NoneType", "NAType", "NaTType")  # names, as pandas may not be imported
 
 # Rejected dtype kinds of NumPy: a description of the content, and the remedy.
-_TO_NUMBERS = "convert them to numbers first, labels with np.unique(y, return_inverse=True)"
+_TO_NUMBERS = "pass .astype(float) of it, or if y has labels, np.unique(y, return_inverse=True)[1]"
 REFUSED_KINDS = {
     **{"U": ("strings", _TO_NUMBERS), "S": ("bytes", _TO_NUMBERS), "T": ("strings", _TO_NUMBERS)},
     "c": ("complex numbers", "pass the real and the imaginary parts as two columns"),

@@ -130,9 +130,11 @@ def inputs(value: Any, spec: Spec, *, name: str = "X", empty: bool = False) -> A
             f"use {name}.reshape(len({name}), -1), one row a sample"
         )
     if array.shape[1] != expected:
+        remedy = f"rebuild it with layer_sizes=[{array.shape[1]}, ...] or pass the columns it knows"
+        if array.shape[0] == expected:
+            remedy = f"pass {name}.T, one row a sample, or {remedy}"
         raise ValueError(
-            f"{name} has {array.shape[1]} features but this MLP expects {expected}: "
-            f"rebuild it with layer_sizes=[{array.shape[1]}, ...] or pass the columns it knows"
+            f"{name} has {array.shape[1]} features but this MLP expects {expected}: {remedy}"
         )
     if array.shape[0] == 0 and not empty:
         raise ValueError(f"{name} has 0 rows but at least one sample is expected")
