@@ -129,12 +129,13 @@ def add_words(app: Sphinx, docname: str, source: list[str]) -> None:
 
 
 def link_notebook(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Offer a chapter of the course as a notebook, below its title."""
+    """Offer a chapter as a notebook, below its title, without contents beside its programs."""
     folder, _, chapter = docname.partition("/")
     if folder == "course" and chapter in notebooks.CHAPTERS:
         title, _, text = source[0].partition("\n")
         link = f"{{download}}`As a notebook <notebooks/{chapter}.ipynb>`"
-        source[0] = f"{title}\n\n{link}\n{text}"
+        wide = "---\nhtml_theme.sidebar_secondary.remove: true\n---\n"
+        source[0] = f"{wide}{title}\n\n{link}\n{text}"
 
 
 def prepare_pictures(app: Sphinx, tree: nodes.document) -> None:

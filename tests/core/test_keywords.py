@@ -167,8 +167,10 @@ GUESSES = {
         "set_weights": "load_state_dict(state)",
         "predict_logits": "predict(X, link=False)",
         "train_on_batch": "partial_fit(X, y)",
-        "score": "evaluate(X, y) for the loss, or np.mean(net.predict(X).argmax(axis=1) == y) for the "
-        "share of right classes",
+        "score": (
+            "evaluate(X, y) for the loss, or np.mean(net.predict(X).argmax(axis=1) == y) "
+            "for the share of right classes"
+        ),
         "n_iter_": "history.loss, which has one for each epoch",
         "freeze": "fit(X, y, epochs=20, groups=fastmlp.Groups(layer_rates=[0, 1]))",
         "layers": "layer_sizes",
