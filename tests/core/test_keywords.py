@@ -66,6 +66,7 @@ ESTIMATORS = [
     ),
     (lambda f: f.TabMLPRegressor(lr=1), "'lr': pass preset=..., which has its own learning rates$"),
     (lambda f: f.TabMLPRegressor(early_stopping=1), "pass time_limit=..., or nothing: a fit keeps"),
+    (lambda f: f.TabMLPRegressor(dropout=0.1), "'dropout': pass recipes=[{"),
     (lambda f: f.TabMLPRegressor(warm_start=True), "'warm_start': use fastmlp's partial_fit, "),
     (lambda f: f.MLPRegressor(device="cpu"), "pass n_jobs=... of CPUs$"),
     (lambda f: f.MLPClassifier().fit(X), "MLPClassifier.fit(): missing .* 'y': pass X, y"),
@@ -174,6 +175,7 @@ GUESSES = {
         "n_iter_": "history.loss, which has one for each epoch",
         "freeze": "fit(X, y, epochs=20, groups=fastmlp.Groups(layer_rates=[0, 1]))",
         "layers": "layer_sizes",
+        "plot": "history.plot()",
         "coefs_": None,
         "loss_curve_": "history",
         "losses": "history.loss",
@@ -195,6 +197,7 @@ GUESSES = {
     "TabMLPClassifier": {
         "best_iteration_": "best_epoch_",
         "best_score_": "report()",
+        "evaluate": "score(X, y)",
         "set_output": "predict_proba(X), for a frame with columns=classes_",
         "partial_dependence": (
             "importance(X, y), or sklearn.inspection.partial_dependence(model, X, [column])"
