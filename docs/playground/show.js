@@ -126,7 +126,7 @@ function showNumbers(numbers) {
     + `Gradient descent sets W to W - ${numbers.rate} dW; other optimizers change the step.`;
   element("numbers").querySelector("tbody").replaceChildren(...numbers.edges.map(edge => {
     const row = document.createElement("tr");
-    const cells = [edge.layer + 1, edge.isBias ? "bias" : edge.i + 1, edge.o + 1];
+    const cells = [edge.layer, edge.isBias ? "bias" : edge.i + 1, edge.o + 1];
     for (const text of [...cells, ...["x", "dz", "slope", "before", "after"].map(name => short(edge[name]))])
       row.insertCell().textContent = text;
     return row;
