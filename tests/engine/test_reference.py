@@ -69,19 +69,10 @@ def test_the_textbook_learns_from_sparse_rows():
     assert_all_close(thin.weights, dense.weights, "step", "float64")
 
 
-@pytest.mark.parametrize(
-    ("activation", "loss", "words"),
-    [
-        (
-            "ReLU",
-            "squared_error",
-            "choose from identity, relu, sigmoid, tanh, and from squared_err",
-        ),
-        ("tanh", "mse", "choose from .*, and from squared_error, cross_entropy, gaussian_nll"),
-    ],
-)
-def test_the_textbook_names_its_functions(activation, loss, words):
-    with pytest.raises(ValueError, match=words):
+@pytest.mark.parametrize(("activation", "loss"), [("ReLU", "squared_error"), ("tanh", "mse")])
+def test_the_textbook_names_its_functions(activation, loss):
+    names = ", ".join(reference.ACTIVATIONS), ", ".join(reference.LOSSES)
+    with pytest.raises(ValueError, match="choose from {}, and from {}".format(*names)):
         reference.Perceptron([3, 2, 1], activation, loss)
 
 
