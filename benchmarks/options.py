@@ -29,7 +29,6 @@ from fastmlp._engine import native_engine
 from fastmlp._network.activations import ACTIVATIONS
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests" / "support"))
-from probing import probe
 
 CHECKED_ROWS = 512
 # Vector operations an element, loads and stores included.
@@ -169,6 +168,8 @@ def time_epochs(
 
 def measure_costs(names: Sequence[str], rounds: int, turn: float) -> Costs:
     """Time the activations' kernels behind the cheapest affine map there is: one input."""
+    from probing import probe
+
     rng = np.random.default_rng(0)
     x, w = (rng.standard_normal(shape).astype(np.float32) for shape in ((128, 1), (1, 192)))
     layers = {}

@@ -2,14 +2,15 @@
 
 python benchmarks/readme_pictures.py
 
-The description in each file holds the numbers that it shows;
-a test compares them with their source.
+Also prints the sentence of the first page and the table of the page on speed that belong to
+the results of predictions: a test compares both, and the numbers in the pictures' descriptions.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -22,53 +23,95 @@ RESULTS = ROOT / "benchmarks" / "results"
 TABLES = "tabular-avx512.json"
 CASES = ("tiny", "small", "mnist")
 NETWORKS = ("8-32-32-1", "64-128-128-10", "784-256-128-10")
-PANELS = {  # the file of the results, and the name of a case there
-    "a training step": ("train-avx512.json", "{}, 1 threads"),
-    "prediction of one row": ("predict-avx512.json", "{}, 1 rows, 1 threads"),
+# The file of the results, the column of the times, and what the titles of the cases end with.
+PANELS = {
+    "a training step": ("train-avx512.json", "us/step", " rows, 1 thread"),
+    "prediction of one row": ("predict-avx512.json", "us/call", ", 1 row, 1 thread"),
 }
-# What stands in the results, and what the legend says.
+ROWS = {"1": PANELS["prediction of one row"][2], "1,024": ", 1,024 rows, 1 thread"}
+# What the pictures call a library: its names in the results.
 BARS = {
     "fastmlp": ("fastmlp", "fastmlp p(x)"),
-    "JAX": ("JAX", "JAX jit"),
-    "ONNX Runtime": ("", "ONNX Runtime"),
-    "PyTorch": ("PyTorch", "PyTorch jit"),
-    "scikit-learn": ("scikit-learn", "scikit-learn"),
+    "LiteRT": ("LiteRT",),
+    "ONNX Runtime": ("ONNX Runtime",),
+    "NumPy by hand": ("NumPy",),
+    "JAX": ("JAX",),
+    "PyTorch": ("PyTorch",),
+    "scikit-learn": ("scikit-learn",),
 }
-COLORS = ("#3b7dd8", "#e07b39", "#3a9a5b", "#b05bb0", "#999999")
+COLORS = ("#3b7dd8", "#e07b39", "#3a9a5b", "#9c6b4f", "#d8b13b", "#b05bb0", "#999999")
 OURS = {"default": "TabMLP", "fast": 'TabMLP, preset="fast"'}
 GREY = "#777777"
 
 Numbers = dict[str, Any]
 
 
+def results(file: str) -> Numbers:
+    """Return the tables of a stored file, by title."""
+    tables: Numbers = json.loads((RESULTS / file).read_text(encoding="utf-8"))["results"]
+    return tables
+
+
+def times(file: str, column: str, end: str) -> dict[str, dict[str, float]]:
+    """Return microseconds by case and library's name, of the titles that end so."""
+    return {
+        title.partition(":")[0]: {name: row[column] for name, row in rows.items() if column in row}
+        for title, rows in results(file).items()
+        if title.endswith(end)
+    }
+
+
 def speed() -> Numbers:
     """Return microseconds by panel, library and case, None where a library was not measured."""
-    found: Numbers = {}
-    for column, (title, (file, key)) in enumerate(PANELS.items()):
-        results = json.loads((RESULTS / file).read_text(encoding="utf-8"))["results"]
-        found[title] = {
-            library: [microseconds(results[key.format(case)], names[column]) for case in CASES]
+    drawn: Numbers = {}
+    for panel, place in PANELS.items():
+        cases = times(*place)
+        drawn[panel] = {
+            library: [microseconds(cases[case], names) for case in CASES]
             for library, names in BARS.items()
         }
-    return found
+    return drawn
+
+
+def microseconds(rows: dict[str, float], names: tuple[str, ...]) -> float | None:
+    """Return the time of a library, which may have one of several names."""
+    return next((round(rows[name], 3) for name in names if name in rows), None)
 
 
 def row() -> Numbers:
     """Return the microseconds of the prediction of one row by the smallest network, by library."""
-    times = {library: times[0] for library, times in speed()["prediction of one row"].items()}
-    return {library: time for library, time in times.items() if time is not None}
+    bars = {library: cases[0] for library, cases in speed()["prediction of one row"].items()}
+    return {library: time for library, time in bars.items() if time is not None}
 
 
-def microseconds(found: Numbers, name: str) -> float | None:
-    """Return the median time of a library in a case."""
-    medians = (each["median"] for each in found.get(name, {}).values() if isinstance(each, dict))
-    return next((round(median * 1e6, 3) for median in medians), None)
+def sentence() -> str:
+    """Return the libraries and times of the first page's picture, the fastest first."""
+    bars = sorted(row().items(), key=itemgetter(1))
+    return ", ".join(f"{library} {time:.2g}" for library, time in bars)
+
+
+def predictions() -> list[str]:
+    """Return the lines of the table of predictions: ours, the best other library, NumPy by hand."""
+    lines = []
+    (file, column, _) = PANELS["prediction of one row"]
+    for size, end in ROWS.items():
+        for case, rows in times(file, column, end).items():
+            ours, by_hand = rows["fastmlp p(x)"], rows["NumPy"]
+            others = {name: time for name, time in rows.items() if name in BARS}
+            best, time = min(others.items(), key=itemgetter(1))
+            cells = case, size, digits(ours), f"{best}, {digits(time)}", digits(time / ours)
+            lines.append(f"| {' | '.join(cells)} | {digits(by_hand)} |")
+    return lines
+
+
+def digits(value: float) -> str:
+    """Return a number as text: three digits of it, none after the point from 100 on."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
 
 
 def tables() -> Numbers:
     """Return CPU seconds and errors, as a multiple of the default's, by model: geometric means."""
-    results = json.loads((RESULTS / TABLES).read_text(encoding="utf-8"))["results"]
-    (means,) = (rows for title, rows in results.items() if title.startswith("means of"))
+    (means,) = (rows for title, rows in results(TABLES).items() if title.startswith("means of"))
     found = {model: list(row.values()) for model, row in means.items()}
     return {
         model: [float(f"{seconds:.3g}"), round(error / found["default"][1], 3)]
@@ -79,14 +122,15 @@ def tables() -> Numbers:
 def draw_speed(figure: Figure, numbers: Numbers) -> None:
     """Draw one panel of bars for training and one for the prediction of one row."""
     for axes, (title, libraries) in zip(figure.subplots(1, 2), numbers.items(), strict=True):
-        for k, (library, times) in enumerate(libraries.items()):
-            bars = [(place, time) for place, time in enumerate(times) if time is not None]
-            places = [place + 0.16 * (k - 2) for place, _ in bars]
-            axes.bar(places, [time for _, time in bars], 0.15, color=COLORS[k], label=library)
+        for k, (library, cases) in enumerate(libraries.items()):
+            bars = [(place, time) for place, time in enumerate(cases) if time is not None]
+            places = [place + 0.12 * (k - 3) for place, _ in bars]
+            if bars:
+                axes.bar(places, [time for _, time in bars], 0.11, color=COLORS[k], label=library)
         axes.set(yscale="log", title=f"{title}, microseconds", facecolor="none")
         axes.set_xticks(range(len(CASES)), NETWORKS, fontsize=8)
     handles, labels = figure.axes[1].get_legend_handles_labels()
-    figure.legend(handles, labels, ncols=5, loc="outside lower center", frameon=False)
+    figure.legend(handles, labels, ncols=7, fontsize=8, loc="outside lower center", frameon=False)
 
 
 def draw_row(figure: Figure, numbers: Numbers) -> None:
@@ -123,7 +167,7 @@ PICTURES: dict[
     str,
     tuple[Callable[[], Numbers], Callable[[Figure, Numbers], None], tuple[float, float]],
 ] = {
-    "row.svg": (row, draw_row, (8, 1.8)),
+    "row.svg": (row, draw_row, (8, 2.2)),
     "speed.svg": (speed, draw_speed, (9, 3.2)),
     "tables.svg": (tables, draw_tables, (6, 3.2)),
 }
@@ -146,3 +190,4 @@ def main(folder: Path) -> None:
 
 if __name__ == "__main__":
     main(ROOT / "docs" / "figures")
+    print(sentence(), *predictions(), sep="\n")

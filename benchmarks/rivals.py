@@ -101,6 +101,12 @@ def wrong_predictions(case: Case, got: Array) -> str:
     return f"{wrong} of {right.size} predictions are wrong" if wrong else ""
 
 
+def title(case: Case, threads: int) -> str:
+    """Return the heading of a case's table."""
+    counts = harness.counted(case.n_rows, "row"), harness.counted(threads, "thread")
+    return ", ".join([case.title, *counts])
+
+
 @dataclass(frozen=True)
 class Contest:
     """What all libraries do in turns."""
@@ -131,9 +137,7 @@ class Contest:
         for number in threads:
             held = {name: workers.Worker(number) for name in makes}
             for case in cases:
-                rows = harness.counted(case.n_rows, "row")
-                title = f"{case.title}, {rows}, {harness.counted(number, 'thread')}"
-                yield title, self.table(case, held, makes, **turns)
+                yield title(case, number), self.table(case, held, makes, **turns)
             for worker in held.values():
                 worker.pool.shutdown()
 

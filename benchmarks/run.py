@@ -81,6 +81,7 @@ HELP = {
     "levels": "whose kernels are examined",
     "compiler": "compile the tiles with each, instead of examining the build",
 }
+INSTALL = "{}; what benchmarks need: pip install '.[test]', and a C compiler"
 LIBRARIES = ("numpy", "scikit-learn", "torch", "jax", "onnxruntime", "ai-edge-litert")
 
 
@@ -105,7 +106,10 @@ def read(argv: Sequence[str]) -> tuple[argparse.ArgumentParser, Iterator[tuple[s
     parser.add_argument("name", choices=BENCHMARKS, metavar="NAME", help="NAME --help says more")
     name = parser.parse_args(argv[:1] or ["--help"]).name
     module, _, function = BENCHMARKS[name][0].partition(".")
-    home = importlib.import_module(module)
+    try:
+        home = importlib.import_module(module)
+    except ImportError as error:
+        parser.error(INSTALL.format(error))
     title, about = f"run.py {name}", home.__doc__
     parser = argparse.ArgumentParser(title, description=about, formatter_class=form)
     parser.add_argument("--json", metavar="FILE", help="write the results into this file")
@@ -187,6 +191,8 @@ def main(argv: Sequence[str]) -> int:
             results[title] = rows
     except CannotRunError as error:
         parser.error(str(error))
+    except ImportError as error:
+        parser.error(INSTALL.format(error))
     if path := parser.get_default("json"):
         content = {"command": argv, "environment": environment(), "results": results}
         Path(path).write_text(json.dumps(content, indent=1, default=dataclasses.asdict) + "\n")

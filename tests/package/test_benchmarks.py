@@ -1,5 +1,6 @@
 """Every benchmark runs, at a small size; and the benchmarks' own small parts."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -96,6 +97,15 @@ def test_every_benchmark_runs(name, tmp_path):
             assert "NOT TIMED" not in row.get("fault", "")
 
 
+def test_a_benchmark_that_lacks_a_module_says_what_to_install():
+    program = "import runpy, sys; sys.modules['pytest'] = None; sys.argv = sys.argv[1:]"
+    command = ("-c", f"{program}; runpy.run_path(sys.argv[0], run_name='__main__')")
+    found = children.python(*command, BENCHMARKS / "run.py", "options", *TINY, folders=[BENCHMARKS])
+    assert found.returncode == 2
+    assert "pip install '.[test]', and a C compiler" in found.stderr
+    assert "Traceback" not in found.stderr
+
+
 def test_wrong_results_get_no_time():
     rivals = pytest.importorskip("rivals")
     workloads = pytest.importorskip("workloads")
@@ -130,3 +140,11 @@ def test_pictures_show_the_stored_results(tmp_path):
             for folder in (tmp_path, ROOT / "docs" / "figures")
         )
         assert drawn == kept != [], f"{name}: draw it by python benchmarks/readme_pictures.py"
+    # What the program prints, on the pages; and titles that the benchmark gives today.
+    assert pictures.sentence() in (ROOT / "README.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8").splitlines()
+    assert set(pictures.predictions()) <= set(page)
+    rivals = pytest.importorskip("rivals")
+    cases = [dataclasses.replace(rivals.PREDICTED[name], n_rows=1) for name in pictures.CASES]
+    stored = pictures.results(pictures.PANELS["prediction of one row"][0])
+    assert stored.keys() >= {rivals.title(case, 1) for case in cases}
