@@ -141,7 +141,7 @@ def export(options: argparse.Namespace) -> None:
     lines = [f"{path}  {size:,} bytes" for path, size in zip(paths, sizes, strict=True)]
     if kind == "c":
         facts["largest_error"] = written.largest_error
-        lines.append(f"largest error of a prediction: {written.largest_error:.2g}")
+        lines.append(f"largest relative error of a prediction: {written.largest_error:.2g}")
     show(options, facts, "\n".join(lines))
 
 

@@ -72,8 +72,8 @@ class Exportable:
             take a half or a quarter of the memory of float32 and are less exact; the arithmetic is
             float32.
         X : array-like, shape (n, fan-in), optional
-            Typical rows, used to measure errors and for the self-check. By default standard normal
-            rows; required for int8.
+            Typical rows, used to measure errors and for the self-check; required for int8. By
+            default standard normal rows, whose errors mean nothing for inputs of other sizes.
         derivatives : {0, 1, 2}
             With 1, ``NAME_jacobian(x, y, jacobian)`` also computes the derivatives of the
             predictions by the inputs, as ``predictor().derivatives`` returns them; with 2, also
@@ -84,7 +84,8 @@ class Exportable:
         Returns
         -------
         CFiles
-            Paths, sizes, and the largest difference from the model's predictions.
+            Paths, sizes, and the largest difference from the model's predictions, relative to the
+            largest of these.
 
         Raises
         ------

@@ -40,11 +40,14 @@ class CFiles:
     constant_bytes : int
         Bytes of weights, biases and scales, which may stay in read-only memory.
     stack_bytes : int
-        Bytes of stack that a prediction needs for its hidden layers.
+        Bytes of the arrays that a call has on the stack, for hidden layers; the frames of its
+        functions and of libm's come on top, some hundred bytes.
     largest_error : float
-        Largest difference between predictions of the file and of the model, on X or the rows of the
-        self-check. It is relative to the largest prediction, for estimators of tables to the
-        standard deviation of the target. It leaves out predictions that are infinite in the model.
+        Largest difference between predictions of the file and the exact ones of the model, computed
+        in float64, on X or the rows of the self-check. It is relative to the largest prediction,
+        for estimators of tables to the standard deviation of the target. It includes the rounding
+        of the inputs, and of the sums in the order of the file; a compiler's and libm's rounding
+        may differ, but is about as large. It leaves out predictions that are infinite in the model.
     labels_changed : float or None
         Share of those rows whose predicted label changes; None without labels.
 
@@ -91,9 +94,14 @@ def write(
     shape = ROWS, model.spec.layer_sizes[0]
     made_up = np.random.default_rng(0).normal(size=shape).astype(model.spec.dtype)
     rows = made_up if X is None else X
-    nets = [layers_of(layers, kind, rows) for layers in model.nets]
-    predictions, exact = predict(model, nets, rows), predict(model, model.nets, rows)
-    made = NetworkSource(model, source.stem, arithmetic(kind), nets)
+    nets, dtype = [layers_of(layers, kind, rows) for layers in model.nets], arithmetic(kind)
+    exact = predict(model, model.nets, rows)
+    with np.errstate(over="ignore"):
+        rows = rows.astype(dtype)
+    predictions, wide = predict(model, nets, rows, dtype), predict(model, nets, rows)
+    with np.errstate(invalid="ignore"):
+        rounding = largest(predictions - wide)
+    made = NetworkSource(model, source.stem, dtype, nets, rounding)
     if order:
         c_derivatives.add(made, nets, order)
         if made.stack_bytes > MAX_STACK:
@@ -194,10 +202,10 @@ def _whole(weights: Array) -> Array:
 VALUES: dict[str, Any] = {
     "scaling": lambda z, stored, name, mean, factor: (z - mean) * factor,
     "affine": lambda z, stored, name, weights, biases, unit=1.0: (
-        z @ _whole(weights) * unit + biases
+        stored["product"](z, _whole(weights)) * unit + biases
     ),
     "linear": lambda z, stored, name, linear_weights, linear_unit=1.0: (
-        z + stored["inputs"] @ _whole(linear_weights) * linear_unit
+        z + stored["product"](stored["inputs"], _whole(linear_weights)) * linear_unit
     ),
     "layer_norm": lambda z, stored, name, gains, shifts: layer_norm(z, gains, shifts),
     "parametric": lambda z, stored, name, alphas: blended(name, alphas, z),
@@ -207,18 +215,32 @@ VALUES: dict[str, Any] = {
 }
 
 
-def outputs(spec: Spec, layers: list[Layer], rows: Array) -> Array:
-    """Return a network's predictions of some rows, in float64."""
-    z, stored = np.asarray(rows, np.float64), dict[str, Array]()
+def in_order(z: Array, weights: Array) -> Array:
+    """Return z @ weights, summed in the order of the C file: one input after the other."""
+    sums = np.zeros((len(z), weights.shape[1]), z.dtype)
+    for at in range(0, len(z), 256):  # rows whose sums stay in the cache
+        for x, w in zip(z[at : at + 256].T, weights, strict=True):
+            sums[at : at + 256] += np.multiply.outer(x, w)
+    return sums
+
+
+def outputs(
+    spec: Spec, layers: list[Layer], rows: Array, dtype: np.dtype[Any] | None = None
+) -> Array:
+    """Return a network's predictions of some rows: in float64, or as a C file of a dtype does."""
+    stored: dict[str, Any] = {"product": in_order if dtype else np.matmul}
     with np.errstate(all="ignore"):
+        z = np.asarray(rows, dtype or np.float64)
         for layer in layers[:-1]:
             z = VALUES[layer.kind](z, stored, layer.name, **layer.arrays)
         return spec.loss.link(z)
 
 
-def predict(model: Exported, nets: Sequence[list[Layer]], rows: Array) -> Array:
-    """Return predictions in float64, averaged over the networks."""
-    predictions = [outputs(model.spec, layers, rows) for layers in nets]
+def predict(
+    model: Exported, nets: Sequence[list[Layer]], rows: Array, dtype: np.dtype[Any] | None = None
+) -> Array:
+    """Return predictions like `outputs`, averaged over the networks."""
+    predictions = [outputs(model.spec, layers, rows, dtype) for layers in nets]
     with np.errstate(all="ignore"):
         p = np.asarray(np.mean(predictions, axis=0))
         if model.spec.loss.predicts_variance:

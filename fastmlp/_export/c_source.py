@@ -12,8 +12,9 @@ import fastmlp._export.c_text as text
 from fastmlp._export.layers import Exported, Labels, Layer, stacked
 from fastmlp._network.activations import Array
 
-# Tolerance of the self-check, in multiples of epsilon times the size of predictions.
-ALLOWED = 1000
+# Tolerance of the self-check: in multiples of epsilon times the size of predictions, and of the
+# rounding that NumPy finds, since compilers and libm round otherwise.
+ALLOWED, ROUNDINGS = 1000, 16
 MAX_CHECKED = 2**18  # numbers of derivatives in a self-check
 MEANINGS = {
     "identity": "Predict.",
@@ -45,6 +46,7 @@ class Source:
 
     defined, predict = text.INPUTS, text.C["predict"]  # of the header
     stack_bytes = 0
+    rounding = 0.0  # largest error of a prediction by rounding, apart from the weights'
 
     def __init__(
         self, model: Any, name: str, dtype: np.dtype[Any], public: np.dtype[Any], **fields: Any
@@ -97,6 +99,7 @@ class Source:
         """Return the program that compares predictions of row i with expected ones."""
         errors = (self.dtype, unit), (self.public, largest(expected))
         allowed = ALLOWED * max(float(np.finfo(kind).eps) * size for kind, size in errors)
+        allowed = max(allowed, ROUNDINGS * self.rounding)
         rows += text.constants("real", "expected", expected.astype(self.public))
         main = text.C["main"].format(
             rows=rows,
@@ -113,8 +116,14 @@ class NetworkSource(Source):
     """Source and header of one network, or of several whose predictions are mixed."""
 
     def __init__(
-        self, model: Exported, name: str, dtype: np.dtype[Any], nets: Sequence[list[Layer]]
+        self,
+        model: Exported,
+        name: str,
+        dtype: np.dtype[Any],
+        nets: Sequence[list[Layer]],
+        rounding: float,
     ) -> None:
+        self.rounding = rounding
         self.derivatives: dict[str, int] = {}  # functions for them: entries of an output
         inputs, self.columns = model.spec.layer_sizes[0], model.spec.shapes[-1][1]
         self.n_nets, is_many = len(nets), len(nets) > 1
@@ -158,6 +167,19 @@ class NetworkSource(Source):
         self.write(f"{head}\n{{\n{code}{last}}}\n", self.dtype)
         self.stack_bytes = max(self.stack_bytes, body.stack_bytes)
 
+    @property
+    def epsilon(self) -> float:
+        """The coarser epsilon of the dtypes of model and file."""
+        return max(float(np.finfo(kind).eps) for kind in (self.model.spec.dtype, self.dtype))
+
+    def sensitivity(self, points: Array, derivatives: list[Array]) -> float:
+        """Return how much derivatives change if each input changes by the coarser epsilon."""
+        signs = np.random.default_rng(0).choice([-1, 1], points.shape)
+        nearby = (points * (1 + self.epsilon * signs)).astype(points.dtype)
+        pairs = zip(self.model.differentiated(nearby, len(derivatives)), derivatives, strict=True)
+        with np.errstate(invalid="ignore"):
+            return max(largest(a - b) for a, b in pairs)
+
     def main(self, rows: Array, few: Array, expected: Array) -> str:
         """Return the self-check for a few of the rows, with their expected predictions."""
         predict, unit = "{name}_predict(rows + i * {inputs}, y);", largest(expected)
@@ -165,7 +187,9 @@ class NetworkSource(Source):
         if checked := [name for name, n in numbers.items() if n <= MAX_CHECKED]:
             name = checked[-1]
             few = few[: MAX_CHECKED // numbers[name]]
-            derivatives = self.model.differentiated(rows[few], len(checked))
+            points = rows[few].astype(self.model.spec.dtype)
+            derivatives = self.model.differentiated(points, len(checked))
+            self.rounding = max(self.rounding, self.sensitivity(points, derivatives))
             arrays = [expected[: len(few)], *derivatives]
             places = np.cumsum([array.shape[1] for array in arrays])[:-1]
             arguments = "".join(f", y + {place}" for place in places)
@@ -173,8 +197,7 @@ class NetworkSource(Source):
             expected = np.concatenate(arrays, axis=1)
             is_finite = finite_rows(expected, self.public)
             few, expected = few[is_finite], expected[is_finite]
-            epsilons = [np.finfo(kind).eps for kind in (self.model.spec.dtype, self.dtype)]
-            unit = largest(expected) * max(1.0, float(epsilons[0] / epsilons[1]))
+            unit = largest(expected) * max(1.0, self.epsilon / float(np.finfo(self.dtype).eps))
         written = text.constants("real", "rows", rows[few].astype(self.dtype))
         return self.self_check(written, predict, expected, unit)
 

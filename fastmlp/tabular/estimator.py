@@ -454,7 +454,8 @@ class BaseTabMLP(Validated):
         Returns
         -------
         fastmlp._export.c.CFiles
-            Paths, sizes, and the largest difference from the estimator's predictions.
+            Paths, sizes, and the largest difference from the estimator's predictions, relative to
+            the target's standard deviation.
 
         Raises
         ------

@@ -7,6 +7,7 @@ program: ``python test_pointer.py LEVEL``.
 import contextlib
 import ctypes
 import functools
+import gc
 import importlib.util
 import os
 import re
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import sysconfig
 import threading
+import unittest.mock
 from pathlib import Path
 
 import cases
@@ -198,17 +200,45 @@ def test_the_program_in_cython(tmp_path):
     assert_same_bits(y, predictor(x))
 
 
-def test_the_program_in_numba():
-    pytest.importorskip("numba")
+def rollout_of(net):
+    """Return the function that the page makes for numba of a network."""
     names = {}
     exec(program("numba"), names)
-    predictor = make((3, 16, 3), "float64", "tanh")
-    x = np.array([0.5, -1.0, 2.0])
-    wanted = x.copy()
+    return names["make_rollout"](net)
+
+
+@every_dtype
+def test_the_program_in_numba(dtype):
+    pytest.importorskip("numba")
+    net = fastmlp.MLP([3, 16, 3], activation="tanh", dtype=dtype, rng=0)
+    x = np.array([0.5, -1.0, 2.0], dtype)
+    wanted, rollout = x.copy(), rollout_of(net)
     for _ in range(100):
-        wanted += 0.01 * predictor(wanted)
-    got = names["make_rollout"](predictor)(x, 100, 0.01)
-    np.testing.assert_allclose(got, wanted, rtol=1e-12)
+        wanted += 0.01 * net.predict(wanted[np.newaxis])[0]
+    np.testing.assert_allclose(rollout(x, 100, 0.01), wanted, rtol=1e-5)
+    (other,) = set(native_engine.DTYPES) - {dtype}
+    for misread in (np.ones(6, dtype)[::2], np.ones(3, other), np.ones((1, 3), dtype)):
+        with pytest.raises(TypeError, match="No matching definition"):
+            rollout(misread, 1, 0.01)
+    with pytest.raises(ValueError, match="number of states"):
+        rollout(np.ones(4, dtype), 1, 0.01)
+
+
+def test_the_program_in_numba_keeps_the_predictor_alive(monkeypatch):
+    numba = unittest.mock.MagicMock(njit=lambda signature: lambda function: function)
+    monkeypatch.setitem(sys.modules, "numba", numba)
+
+    def alive():
+        gc.collect()
+        return sum(type(each) is Predictor for each in gc.get_objects())
+
+    net = fastmlp.MLP([3, 16, 3], rng=0)
+    before = alive()
+    rollout = rollout_of(net)
+    assert alive() == before + 1
+    assert rollout(np.ones(3, np.float32), 5, 0.01).shape == (3,)
+    del rollout
+    assert alive() == before
 
 
 # ---- threads with little stack -------------------------------------------------------------------

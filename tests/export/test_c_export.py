@@ -112,6 +112,29 @@ def test_int8_is_near_and_says_how_near(tmp_path):
 
 
 @needs_gcc
+@pytest.mark.parametrize("dtype", exports.RELATIVE)
+def test_inputs_far_from_0_count_with_their_rounding(dtype, tmp_path):
+    """Kelvin and Pascal: the self-check passes, and the error is that of the compiled file."""
+    rng = np.random.default_rng(0)
+    mean, deviation = np.array([293.15] * 4 + [101325] * 3), np.array([0.2] * 4 + [20] * 3)
+    x = (mean + deviation * rng.normal(size=(500, 7))).astype(dtype)
+    net = exports.network("tanh", "squared_error", dtype, (7, 32, 2))
+    weights, biases = ([*map(np.float64, arrays)] for arrays in (net.weights, net.biases))
+    weights[0] = weights[0] / deviation[:, np.newaxis]
+    biases[0] = biases[0] - mean @ weights[0]
+    net.weights, net.biases = weights, biases
+    ((y, _),) = exports.by_c([net], x, tmp_path, weights="float32", X=x)
+    largest = np.abs(exports.truth(net, x)).max()
+    for kind, least in {"float32": 1e-5, dtype: 0}.items():
+        files = net.to_c(tmp_path / "net.c", weights=kind, X=x, derivatives=2)
+        compilers.check_passes(files.source, tmp_path)
+        assert files.largest_error > least
+    files = net.to_c(tmp_path / "net.c", weights="float32", X=x)
+    error = np.abs(y - exports.truth(net, x)).max() / largest
+    assert error == pytest.approx(files.largest_error, rel=0.01)
+
+
+@needs_gcc
 def test_bfloat16_is_that_of_the_predictor(tmp_path):
     net = exports.network("tanh", "squared_error", "float32", (7, 40, 5), linear_path=True)
     x, p = exports.rows(100, 7, "float32"), net.predictor(weights="bfloat16")
@@ -146,6 +169,17 @@ def test_small_code_has_the_same_bits(weights, tmp_path):
         (tmp_path / optimize).mkdir()
         found += exports.by_c([net], x, tmp_path / optimize, optimize, weights=weights, X=x)
     assert np.array_equal(found[0][0], found[1][0])
+
+
+@needs_gcc
+def test_large_numbers_are_normalized_as_by_python(tmp_path):
+    """Their squares, and sums of the largest, overflow; equal numbers have no deviation."""
+    net = exports.network("relu", "squared_error", "float32", (2, 2, 3), layer_norm="before")
+    x = np.array([[0, 1e15], [1e18, 2e18], [1e19, -3e19], [1.7e38, 1.6e38]], np.float32)
+    for weights in ([[1, 0.5], [1, 0.5]], np.ones((2, 2))):
+        net.weights[0] = np.array(weights)
+        ((y, _),) = exports.by_c([net], x, tmp_path)
+        np.testing.assert_allclose(y, net.predict(x), rtol=1e-5, atol=1e-6)
 
 
 @needs_gcc

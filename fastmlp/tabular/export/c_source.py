@@ -284,6 +284,7 @@ def write(
     """Write the files of a fitted table; arguments are those of the estimators' ``to_c``."""
     model, blend = exported(fitted), fitted.blend
     kind, source = c.kind_of(weights, table, model), c.source_of(path)
+    dtype = arithmetic(kind)
     rows = _made_up(model) if table is None else table
     written: list[list[list[Layer]]] = []
     predictions = []  # of the layers as they are written, computed by NumPy
@@ -292,9 +293,9 @@ def write(
         pairs = [*zip(networks.nets, inputs, strict=True)]
         written.append([layers_of(layers, kind, x) for layers, x in pairs])
         pairs = [*zip(written[-1], inputs, strict=True)]
-        z = np.stack([c.outputs(networks.spec, layers, x) for layers, x in pairs])
+        z = np.stack([c.outputs(networks.spec, layers, x, dtype) for layers, x in pairs])
         predictions.append(group.joint(z))
-    made = TableSource(model, source.stem, arithmetic(kind), written, levels)
+    made = TableSource(model, source.stem, dtype, written, levels)
     finish = partial(fitted.calibration.exported, levels=levels)
     in_c = finish(blended(blend.weights.tolist(), predictions))
     return c.finish(made, source, rows, in_c, finish(blend.predict(rows)), made.unit)
