@@ -44,7 +44,7 @@ from fastmlp.tabular.targets import (
 PLACES = np.dtype(np.int64)
 MOST_CODE = np.iinfo(np.int32).max  # codes of categories are int32
 MOST_ARRAYS_OF_LAYER, MOST_OTHER_ARRAYS = 6, 64  # in a file; a group has two layers' more
-MOST_BINS = 1 << 16  # needed if no column is numeric: then no array limits the bins
+MOST_BINS = 1 << 16  # of a number
 
 # The types of categories, in the order of their numbers in files: to bytes, and from bytes.
 TYPES: dict[type, tuple[Callable[[Any], bytes], Callable[[bytes], Any]]] = {
@@ -210,6 +210,10 @@ def _of_numbers(context: Any) -> tuple[int, int]:
     return context["members"], context["columns"].n_numbers
 
 
+def _of_edges(context: Any) -> tuple[int, int]:
+    return context["members"], int(context["bins"].sum()) + context["columns"].n_numbers
+
+
 def _of_values(context: Any) -> tuple[int, int]:
     return context["members"], sum(column.values for column in context["categories"])
 
@@ -282,7 +286,7 @@ def _group(
     fields = {"network": network, "rng": np.random.default_rng(0)}  # without training
     nets = (models.build(MLP, {**fields, "parameters": parameters}) for parameters in networks)
     numbers = NumericStatistics(*(of[key] for key in NumericStatistics._fields))
-    encoding = Encoding(numbers, seen, of["categories"], of["with_missing"])
+    encoding = Encoding(numbers, of["bins"], seen, of["categories"], of["with_missing"])
     return Members(Ensemble(nets), encoding, scale, None, of["optimizers"] or ()), share
 
 
@@ -304,10 +308,10 @@ GROUP = Object(
     {
         "share": Number(),
         "network": parts.NETWORK,
-        "bins": Count(most=MOST_BINS),
+        "bins": Tensor(lambda context: (context["columns"].n_numbers,), PLACES, 0, MOST_BINS),
         "width": Computed(_check_width),
         **dict.fromkeys(("centre", "factor"), Tensor(_of_numbers)),
-        "edges": Tensor(lambda context: (*_of_numbers(context), context["bins"] + 1)),
+        "edges": Tensor(_of_edges),
         "categories": Computed(lambda context: inputs_of(context["columns"])),
         "seen": Tensor(_of_values, np.bool_),
         "with_missing": Computed(lambda context: context["with_missing"]),

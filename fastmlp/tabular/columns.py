@@ -38,6 +38,7 @@ from fastmlp.tabular.rows import numbered, types_of
 Array: TypeAlias = NDArray[Any]
 RowIndex: TypeAlias = NDArray[np.int64]  # places of rows
 
+SAME = "the same as "  # why a column is left out, before the name of the other
 MISSING = -1  # code of a missing or unknown category
 
 FEW_ROWS = 32  # a pandas frame with no more rows is read faster as one array of objects
@@ -182,6 +183,17 @@ def _later(at: Derived) -> Derived:
     return at._replace(phase=at.phase + np.pi / 2)
 
 
+def first_tied(numbers: Array) -> NDArray[np.int64]:
+    """Return the first column to which each one is tied: each rises or falls with the other."""
+    first: dict[bytes, int] = {}
+    tied = np.arange(numbers.shape[1])
+    for k, column in enumerate(numbers.T):
+        ranks = np.unique(column, return_inverse=True)[1]
+        keys = (hashlib.blake2b(order.data).digest() for order in (ranks, ranks.max() - ranks))
+        tied[k] = first.setdefault(min(keys), k)
+    return tied
+
+
 @dataclass(frozen=True)
 class Columns:
     """The used columns, each with its index in the table, and the reasons for unused ones."""
@@ -244,7 +256,7 @@ class Columns:
             elif is_narrow:
                 left_out[name] = f"its range is below {SMALLEST_RANGE:g}: rescale it"
             elif key in seen:
-                left_out[name] = f"the same as {seen[key]}"
+                left_out[name] = f"{SAME}{seen[key]}"
             else:
                 seen[key] = name
                 (numbers if column.values is None else categories).append((k, column))
@@ -308,6 +320,16 @@ class Columns:
             for places, values in DERIVED_SLOPES[derived.kind](table, derived):
                 slopes[-1][np.arange(len(places)), places] = values
         return np.nan_to_num(np.concatenate(slopes))  # 0 by missing dates
+
+    def first_tied(self, numbers: Array) -> Array:
+        """Return the first column of the table to which each one is tied, copies included."""
+        tied = np.arange(len(self.names))
+        places = np.array([place for place, _ in self.numbers], int)
+        tied[places] = places[first_tied(numbers[:, : len(places)])]
+        for name, why in self.left_out.items():
+            if why.startswith(SAME):
+                tied[self.names.index(name)] = tied[self.names.index(why.removeprefix(SAME))]
+        return tied
 
     @property
     def kinds(self) -> dict[str, int]:

@@ -24,7 +24,7 @@ from fastmlp._network.optimizers import Adam
 from fastmlp._network.schedules import OneCycle
 from fastmlp.tabular import monotone
 from fastmlp.tabular.blend import Blend
-from fastmlp.tabular.columns import Array, Columns, RowIndex, Table
+from fastmlp.tabular.columns import Array, Columns, RowIndex, Table, first_tied
 from fastmlp.tabular.conformal import with_measured_sizes
 from fastmlp.tabular.encoding import Encoding
 from fastmlp.tabular.fitted_table import FittedTable, HeldOut
@@ -51,7 +51,7 @@ class Course:
 # A network resembles other networks with few bins; trees have thresholds, for which it needs many,
 # and say little far from all rows.
 OF_NETWORKS = Course(Recipe(bins=8), changed=0.25)
-OF_OTHERS = Course(Recipe(bins=128, width=64), changed=0.1)
+OF_OTHERS = Course(Recipe(bins=256, width=64), changed=0.1)
 
 
 def distilled(fitted: FittedTable, table: Table, seed: int) -> FittedTable:
@@ -64,8 +64,10 @@ def distilled(fitted: FittedTable, table: Table, seed: int) -> FittedTable:
     held_out, rng = fitted.out_of_fold, np.random.default_rng(seed)
     table = table.take(np.arange(0, len(table), math.ceil(len(table) / MAX_TRAINING_ROWS)))
     n, width = len(table), table.numbers.shape[1] + table.codes.shape[1]
+    tied = np.arange(width)
+    tied[: table.numbers.shape[1]] = first_tied(table.numbers)
     count = min(MIXTURES * n, max(MAX_TRAINING_ROWS - n, 0))
-    places = mixtures(np.arange(n), count, width, OF_NETWORKS.changed, rng)
+    places = mixtures(np.arange(n), count, tied, OF_NETWORKS.changed, rng)
     lesson = table.joined(fitted.columns.derive(_mixed(table, places)))
     labels = fitted.predict(lesson)[:, : fitted.target.outputs]
     rule = fitted.parameters["monotone"]
@@ -86,8 +88,7 @@ def taught(
     n_threads: int | None = None,
 ) -> tuple[Members, History]:
     """Return a network that has learned the labels of a lesson; its inputs are measured on rows."""
-    bins = min(course.recipe.bins, MOST_PIECES // max(columns.n_numbers, 1))
-    encoding = Encoding.of(rows, columns, [np.arange(len(rows))], bins)
+    encoding = Encoding.of(rows, columns, [np.arange(len(rows))], _bins(course, rows.numbers))
     x = encoding.rows(lesson)
     learned, scale, y = _learned(target, labels)
     recipe, signs = course.recipe, monotone.signs_of(rule, columns, target)
@@ -115,6 +116,14 @@ def taught(
         "parameters": net._engine.parameters(),
     }
     return Members(Ensemble([models.build(MLP, fields)]), encoding, scale, target), history
+
+
+def _bins(course: Course, numbers: Array) -> NDArray[np.int64]:
+    """Return how many bins a column needs: fewer for few values, none if an earlier one is tied."""
+    most = min(course.recipe.bins, MOST_PIECES // max(numbers.shape[1], 1))
+    distinct = [len(np.unique(column[~np.isnan(column)])) for column in numbers.T]
+    is_first = first_tied(numbers) == np.arange(len(distinct))
+    return np.where(is_first, np.clip(np.array(distinct, np.int64) - 1, 0, most), 0)
 
 
 def _of_student(fitted: FittedTable, held_out: HeldOut, student: Members) -> FittedTable:
@@ -150,7 +159,7 @@ def _of_student(fitted: FittedTable, held_out: HeldOut, student: Members) -> Fit
 def mixtures(
     rows: RowIndex,
     count: int,
-    columns: int,
+    tied: Array,  # of each column, another one that comes from the same row
     changed: float,
     rng: np.random.Generator,
     shares: Array | None = None,
@@ -160,8 +169,10 @@ def mixtures(
     At least one value comes from the other row. Rows are drawn in proportion to their shares.
     """
     one, other = rng.choice(rows.astype(np.int32), (2, count), p=shares)
-    is_other = rng.random((count, columns)) < changed
-    is_other[np.arange(count), rng.integers(0, columns, count)] = True
+    groups, of_columns = np.unique(tied, return_inverse=True)
+    is_other = rng.random((count, len(groups))) < changed
+    is_other[np.arange(count), rng.integers(0, len(groups), count)] = True
+    is_other = is_other[:, of_columns]
     return np.asarray(np.where(is_other, other[:, np.newaxis], one[:, np.newaxis]), np.int32)
 
 

@@ -26,6 +26,7 @@ SHARED = 16  # inputs that the values of a category column share that are not fr
 FEW_VALUES = 8  # most values of a category whose one-hot inputs are multiplied, zeros included
 SEED = 0  # determines the signs of the shared inputs
 Inputs: TypeAlias = NDArray[np.float32]
+Bins: TypeAlias = int | NDArray[np.int64]  # of all numbers, or of each
 
 
 @dataclass(frozen=True)
@@ -79,12 +80,12 @@ class Layout(NamedTuple):
 
     @classmethod
     def of(
-        cls, numbers: int, missing: int, categories: Sequence[CategoryInputs], bins: int
+        cls, missing: int, categories: Sequence[CategoryInputs], bins: NDArray[np.int64]
     ) -> Layout:
-        """Return the places for numbers of columns, and the inputs of each category column."""
-        at = numbers + missing
+        """Return the places for the bins of each number, and the inputs of each category column."""
+        at = len(bins) + missing
         of_bins = at + sum(column.width for column in categories if column.values <= FEW_VALUES)
-        n_dense = later = of_bins + numbers * bins
+        n_dense = later = of_bins + int(bins.sum())
         places = []
         for column in categories:
             if column.values <= FEW_VALUES:
@@ -101,7 +102,8 @@ class NumericStatistics(NamedTuple):
 
     centre: NDArray[np.float64]  # (members, numbers), the median
     factor: NDArray[np.float64]  # (members, numbers), 1 / interquartile range, or 1 / half range
-    # (members, numbers, bins + 1), of scaled numbers; two equal ones are a step
+    # (members, edges), of scaled numbers, column by column: one more than it has bins, of which one
+    # between two equal edges is a step
     edges: NDArray[np.float64]
 
 
@@ -110,6 +112,7 @@ class Encoding:
     """Conversion of rows to the inputs of each member, all of the same width."""
 
     numbers: NumericStatistics
+    bins: NDArray[np.int64]  # of each number, how many piecewise linear inputs it has
     # (members, values), which values of all category columns, one after the other, members know
     seen: NDArray[np.bool_]
     categories: tuple[CategoryInputs, ...]  # of each category column
@@ -117,22 +120,35 @@ class Encoding:
 
     @classmethod
     def of(
-        cls, table: Table, columns: Columns, learn: Sequence[NDArray[np.int64]], bins: int
+        cls, table: Table, columns: Columns, learn: Sequence[NDArray[np.int64]], bins: Bins
     ) -> Encoding:
         """Measure the rows of a table that each member is trained on; see the class."""
         categories = inputs_of(columns)
         seen = np.zeros((len(learn), sum(column.values for column in categories)), bool)
+        bins = np.broadcast_to(np.asarray(bins, np.int64), table.numbers.shape[1])
         numbers = _measured(table.numbers, learn, bins)
-        encoding = cls(numbers, seen, categories, with_missing(columns, table))
+        encoding = cls(numbers, bins, seen, categories, with_missing(columns, table))
         for codes, of_column in zip(table.codes.T, encoding.seen_by_column, strict=True):
             for values, rows in zip(of_column, learn, strict=True):  # a view of ``seen``
                 values[:] = np.bincount(codes[rows] + 1, minlength=len(values) + 1)[1:] > 0
         return encoding
 
     @property
-    def bins(self) -> int:
-        """The number of piecewise linear inputs per number."""
-        return int(self.numbers.edges.shape[2]) - 1
+    def of_bins(self) -> NDArray[np.int64]:
+        """The number that each bin is of."""
+        return np.repeat(np.arange(len(self.bins)), self.bins)
+
+    @property
+    def middles(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The middles and half widths of the bins, (members, bins)."""
+        low, high = self._ends
+        return (low + high) / 2, np.maximum((high - low) / 2, NARROWEST)
+
+    @property
+    def _ends(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The lower and upper edges of the bins, (members, bins)."""
+        at = np.arange(self.bins.sum()) + self.of_bins
+        return self.numbers.edges[:, at], self.numbers.edges[:, at + 1]
 
     @property
     def seen_by_column(self) -> list[NDArray[np.bool_]]:
@@ -143,25 +159,23 @@ class Encoding:
     @functools.cached_property
     def encoder(self) -> Encoder:
         """The compiled form."""
-        centre, factor, edges = self.numbers
-        numbers = centre, factor, *middles(edges)
+        numbers = *self.numbers[:2], *self.middles
         limits = CLIP, PRECLIP
         more = self.with_missing, limits, self.layout
-        return Encoder(numbers, self.seen, self.categories, *more)
+        return Encoder(numbers, self.bins, self.seen, self.categories, *more)
 
     @property
     def layout(self) -> Layout:
         """The places of the inputs."""
-        n_numbers, n_missing = self.numbers.centre.shape[1], len(self.with_missing)
-        return Layout.of(n_numbers, n_missing, self.categories, self.bins)
+        return Layout.of(len(self.with_missing), self.categories, self.bins)
 
     @property
     def columns(self) -> NDArray[np.int64]:
         """The column of each input: numbers, then categories."""
-        layout, n = self.layout, self.numbers.centre.shape[1]
+        layout, n = self.layout, len(self.bins)
         columns = np.zeros(layout.width, np.int64)
         columns[: n + len(self.with_missing)] = [*range(n), *self.with_missing]
-        columns[layout.bins : layout.bins + n * self.bins] = np.repeat(np.arange(n), self.bins)
+        columns[layout.bins : layout.bins + self.bins.sum()] = self.of_bins
         for k, (at, column) in enumerate(zip(layout.categories, self.categories, strict=True)):
             columns[at : at + column.width] = n + k
         return columns
@@ -170,8 +184,8 @@ class Encoding:
         """Return the sign of each input from those of the numeric columns."""
         directions = np.zeros(self.layout.width)
         directions[: len(signs)] = signs
-        of_bins = slice(self.layout.bins, self.layout.bins + len(signs) * self.bins)
-        directions[of_bins] = np.repeat(signs, self.bins)
+        first = self.layout.bins
+        directions[first : first + self.bins.sum()] = signs[self.of_bins]
         return directions
 
     def rows(self, table: Table, member: int = 0) -> EncodedRows:
@@ -184,29 +198,33 @@ class Encoding:
         They are 0 by missing numbers, at an edge those of the bin that begins there, and at a step
         those without it.
         """
-        edges, slopes = self.numbers.edges, self._slopes_of_scaled(numbers)
-        scaled, half = self._scaled(numbers), middles(edges)[1]
-        is_inside = (edges[..., :-1] <= scaled) & (scaled < edges[..., 1:]) & (half > NARROWEST)
+        (low, high), of_bins = self._ends, self.of_bins
+        scaled, slopes = self._scaled(numbers), self._slopes_of_scaled(numbers)
+        half = self.middles[1]
+        is_inside = (low <= scaled) & (scaled < high) & (half > NARROWEST)
         members, n = slopes.shape
         at = np.arange(n)
         result = np.zeros((members, self.layout.width, n))
         result[:, at, at] = slopes
-        bins = self.layout.bins + np.arange(n * self.bins).reshape(n, self.bins)
-        result[:, bins, at[:, np.newaxis]] = np.where(is_inside, slopes[..., np.newaxis] / half, 0)
+        bins = self.layout.bins + np.arange(len(of_bins))
+        result[:, bins, of_bins] = np.where(is_inside, slopes[:, of_bins] / half, 0)
         return result
 
     def beyond_steps(self, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the numbers of a row, those in a step moved out of it to slightly larger ones."""
-        (middle, half), slopes = middles(self.numbers.edges), self._slopes_of_scaled(numbers)
+        (middle, half), slopes = self.middles, self._slopes_of_scaled(numbers)
         is_step = (half <= NARROWEST) & (np.abs(self._scaled(numbers) - middle) <= half)
-        is_inside = is_step.any(axis=2) & (slopes > 0)
+        members, bins = np.nonzero(is_step)
+        is_inside = np.zeros(slopes.shape, bool)
+        is_inside[members, self.of_bins[bins]] = True
+        is_inside &= slopes > 0
         ways = np.divide(4 * NARROWEST, slopes, out=np.zeros_like(slopes), where=is_inside)
         beyond = np.maximum(numbers + ways.max(axis=0), np.nextafter(numbers, np.inf))
         return np.where(is_inside.any(axis=0), beyond, numbers)
 
     def _scaled(self, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the scaled numbers of a row, (members, numbers, 1)."""
-        return smooth_clip(numbers, *self.numbers[:2])[..., np.newaxis]
+        """Return the scaled numbers of a row, by the bins, (members, bins)."""
+        return smooth_clip(numbers, *self.numbers[:2])[:, self.of_bins]
 
     def _slopes_of_scaled(self, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the derivatives of scaled numbers by those of a row, (members, numbers)."""
@@ -225,12 +243,13 @@ class Encoding:
 
 
 def _measured(
-    numbers: NDArray[np.float64], learn: Sequence[NDArray[np.int64]], bins: int
+    numbers: NDArray[np.float64], learn: Sequence[NDArray[np.int64]], bins: NDArray[np.int64]
 ) -> NumericStatistics:
     """Return the statistics, column by column, which needs little memory."""
     members, n = len(learn), numbers.shape[1]
     centre, factor = np.zeros((members, n)), np.zeros((members, n))
-    edges = np.zeros((members, n, bins + 1))
+    edges = np.zeros((members, bins.sum() + n))
+    of_columns = np.split(edges, np.cumsum(bins[:-1] + 1), axis=1)  # views
     values = np.full((members, max(map(len, learn))), np.nan)  # of a column, as each member has it
     for k in range(n):
         column = np.ascontiguousarray(numbers[:, k])
@@ -245,9 +264,9 @@ def _measured(
             spread = np.where(spread < SMALLEST_RANGE, whole, spread)
             factor[:, k] = np.where(spread >= SMALLEST_RANGE, 1 / spread, 0.0)
         centre[:, k] = np.where(np.isnan(middle), 0.0, middle)  # without any number
-        if bins:
+        if bins[k]:
             scaled = smooth_clip(values, centre[:, k, np.newaxis], factor[:, k, np.newaxis])
-            edges[:, k] = edges_of(scaled, bins)
+            of_columns[k][:] = edges_of(scaled, int(bins[k]))
     return NumericStatistics(centre, factor, edges)
 
 
@@ -315,21 +334,16 @@ def quantiles(values: NDArray[np.float64], shares: NDArray[np.float64]) -> NDArr
         return np.where(share < 0.5, low + step * share, high - step * (1 - share))
 
 
-def middles(edges: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the middles and half widths of bins, (..., bins), from edges, (..., bins + 1)."""
-    low, high = edges[..., :-1], edges[..., 1:]
-    return (low + high) / 2, np.maximum((high - low) / 2, NARROWEST)
-
-
 def with_missing(columns: Columns, table: Table) -> NDArray[np.int64]:
     """Return the indices of the numeric columns with missing numbers."""
     numbers = enumerate(table.numbers.T[: len(columns.numbers)])
     return np.array([k for k, column in numbers if np.isnan(column).any()], np.int64)
 
 
-def width_of(columns: Columns, missing: int, bins: int) -> int:
+def width_of(columns: Columns, missing: int, bins: Bins) -> int:
     """Return the number of inputs of a row; ``missing`` of them are flags of missing numbers."""
-    return Layout.of(columns.n_numbers, missing, inputs_of(columns), bins).width
+    of_numbers = np.broadcast_to(bins, columns.n_numbers)
+    return Layout.of(missing, inputs_of(columns), of_numbers).width
 
 
 def inputs_of(columns: Columns) -> tuple[CategoryInputs, ...]:

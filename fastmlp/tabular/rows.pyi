@@ -37,6 +37,7 @@ class Encoder:
     def __init__(
         self,
         numbers: tuple[NDArray[Any], ...],
+        bins: NDArray[Any],
         known: NDArray[Any],
         categories: Sequence[CategoryInputs],
         with_missing: NDArray[Any],

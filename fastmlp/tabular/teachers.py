@@ -199,8 +199,8 @@ class Lessons:
     def __post_init__(self) -> None:
         self.data, self.task = self.trained.reading.data, self.trained.reading.rows.task
         self.weight = 1.0  # of the teacher's labels
-        self.columns = self.rows.X.shape[1]
-        self.mixtures = min(self.mixtures, LESSON_CELLS // self.columns)
+        self.tied = self.data.columns.first_tied(self.data.table.numbers)
+        self.mixtures = min(self.mixtures, LESSON_CELLS // len(self.tied))
 
     def result(self, n_threads: int | None) -> BlendResult:
         """Train a network for each fold and one for all rows; return the latter."""
@@ -256,7 +256,7 @@ class Lessons:
         weights, shares = self.data.weights, None
         if weights is not None:
             shares = weights[learn] / weights[learn].sum()
-        chosen = mixtures(learn, self.mixtures, self.columns, OF_OTHERS.changed, self.rng, shares)
+        chosen = mixtures(learn, self.mixtures, self.tied, OF_OTHERS.changed, self.rng, shares)
         tables, labels = [], []
         for at in range(0, len(chosen), ROWS_AT_A_TIME):
             X = mixed_rows(self.rows.X, chosen[at : at + ROWS_AT_A_TIME])

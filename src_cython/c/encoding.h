@@ -13,10 +13,11 @@
 
 /* The encoding of one network. Bins are given by their middle and half their width. */
 typedef struct {
-    int64_t numbers, bins, missing, categories, width; /* width: all inputs */
+    int64_t numbers, missing, categories, width; /* width: all inputs */
     int64_t bins_at, n_dense; /* first input of the bins, and of the categories that are entries of sparse rows */
     const double *centre, *factor;                     /* (numbers,) */
-    const double *middle, *half;                       /* (numbers, bins) */
+    const double *middle, *half;                       /* of all bins, number by number */
+    const int64_t *bins;                               /* (numbers,): how many bins a number has */
     const int64_t *with_missing; /* (missing,): numbers with an input for missing values */
     const int64_t *values, *widths, *places; /* (categories,): values and inputs of a column, and its first input */
     /* Of all values of all categories: whether they are known (if not, their inputs are 0); the first of their inputs
@@ -37,7 +38,7 @@ typedef struct {
 
 enum {
     DOUBLES = FM_VECTOR_BYTES < 32 ? 2 : 4,
-    FEW = 64, /* most numbers, and most bins of a number, encoded together */
+    FEW = 64, /* most numbers that are scaled together, and most bins of a number that are encoded together */
 };
 typedef double vdouble __attribute__((vector_size(8 * DOUBLES)));
 
@@ -94,44 +95,15 @@ FM_INLINE uint64_t sign_bins(double x, const double *middle, const double *half,
     return inside;
 }
 
-/* Encode at most FEW scaled numbers, from number j on, by at most FEW of their bins, from bin `first` on. A number is
- * usually inside one bin: these divisions are done together. If it is inside none, the last bin is divided, which gives
- * the same result. */
-FM_INLINE void encode_bins(const fm_encoding *c, int64_t j, int64_t n, int64_t first, const double *scaled,
-                           float *binned) {
-    const int64_t bins = c->bins - first < FEW ? c->bins - first : FEW;
-    double share[FEW], width[FEW];
-    float *place[FEW];
-    for (int64_t i = 0; i < n; i++) {
-        const int64_t at = (j + i) * c->bins + first;
-        const double *middle = c->middle + at, *half = c->half + at;
-        float *out = binned + at;
-        uint64_t inside = sign_bins(scaled[i], middle, half, bins, out);
-        int64_t b = __builtin_ctzll(inside | 1ull << (bins - 1));
-        place[i] = out + b;
-        share[i] = scaled[i] - middle[b];
-        width[i] = half[b];
-        for (inside &= inside - 1; inside; inside &= inside - 1) {
-            b = __builtin_ctzll(inside);
-            out[b] = (float)share_of_bin(scaled[i] - middle[b], half[b]);
-        }
-    }
-    for (int64_t i = 0; i < n; i++) share[i] = share_of_bin(share[i], width[i]);
-    for (int64_t i = 0; i < n; i++) *place[i] = (float)share[i];
-}
-
-/* Encode at most FEW numbers, from number j on; missing ones become 0. */
-FM_INLINE void encode_numbers(const fm_encoding *c, int64_t j, int64_t n, const double *numbers, float *out) {
-    double scaled[FEW];
-    float *binned = out + c->bins_at;
-    for (int64_t i = 0; i < n; i++)
-        scaled[i] = fm_clipped((numbers[j + i] - c->centre[j + i]) * c->factor[j + i], c->clip, c->far);
-    for (int64_t first = 0; first < c->bins; first += FEW) encode_bins(c, j, n, first, scaled, binned);
-    for (int64_t i = 0; i < n; i++) {
-        const int is_missing = scaled[i] != scaled[i];
-        out[j + i] = is_missing ? 0 : (float)scaled[i];
-        if (is_missing) memset(binned + (j + i) * c->bins, 0, sizeof(float) * (size_t)c->bins);
-    }
+/* Encode a scaled number by at most FEW bins. It is usually inside one bin, or none: then the last bin is divided, which
+ * gives the same result and needs no branch. */
+FM_INLINE void encode_bins(double x, const double *middle, const double *half, int64_t bins, float *out) {
+    uint64_t inside = sign_bins(x, middle, half, bins, out);
+    inside = inside ? inside : 1ull << (bins - 1);
+    do {
+        const int64_t b = __builtin_ctzll(inside);
+        out[b] = (float)share_of_bin(x - middle[b], half[b]);
+    } while (inside &= inside - 1);
 }
 
 FM_INLINE void fetch_bytes(const void *from, size_t size) {
@@ -147,10 +119,25 @@ FM_INLINE void fm_fetch_row(const void *rows, int64_t row) {
     fetch_bytes(r->codes + at * r->encoding.categories, categories * sizeof(int32_t));
 }
 
-/* Write the inputs of numbers: scaled ones, flags of missing ones, and bins. */
-static __attribute__((noinline)) void encode_all_numbers(const fm_encoding *c, const double *numbers, float *out) {
-    for (int64_t j = 0; j < c->numbers; j += FEW)
-        encode_numbers(c, j, c->numbers - j < FEW ? c->numbers - j : FEW, numbers, out);
+/* Write the inputs of numbers: scaled ones, flags of missing ones, and bins; those of missing numbers are 0. */
+static __attribute__((noinline)) void encode_numbers(const fm_encoding *c, const double *numbers, float *out) {
+    const double *middle = c->middle, *half = c->half;
+    float *binned = out + c->bins_at;
+    double scaled[FEW];
+    for (int64_t first = 0; first < c->numbers; first += FEW) {
+        const int64_t n = c->numbers - first < FEW ? c->numbers - first : FEW;
+        for (int64_t i = 0, j = first; i < n; i++, j++)
+            scaled[i] = fm_clipped((numbers[j] - c->centre[j]) * c->factor[j], c->clip, c->far);
+        for (int64_t i = 0; i < n; i++) {
+            const int64_t bins = c->bins[first + i];
+            const int is_missing = scaled[i] != scaled[i];
+            out[first + i] = is_missing ? 0 : (float)scaled[i];
+            if (is_missing) memset(binned, 0, sizeof(float) * (size_t)bins);
+            for (int64_t b = is_missing ? bins : 0; b < bins; b += FEW)
+                encode_bins(scaled[i], middle + b, half + b, bins - b < FEW ? bins - b : FEW, binned + b);
+            middle += bins, half += bins, binned += bins;
+        }
+    }
     for (int64_t k = 0; k < c->missing; k++) {
         const int64_t j = c->with_missing[k];
         const double scaled = (numbers[j] - c->centre[j]) * c->factor[j];
@@ -181,7 +168,7 @@ FM_INLINE void fm_encode_row(const void *rows, int64_t row, void *inputs) {
     float *out = (float *)inputs;
     int64_t values = 0;
     out[0] = 0;
-    encode_all_numbers(c, r->numbers + at * c->numbers, out);
+    encode_numbers(c, r->numbers + at * c->numbers, out);
     for (int64_t k = 0; k < c->categories; values += c->values[k++])
         encode_category(c, k, known_value(c, values, codes[k]), out);
 }
@@ -193,7 +180,7 @@ FM_INLINE int64_t fm_encode_sparse(const void *rows, int64_t row, void *dense, i
     const int64_t at = r->chosen ? r->chosen[row] : row;
     const int32_t *codes = r->codes + at * c->categories;
     int64_t values = 0, n = 0;
-    encode_all_numbers(c, r->numbers + at * c->numbers, (float *)dense);
+    encode_numbers(c, r->numbers + at * c->numbers, (float *)dense);
     for (int64_t k = 0; k < c->categories; values += c->values[k++]) {
         const int64_t value = known_value(c, values, codes[k]);
         if (c->places[k] < c->n_dense) encode_category(c, k, value, (float *)dense);

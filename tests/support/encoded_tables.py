@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastmlp.tabular.columns import MISSING, SMALLEST_RANGE
-from fastmlp.tabular.encoding import SEED, SHARED, middles, smooth_clip
+from fastmlp.tabular.encoding import NARROWEST, SEED, SHARED, smooth_clip
 
 
 def inputs(encoding, table, member=0):
@@ -15,7 +15,10 @@ def inputs(encoding, table, member=0):
     missing = np.isnan(scaled)
     layout = encoding.layout
     found = np.zeros((len(table), layout.width), np.float32)
-    parts = [(0, np.where(missing, 0.0, scaled)), (layout.bins, binned(edges, scaled))]
+    parts = [
+        (0, np.where(missing, 0.0, scaled)),
+        (layout.bins, binned(edges, encoding.bins, scaled)),
+    ]
     parts.append((scaled.shape[1], missing[:, encoding.with_missing]))
     triples = zip(layout.categories, encoding.seen_by_column, encoding.categories, strict=True)
     for k, (place, seen, column) in enumerate(triples):
@@ -25,12 +28,14 @@ def inputs(encoding, table, member=0):
     return found
 
 
-def binned(edges, scaled):
+def binned(edges, bins, scaled):
     """Return the piecewise linear parts from -1 to 1, 0 where a number is missing."""
-    middle, half = middles(edges)
-    share = np.clip((scaled[:, :, np.newaxis] - middle) / half, -1.0, 1.0)
-    share[np.isnan(scaled)] = 0.0
-    return share.reshape(len(scaled), half.size).astype(np.float32)
+    share = [np.zeros((len(scaled), 0))]
+    for column, ends in zip(scaled.T, np.split(edges, np.cumsum(bins[:-1] + 1)), strict=False):
+        half = np.maximum((ends[1:] - ends[:-1]) / 2, NARROWEST)
+        away = column[:, np.newaxis] - (ends[:-1] + ends[1:]) / 2
+        share.append(np.where(np.isnan(away), 0.0, np.clip(away / half, -1.0, 1.0)))
+    return np.concatenate(share, axis=1).astype(np.float32)
 
 
 def one_hot(codes, seen, frequent):
@@ -54,7 +59,7 @@ def inputs_of_values(n, frequent):
 def measured(values, bins):
     """Return what is measured of the numbers of some rows."""
     n = values.shape[1]
-    centre, factor, edges = np.zeros(n), np.zeros(n), np.zeros((n, bins + 1))
+    centre, factor, edges = np.zeros(n), np.zeros(n), [np.zeros(count + 1) for count in bins]
     for k in range(n):
         there = values[~np.isnan(values[:, k]), k]
         if not there.size:
@@ -65,9 +70,9 @@ def measured(values, bins):
             if spread < SMALLEST_RANGE:
                 spread = min(0.5 * (there.max() - there.min()), np.finfo(float).max)
         factor[k] = 1 / spread if spread >= SMALLEST_RANGE else 0.0
-        if bins:
-            edges[k] = edges_of(smooth_clip(there, centre[k], factor[k]), bins)
-    return centre, factor, edges
+        if bins[k]:
+            edges[k] = edges_of(smooth_clip(there, centre[k], factor[k]), bins[k])
+    return centre, factor, np.concatenate([np.zeros(0), *edges])
 
 
 def edges_of(values, bins):

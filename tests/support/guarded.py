@@ -251,18 +251,20 @@ def table_cases(run):
     has_tables = rows_of_tables and run.dtype == np.float32
     for numbers, bins, rows, place in every if has_tables else ():
         run.begin(place, "table", numbers, bins, rows)
-        shape, values = (1, numbers, bins), (2, 5, 30)
+        of_numbers, values = np.resize([bins, bins // 2], numbers), (2, 5, 30)
+        shape = 1, of_numbers.sum()
         categories = [CategoryInputs(n, n - n // 20) for n in values]  # the last one has a rare one
         missing = np.arange(numbers)[::2]
-        of_numbers = (run.random(1, numbers), np.ones((1, numbers)), run.random(*shape))
-        of_numbers = [array.astype(float) for array in (*of_numbers, np.full(shape, 0.3))]
+        measured = (run.random(1, numbers), np.ones((1, numbers)), run.random(*shape))
+        measured = [array.astype(float) for array in (*measured, np.full(shape, 0.3))]
         encoder = rows_of_tables.Encoder(
-            tuple(array if array.size == 0 else POOL.copy(array) for array in of_numbers),
+            tuple(array if array.size == 0 else POOL.copy(array) for array in measured),
+            of_numbers,
             POOL.copy(run.random(1, sum(values)) > 0),
             categories,
             missing,
             (3.0, 1e6),
-            Layout.of(numbers, len(missing), categories, bins),
+            Layout.of(len(missing), categories, of_numbers),
         )
         table = run.random(rows, numbers).astype(float)
         table[:, ::3] = np.nan

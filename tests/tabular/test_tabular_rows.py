@@ -22,7 +22,7 @@ from fastmlp.tabular.encoding import Encoding, edges_of, quantiles
 from fastmlp.tabular.rows import joint, read_row, tempered
 from fastmlp.tabular.targets import ClassTarget, MultiLabelTarget, NumericTarget
 
-BINS = (0, 1, 2, 7, 16, 70)
+BINS = (0, 1, 2, 7, 16, 70, (3, 130, 0, 64))  # of all columns, or of one after the other
 MANY = 90  # rows of the table that is measured
 ROWS = (0, 1, 2, 53, MANY)  # of the one that is encoded
 
@@ -143,7 +143,7 @@ def tables(rng):
 def encoding_of(columns, table, rng, bins):
     """Return the encoding of three members, each by other rows of a table; one by a single row."""
     parts = [rng.permutation(MANY)[:k] for k in (MANY // 2, 61, 1)]
-    return Encoding.of(table, columns, parts, bins)
+    return Encoding.of(table, columns, parts, np.resize(bins, table.numbers.shape[1]))
 
 
 def odd(table):
@@ -192,8 +192,9 @@ def test_what_is_measured_is_that_of_plain_numpy(bins):
     for columns, table in tables(rng):
         for n in (1, 2, 3, 53, MANY):
             rows = rng.permutation(MANY)[:n]
-            encoding = Encoding.of(table, columns, [rows], bins)
-            right = encoded_tables.measured(table.numbers[rows], bins)
+            of_columns = np.resize(bins, table.numbers.shape[1])
+            encoding = Encoding.of(table, columns, [rows], of_columns)
+            right = encoded_tables.measured(table.numbers[rows], of_columns)
             for found, expected in zip(encoding.numbers, right, strict=True):
                 np.testing.assert_array_equal(found[0], expected)
             for k, seen in enumerate(encoding.seen_by_column):
@@ -246,14 +247,20 @@ def test_an_encoder_looks_at_what_it_is_given():
     for m in (-1, 3):
         with pytest.raises(ValueError, match="is expected below 3"):
             encoder.rows(numbers[np.newaxis], codes[np.newaxis], m)
-    ((centre, factor, middle, half), known, *rest) = encoder.__reduce__()[1]
-    for given in ((centre, factor[:, 1:], middle, half), (centre, factor, middle, half[:, :, 1:])):
+    measured, bins, known, *rest = encoder.__reduce__()[1]
+    centre, factor, middle, half = measured
+    other_bins = (bins[1:], bins + 1, bins - 8, np.resize([-7, 21], 7))
+    for given in (
+        ((centre, factor[:, 1:], middle, half), bins),
+        ((centre, factor, middle, half[:, 1:]), bins),
+        *((measured, wrong) for wrong in other_bins),
+    ):
         with pytest.raises(ValueError, match="of the same members and numbers"):
-            type(encoder)(given, known, *rest)
+            type(encoder)(*given, known, *rest)
     with pytest.raises(ValueError, match="known has shape"):
-        type(encoder)((centre, factor, middle, half), known[:, 1:], *rest)
+        type(encoder)(measured, bins, known[:, 1:], *rest)
     with pytest.raises(ValueError, match="with_missing"):
-        type(encoder)((centre, factor, middle, half), known, rest[0], np.array([7]), *rest[2:])
+        type(encoder)(measured, bins, known, rest[0], np.array([7]), *rest[2:])
 
 
 def encoded(rng):

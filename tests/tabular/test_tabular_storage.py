@@ -317,7 +317,7 @@ def test_tables_without_numbers_come_back(table, tmp_path):
     X = FEW[table]()
     model = stored.table(TabMLPClassifier, stored.LABELS, X)
     again = saved(model, tmp_path / "model")
-    assert again._fitted.blend.groups[0].encoding.bins == 0
+    assert again._fitted.blend.groups[0].encoding.bins.size == 0
     wanted = model.predict_proba(X)
     assert same(again.predict_proba(X), wanted)
     one, rows = again.predictor(), X.to_numpy(object) if table == "one category" else X

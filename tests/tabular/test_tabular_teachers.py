@@ -147,6 +147,29 @@ def test_few_rows_have_short_lessons(mixtures, count, monkeypatch):
     assert labelled.count(count) == len(labelled) - labelled.index(count) > 1
 
 
+def test_a_column_has_as_many_bins_as_values_need_and_tied_ones_stay_together(monkeypatch):
+    """Of a number, its logarithm, its negative and a copy, the first alone has bins."""
+    monkeypatch.setattr(distilled, "EPOCHS", 1)
+    x = np.random.default_rng(2).lognormal(size=300)
+    words, few = np.array(["a", "b"])[RNG.integers(0, 2, (2, 300))], np.round(2 * X[:, 1])
+    gaps = np.where(X[:, 2] < 0, np.nan, np.round(3 * X[:, 2]))
+    rows = np.column_stack([few, x, gaps, words[0], np.log(x), -x, x, words[1], words[0]])
+    rows = rows.astype(object)
+    rows[:, [0, 1, 2, 4, 5, 6]] = rows[:, [0, 1, 2, 4, 5, 6]].astype(float)
+
+    def teacher(mixed):
+        x = mixed[:, 1].astype(float)
+        assert np.array_equal(mixed[:, 4].astype(float), np.log(x))
+        assert np.array_equal(mixed[:, 5:7].astype(float), np.column_stack([-x, x]))
+        assert np.array_equal(mixed[:, 3], mixed[:, 8])
+        return x
+
+    model = distill(teacher, x, rows)
+    encoding = model._fitted.blend.groups[0].encoding
+    assert encoding.bins.tolist() == [4, 256, 3, 0, 0]
+    assert model.distill(rows)._fitted.blend.groups[0].encoding.bins.tolist() == [4, 8, 3, 0, 0]
+
+
 def test_several_targets_and_probabilities_of_a_function():
     several = np.column_stack([NOISY, -NOISY])
     model = distill(RandomForestRegressor(10, random_state=0), several)

@@ -207,11 +207,12 @@ class TableSource(Source):
             return [body.constant(f"{kind}_{key}", values) for key, values in fields]
 
         encoding = group.encoding
-        measured = [*constants("number", encoding.numbers), str(encoding.bins)]
-        measured.append(body.constant("known", encoding.seen.astype(np.uint8)))
         layout = encoding.layout
+        self.array(f"bins_{number}", encoding.bins.astype(np.int32))
+        self.array(f"places_{number}", np.array([*layout.categories, layout.bins], np.int32))
+        measured = [*constants("number", encoding.numbers), f"bins_{number}"]
+        measured.append(body.constant("known", encoding.seen.astype(np.uint8)))
         measured.append(f"places_{number}")
-        self.array(measured[-1], np.array([*layout.categories, layout.bins], np.int32))
         body.calls.append(f"encode(numbers, codes, {', '.join(measured)}, x);")
         body.network(stacked(nets), inputs)
         scale = [] if group.scale is None else constants("target", group.scale)

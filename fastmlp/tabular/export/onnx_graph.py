@@ -17,7 +17,7 @@ from fastmlp._export.layers import by_member, stacked
 from fastmlp._export.onnx import OPSET, Value, Values, check_size, label, made, network, package
 from fastmlp._export.onnx_nodes import Graph, Name, Names, mixture
 from fastmlp.tabular.conformal import Residuals
-from fastmlp.tabular.encoding import CLIP, PRECLIP, SHARED, CategoryInputs, middles
+from fastmlp.tabular.encoding import CLIP, PRECLIP, SHARED, CategoryInputs
 from fastmlp.tabular.export.exported import ExportedTable
 from fastmlp.tabular.export.onnx_columns import ML, WIDE, Inputs
 from fastmlp.tabular.members import Members
@@ -60,7 +60,7 @@ def _encoded(
         if len(group.encoding.with_missing):
             flags = g.Gather(missing, group.encoding.with_missing, axis=2)
             parts[model.columns.n_numbers] = _cast(g, flags)
-        if group.encoding.bins:
+        if group.encoding.bins.any():
             parts[layout.bins] = _cast(g, _binned(wide, group, scaled, missing))
     seen_by_column = group.encoding.seen_by_column
     for (code, inputs), seen, place in zip(
@@ -98,9 +98,8 @@ def _scaled(g: Graph, group: Members, x: Name) -> tuple[Name, Name]:
 
 def _binned(g: Graph, group: Members, scaled: Name, missing: Name) -> Name:
     """Return the piecewise linear inputs; 0 where missing."""
-    edges = group.encoding.numbers.edges
-    middle, half = (by_member(bins.reshape(len(bins), -1)) for bins in middles(edges))
-    of_number = np.repeat(np.arange(edges.shape[1]), group.encoding.bins)
+    middle, half = map(by_member, group.encoding.middles)
+    of_number = group.encoding.of_bins
     away = g.Sub(g.Gather(scaled, of_number, axis=2), g.constant(middle, "middle"))
     part = g.Clip(g.Div(away, g.constant(half, "half")), -1.0, 1.0)
     return g.Where(g.Gather(missing, of_number, axis=2), 0.0, part)

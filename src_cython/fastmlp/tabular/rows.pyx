@@ -22,11 +22,12 @@ cnp.import_array()
 
 cdef extern from "encoding.h" nogil:
     ctypedef struct fm_encoding:
-        int64_t numbers, bins, missing, categories, width, bins_at, n_dense
+        int64_t numbers, missing, categories, width, bins_at, n_dense
         const double* centre
         const double* factor
         const double* middle
         const double* half
+        const int64_t* bins
         const int64_t* with_missing
         const int64_t* values
         const int64_t* widths
@@ -284,11 +285,11 @@ cdef class EncodedRows:
 cdef class Encoder:
     """The encodings of several members.
 
-    ``numbers`` are centre and factor, (members, numbers), then middles and half widths of the bins,
-    (members, numbers, bins). ``known`` tells which values of all category columns each member has seen,
-    (members, values). ``categories`` are the `CategoryInputs` of each column. ``with_missing`` are the
-    indices of numbers with a flag for missing ones; ``limits`` are those of the scaled numbers, after the
-    clip and before it. ``layout`` has the places of the inputs.
+    ``numbers`` are centre and factor, (members, numbers), then middles and half widths of the bins, number by
+    number, (members, all bins). ``bins`` counts those of each number. ``known`` tells which values of all
+    category columns each member has seen, (members, values). ``categories`` are the `CategoryInputs` of each
+    column. ``with_missing`` are the indices of numbers with a flag for missing ones; ``limits`` are those of
+    the scaled numbers, after the clip and before it. ``layout`` has the places of the inputs.
     """
     cdef object given
     cdef tuple arrays  # keeps the memory alive to which the structs point
@@ -296,14 +297,15 @@ cdef class Encoder:
     cdef void (*encode_row)(const void*, int64_t, void*) noexcept nogil
     cdef int64_t (*encode_sparse)(const void*, int64_t, void*, int32_t*, void*) noexcept nogil
     cdef int64_t entries  # most inputs of a row that are entries of sparse rows
-    cdef Py_ssize_t members, n_values  # n_values counts the values of all categories
+    cdef Py_ssize_t members, n_bins, n_values  # of all numbers, and of all categories
 
-    def __init__(self, numbers, known, categories, with_missing, limits, layout):
+    def __init__(self, numbers, bins, known, categories, with_missing, limits, layout):
         cdef fm_encoding* c = &self.first
-        self.given = numbers, known, categories, with_missing, limits, layout
+        self.given = numbers, bins, known, categories, with_missing, limits, layout
         self.encode_row = load(level(), "float32").encode_row
         self.encode_sparse = load(level(), "float32").encode_sparse
         centre, factor, middle, half = (np.ascontiguousarray(each, float) for each in numbers)
+        of_numbers = np.ascontiguousarray(bins, np.int64)
         seen = np.ascontiguousarray(known).view(np.uint8)
         missing = np.ascontiguousarray(with_missing, np.int64)
         values = np.array([column.values for column in categories], np.int64)
@@ -316,22 +318,23 @@ cdef class Encoder:
         counts = [count for _, count, _ in stored[1:]]
         self.entries = sum(max(count) for count, place in zip(counts, layout.categories, strict=True)
                            if place >= layout.n_dense)
-        self.members, self.n_values = len(centre), np.sum(values, dtype=int)
-        c.numbers, c.bins = centre.shape[1], middle.shape[2]
-        c.missing, c.categories = len(missing), len(categories)
+        self.members, self.n_bins, self.n_values = len(centre), middle.shape[1], np.sum(values, dtype=int)
+        c.numbers, c.missing, c.categories = centre.shape[1], len(missing), len(categories)
         c.width, c.bins_at, c.n_dense = layout.width, layout.bins, layout.n_dense
         c.clip, c.far = limits
         if c.missing and not 0 <= np.min(missing) <= np.max(missing) < c.numbers:
             raise ValueError(f"with_missing is {with_missing} but places below {c.numbers} are expected")
-        if not factor.shape == centre.shape == middle.shape[:2] or half.shape != middle.shape:
+        if (not factor.shape == centre.shape == (self.members, len(of_numbers)) or np.any(of_numbers < 0)
+                or not middle.shape == half.shape == (self.members, np.sum(of_numbers, dtype=int))):
             raise ValueError("centre, factor and bins are expected of the same members and numbers")
         if seen.shape != (self.members, self.n_values):
             wanted = self.members, self.n_values
             raise ValueError(f"known has shape {known.shape} but {wanted} is expected")
-        self.arrays = (centre, factor, middle, half, seen, missing, values, widths, places, first, starts,
-                       inputs)
+        self.arrays = (centre, factor, middle, half, of_numbers, seen, missing, values, widths, places, first,
+                       starts, inputs)
         c.centre, c.factor = <const double*>start(centre), <const double*>start(factor)
         c.middle, c.half = <const double*>start(middle), <const double*>start(half)
+        c.bins = <const int64_t*>start(of_numbers)
         c.known, c.with_missing = <const uint8_t*>start(seen), <const int64_t*>start(missing)
         c.values, c.widths = <const int64_t*>start(values), <const int64_t*>start(widths)
         c.places, c.first = <const int64_t*>start(places), <const int32_t*>start(first)
@@ -380,8 +383,8 @@ cdef class Encoder:
         cdef fm_encoding c = self.first
         c.centre += m * c.numbers
         c.factor += m * c.numbers
-        c.middle += m * c.numbers * c.bins
-        c.half += m * c.numbers * c.bins
+        c.middle += m * self.n_bins
+        c.half += m * self.n_bins
         c.known += m * self.n_values
         return c
 
