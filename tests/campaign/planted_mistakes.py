@@ -106,7 +106,7 @@ _STALE = _rows(
 _NATIVE = [
     *_native(
         "wrong sign",
-        ("c/encoding.h", "fm_clipped((numbers[j + i] - c->centre[j + i])", "fm_clipped((c->centre[j + i] - numbers[j + i])", "tabular/test_tabular_rows.py"),
+        ("c/encoding.h", "fm_clipped((numbers[j] - c->centre[j])", "fm_clipped((c->centre[j] - numbers[j])", "tabular/test_tabular_rows.py"),
         ("c/tables/optimizers.h", "return w + v_fma(v_set1(-s->rate), g, velocity", "return w - v_fma(v_set1(-s->rate), g, velocity", "engine/test_kernels.py"),
         ("c/panels/norm.h", "v_fma(-normal, mean_along, g - mean_g)", "v_fma(normal, mean_along, g - mean_g)", "engine/test_bits.py"),
     ),
