@@ -76,7 +76,15 @@ async function search(words, wanted) {
   await done;
   for (let k = 0; k < 100; k++) {
     const links = [...frame.contentDocument.querySelectorAll("#search-results li a")].slice(0, 3);
-    if (links.some(link => link.href.includes(wanted))) return;
+    const link = links.find(link => link.href.includes(wanted));
+    if (link?.hash) {
+      const text = await (await fetch(link.href)).text();
+      const page = new DOMParser().parseFromString(text, "text/html");
+      const place = page.getElementById(link.hash.slice(1));
+      if (!place?.textContent && !place?.nextElementSibling)
+        found.push(`search for "${words}": ${link.href} is the end of the page`);
+    }
+    if (link) return;
     await new Promise(later => setTimeout(later, 100));
   }
   found.push(`search for "${words}": ${wanted} is not among the first three pages`);

@@ -122,10 +122,11 @@ def link_names(app: Sphinx, docname: str, source: list[str]) -> None:
 
 
 def add_words(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Add to a page's end the words under which the search shall find it."""
+    """Add the words under which the search shall find a page, below its title, where it opens."""
     if docname in WORDS:
         entries = ", ".join(f"! {word}" for word in WORDS[docname].split(", "))
-        source[0] += f"\n```{{index}} {entries}\n```\n"
+        title, _, text = source[0].partition("\n")
+        source[0] = f"{title}\n\n```{{index}} {entries}\n```\n{text}"
 
 
 def link_notebook(app: Sphinx, docname: str, source: list[str]) -> None:

@@ -17,7 +17,9 @@ WORDS = {
         "normalization, MSVC"
     ),
     "start/which": "images, text, NLP, vision, when to use, forecasting, alternatives",
-    "start/features": "activation functions, relu, residual block, layer normalization, skip",
+    "start/features": (
+        "activation functions, relu, residual block, layer normalization, LayerNorm, skip"
+    ),
     "trust": (
         "license, licence, SBOM, security, dependencies, deprecation, support, test coverage, "
         "privacy, telemetry, version policy"
@@ -26,10 +28,11 @@ WORDS = {
         "tabular data, DataFrame, pandas, categorical features, missing values, NaN, class weight, "
         "imbalanced classes, time series, feature importance, cross-validation, calibration, "
         "monotonic constraints, prediction intervals, AutoML, preprocessing, datetime, "
-        "out of fold, class imbalance, probability calibration, text columns"
+        "out of fold, class imbalance, probability calibration, text columns, imputer, "
+        "ColumnTransformer, feature selection"
     ),
     "comparison": "benchmark on tables, CatBoost, LightGBM, XGBoost, gradient boosting, TabPFN",
-    "performance": "benchmark, benchmarks, speed, training time",
+    "performance": "benchmark, benchmarks, speed, training time, mixed precision, float16",
     "guides/uncertainty": (
         "confidence interval, prediction interval, standard deviation, Bayesian, error bars"
     ),
@@ -37,39 +40,43 @@ WORDS = {
         "fine-tune, fine-tuning, transfer learning, freeze layers, learning rate, "
         "learning rate schedule, hyperparameters, number of epochs, weight decay, regularization, "
         "overfitting, defaults, count data, classification loss, multi-label, custom metric, "
-        "multiclass, outliers, standardize, normalize, feature scaling"
+        "multiclass, outliers, standardize, normalize, feature scaling, StandardScaler, "
+        "cosine annealing, to_categorical, L1 regularization"
     ),
     "saving": "save, load, save model, load model, pickle, checkpoint, resume training",
     "prediction": "inference, latency, real time, low latency, quantization, int8, Cython, numba",
     "derivatives": "gradient, autograd, Jacobian, Hessian, physics-informed, PINN, sensitivity",
     "deploying": (
         "ONNX, C code, embedded, microcontroller, Arduino, WebAssembly, browser, JavaScript, "
-        "FastAPI, REST service, web service, WASM, production, TensorFlow Lite, Rust"
+        "FastAPI, REST service, web service, WASM, production, TensorFlow Lite, Rust, TorchScript, "
+        "export"
     ),
     "functions": "custom loss, custom activation, custom optimizer, own loss function",
     "guides/threads": "multithreading, number of threads, OpenMP, n_jobs, GIL, cores",
-    "same-bits": "reproducibility, random seed, determinism, deterministic",
+    "same-bits": "reproducibility, random seed, seed, determinism, deterministic",
     "sparse": "sparse matrix, one-hot, TF-IDF, bag of words, scipy.sparse, hashing",
     "targets": (
         "multi-output, multiple outputs, multi output, missing targets, quantile regression, "
-        "missing labels"
+        "missing labels, multi-task"
     ),
     "sources": "big data, out of core, Parquet, data loader, memory-mapped, generator",
     "guides/growing": "memory usage, out of memory, large data, scale up, more machines",
     "guides/drift": "online learning, incremental learning, streaming, partial_fit, concept drift",
-    "processes": "MPI, distributed training, multiprocessing, cluster, data parallel",
+    "processes": "MPI, distributed training, multiprocessing, cluster, data parallel, DDP",
     "guides/other-tools": (
-        "Optuna, hyperparameter search, grid search, SHAP, MLflow, Dask, Ray, DuckDB, SQL, "
+        "Optuna, hyperparameter search, grid search, SHAP, MLflow, Dask, Ray, DuckDB, SQL, SMOTE, "
         "pipeline, skops, MAPIE, explainability, interpretability, CasADi, optimal control, MPC"
     ),
     "guides/spark": "Spark, PySpark, Databricks, cluster",
     "guides/pytorch-to-c": "convert PyTorch model, PyTorch to C, export PyTorch",
-    "coming-from": "scikit-learn, PyTorch, Keras, TensorFlow, migration, equivalent names",
+    "coming-from": (
+        "scikit-learn, PyTorch, Keras, TensorFlow, migration, equivalent names, nn.Linear"
+    ),
     "command-line": "terminal, CLI, CSV, shell, without Python",
     "course/nonlinearity": "XOR, exclusive or, perceptron",
     "course/backpropagation": "backprop, chain rule, micrograd, from scratch",
     "course/digits": "MNIST, handwritten digits",
-    "course/overfitting": "early stopping, validation set, dropout explained",
+    "course/overfitting": "early stopping, validation set, dropout explained, learning curve",
     "course/first-weights": "vanishing gradients, weight initialization, Xavier, He initialization",
     "course/batches": "stochastic gradient descent, momentum, mini-batch, Adam explained",
     "course/divergence": "loss is NaN, exploding loss, divergence, loss becomes infinite",
@@ -137,4 +144,12 @@ SEARCHES = {
     "loss is nan": "course/divergence",
     "vanishing gradient": "course/first-weights",
     "architecture": "architecture",
+    "nn.Linear": "coming-from",
+    "LayerNorm": "start/features",
+    "mixed precision": "performance",
+    "DDP": "processes",
+    "TorchScript": "deploying",
+    "StandardScaler": "guides/choose",
+    "imputer": "tabular",
+    "learning curve": "course/overfitting",
 }

@@ -102,11 +102,14 @@ export function addressOf({ scene, points, seed, sample }, fields) {
   return `#${asked}`;
 }
 
-// Show the theme that the visitor chose on a page of the site, or that of the system.
+// Show the theme that the visitor chose on a page of the site, or that of the system. A browser that blocks cookies
+// stores no choice.
 export function showTheme(isOther = false) {
-  const system = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
-  const stored = localStorage.getItem("mode"), before = ["dark", "light"].includes(stored) ? stored : system;
-  const theme = isOther ? { dark: "light", light: "dark" }[before] : before;
-  if (isOther) for (const key of ["mode", "theme"]) localStorage.setItem(key, theme);
-  document.documentElement.dataset.theme = theme;
+  const page = document.documentElement.dataset, others = { __proto__: null, dark: "light", light: "dark" };
+  let theme = isOther ? others[page.theme] : null;
+  try {
+    theme ??= localStorage.getItem("mode");
+    if (isOther) for (const key of ["mode", "theme"]) localStorage.setItem(key, theme);
+  } catch { /* the choice holds on this page alone */ }
+  page.theme = theme in others ? theme : matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
 }

@@ -40,7 +40,9 @@ function stroke(pen, points, style, width) {
 const place = (canvas, value) => (value / EDGE + 1) * canvas.width / 2;
 
 const squares = side => Object.assign(document.createElement("canvas"), { width: side, height: side });
-const SMALL = squares(GRID), TINY = squares(NODE_GRID); // a pixel for each cell
+// A pixel for each cell. Each neuron has a place of its own, a row for each layer: Safari's engine copies from a canvas
+// later than it is told to, and would show the last neuron everywhere.
+const SMALL = squares(GRID), NEURONS = squares(NODE_GRID * MOST_NODES);
 
 // The axes, from -1 to 1, along two edges of a picture.
 function drawAxes(canvas, pen, names) {
@@ -153,8 +155,8 @@ export function nearestWeight(canvas, sizes, x, y) {
   return best;
 }
 
-// The picture of what a neuron computes: a map, or a curve.
-function drawNeuron(pen, [x, y], values, isCurve) {
+// The picture of what neuron k of a layer computes: a map, or a curve.
+function drawNeuron(pen, [x, y], layer, k, values, isCurve) {
   const most = values.reduce((found, value) => Math.max(found, Math.abs(value)), 1e-9);
   pen.fillStyle = ink("--page");
   pen.fillRect(x - NODE / 2, y - NODE / 2, NODE, NODE);
@@ -162,10 +164,11 @@ function drawNeuron(pen, [x, y], values, isCurve) {
     stroke(pen, Array.from(values, (value, k) => [x + NODE * (k / (NODE_GRID - 1) - 0.5), y - 0.45 * NODE * value / most]), color(0), 1.5);
   } else {
     const pixels = new ImageData(NODE_GRID, NODE_GRID);
-    values.forEach((value, k) => pixels.data.set([...COLORS[+(value > 0)], 255 * Math.min(1, Math.abs(value) / most)], 4 * k));
-    TINY.getContext("2d").putImageData(pixels, 0, 0);
+    values.forEach((value, cell) => pixels.data.set([...COLORS[+(value > 0)], 255 * Math.min(1, Math.abs(value) / most)], 4 * cell));
+    const [left, top] = [k * NODE_GRID, layer * NODE_GRID];
+    NEURONS.getContext("2d").putImageData(pixels, left, top);
     pen.imageSmoothingEnabled = false;
-    pen.drawImage(TINY, x - NODE / 2, y - NODE / 2, NODE, NODE);
+    pen.drawImage(NEURONS, left, top, NODE_GRID, NODE_GRID, x - NODE / 2, y - NODE / 2, NODE, NODE);
   }
   pen.lineWidth = 1;
   pen.strokeStyle = ink("--text");
@@ -188,7 +191,7 @@ export function drawNetwork(canvas, sizes, weights, numbers, neurons, isCurve) {
     stroke(pen, [from, to], color(+(w > 0), 0.15 + 0.85 * share), 0.5 + 4 * share);
   }
   sizes.forEach((size, layer) => {
-    neurons[layer].forEach((values, k) => drawNeuron(pen, at(layer, k), values, isCurve));
+    neurons[layer].forEach((values, k) => drawNeuron(pen, at(layer, k), layer, k, values, isCurve));
     pen.fillStyle = ink("--text");
     if (size > MOST_NODES) pen.fillText(`${MOST_NODES} of ${size}`, at(layer, 0)[0] - 22, canvas.height - 6);
   });

@@ -107,9 +107,12 @@ async function begin(command, options, describe) {
   await draw();
 }
 
-// Keep the settings in the address, unless the page is embedded without an address of its own.
+// Keep the settings in the address, if the browser lets the page change it: Safari does so 100 times in ten seconds, and
+// an embedded page may have no address.
 function remember() {
-  if (location.protocol !== "about:") history.replaceState(null, "", addressOf(state, fields));
+  try {
+    history.replaceState(null, "", addressOf(state, fields));
+  } catch { /* the link stays as it was */ }
 }
 
 // Start again; say what is wrong with the form.
