@@ -40,11 +40,12 @@ if TYPE_CHECKING:  # type checkers read these imports instead of the table below
     from fastmlp._files.storage import (
         ModelFormatError as ModelFormatError,
         load as _load,
-        load_predictor as load_predictor,
+        load_predictor as _load_predictor,
     )
     from fastmlp._models.checkpoint import Checkpoint as Checkpoint
     from fastmlp._models.config import show_config as show_config
     from fastmlp._models.ensemble.ensemble import Ensemble as Ensemble
+    from fastmlp._models.ensemble.predictor import EnsemblePredictor
     from fastmlp._models.from_torch import from_torch as from_torch
     from fastmlp._models.lr_find import lr_find as lr_find
     from fastmlp._models.mlp import MLP as MLP
@@ -70,6 +71,7 @@ if TYPE_CHECKING:  # type checkers read these imports instead of the table below
     from fastmlp.sklearn import MLPClassifier, MLPRegressor
     from fastmlp.tabular import *  # noqa: F403
     from fastmlp.tabular import TabMLPClassifier, TabMLPRegressor, distill as distill
+    from fastmlp.tabular.predictor import RowPredictor
 
     _Arguments = ParamSpec("_Arguments")
     _Loaded: TypeAlias = (
@@ -79,7 +81,12 @@ if TYPE_CHECKING:  # type checkers read these imports instead of the table below
     def _loads(load: Callable[_Arguments, object]) -> Callable[_Arguments, _Loaded]:
         """Give `load` its return type; the storage knows the classes by name only."""
 
-    load = _loads(_load)
+    def _serves(
+        load: Callable[_Arguments, object],
+    ) -> Callable[_Arguments, predictor.Predictor | EnsemblePredictor | RowPredictor]:
+        """Give `load_predictor` its return type."""
+
+    load, load_predictor = _loads(_load), _serves(_load_predictor)
 
 __version__ = "0.1.0"
 

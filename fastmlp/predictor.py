@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
-from fastmlp._engine.predictor import Predictor
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # an annotation includes the predictors of the NumPy engine
+    from fastmlp._engine.any_predictor import Predictor
+else:
+    from fastmlp._engine.predictor import Predictor
 
 __all__ = ["Predictor"]

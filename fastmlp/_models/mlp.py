@@ -41,7 +41,13 @@ if TYPE_CHECKING:  # imported on use: few fits need the rest
     from fastmlp._network.groups import Groups
     from fastmlp._network.initializers import Initializer
     from fastmlp._network.losses import Loss
-    from fastmlp._network.names import ActivationName, LossName, NormPosition, OptimizerName
+    from fastmlp._network.names import (
+        ActivationName,
+        LossName,
+        NormPosition,
+        OptimizerName,
+        Predictions,
+    )
     from fastmlp._network.optimizers import Optimizer
     from fastmlp._network.scheduled import Scheduled
     from fastmlp._network.spec import Activations
@@ -486,9 +492,7 @@ class MLP(Exportable):
             team = fit_team(n_threads, self._n_weights, plan.batch_size)
             return one_pass([self], [data], [plan], team)
 
-    def predict(
-        self, X: ArrayLike | Source, *, out: Any = None, link: bool = True
-    ) -> NDArray[Any] | tuple[NDArray[Any], NDArray[Any]]:
+    def predict(self, X: ArrayLike | Source, *, out: Any = None, link: bool = True) -> Predictions:
         """Predict: the loss's link applied to the network's output.
 
         Parameters
@@ -537,14 +541,14 @@ class MLP(Exportable):
             if out is not None or check.is_source(X):
                 from fastmlp._models import blockwise
 
-                return blockwise.predict(self, X, out, linked)  # type: ignore[no-any-return]
+                return blockwise.predict(self, X, out, linked)
             x = check.inputs(X, self._spec, empty=True)
             with call_team(self._n_weights, x.shape[0]) as team:
                 z = self._engine.predict(x, team, linked)
         if not self._has_heads:
             one_head: NDArray[Any] = z[:, 0] if self._flat_y else z
             return one_head
-        return self._spec.loss.shaped(z, self._flat_y)  # type: ignore[no-any-return]
+        return self._spec.loss.shaped(z, self._flat_y)
 
     __call__ = predict  # as in PyTorch and Keras
 

@@ -13,7 +13,7 @@ from fastmlp._core.intervals import check_flag
 from fastmlp._core.keywords import with_argument_hints
 from fastmlp._network import losses
 from fastmlp._network.activations import Array
-from fastmlp._network.names import EstimatorLossName, SolverName
+from fastmlp._network.names import EstimatorLossName, Predictions, SolverName
 from fastmlp._network.spec import Activations, Compute
 from fastmlp.sklearn.estimator import BaseMLP, by_batches
 from fastmlp.sklearn.fitted import Targets
@@ -141,7 +141,7 @@ class MLPRegressor(Regressor, BaseMLP):
         train(self, (X, y, sample_weight), one_epoch=True)
         return self
 
-    def predict(self, X: Any, return_std: bool = False) -> Any:
+    def predict(self, X: Any, return_std: bool = False) -> Predictions:
         """Predict targets.
 
         Parameters

@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from fastmlp._core.intervals import INNER_FRACTION, check_flag
 from fastmlp._core.keywords import with_argument_hints
-from fastmlp._network.names import PresetName, TableLossName
+from fastmlp._network.names import Predictions, PresetName, TableLossName
 from fastmlp._training.metrics import r2
 from fastmlp.sklearn.parameters import Regressor, documented, store
 from fastmlp.tabular import inspection
@@ -103,7 +103,7 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
     ) -> None:
         store(self, locals())
 
-    def predict(self, X: Any, return_std: bool = False, *, out: Any = None) -> Any:
+    def predict(self, X: Any, return_std: bool = False, *, out: Any = None) -> Predictions:
         """Predict targets.
 
         Parameters

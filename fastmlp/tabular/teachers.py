@@ -57,7 +57,7 @@ def distill(
     student: Any = None,
     mixtures: int | None = None,
     random_state: int = 0,
-) -> Any:
+) -> TabMLPRegressor | TabMLPClassifier:
     """Distil any model into one network: an estimator of tables with the teacher's knowledge.
 
     The teacher labels mixtures of the rows, from which the network learns. An estimator is fitted
@@ -158,7 +158,9 @@ def distill(
         lessons = Lessons(teacher, rows, trained, count, np.random.default_rng(seed))
         result = lessons.result(of_jobs(parameters["n_jobs"]))
     fitted = fitted_table(parameters, replace(trained, result=result), True)
-    return model.with_fitted(replace(fitted, target_names=names))
+    learned: TabMLPRegressor | TabMLPClassifier
+    learned = model.with_fitted(replace(fitted, target_names=names))
+    return learned
 
 
 def _student(teacher: Any, student: Any) -> Any:

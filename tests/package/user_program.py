@@ -11,9 +11,14 @@ import numpy as np
 
 import fastmlp
 from fastmlp import MLP, MLPClassifier, MLPRegressor, TabMLPClassifier, TabMLPRegressor
+from fastmlp.predictor import Predictor
 
 X, y = np.zeros((100, 3)), np.zeros(100)
 labels = np.zeros(100, np.int64)
+
+
+def serve(predict: Predictor) -> float:
+    return float(predict(X[0])[0])
 
 
 def networks() -> float:
@@ -29,9 +34,10 @@ def networks() -> float:
     )
     wide.partial_fit(X, y, optimizer="lion")
     prediction = net.predict(X)
-    mean = prediction[0] if isinstance(prediction, tuple) else prediction
+    mean, variance = MLP([3, 8, 2], loss="gaussian_nll").predict(X)
     predict = net.predictor(n_threads=1)
-    print(net.summary(), net.n_parameters, predict(X[0]), mean.shape)
+    print(net.summary(), net.n_parameters, serve(predict), prediction.shape, mean, variance)
+    net.predict(X).shap  # mistake: an array has no such attribute
     ensemble = fastmlp.Ensemble(MLP([3, 8, 1], rng=seed) for seed in range(3))
     ensemble.fit(X, y, optimizer="adam", averaging=fastmlp.EMA(decay=0.9))
     net.weights[0] = np.zeros((3, 8))
@@ -57,6 +63,8 @@ def estimators() -> None:
     low, high = table.predict_interval(X, coverage=0.9).T
     print(low, high, TabMLPClassifier(preset="best", time_limit=60.0).fit(X, labels))
     fastmlp.from_sklearn(object()).predict(X)
+    print(table.predict(X).shape, fastmlp.distill(table, X, y).score(X, y) > 0.5)
+    table.predict(X).shap  # mistake: an array has no such attribute
     MLPClassifier(solver="newton")  # mistake: no such solver
     MLPRegressor("mae")  # mistake: no such loss
     TabMLPClassifier(preset="slow")  # mistake: no such preset
@@ -73,6 +81,8 @@ def files(path: Path) -> None:
     elif isinstance(model, TabMLPRegressor):
         print(model.predict_interval(X), model.get_params()["loss"], model.score(X, y) > 0.5)
         model.score(X, y).upper()  # mistake: text of a number
+    print(fastmlp.load_predictor(path)(X[0]).shape)
+    fastmlp.load_predictor(path).fit(X)  # mistake: a predictor does not learn
     fastmlp.load(path, verified=False)  # mistake: no such argument
     model.predictt(X)  # mistake: no class that a file can hold has such a method
     fastmlp.reference.MPL([3, 1])  # mistake: no such name

@@ -32,7 +32,7 @@ from fastmlp._models.trainer import Trainer
 from fastmlp._network.averaging import Averaging
 from fastmlp._network.data import Data
 from fastmlp._network.groups import Groups
-from fastmlp._network.names import OptimizerName
+from fastmlp._network.names import OptimizerName, Predictions
 from fastmlp._network.optimizers import Optimizer
 from fastmlp._network.scheduled import Scheduled
 from fastmlp._network.spec import Spec
@@ -337,7 +337,7 @@ class Ensemble(Exportable):
             plans = self._plans(data, batch_size, *options)
             return one_pass(self._members, data, plans, self._team(n_threads))
 
-    def predict(self, X: ArrayLike) -> NDArray[Any] | tuple[NDArray[Any], NDArray[Any]]:
+    def predict(self, X: ArrayLike) -> Predictions:
         """Return the mean of the members' predictions.
 
         Parameters
@@ -353,7 +353,7 @@ class Ensemble(Exportable):
         """
         return self._heads(self._engines().mix(self._predictions(X)))
 
-    def member_predictions(self, X: ArrayLike) -> NDArray[Any] | tuple[NDArray[Any], NDArray[Any]]:
+    def member_predictions(self, X: ArrayLike) -> Predictions:
         """Return the predictions of each member, shape (members, n, outputs), or a tuple of two.
 
         The shape is (members, n) where :meth:`predict` returns (n,).
@@ -505,10 +505,10 @@ class Ensemble(Exportable):
             )
         return None if checked is None else ValidationData.shared(checked, len(self._members))
 
-    def _heads(self, p: NDArray[Any]) -> NDArray[Any] | tuple[NDArray[Any], NDArray[Any]]:
+    def _heads(self, p: NDArray[Any]) -> Predictions:
         """Return predictions (..., heads * outputs) in the shape of the user's targets."""
         is_flat = all(member._flat_y for member in self._members)
-        return self._spec.loss.shaped(p, is_flat)  # type: ignore[no-any-return]
+        return self._spec.loss.shaped(p, is_flat)
 
     def _predictions(self, X: ArrayLike) -> NDArray[Any]:
         first = self._members[0]
