@@ -122,7 +122,8 @@ class MLPClassifier(Classifier, BaseMLP):
         Parameters
         ----------
         X, y, sample_weight
-            As for ``fit``; y need not contain all classes.
+            As for ``fit``; y need not contain all classes. With ``standardize`` the first call
+            measures means and deviations, for all later ones.
         classes : array, shape (n_classes,)
             All classes that will ever occur; required in the first call.
 

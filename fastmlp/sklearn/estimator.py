@@ -122,6 +122,8 @@ class BaseMLP(Exportable, parameters.Validated, CallbackSupportMixin):
         training data and folded into the first and last layer after the fit: ``coefs_`` and
         predictions apply to raw data, and prediction costs no extra time. Losses are those of the
         scaled data. Columns of a sparse matrix are divided by their deviations and not centred.
+        ``partial_fit`` measures the scaling in its first call, unless ``fit`` has, and keeps it:
+        begin with some hundred typical rows.
     callbacks : list of callables, optional
         Called with a ``fastmlp.State`` after each epoch; returning True ends the fit. For example
         ``fastmlp.ReduceOnPlateau()``, or ``fastmlp.Progress()`` for a progress bar. ``state.model``

@@ -64,10 +64,11 @@ class LbfgsFit:
         attributes["n_iter_"] = min(int(result.nit), draft.max_iter)
         attributes["loss_"] = float(result.fun) + self.loss_constant
         if result.status and not attributes["history_"].stop_reason:
+            scale = "" if draft.standardize else ", or scale the data: standardize=True"
             warn(
                 f"lbfgs failed to converge after {attributes['n_iter_']} iteration(s) "
                 f"(status={result.status}):\n{result.message}\n\nPass a larger max_iter than "
-                f"{draft.max_iter}, or scale the data: standardize=True",
+                f"{draft.max_iter}{scale}",
                 ConvergenceWarning,
             )
 

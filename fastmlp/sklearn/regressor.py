@@ -131,7 +131,8 @@ class MLPRegressor(Regressor, BaseMLP):
         Parameters
         ----------
         X, y, sample_weight
-            As for ``fit``.
+            As for ``fit``; with ``standardize`` the first call measures means and deviations, for
+            all later ones.
 
         Returns
         -------

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmlp._core.user_warnings import warn
 from fastmlp._network.sparse import SparseRows
 from fastmlp._network.spec import Spec
 
@@ -32,12 +33,22 @@ class Scaling:
 
     @classmethod
     def measure(
-        cls, x: Any, y: NDArray[Any] | None, weights: NDArray[Any] | None, spec: Spec
+        cls,
+        x: Any,
+        y: NDArray[Any] | None,
+        weights: NDArray[Any] | None,
+        spec: Spec,
+        more_follow: bool,
     ) -> Scaling:
-        """Measure 2-D inputs and, unless None, targets of a network with this spec."""
+        """Measure 2-D inputs and, unless None, targets of a network with this spec.
+
+        If ``more_follow``, rows that may vary where these do not, check that these vary.
+        """
         x_mean, x_scale, peak = _moments(x, weights, "X", spec.dtype)
         if isinstance(x, SparseRows):
             x_mean = np.zeros_like(x_mean)
+        elif more_follow:
+            _check_variation(x_scale)
         # The network sees 0 for a constant column, whatever its scale. This scale keeps the product
         # of raw value and folded weight small.
         x_scale = np.where(x_scale > 0, x_scale, np.maximum(peak, 1.0))
@@ -103,6 +114,21 @@ class Scaling:
             return self.y_scale, self.y_mean
         same, spread = np.ones_like(self.y_scale), 2 * np.log(self.y_scale)
         return np.concatenate([self.y_scale, same]), np.concatenate([self.y_mean, spread])
+
+
+def _check_variation(deviations: NDArray[np.float64]) -> None:
+    """Reject first rows of ``partial_fit`` without variation, and warn of columns without it."""
+    constant = np.flatnonzero(deviations == 0).tolist()
+    columns = "all columns" if len(constant) == len(deviations) else f"columns {constant}"
+    text = (
+        f"{columns} of X are constant in the first call of partial_fit, whose means and deviations "
+        "standardize=True keeps for all later rows: begin with some hundred typical rows, or scale "
+        "the rows yourself"
+    )
+    if len(constant) == len(deviations):
+        raise ValueError(text)
+    if constant:
+        warn(text)
 
 
 def _moments(

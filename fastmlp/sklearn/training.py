@@ -68,7 +68,7 @@ def train(
     if earlier is None:
         if estimator.standardize:
             real = samples.targets if spec.loss.target_kind == "real" else None
-            network.scaling = Scaling.measure(samples.x, real, weights, spec)
+            network.scaling = Scaling.measure(samples.x, real, weights, spec, one_epoch)
         attributes = _first_attributes(estimator, draft, spec, targets)
     else:
         attributes = _next_attributes(estimator, earlier)

@@ -368,6 +368,27 @@ def test_standardize_with_weights_validation_and_further_training():
     assert early.score(x, y) > 0.85
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_first_partial_fit_needs_rows_that_vary(dtype):
+    x, y = line()
+    x, net = (300 + 0.1 * x).astype(dtype), regressor(standardize=True)
+    for few in (x[:1], np.repeat(x[:1], 9, axis=0)):
+        with pytest.raises(ValueError, match="all columns of X are constant in the first call"):
+            net.partial_fit(few, y[: len(few)])
+    assert not hasattr(net, "coefs_")
+    same = x.copy()
+    same[:, [0, 2]] = 5
+    with pytest.warns(UserWarning, match=r"columns \[0, 2\] of X are constant"):
+        regressor(standardize=True).partial_fit(same, y)
+    net.partial_fit(x, y)
+    for _ in range(30):
+        for k in range(0, 400, 10):
+            net.partial_fit(x[k : k + 10], y[k : k + 10])
+    net.partial_fit(x[:1], y[:1])  # the scale is known
+    assert net.score(x, y) > 0.75
+    regressor(standardize=True).fit(x[:1], y[:1])  # all the rows that there are
+
+
 def test_poisson_scales_inputs_only():
     rng = np.random.default_rng(0)
     x = 1e3 * rng.uniform(0, 1, (500, 2))
