@@ -8,7 +8,8 @@ import reprlib
 from dataclasses import dataclass, field
 from importlib import import_module
 from itertools import pairwise
-from typing import Any, TypeAlias
+from operator import attrgetter
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +50,15 @@ LINKS: Table = (
 FLATTEN: Table = (("Flatten", {"start_dim": 1, "end_dim": -1}, "identity"),)
 NORMS: Table = (("LayerNorm", {"eps": EPSILON}, "norm"),)
 DROPOUT: Table = (("Dropout", {}, "dropout"),)
+# Operations with a constant, as factor and shift of what the constant changes.
+SCALES: dict[str, Any] = {
+    "add": lambda c: (np.ones(1), c),
+    "sub": lambda c: (np.ones(1), -c),
+    "mul": lambda c: (c, np.zeros(1)),
+    "truediv": lambda c: (1 / c, np.zeros(1)),
+    "div": lambda c: (1 / c, np.zeros(1)),
+}
+COMMUTATIVE = ("add", "mul")
 # Functions that a forward may call in place of a module, by the module's name in small letters.
 FUNCTIONS = {row[0].lower(): row[0] for row in (*ACTIVATIONS, *LINKS, *FLATTEN, *DROPOUT)}
 OF_CALLS = {"inplace", "training", "dtype", "_stacklevel"}  # their options that modules lack
@@ -74,6 +84,11 @@ BLOCKS = (
     "make every block of the same number of Linear layers as wide as the layer in front of it, "
     "which is in no block, with nothing between the sum and the next Linear"
 )
+NORM = f"give each layer at most one LayerNorm, of all its outputs and with eps={EPSILON}"
+CONSTANTS = (
+    "shift and scale by numbers, or by buffers of one number for each column, as in "
+    "(x - self.mean) / self.deviation"
+)
 
 
 def from_torch(
@@ -90,9 +105,11 @@ def from_torch(
         Linear layers with an activation between each two (LeakyReLU and PReLU are a parametric
         relu), LayerNorm before or after it, Dropout behind them, and perhaps Softmax, LogSoftmax or
         Sigmoid at the end. BatchNorm1d is folded into the weights beside it, with the statistics
-        of evaluation mode. Modules may be nested, and classes of your own are traced by torch.fx:
-        ``x + f(x)`` is a residual block, see ``skip`` of :class:`MLP`. Another activation at the
-        end, and LayerNorm at the start, become a layer whose weights are the identity matrix.
+        of evaluation mode; so are shifts and factors, as in ``(x - self.mean) / self.std``, of
+        which ``module.double()`` keeps all digits if means are far from 0. Modules may be nested,
+        and classes of your own are traced by torch.fx: ``x + f(x)`` is a residual block, see
+        ``skip`` of :class:`MLP`. Another activation at the end, and LayerNorm at the start, become
+        a layer whose weights are the identity matrix.
     loss : str or Loss, optional
         Of the MLP. By default cross_entropy after Softmax or LogSoftmax (``predict`` gives
         probabilities, not their logarithms), binary_cross_entropy after Sigmoid,
@@ -170,6 +187,13 @@ class _Sum:
     start: int
 
 
+class _Scale(NamedTuple):
+    """A product with constants, plus constants: one of each, or one for each column."""
+
+    gain: NDArray[Any]
+    shift: NDArray[Any]
+
+
 @dataclass
 class _Layer:
     """A Linear layer, and the modules behind it up to the next one."""
@@ -197,10 +221,12 @@ class _Layer:
             if name == "relu" and not _is(module, "ReLU"):
                 self.more["alphas"] = _alphas(module, len(self.biases))
         elif _row(module, NORMS) and self.norm is None:
-            if len(module.normalized_shape) > 1 or module.bias is None:
+            if module.normalized_shape != self.biases.shape:
                 return False
             self.norm = "after" if self.activation else "before"
-            self.more |= {"gains": _array(module.weight), "shifts": _array(module.bias)}
+            gains, shifts = np.ones_like(self.biases), np.zeros_like(self.biases)
+            self.more["gains"] = gains if module.weight is None else _array(module.weight)
+            self.more["shifts"] = shifts if module.bias is None else _array(module.bias)
         elif _row(module, DROPOUT):
             self.dropout = float(module.p)
         else:
@@ -211,7 +237,7 @@ class _Layer:
 def _layers(parts: list[Any]) -> list[_Layer]:
     """Return the layers of the network that runs these modules in their order."""
     layers: list[_Layer] = []
-    factors = None  # of a BatchNorm1d that the next layer takes over
+    factors: _Scale | None = None  # which the next layer takes over
     firsts: dict[int, int] = {}  # of parts before a Linear: the number of its layer
     for place, part in enumerate(parts):
         if _is(part, "Linear"):
@@ -219,12 +245,16 @@ def _layers(parts: list[Any]) -> list[_Layer]:
                 firsts[place] = len(layers)
             layers.append(_Layer(*_scaled(*_affine(part), factors)))
             factors = None
-        elif _is(part, "BatchNorm1d") and factors is None:
-            gain, shift = factors = _batch_norm(part)
+        elif isinstance(part, _Scale) or _is(part, "BatchNorm1d"):
+            gain, shift = part if isinstance(part, _Scale) else _batch_norm(part)
+            before = factors or _Scale(np.ones(1), np.zeros(1))
+            factors = _Scale(before.gain * gain, before.shift * gain + shift)
             if layers and layers[-1].is_affine:
-                layer, factors = layers[-1], None
+                layer = layers[-1]
+                gain, shift = _columns(factors, len(layer.biases))
                 layer.weights = _product(layer.weights, gain)
                 layer.biases = _product(layer.biases, gain) + shift.astype(layer.biases.dtype)
+                factors = None
         elif isinstance(part, _Sum):
             first = firsts.get(part.start, 0)
             if factors is not None or not first or layers[-1].first is not None:
@@ -232,10 +262,11 @@ def _layers(parts: list[Any]) -> list[_Layer]:
             layers[-1].first = first
         elif not (_is(part, "Identity") or (not layers and _row(part, FLATTEN))):
             if not layers and _row(part, NORMS) and factors is None:
-                layers.append(_unchanged(_array(part.weight)))
+                layers.append(_unchanged(np.zeros(part.normalized_shape[-1], np.float32)))
             is_late = factors is not None and not _row(part, DROPOUT)
             if is_late or not (layers and layers[-1].takes(part)):
-                raise _refusal(f"the module has {part!r} in place {len(layers)} of its layers")
+                what = f"the module has {part!r} in place {len(layers)} of its layers"
+                raise _refusal(what, NORM if _is(part, "LayerNorm") else REMEDY)
     if not layers:
         raise _refusal("the module has no Linear layer")
     if factors is not None or not layers[-1].is_affine:
@@ -244,25 +275,32 @@ def _layers(parts: list[Any]) -> list[_Layer]:
     return layers
 
 
-def _batch_norm(module: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+def _batch_norm(module: Any) -> _Scale:
     """Return the factors and the shifts of BatchNorm1d in evaluation mode."""
     if module.running_mean is None:
         raise _refusal(f"{module!r} has no running statistics")
     mean, variance = _array(module.running_mean), _array(module.running_var)
     gain = 1 / np.sqrt(variance.astype(np.float64) + module.eps)
     if not module.affine:
-        return gain, -mean * gain
+        return _Scale(gain, -mean * gain)
     gain = gain * _array(module.weight)
-    return gain, _array(module.bias) - mean * gain
+    return _Scale(gain, _array(module.bias) - mean * gain)
+
+
+def _columns(factors: _Scale, width: int) -> _Scale:
+    """Return one factor and one shift for each column."""
+    if not {1, width}.issuperset(values.size for values in factors):
+        raise _refusal(f"the module shifts or scales {width} columns by others", CONSTANTS)
+    return _Scale(*(np.broadcast_to(values, width) for values in factors))
 
 
 def _scaled(
-    weights: NDArray[Any], biases: NDArray[Any], factors: tuple[NDArray[Any], NDArray[Any]] | None
+    weights: NDArray[Any], biases: NDArray[Any], factors: _Scale | None
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the parameters of a layer behind factors and shifts of its inputs."""
     if factors is None:
         return weights, biases
-    gain, shift = factors
+    gain, shift = _columns(factors, len(weights))
     shifted = (biases + shift @ weights).astype(biases.dtype)
     return _product(weights, gain[:, np.newaxis]), shifted
 
@@ -340,15 +378,23 @@ def _parts(module: Any) -> list[Any]:
     value, *nodes = traced.graph.nodes
     parts: list[Any] = []
     n_before = {value: 0}  # number of parts that lead to a value
+    constants: dict[Any, Any] = {}
     for node in nodes:
-        inputs = node.all_input_nodes
+        if node.op == "get_attr":
+            constants[node] = attrgetter(node.target)(traced)
+            continue
+        inputs = [each for each in node.all_input_nodes if each not in constants]
         name = getattr(node.target, "__name__", node.target)
-        if name in ("add", "iadd") and len(inputs) == 2 and value in inputs:
+        operation = str(name).strip("_").removeprefix("i")  # of sub_ and isub, which are in place
+        if operation == "add" and len(inputs) == 2 and value in inputs:
             parts.append(_Sum(min(n_before.get(k, 0) for k in inputs)))
         elif inputs != [value]:
-            raise _refusal(f"{name} in the forward of the module takes more than one value", BLOCKS)
+            remedy = BLOCKS if operation == "add" else CONSTANTS
+            raise _refusal(f"{name} in the forward of the module takes more than one value", remedy)
         elif node.op == "call_module":
             parts.append(traced.get_submodule(node.target))
+        elif operation in SCALES:
+            parts.append(_scale(operation, value, node, constants))
         elif node.op != "output":
             class_name = FUNCTIONS.get(str(name).replace("_", ""))
             if class_name is None:
@@ -358,6 +404,18 @@ def _parts(module: Any) -> list[Any]:
         value = node
         n_before[node] = len(parts)
     return parts
+
+
+def _scale(operation: str, value: Any, node: Any, constants: dict[Any, Any]) -> _Scale:
+    """Return an operation of a value and a constant."""
+    others = [constants.get(each, each) for each in node.args if each is not value]
+    is_right = node.args[0] is value or operation in COMMUTATIVE
+    if is_right and len(others) == 1 and not node.kwargs:
+        (other,) = others
+        array = np.array(_array(other) if hasattr(other, "detach") else other, np.float64)
+        if array.size == (array.shape or (1,))[-1]:
+            return _Scale(*SCALES[operation](array.ravel()))
+    raise _refusal(f"the forward of the module calls {operation} with {node.args}", CONSTANTS)
 
 
 def _alphas(module: Any, width: int) -> NDArray[Any]:

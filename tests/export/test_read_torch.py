@@ -65,6 +65,19 @@ class Residual(nn.Module):
         return x + self.f(x)
 
 
+class Standardized(nn.Module):
+    """A network for raw columns, as programs write it."""
+
+    def __init__(self, *layers):
+        super().__init__()
+        self.register_buffer("mean", torch.tensor([3.0, -2.0, 0.5, 100.0]))
+        self.register_buffer("std", torch.tensor([[2.0, 0.1, 1.0, 9.0]]))
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x):
+        return self.layers((x - self.mean) / self.std) * 20.0 + 300.0
+
+
 class Functions(nn.Module):
     """Layers with functions between them, and a part that is called twice."""
 
@@ -187,6 +200,11 @@ STACKS = [
         (4, 5, 5, 5, 2),
     ),
     ([Own(nn.Linear(4, 2))], (4, 2)),
+    ([nn.LayerNorm(4, elementwise_affine=False), nn.Linear(4, 2)], (4, 4, 2)),
+    ([nn.Linear(4, 5), nn.LayerNorm(5, bias=False), nn.ReLU(), nn.Linear(5, 2)], (4, 5, 2)),
+    ([Standardized(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 2))], (4, 6, 2)),
+    ([Standardized(nn.BatchNorm1d(4), nn.Linear(4, 6), nn.ReLU())], (4, 6, 6)),
+    ([Functions(lambda x: 2 * (x - 1).div(3), torch.relu, lambda x: x.mul(0.5) + 1)], (4, 6, 2)),
 ]
 
 
@@ -228,7 +246,10 @@ def test_logits_get_their_link_from_the_loss():
         (Functions(torch.exp), "calls exp"),
         (Functions(lambda x: x if x.sum() > 0 else -x), "Functions is no fixed order"),
         (Functions(lambda x: x + torch.relu(x)), "takes more than one|not those of two"),
-        (Functions(lambda x: x + 1), "calls add"),
+        (Functions(lambda x: 1 - x), "calls sub with .* buffers of one number for each column"),
+        (Functions(lambda x: x + torch.ones(4)), "scales 6 columns by others"),
+        (Functions(lambda x: x * torch.ones(6, 1)), "calls mul"),
+        (Functions(lambda x: x - x.mean()), "mean"),
         (Functions(lambda x: torch.cat([x, x])), "calls cat"),
         (nn.Sequential(Residual(2), nn.Linear(2, 2)), "make every block"),
         (nn.Sequential(nn.Linear(2, 3), Residual(3), nn.Linear(3, 3), nn.ReLU()), "make every"),
@@ -243,7 +264,11 @@ def test_logits_get_their_link_from_the_loss():
             ),
             "LayerNorm",
         ),
-        (nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2, eps=1e-3), nn.Linear(2, 2)), "eps=0.001"),
+        (
+            nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2, eps=1e-3), nn.Linear(2, 2)),
+            r"eps=0.001.*at most one LayerNorm, of all its outputs and with eps=1e-05",
+        ),
+        (nn.Sequential(nn.LayerNorm((2, 2)), nn.Linear(2, 2)), r"LayerNorm\(\(2, 2\)"),
         (nn.Sequential(), "no Linear layer"),
         (nn.Sequential(nn.ReLU(), nn.Tanh()), "ReLU"),
         (nn.Sequential(nn.Linear(2, 3), nn.Linear(2, 3)), "layer 0 has 3 outputs"),
