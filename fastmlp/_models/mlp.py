@@ -41,16 +41,10 @@ if TYPE_CHECKING:  # imported on use: few fits need the rest
     from fastmlp._network.groups import Groups
     from fastmlp._network.initializers import Initializer
     from fastmlp._network.losses import Loss
-    from fastmlp._network.names import (
-        ActivationName,
-        LossName,
-        NormPosition,
-        OptimizerName,
-        Predictions,
-    )
+    from fastmlp._network.names import ActivationName, LossName, NormPosition, OptimizerName
     from fastmlp._network.optimizers import Optimizer
     from fastmlp._network.scheduled import Scheduled
-    from fastmlp._network.spec import Activations
+    from fastmlp._network.spec import Activations, Predictions
     from fastmlp._training.callback_list import Callback
     from fastmlp._training.metrics import Metrics
     from fastmlp._training.sources import Source
@@ -546,8 +540,7 @@ class MLP(Exportable):
             with call_team(self._n_weights, x.shape[0]) as team:
                 z = self._engine.predict(x, team, linked)
         if not self._has_heads:
-            one_head: NDArray[Any] = z[:, 0] if self._flat_y else z
-            return one_head
+            return z[:, 0] if self._flat_y else z
         return self._spec.loss.shaped(z, self._flat_y)
 
     __call__ = predict  # as in PyTorch and Keras

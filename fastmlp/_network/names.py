@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
-from numpy.typing import NDArray
-
-# An array, or a tuple of two: of losses with two outputs, or with ``return_std``. Only the
-# arguments decide, so type checkers let a program use either without a check of its own.
-Predictions: TypeAlias = NDArray[Any] | Any
 ActivationName: TypeAlias = Literal[
     "identity",
     "relu",

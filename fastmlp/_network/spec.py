@@ -34,6 +34,9 @@ DTYPES = ("float32", "float64")
 Activations: TypeAlias = (
     "ActivationName | CustomActivation | Sequence[ActivationName | CustomActivation]"
 )
+# An array, or a tuple of two: of losses with two outputs, or with ``return_std``. Only the
+# arguments decide, so type checkers let a program use either without a check of its own.
+Predictions: TypeAlias = npt.NDArray[Any] | Any
 # How training multiplies matrices: in bfloat16 where the CPU is faster so, or in the dtype.
 Compute: TypeAlias = Literal["bfloat16"] | None
 

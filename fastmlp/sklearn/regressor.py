@@ -13,8 +13,8 @@ from fastmlp._core.intervals import check_flag
 from fastmlp._core.keywords import with_argument_hints
 from fastmlp._network import losses
 from fastmlp._network.activations import Array
-from fastmlp._network.names import EstimatorLossName, Predictions, SolverName
-from fastmlp._network.spec import Activations, Compute
+from fastmlp._network.names import EstimatorLossName, SolverName
+from fastmlp._network.spec import Activations, Compute, Predictions
 from fastmlp.sklearn.estimator import BaseMLP, by_batches
 from fastmlp.sklearn.fitted import Targets
 from fastmlp.sklearn.parameters import Regressor, documented, store

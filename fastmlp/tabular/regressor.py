@@ -12,7 +12,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from fastmlp._core.intervals import INNER_FRACTION, check_flag
 from fastmlp._core.keywords import with_argument_hints
-from fastmlp._network.names import Predictions, PresetName, TableLossName
+from fastmlp._network.names import PresetName, TableLossName
+from fastmlp._network.spec import Predictions
 from fastmlp._training.metrics import r2
 from fastmlp.sklearn.parameters import Regressor, documented, store
 from fastmlp.tabular import inspection

@@ -32,10 +32,10 @@ from fastmlp._models.trainer import Trainer
 from fastmlp._network.averaging import Averaging
 from fastmlp._network.data import Data
 from fastmlp._network.groups import Groups
-from fastmlp._network.names import OptimizerName, Predictions
+from fastmlp._network.names import OptimizerName
 from fastmlp._network.optimizers import Optimizer
 from fastmlp._network.scheduled import Scheduled
-from fastmlp._network.spec import Spec
+from fastmlp._network.spec import Predictions, Spec
 from fastmlp._training import planning
 from fastmlp._training.callback_list import Callback
 from fastmlp._training.callbacks import Best
