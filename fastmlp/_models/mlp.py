@@ -62,8 +62,8 @@ class MLP(Exportable):
     layer_sizes : sequence of int
         Inputs, hidden layers, outputs: at least two sizes, each from 1 to 2**31 - 1.
     activation : str, CustomActivation, or sequence of them
-        One for all hidden layers, or one for each: identity, relu, leaky_relu, elu, selu,
-        softplus, sigmoid, tanh, gelu, gelu_tanh, silu or mish, or one of your own.
+        One for all hidden layers, or one for each: identity, relu, leaky_relu (0.01 z below 0), elu
+        (alpha 1), selu, softplus, sigmoid, tanh, gelu, gelu_tanh, silu, mish, or one of your own.
     loss : str or Loss
         squared_error, absolute_error, huber, quantile, quantiles, poisson_nll, gaussian_nll,
         cross_entropy, binary_cross_entropy, an object of ``fastmlp.losses``, or a
@@ -73,8 +73,8 @@ class MLP(Exportable):
     dropout : float or sequence of float, for all hidden layers or for each
         Probability of dropping a hidden output in training, from 0 to below 1.
     layer_norm : None, "before", "after" or sequence of these
-        Scale each row of a hidden layer to mean 0 and variance 1, times ``gains`` plus ``shifts``
-        (Ba, Kiros and Hinton 2016), before or after the activation, in all of them or each.
+        Scale each row of a hidden layer to mean 0 and variance 1 (epsilon 1e-5), times ``gains``
+        plus ``shifts`` (Ba, Kiros and Hinton 2016), before or after the activation, in all or each.
     scale : bool
         Multiply each input by a parameter, initially 1, before the first layer: ``scales[0]``. It
         learns which inputs matter (Holzmueller, Grinsztajn and Steinwart 2024, RealMLP); its rate
