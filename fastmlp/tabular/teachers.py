@@ -41,7 +41,7 @@ from fastmlp.tabular.training import fitted_table, train
 
 Predict = Callable[[Any], Any]
 
-LESSON = 200_000  # mixtures of rows
+LESSON = 600_000  # mixtures of rows
 LESSON_OF_ROW = 200  # mixtures a row: more of few rows only repeat values
 LESSON_CELLS = 40_000_000  # fewer mixtures of wide tables, which limits the memory
 SUM_OF_ONE = 1e-3  # largest distance of the sum of probabilities from 1, by rounding
@@ -88,7 +88,7 @@ def distill(
         targets. By default the preset ``"fast"`` of the classifier if the teacher has
         ``predict_proba``, else of the regressor; pass a classifier for a function of classes.
     mixtures : int, optional
-        Number of mixtures in each lesson, by default 200 for each row, but at most 200,000; fewer
+        Number of mixtures in each lesson, by default 200 for each row, but at most 600,000; fewer
         for a slow teacher, which labels them once more than there are folds.
     random_state : int
         Seed of the mixtures and of the network.
