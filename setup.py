@@ -15,11 +15,14 @@ import functools
 import json
 import logging
 import os
+import platform
 import re
 import shutil
+import subprocess
 import sys
 import sysconfig
 import threading
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -278,15 +281,26 @@ class BuildWheel(bdist_wheel):
         Path(sboms, "fastmlp.cdx.json").write_text(json.dumps(bill, indent=1) + "\n")
 
 
-def bill_of_materials(metadata: Any) -> dict[str, object]:
-    """Return, as CycloneDX, the package, the digits in it, which others made, and NumPy."""
+def build_tools() -> dict[str, str]:
+    """Return the versions of the tools that write and compile the modules, by name."""
+    shown = subprocess.run([*build_backend.compiler(), "--version"], capture_output=True, text=True)
+    versions = {name: metadata.version(name) for name in ("Cython", "numpy", "setuptools")}
+    return {
+        **versions,
+        "Python": platform.python_version(),
+        "C compiler": shown.stdout.partition("\n")[0],
+    }
+
+
+def bill_of_materials(distribution: Any) -> dict[str, object]:
+    """Return, as CycloneDX, the package, the digits in it, which others made, NumPy, and tools."""
     package = {
         "type": "library",
         "bom-ref": "fastmlp",
         "name": "fastmlp",
-        "version": metadata.version,
-        "purl": f"pkg:pypi/fastmlp@{metadata.version}",
-        "licenses": [{"expression": metadata.license_expression}],
+        "version": distribution.version,
+        "purl": f"pkg:pypi/fastmlp@{distribution.version}",
+        "licenses": [{"expression": distribution.license_expression}],
     }
     digits = {
         "type": "data",
@@ -303,6 +317,10 @@ def bill_of_materials(metadata: Any) -> dict[str, object]:
         "scope": "required",
         "description": "installed beside the package, not in it",
     }
+    tools = [
+        {"type": "application", "name": name, "version": version}
+        for name, version in build_tools().items()
+    ]
     return {
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
@@ -310,6 +328,7 @@ def bill_of_materials(metadata: Any) -> dict[str, object]:
         "metadata": {"component": package},
         "components": [digits, numpy],
         "dependencies": [{"ref": "fastmlp", "dependsOn": ["digits", "numpy"]}],
+        "formulation": [{"components": tools}],
     }
 
 

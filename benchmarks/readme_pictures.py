@@ -2,16 +2,18 @@
 
 python benchmarks/readme_pictures.py
 
-Also prints the sentence of the first page and the table of the page on speed that belong to
-the results of predictions: a test compares both, and the numbers in the pictures' descriptions.
+Also prints what the pages take from the results: the sentence of the first page, the tables of
+predictions and latencies, and the ratios of docs/comparison.md. A test compares all of it.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from operator import itemgetter
 from pathlib import Path
+from statistics import fmean, median, stdev
 from typing import Any
 
 import matplotlib as mpl
@@ -20,7 +22,8 @@ from matplotlib.ticker import NullLocator
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-TABLES = "tabular-avx512.json"
+TABLES, OUTLIER = "tabular-avx512.json", "weather"
+RIVALS = ("HistGB", "LightGBM", "XGBoost", "CatBoost")
 CASES = ("tiny", "small", "mnist")
 NETWORKS = ("8-32-32-1", "64-128-128-10", "784-256-128-10")
 # The file of the results, the column of the times, and what the titles of the cases end with.
@@ -101,6 +104,36 @@ def predictions() -> list[str]:
             best, time = min(others.items(), key=itemgetter(1))
             cells = case, size, digits(ours), f"{best}, {digits(time)}", digits(time / ours)
             lines.append(f"| {' | '.join(cells)} | {digits(by_hand)} |")
+    return lines
+
+
+def latencies() -> list[str]:
+    """Return the lines of the table of single predictions: quantiles in microseconds."""
+    return [
+        f"| {title.partition(':')[0]}, `{way}` | {' | '.join(map(digits, quantiles.values()))} |"
+        for title, ways in results("latency-avx512.json").items()
+        for way, quantiles in ways.items()
+    ]
+
+
+def comparison() -> list[str]:
+    """Return the lines of the ratios of the default's errors and CPU times to those of others."""
+    stored = results(TABLES)
+    errors, seconds = (
+        [rows for title, of in stored.items() if title.endswith(end) for rows in of.items()]
+        for end in (("RMSE", "log loss"), "cpu seconds of a fit")
+    )
+    lines = []
+    for rival in RIVALS:
+        logs = [math.log(row["default"] / row[rival]) for _, row in errors]
+        rest = [log for log, (table, _) in zip(logs, errors, strict=True) if table != OUTLIER]
+        means = [fmean(logs), median(logs), fmean(rest)]
+        times = [math.log(row["default"] / row[rival]) for _, row in seconds]
+        ours, theirs = (sum(row[model] for _, row in seconds) for model in ("default", rival))
+        error = stdev(logs) / math.sqrt(len(logs))
+        cells = [f"{math.exp(mean):.3f}" for mean in means]
+        cells += [f"{error:.3f}", digits(math.exp(fmean(times))), digits(ours / theirs)]
+        lines.append(f"| {rival} | {' | '.join(cells)} |")
     return lines
 
 
@@ -190,4 +223,4 @@ def main(folder: Path) -> None:
 
 if __name__ == "__main__":
     main(ROOT / "docs" / "figures")
-    print(sentence(), *predictions(), sep="\n")
+    print(sentence(), *predictions(), *latencies(), *comparison(), sep="\n")

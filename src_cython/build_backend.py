@@ -43,9 +43,14 @@ def check_folder(folder: Path) -> None:
         ) from None
 
 
+def compiler() -> list[str]:
+    """Return the command of the C compiler."""
+    return shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "gcc")
+
+
 def check_compiler() -> None:
     """Compile a few lines; raise an error with a remedy if that fails."""
-    command = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "gcc")
+    command = compiler()
     headers = {sysconfig.get_path("include"), sysconfig.get_path("platinclude")}
     flags = [*shlex.split(os.environ.get("CFLAGS", "")), *(f"-I{folder}" for folder in headers)]
     with tempfile.TemporaryDirectory() as folder:

@@ -142,8 +142,13 @@ def test_pictures_show_the_stored_results(tmp_path):
         assert drawn == kept != [], f"{name}: draw it by python benchmarks/readme_pictures.py"
     # What the program prints, on the pages; and titles that the benchmark gives today.
     assert pictures.sentence() in (ROOT / "README.md").read_text(encoding="utf-8")
-    page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8").splitlines()
-    assert set(pictures.predictions()) <= set(page)
+    tables = {
+        "performance": [*pictures.predictions(), *pictures.latencies()],
+        "comparison": pictures.comparison(),
+    }
+    for page, lines in tables.items():
+        text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+        assert set(lines) <= set(text.splitlines()), "python benchmarks/readme_pictures.py"
     rivals = pytest.importorskip("rivals")
     cases = [dataclasses.replace(rivals.PREDICTED[name], n_rows=1) for name in pictures.CASES]
     stored = pictures.results(pictures.PANELS["prediction of one row"][0])

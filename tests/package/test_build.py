@@ -196,6 +196,10 @@ def test_a_wheel_has_a_bill_of_materials(tmp_path):
     digits, numpy = bill["components"]
     assert digits["licenses"][0]["license"]["id"] == "CC-BY-4.0"
     assert (numpy["purl"], numpy["scope"]) == ("pkg:pypi/numpy", "required")
+    tools = {tool["name"]: tool["version"] for tool in bill["formulation"][0]["components"]}
+    assert tools["Cython"] == importlib.metadata.version("Cython")
+    assert tools.keys() == {"Cython", "numpy", "setuptools", "Python", "C compiler"}
+    assert all(tools.values())
 
 
 def test_one_header_knows_the_system():
