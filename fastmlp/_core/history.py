@@ -34,7 +34,7 @@ class History:
     learning_rate : list of float
         Learning rate of the epoch's last step.
     stop_reason : str
-        Reason why a callback ended the fit early; empty if all epochs were run.
+        Reason why a callback or L-BFGS ended the fit early; empty if all epochs were run.
     measured : list of dict
         The values of the fit's metrics, one dictionary per epoch; see ``metrics``.
 

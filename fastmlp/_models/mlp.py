@@ -380,7 +380,8 @@ class MLP(Exportable):
         """
         with planning.joined(communicator, self._engine) as ranks, self._lock.taken():
             of_rows = X, y, sample_weight, self._spec, shuffle, shuffle_buffer, shuffle_folder
-            data = planning.data(*of_rows, dy=dy, dy_weight=dy_weight)
+            is_first = self._history is None
+            data = planning.data(*of_rows, dy=dy, dy_weight=dy_weight, is_first=is_first)
             sizes = data, batch_size, self._spec, ranks
             epochs, optimizer = planning.training(epochs, optimizer, *sizes)
             whole = optimizer if type(optimizer) is LBFGS else None  # takes all rows at once

@@ -265,7 +265,7 @@ class GaussianNLL(Loss):
 
     Examples
     --------
-    >>> import fastmlp
+    >>> import numpy as np, fastmlp
     >>> loss = fastmlp.GaussianNLL(predict_variance=False)
     >>> loss.value_and_gradient(np.array([[3.0]]), np.array([[1.0]]))[1]
     array([[2.]])
@@ -389,7 +389,7 @@ class Quantiles(Loss):
 
     Examples
     --------
-    >>> import fastmlp
+    >>> import numpy as np, fastmlp
     >>> loss = fastmlp.Quantiles(levels=[0.25, 0.75])
     >>> loss.link(np.zeros((1, 2))).round(3)
     array([[0.   , 0.693]])

@@ -398,7 +398,8 @@ class LBFGS(Options):
     tolerance : float >= 0
         The fit ends where no derivative of the objective is larger than this.
     min_decrease : float >= 0
-        The fit also ends where an iteration decreases the objective by less than this share.
+        The fit also ends where an iteration decreases the objective by less than this share. If it
+        ends after all ``epochs``, not converged, ``History.stop_reason`` is empty.
     n_corrections : int
         Number of last steps from which the curvature is estimated, at least 1.
     max_evaluations : int

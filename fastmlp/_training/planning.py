@@ -47,10 +47,12 @@ def data(
     is_once: bool = False,
     dy: Any = None,
     dy_weight: Any = 1.0,
+    is_first: bool = False,
 ) -> Data | BlockStream:
     """Return the checked data of a call: arrays, or without y the stream of a source.
 
-    A call that reads a source once takes an iterator as well.
+    A call that reads a source once takes an iterator as well. The first fit of a network warns of
+    arrays that its dtype rounds too much.
     """
     rows = 0 if buffer is None else check_count("shuffle_buffer", buffer, example=131_072)
     option = "shuffle_folder" if folder is not None else "shuffle_buffer" if rows else ""
@@ -62,7 +64,12 @@ def data(
             raise refusal("source", "y", kind=type(x).__name__)
         if option:
             raise refusal("shuffle_buffer", "arrays", name=option)
-        return check.data(x, y, sample_weight, spec, dy, dy_weight)
+        samples = check.data(x, y, sample_weight, spec, dy, dy_weight)
+        if is_first:
+            from fastmlp._training import scales
+
+            scales.warn_of_rounding(x, y, samples)
+        return samples
     if not is_source and dy is not None:
         raise TypeError("y is None but dy has derivatives of it: pass y, all NaN to learn dy alone")
     if not is_source:

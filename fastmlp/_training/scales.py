@@ -9,11 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._core.user_warnings import warn
+from fastmlp._network.data import Data
+from fastmlp._validation import check
 
 ROWS = 1_000  # inspected rows, evenly spaced
 LARGEST = 10.0  # deviation; the smallest is its inverse
 FARTHEST = 10.0  # mean, in deviations
 LARGEST_OF_DEFAULT = 30.0  # deviation in a fit that chooses its training, which warns beyond it
+LARGEST_ROUNDING = 3e-4  # change of a number, in ranges of its column, of which a fit warns
+# Such a column ranges over a small share of its numbers, which few rows show.
+FEW_ROWS, NEAR_ONE = 32, 1 - float(np.finfo(np.float32).eps) / LARGEST_ROUNDING
 
 
 def problems(arrays: Mapping[str, Any], largest: float = LARGEST) -> str:
@@ -50,3 +55,28 @@ def warn_of_default(x: Any, targets: NDArray[Any] | None) -> None:
             "MLPRegressor or MLPClassifier with standardize=True, whose fits go on longer with "
             "tol=0, n_iter_no_change=100 and max_iter=2000"
         )
+
+
+def warn_of_rounding(x: Any, y: Any, data: Data) -> None:
+    """Warn of a column of X or y from which float32, the dtype of the data, takes its digits."""
+    for name, values, rounded in (("X", x, data.x), ("y", y, data.targets)):
+        exact = type(values) is np.ndarray and np.can_cast(values.dtype, np.float32)
+        if exact or not isinstance(rounded, np.ndarray) or rounded.dtype != np.float32:
+            continue
+        few = rounded[:: len(rounded) // FEW_ROWS + 1]
+        low, high = np.fmin.reduce(few), np.fmax.reduce(few)
+        far = (high * NEAR_ONE <= low) | (low * NEAR_ONE >= high)  # range far below the numbers
+        if not far.any():
+            continue
+        rows = slice(None, None, max(1, len(rounded) // ROWS))
+        exact_rows = check.numeric(values, name).reshape(rounded.shape)[rows].astype(np.float64)
+        low, high = np.fmin.reduce(exact_rows), np.fmax.reduce(exact_rows)
+        change = np.fmax.reduce(np.abs(exact_rows - rounded[rows]))
+        lost = far & (high > low) & (change > LARGEST_ROUNDING * (high - low))
+        if lost.any():
+            k = int(np.argmax(lost))
+            warn(
+                f"{name} has a column ({k}) from {low[k]:.10g} to {high[k]:.10g}, which float32 "
+                f"rounds by up to {change[k]:.2g}: subtract its mean and divide by its deviation "
+                "in float64, in predictions too, or make the MLP with dtype='float64'"
+            )

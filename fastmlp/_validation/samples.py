@@ -165,6 +165,8 @@ def targets(
         else:
             width = array.shape[-1] if array.ndim == 2 else 1
             remedy = f"rebuild it with layer_sizes=[..., {width}]"
+            if spec.loss.is_custom and width < outputs:
+                remedy = f"add columns, which the loss may ignore, or {remedy}"
         raise ValueError(
             f"{name} has shape {array.shape} but this MLP with {outputs} outputs expects "
             f"({n}, {outputs}): {remedy}"

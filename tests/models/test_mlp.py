@@ -372,6 +372,37 @@ def test_a_fit_without_options_warns_of_other_units(mlp, x, y, words):
     mlp([2, 4, 1], loss="poisson_nll", rng=0).fit(25 * RADIAL, y, callbacks=stop)
 
 
+SECONDS = 1.7e9 + np.arange(300.0)  # float32 tells three of them apart
+GAPS = np.column_stack([np.where(np.arange(300) % 7, SECONDS, np.nan), BUMP])
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "words"),
+    [
+        (SECONDS[:, None], BUMP, r"X has a column \(0\) from 1700000000 to 1700000299, .* 64:"),
+        (np.column_stack([BUMP, SECONDS]).tolist(), BUMP, r"X has a column \(1\)"),
+        (SECONDS[:, None].astype(int), BUMP, "dtype='float64'"),
+        (1e-50 * RADIAL, BUMP, "X has a column"),
+        (RADIAL, -SECONDS, "y has a column"),
+        (RADIAL, GAPS, r"y has a column \(0\)"),
+        (RADIAL, GAPS % 300 + 100, ""),
+        (SECONDS[:, None] * 128 // 16384 * 16384, BUMP, ""),  # whole numbers without rounding
+        (np.full((300, 2), 1e9 + 0.1), BUMP * 0, ""),
+        ((RADIAL + 1e4).astype(np.float32), BUMP.astype(np.float32) + 10_000, ""),
+    ],
+)
+def test_a_first_fit_warns_where_float32_loses_what_columns_differ_in(mlp, x, y, words):
+    sizes, options = [np.shape(x)[1], np.ndim(y)], {"epochs": 1, "optimizer": fastmlp.SGD(1e-30)}
+    for net in (mlp(sizes, rng=0), fastmlp.Ensemble([mlp(sizes, rng=0)])):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            for _ in range(2):
+                net.fit(x, y, **options)
+        assert len(caught) == bool(words)
+        assert all(re.search(words, str(each.message)) for each in caught)
+    mlp(sizes, dtype="float64", rng=0).fit(x, y, **options)
+
+
 def test_other_fits_without_epochs_have_twenty(mlp):
     fits = [
         lambda net, **options: net.fit(X, Y, optimizer="adam", **options),

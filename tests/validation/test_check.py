@@ -123,6 +123,13 @@ BAD_Y = {
             "3-D": (np.ones((N, 2, 1)), ValueError, ["(12, 2, 1)", "(12, 2)"]),
         },
     ),
+    (fastmlp.CustomLoss(lambda z, t: (np.sum((z - t) ** 2, axis=1), 2 * (z - t))), 2): (
+        np.ones((N, 2)),
+        {
+            "1-D": (REAL, ValueError, ["(12, 2): add columns, which the loss may ignore, or"]),
+            "wide": (np.ones((N, 3)), ValueError, ["(12, 2): rebuild it with layer_sizes="]),
+        },
+    ),
     ("cross_entropy", 3): (
         LABELS,
         {

@@ -36,7 +36,7 @@ from fastmlp._network.names import OptimizerName
 from fastmlp._network.optimizers import Optimizer
 from fastmlp._network.scheduled import Scheduled
 from fastmlp._network.spec import Predictions, Spec
-from fastmlp._training import planning
+from fastmlp._training import planning, scales
 from fastmlp._training.callback_list import Callback
 from fastmlp._training.callbacks import Best
 from fastmlp._validation import check
@@ -263,6 +263,8 @@ class Ensemble(Exportable):
         with self._locked():
             of_members = X, y, sample_weight, self._spec, len(self._members)
             data = member_data.datas(*of_members, dy, dy_weight)
+            if self._history is None and data[0].x is data[-1].x:  # rows of all members
+                scales.warn_of_rounding(X, y, data[0])
             options = optimizer, l1, l2, clip_norm, groups, dropout
             plans = self._plans(data, batch_size, *options)
             orders = [None] * len(data) if rows is None else member_data.learned(rows, data)
@@ -369,6 +371,8 @@ class Ensemble(Exportable):
         self, X: ArrayLike, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None
     ) -> float:
         """Return the loss of the ensemble's prediction, a weighted mean over samples.
+
+        For gaussian_nll it is that of one normal distribution with the mixture's mean and variance.
 
         Parameters
         ----------

@@ -14,9 +14,9 @@ import numpy as np
 
 from fastmlp._network.activations import Array
 
-# Tolerance relative to the larger of the two one-sided differences. Their error is h f'' / 2, which
-# the tolerance covers, and rounding, NOISE eps f / h.
-TOLERANCE = 1e-3
+# Tolerance by size of the dtype, relative to the larger of the two one-sided differences, between
+# which the slope lies. Their rounding is NOISE eps f / h.
+TOLERANCES = {4: 1e-3, 8: 1e-6}
 NOISE = 16.0
 NEARER = 8  # divides h in the second comparison, and so multiplies the rounding error
 REMEDY = "or pass check=False if that is meant"
@@ -51,7 +51,7 @@ def _differs(
         left, right = (middle - low) / (z - below), (high - middle) / (above - z)
         central = (high - low) / (above - below)
         size = np.maximum.reduce([np.abs(low), np.abs(middle), np.abs(high)])
-        slack = TOLERANCE * np.maximum(np.abs(left), np.abs(right))
+        slack = TOLERANCES[z.itemsize] * np.maximum(np.abs(left), np.abs(right))
         slack += NOISE * float(np.finfo(z.dtype).eps) * np.maximum(size, 1) / h
         smallest, largest = np.minimum(left, right) - slack, np.maximum(left, right) + slack
         inside = (smallest <= derivative) & (derivative <= largest)
@@ -72,7 +72,8 @@ def finite(caller: str, what: str, results: Array, z: Array) -> None:
 def alone(caller: str, what: str, together: Array, apart: Array) -> None:
     """Raise ValueError if a row has other results in a batch (``together``) than alone."""
     scale = np.maximum(np.abs(together), np.abs(apart))
-    far = np.abs(together - apart) > TOLERANCE * np.maximum(scale, TOLERANCE)
+    tolerance = TOLERANCES[together.itemsize]
+    far = np.abs(together - apart) > tolerance * np.maximum(scale, tolerance)
     if far.any():
         at = np.unravel_index(int(far.argmax()), far.shape)
         raise ValueError(
