@@ -23,6 +23,7 @@ class NumberCalibration:
 
     residuals: tuple[Residuals, ...]
     lowest: float = -np.inf  # lower bound of quantiles
+    are_counts: bool = False  # whether quantiles are whole numbers, as all targets are
 
     def __post_init__(self) -> None:
         """Raise ValueError for residuals that no fit has."""
@@ -69,7 +70,19 @@ class NumberCalibration:
         mean, size = self.means_and_sizes(outputs)
         away = np.array([[r.quantile(level) for level in levels] for r in self.residuals])
         quantiles = mean[:, :, np.newaxis] + size[:, :, np.newaxis] * away
-        return np.asarray(np.maximum(quantiles, self.lowest))
+        return self.rounded(np.maximum(quantiles, self.lowest))
+
+    def rounded(self, quantiles: Array) -> Array:
+        """Return quantiles of counts rounded down (Machado and Santos Silva 2005), else as given.
+
+        A count is above a quantile if and only if it is above this whole number.
+        """
+        return np.floor(quantiles) if self.are_counts else quantiles
+
+    @property
+    def largest_coverage(self) -> float:
+        """The largest coverage whose ends are among the residuals; larger ones extrapolate."""
+        return 1 - 2 / (1 + min(float(r.w.sum()) for r in self.residuals))
 
     def log_density(self, outputs: Array, y: Array) -> Array:
         """Return log-densities of targets, (n, outputs), summed over outputs that are not NaN."""

@@ -157,7 +157,7 @@ class TabMLPClassifier(Classifier, BaseTabMLP):
         float
             From 0 to 1.
         """
-        X, y = with_target(X, y)
+        X, y = with_target(X, y, sample_weight=sample_weight)
         labels = self._task.of_fitted(self._state()).checked(y)
         return float(super().score(X, labels, sample_weight))
 

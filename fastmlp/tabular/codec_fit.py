@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._core.history import History
-from fastmlp._files.fields import Count, Cursor, Number, Numbers, Tensor, Text, Texts
+from fastmlp._files.fields import Count, Cursor, Flag, Number, Numbers, Tensor, Text, Texts
 from fastmlp._files.schema import Chosen, Computed, Counted, Flagged, List, Maybe, Object, Parts
 from fastmlp._files.strict_json import MOST_INTEGER, shown
 from fastmlp._models.codecs import parts
@@ -109,7 +109,9 @@ CALIBRATIONS = {
         },
         _labels,
     ),
-    "TabMLPRegressor": Object({"residuals": RESIDUALS, "lowest": Value(float)}, NumberCalibration),
+    "TabMLPRegressor": Object(
+        {"residuals": RESIDUALS, "lowest": Value(float), "are_counts": Flag()}, NumberCalibration
+    ),
 }
 
 # ---------------------------------------------------------------------------------- facts

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmlp._core.user_warnings import warn
 from fastmlp._validation.arrays import MISSING_TYPES, is_missing, short
 from fastmlp.tabular.forms import (
     CYCLES,
@@ -43,6 +44,7 @@ MISSING = -1  # code of a missing or unknown category
 
 FEW_ROWS = 32  # a pandas frame with no more rows is read faster as one array of objects
 MOST_CATEGORIES = 64  # this number of a column's most frequent values always count as frequent
+FEWEST_UNKNOWN = 10  # fewest rows without any value of the fit that get a warning
 LEAST_ROWS = 8  # other values count as frequent if they are in at least this number of rows
 MOST_FREQUENT = 4_096  # most values of a column that count as frequent
 SMALLEST_RANGE = 1e-300  # smallest range of numbers whose reciprocal is finite
@@ -53,6 +55,7 @@ MOST_DIFFERENCES = 15  # between columns of dates: all pairs of six
 NUMBERS = int | float | np.number | Decimal
 TIMES = datetime.date | datetime.timedelta | np.datetime64 | np.timedelta64
 CATEGORIES = str | bytes | int | float | np.number | np.bool_
+INTERVAL = "Interval"  # of pandas.cut: categories by their text
 # Types of numbers that NumPy converts as they are; None becomes NaN.
 PLAIN_NUMBERS = {float, int, type(None), np.float64, np.float32, np.int64, np.int32}
 
@@ -97,7 +100,19 @@ class Column:
         if others:
             is_other = codes >= len(self.codes)
             codes[is_other] = self._codes_of(others)[codes[is_other] - len(self.codes)]
+            self._warn_of_unknown(codes, others)
         return codes
+
+    def _warn_of_unknown(self, codes: NDArray[np.int32], items: Iterable[Any]) -> None:
+        """Warn if no row of a table has a value of the fit: these may be spelled in another way."""
+        unknown = [value for value in map(_value, items) if value is not None]
+        if unknown and len(codes) >= FEWEST_UNKNOWN and (codes == MISSING).all():
+            of_fit = next(value for value in self.codes if value is not None)
+            warn(
+                f"{self.name} holds {short(unknown[0])} and no value of the fit in {len(codes):,} "
+                f"rows, so that all count as unknown: spell them as at fit, such as "
+                f"{short(of_fit)}, or fit again with rows of the new values"
+            )
 
     @functools.cached_property
     def codes(self) -> dict[Hashable, int]:
@@ -463,13 +478,15 @@ def _items(series: Array, name: str) -> Array:
     """Return the items of a category column as objects; raise TypeError for other types."""
     items = series.astype(object, copy=False)
     for kind in types_of(items):
-        if not issubclass(kind, CATEGORIES) and kind.__name__ not in MISSING_TYPES:
+        if not issubclass(kind, CATEGORIES) and kind.__name__ not in (*MISSING_TYPES, INTERVAL):
             raise _neither(name, kind.__name__)
     return items
 
 
 def _value(item: Any) -> Any:
-    """Return the category value of an item, None if it is missing."""
+    """Return the category value of an item, text of an interval; None if it is missing."""
+    if type(item).__name__ == INTERVAL:
+        return str(item)
     is_whole = isinstance(item, float) and item.is_integer()
     return None if is_missing(item) else int(item) if is_whole else item
 

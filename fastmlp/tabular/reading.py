@@ -158,7 +158,7 @@ class Reader:
             if chunk.time is not None:
                 rows = rows._replace(times=_times_in(rows, chunk.time))
         else:
-            X, y = with_target(chunk.X, chunk.y)
+            X, y = with_target(**chunk._asdict())
             chunk = chunk._replace(X=X, y=y)
             rows = self.table(chunk, columns)
         of_fit = layout_of(rows.columns, rows.feature_names, self.task_class.estimator)
@@ -206,7 +206,6 @@ class Reader:
     def table(self, chunk: TableChunk, of_larger: Columns | None) -> Rows:
         """Read a table in memory, or a sample of its rows."""
         X, y, sample_weight, groups, chosen, time_of_rows = chunk
-        data_warnings.check_order(**chunk._asdict())
         if y is None:
             raise ValueError("requires y to be passed, but the target y is None")
         if np.ma.is_masked(y):
@@ -335,8 +334,12 @@ def _has_column(X: Any, name: Any) -> bool:
     return is_frame(X) and name in list(X.columns)
 
 
-def with_target(X: Any, y: Any) -> tuple[Any, Any]:
-    """Return a table and its targets; a name is that of the column of a frame that has them."""
+def with_target(X: Any, y: Any, **of_rows: Any) -> tuple[Any, Any]:
+    """Return a table and its targets; a name is that of the column of a frame that has them.
+
+    It warns if the index of targets, or of something else of the rows, has another order.
+    """
+    data_warnings.check_order(X, y=y, **of_rows)
     are_names = isinstance(y, list) and all(_is_name(name) and _has_column(X, name) for name in y)
     if are_names and 0 < len(y) != len(X):
         raise TypeError(
@@ -440,7 +443,7 @@ def checked_again(X: Any, columns: Columns, fitted: Any) -> Any:
 
 
 def other_rows(
-    task: Any, columns: Columns, fitted: Any, X: Any, y: Any, names: str
+    task: Any, columns: Columns, fitted: Any, X: Any, y: Any, names: str, sample_weight: Any = None
 ) -> tuple[Table, Array] | None:
     """Return other rows as a table, and their targets as networks hold them; None without rows.
 
@@ -450,7 +453,7 @@ def other_rows(
         raise ValueError(f"{names} belong together: pass both, or neither")
     if X is None:
         return None
-    X, y = with_target(X, y)
+    X, y = with_target(X, y, sample_weight=sample_weight)
     table, y = columns.read(checked_again(X, columns, fitted)), check_some(task.read(y))
     check_consistent_length(table.numbers, y)
     return table, y

@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from fastmlp._core.intervals import INNER_FRACTION, check_flag
 from fastmlp._core.keywords import with_argument_hints
+from fastmlp._core.user_warnings import warn
 from fastmlp._network.names import PresetName, TableLossName
 from fastmlp._network.spec import Predictions
 from fastmlp._training.metrics import r2
@@ -19,7 +20,7 @@ from fastmlp.sklearn.parameters import Regressor, documented, store
 from fastmlp.tabular import inspection
 from fastmlp.tabular.calibration import NumberCalibration, means_of
 from fastmlp.tabular.columns import Array
-from fastmlp.tabular.conformal import levels_of
+from fastmlp.tabular.conformal import ROUNDING, levels_of
 from fastmlp.tabular.estimator import BaseTabMLP, check_rows_of_fit
 from fastmlp.tabular.fitted_table import FittedTable
 from fastmlp.tabular.loss_rows import LOSSES
@@ -152,14 +153,22 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
             With ``sample_weight`` or ``groups``, the smaller effective number of rows makes
             intervals wider. With ``time`` the rows are later ones: docs/tabular.md shows measured
             coverages. An interval ends at the prediction where both quantiles lie on one side of
-            it, as after a jump in ``partial_fit``: the networks may have learned it since.
+            it, as after a jump in ``partial_fit``: the networks may have learned it since. The n
+            effective rows support a coverage of at most 1 - 2 / (n + 1): beyond it, ends are
+            extrapolated by Student's t, which contains somewhat fewer targets than asked for.
         out : array of floats, shape of the result, optional
             As for :meth:`predict`.
 
         Returns
         -------
         array of float64, shape (n_samples, 2) or (n_samples, n_outputs, 2)
-            Lower and upper ends.
+            Lower and upper ends, which belong to the interval. With loss="poisson", if all targets
+            of the fit are whole numbers, both are rounded down: [0, 0] contains the count 0 alone.
+
+        Warns
+        -----
+        UserWarning
+            If the effective rows of the fit are too few for the coverage.
         """
         tail = (1 - INNER_FRACTION.check("coverage", coverage, 0.9)) / 2
         if 1 - tail == 1:
@@ -168,11 +177,21 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
                 "float64: pass at most 0.999999999999999"
             )
         fitted, quantiles = self._quantiles([tail, 1 - tail])
+        calibration, has_levels = fitted.calibration, fitted.target.loss.levels
+        assert isinstance(calibration, NumberCalibration)
+        largest = calibration.largest_coverage
+        if not has_levels and coverage > largest + ROUNDING:
+            n = 2 / (1 - largest) - 1
+            warn(
+                f"coverage is {coverage!r} but {n:.0f} effective rows support at most "
+                f"{largest:.3g}: the ends are extrapolated and may contain fewer targets; fit more "
+                "rows, or pass a smaller coverage"
+            )
 
         def finish(outputs: Array) -> Array:
             ends = quantiles(outputs)
-            if not fitted.target.loss.levels:
-                mean = fitted.calibration.result(outputs)
+            if not has_levels:
+                mean = calibration.rounded(calibration.result(outputs))
                 ends[..., 0] = np.minimum(ends[..., 0], mean)
                 ends[..., 1] = np.maximum(ends[..., 1], mean)
             return ends
@@ -196,7 +215,8 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
         Returns
         -------
         array of float64, shape (n_samples, levels) or (n_samples, n_outputs, levels)
-            Quantiles in the order of the levels; for a single number, without the last axis.
+            Quantiles in the order of the levels; for a single number, without the last axis. Those
+            of counts are whole numbers, see :meth:`predict_interval`.
         """
         fitted, quantiles = self._quantiles(levels if np.iterable(levels) else [levels])
 
@@ -228,7 +248,8 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
         """Return the logarithm of the predicted density at targets.
 
         The density is Student's t distribution around the prediction, fitted to out-of-fold
-        residuals.
+        residuals. It is also above 0 for numbers that the target cannot have, such as negative
+        rates.
 
         Parameters
         ----------
@@ -241,8 +262,18 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
         -------
         array of float64, shape (n_samples,)
             Log-densities, summed over outputs that are not NaN.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is invalid, or the fit has quantiles or counts, which have no density.
         """
         fitted, calibration = self._calibrated()
+        if calibration.are_counts:
+            raise ValueError(
+                "the targets of the fit are counts, which have probabilities and no density: use "
+                "scipy.stats.poisson.logpmf(y, model.predict(X)), or fit with another loss"
+            )
         if fitted.target.loss.levels:
             raise ValueError("a fit with loss='quantiles' has no density: use another loss")
         outputs, y = self._predicted(fitted, X, np.asarray), finite_numbers(y)
@@ -271,7 +302,7 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
         float
             At most 1, which is perfect.
         """
-        X, y = with_target(X, y)
+        X, y = with_target(X, y, sample_weight=sample_weight)
         several, levels = check_some(finite_numbers(y)), self._state().target.loss.levels
         if not levels and not np.isnan(several).any():
             return float(super().score(X, y, sample_weight))

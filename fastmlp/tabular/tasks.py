@@ -149,7 +149,9 @@ class NumberTask:
             )
             for k in range(m)
         ]
-        return NumberCalibration(tuple(residuals), target.row.lowest), {}
+        present = target.y[~missing]
+        are_counts = target.row.lowest == 0 and np.array_equal(present, np.floor(present))
+        return NumberCalibration(tuple(residuals), target.row.lowest, are_counts), {}
 
     def users(self, y: Array) -> Array:
         """Return the numbers of a target in the user's form."""

@@ -189,7 +189,9 @@ def _blocks(
                     "expected"
                 )
             rows, targets, weights = (*block, None)[:3]
-            of_block = reading.other_rows(task, fitted.columns, layout, rows, targets, "X and y")
+            of_block = reading.other_rows(
+                *(task, fitted.columns, layout, rows, targets, "X and y"), weights
+            )
             assert of_block is not None
         except (TypeError, ValueError) as error:
             if is_stream:

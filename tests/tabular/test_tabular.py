@@ -201,7 +201,8 @@ def test_frames_of_all_kinds_of_columns(tmp_path):
     strange["text"] = "never seen"
     strange["missing"] = np.nan
     strange["number"] = 1e300
-    assert np.isfinite(model.predict(strange)).all()
+    with pytest.warns(UserWarning, match="text holds 'never seen'"):
+        assert np.isfinite(model.predict(strange)).all()
     np.testing.assert_array_equal(model.predict(frame[frame.columns[::-1]]), right)
 
 
@@ -318,7 +319,11 @@ def test_groups_are_held_out_together():
 def test_few_rows(n):
     model = regressor().fit(X[:n], Y[:n])
     assert np.isfinite(model.predict(X)).all()
-    assert np.isfinite(model.predict_interval(X)).all()
+    assert np.isfinite(model.predict_interval(X, 1 - 2.5 / (n + 1))).all()
+    with pytest.warns(
+        UserWarning, match=rf"{n} effective rows support at most {1 - 2 / (n + 1):.3}"
+    ):
+        assert np.isfinite(model.predict_interval(X, 0.95)).all()
     if n < 3:
         assert any("folds instead of" in note for note in model.report().notes)
     labels = np.array(["common"] * (n - 1) + ["rare"])

@@ -11,13 +11,25 @@ import pyarrow
 import pytest
 from tiny_tables import COLOURS, LABELS, N, X, Y, classifier, frame_of, regressor
 
-from fastmlp import ArrowBlocks
+from fastmlp import ArrowBlocks, load_predictor
 from fastmlp.tabular.columns import MOST_FREQUENT, of_counts
 
 RNG = np.random.default_rng(1)
 
 
 pytestmark = pytest.mark.usefixtures("tiny")
+
+
+def test_intervals_of_pandas_are_ordered_categories_by_their_text(tmp_path):
+    cut, x = pandas.cut(X[:, 0], 4), pandas.Series(X[:, 1])
+    text = pandas.Categorical(cut.astype(str), map(str, cut.categories), ordered=True)
+    right = regressor().fit(frame := pandas.DataFrame({"a": text, "x": x}), Y)
+    model = regressor().fit(intervals := frame.assign(a=cut), Y)
+    np.testing.assert_array_equal(model.predict(intervals), right.predict(frame))
+    np.testing.assert_array_equal(model.predict(intervals[:9]), right.predict(frame[:9]))
+    model.save(tmp_path / "model")
+    row = load_predictor(tmp_path / "model")
+    assert row(intervals[:1]) == row([str(cut[0]), x[0]]) == right.predict(frame)[0]
 
 
 @pytest.mark.parametrize("frames", [pandas, polars])

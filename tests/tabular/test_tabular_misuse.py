@@ -104,6 +104,7 @@ def test_numbers_whose_sum_overflows_are_no_cause_for_warnings():
         assert np.isfinite(regressor().fit(table, Y).predict(table)).all()
 
 
+@pytest.mark.filterwarnings("ignore:coverage is 0.9 but")
 @pytest.mark.parametrize("n", [3, 5, 10])
 def test_few_rows_teach_no_sizes_of_residuals(n):
     """Of so few rows intervals by predicted variances are no wider than twice those without."""
@@ -223,6 +224,20 @@ def test_text_is_no_number_to_predict():
         model.log_density(X, LABELS)
 
 
+def test_a_column_without_any_value_of_the_fit_is_named():
+    frame = pandas.DataFrame({"city": LABELS, "x": X[:, 0]})
+    model = regressor().fit(frame, Y)
+    with pytest.warns(
+        UserWarning, match=r"city holds 'HIGH' .* and no value of the fit in 10 rows"
+    ):
+        model.predict(frame.assign(city="HIGH")[:10])
+    mixed = ["HIGH", *frame["city"][1:]]
+    for other in (mixed, None, pandas.Categorical(mixed)):
+        model.predict(frame.assign(city=other))  # a warning would be an error here
+    model.predict(frame.assign(city="HIGH")[:9])
+    assert model.predictor()(["HIGH", 0.5]).shape == ()
+
+
 def test_an_index_in_another_order_is_named():
     frame, y = pandas.DataFrame(X, columns=list("abc")), pandas.Series(Y)
     turned = frame[::-1]
@@ -233,6 +248,11 @@ def test_an_index_in_another_order_is_named():
     for name in ("sample_weight", "groups"):
         with pytest.warns(UserWarning, match=f"{name} has the index of X in another order"):
             regressor().fit(frame, y, **{name: pandas.Series(range(1, N + 1), index=turned.index)})
+    for call in (right.partial_fit, right.importance, right.score):
+        with pytest.warns(UserWarning, match="y has the index of X in another order"):
+            call(turned, y)
+    with pytest.warns(UserWarning, match="sample_weight has the index of X in another order"):
+        right.partial_fit(turned, y.to_numpy(), y**2)
     for other in (y.loc[turned.index], y.set_axis(range(100, 100 + N)), y.to_list(), y.to_numpy()):
         regressor().fit(turned, other)  # a warning would be an error here
 

@@ -83,6 +83,7 @@ class TableSource(Source):
             and_levels=f", and {len(levels)} quantiles at {name}_levels" if levels else "",
             temperature=repr(float(model.temperature)),
             lowest=repr(model.lowest) if np.isfinite(model.lowest) else "-HUGE_VAL",
+            rounded="floor" if model.are_counts else "",
             n_inputs=len(model.columns.numbers),
             n_derived=n_numbers - len(model.columns.numbers),
             times=TIMES if any(c.form for _, c in model.columns.numbers) else "",

@@ -30,6 +30,7 @@ class ExportedTable:
     temperature: float = 1.0
     residuals: tuple[Residuals, ...] = ()  # of each output of a regressor
     lowest: float = -np.inf  # quantile
+    are_counts: bool = False  # whether quantiles are rounded down
 
     @property
     def encoding(self) -> Encoding:
@@ -63,6 +64,7 @@ def exported(fitted: FittedTable) -> ExportedTable:
         labels = Labels("each" if calibration.has_labels else "largest", calibration.classes)
         more: dict[str, Any] = {"labels": labels, "temperature": calibration.temperature}
     else:
-        more = {"residuals": calibration.residuals, "lowest": calibration.lowest}
+        names = "residuals", "lowest", "are_counts"
+        more = {name: getattr(calibration, name) for name in names}
     shares, outputs = blend.weights.tolist(), calibration.outputs
     return ExportedTable(fitted.columns, blend.groups, shares, networks, outputs, **more)

@@ -189,7 +189,8 @@ def _regression(
         if model.outputs > 1:
             middle, unit = (g.Unsqueeze(name, np.array([2])) for name in (mean, size))
             shape = away.shape
-        names.append(g.Max(g.Add(middle, g.Mul(unit, away)), model.lowest))
+        quantiles = g.Max(g.Add(middle, g.Mul(unit, away)), model.lowest)
+        names.append(g.Floor(quantiles) if model.are_counts else quantiles)
         outputs["quantiles"] = Value(WIDE, shape)
     for old, new in zip(names, outputs, strict=True):
         g.rename(old, new)
