@@ -7,7 +7,7 @@ import html
 import sys
 import time
 import warnings
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from fastmlp._cli import arguments, models, tables
 from fastmlp._cli.arguments import CommandError, UsageError, argument, check_writable, command, show
 from fastmlp._core.page import Section
+from fastmlp._network.names import TableLossName
 from fastmlp._validation.arrays import REFUSED_KINDS
 
 TASKS = {"regression": "TabMLPRegressor", "classification": "TabMLPClassifier"}
 MOST_CLASSES = 10  # distinct whole numbers; a target with more is a number
+FEWEST_COUNTS = 3  # distinct whole numbers that may be counts
 LABEL_KINDS = "OUSTb"  # dtype kinds of text and booleans
 FEWEST_CLASSES = 20  # fewer are not too many, however few rows there are
 NEW_MODEL = "model.safetensors"
@@ -26,6 +28,7 @@ RULES = {  # options for columns in which predictions are monotone
     "--rising": "predictions never fall while this column rises",
     "--falling": "predictions never rise while this column rises",
 }
+LOSSES = [name for name in get_args(TableLossName) if not name.startswith("quantile")]
 AUTO = f"text, booleans and at most {MOST_CLASSES} different whole numbers are classes"
 
 
@@ -54,6 +57,7 @@ def task_of(y: NDArray[Any], choice: str, note: str) -> str:
     *arguments.TABLE,
     argument("--target", metavar="COLUMN", required=True, help="the column to predict"),
     argument("--task", choices=("auto", *TASKS), default="auto", help=f"auto: {AUTO}"),
+    argument("--loss", choices=LOSSES, help="of a regression; poisson: counts or rates"),
     argument(
         "--preset", choices=("fast", "default", "best"), default="default", help="how much to train"
     ),
@@ -106,8 +110,12 @@ def train(options: argparse.Namespace) -> None:
         raise CommandError("no columns are left to learn from")
     X, valid = frame[names], _validation(options, dialect, frame, [*names, target])
     note = data_warnings.note(target, [*{*y.tolist()}]) if y.dtype.kind in LABEL_KINDS else ""
-    task = task_of(y, options.task, note)
+    task = task_of(y, "regression" if options.loss else options.task, note)
+    if options.loss and options.task == "classification":
+        raise UsageError("--loss is that of a regression: leave it out, or --task classification")
+    loss = {"loss": options.loss} if options.loss else {}
     model = getattr(tabular, TASKS[task])(
+        **loss,
         preset=options.preset,
         monotone=dict.fromkeys(options.rising, 1) | dict.fromkeys(options.falling, -1) or None,
         random_state=options.seed,
@@ -130,7 +138,7 @@ def train(options: argparse.Namespace) -> None:
     if valid is not None:
         truth = models.truth_of(valid, target, options.weight, "--valid")
         results["valid"] = models.scores_of_model(model, options.valid, valid[names], *truth)
-    lines = [f"task         {task} of {target}\n{model.report()}"]
+    lines = [f"task         {task} of {target}{_noted(task, options.task, y)}\n{model.report()}"]
     for part, values in results.items():
         if isinstance(values, dict):
             lines += [f"\n{part.replace('_', ' ')}\n{models.score_lines(values)}"]
@@ -140,6 +148,14 @@ def train(options: argparse.Namespace) -> None:
         model.report().write(options.report, name=target, others=others, more=[_usage(results)])
         lines += [f"report       {options.report}"]
     show(options, results, "\n".join(lines))
+
+
+def _noted(task: str, choice: str, y: NDArray[Any]) -> str:
+    """Return a note on whole numbers, which may be counts, that are taken as classes."""
+    count = len(np.unique(y)) if y.dtype.kind in "iuf" else 0
+    if task != "classification" or choice != "auto" or count < FEWEST_COUNTS:
+        return ""
+    return f": {count} whole numbers are classes; for counts pass --loss poisson"
 
 
 def _validation(

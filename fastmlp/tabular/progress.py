@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._core.history import State
+from fastmlp._core.user_warnings import warn
 from fastmlp._engine.thread_count import default_threads
 
 TICK = 1e-9  # shortest time of an epoch, for coarse clocks
@@ -90,6 +91,7 @@ UNLIMITED = Clock(None)
 
 
 LONG_FIT = 60.0  # seconds; longer fits get a hint
+TEDIOUS_FIT = 600.0  # seconds; longer fits warn instead
 RELIABLE_AFTER = 5.0  # seconds until the estimate is reliable, as first epochs are slow
 UPDATE_INTERVAL = 0.1  # seconds between updates on a terminal
 UNITS = (1e9, "GB"), (1e6, "MB"), (1e3, "kB")
@@ -170,7 +172,10 @@ class Progress:
             remedy += " of this machine, n_jobs=None all of them"
         memory = f" and {in_bytes(self.memory)}" if self.memory else ""
         text = f"this fit takes about {_span(seconds)}{memory}: {remedy}"
-        logging.getLogger("fastmlp").info(text)
+        if seconds > TEDIOUS_FIT:
+            warn(text)
+        else:
+            logging.getLogger("fastmlp").info(text)
         if self.shows:
             self.close()
             print(text, file=self.file or sys.stderr)

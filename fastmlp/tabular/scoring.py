@@ -92,6 +92,11 @@ def scorer_of(
                 f"({str(error).replace(kind.__name__, 'this')}): use {kind.remedy}"
             ) from error
         except ValueError as error:
+            if "multi_class" in str(error):
+                raise ValueError(
+                    f"scoring={scoring!r} ranks two classes but y has {len(classes)}: pass "
+                    "'roc_auc_ovr', the mean over classes against the others"
+                ) from error
             absent = [] if classes is None else np.setdiff1d(classes, y).tolist()
             if not absent:
                 raise

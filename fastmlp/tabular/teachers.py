@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
 
 from fastmlp._core.intervals import check_count
 from fastmlp._core.user_warnings import warn
@@ -80,7 +81,7 @@ def distill(
     y : array-like, shape (n_samples,) or (n_samples, n_outputs), or str
         True labels or numbers, or the name of the column of X that holds them.
     sample_weight : array-like, shape (n_samples,), optional
-        Weights of rows; ``teacher.fit`` gets them, too.
+        Weights of rows; ``teacher.fit`` gets them, too, and of a pipeline its last step.
     groups : array-like, shape (n_samples,), optional
         Group of each row; rows of a group are held out together.
     student : TabMLPRegressor or TabMLPClassifier, optional
@@ -138,7 +139,7 @@ def distill(
                 "from these rows, its weight is too large and intervals are too narrow; pass an "
                 "estimator that can be fitted, or rows that it has not seen"
             )
-    elif sample_weight is not None and not _takes_weights(teacher.fit):
+    elif sample_weight is not None and not _argument_of_weights(teacher):
         raise ValueError(
             f"sample_weight is passed but the teacher, a {type(teacher).__name__}, has a fit "
             "without it: leave sample_weight out, or pass a teacher whose weights are set"
@@ -276,7 +277,9 @@ class Lessons:
         if is_fixed(self.teacher):
             return self.teacher
         rows = self.rows.take(learn)
-        options = {} if rows.sample_weight is None else {"sample_weight": rows.sample_weight}
+        options = {}
+        if rows.sample_weight is not None:
+            options[_argument_of_weights(self.teacher)] = rows.sample_weight
         try:
             unfitted = clone(self.teacher, safe=False)
         except RuntimeError:  # of CatBoost, which copies lists of columns
@@ -331,10 +334,16 @@ class Lessons:
         return np.asarray(values / total)
 
 
-def _takes_weights(fit: Any) -> bool:
-    """Whether a method has the parameter ``sample_weight``, or any."""
-    kinds = {name: parameter.kind for name, parameter in inspect.signature(fit).parameters.items()}
-    return "sample_weight" in kinds or inspect.Parameter.VAR_KEYWORD in kinds.values()
+def _argument_of_weights(teacher: Any) -> str:
+    """Return the argument of ``teacher.fit`` for weights, which it may only forward; else ""."""
+    if isinstance(teacher, Pipeline):
+        name, last = teacher.steps[-1]
+        argument = _argument_of_weights(last)
+        return argument and f"{name}__{argument}"
+    parameters = inspect.signature(teacher.fit).parameters
+    kinds = {name: parameter.kind for name, parameter in parameters.items()}
+    takes = "sample_weight" in kinds or inspect.Parameter.VAR_KEYWORD in kinds.values()
+    return "sample_weight" * takes
 
 
 def _first_repeat(division: Splits, n: int) -> list[tuple[int, RowIndex, RowIndex]]:

@@ -235,6 +235,23 @@ def test_groups_with_long_numbers_differ(tmp_path):
     children.printed(here(*words, *more, folder=tmp_path))
 
 
+def test_counts_are_classes_with_a_note_or_by_poisson_have_whole_intervals(tmp_path):
+    rows = [f"{k % 7},{k % 7 * k % 3}" for k in range(80)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,n", *rows]))
+    words = ("train", "t.csv", "--target", "n", "--preset", "fast", "--time-limit", "0.01")
+    text = children.printed(here(*words, "-o", "classes", folder=tmp_path))
+    assert "classification of n: 3 whole numbers are classes; for counts pass --loss poi" in text
+    text = children.printed(here(*words, "--loss", "poisson", "-o", "counts", folder=tmp_path))
+    assert "task         regression of n\n" in text
+    found = children.printed(
+        here("predict", "counts", "t.csv", "--interval", "0.9", "--json", folder=tmp_path)
+    )
+    assert all(row["upper"] % 1 == 0 for row in json.loads(found))
+    both = ("--task", "classification", "--loss", "poisson", "-o", "both")
+    refused = here(*words, *both, folder=tmp_path)
+    assert "--loss is that of a regression" in refused.stderr
+
+
 @pytest.mark.parametrize("task", ["regression", "classification"])
 def test_rows_in_time_are_scored_by_the_later_ones(task, tmp_path):
     rows = [f"{k % 7},{k % 7 % 2 + k % 2},2026-{1 + k // 28:02}-{1 + k % 28:02}" for k in range(80)]

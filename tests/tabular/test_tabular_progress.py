@@ -222,6 +222,11 @@ def test_a_long_fit_logs_one_hint(caplog, seconds, options, hint):
         assert "takes about 3 min: preset='fast' is quicker" in caplog.text
 
 
+def test_a_fit_of_hours_warns():
+    with pytest.warns(UserWarning, match="this fit takes about 107 min: preset='fast' is quicker"):
+        shown([1200, 2400, 3000, 3600, 4200, 4800, 5400, 6000], shows=False)
+
+
 def test_a_slow_first_epoch_makes_no_hint(monkeypatch, caplog):
     monkeypatch.setattr("fastmlp.tabular.progress.LONG_FIT", 15)
     with caplog.at_level(logging.INFO, "fastmlp"):

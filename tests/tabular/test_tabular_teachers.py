@@ -10,6 +10,8 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import ShuffleSplit
 from sklearn.neighbors import KNeighborsRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 import fastmlp
@@ -115,10 +117,14 @@ def test_a_teacher_is_unchanged_and_fitted_ones_are_fitted_anew():
     assert not np.array_equal(models[0].predict(X), models[2].predict(X))
 
 
-def test_weights_reach_the_teacher_and_the_rows_without_weight_teach_nothing():
+@pytest.mark.parametrize("steps", [0, 1, 2])
+def test_weights_reach_the_teacher_and_the_rows_without_weight_teach_nothing(steps):
+    teacher = DecisionTreeRegressor()
+    for _ in range(steps):
+        teacher = make_pipeline(StandardScaler(), teacher)
     weight = (X[:, 2] > 0).astype(float)
     y = np.where(weight > 0, STEPS, -50.0)
-    model = distill(DecisionTreeRegressor(), y, sample_weight=weight)
+    model = distill(teacher, y, sample_weight=weight)
     assert model.predict(X[weight > 0]).min() > -1
 
 
@@ -240,8 +246,9 @@ def test_wrong_arguments_are_refused_in_words():
         distill(lambda X: X, WORDS, student=None)
     with pytest.raises(ValueError, match="mixtures is 0"):
         distill(tree, mixtures=0)
-    with pytest.raises(ValueError, match="KNeighborsRegressor, has a fit without it"):
-        distill(KNeighborsRegressor(), sample_weight=np.ones(300))
+    for teacher in (KNeighborsRegressor(), make_pipeline(KNeighborsRegressor())):
+        with pytest.raises(ValueError, match=r"a (KN\w+|Pipeline), has a fit without it"):
+            distill(teacher, sample_weight=np.ones(300))
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         distill(tree, NOISY[1:])
     with pytest.raises(TypeError, match=r"ArrowBlocks|a source"):
