@@ -389,7 +389,7 @@ SCORINGS_REFUSED = {
         *(lambda **o: classifier(class_weight={2: 0}, prior="weighted", **o), np.arange(N) % 3),
         *("roc_auc_ovr", ValueError, r"classes without a row of weight above 0, \[2\] "),
     ),
-    "two classes": (classifier, np.arange(N) % 3, "roc_auc", ValueError, "y has 3: pass 'roc_auc_o"),
+    "two classes": (classifier, np.arange(N) % 3, "roc_auc", ValueError, "y has 3: pass 'roc_"),
 }
 
 
