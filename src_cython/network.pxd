@@ -202,9 +202,10 @@ cdef struct fm_task:  # the task of an epoch, constant during it
     const double* dropout  # probability of each hidden layer; NULL: no dropout
     int64_t dropout_step  # elements from one batch's to the next one's; 0: all batches share them
     double l1, l2, clip_norm
-    bint l2_per_batch
+    bint per_batch  # the divisor of a batch is the sum of its weights, and also divides l2
+    double mean_weight  # of all rows whose weight is not 0, not only of a batch
     bint stores  # compute all gradients before the step
-    const double* totals  # sum of the weights of each batch over all processes; NULL: there is one process
+    const double* totals  # divisor of the loss of each batch of all processes; NULL: there is one process
     uint64_t seed, step  # seed of dropout, and number of the first step
     int64_t row  # number, in a batch, of the first row of this process
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from fastmlp._core.intervals import FRACTION
 from fastmlp._engine.thread_pool import Team
-from fastmlp._network.data import Shard
+from fastmlp._network.data import Data, Shard, WeightSum
 from fastmlp._network.groups import PLAIN, Groups
 from fastmlp._network.optimizers import Optimizer
 from fastmlp._network.scheduled import Scheduled, learning_rates
@@ -28,7 +28,9 @@ class Plan:
     order: npt.NDArray[np.int64] | None = None  # row numbers of the data; None: 0, 1, 2, ...
     l1: float = 0.0  # the objective includes l1 sum(abs(W))
     l2: float = 0.0  # and 0.5 l2 sum(W**2)
-    l2_per_batch: bool = False  # divide l2 by the sum of the batch's sample weights
+    # Whether the sum of a batch's sample weights divides its loss and l2, as with scikit-learn.
+    per_batch: bool = False
+    weight_sum: WeightSum | None = None  # of all rows of an epoch; None: those of this call
     clip_norm: float = 0.0  # largest global norm of a gradient; 0: no limit
     groups: Groups = PLAIN  # factors on rate, decay and penalties of each tensor
     dropout: tuple[Scheduled, ...] | None = None  # of the hidden layers; None: the network's
@@ -73,6 +75,10 @@ class Plan:
         if self.dropouts is None:
             return spec
         return replace(spec, dropout=tuple(self.dropouts[batch].tolist()))
+
+    def mean_weight(self, data: Data) -> float:
+        """Return the factor on the number of rows of a batch, see `WeightSum`."""
+        return 1.0 if self.per_batch else (self.weight_sum or data.weight_sum(self.order)).mean
 
     def rows(self, n: int) -> int:
         """Return the number of rows, out of n, that an epoch trains on."""

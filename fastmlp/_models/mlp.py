@@ -319,7 +319,7 @@ class MLP(Exportable):
             Weights of at least 0, not all 0; positive ones must be normal numbers of the dtype.
             With a weight for each target, the loss is the sum of weight times loss over all
             targets, divided by the sum over rows of the mean weight of a row's targets; the weight
-            of a missing target is 0.
+            of a missing target is 0. Steps follow this loss for any batch size (docs/targets.md).
         dy : array-like, shape (n, fan-in) for one output, or (n, outputs, fan-in), optional
             Derivatives of the outputs by the inputs that the network shall have as well, NaN where
             unknown. The loss of a row increases by ``0.5 * dy_weight * (dz/dx - dy)**2``, summed

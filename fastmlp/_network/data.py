@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +40,23 @@ class RowSource(Protocol):
         ...
 
 
+class WeightSum(NamedTuple):
+    """The sum of the sample weights of all rows of an epoch, and the rows whose weight is not 0.
+
+    Their quotient times the number of such rows in a batch is the divisor of the batch's loss, so
+    that steps follow the weighted mean over all rows. The sum of the batch's own weights would not
+    do: a rare row of weight 49 beside 63 of weight 1 would count 25 times as much as they, not 49.
+    """
+
+    total: float
+    rows: int
+
+    @property
+    def mean(self) -> float:
+        """Mean weight of these rows; 0 without rows."""
+        return self.total / self.rows if self.rows else 0.0
+
+
 @dataclass
 class Data:
     """Checked data: aligned, native byte order, of the network's dtype."""
@@ -66,6 +84,18 @@ class Data:
     def total_weight(self) -> float:
         """Sum of the sample weights; the number of samples without weights."""
         return self.rows if self.weights is None else float(self.weights.sum(dtype=float))
+
+    def weight_sum(self, order: npt.NDArray[np.int64] | None = None) -> WeightSum:
+        """Return the sum of the sample weights of some rows, the same to the bit in any order."""
+        n = self.rows if order is None else len(order)
+        if self.weights is None:
+            return WeightSum(float(n), n)
+        counts = 1 if order is None else np.bincount(order, minlength=self.rows)
+        n_rows = int(np.sum(counts * (self.weights != 0)))
+        # Integers: sums of floating-point numbers depend on their order.
+        shift = 62 - n.bit_length() - math.frexp(float(self.weights.max()))[1]
+        integers = np.rint(np.ldexp(self.weights.astype(float), shift)).astype(np.int64)
+        return WeightSum(math.ldexp(int(np.sum(counts * integers)), -shift), n_rows)
 
     def measure(self, engine: Any, team: Any) -> float:
         """Return the weighted mean loss of an engine on this data."""
@@ -136,7 +166,7 @@ class Shard:
 
     NOTES: ClassVar[int] = 2
 
-    totals: npt.NDArray[np.float64]  # sample weights of each batch, summed over all processes
+    totals: npt.NDArray[np.float64]  # divisor of the loss of each batch of all processes
     row: int  # rows of a batch on lower ranks, for the random numbers of dropout
     is_first: bool  # whether this process adds the penalty and its gradient
     # Called once per step with this process's flat gradients and `NOTES` more elements for its own

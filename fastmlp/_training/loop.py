@@ -191,12 +191,13 @@ def batches(blocks: Iterable[Data], plan: Plan) -> Iterator[Data]:
     """Yield each batch as its own block, with the bits of an epoch in one call."""
     order, size = plan.order, plan.batch_size
     for block in blocks:
+        plan.weight_sum = block.weight_sum(order)
         for first in range(0, block.rows if order is None else len(order), size):
             rows = slice(first, first + size)
             if order is not None:
                 plan.order = order[rows]
             yield block if order is not None else block.part(rows)
-    plan.order = order
+    plan.order, plan.weight_sum = order, None
 
 
 def ended(plan: Plan, epoch: int, index: int, before: list[float], constant: float) -> Batch:

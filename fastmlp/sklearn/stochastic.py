@@ -61,7 +61,7 @@ class BatchFit(loop.FitStrategy):
             batch_size=self.rows,
             learning_rates=np.empty(0),
             l2=float(draft.alpha),
-            l2_per_batch=True,
+            per_batch=True,
             clip_norm=float(draft.clip_norm or 0.0),
         )
         if any(self.network.spec.dropout):  # only if needed: scikit-learn draws no such seed

@@ -19,16 +19,18 @@ cdef enum:
 
 
 cdef inline double batch_weight(const fm_task* task, int64_t start, int64_t rows) noexcept nogil:
-    """Return the sum of the sample weights of a batch, in the order of its rows, over all processes."""
+    """Return the divisor of a batch's loss, see `WeightSum` in data.py."""
     cdef double total = 0
+    cdef double weight
     cdef int64_t r
     if task.totals != NULL:
         return task.totals[start // task.batch]
     if task.data.weights == NULL:
         return rows
     for r in range(start, start + rows):
-        total += (<real*>task.data.weights)[row_of(task.order, r)]
-    return total
+        weight = (<real*>task.data.weights)[row_of(task.order, r)]
+        total += weight if task.per_batch else <double>(weight != 0)
+    return total if task.per_batch else total * task.mean_weight
 
 
 cdef inline void meet(fm_thread_context* context, int32_t active) noexcept nogil:
@@ -237,7 +239,7 @@ cdef inline void one_batch(const fm_task* task, fm_thread_context* context, fm_r
     cdef int64_t at = 0
     cdef int64_t size
     cdef bint is_last
-    if task.l2_per_batch:
+    if task.per_batch:
         l2 = task.l2 / total if total > 0 else 0
     if l2 > 0:
         sum_all(task, parameters, True, thread, active)

@@ -32,7 +32,7 @@ def test_what_they_are_told(mlp):
     """The loss is the objective of the batch under the weights before it."""
     watch, rate = Watch(), fastmlp.Cosine(0.1, n_steps=9)
     net, twin = (network(mlp, dtype="float64") for _ in range(2))
-    weights = np.linspace(0, 1, len(X))
+    weights = np.resize([0.5, 1.5], len(X))  # of the same mean in every batch
     options = {"sample_weight": weights, "shuffle": False, "l2": 0.01}
     optimizer = fastmlp.SGD(rate)
     history = net.fit(X, Y, optimizer=optimizer, callbacks=[watch], **OPTIONS, **options)
@@ -47,6 +47,27 @@ def test_what_they_are_told(mlp):
         objective = twin.partial_fit(X[rows], Y[rows], optimizer=fastmlp.SGD(rate(step)), **given)
         assert batch.loss == pytest.approx(objective, rel=1e-12)
     assert history.learning_rate == [rate(2), rate(5), rate(8)]
+
+
+@pytest.mark.parametrize("targets", ["whole", "gaps"])
+@pytest.mark.parametrize("size", [1, 5, 30, 90])
+def test_steps_follow_the_weighted_mean_for_any_batch_size(mlp, size, targets):
+    """Rare rows of large weight count as much in small batches, with `on_batch` and in members."""
+    weights = np.where(np.arange(90) % 30, 1.0, 49.0)
+    y = Y if targets == "whole" else np.column_stack([Y[:, 0], np.where(weights > 1, np.nan, 0)])
+    nets = [network(mlp, layer_sizes=[3, 5, y.shape[1]], dtype="float64") for _ in range(3)]
+    gradient, *before = nets[0].gradients(X, y, sample_weight=weights)[1], *nets[0].weights
+    rate, steps = 1e-6, 90 // size
+    options = {"sample_weight": weights, "batch_size": size, "epochs": 1}
+    options |= {"optimizer": fastmlp.SGD(rate)}
+    nets[0].fit(X, y, **options)
+    nets[1].fit(X, y, **options, callbacks=[Watch()])
+    apart = [np.append(a, a[:2], axis=0) for a in (X, y, weights)]  # two more rows, not learned
+    options["sample_weight"] = apart[2]
+    fastmlp.Ensemble([nets[2]]).fit(*apart[:2], rows=[np.arange(90)], **options)
+    for old, new, expected in zip(before, nets[0].weights, gradient, strict=True):
+        np.testing.assert_allclose((old - new) / (rate * steps), expected, rtol=1e-3, atol=1e-5)
+    assert digest(nets[1]) == digest(nets[0]) == digest(nets[2])
 
 
 def test_a_batch_of_no_weight_has_no_loss(mlp):

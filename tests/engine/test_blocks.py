@@ -20,7 +20,7 @@ VARIANCE = {"sizes": (7, 17, 1), "loss": "gaussian_nll"}
 AROUND = {"sizes": (5, 9, 9, 3), "skip": 1, "linear_path": True, "scale": True}
 ODD, WIDE, NARROW = ({"sizes": s} for s in ((7, 17, 40, 2), (24, 50, 70, 5), (1, 3, 2, 2)))
 CLIPPED = {"l2": 0.1, "clip_norm": 0.05}
-PER_BATCH = {"l2": 3.0, "l2_per_batch": True}
+PER_BATCH = {"l2": 3.0, "per_batch": True}
 BY_LAYER = Groups([0.5, 3.0, 1.0], bias_rate=2.0, layer_decays=[0, 2.0, 1.0])
 UPPER = Groups([0, 2, 1], layer_decays=[1, 3, 0], bias_decay=0.5)
 NO_SECOND = Groups([1, 0, 2], weight_rate=0.3, bias_decay=0.5)

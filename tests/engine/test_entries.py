@@ -26,7 +26,7 @@ OUTPUTS = (1, 1, 2, 5, 40)
 LARGE = 2 * BLOCK_ROWS + 7
 ROWS = ((1, 1), (7, 5), (50, 32), (300, 200), (300, 300), (LARGE, LARGE))
 DENSITIES = (0.0, 0.02, 0.1, 0.5, 1.0)
-PER_BATCH = {"l2": 3.0, "l2_per_batch": True}
+PER_BATCH = {"l2": 3.0, "per_batch": True}
 BY_LAYER = {"l2": 0.1, "groups": Groups(parametrization="ntk", bias_rate=2.0, scale_rate=3.0)}
 FROZEN = {"groups": Groups(weight_rate=0, bias_rate=1.0)}
 OPTIONS = ({}, {}, {"l2": 0.1}, {"l1": 0.02}, {"clip_norm": 0.05}, PER_BATCH, BY_LAYER, FROZEN)

@@ -83,7 +83,7 @@ def test_penalty_per_batch():
     first.start(optimizer)
     second.start(optimizer)
     total = float(data.weights.sum())
-    one = first.epoch(data, plan(optimizer, 1, l2=2.0, l2_per_batch=True))
+    one = first.epoch(data, plan(optimizer, 1, l2=2.0, per_batch=True))
     two = second.epoch(data, plan(optimizer, 1, l2=2.0 / total))
     assert one == two
 

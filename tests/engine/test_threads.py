@@ -229,7 +229,7 @@ def test_no_call_is_lost():
     for caller in callers:
         caller.start()
     for caller in callers:
-        caller.join(timeout=120)
+        caller.join(timeout=trials.HANG_SECONDS)
     assert finished == [True, True]
 
 

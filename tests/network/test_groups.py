@@ -123,9 +123,11 @@ def written_out(spec, parameters, data, batch_size, optimizer, chosen, l2=0.0, c
             weights = [scale * w for w, scale in zip(seen, c, strict=False)]
             batch = Data(data.x[rows], data.targets[rows], data.weights[rows])
             masks = dropout_masks(spec, 7, step, len(rows))
-            value, dws, dbs = numpy_engine.objective(spec, (weights, seen[n:]), batch, 0.0, masks)
+            total = np.sum(batch.weights > 0) * np.mean(data.weights[data.weights > 0])
+            arguments = spec, (weights, seen[n:]), batch, 0.0, masks
+            value, dws, dbs = numpy_engine.objective(*arguments, total=total)
             value += l2 / 2 * sum(d * np.sum(p**2) for d, p in zip(decays, seen, strict=True))
-            sums += batch.weights.sum() * np.array([value, 1.0])
+            sums += total * np.array([value, 1.0])
             gradients = [scale * g for scale, g in zip(c, dws, strict=True)] + dbs
             gradients = [g + l2 * d * p for g, d, p in zip(gradients, decays, seen, strict=True)]
             moved = [g for g, rate in zip(gradients, rates, strict=True) if rate]

@@ -23,7 +23,7 @@ N = 157
 def columns(seed=0):
     rng = np.random.default_rng(seed)
     a, b = rng.normal(size=(2, N))
-    return {"a": a, "n": rng.integers(5, size=N), "y": a * b, "b": b, "w": rng.uniform(1, 2, N)}
+    return {"a": a, "n": rng.integers(5, size=N), "y": a * b, "b": b, "w": np.full(N, 1.5)}
 
 
 TABLE = pyarrow.table(columns())
@@ -98,7 +98,7 @@ def test_features_are_chosen_by_name():
 @pytest.mark.parametrize("weight", [None, "w"])
 def test_derivatives_are_columns(target, weight, tmp_path):
     rng, m = np.random.default_rng(0), len(target)
-    x, y, w = rng.normal(size=(N, 2)), rng.normal(size=(N, m)), rng.uniform(0.5, 1, N)
+    x, y, w = rng.normal(size=(N, 2)), rng.normal(size=(N, m)), rng.choice([0, 0.5], N)
     dy = rng.normal(size=(N, m, 2))
     y[::5, 0] = dy[::3, 0, 1] = np.nan
     names = ["a", "b", *target, *(f"{t}{f}" for t in target for f in "ab"), "w"]

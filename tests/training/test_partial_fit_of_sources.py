@@ -56,6 +56,7 @@ def test_blocks_are_steps(mlp, dtype, options, sizes):
 def test_batches_go_on_across_blocks(mlp, dtype, options, sizes, batch):
     wanted, net = model(mlp, dtype), model(mlp, dtype)
     x, y, w = arrays(dtype)
+    w = (w > 1).astype(dtype)  # weights above 0 are equal, so that blocks have the mean of all rows
     for _ in range(2):
         expected = wanted.partial_fit(x, y, sample_weight=w, batch_size=batch, **OPTIONS[options])
         source = cut(x, y, w, sizes=SIZES[sizes])()  # an iterator, which is read once

@@ -368,18 +368,22 @@ class Engine:
         order = np.arange(len(data.x)) if plan.order is None else plan.order
         order = order[: plan.rows(len(order))]
         sum_objective, sum_weight = plan.sums or (0.0, 0.0)
-        share = plan.share
+        share, mean_weight = plan.share, plan.mean_weight(data)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             for k, first in enumerate(range(0, len(order), plan.batch_size)):
                 rows = order[first : first + plan.batch_size]
                 batch = data.part(rows)
-                weight = 1.0 if batch.is_gradient else batch.total_weight
+                weight = batch.total_weight
+                if batch.is_gradient:
+                    weight = 1.0
+                elif not plan.per_batch:
+                    weight = batch.weight_sum().rows * mean_weight
                 l1, l2, at = float(plan.l1), float(plan.l2), 0
                 if share is not None:
                     weight, at = float(share.totals[k]), share.row
                     if not share.is_first:
                         l1 = l2 = 0.0
-                if plan.l2_per_batch:
+                if plan.per_batch:
                     l2 = l2 / weight if weight else 0.0
                 spec = plan.network_of(k, self.spec)
                 masks = random.dropout_masks(spec, plan.seed, plan.step + k, len(rows), at)

@@ -26,7 +26,7 @@ from fastmlp._core.history import Batch, DivergenceError, ResumeState, State
 from fastmlp._engine.plan import Plan
 from fastmlp._engine.protocol import Engine
 from fastmlp._engine.thread_pool import Team
-from fastmlp._network.data import Data, Shard
+from fastmlp._network.data import Data, Shard, WeightSum
 from fastmlp._training import callback_state, loop
 from fastmlp._training.callback_list import Callback, CallbackList
 from fastmlp._training.distributed.exchange import AgreedValue, Exchange, RankError
@@ -163,8 +163,10 @@ class DistributedFit:
         if self._epoch != epoch:  # callbacks may have assigned weights
             facts.append(weights_of(learner))
         self._epoch = epoch
-        self.exchange.gather(facts, steps=n_steps)
-        totals = self.exchange.add(_totals(block, plan, rows))
+        weight_sum = plan.weight_sum or block.weight_sum(plan.order)
+        ranks = self.exchange.gather(facts, weight_sum, steps=n_steps)
+        totals = self.exchange.add(_counts(block, plan, rows))
+        totals *= WeightSum(*ranks.sum(axis=0).tolist()[:2]).mean
         loss_sum, weight = plan.sums or (0.0, 0.0)
         plan.sums = [loss_sum if self.rank == 0 else 0.0, weight]  # added once, by rank 0
         plan.share = Shard(totals, self._row, self.rank == 0, self.exchange.add_up)
@@ -256,9 +258,9 @@ def weights_of(engine: Engine) -> AgreedValue:
     return AgreedValue("checksum of the weights", checksum(arrays), remedy=_CALLBACKS)
 
 
-def _totals(block: Data, plan: Plan, rows: int) -> NDArray[np.float64]:
-    """Return the sum of weights of each batch of this rank, added in the order of its rows."""
+def _counts(block: Data, plan: Plan, rows: int) -> NDArray[np.float64]:
+    """Return the number of rows whose weight is not 0 in each batch of this rank."""
     batches, weights = np.arange(rows) // plan.batch_size, block.weights
-    if weights is not None and plan.order is not None:
-        weights = weights[plan.order]
+    if weights is not None:
+        weights = (weights if plan.order is None else weights[plan.order]) != 0
     return np.bincount(batches, weights).astype(np.float64)

@@ -362,7 +362,7 @@ cdef class Engine(Parameters):
             task.lower, task.upper = start_of(self.bounds[0]), start_of(self.bounds[1])
         table = set_groups(self, epoch, plan.groups, plan.optimizer.degree)
         task.l1, task.clip_norm = plan.l1, plan.clip_norm
-        task.l2, task.l2_per_batch = plan.l2, plan.l2_per_batch
+        task.l2, task.per_batch, task.mean_weight = plan.l2, plan.per_batch, plan.mean_weight(data)
         task.seed, task.step = plan.seed, plan.step
         for i in range(2):  # the optimizer never touches a slot that it does not have
             task.slots[i] = steps.slots[i] if steps.slots[i] != NULL else net.parameters
@@ -429,7 +429,7 @@ cdef class Engine(Parameters):
         keep = self.read(&batch.net)
         self.choose_loss(&batch.net, task.data.labels != NULL, data.is_gradient)
         task.batch = task.data.n
-        task.optimizer = -1
+        task.optimizer, task.mean_weight = -1, data.weight_sum().mean
         task.l1, task.l2 = l1, l2
         team = self.helpers(team, True)
         table = set_groups(self, batch, PLAIN, 0)
