@@ -3,13 +3,14 @@
 python benchmarks/readme_pictures.py
 
 Also prints what the pages take from the results: the sentence of the first page, the tables of
-predictions and latencies, and the ratios of docs/comparison.md. A test compares all of it.
+training, predictions and latencies, and the ratios of docs/comparison.md. A test compares all.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from operator import itemgetter
 from pathlib import Path
@@ -31,6 +32,7 @@ PANELS = {
     "a training step": ("train-avx512.json", "us/step", " rows, 1 thread"),
     "prediction of one row": ("predict-avx512.json", "us/call", ", 1 row, 1 thread"),
 }
+TITLE = re.compile(r"(\w+): (.+), [\d,]+ rows, (\d) threads?")
 ROWS = {"1": PANELS["prediction of one row"][2], "1,024": ", 1,024 rows, 1 thread"}
 # What the pictures call a library: its names in the results.
 BARS = {
@@ -93,6 +95,24 @@ def sentence() -> str:
     return ", ".join(f"{library} {time:.2g}" for library, time in bars)
 
 
+def training() -> list[str]:
+    """Return the lines of the table of training: a step of ours, and of the best other library."""
+    file, column, _ = PANELS["a training step"]
+    lines = []
+    for title, rows in results(file).items():
+        case, network, threads = TITLE.fullmatch(title).groups()
+        best, time = best_other({name: row[column] for name, row in rows.items() if column in row})
+        ours, share = (rows["fastmlp"][name] for name in (column, "of peak, %"))
+        cells = case, network, threads, digits(ours), f"{share:.0f} %"
+        lines.append(f"| {' | '.join(cells)} | {best}, {digits(time)} | {digits(time / ours)} |")
+    return lines
+
+
+def best_other(rows: dict[str, float]) -> tuple[str, float]:
+    """Return the fastest of the other libraries, and its time."""
+    return min(((n, t) for n, t in rows.items() if n in BARS and n != "fastmlp"), key=itemgetter(1))
+
+
 def predictions() -> list[str]:
     """Return the lines of the table of predictions: ours, the best other library, NumPy by hand."""
     lines = []
@@ -100,8 +120,7 @@ def predictions() -> list[str]:
     for size, end in ROWS.items():
         for case, rows in times(file, column, end).items():
             ours, by_hand = rows["fastmlp p(x)"], rows["NumPy"]
-            others = {name: time for name, time in rows.items() if name in BARS}
-            best, time = min(others.items(), key=itemgetter(1))
+            best, time = best_other(rows)
             cells = case, size, digits(ours), f"{best}, {digits(time)}", digits(time / ours)
             lines.append(f"| {' | '.join(cells)} | {digits(by_hand)} |")
     return lines
@@ -223,4 +242,4 @@ def main(folder: Path) -> None:
 
 if __name__ == "__main__":
     main(ROOT / "docs" / "figures")
-    print(sentence(), *predictions(), *latencies(), *comparison(), sep="\n")
+    print(sentence(), *training(), *predictions(), *latencies(), *comparison(), sep="\n")

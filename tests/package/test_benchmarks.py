@@ -143,7 +143,7 @@ def test_pictures_show_the_stored_results(tmp_path):
     # What the program prints, on the pages; and titles that the benchmark gives today.
     assert pictures.sentence() in (ROOT / "README.md").read_text(encoding="utf-8")
     tables = {
-        "performance": [*pictures.predictions(), *pictures.latencies()],
+        "performance": [*pictures.training(), *pictures.predictions(), *pictures.latencies()],
         "comparison": pictures.comparison(),
     }
     for page, lines in tables.items():
