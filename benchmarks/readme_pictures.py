@@ -92,7 +92,12 @@ def row() -> Numbers:
 def sentence() -> str:
     """Return the libraries and times of the first page's picture, the fastest first."""
     bars = sorted(row().items(), key=itemgetter(1))
-    return ", ".join(f"{library} {time:.2g}" for library, time in bars)
+    return ", ".join(f"{library} {rounded(time)}" for library, time in bars)
+
+
+def rounded(time: float) -> str:
+    """Return a time as text: two digits of it."""
+    return f"{float(f'{time:.2g}'):g}"
 
 
 def training() -> list[str]:
@@ -191,7 +196,7 @@ def draw_row(figure: Figure, numbers: Numbers) -> None:
     libraries = sorted(numbers, key=numbers.__getitem__, reverse=True)
     bars = axes.barh(libraries, [numbers[library] for library in libraries], color=COLORS[-1])
     bars[-1].set_color(COLORS[0])
-    axes.bar_label(bars, [f"{numbers[library]:.2g}" for library in libraries], padding=4)
+    axes.bar_label(bars, [rounded(numbers[library]) for library in libraries], padding=4)
     axes.set(title=f"prediction of one row, {NETWORKS[0]}, microseconds", facecolor="none")
     axes.tick_params(left=False, bottom=False, labelbottom=False)
     axes.spines[:].set_visible(False)
