@@ -43,6 +43,12 @@ def _figure(name: str, caption: str, chart: Axes) -> str:
     return f"<figure><figcaption>{html.escape(caption)}</figcaption>{picture}</figure>"
 
 
+def number(value: float) -> str:
+    """Return a number rounded to four digits, below ten million without an exponent."""
+    text = f"{value:.4g}"
+    return f"{float(text):,.0f}" if "e+0" in text and abs(value) < 1e7 else text
+
+
 def table(rows: Iterable[Iterable[Any]], head: Iterable[Any] = ()) -> str:
     """Return a table of HTML; the cells are plain text."""
     names = "".join(f"<th>{html.escape(str(cell))}</th>" for cell in head)

@@ -36,6 +36,8 @@ NAMES_AT = {
     "classes": ("fit.calibration.classes", "fit.labels.classes"),
 }
 KINDS_AT = {"number": "fit.columns.numbers", "category": "fit.columns.categories"}
+FORMS_AT = "fit.columns.forms"  # of the columns of numbers
+KINDS = {"date": "date", "instant": "date", "duration": "duration"}  # of forms
 BYTES_AT = {"fit.columns.names.ends": "fit.columns.names.bytes"}  # of names stored as texts
 WANTED = (
     *(name for names in NAMES_AT.values() for name in names),
@@ -138,8 +140,18 @@ def _named(content: Content, description: dict[str, Any]) -> dict[str, dict[str,
                 for kind, name in KINDS_AT.items()
                 for place in content.firsts.get(name, np.empty(0)).ravel().tolist()
             }
+            kinds |= _forms(description, content)
             named[fact]["kinds"] = [kinds.get(k, "left out") for k in range(len(names))]
     return named
+
+
+def _forms(description: dict[str, Any], content: Content) -> dict[int, str]:
+    """Return the kinds of the columns of a table that have dates or durations, by their places."""
+    forms = _entry(description, FORMS_AT)
+    places = content.firsts.get(KINDS_AT["number"], np.empty(0)).ravel().tolist()
+    pairs = zip(places, forms if isinstance(forms, list) else [], strict=False)
+    kinds = {place: _entry(form, "kind") for place, form in pairs}
+    return {place: KINDS[kind] for place, kind in kinds.items() if kind in [*KINDS]}
 
 
 def _brief(count: int, first: list[str], kinds: list[str] | None = None) -> str:
@@ -190,5 +202,15 @@ def _text(value: Any) -> str:
         if "tuple" not in value or not isinstance(inner, list):
             return _text(inner)
         return f"({_text(inner)}{',' * (len(inner) == 1)})"
-    fields = [f"{name}={_text(part)}" for name, part in value.items() if name != "class"]
+    fields = [f"{name}={_inner(part)}" for name, part in value.items() if name != "class"]
     return f"{value['class']}({', '.join(fields)})" if "class" in value else ", ".join(fields)
+
+
+def _inner(value: Any) -> str:
+    """Return the text of a value in another: lists and groups of fields have brackets."""
+    text = _text(value)
+    if isinstance(value, list):
+        return f"[{text}]"
+    return (
+        f"({text})" if isinstance(value, dict) and len(value) > 1 and "class" not in value else text
+    )

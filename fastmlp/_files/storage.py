@@ -11,7 +11,7 @@ import json
 import os
 import sys
 from collections import ChainMap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -182,7 +182,13 @@ def load(
     return _read(path, verify, functions, functools.partial(_model, engine=engine))
 
 
-def load_predictor(path: PathLike, *, verify: bool = True, functions: Functions = None) -> Any:
+def load_predictor(
+    path: PathLike,
+    *,
+    verify: bool = True,
+    functions: Functions = None,
+    levels: Sequence[float] = (),
+) -> Any:
     """Return the predictor of a saved model, in programs that have NumPy alone.
 
     It is the result of the method ``predictor()`` of the model, which is not made: scikit-learn,
@@ -195,6 +201,9 @@ def load_predictor(path: PathLike, *, verify: bool = True, functions: Functions 
         A file that ``save`` of a model or an estimator has written; not a symbolic link.
     verify, functions
         As for :func:`fastmlp.load`.
+    levels : sequence of float in (0, 1), optional
+        As for ``predictor(levels=)`` of ``TabMLPRegressor``: quantiles instead of the prediction.
+        Levels beyond those of the residuals of the fit need SciPy.
 
     Returns
     -------
@@ -221,7 +230,7 @@ def load_predictor(path: PathLike, *, verify: bool = True, functions: Functions 
     >>> bool((predict(np.ones((3, 2))) == net.predict(np.ones((3, 2)))).all())
     True
     """
-    return _read(path, verify, functions, _predictor)
+    return _read(path, verify, functions, functools.partial(_predictor, levels=levels))
 
 
 def _read(path: PathLike, verify: bool, functions: Functions, make: Maker) -> Any:
@@ -270,14 +279,19 @@ def _model(description: dict[str, Any], cursor: Cursor, engine: str | None = Non
     return model
 
 
-def _predictor(description: dict[str, Any], cursor: Cursor) -> Any:
+def _predictor(description: dict[str, Any], cursor: Cursor, levels: Any) -> Any:
     """Return the predictor of a description; that of an estimator reads its fit alone."""
     name = cursor.context["name"]
+    options = {"levels": levels} if np.size(levels) else {}
+    if options and name != "TabMLPRegressor":
+        raise ValueError(
+            f"levels is {levels!r} but a {name} predicts no quantiles of levels: leave levels out"
+        )
     if name not in SERVED:
         return _model(description, cursor).predictor()
     fit = description.get("fit")
     check(fit is not None, "the {} in it is not fitted: fit it, and save it again", name)
-    return _imported(SERVED[name]).predictor(fit, cursor.at("fit"))
+    return _imported(SERVED[name]).predictor(fit, cursor.at("fit"), **options)
 
 
 def described(header: Header) -> dict[str, Any]:

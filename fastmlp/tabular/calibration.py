@@ -6,8 +6,9 @@ without scikit-learn can use them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -66,11 +67,23 @@ class NumberCalibration:
         return np.asarray(size * [residuals.rms for residuals in self.residuals])
 
     def quantiles(self, outputs: Array, levels: Sequence[float]) -> Array:
-        """Return quantiles, (n, outputs, levels)."""
+        """Return quantiles, (n, outputs, levels), of one output (n, levels)."""
+        return self.moved(outputs, self.away(levels))
+
+    def away(self, levels: Sequence[float]) -> Array:
+        """Return quantiles of the scaled residuals, (outputs, levels)."""
+        return np.array([[r.quantile(level) for level in levels] for r in self.residuals])
+
+    def moved(self, outputs: Array, away: Array) -> Array:
+        """Return means plus quantiles of the scaled residuals, times their sizes."""
         mean, size = self.means_and_sizes(outputs)
-        away = np.array([[r.quantile(level) for level in levels] for r in self.residuals])
         quantiles = mean[:, :, np.newaxis] + size[:, :, np.newaxis] * away
-        return self.rounded(np.maximum(quantiles, self.lowest))
+        quantiles = self.rounded(np.maximum(quantiles, self.lowest))
+        return quantiles[:, 0] if self.outputs == 1 else quantiles
+
+    def served(self, levels: Sequence[float]) -> Callable[[Array], Array]:
+        """Return the function from outputs to results, or to quantiles if there are levels."""
+        return partial(self.moved, away=self.away(levels)) if levels else self.result
 
     def rounded(self, quantiles: Array) -> Array:
         """Return quantiles of counts rounded down (Machado and Santos Silva 2005), else as given.
@@ -117,6 +130,10 @@ class LabelCalibration:
     def result(self, outputs: Array) -> Array:
         """Return calibrated probabilities, (n, outputs)."""
         return temperature.applied(outputs, self.temperature, self.has_labels)
+
+    def served(self, levels: Sequence[float]) -> Callable[[Array], Array]:
+        """Return the function from outputs to results; classes have no levels."""
+        return self.result
 
     def scored(self, outputs: Array) -> Array:
         """Return outputs as they are scored, calibrated."""

@@ -18,7 +18,7 @@ from fastmlp._models.codecs import parts
 from fastmlp._models.codecs.values import Value
 from fastmlp.tabular.calibration import LabelCalibration, NumberCalibration, means_of
 from fastmlp.tabular.codec_members import BLEND, COLUMNS, PLACES, length
-from fastmlp.tabular.conformal import FREEDOMS, Residuals
+from fastmlp.tabular.conformal import FREEDOMS, Residuals, levels_for
 from fastmlp.tabular.fitted_table import Facts, FittedTable, HeldOut
 from fastmlp.tabular.inspection import Importance
 from fastmlp.tabular.predictor import RowPredictor
@@ -35,7 +35,7 @@ def _outputs(context: Any) -> int:
 
 
 def _rows(context: Any) -> int:
-    held_out = context["held_out"]
+    held_out = context.get("held_out")  # which a predictor does not need
     return MOST_INTEGER if held_out is None else len(held_out.predictions)
 
 
@@ -203,13 +203,10 @@ FIT = Object(
     },
     FittedTable,
 )
-# What predictions need; those of numbers need no residuals.
-SERVED = {
-    "TabMLPClassifier": Object(
-        {key: FIT.fields[key] for key in ("columns", "blend", "calibration")}
-    ),
-    "TabMLPRegressor": Object({key: FIT.fields[key] for key in ("columns", "blend")}),
-}
+NETWORKS = {key: FIT.fields[key] for key in ("columns", "blend")}
+CALIBRATED = Object({**NETWORKS, "calibration": FIT.fields["calibration"]})
+# What predictions need; those of numbers need no residuals, but for quantiles.
+SERVED = {"TabMLPClassifier": CALIBRATED, "TabMLPRegressor": Object(NETWORKS)}
 
 
 def values(fitted: FittedTable, training: bool) -> FittedTable:
@@ -225,9 +222,13 @@ def values(fitted: FittedTable, training: bool) -> FittedTable:
     )
 
 
-def predictor(fit: Any, cursor: Cursor) -> RowPredictor:
+def predictor(fit: Any, cursor: Cursor, levels: Any = ()) -> RowPredictor:
     """Return the function of one row that a file describes."""
-    fields = SERVED[cursor.context["name"]].read_part(fit, cursor)
+    served = CALIBRATED if np.size(levels) else SERVED[cursor.context["name"]]
+    fields = served.read_part(fit, cursor)
     calibration, blend = fields.get("calibration"), fields["blend"]
-    finish = calibration.result if calibration else partial(means_of, targets=blend.target.outputs)
+    checked = levels_for(blend.target, levels)
+    finish = partial(means_of, targets=blend.target.outputs)
+    if calibration:
+        finish = calibration.served(checked)
     return RowPredictor(fields["columns"], blend, finish, getattr(calibration, "classes", None))

@@ -57,11 +57,11 @@ class Residuals:
 
     def _end(self, z: Array, w: Array, tail: float) -> float:
         """Return the lower quantile of a tail, from residuals in ascending order."""
-        from scipy.stats import t
-
         n = float(w.sum())
         room = tail * (n + 1) - 1 + ROUNDING * (n + 1)  # weight left for the rows below
         if room < 0:
+            from scipy.stats import t
+
             further = t.ppf(tail, self.freedom) - t.ppf(1 / (n + 1), self.freedom)
             return float(z[0] + self.spread * further)
         below = np.append(0.0, np.cumsum(w[:-1]))
@@ -140,6 +140,21 @@ def levels_of(values: Any) -> list[float]:
             f"levels is {values!r} but a sequence is expected: pass for example [0.1, 0.9]"
         )
     return [INNER_FRACTION.check("levels", value, 0.9) for value in values]
+
+
+def levels_for(target: Any, values: Any) -> list[float]:
+    """Return checked levels of quantiles beside the means that a fit of numbers predicts."""
+    checked = levels_of(values)
+    if checked and target.kind == "classes":
+        raise ValueError(
+            f"levels is {values!r} but a classifier predicts no quantiles: leave levels out"
+        )
+    if checked and target.loss.levels:
+        raise ValueError(
+            f"levels is {values!r} but predictions are quantiles, those of the fit: leave levels "
+            "out"
+        )
+    return checked
 
 
 def effective_rows(residual: Array, w: Array, groups: Array | None) -> float:

@@ -28,7 +28,7 @@ from fastmlp._training.arrow import ArrowBlocks
 from fastmlp.sklearn.parameters import Validated, training
 from fastmlp.tabular import inspection, page, reading, sources
 from fastmlp.tabular.columns import Array, RowIndex, Table
-from fastmlp.tabular.conformal import levels_of
+from fastmlp.tabular.conformal import levels_for
 from fastmlp.tabular.distilled import distilled
 from fastmlp.tabular.fitted_table import FittedTable
 from fastmlp.tabular.inspection import Importance
@@ -359,8 +359,15 @@ class BaseTabMLP(Validated):
         blocks = (finish(fitted.predict(table)) for table in tables)
         return blockwise.joined(blocks, out, n)  # type: ignore[no-any-return]
 
-    def predictor(self) -> RowPredictor:
+    def predictor(self, *, levels: Sequence[float] = ()) -> RowPredictor:
         """Return the fitted estimator as a function that is fast for single rows.
+
+        Parameters
+        ----------
+        levels : sequence of float in (0, 1), optional
+            Levels of quantiles, for regressors only, that the function predicts instead:
+            [0.05, 0.95] are the ends of ``predict_interval(X, 0.9)``, which in addition contains
+            the prediction.
 
         Returns
         -------
@@ -368,7 +375,8 @@ class BaseTabMLP(Validated):
             Computes ``predict``, for classifiers ``predict_proba``, of one row, with float32
             weights; ``to_c(weights=...)`` writes narrower ones.
         """
-        return self._state().predictor()
+        fitted = self._state()
+        return fitted.predictor(levels_for(fitted.target, levels))
 
     def distill(self, X: Any, *, random_state: int = 0) -> Self:
         """Distil all members into one network: an estimator like this one, but faster.
@@ -406,20 +414,6 @@ class BaseTabMLP(Validated):
         return self.with_fitted(distilled(fitted, self._read(fitted, X), seed))
 
     # ------------------------------------------------------------ exports
-
-    def _levels(self, levels: Any) -> list[float]:
-        """Return checked levels of quantiles, which only a regressor predicts."""
-        checked = levels_of(levels)
-        if checked and self._state().target.loss.levels:
-            raise ValueError(
-                f"levels is {levels!r} but predictions are quantiles, those of the fit: leave "
-                "levels out"
-            )
-        if checked and self._task.has_classes:
-            raise ValueError(
-                f"levels is {levels!r} but a classifier predicts no quantiles: leave levels out"
-            )
-        return checked
 
     def to_c(
         self, path: Any, *, weights: str | None = None, X: Any = None, levels: Sequence[float] = ()
@@ -486,7 +480,8 @@ class BaseTabMLP(Validated):
         """
         from fastmlp.tabular.export import c_source
 
-        fitted, levels = self._state(), self._levels(levels)
+        fitted = self._state()
+        levels = levels_for(fitted.target, levels)
         table = None if X is None else self._read(fitted, X)
         return c_source.write(fitted, path, weights, table, levels)
 
@@ -544,7 +539,8 @@ class BaseTabMLP(Validated):
         from fastmlp.tabular.export import onnx_graph
         from fastmlp.tabular.export.exported import exported
 
-        return onnx_graph.model(exported(self._state()), path, self._levels(levels))
+        fitted = self._state()
+        return onnx_graph.model(exported(fitted), path, levels_for(fitted.target, levels))
 
     # ------------------------------------------------------------ report and importance
 

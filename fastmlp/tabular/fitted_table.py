@@ -100,7 +100,7 @@ class FittedTable:
             predictions[held_out.learned] = np.nan
         return predictions
 
-    def predictor(self) -> RowPredictor:
-        """Return a function of one row."""
+    def predictor(self, levels: Sequence[float]) -> RowPredictor:
+        """Return a function of one row, which predicts quantiles if there are levels."""
         classes = getattr(self.calibration, "classes", None)
-        return RowPredictor(self.columns, self.blend, self.calibration.result, classes)
+        return RowPredictor(self.columns, self.blend, self.calibration.served(levels), classes)

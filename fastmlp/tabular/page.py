@@ -14,7 +14,7 @@ import numpy as np
 
 from fastmlp._core import page
 from fastmlp._core.charts import MOST_TICKS, Axes
-from fastmlp._core.page import Section, bars, table
+from fastmlp._core.page import Section, bars, number, table
 from fastmlp.tabular import inspection
 from fastmlp.tabular.columns import MISSING, Array, Column, Table
 from fastmlp.tabular.epoch_selection import mean_cost
@@ -219,8 +219,9 @@ def _lead_of_metric(fitted: FittedTable) -> str:
     report = fitted.facts.report
     if fitted.rows is None:
         return (
-            f"Its error on rows that it has not seen is {report.together:.4g} ({report.metric}); "
-            f"the baseline is {report.more.get('baseline', 'not there')}. {WITHOUT_ROWS}"
+            f"Its error on rows that it has not seen is {number(report.together)} "
+            f"({report.metric}); the baseline "
+            f"is {report.more.get('baseline', 'not there')}. {WITHOUT_ROWS}"
         )
     target, held_out = fitted.rows[1], fitted.out_of_fold
     p = fitted.calibration.scored(held_out.predictions)
@@ -228,8 +229,8 @@ def _lead_of_metric(fitted: FittedTable) -> str:
     name, constant = baseline(target, held_out.weights)
     warning = WORTHLESS.format(name) if score >= constant else ""
     return (
-        f"{warning}Its error on rows that it has not seen is {score:.4g}; that of always "
-        f"predicting {name} would be {constant:.4g} ({target.metric})."
+        f"{warning}Its error on rows that it has not seen is {number(score)}; that of always "
+        f"predicting {name} would be {number(constant)} ({target.metric})."
     )
 
 
@@ -241,19 +242,19 @@ def _compared(evidence: Evidence) -> str:
         return (
             f"It predicts {constant_name} of {evidence.name} by the columns of a row: of the rows "
             f"that it has not seen, {share:.0%} are below. Its pinball loss is "
-            f"{values['pinball_loss']:.3g}; always predicting {constant_name} of all rows would "
-            f"have {constant['pinball_loss']:.3g}."
+            f"{number(values['pinball_loss'])}; always predicting {constant_name} of all rows "
+            f"would have {number(constant['pinball_loss'])}."
         )
     score, other = values[evidence.score], constant[evidence.score]
     if evidence.score in ("rmse", "mae"):
         return (
-            f"It predicts {evidence.name} to within {score:.3g} on rows that it has not seen; "
-            f"always predicting {constant_name} would be off by {other:.3g}."
+            f"It predicts {evidence.name} to within {number(score)} on rows that it has not seen; "
+            f"always predicting {constant_name} would be off by {number(other)}."
         )
     if evidence.classes is None:
         return (
-            f"Its {evidence.score} on rows that it has not seen is {score:.4g}; that of always "
-            f"predicting {constant_name} would be {other:.4g}."
+            f"Its {evidence.score} on rows that it has not seen is {number(score)}; that of always "
+            f"predicting {constant_name} would be {number(other)}."
         )
     return (
         f"It predicts {evidence.name} right for {values['accuracy']:.0%} of rows that it has not "
@@ -276,7 +277,7 @@ def _strengths(evidence: Evidence) -> Iterator[str]:
     elif evidence.level is None:
         errors, weights = evidence.errors[:, np.newaxis], evidence.weights
         half, most = (weighted_quantile(errors, level, weights)[0] for level in (0.5, 0.9))
-        yield f"Half of the errors are below {half:.3g}, one in ten is above {most:.3g}."
+        yield f"Half of the errors are below {number(half)}, one in ten is above {number(most)}."
     means = evidence.importance.means
     relied = int(np.count_nonzero(means >= RELIED_SHARE * means.max(initial=0)))
     *others, last = evidence.importance.names[: min(relied, MOST_CURVES)] or [""]
@@ -356,7 +357,7 @@ def _scores(evidence: Evidence, others: dict[str, dict[str, float]]) -> str:
     parts = {"out of fold": evidence.scores, **others, f"always {name}": constant}
     meanings = {evidence.score: "the loss of the fit: less is better"} | MEANINGS
     rows = [
-        [score, *(f"{part[score]:.4g}" if score in part else "" for part in parts.values()), text]
+        [score, *(number(part[score]) if score in part else "" for part in parts.values()), text]
         for score, text in meanings.items()
         if any(score in part for part in parts.values())
     ]
@@ -385,7 +386,7 @@ def _scores_of_outputs(fitted: FittedTable) -> str:
         names = fitted.target_names
         name = names[k] if k < len(names) == target.outputs else f"output {k}"
         more = values.get("roc_auc", np.nan) if has_labels else values.get("r2", np.nan)
-        lines.append((name, *(f"{value:.4g}" for value in (values[score], constant[score], more))))
+        lines.append((name, *(number(value) for value in (values[score], constant[score], more))))
     best = "always the most frequent" if has_labels else "always the mean"
     return table(lines, ["target", score, best, "roc_auc" if has_labels else "r2"])
 
@@ -518,7 +519,7 @@ class Feature(NamedTuple):
         if self.part == "codes":
             return str((self.column.values or ())[int(value)])
         form = self.column.form
-        return f"{value:.4g}" if form is None else _date(form.shown(value))
+        return number(value) if form is None else _date(form.shown(value))
 
 
 def features(fitted: FittedTable) -> dict[str, Feature]:
@@ -634,8 +635,8 @@ def _worst(evidence: Evidence) -> str:
     for row in np.argsort(-evidence.errors, kind="stable")[:WORST]:
         cells = [feature.text(feature.values(evidence.table)[row]) for feature in columns]
         y, p = evidence.y[row], evidence.p[row]
-        prediction = f"{p:.4g}" if evidence.classes is None else names[p.argmax()]
-        truth = f"{y:.4g}" if evidence.classes is None else names[codes[row]]
+        prediction = number(p) if evidence.classes is None else names[p.argmax()]
+        truth = number(y) if evidence.classes is None else names[codes[row]]
         lines.append((f"{evidence.places[row]:,}", truth, prediction, *cells))
     head = ["row", "actual", "predicted", *(feature.column.name for feature in columns)]
     return table(lines, head)
@@ -656,7 +657,7 @@ def _data(evidence: Evidence | None, fitted: FittedTable) -> str:
         y = evidence.y
         kind = "numbers" if evidence.classes is None else "classes"
         if evidence.classes is None:
-            shown = f"{y.min():.4g} to {y.max():.4g}"
+            shown = f"{number(y.min())} to {number(y.max())}"
         else:
             shown = _frequent(evidence.class_names[evidence.codes])
         lines.append((f"{evidence.name} (predicted)", kind, "", f"{len(np.unique(y)):,}", shown))

@@ -236,13 +236,9 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
                 "fit with quantile=[...], or with loss='squared_error', which takes any level"
             )
 
-        def quantiles(outputs: Array) -> Array:
-            if of_fit:
-                return outputs[:, places]
-            several = calibration.quantiles(outputs, checked)
-            return several[:, 0] if calibration.outputs == 1 else several
-
-        return fitted, quantiles
+        if of_fit:
+            return fitted, lambda outputs: outputs[:, places]
+        return fitted, calibration.served(checked)
 
     def log_density(self, X: Any, y: Any) -> Array:
         """Return the logarithm of the predicted density at targets.

@@ -39,6 +39,10 @@ def test_inspect_says_what_is_in_a_file_and_reads_no_weights(tmp_path, capsys):
     assert re.search(r"\ncolumns  .* 3: a, b, \\xfc\nclasses .* 3: 0, 1, 2\n", text)
     stored.estimators()["MLPClassifier dates"]().save(tmp_path / "model")
     assert "classes           3: 1970-01-01, 1970-01-02, 1970-01-03\n" in report(tmp_path / "model")
+    stored.table(fastmlp.TabMLPRegressor, stored.Y, stored.forms()).save(tmp_path / "model")
+    text = report(tmp_path / "model")
+    assert "(date)" in text
+    assert re.search(r"group 0 .*network=\(layer_sizes=\[\d", text)
     assert _cli.main(["inspect", str(tmp_path / "none")]) == 1
     assert "No such file" in capsys.readouterr().err
 

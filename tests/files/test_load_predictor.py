@@ -1,5 +1,6 @@
 """Predictors of files, in programs that have NumPy alone."""
 
+import functools
 import json
 import re
 
@@ -32,8 +33,8 @@ sys.meta_path.insert(0, Blocked())
 import numpy as np
 import fastmlp
 results = []
-for path, rows in json.loads(sys.argv[1]):
-    predict = fastmlp.load_predictor(path)
+for path, rows, options in json.loads(sys.argv[1]):
+    predict = fastmlp.load_predictor(path, **options)
     results.append([np.asarray(predict(row)).tolist() for row in rows])
 assert not {name.partition(".")[0] for name in sys.modules} & set(ABSENT)
 print(json.dumps(results))
@@ -60,13 +61,29 @@ def test_every_model_is_served_with_numpy_alone(tmp_path):
     for at, make in enumerate(MODELS.values()):
         model, path = make(), tmp_path / f"{at}"
         model.save(path)
-        tasks.append((str(path), rows_of(model)))
-        predict = model.predictor()
+        has_levels = hasattr(model, "predict_interval") and model.loss != "quantiles"
+        options = {"levels": [0.3, 0.6]} if has_levels else {}
+        tasks.append((str(path), rows_of(model), options))
+        predict = model.predictor(**options)
         expected.append([np.asarray(predict(row)).tolist() for row in tasks[-1][1]])
     output = children.printed(children.python("-c", BLOCKED, json.dumps(tasks)))
     results = json.loads(output)
     for name, result, right in zip(MODELS, results, expected, strict=True):
         assert result == right, name
+
+
+@pytest.mark.parametrize("name", ["TabMLPRegressor two outputs", "TabMLPRegressor loss gaussian"])
+def test_a_predictor_of_levels_predicts_quantiles(name, tmp_path):
+    model, frame = stored.tables()[name](), stored.frame()
+    model.save(tmp_path / "model")
+    for p in (model.predictor, functools.partial(fastmlp.load_predictor, tmp_path / "model")):
+        right = model.predict_quantiles(frame[:1], [0.2, 0.7])[0]
+        np.testing.assert_array_equal(p(levels=[0.2, 0.7])(frame[:1]), right)
+        with pytest.raises(ValueError, match="levels is 2"):
+            p(levels=[2.0])
+    stored.tables()["TabMLPClassifier words"]().save(tmp_path / "words")
+    with pytest.raises(ValueError, match="but a TabMLPClassifier predicts no quantiles"):
+        fastmlp.load_predictor(tmp_path / "words", levels=[0.5])
 
 
 def test_the_predictor_of_a_classifier_has_its_classes(tmp_path):

@@ -238,6 +238,12 @@ def test_a_page_of_several_targets_names_the_error_of_their_means(kind, tmp_path
     assert f"<th>y0</th><td>{right:.4g}</td>" in page
 
 
+def test_a_page_writes_prices_as_people_do(tmp_path):
+    page = page_of(regressor().fit(X, 5e5 * Y + 3e6), tmp_path)
+    assert re.search(r"<th>rmse</th><td>\d{2},\d{3}</td>", page)
+    assert not re.search(r"\d\.\d+e\+0[456]\b", page.partition("<main>")[0])
+
+
 LONG = {"epochs": 30}
 LEADS = {
     "number": (regressor(**LONG), Y, "to within .* Half of the errors .* relies most on [ab]"),
