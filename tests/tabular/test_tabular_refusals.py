@@ -38,7 +38,6 @@ DATA = [
     (TypeError, r"holds a Fraction, .* astype\(float\), or to", column([Fraction(1, 3)] * N)),
     (TypeError, "a holds a dict, which is neither", column([{}] * N)),
     (TypeError, "a holds dates", column([np.datetime64("2020-01-01"), *[1.0] * (N - 1)])),
-    (TypeError, r"a holds a Interval, .* by astype\(str\)", column(pandas.cut(X[:, 0], 4))),
     (TypeError, r"a holds a Period, .* to dates by dt.to_timestamp\(\), or", column(PERIODS)),
     (ValueError, "X is {'a': 1} .dict., a dict of single values.* pass .X. for", {"X": {"a": 1}}),
     (ValueError, r"Found array with 0 sample\(s\) and 0 feature\(s\)", {"X": {}}),
