@@ -107,6 +107,7 @@ def expected(cells, values):
 @pytest.mark.parametrize(
     ("form", "kind"), [(form, kind) for form, (_, kinds) in FORMS.items() for kind in sorted(kinds)]
 )
+@pytest.mark.filterwarnings("ignore:.* and no value of the fit")
 def test_a_form_of_a_table_is_read_as_its_cells(form, kind):
     make, (cells, are_categories, later) = FORMS[form][0], CELLS[kind]
     cells = (cells * N)[:N]
