@@ -76,9 +76,10 @@ class Plan:
             return spec
         return replace(spec, dropout=tuple(self.dropouts[batch].tolist()))
 
-    def mean_weight(self, data: Data) -> float:
-        """Return the factor on the number of rows of a batch, see `WeightSum`."""
-        return 1.0 if self.per_batch else (self.weight_sum or data.weight_sum(self.order)).mean
+    def weights_of(self, data: Data) -> WeightSum:
+        """Return the sum of the sample weights of all rows of an epoch."""
+        is_unused = self.per_batch or data.weights is None
+        return WeightSum(1.0, 1) if is_unused else self.weight_sum or data.weight_sum(self.order)
 
     def rows(self, n: int) -> int:
         """Return the number of rows, out of n, that an epoch trains on."""

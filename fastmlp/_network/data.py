@@ -92,9 +92,9 @@ class Data:
             return WeightSum(float(n), n)
         counts = 1 if order is None else np.bincount(order, minlength=self.rows)
         n_rows = int(np.sum(counts * (self.weights != 0)))
-        # Integers: sums of floating-point numbers depend on their order.
+        # Integers: sums of floating-point numbers depend on their order and the rounding mode.
         shift = 62 - n.bit_length() - math.frexp(float(self.weights.max()))[1]
-        integers = np.rint(np.ldexp(self.weights.astype(float), shift)).astype(np.int64)
+        integers = np.ldexp(self.weights.astype(float), shift).astype(np.int64)
         return WeightSum(math.ldexp(int(np.sum(counts * integers)), -shift), n_rows)
 
     def measure(self, engine: Any, team: Any) -> float:

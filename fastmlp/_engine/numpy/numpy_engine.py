@@ -368,7 +368,7 @@ class Engine:
         order = np.arange(len(data.x)) if plan.order is None else plan.order
         order = order[: plan.rows(len(order))]
         sum_objective, sum_weight = plan.sums or (0.0, 0.0)
-        share, mean_weight = plan.share, plan.mean_weight(data)
+        share, mean_weight = plan.share, plan.weights_of(data).mean
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             for k, first in enumerate(range(0, len(order), plan.batch_size)):
                 rows = order[first : first + plan.batch_size]

@@ -50,6 +50,11 @@ cdef double mean_loss(cnp.ndarray block_sums, data) except? -1:
     return fm_quotient(sequential_sum(block_sums), total) if total > 0 else 0.0
 
 
+cdef double mean_weight(weight_sum) except? -1:
+    """Return `WeightSum.mean` in the rounding mode of native code."""
+    return fm_quotient(weight_sum.total, weight_sum.rows) if weight_sum.rows else 0.0
+
+
 cdef object moved_inputs(x, plan):
     """Return the columns of few sparse rows if steps leave the weights of other inputs alone, or None."""
     rests = plan.optimizer.n_slots == 0 and not (plan.l1 or plan.l2 or plan.share)
@@ -362,7 +367,8 @@ cdef class Engine(Parameters):
             task.lower, task.upper = start_of(self.bounds[0]), start_of(self.bounds[1])
         table = set_groups(self, epoch, plan.groups, plan.optimizer.degree)
         task.l1, task.clip_norm = plan.l1, plan.clip_norm
-        task.l2, task.per_batch, task.mean_weight = plan.l2, plan.per_batch, plan.mean_weight(data)
+        task.l2, task.per_batch = plan.l2, plan.per_batch
+        task.mean_weight = mean_weight(plan.weights_of(data))
         task.seed, task.step = plan.seed, plan.step
         for i in range(2):  # the optimizer never touches a slot that it does not have
             task.slots[i] = steps.slots[i] if steps.slots[i] != NULL else net.parameters
@@ -429,7 +435,7 @@ cdef class Engine(Parameters):
         keep = self.read(&batch.net)
         self.choose_loss(&batch.net, task.data.labels != NULL, data.is_gradient)
         task.batch = task.data.n
-        task.optimizer, task.mean_weight = -1, data.weight_sum().mean
+        task.optimizer, task.mean_weight = -1, mean_weight(data.weight_sum())
         task.l1, task.l2 = l1, l2
         team = self.helpers(team, True)
         table = set_groups(self, batch, PLAIN, 0)
