@@ -226,7 +226,8 @@ def scores_of_model(
         raise ValueError("the target holds text but the model predicts numbers: name another one")
     values = scores_of(model, data, y, prediction, weights)
     if hasattr(model, "predict_interval"):
-        low, high = model.predict_interval(X, COVERAGE).T
+        with warnings.catch_warnings(action="ignore"):  # no coverage was asked for
+            low, high = model.predict_interval(X, COVERAGE).T
         inside = np.average((low <= y) & (y <= high), weights=weights)
         values[f"coverage_{COVERAGE:.0%}"] = float(inside)
     return values

@@ -138,7 +138,8 @@ def train(options: argparse.Namespace) -> None:
     if valid is not None:
         truth = models.truth_of(valid, target, options.weight, "--valid")
         results["valid"] = models.scores_of_model(model, options.valid, valid[names], *truth)
-    lines = [f"task         {task} of {target}{_noted(task, options.task, y)}\n{model.report()}"]
+    title = f"{task} of {target}{_note_on_counts(task, options.task, y)}"
+    lines = [f"task         {title}\n{model.report()}"]
     for part, values in results.items():
         if isinstance(values, dict):
             lines += [f"\n{part.replace('_', ' ')}\n{models.score_lines(values)}"]
@@ -150,7 +151,7 @@ def train(options: argparse.Namespace) -> None:
     show(options, results, "\n".join(lines))
 
 
-def _noted(task: str, choice: str, y: NDArray[Any]) -> str:
+def _note_on_counts(task: str, choice: str, y: NDArray[Any]) -> str:
     """Return a note on whole numbers, which may be counts, that are taken as classes."""
     count = len(np.unique(y)) if y.dtype.kind in "iuf" else 0
     if task != "classification" or choice != "auto" or count < FEWEST_COUNTS:

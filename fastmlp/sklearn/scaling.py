@@ -8,6 +8,7 @@ centred (m = 0), since they would no longer be sparse.
 from __future__ import annotations
 
 import functools
+import reprlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,13 +120,14 @@ class Scaling:
 def _check_variation(deviations: NDArray[np.float64]) -> None:
     """Reject first rows of ``partial_fit`` without variation, and warn of columns without it."""
     constant = np.flatnonzero(deviations == 0).tolist()
-    columns = "all columns" if len(constant) == len(deviations) else f"columns {constant}"
+    is_all = len(constant) == len(deviations)
+    columns = "all columns" if is_all else f"columns {reprlib.repr(constant)}"
     text = (
         f"{columns} of X are constant in the first call of partial_fit, whose means and deviations "
         "standardize=True keeps for all later rows: begin with some hundred typical rows, or scale "
         "the rows yourself"
     )
-    if len(constant) == len(deviations):
+    if is_all:
         raise ValueError(text)
     if constant:
         warn(text)

@@ -15,7 +15,7 @@ import numpy as np
 
 from fastmlp.tabular import temperature
 from fastmlp.tabular.columns import Array
-from fastmlp.tabular.conformal import Residuals
+from fastmlp.tabular.conformal import Residuals, offsets_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,22 +68,19 @@ class NumberCalibration:
 
     def quantiles(self, outputs: Array, levels: Sequence[float]) -> Array:
         """Return quantiles, (n, outputs, levels), of one output (n, levels)."""
-        return self.moved(outputs, self.away(levels))
+        return self._shifted(outputs, offsets_of(self.residuals, levels))
 
-    def away(self, levels: Sequence[float]) -> Array:
-        """Return quantiles of the scaled residuals, (outputs, levels)."""
-        return np.array([[r.quantile(level) for level in levels] for r in self.residuals])
-
-    def moved(self, outputs: Array, away: Array) -> Array:
+    def _shifted(self, outputs: Array, offsets: Array) -> Array:
         """Return means plus quantiles of the scaled residuals, times their sizes."""
         mean, size = self.means_and_sizes(outputs)
-        quantiles = mean[:, :, np.newaxis] + size[:, :, np.newaxis] * away
+        quantiles = mean[:, :, np.newaxis] + size[:, :, np.newaxis] * offsets
         quantiles = self.rounded(np.maximum(quantiles, self.lowest))
         return quantiles[:, 0] if self.outputs == 1 else quantiles
 
-    def served(self, levels: Sequence[float]) -> Callable[[Array], Array]:
+    def finish_for(self, levels: Sequence[float]) -> Callable[[Array], Array]:
         """Return the function from outputs to results, or to quantiles if there are levels."""
-        return partial(self.moved, away=self.away(levels)) if levels else self.result
+        offsets = offsets_of(self.residuals, levels)
+        return partial(self._shifted, offsets=offsets) if levels else self.result
 
     def rounded(self, quantiles: Array) -> Array:
         """Return quantiles of counts rounded down (Machado and Santos Silva 2005), else as given.
@@ -93,9 +90,9 @@ class NumberCalibration:
         return np.floor(quantiles) if self.are_counts else quantiles
 
     @property
-    def largest_coverage(self) -> float:
-        """The largest coverage whose ends are among the residuals; larger ones extrapolate."""
-        return 1 - 2 / (1 + min(float(r.w.sum()) for r in self.residuals))
+    def effective_rows(self) -> float:
+        """The smallest number of effective rows of an output."""
+        return min(float(r.w.sum()) for r in self.residuals)
 
     def log_density(self, outputs: Array, y: Array) -> Array:
         """Return log-densities of targets, (n, outputs), summed over outputs that are not NaN."""
@@ -131,7 +128,7 @@ class LabelCalibration:
         """Return calibrated probabilities, (n, outputs)."""
         return temperature.applied(outputs, self.temperature, self.has_labels)
 
-    def served(self, levels: Sequence[float]) -> Callable[[Array], Array]:
+    def finish_for(self, levels: Sequence[float]) -> Callable[[Array], Array]:
         """Return the function from outputs to results; classes have no levels."""
         return self.result
 

@@ -227,8 +227,7 @@ def predictor(fit: Any, cursor: Cursor, levels: Any = ()) -> RowPredictor:
     served = CALIBRATED if np.size(levels) else SERVED[cursor.context["name"]]
     fields = served.read_part(fit, cursor)
     calibration, blend = fields.get("calibration"), fields["blend"]
-    checked = levels_for(blend.target, levels)
     finish = partial(means_of, targets=blend.target.outputs)
     if calibration:
-        finish = calibration.served(checked)
+        finish = calibration.finish_for(levels_for(blend.target, levels))
     return RowPredictor(fields["columns"], blend, finish, getattr(calibration, "classes", None))

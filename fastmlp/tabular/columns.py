@@ -99,19 +99,21 @@ class Column:
         codes = numbered(_items(series, self.name), self.codes, others)
         if others:
             is_other = codes >= len(self.codes)
-            codes[is_other] = self._codes_of(others)[codes[is_other] - len(self.codes)]
-            self._warn_of_unknown(codes, others)
+            values = [*map(_value, others)]
+            codes[is_other] = self._codes_of(values)[codes[is_other] - len(self.codes)]
+            if len(codes) >= FEWEST_UNKNOWN and (codes == MISSING).all():
+                self._warn_of_unknown(values, len(codes))
         return codes
 
-    def _warn_of_unknown(self, codes: NDArray[np.int32], items: Iterable[Any]) -> None:
-        """Warn if no row of a table has a value of the fit: these may be spelled in another way."""
-        unknown = [value for value in map(_value, items) if value is not None]
-        if unknown and len(codes) >= FEWEST_UNKNOWN and (codes == MISSING).all():
+    def _warn_of_unknown(self, values: list[Any], rows: int) -> None:
+        """Warn of values, none of which the fit had: they may be spelled in another way."""
+        unknown = [value for value in values if value is not None]
+        if unknown:
             of_fit = next(value for value in self.codes if value is not None)
             warn(
-                f"{self.name} holds {short(unknown[0])} and no value of the fit in {len(codes):,} "
-                f"rows, so that all count as unknown: spell them as at fit, such as "
-                f"{short(of_fit)}, or fit again with rows of the new values"
+                f"{self.name} holds {short(unknown[0])} and no value of the fit in {rows:,} rows, "
+                f"so that all count as unknown: spell them as at fit, such as {short(of_fit)}, or "
+                "fit again, with rows of the new values or without the column"
             )
 
     @functools.cached_property
@@ -119,9 +121,8 @@ class Column:
         """The code of each category value."""
         return {value: code for code, value in enumerate(self.values or ())}
 
-    def _codes_of(self, items: Iterable[Any]) -> NDArray[np.int32]:
-        """Return the codes of distinct items; raise ValueError for an item of another type."""
-        values = [*map(_value, items)]
+    def _codes_of(self, values: list[Any]) -> NDArray[np.int32]:
+        """Return the codes of distinct values; raise ValueError for a value of another type."""
         families = {_family(value) for value in self.codes if value is not None}
         for value in values:
             if value is not None and _family(value) not in families:

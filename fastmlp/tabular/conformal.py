@@ -9,6 +9,7 @@ local size (normalised conformal prediction: Papadopoulos, Gammerman and Vovk 20
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -155,6 +156,11 @@ def levels_for(target: Any, values: Any) -> list[float]:
             "out"
         )
     return checked
+
+
+def offsets_of(residuals: Sequence[Residuals], levels: Sequence[float] | Array) -> Array:
+    """Return the quantiles of the scaled residuals of each output, (outputs, levels)."""
+    return np.array([[r.quantile(level) for level in levels] for r in residuals])
 
 
 def effective_rows(residual: Array, w: Array, groups: Array | None) -> float:

@@ -103,4 +103,4 @@ class FittedTable:
     def predictor(self, levels: Sequence[float]) -> RowPredictor:
         """Return a function of one row, which predicts quantiles if there are levels."""
         classes = getattr(self.calibration, "classes", None)
-        return RowPredictor(self.columns, self.blend, self.calibration.served(levels), classes)
+        return RowPredictor(self.columns, self.blend, self.calibration.finish_for(levels), classes)

@@ -220,8 +220,8 @@ def _lead_of_metric(fitted: FittedTable) -> str:
     if fitted.rows is None:
         return (
             f"Its error on rows that it has not seen is {number(report.together)} "
-            f"({report.metric}); the baseline "
-            f"is {report.more.get('baseline', 'not there')}. {WITHOUT_ROWS}"
+            f"({report.metric}); the baseline is {report.more.get('baseline', 'not there')}. "
+            f"{WITHOUT_ROWS}"
         )
     target, held_out = fitted.rows[1], fitted.out_of_fold
     p = fitted.calibration.scored(held_out.predictions)

@@ -92,7 +92,8 @@ class RowPredictor:
         Returns
         -------
         array of float64, shape (n_outputs,), or () for one number
-            The same bits as ``predict`` of a regressor or ``predict_proba`` of a classifier.
+            The same bits as ``predict``, or ``predict_quantiles`` with levels, of a regressor, or
+            ``predict_proba`` of a classifier.
 
         Raises
         ------

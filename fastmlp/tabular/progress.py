@@ -172,12 +172,12 @@ class Progress:
             remedy += " of this machine, n_jobs=None all of them"
         memory = f" and {in_bytes(self.memory)}" if self.memory else ""
         text = f"this fit takes about {_span(seconds)}{memory}: {remedy}"
+        self.close()
         if seconds > TEDIOUS_FIT:
             warn(text)
-        else:
-            logging.getLogger("fastmlp").info(text)
+            return
+        logging.getLogger("fastmlp").info(text)
         if self.shows:
-            self.close()
             print(text, file=self.file or sys.stderr)
 
 

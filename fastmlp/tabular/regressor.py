@@ -20,7 +20,7 @@ from fastmlp.sklearn.parameters import Regressor, documented, store
 from fastmlp.tabular import inspection
 from fastmlp.tabular.calibration import NumberCalibration, means_of
 from fastmlp.tabular.columns import Array
-from fastmlp.tabular.conformal import ROUNDING, levels_of
+from fastmlp.tabular.conformal import ROUNDING, levels_of, offsets_of
 from fastmlp.tabular.estimator import BaseTabMLP, check_rows_of_fit
 from fastmlp.tabular.fitted_table import FittedTable
 from fastmlp.tabular.loss_rows import LOSSES
@@ -179,12 +179,12 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
         fitted, quantiles = self._quantiles([tail, 1 - tail])
         calibration, has_levels = fitted.calibration, fitted.target.loss.levels
         assert isinstance(calibration, NumberCalibration)
-        largest = calibration.largest_coverage
+        n = calibration.effective_rows
+        largest = 1 - 2 / (n + 1)  # whose ends are among the residuals
         if not has_levels and coverage > largest + ROUNDING:
-            n = 2 / (1 - largest) - 1
             warn(
-                f"coverage is {coverage!r} but {n:.0f} effective rows support at most "
-                f"{largest:.3g}: the ends are extrapolated and may contain fewer targets; fit more "
+                f"coverage is {coverage!r} but {n:.4g} effective rows support at most "
+                f"{largest:.5g}: the ends are extrapolated and may contain fewer targets; fit more "
                 "rows, or pass a smaller coverage"
             )
 
@@ -238,7 +238,7 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
 
         if of_fit:
             return fitted, lambda outputs: outputs[:, places]
-        return fitted, calibration.served(checked)
+        return fitted, calibration.finish_for(checked)
 
     def log_density(self, X: Any, y: Any) -> Array:
         """Return the logarithm of the predicted density at targets.
@@ -332,9 +332,8 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
         quantiles, levels = fitted.out_of_fold.predictions, fitted.target.loss.levels
         if not levels:
             mean, size = calibration.means_and_sizes(quantiles)
-            residuals, levels = calibration.residuals[0], inspection.LEVELS
-            away = np.array([residuals.quantile(float(level)) for level in levels])
-            quantiles = mean[:, :1] + size[:, :1] * away
+            levels = inspection.LEVELS
+            quantiles = mean[:, :1] + size[:, :1] * offsets_of(calibration.residuals[:1], levels)
         below = first[:, np.newaxis] <= quantiles
         shares = np.average(below, axis=0, weights=weights)
         return inspection.calibration(levels, shares, "quantile", "share of targets below", ax)

@@ -159,9 +159,7 @@ def distill(
         lessons = Lessons(teacher, rows, trained, count, np.random.default_rng(seed))
         result = lessons.result(of_jobs(parameters["n_jobs"]))
     fitted = fitted_table(parameters, replace(trained, result=result), True)
-    learned: TabMLPRegressor | TabMLPClassifier
-    learned = model.with_fitted(replace(fitted, target_names=names))
-    return learned
+    return model.with_fitted(replace(fitted, target_names=names))  # type: ignore[no-any-return]
 
 
 def _student(teacher: Any, student: Any) -> Any:

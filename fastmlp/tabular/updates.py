@@ -190,7 +190,7 @@ def _blocks(
                 )
             rows, targets, weights = (*block, None)[:3]
             of_block = reading.other_rows(
-                *(task, fitted.columns, layout, rows, targets, "X and y"), weights
+                task, fitted.columns, layout, rows, targets, "X and y", weights
             )
             assert of_block is not None
         except (TypeError, ValueError) as error:

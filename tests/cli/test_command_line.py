@@ -128,6 +128,13 @@ def test_evaluation_asks_the_loss_for_its_constant(estimator, loss, words):
         models.scores_of_model(model, "here", X, y[::-1], None)
 
 
+def test_evaluation_of_a_fit_of_few_rows_warns_of_no_coverage():
+    X = np.linspace(0, 1, 9)[:, np.newaxis]
+    model = TabMLPRegressor(preset="fast", random_state=0).fit(X, X[:, 0])
+    values = models.scores_of_model(model, "here", X, X[:, 0], None)  # a warning would be an error
+    assert "coverage_90%" in values
+
+
 @pytest.mark.parametrize("command", _cli.COMMANDS)
 def test_help_says_the_defaults(command):
     text = " ".join(children.printed(here(command, "--help")).split())
@@ -243,10 +250,10 @@ def test_counts_are_classes_with_a_note_or_by_poisson_have_whole_intervals(tmp_p
     assert "classification of n: 3 whole numbers are classes; for counts pass --loss poi" in text
     text = children.printed(here(*words, "--loss", "poisson", "-o", "counts", folder=tmp_path))
     assert "task         regression of n\n" in text
-    found = children.printed(
+    text = children.printed(
         here("predict", "counts", "t.csv", "--interval", "0.9", "--json", folder=tmp_path)
     )
-    assert all(row["upper"] % 1 == 0 for row in json.loads(found))
+    assert all(row["upper"] % 1 == 0 for row in json.loads(text))
     both = ("--task", "classification", "--loss", "poisson", "-o", "both")
     refused = here(*words, *both, folder=tmp_path)
     assert "--loss is that of a regression" in refused.stderr

@@ -327,7 +327,7 @@ def test_few_rows(n):
     assert np.isfinite(model.predict(X)).all()
     assert np.isfinite(model.predict_interval(X, 1 - 2.5 / (n + 1))).all()
     with pytest.warns(
-        UserWarning, match=rf"{n} effective rows support at most {1 - 2 / (n + 1):.3}"
+        UserWarning, match=rf"{n} effective rows support at most {1 - 2 / (n + 1):.5g}"
     ):
         assert np.isfinite(model.predict_interval(X, 0.95)).all()
     if n < 3:

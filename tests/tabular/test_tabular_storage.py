@@ -108,7 +108,7 @@ def test_without_out_of_fold_rows_a_file_is_smaller_and_predicts_the_same(name, 
     tensors = numpy_files.load_file(tmp_path / "small")
     of_rows = {name for name in tensors if len(X) in tensors[name].shape}
     residuals = set() if hasattr(model, "classes_") else {"z", "w"}  # as docs/saving.md says
-    assert of_rows == {f"fit.calibration.residuals.{each}" for each in residuals}
+    assert of_rows == {f"fit.calibration.residuals.{part}" for part in residuals}
     sizes = [(tmp_path / file).stat().st_size for file in ("whole", "small")]
     assert sizes[0] - sizes[1] > model._fitted.held_out.predictions.nbytes
     assert len(model.oof_prediction_) == model.report().rows  # this model keeps them

@@ -18,6 +18,7 @@ from fastmlp._export.layers import SURROGATES, Layer, stacked
 from fastmlp._network.activations import Array
 from fastmlp.tabular.blend import blended
 from fastmlp.tabular.columns import DERIVED, MISSING, Column, Table
+from fastmlp.tabular.conformal import offsets_of
 from fastmlp.tabular.encoding import CLIP, NARROWEST, PRECLIP, SHARED
 from fastmlp.tabular.export.exported import ExportedTable, exported
 from fastmlp.tabular.fitted_table import FittedTable
@@ -166,8 +167,7 @@ class TableSource(Source):
         if residuals:
             self.array("rms", np.array([output.rms for output in residuals]))
         if self._levels:
-            offsets = [[output.quantile(level) for level in self._levels] for output in residuals]
-            self.array("offsets", np.array(offsets))
+            self.array("offsets", offsets_of(residuals, self._levels))
         if residuals and not self.model.has_variances:
             self._ends("place_ends", (len(output.places) for output in residuals))
             self.array("places", np.concatenate([output.places for output in residuals]))

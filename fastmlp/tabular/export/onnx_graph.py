@@ -16,7 +16,7 @@ import numpy as np
 from fastmlp._export.layers import by_member, stacked
 from fastmlp._export.onnx import OPSET, Value, Values, check_size, label, made, network, package
 from fastmlp._export.onnx_nodes import Graph, Name, Names, mixture
-from fastmlp.tabular.conformal import Residuals
+from fastmlp.tabular.conformal import Residuals, offsets_of
 from fastmlp.tabular.encoding import CLIP, PRECLIP, SHARED, CategoryInputs
 from fastmlp.tabular.export.exported import ExportedTable
 from fastmlp.tabular.export.onnx_columns import ML, WIDE, Inputs
@@ -184,12 +184,12 @@ def _regression(
     outputs = {"predictions": Value(WIDE, columns), "deviations": Value(WIDE, columns)}
     names = [mean, deviation]
     if len(levels):
-        away = np.array([[r.quantile(level) for level in levels] for r in model.residuals])
+        offsets = offsets_of(model.residuals, levels)
         middle, unit, shape = mean, size, (len(levels),)  # one output has no axis
         if model.outputs > 1:
             middle, unit = (g.Unsqueeze(name, np.array([2])) for name in (mean, size))
-            shape = away.shape
-        quantiles = g.Max(g.Add(middle, g.Mul(unit, away)), model.lowest)
+            shape = offsets.shape
+        quantiles = g.Max(g.Add(middle, g.Mul(unit, offsets)), model.lowest)
         names.append(g.Floor(quantiles) if model.are_counts else quantiles)
         outputs["quantiles"] = Value(WIDE, shape)
     for old, new in zip(names, outputs, strict=True):
