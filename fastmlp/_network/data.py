@@ -87,15 +87,15 @@ class Data:
 
     def weight_sum(self, order: npt.NDArray[np.int64] | None = None) -> WeightSum:
         """Return the sum of the sample weights of some rows, the same to the bit in any order."""
-        n = self.rows if order is None else len(order)
         if self.weights is None:
+            n = self.rows if order is None else len(order)
             return WeightSum(float(n), n)
-        counts = 1 if order is None else np.bincount(order, minlength=self.rows)
-        n_rows = int(np.sum(counts * (self.weights != 0)))
+        weights = self.weights if order is None else self.weights[order]
         # Integers: sums of floating-point numbers depend on their order and the rounding mode.
-        shift = 62 - n.bit_length() - math.frexp(float(self.weights.max()))[1]
-        integers = np.ldexp(self.weights.astype(float), shift).astype(np.int64)
-        return WeightSum(math.ldexp(int(np.sum(counts * integers)), -shift), n_rows)
+        largest = float(weights.max(initial=0))
+        shift = 62 - len(weights).bit_length() - math.frexp(largest)[1]
+        total = int(np.ldexp(weights.astype(float), shift).astype(np.int64).sum())
+        return WeightSum(math.ldexp(total, -shift), int(np.count_nonzero(weights)))
 
     def measure(self, engine: Any, team: Any) -> float:
         """Return the weighted mean loss of an engine on this data."""
