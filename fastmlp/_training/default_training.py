@@ -16,7 +16,6 @@ from fastmlp._network.data import Data
 from fastmlp._network.optimizers import AdamW
 from fastmlp._network.schedules import OneCycle
 from fastmlp._network.spec import Spec
-from fastmlp._training import scales
 
 # Limits of steps and epochs; MAX_WORK limits the rows in all batches times the parameters.
 MAX_STEPS, MIN_STEPS, MIN_EPOCHS, MAX_WORK = 8000, 600, 10, 2.56e10
@@ -47,7 +46,6 @@ UNKNOWN = 0.1  # noise where it cannot be measured: sparse rows, fewer than two 
 def chosen(data: Data, batch_size: int, spec: Spec) -> tuple[int, AdamW]:
     """Return epochs and optimizer that suit the rows and the network."""
     is_linked, (n_inputs, *hidden, _) = spec.loss.is_linked, spec.layer_sizes
-    scales.warn_of_default(data.x, data.targets if spec.loss.target_kind == "real" else None)
     work = min(batch_size, data.rows) * spec.n_parameters
     steps = min(MAX_STEPS, STEPS_PER_ROW * data.rows if is_linked else math.inf, MAX_WORK / work)
     n_steps, per_epoch = max(MIN_STEPS, int(steps)), -(-data.rows // batch_size)

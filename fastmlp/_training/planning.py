@@ -52,7 +52,7 @@ def data(
     """Return the checked data of a call: arrays, or without y the stream of a source.
 
     A call that reads a source once takes an iterator as well. The first fit of a network warns of
-    arrays that its dtype rounds too much.
+    arrays that do not suit it.
     """
     rows = 0 if buffer is None else check_count("shuffle_buffer", buffer, example=131_072)
     option = "shuffle_folder" if folder is not None else "shuffle_buffer" if rows else ""
@@ -68,7 +68,7 @@ def data(
         if is_first:
             from fastmlp._training import scales
 
-            scales.warn_of_rounding(x, y, samples)
+            scales.warn_of_arrays(x, y, samples, spec)
         return samples
     if not is_source and dy is not None:
         raise TypeError("y is None but dy has derivatives of it: pass y, all NaN to learn dy alone")

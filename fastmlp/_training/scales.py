@@ -10,15 +10,17 @@ from numpy.typing import NDArray
 
 from fastmlp._core.user_warnings import warn
 from fastmlp._network.data import Data
+from fastmlp._network.sparse import SparseRows
+from fastmlp._network.spec import Spec
 from fastmlp._validation import check
 
-ROWS = 1_000  # inspected rows, evenly spaced
+NUMBERS, FEW_ROWS = 2_000, 32  # numbers in the inspected rows, and how many rows there are at least
 LARGEST = 10.0  # deviation; the smallest is its inverse
 FARTHEST = 10.0  # mean, in deviations
-LARGEST_OF_DEFAULT = 30.0  # deviation in a fit that chooses its training, which warns beyond it
+LARGEST_OF_NETWORKS = 30.0  # deviation beyond which the first fit of a network warns
 LARGEST_ROUNDING = 3e-4  # change of a number, in ranges of its column, of which a fit warns
 # Such a column ranges over a small share of its numbers, which few rows show.
-FEW_ROWS, NEAR_ONE = 32, 1 - float(np.finfo(np.float32).eps) / LARGEST_ROUNDING
+NEAR_ONE = 1 - float(np.finfo(np.float32).eps) / LARGEST_ROUNDING
 
 
 def problems(arrays: Mapping[str, Any], largest: float = LARGEST) -> str:
@@ -30,12 +32,19 @@ def problems(arrays: Mapping[str, Any], largest: float = LARGEST) -> str:
     return ", ".join(filter(None, shown))
 
 
+def _inspected(array: NDArray[Any]) -> slice:
+    """Return the evenly spaced rows that are inspected."""
+    n = max(FEW_ROWS, NUMBERS // array[0].size)
+    return slice(None, None, max(1, len(array) // n))
+
+
 def _problem(array: NDArray[Any], name: str, largest: float) -> str:
-    rows = array[:: max(1, len(array) // ROWS)].astype(np.float64)
-    unit = max(np.abs(rows).max(), np.finfo(float).tiny)  # avoids overflow of squares
+    rows = array[_inspected(array)].astype(np.float64)
+    smallest, biggest = rows.min(axis=0), rows.max(axis=0)
+    unit = max(-smallest.min(), biggest.max(), np.finfo(float).tiny)  # avoids overflow of squares
     rows /= unit
     deviations, means = unit * rows.std(axis=0), unit * np.abs(rows.mean(axis=0))
-    varying = rows.max(axis=0) > rows.min(axis=0)
+    varying = biggest > smallest
     low = high = largest  # where nothing varies
     if varying.any():
         low, high = deviations[varying].min(), deviations[varying].max()
@@ -46,18 +55,24 @@ def _problem(array: NDArray[Any], name: str, largest: float) -> str:
     return ""
 
 
-def warn_of_default(x: Any, targets: NDArray[Any] | None) -> None:
-    """Warn of inputs, and targets unless they are None, with which the default training fails."""
-    if text := problems({"X": x, "y": targets}, LARGEST_OF_DEFAULT):
-        warn(
-            f"{text}, but a fit without epochs and optimizer suits columns of mean 0 and deviation "
-            "1: subtract the mean of each column and divide by its standard deviation, or use "
-            "MLPRegressor or MLPClassifier with standardize=True, whose fits go on longer with "
-            "tol=0, n_iter_no_change=100 and max_iter=2000"
-        )
+def warn_of_arrays(x: Any, y: Any, data: Data, spec: Spec) -> None:
+    """Warn of columns of X or y from which a network in its first state hardly learns.
+
+    Rows that are computed, such as those of tables, are scaled already.
+    """
+    is_stored = isinstance(data.x, (np.ndarray, SparseRows))
+    if is_stored and not _warns_of_rounding(x, y, data):
+        targets = data.targets if spec.loss.target_kind == "real" else None
+        if text := problems({"X": data.x, "y": targets}, LARGEST_OF_NETWORKS):
+            warn(
+                f"{text}, but first weights and usual learning rates suit columns of mean 0 and "
+                "deviation 1: subtract the mean of each column and divide by its standard "
+                "deviation, or use MLPRegressor or MLPClassifier with standardize=True, whose fits "
+                "go on longer with tol=0, n_iter_no_change=100 and max_iter=2000"
+            )
 
 
-def warn_of_rounding(x: Any, y: Any, data: Data) -> None:
+def _warns_of_rounding(x: Any, y: Any, data: Data) -> bool:
     """Warn of a column of X or y from which float32, the dtype of the data, takes its digits."""
     for name, values, rounded in (("X", x, data.x), ("y", y, data.targets)):
         exact = type(values) is np.ndarray and np.can_cast(values.dtype, np.float32)
@@ -68,7 +83,7 @@ def warn_of_rounding(x: Any, y: Any, data: Data) -> None:
         far = (high * NEAR_ONE <= low) | (low * NEAR_ONE >= high)  # range far below the numbers
         if not far.any():
             continue
-        rows = slice(None, None, max(1, len(rounded) // ROWS))
+        rows = _inspected(rounded)
         exact_rows = check.numeric(values, name).reshape(rounded.shape)[rows].astype(np.float64)
         low, high = np.fmin.reduce(exact_rows), np.fmax.reduce(exact_rows)
         change = np.fmax.reduce(np.abs(exact_rows - rounded[rows]))
@@ -80,3 +95,5 @@ def warn_of_rounding(x: Any, y: Any, data: Data) -> None:
                 f"rounds by up to {change[k]:.2g}: subtract its mean and divide by its deviation "
                 "in float64, in predictions too, or make the MLP with dtype='float64'"
             )
+            return True
+    return False

@@ -364,16 +364,20 @@ def test_the_noise_of_targets(changes, lowest, highest, dtype):
         (RADIAL, BUMP * 0 + 7e5, "y has columns far from 0"),
     ],
 )
-def test_a_fit_without_options_warns_of_other_units(mlp, x, y, words):
-    stop = [lambda state: True]
-    with pytest.warns(UserWarning, match=words):
-        mlp([2, 4, 1], rng=0).fit(x, y, callbacks=stop)
-    mlp([2, 4, 1], rng=0).fit(x, y, epochs=1)  # pytest makes an error of a warning
-    mlp([2, 4, 1], loss="poisson_nll", rng=0).fit(25 * RADIAL, y, callbacks=stop)
+def test_a_first_fit_warns_of_other_units(mlp, x, y, words):
+    stop = {"callbacks": [lambda state: True]}
+    for options in ({}, {"epochs": 1, "optimizer": fastmlp.SGD(1e-30)}):
+        for net in (mlp([2, 4, 1], rng=0), fastmlp.Ensemble([mlp([2, 4, 1], rng=0)])):
+            with pytest.warns(UserWarning, match=words):
+                net.fit(x, y, **stop, **options)
+            net.fit(x, y, **stop, **options)  # pytest makes an error of a warning
+    mlp([2, 4, 1], rng=0).partial_fit(x, y, optimizer=fastmlp.SGD(1e-30))
+    mlp([2, 4, 1], loss="poisson_nll", rng=0).fit(25 * RADIAL, y, **stop)
 
 
 SECONDS = 1.7e9 + np.arange(300.0)  # float32 tells three of them apart
 GAPS = np.column_stack([np.where(np.arange(300) % 7, SECONDS, np.nan), BUMP])
+SCALE = "X has columns (with deviations|far from 0)"
 
 
 @pytest.mark.parametrize(
@@ -386,9 +390,9 @@ GAPS = np.column_stack([np.where(np.arange(300) % 7, SECONDS, np.nan), BUMP])
         (RADIAL, -SECONDS, "y has a column"),
         (RADIAL, GAPS, r"y has a column \(0\)"),
         (RADIAL, GAPS % 300 + 100, ""),
-        (SECONDS[:, None] * 128 // 16384 * 16384, BUMP, ""),  # whole numbers without rounding
-        (np.full((300, 2), 1e9 + 0.1), BUMP * 0, ""),
-        ((RADIAL + 1e4).astype(np.float32), BUMP.astype(np.float32) + 10_000, ""),
+        (SECONDS[:, None] * 128 // 16384 * 16384, BUMP, SCALE),  # whole numbers without rounding
+        (np.full((300, 2), 1e9 + 0.1), BUMP * 0, SCALE),
+        ((RADIAL + 1e4).astype(np.float32), BUMP.astype(np.float32) + 10_000, SCALE),
     ],
 )
 def test_a_first_fit_warns_where_float32_loses_what_columns_differ_in(mlp, x, y, words):
@@ -400,7 +404,10 @@ def test_a_first_fit_warns_where_float32_loses_what_columns_differ_in(mlp, x, y,
                 net.fit(x, y, **options)
         assert len(caught) == bool(words)
         assert all(re.search(words, str(each.message)) for each in caught)
-    mlp(sizes, dtype="float64", rng=0).fit(x, y, **options)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        mlp(sizes, dtype="float64", rng=0).fit(x, y, **options)
+    assert not any("float32" in str(each.message) for each in caught)
 
 
 def test_other_fits_without_epochs_have_twenty(mlp):

@@ -96,6 +96,7 @@ def test_a_callback_ends_the_fit_and_an_error_keeps_the_last_iteration():
         net.fit(X, Y, epochs=2, optimizer="lbfgs", metrics=[lambda y, p: next(iter(()))])
 
 
+@pytest.mark.filterwarnings("ignore:y has columns with deviations")
 def test_a_diverged_fit_keeps_the_weights():
     net = network()
     before = net.parameters_vector

@@ -148,6 +148,7 @@ DIVERGING = {  # the targets of rank 1, the options of all, and what is said
 }
 
 
+@pytest.mark.filterwarnings("ignore:y has columns")
 @pytest.mark.parametrize("weights", [None, np.linspace(0, 1, N)])
 @pytest.mark.parametrize("name", DIVERGING)
 def test_a_rank_that_diverges_is_named_by_all(mlp, name, weights):

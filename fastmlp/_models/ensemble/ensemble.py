@@ -264,7 +264,7 @@ class Ensemble(Exportable):
             of_members = X, y, sample_weight, self._spec, len(self._members)
             data = member_data.datas(*of_members, dy, dy_weight)
             if self._history is None and data[0].x is data[-1].x:  # rows of all members
-                scales.warn_of_rounding(X, y, data[0])
+                scales.warn_of_arrays(X, y, data[0], self._spec)
             options = optimizer, l1, l2, clip_norm, groups, dropout
             plans = self._plans(data, batch_size, *options)
             orders = [None] * len(data) if rows is None else member_data.learned(rows, data)
