@@ -191,8 +191,9 @@ class Batch:
     step : int
         Index of the batch over all epochs, from 0, as schedules count steps.
     loss : float
-        Training objective of the batch before its step: mean loss plus penalties. It is computed as
-        the difference of two running sums, with an error of about 1e-16 times the later sum.
+        Training objective of the batch before its step: mean loss plus penalties, with sample
+        weights relative to their mean in all rows. It is computed as the difference of two running
+        sums, with an error of about 1e-16 times the later sum.
     learning_rate : float
         Learning rate of the step, including ``State.learning_rate_scale``.
 

@@ -140,12 +140,12 @@ def _named(content: Content, description: dict[str, Any]) -> dict[str, dict[str,
                 for kind, name in KINDS_AT.items()
                 for place in content.firsts.get(name, np.empty(0)).ravel().tolist()
             }
-            kinds |= _forms(description, content)
+            kinds |= _kinds_of_forms(description, content)
             named[fact]["kinds"] = [kinds.get(k, "left out") for k in range(len(names))]
     return named
 
 
-def _forms(description: dict[str, Any], content: Content) -> dict[int, str]:
+def _kinds_of_forms(description: dict[str, Any], content: Content) -> dict[int, str]:
     """Return the kinds of the columns of a table that have dates or durations, by their places."""
     forms = _entry(description, FORMS_AT)
     places = content.firsts.get(KINDS_AT["number"], np.empty(0)).ravel().tolist()

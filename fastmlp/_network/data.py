@@ -43,9 +43,10 @@ class RowSource(Protocol):
 class WeightSum(NamedTuple):
     """The sum of the sample weights of all rows of an epoch, and the rows whose weight is not 0.
 
-    Their quotient times the number of such rows in a batch is the divisor of the batch's loss, so
-    that steps follow the weighted mean over all rows. The sum of the batch's own weights would not
-    do: a rare row of weight 49 beside 63 of weight 1 would count 25 times as much as they, not 49.
+    The divisor of a batch's loss is its number of such rows times their mean weight in the epoch:
+    then steps follow the weighted mean over all rows. Divided by the sum of the batch's weights, a
+    row of weight 49 beside 63 of weight 1 would count 49 / 112, and rows of other batches 1 / 64:
+    it would weigh 28 times as much as they do, not 49 times.
     """
 
     total: float
