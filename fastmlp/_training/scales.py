@@ -62,6 +62,9 @@ def warn_of_arrays(x: Any, y: Any, data: Data, spec: Spec) -> None:
     """
     is_stored = isinstance(data.x, (np.ndarray, SparseRows))
     if is_stored and not _warns_of_rounding(x, y, data):
+        if data.weights is not None:  # rows of weight 0 may have any numbers
+            rows = np.flatnonzero(data.weights)
+            data = data.part(rows[:: len(rows) // NUMBERS + 1])
         targets = data.targets if spec.loss.target_kind == "real" else None
         if text := problems({"X": data.x, "y": targets}, LARGEST_OF_NETWORKS):
             warn(

@@ -30,6 +30,7 @@ def bits(model):
     return [*map(digest, model)] if isinstance(model, fastmlp.Ensemble) else digest(model)
 
 
+@pytest.mark.filterwarnings("ignore:y has columns with deviations")
 @pytest.mark.parametrize("name", DIVERGING)
 @pytest.mark.parametrize("make", [network, ensemble])
 def test_divergence_is_reported_at_once(mlp, make, name):
