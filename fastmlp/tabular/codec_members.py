@@ -44,7 +44,7 @@ from fastmlp.tabular.targets import (
 PLACES = np.dtype(np.int64)
 MOST_CODE = np.iinfo(np.int32).max  # codes of categories are int32
 MOST_ARRAYS_OF_LAYER, MOST_OTHER_ARRAYS = 6, 64  # in a file; a group has two layers' more
-MOST_BINS = 1 << 16  # of a number
+MOST_BINS = 1 << 16  # of a column of numbers
 
 # The types of categories, in the order of their numbers in files: to bytes, and from bytes.
 TYPES: dict[type, tuple[Callable[[Any], bytes], Callable[[bytes], Any]]] = {

@@ -99,21 +99,20 @@ class Column:
         codes = numbered(_items(series, self.name), self.codes, others)
         if others:
             is_other = codes >= len(self.codes)
-            values = [*map(_value, others)]
-            codes[is_other] = self._codes_of(values)[codes[is_other] - len(self.codes)]
-            if len(codes) >= FEWEST_UNKNOWN and (codes == MISSING).all():
-                self._warn_of_unknown(values, len(codes))
+            codes[is_other] = self._codes_of(others)[codes[is_other] - len(self.codes)]
         return codes
 
-    def _warn_of_unknown(self, values: list[Any], rows: int) -> None:
+    def warn_of_unknown(self, series: Array) -> None:
         """Warn of values, none of which the fit had: they may be spelled in another way."""
-        unknown = [value for value in values if value is not None]
-        if unknown:
-            of_fit = next(value for value in self.codes if value is not None)
+        unknown, of_fit = (
+            next((value for value in map(_value, values) if value is not None), None)
+            for values in (series.tolist(), self.codes)
+        )
+        if unknown is not None:
             warn(
-                f"{self.name} holds {short(unknown[0])} and no value of the fit in {rows:,} rows, "
-                f"so that all count as unknown: spell them as at fit, such as {short(of_fit)}, or "
-                "fit again, with rows of the new values or without the column"
+                f"{self.name} holds {short(unknown)} and no value of the fit in {len(series):,} "
+                f"rows, so that all count as unknown: spell them as at fit, such as "
+                f"{short(of_fit)}, or fit again, with rows of the new values or without the column"
             )
 
     @functools.cached_property
@@ -121,8 +120,9 @@ class Column:
         """The code of each category value."""
         return {value: code for code, value in enumerate(self.values or ())}
 
-    def _codes_of(self, values: list[Any]) -> NDArray[np.int32]:
-        """Return the codes of distinct values; raise ValueError for a value of another type."""
+    def _codes_of(self, items: Iterable[Any]) -> NDArray[np.int32]:
+        """Return the codes of distinct items; raise ValueError for an item of another type."""
+        values = [*map(_value, items)]
         families = {_family(value) for value in self.codes if value is not None}
         for value in values:
             if value is not None and _family(value) not in families:
@@ -200,7 +200,7 @@ def _later(at: Derived) -> Derived:
 
 
 def first_tied(numbers: Array) -> NDArray[np.int64]:
-    """Return the first column to which each one is tied: each rises or falls with the other."""
+    """Return for each column the first one that always rises or falls with it, maybe itself."""
     first: dict[bytes, int] = {}
     tied = np.arange(numbers.shape[1])
     for k, column in enumerate(numbers.T):
@@ -338,7 +338,7 @@ class Columns:
         return np.nan_to_num(np.concatenate(slopes))  # 0 by missing dates
 
     def first_tied(self, numbers: Array) -> Array:
-        """Return the first column of the table to which each one is tied, copies included."""
+        """Return for each column of the table the first one that is tied to it, or its copy."""
         tied = np.arange(len(self.names))
         places = np.array([place for place, _ in self.numbers], int)
         tied[places] = places[first_tied(numbers[:, : len(places)])]
@@ -374,6 +374,9 @@ class Columns:
         if is_frame(X) or not self._read_numbers(X, table.numbers[:, : len(self.numbers)]):
             _fill(table.numbers, self.numbers, lambda k, column: column.read(values(k)))
         _fill(table.codes, self.categories, lambda k, column: column.read(values(k)))
+        for (k, column), codes in zip(self.categories, table.codes.T, strict=True):
+            if len(codes) >= FEWEST_UNKNOWN and codes.max() == MISSING:
+                column.warn_of_unknown(values(k))
         return self.derive(table)
 
     def _read_numbers(self, X: Array, numbers: NDArray[np.float64]) -> bool:

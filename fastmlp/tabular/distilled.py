@@ -159,7 +159,7 @@ def _of_student(fitted: FittedTable, held_out: HeldOut, student: Members) -> Fit
 def mixtures(
     rows: RowIndex,
     count: int,
-    tied: Array,  # of each column, another one that comes from the same row
+    tied: Array,  # for each column, the first one that comes from the same row as it
     changed: float,
     rng: np.random.Generator,
     shares: Array | None = None,

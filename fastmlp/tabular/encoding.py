@@ -102,8 +102,8 @@ class NumericStatistics(NamedTuple):
 
     centre: NDArray[np.float64]  # (members, numbers), the median
     factor: NDArray[np.float64]  # (members, numbers), 1 / interquartile range, or 1 / half range
-    # (members, edges), of scaled numbers, column by column: one more than it has bins, of which one
-    # between two equal edges is a step
+    # (members, edges), of scaled numbers, column by column. A column has one edge more than bins; a
+    # bin between two equal edges is a step.
     edges: NDArray[np.float64]
 
 
@@ -135,7 +135,7 @@ class Encoding:
 
     @property
     def of_bins(self) -> NDArray[np.int64]:
-        """The number that each bin is of."""
+        """The index of the number to which each bin belongs."""
         return np.repeat(np.arange(len(self.bins)), self.bins)
 
     @property

@@ -337,7 +337,7 @@ def _has_column(X: Any, name: Any) -> bool:
 def with_target(X: Any, y: Any, **of_rows: Any) -> tuple[Any, Any]:
     """Return a table and its targets; a name is that of the column of a frame that has them.
 
-    It warns if the index of targets, or of something else of the rows, has another order.
+    It warns if the index of the targets, weights or groups has the order of other rows.
     """
     data_warnings.check_order(X, y=y, **of_rows)
     are_names = isinstance(y, list) and all(_is_name(name) and _has_column(X, name) for name in y)

@@ -333,7 +333,7 @@ class Lessons:
 
 
 def _argument_of_weights(teacher: Any) -> str:
-    """Return the argument of ``teacher.fit`` for weights, which it may only forward; else ""."""
+    """Return the argument of ``teacher.fit`` that weights are passed by; empty without one."""
     if isinstance(teacher, Pipeline):
         name, last = teacher.steps[-1]
         argument = _argument_of_weights(last)

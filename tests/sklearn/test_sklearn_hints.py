@@ -109,7 +109,13 @@ def test_hints_are_no_warnings_and_verbose_prints_them(capsys):
 def test_warnings_point_to_the_line_of_the_user(make):
     with pytest.warns(ConvergenceWarning) as caught:
         make().fit(X, Y)
-    assert {each.filename for each in caught} == {__file__}
+    assert {warning.filename for warning in caught} == {__file__}
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+def test_lbfgs_names_the_scale_of_data_that_it_does_not_scale(standardize):
+    with pytest.warns(ConvergenceWarning, match=f"than 2{'$' if standardize else ', or scale'}"):
+        MLPClassifier((4,), max_iter=2, solver="lbfgs", standardize=standardize).fit(X, Y)
 
 
 @pytest.mark.parametrize("value", [1e-320, 1e300, 1e308])

@@ -3,11 +3,12 @@
 import numpy as np
 import pandas
 import polars
+import pyarrow
 import pytest
 from scipy import sparse
 from tiny_tables import LABELS, N, X, Y, classifier, regressor
 
-from fastmlp import MLPClassifier, MLPRegressor
+from fastmlp import ArrowBlocks, MLPClassifier, MLPRegressor
 
 RNG = np.random.default_rng(1)
 
@@ -235,6 +236,7 @@ def test_a_column_without_any_value_of_the_fit_is_named():
     for other in (mixed, None, pandas.Categorical(mixed)):
         model.predict(frame.assign(city=other))  # a warning would be an error here
     model.predict(frame.assign(city="HIGH")[:9])
+    model.predict(ArrowBlocks(pyarrow.Table.from_pandas(frame.assign(city="HIGH"))))
     assert model.predictor()(["HIGH", 0.5]).shape == ()
 
 

@@ -365,7 +365,6 @@ def test_a_source_that_changes_is_refused(later):
         regressor().fit(source)
 
 
-@pytest.mark.filterwarnings("ignore:text holds 'new'")
 def test_other_categories_in_the_second_reading_are_refused():
     old = TABLE.select(["text", "number", "y"])
     tables = iter([old, with_column("text", ["new"] * N)[1].select(old.column_names)])
