@@ -43,10 +43,10 @@ def test_true_probabilities_are_near_the_truth_and_scored_unweighted(class_weigh
     names = "class_weight" if weights is None else "sample_weight and class_weight"
     expected = f"log loss (weighted by {names})", pytest.approx(loss, rel=1e-3)
     assert scores_of(weighted.report())["temperature"] == expected
-    # Either follows from the other.
+    # Either follows nearly from the other: each has a temperature of its own.
     p = true.predict_proba(X) * [heavy, 1]
     again = p / p.sum(axis=1, keepdims=True)
-    assert np.abs(again - weighted.predict_proba(X)).mean() < 0.05
+    assert np.abs(again - weighted.predict_proba(X)).mean() < 0.07
 
 
 def test_a_report_says_which_rows_its_scores_weight(tiny):

@@ -58,7 +58,11 @@ BAD_X = {
     "1-D": (X[0], ValueError, ["shape (4,)", "reshape(1, -1)"]),
     "3-D": (X[np.newaxis], ValueError, ["3 dimensions", "reshape"]),
     "columns": (X[:, :3], ValueError, ["3 features", "expects 4", "layer_sizes=[3, ...]"]),
-    "samples in columns": (X.T, ValueError, [f"{len(X)} features", "expects 4", "pass X.T"]),
+    "samples in columns": (
+        X.T,
+        ValueError,
+        [f"{len(X)} features", "expects 4", "X.T, one row a sample"],
+    ),
     "no columns": (X[:, :0], ValueError, ["0 features", "expects 4"]),
     "nan": (changed(X, (3, 2), NAN), ValueError, ["X[3, 2] is nan"]),
     "inf": (changed(X, (11, 0), INF), ValueError, ["X[11, 0] is inf"]),
@@ -104,7 +108,7 @@ BAD_Y = {
         {
             "rows": (REAL[:-1], ValueError, ["y has 11 rows", "X has 12"]),
             "scalar": (1.0, ValueError, ["shape ()"]),
-            "None": (None, TypeError, ["y is None", "targets are expected", "pass X and y"]),
+            "None": (None, TypeError, ["y is None", "expected"]),
             "columns": (np.ones((N, 2)), ValueError, ["(12, 2)", "(12, 1)"]),
             "nan": (changed(REAL, 4, NAN), ValueError, ["y[4, 0] is nan"]),
             "inf": (changed(REAL, 4, INF), ValueError, ["y[4, 0] is inf"]),
@@ -269,6 +273,10 @@ def test_bad_y(mlp, call, task, name):
     net = network(mlp, *task)
     refuses(net, lambda: CALLS[call](net, X, value), exception, words)
     CALLS[call](net, X, good)
+
+
+def test_a_fit_without_targets_says_what_to_pass(mlp):
+    refuses(net := network(mlp), lambda: net.fit(X), TypeError, ["targets are", "pass X and y"])
 
 
 @pytest.mark.parametrize("name", BAD_WEIGHTS)
