@@ -383,7 +383,7 @@ def _parts(module: Any) -> list[Any]:
         if node.op == "get_attr":
             constants[node] = attrgetter(node.target)(traced)
             continue
-        inputs = [each for each in node.all_input_nodes if each not in constants]
+        inputs = [source for source in node.all_input_nodes if source not in constants]
         name = getattr(node.target, "__name__", node.target)
         operation = str(name).strip("_").removeprefix("i")  # of sub_ and isub, which are in place
         if operation == "add" and len(inputs) == 2 and value in inputs:
@@ -408,7 +408,7 @@ def _parts(module: Any) -> list[Any]:
 
 def _scale(operation: str, value: Any, node: Any, constants: dict[Any, Any]) -> _Scale:
     """Return an operation of a value and a constant."""
-    others = [constants.get(each, each) for each in node.args if each is not value]
+    others = [constants.get(k, k) for k in node.args if k is not value]
     is_right = node.args[0] is value or operation in COMMUTATIVE
     if is_right and len(others) == 1 and not node.kwargs:
         (other,) = others
