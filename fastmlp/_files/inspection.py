@@ -211,6 +211,5 @@ def _inner(value: Any) -> str:
     text = _text(value)
     if isinstance(value, list):
         return f"[{text}]"
-    return (
-        f"({text})" if isinstance(value, dict) and len(value) > 1 and "class" not in value else text
-    )
+    is_group = isinstance(value, dict) and len(value) > 1 and "class" not in value
+    return f"({text})" if is_group else text

@@ -377,7 +377,7 @@ class Engine:
                 if batch.is_gradient:
                     weight = 1.0
                 elif not plan.per_batch:
-                    weight = batch.weight_sum().rows * mean_weight
+                    weight = np.count_nonzero(_sample_weight(batch)) * mean_weight
                 l1, l2, at = float(plan.l1), float(plan.l2), 0
                 if share is not None:
                     weight, at = float(share.totals[k]), share.row
