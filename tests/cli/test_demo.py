@@ -3,6 +3,7 @@
 import re
 import sys
 import time
+from pathlib import Path
 
 import children
 import numpy as np
@@ -11,6 +12,8 @@ from commands import here, run
 from sklearn.datasets import load_digits
 
 from fastmlp import digits
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_digits_agree_with_scikit_learn():
@@ -42,6 +45,10 @@ def test_report():
         assert line in result.stdout
     assert len(re.findall(r"^ +\d+ +\d\.\d{4} +\d\.\d{4}", result.stdout, re.MULTILINE)) >= 5
     assert seconds < 10 * children.SLOWDOWN
+    readme = (ROOT / "README.md").read_text("utf-8")
+    shown = re.search(r"```text\n(.*?test accuracy.*?\n)```", readme, re.DOTALL)
+    assert shown is not None
+    assert shown[1] in re.sub(r" +$", "", result.stdout, flags=re.MULTILINE)
 
 
 def test_plot(tmp_path):

@@ -11,6 +11,8 @@ import io
 import json
 import math
 import re
+import subprocess
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,7 @@ EXAMPLES = sorted(path.stem for path in (ROOT / "examples").glob("*.py"))
 BLOCK = re.compile(
     r"^```python\n(?!>>>)(.*?)^```$(?:\n+^```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL
 )
+README_COMMANDS = "pip install . && fastmlp", "pip install '.[test]' && pytest"
 RUN_ELSEWHERE = {  # pages whose programs need more than Python, and the tests that run them
     "docs/deploying.md": "test_examples.py",
     "docs/functions.md": "test_own_functions.py",
@@ -199,6 +202,28 @@ def test_every_example_is_tested_and_listed():
         assert f'run("{name}")' in tests
         assert f"{name}.py" in readme
     assert "first_steps.ipynb" in readme
+
+
+def test_the_readme_has_its_two_commands_and_ci_runs_them_in_fresh_environments():
+    readme = (ROOT / "README.md").read_text("utf-8")
+    for command in README_COMMANDS:
+        assert readme.count(f"\n\n    {command}\n\n") == 1, command
+    shell = ["bash", "-c", ". .ci/common && readme_commands"]
+    found = subprocess.run(shell, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert tuple(found.splitlines()) == README_COMMANDS
+    script = (ROOT / ".ci" / "run").read_text("utf-8")
+    assert "readarray -t commands < <(readme_commands)" in script
+    assert '    fresh "command-$i"\n    bash -c "${commands[i]}"\n' in script
+
+
+def test_extras_that_pages_install_are_those_of_the_package():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    wanted = {}
+    for page in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")):
+        for names in re.findall(r"pip install '\.\[(.*?)\]'", page.read_text("utf-8")):
+            wanted.setdefault(page.name, set()).update(names.split(","))
+    assert {"sklearn", "pandas", "test"} <= wanted["README.md"]
+    assert set().union(*wanted.values()) <= set(extras["optional-dependencies"])
 
 
 def pages():
