@@ -14,20 +14,50 @@ import itertools
 import os
 import re
 import sys
+import textwrap
 import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
 from fastmlp._cli import bench, demo, models, train
-from fastmlp._cli.arguments import VERSION, CommandError, UsageError
+from fastmlp._cli.arguments import (
+    VERSION,
+    CommandError,
+    UsageError,
+    argument,
+    command,
+    shown_examples,
+)
+from fastmlp._core.printable import printable
 
+
+@command(
+    argument("about", metavar="COMMAND", nargs="?", help="by default all of them"),
+    examples=("fastmlp help", "fastmlp help train"),
+)
+def show_help(options: argparse.Namespace) -> None:
+    """Explain a command, as its --help does."""
+    parser().parse_args([*filter(None, [options.about]), "--help"])
+
+
+@command(examples=("fastmlp version", "fastmlp -V"))
+def show_version(options: argparse.Namespace) -> None:
+    """Print the version, as --version does."""
+    print(f"fastmlp {VERSION}")
+
+
+OF_MODELS = (train.train, models.predict, models.evaluate, models.inspect, models.export)
 COMMANDS = {
-    entry.run.__name__: entry
-    for entry in (
-        *(demo.demo, bench.info, bench.bench, train.train),
-        *(models.predict, models.evaluate, models.inspect, models.export),
-    )
+    entry.run.__name__.removeprefix("show_"): entry
+    for entry in (demo.demo, *OF_MODELS, bench.info, bench.bench, show_help, show_version)
 }
+EXAMPLES = ("fastmlp train flats.csv --target rent", "fastmlp predict model.safetensors new.csv")
+LAYOUT = argparse.RawDescriptionHelpFormatter  # examples keep their lines
+ABOUT = f"""\
+Train multi-layer perceptrons on tables, and use them. Without a command, demo
+runs. fastmlp COMMAND --help explains a command.
+
+{textwrap.fill(demo.SOURCE, 78)}"""
 # The errors that the library raises about data, models and files; any other is a defect.
 REPORTED = (
     *(CommandError, ArithmeticError, ImportError, MemoryError, OSError, RuntimeError),
@@ -40,7 +70,7 @@ class Parser(argparse.ArgumentParser):
     """A parser whose errors suggest the command or the option that was meant."""
 
     def error(self, message: str) -> NoReturn:
-        """Print an error and end the program."""
+        """Print an error, as one line that names the help, and end the program."""
         options = (names for entry in COMMANDS.values() for names, _ in entry.arguments)
         words = [*COMMANDS, *itertools.chain(*options)]
         if wrong := re.search(r"(?:invalid choice: '|unrecognized arguments: )([\w-]+)", message):
@@ -48,25 +78,30 @@ class Parser(argparse.ArgumentParser):
 
             close = difflib.get_close_matches(wrong[1], words, 1)
             message += f": did you mean {close[0]}?" if close else ""
-        super().error(message)
+        line = f"{self.prog}: error: {message} (see {self.prog} --help)"
+        self.exit(2, f"{printable(line)}\n")
 
 
 def parser() -> Parser:
     """Return the parser of all commands; without a command the demonstration runs."""
     whole = Parser(
         prog="fastmlp",
-        description="Train multi-layer perceptrons on tables, and use them. Without a command, "
-        "demo runs. fastmlp COMMAND --help explains a command.",
-        epilog=demo.SOURCE,
+        description=ABOUT,
+        epilog=shown_examples(EXAMPLES),
+        formatter_class=LAYOUT,
     )
-    whole.add_argument("--version", action="version", version=f"fastmlp {VERSION}")
+    whole.add_argument("-V", "--version", action="version", version=f"fastmlp {VERSION}")
     whole.set_defaults(run=demo.demo.run, parser=whole)
     commands = whole.add_subparsers(metavar="COMMAND", title="commands")
     demo.demo.add_to(whole.add_argument_group("options of demo"))
     for name, entry in COMMANDS.items():
         text = (entry.run.__doc__ or "").partition("\n")[0]
         one = commands.add_parser(
-            name, help=text[0].lower() + text[1:].removesuffix("."), description=text
+            name,
+            help=text[0].lower() + text[1:].removesuffix("."),
+            description=text,
+            epilog=shown_examples(entry.examples),
+            formatter_class=LAYOUT,
         )
         entry.add_to(one)
         one.set_defaults(run=entry.run, parser=one)
@@ -83,12 +118,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = whole.parse_args(argv)
     name = options.parser.prog
     if sys.stdout is None:
-        print(f"{name}: error: the standard output is closed: pass it on", file=sys.stderr)
+        _say(f"{name}: error: the standard output is closed: pass it on")
         return 1
     try:
         with warnings.catch_warnings():
-            shown = functools.cache(lambda text: print(f"{name}: warning: {text}", file=sys.stderr))
-            warnings.showwarning = lambda message, *_: shown(str(message))
+            said = functools.cache(lambda text: _say(f"{name}: warning: {text}"))
+            warnings.showwarning = lambda message, *_: said(str(message))
             options.run(options)
         sys.stdout.flush()
     except UsageError as error:
@@ -98,14 +133,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         _discard_output()
-        print(f"{name}: the reader of the output has closed it before its end", file=sys.stderr)
+        _say(f"{name}: the reader of the output has closed it before its end")
         return 1
     except REPORTED as error:
-        print(f"{name}: error: {_sentence(error)}", file=sys.stderr)
+        _say(f"{name}: error: {_sentence(error)}")
         if isinstance(error, OSError) and error.filename is None:
             _discard_output()
         return 1
     return 0
+
+
+def _say(line: str) -> None:
+    """Print a line, which may have names from data, to the standard error stream."""
+    print(printable(line), file=sys.stderr)
 
 
 def _sentence(error: BaseException) -> str:

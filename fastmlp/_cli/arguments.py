@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
+from fastmlp._core.printable import printable_lines
+
 STANDARD = "-"  # the name of standard input and output
 VERSION: str = sys.modules["fastmlp"].__version__  # the package is loaded before this module
 
@@ -28,6 +30,7 @@ class Command(NamedTuple):
 
     run: Callable[[argparse.Namespace], None]
     arguments: Sequence[Argument]
+    examples: Sequence[str]  # with which the help ends
 
     def add_to(self, parser: Any) -> None:
         """Declare the arguments to argparse."""
@@ -45,9 +48,16 @@ def argument(*names: str, **options: Any) -> Argument:
     return names, options
 
 
-def command(*arguments: Argument) -> Callable[[Callable[[argparse.Namespace], None]], Command]:
+def command(
+    *arguments: Argument, examples: Sequence[str]
+) -> Callable[[Callable[[argparse.Namespace], None]], Command]:
     """Return a decorator that makes a command of a function."""
-    return lambda run: Command(run, arguments)
+    return lambda run: Command(run, arguments, examples)
+
+
+def shown_examples(examples: Sequence[str]) -> str:
+    """Return examples as the last part of a help."""
+    return "\n  ".join(["examples:", *examples])
 
 
 def number(kind: Callable[[str], Any], low: float, high: float, expected: str) -> Any:
@@ -88,6 +98,16 @@ def character(text: str) -> str:
     return separator
 
 
+def encoding(text: str) -> str:
+    """Read the name of an encoding of text, as an argparse type."""
+    try:
+        "".encode(text)
+    except (LookupError, ValueError):  # unknown, or of bytes
+        words = f"{text!r} is no encoding that Python knows; one of Western Europe is cp1252"
+        raise argparse.ArgumentTypeError(words) from None
+    return text
+
+
 MODEL = argument("model", metavar="MODEL", help="a file of a model")
 TABLE = (
     argument("data", metavar="DATA", help="a CSV or Parquet file; - is the standard input"),
@@ -98,6 +118,12 @@ TABLE = (
         help="between the values of a CSV file, such as ; or tab; default: by the first line",
     ),
     argument("--decimal", choices=(".", ","), default=".", help="decimal mark of a CSV file"),
+    argument(
+        "--encoding",
+        metavar="NAME",
+        type=encoding,
+        help="of a CSV file, such as cp1252 or latin-1; default: UTF-8, or another one of Unicode",
+    ),
 )
 WEIGHT = argument("--weight", metavar="COLUMN", help="weights of the rows; by default equal ones")
 JSON = argument("--json", action="store_true", help="print JSON, for programs")
@@ -105,7 +131,15 @@ JSON = argument("--json", action="store_true", help="print JSON, for programs")
 
 def show(options: argparse.Namespace, facts: Any, text: str) -> None:
     """Print results as JSON if that is wanted, else as text."""
-    print(json.dumps(facts, indent=2) if options.json else text)
+    print(json.dumps(facts, indent=2) if options.json else printable_lines(text))
+
+
+def check_readable(*paths: str | None) -> None:
+    """Raise OSError for inputs that cannot be read, before the outputs are looked at."""
+    for path in filter(None, paths):
+        if path != STANDARD:
+            with Path(path).open("rb"):
+                pass
 
 
 def check_new(option: str | None, output: str, *others: str) -> None:

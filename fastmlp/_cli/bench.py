@@ -80,7 +80,7 @@ def facts() -> dict[str, Any]:
     return versions
 
 
-@command(JSON)
+@command(JSON, examples=("fastmlp info", "fastmlp info --json"))
 def info(options: argparse.Namespace) -> None:
     """Print versions, the CPU level and threads, as a bug report needs them."""
     versions = facts()
@@ -94,6 +94,10 @@ def info(options: argparse.Namespace) -> None:
     argument("-o", "--output", metavar="FILE", help="write all as JSON, to send to others"),
     argument("--report", metavar="FILE", help="write a page with charts: bench.html"),
     JSON,
+    examples=(
+        "fastmlp bench --seconds 10",
+        "fastmlp bench --only scikit-learn --report bench.html",
+    ),
 )
 def bench(options: argparse.Namespace) -> None:
     """Compare the speed of this library and of others on this machine."""

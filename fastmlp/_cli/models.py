@@ -33,13 +33,26 @@ SUFFIXES = {"onnx": ".onnx", "c": ".c"}
     argument("--proba", action="store_true", help="add the probability of each class"),
     argument("--interval", metavar="COVERAGE", type=arguments.LEVEL, help="add intervals: 0.9"),
     argument("--quantiles", metavar="LEVELS", type=arguments.levels, help="add them: 0.1,0.5,0.9"),
+    argument(
+        "--keep",
+        metavar="COLUMN",
+        action="append",
+        default=[],
+        help="write this column of DATA beside the predictions; repeatable",
+    ),
     argument("--json", action="store_true", help="write JSON, for programs: one object a row"),
+    examples=(
+        "fastmlp predict model.safetensors new.csv",
+        "fastmlp predict model.safetensors new.csv --keep id --interval 0.9 -o predictions.csv",
+    ),
 )
 def predict(options: argparse.Namespace) -> None:
     """Predict the rows of a table with a saved model."""
+    arguments.check_readable(options.model, options.data)
     if options.output != arguments.STANDARD:
         check_writable(options.output, inputs=[options.model, options.data])
-    model, X, _, _ = load_with_table(options)
+    model, X, frame, _ = load_with_table(options, others=options.keep)
+    kept = tables.kept(frame, options.keep)
     prediction = (model.predict if hasattr(model, "predict") else model)(X)
     means, *variances = prediction if isinstance(prediction, tuple) else (prediction,)
     columns = _columns("prediction", means)
@@ -55,20 +68,34 @@ def predict(options: argparse.Namespace) -> None:
         values = _method(model, "predict_quantiles", "--quantiles")(X, options.quantiles)
         for k, level in enumerate(options.quantiles):
             columns |= _columns(f"q{level!r}", values[..., k])
-    tables.save(columns, options.output, options.json)
+    if twice := [name for name in kept if name in columns]:
+        raise CommandError(
+            f"--keep {twice[0]}: the predictions have a column of this name: rename it in "
+            f"{tables.source(options.data)}"
+        )
+    results = {name: values.tolist() for name, values in columns.items()}
+    tables.save(kept | results, options.output, options.json)
 
 
 @command(
     arguments.MODEL,
     *arguments.TABLE,
-    argument("--target", metavar="COLUMN", help="by default the one column that is no input"),
+    argument("--target", metavar="COLUMN", help="by default that of the fit, else no input"),
     arguments.WEIGHT,
     arguments.JSON,
+    examples=(
+        "fastmlp evaluate model.safetensors new.csv",
+        "fastmlp evaluate model.safetensors new.csv --target rent --json",
+    ),
 )
 def evaluate(options: argparse.Namespace) -> None:
     """Score a saved model on rows whose targets are known."""
+    arguments.check_readable(options.model, options.data)
     target, weight = options.target, options.weight
     model, X, frame, inputs = load_with_table(options, target, weight)
+    of_fit = tuple(getattr(_fitted(model), "target_names", ()))
+    if target is None and len(of_fit) == 1 and of_fit[0] in frame.columns:
+        (target,) = of_fit
     if target is None:
         left = [name for name in frame.columns if name not in {*inputs, weight}]
         if len(left) != 1:
@@ -89,6 +116,10 @@ def evaluate(options: argparse.Namespace) -> None:
     argument("files", metavar="FILE", nargs="+", help="a file that save() has written"),
     argument("--arrays", action="store_true", help="also a line for each array, as --json has"),
     arguments.JSON,
+    examples=(
+        "fastmlp inspect model.safetensors",
+        "fastmlp inspect model.safetensors other.safetensors --json",
+    ),
 )
 def inspect(options: argparse.Namespace) -> None:
     """Print the content of files of saved models, without loading the models."""
@@ -115,6 +146,10 @@ def inspect(options: argparse.Namespace) -> None:
     argument("--quantiles", metavar="LEVELS", type=arguments.levels, help="of regressors: 0.1,0.9"),
     argument("--derivatives", type=int, choices=(1, 2), help="of networks as C: up to this order"),
     arguments.JSON,
+    examples=(
+        "fastmlp export model.safetensors --to onnx",
+        "fastmlp export model.safetensors -o model.c --quantiles 0.1,0.9",
+    ),
 )
 def export(options: argparse.Namespace) -> None:
     """Write a saved model as ONNX or as C, for other programs."""
@@ -122,6 +157,7 @@ def export(options: argparse.Namespace) -> None:
     kind = options.to or next((kind for kind, its in SUFFIXES.items() if suffix == its), None)
     if kind is None:
         raise UsageError("--to onnx or --to c is needed, or -o with such a name")
+    arguments.check_readable(options.model)
     output = options.output or str(Path(options.model).with_suffix(SUFFIXES[kind]))
     outputs = [output, str(Path(output).with_suffix(".h"))] if kind == "c" else [output]
     check_writable(*outputs, inputs=[options.model])
@@ -145,13 +181,22 @@ def export(options: argparse.Namespace) -> None:
     show(options, facts, "\n".join(lines))
 
 
+def _fitted(model: Any) -> Any:
+    """Return the value of the fit of an estimator; None of a network."""
+    return getattr(model, "_fitted", None)
+
+
 def load_with_table(
-    options: argparse.Namespace, target: str | None = None, weight: str | None = None
+    options: argparse.Namespace,
+    target: str | None = None,
+    weight: str | None = None,
+    others: Sequence[str] = (),
 ) -> tuple[Any, Any, Any, list[str]]:
     """Return a model, the input for it, the table with that, and the names of the input columns.
 
     Columns and labels that were text at fit are read as text, even if they look like numbers. A
-    model that was fitted on arrays takes all columns but the target and the weight.
+    model that was fitted on arrays takes all columns but the target, the weight and the others,
+    which `tables.kept` returns.
     """
     path, data = options.model, options.data
     try:
@@ -161,8 +206,7 @@ def load_with_table(
             words = f"{path} is no model but {data} is: the model comes first, MODEL DATA"
             raise UsageError(words) from None
         raise
-    fitted = getattr(model, "_fitted", None)  # of estimators; those of tables have columns
-    columns: Any = getattr(fitted, "columns", None)
+    columns: Any = getattr(_fitted(model), "columns", None)  # of estimators of tables
     named: list[str] = [*getattr(model, "feature_names_in_", ())]
     text: list[str] = []
     if columns is not None:
@@ -173,12 +217,12 @@ def load_with_table(
     def as_text(names: Sequence[str]) -> list[str]:
         if not any(isinstance(label, str) for label in labels):
             return text
-        others = {*names} - {*named, weight} if named else {target}
-        return [*text, *filter(None, others)]
+        targets = {*names} - {*named, weight} if named else {target}
+        return [*text, *filter(None, targets)]
 
-    frame = tables.read(data, tables.dialect_of(options), as_text)
+    frame = tables.read(data, tables.dialect_of(options), as_text, others)
     tables.require(frame, named, f"{tables.source(data)} lacks inputs of the model")
-    inputs = named or [name for name in frame.columns if name not in {target, weight}]
+    inputs = named or [name for name in frame.columns if name not in {target, weight, *others}]
     if named:
         return model, frame[inputs], frame, inputs
     arrays = [tables.column(frame, name, "the data") for name in inputs]

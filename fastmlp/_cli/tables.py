@@ -65,10 +65,11 @@ WIDE = {int, Decimal, type(None)}  # numbers of Parquet files that NumPy has as 
 
 
 class Dialect(NamedTuple):
-    """The separator of a CSV file, None if its first line shows it, and its decimal mark."""
+    """Separator, decimal mark and encoding of a CSV file; None if the file itself shows them."""
 
     separator: str | None = None
     decimal: str = "."
+    encoding: str | None = None
 
     def separator_of(self, line: str) -> str:
         """Return the separator: by default the one that cuts the first line into most values."""
@@ -83,7 +84,7 @@ USUAL = Dialect()
 
 def dialect_of(options: argparse.Namespace) -> Dialect:
     """Return the dialect that the options of a command describe."""
-    dialect = Dialect(options.separator, options.decimal)
+    dialect = Dialect(options.separator, options.decimal, options.encoding)
     if dialect.separator == dialect.decimal:
         raise UsageError(
             f"--separator and --decimal are both {dialect.decimal!r}: pass different characters"
@@ -92,18 +93,32 @@ def dialect_of(options: argparse.Namespace) -> Dialect:
 
 
 class Series(np.ndarray):
-    """A column of `Frame`."""
+    """A column of `Frame`, or one with a name."""
+
+    name = ""
 
     def to_numpy(self) -> Array:
         """Return the plain array."""
         return self.view(np.ndarray)
 
 
-class Frame:
-    """A table of NumPy arrays by name, for use without polars and pandas."""
+def named(values: Array, name: str) -> Series:
+    """Return a column that knows its name."""
+    series = values.view(Series)
+    series.name = name
+    return series
 
-    def __init__(self, values: Mapping[str, Array]) -> None:
-        self.values = dict(values)
+
+class Frame:
+    """A table of NumPy arrays by name, for use without polars and pandas.
+
+    ``written`` has the cells of some columns as they are in the file.
+    """
+
+    def __init__(
+        self, values: Mapping[str, Array], written: Mapping[str, list[str]] | None = None
+    ) -> None:
+        self.values, self.written = dict(values), written or {}
 
     # Estimators recognise a frame by these properties of its class.
     columns = property(lambda self: list(self.values))
@@ -134,10 +149,16 @@ def source(path: str) -> str:
     return "the standard input" if path == STANDARD else path
 
 
-def read(path: str, dialect: Dialect = USUAL, text: Chooser = lambda names: ()) -> Any:
+def read(
+    path: str,
+    dialect: Dialect = USUAL,
+    text: Chooser = lambda names: (),
+    keep: Collection[str] = (),
+) -> Any:
     """Return the table in a file or, for "-", in the standard input.
 
     `text` gets the names of a CSV file's columns, and returns those to read as text in any case.
+    `keep` are columns that `kept` returns.
     """
     if path == STANDARD and sys.stdin is None:
         raise CommandError("the standard input is closed: name a file, or pass it on")
@@ -151,7 +172,7 @@ def read(path: str, dialect: Dialect = USUAL, text: Chooser = lambda names: ()) 
             for start, kind in STRANGERS.items():
                 if re.match(start, content, re.IGNORECASE | re.DOTALL):
                     raise ValueError(f"it is {kind}: save the table as CSV or Parquet")
-            frame = _csv(content, dialect, text)
+            frame = _csv(content, dialect, text, keep)
     except (CommandError, MemoryError):
         raise
     except Exception as error:  # each reader raises its own errors
@@ -162,8 +183,8 @@ def read(path: str, dialect: Dialect = USUAL, text: Chooser = lambda names: ()) 
     return frame
 
 
-def _csv(content: bytes, dialect: Dialect, text: Chooser) -> Frame:
-    whole = _decoded(content)
+def _csv(content: bytes, dialect: Dialect, text: Chooser, keep: Collection[str]) -> Frame:
+    whole = _decoded(content, dialect.encoding)
     first = LINE.search(whole)
     separator = dialect.separator_of(first.group() if first else "")
     rows = _rows(whole, separator)
@@ -185,27 +206,29 @@ def _csv(content: bytes, dialect: Dialect, text: Chooser) -> Frame:
     while block := list(islice(rows, ROWS)):
         for parts, cells in zip(columns, zip(*block, strict=True), strict=True):
             parts.append(NUL.join(cells))  # takes less memory than the cells
-    as_text = text(names)
-    return Frame(
-        {
-            name: _typed(NUL.join(parts), dialect.decimal, name in as_text)
-            if parts
-            else np.empty(0)
-            for name, parts in zip(names, columns, strict=True)
-        }
-    )
+    as_text, values, written = text(names), {}, {}
+    for name, parts in zip(names, columns, strict=True):
+        joined = NUL.join(parts)
+        is_text = name in as_text
+        values[name] = _typed(joined, dialect.decimal, is_text) if parts else np.empty(0)
+        if name in keep:
+            written[name] = joined.split(NUL)
+    return Frame(values, written)
 
 
-def _decoded(content: bytes) -> str:
-    """Return the text of a file, without NUL."""
-    encoding = _encoding(content)
+def _decoded(content: bytes, chosen: str | None) -> str:
+    """Return the text of a file, without NUL; ``chosen`` is the user's encoding."""
+    encoding = chosen or _encoding(content)
     try:
         text = content.decode(encoding).removeprefix("\ufeff")
         before, is_wrong, _ = text.partition(NUL)
         fault = "has a NUL character: remove it"
     except UnicodeDecodeError as error:
         before, is_wrong = content[: error.start].decode(encoding, "ignore"), "yes"
-        fault = f"is no text in {encoding.upper()} ({error.reason}): save the table as CSV in UTF-8"
+        fault = (
+            f"is no text in {encoding.upper()} ({error.reason}): pass its encoding, for example "
+            "--encoding cp1252, or save the table as CSV in UTF-8"
+        )
     if is_wrong:
         raise ValueError(f"line {len(LINE_END.findall(before)) + 1} {fault}")
     return text
@@ -282,6 +305,21 @@ def column(frame: Any, name: str, option: str) -> Array:
     return values
 
 
+def kept(frame: Any, names: Sequence[str]) -> dict[str, list[Any]]:
+    """Return the values of columns, as text as it is in the file if that is CSV."""
+    require(frame, names, "--keep")
+    if isinstance(frame, Frame):
+        return {name: frame.written[name] for name in names}
+    return {name: _values(frame[name]) for name in names}
+
+
+def _values(series: Any) -> list[Any]:
+    """Return the values of a series, None where they are missing."""
+    values = series.to_list()
+    is_missing = series.isna() if hasattr(series, "isna") else [value is None for value in values]
+    return [None if lacks else value for lacks, value in zip(is_missing, values, strict=True)]
+
+
 def require(frame: Any, names: Sequence[str], option: str) -> None:
     """Raise an error for columns that a frame lacks."""
     lacking = [name for name in names if name not in list(frame.columns)]
@@ -292,7 +330,7 @@ def require(frame: Any, names: Sequence[str], option: str) -> None:
         )
 
 
-def save(columns: Mapping[str, Array], path: str, as_json: bool = False) -> None:
+def save(columns: Mapping[str, list[Any]], path: str, as_json: bool = False) -> None:
     """Write columns as CSV, JSON records or Parquet to a file, or to the standard output ("-")."""
     if path.endswith(".parquet"):
         frame, binary = engine().DataFrame(dict(columns)), io.BytesIO()
@@ -300,9 +338,9 @@ def save(columns: Mapping[str, Array], path: str, as_json: bool = False) -> None
         write(path, [binary.getvalue()])
         return
     text = io.StringIO()
-    rows = zip(*(array.tolist() for array in columns.values()), strict=True)
-    if as_json:
-        records = (json.dumps(dict(zip(columns, row, strict=True))) for row in rows)
+    rows = zip(*columns.values(), strict=True)
+    if as_json:  # kept columns may have dates and decimals
+        records = (json.dumps(dict(zip(columns, row, strict=True)), default=str) for row in rows)
         text.write("[" + ",\n ".join(records) + "]\n")
     else:
         csv.writer(text, lineterminator="\n").writerows([columns, *rows])

@@ -80,6 +80,10 @@ def task_of(y: NDArray[Any], choice: str, note: str) -> str:
     argument("--seed", type=arguments.SEED, default=0, help="the same seed gives the same model"),
     argument("--threads", type=arguments.COUNT, help="default: automatic"),
     arguments.JSON,
+    examples=(
+        "fastmlp train flats.csv --target rent",
+        "fastmlp train flats.csv --target rent --drop id --valid new.csv --report report.html",
+    ),
 )
 def train(options: argparse.Namespace) -> None:
     """Train a model on a table, and save it."""
@@ -88,11 +92,11 @@ def train(options: argparse.Namespace) -> None:
     from fastmlp.tabular.frames import take_rows
 
     target = options.target
-    named = [target, *filter(None, (options.weight, options.groups)), *options.drop]
-    all_named = [*named, *options.rising, *options.falling]
-    if len({*all_named}) < len(all_named):
-        twice = next(name for name in all_named if all_named.count(name) > 1)
-        raise UsageError(f"two options name the column {twice}: leave one of them out")
+    roles = [*filter(None, (target, options.weight, options.groups))]
+    named = [*roles, *options.drop]
+    _check_apart([*named, *options.rising, *options.falling])
+    _check_apart([*roles, *filter(None, [options.time])])  # an input, too, unless it is dropped
+    arguments.check_readable(options.data, options.valid)
     output = options.output or NEW_MODEL
     arguments.check_new(options.output, output)
     check_writable(output, options.report, inputs=[options.data, options.valid])
@@ -125,7 +129,8 @@ def train(options: argparse.Namespace) -> None:
     )
     if task == "classification" and note:
         warnings.warn(note, stacklevel=2)
-    seconds = _fit(model, X, y, sample_weight=weights, groups=groups, time=times)
+    of_rows = {"sample_weight": weights, "groups": groups, "time": times}
+    seconds = _fit(model, X, tables.named(y, target), **of_rows)
     model.save(output)
     if (rows := model.rows_) is not None:  # a sample, of which all results are
         X, y = take_rows(X, rows), y[rows]
@@ -149,6 +154,13 @@ def train(options: argparse.Namespace) -> None:
         model.report().write(options.report, name=target, others=others, more=[_usage(results)])
         lines += [f"report       {options.report}"]
     show(options, results, "\n".join(lines))
+
+
+def _check_apart(names: list[str]) -> None:
+    """Refuse a column that several options name."""
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise UsageError(f"two options name the column {twice[0]}: leave one of them out")
 
 
 def _note_on_counts(task: str, choice: str, y: NDArray[Any]) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import warnings
 
+from fastmlp._core.printable import printable
+
 # Packages whose frames may lie between the user's code and the warning.
 BETWEEN = ("fastmlp", "sklearn", "joblib", "contextlib")
 
@@ -14,4 +16,4 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
     level, frame = 1, sys._getframe()
     while frame.f_globals.get("__name__", "").partition(".")[0] in BETWEEN and frame.f_back:
         level, frame = level + 1, frame.f_back
-    warnings.warn(message, category, stacklevel=level)
+    warnings.warn(printable(message), category, stacklevel=level)

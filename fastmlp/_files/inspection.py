@@ -120,6 +120,10 @@ def _entry(tree: Any, place: str) -> Any:
 def _named(content: Content, description: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return number and first names of columns and of classes, and the kinds of columns."""
     named: dict[str, dict[str, Any]] = {}
+    targets = _entry(description, "fit.target_names")
+    if isinstance(targets, list) and targets:
+        texts = [_short(str(name)) for name in targets[:MOST_NAMES]]
+        named["targets"] = {"count": len(targets), "first": texts}
     for fact, places in NAMES_AT.items():
         at = next((name for name in places if name in content.firsts), None)
         if at is None:

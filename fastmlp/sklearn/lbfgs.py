@@ -67,7 +67,7 @@ class LbfgsFit:
             scale = "" if draft.standardize else ", or scale the data: standardize=True"
             warn(
                 f"lbfgs failed to converge after {attributes['n_iter_']} iteration(s) "
-                f"(status={result.status}):\n{result.message}\n\nPass a larger max_iter than "
+                f"(status={result.status}: {result.message}): pass a larger max_iter than "
                 f"{draft.max_iter}{scale}",
                 ConvergenceWarning,
             )

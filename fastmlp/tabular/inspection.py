@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmlp._core.optional import axes, require
+from fastmlp._core.printable import printable
 from fastmlp.tabular.columns import Array, Table
 from fastmlp.tabular.targets import weighed
 
@@ -58,8 +59,9 @@ class Importance(NamedTuple):
         """Return a line for each column."""
         if not self.names:
             return "no column is used"
-        width = max(map(len, self.names))
-        rows = zip(self.names, self.means, self.deviations, strict=True)
+        names = list(map(printable, self.names))
+        width = max(map(len, names))
+        rows = zip(names, self.means, self.deviations, strict=True)
         lines = [f"{name:<{width}}  {mean:8.4f} +- {away:.4f}" for name, mean, away in rows]
         return "\n".join([f"increase of {self.unit} when a column is shuffled", *lines])
 

@@ -14,6 +14,7 @@ from typing import Any
 from fastmlp._core import page
 from fastmlp._core.charts import Axes
 from fastmlp._core.keywords import with_attribute_hints
+from fastmlp._core.printable import printable
 
 # On the page of a model without the rows of its fit.
 WITHOUT_ROWS = "Errors and columns are on the page that is written right after the fit."
@@ -97,7 +98,7 @@ class Report:
 
     def __str__(self) -> str:
         """Return one line for each fact."""
-        return "\n".join(f"{name:<12} {text}" for name, text in self.lines())
+        return "\n".join(printable(f"{name:<12} {text}") for name, text in self.lines())
 
     __repr__ = __str__
 

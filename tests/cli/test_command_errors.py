@@ -3,12 +3,15 @@
 import io
 import json
 import os
+import re
 import sys
 from unittest import mock
 
 import children
 import pytest
 from commands import INTERRUPTED, here, prepared, run
+
+import fastmlp
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +29,7 @@ TRAIN = ["train", "old.csv", "--target"]
 LONG = [b"%d,%s" % (k, b"x" * (1024 + k % 2)) for k in range(12)]
 DAYS = [b"2020-01-%02d,n%d,1.5" % (k % 30 + 1, k % 30) for k in range(40)]
 DAYS = b"\n".join([b"day,name,x", *DAYS])
+NO_TARGET = b"area,code,balcony,country\n1,x,true,here\n"
 REFUSED = [
     (None, ["trian"], 2, ": did you mean train?"),
     (None, [*TRAIN, "rent", "--pre-set", "fast"], 2, "--pre-set fast: did you mean --preset?"),
@@ -47,15 +51,37 @@ REFUSED = [
         *(None, ["evaluate", MODEL, "new.csv", "--decimal", ",", "--separator", ","], 2),
         "--separator and --decimal are both ','",
     ),
-    (None, ["evaluate", MODEL, "new.csv"], 2, "--target is needed: weight, rent, dear"),
+    (NO_TARGET, ["evaluate", MODEL, "bad"], 2, "--target is needed: no columns are there beside"),
+    (None, ["help", "trian"], 2, ": did you mean train?"),
+    (None, ["predict", MODEL, "new.csv", "--encoding", "utf-9"], 2, "'utf-9' is no encoding that"),
+    (None, ["predict", MODEL, "new.csv", "--encoding", "rot13"], 2, "'rot13' is no encoding that"),
+    (None, ["predict", MODEL, "new.csv", "--keep", "id"], 1, "--keep: there is no column 'id'"),
+    (
+        *(b"prediction," + NO_TARGET.replace(b"\n", b"\n3,", 1),),
+        *(["predict", MODEL, "bad", "--keep", "prediction"], 1),
+        "--keep prediction: the predictions have a column of this name: rename it in bad",
+    ),
+    (
+        b"area\ncaf\xe9\n",
+        ["predict", MODEL, "bad"],
+        1,
+        "pass its encoding, for example --encoding cp",
+    ),
     (None, ["export", MODEL], 2, "--to onnx or --to c is needed"),
     (None, [*TRAIN, "price"], 1, "--target: there is no column 'price': the columns are area,"),
     (None, [*TRAIN, "rent", "--drop", "a"], 1, "--drop: there is no column 'a'"),
     (None, [*TRAIN, "rent", "--falling", "a"], 1, "--falling: there is no column 'a'"),
     *(
         (None, [*TRAIN, "rent", option, "rent"], 2, "two options name the column rent")
-        for option in ("--drop", "--weight", "--groups", "--rising", "--falling")
+        for option in ("--drop", "--weight", "--groups", "--time", "--rising", "--falling")
     ),
+    *(
+        (None, [*TRAIN, "rent", option, "area", "--time", "area"], 2, "name the column area: leave")
+        for option in ("--weight", "--groups")
+    ),
+    (None, ["train", "none.csv", "--target", "y", "-o", "no/m"], 1, "none.csv: No such file"),
+    (None, ["predict", MODEL, "none.csv", "-o", "no/file"], 1, "none.csv: No such file"),
+    (None, ["export", "none", "--to", "c", "-o", "no/file.c"], 1, "none: No such file"),
     (
         *(None, [*TRAIN, "rent", "--weight", "weight", "--drop", "weight"], 2),
         "two options name the column weight: leave one of them out",
@@ -143,8 +169,36 @@ def test_what_is_wrong_is_said_in_a_sentence(content, words, code, said, folder)
     assert result.returncode == code
     assert said in result.stderr
     assert "Traceback" not in result.stderr
+    if code == 2:  # one line, which names the help
+        (line,) = result.stderr.splitlines()
+        assert re.fullmatch(r"(fastmlp.*): error: .* \(see \1 --help\)", line)
     assert result.stdout == ""
     assert {path: path.is_file() and path.read_bytes() for path in folder.rglob("*")} == before
+
+
+OBEYED = "k\x1b]0;owned\x07\x1b[31m\u202e"  # the name of a column that a terminal would obey
+
+
+def test_terminals_are_given_no_orders_by_names_in_data(tmp_path):
+    rows = [f"{k % 11},{k % 3},{k * 7 % 13 + 0.5}" for k in range(40)]
+    (tmp_path / "d.csv").write_text("\n".join([f'a,"{OBEYED}\nline",{OBEYED}', *rows]))
+    (tmp_path / "same.csv").write_text("\n".join([f"{OBEYED},t", *(f"1,{k}" for k in range(60))]))
+    options = ["--preset", "fast", "--time-limit", "0.01", "--task", "regression", "-o"]
+    results = [
+        here("train", "d.csv", "--target", OBEYED, *options, "m", folder=tmp_path),
+        here("train", "d.csv", "--target", "none", folder=tmp_path),  # names all columns
+        here("train", "same.csv", "--target", "t", *options, "n", folder=tmp_path),
+        here("predict", "m", "same.csv", folder=tmp_path),
+        here("evaluate", "n", "d.csv", folder=tmp_path),
+        here("inspect", "m", folder=tmp_path),
+    ]
+    for result in results:
+        text = result.stdout + result.stderr
+        assert ascii(OBEYED)[1:-1] in text
+        assert text.replace("\n", "").isprintable()
+    report = fastmlp.load(tmp_path / "n").report()
+    assert OBEYED in report.left_out
+    assert str(report).replace("\n", "").isprintable()
 
 
 @pytest.mark.parametrize("output", ["new.csv", "hard-link.csv", "soft-link.csv"])

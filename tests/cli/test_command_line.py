@@ -143,6 +143,24 @@ def test_help_says_the_defaults(command):
             assert f"(default: {options['default']})" in text, names
 
 
+@pytest.mark.parametrize("command", ["", *_cli.COMMANDS])
+def test_help_ends_with_two_examples_that_are_valid(command):
+    text = children.printed(here(*command.split(), "--help"))
+    assert text == children.printed(here("help", *command.split()))
+    heading, *examples = text.splitlines()[-3:]
+    assert heading == "examples:"
+    for example in examples:
+        program, *words = shlex.split(example)
+        assert program == "fastmlp"
+        if words != ["-V"]:  # which ends the program
+            _cli.parser().parse_args(words)
+
+
+def test_version_is_known_by_three_names():
+    for words in (["version"], ["--version"], ["-V"]):
+        assert children.printed(here(*words)) == f"fastmlp {fastmlp.__version__}\n"
+
+
 PREDICTED = [
     ("rent", [], ["prediction"]),
     ("rent", ["--interval", "0.8"], ["prediction", "lower", "upper"]),
@@ -170,6 +188,51 @@ def test_predictions_are_those_of_the_model(model, options, names, folder):
     if "--interval" in options:
         ends = loaded.predict_interval(X, 0.8)
         assert [[float(row["lower"]), float(row["upper"])] for row in rows] == ends.tolist()
+
+
+@pytest.mark.parametrize("engine", ["polars", "pandas"])
+def test_kept_columns_are_those_of_the_file(engine, folder, tmp_path, monkeypatch):
+    lines = (folder / "new.csv").read_text().splitlines()[:4]
+    ids = ["007", "NA", '"a, b"']
+    rows = [f"{name},{line}" for name, line in zip(ids, lines[1:], strict=True)]
+    (tmp_path / "x.csv").write_text("\n".join([f"id,{lines[0]}", *rows]))
+    words = ("predict", folder / "rent.safetensors", "x.csv", "--keep", "id", "--keep", "rent")
+    found = list(csv.reader(io.StringIO(children.printed(here(*words, folder=tmp_path)))))
+    assert found[0] == ["id", "rent", "prediction"]
+    assert [row[0] for row in found[1:]] == ["007", "NA", "a, b"]
+    assert [row[1] for row in found[1:]] == [line.split(",")[5] for line in lines[1:]]
+    as_json = json.loads(children.printed(here(*words, "--json", folder=tmp_path)))
+    assert [[str(value) for value in row.values()] for row in as_json] == found[1:]
+    frame = pandas.DataFrame(found[1:], columns=found[0]).drop(columns="prediction")
+    days = [datetime.datetime(2026, 12, 1), None, datetime.datetime(2026, 12, 3)]
+    table = pandas.read_csv(tmp_path / "x.csv", dtype={"code": "str"})
+    table.assign(id=days).to_parquet(tmp_path / "x.parquet")
+    monkeypatch.setattr(tables, "find_spec", lambda name: name == engine)
+    words = (*words[:2], "x.parquet", *words[3:])
+    found = list(csv.reader(io.StringIO(children.printed(here(*words, folder=tmp_path)))))
+    assert [row[0] for row in found[1:]] == ["2026-12-01 00:00:00", "", "2026-12-03 00:00:00"]
+    assert [float(row[1]) for row in found[1:]] == frame["rent"].astype(float).tolist()
+    children.printed(here(*words, "-o", "out.parquet", folder=tmp_path))
+    assert polars.read_parquet(tmp_path / "out.parquet")["id"].to_list() == days
+
+
+def test_kept_columns_are_no_inputs_of_a_model_of_arrays(tmp_path):
+    of_arrays("network").save(tmp_path / "model")
+    (tmp_path / "x.csv").write_text("a,id,b\n1,one,2\n")
+    text = children.printed(here("predict", "model", "x.csv", "--keep", "id", folder=tmp_path))
+    prediction = float(of_arrays("network").predict([[1.0, 2.0]])[0, 0])
+    assert [*csv.reader(io.StringIO(text))] == [["id", "prediction"], ["one", str(prediction)]]
+
+
+def test_encodings_of_the_last_century(folder, tmp_path):
+    text = (folder / "new.csv").read_text().replace("here", "h\u00e9r\u00e9 \u20ac")
+    (tmp_path / "x.csv").write_text(text, encoding="cp1252")
+    model = folder / "rent.safetensors"
+    refused = here("predict", model, "x.csv", folder=tmp_path)
+    assert "line 2 is no text in UTF-8" in refused.stderr
+    words = ("predict", model, "x.csv", "--encoding", "cp1252", "--keep", "country")
+    found = children.printed(here(*words, folder=tmp_path)).splitlines()
+    assert found[1].startswith("h\u00e9r\u00e9 \u20ac,")
 
 
 @pytest.mark.parametrize("engine", ["polars", "pandas", None])
@@ -280,8 +343,9 @@ def test_rows_in_time_are_scored_by_the_later_ones(task, tmp_path):
 def test_evaluation_gives_the_scores_of_training(model, folder):
     right = json.loads((folder / f"{model}.json").read_text())["valid"]
     words = ("evaluate", f"{model}.safetensors", "new.csv", "--target", model)
-    found = here(*words, "--weight", "weight", "--json", folder=folder)
-    assert json.loads(children.printed(found)) == right
+    for known in (words, words[:3]):  # the model knows its target
+        found = here(*known, "--weight", "weight", "--json", folder=folder)
+        assert json.loads(children.printed(found)) == right
     lines = (folder / "new.csv").read_text().splitlines()
     (folder / "one.csv").write_text("\n".join(lines[:2]))
     found = here("evaluate", f"{model}.safetensors", "one.csv", "--target", model, folder=folder)
@@ -345,6 +409,9 @@ def test_inspect_prints_what_programs_read(folder):
     assert (found["file"], found["class"]) == ("rent.safetensors", "TabMLPRegressor")
     assert found["names"]["columns"]["first"] == model.feature_names_in_.tolist()
     assert found["names"]["columns"]["kinds"][1] == "category"
+    assert found["names"]["targets"] == {"count": 1, "first": ["rent"]}
+    said = children.printed(here("inspect", "rent.safetensors", folder=folder))
+    assert "\ntargets           1: rent\n" in said
     assert found["bytes"] == (folder / "rent.safetensors").stat().st_size
     assert found["arrays"]["fit.columns.numbers"]["shape"] == [1]
 

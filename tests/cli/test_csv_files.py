@@ -117,7 +117,7 @@ REFUSED = [
     ("x,y\n1,\0\n".encode("utf-16"), "line 2 has a NUL character"),
     (b'x,y\n1,2\n"3,4\n5,6\n', "line 3 has quotes that do not match"),
     (b'x,y\n"1"2,3\n', "line 2 has quotes that do not match"),
-    (b"x,y\n1,2\ncaf\xe9,2\n", "line 3 is no text in UTF-8 (invalid continuation byte): save the"),
+    (b"x,y\n1,2\ncaf\xe9,2\n", "line 3 is no text in UTF-8 (invalid continuation byte): pass its"),
     (b"\xff\xfex\0,\0y\0\n\0a\0,", "line 2 is no text in UTF-16 (truncated data)"),
     (b"\xef\xbb\xbfx,y\n\xef\xbb,2\n", "line 2 is no text in UTF-8"),
     (b"x,x\n1,2\n", "two columns have the name 'x': rename one, or write names above the rows"),
