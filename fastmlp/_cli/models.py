@@ -277,11 +277,14 @@ def scores_of_model(
     return values
 
 
-def held_out(model: Any, y: Array, weights: Array | None) -> tuple[Array, Array, Array | None]:
-    """Return targets, out-of-fold predictions and weights of the rows that have predictions."""
+def scores_of_fit(model: Any, y: Array, weights: Array | None) -> dict[str, float]:
+    """Return the scores of out-of-fold predictions, on the rows of the fit that have them."""
+    from fastmlp.tabular.scores import scores  # needs scikit-learn
+
     p = model.oof_prediction_
     rows = np.isfinite(p.reshape(len(p), -1)).all(axis=1)
-    return y[rows], p[rows], None if weights is None else weights[rows]
+    of_rows = None if weights is None else weights[rows]
+    return scores(y[rows], p[rows], getattr(model, "classes_", None), of_rows)
 
 
 def scores_of(model: Any, rows: str, y: Array, p: Array, weights: Array | None) -> dict[str, float]:
@@ -291,17 +294,17 @@ def scores_of(model: Any, rows: str, y: Array, p: Array, weights: Array | None) 
     from fastmlp.tabular.targets import baseline
 
     classes, loss = getattr(model, "classes_", None), getattr(model, "loss", "")
-    values = scores(y, p, classes, weights)
     target = target_of(y, classes, loss, getattr(model, "quantile", 0.5))
-    name, constant = baseline(target, weights)
-    score = target.shown(mean_cost(target, p if p.ndim > 1 else p[:, np.newaxis], weights))
-    if score >= constant and len(np.unique(y)) > 1:  # else a constant is always right
+    constant, p_of_rows = baseline(target, weights), p if p.ndim > 1 else p[:, np.newaxis]
+    if not constant.is_beaten(target, p_of_rows, weights):
+        score = target.shown(mean_cost(target, p_of_rows, weights))
         warnings.warn(
-            f"the model is no better than always predicting {name} ({rows}): {target.metric} "
-            f"{score:.4g}, always {name} {constant:.4g}",
+            f"the model is no better than always predicting {constant.name} ({rows}): "
+            f"{target.metric} {score:.4g}, always {constant.name} "
+            f"{constant.score(target, weights):.4g}",
             stacklevel=2,
         )
-    return values
+    return scores(y, p, classes, weights)
 
 
 def score_lines(values: dict[str, float]) -> str:

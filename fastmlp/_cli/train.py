@@ -135,23 +135,26 @@ def train(options: argparse.Namespace) -> None:
     if (rows := model.rows_) is not None:  # a sample, of which all results are
         X, y = take_rows(X, rows), y[rows]
         weights = None if weights is None else weights[rows]
-    held_out = models.held_out(model, y, weights)
+    report = model.report()
+    if report.is_worthless:
+        words = f"the model is no better than its baseline: {report.metric} {report.together:.4g}"
+        warnings.warn(f"{words}, baseline {report.more['baseline']}", stacklevel=2)
     results: dict[str, Any] = {
         **{"model": output, "task": task, "target": target, "seconds": seconds},
-        "out_of_fold": models.scores_of(model, "rows held out", *held_out),
+        "out_of_fold": models.scores_of_fit(model, y, weights),
     }
     if valid is not None:
         truth = models.truth_of(valid, target, options.weight, "--valid")
         results["valid"] = models.scores_of_model(model, options.valid, valid[names], *truth)
     title = f"{task} of {target}{_note_on_counts(task, options.task, y)}"
-    lines = [f"task         {title}\n{model.report()}"]
+    lines = [f"task         {title}\n{report}"]
     for part, values in results.items():
         if isinstance(values, dict):
             lines += [f"\n{part.replace('_', ' ')}\n{models.score_lines(values)}"]
     lines += [f"\nmodel        {output}"]
     if options.report is not None:
         others = {"validation file": results["valid"]} if valid is not None else {}
-        model.report().write(options.report, name=target, others=others, more=[_usage(results)])
+        report.write(options.report, name=target, others=others, more=[_usage(results)])
         lines += [f"report       {options.report}"]
     show(options, results, "\n".join(lines))
 

@@ -30,6 +30,9 @@ class HeldOut:
     weights: Array | None  # of all rows; None if they are equal
     sampled: Array | None = None  # the rows of the fit among those of its table; None if all are
     learned: Array | None = None  # rows that no member holds out; None if there are none
+    # With times, the best constant of the rows before each, (n, columns), NaN for rows that no
+    # member holds out; not in files.
+    earlier: Array | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError unless the rows that members hold out have weights above 0."""

@@ -15,7 +15,7 @@ from fastmlp._validation.arrays import is_missing
 from fastmlp.tabular import periods
 from fastmlp.tabular.columns import Columns, RowIndex, Table
 from fastmlp.tabular.presets import Preset
-from fastmlp.tabular.targets import check_present, weighed, with_rows
+from fastmlp.tabular.targets import Baseline, baseline, check_present, weighed, with_rows
 
 Folds: TypeAlias = Sequence[tuple[RowIndex, RowIndex]]  # rows to learn from, and to hold out
 
@@ -32,6 +32,15 @@ class ScoredRows(NamedTuple):
     weights: NDArray[Any] | None
     groups: NDArray[Any] | None  # or copies
     times: NDArray[Any] | None
+    earlier: NDArray[Any] | None = None  # with times, see `periods.earlier_constants`
+
+    @property
+    def baseline(self) -> Baseline:
+        """The best constant prediction: of earlier rows alone, if rows have times."""
+        of_all = baseline(self.target, self.weights)
+        if self.earlier is None:
+            return of_all
+        return Baseline(of_all.name, self.earlier, " of earlier rows")
 
     def places(self, rows: RowIndex) -> RowIndex:
         """Return the places of rows of the fit among these."""
@@ -74,6 +83,9 @@ class FitRows:
         if len(rows) < len(self.table):
             scored = scored.take(rows)
             check_present(scored.target.y, "in the rows that are held out")
+        if self.times is not None:
+            of_all = self.target, self.score_weights, self.times
+            scored = scored._replace(earlier=periods.earlier_constants(*of_all, rows))
         return scored._replace(weights=weighed(scored.target, scored.weights))
 
     def folds_in(self, count: int) -> Folds | None:

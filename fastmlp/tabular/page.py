@@ -19,10 +19,11 @@ from fastmlp.tabular import inspection
 from fastmlp.tabular.columns import MISSING, Array, Column, Table
 from fastmlp.tabular.epoch_selection import mean_cost
 from fastmlp.tabular.fitted_table import FittedTable
+from fastmlp.tabular.folds import ScoredRows
 from fastmlp.tabular.forms import CYCLES, DATES
-from fastmlp.tabular.report import WITHOUT_ROWS
-from fastmlp.tabular.scores import MEANINGS, codes_of, scores, target_of
-from fastmlp.tabular.targets import baseline, unweighed, weighted_quantile, with_rows
+from fastmlp.tabular.report import NO_BETTER, WITHOUT_ROWS
+from fastmlp.tabular.scores import MEANINGS, codes_of, scores
+from fastmlp.tabular.targets import Baseline, unweighed, weighted_quantile
 
 MOST_POINTS = 600  # of a scatter plot
 MOST_CLASSES = 30  # of a confusion matrix
@@ -58,6 +59,7 @@ class Evidence:
     y: Array
     target: Any  # of these rows, as networks hold it
     outputs: Array  # calibrated, (n, columns): the prediction comes first, or (n, classes)
+    baseline: Baseline
     classes: Array | None
     weights: Array | None
     places: Array  # of these rows among those of the fit
@@ -143,15 +145,9 @@ class Evidence:
         return self._scores_of(self.outputs)
 
     @functools.cached_property
-    def constant(self) -> tuple[str, dict[str, float]]:
-        """The name and the scores of the best prediction that is the same for all rows."""
-        name, value = self.target.constant(self.weights)
-        return name, self._scores_of(np.broadcast_to(value, (len(self.y), len(value))))
-
-    @property
-    def is_worthless(self) -> bool:
-        """Whether the predictions are no better than one that is the same for all rows."""
-        return self.scores[self.score] >= self.constant[1][self.score]
+    def constant(self) -> dict[str, float]:
+        """The scores of the baseline."""
+        return self._scores_of(self.baseline.predictions)
 
     def _scores_of(self, outputs: Array) -> dict[str, float]:
         if self.level is not None:
@@ -175,16 +171,26 @@ def evidence_of(model: Any, fitted: FittedTable, task: Any, name: str) -> Eviden
     classes = getattr(fitted.calibration, "classes", None)
     if fitted.rows is None or labels or (classes is None and fitted.calibration.outputs > 1):
         return None
-    rows, target = fitted.rows
-    weights = fitted.out_of_fold.weights
-    places = np.arange(len(rows)) if weights is None else np.flatnonzero(weights)
-    y = task.users(target.y)[places]
+    scored = _scored(fitted)
+    places, target, weights = scored.rows, scored.target, scored.weights
+    y = task.users(target.y)
     y = y[:, 0] if y.ndim > 1 else y
     outputs = fitted.calibration.scored(fitted.out_of_fold.predictions[places])
-    weights = None if weights is None or np.ptp(weights[places]) == 0 else weights[places]
-    target = with_rows(target, target.y[places])
-    parts = rows.take(places), y, target, outputs, classes, weights, places
+    of_target = target, outputs, scored.baseline
+    parts = fitted.rows[0].take(places), y, *of_target, classes, weights, places
     return Evidence(model, fitted, name, *parts)
+
+
+def _scored(fitted: FittedTable) -> ScoredRows:
+    """Return the rows that some network had not learned from."""
+    assert fitted.rows is not None
+    target, held_out, w = fitted.rows[1], fitted.out_of_fold, fitted.out_of_fold.weights
+    of_rows = target, w, None, None, held_out.earlier
+    scored = ScoredRows(np.arange(len(target.y)), *of_rows)
+    if w is None:
+        return scored
+    scored = scored.take(places := np.flatnonzero(w))
+    return scored._replace(weights=None) if np.ptp(w[places]) == 0 else scored
 
 
 def write(
@@ -209,8 +215,8 @@ def lead(evidence: Evidence | None, fitted: FittedTable) -> str:
         return _lead_of_metric(fitted)
     if len(np.unique(evidence.y)) < 2:
         return f"{evidence.name} is the same in all rows here: there is nothing to predict."
-    if evidence.is_worthless:
-        return WORTHLESS.format(evidence.constant[0]) + _compared(evidence)
+    if fitted.facts.report.is_worthless:
+        return WORTHLESS.format(evidence.baseline.title) + _compared(evidence)
     return " ".join([_compared(evidence), *_strengths(evidence)])
 
 
@@ -218,16 +224,18 @@ def _lead_of_metric(fitted: FittedTable) -> str:
     """Return sentences about the error, of several targets or without the rows of the fit."""
     report = fitted.facts.report
     if fitted.rows is None:
+        warning = f"{NO_BETTER[0].upper()}{NO_BETTER[1:]}. " * report.is_worthless
         return (
-            f"Its error on rows that it has not seen is {number(report.together)} "
+            f"{warning}Its error on rows that it has not seen is {number(report.together)} "
             f"({report.metric}); the baseline is {report.more.get('baseline', 'not there')}. "
             f"{WITHOUT_ROWS}"
         )
-    target, held_out = fitted.rows[1], fitted.out_of_fold
-    p = fitted.calibration.scored(held_out.predictions)
-    score = target.shown(mean_cost(target, p, held_out.weights))
-    name, constant = baseline(target, held_out.weights)
-    warning = WORTHLESS.format(name) if score >= constant else ""
+    scored = _scored(fitted)
+    target, name = scored.target, scored.baseline.title
+    p = fitted.calibration.scored(fitted.out_of_fold.predictions[scored.rows])
+    score = target.shown(mean_cost(target, p, scored.weights))
+    constant = scored.baseline.score(target, scored.weights)
+    warning = WORTHLESS.format(name) * report.is_worthless
     return (
         f"{warning}Its error on rows that it has not seen is {number(score)}; that of always "
         f"predicting {name} would be {number(constant)} ({target.metric})."
@@ -236,29 +244,30 @@ def _lead_of_metric(fitted: FittedTable) -> str:
 
 def _compared(evidence: Evidence) -> str:
     """Return a sentence on the error, beside that of a prediction that is the same for all rows."""
-    values, (constant_name, constant) = evidence.scores, evidence.constant
+    values, constant, baseline = evidence.scores, evidence.constant, evidence.baseline
+    name = baseline.title
     if evidence.level is not None:
         share = np.average(evidence.y <= evidence.p, weights=evidence.weights)
         return (
-            f"It predicts {constant_name} of {evidence.name} by the columns of a row: of the rows "
+            f"It predicts {baseline.name} of {evidence.name} by the columns of a row: of the rows "
             f"that it has not seen, {share:.0%} are below. Its pinball loss is "
-            f"{number(values['pinball_loss'])}; always predicting {constant_name} of all rows "
-            f"would have {number(constant['pinball_loss'])}."
+            f"{number(values['pinball_loss'])}; always predicting {baseline.name}"
+            f"{baseline.rows or ' of all rows'} would have {number(constant['pinball_loss'])}."
         )
     score, other = values[evidence.score], constant[evidence.score]
     if evidence.score in ("rmse", "mae"):
         return (
             f"It predicts {evidence.name} to within {number(score)} on rows that it has not seen; "
-            f"always predicting {constant_name} would be off by {number(other)}."
+            f"always predicting {name} would be off by {number(other)}."
         )
     if evidence.classes is None:
         return (
             f"Its {evidence.score} on rows that it has not seen is {number(score)}; that of always "
-            f"predicting {constant_name} would be {number(other)}."
+            f"predicting {name} would be {number(other)}."
         )
     return (
         f"It predicts {evidence.name} right for {values['accuracy']:.0%} of rows that it has not "
-        f"seen; always predicting the most frequent class would be right for "
+        f"seen; always predicting the most frequent class{baseline.rows} would be right for "
         f"{constant['accuracy']:.0%}."
     )
 
@@ -353,8 +362,8 @@ def _predicted(fitted: FittedTable) -> str:
 
 def _scores(evidence: Evidence, others: dict[str, dict[str, float]]) -> str:
     """Return the table of scores, beside those of one prediction for all rows."""
-    name, constant = evidence.constant
-    parts = {"out of fold": evidence.scores, **others, f"always {name}": constant}
+    best = f"always {evidence.baseline.title}"
+    parts = {"out of fold": evidence.scores, **others, best: evidence.constant}
     meanings = {evidence.score: "the loss of the fit: less is better"} | MEANINGS
     rows = [
         [score, *(number(part[score]) if score in part else "" for part in parts.values()), text]
@@ -366,28 +375,25 @@ def _scores(evidence: Evidence, others: dict[str, dict[str, float]]) -> str:
 
 def _scores_of_outputs(fitted: FittedTable) -> str:
     """Return the table of scores of several targets, on the rows that have them."""
-    target, held_out = fitted.rows[1], fitted.out_of_fold  # type: ignore[index]
+    scored = _scored(fitted)
+    target, baseline = scored.target, scored.baseline
     has_labels = target.kind == "classes"
     score = "accuracy" if has_labels else "rmse"
-    p, lines = fitted.calibration.result(held_out.predictions), []
-    w = unweighed(target, held_out.weights)
+    p = fitted.calibration.result(fitted.out_of_fold.predictions[scored.rows])
+    lines, w = [], unweighed(target, scored.weights)
     for k, y in enumerate(target.y.T):
-        used = ~np.isnan(y) if w is None else (w > 0) & ~np.isnan(y)
+        used = ~np.isnan(y)
         weights = None if w is None else w[used]
-        of_output = p[used, k]
+        outputs = [p[used, k], baseline.predictions[used, k]]
         if has_labels:
-            of_output = np.column_stack([1 - of_output, of_output])
+            outputs = [np.column_stack([1 - share, share]) for share in outputs]
         classes = np.arange(2) if has_labels else None
-        _, constant = target_of(y[used], classes).constant(weights)
-        values, constant = (
-            scores(y[used], p, classes, weights)
-            for p in (of_output, np.broadcast_to(constant, of_output.shape))
-        )
+        values, constant = (scores(y[used], each, classes, weights) for each in outputs)
         names = fitted.target_names
         name = names[k] if k < len(names) == target.outputs else f"output {k}"
         more = values.get("roc_auc", np.nan) if has_labels else values.get("r2", np.nan)
         lines.append((name, *(number(value) for value in (values[score], constant[score], more))))
-    best = "always the most frequent" if has_labels else "always the mean"
+    best = f"always {'the most frequent' if has_labels else baseline.name}{baseline.rows}"
     return table(lines, ["target", score, best, "roc_auc" if has_labels else "r2"])
 
 

@@ -256,6 +256,7 @@ class Part(NamedTuple):
     weights: Array
     groups: Array | None
     times: Array | None
+    earlier: Array | None  # see `folds.ScoredRows`
     out_of_fold: Array
     out: list[Array]  # places in the sample that the k-th member of each recipe holds out
 
@@ -320,6 +321,7 @@ def trained(
         np.ones(len(sample)) if scored.weights is None else scored.weights[sample],
         None if groups is None else groups[sample],
         None if scored.times is None else scored.times[sample],
+        None if scored.earlier is None else scored.earlier[sample],
         result.out_of_fold[sample],
         [place[rows][place[rows] >= 0] for rows in result.division.out],
     )
@@ -405,10 +407,13 @@ def merged(
             f"trained in {len(parts)} random parts of {plan.size / len(parts) / 1e6:,.0f} MB{why}",
         ],
     )
-    times = None if first.times is None else np.concatenate([part.times for part in parts])
-    scored = ScoredRows(np.arange(len(whole)), target, unequal, of_rows, times)
+    times = earlier = None
+    if first.times is not None:
+        times = np.concatenate([part.times for part in parts])
+        earlier = np.concatenate([part.earlier for part in parts])
+    scored = ScoredRows(np.arange(len(whole)), target, unequal, of_rows, times, earlier)
     calibration, more = calibrated(first.task, scored, result)
-    held_out = HeldOut(result.out_of_fold, out, unequal)
+    held_out = HeldOut(result.out_of_fold, out, unequal, earlier=earlier)
     of_fit = first.columns, first.feature_names, result, calibration, held_out
     fitted = assembled(
         model.get_params(deep=False),

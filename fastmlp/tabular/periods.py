@@ -15,6 +15,7 @@ import numpy as np
 from fastmlp.tabular.columns import Array, Columns, RowIndex, Table
 from fastmlp.tabular.forms import DATES
 from fastmlp.tabular.frames import is_frame
+from fastmlp.tabular.targets import with_rows
 
 # Periods of the later rows in the calibration, fewer of which make intervals wider, and the weight
 # of the first row, where that of the last is 1: chosen on the series of benchmarks/later_rows.py.
@@ -80,15 +81,38 @@ def recency(times: Array, weights: Array | None) -> Array:
     return OLDEST ** (1 - places) * (1.0 if weights is None else weights)
 
 
+def earlier_constants(target: Any, weights: Array | None, times: Array, rows: RowIndex) -> Array:
+    """Return the best constant prediction for each of some rows, (n, columns).
+
+    It is that of the rows before its period, since nobody knows the mean of rows to come. Classes
+    count one row of equal probabilities, too, because rows to come may have new ones.
+    """
+    periods = periods_of(times[rows], SHOWN_PERIODS)
+    values = []
+    for k in range(periods.max() + 1):
+        before = np.flatnonzero(times < times[rows[periods == k]].min())
+        if np.any(np.all(target.y[before] != target.y[before], axis=0)):  # a target without values
+            before = np.arange(len(times))
+        of_rows = None if weights is None else weights[before]
+        _, value = with_rows(target, target.y[before]).constant(of_rows)
+        if target.uninformed is not None:
+            value = (len(before) * value + target.uninformed) / (len(before) + 1)
+        values.append(value)
+    return np.stack(values)[periods]
+
+
 def scores_of(scored: Any, predictions: Array) -> str:
-    """Return a text with the score of each period of `ScoredRows`."""
+    """Return a text with the score of each period of `ScoredRows`, beside that of its baseline."""
     target, weights, times = scored.target, scored.weights, scored.times
-    costs, periods = target.costs(predictions), periods_of(times, SHOWN_PERIODS)
-    texts = []
+    costs = target.costs(np.stack([predictions, scored.earlier]))
+    periods, texts = periods_of(times, SHOWN_PERIODS), []
     for k in range(periods.max() + 1):
         rows = np.flatnonzero(periods == k)
-        cost = np.average(costs[rows], weights=None if weights is None else weights[rows])
+        of_rows = None if weights is None else weights[rows]
+        score, baseline = (
+            target.shown(float(np.average(each[rows], weights=of_rows))) for each in costs
+        )
         first = times[rows].min()
         begin = np.datetime_as_string(first, "auto") if times.dtype.kind == "M" else f"{first:g}"
-        texts.append(f"from {begin} {target.shown(float(cost)):.4g}")
+        texts.append(f"from {begin} {score:.4g} (baseline {baseline:.4g})")
     return f"{target.metric} {', '.join(texts)}"

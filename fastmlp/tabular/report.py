@@ -17,6 +17,7 @@ from fastmlp._core.keywords import with_attribute_hints
 from fastmlp._core.printable import printable
 
 # On the page of a model without the rows of its fit.
+WARNING, NO_BETTER = "warning", "this model is no better than the baseline: do not use it"
 WITHOUT_ROWS = "Errors and columns are on the page that is written right after the fit."
 
 
@@ -43,7 +44,8 @@ class Report:
     seconds : dict of str to float
         Duration of each phase of the fit.
     more : dict of str to str
-        Further results: the temperature, and the scores by `scoring` and on validation rows.
+        Further results: the baseline, with a warning if the model is no better, the temperature,
+        and the scores by `scoring` and on validation rows.
     notes : list of str
         Deviations from the preset, and suspicious properties of the columns.
 
@@ -80,6 +82,14 @@ class Report:
             "pictures": (),
             "write": None,
         }  # they need the rows, which pickles lack
+
+    @property
+    def is_worthless(self) -> bool:
+        """Whether the model is no better than its baseline, on rows that it has not learned from.
+
+        After ``partial_fit`` these are the latest rows, once there are 100.
+        """
+        return WARNING in self.more
 
     def lines(self) -> list[tuple[str, str]]:
         """Return the facts, each with its name; some have several lines."""

@@ -45,6 +45,7 @@ class NumericTarget:
     classes = None  # folds are not stratified
     weighting = ""  # what `metric` says about the weights of rows
     sums_to_one = False  # whether the predictions of a row do
+    uninformed = None  # classes alone have predictions that need no rows
 
     def __init__(self, y: Array, name: str, level: Any = 0.5, weights: Array | None = None) -> None:
         self.y, self.name = y, name
@@ -215,11 +216,35 @@ def unweighed(target: Any, weights: Array | None) -> Array | None:
     return np.divide(weights, shares, out=np.zeros(len(shares)), where=shares > 0)
 
 
-def baseline(target: Any, weights: Array | None) -> tuple[str, float]:
-    """Return the name and the score of the best prediction that is the same for all rows."""
+class Baseline(NamedTuple):
+    """The predictions that a model is compared with."""
+
+    name: str  # such as "the mean"
+    predictions: Array  # (n, columns)
+    rows: str = ""  # such as " of earlier rows", which give it; empty for all rows
+
+    @property
+    def title(self) -> str:
+        """The name with the rows that give it."""
+        return self.name + self.rows
+
+    def score(self, target: Any, weights: Array | None) -> float:
+        """Return the score of these predictions."""
+        costs = target.costs(self.predictions)
+        return float(target.shown(float(np.average(costs, weights=weights))))
+
+    def is_beaten(self, target: Any, prediction: Array, weights: Array | None) -> bool:
+        """Whether predictions are better than these; True if there is nothing to predict."""
+        gain = np.average(target.costs(self.predictions), weights=weights)
+        gain -= np.average(target.costs(prediction), weights=weights)
+        varies = np.any(np.fmin.reduce(target.y, axis=0) < np.fmax.reduce(target.y, axis=0))
+        return bool(gain > 0 or not varies)
+
+
+def baseline(target: Any, weights: Array | None) -> Baseline:
+    """Return the best prediction that is the same for all rows."""
     name, prediction = target.constant(unweighed(target, weights))
-    costs = target.costs(np.broadcast_to(prediction, (len(target.y), len(prediction))))
-    return name, target.shown(float(np.average(costs, weights=weights)))
+    return Baseline(name, np.broadcast_to(prediction, (len(target.y), len(prediction))))
 
 
 def _mean(y: Array, weights: Array | None) -> Array:
@@ -296,6 +321,11 @@ class ClassTarget:
         fitted = temperature.fitted(prediction, self.y, weights)
         return temperature.applied(prediction, fitted, labels=self.y.ndim > 1)
 
+    @property
+    def uninformed(self) -> Array:
+        """The probabilities before any row is known, equal ones."""
+        return np.full(self.outputs, 1 / self.outputs)
+
     def constant(self, weights: Array | None) -> tuple[str, Array]:
         """Return the name and the values of the best prediction that is the same for all rows."""
         counts = np.bincount(self.y, weights, self.outputs)
@@ -335,6 +365,11 @@ class MultiLabelTarget(ClassTarget):
     def decode(self, scale: TargetScale | None, z: Array, members: Any = EVERY_MEMBER) -> Array:
         """Return probabilities, (..., labels)."""
         return z.astype(np.float64)
+
+    @property
+    def uninformed(self) -> Array:
+        """The probabilities before any row is known, equal ones."""
+        return np.full(self.outputs, 0.5)
 
     def constant(self, weights: Array | None) -> tuple[str, Array]:
         """Return the name and the values of the best prediction that is the same for all rows."""

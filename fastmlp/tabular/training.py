@@ -30,8 +30,8 @@ from fastmlp.tabular.parameters import check
 from fastmlp.tabular.presets import PRESETS, adapted
 from fastmlp.tabular.progress import show_result
 from fastmlp.tabular.reading import Reader, Reading, TableChunk, target_names
-from fastmlp.tabular.report import Report, timed
-from fastmlp.tabular.targets import baseline, weighed, with_rows
+from fastmlp.tabular.report import NO_BETTER, WARNING, Report, timed
+from fastmlp.tabular.targets import weighed, with_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +125,11 @@ def fitted_table(parameters: Mapping[str, Any], trained: Trained, with_scores: b
     out = [used[part] for part in result.division.out]
     predictions = _of_all_rows(result, table, scored)
     learned = np.setdiff1d(used, scored) if len(scored) < len(used) else None
-    held_out = HeldOut(predictions, out, weights, rows.sampled, learned)
+    earlier = data.scored.earlier
+    if earlier is not None:
+        earlier = np.full(predictions.shape, np.nan)
+        earlier[scored] = data.scored.earlier
+    held_out = HeldOut(predictions, out, weights, rows.sampled, learned, earlier)
     return assembled(
         *(parameters, rows.columns, rows.feature_names, result, calibration, held_out),
         rows=(table, with_rows(data.target, rows.task.read(rows.y))),
@@ -140,15 +144,19 @@ def calibrated(
 ) -> tuple[Calibration, dict[str, str]]:
     """Return the calibration by scored rows, which have times in some fits, and report lines."""
     target, weights, times = scored.target, scored.weights, scored.times
-    name, constant = baseline(target, weights)
-    lines = {"baseline": f"{target.metric} {constant:.4g}, of always predicting {name}"}
+    baseline = scored.baseline
+    constant = baseline.score(target, weights)
+    lines = {"baseline": f"{target.metric} {constant:.4g}, of always predicting {baseline.title}"}
     of_fit = scored
     if times is not None:
         recent, of_periods = periods.recency(times, weights), periods.periods_of(times)
         of_fit = scored._replace(weights=recent, groups=of_periods)
     calibration, more = task.calibrated(of_fit, result)
+    predictions = calibration.scored(result.out_of_fold)
     if times is not None:
-        more["by time"] = periods.scores_of(scored, calibration.scored(result.out_of_fold))
+        more["by time"] = periods.scores_of(scored, predictions)
+    if not baseline.is_beaten(target, predictions, weights):
+        lines[WARNING] = NO_BETTER
     return calibration, lines | more
 
 

@@ -29,6 +29,7 @@ from fastmlp.tabular.folds import ScoredRows, Splits, parts_of
 from fastmlp.tabular.members import GROUPS, Members, frozen
 from fastmlp.tabular.presets import BETA_2, even
 from fastmlp.tabular.reading import used_rows
+from fastmlp.tabular.report import WARNING
 from fastmlp.tabular.targets import unweighed, weighed, with_rows
 from fastmlp.tabular.training import calibrated
 
@@ -213,10 +214,13 @@ def _calibrated(
     unequal = weighed(target, weights if is_weighted else None)
     cost = mean_cost(target, predictions, unequal)
     result = BlendResult(blend, predictions, cost, cost, cost, [], Splits(), [])
-    calibration = fitted.calibration
+    calibration, report = fitted.calibration, fitted.facts.report
+    more = dict(report.more)
     if np.count_nonzero(y == y, axis=0).min() >= FEWEST_ROWS:  # without missing ones
         scored = ScoredRows(np.arange(len(y)), target, unequal, None, None)
-        calibration, _ = calibrated(task, scored, result)
+        calibration, lines = calibrated(task, scored, result)
+        more.pop(WARNING, None)
+        more |= {name: text for name, text in lines.items() if name == WARNING}
     learned = n + fitted.facts.updated_rows
     shown = mean_cost(target, calibration.scored(predictions), unequal)
     text = (
@@ -224,8 +228,7 @@ def _calibrated(
         f"{target.shown(shown):.4g} of the latest {len(y):,}, each predicted before it was learned "
         "from"
     )
-    report = fitted.facts.report
-    report = replace(report, more={**report.more, "partial_fit": text})
+    report = replace(report, more={**more, "partial_fit": text})
     tables = [rows.table for rows in latest if rows.table is not None]
     of_fit = None
     if len(tables) == len(latest):

@@ -185,6 +185,54 @@ def test_a_report_is_plain_text_with_a_named_recipe_and_no_note_twice():
     assert str(twice) == str(report)
 
 
+NOISE = np.random.default_rng(4).permutation(Y)
+
+
+@pytest.mark.parametrize(
+    ("make", "useless", "useful"),
+    [
+        (regressor, NOISE, Y),
+        (partial(regressor, loss="absolute_error"), NOISE, Y),
+        (regressor, np.c_[NOISE, -NOISE], np.c_[Y, -Y]),
+        (classifier, NOISE > 0, Y > 0),
+        (classifier, np.arange(len(X)) % 30 == 7, Y > 0),
+        (classifier, np.c_[NOISE > 0, NOISE > 1].astype(int), np.c_[Y > 0, Y > 1].astype(int)),
+    ],
+)
+def test_a_report_warns_of_a_model_that_is_no_better_than_its_baseline(
+    make, useless, useful, tmp_path
+):
+    for y, is_worthless in ((useless, True), (useful, False), (useless * 0 + 1, False)):
+        if len(np.unique(y)) < 2 and make is classifier:
+            continue
+        model = make().fit(X, y)
+        report, loaded = model.report(), saved(model, tmp_path / "model").report()
+        report.save(tmp_path / "fitted.html")
+        loaded.save(tmp_path / "loaded.html")
+        assert report.is_worthless == is_worthless
+        for each in (report, loaded):
+            warned = "warning      this model is no better than the baseline: do not use it" in str(
+                each
+            )
+            assert warned == is_worthless
+        for page in ("fitted.html", "loaded.html"):
+            lead = re.search('<p class="lead">(.*?)</p>', (tmp_path / page).read_text())[1]
+            assert ("his model is no better than" in lead) == is_worthless
+
+
+def test_the_warning_after_partial_fit_is_that_of_the_latest_rows():
+    model = regressor().fit(X, NOISE)
+    rows = np.tile(X, (4, 1))
+    assert model.report().is_worthless
+    model.partial_fit(rows[:50], rows[:50, 0])
+    assert model.report().is_worthless  # too few rows to tell
+    for _ in range(10):
+        model.partial_fit(rows, 5 * rows[:, 0])
+    assert not model.report().is_worthless
+    model.partial_fit(np.tile(X, (40, 1)), np.tile(NOISE, 40) * 5)
+    assert model.report().is_worthless
+
+
 @pytest.mark.parametrize(
     ("make", "y"),
     [

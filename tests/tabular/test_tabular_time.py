@@ -1,5 +1,8 @@
 """Rows with times: folds that go forward, no leakage, intervals for later rows, and every door."""
 
+import re
+from functools import partial
+
 import numpy as np
 import pandas
 import polars
@@ -9,7 +12,8 @@ from models import saved
 from tiny_tables import LABELS, N, X, Y, classifier, regressor
 
 import fastmlp
-from fastmlp.tabular import members, periods, presets
+from fastmlp.tabular import members, parts, periods, presets
+from fastmlp.tabular.reading import TableChunk
 
 pytestmark = pytest.mark.usefixtures("tiny")
 
@@ -126,8 +130,12 @@ def test_networks_are_trained_again_on_all_rows(shown, monkeypatch, tmp_path):
     text = str(model.report())
     assert "scores are those of later rows" in text
     assert all(f"from {day} " in text for day in shown)
-    last = np.sqrt(np.mean((model.oof_prediction_ - Y)[PLACE >= 56] ** 2))
-    assert text.partition("by time")[2].split("\n")[0].endswith(f" {last:.4g}")
+    late = PLACE >= 56
+    last, known = (
+        np.sqrt(np.mean((each - Y)[late] ** 2)) for each in (model.oof_prediction_, Y[~late].mean())
+    )
+    of_period = f" {last:.4g} (baseline {known:.4g})"
+    assert text.partition("by time")[2].split("\n")[0].endswith(of_period)
     assert np.isfinite(model.predict_interval(X)).all()
     assert model.importance().names[0] == "column 0"
     again = saved(model, tmp_path / "model")
@@ -183,3 +191,123 @@ def test_the_length_of_a_schedule_is_that_of_a_members_rows(monkeypatch):
     for member in rates[7]:
         *_, late, _, last = member.history.learning_rate
         assert last < 0.05 * late
+
+
+# ------------------------------------------------------------ a target that moves away
+
+MOVED = 100 * (PLACE >= 45) + 0.3 * PLACE
+JUMP = MOVED + X[:, 0]
+# Of each target, as an array of 60 rows: the name of its baseline, and its best constant.
+MOVING = {
+    "numbers": (regressor, JUMP, "the mean", lambda y: y.mean(axis=0)),
+    "two targets": (regressor, np.c_[JUMP, -JUMP], "the mean", lambda y: y.mean(axis=0)),
+    "medians": (
+        *(partial(regressor, loss="absolute_error"), JUMP, "the median"),
+        lambda y: np.sort(y)[(len(y) - 1) // 2],
+    ),
+    "classes": (
+        classifier,
+        JUMP > 20,
+        "the class shares",
+        lambda y: (y.sum() + 0.5) / (len(y) + 1),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MOVING)
+def test_the_baseline_of_a_period_comes_from_the_rows_before_it(name, tmp_path):
+    make, y, words, constant = MOVING[name]
+    model = make(epochs=30).fit(np.c_[X, PLACE], y, time=PLACE)
+    fitted = model._fitted
+    y, later = y.astype(float), np.flatnonzero(PLACE >= 30)
+    period = periods.periods_of(PLACE[later], 8)
+    starts = np.array([PLACE[later[period == k]].min() for k in range(8)])
+    expected = np.stack([constant(y[start > PLACE]) for start in starts])[period]
+    found = fitted.out_of_fold.earlier[later]
+    found = found[:, 1] if name == "classes" else found.reshape(expected.shape)
+    np.testing.assert_allclose(found, expected)
+    report = model.report()
+    assert report.more["baseline"].endswith(f"of always predicting {words} of earlier rows")
+    report.save(tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text()
+    lead, table = re.search('<p class="lead">(.*?)</p>', text)[1], f"always {words} of earlier rows"
+    if name == "classes":
+        assert "the most frequent class of earlier rows would be right for" in lead
+        assert table in text
+        right = np.average((expected > 0.5) == y[later])
+        assert f"{right:.0%}." in lead
+        return
+    away = expected - y[later]
+    error = np.abs(away).mean() if name == "medians" else np.sqrt(np.mean(away**2))
+    if name == "two targets":
+        error = np.sqrt(np.mean(away**2 / y.var(axis=0)))
+    assert report.more["baseline"].split(", of")[0].endswith(f" {error:.4g}") or name == "medians"
+    assert f"{error:.4g}" in lead
+    assert table in text
+
+
+def test_a_model_that_is_better_than_all_that_was_known_is_not_called_useless(tmp_path):
+    """It is worse than the mean of rows to come, which nobody knew."""
+    rng, places = np.random.default_rng(0), np.arange(400)
+    y = np.where(places < 200, 0.0, 10.0) + rng.normal(size=400)
+    X = np.c_[rng.normal(size=400), np.r_[0, np.cumsum(y)[:-1] / np.arange(1, 400)]]
+    model = regressor(epochs=8).fit(X, y, time=places)
+    error = np.sqrt(np.nanmean((model.oof_prediction_ - y) ** 2))
+    assert error > 1.5 * y[200:].std()
+    report = model.report()
+    assert not report.is_worthless
+    assert "warning" not in str(report)
+    report.save(tmp_path / "page.html")
+    assert "do not use it" not in (tmp_path / "page.html").read_text()
+
+
+def test_classes_that_no_earlier_row_has_cost_the_baseline_no_infinity():
+    labels = np.where(PLACE < 40, "old", "new")
+    model = classifier().fit(np.c_[X, PLACE], labels, time=PLACE)
+    (score,) = re.findall(r"log loss (\S+), of", model.report().more["baseline"])
+    assert 1 < float(score) < 5
+
+
+def test_targets_that_no_earlier_row_has_are_compared_with_the_mean_of_all():
+    y = np.c_[Y, np.where(PLACE < 40, np.nan, Y)]
+    model = regressor().fit(X, y, time=PLACE)
+    earlier = model._fitted.out_of_fold.earlier[PLACE >= 30]
+    assert np.isfinite(earlier).all()
+    assert earlier[:, 1].min() < earlier[:, 1].max()
+
+
+def test_parts_of_a_drifting_target_are_predicted_by_networks_of_earlier_rows_alone():
+    """Networks of other parts have learned later rows, whose level no earlier row has."""
+    rng, n = np.random.default_rng(0), 400
+    place = rng.permutation(n)
+    frame = pandas.DataFrame({"a": rng.normal(size=n), "place": place.astype(float)})
+    y = 0.1 * place + 0.2 * frame["a"].to_numpy()
+    model, whole = regressor(epochs=30), TableChunk(frame, y, time=place)
+    summary = parts.summary(model, whole, 0, n)
+    plan = parts.Plan.of(model, [summary], pandas.concat)
+    pieces = parts.divided(whole, [at for _, at in plan.shared], 0, 2, {})
+    fits = [
+        parts.trained(model, plan, [piece], k, n, pandas.concat) for k, piece in enumerate(pieces)
+    ]
+    merged = parts.merged(model, plan, fits)
+    expected = np.concatenate([part.out_of_fold for part in fits])
+    np.testing.assert_array_equal(merged._fitted.out_of_fold.predictions, expected)
+    target = merged._fitted.rows[1].y
+    of_others = np.concatenate([fits[1 - k].result.blend.predict(fits[k].table) for k in range(2)])
+    errors = [np.sqrt(np.mean((each - target) ** 2)) for each in (expected, of_others)]
+    assert merged.report().together == pytest.approx(errors[0])
+    assert errors[0] > 2 * errors[1]  # what a leak of later rows would show
+    assert merged._fitted.out_of_fold.earlier.shape == expected.shape
+    assert "of always predicting the mean of earlier rows" in merged.report().more["baseline"]
+
+
+def test_weights_of_later_rows_rise_with_time_from_a_tenth_to_one():
+    times = np.array([5, 1, 3, 3, 2, 4, 0, 6, 7, 8])
+    weights = periods.recency(times, None)
+    order = np.argsort(times, kind="stable")
+    rising = np.diff(weights[order])
+    assert ((rising > 0) == (np.diff(times[order]) > 0)).all()
+    assert weights[times.argmax()] == 1
+    assert weights.min() == pytest.approx(periods.OLDEST ** (1 - 1 / len(times)))
+    given = np.linspace(1, 2, len(times))
+    np.testing.assert_allclose(periods.recency(times, given), given * weights)
