@@ -169,6 +169,9 @@ class SparseRows:
                 product[first + filled] = np.add.reduceat(terms, part.indptr[filled])
         return product
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _checked, (self.indptr, self.indices, self.values, self.shape)
+
     def __repr__(self) -> str:
         n, columns = self.shape
         return f"SparseRows({n:,} x {columns:,}, {self.dtype}, {self.nnz:,} values)"
@@ -191,8 +194,7 @@ def rows_of(X: Any, name: str = "X") -> SparseRows:
         return X
     if X.format == "csr":
         stored = slice(X.indptr[-1:].sum())  # SciPy allows room to spare
-        arrays = X.indptr, X.indices[stored], X.data[stored]
-        return _made(_canonical(*arrays, X.shape, name), X.shape[1])
+        return _checked(X.indptr, X.indices[stored], X.data[stored], X.shape, name)
     if X.format == "csc":
         stored = slice(X.indptr[-1:].sum())
         rows = X.indices[stored]
@@ -209,6 +211,13 @@ def concatenated(parts: Sequence[SparseRows]) -> SparseRows:
     indices = np.concatenate([part.indices for part in parts])
     values = np.concatenate([part.values for part in parts])
     return _made((indptr, indices, values), parts[0].shape[1])
+
+
+def _checked(
+    indptr: Any, indices: Any, values: Any, shape: Sequence[int], name: str = "SparseRows"
+) -> SparseRows:
+    """Return rows of arrays that anybody can have changed, such as those of a pickle."""
+    return _made(_canonical(indptr, indices, values, shape, name), shape[1])
 
 
 def _made(arrays: Arrays, n_columns: int) -> SparseRows:

@@ -40,7 +40,7 @@ NOISES = 10.0 ** np.arange(-5, 2.5, 0.5)  # variances of the noise over that of 
 MAX_ROWS, MAX_NUMBERS = 500, 5_000_000  # rows of a kernel; numbers in the inputs of these rows
 # Outputs whose errors are measured; if targets are missing, outputs with a kernel of their own.
 MAX_OUTPUTS, MAX_KERNELS = 100, 8
-UNKNOWN = 0.1  # noise where it cannot be measured: sparse rows, fewer than two rows, equal targets
+UNKNOWN = 0.1  # noise where it cannot be measured: fewer than two rows, equal targets
 
 
 def chosen(data: Data, batch_size: int, spec: Spec) -> tuple[int, AdamW]:
@@ -60,8 +60,6 @@ def chosen(data: Data, batch_size: int, spec: Spec) -> tuple[int, AdamW]:
 def noise(data: Data) -> float:
     """Return the one of NOISES with which a kernel regression best predicts rows it leaves out."""
     rows = np.arange(data.rows) if data.weights is None else np.flatnonzero(data.weights)
-    if not isinstance(data.x, np.ndarray):
-        return UNKNOWN
     if data.output_weights is None:
         total = _left_out_errors(data.x, data.targets, rows)
     else:  # each output has targets in rows of its own
@@ -79,8 +77,9 @@ def _left_out_errors(x: Any, targets: Any, rows: Any) -> Any:
     """Return the squared error of left-out rows for each of NOISES; 0 if it cannot be measured."""
     rows = rows[_evenly(len(rows), min(MAX_ROWS, max(2, MAX_NUMBERS // x.shape[1])))]
     # Only one of several equal rows is used, because the others would reveal its target.
-    x, first = np.unique(x[rows].astype(float), axis=0, return_index=True)
-    y, errors = targets[rows[first]], np.zeros(len(NOISES))
+    x = np.asarray(x[rows], float)
+    first = _first_of_equal(x)
+    x, y, errors = x[first], targets[rows[first]], np.zeros(len(NOISES))
     if len(x) < 2:
         return errors
     y = (y[:, None] == np.unique(y) if y.ndim == 1 else y).astype(float)
@@ -99,6 +98,14 @@ def _left_out_errors(x: Any, targets: Any, rows: Any) -> Any:
             left = vectors**2 @ shrinkage - 1 / len(x)  # the mean takes a degree of freedom
             errors[k] = np.square(residuals / left[:, None]).sum()
     return errors
+
+
+def _first_of_equal(x: Any) -> list[int]:
+    """Return the rows that equal none before them."""
+    firsts: dict[bytes, int] = {}
+    for k, row in enumerate(x + 0.0):  # turns -0.0 into 0.0
+        firsts.setdefault(row.tobytes(), k)
+    return list(firsts.values())
 
 
 def _evenly(n: int, most: int) -> Any:

@@ -214,6 +214,28 @@ def test_doors(door, options, engine, dtype, tmp_path):
         assert_all_close(thin, dense, "fit", dtype)
 
 
+TARGETS = {
+    "numbers": ("squared_error", Y),
+    "noise": ("squared_error", RNG.normal(size=(N, 2))),
+    "gaps": ("squared_error", np.where(RNG.random((N, 2)) < 0.3, np.nan, Y)),
+    "labels": ("cross_entropy", (Y[:, 0] > 0.1).astype(int)),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("targets", TARGETS)
+def test_a_fit_without_epochs_chooses_the_same_training(targets, dtype):
+    results, (loss, y) = [], TARGETS[targets]
+    dense = MATRIX.toarray().astype(dtype)
+    dense[13:60] = dense[13]  # rows that are equal betray each other's targets
+    for x in (dense, sparse.csr_array(dense)):
+        net = fastmlp.MLP([INPUTS, 4, 2], loss=loss, rng=0, dtype=dtype)
+        history = net.fit(x, y, sample_weight=W)
+        results.append([history.loss, *parameters(net)])
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_what_takes_no_sparse_rows_is_refused():
     net = fastmlp.MLP([INPUTS, 4, 2], rng=0)
     for x in (MATRIX, rows_of(MATRIX)):

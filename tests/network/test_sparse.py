@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -110,9 +111,30 @@ def test_rows_that_are_joined_copied_and_transposed():
     rows = rows_of(MATRIX)
     same(concatenated([rows[5:7], rows[:0], rows]), np.concatenate([DENSE[5:7], DENSE]))
     same(rows.T, DENSE.T)
-    for other in (copy.deepcopy(rows), pickle.loads(pickle.dumps(rows))):
-        same(other, DENSE)
     assert repr(rows) == f"SparseRows(40 x 30, float64, {MATRIX.nnz} values)"
+
+
+COPIES = {
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda rows: pickle.loads(pickle.dumps(rows)),
+}
+
+
+@pytest.mark.parametrize("name", COPIES)
+def test_copies_and_pickles_are_as_safe_as_the_rows(name):
+    for shape in ((40, 30), (40, 1), (0, 30)):
+        rows = rows_of(MATRIX[: shape[0], : shape[1]])
+        other = COPIES[name](rows)
+        same(other, DENSE[: shape[0], : shape[1]])
+        for array in (other.indptr, other.indices):
+            assert not array.flags.writeable
+    buffers = []
+    stored = pickle.dumps(rows_of(MATRIX), 5, buffer_callback=buffers.append)
+    damaged = [bytearray(buffer) for buffer in buffers]
+    damaged[1][:4] = (30).to_bytes(4, sys.byteorder)  # of the indices
+    with pytest.raises(ValueError, match=r"indices\[0\] is 30 but integers from 0 to 29"):
+        pickle.loads(stored, buffers=damaged)
 
 
 def test_products():

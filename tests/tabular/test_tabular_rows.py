@@ -18,7 +18,7 @@ from fastmlp._network import spec
 from fastmlp._network.data import Data
 from fastmlp.tabular import TabMLPClassifier, TabMLPRegressor
 from fastmlp.tabular.columns import Columns, Table
-from fastmlp.tabular.encoding import Encoding, edges_of, quantiles
+from fastmlp.tabular.encoding import Encoding, Layout, edges_of, quantiles
 from fastmlp.tabular.rows import joint, read_row, tempered
 from fastmlp.tabular.targets import ClassTarget, MultiLabelTarget, NumericTarget
 
@@ -261,6 +261,14 @@ def test_an_encoder_looks_at_what_it_is_given():
         type(encoder)(measured, bins, known[:, 1:], *rest)
     with pytest.raises(ValueError, match="with_missing"):
         type(encoder)(measured, bins, known, rest[0], np.array([7]), *rest[2:])
+    missing, bins = np.array([0, 3]), np.array(bins)
+    layout = Layout.of(len(missing), rest[0], bins)
+    copied = type(encoder)(measured, bins, known, rest[0], missing, rest[2], layout)
+    row = np.arange(7.0)
+    row[3] = np.nan
+    before = copied(row, codes)
+    missing[:], bins[:2] = 5, (6, 8)  # memory that anybody may change
+    np.testing.assert_array_equal(copied(row, codes), before)
 
 
 def encoded(rng):

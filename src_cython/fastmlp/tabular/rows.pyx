@@ -305,9 +305,9 @@ cdef class Encoder:
         self.encode_row = load(level(), "float32").encode_row
         self.encode_sparse = load(level(), "float32").encode_sparse
         centre, factor, middle, half = (np.ascontiguousarray(each, float) for each in numbers)
-        of_numbers = np.ascontiguousarray(bins, np.int64)
+        of_numbers = np.array(bins, np.int64)  # a copy, since native code trusts it once it is checked
         seen = np.ascontiguousarray(known).view(np.uint8)
-        missing = np.ascontiguousarray(with_missing, np.int64)
+        missing = np.array(with_missing, np.int64)
         values = np.array([column.values for column in categories], np.int64)
         widths = np.array([column.width for column in categories], np.int64)
         places = np.array(layout.categories, np.int64)
