@@ -69,6 +69,8 @@ _SWAPPED = _rows(
     ("_network/tensors.py", "for arrays in kinds for array in arrays]", "for arrays in kinds for array in arrays[::-1]]", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
     ("_network/schedules.py", "_half_cosine(self.peak / self.start_divisor, self.peak, share / warm)", "_half_cosine(self.peak, self.peak / self.start_divisor, share / warm)", "network/test_optimizers.py network/test_scheduled.py"),
     ("_models/ensemble/member_data.py", "np.searchsorted(union, numbers)", "np.searchsorted(numbers, union)", "models/test_ensemble.py models/test_joint.py models/test_ensemble_life.py"),
+    ("_engine/numpy/forward_pass.py", "over(inputs[0], last)", "over(x, last)", "engine/test_numpy_engine.py"),
+    ("_models/codecs/models.py", "[generators.index(generator) for generator in generators]", "list(range(len(generators)))", "files/test_saving.py"),
     ("data/c_templates.txt", "k + 1, $means, $columns)", "k + 1, $columns, $means)", "export/test_networks.py"),
     ("_export/onnx_nodes.py", "return mean, g.Exp(logarithm)", "return logarithm, g.Exp(mean)", "export/test_networks.py"),
     ("_training/weight_average.py", "AveragingState(raw, mean, max(1, n))", "AveragingState(mean, raw, max(1, n))", "network/test_averaging.py"),
@@ -86,6 +88,7 @@ _LOST_WEIGHT = _rows(
     ("tabular/training.py", "= 1.0 if data.scored.weights is None else data.scored.weights", "= 1.0", "tabular/test_tabular_numbers.py tabular/test_tabular.py tabular/test_tabular_misuse.py tabular/test_tabular_limits.py"),
     ("sklearn/scaling.py", "np.average((unit - mean) ** 2, axis=0, weights=weights)", "np.average((unit - mean) ** 2, axis=0)", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
     ("sklearn/lbfgs.py", "if data.weights is None else data.weights.sum(dtype=float)", "if True else 0", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
+    ("_engine/numpy/numpy_engine.py", "np.count_nonzero(_sample_weight(batch))", "len(rows)", "engine/test_batches.py"),
     ("_training/callback_state.py", "for name in OPTIONAL)", "for name in list(OPTIONAL)[1:])", "files/test_checkpoint.py files/test_resume.py"),
     ("_training/distributed/processes.py", "np.bincount(batches, weights)", "np.bincount(batches)", "training/test_processes.py training/test_processes_agree.py"),
 )
@@ -102,6 +105,12 @@ _STALE = _rows(
     ("sklearn/stopping.py", "best = monitored, self.engine.snapshot()", "best = monitored, self.best or self.engine.snapshot()", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
     ("_training/callbacks.py", "super().start(state)\n        self.best_epoch, self._snapshot = -1, None", "super().start(state)", "training/test_callbacks.py files/test_checkpoint.py"),
     ("_core/fit_lock.py", "if self._holders and not self.is_mine():", "if False:", "core/test_fit_lock.py models/test_ensemble_life.py"),
+)
+_LOST_CHECK = _rows(
+    "lost check",
+    ("_models/derivatives.py", "is not None or l1 or l2", "is not None or l2", "validation/test_compatibility.py"),
+    ("_models/derivatives.py", '"sample_weight": sample_weight, "dy": dy}', '"sample_weight": sample_weight}', "validation/test_compatibility.py"),
+    ("_models/lbfgs_trainer.py", '        "communicator": fit.ranks,\n', "", "validation/test_compatibility.py"),
 )
 _NATIVE = [
     *_native(
@@ -132,6 +141,7 @@ _NATIVE = [
         "lost weight",
         ("fastmlp/_engine/native.pyx", "start_of(data.weights), start_of(data.output_weights)", "NULL, start_of(data.output_weights)", "engine/test_blocks.py"),
         ("kernels/derivatives.pxd", "row_of(task.order, start + r) * d.n_tangents", "(start + r) * d.n_tangents", "engine/test_jacobian_loss.py"),
+        ("kernels/epoch.pxd", "<double>(weight != 0)", "<double>1", "engine/test_batches.py"),
         ("kernels/epoch.pxd", "(<real*>task.data.weights)[row_of(task.order, r)]", "(<real*>task.data.weights)[r]", "engine/test_blocks.py"),
     ),
     *_native(
@@ -147,4 +157,13 @@ _NATIVE = [
 ]
 # fmt: on
 
-MISTAKES = [*_WRONG_SIGN, *_OFF_BY_ONE, *_MISSING_LOCK, *_SWAPPED, *_LOST_WEIGHT, *_STALE, *_NATIVE]
+MISTAKES = [
+    *_WRONG_SIGN,
+    *_OFF_BY_ONE,
+    *_MISSING_LOCK,
+    *_SWAPPED,
+    *_LOST_WEIGHT,
+    *_STALE,
+    *_LOST_CHECK,
+    *_NATIVE,
+]

@@ -77,6 +77,19 @@ def test_a_batch_of_no_weight_has_no_loss(mlp):
     assert [batch.loss == 0 for batch in watch.batches[:3]] == [True, False, False]
 
 
+def test_rows_of_weight_0_inside_batches_are_absent(mlp):
+    """Nine rows of which three have no weight are a batch of six, with penalties too."""
+    weights = np.where(np.arange(90) % 3 == 1, 0.0, np.arange(90) % 4 + 0.5)
+    kept, nets = weights > 0, [network(mlp, dtype="float64") for _ in range(2)]
+    options = {"epochs": 3, "shuffle": False, "optimizer": fastmlp.SGD(0.1), "l2": 0.3, "l1": 0.01}
+    X_wild = np.where(kept[:, np.newaxis], X, 1e6)
+    given = nets[0].fit(X_wild, Y, sample_weight=weights, batch_size=9, **options)
+    alone = nets[1].fit(X[kept], Y[kept], sample_weight=weights[kept], batch_size=6, **options)
+    np.testing.assert_allclose(given.loss, alone.loss, rtol=1e-9)
+    ours, theirs = (net.parameters_vector for net in nets)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize("step", [0, 1, 3, 5, 8])
 def test_true_ends_the_fit_at_the_last_whole_epoch(mlp, step):
     net, whole = network(mlp), network(mlp)

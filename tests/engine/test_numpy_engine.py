@@ -68,6 +68,19 @@ def test_gradients_by_central_differences(activation, depth):
             assert_close(got, numeric, "central_difference", "float64", scale=4)
 
 
+@pytest.mark.parametrize("layer_norm", [None, "before"])
+def test_gradients_of_scales_and_linear_path_by_central_differences(layer_norm):
+    """The scales are not 1: the linear path multiplies the scaled rows, not the rows."""
+    network = cases.build([3, 4, 2], layer_norm=layer_norm, scale=True, linear_path=True)
+    rng = np.random.default_rng(5)
+    engine, data = engine_of(network, rng), cases.data(network, 9, rng, weighted=True)
+    assert abs(engine.parameters()[list(network.tensors).index("scales")][0] - 1).min() > 0.01
+    gradients = numpy_engine.flat(engine.gradients(data)[1:])
+    numeric = numeric_gradients(engine, lambda: engine.gradients(data)[0])
+    for got, expected in zip(gradients, numeric, strict=True):
+        assert_close(got, expected, "central_difference", "float64", scale=4)
+
+
 def plan(optimizer, n_batches, **options):
     options.setdefault("batch_size", 4)
     rates = np.full(n_batches, optimizer.learning_rate)

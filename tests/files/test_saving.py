@@ -11,6 +11,7 @@ from pathlib import Path
 
 import cut
 import models
+import numpy as np
 import pytest
 import trials
 from at_once import at_once
@@ -133,6 +134,18 @@ def test_threads_that_save_to_one_file_do_not_mix_their_models(tmp_path):
     nets = [cut.model(sizes) for sizes in (cut.OLD, cut.NEW, cut.OLD)]
     at_once(*(functools.partial(save, net) for net in nets))
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
+def test_members_that_share_a_generator_share_one_after_they_are_loaded(tmp_path):
+    shared = np.random.default_rng(0)
+    nets = [models.network(fastmlp.MLP, rng=rng) for rng in (shared, 1, shared)]
+    ensemble = fastmlp.Ensemble(nets)
+    ensemble.fit(models.X, models.Y, epochs=2)
+    loaded = models.saved(ensemble, tmp_path / "ensemble")
+    for each in (ensemble, loaded):
+        each.fit(models.X, models.Y, epochs=2)
+    first, second = ([models.digest(m) for m in e.members] for e in (ensemble, loaded))
+    assert first == second
 
 
 def test_a_child_that_is_forked_within_a_save_can_save_too(tmp_path, monkeypatch):

@@ -181,6 +181,8 @@ def test_planted_mistakes_still_have_their_places():
     for _, path, right, _, tests in module["MISTAKES"]:
         assert (ROOT / path).read_text(encoding="utf-8").count(right) == 1, (path, right)
         assert not [name for name in tests.split() if not (ROOT / "tests" / name).exists()], path
+    for page in ("CONTRIBUTING.md", "docs/trust.md"):
+        assert f" {len(module['MISTAKES'])} mistakes " in (ROOT / page).read_text("utf-8"), page
 
 
 def test_every_package_is_in_the_wheel():

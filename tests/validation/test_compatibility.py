@@ -28,6 +28,16 @@ def fit(x=X, y=Y, **options):
     net().fit(x, y, epochs=1, **options)
 
 
+def fit_twice(**options):
+    model = net()
+    for more in ({}, options):
+        model.fit(X, Y, epochs=1, **more)
+
+
+def with_slopes():
+    return {"epochs": 1, "validation_data": (X, abs(Y), None, X)}
+
+
 def fit_slopes(**options):
     net(**options).fit(X, abs(Y), dy=X)
 
@@ -48,42 +58,93 @@ LOOKS = {"callbacks": [Watch()]}
 LBFGS = fastmlp.LBFGS()
 HERE = Path(__file__).parent
 CUSTOM = fastmlp.CustomActivation(own.softsign)
+CHECKPOINT = fastmlp.Checkpoint("never")
+PAIR = {"validation_data": (X, Y)}
+# For each row the values of {name} in its message ("" for a message without it), each with a call.
 CALLS = {
-    ("metrics", "source"): lambda: fit(validation_data=SOURCE, metrics=["r2"]),
-    ("metrics", "communicator"): lambda: fit(metrics=["r2"], communicator=ranks.alone()),
-    ("on_batch", "Ensemble"): lambda: fit_ensemble(**LOOKS),
-    ("on_batch", "L-BFGS"): lambda: fit_regressor(solver="lbfgs", **LOOKS),
-    ("LBFGS", "options of steps"): lambda: fit(optimizer=LBFGS, clip_norm=1.0),
-    ("LBFGS", "other calls"): lambda: net().partial_fit(X, Y, optimizer=LBFGS),
-    ("Checkpoint", "estimator"): lambda: fit_regressor(callbacks=[fastmlp.Checkpoint("never")]),
-    ("source", "y"): lambda: fit(SOURCE),
-    ("source", "sample_weight, dy"): lambda: fit(SOURCE, None, sample_weight=Y),
-    ("source", "Ensemble or estimator"): lambda: fit_ensemble(SOURCE),
-    ("shuffle_buffer", "arrays"): lambda: fit(shuffle_buffer=10),
-    ("shuffle_buffer", "shuffle=False"): lambda: fit(SOURCE, None, shuffle=False, shuffle_buffer=9),
-    ("shuffle_folder", "sparse rows"): lambda: fit(SPARSE, None, shuffle_folder=HERE),
-    ("dy", "loss with a link"): lambda: fit_slopes(loss="poisson_nll"),
-    ("dy", "custom functions"): lambda: fit_slopes(activation=CUSTOM),
-    ("dy", "compute"): lambda: fit_slopes(compute="bfloat16"),
-    ("dy", "sparse rows"): lambda: fit(ROWS, dy=X),
-    ("compute", "sparse rows"): lambda: net(compute="bfloat16").fit(ROWS, Y),
-    ("validation_data", "validation_rows"): lambda: fit_ensemble(
-        validation_data=(X, Y), validation_rows=[[0]]
-    ),
-    ("output_gradient", "y, sample_weight, dy"): lambda: net().partial_fit(X, Y, output_gradient=Y),
-    ("per_sample", "sample_weight, l1, l2, dy"): lambda: net().gradients(
-        X, Y, l2=0.1, per_sample=True
-    ),
-    ("early_stopping", "partial_fit"): lambda: regressor(early_stopping=True).partial_fit(X, Y),
+    ("metrics", "source"): {
+        "X": lambda: fit(SOURCE, None, metrics=["r2"]),
+        "validation_data": lambda: fit(validation_data=SOURCE, metrics=["r2"]),
+    },
+    ("metrics", "communicator"): {"": lambda: fit(metrics=["r2"], communicator=ranks.alone())},
+    ("on_batch", "Ensemble"): {"": lambda: fit_ensemble(**LOOKS)},
+    ("on_batch", "L-BFGS"): {"": lambda: fit_regressor(solver="lbfgs", **LOOKS)},
+    ("LBFGS", "options of steps"): {
+        "l1": lambda: fit(optimizer=LBFGS, l1=0.1),
+        "clip_norm": lambda: fit(optimizer=LBFGS, clip_norm=1.0),
+        "groups": lambda: fit(optimizer=LBFGS, groups=fastmlp.Groups(weight_rate=2.0)),
+        "dropout": lambda: fit(optimizer=LBFGS, dropout=0.1),
+        "averaging": lambda: fit(optimizer=LBFGS, averaging=fastmlp.EMA()),
+        "compute": lambda: net(compute="bfloat16").fit(X, Y, optimizer=LBFGS),
+        "resume": lambda: fit_twice(optimizer=LBFGS, resume=True),
+        "communicator": lambda: fit(optimizer=LBFGS, communicator=ranks.alone()),
+        "a source": lambda: fit(SOURCE, None, optimizer=LBFGS),
+        "a Checkpoint": lambda: fit(optimizer=LBFGS, callbacks=[CHECKPOINT]),
+    },
+    ("LBFGS", "other calls"): {"": lambda: net().partial_fit(X, Y, optimizer=LBFGS)},
+    ("Checkpoint", "estimator"): {"": lambda: fit_regressor(callbacks=[CHECKPOINT])},
+    ("source", "y"): {"": lambda: fit(SOURCE)},
+    ("source", "sample_weight, dy"): {
+        "sample_weight": lambda: fit(SOURCE, None, sample_weight=Y),
+        "dy": lambda: fit(SOURCE, None, dy=X),
+    },
+    ("source", "Ensemble or estimator"): {
+        "X": lambda: fit_ensemble(SOURCE),
+        "y": lambda: net().evaluate(X, SOURCE),
+    },
+    ("shuffle_buffer", "arrays"): {
+        "shuffle_buffer": lambda: fit(shuffle_buffer=10),
+        "shuffle_folder": lambda: fit(shuffle_folder=HERE),
+    },
+    ("shuffle_buffer", "shuffle=False"): {
+        "shuffle_buffer": lambda: fit(SOURCE, None, shuffle=False, shuffle_buffer=9),
+        "shuffle_folder": lambda: fit(SOURCE, None, shuffle=False, shuffle_folder=HERE),
+    },
+    ("shuffle_folder", "sparse rows"): {"": lambda: fit(SPARSE, None, shuffle_folder=HERE)},
+    ("dy", "loss with a link"): {
+        "dy": lambda: fit_slopes(loss="poisson_nll"),
+        "validation dy": lambda: net(loss="poisson_nll").fit(X, abs(Y), **with_slopes()),
+    },
+    ("dy", "custom functions"): {"dy": lambda: fit_slopes(activation=CUSTOM)},
+    ("dy", "compute"): {"dy": lambda: fit_slopes(compute="bfloat16")},
+    ("dy", "sparse rows"): {"dy": lambda: fit(ROWS, dy=X)},
+    ("compute", "sparse rows"): {
+        "X": lambda: net(compute="bfloat16").fit(ROWS, Y),
+        "validation X": lambda: net(compute="bfloat16").fit(
+            X, Y, epochs=1, validation_data=(ROWS, Y)
+        ),
+    },
+    ("validation_data", "validation_rows"): {
+        "": lambda: fit_ensemble(**PAIR, validation_rows=[[0]]),
+    },
+    ("output_gradient", "y, sample_weight, dy"): {
+        "y": lambda: net().partial_fit(X, Y, output_gradient=Y),
+        "sample_weight": lambda: net().partial_fit(X, sample_weight=Y, output_gradient=Y),
+        "dy": lambda: net().partial_fit(X, dy=X, output_gradient=Y),
+    },
+    ("per_sample", "sample_weight, l1, l2, dy"): {
+        "sample_weight": lambda: net().gradients(X, Y, per_sample=True, sample_weight=abs(Y)),
+        "l1": lambda: net().gradients(X, Y, per_sample=True, l1=0.1),
+        "l2": lambda: net().gradients(X, Y, per_sample=True, l2=0.1),
+        "dy": lambda: net().gradients(X, Y, per_sample=True, dy=X),
+    },
+    ("early_stopping", "partial_fit"): {
+        "": lambda: regressor(early_stopping=True).partial_fit(X, Y),
+    },
 }
 
 
-@pytest.mark.parametrize("pair", refusals(), ids=" and ".join)
-def test_what_does_not_go_together_is_refused(pair):
+@pytest.mark.parametrize(
+    ("pair", "name"),
+    [(pair, name) for pair in refusals() for name in CALLS[pair]],
+    ids=lambda value: value if isinstance(value, str) else " and ".join(value),
+)
+def test_what_does_not_go_together_is_refused(pair, name):
     error, message = TypeError if pair[0] == "source" else ValueError, refusals()[pair]
-    words = ".*".join(map(re.escape, re.split(r"{\w+}", message)))
+    named = message.replace("{name}", name)
+    words = ".*".join(map(re.escape, re.split(r"{\w+}", named)))
     with pytest.raises(error, match=f"^{words}$"):
-        CALLS[pair]()
+        CALLS[pair][name]()
 
 
 def test_the_page_is_the_table():
