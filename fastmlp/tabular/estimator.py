@@ -176,7 +176,7 @@ class BaseTabMLP(Validated):
         groups : array-like, shape (n_samples,), optional
             Group of each row, for example a patient. Rows of a group are held out together, and
             prediction intervals hold for new groups. Without groups, copies of a row are held out
-            together.
+            together, and so are many equal rows whose targets agree.
         folds : array-like, shape (n_samples,), iterable of pairs, or splitter, optional
             Folds instead of random ones, and of those of the parameter ``folds``: for each row the
             number of the fold that holds it out, from 0, or -1 for none; or pairs of the rows that

@@ -22,6 +22,10 @@ Folds: TypeAlias = Sequence[tuple[RowIndex, RowIndex]]  # rows to learn from, an
 FEW_ALIKE = 0.05  # smallest share of equal rows that is worth a note
 MOST_ALIKE = 10  # largest mean number of equal rows that counts as copies
 CONTINUOUS = 0.5  # share of distinct values among distinct rows; columns of a grid have fewer
+# Equal rows whose targets are not all equal share their folds if they are at least this share of
+# the rows, are this many times the equal rows that independent columns would have, and their
+# targets agree at least so much, of 0 by chance and 1, and by as many standard errors.
+MANY_ALIKE, UNLIKELY, AGREEMENT, CERTAIN = 0.2, 5.0, 0.1, 4.0
 
 
 class ScoredRows(NamedTuple):
@@ -260,7 +264,8 @@ def copied(table: Table, y: NDArray[Any]) -> tuple[RowIndex | None, list[str]]:
     Rows that are equal by chance, as with few categories, also predict equal new rows, so folds may
     separate them. Copies (a bootstrap sample, an upsampled class, files joined twice) would leak
     training rows into held-out folds. Equal rows count as copies if a column is continuous and
-    equal rows have equal targets.
+    equal rows have equal targets. The visits of one person leak, too: equal columns, which are
+    rarely those of others, with targets that agree more than by chance.
     """
     n = len(table)
     alike = _different(_columns(table), n)
@@ -270,20 +275,61 @@ def copied(table: Table, y: NDArray[Any]) -> tuple[RowIndex | None, list[str]]:
     targets = np.ascontiguousarray(y.reshape(n, -1).T, np.float64).view(np.uint64)
     both = _different(itertools.chain(_columns(table), targets), n)
     equal = n - (both.max() + 1)
-    is_pure = equal == n - different
-    if (
-        is_pure
-        and different * MOST_ALIKE >= n
-        and different > 1
-        and any(len(np.unique(column)) > CONTINUOUS * different for column in _columns(table))
-    ):
+    is_pure, are_few = equal == n - different, different * MOST_ALIKE >= n and different > 1
+    is_continuous = any(len(np.unique(x)) > CONTINUOUS * different for x in _columns(table))
+    if is_pure and are_few and is_continuous:
         return alike, [f"{equal:,} rows are copies of other rows, and share their folds"]
+    if (
+        are_few
+        and n - different >= MANY_ALIKE * n
+        and (is_continuous or _pairs(alike) >= UNLIKELY * _pairs_by_chance(table))
+        and _agree(alike, y)
+    ):
+        return alike, [
+            f"{n:,} rows have {different:,} different ones of columns, and equal ones have similar "
+            "targets, like visits of one person: they share their folds, so that scores are those "
+            "of new persons; folds= may divide them"
+        ]
     if equal < FEW_ALIKE * n:
         return None, []
     return None, [
         f"{equal:,} rows are equal to other rows, target included: if they are copies, scores and "
         "intervals are too good; groups=, a number for each distinct row, keeps them together"
     ]
+
+
+def _pairs(numbers: RowIndex) -> float:
+    """Return the number of pairs of rows with equal numbers."""
+    counts = np.bincount(numbers).astype(float)
+    return float(np.sum(counts * (counts - 1)) / 2)
+
+
+def _pairs_by_chance(table: Table) -> float:
+    """Return the number of pairs of equal rows that is expected of independent columns."""
+    n = len(table)
+    pairs = n * (n - 1) / 2
+    shares = (np.unique(column, return_counts=True)[1] / n for column in _columns(table))
+    return float(pairs * np.prod([np.sum(share**2) for share in shares]))
+
+
+def _agree(alike: RowIndex, y: NDArray[Any]) -> bool:
+    """Whether targets of equal rows agree more than those of others: classes, or their numbers.
+
+    The agreement of classes is Cohen's kappa, that of numbers their intraclass correlation.
+    """
+    pairs = _pairs(alike)
+    if y.ndim == 1:  # classes
+        n, of_both = len(y), alike * (y.max() + 1) + y
+        chance = _pairs(y) / (n * (n - 1) / 2)
+        agreement = (_pairs(np.unique(of_both, return_inverse=True)[1]) / pairs - chance) / (
+            1 - chance
+        )
+    else:
+        away = np.nan_to_num(y - np.nanmean(y, axis=0))
+        away = away / np.maximum(np.sqrt(np.mean(away**2, axis=0)), np.finfo(float).tiny)
+        sums = np.stack([np.bincount(alike, column) for column in away.T])
+        agreement = (np.sum(sums**2) - np.sum(away**2)) / (2 * pairs * y.shape[1])
+    return bool(agreement >= max(AGREEMENT, CERTAIN / np.sqrt(pairs)))
 
 
 def _columns(table: Table) -> Iterator[NDArray[np.uint64]]:

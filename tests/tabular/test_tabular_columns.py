@@ -9,12 +9,15 @@ import pandas
 import polars
 import pyarrow
 import pytest
+from sklearn.metrics import log_loss
 from tiny_tables import COLOURS, LABELS, N, X, Y, classifier, frame_of, regressor
 
 from fastmlp import ArrowBlocks, load_predictor
+from fastmlp.tabular import presets
 from fastmlp.tabular.columns import MOST_FREQUENT, of_counts
 
 RNG = np.random.default_rng(1)
+FAST = presets.PRESETS["fast"]  # which other tests replace by a tiny one
 
 
 pytestmark = pytest.mark.usefixtures("tiny")
@@ -308,3 +311,62 @@ def test_intervals_of_copies_are_those_of_single_rows():
     assert copied._fitted.calibration.residuals[0].w.sum() == pytest.approx(40, rel=0.05)
     widths = [np.ptp(model.predict_interval(new, 0.9), axis=1).mean() for model in (once, copied)]
     assert widths[1] > 0.8 * widths[0]
+
+
+# ---- visits: rows of one person, with equal columns and targets that agree ----------------------
+
+
+def visits(kind, n=1500, seed=0, effect=3.0):
+    """Return columns that say little, the number of a person, and its leaning, for each row."""
+    rng = np.random.default_rng(seed)
+    persons = 2 * n // 5
+    person = np.repeat(np.arange(persons), rng.integers(2, 4, persons))
+    columns = {
+        "continuous": rng.normal(size=(persons, 4)),
+        "skewed": np.exp(rng.normal(size=(persons, 4))),
+        "whole": rng.integers([60, 0, 1, 17], [140, 2, 5, 40], (persons, 4)).astype(float),
+        "one name": np.c_[rng.integers(0, 8, (persons, 3)), rng.permutation(persons) * 7919],
+        "rare": np.c_[rng.normal(size=(persons, 3)), rng.integers(0, 2, persons)],
+    }[kind]
+    away = (columns[:, 0] - columns[:, 0].mean()) / columns[:, 0].std()
+    leaning = 0.25 * away + effect * rng.normal(size=persons) - 3 * (kind == "rare")
+    return columns[person], person, leaning[person], rng
+
+
+@pytest.mark.parametrize("kind", ["continuous", "skewed", "whole", "one name", "rare"])
+def test_fast_is_no_worse_than_the_class_shares_on_visits_of_new_persons(kind, monkeypatch):
+    monkeypatch.setitem(presets.PRESETS, "fast", FAST)
+    X, person, leaning, rng = visits(kind)
+    y = rng.random(len(X)) < 1 / (1 + np.exp(-leaning))
+    known = person < 0.7 * person.max()
+    model = classifier().fit(X[known], y[known])
+    p = model.predict_proba(X[~known])[:, 1]
+    share = y[known].mean()
+    losses = [log_loss(y[~known], each) for each in (p, np.full(len(p), share))]
+    assert losses[0] <= 1.02 * losses[1]
+    for rows in model._fitted.held_out.rows:
+        assert not np.isin(person[known][rows], np.delete(person[known], rows)).any()
+    assert "like visits of one person: they share their folds" in str(model.report())
+
+
+def test_numbers_of_visits_are_judged_by_other_persons():
+    X, person, leaning, rng = visits("continuous", 600)
+    y = np.c_[leaning, rng.normal(size=len(X))] + rng.normal(size=(len(X), 2))
+    model = regressor().fit(X, y)
+    for rows in model._fitted.held_out.rows:
+        assert not np.isin(person[rows], np.delete(person, rows)).any()
+
+
+def test_equal_rows_that_are_no_visits_are_divided_at_random():
+    X, person, _, rng = visits("continuous", 600)
+    coarse = np.floor(rng.random((len(X), 3)) * 3)  # equal by chance, with targets that agree
+    cases = {
+        "targets that do not agree": (X, rng.normal(size=len(X))),
+        "classes that do not agree": (X, rng.random(len(X)) < 0.3),
+        "few equal rows": (X[person < 40].tolist() + rng.normal(size=(900, 4)).tolist(), None),
+        "few values": (coarse, coarse.sum(axis=1) + rng.normal(size=len(X))),
+    }
+    for name, (x, y) in cases.items():
+        y = rng.normal(size=len(x)) + np.array(x)[:, 0] if y is None else y
+        model = (classifier if y.dtype == bool else regressor)().fit(np.array(x), y)
+        assert "visits" not in str(model.report()), name
