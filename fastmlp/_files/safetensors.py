@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._core.atomic_files import chunks
+from fastmlp._files.strangers import kind_of
 from fastmlp._files.strict_json import MOST_STRING, ModelFormatError, check, parse, shown
 
 DTYPES: dict[str, np.dtype[Any]] = {
@@ -42,19 +43,6 @@ PREFIX = struct.Struct("<Q")
 METADATA = "__metadata__"
 DESCRIPTION = "model"  # in the metadata
 BLANK = "00" * hashlib.sha256().digest_size  # placeholder for the digest while it is computed
-
-# First bytes of files of other kinds.
-STRANGERS = {
-    b"PK\x03\x04": "a zip archive (of PyTorch, Keras or NumPy, perhaps)",
-    b"\x1f\x8b": "gzip",
-    **{bytes([0x80, protocol]): "a pickle" for protocol in range(2, 6)},
-    b"\x89HDF": "HDF5",
-    b"\x93NUMPY": "an array of NumPy's",
-    b"GGUF": "GGUF",
-    b"\x7fELF": "a program",
-    b"<": "HTML or XML",
-    b"{": "JSON",
-}
 
 
 @dataclass(frozen=True)
@@ -125,11 +113,11 @@ def header_length(prefix: bytes, size: int) -> int:
     (length,) = PREFIX.unpack(prefix)
     is_text = length > MOST_HEADER and {*prefix} <= {*string.printable.encode()}
     check(not is_text, "it is text, such as CSV, and no model: it begins with {}", prefix)
-    # Only invalid lengths tell the kind of a file: a valid one may begin with the same bytes.
-    kinds = (kind for start, kind in STRANGERS.items() if prefix.startswith(start))
     words = f"its first {PREFIX.size} bytes announce a header of {length:,} bytes but"
-    more = f"{MOST_HEADER:,} are the most: it begins like {next(kinds, 'another kind of file')}"
-    check(length <= MOST_HEADER, f"{words} {more}")
+    # Only invalid lengths tell the kind of a file: a valid one may begin with the same bytes.
+    if length > MOST_HEADER:
+        other = f"it is another kind of file, or damaged: {words} {MOST_HEADER:,} are the most"
+        raise ModelFormatError(kind_of(prefix) or other)
     check(length <= size - PREFIX.size, f"{words} the file has {size:,}: cut off")
     words = f"the header has {length:,} bytes: the payload is misaligned"
     check(length % ALIGNMENT == 0, words)

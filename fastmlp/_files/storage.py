@@ -26,6 +26,7 @@ from fastmlp._files.files import Content
 from fastmlp._files.record import Store, Tensors
 from fastmlp._files.safetensors import Header
 from fastmlp._files.schema import Codec, Object
+from fastmlp._files.strangers import fault_of_name
 from fastmlp._files.strict_json import ModelFormatError, check
 
 __all__ = ["ModelFormatError", "load", "load_predictor", "save"]
@@ -61,6 +62,8 @@ HEAD = Object({"class": Choice(CLASSES), "engine": Choice(ENGINES)})  # of every
 
 def save(model: Any, path: PathLike, training: bool = True) -> None:
     """Write a model to a file; see ``MLP.save``."""
+    if fault := fault_of_name(path):
+        warn(fault)
     saving(model, path, training)()
 
 

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import pickle
 import shutil
 import signal
 import stat
@@ -55,9 +56,9 @@ def test_only_files_are_replaced(tmp_path):
     missing = tmp_path / "no folder" / "net.c"
     net = cut.model(cut.OLD)
     exports = [net.to_onnx] if find_spec("onnx") else []
-    for write in (net.save, net.to_c, *exports):
+    for write, suffix in ((net.save, ""), (net.to_c, ".c"), *((to, ".onnx") for to in exports)):
         with pytest.raises(FileNotFoundError, match="the folder .* make it: .*no folder'"):
-            write(missing)
+            write(missing.with_suffix(suffix))
     if os.geteuid():
         tmp_path.chmod(0o500)
         with pytest.raises(PermissionError):
@@ -69,11 +70,11 @@ def test_a_full_disk_keeps_the_old_files(kind, tmp_path):
     command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(tmp_path)]
     if shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
         pytest.skip("no disk can be mounted here")
-    path = tmp_path / "model.c"
+    path = tmp_path / ("model.c" if kind == "to_c" else "model")
     try:
         getattr(cut.model(cut.OLD), kind)(path)
         before = contents(tmp_path)
-        with pytest.raises(OSError, match="No space left .*model.c'"):
+        with pytest.raises(OSError, match="No space left .*model"):
             getattr(cut.model([9, 500, 500, 1]), kind)(path)
         assert contents(tmp_path) == before
     finally:
@@ -246,3 +247,40 @@ def test_a_save_removes_all_that_killed_savers_have_left(tmp_path):
         (tmp_path / name).write_bytes(b"a part of a model")
     cut.model(cut.NEW).save(tmp_path / "model")
     assert [each.name for each in tmp_path.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("m.onnx", r"'m.onnx' has the name of ONNX but .*'m.safetensors'; to_onnx\(path\) writes"),
+        ("m.c", r"has the name of C but .*: name it 'm.safetensors'; to_c\(path\) writes that"),
+        ("M.PT", "has the name of a file of PyTorch but .*to_onnx"),
+        ("m.keras", "has the name of a file of Keras but .*to_onnx"),
+        ("m.pkl", "has the name of a pickle but .*pickle.dump"),
+        ("m.json", "has the name of JSON but .*to_onnx"),
+    ],
+)
+def test_a_name_of_another_kind_of_file_is_warned_of(name, words, tmp_path):
+    net = cut.model(cut.OLD)
+    with pytest.warns(UserWarning, match=words):
+        net.save(tmp_path / name)
+    assert fastmlp.load(tmp_path / name).layer_sizes == tuple(cut.OLD)
+    for usual in ("m", "m.safetensors", "m.fastmlp", "m.v1"):
+        net.save(str(tmp_path / usual))
+
+
+def test_models_of_other_formats_are_named_when_they_are_loaded(tmp_path):
+    net = cut.model(cut.OLD)
+    (tmp_path / "pickled").write_bytes(pickle.dumps(net))
+    writers = {
+        "pickled": ("a pickle", None),
+        "np.npy": ("an array", lambda path: np.save(path, [1])),
+    }
+    if find_spec("onnx"):
+        writers["m.onnx"] = ("an ONNX model, .*: onnxruntime runs it", net.to_onnx)
+    for name, (kind, write) in writers.items():
+        if write:
+            write(tmp_path / name)
+        for load in (fastmlp.load, fastmlp.load_predictor):
+            with pytest.raises(fastmlp.ModelFormatError, match=f"cannot be loaded: it is {kind}"):
+                load(tmp_path / name)
