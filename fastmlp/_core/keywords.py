@@ -13,8 +13,10 @@ from typing import Any, TypeAlias, TypeVar
 Synonyms: TypeAlias = tuple[tuple[tuple[str, ...], str], ...]
 Class = TypeVar("Class", bound=type)
 MISSING = object()
+GENERAL = ("self", "X", "y", "path")  # arguments that say nothing about the method
 NEAR = 0.75  # similarity of two names from which one may be a typing error of the other
-EVERYWHERE = ("fastmlp",)  # advice that begins so suits any class
+SENTENCE = "= "  # with which advice begins that is a sentence of its own
+EVERYWHERE = ("fastmlp", "")  # advice that begins so, or is a sentence, suits any class
 
 
 def _tables() -> Iterator[Synonyms]:
@@ -45,26 +47,44 @@ def _head(text: str) -> str:
     return re.split(r"\W", text, maxsplit=1)[0]
 
 
+def advice(text: str) -> str:
+    """Return advice of a table as a part of a message."""
+    return text.removeprefix(SENTENCE) if text.startswith(SENTENCE) else f"use {text}"
+
+
 def near(name: str, names: Collection[str]) -> str | None:
-    """Return the name of which another one, of any case, may be a typing error, or None."""
+    """Return the name of which another one, of any case, may be a typing error, or None.
+
+    Names with other digits, such as relu2 and relu, are names of different things.
+    """
     import difflib
 
-    lower = {other.lower(): other for other in names}
+    lower = {other.lower(): other for other in names if _digits(other) == _digits(name)}
     return next((lower[n] for n in difflib.get_close_matches(name.lower(), lower, 1, NEAR)), None)
+
+
+def _digits(name: str) -> str:
+    return "".join(filter(str.isdigit, name))
+
+
+def equivalent(name: str, names: Collection[str]) -> str | None:
+    """Return advice for a name that none of these is: one that it may mean, or None."""
+    lower = name.lower()
+    meant = synonym(lower, names)
+    if meant is None and (general := synonym(lower, EVERYWHERE)):
+        return advice(general)
+    meant = meant or near(lower, names)
+    return f"use {meant!r}" if meant else None
 
 
 def check_choice(name: str, value: Any, names: Collection[str], other: str = "") -> str:
     """Return the value if it is a name of the table, else raise TypeError or ValueError."""
-    advice = f"choose from {', '.join(names)}"
+    choices = f"choose from {', '.join(names)}"
     if not isinstance(value, str):
-        raise TypeError(f"{name} is {value!r} but must be a name{other}: {advice}")
+        raise TypeError(f"{name} is {value!r} but must be a name{other}: {choices}")
     if value not in names:
-        lower = value.lower()
-        meant = synonym(lower, names) or synonym(lower, EVERYWHERE) or near(lower, names)
-        if meant is not None:
-            advice = f"use {meant if _head(meant) in EVERYWHERE else repr(meant)}, or {advice}"
-        advice += other
-        raise ValueError(f"{name} is {value!r} but no {name} has that name: {advice}")
+        remedies = ", or ".join(filter(None, (equivalent(value, names), choices)))
+        raise ValueError(f"{name} is {value!r} but no {name} has that name: {remedies}{other}")
     return str(value)
 
 
@@ -101,9 +121,9 @@ class MissingAttribute:
         with contextlib.suppress(AttributeError):
             return getattr(super(self.owner, place), self.name)
         remedy = next((text for text in self.remedies if _has(place, text)), None)
-        advice = f": use {remedy}" if remedy else ""
+        words = f": {advice(remedy)}" if remedy else ""
         raise AttributeError(
-            f"{what} has no attribute {self.name!r}{advice}", name=self.name, obj=place
+            f"{what} has no attribute {self.name!r}{words}", name=self.name, obj=place
         )
 
     def __repr__(self) -> str:
@@ -173,30 +193,41 @@ def _complaint(
         return None
     caller = cls.__name__ + f".{method.__name__}" * (method.__name__ != "__init__")
     parameters = signature.parameters
+    of_call = synonym(f"{method.__name__}()", EVERYWHERE, synonyms)  # of any wrong argument
     name = next((key for key in kwargs if key not in parameters), None)
     if name is not None:
-        # Options of training belong to fit, options of a trained model's other forms to to_c.
-        other = "fit" if method.__name__ == "__init__" else "to_c"
-        remedy = _remedy(name, list(parameters), cls, synonyms, other)
+        if of_call is None:
+            remedy = _remedy(name, list(parameters), cls, synonyms, method.__name__)
+        else:
+            remedy = advice(of_call)
         return f"{caller}() got an unexpected keyword argument {name!r}: {remedy}"
+    if of_call is not None:
+        return f"{caller}(): {words}: {advice(of_call)}"
     places = [k for k, p in parameters.items() if p.kind == p.POSITIONAL_OR_KEYWORD][1:]
     places = [synonym(key, [key], synonyms) or key for key in places]  # with an example
     rule = f"{', '.join(places)} by position, all others by name" if places else "all by name"
     return f"{caller}(): {words}: pass {rule}"
 
 
-def _remedy(name: str, parameters: list[str], cls: Any, synonyms: Synonyms, other: str) -> str:
-    """Return advice for an unknown argument: the right name and the right method."""
+def _remedy(name: str, parameters: list[str], cls: Any, synonyms: Synonyms, method: str) -> str:
+    """Return advice for an unknown argument: the right name and the right method.
+
+    The tables may have a name as that of an argument of one method, such as ``to_c.dtype``.
+    """
+    # Options of training belong to fit, options of a trained model's other forms to to_c.
+    other = "fit" if method == "__init__" else "to_c"
     places = {"": parameters, f" to {cls.__name__}": list(inspect.signature(cls).parameters)}
     if hasattr(cls, other):
-        places[f" to {other}"] = list(inspect.signature(getattr(cls, other)).parameters)
+        options = inspect.signature(getattr(cls, other)).parameters
+        places[f" to {other}"] = [key for key in options if key not in GENERAL]
     for place, names in places.items():
-        meant = name if name in names else synonym(name, names, synonyms)
+        meant = None if place else synonym(f"{method}.{name}", names, synonyms)
+        meant = meant or (name if name in names else synonym(name, names, synonyms))
         if meant is not None:
             return f"pass {meant if '=' in meant else f'{meant}=...'}{place}"
     meant = synonym(name, EVERYWHERE, synonyms)
     if meant is not None:
-        return f"use {meant}"
+        return advice(meant)
     if meant := near(name, parameters):
         return f"did you mean {meant}?"
     return f"the arguments are {', '.join(key for key in parameters if key != 'self')}"

@@ -85,6 +85,10 @@ BLOCKS = (
     "which is in no block, with nothing between the sum and the next Linear"
 )
 NORM = f"give each layer at most one LayerNorm, of all its outputs and with eps={EPSILON}"
+PARALLEL = (
+    "let each layer take the output of the one before; two Linear layers of one input are one, "
+    "whose weight is torch.cat([a.weight, b.weight])"
+)
 CONSTANTS = (
     "shift and scale by numbers, or by buffers of one number for each column, as in "
     "(x - self.mean) / self.deviation"
@@ -389,8 +393,11 @@ def _parts(module: Any) -> list[Any]:
         if operation == "add" and len(inputs) == 2 and value in inputs:
             parts.append(_Sum(min(n_before.get(k, 0) for k in inputs)))
         elif inputs != [value]:
+            takes = "more than one value" if len(inputs) > 1 else "an earlier value than the last"
             remedy = BLOCKS if operation == "add" else CONSTANTS
-            raise _refusal(f"{name} in the forward of the module takes more than one value", remedy)
+            remedy = remedy if operation in SCALES else PARALLEL
+            own_name = str(name).removeprefix("0.")  # without that of the Sequential above
+            raise _refusal(f"{own_name} in the forward of the module takes {takes}", remedy)
         elif node.op == "call_module":
             parts.append(traced.get_submodule(node.target))
         elif operation in SCALES:

@@ -153,10 +153,17 @@ class SparseRows:
         stored = np.arange(indptr[-1]) + np.repeat(self.indptr[chosen] - indptr[:-1], lengths)
         return _made((indptr, self.indices[stored], self.values[stored]), self.shape[1])
 
-    def __mul__(self, factors: Array) -> SparseRows:
-        """Return the rows with each column multiplied by its factor, (n_columns,)."""
-        values = self.values * factors[self.indices]
+    def __mul__(self, factors: Any) -> SparseRows:
+        """Return the rows times a number, or with each column times its own, (n_columns,)."""
+        if np.ndim(factors) and np.shape(factors) != self.shape[1:]:
+            raise ValueError(
+                f"the factor has shape {np.shape(factors)} but a number, or one for each of the "
+                f"{self.shape[1]} columns, is expected: multiply toarray() by others"
+            )
+        values = self.values * (np.asarray(factors)[self.indices] if np.ndim(factors) else factors)
         return _made((self.indptr, self.indices, values), self.shape[1])
+
+    __rmul__ = __mul__
 
     def __matmul__(self, dense: Array) -> Array:
         """Return the product (n, O) with an array (n_columns, O)."""

@@ -173,8 +173,9 @@ class BaseTabMLP(Validated):
         sample_weight : array-like, shape (n_samples,), optional
             Weights of the rows in training and in all scores; weights below 2e-16 times the largest
             count as 0.
-        groups : array-like, shape (n_samples,), optional
-            Group of each row, for example a patient. Rows of a group are held out together, and
+        groups : str or array-like, shape (n_samples,), optional
+            Group of each row, for example a patient; or the name of the column of X that has them,
+            which stays an input. Rows of a group are held out together, and
             prediction intervals hold for new groups. Without groups, copies of a row are held out
             together, and so are many equal rows whose targets agree.
         folds : array-like, shape (n_samples,), iterable of pairs, or splitter, optional

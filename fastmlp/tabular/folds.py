@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import reprlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
@@ -198,16 +199,19 @@ def _pair(k: int, pair: Any, n: int) -> tuple[RowIndex, RowIndex]:
             f"folds[{k}] has {len(pair)} parts but two are expected: rows to learn from, and rows "
             "to hold out"
         )
-    learn, out = (np.asarray(rows) for rows in pair)
+    learn, out = map(np.asarray, pair)
+    if learn.dtype == out.dtype == bool and learn.shape == out.shape == (n,):
+        learn, out = map(np.flatnonzero, (learn, out))
     for rows, task in ((learn, "learns from"), (out, "holds out")):
         if not rows.size:
             raise ValueError(
                 f"folds[{k}] {task} no rows but at least one is expected: leave it out"
             )
         if rows.ndim != 1 or rows.dtype.kind not in "iu" or rows.min() < 0 or rows.max() >= n:
+            shown = reprlib.repr(rows.tolist())
             raise ValueError(
-                f"folds[{k}] {task} {rows} but places of rows, integers from 0 to {n - 1}, are "
-                "expected"
+                f"folds[{k}] {task} {shown} but places of rows, integers from 0 to {n - 1}, or a "
+                "boolean for each row are expected"
             )
     both = np.intersect1d(learn, out)
     if len(both):

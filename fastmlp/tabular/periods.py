@@ -8,6 +8,7 @@ exchangeability"). Rows of one period err alike, and count as a group.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -34,11 +35,25 @@ def times_of(time: Any, n: int) -> Array:
         if columns.categories:
             raise ValueError("it holds categories")
     except (TypeError, ValueError) as error:
-        raise ValueError(
+        general = (
             f"time cannot be read ({error}): pass a number, a datetime or a date such as "
             "2026-12-31 18:30 for each row"
-        ) from None
+        )
+        raise ValueError(_fault_of(time) or general) from None
     return of_numbers(columns, 0, columns.read(X)) if columns.numbers else np.zeros(n)
+
+
+def _fault_of(time: Any) -> str:
+    """Return why times cannot be read if some are infinite, or periods of pandas; else empty."""
+    for row, item in enumerate(np.asarray(time, object).flat):
+        if hasattr(item, "to_timestamp"):
+            return (
+                "time holds periods but a moment is expected for each row: pass the begin of each, "
+                "time.dt.to_timestamp(), or of an index time.to_timestamp()"
+            )
+        if isinstance(item, float) and math.isinf(item):
+            return f"time is infinite in row {row}: drop such rows, or fill in when they were"
+    return ""
 
 
 def of_numbers(columns: Columns, k: int, table: Table) -> Array:

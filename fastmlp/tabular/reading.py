@@ -48,7 +48,7 @@ class TableChunk(NamedTuple):
     X: Any
     y: Any
     sample_weight: Any = None
-    groups: Any = None
+    groups: Any = None  # see `folds.numbered`, or the name of a column
     folds: Any = None  # see `folds.pairs_of`
     time: Any = None  # see `periods.times_of`, or the name of a column
 
@@ -148,7 +148,8 @@ class Reader:
         """
         _check_one_way(self.parameters, chunk)
         if isinstance(chunk.X, ArrowBlocks):
-            for name, value in chunk._replace(X=None, time=None)._asdict().items():
+            by_name = {"time": None} | ({"groups": None} if _is_name(chunk.groups) else {})
+            for name, value in chunk._replace(X=None, **by_name)._asdict().items():
                 if value is not None:
                     raise TypeError(
                         f"{name} is given beside a source, which has its own targets and weights: "
@@ -157,6 +158,8 @@ class Reader:
             rows = self.source(chunk.X)
             if chunk.time is not None:
                 rows = rows._replace(times=_times_in(rows, chunk.time))
+            if chunk.groups is not None:
+                rows = rows._replace(groups=_groups_in(rows, chunk.groups))
         else:
             X, y = with_target(**chunk._asdict())
             chunk = chunk._replace(X=X, y=y)
@@ -216,12 +219,12 @@ class Reader:
         check_consistent_length(X, y)
         n = len(y)
         if groups is not None:
-            groups = folds.numbered(groups)
+            groups = folds.numbered(column_of(X, groups, "groups"))
             check_consistent_length(X, groups)
         pairs, times = _pairs(self.parameters, X, y, groups, chosen), None
         budget = self.budget
         if time_of_rows is not None:
-            times = periods.times_of(column_of(X, time_of_rows), n)
+            times = periods.times_of(column_of(X, time_of_rows, "time"), n)
         if pairs is not None:
             budget = replace(budget, preset=budget.preset.with_folds(len(pairs)))
         used, *weights = used_rows(task, y, sample_weight)
@@ -364,13 +367,15 @@ def target_names(y: Any) -> list[str]:
     return [str(name) for name in names if _is_name(name) and str(name)]
 
 
-def column_of(X: Any, time: Any) -> Any:
-    """Return the times of rows; a name is that of a column of a frame."""
-    if not _is_name(time):
-        return time
-    if not _has_column(X, time):
-        raise ValueError(f"time is {time!r} but X has no column of that name: pass the times")
-    return X[time]
+def column_of(X: Any, values: Any, role: str) -> Any:
+    """Return values of rows, such as their times; a name is that of a column of a frame."""
+    if not _is_name(values):
+        return values
+    if not _has_column(X, values):
+        raise ValueError(
+            f"{role} is {values!r} but X has no column of that name: pass a value for each row"
+        )
+    return X[values]
 
 
 def _times_in(rows: Rows, name: Any) -> Array:
@@ -383,6 +388,21 @@ def _times_in(rows: Rows, name: Any) -> Array:
             "all the same, is expected beside a source"
         )
     return periods.of_numbers(rows.columns, places[0], rows.table)
+
+
+def _groups_in(rows: Rows, name: Any) -> Array:
+    """Return the groups of rows of a source, which a column holds."""
+    columns, table = rows.columns, rows.table
+    for (_, column), numbers in zip(columns.numbers, table.numbers.T, strict=True):
+        if column.name == name:
+            return folds.numbered(numbers)
+    for (_, column), codes in zip(columns.categories, table.codes.T, strict=True):
+        if column.name == name:
+            return folds.numbered(np.array(column.values, object)[codes])
+    raise ValueError(
+        f"groups is {short(name)} but the name of a column, whose values are not all the same, is "
+        "expected beside a source"
+    )
 
 
 def _noted(rows: SourceSample, seconds: float) -> list[str]:

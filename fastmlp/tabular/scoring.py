@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.metrics import get_scorer
+from sklearn.metrics import get_scorer, get_scorer_names
 
+from fastmlp._core.keywords import equivalent
 from fastmlp.sklearn.bases import BaseEstimator, ClassifierMixin, RegressorMixin
 from fastmlp.tabular.columns import Array
 
@@ -61,11 +62,22 @@ def scores_labels(scoring: Any) -> bool:
     return isinstance(scoring, str) and scoring.startswith(OF_LABELS)
 
 
+def _named(name: str) -> Any:
+    """Return a scorer of scikit-learn; raise ValueError, with the name that may be meant."""
+    names = get_scorer_names()
+    if name not in names:
+        remedy = equivalent(name, names) or "sklearn.metrics.get_scorer_names() returns all names"
+        raise ValueError(
+            f"scoring is {name!r} but no scorer of scikit-learn has that name: {remedy}"
+        )
+    return get_scorer(name)
+
+
 def scorer_of(
     scoring: Any, kind: type[_FixedPredictions], classes: Any, y: Array, weights: Array | None
 ) -> Callable[[Array], float]:
     """Return a function from predictions to their score by a scorer of scikit-learn."""
-    score = get_scorer(scoring) if isinstance(scoring, str) else scoring
+    score = _named(scoring) if isinstance(scoring, str) else scoring
     try:
         inspect.signature(score).bind(*range(3))
     except ValueError:

@@ -50,8 +50,22 @@ CALLS = [
     (lambda: fastmlp.EarlyStopping(3), "monitor is 3 .*: pass patience=3$"),
     (lambda: fastmlp.ReduceOnPlateau(mode="min"), "'mode': the arguments are monitor, factor, "),
     (lambda: fastmlp.Groups(frozen=[0]), "'frozen': pass layer_rates=[0, 1, ...]$"),
-    (lambda: fastmlp.LBFGS(max_iter=9), "'max_iter': use fastmlp's MLP.fit(epochs=...)$"),
+    *(
+        (
+            functools.partial(fastmlp.LBFGS, **{name: 9}),
+            f"'{name}': the iterations are the epochs of",
+        )
+        for name in ("max_iter", "maxiter", "epochs")
+    ),
+    *(
+        (functools.partial(call, dtype="int8"), "'dtype': pass weights=\"int8\"$")
+        for call in (NET.predictor, ENSEMBLE.predictor)
+    ),
+    (lambda: NET.to_c("x.c", dtype="int8"), "'dtype': pass weights=\"int8\"$"),
+    (lambda: NET.fit(X, Y, dtype="float64"), "'dtype': pass dtype=... to MLP$"),
+    (lambda: NET.evaluate(X, Y, path="x"), "MLP.evaluate() got .* 'path': the arguments are X, "),
 ]
+PAGE = "report().save(path) writes the page, score(X, y) and importance(X, y) take rows$"
 ESTIMATORS = [
     (lambda f: f.TabMLPRegressor("fast"), "too many positional arguments: pass all by name$"),
     (lambda f: f.MLPClassifier(rng=0), "MLPClassifier() got .* 'rng': pass random_state=...$"),
@@ -70,6 +84,12 @@ ESTIMATORS = [
     (lambda f: f.TabMLPRegressor(warm_start=True), "'warm_start': use fastmlp's partial_fit, "),
     (lambda f: f.MLPRegressor(device="cpu"), "pass n_jobs=... of CPUs$"),
     (lambda f: f.MLPClassifier().fit(X), "MLPClassifier.fit(): missing .* 'y': pass X, y"),
+    (
+        lambda f: f.TabMLPRegressor().report(path="x"),
+        f"'path': report() takes no arguments: {PAGE}",
+    ),
+    (lambda f: f.TabMLPRegressor().report("x"), f"report(): too many .* no arguments: {PAGE}"),
+    (lambda f: f.TabMLPClassifier().report(X, Y), f"report(): too many .* no arguments: {PAGE}"),
 ]
 
 
@@ -115,6 +135,11 @@ def test_errors_within_a_call_stay_as_they_are():
         ({"initializer": "he"}, "use 'he_normal', or choose from"),
         ({"initializer": "strange"}, "no initializer has that name: choose from glorot_uniform"),
         ({"loss": "l2"}, "use 'squared_error', or choose from"),
+        ({"loss": "rmse"}, "use 'squared_error', or choose from"),
+        ({"loss": "mape"}, r"use fastmlp.CustomLoss\(...\), or choose from"),
+        ({"activation": "relu2"}, "no activation has that name: choose from"),
+        ({"activation": "RELU6"}, "no activation has that name: choose from"),
+        ({"activation": "rellu"}, "use 'relu', or choose from"),
     ],
 )
 def test_wrong_names(options, words):
@@ -155,8 +180,9 @@ def test_the_tables_of_names_are_in_the_docs():
     page = (Path(__file__).parents[2] / "docs" / "coming-from.md").read_text()
     for table in (keywords.SYNONYMS, keywords.ATTRIBUTES, keywords.RECORDS, keywords.PACKAGE):
         for ours, others in table:
-            cells = [", ".join(f"`{each}`" for each in names) for names in (ours, others.split())]
-            assert f"| {' | '.join(cells)} |" in page
+            advice = ", ".join(each[2:] if each.startswith("= ") else f"`{each}`" for each in ours)
+            names = ", ".join(f"`{each}`" for each in others.split())
+            assert f"| {advice} | {names} |" in page
 
 
 # ---- attributes ----------------------------------------------------------------------------------
@@ -176,6 +202,9 @@ GUESSES = {
         "freeze": "fit(X, y, epochs=20, groups=fastmlp.Groups(layer_rates=[0, 1]))",
         "layers": "layer_sizes",
         "plot": "history.plot()",
+        "eval": "= nothing is to be done: predict never drops units, whatever was trained before",
+        "copy": "= copy.deepcopy(model) is a copy",
+        "cuda": "= nothing is to be done: models are in the memory of the CPU",
         "coefs_": None,
         "loss_curve_": "history",
         "losses": "history.loss",
@@ -230,7 +259,9 @@ def fitted(kind):
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 def test_wrong_attributes(kind, name, advice):
     thing = fitted(kind)
-    words = f"'{kind}' object has no attribute '{name}'" + (f": use {advice}" if advice else "")
+    words = f"'{kind}' object has no attribute '{name}'"
+    if advice:
+        words += f": {advice[2:]}" if advice.startswith("= ") else f": use {advice}"
     with pytest.raises(AttributeError, match=f"^{re.escape(words)}$") as caught:
         getattr(thing, name)
     assert (caught.value.name, caught.value.obj) == (name, thing)

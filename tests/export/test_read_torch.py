@@ -92,6 +92,17 @@ class Functions(nn.Module):
         return self.last(x)
 
 
+class Parallel(nn.Module):
+    """Two layers of one input, whose outputs are put together."""
+
+    def __init__(self, together):
+        super().__init__()
+        self.one, self.other, self.together = nn.Linear(4, 2), nn.Linear(4, 2), together
+
+    def forward(self, x):
+        return self.together(self.one(x), self.other(x))
+
+
 def module(activation, *end, dtype=torch.float32):
     torch.manual_seed(0)
     layers = [nn.Linear(4, 8), activation, nn.Dropout(0.25), nn.Linear(8, 3), *end]
@@ -251,6 +262,17 @@ def test_logits_get_their_link_from_the_loss():
         (Functions(lambda x: x * torch.ones(6, 1)), "calls mul"),
         (Functions(lambda x: x - x.mean()), "mean"),
         (Functions(lambda x: torch.cat([x, x])), "calls cat"),
+        *(
+            (
+                Parallel(together),
+                "other in .* takes an earlier value .* one, whose weight is torch.c",
+            )
+            for together in (torch.mul, torch.add, lambda *both: torch.cat(both, 1))
+        ),
+        (
+            Functions(lambda x: torch.cat([x, torch.relu(x)], 1)),
+            "cat .* takes more than one .* one, ",
+        ),
         (nn.Sequential(Residual(2), nn.Linear(2, 2)), "make every block"),
         (nn.Sequential(nn.Linear(2, 3), Residual(3), nn.Linear(3, 3), nn.ReLU()), "make every"),
         (nn.Sequential(nn.Linear(2, 3), Residual(3), nn.ReLU(), nn.Linear(3, 2)), "ReLU"),

@@ -141,6 +141,13 @@ def test_products():
     rows, dense = rows_of(MATRIX), RNG.normal(size=(30, 4))
     np.testing.assert_allclose(rows @ dense, DENSE @ dense, rtol=1e-12)
     same(rows * dense[:, 0], DENSE * dense[:, 0])
+    same(dense[:, 0] * rows, DENSE * dense[:, 0])
+    for factor in (2, 0.5, np.float64(3)):
+        same(rows * factor, DENSE * factor)
+        same(factor * rows, DENSE * factor)
+    for wrong in (np.ones(29), np.ones((40, 30)), [1.0, 2.0]):
+        with pytest.raises(ValueError, match="a number, or one for each of the 30 columns, is exp"):
+            rows * wrong
     with pytest.raises(TypeError):
         np.multiply(rows, dense[:, 0])  # would be dense
 

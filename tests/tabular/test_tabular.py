@@ -321,6 +321,16 @@ def test_groups_are_held_out_together():
         assert not set(groups[rows]) & set(np.delete(groups, rows))
 
 
+@pytest.mark.parametrize("names", [["a", "b", "who"], [0, 1, 2]])
+def test_groups_may_be_named_by_their_column(names):
+    groups = np.repeat(np.arange(12), 20)
+    frame = pandas.DataFrame(np.c_[X[:, :2], groups], columns=names)
+    model, other = (regressor().fit(frame, Y, groups=each) for each in (names[2], groups))
+    assert np.array_equal(model.oof_prediction_, other.oof_prediction_)
+    for rows in model._fitted.held_out.rows:
+        assert not set(groups[rows]) & set(np.delete(groups, rows))
+
+
 @pytest.mark.parametrize("n", [2, 5, 20])
 def test_few_rows(n):
     model = regressor().fit(X[:n], Y[:n])

@@ -178,3 +178,10 @@ def test_a_callback_stops_on_the_score_of_the_rows_that_choose():
     assert model.n_iter_ == 2
     away = model.predict(X[40:]) - Y[40:]
     assert min(scores) == pytest.approx(np.sqrt(np.mean(away**2)))
+
+
+def test_folds_may_be_truth_values():
+    half = np.arange(len(Y)) < len(Y) // 2
+    masks, places = [(half, ~half)], [(np.flatnonzero(half), np.flatnonzero(~half))]
+    one, other = (regressor().fit(X, Y, folds=pairs) for pairs in (masks, places))
+    assert np.array_equal(one.oof_prediction_, other.oof_prediction_, equal_nan=True)

@@ -89,7 +89,12 @@ DATA = [
     (ValueError, r"cannot be read \(it holds categories\): pass a", {"time": Y > 0}),
     (ValueError, "cannot be read .* pass a number, a datetime", {"time": ["1/2/2026", "x"] * 30}),
     (ValueError, "time cannot be read", {"time": [(1, 2)] + [1] * (N - 1)}),
-    (ValueError, "time cannot be read", {"time": PERIODS}),
+    (ValueError, r"time holds periods .* time.dt.to_timestamp\(\), or", {"time": PERIODS}),
+    (
+        ValueError,
+        "time is infinite in row 2: drop",
+        {"time": np.where(np.arange(N) == 2, np.inf, Y)},
+    ),
     (ValueError, "time is missing in row 2", {"time": np.where(np.arange(N) == 2, np.nan, Y)}),
     (ValueError, "time is missing in row 3", {"time": [*FRAME["a"][:3], None, *FRAME["a"][4:]]}),
     (ValueError, "time is missing in row 0", {"time": np.r_[NAT, np.arange(1, N).astype("M8[D]")]}),
@@ -99,7 +104,9 @@ DATA = [
     (ValueError, "time and groups are passed but", {"time": Y, "groups": LABELS}),
     (ValueError, "time and folds are passed but", {"time": Y, "folds": np.arange(N) % 2}),
     (TypeError, "sample_weight is 'c' but an array .* pass the column", {"sample_weight": "c"}),
-    (TypeError, "groups is 'c' but an array .* pass the column", {"groups": "c"}),
+    (ValueError, "groups is 'd' but X has no column of that name", {"X": FRAME, "groups": "d"}),
+    (ValueError, "groups is 'c' but X has no column of that name", {"groups": "c"}),
+    (ValueError, r"folds\[0\] learns from \[True.* or a boolean", {"folds": [([True], [1])]}),
     (TypeError, r"y is \['a', 'b'\] .* names of columns, but", {"X": FRAME, "y": ["a", "b"]}),
     (ValueError, "X_val and y_val belong together", {"X_val": X}),
     (ValueError, "X_val and y_val belong together", {"y_val": Y}),
@@ -161,6 +168,14 @@ OPTIONS = [
     ("activation is 'swish' but no .*: use 'silu'", recipe(activation="swish")),
     ("dropout is 1.0 but must be", recipe(dropout=1.0)),
     ("share is 0 but must be", recipe(share=0)),
+    *(
+        (f"scoring is '{name}' but no scorer .* has that name: use '{scorer}'$", {"scoring": name})
+        for name, scorer in (
+            *(("rmse", "neg_root_mean_squared_error"), ("MSE", "neg_mean_squared_error")),
+            *(("mae", "neg_mean_absolute_error"), ("auc", "roc_auc"), ("r2_score", "r2")),
+        )
+    ),
+    (r"scoring is 'x' but no .*: sklearn.metrics.get_scorer_names\(\) returns", {"scoring": "x"}),
     ("callbacks has a Checkpoint", {"callbacks": [fastmlp.Checkpoint("x")]}),
     ("EarlyStopping of val_loss .* epochs=", {"callbacks": [fastmlp.EarlyStopping()]}),
     ("ReduceOnPlateau of val_loss", {"callbacks": [fastmlp.ReduceOnPlateau()]}),

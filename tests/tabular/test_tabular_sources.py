@@ -388,11 +388,22 @@ def test_a_column_may_have_no_values_at_first(name, tmp_path):
     assert np.array_equal(model.predict(twice), other.predict(twice))
 
 
+@pytest.mark.parametrize("name", ["whole", "many"])
+def test_groups_are_a_column_of_a_source(name):
+    source = ArrowBlocks(TABLE, "y", features=FEATURES, rows=64)
+    assert_same(regressor().fit(source, groups=name), regressor().fit(FRAME, Y, groups=name))
+    with pytest.raises(ValueError, match="groups is 'who' .* name of a column, whose values are"):
+        regressor().fit(source, groups="who")
+    with pytest.raises(ValueError, match="groups has missing ones"):
+        regressor().fit(source, groups="text")
+
+
 BESIDE = {
     "name of y": ({"y": "y"}, "y is given beside a source, .* leave y out"),
     "y": ({"y": Y}, "y is given beside a source, which has its own targets"),
     "weights": ({"sample_weight": W}, "leave sample_weight out"),
     "groups": ({"groups": np.arange(N)}, "groups is given beside a source"),
+    "folds": ({"folds": np.arange(N) % 2}, "folds is given beside a source"),
 }
 
 
