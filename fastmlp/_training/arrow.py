@@ -75,8 +75,8 @@ class ArrowBlocks:
         If pyarrow is missing.
     TypeError, ValueError
         If an argument is none of these, or a target or derivative has another role, too; while
-        reading, if a column is missing, occurs twice, holds no numbers, or has missing values. The
-        error names file, row group, row and column.
+        reading, if a column is missing, occurs twice, holds no numbers, or has missing values, or
+        if a file is replaced meanwhile. The error names file, row group, row and column.
 
     Notes
     -----

@@ -1,31 +1,25 @@
-"""Row groups of Parquet files: listed from files, folders, patterns and datasets, then read.
+"""Row groups of Parquet files: listed by the footers of the files, then read.
 
-A store's error is tried again a few times. Messages show no passwords and no queries of addresses,
-which may hold signatures.
+The footer says where the numbers are, so a file that is replaced in between would be read as if it
+had the old columns and rows. Each row group that is read is of the file whose footer was listed.
 """
 
 from __future__ import annotations
 
-import os
-import re
-import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import islice
-from pathlib import PurePosixPath
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._core.optional import require
+from fastmlp._training.stores import files_of, is_local, retried, without_secrets
 
 T = TypeVar("T")
-WILD = re.compile(r"[*?\[]")
-PAUSES = (0.1, 0.5, 2.0)  # seconds before the further attempts at reading from a store
-# Errors of a store for which a further attempt is useless; others may pass, even a missing file.
-LASTING = (PermissionError, ValueError, TypeError, MemoryError)
 # Bytes that are read at a time from a local file; other stores fetch whole columns of a row group.
 LOCAL_BUFFER = 16_384
 # Most row groups, and most of their bytes, that are read in turn, so that a buffer mixes rows of
@@ -41,6 +35,8 @@ class RowGroup:
     schema: Any  # of that dataset, for the filter
     first: int  # number of its first row in the file
     offset: int  # the same in all files
+    # Of a local file, before its footer was read. If None, each reader compares the footer.
+    version: tuple[int, int] | None
 
     @cached_property
     def rows(self) -> int:
@@ -84,6 +80,7 @@ class RowGroup:
         ``types`` are of all files. Only rows that the expression ``chosen`` selects are read.
         """
         pyarrow, names = require("ArrowBlocks", "pyarrow"), list(dict.fromkeys(names))
+        self._check_version()
         mask = None if chosen is None else self._retried(partial(self._mask, chosen))
         reader: Iterator[Any] | None = None
         n_read, first = 0, 0
@@ -113,18 +110,21 @@ class RowGroup:
                     kind = types.get(name, column.type)
                     arrays.append(column if column.type == kind else column.cast(kind, safe=False))
             yield pyarrow.RecordBatch.from_arrays(arrays, names=names), numbers
+        self._check_version()
 
     def _reader(self, names: Sequence[str], rows: int) -> Iterator[Any]:
         """Yield batches; one thread and no read ahead need least memory."""
-        fragment, is_local = self.fragment, _is_local(self.fragment.filesystem)
+        fragment, local = self.fragment, is_local(self.fragment.filesystem)
         columns = [name for name in names if name not in self.keys]
         with require("ArrowBlocks", "pyarrow.parquet").ParquetFile(
             fragment.path,
             filesystem=fragment.filesystem,
-            metadata=fragment.metadata,
-            pre_buffer=not is_local,
-            buffer_size=LOCAL_BUFFER if is_local else 0,
+            metadata=None if self.version is None else fragment.metadata,
+            pre_buffer=not local,
+            buffer_size=LOCAL_BUFFER if local else 0,
         ) as file:
+            if self.version is None and not file.metadata.equals(fragment.metadata):
+                raise self._changed()
             group = [fragment.row_groups[0].id]
             yield from file.iter_batches(rows, group, columns, use_threads=False)
 
@@ -136,7 +136,25 @@ class RowGroup:
         return np.asarray(scanner.to_table()["passed"].fill_null(False), bool)
 
     def _retried(self, read: Callable[[], T]) -> T:
-        return retried(read, self.path, _is_local(self.fragment.filesystem))
+        def checked() -> T:
+            try:
+                return read()
+            except Exception:
+                self._check_version()  # which explains other errors
+                raise
+
+        return retried(checked, self.path, is_local(self.fragment.filesystem))
+
+    def _check_version(self) -> None:
+        """Raise ValueError if the file is another one than that of the footer."""
+        if self.version is not None and _version(self.fragment.path) != self.version:
+            raise self._changed()
+
+    def _changed(self) -> ValueError:
+        return ValueError(
+            f"{self.path} was replaced or changed after its footer was read but one file is "
+            "expected while it is read: write new rows to new files, and start again"
+        )
 
 
 def row_groups(data: Any, filesystem: Any, chosen: Any) -> list[RowGroup]:
@@ -144,20 +162,23 @@ def row_groups(data: Any, filesystem: Any, chosen: Any) -> list[RowGroup]:
 
     ``data`` is an Arrow dataset, or a list of paths of files and folders, and of patterns.
     """
-    datasets = [data] if hasattr(data, "get_fragments") else _datasets(data, filesystem)
+    is_dataset = hasattr(data, "get_fragments")  # which may have read footers long ago
+    datasets = [(data, {})] if is_dataset else _datasets(data, filesystem)
     groups, offset = [], 0
-    for dataset in datasets:
+    for dataset, versions in datasets:
         fragments = list(dataset.get_fragments(chosen))
         schema = dataset.schema if chosen is None else _of_all(dataset.schema, fragments)
         for fragment in fragments:
             split = partial(fragment.split_by_row_group, chosen, schema=schema)
             parts = {}
-            for part in retried(split, fragment.path, _is_local(fragment.filesystem)):
+            for part in retried(split, fragment.path, is_local(fragment.filesystem)):
                 parts[part.row_groups[0].id] = part
             first = 0  # those without such rows are not among the parts
             for number in range(max(parts, default=-1) + 1):
                 if number in parts:
-                    groups.append(RowGroup(parts[number], schema, first, offset + first))
+                    version = versions.get(fragment.path)
+                    group = RowGroup(parts[number], schema, first, offset + first, version)
+                    groups.append(group)
                 first += fragment.metadata.row_group(number).num_rows
             offset += first
     return groups
@@ -170,7 +191,7 @@ def _of_all(schema: Any, fragments: Sequence[Any]) -> Any:
     """
     for fragment in fragments:
         read = partial(getattr, fragment, "physical_schema")
-        retried(read, fragment.path, _is_local(fragment.filesystem))
+        retried(read, fragment.path, is_local(fragment.filesystem))
     types = number_types(fragments)
     fields = [field.with_type(types.get(field.name, field.type)) for field in schema]
     return require("ArrowBlocks", "pyarrow").schema(fields, schema.metadata)
@@ -208,80 +229,24 @@ def in_turn(readers: Iterable[Iterator[T]], count: int) -> Generator[T, None, No
                 reading.remove(reader)
 
 
-def retried(
-    read: Callable[[], T], path: str, is_local: bool, pauses: Sequence[float] = PAUSES
-) -> T:
-    """Return ``read()``, after a few attempts at a store; an error names the file."""
-    try:
-        return read()
-    except Exception as error:
-        if is_local or not pauses or isinstance(error, LASTING):
-            raise _named(error, path, is_local) from None
-    time.sleep(pauses[0])
-    return retried(read, path, is_local, pauses[1:])
-
-
-def without_secrets(text: str) -> str:
-    """Return a text without the passwords and the queries of its addresses."""
-    text = re.sub(r"(://)[^\s?'\"]*@", r"\1", text)
-    return re.sub(r"(://[^\s?'\")]*)\?[^\s'\")]*", r"\1", text)
-
-
-def _named(error: Exception, path: str, is_local: bool) -> Exception:
-    """Return an error with the path of its file, and of a store a new one without secrets."""
-    if not is_local:
-        kind = next((k for k in (FileNotFoundError, *LASTING) if isinstance(error, k)), OSError)
-        text = f"{type(error).__name__}: {error}" if kind is OSError else str(error)
-        error = kind(without_secrets(text))
-    error.add_note(f"in {without_secrets(path)}")
-    return error
-
-
-def _datasets(paths: Iterable[Any], filesystem: Any) -> Iterator[Any]:
-    """Yield an Arrow dataset for each path of a file or folder, and for each pattern."""
-    fs, dataset = (require("ArrowBlocks", f"pyarrow.{name}") for name in ("fs", "dataset"))
-    for path in paths:
-        text, store = os.fspath(path), filesystem
-        if store is None and "://" not in text:
-            store = fs.LocalFileSystem()
-        elif store is None:
-            store, text = retried(partial(_store, text), text, is_local=False)
-        elif not isinstance(store, fs.FileSystem):
-            store = fs.PyFileSystem(fs.FSSpecHandler(store))
-        made = partial(_dataset, fs, dataset, store, text)
-        yield retried(made, text, _is_local(store))
-
-
-def _store(address: str) -> Any:
-    """Return the file system of an address, by Arrow or by fsspec, and the path in it."""
-    from_uri = require("ArrowBlocks", "pyarrow.fs").FileSystem.from_uri
-    try:
-        return from_uri(address)
-    except ValueError:
-        return from_uri(f"fsspec+{address}")
-
-
-def _dataset(fs: Any, dataset: Any, store: Any, path: str) -> Any:
-    """Return the Arrow dataset of a file, of a folder, or of the files that match a pattern."""
-    kind, wild = store.get_file_info(path).type, WILD.search(path)
-    make = partial(dataset.dataset, filesystem=store, format="parquet")
-    if kind == fs.FileType.Directory:
-        return make(path, partitioning="hive")
-    if kind == fs.FileType.File or wild is None:
-        return make(path)
-    folder = path[: wild.start()].rpartition("/")[0]
-    if "**" in path:
-        raise ValueError(
-            f"the pattern {path} has ** but * alone is expected: pass the folder {folder}, for all "
-            "files in it"
+def _datasets(paths: Iterable[Any], filesystem: Any) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """Yield an Arrow dataset for each path or pattern, and the versions of its local files."""
+    dataset = require("ArrowBlocks", "pyarrow.dataset").dataset
+    for store, files, folder in files_of(paths, filesystem):
+        local = is_local(store)
+        versions = {path: _version(path) for path in files if local}
+        partitions = (
+            {} if folder is None else {"partitioning": "hive", "partition_base_dir": folder}
         )
-    selector = fs.FileSelector(folder or ".", recursive="/" in path[len(folder) + 1 :])
-    names = [info.path for info in store.get_file_info(selector) if info.is_file]
-    files = sorted(name for name in names if PurePosixPath(name).match(path))
-    if not files:
-        raise FileNotFoundError(f"no file matches the pattern {path}")
-    return make(files, partitioning="hive", partition_base_dir=folder)
+        source = files[0] if folder is None else files
+        make = partial(dataset, source, format="parquet", filesystem=store, **partitions)
+        yield retried(make, files[0], local), versions
 
 
-def _is_local(store: Any) -> bool:
-    return bool(store.type_name == "local")
+def _version(path: str) -> tuple[int, int] | None:
+    """Return the size and time of a local file, None if there is none."""
+    try:
+        status = Path(path).stat()
+    except FileNotFoundError:
+        return None
+    return status.st_size, status.st_mtime_ns

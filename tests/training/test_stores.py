@@ -25,7 +25,7 @@ pytestmark = [
 
 @pytest.fixture
 def no_waiting(monkeypatch):
-    monkeypatch.setattr("fastmlp._training.parquet.retried.__defaults__", ((0.0, 0.0, 0.0),))
+    monkeypatch.setattr("fastmlp._training.stores.retried.__defaults__", ((0.0, 0.0, 0.0),))
 
 
 @pytest.fixture
@@ -261,6 +261,7 @@ LASTING = {
     "again and again": ([OSError("503")] * 99, OSError, "OSError: 503"),
     "not there": ([FileNotFoundError("no bucket")] * 4, FileNotFoundError, "no bucket"),
     "not allowed": ([PermissionError("403")], PermissionError, "403"),
+    "no package": ([ImportError("install aiohttp")], ImportError, "install aiohttp"),
     "secrets": ([OSError(f"no {SECRET}")] * 99, OSError, "https://host/data/0.parquet"),
 }
 
@@ -275,6 +276,20 @@ def test_errors_that_last_name_the_file_without_secrets(case, folder):
     assert "in the source of X, block 0" in shown
     assert "/bucket" in shown
     assert not any(word in shown for word in ("pa/ss", "abc", "def="))
+
+
+def test_a_missing_package_of_a_store_is_said_at_once(monkeypatch):
+    calls = []
+
+    def protocol(name):
+        calls.append(name)
+        raise ImportError('HTTPFileSystem requires "requests" and "aiohttp" to be installed')
+
+    monkeypatch.setattr("fsspec.core.get_filesystem_class", protocol)
+    with pytest.raises(ImportError, match="aiohttp") as caught:
+        list(fastmlp.ArrowBlocks(SECRET, "y"))
+    assert len(calls) == 1
+    assert "abc" not in "".join([str(caught.value), *caught.value.__notes__])
 
 
 def test_passwords_of_addresses_are_not_shown(served):
@@ -340,3 +355,166 @@ def test_a_fault_between_epochs_leaves_the_last_whole_epoch(case, folder):
     assert np.array_equal(net.weights[0], weights[0])
     assert len(net.history.loss) == 1
     assert re.search(words, "".join(traceback.format_exception_only(caught.value)))
+
+
+REPLACED = {
+    "path": lambda folder, _: {"data": folder / "1.parquet"},
+    "folder": lambda folder, _: {"data": folder},
+    "dataset": lambda folder, _: {"data": dataset.dataset(folder)},
+    "filter": lambda folder, _: {"data": folder, "filter": field("x") > 0},
+    "fsspec": lambda folder, _: {"data": str(folder), "filesystem": fsspec.filesystem("file")},
+    "S3": lambda _, served: {"data": "bucket", "filesystem": s3(served)},
+}
+
+
+def swapped(path, names):
+    """Write a file of equal numbers in each column: 1 in x, 2 in z, 3 in y."""
+    columns = {name: np.full(200, 1.0 + "xzy".index(name)) for name in names}
+    options = {"row_group_size": 50, "compression": "none", "use_dictionary": False}
+    parquet.write_table(pyarrow.table(columns), path, **options)
+
+
+def replaced(path):
+    swapped(path.with_name("new"), "yxz")
+    path.with_name("new").replace(path)
+
+
+def truncated(path):
+    path.write_bytes(path.read_bytes()[:999])
+
+
+CHANGES = {
+    "replaced": replaced,
+    "overwritten": lambda path: swapped(path, "yxz"),
+    "truncated": truncated,
+    "removed": lambda path: path.unlink(),
+}
+
+
+@pytest.mark.parametrize("how", CHANGES)
+@pytest.mark.parametrize("door", REPLACED)
+def test_a_file_that_changes_while_it_is_read_is_refused(door, how, tmp_path):
+    folder = tmp_path / "bucket"
+    folder.mkdir()
+    swapped(folder / "1.parquet", "xzy")
+    with store.running(tmp_path) as served:
+        source = fastmlp.ArrowBlocks(**REPLACED[door](folder, served), target="y", rows=25)
+        blocks = iter(source)
+        for _ in range(3):  # in the middle of a row group
+            x, y = next(blocks)
+        CHANGES[how](folder / "1.parquet")
+        seen = [(x, y)]
+        with pytest.raises((ValueError, OSError)) as refusal:
+            seen.extend(blocks)
+    said = "".join([str(refusal.value), *getattr(refusal.value, "__notes__", ())])
+    assert "1.parquet" in said
+    if how == "replaced" or (how == "overwritten" and door in ("path", "folder", "filter")):
+        assert "1.parquet was replaced or changed after its footer was read" in said
+    # What was read of a local file after the change is of the same open file.
+    for x, y in seen:
+        assert (x == (1, 2)).all()
+        assert (y == 3).all()
+
+
+def test_a_fit_keeps_its_weights_when_a_file_is_replaced(tmp_path):
+    swapped(tmp_path / "1.parquet", "xzy")
+    source = fastmlp.ArrowBlocks(tmp_path, "y", rows=25)
+    net = fastmlp.MLP([2, 4, 1], rng=0)
+    net.fit(source, epochs=1)
+    before, groups = [array.copy() for array in net.weights], source.row_groups()
+    replaced(tmp_path / "1.parquet")
+    source.row_groups = lambda: groups  # the footers of the epoch that began before
+    with pytest.raises(ValueError, match=r"1\.parquet was replaced"):
+        net.fit(source, epochs=1)
+    for array, kept in zip(net.weights, before, strict=True):
+        np.testing.assert_array_equal(array, kept)
+
+
+@pytest.mark.parametrize("door", ["path", "folder", "fsspec"])
+def test_an_epoch_reads_files_that_were_replaced_before_it(door, tmp_path):
+    swapped(tmp_path / "1.parquet", "xzy")
+    source = fastmlp.ArrowBlocks(**REPLACED[door](tmp_path, None), target="y")
+    for change in (lambda path: None, replaced):
+        change(tmp_path / "1.parquet")
+        for x, y in source:
+            assert (x == (1, 2)).all()
+            assert (y == 3).all()
+
+
+def test_a_dataset_that_has_read_an_old_footer_is_refused(tmp_path):
+    swapped(tmp_path / "1.parquet", "xzy")
+    source = fastmlp.ArrowBlocks(dataset.dataset(tmp_path), "y")
+    assert source.n == 200
+    replaced(tmp_path / "1.parquet")
+    with pytest.raises(ValueError, match=r"1\.parquet was replaced or changed"):
+        list(source)
+
+
+def numbered(path, number):
+    parquet.write_table(pyarrow.table({"x": [float(number)], "y": [0.0]}), path)
+
+
+@pytest.fixture
+def linked(tmp_path):
+    """Three files, with links to files and folders, a loop, and hidden files and folders."""
+    data, outside = tmp_path / "data", tmp_path / "outside"
+    for place in (data / "deep", data / ".cache", outside):
+        place.mkdir(parents=True)
+    for number, path in enumerate(("1", "deep/2", "../outside/3")):
+        numbered(data / f"{path}.parquet", number + 1)
+    for hidden in (".9.parquet", "_9.parquet", ".cache/9.parquet"):
+        numbered(data / hidden, 9)
+    links = {
+        "0.parquet": "1.parquet",
+        "2.parquet": "deep/2.parquet",
+        "again": ".",
+        "deep/up": "..",
+        "other": "../outside",
+        "broken.parquet": "nothing",
+    }
+    for link, to in links.items():
+        (data / link).symlink_to(to)
+    return data
+
+
+LINKED = {
+    "folder": ("", [1, 2, 3]),
+    "pattern": ("/*", [1, 2]),
+    "pattern of endings": ("/*.parquet", [1, 2]),
+    "deep pattern": ("/*/*.parquet", [1, 2, 3]),
+    "pattern of hidden files": ("/.*.parquet", [9]),
+    "pattern of a hidden folder": ("/.cache/*", [9]),
+}
+
+
+@pytest.mark.parametrize("name", LINKED)
+def test_each_file_is_read_once_whatever_links_lead_to_it(name, linked):
+    path, wanted = LINKED[name]
+    source = fastmlp.ArrowBlocks(f"{linked}{path}", "y")
+    assert sorted(x for block, _ in source for x in block[:, 0]) == wanted
+
+
+def test_each_file_of_several_paths_is_read_once(linked, monkeypatch):
+    monkeypatch.chdir(linked)
+    for paths in (["1.parquet", "0.parquet", linked / "1.parquet"], ["*.parquet", ".", "deep"]):
+        x = [x for block, _ in fastmlp.ArrowBlocks(paths, "y") for x in block[:, 0]]
+        assert sorted(x) == [1, 2, 3][: len({*x})]
+
+
+def test_folders_of_keys_are_columns_beside_links_to_them(tmp_path):
+    (tmp_path / "k=1").mkdir()
+    numbered(tmp_path / "k=1" / "1.parquet", 7)
+    (tmp_path / "a").symlink_to("k=1")
+    source = fastmlp.ArrowBlocks(tmp_path, "y", features=["k", "x"])
+    np.testing.assert_array_equal(np.concatenate([x for x, _ in source]), [[1, 7]])
+
+
+@pytest.mark.parametrize("door", ["disk", "fsspec"])
+@pytest.mark.parametrize("hidden", [False, True])
+def test_an_empty_folder_is_named(door, hidden, tmp_path):
+    if hidden:
+        numbered(tmp_path / "_9.parquet", 9)
+    filesystem = None if door == "disk" else fsspec.filesystem("file")
+    source = fastmlp.ArrowBlocks(str(tmp_path), "y", filesystem=filesystem)
+    with pytest.raises(FileNotFoundError, match="folder .* has no files but Parquet files are"):
+        list(source)
