@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastmlp._core.user_warnings import warn
 from fastmlp.tabular.columns import MISSING, Columns, Table
@@ -79,6 +80,19 @@ FORMS: tuple[tuple[str, Callable[[str], object], str], ...] = (
         "read as dates",
     ),
 )
+
+
+def check_targets(y: NDArray[Any], warns: bool = True) -> list[str]:
+    """Return a note about rows without the one target; several targets may have gaps."""
+    count = np.count_nonzero(np.isnan(y)) if y.dtype.kind == "f" and y.shape[1:] == (1,) else 0
+    if not count:
+        return []
+    text = (
+        f"y is NaN in {count:,} of {len(y):,} rows, which have weight 0: they are not learned from"
+    )
+    if warns:
+        warn(text)
+    return [text]
 
 
 def check_columns(columns: Columns, table: Table, warns: bool = True) -> list[str]:

@@ -168,8 +168,8 @@ class BaseTabMLP(Validated):
             at most 0.4 of the time.
         y : array-like, shape (n_samples,) or (n_samples, n_outputs), or str
             Labels or real numbers; or the name of the column of X that holds them; None with
-            ArrowBlocks. Of several outputs of a regression some may be NaN, which means missing:
-            they are left out of training, scores and intervals.
+            ArrowBlocks. Numbers may be NaN, which means missing: they are left out of training,
+            scores and intervals. Rows whose one target is NaN have weight 0, with a warning.
         sample_weight : array-like, shape (n_samples,), optional
             Weights of the rows in training and in all scores; weights below 2e-16 times the largest
             count as 0.
@@ -241,7 +241,7 @@ class BaseTabMLP(Validated):
         ``predict``. Up to 1,024 rows are first predicted, and then learned from in steps of at most
         64. The latest 2,000 of them calibrate, once there are 100, and are the rows of
         ``oof_prediction_``, importance and report. The optimizers' state lasts from call to call,
-        also in copies and files.
+        also in copies and files. The first rows of an estimator without a fit are those of `fit`.
 
         Parameters
         ----------
@@ -268,7 +268,7 @@ class BaseTabMLP(Validated):
             If an argument is invalid, or the fit has ``loss="quantiles"`` or balanced weights of
             classes. After any error or an interrupt the estimator is unchanged.
         NotFittedError
-            Before a fit.
+            If X is a stream, before a fit.
 
         Examples
         --------
@@ -279,7 +279,11 @@ class BaseTabMLP(Validated):
         >>> model.partial_fit(X[200:], 1 + X[200:, 0]).report().more["partial_fit"][:22]
         '100 rows since the fit'
         """
-        self._update(data=(X, y, sample_weight), rate=POSITIVE.check("rate", rate, 0.2))
+        rate = POSITIVE.check("rate", rate, 0.2)
+        is_stream = y is None and not isinstance(X, ArrowBlocks)
+        if "_fitted" not in vars(self) and not is_stream:
+            return self.fit(X, y, sample_weight)
+        self._update(data=(X, y, sample_weight), rate=rate)
         return self
 
     @training

@@ -35,7 +35,6 @@ from fastmlp.tabular.encoding import with_missing
 from fastmlp.tabular.folds import FitRows, Folds
 from fastmlp.tabular.frames import check_frame, gathered, is_frame, names_in, take_rows
 from fastmlp.tabular.sampling import SourceSample
-from fastmlp.tabular.targets import check_some
 
 # Rows with a smaller fraction of the largest weight count as 0: their influence is below rounding,
 # and they are 0 in float32.
@@ -189,6 +188,7 @@ class Reader:
         elif pairs is None and rows.times is None:
             copies, notes = folds.copied(part, target.y)
             plan.notes[:0] = notes
+        plan.notes += data_warnings.check_targets(rows.y, warns)
         plan.notes += data_warnings.check_columns(rows.columns, part, warns)
         data = FitRows(
             rows.columns,
@@ -474,7 +474,7 @@ def other_rows(
     if X is None:
         return None
     X, y = with_target(X, y, sample_weight=sample_weight)
-    table, y = columns.read(checked_again(X, columns, fitted)), check_some(task.read(y))
+    table, y = columns.read(checked_again(X, columns, fitted)), task.read(y)
     check_consistent_length(table.numbers, y)
     return table, y
 

@@ -25,7 +25,6 @@ from fastmlp.tabular.estimator import BaseTabMLP, check_rows_of_fit
 from fastmlp.tabular.fitted_table import FittedTable
 from fastmlp.tabular.loss_rows import LOSSES
 from fastmlp.tabular.reading import with_target
-from fastmlp.tabular.targets import check_some
 from fastmlp.tabular.tasks import NumberTask, finite_numbers
 
 
@@ -288,8 +287,8 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
         X : frame or array-like, shape (n_samples, n_features)
             Rows, as for :meth:`predict`.
         y : array-like, shape (n_samples,) or (n_samples, n_outputs), or str
-            Targets of the rows, or the name of the column of X that holds them. Of several outputs
-            some may be NaN: each is scored on its rows.
+            Targets of the rows, or the name of the column of X that holds them. Some may be
+            NaN: each output is scored on its rows.
         sample_weight : array-like, shape (n_samples,), optional
             Weights of the rows.
 
@@ -299,10 +298,10 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
             At most 1, which is perfect.
         """
         X, y = with_target(X, y, sample_weight=sample_weight)
-        several, levels = check_some(finite_numbers(y)), self._state().target.loss.levels
+        several, levels = finite_numbers(y), self._state().target.loss.levels
         if not levels and not np.isnan(several).any():
             return float(super().score(X, y, sample_weight))
-        prediction = self.predict(X)
+        prediction = self.predict(X).reshape(len(several), -1)
         if levels:
             prediction = prediction[:, [np.abs(np.array(levels) - 0.5).argmin()]]
         weights = None if sample_weight is None else np.asarray(sample_weight)

@@ -153,8 +153,9 @@ class NumericTarget:
         m, y = self.outputs, self.y[rows]
         heads = prediction[..., :m], prediction[..., m:]
         costs = self.row.cost(y, *heads, self.unit, self.loss)
-        if m > 1 and (missing := np.isnan(y)).any():
-            counts = np.maximum(np.count_nonzero(~missing, axis=1), 1)
+        if (missing := np.isnan(y)).any():
+            missing = np.broadcast_to(missing, costs.shape)
+            counts = np.maximum(np.count_nonzero(~missing, axis=-1), 1)
             return np.asarray(np.where(missing, 0.0, costs).sum(axis=-1) / counts)
         return np.asarray(costs[..., 0] if m == 1 else costs.mean(axis=-1))
 
@@ -187,17 +188,13 @@ def check_present(y: Array, where: str = "") -> None:
         return
     counts = np.count_nonzero(~np.isnan(y), axis=0)
     if counts.min() < min(2, len(y)):
+        is_one = len(counts) == 1
+        name = "y" if is_one else f"y[:, {counts.argmin()}]"
+        remedy = "pass more rows with a target" if is_one else "leave this target out"
         raise ValueError(
-            f"y[:, {counts.argmin()}] has {counts.min()} values that are not NaN{where and ' '}"
-            f"{where} but at least 2 are expected: leave this target out"
+            f"{name} has {counts.min()} values that are not NaN{where and ' '}{where} but at least "
+            f"2 are expected: {remedy}"
         )
-
-
-def check_some(y: Array) -> Array:
-    """Return targets; raise ValueError if all are missing."""
-    if np.all(y != y):
-        raise ValueError("y is NaN alone but some targets are expected: pass other rows")
-    return y
 
 
 def weighed(target: Any, weights: Array | None) -> Array | None:

@@ -306,24 +306,26 @@ Task: TypeAlias = NumberTask | LabelTask
 def finite_numbers(y: Any) -> Array:
     """Return numbers as float64, (n, outputs); raise ValueError for anything else.
 
-    Of several outputs some may be NaN, which means missing.
+    Some may be NaN, which means missing, but not all.
     """
     refuse_text(y, "TabMLPClassifier")
     array = np.asarray(y)
-    kind, allowed = array.dtype.kind, "allow-nan" if array.shape[1:] > (1,) else True
+    kind = array.dtype.kind
     if kind in "mM":
         raise ValueError(
             f"y holds {REFUSED_KINDS[kind][0]} but numbers are expected: pass days, such as "
             "(y - y.min()) / numpy.timedelta64(1, 'D')"
         )
-    if kind == "f" and allowed is True and np.isnan(array).any():
-        raise ValueError("Input y contains NaN but numbers are expected: drop these rows")
     try:
-        options = {"ensure_2d": False, "dtype": np.float64, "ensure_all_finite": allowed}
+        options = {"ensure_2d": False, "dtype": np.float64, "ensure_all_finite": "allow-nan"}
         options["copy"] = True  # a fit refers to its targets, which users may change
         checked = check_array(y, **options, input_name="y")
     except OverflowError:
         raise ValueError("y holds integers that are too large for float64: rescale y") from None
+    if np.isnan(checked).all():
+        raise ValueError(
+            "Input y contains NaN alone but some targets are expected: pass other rows"
+        )
     return np.asarray(checked.reshape(len(checked), -1))
 
 

@@ -20,7 +20,7 @@ from fastmlp._network.optimizers import Adam
 from fastmlp._network.schedules import WarmUp
 from fastmlp._training.arrow import ArrowBlocks
 from fastmlp._validation import check
-from fastmlp.tabular import embedding, monotone, reading, sources
+from fastmlp.tabular import data_warnings, embedding, monotone, reading, sources
 from fastmlp.tabular.blend import Blend, BlendResult
 from fastmlp.tabular.columns import Array, Table
 from fastmlp.tabular.epoch_selection import mean_cost
@@ -154,6 +154,7 @@ def _pieces(fitted: FittedTable, task: Any, X: Any, y: Any, sample_weight: Any) 
     for table, targets, of_rows in _blocks(fitted, task, X, y, sample_weight):
         if y is None and of_rows is not None and not np.any(of_rows):
             continue  # other blocks may have weights
+        data_warnings.check_targets(targets)
         rows, weights, in_scores = used_rows(task, task.users(targets), of_rows, least=1)
         in_scores = np.ones(len(rows)) if in_scores is None else in_scores
         for first in range(0, len(rows), MOST_ROWS):

@@ -1,9 +1,11 @@
 """Tables of several targets, some of which are missing: training, scores, intervals, every door."""
 
 import numpy as np
+import pandas
 import pyarrow as pa
 import pytest
 from models import saved
+from sklearn.base import clone
 
 import fastmlp
 from fastmlp import TabMLPRegressor
@@ -26,9 +28,9 @@ GAPS[:20, 0] = np.nan  # the first of these rows have no target
 HAS = ~np.isnan(GAPS)
 
 
-def fitted(y=GAPS, folds=None, **options):
+def fitted(y=GAPS, folds=None, sample_weight=None, **options):
     model = TabMLPRegressor(**{"preset": "fast", "epochs": 8, "random_state": 0, **options})
-    return model.fit(X, y, folds=folds)
+    return model.fit(X, y, sample_weight, folds=folds)
 
 
 @pytest.mark.parametrize("loss", sorted(LOSSES.keys() - {"quantiles"}))
@@ -60,7 +62,7 @@ def test_scores_and_intervals_are_those_of_the_targets_that_are_there():
     assert model.score(X, GAPS) == pytest.approx(np.mean(expected))
     one = np.where([True, False], GAPS, np.nan)
     assert model.score(X, one) == pytest.approx(expected[0])
-    with pytest.raises(ValueError, match="y is NaN alone but some targets are expected"):
+    with pytest.raises(ValueError, match="y contains NaN alone but some targets are expected"):
         model.score(X, np.nan * GAPS)
     alone = model.log_density(X, one)
     there = HAS.all(axis=1)
@@ -97,7 +99,13 @@ def test_files_exports_and_sources(tmp_path):
 
 
 REFUSED = {
-    "one": (GAPS[:, 1], {}, "contains NaN"),
+    "alone": (np.full(N, np.nan), {}, "Input y contains NaN alone but some targets are expected"),
+    "all of both": (np.full((N, 2), np.nan), {}, "Input y contains NaN alone"),
+    "but one": (
+        np.append(1.0, np.full(N - 1, np.nan)),
+        {},
+        "y has 1 values .*: pass more rows with",
+    ),
     "column": (np.column_stack([Y[:, 0], Y[:, 1] * np.nan]), {}, r"y\[:, 1\] has 0 values"),
     "infinite": (np.where(HAS, GAPS, np.inf), {}, "infinity"),
     "scoring": (GAPS, {"scoring": "r2"}, "missing targets, which"),
@@ -139,3 +147,74 @@ def test_refused(name):
     y, options, message = REFUSED[name]
     with pytest.raises(ValueError, match=message):
         fitted(y, **options)
+
+
+# ------------------------------------------------------------ one target
+
+ONE = np.where(rng.random(N) < 0.3, np.nan, Y[:, 0])
+THERE = ~np.isnan(ONE)
+FORMS = {
+    "array": ONE,
+    "column": ONE[:, np.newaxis],
+    "objects": np.where(THERE, ONE, None),
+    "pandas": pandas.Series(ONE),
+    "nullable": pandas.Series(ONE).astype("Float64"),
+}
+SAID = f"y is NaN in {N - THERE.sum()} of {N} rows, which have weight 0"
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_rows_whose_one_target_is_missing_have_weight_0(form):
+    expected = fitted(np.where(THERE, Y[:, 0], 5.0), sample_weight=1.0 * THERE)
+    with pytest.warns(UserWarning, match=SAID):
+        model = fitted(FORMS[form])
+    assert SAID in str(model.report())
+    assert model.oof_prediction_.shape == (N,)
+    np.testing.assert_array_equal(model.oof_prediction_, expected.oof_prediction_)
+    np.testing.assert_array_equal(model.predict_interval(X), expected.predict_interval(X))
+
+
+@pytest.mark.parametrize("loss", sorted(LOSSES))
+@pytest.mark.filterwarnings("ignore:y is NaN in")
+def test_all_that_a_fit_tells_leaves_missing_targets_out(loss, tmp_path):
+    some = slice(0, 200)
+    level = [0.1, 0.5, 0.9] if loss == "quantiles" else 0.5
+    model = TabMLPRegressor(preset="fast", epochs=8, random_state=0, loss=loss, quantile=level)
+    whole, kept = clone(model), np.flatnonzero(THERE[some])
+    model.fit(X, ONE, X_val=X[some], y_val=ONE[some])
+    whole.fit(X, ONE, X_val=X[kept], y_val=ONE[kept])
+    texts = [each.report().more["validation"].split(", of")[0] for each in (model, whole)]
+    assert texts[0] == texts[1]
+    assert "nan" not in str(model.report())
+    assert np.isfinite(model.importance().means).all()
+    new, truth = drawn(300)
+    gaps, rows = np.where(np.arange(300) % 3, truth[:, 0], np.nan), np.arange(300) % 3 > 0
+    assert model.score(new, gaps) == pytest.approx(model.score(new[rows], gaps[rows]))
+    changes = [model.importance(x, y).means for x, y in ((new, gaps), (new[rows], gaps[rows]))]
+    assert np.argmax(changes[0]) == np.argmax(changes[1])
+    assert model.plot_calibration(ONE) is not None
+    model.report().save(tmp_path / "page.html")
+    assert "nan" not in (tmp_path / "page.html").read_text()
+
+
+@pytest.mark.filterwarnings("ignore:y is NaN in")
+def test_missing_targets_stay_in_line_with_groups_times_and_weights():
+    groups, weights = np.arange(N) // 3, rng.uniform(0.5, 2, N)
+    for given in ({"groups": groups}, {"time": np.arange(N)}):
+        model, expected = (
+            TabMLPRegressor(preset="fast", epochs=8, random_state=0).fit(X, y, w, **given)
+            for y, w in ((ONE, weights), (np.where(THERE, ONE, 0.0), weights * THERE))
+        )
+        np.testing.assert_array_equal(model.oof_prediction_, expected.oof_prediction_)
+
+
+def test_partial_fit_counts_the_rows_that_it_leaves_out():
+    with pytest.warns(UserWarning, match=SAID):
+        model, again = fitted(ONE), fitted(ONE)
+    later = np.where(np.arange(N) % 2, Y[:, 0], np.nan)
+    with pytest.warns(UserWarning, match=f"y is NaN in {N // 2} of {N} rows"):
+        model.partial_fit(X, later)
+    again.partial_fit(X[1::2], later[1::2])
+    np.testing.assert_array_equal(model.predict(X), again.predict(X))
+    with pytest.raises(ValueError, match="Input y contains NaN alone"):
+        model.partial_fit(X[:2], [np.nan, np.nan])

@@ -114,7 +114,7 @@ DATA = [
     (ValueError, "2 features", {"X_val": X[:, 1:], "y_val": Y}),
     (ValueError, "y has 2 outputs but 1", {"X_val": X, "y_val": np.c_[Y, Y]}),
     (
-        *(ValueError, "y is NaN alone but some targets"),
+        *(ValueError, "Input y contains NaN alone but some"),
         {"y": np.c_[Y, Y], "X_val": X, "y_val": np.full((N, 2), np.nan)},
     ),
 ]
