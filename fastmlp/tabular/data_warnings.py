@@ -20,6 +20,7 @@ FEWEST_TEXTS = 21  # a category with fewer values gets no note: codes of groups 
 MOST_OTHERS = 0.1  # largest share of values that do not fit the form, such as "?"
 MOST_SHOWN = 3  # number of such values in the message, and of columns in a warning
 MOST_RARE = 0.5  # largest share of rows whose values of a category have no input of their own
+FEWEST_DATES = 20  # fewest different numbers like 20261231, all of them dates, that are noted
 MOST_DISTINCT = 0.9  # largest number of values of a category, as a share of its rows
 
 
@@ -98,6 +99,8 @@ def check_targets(y: NDArray[Any], warns: bool = True) -> list[str]:
 def check_columns(columns: Columns, table: Table, warns: bool = True) -> list[str]:
     """Return notes about category columns of numbers or dates, or of rare or unique values.
 
+    And about columns of numbers that are dates, such as 20261231.
+
     One warning for all of them has the first ones. Text that is read as numbers or dates also gets
     a note, which is logged.
     """
@@ -106,6 +109,14 @@ def check_columns(columns: Columns, table: Table, warns: bool = True) -> list[st
     for text in read if warns else ():
         LOGGER.info(text)
     notes: list[str] = []
+    for (_, column), numbers in zip(columns.numbers, table.numbers.T, strict=False):
+        if column.form is None and are_dates(numbers):
+            example = f"{np.fmax.reduce(numbers):.0f}"
+            notes.append(
+                f"{column.name} is read as numbers but all of them are dates, such as {example}: "
+                f"pass pd.to_datetime(X[{column.name!r}].astype('Int64').astype('string'), "
+                "format='%Y%m%d') in their place"
+            )
     for (_, column), codes in zip(columns.categories, table.codes.T, strict=True):
         values = column.values or ()
         missing = values.index(None) if None in values else MISSING
@@ -125,6 +136,22 @@ def check_columns(columns: Columns, table: Table, warns: bool = True) -> list[st
         others = [f"{more} more, of which report().notes tells"] if more > 0 else []
         warn("; ".join([*notes[:MOST_SHOWN], *others]))
     return read + notes
+
+
+def are_dates(numbers: NDArray[Any]) -> bool:
+    """Whether all numbers are dates such as 20261231, at least 20 different ones of a century."""
+    low, high = np.fmin.reduce(numbers), np.fmax.reduce(numbers)
+    if not (low >= 1e7 and high < min(1e8, low + 1e6)):
+        return False
+    different = np.unique(numbers[~np.isnan(numbers)])
+    if len(different) < FEWEST_DATES or np.any(different % 1):
+        return False
+    years, rest = np.divmod(different.astype(np.int64), 10_000)
+    months, days = np.divmod(rest, 100)
+    begins = np.datetime64("0000", "M") + (12 * years + months - 1)
+    lengths = (begins + 1).astype("M8[D]") - begins.astype("M8[D]")
+    are_months = (months >= 1) & (months <= 12)
+    return bool(np.all(are_months & (days >= 1) & (days <= lengths.astype(int))))
 
 
 def note(name: str, values: Sequence[Any], is_unique: bool = False) -> str:

@@ -141,6 +141,43 @@ def test_text_that_is_numbers_or_dates_is_a_category_and_named(case):
     assert re.search(words, note), note
 
 
+WHOLE = np.array([int(f"{day:%Y%m%d}") for day in DAYS])
+NOT_DATES = {
+    "a thirteenth month": np.append(WHOLE[1:], 20141301),
+    "the 30th of February": np.append(WHOLE[1:], 20140230),
+    "a leap day of no leap year": np.append(WHOLE[1:], 20150229),
+    "day 0": np.append(WHOLE[1:], 20140100),
+    "fractions": WHOLE + 0.5,
+    "two centuries": np.append(WHOLE[1:], 18500101),
+    "few": WHOLE[np.arange(N) % 19],
+    "months": WHOLE // 100,
+}
+
+
+@pytest.mark.parametrize("kind", ["integers", "gaps", "an array", "leap days"])
+def test_numbers_that_are_dates_are_named(kind):
+    days = WHOLE.astype(float)
+    days[:20] = np.nan if kind == "gaps" else days[:20]
+    days[0] = 20240229 if kind == "leap days" else days[0]
+    frame = pandas.DataFrame({"day": days if kind == "gaps" else days.astype(int), "x": X[:, 0]})
+    name, table = ("column 0", frame.to_numpy()) if kind == "an array" else ("day", frame)
+    words = f"{name} is read as numbers but all of them are dates, such as {days[-1]:.0f}: pass pd"
+    with pytest.warns(UserWarning, match=words) as caught:
+        model = regressor(epochs=1).fit(table, Y)
+    assert [str(each.message) for each in caught] == model.report().notes
+    remedy = re.search(r"pd\.(to_datetime\(.*\)) in", str(caught[0].message))[1]
+    if kind == "an array":
+        remedy = remedy.replace("column 0", "day")
+    dates = eval(f"pandas.{remedy}", {"pandas": pandas, "X": frame})
+    model.fit(frame.assign(day=dates), Y)
+    assert model.report().kinds["dates"] == 1
+
+
+@pytest.mark.parametrize("kind", NOT_DATES)
+def test_other_numbers_are_no_dates(kind):
+    regressor(epochs=1).fit(np.c_[NOT_DATES[kind], X], Y)  # a warning would be an error
+
+
 def test_other_categories_are_not_doubted():
     codes = np.arange(N) % 20
     columns = {
