@@ -3,7 +3,6 @@
 A fit of many epochs whose native call is replaced by one that returns at once, less a fit of one
 epoch, divided by the epochs between: what is left is Python and the shuffle. The target is 30
 microseconds and 2 nanoseconds a sample; the shuffle alone has to stay under 2 nanoseconds a sample.
-A second table has whole calls that train so little that they, too, are mostly Python.
 """
 
 from __future__ import annotations
@@ -98,31 +97,8 @@ def row(rows: int, rounds: int, turn: float) -> dict[str, Any]:
     }
 
 
-def short_calls(rounds: int, turn: float) -> dict[str, Any]:
-    """Return the times of calls that train for one epoch of one batch."""
-    x = np.random.default_rng(0).normal(size=(64, 8)).astype(np.float32)
-    y, net = x.sum(axis=1), fastmlp.MLP([8, 16, 1], rng=0)
-    estimator = fastmlp.MLPRegressor(hidden_layer_sizes=(16,), random_state=0)
-    calls: dict[str, Callable[[], Any]] = {
-        "MLP.partial_fit, us": lambda: net.partial_fit(x, y),
-        "MLP.fit, us": lambda: net.fit(x, y, epochs=1),
-        "MLPRegressor.partial_fit, us": lambda: estimator.partial_fit(x, y),
-    }
-
-    def check() -> None:
-        before = net.evaluate(x, y)
-        for call in calls.values():
-            call()
-        assert net.evaluate(x, y) < before
-        assert estimator.n_iter_ == 1
-
-    timings = harness.interleave(calls, check=check, rounds=rounds, turn=turn)
-    return {name: each.median * 1e6 for name, each in timings.items()} | {"timings": timings}
-
-
 def measure(
     rows: Sequence[int] = ROWS, rounds: int = 9, turn: float = 0.05
 ) -> Iterator[tuple[str, Rows]]:
     table = {harness.counted(number, "row"): row(number, rounds, turn) for number in rows}
     yield "an epoch outside the native call", table
-    yield "short calls", {"64 rows, 8-16-1": short_calls(rounds, turn)}

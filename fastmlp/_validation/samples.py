@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -49,11 +48,16 @@ def data(
     n = x_checked.shape[0]
     y_checked = targets(y, spec, n, name=names[1], may_miss=dy is not None).view()
     n_axes = y.ndim if isinstance(y, np.ndarray) else np.ndim(y)
-    samples = Data(x_checked, y_checked, flat_y=y_checked.ndim == 2 and n_axes == 1)
-    if dy is not None:
-        samples.jacobians = jacobians(dy, x_checked, spec, name=names[2])
-    samples.jacobian_weight = NON_NEGATIVE.check("dy_weight", dy_weight, example=1.0)
-    return weighted(samples, sample_weight, spec, name=names[1], is_part=is_part)
+    slopes = None if dy is None else jacobians(dy, x_checked, spec, name=names[2])
+    weights = row_weights(y_checked, slopes, sample_weight, spec, name=names[1], is_part=is_part)
+    return Data(
+        x_checked,
+        y_checked,
+        *weights,
+        slopes,
+        NON_NEGATIVE.check("dy_weight", dy_weight, example=1.0),
+        flat_y=y_checked.ndim == 2 and n_axes == 1,
+    )
 
 
 def jacobians(value: Any, x: Any, spec: Spec, *, name: str) -> NDArray[Any]:
@@ -77,33 +81,40 @@ def jacobians(value: Any, x: Any, spec: Spec, *, name: str) -> NDArray[Any]:
     return np.ascontiguousarray(finite_or_nan(array, spec.dtype, name)).reshape(shape)
 
 
-def weighted(
-    samples: Data, sample_weight: Any, spec: Spec, *, name: str = "y", is_part: bool = False
-) -> Data:
-    """Return samples with checked weights (n,) or (n, outputs); those of missing targets are 0.
+def row_weights(
+    y: NDArray[Any],
+    slopes: NDArray[Any] | None,
+    sample_weight: Any,
+    spec: Spec,
+    *,
+    name: str = "y",
+    is_part: bool = False,
+) -> tuple[NDArray[Any] | None, NDArray[Any] | None]:
+    """Return the checked weights of rows, (n,), and the factors of their outputs, see `Data`.
 
-    The weight of a row is the mean over its outputs, of a row with derivatives as if no target were
-    missing.
+    Missing targets have the factor 0. The weight of a row is the mean over its outputs, of a row
+    with derivatives (``slopes``) as if no target were missing.
     """
-    y, dtype = samples.targets, spec.dtype
-    outputs = spec.n_outputs if spec.loss.is_separable else 1
+    if sample_weight is None and y.shape[1:] == (1,) and slopes is None:
+        return None, None  # the usual case: `targets` has found all to be there
+    dtype, outputs = spec.dtype, spec.n_outputs if spec.loss.is_separable else 1
     weights = sample_weights(sample_weight, len(y), dtype, outputs, is_part)
     observed = np.isfinite(y) if y.ndim == 2 and first_non_finite(y) is not None else None
     if observed is None and (weights is None or weights.ndim == 1):
-        return replace(samples, weights=weights)
+        return weights, None
     per_output = np.ones((len(y), 1)) if weights is None else weights.reshape(len(y), -1)
     counted = np.full_like(y, True, bool) if observed is None else observed
     per_target = np.where(counted, per_output, 0.0)
-    if samples.jacobians is not None:
-        counted = counted | ~np.isnan(samples.jacobians).all(axis=(1, 2)).reshape(-1, 1)
+    if slopes is not None:
+        counted = counted | ~np.isnan(slopes).all(axis=(1, 2)).reshape(-1, 1)
     per_row = np.where(counted, per_output, 0.0).mean(axis=1, dtype=np.float64, keepdims=True)
     if not (is_part or counted.any()):
-        kinds = "targets" if samples.jacobians is None else "targets or derivatives"
+        kinds = "targets" if slopes is None else "targets or derivatives"
         raise ValueError(f"{name} is NaN alone but some {kinds} are expected: pass other rows")
     means = "the mean over targets of sample_weight"
     checked = _normal_weights(per_row[:, 0], dtype, means, is_part)
     factors = per_target / np.where(checked > 0, per_row[:, 0], 1)[:, np.newaxis]
-    return replace(samples, weights=checked, output_weights=factors.astype(dtype))
+    return checked, factors.astype(dtype)
 
 
 def inputs(value: Any, spec: Spec, *, name: str = "X", empty: bool = False) -> Any:

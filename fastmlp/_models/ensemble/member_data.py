@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -70,8 +70,12 @@ def datas(
     if not weighted:
         return [check.data(X, y, sample_weight, spec, dy, dy_weight)] * n_members
     shared = check.data(X, y, None, spec, dy, dy_weight)
-    pairs = enumerate(sample_weight)
-    return [of_member(k, check.weighted, shared, weights, spec) for k, weights in pairs]
+    of_rows = shared.targets, shared.jacobians
+    checked = [
+        of_member(k, check.row_weights, *of_rows, weights, spec)
+        for k, weights in enumerate(sample_weight)
+    ]
+    return [replace(shared, weights=w, output_weights=factors) for w, factors in checked]
 
 
 def of_member(k: int, checked: Callable[..., T], *arguments: Any) -> T:
