@@ -57,7 +57,7 @@ def idle_fit(rows: int, *callbacks: Callable[..., Any]) -> Callable[..., Any]:
     """Return a function that fits some epochs of nothing."""
     x = np.zeros((rows, 1), np.float32)
     net = fastmlp.MLP([1, 8, 1], rng=0)
-    net._engine = Idle(net._engine)
+    net._network.engine = Idle(net._network.engine)
     return functools.partial(net.fit, x, x, batch_size=BATCH, callbacks=callbacks, n_threads=1)
 
 

@@ -88,7 +88,10 @@ def by_hand(net: fastmlp.MLP, x: Any, y: Any, rows: int, comm: Any) -> tuple[flo
 def sum_alone(net: fastmlp.MLP, x: Any, y: Any, rows: int, comm: Any) -> tuple[float, float]:
     """Sum as many numbers as a step does."""
     del x, y, rows
-    add_up, numbers = communicators.resolve(comm).allreduce, np.zeros(net._engine.n_summed, "f4")
+    add_up, numbers = (
+        communicators.resolve(comm).allreduce,
+        np.zeros(net._network.engine.n_summed, "f4"),
+    )
     return 0.0, harness.repeat(lambda: add_up(numbers), STEPS) / STEPS
 
 

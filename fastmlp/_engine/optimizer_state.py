@@ -40,6 +40,11 @@ class OptimizerState(NamedTuple):
     units: tuple[float, ...]  # of each slot
     powers: tuple[float, ...] = ()  # running powers of the betas; empty in the NumPy engine
 
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        """What tells optimizers apart, see ``Optimizer.kind``."""
+        return self.row, self.hyper[:-1]
+
 
 @dataclass
 class OptimizerProgress:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastmlp._models.network import Network
 from fastmlp._network.data import Data
 from fastmlp._network.sparse import SparseRows
 from fastmlp._training.arrow import ArrowBlocks
@@ -29,21 +30,21 @@ class InputStream(BlockStream):
         return Data(x, np.empty((len(x), 0)))  # without targets
 
 
-def predict(model: Any, X: Any, out: Any, link: bool) -> Any:
+def predict(network: Network, X: Any, out: Any, link: bool) -> Any:
     """Return the predictions of a source or an array, in ``out`` if it is given."""
-    model = model._frozen()
+    network = network.frozen()
     outs = () if out is None else _heads(out)
     if is_source := check.is_source(X):
         if isinstance(X, Blocks):  # before anything is written
             _refuse_overlap(X.arrays["X"], outs, "the source of X")
     else:
-        x = check.inputs(X, model._spec)
+        x = check.inputs(X, network.spec)
         X = Blocks(x.copy() if any(_overlap(x, array) for array in outs) else x)
     n = X.n if outs and isinstance(X, Blocks | ArrowBlocks) else None
-    stream = InputStream(X, model._spec)
+    stream = InputStream(X, network.spec)
     stream.outs = outs if is_source else ()
     with stream.blocks() as blocks:
-        return joined((model.predict(block.x, link=link) for block in blocks), out, n)
+        return joined((network.predict(block.x, link) for block in blocks), out, n)
 
 
 def joined(predictions: Iterable[Any], out: Any, n: int | None) -> Any:

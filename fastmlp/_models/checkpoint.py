@@ -18,6 +18,7 @@ from fastmlp._core.intervals import POSITIVE, check_count
 from fastmlp._core.user_warnings import warn
 from fastmlp._core.worker import Worker
 from fastmlp._files import storage
+from fastmlp._models.network import network_of
 from fastmlp._training import callback_state
 from fastmlp._training.callbacks import check_monitor, monitored
 
@@ -156,11 +157,11 @@ class Checkpoint:
 
     def _remember(self, state: State) -> None:
         """Add the state of the other callbacks to the state for resuming."""
-        models = getattr(state.model, "members", (state.model,))
+        network = network_of(state.model)
         states = callback_state.callback_states(state.callbacks, state.engine)
-        for k, model in enumerate(models):
-            part = states if model is state.model else callback_state.apart(states, k)
-            model._progress = model._stored_progress()._replace(callbacks=part)
+        for k, member in enumerate(network.members):
+            part = states if member is network else callback_state.apart(states, k)
+            member.keep(member.stored_progress()._replace(callbacks=part))
 
     def _is_best(self, state: State) -> bool:
         """Whether the last loss is the lowest of the history; NaN never is."""

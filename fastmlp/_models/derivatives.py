@@ -20,17 +20,19 @@ from fastmlp._validation.compatibility import refusal
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from fastmlp._models.network import Network
 
-def _points(net: Any, X: ArrayLike, empty: bool = True) -> tuple[NDArray[Any], bool]:
+
+def _points(network: Network, X: ArrayLike, empty: bool = True) -> tuple[NDArray[Any], bool]:
     """Return X as rows (n, fan-in), and whether it is a single sample (fan-in,)."""
     x = check.numeric(X, "X")
-    rows = check.inputs(x[np.newaxis] if x.ndim == 1 else x, net._spec, empty=empty)
+    rows = check.inputs(x[np.newaxis] if x.ndim == 1 else x, network.spec, empty=empty)
     return rows, x.ndim == 1
 
 
-def _outputs_like(net: Any, x: Any, value: ArrayLike, name: str) -> NDArray[Any]:
+def _outputs_like(network: Network, x: Any, value: ArrayLike, name: str) -> NDArray[Any]:
     """Return finite numbers of the shape of the outputs: one row for each row of x."""
-    return check.like(value, (x.shape[0], net._spec.shapes[-1][1]), net._spec.dtype, name)
+    return check.like(value, (x.shape[0], network.spec.shapes[-1][1]), network.spec.dtype, name)
 
 
 def _first_if(is_one: bool, result: NDArray[Any]) -> NDArray[Any]:
@@ -65,8 +67,8 @@ def jacobian(self: Any, X: ArrayLike) -> NDArray[Any]:
     >>> net.jacobian(np.ones(3)).shape, net.jacobian(np.ones((5, 3))).shape
     ((2, 3), (5, 2, 3))
     """
-    x, is_one = _points(self, X)
-    return _first_if(is_one, self._engine.frozen().jacobian(x))
+    x, is_one = _points(self._network, X)
+    return _first_if(is_one, self._network.engine.frozen().jacobian(x))
 
 
 def jvp(self: Any, X: ArrayLike, V: ArrayLike) -> NDArray[Any]:
@@ -97,9 +99,9 @@ def jvp(self: Any, X: ArrayLike, V: ArrayLike) -> NDArray[Any]:
     >>> np.allclose(net.jvp(x, v), net.jacobian(x) @ v[0], atol=1e-6)
     True
     """
-    x, is_one = _points(self, X)
-    v = check.like(V, x.shape, self._spec.dtype, "V")
-    engine = self._engine.frozen()
+    x, is_one = _points(self._network, X)
+    v = check.like(V, x.shape, self._network.spec.dtype, "V")
+    engine = self._network.engine.frozen()
     s = linked.product(engine, x, linked.differentiate(engine, x, v), is_tangent=True)
     return _first_if(is_one, s)
 
@@ -139,10 +141,10 @@ def vjp(self: Any, X: ArrayLike, dY: ArrayLike) -> tuple[Any, ...]:
     >>> dX.shape, biases[1]
     ((5, 3), array([5., 5.], dtype=float32))
     """
-    x, is_one = _points(self, X, empty=False)  # gradients of no rows have no meaning
-    engine = self._engine.frozen()
-    dz = linked.product(engine, x, _outputs_like(self, x, dY, "dY"))
-    with fit_team(None, self._n_weights, len(x)) as team:
+    x, is_one = _points(self._network, X, empty=False)  # gradients of no rows have no meaning
+    engine = self._network.engine.frozen()
+    dz = linked.product(engine, x, _outputs_like(self._network, x, dY, "dY"))
+    with fit_team(None, self._network.n_weights, len(x)) as team:
         _, *gradients = engine.gradients(Data(x, dz, is_gradient=True), team=team)
     dx = linked.differentiate(engine, x, None, None, dz)
     return _first_if(is_one, dx), *gradients
@@ -175,10 +177,10 @@ def hvp(self: Any, X: ArrayLike, V: ArrayLike, dY: ArrayLike) -> NDArray[Any]:
     >>> np.allclose(net.hvp(x, v, [1.0]), net.hessian(x)[0, :, 0])
     True
     """
-    x, is_one = _points(self, X)
-    v = check.like(V, x.shape, self._spec.dtype, "V")
-    dy = _outputs_like(self, x, dY, "dY")
-    return _first_if(is_one, linked.hessian_product(self._engine.frozen(), x, v, dy))
+    x, is_one = _points(self._network, X)
+    v = check.like(V, x.shape, self._network.spec.dtype, "V")
+    dy = _outputs_like(self._network, x, dY, "dY")
+    return _first_if(is_one, linked.hessian_product(self._network.engine.frozen(), x, v, dy))
 
 
 def hessian(self: Any, X: ArrayLike) -> NDArray[Any]:
@@ -208,8 +210,8 @@ def hessian(self: Any, X: ArrayLike) -> NDArray[Any]:
     >>> net.hessian(np.ones((5, 3))).shape
     (5, 2, 3, 3)
     """
-    x, is_one = _points(self, X)
-    return _first_if(is_one, linked.derivatives(self._engine.frozen(), x)[2])
+    x, is_one = _points(self._network, X)
+    return _first_if(is_one, linked.derivatives(self._network.engine.frozen(), x)[2])
 
 
 def gradients(
@@ -264,7 +266,7 @@ def gradients(
     >>> np.allclose(weights[0].mean(axis=0), net.gradients(x, y)[1][0])
     True
     """
-    data = check.data(X, y, sample_weight, self._spec, dy, dy_weight)
+    data = check.data(X, y, sample_weight, self._network.spec, dy, dy_weight)
     l2 = NON_NEGATIVE.check("l2", l2, example=1e-4)
     l1 = NON_NEGATIVE.check("l1", l1, example=1e-5)
     size = None if batch_size is None else check_count("batch_size", batch_size, example=64)
@@ -273,12 +275,12 @@ def gradients(
             raise refusal("per_sample", "sample_weight, l1, l2, dy")
         from fastmlp._engine.numpy import numpy_engine
 
-        parameters = self._engine.parameters()
+        parameters = self._network.engine.parameters()
 
         def of_samples(samples: slice) -> tuple[Any, ...]:
             batch = data.part(samples)
             batch.x = np.asarray(batch.x)  # of sparse rows
-            return numpy_engine.sample_gradients(self._spec, parameters, batch)
+            return numpy_engine.sample_gradients(self._network.spec, parameters, batch)
 
         if size is None:
             return of_samples(slice(None))
@@ -288,13 +290,19 @@ def gradients(
             f"batch_size is {batch_size!r} but gradients of one batch are one result: pass "
             "per_sample=True, or leave batch_size out"
         )
-    with fit_team(None, self._n_weights, data.x.shape[0]) as team:
-        objective, *result = self._engine.gradients(data, l2, team, l1)
+    with fit_team(None, self._network.n_weights, data.x.shape[0]) as team:
+        objective, *result = self._network.engine.gradients(data, l2, team, l1)
     return float(objective), *result
 
 
 def gradient_data(
-    net: Any, X: Any, y: Any, sample_weight: Any, dy: Any, gradient: Any, through_link: Any
+    network: Network,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    dy: Any,
+    gradient: Any,
+    through_link: Any,
 ) -> Data:
     """Return the checked data of a pass with a gradient by the outputs in place of targets."""
     if gradient is None:
@@ -305,8 +313,8 @@ def gradient_data(
     for name, value in {"y": y, "sample_weight": sample_weight, "dy": dy}.items():
         if value is not None:
             raise refusal("output_gradient", "y, sample_weight, dy", name=name)
-    x = check.inputs(X, net._spec)
-    dz = _outputs_like(net, x, gradient, "output_gradient")
+    x = check.inputs(X, network.spec)
+    dz = _outputs_like(network, x, gradient, "output_gradient")
     if check_flag("through_link", through_link):
-        dz = linked.product(net._engine, x, dz)
-    return Data(x, dz, is_gradient=True, flat_y=net._flat_y)
+        dz = linked.product(network.engine, x, dz)
+    return Data(x, dz, is_gradient=True, flat_y=network.flat_y)

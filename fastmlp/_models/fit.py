@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ import numpy as np
 
 from fastmlp._core.history import History, ResumeState, State
 from fastmlp._core.intervals import check_count, check_flag, check_verbose
+from fastmlp._models.network import Network, network_of, undo_all
 from fastmlp._network.data import Data
 from fastmlp._training import loop, planning
 from fastmlp._training.loop import Evaluator, LearningRates
@@ -21,6 +21,7 @@ from fastmlp._validation import check
 
 if TYPE_CHECKING:
     from fastmlp._engine.plan import Plan
+    from fastmlp._models.ensemble.members import Networks
     from fastmlp._network.averaging import Averaging
     from fastmlp._training.sources import BlockStream
 
@@ -29,9 +30,8 @@ if TYPE_CHECKING:
 class Fit:
     """One fit: models, their checked data and plans, and the user's options."""
 
-    owner: Any  # the MLP or the ensemble whose method was called
-    members: Sequence[Any]  # the networks to train
-    engine: Any  # that of the MLP, or those of all members as one
+    model: Any  # the MLP or the ensemble whose method was called, for callbacks
+    network: Network | Networks  # its state: one network, or several that are trained together
     data: Sequence[Any]  # of each network
     plans: Sequence[Plan]  # of each network
     fingerprint_data: Sequence[Sequence[Any]]  # of each network, to recognise it when resuming
@@ -53,7 +53,8 @@ class Fit:
         self.verbose = check_verbose(self.verbose)
         if self.averaging is not None:
             check.averaging(self.averaging, self.epochs)
-        self.is_joint = self.owner is not self.members[0]  # an ensemble's, which has no batches
+        self.members = self.network.members
+        self.is_joint = self.network is not self.members[0]  # an ensemble's, which has no batches
         self.callbacks = check.callbacks(self.callbacks, "Ensemble" if self.is_joint else "")
         self.path = None  # of the checkpoint to resume
         if self.resume is not False:
@@ -64,28 +65,25 @@ class Fit:
         """Run the fit with a new trainer; undo it after an error before its first new epoch."""
         changes_weights = self.resume and (  # before the first epoch
             self.path is not None
-            or any(member._progress and member._progress.averaged for member in self.members)
+            or any(member.progress and member.progress.averaged for member in self.members)
         )
-        history = self.owner._history
-        undos = [undoing(member, changes_weights) for member in self.members]
+        undo = self.network.undo(changes_weights)
         try:
             return self._run(make_trainer)
         except BaseException:
             if len(self.history.loss) == self.n_before:
-                self.owner._history = history
-                undo_all(undos)
+                undo()
             raise
 
     def _run(self, make_trainer: Callable[..., Any]) -> History:
-        owner, members = self.owner, self.members
+        network, members = self.network, self.members
         resumed, stopped = None, ""
         if self.resume if self.path is None else self._load():
-            stopped = owner._history.stop_reason if owner._history else ""
+            stopped = network.history.stop_reason if network.history else ""
             resumed = self._resumed()
         else:
-            for member in members:
-                member._progress, member._history = None, History()
-        owner._history = history = self.history
+            self.history = network.begin()
+        history = self.history
         if self.verbose and not (self.ranks and self.ranks.rank):
             from fastmlp._training.callbacks import Progress
 
@@ -93,7 +91,7 @@ class Fit:
         if self.plans[0].is_scheduled:
             planning.set_lengths(self.plans, self.data, self.epochs, resumed)
         options = self.epochs, history, self.has_validation
-        state = State(owner, *options, engine=self.engine)
+        state = State(self.model, *options, engine=network.engine)
         trainer = make_trainer(self, state, self.evaluator(state))
         if self.ranks:
             self.ranks.agree(self, trainer, resumed)
@@ -102,11 +100,11 @@ class Fit:
         reporter = trainer.reporter
         reporter.recorded = trainer.recorded
         for member in members:
-            member._lock.trainer = trainer
+            member.lock.trainer = trainer
         try:
             with self.team as self.plans[0].team, reporter.watching():
                 states = resumed or [
-                    planning.initial_state(member._engine, plan, member._rng)
+                    planning.initial_state(member.engine, plan, member.rng)
                     for member, plan in zip(members, self.plans, strict=True)
                 ]
                 if resumed and self.callbacks and self._had_enough(resumed, state):
@@ -118,37 +116,33 @@ class Fit:
                 trainer.run(states)
         finally:
             for member in members:
-                member._lock.trainer = None
+                member.lock.trainer = None
             trainer.store()  # an error may have come just after an epoch
             vars(trainer).clear()  # its own methods in it would keep model and data in a cycle
         return history
 
     def _load(self) -> bool:
         """Load the checkpoint into the model; return False if there is none."""
-        path, owner, members = self.path, self.owner, self.members
+        path, network = self.path, self.network
         if path is None or not os.path.exists(path):  # noqa: PTH110 costs an import less
             return False
         from fastmlp._files import storage
 
-        functions = {function.name: function for function in owner._spec.functions}
+        functions = {function.name: function for function in network.spec.functions}
         stored = storage.load(os.path.realpath(path), functions=functions)  # follows links
-        networks = getattr(stored, "members", (stored,))
-        if (type(stored), len(networks)) != (type(owner), len(members)) or any(
-            network._spec != member._spec for network, member in zip(networks, members, strict=True)
-        ):
+        theirs = network_of(stored) if type(stored) is type(self.model) else None
+        if theirs is None or [m.spec for m in theirs.members] != [m.spec for m in self.members]:
             raise ValueError(
-                f"resume is {path!r}, which has {stored!r}, but this is {owner!r}: "
+                f"resume is {path!r}, which has {stored!r}, but this is {self.model!r}: "
                 "make the model as it was made, or use fastmlp.load"
             )
-        for member, network in zip(members, networks, strict=True):
-            if type(member._rng.bit_generator) is not type(network._rng.bit_generator):
+        for member, other in zip(self.members, theirs.members, strict=True):
+            if type(member.rng.bit_generator) is not type(other.rng.bit_generator):
                 raise ValueError(
-                    f"resume is {path!r}, whose model draws from {network._rng}, but this one "
-                    f"from {member._rng}: pass the same kind of generator as rng"
+                    f"resume is {path!r}, whose model draws from {other.rng}, but this one "
+                    f"from {member.rng}: pass the same kind of generator as rng"
                 )
-        for member, network in zip(members, networks, strict=True):
-            member._copy_from(network)
-        owner._history = stored._history
+        network.take_over(theirs)
         return True
 
     def _fingerprint(self, k: int) -> int:
@@ -171,37 +165,31 @@ class Fit:
     def _resumed(self) -> list[ResumeState]:
         """Return the state of each member to resume; set the histories."""
         states = [self._state_of(k) for k in range(len(self.members))]
-        histories = [member._history for member in self.members]
-        whole = self.owner._history
         if self.is_joint:
-            n_epochs = {state.epochs for state in states} | {len(h.loss) for h in histories}
-            losses = whole and whole.loss
-            is_same = losses is not None and n_epochs == {len(losses)}
-            if not is_same or losses != mean(np.transpose([h.loss for h in histories])):
+            of_members = [member.history.loss for member in self.members if member.history]
+            n_epochs = {state.epochs for state in states} | {len(losses) for losses in of_members}
+            whole = self.network.history
+            is_same = whole is not None and n_epochs == {len(whole.loss)}
+            if whole is None or not is_same or whole.loss != mean(np.transpose(of_members)):
                 raise ValueError(
                     "resume is True but members have been trained by themselves since the last fit "
                     "of the ensemble: leave resume out, to begin with the weights of now"
                 )
-        for member in self.members:
-            member._history = member._history.whole()
-            member._history.stop_reason = ""
-        history = whole.whole()
-        history.stop_reason = ""
-        self.history, self.n_before = history, len(history.loss)
+        self.history = self.network.go_on()
+        self.n_before = len(self.history.loss)
         return states
 
     def _state_of(self, k: int) -> ResumeState:
         """Return the state of a member to resume."""
         member, plan, path = self.members[k], self.plans[k], self.path
-        state: ResumeState | None = member._progress
-        history: History | None = member._history
+        state, history = member.progress, member.history
         resume = f"resume is {True if path is None else path!r}"
         if history is None or state is None or not state.rows:
             raise ValueError(
                 f"{resume} but there is no fit to resume, since the model was not trained, or not "
                 "by steps of fit (L-BFGS leaves no state): leave resume out"
             )
-        if not member._engine.can_go_on(state.step):
+        if not member.engine.can_go_on(state.step):
             raise ValueError(
                 f"{resume} but the last fit ended within an epoch, and the state of its optimizer "
                 "is lost: leave resume out, to start from the present weights with a new optimizer"
@@ -235,42 +223,43 @@ def mean(losses: Any) -> list[float]:
 
 
 def one_pass(
-    members: Sequence[Any],
+    members: Sequence[Network],
     data: Sequence[Data | BlockStream],
     plans: Sequence[Plan],
     team: AbstractContextManager[Any],
 ) -> float:
     """Run the pass of a ``partial_fit``, undone after an error; return its loss."""
-    starts, undos = [], []
+    starts: list[tuple[ResumeState, int]] = []  # of each member, with the steps after the pass
+    undos = []
     try:
         for k, member in enumerate(members):
-            plan, engine, state, samples = plans[k], member._engine, member._progress, data[k]
+            plan, engine, state, samples = plans[k], member.engine, member.progress, data[k]
             goes_on = planning.goes_on(state, engine, plan)
-            undos.append(undoing(member, draws=not goes_on))
-            if not goes_on:
-                state = planning.initial_state(engine, plan, member._rng)
+            undos.append(member.undo(draws=not goes_on))
+            if state is None or not goes_on:
+                state = planning.initial_state(engine, plan, member.rng)
             plan.seed, step = state.seed, state.step
             rates = LearningRates(plan.optimizer.learning_rate)
             if isinstance(samples, Data):
                 step += loop.look_up(plan, samples, rates, step)
-            starts.append([member, state, step])
+            starts.append((state, step))
         with team as plan.team:
             if len(members) > 1:
-                engines = [member._engine for member in members]
+                engines = [member.engine for member in members]
                 results = type(engine).train_many(engines, data, plans, plan.team)
                 losses, total = results.losses[0].tolist(), mean(results.losses)[0]
             elif isinstance(samples, Data):
                 losses = [total := engine.epoch(samples, plan)]
             else:
-                total, starts[0][2] = _pass_of_blocks(samples, plan, engine, rates, step)
-                losses = [total]
+                total, step = _pass_of_blocks(samples, plan, engine, rates, step)
+                starts, losses = [(starts[0][0], step)], [total]
         for k, loss in enumerate(losses):
             if not math.isfinite(loss):
                 caller = f"training of member {k}" if len(members) > 1 else "training"
                 raise loop.diverged(loss, plans[k], 0, History(), caller)
-        for (member, state, step), samples in zip(starts, data, strict=True):
-            member._progress = ResumeState(state.kind, step, state.seed)
-            member._flat_y = samples.flat_y
+        for member, (state, step), samples in zip(members, starts, data, strict=True):
+            member.keep(ResumeState(state.kind, step, state.seed))
+            member.learn_shape(samples.flat_y)
         return total
     except BaseException:
         undo_all(undos)
@@ -293,29 +282,3 @@ def _pass_of_blocks(
             if not math.isfinite(loss):
                 break
     return loss, step
-
-
-def undo_all(undos: Iterable[Callable[[], None]]) -> None:
-    """Call all functions, even if one fails."""
-    with contextlib.ExitStack() as stack:
-        for undo in undos:
-            stack.callback(undo)
-
-
-def undoing(member: Any, parameters: bool = True, draws: bool = True) -> Callable[[], None]:
-    """Return a function that restores all state of a network that a fit changes."""
-    progress, history, flat_y = member._progress, member._history, member._flat_y
-    engine, generator = member._engine, member._rng.bit_generator
-    optimizer_state = engine.optimizer_state()
-    snapshot = engine.snapshot() if parameters else None
-    generator_state = generator.state if draws else None
-
-    def undo() -> None:
-        member._progress, member._history, member._flat_y = progress, history, flat_y
-        engine.set_optimizer_state(optimizer_state)
-        if snapshot is not None:
-            engine.restore(snapshot)
-        if generator_state is not None:
-            generator.state = generator_state  # last: it allocates memory, so may fail
-
-    return undo

@@ -25,7 +25,7 @@ from fastmlp._validation.compatibility import refusal
 
 def trainer_of(optimizer: LBFGS, fit: Fit) -> Callable[..., LbfgsTrainer]:
     """Return the maker of a fit's trainer; raise ValueError for options of steps over batches."""
-    plan, spec = fit.plans[0], fit.members[0]._spec
+    plan, spec = fit.plans[0], fit.network.spec
     dropout = spec.dropout if plan.dropout is None else plan.dropout
     options = {
         "l1": plan.l1,
@@ -55,20 +55,20 @@ class LbfgsTrainer:
 
     def recorded(self) -> None:
         """Write what callbacks read of the network."""
-        self.fit.members[0]._flat_y = self.fit.data[0].flat_y
+        self.fit.members[0].learn_shape(self.fit.data[0].flat_y)
 
     def store(self) -> None:
         """Leave no state for resuming: SciPy keeps the curvature to itself."""
-        self.fit.members[0]._progress = None
+        self.fit.members[0].keep(None)
 
     def run(self, states: Any) -> None:
         """Minimise; leave the network at the last iteration, also after an interrupt."""
         member, data, plan = self.fit.members[0], self.fit.data[0], self.fit.plans[0]
-        spec = replace(member._spec, dtype=np.dtype(np.float64))
+        spec = replace(member.spec, dtype=np.dtype(np.float64))
         arrays = {name: getattr(data, name) for name in ("x", "targets", *OPTIONAL)}
         wide = {k: a.astype(float) for k, a in arrays.items() if a is not None and a.dtype != "i4"}
         arguments = replace(data, **wide), plan.l2, plan.team
-        engines = member._engine, member._engine_type(spec)
+        engines = member.engine, member.engine_type(spec)
         minimiser = Minimiser(*engines, arguments, self.reporter, self.evaluator, self._check)
         try:
             result = minimiser.run(self.optimizer, self.fit.epochs)
@@ -88,7 +88,7 @@ class LbfgsTrainer:
 
     def _check(self, loss: float) -> None:
         """Raise DivergenceError for a point that is not finite."""
-        engine = self.fit.engine
+        engine = self.fit.members[0].engine
         if not (math.isfinite(loss) and engine.finite()):
             raise DivergenceError(
                 f"L-BFGS diverged in iteration {self.state.epoch + 1} (counted from 0): the loss "

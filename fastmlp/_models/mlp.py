@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
-from fastmlp._core.fit_lock import FitLock
-from fastmlp._core.history import History, ResumeState
+from fastmlp._core.history import History
 from fastmlp._core.intervals import check_count, check_flag
 from fastmlp._core.keywords import with_argument_hints
 from fastmlp._engine import compiled, linked
@@ -19,13 +18,14 @@ from fastmlp._engine.exportable import Exportable
 from fastmlp._engine.thread_count import call_team, fit_team
 from fastmlp._models import derivatives
 from fastmlp._models.fit import Fit, one_pass
+from fastmlp._models.network import Network, NetworkState
 from fastmlp._models.parameter_list import ParameterProperty, spec_property, vector_property
 from fastmlp._models.trainer import Trainer
 from fastmlp._network import initializers
 from fastmlp._network.data import Data
 from fastmlp._network.optimizers import LBFGS, SGD
 from fastmlp._network.spec import Compute, Spec, build
-from fastmlp._network.tensors import TENSORS, name_of
+from fastmlp._network.tensors import TENSORS
 from fastmlp._training import planning
 from fastmlp._validation import check
 
@@ -167,20 +167,8 @@ class MLP(Exportable):
         options = dropout, layer_norm, scale, parametric, skip, linear_path, compute
         spec = build(layer_sizes, activation, loss, dtype, *options)
         names = initializers.names(spec, initializer)  # raises errors before memory is allocated
-        self._spec, self._rng = spec, check.generator(rng)
-        self._history: History | None = None
-        self._flat_y = False  # y of the last fit was (n,): predictions are, too (docs/adr/0024)
-        self._attach()
-        self._engine.set_parameters(*initializers.draw(spec, self._rng, names))
-
-    def _attach(self) -> None:
-        """Create the attributes that are not part of the state: not copied, not pickled."""
-        self._engine = self._engine_type(self._spec)
-        self._n_weights = self._spec.n_weights
-        self._has_heads = self._spec.loss.heads > 1
-        self._lock = FitLock()  # allows one fit at a time, and no assignment by other threads
-        self._progress: ResumeState | None = None  # for the next partial_fit or a resumed fit
-        self._plans = planning.PlanCache(self._spec)
+        self._network = Network(spec, check.generator(rng), self._engine_type)
+        self._network.engine.set_parameters(*initializers.draw(spec, self._network.rng, names))
 
     n_parameters: int = spec_property(
         "n_parameters", "Number of elements of all weights, biases and other parameters."
@@ -227,18 +215,18 @@ class MLP(Exportable):
         """
         from fastmlp._models.summary import summary
 
-        return summary(self._spec)
+        return summary(self._network.spec)
 
     def _repr_html_(self) -> str:
         """Return the table of the layers for notebooks."""
         from fastmlp._models.summary import as_html
 
-        return as_html(self._spec)
+        return as_html(self._network.spec)
 
     @property
     def history(self) -> History | None:
         """History of the last fit, even if interrupted or diverged; None before the first."""
-        return self._history
+        return self._network.history
 
     def fit(
         self,
@@ -378,26 +366,27 @@ class MLP(Exportable):
             If interrupted; model and ``history`` are then at the last completed epoch. Where many
             short epochs run in one call, this undoes about 0.05 s of training.
         """
-        with planning.joined(communicator, self._engine) as ranks, self._lock.taken():
-            of_rows = X, y, sample_weight, self._spec, shuffle, shuffle_buffer, shuffle_folder
-            is_first = self._history is None
+        network = self._network
+        with planning.joined(communicator, network.engine) as ranks, network.lock.taken():
+            of_rows = X, y, sample_weight, network.spec, shuffle, shuffle_buffer, shuffle_folder
+            is_first = network.history is None
             data = planning.data(*of_rows, dy=dy, dy_weight=dy_weight, is_first=is_first)
-            sizes = data, batch_size, self._spec, ranks
+            sizes = data, batch_size, network.spec, ranks
             epochs, optimizer = planning.training(epochs, optimizer, *sizes)
             whole = optimizer if type(optimizer) is LBFGS else None  # takes all rows at once
             if whole is not None:
                 optimizer, batch_size = SGD(), data.rows or 1
-            plan = self._plans.plan(data, batch_size, optimizer, l1, l2, clip_norm, groups, dropout)
-            validation = planning.validation(validation_data, self._spec, dy_weight)
+            options = optimizer, l1, l2, clip_norm, groups, dropout
+            plan = network.plans.plan(data, batch_size, *options)
+            validation = planning.validation(validation_data, network.spec, dy_weight)
             if ranks:
                 data, n_threads = ranks.padded(data, plan), n_threads or 1
             fit = Fit(
-                # Owner, members, engine, data and plans.
-                *(self, [self], self._engine, [data], [plan]),
+                *(self, network, [data], [plan]),
                 fingerprint_data=[(data, validation)],
-                evaluator=planning.evaluator(self._engine, data, validation, metrics, ranks),
+                evaluator=planning.evaluator(network.engine, data, validation, metrics, ranks),
                 has_validation=validation is not None,
-                team=fit_team(n_threads, self._n_weights, plan.batch_size),
+                team=fit_team(n_threads, network.n_weights, plan.batch_size),
                 epochs=epochs,
                 batch_size=batch_size,
                 shuffle=shuffle,
@@ -473,19 +462,21 @@ class MLP(Exportable):
         >>> net = fastmlp.MLP([2, 8, 1], rng=0)
         >>> loss = net.partial_fit((x, x[:, 0]) for x in blocks)
         """
-        with self._lock.taken():
+        network = self._network
+        with network.lock.taken():
             if output_gradient is None and through_link is False:
-                of_rows = X, y, sample_weight, self._spec
+                of_rows = X, y, sample_weight, network.spec
                 data = planning.data(*of_rows, is_once=True, dy=dy, dy_weight=dy_weight)
             else:
                 gradient = y, sample_weight, dy, output_gradient, through_link
-                data = derivatives.gradient_data(self, X, *gradient)
+                data = derivatives.gradient_data(network, X, *gradient)
             rows = data.rows or 1 if batch_size is None else batch_size
-            plan = self._plans.plan(data, rows, optimizer, l1, l2, clip_norm, groups, dropout)
+            options = optimizer, l1, l2, clip_norm, groups, dropout
+            plan = network.plans.plan(data, rows, *options)
             if not isinstance(data, Data):
                 data.batch_size = batch_size and plan.batch_size
-            team = fit_team(n_threads, self._n_weights, plan.batch_size)
-            return one_pass([self], [data], [plan], team)
+            team = fit_team(n_threads, network.n_weights, plan.batch_size)
+            return one_pass([network], [data], [plan], team)
 
     def predict(self, X: ArrayLike | Source, *, out: Any = None, link: bool = True) -> Predictions:
         """Predict: the loss's link applied to the network's output.
@@ -530,19 +521,16 @@ class MLP(Exportable):
         >>> net.predict(lambda: [np.ones((10, 3))] * 3, out=out) is out
         True
         """
-        z: Any = self._engine.predict_row(X)  # None: not that plain
-        if z is None or out is not None or link is not True:
-            linked = check_flag("link", link)
-            if out is not None or check.is_source(X):
-                from fastmlp._models import blockwise
+        network = self._network
+        z: Any = network.engine.predict_row(X)  # None: not that plain
+        if z is not None and out is None and link is True:
+            return z if network.is_plain else network.shaped(z)
+        linked = check_flag("link", link)
+        if out is not None or check.is_source(X):
+            from fastmlp._models import blockwise
 
-                return blockwise.predict(self, X, out, linked)
-            x = check.inputs(X, self._spec, empty=True)
-            with call_team(self._n_weights, x.shape[0]) as team:
-                z = self._engine.predict(x, team, linked)
-        if not self._has_heads:
-            return z[:, 0] if self._flat_y else z
-        return self._spec.loss.shaped(z, self._flat_y)
+            return blockwise.predict(network, X, out, linked)
+        return network.predict(check.inputs(X, network.spec, empty=True), linked)
 
     __call__ = predict  # as in PyTorch and Keras
 
@@ -587,17 +575,18 @@ class MLP(Exportable):
         >>> p(np.zeros(2, np.float32)).shape
         (1,)
         """
+        network = self._network
         if n_threads is not None:
             n_threads = check_count("n_threads", n_threads, example=2)
-        if isinstance(weights, str) and weights == self._spec.dtype.name:
+        if isinstance(weights, str) and weights == network.spec.dtype.name:
             weights = None
         parameters = None
         if weights is not None or X is not None:
             from fastmlp._engine import narrow
 
-            x = None if X is None else check.inputs(X, self._spec)
-            parameters = narrow.parameters(self._spec, self._engine.parameters(), weights, x)
-        made: Predictor = self._engine.predictor(n_threads, weights, parameters)
+            x = None if X is None else check.inputs(X, network.spec)
+            parameters = narrow.parameters(network.spec, network.engine.parameters(), weights, x)
+        made: Predictor = network.engine.predictor(n_threads, weights, parameters)
         return made
 
     def evaluate(
@@ -630,10 +619,12 @@ class MLP(Exportable):
         >>> abs(net.evaluate(source) - net.evaluate(x, x[:, 0])) < 1e-6
         True
         """
-        data = planning.data(X, y, sample_weight, self._spec, dy=dy, dy_weight=dy_weight)
-        model = self if isinstance(data, Data) else self._frozen()
-        with call_team(self._n_weights, data.rows or 1 << 30) as team:  # None: many
-            return data.measure(model._engine, team)
+        network = self._network
+        data = planning.data(X, y, sample_weight, network.spec, dy=dy, dy_weight=dy_weight)
+        if not isinstance(data, Data):
+            network = network.frozen()
+        with call_team(network.n_weights, data.rows or 1 << 30) as team:  # None: many
+            return data.measure(network.engine, team)
 
     jacobian = derivatives.jacobian
     jvp = derivatives.jvp
@@ -659,9 +650,7 @@ class MLP(Exportable):
         >>> {name: a.shape for name, a in fastmlp.MLP([3, 2], rng=0).state_dict().items()}
         {'layers.0.weight': (3, 2), 'layers.0.bias': (2,)}
         """
-        tensors = zip(self._spec.tensors, self._engine.parameters(), strict=True)
-        named = [(k, name_of(kind, k), a) for kind, arrays in tensors for k, a in enumerate(arrays)]
-        return {name: a for _, name, a in sorted(named, key=lambda one: one[0]) if a.size}
+        return self._network.named_parameters()
 
     def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
         """Set all parameters, or none if there is an error.
@@ -679,36 +668,10 @@ class MLP(Exportable):
             If a fit is running in another thread.
         """
         check.names(state, list(self.state_dict()), "state")
-        with self._lock.held():
-            parameters = []
-            for kind, shapes in self._spec.tensors.items():
-                names = [name_of(kind, k) for k in range(len(shapes))]
-                arrays = [state.get(name, np.zeros(0)) for name in names]  # (0,) where missing
-                parameters.append(check.parameters(arrays, self._spec, kind))
-            self._take(parameters)
+        self._network.set_named_parameters(state)
 
     def _exported(self) -> Exported:
-        return linked.exported(self._engine)
-
-    def _assign(self, kind: str, change: Callable[[list[NDArray[Any]]], Any]) -> None:
-        """Replace the arrays of one kind by the result of ``change``."""
-        with self._lock.held():
-            kinds = self._spec.tensors
-            parameters = dict(zip(kinds, self._engine.parameters(), strict=True))
-            parameters[kind] = check.parameters(change(parameters.get(kind, [])), self._spec, kind)
-            self._take([parameters[name] for name in kinds])
-
-    def _take(self, parameters: Sequence[Sequence[NDArray[Any]]]) -> None:
-        """Set parameters given by the user; a resumed fit continues with them."""
-        self._engine.set_parameters(*parameters)
-        if self._lock.trainer is None and self._progress is not None:
-            self._progress = self._progress._replace(averaged=None)
-
-    def _stored_progress(self) -> ResumeState | None:
-        """Return the state for resuming; a running fit of this thread stores it first."""
-        if self._lock.trainer is not None and self._lock.is_mine():
-            self._lock.trainer.store()
-        return self._progress
+        return linked.exported(self._network.engine)
 
     def save(self, path: str | os.PathLike[str], *, training: bool = True) -> None:
         """Write the model to a file, for :func:`fastmlp.load`.
@@ -744,44 +707,13 @@ class MLP(Exportable):
 
         storage.save(self, path, training)
 
-    def _copy_from(self, other: Any) -> None:
-        """Take over the state of another model of the same shape."""
-        state = other.__getstate__()
-        self._rng.bit_generator.state = other._rng.bit_generator.state
-        self._engine.set_state(state["engine"])
-        self._progress, self._history = state["progress"], other._history
-        self._flat_y = other._flat_y
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self._lock.read(self._state)
-
-    def _state(self) -> dict[str, Any]:
-        """Return a copy of the state, of a model that no other thread trains."""
-        state = self.__dict__.copy()
-        for name in ("_n_weights", "_has_heads", "_lock", "_plans"):
-            del state[name]
-        del state["_engine"], state["_progress"]
-        state["_history"] = self._history and self._history.whole()
-        progress = self._stored_progress()
-        state["engine"] = self._engine.state(optimizer=progress is not None)
-        state["progress"] = progress if "optimizer" in state["engine"] else None
-        return state
-
     def __setstate__(self, state: dict[str, Any]) -> None:
-        state = dict(state)
-        engine, progress = state.pop("engine"), state.pop("progress")
-        self.__dict__.update(state)
-        self._attach()
-        self._engine.set_state(engine)
-        self._progress = progress
-
-    def _frozen(self) -> Self:
-        """Return a model for predictions alone, with the parameters of this moment."""
-        model = type(self).__new__(type(self))
-        vars(model).update(vars(self))
-        model._engine = self._engine.shadow()
-        model._engine.restore(self._engine.snapshot())
-        return model
+        if "_network" not in state:
+            raise ValueError(
+                "this pickle of an MLP is of a development version of fastmlp and cannot be read: "
+                "load it there, and write a file by save(path), which later versions read"
+            )
+        vars(self).update(state)
 
     def __copy__(self) -> Self:
         # A copy that shared the generator would change with the fits of the original.
@@ -795,3 +727,15 @@ class MLP(Exportable):
 
 for kind in TENSORS:
     setattr(MLP, kind, ParameterProperty(kind))
+
+
+def model_of(network: Network, cls: type[MLP] = MLP) -> MLP:
+    """Return a model that is a face over a network: an MLP, or one of another engine."""
+    model = cls.__new__(cls)
+    model.__setstate__({"_network": network})
+    return model
+
+
+def restored(state: NetworkState, cls: type[MLP]) -> MLP:
+    """Return a model of a class with the state of another one."""
+    return model_of(Network.restored(state, cls._engine_type), cls)

@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
+from fastmlp._models.network import Network, network_of
 from fastmlp._network.tensors import TENSORS, pack, unpack
 from fastmlp._validation.arrays import finite, numeric
 
 if TYPE_CHECKING:
-    from typing import Protocol
-
     from numpy.typing import ArrayLike, NDArray
-
-    from fastmlp._engine.protocol import Engine
-    from fastmlp._network.spec import Spec
-
-    class _Model(Protocol):
-        """What a list needs of its model."""
-
-        _engine: Engine
-        _spec: Spec
-
-        def _assign(self, kind: str, change: Callable[[list[Any]], Any]) -> None: ...
 
 
 class ParameterList(Sequence["NDArray[Any]"]):
@@ -50,18 +38,17 @@ class ParameterList(Sequence["NDArray[Any]"]):
     [0.5, -0.5]
     """
 
-    def __init__(self, model: _Model, kind: str) -> None:
-        self._model, self._kind = model, kind
+    def __init__(self, network: Network, kind: str) -> None:
+        self._network, self._kind = network, kind
 
     def _read(self) -> list[NDArray[Any]]:
-        kinds = zip(self._model._spec.tensors, self._model._engine.parameters(), strict=True)
-        arrays: list[NDArray[Any]] = dict(kinds).get(self._kind, [])
+        arrays = self._network.parameters().get(self._kind, [])
         for array in arrays:
             array.flags.writeable = False  # writing to a copy would silently do nothing
         return arrays
 
     def __len__(self) -> int:
-        return len(self._model._spec.tensors.get(self._kind, []))
+        return len(self._network.spec.tensors.get(self._kind, []))
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
         return iter(self._read())
@@ -78,7 +65,7 @@ class ParameterList(Sequence["NDArray[Any]"]):
             arrays[index] = value
             return arrays
 
-        self._model._assign(self._kind, change)
+        self._network.assign(self._kind, change)
 
     def __repr__(self) -> str:
         return repr(self._read())
@@ -86,25 +73,26 @@ class ParameterList(Sequence["NDArray[Any]"]):
 
 def spec_property(name: str, meaning: str) -> Any:
     """Return a read-only property of a model: an option of its network's description."""
-    return property(attrgetter(f"_spec.{name}"), doc=meaning)
+    return property(attrgetter(f"_network.spec.{name}"), doc=meaning)
 
 
 def vector_property() -> Any:
     """Return the property of a model for all parameters as one vector."""
 
     def read(model: Any) -> NDArray[Any]:
-        return pack(*model._engine.parameters())
+        return pack(*network_of(model).engine.parameters())
 
     def assign(model: Any, vector: Any) -> None:
-        spec, name = model._spec, "parameters_vector"
+        network, name = network_of(model), "parameters_vector"
+        spec = network.spec
         numbers = numeric(vector, name)
         if numbers.shape != (spec.n_parameters,):
             raise ValueError(
                 f"{name} has shape {numbers.shape} but {(spec.n_parameters,)} is expected: pass "
                 "one number for each parameter of the network"
             )
-        with model._lock.held():
-            model._take(unpack(finite(numbers, spec.dtype, name), spec.tensors))
+        with network.lock.held():
+            network.take(unpack(finite(numbers, spec.dtype, name), spec.tensors))
 
     return property(
         read,
@@ -123,8 +111,8 @@ class ParameterProperty(property):
 
     def __init__(self, kind: str) -> None:
         super().__init__(
-            lambda model: ParameterList(model, kind),
-            lambda model, values: model._assign(kind, lambda _: values),
+            lambda model: ParameterList(network_of(model), kind),
+            lambda model, values: network_of(model).assign(kind, lambda _: values),
         )
         self.__doc__ = TENSORS[kind].meaning  # the class's own would hide an argument doc
 

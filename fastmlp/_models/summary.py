@@ -6,6 +6,7 @@ import html
 import math
 from typing import Any
 
+from fastmlp._models.network import network_of
 from fastmlp._network.spec import OPTIONS, Spec
 from fastmlp._network.tensors import each_tensor
 
@@ -32,7 +33,7 @@ def one_line(model: Any) -> str:
     module = type(model).__module__
     facts = {"activation": activation, "loss": model.loss, "dtype": model.dtype.name}
     for option in ("dropout", "layer_norm", "parametric", *OPTIONS):
-        value = getattr(model._spec, option)
+        value = getattr(network_of(model).spec, option)
         if any(value) if isinstance(value, tuple) else value:
             facts[option] = list(value) if isinstance(value, tuple) else value
     options = "".join(f", {option}={value!r}" for option, value in facts.items())

@@ -48,12 +48,12 @@ class Trainer(FitStrategy):
     def __init__(self, fit: Fit, state: State, evaluator: Evaluator) -> None:
         self.fit, self.state, self.evaluator = fit, state, evaluator
         self.members, self.data, self.plans = fit.members, fit.data, fit.plans
-        self.engines: list[Any] = list(map(attrgetter("_engine"), self.members))
+        self.engines: list[Any] = list(map(attrgetter("engine"), self.members))
         self.train = self.engines[0].epoch
         self.rates = rates = LearningRates(self.plans[0].optimizer.learning_rate)
         self.reporter = CallbackList(state, fit.callbacks)
         self.permute: Callable[[Any, int], None] = self.engines[0].shuffle
-        generators = map(attrgetter("_rng"), self.members)
+        generators = map(attrgetter("rng"), self.members)
         self.shuffles = Shuffles(generators) if fit.shuffle else None
         self.rates_of = {0: rates}  # of the members with learning rates of their own
 
@@ -140,7 +140,7 @@ class Trainer(FitStrategy):
     def recorded(self) -> None:
         """Write what callbacks read of the members, after an epoch was recorded."""
         for member, data in zip(self.members, self.data, strict=True):
-            member._flat_y = data.flat_y
+            member.learn_shape(data.flat_y)
         self.evaluator.write(self.members)
         if not self.fit.is_joint:  # nothing changes in later epochs
             self.reporter.recorded = None
@@ -155,7 +155,7 @@ class Trainer(FitStrategy):
         self.recorded()
         for k, (member, before) in enumerate(zip(self.members, self.states, strict=True)):
             plan, rows, n = self.plans[k], self._rows(k), epochs - before.epochs
-            member._progress = ResumeState(
+            progress = ResumeState(
                 before.kind,
                 before.step + n * plan.n_steps(rows),
                 before.seed,
@@ -168,6 +168,7 @@ class Trainer(FitStrategy):
                 data=before.data,
                 averaged=self.averages[k].averaged if self.averages else None,
             )
+            member.keep(progress)
         self.stored = now
 
     def _rows(self, k: int) -> int:

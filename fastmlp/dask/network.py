@@ -17,6 +17,7 @@ from fastmlp._core.history import History
 from fastmlp._core.intervals import check_count
 from fastmlp._core.optional import require
 from fastmlp._models.mlp import MLP
+from fastmlp._models.network import network_of
 from fastmlp.dask import tasks
 from fastmlp.tabular.reading import TableChunk
 
@@ -111,8 +112,9 @@ def fit(
             bound = {"workers": [worker], "allow_other_workers": False} if count > 1 else {}
             ranks += compute([task], **bound)
         trained, *_ = _results(client, ranks, workers if count > 1 else [])
-    with net._lock.taken():
-        net._copy_from(trained)
+    network = network_of(net)
+    with network.lock.taken():
+        network.take_over(network_of(trained))
     history: History = trained.history
     return history
 

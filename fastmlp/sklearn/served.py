@@ -8,8 +8,9 @@ import numpy as np
 
 from fastmlp._files.fields import Count, Cursor, Flag, Tensor
 from fastmlp._files.schema import At, Maybe, Object
-from fastmlp._models.codecs import models, parts
-from fastmlp._models.mlp import MLP
+from fastmlp._models.codecs import parts
+from fastmlp._models.mlp import MLP, model_of
+from fastmlp._models.network import Network
 from fastmlp.sklearn.scaling import Scaling
 
 
@@ -50,8 +51,7 @@ def predictor(fit: Any, cursor: Cursor) -> Any:
 
 def _built(network: Any, parameters: Any, scaling: Scaling | None, assigned: bool) -> MLP:
     """Return the network for raw data, with its scaling folded in."""
-    state = {"network": network, "rng": np.random.default_rng(0), "parameters": parameters}
-    net: MLP = models.build(MLP, state)
+    net = model_of(Network.of(network, parameters, np.random.default_rng(0)))
     if scaling is not None and not assigned:
         net.weights, net.biases = scaling.fold(list(net.weights), list(net.biases))
     return net

@@ -20,10 +20,11 @@ from fastmlp._files.record import Tensors
 from fastmlp._files.safetensors import MOST_TENSORS
 from fastmlp._files.schema import At, Computed, Counted, List, Maybe, NamedTensors, Object
 from fastmlp._files.strict_json import shown
-from fastmlp._models.codecs import models, parts
+from fastmlp._models.codecs import parts
 from fastmlp._models.codecs.values import Value
 from fastmlp._models.ensemble.ensemble import Ensemble
-from fastmlp._models.mlp import MLP
+from fastmlp._models.mlp import model_of
+from fastmlp._models.network import Network, network_of
 from fastmlp._network.optimizers import SLOTS
 from fastmlp._network.spec import Spec
 from fastmlp.tabular import forms
@@ -283,8 +284,8 @@ def _group(
     share: float, network: Spec, seen: Any, scale: TargetScale | None, networks: Any, **of: Any
 ) -> tuple[Members, float]:
     """Return the members of a group, without their target, and its share."""
-    fields = {"network": network, "rng": np.random.default_rng(0)}  # without training
-    nets = (models.build(MLP, {**fields, "parameters": parameters}) for parameters in networks)
+    rng = np.random.default_rng(0)  # without training
+    nets = (model_of(Network.of(network, parameters, rng)) for parameters in networks)
     numbers = NumericStatistics(*(of[key] for key in NumericStatistics._fields))
     encoding = Encoding(numbers, of["bins"], seen, of["categories"], of["with_missing"])
     return Members(Ensemble(nets), encoding, scale, None, of["optimizers"] or ()), share
@@ -294,12 +295,12 @@ def _group_values(group: tuple[Members, float]) -> dict[str, Any]:
     members, share = group
     return {
         "share": share,
-        "network": members.ensemble[0]._spec,
+        "network": network_of(members.ensemble).spec,
         "bins": members.encoding.bins,
         **members.encoding.numbers._asdict(),
         "seen": members.encoding.seen,
         "scale": members.scale,
-        "networks": [member._engine.parameters() for member in members.ensemble],
+        "networks": [net.engine.parameters() for net in network_of(members.ensemble).members],
         "optimizers": members.optimizers or None,
     }
 
@@ -332,7 +333,7 @@ def _check_groups(context: Any) -> int:
     shares = [share for _, share in context["groups"]]
     if not groups or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
         raise ValueError(f"groups have shares of {sum(shares):g} and not of 1")
-    networks = [group.ensemble[0]._spec for group in groups]
+    networks = [network_of(group.ensemble).spec for group in groups]
     if len({(net.n_outputs, net.loss) for net in networks}) > 1:
         raise ValueError("groups have different outputs")
     scaled = {group.scale is not None for group in groups}
@@ -366,7 +367,7 @@ TARGET = Object(
             lambda context: (context["outputs"],) if context["kind"] in LOSSES else None,
             positive=True,
         ),
-        "network": Computed(lambda context: context["groups"][0][0].ensemble[0]._spec),
+        "network": Computed(lambda context: network_of(context["groups"][0][0].ensemble).spec),
     },
     _target,
     lambda target: {"kind": target.name, "unit": getattr(target, "unit", None)},

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._core.history import History
-from fastmlp._models.codecs import models
 from fastmlp._models.ensemble.ensemble import Ensemble
-from fastmlp._models.mlp import MLP
+from fastmlp._models.mlp import model_of
+from fastmlp._models.network import Network, network_of
 from fastmlp._network.optimizers import Adam
 from fastmlp._network.schedules import OneCycle
 from fastmlp.tabular import monotone
@@ -110,12 +110,10 @@ def taught(
         n_threads=n_threads,
     )
     target = _lasting(target, learned)
-    fields = {
-        "network": replace(net._spec, loss=target.loss),
-        "rng": rng,
-        "parameters": net._engine.parameters(),
-    }
-    return Members(Ensemble([models.build(MLP, fields)]), encoding, scale, target), history
+    learner = network_of(net)
+    spec = replace(learner.spec, loss=target.loss)
+    student = model_of(Network.of(spec, learner.engine.parameters(), rng))
+    return Members(Ensemble([student]), encoding, scale, target), history
 
 
 def _bins(course: Course, numbers: Array) -> NDArray[np.int64]:

@@ -16,9 +16,9 @@ from fastmlp._engine.native import predict_each
 from fastmlp._engine.optimizer_state import OptimizerState
 from fastmlp._engine.predictor import FEW_ROWS
 from fastmlp._engine.thread_count import call_team, default_threads
-from fastmlp._models.codecs import models
 from fastmlp._models.ensemble.ensemble import Ensemble
-from fastmlp._models.mlp import MLP
+from fastmlp._models.mlp import model_of
+from fastmlp._models.network import Network, network_of
 from fastmlp._network import initializers
 from fastmlp._network.groups import Groups
 from fastmlp._network.optimizers import Adam, AdamW, Optimizer
@@ -85,12 +85,13 @@ class Members:
 
     def _outputs(self, members: Sequence[int], table: Table) -> list[Array]:
         """Return the outputs of networks, (n, columns) each: means, then variances if any."""
-        engines = self._engines()
+        engines = self.engines()
         with call_team(engines[0].spec.n_weights, len(table)) as team:
             return [engines[m].predict(self.encoding.rows(table, m), team) for m in members]
 
-    def _engines(self) -> list[Any]:
-        return [net._engine for net in self.ensemble.members]
+    def engines(self) -> list[Any]:
+        """Return the engine of each member."""
+        return [network.engine for network in network_of(self.ensemble).members]
 
     def predict(self, table: Table) -> Array:
         """Return the joint prediction of all members, (n, columns)."""
@@ -105,7 +106,7 @@ class Members:
 
     def predict_row(self, numbers: Array, codes: Array) -> Array:
         """Return the joint prediction of a row, (1, columns), with the bits of `predict`."""
-        z = predict_each(self._engines(), self.encoding.encoder(numbers, codes))
+        z = predict_each(self.engines(), self.encoding.encoder(numbers, codes))
         return self.joint(z[:, np.newaxis])
 
     def joint(self, z: Array) -> Array:
@@ -127,11 +128,11 @@ class Members:
         ]
         slopes = self.encoding.slopes(numbers)
         tangents = np.einsum("mcw,mwk->kmc", np.stack(jacobians).astype(np.float64), slopes)
-        return predict_each(self._engines(), inputs), tangents
+        return predict_each(self.engines(), inputs), tangents
 
     def frozen_engines(self) -> list[Any]:
         """Return frozen copies of the engines, which compute derivatives."""
-        return [engine.frozen() for engine in self._engines()]
+        return [engine.frozen() for engine in self.engines()]
 
     def of_first(self, members: int) -> Members:
         """Return the first members."""
@@ -183,9 +184,8 @@ def untrained(
         parameters = initializers.draw(spec, rng_of_network, initializer)
         for biases in dict(zip(spec.tensors, parameters, strict=True))["biases"][:-1]:
             biases[:] = rng_of_network.normal(size=len(biases))
-        fields = {"network": spec, "rng": rng_of_network, "parameters": parameters}
-        networks.append(models.build(MLP, fields))
-    return Ensemble(networks)
+        networks.append(Network.of(spec, parameters, rng_of_network))
+    return Ensemble(map(model_of, networks))
 
 
 def members_per_thread(members: int, n_threads: int | None) -> float:
@@ -231,10 +231,11 @@ def seconds_of_epoch(
 
 def frozen(ensemble: Ensemble) -> Ensemble:
     """Return the networks without the optimizer's state and the buffers of training."""
-    for member in ensemble:
-        member._progress = None
-    frozen = Ensemble([member._frozen() for member in ensemble])
-    frozen._history = ensemble.history
+    networks = network_of(ensemble)
+    frozen = Ensemble(model_of(network.frozen()) for network in networks.members)
+    for network in network_of(frozen).members:
+        network.keep(None)
+    network_of(frozen).history = ensemble.history
     return frozen
 
 

@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from fastmlp._models.network import network_of
 from fastmlp._network.names import ActivationName
 from fastmlp.tabular.columns import Array, Columns, places_of
 from fastmlp.tabular.forms import DATES, KINDS
@@ -94,7 +95,7 @@ def constrain(net: Any, inputs: Array, outputs: Array) -> None:
     """Make a network monotone, and keep it so in training, from the directions of its ends."""
     lower, upper = unbounded(net)
     directions = [inputs, *[_of_units(n, inputs) for n in net.layer_sizes[1:-1]], outputs]
-    for kind in net._spec.tensors:
+    for kind in lower:
         for k, (low, high) in enumerate(zip(lower[kind], upper[kind], strict=True)):
             if kind == "weights":
                 signs = np.multiply.outer(directions[k], directions[k + 1])
@@ -110,7 +111,7 @@ def constrain(net: Any, inputs: Array, outputs: Array) -> None:
 
 def unbounded(net: Any) -> tuple[Bounds, Bounds]:
     """Return bounds of the parameters of a network that bound nothing, to be changed."""
-    kinds = dict(zip(net._spec.tensors, net._engine.parameters(), strict=True))
+    kinds = network_of(net).parameters()
     lower, upper = (
         {kind: [np.full_like(array, end) for array in arrays] for kind, arrays in kinds.items()}
         for end in (-np.inf, np.inf)
@@ -120,13 +121,13 @@ def unbounded(net: Any) -> tuple[Bounds, Bounds]:
 
 def bind(net: Any, lower: Bounds, upper: Bounds) -> None:
     """Clip the parameters of a network to their bounds, and keep them there in training."""
-    bounds = [*lower.values()], [*upper.values()]
+    engine, bounds = network_of(net).engine, ([*lower.values()], [*upper.values()])
     clipped = [
         [np.clip(*tensor) for tensor in zip(*kind, strict=True)]
-        for kind in zip(net._engine.parameters(), *bounds, strict=True)
+        for kind in zip(engine.parameters(), *bounds, strict=True)
     ]
-    net._engine.set_parameters(*clipped)
-    net._engine.set_bounds(*bounds)
+    engine.set_parameters(*clipped)
+    engine.set_bounds(*bounds)
 
 
 def _of_units(n: int, inputs: Array) -> Array:

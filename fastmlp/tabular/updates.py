@@ -12,10 +12,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from fastmlp._core.history import ResumeState
-from fastmlp._models.codecs import models
 from fastmlp._models.ensemble.ensemble import Ensemble
-from fastmlp._models.mlp import MLP
+from fastmlp._models.mlp import model_of
+from fastmlp._models.network import Network, network_of
 from fastmlp._network.optimizers import Adam
 from fastmlp._network.schedules import WarmUp
 from fastmlp._training.arrow import ArrowBlocks
@@ -90,16 +89,10 @@ def updated(
 def _learner(fitted: FittedTable, group: Members) -> Members:
     """Return a copy of members that can be trained."""
     networks = []
-    for k, member in enumerate(group.ensemble):
+    for k, member in enumerate(network_of(group.ensemble).members):
         state = group.optimizers[k] if group.optimizers else None
-        fields = {
-            "network": member._spec,
-            "rng": np.random.default_rng(0),
-            "parameters": member._engine.parameters(),
-            "optimizer": state,
-            "progress": state and ResumeState((), state.step, 0),
-        }
-        networks.append(models.build(MLP, fields))
+        parameters, rng = member.engine.parameters(), np.random.default_rng(0)
+        networks.append(model_of(Network.of(member.spec, parameters, rng, state)))
     for net in networks:
         embedding.keep(net, group.encoding.columns)
     signs = monotone.signs_of(fitted.parameters["monotone"], fitted.columns, group.target)
@@ -134,7 +127,7 @@ def _learn(group: Members, piece: Piece, rate: float, n_threads: int | None) -> 
 
 def _published(group: Members) -> Members:
     """Return members for predictions, with the state of their optimizers for the next call."""
-    states = [models.values(member, True)["optimizer"] for member in group.ensemble]
+    states = [network.optimizer_state() for network in network_of(group.ensemble).members]
     return replace(group, ensemble=frozen(group.ensemble), optimizers=states)
 
 

@@ -55,10 +55,10 @@ _OFF_BY_ONE = _rows(
 )
 _MISSING_LOCK = _rows(
     "missing lock",
-    ("_models/mlp.py", "with self._lock.held():\n            parameters = []", "if True:\n            parameters = []", "engine/test_races.py training/test_callbacks.py engine/test_faults.py"),
-    ("_models/mlp.py", "with self._lock.held():\n            kinds", "if True:\n            kinds", "engine/test_races.py training/test_callbacks.py engine/test_faults.py"),
-    ("_models/mlp.py", "with self._lock.taken():\n            if output_gradient", "if True:\n            if output_gradient", "engine/test_races.py training/test_callbacks.py engine/test_faults.py"),
-    ("_models/ensemble/ensemble.py", "with self._locked():\n            of_members = X, y, sample_weight, self._spec, len(self._members)\n            data = member_data.datas(*of_members, dy, dy_weight)\n            options = optimizer, l1, l2, clip_norm, groups, dropout\n            plans = self._plans(data, batch_size, *options)\n            return", "if True:\n            of_members = X, y, sample_weight, self._spec, len(self._members)\n            data = member_data.datas(*of_members, dy, dy_weight)\n            options = optimizer, l1, l2, clip_norm, groups, dropout\n            plans = self._plans(data, batch_size, *options)\n            return", "models/test_ensemble.py models/test_ensemble_life.py"),
+    ("_models/network.py", "with self.lock.held():\n            parameters = []", "if True:\n            parameters = []", "engine/test_races.py training/test_callbacks.py engine/test_faults.py"),
+    ("_models/network.py", "with self.lock.held():\n            parameters = self.parameters()", "if True:\n            parameters = self.parameters()", "engine/test_races.py training/test_callbacks.py engine/test_faults.py"),
+    ("_models/mlp.py", "with network.lock.taken():\n            if output_gradient", "if True:\n            if output_gradient", "engine/test_races.py training/test_callbacks.py engine/test_faults.py"),
+    ("_models/ensemble/ensemble.py", "with network.taken():\n            of_members = X, y, sample_weight, network.spec, len(self._members)\n            data = member_data.datas(*of_members, dy, dy_weight)\n            options = optimizer, l1, l2, clip_norm, groups, dropout\n            plans = self._plans(data, batch_size, *options)\n            return", "if True:\n            of_members = X, y, sample_weight, network.spec, len(self._members)\n            data = member_data.datas(*of_members, dy, dy_weight)\n            options = optimizer, l1, l2, clip_norm, groups, dropout\n            plans = self._plans(data, batch_size, *options)\n            return", "models/test_ensemble.py models/test_ensemble_life.py"),
     ("_core/fit_lock.py", "if holders.setdefault(process, mine) is not mine:", "if False and holders.setdefault(process, mine) is not mine:", "core/test_fit_lock.py"),
     ("sklearn/parameters.py", "with lock.taken():", "if True:", "sklearn/test_sklearn_threads.py core/test_fit_lock.py"),
     ("sklearn/estimator.py", "with self._lock().held():", "if True:", "sklearn/test_sklearn_threads.py core/test_fit_lock.py"),
@@ -81,7 +81,7 @@ _SWAPPED = _rows(
 _LOST_WEIGHT = _rows(
     "lost weight",
     ("_models/ensemble/mixture.py", "np.average(values.astype(np.float64), weights=weights)", "np.average(values.astype(np.float64))", "models/test_ensemble.py models/test_joint.py models/test_ensemble_life.py"),
-    ("_models/ensemble/member_data.py", "check.weighted, shared, weights, spec", "check.weighted, shared, None, spec", "models/test_ensemble.py models/test_joint.py models/test_ensemble_life.py"),
+    ("_models/ensemble/member_data.py", "check.row_weights, *of_rows, weights, spec", "check.row_weights, *of_rows, None, spec", "models/test_ensemble.py models/test_joint.py models/test_ensemble_life.py"),
     ("tabular/conformal.py", "np.ones(len(y)) if weights is None else weights", "np.ones(len(y))", "tabular/test_tabular_numbers.py tabular/test_tabular.py tabular/test_tabular_misuse.py tabular/test_tabular_limits.py"),
     ("tabular/temperature.py", "w = None if weights is None else weights[thinned]", "w = None", "tabular/test_tabular_numbers.py tabular/test_tabular.py tabular/test_tabular_misuse.py tabular/test_tabular_limits.py"),
     ("tabular/tasks.py", "fitted(outputs, target.y, weights)", "fitted(outputs, target.y, None)", "tabular/test_tabular_numbers.py"),
@@ -97,7 +97,7 @@ _STALE = _rows(
     ("_training/planning.py", "or not all(map(operator.is_, options, self.options))", "or False", "models/test_goes_on.py"),
     ("_network/sparse.py", '"integers").copy()', '"integers")', "network/test_sparse.py"),
     ("_network/data.py", "order[rows] = self.rows + np.arange(part.rows)", "pass", "models/test_sparse_doors.py"),
-    ("_models/mlp.py", "self._progress = self._progress._replace(averaged=None)", "pass", "network/test_averaging.py"),
+    ("_models/network.py", "self.progress = self.progress._replace(averaged=None)", "pass", "network/test_averaging.py"),
     ("sklearn/scaled_network.py", "return not (same and np.array_equal(self._bits, self._before))", "return not same", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
     ("sklearn/scaled_network.py", "self._before = flat.view(self._bits.dtype)", "pass", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
     ("sklearn/scaled_network.py", '"""Drop caches after ``engine`` has changed."""\n        self._view = {}', '"""Drop caches after ``engine`` has changed."""', "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),

@@ -152,7 +152,7 @@ def test_weights_of_another_cpu_are_refused(monkeypatch):
     for number in (0, 2):
         monkeypatch.setattr(cpu, "bfloat16_products", lambda number=number: number)
         nets.append(ranks.net(sizes=(3, 40, 40, 1), compute="bfloat16"))
-    plain, tiled = (net._engine for net in nets)
+    plain, tiled = (net._network.engine for net in nets)
     for one, other in ((plain, tiled), (tiled, plain)):
         with ranks.unchanged(*nets), pytest.raises(ValueError, match="bytes but .* are expected"):
             one.restore(other.snapshot())

@@ -48,8 +48,13 @@ def digest(name, level, dtype, mode, n_threads):
     before = control()
     try:
         history = net.fit(x, t, epochs=2, **options)
-        predict = Predictor(net._spec, level, *net._engine.parameters())
-        results = [*net.weights, *net.biases, np.array(history.loss), net._engine.predict(x)]
+        predict = Predictor(net._network.spec, level, *net._network.engine.parameters())
+        results = [
+            *net.weights,
+            *net.biases,
+            np.array(history.loss),
+            net._network.engine.predict(x),
+        ]
         results += [predict(x[0]), predict(x[:3]), predict(x), predict.jacobian(x[:9])]
         results += [np.array(net.evaluate(x, t, weights)), np.array(net.evaluate(x, t))]
         objective, dws, dbs = net.gradients(x, t, weights)

@@ -36,7 +36,7 @@ def made(mlp, outputs=1, **options):
 
 
 def state(net):
-    return flat(net._engine.parameters())
+    return flat(net._network.engine.parameters())
 
 
 # ---- gradients -----------------------------------------------------------------------------------

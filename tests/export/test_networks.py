@@ -112,7 +112,7 @@ def test_a_predictor_has_the_bits_of_predict(kind, loss, dtype):
             np.testing.assert_array_equal(predict(row), wanted)
             np.testing.assert_array_equal(predict(row[np.newaxis]), wanted[np.newaxis])
         assert predict(row).shape == wanted.shape
-    assert predict.spec == nets[0]._spec
+    assert predict.spec == nets[0]._network.spec
     assert len(predict.members) == 3
     assert "of 3 x" in repr(predict)
     nets[0].biases = [b + 1 for b in nets[0].biases]

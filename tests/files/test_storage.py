@@ -208,7 +208,7 @@ def long_history(epochs=record.MOST_NUMBERS // 3 + 1):
     net.fit(X, stored.Y, epochs=2, batch_size=64)
     for values in (net.history.loss, net.history.seconds, net.history.learning_rate):
         values[:] = [0.0] * epochs
-    net._progress = net._progress._replace(epochs=epochs)
+    net._network.progress = net._network.progress._replace(epochs=epochs)
     return net
 
 

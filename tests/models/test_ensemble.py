@@ -255,5 +255,5 @@ def test_a_member_in_a_fit_of_its_own_is_waited_for_by_nobody():
             ensemble.fit(**together)
 
     ensemble[1].fit(X, together["y"], epochs=1, callbacks=[second])
-    with ensemble[0]._lock.taken():
+    with ensemble[0]._network.lock.taken():
         pass

@@ -130,7 +130,12 @@ def made(name, fit):
 def kept(model):
     """Return what a fit that goes on has of the mean of weights, of each network."""
     nets = model if isinstance(model, fastmlp.Ensemble) else [model]
-    return digest([[*net._progress.averaged[:2]] if net._progress.averaged else 0 for net in nets])
+    return digest(
+        [
+            [*net._network.progress.averaged[:2]] if net._network.progress.averaged else 0
+            for net in nets
+        ]
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -213,7 +213,9 @@ def test_an_interrupt_within_many_epochs_takes_them_back(monkeypatch, interrupt_
     with pytest.raises(KeyboardInterrupt):
         ensemble.fit(X, X[:, :3], epochs=10**7, n_threads=2)
     assert len(ensemble.history.loss) == 1
-    assert all(net._engine.can_go_on(1) for net in nets)  # what the optimizer knows is back too
+    assert all(
+        net._network.engine.can_go_on(1) for net in nets
+    )  # what the optimizer knows is back too
     for net, other in zip(nets, members(fastmlp.MLP, "plain", 3), strict=True):
         other.fit(X, X[:, :3], epochs=1, n_threads=1)
         same(net, other)
@@ -258,7 +260,7 @@ def test_rows_that_are_held_out_are_predicted_by_those_that_hold_them_out(mlp, r
             np.testing.assert_array_equal(p, net.predict(X[own]))
 
     def look(state):
-        apart = [net._engine.predict(X[own]) for net, own in zip(nets, rows, strict=True)]
+        apart = [net._network.engine.predict(X[own]) for net, own in zip(nets, rows, strict=True)]
         mixed = expected(case.loss, apart, rows)
         union = np.unique(np.concatenate(rows))
         z = cases.before_link(case.loss, mixed)

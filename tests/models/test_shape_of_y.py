@@ -22,7 +22,7 @@ def resumed(net, path):
     """The model of a checkpoint; its fit has no epoch left."""
     net.fit(X, FLAT, epochs=1, callbacks=[fastmlp.Checkpoint(path)])
     twin = copy.deepcopy(net)
-    twin._flat_y = False
+    twin._network.learn_shape(False)
     twin.fit(X, FLAT, epochs=1, resume=path)
     return twin
 

@@ -63,12 +63,13 @@ for sizes, norm, options in [
     tests.test_gradients_and_predictions_of_the_native_engine(*case)
 
 net = fastmlp.MLP([2, 3, 1], activation="tanh", stretch=True, rng=0)
-engines = tests.native_engine.Engine(net._spec, LEVEL), tests.numpy_engine.Engine(net._spec)
+spec = net._network.spec
+engines = tests.native_engine.Engine(spec, LEVEL), tests.numpy_engine.Engine(spec)
 for engine in engines:
-    engine.set_parameters(*net._engine.parameters())
+    engine.set_parameters(*net._network.engine.parameters())
 hessians = [engine.frozen().derivatives(np.float32([[1, 2]]))[2] for engine in engines]
 np.testing.assert_allclose(*hessians, rtol=1e-4)
-data = tests.cases.data(net._spec, 7, np.random.default_rng(0), jacobians=True)
+data = tests.cases.data(net._network.spec, 7, np.random.default_rng(0), jacobians=True)
 np.testing.assert_allclose(*[engine.gradients(data)[0] for engine in engines], rtol=1e-4)
 for kinds in zip(*[engine.gradients(data)[1:] for engine in engines], strict=True):
     for a, b in zip(*kinds, strict=True):

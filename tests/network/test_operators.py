@@ -82,7 +82,7 @@ def make(mlp, **options):
 
 
 def everything(net):
-    return flat(net._engine.parameters())
+    return flat(net._network.engine.parameters())
 
 
 def moved(net, before):
@@ -213,7 +213,7 @@ def test_snapshots_hold_all_tensors(mlp):
 def test_the_penalty_is_of_weights_alone(mlp, options, norm):
     net = make(mlp, layer_norm=norm, **options)
     net.linear_weights = [np.ones(w.shape) for w in net.linear_weights]
-    weights = len(net.weights), len(net._spec.tensors.get("linear_weights", []))
+    weights = len(net.weights), len(net._network.spec.tensors.get("linear_weights", []))
     value, *gradients = net.gradients(X, Y, l2=2.0)
     free, *without = net.gradients(X, Y)
     squares = sum(np.sum(w**2) for w in [*net.weights, *net.linear_weights])

@@ -56,8 +56,10 @@ def test_lion_hides_no_overflow(level, dtype):
 def test_lion_moves_what_has_no_gradient_nowhere(level, dtype):
     """A feature that is always 0, before any momentum: its weights stay, to the bit."""
     net = fastmlp.MLP([3, 9, 2], dtype=dtype, rng=0)
-    net._engine = native_engine.Engine(net._spec, level)
-    net._engine.set_parameters(*cases.parameters(net._spec, np.random.default_rng(0)))
+    net._network.engine = native_engine.Engine(net._network.spec, level)
+    net._network.engine.set_parameters(
+        *cases.parameters(net._network.spec, np.random.default_rng(0))
+    )
     before, x = net.weights[0], X.copy()
     x[:, 1] = 0
     net.fit(x, Y, epochs=3, optimizer=fastmlp.Lion(0.01))

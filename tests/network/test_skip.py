@@ -74,7 +74,7 @@ def test_the_formula():
 )
 def test_which_layers_are_blocks(mlp, widths, skip, expected):
     net = mlp([3, *widths, 1], skip=skip, rng=0)
-    assert net._spec.blocks == expected
+    assert net._network.spec.blocks == expected
     assert f"skip={int(skip)}" in repr(net)
 
 
@@ -114,8 +114,8 @@ def test_the_linear_weights_of_ntk_take_the_steps_of_the_others(mlp):
 
 def exportable(sizes, options, dtype, loss="gaussian_nll"):
     net = make(fastmlp.MLP, (7, *sizes[1:-1], 5), options, dtype=dtype, loss=loss)
-    drawn = cases.parameters(net._spec, np.random.default_rng(2))
-    for kind, arrays in zip(net._spec.tensors, drawn, strict=True):
+    drawn = cases.parameters(net._network.spec, np.random.default_rng(2))
+    for kind, arrays in zip(net._network.spec.tensors, drawn, strict=True):
         setattr(net, kind, arrays)
     x = np.random.default_rng(0).normal(1.0, 2.0, size=(300, len(net.weights[0])))
     return net, x.astype(dtype)

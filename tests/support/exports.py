@@ -162,7 +162,7 @@ def ordinary(n: int, n_in: int, dtype: Any) -> Array:
 
 def exact(net: Any) -> Any:
     """Return the same network of the reference in float64."""
-    options = {name: getattr(net._spec, name) for name in KEPT}
+    options = {name: getattr(net._network.spec, name) for name in KEPT}
     options["activation"] = list(net.activations)
     other = reference.MLP(net.layer_sizes, dtype="float64", **options)
     other.load_state_dict(net.state_dict())

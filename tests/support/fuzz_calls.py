@@ -151,7 +151,11 @@ def check_near(native: Any, textbook: Any, net: Any, call: Call) -> None:
     if not np.isfinite(textbook).all() or largest > 1e4:
         return  # once numbers run away, differences prove nothing more
     # Of two sums of factors in bfloat16, one may round the other way; a CPU may not round at all.
-    is_rounded = any(net._spec.rounded) and call.method in ("fit", "partial_fit", "gradients")
+    is_rounded = any(net._network.spec.rounded) and call.method in (
+        "fit",
+        "partial_fit",
+        "gradients",
+    )
     if is_rounded or call.method in ("fit", "partial_fit"):
         near = 0.1 if is_rounded else {"float32": 2e-2, "float64": 1e-6}[net.dtype.name]
         assert np.linalg.norm(native - textbook) <= near * max(1.0, np.linalg.norm(textbook))
@@ -213,7 +217,7 @@ def check_call(native: Any, twin: Any, textbook: Any, call: Call, fits: bool) ->
     elif error is None and not isinstance(complaint, fastmlp.DivergenceError):
         assert complaint is None, f"{call}: only the reference complains, {complaint}"
     textbook.weights, textbook.biases = list(native.weights), list(native.biases)
-    textbook._rng.bit_generator.state = native._rng.bit_generator.state
+    textbook._network.rng.bit_generator.state = native._network.rng.bit_generator.state
 
 
 def calls_of(strategy: Any, judge: Any) -> trials.Trial:

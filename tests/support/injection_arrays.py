@@ -23,6 +23,7 @@ import trials
 from states import digest, state
 
 import fastmlp
+from fastmlp._models.network import network_of
 
 _python = ctypes.pythonapi
 _python.PyCapsule_GetPointer.restype = ctypes.c_void_p
@@ -148,8 +149,8 @@ def everything(model: Any) -> str:
     if not isinstance(model, fastmlp.Ensemble | fastmlp.MLP):
         return digest([state(model), model.predict(tiny_tables.X)])
     each = model if isinstance(model, fastmlp.Ensemble) else [model]
-    states = [net.__getstate__() for net in each]
-    return digest([learned(model), state(model), *((s["engine"], s["progress"]) for s in states)])
+    states = [network_of(net).state() for net in each]
+    return digest([learned(model), state(model), *((s.engine, s.progress) for s in states)])
 
 
 ADAM = fastmlp.Adam(0.01)

@@ -108,7 +108,7 @@ def net(mlp=fastmlp.MLP, sizes=(3, 5, 1), **options):
 
 
 def everything(model):
-    return np.concatenate([a.ravel() for kind in model._engine.parameters() for a in kind])
+    return np.concatenate([a.ravel() for kind in model._network.engine.parameters() for a in kind])
 
 
 @contextlib.contextmanager

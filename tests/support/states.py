@@ -18,7 +18,7 @@ from fastmlp import MLP, Ensemble, History
 def state(model: Any) -> str:
     """Return a digest that two models share if they have the same bits and go on alike."""
     if isinstance(model, MLP):
-        return digest([model.state_dict(), repr(model._rng.bit_generator.state)])
+        return digest([model.state_dict(), repr(model._network.rng.bit_generator.state)])
     if isinstance(model, Ensemble):
         return digest([state(member) for member in model])
     fitted = {k: v for k, v in vars(model).items() if k.endswith("_") and not k.startswith("_")}

@@ -29,7 +29,7 @@ def last_epoch():
 
 def bits(net):
     """Return all parameters of a network."""
-    return np.concatenate([a.ravel() for kind in net._engine.parameters() for a in kind])
+    return np.concatenate([a.ravel() for kind in net._network.engine.parameters() for a in kind])
 
 
 def changed(kind, frame, y, weights, rows):

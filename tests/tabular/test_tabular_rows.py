@@ -309,7 +309,7 @@ def test_engines_compute_rows_with_the_bits_of_their_array(make, n_threads):
         both = []
         for inputs in (x, array):
             engine = make(net)
-            engine.set_parameters(*first._engine.parameters())
+            engine.set_parameters(*first._network.engine.parameters())
             both.append(results(engine, inputs, y, team))
     assert both[0] == both[1]
 
@@ -342,7 +342,9 @@ def fitted(cls):
 def test_a_fit_has_the_bits_of_one_whose_inputs_are_arrays(cls, monkeypatch):
     def bits(model):
         nets = [net for group in model._fitted.blend.groups for net in group.ensemble]
-        found = [array for net in nets for kind in net._engine.parameters() for array in kind]
+        found = [
+            array for net in nets for kind in net._network.engine.parameters() for array in kind
+        ]
         return [array.tobytes() for array in (*found, model._fitted.held_out.predictions)]
 
     found = bits(fitted(cls))

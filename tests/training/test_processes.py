@@ -14,6 +14,8 @@ from models import Watch
 import fastmlp
 from fastmlp import reference
 from fastmlp._engine import native_engine
+from fastmlp._models.mlp import model_of
+from fastmlp._models.network import Network
 
 MLPS = {"native": fastmlp.MLP, "reference": reference.MLP}
 SIZES = (1, 2, 4)
@@ -150,9 +152,9 @@ def test_without_an_order_of_its_own_each_rank_shuffles_and_all_learn(mlp):
 
     def work(communicator):
         net, seen = mlp([3, 16, 1], activation="tanh", rng=0), []
-        shuffle, orders[communicator.rank] = type(net._engine).shuffle, seen
+        shuffle, orders[communicator.rank] = type(net._network.engine).shuffle, seen
 
-        class Engine(type(net._engine)):
+        class Engine(type(net._network.engine)):
             __slots__ = ()
 
             def shuffle(self, order, seed):
@@ -160,10 +162,8 @@ def test_without_an_order_of_its_own_each_rank_shuffles_and_all_learn(mlp):
                 seen.append(order.tolist())
 
         native = lambda spec: Engine(spec, native_engine.level())  # noqa: E731
-        net._engine_type = Engine if mlp is reference.MLP else native
-        parameters = net._engine.parameters()
-        net._attach()
-        net._engine.set_parameters(*parameters)
+        engine_type = Engine if mlp is reference.MLP else native
+        net = model_of(Network.restored(net._network.state(), engine_type), mlp)
         given = {"epochs": 30, "batch_size": 16, "optimizer": fastmlp.Adam(1e-2)}
         own = every_other(*regression(400))(communicator.rank)
         return net.fit(*own, communicator=communicator, **given).loss
@@ -372,7 +372,7 @@ def test_every_message_is_of_the_length_that_all_expect():
     def work(communicator):
         net = fastmlp.MLP([3, 4, 1], rng=0)
         net.fit(*regression(64), epochs=1, batch_size=16, communicator=communicator)
-        return communicator.sent, net._engine.n_summed
+        return communicator.sent, net._network.engine.n_summed
 
     for sent, n_summed in ranks.good(ranks.run(2, work)):
         lengths = [length for length, _ in sent]

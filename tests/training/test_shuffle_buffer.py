@@ -24,8 +24,8 @@ def epochs(sizes, buffer, n_epochs=2, seed=0, folder=None):
     net = fastmlp.MLP([1, 1], rng=seed)
     x = np.arange(sum(sizes), dtype="float32")[:, np.newaxis]
     source = cut(x, 2 * x, np.ravel(x) + 1, sizes=sizes)
-    stream = planning.data(source, None, None, net._spec, buffer=buffer, folder=folder)
-    stream.begin(10, Shuffles([net._rng]), net._engine.shuffle, 0)
+    stream = planning.data(source, None, None, net._network.spec, buffer=buffer, folder=folder)
+    stream.begin(10, Shuffles([net._network.rng]), net._network.engine.shuffle, 0)
     found = []
     for _ in range(n_epochs):
         with stream.blocks() as blocks:
@@ -163,12 +163,12 @@ def test_a_file_has_all_that_rows_have(tmp_path):
     blocks = [(x[:10], y[:10], x[:10, 0], None), (x[10:], y[10:], x[10:, 0], dy)]
     net = fastmlp.MLP([2, 2], rng=0, dtype="float64")
     options = {"buffer": 7, "folder": tmp_path, "dy_weight": 2}
-    stream = planning.data(lambda: blocks, None, None, net._spec, **options)
-    stream.begin(20, Shuffles([net._rng]), net._engine.shuffle, 0)
+    stream = planning.data(lambda: blocks, None, None, net._network.spec, **options)
+    stream.begin(20, Shuffles([net._network.rng]), net._network.engine.shuffle, 0)
     with stream.blocks() as read:
         (data,) = read
     stream.end()
-    plain = planning.data(lambda: blocks, None, None, net._spec, dy_weight=2)
+    plain = planning.data(lambda: blocks, None, None, net._network.spec, dy_weight=2)
     whole = Data.joined(list(plain._whole_batches(None)))
     order = np.argsort(data.x[:, 0])
     assert not np.array_equal(order, np.arange(20))

@@ -239,7 +239,7 @@ def refuses(net, call, exception, words):
     assert caught.type is exception, caught.value
     for word in words:
         assert word in str(caught.value)
-    with net._lock.taken():  # it is free: the next fit may begin
+    with net._network.lock.taken():  # it is free: the next fit may begin
         pass
 
 

@@ -59,7 +59,7 @@ def test_good_x_gives_the_same(mlp, name):
     ]:
         np.testing.assert_allclose(got, wanted, rtol=tolerance, atol=tolerance)
     assert (value.tobytes() if isinstance(value, np.ndarray) else repr(value)) == before
-    given = check.inputs(value, net._spec)
+    given = check.inputs(value, net._network.spec)
     assert given.flags.aligned
     assert given.dtype == np.float32
     if name in UNCOPIED:

@@ -14,6 +14,8 @@ from fastmlp._files.fields import Count, Cursor, Flag, Number, Numbers
 from fastmlp._files.schema import Codec, List, Maybe, Object
 from fastmlp._models.codecs import parts
 from fastmlp._models.codecs.values import Value
+from fastmlp._models.mlp import restored
+from fastmlp._models.network import Network, NetworkState, network_of
 
 LARGE = Count(most=2**64 - 1)  # written as hexadecimal digits
 
@@ -46,29 +48,34 @@ MLP = Object(
 
 def values(model: Any, training: bool) -> dict[str, Any]:
     """Return the fields of an MLP; during a fit, those after the last complete epoch."""
-    state = model.__getstate__()
-    parameters, optimizer = optimizer_state.from_arrays(state["engine"], state["_spec"])
-    progress: ResumeState | None = state["progress"]
+    return values_of(network_of(model), training)
+
+
+def values_of(network: Network, training: bool) -> dict[str, Any]:
+    """Return the fields of a network, see `values`."""
+    state = network.state()
+    parameters, optimizer = optimizer_state.from_arrays(state.engine, state.spec)
+    progress = state.progress
     if training and progress is not None:
-        epochs = len(state["_history"].loss) if state["_history"] else 0
+        epochs = len(state.history.loss) if state.history else 0
         if progress.rows and progress.epochs != epochs:
             raise ValueError(
                 f"history has {epochs} epochs but the fit {progress.epochs}, and a file must have "
                 "all: change copies of its lists, or leave it out by save(path, training=False)"
             )
-    trained = {"history": state["_history"], "progress": progress, "optimizer": optimizer}
+    trained = {"history": state.history, "progress": progress, "optimizer": optimizer}
     return {
-        "network": state["_spec"],
+        "network": state.spec,
         "parameters": parameters,
-        "rng": state["_rng"],
+        "rng": state.rng,
         **(trained if training else dict.fromkeys(trained)),
-        "flat_y": state["_flat_y"],
+        "flat_y": state.flat_y,
     }
 
 
 def build(cls: Any, fields: dict[str, Any]) -> Any:
-    """Return the MLP with these fields; those that are missing are None."""
-    network, history = fields["network"], fields.get("history")
+    """Return the MLP with these fields, checked together; those that are missing are None."""
+    spec, history = fields["network"], fields.get("history")
     optimizer, progress = fields.get("optimizer"), fields.get("progress")
     if progress is not None:
         if optimizer is None:
@@ -78,22 +85,13 @@ def build(cls: Any, fields: dict[str, Any]) -> Any:
         epochs = len(history.loss) if history else 0
         if progress.rows and progress.epochs != epochs:
             raise ValueError(f"progress has {progress.epochs} epochs but the history {epochs}")
-        progress = progress._replace(kind=(optimizer.row, optimizer.hyper[:-1]))
+        progress = progress._replace(kind=optimizer.kind)
     flat_y = fields.get("flat_y", False)
-    if flat_y and network.n_outputs > 1:
+    if flat_y and spec.n_outputs > 1:
         raise ValueError("flat_y is true but of several outputs")
-    model = cls.__new__(cls)
-    model.__setstate__(
-        {
-            "_spec": network,
-            "_rng": fields["rng"],
-            "_history": history,
-            "_flat_y": flat_y,
-            "engine": optimizer_state.to_arrays(network, fields["parameters"], optimizer),
-            "progress": progress,
-        }
-    )
-    return model
+    arrays = optimizer_state.to_arrays(spec, fields["parameters"], optimizer)
+    state = NetworkState(spec, fields["rng"], history, progress, flat_y, arrays)
+    return restored(state, cls)
 
 
 # ---------------------------------------------------------------------------------- ensembles
@@ -123,22 +121,22 @@ ENSEMBLE = Object(
 
 
 def _ensemble_values(model: Any, training: bool) -> dict[str, Any]:
-    members = model.members
-    generators = [id(member._rng.bit_generator) for member in members]
+    networks = network_of(model).members
+    generators = [id(network.rng.bit_generator) for network in networks]
     return {
-        "members": [values(member, training) for member in members],
+        "members": [values_of(network, training) for network in networks],
         "generators": [generators.index(generator) for generator in generators],
         "history": model.history if training else None,
-        "engine": storage.row_of(members[0])[1],
+        "engine": storage.row_of(model.members[0])[1],
     }
 
 
 def _ensemble(cls: Any, fields: dict[str, Any]) -> Any:
-    members = fields["members"]
-    for member, first in zip(members, fields["generators"], strict=True):
-        member._rng = members[first]._rng
-    model = cls(members)
-    model._history = fields["history"]
+    networks = [network_of(member) for member in fields["members"]]
+    for network, first in zip(networks, fields["generators"], strict=True):
+        network.share_generator(networks[first])
+    model = cls(fields["members"])
+    network_of(model).history = fields["history"]
     return model
 
 

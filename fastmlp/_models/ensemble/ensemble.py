@@ -11,10 +11,10 @@ from typing import Any, Self
 
 from numpy.typing import ArrayLike, NDArray
 
-from fastmlp._core.fit_lock import taken
 from fastmlp._core.history import History
 from fastmlp._core.intervals import check_count, check_flag
 from fastmlp._core.keywords import ATTRIBUTES, SYNONYMS, with_argument_hints
+from fastmlp._engine import linked
 from fastmlp._engine.exportable import Exportable
 from fastmlp._engine.plan import Plan
 from fastmlp._engine.thread_count import call_team, default_threads
@@ -23,10 +23,11 @@ from fastmlp._export.layers import Exported, joined
 from fastmlp._files import storage
 from fastmlp._models.ensemble import member_data
 from fastmlp._models.ensemble.member_data import ValidationData
-from fastmlp._models.ensemble.members import EnsembleEvaluator, MemberEngines, Scorer
+from fastmlp._models.ensemble.members import EnsembleEvaluator, Networks, Scorer
 from fastmlp._models.ensemble.predictor import EnsemblePredictor
 from fastmlp._models.fit import Fit, one_pass
 from fastmlp._models.mlp import MLP
+from fastmlp._models.network import network_of
 from fastmlp._models.summary import summary
 from fastmlp._models.trainer import Trainer
 from fastmlp._network.averaging import Averaging
@@ -35,7 +36,7 @@ from fastmlp._network.groups import Groups
 from fastmlp._network.names import OptimizerName
 from fastmlp._network.optimizers import Optimizer
 from fastmlp._network.scheduled import Scheduled
-from fastmlp._network.spec import Predictions, Spec
+from fastmlp._network.spec import Predictions
 from fastmlp._training import planning, scales
 from fastmlp._training.callback_list import Callback
 from fastmlp._training.callbacks import Best
@@ -101,14 +102,14 @@ class Ensemble(Exportable):
                     f"members[{k}] has type {type(member).__name__} but an MLP is expected: pass "
                     f"for example {LIST}"
                 )
-            if (type(member), member._spec) != (type(self._members[0]), self._members[0]._spec):
+            if not _are_alike(member, self._members[0]):
                 raise ValueError(
                     f"members[{k}] is {member!r} but {self._members[0]!r} is expected: all need "
                     "the same layers, activations, loss, dtype and other options"
                 )
         if len(set(map(id, self._members))) < len(self._members):
             raise ValueError("one MLP is in members twice: use copy.deepcopy, or another seed")
-        self._history: History | None = None
+        self._network = Networks([network_of(member) for member in self._members])
 
     @property
     def members(self) -> tuple[MLP, ...]:
@@ -118,12 +119,12 @@ class Ensemble(Exportable):
     @property
     def history(self) -> History | None:
         """History of the last fit: the members' mean loss, and the ensemble's validation loss."""
-        return self._history
+        return self._network.history
 
     @property
     def n_parameters(self) -> int:
         """Number of parameters of all members together."""
-        return len(self) * self._spec.n_parameters
+        return len(self) * self._network.spec.n_parameters
 
     def summary(self) -> str:
         """Return a table of the layers of one member, and the number of members.
@@ -138,7 +139,7 @@ class Ensemble(Exportable):
         total                                                 5
         """
         head = f"{len(self)} members, {self.n_parameters:,} parameters; each member:"
-        return f"{head}\n{summary(self._spec)}"
+        return f"{head}\n{summary(self._network.spec)}"
 
     def _repr_html_(self) -> str:
         """Return the summary for notebooks."""
@@ -260,11 +261,12 @@ class Ensemble(Exportable):
         >>> len(history.val_loss), min(history.val_loss) < history.val_loss[0]
         (20, True)
         """
-        with self._locked():
-            of_members = X, y, sample_weight, self._spec, len(self._members)
+        network = self._network
+        with network.taken():
+            of_members = X, y, sample_weight, network.spec, len(self._members)
             data = member_data.datas(*of_members, dy, dy_weight)
-            if self._history is None and data[0].x is data[-1].x:  # rows of all members
-                scales.warn_of_arrays(X, y, data[0], self._spec)
+            if network.history is None and data[0].x is data[-1].x:  # rows of all members
+                scales.warn_of_arrays(X, y, data[0], network.spec)
             options = optimizer, l1, l2, clip_norm, groups, dropout
             plans = self._plans(data, batch_size, *options)
             orders = [None] * len(data) if rows is None else member_data.learned(rows, data)
@@ -277,8 +279,7 @@ class Ensemble(Exportable):
             held = self._held(validation_data, validation_rows, scorer, data)
             evaluator = functools.partial(EnsembleEvaluator, held=held, score=scorer)
             fit = Fit(
-                # Owner, members, engine, data and plans.
-                *(self, self._members, self._engines(), data, plans),
+                *(self, network, data, plans),
                 fingerprint_data=member_data.fingerprint_data(data, plans, held),
                 evaluator=evaluator,
                 has_validation=held is not None,
@@ -332,12 +333,13 @@ class Ensemble(Exportable):
             As for :meth:`fit`; all members then have the weights from before the call. As for
             :meth:`MLP.partial_fit`, the optimizers' states may be lost.
         """
-        with self._locked():
-            of_members = X, y, sample_weight, self._spec, len(self._members)
+        network = self._network
+        with network.taken():
+            of_members = X, y, sample_weight, network.spec, len(self._members)
             data = member_data.datas(*of_members, dy, dy_weight)
             options = optimizer, l1, l2, clip_norm, groups, dropout
             plans = self._plans(data, batch_size, *options)
-            return one_pass(self._members, data, plans, self._team(n_threads))
+            return one_pass(network.members, data, plans, self._team(n_threads))
 
     def predict(self, X: ArrayLike) -> Predictions:
         """Return the mean of the members' predictions.
@@ -353,7 +355,7 @@ class Ensemble(Exportable):
             Predictions as from ``MLP.predict``, of shape (n,) if all members return that shape. For
             gaussian_nll the mean and variance of the mixture of the members.
         """
-        return self._heads(self._engines().mix(self._predictions(X)))
+        return self._heads(self._network.engine.mix(self._predictions(X)))
 
     def member_predictions(self, X: ArrayLike) -> Predictions:
         """Return the predictions of each member, shape (members, n, outputs), or a tuple of two.
@@ -379,10 +381,10 @@ class Ensemble(Exportable):
         X, y, sample_weight
             As for ``MLP.evaluate``.
         """
-        first = self._members[0]
-        data = check.data(X, y, sample_weight, first._spec)
-        with call_team(first._n_weights, data.x.shape[0]) as team:
-            return self._engines().evaluate(data, team)
+        network = self._network
+        data = check.data(X, y, sample_weight, network.spec)
+        with call_team(network.spec.n_weights, data.x.shape[0]) as team:
+            return network.engine.evaluate(data, team)
 
     def save(self, path: str | os.PathLike[str], *, training: bool = True) -> None:
         """Write all members to one file, for :func:`fastmlp.load`.
@@ -454,9 +456,8 @@ class Ensemble(Exportable):
             As for ``MLP.load_state_dict``; no member has changed then.
         """
         check.names(state, list(self.state_dict()), "state")
-        locks = [member._lock for member in self._members if not member._lock.is_mine()]
-        with taken(locks):
-            engines = self._engines()
+        with self._network.taken(held=True):
+            engines = self._network.engine
             before = engines.snapshot()
             try:
                 for k, member in enumerate(self._members):
@@ -466,25 +467,17 @@ class Ensemble(Exportable):
                 engines.restore(before)
                 raise
 
-    @property
-    def _spec(self) -> Spec:
-        return self._members[0]._spec
-
-    def _engines(self) -> MemberEngines:
-        return MemberEngines([member._engine for member in self._members])
-
     def _plans(self, data: list[Data], batch_size: Any, *options: Any) -> list[Plan]:
         """Return the plan of each member; without a batch size, all its rows are one batch."""
         numbers = [samples.rows for samples in data]
         most = max(numbers) if batch_size is None else batch_size
-        checked = planning.plan(self._spec, data[numbers.index(max(numbers))], most, *options)
+        checked = planning.plan(
+            self._network.spec, data[numbers.index(max(numbers))], most, *options
+        )
         plans = [checked.again() for _ in data]
         for plan, rows in zip(plans, numbers, strict=True):
             plan.batch_size = min(checked.batch_size, rows)
         return plans
-
-    def _locked(self) -> AbstractContextManager[None]:
-        return taken(member._lock for member in self._members)
 
     def _team(self, n_threads: Any) -> AbstractContextManager[Team | None]:
         limit = default_threads() if n_threads is None else None
@@ -501,7 +494,7 @@ class Ensemble(Exportable):
             raise refusal("validation_data", "validation_rows")
         if rows is not None:
             return member_data.held_out(rows, datas)
-        checked = check.validation(data, self._spec)
+        checked = check.validation(data, self._network.spec)
         if checked is None and scorer is not None:
             raise ValueError(
                 "scorer is given but there is nothing to score: pass validation_rows, or "
@@ -511,23 +504,33 @@ class Ensemble(Exportable):
 
     def _heads(self, p: NDArray[Any]) -> Predictions:
         """Return predictions (..., heads * outputs) in the shape of the user's targets."""
-        is_flat = all(member._flat_y for member in self._members)
-        return self._spec.loss.shaped(p, is_flat)
+        return self._network.spec.loss.shaped(p, self._network.flat_y)
 
     def _predictions(self, X: ArrayLike) -> NDArray[Any]:
-        first = self._members[0]
-        x = check.inputs(X, first._spec, empty=True)
-        with call_team(first._n_weights, x.shape[0]) as team:
-            return self._engines().predict(x, team)
+        network = self._network
+        x = check.inputs(X, network.spec, empty=True)
+        with call_team(network.spec.n_weights, x.shape[0]) as team:
+            return network.engine.predict(x, team)
 
     def _exported(self) -> Exported:
-        return joined(member._exported() for member in self._members)
+        return joined(linked.exported(network.engine) for network in self._network.members)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_members": self._members, "_history": self._history and self._history.whole()}
+        history = self.history
+        return {"_members": self._members, "_history": history and history.whole()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._members = state["_members"]
+        networks = [network_of(member) for member in self._members]
+        self._network = Networks(networks, state["_history"])
 
     def __copy__(self) -> Self:
         return copy.deepcopy(self)  # see MLP
 
     def __repr__(self) -> str:
         return f"fastmlp.Ensemble({len(self)} x {self._members[0]!r})"
+
+
+def _are_alike(one: MLP, other: MLP) -> bool:
+    """Whether two networks may be members of one ensemble."""
+    return type(one) is type(other) and network_of(one).spec == network_of(other).spec

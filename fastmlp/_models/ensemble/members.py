@@ -1,19 +1,23 @@
-"""The members of an ensemble: their engines as one, and their evaluation."""
+"""The members of an ensemble: their networks and engines as one, and their evaluation."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp._core.history import State
+from fastmlp._core.fit_lock import taken
+from fastmlp._core.history import History, State
 from fastmlp._engine.protocol import Epochs
 from fastmlp._engine.thread_pool import Team
 from fastmlp._models.ensemble import mixture
 from fastmlp._models.ensemble.member_data import ValidationData
+from fastmlp._models.network import Network, undo_all
 from fastmlp._network.data import Data
+from fastmlp._network.spec import Spec
 from fastmlp._training.loop import Evaluator, number
 
 Scorer = Callable[[int, list[Any]], Any]
@@ -26,6 +30,68 @@ class EpochRecord(NamedTuple):
     losses: NDArray[np.float64]  # (epochs, members)
     held_losses: NDArray[np.float64]  # the same on validation rows
     rates: list[list[float]]  # for each member, of the last step of each epoch
+
+
+class Networks:
+    """The networks of an ensemble as one, with the part of a `Network` that a fit uses."""
+
+    __slots__ = ("history", "members")
+
+    def __init__(self, members: Sequence[Network], history: History | None = None) -> None:
+        self.members, self.history = tuple(members), history
+
+    @property
+    def spec(self) -> Spec:
+        """The description that all members have in common."""
+        return self.members[0].spec
+
+    @property
+    def engine(self) -> MemberEngines:
+        """The engines of the members as one."""
+        return MemberEngines([member.engine for member in self.members])
+
+    @property
+    def flat_y(self) -> bool:
+        """Whether the predictions of all members are (n,)."""
+        return all(member.flat_y for member in self.members)
+
+    def taken(self, held: bool = False) -> AbstractContextManager[None]:
+        """Hold the locks of all members; ``held``: this thread may have some of them already."""
+        locks = (member.lock for member in self.members)
+        return taken(lock for lock in locks if not (held and lock.is_mine()))
+
+    def begin(self) -> History:
+        """Begin a new fit of all members; return the history of the whole."""
+        for member in self.members:
+            member.begin()
+        self.history = History()
+        return self.history
+
+    def go_on(self) -> History:
+        """Continue the last fit of all members; return the history of the whole, which grows."""
+        assert self.history is not None
+        for member in self.members:
+            member.go_on()
+        self.history = self.history.whole()
+        self.history.stop_reason = ""
+        return self.history
+
+    def take_over(self, other: Networks) -> None:
+        """Take over all state of networks of the same shapes."""
+        for member, theirs in zip(self.members, other.members, strict=True):
+            member.take_over(theirs)
+        self.history = other.history
+
+    def undo(self, parameters: bool = True, draws: bool = True) -> Callable[[], None]:
+        """Return a function that restores all state that a fit changes."""
+        history = self.history
+        undos = [member.undo(parameters, draws) for member in self.members]
+
+        def undo() -> None:
+            self.history = history
+            undo_all(undos)
+
+        return undo
 
 
 class MemberEngines:
@@ -126,16 +192,18 @@ class EnsembleEvaluator(Evaluator):
         """Store the members' results of the last epochs."""
         self.written = self._collected
 
-    def write(self, members: Sequence[Any]) -> None:
+    def write(self, members: Sequence[Network]) -> None:
         """Write the members' results of the last recorded epochs to their histories."""
         history, written = self.state.history, self.written
         if written is None or written.first + len(written.losses) > len(history.loss):
             return  # no epoch was recorded completely
         first, losses, held_losses, rates = written
         for k, member in enumerate(members):
+            of_member = member.history
+            assert of_member is not None
             if self.state.has_validation:
-                member._history.val_loss[first:] = held_losses[:, k].tolist()
-            member._history.seconds[first:] = history.seconds[first:]
-            member._history.learning_rate[first:] = rates[k]
-            member._history.loss[first:] = losses[:, k].tolist()  # last, see History.whole
+                of_member.val_loss[first:] = held_losses[:, k].tolist()
+            of_member.seconds[first:] = history.seconds[first:]
+            of_member.learning_rate[first:] = rates[k]
+            of_member.loss[first:] = losses[:, k].tolist()  # last, see History.whole
         self.written = None

@@ -104,7 +104,7 @@ class DistributedFit:
         common: dict[str, Any] = {"rows": 0, "batch_size": 0, "callbacks": (), "averaged": None}
         text = f"after {resumed[0].epochs} epochs" if resumed else "False"
         facts.append(AgreedValue("resume", [state._replace(**common) for state in resumed], text))
-        draws = [repr(member._rng.bit_generator.state).encode() for member in fit.members]
+        draws = [repr(member.rng.bit_generator.state).encode() for member in fit.members]
         arrays = [*self.engine.state(optimizer=bool(resumed)).values()]
         for averaged in [state.averaged for state in resumed if state.averaged]:
             arrays += itertools.chain(*averaged.raw, *averaged.mean)

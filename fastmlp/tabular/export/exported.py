@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fastmlp._engine import linked
 from fastmlp._export.layers import Exported, Labels, joined
 from fastmlp._network.spec import Spec
 from fastmlp.tabular.calibration import LabelCalibration
@@ -59,7 +60,7 @@ class ExportedTable:
 def exported(fitted: FittedTable) -> ExportedTable:
     """Return the description of a fitted table."""
     blend, calibration = fitted.blend, fitted.calibration
-    networks = [joined(net._exported() for net in group.ensemble) for group in blend.groups]
+    networks = [joined(map(linked.exported, group.engines())) for group in blend.groups]
     if isinstance(calibration, LabelCalibration):
         labels = Labels("each" if calibration.has_labels else "largest", calibration.classes)
         more: dict[str, Any] = {"labels": labels, "temperature": calibration.temperature}
