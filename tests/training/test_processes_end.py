@@ -247,7 +247,7 @@ def test_a_rank_that_an_interrupt_left_one_epoch_behind_is_found_by_the_next_fit
 
 def test_the_last_words_of_all_are_cut_to_what_there_is_room_for():
     def work(communicator):
-        messages = Exchange(communicator, net()._engine)
+        messages = Exchange(communicator, net()._network.engine)
         try:
             messages.gather([AgreedValue("name", "x" * communicator.rank * 5000)])
         except ValueError as error:
