@@ -119,6 +119,15 @@ class Spec:
         """Columns of the targets, m: the heads not included."""
         return self.layer_sizes[-1]
 
+    @property
+    def title(self) -> str:
+        """Words about a predictor: from what it predicts what."""
+        sizes, outputs = self.layer_sizes, self.shapes[-1][1]
+        return (
+            f"call it with rows of {sizes[0]:,} values; {outputs:,} "
+            f"prediction{'s' * (outputs != 1)} of {'-'.join(map(str, sizes))}, {self.loss!r}"
+        )
+
 
 # Options with a default; files and the repr of a model mention them only where they are used.
 OPTIONS = tuple(field.name for field in fields(Spec) if field.default is not MISSING)

@@ -29,6 +29,20 @@ COPIED = (
     *("out_activation_", *STATISTICS),
 )
 
+# What to do with another estimator that has an attribute; the last one suits all.
+REMEDIES = {
+    "steps": (
+        "from_sklearn(pipeline[-1]) converts the network alone, which takes the rows that "
+        "pipeline[:-1].transform(X) returns, not X"
+    ),
+    "best_estimator_": "pass best_estimator_",
+    "regressor_": (
+        "from_sklearn(model.regressor_) converts the network alone, which predicts transformed "
+        "targets"
+    ),
+    "__class__": "fit such a network",
+}
+
 
 def from_sklearn(estimator: Any) -> MLPClassifier | MLPRegressor:
     """Convert a fitted network of scikit-learn to an estimator of fastmlp.
@@ -71,10 +85,11 @@ def from_sklearn(estimator: Any) -> MLPClassifier | MLPRegressor:
         check_is_fitted(scaler)
     kind = KINDS.get(type(estimator))
     if kind is None:
+        remedy = next(text for name, text in REMEDIES.items() if hasattr(estimator, name))
         raise TypeError(
             f"from_sklearn was given {type(estimator).__name__} but MLPClassifier or MLPRegressor "
             "of sklearn.neural_network, alone or in a Pipeline behind a StandardScaler, is "
-            "expected: of another pipeline, pass its last step"
+            f"expected: {remedy}"
         )
     check_is_fitted(estimator)
     ours: MLPClassifier | MLPRegressor = kind(**copy.deepcopy(estimator.get_params(deep=False)))

@@ -105,6 +105,10 @@ class RowPredictor:
             blended(self._weights, [group.predict_row(numbers, codes) for group in self._groups])
         )[0]
 
+    def predict(self, row: Sequence[Any] | Mapping[str, Any]) -> Array:
+        """Predict one row, as a call of the predictor does."""
+        return self(row)
+
     def jacobian(self, row: Sequence[Any] | Mapping[str, Any]) -> Array:
         """Return the derivatives of the prediction of one row by its numbers, in their units.
 

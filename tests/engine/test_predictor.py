@@ -278,6 +278,22 @@ def test_every_way_to_call_has_the_same_result(name, dtype):
     assert_same_bits(WAYS[name](doubled, x, None), 2 * native(x))
 
 
+def test_predictors_say_what_they_take_and_have_predict():
+    words = "call it with rows of 5 values; 3 predictions of 5-9-3, SquaredError()"
+    for predictor in both((5, 9, 3), "float32"):
+        assert repr(predictor) == f"<Predictor: {words}>"
+        x = rows_of(2, predictor)
+        assert_same_bits(predictor.predict(x), predictor(x))
+        out = np.empty((2, 3), np.float32)
+        assert predictor.predict(x, out=out) is out
+    nets = [fastmlp.MLP([5, 9, 1], loss="gaussian_nll", rng=k) for k in range(2)]
+    together = fastmlp.Ensemble(nets).predictor()
+    title = "call it with rows of 5 values; 2 predictions of 5-9-1, GaussianNLL("
+    assert repr(together).startswith(f"<EnsemblePredictor: {title}")
+    assert repr(together).endswith("); 2 networks>")
+    assert_same_bits(together.predict(x), together(x))
+
+
 @pytest.mark.parametrize("wrong", WRONG_WAYS)
 def test_wrong_ways_to_call_are_type_errors(wrong):
     for predictor in both((5, 9, 5)):

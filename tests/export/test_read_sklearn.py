@@ -6,7 +6,9 @@ import numpy as np
 import pandas
 import pytest
 from sklearn import neural_network
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from test_networks import SCORE, TARGETS, X
@@ -88,8 +90,15 @@ def test_what_is_refused():
         fastmlp.from_sklearn(neural_network.MLPRegressor())
     with pytest.raises(NotFittedError):
         fastmlp.from_sklearn(make_pipeline(StandardScaler(), neural_network.MLPRegressor()))
-    for steps in ([neural_network.MLPRegressor()], [MinMaxScaler(), neural_network.MLPRegressor()]):
-        with pytest.raises(TypeError, match="of another pipeline, pass its last step"):
+    network = neural_network.MLPRegressor(max_iter=1)
+    for steps in ([network], [MinMaxScaler(), network]):
+        with pytest.raises(TypeError, match=r"takes the rows that pipeline\[:-1\].transform\(X\)"):
             fastmlp.from_sklearn(make_pipeline(*steps))
+    search = GridSearchCV(network, {"alpha": [0.1]}, cv=2).fit(X, X[:, 0])
+    scaled = TransformedTargetRegressor(network, transformer=StandardScaler()).fit(X, X[:, 0])
+    with pytest.raises(TypeError, match="is expected: pass best_estimator_$"):
+        fastmlp.from_sklearn(search)
+    with pytest.raises(TypeError, match="alone, which predicts transformed targets$"):
+        fastmlp.from_sklearn(scaled)
     with pytest.raises(TypeError, match="MLPRegressor of sklearn"):
         fastmlp.from_sklearn(fastmlp.MLPRegressor())

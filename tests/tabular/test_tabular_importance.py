@@ -276,6 +276,7 @@ def test_pictures_of_importance_are_left_out_for_large_tables(monkeypatch):
 def test_a_predictor_says_what_it_takes():
     predict = regressor().fit(TABLE, Y).predictor()
     assert repr(predict) == "<RowPredictor: call it with a row of 4 values; 6 networks>"
+    assert predict.predict(TABLE[0]) == predict(TABLE[0])
 
 
 @pytest.mark.parametrize("loss", ["squared_error", "quantile", "absolute_error"])

@@ -58,6 +58,13 @@ class Predictor(Exportable):
             return self._predict(check.inputs(x, self.spec, name="x", empty=True), False, out)
         return self._predict(*self._rows(x), out)
 
+    def predict(self, x: ArrayLike, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Predict, as a call of the predictor does."""
+        return self(x, out)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.spec.title}>"
+
     def sparse(
         self, indices: ArrayLike, values: ArrayLike, out: NDArray[Any] | None = None
     ) -> NDArray[Any]:

@@ -76,6 +76,10 @@ class EnsemblePredictor(Exportable):
         x = check.inputs(x, self.spec, name="x", empty=True) if is_sparse(x) else x
         return self._mix(self._members, (x,), out)
 
+    def predict(self, x: ArrayLike, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Predict, as a call of the predictor does."""
+        return self(x, out)
+
     def sparse(
         self, indices: ArrayLike, values: ArrayLike, out: NDArray[Any] | None = None
     ) -> NDArray[Any]:
@@ -108,7 +112,7 @@ class EnsemblePredictor(Exportable):
         return joined(member._exported() for member in self._members)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {len(self._members)} x {self._members[0]!r}>"
+        return f"<{type(self).__name__}: {self.spec.title}; {len(self._members)} networks>"
 
 
 def _apart(x: Any, out: Any) -> Any:

@@ -209,9 +209,16 @@ cdef class Predictor:
         TypeError, ValueError
             If x or out is not as described.
         """
-        return self.predict(x, out)
+        return self.result_of(x, out)
 
-    cdef predict(self, x, out):
+    def predict(self, x, out=None):
+        """Predict, as a call of the predictor does."""
+        return self(x, out)
+
+    def __repr__(self):
+        return f"<{type(self).__name__}: {self.engine.spec.title}>"
+
+    cdef result_of(self, x, out):
         cdef int ndim
         cdef cnp.npy_intp dims[2]
         if self.engine.takes_lock or not (self.is_plain(x) and self.is_row(<cnp.ndarray>x)):
@@ -468,9 +475,9 @@ cdef object call_quickly(object called, PyObject* const* values, size_t n, PyObj
     """Call a predictor: ``p(x)``, ``p(x, out)`` and ``p(x, out=out)`` here, all else by ``__call__``."""
     cdef Py_ssize_t k, n_places = PyVectorcall_NARGS(n), n_names = 0 if names == NULL else len(<tuple>names)
     if n_places == 1 and n_names == 0:
-        return (<Predictor>called).predict(<object>values[0], None)
+        return (<Predictor>called).result_of(<object>values[0], None)
     if (n_places == 2 and n_names == 0) or (n_places == n_names == 1 and (<tuple>names)[0] == "out"):
-        return (<Predictor>called).predict(<object>values[0], <object>values[1])
+        return (<Predictor>called).result_of(<object>values[0], <object>values[1])
     arguments = [<object>values[k] for k in range(n_places + n_names)]
     by_name = dict(zip(<tuple>names, arguments[n_places:])) if n_names else {}
     return Predictor.__call__(called, *arguments[:n_places], **by_name)
