@@ -139,7 +139,7 @@ def with_attribute_hints(cls: Class, attributes: Synonyms = ATTRIBUTES) -> Class
                 setattr(cls, name, MissingAttribute(cls, name, remedies))
     all_names: Any = cls.__dir__
 
-    def names(self: Any) -> list[str]:
+    def __dir__(self: Any) -> list[str]:  # noqa: N807, so that help() has this name
         """Return the names of an object's attributes without those that it lacks."""
         values = {name: inspect.getattr_static(self, name, None) for name in all_names(self)}
         return [
@@ -148,7 +148,7 @@ def with_attribute_hints(cls: Class, attributes: Synonyms = ATTRIBUTES) -> Class
             if not isinstance(value, MissingAttribute) or hasattr(self, name)
         ]
 
-    cls.__dir__ = names  # type: ignore[method-assign, assignment]
+    cls.__dir__ = __dir__  # type: ignore[method-assign, assignment]
     return cls
 
 

@@ -25,6 +25,7 @@ from fastmlp._engine.thread_count import of_jobs
 from fastmlp._export.c import CFiles
 from fastmlp._models import blockwise
 from fastmlp._training.arrow import ArrowBlocks
+from fastmlp._validation.arrays import short
 from fastmlp.sklearn.parameters import Validated, training
 from fastmlp.tabular import inspection, page, reading, sources
 from fastmlp.tabular.columns import Array, RowIndex, Table
@@ -344,6 +345,16 @@ class BaseTabMLP(Validated):
         if names is None:
             raise AttributeError("feature_names_in_ exists after a fit of a frame with text names")
         return names
+
+    @feature_names_in_.setter
+    def feature_names_in_(self, names: Any) -> None:
+        """Forget the names; shap sets None in a copy of the model, and then predicts arrays."""
+        if names is not None:
+            raise ValueError(
+                f"feature_names_in_ is {short(names)} but only None, which forgets the names, is "
+                "expected: fit again to rename columns"
+            )
+        self._fitted = replace(self._state(), feature_names=None)
 
     # ------------------------------------------------------------ predictions
 

@@ -140,6 +140,8 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
 
         return self._predicted(fitted, X, finish, out)
 
+    __call__ = predict  # as of networks; shap.Explainer(model, X) needs it
+
     def predict_interval(self, X: Any, coverage: float = 0.9, *, out: Any = None) -> Array:
         """Predict intervals that contain the target with a given probability.
 
