@@ -22,7 +22,14 @@ from numpy.typing import NDArray
 
 from fastmlp._core.atomic_files import chunks
 from fastmlp._files.strangers import kind_of
-from fastmlp._files.strict_json import MOST_STRING, ModelFormatError, check, parse, shown
+from fastmlp._files.strict_json import (
+    MOST_STRING,
+    ModelFormatError,
+    check,
+    check_each,
+    parse,
+    shown,
+)
 
 DTYPES: dict[str, np.dtype[Any]] = {
     name: np.dtype(code)
@@ -152,22 +159,28 @@ _FIELDS = operator.itemgetter("dtype", "shape", "data_offsets")
 
 
 def _entry(name: str, description: Any, at: int) -> Entry:
-    check(0 < len(name) <= MOST_NAME, f"has a name of {len(name)} characters")
-    check(isinstance(description, dict), "is {} and no object", description)
-    is_right = description.keys() == {"dtype", "shape", "data_offsets"}
-    check(is_right, "has the keys {}", sorted(description))
+    keys = sorted(description) if isinstance(description, dict) else None
+    check_each(
+        (0 < len(name) <= MOST_NAME, f"has a name of {len(name)} characters"),
+        (keys is not None, "is {} and no object", description),
+        (keys == ["data_offsets", "dtype", "shape"], "has the keys {}", keys),
+    )
     name, shape, offsets = _FIELDS(description)
     dtype: Any = DTYPES.get(name) if isinstance(name, str) else None
-    check(dtype, "has the dtype {}, which is none of ours", name)
-    check(_are_counts(shape) and len(shape) <= MOST_DIMENSIONS, "has the shape {}", shape)
-    check(_are_counts(offsets) and len(offsets) == 2, "has the offsets {}", offsets)
+    check_each(
+        (dtype, "has the dtype {}, which is none of ours", name),
+        (_are_counts(shape) and len(shape) <= MOST_DIMENSIONS, "has the shape {}", shape),
+        (_are_counts(offsets) and len(offsets) == 2, "has the offsets {}", offsets),
+    )
     start, stop = offsets
     how = "overlaps what is" if start < at else "leaves a hole"
-    check(start == at, f"begins at byte {start:,} and {how} before {at:,}")
     n_bytes = math.prod(shape) * dtype.itemsize  # Python's integers do not overflow
     words = f"has {stop - start:,} bytes but its shape {{}} has {n_bytes:,}"
-    check(stop - start == n_bytes, words, shape)
-    check(start % dtype.itemsize == 0, f"begins at byte {start:,}: misaligned for {name}")
+    check_each(
+        (start == at, f"begins at byte {start:,} and {how} before {at:,}"),
+        (stop - start == n_bytes, words, shape),
+        (start % dtype.itemsize == 0, f"begins at byte {start:,}: misaligned for {name}"),
+    )
     return Entry(dtype, tuple(shape), start, stop)
 
 

@@ -51,6 +51,13 @@ def check(truth: Any, words: str, *values: Any) -> None:
         raise ModelFormatError(words.format(*map(shown, values)))
 
 
+def check_each(*rules: tuple[Any, ...]) -> None:
+    """Check several truths at once, in order, each with the arguments of `check`."""
+    for rule in rules:
+        if not rule[0]:
+            check(*rule)
+
+
 def parse(text: bytes, what: str, long_strings: int = 0) -> dict[str, Any]:
     """Return the JSON object in a UTF-8 text, a few of whose strings may be long."""
     check(text.startswith(b"{"), f"the {what} begins with {{}} and not with a brace", text[:1])

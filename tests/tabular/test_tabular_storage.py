@@ -2,8 +2,10 @@
 
 import contextlib
 import enum
+import sys
 import warnings
 from collections import ChainMap
+from pathlib import Path
 
 import numpy as np
 import pandas
@@ -328,3 +330,23 @@ def test_tables_without_numbers_come_back(table, tmp_path):
     one, rows = again.predictor(), X.to_numpy(object) if table == "one category" else X
     assert same(np.array([one(row) for row in rows[:9]]), wanted[:9])
     assert stored.text_of(again) == stored.text_of(model)
+
+
+def test_a_model_is_loaded_in_few_calls(tmp_path):
+    """Each own call of Python takes about as long as reading a small tensor."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(512, 8))
+    TabMLPRegressor(preset="fast", epochs=4, random_state=0).fit(X, X[:, 0]).save(tmp_path / "m")
+    fastmlp.load(tmp_path / "m")  # imports its modules
+    home, calls = str(Path(fastmlp.__file__).parent), []
+
+    def count(frame, event, arg):
+        if event == "call" and frame.f_code.co_filename.startswith(home):
+            calls.append(frame.f_code.co_qualname)
+
+    sys.setprofile(count)
+    try:
+        fastmlp.load(tmp_path / "m")
+    finally:
+        sys.setprofile(None)
+    assert 500 < len(calls) <= 2500
