@@ -21,11 +21,15 @@ try:
     from fastmlp._engine.cpu_levels import DTYPES, LEVELS, available_levels, built_levels, level
     from fastmlp._engine.predictor import Predictor
 except ImportError as error:
-    remedy = "install fastmlp with a C compiler present (pip install .)"
-    if getattr(sys, "frozen", False):
-        remedy = (
-            "freeze the program with all modules of fastmlp (pyinstaller --collect-all fastmlp)"
-        )
+    remedies = {
+        "install fastmlp with a C compiler present (pip install .)": True,
+        "Python loads none from a zip archive: leave fastmlp out of it, and install it "
+        "(pip install .)": type(getattr(__spec__, "loader", None)).__name__ == "zipimporter",
+        "freeze the program with all modules of fastmlp (pyinstaller --collect-all fastmlp)": (
+            getattr(sys, "frozen", False)
+        ),
+    }
+    remedy = [text for text, fits in remedies.items() if fits][-1]
     raise ImportError(
         "the compiled modules of fastmlp cannot be loaded, since "
         f"{error.name or 'one of them'} is missing or broken ({error}): {remedy}, "

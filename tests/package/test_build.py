@@ -3,6 +3,7 @@
 import ast
 import importlib.metadata
 import json
+import os
 import re
 import runpy
 import shutil
@@ -10,6 +11,7 @@ import subprocess
 import sysconfig
 import tarfile
 import tomllib
+import zipapp
 from pathlib import Path
 from unittest import mock
 
@@ -280,6 +282,58 @@ def test_classifiers_name_each_python_that_has_wheels():
     wheels = {re.match(r"cp3(\d+)", name)[1] for name in tools["cibuildwheel"]["build"]}
     pattern = r"Programming Language :: Python :: 3\.(\d+)"
     assert wheels == {*re.findall(pattern, "\n".join(project["classifiers"]))}
+
+
+def test_a_release_has_what_the_script_makes_and_classifiers_name_its_systems():
+    """Wheels of other systems are made of the script's source distribution, as of its time."""
+    path = ROOT / ".github" / "workflows" / "wheels.yml"
+    if not path.exists():
+        pytest.skip("the workflows are not here")
+    text = path.read_text()
+    assert ".ci/wheels release\n" in text
+    assert "--sdist" not in text
+    builds = re.findall(r"-m cibuildwheel .*", text)
+    assert builds
+    assert all(build.endswith(" source/*.tar.gz") for build in builds)
+    for words in ("SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)", "check_sizes dist"):
+        assert words in text
+    names = {"macos": "MacOS", "windows": "Microsoft :: Windows", "ubuntu": "POSIX :: Linux"}
+    built = {names[name] for name in re.findall(r"\b(macos|windows|ubuntu)-\d", text)}
+    found = re.findall(
+        r"Operating System :: (.*)", "\n".join(configuration()["project"]["classifiers"])
+    )
+    assert {*found} == built
+
+
+def test_a_release_without_the_address_of_its_repository_stops():
+    script = ROOT / ".ci" / "wheels"
+    if not script.exists():
+        pytest.skip("the scripts are not here")
+    environment = {**os.environ, "FASTMLP_REPOSITORY": ""}
+    command = ["bash", str(script), "release"]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert result.stdout == "FASTMLP_REPOSITORY is not set: a release links to its repository\n"
+
+
+def test_an_archive_without_compiled_modules_says_what_to_do(tmp_path):
+    folder = tmp_path / "program"
+    shutil.copytree(
+        Path(fastmlp.__file__).parent,
+        folder / "fastmlp",
+        ignore=shutil.ignore_patterns("*.so", "__pycache__"),
+    )
+    lines = (
+        "import without_native",
+        "without_native.block()",
+        "import fastmlp",
+        "fastmlp.MLP([1, 1])",
+    )
+    (folder / "__main__.py").write_text("\n".join(lines))
+    zipapp.create_archive(folder, tmp_path / "program.pyz")
+    result = children.python(tmp_path / "program.pyz", folders=[children.TESTS])
+    assert result.returncode == 1
+    assert "Python loads none from a zip archive: leave fastmlp out of it, and in" in result.stderr
 
 
 def test_pyinstaller_finds_the_hook():
