@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fastmlp._cli import arguments, models, tables
 from fastmlp._cli.arguments import CommandError, UsageError, argument, check_writable, command, show
 from fastmlp._core.page import Section
+from fastmlp._core.printable import printable
 from fastmlp._network.names import TableLossName
 from fastmlp._validation.arrays import REFUSED_KINDS
 
@@ -24,6 +25,7 @@ FEWEST_COUNTS = 3  # distinct whole numbers that may be counts
 LABEL_KINDS = "OUSTb"  # dtype kinds of text and booleans
 FEWEST_CLASSES = 20  # fewer are not too many, however few rows there are
 NEW_MODEL = "model.safetensors"
+SIZES = ("networks", "stages")  # facts of a report that only --verbose prints
 RULES = {  # options for columns in which predictions are monotone
     "--rising": "predictions never fall while this column rises",
     "--falling": "predictions never rise while this column rises",
@@ -79,6 +81,9 @@ def task_of(y: NDArray[Any], choice: str, note: str) -> str:
     argument("--time-limit", metavar="SECONDS", type=arguments.SECONDS, help="by default none"),
     argument("--seed", type=arguments.SEED, default=0, help="the same seed gives the same model"),
     argument("--threads", type=arguments.COUNT, help="default: automatic"),
+    argument(
+        "-v", "--verbose", action="store_true", help="also print the networks and their sizes"
+    ),
     arguments.JSON,
     examples=(
         "fastmlp train flats.csv --target rent",
@@ -147,7 +152,9 @@ def train(options: argparse.Namespace) -> None:
         truth = models.truth_of(valid, target, options.weight, "--valid")
         results["valid"] = models.scores_of_model(model, options.valid, valid[names], *truth)
     title = f"{task} of {target}{_note_on_counts(task, options.task, y)}"
-    lines = [f"task         {title}\n{report}"]
+    lines = [f"{report.verdict()}\n\ntask         {title}"]
+    shown = (line for line in report.lines() if options.verbose or line[0] not in SIZES)
+    lines += [printable(f"{name:<12} {text}") for name, text in shown]
     for part, values in results.items():
         if isinstance(values, dict):
             lines += [f"\n{part.replace('_', ' ')}\n{models.score_lines(values)}"]

@@ -581,11 +581,10 @@ class BaseTabMLP(Validated):
         """
         fitted = self._state()
         unchanging = self.with_fitted(fitted)  # pictures are drawn later
-        write = partial(
-            page.write, model=unchanging, fitted=fitted, task=self._task.of_fitted(fitted)
-        )
+        of_fit = {"model": unchanging, "fitted": fitted, "task": self._task.of_fitted(fitted)}
+        write, verdict = partial(page.write, **of_fit), partial(page.verdict, **of_fit)
         pictures = tuple(unchanging._pictures(fitted))
-        return replace(fitted.facts.report, pictures=pictures, write=write)
+        return replace(fitted.facts.report, pictures=pictures, write=write, verdict=verdict)
 
     def _pictures(self, fitted: FittedTable) -> Iterator[Callable[..., Any]]:
         """Yield functions that draw a picture of the fit on axes."""

@@ -203,21 +203,39 @@ def write(
     more: Iterable[Section] = (),
 ) -> None:
     """Write the page; ``others`` are scores on further rows, and more sections come last."""
-    name = name or ", ".join(fitted.target_names) or "the target"
+    name = name or _name_of(fitted)
     evidence = evidence_of(model, fitted, task, name)
     parts = [*sections(model, fitted, evidence, others or {}), *more]
     page.write(path, f"A model of {name}", lead(evidence, fitted), parts)
 
 
+def verdict(model: Any, fitted: FittedTable, task: Any) -> str:
+    """Return the sentence on the error with which a page opens, and the output of the command."""
+    name = _name_of(fitted)
+    return _verdict(evidence_of(model, fitted, task, name), fitted)
+
+
+def _name_of(fitted: FittedTable) -> str:
+    return ", ".join(fitted.target_names) or "the target"
+
+
 def lead(evidence: Evidence | None, fitted: FittedTable) -> str:
     """Return the sentences with which a page opens."""
+    first = _verdict(evidence, fitted)
+    is_useful = not fitted.facts.report.is_worthless
+    if evidence is None or len(np.unique(evidence.y)) < 2 or not is_useful:
+        return first
+    return " ".join([first, *_strengths(evidence)])
+
+
+def _verdict(evidence: Evidence | None, fitted: FittedTable) -> str:
     if evidence is None:
         return _lead_of_metric(fitted)
     if len(np.unique(evidence.y)) < 2:
         return f"{evidence.name} is the same in all rows here: there is nothing to predict."
     if fitted.facts.report.is_worthless:
         return WORTHLESS.format(evidence.baseline.title) + _compared(evidence)
-    return " ".join([_compared(evidence), *_strengths(evidence)])
+    return _compared(evidence)
 
 
 def _lead_of_metric(fitted: FittedTable) -> str:

@@ -75,12 +75,15 @@ class Report:
 
     pictures: tuple[Callable[..., Any], ...] = field(default=(), repr=False, compare=False)
     write: Callable[..., None] | None = field(default=None, repr=False, compare=False)
+    # The sentence on the error with which the page opens.
+    verdict: Callable[[], str] | None = field(default=None, repr=False, compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
         return {
             **vars(self),
             "pictures": (),
             "write": None,
+            "verdict": None,
         }  # they need the rows, which pickles lack
 
     @property

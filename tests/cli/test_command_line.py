@@ -64,6 +64,16 @@ def test_training_says_what_it_has_done(folder):
     said = here("train", *words, "--seed", "3", "-o", "m.safetensors", folder=folder)
     for line in ("task         regression of rent", "left out", "out of fold", "m.safetensors"):
         assert line in children.printed(said)
+    assert re.match(
+        r"It predicts rent to within [\d.]+ on rows that it has not seen; al", said.stdout
+    )
+    assert "networks" not in said.stdout
+    words = ("old.csv", "--target", "dear", "--preset", "fast", "--drop", "rent", "-v", "-o", "n")
+    verbose = children.printed(here("train", *words, folder=folder))
+    assert re.match(
+        r"It predicts dear right for \d+% of rows that it has not seen; always", verbose
+    )
+    assert re.search(r"\nnetworks +100%: .* networks of \d+ inputs\), epoch", verbose)
     assert said.stderr == ""  # progress is for terminals
     silent = run("train", *words, "-o", "m.safetensors", shell='"$@" 2>&-', folder=folder)
     assert "m.safetensors" in children.printed(silent)
