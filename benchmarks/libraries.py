@@ -13,12 +13,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from workloads import LEARNING_RATE, Case
 
+from fastmlp import Adam
 from fastmlp._cli import rivals
-from fastmlp._cli.rivals import LEARNING_RATE, Array, Task, Timed, outputs
+from fastmlp._cli.rivals import Array, Timed, outputs
 
 
-def training(task: Task, epoch: Callable[[Array], None], result: str, **names: Any) -> Timed:
+def training(task: Case, epoch: Callable[[Array], None], result: str, **names: Any) -> Timed:
     """Return training, ``train(epochs, shuffle)``, by a function of the batches' rows, int32."""
     rng = np.random.default_rng(2)
 
@@ -30,10 +32,60 @@ def training(task: Task, epoch: Callable[[Array], None], result: str, **names: A
     return Timed("train(1, True)", {"train": train, **names}, result)
 
 
+def _fastmlp_train(task: Case, threads: int) -> Timed:
+    del threads  # FASTMLP_NUM_THREADS limits them
+    net, (x, y), adam = task.net(), task.data(), Adam(LEARNING_RATE)
+    fixed: Any = {"batch_size": task.batch_size, "optimizer": adam}
+
+    def train(epochs: int, shuffle: bool) -> None:
+        net.fit(x, y, epochs=epochs, shuffle=shuffle, **fixed)
+
+    return Timed("train(1, True)", {"train": train, "net": net, "x": x}, "net.predict(x)")
+
+
+def _sklearn_net(task: Case) -> Any:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.neural_network import MLPClassifier, MLPRegressor
+
+    warnings.simplefilter("ignore", ConvergenceWarning)
+    net = (MLPClassifier if task.classifies else MLPRegressor)(
+        hidden_layer_sizes=task.layer_sizes[1:-1],
+        activation=task.activation,
+        batch_size=task.batch_size,
+        alpha=0.0,
+        learning_rate_init=LEARNING_RATE,
+        max_iter=1,
+        warm_start=True,
+        tol=0.0,
+        n_iter_no_change=10**9,
+        random_state=2,
+    )
+    inputs, *_, outputs = task.layer_sizes
+    labels = np.arange(max(outputs, task.batch_size, 2)) % outputs  # each class occurs
+    y = labels if task.classifies else np.eye(outputs, dtype=np.float32)[labels].squeeze()
+    net.fit(np.zeros((len(labels), inputs), np.float32), y)
+    net.coefs_, net.intercepts_ = map(list, zip(*task.parameters(), strict=True))
+    return net
+
+
+def _sklearn_predict(task: Case, threads: int) -> Timed:
+    method = "predict_proba" if task.classifies else "predict"
+    return Timed(f"net.{method}(x)", {"net": _sklearn_net(task), "x": task.data()[0]})
+
+
+def _sklearn_train(task: Case, threads: int) -> Timed:
+    (statement, names, _), (x, y) = _sklearn_predict(task, threads), task.data()
+
+    def train(epochs: int, shuffle: bool) -> None:
+        names["net"].set_params(max_iter=epochs, shuffle=shuffle).fit(x, y.squeeze())
+
+    return Timed("train(1, True)", {**names, "train": train}, statement)
+
+
 _modes = contextlib.ExitStack()  # keeps PyTorch's inference mode until the next task
 
 
-def torch_net(task: Task, threads: int) -> tuple[Any, Any]:
+def torch_net(task: Case, threads: int) -> tuple[Any, Any]:
     """Return torch, and a network whose last module is the link."""
     import torch
 
@@ -49,7 +101,7 @@ def torch_net(task: Task, threads: int) -> tuple[Any, Any]:
     return torch, torch.nn.Sequential(*layers)
 
 
-def torch_jit(task: Task, threads: int, jit: bool = True) -> Timed:
+def torch_jit(task: Case, threads: int, jit: bool = True) -> Timed:
     """PyTorch in inference mode, traced, frozen and optimised, or module by module."""
     torch, net = torch_net(task, threads)
     x = task.data()[0]
@@ -62,7 +114,7 @@ def torch_jit(task: Task, threads: int, jit: bool = True) -> Timed:
     return Timed("net(from_numpy(x)).numpy()", names)
 
 
-def _torch_train(task: Task, threads: int) -> Timed:
+def _torch_train(task: Case, threads: int) -> Timed:
     torch, net = torch_net(task, threads)
     x, y = task.data()
     inputs, targets = torch.tensor(x), torch.tensor(y)
@@ -80,7 +132,7 @@ def _torch_train(task: Task, threads: int) -> Timed:
     return training(task, epoch, "net(x).detach().numpy()", net=net, x=inputs)
 
 
-def _jax_functions(task: Task) -> tuple[Any, Callable[..., Any], Callable[[Any], Any]]:
+def _jax_functions(task: Case) -> tuple[Any, Callable[..., Any], Callable[[Any], Any]]:
     """Return jax, the activation of hidden layers, and the link."""
     import jax
 
@@ -88,14 +140,14 @@ def _jax_functions(task: Task) -> tuple[Any, Callable[..., Any], Callable[[Any],
     return jax, hidden, jax.nn.softmax if task.classifies else (lambda z: z)
 
 
-def _jax_predict(task: Task, threads: int) -> Timed:
+def _jax_predict(task: Case, threads: int) -> Timed:
     jax, hidden, link = _jax_functions(task)
     parameters = jax.tree.map(jax.numpy.asarray, task.parameters())
     predict = jax.jit(lambda x: link(outputs(parameters, x, hidden)))
     return Timed("asarray(p(x))", {"p": predict, "asarray": np.asarray, "x": task.data()[0]})
 
 
-def _jax_train(task: Task, threads: int) -> Timed:
+def _jax_train(task: Case, threads: int) -> Timed:
     """Run an epoch as one jitted scan over shuffled batches, with donated buffers."""
     jax, hidden, link = _jax_functions(task)
     jnp = jax.numpy
@@ -126,7 +178,7 @@ def _jax_train(task: Task, threads: int) -> Timed:
     return training(task, epoch, "predict()", predict=predict)
 
 
-def _litert_file(task: Task) -> bytes:
+def _litert_file(task: Case) -> bytes:
     """Return a network as a LiteRT file, which LiteRT itself makes of other libraries' models only.
 
     Layers are FULLY_CONNECTED with fused relu; the link is SOFTMAX.
@@ -180,7 +232,7 @@ def _litert_file(task: Task) -> bytes:
     return bytes(builder.Output())
 
 
-def _litert_predict(task: Task, threads: int) -> Timed:
+def _litert_predict(task: Case, threads: int) -> Timed:
     from ai_edge_litert.interpreter import Interpreter
 
     machine = Interpreter(model_content=_litert_file(task), num_threads=threads)  # with XNNPACK
@@ -197,8 +249,10 @@ def _litert_predict(task: Task, threads: int) -> Timed:
 
 
 # The modules that each library needs, and its functions by kind of work.
-LIBRARIES: dict[str, tuple[tuple[str, ...], dict[str, Callable[[Task, int], Timed]]]] = {
+LIBRARIES: dict[str, tuple[tuple[str, ...], dict[str, Callable[[Case, int], Timed]]]] = {
     **rivals.LIBRARIES,
+    "fastmlp": ((), {**rivals.LIBRARIES["fastmlp"][1], "train": _fastmlp_train}),
+    "scikit-learn": (("sklearn",), {"predict": _sklearn_predict, "train": _sklearn_train}),
     "PyTorch": (("torch",), {"predict": torch_jit, "train": _torch_train}),
     "JAX": (("jax",), {"predict": _jax_predict, "train": _jax_train}),
     "LiteRT": (("ai_edge_litert", "flatbuffers"), {"predict": _litert_predict}),

@@ -14,11 +14,28 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp._cli.rivals import LEARNING_RATE, Array, Parameters, Task
+from fastmlp._cli.rivals import Array, Parameters, Task
+
+LEARNING_RATE = 1e-3  # of Adam, everywhere
 
 
 class Case(Task):
     """One network with its loss, batch and number of rows, and the arithmetic of its training."""
+
+    @property
+    def classifies(self) -> bool:
+        """Whether the targets are labels and a softmax follows the last layer."""
+        return bool(self.loss == "cross_entropy")
+
+    def data(self, seed: int = 0) -> tuple[Array, Array]:
+        """Return inputs, float32 (rows, features), and targets: float32 (rows, n) or labels."""
+        rng = np.random.default_rng(seed)
+        n_in, n_out = self.layer_sizes[0], self.layer_sizes[-1]
+        x = rng.standard_normal((self.n_rows, n_in), dtype=np.float32)
+        teacher = rng.standard_normal((n_in, n_out)).astype(np.float32) / np.float32(n_in**0.5)
+        if not self.classifies:
+            return x, np.sin(x @ teacher * 2)
+        return x, np.argmax(x @ teacher, axis=1).astype(np.int32)
 
     @property
     def title(self) -> str:

@@ -19,7 +19,7 @@ import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
-from fastmlp._cli import bench, demo, models, train
+from fastmlp._cli import bench, demo, info, models, train
 from fastmlp._cli.arguments import (
     VERSION,
     CommandError,
@@ -49,7 +49,7 @@ def show_version(options: argparse.Namespace) -> None:
 OF_MODELS = (train.train, models.predict, models.evaluate, models.inspect, models.export)
 COMMANDS = {
     entry.run.__name__.removeprefix("show_"): entry
-    for entry in (demo.demo, *OF_MODELS, bench.info, bench.bench, show_help, show_version)
+    for entry in (demo.demo, *OF_MODELS, info.info, bench.bench, show_help, show_version)
 }
 EXAMPLES = ("fastmlp train flats.csv --target rent", "fastmlp predict model.safetensors new.csv")
 LAYOUT = argparse.RawDescriptionHelpFormatter  # examples keep their lines

@@ -8,7 +8,6 @@ the repository have further ones.
 from __future__ import annotations
 
 import importlib
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
@@ -17,11 +16,8 @@ import numpy as np
 
 from fastmlp._models.mlp import MLP
 from fastmlp._network.activations import Array
-from fastmlp._network.optimizers import Adam
 
 Parameters: TypeAlias = list[tuple[Array, Array]]  # per layer: weights (fan_in, fan_out), bias
-
-LEARNING_RATE = 1e-3  # of Adam, everywhere
 
 
 class Timed(NamedTuple):
@@ -47,20 +43,10 @@ class Task:
     batch_size: int
     n_rows: int
 
-    @property
-    def classifies(self) -> bool:
-        """Whether the targets are labels and a softmax follows the last layer."""
-        return bool(self.loss == "cross_entropy")
-
-    def data(self, seed: int = 0) -> tuple[Array, Array]:
-        """Return inputs, float32 (rows, features), and targets: float32 (rows, n) or labels."""
-        rng = np.random.default_rng(seed)
-        n_in, n_out = self.layer_sizes[0], self.layer_sizes[-1]
-        x = rng.standard_normal((self.n_rows, n_in), dtype=np.float32)
-        teacher = rng.standard_normal((n_in, n_out)).astype(np.float32) / np.float32(n_in**0.5)
-        if not self.classifies:
-            return x, np.sin(x @ teacher * 2)
-        return x, np.argmax(x @ teacher, axis=1).astype(np.int32)
+    def inputs(self, seed: int = 0) -> Array:
+        """Return standard normal inputs, float32 (rows, features)."""
+        shape = self.n_rows, self.layer_sizes[0]
+        return np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
 
     def net(self) -> MLP:
         """Return the network before training."""
@@ -80,57 +66,7 @@ def outputs(parameters: Any, x: Any, hidden: Callable[[Any], Any]) -> Any:
 
 
 def _fastmlp_predict(task: Task, threads: int) -> Timed:
-    return Timed("p(x)", {"p": task.net().predictor(threads), "x": task.data()[0]})
-
-
-def _fastmlp_train(task: Task, threads: int) -> Timed:
-    del threads  # FASTMLP_NUM_THREADS limits them
-    net, (x, y), adam = task.net(), task.data(), Adam(LEARNING_RATE)
-    fixed: Any = {"batch_size": task.batch_size, "optimizer": adam}
-
-    def train(epochs: int, shuffle: bool) -> None:
-        net.fit(x, y, epochs=epochs, shuffle=shuffle, **fixed)
-
-    return Timed("train(1, True)", {"train": train, "net": net, "x": x}, "net.predict(x)")
-
-
-def _sklearn_net(task: Task) -> Any:
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.neural_network import MLPClassifier, MLPRegressor
-
-    warnings.simplefilter("ignore", ConvergenceWarning)
-    net = (MLPClassifier if task.classifies else MLPRegressor)(
-        hidden_layer_sizes=task.layer_sizes[1:-1],
-        activation=task.activation,
-        batch_size=task.batch_size,
-        alpha=0.0,
-        learning_rate_init=LEARNING_RATE,
-        max_iter=1,
-        warm_start=True,
-        tol=0.0,
-        n_iter_no_change=10**9,
-        random_state=2,
-    )
-    inputs, *_, outputs = task.layer_sizes
-    labels = np.arange(max(outputs, task.batch_size, 2)) % outputs  # each class occurs
-    y = labels if task.classifies else np.eye(outputs, dtype=np.float32)[labels].squeeze()
-    net.fit(np.zeros((len(labels), inputs), np.float32), y)
-    net.coefs_, net.intercepts_ = map(list, zip(*task.parameters(), strict=True))
-    return net
-
-
-def _sklearn_predict(task: Task, threads: int) -> Timed:
-    method = "predict_proba" if task.classifies else "predict"
-    return Timed(f"net.{method}(x)", {"net": _sklearn_net(task), "x": task.data()[0]})
-
-
-def _sklearn_train(task: Task, threads: int) -> Timed:
-    (statement, names, _), (x, y) = _sklearn_predict(task, threads), task.data()
-
-    def train(epochs: int, shuffle: bool) -> None:
-        names["net"].set_params(max_iter=epochs, shuffle=shuffle).fit(x, y.squeeze())
-
-    return Timed("train(1, True)", {**names, "train": train}, statement)
+    return Timed("p(x)", {"p": task.net().predictor(threads), "x": task.inputs()})
 
 
 def _onnx_predict(task: Task, threads: int) -> Timed:
@@ -141,7 +77,7 @@ def _onnx_predict(task: Task, threads: int) -> Timed:
     content = task.net().to_onnx().SerializeToString()
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     outputs = [output.name for output in session.get_outputs() if output.name != "label"]
-    names = {"run": session.run, "outputs": outputs, "x": task.data()[0]}
+    names = {"run": session.run, "outputs": outputs, "x": task.inputs()}
     return Timed("run(outputs, {'X': x})[0]", names)
 
 
@@ -171,16 +107,12 @@ _sklearn_table = _fit("sklearn.ensemble", "HistGradientBoostingRegressor", rando
 _CATBOOST = {"random_seed": 0, "verbose": False, "allow_writing_files": False, "thread_count": 1}
 _catboost_table = _fit("catboost", "CatBoostRegressor", **_CATBOOST)
 
+Libraries: TypeAlias = dict[str, tuple[tuple[str, ...], dict[str, Callable[[Task, int], Timed]]]]
+
 # The modules that each library needs, and its functions by kind of work.
-LIBRARIES: dict[str, tuple[tuple[str, ...], dict[str, Callable[[Task, int], Timed]]]] = {
-    "fastmlp": (
-        (),
-        {"predict": _fastmlp_predict, "train": _fastmlp_train, "table": _fastmlp_table},
-    ),
-    "scikit-learn": (
-        ("sklearn",),
-        {"predict": _sklearn_predict, "train": _sklearn_train, "table": _sklearn_table},
-    ),
+LIBRARIES: Libraries = {
+    "fastmlp": ((), {"predict": _fastmlp_predict, "table": _fastmlp_table}),
+    "scikit-learn": (("sklearn",), {"table": _sklearn_table}),
     "ONNX Runtime": (("onnxruntime", "onnx"), {"predict": _onnx_predict}),
     "CatBoost": (("catboost", "sklearn"), {"table": _catboost_table}),
 }
