@@ -233,13 +233,15 @@ def check_same(
 ) -> None:
     """Raise ValueError for a fact (name, now, before) or a fingerprint of data that has changed."""
     for name, now, before in facts:
-        if now != before:
-            remedy = "pass the same as before"
-            if name == "optimizer":
-                remedy = "pass epochs and optimizer as before, neither if that fit chose both"
+        if now != before and name == "optimizer":  # without one, epochs decide which it is
             raise ValueError(
-                f"{resume} and {name} is {now} but was {before} in the fit to resume: {remedy}, or "
-                "leave resume out"
+                f"{resume} but the fit to resume had other epochs or another optimizer, {before}: "
+                "pass both as before, or neither if that fit chose both, or leave resume out"
+            )
+        if now != before:
+            raise ValueError(
+                f"{resume} and {name} is {now} but was {before} in the fit to resume: pass the "
+                "same as before, or leave resume out"
             )
     if data and known_data and data != known_data:
         raise ValueError(

@@ -218,7 +218,6 @@ def values(fitted: FittedTable, training: bool) -> FittedTable:
         fitted,
         blend=replace(fitted.blend, groups=groups),
         facts=replace(fitted.facts, history=History(), curve=[]),
-        latest=None,
     )
 
 

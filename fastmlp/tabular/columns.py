@@ -45,6 +45,8 @@ MISSING = -1  # code of a missing or unknown category
 FEW_ROWS = 32  # a pandas frame with no more rows is read faster as one array of objects
 MOST_CATEGORIES = 64  # this number of a column's most frequent values always count as frequent
 FEWEST_UNKNOWN = 10  # fewest rows without any value of the fit that get a warning
+FEWEST_TEXTS = 21  # a category with fewer values gets no note: codes of groups look like numbers
+MOST_DISTINCT = 0.9  # largest number of values of a category, as a share of its rows
 LEAST_ROWS = 8  # other values count as frequent if they are in at least this number of rows
 MOST_FREQUENT = 4_096  # most values of a column that count as frequent
 SMALLEST_RANGE = 1e-300  # smallest range of numbers whose reciprocal is finite
@@ -103,7 +105,13 @@ class Column:
         return codes
 
     def warn_of_unknown(self, series: Array) -> None:
-        """Warn of values, none of which the fit had: they may be spelled in another way."""
+        """Warn of values, none of which the fit had: they may be spelled in another way.
+
+        Identifiers are always new, and the fit has warned of them.
+        """
+        different = len({*map(str, series.tolist())})
+        if len(self.codes) >= FEWEST_TEXTS and different > MOST_DISTINCT * len(series):
+            return
         unknown, of_fit = (
             next((value for value in map(_value, values) if value is not None), None)
             for values in (series.tolist(), self.codes)
@@ -342,9 +350,11 @@ class Columns:
         tied = np.arange(len(self.names))
         places = np.array([place for place, _ in self.numbers], int)
         tied[places] = places[first_tied(numbers[:, : len(places)])]
+        place_of = {name: place for place, name in enumerate(self.names)}
+        of_copies = {SAME + name: place for name, place in place_of.items()}
         for name, why in self.left_out.items():
-            if why.startswith(SAME):
-                tied[self.names.index(name)] = tied[self.names.index(why.removeprefix(SAME))]
+            if why in of_copies:
+                tied[place_of[name]] = tied[of_copies[why]]
         return tied
 
     @property

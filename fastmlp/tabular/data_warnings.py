@@ -11,17 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._core.user_warnings import warn
-from fastmlp.tabular.columns import MISSING, Columns, Table
+from fastmlp.tabular.columns import FEWEST_TEXTS, MISSING, MOST_DISTINCT, Columns, Table
 from fastmlp.tabular.encoding import SHARED
 from fastmlp.tabular.forms import is_number
 
 LOGGER = logging.getLogger("fastmlp")
-FEWEST_TEXTS = 21  # a category with fewer values gets no note: codes of groups look like numbers
 MOST_OTHERS = 0.1  # largest share of values that do not fit the form, such as "?"
 MOST_SHOWN = 3  # number of such values in the message, and of columns in a warning
 MOST_RARE = 0.5  # largest share of rows whose values of a category have no input of their own
 FEWEST_DATES = 20  # fewest different numbers like 20261231, all of them dates, that are noted
-MOST_DISTINCT = 0.9  # largest number of values of a category, as a share of its rows
 
 
 def check_order(X: Any, **others: Any) -> None:

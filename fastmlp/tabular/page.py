@@ -341,10 +341,11 @@ def sections(
     if evidence is not None and (fitted.latest is not None or len(evidence.y) < report.rows):
         text = f"These are the {len(evidence.y):,} rows that this page measures. There were others."
     yield "The data", text, _data(evidence, fitted)
-    target = fitted.target if fitted.rows is None else fitted.rows[1]
+    # Targets of a file do not say whether rows have weights, but the metric does.
+    is_weighted = "(weighted" in (report.metric if fitted.rows is None else fitted.rows[1].metric)
     text = (
         f"{_predicted(fitted)}: these predictions, called out of fold, are what "
-        f"this page measures.{WEIGHTED * bool(target.weighting)}"
+        f"this page measures.{WEIGHTED * is_weighted}"
     )
     facts = [("networks: share, number, layers", member) for member in report.members]
     facts += [(f"left out: {name}", why) for name, why in report.left_out.items()]

@@ -256,10 +256,13 @@ class LabelTask:
             return sample_weight, sample_weight
         of_classes = weights_of_classes(self.parameters["class_weight"], y, self.classes)
         if self.is_divided and (self.has_labels or not of_classes.all()):
-            why = "rows have several labels" if self.has_labels else "a class has weight 0"
+            why, remedy = "rows have several labels", "leave out class_weight"
+            if not self.has_labels:
+                label = y[[np.argmin(of_classes)]].tolist()[0]
+                why, remedy = f"class_weight of {label!r} is 0", "leave out the rows of this class"
             raise ValueError(
-                f"prior is 'true' but {why}, so that class_weight cannot be divided out "
-                "of probabilities: pass prior='weighted', or leave out class_weight"
+                f"prior is 'true' but {why}, and weights are divided out of probabilities: pass "
+                f"prior='weighted', or {remedy}"
             )
         weights = of_classes if sample_weight is None else sample_weight * of_classes
         return weights, sample_weight if self.parameters["prior"] == "true" else weights

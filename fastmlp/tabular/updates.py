@@ -21,6 +21,7 @@ from fastmlp._training.arrow import ArrowBlocks
 from fastmlp._validation import check
 from fastmlp.tabular import data_warnings, embedding, monotone, reading, sources
 from fastmlp.tabular.blend import Blend, BlendResult
+from fastmlp.tabular.calibration import NumberCalibration
 from fastmlp.tabular.columns import Array, Table
 from fastmlp.tabular.epoch_selection import mean_cost
 from fastmlp.tabular.fitted_table import FittedTable, HeldOut
@@ -215,6 +216,8 @@ def _calibrated(
         calibration, lines = calibrated(task, scored, result)
         more.pop(WARNING, None)
         more |= {name: text for name, text in lines.items() if name == WARNING}
+    if isinstance(calibration, NumberCalibration) and calibration.are_counts:
+        calibration = replace(calibration, are_counts=not np.any(np.nan_to_num(y) % 1))
     learned = n + fitted.facts.updated_rows
     shown = mean_cost(target, calibration.scored(predictions), unequal)
     text = (

@@ -83,6 +83,9 @@ _LOST_WEIGHT = _rows(
     ("_models/ensemble/mixture.py", "np.average(values.astype(np.float64), weights=weights)", "np.average(values.astype(np.float64))", "models/test_ensemble.py models/test_joint.py models/test_ensemble_life.py"),
     ("_models/ensemble/member_data.py", "check.row_weights, *of_rows, weights, spec", "check.row_weights, *of_rows, None, spec", "models/test_ensemble.py models/test_joint.py models/test_ensemble_life.py"),
     ("tabular/conformal.py", "np.ones(len(y)) if weights is None else weights", "np.ones(len(y))", "tabular/test_tabular_numbers.py tabular/test_tabular.py tabular/test_tabular_misuse.py tabular/test_tabular_limits.py"),
+    ("tabular/conformal.py", "np.bincount(groups, w * residual) ** 2", "np.bincount(groups, residual) ** 2", "tabular/test_tabular_numbers.py"),
+    ("tabular/page.py", "np.average(evidence.mistakes, weights=evidence.weights)", "np.average(evidence.mistakes)", "tabular/test_tabular.py"),
+    ("tabular/data_warnings.py", "count = np.count_nonzero(np.isnan(y)) if", "count = 0 if", "tabular/test_tabular_gaps.py"),
     ("tabular/temperature.py", "w = None if weights is None else weights[thinned]", "w = None", "tabular/test_tabular_numbers.py tabular/test_tabular.py tabular/test_tabular_misuse.py tabular/test_tabular_limits.py"),
     ("tabular/tasks.py", "fitted(outputs, target.y, weights)", "fitted(outputs, target.y, None)", "tabular/test_tabular_numbers.py"),
     ("tabular/training.py", "= 1.0 if data.scored.weights is None else data.scored.weights", "= 1.0", "tabular/test_tabular_numbers.py tabular/test_tabular.py tabular/test_tabular_misuse.py tabular/test_tabular_limits.py"),
@@ -91,6 +94,13 @@ _LOST_WEIGHT = _rows(
     ("_engine/numpy/numpy_engine.py", "np.count_nonzero(_sample_weight(batch))", "len(rows)", "engine/test_batches.py"),
     ("_training/callback_state.py", "for name in OPTIONAL)", "for name in list(OPTIONAL)[1:])", "files/test_checkpoint.py files/test_resume.py"),
     ("_training/distributed/processes.py", "np.bincount(batches, weights)", "np.bincount(batches)", "training/test_processes.py training/test_processes_agree.py"),
+)
+_LEAK = _rows(
+    "leak",
+    ("tabular/parts.py", "    if parts[k].times is not None:", "    if False:", "tabular/test_tabular_time.py"),
+    ("tabular/periods.py", "before = np.flatnonzero(times < ", "before = np.flatnonzero(times >= ", "tabular/test_tabular_time.py"),
+    ("tabular/periods.py", "OLDEST ** (1 - places)", "OLDEST**places", "tabular/test_tabular_time.py"),
+    ("tabular/folds.py", "n - different >= MANY_ALIKE * n", "False", "tabular/test_tabular_columns.py"),
 )
 _STALE = _rows(
     "stale cache",
@@ -108,6 +118,8 @@ _STALE = _rows(
 )
 _LOST_CHECK = _rows(
     "lost check",
+    ("tabular/tasks.py", "are_counts = target.row.lowest == 0 and np", "are_counts = np", "tabular/test_tabular_numbers.py"),
+    ("tabular/training.py", "if not baseline.is_beaten(", "if False and baseline.is_beaten(", "tabular/test_tabular_importance.py"),
     ("_models/derivatives.py", "is not None or l1 or l2", "is not None or l2", "validation/test_compatibility.py"),
     ("_models/derivatives.py", '"sample_weight": sample_weight, "dy": dy}', '"sample_weight": sample_weight}', "validation/test_compatibility.py"),
     ("_models/lbfgs_trainer.py", '        "communicator": fit.ranks,\n', "", "validation/test_compatibility.py"),
@@ -163,6 +175,7 @@ MISTAKES = [
     *_MISSING_LOCK,
     *_SWAPPED,
     *_LOST_WEIGHT,
+    *_LEAK,
     *_STALE,
     *_LOST_CHECK,
     *_NATIVE,

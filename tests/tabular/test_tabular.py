@@ -510,3 +510,22 @@ def test_a_page_of_later_rows_without_the_values_of_a_column_is_written(dtype, t
     later = frame.assign(d=np.full(len(Y), "NaT" if dtype == "M8[s]" else np.nan, dtype))
     page = page_of(regressor().fit(frame, Y).partial_fit(later, Y), tmp_path)
     assert re.search(rf"<th>d</th><td>(numbers|dates)</td><td>{len(Y)}</td><td>0</td>", page)
+
+
+def test_a_page_counts_errors_by_the_weights_of_rows(tmp_path):
+    rng = np.random.default_rng(0)
+    place = np.repeat(["near", "far"], 120)
+    x, noise = rng.normal(size=(2, 240))
+    y = x + np.where(place == "far", 5.0, 0.1) * noise
+    weights = np.where(place == "far", 0.1, 1.0) * rng.uniform(0.5, 1.5, 240)
+    model = regressor(epochs=30).fit(pandas.DataFrame({"x": x, "place": place}), y, weights)
+    errors = np.abs(model.oof_prediction_ - y)
+    usual = np.average(errors, weights=weights)
+    far = place == "far"
+    times = np.average(errors[far], weights=weights[far]) / usual
+    lead = re.search('<p class="lead">(.*?)</p>', page_of(model, tmp_path))[1]
+    assert f"where place is far: errors there are {times:.1f} times the usual" in lead
+    order = np.argsort(errors)
+    half = errors[order][np.searchsorted(np.cumsum(weights[order]), weights.sum() / 2)]
+    assert f"Half of the errors are below {half:.4g}" in lead
+    assert abs(times - errors[far].mean() / errors.mean()) > 1

@@ -295,3 +295,13 @@ def test_many_classes_are_not_all_named():
     with pytest.warns(UserWarning, match=r"class_weight has 2, 3, 4, 5, 6, \.\.\. but") as caught:
         model.fit(X, (Y > 0).astype(int))
     assert len(str(caught[0].message)) < 120
+
+
+def test_identifiers_are_named_by_the_fit_alone():
+    ids = [f"n{k}" for k in range(2 * N)]
+    frame = pandas.DataFrame({"id": ids[:N], "x": X[:, 0]})
+    with pytest.warns(UserWarning, match="id is a category with another value in nearly every row"):
+        model = regressor().fit(frame, Y)
+    model.predict(frame.assign(id=ids[N:]))  # a warning would be an error
+    with pytest.warns(UserWarning, match="id holds 'other' .* no value of the fit"):
+        model.predict(frame.assign(id="other"))

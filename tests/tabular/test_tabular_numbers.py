@@ -11,7 +11,7 @@ from tiny_tables import LABELS, TINY, N, X, Y, classifier, regressor
 
 from fastmlp import load
 from fastmlp.tabular import presets
-from fastmlp.tabular.conformal import residuals_of
+from fastmlp.tabular.conformal import effective_rows, residuals_of
 
 RNG = np.random.default_rng(2)
 
@@ -465,3 +465,37 @@ def test_the_temperature_is_that_of_the_weighted_rows(weighted):
         return np.average(-np.log(right), weights=weights)
 
     assert loss(1.0) < min(loss(0.8), loss(1.25))
+
+
+@pytest.mark.parametrize("alike", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_effective_rows_of_groups_are_those_of_correlated_errors(alike, weighted):
+    """The variance of a weighted mean of errors that correlate within groups, pair by pair."""
+    rng = np.random.default_rng(5)
+    groups = rng.integers(0, 20, 90)
+    errors = np.sqrt(alike) * rng.normal(size=20)[groups]
+    errors = errors + np.sqrt(1 - alike) * rng.normal(size=90)
+    w = rng.uniform(0.2, 3, 90) if weighted else np.ones(90)
+    share = groups[:, np.newaxis] == groups
+    np.fill_diagonal(share, False)
+    pairs = np.outer(w, w)[share].sum()
+    products = np.outer(w * errors, w * errors)[share].sum()
+    correlation = np.clip(products / pairs / np.average(errors**2, weights=w), 0, 1)
+    expected = w.sum() ** 2 / (np.sum(w**2) + correlation * pairs)
+    found = effective_rows(errors, w, groups)
+    assert found == pytest.approx(expected)
+    assert effective_rows(errors, w, None) == pytest.approx(w.sum() ** 2 / np.sum(w**2))
+    assert alike == 0 or found < 60
+
+
+def test_intervals_of_whole_targets_are_no_whole_numbers_unless_they_are_counts():
+    whole = np.round(10 * np.abs(Y))
+    for loss, are_counts in (
+        ("squared_error", False),
+        ("absolute_error", False),
+        ("poisson", True),
+    ):
+        model = regressor(loss=loss).fit(X, whole)
+        for ends in (model.predict_interval(X), model.predict_quantiles(X, [0.2, 0.8])):
+            assert np.array_equal(ends, np.floor(ends)) == are_counts, loss
+        assert model._fitted.calibration.are_counts == are_counts

@@ -105,7 +105,11 @@ def test_the_default_is_the_weighted_prior(tiny):
 @pytest.mark.parametrize(
     ("options", "y", "words"),
     [
-        ({"class_weight": {"rare": 0}}, RARE, "prior is 'true' but a class has weight 0"),
+        (
+            {"class_weight": {"rare": 0}},
+            RARE,
+            "prior is 'true' but class_weight of 'rare' is 0, and weights are",
+        ),
         ({"class_weight": "balanced"}, (X > 0).astype(int), "but rows have several labels"),
         ({"prior": "false"}, RARE, "The 'prior' parameter of TabMLPClassifier must be"),
     ],

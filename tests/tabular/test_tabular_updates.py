@@ -290,3 +290,29 @@ def test_a_stream_needs_a_fit(tiny):
         regressor().partial_fit(iter([(LATER, RULE)]))
     with pytest.raises(ValueError, match="rate is 0 but"):
         regressor().partial_fit(LATER, RULE, rate=0)
+
+
+@pytest.mark.parametrize("kind", ["rates", "distilled"])
+@pytest.mark.parametrize("n", [50, 200])
+def test_intervals_are_whole_numbers_only_while_all_targets_are(kind, n, tiny, tmp_path):
+    counts = np.round(10 * np.abs(Y))
+    model = regressor(loss="poisson").fit(FRAME, counts)
+    if kind == "distilled":
+        model = model.distill(FRAME)
+    for targets, are_whole in (
+        (counts[0] + np.arange(n) % 3, True),
+        (1.5 + np.arange(n) % 3, False),
+    ):
+        model.partial_fit(LATER[:n], targets)
+        if kind == "rates" or not are_whole:
+            low, high = model.predict_interval(FRAME).T
+            assert np.array_equal(low, np.floor(low)) == are_whole
+            assert np.array_equal(high, np.floor(high)) == are_whole
+
+
+def test_a_file_without_training_keeps_the_latest_rows(tiny, tmp_path):
+    model = regressor().fit(FRAME, Y).partial_fit(LATER[:150], RULE[:150])
+    model.save(tmp_path / "model", training=False)
+    again = fastmlp.load(tmp_path / "model")
+    again.partial_fit(LATER[150:300], RULE[150:300])
+    assert " of the latest 300, " in again.report().more["partial_fit"]
