@@ -196,6 +196,8 @@ class MLPClassifier(Classifier, BaseMLP):
             is_matrix = y.ndim == 2 and multiclass.type_of_target(y).startswith("multilabel")
             labels = LabelBinarizer().fit(y if is_matrix else classes)
             earlier = Targets(_n_outputs(labels), labels, multiclass.unique_labels(classes))
+        if partial:
+            _check_width(y, earlier.labels)
         present = multiclass.unique_labels(y)
         if partial and len(np.setdiff1d(present, earlier.classes, assume_unique=True)):
             raise ValueError(
@@ -214,6 +216,7 @@ class MLPClassifier(Classifier, BaseMLP):
         labels = targets.labels
         if labels.y_type_ == "multiclass":
             return np.searchsorted(labels.classes_, y).astype(np.int32)
+        _check_width(y, labels)
         encoded: Array = labels.transform(y).astype(np.float64)
         smoothing = float(self.label_smoothing)
         return encoded * (1 - smoothing) + smoothing / 2 if smoothing else encoded
@@ -222,6 +225,16 @@ class MLPClassifier(Classifier, BaseMLP):
         if targets.labels.y_type_ == "multiclass":
             return losses.CrossEntropy(label_smoothing=float(self.label_smoothing))
         return losses.BinaryCrossEntropy()
+
+
+def _check_width(y: Array, labels: LabelBinarizer) -> None:
+    """Raise ValueError for a matrix of labels that has not the columns of the fit."""
+    expected = len(y), len(labels.classes_)
+    if labels.y_type_.startswith("multilabel") and y.shape != expected:
+        raise ValueError(
+            f"y has shape {y.shape} but {expected} is expected: pass 0 or 1 for each label of the "
+            "fit"
+        )
 
 
 def _n_outputs(labels: LabelBinarizer) -> int:

@@ -309,7 +309,7 @@ def test_a_fit_without_options_suits_the_network(mlp, layer_sizes, options, epoc
     optimizer = fastmlp.AdamW(fastmlp.OneCycle(rate), weight_decay=decay)
     nets[1].fit(x, y, epochs=epochs, optimizer=optimizer, callbacks=stop, **options)
     assert digest(nets[0]) == digest(nets[1])
-    with pytest.raises(ValueError, match="pass epochs and optimizer as before, neither if that"):
+    with pytest.raises(ValueError, match="pass both as before, or neither if that"):
         nets[0].fit(x, y, epochs=epochs, resume=True, **options)
     history = nets[0].fit(x, y, callbacks=stop, resume=True, **options)
     assert history.loss[0] == nets[1].history.loss[0]

@@ -199,7 +199,9 @@ def test_validation_targets_have_the_columns_of_training(columns, other, dtype, 
         right, wrong = (targets[:, 0] if n == 1 else targets[:, :n] for n in (columns, other))
         if continues:
             net.fit(x, right).set_params(warm_start=True)
-        with pytest.raises(ValueError, match=r"columns but . are expected|classes not in|mismatch"):
+        with pytest.raises(
+            ValueError, match=r"columns but . are expected|classes not in|y has shape"
+        ):
             net.fit(x, right, X_val=x, y_val=wrong)
         assert hasattr(net, "n_outputs_") == continues
         assert net.fit(x, right, X_val=x, y_val=right).n_outputs_ == columns

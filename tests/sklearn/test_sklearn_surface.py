@@ -125,6 +125,8 @@ def test_other_complaints():
     days = [datetime.date(2026, 1, 1 + each) for each in y]
     gaps, mixed = (np.array(["a", *[k] * (len(x) - 1)], object) for k in (None, 1))
     new, stopping, net = make(), make(early_stopping=True), make().fit(x, y)
+    several = np.stack([y > 2, y > 5, y > 7], axis=1).astype(int)
+    labelled, more = make().fit(x, several), np.c_[several, several]
     number = ours.MLPRegressor(max_iter=1).partial_fit(x, y).set_params(loss="gaussian")
     methods = (new.predict, new.predict_proba, new.predict_log_proba, new.jacobian)
     for error, words, call in [
@@ -142,6 +144,11 @@ def test_other_complaints():
         (ValueError, "1D array", lambda: net.predict(x[0])),
         (ValueError, "0 sample", lambda: net.predict(x[:0])),
         (ValueError, "classes not in", lambda: net.partial_fit(x, y + 1)),
+        (ValueError, r", 6\) but .*, 3\) is expected", lambda: labelled.partial_fit(x, more)),
+        (
+            *(ValueError, r", 2\) but .*, 3\) is expected: pass 0 or 1"),
+            lambda: make().fit(x, several, X_val=x, y_val=several[:, :2]),
+        ),
         (ValueError, "not support early_", lambda: stopping.partial_fit(x, y, classes=range(10))),
         (ValueError, "same classes", lambda: make(warm_start=True).fit(x, y).fit(x, y % 3)),
         (
