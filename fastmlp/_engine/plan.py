@@ -53,6 +53,15 @@ class Plan:
         vars(fresh).update(vars(self))
         return fresh
 
+    def follow(self, leader: Plan) -> None:
+        """Take the values of the steps of an epoch from another plan."""
+        self.step, self.learning_rates = leader.step, leader.learning_rates
+        self.weight_decays, self.dropouts = leader.weight_decays, leader.dropouts
+
+    def forget_sums(self) -> None:
+        """Drop the sums of an earlier epoch, so that the next one starts at 0."""
+        self.sums = None
+
     def look_up(self, n_steps: int) -> None:
         """Evaluate the schedules of weight decay and dropout for the batches from `step` on."""
         decay = getattr(self.optimizer, "weight_decay", None)

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from fastmlp._core.intervals import check_count, check_flag, check_verbose
 from fastmlp._models.network import Network, network_of, undo_all
 from fastmlp._network.data import Data
 from fastmlp._training import loop, planning
+from fastmlp._training.callback_list import CallbackList
 from fastmlp._training.loop import Evaluator, LearningRates
 from fastmlp._validation import check
 
@@ -26,117 +27,157 @@ if TYPE_CHECKING:
     from fastmlp._training.sources import BlockStream
 
 
-@dataclass(eq=False)
+class FitOptions(NamedTuple):
+    """The options of a fit, checked."""
+
+    epochs: int
+    batch_size: Any  # as the user gave it, to compare between processes
+    shuffle: bool
+    verbose: bool
+    averaging: Averaging | None
+    callbacks: list[Any]
+    resume: bool
+    path: str | None  # of the checkpoint to resume
+
+    @classmethod
+    def of(
+        cls,
+        epochs: Any,
+        batch_size: Any,
+        shuffle: Any,
+        verbose: Any,
+        averaging: Any,
+        callbacks: Any,
+        resume: Any,
+        owner: str = "",
+    ) -> FitOptions:
+        """Return the checked options of a user's call; ``owner`` is named where it matters."""
+        n_epochs = check_count("epochs", epochs, example=20)
+        if averaging is not None:
+            check.averaging(averaging, n_epochs)
+        resumes, path = (False, None) if resume is False else check.resume(resume)
+        return cls(
+            n_epochs,
+            batch_size,
+            check_flag("shuffle", shuffle),
+            check_verbose(verbose),
+            averaging,
+            check.callbacks(callbacks, owner),
+            resumes,
+            path,
+        )
+
+
+@dataclass(eq=False, frozen=True, slots=True)
 class Fit:
-    """One fit: models, their checked data and plans, and the user's options."""
+    """One fit: a model, its checked data and plans, and the user's options."""
 
     model: Any  # the MLP or the ensemble whose method was called, for callbacks
     network: Network | Networks  # its state: one network, or several that are trained together
+    members: Sequence[Network]  # that one, or these
     data: Sequence[Any]  # of each network
     plans: Sequence[Plan]  # of each network
     fingerprint_data: Sequence[Sequence[Any]]  # of each network, to recognise it when resuming
     evaluator: Callable[[State], Evaluator]
     has_validation: bool
     team: AbstractContextManager[Any]
-    epochs: Any
-    batch_size: Any  # as the user gave it, to compare between processes
-    shuffle: Any
-    verbose: Any
-    averaging: Averaging | None
-    callbacks: Any
-    resume: Any
+    options: FitOptions
     ranks: Any = None  # the processes of a distributed fit
-
-    def __post_init__(self) -> None:
-        self.epochs = check_count("epochs", self.epochs, example=20)
-        self.shuffle = check_flag("shuffle", self.shuffle)
-        self.verbose = check_verbose(self.verbose)
-        if self.averaging is not None:
-            check.averaging(self.averaging, self.epochs)
-        self.members = self.network.members
-        self.is_joint = self.network is not self.members[0]  # an ensemble's, which has no batches
-        self.callbacks = check.callbacks(self.callbacks, "Ensemble" if self.is_joint else "")
-        self.path = None  # of the checkpoint to resume
-        if self.resume is not False:
-            self.resume, self.path = check.resume(self.resume)
-        self.history, self.n_before = History(), 0
 
     def run(self, make_trainer: Callable[..., Any]) -> History:
         """Run the fit with a new trainer; undo it after an error before its first new epoch."""
-        changes_weights = self.resume and (  # before the first epoch
-            self.path is not None
-            or any(member.progress and member.progress.averaged for member in self.members)
+        network, path = self.network, self.options.path
+        changes_weights = self.options.resume and (  # before the first epoch
+            path is not None or any(m.progress and m.progress.averaged for m in self.members)
         )
-        undo = self.network.undo(changes_weights)
+        undo, n_before = network.undo(changes_weights), -1
         try:
-            return self._run(make_trainer)
+            resumed, stopped = self._begin()
+            n_before = 0 if resumed is None else resumed[0].epochs
+            return self._run(make_trainer, resumed, stopped)
         except BaseException:
-            if len(self.history.loss) == self.n_before:
+            if n_before < 0 or len(network.history.loss) == n_before:  # type: ignore[union-attr]
                 undo()
             raise
 
-    def _run(self, make_trainer: Callable[..., Any]) -> History:
-        network, members = self.network, self.members
-        resumed, stopped = None, ""
-        if self.resume if self.path is None else self._load():
-            stopped = network.history.stop_reason if network.history else ""
-            resumed = self._resumed()
-        else:
-            self.history = network.begin()
-        history = self.history
-        if self.verbose and not (self.ranks and self.ranks.rank):
+    def _begin(self) -> tuple[list[ResumeState] | None, str]:
+        """Begin a history, or return the states to resume, and why their fit had ended."""
+        network, options = self.network, self.options
+        if not (options.resume if options.path is None else self._load(options.path)):
+            network.begin()
+            return None, ""
+        stopped = network.history.stop_reason if network.history else ""
+        return self._resumed(), stopped
+
+    def _run(
+        self, make_trainer: Callable[..., Any], resumed: list[ResumeState] | None, stopped: str
+    ) -> History:
+        network, options, ranks = self.network, self.options, self.ranks
+        members, history, callbacks = self.members, network.history, options.callbacks
+        assert history is not None
+        if options.verbose and not (ranks and ranks.rank):
             from fastmlp._training.callbacks import Progress
 
-            self.callbacks.append(Progress())
+            callbacks = [*callbacks, Progress()]
         if self.plans[0].is_scheduled:
-            planning.set_lengths(self.plans, self.data, self.epochs, resumed)
-        options = self.epochs, history, self.has_validation
-        state = State(self.model, *options, engine=network.engine)
-        trainer = make_trainer(self, state, self.evaluator(state))
-        if self.ranks:
-            self.ranks.agree(self, trainer, resumed)
+            planning.set_lengths(self.plans, self.data, options.epochs, resumed)
+        state = State(
+            self.model, options.epochs, history, self.has_validation, engine=network.engine
+        )
+        evaluator = self.evaluator(state)
+
+        def recorded() -> None:
+            """Write what callbacks read of the members, after an epoch was recorded."""
+            for member, data in zip(members, self.data, strict=True):
+                member.learn_shape(data.flat_y)
+            evaluator.write(members)
+
+        reporter = CallbackList(state, callbacks, recorded)
+        if ranks:
+            reporter, evaluator = ranks.agree(self, reporter, evaluator, resumed)
         if resumed is not None:
             state.epoch, state.learning_rate_scale = resumed[0].epochs - 1, resumed[0].scale
-        reporter = trainer.reporter
-        reporter.recorded = trainer.recorded
-        for member in members:
-            member.lock.trainer = trainer
+        trainer = None
         try:
             with self.team as self.plans[0].team, reporter.watching():
                 states = resumed or [
                     planning.initial_state(member.engine, plan, member.rng)
                     for member, plan in zip(members, self.plans, strict=True)
                 ]
-                if resumed and self.callbacks and self._had_enough(resumed, state):
+                if resumed and reporter.callbacks and self._had_enough(resumed, state):
                     history.stop_reason = stopped
                     return history
-                if self.path is not None or reporter.has_checkpoint:
+                if options.path is not None or reporter.has_checkpoint:
                     prints = map(self._fingerprint, range(len(members)))
                     states = [s._replace(data=d) for s, d in zip(states, prints, strict=True)]
-                trainer.run(states)
+                trainer = make_trainer(self, state, evaluator, reporter, states)
+                for member in members:
+                    member.lock.trainer = trainer
+                trainer.run()
         finally:
             for member in members:
                 member.lock.trainer = None
-            trainer.store()  # an error may have come just after an epoch
-            vars(trainer).clear()  # its own methods in it would keep model and data in a cycle
+            if trainer is not None:
+                trainer.store()  # an error may have come just after an epoch
         return history
 
-    def _load(self) -> bool:
+    def _load(self, path: str) -> bool:
         """Load the checkpoint into the model; return False if there is none."""
-        path, network = self.path, self.network
-        if path is None or not os.path.exists(path):  # noqa: PTH110 costs an import less
+        if not os.path.exists(path):  # noqa: PTH110 costs an import less
             return False
         from fastmlp._files import storage
 
+        network = self.network
         functions = {function.name: function for function in network.spec.functions}
         stored = storage.load(os.path.realpath(path), functions=functions)  # follows links
         theirs = network_of(stored) if type(stored) is type(self.model) else None
-        if theirs is None or [m.spec for m in theirs.members] != [m.spec for m in self.members]:
+        members = self.members
+        if theirs is None or [m.spec for m in theirs.members] != [m.spec for m in members]:
             raise ValueError(
                 f"resume is {path!r}, which has {stored!r}, but this is {self.model!r}: "
                 "make the model as it was made, or use fastmlp.load"
             )
-        for member, other in zip(self.members, theirs.members, strict=True):
+        for member, other in zip(members, theirs.members, strict=True):
             if type(member.rng.bit_generator) is not type(other.rng.bit_generator):
                 raise ValueError(
                     f"resume is {path!r}, whose model draws from {other.rng}, but this one "
@@ -158,30 +199,34 @@ class Fit:
         from fastmlp._training import callback_state
 
         saved = states[0].callbacks
-        if self.is_joint:
+        if self.network is not self.members[0]:  # an ensemble
             saved = callback_state.together([member.callbacks for member in states])
-        return callback_state.give_back(saved, self.callbacks, state)
+        return callback_state.give_back(saved, state.callbacks, state)
 
     def _resumed(self) -> list[ResumeState]:
         """Return the state of each member to resume; set the histories."""
-        states = [self._state_of(k) for k in range(len(self.members))]
-        if self.is_joint:
-            of_members = [member.history.loss for member in self.members if member.history]
+        members = self.members
+        states = [self._state_of(k) for k in range(len(members))]
+        if self.network is not self.members[0]:  # an ensemble
+            of_members = [member.history.loss for member in members if member.history]
             n_epochs = {state.epochs for state in states} | {len(losses) for losses in of_members}
             whole = self.network.history
             is_same = whole is not None and n_epochs == {len(whole.loss)}
-            if whole is None or not is_same or whole.loss != mean(np.transpose(of_members)):
+            if (
+                whole is None
+                or not is_same
+                or whole.loss != loop.mean_of_members(np.transpose(of_members))
+            ):
                 raise ValueError(
                     "resume is True but members have been trained by themselves since the last fit "
                     "of the ensemble: leave resume out, to begin with the weights of now"
                 )
-        self.history = self.network.go_on()
-        self.n_before = len(self.history.loss)
+        self.network.go_on()
         return states
 
     def _state_of(self, k: int) -> ResumeState:
         """Return the state of a member to resume."""
-        member, plan, path = self.members[k], self.plans[k], self.path
+        member, plan, path = self.members[k], self.plans[k], self.options.path
         state, history = member.progress, member.history
         resume = f"resume is {True if path is None else path!r}"
         if history is None or state is None or not state.rows:
@@ -206,20 +251,12 @@ class Fit:
             facts.append(("batch_size", plan.batch_size, state.batch_size or plan.batch_size))
         data = self._fingerprint(k) if path is not None and state.data else 0
         planning.check_same(resume, facts, data, state.data)
-        if self.epochs < state.epochs:
+        if self.options.epochs < state.epochs:
             raise ValueError(
-                f"epochs is {self.epochs} but the fit to resume has had {state.epochs} epochs, "
-                f"which count: pass a larger number"
+                f"epochs is {self.options.epochs} but the fit to resume has had {state.epochs} "
+                f"epochs, which count: pass a larger number"
             )
         return state
-
-
-def mean(losses: Any) -> list[float]:
-    """Return the mean over members per epoch; its bits do not depend on the number of epochs."""
-    if losses.shape[1] == 1:
-        return losses[:, 0].tolist()  # type: ignore[no-any-return]
-    with np.errstate(over="ignore"):
-        return np.asarray(sum(losses.T) / losses.shape[1]).tolist()  # type: ignore[no-any-return]
 
 
 def one_pass(
@@ -247,7 +284,7 @@ def one_pass(
             if len(members) > 1:
                 engines = [member.engine for member in members]
                 results = type(engine).train_many(engines, data, plans, plan.team)
-                losses, total = results.losses[0].tolist(), mean(results.losses)[0]
+                losses, total = results.losses[0].tolist(), loop.mean_of_members(results.losses)[0]
             elif isinstance(samples, Data):
                 losses = [total := engine.epoch(samples, plan)]
             else:

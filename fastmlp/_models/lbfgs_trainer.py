@@ -25,45 +25,49 @@ from fastmlp._validation.compatibility import refusal
 
 def trainer_of(optimizer: LBFGS, fit: Fit) -> Callable[..., LbfgsTrainer]:
     """Return the maker of a fit's trainer; raise ValueError for options of steps over batches."""
-    plan, spec = fit.plans[0], fit.network.spec
+    plan, spec, given = fit.plans[0], fit.network.spec, fit.options
     dropout = spec.dropout if plan.dropout is None else plan.dropout
     options = {
         "l1": plan.l1,
         "clip_norm": plan.clip_norm,
         "groups": plan.groups is not PLAIN,
         "dropout": any(callable(rate) or rate for rate in dropout),
-        "averaging": fit.averaging,
+        "averaging": given.averaging,
         "compute": spec.compute,
-        "resume": fit.resume,
+        "resume": given.resume,
         "communicator": fit.ranks,
         "a source": not isinstance(fit.data[0], Data),
-        "a Checkpoint": any(getattr(c, "runs_last", False) for c in fit.callbacks),
+        "a Checkpoint": any(getattr(c, "runs_last", False) for c in given.callbacks),
     }
     for name, value in options.items():
         if value:
             raise refusal("LBFGS", "options of steps", optimizer=optimizer, name=name)
-    check.callbacks(fit.callbacks, "L-BFGS")
+    check.callbacks(given.callbacks, "L-BFGS")
     return functools.partial(LbfgsTrainer, optimizer)
 
 
 class LbfgsTrainer:
     """The training of one network by L-BFGS: an iteration is recorded like an epoch."""
 
-    def __init__(self, optimizer: LBFGS, fit: Fit, state: State, evaluator: Evaluator) -> None:
+    def __init__(
+        self,
+        optimizer: LBFGS,
+        fit: Fit,
+        state: State,
+        evaluator: Evaluator,
+        reporter: CallbackList,
+        states: Any,  # of steps: not used
+    ) -> None:
         self.optimizer, self.fit, self.state = optimizer, fit, state
-        self.evaluator, self.reporter = evaluator, CallbackList(state, fit.callbacks)
-
-    def recorded(self) -> None:
-        """Write what callbacks read of the network."""
-        self.fit.members[0].learn_shape(self.fit.data[0].flat_y)
+        self.evaluator, self.reporter, self.member = evaluator, reporter, fit.network.members[0]
 
     def store(self) -> None:
         """Leave no state for resuming: SciPy keeps the curvature to itself."""
-        self.fit.members[0].keep(None)
+        self.member.keep(None)
 
-    def run(self, states: Any) -> None:
+    def run(self) -> None:
         """Minimise; leave the network at the last iteration, also after an interrupt."""
-        member, data, plan = self.fit.members[0], self.fit.data[0], self.fit.plans[0]
+        member, data, plan = self.member, self.fit.data[0], self.fit.plans[0]
         spec = replace(member.spec, dtype=np.dtype(np.float64))
         arrays = {name: getattr(data, name) for name in ("x", "targets", *OPTIONAL)}
         wide = {k: a.astype(float) for k, a in arrays.items() if a is not None and a.dtype != "i4"}
@@ -71,7 +75,7 @@ class LbfgsTrainer:
         engines = member.engine, member.engine_type(spec)
         minimiser = Minimiser(*engines, arguments, self.reporter, self.evaluator, self._check)
         try:
-            result = minimiser.run(self.optimizer, self.fit.epochs)
+            result = minimiser.run(self.optimizer, self.state.epochs)
         except BaseException:
             minimiser.restore()
             raise
@@ -83,12 +87,12 @@ class LbfgsTrainer:
                 f"L-BFGS ended without an iteration ({result.message.strip()}): scale X and y to "
                 "mean 0 and variance 1"
             )
-        if len(history.loss) < self.fit.epochs and not history.stop_reason:
+        if len(history.loss) < self.state.epochs and not history.stop_reason:
             history.stop_reason = f"L-BFGS: {result.message}"
 
     def _check(self, loss: float) -> None:
         """Raise DivergenceError for a point that is not finite."""
-        engine = self.fit.members[0].engine
+        engine = self.member.engine
         if not (math.isfinite(loss) and engine.finite()):
             raise DivergenceError(
                 f"L-BFGS diverged in iteration {self.state.epoch + 1} (counted from 0): the loss "

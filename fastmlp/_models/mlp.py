@@ -17,7 +17,7 @@ from fastmlp._engine import compiled, linked
 from fastmlp._engine.exportable import Exportable
 from fastmlp._engine.thread_count import call_team, fit_team
 from fastmlp._models import derivatives
-from fastmlp._models.fit import Fit, one_pass
+from fastmlp._models.fit import Fit, FitOptions, one_pass
 from fastmlp._models.network import Network, NetworkState
 from fastmlp._models.parameter_list import ParameterProperty, spec_property, vector_property
 from fastmlp._models.trainer import Trainer
@@ -378,22 +378,19 @@ class MLP(Exportable):
                 optimizer, batch_size = SGD(), data.rows or 1
             options = optimizer, l1, l2, clip_norm, groups, dropout
             plan = network.plans.plan(data, batch_size, *options)
-            validation = planning.validation(validation_data, network.spec, dy_weight)
+            validation = None
+            if validation_data is not None:
+                validation = planning.validation(validation_data, network.spec, dy_weight)
             if ranks:
                 data, n_threads = ranks.padded(data, plan), n_threads or 1
+            to_run = epochs, batch_size, shuffle, verbose, averaging, callbacks, resume
             fit = Fit(
-                *(self, network, [data], [plan]),
+                *(self, network, [network], [data], [plan]),
                 fingerprint_data=[(data, validation)],
                 evaluator=planning.evaluator(network.engine, data, validation, metrics, ranks),
                 has_validation=validation is not None,
                 team=fit_team(n_threads, network.n_weights, plan.batch_size),
-                epochs=epochs,
-                batch_size=batch_size,
-                shuffle=shuffle,
-                verbose=verbose,
-                averaging=averaging,
-                callbacks=callbacks,
-                resume=resume,
+                options=FitOptions.of(*to_run),
                 ranks=ranks,
             )
             if whole is None:

@@ -17,8 +17,14 @@ NOTHING = contextlib.nullcontext()  # around a fit without callbacks or other pr
 class CallbackList:
     """Calls callbacks, and their optional hooks ``start``, ``finish`` and ``on_batch``."""
 
-    def __init__(self, state: State, callbacks: Sequence[Callback] = ()) -> None:
+    def __init__(
+        self,
+        state: State,
+        callbacks: Sequence[Callback] = (),
+        recorded: Callable[[], None] | None = None,
+    ) -> None:
         self.state = state
+        self.recorded = recorded or _nothing  # called first of all after an epoch
         self.callbacks = sorted(callbacks, key=_runs_last)
         state.callbacks = self.callbacks
         self.sees_batches = self.has_checkpoint = self.acts = False
@@ -27,7 +33,6 @@ class CallbackList:
             self.acts |= not getattr(callback, "is_passive", False)
             self.sees_batches |= hasattr(callback, "on_batch")
             self.has_checkpoint |= _runs_last(callback)
-        self.recorded: Callable[[], None] | None = None  # called first of all after an epoch
 
     def watching(self) -> AbstractContextManager[None]:
         """Call ``start`` before and ``finish`` after all epochs; ``finish`` also after an error."""
@@ -59,8 +64,7 @@ class CallbackList:
     def epoch_ended(self) -> bool:
         """Call every callback once; return True if one of them wants to stop."""
         stop, state = False, self.state
-        if self.recorded is not None:
-            self.recorded()
+        self.recorded()
         for callback in self.callbacks:
             answer = callback(state)
             stop |= answer is not None and self._wants_to_stop(callback, answer)
@@ -82,6 +86,10 @@ class CallbackList:
         reason = self.state.stop_reason or f"{_name(callback)} returned True"
         self.state.history.stop_reason = reason
         return True
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 def _runs_last(callback: Any) -> bool:

@@ -1,7 +1,7 @@
 """The loop over epochs of every fit: order, learning rates, engine call, evaluation, callbacks.
 
 The engine does all work per batch; this module works once per epoch. An error leaves the model at
-its last completed epoch: trained, evaluated and recorded. Fits differ in their `FitStrategy`.
+its last completed epoch: trained, evaluated and recorded. Fits differ in their `Training`.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import functools
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from fastmlp._engine.protocol import Engine, Epochs
     from fastmlp._engine.thread_pool import Team
     from fastmlp._training.sources import BlockStream
-    from fastmlp._training.weight_average import WeightAverage
 
 Measured: TypeAlias = "Data | BlockStream"
 Order: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
@@ -45,6 +44,10 @@ class LearningRates:
     def rescale(self, scale: float) -> None:
         """Set the factor on all following rates."""
         self.scale = NON_NEGATIVE.check("learning_rate_scale", scale, example=0.5)
+
+    def advance(self, n: int) -> None:
+        """Count steps that were taken."""
+        self.step += n
 
     def of_steps(self, step: int, n: int) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Return the rates of n steps, beginning with ``step``."""
@@ -105,45 +108,73 @@ def number(caller: str, value: Any) -> float:
         raise TypeError(f"{caller} returned {value!r} but a number is expected") from error
 
 
-class FitStrategy:
-    """The parts in which fits differ."""
+class Strategy(Protocol):
+    """The part of a fit that trains networks for an epoch, or for a block of one."""
 
-    train: Callable[[Data, Plan], float]  # one epoch; a non-finite loss means divergence
+    @property
+    def engines(self) -> Sequence[Engine]:
+        """The engines that are trained."""
+        ...
+
+    def epoch(self, data: Data, plan: Plan) -> float:
+        """Train on all batches of a block; return the objective so far, not finite if diverged."""
+        ...
+
+    def shuffle(self, order: Order, seed: int) -> None:
+        """Permute an index array in place."""
+        ...
+
+    def publish(self, epoch: int) -> None:
+        """Give the models what an epoch, counted from 0, has learned, before it is evaluated."""
+        ...
+
+
+class Training:
+    """The parts in which fits differ, which the loop calls."""
+
     rates: LearningRates
     evaluator: Evaluator  # evaluates after each epoch, and may end the fit
     reporter: CallbackList  # calls the callbacks, and holds the state
-    reorder: Callable[[Order], Order] | None = None  # from the order of an epoch to the next one
-    # Train up to n epochs in one native call, record them; return how many (0: use the loop), and
-    # whether a callback ends the fit.
-    fused_epochs: Callable[[int], tuple[int, bool]] | None = None
-    averages: Sequence[WeightAverage] = ()  # one per engine, or none
+    reorders = False  # whether `reorder` gives each epoch another order of the rows
 
-    def learners(self, engines: Sequence[Engine]) -> Sequence[Engine]:
-        """Return the engines to train: these, or their shadows if weights are averaged."""
-        return [average.shadow for average in self.averages] or engines
+    def train(self, data: Data, plan: Plan) -> float:
+        """Train on a block; return the objective so far, not finite if it has diverged."""
+        raise NotImplementedError
+
+    def reorder(self, order: Order) -> Order:
+        """Return the order of an epoch from that of the epoch before."""
+        raise NotImplementedError
+
+    def publish(self, epoch: int) -> None:
+        """Give the model what an epoch has learned, before it is evaluated."""
+
+    def fused_epochs(self, left: int) -> tuple[int, bool]:
+        """Train and record up to so many epochs in one native call, where that is possible.
+
+        Returns their number, 0 for the loop, and whether a callback ends the fit.
+        """
+        return 0, False
 
 
-def run(data: Data | BlockStream, plan: Plan, strategy: FitStrategy) -> bool:
+def run(data: Data | BlockStream, plan: Plan, training: Training) -> bool:
     """Train all epochs (False), or until a callback or the evaluator ends the fit (True)."""
-    rates, evaluator, reporter = strategy.rates, strategy.evaluator, strategy.reporter
-    state, reorder, train = reporter.state, strategy.reorder, strategy.train
-    engine = state.engine
-    if plan.order is None and reorder is not None:
+    rates, evaluator, reporter = training.rates, training.evaluator, training.reporter
+    state, engine = reporter.state, reporter.state.engine
+    if plan.order is None and training.reorders:
         plan.order = np.arange(data.rows or 0, dtype=np.int64)
     whole = nullcontext((data,) if isinstance(data, Data) else ())  # an array is one block
     epoch, end = state.epoch + 1, state.epochs
     while epoch < end:
-        if strategy.fused_epochs is not None:
-            n, stops = strategy.fused_epochs(end - epoch)
-            if stops:
-                return True
-            if n:
-                epoch += n
-                continue
+        n, stops = training.fused_epochs(end - epoch)
+        if stops:
+            return True
+        if n:
+            epoch += n
+            continue
         reporter.epoch_begins()
         began = time.perf_counter()
-        if reorder is not None and plan.order is not None:
-            plan.order = reorder(plan.order)
+        if training.reorders and plan.order is not None:
+            plan.order = training.reorder(plan.order)
         if state.learning_rate_scale != rates.scale:
             rates.rescale(state.learning_rate_scale)
         before, state.epoch = engine.snapshot(), epoch - 1  # a callback may have changed it
@@ -152,7 +183,7 @@ def run(data: Data | BlockStream, plan: Plan, strategy: FitStrategy) -> bool:
             with whole if isinstance(data, Data) else data.blocks() as blocks:
                 for block in batches(blocks, plan) if reporter.sees_batches else blocks:
                     n_steps, sums = look_up(plan, block, rates, step), plan.sums
-                    loss = train(block, plan)
+                    loss = training.train(block, plan)
                     if not math.isfinite(loss):
                         raise diverged(loss, plan, epoch, state.history)
                     step += n_steps
@@ -162,8 +193,7 @@ def run(data: Data | BlockStream, plan: Plan, strategy: FitStrategy) -> bool:
                         engine.restore(before)
                         return True
             seconds = time.perf_counter() - began
-            for average in strategy.averages:
-                average.publish(epoch)
+            training.publish(epoch)
             rate = float(plan.learning_rates[-1])
             val_loss = evaluator.measure(loss, plan.team)
             record(state, evaluator, epoch, [loss], [val_loss], [rate], [seconds])
@@ -177,6 +207,14 @@ def run(data: Data | BlockStream, plan: Plan, strategy: FitStrategy) -> bool:
             return True
         epoch += 1
     return False
+
+
+def mean_of_members(losses: Any) -> list[float]:
+    """Return the mean over members per epoch; its bits do not depend on the number of epochs."""
+    if losses.shape[1] == 1:
+        return losses[:, 0].tolist()  # type: ignore[no-any-return]
+    with np.errstate(over="ignore"):
+        return np.asarray(sum(losses.T) / losses.shape[1]).tolist()  # type: ignore[no-any-return]
 
 
 def look_up(plan: Plan, block: Data, rates: LearningRates, step: int, epochs: int = 1) -> int:

@@ -87,9 +87,7 @@ def data(
 
 
 def validation(value: Any, spec: Spec, dy_weight: Any) -> Data | BlockStream | None:
-    """Return the checked validation data of a fit."""
-    if value is None:
-        return None
+    """Return the checked validation data that a fit was given."""
     if not check.is_source(value):
         return check.validation(value, spec, dy_weight)
     from fastmlp._training.sources import BlockStream

@@ -122,7 +122,7 @@ def inputs(value: Any, spec: Spec, *, name: str = "X", empty: bool = False) -> A
     if is_plain(value, spec):
         return value
     array: Any
-    if is_sparse(value):
+    if type(value) is not np.ndarray and is_sparse(value):
         if spec.compute is not None:
             raise refusal("compute", "sparse rows", name=name, compute=spec.compute)
         array, is_checked = rows_of(value, name).astype(spec.dtype, name), True

@@ -40,7 +40,7 @@ def optimizer_of(estimator: Any) -> Optimizer:
     return SGD(momentum=momentum, nesterov=nesterov, rate_in_velocity=True)
 
 
-class BatchFit(loop.FitStrategy):
+class BatchFit(loop.Training):
     """A fit of an estimator by sgd or adam, or the single epoch of a ``partial_fit``."""
 
     evaluator: StopRule
@@ -67,8 +67,9 @@ class BatchFit(loop.FitStrategy):
         if any(self.network.spec.dropout):  # only if needed: scikit-learn draws no such seed
             self.plan.seed = int(rng.randint(2**63 - 1, dtype=np.int64))
         self.evaluator = StopRule(draft, valid, constant, self.rates, n_rows)
-        if draft.shuffle:
-            self.reorder = _shuffle(n_rows, rng)
+        self.reorders, self.rng = bool(draft.shuffle), rng
+        self.positions = np.arange(n_rows, dtype=np.int64)
+        self.draw = np.empty_like(self.positions)
         reporter.state.learning_rate_scale = self.rates.scale
 
     def _start(self, n_steps: int) -> tuple[LearningRate, Optimizer]:
@@ -108,6 +109,12 @@ class BatchFit(loop.FitStrategy):
         self.network.trained()
         return loss if self.network.foldable() else math.nan
 
+    def reorder(self, order: loop.Order) -> loop.Order:
+        """Permute the last order as scikit-learn does."""
+        self.draw[:] = self.positions
+        self.rng.shuffle(self.draw)
+        return order[self.draw]
+
 
 def _batch_size(batch_size: Any, n_rows: int) -> int:
     if batch_size == "auto":
@@ -115,16 +122,3 @@ def _batch_size(batch_size: Any, n_rows: int) -> int:
     if batch_size > n_rows:
         warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
     return min(int(batch_size), n_rows)
-
-
-def _shuffle(n: int, random_state: np.random.RandomState) -> Any:
-    """Return a function that permutes the last order as scikit-learn does."""
-    positions = np.arange(n, dtype=np.int64)
-    draw = np.empty_like(positions)
-
-    def reorder(order: loop.Order) -> loop.Order:
-        draw[:] = positions
-        random_state.shuffle(draw)
-        return order[draw]
-
-    return reorder

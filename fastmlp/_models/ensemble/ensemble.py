@@ -25,7 +25,7 @@ from fastmlp._models.ensemble import member_data
 from fastmlp._models.ensemble.member_data import ValidationData
 from fastmlp._models.ensemble.members import EnsembleEvaluator, Networks, Scorer
 from fastmlp._models.ensemble.predictor import EnsemblePredictor
-from fastmlp._models.fit import Fit, one_pass
+from fastmlp._models.fit import Fit, FitOptions, one_pass
 from fastmlp._models.mlp import MLP
 from fastmlp._models.network import network_of
 from fastmlp._models.summary import summary
@@ -278,22 +278,18 @@ class Ensemble(Exportable):
                     plan.batch_size = min(plan.batch_size, len(order))
             held = self._held(validation_data, validation_rows, scorer, data)
             evaluator = functools.partial(EnsembleEvaluator, held=held, score=scorer)
+            to_run = epochs, batch_size, shuffle, verbose, averaging, callbacks, resume
+            checked = FitOptions.of(*to_run, "Ensemble")
+            if scorer is not None:  # first, because they finish in reverse order
+                checked = checked._replace(callbacks=[Best(), *checked.callbacks])
             fit = Fit(
-                *(self, network, data, plans),
+                *(self, network, network.members, data, plans),
                 fingerprint_data=member_data.fingerprint_data(data, plans, held),
                 evaluator=evaluator,
                 has_validation=held is not None,
                 team=self._team(n_threads),
-                epochs=epochs,
-                batch_size=batch_size,
-                shuffle=shuffle,
-                verbose=verbose,
-                averaging=averaging,
-                callbacks=callbacks,
-                resume=resume,
+                options=checked,
             )
-            if scorer is not None:
-                fit.callbacks.insert(0, Best())  # first, because they finish in reverse order
             return fit.run(Trainer)
 
     def partial_fit(

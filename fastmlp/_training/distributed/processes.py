@@ -28,9 +28,9 @@ from fastmlp._engine.protocol import Engine
 from fastmlp._engine.thread_pool import Team
 from fastmlp._network.data import Data, Shard, WeightSum
 from fastmlp._training import callback_state, loop
-from fastmlp._training.callback_list import Callback, CallbackList
+from fastmlp._training.callback_list import CallbackList
 from fastmlp._training.distributed.exchange import AgreedValue, Exchange, RankError
-from fastmlp._training.loop import Evaluator, FitStrategy, Measured
+from fastmlp._training.loop import Evaluator, Measured, Strategy
 
 # Distance between the seeds of two ranks: 2**64 over the golden ratio, far from the small numbers
 # added for blocks.
@@ -87,8 +87,17 @@ class DistributedFit:
         self._epoch = -1  # last epoch in which weights were compared
         self._row = 0  # index in the global batch of this rank's first row
 
-    def agree(self, fit: Any, strategy: Any, states: Sequence[ResumeState] | None) -> None:
-        """Check that options, data and models agree on all ranks; raise ValueError if not."""
+    def agree(
+        self,
+        fit: Any,
+        reporter: CallbackList,
+        evaluator: Evaluator,
+        states: Sequence[ResumeState] | None,
+    ) -> tuple[CallbackList, Evaluator]:
+        """Return what calls the callbacks and evaluates on all ranks.
+
+        Raises ValueError if options, data and models do not agree on all ranks.
+        """
         spec, level, plan = self.engine.spec, self.engine.level, fit.plans[0]
         facts = [AgreedValue("CPU level", level, remedy="set FASTMLP_CPU on every rank")]
         for thing, left_out in ((spec, set()), (plan, _PER_RANK)):
@@ -96,7 +105,7 @@ class DistributedFit:
             names = [field.name for field in fields if field.name not in left_out]
             facts += [AgreedValue(name, described(getattr(thing, name))) for name in names]
         options = ("epochs", "batch_size", "shuffle", "averaging")
-        facts += [AgreedValue(name, getattr(fit, name)) for name in options]
+        facts += [AgreedValue(name, getattr(fit.options, name)) for name in options]
         facts.append(AgreedValue("validation_data", fit.has_validation))
         n_summed = self.engine.n_summed
         facts.append(AgreedValue("number of summed values", n_summed, remedy=_LAYOUT))
@@ -104,24 +113,23 @@ class DistributedFit:
         common: dict[str, Any] = {"rows": 0, "batch_size": 0, "callbacks": (), "averaged": None}
         text = f"after {resumed[0].epochs} epochs" if resumed else "False"
         facts.append(AgreedValue("resume", [state._replace(**common) for state in resumed], text))
-        draws = [repr(member.rng.bit_generator.state).encode() for member in fit.members]
+        draws = [repr(member.rng.bit_generator.state).encode() for member in fit.network.members]
         arrays = [*self.engine.state(optimizer=bool(resumed)).values()]
         for averaged in [state.averaged for state in resumed if state.averaged]:
             arrays += itertools.chain(*averaged.raw, *averaged.mean)
         facts.append(AgreedValue("rng", checksum(draws), remedy="pass the same seed on every rank"))
         facts.append(AgreedValue("the state of the model", checksum(arrays)))
-        reporter, state = strategy.reporter, strategy.reporter.state
         here = [reporter.sees_batches, reporter.has_checkpoint, plan.batch_size]
         moment = next_message("the start of the fit")
         ranks = self.exchange.gather([moment, *facts], here)
         self._row = int(ranks[: self.rank, 2].sum()) % 2**31
-        joint = DistributedCallbackList(state, reporter.callbacks, self.exchange)
+        joint = DistributedCallbackList(reporter, self.exchange)
         joint.sees_batches, joint.has_checkpoint = bool(ranks[:, 0].any()), bool(ranks[:, 1].any())
-        strategy.reporter = joint
-        validation = strategy.evaluator.validation
-        strategy.evaluator = DistributedEvaluator(self.engine, validation, self.exchange)
-        strategy.train = lambda block, plan: self.train(block, plan, strategy)
-        strategy.permute = self.shuffle
+        return joint, DistributedEvaluator(self.engine, evaluator.validation, self.exchange)
+
+    def distributed(self, strategy: Strategy, state: State) -> Distributed:
+        """Return a strategy that trains in step with all ranks."""
+        return Distributed(strategy, self, state)
 
     def padded(self, data: Measured, plan: Plan) -> Measured:
         """Return the data of a rank, with as many steps an epoch as on the rank with most of them.
@@ -150,9 +158,8 @@ class DistributedFit:
         """Permute an index array in place, differently on each rank."""
         self.engine.shuffle(order, (seed + self.rank * _STRIDE) & _MASK)
 
-    def train(self, block: Data, plan: Plan, strategy: FitStrategy) -> float:
+    def train(self, block: Data, plan: Plan, strategy: Strategy, state: State) -> float:
         """Train on a block, in step with all ranks; return the objective over all rows."""
-        state, (learner,) = strategy.reporter.state, strategy.learners([self.engine])
         epoch, rows = state.epoch + 1, block.rows if plan.order is None else len(plan.order)
         n_steps = plan.n_steps(rows)
         facts = [
@@ -161,7 +168,7 @@ class DistributedFit:
             *(scheduled(name, getattr(plan, name)) for name in SCHEDULED),
         ]
         if self._epoch != epoch:  # callbacks may have assigned weights
-            facts.append(weights_of(learner))
+            facts.append(weights_of(strategy.engines[0]))
         self._epoch = epoch
         weight_sum = plan.weight_sum or block.weight_sum(plan.order)
         ranks = self.exchange.gather(facts, weight_sum, steps=n_steps)
@@ -171,7 +178,7 @@ class DistributedFit:
         plan.sums = [loss_sum if self.rank == 0 else 0.0, weight]  # added once, by rank 0
         plan.share = Shard(totals, self._row, self.rank == 0, self.exchange.add_up)
         try:
-            loss = learner.epoch(block, plan)
+            loss = strategy.epoch(block, plan)
         except RankError as error:
             if not error.error.startswith(DivergenceError.__name__):
                 raise
@@ -184,6 +191,26 @@ class DistributedFit:
         ranks = self.exchange.gather([next_message("the loss of a block")], [local])
         plan.sums = [float(ranks[:, 0].sum()), weight]
         return plan.sums[0] / weight if weight else 0.0
+
+
+class Distributed:
+    """Trains one network by another strategy, in step with the other processes of a fit."""
+
+    def __init__(self, strategy: Strategy, ranks: DistributedFit, state: State) -> None:
+        self.strategy, self.ranks, self.state = strategy, ranks, state
+        self.engines = strategy.engines
+
+    def epoch(self, data: Data, plan: Plan) -> float:
+        """Train on a block; return the objective over the rows of all processes."""
+        return self.ranks.train(data, plan, self.strategy, self.state)
+
+    def shuffle(self, order: NDArray[np.int64], seed: int) -> None:
+        """Permute an index array in place, differently on each rank."""
+        self.ranks.shuffle(order, seed)
+
+    def publish(self, epoch: int) -> None:
+        """Give the model what an epoch has learned."""
+        self.strategy.publish(epoch)
 
 
 class DistributedEvaluator(Evaluator):
@@ -207,8 +234,8 @@ class DistributedEvaluator(Evaluator):
 class DistributedCallbackList(CallbackList):
     """Calls the callbacks of this rank; if one on any rank wants to stop, all ranks stop."""
 
-    def __init__(self, state: State, callbacks: Iterable[Callback], exchange: Exchange) -> None:
-        super().__init__(state, [*callbacks])
+    def __init__(self, here: CallbackList, exchange: Exchange) -> None:
+        super().__init__(here.state, here.callbacks, here.recorded)
         self.exchange = exchange
 
     def epoch_ended(self) -> bool:
