@@ -84,7 +84,9 @@ class Distilled:
     def fit(self, X: Any, y: Any) -> None:
         import fastmlp
 
-        self.model = fastmlp.distill(self.teacher, X, y, student=self.student)
+        # The longest lessons, as in docs/tabular.md.
+        options = {"student": self.student, "mixtures": 600_000}
+        self.model = fastmlp.distill(self.teacher, X, y, **options)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.model, name)

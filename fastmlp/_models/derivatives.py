@@ -278,9 +278,8 @@ def gradients(
         parameters = self._network.engine.parameters()
 
         def of_samples(samples: slice) -> tuple[Any, ...]:
-            batch = data.part(samples)
-            batch.x = np.asarray(batch.x)  # of sparse rows
-            return numpy_engine.sample_gradients(self._network.spec, parameters, batch)
+            spec = self._network.spec
+            return numpy_engine.sample_gradients(spec, parameters, data.part(samples))
 
         if size is None:
             return of_samples(slice(None))

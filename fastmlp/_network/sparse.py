@@ -19,6 +19,7 @@ from fastmlp._network.activations import Array
 MAX_COLUMNS = 2**31 - 1
 MAX_ROWS = 2**32  # so that places, rows times columns, are 64-bit integers
 PRODUCT_ROWS = 1024  # rows of a product at a time, whose terms are held in memory
+SORTED = 2**19  # values that NumPy sorts in one call, which no signal interrupts
 
 Arrays = tuple[NDArray[np.int64], NDArray[np.int32], Array]  # indptr, indices, values
 
@@ -239,7 +240,7 @@ def _of_coordinates(
     rows = _integers(rows, shape[0] - 1, f"{name}.row")
     columns = _integers(columns, shape[1] - 1, f"{name}.col", np.int32)
     values = _floats(values, name, rows, columns)
-    return _made(_summed(rows, columns, values, shape, name), shape[1])
+    return _made(_summed(*_by_rows(rows, columns, values, shape[0]), shape[1], name), shape[1])
 
 
 def _canonical(indptr: Any, indices: Any, values: Any, shape: Sequence[int], name: str) -> Arrays:
@@ -251,25 +252,57 @@ def _canonical(indptr: Any, indices: Any, values: Any, shape: Sequence[int], nam
     starts = indptr[(indptr > 0) & (indptr < len(columns))]
     ascends[starts - 1] = True
     if not ascends.all():
-        rows = np.repeat(np.arange(shape[0]), np.diff(indptr))
-        return _summed(rows, columns, values, shape, name)
+        return _summed(indptr, columns, values, shape[1], name)
     return indptr, columns, _finite(values, values.dtype, indptr, columns, name)
 
 
-def _summed(rows: Array, columns: Array, values: Array, shape: Sequence[int], name: str) -> Arrays:
-    """Return the arrays of values at these places, those of the same place summed in order."""
-    places = rows * shape[1] + columns
+def _by_rows(rows: Array, columns: Array, values: Array, n: int) -> Arrays:
+    """Return columns and values row by row, those of each row in their order."""
+    indptr = _pointers_of(np.bincount(rows, minlength=n))
+    free = indptr[:-1].copy()  # where the next value of each row goes
+    columns_by_row, values_by_row = np.empty_like(columns), np.empty_like(values)
+    for first in range(0, len(rows), SORTED):
+        part = slice(first, first + SORTED)
+        order = np.argsort(rows[part], kind="stable")
+        found, starts, counts = np.unique(rows[part][order], return_index=True, return_counts=True)
+        places = np.arange(len(order)) + np.repeat(free[found] - starts, counts)
+        columns_by_row[places], values_by_row[places] = columns[part][order], values[part][order]
+        free[found] += counts
+    return indptr, columns_by_row, values_by_row
+
+
+def _summed(indptr: Array, columns: Array, values: Array, n_columns: int, name: str) -> Arrays:
+    """Return the arrays with ascending columns, values of the same place summed in order."""
+    lengths, parts, first = np.zeros(len(indptr) - 1, np.int64), [], 0
+    while first < len(lengths):
+        end = int(np.searchsorted(indptr, indptr[first] + SORTED, "right")) - 1
+        rows = slice(first, max(first + 1, end))
+        stored = slice(indptr[first], indptr[rows.stop])
+        numbers = np.arange(rows.stop - first)
+        places = np.repeat(numbers, np.diff(indptr[first : rows.stop + 1])) * n_columns
+        part = _summed_in_order(places + columns[stored], columns[stored], values[stored])
+        lengths[rows] = np.diff(
+            np.searchsorted(part[0], np.append(numbers, len(numbers)) * n_columns)
+        )
+        parts.append(part[1:])
+        first = rows.stop
+    indptr = _pointers_of(lengths)
+    columns, values = map(np.concatenate, zip((columns[:0], values[:0]), *parts, strict=True))
+    return indptr, columns, _finite(values, values.dtype, indptr, columns, name)
+
+
+def _summed_in_order(places: Array, columns: Array, values: Array) -> tuple[Array, Array, Array]:
+    """Return the arrays in the order of the places, each of which occurs once."""
     order = np.argsort(places, kind="stable")
     places, columns, values = places[order], columns[order], values[order]
     is_new = np.ones(len(order), bool)
     is_new[1:] = places[1:] != places[:-1]
-    if not is_new.all():
-        sums = np.zeros(np.count_nonzero(is_new), values.dtype)
-        with np.errstate(over="ignore", invalid="ignore"):
-            np.add.at(sums, np.cumsum(is_new) - 1, values)
-        places, columns, values = places[is_new], columns[is_new], sums
-    indptr = np.searchsorted(places, np.arange(shape[0] + 1) * shape[1])
-    return indptr, columns, _finite(values, values.dtype, indptr, columns, name)
+    if is_new.all():
+        return places, columns, values
+    sums = np.zeros(np.count_nonzero(is_new), values.dtype)
+    with np.errstate(over="ignore", invalid="ignore"):
+        np.add.at(sums, np.cumsum(is_new) - 1, values)
+    return places[is_new], columns[is_new], sums
 
 
 def _pointers_of(lengths: NDArray[Any]) -> NDArray[np.int64]:

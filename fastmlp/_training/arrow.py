@@ -334,7 +334,7 @@ def numbers_of(
     is_feature: bool = False,
     may_miss: bool = False,
 ) -> Array:
-    """Return a column's numbers; raise an error that names the first row without one.
+    """Return a column's finite numbers; raise an error that names the first row without one.
 
     If numbers may be missing, these are NaN.
     """
@@ -355,5 +355,12 @@ def numbers_of(
         raise TypeError(
             f"{place(0)}, column {name!r}: {column.type} but numbers are expected: turn it into "
             "numbers first" + ", or leave it out by features=[...]" * is_feature
+        )
+    wrong = np.isinf(numbers) if may_miss else ~np.isfinite(numbers)
+    if wrong.any():
+        first = int(np.argmax(wrong))
+        raise ValueError(
+            f"{place(first)}, column {name!r}: {numbers[first]} but a finite number is expected: "
+            "correct the row, or drop it"
         )
     return numbers

@@ -37,6 +37,7 @@ MIXTURES = 9  # mixtures per row
 MAX_TRAINING_ROWS = 100_000  # most training rows, mixtures included; more rows are thinned evenly
 EPOCHS, BATCH = 60, 256
 MAX_STEPS = 24_000  # fewer epochs of long lessons
+FEWEST_STEPS = 400  # of a lesson whose work is limited
 RATE = 0.03
 
 
@@ -46,12 +47,13 @@ class Course:
 
     recipe: Recipe
     changed: float  # mean share of a mixture's values that come from another row
+    rows_of_bin: int = 1  # fewer bins for fewer rows than these for each bin
 
 
 # A network resembles other networks with few bins; trees have thresholds, for which it needs many,
 # and say little far from all rows.
 OF_NETWORKS = Course(Recipe(bins=8), changed=0.25)
-OF_OTHERS = Course(Recipe(bins=256, width=64), changed=0.1)
+OF_OTHERS = Course(Recipe(bins=256, width=64), changed=0.1, rows_of_bin=8)
 
 
 def distilled(fitted: FittedTable, table: Table, seed: int) -> FittedTable:
@@ -86,8 +88,12 @@ def taught(
     labels: Array,
     rng: np.random.Generator,
     n_threads: int | None = None,
+    work: float = math.inf,
 ) -> tuple[Members, History]:
-    """Return a network that has learned the labels of a lesson; its inputs are measured on rows."""
+    """Return a network that has learned the labels of a lesson; its inputs are measured on rows.
+
+    ``work`` limits the number of inputs that it reads, times rows of batches.
+    """
     encoding = Encoding.of(rows, columns, [np.arange(len(rows))], _bins(course, rows.numbers))
     x = encoding.rows(lesson)
     learned, scale, y = _learned(target, labels)
@@ -99,7 +105,8 @@ def taught(
         monotone.constrain(net, encoding.directions(signs), learned.directions)
     batch = even(len(x), BATCH)
     steps = math.ceil(len(x) / batch)
-    epochs = min(EPOCHS, math.ceil(MAX_STEPS / steps))
+    most = min(MAX_STEPS, max(FEWEST_STEPS, work / (batch * x.shape[1])))
+    epochs = min(EPOCHS, math.ceil(most / steps))
     history = net.fit(
         x,
         y,
@@ -118,7 +125,11 @@ def taught(
 
 def _bins(course: Course, numbers: Array) -> NDArray[np.int64]:
     """Return how many bins a column needs: fewer for few values, none if an earlier one is tied."""
-    most = min(course.recipe.bins, MOST_PIECES // max(numbers.shape[1], 1))
+    of_columns, of_rows = (
+        MOST_PIECES // max(numbers.shape[1], 1),
+        len(numbers) // course.rows_of_bin,
+    )
+    most = min(course.recipe.bins, of_columns, of_rows)
     distinct = [len(np.unique(column[~np.isnan(column)])) for column in numbers.T]
     is_first = first_tied(numbers) == np.arange(len(distinct))
     return np.where(is_first, np.clip(np.array(distinct, np.int64) - 1, 0, most), 0)

@@ -43,7 +43,7 @@ class Scan:
 def scan(source: ArrowBlocks, batches: Iterable[Batch], categorical: Any, has_labels: bool) -> Scan:
     """Count the rows of batches of a source, and the values of its category columns."""
     count: dict[int, Counter[Any]] = {}
-    untyped: set[int] = set()  # columns of which there have been only blocks without any value
+    untyped: set[int] = set()  # columns, none of text, that have had no value yet
     labels: dict[Any, None] = {}
     missing: set[str] = set()
     y, n, has_weight = np.empty(0), 0, [np.empty(0, bool)]
@@ -54,13 +54,14 @@ def scan(source: ArrowBlocks, batches: Iterable[Batch], categorical: Any, has_la
         features = source.features or []
         targets = _targets(source, has_labels, batch, place)
         kinds, chosen = _categories(batch, features, categorical)
-        empty = {k for k, name in enumerate(features) if str(batch.column(name).type) == "null"}
+        empty = {k for k, name in enumerate(features) if _is_empty(batch.column(name))}
         if not n:
-            y, count, untyped = targets, {k: Counter() for k in kinds}, empty
+            y, count = targets, {k: Counter() for k in kinds}
+            untyped = set(range(len(features))) - kinds
         elif has_labels and y.ndim == 1:
             labels |= dict.fromkeys(np.unique(targets).tolist())
-        for k in (untyped - empty) & kinds - count.keys():
-            count[k] = Counter({None: n})
+        first = untyped - empty
+        count |= {k: Counter({None: n}) for k in first & kinds}
         untyped &= empty
         for k, name in enumerate(features):
             missing |= {name} if batch.column(name).null_count else set()
@@ -68,7 +69,7 @@ def scan(source: ArrowBlocks, batches: Iterable[Batch], categorical: Any, has_la
                 orders.setdefault(k, _order(batch.column(name)))
                 counted = partial(of_columns.count_values, name=name)
                 count[k].update(_located(counted, _array(batch.column(name)), name, place))
-            elif not n:
+            elif k in first:
                 kind = _located(partial(_kind, name=name), _array(batch.column(name)), name, place)
                 forms[k] = of_kind(kind)
         if source.weight is not None:
@@ -199,6 +200,11 @@ def _categories(batch: Any, features: list[str], categorical: Any) -> tuple[set[
             kind = kind.value_type
         text |= {k} if str(kind).startswith(CATEGORIES) else set()
     return chosen | text, chosen
+
+
+def _is_empty(column: Any) -> bool:
+    """Return whether a column has no value, whatever its type."""
+    return bool(column.null_count == len(column))
 
 
 def _order(column: Any) -> Sequence[Any]:

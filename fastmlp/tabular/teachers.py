@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -42,8 +43,11 @@ from fastmlp.tabular.training import fitted_table, train
 
 Predict = Callable[[Any], Any]
 
-LESSON = 600_000  # mixtures of rows
-LESSON_OF_ROW = 200  # mixtures a row: more of few rows only repeat values
+# Mixtures of n rows: ROOT_LESSON sqrt(n), at most LESSON; more of few rows only repeat values.
+ROOT_LESSON, LESSON = 800, 600_000
+# Inputs that a network reads in training, for each row of the fit, unless mixtures are asked for:
+# 10,000 rows of 20 columns then take half a minute of CPU time beside the fits of the teacher.
+WORK_OF_ROW = 200_000
 LESSON_CELLS = 40_000_000  # fewer mixtures of wide tables, which limits the memory
 SUM_OF_ONE = 1e-3  # largest distance of the sum of probabilities from 1, by rounding
 
@@ -89,8 +93,10 @@ def distill(
         targets. By default the preset ``"fast"`` of the classifier if the teacher has
         ``predict_proba``, else of the regressor; pass a classifier for a function of classes.
     mixtures : int, optional
-        Number of mixtures in each lesson, by default 200 for each row, but at most 600,000; fewer
-        for a slow teacher, which labels them once more than there are folds.
+        Number of mixtures in each lesson, by default 800 times the square root of the number of
+        rows, at most 600,000; the teacher labels them once more than there are folds. If given, a
+        network takes up to 24,000 steps instead of as many as suit the number of rows, which may
+        take ten times as long for a slightly smaller error.
     random_state : int
         Seed of the mixtures and of the network.
 
@@ -155,8 +161,9 @@ def distill(
         outputs = getattr(read.rows.task, "outputs", 0)  # of numbers
         truth = means_of(read.rows.y, outputs) if outputs else read.rows.y
         rows = TableChunk(take_rows(X, places), truth[read.used], weights)
-        count = count or min(LESSON, LESSON_OF_ROW * len(places))
-        lessons = Lessons(teacher, rows, trained, count, np.random.default_rng(seed))
+        work = math.inf if count else WORK_OF_ROW * len(places)
+        count = count or min(LESSON, int(ROOT_LESSON * math.sqrt(len(places))))
+        lessons = Lessons(teacher, rows, trained, count, work, np.random.default_rng(seed))
         result = lessons.result(of_jobs(parameters["n_jobs"]))
     fitted = fitted_table(parameters, replace(trained, result=result), True)
     return model.with_fitted(replace(fitted, target_names=names))  # type: ignore[no-any-return]
@@ -195,6 +202,7 @@ class Lessons:
     rows: TableChunk  # with a weight above 0
     trained: Any  # `Trained`, of networks that have learned the true targets
     mixtures: int
+    work: float  # of each network, see `distilled.taught`
     rng: np.random.Generator
 
     def __post_init__(self) -> None:
@@ -248,7 +256,8 @@ class Lessons:
         rows = self.data.table.take(learn)
         rule = self.task.parameters["monotone"]
         of_fit = self.data.columns, self.data.target, rule
-        return taught(OF_OTHERS, *of_fit, rows, lesson, labels, self.rng, n_threads)
+        more = self.rng, n_threads, self.work
+        return taught(OF_OTHERS, *of_fit, rows, lesson, labels, *more)
 
     def lesson(
         self, predict: Predict, networks: Callable[[Table], Array], learn: RowIndex

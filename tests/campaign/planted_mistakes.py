@@ -42,6 +42,7 @@ _WRONG_SIGN = _rows(
 )
 _OFF_BY_ONE = _rows(
     "off by one",
+    ("_training/arrow.py", "partial(_place, row + first)", "partial(_place, first)", "training/test_arrow.py"),
     ("_network/schedules.py", "drops = step //", "drops = (step + 1) //", "network/test_optimizers.py network/test_scheduled.py"),
     ("_network/schedules.py", "/ (step + 1.0) **", "/ (step + 2.0) **", "network/test_optimizers.py network/test_scheduled.py"),
     ("_training/callbacks.py", "if self.wait < self.patience:\n            return False", "if self.wait <= self.patience:\n            return False", "training/test_callbacks.py"),
@@ -105,6 +106,7 @@ _LEAK = _rows(
 _STALE = _rows(
     "stale cache",
     ("_training/planning.py", "or not all(map(operator.is_, options, self.options))", "or False", "models/test_goes_on.py"),
+    ("_training/parquet.py", "_version(self.fragment.path) != self.version", "False", "training/test_stores.py"),
     ("_network/sparse.py", '"integers").copy()', '"integers")', "network/test_sparse.py"),
     ("_network/data.py", "order[rows] = self.rows + np.arange(part.rows)", "pass", "models/test_sparse_doors.py"),
     ("_models/network.py", "self.progress = self.progress._replace(averaged=None)", "pass", "network/test_averaging.py"),
@@ -147,6 +149,7 @@ _NATIVE = [
     *_native(
         "swapped argument",
         ("fastmlp/tabular/rows.pyx", "c.clip, c.far = limits", "c.far, c.clip = limits", "tabular/test_tabular_rows.py"),
+        ("c/panels/entries.h", "lane = &lanes[e->columns[i] % TREE_LANES]", "lane = &lanes[i % TREE_LANES]", "models/test_sparse_doors.py"),
         ("c/panels/norm.h", "v_fma(normal, v_load(gain + c), v_load(shift + c))", "v_fma(normal, v_load(shift + c), v_load(gain + c))", "engine/test_bits.py"),
     ),
     *_native(

@@ -11,6 +11,7 @@ from tolerances import assert_all_close, assert_close, central_difference_step
 import fastmlp
 from fastmlp import reference
 from fastmlp._engine import native_engine
+from fastmlp._engine.numpy import numpy_engine
 from fastmlp._engine.thread_pool import borrowed_team
 from fastmlp._network.activations import ACTIVATIONS
 from fastmlp._network.data import Data
@@ -185,6 +186,27 @@ def test_gradients_per_sample(mlp, options, norm):
         assert_close(losses[row], loss, "loss", "float64")
         for kind, wanted in zip(gradients, single, strict=True):
             assert_all_close([a[row] for a in kind], wanted, "gradient", "float64")
+
+
+@pytest.mark.parametrize("samples", [1, 2, 5, 9])
+def test_gradients_per_sample_are_computed_in_blocks(mlp, samples, monkeypatch):
+    """Signals take effect between blocks."""
+    net = mlp([3, 8, 2], scale=True, linear_path=True, dtype="float64", rng=0)
+    x, _, y, _ = arguments(net._network.spec, 9)
+    losses, *whole = net.gradients(x, y, per_sample=True)
+    rows, of_block = [], numpy_engine.ForwardPass
+
+    def recorded(spec, parameters, x):
+        rows.append(len(x))
+        return of_block(spec, parameters, x)
+
+    monkeypatch.setattr(numpy_engine, "SAMPLE_BYTES", samples * net.parameters_vector.nbytes + 1)
+    monkeypatch.setattr(numpy_engine, "ForwardPass", recorded)
+    some, *parts = net.gradients(x, y, per_sample=True)
+    assert (max(rows), sum(rows)) == (samples, 9)
+    assert_close(some, losses, "loss", "float64")
+    for kind, part in zip(whole, parts, strict=True):
+        assert_all_close(part, kind, "gradient", "float64")
 
 
 def test_gradients_per_sample_of_sparse_rows_and_missing_targets(mlp):

@@ -214,6 +214,26 @@ def test_doors(door, options, engine, dtype, tmp_path):
         assert_all_close(thin, dense, "fit", dtype)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("fit", FITS)
+def test_one_output_has_the_bits_of_arrays(fit, dtype):
+    """A single output is summed in another order than several ones, in the linear path, too."""
+    rng = np.random.default_rng(5)
+    dense = (rng.normal(size=(N, 9)) * (rng.random((N, 9)) < 0.6)).astype(dtype)
+    options = {"scale": True, "linear_path": True, "rng": 0, "dtype": dtype}
+    results = []
+    for x in (dense, rows_of(sparse.csr_array(dense))):
+        net = fastmlp.MLP([9, 5, 1], **options)
+        net.scales = [np.linspace(0.5, 2, 9)]
+        net.linear_weights = [np.linspace(-1, 1, 9)[:, np.newaxis]]
+        before = [net.predict(x), *net.gradients(x, Y[:, 0])[1:]]
+        history = net.fit(x, Y[:, 0], **{"epochs": 3, "batch_size": 16, **FITS[fit]})
+        flat = [array for part in before for array in (part if isinstance(part, list) else [part])]
+        results.append([*flat, history.loss, *parameters(net), net.predict(x), net.predict(x[:1])])
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 TARGETS = {
     "numbers": ("squared_error", Y),
     "noise": ("squared_error", RNG.normal(size=(N, 2))),

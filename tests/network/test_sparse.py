@@ -85,6 +85,33 @@ def test_unsorted_and_repeated_columns_are_summed_in_their_order(dtype):
     assert fastmlp.SparseRows([0, 3], [0, 0, 0], tiny, 1).values.tolist() == [0.0]
 
 
+@pytest.mark.parametrize("form", ["csr", "csc", "coo"])
+@pytest.mark.parametrize("size", [1, 7, 50, 10_000])
+def test_values_are_sorted_in_blocks_between_which_signals_take_effect(form, size, monkeypatch):
+    order = RNG.permutation(MATRIX.nnz)
+    matrix = sparse.coo_array(MATRIX)
+    rows, columns = matrix.row[order], matrix.col[order]
+    twice = [np.concatenate([part, part[::3]]) for part in (rows, columns, matrix.data[order])]
+    expected = DENSE.copy()
+    np.add.at(expected, (rows[::3], columns[::3]), matrix.data[order][::3])
+    matrix = sparse.coo_array((twice[2], (twice[0], twice[1])), MATRIX.shape)
+    if form == "csr":  # which SciPy sums: values that ascend in no row are left as they are
+        by_row = np.argsort(twice[0], kind="stable")
+        indptr = np.searchsorted(twice[0][by_row], np.arange(41))
+        matrix = sparse.csr_array((twice[2][by_row], twice[1][by_row], indptr), MATRIX.shape)
+    elif form == "csc":
+        by_column = np.argsort(twice[1], kind="stable")
+        indptr = np.searchsorted(twice[1][by_column], np.arange(31))
+        matrix = sparse.csc_array((twice[2][by_column], twice[0][by_column], indptr), MATRIX.shape)
+    sizes, argsort = [], np.argsort
+    monkeypatch.setattr("fastmlp._network.sparse.SORTED", size)
+    monkeypatch.setattr(np, "argsort", lambda a, **how: sizes.append(len(a)) or argsort(a, **how))
+    found = rows_of(matrix)
+    assert max(sizes) <= max(size, np.bincount(twice[0]).max())
+    monkeypatch.undo()
+    same(found, expected)
+
+
 def test_what_is_canonical_is_not_copied():
     rows = rows_of(MATRIX)
     assert np.shares_memory(rows.values, MATRIX.data)

@@ -375,13 +375,25 @@ def test_other_categories_in_the_second_reading_are_refused():
     assert np.array_equal(model.predict(FRAME[["text", "number"]]), before)
 
 
-@pytest.mark.parametrize("name", ["text", "number", "flag", "category"])
-def test_a_column_may_have_no_values_at_first(name, tmp_path):
-    first, second = with_column(name, [None] * N)[1], TABLE  # Parquet then has the type null
-    features = [each for each in FEATURES if each != "grade"]  # numbers in files
-    source = ArrowBlocks(written(tmp_path, first, second), "y", features=features)
-    twice = pandas.concat([FRAME, FRAME], ignore_index=True)[features]
-    twice[name] = twice[name].astype(float if name == "number" else object)
+DAYS = (
+    pandas.date_range("2024-01-01", periods=N, freq="6h").to_series().sample(frac=1, random_state=0)
+)
+LATE = FRAME.assign(day=DAYS.to_numpy(), price=[f"{k} EUR" for k in rng.integers(1, 500, N)])
+
+
+@pytest.mark.parametrize("empty", ["null", "double", "rows"])
+@pytest.mark.parametrize("name", ["text", "number", "flag", "category", "day", "price"])
+def test_a_column_may_have_no_values_at_first(name, empty, tmp_path):
+    """The next file decides on it, whether the first one has a type of no or other values."""
+    features = [each for each in LATE if each != "grade"]  # numbers in files
+    second = pyarrow.Table.from_pandas(LATE[features].assign(y=Y), preserve_index=False)
+    at = second.column_names.index(name)
+    kind = second.schema.field(at).type if empty == "rows" else pyarrow.type_for_alias(empty)
+    first = second.set_column(at, name, pyarrow.nulls(N, kind))
+    source = ArrowBlocks(written(tmp_path, first, second), "y", features=features, rows=77)
+    twice = pandas.concat([LATE, LATE], ignore_index=True)[features]
+    if name != "day":
+        twice[name] = twice[name].astype(float if name == "number" else object)
     twice.loc[: N - 1, name] = None
     model, other = regressor().fit(source), regressor().fit(twice, np.r_[Y, Y])
     assert model.report().kinds == other.report().kinds

@@ -16,7 +16,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 import fastmlp
 from fastmlp import TabMLPClassifier, TabMLPRegressor
-from fastmlp.tabular import distilled
+from fastmlp.tabular import distilled, teachers
 
 SHORT = {"preset": "fast", "random_state": 0, "epochs": 4, "members": 4}
 RNG = np.random.default_rng(0)
@@ -140,7 +140,7 @@ def test_what_is_used_as_it_is_warns_unless_it_is_a_function():
             distill(teacher)
 
 
-@pytest.mark.parametrize(("mixtures", "count"), [(None, 20 * 200), (50, 50)])
+@pytest.mark.parametrize(("mixtures", "count"), [(None, 3577), (50, 50)])
 def test_few_rows_have_short_lessons(mixtures, count, monkeypatch):
     monkeypatch.setattr("fastmlp.tabular.distilled.EPOCHS", 1)
     labelled = []
@@ -151,6 +151,28 @@ def test_few_rows_have_short_lessons(mixtures, count, monkeypatch):
 
     distill(teacher, NOISY[:20], X[:20], mixtures=mixtures)
     assert labelled.count(count) == len(labelled) - labelled.index(count) > 1
+
+
+@pytest.mark.parametrize("mixtures", [None, 4000])
+def test_work_grows_with_the_rows_unless_mixtures_are_asked_for(mixtures, monkeypatch):
+    monkeypatch.setattr(distilled, "EPOCHS", 60)
+    taught, work, steps = teachers.taught, [], []
+
+    def recorded(*arguments):
+        members, history = taught(*arguments)
+        rows, inputs = len(arguments[5]), members.ensemble[0].layer_sizes[0]
+        work.append(rows * inputs * len(history.loss))
+        steps.append(-(-rows // distilled.BATCH) * len(history.loss))
+        return members, history
+
+    monkeypatch.setattr(teachers, "taught", recorded)
+    distill(DecisionTreeRegressor(max_depth=4), mixtures=mixtures)
+    assert len(work) == 5  # a network for each of four folds, and one of all rows
+    if mixtures is None:  # the last epoch is begun before the limit
+        assert max(work) < 1.1 * teachers.WORK_OF_ROW * len(X)
+        assert min(steps) >= distilled.FEWEST_STEPS
+    else:
+        assert min(steps) == 60 * -(-mixtures // distilled.BATCH)
 
 
 def test_a_column_has_as_many_bins_as_values_need_and_tied_ones_stay_together(monkeypatch):
@@ -172,7 +194,7 @@ def test_a_column_has_as_many_bins_as_values_need_and_tied_ones_stay_together(mo
 
     model = distill(teacher, x, rows)
     encoding = model._fitted.blend.groups[0].encoding
-    assert encoding.bins.tolist() == [4, 256, 3, 0, 0]
+    assert encoding.bins.tolist() == [4, 300 // 8, 3, 0, 0]  # at most one for eight rows
     assert model.distill(rows)._fitted.blend.groups[0].encoding.bins.tolist() == [4, 8, 3, 0, 0]
 
 

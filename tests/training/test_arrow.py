@@ -253,6 +253,55 @@ def missing(folder):
     return fastmlp.ArrowBlocks(folder / "gap.parquet", "y", rows=20)
 
 
+def spoiled(value, column="a", row=97):
+    """Return the table with another value in one row of a column, in chunks of 40 rows."""
+    numbers = TABLE[column].to_pylist()
+    numbers[row] = value
+    at = TABLE.column_names.index(column)
+    table = TABLE.set_column(at, column, pyarrow.array(numbers, "float64"))
+    return pyarrow.Table.from_batches(table.to_batches(40))
+
+
+BAD_VALUES = {
+    "none": (None, "a value is missing but a number is expected"),
+    "nan": (float("nan"), "nan but a finite number is expected"),
+    "inf": (float("inf"), "inf but a finite number is expected"),
+    "-inf": (float("-inf"), "-inf but a finite number is expected"),
+}
+
+
+@pytest.mark.parametrize("rows", [7, 1000])
+@pytest.mark.parametrize("column", ["a", "y", "w"])
+@pytest.mark.parametrize("value", BAD_VALUES)
+def test_a_stream_names_the_row_of_a_bad_value(value, column, rows):
+    number, words = BAD_VALUES[value]
+    source = fastmlp.ArrowBlocks(spoiled(number, column), "y", weight="w", rows=rows)
+    with pytest.raises(ValueError, match=f"^row 97, column '{column}': {words}"):
+        list(source)
+
+
+@pytest.mark.parametrize("column", ["a", "y", "w"])
+@pytest.mark.parametrize("value", BAD_VALUES)
+def test_a_file_names_the_row_of_a_bad_value(value, column, tmp_path):
+    number, words = BAD_VALUES[value]
+    paths = written(tmp_path, TABLE, spoiled(number, column), row_group_size=30)
+    source = fastmlp.ArrowBlocks(paths, "y", weight="w", rows=7)
+    place = rf"1\.parquet, row group 3, row 97, column '{column}': {words}"
+    with pytest.raises(ValueError, match=place):
+        list(source)
+    if column != "a":  # a table takes missing numbers
+        with pytest.raises(ValueError, match=place):
+            fastmlp.TabMLPRegressor(preset="fast", epochs=1, members=2).fit(source)
+
+
+def test_where_targets_may_be_missing_they_may_be_nan_but_not_infinite():
+    for value in (None, float("nan")):
+        source = fastmlp.ArrowBlocks(spoiled(value, "b"), ["y", "b"])
+        assert np.isnan(np.concatenate([y for _, y in source])[97, 1])
+    with pytest.raises(ValueError, match="row 97, column 'b': inf but"):
+        list(fastmlp.ArrowBlocks(spoiled(float("inf"), "b"), ["y", "b"]))
+
+
 def of(data=TABLE, target="y", **options):
     return lambda folder: fastmlp.ArrowBlocks(data, target, **options)
 

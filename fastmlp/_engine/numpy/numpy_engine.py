@@ -33,6 +33,7 @@ from fastmlp._network.optimizers import Optimizer
 from fastmlp._network.spec import Spec
 
 LINEAR = Linear()
+SAMPLE_BYTES = 2**24  # of the gradients of samples in one call of NumPy
 
 
 def losses_of_rows(
@@ -124,8 +125,25 @@ def _added(parts: Sequence[Sequence[Sequence[Array]]]) -> list[list[Array]]:
 
 def sample_gradients(spec: Spec, parameters: Parameters, data: Data) -> tuple[Any, ...]:
     """Return the losses (N,) and the gradient of each, arrays (N, ...) in lists by kind."""
+    rows = max(1, SAMPLE_BYTES // sum(p.nbytes for p in flat(parameters)))
+    if data.rows <= rows:
+        return _sample_gradients(spec, parameters, data)
+    values: Array = np.empty(data.rows, spec.dtype)
+    gradients: Parameters = tuple(
+        [np.empty((data.rows, *p.shape), p.dtype) for p in kind] for kind in parameters
+    )
+    for first in range(0, data.rows, rows):
+        block = slice(first, first + rows)
+        values[block], *of_block = _sample_gradients(spec, parameters, data.part(block))
+        for whole, part in zip(flat(gradients), flat(of_block), strict=True):
+            whole[block] = part
+    return values, *gradients
+
+
+def _sample_gradients(spec: Spec, parameters: Parameters, data: Data) -> tuple[Any, ...]:
+    """Return the same of a few rows, by calls of NumPy that no signal interrupts."""
     with np.errstate(over="ignore", invalid="ignore"):
-        forward = ForwardPass(spec, parameters, data.x)
+        forward = ForwardPass(spec, parameters, np.asarray(data.x))  # of sparse rows, too
         values, dz = losses_of_rows(spec, forward.outputs[-1], data)
         if data.weights is not None:  # of rows with missing targets
             values, dz = values * data.weights, dz * data.weights[:, np.newaxis]
