@@ -482,7 +482,8 @@ def test_info_is_what_show_config_prints(capsys):
     fastmlp.show_config()
     lines = set(capsys.readouterr().out.splitlines())
     assert lines <= set(children.printed(here("info")).splitlines())
-    assert json.loads(children.printed(here("info", "--json")))["fastmlp"] == fastmlp.__version__
+    found = json.loads(children.printed(here("info", "--json")))
+    assert (found["fastmlp"], found["polars"]) == (fastmlp.__version__, polars.__version__)
 
 
 def test_without_compiled_modules(folder):

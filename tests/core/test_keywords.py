@@ -83,6 +83,7 @@ ESTIMATORS = [
     (lambda f: f.TabMLPRegressor(dropout=0.1), "'dropout': pass recipes=[{"),
     (lambda f: f.TabMLPRegressor(warm_start=True), "'warm_start': use fastmlp's partial_fit, "),
     (lambda f: f.MLPRegressor(device="cpu"), "pass n_jobs=... of CPUs$"),
+    (lambda f: f.TabMLPRegressor().predict_interval(X, alpha=0.1), "'alpha': pass coverage=0.9$"),
     (lambda f: f.MLPClassifier().fit(X), "MLPClassifier.fit(): missing .* 'y': pass X, y"),
     (
         lambda f: f.TabMLPRegressor().report(path="x"),
@@ -233,6 +234,11 @@ GUESSES = {
         ),
         "load": "fastmlp.load(path)",
         "freeze": None,
+        "summary": "report()",
+        "confusion_matrix": (
+            "= sklearn.metrics.confusion_matrix(y, model.predict(X)) counts them, and "
+            "report().save(path) shows those of the fit"
+        ),
     },
     "History": {"history": "loss", "load": None},
     "Adam": {"lr": "learning_rate", "forward": None},
