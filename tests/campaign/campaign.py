@@ -38,7 +38,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     began, total = time.monotonic(), trials.Outcome()
-    shares = {group: share for group, (_, share) in trials.GROUPS.items() if share}
+    shares = {g: share for g, (_, share) in trials.GROUPS.items() if share and trials.table(g)}
     header = ("what", "tried", "failed", "longest wait, ms", "growth of memory, MB")
     print(COLUMNS.format(*header))
     print(COLUMNS.format(*["---"] * len(header)))

@@ -185,6 +185,21 @@ def test_planted_mistakes_still_have_their_places():
         assert f" {len(module['MISTAKES'])} mistakes " in (ROOT / page).read_text("utf-8"), page
 
 
+def test_every_file_that_needs_another_library_is_run_with_it():
+    """.ci/others installs what tests skip without, and names their files."""
+    script = (ROOT / ".ci" / "others").read_text()
+    packages, files = (
+        re.search(rf"^{name}=\((.*?)\)$", script, re.MULTILINE | re.DOTALL)[1].split()
+        for name in ("packages", "tests")
+    )
+    needed = re.compile(rf"importorskip\(\"(?:{'|'.join(packages)})\"")
+    tests = {p.relative_to(ROOT / "tests") for p in (ROOT / "tests").rglob("test_*.py")}
+    found = {str(path) for path in tests if needed.search((ROOT / "tests" / path).read_text())}
+    assert "export/test_read_torch.py" in found
+    assert found <= set(files)
+    assert not [name for name in files if not (ROOT / "tests" / name).exists()]
+
+
 def test_every_package_is_in_the_wheel():
     """setuptools finds folders with an __init__.py: none with modules may lack it."""
     modules = {path.parent for path in (ROOT / "fastmlp").rglob("*.py")}

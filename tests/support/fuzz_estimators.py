@@ -159,9 +159,12 @@ def clean(name: str, value: Any, model: Any) -> Any:
         return value  # a frame's names are remembered
     if name == "y":
         return np.ascontiguousarray(value) if isinstance(value, np.ndarray) else value
-    dense = value.toarray() if scipy.sparse.issparse(value) else value
+    is_sparse = scipy.sparse.issparse(value)
+    dense = value.toarray() if is_sparse else value
     array = check_array(dense, dtype=(np.float64, np.float32), ensure_2d=False)
-    return np.array(array, array.dtype.newbyteorder("="), order="C", subok=False)
+    plain = np.array(array, array.dtype.newbyteorder("="), order="C", subok=False)
+    # Standardised, sparse rows are not centred: other numbers than those of the same array.
+    return scipy.sparse.csr_array(plain) if is_sparse and model.standardize else plain
 
 
 def check(case: Case) -> int:
@@ -181,10 +184,11 @@ def check(case: Case) -> int:
     return len(case.calls)
 
 
-def check_formula(model: Any, x: np.ndarray, predicted: np.ndarray) -> None:
+def check_formula(model: Any, x: Any, predicted: np.ndarray) -> None:
     """Fail if predictions are not what the reference computes from the shown weights."""
     engine = Engine(model._fitted.network.spec)
     engine.set_parameters(model.coefs_, model.intercepts_)
+    x = x.toarray() if scipy.sparse.issparse(x) else x
     with np.errstate(all="ignore"):
         expected = engine.predict(np.asarray(x, engine.spec.dtype))[:, : model.n_outputs_]
     expected = expected.reshape(predicted.shape)

@@ -68,12 +68,15 @@ def _interrupted(get: Any, put: Any, function: Any, call: Callable[[], Any]) -> 
 
 
 @contextlib.contextmanager
-def alarm(seconds: float, handler: Any) -> Iterator[None]:
-    """Have a signal handler called after some seconds; the time is the kernel's, not a thread's."""
-    before = signal.signal(signal.SIGALRM, handler)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+def alarm(seconds: float, handler: Any, of_cpu: bool = False) -> Iterator[None]:
+    """Have a signal handler called after some seconds, or after so much CPU time of the process."""
+    timer, number = signal.ITIMER_REAL, signal.SIGALRM
+    if of_cpu:
+        timer, number = signal.ITIMER_PROF, signal.SIGPROF
+    before = signal.signal(number, handler)
+    signal.setitimer(timer, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(timer, 0)
+        signal.signal(number, before)

@@ -38,6 +38,11 @@ Trial = Callable[[np.random.Generator], Iterator[float]]
 GROUPS: dict[str, tuple[str, float]] = {
     "fuzz of MLP": ("fuzz_calls.TRIALS", 6),
     "fuzz of the estimators": ("fuzz_estimators.TRIALS", 6),
+    "sparse rows": ("agreement.SPARSE", 3),
+    "derivatives": ("agreement.DERIVATIVES", 3),
+    "training against PyTorch": ("agreement.TORCH", 3),  # no trial without PyTorch
+    "rules": ("agreement.RULES", 2),
+    "files replaced meanwhile": ("replaced_files.CHANGES", 2),
     "out of memory": ("injection.MEMORY", 3),
     "out of memory for arrays": ("injection_arrays.MEMORY", 3),
     "threads that cannot start": ("injection.THREADS", 3),
