@@ -68,8 +68,9 @@ class Plan:
         if callable(decay):
             self.weight_decays = learning_rates(decay, self.step, n_steps, "weight decay")
         if self.dropout is not None:
-            arguments = self.step, n_steps, "dropout", FRACTION
-            layers = [learning_rates(p, *arguments) for p in self.dropout]
+            layers = [
+                learning_rates(p, self.step, n_steps, "dropout", FRACTION) for p in self.dropout
+            ]
             self.dropouts = np.ascontiguousarray(np.reshape(layers, (len(layers), n_steps)).T)
 
     def optimizer_of(self, batch: int) -> Optimizer:

@@ -72,8 +72,10 @@ class LbfgsTrainer:
         arrays = {name: getattr(data, name) for name in ("x", "targets", *OPTIONAL)}
         wide = {k: a.astype(float) for k, a in arrays.items() if a is not None and a.dtype != "i4"}
         arguments = replace(data, **wide), plan.l2, plan.team
-        engines = member.engine, member.engine_type(spec)
-        minimiser = Minimiser(*engines, arguments, self.reporter, self.evaluator, self._check)
+        wide_engine = member.engine_type(spec)
+        minimiser = Minimiser(
+            member.engine, wide_engine, arguments, self.reporter, self.evaluator, self._check
+        )
         try:
             result = minimiser.run(self.optimizer, self.state.epochs)
         except BaseException:

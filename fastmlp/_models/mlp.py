@@ -27,6 +27,7 @@ from fastmlp._network.optimizers import LBFGS, SGD
 from fastmlp._network.spec import Compute, Spec, build
 from fastmlp._network.tensors import TENSORS
 from fastmlp._training import planning
+from fastmlp._training.planning import GivenRows, Shuffling, StepOptions
 from fastmlp._validation import check
 
 if TYPE_CHECKING:  # imported on use: few fits need the rest
@@ -164,8 +165,19 @@ class MLP(Exportable):
         initializer: Initializer = None,
         rng: int | np.random.Generator | None = None,
     ) -> None:
-        options = dropout, layer_norm, scale, parametric, skip, linear_path, compute
-        spec = build(layer_sizes, activation, loss, dtype, *options)
+        spec = build(
+            layer_sizes,
+            activation,
+            loss,
+            dtype,
+            dropout,
+            layer_norm,
+            scale,
+            parametric,
+            skip,
+            linear_path,
+            compute,
+        )
         names = initializers.names(spec, initializer)  # raises errors before memory is allocated
         self._network = Network(spec, check.generator(rng), self._engine_type)
         self._network.engine.set_parameters(*initializers.draw(spec, self._network.rng, names))
@@ -368,29 +380,38 @@ class MLP(Exportable):
         """
         network = self._network
         with planning.joined(communicator, network.engine) as ranks, network.lock.taken():
-            of_rows = X, y, sample_weight, network.spec, shuffle, shuffle_buffer, shuffle_folder
-            is_first = network.history is None
-            data = planning.data(*of_rows, dy=dy, dy_weight=dy_weight, is_first=is_first)
-            sizes = data, batch_size, network.spec, ranks
-            epochs, optimizer = planning.training(epochs, optimizer, *sizes)
+            data = planning.data(
+                GivenRows(X, y, sample_weight, dy, dy_weight),
+                network.spec,
+                Shuffling(shuffle, shuffle_buffer, shuffle_folder),
+                is_first=network.history is None,
+            )
+            epochs, optimizer = planning.training(
+                epochs, optimizer, data, batch_size, network.spec, ranks
+            )
             whole = optimizer if type(optimizer) is LBFGS else None  # takes all rows at once
             if whole is not None:
                 optimizer, batch_size = SGD(), data.rows or 1
-            options = optimizer, l1, l2, clip_norm, groups, dropout
-            plan = network.plans.plan(data, batch_size, *options)
+            options = StepOptions(optimizer, l1, l2, clip_norm, groups, dropout)
+            plan = network.plans.plan(data, batch_size, options)
             validation = None
             if validation_data is not None:
                 validation = planning.validation(validation_data, network.spec, dy_weight)
             if ranks:
                 data, n_threads = ranks.padded(data, plan), n_threads or 1
-            to_run = epochs, batch_size, shuffle, verbose, averaging, callbacks, resume
             fit = Fit(
-                *(self, network, [network], [data], [plan]),
+                model=self,
+                network=network,
+                members=[network],
+                data=[data],
+                plans=[plan],
                 fingerprint_data=[(data, validation)],
                 evaluator=planning.evaluator(network.engine, data, validation, metrics, ranks),
                 has_validation=validation is not None,
                 team=fit_team(n_threads, network.n_weights, plan.batch_size),
-                options=FitOptions.of(*to_run),
+                options=FitOptions.of(
+                    epochs, batch_size, shuffle, verbose, averaging, callbacks, resume
+                ),
                 ranks=ranks,
             )
             if whole is None:
@@ -462,14 +483,15 @@ class MLP(Exportable):
         network = self._network
         with network.lock.taken():
             if output_gradient is None and through_link is False:
-                of_rows = X, y, sample_weight, network.spec
-                data = planning.data(*of_rows, is_once=True, dy=dy, dy_weight=dy_weight)
+                given = GivenRows(X, y, sample_weight, dy, dy_weight)
+                data = planning.data(given, network.spec, is_once=True)
             else:
-                gradient = y, sample_weight, dy, output_gradient, through_link
-                data = derivatives.gradient_data(network, X, *gradient)
+                data = derivatives.gradient_data(
+                    network, X, y, sample_weight, dy, output_gradient, through_link
+                )
             rows = data.rows or 1 if batch_size is None else batch_size
-            options = optimizer, l1, l2, clip_norm, groups, dropout
-            plan = network.plans.plan(data, rows, *options)
+            options = StepOptions(optimizer, l1, l2, clip_norm, groups, dropout)
+            plan = network.plans.plan(data, rows, options)
             if not isinstance(data, Data):
                 data.batch_size = batch_size and plan.batch_size
             team = fit_team(n_threads, network.n_weights, plan.batch_size)
@@ -617,7 +639,7 @@ class MLP(Exportable):
         True
         """
         network = self._network
-        data = planning.data(X, y, sample_weight, network.spec, dy=dy, dy_weight=dy_weight)
+        data = planning.data(GivenRows(X, y, sample_weight, dy, dy_weight), network.spec)
         if not isinstance(data, Data):
             network = network.frozen()
         with call_team(network.n_weights, data.rows or 1 << 30) as team:  # None: many

@@ -127,9 +127,16 @@ class ManyNetworks:
         first, evaluator = self.engines[0], self.evaluator
         seeds = None if self.shuffles is None else self.shuffles.take(n)
         team = self.plans[0].team
-        of_members = self.engines, self.data, self.plans
         results: Epochs = first.train_many(
-            *of_members, team, n, seeds, self.held_out, evaluator.linked, stores
+            self.engines,
+            self.data,
+            self.plans,
+            team,
+            n,
+            seeds,
+            self.held_out,
+            evaluator.linked,
+            stores,
         )
         return results
 
@@ -228,8 +235,8 @@ class FusedEpochs:
         rates = self.networks.collect(results)
         losses = loop.mean_of_members(results.losses)
         n, epoch = len(losses), self.state.epoch + len(losses)
-        lists = losses, [math.nan] * n, rates, [seconds] * n
-        loop.record(self.state, self.networks.evaluator, epoch, *lists)
+        no_losses, each = [math.nan] * n, [seconds] * n
+        loop.record(self.state, self.networks.evaluator, epoch, losses, no_losses, rates, each)
 
     def _replayed(self, results: Epochs, seconds: float, before: Any) -> tuple[int, bool]:
         """Record epochs that were trained, and call the callbacks with the parameters of each."""

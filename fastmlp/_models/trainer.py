@@ -87,8 +87,17 @@ class Trainer(Training):
     def _many(self, engines: Sequence[Any]) -> ManyNetworks:
         fit, evaluator = self.fit, self.evaluator
         held_out = None if self.averages else evaluator.apart  # the loop evaluates averages
-        of_fit = self.rates, self.shuffles, evaluator, self.state, held_out
-        return ManyNetworks(engines, fit.data, fit.plans, self.states, *of_fit)
+        return ManyNetworks(
+            engines,
+            fit.data,
+            fit.plans,
+            self.states,
+            self.rates,
+            self.shuffles,
+            evaluator,
+            self.state,
+            held_out,
+        )
 
     def run(self) -> None:
         """Run all epochs from the members' initial or resumed states."""

@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -36,17 +36,43 @@ EPOCHS = 20  # of a fit with an optimizer alone
 SCHEDULED = ("learning_rate", "weight_decay")  # options of optimizers that may be schedules
 
 
+class StepOptions(NamedTuple):
+    """What a user's call says of the steps of a fit, unchecked; see ``MLP.fit``."""
+
+    optimizer: Any
+    l1: Any
+    l2: Any
+    clip_norm: Any
+    groups: Any
+    dropout: Any
+
+
+class GivenRows(NamedTuple):
+    """The rows that a user's call gives, unchecked: arrays, or in X alone a source of blocks."""
+
+    X: Any
+    y: Any
+    sample_weight: Any
+    dy: Any = None
+    dy_weight: Any = 1.0
+
+
+class Shuffling(NamedTuple):
+    """What a user's call says of the order of the rows, unchecked."""
+
+    shuffle: Any = True
+    buffer: Any = None
+    folder: Any = None
+
+
+IN_ORDER = Shuffling()  # of calls that shuffle no source
+
+
 def data(
-    x: Any,
-    y: Any,
-    sample_weight: Any,
+    given: GivenRows,
     spec: Spec,
-    shuffle: Any = True,
-    buffer: Any = None,
-    folder: Any = None,
+    shuffling: Shuffling = IN_ORDER,
     is_once: bool = False,
-    dy: Any = None,
-    dy_weight: Any = 1.0,
     is_first: bool = False,
 ) -> Data | BlockStream:
     """Return the checked data of a call: arrays, or without y the stream of a source.
@@ -54,6 +80,8 @@ def data(
     A call that reads a source once takes an iterator as well. The first fit of a network warns of
     arrays that do not suit it.
     """
+    x, y, sample_weight, dy, dy_weight = given
+    shuffle, buffer, folder = shuffling
     rows = 0 if buffer is None else check_count("shuffle_buffer", buffer, example=131_072)
     option = "shuffle_folder" if folder is not None else "shuffle_buffer" if rows else ""
     if option and not shuffle:
@@ -138,7 +166,7 @@ def training(
     return default_training.chosen(data, rows, spec)
 
 
-def plan(spec: Spec, data: Data | BlockStream, batch_size: int, *options: Any) -> Plan:
+def plan(spec: Spec, data: Data | BlockStream, batch_size: int, options: StepOptions) -> Plan:
     """Return the plan of a fit from the arguments of ``MLP.fit``, without values per epoch."""
     optimizer, l1, l2, clip_norm, groups, dropout = options
     rows = check_count("batch_size", batch_size, example=64)
@@ -197,18 +225,20 @@ class PlanCache:
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
         self.sizes: tuple[Any, ...] = ()
-        self.options: tuple[Any, ...] = ()
+        self.options: StepOptions | tuple[()] = ()
         self.last: Plan | None = None
 
-    def plan(self, data: Data | BlockStream, batch_size: int, *options: Any) -> Plan:
+    def plan(self, data: Data | BlockStream, batch_size: int, options: StepOptions) -> Plan:
         """Return a new plan, see `plan`."""
         # Only integers are compared: == of other objects may be anything, or raise an error.
         if type(batch_size) is not int:
             batch_size = check_count("batch_size", batch_size, example=64)
         sizes, made = (data.rows, batch_size), self.last
         if made is None or sizes != self.sizes or not all(map(operator.is_, options, self.options)):
-            made = plan(self.spec, data, batch_size, *options)
-            if options[-1] is None or not is_sequence(options[-1]):  # a list of dropouts may change
+            made = plan(self.spec, data, batch_size, options)
+            if options.dropout is None or not is_sequence(
+                options.dropout
+            ):  # a list of dropouts may change
                 self.sizes, self.options, self.last = sizes, options, made
         return made.again()
 

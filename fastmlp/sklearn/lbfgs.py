@@ -49,10 +49,14 @@ class LbfgsFit:
         """Minimise; leave the network at the minimum, or after an interrupt at an iteration."""
         draft, attributes, network = self.draft, self.attributes, self.network
         # The network gets accepted points only.
-        engines = network.engine, native_engine.engine(network.spec)
-        arguments, reporter = (self.data, self.l2, team), self.reporter
         minimiser = Minimiser(
-            *engines, arguments, reporter, self.evaluator, self._check, self.loss_constant
+            network.engine,
+            native_engine.engine(network.spec),
+            (self.data, self.l2, team),
+            self.reporter,
+            self.evaluator,
+            self._check,
+            self.loss_constant,
         )
         options = LBFGS(draft.tol, MIN_DECREASE, max_evaluations=draft.max_fun)
         try:

@@ -19,12 +19,18 @@ from fastmlp._training.shuffles import Shuffles
 BUFFERS = (1, 7, 64, N, 1000)
 
 
+def stream_of(net, source, buffer=None, folder=None, dy_weight=1.0):
+    """Return the stream that a fit of a network reads."""
+    given = planning.GivenRows(source, None, None, dy_weight=dy_weight)
+    return planning.data(given, net._network.spec, planning.Shuffling(True, buffer, folder))
+
+
 def epochs(sizes, buffer, n_epochs=2, seed=0, folder=None):
     """Return the rows of each epoch in the order in which a fit sees them."""
     net = fastmlp.MLP([1, 1], rng=seed)
     x = np.arange(sum(sizes), dtype="float32")[:, np.newaxis]
     source = cut(x, 2 * x, np.ravel(x) + 1, sizes=sizes)
-    stream = planning.data(source, None, None, net._network.spec, buffer=buffer, folder=folder)
+    stream = stream_of(net, source, buffer=buffer, folder=folder)
     stream.begin(10, Shuffles([net._network.rng]), net._network.engine.shuffle, 0)
     found = []
     for _ in range(n_epochs):
@@ -163,12 +169,12 @@ def test_a_file_has_all_that_rows_have(tmp_path):
     blocks = [(x[:10], y[:10], x[:10, 0], None), (x[10:], y[10:], x[10:, 0], dy)]
     net = fastmlp.MLP([2, 2], rng=0, dtype="float64")
     options = {"buffer": 7, "folder": tmp_path, "dy_weight": 2}
-    stream = planning.data(lambda: blocks, None, None, net._network.spec, **options)
+    stream = stream_of(net, lambda: blocks, **options)
     stream.begin(20, Shuffles([net._network.rng]), net._network.engine.shuffle, 0)
     with stream.blocks() as read:
         (data,) = read
     stream.end()
-    plain = planning.data(lambda: blocks, None, None, net._network.spec, dy_weight=2)
+    plain = stream_of(net, lambda: blocks, dy_weight=2)
     whole = Data.joined(list(plain._whole_batches(None)))
     order = np.argsort(data.x[:, 0])
     assert not np.array_equal(order, np.arange(20))

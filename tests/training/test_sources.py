@@ -78,7 +78,7 @@ def test_a_source_of_other_rows_is_not_gone_on_with():
 def orders(make, shuffle=True, epochs=2, seed=0):
     """Return the blocks of rows of each epoch in the order in which a fit sees them."""
     net = fastmlp.MLP([1, 1], rng=0)
-    stream = planning.data(make(), None, None, net._network.spec)
+    stream = planning.data(planning.GivenRows(make(), None, None), net._network.spec)
     shuffles = Shuffles([np.random.default_rng(seed)]) if shuffle else None
     stream.begin(5, shuffles, net._network.engine.shuffle, 0)
     found = []

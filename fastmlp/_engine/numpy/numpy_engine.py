@@ -357,8 +357,10 @@ class Engine:
         norm, counts = float(plan.clip_norm) or math.inf, [factors[k].norm for k in moved]
         for k, g in zip(moved, clip([gradients[k] for k in moved], norm, counts), strict=True):
             factor, slots = factors[k], [flat(slot)[k] for slot in state.slots]
-            options = rate * factor.rate, state.step, factor.decay, factor.epsilon
-            optimizer.step(parameters[k], g, slots, *options)
+            step_rate = rate * factor.rate
+            optimizer.step(
+                parameters[k], g, slots, step_rate, state.step, factor.decay, factor.epsilon
+            )
             if self._bounds:
                 np.clip(parameters[k], *self._bounds[k], out=parameters[k])
 
@@ -405,8 +407,9 @@ class Engine:
                     l2 = l2 / weight if weight else 0.0
                 spec = plan.network_of(k, self.spec)
                 masks = random.dropout_masks(spec, plan.seed, plan.step + k, len(rows), at)
-                options = masks, factors, l1, weight
-                value, *gradients = objective(spec, self._parameters, batch, l2, *options)
+                value, *gradients = objective(
+                    spec, self._parameters, batch, l2, masks, factors, l1, weight
+                )
                 if share is not None:
                     add_up(share, flat(gradients), not math.isfinite(value))
                 if not math.isfinite(value):

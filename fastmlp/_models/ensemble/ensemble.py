@@ -40,6 +40,7 @@ from fastmlp._network.spec import Predictions
 from fastmlp._training import planning, scales
 from fastmlp._training.callback_list import Callback
 from fastmlp._training.callbacks import Best
+from fastmlp._training.planning import GivenRows, StepOptions
 from fastmlp._validation import check
 from fastmlp._validation.compatibility import refusal
 
@@ -263,12 +264,12 @@ class Ensemble(Exportable):
         """
         network = self._network
         with network.taken():
-            of_members = X, y, sample_weight, network.spec, len(self._members)
-            data = member_data.datas(*of_members, dy, dy_weight)
+            given = GivenRows(X, y, sample_weight, dy, dy_weight)
+            data = member_data.datas(given, network.spec, len(self._members))
             if network.history is None and data[0].x is data[-1].x:  # rows of all members
                 scales.warn_of_arrays(X, y, data[0], network.spec)
-            options = optimizer, l1, l2, clip_norm, groups, dropout
-            plans = self._plans(data, batch_size, *options)
+            options = StepOptions(optimizer, l1, l2, clip_norm, groups, dropout)
+            plans = self._plans(data, batch_size, options)
             orders = [None] * len(data) if rows is None else member_data.learned(rows, data)
             drops_last = check_flag("drop_last", drop_last)
             for plan, order in zip(plans, orders, strict=True):
@@ -278,12 +279,17 @@ class Ensemble(Exportable):
                     plan.batch_size = min(plan.batch_size, len(order))
             held = self._held(validation_data, validation_rows, scorer, data)
             evaluator = functools.partial(EnsembleEvaluator, held=held, score=scorer)
-            to_run = epochs, batch_size, shuffle, verbose, averaging, callbacks, resume
-            checked = FitOptions.of(*to_run, "Ensemble")
+            checked = FitOptions.of(
+                epochs, batch_size, shuffle, verbose, averaging, callbacks, resume, "Ensemble"
+            )
             if scorer is not None:  # first, because they finish in reverse order
                 checked = checked._replace(callbacks=[Best(), *checked.callbacks])
             fit = Fit(
-                *(self, network, network.members, data, plans),
+                model=self,
+                network=network,
+                members=network.members,
+                data=data,
+                plans=plans,
                 fingerprint_data=member_data.fingerprint_data(data, plans, held),
                 evaluator=evaluator,
                 has_validation=held is not None,
@@ -331,10 +337,10 @@ class Ensemble(Exportable):
         """
         network = self._network
         with network.taken():
-            of_members = X, y, sample_weight, network.spec, len(self._members)
-            data = member_data.datas(*of_members, dy, dy_weight)
-            options = optimizer, l1, l2, clip_norm, groups, dropout
-            plans = self._plans(data, batch_size, *options)
+            given = GivenRows(X, y, sample_weight, dy, dy_weight)
+            data = member_data.datas(given, network.spec, len(self._members))
+            options = StepOptions(optimizer, l1, l2, clip_norm, groups, dropout)
+            plans = self._plans(data, batch_size, options)
             return one_pass(network.members, data, plans, self._team(n_threads))
 
     def predict(self, X: ArrayLike) -> Predictions:
@@ -463,12 +469,12 @@ class Ensemble(Exportable):
                 engines.restore(before)
                 raise
 
-    def _plans(self, data: list[Data], batch_size: Any, *options: Any) -> list[Plan]:
+    def _plans(self, data: list[Data], batch_size: Any, options: StepOptions) -> list[Plan]:
         """Return the plan of each member; without a batch size, all its rows are one batch."""
         numbers = [samples.rows for samples in data]
         most = max(numbers) if batch_size is None else batch_size
         checked = planning.plan(
-            self._network.spec, data[numbers.index(max(numbers))], most, *options
+            self._network.spec, data[numbers.index(max(numbers))], most, options
         )
         plans = [checked.again() for _ in data]
         for plan, rows in zip(plans, numbers, strict=True):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fastmlp._engine.plan import Plan
 from fastmlp._network.data import Data
 from fastmlp._network.spec import Spec
+from fastmlp._training.planning import GivenRows
 from fastmlp._validation import check
 
 T = TypeVar("T")
@@ -45,10 +46,9 @@ class ValidationData:
         return cls(apart, data.part(union), [np.searchsorted(union, numbers) for numbers in rows])
 
 
-def datas(
-    X: Any, y: Any, sample_weight: Any, spec: Spec, n_members: int, dy: Any, dy_weight: Any
-) -> list[Data]:
+def datas(given: GivenRows, spec: Spec, n_members: int) -> list[Data]:
     """Return the data of each member; shared arrays are checked and stored once."""
+    X, y, sample_weight, dy, dy_weight = given
     apart, weighted = _is_apart(X, 2), _is_apart(sample_weight, 1)
     if isinstance(sample_weight, np.ndarray) and sample_weight.shape[1:] == (spec.n_outputs,):
         weighted = False  # it has a weight for each target
@@ -70,9 +70,9 @@ def datas(
     if not weighted:
         return [check.data(X, y, sample_weight, spec, dy, dy_weight)] * n_members
     shared = check.data(X, y, None, spec, dy, dy_weight)
-    of_rows = shared.targets, shared.jacobians
+    y_checked, slopes = shared.targets, shared.jacobians
     checked = [
-        of_member(k, check.row_weights, *of_rows, weights, spec)
+        of_member(k, check.row_weights, y_checked, slopes, weights, spec)
         for k, weights in enumerate(sample_weight)
     ]
     return [replace(shared, weights=w, output_weights=factors) for w, factors in checked]

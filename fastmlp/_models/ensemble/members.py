@@ -185,8 +185,8 @@ class EnsembleEvaluator(Evaluator):
         if data is None:
             sums = [samples.total_weight for samples in self.held.apart]
             return float(np.average(self._collected.held_losses[-1], weights=sums))
-        every = self._predictions, self.held.places
-        return mixture.mean_loss(self.engine.spec.loss, *every, data)
+        places = self.held.places
+        return mixture.mean_loss(self.engine.spec.loss, self._predictions, places, data)
 
     def record(self) -> None:
         """Store the members' results of the last epochs."""
