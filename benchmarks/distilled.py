@@ -48,7 +48,7 @@ def compare(preset: str, split: tables.Split, classes: bool, rounds: int) -> dic
     said = {name: np.array([call(row) for row in rows.tolist()]) for name, call in calls.items()}
     table, finish = model._fitted.columns.read(rows), model._fitted.calibration.result
     groups = model._fitted.blend.groups
-    alone = [finish(g.predict_one(k, table)) for g in groups for k in range(len(g.ensemble))]
+    alone = [finish(g.predict_one(k, table)) for g in groups for k in range(len(g))]
     errors = {name: error(split.y_test, each, classes) for name, each in said.items()}
     errors["single"] = statistics.fmean(error(split.y_test, each, classes) for each in alone)
     turns: dict[str, list[float]] = {name: [] for name in calls}

@@ -93,7 +93,8 @@ class Fit:
         undo, n_before = network.undo(changes_weights), -1
         try:
             resumed, stopped = self._begin()
-            n_before = 0 if resumed is None else resumed[0].epochs
+            assert network.history is not None
+            n_before = len(network.history.loss)
             return self._run(make_trainer, resumed, stopped)
         except BaseException:
             if n_before < 0 or len(network.history.loss) == n_before:  # type: ignore[union-attr]

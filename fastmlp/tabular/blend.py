@@ -44,7 +44,7 @@ Array = NDArray[Any]
 ROUNDS = 20  # of the selection of weights
 
 
-@dataclass
+@dataclass(frozen=True)
 class Blend:
     """Groups of members whose predictions are averaged with ``weights``, which sum to 1."""
 
@@ -67,7 +67,7 @@ class Blend:
         return blended(self.weights.tolist(), predictions)
 
     def __len__(self) -> int:
-        return sum(len(group.ensemble) for group in self.groups)
+        return sum(len(group) for group in self.groups)
 
 
 def blended(weights: Sequence[float], predictions: list[Array]) -> Array:
@@ -80,7 +80,7 @@ def blended(weights: Sequence[float], predictions: list[Array]) -> Array:
     return np.asarray(total)
 
 
-@dataclass
+@dataclass(frozen=True)
 class BlendResult:
     """The result of training."""
 
@@ -172,8 +172,8 @@ def _in_stages(data: FitRows, preset: Preset, stage: Callable[..., BlendResult])
     strong = trial.blend.weights >= LEAST_SHARE * trial.blend.weights[0]
     chosen = [group.recipe for group in trial.trained[: strong.sum()] if not group.why]
     if trial.stopped or not chosen:
-        trial.stage_log.append(f"no further stage, because {trial.stopped or trial.trained[0].why}")
-        return trial
+        text = f"no further stage, because {trial.stopped or trial.trained[0].why}"
+        return replace(trial, stage_log=[*trial.stage_log, text])
     last = stage(preset.longer(tuple(chosen)), trial)
     if last.blend is trial.blend:  # no recipe was trained
         return replace(last, stage_log=trial.stage_log + last.stage_log)
@@ -189,10 +189,11 @@ def _better(
     )
     first_is_better = not trimmed_mean(after - before, weights) < 0
     better, other = (first, then) if first_is_better else (then, first)
-    better.notes, better.stopped = better.notes + other.notes, then.stopped
     stage_log = first.stage_log + then.stage_log
-    better.stage_log = [*stage_log, "the stage before is kept"] if first_is_better else stage_log
-    return better
+    if first_is_better:
+        stage_log.append("the stage before is kept")
+    notes = better.notes + other.notes
+    return replace(better, notes=notes, stopped=then.stopped, stage_log=stage_log)
 
 
 def _stage(

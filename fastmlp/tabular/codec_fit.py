@@ -59,7 +59,7 @@ HELD_OUT = Object(
         "predictions": Counted(Tensor(_of_predictions)),
         "rows": Parts(
             Tensor(length, PLACES, 0, _last_row),
-            lambda context: len(context["blend"].groups[0].ensemble),
+            lambda context: len(context["blend"].groups[0]),
             lambda context: len(context["predictions"]),
         ),
         "weights": Flagged(Tensor(_of_rows, least=0.0)),

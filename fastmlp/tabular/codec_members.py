@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 from collections import ChainMap
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,7 @@ from fastmlp._files.schema import At, Computed, Counted, List, Maybe, NamedTenso
 from fastmlp._files.strict_json import shown
 from fastmlp._models.codecs import parts
 from fastmlp._models.codecs.values import Value
-from fastmlp._models.ensemble.ensemble import Ensemble
-from fastmlp._models.mlp import model_of
-from fastmlp._models.network import Network, network_of
+from fastmlp._models.network import Network
 from fastmlp._network.optimizers import SLOTS
 from fastmlp._network.spec import Spec
 from fastmlp.tabular import forms
@@ -285,22 +284,22 @@ def _group(
 ) -> tuple[Members, float]:
     """Return the members of a group, without their target, and its share."""
     rng = np.random.default_rng(0)  # without training
-    nets = (model_of(Network.of(network, parameters, rng)) for parameters in networks)
+    nets = [Network.of(network, parameters, rng) for parameters in networks]
     numbers = NumericStatistics(*(of[key] for key in NumericStatistics._fields))
     encoding = Encoding(numbers, of["bins"], seen, of["categories"], of["with_missing"])
-    return Members(Ensemble(nets), encoding, scale, None, of["optimizers"] or ()), share
+    return Members(nets, encoding, scale, None, of["optimizers"] or ()), share
 
 
 def _group_values(group: tuple[Members, float]) -> dict[str, Any]:
     members, share = group
     return {
         "share": share,
-        "network": network_of(members.ensemble).spec,
+        "network": members.spec,
         "bins": members.encoding.bins,
         **members.encoding.numbers._asdict(),
         "seen": members.encoding.seen,
         "scale": members.scale,
-        "networks": [net.engine.parameters() for net in network_of(members.ensemble).members],
+        "networks": [engine.parameters() for engine in members.engines()],
         "optimizers": members.optimizers or None,
     }
 
@@ -333,7 +332,7 @@ def _check_groups(context: Any) -> int:
     shares = [share for _, share in context["groups"]]
     if not groups or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
         raise ValueError(f"groups have shares of {sum(shares):g} and not of 1")
-    networks = [network_of(group.ensemble).spec for group in groups]
+    networks = [group.spec for group in groups]
     if len({(net.n_outputs, net.loss) for net in networks}) > 1:
         raise ValueError("groups have different outputs")
     scaled = {group.scale is not None for group in groups}
@@ -367,7 +366,7 @@ TARGET = Object(
             lambda context: (context["outputs"],) if context["kind"] in LOSSES else None,
             positive=True,
         ),
-        "network": Computed(lambda context: network_of(context["groups"][0][0].ensemble).spec),
+        "network": Computed(lambda context: context["groups"][0][0].spec),
     },
     _target,
     lambda target: {"kind": target.name, "unit": getattr(target, "unit", None)},
@@ -376,10 +375,10 @@ TARGET = Object(
 
 def _blend(groups: list[tuple[Members, float]], target: Any, **fields: Any) -> Blend:
     for group, _ in groups:
-        group.target = target
         if target.kind == "classes" and group.scale is not None:
             target.class_weights = 1 / group.scale.factor[0]
-    return Blend([group for group, _ in groups], np.array([share for _, share in groups]))
+    members = [replace(group, target=target) for group, _ in groups]
+    return Blend(members, np.array([share for _, share in groups]))
 
 
 BLEND = Object(
@@ -397,7 +396,7 @@ BLEND = Object(
     },
     _blend,
     lambda blend: {
-        "members": len(blend.groups[0].ensemble),
+        "members": len(blend.groups[0]),
         "with_missing": blend.groups[0].encoding.with_missing,
         "groups": list(zip(blend.groups, blend.weights, strict=True)),
         "target": blend.target,

@@ -17,9 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._core.history import History
-from fastmlp._models.ensemble.ensemble import Ensemble
 from fastmlp._models.mlp import model_of
-from fastmlp._models.network import Network, network_of
+from fastmlp._models.network import Network
 from fastmlp._network.optimizers import Adam
 from fastmlp._network.schedules import OneCycle
 from fastmlp.tabular import monotone
@@ -100,14 +99,14 @@ def taught(
     recipe, signs = course.recipe, monotone.signs_of(rule, columns, target)
     if signs is not None:
         recipe = replace(recipe, activation=monotone.ACTIVATION)
-    net = untrained(recipe, x.shape[1], learned, rng, 1).members[0]
+    (network,) = untrained(recipe, x.shape[1], learned, rng, 1)
     if signs is not None:
-        monotone.constrain(net, encoding.directions(signs), learned.directions)
+        monotone.constrain(network, encoding.directions(signs), learned.directions)
     batch = even(len(x), BATCH)
     steps = math.ceil(len(x) / batch)
     most = min(MAX_STEPS, max(FEWEST_STEPS, work / (batch * x.shape[1])))
     epochs = min(EPOCHS, math.ceil(most / steps))
-    history = net.fit(
+    history = model_of(network).fit(
         x,
         y,
         epochs=epochs,
@@ -117,10 +116,9 @@ def taught(
         n_threads=n_threads,
     )
     target = _lasting(target, learned)
-    learner = network_of(net)
-    spec = replace(learner.spec, loss=target.loss)
-    student = model_of(Network.of(spec, learner.engine.parameters(), rng))
-    return Members(Ensemble([student]), encoding, scale, target), history
+    spec = replace(network.spec, loss=target.loss)
+    student = Network.of(spec, network.engine.parameters(), rng)
+    return Members([student], encoding, scale, target), history
 
 
 def _bins(course: Course, numbers: Array) -> NDArray[np.int64]:
@@ -147,7 +145,7 @@ def _of_student(fitted: FittedTable, held_out: HeldOut, student: Members) -> Fit
             for k, r in enumerate(calibration.residuals)
         ]
         calibration = replace(calibration, residuals=tuple(residuals))
-    report, inputs = fitted.facts.report, student.ensemble[0].layer_sizes[0]
+    report, inputs = fitted.facts.report, student.spec.layer_sizes[0]
     note = f"distilled: one network of {inputs} inputs predicts in place of these"
     report = replace(report, notes=[*report.notes, note])
     rows_of_fit = fitted.rows

@@ -18,11 +18,11 @@ from fastmlp._engine.predictor import FEW_ROWS
 from fastmlp._engine.thread_count import call_team, default_threads
 from fastmlp._models.ensemble.ensemble import Ensemble
 from fastmlp._models.mlp import model_of
-from fastmlp._models.network import Network, network_of
+from fastmlp._models.network import Network
 from fastmlp._network import initializers
 from fastmlp._network.groups import Groups
 from fastmlp._network.optimizers import Adam, AdamW, Optimizer
-from fastmlp._network.spec import build
+from fastmlp._network.spec import Spec, build
 from fastmlp.tabular import embedding, monotone, presets
 from fastmlp.tabular.columns import RowIndex, Table
 from fastmlp.tabular.conformal import MAX_TAIL_ROWS
@@ -62,11 +62,11 @@ class FitOptions:
     verbose: bool = False
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, frozen=True)
 class Members:
     """Trained networks that predict tables; the first axis of all arrays is the member."""
 
-    ensemble: Any
+    networks: Sequence[Network]  # of one shape
     encoding: Encoding
     scale: TargetScale | None  # None for classes
     target: Any  # without rows: it decodes the networks' outputs
@@ -78,6 +78,14 @@ class Members:
             raise ValueError("the scales of the targets have a factor that is not above 0")
         if self.scale is not None and np.any(self.scale.low > self.scale.high):
             raise ValueError("the scales of the targets have limits in the wrong order")
+
+    def __len__(self) -> int:
+        return len(self.networks)
+
+    @property
+    def spec(self) -> Spec:
+        """The description of each network."""
+        return self.networks[0].spec
 
     def predict_one(self, member: int, table: Table) -> Array:
         """Return the predictions of one member, (n, columns), in the user's units."""
@@ -91,7 +99,7 @@ class Members:
 
     def engines(self) -> list[Any]:
         """Return the engine of each member."""
-        return [network.engine for network in network_of(self.ensemble).members]
+        return [network.engine for network in self.networks]
 
     def predict(self, table: Table) -> Array:
         """Return the joint prediction of all members, (n, columns)."""
@@ -101,7 +109,7 @@ class Members:
         blocks = []
         for at in range(0, max(len(table), 1), ROWS_AT_A_TIME):
             block = table.take(slice(at, at + ROWS_AT_A_TIME))
-            blocks.append(self.joint(np.stack(self._outputs(range(len(self.ensemble)), block))))
+            blocks.append(self.joint(np.stack(self._outputs(range(len(self)), block))))
         return np.concatenate(blocks)
 
     def predict_row(self, numbers: Array, codes: Array) -> Array:
@@ -136,14 +144,21 @@ class Members:
 
     def of_first(self, members: int) -> Members:
         """Return the first members."""
-        if len(self.ensemble) == members:
+        if len(self) == members:
             return self
         scale = self.scale and TargetScale(*(array[:members] for array in self.scale))
-        ensemble = Ensemble(self.ensemble.members[:members])
-        return Members(ensemble, self.encoding.of_first(members), scale, self.target)
+        encoding = self.encoding.of_first(members)
+        return Members(self.networks[:members], encoding, scale, self.target)
+
+    def published(self) -> Members:
+        """Return members for predictions alone, without optimizers and buffers of training."""
+        networks = tuple(network.frozen() for network in self.networks)
+        for network in networks:
+            network.keep(None)
+        return replace(self, networks=networks)
 
 
-@dataclass
+@dataclass(frozen=True)
 class TrainingResult:
     """The result of training one recipe."""
 
@@ -167,7 +182,7 @@ class TrainingResult:
 
 def untrained(
     recipe: Recipe, width: int, target: Any, rng: np.random.Generator, count: int
-) -> Ensemble:
+) -> list[Network]:
     """Return networks with the recipe's initial weights; those of the output layer are 0."""
     sizes = recipe.sizes(width)
     spec = build(
@@ -185,6 +200,11 @@ def untrained(
         for biases in dict(zip(spec.tensors, parameters, strict=True))["biases"][:-1]:
             biases[:] = rng_of_network.normal(size=len(biases))
         networks.append(Network.of(spec, parameters, rng_of_network))
+    return networks
+
+
+def together(networks: Sequence[Network]) -> Ensemble:
+    """Return an ensemble that trains networks."""
     return Ensemble(map(model_of, networks))
 
 
@@ -217,7 +237,7 @@ def seconds_of_epoch(
     batch, rng = batch_of(rows), np.random.default_rng(0)
     tried_rows = min(BATCHES * batch, rows, len(target.y))
     tried_members = min(members, n_threads or default_threads())
-    history = untrained(recipe, width, target, rng, tried_members).fit(
+    history = together(untrained(recipe, width, target, rng, tried_members)).fit(
         rng.normal(size=(tried_rows, width)).astype(np.float32),
         target.encode(target.scale([np.arange(tried_rows)], None), 0)[:tried_rows],
         epochs=TRIALS,
@@ -227,16 +247,6 @@ def seconds_of_epoch(
         n_threads=n_threads,
     )
     return pace_of(history, tried_rows, tried_members, n_threads) * work
-
-
-def frozen(ensemble: Ensemble) -> Ensemble:
-    """Return the networks without the optimizer's state and the buffers of training."""
-    networks = network_of(ensemble)
-    frozen = Ensemble(model_of(network.frozen()) for network in networks.members)
-    for network in network_of(frozen).members:
-        network.keep(None)
-    network_of(frozen).history = ensemble.history
-    return frozen
 
 
 @dataclass(eq=False)
@@ -254,15 +264,16 @@ class Learners:
         encoding = Encoding.of(table, columns, learn, recipe.bins)
         self.inputs = [encoding.rows(table, member) for member in range(len(learn))]
         scale, width = target.scale(learn, data.weights), self.inputs[0].shape[1]
-        ensemble = untrained(recipe, width, target, self.request.rng, len(learn))
+        networks = untrained(recipe, width, target, self.request.rng, len(learn))
         if recipe.embedding:
-            for member in ensemble.members:
-                embedding.begin(member, encoding.columns)
+            for network in networks:
+                embedding.begin(network, encoding.columns)
         if data.signs is not None:
             directions = encoding.directions(data.signs)
-            for member in ensemble.members:
-                monotone.constrain(member, directions, target.directions)
-        self.members = Members(ensemble, encoding, scale, target)
+            for network in networks:
+                monotone.constrain(network, directions, target.directions)
+        self.members = Members(networks, encoding, scale, target)
+        self.ensemble = together(networks)
 
     def fit(self, epochs: int, callbacks: Sequence[Any], **schedule: Any) -> None:
         """Train members; dropout and decay fall during the steps of the rate."""
@@ -274,7 +285,7 @@ class Learners:
             decay = presets.FlatCosine(recipe.decay, rate.n_steps)
             optimizer = AdamW(learning_rate=rate, beta_2=presets.BETA_2, weight_decay=decay)
         dropout = presets.FlatCosine(recipe.dropout, rate.n_steps) if recipe.dropout else None
-        members.ensemble.fit(
+        self.ensemble.fit(
             self.inputs,
             [data.target.encode(members.scale, member) for member in range(len(self.learn))],
             rows=self.learn,
@@ -304,9 +315,11 @@ def train(
     except KeyboardInterrupt:
         if not selector.restored:
             raise
-        stopped = members.ensemble.history.stop_reason = INTERRUPTED
-    history: History = members.ensemble.history
-    members.ensemble = frozen(members.ensemble)
+        stopped = INTERRUPTED
+    history = learners.ensemble.history
+    assert history is not None
+    if stopped:
+        history.stop_reason = stopped
     if history.stop_reason == f"{type(selector).__name__} returned True":
         history.stop_reason = selector.why
     if history.stop_reason != selector.why:
@@ -321,7 +334,7 @@ def train(
     best = selector.held_out, history, selector.curve, selector.epoch, selector.share
     why = stopped or selector.why
     pace = pace_of(history, max(map(len, learn)), len(learn), request.n_threads)
-    return TrainingResult(recipe, members, *best, epochs, why, stopped, pace)
+    return TrainingResult(recipe, members.published(), *best, epochs, why, stopped, pace)
 
 
 def trained_again(
@@ -332,6 +345,6 @@ def trained_again(
     learners = Learners(result.recipe, data, [np.arange(n)] * count, request)
     planned = round(result.epoch * math.ceil(n / batch_of(n)) / result.share)
     learners.fit(result.epoch, request.callbacks, n_steps=planned)
-    members, stopped = learners.members, learners.members.ensemble.history.stop_reason
-    members.ensemble = frozen(members.ensemble)
-    return replace(result, members=members, stopped=stopped)
+    history = learners.ensemble.history
+    assert history is not None
+    return replace(result, members=learners.members.published(), stopped=history.stop_reason)

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from fastmlp._models.network import network_of
+from fastmlp._models.network import Network
 from fastmlp._network.names import ActivationName
 from fastmlp.tabular.columns import Array, Columns, places_of
 from fastmlp.tabular.forms import DATES, KINDS
@@ -91,10 +91,10 @@ def signs_of(rule: Mapping[Any, int] | None, columns: Columns, target: Any) -> A
     return np.array(of_columns + [0.0] * (columns.n_numbers - len(used)))
 
 
-def constrain(net: Any, inputs: Array, outputs: Array) -> None:
+def constrain(network: Network, inputs: Array, outputs: Array) -> None:
     """Make a network monotone, and keep it so in training, from the directions of its ends."""
-    lower, upper = unbounded(net)
-    directions = [inputs, *[_of_units(n, inputs) for n in net.layer_sizes[1:-1]], outputs]
+    lower, upper = unbounded(network)
+    directions = [inputs, *[_of_units(n, inputs) for n in network.spec.layer_sizes[1:-1]], outputs]
     for kind in lower:
         for k, (low, high) in enumerate(zip(lower[kind], upper[kind], strict=True)):
             if kind == "weights":
@@ -106,12 +106,12 @@ def constrain(net: Any, inputs: Array, outputs: Array) -> None:
                 low[inputs != 0] = 0
             elif kind == "alphas":
                 low[directions[k + 1] != 0], high[directions[k + 1] != 0] = 0, 1
-    bind(net, lower, upper)
+    bind(network, lower, upper)
 
 
-def unbounded(net: Any) -> tuple[Bounds, Bounds]:
+def unbounded(network: Network) -> tuple[Bounds, Bounds]:
     """Return bounds of the parameters of a network that bound nothing, to be changed."""
-    kinds = network_of(net).parameters()
+    kinds = network.parameters()
     lower, upper = (
         {kind: [np.full_like(array, end) for array in arrays] for kind, arrays in kinds.items()}
         for end in (-np.inf, np.inf)
@@ -119,9 +119,9 @@ def unbounded(net: Any) -> tuple[Bounds, Bounds]:
     return lower, upper
 
 
-def bind(net: Any, lower: Bounds, upper: Bounds) -> None:
+def bind(network: Network, lower: Bounds, upper: Bounds) -> None:
     """Clip the parameters of a network to their bounds, and keep them there in training."""
-    engine, bounds = network_of(net).engine, ([*lower.values()], [*upper.values()])
+    engine, bounds = network.engine, ([*lower.values()], [*upper.values()])
     clipped = [
         [np.clip(*tensor) for tensor in zip(*kind, strict=True)]
         for kind in zip(engine.parameters(), *bounds, strict=True)

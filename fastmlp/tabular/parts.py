@@ -308,8 +308,7 @@ def trained(
     place = np.full(len(read.used), -1)
     place[scored.rows[sample]] = np.arange(len(sample))
     nothing: Any = None  # in place of arrays of all rows
-    for recipe in result.trained:
-        recipe.held_out = nothing
+    result = replace(result, trained=[replace(one, held_out=nothing) for one in result.trained])
     return Part(
         n,
         read.rows.task,
@@ -378,7 +377,7 @@ def merged(
     rows, first = [part.rows for part in parts], parts[0]
     results = [part.result for part in parts]
     groups = [group for result in results for group in result.blend.groups]
-    least = min(len(group.ensemble) for group in groups)  # files have as many in each group
+    least = min(len(group) for group in groups)  # files have as many in each group
     table = first.table.joined(*(part.table for part in parts[1:]))
     begin = np.cumsum([0, *(len(part.table) for part in parts)])
     out = [
@@ -412,7 +411,7 @@ def merged(
         times = np.concatenate([part.times for part in parts])
         earlier = np.concatenate([part.earlier for part in parts])
     scored = ScoredRows(np.arange(len(whole)), target, unequal, of_rows, times, earlier)
-    calibration, more = calibrated(first.task, scored, result)
+    calibration, more, result = calibrated(first.task, scored, result)
     held_out = HeldOut(result.out_of_fold, out, unequal, earlier=earlier)
     of_fit = first.columns, first.feature_names, result, calibration, held_out
     fitted = assembled(

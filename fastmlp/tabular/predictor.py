@@ -76,7 +76,7 @@ class RowPredictor:
 
     def __repr__(self) -> str:
         """Return the number of values and of networks."""
-        networks = sum(len(group.ensemble) for group in self._groups)
+        networks = sum(len(group) for group in self._groups)
         return f"<RowPredictor: call it with a row of {self._n} values; {networks} networks>"
 
     def __call__(self, row: Sequence[Any] | Mapping[str, Any]) -> Array:

@@ -6,8 +6,8 @@ A task is made from the targets of a fit, or from a fitted table for new targets
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, Self, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, NamedTuple, Self, TypeAlias
 
 import numpy as np
 from sklearn.utils import assert_all_finite, check_array, column_or_1d
@@ -46,7 +46,14 @@ LARGEST = 1e100  # largest magnitude of targets, so that sums of squares are fin
 
 Scorer: TypeAlias = Callable[[Array], float] | None  # of out-of-fold predictions
 Weights: TypeAlias = tuple[Array | None, Array | None]  # in training, and in scores
-Calibrated: TypeAlias = tuple[Any, dict[str, str]]  # a calibration, and lines for the report
+
+
+class Calibrated(NamedTuple):
+    """What scored rows say of a blend."""
+
+    calibration: Any
+    lines: dict[str, str]  # for the report
+    result: BlendResult  # whose quantiles may have been shifted
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +137,7 @@ class NumberTask:
         """Return the distribution of the residuals of the out-of-fold predictions."""
         target = scored.target
         if target.loss.levels:
-            _calibrate_levels(scored, result)
+            result = _with_levels_calibrated(scored, result)
         predictions, m, shrink = result.out_of_fold, target.outputs, 1.0
         if target.row.is_square and result.together > 0:
             share = max(result.all, 0.0) / result.together
@@ -151,15 +158,16 @@ class NumberTask:
         ]
         present = target.y[~missing]
         are_counts = target.row.lowest == 0 and np.array_equal(present, np.floor(present))
-        return NumberCalibration(tuple(residuals), target.row.lowest, are_counts), {}
+        calibration = NumberCalibration(tuple(residuals), target.row.lowest, are_counts)
+        return Calibrated(calibration, {}, result)
 
     def users(self, y: Array) -> Array:
         """Return the numbers of a target in the user's form."""
         return y
 
 
-def _calibrate_levels(scored: ScoredRows, result: BlendResult) -> None:
-    """Shift the quantiles of all members by those of the out-of-fold residuals of each level.
+def _with_levels_calibrated(scored: ScoredRows, result: BlendResult) -> BlendResult:
+    """Return a result whose quantiles are shifted by those of the residuals of each level.
 
     Romano, Patterson and Candes 2019, "Conformalized quantile regression". The shifts grow with
     the level, so that quantiles stay in order; outwards from the median, intervals only widen.
@@ -174,11 +182,13 @@ def _calibrate_levels(scored: ScoredRows, result: BlendResult) -> None:
     middle = int(np.argmin(np.abs(levels - 0.5)))
     shifts[middle:] = np.maximum.accumulate(shifts[middle:])
     shifts[: middle + 1] = np.minimum.accumulate(shifts[middle::-1])[::-1]
+    groups = []
     for group in result.blend.groups:
         assert group.scale is not None
         moved = {name: getattr(group.scale, name) + shifts for name in ("centre", "low", "high")}
-        group.scale = group.scale._replace(**moved)
-    result.out_of_fold = predictions + shifts
+        groups.append(replace(group, scale=group.scale._replace(**moved)))
+    blend = replace(result.blend, groups=groups)
+    return replace(result, blend=blend, out_of_fold=predictions + shifts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -296,7 +306,8 @@ class LabelTask:
         fitted = temperature.fitted(outputs, target.y, weights)
         calibration = LabelCalibration(fitted, self.classes, self.has_labels)
         loss = mean_cost(target, calibration.result(outputs), weights)
-        return calibration, {"temperature": f"{fitted:.3g}, with it {target.metric} {loss:.4g}"}
+        line = f"{fitted:.3g}, with it {target.metric} {loss:.4g}"
+        return Calibrated(calibration, {"temperature": line}, result)
 
     def users(self, y: Array) -> Array:
         """Return the labels of a target in the user's form."""

@@ -58,8 +58,9 @@ def fit(
         try:
             fitted = fitted_table(parameters, trained, with_scores=True)
         except KeyboardInterrupt:  # repeat without the scores, which may take long
-            result.stopped = INTERRUPTED
-            result.notes.append(f"ended early because {INTERRUPTED}: there are no other scores")
+            note = f"ended early because {INTERRUPTED}: there are no other scores"
+            result = replace(result, stopped=INTERRUPTED, notes=[*result.notes, note])
+            trained = replace(trained, result=result)
             fitted = fitted_table(parameters, trained, with_scores=False)
     result.notes.extend(trained.budget.overrun(seconds))
     if parameters["verbose"]:
@@ -115,7 +116,7 @@ def fitted_table(parameters: Mapping[str, Any], trained: Trained, with_scores: b
     read, result = trained.reading, trained.result
     rows, data, used = read.rows, read.data, read.used
     table, scored = rows.table, used[data.scored.rows]
-    calibration, more = calibrated(rows.task, data.scored, result)
+    calibration, more, result = calibrated(rows.task, data.scored, result)
     if with_scores:
         more |= _scores(parameters, trained, calibration)
     weights = None
@@ -141,8 +142,11 @@ def fitted_table(parameters: Mapping[str, Any], trained: Trained, with_scores: b
 
 def calibrated(
     task: Any, scored: ScoredRows, result: BlendResult
-) -> tuple[Calibration, dict[str, str]]:
-    """Return the calibration by scored rows, which have times in some fits, and report lines."""
+) -> tuple[Calibration, dict[str, str], BlendResult]:
+    """Return the calibration by scored rows, report lines, and the result that it is for.
+
+    The scored rows have times in some fits.
+    """
     target, weights, times = scored.target, scored.weights, scored.times
     baseline = scored.baseline
     constant = baseline.score(target, weights)
@@ -151,13 +155,13 @@ def calibrated(
     if times is not None:
         recent, of_periods = periods.recency(times, weights), periods.periods_of(times)
         of_fit = scored._replace(weights=recent, groups=of_periods)
-    calibration, more = task.calibrated(of_fit, result)
+    calibration, more, result = task.calibrated(of_fit, result)
     predictions = calibration.scored(result.out_of_fold)
     if times is not None:
         more["by time"] = periods.scores_of(scored, predictions)
     if not baseline.is_beaten(target, predictions, weights):
         lines[WARNING] = NO_BETTER
-    return calibration, lines | more
+    return calibration, lines | more, result
 
 
 def assembled(
@@ -179,8 +183,8 @@ def assembled(
     """
     members, target, blend = [], rows[1], result.blend
     for share, trained in zip(blend.weights, result.trained, strict=True):
-        ensemble = trained.members.ensemble
-        networks = f"{len(ensemble)} networks of {ensemble[0].layer_sizes[0]} inputs"
+        group = trained.members
+        networks = f"{len(group)} networks of {group.spec.layer_sizes[0]} inputs"
         epoch = f"epoch {trained.epoch} of {trained.run}"
         members.append(f"{share:.0%}: {trained.recipe.title} ({networks}), {epoch}")
     stages = {"stages": "; then ".join(result.stage_log)} if result.stage_log else {}
@@ -188,10 +192,10 @@ def assembled(
     scores = target.metric, target.shown(result.alone), target.shown(result.together)
     report = Report(n, *of_columns, members, *scores, seconds, stages | more, result.notes)
     first, without_rows = result.trained[0], with_rows(blend.target, None)
-    for group in blend.groups:
-        group.target = without_rows
+    groups = [replace(group, target=without_rows) for group in blend.groups]
+    whole = replace(blend, groups=groups)
     facts = Facts(report, first.history, first.curve, first.epoch, first.run)
-    of_fit = columns, feature_names, blend, calibration, held_out, facts
+    of_fit = columns, feature_names, whole, calibration, held_out, facts
     return FittedTable(dict(parameters), *of_fit, rows=rows)
 
 

@@ -12,9 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from fastmlp._models.ensemble.ensemble import Ensemble
-from fastmlp._models.mlp import model_of
-from fastmlp._models.network import Network, network_of
+from fastmlp._models.network import Network
 from fastmlp._network.optimizers import Adam
 from fastmlp._network.schedules import WarmUp
 from fastmlp._training.arrow import ArrowBlocks
@@ -26,7 +24,7 @@ from fastmlp.tabular.columns import Array, Table
 from fastmlp.tabular.epoch_selection import mean_cost
 from fastmlp.tabular.fitted_table import FittedTable, HeldOut
 from fastmlp.tabular.folds import ScoredRows, Splits, parts_of
-from fastmlp.tabular.members import GROUPS, Members, frozen
+from fastmlp.tabular.members import GROUPS, Members, together
 from fastmlp.tabular.presets import BETA_2, even
 from fastmlp.tabular.reading import used_rows
 from fastmlp.tabular.report import WARNING
@@ -76,8 +74,8 @@ def updated(
     for piece in _pieces(fitted, task, *data):
         table, y, _, in_scores = piece
         latest.append(LatestRows(y, in_scores, blend.predict(table), table))
-        for group in blend.groups:
-            _learn(group, piece, rate, n_threads)
+        learned = [_learned(group, piece, rate, n_threads) for group in blend.groups]
+        blend = Blend(learned, blend.weights)
         n += len(table)
         while sum(len(rows.y) for rows in latest[1:]) >= LATEST_ROWS:
             del latest[0]
@@ -90,10 +88,10 @@ def updated(
 def _learner(fitted: FittedTable, group: Members) -> Members:
     """Return a copy of members that can be trained."""
     networks = []
-    for k, member in enumerate(network_of(group.ensemble).members):
+    for k, member in enumerate(group.networks):
         state = group.optimizers[k] if group.optimizers else None
         parameters, rng = member.engine.parameters(), np.random.default_rng(0)
-        networks.append(model_of(Network.of(member.spec, parameters, rng, state)))
+        networks.append(Network.of(member.spec, parameters, rng, state))
     for net in networks:
         embedding.keep(net, group.encoding.columns)
     signs = monotone.signs_of(fitted.parameters["monotone"], fitted.columns, group.target)
@@ -101,21 +99,22 @@ def _learner(fitted: FittedTable, group: Members) -> Members:
         directions = group.encoding.directions(signs)
         for net in networks:
             monotone.constrain(net, directions, group.target.directions)
-    return replace(group, ensemble=Ensemble(networks))
+    return replace(group, networks=networks)
 
 
-def _learn(group: Members, piece: Piece, rate: float, n_threads: int | None) -> None:
-    """Train members for one pass over some rows, with smaller steps at first and for few rows.
+def _learned(group: Members, piece: Piece, rate: float, n_threads: int | None) -> Members:
+    """Return members that were trained for one pass over some rows.
 
-    The steps of Adam have the same size however small gradients are. At first its moments come from
-    few steps, and gradients of few rows are mostly noise.
+    Steps are smaller at first, and for few rows: those of Adam have the same size however small
+    gradients are. At first its moments come from few steps, and gradients of few rows are mostly
+    noise.
     """
     table, y, weights, _ = piece
-    target, members = with_rows(group.target, y), range(len(group.ensemble))
-    group.scale = target.widened(group.scale)
+    target, members = with_rows(group.target, y), range(len(group))
+    group = replace(group, scale=target.widened(group.scale))
     size = even(len(y), BATCH)
     rates = WarmUp(rate * size / BATCH, n_steps=FIRST_STEPS)
-    group.ensemble.partial_fit(
+    together(group.networks).partial_fit(
         [group.encoding.rows(table, member) for member in members],
         [target.encode(group.scale, member) for member in members],
         sample_weight=weights,
@@ -124,12 +123,13 @@ def _learn(group: Members, piece: Piece, rate: float, n_threads: int | None) -> 
         groups=GROUPS,
         n_threads=n_threads,
     )
+    return group
 
 
 def _published(group: Members) -> Members:
     """Return members for predictions, with the state of their optimizers for the next call."""
-    states = [network.optimizer_state() for network in network_of(group.ensemble).members]
-    return replace(group, ensemble=frozen(group.ensemble), optimizers=states)
+    states = [state for network in group.networks if (state := network.optimizer_state())]
+    return replace(group.published(), optimizers=states)
 
 
 def _latest(fitted: FittedTable) -> list[LatestRows]:
@@ -213,7 +213,7 @@ def _calibrated(
     more = dict(report.more)
     if np.count_nonzero(y == y, axis=0).min() >= FEWEST_ROWS:  # without missing ones
         scored = ScoredRows(np.arange(len(y)), target, unequal, None, None)
-        calibration, lines = calibrated(task, scored, result)
+        calibration, lines, _ = calibrated(task, scored, result)
         more.pop(WARNING, None)
         more |= {name: text for name, text in lines.items() if name == WARNING}
     if isinstance(calibration, NumberCalibration) and calibration.are_counts:
@@ -230,7 +230,7 @@ def _calibrated(
     of_fit = None
     if len(tables) == len(latest):
         of_fit = tables[0].joined(*tables[1:]).take(slice(-len(y), None)), target
-    out = parts_of(np.arange(len(y)), len(blend.groups[0].ensemble))
+    out = parts_of(np.arange(len(y)), len(blend.groups[0]))
     return replace(
         fitted,
         blend=blend,

@@ -114,7 +114,7 @@ def test_a_predictor_has_the_bits_of_predict(kind, loss, dtype):
         assert predict(row).shape == wanted.shape
     assert predict.spec == nets[0]._network.spec
     assert len(predict.members) == 3
-    assert "of 3 x" in repr(predict)
+    assert repr(predict).endswith("; 3 networks>")
     nets[0].biases = [b + 1 for b in nets[0].biases]
     np.testing.assert_array_equal(predict(x), expected)
 

@@ -14,7 +14,6 @@ from skops import io as skops
 from tiny_tables import LABELS, SMALL, X, Y, classifier, regressor
 
 from fastmlp import MLPClassifier, MLPRegressor
-from fastmlp._models.network import network_of
 from fastmlp.tabular import presets
 from fastmlp.tabular.presets import Preset
 
@@ -146,8 +145,8 @@ def test_a_pickle_of_a_table_has_no_state_of_an_optimizer():
     """It would be twice the weights, and is of no use: no fit goes on with it."""
     model = fitted("TabMLPRegressor squared_error")
     (group,) = model._fitted.blend.groups
-    weights = sum(each.size for member in group.ensemble for each in member.state_dict().values())
+    weights = len(group) * group.spec.n_parameters
     with io.BytesIO() as file:
-        pickle.dump(group.ensemble, file)
+        pickle.dump(group.networks, file)
         assert file.tell() < 2 * 4 * weights + 20_000
-    assert all(network.optimizer_state() is None for network in network_of(group.ensemble).members)
+    assert all(network.optimizer_state() is None for network in group.networks)

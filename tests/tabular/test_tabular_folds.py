@@ -141,7 +141,7 @@ def test_validation_rows_choose_epochs_and_calibrate(make, y, members, tmp_path)
     model = make(validation="choose", members=members, epochs=40)
     model.fit(X[:40], y[:40], weights, X_val=X[40:], y_val=y[40:])
     (group,) = model._fitted.blend.groups
-    assert len(group.ensemble) == members or 6
+    assert len(group) == members or 6
     held_out = model.oof_prediction_
     assert len(held_out) == N
     assert np.isnan(held_out[5:40]).all()

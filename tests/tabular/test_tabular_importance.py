@@ -18,6 +18,7 @@ from tiny_tables import LABELS, SMALL, X, Y, classifier, regressor
 
 import fastmlp
 from fastmlp.tabular import estimator, presets
+from fastmlp.tabular.blend import Blend
 from fastmlp.tabular.presets import Preset
 
 TABLE = np.c_[X, np.ones(len(X))]  # the first column is nearly y, the last one is left out
@@ -101,14 +102,15 @@ def test_importance_of_new_rows_is_that_of_all_members():
         (classifier, np.c_[X > 0].astype(int)),
     ],
 )
-def test_new_rows_are_told_from_those_of_the_fit_even_if_there_are_as_many(make, y):
+def test_new_rows_are_told_from_those_of_the_fit_even_if_there_are_as_many(make, y, monkeypatch):
     model, new = make().fit(X, y), X[::-1] + 0.1
     copied = pickle.loads(pickle.dumps(model))
     for one in (model, copied):
         np.testing.assert_array_equal(one.importance(X.copy(), y).means, model.importance().means)
     calls = []
-    model._fitted.blend.predict = lambda table: (
-        calls.append(len(table)) or copied._fitted.blend.predict(table)
+    predict = Blend.predict
+    monkeypatch.setattr(
+        Blend, "predict", lambda blend, table: calls.append(len(table)) or predict(blend, table)
     )
     model.importance(X, y)
     assert not calls

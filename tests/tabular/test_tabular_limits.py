@@ -29,7 +29,7 @@ def last_epoch():
 
 def bits(net):
     """Return all parameters of a network."""
-    return np.concatenate([a.ravel() for kind in net._network.engine.parameters() for a in kind])
+    return np.concatenate([a.ravel() for kind in net.engine.parameters() for a in kind])
 
 
 def changed(kind, frame, y, weights, rows):
@@ -66,7 +66,7 @@ def test_held_out_rows_do_not_change_a_bit_of_the_members_they_judge(make, y, ki
     both = sorted(set(before) & set(after))
     assert both
     for bins in both:
-        one, two = before[bins].ensemble, after[bins].ensemble
+        one, two = before[bins].networks, after[bins].networks
         np.testing.assert_array_equal(bits(one[0]), bits(two[0]))
         assert not np.array_equal(bits(one[1]), bits(two[1]))  # this one has learned from them
 

@@ -2,7 +2,6 @@
 
 import functools
 import pickle
-from types import SimpleNamespace
 
 import cases
 import numpy as np
@@ -14,6 +13,7 @@ from sklearn.base import clone
 from tiny_tables import classifier, regressor
 
 import fastmlp
+from fastmlp._models.network import Network
 from fastmlp.tabular import monotone, presets
 from fastmlp.tabular.presets import Preset, Recipe
 
@@ -120,8 +120,7 @@ def test_networks_follow_the_rule_on_every_level(kind, dtype, activation, depth)
     engine = cases.engine(kind, spec)
     engine.set_parameters(*cases.parameters(spec, rng))
     signs = np.array([1.0, 0.0, -1.0, 0.0])
-    net = SimpleNamespace(_engine=engine, _spec=spec, layer_sizes=spec.layer_sizes)
-    monotone.constrain(net, signs, np.ones(1))
+    monotone.constrain(Network(spec, rng, lambda _: engine), signs, np.ones(1))
     cases.train(engine, cases.data(spec, 500, rng), 32, fastmlp.Adam())
     before = rng.normal(size=(PAIRS, 4)).astype(dtype)
     after = before + (signs * np.exp(rng.uniform(-30, 2, (PAIRS, 1)))).astype(dtype)

@@ -253,11 +253,11 @@ def test_parts_of_a_preset_are_replaced(monkeypatch, tmp_path, case):
     assert len(model._fitted.blend) == count
     assert model.n_iter_ == 5
     assert np.isfinite(model.predict_interval(TABLE)).all()
-    first = model._fitted.blend.groups[0].ensemble[0]
+    first = model._fitted.blend.groups[0]
     recipe = {"width": 16, **(chosen.get("recipes") or [{"depth": 2}])[0], **chosen}
     if "recipes" in chosen and "width" not in chosen:
         recipe["width"] = 128
-    hidden = first.layer_sizes[1:-1]
+    hidden = first.spec.layer_sizes[1:-1]
     assert list(hidden) == [recipe["width"]] * recipe.get("depth", 3)
     assert model.report().notes == []
     again = saved(model, tmp_path / "model")
@@ -326,7 +326,8 @@ def test_units_of_an_embedding_see_one_column_before_and_after_an_update(units, 
         (group,) = fitted._fitted.blend.groups
         of_units = np.arange(units) * 4 // units
         is_apart = group.encoding.columns[:, np.newaxis] != of_units
-        for net in group.ensemble:
-            assert net.layer_sizes[1:] == (units, 8, 2)
-            assert not net.weights[0][is_apart].any()
-            assert np.count_nonzero(net.weights[0][~is_apart]) > 0.9 * (~is_apart).sum()
+        for network in group.networks:
+            first = network.parameters()["weights"][0]
+            assert network.spec.layer_sizes[1:] == (units, 8, 2)
+            assert not first[is_apart].any()
+            assert np.count_nonzero(first[~is_apart]) > 0.9 * (~is_apart).sum()

@@ -341,10 +341,8 @@ def fitted(cls):
 @pytest.mark.parametrize("cls", [TabMLPRegressor, TabMLPClassifier])
 def test_a_fit_has_the_bits_of_one_whose_inputs_are_arrays(cls, monkeypatch):
     def bits(model):
-        nets = [net for group in model._fitted.blend.groups for net in group.ensemble]
-        found = [
-            array for net in nets for kind in net._network.engine.parameters() for array in kind
-        ]
+        nets = [net for group in model._fitted.blend.groups for net in group.networks]
+        found = [array for net in nets for kind in net.engine.parameters() for array in kind]
         return [array.tobytes() for array in (*found, model._fitted.held_out.predictions)]
 
     found = bits(fitted(cls))
@@ -358,6 +356,6 @@ def test_a_fit_never_holds_the_inputs_of_its_members():
     model = TabMLPRegressor(preset="fast", epochs=1, width=16, random_state=0)
     model.fit(X[:99], X[:99, 0])  # imports, and what is kept for later calls
     peak, _ = trials.peak_of(lambda: model.fit(X, X[:, 0]))
-    ensemble = model._fitted.blend.groups[0].ensemble
-    inputs = len(ensemble) * len(X) * ensemble[0].layer_sizes[0] * 4
+    group = model._fitted.blend.groups[0]
+    inputs = len(group) * len(X) * group.spec.layer_sizes[0] * 4
     assert peak < inputs / 2, (peak, inputs)

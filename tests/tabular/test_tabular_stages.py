@@ -12,6 +12,7 @@ from tiny_tables import regressor
 
 from fastmlp import TabMLPRegressor
 from fastmlp.tabular import blend, epoch_selection, members, presets
+from fastmlp.tabular.folds import Splits
 from fastmlp.tabular.presets import Preset, Recipe
 from fastmlp.tabular.targets import ClassTarget
 
@@ -72,18 +73,24 @@ CHANGES = {  # of the costs of 100 rows from the first stage to the second
 }
 
 
+def stage(predictions, log):
+    """Return the result of a stage with these predictions, and without networks."""
+    nothing = blend.Blend([], np.ones(0))
+    return blend.BlendResult(nothing, predictions, 0.0, 0.0, 0.0, [], Splits(), [], log)
+
+
 @pytest.mark.parametrize("name", CHANGES)
 def test_the_better_stage_is_kept_and_of_equal_ones_the_cheaper(name):
     """Means of the rows without 2 % at each end are compared: no single row decides."""
     change, kept = CHANGES[name]
     stages = {
-        which: SimpleNamespace(out_of_fold=costs, notes=[], stage_log=[which], stopped="")
+        which: stage(costs, [which])
         for which, costs in (("first", np.ones(100)), ("then", 1 + change))
     }
     target = SimpleNamespace(costs=lambda p: p, calibrated=lambda p, weights: p)
     weights = np.r_[np.full(20, 0.1), np.full(80, 1.0)] if "weight" in name else None
     result = blend._better(target, weights, **stages)
-    assert result is stages[kept]
+    assert result.out_of_fold is stages[kept].out_of_fold
     assert result.stage_log[:2] == ["first", "then"]
     assert (result.stage_log[2:] == ["the stage before is kept"]) == (kept == "first")
 
@@ -96,17 +103,11 @@ def test_stages_of_classes_are_compared_after_calibration(is_better):
     sure = right**4 / (right**4 + (1 - right) ** 4)
     decided = np.arange(400) % 10 == (9 if is_better else 0)
     stages = [
-        SimpleNamespace(
-            out_of_fold=np.where(
-                y[:, np.newaxis] == [0, 1], p[:, np.newaxis], 1 - p[:, np.newaxis]
-            ),
-            notes=[],
-            stage_log=[],
-            stopped="",
-        )
+        stage(np.where(y[:, np.newaxis] == [0, 1], p[:, np.newaxis], 1 - p[:, np.newaxis]), [])
         for p in (right, np.where(decided, 0.5, sure))
     ]
-    assert blend._better(ClassTarget(y, 2), None, *stages) is stages[is_better]
+    better = blend._better(ClassTarget(y, 2), None, *stages)
+    assert better.out_of_fold is stages[is_better].out_of_fold
 
 
 MORE = replace(STAGED, recipes=(*STAGED.recipes, replace(LONG, bins=2)))
@@ -130,7 +131,7 @@ def test_a_relation_is_trained_on_more_folds_for_as_long_as_that_pays(monkeypatc
     assert {(size, planned) for _, size, _, planned in trial} == {(6, base)}
     assert {(size, planned) for _, size, _, planned in longer} == {(12, round(base * 63 / 15))}
     assert max(run for _, _, run, _ in longer) > base
-    assert {group.ensemble[0].layer_sizes[0] for group in model._fitted.blend.groups} <= {2, 10}
+    assert {group.spec.layer_sizes[0] for group in model._fitted.blend.groups} <= {2, 10}
     assert len(model._fitted.blend) % 12 == 0
     course = model.report().more["stages"].split("; then ")
     assert [text.split(" in ")[0] for text in course] == [
@@ -215,10 +216,10 @@ def test_best_adds_networks_to_those_of_the_default_within_a_time_limit(monkeypa
         blend, "seconds_of_epoch", lambda recipe, *_: seconds if recipe.width == 8 else 1e-9
     )
     model, trained = in_stages(monkeypatch, y, preset="best", time_limit=100)
-    kept = len(default._fitted.blend.groups[0].ensemble)
+    kept = len(default._fitted.blend.groups[0])
     sizes = [size for _, size, _, _ in before] + [kept] * has_time
     assert [size for _, size, _, _ in trained] == sizes
-    assert {len(group.ensemble) for group in model._fitted.blend.groups} == {kept}
+    assert {len(group) for group in model._fitted.blend.groups} == {kept}
     report, course = model.report(), default.report().more["stages"]
     assert len(report.more["stages"].split("; then ")) == len(course.split("; then ")) + 1
     assert report.more["stages"].endswith("because time_limit was reached") == (not has_time)

@@ -160,7 +160,7 @@ def test_work_grows_with_the_rows_unless_mixtures_are_asked_for(mixtures, monkey
 
     def recorded(*arguments):
         members, history = taught(*arguments)
-        rows, inputs = len(arguments[5]), members.ensemble[0].layer_sizes[0]
+        rows, inputs = len(arguments[5]), members.spec.layer_sizes[0]
         work.append(rows * inputs * len(history.loss))
         steps.append(-(-rows // distilled.BATCH) * len(history.loss))
         return members, history

@@ -153,7 +153,9 @@ def test_each_part_has_its_own_seed(kind):
     """Networks of two parts begin with other weights, which an epoch of 150 rows hardly changes."""
     X, y = divided(FRAME[:300], NUMBERS[:300] > 1, lengths=(150, 150))
     local = kind(parts=2, preset="fast", epochs=1, random_state=0).fit(X, y).to_local()
-    first = [group.ensemble[0].weights[1].ravel() for group in local._fitted.blend.groups]
+    first = [
+        group.networks[0].parameters()["weights"][1].ravel() for group in local._fitted.blend.groups
+    ]
     assert len(first) == 2
     assert abs(np.corrcoef(*first)[0, 1]) < 0.5
 
