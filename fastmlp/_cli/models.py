@@ -25,7 +25,8 @@ SUFFIXES = {"onnx": ".onnx", "c": ".c"}
     arguments.MODEL,
     *arguments.TABLE,
     argument(
-        *("-o", "--output"),
+        "-o",
+        "--output",
         metavar="FILE",
         default="-",
         help="CSV, or Parquet if so named; - prints",

@@ -73,7 +73,8 @@ def task_of(y: NDArray[Any], choice: str, note: str) -> str:
     ),
     argument("--valid", metavar="FILE", help="further rows, to score the model on"),
     argument(
-        *("-o", "--output"),
+        "-o",
+        "--output",
         metavar="FILE",
         help=f"file of the model; by default {NEW_MODEL}, which must be new",
     ),

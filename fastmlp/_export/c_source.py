@@ -131,7 +131,10 @@ class NetworkSource(Source):
         several = f"{self.n_nets} {perceptron}s, each" if is_many else f"A {perceptron}"
         sizes = "-".join(map(str, model.spec.layer_sizes))
         super().__init__(
-            *(model, name, dtype, dtype),
+            model,
+            name,
+            dtype,
+            dtype,
             title=f"{several} of {sizes} units, written by fastmlp.",
             meaning=MEANINGS[model.spec.loss.link_name],
             inputs=inputs,

@@ -111,5 +111,5 @@ def _scaling(scaler: StandardScaler, spec: Spec) -> Scaling:
     n = spec.layer_sizes[0]
     mean = np.zeros(n) if scaler.mean_ is None or not scaler.with_mean else scaler.mean_
     scale = np.ones(n) if scaler.scale_ is None else scaler.scale_
-    targets = np.zeros(spec.n_outputs), np.ones(spec.n_outputs)
-    return Scaling(mean.astype(np.float64), scale.astype(np.float64), *targets)
+    of_inputs = mean.astype(np.float64), scale.astype(np.float64)
+    return Scaling(of_inputs[0], of_inputs[1], np.zeros(spec.n_outputs), np.ones(spec.n_outputs))

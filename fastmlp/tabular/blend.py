@@ -119,8 +119,7 @@ def _trained_again(result: BlendResult, data: FitRows, request: FitOptions) -> B
     count, n, why = len(result.division.learn), len(data.table), result.stopped
     rows = n * members.members_per_thread(count, request.n_threads)
     seconds = sum(trained.epoch * trained.pace for trained in result.trained) * rows
-    shown = data.target.metric, request.deadline, request.n_threads, request.verbose, data.memory
-    progress = Progress([1.0] * len(result.trained), *shown)
+    progress = _progress([1.0] * len(result.trained), data, request)
     request = replace(request, callbacks=[*request.callbacks, progress])
     deadline = np.inf if request.deadline is None else request.deadline
     if not why and time.monotonic() + seconds > deadline:
@@ -219,8 +218,7 @@ def _stage(
     width = functools.partial(width_of, data.columns, len(with_missing(data.columns, table)))
     epochs = [epochs_of(preset, recipe, n) for recipe in recipes]
     work = [e * r.work(width(r.bins)) for e, r in zip(epochs, recipes, strict=True)]
-    shown = target.metric, request.deadline, request.n_threads, request.verbose, data.memory
-    progress = Progress(work, *shown)
+    progress = _progress(work, data, request)
     request = replace(request, callbacks=[*request.callbacks, progress])
     try:
         for k, recipe in enumerate(recipes):
@@ -230,8 +228,15 @@ def _stage(
                 break
             epoch = 0.0
             if request.deadline is not None:
-                trial = recipe, width(recipe.bins), target, rows, size, request.n_threads
-                epoch = seconds_of_epoch(*trial, before.trained if before else ())
+                epoch = seconds_of_epoch(
+                    recipe,
+                    width(recipe.bins),
+                    target,
+                    rows,
+                    size,
+                    request.n_threads,
+                    before.trained if before else (),
+                )
             # A recipe with less than half of its epochs, and fewer than "fast" has, adds little; a
             # later stage with fewer is no better than the first.
             needed = epochs[k] / 2 if before else min(epochs[k] / 2, quick_epochs(n))
@@ -264,6 +269,12 @@ def _stage(
         f"{target.metric} {score:.4g}{', calibrated' * (target.kind == 'classes')}"
     )
     return replace(result, stage_log=[text], stopped=stopped)
+
+
+def _progress(work: Sequence[float], data: FitRows, request: FitOptions) -> Progress:
+    """Return what shows the progress of recipes, with the work of each."""
+    metric, n_threads = data.target.metric, request.n_threads
+    return Progress(work, metric, request.deadline, n_threads, request.verbose, data.memory)
 
 
 def _cut(groups: list[TrainingResult], why: str, count: int) -> list[str]:

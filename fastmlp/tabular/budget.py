@@ -123,8 +123,7 @@ class Budget:
     ) -> TablePlan:
         """Return how many of n rows, and which networks, fit; ``reading`` is the time of a row."""
         plan = TablePlan(n, n, self.preset)
-        width = columns, missing
-        fixed, row = memory_of(plan.preset, n, target, *width)
+        fixed, row = memory_of(plan.preset, n, target, columns, missing)
         if fixed + n * row > self.memory:
             size = in_bytes(self.memory)
             why = f"max_memory is {size}" if self.is_limited else f"{size} of memory is free"
@@ -132,7 +131,7 @@ class Budget:
             count = self.preset.repeats_of(self.preset.folds_of(n))
             if count > 1:
                 plan.notes.append(f"one network, not {count}, holds out each row, because {why}")
-            fixed, row = memory_of(plan.preset, n, target, *width)
+            fixed, row = memory_of(plan.preset, n, target, columns, missing)
             fewest = min(n, FEWEST_ROWS)
             plan.rows = min(n, int((self.memory - fixed) / row))
             if plan.rows < fewest and self.is_limited:
@@ -142,7 +141,7 @@ class Budget:
                     "smaller by preset='fast' or width="
                 )
             plan.rows = max(plan.rows, fewest)
-        rows = self._rows_in_time(plan, n, target, *width, reading)
+        rows = self._rows_in_time(plan, n, target, columns, missing, reading)
         if rows < plan.rows:
             why = f"more could not be learned {ENOUGH_EPOCHS} times within the time limit"
             plan.rows = rows
@@ -162,8 +161,9 @@ class Budget:
         folds, recipe = preset.folds_of(n), recipes[0]
         members = folds * preset.repeats_of(folds)
         width = width_of(columns, missing, recipe.bins)
-        trial = recipe, width, target, max(n - n // folds, 1), members, self.n_threads
-        epoch = ENCODING * seconds_of_epoch(*trial) / n / (1 - EVALUATION_SHARE)
+        rows = max(n - n // folds, 1)
+        seconds = seconds_of_epoch(recipe, width, target, rows, members, self.n_threads)
+        epoch = ENCODING * seconds / n / (1 - EVALUATION_SHARE)
         epochs = min(ENOUGH_EPOCHS, epochs_of(preset, recipe, n))
         seconds = PREPARATION * reading + epochs * epoch
         left = self.deadline - time.monotonic()

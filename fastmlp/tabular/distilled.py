@@ -72,8 +72,8 @@ def distilled(fitted: FittedTable, table: Table, seed: int) -> FittedTable:
     lesson = table.joined(fitted.columns.derive(_mixed(table, places)))
     labels = fitted.predict(lesson)[:, : fitted.target.outputs]
     rule = fitted.parameters["monotone"]
-    of_fit = fitted.columns, fitted.target, rule
-    student, _ = taught(OF_NETWORKS, *of_fit, table, lesson, labels, rng)
+    columns, target = fitted.columns, fitted.target
+    student, _ = taught(OF_NETWORKS, columns, target, rule, table, lesson, labels, rng)
     return _of_student(fitted, held_out, student)
 
 
@@ -187,11 +187,8 @@ def _mixed(table: Table, places: NDArray[np.int32]) -> Table:
     """Return mixtures of the rows of a table."""
     at = np.arange(places.shape[1])
     numbers, codes = np.split(at, [table.numbers.shape[1]])
-    parts = (
-        table.numbers[places[:, numbers], numbers],
-        table.codes[places[:, codes], codes - len(numbers)],
-    )
-    return Table(*parts)
+    of_numbers = table.numbers[places[:, numbers], numbers]
+    return Table(of_numbers, table.codes[places[:, codes], codes - len(numbers)])
 
 
 def _learned(target: Any, labels: Array) -> tuple[Any, Any, Array]:

@@ -160,9 +160,15 @@ class Encoding:
     def encoder(self) -> Encoder:
         """The compiled form."""
         numbers = *self.numbers[:2], *self.middles
-        limits = CLIP, PRECLIP
-        more = self.with_missing, limits, self.layout
-        return Encoder(numbers, self.bins, self.seen, self.categories, *more)
+        return Encoder(
+            numbers,
+            self.bins,
+            self.seen,
+            self.categories,
+            self.with_missing,
+            (CLIP, PRECLIP),
+            self.layout,
+        )
 
     @property
     def layout(self) -> Layout:

@@ -89,8 +89,8 @@ class FitRows:
             scored = scored.take(rows)
             check_present(scored.target.y, "in the rows that are held out")
         if self.times is not None:
-            of_all = self.target, self.score_weights, self.times
-            scored = scored._replace(earlier=periods.earlier_constants(*of_all, rows))
+            earlier = periods.earlier_constants(self.target, self.score_weights, self.times, rows)
+            scored = scored._replace(earlier=earlier)
         return scored._replace(weights=weighed(scored.target, scored.weights))
 
     def folds_in(self, count: int) -> Folds | None:

@@ -331,10 +331,19 @@ def train(
             if stopped
             else "no epoch has a score that is a finite number: mend scoring, or rescale X and y"
         )
-    best = selector.held_out, history, selector.curve, selector.epoch, selector.share
-    why = stopped or selector.why
-    pace = pace_of(history, max(map(len, learn)), len(learn), request.n_threads)
-    return TrainingResult(recipe, members.published(), *best, epochs, why, stopped, pace)
+    return TrainingResult(
+        recipe,
+        members.published(),
+        selector.held_out,
+        history,
+        selector.curve,
+        epoch=selector.epoch,
+        share=selector.share,
+        planned=epochs,
+        why=stopped or selector.why,
+        stopped=stopped,
+        pace=pace_of(history, max(map(len, learn)), len(learn), request.n_threads),
+    )
 
 
 def trained_again(

@@ -176,17 +176,27 @@ def evidence_of(model: Any, fitted: FittedTable, task: Any, name: str) -> Eviden
     y = task.users(target.y)
     y = y[:, 0] if y.ndim > 1 else y
     outputs = fitted.calibration.scored(fitted.out_of_fold.predictions[places])
-    of_target = target, outputs, scored.baseline
-    parts = fitted.rows[0].take(places), y, *of_target, classes, weights, places
-    return Evidence(model, fitted, name, *parts)
+    return Evidence(
+        model,
+        fitted,
+        name,
+        fitted.rows[0].take(places),
+        y,
+        target,
+        outputs,
+        scored.baseline,
+        classes,
+        weights,
+        places,
+    )
 
 
 def _scored(fitted: FittedTable) -> ScoredRows:
     """Return the rows that some network had not learned from."""
     assert fitted.rows is not None
     target, held_out, w = fitted.rows[1], fitted.out_of_fold, fitted.out_of_fold.weights
-    of_rows = target, w, None, None, held_out.earlier
-    scored = ScoredRows(np.arange(len(target.y)), *of_rows)
+    rows = np.arange(len(target.y))
+    scored = ScoredRows(rows, target, w, None, None, held_out.earlier)
     if w is None:
         return scored
     scored = scored.take(places := np.flatnonzero(w))

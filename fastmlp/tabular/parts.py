@@ -141,8 +141,8 @@ class Plan(NamedTuple):
         rows, used, size = (
             sum(getattr(part, name) for part in summaries) for name in ("n", "used", "size")
         )
-        of_all = balanced(parameters, summaries), columns, sample[:1], shared(summaries)
-        return cls(*of_all, rows, used, size, groups)
+        weights, common = balanced(parameters, summaries), shared(summaries)
+        return cls(weights, columns, sample[:1], common, rows, used, size, groups)
 
     @property
     def common(self) -> set[Any]:
@@ -413,10 +413,13 @@ def merged(
     scored = ScoredRows(np.arange(len(whole)), target, unequal, of_rows, times, earlier)
     calibration, more, result = calibrated(first.task, scored, result)
     held_out = HeldOut(result.out_of_fold, out, unequal, earlier=earlier)
-    of_fit = first.columns, first.feature_names, result, calibration, held_out
     fitted = assembled(
         model.get_params(deep=False),
-        *of_fit,
+        first.columns,
+        first.feature_names,
+        result,
+        calibration,
+        held_out,
         rows=(table, target),
         n=n,
         seconds={"training": seconds},

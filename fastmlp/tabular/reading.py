@@ -247,8 +247,19 @@ class Reader:
         if n > len(table) or sampled is not None:
             columns = of_larger or Columns.of(X, self.parameters["categorical_features"])
             table = columns.read(X)
-        of_fit = y, sample_weight, groups, pairs, times, sampled
-        return Rows(task, feature_names, columns, table, *of_fit, plan)
+        return Rows(
+            task,
+            feature_names,
+            columns,
+            table,
+            y,
+            sample_weight,
+            groups,
+            pairs,
+            times,
+            sampled,
+            plan,
+        )
 
     def source(self, source: ArrowBlocks) -> Rows:
         """Read a source, or a sample of its rows."""

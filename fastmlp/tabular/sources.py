@@ -138,8 +138,10 @@ def check_roles(source: ArrowBlocks) -> None:
 
 def targets_of(batches: Iterable[Batch], scan: Scan) -> Array:
     """Return the targets of batches of a source."""
-    of_source = scan.source, scan.has_labels
-    return np.concatenate([_targets(*of_source, batch, place) for batch, _, place, _ in batches])
+    source, has_labels = scan.source, scan.has_labels
+    return np.concatenate(
+        [_targets(source, has_labels, batch, place) for batch, _, place, _ in batches]
+    )
 
 
 def blocks(source: ArrowBlocks, columns: Columns) -> Iterator[Table]:

@@ -151,8 +151,7 @@ class NumericTarget:
         weights with which they belong in a mean over rows.
         """
         m, y = self.outputs, self.y[rows]
-        heads = prediction[..., :m], prediction[..., m:]
-        costs = self.row.cost(y, *heads, self.unit, self.loss)
+        costs = self.row.cost(y, prediction[..., :m], prediction[..., m:], self.unit, self.loss)
         if (missing := np.isnan(y)).any():
             missing = np.broadcast_to(missing, costs.shape)
             counts = np.maximum(np.count_nonzero(~missing, axis=-1), 1)

@@ -151,7 +151,12 @@ class NumberTask:
             w[k] = np.where(missing[:, k], 0.0, 1.0 if weights is None else weights)
         residuals = [
             residuals_of(
-                *(y[:, k], predictions[:, k], w[k], sizes[k], shrink, scored.groups),
+                y[:, k],
+                predictions[:, k],
+                w[k],
+                sizes[k],
+                shrink,
+                scored.groups,
                 keeps_order=is_monotone,
             )
             for k in range(m)

@@ -237,16 +237,36 @@ class Lessons:
         answers = np.concatenate([answers, self.mean(both)])
         student, history = self.taught(everyone, whole, answers, n_threads)
         epochs, held_out = len(history.loss), OutOfFold(out_of_fold[np.newaxis])
-        of_fit = OF_OTHERS.recipe, student, held_out, history
-        trained = TrainingResult(*of_fit, [], epochs, 1.0, epochs, why="", stopped="", pace=0.0)
-        note = (
-            f"distilled: {self.weight:.0%} of each label is by {type(self.teacher).__name__}, the "
-            f"rest by networks; {len(folds)} further networks give scores and calibration"
+        trained = TrainingResult(
+            OF_OTHERS.recipe,
+            student,
+            held_out,
+            history,
+            curve=[],
+            epoch=epochs,
+            share=1.0,
+            planned=epochs,
+            why="",
+            stopped="",
+            pace=0.0,
         )
         score = cost(out_of_fold)
         return BlendResult(
-            *(Blend([student], np.ones(1)), out_of_fold, score, score, score, [trained]),
-            *(Splits([everyone], [scored.rows]), [note, *networks.notes]),
+            Blend([student], np.ones(1)),
+            out_of_fold,
+            alone=score,
+            together=score,
+            all=score,
+            trained=[trained],
+            division=Splits([everyone], [scored.rows]),
+            notes=[self._note(len(folds)), *networks.notes],
+        )
+
+    def _note(self, judges: int) -> str:
+        """Return a line for the report, with the number of networks that give scores."""
+        return (
+            f"distilled: {self.weight:.0%} of each label is by {type(self.teacher).__name__}, the "
+            f"rest by networks; {judges} further networks give scores and calibration"
         )
 
     def taught(
@@ -255,9 +275,18 @@ class Lessons:
         """Return a network that has learned a lesson about some rows."""
         rows = self.data.table.take(learn)
         rule = self.task.parameters["monotone"]
-        of_fit = self.data.columns, self.data.target, rule
-        more = self.rng, n_threads, self.work
-        return taught(OF_OTHERS, *of_fit, rows, lesson, labels, *more)
+        return taught(
+            OF_OTHERS,
+            self.data.columns,
+            self.data.target,
+            rule,
+            rows,
+            lesson,
+            labels,
+            self.rng,
+            n_threads,
+            self.work,
+        )
 
     def lesson(
         self, predict: Predict, networks: Callable[[Table], Array], learn: RowIndex

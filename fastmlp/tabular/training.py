@@ -132,7 +132,12 @@ def fitted_table(parameters: Mapping[str, Any], trained: Trained, with_scores: b
         earlier[scored] = data.scored.earlier
     held_out = HeldOut(predictions, out, weights, rows.sampled, learned, earlier)
     return assembled(
-        *(parameters, rows.columns, rows.feature_names, result, calibration, held_out),
+        parameters,
+        rows.columns,
+        rows.feature_names,
+        result,
+        calibration,
+        held_out,
         rows=(table, with_rows(data.target, rows.task.read(rows.y))),
         n=len(table),
         seconds=trained.seconds,
@@ -188,15 +193,26 @@ def assembled(
         epoch = f"epoch {trained.epoch} of {trained.run}"
         members.append(f"{share:.0%}: {trained.recipe.title} ({networks}), {epoch}")
     stages = {"stages": "; then ".join(result.stage_log)} if result.stage_log else {}
-    of_columns = len(columns.names), columns.kinds, columns.left_out
-    scores = target.metric, target.shown(result.alone), target.shown(result.together)
-    report = Report(n, *of_columns, members, *scores, seconds, stages | more, result.notes)
+    report = Report(
+        n,
+        len(columns.names),
+        columns.kinds,
+        columns.left_out,
+        members,
+        target.metric,
+        target.shown(result.alone),
+        target.shown(result.together),
+        seconds,
+        stages | more,
+        result.notes,
+    )
     first, without_rows = result.trained[0], with_rows(blend.target, None)
     groups = [replace(group, target=without_rows) for group in blend.groups]
     whole = replace(blend, groups=groups)
     facts = Facts(report, first.history, first.curve, first.epoch, first.run)
-    of_fit = columns, feature_names, whole, calibration, held_out, facts
-    return FittedTable(dict(parameters), *of_fit, rows=rows)
+    return FittedTable(
+        dict(parameters), columns, feature_names, whole, calibration, held_out, facts, rows=rows
+    )
 
 
 def _of_all_rows(result: BlendResult, table: Table, scored: Array) -> Array:

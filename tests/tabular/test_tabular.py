@@ -89,9 +89,11 @@ def test_a_large_common_part_of_y_does_not_drown_deviations():
     """Times are such targets: squares of 2**30 differ by less than rounding."""
     model, part = regressor(loss="gaussian").fit(X, Y), 2.0**30
     far = copy.deepcopy(model)
+    groups = []
     for group in far._fitted.blend.groups:
         moved = {key: getattr(group.scale, key) + part for key in ("centre", "low", "high")}
-        group.scale = group.scale._replace(**moved)
+        groups.append(replace(group, scale=group.scale._replace(**moved)))
+    far._fitted = replace(far._fitted, blend=replace(far._fitted.blend, groups=groups))
     np.testing.assert_allclose(far.predict(X, True)[1], model.predict(X, True)[1], rtol=1e-5)
     target = model._fitted.target
     predictions = np.random.default_rng(1).normal(size=(3, N, 2))

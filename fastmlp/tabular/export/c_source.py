@@ -71,7 +71,10 @@ class TableSource(Source):
             for net in model.networks
         ]
         super().__init__(
-            *(model, name, dtype, DOUBLE),
+            model,
+            name,
+            dtype,
+            DOUBLE,
             title=f"Multi-layer perceptrons of a table, {' and '.join(recipes)} units, written by "
             "fastmlp.",
             parameters="const double *numbers, const int *codes",
