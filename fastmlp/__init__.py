@@ -37,6 +37,8 @@ if TYPE_CHECKING:  # type checkers read these imports instead of the table below
         History as History,
         State as State,
     )
+    from fastmlp._explain.explain import explain as explain
+    from fastmlp._explain.explanation import Explanation as Explanation
     from fastmlp._files.storage import (
         ModelFormatError as ModelFormatError,
         load as _load,
@@ -102,6 +104,8 @@ _NAMES = {
     "_models.mlp": "MLP",
     "_models.ensemble.ensemble": "Ensemble",
     "_files.storage": "load load_predictor ModelFormatError",
+    "_explain.explain": "explain",
+    "_explain.explanation": "Explanation",
     "_network.sparse": "SparseRows",
     "_training.arrow": "ArrowBlocks",
     "_training.readers": "Blocks",

@@ -14,6 +14,7 @@ from fastmlp._core.history import History
 from fastmlp._core.intervals import check_count, check_flag
 from fastmlp._core.keywords import with_argument_hints
 from fastmlp._engine import compiled, linked
+from fastmlp._engine.explainable import Explainable
 from fastmlp._engine.exportable import Exportable
 from fastmlp._engine.thread_count import call_team, fit_team
 from fastmlp._models import derivatives
@@ -52,7 +53,7 @@ if TYPE_CHECKING:  # imported on use: few fits need the rest
 
 
 @partial(with_argument_hints, plain=("predict",))  # whose calls may take less time than a check
-class MLP(Exportable):
+class MLP(Exportable, Explainable):
     """A multi-layer perceptron: affine layers with an activation between each two.
 
     Layer k computes ``y = activation(x @ W + b)``; the last one has no activation: its output

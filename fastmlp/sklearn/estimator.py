@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastmlp._core.history import History
 from fastmlp._engine import linked
+from fastmlp._engine.explainable import Explainable
 from fastmlp._engine.exportable import Exportable
 from fastmlp._export.layers import Exported, Labels
 from fastmlp._models.mlp import MLP
@@ -26,6 +27,7 @@ from fastmlp.sklearn.validation import DTYPES, checking, sound
 
 if TYPE_CHECKING:
     from fastmlp._engine.any_predictor import Predictor
+    from fastmlp._explain.explained import Explained
 
 
 # Rule for labels from probabilities, by scikit-learn's type of target.
@@ -48,7 +50,7 @@ def by_batches(method: parameters.Method) -> parameters.Method:
     return cast(parameters.Method, decorated)
 
 
-class BaseMLP(Exportable, parameters.Validated, CallbackSupportMixin):
+class BaseMLP(Exportable, Explainable, parameters.Validated, CallbackSupportMixin):
     """Base class of both estimators, whose docstrings have these sections, too.
 
     Parameters
@@ -292,6 +294,17 @@ class BaseMLP(Exportable, parameters.Validated, CallbackSupportMixin):
         labels, network = fitted.targets.labels, fitted.network
         names = labels and Labels(LABELS[labels.y_type_], np.asarray(labels.classes_))
         return linked.exported(network.predictor, names)
+
+    def _explained(self) -> Explained:
+        from fastmlp._explain.explained import of_network
+
+        def checked(X: Any) -> Any:
+            self.predict(X)
+            return X
+
+        fitted = self._value()
+        classes = fitted.attributes.get("classes_", ())
+        return of_network(self.predictor(), classes, checked)
 
     def to_mlp(self) -> MLP:
         """Return a ``fastmlp.MLP`` with a copy of the current weights.

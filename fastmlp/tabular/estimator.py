@@ -21,6 +21,7 @@ from fastmlp._core.history import History
 from fastmlp._core.intervals import POSITIVE, check_count, check_flag
 from fastmlp._core.optional import axes
 from fastmlp._core.user_warnings import warn
+from fastmlp._engine.explainable import Explainable, Explained
 from fastmlp._engine.thread_count import of_jobs
 from fastmlp._export.c import CFiles
 from fastmlp._models import blockwise
@@ -31,6 +32,7 @@ from fastmlp.tabular import inspection, page, reading, sources
 from fastmlp.tabular.columns import Array, RowIndex, Table
 from fastmlp.tabular.conformal import levels_for
 from fastmlp.tabular.distilled import distilled
+from fastmlp.tabular.explained import of_fitted
 from fastmlp.tabular.fitted_table import FittedTable
 from fastmlp.tabular.inspection import Importance
 from fastmlp.tabular.parameters import CONSTRAINTS
@@ -45,7 +47,7 @@ MAX_BARS = 20
 MAX_CELLS = 20_000  # largest table whose importance a report computes
 
 
-class BaseTabMLP(Validated):
+class BaseTabMLP(Explainable, Validated):
     """Base class of both estimators, whose docstrings have these sections, too.
 
     Parameters
@@ -393,6 +395,10 @@ class BaseTabMLP(Validated):
         """
         fitted = self._state()
         return fitted.predictor(levels_for(fitted.target, levels))
+
+    def _explained(self) -> Explained:
+        fitted = self._state()
+        return of_fitted(fitted, lambda X: reading.checked_again(X, fitted.columns, self))
 
     def distill(self, X: Any, *, random_state: int = 0) -> Self:
         """Distil all members into one network: an estimator like this one, but faster.

@@ -26,8 +26,8 @@ ROOT = Path(__file__).resolve().parents[2]
 # The packages of fastmlp from the bottom up: a module imports from its own package and from those
 # before it. "" are the modules of fastmlp itself, which only re-export, and `__main__`.
 LAYERS = (
-    *("_core", "_files", "_network", "_validation", "_export", "_engine", "_training", "_models"),
-    *("sklearn", "tabular", "dask", "_cli", ""),
+    *("_core", "_files", "_network", "_validation", "_export", "_explain", "_engine"),
+    *("_training", "_models", "sklearn", "tabular", "dask", "_cli", ""),
 )
 SUFFIXES = (
     *(".py", ".pyi", ".pyx", ".pxd", ".h", ".c", ".toml", ".md", ".txt", ".in"),

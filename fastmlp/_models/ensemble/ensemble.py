@@ -15,6 +15,7 @@ from fastmlp._core.history import History
 from fastmlp._core.intervals import check_count, check_flag
 from fastmlp._core.keywords import ATTRIBUTES, SYNONYMS, with_argument_hints
 from fastmlp._engine import linked
+from fastmlp._engine.explainable import Explainable
 from fastmlp._engine.exportable import Exportable
 from fastmlp._engine.plan import Plan
 from fastmlp._engine.thread_count import call_team, default_threads
@@ -54,7 +55,7 @@ DERIVATIVES = "jacobian hessian jvp vjp hvp gradients input_gradient input_gradi
     synonyms=(((f"members={LIST}",), OTHERS), *SYNONYMS),
     attributes=((("members: the mean of theirs",), DERIVATIVES), *ATTRIBUTES),
 )
-class Ensemble(Exportable):
+class Ensemble(Exportable, Explainable):
     """Networks of equal shape that are trained together; their mean is the prediction.
 
     Parameters

@@ -1,0 +1,172 @@
+"""Shapley values of a prediction, with the error of their sampling.
+
+The players are the columns. A coalition's value is the mean prediction of rows with the columns of
+the coalition from the explained row and all others from a row of the background (Lundberg and Lee
+2017, arXiv:1705.07874; Janzing, Minorics and Bloebaum 2020, arXiv:1910.13413). Each row of the
+background is a game of its own; the Shapley value of the mean is the mean of theirs, so that values
+always add up to the prediction minus the mean prediction of the background.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[Any]
+
+CELLS = 1 << 21  # numbers in the largest array of a block
+FEWEST_CHECKS = 20  # second permutations from which errors are estimated, at least
+CHECKED = 0.25  # share of the background that each round after the first permutes again
+
+
+class Game(NamedTuple):
+    """Rows to explain, the background, and the predictions of both."""
+
+    predict: Callable[[Array], Array]  # (n, players) -> float64, (n, outputs)
+    x: Array  # (rows, players)
+    background: Array  # (B, players)
+    of_x: Array  # predictions, (rows, outputs)
+    of_background: Array  # (B, outputs)
+
+    def rows(self, part: slice | Array) -> Game:
+        """Return the game of some of the rows."""
+        return self._replace(x=self.x[part], of_x=self.of_x[part])
+
+    def blocks(self, cells: int) -> Iterator[slice]:
+        """Yield the rows in blocks; ``cells`` are the numbers that each needs."""
+        size = max(1, CELLS // max(cells, 1))
+        for first in range(0, len(self.x), size):
+            yield slice(first, min(first + size, len(self.x)))
+
+    def between(self, mask: Callable[[slice], Array], i: Array, b: Array) -> Array:
+        """Predict rows whose players come from ``x[i]`` where the mask is true, else from ``b``."""
+        predictions = np.empty((len(i), self.of_x.shape[1]))
+        size = max(1, CELLS // max(self.x.shape[1], 1))
+        for first in range(0, len(i), size):
+            part = slice(first, first + size)
+            mixed = np.where(mask(part), self.x[i[part]], self.background[b[part]])
+            predictions[part] = self.predict(mixed)
+        return predictions
+
+
+def differing(x: Array, background: Array) -> Array:
+    """Return where rows differ; a missing value equals another one."""
+    return np.asarray((x != background) & ~(np.isnan(x) & np.isnan(background)))
+
+
+def exact(game: Game) -> Array:
+    """Return the Shapley values, (rows, players, outputs), by all coalitions.
+
+    A player whose value is the same in both rows changes no prediction: only coalitions of the
+    others are predicted.
+    """
+    n, players = game.x.shape
+    size, outputs = len(game.background), game.of_x.shape[1]
+    coalitions = np.arange(2**players)
+    bits = 1 << np.arange(players)
+    has = (coalitions[:, np.newaxis] & bits) > 0
+    # Of a coalition of s players that one joins: s! (n - s - 1)! / n!.
+    shares = np.array([1 / (players * math.comb(players - 1, s)) for s in range(players)])
+    values = np.zeros((n, players, outputs))
+    pairs = max(1, CELLS // (2**players * max(players, outputs)))
+    for first in range(0, n * size, pairs):
+        i, b = np.divmod(np.arange(first, min(first + pairs, n * size)), size)
+        changes = differing(game.x[i], game.background[b]) @ bits
+        same_as = coalitions & changes[:, np.newaxis]
+        pair, coalition = np.nonzero(same_as == coalitions)
+        v = np.empty((len(i), 2**players, outputs))
+        v[pair, coalition] = game.between(
+            lambda part, c=coalition: has[c[part]],  # type: ignore[misc]
+            i[pair],
+            b[pair],
+        )
+        v = np.take_along_axis(v, same_as[..., np.newaxis], axis=1)
+        for player, bit in enumerate(bits):
+            others = coalitions[~has[:, player]]
+            gains = v[:, others | bit] - v[:, others]  # 0 if the model does not use the player
+            share = shares[has[others].sum(axis=1)]
+            np.add.at(values[:, player], i, np.einsum("s,pso->po", share, gains))
+    return values / size
+
+
+def sampled(game: Game, tolerance: Array, seconds: float | None, seed: int) -> tuple[Array, Array]:
+    """Return Shapley values and their standard errors, (rows, players, outputs) each.
+
+    In the first round each row of the background is changed into the explained row in a random
+    order of the players, and in the reverse order (Castro, Gomez and Tejada 2009; Mitchell,
+    Cooper, Frank and Holmes 2022, arXiv:2104.12199). Later rounds do so with new orders for a part
+    of the background, until all errors of a row are at the tolerance, (outputs,), or the seconds
+    are over. All rows have the same orders, so a row has the same values whatever the others are.
+    """
+    n, players = game.x.shape
+    outputs, began = game.of_x.shape[1], time.monotonic()
+    values, errors = np.zeros((2, n, players, outputs))
+    for rows in game.blocks(len(game.background) * players * outputs):
+        until = math.inf if seconds is None else began + seconds * rows.stop / n
+        block = game.rows(rows)
+        values[rows], errors[rows] = _sampled(block, tolerance, until, seed)
+    return values, errors
+
+
+def _sampled(game: Game, tolerance: Array, until: float, seed: int) -> tuple[Array, Array]:
+    """Return the values of a block of rows, and their standard errors."""
+    (n, players), size, outputs = game.x.shape, len(game.background), game.of_x.shape[1]
+    of_games = np.zeros((n, size, players, outputs))  # the mean of the orders so far
+    spread, errors = np.zeros((2, n, players, outputs))
+    count = np.zeros(size, int)  # orders of each row of the background
+    todo = np.arange(n)
+    for number in itertools.count():
+        rng = np.random.default_rng([seed, number])
+        part = rng.permutation(size)[: max(FEWEST_CHECKS, int(CHECKED * size)) if number else size]
+        orders = rng.permuted(np.tile(np.arange(players), (len(part), 1)), axis=1)
+        count[part] += 1
+        chains = max(1, CELLS // (2 * len(todo) * (players + 1) * outputs))
+        for first in range(0, len(part), chains):
+            b = part[first : first + chains]
+            gains = contributions(game.rows(todo), b, orders[first : first + chains])
+            at = todo[:, np.newaxis], b
+            away = gains - of_games[at]
+            of_games[at] += away / count[b][:, np.newaxis, np.newaxis]
+            spread[todo] += (away * (gains - of_games[at])).sum(axis=1)
+        if (checks := count.sum() - size) < FEWEST_CHECKS:
+            continue
+        # The variance of one order, pooled; the mean over the background has each row's share.
+        variance = np.maximum(spread[todo], 0) / checks * (1 / count).sum() / size**2
+        errors[todo] = np.sqrt(variance)
+        todo = todo[(errors[todo] > tolerance).any(axis=(1, 2))]
+        if not len(todo) or time.monotonic() > until:
+            return of_games.mean(axis=1), errors
+    raise AssertionError  # the loop has no end
+
+
+def contributions(game: Game, b: Array, orders: Array) -> Array:
+    """Return what players add when they join in an order, and in its reverse, the mean of both.
+
+    ``orders`` (s, players) are those of the rows ``b`` of the background; the result has the shape
+    (rows, s, players, outputs).
+    """
+    both, of_chain = np.concatenate([orders, orders[:, ::-1]]), np.tile(b, 2)
+    place = np.argsort(both, axis=1)  # of each player in the order
+    differs = differing(game.x[:, np.newaxis], game.background[of_chain])
+    chains = np.arange(len(both))[:, np.newaxis]
+    is_change = differs[:, chains, both]
+    changes = np.cumsum(is_change, axis=2)
+    is_last = changes == changes[:, :, -1:]
+    i, chain, step = np.nonzero(is_change & ~is_last)
+    v = np.empty((*is_change.shape[:2], is_change.shape[2] + 1, game.of_x.shape[1]))
+    v[:, :, 0] = game.of_background[of_chain]
+    v[i, chain, step + 1] = game.between(
+        lambda part: place[chain[part]] <= step[part, np.newaxis], i, of_chain[chain]
+    )
+    i, chain, step = np.nonzero(is_change & is_last)
+    v[i, chain, step + 1] = game.of_x[i]
+    latest = np.maximum.accumulate(np.where(is_change, np.arange(1, v.shape[2]), 0), axis=2)
+    v[:, :, 1:] = np.take_along_axis(v, latest[..., np.newaxis], axis=2)
+    gains = np.diff(v, axis=2)[:, chains, place]
+    return np.asarray((gains[:, : len(b)] + gains[:, len(b) :]) / 2)

@@ -1,0 +1,146 @@
+"""Explanations of tables: the user's columns, exactly or with errors, and their sum."""
+
+import numpy as np
+import pandas
+import pytest
+from models import saved
+from sklearn.exceptions import NotFittedError
+from tiny_tables import COLOURS, LABELS, N, X, Y, classifier, frame_of, regressor
+
+import fastmlp
+
+pytestmark = pytest.mark.usefixtures("tiny")
+
+DATES = pandas.Timestamp("2024-01-01") + pandas.to_timedelta(np.arange(N) * 11, "D")
+LATER = DATES + pandas.to_timedelta(np.arange(N) % 7, "D")
+WORDS = np.array([f"word {k % 9}" for k in range(N)])
+
+
+def mixed():
+    return frame_of(colour=COLOURS, begin=DATES, end=LATER, word=WORDS)
+
+
+@pytest.mark.parametrize("make", [regressor, classifier])
+def test_values_of_the_users_columns_add_up_to_the_prediction(make):
+    frame = mixed()
+    model = make().fit(frame, Y if make is regressor else LABELS)
+    found = model.explain(frame[:9], frame[40:50])
+    predictions = (model.predict if make is regressor else model.predict_proba)(frame[:9])
+    np.testing.assert_allclose(found.predictions, predictions, atol=1e-12)
+    assert found.names == tuple(frame.columns)
+    assert found.data.shape == (9, 7)
+    assert found.data[0, 3] == "red"
+    assert found.unit == ("prediction" if make is regressor else "probability")
+    assert not found.standard_errors.any()
+
+
+def test_values_are_those_of_coalitions_of_frames():
+    frame = mixed()[["a", "colour", "begin", "end"]]
+    model = regressor().fit(frame, Y)
+    row, background = frame[3:4], frame[20:24]
+    value = {}
+    for code in range(16):
+        rows = background.copy()
+        for k, name in enumerate(frame.columns):
+            if code >> k & 1:
+                rows[name] = row[name].iloc[0]
+        value[code] = model.predict(rows).mean()
+    sizes = {0: 1 / 4, 1: 1 / 12, 2: 1 / 12, 3: 1 / 4}
+    expected = [
+        sum(
+            sizes[code.bit_count()] * (value[code | 1 << k] - value[code])
+            for code in range(16)
+            if not code >> k & 1
+        )
+        for k in range(4)
+    ]
+    np.testing.assert_allclose(model.explain(row, background).values[0], expected, atol=1e-10)
+
+
+def test_copies_and_constants_have_0_and_are_named():
+    frame = frame_of(again=X[:, 0], same=1.0)
+    found = regressor().fit(frame, Y).explain(frame)
+    assert found.left_out == {"again": "the same as a", "same": "constant"}
+    assert not found.values[:, 3:].any()
+    assert found.values[:, 0].any()
+    assert "(the same as a)" in repr(found)
+    assert "(constant)" in repr(found)
+
+
+def test_missing_values_and_unknown_categories_may_be_in_rows_and_background():
+    frame = mixed()
+    model = regressor().fit(frame, Y)
+    odd = frame.copy()
+    odd.loc[::2, "a"] = np.nan
+    odd.loc[::3, "colour"] = "never seen"
+    odd.loc[1::3, "colour"] = None
+    odd.loc[::5, "begin"] = pandas.NaT
+    for X_, background in ((odd, frame), (frame, odd), (odd, odd)):
+        found = model.explain(X_[:6], background[6:12])
+        np.testing.assert_allclose(found.predictions, model.predict(X_[:6]), atol=1e-12)
+
+
+def test_columns_are_found_by_their_names():
+    frame = mixed()
+    model = regressor().fit(frame, Y)
+    found, other = model.explain(frame), model.explain(frame[frame.columns[::-1]])
+    np.testing.assert_array_equal(found.values, other.values)
+    np.testing.assert_array_equal(found.data, other.data)
+    with pytest.raises(ValueError, match="begin"):
+        model.explain(frame, frame.drop(columns="begin"))
+
+
+def test_many_columns_are_sampled_within_their_errors():
+    rng = np.random.default_rng(1)
+    wide = rng.normal(size=(N, 12))
+    model = regressor().fit(wide, wide[:, 0] * wide[:, 1])
+    found, fine = (model.explain(wide[:5], wide[10:], tolerance=t) for t in (0.05, 0.005))
+    np.testing.assert_allclose(found.predictions, model.predict(wide[:5]), atol=1e-12)
+    error = np.hypot(found.standard_errors, fine.standard_errors)
+    assert np.mean(np.abs(found.values - fine.values) <= 3 * error) > 0.97
+    assert fine.standard_errors.max() <= 0.005 * model.predict(wide).std() * 1.5
+
+
+def test_one_column_and_no_used_column():
+    model = regressor().fit(X[:, :1], Y)
+    found = model.explain(X[:, :1])
+    np.testing.assert_allclose(found.values[:, 0], model.predict(X[:, :1]) - found.base)
+    model = regressor().fit(np.ones((N, 2)), Y)
+    found = model.explain(np.ones((N, 2)))
+    assert not found.values.any()
+    assert len(found.left_out) == 2
+
+
+def test_several_targets_have_their_names():
+    model = regressor().fit(X, pandas.DataFrame({"low": Y, "high": Y + X[:, 1]}))
+    found = model.explain(X)
+    assert found.values.shape == (N, 3, 2)
+    assert found.outputs == ("low", "high")
+    assert list(found.to_frame().columns.levels[0]) in (["high", "low"], ["low", "high"])
+
+
+def test_loaded_and_distilled_models_are_explained(tmp_path):
+    frame = mixed()
+    model = classifier().fit(frame, LABELS)
+    found = model.explain(frame[:5], frame[5:20])
+    loaded = saved(model, tmp_path / "model").explain(frame[:5], frame[5:20])
+    np.testing.assert_array_equal(loaded.values, found.values)
+    distilled = model.distill(frame)
+    found = fastmlp.explain(distilled, frame[:5], frame[5:20], output="score")
+    p = distilled.predict_proba(frame[:5])
+    np.testing.assert_allclose(found.predictions, np.log(p / (1 - p)), atol=1e-6)
+
+
+def test_a_monotone_model_shows_it():
+    model = regressor(monotone={0: 1}).fit(X, Y)
+    background = X[:20]
+    low, high = (np.column_stack([np.full(5, a), X[20:25, 1:]]) for a in (-1.0, 1.0))
+    of_low, of_high = (model.explain(rows, background).values[:, 0] for rows in (low, high))
+    found = of_high - of_low
+    assert (found >= -1e-6).all()
+    assert found.max() > 0
+
+
+def test_a_model_without_a_fit_says_so():
+    with pytest.raises(NotFittedError):
+        regressor().explain(X)
