@@ -46,9 +46,9 @@ if TYPE_CHECKING:  # type checkers read these imports instead of the table below
     )
     from fastmlp._models.checkpoint import Checkpoint as Checkpoint
     from fastmlp._models.config import show_config as show_config
+    from fastmlp._models.conversion.from_torch import from_torch as from_torch
     from fastmlp._models.ensemble.ensemble import Ensemble as Ensemble
     from fastmlp._models.ensemble.predictor import EnsemblePredictor
-    from fastmlp._models.from_torch import from_torch as from_torch
     from fastmlp._models.lr_find import lr_find as lr_find
     from fastmlp._models.mlp import MLP as MLP
     from fastmlp._network.averaging import EMA as EMA, SWA as SWA
@@ -112,7 +112,7 @@ _NAMES = {
     "_core.history": "History State Batch DivergenceError",
     "_core.communicators": "Communicator TorchCommunicator",
     "_training.distributed.exchange": "RankError",
-    "_models.from_torch": "from_torch",
+    "_models.conversion.from_torch": "from_torch",
     "_models.lr_find": "lr_find",
     "_models.config": "show_config",
     "optimizers": "Optimizer SGD RMSprop Adam AdamW Lion LBFGS",

@@ -65,6 +65,46 @@ class Residual(nn.Module):
         return x + self.f(x)
 
 
+class Wide(nn.Module):
+    """A residual block whose inner layer is wider."""
+
+    def __init__(self, n, *middle):
+        super().__init__()
+        self.f = nn.Sequential(nn.Linear(n, n + 2), *middle, nn.ReLU(), nn.Linear(n + 2, n))
+
+    def forward(self, x):
+        return x + self.f(x)
+
+
+class PreNorm(Residual):
+    """A residual block that normalises its inputs."""
+
+    def __init__(self, n):
+        super().__init__(n)
+        self.norm = nn.LayerNorm(n)
+
+    def forward(self, x):
+        return x + self.f(self.norm(x))
+
+
+class Sum(nn.Module):
+    """What networks of the same inputs add up to."""
+
+    def __init__(self, *parts):
+        super().__init__()
+        self.parts = nn.ModuleList(parts)
+
+    def forward(self, x):
+        return sum(part(x) for part in self.parts)
+
+
+class Mean(Sum):
+    """The mean of networks of the same inputs."""
+
+    def forward(self, x):
+        return torch.stack([part(x) for part in self.parts]).mean(0)
+
+
 class Standardized(nn.Module):
     """A network for raw columns, as programs write it."""
 
@@ -246,54 +286,43 @@ def test_logits_get_their_link_from_the_loss():
     ("theirs", "words"),
     [
         (nn.Conv1d(2, 2, 1), "Conv1d"),
-        (nn.Sequential(nn.Linear(2, 2), nn.ELU(0.2), nn.Linear(2, 2)), r"ELU\(alpha=0.2"),
-        (nn.Sequential(nn.Linear(2, 2), nn.ReLU6(), nn.Linear(2, 2)), "ReLU6.*: replace it"),
         (nn.Sequential(nn.Linear(2, 2), nn.Hardswish(), nn.Linear(2, 2)), "Hardswish"),
         (
             nn.Sequential(nn.BatchNorm1d(2, track_running_stats=False), nn.Linear(2, 2)),
             "no running statistics",
         ),
-        (nn.Sequential(nn.BatchNorm1d(2), nn.ReLU(), nn.Linear(2, 2)), "ReLU.* in place 0"),
-        (Functions(torch.exp), "calls exp"),
+        (Functions(torch.exp), "exp before its end"),
+        (Functions(torch.sin), "calls sin.*CustomActivation"),
         (Functions(lambda x: x if x.sum() > 0 else -x), "Functions is no fixed order"),
-        (Functions(lambda x: x + torch.relu(x)), "takes more than one|not those of two"),
-        (Functions(lambda x: 1 - x), "calls sub with .* buffers of one number for each column"),
-        (Functions(lambda x: x + torch.ones(4)), "scales 6 columns by others"),
-        (Functions(lambda x: x * torch.ones(6, 1)), "calls mul"),
+        (Functions(lambda x: x + torch.ones(4)), "scales 6 columns by tensor"),
+        (Functions(lambda x: x * torch.ones(6, 1)), "one number for each column"),
         (Functions(lambda x: x - x.mean()), "mean"),
-        (Functions(lambda x: torch.cat([x, x])), "calls cat"),
-        *(
-            (
-                Parallel(together),
-                "other in .* takes an earlier value .* one, whose weight is torch.c",
-            )
-            for together in (torch.mul, torch.add, lambda *both: torch.cat(both, 1))
-        ),
+        (Functions(lambda x: torch.cat([x, x])), "joins values other"),
+        (Parallel(torch.mul), "multiplies two values of its rows.*: a gate"),
+        (Parallel(torch.div), "divides by a value of its rows"),
+        (Parallel(lambda *both: torch.cat(both)), "joins values other than by columns"),
+        (Parallel(lambda *both: both), "returns tuple.*torch.cat"),
+        (Parallel(lambda one, other: one + other[:, 0]), "adds values of 2 and 1 columns"),
+        (nn.Sequential(nn.Linear(4, 3), nn.Softmax(1), nn.Linear(3, 1)), "softmax before its end"),
+        (nn.Sequential(nn.Linear(2, 2), nn.RMSNorm(2), nn.Linear(2, 2)), "RMSNorm.*by a LayerNorm"),
+        (nn.Sequential(nn.Embedding(5, 3), nn.Linear(3, 1)), "Embedding.*TabMLPRegressor"),
         (
-            Functions(lambda x: torch.cat([x, torch.relu(x)], 1)),
-            "cat .* takes more than one .* one, ",
+            nn.Sequential(nn.Linear(2, 3), Wide(3, nn.LayerNorm(5)), nn.Linear(3, 1)),
+            "around a normalised layer.*make every block",
         ),
-        (nn.Sequential(Residual(2), nn.Linear(2, 2)), "make every block"),
-        (nn.Sequential(nn.Linear(2, 3), Residual(3), nn.Linear(3, 3), nn.ReLU()), "make every"),
-        (nn.Sequential(nn.Linear(2, 3), Residual(3), nn.ReLU(), nn.Linear(3, 2)), "ReLU"),
-        ({"0.weight": torch.zeros(2, 2)}, "pass the torch.nn.Module itself"),
-        (nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Tanh(), nn.Linear(2, 2)), "Tanh"),
-        (nn.Sequential(nn.ReLU(), nn.Linear(2, 2)), "ReLU"),
+        ({"0.weight": torch.zeros(2, 2)}, "module.load_state_dict.torch.load.path.., and pass the"),
         (nn.Sequential(nn.Linear(2, 3), nn.PReLU(2), nn.Linear(3, 2)), r"PReLU.* of 3 outputs"),
         (
-            nn.Sequential(
-                *(nn.Linear(2, 2), nn.ReLU(), nn.Dropout(0.1), nn.LayerNorm(2), nn.Linear(2, 2))
-            ),
-            "LayerNorm",
-        ),
-        (
             nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2, eps=1e-3), nn.Linear(2, 2)),
-            r"eps=0.001.*at most one LayerNorm, of all its outputs and with eps=1e-05",
+            r"eps=0.001.*by a LayerNorm with eps=1e-05",
         ),
         (nn.Sequential(nn.LayerNorm((2, 2)), nn.Linear(2, 2)), r"LayerNorm\(\(2, 2\)"),
         (nn.Sequential(), "no Linear layer"),
-        (nn.Sequential(nn.ReLU(), nn.Tanh()), "ReLU"),
-        (nn.Sequential(nn.Linear(2, 3), nn.Linear(2, 3)), "layer 0 has 3 outputs"),
+        (nn.Sequential(nn.ReLU(), nn.Tanh()), "no Linear layer: Seq"),
+        (
+            nn.Sequential(nn.Linear(2, 3), nn.Linear(2, 3)),
+            "a layer has 3 inputs but its weights take 2",
+        ),
         (nn.Sequential(nn.Dropout(0.1), nn.Linear(2, 2)), "Dropout"),
         (
             nn.Sequential(
@@ -308,6 +337,222 @@ def test_logits_get_their_link_from_the_loss():
 def test_what_is_no_plain_mlp_is_refused(theirs, words):
     with pytest.raises(ValueError, match=words):
         fastmlp.from_torch(theirs)
+
+
+class Called(nn.Module):
+    """A network, and a call of its outputs."""
+
+    def __init__(self, call, *layers):
+        super().__init__()
+        self.layers, self.call = nn.Sequential(*layers), call
+
+    def forward(self, x):
+        return self.call(self.layers(x))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
+def test_compiled_modules_are_refused_by_that_reason():
+    with pytest.raises(ValueError, match=r"compiled.*pass the module that torch\.jit"):
+        fastmlp.from_torch(torch.jit.script(nn.Linear(2, 2)))
+    exported = torch.export.export(nn.Linear(2, 2), (torch.zeros(3, 2),)).module()
+    with pytest.raises(ValueError, match=r"a program(?s:.*)module that torch\.export was given"):
+        fastmlp.from_torch(exported)
+
+
+# Activations that are sums of fastmlp's, and the widths of the layers that compute them.
+FOLDED = {
+    "relu6": (nn.ReLU6(), (12,)),
+    "hardtanh": (nn.Hardtanh(-0.5, 2), (12,)),
+    "hardsigmoid": (nn.Hardsigmoid(), (12,)),
+    "softshrink": (nn.Softshrink(0.3), (12,)),
+    "threshold": (nn.Threshold(0, 0), (6,)),
+    "rrelu": (nn.RReLU(), (6,)),
+    "celu": (nn.CELU(0.4), (6,)),
+    "softplus": (nn.Softplus(beta=2), (6,)),
+    "log_sigmoid": (nn.LogSigmoid(), (6,)),
+    "elu": (nn.ELU(2.0), (10, 12)),
+    "tanhshrink": (nn.Tanhshrink(), (10, 6)),
+    "clamp": (lambda x: x.clamp(min=0.1), (6,)),
+    "clip": (lambda x: torch.clip(x, max=0.1), (6,)),
+    "abs": (torch.abs, (12,)),
+    "relu_of_inputs": (lambda x: 1 - torch.relu(x), (6,)),
+    "cat": (lambda x: torch.cat([x, torch.relu(x)], 1)[:, 2:8], (6, 12)),
+    "sum": (lambda x: x + torch.relu(x), (10, 6)),
+    "two": (lambda x: torch.tanh(torch.relu(x)), (6, 6)),
+}
+
+
+@pytest.mark.parametrize("name", FOLDED)
+def test_folded_activations(name):
+    call, widths = FOLDED[name]
+    part = call if isinstance(call, nn.Module) else Called(call)
+    theirs = lively(nn.Linear(4, 6), part, nn.Linear(6, 2)).double()
+    net = fastmlp.from_torch(theirs)
+    assert_same(net, theirs)
+    assert sum(net.layer_sizes[1:-1]) <= sum(widths)
+
+
+LAYERS = nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 1)
+SHAPES = {
+    "squeeze": lambda x: x.squeeze(-1),
+    "squeeze of all": torch.squeeze,
+    "view": lambda x: x.view(-1),
+    "view of rows": lambda x: x.view(x.shape[0]),
+    "reshape": lambda x: torch.reshape(x, (-1,)),
+    "flatten": lambda x: torch.flatten(x),
+    "column": lambda x: x[:, 0],
+    "sigmoid": lambda x: torch.sigmoid(x.squeeze(1)),
+    "mean": lambda x: -x.mean(dim=1),
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_predictions_without_a_last_axis(name):
+    theirs = lively(Called(SHAPES[name], *LAYERS)).double()
+    net = fastmlp.from_torch(theirs)
+    assert net.predict(np.zeros((5, 4))).shape == (5,)
+    assert_same(net, theirs)
+    column = lively(Called(lambda x: SHAPES[name](x).unsqueeze(1), *LAYERS)).double()
+    assert fastmlp.from_torch(column).predict(np.zeros((5, 4))).shape == (5, 1)
+
+
+GRAPHS = [
+    ([nn.Linear(4, 5), nn.ReLU(), PreNorm(5), PreNorm(5), nn.Linear(5, 2)], 3, (4, *[5] * 7, 2)),
+    (
+        [nn.Linear(4, 5), nn.ReLU(), Wide(5), Wide(5), nn.Linear(5, 2)],
+        None,
+        (4, 5, 12, 5, 12, 5, 2),
+    ),
+    ([nn.Linear(4, 5), Residual(5), nn.ReLU(), nn.Linear(5, 2)], None, (4, 5, 10, 5, 2)),
+    ([Sum(nn.Sequential(*LAYERS), nn.Linear(4, 1))], None, (4, 6, 1)),
+    ([Sum(nn.Linear(4, 3), nn.Linear(4, 3))], None, (4, 3)),
+    (
+        [Sum(nn.Sequential(*LAYERS), nn.Sequential(*LAYERS, *LAYERS[1:2], nn.Linear(1, 1)))],
+        None,
+        None,
+    ),
+    (
+        [Sum(nn.Linear(4, 1), nn.Sequential(Called(lambda x: x[:, [2, 0]]), nn.Linear(2, 1)))],
+        None,
+        (4, 1),
+    ),
+]
+
+
+@pytest.mark.parametrize(("layers", "skip", "sizes"), GRAPHS)
+def test_graphs(layers, skip, sizes):
+    theirs = lively(*layers).double()
+    net = fastmlp.from_torch(theirs)
+    assert_same(net, theirs)
+    assert net.skip == skip
+    assert sizes is None or net.layer_sizes == sizes
+
+
+def networks(*end):
+    return [nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 2), *end) for _ in range(3)]
+
+
+def test_means_of_networks_are_ensembles():
+    for theirs in (lively(Mean(*networks())), lively(Mean(*networks(nn.Softmax(1))))):
+        ensemble = fastmlp.from_torch(theirs.double())
+        assert type(ensemble) is fastmlp.Ensemble
+        assert len(ensemble) == 3
+        x = torch.randn(20, 4).double()
+        np.testing.assert_allclose(ensemble.predict(x.numpy()), theirs(x).detach(), rtol=1e-9)
+    logits = lively(Mean(*networks())).double()  # the link of a mean is no mean of links
+    net = fastmlp.from_torch(logits, loss="cross_entropy")
+    assert_same(net, nn.Sequential(logits, nn.Softmax(1)))
+
+
+def test_links_at_the_end():
+    theirs = lively(Called(torch.exp, *LAYERS)).double()
+    assert fastmlp.from_torch(theirs).loss.name == "poisson_nll"
+    assert_same(fastmlp.from_torch(theirs), theirs)
+    two = lively(nn.Linear(4, 2)).double()
+    mean, variance = fastmlp.from_torch(
+        two, loss=fastmlp.GaussianNLL(predict_variance=True)
+    ).predict(np.zeros((1, 4)))
+    np.testing.assert_allclose([mean[0, 0], np.log(variance[0, 0])], two[0].bias.detach())
+
+
+def test_what_a_check_on_rows_finds_is_refused():
+    class Lying(nn.Linear):
+        """A layer that computes something else when it is not traced."""
+
+        def forward(self, x):
+            return super().forward(x) * (1 if isinstance(x, torch.fx.Proxy) else 2)
+
+    with pytest.raises(ValueError, match="predicts otherwise than the one it was made of"):
+        fastmlp.from_torch(Lying(3, 2))
+
+
+ELEMENTWISE = [
+    *(kind() for kind in (nn.ReLU, nn.Tanh, nn.SiLU, nn.GELU, nn.Mish, nn.ELU, nn.SELU, nn.CELU)),
+    *(
+        nn.Softplus(2.0),
+        nn.LeakyReLU(0.2),
+        nn.ReLU6(),
+        nn.Hardtanh(),
+        nn.Hardsigmoid(),
+        nn.ELU(0.3),
+    ),
+    *(nn.LogSigmoid(), nn.PReLU(), nn.RReLU(), nn.Tanhshrink(), nn.Softshrink(), nn.Sigmoid()),
+    *(torch.sin, nn.Hardswish(), nn.Softsign()),  # refused
+]
+
+
+def random_module(rng):
+    """Return a module of random layers, of n inputs."""
+    n = width = int(rng.integers(1, 6))
+    layers = []
+    for _ in range(rng.integers(1, 5)):
+        before, width = width, int(rng.integers(1, 7))
+        layers.append(nn.Linear(before, width, bias=bool(rng.integers(5))))
+        call = ELEMENTWISE[rng.integers(len(ELEMENTWISE))]
+        extras = [
+            nn.BatchNorm1d(width),
+            nn.LayerNorm(width),
+            nn.Dropout(0.2),
+            Residual(width, *[nn.BatchNorm1d(width)] * int(rng.integers(2))),
+            Wide(width),
+            PreNorm(width),
+            Called(lambda x: 2 - x / 3, nn.Identity()),
+            Called(lambda x: torch.cat([x, x.tanh()], 1)[:, : x.shape[1]], nn.Identity()),
+            Sum(nn.Linear(width, width), nn.Sequential(nn.Linear(width, width), nn.Tanh())),
+        ]
+        chosen = rng.permutation(len(extras))[: rng.integers(3)]
+        block = [
+            call if isinstance(call, nn.Module) else Called(call),
+            *(extras[k] for k in chosen),
+        ]
+        layers += [block[k] for k in rng.permutation(len(block))]
+    ends = [nn.Linear(width, 1), Called(lambda x: x[:, 0]), Called(lambda x: x.clamp(min=0))]
+    ends += [nn.Sigmoid(), nn.Softmax(1), nn.BatchNorm1d(width)]
+    layers += ends[: rng.integers(1, 3)] if rng.integers(2) else [ends[rng.integers(2, 6)]]
+    return n, lively(*layers).double()
+
+
+@pytest.mark.parametrize(
+    "n_modules", [pytest.param(40, id="few"), pytest.param(300, marks=pytest.mark.slow, id="many")]
+)
+def test_random_modules_are_the_same_or_refused(n_modules):
+    rng = np.random.default_rng(n_modules)
+    n_read = n_refused = 0
+    for _ in range(n_modules):
+        n, theirs = random_module(rng)
+        try:
+            net = fastmlp.from_torch(theirs)
+        except ValueError:
+            n_refused += 1
+            continue
+        n_read += 1
+        x = torch.tensor(rng.normal(size=(50, n)) * 3)
+        wanted = theirs(x).detach().numpy()
+        np.testing.assert_allclose(
+            net.predict(x.numpy()), wanted, rtol=1e-7, atol=1e-7 * np.abs(wanted).max()
+        )
+    assert n_read + n_refused == n_modules
+    assert n_read > n_modules // 3
 
 
 def own_forward(module):
