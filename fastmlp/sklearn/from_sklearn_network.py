@@ -1,69 +1,109 @@
-"""Conversion of scikit-learn's fitted networks to estimators of this package."""
+"""Conversion of scikit-learn's fitted estimators to those of this package, scalers folded in."""
 
 from __future__ import annotations
 
 import copy
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import Any
 
 import numpy as np
-from sklearn import neural_network
+from numpy.typing import NDArray
+from sklearn import ensemble, linear_model, neural_network, preprocessing
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
+from sklearn.decomposition import PCA, TruncatedSVD
+from sklearn.feature_selection import SelectorMixin
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
 from fastmlp._core.history import History
-from fastmlp._network.spec import Spec
+from fastmlp._models.conversion import graph
+from fastmlp._models.conversion.graph import Value
+from fastmlp._models.ensemble.ensemble import Ensemble
+from fastmlp._models.mlp import MLP, model_of
+from fastmlp._models.network import Network
 from fastmlp.sklearn.classifier import MLPClassifier
 from fastmlp.sklearn.fitted import STATISTICS, FittedNetwork, Targets
 from fastmlp.sklearn.regressor import MLPRegressor
 from fastmlp.sklearn.scaled_network import ScaledNetwork, spec_of
 from fastmlp.sklearn.scaling import Scaling
 
-KINDS: dict[type, type[MLPClassifier | MLPRegressor]] = {
+Array = NDArray[Any]
+Estimator = MLPClassifier | MLPRegressor
+
+# Networks that have coefs_, and the estimators that they become.
+NETWORKS: dict[type, type[Estimator]] = {
     neural_network.MLPClassifier: MLPClassifier,
     neural_network.MLPRegressor: MLPRegressor,
+    MLPClassifier: MLPClassifier,
+    MLPRegressor: MLPRegressor,
 }
+# Classes of sklearn.linear_model, which become estimators without a hidden layer.
+LINEAR = (
+    *("LinearRegression", "Ridge", "RidgeCV", "Lasso", "LassoCV", "ElasticNet", "ElasticNetCV"),
+    *("LassoLars", "LassoLarsCV", "LassoLarsIC", "Lars", "LarsCV", "OrthogonalMatchingPursuit"),
+    *("BayesianRidge", "ARDRegression", "HuberRegressor", "QuantileRegressor", "SGDRegressor"),
+    *("TheilSenRegressor", "MultiTaskLasso", "MultiTaskElasticNet", "PoissonRegressor"),
+    *("LogisticRegression", "LogisticRegressionCV", "SGDClassifier"),
+)
+SEARCHES = (GridSearchCV, RandomizedSearchCV)  # of these classes, or subclasses
 # Fitted attributes to copy, besides the network.
 COPIED = (
     *("classes_", "n_features_in_", "feature_names_in_", "n_layers_", "n_outputs_"),
     *("out_activation_", *STATISTICS),
 )
-
-# What to do with another estimator that has an attribute; the last one suits all.
-REMEDIES = {
-    "steps": (
+# What to do with steps and estimators that are no affine functions; the last one suits all.
+RAW = (
+    "fit a TabMLPRegressor or TabMLPClassifier on the raw table, which reads gaps and categories "
+    "itself, or export the pipeline by sklearn-onnx"
+)
+REMEDIES = (
+    (("Impute", "Encod", "Hash", "Vectorizer", "Binarizer"), RAW),
+    (("Tab",), "export it by its own to_onnx or to_c, or save it"),
+    (("Voting", "Stacking", "Bagging"), "convert its networks one by one, from estimators_"),
+    (
+        ("",),
         "from_sklearn(pipeline[-1]) converts the network alone, which takes the rows that "
-        "pipeline[:-1].transform(X) returns, not X"
+        "pipeline[:-1].transform(X) returns, not X",
     ),
-    "best_estimator_": "pass best_estimator_",
-    "regressor_": (
-        "from_sklearn(model.regressor_) converts the network alone, which predicts transformed "
-        "targets"
-    ),
-    "__class__": "fit such a network",
-}
+)
+N_ROWS = 32  # compared with the source
+TOLERANCE = {"float32": 1e-4, "float64": 1e-6}  # relative to the largest prediction
 
 
-def from_sklearn(estimator: Any) -> MLPClassifier | MLPRegressor:
-    """Convert a fitted network of scikit-learn to an estimator of fastmlp.
+def from_sklearn(estimator: Any) -> MLPClassifier | MLPRegressor | Ensemble:
+    """Convert a fitted network or linear model of scikit-learn to one of fastmlp.
 
     Parameters
     ----------
-    estimator : sklearn.neural_network.MLPClassifier or MLPRegressor, or Pipeline
-        Fitted estimator, which is not changed; or a pipeline of a StandardScaler and one of these.
+    estimator : estimator of scikit-learn or fastmlp
+        Fitted, and not changed: ``MLPClassifier`` or ``MLPRegressor``; a linear model (``Ridge``,
+        ``LogisticRegression``, ``SGDClassifier(loss="log_loss")``, ...); ``BaggingRegressor``,
+        ``VotingRegressor`` and their classifiers (with ``voting="soft"``), of networks of one
+        shape; or a ``Pipeline``, search or ``TransformedTargetRegressor`` around one of these. The
+        steps before it must be affine: scalers, ``PCA``, selections of columns, "passthrough", a
+        ``ColumnTransformer`` of these. They fold into the first layer, a scaler of targets into
+        the last.
 
     Returns
     -------
-    MLPClassifier or MLPRegressor
+    MLPClassifier, MLPRegressor or Ensemble
         Estimator with the same parameters, weights, classes and curves, and the same predictions up
-        to rounding. ``partial_fit`` and ``warm_start`` continue with the weights and a new
-        optimizer state. That of a pipeline has ``standardize=True``, and takes the rows that the
-        pipeline takes; a new fit of a regressor scales the targets, too.
+        to rounding, compared on random rows. It takes the rows that the pipeline takes.
+        ``partial_fit`` and ``warm_start`` continue with the weights and a new optimizer state.
+        Behind scalers, it has ``standardize=True``; a new fit of a regressor then scales the
+        targets, too. A linear model has no hidden layer. Bagging and voting give an
+        :class:`Ensemble`, in float64, whose ``predict`` gives values or probabilities.
 
     Raises
     ------
-    TypeError
-        If it is another estimator or a subclass, which may compute other predictions.
+    TypeError, ValueError
+        If it is another estimator or a subclass, which may compute other predictions, or a step is
+        not affine.
     NotFittedError
         If the estimator is not fitted.
 
@@ -77,39 +117,303 @@ def from_sklearn(estimator: Any) -> MLPClassifier | MLPRegressor:
     >>> bool(np.allclose(ours.predict(X), theirs.predict(X)))
     True
     """
-    scaler = None
-    if type(estimator) is Pipeline and [type(step) for _, step in estimator.steps[:-1]] == [
-        StandardScaler
-    ]:
-        (_, scaler), (_, estimator) = estimator.steps
-        check_is_fitted(scaler)
-    kind = KINDS.get(type(estimator))
-    if kind is None:
-        remedy = next(text for name, text in REMEDIES.items() if hasattr(estimator, name))
-        raise TypeError(
-            f"from_sklearn was given {type(estimator).__name__} but MLPClassifier or MLPRegressor "
-            "of sklearn.neural_network, alone or in a Pipeline behind a StandardScaler, is "
-            f"expected: {remedy}"
-        )
     check_is_fitted(estimator)
-    ours: MLPClassifier | MLPRegressor = kind(**copy.deepcopy(estimator.get_params(deep=False)))
-    ours.set_params(standardize=scaler is not None)
-    theirs = copy.deepcopy({**(vars(scaler) if scaler else {}), **vars(estimator)})
-    attributes = {name: theirs[name] for name in COPIED if name in theirs}
+    outer = _with_names(estimator)
+    inputs = graph.value_of(graph.Layer(outer.n_features_in_))
+    source = _opened(estimator, inputs, np.ones(1), np.zeros(1))
+    ours: Any
+    if type(source.model) in ENSEMBLES:
+        ours = Ensemble(map(_network, _members(source)))
+    else:
+        ours = _estimator(source, outer)
+    _compare(ours, estimator, outer, source)
+    return ours  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class _Source:
+    """An estimator behind affine functions of the inputs, and one of its predictions."""
+
+    model: Any
+    inputs: Value
+    y_scale: Array
+    y_mean: Array
+
+
+# ---- what is around a network ----
+
+
+def _with_names(estimator: Any) -> Any:
+    """Return what has n_features_in_: the estimator, or the first step that is no text."""
+    if issubclass(type(estimator), SEARCHES) and not hasattr(estimator, "best_estimator_"):
+        raise TypeError(
+            f"the {type(estimator).__name__} has no best_estimator_ but a fitted one is expected: "
+            "fit it with refit=True"
+        )
+    if type(estimator) is Pipeline and not hasattr(estimator, "n_features_in_"):
+        return _with_names(next(step for _, step in estimator.steps if hasattr(step, "fit")))
+    return estimator
+
+
+def _opened(estimator: Any, inputs: Value, y_scale: Array, y_mean: Array) -> _Source:
+    """Return the estimator inside pipelines, searches and transformed targets."""
+    kind = type(estimator)
+    if kind is Pipeline:
+        inputs = _transformed(estimator[:-1], inputs)
+        return _opened(estimator[-1], inputs, y_scale, y_mean)
+    if issubclass(kind, SEARCHES):
+        return _opened(estimator.best_estimator_, inputs, y_scale, y_mean)
+    if kind is TransformedTargetRegressor:
+        n_targets = getattr(estimator.transformer_, "n_features_in_", 1)
+        value = _transformed(estimator.transformer_, graph.value_of(graph.Layer(n_targets)))
+        gain = _diagonal(value)
+        if gain is None:
+            raise _refusal(estimator.transformer_)
+        mean = y_mean - y_scale * value.shift / gain
+        return _opened(estimator.regressor_, inputs, y_scale / gain, mean)
+    check_is_fitted(estimator)
+    return _Source(estimator, inputs, y_scale, y_mean)
+
+
+def _transformed(step: Any, value: Value) -> Value:
+    """Return what an affine step makes of columns; refuse another one."""
+    if step is None or step == "passthrough":
+        return value
+    if type(step) is Pipeline:
+        for _, one in step.steps:
+            value = _transformed(one, value)
+        return value
+    is_selector = isinstance(step, SelectorMixin) and type(step).__module__.startswith("sklearn.")
+    change = _selected if is_selector else STEPS.get(type(step))
+    if change is None or getattr(step, "clip", False):
+        raise _refusal(step)
+    check_is_fitted(step)
+    return replace(change(value, step), is_product=False)
+
+
+def _selected(value: Value, step: Any) -> Value:
+    return graph.columns(value, np.flatnonzero(step.get_support()))
+
+
+def _standard(value: Value, step: Any) -> Value:
+    """Return (x - mean) / scale, by the names of the attributes of several scalers."""
+    mean = getattr(step, "mean_", getattr(step, "center_", None))
+    if not getattr(step, "with_mean", True):  # it is measured all the same
+        mean = None
+    scale = 1.0 if step.scale_ is None else step.scale_
+    return graph.scaled(value, 1 / np.asarray(scale), 0.0 if mean is None else -mean / scale)
+
+
+def _components(value: Value, step: Any) -> Value:
+    value = graph.scaled(value, shift=-getattr(step, "mean_", np.zeros(value.width)))
+    value = graph.product(value, step.components_.T)
+    is_white = getattr(step, "whiten", False)
+    return graph.scaled(value, 1 / np.sqrt(step.explained_variance_)) if is_white else value
+
+
+def _called(value: Value, step: Any) -> Value:
+    if step.func is not None or step.inverse_func is not None:
+        raise _refusal(step)
+    return value
+
+
+def _by_columns(value: Value, step: Any) -> Value:
+    names = list(getattr(step, "feature_names_in_", []))
+    parts = []
+    for _, part, wanted in step.transformers_:
+        if part == "drop" or (np.size(wanted) == 0 and not isinstance(wanted, slice)):
+            continue
+        if isinstance(wanted, slice | str) or np.ndim(wanted) != 1:
+            raise TypeError(
+                f"the columns of a ColumnTransformer are {wanted!r} but a list of them is "
+                "expected: pass one, and fit again"
+            )
+        index = [names.index(one) if isinstance(one, str) else one for one in wanted]
+        columns = graph.columns(value, np.arange(value.width)[np.array(index)])
+        parts.append(_transformed(part, columns))
+    return graph.joined(parts)
+
+
+STEPS: dict[type, Callable[[Value, Any], Value]] = {
+    **dict.fromkeys(
+        (preprocessing.StandardScaler, preprocessing.RobustScaler, preprocessing.MaxAbsScaler),
+        _standard,
+    ),
+    preprocessing.MinMaxScaler: lambda value, step: graph.scaled(value, step.scale_, step.min_),
+    preprocessing.FunctionTransformer: _called,
+    PCA: _components,
+    TruncatedSVD: _components,
+    ColumnTransformer: _by_columns,
+}
+
+
+def _refusal(what: Any) -> TypeError:
+    """Return the error for an estimator or a step that is not known."""
+    name = type(what).__name__
+    remedy = next(text for words, text in REMEDIES if any(word in name for word in words))
+    return TypeError(
+        f"from_sklearn was given {name} but networks and linear models of scikit-learn, behind "
+        f"affine steps with their default options, are expected: {remedy}"
+    )
+
+
+def _matrix(inputs: Value) -> Array:
+    (factor,) = inputs.terms.values()
+    return graph.matrix(factor)
+
+
+def _diagonal(inputs: Value) -> Array | None:
+    """Return the factors of columns that are only scaled, by positive numbers; else None."""
+    matrix = _matrix(inputs)
+    gain = np.diag(matrix)
+    is_scaled = matrix.shape == (gain.size, gain.size) and np.array_equal(np.diag(gain), matrix)
+    return gain if is_scaled and np.all(gain > 0) else None
+
+
+# ---- networks ----
+
+
+def _read(source: _Source) -> tuple[Estimator, list[Array], list[Array], Targets, dict[str, Any]]:
+    """Return an unfitted estimator, weights, biases, targets and attributes of a source."""
+    model, kind = source.model, NETWORKS.get(type(source.model))
+    if kind is not None:
+        ours: Estimator = kind(**copy.deepcopy(model.get_params(deep=False)))
+        is_ours = isinstance(model, kind)
+        attributes = {name: getattr(model, name) for name in COPIED if hasattr(model, name)}
+        labels = model._fitted.targets.labels if is_ours else vars(model).get("_label_binarizer")
+        targets = Targets(model.n_outputs_, labels, attributes.get("classes_"))
+        return ours, list(model.coefs_), list(model.intercepts_), targets, attributes
+    name = type(model).__name__
+    if name not in LINEAR or type(model) is not getattr(linear_model, name, None):
+        raise _refusal(model)
+    coefs, intercepts = np.atleast_2d(model.coef_).T, np.atleast_1d(model.intercept_)
+    intercepts = np.broadcast_to(intercepts, coefs.shape[1:])
+    attributes = {"n_outputs_": coefs.shape[1], "n_layers_": 2, "n_iter_": 0, "t_": 0}
+    labels = None
+    if hasattr(model, "classes_"):
+        if getattr(model, "loss", "log_loss") != "log_loss":
+            raise TypeError(
+                f"the loss of the {name} is {model.loss!r}, whose probabilities are not those of a "
+                "network, but 'log_loss' is expected: fit it with that"
+            )
+        labels = preprocessing.LabelBinarizer().fit(model.classes_)
+        attributes["classes_"] = model.classes_
+        attributes["out_activation_"] = "softmax" if coefs.shape[1] > 1 else "logistic"
+        ours = MLPClassifier(hidden_layer_sizes=())
+    else:
+        is_rate = name == "PoissonRegressor"
+        ours = MLPRegressor("poisson" if is_rate else "squared_error", hidden_layer_sizes=())
+        attributes["out_activation_"] = "exp" if is_rate else "identity"
+    targets = Targets(coefs.shape[1], labels, attributes.get("classes_"))
+    return ours, [coefs], [intercepts], targets, attributes
+
+
+def _estimator(source: _Source, outer: Any) -> Estimator:
+    """Return the estimator of a source that has one network."""
+    ours, weights, biases, targets, attributes = _read(source)
+    n_inputs, gain = outer.n_features_in_, _diagonal(source.inputs)
+    spec = spec_of(ours, n_inputs, targets, weights[0].dtype)
+    if gain is None:
+        weights, biases = _behind(source.inputs, weights, biases)
+        gain, mean = np.ones(n_inputs), np.zeros(n_inputs)
+    else:
+        mean = -source.inputs.shift / gain
+    y_mean, y_scale = (np.resize(one, spec.n_outputs) for one in (source.y_mean, source.y_scale))
+    scaling = Scaling(mean, 1 / gain, y_mean, y_scale, spec.loss.heads)
+    is_scaled = any(np.any(one) for one in (mean, y_mean, gain != 1, y_scale != 1))
+    ours.set_params(standardize=is_scaled)
+    network = ScaledNetwork(spec, scaling if is_scaled else None)
+    network.engine.set_parameters(*network.checked(weights, biases))
+    attributes = copy.deepcopy(attributes)
     attributes |= {"history_": History(), "validation_loss_curve_": None}
-    labels = theirs.get("_label_binarizer")
-    targets = Targets(theirs["n_outputs_"], labels, theirs.get("classes_"))
-    spec = spec_of(ours, estimator.n_features_in_, targets, estimator.coefs_[0].dtype)
-    network = ScaledNetwork(spec, None if scaler is None else _scaling(scaler, spec))
-    network.engine.set_parameters(*network.checked(estimator.coefs_, estimator.intercepts_))
+    for name in ("n_features_in_", "feature_names_in_"):
+        attributes.pop(name, None)
+        if hasattr(outer, name):
+            attributes[name] = copy.deepcopy(getattr(outer, name))
     ours._fitted = FittedNetwork(network, targets, attributes)
     return ours
 
 
-def _scaling(scaler: StandardScaler, spec: Spec) -> Scaling:
-    """Return the scaling of inputs that a StandardScaler does, without one of targets."""
-    n = spec.layer_sizes[0]
-    mean = np.zeros(n) if scaler.mean_ is None or not scaler.with_mean else scaler.mean_
-    scale = np.ones(n) if scaler.scale_ is None else scaler.scale_
-    of_inputs = mean.astype(np.float64), scale.astype(np.float64)
-    return Scaling(of_inputs[0], of_inputs[1], np.zeros(spec.n_outputs), np.ones(spec.n_outputs))
+def _behind(inputs: Value, weights: list[Array], biases: list[Array]) -> tuple[Any, Any]:
+    """Return parameters of a network for the inputs that an affine function of them feeds it."""
+    first, bias = weights[0].astype(np.float64), biases[0].astype(np.float64)
+    return (
+        [_matrix(inputs) @ first, *weights[1:]],
+        [inputs.shift @ first + bias, *biases[1:]],
+    )
+
+
+# ---- means of networks ----
+
+
+def _members(source: _Source) -> list[_Source]:
+    """Return the networks whose mean a source predicts."""
+    model, inputs = source.model, source.inputs
+    is_weighted = getattr(model, "weights", None) is not None and len(set(model.weights)) > 1
+    if is_weighted or getattr(model, "voting", "soft") != "soft":
+        raise TypeError(
+            f"the {type(model).__name__} counts or weighs votes but a plain mean is expected: fit "
+            "it with voting='soft' and without weights, or convert its networks one by one"
+        )
+    of_members = getattr(model, "estimators_features_", [slice(None)] * len(model.estimators_))
+    return [
+        _opened(member, graph.columns(inputs, index), source.y_scale, source.y_mean)
+        for member, index in zip(model.estimators_, of_members, strict=True)
+    ]
+
+
+ENSEMBLES = (
+    *(ensemble.BaggingRegressor, ensemble.BaggingClassifier),
+    *(ensemble.VotingRegressor, ensemble.VotingClassifier),
+)
+
+
+def _network(source: _Source) -> MLP:
+    """Return the network of one member, in float64."""
+    ours, weights, biases, targets, _ = _read(source)
+    weights, biases = _behind(source.inputs, weights, biases)
+    spec = spec_of(ours, len(weights[0]), targets, np.float64)
+    ones = np.ones(len(weights[0]))
+    y_mean, y_scale = (np.resize(one, spec.n_outputs) for one in (source.y_mean, source.y_scale))
+    scaling = Scaling(0 * ones, ones, y_mean, y_scale, spec.loss.heads)
+    wide = replace(spec, dtype=np.dtype(np.float64))
+    network = Network.of(wide, scaling.fold(weights, biases), np.random.default_rng(0))
+    network.learn_shape(targets.labels is None and targets.n_outputs == 1)
+    return model_of(network)
+
+
+# ---- the check ----
+
+
+def _compare(ours: Any, theirs: Any, outer: Any, source: _Source) -> None:
+    """Refuse an estimator that predicts otherwise than its source on random rows."""
+    rng, n = np.random.default_rng(0), outer.n_features_in_
+    gain = _diagonal(source.inputs)
+    rows: Any = rng.normal(size=(N_ROWS, n))
+    if gain is not None:
+        rows = (rows - source.inputs.shift) / gain
+    names = getattr(outer, "feature_names_in_", None)
+    if names is not None:
+        with suppress(ImportError):  # a ColumnTransformer of names needs a frame
+            rows = import_module("pandas").DataFrame(rows, columns=names)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # whether the fit was one of a frame
+        name = "predict_proba" if hasattr(theirs, "predict_proba") else "predict"
+        wanted = getattr(theirs, name)(rows)
+        found = (ours.predict if isinstance(ours, Ensemble) else getattr(ours, name))(
+            np.asarray(rows)
+        )
+    wanted, found = (np.asarray(one, np.float64).reshape(N_ROWS, -1) for one in (wanted, found))
+    if found.shape[1] == 1 and wanted.shape[1] == 2:
+        wanted = wanted[:, 1:]  # of an ensemble: the probability of the second class
+    dtype = "float32" if "float32" in {str(array.dtype) for array in _dtypes(ours)} else "float64"
+    bound = TOLERANCE[dtype] * np.max(np.abs(wanted))
+    if found.shape != wanted.shape or not np.all(np.abs(found - wanted) <= bound):
+        raise ValueError(
+            f"the estimator that was made of {type(theirs).__name__} predicts otherwise: pass its "
+            "network alone, which takes the rows that the steps before it return"
+        )
+
+
+def _dtypes(ours: Any) -> list[Array]:
+    return list(ours[0].weights if isinstance(ours, Ensemble) else ours.coefs_)

@@ -1,16 +1,28 @@
 """Fitted estimators of scikit-learn as ours."""
 
 import copy
+import pickle
+import warnings
 
 import numpy as np
 import pandas
 import pytest
-from sklearn import neural_network
-from sklearn.compose import TransformedTargetRegressor
+from sklearn import ensemble, linear_model, neural_network
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
+from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.exceptions import NotFittedError
+from sklearn.feature_selection import SelectKBest
+from sklearn.impute import SimpleImputer
 from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MinMaxScaler, StandardScaler
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    MaxAbsScaler,
+    MinMaxScaler,
+    PolynomialFeatures,
+    RobustScaler,
+    StandardScaler,
+)
 from test_networks import SCORE, TARGETS, X
 
 import fastmlp
@@ -85,20 +97,157 @@ def test_pipelines_with_a_scaler(kind, options, dtype):
     assert not np.allclose(trained, predictions)
 
 
+def network(**options):
+    return neural_network.MLPRegressor(**{**OPTIONS, **options})
+
+
+FRAME = pandas.DataFrame(10 + 3 * SCORE, columns=list("abcde"))
+Y = 5 + 2 * SCORE[:, 0]
+WORDS = np.array(["red", "green", "blue"])[np.digitize(SCORE[:, 1], [-0.5, 0.5])]
+COLUMNS = ColumnTransformer(
+    [("s", StandardScaler(), ["b", "a"]), ("k", "passthrough", [3]), ("d", "drop", ["e"])],
+    remainder=make_pipeline(RobustScaler(), MinMaxScaler()),
+)
+PIPELINES = {
+    "MinMaxScaler": make_pipeline(MinMaxScaler((-1, 1)), network()),
+    "MaxAbsScaler": make_pipeline(MaxAbsScaler(), network()),
+    "RobustScaler": make_pipeline(RobustScaler(with_centering=False), network()),
+    "PCA": make_pipeline(StandardScaler(), PCA(3, whiten=True), network()),
+    "SVD": make_pipeline(TruncatedSVD(3), StandardScaler(), network()),
+    "selection": make_pipeline(StandardScaler(), SelectKBest(k=2), network()),
+    "passthrough": Pipeline([("a", "passthrough"), ("b", None), ("c", network())]),
+    "nested": make_pipeline(make_pipeline(MinMaxScaler(), StandardScaler()), network()),
+    "columns": make_pipeline(COLUMNS, network()),
+    "targets": TransformedTargetRegressor(network(), transformer=StandardScaler()),
+    "targets of the last step": make_pipeline(
+        StandardScaler(), TransformedTargetRegressor(network(), transformer=MinMaxScaler())
+    ),
+    "targets of all": TransformedTargetRegressor(
+        make_pipeline(StandardScaler(), TransformedTargetRegressor(network())),
+        transformer=StandardScaler(),
+    ),
+    "search": GridSearchCV(
+        make_pipeline(StandardScaler(), network()), {"mlpregressor__alpha": [0.1]}, cv=2
+    ),
+    "fastmlp": make_pipeline(MinMaxScaler(), fastmlp.MLPRegressor(standardize=True, **OPTIONS)),
+    "fastmlp alone": fastmlp.MLPRegressor(loss="huber", **OPTIONS),
+    "LinearRegression": linear_model.LinearRegression(),
+    "Ridge": make_pipeline(StandardScaler(), linear_model.Ridge(fit_intercept=False)),
+    "Lasso": make_pipeline(StandardScaler(), linear_model.LassoCV(cv=2)),
+    "SGDRegressor": make_pipeline(StandardScaler(), linear_model.SGDRegressor(random_state=0)),
+    "PoissonRegressor": make_pipeline(StandardScaler(), linear_model.PoissonRegressor()),
+}
+
+
+def fitted_on_frame(model, y):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return model.fit(FRAME, y)
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_affine_steps_fold(name):
+    theirs = fitted_on_frame(copy.deepcopy(PIPELINES[name]), Y - Y.min())
+    ours = fastmlp.from_sklearn(theirs)
+    assert type(ours) is fastmlp.MLPRegressor
+    assert list(ours.feature_names_in_) == list("abcde")
+    wanted = theirs.predict(FRAME)
+    np.testing.assert_allclose(ours.predict(FRAME), wanted, rtol=1e-9, atol=1e-9)
+    again = pickle.loads(pickle.dumps(ours))
+    assert np.array_equal(again.predict(FRAME), ours.predict(FRAME))
+    ours.partial_fit(FRAME, Y - Y.min())
+    assert not np.allclose(ours.predict(FRAME), wanted, rtol=1e-9)
+
+
+def test_several_targets_fold():
+    y = np.stack([Y, 100 - Y], axis=1)
+    model = TransformedTargetRegressor(network(), transformer=MinMaxScaler()).fit(FRAME, y)
+    wanted = model.predict(FRAME)
+    np.testing.assert_allclose(fastmlp.from_sklearn(model).predict(FRAME), wanted, rtol=1e-9)
+    linear = linear_model.LinearRegression().fit(FRAME, y)
+    np.testing.assert_allclose(
+        fastmlp.from_sklearn(linear).predict(FRAME), linear.predict(FRAME), rtol=1e-9
+    )
+
+
+@pytest.mark.parametrize("y", [WORDS, WORDS == "red"], ids=["three", "two"])
+@pytest.mark.parametrize(
+    "last",
+    [
+        linear_model.LogisticRegression(),
+        linear_model.SGDClassifier(loss="log_loss", random_state=0),
+        neural_network.MLPClassifier(**OPTIONS),
+        fastmlp.MLPClassifier(**OPTIONS),
+    ],
+    ids=lambda last: type(last).__name__,
+)
+def test_classifiers_behind_steps(last, y):
+    theirs = fitted_on_frame(make_pipeline(StandardScaler(), PCA(4), copy.deepcopy(last)), y)
+    if type(last) is linear_model.SGDClassifier and y is WORDS:  # one against all others
+        with pytest.raises(ValueError, match="predicts otherwise"):
+            fastmlp.from_sklearn(theirs)
+        return
+    ours = fastmlp.from_sklearn(theirs)
+    np.testing.assert_allclose(ours.predict_proba(FRAME), theirs.predict_proba(FRAME), atol=1e-9)
+    assert np.array_equal(ours.predict(FRAME), theirs.predict(FRAME))
+    assert np.array_equal(ours.classes_, theirs.classes_)
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        ensemble.VotingRegressor([(str(k), network(random_state=k)) for k in range(3)]),
+        make_pipeline(
+            StandardScaler(),
+            ensemble.BaggingRegressor(network(), 3, max_features=0.5, random_state=0),
+        ),
+        TransformedTargetRegressor(
+            ensemble.BaggingRegressor(make_pipeline(MinMaxScaler(), network()), 2, random_state=0),
+            transformer=StandardScaler(),
+        ),
+    ],
+    ids=["voting", "bagging", "targets"],
+)
+def test_means_of_networks_are_ensembles(theirs):
+    theirs = fitted_on_frame(theirs, Y)
+    ours = fastmlp.from_sklearn(theirs)
+    assert type(ours) is fastmlp.Ensemble
+    np.testing.assert_allclose(ours.predict(FRAME), theirs.predict(FRAME), rtol=1e-9)
+
+
+@pytest.mark.parametrize("y", [WORDS, WORDS == "red"], ids=["three", "two"])
+def test_means_of_classifiers_give_probabilities(y):
+    member = neural_network.MLPClassifier(**OPTIONS)
+    theirs = fitted_on_frame(ensemble.BaggingClassifier(member, 3, random_state=0), y)
+    wanted = theirs.predict_proba(FRAME)
+    ours = fastmlp.from_sklearn(theirs).predict(FRAME)
+    np.testing.assert_allclose(ours, wanted if len(wanted[0]) > 2 else wanted[:, 1:], atol=1e-9)
+
+
 def test_what_is_refused():
-    with pytest.raises(NotFittedError):
-        fastmlp.from_sklearn(neural_network.MLPRegressor())
-    with pytest.raises(NotFittedError):
-        fastmlp.from_sklearn(make_pipeline(StandardScaler(), neural_network.MLPRegressor()))
-    network = neural_network.MLPRegressor(max_iter=1)
-    for steps in ([network], [MinMaxScaler(), network]):
-        with pytest.raises(TypeError, match=r"takes the rows that pipeline\[:-1\].transform\(X\)"):
-            fastmlp.from_sklearn(make_pipeline(*steps))
-    search = GridSearchCV(network, {"alpha": [0.1]}, cv=2).fit(X, X[:, 0])
-    scaled = TransformedTargetRegressor(network, transformer=StandardScaler()).fit(X, X[:, 0])
-    with pytest.raises(TypeError, match="is expected: pass best_estimator_$"):
-        fastmlp.from_sklearn(search)
-    with pytest.raises(TypeError, match="alone, which predicts transformed targets$"):
-        fastmlp.from_sklearn(scaled)
-    with pytest.raises(TypeError, match="MLPRegressor of sklearn"):
-        fastmlp.from_sklearn(fastmlp.MLPRegressor())
+    for unfitted in (
+        network(),
+        make_pipeline(StandardScaler(), network()),
+        fastmlp.MLPRegressor(),
+        linear_model.Ridge(),
+    ):
+        with pytest.raises(NotFittedError):
+            fastmlp.from_sklearn(unfitted)
+    last = network(max_iter=1)
+    refused = [
+        (make_pipeline(SimpleImputer(), last), "SimpleImputer.*fit a TabMLPRegressor or"),
+        (make_pipeline(PolynomialFeatures(), last), r"Poly.*pipeline\[:-1\].transform\(X\)"),
+        (make_pipeline(MinMaxScaler(clip=True), last), "MinMaxScaler.*default options"),
+        (make_pipeline(FunctionTransformer(np.tanh), last), "FunctionTransformer"),
+        (TransformedTargetRegressor(last, func=np.tanh, inverse_func=np.arctanh), "FunctionTr"),
+        (make_pipeline(ColumnTransformer([("a", "passthrough", slice(2))]), last), "a list of"),
+        (GridSearchCV(last, {"alpha": [0.1]}, cv=2, refit=False), "refit=True"),
+        (ensemble.VotingRegressor([("a", last), ("b", last)], weights=[1, 2]), "without weights"),
+        (ensemble.RandomForestRegressor(3), "RandomForestRegressor but networks and linear"),
+    ]
+    for model, words in refused:
+        with pytest.raises(TypeError, match=words):
+            fastmlp.from_sklearn(fitted_on_frame(model, SCORE[:, 0] / 9))
+    hinge = fitted_on_frame(linear_model.SGDClassifier(), WORDS)
+    with pytest.raises(TypeError, match="loss of the SGDClassifier is 'hinge'"):
+        fastmlp.from_sklearn(hinge)
