@@ -70,5 +70,12 @@ class Explainable:
         """
         from fastmlp._explain.explain import explanation
 
-        options = output, tolerance, time_limit, random_state
-        return explanation(self._explained(), X, background, *options)
+        return explanation(
+            self._explained(),
+            X,
+            background,
+            output=output,
+            tolerance=tolerance,
+            time_limit=time_limit,
+            random_state=random_state,
+        )

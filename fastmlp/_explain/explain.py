@@ -107,6 +107,7 @@ def explanation(
     model: Explained,
     X: Any,
     background: Any,
+    *,
     output: str | None,
     tolerance: float,
     time_limit: float | None,

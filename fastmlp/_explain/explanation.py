@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from fastmlp._core.intervals import check_count
 from fastmlp._core.optional import require
 from fastmlp._core.printable import printable
+from fastmlp._explain import pictures
 from fastmlp._explain.explained import Array
+from fastmlp._validation.arrays import short
 
 MOST_SHOWN = 10  # columns in the text
 
@@ -119,3 +122,171 @@ class Explanation:
         columns = pandas.MultiIndex.from_product([self.outputs, self.names])
         values = np.moveaxis(self.values, 2, 1).reshape(len(self), len(columns))
         return pandas.DataFrame(values, columns=columns)
+
+    def to_shap(self) -> Any:
+        """Return a ``shap.Explanation`` with the same values, for the plots of shap.
+
+        Raises
+        ------
+        ImportError
+            If shap is not installed.
+        """
+        shap = require("Explanation.to_shap", "shap")
+        base = np.broadcast_to(self.base, (len(self), *np.shape(self.base)))
+        outputs = list(self.outputs) if self.values.ndim == 3 else None
+        return shap.Explanation(
+            self.values,
+            base_values=np.array(base),
+            data=self.data,
+            feature_names=list(self.names),
+            output_names=outputs,
+        )
+
+    def in_words(self, row: int = 0, *, output: Any = None, most: int = 4) -> str:
+        """Return a sentence about one row: its prediction, and the columns that move it most.
+
+        Parameters
+        ----------
+        row : int
+            Place of the row, from 0.
+        output : str, optional
+            One of ``outputs``, or the class or target of this name; by default the last.
+        most : int
+            Largest number of columns to name, at least 1; all others together count as one.
+
+        Returns
+        -------
+        str
+            The sentence.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If there is no such row or output.
+
+        Examples
+        --------
+        >>> import fastmlp, numpy as np
+        >>> net = fastmlp.MLP([2, 1], rng=0, dtype="float64")
+        >>> net.weights, net.biases = [np.array([[3.0], [-1.0]])], [np.zeros(1)]
+        >>> net.explain([[1.0, 2.0]], background=np.zeros((1, 2))).in_words()
+        'prediction 1, mean 0: +3 by column 0 = 1, -2 by column 1 = 2'
+        """
+        row, (values, base, name) = self._checked_row(row), self._of_output(output)
+        most = check_count("most", most, example=4)
+        labels, heights = pictures.bars(self.names, self.data[row], values[row], most)
+        moves = [f"{height:+.4g} by {label}" for label, height in zip(labels, heights, strict=True)]
+        about = f" of {printable(name)}" if self.values.ndim == 3 else ""
+        prediction = base + values[row].sum()
+        return f"{self.unit}{about} {prediction:.4g}, mean {base:.4g}: {', '.join(moves)}"
+
+    def plot(
+        self, row: int | None = None, *, output: Any = None, most: int = MOST_SHOWN, ax: Any = None
+    ) -> Any:
+        """Plot how columns lead from the base to the prediction of a row; or all rows.
+
+        Without a row there is a point for each row and column, coloured by the value of the column,
+        from low to high; grey-white ones have no order.
+
+        Parameters
+        ----------
+        row : int, optional
+            Place of the row, from 0.
+        output : str, optional
+            One of ``outputs``; by default the last.
+        most : int
+            Largest number of columns to show, at least 1; in the plot of a row, all others together
+            are one.
+        ax : matplotlib.axes.Axes, optional
+            Axes to draw on; by default those of a new figure.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            The axes, with labels.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        TypeError, ValueError
+            If there is no such row or output.
+        """
+        values, base, name = self._of_output(output)
+        most, unit = check_count("most", most, example=MOST_SHOWN), self._unit(name)
+        if row is None:
+            return pictures.all_rows(self.names, self.data, values, most, unit, ax)
+        row = self._checked_row(row)
+        labels, heights = pictures.bars(self.names, self.data[row], values[row], most)
+        return pictures.waterfall(labels, heights, base, unit, ax)
+
+    def plot_scatter(self, column: Any, *, output: Any = None, ax: Any = None) -> Any:
+        """Plot the contributions of one column by its values.
+
+        Parameters
+        ----------
+        column : str or int
+            Name of the column, or its place from 0.
+        output : str, optional
+            One of ``outputs``; by default the last.
+        ax : matplotlib.axes.Axes, optional
+            Axes to draw on; by default those of a new figure.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            The axes, with labels.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If there is no such column or output.
+        """
+        values, _, name = self._of_output(output)
+        places = range(len(self.names))
+        if column not in (*self.names, *places):
+            raise ValueError(
+                f"column is {short(column)} but a name of a column, or its place from 0 to "
+                f"{len(places) - 1}, is expected: the columns are {', '.join(self.names)}"
+            )
+        k = self.names.index(column) if column in self.names else column
+        cells, unit = self.data[:, k], self._unit(name)
+        return pictures.scatter(self.names[k], cells, values[:, k], unit, ax)
+
+    def _repr_html_(self) -> str:
+        """Return a sentence and bars of one row, or the mean absolute contributions of several."""
+        if len(self) == 1:
+            values, _, name = self._of_output(None)
+            labels, heights = pictures.bars(self.names, self.data[0], values[0], MOST_SHOWN)
+            return pictures.as_html(self.in_words(), labels, heights, self._unit(name))
+        size = self.mean_absolute
+        kept = np.argsort(-size, kind="stable")[:MOST_SHOWN]
+        names = [printable(self.names[k]) for k in kept]
+        sentence = repr(self).partition("\n")[0]
+        return pictures.as_html(sentence, names, size[kept].tolist(), "mean absolute contribution")
+
+    def _unit(self, name: str) -> str:
+        """Return the unit of contributions to an output, for labels."""
+        return f"{self.unit} of {printable(name)}" if self.values.ndim == 3 else self.unit
+
+    def _checked_row(self, row: Any) -> int:
+        """Return the place of a row; raise an error if there is none."""
+        place = check_count("row", row, example=0, least=0)
+        if place >= len(self):
+            raise ValueError(
+                f"row is {place} but there are {len(self)}: pass a place from 0 to {len(self) - 1}"
+            )
+        return place
+
+    def _of_output(self, output: Any) -> tuple[Array, float, str]:
+        """Return the values of one output, (rows, columns), its base and its name."""
+        wanted = self.outputs[-1] if output is None else str(output)
+        if wanted not in self.outputs:
+            raise ValueError(
+                f"output is {short(output)} but one of {', '.join(self.outputs)} is expected"
+            )
+        k = self.outputs.index(wanted)
+        values = self.values[..., k] if self.values.ndim == 3 else self.values
+        return values, float(np.ravel(self.base)[k]), wanted
