@@ -46,7 +46,10 @@ def show_version(options: argparse.Namespace) -> None:
     print(f"fastmlp {VERSION}")
 
 
-OF_MODELS = (train.train, models.predict, models.evaluate, models.inspect, models.export)
+OF_MODELS = (
+    *(train.train, models.predict, models.explain),
+    *(models.evaluate, models.inspect, models.export),
+)
 COMMANDS = {
     entry.run.__name__.removeprefix("show_"): entry
     for entry in (demo.demo, *OF_MODELS, info.info, bench.bench, show_help, show_version)

@@ -1,4 +1,4 @@
-"""The commands that use saved models: predict, evaluate, inspect and export."""
+"""The commands that use saved models: predict, explain, evaluate, inspect and export."""
 
 from __future__ import annotations
 
@@ -21,27 +21,32 @@ COVERAGE = 0.9  # of the prediction intervals in which targets are counted
 SUFFIXES = {"onnx": ".onnx", "c": ".c"}
 
 
+OUTPUT = argument(
+    "-o",
+    "--output",
+    metavar="FILE",
+    default="-",
+    help="CSV, or Parquet if so named; - prints",
+)
+KEEP = argument(
+    "--keep",
+    metavar="COLUMN",
+    action="append",
+    default=[],
+    help="write this column of DATA beside the results; repeatable",
+)
+RECORDS = argument("--json", action="store_true", help="write JSON, for programs: one object a row")
+
+
 @command(
     arguments.MODEL,
     *arguments.TABLE,
-    argument(
-        "-o",
-        "--output",
-        metavar="FILE",
-        default="-",
-        help="CSV, or Parquet if so named; - prints",
-    ),
+    OUTPUT,
     argument("--proba", action="store_true", help="add the probability of each class"),
     argument("--interval", metavar="COVERAGE", type=arguments.LEVEL, help="add intervals: 0.9"),
     argument("--quantiles", metavar="LEVELS", type=arguments.levels, help="add them: 0.1,0.5,0.9"),
-    argument(
-        "--keep",
-        metavar="COLUMN",
-        action="append",
-        default=[],
-        help="write this column of DATA beside the predictions; repeatable",
-    ),
-    argument("--json", action="store_true", help="write JSON, for programs: one object a row"),
+    KEEP,
+    RECORDS,
     examples=(
         "fastmlp predict model.safetensors new.csv",
         "fastmlp predict model.safetensors new.csv --keep id --interval 0.9 -o predictions.csv",
@@ -69,13 +74,57 @@ def predict(options: argparse.Namespace) -> None:
         values = _method(model, "predict_quantiles", "--quantiles")(X, options.quantiles)
         for k, level in enumerate(options.quantiles):
             columns |= _columns(f"q{level!r}", values[..., k])
-    if twice := [name for name in kept if name in columns]:
-        raise CommandError(
-            f"--keep {twice[0]}: the predictions have a column of this name: rename it in "
-            f"{tables.source(options.data)}"
+    _save(options, kept, columns)
+
+
+@command(
+    arguments.MODEL,
+    *arguments.TABLE,
+    OUTPUT,
+    argument(
+        "--background",
+        metavar="FILE",
+        help="a table of rows that stand for the population; by default 100 of DATA",
+    ),
+    argument("--score", action="store_true", help="explain log-odds instead of probabilities"),
+    argument("--time-limit", metavar="SECONDS", type=arguments.SECONDS, help="about so long"),
+    KEEP,
+    RECORDS,
+    examples=(
+        "fastmlp explain model.safetensors new.csv -o contributions.csv",
+        "fastmlp explain model.safetensors new.csv --background old.csv --keep id",
+    ),
+)
+def explain(options: argparse.Namespace) -> None:
+    """Write how much each column adds to the predictions of the rows of a table."""
+    from fastmlp._explain.explain import FEWEST_BACKGROUND
+
+    inputs = [options.model, options.data, options.background]
+    arguments.check_readable(options.model, options.data, options.background)
+    if options.output != arguments.STANDARD:
+        check_writable(options.output, inputs=inputs)
+    model, X, frame, names = load_with_table(options, others=options.keep)
+    kept, rows = tables.kept(frame, options.keep), None
+    if options.background is not None:
+        of_rows = argparse.Namespace(**vars(options) | {"data": options.background})
+        rows = load_with_table(of_rows, others=options.keep)[1]
+    elif len(X) < FEWEST_BACKGROUND:
+        raise UsageError(
+            f"--background is needed: {tables.source(options.data)} has {len(X)} rows, and fewer "
+            f"than {FEWEST_BACKGROUND} do not stand for the population"
         )
-    results = {name: values.tolist() for name, values in columns.items()}
-    tables.save(kept | results, options.output, options.json)
+    output, limit = "score" if options.score else None, options.time_limit
+    found = _method(model, "explain", "explain")(X, rows, output=output, time_limit=limit)
+    columns: dict[str, Array] = {}
+    for k, name_of_output in enumerate(found.outputs):
+        end = f"_{name_of_output}" if len(found.outputs) > 1 else ""
+        values = found.values.reshape(len(X), len(names), -1)[:, :, k]
+        base = np.full(len(X), np.ravel(found.base)[k])
+        columns |= {f"prediction{end}": base + values.sum(axis=1), f"base{end}": base}
+        columns |= {f"by_{name}{end}": values[:, j] for j, name in enumerate(names)}
+    errors = found.standard_errors.reshape(len(X), -1)
+    columns["largest_standard_error"] = errors.max(axis=1, initial=0.0)
+    _save(options, kept, columns)
 
 
 @command(
@@ -180,6 +229,19 @@ def export(options: argparse.Namespace) -> None:
         facts["largest_error"] = written.largest_error
         lines.append(f"largest relative error of a prediction: {written.largest_error:.2g}")
     show(options, facts, "\n".join(lines))
+
+
+def _save(
+    options: argparse.Namespace, kept: dict[str, list[Any]], columns: dict[str, Array]
+) -> None:
+    """Write results beside the columns that are kept; refuse two columns of one name."""
+    if twice := [name for name in kept if name in columns]:
+        raise CommandError(
+            f"--keep {twice[0]}: the results have a column of this name: rename it in "
+            f"{tables.source(options.data)}"
+        )
+    results = {name: values.tolist() for name, values in columns.items()}
+    tables.save(kept | results, options.output, options.json)
 
 
 def _fitted(model: Any) -> Any:

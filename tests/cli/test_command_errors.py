@@ -59,7 +59,7 @@ REFUSED = [
     (
         *(b"prediction," + NO_TARGET.replace(b"\n", b"\n3,", 1),),
         *(["predict", MODEL, "bad", "--keep", "prediction"], 1),
-        "--keep prediction: the predictions have a column of this name: rename it in bad",
+        "--keep prediction: the results have a column of this name: rename it in bad",
     ),
     (
         b"area\ncaf\xe9\n",

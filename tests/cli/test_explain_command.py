@@ -1,0 +1,77 @@
+"""The command that writes contributions of columns."""
+
+import csv
+import io
+import json
+
+import children
+import numpy as np
+import pytest
+from commands import here, prepared
+
+import fastmlp
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return prepared(tmp_path_factory.mktemp("explain"))
+
+
+def rows_of(text):
+    return [
+        {name: float(value) for name, value in row.items() if name != "country"}
+        for row in csv.DictReader(io.StringIO(text))
+    ]
+
+
+def test_contributions_add_up_to_the_predictions(folder):
+    model = folder / "rent.safetensors"
+    words = ("explain", model, "new.csv", "--background", "old.csv", "--keep", "country")
+    text = children.printed(here(*words, folder=folder))
+    found = rows_of(text)
+    predicted = children.printed(here("predict", model, "new.csv", folder=folder))
+    expected = [row["prediction"] for row in rows_of(predicted)]
+    for row, prediction in zip(found, expected, strict=True):
+        parts = [value for name, value in row.items() if name.startswith("by_")]
+        assert len(parts) == len(fastmlp.load(model).feature_names_in_)
+        assert row["base"] + sum(parts) == pytest.approx(prediction, rel=1e-9)
+        assert row["largest_standard_error"] == 0
+    assert text.startswith("country,prediction,base,by_area,")
+
+
+def test_classes_have_columns_of_their_own_and_log_odds(folder, tmp_path):
+    model, out = folder / "dear.safetensors", tmp_path / "out.csv"
+    here("explain", model, "new.csv", "--score", "-o", out, "--time-limit", "60", folder=folder)
+    words = ("explain", model, "new.csv", "--json")
+    found, scores = (
+        json.loads(children.printed(here(*words, folder=folder))),
+        rows_of(out.read_text()),
+    )
+    for row, score in zip(found, scores, strict=True):
+        assert row["prediction_no"] + row["prediction_yes"] == pytest.approx(1)
+        p = row["prediction_yes"]
+        assert score["prediction_yes"] == pytest.approx(np.log(p / (1 - p)), abs=1e-6)
+
+
+def test_networks_have_the_names_of_the_file(tmp_path):
+    net = fastmlp.MLP([2, 3, 1], rng=0)
+    net.save(tmp_path / "net.safetensors")
+    (tmp_path / "x.csv").write_text("id,a,b\n7,1,2\n8,3,4\n")
+    (tmp_path / "old.csv").write_text("id,a,b\n1,0,0\n")
+    words = ("explain", "net.safetensors", "x.csv", "--keep", "id", "--background", "old.csv")
+    text = children.printed(here(*words, folder=tmp_path))
+    assert text.startswith("id,prediction,base,by_a,by_b,largest_standard_error\n7,")
+    expected = net.explain([[1, 2], [3, 4]], background=[[0, 0]]).values
+    found = [[row["by_a"], row["by_b"]] for row in rows_of(text)]
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_few_rows_need_a_background_and_numbers_have_no_log_odds(folder):
+    (folder / "few.csv").write_text("".join((folder / "new.csv").read_text().splitlines(True)[:5]))
+    model = folder / "rent.safetensors"
+    result = here("explain", model, "few.csv", folder=folder)
+    assert result.returncode == 2
+    assert "--background is needed: few.csv has 4 rows" in result.stderr
+    result = here("explain", model, "new.csv", "--score", folder=folder)
+    assert result.returncode == 1
+    assert "None is expected, as the model predicts no probabilities" in result.stderr
