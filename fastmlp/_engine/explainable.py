@@ -11,14 +11,19 @@ if TYPE_CHECKING:
 Explained: TypeAlias = "explained.Explained"
 
 
+def of_predictor(predictor: Any) -> Explained:
+    """Return a network, by its predictor, as a function of matrices of rows."""
+    from fastmlp._explain.explained import of_network
+
+    return of_network(predictor)
+
+
 class Explainable:
     """Base class of everything whose predictions can be explained."""
 
     def _explained(self) -> Explained:
         """Return the current model as a function of matrices of rows."""
-        from fastmlp._explain.explained import of_network
-
-        return of_network(self.predictor())  # type: ignore[attr-defined]
+        return of_predictor(self.predictor())  # type: ignore[attr-defined]
 
     def explain(
         self,

@@ -4,6 +4,8 @@ from typing import Any, Self
 from numpy.typing import ArrayLike, NDArray
 from typing_extensions import CapsuleType, disjoint_base
 
+from fastmlp._engine.explainable import Explained
+from fastmlp._explain.explanation import Explanation
 from fastmlp._export.c import CFiles
 from fastmlp._network.spec import Spec
 
@@ -43,6 +45,17 @@ class Predictor:
         weight_type: str | None = None,
     ) -> Self: ...
     def _exported(self) -> Any: ...
+    def _explained(self) -> Explained: ...
+    def explain(
+        self,
+        X: Any,
+        background: Any = None,
+        *,
+        output: str | None = None,
+        tolerance: float = 0.02,
+        time_limit: float | None = None,
+        random_state: int = 0,
+    ) -> Explanation: ...
     def to_onnx(self, path: Any = None) -> Any: ...
     def to_c(
         self, path: Any, *, weights: str | None = None, X: Any = None, derivatives: int = 0

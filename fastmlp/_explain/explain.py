@@ -41,7 +41,7 @@ def explain(
     Parameters
     ----------
     model : TabMLPRegressor, TabMLPClassifier, MLP, Ensemble, MLPRegressor or MLPClassifier
-        A fitted model; or the predictor of a table or of an ensemble.
+        A fitted model, or what its ``predictor()`` or `fastmlp.load_predictor` returns.
     X : like that of predict, shape (rows, columns)
         Rows to explain.
     background : like X, optional
@@ -90,7 +90,7 @@ def explain(
     if not hasattr(model, "explain"):
         raise TypeError(
             f"the model is {short(model)} but a fitted model of fastmlp is expected: pass an MLP, "
-            "an Ensemble, or an estimator"
+            "an Ensemble, an estimator, or a predictor of one"
         )
     made: Explanation = model.explain(
         X,

@@ -32,7 +32,7 @@ from fastmlp.tabular import inspection, page, reading, sources
 from fastmlp.tabular.columns import Array, RowIndex, Table
 from fastmlp.tabular.conformal import levels_for
 from fastmlp.tabular.distilled import distilled
-from fastmlp.tabular.explained import of_fitted
+from fastmlp.tabular.explained import of_table
 from fastmlp.tabular.fitted_table import FittedTable
 from fastmlp.tabular.inspection import Importance
 from fastmlp.tabular.parameters import CONSTRAINTS
@@ -398,7 +398,13 @@ class BaseTabMLP(Explainable, Validated):
 
     def _explained(self) -> Explained:
         fitted = self._state()
-        return of_fitted(fitted, lambda X: reading.checked_again(X, fitted.columns, self))
+        return of_table(
+            fitted.columns,
+            lambda table: fitted.calibration.result(fitted.predict(table)),
+            lambda X: reading.checked_again(X, fitted.columns, self),
+            getattr(fitted.calibration, "classes", None),
+            fitted.target_names,
+        )
 
     def distill(self, X: Any, *, random_state: int = 0) -> Self:
         """Distil all members into one network: an estimator like this one, but faster.

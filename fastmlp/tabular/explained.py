@@ -8,12 +8,17 @@ from typing import Any
 import numpy as np
 
 from fastmlp._engine.explainable import Explained
-from fastmlp.tabular.columns import Array, columns_of, in_one_array
-from fastmlp.tabular.fitted_table import FittedTable
+from fastmlp.tabular.columns import Array, Columns, Table, columns_of, in_one_array
 from fastmlp.tabular.frames import is_frame
 
 
-def of_fitted(fitted: FittedTable, checked: Callable[[Any], Any]) -> Explained:
+def of_table(
+    columns: Columns,
+    predict: Callable[[Table], Array],
+    checked: Callable[[Any], Any],
+    classes: Array | None,
+    targets: Sequence[str] = (),
+) -> Explained:
     """Return the columns and predictions of a fit; ``checked`` returns a table like its own.
 
     What is derived from several columns, such as a difference of two dates, is computed for each
@@ -21,7 +26,6 @@ def of_fitted(fitted: FittedTable, checked: Callable[[Any], Any]) -> Explained:
     """
     from fastmlp._explain import explained
 
-    columns, calibration = fitted.columns, fitted.calibration
     end = len(columns.numbers)
     used = np.array([place for place, _ in columns.numbers + columns.categories], np.int64)
 
@@ -39,19 +43,18 @@ def of_fitted(fitted: FittedTable, checked: Callable[[Any], Any]) -> Explained:
             data[:, k] = values(k)
         return columns.names, data
 
-    def predict(rows: Array) -> Array:
+    def of_matrix(rows: Array) -> Array:
         table = columns.empty(len(rows))
         table.numbers[:, :end], table.codes[:] = rows[:, :end], rows[:, end:]
-        return calibration.result(fitted.predict(columns.derive(table)))
+        return predict(columns.derive(table))
 
-    classes = getattr(calibration, "classes", None)
     return explained.Explained(
-        predict,
+        of_matrix,
         read,
         cells,
         used,
         len(columns.names),
         are_probabilities=classes is not None,
-        outputs=fitted.target_names if classes is None else classes,
+        outputs=tuple(targets if classes is None else classes),
         left_out=columns.left_out,
     )

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from fastmlp._engine.explainable import Explainable, Explained
 from fastmlp._validation.arrays import short
 from fastmlp.tabular.blend import Blend, blended
 from fastmlp.tabular.columns import PLAIN_NUMBERS, Array, Column, Columns, Table, columns_of
+from fastmlp.tabular.explained import of_table
 from fastmlp.tabular.frames import check_frame, gathered, is_frame
 from fastmlp.tabular.rows import read_row
 
@@ -20,7 +22,7 @@ _PLAIN = frozenset(PLAIN_NUMBERS)
 _PLAIN_VALUES = _PLAIN | {str, bytes, bool, np.str_, np.bool_}
 
 
-class RowPredictor:
+class RowPredictor(Explainable):
     """A fitted estimator of tables as a function of one row; see its method ``predictor()``.
 
     Later fits of the estimator do not change it, and it is thread-safe.
@@ -104,6 +106,22 @@ class RowPredictor:
         return self._finish(  # type: ignore[no-any-return]
             blended(self._weights, [group.predict_row(numbers, codes) for group in self._groups])
         )[0]
+
+    def _explained(self) -> Explained:
+        def predict(table: Table) -> Array:
+            return self._finish(
+                blended(self._weights, [group.predict(table) for group in self._groups])
+            )
+
+        return of_table(self._columns, predict, self._ordered, self.classes)
+
+    def _ordered(self, X: Any) -> Any:
+        """Return a table with the columns of the fit in their order."""
+        X = gathered(X)
+        if self._names is None or not is_frame(X) or not {*map(str, X.columns)} >= {*self._names}:
+            return X  # `Columns.read` says what is wrong
+        places = {str(name): name for name in X.columns}
+        return X[[places[name] for name in self._names]]
 
     def predict(self, row: Sequence[Any] | Mapping[str, Any]) -> Array:
         """Predict one row, as a call of the predictor does."""

@@ -197,6 +197,16 @@ def test_estimators_explain_what_they_predict():
     assert score.to_frame().columns[0] == ("down", "a")
 
 
+def test_predictors_have_the_explanations_of_their_models(mlp):
+    X = rows(40, 3)
+    nets = [mlp([3, 8, 2], rng=k, dtype="float64") for k in range(2)]
+    for model in (nets[0], fastmlp.Ensemble(nets)):
+        found = model.predictor().explain(X)
+        np.testing.assert_array_equal(found.values, model.explain(X).values)
+        again = fastmlp.explain(model.predictor(), X)
+        np.testing.assert_array_equal(again.values, found.values)
+
+
 def test_later_fits_do_not_change_an_explanation_that_runs():
     net, X = network([2, 4, 1]), rows(30, 2)
     explained = net._explained()

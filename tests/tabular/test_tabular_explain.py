@@ -1,5 +1,6 @@
 """Explanations of tables: the user's columns, exactly or with errors, and their sum."""
 
+import children
 import numpy as np
 import pandas
 import pytest
@@ -129,6 +130,44 @@ def test_loaded_and_distilled_models_are_explained(tmp_path):
     found = fastmlp.explain(distilled, frame[:5], frame[5:20], output="score")
     p = distilled.predict_proba(frame[:5])
     np.testing.assert_allclose(found.predictions, np.log(p / (1 - p)), atol=1e-6)
+
+
+@pytest.mark.parametrize("make", [regressor, classifier])
+def test_predictors_have_the_explanations_of_their_models(make, tmp_path):
+    frame = mixed()
+    model = make().fit(frame, Y if make is regressor else LABELS)
+    model.save(tmp_path / "model")
+    found = model.explain(frame[:5], frame[5:20])
+    loaded = fastmlp.load_predictor(tmp_path / "model")
+    turned = frame[frame.columns[::-1]]
+    for other in (
+        model.predictor().explain(frame[:5], frame[5:20]),
+        fastmlp.explain(loaded, turned[:5], turned[5:20]),
+    ):
+        np.testing.assert_array_equal(other.values, found.values)
+        np.testing.assert_array_equal(other.data, found.data)
+        assert (other.names, other.unit) == (found.names, found.unit)
+    with pytest.raises(ValueError, match="X has the columns a, b but"):
+        loaded.explain(frame[["a", "b"]], frame)
+
+
+def test_quantiles_of_a_predictor_are_explained():
+    predictor = regressor().fit(X, Y).predictor(levels=[0.1, 0.9])
+    found = predictor.explain(X)
+    expected = [predictor(row) for row in X]
+    np.testing.assert_allclose(found.predictions, expected, atol=1e-12)
+
+
+def test_a_predictor_is_explained_without_scikit_learn(tmp_path):
+    regressor().fit(X, Y).save(tmp_path / "model")
+    program = (
+        "import sys\nsys.modules['sklearn'] = None\nimport fastmlp, numpy as np\n"
+        f"predictor = fastmlp.load_predictor({str(tmp_path / 'model')!r})\n"
+        "X = np.random.default_rng(0).normal(size=(40, 3))\n"
+        "found = predictor.explain(X)\n"
+        "print(abs(found.predictions - [predictor(row) for row in X]).max() < 1e-12)"
+    )
+    assert children.printed(children.python("-c", program)).strip() == "True"
 
 
 def test_a_monotone_model_shows_it():

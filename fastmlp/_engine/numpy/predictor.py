@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastmlp._engine import linked
+from fastmlp._engine.explainable import Explainable, of_predictor
 from fastmlp._engine.exportable import Exportable
 from fastmlp._engine.protocol import Arrays, Engine
 from fastmlp._export.layers import Exported
@@ -16,7 +17,7 @@ from fastmlp._network.spec import Spec
 from fastmlp._validation import check
 
 
-class Predictor(Exportable):
+class Predictor(Exportable, Explainable):
     """A frozen copy of a model's weights as a function, made by ``reference.MLP.predictor``.
 
     Rows are not checked for NaN: NaN in a row of x gives NaN in that row of the result. The engine
@@ -24,6 +25,7 @@ class Predictor(Exportable):
     """
 
     level = "numpy"
+    _explained = of_predictor
 
     def __init__(
         self, engine: Engine, n_threads: int | None, weight_type: str | None = None

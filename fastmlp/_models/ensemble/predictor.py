@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastmlp._engine.explainable import Explainable, of_predictor
 from fastmlp._engine.exportable import Exportable
 from fastmlp._export.layers import Exported, joined
 from fastmlp._models.ensemble import mixture
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from fastmlp._engine.any_predictor import Predictor
 
 
-class EnsemblePredictor(Exportable):
+class EnsemblePredictor(Exportable, Explainable):
     """An ensemble as a function with its own copy of all weights; see ``Ensemble.predictor``.
 
     It is thread-safe. Inputs are not checked for NaN; NaN in a row of x gives NaN in that row of
@@ -39,6 +40,8 @@ class EnsemblePredictor(Exportable):
     >>> bool((p(x) == ensemble.predict(x)).all()), p(x[0]).shape
     (True, (2,))
     """
+
+    _explained = of_predictor
 
     def __init__(self, members: Iterable[Predictor]) -> None:
         self._members = tuple(members)

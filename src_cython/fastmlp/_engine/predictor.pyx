@@ -20,6 +20,7 @@ from network cimport *
 import numpy as np
 
 from fastmlp._engine import cpu_levels, linked, thread_count
+from fastmlp._engine.explainable import Explainable, of_predictor
 from fastmlp._engine.exportable import Exportable
 from fastmlp._network.sparse import SparseRows, is_sparse
 from fastmlp._validation import check
@@ -155,6 +156,7 @@ cdef class Predictor:
         return self.engine.parameters()
 
     to_onnx, to_c = Exportable.to_onnx, Exportable.to_c
+    explain, _explained = Explainable.explain, of_predictor
 
     def _exported(self):
         return linked.exported(self.engine)
