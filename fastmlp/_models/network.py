@@ -59,8 +59,8 @@ class Network:
         "engine",
         "engine_type",
         "flat_y",
+        "has_heads",
         "history",
-        "is_plain",
         "lock",
         "n_weights",
         "plans",
@@ -75,11 +75,12 @@ class Network:
         self.spec, self.rng, self.engine_type = spec, rng, engine_type
         self.engine: Any = engine_type(spec)
         self.n_weights: int = spec.n_weights
+        self.has_heads = spec.loss.heads > 1
         self.lock = FitLock()  # allows one fit at a time, and no assignment by other threads
         self.plans = PlanCache(spec)
         self.history: History | None = None
         self.progress: ResumeState | None = None  # for the next partial_fit or a resumed fit
-        self.learn_shape(False)
+        self.flat_y = False
 
     @classmethod
     def of(
@@ -124,11 +125,10 @@ class Network:
     def learn_shape(self, flat_y: bool) -> None:
         """Remember whether y was (n,): predictions are, too (docs/adr/0024)."""
         self.flat_y = flat_y
-        self.is_plain = not flat_y and self.spec.loss.heads == 1
 
     def shaped(self, z: NDArray[Any]) -> Predictions:
         """Return predictions (..., heads * outputs) in the shape of the user's targets."""
-        if self.spec.loss.heads == 1:
+        if not self.has_heads:
             return z[..., 0] if self.flat_y else z
         return self.spec.loss.shaped(z, self.flat_y)
 
