@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from fastmlp._core.intervals import check_count
-from fastmlp._engine.thread_pool import ALONE, MAX_THREADS, Team, borrowed_team
+from fastmlp._engine.thread_pool import MAX_THREADS, Team, borrowed_team
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -113,7 +113,7 @@ def fit_team(
     if n_threads is not None:
         n_threads = check_count("n_threads", n_threads, example=2)
     n = for_fit(n_threads, n_weights, batch_size)
-    return ALONE if n == 1 else borrowed_team(n, n if n_threads is None else None)
+    return borrowed_team(n, n if n_threads is None else None)
 
 
 def call_team(
@@ -121,7 +121,7 @@ def call_team(
 ) -> AbstractContextManager[Team | None]:
     """Lend a team of threads to a ``with`` block that predicts; `for_call` has their number."""
     n = for_call(n_weights, n_rows, n_threads)
-    return ALONE if n == 1 else borrowed_team(n, default_threads() if n_threads is None else None)
+    return borrowed_team(n, default_threads() if n > 1 and n_threads is None else None)
 
 
 def of_jobs(n_jobs: int | None) -> int | None:

@@ -165,7 +165,7 @@ def _let_go(n: int) -> None:
                 break
 
 
-ALONE = contextlib.nullcontext()  # the team of a call with one thread
+_ALONE = contextlib.nullcontext()
 
 
 def borrowed_team(n: int, limit: int | None = None) -> AbstractContextManager[Team | None]:
@@ -173,7 +173,7 @@ def borrowed_team(n: int, limit: int | None = None) -> AbstractContextManager[Te
 
     With a limit, the team is smaller if all calls at once would have more threads than that.
     """
-    return ALONE if n == 1 else _borrowed(n, limit)
+    return _ALONE if n == 1 else _borrowed(n, limit)
 
 
 @contextlib.contextmanager

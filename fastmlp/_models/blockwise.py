@@ -11,6 +11,7 @@ import numpy as np
 from fastmlp._models.network import Network
 from fastmlp._network.data import Data
 from fastmlp._network.sparse import SparseRows
+from fastmlp._network.spec import Spec
 from fastmlp._training.arrow import ArrowBlocks
 from fastmlp._training.readers import Blocks
 from fastmlp._training.sources import BlockStream
@@ -20,7 +21,9 @@ from fastmlp._validation import check
 class InputStream(BlockStream):
     """A source of samples: its blocks are arrays X, or tuples that begin with X."""
 
-    outs: tuple[Any, ...] = ()
+    def __init__(self, source: Any, spec: Spec, outs: tuple[Any, ...]) -> None:
+        super().__init__(source, spec)
+        self.outs = outs  # of other memory than the blocks
 
     def _check(self, block: Any) -> Data:
         is_tuple = isinstance(block, (tuple, list)) and len(block) and np.ndim(block[0]) == 2
@@ -41,8 +44,7 @@ def predict(network: Network, X: Any, out: Any, link: bool) -> Any:
         x = check.inputs(X, network.spec)
         X = Blocks(x.copy() if any(_overlap(x, array) for array in outs) else x)
     n = X.n if outs and isinstance(X, Blocks | ArrowBlocks) else None
-    stream = InputStream(X, network.spec)
-    stream.outs = outs if is_source else ()
+    stream = InputStream(X, network.spec, outs if is_source else ())
     with stream.blocks() as blocks:
         return joined((network.predict(block.x, link) for block in blocks), out, n)
 

@@ -40,6 +40,7 @@ class Trainer(Training):
         self.shuffles = Shuffles([m.rng for m in self.members]) if fit.options.shuffle else None
         self.averages: Sequence[WeightAverage] = ()
         self.fused: FusedEpochs | None = None
+        self.reorders = False
         self.stored: Any = None  # epochs, factor and number of seeds of the last `store`
         self.strategy: Strategy = self._strategy()
         if self.shuffles is not None:

@@ -104,22 +104,25 @@ class Data:
 
     def of_values(self) -> Data:
         """Return the data without derivatives; a row counts as much as values of it are there."""
-        values = replace(self, jacobians=None)
-        if self.jacobians is not None and self.output_weights is not None:
-            share = self.output_weights.mean(axis=1, keepdims=True)
-            values.weights = share[:, 0] * (1.0 if self.weights is None else self.weights)
-            values.output_weights = self.output_weights / np.where(share > 0, share, 1)
-        return values
+        if self.jacobians is None or self.output_weights is None:
+            return replace(self, jacobians=None)
+        share = self.output_weights.mean(axis=1, keepdims=True)
+        return replace(
+            self,
+            weights=share[:, 0] * (1.0 if self.weights is None else self.weights),
+            output_weights=self.output_weights / np.where(share > 0, share, 1),
+            jacobians=None,
+        )
 
     def part(self, rows: Any) -> Data:
         """Return the rows in a slice or array of row numbers."""
         try:
-            part = Data(self.x[rows], self.targets[rows], is_gradient=self.is_gradient)
-            part.jacobian_weight = self.jacobian_weight
-            for name in OPTIONAL:
-                if (values := getattr(self, name)) is not None:
-                    setattr(part, name, values[rows])
-            return part
+            optional = {name: getattr(self, name) for name in OPTIONAL}
+            return replace(
+                Data(self.x[rows], self.targets[rows], jacobian_weight=self.jacobian_weight),
+                is_gradient=self.is_gradient,
+                **{name: a[rows] for name, a in optional.items() if a is not None},
+            )
         except SystemError as error:  # NumPy's, where it has no memory for an index
             raise MemoryError("out of memory for a copy of some rows") from error
 
@@ -128,12 +131,13 @@ class Data:
         """Return the rows of all parts, in new memory."""
         x, targets = ([getattr(part, name) for part in parts] for name in ("x", "targets"))
         join = concatenated if isinstance(x[0], SparseRows) else np.concatenate
-        joined = Data(join(x), np.concatenate(targets))
-        joined.jacobian_weight = parts[0].jacobian_weight
-        for name in OPTIONAL:
-            if any(getattr(part, name) is not None for part in parts):
-                setattr(joined, name, np.concatenate([part.filled(name) for part in parts]))
-        return joined
+        optional: dict[str, Any] = {
+            name: np.concatenate([part.filled(name) for part in parts])
+            for name in OPTIONAL
+            if any(getattr(part, name) is not None for part in parts)
+        }
+        joined = Data(join(x), np.concatenate(targets), jacobian_weight=parts[0].jacobian_weight)
+        return replace(joined, **optional)
 
     def replace(self, rows: npt.NDArray[np.int64], part: Data) -> None:
         """Replace rows by those of another part."""

@@ -44,6 +44,7 @@ class Minimiser:
         self.engine, self.wide, self.arguments, self.check = engine, wide, arguments, check
         self.reporter, self.evaluator, self.loss_constant = reporter, evaluator, loss_constant
         self.reached = engine.snapshot()  # the last recorded point, or the first of all
+        self.began = 0.0  # when the iteration began
 
     def run(self, options: LBFGS, n_iterations: int) -> Any:
         """Return SciPy's result; the engine has the last recorded point."""

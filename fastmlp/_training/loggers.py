@@ -55,13 +55,14 @@ class CSVLog:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self._file: TextIO | None = None
+        self._columns: list[str] = []
 
     def start(self, state: State) -> None:
         """Open the file."""
         goes_on = state.epoch >= 0 and self.path.exists()
         if goes_on:
             self._cut(state.epoch)
-        self._columns: list[str] = []
+        self._columns = []
         if goes_on:
             with self.path.open(newline="", encoding="utf-8") as file:
                 self._columns = next(csv.reader(file), [])

@@ -62,6 +62,7 @@ class BlockStream:
         self.flat_y, self.total_weight = False, 0.0  # the weight of the last `measure`
         self.batch_size: int | None = None  # None: each block is a batch
         self._shuffles: Shuffles | None = None
+        self._permute: Permutation | None = None
         self._file: ShuffleFile | None = None
         self._summary: BlockSummary | None = None
         self._form: tuple[Any, ...] | None = None
@@ -193,6 +194,7 @@ class BlockStream:
     def _order(self, n: int, seeds: Iterator[int]) -> NDArray[np.int64]:
         """Return a random order of n rows."""
         order = np.arange(n, dtype=np.int64)
+        assert self._permute is not None  # since `begin`
         self._permute(order, next(seeds) & _SEED_MASK)
         return order
 

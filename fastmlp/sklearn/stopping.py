@@ -80,6 +80,7 @@ class BestWeights(Evaluator):
         self.restores: bool = draft.restore_best
         self.lowest = math.inf
         self.best: Any = None  # a snapshot
+        self.results: Any = None  # of the last epoch, for `record`
 
     def measure(self, loss: float, team: Any) -> float:
         """Return the validation loss; keep attributes and best weights for `record`."""
@@ -87,7 +88,7 @@ class BestWeights(Evaluator):
         changes, monitored = self._compared(loss, val_loss, team)
         if self.restores and monitored < self.lowest:
             best = monitored, self.engine.snapshot()
-        self.results: Any = changes, val_loss, best
+        self.results = changes, val_loss, best
         return val_loss
 
     def _compared(self, loss: float, val_loss: float, team: Any) -> tuple[dict[str, Any], float]:
@@ -116,6 +117,7 @@ class StopRule(BestWeights):
     ) -> None:
         super().__init__(draft, valid, constant)
         self.rates, self.n_rows, self.stops = rates, rows, draft.early_stopping
+        self.score = 0.0  # of the last epoch
         if self.stops:
             self.restores, self.lowest = True, -self.attributes["best_validation_score_"]
         if self.restores:

@@ -122,41 +122,41 @@ class Budget:
         self, n: int, columns: Columns, missing: int, target: Any, reading: float
     ) -> TablePlan:
         """Return how many of n rows, and which networks, fit; ``reading`` is the time of a row."""
-        plan = TablePlan(n, n, self.preset)
-        fixed, row = memory_of(plan.preset, n, target, columns, missing)
+        preset, used = self.preset, n
+        notes: list[str] = []
+        fixed, row = memory_of(preset, n, target, columns, missing)
         if fixed + n * row > self.memory:
             size = in_bytes(self.memory)
             why = f"max_memory is {size}" if self.is_limited else f"{size} of memory is free"
-            plan.preset = replace(self.preset, repeats=1, members=None)
+            preset = replace(self.preset, repeats=1, members=None)
             count = self.preset.repeats_of(self.preset.folds_of(n))
             if count > 1:
-                plan.notes.append(f"one network, not {count}, holds out each row, because {why}")
-            fixed, row = memory_of(plan.preset, n, target, columns, missing)
+                notes.append(f"one network, not {count}, holds out each row, because {why}")
+            fixed, row = memory_of(preset, n, target, columns, missing)
             fewest = min(n, FEWEST_ROWS)
-            plan.rows = min(n, int((self.memory - fixed) / row))
-            if plan.rows < fewest and self.is_limited:
+            used = min(n, int((self.memory - fixed) / row))
+            if used < fewest and self.is_limited:
                 raise MemoryError(
                     f"max_memory is {size} but the fit takes about "
                     f"{in_bytes(fixed + fewest * row)} at least: raise it, or make the networks "
                     "smaller by preset='fast' or width="
                 )
-            plan.rows = max(plan.rows, fewest)
-        rows = self._rows_in_time(plan, n, target, columns, missing, reading)
-        if rows < plan.rows:
+            used = max(used, fewest)
+        rows = self._rows_in_time(preset, n, target, columns, missing, reading)
+        if rows < used:
             why = f"more could not be learned {ENOUGH_EPOCHS} times within the time limit"
-            plan.rows = rows
-        if plan.rows < n:
-            plan.notes.append(f"{plan.rows:,} of {n:,} rows are used, a random sample: {why}")
-        plan.memory = fixed + plan.rows * row
-        return plan
+            used = rows
+        if used < n:
+            notes.append(f"{used:,} of {n:,} rows are used, a random sample: {why}")
+        return TablePlan(n, used, preset, fixed + used * row, notes)
 
     def _rows_in_time(
-        self, plan: TablePlan, n: int, target: Any, columns: Columns, missing: int, reading: float
+        self, whole: Preset, n: int, target: Any, columns: Columns, missing: int, reading: float
     ) -> int:
         """Return how many rows can be read, and learned for `ENOUGH_EPOCHS`, in the time."""
         if self.deadline is None or n <= FEWEST_ROWS:
             return n
-        first = beginning(plan.preset, is_limited=True)
+        first = beginning(whole, is_limited=True)
         preset, recipes = stages_of(first, target.kind, columns)[0]
         folds, recipe = preset.folds_of(n), recipes[0]
         members = folds * preset.repeats_of(folds)

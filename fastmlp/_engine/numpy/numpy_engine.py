@@ -10,6 +10,7 @@ import copy
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -433,10 +434,13 @@ def _each_epoch(plan: Plan, data: Data, epochs: int) -> list[Plan]:
     n = plan.n_steps(data.rows if plan.order is None else len(plan.order))
     parts = []
     for first in range(0, epochs * n, n):
-        part, steps = copy.copy(plan), slice(first, first + n)
-        part.step += first
-        part.learning_rates = plan.learning_rates[steps]
-        part.weight_decays = None if plan.weight_decays is None else plan.weight_decays[steps]
-        part.dropouts = None if plan.dropouts is None else plan.dropouts[steps]
+        steps, decays, dropouts = slice(first, first + n), plan.weight_decays, plan.dropouts
+        part = replace(
+            plan,
+            step=plan.step + first,
+            learning_rates=plan.learning_rates[steps],
+            weight_decays=None if decays is None else decays[steps],
+            dropouts=None if dropouts is None else dropouts[steps],
+        )
         parts.append(part)
     return parts

@@ -7,6 +7,7 @@ import functools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any, Self
 
 from numpy.typing import ArrayLike, NDArray
@@ -270,14 +271,9 @@ class Ensemble(Exportable, Explainable):
             if network.history is None and data[0].x is data[-1].x:  # rows of all members
                 scales.warn_of_arrays(X, y, data[0], network.spec)
             options = StepOptions(optimizer, l1, l2, clip_norm, groups, dropout)
-            plans = self._plans(data, batch_size, options)
-            orders = [None] * len(data) if rows is None else member_data.learned(rows, data)
+            orders = None if rows is None else member_data.learned(rows, data)
             drops_last = check_flag("drop_last", drop_last)
-            for plan, order in zip(plans, orders, strict=True):
-                plan.drops_last = drops_last
-                if order is not None:
-                    plan.order = order
-                    plan.batch_size = min(plan.batch_size, len(order))
+            plans = self._plans(data, batch_size, options, orders, drops_last)
             held = self._held(validation_data, validation_rows, scorer, data)
             evaluator = functools.partial(EnsembleEvaluator, held=held, score=scorer)
             checked = FitOptions.of(
@@ -470,17 +466,31 @@ class Ensemble(Exportable, Explainable):
                 engines.restore(before)
                 raise
 
-    def _plans(self, data: list[Data], batch_size: Any, options: StepOptions) -> list[Plan]:
+    def _plans(
+        self,
+        data: list[Data],
+        batch_size: Any,
+        options: StepOptions,
+        orders: member_data.RowNumbers | None = None,
+        drops_last: bool = False,
+    ) -> list[Plan]:
         """Return the plan of each member; without a batch size, all its rows are one batch."""
         numbers = [samples.rows for samples in data]
         most = max(numbers) if batch_size is None else batch_size
         checked = planning.plan(
             self._network.spec, data[numbers.index(max(numbers))], most, options
         )
-        plans = [checked.again() for _ in data]
-        for plan, rows in zip(plans, numbers, strict=True):
-            plan.batch_size = min(checked.batch_size, rows)
-        return plans
+        if orders is not None:
+            numbers = [len(order) for order in orders]
+        return [
+            replace(
+                checked,
+                batch_size=min(checked.batch_size, rows),
+                order=None if orders is None else orders[k],
+                drops_last=drops_last,
+            )
+            for k, rows in enumerate(numbers)
+        ]
 
     def _team(self, n_threads: Any) -> AbstractContextManager[Team | None]:
         limit = default_threads() if n_threads is None else None

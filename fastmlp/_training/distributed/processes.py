@@ -123,8 +123,8 @@ class DistributedFit:
         moment = next_message("the start of the fit")
         ranks = self.exchange.gather([moment, *facts], here)
         self._row = int(ranks[: self.rank, 2].sum()) % 2**31
-        joint = DistributedCallbackList(reporter, self.exchange)
-        joint.sees_batches, joint.has_checkpoint = bool(ranks[:, 0].any()), bool(ranks[:, 1].any())
+        sees_batches, has_checkpoint = bool(ranks[:, 0].any()), bool(ranks[:, 1].any())
+        joint = DistributedCallbackList(reporter, self.exchange, sees_batches, has_checkpoint)
         return joint, DistributedEvaluator(self.engine, evaluator.validation, self.exchange)
 
     def distributed(self, strategy: Strategy, state: State) -> Distributed:
@@ -142,8 +142,8 @@ class DistributedFit:
         if not isinstance(data, Data) or steps == most:
             return data
         plan.order = np.minimum(np.arange((most - 1) * plan.batch_size + 1), data.rows)
-        row = data.part(slice(1))
-        row.weights = np.zeros(1, self.engine.spec.dtype)
+        weights = np.zeros(1, self.engine.spec.dtype)
+        row = dataclasses.replace(data.part(slice(1)), weights=weights)
         return dataclasses.replace(Data.joined([data, row]), flat_y=data.flat_y)
 
     def fingerprint(self, *datas: Any) -> int:
@@ -234,9 +234,12 @@ class DistributedEvaluator(Evaluator):
 class DistributedCallbackList(CallbackList):
     """Calls the callbacks of this rank; if one on any rank wants to stop, all ranks stop."""
 
-    def __init__(self, here: CallbackList, exchange: Exchange) -> None:
+    def __init__(
+        self, here: CallbackList, exchange: Exchange, sees_batches: bool, has_checkpoint: bool
+    ) -> None:
         super().__init__(here.state, here.callbacks, here.recorded)
         self.exchange = exchange
+        self.sees_batches, self.has_checkpoint = sees_batches, has_checkpoint  # on any rank
 
     def epoch_ended(self) -> bool:
         """Call every callback of this rank; return True if one on any rank wants to stop."""
