@@ -22,6 +22,7 @@ FOLDER = Path(__file__).parent / "gallery"
 # Field, title and name of each example, and a page of the site that goes on from there.
 PROGRAMS = (
     ("Tables", "Prices of cars, with intervals", "prices_with_intervals", "tabular"),
+    ("Tables", "Why a loan was rejected", "rejected_loan", "explaining"),
     ("Control", "Keep a pendulum upright", "steer_a_pendulum", "derivatives"),
     ("Surrogate", "Imitate a simulation", "surrogate_of_a_simulation", "prediction"),
     ("Surrogate", "Learn from gradients", "values_and_gradients", "derivatives"),
@@ -52,6 +53,19 @@ def prices_with_intervals(axes: Any, found: dict[str, Any]) -> None:
     axes.errorbar(middle, middle, half, fmt="none", color=BLUE, alpha=0.3)
     axes.plot(middle, found["truth"], ".", color=ORANGE)
     axes.set(xlabel="middle of the 90 % interval", ylabel="price, interval")
+
+
+def rejected_loan(axes: Any, found: dict[str, Any]) -> None:
+    """Draw how the columns lead from the mean risk to that of the applicant."""
+    order = np.argsort(np.abs(found["values"]))
+    widths = found["values"][order]
+    ends = found["base"] + np.cumsum(widths)
+    colors = [ORANGE if width > 0 else BLUE for width in widths]
+    axes.barh([found["names"][k] for k in order], widths, left=ends - widths, color=colors)
+    axes.axvline(found["base"], color=GREY, linewidth=0.8)
+    axes.set(
+        xlabel="risk, from the mean to this applicant", xlim=(min(ends) - 0.1, max(ends) + 0.1)
+    )
 
 
 def steer_a_pendulum(axes: Any, found: dict[str, Any]) -> None:
@@ -141,6 +155,7 @@ PICTURES = {
     picture.__name__: picture
     for picture in (
         prices_with_intervals,
+        rejected_loan,
         steer_a_pendulum,
         surrogate_of_a_simulation,
         values_and_gradients,

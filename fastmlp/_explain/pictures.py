@@ -16,6 +16,7 @@ from fastmlp._explain.explained import Array
 
 UP, DOWN = "tab:red", "tab:blue"
 JITTER = 0.35  # of points, as a share of the height of a column
+MARGIN = 0.05  # beside the bars of a row, as a share of their range
 LONGEST = 24  # characters shown of a value
 
 
@@ -56,7 +57,9 @@ def waterfall(labels: list[str], heights: list[float], base: float, unit: str, a
     ax.barh(labels[::-1], widths, left=ends - widths, color=colors)
     ax.axvline(base, color="gray", linestyle=":", label=f"base {base:.4g}")
     ax.axvline(ends[-1] if len(ends) else base, color="black", linestyle=":", label="prediction")
-    ax.set(xlabel=unit)
+    low, high = np.append(ends, base).min(), np.append(ends, base).max()
+    margin = MARGIN * (high - low) or 1.0
+    ax.set(xlabel=unit, xlim=(low - margin, high + margin))
     ax.legend()
     return ax
 

@@ -162,6 +162,12 @@ def test_intervals_of_prices_hold():
     assert 0.85 < run("prices_with_intervals")["inside"] < 0.95
 
 
+def test_a_rejected_loan_is_explained():
+    found = run("rejected_loan")
+    assert abs(found["base"] + found["values"].sum() - found["risk"]) < 1e-6
+    assert min(found["sizes"], key=found["sizes"].get) == "age"
+
+
 def test_cells_of_the_notebook_run(tmp_path, monkeypatch):
     """Each cell runs as in Jupyter, which shows the value of its last line as HTML if it can.
 
