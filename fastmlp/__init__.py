@@ -47,6 +47,7 @@ if TYPE_CHECKING:  # type checkers read these imports instead of the table below
     from fastmlp._models.checkpoint import Checkpoint as Checkpoint
     from fastmlp._models.config import show_config as show_config
     from fastmlp._models.conversion.from_torch import from_torch as from_torch
+    from fastmlp._models.conversion.to_torch import to_torch as to_torch
     from fastmlp._models.ensemble.ensemble import Ensemble as Ensemble
     from fastmlp._models.ensemble.predictor import EnsemblePredictor
     from fastmlp._models.lr_find import lr_find as lr_find
@@ -113,6 +114,7 @@ _NAMES = {
     "_core.communicators": "Communicator TorchCommunicator",
     "_training.distributed.exchange": "RankError",
     "_models.conversion.from_torch": "from_torch",
+    "_models.conversion.to_torch": "to_torch",
     "_models.lr_find": "lr_find",
     "_models.config": "show_config",
     "optimizers": "Optimizer SGD RMSprop Adam AdamW Lion LBFGS",

@@ -65,6 +65,7 @@ def model(
     dtype: Any,
     rng: int | np.random.Generator | None,
     predict: Predict,
+    tolerance: float = TOLERANCE,
 ) -> MLP | Ensemble:
     """Return the network that computes a value, compared with `predict` of the foreign one."""
     means = _peeled(value)
@@ -76,7 +77,7 @@ def model(
         parts = [_network(value, loss)]
     generator = check.generator(rng)
     wide = _joined([_built(*part, "float64", generator, value.is_flat) for part in parts])
-    _compare(wide, parts[0][0], predict, is_linked, value.is_flat)
+    _compare(wide, parts[0][0], predict, is_linked, value.is_flat, tolerance)
     return _joined([_built(*part, dtype, generator, value.is_flat) for part in parts])
 
 
@@ -95,7 +96,12 @@ def _built(
 
 
 def _compare(
-    net: MLP | Ensemble, spec: Spec, predict: Predict, is_linked: bool, is_flat: bool
+    net: MLP | Ensemble,
+    spec: Spec,
+    predict: Predict,
+    is_linked: bool,
+    is_flat: bool,
+    tolerance: float,
 ) -> None:
     """Refuse a network that predicts otherwise than the foreign one."""
     rng = np.random.default_rng(0)
@@ -107,7 +113,7 @@ def _compare(
     pairs = zip(_heads(net.predict(rows)), _heads(spec.loss.shaped(wanted, is_flat)), strict=True)
     for found, right in pairs:
         with np.errstate(invalid="ignore"):
-            bound = TOLERANCE * np.max(np.abs(right[np.isfinite(right)]), initial=0)
+            bound = tolerance * np.max(np.abs(right[np.isfinite(right)]), initial=0)
             same = (found == right) | (np.abs(found - right) <= bound)
         if not np.all(same):
             raise ValueError(

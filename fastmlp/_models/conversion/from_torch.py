@@ -19,7 +19,6 @@ from fastmlp._models.conversion import assembly, graph
 from fastmlp._models.conversion.graph import Value, refusal
 from fastmlp._models.ensemble.ensemble import Ensemble
 from fastmlp._models.mlp import MLP
-from fastmlp._network.layer_norm import EPSILON
 from fastmlp._network.losses import Loss
 from fastmlp._network.names import LossName
 
@@ -46,7 +45,7 @@ WHOLE = (
     "make the torch.nn.Module, fill it by module.load_state_dict(torch.load(path)), and pass the "
     "module itself"
 )
-NORM = f"normalise all outputs of a layer by a LayerNorm with eps={EPSILON}"
+NORM = "normalise all outputs of a layer by a LayerNorm"
 CONSTANTS = (
     "shift and scale by numbers, or by buffers of one number for each column, as in "
     "(x - self.mean) / self.deviation"
@@ -134,7 +133,8 @@ def _layer_norm(value: Value, module: Any) -> Value:
         raise refusal(f"the module has {module!r} for {value.width} columns", NORM)
     ones = np.ones(value.width)
     gains = ones if module.weight is None else _array(module.weight)
-    return graph.normalised(value, gains, 0 * ones if module.bias is None else _array(module.bias))
+    shifts = 0 * ones if module.bias is None else _array(module.bias)
+    return graph.normalised(value, gains, shifts, module.eps)
 
 
 def _batch_norm(value: Value, module: Any) -> Value:
@@ -157,10 +157,7 @@ def _linear(value: Value, module: Any) -> Value:
 
 
 def _dropout(value: Value, module: Any) -> Value:
-    dropped = graph.dropped(value, float(module.p)) if module.p else value
-    if dropped is None:
-        raise refusal(f"the module has {module!r} where a plain MLP has none", REMEDY)
-    return dropped
+    return graph.dropped(value, float(module.p)) if module.p else value
 
 
 def _same(value: Value, module: Any) -> Value:
@@ -180,7 +177,7 @@ MODULES: Table = (
     ("AlphaDropout", {}, _same),  # of which fastmlp has none: predictions are the same
     ("FeatureAlphaDropout", {}, _same),
     ("BatchNorm1d", {}, _batch_norm),
-    ("LayerNorm", {"eps": EPSILON}, _layer_norm),
+    ("LayerNorm", {}, _layer_norm),
     ("ReLU", {}, _activation("relu")),
     ("PReLU", {}, _relu),
     ("LeakyReLU", {"negative_slope": 0.01}, _activation("leaky_relu")),
@@ -236,8 +233,9 @@ def from_torch(
         see ``skip`` of :class:`MLP`, if all are as wide; other values that are needed later are
         carried there by units without activation. ``f(x) + linear(x)`` is a linear path.
         LayerNorm, Dropout, Softmax, LogSoftmax or Sigmoid at the end, and ``squeeze(-1)`` or
-        ``[:, 0]``, after which predictions have shape (n,), are what they are; AlphaDropout is left
-        out. A sum or mean of networks of one shape is an :class:`Ensemble`.
+        ``[:, 0]``, after which predictions have shape (n,), are what they are; AlphaDropout, and
+        Dropout of the inputs or of a sum, are left out. A sum or mean of networks of one shape
+        becomes an ``Ensemble``.
     loss : str or Loss, optional
         Of the MLP. By default cross_entropy after Softmax or LogSoftmax (``predict`` gives
         probabilities, not their logarithms), binary_cross_entropy after Sigmoid, poisson_nll after

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmlp._network.layer_norm import EPSILON
 from fastmlp._network.names import NormPosition
 
 Array = NDArray[Any]
@@ -179,8 +180,14 @@ def between(value: Value, low: float, high: float) -> Value:
     return replace(limited, is_flat=value.is_flat)
 
 
-def normalised(value: Value, gains: Array, shifts: Array) -> Value:
-    """Return the layer normalisation of a value."""
+def normalised(value: Value, gains: Array, shifts: Array, epsilon: float = EPSILON) -> Value:
+    """Return the layer normalisation of a value; another epsilon is a factor of the value."""
+    if epsilon != EPSILON:
+        if not epsilon > 0:
+            raise refusal(
+                f"the network normalises a layer with epsilon {epsilon}", "make it positive"
+            )
+        value = scaled(value, np.sqrt(EPSILON / epsilon))
     layer, more = value.own_layer, {"gains": gains, "shifts": shifts}
     is_late = layer and layer.source and not (layer.is_plain or layer.norm or layer.dropout)
     if layer and is_late:
@@ -188,14 +195,13 @@ def normalised(value: Value, gains: Array, shifts: Array) -> Value:
     return value_of(_layer(value, norm="before", more=more))
 
 
-def dropped(value: Value, rate: float) -> Value | None:
-    """Return a value with dropout; None where a network has none: of the inputs, or twice."""
+def dropped(value: Value, rate: float) -> Value:
+    """Return a value with dropout, without it where a network has none: of inputs and sums."""
     if value.is_product or value.is_shared:
         return value_of(_layer(value, dropout=rate), value.is_flat)
     ((layer, factor), *others) = value.terms.items()
-    if others or layer.source is None or layer.dropout or factor.ndim > 1:
-        return None
-    return replace(value, terms={replace(layer, dropout=rate, is_sum=False): factor})
+    has_place = layer.source and not (others or layer.is_sum or layer.dropout) and factor.ndim == 1
+    return replace(value, terms={replace(layer, dropout=rate): factor}) if has_place else value
 
 
 def _layer(value: Value, **options: Any) -> Layer:
