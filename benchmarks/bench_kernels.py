@@ -22,7 +22,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "tests" / "support"))
 from probing import probe
 
 DTYPES = ("float32", "float64")
-# Layers of the four cases: (rows, fan-in, fan-out).
+# Layers of the five cases: (rows, fan-in, fan-out).
 SHAPES = sorted({(case.batch_size, *layer) for case in CASES.values() for layer in case.layers})
 ROUNDING = {"float32": 2e-4, "float64": 1e-11}
 

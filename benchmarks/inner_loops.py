@@ -31,12 +31,12 @@ from fastmlp._engine import native, native_engine
 
 ROOT = Path(__file__).resolve().parents[1]
 # The macros of kernels in which the step of a tile runs beside the next one. Their loops may
-# store a vector of weights and of each slot, and count on the stack; no more.
+# store a vector of weights and of each slot, and have a count and a flag on the stack; no more.
 BLOCKS = {
     level: re.compile(rf"^{kinds}\((\w+)\)$", re.MULTILINE)
-    for level, kinds in (("avx512", "(?:WIDE_)?BLOCK"), ("avx2", "BLOCK"))
+    for level, kinds in (("avx512", "(?:WIDE|STAGED)_BLOCK"), ("avx2", "BLOCK"))
 }
-BESIDE_FAULTS = 4
+BESIDE_FAULTS = 5
 TILE_SIZES = re.compile(r"#define MR (\d+)\n#define NV (\d+)\n")
 
 SYMBOL = re.compile(r"^[0-9a-f]+ <_?(.+)>:$")

@@ -26,7 +26,7 @@ from harness import FAULT, CannotRunError, Rows
 
 # Name: function, what it shows. Imported when asked for: worker processes begin with this file too.
 BENCHMARKS = {
-    "train": ("rivals.train", "the four cases with fastmlp and every installed library"),
+    "train": ("rivals.train", "the five cases with fastmlp and every installed library"),
     "predict": ("rivals.predict", "1 and 1,024 rows with fastmlp and every installed library"),
     "estimators": ("estimators.measure", "the estimators against scikit-learn's: fit, predict"),
     "tabular": ("tabular.measure", "the estimators of tables against others: errors, seconds"),
@@ -164,7 +164,6 @@ def show(title: str, rows: Rows) -> None:
 
 def environment() -> dict[str, Any]:
     """Return what a figure depends on: machine, interpreter, versions, fastmlp's configuration."""
-    from fastmlp._cli.bench import cpu
     from fastmlp._models import config
 
     versions = {}
@@ -174,7 +173,7 @@ def environment() -> dict[str, Any]:
         except PackageNotFoundError:
             continue
     return {
-        "processor": cpu(),
+        "processor": config.cpu_model(),
         "cpus": os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),

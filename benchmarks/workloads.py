@@ -1,6 +1,7 @@
-"""The four networks that every training benchmark runs, and a plain float64 account of them.
+"""The five networks that training benchmarks run, and a plain float64 account of them.
 
-tiny is all overhead, small lives in the first-level cache, mnist in the second, wide beyond it.
+tiny is all overhead, small lives in the first-level cache, mnist in the second, wide beyond it, and
+in big the activations of a batch do, too.
 The data are drawn from a fixed seed, with targets that can be learned. The training that judges
 every library is computed here, in float64.
 """
@@ -71,6 +72,7 @@ CASES = {
         Case("small", (64, 128, 128, 10), "relu", "cross_entropy", 128, 12_800),
         Case("mnist", (784, 256, 128, 10), "relu", "cross_entropy", 128, 12_800),
         Case("wide", (512, 1024, 1024, 100), "relu", "cross_entropy", 256, 5_120),
+        Case("big", (784, 1024, 1024, 10), "relu", "cross_entropy", 1024, 20_480),
     )
 }
 RELU = {name: dataclasses.replace(case, activation="relu") for name, case in CASES.items()}

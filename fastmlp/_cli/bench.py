@@ -26,7 +26,7 @@ import numpy as np
 
 from fastmlp._cli import arguments
 from fastmlp._cli.arguments import JSON, UsageError, argument, check_writable, command, show
-from fastmlp._cli.info import cpu, facts
+from fastmlp._cli.info import facts
 from fastmlp._cli.rivals import LIBRARIES, Task, outputs, table
 from fastmlp._core.atomic_files import write
 from fastmlp._network.activations import Array
@@ -67,7 +67,7 @@ def bench(options: argparse.Namespace) -> None:
         raise UsageError(f"--only {unknown.pop()}: known are {', '.join(LIBRARIES)}")
     here = [name for name, (modules, _) in LIBRARIES.items() if all(map(find_spec, modules))]
     chosen = [name for name in here if name in {OURS, *(options.only or here)}]
-    machine = {**facts(), "CPU": cpu(), "cores": os.cpu_count()}
+    machine = {**facts(), "cores": os.cpu_count()}
     lacking = [name for name in LIBRARIES if name not in here]
     rows: list[dict[str, Any]] = []
     result = {"machine": machine, "libraries": chosen, "not_installed": lacking, "results": rows}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import platform
-from pathlib import Path
 from typing import Any
 
 from fastmlp._cli.arguments import JSON, command, show
@@ -13,16 +12,6 @@ from fastmlp._models import config
 
 # Packages that commands use if they are installed.
 OPTIONAL = ("scikit-learn", "polars", "pandas", "pyarrow", "onnx", "matplotlib", "tqdm")
-
-
-def cpu() -> str:
-    """Return the name of the processor, as far as the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())
 
 
 def facts() -> dict[str, Any]:
@@ -38,7 +27,7 @@ def facts() -> dict[str, Any]:
 
 @command(JSON, examples=("fastmlp info", "fastmlp info --json"))
 def info(options: argparse.Namespace) -> None:
-    """Print versions, the CPU level and threads, as a bug report needs them."""
+    """Print versions, CPU, its level and threads, as a bug report needs them."""
     versions = facts()
     lines = (f"{name:<17} {text}" for name, text in config.texts(versions).items())
     show(options, versions, "\n".join(lines))

@@ -70,6 +70,11 @@ def bfloat16_unit() -> str:
     return units[cpu.bfloat16_products() if kernels.has_bfloat16(level()) else 0]
 
 
+def inputs_at_a_time() -> str:
+    """Return the size of a layer's inputs that stay in the cache while all its weights pass."""
+    return f"{cpu.block_bytes() >> 10} KiB"
+
+
 def peak(dtype: DTypeLike = "float32") -> float:
     """Return the multiply-add rate of one core on this level, measured now, in GFLOP/s."""
     return float(kernels.peak(np.dtype(dtype).name, level()))

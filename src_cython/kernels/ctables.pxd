@@ -97,6 +97,8 @@ cdef extern from "panels/panels.h" nogil:
     void multiply_block(const real*, const real*, real*, int64_t, int)
     void multiply_add_block(const real*, const real*, real*, int64_t, int)
     void sum_columns(const real*, int64_t, int64_t, int64_t, int, double*)
+    void add_to_sums(double*, const real*, int64_t)
+    void take_sums(real*, const double*, double, int64_t)
     void add_penalty(const real*, real*, int64_t, real)
     void add_signs(const real*, real*, int64_t, real)
     void keep_between(real*, const real*, const real*, int64_t)

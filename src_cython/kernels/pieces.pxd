@@ -1,6 +1,7 @@
 # The parameters in a step: gradient, optimizer, copies and norms, of one piece (some rows of one panel of a
 # tensor) at a time, so that threads can divide them.
 from libc.stdint cimport int32_t, int64_t
+from libc.string cimport memset
 
 from ctables cimport *
 from entries cimport *
@@ -141,15 +142,13 @@ cdef inline void add_piece(const fm_task* task, const fm_piece* piece, int64_t r
     """
     cdef double* sums = task.buffers.sums + piece.offset
     cdef int64_t first = 0
-    cdef int64_t size, i
+    cdef int64_t size
     if is_first:
-        for i in range(piece.size):
-            sums[i] = 0
+        memset(sums, 0, piece.size * sizeof(double))
     while first < rows:
         size = min(rows - first, <int64_t>CHAIN_ROWS) if task.buffers.derivatives == NULL else rows
         piece_gradient(task.net, task.buffers, piece, first, size, scratch, prefetch)
-        for i in range(piece.size):
-            sums[i] += scratch[i]
+        add_to_sums(sums, scratch, piece.size)
         first += size
 
 
@@ -160,10 +159,8 @@ cdef inline void finish_gradient(const fm_task* task, const fm_piece* piece, bin
     cdef real* gradients = <real*>task.buffers.gradients + piece.offset
     cdef const real* w = <real*>task.net.parameters + piece.offset
     cdef const fm_group* group = group_of(task, piece.tensor)
-    cdef int64_t i
     if not is_whole:
-        for i in range(piece.size):
-            gradients[i] = <real>(rest * sums[i])
+        take_sums(gradients, sums, rest, piece.size)
     if l2 * group.l2 > 0:
         add_penalty(w, gradients, piece.size, <real>(l2 * group.l2))
     if unlikely(task.l1 * group.l1 > 0):

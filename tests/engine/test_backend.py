@@ -12,7 +12,7 @@ import pytest
 import without_native
 
 import fastmlp
-from fastmlp._engine import cpu_levels, kernels, native_engine
+from fastmlp._engine import cpu, cpu_levels, kernels, native_engine
 from fastmlp._engine.numpy.random import shuffle
 from fastmlp._models import config
 from fastmlp._network import spec
@@ -27,7 +27,9 @@ def test_show_config(capsys):
     text = capsys.readouterr().out
     found = config.config()
     assert found["fastmlp"] == fastmlp.__version__
+    assert found["CPU"] == config.cpu_model() != ""
     assert found["CPU level"] in found["levels available"]
+    assert found["inputs at a time"] == f"{cpu.block_bytes() // 1024} KiB"
     assert set(found["levels available"]) <= set(found["levels built"]) <= set(native_engine.LEVELS)
     for name, value in found.items():
         assert name in text

@@ -190,6 +190,42 @@ def test_threads_do_not_matter(name, level, dtype):
     assert len({digest(name, level, dtype, n) for n in (1, 2, 3, 8)}) == 1
 
 
+# Optimizers whose step runs beside the tiles of a gradient, also with an l2 penalty.
+BESIDE = {
+    "sgd": (fastmlp.SGD(0.05), 0.0),
+    "momentum": (fastmlp.SGD(0.05, momentum=0.9), 0.0),
+    "rmsprop": (fastmlp.RMSprop(0.01), 0.0),
+    "rmsprop, l2": (fastmlp.RMSprop(0.01), 0.1),
+    "adam": (fastmlp.Adam(0.01), 0.0),
+    "adam, l2": (fastmlp.Adam(0.01), 0.1),
+    "adamw": (fastmlp.AdamW(0.01, weight_decay=0.5), 0.0),
+    "adamw, l2": (fastmlp.AdamW(0.01, weight_decay=0.5), 0.1),
+}
+NEVER = 1e30  # a limit of the norm that no gradient reaches, so that steps follow their gradients
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("name", BESIDE)
+def test_steps_beside_tiles_have_the_bits_of_steps_after_them(name, level, dtype):
+    optimizer, l2 = BESIDE[name]
+    for batch in (15, 16, 31, 32, 63, 64, 100, 127, 128, 129, 192, 256):
+        fits = []
+        for clip_norm in (None, NEVER):
+            net = model("100 classes, weights", level, dtype)
+            x, t, _ = data(net.layer_sizes, net.loss, batch)
+            options = {
+                "batch_size": batch,
+                "l2": l2,
+                "clip_norm": clip_norm,
+                "optimizer": optimizer,
+            }
+            net.fit(x, t, epochs=3, **options)
+            fits.append(net.weights)
+        for beside, after in zip(*fits, strict=True):
+            np.testing.assert_array_equal(beside, after)
+
+
 @pytest.mark.parametrize("size", [1, 9_000, cpu.block_bytes(), 1 << 30])
 @pytest.mark.parametrize("level", FMA_LEVELS)
 def test_the_size_of_the_cache_does_not_matter(level, size, monkeypatch):

@@ -147,6 +147,22 @@ static void sum_columns(const real *panel, int64_t rows, int64_t width, int64_t 
     memcpy(sums, acc, sizeof(double) * (size_t)width);
 }
 
+/* Half a vector, and the doubles of its numbers; n is a multiple of LANES below. */
+typedef real v_half __attribute__((vector_size(FM_VECTOR_BYTES / 2), may_alias));
+typedef double v_doubles __attribute__((vector_size(LANES / 2 * 8), aligned(8), may_alias));
+
+/* sums += g, in double. */
+static void add_to_sums(double *sums, const real *g, int64_t n) {
+    for (int64_t i = 0; i < n; i += LANES / 2)
+        *(v_doubles *)(sums + i) += __builtin_convertvector(*(const v_half *)(g + i), v_doubles);
+}
+
+/* g = factor * sums. */
+static void take_sums(real *g, const double *sums, double factor, int64_t n) {
+    for (int64_t i = 0; i < n; i += LANES / 2)
+        *(v_half *)(g + i) = __builtin_convertvector(factor * *(const v_doubles *)(sums + i), v_half);
+}
+
 /* g += l2 * w, for stored gradients. */
 static void add_penalty(const real *w, real *g, int64_t n, real l2) {
     for (int64_t i = 0; i < n; i += LANES)

@@ -61,13 +61,23 @@ FM_INLINE void tile_nn(const int m, const int nv, const int store, const real *a
     }
 }
 
+/* Summed indices at a time for which a weight panel stays in 32 KiB of first-level cache while all rows pass. */
+enum { NN_CHAIN = 20480 / (NR * NR * FM_REAL_BYTES) * NR };
+
+/* The memory after one part of a long sum's weights is that of the next part, which may be in a distant cache: it is
+ * prefetched during this part, some lines for each tile. */
 FM_INLINE void panel_nn_rows(const int m, const int nv, const int store, const real *a,
                              const int64_t a_row, const int64_t a_panel, const int64_t k_len,
                              const real *w, const real *bias, const real *gate, real *out,
                              const int64_t rows) {
-    for (int64_t r = 0; r < rows; r += m)
+    const int fetches = FM_VECTOR_BYTES >= 32 && nv == NV && k_len == NN_CHAIN && rows >= 8 * m;
+    const int64_t step = fetches ? k_len * nv * (int64_t)sizeof(v) * m / rows : 0;
+    const char *next = (const char *)(w + k_len * nv * LANES);
+    for (int64_t r = 0; r < rows; r += m) {
+        for (const char *stop = next + step; next < stop; next += LINE_BYTES) __builtin_prefetch(next, 0, 2);
         tile_nn(m, nv, store, a + r * a_row, a_row, a_panel, k_len, w, bias, gate + r * NR,
                 out + r * NR);
+    }
 }
 
 /* One output panel for `rows` rows (a multiple of ROW_MULTIPLE). Tiles of one vector have 8 rows: 8 independent chains
@@ -98,9 +108,6 @@ PANEL_NN(panel_plain, STORE_PLAIN)
 PANEL_NN(panel_relu, STORE_RELU)
 PANEL_NN(panel_relu_slope, STORE_RELU_SLOPE)
 PANEL_NN(panel_added, STORE_ADDED)
-
-/* Summed indices at a time for which a weight panel stays in 32 KiB of first-level cache while all rows pass. */
-enum { NN_CHAIN = 20480 / (NR * NR * FM_REAL_BYTES) * NR };
 
 /* Like panel_plain; longer sums continue through memory, with the same bits. */
 FM_INLINE void panel_chained(const real *a, const int64_t a_panel, int64_t k_len, const real *w, const real *bias,

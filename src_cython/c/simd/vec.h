@@ -24,10 +24,10 @@
 #define UNROLL _Pragma("GCC unroll 32")
 #define ROLLED _Pragma("GCC unroll 1")
 #endif
-/* Keeps an accumulator in its register. Otherwise clang reorders the multiply-adds of a tile, needs more than the 16
- * registers, and spills an accumulator to the stack, which makes the tile half as fast. */
-#if defined(__clang__) && defined(__AVX2__) && !defined(__AVX512F__)
-#define HOLD(accumulator) __asm__("" : "+x"(accumulator))
+/* Keeps an accumulator in its register. Otherwise clang reorders the multiply-adds of a tile, or of four rows on end,
+ * needs more than all registers, and spills accumulators to the stack, which makes the tile half as fast. */
+#if defined(__clang__) && defined(__AVX2__)
+#define HOLD(accumulator) __asm__("" : "+v"(accumulator))
 #else
 #define HOLD(accumulator) ((void)0)
 #endif

@@ -31,6 +31,9 @@ typedef struct {
 } fm_optimizer;
 
 typedef v (*fm_update)(v w, v g, real *s0, real *s1, const fm_scalars *s);
+/* The first half of a step w * shrink - rate * top / (root + epsilon): update the slots, replace the gradient at g by
+ * the top, and return the root. */
+typedef v (*fm_root)(v *g, real *s0, real *s1, const fm_scalars *s);
 
 /* Whether the gradient is used unchanged: multiplying by 1 and adding 0 w would take 1.5 % of a step. */
 FM_INLINE int is_plain(const fm_scalars s) { return s.scale == 1 && s.l2 == 0; }
@@ -89,24 +92,82 @@ FM_INLINE void tile_tn_beside(const int m, const int nv, fm_update update, const
     update_all(update, plain, w + at, g + at, s0 + at, s1 + at, -at, s);
 }
 
-FM_INLINE void block_beside(const int m, const int nv, fm_update update, const int plain, const real *a,
-                            const int64_t a_panel, const int64_t k_from, const int64_t k_to, const real *d,
-                            const int64_t batch, real *w, real *g, real *s0, real *s1, const fm_scalars s,
-                            fm_prefetch *prefetch) {
+/* acc += a^T d for the next n rows, a multiple of `turn`; a and d move past them. */
+FM_INLINE void accumulate_next(const int m, const int nv, const int turn, const real **a, const real **d, int64_t n,
+                               v acc[8][4]) {
+    const real *column = *a, *row = *d;
+    ROLLED
+    for (; n > 0; n -= turn) {
+        UNROLL
+        for (int i = 0; i < turn; i++, column += NR, row += NR) accumulate_row(m, nv, column, row, acc);
+    }
+    *a = column, *d = row;
+}
+
+/* Like tile_tn_beside, with rows of multiply-adds between a step's root, quotient and sum, so that none of them makes
+ * the multiply-adds wait for the one before it. `turn` divides rows / (2 m nv). */
+FM_INLINE void tile_tn_staged(const int m, const int nv, const int turn, fm_root root_of, const int plain,
+                              const real *a, const real *d, const int64_t rows, const int more, real *w, real *g,
+                              real *s0, real *s1, const fm_scalars *s) {
+    const int64_t count = m * nv, size = count * LANES;
+    const int64_t every = rows / count, half = every / 2;
+    v acc[8][4];
+    start_tile(m, nv, more, g, acc);
+    ROLLED
+    for (int64_t i = 0; i < size; i += LANES) {
+        const int64_t at = i - size;
+        v top = v_load(g + at);
+        if (!plain) top = v_fma(v_set1(s->l2), v_load(w + at), top * s->scale);
+        const v root = root_of(&top, s0 + at, s1 + at, s);
+        accumulate_next(m, nv, turn, &a, &d, every - half, acc);
+        const v quotient = top / (root + s->epsilon);
+        fetch_for_step(w + i, s0 + i, s1 + i, LANES);
+        accumulate_next(m, nv, turn, &a, &d, half, acc);
+        v old = v_load(w + at);
+        if (s->shrink != 1) old = old * s->shrink;
+        v_store(w + at, v_fma(v_set1(-s->rate), quotient, old));
+    }
+    accumulate_next(m, nv, 1, &a, &d, rows - every * count, acc);
+    store_tile(m, nv, acc, g);
+}
+
+/* The tiles of a panel after its first, each with the step of the tile before it: in stages if `turn` is not 0. */
+FM_INLINE void tiles_beside(const int m, const int nv, const int turn, fm_update update, fm_root root_of,
+                            const int plain, const real *a, const int64_t a_panel, const int64_t k_from,
+                            const int64_t k_to, const real *d, const int64_t rows, const int more, real *w, real *g,
+                            real *s0, real *s1, const fm_scalars *s, fm_prefetch *prefetch) {
     const int64_t size = m * nv * LANES;
-    for (int64_t r = 0; r < batch; r += TN_ROWS) {
+    for (int64_t k = k_from + m, at = size; k < k_to; k += m, at += size) {
+        const real *columns = a + (k / NR) * a_panel + k % NR;
+        fm_prefetch_lines(prefetch);
+        if (turn)
+            tile_tn_staged(m, nv, turn, root_of, plain, columns, d, rows, more, w + at, g + at, s0 + at, s1 + at, s);
+        else
+            tile_tn_beside(m, nv, update, plain, columns, d, rows, more, w + at, g + at, s0 + at, s1 + at, s);
+    }
+}
+
+/* root_of is NULL if the step has no stages. They pay from two rows between two of them on; four rows a turn take
+ * fewer instructions, and fit a whole block of rows. */
+FM_INLINE void block_beside(const int m, const int nv, fm_update update, fm_root root_of, const int plain,
+                            const real *a, const int64_t a_panel, const int64_t k_from, const int64_t k_to,
+                            const real *d, const int64_t batch, real *w, real *g, real *s0, real *s1,
+                            const fm_scalars s, fm_prefetch *prefetch) {
+    const int64_t size = m * nv * LANES;
+    fetch_for_step(w, s0, s1, size);
+    for (int64_t r = 0; r < batch; r += TN_ROWS, a += TN_ROWS * NR, d += TN_ROWS * NR) {
         const int64_t rows = batch - r < TN_ROWS ? batch - r : TN_ROWS;
-        for (int64_t k = k_from, at = 0; k < k_to; k += m, at += size) {
-            const real *columns = a + (k / NR) * a_panel + r * NR + k % NR;
+        const int64_t k_alone = r + rows == batch ? k_from + m : k_to; /* the tiles before have no step beside them */
+        for (int64_t k = k_from, at = 0; k < k_alone; k += m, at += size) {
             fm_prefetch_lines(prefetch);
-            if (r + rows == batch && k > k_from) {
-                tile_tn_beside(m, nv, update, plain, columns, d + r * NR, rows, r > 0, w + at, g + at,
-                               s0 + at, s1 + at, &s);
-            } else {
-                if (k == k_from) fetch_for_step(w, s0, s1, size);
-                tile_tn(m, nv, columns, d + r * NR, rows, r > 0, g + at);
-            }
+            tile_tn(m, nv, a + (k / NR) * a_panel + k % NR, d, rows, r > 0, g + at);
         }
+        if (r + rows < batch) continue;
+#define BESIDE(turn, n) \
+    tiles_beside(m, nv, turn, update, root_of, plain, a, a_panel, k_from, k_to, d, n, r > 0, w, g, s0, s1, &s, prefetch)
+        if (root_of && rows == TN_ROWS) BESIDE(4, TN_ROWS);
+        else if (root_of && rows >= 4 * m * nv) BESIDE(1, rows);
+        else BESIDE(0, rows);
     }
     const int64_t last = (k_to - k_from) * nv * LANES - size;
     update_all(update, plain, w + last, g + last, s0 + last, s1 + last, size, &s);
@@ -114,7 +175,7 @@ FM_INLINE void block_beside(const int m, const int nv, fm_update update, const i
 
 #define BLOCK_CASE(name, n, plain) \
     if (nv == (n) && is_plain(s) == (plain)) \
-        block_beside(MR, n, name##_update, plain, a, a_panel, k_from, k_to, d, batch, w, g, s0, s1, s, prefetch);
+        block_beside(MR, n, name##_update, NULL, plain, a, a_panel, k_from, k_to, d, batch, w, g, s0, s1, s, prefetch);
 #if NV == 2
 enum { NV_BESIDE = 1 }; /* the narrowest panel with steps beside tiles */
 #define NARROW_CASE(name, plain) BLOCK_CASE(name, 1, plain)
@@ -122,15 +183,27 @@ enum { NV_BESIDE = 1 }; /* the narrowest panel with steps beside tiles */
 enum { NV_BESIDE = NV };
 #define NARROW_CASE(name, plain)
 #endif
-#define BLOCK(name) \
+#define BLOCK_START(name) \
     static void name##_block(const real *a, int64_t a_panel, int64_t k_from, int64_t k_to, const real *d, \
                              int64_t batch, int nv, real *w, real *g, real *s0, real *s1, \
                              const fm_scalars *scalars, fm_prefetch *prefetch) { \
-        const fm_scalars s = *scalars; \
+        const fm_scalars s = *scalars;
+#define BLOCK(name) \
+    BLOCK_START(name) \
         NARROW_CASE(name, 0) \
         NARROW_CASE(name, 1) \
         BLOCK_CASE(name, NV, 0) \
         BLOCK_CASE(name, NV, 1) \
+    }
+/* One copy for all gradients, since stages leave time for a branch; without decay, shrink is 1. */
+#define STAGED_CASE(name, n) \
+    if (nv == (n)) \
+        block_beside(MR, n, name##_update, name##_root, is_plain(s), a, a_panel, k_from, k_to, d, batch, w, g, s0, s1, \
+                     s, prefetch);
+#define STAGED_BLOCK(name) \
+    BLOCK_START(name) \
+        STAGED_CASE(name, 1) \
+        STAGED_CASE(name, NV) \
     }
 #define BLOCK_OF(name) name##_block
 #else
@@ -201,10 +274,15 @@ static void rmsprop_prepare(const double hyper[4], double rate, double powers[2]
     s->second = (real)hyper[0];
 }
 
-FM_INLINE v rmsprop_update(v w, v g, real *s0, real *s1, const fm_scalars *s) {
-    const v squares = v_fma(v_set1(s->second), v_load(s0), g * g);
+FM_INLINE v rmsprop_root(v *g, real *s0, real *s1, const fm_scalars *s) {
+    const v squares = v_fma(v_set1(s->second), v_load(s0), *g * *g);
     v_store(s0, squares);
-    return v_fma(v_set1(-s->rate), g / (v_sqrt(squares) + s->epsilon), w);
+    return v_sqrt(squares);
+}
+
+FM_INLINE v rmsprop_update(v w, v g, real *s0, real *s1, const fm_scalars *s) {
+    const v root = rmsprop_root(&g, s0, s1, s);
+    return v_fma(v_set1(-s->rate), g / (root + s->epsilon), w);
 }
 
 static void adam_prepare(const double hyper[4], double rate, double powers[2], fm_scalars *s) {
@@ -215,14 +293,21 @@ static void adam_prepare(const double hyper[4], double rate, double powers[2], f
     s->second = (real)hyper[1];
 }
 
-FM_INLINE v adam_update(v w, v g, real *s0, real *s1, const fm_scalars *s) {
-    const v sum = v_fma(v_set1(s->first), v_load(s0), g);
-    const v squares = v_fma(v_set1(s->second), v_load(s1), g * g);
+FM_INLINE v adam_root(v *g, real *s0, real *s1, const fm_scalars *s) {
+    const v sum = v_fma(v_set1(s->first), v_load(s0), *g);
+    const v squares = v_fma(v_set1(s->second), v_load(s1), *g * *g);
     v_store(s0, sum);
     v_store(s1, squares);
-    return v_fma(v_set1(-s->rate), sum / (v_sqrt(squares) + s->epsilon), w);
+    *g = sum;
+    return v_sqrt(squares);
 }
 
+FM_INLINE v adam_update(v w, v g, real *s0, real *s1, const fm_scalars *s) {
+    const v root = adam_root(&g, s0, s1, s);
+    return v_fma(v_set1(-s->rate), g / (root + s->epsilon), w);
+}
+
+#define adamw_root adam_root
 FM_INLINE v adamw_update(v w, v g, real *s0, real *s1, const fm_scalars *s) {
     return adam_update(w * s->shrink, g, s0, s1, s);
 }
@@ -259,11 +344,18 @@ OPTIMIZER(adam)
 OPTIMIZER(adamw)
 OPTIMIZER(lion)
 
+#if FM_VECTOR_BYTES == 64
+STAGED_BLOCK(adamw)
+#define adam_block adamw_block
+#else
 BLOCK(adam)
 BLOCK(adamw)
+#endif
 WIDE_BLOCK(sgd)
 WIDE_BLOCK(momentum)
-WIDE_BLOCK(rmsprop)
+#if FM_VECTOR_BYTES == 64
+STAGED_BLOCK(rmsprop)
+#endif
 
 static const fm_optimizer OPTIMIZERS[] = {
     {"sgd", sgd_prepare, sgd_step, WIDE_BLOCK_OF(sgd), 1},
