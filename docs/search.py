@@ -68,6 +68,7 @@ WORDS = {
         "pipeline, skops, MAPIE, explainability, interpretability, CasADi, optimal control, MPC"
     ),
     "guides/spark": "Spark, PySpark, Databricks, cluster",
+    "guides/bring-your-model": "convert model, import model, from Keras, from sklearn",
     "guides/pytorch-to-c": "convert PyTorch model, PyTorch to C, export PyTorch",
     "coming-from": (
         "scikit-learn, PyTorch, Keras, TensorFlow, migration, equivalent names, nn.Linear"

@@ -46,6 +46,7 @@ if TYPE_CHECKING:  # type checkers read these imports instead of the table below
     )
     from fastmlp._models.checkpoint import Checkpoint as Checkpoint
     from fastmlp._models.config import show_config as show_config
+    from fastmlp._models.conversion.from_keras import from_keras as from_keras
     from fastmlp._models.conversion.from_torch import from_torch as from_torch
     from fastmlp._models.conversion.to_torch import to_torch as to_torch
     from fastmlp._models.ensemble.ensemble import Ensemble as Ensemble
@@ -114,6 +115,7 @@ _NAMES = {
     "_core.communicators": "Communicator TorchCommunicator",
     "_training.distributed.exchange": "RankError",
     "_models.conversion.from_torch": "from_torch",
+    "_models.conversion.from_keras": "from_keras",
     "_models.conversion.to_torch": "to_torch",
     "_models.lr_find": "lr_find",
     "_models.config": "show_config",

@@ -327,7 +327,7 @@ def test_a_model_can_be_called(kind):
 @pytest.mark.parametrize(
     ("name", "advice"),
     [
-        *(("load_model", "load"), ("from_keras", "from_torch"), ("Sequential", "MLP")),
+        *(("load_model", "load"), ("from_onnx", "from_torch"), ("Sequential", "MLP")),
         *(("mlp", "MLP"), ("EarlyStop", "EarlyStopping"), ("manual_seed", "MLP(..., rng=0)")),
         ("MSELoss", "SquaredError"),
         ("CustomOptimizer", "MLP.parameters_vector"),
