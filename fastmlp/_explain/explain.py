@@ -18,6 +18,8 @@ from fastmlp._validation.arrays import short
 MOST_EXACT = 10  # columns of which all coalitions are predicted
 BACKGROUND = 100  # rows drawn from X
 FEWEST_BACKGROUND = 30  # rows of X that may stand for the population
+MIXING = 4.0  # time of a row between two others, over that of a prediction: wide rows take most
+PASSES = 2  # over the background, at least: the second one for the errors
 CERTAIN = 1e-7  # distance from 0 and 1 to which probabilities are limited before log-odds
 TOLERANCE = Interval(0.0, 1.0, low_open=True, high_open=False)
 
@@ -56,7 +58,7 @@ def explain(
         probabilities, of the class in which it is largest).
     time_limit : float, optional
         Approximate limit in seconds, above 0: sampling ends then, and may replace all coalitions.
-        One pass over the background always runs; if that takes longer, it has fewer rows, with a
+        Two passes over the background always run; if they take longer, it has fewer rows, with a
         warning. The result then depends on the speed of the machine.
     random_state : int, default=0
         Seed of the background and of the orders.
@@ -135,10 +137,12 @@ def explanation(
     pace = (time.monotonic() - began) / len(of_both)
     of_rows, of_x = np.split(of_both, [len(rows)])
     players, n = x.shape[1], len(x)
-    allowed = math.inf if time_limit is None else time_limit / pace / max(n, 1)
+    allowed = math.inf if time_limit is None else time_limit / (pace * MIXING) / max(n, 1)
     is_exact = players <= MOST_EXACT and len(rows) * 2**players <= allowed
     if not is_exact:
-        kept = _background_in_time(rows, int(min(allowed, len(rows) * 2.0 * players)), players)
+        kept = _background_in_time(
+            rows, int(min(allowed, len(rows) * 2.0 * PASSES * players)), players
+        )
         rows, of_rows = rows[:kept], of_rows[:kept]
     game = shapley.Game(predict, x, rows, of_x, of_rows)
     if is_exact:
@@ -203,8 +207,8 @@ def _given(model: Explained, background: Any) -> Array:
 
 
 def _background_in_time(rows: Array, allowed: int, players: int) -> int:
-    """Return how many rows of the background one pass of allowed predictions may have."""
-    kept = max(1, min(len(rows), allowed // max(2 * players, 1)))
+    """Return how many rows of the background the passes of allowed predictions may have."""
+    kept = max(1, min(len(rows), allowed // max(2 * PASSES * players, 1)))
     if kept < len(rows):
         warn(
             f"time_limit allows {kept} of the {len(rows)} rows of the background: raise it, or "

@@ -134,13 +134,14 @@ def _sampled(game: Game, tolerance: Array, until: float, seed: int) -> tuple[Arr
             away = gains - of_games[at]
             of_games[at] += away / count[b][:, np.newaxis, np.newaxis]
             spread[todo] += (away * (gains - of_games[at])).sum(axis=1)
-        if (checks := count.sum() - size) < FEWEST_CHECKS:
+        checks, is_over = count.sum() - size, time.monotonic() > until
+        if checks == 0 or (checks < FEWEST_CHECKS and not is_over):
             continue
         # The variance of one order, pooled; the mean over the background has each row's share.
         variance = np.maximum(spread[todo], 0) / checks * (1 / count).sum() / size**2
         errors[todo] = np.sqrt(variance)
         todo = todo[(errors[todo] > tolerance).any(axis=(1, 2))]
-        if not len(todo) or time.monotonic() > until:
+        if not len(todo) or is_over:
             return of_games.mean(axis=1), errors
     raise AssertionError  # the loop has no end
 

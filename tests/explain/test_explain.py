@@ -288,6 +288,21 @@ def test_a_time_limit_shortens_the_background_of_many_columns():
     np.testing.assert_allclose(found.predictions, net.predict(X)[:, 0], atol=1e-5)
 
 
+def test_a_time_limit_ends_the_checks_of_the_errors(monkeypatch):
+    orders, plain = [], shapley.contributions
+
+    def counted(game, b, order):
+        orders.append(len(b))
+        return plain(game, b, order)
+
+    monkeypatch.setattr(shapley, "contributions", counted)
+    net = network([12, 8, 1], activation="tanh")
+    with pytest.warns(UserWarning, match="time_limit allows 1 of"):
+        found = net.explain(rows(2, 12), rows(60, 12, 1), time_limit=1e-6)
+    assert sum(orders) == 2  # one of the row of the background, and one for the errors
+    assert found.standard_errors.any()
+
+
 def test_a_time_limit_may_replace_all_coalitions():
     net = network([10, 32, 1], activation="tanh")
     with pytest.warns(UserWarning, match="time_limit allows 1 of"):
