@@ -143,7 +143,11 @@ class Trainer(Training):
         epochs, scale = self.evaluator.epochs, self.state.learning_rate_scale
         shuffles = self.shuffles
         now = epochs, scale, shuffles and shuffles.n_drawn()
-        if not epochs or now == self.stored or (self.fused is not None and self.fused.is_ahead):
+        if self.fused is not None and self.fused.is_ahead:
+            for member in self.members:
+                member.keep(None)  # what a resumed fit had is of fewer epochs than the history
+            return
+        if not epochs or now == self.stored:
             return
         self.reporter.recorded()
         for k, (member, before) in enumerate(zip(self.members, self.states, strict=True)):

@@ -47,6 +47,26 @@ def test_a_member_goes_on_alone_as_if_it_had_always_been():
         ensemble.fit(X, Y, epochs=6, resume=True, **OPTIONS)
 
 
+class Owned(fastmlp.MLP):
+    """A network with attributes of its own."""
+
+
+@pytest.mark.parametrize("name", ["copy", "deepcopy", "pickle"])
+def test_members_that_know_their_ensemble_are_copied_with_it(name):
+    ensemble = make(Owned)
+    ensemble.title = "three"
+    for member in ensemble:
+        member.owner = ensemble
+    ensemble.fit(X, Y, epochs=3, **OPTIONS)
+    again = COPIES[name](ensemble[1], None)
+    assert again.owner[1] is again
+    assert again.owner.title == "three"
+    again.owner.fit(X, Y, epochs=6, resume=True, **OPTIONS)
+    ensemble.fit(X, Y, epochs=6, resume=True, **OPTIONS)
+    assert [*map(digest, again.owner)] == [*map(digest, ensemble)]
+    assert digest(again) == digest(ensemble[1])
+
+
 @pytest.mark.parametrize("kind", [lambda: fastmlp.MLP([5, 7, 3], rng=0), lambda: make(fastmlp.MLP)])
 @pytest.mark.parametrize("given", ["epochs", "callbacks", "validation_data", "averaging"])
 def test_a_fit_leaves_no_cycle_of_references(kind, given, no_collections):

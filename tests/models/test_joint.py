@@ -5,7 +5,7 @@ from contextlib import nullcontext
 import cases
 import numpy as np
 import pytest
-from models import digest
+from models import digest, saved
 from states import refused, same
 from test_ensemble import FITS, TRIALS, WEIGHTS, N, X, compare, members
 
@@ -134,6 +134,22 @@ def test_passive_callbacks_read_each_of_the_epochs_of_a_call(monkeypatch, mlp, m
     assert [*map(digest, one if m else [one])] == [*map(digest, other if m else [other])]
     with pytest.raises(ValueError, match="resume"):
         other.fit(X, X[:, :4], **options, resume=True)
+
+
+@pytest.mark.parametrize("m", [0, 3])
+@pytest.mark.parametrize("mlp", KINDS)
+def test_a_resumed_call_that_ends_early_leaves_a_model_for_files(monkeypatch, tmp_path, mlp, m):
+    nets, options = members(mlp, "plain", m or 1), {"batch_size": 16}
+    model = fastmlp.Ensemble(nets) if m else nets[0]
+    model.fit(X, X[:, :3], epochs=2, **options)
+    taken, ends = leaps(monkeypatch), [Reader(is_passive=True, end=5)]
+    model.fit(X, X[:, :3], epochs=EPOCHS, **options, resume=True, callbacks=ends)
+    assert taken == [EPOCHS - 2]
+    again = saved(model, tmp_path / "model")
+    assert len(again.history.loss) == 6
+    assert [*map(digest, again if m else [again])] == [*map(digest, model if m else [model])]
+    with refused(ValueError, "there is no fit to resume", model):
+        model.fit(X, X[:, :3], epochs=EPOCHS, **options, resume=True)
 
 
 def test_few_parameters_are_kept_for_passive_callbacks(monkeypatch):

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from models import saved
 from onnx import reference
+from sklearn.exceptions import ConvergenceWarning
 
 import fastmlp
 from fastmlp import TabMLPRegressor
+from fastmlp.tabular import training
 
 LEVELS = [0.05, 0.25, 0.5, 0.95]
 rng = np.random.default_rng(0)
@@ -41,6 +43,18 @@ def test_quantiles_are_in_order_and_hold(model):
     np.testing.assert_array_equal(model.predict_quantiles(NEW, 0.25), predictions[:, 1])
     spread = np.argsort(high - low)
     assert (NEW[spread[:900], 1] < 0).mean() > 0.9  # the noise is larger where x1 > 0
+
+
+def test_quantiles_are_moved_once_by_a_fit_that_is_interrupted_in_its_scores(model, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "_scores", interrupted)
+    with pytest.warns(ConvergenceWarning, match="the user interrupted it"):
+        again = TabMLPRegressor(loss="quantiles", quantile=LEVELS, **FAST).fit(X, Y)
+    assert "there are no other scores" in str(again.report())
+    np.testing.assert_array_equal(again.predict(NEW), model.predict(NEW))
+    np.testing.assert_array_equal(again.oof_prediction_, model.oof_prediction_)
 
 
 def test_scores_and_pictures(model):

@@ -528,15 +528,6 @@ class Ensemble(Exportable, Explainable):
     def _exported(self) -> Exported:
         return joined(linked.exported(network.engine) for network in self._network.members)
 
-    def __getstate__(self) -> dict[str, Any]:
-        history = self.history
-        return {"_members": self._members, "_history": history and history.whole()}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self._members = state["_members"]
-        networks = [network_of(member) for member in self._members]
-        self._network = Networks(networks, state["_history"])
-
     def __copy__(self) -> Self:
         return copy.deepcopy(self)  # see MLP
 

@@ -93,6 +93,12 @@ class Networks:
 
         return undo
 
+    def __getstate__(self) -> tuple[tuple[Network, ...], History | None]:
+        return self.members, self.history and self.history.whole()
+
+    def __setstate__(self, state: tuple[tuple[Network, ...], History | None]) -> None:
+        self.members, self.history = state
+
 
 class MemberEngines:
     """The engines of all members, with the part of an engine's interface that a fit uses."""
