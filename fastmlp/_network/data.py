@@ -117,11 +117,17 @@ class Data:
     def part(self, rows: Any) -> Data:
         """Return the rows in a slice or array of row numbers."""
         try:
-            optional = {name: getattr(self, name) for name in OPTIONAL}
-            return replace(
-                Data(self.x[rows], self.targets[rows], jacobian_weight=self.jacobian_weight),
+            optional: dict[str, Any] = {
+                name: values[rows]
+                for name in OPTIONAL
+                if (values := getattr(self, name)) is not None
+            }
+            return Data(
+                self.x[rows],
+                self.targets[rows],
+                jacobian_weight=self.jacobian_weight,
                 is_gradient=self.is_gradient,
-                **{name: a[rows] for name, a in optional.items() if a is not None},
+                **optional,
             )
         except SystemError as error:  # NumPy's, where it has no memory for an index
             raise MemoryError("out of memory for a copy of some rows") from error
@@ -136,8 +142,8 @@ class Data:
             for name in OPTIONAL
             if any(getattr(part, name) is not None for part in parts)
         }
-        joined = Data(join(x), np.concatenate(targets), jacobian_weight=parts[0].jacobian_weight)
-        return replace(joined, **optional)
+        weight = parts[0].jacobian_weight
+        return Data(join(x), np.concatenate(targets), jacobian_weight=weight, **optional)
 
     def replace(self, rows: npt.NDArray[np.int64], part: Data) -> None:
         """Replace rows by those of another part."""
