@@ -52,6 +52,7 @@ CALLS = {
     "Ensemble.fit": lambda **option: ensemble().fit(X, Y, epochs=1, **option),
     "Ensemble.save": lambda **option: ensemble().save("nowhere/net.safetensors", **option),
     "load": lambda **option: fastmlp.load("nowhere/net.safetensors", **option),
+    "to_torch": lambda **option: fastmlp.to_torch(net(), **option),
     "load_predictor": lambda **option: fastmlp.load_predictor("nowhere/net.safetensors", **option),
     "MLPClassifier": estimator("MLPClassifier"),
     "MLPClassifier.save": lambda **option: estimator("MLPClassifier")().save("nowhere/n", **option),

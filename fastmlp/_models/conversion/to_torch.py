@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastmlp._core.intervals import check_flag
 from fastmlp._models.ensemble.ensemble import Ensemble
 from fastmlp._models.mlp import MLP
 
@@ -72,6 +73,7 @@ def to_torch(model: Any, *, link: bool = True) -> Any:
             f"to_torch was given {type(model).__name__} but an MLP, an Ensemble or an estimator "
             "with to_mlp is expected: a table of columns is exported by its to_onnx or to_c"
         )
+    link = check_flag("link", link)
     torch = import_module("torch")
     if isinstance(model, MLP):
         module = _Builder(torch, model, link).module()

@@ -156,7 +156,10 @@ cdef class Predictor:
         return self.engine.parameters()
 
     to_onnx, to_c = Exportable.to_onnx, Exportable.to_c
-    explain, _explained = Explainable.explain, of_predictor
+    explain = Explainable.explain
+
+    def _explained(self):
+        return of_predictor(self)
 
     def _exported(self):
         return linked.exported(self.engine)
