@@ -173,7 +173,7 @@ def measure(
         is_target = name == "wide" and rows == 128  # elsewhere other shares of a step are the sum
         table["together"] |= harness.judged(ratio, LIMIT) if is_target else {"ratio": ratio}
         yield f"{RELU[name].title.rpartition(',')[0]}, {RANKS} ranks of {rows} rows", table
-        steps[name] = timings["one rank"].median, 4 * network(RELU[name])._engine.n_summed
+        steps[name] = timings["one rank"].median, 4 * network(RELU[name])._network.engine.n_summed
     if model is not None:
         draw(model, steps)
         yield (
