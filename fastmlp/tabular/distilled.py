@@ -28,7 +28,7 @@ from fastmlp.tabular.conformal import with_measured_sizes
 from fastmlp.tabular.encoding import Encoding
 from fastmlp.tabular.fitted_table import FittedTable, HeldOut
 from fastmlp.tabular.loss_rows import MEANS
-from fastmlp.tabular.members import GROUPS, Members, untrained
+from fastmlp.tabular.members import GROUPS, Members, seconds_of_epoch, untrained
 from fastmlp.tabular.presets import BETA_2, MOST_PIECES, Recipe, even
 from fastmlp.tabular.targets import NumericTarget, with_rows
 
@@ -88,23 +88,32 @@ def taught(
     rng: np.random.Generator,
     n_threads: int | None = None,
     work: float = math.inf,
+    seconds: float = math.inf,
 ) -> tuple[Members, History]:
     """Return a network that has learned the labels of a lesson; its inputs are measured on rows.
 
-    ``work`` limits the number of inputs that it reads, times rows of batches.
+    ``work`` limits the number of inputs that it reads, times rows of batches, and ``seconds`` the
+    time of its training. Where one epoch takes longer, the lesson is thinned evenly.
     """
     encoding = Encoding.of(rows, columns, [np.arange(len(rows))], _bins(course, rows.numbers))
     x = encoding.rows(lesson)
+    width = x.shape[1]
     learned, scale, y = _learned(target, labels)
     recipe, signs = course.recipe, monotone.signs_of(rule, columns, target)
     if signs is not None:
         recipe = replace(recipe, activation=monotone.ACTIVATION)
-    (network,) = untrained(recipe, x.shape[1], learned, rng, 1)
+    (network,) = untrained(recipe, width, learned, rng, 1)
     if signs is not None:
         monotone.constrain(network, encoding.directions(signs), learned.directions)
+    if math.isfinite(seconds):
+        epoch = seconds_of_epoch(recipe, width, learned, len(x), 1, n_threads)
+        work = max(len(x) * width * seconds / epoch, FEWEST_STEPS * BATCH * width)
+        step = math.ceil(len(x) * width / work)
+        if step > 1:
+            x, y = encoding.rows(lesson.take(np.arange(0, len(x), step))), y[::step]
     batch = even(len(x), BATCH)
     steps = math.ceil(len(x) / batch)
-    most = min(MAX_STEPS, max(FEWEST_STEPS, work / (batch * x.shape[1])))
+    most = min(MAX_STEPS, max(FEWEST_STEPS, work / (batch * width)))
     epochs = min(EPOCHS, math.ceil(most / steps))
     history = model_of(network).fit(
         x,
