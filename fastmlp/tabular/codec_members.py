@@ -38,7 +38,6 @@ from fastmlp.tabular.targets import (
     MultiLabelTarget,
     NumericTarget,
     TargetScale,
-    with_rows,
 )
 
 PLACES = np.dtype(np.int64)
@@ -59,8 +58,8 @@ TYPE_AT = {kind: at for at, kind in enumerate(TYPES)}
 
 # The targets of classifiers by their names in files, made from the number of outputs.
 CLASSES: dict[str, Callable[[int], ClassTarget]] = {
-    "classes": lambda n: ClassTarget(np.zeros(1, int), n),
-    "labels": lambda n: MultiLabelTarget(np.zeros((1, n))),
+    "classes": lambda n: ClassTarget.of(np.zeros(1, int), np.arange(n)),
+    "labels": lambda n: MultiLabelTarget.of_labels(np.zeros((1, n))),
 }
 # The names of targets that a file of each estimator may have.
 KINDS = {"TabMLPClassifier": CLASSES, "TabMLPRegressor": LOSSES}
@@ -349,14 +348,12 @@ def _target(kind: str, unit: NDArray[np.float64] | None, network: Spec) -> Any:
     if kind in CLASSES:
         target: Any = CLASSES[kind](n)
     else:
-        target = NumericTarget(np.zeros((1, n)), kind, network.loss.levels or 0.5)
+        target = NumericTarget.of(np.zeros((1, n)), kind, network.loss.levels or 0.5)
     if type(network.loss) is not type(target.loss):
         words = f"the networks have the loss {network.loss.name} but the target"
         raise ValueError(f"{words} that of {target.loss.name}")
-    target.loss = network.loss
-    if unit is not None:
-        target.unit = unit
-    return with_rows(target, None)
+    measured = {} if unit is None else {"unit": unit}
+    return replace(target, y=None, loss=network.loss, **measured)
 
 
 TARGET = Object(
@@ -376,7 +373,7 @@ TARGET = Object(
 def _blend(groups: list[tuple[Members, float]], target: Any, **fields: Any) -> Blend:
     for group, _ in groups:
         if target.kind == "classes" and group.scale is not None:
-            target.class_weights = 1 / group.scale.factor[0]
+            target = replace(target, class_weights=1 / group.scale.factor[0])
     members = [replace(group, target=target) for group, _ in groups]
     return Blend(members, np.array([share for _, share in groups]))
 

@@ -7,9 +7,7 @@ Sources: Bucila, Caruana and Niculescu-Mizil 2006, "Model compression"; Hinton, 
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,7 +28,7 @@ from fastmlp.tabular.fitted_table import FittedTable, HeldOut
 from fastmlp.tabular.loss_rows import MEANS
 from fastmlp.tabular.members import GROUPS, Members, seconds_of_epoch, untrained
 from fastmlp.tabular.presets import BETA_2, MOST_PIECES, Recipe, even
-from fastmlp.tabular.targets import NumericTarget, with_rows
+from fastmlp.tabular.targets import NumericTarget
 
 MIXTURES = 9  # mixtures per row
 MAX_TRAINING_ROWS = 100_000  # most training rows, mixtures included; more rows are thinned evenly
@@ -71,9 +69,9 @@ def distilled(fitted: FittedTable, table: Table, seed: int) -> FittedTable:
     places = mixtures(np.arange(n), count, tied, OF_NETWORKS.changed, rng)
     lesson = table.joined(fitted.columns.derive(_mixed(table, places)))
     labels = fitted.predict(lesson)[:, : fitted.target.outputs]
-    rule = fitted.parameters["monotone"]
     columns, target = fitted.columns, fitted.target
-    student, _ = taught(OF_NETWORKS, columns, target, rule, table, lesson, labels, rng)
+    signs = monotone.signs_of(fitted.parameters["monotone"], columns, target)
+    student, _ = taught(OF_NETWORKS, columns, target, signs, table, lesson, labels, rng)
     return _of_student(fitted, held_out, student)
 
 
@@ -81,7 +79,7 @@ def taught(
     course: Course,
     columns: Columns,
     target: Any,
-    rule: Mapping[Any, int] | None,  # of monotone columns
+    signs: Array | None,  # of monotone columns, see `monotone.signs_of`
     rows: Table,
     lesson: Table,
     labels: Array,
@@ -99,7 +97,7 @@ def taught(
     x = encoding.rows(lesson)
     width = x.shape[1]
     learned, scale, y = _learned(target, labels)
-    recipe, signs = course.recipe, monotone.signs_of(rule, columns, target)
+    recipe = course.recipe
     if signs is not None:
         recipe = replace(recipe, activation=monotone.ACTIVATION)
     (network,) = untrained(recipe, width, learned, rng, 1)
@@ -160,7 +158,7 @@ def _of_student(fitted: FittedTable, held_out: HeldOut, student: Members) -> Fit
     rows_of_fit = fitted.rows
     if rows_of_fit is not None:
         table, target = rows_of_fit
-        rows_of_fit = table, with_rows(student.target, target.y)
+        rows_of_fit = table, student.target.with_rows(target.y)
     return replace(
         fitted,
         blend=Blend([student], np.ones(1)),
@@ -204,14 +202,14 @@ def _learned(target: Any, labels: Array) -> tuple[Any, Any, Array]:
     """Return the target and scale of a network, and the labels as it learns them."""
     everyone = [np.arange(len(labels))]
     if not isinstance(target, NumericTarget):
-        target, scale = copy.copy(target), target.scale(everyone, None)
-        target.loss = type(target.loss)()  # labels are smooth already
+        scale = target.scale(everyone, None)
+        target = replace(target, loss=type(target.loss)())  # labels are smooth already
         if scale is not None:  # the weights of classes, which `Members` divides out again
             labels = labels / scale.factor
             labels /= labels.sum(axis=1, keepdims=True)
         return target, scale, labels.astype(np.float32)
     # Labels are means, medians or rates, so the loss need not be that of the members.
-    target = NumericTarget(labels, MEANS)
+    target = NumericTarget.of(labels, MEANS)
     scale = target.scale(everyone, None)
     return target, scale, target.encode(scale, 0)
 
@@ -219,5 +217,5 @@ def _learned(target: Any, labels: Array) -> tuple[Any, Any, Array]:
 def _lasting(target: Any, learned: Any) -> Any:
     """Return the target of `partial_fit`, which learns the user's targets, without rows."""
     if isinstance(target, NumericTarget) and target.row.distills_to_means:
-        target, learned.unit = learned, target.unit
-    return with_rows(target, None)
+        target = replace(learned, unit=target.unit)
+    return target.with_rows(None)

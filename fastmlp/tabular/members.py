@@ -263,7 +263,7 @@ class Learners:
         table, columns, target = data.table, data.columns, data.target
         encoding = Encoding.of(table, columns, learn, recipe.bins)
         self.inputs = [encoding.rows(table, member) for member in range(len(learn))]
-        scale, width = target.scale(learn, data.weights), self.inputs[0].shape[1]
+        scale, width = target.scale(learn, data.weights.training), self.inputs[0].shape[1]
         networks = untrained(recipe, width, target, self.request.rng, len(learn))
         if recipe.embedding:
             for network in networks:
@@ -294,7 +294,7 @@ class Learners:
             optimizer=optimizer,
             dropout=dropout,
             groups=GROUPS,
-            sample_weight=data.weights,
+            sample_weight=data.weights.training,
             callbacks=callbacks,
             n_threads=self.request.n_threads,
         )

@@ -19,13 +19,14 @@ from fastmlp._training.metrics import r2
 from fastmlp.sklearn.parameters import Regressor, documented, store
 from fastmlp.tabular import inspection
 from fastmlp.tabular.calibration import NumberCalibration, means_of
+from fastmlp.tabular.checked_targets import finite_numbers
 from fastmlp.tabular.columns import Array
 from fastmlp.tabular.conformal import ROUNDING, levels_of, offsets_of
 from fastmlp.tabular.estimator import BaseTabMLP, check_rows_of_fit
 from fastmlp.tabular.fitted_table import FittedTable
 from fastmlp.tabular.loss_rows import LOSSES
 from fastmlp.tabular.reading import with_target
-from fastmlp.tabular.tasks import NumberTask, finite_numbers
+from fastmlp.tabular.targets import NumericTarget
 
 
 @with_argument_hints
@@ -78,7 +79,7 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
         "quantile": [Interval(Real, 0, 1, closed="neither"), "array-like"],
     }
 
-    _task = NumberTask
+    _target = NumericTarget
 
     def __init__(
         self,

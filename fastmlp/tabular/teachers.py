@@ -27,7 +27,6 @@ from fastmlp._core.user_warnings import warn
 from fastmlp._engine.thread_count import of_jobs
 from fastmlp.sklearn.validation import refuse_text
 from fastmlp.tabular.blend import Blend, BlendResult, blended, greedy
-from fastmlp.tabular.calibration import means_of
 from fastmlp.tabular.classifier import TabMLPClassifier
 from fastmlp.tabular.columns import Array, RowIndex, Table
 from fastmlp.tabular.distilled import OF_OTHERS, mixtures, taught
@@ -40,6 +39,7 @@ from fastmlp.tabular.members import ROWS_AT_A_TIME, Members, TrainingResult
 from fastmlp.tabular.reading import TableChunk, checked, target_names, with_target
 from fastmlp.tabular.regressor import TabMLPRegressor
 from fastmlp.tabular.report import timed
+from fastmlp.tabular.targets import ClassTarget, Target
 from fastmlp.tabular.training import fitted_table, train
 
 Predict = Callable[[Any], Any]
@@ -148,7 +148,7 @@ def distill(
     names = target_names(y)
     X, y = with_target(X, y)
     model = _student(teacher, student)
-    if student is None and not model._task.has_classes:
+    if student is None and model._target.kind != "classes":
         refuse_text(y, "student=TabMLPClassifier()")
     if is_fixed(teacher):
         if not isinstance(teacher, FunctionType):
@@ -162,19 +162,18 @@ def distill(
             f"sample_weight is passed but the teacher, a {type(teacher).__name__}, has a fit "
             "without it: leave sample_weight out, or pass a teacher whose weights are set"
         )
-    X = checked(X, model._task.estimator)
+    X = checked(X, model._target.estimator)
     chunk = TableChunk(X, y, sample_weight, groups)
     parameters = model.get_params(deep=False)
     limits = parameters["time_limit"], time_limit and NETWORKS_SHARE * time_limit
     limit = min((limit for limit in limits if limit), default=None)
-    trained = train(model._task, {**parameters, "time_limit": limit}, chunk)
+    trained = train(model._target, {**parameters, "time_limit": limit}, chunk)
     read, seconds = trained.reading, trained.seconds
     with timed(seconds, "distillation"):
         places = read.used if read.rows.sampled is None else read.rows.sampled[read.used]
         weights = None if sample_weight is None else np.asarray(sample_weight)[places]
-        outputs = getattr(read.rows.task, "outputs", 0)  # of numbers
-        truth = means_of(read.rows.y, outputs) if outputs else read.rows.y
-        rows = TableChunk(take_rows(X, places), truth[read.used], weights)
+        truth = read.rows.target.original_y[read.used]
+        rows = TableChunk(take_rows(X, places), truth, weights)
         is_asked = count is not None or time_limit is not None
         work = math.inf if is_asked else WORK_OF_ROW * len(places)
         count = count or min(LESSON, int(ROOT_LESSON * math.sqrt(len(places))))
@@ -226,7 +225,7 @@ class Lessons:
 
     def __post_init__(self) -> None:
         self.fit_of_teacher = 0.0  # seconds of the longest one
-        self.data, self.task = self.trained.reading.data, self.trained.reading.rows.task
+        self.data = self.trained.reading.data
         self.weight = 1.0  # of the teacher's labels
         self.tied = self.data.columns.first_tied(self.data.table.numbers)
         self.mixtures = min(self.mixtures, LESSON_CELLS // len(self.tied))
@@ -243,7 +242,7 @@ class Lessons:
             labels[scored.places(out)] = self.labels(teacher, take_rows(X, out))
 
         def cost(predictions: Array) -> float:
-            return mean_cost(scored.target, predictions, scored.weights)
+            return mean_cost(scored.target, predictions, scored.cost_weights)
 
         both = [labels, networks.out_of_fold[:, :m]]
         self.weight = float(greedy(both, cost)[0])
@@ -300,12 +299,11 @@ class Lessons:
     ) -> tuple[Members, Any]:
         """Return a network that has learned a lesson about some rows, at an end about."""
         rows = self.data.table.take(learn)
-        rule = self.task.parameters["monotone"]
         return taught(
             OF_OTHERS,
             self.data.columns,
             self.data.target,
-            rule,
+            self.data.signs,
             rows,
             lesson,
             labels,
@@ -324,7 +322,7 @@ class Lessons:
         """
         now = time.monotonic()
         end = now + LABELS_SHARE * (end - now)
-        weights, shares = self.data.weights, None
+        weights, shares = self.data.weights.training, None
         if weights is not None:
             shares = weights[learn] / weights[learn].sum()
         chosen = mixtures(learn, self.mixtures, self.tied, OF_OTHERS.changed, self.rng, shares)
@@ -361,7 +359,8 @@ class Lessons:
 
     def labels(self, model: Any, X: Any) -> Array:
         """Return a model's labels of rows, (n, outputs), checked."""
-        task, name = self.task, "predict_proba" if self.task.has_classes else "predict"
+        target: Target = self.data.target
+        name = "predict_proba" if isinstance(target, ClassTarget) else "predict"
         predict = getattr(model, name, model)
         if not callable(predict):
             raise TypeError(
@@ -376,15 +375,15 @@ class Lessons:
             )
         values = values[:, np.newaxis] if values.ndim == 1 else values
         classes = getattr(model, "classes_", None)
-        if task.has_classes and not task.has_labels and classes is not None:
-            others = np.setdiff1d(classes, task.classes).tolist()
+        if isinstance(target, ClassTarget) and not target.has_labels and classes is not None:
+            others = np.setdiff1d(classes, target.classes).tolist()
             if others:
                 raise ValueError(
                     f"the teacher has the class {others[0]!r} but those of y are expected: fit it "
                     "to the same labels"
                 )
-            of_classes = np.zeros((len(values), len(task.classes)))
-            of_classes[:, np.searchsorted(task.classes, classes)] = values
+            of_classes = np.zeros((len(values), len(target.classes)))
+            of_classes[:, np.searchsorted(target.classes, classes)] = values
             values = of_classes
         shape = len(X), self.data.target.outputs
         if values.shape != shape:
@@ -392,9 +391,9 @@ class Lessons:
                 f"the teacher gives labels of shape {values.shape} but {shape} is expected: one "
                 "row for each row, and one column for each class or target"
             )
-        if not task.has_classes:
+        if not isinstance(target, ClassTarget):
             return values
-        total = np.ones(1) if task.has_labels else values.sum(axis=1, keepdims=True)
+        total = np.ones(1) if target.has_labels else values.sum(axis=1, keepdims=True)
         if (
             values.min() < 0
             or values.max() > 1 + SUM_OF_ONE

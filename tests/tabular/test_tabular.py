@@ -95,11 +95,10 @@ def test_a_large_common_part_of_y_does_not_drown_deviations():
         groups.append(replace(group, scale=group.scale._replace(**moved)))
     far._fitted = replace(far._fitted, blend=replace(far._fitted.blend, groups=groups))
     np.testing.assert_allclose(far.predict(X, True)[1], model.predict(X, True)[1], rtol=1e-5)
-    target = model._fitted.target
     predictions = np.random.default_rng(1).normal(size=(3, N, 2))
     together = []
     for away in (0.0, part):
-        target.y = Y[:, np.newaxis] + away
+        target = model._fitted.target.with_rows(Y[:, np.newaxis] + away)
         together.append(OutOfFold(predictions + np.array([away, 9])).joint(target) - [away, 0])
     spread = predictions[:, :, 0].var(axis=0)
     np.testing.assert_allclose(together[0][:, 1], predictions[:, :, 1].mean(axis=0) + 9 + spread)
@@ -296,7 +295,7 @@ def test_the_dependence_on_dates_keeps_the_time_of_day(tmp_path):
     y = np.cos(2 * np.pi * hours / 24)
     model = regressor(epochs=60).fit(pandas.DataFrame({"time": times.astype("M8[s]")}), y)
     fitted = model._fitted
-    evidence = page.evidence_of(model, fitted, model._task.of_fitted(fitted), "y")
+    evidence = page.evidence_of(model, fitted, "y")
     ((_, chart),) = page._dependences(evidence, evidence.features).items()
     (low, high) = chart.range
     assert high - low < 0.5 < y.max()

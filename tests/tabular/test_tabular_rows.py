@@ -58,15 +58,15 @@ def test_cells_of_plain_types_are_read_and_others_left_to_others():
 
 MEMBERS_AND_ROWS = [(1, 1), (3, 1), (9, 5), (2, 0)]
 TARGETS = {
-    "one number": lambda y: NumericTarget(y[:, :1], "squared_error"),
-    "two numbers": lambda y: NumericTarget(y[:, :2], "squared_error"),
-    "variances": lambda y: NumericTarget(y[:, :2], "gaussian"),
-    "levels": lambda y: NumericTarget(y[:, :1], "quantiles", (0.1, 0.5, 0.9)),
-    "classes": lambda y: ClassTarget(np.arange(len(y)) % 5, 5),
-    "weighted classes": lambda y: ClassTarget(
-        np.arange(len(y)) % 3, 3, class_weights=np.array([1.0, 0.2, 7.0])
+    "one number": lambda y: NumericTarget.of(y[:, :1], "squared_error"),
+    "two numbers": lambda y: NumericTarget.of(y[:, :2], "squared_error"),
+    "variances": lambda y: NumericTarget.of(y[:, :2], "gaussian"),
+    "levels": lambda y: NumericTarget.of(y[:, :1], "quantiles", (0.1, 0.5, 0.9)),
+    "classes": lambda y: ClassTarget.of(np.arange(len(y)) % 5, np.arange(5)),
+    "weighted classes": lambda y: ClassTarget.of(
+        np.arange(len(y)) % 3, np.arange(3), class_weights=np.array([1.0, 0.2, 7.0])
     ),
-    "labels": lambda y: MultiLabelTarget((y > 0) * 1.0),
+    "labels": lambda y: MultiLabelTarget.of_labels((y > 0) * 1.0),
 }
 
 
