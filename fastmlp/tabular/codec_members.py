@@ -285,7 +285,8 @@ def _group(
     rng = np.random.default_rng(0)  # without training
     nets = [Network.of(network, parameters, rng) for parameters in networks]
     numbers = NumericStatistics(*(of[key] for key in NumericStatistics._fields))
-    encoding = Encoding(numbers, of["bins"], seen, of["categories"], of["with_missing"])
+    kinds = of["categories"], of["with_missing"], of["unclipped"]
+    encoding = Encoding(numbers, of["bins"], seen, *kinds)
     return Members(nets, encoding, scale, None, of["optimizers"] or ()), share
 
 
@@ -297,12 +298,20 @@ def _group_values(group: tuple[Members, float]) -> dict[str, Any]:
         "bins": members.encoding.bins,
         **members.encoding.numbers._asdict(),
         "seen": members.encoding.seen,
+        "unclipped": members.encoding.unclipped,
         "scale": members.scale,
         "networks": [engine.parameters() for engine in members.engines()],
         "optimizers": members.optimizers or None,
     }
 
 
+SCALE = Object(
+    {
+        **dict.fromkeys(("centre", "factor"), Tensor(_of_outputs)),
+        **dict.fromkeys(("low", "high"), Tensor(_of_outputs, is_infinite=True)),
+    },
+    TargetScale,
+)
 GROUP = Object(
     {
         "share": Number(),
@@ -314,9 +323,13 @@ GROUP = Object(
         "categories": Computed(lambda context: inputs_of(context["columns"])),
         "seen": Tensor(_of_values, np.bool_),
         "with_missing": Computed(lambda context: context["with_missing"]),
-        "scale": Maybe(
-            Object(dict.fromkeys(TargetScale._fields, Tensor(_of_outputs)), TargetScale)
+        "unclipped": Counted(
+            Tensor(
+                *(length, PLACES, 0, lambda context: context["columns"].n_numbers - 1),
+                rising=True,
+            )
         ),
+        "scale": Maybe(SCALE),
         "networks": At("", _Networks(leading=lambda context: context["members"])),
         "optimizers": Maybe(OPTIMIZERS),
     },

@@ -8,6 +8,7 @@ Sources: Bucila, Caruana and Niculescu-Mizil 2006, "Model compression"; Hinton, 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -71,7 +72,10 @@ def distilled(fitted: FittedTable, table: Table, seed: int) -> FittedTable:
     labels = fitted.predict(lesson)[:, : fitted.target.outputs]
     columns, target = fitted.columns, fitted.target
     signs = monotone.signs_of(fitted.parameters["monotone"], columns, target)
-    student, _ = taught(OF_NETWORKS, columns, target, signs, table, lesson, labels, rng)
+    student, _ = taught(
+        *(OF_NETWORKS, columns, target, signs, table, lesson, labels, rng),
+        teachers=fitted.blend.groups,
+    )
     return _of_student(fitted, held_out, student)
 
 
@@ -87,16 +91,22 @@ def taught(
     n_threads: int | None = None,
     work: float = math.inf,
     seconds: float = math.inf,
+    teachers: Sequence[Members] = (),
 ) -> tuple[Members, History]:
     """Return a network that has learned the labels of a lesson; its inputs are measured on rows.
 
     ``work`` limits the number of inputs that it reads, times rows of batches, and ``seconds`` the
-    time of its training. Where one epoch takes longer, the lesson is thinned evenly.
+    time of its training. Where one epoch takes longer, the lesson is thinned evenly. Where one of
+    the ``teachers`` has a number that is not clipped, or no limit, the network has none either.
     """
-    encoding = Encoding.of(rows, columns, [np.arange(len(rows))], _bins(course, rows.numbers))
+    bins = _bins(course, rows.numbers)
+    unclipped = [place for group in teachers for place in group.encoding.unclipped.tolist()]
+    encoding = Encoding.of(rows, columns, [np.arange(len(rows))], bins, unclipped)
     x = encoding.rows(lesson)
     width = x.shape[1]
     learned, scale, y = _learned(target, labels)
+    if scale is not None:
+        scale = scale.freed([group.scale for group in teachers if group.scale is not None])
     recipe = course.recipe
     if signs is not None:
         recipe = replace(recipe, activation=monotone.ACTIVATION)

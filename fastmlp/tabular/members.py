@@ -74,9 +74,12 @@ class Members:
 
     def __post_init__(self) -> None:
         """Raise ValueError for scales that no target has."""
-        if self.scale is not None and self.scale.factor.min() <= 0:
+        if self.scale is None:
+            return
+        if self.scale.factor.min() <= 0:
             raise ValueError("the scales of the targets have a factor that is not above 0")
-        if self.scale is not None and np.any(self.scale.low > self.scale.high):
+        low, high = self.scale.low, self.scale.high
+        if not np.all((low <= high) & (low < np.inf) & (high > -np.inf)):
             raise ValueError("the scales of the targets have limits in the wrong order")
 
     def __len__(self) -> int:

@@ -34,7 +34,10 @@ OF_LABELS = ("accuracy", "balanced_accuracy", "f1", "jaccard", "matthews", "prec
 
 
 class TargetScale(NamedTuple):
-    """Centre, factor and limits of the members' targets, each (members, outputs)."""
+    """Centre, factor and limits of the members' targets, each (members, outputs).
+
+    Limits are infinite where predictions may follow a trend beyond the targets of the fit.
+    """
 
     centre: Array
     factor: Array
@@ -44,6 +47,14 @@ class TargetScale(NamedTuple):
     def shifted(self, shifts: Array) -> TargetScale:
         """Return a scale with which predictions are larger by these."""
         return TargetScale(self.centre + shifts, self.factor, self.low + shifts, self.high + shifts)
+
+    def freed(self, others: Sequence[TargetScale]) -> TargetScale:
+        """Return this scale without the limits of outputs that a member of others lacks."""
+        low, high = self.low, self.high
+        for other in others:
+            low = np.where(np.isinf(other.low).any(axis=0), -np.inf, low)
+            high = np.where(np.isinf(other.high).any(axis=0), np.inf, high)
+        return self._replace(low=low, high=high)
 
 
 class RowWeights(NamedTuple):

@@ -167,7 +167,7 @@ _NATIVE = [
     ),
     *_native(
         "swapped argument",
-        ("fastmlp/tabular/rows.pyx", "c.clip, c.far = limits", "c.far, c.clip = limits", "tabular/test_tabular_rows.py"),
+        ("fastmlp/tabular/rows.pyx", "clip, far = np.ascontiguousarray(limits, float)", "far, clip = np.ascontiguousarray(limits, float)", "tabular/test_tabular_rows.py"),
         ("c/panels/entries.h", "lane = &lanes[e->columns[i] % TREE_LANES]", "lane = &lanes[i % TREE_LANES]", "models/test_sparse_doors.py"),
         ("c/panels/norm.h", "v_fma(normal, v_load(gain + c), v_load(shift + c))", "v_fma(normal, v_load(shift + c), v_load(gain + c))", "engine/test_bits.py"),
     ),

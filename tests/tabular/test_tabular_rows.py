@@ -142,8 +142,10 @@ def tables(rng):
 
 def encoding_of(columns, table, rng, bins):
     """Return the encoding of three members, each by other rows of a table; one by a single row."""
-    parts = [rng.permutation(MANY)[:k] for k in (MANY // 2, 61, 1)]
-    return Encoding.of(table, columns, parts, np.resize(bins, table.numbers.shape[1]))
+    parts, n = [rng.permutation(MANY)[:k] for k in (MANY // 2, 61, 1)], table.numbers.shape[1]
+    return Encoding.of(
+        table, columns, parts, np.resize(bins, n), range(1, n, 3), raw=range(1, n, 6)
+    )
 
 
 def odd(table):
@@ -259,6 +261,8 @@ def test_an_encoder_looks_at_what_it_is_given():
             type(encoder)(*given, known, *rest)
     with pytest.raises(ValueError, match="known has shape"):
         type(encoder)(measured, bins, known[:, 1:], *rest)
+    with pytest.raises(ValueError, match=r"limits has shape \(2, 6\) but \(2, 7\) is expected"):
+        type(encoder)(measured, bins, known, *rest[:2], rest[2][:, 1:], *rest[3:])
     with pytest.raises(ValueError, match="with_missing"):
         type(encoder)(measured, bins, known, rest[0], np.array([7]), *rest[2:])
     missing, bins = np.array([0, 3]), np.array(bins)
