@@ -41,7 +41,7 @@ class Encoder:
         known: NDArray[Any],
         categories: Sequence[CategoryInputs],
         with_missing: NDArray[Any],
-        limits: NDArray[Any],
+        limits: tuple[float, float],
         layout: Layout,
     ) -> None: ...
     def __call__(self, numbers: NDArray[Any], codes: NDArray[Any]) -> NDArray[Any]: ...
