@@ -129,6 +129,8 @@ def number(value: float, dtype: np.dtype[Any]) -> str:
     """Return a C literal that round-trips to the same bits, in the form that `typed` recognises."""
     if value != value:
         return "NAN"
+    if math.isinf(value):
+        return "HUGE_VAL" if value > 0 else "-HUGE_VAL"
     text = f"{value:.{DIGITS[dtype.name]}g}"
     if "." in text:
         return text

@@ -177,7 +177,10 @@ class Choice(Text):
 
 @dataclass
 class Tensor(Hidden):
-    """An array of one shape and dtype, finite and in a range; None if its shape is None."""
+    """An array of one shape and dtype, in a range; None if its shape is None.
+
+    Its numbers are finite, unless it ``is_infinite``: then some may be infinite, none NaN.
+    """
 
     shape: Any
     dtype: Any = np.float64
@@ -185,11 +188,13 @@ class Tensor(Hidden):
     most: Any = math.inf
     positive: bool = False  # above 0
     rising: bool = False  # each number is above the one before it
+    is_infinite: bool = False
 
     def write(self, value: Any, cursor: Cursor) -> Any:
         if value is None:
             return GONE
-        if not np.all(np.isfinite(value)):
+        is_right = ~np.isnan(value) if self.is_infinite else np.isfinite(value)
+        if not np.all(is_right):
             raise ValueError(f"{cursor.name} of the fit is not finite: scale y, and fit again")
         cursor.file[cursor.tensor] = np.asarray(value, self.dtype)
         return GONE
@@ -198,7 +203,7 @@ class Tensor(Hidden):
         shape = limit(self.shape, cursor)
         if shape is None:
             return None
-        array = cursor.file.parameter(cursor.tensor, shape, self.dtype)
+        array = cursor.file.parameter(cursor.tensor, shape, self.dtype, not self.is_infinite)
         if array.size:
             least, most = limit(self.least, cursor), limit(self.most, cursor)
             low, high = array.min(), array.max()

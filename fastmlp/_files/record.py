@@ -72,13 +72,15 @@ class Store:
         check(name in self._left, "there is no tensor {}", name)
         return self._left.pop(name)
 
-    def parameter(self, name: str, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-        """Return a finite tensor of known shape and dtype."""
+    def parameter(
+        self, name: str, shape: tuple[int, ...], dtype: Any, is_finite: bool = True
+    ) -> NDArray[Any]:
+        """Return a tensor of known shape and dtype, finite unless it need not be."""
         array = self.take(name)
         is_right = array.shape == shape and array.dtype == dtype
         words = f"{np.dtype(dtype)} of shape {shape} belongs there"
         check(is_right, f"tensor {{}} is {array.dtype} of shape {array.shape} but {words}", name)
-        at = first_non_finite(array)
+        at = first_non_finite(array) if is_finite else None
         if at is not None:
             raise ModelFormatError(f"tensor {shown(name)} has {array[at]} at {at}")
         return array

@@ -18,6 +18,17 @@ ActivationName: TypeAlias = Literal[
     "silu",
     "mish",
 ]
+LossName: TypeAlias = Literal[
+    "squared_error",
+    "absolute_error",
+    "huber",
+    "quantile",
+    "poisson_nll",
+    "gaussian_nll",
+    "cross_entropy",
+    "binary_cross_entropy",
+    "quantiles",
+]
 OptimizerName: TypeAlias = Literal["sgd", "rmsprop", "adam", "adamw", "lion"]
 NormPosition: TypeAlias = Literal["before", "after"]
 EngineName: TypeAlias = Literal["native", "reference"]
@@ -29,13 +40,5 @@ EstimatorLossName: TypeAlias = Literal[
     "squared_error", "absolute_error", "quantile", "poisson", "gaussian", "huber"
 ]
 TableLossName: TypeAlias = Literal[
-    "squared_error",
-    "absolute_error",
-    "quantile",
-    "quantiles",
-    "poisson",
-    "gaussian",
-    "gamma",
-    "tweedie",
-    "huber",
+    "squared_error", "absolute_error", "quantile", "quantiles", "poisson", "gaussian"
 ]

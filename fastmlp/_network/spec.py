@@ -20,8 +20,8 @@ from fastmlp._core.intervals import check_count, check_flag
 from fastmlp._core.keywords import check_choice
 from fastmlp._network import layer_options, losses
 from fastmlp._network.layer_options import per_layer
-from fastmlp._network.losses import Loss, LossName
-from fastmlp._network.names import ActivationName, NormPosition
+from fastmlp._network.losses import Loss
+from fastmlp._network.names import ActivationName, LossName, NormPosition
 from fastmlp._network.tensors import TENSORS, Shape
 
 if TYPE_CHECKING:

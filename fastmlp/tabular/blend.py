@@ -95,6 +95,20 @@ class BlendResult:
     stage_log: list[str] = field(default_factory=list)  # a text per stage
     stopped: str = ""  # the reason if the user ended the fit early
 
+    @property
+    def share_of_all(self) -> float:
+        """The cost of all members over that of those that hold a row out, else 1."""
+        return max(self.all, 0.0) / self.together if self.together > 0 else 1.0
+
+    def shifted(self, shifts: Array) -> BlendResult:
+        """Return a result whose predictions, one for each level, are shifted."""
+        groups = []
+        for group in self.blend.groups:
+            assert group.scale is not None
+            groups.append(replace(group, scale=group.scale.shifted(shifts)))
+        blend = replace(self.blend, groups=groups)
+        return replace(self, blend=blend, out_of_fold=self.out_of_fold + shifts)
+
 
 def recipes_of(preset: Preset, is_limited: bool, data: FitRows) -> list[Recipe]:
     """Return all recipes that a fit may train: those of its first preset, then of the preset."""
@@ -176,7 +190,7 @@ def _in_stages(data: FitRows, preset: Preset, stage: Callable[..., BlendResult])
     last = stage(preset.longer(tuple(chosen)), trial)
     if last.blend is trial.blend:  # no recipe was trained
         return replace(last, stage_log=trial.stage_log + last.stage_log)
-    return _better(data.scored.target, data.scored.weights, trial, last)
+    return _better(data.scored.target, data.scored.cost_weights, trial, last)
 
 
 def _better(
@@ -262,8 +276,8 @@ def _stage(
     trained = [*beside.trained, *groups] if beside else groups
     result = _blended(trained, data, request, division)
     scored = data.scored
-    costs = calibrated_costs(scored.target, result.out_of_fold, scored.weights)
-    score = target.shown(float(np.average(costs, weights=scored.weights)))
+    costs = calibrated_costs(scored.target, result.out_of_fold, scored.cost_weights)
+    score = target.shown(float(np.average(costs, weights=scored.cost_weights)))
     text = (
         f"{len(groups)} x {size} networks in {time.monotonic() - began:.1f} s, "
         f"{target.metric} {score:.4g}{', calibrated' * (target.kind == 'classes')}"
@@ -292,7 +306,7 @@ def _cut(groups: list[TrainingResult], why: str, count: int) -> list[str]:
 def _blended(
     groups: list[TrainingResult], data: FitRows, request: FitOptions, division: Splits
 ) -> BlendResult:
-    target, weights = data.scored.target, data.scored.weights
+    target, weights = data.scored.target, data.scored.cost_weights
     predictions = [group.held_out.joint(target) for group in groups]
 
     def cost(prediction: Array) -> float:

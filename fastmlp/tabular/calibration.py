@@ -104,6 +104,11 @@ class NumberCalibration:
         ]
         return np.asarray(np.sum(np.where(missing.T, 0.0, columns), axis=0))
 
+    @property
+    def facts(self) -> dict[str, str]:
+        """Facts for a report, of which residuals have none."""
+        return {}
+
     def exported(self, outputs: Array, levels: Sequence[float]) -> Array:
         """Return the columns of an exported file: means, deviations, quantiles."""
         quantiles = self.quantiles(outputs, levels).reshape(len(outputs), -1)
@@ -138,8 +143,12 @@ class LabelCalibration:
 
     def labels(self, outputs: Array) -> Array:
         """Return the most probable classes, (n,), or 0 or 1 for each label, (n, labels)."""
-        p = self.result(outputs)
-        return (p > 0.5).astype(int) if self.has_labels else self.classes[p.argmax(axis=1)]
+        return most_probable(self.result(outputs), self.classes, self.has_labels)
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """Facts for a report."""
+        return {"temperature": f"{self.temperature:.3g}"}
 
     def exported(self, outputs: Array, levels: Sequence[float]) -> Array:
         """Return the columns of an exported file, the probabilities."""
@@ -147,6 +156,11 @@ class LabelCalibration:
 
 
 Calibration: TypeAlias = NumberCalibration | LabelCalibration
+
+
+def most_probable(p: Array, classes: Array, has_labels: bool) -> Array:
+    """Return the most probable classes, (n,), or 0 or 1 for each label, (n, labels)."""
+    return np.asarray((p > 0.5).astype(int) if has_labels else classes[p.argmax(axis=1)])
 
 
 def means_of(outputs: Array, targets: int) -> Array:

@@ -16,7 +16,7 @@ from fastmlp.tabular.columns import Array
 from fastmlp.tabular.estimator import BaseTabMLP, check_rows_of_fit
 from fastmlp.tabular.fitted_table import FittedTable
 from fastmlp.tabular.reading import with_target
-from fastmlp.tabular.tasks import LabelTask
+from fastmlp.tabular.targets import ClassTarget
 
 Prior: TypeAlias = Literal["weighted", "true"]
 
@@ -74,7 +74,7 @@ class TabMLPClassifier(Classifier, BaseTabMLP):
         "prior": [StrOptions({"weighted", "true"}), None],
     }
 
-    _task = LabelTask
+    _target = ClassTarget
 
     def __init__(
         self,
@@ -160,7 +160,7 @@ class TabMLPClassifier(Classifier, BaseTabMLP):
             From 0 to 1.
         """
         X, y = with_target(X, y, sample_weight=sample_weight)
-        labels = self._task.of_fitted(self._state()).checked(y)
+        labels = self._state().target.labels_of(y)
         return float(super().score(X, labels, sample_weight))
 
     def plot_calibration(self, y: Any, label: Any = None, ax: Any = None) -> Any:
@@ -181,7 +181,7 @@ class TabMLPClassifier(Classifier, BaseTabMLP):
             The axes, with legend and labels.
         """
         fitted, calibration = self._calibrated()
-        labels = self._task.of_fitted(fitted).read(y)
+        labels = fitted.target.read(y).y
         check_rows_of_fit(fitted, len(labels))
         classes, held_out = calibration.classes, fitted.out_of_fold
         places = np.flatnonzero(classes == (classes[-1] if label is None else label))

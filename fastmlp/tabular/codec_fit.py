@@ -16,7 +16,8 @@ from fastmlp._files.schema import Chosen, Computed, Counted, Flagged, List, Mayb
 from fastmlp._files.strict_json import MOST_INTEGER, shown
 from fastmlp._models.codecs import parts
 from fastmlp._models.codecs.values import Value
-from fastmlp.tabular.calibration import LabelCalibration, NumberCalibration, means_of
+from fastmlp.tabular.blend import Blend
+from fastmlp.tabular.calibration import Calibration, LabelCalibration, NumberCalibration, means_of
 from fastmlp.tabular.codec_members import BLEND, COLUMNS, PLACES, length
 from fastmlp.tabular.conformal import FREEDOMS, Residuals, levels_for
 from fastmlp.tabular.fitted_table import Facts, FittedTable, HeldOut
@@ -188,6 +189,14 @@ LATEST = Object(
 # ---------------------------------------------------------------------------------- the fit
 
 
+def _fitted(blend: Blend, calibration: Calibration, **fields: Any) -> FittedTable:
+    """Return a fitted table whose target has the classes that the file holds once."""
+    if isinstance(calibration, LabelCalibration):
+        target = replace(blend.target, classes=calibration.classes)
+        blend = replace(blend, groups=[replace(group, target=target) for group in blend.groups])
+    return FittedTable(blend=blend, calibration=calibration, **fields)
+
+
 FIT = Object(
     {
         "columns": COLUMNS,
@@ -201,7 +210,7 @@ FIT = Object(
         "target_names": List(Text()),
         "parameters": Computed(lambda context: context["parameters"]),
     },
-    FittedTable,
+    _fitted,
 )
 NETWORKS = {key: FIT.fields[key] for key in ("columns", "blend")}
 CALIBRATED = Object({**NETWORKS, "calibration": FIT.fields["calibration"]})

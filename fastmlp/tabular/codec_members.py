@@ -38,7 +38,6 @@ from fastmlp.tabular.targets import (
     MultiLabelTarget,
     NumericTarget,
     TargetScale,
-    with_rows,
 )
 
 PLACES = np.dtype(np.int64)
@@ -59,8 +58,8 @@ TYPE_AT = {kind: at for at, kind in enumerate(TYPES)}
 
 # The targets of classifiers by their names in files, made from the number of outputs.
 CLASSES: dict[str, Callable[[int], ClassTarget]] = {
-    "classes": lambda n: ClassTarget(np.zeros(1, int), n),
-    "labels": lambda n: MultiLabelTarget(np.zeros((1, n))),
+    "classes": lambda n: ClassTarget.of(np.zeros(1, int), np.arange(n)),
+    "labels": lambda n: MultiLabelTarget.of_labels(np.zeros((1, n))),
 }
 # The names of targets that a file of each estimator may have.
 KINDS = {"TabMLPClassifier": CLASSES, "TabMLPRegressor": LOSSES}
@@ -286,7 +285,8 @@ def _group(
     rng = np.random.default_rng(0)  # without training
     nets = [Network.of(network, parameters, rng) for parameters in networks]
     numbers = NumericStatistics(*(of[key] for key in NumericStatistics._fields))
-    encoding = Encoding(numbers, of["bins"], seen, of["categories"], of["with_missing"])
+    kinds = of["categories"], of["with_missing"], of["unclipped"]
+    encoding = Encoding(numbers, of["bins"], seen, *kinds)
     return Members(nets, encoding, scale, None, of["optimizers"] or ()), share
 
 
@@ -298,12 +298,20 @@ def _group_values(group: tuple[Members, float]) -> dict[str, Any]:
         "bins": members.encoding.bins,
         **members.encoding.numbers._asdict(),
         "seen": members.encoding.seen,
+        "unclipped": members.encoding.unclipped,
         "scale": members.scale,
         "networks": [engine.parameters() for engine in members.engines()],
         "optimizers": members.optimizers or None,
     }
 
 
+SCALE = Object(
+    {
+        **dict.fromkeys(("centre", "factor"), Tensor(_of_outputs)),
+        **dict.fromkeys(("low", "high"), Tensor(_of_outputs, is_infinite=True)),
+    },
+    TargetScale,
+)
 GROUP = Object(
     {
         "share": Number(),
@@ -315,9 +323,13 @@ GROUP = Object(
         "categories": Computed(lambda context: inputs_of(context["columns"])),
         "seen": Tensor(_of_values, np.bool_),
         "with_missing": Computed(lambda context: context["with_missing"]),
-        "scale": Maybe(
-            Object(dict.fromkeys(TargetScale._fields, Tensor(_of_outputs)), TargetScale)
+        "unclipped": Counted(
+            Tensor(
+                *(length, PLACES, 0, lambda context: context["columns"].n_numbers - 1),
+                rising=True,
+            )
         ),
+        "scale": Maybe(SCALE),
         "networks": At("", _Networks(leading=lambda context: context["members"])),
         "optimizers": Maybe(OPTIMIZERS),
     },
@@ -346,16 +358,15 @@ def _check_groups(context: Any) -> int:
 def _target(kind: str, unit: NDArray[np.float64] | None, network: Spec) -> Any:
     """Return a target without rows."""
     n = network.n_outputs
-    of_class: Any = CLASSES[kind](n) if kind in CLASSES else None
-    expected = LOSSES[kind].loss if of_class is None else type(of_class.loss)
-    if type(network.loss) is not expected:
+    if kind in CLASSES:
+        target: Any = CLASSES[kind](n)
+    else:
+        target = NumericTarget.of(np.zeros((1, n)), kind, network.loss.levels or 0.5)
+    if type(network.loss) is not type(target.loss):
         words = f"the networks have the loss {network.loss.name} but the target"
-        raise ValueError(f"{words} that of {expected.name}")
-    target = of_class or NumericTarget(np.zeros((1, n)), kind, network.loss)
-    target.loss = network.loss
-    if unit is not None:
-        target.unit = unit
-    return with_rows(target, None)
+        raise ValueError(f"{words} that of {target.loss.name}")
+    measured = {} if unit is None else {"unit": unit}
+    return replace(target, y=None, loss=network.loss, **measured)
 
 
 TARGET = Object(
@@ -375,7 +386,7 @@ TARGET = Object(
 def _blend(groups: list[tuple[Members, float]], target: Any, **fields: Any) -> Blend:
     for group, _ in groups:
         if target.kind == "classes" and group.scale is not None:
-            target.class_weights = 1 / group.scale.factor[0]
+            target = replace(target, class_weights=1 / group.scale.factor[0])
     members = [replace(group, target=target) for group, _ in groups]
     return Blend(members, np.array([share for _, share in groups]))
 

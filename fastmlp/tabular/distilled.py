@@ -7,9 +7,8 @@ Sources: Bucila, Caruana and Niculescu-Mizil 2006, "Model compression"; Hinton, 
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,9 +27,9 @@ from fastmlp.tabular.conformal import with_measured_sizes
 from fastmlp.tabular.encoding import Encoding
 from fastmlp.tabular.fitted_table import FittedTable, HeldOut
 from fastmlp.tabular.loss_rows import MEANS
-from fastmlp.tabular.members import GROUPS, Members, untrained
+from fastmlp.tabular.members import GROUPS, Members, seconds_of_epoch, untrained
 from fastmlp.tabular.presets import BETA_2, MOST_PIECES, Recipe, even
-from fastmlp.tabular.targets import NumericTarget, with_rows
+from fastmlp.tabular.targets import NumericTarget
 
 MIXTURES = 9  # mixtures per row
 MAX_TRAINING_ROWS = 100_000  # most training rows, mixtures included; more rows are thinned evenly
@@ -71,9 +70,12 @@ def distilled(fitted: FittedTable, table: Table, seed: int) -> FittedTable:
     places = mixtures(np.arange(n), count, tied, OF_NETWORKS.changed, rng)
     lesson = table.joined(fitted.columns.derive(_mixed(table, places)))
     labels = fitted.predict(lesson)[:, : fitted.target.outputs]
-    rule = fitted.parameters["monotone"]
     columns, target = fitted.columns, fitted.target
-    student, _ = taught(OF_NETWORKS, columns, target, rule, table, lesson, labels, rng)
+    signs = monotone.signs_of(fitted.parameters["monotone"], columns, target)
+    student, _ = taught(
+        *(OF_NETWORKS, columns, target, signs, table, lesson, labels, rng),
+        teachers=fitted.blend.groups,
+    )
     return _of_student(fitted, held_out, student)
 
 
@@ -81,30 +83,45 @@ def taught(
     course: Course,
     columns: Columns,
     target: Any,
-    rule: Mapping[Any, int] | None,  # of monotone columns
+    signs: Array | None,  # of monotone columns, see `monotone.signs_of`
     rows: Table,
     lesson: Table,
     labels: Array,
     rng: np.random.Generator,
     n_threads: int | None = None,
     work: float = math.inf,
+    seconds: float = math.inf,
+    teachers: Sequence[Members] = (),
 ) -> tuple[Members, History]:
     """Return a network that has learned the labels of a lesson; its inputs are measured on rows.
 
-    ``work`` limits the number of inputs that it reads, times rows of batches.
+    ``work`` limits the number of inputs that it reads, times rows of batches, and ``seconds`` the
+    time of its training. Where one epoch takes longer, the lesson is thinned evenly. Where one of
+    the ``teachers`` has a number that is not clipped, or no limit, the network has none either.
     """
-    encoding = Encoding.of(rows, columns, [np.arange(len(rows))], _bins(course, rows.numbers))
+    bins = _bins(course, rows.numbers)
+    unclipped = [place for group in teachers for place in group.encoding.unclipped.tolist()]
+    encoding = Encoding.of(rows, columns, [np.arange(len(rows))], bins, unclipped)
     x = encoding.rows(lesson)
+    width = x.shape[1]
     learned, scale, y = _learned(target, labels)
-    recipe, signs = course.recipe, monotone.signs_of(rule, columns, target)
+    if scale is not None:
+        scale = scale.freed([group.scale for group in teachers if group.scale is not None])
+    recipe = course.recipe
     if signs is not None:
         recipe = replace(recipe, activation=monotone.ACTIVATION)
-    (network,) = untrained(recipe, x.shape[1], learned, rng, 1)
+    (network,) = untrained(recipe, width, learned, rng, 1)
     if signs is not None:
         monotone.constrain(network, encoding.directions(signs), learned.directions)
+    if math.isfinite(seconds):
+        epoch = seconds_of_epoch(recipe, width, learned, len(x), 1, n_threads)
+        work = max(len(x) * width * seconds / epoch, FEWEST_STEPS * BATCH * width)
+        step = math.ceil(len(x) * width / work)
+        if step > 1:
+            x, y = encoding.rows(lesson.take(np.arange(0, len(x), step))), y[::step]
     batch = even(len(x), BATCH)
     steps = math.ceil(len(x) / batch)
-    most = min(MAX_STEPS, max(FEWEST_STEPS, work / (batch * x.shape[1])))
+    most = min(MAX_STEPS, max(FEWEST_STEPS, work / (batch * width)))
     epochs = min(EPOCHS, math.ceil(most / steps))
     history = model_of(network).fit(
         x,
@@ -151,7 +168,7 @@ def _of_student(fitted: FittedTable, held_out: HeldOut, student: Members) -> Fit
     rows_of_fit = fitted.rows
     if rows_of_fit is not None:
         table, target = rows_of_fit
-        rows_of_fit = table, with_rows(student.target, target.y)
+        rows_of_fit = table, student.target.with_rows(target.y)
     return replace(
         fitted,
         blend=Blend([student], np.ones(1)),
@@ -195,14 +212,14 @@ def _learned(target: Any, labels: Array) -> tuple[Any, Any, Array]:
     """Return the target and scale of a network, and the labels as it learns them."""
     everyone = [np.arange(len(labels))]
     if not isinstance(target, NumericTarget):
-        target, scale = copy.copy(target), target.scale(everyone, None)
-        target.loss = type(target.loss)()  # labels are smooth already
+        scale = target.scale(everyone, None)
+        target = replace(target, loss=type(target.loss)())  # labels are smooth already
         if scale is not None:  # the weights of classes, which `Members` divides out again
             labels = labels / scale.factor
             labels /= labels.sum(axis=1, keepdims=True)
         return target, scale, labels.astype(np.float32)
     # Labels are means, medians or rates, so the loss need not be that of the members.
-    target = NumericTarget(labels, MEANS)
+    target = NumericTarget.of(labels, MEANS)
     scale = target.scale(everyone, None)
     return target, scale, target.encode(scale, 0)
 
@@ -210,5 +227,5 @@ def _learned(target: Any, labels: Array) -> tuple[Any, Any, Array]:
 def _lasting(target: Any, learned: Any) -> Any:
     """Return the target of `partial_fit`, which learns the user's targets, without rows."""
     if isinstance(target, NumericTarget) and target.row.distills_to_means:
-        target, learned.unit = learned, target.unit
-    return with_rows(target, None)
+        target = replace(learned, unit=target.unit)
+    return target.with_rows(None)

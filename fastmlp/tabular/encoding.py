@@ -1,14 +1,15 @@
 """The encoding of tables: statistics of training rows, and the network inputs made with them.
 
 Numbers are scaled robustly and clipped smoothly (RealMLP, Holzmueller, Grinsztajn and Steinwart
-2024, arXiv 2407.04491), and may also be encoded piecewise linearly (Gorishniy, Rubachev and Babenko
-2022, "On embeddings for numerical features"); categories are one-hot.
+2024, arXiv 2407.04491), or not clipped where a trend goes on, and may also be encoded piecewise
+linearly (Gorishniy, Rubachev and Babenko 2022, "On embeddings for numerical features"); categories
+are one-hot.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeAlias
 
@@ -18,8 +19,9 @@ from numpy.typing import NDArray
 from fastmlp.tabular.columns import SMALLEST_RANGE, Columns, Table
 from fastmlp.tabular.rows import EncodedRows, Encoder
 
-CLIP = 3.0  # bound of scaled numbers
-PRECLIP = 1e6  # bound before the clip, so that nothing overflows
+# Limits of scaled numbers: of the smooth clip, and of a hard one before it against overflows.
+CLIPPED = 3.0, 1e6
+UNCLIPPED = np.inf, 1e18
 QUARTILES = np.array([0.25, 0.5, 0.75])
 NARROWEST = 1e-8  # least half width of a bin, above the rounding errors of scaled numbers
 SHARED = 16  # inputs that the values of a category column share that are not frequent
@@ -27,6 +29,7 @@ FEW_VALUES = 8  # most values of a category whose one-hot inputs are multiplied,
 SEED = 0  # determines the signs of the shared inputs
 Inputs: TypeAlias = NDArray[np.float32]
 Bins: TypeAlias = int | NDArray[np.int64]  # of all numbers, or of each
+Places: TypeAlias = Sequence[int] | NDArray[np.int64]  # of numeric columns
 
 
 @dataclass(frozen=True)
@@ -117,21 +120,40 @@ class Encoding:
     seen: NDArray[np.bool_]
     categories: tuple[CategoryInputs, ...]  # of each category column
     with_missing: NDArray[np.int64]  # numeric columns with an input for missing numbers
+    unclipped: NDArray[np.int64]  # numbers whose scaled input grows without a bound
 
     @classmethod
     def of(
-        cls, table: Table, columns: Columns, learn: Sequence[NDArray[np.int64]], bins: Bins
+        cls,
+        table: Table,
+        columns: Columns,
+        learn: Sequence[NDArray[np.int64]],
+        bins: Bins,
+        unclipped: Places = (),
+        raw: Places = (),
     ) -> Encoding:
-        """Measure the rows of a table that each member is trained on; see the class."""
+        """Measure the rows of a table that each member is trained on; see the class.
+
+        The inputs of ``unclipped`` numbers follow a trend beyond the training rows. Those of
+        ``raw`` ones are the numbers themselves, neither centred nor scaled.
+        """
         categories = inputs_of(columns)
         seen = np.zeros((len(learn), sum(column.values for column in categories)), bool)
         bins = np.broadcast_to(np.asarray(bins, np.int64), table.numbers.shape[1])
-        numbers = _measured(table.numbers, learn, bins)
-        encoding = cls(numbers, bins, seen, categories, with_missing(columns, table))
+        without_clip = np.unique(np.asarray(unclipped, np.int64))
+        limits = limits_of(len(bins), without_clip)
+        numbers = _measured(table.numbers, learn, bins, limits, frozenset(raw))
+        missing = with_missing(columns, table)
+        encoding = cls(numbers, bins, seen, categories, missing, without_clip)
         for codes, of_column in zip(table.codes.T, encoding.seen_by_column, strict=True):
             for values, rows in zip(of_column, learn, strict=True):  # a view of ``seen``
                 values[:] = np.bincount(codes[rows] + 1, minlength=len(values) + 1)[1:] > 0
         return encoding
+
+    @property
+    def limits(self) -> NDArray[np.float64]:
+        """The limits of the smooth clip and of the hard one before it, (2, numbers)."""
+        return limits_of(len(self.bins), self.unclipped)
 
     @property
     def of_bins(self) -> NDArray[np.int64]:
@@ -166,7 +188,7 @@ class Encoding:
             self.seen,
             self.categories,
             self.with_missing,
-            (CLIP, PRECLIP),
+            self.limits,
             self.layout,
         )
 
@@ -230,14 +252,16 @@ class Encoding:
 
     def _scaled(self, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the scaled numbers of a row, by the bins, (members, bins)."""
-        return smooth_clip(numbers, *self.numbers[:2])[:, self.of_bins]
+        return smooth_clip(numbers, *self.numbers[:2], *self.limits)[:, self.of_bins]
 
     def _slopes_of_scaled(self, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the derivatives of scaled numbers by those of a row, (members, numbers)."""
-        centre, factor, _ = self.numbers
+        (centre, factor, _), (clip, far) = self.numbers, self.limits
         with np.errstate(over="ignore"):
-            distance = np.clip((numbers - centre) * factor, -PRECLIP, PRECLIP) / CLIP
-        return np.nan_to_num(factor * (1 + distance**2) ** -1.5)  # of `smooth_clip`
+            distance = np.clip((numbers - centre) * factor, -far, far)
+        slopes = factor * (1 + (distance / clip) ** 2) ** -1.5  # of `smooth_clip`
+        is_constant = np.isinf(clip) & (np.abs(distance) >= far)
+        return np.nan_to_num(np.where(is_constant, 0.0, slopes))
 
     def of_first(self, members: int) -> Encoding:
         """Return the encoding of the first members."""
@@ -248,8 +272,19 @@ class Encoding:
         return {name: value for name, value in vars(self).items() if name != "encoder"}
 
 
+def limits_of(numbers: int, unclipped: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the limits of each number, (2, numbers); see `Encoding.limits`."""
+    limits = np.repeat(np.array(CLIPPED)[:, np.newaxis], numbers, axis=1)
+    limits[:, unclipped] = np.array(UNCLIPPED)[:, np.newaxis]
+    return limits
+
+
 def _measured(
-    numbers: NDArray[np.float64], learn: Sequence[NDArray[np.int64]], bins: NDArray[np.int64]
+    numbers: NDArray[np.float64],
+    learn: Sequence[NDArray[np.int64]],
+    bins: NDArray[np.int64],
+    limits: NDArray[np.float64],
+    raw: Collection[int],
 ) -> NumericStatistics:
     """Return the statistics, column by column, which needs little memory."""
     members, n = len(learn), numbers.shape[1]
@@ -270,19 +305,27 @@ def _measured(
             spread = np.where(spread < SMALLEST_RANGE, whole, spread)
             factor[:, k] = np.where(spread >= SMALLEST_RANGE, 1 / spread, 0.0)
         centre[:, k] = np.where(np.isnan(middle), 0.0, middle)  # without any number
+        if k in raw:
+            centre[:, k], factor[:, k] = 0.0, 1.0
         if bins[k]:
-            scaled = smooth_clip(values, centre[:, k, np.newaxis], factor[:, k, np.newaxis])
+            of_members = centre[:, k, np.newaxis], factor[:, k, np.newaxis]
+            scaled = smooth_clip(values, *of_members, *limits[:, k])
             of_columns[k][:] = edges_of(scaled, int(bins[k]))
     return NumericStatistics(centre, factor, edges)
 
 
-def smooth_clip(values: NDArray[np.float64], centre: Any, factor: Any) -> NDArray[np.float64]:
-    """Return scaled numbers, smoothly bounded by `CLIP`: x / sqrt(1 + (x / CLIP)**2)."""
+def smooth_clip(
+    values: NDArray[np.float64], centre: Any, factor: Any, clip: Any, far: Any
+) -> NDArray[np.float64]:
+    """Return scaled numbers, smoothly bounded by ``clip``: x / sqrt(1 + (x / clip)**2).
+
+    This is x for an infinite ``clip``. Before it, numbers are limited to -``far`` to ``far``.
+    """
     with np.errstate(over="ignore", invalid="ignore"):
         scaled = np.asarray(values - centre)
         scaled *= factor
-        np.clip(scaled, -PRECLIP, PRECLIP, out=scaled)
-    divisor = scaled / CLIP
+        np.clip(scaled, -far, far, out=scaled)
+    divisor = scaled / clip
     divisor *= divisor
     divisor += 1
     scaled /= np.sqrt(divisor, out=divisor)

@@ -129,7 +129,7 @@ class BestEpochSelector:
 
     def __post_init__(self) -> None:
         request, data = self.learners.request, self.learners.data
-        self.target, self.weights = data.scored.target, data.scored.weights
+        self.target, self.weights = data.scored.target, data.scored.cost_weights
         self.scorer = request.scorer  # higher is better; replaces the costs
         self.inputs = [x[rows] for x, rows in zip(self.learners.inputs, self.out, strict=True)]
         # A fit ends if a cycle ends with this multiple of the lowest cost.

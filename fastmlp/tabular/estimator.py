@@ -39,7 +39,6 @@ from fastmlp.tabular.parameters import CONSTRAINTS
 from fastmlp.tabular.predictor import RowPredictor
 from fastmlp.tabular.reading import TableChunk
 from fastmlp.tabular.report import Report
-from fastmlp.tabular.targets import with_rows
 from fastmlp.tabular.training import fit
 from fastmlp.tabular.updates import updated
 
@@ -136,7 +135,7 @@ class BaseTabMLP(Explainable, Validated):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
     _sources = (ArrowBlocks,)
-    _task: ClassVar[Any]  # the class of the task
+    _target: ClassVar[Any]  # the class of the target, see `targets`
 
     _fitted: FittedTable  # of the last fit
     plot_calibration: Callable[..., Any]
@@ -226,7 +225,7 @@ class BaseTabMLP(Explainable, Validated):
         """
         rows = TableChunk(X, y, sample_weight, groups, folds, time)
         parameters = self.get_params(deep=False)
-        self._fitted, stopped = fit(self._task, parameters, rows, X_val, y_val)
+        self._fitted, stopped = fit(self._target, parameters, rows, X_val, y_val)
         if stopped:
             warn(
                 f"the fit has ended early because {stopped}: the model consists of the "
@@ -293,7 +292,7 @@ class BaseTabMLP(Explainable, Validated):
     def _update(self, *, data: tuple[Any, Any, Any], rate: float) -> None:
         """Swap in a value whose networks have learned from more rows."""
         fitted, n_threads = self._state(), of_jobs(self.n_jobs)
-        self._fitted = updated(fitted, self._task.of_fitted(fitted), data, rate, n_threads)
+        self._fitted = updated(fitted, data, rate, n_threads)
 
     def _state(self) -> FittedTable:
         """Return the value of the last fit; raise NotFittedError without one."""
@@ -593,8 +592,8 @@ class BaseTabMLP(Explainable, Validated):
         """
         fitted = self._state()
         unchanging = self.with_fitted(fitted)  # pictures are drawn later
-        of_fit = {"model": unchanging, "fitted": fitted, "task": self._task.of_fitted(fitted)}
-        write, verdict = partial(page.write, **of_fit), partial(page.verdict, **of_fit)
+        write = partial(page.write, model=unchanging, fitted=fitted)
+        verdict = partial(page.verdict, unchanging, fitted)
         pictures = tuple(unchanging._pictures(fitted))
         return replace(fitted.facts.report, pictures=pictures, write=write, verdict=verdict)
 
@@ -605,7 +604,7 @@ class BaseTabMLP(Explainable, Validated):
         cells = MAX_CELLS + 1
         if fitted.rows is not None:
             table, target = fitted.rows
-            yield partial(self.plot_calibration, self._task.of_fitted(fitted).users(target.y))
+            yield partial(self.plot_calibration, target.original_y)
             cells = len(table) * len(fitted.columns.used)
         if fitted.importance is not None or cells <= MAX_CELLS:
             yield lambda ax: inspection.bars(self._importance_of_fit(), MAX_BARS, ax)
@@ -640,10 +639,7 @@ class BaseTabMLP(Explainable, Validated):
         """
         rounds = check_count("rounds", rounds, example=3)
         fitted = self._state()
-        task = self._task.of_fitted(fitted)
-        others = reading.other_rows(task, fitted.columns, self, X, y, "X and y")
-        if others is not None:
-            others = others[0], with_rows(fitted.target, others[1])
+        others = reading.other_rows(fitted.target, fitted.columns, self, X, y, "X and y")
         if time_limit is not None:
             time_limit = POSITIVE.check("time_limit", time_limit, 60.0)
         return inspection.importance(fitted, others, rounds, time_limit, bool(self.verbose))

@@ -16,7 +16,7 @@ from fastmlp._validation.arrays import is_missing
 from fastmlp.tabular import periods
 from fastmlp.tabular.columns import Columns, RowIndex, Table
 from fastmlp.tabular.presets import Preset
-from fastmlp.tabular.targets import Baseline, baseline, check_present, weighed, with_rows
+from fastmlp.tabular.targets import Baseline, RowWeights, baseline, check_present
 
 Folds: TypeAlias = Sequence[tuple[RowIndex, RowIndex]]  # rows to learn from, and to hold out
 
@@ -34,10 +34,15 @@ class ScoredRows(NamedTuple):
 
     rows: RowIndex  # their places among the rows of the fit, in order
     target: Any
-    weights: NDArray[Any] | None
+    weights: NDArray[Any] | None  # None if equal
     groups: NDArray[Any] | None  # or copies
     times: NDArray[Any] | None
     earlier: NDArray[Any] | None = None  # with times, see `periods.earlier_constants`
+
+    @property
+    def cost_weights(self) -> NDArray[Any] | None:
+        """The weights of rows in means of costs; None if equal."""
+        return self.target.cost_weights(self.weights)  # type: ignore[no-any-return]
 
     @property
     def baseline(self) -> Baseline:
@@ -54,7 +59,7 @@ class ScoredRows(NamedTuple):
     def take(self, places: RowIndex) -> ScoredRows:
         """Return some of these rows."""
         rows, target, *parts = self
-        target = with_rows(target, target.y[places])
+        target = target.with_rows(target.y[places])
         return ScoredRows(
             rows[places], target, *(part if part is None else part[places] for part in parts)
         )
@@ -67,12 +72,11 @@ class FitRows:
     columns: Columns
     table: Table
     target: Any
-    weights: NDArray[Any] | None = None  # in training; None if equal
+    weights: RowWeights = field(default_factory=RowWeights)
     groups: NDArray[Any] | None = None  # numbers; rows with equal ones share their folds
     copies: NDArray[Any] | None = None  # the same for equal rows, if there are no groups
     total_rows: int = 0  # number of rows of which these are a sample
     memory: float = 0.0  # estimated bytes of the fit
-    score_weights: NDArray[Any] | None = None  # in scores; without divided weights of classes
     folds: Folds | None = None  # the user's; None for random ones
     times: NDArray[Any] | None = None  # numbers or datetimes, for folds that go forward
     signs: NDArray[Any] | None = None  # of monotone columns, see `monotone.signs_of`
@@ -82,16 +86,16 @@ class FitRows:
         """The rows that some member holds out: all of them, unless folds leave some."""
         pairs, rows = self.folds_in(2), np.arange(len(self.table))
         groups = self.copies if self.groups is None else self.groups
-        scored = ScoredRows(rows, self.target, self.score_weights, groups, self.times)
+        scored = ScoredRows(rows, self.target, self.weights.scores, groups, self.times)
         if pairs is not None:
             rows = np.unique(np.concatenate([out for _, out in pairs]))
         if len(rows) < len(self.table):
             scored = scored.take(rows)
             check_present(scored.target.y, "in the rows that are held out")
         if self.times is not None:
-            earlier = periods.earlier_constants(self.target, self.score_weights, self.times, rows)
+            earlier = periods.earlier_constants(self.target, self.weights.scores, self.times, rows)
             scored = scored._replace(earlier=earlier)
-        return scored._replace(weights=weighed(scored.target, scored.weights))
+        return scored
 
     def folds_in(self, count: int) -> Folds | None:
         """Return the user's folds, or ``count`` that go forward in time; None for random ones."""
@@ -133,7 +137,7 @@ class Splits:
                 "groups that they have not learned from"
             )
         for _ in range(preset.repeats_of(k)):
-            fold = assign(n, k, rng, data.target.classes, groups, copies)
+            fold = assign(n, k, rng, data.target.strata, groups, copies)
             division.learn.extend([np.flatnonzero(fold != f) for f in range(k)])
             division.out.extend([np.flatnonzero(fold == f) for f in range(k)])
         return division
@@ -173,7 +177,7 @@ def pairs_of(folds: Any, X: Any, y: NDArray[Any], groups: Any) -> Folds:
     """Return the rows of each fold from a splitter, pairs of rows, or the fold of each row."""
     n = len(y)
     if hasattr(folds, "split") and not isinstance(folds, str):
-        pairs = [*folds.split(X, y[:, 0] if y.shape[1:] == (1,) else y, groups)]
+        pairs = [*folds.split(X, y, groups)]
     elif np.iterable(first := next(iter(items := [*folds]), 0)) and not isinstance(first, str):
         pairs = items
     else:

@@ -11,7 +11,6 @@ import numpy as np
 from fastmlp._core.optional import axes, require
 from fastmlp._core.printable import printable
 from fastmlp.tabular.columns import Array, Table
-from fastmlp.tabular.targets import weighed
 
 CALIBRATION_PARTS = 10
 SEED = 0  # of the shuffles
@@ -131,7 +130,8 @@ def importance(
     (table, target), columns = rows_of_all, fitted.columns
     w, parts = fitted.out_of_fold.weights, fitted.held_out_parts()
     if others and not _are_of_fit(fitted, table, parts):
-        w, parts = weighed(target, None), [(fitted.predict, np.arange(len(table)))]
+        w, parts = None, [(fitted.predict, np.arange(len(table)))]
+    w = target.cost_weights(w)
     w = np.ones(len(table)) if w is None else w
     rng = np.random.default_rng(SEED)
 

@@ -74,9 +74,12 @@ class Members:
 
     def __post_init__(self) -> None:
         """Raise ValueError for scales that no target has."""
-        if self.scale is not None and self.scale.factor.min() <= 0:
+        if self.scale is None:
+            return
+        if self.scale.factor.min() <= 0:
             raise ValueError("the scales of the targets have a factor that is not above 0")
-        if self.scale is not None and np.any(self.scale.low > self.scale.high):
+        low, high = self.scale.low, self.scale.high
+        if not np.all((low <= high) & (low < np.inf) & (high > -np.inf)):
             raise ValueError("the scales of the targets have limits in the wrong order")
 
     def __len__(self) -> int:
@@ -263,7 +266,7 @@ class Learners:
         table, columns, target = data.table, data.columns, data.target
         encoding = Encoding.of(table, columns, learn, recipe.bins)
         self.inputs = [encoding.rows(table, member) for member in range(len(learn))]
-        scale, width = target.scale(learn, data.weights), self.inputs[0].shape[1]
+        scale, width = target.scale(learn, data.weights.training), self.inputs[0].shape[1]
         networks = untrained(recipe, width, target, self.request.rng, len(learn))
         if recipe.embedding:
             for network in networks:
@@ -294,7 +297,7 @@ class Learners:
             optimizer=optimizer,
             dropout=dropout,
             groups=GROUPS,
-            sample_weight=data.weights,
+            sample_weight=data.weights.training,
             callbacks=callbacks,
             n_threads=self.request.n_threads,
         )

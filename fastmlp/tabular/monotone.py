@@ -51,6 +51,11 @@ def check(parameters: Mapping[str, Any]) -> bool:
     return is_used
 
 
+def is_set(parameters: Mapping[str, Any]) -> bool:
+    """Whether some column has a rule."""
+    return any((parameters["monotone"] or {}).values())
+
+
 def adapted(preset: Preset) -> Preset:
     """Return a preset whose recipes have activations that never fall, and no embeddings."""
     first = {kind: _rising(recipes) for kind, recipes in preset.first.items()}

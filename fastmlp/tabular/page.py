@@ -22,8 +22,8 @@ from fastmlp.tabular.fitted_table import FittedTable
 from fastmlp.tabular.folds import ScoredRows
 from fastmlp.tabular.forms import CYCLES, DATES
 from fastmlp.tabular.report import NO_BETTER, WITHOUT_ROWS
-from fastmlp.tabular.scores import MEANINGS, codes_of, scores
-from fastmlp.tabular.targets import Baseline, unweighed, weighted_quantile
+from fastmlp.tabular.scores import MEANINGS, scores
+from fastmlp.tabular.targets import Baseline, weighted_quantile
 
 MOST_POINTS = 600  # of a scatter plot
 MOST_CLASSES = 30  # of a confusion matrix
@@ -91,7 +91,7 @@ class Evidence:
     def codes(self) -> Array:
         """The places of the true labels among the classes."""
         assert self.classes is not None
-        return codes_of(self.y, self.classes)
+        return np.asarray(self.target.y)
 
     @functools.cached_property
     def mistakes(self) -> Array:
@@ -165,7 +165,7 @@ class Evidence:
         return np.asarray(np.maximum(above * error, -below * error))
 
 
-def evidence_of(model: Any, fitted: FittedTable, task: Any, name: str) -> Evidence | None:
+def evidence_of(model: Any, fitted: FittedTable, name: str) -> Evidence | None:
     """Return what the rows of a fit show; None without rows, or for several targets."""
     labels = getattr(fitted.calibration, "has_labels", False)
     classes = getattr(fitted.calibration, "classes", None)
@@ -173,15 +173,13 @@ def evidence_of(model: Any, fitted: FittedTable, task: Any, name: str) -> Eviden
         return None
     scored = _scored(fitted)
     places, target, weights = scored.rows, scored.target, scored.weights
-    y = task.users(target.y)
-    y = y[:, 0] if y.ndim > 1 else y
     outputs = fitted.calibration.scored(fitted.out_of_fold.predictions[places])
     return Evidence(
         model,
         fitted,
         name,
         fitted.rows[0].take(places),
-        y,
+        target.original_y,
         target,
         outputs,
         scored.baseline,
@@ -207,22 +205,21 @@ def write(
     path: str | os.PathLike[str],
     model: Any,
     fitted: FittedTable,
-    task: Any,
     name: str | None = None,
     others: dict[str, dict[str, float]] | None = None,
     more: Iterable[Section] = (),
 ) -> None:
     """Write the page; ``others`` are scores on further rows, and more sections come last."""
     name = name or _name_of(fitted)
-    evidence = evidence_of(model, fitted, task, name)
+    evidence = evidence_of(model, fitted, name)
     parts = [*sections(model, fitted, evidence, others or {}), *more]
     page.write(path, f"A model of {name}", lead(evidence, fitted), parts)
 
 
-def verdict(model: Any, fitted: FittedTable, task: Any) -> str:
+def verdict(model: Any, fitted: FittedTable) -> str:
     """Return the sentence on the error with which a page opens, and the output of the command."""
     name = _name_of(fitted)
-    return _verdict(evidence_of(model, fitted, task, name), fitted)
+    return _verdict(evidence_of(model, fitted, name), fitted)
 
 
 def _name_of(fitted: FittedTable) -> str:
@@ -261,8 +258,8 @@ def _lead_of_metric(fitted: FittedTable) -> str:
     scored = _scored(fitted)
     target, name = scored.target, scored.baseline.title
     p = fitted.calibration.scored(fitted.out_of_fold.predictions[scored.rows])
-    score = target.shown(mean_cost(target, p, scored.weights))
-    constant = scored.baseline.score(target, scored.weights)
+    score = target.shown(mean_cost(target, p, scored.cost_weights))
+    constant = scored.baseline.score(target, scored.cost_weights)
     warning = WORTHLESS.format(name) * report.is_worthless
     return (
         f"{warning}Its error on rows that it has not seen is {number(score)}; that of always "
@@ -409,7 +406,7 @@ def _scores_of_outputs(fitted: FittedTable) -> str:
     has_labels = target.kind == "classes"
     score = "accuracy" if has_labels else "rmse"
     p = fitted.calibration.result(fitted.out_of_fold.predictions[scored.rows])
-    lines, w = [], unweighed(target, scored.weights)
+    lines, w = [], scored.weights
     for k, y in enumerate(target.y.T):
         used = ~np.isnan(y)
         weights = None if w is None else w[used]

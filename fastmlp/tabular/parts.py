@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmlp._core.intervals import check_count
-from fastmlp.tabular import data_warnings, folds, reading
+from fastmlp.tabular import data_warnings, folds, monotone, reading
 from fastmlp.tabular.blend import Blend, BlendResult, blended
 from fastmlp.tabular.columns import Array, Columns, Table
 from fastmlp.tabular.epoch_selection import mean_cost
@@ -27,7 +27,6 @@ from fastmlp.tabular.fitted_table import HeldOut
 from fastmlp.tabular.folds import ScoredRows
 from fastmlp.tabular.frames import is_frame
 from fastmlp.tabular.reading import TableChunk
-from fastmlp.tabular.targets import with_rows
 from fastmlp.tabular.training import assembled, calibrated, train
 
 MAX_SAMPLED_ROWS = 50_000  # rows of all parts together that show the columns, and that calibrate
@@ -75,7 +74,7 @@ def summary(model: Any, block: TableChunk, seed: int, max_rows: int) -> Summary:
     n = len(block.X)
     if n == 0:
         return Summary(0, 0, 0, block.X, {}, {}, Counter())
-    X = reading.checked(block.X, model._task.estimator)
+    X = reading.checked(block.X, model._target.estimator)
     columns = Columns.of(X, model.categorical_features)
     table, y = columns.read(X), np.asarray(block.y)
     places = [0, *np.random.default_rng(seed).permutation(n)[:max_rows]]
@@ -88,7 +87,7 @@ def summary(model: Any, block: TableChunk, seed: int, max_rows: int) -> Summary:
         place: np.isnan(table.numbers[:, k]) for k, (place, _) in enumerate(columns.numbers)
     }
     classes = Counter[Any]()
-    if model._task.has_classes and y.ndim == 1:
+    if model._target.kind == "classes" and y.ndim == 1:
         classes.update(y[used].tolist())
         having |= {("class", label): y == label for label in dict.fromkeys(y)}
     first = {key: used[rows[used]][:1] for key, rows in having.items()}
@@ -132,9 +131,9 @@ class Plan(NamedTuple):
         """
         parameters, groups = model.get_params(deep=False), Counter[Any]()
         sample = _joined([part.sample for part in summaries], join)
-        checked = reading.checked(sample, model._task.estimator)
+        checked = reading.checked(sample, model._target.estimator)
         columns = Columns.of(checked, parameters["categorical_features"])
-        model._task.warn_of(parameters)
+        model._target.warn_of(parameters)
         data_warnings.check_columns(columns, columns.read(checked))
         for part in summaries:
             groups.update(part.groups)
@@ -247,7 +246,6 @@ class Part(NamedTuple):
     """The result of one part, and a sample of its rows for the calibration of all."""
 
     rows: int
-    task: Any
     columns: Columns
     feature_names: Array | None
     result: BlendResult
@@ -295,7 +293,7 @@ def trained(
     rows = TableChunk(*(None if values[0] is None else _joined(values, join) for values in fields))
     n, rng = sum(len(block.X) for block in blocks), np.random.default_rng(seed)
     parameters = {**plan.parameters, "random_state": seed}
-    made = train(model._task, parameters, rows, columns=plan.columns)
+    made = train(model._target, parameters, rows, columns=plan.columns)
     read, result, scored = made.reading, made.result, made.reading.data.scored
     used = read.used[scored.rows]
     places = used if read.rows.sampled is None else read.rows.sampled[used]
@@ -311,7 +309,6 @@ def trained(
     result = replace(result, trained=[replace(one, held_out=nothing) for one in result.trained])
     return Part(
         n,
-        read.rows.task,
         read.rows.columns,
         read.rows.feature_names,
         replace(result, out_of_fold=nothing, division=replace(result.division, learn=[], out=[])),
@@ -384,14 +381,14 @@ def merged(
         np.concatenate([at + part.out[k] for at, part in zip(begin, parts, strict=False)])
         for k in range(least)
     ]
-    target = with_rows(groups[0].target, np.concatenate([part.y for part in parts]))
+    target = groups[0].target.with_rows(np.concatenate([part.y for part in parts]))
     weights = np.concatenate([part.weights for part in parts])
     whole = np.concatenate(predictions)
     unequal = None if np.all(weights == weights[0]) else weights
     # Groups are numbers below n in each part, and those of different parts are different ones.
     numbers = [part.groups + n * k for k, part in enumerate(parts) if part.groups is not None]
     of_rows = folds.numbered(np.concatenate(numbers)) if numbers else None
-    cost = mean_cost(target, whole, unequal)
+    cost = mean_cost(target, whole, target.cost_weights(unequal))
     shares = [k / sum(rows) * part.blend.weights for k, part in zip(rows, results, strict=True)]
     result = BlendResult(
         Blend([group.of_first(least) for group in groups], np.concatenate(shares)),
@@ -411,7 +408,7 @@ def merged(
         times = np.concatenate([part.times for part in parts])
         earlier = np.concatenate([part.earlier for part in parts])
     scored = ScoredRows(np.arange(len(whole)), target, unequal, of_rows, times, earlier)
-    calibration, more, result = calibrated(first.task, scored, result)
+    calibration, more, result = calibrated(scored, result, monotone.is_set(plan.parameters))
     held_out = HeldOut(result.out_of_fold, out, unequal, earlier=earlier)
     fitted = assembled(
         model.get_params(deep=False),

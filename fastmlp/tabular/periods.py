@@ -16,7 +16,6 @@ import numpy as np
 from fastmlp.tabular.columns import Array, Columns, RowIndex, Table
 from fastmlp.tabular.forms import DATES
 from fastmlp.tabular.frames import is_frame
-from fastmlp.tabular.targets import with_rows
 
 # Periods of the later rows in the calibration, fewer of which make intervals wider, and the weight
 # of the first row, where that of the last is 1: chosen on the series of benchmarks/later_rows.py.
@@ -109,7 +108,7 @@ def earlier_constants(target: Any, weights: Array | None, times: Array, rows: Ro
         if np.any(np.all(target.y[before] != target.y[before], axis=0)):  # a target without values
             before = np.arange(len(times))
         of_rows = None if weights is None else weights[before]
-        _, value = with_rows(target, target.y[before]).constant(of_rows)
+        _, value = target.with_rows(target.y[before]).constant(of_rows)
         if target.uninformed is not None:
             value = (len(before) * value + target.uninformed) / (len(before) + 1)
         values.append(value)
@@ -118,7 +117,7 @@ def earlier_constants(target: Any, weights: Array | None, times: Array, rows: Ro
 
 def scores_of(scored: Any, predictions: Array) -> str:
     """Return a text with the score of each period of `ScoredRows`, beside that of its baseline."""
-    target, weights, times = scored.target, scored.weights, scored.times
+    target, weights, times = scored.target, scored.cost_weights, scored.times
     costs = target.costs(np.stack([predictions, scored.earlier]))
     periods, texts = periods_of(times, SHOWN_PERIODS), []
     for k in range(periods.max() + 1):

@@ -35,6 +35,7 @@ from fastmlp.tabular.encoding import with_missing
 from fastmlp.tabular.folds import FitRows, Folds
 from fastmlp.tabular.frames import check_frame, gathered, is_frame, names_in, take_rows
 from fastmlp.tabular.sampling import SourceSample
+from fastmlp.tabular.targets import RowWeights, Target
 
 # Rows with a smaller fraction of the largest weight count as 0: their influence is below rounding,
 # and they are 0 in float32.
@@ -64,11 +65,10 @@ class TableChunk(NamedTuple):
 class Rows(NamedTuple):
     """Rows as they were read, before those without a weight are left out."""
 
-    task: Any  # that their targets make
+    target: Target
     feature_names: Array | None
     columns: Columns
     table: Table
-    y: Array
     sample_weight: Any
     groups: Array | None
     folds: Folds | None
@@ -96,13 +96,16 @@ def _check_one_way(parameters: Mapping[str, Any], rows: TableChunk) -> None:
         )
 
 
-def _with_validation(rows: Rows, validation: tuple[Table, Array] | None, chunk: TableChunk) -> Rows:
+def _with_validation(
+    rows: Rows, validation: tuple[Table, Target] | None, chunk: TableChunk
+) -> Rows:
     """Return rows with the validation rows behind them, which the one fold holds out."""
     if validation is None:
         raise ValueError(
             "validation is 'choose' but there are no rows for it: pass X_val and y_val"
         )
-    (table, y), n = validation, len(rows.table)
+    (table, target), n = validation, len(rows.table)
+    y = target.y
     weights, sampled, held_out = rows.sample_weight, rows.sampled, np.arange(n, n + len(y))
     if weights is not None:
         weights = np.broadcast_to(weights, n)
@@ -112,8 +115,8 @@ def _with_validation(rows: Rows, validation: tuple[Table, Array] | None, chunk: 
         sampled = np.append(sampled, first + np.arange(len(y)))
     rows.plan.notes.append(f"the {len(y):,} rows of X_val have chosen epochs and weights")
     return rows._replace(
+        target=target.with_rows(np.concatenate([rows.target.y, y])),
         table=rows.table.joined(table),
-        y=np.concatenate([rows.y, rows.task.users(y)]),
         sample_weight=weights,
         folds=[(np.arange(n), held_out)],
         sampled=sampled,
@@ -127,14 +130,14 @@ class Reading:
     rows: Rows
     used: Array  # the places of those with a weight above 0
     data: FitRows  # those rows
-    validation: tuple[Table, Array] | None  # rows that only score; see `other_rows`
+    validation: tuple[Table, Target] | None  # rows that only score; see `other_rows`
 
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads as many rows of a fit as its budget allows; ``task_class`` is a class of `tasks`."""
+    """Reads as many rows of a fit as its budget allows; ``target_class`` is one of `targets`."""
 
-    task_class: Any
+    target_class: Any
     parameters: Mapping[str, Any]
     budget: Budget
     rng: np.random.Generator
@@ -163,22 +166,21 @@ class Reader:
             X, y = with_target(**chunk._asdict())
             chunk = chunk._replace(X=X, y=y)
             rows = self.table(chunk, columns)
-        of_fit = layout_of(rows.columns, rows.feature_names, self.task_class.estimator)
+        of_fit = layout_of(rows.columns, rows.feature_names, self.target_class.estimator)
         names = "X_val and y_val"
-        validation = other_rows(rows.task, rows.columns, of_fit, X_val, y_val, names)
+        validation = other_rows(rows.target, rows.columns, of_fit, X_val, y_val, names)
         if self.parameters["validation"] is not None:
             rows, validation = _with_validation(rows, validation, chunk), None
         if columns is None:
-            self.task_class.warn_of(self.parameters)
+            self.target_class.warn_of(self.parameters)
         used, data = self._rows_of_fit(rows, warns=columns is None)
         return Reading(rows, used, data, validation)
 
     def _rows_of_fit(self, rows: Rows, warns: bool) -> tuple[Array, FitRows]:
         """Return the places of rows with a weight, and these rows; add notes to the plan."""
-        task, table, plan, groups, pairs = rows.task, rows.table, rows.plan, rows.groups, rows.folds
-        used, weights, in_scores = used_rows(task, rows.y, rows.sample_weight)
-        target = task.target(rows.y[used], weights, in_scores)
-        target.weighting = task.weighting(in_scores, rows.sample_weight)
+        table, plan, groups, pairs = rows.table, rows.plan, rows.groups, rows.folds
+        used, weights = used_rows(rows.target, self.parameters, rows.sample_weight)
+        target = rows.target.of_rows(used, weights)
         part = table if len(used) == len(table) else table.take(used)
         copies = None
         if pairs is not None and len(used) < len(table):
@@ -188,7 +190,7 @@ class Reader:
         elif pairs is None and rows.times is None:
             copies, notes = folds.copied(part, target.y)
             plan.notes[:0] = notes
-        plan.notes += data_warnings.check_targets(rows.y, warns)
+        plan.notes += data_warnings.check_targets(rows.target.y, warns)
         plan.notes += data_warnings.check_columns(rows.columns, part, warns)
         data = FitRows(
             rows.columns,
@@ -199,7 +201,6 @@ class Reader:
             copies=copies,
             total_rows=plan.total_rows,
             memory=plan.memory,
-            score_weights=in_scores,
             folds=pairs,
             times=None if rows.times is None else rows.times[used],
             signs=monotone.signs_of(self.parameters["monotone"], rows.columns, target),
@@ -213,46 +214,46 @@ class Reader:
             raise ValueError("requires y to be passed, but the target y is None")
         if np.ma.is_masked(y):
             raise ValueError("y has masked entries but targets are expected: drop these rows")
-        X = checked(X, self.task_class.estimator)
+        X = checked(X, self.target_class.estimator)
         feature_names = names_of(X)
-        task, y = self.task_class.of_targets(self.parameters, y)
-        check_consistent_length(X, y)
-        n = len(y)
+        target = self.target_class.of_fit(self.parameters, y)
+        check_consistent_length(X, target.y)
+        n = len(target.y)
         if groups is not None:
             groups = folds.numbered(column_of(X, groups, "groups"))
             check_consistent_length(X, groups)
-        pairs, times = _pairs(self.parameters, X, y, groups, chosen), None
+        pairs, times = _pairs(self.parameters, X, target, groups, chosen), None
         budget = self.budget
         if time_of_rows is not None:
             times = periods.times_of(column_of(X, time_of_rows, "time"), n)
         if pairs is not None:
             budget = replace(budget, preset=budget.preset.with_folds(len(pairs)))
-        used, *weights = used_rows(task, y, sample_weight)
+        used, weights = used_rows(target, self.parameters, sample_weight)
         began, pilot = time.monotonic(), X
         if n > 2 * PILOT_ROWS:
             pilot = take_rows(X, np.arange(0, n, n // PILOT_ROWS))
         columns = of_larger or Columns.of(pilot, self.parameters["categorical_features"])
         table = columns.read(pilot)
         seconds = (time.monotonic() - began) / len(table)
-        target = task.target(y[used], *weights)
-        plan = budget.plan(len(used), columns, len(with_missing(columns, table)), target, seconds)
+        of_used, missing = target.of_rows(used, weights), len(with_missing(columns, table))
+        plan = budget.plan(len(used), columns, missing, of_used, seconds)
         sampled = None
         if plan.rows < len(used):
             sampled = used[sample(len(used), plan.rows, self.rng)]
             if sample_weight is not None:
                 sample_weight = np.broadcast_to(sample_weight, n)
-            chunk = TableChunk(X, y, sample_weight, groups, time=times).take(sampled)
+            chunk = TableChunk(X, target.y, sample_weight, groups, time=times).take(sampled)
             X, y, sample_weight, groups, _, times = chunk
+            target = target.with_rows(y)
             pairs = pairs and folds.of_rows(pairs, sampled, n)
         if n > len(table) or sampled is not None:
             columns = of_larger or Columns.of(X, self.parameters["categorical_features"])
             table = columns.read(X)
         return Rows(
-            task,
+            target,
             feature_names,
             columns,
             table,
-            y,
             sample_weight,
             groups,
             pairs,
@@ -266,13 +267,13 @@ class Reader:
         sources.check_roles(source)
         if self.budget.deadline is not None or self.budget.is_limited:
             return self._source_once(source)
-        has_labels, began = self.task_class.has_classes, time.monotonic()
+        has_labels, began = self.target_class.kind == "classes", time.monotonic()
         categorical = self.parameters["categorical_features"]
         scan = sources.scan(source, source.batches(), categorical, has_labels)
         seconds = (time.monotonic() - began) / scan.rows
-        task, y = self.task_class.of_targets(self.parameters, scan.y)
+        target = self.target_class.of_fit(self.parameters, scan.y)
         n = scan.rows if source.weight is None else int(np.count_nonzero(scan.has_weight))
-        plan = self.budget.plan(n, scan.columns, scan.missing, task.target(y), seconds)
+        plan = self.budget.plan(n, scan.columns, scan.missing, target, seconds)
         sampled = None
         if plan.rows < n:
             sampled = sample(n, plan.rows, self.rng)
@@ -286,7 +287,7 @@ class Reader:
 
         The columns are those of the rows that are used, as of a table in memory.
         """
-        has_labels, began = self.task_class.has_classes, time.monotonic()
+        has_labels, began = self.target_class.kind == "classes", time.monotonic()
         categorical = self.parameters["categorical_features"]
         until = np.inf
         if self.budget.deadline is not None:
@@ -298,9 +299,9 @@ class Reader:
         sources.read(pilot.batches(), scan, None)
         seconds = (time.monotonic() - began) / scan.rows
         y = sources.targets_of(rows.batches(), scan)
-        task, y = self.task_class.of_targets(self.parameters, y)
+        target = self.target_class.of_fit(self.parameters, y)
         n = rows.with_weight
-        plan = self.budget.plan(n, scan.columns, scan.missing, task.target(y), seconds)
+        plan = self.budget.plan(n, scan.columns, scan.missing, target, seconds)
         plan.notes[:0] = notes
         if plan.rows < n:
             rows = rows.taken(plan.rows)
@@ -311,21 +312,21 @@ class Reader:
         return self._of_source(read, sampled, plan)
 
     def _of_source(self, read: Any, sampled: Array | None, plan: TablePlan) -> Rows:
-        """Return the rows of a source, the result of `sources.read`, and their task.
+        """Return the rows of a source, the result of `sources.read`, and their target.
 
-        The task for the plan was one of more rows, or of the first block and the labels of all.
+        The target for the plan was one of more rows, or of the first block and the labels of all.
         """
         sampling.release()
         columns, table, y, weights = read
-        task, y = self.task_class.of_targets(self.parameters, y)
+        target = self.target_class.of_fit(self.parameters, y)
         names = np.array(columns.names, object)
-        pairs = _pairs(self.parameters, table.numbers, y, None, None)
+        pairs = _pairs(self.parameters, table.numbers, target, None, None)
         if pairs is not None:
             plan.preset = plan.preset.with_folds(len(pairs))
-        return Rows(task, names, columns, table, y, weights, None, pairs, None, sampled, plan)
+        return Rows(target, names, columns, table, weights, None, pairs, None, sampled, plan)
 
 
-def _pairs(parameters: Mapping[str, Any], X: Any, y: Array, groups: Any, chosen: Any) -> Any:
+def _pairs(parameters: Mapping[str, Any], X: Any, target: Target, groups: Any, chosen: Any) -> Any:
     """Return the user's folds, those of ``fit`` or else of the parameter; None for random ones."""
     if isinstance(chosen, Integral):
         raise ValueError(
@@ -335,7 +336,7 @@ def _pairs(parameters: Mapping[str, Any], X: Any, y: Array, groups: Any, chosen:
     if chosen is None:
         chosen = parameters["folds"]
     is_number = chosen is None or isinstance(chosen, Integral)
-    return None if is_number else folds.pairs_of(chosen, X, y, groups)
+    return None if is_number else folds.pairs_of(chosen, X, target.original_y, groups)
 
 
 def _is_name(value: Any) -> bool:
@@ -474,9 +475,15 @@ def checked_again(X: Any, columns: Columns, fitted: Any) -> Any:
 
 
 def other_rows(
-    task: Any, columns: Columns, fitted: Any, X: Any, y: Any, names: str, sample_weight: Any = None
-) -> tuple[Table, Array] | None:
-    """Return other rows as a table, and their targets as networks hold them; None without rows.
+    target: Target,
+    columns: Columns,
+    fitted: Any,
+    X: Any,
+    y: Any,
+    names: str,
+    sample_weight: Any = None,
+) -> tuple[Table, Target] | None:
+    """Return other rows as a table and the target of a fit for them; None without rows.
 
     For ``fitted`` see `checked_again`; ``names`` are those of X and y in messages.
     """
@@ -485,9 +492,9 @@ def other_rows(
     if X is None:
         return None
     X, y = with_target(X, y, sample_weight=sample_weight)
-    table, y = columns.read(checked_again(X, columns, fitted)), task.read(y)
-    check_consistent_length(table.numbers, y)
-    return table, y
+    table, others = columns.read(checked_again(X, columns, fitted)), target.read(y)
+    check_consistent_length(table.numbers, others.y)
+    return table, others
 
 
 def names_of(X: Any) -> Array | None:
@@ -511,18 +518,20 @@ def layout_of(columns: Columns, feature_names: Array | None, estimator: str) -> 
 
 
 def used_rows(
-    task: Any, y: Array, sample_weight: Any, least: int = 2
-) -> tuple[Array, Array | None, Array | None]:
-    """Return the rows with a positive weight, and their weights in training and in scores."""
+    target: Target, parameters: Mapping[str, Any], sample_weight: Any, least: int = 2
+) -> tuple[Array, RowWeights]:
+    """Return the rows with a positive weight, and their weights."""
+    y = target.y
     if len(y) < least:
         raise ValueError(f"n_samples={len(y)} but at least {least} rows are expected")
     if sample_weight is not None:
         folds.check_values("sample_weight", sample_weight)
         checks = {"dtype": np.float64, "ensure_non_negative": True}
         sample_weight = _check_sample_weight(sample_weight, y, **checks)
-    weights, in_scores = task.weights(y, sample_weight)
+    of_rows = target.row_weights(parameters, sample_weight)
+    weights = of_rows.training
     if weights is None:
-        return np.arange(len(y)), None, None
+        return np.arange(len(y)), of_rows
     with np.errstate(over="ignore"):
         total = weights.sum()
     if not np.isfinite(total) or np.any(weights < 0):
@@ -544,7 +553,8 @@ def used_rows(
             f"the heaviest, {heaviest:g}, but at least {least} are expected: correct sample_weight "
             "or class_weight"
         )
-    return rows, _relative(weights, rows), _relative(in_scores, rows)
+    training, scores = _relative(weights, rows), _relative(of_rows.scores, rows)
+    return rows, of_rows._replace(training=training, scores=scores)
 
 
 def _relative(weights: Array | None, rows: Array) -> Array | None:

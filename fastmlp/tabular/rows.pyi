@@ -41,7 +41,7 @@ class Encoder:
         known: NDArray[Any],
         categories: Sequence[CategoryInputs],
         with_missing: NDArray[Any],
-        limits: tuple[float, float],
+        limits: NDArray[Any],
         layout: Layout,
     ) -> None: ...
     def __call__(self, numbers: NDArray[Any], codes: NDArray[Any]) -> NDArray[Any]: ...

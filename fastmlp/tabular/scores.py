@@ -8,11 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp.tabular.loss_rows import LOSSES, MEANS
-from fastmlp.tabular.targets import ClassTarget, NumericTarget
+from fastmlp.tabular.targets import ClassTarget, NumericTarget, Target, codes_of
 
 Array = NDArray[Any]
 
-MOST_SHOWN = 10  # classes in an error message
 MEANINGS = {
     "rmse": "root mean squared error, in the units of the target: less is better",
     "mae": "mean absolute error, in the units of the target: less is better",
@@ -46,27 +45,12 @@ def scores(y: Array, p: Array, classes: Array | None, weights: Array | None) -> 
     return {name: float(score) for name, score in values.items()}
 
 
-def target_of(y: Array, classes: Array | None, loss: str = MEANS, level: float = 0.5) -> Any:
+def target_of(y: Array, classes: Array | None, loss: str = MEANS, level: float = 0.5) -> Target:
     """Return the target that judges predictions of a loss, or probabilities of classes.
 
-    Losses other than those of medians and quantiles predict means, which squared errors judge, or
-    numbers close to them.
+    Losses other than those of medians and quantiles predict means, which squared errors judge.
     """
     if classes is not None:
-        return ClassTarget(codes_of(y, classes), len(classes))
-    row = LOSSES.get(loss)
-    name = loss if row is not None and row.is_robust and not row.has_robust_unit else MEANS
-    return NumericTarget(y[:, np.newaxis], name, LOSSES[name].made({"quantile": level}))
-
-
-def codes_of(y: Array, classes: Array) -> NDArray[np.int64]:
-    """Return the index of each label in the classes; raise ValueError for an unknown label."""
-    codes = {label: k for k, label in enumerate(classes.tolist())}
-    for label in y.tolist():
-        if label not in codes:
-            shown = ", ".join(map(repr, classes.tolist()[:MOST_SHOWN]))
-            raise ValueError(
-                f"the target holds {label!r} but the model knows {len(codes)} classes ({shown}"
-                f"{', ...' * (len(codes) > MOST_SHOWN)}): remove such rows"
-            )
-    return np.fromiter(map(codes.__getitem__, y.tolist()), np.int64, len(y))
+        return ClassTarget.of(codes_of(y, classes), classes)
+    is_robust = loss in LOSSES and LOSSES[loss].is_robust
+    return NumericTarget.of(y[:, np.newaxis], loss if is_robust else MEANS, level)

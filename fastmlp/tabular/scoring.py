@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from sklearn.metrics import get_scorer, get_scorer_names
 
 from fastmlp._core.keywords import equivalent
 from fastmlp.sklearn.bases import BaseEstimator, ClassifierMixin, RegressorMixin
+from fastmlp.tabular.calibration import means_of, most_probable
 from fastmlp.tabular.columns import Array
+from fastmlp.tabular.targets import ClassTarget, Target
 
-# Prefixes of scorers of scikit-learn that use labels instead of probabilities.
-OF_LABELS = ("accuracy", "balanced_accuracy", "f1", "jaccard", "matthews", "precision", "recall")
+Scorer: TypeAlias = Callable[[Array], float] | None  # of out-of-fold predictions
 
 
 class _FixedPredictions(BaseEstimator):
@@ -22,9 +23,8 @@ class _FixedPredictions(BaseEstimator):
 
     remedy: ClassVar[str]  # message for scorers that need other predictions
 
-    def __init__(self, prediction: Any = None, classes: Any = None) -> None:
-        self.prediction, self.classes = prediction, classes
-        self.classes_ = classes
+    def __init__(self, prediction: Any = None, target: Any = None) -> None:
+        self.prediction, self.target = prediction, target
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
@@ -37,7 +37,7 @@ class FixedNumbers(RegressorMixin, _FixedPredictions):
 
     def predict(self, X: Any) -> Array:
         """Return the numbers."""
-        return np.asarray(self.prediction)
+        return means_of(self.prediction, self.target.outputs)
 
 
 class FixedClasses(ClassifierMixin, _FixedPredictions):
@@ -45,21 +45,22 @@ class FixedClasses(ClassifierMixin, _FixedPredictions):
 
     remedy = "a scorer of classes or probabilities, such as 'accuracy'"
 
+    @property
+    def classes_(self) -> Array:
+        """The classes; of several labels a matrix, which marks them."""
+        target = self.target
+        return np.eye(2, target.outputs, dtype=int) if target.has_labels else target.classes
+
     def predict_proba(self, X: Any) -> Array:
         """Return the probabilities."""
         return np.asarray(self.prediction)
 
     def predict(self, X: Any) -> Array:
         """Return the most probable class, or the labels with a probability above one half."""
-        p = self.predict_proba(X)
-        if self.classes is None:
-            return (p > 0.5).astype(int)
-        return np.asarray(self.classes[p.argmax(axis=1)])
+        return most_probable(self.prediction, self.target.classes, self.target.has_labels)
 
 
-def scores_labels(scoring: Any) -> bool:
-    """Whether a scorer is known to use labels instead of probabilities."""
-    return isinstance(scoring, str) and scoring.startswith(OF_LABELS)
+FIXED: dict[str, type[_FixedPredictions]] = {"numbers": FixedNumbers, "classes": FixedClasses}
 
 
 def _named(name: str) -> Any:
@@ -73,11 +74,16 @@ def _named(name: str) -> Any:
     return get_scorer(name)
 
 
-def scorer_of(
-    scoring: Any, kind: type[_FixedPredictions], classes: Any, y: Array, weights: Array | None
-) -> Callable[[Array], float]:
-    """Return a function from predictions to their score by a scorer of scikit-learn."""
+def scorer_of(scoring: Any, target: Target, weights: Array | None) -> Scorer:
+    """Return a function from predictions of a target's rows to their score; None without one."""
+    if scoring is None:
+        return None
+    if target.without_scorer:
+        raise ValueError(f"scoring is {scoring!r} but {target.without_scorer}: leave scoring out")
     score = _named(scoring) if isinstance(scoring, str) else scoring
+    kind, y, classes = FIXED[target.kind], target.original_y, np.empty(0)
+    if isinstance(target, ClassTarget) and not target.has_labels:
+        classes = target.classes
     try:
         inspect.signature(score).bind(*range(3))
     except ValueError:
@@ -91,11 +97,8 @@ def scorer_of(
     X = np.zeros((len(y), 1))
 
     def scorer(prediction: Array) -> float:
-        fixed = kind(prediction, classes)
-        if y.ndim > 1 and kind is FixedClasses:
-            fixed.classes_ = np.eye(2, y.shape[1], dtype=int)  # a matrix marks labels
         try:
-            return float(score(fixed, X, y, **options))
+            return float(score(kind(prediction, target), X, y, **options))
         except AttributeError as error:
             if kind.__name__ not in str(error):
                 raise
@@ -109,7 +112,7 @@ def scorer_of(
                     f"scoring={scoring!r} ranks two classes but y has {len(classes)}: pass "
                     "'roc_auc_ovr', the mean over classes against the others"
                 ) from error
-            absent = [] if classes is None else np.setdiff1d(classes, y).tolist()
+            absent = np.setdiff1d(classes, y).tolist()
             if not absent:
                 raise
             raise ValueError(

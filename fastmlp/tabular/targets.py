@@ -1,66 +1,187 @@
-"""The targets: conversion between the user's values and those that networks are trained on.
+"""The targets: what y is, of a regression, of classes and of labels.
 
-A target defines the networks' loss, the scaling per member, and the cost of each row in the metric
-that selects epochs.
+A target reads the user's values, converts them to those that networks are trained on and back, and
+defines the networks' loss, the scaling per member, the cost of each row in the metric that selects
+epochs, the weights of rows and the calibration. Targets never change: other rows have another one.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, NamedTuple, Self, TypeAlias
 
 import numpy as np
 
+from fastmlp._core.user_warnings import warn
 from fastmlp._network import losses
 from fastmlp._network.losses import Loss
 from fastmlp.tabular import temperature
+from fastmlp.tabular.calibration import LabelCalibration, NumberCalibration, means_of
 from fastmlp.tabular.columns import Array, RowIndex
+from fastmlp.tabular.conformal import residuals_of
 from fastmlp.tabular.loss_rows import LOSSES, SMALLEST, LossRow
-from fastmlp.tabular.presets import ACTIVATION, AVERAGING, HOPELESS, RATE
+from fastmlp.tabular.presets import ACTIVATION, AVERAGING, HOPELESS, LABEL_SMOOTHING, RATE
 
 EVERY_MEMBER = np.s_[:, np.newaxis]  # index of a scale for predictions (members, n, columns)
 
 DEVIATION_OF_QUARTILES = 0.7413  # of a normal distribution, over its interquartile range
 FARTHEST = 1e18  # bound of scaled targets; only held-out rows can be as far from the training rows
+SMALLEST_SHRINK = 0.8  # of the residuals of all members to those of the members that hold a row out
+MOST_SHOWN = 10  # classes in an error message
+# Prefixes of scorers of scikit-learn that use labels instead of probabilities.
+OF_LABELS = ("accuracy", "balanced_accuracy", "f1", "jaccard", "matthews", "precision", "recall")
 
 
 class TargetScale(NamedTuple):
-    """Centre, factor and limits of the members' targets, each (members, outputs)."""
+    """Centre, factor and limits of the members' targets, each (members, outputs).
+
+    Limits are infinite where predictions may follow a trend beyond the targets of the fit.
+    """
 
     centre: Array
     factor: Array
     low: Array
     high: Array
 
+    def shifted(self, shifts: Array) -> TargetScale:
+        """Return a scale with which predictions are larger by these."""
+        return TargetScale(self.centre + shifts, self.factor, self.low + shifts, self.high + shifts)
 
-class NumericTarget:
-    """One or several real numbers per row; ``unit`` is the deviation per output, 1 if constant.
+    def freed(self, others: Sequence[TargetScale]) -> TargetScale:
+        """Return this scale without the limits of outputs that a member of others lacks."""
+        low, high = self.low, self.high
+        for other in others:
+            low = np.where(np.isinf(other.low).any(axis=0), -np.inf, low)
+            high = np.where(np.isinf(other.high).any(axis=0), np.inf, high)
+        return self._replace(low=low, high=high)
 
-    Of several numbers some may be NaN, which means missing.
+
+class RowWeights(NamedTuple):
+    """The weights of rows in training and in scores; None if they are equal.
+
+    They differ if the weights of classes are divided out of probabilities.
     """
 
-    kind = "numbers"
-    activation = ACTIVATION[kind]
-    classes = None  # folds are not stratified
-    weighting = ""  # what `metric` says about the weights of rows
-    sums_to_one = False  # whether the predictions of a row do
-    uninformed = None  # classes alone have predictions that need no rows
+    training: Array | None = None
+    scores: Array | None = None
+    source: str = ""  # the arguments that those in scores come from
+    are_divided: bool = False
 
-    def __init__(
-        self, y: Array, name: str, loss: Loss | None = None, weights: Array | None = None
-    ) -> None:
-        self.y, self.name = y, name
-        self.loss = loss or self.row.loss()  # by default without parameters of an estimator
-        self.levels = max(1, len(self.loss.levels))  # several only of one number per row
-        self.outputs = self.levels * y.shape[1]
-        self.rate, self.averaging = self.row.rate, self.row.averaging
-        self.hopeless = self.row.hopeless
-        centre = _mean(y, weights)
-        deviation = _deviation(y, centre, weights)
-        if self.row.has_robust_unit:
-            _, deviation = _robust(y, centre, deviation)
-        self.unit = np.tile(np.where(deviation > 0, deviation, 1.0), self.levels)
+    @property
+    def words(self) -> str:
+        """What a metric says about the weights."""
+        return "" if self.scores is None else f" (weighted by {self.source})"
+
+
+@dataclass(frozen=True, eq=False)
+class NumericTarget:
+    """One or several real numbers per row, some of which may be NaN, which means missing."""
+
+    kind: ClassVar = "numbers"
+    estimator: ClassVar = "TabMLPRegressor"  # in messages
+    activation: ClassVar = ACTIVATION["numbers"]
+    strata: ClassVar = None  # folds spread no classes evenly
+    sums_to_one: ClassVar = False  # whether the predictions of a row do
+    uninformed: ClassVar = None  # classes alone have predictions that need no rows
+
+    y: Any  # (n, targets); None without rows
+    name: str  # of the loss, see `LOSSES`
+    loss: Loss
+    unit: Array  # the deviation per output, 1 if constant
+    weighting: str = ""  # what `metric` says about the weights of rows
+
+    @classmethod
+    def of(cls, y: Array, name: str, level: Any = 0.5, weights: Array | None = None) -> Self:
+        """Return the target of numbers, (n, targets), with a loss of one or several levels."""
+        loss = LOSSES[name].make(level)
+        return cls(y, name, loss, _unit_of(y, loss, weights))
+
+    @classmethod
+    def of_fit(cls, parameters: Mapping[str, Any], y: Any) -> Self:
+        """Return the target that the user passes to a fit, checked."""
+        from fastmlp.tabular.checked_targets import numbers_of  # needs scikit-learn
+
+        name = parameters["loss"]
+        numbers = numbers_of(name, y)
+        if name == "quantiles" and numbers.shape[1] > 1:
+            raise ValueError(
+                f"y has {numbers.shape[1]} targets but loss='quantiles' takes one: fit one "
+                "estimator for each target"
+            )
+        check_present(numbers)
+        return cls.of(numbers, name, parameters["quantile"])
+
+    @staticmethod
+    def warn_of(parameters: Mapping[str, Any]) -> None:
+        """Warn of unexpected effects of parameters, of which a regression has none."""
+
+    def read(self, y: Any) -> Self:
+        """Return the target of other rows that the user passes, checked."""
+        from fastmlp.tabular.checked_targets import numbers_of  # needs scikit-learn
+
+        numbers, targets = numbers_of(self.name, y), self.outputs // self.levels
+        if numbers.shape[1] != targets:
+            raise ValueError(
+                f"y has {numbers.shape[1]} outputs but {targets} are expected, as in the fit"
+            )
+        return self.with_rows(numbers)
+
+    def with_rows(self, y: Array | None, weighting: str | None = None) -> Self:
+        """Return the same target of other rows, or of none."""
+        return replace(self, y=y, weighting=self.weighting if weighting is None else weighting)
+
+    def of_rows(self, rows: RowIndex, weights: RowWeights) -> Self:
+        """Return the target of the rows that a fit uses, with its unit measured on these."""
+        y = self.y[rows]
+        check_present(y, "in rows with a weight above 0")
+        unit = _unit_of(y, self.loss, weights.training)
+        return replace(self, y=y, unit=unit, weighting=weights.words)
+
+    @property
+    def original_y(self) -> Array:
+        """The numbers in the user's form, (n,) of one target."""
+        return means_of(self.y, self.y.shape[1])
+
+    def row_weights(self, parameters: Mapping[str, Any], sample_weight: Array | None) -> RowWeights:
+        """Return the weights of rows: 0 if all targets are missing."""
+        missing, weights = np.isnan(self.y).all(axis=1), sample_weight
+        if missing.any():
+            weights = np.where(missing, 0.0, 1.0 if weights is None else weights)
+        return RowWeights(weights, weights, "sample_weight")
+
+    def cost_weights(self, weights: Array | None) -> Array | None:
+        """Return weights of rows in means of `costs`: less if some targets are missing."""
+        missing = np.isnan(self.y)
+        if not missing.any():
+            return weights
+        shares = np.asarray(1 - missing.mean(axis=1))
+        return shares if weights is None else shares * weights
+
+    @property
+    def outputs(self) -> int:
+        """The number of predictions, without variances."""
+        return len(self.unit)
+
+    @property
+    def levels(self) -> int:
+        """The number of quantiles; several only of one number per row."""
+        return max(1, len(self.loss.levels))
+
+    @property
+    def rate(self) -> float:
+        """The factor of learning rates."""
+        return self.row.rate
+
+    @property
+    def averaging(self) -> float:
+        """See `presets.AVERAGING`."""
+        return self.row.averaging
+
+    @property
+    def hopeless(self) -> float:
+        """See `presets.HOPELESS`."""
+        return self.row.hopeless
 
     @property
     def directions(self) -> Array:
@@ -71,11 +192,6 @@ class NumericTarget:
     def row(self) -> LossRow:
         """The row of the loss."""
         return LOSSES[self.name]
-
-    @property
-    def is_rate(self) -> bool:
-        """Whether predictions are positive, and multiples of the mean: that is the log link."""
-        return self.loss.link_name == "exp"
 
     def scale(self, learn: Sequence[RowIndex], weights: Array | None) -> TargetScale:
         """Measure the scale on the rows that each member is trained on."""
@@ -89,24 +205,28 @@ class NumericTarget:
         if np.isnan(y).all(axis=0).any():  # none of these rows has one of the targets
             y, w = self.y, weights
         centre = _mean(y, w)
-        if self.is_rate:
+        if row.lowest == 0:
             factor, centre = centre, np.zeros_like(centre)
         else:
             factor = _deviation(y, centre, w)
         if row.is_robust:
-            centre, factor = _robust(y, centre, factor)
+            low, middle, high = np.nanquantile(y, [0.25, 0.5, 0.75], axis=0)
+            narrow = (high - low) * DEVIATION_OF_QUARTILES
+            is_wide = narrow > 0
+            centre = np.where(is_wide, middle, centre)
+            factor = np.where(is_wide, np.minimum(narrow, factor), factor)
         factor = np.where(
             factor > 0, factor, self.unit[: y.shape[1]]
         )  # constant targets have no deviation
         low = np.fmin.reduce(y, axis=0)
-        if self.is_rate:
+        if row.lowest == 0:  # rates are positive
             low = np.maximum(low, SMALLEST * factor)
         return centre, factor, low, np.maximum(low, np.fmax.reduce(y, axis=0))
 
     def widened(self, scale: TargetScale) -> TargetScale:
         """Return a scale whose limits of predictions include these targets."""
         m, low = self.y.shape[1], np.fmin.reduce(self.y, axis=0)
-        if self.is_rate:
+        if self.row.lowest == 0:  # rates are positive
             low = np.maximum(low, SMALLEST * scale.factor[:, :m])
         high = np.fmax.reduce(self.y, axis=0)
         return scale._replace(low=np.fmin(scale.low, low), high=np.fmax(scale.high, high))
@@ -153,8 +273,8 @@ class NumericTarget:
     def costs(self, prediction: Array, rows: Any = slice(None)) -> Array:
         """Return the costs of rows, (..., n), in units of the deviation of y.
 
-        Those of several targets are means over the targets that are there; `weighed` has the
-        weights with which they belong in a mean over rows.
+        Those of several targets are means over the targets that are there; `cost_weights` are
+        those with which they belong in a mean over rows.
         """
         m, y = self.outputs, self.y[rows]
         costs = self.row.cost(y, prediction[..., :m], prediction[..., m:], self.unit, self.loss)
@@ -163,11 +283,6 @@ class NumericTarget:
             counts = np.maximum(np.count_nonzero(~missing, axis=-1), 1)
             return np.asarray(np.where(missing, 0.0, costs).sum(axis=-1) / counts)
         return np.asarray(costs[..., 0] if m == 1 else costs.mean(axis=-1))
-
-    @property
-    def least_costs(self) -> Array | None:
-        """The costs of rows whose predictions are their targets, (n,); None of a density."""
-        return None if self.row.has_density else self.costs(np.tile(self.y, self.levels))
 
     def shown(self, cost: float) -> float:
         """Return a mean cost in the usual form of the metric."""
@@ -185,11 +300,62 @@ class NumericTarget:
         of_several = self.row.metric_of_several if self.outputs > 1 else None
         return (of_several or self.row.metric) + self.weighting
 
+    @property
+    def without_scorer(self) -> str:
+        """Why scorers of scikit-learn cannot score predictions of these rows; else empty."""
+        if self.levels > 1:
+            return "scorers take one prediction for each target, and loss='quantiles' has several"
+        if np.isnan(self.y).any():
+            return "y has missing targets, which scorers of scikit-learn do not take"
+        return ""
 
-def shares_of(y: Array) -> Array | None:
-    """Return the share of the targets of each row that are there; None if all are."""
-    missing = np.isnan(y)
-    return 1 - missing.mean(axis=1) if missing.any() else None
+    def shifts(self, outputs: Array, weights: Array | None, groups: Array | None) -> Array | None:
+        """Return what calibrates out-of-fold quantiles if it is added to them; None for means.
+
+        The shifts are quantiles of the residuals of each level (Romano, Patterson and Candes 2019,
+        "Conformalized quantile regression"). They grow with the level, so that quantiles stay in
+        order; outwards from the median, intervals only widen.
+        """
+        if not self.loss.levels:
+            return None
+        y, levels = self.y[:, 0], np.array(self.loss.levels)
+        shifts = np.zeros(len(levels))
+        for k, level in enumerate(levels):
+            residuals = residuals_of(y, outputs[:, k], weights, np.ones(len(y)), groups=groups)
+            shifts[k] = residuals.quantile(float(level))
+        middle = int(np.argmin(np.abs(levels - 0.5)))
+        shifts[middle:] = np.maximum.accumulate(shifts[middle:])
+        shifts[: middle + 1] = np.minimum.accumulate(shifts[middle::-1])[::-1]
+        return shifts
+
+    def calibration(
+        self,
+        outputs: Array,
+        weights: Array | None,
+        groups: Array | None,
+        share: float,
+        keeps_order: bool,
+    ) -> NumberCalibration:
+        """Return the distribution of the residuals of out-of-fold predictions.
+
+        ``share`` is the cost of all members over that of those that hold a row out.
+        """
+        m = self.outputs
+        shrink = max(float(np.sqrt(share)), SMALLEST_SHRINK) if self.row.is_square else 1.0
+        sizes = np.sqrt(outputs[:, m:].T) if outputs.shape[1] > m else [None] * m
+        missing = np.isnan(self.y)
+        y, w = np.where(missing, outputs[:, :m], self.y), [weights] * m
+        for k in np.flatnonzero(missing.any(axis=0)):
+            w[k] = np.where(missing[:, k], 0.0, 1.0 if weights is None else weights)
+        residuals = [
+            residuals_of(
+                y[:, k], outputs[:, k], w[k], sizes[k], shrink, groups, keeps_order=keeps_order
+            )
+            for k in range(m)
+        ]
+        present = self.y[~missing]
+        are_counts = self.row.lowest == 0 and np.array_equal(present, np.floor(present))
+        return NumberCalibration(tuple(residuals), self.row.lowest, are_counts)
 
 
 def check_present(y: Array, where: str = "") -> None:
@@ -205,22 +371,6 @@ def check_present(y: Array, where: str = "") -> None:
             f"{name} has {counts.min()} values that are not NaN{where and ' '}{where} but at least "
             f"2 are expected: {remedy}"
         )
-
-
-def weighed(target: Any, weights: Array | None) -> Array | None:
-    """Return the weights of rows in means of costs: less if some of their targets are missing."""
-    shares = shares_of(target.y) if target.kind == "numbers" else None
-    if shares is None:
-        return weights
-    return shares if weights is None else shares * weights
-
-
-def unweighed(target: Any, weights: Array | None) -> Array | None:
-    """Return the weights that `weighed` was called with."""
-    shares = weighed(target, None)
-    if weights is None or shares is None:
-        return weights
-    return np.divide(weights, shares, out=np.zeros(len(shares)), where=shares > 0)
 
 
 class Baseline(NamedTuple):
@@ -240,19 +390,6 @@ class Baseline(NamedTuple):
         costs = target.costs(self.predictions)
         return float(target.shown(float(np.average(costs, weights=weights))))
 
-    def d2_score(self, target: Any, prediction: Array, weights: Array | None) -> float | None:
-        """Return the share of these costs that predictions save; None if there is none.
-
-        It is that of the loss, such as R squared and scikit-learn's ``d2_tweedie_score``.
-        """
-        if (least := target.least_costs) is None:
-            return None
-        cost, own, best = (
-            float(np.average(costs, weights=weights))
-            for costs in (target.costs(self.predictions), target.costs(prediction), least)
-        )
-        return 1 - (own - best) / (cost - best) if cost > best else None
-
     def is_beaten(self, target: Any, prediction: Array, weights: Array | None) -> bool:
         """Whether predictions are better than these; True if there is nothing to predict."""
         gain = np.average(target.costs(self.predictions), weights=weights)
@@ -263,7 +400,7 @@ class Baseline(NamedTuple):
 
 def baseline(target: Any, weights: Array | None) -> Baseline:
     """Return the best prediction that is the same for all rows."""
-    name, prediction = target.constant(unweighed(target, weights))
+    name, prediction = target.constant(weights)
     return Baseline(name, np.broadcast_to(prediction, (len(target.y), len(prediction))))
 
 
@@ -276,6 +413,12 @@ def _mean(y: Array, weights: Array | None) -> Array:
     return np.asarray(np.average(np.where(missing, 0.0, y), axis=0, weights=w))
 
 
+def _unit_of(y: Array, loss: Loss, weights: Array | None) -> Array:
+    """Return the deviation per output, 1 if constant."""
+    deviation = _deviation(y, _mean(y, weights), weights)
+    return np.tile(np.where(deviation > 0, deviation, 1.0), max(1, len(loss.levels)))
+
+
 def weighted_quantile(y: Array, level: float, weights: Array | None) -> Array:
     """Return a quantile of each column, without values that are NaN."""
     order = np.argsort(y, axis=0)
@@ -285,39 +428,146 @@ def weighted_quantile(y: Array, level: float, weights: Array | None) -> Array:
     return np.asarray(y[order[at, np.arange(len(at))], np.arange(len(at))])
 
 
-def _robust(y: Array, centre: Array, deviation: Array) -> tuple[Array, Array]:
-    """Return the medians and the deviations by quartiles, where the quartiles differ."""
-    low, middle, high = np.nanquantile(y, [0.25, 0.5, 0.75], axis=0)
-    narrow = (high - low) * DEVIATION_OF_QUARTILES
-    is_wide = narrow > 0
-    narrowed = np.where(is_wide, np.minimum(narrow, deviation), deviation)
-    return np.where(is_wide, middle, centre), narrowed
-
-
 def _deviation(y: Array, centre: Array, weights: Array | None) -> Array:
     """Return the standard deviation of each column."""
     return np.asarray(np.sqrt(_mean((y - centre) ** 2, weights)))
 
 
+@dataclass(frozen=True, eq=False)
 class ClassTarget:
-    """One of n classes per row, as integers from 0."""
+    """One of several classes per row, by its place among them."""
 
-    kind = "classes"
-    directions = np.array(
-        [-1.0, 1.0]
-    )  # of two outputs, so that the second class gets more probable
-    activation, rate, averaging = ACTIVATION[kind], RATE[kind], AVERAGING[kind]
-    name, cost_name = "classes", "log loss"
-    weighting = ""
-    hopeless = HOPELESS
-    sums_to_one = True
+    kind: ClassVar = "classes"
+    estimator: ClassVar = "TabMLPClassifier"  # in messages
+    directions: ClassVar = np.array([-1.0, 1.0])  # of two outputs: the second class is more likely
+    activation: ClassVar = ACTIVATION["classes"]
+    rate: ClassVar = RATE["classes"]
+    averaging: ClassVar = AVERAGING["classes"]
+    hopeless: ClassVar = HOPELESS
+    name: ClassVar = "classes"
+    cost_name: ClassVar = "log loss"
+    sums_to_one: ClassVar = True
+    has_labels: ClassVar = False  # whether each output is an independent label
+    without_scorer: ClassVar = ""
 
-    def __init__(
-        self, y: Array, n: int, smoothing: float = 0.0, class_weights: Array | None = None
-    ) -> None:
-        self.y, self.outputs, self.classes = y, n, y
-        self.class_weights = class_weights  # that are divided out of probabilities
-        self.loss: Loss = losses.CrossEntropy(label_smoothing=smoothing)
+    y: Any  # places, (n,); None without rows
+    classes: Array  # the user's, in order
+    loss: Loss
+    class_weights: Array | None = None  # that are divided out of probabilities
+    weighting: str = ""  # what `metric` says about the weights of rows
+
+    @classmethod
+    def of(
+        cls,
+        y: Array,
+        classes: Array,
+        smoothing: float = 0.0,
+        class_weights: Array | None = None,
+    ) -> Self:
+        """Return the target of places of classes, (n,)."""
+        return cls(y, classes, losses.CrossEntropy(label_smoothing=smoothing), class_weights)
+
+    @staticmethod
+    def of_fit(parameters: Mapping[str, Any], y: Any) -> ClassTarget:
+        """Return the target that the user passes to a fit, checked: classes, or several labels."""
+        from fastmlp.tabular.checked_targets import labels_of  # needs scikit-learn
+
+        labels, scoring = labels_of(y), parameters["scoring"]
+        is_of_labels = isinstance(scoring, str) and scoring.startswith(OF_LABELS)
+        smoothing = LABEL_SMOOTHING if is_of_labels else 0.0
+        if labels.ndim > 1:
+            return MultiLabelTarget.of_labels(labels, smoothing)
+        classes, codes = np.unique(labels, return_inverse=True)
+        if len(classes) < 2:
+            raise ValueError(f"y has one class, {classes[0]}, but at least two are expected")
+        return ClassTarget.of(codes, classes, smoothing)
+
+    @staticmethod
+    def warn_of(parameters: Mapping[str, Any]) -> None:
+        """Warn that weights of classes change probabilities, if the user has not chosen."""
+        if parameters["class_weight"] is not None and parameters["prior"] is None:
+            warn(
+                "with class_weight, probabilities and scores are those of weighted rows (for "
+                "'balanced', of equally frequent classes): pass prior='true' for those of the "
+                "rows as they are, or prior='weighted' if these are meant"
+            )
+
+    def labels_of(self, y: Any) -> Array:
+        """Return checked labels of other rows, which need not be classes of the fit."""
+        from fastmlp.tabular.checked_targets import labels_of  # needs scikit-learn
+
+        labels = labels_of(y)
+        expected = (len(labels), self.outputs)[: 1 + self.has_labels]
+        if labels.shape != expected:
+            raise ValueError(
+                f"y has shape {labels.shape} but {expected} is expected: pass "
+                + ("0 or 1 for each label of the fit" if self.has_labels else "one class per row")
+            )
+        return labels
+
+    def read(self, y: Any) -> Self:
+        """Return the target of other rows that the user passes, checked."""
+        labels, classes = self.labels_of(y), self.classes
+        if labels.dtype.kind in "mM" and classes.dtype.kind == labels.dtype.kind:
+            unit = np.result_type(classes, labels)  # days and seconds may be equal
+            classes, labels = classes.astype(unit), labels.astype(unit)
+        return self.with_rows(codes_of(labels, classes))
+
+    def with_rows(self, y: Array | None, weighting: str | None = None) -> Self:
+        """Return the same target of other rows, or of none."""
+        return replace(self, y=y, weighting=self.weighting if weighting is None else weighting)
+
+    def of_rows(self, rows: RowIndex, weights: RowWeights) -> Self:
+        """Return the target of the rows that a fit uses, with the weights of classes in these."""
+        y, divided = self.y[rows], None
+        if weights.are_divided:
+            divided = np.ones(self.outputs)
+            divided[y] = 1.0 if weights.training is None else weights.training
+            divided[y] /= 1.0 if weights.scores is None else weights.scores
+        return replace(self, y=y, class_weights=divided, weighting=weights.words)
+
+    @property
+    def original_y(self) -> Array:
+        """The labels in the user's form."""
+        return np.asarray(self.classes[self.y])
+
+    def row_weights(self, parameters: Mapping[str, Any], sample_weight: Array | None) -> RowWeights:
+        """Return the weights of rows times those of classes, which may be divided out in scores."""
+        class_weight, is_divided = parameters["class_weight"], parameters["prior"] == "true"
+        if class_weight is None:
+            return RowWeights(sample_weight, sample_weight, "sample_weight")
+        from fastmlp.sklearn.validation import weights_of_classes  # needs scikit-learn
+
+        y = self.original_y
+        of_classes = weights_of_classes(class_weight, y, self.classes)
+        if is_divided and (self.has_labels or not of_classes.all()):
+            why, remedy = "rows have several labels", "leave out class_weight"
+            if not self.has_labels:
+                label = y[[np.argmin(of_classes)]].tolist()[0]
+                why, remedy = f"class_weight of {label!r} is 0", "leave out the rows of this class"
+            raise ValueError(
+                f"prior is 'true' but {why}, and weights are divided out of probabilities: pass "
+                f"prior='weighted', or {remedy}"
+            )
+        weights = of_classes if sample_weight is None else sample_weight * of_classes
+        if is_divided:
+            return RowWeights(weights, sample_weight, "sample_weight", are_divided=True)
+        sources = ["sample_weight"] * (sample_weight is not None) + ["class_weight"]
+        return RowWeights(weights, weights, " and ".join(sources))
+
+    def cost_weights(self, weights: Array | None) -> Array | None:
+        """Return weights of rows for means of `costs`, as they are: labels are never missing."""
+        return weights
+
+    @property
+    def outputs(self) -> int:
+        """The number of probabilities."""
+        return len(self.classes)
+
+    @property
+    def strata(self) -> Array | None:
+        """The classes, which folds spread evenly."""
+        return self.y  # type: ignore[no-any-return]
 
     def scale(self, learn: Sequence[RowIndex], weights: Array | None) -> TargetScale | None:
         """Return the factors that divide weights of classes out of probabilities; None if none."""
@@ -332,7 +582,7 @@ class ClassTarget:
 
     def encode(self, scale: TargetScale | None, member: int) -> Array:
         """Return the classes as int32, the same for all members."""
-        return self.y.astype(np.int32)
+        return np.asarray(self.y, np.int32)
 
     def decode(self, scale: TargetScale | None, z: Array, members: Any = EVERY_MEMBER) -> Array:
         """Return probabilities, (..., classes), normalised in float64.
@@ -348,7 +598,22 @@ class ClassTarget:
     def calibrated(self, prediction: Array, weights: Array | None) -> Array:
         """Return out-of-fold probabilities at the temperature with the lowest log loss on them."""
         fitted = temperature.fitted(prediction, self.y, weights)
-        return temperature.applied(prediction, fitted, labels=self.y.ndim > 1)
+        return temperature.applied(prediction, fitted, self.has_labels)
+
+    def shifts(self, outputs: Array, weights: Array | None, groups: Array | None) -> None:
+        """Return None: quantiles alone are shifted."""
+
+    def calibration(
+        self,
+        outputs: Array,
+        weights: Array | None,
+        groups: Array | None,
+        share: float,
+        keeps_order: bool,
+    ) -> LabelCalibration:
+        """Return the temperature of out-of-fold probabilities."""
+        fitted = temperature.fitted(outputs, self.y, weights)
+        return LabelCalibration(fitted, self.classes, self.has_labels)
 
     @property
     def uninformed(self) -> Array:
@@ -366,11 +631,6 @@ class ClassTarget:
         right = np.take_along_axis(prediction, labels[..., np.newaxis], axis=-1)[..., 0]
         return np.asarray(-np.log(np.maximum(right, SMALLEST)))
 
-    @property
-    def least_costs(self) -> Array:
-        """The costs of rows whose predictions are their targets, (n,)."""
-        return np.zeros(len(self.y))
-
     def shown(self, cost: float) -> float:
         """Return the mean log loss."""
         return float(cost)
@@ -381,20 +641,37 @@ class ClassTarget:
         return self.cost_name + self.weighting
 
 
+@dataclass(frozen=True, eq=False)
 class MultiLabelTarget(ClassTarget):
     """Several labels per row, each 0 or 1."""
 
-    name, cost_name = "labels", "log loss, mean over labels"
-    sums_to_one = False
+    name: ClassVar = "labels"
+    cost_name: ClassVar = "log loss, mean over labels"
+    sums_to_one: ClassVar = False
+    has_labels: ClassVar = True
+    strata: ClassVar = None
 
-    def __init__(self, y: Array, smoothing: float = 0.0) -> None:
-        self.y, self.outputs, self.classes = y, y.shape[1], None  # type: ignore[assignment]
-        self.smoothing, self.class_weights = smoothing, None
-        self.loss = losses.BinaryCrossEntropy()
+    smoothing: float = 0.0
+
+    @classmethod
+    def of_labels(cls, y: Array, smoothing: float = 0.0) -> Self:
+        """Return the target of labels, (n, labels)."""
+        classes = np.arange(y.shape[1])
+        return cls(y, classes, losses.BinaryCrossEntropy(), smoothing=smoothing)
+
+    def read(self, y: Any) -> Self:
+        """Return the target of other rows that the user passes, checked."""
+        return self.with_rows(self.labels_of(y))
+
+    @property
+    def original_y(self) -> Array:
+        """The labels, which are 0 or 1."""
+        return np.asarray(self.y)
 
     def encode(self, scale: TargetScale | None, member: int) -> Array:
         """Return the smoothed labels, the same for all members."""
-        return (self.y * (1 - self.smoothing) + self.smoothing / 2).astype(np.float32)
+        smoothed = self.y * (1 - self.smoothing) + self.smoothing / 2
+        return np.asarray(smoothed, np.float32)
 
     def decode(self, scale: TargetScale | None, z: Array, members: Any = EVERY_MEMBER) -> Array:
         """Return probabilities, (..., labels)."""
@@ -415,10 +692,17 @@ class MultiLabelTarget(ClassTarget):
         return np.asarray(-np.log(np.maximum(right, SMALLEST)).mean(axis=-1))
 
 
-def with_rows(target: Any, y: Array | None) -> Any:
-    """Return a copy of a target with the labels or numbers of other rows, or of none."""
-    other = copy.copy(target)
-    other.y = y
-    if y is None:
-        other.classes = None
-    return other
+Target: TypeAlias = NumericTarget | ClassTarget
+
+
+def codes_of(y: Array, classes: Array) -> RowIndex:
+    """Return the place of each label among classes; raise ValueError for an unknown label."""
+    codes = {label: k for k, label in enumerate(classes.tolist())}
+    for label in y.tolist():
+        if label not in codes:
+            shown = ", ".join(map(repr, classes.tolist()[:MOST_SHOWN]))
+            raise ValueError(
+                f"the target holds {label!r} but the model knows {len(codes)} classes ({shown}"
+                f"{', ...' * (len(codes) > MOST_SHOWN)}): remove such rows"
+            )
+    return np.fromiter(map(codes.__getitem__, y.tolist()), np.int64, len(y))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import inspect
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,12 +22,11 @@ from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
-from fastmlp._core.intervals import check_count
+from fastmlp._core.intervals import POSITIVE, check_count
 from fastmlp._core.user_warnings import warn
 from fastmlp._engine.thread_count import of_jobs
 from fastmlp.sklearn.validation import refuse_text
 from fastmlp.tabular.blend import Blend, BlendResult, blended, greedy
-from fastmlp.tabular.calibration import means_of
 from fastmlp.tabular.classifier import TabMLPClassifier
 from fastmlp.tabular.columns import Array, RowIndex, Table
 from fastmlp.tabular.distilled import OF_OTHERS, mixtures, taught
@@ -39,6 +39,7 @@ from fastmlp.tabular.members import ROWS_AT_A_TIME, Members, TrainingResult
 from fastmlp.tabular.reading import TableChunk, checked, target_names, with_target
 from fastmlp.tabular.regressor import TabMLPRegressor
 from fastmlp.tabular.report import timed
+from fastmlp.tabular.targets import ClassTarget, Target
 from fastmlp.tabular.training import fitted_table, train
 
 Predict = Callable[[Any], Any]
@@ -48,6 +49,8 @@ ROOT_LESSON, LESSON = 800, 600_000
 # Inputs that a network reads in training, for each row of the fit, unless mixtures are asked for:
 # 10,000 rows of 20 columns then take half a minute of CPU time beside the fits of the teacher.
 WORK_OF_ROW = 200_000
+NETWORKS_SHARE = 0.25  # of a time limit, for the networks that learn the true targets
+LABELS_SHARE = 0.5  # of the time for a student, for the labels of its lesson
 LESSON_CELLS = 40_000_000  # fewer mixtures of wide tables, which limits the memory
 SUM_OF_ONE = 1e-3  # largest distance of the sum of probabilities from 1, by rounding
 
@@ -61,6 +64,7 @@ def distill(
     groups: Any = None,
     student: Any = None,
     mixtures: int | None = None,
+    time_limit: float | None = None,
     random_state: int = 0,
 ) -> TabMLPRegressor | TabMLPClassifier:
     """Distil any model into one network: an estimator of tables with the teacher's knowledge.
@@ -97,6 +101,10 @@ def distill(
         rows, at most 600,000; the teacher labels them once more than there are folds. If given, a
         network takes up to 24,000 steps instead of as many as suit the number of rows, which may
         take ten times as long for a slightly smaller error.
+    time_limit : float, optional
+        Seconds, above 0, that the distillation takes about: networks take as many steps as it
+        allows, and lessons are cut where it is short. Fits of the teacher cannot be ended early;
+        what takes longer than the limit is a note of ``report()``.
     random_state : int
         Seed of the mixtures and of the network.
 
@@ -127,6 +135,10 @@ def distill(
     True
     """
     seed = check_count("random_state", random_state, example=1, least=0)
+    deadline = math.inf
+    if time_limit is not None:
+        time_limit = POSITIVE.check("time_limit", time_limit, 60.0)
+        deadline = time.monotonic() + time_limit
     count = None if mixtures is None else check_count("mixtures", mixtures, example=LESSON)
     if isinstance(teacher, type):
         raise TypeError(
@@ -136,7 +148,7 @@ def distill(
     names = target_names(y)
     X, y = with_target(X, y)
     model = _student(teacher, student)
-    if student is None and not model._task.has_classes:
+    if student is None and model._target.kind != "classes":
         refuse_text(y, "student=TabMLPClassifier()")
     if is_fixed(teacher):
         if not isinstance(teacher, FunctionType):
@@ -150,21 +162,26 @@ def distill(
             f"sample_weight is passed but the teacher, a {type(teacher).__name__}, has a fit "
             "without it: leave sample_weight out, or pass a teacher whose weights are set"
         )
-    X = checked(X, model._task.estimator)
+    X = checked(X, model._target.estimator)
     chunk = TableChunk(X, y, sample_weight, groups)
     parameters = model.get_params(deep=False)
-    trained = train(model._task, parameters, chunk)
+    limits = parameters["time_limit"], time_limit and NETWORKS_SHARE * time_limit
+    limit = min((limit for limit in limits if limit), default=None)
+    trained = train(model._target, {**parameters, "time_limit": limit}, chunk)
     read, seconds = trained.reading, trained.seconds
     with timed(seconds, "distillation"):
         places = read.used if read.rows.sampled is None else read.rows.sampled[read.used]
         weights = None if sample_weight is None else np.asarray(sample_weight)[places]
-        outputs = getattr(read.rows.task, "outputs", 0)  # of numbers
-        truth = means_of(read.rows.y, outputs) if outputs else read.rows.y
-        rows = TableChunk(take_rows(X, places), truth[read.used], weights)
-        work = math.inf if count else WORK_OF_ROW * len(places)
+        truth = read.rows.target.original_y[read.used]
+        rows = TableChunk(take_rows(X, places), truth, weights)
+        is_asked = count is not None or time_limit is not None
+        work = math.inf if is_asked else WORK_OF_ROW * len(places)
         count = count or min(LESSON, int(ROOT_LESSON * math.sqrt(len(places))))
-        lessons = Lessons(teacher, rows, trained, count, work, np.random.default_rng(seed))
+        rng = np.random.default_rng(seed)
+        lessons = Lessons(teacher, rows, trained, count, work, deadline, rng)
         result = lessons.result(of_jobs(parameters["n_jobs"]))
+    if time_limit is not None:
+        result.notes.extend(replace(trained.budget, deadline=deadline).overrun(seconds))
     fitted = fitted_table(parameters, replace(trained, result=result), True)
     return model.with_fitted(replace(fitted, target_names=names))  # type: ignore[no-any-return]
 
@@ -203,10 +220,12 @@ class Lessons:
     trained: Any  # `Trained`, of networks that have learned the true targets
     mixtures: int
     work: float  # of each network, see `distilled.taught`
+    deadline: float  # of ``time.monotonic``
     rng: np.random.Generator
 
     def __post_init__(self) -> None:
-        self.data, self.task = self.trained.reading.data, self.trained.reading.rows.task
+        self.fit_of_teacher = 0.0  # seconds of the longest one
+        self.data = self.trained.reading.data
         self.weight = 1.0  # of the teacher's labels
         self.tied = self.data.columns.first_tied(self.data.table.numbers)
         self.mixtures = min(self.mixtures, LESSON_CELLS // len(self.tied))
@@ -217,25 +236,26 @@ class Lessons:
         scored, everyone, X = self.data.scored, np.arange(len(table)), self.rows.X
         folds = _first_repeat(networks.division, len(table))
         teachers = [self.fitted(learn) for _, learn, _ in folds]
+        students = len(folds) + 1
         labels, out_of_fold = np.empty((2, len(scored.rows), m))
         for teacher, (_, _, out) in zip(teachers, folds, strict=True):
             labels[scored.places(out)] = self.labels(teacher, take_rows(X, out))
 
         def cost(predictions: Array) -> float:
-            return mean_cost(scored.target, predictions, scored.weights)
+            return mean_cost(scored.target, predictions, scored.cost_weights)
 
         both = [labels, networks.out_of_fold[:, :m]]
         self.weight = float(greedy(both, cost)[0])
-        for teacher, (member, learn, out) in zip(teachers, folds, strict=True):
-            lesson = self.lesson(teacher, partial(networks.blend.of_division, member), learn)
-            judge, _ = self.taught(learn, *lesson, n_threads)
+        for done, (teacher, (member, learn, out)) in enumerate(zip(teachers, folds, strict=True)):
+            end = self.end_of(students - done, self.fit_of_teacher)
+            lesson = self.lesson(teacher, partial(networks.blend.of_division, member), learn, end)
+            judge, _ = self.taught(learn, *lesson, n_threads, end)
             out_of_fold[scored.places(out)] = judge.predict(table.take(out))
-        lesson_of_all, answers = self.lesson(
-            self.fitted(everyone), networks.blend.predict, everyone
-        )
+        teacher, end = self.fitted(everyone), self.deadline
+        lesson_of_all, answers = self.lesson(teacher, networks.blend.predict, everyone, end)
         whole = lesson_of_all.joined(table.take(scored.rows))
         answers = np.concatenate([answers, self.mean(both)])
-        student, history = self.taught(everyone, whole, answers, n_threads)
+        student, history = self.taught(everyone, whole, answers, n_threads, end)
         epochs, held_out = len(history.loss), OutOfFold(out_of_fold[np.newaxis])
         trained = TrainingResult(
             OF_OTHERS.recipe,
@@ -269,30 +289,40 @@ class Lessons:
             f"rest by networks; {judges} further networks give scores and calibration"
         )
 
+    def end_of(self, students: int, reserved: float) -> float:
+        """Return when the first of some students has to end, with some seconds for the rest."""
+        now = time.monotonic()
+        return now + (self.deadline - now - reserved) / students
+
     def taught(
-        self, learn: RowIndex, lesson: Table, labels: Array, n_threads: int | None
+        self, learn: RowIndex, lesson: Table, labels: Array, n_threads: int | None, end: float
     ) -> tuple[Members, Any]:
-        """Return a network that has learned a lesson about some rows."""
+        """Return a network that has learned a lesson about some rows, at an end about."""
         rows = self.data.table.take(learn)
-        rule = self.task.parameters["monotone"]
         return taught(
             OF_OTHERS,
             self.data.columns,
             self.data.target,
-            rule,
+            self.data.signs,
             rows,
             lesson,
             labels,
             self.rng,
             n_threads,
             self.work,
+            end - time.monotonic(),
         )
 
     def lesson(
-        self, predict: Predict, networks: Callable[[Table], Array], learn: RowIndex
+        self, predict: Predict, networks: Callable[[Table], Array], learn: RowIndex, end: float
     ) -> tuple[Table, Array]:
-        """Return mixtures of some rows, and their labels by both teachers."""
-        weights, shares = self.data.weights, None
+        """Return mixtures of some rows, and their labels by both teachers.
+
+        There are fewer of them if labels take too much of the time until the student's end.
+        """
+        now = time.monotonic()
+        end = now + LABELS_SHARE * (end - now)
+        weights, shares = self.data.weights.training, None
         if weights is not None:
             shares = weights[learn] / weights[learn].sum()
         chosen = mixtures(learn, self.mixtures, self.tied, OF_OTHERS.changed, self.rng, shares)
@@ -301,6 +331,8 @@ class Lessons:
             X = mixed_rows(self.rows.X, chosen[at : at + ROWS_AT_A_TIME])
             tables.append(table := self.data.columns.read(X))
             labels.append(self.mean([self.labels(predict, X), networks(table)]))
+            if time.monotonic() > end:
+                break
         return tables[0].joined(*tables[1:]), np.concatenate(labels)
 
     def mean(self, labels: list[Array]) -> Array:
@@ -320,11 +352,15 @@ class Lessons:
             unfitted = clone(self.teacher, safe=False)
         except RuntimeError:  # of CatBoost, which copies lists of columns
             unfitted = copy.deepcopy(self.teacher)
-        return unfitted.fit(rows.X, rows.y, **options)
+        began = time.monotonic()
+        fitted = unfitted.fit(rows.X, rows.y, **options)
+        self.fit_of_teacher = max(self.fit_of_teacher, time.monotonic() - began)
+        return fitted
 
     def labels(self, model: Any, X: Any) -> Array:
         """Return a model's labels of rows, (n, outputs), checked."""
-        task, name = self.task, "predict_proba" if self.task.has_classes else "predict"
+        target: Target = self.data.target
+        name = "predict_proba" if isinstance(target, ClassTarget) else "predict"
         predict = getattr(model, name, model)
         if not callable(predict):
             raise TypeError(
@@ -339,15 +375,15 @@ class Lessons:
             )
         values = values[:, np.newaxis] if values.ndim == 1 else values
         classes = getattr(model, "classes_", None)
-        if task.has_classes and not task.has_labels and classes is not None:
-            others = np.setdiff1d(classes, task.classes).tolist()
+        if isinstance(target, ClassTarget) and not target.has_labels and classes is not None:
+            others = np.setdiff1d(classes, target.classes).tolist()
             if others:
                 raise ValueError(
                     f"the teacher has the class {others[0]!r} but those of y are expected: fit it "
                     "to the same labels"
                 )
-            of_classes = np.zeros((len(values), len(task.classes)))
-            of_classes[:, np.searchsorted(task.classes, classes)] = values
+            of_classes = np.zeros((len(values), len(target.classes)))
+            of_classes[:, np.searchsorted(target.classes, classes)] = values
             values = of_classes
         shape = len(X), self.data.target.outputs
         if values.shape != shape:
@@ -355,9 +391,9 @@ class Lessons:
                 f"the teacher gives labels of shape {values.shape} but {shape} is expected: one "
                 "row for each row, and one column for each class or target"
             )
-        if not task.has_classes:
+        if not isinstance(target, ClassTarget):
             return values
-        total = np.ones(1) if task.has_labels else values.sum(axis=1, keepdims=True)
+        total = np.ones(1) if target.has_labels else values.sum(axis=1, keepdims=True)
         if (
             values.min() < 0
             or values.max() > 1 + SUM_OF_ONE

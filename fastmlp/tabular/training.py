@@ -31,7 +31,8 @@ from fastmlp.tabular.presets import PRESETS, adapted
 from fastmlp.tabular.progress import show_result
 from fastmlp.tabular.reading import Reader, Reading, TableChunk, target_names
 from fastmlp.tabular.report import NO_BETTER, WARNING, Report, timed
-from fastmlp.tabular.targets import weighed, with_rows
+from fastmlp.tabular.scoring import Scorer, scorer_of
+from fastmlp.tabular.targets import Target
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,18 +42,18 @@ class Trained:
     budget: Budget
     reading: Reading
     result: BlendResult
-    scorer: Any  # of predictions by ``scoring``, out of fold; None without one
+    scorer: Scorer  # of predictions by ``scoring``, out of fold; None without one
     seconds: dict[str, float]  # of each phase
 
 
 def fit(
-    task_class: Any, parameters: Mapping[str, Any], chunk: TableChunk, X_val: Any, y_val: Any
+    target_class: Any, parameters: Mapping[str, Any], chunk: TableChunk, X_val: Any, y_val: Any
 ) -> tuple[FittedTable, str]:
-    """Fit a table; ``task_class`` is a class of `tasks`.
+    """Fit a table; ``target_class`` is a class of `targets`.
 
     Return also the reason if the user ended the fit early, else an empty text.
     """
-    trained = train(task_class, parameters, chunk, X_val, y_val)
+    trained = train(target_class, parameters, chunk, X_val, y_val)
     result, seconds = trained.result, trained.seconds
     with timed(seconds, "calibration"):
         try:
@@ -64,14 +65,15 @@ def fit(
             fitted = fitted_table(parameters, trained, with_scores=False)
     result.notes.extend(trained.budget.overrun(seconds))
     if parameters["verbose"]:
-        _, target, weights, *_ = trained.reading.data.scored
-        predictions = fitted.calibration.scored(result.out_of_fold)
-        show_result(target.metric, target.shown(mean_cost(target, predictions, weights)))
+        scored = trained.reading.data.scored
+        predictions, target = fitted.calibration.scored(result.out_of_fold), scored.target
+        cost = mean_cost(target, predictions, scored.cost_weights)
+        show_result(target.metric, target.shown(cost))
     return replace(fitted, target_names=target_names(chunk.y)), result.stopped
 
 
 def train(
-    task_class: Any,
+    target_class: Any,
     parameters: Mapping[str, Any],
     chunk: TableChunk,
     X_val: Any = None,
@@ -96,13 +98,13 @@ def train(
     n_threads, is_limited = of_jobs(parameters["n_jobs"]), parameters["max_memory"] is not None
     memory = bytes_of(parameters["max_memory"])
     budget = Budget(preset, deadline, n_threads, memory, is_limited)
-    reader = Reader(task_class, parameters, budget, np.random.default_rng([*seed, 1]))
+    reader = Reader(target_class, parameters, budget, np.random.default_rng([*seed, 1]))
     with timed(seconds, "reading"):
         read = reader.read(chunk, columns, X_val, y_val)
-    data, task, plan = read.data, read.rows.task, read.rows.plan
+    data, plan = read.data, read.rows.plan
     recipes = blend.recipes_of(plan.preset, deadline is not None, data)
-    warn_if_unsavable(data.columns, getattr(task, "classes", None), recipes)
-    scorer = task.scorer(read.rows.y[read.used[data.scored.rows]], data.scored.weights)
+    warn_if_unsavable(data.columns, getattr(data.target, "classes", None), recipes)
+    scorer = scorer_of(parameters["scoring"], data.scored.target, data.scored.weights)
     rng, verbose = np.random.default_rng(seed), bool(parameters["verbose"])
     options = FitOptions(plan.preset, rng, deadline, scorer, n_threads, called, verbose)
     with timed(seconds, "training"):
@@ -116,7 +118,7 @@ def fitted_table(parameters: Mapping[str, Any], trained: Trained, with_scores: b
     read, result = trained.reading, trained.result
     rows, data, used = read.rows, read.data, read.used
     table, scored = rows.table, used[data.scored.rows]
-    calibration, more, result = calibrated(rows.task, data.scored, result)
+    calibration, more, result = calibrated(data.scored, result, monotone.is_set(parameters))
     if with_scores:
         more |= _scores(parameters, trained, calibration)
     weights = None
@@ -138,7 +140,7 @@ def fitted_table(parameters: Mapping[str, Any], trained: Trained, with_scores: b
         result,
         calibration,
         held_out,
-        rows=(table, with_rows(data.target, rows.task.read(rows.y))),
+        rows=(table, data.target.with_rows(rows.target.y)),
         n=len(table),
         seconds=trained.seconds,
         more=more,
@@ -146,27 +148,33 @@ def fitted_table(parameters: Mapping[str, Any], trained: Trained, with_scores: b
 
 
 def calibrated(
-    task: Any, scored: ScoredRows, result: BlendResult
+    scored: ScoredRows, result: BlendResult, keeps_order: bool
 ) -> tuple[Calibration, dict[str, str], BlendResult]:
     """Return the calibration by scored rows, report lines, and the result that it is for.
 
-    The scored rows have times in some fits.
+    The scored rows have times in some fits. With ``keeps_order``, rows with larger predictions have
+    no smaller quantiles.
     """
-    target, weights, times = scored.target, scored.weights, scored.times
-    baseline = scored.baseline
-    constant = baseline.score(target, weights)
+    target, times, baseline = scored.target, scored.times, scored.baseline
+    constant = baseline.score(target, scored.cost_weights)
     lines = {"baseline": f"{target.metric} {constant:.4g}, of always predicting {baseline.title}"}
     of_fit = scored
     if times is not None:
-        recent, of_periods = periods.recency(times, weights), periods.periods_of(times)
+        recent, of_periods = periods.recency(times, scored.weights), periods.periods_of(times)
         of_fit = scored._replace(weights=recent, groups=of_periods)
-    calibration, more, result = task.calibrated(of_fit, result)
-    predictions = calibration.scored(result.out_of_fold)
-    if (d2 := baseline.d2_score(target, predictions, weights)) is not None:
-        lines["d2 score"] = f"{d2:.4g}, the share of the baseline's loss that is saved"
+    weights, groups = of_fit.weights, of_fit.groups
+    if (shifts := target.shifts(result.out_of_fold, weights, groups)) is not None:
+        result = result.shifted(shifts)
+    calibration = target.calibration(
+        result.out_of_fold, weights, groups, result.share_of_all, keeps_order
+    )
+    predictions, more = calibration.scored(result.out_of_fold), {}
+    for name, text in calibration.facts.items():
+        loss = mean_cost(target, predictions, of_fit.cost_weights)
+        more[name] = f"{text}, with it {target.metric} {loss:.4g}"
     if times is not None:
         more["by time"] = periods.scores_of(scored, predictions)
-    if not baseline.is_beaten(target, predictions, weights):
+    if not baseline.is_beaten(target, predictions, scored.cost_weights):
         lines[WARNING] = NO_BETTER
     return calibration, lines | more, result
 
@@ -179,7 +187,7 @@ def assembled(
     calibration: Calibration,
     held_out: HeldOut,
     *,
-    rows: tuple[Table, Any],
+    rows: tuple[Table, Target],
     n: int,
     seconds: dict[str, float],
     more: dict[str, str],
@@ -208,7 +216,7 @@ def assembled(
         stages | more,
         result.notes,
     )
-    first, without_rows = result.trained[0], with_rows(blend.target, None)
+    first, without_rows = result.trained[0], blend.target.with_rows(None)
     groups = [replace(group, target=without_rows) for group in blend.groups]
     whole = replace(blend, groups=groups)
     facts = Facts(report, first.history, first.curve, first.epoch, first.run)
@@ -232,19 +240,18 @@ def _scores(
     parameters: Mapping[str, Any], trained: Trained, calibration: Calibration
 ) -> dict[str, str]:
     """Return lines for the report: the score by ``scoring``, and those on validation rows."""
-    scoring, task, result = parameters["scoring"], trained.reading.rows.task, trained.result
+    scoring, result = parameters["scoring"], trained.result
     name, more = str(getattr(scoring, "__name__", scoring)), {}
     if trained.scorer is not None:
         more["scoring"] = f"{name} {trained.scorer(result.out_of_fold):.4g}, out of fold"
     if trained.reading.validation is not None:
-        table, y = trained.reading.validation
-        target = with_rows(trained.reading.data.target, y)
-        target.weighting = target.weighting and " (unweighted)"
+        table, others = trained.reading.validation
+        of_fit = trained.reading.data.target
+        target = of_fit.with_rows(others.y, of_fit.weighting and " (unweighted)")
         predictions = calibration.scored(result.blend.predict(table))
-        cost = mean_cost(target, predictions, weighed(target, None))
+        cost = mean_cost(target, predictions, target.cost_weights(None))
         text = f"{target.metric} {target.shown(cost):.4g}"
-        if trained.scorer is not None:
-            score = task.scorer(task.users(y), None)(predictions)
-            text += f", {name} {score:.4g}"
+        if (scorer := scorer_of(scoring, target, None)) is not None:
+            text += f", {name} {scorer(predictions):.4g}"
         more["validation"] = f"{text}, of {len(table):,} rows that were not learned from"
     return more

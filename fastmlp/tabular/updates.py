@@ -28,7 +28,7 @@ from fastmlp.tabular.members import GROUPS, Members, together
 from fastmlp.tabular.presets import BETA_2, even
 from fastmlp.tabular.reading import used_rows
 from fastmlp.tabular.report import WARNING
-from fastmlp.tabular.targets import unweighed, weighed, with_rows
+from fastmlp.tabular.targets import Target
 from fastmlp.tabular.training import calibrated
 
 MOST_ROWS = 1_024  # most rows that are predicted before they are learned from
@@ -38,7 +38,7 @@ LATEST_ROWS = 2_000  # number of latest rows that calibrate
 FEWEST_ROWS = 100  # fewest rows that calibrate; with fewer, the calibration of the fit holds
 
 
-# Rows, their targets, and their weights in training and in scores.
+# Rows, their targets as networks hold them, and their weights in training and in scores.
 Piece: TypeAlias = tuple[Table, Array, Array | None, Array]
 
 
@@ -52,7 +52,7 @@ class LatestRows(NamedTuple):
 
 
 def updated(
-    fitted: FittedTable, task: Any, data: tuple[Any, Any, Any], rate: float, n_threads: int | None
+    fitted: FittedTable, data: tuple[Any, Any, Any], rate: float, n_threads: int | None
 ) -> FittedTable:
     """Return a fitted table whose networks have learned further rows: X, y and weights in ``data``.
 
@@ -71,7 +71,7 @@ def updated(
     blend = Blend([_learner(fitted, group) for group in fitted.blend.groups], fitted.blend.weights)
     rate *= fitted.target.rate
     latest, n = _latest(fitted), 0
-    for piece in _pieces(fitted, task, *data):
+    for piece in _pieces(fitted, *data):
         table, y, _, in_scores = piece
         latest.append(LatestRows(y, in_scores, blend.predict(table), table))
         learned = [_learned(group, piece, rate, n_threads) for group in blend.groups]
@@ -82,7 +82,7 @@ def updated(
     if not n:
         raise ValueError("the stream has no rows with a weight above 0 but at least 1 is expected")
     blend = Blend([_published(group) for group in blend.groups], blend.weights)
-    return _calibrated(fitted, task, blend, latest, n)
+    return _calibrated(fitted, blend, latest, n)
 
 
 def _learner(fitted: FittedTable, group: Members) -> Members:
@@ -110,7 +110,7 @@ def _learned(group: Members, piece: Piece, rate: float, n_threads: int | None) -
     noise.
     """
     table, y, weights, _ = piece
-    target, members = with_rows(group.target, y), range(len(group))
+    target, members = group.target.with_rows(y), range(len(group))
     group = replace(group, scale=target.widened(group.scale))
     size = even(len(y), BATCH)
     rates = WarmUp(rate * size / BATCH, n_steps=FIRST_STEPS)
@@ -137,38 +137,38 @@ def _latest(fitted: FittedTable) -> list[LatestRows]:
     if fitted.latest is None:
         return []
     y, held_out = fitted.latest, fitted.out_of_fold
-    weights = unweighed(with_rows(fitted.target, y), held_out.weights)
-    weights = np.ones(len(y)) if weights is None else weights
+    weights = np.ones(len(y)) if held_out.weights is None else held_out.weights
     table = None if fitted.rows is None else fitted.rows[0]
     return [LatestRows(y, weights, held_out.predictions, table)]
 
 
-def _pieces(fitted: FittedTable, task: Any, X: Any, y: Any, sample_weight: Any) -> Iterator[Piece]:
+def _pieces(fitted: FittedTable, X: Any, y: Any, sample_weight: Any) -> Iterator[Piece]:
     """Yield pieces of the rows with a weight above 0."""
-    for table, targets, of_rows in _blocks(fitted, task, X, y, sample_weight):
+    for table, target, of_rows in _blocks(fitted, X, y, sample_weight):
         if y is None and of_rows is not None and not np.any(of_rows):
             continue  # other blocks may have weights
-        data_warnings.check_targets(targets)
-        rows, weights, in_scores = used_rows(task, task.users(targets), of_rows, least=1)
+        data_warnings.check_targets(target.y)
+        rows, (weights, in_scores, *_) = used_rows(target, fitted.parameters, of_rows, least=1)
         in_scores = np.ones(len(rows)) if in_scores is None else in_scores
         for first in range(0, len(rows), MOST_ROWS):
             piece = slice(first, first + MOST_ROWS)
             part = rows[piece]
             in_fit = None if weights is None else weights[piece]
-            yield table.take(part), targets[part], in_fit, in_scores[piece]
+            yield table.take(part), target.y[part], in_fit, in_scores[piece]
 
 
 def _blocks(
-    fitted: FittedTable, task: Any, X: Any, y: Any, sample_weight: Any
-) -> Iterator[tuple[Table, Array, Any]]:
-    """Yield the rows of a call, their targets as networks hold them, and their weights."""
+    fitted: FittedTable, X: Any, y: Any, sample_weight: Any
+) -> Iterator[tuple[Table, Target, Any]]:
+    """Yield the rows of a call, their targets and their weights."""
+    target = fitted.target
     is_stream = y is None and check.is_source(X) and not isinstance(X, ArrowBlocks)
     is_source = isinstance(X, ArrowBlocks)
     if (is_source and y is not None) or ((is_source or is_stream) and sample_weight is not None):
         raise TypeError("y or sample_weight is passed beside a source, which has its own")
     if is_source:
-        for table, targets, weights in sources.learned(X, fitted.columns, task.has_classes):
-            yield table, task.read(targets), weights
+        for table, targets, weights in sources.learned(X, fitted.columns, target.kind == "classes"):
+            yield table, target.read(targets), weights
         return
     if y is None and not is_stream:
         raise TypeError(
@@ -176,7 +176,7 @@ def _blocks(
             "an ArrowBlocks with a target, or an iterator of blocks (X, y)"
         )
     blocks = (X() if callable(X) else X) if is_stream else [(X, y, sample_weight)]
-    layout = reading.layout_of(fitted.columns, fitted.feature_names, task.estimator)
+    layout = reading.layout_of(fitted.columns, fitted.feature_names, target.estimator)
     for k, block in enumerate(blocks):
         try:
             if not isinstance(block, tuple | list) or len(block) not in (2, 3):
@@ -186,7 +186,7 @@ def _blocks(
                 )
             rows, targets, weights = (*block, None)[:3]
             of_block = reading.other_rows(
-                task, fitted.columns, layout, rows, targets, "X and y", weights
+                target, fitted.columns, layout, rows, targets, "X and y", weights
             )
             assert of_block is not None
         except (TypeError, ValueError) as error:
@@ -196,30 +196,28 @@ def _blocks(
         yield (*of_block, weights)
 
 
-def _calibrated(
-    fitted: FittedTable, task: Any, blend: Blend, latest: list[LatestRows], n: int
-) -> FittedTable:
+def _calibrated(fitted: FittedTable, blend: Blend, latest: list[LatestRows], n: int) -> FittedTable:
     """Return the fitted table of networks that have learned n rows; the latest calibrate."""
     y, weights, predictions = (
         np.concatenate(arrays)[-LATEST_ROWS:]
         for arrays in zip(*(rows[:3] for rows in latest), strict=True)
     )
-    target, is_weighted = with_rows(fitted.target, y), not np.all(weights == 1)
-    target.weighting = " (weighted)" * is_weighted
-    unequal = weighed(target, weights if is_weighted else None)
-    cost = mean_cost(target, predictions, unequal)
+    unequal = None if np.all(weights == 1) else weights
+    target = fitted.target.with_rows(y, "" if unequal is None else " (weighted)")
+    scored = ScoredRows(np.arange(len(y)), target, unequal, None, None)
+    cost = mean_cost(target, predictions, scored.cost_weights)
     result = BlendResult(blend, predictions, cost, cost, cost, [], Splits(), [])
     calibration, report = fitted.calibration, fitted.facts.report
     more = dict(report.more)
     if np.count_nonzero(y == y, axis=0).min() >= FEWEST_ROWS:  # without missing ones
-        scored = ScoredRows(np.arange(len(y)), target, unequal, None, None)
-        calibration, lines, _ = calibrated(task, scored, result)
+        keeps_order = monotone.is_set(fitted.parameters)
+        calibration, lines, _ = calibrated(scored, result, keeps_order)
         more.pop(WARNING, None)
         more |= {name: text for name, text in lines.items() if name == WARNING}
     if isinstance(calibration, NumberCalibration) and calibration.are_counts:
         calibration = replace(calibration, are_counts=not np.any(np.nan_to_num(y) % 1))
     learned = n + fitted.facts.updated_rows
-    shown = mean_cost(target, calibration.scored(predictions), unequal)
+    shown = mean_cost(target, calibration.scored(predictions), scored.cost_weights)
     text = (
         f"{learned:,} row{'s' * (learned > 1)} since the fit; {target.metric} "
         f"{target.shown(shown):.4g} of the latest {len(y):,}, each predicted before it was learned "

@@ -25,7 +25,7 @@ typedef struct {
     const uint8_t *known;
     const int32_t *first, *starts;
     const float *inputs;
-    double clip, far;               /* limit of the smooth clip, and of the hard clip before it */
+    const double *clip, *far; /* (numbers,): limits of the smooth clip, and of the hard clip before it */
 } fm_encoding;
 
 /* Rows of a table and their encoding. */
@@ -61,7 +61,7 @@ FM_INLINE uint64_t lanes_at_least(vdouble a, vdouble b) {
 #endif
 }
 
-/* x / sqrt(1 + (x / clip)^2), x limited to -far..far; NaN stays NaN. */
+/* x / sqrt(1 + (x / clip)^2), x limited to -far..far; NaN stays NaN. It is x for an infinite clip. */
 FM_INLINE double fm_clipped(double x, double clip, double far) {
     x = x < -far ? -far : x;
     x = x > far ? far : x;
@@ -127,7 +127,7 @@ static __attribute__((noinline)) void encode_numbers(const fm_encoding *c, const
     for (int64_t first = 0; first < c->numbers; first += FEW) {
         const int64_t n = c->numbers - first < FEW ? c->numbers - first : FEW;
         for (int64_t i = 0, j = first; i < n; i++, j++)
-            scaled[i] = fm_clipped((numbers[j] - c->centre[j]) * c->factor[j], c->clip, c->far);
+            scaled[i] = fm_clipped((numbers[j] - c->centre[j]) * c->factor[j], c->clip[j], c->far[j]);
         for (int64_t i = 0; i < n; i++) {
             const int64_t bins = c->bins[first + i];
             const int is_missing = scaled[i] != scaled[i];

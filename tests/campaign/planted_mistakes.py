@@ -31,6 +31,8 @@ def _native(kind: str, *rows: tuple[str, str, str, str]) -> list[Mistake]:
 # fmt: off
 _WRONG_SIGN = _rows(
     "wrong sign",
+    ("sklearn/from_sklearn_network.py", "mean = y_mean - y_scale * value.shift / gain", "mean = y_mean + y_scale * value.shift / gain", "export/test_read_sklearn.py"),
+    ("_models/conversion/graph.py", "scaled(value, shift=-high)", "scaled(value, shift=high)", "export/test_read_torch.py"),
     ("_network/averaging.py", "/ (1 - self.decay**n)", "/ (1 + self.decay**n)", "network/test_averaging.py"),
     ("_engine/numpy/forward_pass.py", "dx = dx + last @", "dx = dx - last @", "network/test_operators.py"),
     ("sklearn/scaling.py", "biases[0] + self.x_mean @", "biases[0] - self.x_mean @", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
@@ -42,6 +44,9 @@ _WRONG_SIGN = _rows(
 )
 _OFF_BY_ONE = _rows(
     "off by one",
+    ("_explain/shapley.py", "place[chain[part]] <= step[part, np.newaxis]", "place[chain[part]] < step[part, np.newaxis]", "explain/test_explain.py"),
+    ("_explain/shapley.py", "math.comb(players - 1, s)", "math.comb(players, s)", "explain/test_explain.py"),
+    ("_models/conversion/assembly.py", "lengths = {k + 1 - first for", "lengths = {k - first for", "export/test_read_torch.py"),
     ("_training/arrow.py", "partial(_place, row + first)", "partial(_place, first)", "training/test_arrow.py"),
     ("_network/schedules.py", "drops = step //", "drops = (step + 1) //", "network/test_optimizers.py network/test_scheduled.py"),
     ("_network/schedules.py", "/ (step + 1.0) **", "/ (step + 2.0) **", "network/test_optimizers.py network/test_scheduled.py"),
@@ -67,12 +72,13 @@ _MISSING_LOCK = _rows(
 )
 _SWAPPED = _rows(
     "swapped argument",
+    ("_explain/shapley.py", "np.where(mask(part), self.x[i[part]], self.background[b[part]])", "np.where(mask(part), self.background[b[part]], self.x[i[part]])", "explain/test_explain.py"),
+    ("_models/conversion/graph.py", "np.concatenate([eye, -eye])", "np.concatenate([-eye, eye])", "export/test_read_torch.py"),
     ("_network/tensors.py", "for arrays in kinds for array in arrays]", "for arrays in kinds for array in arrays[::-1]]", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
     ("_network/schedules.py", "_half_cosine(self.peak / self.start_divisor, self.peak, share / warm)", "_half_cosine(self.peak, self.peak / self.start_divisor, share / warm)", "network/test_optimizers.py network/test_scheduled.py"),
     ("_models/ensemble/member_data.py", "np.searchsorted(union, numbers)", "np.searchsorted(numbers, union)", "models/test_ensemble.py models/test_joint.py models/test_ensemble_life.py"),
     ("_engine/numpy/forward_pass.py", "over(inputs[0], last)", "over(x, last)", "engine/test_numpy_engine.py"),
     ("_models/codecs/models.py", "[generators.index(generator) for generator in generators]", "list(range(len(generators)))", "files/test_saving.py"),
-    ("tabular/loss_rows.py", "ratio = y / mean", "ratio = mean / y", "tabular/test_tabular_losses.py"),
     ("data/c_templates.txt", "k + 1, $means, $columns)", "k + 1, $columns, $means)", "export/test_networks.py"),
     ("_export/onnx_nodes.py", "return mean, g.Exp(logarithm)", "return logarithm, g.Exp(mean)", "export/test_networks.py"),
     ("_training/weight_average.py", "AveragingState(raw, mean, max(1, n))", "AveragingState(mean, raw, max(1, n))", "network/test_averaging.py"),
@@ -82,6 +88,9 @@ _SWAPPED = _rows(
 )
 _LOST_WEIGHT = _rows(
     "lost weight",
+    ("_explain/explain.py", "deviation.max(keepdims=True)", "deviation", "explain/test_explain.py"),
+    ("_explain/shapley.py", "variance = np.maximum(spread[todo], 0) / checks", "variance = np.maximum(spread[todo], 0) / count.sum()", "explain/test_explain.py"),
+    ("sklearn/from_sklearn_network.py", "graph.scaled(value, 1 / np.sqrt(step.explained_variance_)) if is_white", "value if is_white", "export/test_read_sklearn.py"),
     ("_models/ensemble/mixture.py", "np.average(values.astype(np.float64), weights=weights)", "np.average(values.astype(np.float64))", "models/test_ensemble.py models/test_joint.py models/test_ensemble_life.py"),
     ("_models/ensemble/member_data.py", "check.row_weights, y_checked, slopes, weights, spec", "check.row_weights, y_checked, slopes, None, spec", "models/test_ensemble.py models/test_joint.py models/test_ensemble_life.py"),
     ("tabular/conformal.py", "np.ones(len(y)) if weights is None else weights", "np.ones(len(y))", "tabular/test_tabular_numbers.py tabular/test_tabular.py tabular/test_tabular_misuse.py tabular/test_tabular_limits.py"),
@@ -89,7 +98,7 @@ _LOST_WEIGHT = _rows(
     ("tabular/page.py", "np.average(evidence.mistakes, weights=evidence.weights)", "np.average(evidence.mistakes)", "tabular/test_tabular.py"),
     ("tabular/data_warnings.py", "count = np.count_nonzero(np.isnan(y)) if", "count = 0 if", "tabular/test_tabular_gaps.py"),
     ("tabular/temperature.py", "w = None if weights is None else weights[thinned]", "w = None", "tabular/test_tabular_numbers.py tabular/test_tabular.py tabular/test_tabular_misuse.py tabular/test_tabular_limits.py"),
-    ("tabular/tasks.py", "fitted(outputs, target.y, weights)", "fitted(outputs, target.y, None)", "tabular/test_tabular_numbers.py"),
+    ("tabular/targets.py", "fitted(outputs, self.y, weights)", "fitted(outputs, self.y, None)", "tabular/test_tabular_numbers.py"),
     ("tabular/training.py", "= 1.0 if data.scored.weights is None else data.scored.weights", "= 1.0", "tabular/test_tabular_numbers.py tabular/test_tabular.py tabular/test_tabular_misuse.py tabular/test_tabular_limits.py"),
     ("sklearn/scaling.py", "np.average((unit - mean) ** 2, axis=0, weights=weights)", "np.average((unit - mean) ** 2, axis=0)", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
     ("sklearn/lbfgs.py", "if data.weights is None else data.weights.sum(dtype=float)", "if True else 0", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
@@ -106,6 +115,7 @@ _LEAK = _rows(
 )
 _STALE = _rows(
     "stale cache",
+    ("_explain/shapley.py", "rng = np.random.default_rng([seed, number])", "rng = np.random.default_rng([seed, 0])", "explain/test_explain.py"),
     ("_training/planning.py", "or not all(map(operator.is_, options, self.options))", "or False", "models/test_goes_on.py"),
     ("_training/parquet.py", "_version(self.fragment.path) != self.version", "False", "training/test_stores.py"),
     ("_network/sparse.py", '"integers").copy()', '"integers")', "network/test_sparse.py"),
@@ -121,9 +131,9 @@ _STALE = _rows(
 )
 _LOST_CHECK = _rows(
     "lost check",
-    ("tabular/tasks.py", "are_counts = target.row.may_be_counts and np", "are_counts = np", "tabular/test_tabular_losses.py"),
-    ("_network/target_kinds.py", 'POSITIVE, "leave out', 'NON_NEGATIVE, "leave out', "network/test_target_kinds.py"),
-    ("_network/target_kinds.py", "np.isnan(extreme) or extreme in", "extreme in", "network/test_target_kinds.py"),
+    ("sklearn/from_sklearn_network.py", 'is_weighted or getattr(model, "voting", "soft") != "soft"', 'getattr(model, "voting", "soft") != "soft"', "export/test_read_sklearn.py"),
+    ("_explain/shapley.py", "& ~(np.isnan(x) & np.isnan(background))", "", "explain/test_explain.py"),
+    ("tabular/targets.py", "are_counts = self.row.lowest == 0 and np", "are_counts = np", "tabular/test_tabular_numbers.py"),
     ("tabular/training.py", "if not baseline.is_beaten(", "if False and baseline.is_beaten(", "tabular/test_tabular_importance.py"),
     ("_models/derivatives.py", "is not None or l1 or l2", "is not None or l2", "validation/test_compatibility.py"),
     ("_models/derivatives.py", '"sample_weight": sample_weight, "dy": dy}', '"sample_weight": sample_weight}', "validation/test_compatibility.py"),
@@ -157,7 +167,7 @@ _NATIVE = [
     ),
     *_native(
         "swapped argument",
-        ("fastmlp/tabular/rows.pyx", "c.clip, c.far = limits", "c.far, c.clip = limits", "tabular/test_tabular_rows.py"),
+        ("fastmlp/tabular/rows.pyx", "clip, far = np.ascontiguousarray(limits, float)", "far, clip = np.ascontiguousarray(limits, float)", "tabular/test_tabular_rows.py"),
         ("c/panels/entries.h", "lane = &lanes[e->columns[i] % TREE_LANES]", "lane = &lanes[i % TREE_LANES]", "models/test_sparse_doors.py"),
         ("c/panels/norm.h", "v_fma(normal, v_load(gain + c), v_load(shift + c))", "v_fma(normal, v_load(shift + c), v_load(gain + c))", "engine/test_bits.py"),
     ),

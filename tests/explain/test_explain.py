@@ -93,6 +93,16 @@ def test_errors_fall_with_the_tolerance_and_are_those_of_repeated_samples():
     assert 0.7 < np.median(claimed / deviation) < 1.4
 
 
+def test_errors_of_probabilities_are_measured_by_the_class_that_varies_most():
+    """A rare class needs no samples of its own: its probability hardly changes."""
+    net, X, background = network([12, 16, 3], loss="cross_entropy"), rows(3, 12), rows(30, 12, 1)
+    net.biases = [*net.biases[:-1], np.array([0.0, 0.0, -9.0])]
+    errors = net.explain(X, background, tolerance=0.02).standard_errors
+    deviation = net.predict(np.concatenate([X, background])).std(axis=0)
+    assert errors.max() <= 0.02 * deviation.max()
+    assert errors[..., 2].max() > 0.02 * deviation[2]
+
+
 @pytest.mark.parametrize("columns", [1, 4, 11, 20])
 @pytest.mark.parametrize("loss", LOSSES)
 def test_values_and_base_add_up_to_the_prediction(loss, columns):

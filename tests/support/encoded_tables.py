@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from fastmlp.tabular.columns import MISSING, SMALLEST_RANGE
-from fastmlp.tabular.encoding import NARROWEST, SEED, SHARED, smooth_clip
+from fastmlp.tabular.encoding import CLIPPED, NARROWEST, SEED, SHARED, smooth_clip
 
 
 def inputs(encoding, table, member=0):
     """Return what ``Encoding.rows`` does, as an array."""
     centre, factor, edges = (array[member] for array in encoding.numbers)
-    scaled = smooth_clip(table.numbers, centre, factor)
+    scaled = smooth_clip(table.numbers, centre, factor, *encoding.limits)
     missing = np.isnan(scaled)
     layout = encoding.layout
     found = np.zeros((len(table), layout.width), np.float32)
@@ -71,7 +71,7 @@ def measured(values, bins):
                 spread = min(0.5 * (there.max() - there.min()), np.finfo(float).max)
         factor[k] = 1 / spread if spread >= SMALLEST_RANGE else 0.0
         if bins[k]:
-            edges[k] = edges_of(smooth_clip(there, centre[k], factor[k]), bins[k])
+            edges[k] = edges_of(smooth_clip(there, centre[k], factor[k], *CLIPPED), bins[k])
     return centre, factor, np.concatenate([np.zeros(0), *edges])
 
 

@@ -263,7 +263,7 @@ def table_cases(run):
             POOL.copy(run.random(1, sum(values)) > 0),
             categories,
             missing,
-            (3.0, 1e6),
+            POOL.copy(np.repeat([[3.0], [1e6]], numbers, axis=1)) if numbers else np.empty((2, 0)),
             Layout.of(len(missing), categories, of_numbers),
         )
         table = run.random(rows, numbers).astype(float)

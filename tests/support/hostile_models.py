@@ -111,6 +111,7 @@ TAB_WORDS, TAB_LABELS = "TabMLPClassifier words", "TabMLPClassifier labels"
 WEIGHTS, FORMS = "TabMLPRegressor weights", "TabMLPRegressor forms"
 UPDATES = "TabMLPClassifier updates"
 TWO, GAUSSIAN = "TabMLPRegressor two outputs", "TabMLPRegressor loss gaussian"
+TRENDS = "TabMLPRegressor trends"
 
 fit = functools.partial(model, "fit", name=TWO)
 columns = functools.partial(model, "fit", "columns", name=TWO)
@@ -165,6 +166,9 @@ TABLES: list[Row] = [
     ),
     (filled(TWO, "groups.0.scale.factor", np.zeros(6)), "of the targets have a factor that is"),
     (filled(TWO, "groups.0.scale.low", np.full(6, 1e9)), "have limits in the wrong order"),
+    (filled(TWO, "groups.0.scale.low", np.array(np.nan)), "scale.low. has nan to nan"),
+    (filled(TRENDS, "groups.0.unclipped", [0, 7]), "groups.0.unclipped. has 0 to 7 but must"),
+    (filled(TRENDS, "groups.0.unclipped", [1, 0]), "groups.0.unclipped. is not in order"),
     (fit("blend", "target", "kind", to="poisson"), "squared_error but the target that"),
     (filled(TWO, "fit.calibration.residuals.z", np.array(1e9)), "residuals of output 0 are not"),
     (filled(TWO, "fit.calibration.residuals.w", np.full(60, 1e-9)), "1 to 60 effective"),

@@ -129,12 +129,12 @@ def test_reading_counts_as_time(monkeypatch, tiny):
 
 
 TARGETS = {
-    "numbers": NumericTarget(Y[:, np.newaxis], "squared_error"),
-    "variances": NumericTarget(np.c_[Y, Y], "gaussian"),
-    "rates": NumericTarget(np.abs(Y)[:, np.newaxis], "poisson"),
-    "zeros": NumericTarget(np.zeros((N, 1)), "squared_error"),
-    "classes": ClassTarget((Y > 0).astype(int), 2),
-    "labels": MultiLabelTarget((X > 0).astype(int)),
+    "numbers": NumericTarget.of(Y[:, np.newaxis], "squared_error"),
+    "variances": NumericTarget.of(np.c_[Y, Y], "gaussian"),
+    "rates": NumericTarget.of(np.abs(Y)[:, np.newaxis], "poisson"),
+    "zeros": NumericTarget.of(np.zeros((N, 1)), "squared_error"),
+    "classes": ClassTarget.of((Y > 0).astype(int), np.arange(2)),
+    "labels": MultiLabelTarget.of_labels((X > 0).astype(int)),
 }
 
 

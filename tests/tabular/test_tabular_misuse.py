@@ -266,7 +266,8 @@ def test_many_rows_are_calibrated_by_some(monkeypatch):
     rng = np.random.default_rng(0)
     n = 30_000
     p = rng.dirichlet(np.ones(3), n)
-    target = targets.ClassTarget((p.cumsum(axis=1) < rng.random((n, 1))).sum(axis=1), 3)
+    y = (p.cumsum(axis=1) < rng.random((n, 1))).sum(axis=1)
+    target = targets.ClassTarget.of(y, np.arange(3))
     sharp = temperature.applied(p, 0.5)
     whole = temperature.fitted(sharp, target.y, None)
     half = np.repeat([1.0, 0.0], n // 2)  # the other half would be right as it is

@@ -104,7 +104,7 @@ def test_an_interrupt_between_recipes_keeps_the_first(monkeypatch):
 def test_an_interrupt_of_the_calibration(make, y, times, monkeypatch):
     """One leaves the calibrated model without its scores, two leave the estimator as it was."""
     whole, model = make().fit(X, y), make()
-    calibrated, left = model._task.calibrated, [KeyboardInterrupt] * times
+    calibrated, left = model._target.calibration, [KeyboardInterrupt] * times
 
     def interrupted(*args):
         result = calibrated(*args)
@@ -112,7 +112,7 @@ def test_an_interrupt_of_the_calibration(make, y, times, monkeypatch):
             raise left.pop()
         return result
 
-    monkeypatch.setattr(model._task, "calibrated", interrupted)
+    monkeypatch.setattr(model._target, "calibration", interrupted)
     if times == 2:
         with pytest.raises(KeyboardInterrupt):
             model.fit(X, y)

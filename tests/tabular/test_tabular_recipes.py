@@ -41,7 +41,7 @@ def test_rates_have_four_cycles_and_end_at_zero():
 )
 def test_members_of_many_rows_are_fewer(preset, n, folds):
     preset = presets.PRESETS[preset]
-    rows = FitRows(None, range(n), SimpleNamespace(classes=None))
+    rows = FitRows(None, range(n), SimpleNamespace(strata=None))
     division = Splits.of(rows, preset, np.random.default_rng(0))
     assert len(division.learn) == len(division.out) == 2 * folds
     held_out = np.bincount(np.concatenate(division.out), minlength=n)
@@ -114,7 +114,7 @@ def test_labels_are_smoothed_where_labels_are_judged(monkeypatch, task, scoring,
     X = RNG.normal(size=(60, 2))
     y = TASKS[task](X)
     model = classifier(scoring=scoring).fit(X, y)
-    target = model._task.of_fitted(model._fitted).target(y)
+    target = model._fitted.target.read(y)
     if task == "classes":
         assert target.loss.label_smoothing == smoothing
     else:

@@ -14,7 +14,7 @@ from fastmlp._engine.native import predict_each
 from fastmlp._engine.numpy import numpy_engine
 from fastmlp._engine.plan import Plan
 from fastmlp._engine.thread_pool import borrowed_team
-from fastmlp._network import losses, spec
+from fastmlp._network import spec
 from fastmlp._network.data import Data
 from fastmlp.tabular import TabMLPClassifier, TabMLPRegressor
 from fastmlp.tabular.columns import Columns, Table
@@ -58,15 +58,15 @@ def test_cells_of_plain_types_are_read_and_others_left_to_others():
 
 MEMBERS_AND_ROWS = [(1, 1), (3, 1), (9, 5), (2, 0)]
 TARGETS = {
-    "one number": lambda y: NumericTarget(y[:, :1], "squared_error"),
-    "two numbers": lambda y: NumericTarget(y[:, :2], "squared_error"),
-    "variances": lambda y: NumericTarget(y[:, :2], "gaussian"),
-    "levels": lambda y: NumericTarget(y[:, :1], "quantiles", losses.Quantiles((0.1, 0.5, 0.9))),
-    "classes": lambda y: ClassTarget(np.arange(len(y)) % 5, 5),
-    "weighted classes": lambda y: ClassTarget(
-        np.arange(len(y)) % 3, 3, class_weights=np.array([1.0, 0.2, 7.0])
+    "one number": lambda y: NumericTarget.of(y[:, :1], "squared_error"),
+    "two numbers": lambda y: NumericTarget.of(y[:, :2], "squared_error"),
+    "variances": lambda y: NumericTarget.of(y[:, :2], "gaussian"),
+    "levels": lambda y: NumericTarget.of(y[:, :1], "quantiles", (0.1, 0.5, 0.9)),
+    "classes": lambda y: ClassTarget.of(np.arange(len(y)) % 5, np.arange(5)),
+    "weighted classes": lambda y: ClassTarget.of(
+        np.arange(len(y)) % 3, np.arange(3), class_weights=np.array([1.0, 0.2, 7.0])
     ),
-    "labels": lambda y: MultiLabelTarget((y > 0) * 1.0),
+    "labels": lambda y: MultiLabelTarget.of_labels((y > 0) * 1.0),
 }
 
 
@@ -142,8 +142,10 @@ def tables(rng):
 
 def encoding_of(columns, table, rng, bins):
     """Return the encoding of three members, each by other rows of a table; one by a single row."""
-    parts = [rng.permutation(MANY)[:k] for k in (MANY // 2, 61, 1)]
-    return Encoding.of(table, columns, parts, np.resize(bins, table.numbers.shape[1]))
+    parts, n = [rng.permutation(MANY)[:k] for k in (MANY // 2, 61, 1)], table.numbers.shape[1]
+    return Encoding.of(
+        table, columns, parts, np.resize(bins, n), range(1, n, 3), raw=range(1, n, 6)
+    )
 
 
 def odd(table):
@@ -259,6 +261,8 @@ def test_an_encoder_looks_at_what_it_is_given():
             type(encoder)(*given, known, *rest)
     with pytest.raises(ValueError, match="known has shape"):
         type(encoder)(measured, bins, known[:, 1:], *rest)
+    with pytest.raises(ValueError, match=r"limits has shape \(2, 6\) but \(2, 7\) is expected"):
+        type(encoder)(measured, bins, known, *rest[:2], rest[2][:, 1:], *rest[3:])
     with pytest.raises(ValueError, match="with_missing"):
         type(encoder)(measured, bins, known, rest[0], np.array([7]), *rest[2:])
     missing, bins = np.array([0, 3]), np.array(bins)

@@ -106,7 +106,7 @@ def test_stages_of_classes_are_compared_after_calibration(is_better):
         stage(np.where(y[:, np.newaxis] == [0, 1], p[:, np.newaxis], 1 - p[:, np.newaxis]), [])
         for p in (right, np.where(decided, 0.5, sure))
     ]
-    better = blend._better(ClassTarget(y, 2), None, *stages)
+    better = blend._better(ClassTarget.of(y, np.arange(2)), None, *stages)
     assert better.out_of_fold is stages[is_better].out_of_fold
 
 

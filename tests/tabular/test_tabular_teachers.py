@@ -1,5 +1,9 @@
 """Distillation of other models: what is learned, what is refused, and that nothing leaks."""
 
+import re
+import time
+import types
+
 import numpy as np
 import pytest
 import stored
@@ -175,6 +179,56 @@ def test_work_grows_with_the_rows_unless_mixtures_are_asked_for(mixtures, monkey
         assert min(steps) == 60 * -(-mixtures // distilled.BATCH)
 
 
+@pytest.mark.parametrize("limit", [30.0, 300.0, 3000.0])
+def test_a_time_limit_is_shared_by_the_labels_and_the_networks(limit, monkeypatch):
+    """By a clock of the test: a fit of the teacher takes 2 s, the labels of 100 rows 1 s."""
+    clock, model_of, read = types.SimpleNamespace(now=1000.0), distilled.model_of, []
+    monkeypatch.setattr(teachers, "time", types.SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(teachers, "ROWS_AT_A_TIME", 100)
+    monkeypatch.setattr(distilled, "FEWEST_STEPS", 1)
+    monkeypatch.setattr(distilled, "EPOCHS", 60)
+    step = 0.1  # seconds
+    monkeypatch.setattr(
+        distilled, "seconds_of_epoch", lambda *facts: step * facts[3] / distilled.BATCH
+    )
+
+    class Slow(DecisionTreeRegressor):
+        def fit(self, X, y):
+            clock.now += 2.0
+            return super().fit(X, y)
+
+        def predict(self, X):
+            clock.now += len(X) / 100
+            return super().predict(X)
+
+    def timed(network):
+        def fit(x, y, **options):
+            clock.now += step * options["epochs"] * len(x) / distilled.BATCH
+            read.append(options["epochs"] * len(x))
+            return model_of(network).fit(x, y, **options)
+
+        return types.SimpleNamespace(fit=fit)
+
+    monkeypatch.setattr(distilled, "model_of", timed)
+    model = distill(Slow(max_depth=4), mixtures=None, time_limit=limit)
+    used = clock.now - 1000.0
+    if limit == 3000.0:
+        assert read == [60 * 13856] * 4 + [60 * 14156]  # all that it would ever take
+    else:
+        assert 0.9 * limit < used < limit + 6.0  # a part and an epoch are begun before the end
+        assert max(read) < 1.5 * min(read)
+    assert model.get_params()["time_limit"] is None
+
+
+def test_a_distillation_that_takes_longer_than_its_limit_says_so():
+    def slow(rows):
+        time.sleep(0.3)
+        return rows[:, 0]
+
+    report = str(distill(slow, time_limit=0.2).report())
+    assert re.search(r"the fit took .* s longer than time_limit: .* s for the distillation", report)
+
+
 def test_a_column_has_as_many_bins_as_values_need_and_tied_ones_stay_together(monkeypatch):
     """Of a number, its logarithm, its negative and a copy, the first alone has bins."""
     monkeypatch.setattr(distilled, "EPOCHS", 1)
@@ -268,6 +322,8 @@ def test_wrong_arguments_are_refused_in_words():
         distill(lambda X: X, WORDS, student=None)
     with pytest.raises(ValueError, match="mixtures is 0"):
         distill(tree, mixtures=0)
+    with pytest.raises(ValueError, match="time_limit is 0"):
+        distill(tree, time_limit=0)
     for teacher in (KNeighborsRegressor(), make_pipeline(KNeighborsRegressor())):
         with pytest.raises(ValueError, match=r"a (KN\w+|Pipeline), has a fit without it"):
             distill(teacher, sample_weight=np.ones(300))

@@ -19,7 +19,7 @@ from fastmlp._network.activations import Array
 from fastmlp.tabular.blend import blended
 from fastmlp.tabular.columns import DERIVED, MISSING, Column, Table
 from fastmlp.tabular.conformal import offsets_of
-from fastmlp.tabular.encoding import CLIP, NARROWEST, PRECLIP, SHARED
+from fastmlp.tabular.encoding import NARROWEST, SHARED
 from fastmlp.tabular.export.exported import ExportedTable, exported
 from fastmlp.tabular.fitted_table import FittedTable
 from fastmlp.tabular.members import Members
@@ -35,8 +35,6 @@ C = text.templates("c_table_templates.txt")
 # Numbers of the encoding and of the temperature, and the softmax of networks, in these templates.
 FIELDS: dict[str, Any] = {
     "largest": "1.7976931348623157e308",
-    "preclip": repr(PRECLIP),
-    "clip": repr(CLIP),
     "narrowest": repr(NARROWEST),
     "shared": SHARED,
     "equal_share": repr(SHARED**-0.5),
@@ -214,7 +212,10 @@ class TableSource(Source):
         layout = encoding.layout
         self.array(f"bins_{number}", encoding.bins.astype(np.int32))
         self.array(f"places_{number}", np.array([*layout.categories, layout.bins], np.int32))
-        measured = [*constants("number", encoding.numbers), f"bins_{number}"]
+        clips = [f"clip_{number}", f"far_{number}"]
+        for name, limits in zip(clips, encoding.limits, strict=True):
+            self.array(name, limits)
+        measured = [*constants("number", encoding.numbers), *clips, f"bins_{number}"]
         measured.append(body.constant("known", encoding.seen.astype(np.uint8)))
         measured.append(f"places_{number}")
         body.calls.append(f"encode(numbers, codes, {', '.join(measured)}, x);")

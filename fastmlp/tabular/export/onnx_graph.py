@@ -17,7 +17,7 @@ from fastmlp._export.layers import by_member, stacked
 from fastmlp._export.onnx import OPSET, Value, Values, check_size, label, made, network, package
 from fastmlp._export.onnx_nodes import Graph, Name, Names, mixture
 from fastmlp.tabular.conformal import Residuals, offsets_of
-from fastmlp.tabular.encoding import CLIP, PRECLIP, SHARED, CategoryInputs
+from fastmlp.tabular.encoding import SHARED, CategoryInputs
 from fastmlp.tabular.export.exported import ExportedTable
 from fastmlp.tabular.export.onnx_columns import ML, WIDE, Inputs
 from fastmlp.tabular.members import Members
@@ -91,8 +91,9 @@ def _scaled(g: Graph, group: Members, x: Name) -> tuple[Name, Name]:
     factor = g.constant(by_member(group.encoding.numbers.factor), "factor")
     raw = g.Mul(g.Sub(x, centre), factor)
     missing = g.IsNaN(raw)
-    near = g.Clip(g.Where(missing, 0.0, raw), -PRECLIP, PRECLIP)
-    part = g.Div(near, CLIP)
+    clip, far = group.encoding.limits
+    near = g.Max(g.Min(g.Where(missing, 0.0, raw), far), -far)
+    part = g.Div(near, clip)
     return g.Div(near, g.Sqrt(g.Add(g.Mul(part, part), 1.0))), missing
 
 

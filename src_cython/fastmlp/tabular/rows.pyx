@@ -36,7 +36,8 @@ cdef extern from "encoding.h" nogil:
         const int32_t* first
         const int32_t* starts
         const float* inputs
-        double clip, far
+        const double* clip
+        const double* far
     ctypedef struct fm_encoded_rows:
         fm_encoding encoding
         const double* numbers
@@ -289,7 +290,8 @@ cdef class Encoder:
     number, (members, all bins). ``bins`` counts those of each number. ``known`` tells which values of all
     category columns each member has seen, (members, values). ``categories`` are the `CategoryInputs` of each
     column. ``with_missing`` are the indices of numbers with a flag for missing ones; ``limits`` are those of
-    the scaled numbers, after the clip and before it. ``layout`` has the places of the inputs.
+    the scaled numbers, of the smooth clip and of the hard one before it, (2, numbers). ``layout`` has the
+    places of the inputs.
     """
     cdef object given
     cdef tuple arrays  # keeps the memory alive to which the structs point
@@ -321,19 +323,22 @@ cdef class Encoder:
         self.members, self.n_bins, self.n_values = len(centre), middle.shape[1], np.sum(values, dtype=int)
         c.numbers, c.missing, c.categories = centre.shape[1], len(missing), len(categories)
         c.width, c.bins_at, c.n_dense = layout.width, layout.bins, layout.n_dense
-        c.clip, c.far = limits
         if c.missing and not 0 <= np.min(missing) <= np.max(missing) < c.numbers:
             raise ValueError(f"with_missing is {with_missing} but places below {c.numbers} are expected")
         if (not factor.shape == centre.shape == (self.members, len(of_numbers)) or np.any(of_numbers < 0)
                 or not middle.shape == half.shape == (self.members, np.sum(of_numbers, dtype=int))):
             raise ValueError("centre, factor and bins are expected of the same members and numbers")
+        if np.shape(limits) != (2, c.numbers):
+            raise ValueError(f"limits has shape {np.shape(limits)} but {(2, c.numbers)} is expected")
+        clip, far = np.ascontiguousarray(limits, float)
         if seen.shape != (self.members, self.n_values):
             wanted = self.members, self.n_values
             raise ValueError(f"known has shape {known.shape} but {wanted} is expected")
         self.arrays = (centre, factor, middle, half, of_numbers, seen, missing, values, widths, places, first,
-                       starts, inputs)
+                       starts, inputs, clip, far)
         c.centre, c.factor = <const double*>start(centre), <const double*>start(factor)
         c.middle, c.half = <const double*>start(middle), <const double*>start(half)
+        c.clip, c.far = <const double*>start(clip), <const double*>start(far)
         c.bins = <const int64_t*>start(of_numbers)
         c.known, c.with_missing = <const uint8_t*>start(seen), <const int64_t*>start(missing)
         c.values, c.widths = <const int64_t*>start(values), <const int64_t*>start(widths)
