@@ -81,6 +81,18 @@ class History:
         values = [v[:n] if isinstance(v, list) else v for v in vars(self).values()]
         return History(*values)  # type: ignore[arg-type]
 
+    def resumed(self) -> History:
+        """Return a copy for a fit that continues: completely recorded epochs, and no stop reason.
+
+        Returns
+        -------
+        History
+            The copy, which does not grow with this one.
+        """
+        history = self.whole()
+        history.stop_reason = ""
+        return history
+
     def to_frame(self) -> Any:
         """Return a pandas.DataFrame with one row per epoch and one column per recorded value.
 

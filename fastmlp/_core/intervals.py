@@ -60,6 +60,10 @@ class Interval:
             raise ValueError(f"{name} is {value!r} but must be a finite number in {self}: {remedy}")
         return number
 
+    def check_all(self, **values: tuple[object, float]) -> list[float]:
+        """Return several numbers like `check`, each given by its name with an example."""
+        return [self.check(name, value, example) for name, (value, example) in values.items()]
+
 
 POSITIVE = Interval(0.0, math.inf, low_open=True)
 NON_NEGATIVE = Interval(0.0, math.inf)
@@ -85,6 +89,11 @@ def check_flag(name: str, value: object) -> bool:
     return bool(value)
 
 
+def check_flags(**values: object) -> dict[str, bool]:
+    """Return several bools like `check_flag`, each by its name."""
+    return {name: check_flag(name, value) for name, value in values.items()}
+
+
 def check_verbose(value: Any) -> bool:
     """Return whether to show progress: a bool, or an integer of at least 0, as elsewhere."""
     if isinstance(value, INTEGERS):  # a tuple, since a union is made anew by each call
@@ -104,6 +113,11 @@ def check_count(name: str, value: object, example: int, least: int = 1) -> int:
     if count < least:
         raise ValueError(f"{name} is {value!r} but {expected}")
     return count
+
+
+def check_counts(name: str, values: Iterable[object], example: int) -> tuple[int, ...]:
+    """Return the integers of a list like `check_count`, each of at least 1."""
+    return tuple([check_count(f"{name}[{at}]", value, example) for at, value in enumerate(values)])
 
 
 class Options:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastmlp._network.activations import Array
-from fastmlp._network.operators import OPERATORS, operators
+from fastmlp._network.operators import OPERATORS
 from fastmlp._network.spec import Spec
 from fastmlp._network.tensors import each_tensor
 
@@ -113,7 +113,7 @@ def exported(spec: Spec, *parameters: list[Array], labels: Labels | None = None)
     """Return a network with these parameters; without labels, classes are numbered from 0."""
     places = [(tensor.kind, tensor.layer) for tensor in each_tensor(spec.tensors)]
     tensors = dict(zip(places, itertools.chain(*parameters), strict=True))
-    steps, last = operators(spec), len(spec.shapes) - 1
+    steps, last = spec.operators, len(spec.shapes) - 1
     entering = {step.source for step in steps if step.kind == "skip"}
     layers = [Layer("keep", "inputs")] if spec.linear_path else []
     for at, step in enumerate(steps):

@@ -82,6 +82,7 @@ class Fit:
     has_validation: bool
     team: AbstractContextManager[Any]
     options: FitOptions
+    is_joint: bool = False  # whether the members are those of an ensemble
     ranks: Any = None  # the processes of a distributed fit
 
     def run(self, make_trainer: Callable[..., Any]) -> History:
@@ -114,26 +115,15 @@ class Fit:
         self, make_trainer: Callable[..., Any], resumed: list[ResumeState] | None, stopped: str
     ) -> History:
         network, options, ranks = self.network, self.options, self.ranks
-        members, history, callbacks = self.members, network.history, options.callbacks
+        members, history = self.members, network.history
         assert history is not None
-        if options.verbose and not (ranks and ranks.rank):
-            from fastmlp._training.callbacks import Progress
-
-            callbacks = [*callbacks, Progress()]
         if self.plans[0].is_scheduled:
             planning.set_lengths(self.plans, self.data, options.epochs, resumed)
         state = State(
             self.model, options.epochs, history, self.has_validation, engine=network.engine
         )
         evaluator = self.evaluator(state)
-
-        def recorded() -> None:
-            """Write what callbacks read of the members, after an epoch was recorded."""
-            for member, data in zip(members, self.data, strict=True):
-                member.learn_shape(data.flat_y)
-            evaluator.write(members)
-
-        reporter = CallbackList(state, callbacks, recorded)
+        reporter = self._reporter(state, evaluator)
         if ranks:
             reporter, evaluator = ranks.agree(self, reporter, evaluator, resumed)
         if resumed is not None:
@@ -141,16 +131,10 @@ class Fit:
         trainer = None
         try:
             with self.team as self.plans[0].team, reporter.watching():
-                states = resumed or [
-                    planning.initial_state(member.engine, plan, member.rng)
-                    for member, plan in zip(members, self.plans, strict=True)
-                ]
                 if resumed and reporter.callbacks and self._had_enough(resumed, state):
                     history.stop_reason = stopped
                     return history
-                if options.path is not None or reporter.has_checkpoint:
-                    prints = map(self._fingerprint, range(len(members)))
-                    states = [s._replace(data=d) for s, d in zip(states, prints, strict=True)]
+                states = self._states(resumed, options.path is not None or reporter.has_checkpoint)
                 trainer = make_trainer(self, state, evaluator, reporter, states)
                 for member in members:
                     member.lock.trainer = trainer
@@ -161,6 +145,31 @@ class Fit:
             if trainer is not None:
                 trainer.store()  # an error may have come just after an epoch
         return history
+
+    def _reporter(self, state: State, evaluator: Evaluator) -> CallbackList:
+        """Return what calls the callbacks, and before them updates what they read of members."""
+        callbacks = self.options.callbacks
+        if self.options.verbose and not (self.ranks and self.ranks.rank):
+            from fastmlp._training.callbacks import Progress
+
+            callbacks = [*callbacks, Progress()]
+
+        def recorded() -> None:
+            for member, data in zip(self.members, self.data, strict=True):
+                member.learn_shape(data.flat_y)
+            evaluator.write(self.members)
+
+        return CallbackList(state, callbacks, recorded)
+
+    def _states(self, resumed: list[ResumeState] | None, are_stored: bool) -> list[ResumeState]:
+        """Return the state of each member before the first epoch, with hashes for checkpoints."""
+        states = resumed or [
+            planning.initial_state(member.engine, plan, member.rng)
+            for member, plan in zip(self.members, self.plans, strict=True)
+        ]
+        if not are_stored:
+            return states
+        return [s._replace(data=self._fingerprint(k)) for k, s in enumerate(states)]
 
     def _load(self, path: str) -> bool:
         """Load the checkpoint into the model; return False if there is none."""
@@ -200,7 +209,7 @@ class Fit:
         from fastmlp._training import callback_state
 
         saved = states[0].callbacks
-        if self.network is not self.members[0]:  # an ensemble
+        if self.is_joint:
             saved = callback_state.together([member.callbacks for member in states])
         return callback_state.give_back(saved, state.callbacks, state)
 
@@ -208,7 +217,7 @@ class Fit:
         """Return the state of each member to resume; set the histories."""
         members = self.members
         states = [self._state_of(k) for k in range(len(members))]
-        if self.network is not self.members[0]:  # an ensemble
+        if self.is_joint:
             of_members = [member.history.loss for member in members if member.history]
             n_epochs = {state.epochs for state in states} | {len(losses) for losses in of_members}
             whole = self.network.history

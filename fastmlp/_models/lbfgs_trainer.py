@@ -59,7 +59,7 @@ class LbfgsTrainer:
         states: Any,  # of steps: not used
     ) -> None:
         self.optimizer, self.fit, self.state = optimizer, fit, state
-        self.evaluator, self.reporter, self.member = evaluator, reporter, fit.network.members[0]
+        self.evaluator, self.reporter, self.member = evaluator, reporter, fit.members[0]
 
     def store(self) -> None:
         """Leave no state for resuming: SciPy keeps the curvature to itself."""
@@ -76,13 +76,7 @@ class LbfgsTrainer:
         minimiser = Minimiser(
             member.engine, wide_engine, arguments, self.reporter, self.evaluator, self._check
         )
-        try:
-            result = minimiser.run(self.optimizer, self.state.epochs)
-        except BaseException:
-            minimiser.restore()
-            raise
-        if not math.isfinite(result.fun):  # already at the first point
-            self._check(result.fun)
+        result = minimiser.run(self.optimizer, self.state.epochs)
         history = self.state.history
         if not history.loss and not result.success:
             warn(

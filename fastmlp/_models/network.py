@@ -199,8 +199,7 @@ class Network:
     def go_on(self) -> History:
         """Continue the last fit: return its history, which grows."""
         assert self.history is not None
-        self.history = self.history.whole()
-        self.history.stop_reason = ""
+        self.history = self.history.resumed()
         return self.history
 
     def optimizer_state(self) -> OptimizerState | None:

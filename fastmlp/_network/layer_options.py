@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from fastmlp._core.intervals import FRACTION, check_count
+from fastmlp._core.intervals import FRACTION, check_count, check_counts, check_flag
 from fastmlp._core.keywords import check_choice
 from fastmlp._network.activations import ACTIVATIONS
 from fastmlp._network.layer_norm import POSITIONS
@@ -53,9 +53,7 @@ def sizes(layer_sizes: Any) -> tuple[int, ...]:
             f"layer_sizes has {len(layer_sizes)} entries but must have 2 to {MAX_SIZES}, "
             "inputs first and outputs last: pass for example [64, 128, 10]"
         )
-    sizes = tuple(
-        check_count(f"layer_sizes[{at}]", size, example=64) for at, size in enumerate(layer_sizes)
-    )
+    sizes = check_counts("layer_sizes", layer_sizes, example=64)
     for at, size in enumerate(sizes):
         if size > MAX_SIZE:
             raise ValueError(
@@ -89,6 +87,20 @@ def dropouts_of_fit(value: Any, n_hidden: int) -> tuple[Scheduled, ...]:
 def position(name: str, value: Any) -> Any:
     """Return the position of layer normalisation relative to the activation, None for none."""
     return value if value is None else check_choice(name, value, POSITIONS, " or None")
+
+
+# The options with an entry for each hidden layer, and the check of an entry.
+CHECKS: dict[str, Callable[[str, Any], Any]] = {
+    "activation": activation,
+    "dropout": dropout,
+    "layer_norm": position,
+    "parametric": check_flag,
+}
+
+
+def of_layers(n_hidden: int, **options: Any) -> list[tuple[Any, ...]]:
+    """Return the checked entries of options by layer, given by their names in `CHECKS`."""
+    return [per_layer(name, value, n_hidden, CHECKS[name]) for name, value in options.items()]
 
 
 def blocks(skip: Any, widths: Sequence[int]) -> tuple[int | None, ...]:

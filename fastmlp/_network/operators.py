@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastmlp._network.tensors import TENSORS
 
 if TYPE_CHECKING:
     from fastmlp._network.functions.activation import CustomActivation
-    from fastmlp._network.spec import Spec
 
 # Kinds of operators with their kinds of tensors, in the order of the native table (network.pxd).
 OPERATORS = {
@@ -33,8 +32,8 @@ class Operator(NamedTuple):
     source: int | None = None  # index of the earlier step that it reads; -1: the inputs
 
 
-def operators(spec: Spec) -> list[Operator]:
-    """Return the steps of a network."""
+def operators(spec: Any) -> list[Operator]:
+    """Return the steps of a network; `Spec.operators` keeps them."""
     n = spec.layer_sizes[0]
     steps = [Operator("scale", 0, n, n)] if spec.scale else []
     entering = []  # index of the step before each hidden layer

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp._core.intervals import check_count, check_flag
+from fastmlp._core.intervals import check_count, check_flags
 from fastmlp._core.keywords import check_choice
 from fastmlp._network import layer_options, losses
-from fastmlp._network.layer_options import per_layer
 from fastmlp._network.losses import Loss
 from fastmlp._network.names import ActivationName, LossName, NormPosition
+from fastmlp._network.operators import Operator, operators as operators_of
 from fastmlp._network.tensors import TENSORS, Shape
 
 if TYPE_CHECKING:
@@ -63,10 +63,15 @@ class Spec:
     linear_path: bool = False  # whether further weights connect the inputs with the outputs
     compute: Compute = None  # None: products in training are computed in the dtype
 
-    @property
+    @cached_property
     def blocks(self) -> tuple[int | None, ...]:
         """For each hidden layer, the first layer of the residual block that it ends, or None."""
         return layer_options.blocks(self.skip, self.layer_sizes[1:-1])
+
+    @cached_property
+    def operators(self) -> tuple[Operator, ...]:
+        """The steps of the native engine from inputs to outputs."""
+        return tuple(operators_of(self))
 
     @cached_property
     def shapes(self) -> list[tuple[int, int]]:
@@ -149,18 +154,24 @@ def build(
     """Return the Spec for the arguments of `MLP`; raise TypeError or ValueError for wrong ones."""
     sizes = layer_options.sizes(layer_sizes)
     n_hidden = len(sizes) - 2
+    activations, dropouts, norms, parametrics = layer_options.of_layers(
+        n_hidden,
+        activation=activation,
+        dropout=dropout,
+        layer_norm=layer_norm,
+        parametric=parametric,
+    )
     spec = Spec(
         layer_sizes=sizes,
-        activations=per_layer("activation", activation, n_hidden, layer_options.activation),
-        dropout=per_layer("dropout", dropout, n_hidden, layer_options.dropout),
-        layer_norm=per_layer("layer_norm", layer_norm, n_hidden, layer_options.position),
-        parametric=per_layer("parametric", parametric, n_hidden, check_flag),
+        activations=activations,
+        dropout=dropouts,
+        layer_norm=norms,
+        parametric=parametrics,
         loss=losses.resolve(loss),
         dtype=_dtype(dtype),
-        scale=check_flag("scale", scale),
         skip=None if skip is None else check_count("skip", skip, example=2),
-        linear_path=check_flag("linear_path", linear_path),
         compute=compute,
+        **check_flags(scale=scale, linear_path=linear_path),
     )
     if compute is not None:
         check_choice("compute", compute, ["bfloat16"], " or None")

@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 
 
 class Minimiser:
-    """Minimises the objective of all rows; each point that it accepts is recorded like an epoch.
+    """Minimises the objective of all rows, for `MLP.fit` and the solver lbfgs of estimators.
 
-    ``engine`` gets the accepted points, in its dtype; ``wide``, an engine in float64, computes.
+    Each point that it accepts is recorded like an epoch: ``engine`` gets it, in its dtype;
+    ``wide``, an engine in float64, computes. After an error ``engine`` has the last recorded point.
     ``check`` gets the objective of a point that ``engine`` has, and raises an error for a bad one.
     """
 
@@ -48,9 +49,19 @@ class Minimiser:
 
     def run(self, options: LBFGS, n_iterations: int) -> Any:
         """Return SciPy's result; the engine has the last recorded point."""
+        try:
+            result = self._minimised(options, n_iterations)
+            self.check(float(result.fun))  # without an iteration, of the first point
+        except BaseException:
+            self.engine.restore(self.reached)
+            raise
+        return result
+
+    def _minimised(self, options: LBFGS, n_iterations: int) -> Any:
+        """Return SciPy's result."""
 
         def callback(intermediate_result: Any) -> None:  # by this name SciPy passes a result
-            self.accept(intermediate_result.x, float(intermediate_result.fun))
+            self._accept(intermediate_result.x, float(intermediate_result.fun))
             try:
                 self._record(float(intermediate_result.fun) + self.loss_constant)
             except StopIteration as error:  # which would only end SciPy's loop
@@ -86,7 +97,7 @@ class Minimiser:
         objective, *gradients = self.wide.gradients(*self.arguments)
         return objective, pack(*gradients)
 
-    def accept(self, packed: NDArray[np.float64], objective: float) -> None:
+    def _accept(self, packed: NDArray[np.float64], objective: float) -> None:
         """Give the engine a point, and check it."""
         spec = self.engine.spec
         with np.errstate(over="ignore", under="ignore"):
@@ -100,10 +111,6 @@ class Minimiser:
         reached = self.engine.snapshot()
         record(state, self.evaluator, state.epoch + 1, [loss], [val_loss], [math.nan], [seconds])
         self.reached = reached
-
-    def restore(self) -> None:
-        """Give the engine the last point that was recorded, or the first of all."""
-        self.engine.restore(self.reached)
 
 
 _blas = FitLock()  # the limit holds for the whole process; the first of several fits sets it

@@ -173,12 +173,13 @@ def plan(spec: Spec, data: Data | BlockStream, batch_size: int, options: StepOpt
     chosen, n_hidden = check.optimizer(optimizer), len(spec.activations)
     dropouts = None if dropout is None else dropouts_of_fit(dropout, n_hidden)
     decay = getattr(chosen, "weight_decay", None)
+    factors = NON_NEGATIVE.check_all(l1=(l1, 1e-5), l2=(l2, 1e-4))
     return Plan(
         optimizer=chosen,
         batch_size=rows if (n := data.rows) is None else min(rows, n),
         learning_rates=NO_RATES,
-        l1=NON_NEGATIVE.check("l1", l1, example=1e-5),
-        l2=NON_NEGATIVE.check("l2", l2, example=1e-4),
+        l1=factors[0],
+        l2=factors[1],
         clip_norm=0.0 if clip_norm is None else POSITIVE.check("clip_norm", clip_norm, 1.0),
         groups=PLAIN if groups is None else check.groups(groups, spec),
         dropout=dropouts,
@@ -190,21 +191,32 @@ def set_lengths(
     plans: Sequence[Plan], data: Sequence[Any], epochs: int, states: Sequence[ResumeState] | None
 ) -> None:
     """Give schedules without `n_steps` the length of the fit; warn about one that ends early."""
+    # Members mostly share their schedules, and their number of steps; the objects keep their ids.
+    made: dict[tuple[int, int, int], tuple[Any, ...]] = {}
     for k, (plan, samples) in enumerate(zip(plans, data, strict=True)):
         is_stream = not isinstance(samples, Data)
         n = samples.rows if not is_stream else states[k].rows if states else samples.length()
         if n is None:  # unknown before the first epoch, in which such schedules raise an error
             return
         n_steps = epochs * plan.n_steps(n if plan.order is None else len(plan.order))
-        optimizer = plan.optimizer
-        options = {name: getattr(optimizer, name) for name in SCHEDULED if hasattr(optimizer, name)}
-        lengths = {name: of_length(value, n_steps) for name, value in options.items()}
-        if any(map(operator.is_not, lengths.values(), options.values())):
-            plan.optimizer = replace(optimizer, **lengths)
-        if plan.dropout is not None:
-            plan.dropout = tuple(of_length(value, n_steps) for value in plan.dropout)
+        optimizer, dropout = plan.optimizer, plan.dropout
+        key = id(optimizer), id(dropout), n_steps
+        if key not in made:
+            made[key] = optimizer, dropout, *_lengthened(optimizer, dropout, n_steps)
+        *_, plan.optimizer, plan.dropout = made[key]
         if not k:
             warn_of_short_schedule(plan.optimizer.learning_rate, n_steps)
+
+
+def _lengthened(optimizer: Any, dropout: Any, n_steps: int) -> tuple[Any, Any]:
+    """Return an optimizer and factors of dropout whose schedules have the length of a fit."""
+    options = {name: getattr(optimizer, name) for name in SCHEDULED if hasattr(optimizer, name)}
+    lengths = {name: of_length(value, n_steps) for name, value in options.items()}
+    if any(map(operator.is_not, lengths.values(), options.values())):
+        optimizer = replace(optimizer, **lengths)
+    if dropout is not None:
+        dropout = tuple([of_length(value, n_steps) for value in dropout])
+    return optimizer, dropout
 
 
 def warn_of_short_schedule(learning_rate: Any, n_steps: int) -> None:

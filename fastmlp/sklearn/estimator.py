@@ -15,7 +15,8 @@ from fastmlp._engine import linked
 from fastmlp._engine.explainable import Explainable
 from fastmlp._engine.exportable import Exportable
 from fastmlp._export.layers import Exported, Labels
-from fastmlp._models.mlp import MLP
+from fastmlp._models.mlp import MLP, model_of
+from fastmlp._models.network import Network
 from fastmlp._network.activations import Array
 from fastmlp._network.sparse import is_sparse, rows_of
 from fastmlp._validation.check import is_plain
@@ -326,18 +327,8 @@ class BaseMLP(Exportable, Explainable, parameters.Validated, CallbackSupportMixi
         ((2, 100, 1), True)
         """
         network = self._value().network
-        spec = network.spec
-        net = MLP(
-            spec.layer_sizes,
-            activation=spec.activations,
-            loss=spec.loss,
-            dtype=spec.dtype,
-            dropout=spec.dropout,
-            compute=spec.compute,
-            rng=0,
-        )
-        net.weights, net.biases = network.predictor.parameters()
-        return net
+        parameters, rng = network.predictor.parameters(), np.random.default_rng(0)
+        return model_of(Network.of(network.spec, parameters, rng))
 
     def predictor(
         self,

@@ -59,12 +59,7 @@ class LbfgsFit:
             self.loss_constant,
         )
         options = LBFGS(draft.tol, MIN_DECREASE, max_evaluations=draft.max_fun)
-        try:
-            result = minimiser.run(options, draft.max_iter)
-            minimiser.accept(result.x, result.fun)
-        except KeyboardInterrupt:
-            minimiser.restore()
-            raise
+        result = minimiser.run(options, draft.max_iter)
         attributes["n_iter_"] = min(int(result.nit), draft.max_iter)
         attributes["loss_"] = float(result.fun) + self.loss_constant
         if result.status and not attributes["history_"].stop_reason:

@@ -14,7 +14,7 @@ from at_once import at_once, busy, repeating
 
 import fastmlp
 from fastmlp._engine import thread_count
-from fastmlp._models import strategies
+from fastmlp._models import trainer
 
 RNG = np.random.default_rng(11)
 X = RNG.normal(size=(1000, 6)).astype(np.float32)
@@ -162,7 +162,7 @@ def test_reading_beside_a_fit(call_threads, options):
 @pytest.mark.parametrize(("m", "n_threads"), [(2, 2), (3, 2), (5, 4)])
 def test_members_that_go_from_thread_to_thread(monkeypatch, m, n_threads):
     """Runs that are cut into parts: who takes the next part sees all of the last one."""
-    monkeypatch.setattr(strategies, "FUSED_SECONDS", 1e9)
+    monkeypatch.setattr(trainer, "FUSED_SECONDS", 1e9)
     nets = [fastmlp.MLP([6, 9, 3], dropout=0.2, rng=k) for k in range(m)]
     alone = copy.deepcopy(nets)
     fastmlp.Ensemble(nets).fit(X[:99], Y[:99], epochs=40, batch_size=16, n_threads=n_threads)

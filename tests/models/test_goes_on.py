@@ -12,7 +12,7 @@ from states import digest, refused, same, state
 
 import fastmlp
 from fastmlp import reference
-from fastmlp._models import strategies
+from fastmlp._models import trainer
 
 EPOCHS = 8
 HELD = X[:20], Y[:20]
@@ -141,8 +141,8 @@ def kept(model):
 @pytest.fixture(autouse=True)
 def many_epochs_a_call(monkeypatch):
     """Let an ensemble take all epochs after the first in one call, where it can."""
-    monkeypatch.setattr(strategies, "FUSED_SECONDS", 1e9)
-    monkeypatch.setattr(strategies, "MIN_FUSED_EPOCHS", 2)
+    monkeypatch.setattr(trainer, "FUSED_SECONDS", 1e9)
+    monkeypatch.setattr(trainer, "MIN_FUSED_EPOCHS", 2)
 
 
 @pytest.mark.filterwarnings("ignore:averaging is .* but the fit has 1 epochs")

@@ -13,7 +13,7 @@ import fastmlp
 from fastmlp import reference
 from fastmlp._engine import native_engine
 from fastmlp._engine.numpy import numpy_engine
-from fastmlp._models import strategies
+from fastmlp._models import trainer
 
 KINDS = [fastmlp.MLP, reference.MLP]
 EPOCHS = 14
@@ -21,8 +21,8 @@ EPOCHS = 14
 
 def leaps(monkeypatch, seconds=1e9):
     """Let all epochs after the first be one call, or none; return how many each call takes."""
-    monkeypatch.setattr(strategies, "FUSED_SECONDS", seconds)
-    monkeypatch.setattr(strategies, "STORED_SECONDS", seconds)
+    monkeypatch.setattr(trainer, "FUSED_SECONDS", seconds)
+    monkeypatch.setattr(trainer, "STORED_SECONDS", seconds)
     taken = []
     for engine in (native_engine.Engine, numpy_engine.Engine):
         train_many = engine.train_many
@@ -155,7 +155,7 @@ def test_a_resumed_call_that_ends_early_leaves_a_model_for_files(monkeypatch, tm
 def test_few_parameters_are_kept_for_passive_callbacks(monkeypatch):
     taken, size = leaps(monkeypatch), 3 * 8 * (5 * 7 + 7 + 7 * 3 + 3)
     for kept, calls in ((size, [1] * EPOCHS), (5 * size, [1, 5, 5, 3])):
-        monkeypatch.setattr(strategies, "STORED_BYTES", kept)
+        monkeypatch.setattr(trainer, "STORED_BYTES", kept)
         ensemble = fastmlp.Ensemble(members(fastmlp.MLP, "plain", 3))
         ensemble.fit(X, X[:, :3], epochs=EPOCHS, callbacks=[Reader(True, EPOCHS)])
         assert taken == calls

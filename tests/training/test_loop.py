@@ -9,7 +9,7 @@ import pytest
 
 import fastmlp
 from fastmlp import DivergenceError
-from fastmlp._models import strategies
+from fastmlp._models import trainer
 from fastmlp._training import loop
 
 X = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
@@ -163,8 +163,8 @@ def test_an_epoch_that_cannot_be_written_down_did_not_happen(kind, name, monkeyp
     (nets, model), (expected, other), record = made(), made(), loop.record
     options = {} if kind == "leap" else {"validation_data": (X, Y)}
     other.fit(X, Y, epochs=1, **options)
-    monkeypatch.setattr(strategies, "MIN_FUSED_EPOCHS", 2)
-    monkeypatch.setattr(strategies, "FUSED_SECONDS", 60.0)
+    monkeypatch.setattr(trainer, "MIN_FUSED_EPOCHS", 2)
+    monkeypatch.setattr(trainer, "FUSED_SECONDS", 60.0)
     monkeypatch.setattr(loop, "record", full)
     with pytest.raises(MemoryError, match="injected"):
         model.fit(X, Y, epochs=9, **options)

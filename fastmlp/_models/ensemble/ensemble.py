@@ -29,7 +29,7 @@ from fastmlp._models.ensemble.members import EnsembleEvaluator, Networks, Scorer
 from fastmlp._models.ensemble.predictor import EnsemblePredictor
 from fastmlp._models.fit import Fit, FitOptions, one_pass
 from fastmlp._models.mlp import MLP
-from fastmlp._models.network import network_of
+from fastmlp._models.network import Network, network_of
 from fastmlp._models.summary import summary
 from fastmlp._models.trainer import Trainer
 from fastmlp._network.averaging import Averaging
@@ -99,20 +99,22 @@ class Ensemble(Exportable, Explainable):
         self._members = tuple(members)
         if not self._members:
             raise ValueError("members is empty but at least one MLP is expected")
+        first, networks = self._members[0], list[Network]()
         for k, member in enumerate(self._members):
             if not isinstance(member, MLP):
                 raise TypeError(
                     f"members[{k}] has type {type(member).__name__} but an MLP is expected: pass "
                     f"for example {LIST}"
                 )
-            if not _are_alike(member, self._members[0]):
+            networks.append(network_of(member))
+            if type(member) is not type(first) or networks[k].spec != networks[0].spec:
                 raise ValueError(
-                    f"members[{k}] is {member!r} but {self._members[0]!r} is expected: all need "
+                    f"members[{k}] is {member!r} but {first!r} is expected: all need "
                     "the same layers, activations, loss, dtype and other options"
                 )
         if len(set(map(id, self._members))) < len(self._members):
             raise ValueError("one MLP is in members twice: use copy.deepcopy, or another seed")
-        self._network = Networks([network_of(member) for member in self._members])
+        self._network = Networks(networks)
 
     @property
     def members(self) -> tuple[MLP, ...]:
@@ -292,6 +294,7 @@ class Ensemble(Exportable, Explainable):
                 has_validation=held is not None,
                 team=self._team(n_threads),
                 options=checked,
+                is_joint=True,
             )
             return fit.run(Trainer)
 
@@ -533,8 +536,3 @@ class Ensemble(Exportable, Explainable):
 
     def __repr__(self) -> str:
         return f"fastmlp.Ensemble({len(self)} x {self._members[0]!r})"
-
-
-def _are_alike(one: MLP, other: MLP) -> bool:
-    """Whether two networks may be members of one ensemble."""
-    return type(one) is type(other) and network_of(one).spec == network_of(other).spec

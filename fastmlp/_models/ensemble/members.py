@@ -57,8 +57,8 @@ class Networks:
 
     def taken(self, held: bool = False) -> AbstractContextManager[None]:
         """Hold the locks of all members; ``held``: this thread may have some of them already."""
-        locks = (member.lock for member in self.members)
-        return taken(lock for lock in locks if not (held and lock.is_mine()))
+        locks = [member.lock for member in self.members]
+        return taken([lock for lock in locks if not (held and lock.is_mine())])
 
     def begin(self) -> History:
         """Begin a new fit of all members; return the history of the whole."""
@@ -72,8 +72,7 @@ class Networks:
         assert self.history is not None
         for member in self.members:
             member.go_on()
-        self.history = self.history.whole()
-        self.history.stop_reason = ""
+        self.history = self.history.resumed()
         return self.history
 
     def take_over(self, other: Networks) -> None:

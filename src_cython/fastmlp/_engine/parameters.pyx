@@ -20,7 +20,7 @@ import numpy as np
 from fastmlp._engine import cpu, kernels, optimizer_state
 from fastmlp._network import tensors
 from fastmlp._network.optimizers import SLOTS
-from fastmlp._network.operators import OPERATORS, operators as operators_of
+from fastmlp._network.operators import OPERATORS
 
 cnp.import_array()
 
@@ -154,7 +154,7 @@ cdef class Parameters:
         self.dropout = <double*>self.memory.take(len(spec.dropout), sizeof(double))
         for l, p in enumerate(spec.dropout):
             self.dropout[l] = p
-        operators, kinds = operators_of(spec), list(OPERATORS)
+        operators, kinds = spec.operators, list(OPERATORS)
         numbers = {(t.kind, t.layer): i for i, t in enumerate(tensors.each_tensor(spec.tensors))}
         self.flat = <const fm_tensor**>self.memory.take(len(numbers), sizeof(void*))
         self.operators = <fm_operator*>self.memory.take(len(operators), sizeof(fm_operator))
@@ -189,8 +189,9 @@ cdef class Parameters:
         self.choose_loss(&self.net, False)
         self.net.targets_width = spec.n_outputs
         self.net.loss_parameter = spec.loss.parameter
-        levels = <double*>self.memory.take(len(spec.loss.levels), sizeof(double))
-        for l, quantile in enumerate(spec.loss.levels):
+        quantiles = spec.loss.levels
+        levels = <double*>self.memory.take(len(quantiles), sizeof(double))
+        for l, quantile in enumerate(quantiles):
             levels[l] = quantile
         self.net.loss_levels = levels
         if spec.loss.is_custom:
