@@ -124,7 +124,7 @@ _NAMES = {
     "_network.groups": "Groups",
     "schedules": "Schedule Constant Step Cosine OneCycle InverseScaling WarmUp",
     "losses": "Loss SquaredError AbsoluteError Huber Quantile Quantiles PoissonNLL GaussianNLL "
-    "CrossEntropy BinaryCrossEntropy CustomLoss",
+    "CrossEntropy BinaryCrossEntropy GammaNLL Tweedie CustomLoss",
     "_network.functions.activation": "CustomActivation",
     "_network.functions.c_functions": "CFunction",
     "callbacks": "EarlyStopping ReduceOnPlateau Progress",

@@ -42,8 +42,8 @@ if TYPE_CHECKING:  # imported on use: few fits need the rest
     from fastmlp._network.functions.activation import CustomActivation
     from fastmlp._network.groups import Groups
     from fastmlp._network.initializers import Initializer
-    from fastmlp._network.losses import Loss
-    from fastmlp._network.names import ActivationName, LossName, NormPosition, OptimizerName
+    from fastmlp._network.losses import Loss, LossName
+    from fastmlp._network.names import ActivationName, NormPosition, OptimizerName
     from fastmlp._network.optimizers import Optimizer
     from fastmlp._network.scheduled import Scheduled
     from fastmlp._network.spec import Activations, Predictions
@@ -67,8 +67,8 @@ class MLP(Exportable, Explainable):
         One for all hidden layers, or one for each: identity, relu, leaky_relu (0.01 z below 0), elu
         (alpha 1), selu, softplus, sigmoid, tanh, gelu, gelu_tanh, silu, mish, or one of your own.
     loss : str or Loss
-        squared_error, absolute_error, huber, quantile, quantiles, poisson_nll, gaussian_nll,
-        cross_entropy, binary_cross_entropy, an object of ``fastmlp.losses``, or a
+        A key of ``fastmlp.losses.LOSSES``, such as squared_error, absolute_error, poisson_nll,
+        cross_entropy or binary_cross_entropy, an object of ``fastmlp.losses``, or a
         ``fastmlp.CustomLoss``. Every loss is a sum over outputs and a (weighted) mean over samples.
     dtype : {"float32", "float64"}
         Of weights, arithmetic and predictions.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from fastmlp._core.intervals import (
     FRACTION,
     INNER_FRACTION,
     POSITIVE,
+    Interval,
     Options,
     check_flag,
     check_levels,
@@ -26,9 +27,12 @@ from fastmlp._core.keywords import check_choice
 from fastmlp._network import links
 from fastmlp._network.activations import Array, sigmoid, softplus
 
-__all__ = ["Loss", "SquaredError", "AbsoluteError", "Huber", "Quantile", "PoissonNLL"]
-__all__ += ["GaussianNLL", "CrossEntropy", "BinaryCrossEntropy", "Quantiles"]
+__all__ = ["Loss", "SquaredError", "AbsoluteError", "Huber", "Quantile", "Quantiles"]
+__all__ += ["PoissonNLL", "GaussianNLL", "CrossEntropy", "BinaryCrossEntropy", "GammaNLL"]
+__all__ += ["Tweedie"]
 
+# At its ends the loss is that of Poisson or of gamma, plus a constant that hides it.
+POWERS = Interval(1.01, 1.99, high_open=False)
 HALF_LOG_2_PI = 0.5 * math.log(2.0 * math.pi)
 
 
@@ -37,8 +41,8 @@ class Loss(Options):
     """Base of all losses; pass one of its subclasses, or its name, to ``MLP(loss=...)``.
 
     `name` is that name; `target_kind` is the kind of targets: "real" numbers, a "count"
-    (>= 0), the "unit_interval" [0, 1], or a "class". A loss with parameters is a dataclass of its
-    own; the others inherit the methods of this one.
+    (>= 0), "positive" numbers (> 0), the "unit_interval" [0, 1], or a "class". A loss with
+    parameters is a dataclass of its own; the others inherit the methods of this one.
 
     Examples
     --------
@@ -427,6 +431,68 @@ class Quantiles(Loss):
         return terms, dz.reshape(z.shape).astype(z.dtype)
 
 
+def _times_exp(t: Array, s: Array) -> Array:
+    """Return t exp(s), in four parts, or exp(s) would overflow before a small t is multiplied."""
+    root = np.where(t == 0, 1, np.exp(s / 4)).astype(s.dtype)
+    return np.asarray(t * root * root * root * root)
+
+
+class GammaNLL(Loss):
+    """z + t exp(-z), summed over outputs: likelihood of amounts above 0 with the mean exp(z).
+
+    It is the negative log-likelihood of an exponential distribution, and half the gamma deviance
+    plus terms of t alone: errors count in proportion to the mean, whatever the shape of the gamma
+    distribution is.
+
+    Examples
+    --------
+    >>> import numpy as np, fastmlp
+    >>> fastmlp.GammaNLL().value_and_gradient(np.array([[0.0]]), np.array([[3.0]]))
+    (array([3.]), array([[-2.]]))
+    """
+
+    name = "gamma_nll"
+    target_kind = "positive"
+    link_row = links.EXP
+
+    def _terms(self, z: Array, t: Array) -> tuple[Array, Array]:
+        ratio = _times_exp(t, -z)
+        return z + ratio, 1 - ratio
+
+
+@dataclass(frozen=True)
+class Tweedie(Loss):
+    """t m**(1 - p) / (p - 1) + m**(2 - p) / (2 - p) with the mean m = exp(z), summed over outputs.
+
+    Half the Tweedie deviance plus terms of t alone: for amounts of at least 0, of which many may
+    be 0, such as what a customer costs in a year.
+
+    Parameters
+    ----------
+    power : float, in [1.01, 1.99]
+        The variance grows like m**power. Nearer to 1 (poisson_nll) amounts are made of more and
+        smaller parts, nearer to 2 (gamma_nll) of fewer and larger ones.
+
+    Examples
+    --------
+    >>> import numpy as np, fastmlp
+    >>> fastmlp.Tweedie(power=1.5).value_and_gradient(np.array([[0.0]]), np.array([[3.0]]))
+    (array([8.]), array([[-2.]]))
+    """
+
+    name = "tweedie"
+    target_kind = "count"
+    link_row = links.EXP
+    _number = "power"
+    _checks: ClassVar = {"power": (POWERS.check, 1.5)}
+    power: float = 1.5
+
+    def _terms(self, z: Array, t: Array) -> tuple[Array, Array]:
+        rise, fall = 2 - self.parameter, self.parameter - 1
+        grown, ratio = np.exp(rise * z), _times_exp(t, -fall * z)
+        return grown / rise + ratio / fall, grown - ratio
+
+
 # Row order of the C table. One class may have several rows (labels or soft targets, for example).
 NATIVE_LOSSES = (
     "squared_error",
@@ -441,13 +507,30 @@ NATIVE_LOSSES = (
     "binary_cross_entropy",
     "linear",
     "quantiles",
+    "gamma_nll",
+    "tweedie",
 )
+
+# The names, for editors and type checkers; a test compares them with the table.
+LossName: TypeAlias = Literal[
+    "squared_error",
+    "absolute_error",
+    "huber",
+    "quantile",
+    "poisson_nll",
+    "gaussian_nll",
+    "cross_entropy",
+    "binary_cross_entropy",
+    "quantiles",
+    "gamma_nll",
+    "tweedie",
+]
 
 LOSSES: dict[str, type[Loss]] = {
     row.name: row
     for row in (
         *(SquaredError, AbsoluteError, Huber, Quantile, PoissonNLL, GaussianNLL),
-        *(CrossEntropy, BinaryCrossEntropy, Quantiles),
+        *(CrossEntropy, BinaryCrossEntropy, Quantiles, GammaNLL, Tweedie),
     )
 }
 

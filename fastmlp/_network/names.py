@@ -18,17 +18,6 @@ ActivationName: TypeAlias = Literal[
     "silu",
     "mish",
 ]
-LossName: TypeAlias = Literal[
-    "squared_error",
-    "absolute_error",
-    "huber",
-    "quantile",
-    "poisson_nll",
-    "gaussian_nll",
-    "cross_entropy",
-    "binary_cross_entropy",
-    "quantiles",
-]
 OptimizerName: TypeAlias = Literal["sgd", "rmsprop", "adam", "adamw", "lion"]
 NormPosition: TypeAlias = Literal["before", "after"]
 EngineName: TypeAlias = Literal["native", "reference"]
@@ -40,5 +29,13 @@ EstimatorLossName: TypeAlias = Literal[
     "squared_error", "absolute_error", "quantile", "poisson", "gaussian", "huber"
 ]
 TableLossName: TypeAlias = Literal[
-    "squared_error", "absolute_error", "quantile", "quantiles", "poisson", "gaussian"
+    "squared_error",
+    "absolute_error",
+    "quantile",
+    "quantiles",
+    "poisson",
+    "gaussian",
+    "gamma",
+    "tweedie",
+    "huber",
 ]

@@ -19,8 +19,8 @@ import numpy.typing as npt
 from fastmlp._core.intervals import check_count, check_flags
 from fastmlp._core.keywords import check_choice
 from fastmlp._network import layer_options, losses
-from fastmlp._network.losses import Loss
-from fastmlp._network.names import ActivationName, LossName, NormPosition
+from fastmlp._network.losses import Loss, LossName
+from fastmlp._network.names import ActivationName, NormPosition
 from fastmlp._network.operators import Operator, operators as operators_of
 from fastmlp._network.tensors import TENSORS, Shape
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,18 +12,12 @@ from fastmlp._core.intervals import NON_NEGATIVE, first_non_finite
 from fastmlp._network.data import Data
 from fastmlp._network.sparse import SparseRows, is_sparse, rows_of
 from fastmlp._network.spec import Spec
+from fastmlp._network.target_kinds import KINDS
 from fastmlp._validation.arrays import finite, finite_or_nan, is_plain, numeric, short
 from fastmlp._validation.compatibility import refusal
 
 # Allowed deviation of a soft target's sum from 1: the rounding of a softmax in float16.
 SOFT_TARGET_TOLERANCE = 1e-3
-
-# Target kinds of losses: smallest value, largest value, and the remedy for one outside.
-TARGET_RANGES = {
-    "count": (0.0, math.inf, "pass counts, or another loss such as squared_error"),
-    "unit_interval": (0.0, 1.0, "rescale y, or use another loss such as squared_error"),
-    "class": (0.0, 1.0, "pass integer labels of shape (n,), or probabilities"),
-}
 
 
 def data(
@@ -192,13 +185,7 @@ def targets(
     checked = np.ascontiguousarray(array)
     if kind == "real":
         return checked
-    smallest, largest, remedy = TARGET_RANGES[kind]
-    for extreme in (np.fmin.reduce(checked, axis=None), np.fmax.reduce(checked, axis=None)):
-        if extreme < smallest or extreme > largest:
-            raise ValueError(
-                f"{name} holds {extreme} but this loss expects targets from {smallest:g} "
-                f"to {largest:g}: {remedy}"
-            )
+    KINDS[kind].check(checked, name)
     if kind == "class":
         _rows_sum_to_one(checked, name)
     return checked

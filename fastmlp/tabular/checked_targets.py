@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.utils import assert_all_finite, check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
+from fastmlp._network.target_kinds import KINDS
 from fastmlp._validation.arrays import REFUSED_KINDS
 from fastmlp.sklearn.validation import plain_labels, refuse_labels, refuse_text
 from fastmlp.tabular.columns import Array
@@ -45,8 +46,7 @@ def finite_numbers(y: Any) -> Array:
 def numbers_of(loss: str, y: Any) -> Array:
     """Return targets of a loss, (n, outputs), whose squares have finite sums."""
     numbers = finite_numbers(y)
-    if np.any(numbers < LOSSES[loss].lowest):
-        raise ValueError(f"loss={loss!r} requires non-negative y: use another loss")
+    KINDS[LOSSES[loss].loss.target_kind].check(numbers, "y", f"loss={loss!r}")
     with np.errstate(over="ignore"):
         largest = np.fmax.reduce(np.abs(numbers), axis=None)
         range_ = np.fmax.reduce(numbers, axis=0) - np.fmin.reduce(numbers, axis=0)

@@ -358,13 +358,12 @@ def _check_groups(context: Any) -> int:
 def _target(kind: str, unit: NDArray[np.float64] | None, network: Spec) -> Any:
     """Return a target without rows."""
     n = network.n_outputs
-    if kind in CLASSES:
-        target: Any = CLASSES[kind](n)
-    else:
-        target = NumericTarget.of(np.zeros((1, n)), kind, network.loss.levels or 0.5)
-    if type(network.loss) is not type(target.loss):
+    of_class: Any = CLASSES[kind](n) if kind in CLASSES else None
+    expected = LOSSES[kind].loss if of_class is None else type(of_class.loss)
+    if type(network.loss) is not expected:
         words = f"the networks have the loss {network.loss.name} but the target"
-        raise ValueError(f"{words} that of {target.loss.name}")
+        raise ValueError(f"{words} that of {expected.name}")
+    target = of_class or NumericTarget.of(np.zeros((1, n)), kind, network.loss)
     measured = {} if unit is None else {"unit": unit}
     return replace(target, y=None, loss=network.loss, **measured)
 

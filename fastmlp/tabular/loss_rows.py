@@ -6,16 +6,16 @@ units of the targets' deviations. To add a loss, add a row and its name in `_net
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp._core.intervals import check_levels
 from fastmlp._network import losses
 from fastmlp._network.losses import Loss
+from fastmlp._network.target_kinds import KINDS
 from fastmlp.tabular.presets import AVERAGING, HOPELESS, RATE
 
 Array = NDArray[Any]
@@ -33,9 +33,10 @@ def _same(cost: float, unit: Array) -> float:
 class LossRow:
     """A loss of numbers; the cost takes y, means, variances (if predicted), unit, and the loss."""
 
-    make: Callable[[Any], Loss]  # takes the level of the quantile, or several
+    loss: type[Loss]  # of the networks: its kind of targets and its link are those of the row
     cost: Callable[[Array, Array, Array, Array, Loss], Array]
     metric: str
+    parameter: str = ""  # of the estimator, that the loss takes, if any
     # Takes a mean cost and the units; returns the metric.
     shown: Callable[[float, Array], float] = _same
     metric_of_several: str | None = None  # of outputs in their own units; None if it is the same
@@ -45,7 +46,19 @@ class LossRow:
     is_robust: bool = False  # whether outliers must not move the scale of the targets
     is_square: bool = False  # whether a cost is the square of a deviation
     distills_to_means: bool = False  # whether one network in place of all has the squared error
-    lowest: float = -np.inf  # no target and no prediction is below; if 0, targets are not centred
+    has_robust_unit: bool = False  # whether costs have the robust scale of the targets as unit
+    may_be_counts: bool = False  # whether quantiles are whole numbers if all targets are
+    has_density: bool = False  # whether costs have no least value, which D squared compares with
+
+    def made(self, parameters: Mapping[str, Any]) -> Loss:
+        """Return the networks' loss with the parameters of an estimator."""
+        loss: Callable[..., Loss] = self.loss
+        return loss(parameters[self.parameter]) if self.parameter else loss()
+
+    @property
+    def lowest(self) -> float:
+        """The bound of targets and predictions from below, which may be excluded itself."""
+        return KINDS[self.loss.target_kind].allowed.low
 
 
 def _squared(y: Array, mean: Array, variance: Array, unit: Array, loss: Loss) -> Array:
@@ -69,6 +82,27 @@ def _poisson(y: Array, mean: Array, variance: Array, unit: Array, loss: Loss) ->
     return np.asarray(rate - y * np.log(rate))
 
 
+def _gamma(y: Array, mean: Array, variance: Array, unit: Array, loss: Loss) -> Array:
+    """Return gamma deviances, as those of scikit-learn."""
+    ratio = y / mean
+    return np.asarray(2 * (ratio - 1 - np.log(ratio)))
+
+
+def _tweedie(y: Array, mean: Array, variance: Array, unit: Array, loss: Loss) -> Array:
+    """Return Tweedie deviances, as those of scikit-learn."""
+    rise, fall = 2 - loss.parameter, loss.parameter - 1
+    mean = np.maximum(mean, np.finfo(float).tiny)
+    whole = y**rise / (rise * fall)
+    return np.asarray(2 * (mean**rise / rise + y / mean**fall / fall - whole))
+
+
+def _huber(y: Array, mean: Array, variance: Array, unit: Array, loss: Loss) -> Array:
+    """Return Huber losses."""
+    error = np.abs(y / unit - mean / unit)
+    slope = np.minimum(error, loss.parameter)
+    return np.asarray(slope * (error - slope / 2))
+
+
 def _gaussian(y: Array, mean: Array, variance: Array, unit: Array, loss: Loss) -> Array:
     """Return negative log-likelihoods of normal distributions, without the constant."""
     scaled = np.maximum(variance / unit**2, SMALLEST**2)
@@ -87,7 +121,7 @@ def _unscaled(cost: float, unit: Array) -> float:
 
 LOSSES = {
     MEANS: LossRow(
-        lambda level: losses.SquaredError(),
+        losses.SquaredError,
         _squared,
         metric="root mean squared error",
         shown=_root,
@@ -95,33 +129,35 @@ LOSSES = {
         is_square=True,
     ),
     "absolute_error": LossRow(
-        lambda level: losses.AbsoluteError(),
+        losses.AbsoluteError,
         _pinball,
         metric="half the mean absolute error, in deviations of y",
         is_robust=True,
     ),
     "quantile": LossRow(
-        lambda level: losses.Quantile(quantile=level),
+        losses.Quantile,
         _pinball,
         metric="pinball loss, in deviations of y",
+        parameter="quantile",
         is_robust=True,
     ),
     "quantiles": LossRow(
-        lambda levels: losses.Quantiles(check_levels("quantile", levels)),
+        losses.Quantiles,
         _pinball,
         metric="pinball loss, in deviations of y, mean over levels",
+        parameter="quantile",
         is_robust=True,
     ),
     "poisson": LossRow(
-        lambda level: losses.PoissonNLL(),
+        losses.PoissonNLL,
         _poisson,
         metric="poisson loss",
         hopeless=np.inf,
         distills_to_means=True,  # its outputs are not logarithms
-        lowest=0.0,
+        may_be_counts=True,
     ),
     "gaussian": LossRow(
-        lambda level: losses.GaussianNLL(),
+        losses.GaussianNLL,
         _gaussian,
         metric="negative log-likelihood",
         shown=_unscaled,
@@ -130,5 +166,26 @@ LOSSES = {
         averaging=AVERAGING["gaussian"],
         hopeless=np.inf,
         distills_to_means=True,  # without variances
+        has_density=True,
+    ),
+    "gamma": LossRow(
+        losses.GammaNLL,
+        _gamma,
+        metric="gamma deviance",
+        distills_to_means=True,
+    ),
+    "tweedie": LossRow(
+        losses.Tweedie,
+        _tweedie,
+        metric="Tweedie deviance",
+        parameter="power",
+        distills_to_means=True,
+    ),
+    "huber": LossRow(
+        losses.Huber,
+        _huber,
+        metric="Huber loss, in robust deviations of y",
+        is_robust=True,
+        has_robust_unit=True,
     ),
 }

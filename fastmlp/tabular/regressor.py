@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from fastmlp._core.intervals import INNER_FRACTION, check_flag
 from fastmlp._core.keywords import with_argument_hints
 from fastmlp._core.user_warnings import warn
+from fastmlp._network.losses import POWERS
 from fastmlp._network.names import PresetName, TableLossName
 from fastmlp._network.spec import Predictions
 from fastmlp._training.metrics import r2
@@ -42,11 +43,15 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
     ----------
     loss : str, default="squared_error"
         One of squared_error (fits the mean), absolute_error (the median), quantile, quantiles (of
-        several levels, which never cross), poisson (rates, y >= 0), and gaussian (mean and variance
-        by maximum likelihood).
+        several levels, which never cross), poisson (rates, y >= 0), gaussian (mean and variance
+        by maximum likelihood), gamma (the mean of amounts, y > 0, whose errors count in proportion
+        to the mean), tweedie (that of amounts many of which are 0, y >= 0), and huber (close to the
+        mean, but outliers count less).
     quantile : float in (0, 1), or sequence of these, default=0.5
         For loss="quantile": the share of targets that should lie below the prediction. For
         loss="quantiles": at least two such levels, ascending.
+    power : float from 1.01 to 1.99, default=1.5
+        For loss="tweedie": the variance of the target grows like this power of its mean.
     {parameters}
 
     Attributes
@@ -77,6 +82,7 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
         **BaseTabMLP._parameter_constraints,
         "loss": [StrOptions(set(LOSSES))],
         "quantile": [Interval(Real, 0, 1, closed="neither"), "array-like"],
+        "power": [Interval(Real, POWERS.low, POWERS.high, closed="both")],
     }
 
     _target = NumericTarget
@@ -92,6 +98,7 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
         width: int | None = None,
         loss: TableLossName = "squared_error",
         quantile: float | Sequence[float] = 0.5,
+        power: float = 1.5,
         validation: Literal["choose"] | None = None,
         categorical_features: Any = "from_dtype",
         monotone: Any = None,

@@ -48,9 +48,11 @@ def scores(y: Array, p: Array, classes: Array | None, weights: Array | None) -> 
 def target_of(y: Array, classes: Array | None, loss: str = MEANS, level: float = 0.5) -> Target:
     """Return the target that judges predictions of a loss, or probabilities of classes.
 
-    Losses other than those of medians and quantiles predict means, which squared errors judge.
+    Losses other than those of medians and quantiles predict means, which squared errors judge, or
+    numbers close to them.
     """
     if classes is not None:
         return ClassTarget.of(codes_of(y, classes), classes)
-    is_robust = loss in LOSSES and LOSSES[loss].is_robust
-    return NumericTarget.of(y[:, np.newaxis], loss if is_robust else MEANS, level)
+    row = LOSSES.get(loss)
+    name = loss if row is not None and row.is_robust and not row.has_robust_unit else MEANS
+    return NumericTarget.of(y[:, np.newaxis], name, LOSSES[name].made({"quantile": level}))

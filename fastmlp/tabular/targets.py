@@ -13,6 +13,7 @@ from typing import Any, ClassVar, NamedTuple, Self, TypeAlias
 
 import numpy as np
 
+from fastmlp._core.intervals import check_levels
 from fastmlp._core.user_warnings import warn
 from fastmlp._network import losses
 from fastmlp._network.losses import Loss
@@ -92,10 +93,12 @@ class NumericTarget:
     weighting: str = ""  # what `metric` says about the weights of rows
 
     @classmethod
-    def of(cls, y: Array, name: str, level: Any = 0.5, weights: Array | None = None) -> Self:
-        """Return the target of numbers, (n, targets), with a loss of one or several levels."""
-        loss = LOSSES[name].make(level)
-        return cls(y, name, loss, _unit_of(y, loss, weights))
+    def of(
+        cls, y: Array, name: str, loss: Loss | None = None, weights: Array | None = None
+    ) -> Self:
+        """Return the target of numbers, (n, targets), with a loss of this name."""
+        loss = loss or LOSSES[name].loss()
+        return cls(y, name, loss, _unit_of(y, LOSSES[name], loss, weights))
 
     @classmethod
     def of_fit(cls, parameters: Mapping[str, Any], y: Any) -> Self:
@@ -104,13 +107,15 @@ class NumericTarget:
 
         name = parameters["loss"]
         numbers = numbers_of(name, y)
+        if name == "quantiles":
+            check_levels("quantile", parameters["quantile"])
         if name == "quantiles" and numbers.shape[1] > 1:
             raise ValueError(
                 f"y has {numbers.shape[1]} targets but loss='quantiles' takes one: fit one "
                 "estimator for each target"
             )
         check_present(numbers)
-        return cls.of(numbers, name, parameters["quantile"])
+        return cls.of(numbers, name, LOSSES[name].made(parameters))
 
     @staticmethod
     def warn_of(parameters: Mapping[str, Any]) -> None:
@@ -135,7 +140,7 @@ class NumericTarget:
         """Return the target of the rows that a fit uses, with its unit measured on these."""
         y = self.y[rows]
         check_present(y, "in rows with a weight above 0")
-        unit = _unit_of(y, self.loss, weights.training)
+        unit = _unit_of(y, self.row, self.loss, weights.training)
         return replace(self, y=y, unit=unit, weighting=weights.words)
 
     @property
@@ -193,6 +198,11 @@ class NumericTarget:
         """The row of the loss."""
         return LOSSES[self.name]
 
+    @property
+    def is_rate(self) -> bool:
+        """Whether predictions are positive, and multiples of the mean: that is the log link."""
+        return self.loss.link_name == "exp"
+
     def scale(self, learn: Sequence[RowIndex], weights: Array | None) -> TargetScale:
         """Measure the scale on the rows that each member is trained on."""
         measured = [self._measured(rows, weights) for rows in learn]
@@ -205,28 +215,24 @@ class NumericTarget:
         if np.isnan(y).all(axis=0).any():  # none of these rows has one of the targets
             y, w = self.y, weights
         centre = _mean(y, w)
-        if row.lowest == 0:
+        if self.is_rate:
             factor, centre = centre, np.zeros_like(centre)
         else:
             factor = _deviation(y, centre, w)
         if row.is_robust:
-            low, middle, high = np.nanquantile(y, [0.25, 0.5, 0.75], axis=0)
-            narrow = (high - low) * DEVIATION_OF_QUARTILES
-            is_wide = narrow > 0
-            centre = np.where(is_wide, middle, centre)
-            factor = np.where(is_wide, np.minimum(narrow, factor), factor)
+            centre, factor = _robust(y, centre, factor)
         factor = np.where(
             factor > 0, factor, self.unit[: y.shape[1]]
         )  # constant targets have no deviation
         low = np.fmin.reduce(y, axis=0)
-        if row.lowest == 0:  # rates are positive
+        if self.is_rate:
             low = np.maximum(low, SMALLEST * factor)
         return centre, factor, low, np.maximum(low, np.fmax.reduce(y, axis=0))
 
     def widened(self, scale: TargetScale) -> TargetScale:
         """Return a scale whose limits of predictions include these targets."""
         m, low = self.y.shape[1], np.fmin.reduce(self.y, axis=0)
-        if self.row.lowest == 0:  # rates are positive
+        if self.is_rate:
             low = np.maximum(low, SMALLEST * scale.factor[:, :m])
         high = np.fmax.reduce(self.y, axis=0)
         return scale._replace(low=np.fmin(scale.low, low), high=np.fmax(scale.high, high))
@@ -283,6 +289,11 @@ class NumericTarget:
             counts = np.maximum(np.count_nonzero(~missing, axis=-1), 1)
             return np.asarray(np.where(missing, 0.0, costs).sum(axis=-1) / counts)
         return np.asarray(costs[..., 0] if m == 1 else costs.mean(axis=-1))
+
+    @property
+    def least_costs(self) -> Array | None:
+        """The costs of rows whose predictions are their targets, (n,); None of a density."""
+        return None if self.row.has_density else self.costs(np.tile(self.y, self.levels))
 
     def shown(self, cost: float) -> float:
         """Return a mean cost in the usual form of the metric."""
@@ -354,7 +365,7 @@ class NumericTarget:
             for k in range(m)
         ]
         present = self.y[~missing]
-        are_counts = self.row.lowest == 0 and np.array_equal(present, np.floor(present))
+        are_counts = self.row.may_be_counts and np.array_equal(present, np.floor(present))
         return NumberCalibration(tuple(residuals), self.row.lowest, are_counts)
 
 
@@ -390,6 +401,19 @@ class Baseline(NamedTuple):
         costs = target.costs(self.predictions)
         return float(target.shown(float(np.average(costs, weights=weights))))
 
+    def d2_score(self, target: Any, prediction: Array, weights: Array | None) -> float | None:
+        """Return the share of these costs that predictions save; None if there is none.
+
+        It is that of the loss, such as R squared and scikit-learn's ``d2_tweedie_score``.
+        """
+        if (least := target.least_costs) is None:
+            return None
+        cost, own, best = (
+            float(np.average(costs, weights=weights))
+            for costs in (target.costs(self.predictions), target.costs(prediction), least)
+        )
+        return 1 - (own - best) / (cost - best) if cost > best else None
+
     def is_beaten(self, target: Any, prediction: Array, weights: Array | None) -> bool:
         """Whether predictions are better than these; True if there is nothing to predict."""
         gain = np.average(target.costs(self.predictions), weights=weights)
@@ -413,9 +437,12 @@ def _mean(y: Array, weights: Array | None) -> Array:
     return np.asarray(np.average(np.where(missing, 0.0, y), axis=0, weights=w))
 
 
-def _unit_of(y: Array, loss: Loss, weights: Array | None) -> Array:
+def _unit_of(y: Array, row: LossRow, loss: Loss, weights: Array | None) -> Array:
     """Return the deviation per output, 1 if constant."""
-    deviation = _deviation(y, _mean(y, weights), weights)
+    centre = _mean(y, weights)
+    deviation = _deviation(y, centre, weights)
+    if row.has_robust_unit:
+        _, deviation = _robust(y, centre, deviation)
     return np.tile(np.where(deviation > 0, deviation, 1.0), max(1, len(loss.levels)))
 
 
@@ -426,6 +453,15 @@ def weighted_quantile(y: Array, level: float, weights: Array | None) -> Array:
     below = np.cumsum(np.take_along_axis(w, order, axis=0), axis=0)
     at = np.count_nonzero(below < level * below[-1], axis=0)
     return np.asarray(y[order[at, np.arange(len(at))], np.arange(len(at))])
+
+
+def _robust(y: Array, centre: Array, deviation: Array) -> tuple[Array, Array]:
+    """Return the medians and the deviations by quartiles, where the quartiles differ."""
+    low, middle, high = np.nanquantile(y, [0.25, 0.5, 0.75], axis=0)
+    narrow = (high - low) * DEVIATION_OF_QUARTILES
+    is_wide = narrow > 0
+    narrowed = np.where(is_wide, np.minimum(narrow, deviation), deviation)
+    return np.where(is_wide, middle, centre), narrowed
 
 
 def _deviation(y: Array, centre: Array, weights: Array | None) -> Array:
@@ -630,6 +666,11 @@ class ClassTarget:
         labels = np.broadcast_to(self.y[rows], prediction.shape[:-1])
         right = np.take_along_axis(prediction, labels[..., np.newaxis], axis=-1)[..., 0]
         return np.asarray(-np.log(np.maximum(right, SMALLEST)))
+
+    @property
+    def least_costs(self) -> Array:
+        """The costs of rows whose predictions are their targets, (n,)."""
+        return np.zeros(len(self.y))
 
     def shown(self, cost: float) -> float:
         """Return the mean log loss."""

@@ -169,6 +169,8 @@ def calibrated(
         result.out_of_fold, weights, groups, result.share_of_all, keeps_order
     )
     predictions, more = calibration.scored(result.out_of_fold), {}
+    if (d2 := baseline.d2_score(target, predictions, scored.cost_weights)) is not None:
+        lines["d2 score"] = f"{d2:.4g}, the share of the baseline's loss that is saved"
     for name, text in calibration.facts.items():
         loss = mean_cost(target, predictions, of_fit.cost_weights)
         more[name] = f"{text}, with it {target.metric} {loss:.4g}"

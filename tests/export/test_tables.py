@@ -14,6 +14,7 @@ import stored
 
 from fastmlp import TabMLPClassifier, TabMLPRegressor
 from fastmlp.tabular import presets
+from fastmlp.tabular.loss_rows import LOSSES
 from fastmlp.tabular.presets import Preset, Recipe
 
 # Of two recipes; every activation that a preset has is in one of the lists.
@@ -151,6 +152,9 @@ TARGETS = {
     "quantile": lambda z: z,
     "poisson": lambda z: np.floor(np.exp(z)),
     "gaussian": lambda z: np.column_stack([1e4 * z, 1e9 + z]),
+    "gamma": lambda z: np.column_stack([1e3 * np.exp(z), np.exp(-z)]),
+    "tweedie": lambda z: np.exp(3 * z) * (z > 0),
+    "huber": lambda z: z,
     "trends": lambda z: np.column_stack([z, 1e6 * z]),  # without clips and limits
     "distilled": lambda z: z,  # the columns of this network have different numbers of bins
     "two": lambda z: z > 0,
@@ -175,7 +179,7 @@ def fitted(table, target, recipes="piecewise"):
     X, rng = make(N), np.random.default_rng(1)
     y = TARGETS[target](frame(N)["x"] + rng.normal(size=N) * 0.3)
     options = {"preset": "fast", "random_state": 0, **options}
-    loss = target if target in ("absolute_error", "quantile", "poisson", "gaussian") else None
+    loss = target if target in LOSSES else None
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(presets.PRESETS, "fast", Preset(3, 1, 12, RECIPES[recipes]))
         patch.setattr("fastmlp.tabular.blend.greedy", lambda said, cost: np.array([0.3, 0.7]))

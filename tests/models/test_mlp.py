@@ -15,12 +15,11 @@ import fastmlp
 from fastmlp._network.data import Data
 from fastmlp._network.losses import LOSSES
 from fastmlp._network.optimizers import OPTIMIZERS
+from fastmlp._network.target_kinds import KINDS
 from fastmlp._training import default_training
 
 TARGETS = {
-    "real": Y,
-    "count": np.abs(Y) // 0.5,
-    "unit_interval": 1 / (1 + np.exp(-Y)),
+    **{kind: row.examples(Y) for kind, row in KINDS.items()},
     "class": (Y[:, 0] > 0).astype(int),
 }
 

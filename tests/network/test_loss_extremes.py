@@ -56,6 +56,7 @@ def rows(case, dtype):
     targets = {
         "real": (0.0, 1.0, *reals[-2:], reals[-3]),
         "count": (0.0, 3.0, 1e4, reals[15]),
+        "positive": (reals[1], 1e-30, 3.0, 1e4, reals[15]),
         "unit_interval": (0.0, 0.25, 1.0),
     }
     return [((z,), (t,)) for z, t in itertools.product(reals, targets[kind])]
@@ -101,6 +102,12 @@ def truth(loss, z, t):
         return slope * e, [slope], beyond
     if isinstance(loss, fastmlp.PoissonNLL):
         return exp(z) - t * z, [exp(z) - t], exp(z) > limit
+    if isinstance(loss, fastmlp.GammaNLL):
+        return z + t * exp(-z), [1 - t * exp(-z)], False
+    if isinstance(loss, fastmlp.Tweedie):
+        rise, fall = 2 - parameter, parameter - 1
+        value = exp(rise * z) / rise + t * exp(-fall * z) / fall
+        return value, [exp(rise * z) - t * exp(-fall * z)], exp(z) > limit
     if isinstance(loss, fastmlp.BinaryCrossEntropy):
         softplus = max(z, mp(0)) + mpmath.log1p(exp(-abs(z)))
         return softplus - z * t, [1 / (1 + exp(-z)) - t], False

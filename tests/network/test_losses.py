@@ -7,9 +7,11 @@ import pickle
 import cases
 import numpy as np
 import pytest
+from scipy import special, stats
 from tolerances import assert_close, central_difference_step
 
 from fastmlp._network import losses
+from fastmlp._network.target_kinds import KINDS
 
 CASES = pytest.mark.parametrize("case", cases.LOSSES, ids=str)
 
@@ -36,6 +38,50 @@ def test_gradient_is_that_of_the_value(case, m):
         assert_close(dz[:, column], slopes, "central_difference", "float64", scale=16)
 
 
+def bernoulli(z, t):
+    return t * special.log_expit(z) + (1 - t) * special.log_expit(-z)
+
+
+def compound(power):
+    """The logarithm of the density of a Tweedie distribution: sums of many amounts, or 0."""
+
+    def log_density(z, t):
+        mean, rise, fall = np.exp(z), 2 - power, power - 1
+        count, n = mean**rise / rise, np.arange(1, 400)[:, np.newaxis, np.newaxis]
+        amounts = stats.gamma.logpdf(t, n * rise / fall, scale=fall * mean**fall)
+        some = special.logsumexp(stats.poisson.logpmf(n, count) + amounts, axis=0)
+        return np.where(t == 0, -count, some)
+
+    return log_density
+
+
+# Logarithms of densities or probabilities of t, up to terms without z. Those of other rows are no
+# function of z and t alone, or no density.
+LIKELIHOODS = {
+    "squared_error": lambda z, t: stats.norm.logpdf(t, z),
+    "absolute_error": lambda z, t: stats.laplace.logpdf(t, z),
+    "poisson_nll": lambda z, t: stats.poisson.logpmf(t, np.exp(z)),
+    "gamma_nll": lambda z, t: stats.gamma.logpdf(t, 3.0, scale=np.exp(z) / 3) / 3,
+    "tweedie-1.5": compound(1.5),
+    "tweedie-1.2": compound(1.2),
+    "gaussian_nll_unit": lambda z, t: stats.norm.logpdf(t, z),
+    "binary_cross_entropy": bernoulli,
+    "cross_entropy_soft": lambda z, t: t * special.log_softmax(z, axis=1),
+    "huber-1": lambda z, t: -special.huber(1.0, z - t),
+}
+
+
+@pytest.mark.parametrize("name", LIKELIHOODS)
+def test_losses_are_likelihoods(name):
+    (case,) = (case for case in cases.LOSSES if str(case) == name)
+    rng = np.random.default_rng(1)
+    one, other = rng.normal(size=(2, 60, 3))
+    t = cases.targets(case.loss, 60, 3, rng, labels=False)
+    (a, _), (b, _) = (case.loss.value_and_gradient(z, t) for z in (one, other))
+    more = np.sum(LIKELIHOODS[name](other, t) - LIKELIHOODS[name](one, t), axis=1)
+    np.testing.assert_allclose(a - b, more, rtol=0, atol=1e-9)
+
+
 LOG_2, LOG_3, LOG_4 = (math.log(number) for number in (2, 3, 4))
 LOG_2_PI, THIRD = math.log(2 * math.pi), math.log(4 / 3)
 UNIT = losses.GaussianNLL(predict_variance=False)
@@ -48,6 +94,8 @@ HAND_WORKED = [
     (losses.Quantiles([0.2, 0.6]), [[0.0, 0.0]], [[LOG_2 / 2]], 0.3 * LOG_2, [0.2, 0.2]),
     (losses.Quantiles([0.2, 0.6]), [[1.0, 0.0]], [[3.0]], 1.6 - 0.6 * LOG_2, [-0.8, -0.3]),
     (losses.PoissonNLL(), [[LOG_2]], [[3.0]], 2 - 3 * LOG_2, [-1.0]),
+    (losses.GammaNLL(), [[LOG_2]], [[3.0]], 1.5 + LOG_2, [-0.5]),
+    (losses.Tweedie(1.5), [[LOG_4]], [[3.0]], 7.0, [0.5]),
     (losses.GaussianNLL(), [[1.0, LOG_4]], [[3.0]], 0.5 * (LOG_4 + 1 + LOG_2_PI), [-0.5, 0.0]),
     (UNIT, [[1.0, 0.0]], [[3.0, 0.0]], 2 + LOG_2_PI, [-2.0, 0.0]),
     (losses.CrossEntropy(), [[LOG_3, 0.0]], [0], THIRD, [-0.25, 0.25]),
@@ -139,7 +187,7 @@ def test_rows_and_values(case):
     assert loss.native_row(case.labels) in losses.NATIVE_LOSSES
     assert isinstance(losses.resolve(loss.name), losses.LOSSES[loss.name])
     assert losses.resolve(loss) is loss
-    assert loss.target_kind in ("real", "count", "unit_interval", "class")
+    assert loss.target_kind in KINDS
     assert pickle.loads(pickle.dumps(loss)) == loss
     assert hash(loss) == hash(type(loss)(**vars(loss)))
 

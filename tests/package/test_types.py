@@ -10,8 +10,10 @@ from typing import get_args
 import children
 import pytest
 
+import fastmlp
 from fastmlp._files import storage
 from fastmlp._network import activations, layer_norm, losses, names, optimizers
+from fastmlp.tabular import loss_rows
 
 PROGRAM = Path(__file__).with_name("user_program.py")
 MISTAKES = {
@@ -21,16 +23,23 @@ MISTAKES = {
 }
 TABLES = [
     (names.ActivationName, activations.ACTIVATIONS),
-    (names.LossName, losses.LOSSES),
+    (losses.LossName, losses.LOSSES),
     (names.OptimizerName, optimizers.OPTIMIZERS),
     (names.NormPosition, layer_norm.POSITIONS),
     (names.EngineName, storage.ENGINES),
+    (names.TableLossName, loss_rows.LOSSES),
 ]
 
 
 def test_types_have_the_names_of_the_tables():
     for name, table in TABLES:
         assert get_args(name) == tuple(table)
+
+
+def test_the_package_exports_every_loss():
+    classes = {row.__name__ for row in losses.LOSSES.values()}
+    assert {*losses.__all__} == classes | {"Loss"}
+    assert {*losses.__all__} <= {*fastmlp.__all__}
 
 
 def test_types_have_the_names_of_the_estimators():

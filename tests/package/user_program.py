@@ -68,7 +68,7 @@ def estimators() -> None:
     MLPClassifier(solver="newton")  # mistake: no such solver
     MLPRegressor("mae")  # mistake: no such loss
     TabMLPClassifier(preset="slow")  # mistake: no such preset
-    TabMLPRegressor(loss="huber")  # mistake: no loss of tables
+    TabMLPRegressor(loss="poisson_nll")  # mistake: no loss of tables
     table.predict_interval(X, coverage="90 %")  # mistake: text for a number
     fastmlp.TabMLPRegresor()  # mistake: no such name
 

@@ -20,6 +20,7 @@ from fastmlp._engine.thread_pool import borrowed_team
 from fastmlp._network import losses, optimizers, spec
 from fastmlp._network.activations import ACTIVATIONS
 from fastmlp._network.data import Data
+from fastmlp._network.target_kinds import KINDS as KINDS_OF_TARGETS
 from fastmlp._network.tensors import TENSORS
 
 DTYPES = ("float32", "float64")
@@ -63,6 +64,7 @@ def _loss_cases() -> tuple[LossCase, ...]:
         losses.Quantile(quantile=0.9),
         losses.GaussianNLL(predict_variance=False),
         losses.CrossEntropy(label_smoothing=0.1),
+        losses.Tweedie(power=1.2),
     ]
     kinds = {True: (True, False), False: (False,)}
     return tuple(
@@ -152,12 +154,7 @@ def targets(
         if labels:
             return rng.integers(0, m, n).astype(np.int32)
         return rng.dirichlet(np.ones(m), n).astype(dtype)
-    if loss.target_kind == "count":
-        return rng.poisson(2.0, (n, m)).astype(dtype)
-    if loss.target_kind == "unit_interval":
-        # Both ends, and values between them.
-        return np.clip(rng.uniform(-0.5, 1.5, (n, m)), 0, 1).astype(dtype)
-    return rng.normal(size=(n, m)).astype(dtype)
+    return KINDS_OF_TARGETS[loss.target_kind].examples(rng.normal(size=(n, m))).astype(dtype)
 
 
 def data(

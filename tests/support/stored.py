@@ -20,6 +20,8 @@ import numpy as np
 import fastmlp
 from fastmlp._files import safetensors, storage
 from fastmlp._network import losses
+from fastmlp._network.target_kinds import KINDS
+from fastmlp.tabular.loss_rows import LOSSES
 
 RNG = np.random.default_rng(11)
 X = RNG.normal(size=(60, 3))
@@ -41,9 +43,7 @@ def text_of(model: Any) -> bytes:
 
 # What a loss is trained on here.
 TARGETS = {
-    "real": Y,
-    "count": np.round(np.abs(Y)),
-    "unit_interval": (Y > 0).astype(float),
+    **{kind: row.examples(Y) for kind, row in KINDS.items()},
     "class": LABELS % 2,
 }
 
@@ -265,7 +265,7 @@ def tables() -> dict[str, Callable[[], Any]]:
         "two outputs": (Y, {"categorical_features": np.arange(7) == 5}),
         **{
             f"loss {name}": (np.abs(Y), {"loss": name, "quantile": 0.9})
-            for name in ("absolute_error", "quantile", "poisson", "gaussian")
+            for name in sorted({*LOSSES} - {"squared_error", "quantiles"})
         },
     }
     found: dict[str, Callable[[], Any]] = {}

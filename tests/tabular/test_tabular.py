@@ -24,6 +24,7 @@ from fastmlp._validation.arrays import is_missing
 from fastmlp.tabular import page, presets
 from fastmlp.tabular.epoch_selection import OutOfFold
 from fastmlp.tabular.estimator import BaseTabMLP
+from fastmlp.tabular.loss_rows import LOSSES
 from fastmlp.tabular.presets import Preset, Recipe
 
 SMALL = Recipe(bins=4, width=16, depth=2)
@@ -63,10 +64,10 @@ Y = X[:, 0] + np.sin(X[:, 1] / 1e3 - 50) + 0.1 * RNG.normal(size=N)
 LABELS = np.where(Y > 0.7, "high", np.where(Y > -0.5, "middle", "low"))
 
 
-@pytest.mark.parametrize("loss", ["squared_error", "absolute_error", "poisson", "gaussian"])
+@pytest.mark.parametrize("loss", sorted({*LOSSES} - {"quantile", "quantiles"}))
 @pytest.mark.parametrize("several", [False, True])
 def test_losses(loss, several):
-    y = np.exp(Y) if loss == "poisson" else Y
+    y = np.exp(Y) if LOSSES[loss].lowest == 0 else Y
     y = np.c_[y, 2 * y + 1] if several else y
     model = regressor(loss=loss).fit(X, y)
     mean, deviation = model.predict(X, return_std=True)

@@ -18,7 +18,7 @@ N = 600
 def drawn(n):
     x = rng.uniform(-2, 2, (n, 3))
     noise = rng.normal(size=(n, 2)) * [0.3, 0.1]
-    return x, np.maximum(np.column_stack([x[:, 0] + 2, np.exp(x[:, 1])]) + noise, 0)
+    return x, np.maximum(np.column_stack([x[:, 0] + 2, np.exp(x[:, 1])]) + noise, 0.01)
 
 
 X, Y = drawn(N)
@@ -109,7 +109,7 @@ REFUSED = {
     "column": (np.column_stack([Y[:, 0], Y[:, 1] * np.nan]), {}, r"y\[:, 1\] has 0 values"),
     "infinite": (np.where(HAS, GAPS, np.inf), {}, "infinity"),
     "scoring": (GAPS, {"scoring": "r2"}, "missing targets, which"),
-    "negative": (-GAPS, {"loss": "poisson"}, "non-negative"),
+    "negative": (-GAPS, {"loss": "poisson"}, r"y holds -.* targets in \[0, inf\)"),
     "held out": (
         np.where(np.arange(N)[:, np.newaxis] % 2 > [-1, 0], Y, np.nan),
         {"folds": [(np.arange(1, N, 2), np.arange(0, N, 2))]},

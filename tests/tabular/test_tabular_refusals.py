@@ -12,6 +12,7 @@ from tiny_tables import LABELS, N, X, Y, classifier, regressor
 
 import fastmlp
 from fastmlp.tabular import members, parts
+from fastmlp.tabular.loss_rows import LOSSES
 from fastmlp.tabular.reading import TableChunk
 
 pytestmark = pytest.mark.usefixtures("tiny")
@@ -149,7 +150,7 @@ OPTIONS = [
     ("monotone has the column a twice", {"monotone": {"a": 1, 0: 1}}),
     *(
         (f"but loss is '{loss}': use loss='squared_error'", {"monotone": {"a": 1}, "loss": loss})
-        for loss in ("absolute_error", "quantile", "poisson", "gaussian")
+        for loss in sorted({*LOSSES} - {"squared_error", "quantiles"})
     ),
     ("folds", {"folds": 1}),
     ("folds", {"folds": True}),

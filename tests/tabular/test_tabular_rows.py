@@ -14,7 +14,7 @@ from fastmlp._engine.native import predict_each
 from fastmlp._engine.numpy import numpy_engine
 from fastmlp._engine.plan import Plan
 from fastmlp._engine.thread_pool import borrowed_team
-from fastmlp._network import spec
+from fastmlp._network import losses, spec
 from fastmlp._network.data import Data
 from fastmlp.tabular import TabMLPClassifier, TabMLPRegressor
 from fastmlp.tabular.columns import Columns, Table
@@ -61,7 +61,7 @@ TARGETS = {
     "one number": lambda y: NumericTarget.of(y[:, :1], "squared_error"),
     "two numbers": lambda y: NumericTarget.of(y[:, :2], "squared_error"),
     "variances": lambda y: NumericTarget.of(y[:, :2], "gaussian"),
-    "levels": lambda y: NumericTarget.of(y[:, :1], "quantiles", (0.1, 0.5, 0.9)),
+    "levels": lambda y: NumericTarget.of(y[:, :1], "quantiles", losses.Quantiles((0.1, 0.5, 0.9))),
     "classes": lambda y: ClassTarget.of(np.arange(len(y)) % 5, np.arange(5)),
     "weighted classes": lambda y: ClassTarget.of(
         np.arange(len(y)) % 3, np.arange(3), class_weights=np.array([1.0, 0.2, 7.0])

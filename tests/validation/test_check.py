@@ -147,19 +147,30 @@ BAD_Y = {
             "names": (np.array(["a", "b", "c"])[LABELS], TypeError, ["strings", "np.unique"]),
             "column": (LABELS[:, np.newaxis], ValueError, ["(12, 1)", "(12, 3)", "ravel"]),
             "soft sum": (changed(SOFT, 7, 0.5), ValueError, ["y[7] sums to 1.5", "sum to 1"]),
-            "soft negative": (changed(SOFT, (7, 0), -0.1), ValueError, ["-0.1", "0 to 1"]),
+            "soft negative": (changed(SOFT, (7, 0), -0.1), ValueError, ["-0.1", "in [0, 1]"]),
             "soft nan": (changed(SOFT, (7, 0), NAN), ValueError, ["y[7, 0] is nan"]),
         },
     ),
     ("poisson_nll", 1): (
         COUNTS,
-        {"negative": (changed(COUNTS, 3, -2), ValueError, ["-2", "from 0 to inf"])},
+        {"negative": (changed(COUNTS, 3, -2), ValueError, ["-2", "in [0, inf)"])},
+    ),
+    ("gamma_nll", 1): (
+        COUNTS + 1.0,
+        {
+            "zero": (changed(COUNTS + 1.0, 3, 0), ValueError, ["0.0", "in (0, inf): leave out"]),
+            "below the dtype": (changed(COUNTS + 1.0, 3, 5e-324), ValueError, ["0.0", "(0, inf)"]),
+        },
+    ),
+    ("tweedie", 1): (
+        COUNTS,
+        {"negative": (changed(COUNTS, 3, -2), ValueError, ["-2", "in [0, inf)"])},
     ),
     ("binary_cross_entropy", 1): (
         SHARES,
         {
-            "above": (changed(SHARES, 3, 1.5), ValueError, ["1.5", "from 0 to 1"]),
-            "below": (changed(SHARES, 3, -0.5), ValueError, ["-0.5", "from 0 to 1"]),
+            "above": (changed(SHARES, 3, 1.5), ValueError, ["1.5", "in [0, 1]"]),
+            "below": (changed(SHARES, 3, -0.5), ValueError, ["-0.5", "in [0, 1]"]),
         },
     ),
 }

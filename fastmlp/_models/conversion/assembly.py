@@ -21,8 +21,7 @@ from fastmlp._models.mlp import MLP, model_of
 from fastmlp._models.network import Network
 from fastmlp._network import layer_options, losses
 from fastmlp._network.activations import ACTIVATIONS
-from fastmlp._network.losses import Loss
-from fastmlp._network.names import LossName
+from fastmlp._network.losses import Loss, LossName
 from fastmlp._network.spec import Spec, build
 from fastmlp._validation import check
 

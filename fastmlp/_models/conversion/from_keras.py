@@ -15,8 +15,7 @@ from fastmlp._models.conversion import assembly, graph
 from fastmlp._models.conversion.graph import Value, refusal
 from fastmlp._models.ensemble.ensemble import Ensemble
 from fastmlp._models.mlp import MLP
-from fastmlp._network.losses import Loss
-from fastmlp._network.names import LossName
+from fastmlp._network.losses import Loss, LossName
 
 Change: TypeAlias = Callable[[Value], Value]
 

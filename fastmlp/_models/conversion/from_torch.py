@@ -19,8 +19,7 @@ from fastmlp._models.conversion import assembly, graph
 from fastmlp._models.conversion.graph import Value, refusal
 from fastmlp._models.ensemble.ensemble import Ensemble
 from fastmlp._models.mlp import MLP
-from fastmlp._network.losses import Loss
-from fastmlp._network.names import LossName
+from fastmlp._network.losses import Loss, LossName
 
 Table: TypeAlias = tuple[tuple[str, dict[str, Any], Callable[[Value, Any], Value]], ...]
 

@@ -15,6 +15,7 @@ from fastmlp._network.functions import finite_differences
 from fastmlp._network.functions.c_functions import CFunction
 from fastmlp._network.functions.custom_function import CustomFunction
 from fastmlp._network.losses import Loss
+from fastmlp._network.target_kinds import KINDS
 
 # Each link, with the rows of `NATIVE_LOSSES` that have it, for real targets and for labels.
 LINKS = {
@@ -24,7 +25,6 @@ LINKS = {
     "sigmoid": ("binary_cross_entropy", "binary_cross_entropy"),
     "softmax": ("cross_entropy_soft", "cross_entropy_labels"),
 }
-TARGETS = ("real", "count", "unit_interval", "class")
 # The check of a function takes some rows, and differences of some columns; it is left out for more
 # outputs, which would take much memory.
 ROWS, MOST_COLUMNS, MOST_OUTPUTS = 7, 8, 2**16
@@ -48,8 +48,8 @@ class CustomLoss(CustomFunction, Loss):
     link : {"identity", "exp", "sigmoid", "softmax", "mean_and_variance"}
         The function from z to predictions. The last one needs two columns per output: means, then
         logarithms of variances.
-    targets : {"real", "count", "unit_interval", "class"}
-        The allowed targets: any numbers, at least 0, from 0 to 1, or labels from 0 (or
+    targets : {"real", "count", "positive", "unit_interval", "class"}
+        The allowed targets: any numbers, at least 0, above 0, from 0 to 1, or labels from 0 (or
         probabilities) of as many classes as there are outputs.
     name : str, optional
         Name in messages and files; by default that of the function.
@@ -97,7 +97,7 @@ class CustomLoss(CustomFunction, Loss):
         check: bool = True,
     ) -> None:
         link = check_choice("link", link, LINKS)
-        targets = check_choice("targets", targets, TARGETS)
+        targets = check_choice("targets", targets, KINDS)
         self._set(function, name, link_kind=link, targets=targets, check=check)
 
     @property
@@ -169,11 +169,7 @@ class CustomLoss(CustomFunction, Loss):
         rng, shape = np.random.default_rng(1), (ROWS, outputs)
         if self.targets == "class":
             return rng.integers(0, outputs, ROWS).astype(np.int32)
-        if self.targets == "count":
-            return rng.poisson(2.0, shape).astype(dtype)
-        if self.targets == "unit_interval":
-            return np.clip(rng.uniform(-0.5, 1.5, shape), 0, 1).astype(dtype)
-        return rng.normal(size=shape).astype(dtype)
+        return KINDS[self.targets].examples(rng.normal(size=shape)).astype(dtype)
 
     def __repr__(self) -> str:
         return f"CustomLoss({self.name!r}, link={self.link_name!r}, targets={self.targets!r})"

@@ -24,7 +24,7 @@ typedef struct {
     int64_t columns;       /* heads * width */
     int64_t width;         /* targets of a row */
     int64_t target_stride; /* width, rounded up to whole vectors if it is more than 1 */
-    real parameter;        /* delta, quantile or label smoothing */
+    real parameter;        /* delta, quantile, power or label smoothing */
     const double *levels;  /* (columns / width,) of quantiles, ascending */
 } fm_loss_call;
 
@@ -188,6 +188,27 @@ FM_INLINE v poisson_nll_point(v z, v t, v parameter, v *d) {
     return v_select(z > EXP_HIGHEST, rate, v_fma(-t, z, rate)); /* infinity minus infinity would be NaN */
 }
 
+/* t exp(x); no factor overflows unless the product does. */
+FM_INLINE v v_times_exp(v t, v x) {
+    v power;
+    v rest;
+    const v m = v_exp_parts(x, &power, &rest);
+    return t * power * m * power * power * rest;
+}
+
+FM_INLINE v gamma_nll_point(v z, v t, v parameter, v *d) {
+    const v ratio = v_times_exp(t, -z);
+    *d = 1 - ratio;
+    return z + ratio;
+}
+
+FM_INLINE v tweedie_point(v z, v t, v power, v *d) {
+    const v rise = 2 - power, fall = power - 1;
+    const v grown = v_exp(rise * z), ratio = v_times_exp(t, -fall * z);
+    *d = grown - ratio;
+    return grown * (1 / rise) + ratio * (1 / fall);
+}
+
 FM_INLINE v gaussian_nll_unit_point(v z, v t, v parameter, v *d) {
     return squared_error_point(z, t, parameter, d) + (real)0.91893853320467274178;
 }
@@ -204,6 +225,8 @@ ELEMENTWISE_LOSS(absolute_error)
 ELEMENTWISE_LOSS(huber)
 ELEMENTWISE_LOSS(quantile)
 ELEMENTWISE_LOSS(poisson_nll)
+ELEMENTWISE_LOSS(gamma_nll)
+ELEMENTWISE_LOSS(tweedie)
 ELEMENTWISE_LOSS(gaussian_nll_unit)
 ELEMENTWISE_LOSS(binary_cross_entropy)
 
@@ -427,6 +450,8 @@ static const fm_loss LOSSES[] = {
     {"binary_cross_entropy", binary_cross_entropy_backward, sigmoid_link, sigmoid_slope_row},
     {"linear", linear_backward, identity_link, identity_slope_row},
     {"quantiles", quantiles_backward, ascending_link, ascending_slope_row},
+    {"gamma_nll", gamma_nll_backward, exp_link, exp_slope_row},
+    {"tweedie", tweedie_backward, exp_link, exp_slope_row},
 };
 
 #endif
