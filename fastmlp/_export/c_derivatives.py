@@ -131,7 +131,8 @@ class Derivatives(Body):
     def __init__(self, source: Source, share: float, order: int) -> None:
         super().__init__(source, "y", is_many=True)
         self.share, self.order = share, order
-        self.tangents = ""  # buffer of the current values' tangents
+        self.inputs = self.bent = 0  # of the network; layers with curvature that are still to come
+        self.tangents = self.stored_tangents = ""  # buffers of the current values' tangents
         self.backward: list[str] = []  # code of the gradient, the last step first
 
     def network(self, layers: list[Layer], inputs: int) -> None:

@@ -213,6 +213,8 @@ class Body:
         self.calls: list[str] = []
         self.buffers: dict[str, int] = {}  # name -> size; two alternate, one more per stored value
         self.stored: dict[str, str] = {}  # name of a stored value -> its buffer
+        self.at, self.width = "x", 0  # the buffer of the current values, and their number
+        self.last = 0  # number of the last layer
 
     @property
     def stack_bytes(self) -> int:
@@ -226,7 +228,7 @@ class Body:
 
     def network(self, layers: list[Layer], inputs: int) -> None:
         """Add all layers, quantized or not, from the buffer x on; arrays are `stacked`."""
-        self.at, self.width = "x", inputs
+        self.width = inputs
         self.last = max(layer.number for layer in layers)
         for layer in layers:
             self.add(layer)

@@ -78,9 +78,9 @@ class Fit:
     data: Sequence[Any]  # of each network
     plans: Sequence[Plan]  # of each network
     fingerprint_data: Sequence[Sequence[Any]]  # of each network, to recognise it when resuming
-    evaluator: Callable[[State], Evaluator]
+    evaluator: Callable[[State], Evaluator]  # makes what measures the losses after each epoch
     has_validation: bool
-    team: AbstractContextManager[Any]
+    team: AbstractContextManager[Any]  # borrows threads; None if one thread is to train
     options: FitOptions
     is_joint: bool = False  # whether the members are those of an ensemble
     ranks: Any = None  # the processes of a distributed fit
@@ -114,6 +114,7 @@ class Fit:
     def _run(
         self, make_trainer: Callable[..., Any], resumed: list[ResumeState] | None, stopped: str
     ) -> History:
+        """Run the epochs from the initial states, or from those to resume."""
         network, options, ranks = self.network, self.options, self.ranks
         members, history = self.members, network.history
         assert history is not None
@@ -135,7 +136,7 @@ class Fit:
                     history.stop_reason = stopped
                     return history
                 states = self._states(resumed, options.path is not None or reporter.has_checkpoint)
-                trainer = make_trainer(self, state, evaluator, reporter, states)
+                trainer = make_trainer(self, evaluator, reporter, states)
                 for member in members:
                     member.lock.trainer = trainer
                 trainer.run()

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp._core.history import DivergenceError, State
+from fastmlp._core.history import DivergenceError
 from fastmlp._core.user_warnings import warn
 from fastmlp._models.fit import Fit
 from fastmlp._network.data import OPTIONAL, Data
@@ -53,12 +53,11 @@ class LbfgsTrainer:
         self,
         optimizer: LBFGS,
         fit: Fit,
-        state: State,
         evaluator: Evaluator,
         reporter: CallbackList,
         states: Any,  # of steps: not used
     ) -> None:
-        self.optimizer, self.fit, self.state = optimizer, fit, state
+        self.optimizer, self.fit, self.state = optimizer, fit, reporter.state
         self.evaluator, self.reporter, self.member = evaluator, reporter, fit.members[0]
 
     def store(self) -> None:

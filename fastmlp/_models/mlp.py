@@ -390,8 +390,8 @@ class MLP(Exportable, Explainable):
             epochs, optimizer = planning.training(
                 epochs, optimizer, data, batch_size, network.spec, ranks
             )
-            whole = optimizer if type(optimizer) is LBFGS else None  # takes all rows at once
-            if whole is not None:
+            lbfgs = optimizer if type(optimizer) is LBFGS else None
+            if lbfgs is not None:  # takes no steps: the plan has penalties and threads alone
                 optimizer, batch_size = SGD(), data.rows or 1
             options = StepOptions(optimizer, l1, l2, clip_norm, groups, dropout)
             plan = network.plans.plan(data, batch_size, options)
@@ -415,11 +415,11 @@ class MLP(Exportable, Explainable):
                 ),
                 ranks=ranks,
             )
-            if whole is None:
+            if lbfgs is None:
                 return fit.run(Trainer)
             from fastmlp._models.lbfgs_trainer import trainer_of
 
-            return fit.run(trainer_of(whole, fit))
+            return fit.run(trainer_of(lbfgs, fit))
 
     def partial_fit(
         self,

@@ -294,12 +294,11 @@ class Trainer(Training):
     def __init__(
         self,
         fit: Fit,
-        state: State,
         evaluator: Evaluator,
         reporter: CallbackList,
         states: Sequence[ResumeState],
     ) -> None:
-        self.fit, self.state, self.evaluator, self.reporter = fit, state, evaluator, reporter
+        self.fit, self.evaluator, self.reporter = fit, evaluator, reporter
         self.states = states  # before the first epoch
         self.rates = LearningRates(fit.plans[0].optimizer.learning_rate, states[0].step)
         self.shuffles = Shuffles([m.rng for m in self.fit.members]) if fit.options.shuffle else None
@@ -311,6 +310,11 @@ class Trainer(Training):
         self.fuses = self._fuses()
         if self.shuffles is not None:
             self._begin_orders(self.shuffles)
+
+    @property
+    def state(self) -> State:
+        """What callbacks read."""
+        return self.reporter.state
 
     def _strategy(self) -> Strategy:
         """Return how this fit trains; set the parameters of the networks that learn."""

@@ -131,6 +131,7 @@ class Best(EarlyStopping):
     """Restore the weights of the lowest val_loss at the end, for ``scorer`` of ``Ensemble.fit``."""
 
     # It never ends a fit. Of equal epochs the last is best, NaN never is.
+    best: float
 
     def improved(self, state: State) -> bool:
         """Whether no epoch was better."""

@@ -54,6 +54,8 @@ class ShuffleFile:
     reads the parts of a run in another order, since the rows of a part stay together.
     """
 
+    like: Data  # a block like those of the source, once there was one
+
     def __init__(self, folder: Any, rows: int) -> None:
         self.folder, self.rows = folder, rows  # of a run; 0: by `RUN_BYTES`
         self.file: Any = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115

@@ -321,6 +321,8 @@ def _dtype(array: Any) -> str:
 class PrefetchedBlocks:
     """Iterates over blocks that a thread reads, one block ahead; re-raises the thread's errors."""
 
+    _worker: Worker  # the thread, in a ``with`` block
+
     def __init__(self, blocks: Iterator[Any], ended: Callable[[], None]) -> None:
         self._ended = ended
         self._ready: Answers = queue.SimpleQueue()

@@ -28,7 +28,8 @@ class _DaskTable(BaseEstimator):
     """The common part of both estimators."""
 
     _kind: ClassVar[Any]
-    _local: Any
+    _local: Any  # the fitted estimator
+    _example: Any  # a row of the fit
 
     def __init__(self, *, client: Any = None, parts: int | None = None, **parameters: Any) -> None:
         of_local = self._kind(**parameters).get_params(deep=False)

@@ -50,7 +50,7 @@ class BatchFit(loop.Training):
     def __init__(
         self, reporter: Observers, data: Data, valid: Validation | None, constant: float, rng: Any
     ) -> None:
-        self.draft = draft = reporter.draft
+        draft = reporter.draft
         self.data, self.reporter = data, reporter
         self.network: ScaledNetwork = draft._fitted.network
         self.loss_constant, n_rows = constant, data.x.shape[0]
@@ -74,7 +74,7 @@ class BatchFit(loop.Training):
 
     def _start(self, n_steps: int) -> tuple[LearningRate, Optimizer]:
         """Return rates and optimizer of the last ``partial_fit``, or new ones."""
-        draft, network = self.draft, self.network
+        draft, network = self.reporter.draft, self.network
         run: tuple[LearningRate, Optimizer] | None = network.run
         if self.reporter.partial and run and network.engine.can_go_on(run[0].step):
             return run
@@ -97,7 +97,7 @@ class BatchFit(loop.Training):
         ended = loop.run(self.data, self.plan, self)
         if not (ended or self.reporter.partial):
             warn(
-                f"Stochastic Optimizer: Maximum iterations ({self.draft.max_iter}) "
+                f"Stochastic Optimizer: Maximum iterations ({self.reporter.draft.max_iter}) "
                 "reached and the optimization hasn't converged yet.",
                 ConvergenceWarning,
             )

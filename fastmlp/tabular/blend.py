@@ -324,7 +324,7 @@ def _blended(
     pairs = [mean_cost(target, prediction, weights) for prediction in predictions]
     costs = zip(singles, pairs, strict=True)
     # Averaging more members reduces the cost of a group by the variance of its members.
-    gains = [pair - of_all(alone, pair, target.averaging) for alone, pair in costs]
+    gains = [pair - of_all(alone, pair, target.row.averaging) for alone, pair in costs]
     return BlendResult(
         Blend([group.members for group in groups], shares),
         joint,

@@ -133,7 +133,7 @@ class BestEpochSelector:
         self.scorer = request.scorer  # higher is better; replaces the costs
         self.inputs = [x[rows] for x, rows in zip(self.learners.inputs, self.out, strict=True)]
         # A fit ends if a cycle ends with this multiple of the lowest cost.
-        self.hopeless = data.target.hopeless if self.learners.recipe.share == 1 else math.inf
+        self.hopeless = data.target.row.hopeless if self.learners.recipe.share == 1 else math.inf
         # Fewest epochs between two evaluations in a cycle, so that evaluations take little of the
         # time. The unit of the work of an epoch is the prediction of one row.
         work = TRAINING_WORK * sum(map(len, self.learners.learn))

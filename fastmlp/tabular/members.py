@@ -190,7 +190,7 @@ def untrained(
     sizes = recipe.sizes(width)
     spec = build(
         [*sizes, target.outputs // max(1, len(target.loss.levels))],
-        activation=recipe.activation or target.activation,
+        activation=recipe.activation or presets.ACTIVATION[target.kind],
         loss=target.loss,
         scale=True,
         parametric=recipe.parametric,
@@ -282,7 +282,7 @@ class Learners:
         """Train members; dropout and decay fall during the steps of the rate."""
         recipe, data, members = self.recipe, self.data, self.members
         cycles = self.request.preset.cycles
-        rate = presets.Cycles(data.target.rate * recipe.rate, cycles=cycles, **schedule)
+        rate = presets.Cycles(data.target.row.rate * recipe.rate, cycles=cycles, **schedule)
         optimizer: Optimizer = Adam(learning_rate=rate, beta_2=presets.BETA_2)
         if recipe.decay:
             decay = presets.FlatCosine(recipe.decay, rate.n_steps)

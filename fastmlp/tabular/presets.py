@@ -243,7 +243,7 @@ FORWARD_SHARE = 0.4  # of a time limit for folds that go forward: all rows are t
 # Time needed after training, in evaluations, for up to 40,000 rows; measured and rounded up.
 TIME_AFTER = {"numbers": 5.0, "classes": 10.0}
 
-ACTIVATION = {"classes": "selu", "numbers": "mish"}
+ACTIVATION: dict[str, ActivationName] = {"classes": "selu", "numbers": "mish"}
 RATE = {"classes": 0.04, "numbers": 0.07, "gaussian": 0.02}
 # A long fit that only learns noise ends early: if the cost at the end of a cycle of the rate, where
 # costs are comparable, exceeds this multiple of the lowest cost, which came in the first half.

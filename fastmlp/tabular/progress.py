@@ -9,7 +9,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median_low
 from typing import TextIO
 
@@ -100,8 +100,46 @@ LINES_PER_RECIPE = 10  # lines per recipe in a file
 
 
 @dataclass(eq=False)
+class Line:
+    """A line that a terminal rewrites, or some lines of a file."""
+
+    file: TextIO | None = None  # None: sys.stderr of the moment
+    shown: float = -1.0  # when it was last written, or which part was done; below 0: not yet
+    width: int = 0  # of what a terminal shows
+
+    def is_due(self, now: float, part: float) -> bool:
+        """Whether it is time to write, after a part of a recipe."""
+        is_terminal = (self.file or sys.stderr).isatty()
+        at, interval = (now, UPDATE_INTERVAL) if is_terminal else (part, 1 / LINES_PER_RECIPE)
+        if self.shown >= 0 and at - self.shown < interval and part < 1:
+            return False
+        self.shown = at
+        return True
+
+    def write(self, parts: Sequence[str]) -> None:
+        """Write the parts of the line, on a terminal as many of the last ones as fit."""
+        file = self.file or sys.stderr
+        if not file.isatty():
+            print(", ".join(parts), file=file, flush=True)
+            return
+        line = _fitting(parts, _columns(file) - 1)  # a full line would begin another one
+        print("\r" + line.ljust(self.width), end="", file=file, flush=True)
+        self.width = len(line)
+
+    def begin(self) -> None:
+        """Let the next part be written at once."""
+        self.shown = -1.0
+
+    def end(self) -> None:
+        """End the line on a terminal."""
+        if self.width:
+            print(file=self.file or sys.stderr)
+            self.width = 0
+
+
+@dataclass(eq=False)
 class Progress:
-    """Callback for all recipes of a fit: a line that a terminal rewrites, or lines of a file."""
+    """Callback for all recipes of a fit, which shows how far it is."""
 
     work: Sequence[float]  # of each recipe, relative
     metric: str
@@ -109,20 +147,19 @@ class Progress:
     n_threads: int | None
     shows: bool
     memory: float = 0.0  # estimated bytes of the fit
-    file: TextIO | None = None
+    line: Line = field(default_factory=Line)
     now: Callable[[], float] = time.monotonic
     recipe: int = 0
     is_passive = True  # see `CallbackList`
     _hinted: bool = False
-    _shown: float = -1.0
-    _width: int = 0
 
     def __post_init__(self) -> None:
         self._began = self.now()
 
     def begin(self, recipe: int) -> None:
         """Start the next recipe, counted from 0."""
-        self.recipe, self._shown = recipe, -1.0
+        self.recipe = recipe
+        self.line.begin()
 
     def __call__(self, state: State) -> None:
         """Show an epoch."""
@@ -136,30 +173,17 @@ class Progress:
         else:
             left = min(left, max(self.deadline - now, 0.0))
             share = passed / max(passed + left, 1e-9)
-        if not self.shows:
+        if not (self.shows and self.line.is_due(now, part)):
             return
-        file = self.file or sys.stderr
-        is_terminal = file.isatty()
-        at, interval = (now, UPDATE_INTERVAL) if is_terminal else (part, 1 / LINES_PER_RECIPE)
-        if self._shown >= 0 and at - self._shown < interval and part < 1:
-            return
-        self._shown = at
         parts = [f"recipe {self.recipe + 1} of {len(self.work)}", f"{share:.0%} done"]
         parts.append(f"{_span(left)} left")
         if state.val_loss == state.val_loss:
             parts.append(f"{self.metric} {state.val_loss:.4g} out of fold")
-        if is_terminal:
-            line = _fitting(parts, _columns(file) - 1)  # a full line would begin another one
-            print("\r" + line.ljust(self._width), end="", file=file, flush=True)
-            self._width = len(line)
-        else:
-            print(", ".join(parts), file=file, flush=True)
+        self.line.write(parts)
 
     def close(self) -> None:
         """End the line on a terminal."""
-        if self._width:
-            print(file=self.file or sys.stderr)
-            self._width = 0
+        self.line.end()
 
     def _hint(self, passed: float, seconds: float) -> None:
         """Log and show a hint, once, on how to shorten a long fit."""
@@ -178,7 +202,7 @@ class Progress:
             return
         logging.getLogger("fastmlp").info(text)
         if self.shows:
-            print(text, file=self.file or sys.stderr)
+            print(text, file=self.line.file or sys.stderr)
 
 
 def show_result(metric: str, score: float) -> None:

@@ -22,7 +22,7 @@ from fastmlp.tabular.calibration import LabelCalibration, NumberCalibration, mea
 from fastmlp.tabular.columns import Array, RowIndex
 from fastmlp.tabular.conformal import residuals_of
 from fastmlp.tabular.loss_rows import LOSSES, SMALLEST, LossRow
-from fastmlp.tabular.presets import ACTIVATION, AVERAGING, HOPELESS, LABEL_SMOOTHING, RATE
+from fastmlp.tabular.presets import AVERAGING, HOPELESS, LABEL_SMOOTHING, RATE
 
 EVERY_MEMBER = np.s_[:, np.newaxis]  # index of a scale for predictions (members, n, columns)
 
@@ -58,6 +58,14 @@ class TargetScale(NamedTuple):
         return self._replace(low=low, high=high)
 
 
+class ClassRow(NamedTuple):
+    """What a `LossRow` says of the training of numbers, for classes and labels."""
+
+    rate: float = RATE["classes"]
+    averaging: float = AVERAGING["classes"]
+    hopeless: float = HOPELESS
+
+
 class RowWeights(NamedTuple):
     """The weights of rows in training and in scores; None if they are equal.
 
@@ -81,7 +89,6 @@ class NumericTarget:
 
     kind: ClassVar = "numbers"
     estimator: ClassVar = "TabMLPRegressor"  # in messages
-    activation: ClassVar = ACTIVATION["numbers"]
     strata: ClassVar = None  # folds spread no classes evenly
     sums_to_one: ClassVar = False  # whether the predictions of a row do
     uninformed: ClassVar = None  # classes alone have predictions that need no rows
@@ -172,21 +179,6 @@ class NumericTarget:
     def levels(self) -> int:
         """The number of quantiles; several only of one number per row."""
         return max(1, len(self.loss.levels))
-
-    @property
-    def rate(self) -> float:
-        """The factor of learning rates."""
-        return self.row.rate
-
-    @property
-    def averaging(self) -> float:
-        """See `presets.AVERAGING`."""
-        return self.row.averaging
-
-    @property
-    def hopeless(self) -> float:
-        """See `presets.HOPELESS`."""
-        return self.row.hopeless
 
     @property
     def directions(self) -> Array:
@@ -476,15 +468,10 @@ class ClassTarget:
     kind: ClassVar = "classes"
     estimator: ClassVar = "TabMLPClassifier"  # in messages
     directions: ClassVar = np.array([-1.0, 1.0])  # of two outputs: the second class is more likely
-    activation: ClassVar = ACTIVATION["classes"]
-    rate: ClassVar = RATE["classes"]
-    averaging: ClassVar = AVERAGING["classes"]
-    hopeless: ClassVar = HOPELESS
+    row: ClassVar = ClassRow()
     name: ClassVar = "classes"
     cost_name: ClassVar = "log loss"
-    sums_to_one: ClassVar = True
     has_labels: ClassVar = False  # whether each output is an independent label
-    without_scorer: ClassVar = ""
 
     y: Any  # places, (n,); None without rows
     classes: Array  # the user's, in order
@@ -601,6 +588,16 @@ class ClassTarget:
         return len(self.classes)
 
     @property
+    def sums_to_one(self) -> bool:
+        """Whether the predictions of a row do."""
+        return not self.has_labels
+
+    @property
+    def without_scorer(self) -> str:
+        """Nothing, since scorers of scikit-learn can score all predictions of classes."""
+        return ""
+
+    @property
     def strata(self) -> Array | None:
         """The classes, which folds spread evenly."""
         return self.y  # type: ignore[no-any-return]
@@ -688,7 +685,6 @@ class MultiLabelTarget(ClassTarget):
 
     name: ClassVar = "labels"
     cost_name: ClassVar = "log loss, mean over labels"
-    sums_to_one: ClassVar = False
     has_labels: ClassVar = True
     strata: ClassVar = None
 

@@ -69,7 +69,7 @@ def updated(
             "for example from sklearn.utils.compute_class_weight"
         )
     blend = Blend([_learner(fitted, group) for group in fitted.blend.groups], fitted.blend.weights)
-    rate *= fitted.target.rate
+    rate *= fitted.target.row.rate
     latest, n = _latest(fitted), 0
     for piece in _pieces(fitted, *data):
         table, y, _, in_scores = piece

@@ -85,7 +85,7 @@ _SWAPPED = _rows(
     ("_training/weight_average.py", "AveragingState(raw, mean, max(1, n))", "AveragingState(mean, raw, max(1, n))", "network/test_averaging.py"),
     ("_training/metrics.py", "f(y, p)) for name", "f(p, y)) for name", "training/test_metrics.py"),
     ("_training/distributed/processes.py", "[local * weight, weight])", "[weight, local * weight])", "training/test_processes.py training/test_processes_agree.py"),
-    ("tabular/blend.py", "of_all(alone, pair, target.averaging)", "of_all(pair, alone, target.averaging)", "tabular/test_tabular_recipes.py tabular/test_tabular_numbers.py tabular/test_tabular.py"),
+    ("tabular/blend.py", "of_all(alone, pair, target.row.averaging)", "of_all(pair, alone, target.row.averaging)", "tabular/test_tabular_recipes.py tabular/test_tabular_numbers.py tabular/test_tabular.py"),
 )
 _LOST_WEIGHT = _rows(
     "lost weight",

@@ -15,7 +15,7 @@ from tiny_tables import LABELS, SMALL, TINY, X, Y, classifier, regressor
 import fastmlp
 from fastmlp._engine.thread_count import default_threads
 from fastmlp.tabular import epoch_selection, members, presets
-from fastmlp.tabular.progress import Progress
+from fastmlp.tabular.progress import Line, Progress
 
 TWO = replace(TINY, epochs=16, recipes=(SMALL, replace(SMALL, width=6)))
 
@@ -167,7 +167,7 @@ def shown(times, terminal=False, **options):
     file, now = io.StringIO(), iter([0.0, *times])
     file.isatty = lambda: terminal
     given = {"deadline": None, "n_threads": None, "shows": True, **options}
-    progress = Progress([3.0, 1.0], "error", file=file, now=lambda: next(now), **given)
+    progress = Progress([3.0, 1.0], "error", line=Line(file), now=lambda: next(now), **given)
     for recipe in range(2):
         progress.begin(recipe)
         for epoch in range(4):
