@@ -10,6 +10,7 @@ import contextlib
 import shutil
 import subprocess
 import tempfile
+import timeit
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,8 +21,12 @@ from harness import FAULT, CannotRunError, Names, Rows
 
 import fastmlp
 
-# Inputs, hidden layers, classes.
-NETWORKS = {"8-32-32-3": (8, (32, 32), 3), "64-128-128-10": (64, (128, 128), 10)}
+# Inputs, hidden layers, classes (1: a number), activation.
+NETWORKS = {
+    "8-32-32-3": (8, (32, 32), 3, "relu"),
+    "64-128-128-10": (64, (128, 128), 10, "relu"),
+    "8-32-32-1, tanh": (8, (32, 32), 1, "tanh"),
+}
 OPTIONS = ("-Os", "-O2", "-O3", "-O3 -march=native")
 TOLERANCE = {"fastmlp": 1e-5, "fastmlp int8": 0.05, "emlearn": 1e-5}
 ROWS = 64
@@ -60,15 +65,24 @@ int main(void)
 """
 
 
-def network(n_in: int, hidden: tuple[int, ...], n_out: int) -> tuple[Any, Any]:
-    """Return a classifier of scikit-learn and rows for it."""
-    from sklearn.neural_network import MLPClassifier
+def network(
+    n_in: int, hidden: tuple[int, ...], n_out: int, activation: str
+) -> tuple[Any, Any, Any]:
+    """Return an estimator of scikit-learn, rows for it, and its predictions."""
+    from sklearn.neural_network import MLPClassifier, MLPRegressor
 
     rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(600, n_in)).astype(np.float32), rng.integers(0, n_out, 600)
+    x = rng.normal(size=(600, n_in)).astype(np.float32)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return MLPClassifier(hidden, max_iter=3, random_state=0).fit(x, y), x[:ROWS]
+        options = {"activation": activation, "max_iter": 3, "random_state": 0}
+        if n_out == 1:
+            regressor = MLPRegressor(hidden_layer_sizes=hidden, **options).fit(x, x[:, 0])
+            return regressor, x[:ROWS], regressor.predict(x[:ROWS])[:, np.newaxis]
+        classifier = MLPClassifier(hidden_layer_sizes=hidden, **options).fit(
+            x, rng.integers(0, n_out, 600)
+        )
+        return classifier, x[:ROWS], classifier.predict_proba(x[:ROWS])
 
 
 def sources(theirs: Any, x: Any, folder: Path) -> dict[str, tuple[str, str, list[str]]]:
@@ -84,6 +98,8 @@ def sources(theirs: Any, x: Any, folder: Path) -> dict[str, tuple[str, str, list
     try:
         import emlearn
     except ImportError:
+        return found
+    if n_out == 1:  # it has another function for them
         return found
     with contextlib.chdir(folder):  # it leaves files where it works
         code = emlearn.convert(theirs, method="inline", dtype="float")
@@ -107,6 +123,15 @@ def row(
     return {"ns": seconds * 1e9, "bytes": int(size.stdout.splitlines()[1].split()[0])}
 
 
+def nanoseconds(theirs: Any, row: Any, rounds: int, turn: float) -> float:
+    """Return the time of a call of a predictor, as users of Python have it."""
+    predict = fastmlp.from_sklearn(theirs).predictor()
+    calls = max(1, int(turn / timeit.timeit(lambda: predict(row), number=100) * 100))
+    statement = {"predict": predict, "row": row}
+    timer = timeit.Timer("predict(row)", globals=statement)
+    return min(timer.repeat(rounds, calls)) / calls * 1e9
+
+
 def measure(
     cases: Sequence[str] = Names.of(NETWORKS),
     options: Sequence[str] = OPTIONS,
@@ -116,8 +141,8 @@ def measure(
     if not (shutil.which("gcc") and shutil.which("size")):
         raise CannotRunError("gcc and size are needed")
     for case in cases:
-        n_in, _, n_out = NETWORKS[case]
-        theirs, x = network(*NETWORKS[case])
+        n_in, _, n_out, _ = NETWORKS[case]
+        theirs, x, wanted = network(*NETWORKS[case])
         table: Rows = {}
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
@@ -134,7 +159,7 @@ def measure(
                         rounds=rounds,
                         turn=turn,
                     )
-                    wanted = theirs.predict_proba(x)
                     result = row(folder, program, option, more, wanted, TOLERANCE[writer])
                     table[f"{writer}, {option}"] = result
+        table["predictor(), in Python"] = {"ns": nanoseconds(theirs, x[0], rounds, turn)}
         yield f"{case} as C", table

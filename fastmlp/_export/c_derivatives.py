@@ -24,7 +24,7 @@ const real c = z < -40.0 ? -40.0 : z > 40.0 ? 40.0 : z, c2 = {GELU_CUBIC!r} * c 
         const real u1 = {2 * SQRT_2_OVER_PI!r} * (1.0 + 3.0 * c2);
         const real s = sigmoid(u), s1 = s * sigmoid(-u);
 """
-MISH_LOCALS = "const real g = tanh(log1p(exp(z))), s = sigmoid(z), g1 = (1.0 - g * g) * s;\n"
+MISH_LOCALS = "const real g = tanh_of_softplus(z), s = sigmoid(z), g1 = (1.0 - g * g) * s;\n"
 
 
 Texts: TypeAlias = dict[str, str]
@@ -51,7 +51,7 @@ DERIVED = {
     "sigmoid": Derived("f * sigmoid(-z)", "slope * (1.0 - 2.0 * f)"),
     "tanh": Derived("1.0 - f * f", "-2.0 * f * slope"),
     "gelu": Derived(
-        f"0.5 * erfc({-math.sqrt(0.5)!r} * z) + z * {DENSITY}",
+        f"normal(z) + z * {DENSITY}",
         f"fabs(z) < 40.0 ? (2.0 - z * z) * {DENSITY} : 0.0",
     ),
     "gelu_tanh": Derived(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 import fastmlp._export.c_text as text
+from fastmlp._export import c_functions
 from fastmlp._export.layers import Exported, Labels, Layer, stacked
 from fastmlp._network.activations import Array
 
@@ -90,7 +91,8 @@ class Source:
 
     def source(self, main: str) -> str:
         """Return the text of the source file; ``main`` is the self-check at its end."""
-        helpers = [text.typed(function, self.dtype) for function in self.functions.values()]
+        own = c_functions.used("".join([*self.functions.values(), *self.code]), self.dtype)
+        helpers = [text.typed(one, self.dtype) for one in [*own, *self.functions.values()]]
         labels = [f"{self.values[0]} = {{{', '.join(self.values[1:])}}};\n"] if self.values else []
         head = '/* {title} */\n#include "{name}.h"\n\n#include <math.h>\n'.format(**self.fields)
         return "\n".join([head, *self.constants.values(), *helpers, *self.code, *labels, main])
@@ -298,8 +300,6 @@ class Body:
 
     def call(self, name: str, piece: str, *arguments: str) -> None:
         """Add a call of a helper function that changes the current values in place."""
-        if "sigmoid(" in piece:
-            self.source.functions["sigmoid()"] = text.C["sigmoid"]
         self.source.functions[name] = piece
         self.calls.append(f"{name}({', '.join([self.at, *arguments, str(self.width)])});")
 

@@ -39,16 +39,16 @@ C = templates("c_templates.txt")
 ACTIVATIONS = {
     "identity": "z",
     "relu": "z < 0.0 ? 0.0 : z",
-    "leaky_relu": f"z < 0.0 ? {LEAK!r} * z : z",
-    "elu": "z < 0.0 ? expm1(z) : z",
-    "selu": f"{SELU_SCALE!r} * (z < 0.0 ? {SELU_ALPHA!r} * expm1(z) : z)",
-    "softplus": "(z < 0.0 ? 0.0 : z) + log1p(exp(-fabs(z)))",
+    "leaky_relu": f"pick(z, {LEAK!r} * z, z)",
+    "elu": "pick(z, expm1_minus(z), z)",
+    "selu": f"{SELU_SCALE!r} * pick(z, {SELU_ALPHA!r} * expm1_minus(z), z)",
+    "softplus": "softplus(z)",
     "sigmoid": "sigmoid(z)",
-    "tanh": "tanh(z)",
-    "gelu": f"0.5 * z * erfc({-math.sqrt(0.5)!r} * z)",
+    "tanh": "tanh_of(z)",
+    "gelu": "z * normal(z)",
     "gelu_tanh": f"z * sigmoid({2 * SQRT_2_OVER_PI!r} * z * (1.0 + {GELU_CUBIC!r} * z * z))",
     "silu": "z * sigmoid(z)",
-    "mish": "z * tanh(log1p(exp(z)))",
+    "mish": "z * tanh_of_softplus(z)",
 }
 
 EACH = C["each"].rstrip()
@@ -109,7 +109,7 @@ LABELS = {
 INPUTS = "#define {macro}_INPUTS {inputs}"
 
 DIGITS = {"float32": 9, "float64": 17}
-_FUNCTIONS = re.compile(r"\b(exp|expm1|log1p|tanh|erfc|fabs|sqrt)\(")
+_FUNCTIONS = re.compile(r"\b(exp|fabs|sqrt)\(")
 _NUMBERS = re.compile(r"(?<![\w.])\d+\.\d+(?:e[+-]?\d+)?\b")
 
 

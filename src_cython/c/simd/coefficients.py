@@ -1,11 +1,15 @@
-"""Print coefficients.h: near-minimax polynomials for the elementwise functions of mathfun.h.
+"""Write coefficients.h: near-minimax polynomials for the elementwise functions of mathfun.h.
 
-Needs mpmath. Run `python coefficients.py > coefficients.h` after a change here; the build does not
-run it. Each polynomial is a Chebyshev fit in 60 digits, its largest absolute error of the fitted
-function is printed beside it. Notation: lowest power first.
+Needs mpmath. Run `python coefficients.py` after a change here; the build does not run it. It also
+writes fastmlp/data/polynomials.json, for exported C. Each polynomial is a Chebyshev fit in 60
+digits, its largest absolute error of the fitted function is printed beside it. Notation: lowest
+power first.
 """
 
 from __future__ import annotations
+
+import json
+from pathlib import Path
 
 from mpmath import chebyfit, erfc, exp, log, mp, mpf, nstr, pi, sqrt
 
@@ -45,20 +49,30 @@ ROWS = (
 )
 
 
+HEADER = Path(__file__).with_suffix(".h")
+EXPORTED = Path(__file__).parents[3] / "fastmlp" / "data" / "polynomials.json"
+
+
 def main() -> None:
-    """Print the header."""
-    print("/* Made by coefficients.py; do not edit. Lowest power first. */")
-    print("#ifndef FM_COEFFICIENTS_H\n#define FM_COEFFICIENTS_H\n")
+    """Write the header, and the file for exported C."""
+    text = [
+        "/* Made by coefficients.py; do not edit. Lowest power first. */",
+        "#ifndef FM_COEFFICIENTS_H\n#define FM_COEFFICIENTS_H\n",
+    ]
+    exported = {}
     for double, column in ((0, 3), (1, 4)):
-        print("#if FM_DOUBLE" if double else "#if !FM_DOUBLE")
+        text.append("#if FM_DOUBLE" if double else "#if !FM_DOUBLE")
+        named = exported["float64" if double else "float32"] = {}
         for row in ROWS:
             coefficients, error = chebyfit(row[1], row[2], row[column], error=True)
             literals = [nstr(c, 18) if double else nstr(c, 10) for c in coefficients[::-1]]
+            named[row[0]] = [float(literal) for literal in literals]
             lines = [", ".join(literals[i : i + 3]) for i in range(0, len(literals), 3)]
-            print(f"/* largest error {nstr(error, 2)} */")
-            print(f"#define {row[0]} {{ \\\n    " + ", \\\n    ".join(lines) + " }")
-        print("#endif\n")
-    print("#endif")
+            text.append(f"/* largest error {nstr(error, 2)} */")
+            text.append(f"#define {row[0]} {{ \\\n    " + ", \\\n    ".join(lines) + " }")
+        text.append("#endif\n")
+    HEADER.write_text("\n".join([*text, "#endif\n"]))
+    EXPORTED.write_text(json.dumps(exported, indent=1) + "\n")
 
 
 if __name__ == "__main__":
