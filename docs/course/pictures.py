@@ -260,6 +260,17 @@ def probability(axes: Any) -> None:
     axes.plot(line, mean, color=BLUE)
 
 
+def classes(axes: Any) -> None:
+    """Draw the loss of a row over the probability that its right class got."""
+    p = np.linspace(0.002, 1, 300)
+    axes.plot(p, -np.log(p), color=BLUE)
+    for probability in (0.1, 0.26, 0.9):
+        loss = -np.log(probability)
+        axes.plot(probability, loss, "o", color=ORANGE)
+        axes.text(probability + 0.03, loss + 0.1, f"{probability}: {loss:.2f}", color=GREY)
+    axes.set(xlabel="probability of the right class", ylabel="loss of the row", ylim=(0, 6))
+
+
 def fast(axes: Any) -> None:
     """Draw how many multiplications a sample of each network needs, layer by layer."""
     names = ["2-8-1", "8-32-32-1", "64-128-128-10", "784-256-128-10"]
@@ -296,6 +307,7 @@ PICTURES: dict[str, Callable[[Any], None]] = {
     "xor": xor,
     "approximation": approximation,
     "probability": probability,
+    "classes": classes,
     "backpropagation": backpropagation,
     "first-weights": first_weights,
     "overfitting": overfitting,
