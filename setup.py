@@ -347,7 +347,7 @@ def description() -> str:
     """Return the README, whose links and pictures lead to the repository if it is known."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     if REPOSITORY:
-        text = re.sub(r"(?<=\]\()(?=[\w/]+\.svg)", f"{REPOSITORY}/raw/HEAD/", text)
+        text = re.sub(r"(\]\(|src=\")(?=[\w/]+\.(svg|png))", rf"\1{REPOSITORY}/raw/HEAD/", text)
         text = re.sub(r"(?<=\]\()(?!\w+:|#)", f"{REPOSITORY}/blob/HEAD/", text)
     return text
 

@@ -30,7 +30,7 @@ project, author = "fastmlp", "fastmlp developers"
 copyright = author  # noqa: A001 the name that Sphinx reads
 version = release = fastmlp.__version__
 extensions = ["sphinx.ext.autodoc", "numpydoc", "myst_parser"]
-myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "html_image"]
 myst_heading_anchors = 3
 
 # Signatures with types fill the screen; the docstrings say the types.
@@ -96,6 +96,7 @@ def begin_with_readme(app: Sphinx, docname: str, source: list[str]) -> None:
         app.env.note_dependency(str(readme))
         text = readme.read_text("utf-8")
         links = re.sub(r"\]\((?!\w+:|#)", "](../", text).replace("](../docs/", "](")
+        links = links.replace('src="docs/', 'src="')
         source[0] = f"{links}\n{source[0]}"
 
 

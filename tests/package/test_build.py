@@ -161,7 +161,7 @@ def test_metadata_of_a_release_link_to_the_repository(address, monkeypatch):
     assert all(url.startswith(start) for url in options["project_urls"].values())
     assert {"Source", "Documentation", "Changelog"} <= {*options["project_urls"]}
     for link, target in zip(shown, written, strict=True):
-        kind = "raw" if target.endswith(".svg") else "blob"
+        kind = "raw" if target.endswith((".svg", ".png")) else "blob"
         assert link == (target if "://" in target else f"{start}{kind}/HEAD/{target}")
 
 
