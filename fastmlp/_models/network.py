@@ -75,7 +75,7 @@ class Network:
         self.spec, self.rng, self.engine_type = spec, rng, engine_type
         self.engine: Any = engine_type(spec)
         self.n_weights: int = spec.n_weights
-        self.has_heads = spec.loss.heads > 1
+        self.has_heads = spec.has_heads
         self.lock = FitLock()  # allows one fit at a time, and no assignment by other threads
         self.plans = PlanCache(spec)
         self.history: History | None = None

@@ -307,7 +307,7 @@ class Trainer(Training):
         self.reorders = False
         self.stored: Any = None  # epochs, factor and number of seeds of the last `store`
         self.strategy: Strategy = self._strategy()
-        self.fuses = self._fuses()
+        self.fuses = reporter.state.epochs > MIN_FUSED_EPOCHS and self._fuses()
         if self.shuffles is not None:
             self._begin_orders(self.shuffles)
 
@@ -340,8 +340,7 @@ class Trainer(Training):
         fit, options = self.fit, self.fit.options
         if self.reporter.acts or self.evaluator.measures or options.averaging or fit.ranks:
             return False
-        is_long = self.state.epochs > MIN_FUSED_EPOCHS and isinstance(fit.data[0], Data)
-        return is_long and (fit.is_joint or fit.plans[0].team is None)
+        return isinstance(fit.data[0], Data) and (fit.is_joint or fit.plans[0].team is None)
 
     def _begin_orders(self, shuffles: Shuffles) -> None:
         """Set the orders of the rows before the first epoch, those of a resumed fit."""

@@ -119,10 +119,15 @@ class Spec:
             for fan_in, fan_out in self.shapes
         ]
 
-    @property
+    @cached_property
     def n_outputs(self) -> int:
         """Columns of the targets, m: the heads not included."""
         return self.layer_sizes[-1]
+
+    @cached_property
+    def has_heads(self) -> bool:
+        """Whether there are several predictions for each column of the targets."""
+        return self.loss.heads > 1
 
     @property
     def title(self) -> str:

@@ -166,8 +166,8 @@ def training(
     return default_training.chosen(data, rows, spec)
 
 
-def plan(spec: Spec, data: Data | BlockStream, batch_size: int, options: StepOptions) -> Plan:
-    """Return the plan of a fit from the arguments of ``MLP.fit``, without values per epoch."""
+def plan(spec: Spec, n: int | None, batch_size: int, options: StepOptions) -> Plan:
+    """Return the plan of a fit of n rows, without values per epoch; a source may not know n."""
     optimizer, l1, l2, clip_norm, groups, dropout = options
     rows = check_count("batch_size", batch_size, example=64)
     chosen, n_hidden = check.optimizer(optimizer), len(spec.activations)
@@ -176,7 +176,7 @@ def plan(spec: Spec, data: Data | BlockStream, batch_size: int, options: StepOpt
     factors = NON_NEGATIVE.check_all(l1=(l1, 1e-5), l2=(l2, 1e-4))
     return Plan(
         optimizer=chosen,
-        batch_size=rows if (n := data.rows) is None else min(rows, n),
+        batch_size=rows if n is None else min(rows, n),
         learning_rates=NO_RATES,
         l1=factors[0],
         l2=factors[1],
@@ -247,7 +247,7 @@ class PlanCache:
             batch_size = check_count("batch_size", batch_size, example=64)
         sizes, made = (data.rows, batch_size), self.last
         if made is None or sizes != self.sizes or not all(map(operator.is_, options, self.options)):
-            made = plan(self.spec, data, batch_size, options)
+            made = plan(self.spec, data.rows, batch_size, options)
             if options.dropout is None or not is_sequence(
                 options.dropout
             ):  # a list of dropouts may change

@@ -117,32 +117,32 @@ def recipes_of(preset: Preset, is_limited: bool, data: FitRows) -> list[Recipe]:
     return [recipe for stage in presets for recipe in stage.of(data.target.kind, data.columns)]
 
 
-def fit(data: FitRows, request: FitOptions) -> BlendResult:
+def fit(data: FitRows, options: FitOptions) -> BlendResult:
     """Train the recipes of a preset in stages, and blend them; if rows have times, train again."""
     if data.times is None:
-        return _stages(data, request)
-    deadline = request.deadline
+        return _stages(data, options)
+    deadline = options.deadline
     if deadline is not None:
         deadline -= (1 - FORWARD_SHARE) * (deadline - time.monotonic())
-    result = _stages(data, replace(request, deadline=deadline))
-    return _trained_again(result, data, request)
+    result = _stages(data, replace(options, deadline=deadline))
+    return _trained_again(result, data, options)
 
 
-def _trained_again(result: BlendResult, data: FitRows, request: FitOptions) -> BlendResult:
+def _trained_again(result: BlendResult, data: FitRows, options: FitOptions) -> BlendResult:
     """Train the networks of a blend again on all rows, unless the time or the user ends that."""
     count, n, why = len(result.division.learn), len(data.table), result.stopped
-    rows = n * members.members_per_thread(count, request.n_threads)
+    rows = n * members.members_per_thread(count, options.n_threads)
     seconds = sum(trained.epoch * trained.pace for trained in result.trained) * rows
-    progress = _progress([1.0] * len(result.trained), data, request)
-    request = replace(request, callbacks=[*request.callbacks, progress])
-    deadline = np.inf if request.deadline is None else request.deadline
+    progress = _progress([1.0] * len(result.trained), data, options)
+    options = replace(options, callbacks=[*options.callbacks, progress])
+    deadline = np.inf if options.deadline is None else options.deadline
     if not why and time.monotonic() + seconds > deadline:
         why = LIMIT_REACHED
     again: list[TrainingResult] = []
     try:
         for k, trained in enumerate(result.trained if not why else ()):
             progress.begin(k)
-            again.append(members.trained_again(trained, data, count, request))
+            again.append(members.trained_again(trained, data, count, options))
             why = again[-1].stopped
             if why:
                 break
@@ -165,11 +165,11 @@ def _trained_again(result: BlendResult, data: FitRows, request: FitOptions) -> B
     )
 
 
-def _stages(data: FitRows, request: FitOptions) -> BlendResult:
+def _stages(data: FitRows, options: FitOptions) -> BlendResult:
     """Train the recipes of a preset in stages, and blend them."""
-    stage = functools.partial(_stage, data, request)
-    preset = request.preset
-    begin = beginning(preset, request.deadline is not None)
+    stage = functools.partial(_stage, data, options)
+    preset = options.preset
+    begin = beginning(preset, options.deadline is not None)
     if not begin.trial_folds:
         return replace(stage(preset), stage_log=[])
     first = _in_stages(data, begin, stage)
@@ -211,7 +211,7 @@ def _better(
 
 def _stage(
     data: FitRows,
-    request: FitOptions,
+    options: FitOptions,
     preset: Preset,
     before: BlendResult | None = None,
     beside: BlendResult | None = None,
@@ -224,16 +224,16 @@ def _stage(
     groups: list[TrainingResult] = []
     over = stopped = ""
     table, target = data.table, data.target
-    division = beside.division if beside else Splits.of(data, preset, request.rng)
-    request = replace(request, preset=preset)
+    division = beside.division if beside else Splits.of(data, preset, options.rng)
+    options = replace(options, preset=preset)
     recipes = preset.of(target.kind, data.columns)
     division.notes.extend(preset.left_out(target.kind, data.columns))
     n, size, rows = len(table), len(division.learn), max(map(len, division.learn))
     width = functools.partial(width_of, data.columns, len(with_missing(data.columns, table)))
     epochs = [epochs_of(preset, recipe, n) for recipe in recipes]
     work = [e * r.work(width(r.bins)) for e, r in zip(epochs, recipes, strict=True)]
-    progress = _progress(work, data, request)
-    request = replace(request, callbacks=[*request.callbacks, progress])
+    progress = _progress(work, data, options)
+    options = replace(options, callbacks=[*options.callbacks, progress])
     try:
         for k, recipe in enumerate(recipes):
             tried = k == TRIED_RECIPES and preset.trial_folds and not before
@@ -241,25 +241,25 @@ def _stage(
                 over = LITTLE_GAIN
                 break
             epoch = 0.0
-            if request.deadline is not None:
+            if options.deadline is not None:
                 epoch = seconds_of_epoch(
                     recipe,
                     width(recipe.bins),
                     target,
                     rows,
                     size,
-                    request.n_threads,
+                    options.n_threads,
                     before.trained if before else (),
                 )
             # A recipe with less than half of its epochs, and fewer than "fast" has, adds little; a
             # later stage with fewer is no better than the first.
             needed = epochs[k] / 2 if before else min(epochs[k] / 2, quick_epochs(n))
-            end = math.inf if request.deadline is None else request.deadline
+            end = math.inf if options.deadline is None else options.deadline
             if (groups or before) and end - time.monotonic() < needed * epoch:
                 over = LIMIT_REACHED
                 break
             progress.begin(k)
-            groups.append(members.train(recipe, data, division, request, epoch))
+            groups.append(members.train(recipe, data, division, options, epoch))
             stopped = groups[-1].stopped
             if stopped:
                 break
@@ -274,7 +274,7 @@ def _stage(
         return replace(before, stage_log=[f"no further stage, because {over}"], stopped=stopped)
     division.notes.extend(_cut(groups, over, len(recipes)))
     trained = [*beside.trained, *groups] if beside else groups
-    result = _blended(trained, data, request, division)
+    result = _blended(trained, data, options, division)
     scored = data.scored
     costs = calibrated_costs(scored.target, result.out_of_fold, scored.cost_weights)
     score = target.shown(float(np.average(costs, weights=scored.cost_weights)))
@@ -285,10 +285,10 @@ def _stage(
     return replace(result, stage_log=[text], stopped=stopped)
 
 
-def _progress(work: Sequence[float], data: FitRows, request: FitOptions) -> Progress:
+def _progress(work: Sequence[float], data: FitRows, options: FitOptions) -> Progress:
     """Return what shows the progress of recipes, with the work of each."""
-    metric, n_threads = data.target.metric, request.n_threads
-    return Progress(work, metric, request.deadline, n_threads, request.verbose, data.memory)
+    metric, n_threads = data.target.metric, options.n_threads
+    return Progress(work, metric, options.deadline, n_threads, options.verbose, data.memory)
 
 
 def _cut(groups: list[TrainingResult], why: str, count: int) -> list[str]:
@@ -304,14 +304,14 @@ def _cut(groups: list[TrainingResult], why: str, count: int) -> list[str]:
 
 
 def _blended(
-    groups: list[TrainingResult], data: FitRows, request: FitOptions, division: Splits
+    groups: list[TrainingResult], data: FitRows, options: FitOptions, division: Splits
 ) -> BlendResult:
     target, weights = data.scored.target, data.scored.cost_weights
     predictions = [group.held_out.joint(target) for group in groups]
 
     def cost(prediction: Array) -> float:
-        if request.scorer is not None:
-            return ranked(-request.scorer(prediction))
+        if options.scorer is not None:
+            return ranked(-options.scorer(prediction))
         return mean_cost(target, prediction, weights)
 
     shares = greedy(predictions, cost)

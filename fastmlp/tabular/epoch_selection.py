@@ -128,9 +128,9 @@ class BestEpochSelector:
     _scale: Any = None
 
     def __post_init__(self) -> None:
-        request, data = self.learners.request, self.learners.data
+        options, data = self.learners.options, self.learners.data
         self.target, self.weights = data.scored.target, data.scored.cost_weights
-        self.scorer = request.scorer  # higher is better; replaces the costs
+        self.scorer = options.scorer  # higher is better; replaces the costs
         self.inputs = [x[rows] for x, rows in zip(self.learners.inputs, self.out, strict=True)]
         # A fit ends if a cycle ends with this multiple of the lowest cost.
         self.hopeless = data.target.row.hopeless if self.learners.recipe.share == 1 else math.inf
@@ -151,7 +151,7 @@ class BestEpochSelector:
         self._shape = len(repeats), n
         self._held = None if np.all(counts == len(repeats)) else repeats[:, np.newaxis] < counts
         # The first cycle is too short for decisions, and the last ends the fit anyway.
-        cycles = request.preset.cycles
+        cycles = options.preset.cycles
         self._ends = [cycle_end(cycle, cycles) for cycle in range(2, cycles)]
 
     @property
@@ -190,7 +190,7 @@ class BestEpochSelector:
         is_late = self.scorer is None and 2 * lowest[0] <= epoch
         if is_late and now > self.hopeless * lowest[2]:
             return ONLY_WORSE
-        if not self.learners.request.preset.trial_folds:
+        if not self.learners.options.preset.trial_folds:
             return ""
         # Compare the best epoch with the best one at the end of the cycle before.
         joint = self.held_out.joint(self.target)

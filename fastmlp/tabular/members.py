@@ -259,7 +259,7 @@ class Learners:
     recipe: Recipe
     data: FitRows
     learn: Sequence[RowIndex]
-    request: FitOptions
+    options: FitOptions
 
     def __post_init__(self) -> None:
         recipe, data, learn = self.recipe, self.data, self.learn
@@ -267,7 +267,7 @@ class Learners:
         encoding = Encoding.of(table, columns, learn, recipe.bins)
         self.inputs = [encoding.rows(table, member) for member in range(len(learn))]
         scale, width = target.scale(learn, data.weights.training), self.inputs[0].shape[1]
-        networks = untrained(recipe, width, target, self.request.rng, len(learn))
+        networks = untrained(recipe, width, target, self.options.rng, len(learn))
         if recipe.embedding:
             for network in networks:
                 embedding.begin(network, encoding.columns)
@@ -281,7 +281,7 @@ class Learners:
     def fit(self, epochs: int, callbacks: Sequence[Any], **schedule: Any) -> None:
         """Train members; dropout and decay fall during the steps of the rate."""
         recipe, data, members = self.recipe, self.data, self.members
-        cycles = self.request.preset.cycles
+        cycles = self.options.preset.cycles
         rate = presets.Cycles(data.target.row.rate * recipe.rate, cycles=cycles, **schedule)
         optimizer: Optimizer = Adam(learning_rate=rate, beta_2=presets.BETA_2)
         if recipe.decay:
@@ -299,22 +299,22 @@ class Learners:
             groups=GROUPS,
             sample_weight=data.weights.training,
             callbacks=callbacks,
-            n_threads=self.request.n_threads,
+            n_threads=self.options.n_threads,
         )
 
 
 def train(
-    recipe: Recipe, data: FitRows, division: Splits, request: FitOptions, epoch: float = 0.0
+    recipe: Recipe, data: FitRows, division: Splits, options: FitOptions, epoch: float = 0.0
 ) -> TrainingResult:
     """Train the members of one recipe; ``epoch`` is its estimated time if the time is limited."""
     learn, n = division.learn, len(data.table)
-    learners, stopped = Learners(recipe, data, learn, request), ""
-    members, epochs = learners.members, epochs_of(request.preset, recipe, n)
+    learners, stopped = Learners(recipe, data, learn, options), ""
+    members, epochs = learners.members, epochs_of(options.preset, recipe, n)
     after = presets.TIME_AFTER[data.target.kind] * min(1.0, 2 * MAX_TAIL_ROWS / n)
-    clock = Clock(request.deadline, epoch=epoch, after=after)
+    clock = Clock(options.deadline, epoch=epoch, after=after)
     selector = BestEpochSelector(learners, division.out, clock)
     try:
-        learners.fit(epochs, [selector, *request.callbacks], clock=clock)
+        learners.fit(epochs, [selector, *options.callbacks], clock=clock)
     except KeyboardInterrupt:
         if not selector.restored:
             raise
@@ -345,18 +345,18 @@ def train(
         planned=epochs,
         why=stopped or selector.why,
         stopped=stopped,
-        pace=pace_of(history, max(map(len, learn)), len(learn), request.n_threads),
+        pace=pace_of(history, max(map(len, learn)), len(learn), options.n_threads),
     )
 
 
 def trained_again(
-    result: TrainingResult, data: FitRows, count: int, request: FitOptions
+    result: TrainingResult, data: FitRows, count: int, options: FitOptions
 ) -> TrainingResult:
     """Train ``count`` new networks of a recipe on all rows, up to the epoch that was best."""
     n = len(data.table)
-    learners = Learners(result.recipe, data, [np.arange(n)] * count, request)
+    learners = Learners(result.recipe, data, [np.arange(n)] * count, options)
     planned = round(result.epoch * math.ceil(n / batch_of(n)) / result.share)
-    learners.fit(result.epoch, request.callbacks, n_steps=planned)
+    learners.fit(result.epoch, options.callbacks, n_steps=planned)
     history = learners.ensemble.history
     assert history is not None
     return replace(result, members=learners.members.published(), stopped=history.stop_reason)

@@ -218,3 +218,14 @@ def test_partial_fit_counts_the_rows_that_it_leaves_out():
     np.testing.assert_array_equal(model.predict(X), again.predict(X))
     with pytest.raises(ValueError, match="Input y contains NaN alone"):
         model.partial_fit(X[:2], [np.nan, np.nan])
+
+
+def test_files_hold_the_weights_of_rows_as_they_were_given(tmp_path):
+    """A row counts less in mean costs if a target is missing, but its weight stays what it was."""
+    weights = np.resize([1.0, 2.0, 0.7], N)
+    model = fitted(sample_weight=weights)
+    expected = np.where(HAS.any(axis=1), weights, 0.0)
+    for each in (model, saved(model, tmp_path / "model")):
+        stored = each._fitted.out_of_fold.weights
+        np.testing.assert_allclose(stored, expected / expected[expected > 0].mean(), rtol=1e-12)
+        np.testing.assert_array_equal(stored[HAS.all(axis=1)] > 0, True)

@@ -480,9 +480,7 @@ class Ensemble(Exportable, Explainable):
         """Return the plan of each member; without a batch size, all its rows are one batch."""
         numbers = [samples.rows for samples in data]
         most = max(numbers) if batch_size is None else batch_size
-        checked = planning.plan(
-            self._network.spec, data[numbers.index(max(numbers))], most, options
-        )
+        checked = planning.plan(self._network.spec, max(numbers), most, options)
         if orders is not None:
             numbers = [len(order) for order in orders]
         return [
