@@ -21,12 +21,12 @@ from fastmlp._core.keywords import check_choice
 from fastmlp._network import layer_options, losses
 from fastmlp._network.losses import Loss, LossName
 from fastmlp._network.names import ActivationName, NormPosition
-from fastmlp._network.operators import Operator, operators as operators_of
 from fastmlp._network.tensors import TENSORS, Shape
 
 if TYPE_CHECKING:
     from fastmlp._network.functions.activation import CustomActivation
     from fastmlp._network.functions.loss import CustomLoss
+    from fastmlp._network.operators import Operator
 
 MAX_PARAMETERS = 2**40 - 1
 DTYPES = ("float32", "float64")
@@ -71,7 +71,9 @@ class Spec:
     @cached_property
     def operators(self) -> tuple[Operator, ...]:
         """The steps of the native engine from inputs to outputs."""
-        return tuple(operators_of(self))
+        from fastmlp._network.operators import operators  # which the NumPy engine does not need
+
+        return tuple(operators(self))
 
     @cached_property
     def shapes(self) -> list[tuple[int, int]]:
