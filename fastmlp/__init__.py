@@ -74,12 +74,23 @@ if TYPE_CHECKING:  # type checkers read these imports instead of the table below
     from fastmlp.sklearn import *  # noqa: F403
     from fastmlp.sklearn import MLPClassifier, MLPRegressor
     from fastmlp.tabular import *  # noqa: F403
-    from fastmlp.tabular import TabMLPClassifier, TabMLPRegressor, distill as distill
+    from fastmlp.tabular import (
+        TabMLPClassifier,
+        TabMLPRegressor,
+        TabMLPSurvival,
+        distill as distill,
+    )
     from fastmlp.tabular.predictor import RowPredictor
 
     _Arguments = ParamSpec("_Arguments")
     _Loaded: TypeAlias = (
-        MLP | Ensemble | MLPClassifier | MLPRegressor | TabMLPClassifier | TabMLPRegressor
+        MLP
+        | Ensemble
+        | MLPClassifier
+        | MLPRegressor
+        | TabMLPClassifier
+        | TabMLPRegressor
+        | TabMLPSurvival
     )
 
     def _loads(load: Callable[_Arguments, object]) -> Callable[_Arguments, _Loaded]:
@@ -138,7 +149,7 @@ _MODULES = (
 )
 _ESTIMATORS = {
     "sklearn": "MLPClassifier MLPRegressor from_sklearn",
-    "tabular": "TabMLPClassifier TabMLPRegressor distill",
+    "tabular": "TabMLPClassifier TabMLPRegressor TabMLPSurvival distill",
 }
 _HOMES = {
     name: module for module, names in (_NAMES | _ESTIMATORS).items() for name in names.split()

@@ -148,7 +148,7 @@ def finish(
 
 
 def _labels(labels: Labels | None, p: Array) -> Array | None:
-    if labels is None:
+    if labels is None or labels.kind == "hazards":
         return None
     return p > 0.5 if labels.kind == "each" else p.argmax(axis=1)
 

@@ -104,6 +104,11 @@ LABELS = {
         "void {name}_classes({parameters}, int *classes);",
         C["classes"],
     ),
+    "hazards": (
+        "/* The probabilities of no event until the times in {name}_labels. */\n"
+        "void {name}_survival({parameters}, double *survival);",
+        C["survival"],
+    ),
 }
 
 INPUTS = "#define {macro}_INPUTS {inputs}"

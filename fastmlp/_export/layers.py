@@ -49,7 +49,8 @@ SURROGATES = re.compile("[\ud800-\udfff]")  # not encodable as UTF-8
 class Labels:
     """The rule that turns probabilities into labels, with the classes."""
 
-    # "largest" probability, "pair": the probability of the second class, "each": columns of 0, 1
+    # "largest" probability, "pair": the probability of the second class, "each": columns of 0, 1,
+    # "hazards": no labels, but survival at the ends of intervals, which are the classes
     kind: str
     classes: Array  # (n_classes,)
 

@@ -1,7 +1,7 @@
-"""TabMLPClassifier and TabMLPRegressor: estimators for raw tables, with good results at defaults.
+"""The estimators for raw tables: TabMLPClassifier, TabMLPRegressor and TabMLPSurvival.
 
 Raw columns of any kind go in; scaling, encoding, folds, members, the selection of the epoch and
-calibration are included. Both are scikit-learn estimators. They are loaded on first use, so that
+calibration are included. All are scikit-learn estimators. They are loaded on first use, so that
 a saved model can be read without scikit-learn (`fastmlp.load_predictor`).
 """
 
@@ -18,13 +18,15 @@ __path__ = extend_path(__path__, __name__)
 if TYPE_CHECKING:
     from fastmlp.tabular.classifier import TabMLPClassifier
     from fastmlp.tabular.regressor import TabMLPRegressor
+    from fastmlp.tabular.survival import TabMLPSurvival
     from fastmlp.tabular.teachers import distill
 
-__all__ = ["TabMLPClassifier", "TabMLPRegressor", "distill"]
+__all__ = ["TabMLPClassifier", "TabMLPRegressor", "TabMLPSurvival", "distill"]
 
 HOMES = {
     "TabMLPClassifier": "fastmlp.tabular.classifier",
     "TabMLPRegressor": "fastmlp.tabular.regressor",
+    "TabMLPSurvival": "fastmlp.tabular.survival",
     "distill": "fastmlp.tabular.teachers",
 }
 

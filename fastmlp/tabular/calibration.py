@@ -125,6 +125,11 @@ class LabelCalibration:
     has_labels: bool  # whether each column is the probability of an independent label
 
     @property
+    def kind(self) -> str:
+        """The rule that turns probabilities into labels, see `fastmlp._export.layers.Labels`."""
+        return "each" if self.has_labels else "largest"
+
+    @property
     def outputs(self) -> int:
         """The number of probabilities."""
         return len(self.classes)
@@ -153,6 +158,12 @@ class LabelCalibration:
     def exported(self, outputs: Array, levels: Sequence[float]) -> Array:
         """Return the columns of an exported file, the probabilities."""
         return self.result(outputs)
+
+
+class HazardCalibration(LabelCalibration):
+    """The temperature of hazards; the classes are the ends of the intervals."""
+
+    kind = "hazards"
 
 
 Calibration: TypeAlias = NumberCalibration | LabelCalibration

@@ -6,6 +6,6 @@ from fastmlp.sklearn.codec import codec_of
 from fastmlp.tabular.codec_fit import FIT, values
 
 CODECS = dict.fromkeys(
-    ("TabMLPClassifier", "TabMLPRegressor"),
+    ("TabMLPClassifier", "TabMLPRegressor", "TabMLPSurvival"),
     codec_of(FIT, lambda model, training: values(model._fitted, training)),
 )

@@ -17,7 +17,13 @@ from fastmlp._files.strict_json import MOST_INTEGER, shown
 from fastmlp._models.codecs import parts
 from fastmlp._models.codecs.values import Value
 from fastmlp.tabular.blend import Blend
-from fastmlp.tabular.calibration import Calibration, LabelCalibration, NumberCalibration, means_of
+from fastmlp.tabular.calibration import (
+    Calibration,
+    HazardCalibration,
+    LabelCalibration,
+    NumberCalibration,
+    means_of,
+)
 from fastmlp.tabular.codec_members import BLEND, COLUMNS, PLACES, length
 from fastmlp.tabular.conformal import FREEDOMS, Residuals, levels_for
 from fastmlp.tabular.fitted_table import Facts, FittedTable, HeldOut
@@ -94,18 +100,33 @@ RESIDUALS = Object(
 )
 
 
+TEMPERATURE = Number(*np.exp([-LARGEST_LOG, LARGEST_LOG]).tolist())
+
+
 def _labels(classes: NDArray[Any], outputs: int, **fields: Any) -> LabelCalibration:
     if classes.shape != (outputs,) or not (classes[:-1] < classes[1:]).all():
         raise ValueError(f"there are {classes.shape} classes, not {outputs} in order, each once")
     return LabelCalibration(classes=classes, **fields)
 
 
+def _hazards(temperature: float, edges: NDArray[np.float64]) -> HazardCalibration:
+    return HazardCalibration(temperature, edges, has_labels=True)
+
+
 CALIBRATIONS = {
+    "TabMLPSurvival": Object(
+        {"temperature": TEMPERATURE, "edges": Tensor(_of_outputs, positive=True, rising=True)},
+        _hazards,
+        lambda calibration: {
+            "temperature": calibration.temperature,
+            "edges": calibration.classes,
+        },
+    ),
     "TabMLPClassifier": Object(
         {
             "outputs": Computed(_outputs),
             "has_labels": Computed(lambda c: isinstance(c["blend"].target, MultiLabelTarget)),
-            "temperature": Number(*np.exp([-LARGEST_LOG, LARGEST_LOG]).tolist()),
+            "temperature": TEMPERATURE,
             "classes": Value(np.ndarray),
         },
         _labels,
@@ -215,7 +236,11 @@ FIT = Object(
 NETWORKS = {key: FIT.fields[key] for key in ("columns", "blend")}
 CALIBRATED = Object({**NETWORKS, "calibration": FIT.fields["calibration"]})
 # What predictions need; those of numbers need no residuals, but for quantiles.
-SERVED = {"TabMLPClassifier": CALIBRATED, "TabMLPRegressor": Object(NETWORKS)}
+SERVED = {
+    "TabMLPClassifier": CALIBRATED,
+    "TabMLPRegressor": Object(NETWORKS),
+    "TabMLPSurvival": CALIBRATED,
+}
 
 
 def values(fitted: FittedTable, training: bool) -> FittedTable:

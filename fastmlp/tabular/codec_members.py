@@ -33,6 +33,7 @@ from fastmlp.tabular.encoding import Encoding, NumericStatistics, inputs_of, wid
 from fastmlp.tabular.loss_rows import LOSSES
 from fastmlp.tabular.members import Members
 from fastmlp.tabular.presets import Recipe
+from fastmlp.tabular.survival_target import SurvivalTarget
 from fastmlp.tabular.targets import (
     ClassTarget,
     MultiLabelTarget,
@@ -61,8 +62,11 @@ CLASSES: dict[str, Callable[[int], ClassTarget]] = {
     "classes": lambda n: ClassTarget.of(np.zeros(1, int), np.arange(n)),
     "labels": lambda n: MultiLabelTarget.of_labels(np.zeros((1, n))),
 }
+HAZARDS: dict[str, Callable[[int], ClassTarget]] = {
+    "hazards": lambda n: SurvivalTarget.of_times(np.zeros((1, 2)), np.arange(n)),
+}
 # The names of targets that a file of each estimator may have.
-KINDS = {"TabMLPClassifier": CLASSES, "TabMLPRegressor": LOSSES}
+KINDS = {"TabMLPClassifier": CLASSES, "TabMLPRegressor": LOSSES, "TabMLPSurvival": HAZARDS}
 
 
 def length(context: Any) -> tuple[int]:
@@ -358,7 +362,8 @@ def _check_groups(context: Any) -> int:
 def _target(kind: str, unit: NDArray[np.float64] | None, network: Spec) -> Any:
     """Return a target without rows."""
     n = network.n_outputs
-    of_class: Any = CLASSES[kind](n) if kind in CLASSES else None
+    of_classes = CLASSES | HAZARDS
+    of_class: Any = of_classes[kind](n) if kind in of_classes else None
     expected = LOSSES[kind].loss if of_class is None else type(of_class.loss)
     if type(network.loss) is not expected:
         words = f"the networks have the loss {network.loss.name} but the target"

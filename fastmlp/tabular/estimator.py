@@ -1,4 +1,4 @@
-"""The common part of both estimators of tables: a face over the value of the last fit.
+"""The common part of the estimators of tables: a face over the value of the last fit.
 
 A fit returns a `FittedTable`, which one assignment swaps in; every method reads it once, so that
 threads that predict during a fit see the last value or the next one, never a mixture.
@@ -47,7 +47,7 @@ MAX_CELLS = 20_000  # largest table whose importance a report computes
 
 
 class BaseTabMLP(Explainable, Validated):
-    """Base class of both estimators, whose docstrings have these sections, too.
+    """Base class of the estimators, whose docstrings have these sections, too.
 
     Parameters
     ----------

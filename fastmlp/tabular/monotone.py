@@ -87,7 +87,7 @@ def signs_of(rule: Mapping[Any, int] | None, columns: Columns, target: Any) -> A
         signs[place] = sign
     if not any(signs.values()):
         return None
-    if target.kind == "classes" and (target.outputs != 2 or target.name == "labels"):
+    if not target.may_be_monotone:
         raise ValueError(
             f"monotone is set but y has {target.outputs} {target.name}: it needs two classes, of "
             "which it is about the second"

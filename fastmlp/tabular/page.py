@@ -333,7 +333,9 @@ def sections(
 ) -> Iterator[Section]:
     """Yield the parts of the page; ``others`` are scores on further rows by the name of these."""
     report = fitted.facts.report
-    if evidence is None and fitted.rows is not None and not fitted.target.loss.levels:
+    target = fitted.target
+    has_scores = target.outputs_are_columns and not target.loss.levels
+    if evidence is None and fitted.rows is not None and has_scores:
         yield "How well it does", "", _scores_of_outputs(fitted)
     if evidence is not None:
         yield "How well it does", "", _scores(evidence, others)

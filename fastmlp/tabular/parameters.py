@@ -1,4 +1,4 @@
-"""The ranges of the constructor parameters that both estimators of tables share."""
+"""The ranges of the constructor parameters that the estimators of tables share."""
 
 from __future__ import annotations
 

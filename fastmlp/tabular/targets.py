@@ -92,6 +92,8 @@ class NumericTarget:
     strata: ClassVar = None  # folds spread no classes evenly
     sums_to_one: ClassVar = False  # whether the predictions of a row do
     uninformed: ClassVar = None  # classes alone have predictions that need no rows
+    may_be_monotone: ClassVar = True
+    outputs_are_columns: ClassVar = True  # whether each output predicts a column of y
 
     y: Any  # (n, targets); None without rows
     name: str  # of the loss, see `LOSSES`
@@ -287,6 +289,10 @@ class NumericTarget:
         """The costs of rows whose predictions are their targets, (n,); None of a density."""
         return None if self.row.has_density else self.costs(np.tile(self.y, self.levels))
 
+    def facts(self, prediction: Array, weights: Array | None) -> dict[str, str]:
+        """Return further lines of a report on predictions of these rows: none."""
+        return {}
+
     def shown(self, cost: float) -> float:
         """Return a mean cost in the usual form of the metric."""
         return self.row.shown(cost, self.unit)
@@ -467,11 +473,11 @@ class ClassTarget:
 
     kind: ClassVar = "classes"
     estimator: ClassVar = "TabMLPClassifier"  # in messages
-    directions: ClassVar = np.array([-1.0, 1.0])  # of two outputs: the second class is more likely
     row: ClassVar = ClassRow()
     name: ClassVar = "classes"
     cost_name: ClassVar = "log loss"
     has_labels: ClassVar = False  # whether each output is an independent label
+    outputs_are_columns: ClassVar = True  # whether each output of several predicts a column of y
 
     y: Any  # places, (n,); None without rows
     classes: Array  # the user's, in order
@@ -598,6 +604,16 @@ class ClassTarget:
         return ""
 
     @property
+    def may_be_monotone(self) -> bool:
+        """Whether the order of predictions is that of one of them."""
+        return self.outputs == 2
+
+    @property
+    def directions(self) -> Array:
+        """Directions of the outputs that make predictions rise, see `monotone`."""
+        return np.array([-1.0, 1.0])  # the second class is more likely
+
+    @property
     def strata(self) -> Array | None:
         """The classes, which folds spread evenly."""
         return self.y  # type: ignore[no-any-return]
@@ -669,6 +685,10 @@ class ClassTarget:
         """The costs of rows whose predictions are their targets, (n,)."""
         return np.zeros(len(self.y))
 
+    def facts(self, prediction: Array, weights: Array | None) -> dict[str, str]:
+        """Return further lines of a report on predictions of these rows: none."""
+        return {}
+
     def shown(self, cost: float) -> float:
         """Return the mean log loss."""
         return float(cost)
@@ -686,7 +706,7 @@ class MultiLabelTarget(ClassTarget):
     name: ClassVar = "labels"
     cost_name: ClassVar = "log loss, mean over labels"
     has_labels: ClassVar = True
-    strata: ClassVar = None
+    may_be_monotone: ClassVar = False
 
     smoothing: float = 0.0
 
@@ -699,6 +719,11 @@ class MultiLabelTarget(ClassTarget):
     def read(self, y: Any) -> Self:
         """Return the target of other rows that the user passes, checked."""
         return self.with_rows(self.labels_of(y))
+
+    @property
+    def strata(self) -> Array | None:
+        """None, since no folds spread all labels evenly."""
+        return None
 
     @property
     def original_y(self) -> Array:

@@ -71,5 +71,5 @@ def _margins(probabilities: Array, y: Array) -> Array:
         logits = np.log(p)
         return np.asarray(logits - np.take_along_axis(logits, y[:, np.newaxis], axis=1))
     p = np.clip(p, SMALLEST, 1 - SMALLEST)
-    wrong = np.log((1 - p) / p) * np.where(y > 0, 1, -1)
+    wrong = np.log((1 - p) / p) * np.where(y > 0, 1, -np.isfinite(y).astype(int))  # NaN: missing
     return np.stack([np.zeros_like(wrong), wrong], axis=-1)

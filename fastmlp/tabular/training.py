@@ -174,6 +174,7 @@ def calibrated(
     for name, text in calibration.facts.items():
         loss = mean_cost(target, predictions, of_fit.cost_weights)
         more[name] = f"{text}, with it {target.metric} {loss:.4g}"
+    more |= target.facts(predictions, weights)
     if times is not None:
         more["by time"] = periods.scores_of(scored, predictions)
     if not baseline.is_beaten(target, predictions, scored.cost_weights):

@@ -79,6 +79,9 @@ _SWAPPED = _rows(
     ("_models/ensemble/member_data.py", "np.searchsorted(union, numbers)", "np.searchsorted(numbers, union)", "models/test_ensemble.py models/test_joint.py models/test_ensemble_life.py"),
     ("_engine/numpy/forward_pass.py", "over(inputs[0], last)", "over(x, last)", "engine/test_numpy_engine.py"),
     ("_models/codecs/models.py", "[generators.index(generator) for generator in generators]", "list(range(len(generators)))", "files/test_saving.py"),
+    ("tabular/survival_scores.py", "times[rows]) & ~events)", "times[rows]) & events)", "tabular/test_survival_scores.py"),
+    ("tabular/survival_target.py", "np.where(happened, 1.0, np.where(passed, 0.0, np.nan))", "np.where(happened, 1.0, 0.0)", "tabular/test_tabular_survival.py"),
+    ("tabular/survival_target.py", "survival(prediction[rows], edges, middle)", "survival(prediction, edges, middle)", "tabular/test_tabular_survival.py"),
     ("tabular/loss_rows.py", "ratio = y / mean", "ratio = mean / y", "tabular/test_tabular_losses.py"),
     ("data/c_templates.txt", "k + 1, $means, $columns)", "k + 1, $columns, $means)", "export/test_networks.py"),
     ("_export/onnx_nodes.py", "return mean, g.Exp(logarithm)", "return logarithm, g.Exp(mean)", "export/test_networks.py"),
@@ -89,6 +92,8 @@ _SWAPPED = _rows(
 )
 _LOST_WEIGHT = _rows(
     "lost weight",
+    ("tabular/survival_scores.py", "np.bincount(at, part, len(distinct)) for part in (w, w * events)", "np.bincount(at, part, len(distinct)) for part in (w, 1.0 * events)", "tabular/test_survival_scores.py"),
+    ("tabular/survival.py", "self.predict(X), weights)", "self.predict(X), None)", "tabular/test_tabular_survival.py"),
     ("_explain/explain.py", "deviation.max(keepdims=True)", "deviation", "explain/test_explain.py"),
     ("_explain/shapley.py", "variance = np.maximum(spread[todo], 0) / checks", "variance = np.maximum(spread[todo], 0) / count.sum()", "explain/test_explain.py"),
     ("sklearn/from_sklearn_network.py", "graph.scaled(value, 1 / np.sqrt(step.explained_variance_)) if is_white", "value if is_white", "export/test_read_sklearn.py"),
@@ -135,6 +140,9 @@ _LOST_CHECK = _rows(
     ("sklearn/from_sklearn_network.py", 'is_weighted or getattr(model, "voting", "soft") != "soft"', 'getattr(model, "voting", "soft") != "soft"', "export/test_read_sklearn.py"),
     ("_explain/shapley.py", "& ~(np.isnan(x) & np.isnan(background))", "", "explain/test_explain.py"),
     ("tabular/targets.py", "are_counts = self.row.may_be_counts and np", "are_counts = np", "tabular/test_tabular_losses.py"),
+    ("tabular/checked_survival.py", "if not np.isin(array, (0, 1)).all():", "if False:", "tabular/test_tabular_survival.py"),
+    ("tabular/checked_survival.py", '(times >= 0) & (times <= LONGEST)).all():', '(times > -1)).all():', "tabular/test_tabular_survival.py"),
+    ("tabular/survival.py", "((at >= 0) & (at <= last)).all()", "(at >= 0).all()", "tabular/test_tabular_survival.py"),
     ("_network/target_kinds.py", 'POSITIVE, "leave out', 'NON_NEGATIVE, "leave out', "network/test_target_kinds.py"),
     ("_network/target_kinds.py", "np.isnan(extreme) or extreme in", "extreme in", "network/test_target_kinds.py"),
     ("tabular/training.py", "if not baseline.is_beaten(", "if False and baseline.is_beaten(", "tabular/test_tabular_importance.py"),

@@ -25,7 +25,7 @@ def ensemble():
 def estimator(name):
     """Return what fits such an estimator with an option of its own."""
     small = {"preset": "fast"} if "Tab" in name else {"hidden_layer_sizes": 3, "max_iter": 2}
-    y = LABELS if name.endswith("Classifier") else Y
+    y = {"Classifier": LABELS, "Survival": abs(Y)}.get(name.rpartition("MLP")[2], Y)
     return lambda **option: getattr(fastmlp, name)(**small, **option).fit(X, y)
 
 
@@ -33,7 +33,10 @@ def fitted():
     return estimator("MLPRegressor")()
 
 
-ESTIMATORS = ("MLPClassifier", "MLPRegressor", "TabMLPClassifier", "TabMLPRegressor")
+ESTIMATORS = (
+    *("MLPClassifier", "MLPRegressor"),
+    *("TabMLPClassifier", "TabMLPRegressor", "TabMLPSurvival"),
+)
 # What takes such options, as a call with one of them.
 CALLS = {
     "Adam": fastmlp.Adam,
@@ -61,13 +64,17 @@ CALLS = {
     "MLPRegressor.save": lambda **option: fitted().save("nowhere/net.safetensors", **option),
     "TabMLPClassifier": estimator("TabMLPClassifier"),
     "TabMLPRegressor": estimator("TabMLPRegressor"),
+    "TabMLPSurvival": estimator("TabMLPSurvival"),
 }
 # Of those that are not called here: why.
 OTHERS = {
     **dict.fromkeys([f"{name}.get_params" for name in ESTIMATORS], "scikit-learn's"),
     "State": "made by a fit",
     **dict.fromkeys(
-        ("TabMLPClassifier.save", "TabMLPRegressor.save", "TabMLPRegressor.predict"),
+        (
+            *("TabMLPClassifier.save", "TabMLPRegressor.save", "TabMLPSurvival.save"),
+            "TabMLPRegressor.predict",
+        ),
         "the one line of the others; one that is fitted takes seconds",
     ),
 }

@@ -112,7 +112,8 @@ def test_a_large_file_with_moments_costs_twice_its_size(tmp_path):
 AUDITED = """
 import sys, json, fastmlp, fastmlp.sklearn.codec, fastmlp.tabular.codec
 import fastmlp._models.codecs.models
-from fastmlp import MLPClassifier, MLPRegressor, TabMLPClassifier, TabMLPRegressor
+from fastmlp import MLPClassifier, MLPRegressor
+from fastmlp import TabMLPClassifier, TabMLPRegressor, TabMLPSurvival
 models = [fastmlp.load(path) for path in sys.argv[1:6]]
 events = []
 sys.addaudithook(lambda event, arguments: seen is not None and seen.append((event, arguments)))

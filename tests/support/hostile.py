@@ -95,7 +95,7 @@ VALID: dict[str, Callable[[], Any] | None] = {
             *("MLPRegressor loss gaussian", "names of features"),
             *("TabMLPClassifier words", "TabMLPClassifier labels", "TabMLPRegressor two outputs"),
             *("TabMLPRegressor loss gaussian", "TabMLPRegressor weights"),
-            "TabMLPRegressor trends",
+            *("TabMLPRegressor trends", "TabMLPSurvival times"),
             *("TabMLPClassifier updates", "TabMLPRegressor updates"),
         )
     ),

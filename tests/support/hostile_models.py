@@ -111,7 +111,7 @@ TAB_WORDS, TAB_LABELS = "TabMLPClassifier words", "TabMLPClassifier labels"
 WEIGHTS, FORMS = "TabMLPRegressor weights", "TabMLPRegressor forms"
 UPDATES = "TabMLPClassifier updates"
 TWO, GAUSSIAN = "TabMLPRegressor two outputs", "TabMLPRegressor loss gaussian"
-TRENDS = "TabMLPRegressor trends"
+TRENDS, TIMES = "TabMLPRegressor trends", "TabMLPSurvival times"
 
 fit = functools.partial(model, "fit", name=TWO)
 columns = functools.partial(model, "fit", "columns", name=TWO)
@@ -179,6 +179,10 @@ TABLES: list[Row] = [
         r"\(3,\) classes,",
     ),
     (changed(TAB_LABELS, "fit.calibration.classes", "shape", to=[1, 2]), r"\(1, 2\) classes, not"),
+    (filled(TIMES, "fit.calibration.edges", [0.0, 1.0]), "edges. has 0.0 but must be above 0"),
+    (filled(TIMES, "fit.calibration.edges", [2.0, 1.0]), "edges. is not in order"),
+    (model("fit", "calibration", "temperature", to=9.0, name=TIMES), "temperature is 9.0 but must"),
+    (model("fit", "blend", "target", "kind", to="labels", name=TIMES), "kind is 'labels'"),
     (residuals("z", to=61), "residuals.z is 61 but must be from 1 to 60"),
     (residuals("places", to=lambda n: [0, sum(n)]), r"places.0 is 0 but must be from 1 to 60"),
     (residuals("sizes", to=lambda n: [61, *n[1:]]), r"sizes.0 is 61 but must be from 1 to 60"),

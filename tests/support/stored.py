@@ -22,6 +22,7 @@ from fastmlp._files import safetensors, storage
 from fastmlp._network import losses
 from fastmlp._network.target_kinds import KINDS
 from fastmlp.tabular.loss_rows import LOSSES
+from fastmlp.tabular.survival_scores import structured
 
 RNG = np.random.default_rng(11)
 X = RNG.normal(size=(60, 3))
@@ -272,6 +273,7 @@ def tables() -> dict[str, Callable[[], Any]]:
     for make, rows in (
         (fastmlp.TabMLPClassifier, classifier),
         (fastmlp.TabMLPRegressor, regressor),
+        (fastmlp.TabMLPSurvival, {"times": (structured(np.exp(Y[:, 0]), LABELS > 0), {})}),
     ):
         for name, (y, options) in rows.items():
             found[f"{make.__name__} {name}"] = lambda make=make, y=y, options=options: table(

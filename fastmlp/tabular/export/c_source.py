@@ -25,7 +25,12 @@ from fastmlp.tabular.fitted_table import FittedTable
 from fastmlp.tabular.members import Members
 from fastmlp.tabular.temperature import SMALLEST
 
-MEANINGS = {"largest": "Predict probabilities.", "each": "Predict probabilities.", None: "Predict."}
+MEANINGS = {
+    "largest": "Predict probabilities.",
+    "each": "Predict probabilities.",
+    "hazards": "Predict hazards.",
+    None: "Predict.",
+}
 UNKNOWN = -2  # code of an unknown value; MISSING may be the code of a known one
 DOUBLE = np.dtype(np.float64)
 LONGEST = 4095  # bytes of the longest string that all compilers support
@@ -106,8 +111,9 @@ class TableSource(Source):
             self._texts()
         self._measured()
         fields = self.fields
+        part = "each" if kind == "hazards" else kind or "numbers"  # of the code
         is_divided = kind == "largest" and model.groups[0].scale is not None
-        decode = C[f"decode_{'divided' if is_divided else kind or 'numbers'}"]
+        decode = C[f"decode_{'divided' if is_divided else part}"]
         derive = [C["derive"]] if model.columns.derived else []
         for piece in (*derive, C["encode"], decode):
             self.code.append(text.with_real(piece.format(**fields), dtype))
@@ -126,7 +132,7 @@ class TableSource(Source):
         quantiles = C["levels"].format(**fields) if levels else ""
         derived = C["derived"].format(**fields) if derive else ""
         ends = [text.C["mix"], C["blend"].format(derived=derived, groups=groups, **fields)]
-        finish = C[f"finish_{kind or 'numbers'}"]
+        finish = C[f"finish_{part}"]
         ends.append(finish.format(size=size, quantiles=quantiles, **fields))
         ends += [C["lookup"].format(**fields)] if self._categories else []
         self.write("\n".join(ends), DOUBLE)

@@ -62,7 +62,7 @@ def exported(fitted: FittedTable) -> ExportedTable:
     blend, calibration = fitted.blend, fitted.calibration
     networks = [joined(map(linked.exported, group.engines())) for group in blend.groups]
     if isinstance(calibration, LabelCalibration):
-        labels = Labels("each" if calibration.has_labels else "largest", calibration.classes)
+        labels = Labels(calibration.kind, calibration.classes)
         more: dict[str, Any] = {"labels": labels, "temperature": calibration.temperature}
     else:
         names = "residuals", "lowest", "are_counts"

@@ -149,7 +149,7 @@ def _blended(g: Graph, model: ExportedTable, inputs: Inputs) -> Names:
 def _calibrated(g: Graph, p: Name, model: ExportedTable) -> Name:
     """Return calibrated probabilities; see ``fastmlp.tabular.temperature.applied``."""
     assert model.labels is not None
-    if model.labels.kind == "each":
+    if model.labels.kind != "largest":
         p = g.Clip(p, SMALLEST, 1 - SMALLEST)
         odds = g.Pow(g.Div(g.Sub(1.0, p), p), 1 / model.temperature)
         return g.Div(1.0, g.Add(odds, 1.0))
@@ -202,6 +202,11 @@ def _classification(g: Graph, predicted: Names, model: ExportedTable) -> Values:
     """Add the outputs of ``predict`` and ``predict_proba``, and return them."""
     assert model.labels is not None
     p = _calibrated(g, predicted[0], model)
+    if model.labels.kind == "hazards":
+        passed = g.Exp(g.CumSum(g.Log(g.Sub(1.0, p)), np.array(1)))
+        g.rename(p, "hazards")
+        g.rename(passed, "survival")
+        return dict.fromkeys(("hazards", "survival"), Value(WIDE, (model.outputs,)))
     outputs = {"label": label(g, p, model.labels)}
     g.rename(p, "probabilities")
     return outputs | {"probabilities": Value(WIDE, (model.outputs,))}
