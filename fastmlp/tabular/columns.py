@@ -34,7 +34,7 @@ from fastmlp.tabular.forms import (
     of_text,
 )
 from fastmlp.tabular.frames import is_frame, names_in
-from fastmlp.tabular.rows import numbered, types_of
+from fastmlp.tabular.rows import Derivation, numbered, types_of
 
 Array: TypeAlias = NDArray[Any]
 RowIndex: TypeAlias = NDArray[np.int64]  # places of rows
@@ -168,43 +168,27 @@ class Table:
 class Derived(NamedTuple):
     """Numbers of one kind that are computed from others of their row, or from codes."""
 
-    kind: str  # a key of `DERIVED`
+    kind: str  # one of `rows.DERIVED`
     of: Array  # places among the columns of numbers, or of ranks among those of categories
     by: Array  # periods of waves, places of dates to subtract, or numbers of ranks
     phase: Array
 
 
-def _wave(table: Table, at: Derived) -> Array:
-    angle = np.fmod(table.numbers[:, at.of], at.by) * (2 * np.pi / at.by)
-    return np.asarray(np.sin(angle + at.phase))
-
-
-def _difference(table: Table, at: Derived) -> Array:
-    return np.asarray(table.numbers[:, at.of] - table.numbers[:, at.by.astype(int)])
-
-
-def _rank(table: Table, at: Derived) -> Array:
-    codes = table.codes[:, at.of]
-    return np.where((codes >= 0) & (codes < at.by), codes, np.nan)
-
-
-# The functions of a table that compute derived numbers, NaN where missing.
-DERIVED: dict[str, Callable[[Table, Derived], Array]] = {
-    "wave": _wave,
-    "difference": _difference,
-    "rank": _rank,
-}
-# Their derivatives at a row: places among the columns of numbers, and values.
+# The derivatives of derived numbers at a row: places among the columns of numbers, and values.
 DERIVED_SLOPES: dict[str, Callable[[Table, Derived], list[tuple[Array, Any]]]] = {
-    "wave": lambda table, at: [(at.of, _wave(table, _later(at))[0] * (2 * np.pi / at.by))],
+    "wave": lambda table, at: [(at.of, _quarter_ahead(table, at) * (2 * np.pi / at.by))],
     "difference": lambda table, at: [(at.of, 1.0), (at.by.astype(int), -1.0)],
     "rank": lambda table, at: [],
 }
 
 
-def _later(at: Derived) -> Derived:
-    """Return waves that are a quarter of a period ahead."""
-    return at._replace(phase=at.phase + np.pi / 2)
+def _quarter_ahead(table: Table, at: Derived) -> Array:
+    """Return the waves of a row a quarter of a period ahead."""
+    n = table.numbers.shape[1]
+    ahead = at._replace(phase=at.phase + np.pi / 2)
+    numbers = np.concatenate([table.numbers[0], np.zeros(len(at.of))])
+    Derivation(n, table.codes.shape[1], [ahead])(numbers, table.codes)
+    return numbers[n:]
 
 
 def first_tied(numbers: Array) -> NDArray[np.int64]:
@@ -319,7 +303,7 @@ class Columns:
         return tuple(groups)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "derived"}
+        return {name: v for name, v in vars(self).items() if name not in ("derived", "derivation")}
 
     @property
     def n_numbers(self) -> int:
@@ -329,11 +313,14 @@ class Columns:
     def derive(self, table: Table) -> Table:
         """Compute the derived numbers of a table, in place, and return it."""
         for first in range(0, len(table) if self.derived else 0, DERIVED_ROWS):
-            rows, end = table.take(slice(first, first + DERIVED_ROWS)), len(self.numbers)
-            for derived in self.derived:
-                at, end = end, end + len(derived.of)
-                rows.numbers[:, at:end] = DERIVED[derived.kind](rows, derived)
+            rows = table.take(slice(first, first + DERIVED_ROWS))
+            self.derivation(rows.numbers, rows.codes)
         return table
+
+    @functools.cached_property
+    def derivation(self) -> Derivation:
+        """The compiled form of the derived numbers."""
+        return Derivation(len(self.numbers), len(self.categories), self.derived)
 
     def slopes(self, table: Table) -> Array:
         """Return the derivatives of all numbers of one row by those of columns."""

@@ -95,8 +95,9 @@ class Layout(NamedTuple):
     read: Callable[[str], tuple[Any, str]]  # from a text to its value and unit
 
 
+YEAR_FIRST = "year first"
 LAYOUTS = {
-    "year first": Layout(
+    YEAR_FIRST: Layout(
         "2026-12-31 18:30",
         _dates(rf"(?![0-9]+\.[0-9]+$){_YEAR}(?P<mark>{_MARK}){_MONTH}((?P=mark){_DAY})?"),
     ),
@@ -171,7 +172,7 @@ class Form:
         if self.kind == "duration" or not (isinstance(item, str) or self.unit):
             return item
         try:
-            value, unit = LAYOUTS[self.layout or "year first"].read(str(item))
+            value, unit = LAYOUTS[self.layout or YEAR_FIRST].read(str(item))
         except ValueError:
             unit = None
         if unit != self.unit:

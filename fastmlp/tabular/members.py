@@ -107,18 +107,27 @@ class Members:
     def predict(self, table: Table) -> Array:
         """Return the joint prediction of all members, (n, columns)."""
         if 0 < len(table) <= FEW_ROWS:
-            rows = zip(table.numbers, table.codes, strict=True)
-            return np.concatenate([self.predict_row(*row) for row in rows])
+            rows, predict = zip(table.numbers, table.codes, strict=True), self.of_row()
+            return np.concatenate([predict(*row) for row in rows])
         blocks = []
         for at in range(0, max(len(table), 1), ROWS_AT_A_TIME):
             block = table.take(slice(at, at + ROWS_AT_A_TIME))
             blocks.append(self.joint(np.stack(self._outputs(range(len(self)), block))))
         return np.concatenate(blocks)
 
-    def predict_row(self, numbers: Array, codes: Array) -> Array:
-        """Return the joint prediction of a row, (1, columns), with the bits of `predict`."""
-        z = predict_each(self.engines(), self.encoding.encoder(numbers, codes))
-        return self.joint(z[:, np.newaxis])
+    def of_row(self) -> Callable[[Array, Array], Array]:
+        """Return the function from a row to its joint prediction, with the bits of `predict`.
+
+        It takes numbers and codes, and returns (1, columns); these members must not change.
+        """
+        engines, encode, scale = self.engines(), self.encoding.encoder, self.scale
+        outputs, sums_to_one = self.target.outputs, self.target.sums_to_one
+
+        def predict(numbers: Array, codes: Array) -> Array:
+            z = predict_each(engines, encode(numbers, codes))
+            return joint(z[:, np.newaxis], scale, outputs, sums_to_one)
+
+        return predict
 
     def joint(self, z: Array) -> Array:
         """Return the joint prediction, (n, columns), from outputs, (members, n, columns).

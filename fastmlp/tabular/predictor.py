@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from fastmlp._validation.arrays import short
 from fastmlp.tabular.blend import Blend, blended
 from fastmlp.tabular.columns import PLAIN_NUMBERS, Array, Column, Columns, Table, columns_of
 from fastmlp.tabular.explained import of_table
+from fastmlp.tabular.forms import DATES, YEAR_FIRST
 from fastmlp.tabular.frames import check_frame, gathered, is_frame
 from fastmlp.tabular.rows import read_row
 
@@ -64,9 +66,11 @@ class RowPredictor(Explainable):
         self._n, self._names = len(columns.names), columns.names if columns.named else None
         self._places = np.array([k for k, _ in columns.numbers], np.int64)
         self._columns = columns
+        # Of one name it would give no tuple.
+        self._by_name = itemgetter(*columns.names) if self._names and self._n > 1 else None
         self._of_numbers = tuple(
-            (k, _PLAIN if column.form is None else frozenset(), functools.partial(_cell, column))
-            for k, column in columns.numbers
+            (k, frozenset() if of.form else _PLAIN, functools.partial(_cell, of), _dates_of(of))
+            for k, of in columns.numbers
         )
         self._of_categories = tuple(
             (k, _PLAIN_VALUES, functools.partial(_cell, column), column.codes)
@@ -103,9 +107,8 @@ class RowPredictor(Explainable):
             If the row has a wrong length or wrong names, or a non-number in a numeric column.
         """
         numbers, codes = self._table(row)
-        return self._finish(  # type: ignore[no-any-return]
-            blended(self._weights, [group.predict_row(numbers, codes) for group in self._groups])
-        )[0]
+        parts = [predict(numbers, codes) for predict in self._of_row]
+        return self._finish(blended(self._weights, parts))[0]  # type: ignore[no-any-return]
 
     def _explained(self) -> Explained:
         def predict(table: Table) -> Array:
@@ -199,7 +202,12 @@ class RowPredictor(Explainable):
         return derivatives
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_frozen"}
+        prepared = "_frozen", "_of_row"
+        return {name: value for name, value in vars(self).items() if name not in prepared}
+
+    @functools.cached_property
+    def _of_row(self) -> list[Callable[[Array, Array], Array]]:
+        return [group.of_row() for group in self._groups]
 
     @functools.cached_property
     def _frozen(self) -> list[list[Any]]:
@@ -207,7 +215,12 @@ class RowPredictor(Explainable):
 
     def _table(self, row: Any) -> tuple[Array, Array]:
         """Return the numbers, with derived ones, and codes of a row."""
-        if isinstance(row, np.ma.MaskedArray):
+        if type(row) is dict and self._by_name:
+            try:
+                row = self._by_name(row)
+            except KeyError:  # of a name that is not spelled like this, or lacks
+                row = self._listed(row)
+        elif isinstance(row, np.ma.MaskedArray):
             row = gathered(row)
         elif not isinstance(row, list | tuple | np.ndarray):
             row = self._listed(row)
@@ -218,7 +231,7 @@ class RowPredictor(Explainable):
             )
         numbers, codes = read_row(row, self._of_numbers, self._of_categories, self._n_numbers)
         if self._columns.derived:
-            self._columns.derive(Table(numbers[np.newaxis], codes[np.newaxis]))
+            self._columns.derivation(numbers, codes)
         return numbers, codes
 
     def _listed(self, row: Any) -> list[Any]:
@@ -259,6 +272,14 @@ def _size(z: Array, tangents: Array, floor: float) -> float:
     """Return the largest change of outputs, relative to their distances from 0 and 1."""
     distance = np.minimum(np.abs(z), np.abs(1 - z))
     return float(np.max(np.abs(tangents) / np.maximum(distance, floor)))
+
+
+def _dates_of(column: Column) -> tuple[bool, frozenset[str]] | None:
+    """Return how dates of a column are read cell by cell; None if they are not."""
+    form = column.form
+    if form is None or form.kind not in DATES or form.layout not in ("", YEAR_FIRST):
+        return None
+    return form.kind == "instant", frozenset(form.missing)
 
 
 def _cell(column: Column, value: Any) -> Any:

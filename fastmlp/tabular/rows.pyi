@@ -5,7 +5,10 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
+from fastmlp.tabular.columns import Derived
 from fastmlp.tabular.encoding import CategoryInputs, Layout
+
+DERIVED: tuple[str, ...]
 
 def types_of(items: NDArray[Any]) -> set[type]: ...
 def numbered(
@@ -13,7 +16,7 @@ def numbered(
 ) -> NDArray[np.int32]: ...
 def read_row(
     row: Sequence[Any],
-    numbers: tuple[tuple[int, frozenset[type], Any], ...],
+    numbers: tuple[tuple[int, frozenset[type], Any, tuple[bool, frozenset[str]] | None], ...],
     categories: tuple[tuple[int, frozenset[type], Any, dict[Any, int]], ...],
     n_numbers: int,
 ) -> tuple[NDArray[Any], NDArray[np.int32]]: ...
@@ -21,6 +24,11 @@ def joint(
     z: NDArray[Any], scale: Sequence[NDArray[Any]] | None, means: int, sums_to_one: bool
 ) -> NDArray[Any]: ...
 def tempered(probabilities: NDArray[Any], power: float, smallest: float) -> NDArray[Any]: ...
+
+@disjoint_base
+class Derivation:
+    def __init__(self, n: int, n_codes: int, derived: Sequence[Derived]) -> None: ...
+    def __call__(self, numbers: NDArray[Any], codes: NDArray[Any]) -> None: ...
 
 @disjoint_base
 class EncodedRows:

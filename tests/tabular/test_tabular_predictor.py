@@ -11,7 +11,7 @@ import stored
 from sklearn.exceptions import NotFittedError
 
 import fastmlp
-from fastmlp.tabular import columns
+from fastmlp.tabular import columns, rows
 
 TABLES = {name: make for name, make in stored.tables().items() if name != "unfitted table"}
 ODD = [1e300, np.nan, "unknown", None, True, 1.0, 0.0]  # for the columns of stored.frame
@@ -252,7 +252,7 @@ def test_derivatives_at_edges_and_frequent_values_are_those_of_larger_numbers(ki
 
 
 def test_derivatives_by_dates_are_per_second():
-    assert columns.DERIVED_SLOPES.keys() == columns.DERIVED.keys()
+    assert columns.DERIVED_SLOPES.keys() == {*rows.DERIVED}
     rng = np.random.default_rng(0)
     start, seconds = pd.Timestamp("2025-01-01"), rng.integers(0, 3e7, (2, 500))
     frame = pd.DataFrame({"a": start + pd.to_timedelta(seconds[0], "s")})

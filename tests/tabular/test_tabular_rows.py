@@ -32,7 +32,7 @@ PLAIN = frozenset({float, int, type(None)})
 
 def test_cells_of_plain_types_are_read_and_others_left_to_others():
     others = []
-    columns = (2, PLAIN, lambda cell: others.append(cell) or -7.0), (0, PLAIN, float)
+    columns = (2, PLAIN, lambda cell: others.append(cell) or -7.0, None), (0, PLAIN, float, None)
     words = ((1, PLAIN | {str}, lambda cell: others.append(cell) or -1, {"a": 3, 1: 2, None: 0}),)
     for row in ([1.5, "a", 2.5], (1.5, 1.0, 2), [1.5, None, None]):
         numbers, codes = read_row(row, columns, words, 3)
@@ -49,7 +49,7 @@ def test_cells_of_plain_types_are_read_and_others_left_to_others():
         read_row([1.0], columns, words, 2)
     with pytest.raises(ValueError, match="2 columns of numbers but at most 1 are expected"):
         read_row([1.0, "a", 2.0], columns, words, 1)
-    for wrong in ((0, PLAIN, float, None), (0, None, float, {})):
+    for wrong in ((0, PLAIN, float, None), (0, None, float, {})):  # of categories
         with pytest.raises(TypeError, match="got NoneType"):
             read_row([1.0], (), (wrong,), 0)
     with pytest.raises(ValueError, match="there are no networks"):

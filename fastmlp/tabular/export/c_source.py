@@ -17,12 +17,13 @@ from fastmlp._export.c_source import Body, Source, largest
 from fastmlp._export.layers import SURROGATES, Layer, stacked
 from fastmlp._network.activations import Array
 from fastmlp.tabular.blend import blended
-from fastmlp.tabular.columns import DERIVED, MISSING, Column, Table
+from fastmlp.tabular.columns import MISSING, Column, Table
 from fastmlp.tabular.conformal import offsets_of
 from fastmlp.tabular.encoding import NARROWEST, SHARED
 from fastmlp.tabular.export.exported import ExportedTable, exported
 from fastmlp.tabular.fitted_table import FittedTable
 from fastmlp.tabular.members import Members
+from fastmlp.tabular.rows import DERIVED
 from fastmlp.tabular.temperature import SMALLEST
 
 MEANINGS = {
@@ -165,7 +166,7 @@ class TableSource(Source):
         self.array("signs", np.concatenate([np.empty(0, np.uint16), *shorts]))
         self.array("with_missing", self.model.encoding.with_missing.astype(np.int32))
         if derived := self.model.columns.derived:
-            kinds = [np.full(len(at.of), [*DERIVED].index(at.kind)) for at in derived]
+            kinds = [np.full(len(at.of), DERIVED.index(at.kind)) for at in derived]
             self.array("derived_kind", np.concatenate(kinds).astype(np.int32))
             for key, dtype in (("of", np.int32), ("by", float), ("phase", float)):
                 values_of = [getattr(at, key) for at in derived]

@@ -7,17 +7,36 @@ from cpython.float cimport PyFloat_AsDouble
 from cpython.pycapsule cimport PyCapsule_New
 from cpython.ref cimport PyObject
 from cpython.sequence cimport PySequence_GetItem
-from libc.math cimport INFINITY, NAN, isinf, pow
+from libc.math cimport INFINITY, NAN, fmod, isinf, pow
 from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.string cimport memcpy
 
 from fastmlp._engine.kernels cimport load
 from network cimport FM_ROWS_CAPSULE, fm_row_source
+
+import datetime
 
 import numpy as np
 
 from fastmlp._engine.cpu_levels import level
 
 cnp.import_array()
+
+DERIVED = ("wave", "difference", "rank")  # kinds of numbers that are computed from others of their row
+cdef object SINE = np.sin
+cdef object DATE = datetime.date, DATETIME = datetime.datetime, UTC = datetime.UTC
+cdef object DATETIME64 = np.datetime64, MICROSECONDS = np.dtype("M8[us]"), INTEGER = np.dtype(np.int64)
+
+
+cdef extern from "Python.h":
+    const char* PyUnicode_AsUTF8AndSize(object, Py_ssize_t*) except NULL
+
+
+cdef enum:
+    DAY = 86_400  # in seconds
+    SECOND = 1_000_000  # in microseconds
+    FIRST_DAY = -719_162  # 0001-01-01 and 9999-12-31, in days since 1970-01-01
+    LAST_DAY = 2_932_896
 
 
 cdef extern from "encoding.h" nogil:
@@ -58,8 +77,9 @@ cdef inline void* start(cnp.ndarray array) noexcept:
 def read_row(row, tuple numbers, tuple categories, Py_ssize_t n_numbers):
     """Return the numbers, float64 (n_numbers,), and the codes, int32, of a row.
 
-    Each column of numbers is its place, the types of plain numbers, and a function that reads other cells.
-    Each column of categories has a dictionary of codes besides. Numbers after those of columns are not set.
+    Each column of numbers is its place, the types of plain numbers, a function that reads other cells, and for
+    dates whether they are instants, with the texts that count as missing; else None. Each column of categories
+    has a dictionary of codes besides. Numbers after those of columns are not set.
     """
     cdef cnp.npy_intp n = n_numbers, n_categories = len(categories), k
     cdef cnp.ndarray values = cnp.PyArray_SimpleNew(1, &n, cnp.NPY_DOUBLE)
@@ -68,10 +88,13 @@ def read_row(row, tuple numbers, tuple categories, Py_ssize_t n_numbers):
     cdef PyObject* code
     if n < len(numbers):
         raise ValueError(f"there are {len(numbers)} columns of numbers but at most {n} are expected")
-    for k, (place, types, read) in enumerate(numbers):
+    for k, (place, types, read, dates) in enumerate(numbers):
         cell = PySequence_GetItem(row, place)
         number = INFINITY
-        if type(cell) in <frozenset?>types:
+        if dates is not None:
+            is_instant, missing = dates
+            number = seconds_of_date(cell, is_instant, missing)
+        elif type(cell) in <frozenset?>types:
             try:
                 number = NAN if cell is None else PyFloat_AsDouble(cell)
             except OverflowError:  # integers of Python
@@ -84,6 +107,189 @@ def read_row(row, tuple numbers, tuple categories, Py_ssize_t n_numbers):
             code = PyDict_GetItemWithError(<dict?>of_value, cell)
         (<int32_t*>start(codes))[k] = read(cell) if code == NULL else <object>code
     return values, codes
+
+
+# Dates of cells as seconds since 1970-01-01 00:00: what fastmlp/tabular/forms.py computes of columns, here of one
+# object and without any array. What is not plain is left to that module.
+
+cdef inline double seconds_of_date(cell, bint is_instant, frozenset missing) except? -1:
+    """Return the seconds of a date without a time zone, or of an instant with one.
+
+    They are NaN where it is missing, and infinite if the cell is not plain, or one of the texts of ``missing``:
+    others have to read it, or to refuse it.
+    """
+    cdef int64_t clock
+    kind = type(cell)
+    if cell is None:
+        return NAN
+    if kind is str:
+        return INFINITY if cell in missing else seconds_of_text(cell, is_instant)
+    if isinstance(cell, DATETIME):
+        year, zone = cell.year, cell.tzinfo
+        if year != year:  # NaT
+            return NAN
+        if (zone is not None) != is_instant or not 1 <= year <= 9999:  # pandas has other years
+            return INFINITY
+        clock = days_of(year, cell.month, cell.day) * DAY + clock_of(cell.hour, cell.minute, cell.second)
+        clock = clock * SECOND + <int64_t>cell.microsecond
+        if is_instant and zone is not UTC:
+            offset = cell.utcoffset()
+            if offset is None:
+                return INFINITY
+            clock -= (<int64_t>offset.days * DAY + <int64_t>offset.seconds) * SECOND + <int64_t>offset.microseconds
+        return seconds_of(clock)
+    if kind is float:
+        return INFINITY if cell == cell else NAN
+    if kind is DATE and not is_instant:
+        return <double>(days_of(cell.year, cell.month, cell.day) * DAY)
+    if kind is DATETIME64 and not is_instant:
+        return seconds_of(cell.astype(MICROSECONDS).astype(INTEGER))
+    return INFINITY
+
+
+cdef inline double seconds_of(int64_t clock) noexcept:
+    """Return the seconds of microseconds; infinity if the year is not from 1 to 9999."""
+    cdef int64_t day = DAY * <int64_t>SECOND
+    return <double>clock / 1e6 if FIRST_DAY * day <= clock < (LAST_DAY + 1) * day else INFINITY
+
+
+cdef inline int64_t clock_of(int64_t hour, int64_t minute, int64_t second) noexcept:
+    return (hour * 60 + minute) * 60 + second
+
+
+cdef inline int64_t days_of(int64_t year, int64_t month, int64_t day) noexcept:
+    """Return the days from 1970-01-01 to a date: years begin in March, so that leap days are at their end."""
+    cdef int64_t years = year - (month <= 2), months = (month + 9) % 12
+    return years * 365 + years // 4 - years // 100 + years // 400 + (153 * months + 2) // 5 + day - 719_469
+
+
+cdef inline int days_in(int year, int month) noexcept:
+    if month == 2:
+        return 29 if year % 4 == 0 and (year % 100 != 0 or year % 400 == 0) else 28
+    return 30 if month in (4, 6, 9, 11) else 31
+
+
+cdef inline int digits(const char* text, int n) noexcept:
+    """Return the number that n digits make, -1 if they are none."""
+    cdef int number = 0, k
+    for k in range(n):
+        if not c'0' <= text[k] <= c'9':
+            return -1
+        number = 10 * number + text[k] - c'0'
+    return number
+
+
+cdef inline bint is_time(int hour, int minute, int second) noexcept:
+    return 0 <= hour <= 23 and 0 <= minute <= 59 and 0 <= second <= 59
+
+
+cdef inline double seconds_of_text(cell, bint is_instant) except? -1:
+    """Return the seconds of a text such as 2026-12-31, 2026-12-31 18:30, or 2026-12-31T18:30:05+01:00."""
+    cdef Py_ssize_t n
+    cdef const char* text
+    cdef int year, month, day, hour = 0, minute = 0, second = 0
+    cdef int64_t clock, ahead = 0
+    try:
+        text = PyUnicode_AsUTF8AndSize(cell, &n)
+    except UnicodeEncodeError:  # half a character
+        return INFINITY
+    if n < 10 or text[4] != c'-' or text[7] != c'-':
+        return INFINITY
+    year, month, day = digits(text, 4), digits(text + 5, 2), digits(text + 8, 2)
+    if year < 1 or not 1 <= month <= 12 or not 1 <= day <= days_in(year, month):
+        return INFINITY
+    text, n = text + 10, n - 10
+    if n >= 6 and text[0] in (c'T', c' ') and text[3] == c':':
+        hour, minute = digits(text + 1, 2), digits(text + 4, 2)
+        text, n = text + 6, n - 6
+        if n >= 3 and text[0] == c':':
+            second = digits(text + 1, 2)
+            text, n = text + 3, n - 3
+        if not is_time(hour, minute, second):
+            return INFINITY
+        clock = clock_of(hour, minute, second)
+        if is_instant and n == 6 and text[0] in (c'+', c'-') and text[3] == c':':
+            hour, minute = digits(text + 1, 2), digits(text + 4, 2)
+            if not is_time(hour, minute, 0):
+                return INFINITY
+            ahead = clock_of(hour, minute, 0) * (1 if text[0] == c'+' else -1)
+            text, n, is_instant = text + 6, 0, False
+        elif is_instant and n == 1 and text[0] == c'Z':
+            n, is_instant = 0, False
+    else:
+        clock = 0
+    if n != 0 or is_instant:
+        return INFINITY
+    return seconds_of((days_of(year, month, day) * DAY + clock - ahead) * SECOND)
+
+
+cdef class Derivation:
+    """The numbers of rows that are computed from others of their row, or from codes, behind ``n`` others.
+
+    ``derived`` are the kind, places, periods and phases of waves, which come first; of differences, the places of
+    two dates; of ranks, the place of the codes and how many ranks there are. See fastmlp.tabular.columns.
+    """
+    cdef tuple arrays  # keeps the memory alive to which the pointers point
+    cdef Py_ssize_t n, n_waves, n_derived, n_codes
+    cdef const int32_t* kinds
+    cdef const int64_t* of
+    cdef const double* by
+    cdef const double* units
+    cdef const double* phases
+
+    def __init__(self, Py_ssize_t n, Py_ssize_t n_codes, derived):
+        kinds = np.concatenate([np.full(len(at.of), DERIVED.index(at.kind), np.int32) for at in derived])
+        of, by, phases = (np.concatenate([getattr(at, key) for at in derived]) for key in ("of", "by", "phase"))
+        of, by, phases = of.astype(np.int64), by.astype(float), phases.astype(float)
+        is_wave, is_rank = kinds == 0, kinds == 2
+        self.n, self.n_codes, self.n_derived, self.n_waves = n, n_codes, len(kinds), np.count_nonzero(is_wave)
+        most = np.where(is_rank, n_codes, n)
+        dates = by[kinds == 1]
+        if np.any((of < 0) | (of >= most)) or np.any((dates < 0) | (dates >= n)) or np.any(is_wave[self.n_waves:]):
+            raise ValueError("derived numbers are not of the numbers and codes of a row, waves before others")
+        units = 2 * np.pi / np.where(is_wave, by, 1)
+        self.arrays = kinds, of, by, units, phases
+        self.kinds, self.of = <const int32_t*>start(kinds), <const int64_t*>start(of)
+        self.by, self.units = <const double*>start(by), <const double*>start(units)
+        self.phases = <const double*>start(phases)
+
+    def __call__(self, cnp.ndarray numbers not None, cnp.ndarray codes not None):
+        """Write the derived numbers of rows, (n, all) or (all,), which are NaN where one of theirs is missing."""
+        cdef cnp.npy_intp shape[2]
+        cdef Py_ssize_t axes = cnp.PyArray_NDIM(numbers), i, k
+        cdef cnp.npy_intp total = self.n + self.n_derived
+        cdef bint are_right = (
+            cnp.PyArray_ISCARRAY(numbers) and cnp.PyArray_TYPE(numbers) == cnp.NPY_DOUBLE and 1 <= axes <= 2
+            and cnp.PyArray_DIM(numbers, <int>axes - 1) == total
+            and cnp.PyArray_ISCARRAY_RO(codes) and cnp.PyArray_TYPE(codes) == cnp.NPY_INT32)
+        shape[0], shape[1] = cnp.PyArray_SIZE(numbers) // total, self.n_waves
+        if not are_right or cnp.PyArray_SIZE(codes) != shape[0] * self.n_codes:
+            raise ValueError(f"numbers of {total} columns and codes of {self.n_codes} are expected")
+        cdef cnp.ndarray angles = cnp.PyArray_SimpleNew(2, shape, cnp.NPY_DOUBLE)
+        cdef double* angle = <double*>start(angles)
+        cdef double* row = <double*>start(numbers)
+        cdef const int32_t* code = <const int32_t*>start(codes)
+        for i in range(shape[0]):
+            for k in range(self.n_waves):
+                angle[k] = fmod(row[self.of[k]], self.by[k]) * self.units[k] + self.phases[k]
+            for k in range(self.n_waves, self.n_derived):
+                row[self.n + k] = self.other(row, code, k)
+            angle += self.n_waves
+            row += total
+            code += self.n_codes
+        if self.n_waves:
+            SINE(angles, angles)  # of NumPy, whose vectors have other bits than the C library
+            angle, row = <double*>start(angles), <double*>start(numbers) + self.n
+            for i in range(shape[0]):
+                memcpy(row + i * total, angle + i * self.n_waves, self.n_waves * sizeof(double))
+
+    cdef inline double other(self, const double* row, const int32_t* codes, Py_ssize_t k) noexcept:
+        """Return the k-th derived number, a difference or a rank."""
+        cdef int32_t code
+        if self.kinds[k] == 1:
+            return row[self.of[k]] - row[<Py_ssize_t>self.by[k]]
+        code = codes[self.of[k]]
+        return code if 0 <= code < self.by[k] else NAN
 
 
 def types_of(cnp.ndarray items not None):
