@@ -32,6 +32,7 @@ BENCHMARKS = {
     "tabular": ("tabular.measure", "the estimators of tables against others: errors, seconds"),
     "distilled": ("distilled.measure", "one network that has learned from a table's members"),
     "tables": ("table_times.measure", "rows of tables beside trees; the share of Python in fits"),
+    "table_rows": ("table_rows.measure", "one row with a date and a text, in Python and in C"),
     "large": ("large.measure", "large tables: seconds, memory and error, beside boosted trees"),
     "growth": ("growth.measure", "fits over rows, columns, classes, categories, beside trees"),
     "sparse": ("sparse_fits.measure", "matrices of mostly zeros: CPU time and memory of fits"),

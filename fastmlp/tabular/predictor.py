@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
@@ -21,6 +22,7 @@ from fastmlp.tabular.rows import read_row
 STEP = 1e-6  # of networks' outputs: their unit is the deviation of the target
 # Types of cells that need no check: of numbers, and of categories.
 _PLAIN = frozenset(PLAIN_NUMBERS)
+_LISTS = frozenset({list, tuple, np.ndarray})  # rows that are read as they are
 _PLAIN_VALUES = _PLAIN | {str, bytes, bool, np.str_, np.bool_}
 
 
@@ -215,14 +217,7 @@ class RowPredictor(Explainable):
 
     def _table(self, row: Any) -> tuple[Array, Array]:
         """Return the numbers, with derived ones, and codes of a row."""
-        if type(row) is dict and self._by_name:
-            try:
-                row = self._by_name(row)
-            except KeyError:  # of a name that is not spelled like this, or lacks
-                row = self._listed(row)
-        elif isinstance(row, np.ma.MaskedArray):
-            row = gathered(row)
-        elif not isinstance(row, list | tuple | np.ndarray):
+        if type(row) not in _LISTS:
             row = self._listed(row)
         if len(row) != self._n:
             raise ValueError(
@@ -234,8 +229,15 @@ class RowPredictor(Explainable):
             self._columns.derivation(numbers, codes)
         return numbers, codes
 
-    def _listed(self, row: Any) -> list[Any]:
-        """Return the values of a row given by name, in the order of the fit's columns."""
+    def _listed(self, row: Any) -> Any:
+        """Return the values of a row, in the order of the fit's columns if it has names."""
+        if type(row) is dict and self._by_name:
+            with contextlib.suppress(KeyError):  # of a name that is not text, or not there
+                return self._by_name(row)
+        if isinstance(row, np.ma.MaskedArray):
+            return gathered(row)
+        if isinstance(row, list | tuple | np.ndarray):
+            return row
         if isinstance(row, str | bytes) or not hasattr(row, "__getitem__"):
             raise TypeError(
                 f"the row is {short(row)} but {self._n} values are expected: pass a list of "

@@ -119,6 +119,14 @@ FM_INLINE void fm_fetch_row(const void *rows, int64_t row) {
     fetch_bytes(r->codes + at * r->encoding.categories, categories * sizeof(int32_t));
 }
 
+/* Scale and clip n numbers from the first one on; a loop of vectors where n is a constant. */
+FM_INLINE void scale_numbers(const fm_encoding *c, const double *numbers, int64_t first, int64_t n, double *scaled) {
+    const double *clip = c->clip + first, *far = c->far + first;
+    const double *centre = c->centre + first, *factor = c->factor + first;
+    for (int64_t i = 0; i < n; i++)
+        scaled[i] = fm_clipped((numbers[first + i] - centre[i]) * factor[i], clip[i], far[i]);
+}
+
 /* Write the inputs of numbers: scaled ones, flags of missing ones, and bins; those of missing numbers are 0. */
 static __attribute__((noinline)) void encode_numbers(const fm_encoding *c, const double *numbers, float *out) {
     const double *middle = c->middle, *half = c->half;
@@ -126,8 +134,9 @@ static __attribute__((noinline)) void encode_numbers(const fm_encoding *c, const
     double scaled[FEW];
     for (int64_t first = 0; first < c->numbers; first += FEW) {
         const int64_t n = c->numbers - first < FEW ? c->numbers - first : FEW;
-        for (int64_t i = 0, j = first; i < n; i++, j++)
-            scaled[i] = fm_clipped((numbers[j] - c->centre[j]) * c->factor[j], c->clip[j], c->far[j]);
+        int64_t k = 0;
+        for (; k + DOUBLES <= n; k += DOUBLES) scale_numbers(c, numbers, first + k, DOUBLES, scaled + k);
+        scale_numbers(c, numbers, first + k, n - k, scaled + k);
         for (int64_t i = 0; i < n; i++) {
             const int64_t bins = c->bins[first + i];
             const int is_missing = scaled[i] != scaled[i];

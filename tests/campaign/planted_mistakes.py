@@ -159,7 +159,8 @@ _LOST_CHECK = _rows(
 _NATIVE = [
     *_native(
         "wrong sign",
-        ("c/encoding.h", "fm_clipped((numbers[j] - c->centre[j])", "fm_clipped((c->centre[j] - numbers[j])", "tabular/test_tabular_rows.py"),
+        ("c/encoding.h", "fm_clipped((numbers[first + i] - centre[i])", "fm_clipped((centre[i] - numbers[first + i])", "tabular/test_tabular_rows.py"),
+        ("fastmlp/tabular/rows.pyx", "clock -= (<int64_t>offset.days", "clock += (<int64_t>offset.days", "tabular/test_tabular_dates.py"),
         ("c/tables/optimizers.h", "return w + v_fma(v_set1(-s->rate), g, velocity", "return w - v_fma(v_set1(-s->rate), g, velocity", "engine/test_kernels.py"),
         ("c/panels/norm.h", "v_fma(-normal, mean_along, g - mean_g)", "v_fma(normal, mean_along, g - mean_g)", "engine/test_bits.py"),
     ),

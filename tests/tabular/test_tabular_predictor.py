@@ -1,7 +1,9 @@
 """Estimators of tables as functions of one row."""
 
+import collections
 import itertools
 import pickle
+import types
 
 import numpy as np
 import pandas as pd
@@ -249,6 +251,24 @@ def test_derivatives_at_edges_and_frequent_values_are_those_of_larger_numbers(ki
             ends = [p(np.add(row, h * np.eye(2)[k])) for h in (1e-4, 1e-3)]
             difference = (ends[1] - ends[0]) / 9e-4
             np.testing.assert_allclose(p.jacobian(row)[..., k], difference, rtol=0.03, atol=0.01)
+
+
+@pytest.mark.parametrize("columns", [1, 3])
+def test_rows_by_names_of_any_type_are_those_of_lists(columns):
+    X = np.random.default_rng(0).normal(size=(60, columns))
+    model = fastmlp.TabMLPRegressor(preset="fast", epochs=3, random_state=0)
+    p = model.fit(pd.DataFrame(X, columns=[*map(str, range(columns))]), X[:, 0]).predictor()
+    right = p(X[0].tolist())
+    by_text = {str(k): value for k, value in enumerate(X[0].tolist())}
+    Row = collections.namedtuple("Row", [f"x{k}" for k in range(columns)])
+    ways = [
+        *(by_text, {**by_text, "more": "x"}, dict(reversed(by_text.items()))),
+        *({int(k): value for k, value in by_text.items()}, collections.OrderedDict(by_text)),
+        *(types.MappingProxyType(by_text), Row(*X[0]), np.ma.array(X[0])),
+    ]
+    assert [p(row) for row in ways] == [right] * len(ways)
+    with pytest.raises(ValueError, match=r"the row has values of more but of 0.* are expected"):
+        p({"more": 1.0})
 
 
 def test_derivatives_by_dates_are_per_second():
