@@ -314,7 +314,10 @@ class Columns:
         """Compute the derived numbers of a table, in place, and return it."""
         for first in range(0, len(table) if self.derived else 0, DERIVED_ROWS):
             rows = table.take(slice(first, first + DERIVED_ROWS))
-            self.derivation(rows.numbers, rows.codes)
+            numbers = np.ascontiguousarray(rows.numbers)
+            self.derivation(numbers, np.ascontiguousarray(rows.codes, np.int32))
+            if numbers is not rows.numbers:
+                rows.numbers[:] = numbers
         return table
 
     @functools.cached_property

@@ -30,6 +30,7 @@ SMALL = {
     "tabular": (("--cases", "wine", "--models", "fast", "HistGB", "--splits", "1"), (4, 5)),
     "distilled": (("--cases", "wine", "--models", "fast", "--rounds", "2"), (1, 1)),
     "tables": ((*SHORT, "--rows", "50", "--models", "fast", "--sizes", "60"), (3, 9)),
+    "table_rows": ((*SHORT, "--options=-O1"), (1, 6)),
     "large": (("--rows", "2000", "--models", "fast", "HistGB", "--limit", "9"), (1, 2)),
     "growth": (("--cases", "columns", "--models", "fast", "--largest", "100"), (1, 2)),
     "sparse": (("--cases", "tiny", "--rounds", "2"), (1, 1)),
@@ -56,6 +57,7 @@ SMALL = {
 QUICK = ("train",)  # what is not slow
 NEEDS = {
     "derivatives": shutil.which("gcc"),
+    "table_rows": shutil.which("gcc"),
     "bfloat16": native_engine.bfloat16_unit() in {"AMX", "AVX512-BF16"},
     "large": sys.platform == "linux",
     "growth": sys.platform == "linux",

@@ -251,6 +251,17 @@ def test_a_derivation_looks_at_what_it_is_given():
             Derivation(2, 1, wrong)
 
 
+def test_tables_of_any_strides_are_derived():
+    frame = dated()
+    columns = Columns.of(frame)
+    table = columns.read(frame)
+    numbers, codes = table.numbers.copy(order="F"), table.codes[::-1].copy()[::-1]
+    numbers[:, len(columns.numbers) :] = 0
+    columns.derive(Table(numbers, codes))
+    assert numbers.flags.f_contiguous
+    assert numbers.tobytes() == table.numbers.tobytes()
+
+
 def test_no_rows_have_no_derived_numbers():
     columns = Columns.of(dated())
     table = Table(np.zeros((0, columns.n_numbers)), np.zeros((0, 1), np.int32))
