@@ -245,9 +245,11 @@ def test_a_derivation_looks_at_what_it_is_given():
         [difference._replace(by=np.array([2]))],
         [difference._replace(by=np.array([-1]))],
         [rank._replace(of=np.array([1]))],
+        [wave._replace(by=np.array([7.0, 8.0]))],
+        [wave._replace(phase=np.zeros(0))],
         [difference, wave],
     ):
-        with pytest.raises(ValueError, match="derived numbers are not of"):
+        with pytest.raises(ValueError, match="derived numbers are not of|1 places but"):
             Derivation(2, 1, wrong)
 
 

@@ -77,9 +77,9 @@ cdef inline void* start(cnp.ndarray array) noexcept:
 def read_row(row, tuple numbers, tuple categories, Py_ssize_t n_numbers):
     """Return the numbers, float64 (n_numbers,), and the codes, int32, of a row.
 
-    Each column of numbers is its place, the types of plain numbers, a function that reads other cells, and for
-    dates whether they are instants, with the texts that count as missing; else None. Each column of categories
-    has a dictionary of codes besides. Numbers after those of columns are not set.
+    Each column of numbers is its place, the types of plain numbers, a function that reads other cells, and
+    for dates whether they are instants, with the texts that count as missing; else None. Each column of
+    categories has a dictionary of codes besides. Numbers after those of columns are not set.
     """
     cdef cnp.npy_intp n = n_numbers, n_categories = len(categories), k
     cdef cnp.ndarray values = cnp.PyArray_SimpleNew(1, &n, cnp.NPY_DOUBLE)
@@ -109,14 +109,14 @@ def read_row(row, tuple numbers, tuple categories, Py_ssize_t n_numbers):
     return values, codes
 
 
-# Dates of cells as seconds since 1970-01-01 00:00: what fastmlp/tabular/forms.py computes of columns, here of one
-# object and without any array. What is not plain is left to that module.
+# Dates of cells as seconds since 1970-01-01 00:00: what fastmlp/tabular/forms.py computes of columns, here of
+# one object and without any array. What is not plain is left to that module.
 
 cdef inline double seconds_of_date(cell, bint is_instant, frozenset missing) except? -1:
     """Return the seconds of a date without a time zone, or of an instant with one.
 
-    They are NaN where it is missing, and infinite if the cell is not plain, or one of the texts of ``missing``:
-    others have to read it, or to refuse it.
+    They are NaN where it is missing, and infinite if the cell is not plain, or one of the texts of
+    ``missing``: others have to read it, or to refuse it.
     """
     cdef int64_t clock
     kind = type(cell)
@@ -136,7 +136,8 @@ cdef inline double seconds_of_date(cell, bint is_instant, frozenset missing) exc
             offset = cell.utcoffset()
             if offset is None:
                 return INFINITY
-            clock -= (<int64_t>offset.days * DAY + <int64_t>offset.seconds) * SECOND + <int64_t>offset.microseconds
+            clock -= (<int64_t>offset.days * DAY + <int64_t>offset.seconds) * SECOND
+            clock -= <int64_t>offset.microseconds
         return seconds_of(clock)
     if kind is float:
         return INFINITY if cell == cell else NAN
@@ -226,8 +227,8 @@ cdef inline double seconds_of_text(cell, bint is_instant) except? -1:
 cdef class Derivation:
     """The numbers of rows that are computed from others of their row, or from codes, behind ``n`` others.
 
-    ``derived`` are the kind, places, periods and phases of waves, which come first; of differences, the places of
-    two dates; of ranks, the place of the codes and how many ranks there are. See fastmlp.tabular.columns.
+    ``derived`` are the kind, places, periods and phases of waves, which come first; of differences, the
+    places of two dates; of ranks, the place of the codes and how many there are. See fastmlp.tabular.columns.
     """
     cdef tuple arrays  # keeps the memory alive to which the pointers point
     cdef Py_ssize_t n, n_waves, n_derived, n_codes
@@ -239,13 +240,17 @@ cdef class Derivation:
 
     def __init__(self, Py_ssize_t n, Py_ssize_t n_codes, derived):
         kinds = np.concatenate([np.full(len(at.of), DERIVED.index(at.kind), np.int32) for at in derived])
-        of, by, phases = (np.concatenate([getattr(at, key) for at in derived]) for key in ("of", "by", "phase"))
-        of, by, phases = of.astype(np.int64), by.astype(float), phases.astype(float)
+        of = np.concatenate([at.of for at in derived]).astype(np.int64)
+        by = np.concatenate([at.by for at in derived]).astype(float)
+        phases = np.concatenate([at.phase for at in derived]).astype(float)
         is_wave, is_rank = kinds == 0, kinds == 2
         self.n, self.n_codes, self.n_derived, self.n_waves = n, n_codes, len(kinds), np.count_nonzero(is_wave)
         most = np.where(is_rank, n_codes, n)
+        if not len(of) == len(by) == len(phases):
+            raise ValueError(f"there are {len(of)} places but {len(by)} periods and {len(phases)} phases")
         dates = by[kinds == 1]
-        if np.any((of < 0) | (of >= most)) or np.any((dates < 0) | (dates >= n)) or np.any(is_wave[self.n_waves:]):
+        are_right = np.all((of >= 0) & (of < most)) and np.all((dates >= 0) & (dates < n))
+        if not are_right or np.any(is_wave[self.n_waves:]):
             raise ValueError("derived numbers are not of the numbers and codes of a row, waves before others")
         units = 2 * np.pi / np.where(is_wave, by, 1)
         self.arrays = kinds, of, by, units, phases
@@ -254,9 +259,9 @@ cdef class Derivation:
         self.phases = <const double*>start(phases)
 
     def __call__(self, cnp.ndarray numbers not None, cnp.ndarray codes not None):
-        """Write the derived numbers of rows, (n, all) or (all,), which are NaN where one of theirs is missing."""
+        """Write the derived numbers of rows, (n, all) or (all,), NaN where one of theirs is missing."""
         cdef cnp.npy_intp shape[2]
-        cdef Py_ssize_t axes = cnp.PyArray_NDIM(numbers), i, k
+        cdef Py_ssize_t axes = cnp.PyArray_NDIM(numbers), i, k, _i
         cdef cnp.npy_intp total = self.n + self.n_derived
         cdef bint are_right = (
             cnp.PyArray_ISCARRAY(numbers) and cnp.PyArray_TYPE(numbers) == cnp.NPY_DOUBLE and 1 <= axes <= 2
@@ -269,7 +274,7 @@ cdef class Derivation:
         cdef double* angle = <double*>start(angles)
         cdef double* row = <double*>start(numbers)
         cdef const int32_t* code = <const int32_t*>start(codes)
-        for i in range(shape[0]):
+        for _i in range(shape[0]):
             for k in range(self.n_waves):
                 angle[k] = fmod(row[self.of[k]], self.by[k]) * self.units[k] + self.phases[k]
             for k in range(self.n_waves, self.n_derived):
