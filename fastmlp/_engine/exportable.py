@@ -66,7 +66,8 @@ class Exportable:
         Parameters
         ----------
         path : str or path
-            Path of the source, ``NAME.c``; the header ``NAME.h`` is written beside it.
+            Path of the source, ``NAME.c``; the header ``NAME.h`` and ``NAME.json``, for programs
+            in other languages, are written beside it.
         weights : {"float32", "float64", "bfloat16", "int8"}, optional
             Dtype of the weights, by default that of the model. With bfloat16 or int8 the weights
             take a half or a quarter of the memory of float32 and are less exact; the arithmetic is

@@ -6,6 +6,7 @@ The generated functions need only stack memory and libm, and are thread-safe. Lo
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,8 +36,10 @@ class CFiles:
 
     Attributes
     ----------
-    source, header : pathlib.Path
-        Paths of the files.
+    source, header, description : pathlib.Path
+        Paths of the files. The description is JSON for programs in other languages: the names and
+        units of a table's columns, the values of its categories in the order of their codes, the
+        classes, and the functions of the header.
     constant_bytes : int
         Bytes of weights, biases and scales, which may stay in read-only memory.
     stack_bytes : int
@@ -63,6 +66,7 @@ class CFiles:
 
     source: Path
     header: Path
+    description: Path
     constant_bytes: int
     stack_bytes: int
     largest_error: float
@@ -130,6 +134,7 @@ def finish(
     files = CFiles(
         source,
         source.with_suffix(".h"),
+        source.with_suffix(".json"),
         made.constant_bytes,
         made.stack_bytes,
         float(errors.max(initial=0.0, where=np.isfinite(exact))) / (unit or 1.0),
@@ -142,7 +147,9 @@ def finish(
     )  # evenly spaced, for the self-check
     few = few[finite_rows(predictions[few], made.public)]
     main = made.main(rows, few, predictions[few])
+    described = json.dumps(made.description(), indent=1) + "\n"
     texts = {files.header: made.header(), files.source: made.source(main)}
+    texts[files.description] = described
     write_together({path: [text.encode("ascii")] for path, text in texts.items()})
     return files
 

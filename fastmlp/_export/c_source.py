@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from textwrap import indent
 from typing import Any
@@ -16,6 +17,7 @@ from fastmlp._network.activations import Array
 # Tolerance of the self-check: in multiples of epsilon times the size of predictions, and of the
 # rounding that NumPy finds, since compilers and libm round otherwise.
 ALLOWED, ROUNDINGS = 1000, 16
+PROTOTYPE = re.compile(r"^(?:void|int|const char \*)[^;]*;", re.MULTILINE)
 MAX_CHECKED = 2**18  # numbers of derivatives in a self-check
 MEANINGS = {
     "identity": "Predict.",
@@ -89,6 +91,24 @@ class Source:
             **self.fields,
         )
 
+    def description(self) -> dict[str, Any]:
+        """Return what programs in other languages have to know, as values of JSON."""
+        labels = self.model.labels
+        return {
+            "name": self.fields["name"],
+            "real": text.with_real("real", self.public),
+            **self.described(),
+            "outputs": self.fields["outputs"],
+            "labels": None if labels is None else np.asarray(labels.values).tolist(),
+            "functions": [
+                " ".join(one.split()).replace("( ", "(") for one in PROTOTYPE.findall(self.header())
+            ],
+        }
+
+    def described(self) -> dict[str, Any]:
+        """Return the part of the description that says what a row is."""
+        raise NotImplementedError
+
     def source(self, main: str) -> str:
         """Return the text of the source file; ``main`` is the self-check at its end."""
         own = c_functions.used("".join([*self.functions.values(), *self.code]), self.dtype)
@@ -148,6 +168,10 @@ class NetworkSource(Source):
         body = Body(self, "y" if is_many else self.y, is_many)
         body.network(stacked(nets), inputs)
         self.function("predict", body, self.mixture(body) if is_many else body.text())
+
+    def described(self) -> dict[str, Any]:
+        """Return the number of inputs."""
+        return {"inputs": self.fields["inputs"]}
 
     def mixture(
         self, body: Body, suffix: str = "", parameters: str = "", arguments: str = ""

@@ -461,7 +461,8 @@ class BaseTabMLP(Explainable, Validated):
         Parameters
         ----------
         path : str or path
-            Path of the source, ``NAME.c``; the header ``NAME.h`` is written beside it.
+            Path of the source, ``NAME.c``; the header ``NAME.h`` and ``NAME.json``, for
+            programs in other languages, are written beside it.
         weights : {"float32", "float64", "bfloat16", "int8"}, optional
             Dtype of the weights, by default float32; int8 takes a quarter of the memory and is less
             exact.

@@ -1,5 +1,6 @@
 """Models as C: compiled with all warnings, checked by themselves, quantized, called by threads."""
 
+import json
 import re
 
 import cases
@@ -219,3 +220,20 @@ def test_bad_arguments_write_nothing(path, options, words, tmp_path):
     with pytest.raises(ValueError, match=words):
         net.to_c(tmp_path / path, **options)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_description_has_inputs_classes_and_functions(tmp_path):
+    net = fastmlp.MLP([3, 4, 2], loss="cross_entropy", rng=0)
+    files = net.to_c(tmp_path / "net.c", derivatives=1)
+    assert json.loads(files.description.read_text()) == {
+        "name": "net",
+        "real": "float",
+        "inputs": 3,
+        "outputs": 2,
+        "labels": [0, 1],
+        "functions": [
+            "void net_predict(const float *x, float *y);",
+            "int net_class(const float *x);",
+            "void net_jacobian(const float *x, float *y, float *jacobian);",
+        ],
+    }

@@ -1,6 +1,7 @@
 """Estimators of tables as C: codes, missing values, self-check, refusals. See test_tables."""
 
 import ctypes
+import json
 import re
 
 import compilers
@@ -46,6 +47,33 @@ def test_infinities_are_as_the_largest_number(tmp_path):
     assert_same(found, None, model, X)
     largest = np.copysign(np.finfo(float).max, numbers)
     assert np.array_equal(found, library.predict(largest, codes))
+
+
+def test_the_description_has_columns_with_units_values_and_levels(tmp_path):
+    rng = np.random.default_rng(0)
+    X = pandas.DataFrame(
+        {
+            "built": pandas.date_range("2000-01-01", periods=60),
+            "weight": [f"{value:.1f} kg" for value in rng.normal(5, 1, 60)],
+            "balcony": rng.random(60) < 0.5,
+        }
+    )
+    model = fastmlp.TabMLPRegressor(preset="fast", random_state=0, epochs=2, members=2)
+    model.fit(X, rng.normal(size=60))
+    files = model.to_c(tmp_path / "flat.c", X=X, levels=[0.05, 0.95])
+    described = json.loads(files.description.read_text())
+    assert described.pop("numbers") == [
+        {"name": "built", "unit": "seconds since 1970-01-01 00:00"},
+        {"name": "weight", "unit": "kg"},
+    ]
+    assert described.pop("categories") == [{"name": "balcony", "values": ["False", "True"]}]
+    assert described.pop("levels") == [0.05, 0.95]
+    assert described.pop("functions")[:2] == [
+        "void flat_predict(const double *numbers, const int *codes, double *y);",
+        "void flat_distribution(const double *numbers, const int *codes, double *y, "
+        "double *deviations, double *quantiles);",
+    ]
+    assert described == {"name": "flat", "real": "double", "outputs": 1, "labels": None}
 
 
 @pytest.mark.parametrize("case", [("frame", "two"), HARD, ("mixed categories", "names", "others")])

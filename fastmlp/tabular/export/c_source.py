@@ -34,6 +34,12 @@ MEANINGS = {
 }
 UNKNOWN = -2  # code of an unknown value; MISSING may be the code of a known one
 DOUBLE = np.dtype(np.float64)
+# Units of numbers that are no plain ones.
+UNITS = {
+    "date": "seconds since 1970-01-01 00:00",
+    "instant": "seconds since 1970-01-01 00:00 UTC",
+    "duration": "seconds",
+}
 LONGEST = 4095  # bytes of the longest string that all compilers support
 RARELY = 0.1  # share of missing values in random rows
 
@@ -145,6 +151,26 @@ class TableSource(Source):
         """Scale of network errors: the target's deviation, or 1 for probabilities."""
         scales = [group.scale for group in self.model.groups if group.scale is not None]
         return max((float(scale.factor.max()) for scale in scales), default=1.0)
+
+    def described(self) -> dict[str, Any]:
+        """Return the columns in their order, with the values of categories, and the levels."""
+        columns = self.model.columns
+        texts = (texts_of(column) for column in self._categories)
+        return {
+            "numbers": [
+                {"name": column.name, "unit": unit_of(column)} for _, column in columns.numbers
+            ],
+            "categories": [
+                {
+                    "name": column.name,
+                    "values": [
+                        None if one is None else one.decode(errors="replace") for one in values
+                    ],
+                }
+                for column, values in zip(self._categories, texts, strict=True)
+            ],
+            "levels": list(self._levels),
+        }
 
     # ------------------------------------------------------------ constants
 
@@ -258,6 +284,13 @@ def enumerators(prefix: str, columns: Iterable[tuple[int, Column]]) -> str:
             identifier += "_"
         identifiers[identifier] = None
     return "\n    ".join(f"{identifier}," for identifier in identifiers)
+
+
+def unit_of(column: Column) -> str:
+    """Return the unit in which C takes a number: of dates and time differences, or of its text."""
+    if column.form is None:
+        return ""
+    return UNITS.get(column.form.kind, column.form.unit)
 
 
 def texts_of(column: Column) -> list[bytes | None]:
