@@ -324,6 +324,8 @@ def scores_of_model(
     model: Any, data: str, X: Any, y: Array, weights: Array | None
 ) -> dict[str, float]:
     """Return the scores of a fitted estimator on the rows of a file, which it has not seen."""
+    if hasattr(model, "event_times_"):
+        raise ValueError("the model predicts times until an event: score it in Python, by score")
     prediction = model.predict(X)
     if np.ndim(prediction) > 1:
         raise ValueError("the model predicts several targets but one can be scored: use Python")
@@ -344,6 +346,8 @@ def scores_of_fit(model: Any, y: Array, weights: Array | None) -> dict[str, floa
     """Return the scores of out-of-fold predictions, on the rows of the fit that have them."""
     from fastmlp.tabular.scores import scores  # needs scikit-learn
 
+    if hasattr(model, "event_times_"):
+        return {"concordance": float(model.report().more["concordance"])}
     p = model.oof_prediction_
     rows = np.isfinite(p.reshape(len(p), -1)).all(axis=1)
     of_rows = None if weights is None else weights[rows]

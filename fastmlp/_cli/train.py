@@ -20,6 +20,12 @@ from fastmlp._network.names import TableLossName
 from fastmlp._validation.arrays import REFUSED_KINDS
 
 TASKS = {"regression": "TabMLPRegressor", "classification": "TabMLPClassifier"}
+SURVIVAL = "survival"  # the task of --time-to
+OPTIONS = {
+    "regression": " --interval 0.9",
+    "classification": " --proba",
+    SURVIVAL: "",
+}  # of predict
 MOST_CLASSES = 10  # distinct whole numbers; a target with more is a number
 FEWEST_COUNTS = 3  # distinct whole numbers that may be counts
 LABEL_KINDS = "OUSTb"  # dtype kinds of text and booleans
@@ -57,7 +63,9 @@ def task_of(y: NDArray[Any], choice: str, note: str) -> str:
 
 @command(
     *arguments.TABLE,
-    argument("--target", metavar="COLUMN", required=True, help="the column to predict"),
+    argument("--target", metavar="COLUMN", help="the column to predict"),
+    argument("--time-to", metavar="COLUMN", help="instead: the time until an event, or the end"),
+    argument("--event", metavar="COLUMN", help="with --time-to: whether the event happened"),
     argument("--task", choices=("auto", *TASKS), default="auto", help=f"auto: {AUTO}"),
     argument("--loss", choices=LOSSES, help="of a regression; poisson: counts or rates"),
     argument(
@@ -97,8 +105,9 @@ def train(options: argparse.Namespace) -> None:
     from fastmlp.tabular import data_warnings
     from fastmlp.tabular.frames import take_rows
 
-    target = options.target
-    roles = [*filter(None, (target, options.weight, options.groups))]
+    _check_question(options)
+    target = options.target or options.time_to
+    roles = [*filter(None, (target, options.event, options.weight, options.groups))]
     named = [*roles, *options.drop]
     _check_apart([*named, *options.rising, *options.falling])
     _check_apart([*roles, *filter(None, [options.time])])  # an input, too, unless it is dropped
@@ -109,7 +118,8 @@ def train(options: argparse.Namespace) -> None:
     dialect = tables.dialect_of(options)
     # Numbers would be rounded: identifiers of groups may have many digits.
     frame = tables.read(options.data, dialect, lambda names: [options.groups])
-    y, weights = models.truth_of(frame, target, options.weight, "--target")
+    option = "--target" if options.target else "--time-to"
+    y, weights = models.truth_of(frame, target, options.weight, option)
     tables.require(frame, options.drop, "--drop")
     for option in RULES:
         tables.require(frame, getattr(options, option[2:]), option)
@@ -120,11 +130,17 @@ def train(options: argparse.Namespace) -> None:
         raise CommandError("no columns are left to learn from")
     X, valid = frame[names], _validation(options, dialect, frame, [*names, target])
     note = data_warnings.note(target, [*{*y.tolist()}]) if y.dtype.kind in LABEL_KINDS else ""
-    task = task_of(y, "regression" if options.loss else options.task, note)
+    task, of_fit = SURVIVAL, {}
+    if options.event:
+        event = models.truth_of(frame, options.event, None, "--event")[0]
+        y = of_fit["y"] = survival_of_columns(y, event)
+    else:
+        task = task_of(y, "regression" if options.loss else options.task, note)
+        of_fit = {"y": tables.named(y, target), "time": times}
     if options.loss and options.task == "classification":
         raise UsageError("--loss is that of a regression: leave it out, or --task classification")
     loss = {"loss": options.loss} if options.loss else {}
-    model = getattr(tabular, TASKS[task])(
+    model = getattr(tabular, TASKS.get(task, "TabMLPSurvival"))(
         **loss,
         preset=options.preset,
         monotone=dict.fromkeys(options.rising, 1) | dict.fromkeys(options.falling, -1) or None,
@@ -135,8 +151,7 @@ def train(options: argparse.Namespace) -> None:
     )
     if task == "classification" and note:
         warnings.warn(note, stacklevel=2)
-    of_rows = {"sample_weight": weights, "groups": groups, "time": times}
-    seconds = _fit(model, X, tables.named(y, target), **of_rows)
+    seconds = _fit(model, X, **of_fit, sample_weight=weights, groups=groups)
     model.save(output)
     if (rows := model.rows_) is not None:  # a sample, of which all results are
         X, y = take_rows(X, rows), y[rows]
@@ -167,6 +182,35 @@ def train(options: argparse.Namespace) -> None:
     show(options, results, "\n".join(lines))
 
 
+def _check_question(options: argparse.Namespace) -> None:
+    """Refuse a command without a target, or with options that a time until an event has not."""
+    is_survival = bool(options.time_to)
+    if bool(options.target) == is_survival or bool(options.event) != is_survival:
+        raise UsageError("pass --target, or --time-to and --event: the columns to predict")
+    others = {
+        "--valid": options.valid,
+        "--time": options.time,
+        "--loss": options.loss,
+        "--task": options.task != "auto",
+    }
+    wrong = [name for name, value in others.items() if value]
+    if is_survival and wrong:
+        raise UsageError(f"{wrong[0]} is not for --time-to: leave it out")
+
+
+def survival_of_columns(times: NDArray[Any], events: NDArray[Any]) -> NDArray[Any]:
+    """Return records of events and times; the events may also be the words true and false."""
+    from fastmlp.tabular.checked_survival import paired  # needs scikit-learn
+
+    words = {"true": True, "false": False}
+    if events.dtype.kind in "OUT" and {str(word).lower() for word in events.tolist()} <= {*words}:
+        events = np.array([words[str(word).lower()] for word in events.tolist()])
+    try:
+        return paired(times, events)
+    except ValueError as error:
+        raise CommandError(str(error)) from None
+
+
 def _check_apart(names: list[str]) -> None:
     """Refuse a column that several options name."""
     twice = [name for name in names if names.count(name) > 1]
@@ -195,7 +239,7 @@ def _validation(
     return valid
 
 
-def _fit(model: Any, X: Any, y: NDArray[Any], **of_rows: Any) -> float:
+def _fit(model: Any, X: Any, **of_rows: Any) -> float:
     """Fit a model unless no file could hold it; return the seconds."""
     from fastmlp.tabular.codec_members import UnsavableWarning
 
@@ -203,7 +247,7 @@ def _fit(model: Any, X: Any, y: NDArray[Any], **of_rows: Any) -> float:
     with warnings.catch_warnings():
         warnings.simplefilter("error", UnsavableWarning)  # it comes before the training
         try:
-            model.fit(X, y, **of_rows)
+            model.fit(X, **of_rows)
         except UnsavableWarning as warning:
             raise CommandError(str(warning)) from None
     return round(time.perf_counter() - began, 3)
@@ -211,12 +255,11 @@ def _fit(model: Any, X: Any, y: NDArray[Any], **of_rows: Any) -> float:
 
 def _usage(results: dict[str, Any]) -> Section:
     """Return the part of the page that shows how to use the model's file."""
-    model = results["model"]
-    option = "--interval 0.9" if results["task"] == "regression" else "--proba"
+    model, task = results["model"], results["task"]
+    evaluated = f"\n$ fastmlp evaluate {model} new.csv --target {results['target']}"
     text = (
         f"import fastmlp\n\nmodel = fastmlp.load({model!r})\nmodel.predict(frame)  # pandas, polars"
-        f"\n\n$ fastmlp predict {model} new.csv {option} -o predictions.csv"
-        f"\n$ fastmlp evaluate {model} new.csv --target {results['target']}"
-        f"\n$ fastmlp export {model} --to onnx"
+        f"\n\n$ fastmlp predict {model} new.csv{OPTIONS[task]} -o predictions.csv"
+        f"{evaluated * (task in TASKS)}\n$ fastmlp export {model} --to onnx"
     )
     return "How to use it", "In Python, and in a shell:", f"<pre>{html.escape(text)}</pre>"

@@ -48,6 +48,9 @@ class LossRow:
     distills_to_means: bool = False  # whether one network in place of all has the squared error
     has_robust_unit: bool = False  # whether costs have the robust scale of the targets as unit
     may_be_counts: bool = False  # whether quantiles are whole numbers if all targets are
+    # With a log link: the cost of c y by c mean is c**degree times that of y by mean, but for terms
+    # without the mean.
+    degree: Callable[[Any], float] | None = None
     has_density: bool = False  # whether costs have no least value, which D squared compares with
 
     def made(self, parameters: Mapping[str, Any]) -> Loss:
@@ -155,6 +158,7 @@ LOSSES = {
         hopeless=np.inf,
         distills_to_means=True,  # its outputs are not logarithms
         may_be_counts=True,
+        degree=lambda loss: 1.0,
     ),
     "gaussian": LossRow(
         losses.GaussianNLL,
@@ -173,6 +177,7 @@ LOSSES = {
         _gamma,
         metric="gamma deviance",
         distills_to_means=True,
+        degree=lambda loss: 0.0,
     ),
     "tweedie": LossRow(
         losses.Tweedie,
@@ -180,6 +185,7 @@ LOSSES = {
         metric="Tweedie deviance",
         parameter="power",
         distills_to_means=True,
+        degree=lambda loss: 2 - float(loss.power),
     ),
     "huber": LossRow(
         losses.Huber,

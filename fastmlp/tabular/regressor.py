@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from math import isclose
 from numbers import Real
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -26,8 +26,22 @@ from fastmlp.tabular.conformal import ROUNDING, levels_of, offsets_of
 from fastmlp.tabular.estimator import BaseTabMLP, check_rows_of_fit
 from fastmlp.tabular.fitted_table import FittedTable
 from fastmlp.tabular.loss_rows import LOSSES
+from fastmlp.tabular.offsets import Known, without_columns
 from fastmlp.tabular.reading import with_target
 from fastmlp.tabular.targets import NumericTarget
+
+MARK = "        X_val, y_val : like X and y, optional\n"  # before which `DOCUMENTED` stands
+DOCUMENTED = """\
+        offset : str or array-like, shape (n_samples,), optional
+            What is known of the targets, for example the prediction of another model, which is
+            then corrected: networks learn the rest, y - offset. With loss="poisson", "gamma" or
+            "tweedie" it belongs to the logarithm of the mean. A name is that of a column of X,
+            which is then no input. Targets of the fit, also in its report, are those that remain.
+        exposure : str or array-like, shape (n_samples,), optional
+            For these three losses: the time or amount, above 0, for which a row was observed.
+            Networks learn the target per unit of exposure, and rows count by the power of it with
+            which the likelihood is that of the targets themselves.
+"""
 
 
 @with_argument_hints
@@ -112,7 +126,46 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
     ) -> None:
         store(self, locals())
 
-    def predict(self, X: Any, return_std: bool = False, *, out: Any = None) -> Predictions:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        offset: Any = None,
+        exposure: Any = None,
+        groups: Any = None,
+        folds: Any = None,
+        time: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+    ) -> Self:
+        """Train on a raw table, see `BaseTabMLP.fit`."""
+        others = {"groups": groups, "folds": folds, "time": time, "X_val": X_val, "y_val": y_val}
+        if offset is None and exposure is None:
+            return super().fit(X, y, sample_weight, **others)
+        if X_val is not None:
+            raise ValueError(
+                "X_val is given beside offset or exposure, which are those of X alone: leave it "
+                "out, or pass y - offset, or y / exposure, with weights"
+            )
+        self._validate_params()
+        known = Known.of(X, self.loss, offset, exposure)
+        X, y = with_target(X, y, sample_weight=sample_weight)
+        y, sample_weight = known.learned(y, sample_weight, self.get_params(deep=False))
+        return super().fit(without_columns(X, offset, exposure), y, sample_weight, **others)
+
+    fit.__doc__ = (BaseTabMLP.fit.__doc__ or "").replace(MARK, DOCUMENTED + MARK)
+
+    def predict(
+        self,
+        X: Any,
+        return_std: bool = False,
+        *,
+        offset: Any = None,
+        exposure: Any = None,
+        out: Any = None,
+    ) -> Predictions:
         """Predict targets.
 
         Parameters
@@ -122,6 +175,9 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
             block in memory at a time; it needs no target.
         return_std : bool
             Whether to also return the standard deviation of the target around the prediction.
+        offset, exposure : array-like, shape (n_samples,), or str, optional
+            Those of the rows, as for :meth:`fit`. Without them the prediction is what was learned:
+            the correction of an offset, or the target per unit of exposure.
         out : array of floats, shape of the result, or tuple of two, optional
             Where to write the result, block by block of a source: an array, a memory map, or
             another object with a shape and assignment to slices of rows. It is returned. If an
@@ -140,17 +196,28 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
                 "quantiles themselves, or fit with loss='gaussian'"
             )
 
+        known = Known.of(X, fitted.target.name, offset, exposure)
+
         def finish(outputs: Array) -> Any:
-            mean = calibration.result(outputs)
+            mean = known.moved(calibration.result(outputs))
             if not return_std:
                 return mean
-            return mean, means_of(calibration.deviations(outputs), calibration.outputs)
+            sizes = means_of(calibration.deviations(outputs), calibration.outputs)
+            return mean, known.moved(sizes, is_size=True)
 
         return self._predicted(fitted, X, finish, out)
 
     __call__ = predict  # as of networks; shap.Explainer(model, X) needs it
 
-    def predict_interval(self, X: Any, coverage: float = 0.9, *, out: Any = None) -> Array:
+    def predict_interval(
+        self,
+        X: Any,
+        coverage: float = 0.9,
+        *,
+        offset: Any = None,
+        exposure: Any = None,
+        out: Any = None,
+    ) -> Array:
         """Predict intervals that contain the target with a given probability.
 
         Parameters
@@ -165,6 +232,8 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
             it, as after a jump in ``partial_fit``: the networks may have learned it since. The n
             effective rows support a coverage of at most 1 - 2 / (n + 1): beyond it, ends are
             extrapolated by Student's t, which contains somewhat fewer targets than asked for.
+        offset, exposure : array-like, shape (n_samples,), or str, optional
+            As for :meth:`predict`.
         out : array of floats, shape of the result, optional
             As for :meth:`predict`.
 
@@ -186,6 +255,7 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
                 "float64: pass at most 0.999999999999999"
             )
         fitted, quantiles = self._quantiles([tail, 1 - tail])
+        known = Known.of(X, fitted.target.name, offset, exposure)
         calibration, has_levels = fitted.calibration, fitted.target.loss.levels
         assert isinstance(calibration, NumberCalibration)
         n = calibration.effective_rows
@@ -203,12 +273,18 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
                 mean = calibration.rounded(calibration.result(outputs))
                 ends[..., 0] = np.minimum(ends[..., 0], mean)
                 ends[..., 1] = np.maximum(ends[..., 1], mean)
-            return ends
+            return known.moved(ends)  # type: ignore[no-any-return]
 
         return self._predicted(fitted, X, finish, out)
 
     def predict_quantiles(
-        self, X: Any, levels: float | Sequence[float], *, out: Any = None
+        self,
+        X: Any,
+        levels: float | Sequence[float],
+        *,
+        offset: Any = None,
+        exposure: Any = None,
+        out: Any = None,
     ) -> Array:
         """Predict quantiles of the target; they never cross.
 
@@ -218,6 +294,8 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
             Rows, as for :meth:`predict`.
         levels : float in (0, 1), or sequence of floats
             Levels of the quantiles; of a fit with loss="quantiles", some of its own.
+        offset, exposure : array-like, shape (n_samples,), or str, optional
+            As for :meth:`predict`.
         out : array of floats, shape of the result, optional
             As for :meth:`predict`.
 
@@ -228,9 +306,11 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
             of counts are whole numbers, see :meth:`predict_interval`.
         """
         fitted, quantiles = self._quantiles(levels if np.iterable(levels) else [levels])
+        known = Known.of(X, fitted.target.name, offset, exposure)
 
-        def finish(outputs: Array) -> Array:
-            return quantiles(outputs) if np.iterable(levels) else quantiles(outputs)[..., 0]
+        def finish(outputs: Array) -> Any:
+            found = known.moved(quantiles(outputs))
+            return found if np.iterable(levels) else found[..., 0]
 
         return self._predicted(fitted, X, finish, out)
 
@@ -287,7 +367,15 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
             raise ValueError(f"y has shape {y.shape} but {shape} is expected")
         return calibration.log_density(outputs, y)
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+    def score(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        offset: Any = None,
+        exposure: Any = None,
+    ) -> float:
         """Return R squared of :meth:`predict`, the mean over outputs.
 
         With loss="quantiles", it is that of the level nearest to 0.5.
@@ -301,6 +389,8 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
             NaN: each output is scored on its rows.
         sample_weight : array-like, shape (n_samples,), optional
             Weights of the rows.
+        offset, exposure : array-like, shape (n_samples,), or str, optional
+            As for :meth:`predict`.
 
         Returns
         -------
@@ -309,9 +399,11 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
         """
         X, y = with_target(X, y, sample_weight=sample_weight)
         several, levels = finite_numbers(y), self._state().target.loss.levels
-        if not levels and not np.isnan(several).any():
+        is_known = offset is not None or exposure is not None
+        if not (levels or is_known or np.isnan(several).any()):
             return float(super().score(X, y, sample_weight))
-        prediction = self.predict(X).reshape(len(several), -1)
+        known = {"offset": offset, "exposure": exposure}
+        prediction = self.predict(X, **known).reshape(len(several), -1)
         if levels:
             prediction = prediction[:, [np.abs(np.array(levels) - 0.5).argmin()]]
         weights = None if sample_weight is None else np.asarray(sample_weight)

@@ -171,12 +171,16 @@ class SurvivalTarget(MultiLabelTarget):
         return HazardCalibration(fitted, self.classes, has_labels=True)
 
     def constant(self, weights: Array | None) -> tuple[str, Array]:
-        """Return the name and the values of the best prediction that is the same for all rows."""
+        """Return the name and the hazards of the other rows, (n, intervals).
+
+        Those of all rows have so many numbers that they would fit a row itself. Half an event is
+        added, since no event among the others does not exclude one.
+        """
         labels = self.labels()
         w = np.ones(len(labels)) if weights is None else weights
-        at_risk, happened = w @ ~np.isnan(labels), w @ (labels == 1)
-        shares = np.divide(happened, at_risk, out=np.zeros_like(at_risk), where=at_risk > 0)
-        return "the curve of all rows", shares
+        known, happened = ~np.isnan(labels), labels == 1
+        at_risk, events = (w @ each - w[:, np.newaxis] * each for each in (known, happened))
+        return "the curve of the other rows", (events + 0.5) / (at_risk + 1)
 
     def costs(self, prediction: Array, rows: Any = slice(None)) -> Array:
         """Return the negative log-likelihood of rows, (..., n), summed over their intervals."""

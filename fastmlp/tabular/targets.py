@@ -423,7 +423,7 @@ class Baseline(NamedTuple):
 def baseline(target: Any, weights: Array | None) -> Baseline:
     """Return the best prediction that is the same for all rows."""
     name, prediction = target.constant(weights)
-    return Baseline(name, np.broadcast_to(prediction, (len(target.y), len(prediction))))
+    return Baseline(name, np.broadcast_to(prediction, (len(target.y), prediction.shape[-1])))
 
 
 def _mean(y: Array, weights: Array | None) -> Array:

@@ -93,6 +93,7 @@ _SWAPPED = _rows(
 _LOST_WEIGHT = _rows(
     "lost weight",
     ("tabular/survival_scores.py", "np.bincount(at, part, len(distinct)) for part in (w, w * events)", "np.bincount(at, part, len(distinct)) for part in (w, 1.0 * events)", "tabular/test_survival_scores.py"),
+    ("tabular/offsets.py", "np.asarray(sample_weight) * power", "np.asarray(sample_weight)", "tabular/test_tabular_offsets.py"),
     ("tabular/survival.py", "self.predict(X), weights)", "self.predict(X), None)", "tabular/test_tabular_survival.py"),
     ("_explain/explain.py", "deviation.max(keepdims=True)", "deviation", "explain/test_explain.py"),
     ("_explain/shapley.py", "variance = np.maximum(spread[todo], 0) / checks", "variance = np.maximum(spread[todo], 0) / count.sum()", "explain/test_explain.py"),
@@ -143,6 +144,7 @@ _LOST_CHECK = _rows(
     ("tabular/checked_survival.py", "if not np.isin(array, (0, 1)).all():", "if False:", "tabular/test_tabular_survival.py"),
     ("tabular/checked_survival.py", '(times >= 0) & (times <= LONGEST)).all():', '(times > -1)).all():', "tabular/test_tabular_survival.py"),
     ("tabular/survival.py", "((at >= 0) & (at <= last)).all()", "(at >= 0).all()", "tabular/test_tabular_survival.py"),
+    ("tabular/offsets.py", "not is_size:", "True:", "tabular/test_tabular_offsets.py"),
     ("_network/target_kinds.py", 'POSITIVE, "leave out', 'NON_NEGATIVE, "leave out', "network/test_target_kinds.py"),
     ("_network/target_kinds.py", "np.isnan(extreme) or extreme in", "extreme in", "network/test_target_kinds.py"),
     ("tabular/training.py", "if not baseline.is_beaten(", "if False and baseline.is_beaten(", "tabular/test_tabular_importance.py"),

@@ -350,6 +350,50 @@ def test_counts_are_classes_with_a_note_or_by_poisson_have_whole_intervals(tmp_p
     assert "--loss is that of a regression" in refused.stderr
 
 
+def test_times_until_an_event_have_a_model_of_survival(tmp_path):
+    rows = [f"{k % 9},{1 + (k * 7) % 5 + k % 9},{k % 3 > 0}" for k in range(120)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,years,failed", *rows]))
+    words = ("train", "t.csv", "--time-to", "years", "--event", "failed", "--preset", "fast")
+    text = children.printed(here(*words, "-o", "model", "--report", "p.html", folder=tmp_path))
+    assert "task         survival of years\n" in text
+    assert "\nout of fold\nconcordance " in text
+    assert "fastmlp evaluate" not in (tmp_path / "p.html").read_text()
+    model = fastmlp.load(tmp_path / "model")
+    assert isinstance(model, fastmlp.TabMLPSurvival)
+    assert model._fitted.columns.names == ("a",)
+    risks = json.loads(
+        children.printed(here("predict", "model", "t.csv", "--json", folder=tmp_path))
+    )
+    assert len(risks) == 120
+    refused = here("evaluate", "model", "t.csv", "--target", "years", folder=tmp_path)
+    assert "predicts times until an event: score it in Python" in refused.stderr
+
+
+# Further words, and what the command says.
+NO_SURVIVAL = {
+    (): "pass --target, or --time-to and --event",
+    ("--time-to", "years"): "pass --target, or --time-to and --event",
+    ("--target", "a", "--event", "failed"): "pass --target, or --time-to and --event",
+    ("--target", "a", "--time-to", "years", "--event", "failed"): "pass --target, or --time-to",
+    ("--time-to", "years", "--event", "failed", "--loss", "poisson"): "--loss is not for --time-to",
+    ("--time-to", "years", "--event", "failed", "--valid", "t.csv"): "--valid is not for --time-to",
+    ("--time-to", "years", "--event", "failed", "--time", "a"): "--time is not for --time-to",
+    ("--time-to", "years", "--event", "years"): "two options name the column years",
+    ("--time-to", "years", "--event", "a"): "event holds 2",
+    ("--time-to", "years", "--event", "word"): "pass for example event == 'died'",
+    ("--time-to", "word", "--event", "failed"): "numbers are expected",
+}
+
+
+@pytest.mark.parametrize("words", NO_SURVIVAL, ids=" ".join)
+def test_wrong_words_for_survival(words, tmp_path):
+    rows = [f"{k % 9},{k},{k % 3 > 0},dead" for k in range(20)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,years,failed,word", *rows]))
+    refused = here("train", "t.csv", *words, folder=tmp_path)
+    assert refused.returncode
+    assert NO_SURVIVAL[words] in refused.stderr
+
+
 @pytest.mark.parametrize("task", ["regression", "classification"])
 def test_rows_in_time_are_scored_by_the_later_ones(task, tmp_path):
     rows = [f"{k % 7},{k % 7 % 2 + k % 2},2026-{1 + k // 28:02}-{1 + k % 28:02}" for k in range(80)]

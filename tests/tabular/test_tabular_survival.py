@@ -77,20 +77,28 @@ def test_labels_are_known_until_the_event_or_the_last_look():
     np.testing.assert_allclose(costs, -np.log([likelihoods] * 2))
 
 
-def test_the_baseline_is_the_best_constant_and_the_curve_of_kaplan_and_meier():
+@pytest.mark.parametrize("weights", [None, RNG.integers(1, 4, 30).astype(float)])
+def test_the_baseline_is_the_curve_of_the_other_rows(weights):
+    times = RNG.integers(1, 6, 30).astype(float)
+    events = RNG.random(30) < 0.5
+    target = SurvivalTarget.of_times(np.c_[times, events], np.arange(1.0, 6.0))
+    w = np.ones(30) if weights is None else weights
+    _, found = target.constant(weights)
+    for row in range(30):
+        for k, day in enumerate(target.classes):
+            others = np.arange(30) != row
+            died = w @ (others & (times == day) & events)
+            at_risk = w @ (others & (times >= day))
+            assert found[row, k] == pytest.approx((died + 0.5) / (at_risk + 1))
+
+
+def test_hazards_of_all_rows_are_the_curve_of_kaplan_and_meier():
     times = RNG.integers(1, 6, 200).astype(float)
     events = RNG.random(200) < 0.5
-    target = SurvivalTarget.of_times(np.c_[times, events], np.arange(1.0, 6.0))
-    weights = RNG.integers(1, 4, 200).astype(float)
-    for w in (None, weights):
-        _, shares = target.constant(w)
-        best = np.average(target.costs(np.tile(shares, (200, 1))), weights=w)
-        for k in range(5):
-            for factor in (0.97, 1.03):
-                other = shares * np.where(np.arange(5) == k, factor, 1.0)
-                assert np.average(target.costs(np.tile(other, (200, 1))), weights=w) > best
+    at_risk = np.array([np.sum(times >= day) for day in range(1, 6)])
+    died = np.array([np.sum((times == day) & events) for day in range(1, 6)])
     steps = survival_target.of_curves.kaplan_meier(times, events)
-    curve = survival_target.survival(target.constant(None)[1][np.newaxis], target.classes, steps[0])
+    curve = survival_target.survival((died / at_risk)[np.newaxis], np.arange(1.0, 6.0), steps[0])
     np.testing.assert_allclose(curve[0], steps[1])
 
 
