@@ -76,6 +76,8 @@ async function search(words, wanted) {
   await done;
   for (let k = 0; k < 100; k++) {
     const links = [...frame.contentDocument.querySelectorAll("#search-results li a")].slice(0, 3);
+    if (new Set(links.map(link => link.pathname)).size < links.length)
+      found.push(`search for "${words}": a page is there twice`);
     const link = links.find(link => link.href.includes(wanted));
     if (link?.hash) {
       const text = await (await fetch(link.href)).text();

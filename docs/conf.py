@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import sys
 from importlib import import_module
@@ -59,6 +60,8 @@ html_sidebars = {"index": [], "start/**": ["sidebar-nav-bs"]}
 html_math_renderer = "mathml"
 html_search_scorer = "scorer.js"
 
+# The pages for people who change the library, which the search shows last.
+(BUILDERS,) = re.findall(r"BUILDERS = (\[.*\]);", (DOCS / "scorer.js").read_text("utf-8"))
 NAMES = sorted(set(re.findall(r"`(fastmlp\.[\w.]+)`", (DOCS / "api.md").read_text("utf-8"))))
 
 
@@ -128,6 +131,15 @@ def add_words(app: Sphinx, docname: str, source: list[str]) -> None:
         entries = ", ".join(f"! {word}" for word in WORDS[docname].split(", "))
         title, _, text = source[0].partition("\n")
         source[0] = f"{title}\n\n```{{index}} {entries}\n```\n{text}"
+
+
+def mark_for_builders(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Say below the title of a page whether it is for people who change the library."""
+    if any(f"{docname}/".startswith(f"{name}/") for name in json.loads(BUILDERS)):
+        title, _, text = source[0].partition("\n")
+        source[0] = (
+            f"{title}\n\n*For builders: how the library is made, not how to use it.*\n{text}"
+        )
 
 
 def link_notebook(app: Sphinx, docname: str, source: list[str]) -> None:
@@ -201,6 +213,7 @@ def setup(app: Sphinx) -> None:
     app.connect("source-read", begin_with_readme)
     app.connect("source-read", link_names)
     app.connect("source-read", add_words)
+    app.connect("source-read", mark_for_builders)
     app.connect("source-read", link_notebook)
     app.connect("doctree-read", prepare_pictures)
     app.connect("autodoc-skip-member", leave_out)

@@ -34,6 +34,7 @@ def words(text: str) -> Any:
 def programs(block: str) -> list[Any]:
     """Return a cell for each piece of a program that ends with an output."""
     cells, source = [], ""
+    block = re.sub(r" *# doctest: .*", "", block)  # words to the test, not to readers
     for example in doctest.DocTestParser().get_examples(block):
         source += example.source
         if output := example.want.replace("<BLANKLINE>\n", "\n"):

@@ -7,49 +7,73 @@ pages. `check_site.py` asks the built site's own search for each of `SEARCHES`.
 from __future__ import annotations
 
 WORDS = {
-    "start/ten-minutes": "tutorial, getting started, quickstart, first steps, hello world",
+    "start/ten-minutes": (
+        "tutorial, getting started, quickstart, first steps, hello world, train test split, "
+        "house prices"
+    ),
     "start/install": (
         "Windows, macOS, Mac, Apple silicon, Docker, container, conda, pip, wheel, ARM, "
-        "Raspberry Pi, installation, requirements, AWS Lambda"
+        "Raspberry Pi, installation, requirements, AWS Lambda, pip install, compile error, "
+        "Jupyter"
     ),
     "start/limits": (
-        "GPU, CUDA, convolution, CNN, recurrent network, RNN, LSTM, transformer, autodiff, batch "
-        "normalization, MSVC"
+        "GPU, CUDA, convolution, CNN, recurrent network, RNN, LSTM, transformer, autodiff, "
+        "batch normalization, MSVC"
     ),
-    "start/which": "images, text, NLP, vision, when to use, forecasting, alternatives",
+    "start/which": (
+        "images, text, NLP, vision, when to use, forecasting, alternatives, "
+        "image classification, autoencoder"
+    ),
     "start/features": (
         "activation functions, relu, residual block, layer normalization, LayerNorm, skip"
     ),
     "trust": (
-        "license, licence, SBOM, security, dependencies, deprecation, support, test coverage, "
-        "privacy, telemetry, version policy"
+        "license, licence, SBOM, security, dependencies, deprecation, support, "
+        "test coverage, privacy, telemetry, version policy, cite"
     ),
     "tabular": (
-        "tabular data, DataFrame, pandas, categorical features, missing values, NaN, class weight, "
-        "imbalanced classes, time series, feature importance, cross-validation, calibration, "
-        "monotonic constraints, prediction intervals, AutoML, preprocessing, datetime, "
-        "out of fold, class imbalance, probability calibration, text columns, imputer, "
-        "ColumnTransformer, feature selection"
+        "tabular data, DataFrame, pandas, categorical features, missing values, NaN, "
+        "class weight, imbalanced classes, time series, feature importance, "
+        "cross-validation, calibration, monotonic constraints, prediction intervals, AutoML, "
+        "preprocessing, datetime, out of fold, class imbalance, probability calibration, "
+        "text columns, imputer, ColumnTransformer, feature selection, cross validation, "
+        "R2 score, embedding, confusion matrix, accuracy, ROC AUC, dates, one hot encoding, "
+        "data leakage, partial dependence"
     ),
-    "comparison": "benchmark on tables, CatBoost, LightGBM, XGBoost, gradient boosting, TabPFN",
-    "performance": "benchmark, benchmarks, speed, training time, mixed precision, float16",
+    "comparison": (
+        "benchmark on tables, CatBoost, LightGBM, XGBoost, gradient boosting, TabPFN, random forest"
+    ),
+    "performance": (
+        "benchmark, benchmarks, speed, training time, mixed precision, float16, speed up, "
+        "slow training"
+    ),
     "guides/uncertainty": (
-        "confidence interval, prediction interval, standard deviation, Bayesian, error bars"
+        "confidence interval, prediction interval, standard deviation, Bayesian, error bars, "
+        "quantile, Gaussian process"
     ),
     "guides/choose": (
         "fine-tune, fine-tuning, transfer learning, freeze layers, learning rate, "
-        "learning rate schedule, hyperparameters, number of epochs, weight decay, regularization, "
-        "overfitting, defaults, count data, classification loss, multi-label, custom metric, "
-        "multiclass, outliers, standardize, normalize, feature scaling, StandardScaler, "
-        "cosine annealing, to_categorical, L1 regularization"
+        "learning rate schedule, hyperparameters, number of epochs, weight decay, "
+        "regularization, overfitting, defaults, count data, classification loss, "
+        "multi-label, custom metric, multiclass, outliers, standardize, normalize, "
+        "feature scaling, StandardScaler, cosine annealing, to_categorical, "
+        "L1 regularization, dropout"
     ),
-    "saving": "save, load, save model, load model, pickle, checkpoint, resume training",
-    "prediction": "inference, latency, real time, low latency, quantization, int8, Cython, numba",
-    "derivatives": "gradient, autograd, Jacobian, Hessian, physics-informed, PINN, sensitivity",
+    "saving": (
+        "save, load, save model, load model, pickle, checkpoint, resume training, "
+        "progress bar, verbose, resume, callback, TensorBoard, safetensors"
+    ),
+    "prediction": (
+        "inference, latency, real time, low latency, quantization, int8, Cython, numba, robot"
+    ),
+    "derivatives": (
+        "gradient, autograd, Jacobian, Hessian, physics-informed, PINN, sensitivity, "
+        "surrogate model, reinforcement learning"
+    ),
     "deploying": (
         "ONNX, C code, embedded, microcontroller, Arduino, WebAssembly, browser, JavaScript, "
-        "FastAPI, REST service, web service, WASM, production, TensorFlow Lite, Rust, TorchScript, "
-        "export"
+        "FastAPI, REST service, web service, WASM, production, TensorFlow Lite, Rust, "
+        "TorchScript, export, Android, Java, C++, REST API, edge"
     ),
     "functions": "custom loss, custom activation, custom optimizer, own loss function",
     "guides/threads": "multithreading, number of threads, OpenMP, n_jobs, GIL, cores",
@@ -60,29 +84,40 @@ WORDS = {
         "missing labels, multi-task"
     ),
     "sources": "big data, out of core, Parquet, data loader, memory-mapped, generator",
-    "guides/growing": "memory usage, out of memory, large data, scale up, more machines",
+    "guides/growing": (
+        "memory usage, out of memory, large data, scale up, more machines, memory error"
+    ),
     "guides/drift": "online learning, incremental learning, streaming, partial_fit, concept drift",
     "processes": "MPI, distributed training, multiprocessing, cluster, data parallel, DDP",
     "guides/other-tools": (
-        "Optuna, hyperparameter search, grid search, SHAP, MLflow, Dask, Ray, DuckDB, SQL, SMOTE, "
-        "pipeline, skops, MAPIE, explainability, interpretability, CasADi, optimal control, MPC"
+        "Optuna, hyperparameter search, grid search, SHAP, MLflow, Dask, Ray, DuckDB, SQL, "
+        "SMOTE, pipeline, skops, MAPIE, explainability, interpretability, CasADi, "
+        "optimal control, MPC, hyperparameter tuning, polars"
     ),
     "guides/spark": "Spark, PySpark, Databricks, cluster",
     "guides/bring-your-model": "convert model, import model, from Keras, from sklearn",
     "guides/pytorch-to-c": "convert PyTorch model, PyTorch to C, export PyTorch",
     "coming-from": (
-        "scikit-learn, PyTorch, Keras, TensorFlow, migration, equivalent names, nn.Linear"
+        "scikit-learn, PyTorch, Keras, TensorFlow, migration, equivalent names, nn.Linear, logits"
     ),
-    "command-line": "terminal, CLI, CSV, shell, without Python",
-    "course/nonlinearity": "XOR, exclusive or, perceptron",
+    "command-line": "terminal, CLI, CSV, shell, without Python, Excel",
+    "course/nonlinearity": "XOR, exclusive or, perceptron, activation function",
     "course/backpropagation": "backprop, chain rule, micrograd, from scratch",
     "course/digits": "MNIST, handwritten digits",
     "course/overfitting": "early stopping, validation set, dropout explained, learning curve",
     "course/first-weights": "vanishing gradients, weight initialization, Xavier, He initialization",
-    "course/batches": "stochastic gradient descent, momentum, mini-batch, Adam explained",
-    "course/divergence": "loss is NaN, exploding loss, divergence, loss becomes infinite",
+    "course/batches": (
+        "stochastic gradient descent, momentum, mini-batch, Adam explained, batch size"
+    ),
+    "course/divergence": "loss is NaN, exploding loss, divergence, loss becomes infinite, NaN loss",
     "reference/glossary": "terms, definitions, vocabulary",
     "reliability": "fuzzing, memory safety, thread safety, crash",
+    "compatibility": "error messages",
+    "course/step": "linear regression",
+    "course/classes": "logistic regression, classification, softmax, cross-entropy",
+    "course/probability": "mean squared error, likelihood",
+    "course/index": "neural network, deep learning",
+    "development/index": "contribute",
 }
 
 # What people look for, and a page that must be among the first three results.
@@ -118,7 +153,7 @@ SEARCHES = {
     "web service": "deploying",
     "learning rate": "guides/choose",
     "number of epochs": "guides/choose",
-    "early stopping": "EarlyStopping",
+    "early stopping": "course/overfitting",
     "ensemble": "Ensemble",
     "save": "saving",
     "pickle": "saving",
@@ -153,4 +188,66 @@ SEARCHES = {
     "StandardScaler": "guides/choose",
     "imputer": "tabular",
     "learning curve": "course/overfitting",
+    "hyperparameter tuning": "guides/other-tools",
+    "image classification": "start/which",
+    "nan loss": "course/divergence",
+    "error message": "compatibility",
+    "speed up": "performance",
+    "cross validation": "tabular",
+    "r2 score": "tabular",
+    "embedding": "tabular",
+    "quantile": "guides/uncertainty",
+    "linear regression": "course/step",
+    "logistic regression": "course/classes",
+    "classification": "course/classes",
+    "softmax": "course/classes",
+    "cross-entropy": "course/classes",
+    "confusion matrix": "tabular",
+    "accuracy": "tabular",
+    "roc auc": "tabular",
+    "mean squared error": "course/probability",
+    "likelihood": "course/probability",
+    "dropout": "guides/choose",
+    "batch size": "course/batches",
+    "activation function": "course/nonlinearity",
+    "neural network": "course/index",
+    "deep learning": "course/index",
+    "train test split": "start/ten-minutes",
+    "dates": "tabular",
+    "one hot encoding": "tabular",
+    "data leakage": "tabular",
+    "partial dependence": "tabular",
+    "progress bar": "saving",
+    "verbose": "saving",
+    "resume": "saving",
+    "callback": "saving",
+    "tensorboard": "saving",
+    "pip install": "start/install",
+    "compile error": "start/install",
+    "jupyter": "start/install",
+    "conda": "start/install",
+    "random forest": "comparison",
+    "gaussian process": "guides/uncertainty",
+    "confidence": "guides/uncertainty",
+    "logits": "coming-from",
+    "memory error": "guides/growing",
+    "csv": "command-line",
+    "excel": "command-line",
+    "polars": "guides/other-tools",
+    "grid search": "guides/other-tools",
+    "random seed": "same-bits",
+    "slow training": "performance",
+    "android": "deploying",
+    "java": "deploying",
+    "c++": "deploying",
+    "rest api": "deploying",
+    "edge": "deploying",
+    "safetensors": "saving",
+    "surrogate model": "derivatives",
+    "reinforcement learning": "derivatives",
+    "robot": "prediction",
+    "autoencoder": "start/which",
+    "house prices": "start/ten-minutes",
+    "cite": "trust",
+    "contribute": "development/index",
 }
