@@ -16,6 +16,7 @@ LEFT, RIGHT, TOP, BOTTOM = 80, 16, 14, 46  # margins
 BAR = 26  # height of a bar and the gap below it
 NAMES = 156  # left margin for the names of bars
 LONGEST = 16  # characters shown of the name of a bar
+HALF_ROW, WHOLE_ROW = 20, 46  # characters for which a row of the legend has room, twice or once
 MOST_TICKS = 6
 COLORS = ("--c0, #3b7dd8", "--c1, #d9661f", "--c2, #2a9d5c", "--c3, #a35fc4")
 GRID = "stroke: var(--edge, #8885)"
@@ -37,8 +38,8 @@ class Axes:
         Label of the next lines, instead of their own; empty for their own.
     range : tuple of two floats, optional
         Values that the axis of the lines or bars includes, so that charts have a common one.
-    x_text : callable
-        Function from a place on the horizontal axis to its text.
+    xaxis : Axes
+        The chart itself, for ``set_major_formatter``.
     """
 
     def __init__(self) -> None:
@@ -49,7 +50,7 @@ class Axes:
         self._bars: list[tuple[str, float, float]] = []  # name, width, error; from the top
         self._labels = {"xlabel": "", "ylabel": ""}
         self.range: tuple[float, float] | None = None
-        self.x_text: Callable[[float], str] = "{:.6g}".format
+        self._x_text: Callable[[float, Any], str] = lambda x, _: f"{x:.6g}"
 
     def plot(self, x: Any, y: Any, *, label: str = "", color: str = "", **style: Any) -> None:
         """Draw a line; a line with a colour is a grey guide for the eye."""
@@ -74,6 +75,15 @@ class Axes:
         """Name the axes; ``xscale="log"`` makes the x-axis of lines logarithmic."""
         self._labels |= labels
 
+    @property
+    def xaxis(self) -> Axes:
+        """The horizontal axis."""
+        return self
+
+    def set_major_formatter(self, text: Callable[[float, Any], str]) -> None:
+        """Set the function from a place on the horizontal axis, and None, to its text."""
+        self._x_text = text
+
     def legend(self) -> None:
         """Do nothing: every label is explained."""
 
@@ -86,7 +96,8 @@ class Axes:
         labels = [(css, label) for *_, css, label in self._lines if label]
         labels += [(GUIDE, label) for _, label in self._verticals if label]
         left, right, top = NAMES if self._bars else LEFT, WIDTH - RIGHT, TOP
-        top += LEGEND * -(-len(labels) // 2)
+        per_row = 2 if all(len(label) <= HALF_ROW for _, label in labels) else 1
+        top += LEGEND * -(-len(labels) // per_row)
         bottom = top + (BAR * len(self._bars) or PLOT)
         curves = [(x, y) for x, y, *_ in self._lines] + self._points
         ends = [width + side * error for _, width, error in self._bars for side in (-1, 1)]
@@ -97,7 +108,7 @@ class Axes:
         parts = []
         for x in x_ticks:
             parts.append(_path(f"M{across(x):.1f} {top}V{bottom}", GRID))
-            text = f"{float(f'{10**x:.2g}'):g}" if is_log else self.x_text(x)
+            text = f"{float(f'{10**x:.2g}'):g}" if is_log else self._x_text(x, None)
             parts.append(_text(across(x), bottom + 16, text, "middle"))
         for y in () if self._bars else y_ticks:
             parts.append(_path(f"M{left} {down(y):.1f}H{right}", GRID))
@@ -124,8 +135,9 @@ class Axes:
             if places:
                 parts.append(_path(f"M{'L'.join([places[0], *places])}", css))
         for k, (css, label) in enumerate(labels):
-            x, y = LEFT + k % 2 * (WIDTH - LEFT) / 2, TOP + LEGEND * (k // 2)
-            parts += [_path(f"M{x:.0f} {y}h18", css), _text(x + 24, y + 4, _short(label), "start")]
+            x, y = LEFT + k % per_row * (WIDTH - LEFT) / 2, TOP + LEGEND * (k // per_row)
+            text = _short(label, WHOLE_ROW)
+            parts += [_path(f"M{x:.0f} {y}h18", css), _text(x + 24, y + 4, text, "start")]
         middle, foot = (LEFT + right) / 2, bottom + BOTTOM
         parts.append(_text(middle, foot - 8, self._labels["xlabel"], "middle"))
         if self._labels["ylabel"]:
@@ -159,8 +171,8 @@ def _scale(
     return place, ticks(low, high)
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+def _short(name: str, most: int = LONGEST) -> str:
+    return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def _path(commands: str, css: str) -> str:

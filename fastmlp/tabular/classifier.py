@@ -8,13 +8,15 @@ import numpy as np
 from sklearn.utils._param_validation import StrOptions
 
 from fastmlp._core.keywords import with_argument_hints
+from fastmlp._core.optional import axes
 from fastmlp._network.names import PresetName
 from fastmlp.sklearn.parameters import Classifier, documented, store
 from fastmlp.tabular import inspection
 from fastmlp.tabular.calibration import LabelCalibration
 from fastmlp.tabular.columns import Array
-from fastmlp.tabular.estimator import BaseTabMLP, check_rows_of_fit
+from fastmlp.tabular.estimator import BaseTabMLP
 from fastmlp.tabular.fitted_table import FittedTable
+from fastmlp.tabular.pictures import targets_of_fit
 from fastmlp.tabular.reading import with_target
 from fastmlp.tabular.targets import ClassTarget
 
@@ -163,13 +165,14 @@ class TabMLPClassifier(Classifier, BaseTabMLP):
         labels = self._state().target.labels_of(y)
         return float(super().score(X, labels, sample_weight))
 
-    def plot_calibration(self, y: Any, label: Any = None, ax: Any = None) -> Any:
+    def plot_calibration(self, y: Any = None, label: Any = None, ax: Any = None) -> Any:
         """Plot the observed frequency of a class against its out-of-fold probability.
 
         Parameters
         ----------
-        y : array-like
+        y : array-like, optional
             Labels of the rows of the fit, in their order: ``y[model.rows_]`` if it used a sample.
+            By default those that the fit got, which copies, pickles and files of an estimator lack.
         label : object, optional
             The class, one of ``classes_``; by default the last.
         ax : matplotlib.axes.Axes, optional
@@ -181,8 +184,7 @@ class TabMLPClassifier(Classifier, BaseTabMLP):
             The axes, with legend and labels.
         """
         fitted, calibration = self._calibrated()
-        labels = fitted.target.read(y).y
-        check_rows_of_fit(fitted, len(labels))
+        labels = fitted.target.read(targets_of_fit(fitted, y)).y
         classes, held_out = calibration.classes, fitted.out_of_fold
         places = np.flatnonzero(classes == (classes[-1] if label is None else label))
         if not len(places):
@@ -191,6 +193,40 @@ class TabMLPClassifier(Classifier, BaseTabMLP):
         happened = labels[:, k] > 0 if calibration.has_labels else labels == k
         p = calibration.result(held_out.predictions)[:, k]
         return inspection.reliability(p, happened, held_out.weights, ax)
+
+    def plot_confusion_matrix(self, ax: Any = None) -> Any:
+        """Plot how many rows of each class were predicted as which class, out of fold.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Axes to draw on; by default those of a new figure.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            The axes. A row of the picture is a true class, a column a predicted one; the colour is
+            the share of the row, and the number the rows, or the sum of their weights.
+
+        Raises
+        ------
+        ValueError
+            If a row has several labels, or if this estimator is a copy without the rows of the fit.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastmlp import TabMLPClassifier
+        >>> X = np.random.default_rng(0).normal(size=(99, 2))
+        >>> model = TabMLPClassifier(preset="fast", random_state=0).fit(X, X[:, 0] > 0)
+        >>> ax = model.plot_confusion_matrix()
+        >>> ax.get_xlabel(), [text.get_text() for text in ax.get_yticklabels()]
+        ('predicted class, out of fold', ['False', 'True'])
+        """
+        evidence = self._evidence("plot_confusion_matrix")
+        ax = axes(ax, "plot_confusion_matrix")
+        inspection.confusion(evidence.confusion, evidence.class_names.tolist(), ax)
+        return ax
 
     @property
     def classes_(self) -> Array:

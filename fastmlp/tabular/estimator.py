@@ -6,7 +6,6 @@ threads that predict during a fit see the last value or the next one, never a mi
 
 from __future__ import annotations
 
-import operator
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -19,7 +18,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastmlp._core.history import History
 from fastmlp._core.intervals import POSITIVE, check_count, check_flag
-from fastmlp._core.optional import axes
 from fastmlp._core.user_warnings import warn
 from fastmlp._engine.explainable import Explainable, Explained
 from fastmlp._engine.thread_count import of_jobs
@@ -36,17 +34,17 @@ from fastmlp.tabular.explained import of_table
 from fastmlp.tabular.fitted_table import FittedTable
 from fastmlp.tabular.inspection import Importance
 from fastmlp.tabular.parameters import CONSTRAINTS
+from fastmlp.tabular.pictures import MAX_BARS, Pictures
 from fastmlp.tabular.predictor import RowPredictor
 from fastmlp.tabular.reading import TableChunk
 from fastmlp.tabular.report import Report
 from fastmlp.tabular.training import fit
 from fastmlp.tabular.updates import updated
 
-MAX_BARS = 20
 MAX_CELLS = 20_000  # largest table whose importance a report computes
 
 
-class BaseTabMLP(Explainable, Validated):
+class BaseTabMLP(Pictures, Explainable, Validated):
     """Base class of the estimators, whose docstrings have these sections, too.
 
     Parameters
@@ -100,7 +98,8 @@ class BaseTabMLP(Explainable, Validated):
         Seed or generator of folds, initial weights and order of samples.
     verbose : bool or int, default=False
         Show progress on standard error: the recipe, the completed share of the fit, the time left
-        and the score of held-out rows.
+        and the score of held-out rows; a tqdm bar in terminals and notebooks if tqdm is installed,
+        else lines.
     callbacks : list of callables, optional
         Called with a ``fastmlp.State`` after each epoch of each recipe; ``state.val_loss`` is the
         score of held-out rows, ``state.model`` the networks in training. Returning True ends the
@@ -138,7 +137,6 @@ class BaseTabMLP(Explainable, Validated):
     _target: ClassVar[Any]  # the class of the target, see `targets`
 
     _fitted: FittedTable  # of the last fit
-    plot_calibration: Callable[..., Any]
 
     # ------------------------------------------------------------ fit
 
@@ -604,9 +602,8 @@ class BaseTabMLP(Explainable, Validated):
             yield self.plot_history
         cells = MAX_CELLS + 1
         if fitted.rows is not None:
-            table, target = fitted.rows
-            yield partial(self.plot_calibration, target.original_y)
-            cells = len(table) * len(fitted.columns.used)
+            yield self.plot_calibration
+            cells = len(fitted.rows[0]) * len(fitted.columns.used)
         if fitted.importance is not None or cells <= MAX_CELLS:
             yield lambda ax: inspection.bars(self._importance_of_fit(), MAX_BARS, ax)
 
@@ -669,67 +666,6 @@ class BaseTabMLP(Explainable, Validated):
             self._fitted = replace(fitted, importance=importance)
         return importance
 
-    def plot_importance(
-        self,
-        X: Any = None,
-        y: Any = None,
-        *,
-        rounds: int = 3,
-        most: int = MAX_BARS,
-        ax: Any = None,
-    ) -> Any:
-        """Plot :meth:`importance`.
-
-        Parameters
-        ----------
-        X, y, rounds
-            As for :meth:`importance`.
-        most : int
-            Largest number of columns to show, at least 1.
-        ax : matplotlib.axes.Axes, optional
-            Axes to draw on; by default those of a new figure.
-
-        Returns
-        -------
-        matplotlib.axes.Axes
-            The axes, with labels.
-        """
-        most = check_count("most", most, example=20)
-        return inspection.bars(self.importance(X, y, rounds=rounds), most, ax)
-
-    def plot_history(self, ax: Any = None) -> Any:
-        """Plot the score of held-out rows by epoch, of single members and of their mean.
-
-        The last line is the one whose best epoch is kept: of classes the mean at the temperature
-        that suits it best; with ``scoring`` the score alone.
-
-        Parameters
-        ----------
-        ax : matplotlib.axes.Axes, optional
-            Axes to draw on; by default those of a new figure.
-
-        Returns
-        -------
-        matplotlib.axes.Axes
-            The axes, with legend and labels.
-        """
-        fitted = self._state()
-        ax, target, facts = axes(ax, "plot_history"), fitted.target, fitted.facts
-        epochs, alone, together, compared = np.reshape(facts.curve, (-1, 4)).T
-        lines = {"single members": alone, "members together": together}
-        if target.kind == "classes":
-            lines["members together, calibrated"] = compared
-        metric, shown = facts.report.metric, target.shown
-        if scoring := fitted.parameters["scoring"]:
-            metric, shown = str(getattr(scoring, "__name__", scoring)), operator.neg
-            lines = {"members together": compared}
-        for label, costs in lines.items():
-            ax.plot(epochs, list(map(shown, costs)), label=label)
-        ax.axvline(facts.best_epoch, color="gray", linestyle=":", label="kept")
-        ax.set(xlabel="epoch", ylabel=f"{metric}, out of fold")
-        ax.legend()
-        return ax
-
     # ------------------------------------------------------------ files and copies
 
     def save(
@@ -787,11 +723,3 @@ class BaseTabMLP(Explainable, Validated):
         tags.input_tags.categorical = True
         tags.non_deterministic = False
         return tags
-
-
-def check_rows_of_fit(fitted: FittedTable, n: int) -> None:
-    """Raise ValueError if a target for a picture of the fit has another number of rows."""
-    expected, sampled = len(fitted.out_of_fold.predictions), fitted.out_of_fold.sampled
-    if n != expected:
-        rows = "y of the fit" if sampled is None else "y[model.rows_], the rows used"
-        raise ValueError(f"y has {n} rows but the {expected} of the fit are expected: pass {rows}")

@@ -112,6 +112,18 @@ def bars(importances: Importance, most: int, ax: Any) -> Any:
     return ax
 
 
+def confusion(counts: Array, names: list[str], ax: Any) -> None:
+    """Draw the rows by true and predicted class, shaded by the share of the true class."""
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), np.finfo(float).tiny)
+    ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (i, j), share in np.ndenumerate(shares):
+        color = "white" if share > 0.5 else "black"
+        ax.text(j, i, f"{counts[i, j]:,.6g}", ha="center", va="center", color=color)
+    ax.set_xticks(range(len(names)), names, rotation="vertical" if len(names) > 4 else None)
+    ax.set_yticks(range(len(names)), names)
+    ax.set(xlabel="predicted class, out of fold", ylabel="true class")
+
+
 def importance(
     fitted: Any,  # a `FittedTable`
     others: tuple[Table, Any] | None,

@@ -210,7 +210,7 @@ def write(
     more: Iterable[Section] = (),
 ) -> None:
     """Write the page; ``others`` are scores on further rows, and more sections come last."""
-    name = name or _name_of(fitted)
+    name = name or name_of(fitted)
     evidence = evidence_of(model, fitted, name)
     parts = [*sections(model, fitted, evidence, others or {}), *more]
     page.write(path, f"A model of {name}", lead(evidence, fitted), parts)
@@ -218,11 +218,12 @@ def write(
 
 def verdict(model: Any, fitted: FittedTable) -> str:
     """Return the sentence on the error with which a page opens, and the output of the command."""
-    name = _name_of(fitted)
+    name = name_of(fitted)
     return _verdict(evidence_of(model, fitted, name), fitted)
 
 
-def _name_of(fitted: FittedTable) -> str:
+def name_of(fitted: FittedTable) -> str:
+    """Return the name of the targets."""
     return ", ".join(fitted.target_names) or "the target"
 
 
@@ -604,9 +605,9 @@ def _segments(evidence: Evidence, feature: Feature) -> Iterator[Segment]:
             yield Segment(feature.column.name, text, int(rows.sum()), error)
 
 
-def _dependences(evidence: Evidence, features: list[Feature]) -> dict[str, Axes]:
-    """Return charts of the mean prediction by the value of one column, with a common scale."""
-    fitted, classes = evidence.fitted, evidence.classes
+def dependence(evidence: Evidence, feature: Feature, ax: Any) -> tuple[float, float] | None:
+    """Draw the mean prediction by the value of one column; return its least and largest value."""
+    fitted, classes, name = evidence.fitted, evidence.classes, feature.column.name
     lines, label = [(0, "")], evidence.name
     if classes is not None and len(classes) == 2:
         lines, label = [(1, "")], f"probability of {evidence.class_names[1]}"
@@ -614,39 +615,47 @@ def _dependences(evidence: Evidence, features: list[Feature]) -> dict[str, Axes]
         lines = [*enumerate(evidence.class_names[:MOST_CURVES].tolist())]
         label = "probability"
     sample = evidence.table.take(slice(None, None, -(-len(evidence.table) // SAMPLE)))
+    groups = [group for group in _groups(evidence, feature, GRID) if np.isfinite(group[2])]
+    if not groups:  # of later rows that all lack the value
+        return None
+    texts, _, values = zip(*groups, strict=True)
+    span = np.ptp(values) if feature.is_date else 0.0
+    week = CYCLES["week"] if span > MOST_TICKS * CYCLES["week"] else 0.0
+    means = np.empty((len(groups), max(fitted.calibration.outputs, 1)))
+    for mean, value in zip(means, values, strict=True):
+        changed = sample.take(np.arange(len(sample)))
+        column = feature.values(changed)
+        column[:] = value - value % week + np.nan_to_num(column) % week if week else value
+        result = fitted.calibration.result(fitted.predict(fitted.columns.derive(changed)))
+        mean[:] = result.reshape(len(sample), -1).mean(axis=0)
+    shown = means[:, [line for line, _ in lines]]
+    if feature.part == "codes":
+        ax.barh(texts[::-1], shown[::-1, 0])
+        ax.set(xlabel=f"probability of {lines[0][1]}" if lines[0][1] else label)
+        return shown.min(), shown.max()
+    for at, (_, text) in enumerate(lines):
+        ax.plot(values, shown[:, at], label=text)
+    of_week = ", with the weekdays and times of the rows" if week else ""
+    ax.set(xlabel=name + of_week, ylabel=label)
+    if len(lines) > 1:
+        ax.legend()
+    if feature.is_date:
+        text_of = _text_of_dates(span)
+        ax.xaxis.set_major_formatter(lambda seconds, _: text_of(seconds))
+    return shown.min(), shown.max()
+
+
+def _dependences(evidence: Evidence, features: list[Feature]) -> dict[str, Axes]:
+    """Return charts of the mean prediction by the value of one column, with a common scale."""
     charts = {}
-    low, high = np.inf, -np.inf
+    ends: list[float] = []
     for feature in features:
-        name = feature.column.name
-        groups = [group for group in _groups(evidence, feature, GRID) if np.isfinite(group[2])]
-        if not groups:  # of later rows that all lack the value
-            continue
-        span = np.ptp([value for _, _, value in groups]) if feature.is_date else 0.0
-        week = CYCLES["week"] if span > MOST_TICKS * CYCLES["week"] else 0.0
-        means = np.empty((len(groups), max(fitted.calibration.outputs, 1)))
-        for mean, (_, _, value) in zip(means, groups, strict=True):
-            changed = sample.take(np.arange(len(sample)))
-            column = feature.values(changed)
-            column[:] = value - value % week + np.nan_to_num(column) % week if week else value
-            result = fitted.calibration.result(fitted.predict(fitted.columns.derive(changed)))
-            mean[:] = result.reshape(len(sample), -1).mean(axis=0)
-        shown = means[:, [line for line, _ in lines]]
-        low, high = min(low, shown.min()), max(high, shown.max())
-        if feature.part == "codes":
-            texts = [text for text, _, _ in groups]
-            of_class = f"probability of {lines[0][1]}" if lines[0][1] else label
-            charts[name] = bars(dict(zip(texts, shown[:, 0].tolist(), strict=True)), of_class)
-            continue
-        charts[name] = Axes()
-        for at, (_, text) in enumerate(lines):
-            charts[name].plot([value for _, _, value in groups], shown[:, at], label=text)
-        charts[name].set(xlabel=name, ylabel=label)
-        if feature.is_date:
-            charts[name].x_text = _text_of_dates(span)
-        if week:
-            charts[name].set(xlabel=f"{name}, with the weekdays and times of the rows")
+        chart = Axes()
+        if (found := dependence(evidence, feature, chart)) is not None:
+            charts[feature.column.name] = chart
+            ends += found
     for chart in charts.values():
-        chart.range = low, high
+        chart.range = min(ends), max(ends)
     return charts
 
 

@@ -10,8 +10,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from statistics import median_low
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,6 +98,7 @@ UPDATE_INTERVAL = 0.1  # seconds between updates on a terminal
 UNITS = (1e9, "GB"), (1e6, "MB"), (1e3, "kB")
 USUAL_COLUMNS = 80  # of a terminal that does not tell its width
 LINES_PER_RECIPE = 10  # lines per recipe in a file
+BAR = "|{bar:20}| {desc}"  # the words beside it say the share
 
 
 @dataclass(eq=False)
@@ -107,16 +109,19 @@ class Line:
     shown: float = -1.0  # when it was last written, or which part was done; below 0: not yet
     width: int = 0  # of what a terminal shows
 
+    def is_live(self) -> bool:
+        """Whether what is written replaces what was written before."""
+        return (self.file or sys.stderr).isatty()
+
     def is_due(self, now: float, part: float) -> bool:
         """Whether it is time to write, after a part of a recipe."""
-        is_terminal = (self.file or sys.stderr).isatty()
-        at, interval = (now, UPDATE_INTERVAL) if is_terminal else (part, 1 / LINES_PER_RECIPE)
+        at, interval = (now, UPDATE_INTERVAL) if self.is_live() else (part, 1 / LINES_PER_RECIPE)
         if self.shown >= 0 and at - self.shown < interval and part < 1:
             return False
         self.shown = at
         return True
 
-    def write(self, parts: Sequence[str]) -> None:
+    def write(self, parts: Sequence[str], share: float) -> None:
         """Write the parts of the line, on a terminal as many of the last ones as fit."""
         file = self.file or sys.stderr
         if not file.isatty():
@@ -138,6 +143,50 @@ class Line:
 
 
 @dataclass(eq=False)
+class Bar(Line):
+    """A bar of tqdm, on a terminal or as a widget of a notebook."""
+
+    _bar: Any = None
+    _done: float = 0.0
+
+    def is_live(self) -> bool:
+        """Whether what is written replaces what was written before: always."""
+        return True
+
+    def write(self, parts: Sequence[str], share: float) -> None:
+        """Move the bar to a share of the whole, and write the parts beside it."""
+        if self._bar is None:
+            file = self.file or sys.stderr
+            self._bar = tqdm()(total=1.0, bar_format=BAR, mininterval=0, miniters=0, file=file)
+            self._done = 0.0
+        self._bar.set_description_str(", ".join(parts), refresh=False)
+        self._bar.update(share - self._done)
+        self._done = share
+
+    def end(self) -> None:
+        """Leave the bar as it is."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def tqdm() -> Any:
+    """Return the class of bars, a widget in notebooks, or None if tqdm is not installed."""
+    try:
+        return import_module("tqdm.auto").tqdm
+    except ImportError:
+        return None
+
+
+def line_or_bar(file: TextIO | None = None) -> Line:
+    """Return a bar for terminals and notebooks if tqdm is installed, else lines."""
+    kind = tqdm()
+    is_widget = any(each.__module__ == "tqdm.notebook" for each in getattr(kind, "__mro__", ()))
+    is_bar = kind is not None and (is_widget or (file or sys.stderr).isatty())
+    return Bar(file) if is_bar else Line(file)
+
+
+@dataclass(eq=False)
 class Progress:
     """Callback for all recipes of a fit, which shows how far it is."""
 
@@ -147,7 +196,7 @@ class Progress:
     n_threads: int | None
     shows: bool
     memory: float = 0.0  # estimated bytes of the fit
-    line: Line = field(default_factory=Line)
+    line: Line = field(default_factory=line_or_bar)
     now: Callable[[], float] = time.monotonic
     recipe: int = 0
     is_passive = True  # see `CallbackList`
@@ -179,7 +228,7 @@ class Progress:
         parts.append(f"{_span(left)} left")
         if state.val_loss == state.val_loss:
             parts.append(f"{self.metric} {state.val_loss:.4g} out of fold")
-        self.line.write(parts)
+        self.line.write(parts, share)
 
     def close(self) -> None:
         """End the line on a terminal."""

@@ -23,10 +23,11 @@ from fastmlp.tabular.calibration import NumberCalibration, means_of
 from fastmlp.tabular.checked_targets import finite_numbers
 from fastmlp.tabular.columns import Array
 from fastmlp.tabular.conformal import ROUNDING, levels_of, offsets_of
-from fastmlp.tabular.estimator import BaseTabMLP, check_rows_of_fit
+from fastmlp.tabular.estimator import BaseTabMLP
 from fastmlp.tabular.fitted_table import FittedTable
 from fastmlp.tabular.loss_rows import LOSSES
 from fastmlp.tabular.offsets import Known, without_columns
+from fastmlp.tabular.pictures import targets_of_fit
 from fastmlp.tabular.reading import with_target
 from fastmlp.tabular.targets import NumericTarget
 
@@ -409,13 +410,14 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
         weights = None if sample_weight is None else np.asarray(sample_weight)
         return r2(several, prediction, weights)
 
-    def plot_calibration(self, y: Any, ax: Any = None) -> Any:
+    def plot_calibration(self, y: Any = None, ax: Any = None) -> Any:
         """Plot the share of the fit's targets below each out-of-fold quantile.
 
         Parameters
         ----------
-        y : array-like
+        y : array-like, optional
             Targets of the rows of the fit, in their order: ``y[model.rows_]`` if it used a sample.
+            By default those that the fit got, which copies, pickles and files of an estimator lack.
             The first output is shown.
         ax : matplotlib.axes.Axes, optional
             Axes to draw on; by default those of a new figure.
@@ -426,8 +428,7 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
             The axes, with legend and labels.
         """
         fitted, calibration = self._calibrated()
-        first = finite_numbers(y)[:, 0]
-        check_rows_of_fit(fitted, len(first))
+        first = finite_numbers(targets_of_fit(fitted, y))[:, 0]
         weights = fitted.out_of_fold.weights
         weights = np.where(np.isnan(first), 0.0, 1.0 if weights is None else weights)
         quantiles, levels = fitted.out_of_fold.predictions, fitted.target.loss.levels

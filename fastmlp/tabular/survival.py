@@ -18,8 +18,9 @@ from fastmlp.tabular import survival_scores as of_curves, survival_target as of_
 from fastmlp.tabular.calibration import LabelCalibration
 from fastmlp.tabular.checked_survival import paired, survival_of
 from fastmlp.tabular.columns import Array
-from fastmlp.tabular.estimator import BaseTabMLP, check_rows_of_fit
+from fastmlp.tabular.estimator import BaseTabMLP
 from fastmlp.tabular.fitted_table import FittedTable
+from fastmlp.tabular.pictures import targets_of_fit
 from fastmlp.tabular.reading import with_target
 from fastmlp.tabular.survival_target import SurvivalTarget
 
@@ -304,14 +305,15 @@ class TabMLPSurvival(BaseTabMLP):
         weights = None if sample_weight is None else np.asarray(sample_weight, float)
         return of_curves.concordance(times, events > 0, self.predict(X), weights)
 
-    def plot_calibration(self, y: Any, ax: Any = None) -> Any:
+    def plot_calibration(self, y: Any = None, ax: Any = None) -> Any:
         """Plot the curves of three groups of risk, out of fold, beside the observed ones.
 
         Parameters
         ----------
-        y : structured array
+        y : structured array, optional
             Events and times of the rows of the fit, in their order: ``y[model.rows_]`` if it used a
-            sample.
+            sample. By default those that the fit got, which copies, pickles and files of an
+            estimator lack.
         ax : matplotlib.axes.Axes, optional
             Axes to draw on; by default those of a new figure.
 
@@ -321,8 +323,7 @@ class TabMLPSurvival(BaseTabMLP):
             The axes, with legend and labels: steps are the estimates of Kaplan and Meier.
         """
         fitted, calibration = self._calibrated()
-        times, events = survival_of(y).T
-        check_rows_of_fit(fitted, len(times))
+        times, events = survival_of(targets_of_fit(fitted, y)).T
         hazards = calibration.result(fitted.out_of_fold.predictions)
         edges, order = calibration.classes, np.argsort(of_hazards.risks(hazards), kind="stable")
         ax = axes(ax, "plot_calibration")

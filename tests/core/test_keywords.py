@@ -229,15 +229,12 @@ GUESSES = {
         "best_score_": "report()",
         "evaluate": "score(X, y)",
         "set_output": "predict_proba(X), for a frame with columns=classes_",
-        "partial_dependence": (
-            "importance(X, y), or sklearn.inspection.partial_dependence(model, X, [column])"
-        ),
+        "partial_dependence": "plot_partial_dependence(column)",
         "load": "fastmlp.load(path)",
         "freeze": None,
         "summary": "report()",
         "confusion_matrix": (
-            "= sklearn.metrics.confusion_matrix(y, model.predict(X)) counts them, and "
-            "report().save(path) shows those of the fit"
+            "plot_confusion_matrix(), or sklearn.metrics.confusion_matrix(y, model.predict(X))"
         ),
     },
     "History": {"history": "loss", "load": None},

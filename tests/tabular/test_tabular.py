@@ -4,6 +4,7 @@ import copy
 import pickle
 import re
 from dataclasses import replace
+from functools import partial
 
 import matplotlib
 import numpy as np
@@ -20,6 +21,7 @@ from tiny_tables import classifier, regressor
 
 import fastmlp
 from fastmlp import TabMLPClassifier, TabMLPRegressor
+from fastmlp._core import charts
 from fastmlp._validation.arrays import is_missing
 from fastmlp.tabular import page, presets
 from fastmlp.tabular.epoch_selection import OutOfFold
@@ -420,6 +422,7 @@ def test_importance_and_plots():
         other.plot_importance(X, LABELS, rounds=1),
         other.plot_history(),
         other.plot_calibration(LABELS, "high"),
+        other.plot_partial_dependence(1),
     ):
         assert ax.get_xlabel()
         pyplot.close(ax.figure)
@@ -428,6 +431,49 @@ def test_importance_and_plots():
     pyplot.close("all")
     with pytest.raises(ValueError, match="label is 'none'"):
         other.plot_calibration(LABELS, "none")
+
+
+def test_pictures_of_the_fit_need_no_targets():
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    days = np.datetime64("2020-01-01", "s") + np.arange(N) * np.timedelta64(1, "D")
+    frame = pandas.DataFrame(X, columns=list("abcd")).assign(time=days, word=LABELS)
+    model, other = regressor().fit(frame, Y), classifier().fit(frame, LABELS)
+    for each, y in ((model, Y), (other, LABELS)):
+        drawn = each.plot_calibration(), each.plot_calibration(y)
+        np.testing.assert_array_equal(*(ax.lines[1].get_xydata() for ax in drawn))
+    ax = model.plot_partial_dependence("a")
+    ends = ax.lines[0].get_xdata()
+    assert X[:, 0].min() <= ends[0] < ends[-1] <= X[:, 0].max()
+    assert ax.get_xlabel() == "a"
+    dates = model.plot_partial_dependence("time")
+    assert re.fullmatch("20..-..-..", dates.xaxis.get_major_formatter()(days[0].astype(float), 0))
+    bars = model.plot_partial_dependence("word")
+    assert {text.get_text() for text in bars.get_yticklabels()} == set(LABELS)
+    confusion = other.plot_confusion_matrix()
+    counts = [int(text.get_text().replace(",", "")) for text in confusion.texts]
+    assert sum(counts) == N
+    assert [text.get_text() for text in confusion.get_yticklabels()] == list(other.classes_)
+    pyplot.close("all")
+    with pytest.raises(ValueError, match="column is 'none' but one that the fit used .*: 'a', 'b'"):
+        model.plot_partial_dependence("none")
+    bare = pickle.loads(pickle.dumps(other))
+    draw_column = partial(bare.plot_partial_dependence, "a")
+    for draw in (bare.plot_calibration, bare.plot_confusion_matrix, draw_column):
+        with pytest.raises(ValueError, match="needs the rows of the fit"):
+            draw()
+    several = regressor().fit(X, np.column_stack([Y, Y]))
+    with pytest.raises(ValueError, match="is for one target"):
+        several.plot_partial_dependence(0)
+
+
+def test_legends_of_reports_are_whole():
+    chart = charts.Axes()
+    for label in ("single members", "members together, calibrated"):
+        chart.plot([0, 1], [0, 1], label=label)
+    for text in ("single members", "members together, calibrated"):
+        assert f">{text}</text>" in chart.svg("title")
 
 
 def test_a_page_of_a_quantile_has_pinball_losses_alone(tmp_path):

@@ -2,6 +2,8 @@
 
 import io
 import logging
+import re
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -15,7 +17,7 @@ from tiny_tables import LABELS, SMALL, TINY, X, Y, classifier, regressor
 import fastmlp
 from fastmlp._engine.thread_count import default_threads
 from fastmlp.tabular import epoch_selection, members, presets
-from fastmlp.tabular.progress import Line, Progress
+from fastmlp.tabular.progress import Bar, Line, Progress, line_or_bar
 
 TWO = replace(TINY, epochs=16, recipes=(SMALL, replace(SMALL, width=6)))
 
@@ -174,6 +176,22 @@ def shown(times, terminal=False, **options):
             progress(SimpleNamespace(epoch=epoch, epochs=4, val_loss=0.25 if epoch else np.nan))
     progress.close()
     return file.getvalue()
+
+
+def test_progress_is_a_bar_where_tqdm_can_draw_one(monkeypatch):
+    pytest.importorskip("tqdm", reason="needs tqdm")
+    terminal, file = io.StringIO(), io.StringIO()
+    terminal.isatty = lambda: True
+    assert type(line_or_bar(file)) is Line
+    bar = line_or_bar(terminal)
+    for share in (0.25, 1.0):
+        bar.write([f"{share:.0%} done", "error 0.3"], share)
+    bar.end()
+    first, *_, last = re.findall(r"\|(.{20})\| (?=25|100)", terminal.getvalue())
+    assert (len(first.strip()), len(last.strip())) == (5, 20)
+    monkeypatch.setitem(sys.modules, "tqdm.auto", None)
+    assert type(line_or_bar(terminal)) is Line
+    assert isinstance(bar, Bar)
 
 
 def test_share_and_time_left_follow_the_work_of_the_recipes():

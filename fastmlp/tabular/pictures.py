@@ -1,0 +1,158 @@
+"""What estimators of tables draw of a fit, with matplotlib or in a report."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastmlp._core.intervals import check_count
+from fastmlp._core.optional import axes
+from fastmlp.tabular import inspection, page
+from fastmlp.tabular.fitted_table import FittedTable
+from fastmlp.tabular.inspection import Importance
+from fastmlp.tabular.page import Evidence
+
+MAX_BARS = 20
+
+
+class Pictures:
+    """The methods of both estimators that draw, on the axes given or on those of a new figure."""
+
+    _state: Callable[[], FittedTable]
+    importance: Callable[..., Importance]
+
+    def plot_importance(
+        self,
+        X: Any = None,
+        y: Any = None,
+        *,
+        rounds: int = 3,
+        most: int = MAX_BARS,
+        ax: Any = None,
+    ) -> Any:
+        """Plot :meth:`importance`.
+
+        Parameters
+        ----------
+        X, y, rounds
+            As for :meth:`importance`.
+        most : int
+            Largest number of columns to show, at least 1.
+        ax : matplotlib.axes.Axes, optional
+            Axes to draw on; by default those of a new figure.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            The axes, with labels.
+        """
+        most = check_count("most", most, example=20)
+        return inspection.bars(self.importance(X, y, rounds=rounds), most, ax)
+
+    def plot_history(self, ax: Any = None) -> Any:
+        """Plot the score of held-out rows by epoch, of single members and of their mean.
+
+        The last line is the one whose best epoch is kept: of classes the mean at the temperature
+        that suits it best; with ``scoring`` the score alone.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Axes to draw on; by default those of a new figure.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            The axes, with legend and labels.
+        """
+        fitted = self._state()
+        ax, target, facts = axes(ax, "plot_history"), fitted.target, fitted.facts
+        epochs, alone, together, compared = np.reshape(facts.curve, (-1, 4)).T
+        lines = {"single members": alone, "members together": together}
+        if target.kind == "classes":
+            lines["members together, calibrated"] = compared
+        metric, shown = facts.report.metric, target.shown
+        if scoring := fitted.parameters["scoring"]:
+            metric, shown = str(getattr(scoring, "__name__", scoring)), operator.neg
+            lines = {"members together": compared}
+        for label, costs in lines.items():
+            ax.plot(epochs, list(map(shown, costs)), label=label)
+        ax.axvline(facts.best_epoch, color="gray", linestyle=":", label="kept")
+        ax.set(xlabel="epoch", ylabel=f"{metric}, out of fold")
+        ax.legend()
+        return ax
+
+    def plot_partial_dependence(self, column: str | int, ax: Any = None) -> Any:
+        """Plot the mean prediction if one column had the same value in all rows, value by value.
+
+        A line for a column of numbers or dates, bars for categories. Of two classes it is the
+        probability of the second, of more classes there are lines of the first four.
+
+        Parameters
+        ----------
+        column : str or int
+            Name of a column that the fit used, or its place, counted from 0.
+        ax : matplotlib.axes.Axes, optional
+            Axes to draw on; by default those of a new figure.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            The axes, with labels.
+
+        Raises
+        ------
+        ValueError
+            If the fit has not used such a column, if it has several targets or curves, or if this
+            estimator is a copy without the rows of the fit.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastmlp import TabMLPRegressor
+        >>> X = np.random.default_rng(0).normal(size=(99, 2))
+        >>> model = TabMLPRegressor(preset="fast", random_state=0).fit(X, X[:, 0] * X[:, 1])
+        >>> ax = model.plot_partial_dependence("column 0")
+        >>> ax.get_xlabel()
+        'column 0'
+        """
+        evidence = self._evidence("plot_partial_dependence")
+        names, features = evidence.fitted.columns.names, page.features(evidence.fitted)
+        if isinstance(column, int) and 0 <= column < len(names):
+            column = names[column]
+        if column not in features:
+            known = ", ".join(map(repr, features))
+            raise ValueError(f"column is {column!r} but one that the fit used is expected: {known}")
+        ax = axes(ax, "plot_partial_dependence")
+        page.dependence(evidence, features[column], ax)
+        return ax
+
+    def _evidence(self, method: str) -> Evidence:
+        """Return the rows of the fit with their predictions out of fold."""
+        fitted = self._state()
+        if fitted.rows is None:
+            raise ValueError(inspection.NO_ROWS.format(method))
+        if (evidence := page.evidence_of(self, fitted, page.name_of(fitted))) is None:
+            raise ValueError(
+                f"{method} is for one target, of numbers or of classes with one label a row, but "
+                "this fit predicts something else: fit one target alone"
+            )
+        return evidence
+
+
+def targets_of_fit(fitted: FittedTable, y: Any) -> Any:
+    """Return the targets given, or those of the fit; raise ValueError if their number is wrong."""
+    if y is None:
+        if fitted.rows is None:
+            raise ValueError(inspection.NO_ROWS.format("plot_calibration without y"))
+        return fitted.rows[1].original_y
+    expected, sampled = len(fitted.out_of_fold.predictions), fitted.out_of_fold.sampled
+    if len(y) != expected:
+        rows = "y of the fit" if sampled is None else "y[model.rows_], the rows used"
+        raise ValueError(
+            f"y has {len(y)} rows but the {expected} of the fit are expected: pass {rows}"
+        )
+    return y
