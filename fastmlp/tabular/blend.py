@@ -20,6 +20,7 @@ from fastmlp.tabular.epoch_selection import (
     LITTLE_GAIN,
     NOISY,
     calibrated_costs,
+    is_nearly_exact,
     mean_cost,
     of_all,
     ranked,
@@ -182,12 +183,18 @@ def _stages(data: FitRows, options: FitOptions) -> BlendResult:
 def _in_stages(data: FitRows, preset: Preset, stage: Callable[..., BlendResult]) -> BlendResult:
     """Train all recipes shortly, and the best ones longer if that pays."""
     trial = stage(preset.trial)
-    strong = trial.blend.weights >= LEAST_SHARE * trial.blend.weights[0]
-    chosen = [group.recipe for group in trial.trained[: strong.sum()] if not group.why]
+    pairs = [*zip(trial.blend.weights, trial.trained, strict=True)]
+    able = [pair for pair in pairs if pair[1].is_steep or not pair[1].recipe.is_precise] or pairs
+    (largest, strongest), *_ = able
+    chosen = [
+        group.recipe for weight, group in able if weight >= LEAST_SHARE * largest and not group.why
+    ]
     if trial.stopped or not chosen:
-        text = f"no further stage, because {trial.stopped or trial.trained[0].why}"
+        text = f"no further stage, because {trial.stopped or strongest.why}"
         return replace(trial, stage_log=[*trial.stage_log, text])
-    last = stage(preset.longer(tuple(chosen)), trial)
+    # Where a relation is nearly exact, other recipes add less than a longer cycle.
+    longer = preset.longest if strongest.is_steep else preset.longer
+    last = stage(longer(tuple(chosen)), trial)
     if last.blend is trial.blend:  # no recipe was trained
         return replace(last, stage_log=trial.stage_log + last.stage_log)
     return _better(data.scored.target, data.scored.cost_weights, trial, last)
@@ -240,6 +247,9 @@ def _stage(
             if tried and {group.why for group in groups} <= NOISY[target.kind]:
                 over = LITTLE_GAIN
                 break
+            if recipe.is_precise and not before and not _are_nearly_exact(groups, data):
+                recipes = recipes[:k]
+                break
             epoch = 0.0
             if options.deadline is not None:
                 epoch = seconds_of_epoch(
@@ -283,6 +293,16 @@ def _stage(
         f"{target.metric} {score:.4g}{', calibrated' * (target.kind == 'classes')}"
     )
     return replace(result, stage_log=[text], stopped=stopped)
+
+
+def _are_nearly_exact(groups: list[TrainingResult], data: FitRows) -> bool:
+    """Whether a group explains nearly everything."""
+    scored = data.scored
+    of_groups = (
+        calibrated_costs(scored.target, group.held_out.joint(scored.target), scored.cost_weights)
+        for group in groups
+    )
+    return any(is_nearly_exact(scored, costs) for costs in of_groups)
 
 
 def _progress(work: Sequence[float], data: FitRows, options: FitOptions) -> Progress:

@@ -18,7 +18,10 @@ from fastmlp.tabular.presets import (
     EVALUATION_SHARE,
     LEAST_GAIN,
     MAX_EVALUATIONS,
+    NEARLY_EXACT,
     NOISE,
+    NOISE_OF_EXACT,
+    STEEP_GAIN,
     TRAINING_WORK,
     TRIMMED,
     cycle_end,
@@ -67,6 +70,20 @@ class OutOfFold:
         return float(np.average(costs, weights=weights))
 
 
+def places_of(scored: Any, out: Sequence[RowIndex]) -> tuple[Array, tuple[int, int], Array | None]:
+    """Return the places of the predictions of members among (repeats, rows), and which there are.
+
+    The k-th prediction of a row belongs to the k-th repeat. ``held`` is None if there are all.
+    """
+    counts, places = np.zeros(n := len(scored.target.y), np.int64), []
+    for rows in map(scored.places, out):
+        places.append(rows + n * counts[rows])
+        counts[rows] += 1
+    repeats = np.arange(counts.max())
+    held = None if np.all(counts == len(repeats)) else repeats[:, np.newaxis] < counts
+    return np.concatenate(places), (len(repeats), n), held
+
+
 def mean_cost(target: Any, prediction: Array, weights: Array | None) -> float:
     """Return the mean cost of rows."""
     return float(np.average(target.costs(prediction), weights=weights))
@@ -85,12 +102,28 @@ def of_all(alone: float, together: float, averaging: float) -> float:
     return alone - averaging * (alone - together)
 
 
-def is_gain(before: Array, after: Array, weights: Array | None) -> bool:
-    """Whether costs of rows have fallen by more than the noise; see `presets.NOISE`."""
+def is_gain(
+    before: Array,
+    after: Array,
+    weights: Array | None,
+    *,
+    noise: float = NOISE,
+    least: float = LEAST_GAIN,
+) -> bool:
+    """Whether costs of rows have fallen by more than the noise, and a share of what is left.
+
+    See `presets.NOISE`.
+    """
     gain = np.average(before - after, weights=weights)
     variance = np.average((before - after - gain) ** 2, weights=weights)
     cost = abs(np.average(after, weights=weights))
-    return bool(gain > max(NOISE * math.sqrt(variance / len(after)), LEAST_GAIN * cost))
+    return bool(gain > max(noise * math.sqrt(variance / len(after)), least * cost))
+
+
+def is_nearly_exact(scored: Any, costs: Array) -> bool:
+    """Whether predictions with these costs explain nearly everything; see `NEARLY_EXACT`."""
+    explained = scored.baseline.explained(scored.target, costs, scored.cost_weights)
+    return explained is not None and explained > NEARLY_EXACT
 
 
 def trimmed_mean(differences: Array, weights: Array | None) -> float:
@@ -138,21 +171,14 @@ class BestEpochSelector:
         # time. The unit of the work of an epoch is the prediction of one row.
         work = TRAINING_WORK * sum(map(len, self.learners.learn))
         self.every = int(sum(map(len, self.out)) / (EVALUATION_SHARE * work))
-        # All predictions, one member after the other, have a member and a place among (repeats,
-        # rows). The k-th prediction of a row belongs to the k-th repeat.
+        # All predictions, one member after the other, have a member and a place.
         members = np.arange(len(self.out), dtype=np.int32)
         self._members = np.repeat(members, list(map(len, self.out)))
-        counts, places = np.zeros(n := len(self.target.y), np.int64), []
-        for rows in map(data.scored.places, self.out):
-            places.append(rows + n * counts[rows])
-            counts[rows] += 1
-        self._places = np.concatenate(places)
-        repeats = np.arange(counts.max())
-        self._shape = len(repeats), n
-        self._held = None if np.all(counts == len(repeats)) else repeats[:, np.newaxis] < counts
+        self._places, self._shape, self._held = places_of(data.scored, self.out)
         # The first cycle is too short for decisions, and the last ends the fit anyway.
-        cycles = options.preset.cycles
-        self._ends = [cycle_end(cycle, cycles) for cycle in range(2, cycles)]
+        preset = options.preset
+        decisive = range(max(2, preset.first_cycle), preset.cycles)
+        self._ends = [cycle_end(cycle, preset.cycles) for cycle in decisive]
 
     @property
     def is_passive(self) -> bool:
@@ -193,12 +219,24 @@ class BestEpochSelector:
         if not self.learners.options.preset.trial_folds:
             return ""
         # Compare the best epoch with the best one at the end of the cycle before.
-        joint = self.held_out.joint(self.target)
-        costs = calibrated_costs(self.target, joint, self.weights)
+        costs = self._costs()
         (best, before), self._before = self._before, (self.best, costs)
-        by_score = self.scorer is not None and self.best < best
-        gains = before is None or by_score or is_gain(before, costs, self.weights)
-        return "" if gains else LITTLE_GAIN
+        if before is None or (self.scorer is not None and self.best < best):
+            return ""
+        noise = NOISE_OF_EXACT if is_nearly_exact(self.learners.data.scored, costs) else NOISE
+        return "" if is_gain(before, costs, self.weights, noise=noise) else LITTLE_GAIN
+
+    def _costs(self) -> Array:
+        """Return the cost of each row in the best epoch, after calibration."""
+        joint = self.held_out.joint(self.target)
+        return calibrated_costs(self.target, joint, self.weights)
+
+    def is_steep(self) -> bool:
+        """Whether the cost is a fraction of that of the cycle before; see `presets.STEEP_GAIN`."""
+        before = self._before[1]
+        if before is None or self.hopeless == math.inf:  # costs may be negative
+            return False
+        return is_gain(before, self._costs(), self.weights, least=STEEP_GAIN)
 
     def _evaluate(self, state: State) -> None:
         """Predict the held-out rows, and keep the weights if their cost is the lowest so far."""

@@ -185,6 +185,7 @@ class TrainingResult:
     why: str  # the reason for fewer epochs
     stopped: str  # the reason why no other recipe is trained: an interrupt or a callback
     pace: float  # see `pace_of`
+    is_steep: bool = False  # see `BestEpochSelector`
 
     @property
     def run(self) -> int:
@@ -290,8 +291,8 @@ class Learners:
     def fit(self, epochs: int, callbacks: Sequence[Any], **schedule: Any) -> None:
         """Train members; dropout and decay fall during the steps of the rate."""
         recipe, data, members = self.recipe, self.data, self.members
-        cycles = self.options.preset.cycles
-        rate = presets.Cycles(data.target.row.rate * recipe.rate, cycles=cycles, **schedule)
+        preset, rate = self.options.preset, data.target.row.rate * recipe.rate
+        rate = presets.Cycles(rate, cycles=preset.cycles, first=preset.first_cycle, **schedule)
         optimizer: Optimizer = Adam(learning_rate=rate, beta_2=presets.BETA_2)
         if recipe.decay:
             decay = presets.FlatCosine(recipe.decay, rate.n_steps)
@@ -355,6 +356,7 @@ def train(
         why=stopped or selector.why,
         stopped=stopped,
         pace=pace_of(history, max(map(len, learn)), len(learn), options.n_threads),
+        is_steep=selector.is_steep(),
     )
 
 

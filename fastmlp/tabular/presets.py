@@ -55,6 +55,9 @@ class Recipe(intervals.Options):
         Whether units learn a blend of their activation and the identity.
     share : float
         Share of the preset's epochs.
+    is_precise : bool
+        Whether it is tried only if others show that a relation is nearly exact, and trained longer
+        only if its gain is steep.
     """
 
     bins: int = 8
@@ -67,6 +70,7 @@ class Recipe(intervals.Options):
     parametric: bool = True
     share: float = 1.0
     embedding: int = 0
+    is_precise: bool = False
 
     _checks: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         "bins": (check_count, 8, 0),
@@ -127,6 +131,7 @@ class Preset:
     members: int | None = None  # least number of networks per recipe; folds are repeated for it
     scaled: bool = True  # whether more rows have fewer epochs
     cycles: int = 4  # of the rate
+    first_cycle: int = 1  # number of these cycles that are one, the first
     # Folds of the first of two stages, see `trial` and `longer`; 0 for one stage. With two, each
     # recipe ends with the first cycle that gains less than its noise.
     trial_folds: int = 0
@@ -140,6 +145,14 @@ class Preset:
         """Return the second stage: some of the recipes, on all folds, with further cycles."""
         epochs = PRESETS["fast"].epochs
         return replace(self, recipes=recipes, first={}, epochs=epochs, cycles=MOST_CYCLES)
+
+    def longest(self, recipes: tuple[Recipe, ...]) -> Preset:
+        """Return the second stage of the first recipe alone, in a single cycle of the rate.
+
+        It is as long as all cycles, and twice as long in place of other recipes.
+        """
+        cycles = MOST_CYCLES + (len(recipes) > 1)
+        return replace(self.longer(recipes[:1]), cycles=cycles, first_cycle=cycles)
 
     def of(self, kind: str, columns: Columns) -> tuple[Recipe, ...]:
         """Return the recipes for "classes" or "numbers", with what these columns can have."""
@@ -191,7 +204,12 @@ SHORT: dict[str, Any] = {"dropout": 0.3, "decay": 0.02, "share": 1 / 8}  # for n
 # For the first stage: narrow, and different from each other. Noisy tables train the first two
 # alone; classes of these need one hidden layer.
 NARROW = {
-    "numbers": (Recipe(16, 64, rate=2.0), Recipe(0, 64), Recipe(16, 64, embedding=64)),
+    "numbers": (
+        Recipe(16, 64, rate=2.0),
+        Recipe(0, 64),
+        Recipe(16, 64, embedding=64),
+        Recipe(8, 64, is_precise=True),
+    ),
     "classes": (
         Recipe(16, 64, depth=1, **CAREFUL),
         Recipe(0, 64, depth=1, **CAREFUL),
@@ -200,7 +218,11 @@ NARROW = {
         Recipe(0, 64),
     ),
     "numbers by categories": (Recipe(0, 64, rate=2.0), Recipe(0, 64)),
-    "classes by categories": (Recipe(0, 64, dropout=0.5, decay=0.02), Recipe(0, 64)),
+    "classes by categories": (
+        Recipe(0, 64, dropout=0.5, decay=0.02),
+        Recipe(0, 64),
+        Recipe(0, 64, **CAREFUL),
+    ),
 }
 
 # Short ones first: a time limit may leave no time for all.
@@ -251,6 +273,12 @@ HOPELESS = 1.15
 # With stages, a recipe continues if its last cycle reduced the cost by more than this multiple of
 # the standard error of the reduction, and by more than this share of the cost.
 NOISE, LEAST_GAIN = 2.0, 0.02
+# Of a nearly exact relation, which explains more than this share, few rows have most of the costs,
+# so that gains are seen less clearly than they are real: one standard error has to do.
+NEARLY_EXACT, NOISE_OF_EXACT = 0.97, 1.0
+# Where the last cycle of the first stage has reduced the cost by more than this multiple of what is
+# left, a relation is nearly exact, and the length of the last cycle decides.
+STEEP_GAIN = 3.0
 # Two stages are compared by the mean difference of the costs of rows, without this share of the
 # rows at each end: where a relation is exact, a few rows would decide the mean.
 TRIMMED = 0.02
@@ -356,22 +384,24 @@ class Cycles(Schedule):
     """Cosine cycles, each twice as long as the one before; four are "coslog4".
 
     The rate is ``rate * (1 - cos(2 pi log2(1 + (2**cycles - 1) t))) / 2``, with t from 0 to 1 over
-    ``n_steps`` steps, or over the time if it is too short for them.
+    ``n_steps`` steps, or over the time if it is too short for them. The first ``first`` cycles may
+    be one: the logarithm is divided by ``first`` until their end.
     """
 
     rate: float
     n_steps: int = 0  # 0 for all steps of a member's fit
     clock: Clock = UNLIMITED
     cycles: int = 4
+    first: int = 1
 
     def _of_length(self, n_steps: int) -> Cycles:
         return self if self.n_steps else replace(self, n_steps=n_steps)
 
     def _rate(self, step: NDArray[np.int64]) -> NDArray[np.float64]:
         t = np.minimum(self.clock.shares(step, self.n_steps), 1.0)
-        return np.asarray(
-            self.rate * 0.5 * (1 - np.cos(2 * np.pi * np.log2(1 + (2**self.cycles - 1) * t)))
-        )
+        cycle = np.log2(1 + (2**self.cycles - 1) * t)
+        cycle = np.where(cycle < self.first, cycle / self.first, cycle)
+        return np.asarray(self.rate * 0.5 * (1 - np.cos(2 * np.pi * cycle)))
 
 
 @dataclass(frozen=True)

@@ -404,11 +404,15 @@ class Baseline(NamedTuple):
 
         It is that of the loss, such as R squared and scikit-learn's ``d2_tweedie_score``.
         """
+        return self.explained(target, target.costs(prediction), weights)
+
+    def explained(self, target: Any, costs: Array, weights: Array | None) -> float | None:
+        """Return the share of the costs of these predictions that others save; None if unknown."""
         if (least := target.least_costs) is None:
             return None
         cost, own, best = (
-            float(np.average(costs, weights=weights))
-            for costs in (target.costs(self.predictions), target.costs(prediction), least)
+            float(np.average(each, weights=weights))
+            for each in (target.costs(self.predictions), costs, least)
         )
         return 1 - (own - best) / (cost - best) if cost > best else None
 

@@ -28,6 +28,10 @@ def test_rates_have_four_cycles_and_end_at_zero():
     longer = presets.Cycles(0.3, n_steps=63 * 1000, cycles=6)  # goes on where the four end
     np.testing.assert_allclose(longer(np.arange(15_000)), rates(np.arange(15_000)), atol=1e-12)
     assert np.allclose(longer(np.array([31_000, 63_000])), 0, atol=1e-12)
+    single = presets.Cycles(0.3, n_steps=63 * 1000, cycles=6, first=6)
+    assert np.allclose(single(np.array([0, 63_000])), 0, atol=1e-12)
+    assert np.all(single(np.arange(1000, 62_000)) > 0)
+    assert single(7_000) == pytest.approx(0.3)  # half-way, in the logarithm
     flat = presets.FlatCosine(0.3, n_steps=1000)
     assert np.allclose(flat(np.array([0, 499, 750, 1000])), [0.3, 0.3, 0.15, 0], atol=1e-3)
 
@@ -188,8 +192,8 @@ def test_rows_are_predicted_by_the_members_that_have_not_learned_from_them(monke
     ("kind", "numbers", "categories", "bins", "dropouts", "embeddings"),
     [
         ("numbers", 0, 3, {0}, {0}, {0}),
-        ("numbers", 3, 3, {16, 0}, {0}, {0, 64}),
-        ("classes", 0, 3, {0}, {0, 0.5}, {0}),
+        ("numbers", 3, 3, {16, 8, 0}, {0}, {0, 64}),
+        ("classes", 0, 3, {0}, {0, 0.15, 0.5}, {0}),
         ("classes", 1, 31, {16, 0}, {0, 0.15}, {0, 64}),
         ("classes", 1, 32, {16, 0}, {0, 0.15}, {0}),
         ("classes", 10_000, 0, {0}, {0, 0.15}, {0}),

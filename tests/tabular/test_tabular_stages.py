@@ -14,7 +14,7 @@ from fastmlp import TabMLPRegressor
 from fastmlp.tabular import blend, epoch_selection, members, presets
 from fastmlp.tabular.folds import Splits
 from fastmlp.tabular.presets import Preset, Recipe
-from fastmlp.tabular.targets import ClassTarget
+from fastmlp.tabular.targets import Baseline, ClassTarget
 
 LONG = Recipe(bins=4, width=16, depth=1)
 STAGED = Preset(6, 2, 64, (LONG, replace(LONG, bins=0)), trial_folds=3)
@@ -60,6 +60,31 @@ def test_a_gain_is_real_if_it_exceeds_its_noise_and_two_percent(gain, noise, is_
     before = after + gain + noise * np.tile([1.0, -1.0], 200)  # standard error: noise / 20
     assert epoch_selection.is_gain(before, after, weights) == is_real
     assert not epoch_selection.is_gain(before, before, weights)
+
+
+@pytest.mark.parametrize(("level", "ends"), [(0.02, False), (0.1, True)])
+def test_gains_of_nearly_exact_relations_may_be_nearer_to_their_noise(level, ends):
+    """They hang on few rows: of costs of 2 % of the baseline's one standard error has to do."""
+    after = np.full(400, level)
+    before = after + level * (0.15 + 2 * np.tile([1.0, -1.0], 200))  # a standard error is 0.1
+    target = SimpleNamespace(least_costs=np.zeros(400), costs=lambda predictions: np.ones(400))
+    baseline = Baseline("", np.ones(1))
+    scored = SimpleNamespace(target=target, cost_weights=None, baseline=baseline)
+    learners = SimpleNamespace(
+        options=SimpleNamespace(preset=STAGED), data=SimpleNamespace(scored=scored)
+    )
+    fit = SimpleNamespace(
+        curve=[(9, 0.0, level, level)],
+        hopeless=np.inf,
+        scorer=None,
+        learners=learners,
+        target=target,
+        weights=None,
+        best=level,
+        _before=(np.inf, before),
+        _costs=lambda: after,
+    )
+    assert bool(epoch_selection.BestEpochSelector._reason(fit)) == ends
 
 
 CHANGES = {  # of the costs of 100 rows from the first stage to the second
@@ -142,6 +167,74 @@ def test_a_relation_is_trained_on_more_folds_for_as_long_as_that_pays(monkeypatc
     fast.fit(ROWS, SMOOTH)
     error = [np.mean((m.oof_prediction_ - SMOOTH) ** 2) for m in (model, fast)]
     assert error[0] < 0.8 * error[1]
+
+
+@pytest.mark.parametrize(
+    ("noise", "recipes", "cycles"), [(0.0, 1, {1: 63}), (0.0, 2, {1: 127}), (0.3, 2, {6: 63})]
+)
+def test_a_nearly_exact_relation_is_trained_by_one_recipe_in_one_cycle(
+    monkeypatch, noise, recipes, cycles
+):
+    """Where the last cycle leaves a fraction of the cost, its length decides, and not a blend."""
+    stages, schedules, made, train = [], [], presets.Cycles, members.train
+
+    def scheduled(*args, **options):
+        schedules.append(made(*args, **options))
+        return schedules[-1]
+
+    def noting(recipe, data, division, *args):
+        result = train(recipe, data, division, *args)
+        rates = replace(schedules[-1], n_steps=10_000)(np.arange(10_001))
+        restarts = np.sum((rates[1:-1] < rates[:-2]) & (rates[1:-1] <= rates[2:]))
+        stages.append((len(division.learn), int(restarts) + 1, result.planned))
+        return result
+
+    plain = replace(LONG, bins=0)
+    default = replace(STAGED, recipes=(plain, replace(plain, rate=1.01))[:recipes])
+    monkeypatch.setitem(presets.PRESETS, "default", default)
+    monkeypatch.setattr(members, "train", noting)
+    monkeypatch.setattr(presets, "Cycles", scheduled)
+    TabMLPRegressor(random_state=0).fit(ROWS, ROWS[:, 0] * ROWS[:, 1] + noise * NOISE)
+    base = presets.quick_epochs(300)
+    assert stages[:recipes] == [(6, 4, base)] * recipes
+    longer = stages[recipes:]
+    assert noise or len(longer) == 1
+    assert {size for size, *_ in longer} == {12}
+    assert {n: round(15 * epochs / base) for _, n, epochs in longer} == cycles
+
+
+PRECISE = replace(LONG, bins=0, width=12, is_precise=True)
+
+
+@pytest.mark.parametrize(
+    ("noise", "is_steep", "shares", "longer"),
+    [
+        (0.3, True, [1.0], [16]),
+        (0.0, True, [0.4, 0.6], [12]),
+        (0.0, False, [0.1, 0.9], [16]),
+        (0.0, False, [0.0, 1.0], [12]),
+    ],
+)
+def test_a_precise_recipe_is_tried_for_nearly_exact_relations_and_kept_if_it_is_steep(
+    monkeypatch, noise, is_steep, shares, longer
+):
+    trained, train = [], members.train
+
+    def noting(recipe, *args):
+        result = train(recipe, *args)
+        trained.append(recipe.width)
+        return replace(result, is_steep=recipe.is_precise and is_steep)
+
+    def greedy(predictions, cost):
+        return np.array(shares if len(predictions) == len(shares) else [1.0])
+
+    recipes = replace(LONG, bins=0), PRECISE
+    monkeypatch.setattr(blend, "greedy", greedy)
+    monkeypatch.setitem(presets.PRESETS, "default", replace(STAGED, recipes=recipes))
+    monkeypatch.setattr(members, "train", noting)
+    model = TabMLPRegressor(random_state=0).fit(ROWS, ROWS[:, 0] * ROWS[:, 1] + noise * NOISE)
+    assert trained == [16, 12][: len(shares)] + longer
+    assert not any("of 2 recipes" in note for note in model.report().notes)
 
 
 def test_all_recipes_of_the_user_are_trained(monkeypatch):
