@@ -1,4 +1,7 @@
-"""Callbacks that are called after each epoch of a fit."""
+"""Callbacks: functions that a fit calls after each epoch, to stop it, save it or show it.
+
+Pass them to ``fit(callbacks=[...])``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Handwritten digits for the demo, examples and tests."""
+"""1,797 pictures of handwritten digits, 8 x 8 pixels each, to try a network on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Initializers of the weights, by name."""
+"""Initializers: how the weights of a network are drawn before the first step.
+
+The choice of `MLP` suits nearly always.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Losses, by class and by name."""
+"""Losses: numbers that say how bad predictions are, which training makes small.
+
+Pass one of them, or its name, to ``MLP(loss=...)``: the loss decides what is predicted.
+"""
 
 from __future__ import annotations
 

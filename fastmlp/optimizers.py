@@ -1,4 +1,7 @@
-"""Optimizers, by class and by name."""
+"""Optimizers: rules by which each step of training changes the weights.
+
+Pass one of them, or its name, to ``fit(optimizer=...)``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`Predictor`, a trained network as a compiled function; made by the method ``predictor``."""
+"""The type of a trained network as a fast function, for annotations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Schedules of the learning rate, weight decay and dropout."""
+"""Schedules: how the step size changes from the first step of a fit to the last.
+
+Pass one in place of a number: ``Adam(learning_rate=Cosine(0.01))``.
+"""
 
 from __future__ import annotations
 

@@ -15,7 +15,10 @@ from fastmlp._core.optional import require
 
 
 class Communicator(Protocol):
-    """Processes or threads that train one model together: the type of ``fit(communicator=...)``.
+    """How several processes that train one network exchange numbers: ``fit(communicator=...)``.
+
+    Take it only if neither mpi4py nor torch is what you have: then it shows which methods yours
+    needs.
 
     Pass a communicator of mpi4py directly, or any object with these two attributes and the method
     ``allreduce``. ``fit`` calls ``allreduce`` in the same order on every rank.
@@ -80,7 +83,9 @@ class MPI:
 
 
 class TorchCommunicator:
-    """Processes that sum over the network by ``torch.distributed``, with its engine gloo.
+    """How several processes train one network by ``torch.distributed``, without MPI.
+
+    Take it in processes that others start, such as the workers of Dask and Ray. Its engine is gloo.
 
     It needs no launcher, so it works in processes that others start, such as the workers of Dask
     and Ray. Every process makes one, at about the same time; it may be used for many fits, one

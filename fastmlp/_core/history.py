@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @partial(with_attribute_hints, attributes=RECORDS)
 @dataclass(repr=False)
 class History:
-    """Record of a fit, with one entry per epoch in each list.
+    """What ``fit`` returns: the loss of each epoch, to print or draw how the training went.
 
     Attributes
     ----------
@@ -192,7 +192,7 @@ class ResumeState(NamedTuple):
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch that was just trained, the argument of a callback's ``on_batch``.
+    """What a callback's ``on_batch`` gets: the batch of rows that was just learned from.
 
     Attributes
     ----------
@@ -232,7 +232,10 @@ class Batch:
 
 
 class DivergenceError(FloatingPointError):
-    """Error for a loss, gradient or weight that became NaN or infinite; the model stays finite.
+    """The error of a fit whose numbers became infinite or NaN; most often its steps were too large.
+
+    Start again with a smaller learning rate, or with inputs and targets of size one. The model
+    stays finite.
 
     Attributes
     ----------
@@ -261,7 +264,7 @@ class DivergenceError(FloatingPointError):
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """The parameters of a model at one moment, for :meth:`State.restore`; contents are private.
+    """The weights of a model at one moment of a fit, to go back to them: :meth:`State.restore`.
 
     Examples
     --------
@@ -281,7 +284,9 @@ class Snapshot:
 
 @dataclass
 class State:
-    """State of a running fit, the argument of callbacks; one object for the whole fit.
+    """What callbacks get after each epoch: the epoch, its losses and the model in training.
+
+    One object serves the whole fit.
 
     Attributes
     ----------

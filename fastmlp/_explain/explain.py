@@ -34,7 +34,9 @@ def explain(
     time_limit: float | None = None,
     random_state: int = 0,
 ) -> Explanation:
-    """Explain predictions: how much each column adds to them, beside a background.
+    """Explain predictions: how much each column adds to them, beside usual rows, the background.
+
+    Take it to answer why this prediction is high or low.
 
     The contributions are interventional Shapley values. Together with the mean prediction of the
     background they add up to the prediction of each row. A column is one of the user's table, such

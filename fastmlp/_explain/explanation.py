@@ -19,7 +19,7 @@ MOST_SHOWN = 10  # columns in the text
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Explanation:
-    """Contributions of columns to predictions; :func:`fastmlp.explain` makes it.
+    """How much each column added to each prediction; :func:`fastmlp.explain` returns it.
 
     In each row the values and the base add up to the prediction.
 

@@ -32,7 +32,7 @@ MAX_STACK = 2**20  # bytes of buffers; threads often have little more
 
 @dataclass(frozen=True)
 class CFiles:
-    """The files that `to_c` has written, with their sizes and errors.
+    """The C files that `to_c` has written: their paths, sizes and errors.
 
     Attributes
     ----------

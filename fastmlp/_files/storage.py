@@ -140,7 +140,7 @@ def _imported(module: str) -> Any:
 def load(
     path: PathLike, *, engine: str | None = None, verify: bool = True, functions: Functions = None
 ) -> Any:
-    """Return the model that ``save`` has written to a file; safe for files of any origin.
+    """Read a model from a file that its ``save`` wrote; the file cannot run code, whoever wrote it.
 
     Parameters
     ----------
@@ -193,7 +193,9 @@ def load_predictor(
     functions: Functions = None,
     levels: Sequence[float] = (),
 ) -> Any:
-    """Return the predictor of a saved model, in programs that have NumPy alone.
+    """Read a saved model to predict single rows, in programs that have NumPy alone.
+
+    Take it in services: scikit-learn, SciPy and pandas are neither needed nor loaded.
 
     It is the result of the method ``predictor()`` of the model, which is not made: scikit-learn,
     SciPy and pandas are neither needed nor imported. Safe for files of any origin, like

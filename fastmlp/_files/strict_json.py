@@ -28,7 +28,7 @@ _DEEPER = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 
 class ModelFormatError(ValueError):
-    """A file is not a model that this version of fastmlp can read; the message says why.
+    """The error for a file that is no model, or a damaged one; the message says why.
 
     Examples
     --------

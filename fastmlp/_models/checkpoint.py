@@ -29,7 +29,9 @@ def _write(savings: Iterable[Callable[[], None]]) -> None:
 
 
 class Checkpoint:
-    """Save the model during a fit, as a callback; ``fit(..., resume=path)`` continues from it.
+    """A callback that saves the model during a fit, so that a fit that was cut off can go on.
+
+    Take it for fits of hours: ``fit(..., resume=path)`` continues from the file.
 
     It works for an MLP and an ensemble, and is called after all other callbacks. The file also
     contains the state of ``EarlyStopping`` and ``ReduceOnPlateau``, and the best epoch of an

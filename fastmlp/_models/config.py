@@ -53,7 +53,7 @@ def texts(facts: dict[str, Any]) -> dict[str, str]:
 
 
 def show_config() -> None:
-    """Print version, CPU and what was chosen for it, levels built and available, compiler, threads.
+    """Print version, CPU, threads and compiler: paste it into a report of a fault.
 
     The choices are the CPU level, the unit that multiplies in bfloat16, and how many KiB of inputs
     pass through a layer at a time, which depends on the second-level cache.

@@ -25,7 +25,7 @@ OPTIONS = ("sample_weight", "l1", "l2", "clip_norm", "groups", "dropout", "shuff
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LRFind:
-    """Result of `lr_find`.
+    """What `lr_find` returns: a learning rate, and the losses that suggest it, to be drawn.
 
     Attributes
     ----------
@@ -121,7 +121,9 @@ def lr_find(
     steps: int = 100,
     **options: Any,
 ) -> LRFind:
-    """Suggest a learning rate: train a copy with exponentially growing rates, batch after batch.
+    """Suggest a learning rate: try growing rates on a copy, and see when the loss gets worse.
+
+    Take it before a fit with an optimizer of your own, if you have no idea of the rate.
 
     This is the range test of Smith (2017), "Cyclical Learning Rates for Training Neural Networks",
     section 3.3. It ends early at a loss that is not finite or 4 times the lowest one. Losses are

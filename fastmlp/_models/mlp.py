@@ -54,7 +54,11 @@ if TYPE_CHECKING:  # imported on use: few fits need the rest
 
 @partial(with_argument_hints, plain=("predict",))  # whose calls may take less time than a check
 class MLP(Exportable, Explainable):
-    """A multi-layer perceptron: affine layers with an activation between each two.
+    """A neural network of layers, a multi-layer perceptron: numbers go in, numbers come out.
+
+    Take it for arrays of numbers of one scale, when you want to choose layers, loss and optimizer
+    yourself. For a data frame with words and gaps take `TabMLPRegressor` or `TabMLPClassifier`.
+    Between its layers, which are affine, is an activation.
 
     Layer k computes ``y = activation(x @ W + b)``; the last one has no activation: its output
     goes to the loss, whose link makes the prediction.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class ParameterList(Sequence["NDArray[Any]"]):
-    """The weights, biases, gains or shifts of an MLP, one array a layer, seen as a list.
+    """The weights, or the biases, of a network as a list with one array for each layer.
 
     Reading gives read-only copies. Assigning to an item or a slice checks shapes and values and
     copies them into the model: ``net.weights[0] = 2 * net.weights[0]``.

@@ -24,7 +24,11 @@ class Averaging(Options):
 
 @dataclass(frozen=True)
 class SWA(Averaging):
-    """Stochastic weight averaging: the mean, with equal factors, of the weights after each epoch.
+    """The plain mean of the weights of the last epochs, in place of the last weights.
+
+    Take it at the end of a long fit: the mean of the weights often predicts new rows better.
+
+    Stochastic weight averaging: the mean, with equal factors, of the weights after each epoch.
 
     Sources: Polyak and Juditsky 1992; Izmailov et al. 2018, "Averaging weights leads to wider
     optima and better generalization" (arXiv:1803.05407).
@@ -58,7 +62,12 @@ class SWA(Averaging):
 
 @dataclass(frozen=True)
 class EMA(Averaging):
-    """Exponential moving average of the weights after each epoch, corrected for its start.
+    """A mean of the weights of all epochs, of which the latest count most, for the last ones.
+
+    Take it when the validation loss jumps from epoch to epoch: the mean of the weights is often
+    better.
+
+    Exponential moving average of the weights after each epoch, corrected for its start.
 
     After n epochs, the weights of epoch k (from 1) have the factor
     decay**(n - k) (1 - decay) / (1 - decay**n). This is m = decay m + (1 - decay) weights, started

@@ -47,7 +47,9 @@ def _factors(rate: float, decay: float, scale: float, degree: int) -> Factors:
 @partial(with_argument_hints, synonyms=FREEZING, attributes=())
 @dataclass(frozen=True)
 class Groups:
-    """Learning rates and decay by layer and by kind of tensor, as factors on those of the fit.
+    """Other learning rates or decay for some layers, as factors on those of the fit.
+
+    Take it to fine-tune a trained network, whose first layers should move less than its last ones.
 
     The rate of the weights of layer k is ``learning_rate * layer_rates[k] * weight_rate``, the rate
     of its biases ``learning_rate * layer_rates[k] * bias_rate``, and so on. A factor 0 freezes a

@@ -38,7 +38,9 @@ HALF_LOG_2_PI = 0.5 * math.log(2.0 * math.pi)
 
 @dataclass(frozen=True)
 class Loss(Options):
-    """Base of all losses; pass one of its subclasses, or its name, to ``MLP(loss=...)``.
+    """Base class of all losses: a loss is the number that says how bad predictions are.
+
+    Pass one of its subclasses, or its name, to ``MLP(loss=...)``.
 
     `name` is that name; `target_kind` is the kind of targets: "real" numbers, a "count"
     (>= 0), "positive" numbers (> 0), the "unit_interval" [0, 1], or a "class". A loss with
@@ -145,7 +147,11 @@ class Loss(Options):
 
 
 class SquaredError(Loss):
-    """0.5 (z - t)**2, summed over outputs: the mean is fitted.
+    """A loss: the square of the error; predictions become means. The usual one for numbers.
+
+    Take it for numbers, unless a few targets are far off: then see `Huber`.
+
+    0.5 (z - t)**2, summed over outputs: the mean is fitted.
 
     Examples
     --------
@@ -162,7 +168,12 @@ class SquaredError(Loss):
 
 
 class AbsoluteError(Loss):
-    """abs(z - t), summed over outputs: the median is fitted. The slope at equality is 0.
+    """A loss: the size of the error; predictions become medians, which few far values do not move.
+
+    Take it for targets with outliers, where one value that is far off should not count more than
+    others.
+
+    abs(z - t), summed over outputs: the median is fitted. The slope at equality is 0.
 
     Examples
     --------
@@ -180,7 +191,11 @@ class AbsoluteError(Loss):
 
 @dataclass(frozen=True)
 class Huber(Loss):
-    """0.5 e**2 up to abs(e) = delta, a straight line beyond, with e = z - t; summed over outputs.
+    """A loss between squared and absolute error: small errors are squared, large ones not.
+
+    Take it for targets of which a few are far off, if you still want a mean and no median.
+
+    0.5 e**2 up to abs(e) = delta, a straight line beyond, with e = z - t; summed over outputs.
 
     Parameters
     ----------
@@ -208,7 +223,11 @@ class Huber(Loss):
 
 @dataclass(frozen=True)
 class Quantile(Loss):
-    """The pinball loss max(q (t - z), (q - 1)(t - z)), summed over outputs: a quantile is fitted.
+    """A loss for a quantile: predictions become values below which, say, 90 % of the targets are.
+
+    Take it if too little costs more than too much, such as for a stock of goods.
+
+    The pinball loss max(q (t - z), (q - 1)(t - z)), summed over outputs: a quantile is fitted.
 
     The slope at equality is 0.
 
@@ -236,7 +255,11 @@ class Quantile(Loss):
 
 
 class PoissonNLL(Loss):
-    """exp(z) - t z, summed over outputs: Poisson likelihood of counts without log(t!); rate exp(z).
+    """A loss for counts, 0, 1, 2 ...; predictions become their mean, which is above 0.
+
+    Take it for how often something happens: calls in an hour, accidents in a year.
+
+    exp(z) - t z, summed over outputs: Poisson likelihood of counts without log(t!); rate exp(z).
 
     Examples
     --------
@@ -256,7 +279,11 @@ class PoissonNLL(Loss):
 
 @dataclass(frozen=True)
 class GaussianNLL(Loss):
-    """Negative log-likelihood of a Gaussian, constant included, summed over outputs.
+    """A loss for numbers with noise: the network predicts the mean, and how far targets scatter.
+
+    Take it to learn how sure each prediction is, if errors are normal: many small ones, few large.
+
+    Negative log-likelihood of a Gaussian, constant included, summed over outputs.
 
     With `predict_variance` the network has two heads: columns [0, m) of z are the means, [m, 2 m)
     the log-variances s: 0.5 (s + (t - mean)**2 exp(-s) + log(2 pi)), Nix and Weigend 1994.
@@ -308,7 +335,11 @@ class GaussianNLL(Loss):
 
 @dataclass(frozen=True)
 class CrossEntropy(Loss):
-    """-sum_c t_c log softmax(z)_c, with t integer labels or rows of probabilities that sum to 1.
+    """A loss for classes: predictions become a probability for each class, with the sum 1.
+
+    Take it if each row belongs to exactly one of several classes.
+
+    -sum_c t_c log softmax(z)_c, with t integer labels or rows of probabilities that sum to 1.
 
     Parameters
     ----------
@@ -347,7 +378,11 @@ class CrossEntropy(Loss):
 
 
 class BinaryCrossEntropy(Loss):
-    """-t log(p) - (1 - t) log(1 - p) with p = sigmoid(z), summed over outputs (multi-label).
+    """A loss for yes or no: predictions become the probability of yes.
+
+    Take it for two classes, or for several labels that may be true together, an output each.
+
+    -t log(p) - (1 - t) log(1 - p) with p = sigmoid(z), summed over outputs (multi-label).
 
     Examples
     --------
@@ -381,7 +416,11 @@ class Linear(Loss):
 
 @dataclass(frozen=True)
 class Quantiles(Loss):
-    """Pinball losses of several levels, summed over levels and outputs: quantiles are fitted.
+    """A loss for several quantiles at once, which never cross: an interval, and its middle.
+
+    Take it if a prediction should say between which values the target will lie.
+
+    Pinball losses of several levels, summed over levels and outputs: quantiles are fitted.
 
     The quantiles of a row never cross: the first output of the last layer is the lowest one, and
     softplus of each further output is the distance from the quantile of the level before.
@@ -438,7 +477,11 @@ def _times_exp(t: Array, s: Array) -> Array:
 
 
 class GammaNLL(Loss):
-    """z + t exp(-z), summed over outputs: likelihood of amounts above 0 with the mean exp(z).
+    """A loss for amounts above 0, such as prices and durations; predictions become their mean.
+
+    Take it if errors count in per cent rather than in euros.
+
+    z + t exp(-z), summed over outputs: likelihood of amounts above 0 with the mean exp(z).
 
     It is the negative log-likelihood of an exponential distribution, and half the gamma deviance
     plus terms of t alone: errors count in proportion to the mean, whatever the shape of the gamma
@@ -462,7 +505,12 @@ class GammaNLL(Loss):
 
 @dataclass(frozen=True)
 class Tweedie(Loss):
-    """t m**(1 - p) / (p - 1) + m**(2 - p) / (2 - p) with the mean m = exp(z), summed over outputs.
+    """A loss for amounts of which many are 0, such as what a customer claims; it gives their mean.
+
+    Take it for costs and amounts of rain: `GammaNLL` allows no 0, and squared errors follow the few
+    large ones.
+
+    t m**(1 - p) / (p - 1) + m**(2 - p) / (2 - p) with the mean m = exp(z), summed over outputs.
 
     Half the Tweedie deviance plus terms of t alone: for amounts of at least 0, of which many may
     be 0, such as what a customer costs in a year.

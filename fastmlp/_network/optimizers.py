@@ -39,7 +39,9 @@ Arrays: TypeAlias = Sequence[Array]
 
 @dataclass(frozen=True)
 class Optimizer(Options):
-    """Base of all optimizers; pass one of its subclasses, or its name, to ``fit(optimizer=...)``.
+    """Base class of all optimizers: an optimizer is the rule by which a step changes the weights.
+
+    Pass one of its subclasses, or its name, to ``fit(optimizer=...)``.
 
     Attributes
     ----------
@@ -134,7 +136,11 @@ class Optimizer(Options):
 
 @dataclass(frozen=True)
 class SGD(Optimizer):
-    """Stochastic gradient descent: p -= rate g; with momentum b = mu b + g and p -= rate b.
+    """An optimizer: each step goes straight down the slope of the loss, if wanted with momentum.
+
+    Take it to learn how training works, or where a paper does; `Adam` needs less tuning.
+
+    Stochastic gradient descent: p -= rate g; with momentum b = mu b + g and p -= rate b.
 
     Nesterov's variant takes p -= rate (g + mu b).
 
@@ -212,7 +218,11 @@ class SGD(Optimizer):
 
 @dataclass(frozen=True)
 class RMSprop(Optimizer):
-    """Steps divided by the root of a mean of squared gradients. Source: Hinton 2012.
+    """An optimizer: steps divided by how large each weight's gradients usually are.
+
+    Take it where a paper does; `Adam` is its successor, and most often better.
+
+    Steps divided by the root of a mean of squared gradients. Source: Hinton 2012.
 
     v = alpha v + (1 - alpha) g**2; p -= rate g / (sqrt(v) + epsilon).
 
@@ -252,7 +262,11 @@ class RMSprop(Optimizer):
 
 @dataclass(frozen=True)
 class Adam(Optimizer):
-    """Adaptive moments with bias correction. Source: Kingma and Ba 2015.
+    """An optimizer: a step size of its own for each weight, from the gradients of the last steps.
+
+    Take it first: it needs little tuning. `AdamW` is the same with a penalty on large weights.
+
+    Adaptive moments with bias correction. Source: Kingma and Ba 2015.
 
     m = beta_1 m + (1 - beta_1) g; v = beta_2 v + (1 - beta_2) g**2;
     p -= rate / (1 - beta_1**t) m / (sqrt(v) / sqrt(1 - beta_2**t) + epsilon).
@@ -313,7 +327,11 @@ class Adam(Optimizer):
 
 @dataclass(frozen=True)
 class AdamW(Adam):
-    """Adam after p *= 1 - rate weight_decay, on weights only. Source: Loshchilov and Hutter 2019.
+    """An optimizer: Adam, which also shrinks the weights a little in each step (weight decay).
+
+    Take it when a network learns its rows by heart: smaller weights make smoother functions.
+
+    Adam after p *= 1 - rate weight_decay, on weights only. Source: Loshchilov and Hutter 2019.
 
     Parameters
     ----------
@@ -337,7 +355,12 @@ class AdamW(Adam):
 
 @dataclass(frozen=True)
 class Lion(Optimizer):
-    """Steps of one length, by the sign of a mean of gradients. Source: Chen et al. 2023.
+    """An optimizer whose steps all have one length: only the signs of the gradients count.
+
+    Take it as an alternative to `AdamW`, with a third of its learning rate; it holds one number per
+    weight less.
+
+    Steps of one length, by the sign of a mean of gradients. Source: Chen et al. 2023.
 
     p *= 1 - rate weight_decay, on weights only;
     p -= rate sign(beta_1 m + (1 - beta_1) g); m = beta_2 m + (1 - beta_2) g.
@@ -387,7 +410,11 @@ class Lion(Optimizer):
 
 @dataclass(frozen=True)
 class LBFGS(Options):
-    """The limited-memory BFGS method of SciPy over all rows at once (Byrd et al., 1995).
+    """An optimizer for few rows: SciPy's L-BFGS, which uses all rows in each step.
+
+    Take it for up to a few thousand rows and small networks, for a loss that is as low as possible.
+
+    The limited-memory BFGS method of SciPy over all rows at once (Byrd et al., 1995).
 
     Only ``MLP.fit`` takes it; it is no `Optimizer` of steps over batches. The fit's ``epochs`` are
     the most iterations, and ``batch_size`` and ``shuffle`` have no effect. SciPy minimises in

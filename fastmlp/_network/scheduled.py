@@ -15,7 +15,9 @@ LearningRate: TypeAlias = Scheduled
 
 
 class Schedule(Options):
-    """Base of the built-in schedules, which are callables ``step -> learning rate``.
+    """Base class of the schedules: a schedule says how large the step size is at each step.
+
+    Base of the built-in schedules, which are callables ``step -> learning rate``.
 
     Examples
     --------

@@ -61,7 +61,9 @@ class OfFit(Schedule):
 
 @dataclass(frozen=True)
 class Constant(Schedule):
-    """The same learning rate at every step.
+    """A schedule that leaves the step size as it is, the same at every step.
+
+    Take it where a schedule is expected and you want none; a number does the same.
 
     Parameters
     ----------
@@ -84,7 +86,11 @@ class Constant(Schedule):
 
 @dataclass(frozen=True)
 class Step(Schedule):
-    """The learning rate is multiplied by `factor` after every `every` steps.
+    """A schedule: the step size is divided, all at once, after every so many steps.
+
+    Take it where a paper does; `Cosine` needs fewer choices.
+
+    The learning rate is multiplied by `factor` after every `every` steps.
 
     Parameters
     ----------
@@ -118,7 +124,11 @@ class Step(Schedule):
 
 @dataclass(frozen=True)
 class Cosine(OfFit):
-    """Half a cosine from `learning_rate` down to `final`, which is kept from `n_steps` on.
+    """A schedule: the step size falls along half a cosine, first slowly, then fast, then slowly.
+
+    Take it for a fit of a known length: large steps first, small ones to settle.
+
+    Half a cosine from `learning_rate` down to `final`, which is kept from `n_steps` on.
 
     Source: Loshchilov and Hutter 2017, "SGDR", without restarts.
 
@@ -154,7 +164,11 @@ class Cosine(OfFit):
 
 @dataclass(frozen=True)
 class OneCycle(OfFit):
-    """Half a cosine up to `peak`, then half a cosine down to nearly zero.
+    """A schedule: the step size rises along half a cosine, and then falls to nearly zero.
+
+    Take it for a fit of a known, short length: large steps in the middle learn fast.
+
+    Half a cosine up to `peak`, then half a cosine down to nearly zero.
 
     Source: Smith and Topin 2018, "Super-convergence". The rate starts at ``peak / start_divisor``,
     is `peak` at the step ``warm_fraction * n_steps`` and ends, at `n_steps`, at
@@ -204,7 +218,11 @@ class OneCycle(OfFit):
 
 @dataclass(frozen=True)
 class InverseScaling(Schedule):
-    """``learning_rate / (step + 1) ** power``: the classical rate under which SGD converges.
+    """A schedule: the step size falls like one over a power of the number of steps.
+
+    Take it for streams without an end, for which the other schedules need a length.
+
+    ``learning_rate / (step + 1) ** power``: the classical rate under which SGD converges.
 
     Parameters
     ----------
@@ -230,7 +248,11 @@ class InverseScaling(Schedule):
 
 @dataclass(frozen=True)
 class WarmUp(Schedule):
-    """Another schedule, scaled by ``(step + 1) / n_steps`` during its first `n_steps` steps.
+    """A schedule that begins with small steps, and then follows another schedule.
+
+    Take it if a fit diverges in its first steps.
+
+    Another schedule, scaled by ``(step + 1) / n_steps`` during its first `n_steps` steps.
 
     Parameters
     ----------

@@ -26,7 +26,10 @@ Arrays = tuple[NDArray[np.int64], NDArray[np.int32], Array]  # indptr, indices, 
 
 @dataclass(frozen=True, eq=False, repr=False, init=False, slots=True)
 class SparseRows:
-    """Rows of numbers of which most are 0; every ``X`` of a network may be such rows.
+    """Rows of numbers of which most are 0, such as counts of words, stored without the zeros.
+
+    Take it for thousands of columns of which a row uses a few; every ``X`` of a network may be such
+    rows.
 
     They are stored like a CSR matrix of SciPy, which is accepted as ``X``, too: row i has the
     values ``values[indptr[i]:indptr[i + 1]]`` in the columns ``indices[indptr[i]:indptr[i + 1]]``,

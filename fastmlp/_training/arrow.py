@@ -38,7 +38,9 @@ class Batch(NamedTuple):
 
 
 class ArrowBlocks:
-    """Read a table of numbers in blocks of rows; a fit holds two blocks in memory at a time.
+    """Parquet files or Arrow tables as data of a fit, read in blocks, for more than memory holds.
+
+    Take it for a table of numbers in files; a fit holds two blocks in memory at a time.
 
     Needs pyarrow.
 

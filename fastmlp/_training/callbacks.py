@@ -60,7 +60,9 @@ class _Monitor:
 
 @partial(with_argument_hints, attributes=())
 class EarlyStopping(_Monitor):
-    """End the fit when a loss has stopped improving.
+    """A callback that ends a fit when the loss on validation rows gets no better.
+
+    Take it against overfitting: the network keeps the weights of its best epoch.
 
     Parameters
     ----------
@@ -142,7 +144,9 @@ class Best(EarlyStopping):
 
 @partial(with_argument_hints, attributes=())
 class ReduceOnPlateau(_Monitor):
-    """Lower the learning rate when a loss has stopped improving.
+    """A callback that lowers the learning rate when the loss gets no better.
+
+    Take it if you do not know beforehand how many epochs a fit needs; else a schedule is simpler.
 
     Parameters
     ----------
@@ -187,7 +191,7 @@ class ReduceOnPlateau(_Monitor):
 
 
 class Progress:
-    """Show epochs and losses while training: a tqdm bar if tqdm is installed, else plain lines.
+    """A callback that shows how far a fit is: a tqdm bar, or a line an epoch without tqdm.
 
     ``verbose=True`` adds this callback.
 

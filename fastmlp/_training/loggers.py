@@ -29,7 +29,9 @@ def _measured(state: State) -> dict[str, float]:
 
 
 class CSVLog:
-    """Write one line per epoch to a CSV file, whose first line names the columns.
+    """A callback that writes the losses of each epoch to a CSV file, a line each.
+
+    Take it to look at a fit with a spreadsheet, or while it runs. The first line names the columns.
 
     ``val_loss`` is NaN without validation data; of a table it is the score of the rows held out.
     Each fit overwrites the file; a resumed fit appends to it and must have the same columns, so the
@@ -102,7 +104,9 @@ class CSVLog:
 
 
 class TensorBoardLog:
-    """Log each epoch for TensorBoard, using tensorboardX or PyTorch.
+    """A callback that logs each epoch for TensorBoard, a program that draws curves of fits.
+
+    It needs tensorboardX or PyTorch.
 
     A resumed fit writes a new file that tells TensorBoard to discard later epochs, since a killed
     fit may have logged some after its checkpoint.
@@ -146,7 +150,9 @@ class TensorBoardLog:
 
 
 class MLflowLog:
-    """Log each epoch to MLflow's active run, or to a new run that ends with the fit.
+    """A callback that logs each epoch to MLflow, a server that keeps and compares training runs.
+
+    It logs to the active run, or to a new one that ends with the fit.
 
     A fit that resumes in the same run logs the epochs after its checkpoint again. The network's
     layers, activations, loss and dtype become the run's parameters.

@@ -20,7 +20,10 @@ BLOCK_BYTES = 1 << 22
 
 
 class Blocks:
-    """Read arrays in blocks of rows, so that a fit holds two blocks in memory at a time.
+    """Arrays as data of a fit, read in blocks of rows, for more than memory holds.
+
+    Take it for arrays in files (``np.load(path, mmap_mode="r")``); a fit holds two blocks in memory
+    at a time.
 
     Parameters
     ----------

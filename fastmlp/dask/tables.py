@@ -214,7 +214,7 @@ class _DaskTable(BaseEstimator):
 
 
 class DaskTabMLPClassifier(ClassifierMixin, _DaskTable):
-    """Classification of tables that lie on a Dask cluster.
+    """`TabMLPClassifier` for a table that lies on a cluster of Dask, in parts on many machines.
 
     Parameters
     ----------
@@ -268,7 +268,7 @@ class DaskTabMLPClassifier(ClassifierMixin, _DaskTable):
 
 
 class DaskTabMLPRegressor(RegressorMixin, _DaskTable):
-    """Regression on tables that lie on a Dask cluster.
+    """`TabMLPRegressor` for a table that lies on a cluster of Dask, in parts on many machines.
 
     Parameters
     ----------

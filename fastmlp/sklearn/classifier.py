@@ -36,7 +36,9 @@ from fastmlp.sklearn.validation import refuse_labels
     """,
 )
 class MLPClassifier(Classifier, BaseMLP):
-    """Multi-layer perceptron for classification; replaces scikit-learn's class of the same name.
+    """A network that predicts classes, with the methods of scikit-learn's class of this name.
+
+    Take it to make a program faster that has scikit-learn's ``MLPClassifier``: change the import.
 
     The loss is the cross-entropy of a softmax; for two classes, or a 0/1 matrix with one column per
     label, that of logistic outputs.

@@ -76,7 +76,9 @@ TOLERANCE = {"float32": 1e-4, "float64": 1e-6}  # relative to the largest predic
 
 
 def from_sklearn(estimator: Any) -> MLPClassifier | MLPRegressor | Ensemble:
-    """Convert a fitted network or linear model of scikit-learn to one of fastmlp.
+    """Turn a fitted network or linear model of scikit-learn into one of fastmlp.
+
+    Take it to predict faster, or to export a model as C.
 
     Parameters
     ----------

@@ -44,7 +44,9 @@ LOSSES: dict[str, Callable[[Any], losses.Loss]] = {
     """,
 )
 class MLPRegressor(Regressor, BaseMLP):
-    """Multi-layer perceptron for regression; replaces scikit-learn's class of the same name.
+    """A network that predicts numbers, with the methods of scikit-learn's class of this name.
+
+    Take it to make a program faster that has scikit-learn's ``MLPRegressor``: change the import.
 
     Parameters
     ----------

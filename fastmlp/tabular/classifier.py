@@ -26,7 +26,10 @@ Prior: TypeAlias = Literal["weighted", "true"]
 @with_argument_hints
 @documented(BaseTabMLP)
 class TabMLPClassifier(Classifier, BaseTabMLP):
-    """Multi-layer perceptrons for classification of raw tables.
+    """Predict a class, such as yes or no, from a table as it is: words, dates, gaps, any scale.
+
+    Take it for a data frame whose target is a class: nothing must be scaled, encoded or tuned, and
+    probabilities are honest. It is a blend of multi-layer perceptrons.
 
     Columns may be numbers, booleans, text or categories, of any scale, with missing values. Members
     are trained together on folds; the epoch with the best out-of-fold score of their mean is kept.

@@ -25,7 +25,9 @@ NO_ROWS = (
 
 
 class Importance(NamedTuple):
-    """Permutation importance of columns, the most important first.
+    """Which columns matter: how much worse predictions get when a column is shuffled, by column.
+
+    The most important column comes first.
 
     Attributes
     ----------

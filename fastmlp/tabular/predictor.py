@@ -27,7 +27,7 @@ _PLAIN_VALUES = _PLAIN | {str, bytes, bool, np.str_, np.bool_}
 
 
 class RowPredictor(Explainable):
-    """A fitted estimator of tables as a function of one row; see its method ``predictor()``.
+    """A fitted model of a table as a fast function of one row; its ``predictor()`` makes it.
 
     Later fits of the estimator do not change it, and it is thread-safe.
 

@@ -48,7 +48,10 @@ DOCUMENTED = """\
 @with_argument_hints
 @documented(BaseTabMLP)
 class TabMLPRegressor(Regressor, BaseTabMLP):
-    """Multi-layer perceptrons for regression on raw tables.
+    """Predict a number, such as a price, from a table as it is: words, dates, gaps, any scale.
+
+    Take it for a data frame whose target is a number: nothing must be scaled, encoded or tuned, and
+    each prediction has an interval. It is a blend of multi-layer perceptrons.
 
     Columns may be numbers, booleans, text or categories, of any scale, with missing values. Members
     are trained together on folds; the epoch with the best out-of-fold score of their mean is kept.

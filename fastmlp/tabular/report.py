@@ -24,7 +24,9 @@ WITHOUT_ROWS = "Errors and columns are on the page that is written right after t
 @partial(with_attribute_hints, attributes=((("save(path)",), "to_html write export"),))
 @dataclass(frozen=True, repr=False)
 class Report:
-    """Report of a fit: its text has a line per fact; notebooks also show pictures.
+    """What a fit of a table found, to print, and with pictures in notebooks or by ``save``.
+
+    The text has a line per fact.
 
     Attributes
     ----------

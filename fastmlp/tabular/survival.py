@@ -28,7 +28,10 @@ from fastmlp.tabular.survival_target import SurvivalTarget
 @with_argument_hints
 @documented(BaseTabMLP)
 class TabMLPSurvival(BaseTabMLP):
-    """Multi-layer perceptrons for the time until an event, on raw tables.
+    """Predict the time until something happens, such as a failure, also if it has not happened yet.
+
+    Take it for a table in which some rows had the event and of others you know only that they had
+    not yet.
 
     Some rows had the event, of others only the time of the last look is known. Networks predict the
     probability of the event in each of up to 20 intervals, of rows that had none before; curves

@@ -67,7 +67,10 @@ def distill(
     time_limit: float | None = None,
     random_state: int = 0,
 ) -> TabMLPRegressor | TabMLPClassifier:
-    """Distil any model into one network: an estimator of tables with the teacher's knowledge.
+    """Make one small network that answers like a large model, such as a forest of trees.
+
+    Take it when the large model is too slow, or cannot run where the answers are needed. The
+    teacher may be any model with ``predict``.
 
     The teacher labels mixtures of the rows, from which the network learns. An estimator is fitted
     anew on the rows of each fold and on all rows; ``teacher`` itself is unchanged. Networks that

@@ -18,7 +18,9 @@ from fastmlp._validation import check
 
 
 class Predictor(Exportable, Explainable):
-    """A frozen copy of a model's weights as a function, made by ``reference.MLP.predictor``.
+    """A trained network as a fast function for single rows; ``MLP.predictor()`` makes it.
+
+    It is a frozen copy of the weights.
 
     Rows are not checked for NaN: NaN in a row of x gives NaN in that row of the result. The engine
     then belongs to the predictor; `n_threads` is kept and not used.

@@ -57,7 +57,9 @@ def from_keras(
     loss: LossName | Loss | None = None,
     rng: int | np.random.Generator | None = None,
 ) -> MLP | Ensemble:
-    """Convert a Keras model to a network that predicts the same.
+    """Turn a trained Keras model into a network of fastmlp that predicts the same.
+
+    Take it to predict faster, or to export a model as C.
 
     Parameters
     ----------

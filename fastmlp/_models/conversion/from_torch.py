@@ -218,7 +218,9 @@ def from_torch(
     loss: LossName | Loss | None = None,
     rng: int | np.random.Generator | None = None,
 ) -> MLP | Ensemble:
-    """Convert a PyTorch module to a network that predicts the same in evaluation mode.
+    """Turn a trained PyTorch module into a network of fastmlp that predicts the same.
+
+    Take it to predict faster, or to export a model as C. The module is taken in evaluation mode.
 
     Parameters
     ----------

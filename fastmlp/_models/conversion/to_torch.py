@@ -33,7 +33,7 @@ TOLERANCE = {"float32": 1e-4, "float64": 1e-8}  # relative to the largest predic
 
 
 def to_torch(model: Any, *, link: bool = True) -> Any:
-    """Return a PyTorch module with the same predictions.
+    """Turn a network of fastmlp into a PyTorch module that predicts the same, to go on there.
 
     Parameters
     ----------

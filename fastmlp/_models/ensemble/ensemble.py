@@ -57,7 +57,10 @@ DERIVATIVES = "jacobian hessian jvp vjp hvp gradients input_gradient input_gradi
     attributes=((("members: the mean of theirs",), DERIVATIVES), *ATTRIBUTES),
 )
 class Ensemble(Exportable, Explainable):
-    """Networks of equal shape that are trained together; their mean is the prediction.
+    """Several networks that are trained and predict together: their mean, and their spread.
+
+    Take it for smaller errors, and to see how sure a prediction is: where members differ, it is
+    not.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class EnsemblePredictor(Exportable, Explainable):
-    """An ensemble as a function with its own copy of all weights; see ``Ensemble.predictor``.
+    """Trained networks as one fast function for single rows; ``Ensemble.predictor()`` makes it.
 
     It is thread-safe. Inputs are not checked for NaN; NaN in a row of x gives NaN in that row of
     the result.

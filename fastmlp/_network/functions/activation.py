@@ -18,7 +18,9 @@ CHECKED = (13, 7)  # the shape of the z with which a function is checked
 
 @dataclass(frozen=True, repr=False, init=False)
 class CustomActivation(CustomFunction):
-    """An activation of your own, elementwise: ``MLP(..., activation=CustomActivation(f))``.
+    """An activation of your own: a Python function that bends the outputs of each layer.
+
+    Take it if the built-in activations lack yours: ``MLP(..., activation=CustomActivation(f))``.
 
     When a model is made with it, the slope is compared with central differences of the value.
 

@@ -19,7 +19,10 @@ _LARGEST = 2 ** (8 * ctypes.sizeof(ctypes.c_void_p)) - 1
 
 
 class CFunction:
-    """A C function for ``CustomActivation`` or ``CustomLoss``, called by any thread, without locks.
+    """A function that you wrote in C, as an activation or a loss of a network.
+
+    Take it when a function of your own in NumPy is too slow: it is called by any thread, without
+    locks, in ``CustomActivation`` or ``CustomLoss``.
 
     It must write all results, may change nothing else, and cannot report errors except as NaN. With
     ``real`` for float or double, an activation is a function ::

@@ -32,7 +32,9 @@ ROWS, MOST_COLUMNS, MOST_OUTPUTS = 7, 8, 2**16
 
 @dataclass(frozen=True, repr=False, init=False)
 class CustomLoss(CustomFunction, Loss):
-    """A loss of your own: ``MLP(..., loss=CustomLoss(f))``.
+    """A loss of your own: a Python function that says how bad predictions are.
+
+    Take it if the built-in losses lack yours: ``MLP(..., loss=CustomLoss(f))``.
 
     When a model is made with it, the gradient is compared with central differences of the value.
 

@@ -28,7 +28,9 @@ Message = NDArray[Any]
 
 
 class RankError(RuntimeError):
-    """Another process of a distributed fit has failed, and so the fit has ended on all processes.
+    """The error of a fit by several processes of which another one has failed.
+
+    The fit has ended on all processes.
 
     Attributes
     ----------
