@@ -3,6 +3,7 @@ import { drawData } from "./pictures.js";
 import { DATA, FEATURES, hasNumbers, rowsOf, SCENES } from "./scenes.js";
 
 const MOST_LAYERS = 6, FIRST_SIZE = 4, MOST_POINTS = 200; // of own points in a link
+const OTHERS = ["own", "seed", "sample", "weights"]; // keys of a link that are no fields
 const SHOWN_ROWS = 150; // in the picture of a data set
 
 // Set a field of the form as if a visitor had.
@@ -36,6 +37,16 @@ export function offerData(place, field) {
     drawData(picture, rowsOf(name, 0, [], SHOWN_ROWS), DATA[name].inputs, hasNumbers(name));
     return made;
   }));
+}
+
+// A picture of the data above the name of each scene.
+export function offerScenes(links) {
+  for (const link of links) {
+    const { data } = SCENES[link.hash.slice("#scene=".length)], picture = document.createElement("canvas");
+    Object.assign(picture, { width: 40, height: 40 });
+    drawData(picture, rowsOf(data, 0, [], SHOWN_ROWS), DATA[data].inputs, hasNumbers(data));
+    link.prepend(picture);
+  }
 }
 
 // Boxes for the features of inputs; the hidden field has the chosen names.
@@ -88,17 +99,20 @@ export function settingsIn(address) {
   const points = (asked.get("own") ?? "").split("_").map(point => point.split("~").map(Number))
     .filter(point => point.length === 3 && point.every(Number.isFinite) && [0, 1].includes(point[2])).slice(0, MOST_POINTS);
   const whole = name => Math.min(Math.max(1, Math.floor(Number(asked.get(name))) || 1), 1e9);
-  return { scene, values, points, seed: whole("seed"), sample: whole("sample") };
+  const known = [...Object.keys(SCENES[scene]), "scene", ...OTHERS], unknown = [...asked.keys()].filter(name => !known.includes(name));
+  const weights = asked.has("weights") ? asked.get("weights").split("_").map(Number) : null;
+  return { scene, values, points, seed: whole("seed"), sample: whole("sample"), weights, unknown };
 }
 
 // The address of settings, from which `settingsIn` reads them.
-export function addressOf({ scene, points, seed, sample }, fields) {
+export function addressOf({ scene, points, seed, sample }, fields, weights = null) {
   const asked = new URLSearchParams({ scene });
   for (const [name, value] of Object.entries(SCENES[scene]))
     if (fields[name] && fields[name].value !== String(value)) asked.set(name, fields[name].value);
   if (fields.data.value === "own" && points.length)
     asked.set("own", points.slice(0, MOST_POINTS).map(([x, y, label]) => `${x.toFixed(2)}~${y.toFixed(2)}~${label}`).join("_"));
   for (const [name, value] of Object.entries({ seed, sample })) if (value !== 1) asked.set(name, value);
+  if (weights) asked.set("weights", weights.map(weight => Number(weight.toPrecision(6))).join("_"));
   return `#${asked}`;
 }
 

@@ -1,5 +1,5 @@
 // The page of the playground: its form, its buttons, and the loop that asks the worker to train.
-import { addressOf, change, chosenFeatures, offerData, offerFeatures, offerLayers, settingsIn, showTheme } from "./controls.js";
+import { addressOf, change, chosenFeatures, offerData, offerFeatures, offerLayers, offerScenes, settingsIn, showTheme } from "./controls.js";
 import { MOST } from "./engine.js";
 import { valueAt } from "./grids.js";
 import { nearestWeight, neuronAt, short } from "./pictures.js";
@@ -24,13 +24,15 @@ const SPEEDS = {
 const STEPS = { batch: { rows: 1, epochs: 1, milliseconds: 0 }, step: { rows: CHUNK, epochs: 1, milliseconds: Infinity } };
 const CONTINUE = ["rate", "speed"]; // fields that a training goes on with when they change
 const MOST_BYTES = 1e7; // of a file: a network that can be drawn has a megabyte at most
+const LARGEST = 100; // step size and penalties: with larger ones every training diverges in its first steps
+const MOST_WEIGHTS = 1000; // of a link, which browsers and mails cut off if it is long
 const NEAR = 8; // pixels between the pointer and the line of a weight
 const MOVES = { ArrowLeft: [-0.1, 0], ArrowRight: [0.1, 0], ArrowUp: [0, 0.1], ArrowDown: [0, -0.1] };
 
 const form = element("options"), fields = form.elements, map = element("map"), ranges = element("ranges");
 // `network` is the one that the worker has, null while it makes one; `picture` was drawn last; `hovered` is the neuron
-// under the pointer; `running` differs for each run.
-const state = { scene: "", points: [], cursor: null, seed: 1, sample: 1, network: null, picture: null, hovered: null, running: null };
+// under the pointer; `running` differs for each run; `weights` are those of a link, until the form changes.
+const state = { scene: "", points: [], cursor: null, seed: 1, sample: 1, weights: null, network: null, picture: null, hovered: null, running: null };
 
 function fill(select, names, titles = {}) {
   select.replaceChildren(...names.map(name => new Option(titles[name] ?? name.replaceAll("_", " "), name)));
@@ -52,11 +54,11 @@ function hiddenLayers(text) {
 }
 
 // The number in a field, from `least` (which `open` excludes) to `most`.
-function numberIn(name, title, example, { least = 0, most = 1e30, open = false, whole = false } = {}) {
+function numberIn(name, title, example, { least = 0, most = LARGEST, open = false, whole = false } = {}) {
   const text = fields[name].value, value = Number(text);
   if (text && (open ? value > least : value >= least) && value <= most && (!whole || Number.isInteger(value))) return value;
   const kind = whole ? "a whole number" : "a number";
-  const range = most < 1e30 ? `from ${least} to ${most}` : `${open ? "above" : "of at least"} ${least}`;
+  const range = open ? `above ${least} and at most ${most}` : `from ${least} to ${most}`;
   throw new RangeError(`${title} is "${text}": write ${kind} ${range}, such as ${example}.`);
 }
 
@@ -75,7 +77,7 @@ function settings() {
     data, noise: Number(fields.noise.value), own: state.points, sample: state.sample, features, sizes, seed: state.seed,
     points: numberIn("points", "The number of points", 256, whole), fresh: numberIn("tests", "The number of new points", 256, whole),
     activations: hidden(activation), dropout: hidden(dropout), loss, optimizer, hyper: OPTIMIZERS[optimizer],
-    batch: numberIn("batch", "The batch", 32, whole), l1: numberIn("l1", "l1", 0.001), l2: numberIn("l2", "l2", 0.001),
+    weights: state.weights, batch: numberIn("batch", "The batch", 32, whole), l1: numberIn("l1", "l1", 0.001), l2: numberIn("l2", "l2", 0.001),
   };
 }
 
@@ -122,6 +124,7 @@ function reset() {
   asked = null;
   for (const name of ["choices", "run", "batch", "step"]) element(name).disabled = false;
   element("smaller").hidden = ranges.hidden = true;
+  element("layers").hidden = false;
   element("file").value = "";
   remember();
   let options;
@@ -130,6 +133,7 @@ function reset() {
   } catch (error) {
     return say(error.message);
   }
+  state.weights = null;
   const { data, features, sizes, loss } = options, { inputs, title } = DATA[data], isOwn = data === "own";
   offerFeatures(element("features"), fields.features, inputs);
   offerLayers(element("layers"), fields.layers, sizes.slice(1, -1));
@@ -187,17 +191,18 @@ async function run() {
 }
 
 function openScene() {
-  const { scene, values: { task, chapter, ...values }, points, seed, sample } = settingsIn(location.hash);
+  const { scene, values: { task, chapter, ...values }, points, seed, sample, weights, unknown } = settingsIn(location.hash);
   for (const [field, value] of Object.entries(values)) if (field !== "loss") fields[field].value = value;
   offerLosses(values.loss);
   element("task").textContent = task;
   element("chapter").href = `course/${chapter}.html`;
   for (const link of document.querySelectorAll("nav a"))
     link.toggleAttribute("aria-current", link.hash === `#scene=${scene}`);
-  Object.assign(state, { scene, seed, sample });
+  Object.assign(state, { scene, seed, sample, weights });
   if (points.length) state.points = points;
   element("view").replaceChildren(); // the prediction is shown first
   reset();
+  if (unknown.length) say(`The link has "${unknown[0]}", which is no setting of the playground: it is left out.`);
 }
 
 function addPoint(x, y) {
@@ -227,7 +232,7 @@ async function openModel(file) {
 // Put the page in the mode that draws a saved model.
 function showModel({ ranges: ends, activations, loss, sizes }, title) {
   for (const name of ["choices", "run", "batch", "step"]) element(name).disabled = true;
-  element("smaller").hidden = element("class").hidden = true;
+  element("smaller").hidden = element("class").hidden = element("layers").hidden = true;
   ranges.hidden = false;
   ranges.querySelectorAll("input").forEach((end, k) => {
     end.parentElement.hidden = k >= 2 * sizes[0];
@@ -302,8 +307,12 @@ function moveCursor(event) {
 }
 
 async function copyLink() {
+  const weights = element("trained").checked && !state.network?.ranges && state.picture?.tensors.flat().flatMap(values => Array.from(values));
+  if (weights.length > MOST_WEIGHTS)
+    return say(`The network has ${weights.length} weights, and a link at most ${MOST_WEIGHTS}: take smaller layers.`);
+  const link = weights ? new URL(addressOf(state, fields, weights), location.href).href : location.href;
   try {
-    await navigator.clipboard.writeText(location.href);
+    await navigator.clipboard.writeText(link);
     say("The link is copied.");
   } catch {
     say("The link is the address of this page, with its settings: copy it from there.");
@@ -340,6 +349,7 @@ fill(fields.optimizer, Object.keys(OPTIMIZERS), { sgd: "gradient descent", adam:
 fill(fields.speed, Object.keys(SPEEDS));
 showTheme();
 offerData(element("data"), fields.data);
+offerScenes(element("scenes").querySelectorAll("a"));
 listen();
 openScene();
 document.body.dataset.ready = "yes";

@@ -110,7 +110,7 @@ export const SCENES = {
     task: "One neuron cannot separate these classes: remove the hidden layers and see. With four hidden neurons it is easy." },
   approximation: { ...regression, chapter: "approximation", activation: "relu", layers: "6", rate: 0.01,
     task: "Each relu neuron adds a kink to the curve. Count them, then take 2 or 30 neurons." },
-  probability: { ...classes, chapter: "probability", data: "circles", noise: 0.15, layers: "8, 8",
+  probability: { ...classes, chapter: "classes", data: "circles", noise: 0.15, layers: "8, 8",
     task: "The classes overlap. The shade is the probability of class 1: between the classes it is near one half. Compare with squared error as loss." },
   uncertainty: { ...regression, chapter: "probability", data: "uneven", loss: "gaussian_nll", layers: "16", rate: 0.01,
     task: "The noise grows from left to right. The second output is a variance: run, and the band of two standard deviations fits itself to the points. About 95 % of them should lie in it." },

@@ -27,7 +27,7 @@ export class Trainer {
 
   // Make a network with random first weights, and its data; the settings are those of `Engine.make`, and of the data.
   // Returns the points: the examples, and new ones that are not trained on (null for own points).
-  make({ data, noise, own, points, fresh, sample, features, sizes, ...options }) {
+  make({ data, noise, own, points, fresh, sample, features, sizes, weights, ...options }) {
     const { inputs, row } = DATA[data];
     const drawn = [rowsOf(data, noise, own, points, 2 * sample + 5), row && rowsOf(data, noise, [], fresh, 2 * sample + 6)];
     const fed = drawn.map(rows => rows && { x: featured(rows.x, inputs, features), t: rows.t.slice() });
@@ -37,6 +37,7 @@ export class Trainer {
       const limit = Math.sqrt(6 / (sizes[l] + sizes[l + 1])); // Glorot and Bengio 2010
       this.engine.set(l, 0, Float32Array.from({ length: sizes[l] * sizes[l + 1] }, () => limit * (2 * draw() - 1)));
     }
+    if (weights) this.setAll(sizes, weights);
     this.begin(sizes, ...fed, { inputs, features, hasClasses: !hasNumbers(data) });
     return { rows: drawn[0], fresh: drawn[1] };
   }
@@ -108,6 +109,17 @@ export class Trainer {
     }));
     this.numbers = { edges, rate, size: order.length };
     return result;
+  }
+
+  // Set all weights and biases, layer by layer, in one list.
+  setAll(sizes, values) {
+    const count = sizes.slice(1).reduce((sum, size, l) => sum + size * (sizes[l] + 1), 0);
+    if (values.length !== count || !values.every(value => Math.abs(value) < 1e6))
+      throw new RangeError(`The link has ${values.length} weights, but this network has ${count}: copy the link again.`);
+    let at = 0;
+    for (let l = 0; l + 1 < sizes.length; l++)
+      for (const [tensor, length] of [sizes[l] * sizes[l + 1], sizes[l + 1]].entries())
+        this.engine.set(l, tensor, Float32Array.from(values.slice(at, at += length)));
   }
 
   // Change one number of a tensor: 0 the weights of a layer, 1 its biases.
