@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 Array: TypeAlias = NDArray[Any]
 
 CELLS = 1 << 21  # numbers in the largest array of a block
-FEWEST_CHECKS = 20  # second permutations from which errors are estimated, at least
+FEWEST_CHECKS = 40  # second permutations from which errors are estimated, at least
 CHECKED = 0.25  # share of the background that each round after the first permutes again
 
 
