@@ -35,6 +35,7 @@ def test_ends_of_ranges(kind):
     row = KINDS[kind]
     row.check(np.array([*inside, np.nan]), "y")  # NaN is a missing target
     row.check(np.array([]), "y")
+    row.check(np.full((3, 2), np.nan), "y")
     for number in outside:
         with pytest.raises(ValueError, match="y holds .* but the loss expects targets in") as error:
             row.check(np.array([*inside, number]), "y", "the loss")

@@ -2,6 +2,7 @@
 
 import ctypes
 import pickle
+import re
 import warnings
 
 import exports
@@ -437,6 +438,11 @@ def test_report_pictures_and_page(model, tmp_path):
         for k, words in enumerate(dict(report.lines())["Brier score"].split(";"))
     )
     assert brier < whole
+    for kind in ("predicted", "observed"):
+        of_groups = re.findall(rf"(\S+) {kind}", dict(report.lines())["risk"])
+        assert len(of_groups) == 3
+        assert of_groups == sorted(of_groups, reverse=True)
+        assert len({*of_groups}) == 3
     report.save(tmp_path / "page.html")
     assert "negative log-likelihood" in (tmp_path / "page.html").read_text()
     assert "<svg" in report._repr_html_()
