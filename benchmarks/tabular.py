@@ -84,7 +84,7 @@ class Distilled:
     def fit(self, X: Any, y: Any) -> None:
         import fastmlp
 
-        # The longest lessons, as in docs/tabular.md.
+        # The longest lessons, as in docs/guides/distill.md.
         options = {"student": self.student, "mixtures": 600_000}
         self.model = fastmlp.distill(self.teacher, X, y, **options)
 

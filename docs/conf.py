@@ -24,6 +24,7 @@ sys.path[:0] = [str(DOCS), str(DOCS / "course")]
 import gallery  # noqa: E402
 import notebooks  # noqa: E402
 import pictures  # noqa: E402
+import table_pictures  # noqa: E402
 from check_site import REPOSITORY, SOURCES  # noqa: E402
 from search import WORDS  # noqa: E402
 
@@ -208,7 +209,7 @@ def formula(translator: Any, node: Any) -> None:
 def setup(app: Sphinx) -> None:
     """Connect the functions above with Sphinx."""
     app.connect("builder-inited", write_reference)
-    for write in (pictures.draw, notebooks.write, gallery.write):
+    for write in (pictures.draw, table_pictures.draw, notebooks.write, gallery.write):
         app.connect("builder-inited", lambda app, write=write: write())
     app.connect("source-read", begin_with_readme)
     app.connect("source-read", link_names)

@@ -31,14 +31,19 @@ WORDS = {
         "license, licence, SBOM, security, dependencies, deprecation, support, "
         "test coverage, privacy, telemetry, version policy, cite"
     ),
-    "tabular": (
-        "tabular data, DataFrame, pandas, categorical features, missing values, NaN, "
-        "class weight, imbalanced classes, time series, feature importance, "
-        "cross-validation, calibration, monotonic constraints, prediction intervals, AutoML, "
-        "preprocessing, datetime, out of fold, class imbalance, probability calibration, "
-        "text columns, imputer, ColumnTransformer, feature selection, cross validation, "
-        "R2 score, embedding, confusion matrix, accuracy, ROC AUC, dates, one hot encoding, "
-        "data leakage, partial dependence"
+    "tabular": "tabular data, DataFrame, pandas, AutoML",
+    "guides/tables": (
+        "class weight, imbalanced classes, feature importance, calibration, monotonic constraints, "
+        "out of fold, class imbalance, probability calibration, feature selection, "
+        "cross-validation, cross validation, R2 score, confusion matrix, accuracy, ROC AUC, dates, "
+        "datetime, data leakage, partial dependence"
+    ),
+    "guides/intervals": "prediction intervals, conformal prediction, skewed target",
+    "guides/rows-in-time": "time series, time series split, backtest",
+    "guides/distill": "distillation, knowledge distillation, teacher, student",
+    "reference/tables": (
+        "categorical features, missing values, NaN, preprocessing, text columns, imputer, "
+        "ColumnTransformer, embedding, one hot encoding, time limit"
     ),
     "comparison": (
         "benchmark on tables, CatBoost, LightGBM, XGBoost, gradient boosting, TabPFN, random forest"
@@ -133,13 +138,13 @@ SEARCHES = {
     "forecasting": "start/which",
     "license": "trust",
     "coverage": "trust",
-    "missing values": "tabular",
-    "categorical": "tabular",
-    "class weight": "tabular",
-    "imbalanced": "tabular",
-    "time series": "tabular",
-    "feature importance": "tabular",
-    "cross-validation": "tabular",
+    "missing values": "reference/tables",
+    "categorical": "reference/tables",
+    "class weight": "guides/tables",
+    "imbalanced": "guides/tables",
+    "time series": "guides/rows-in-time",
+    "feature importance": "guides/tables",
+    "cross-validation": "guides/tables",
     "catboost": "comparison",
     "benchmark": "performance",
     "fine-tune": "guides/choose",
@@ -186,25 +191,25 @@ SEARCHES = {
     "DDP": "processes",
     "TorchScript": "deploying",
     "StandardScaler": "guides/choose",
-    "imputer": "tabular",
+    "imputer": "reference/tables",
     "learning curve": "course/overfitting",
     "hyperparameter tuning": "guides/other-tools",
     "image classification": "start/which",
     "nan loss": "course/divergence",
     "error message": "compatibility",
     "speed up": "performance",
-    "cross validation": "tabular",
-    "r2 score": "tabular",
-    "embedding": "tabular",
+    "cross validation": "guides/tables",
+    "r2 score": "guides/tables",
+    "embedding": "reference/tables",
     "quantile": "guides/uncertainty",
     "linear regression": "course/step",
     "logistic regression": "course/classes",
     "classification": "course/classes",
     "softmax": "course/classes",
     "cross-entropy": "course/classes",
-    "confusion matrix": "tabular",
-    "accuracy": "tabular",
-    "roc auc": "tabular",
+    "confusion matrix": "guides/tables",
+    "accuracy": "guides/tables",
+    "roc auc": "guides/tables",
     "mean squared error": "course/probability",
     "likelihood": "course/probability",
     "dropout": "guides/choose",
@@ -213,10 +218,10 @@ SEARCHES = {
     "neural network": "course/index",
     "deep learning": "course/index",
     "train test split": "start/ten-minutes",
-    "dates": "tabular",
-    "one hot encoding": "tabular",
-    "data leakage": "tabular",
-    "partial dependence": "tabular",
+    "dates": "guides/tables",
+    "one hot encoding": "reference/tables",
+    "data leakage": "guides/tables",
+    "partial dependence": "guides/tables",
     "progress bar": "saving",
     "verbose": "saving",
     "resume": "saving",

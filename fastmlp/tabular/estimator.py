@@ -407,9 +407,9 @@ class BaseTabMLP(Pictures, Explainable, Validated):
         """Distil all members into one network: an estimator like this one, but faster.
 
         It is as fast as a single member, and its predictions are close to those of all members,
-        closer than those of single members; see docs/tabular.md. Its intervals, temperature and
-        ``oof_prediction_`` are those of all members: its own error is not in the intervals, which
-        contain somewhat fewer targets. Distillation takes about as long as a short fit.
+        closer than those of single members; see docs/guides/distill.md. Its intervals, temperature
+        and ``oof_prediction_`` are those of all members: its own error is not in the intervals,
+        which contain somewhat fewer targets. Distillation takes about as long as a short fit.
 
         Parameters
         ----------

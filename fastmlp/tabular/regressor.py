@@ -231,11 +231,12 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
         coverage : float in (0, 1)
             Least probability of containing the target, on average over rows like those of the fit.
             With ``sample_weight`` or ``groups``, the smaller effective number of rows makes
-            intervals wider. With ``time`` the rows are later ones: docs/tabular.md shows measured
-            coverages. An interval ends at the prediction where both quantiles lie on one side of
-            it, as after a jump in ``partial_fit``: the networks may have learned it since. The n
-            effective rows support a coverage of at most 1 - 2 / (n + 1): beyond it, ends are
-            extrapolated by Student's t, which contains somewhat fewer targets than asked for.
+            intervals wider. With ``time`` the rows are later ones: docs/guides/rows-in-time.md
+            shows measured coverages. An interval ends at the prediction where both quantiles lie on
+            one side of it, as after a jump in ``partial_fit``: the networks may have learned it
+            since. The n effective rows support a coverage of at most 1 - 2 / (n + 1): beyond it,
+            ends are extrapolated by Student's t, which contains somewhat fewer targets than asked
+            for.
         offset, exposure : array-like, shape (n_samples,), or str, optional
             As for :meth:`predict`.
         out : array of floats, shape of the result, optional

@@ -357,11 +357,21 @@ def test_the_check_of_the_site_finds_planted_mistakes(tmp_path, monkeypatch):
     (tmp_path / "large.svg").write_text(" " * check_site.LARGEST_PAGE)
     (tmp_path / "wrong.html").write_text("".join(planted))
     found = check_site.wrong_files(tmp_path)
-    for message in ("page.html: 1,050,", *planted.values()):
+    for message in ("page.html: 1,080,", *planted.values()):
         assert sum(message in each for each in found) == 1, message
     assert len(found) == 1 + len(planted)
     visits = [check_site.visits_of(tmp_path, theme) for theme in check_site.THEMES]
     assert all(len(each) == 2 * len(check_site.WIDTHS) for each in visits)
+
+
+def test_pages_are_short(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    words = importlib.import_module("words")
+    page = (
+        "# Two words\n\none two\n- three\n- four ![five](a.svg)\n\n| six |\n|---|\n\n```\nno\n```\n"
+    )
+    assert words.size_of(page) == (words.Size(8, 2), 1)
+    assert not words.main(), capsys.readouterr().out
 
 
 def test_every_test_file_that_the_sanitizers_run_is_there():
