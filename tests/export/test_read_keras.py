@@ -140,6 +140,16 @@ def test_a_file_and_the_loss_of_logits(tmp_path):
     np.testing.assert_allclose(net.predict(X), wanted, rtol=1e-4, atol=1e-5)
 
 
+def test_large_exponentials_of_float64_are_not_refused():
+    """Keras computes products in float32, whose errors the end of the network makes larger."""
+    keras.utils.set_random_seed(0)
+    dense = layers.Dense(2, "exponential", kernel_initializer="ones", dtype="float64")
+    model = keras.Sequential([keras.Input((4,), dtype="float64"), dense])
+    net = fastmlp.from_keras(model)
+    assert net.dtype == np.float64
+    np.testing.assert_allclose(net.predict(X)[:, 0], np.exp(X.sum(axis=1, dtype=float)), rtol=1e-12)
+
+
 class Own(layers.Dense):
     """A class of the user's own, which may compute anything."""
 
@@ -160,6 +170,7 @@ def twice(x):
         (lambda: stack(layers.Embedding(4, 2)), "Embedding.*TabMLPRegressor"),
         (lambda: functional(lambda x: layers.Multiply()([x, layers.Dense(4)(x)])), "Multiply"),
         (lambda: functional(twice), "twice"),
+        (lambda: functional(lambda x: x + layers.Dense(4)(x)), "calls Add without a layer"),
         (lambda: functional(lambda x: [x, layers.Dense(1)(x)]), "several inputs or outputs"),
         (lambda: keras.Sequential([layers.Dense(2)]), r"build it with one keras.Input"),
         (lambda: keras.Sequential([keras.Input((3, 4)), layers.Dense(2)]), "inputs of shape"),

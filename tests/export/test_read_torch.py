@@ -320,6 +320,12 @@ def test_logits_get_their_link_from_the_loss():
             "a layer has 3 inputs but its weights take 2",
         ),
         ("net", "'net'"),
+        (nn.Linear, "is <class .*pass the module itself"),
+        (nn.Linear(2, 2, device="meta"), "device meta, without values"),
+        (Functions(lambda x: nn.functional.prelu(x, torch.ones(6))), "calls prelu.*use PReLU"),
+        (Functions(lambda x: nn.functional.layer_norm(x, (6,), x)), "calls layer_norm"),
+        (Functions(lambda x: x + torch.ones(6)[x.shape[0]]), "calls __getitem__ with"),
+        (Functions(lambda x: x.float()), "fails for rows of float64.*leave conversions"),
     ],
     ids=str,
 )
@@ -339,8 +345,10 @@ class Called(nn.Module):
         return self.call(self.layers(x))
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 def test_compiled_modules_are_refused_by_that_reason():
+    with pytest.raises(ValueError, match=r"compiled.*pass the module that torch\.jit"):
+        fastmlp.from_torch(torch.jit.trace(nn.Linear(2, 2), torch.zeros(1, 2)))
     with pytest.raises(ValueError, match=r"compiled.*pass the module that torch\.jit"):
         fastmlp.from_torch(torch.jit.script(nn.Linear(2, 2)))
     exported = torch.export.export(nn.Linear(2, 2), (torch.zeros(3, 2),)).module()
@@ -476,6 +484,54 @@ def test_what_a_check_on_rows_finds_is_refused():
 
     with pytest.raises(ValueError, match="predicts otherwise than the one it was made of"):
         fastmlp.from_torch(Lying(3, 2))
+
+
+def limited_at_500(x):
+    x.clamp_(max=500)  # farther than any row of the comparison
+    return x
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        limited_at_500,
+        lambda x: nn.functional.relu(x, inplace=True) + x,
+        lambda x: torch.relu_(x) + x,
+        lambda x: x.view(-1, 6).tanh_() + x,
+        lambda x: x.add_(1) - 2 * x,
+    ],
+)
+def test_values_that_are_read_after_a_change_in_place_are_refused(call):
+    with pytest.raises(ValueError, match=r"reads \w+ after a change in place.*use inplace=False"):
+        fastmlp.from_torch(Functions(call))
+
+
+@pytest.mark.parametrize("change", [nn.Hardtanh(inplace=True), nn.ReLU6(inplace=True)], ids=str)
+def test_a_change_of_the_inputs_in_place_is_not_overlooked(change):
+    class Twice(nn.Module):
+        """A network that reads its inputs before and after their change."""
+
+        def __init__(self):
+            super().__init__()
+            self.change, self.one, self.other = change, nn.Linear(3, 2), nn.Linear(3, 2)
+
+        def forward(self, x):
+            return self.one(self.change(x)) + self.other(x)
+
+    with pytest.raises(ValueError, match="after a change in place"):
+        fastmlp.from_torch(Twice())
+
+
+def test_changes_in_place_that_nothing_sees_are_read():
+    torch.manual_seed(0)
+    theirs = nn.Sequential(
+        nn.ReLU(inplace=True),
+        *(nn.Linear(4, 6), nn.Tanh(), nn.Dropout(0.1, inplace=True), nn.Linear(6, 2)),
+    )
+    rows = torch.randn(50, 4)
+    with torch.no_grad():
+        wanted = theirs.eval()(rows.clone()).numpy()
+    np.testing.assert_allclose(fastmlp.from_torch(theirs).predict(rows.numpy()), wanted, atol=1e-6)
 
 
 ELEMENTWISE = [

@@ -279,8 +279,14 @@ def from_torch(
         value = graph.activated(source, "softmax")
 
     def predict(rows: NDArray[np.float64]) -> NDArray[Any]:
-        with torch.no_grad():
-            answer: NDArray[Any] = module.double()(torch.from_numpy(rows)).numpy()
+        try:
+            with torch.no_grad():  # of a copy, which the module may change
+                answer: NDArray[Any] = module.double()(torch.tensor(rows)).numpy()
+                _check_places(traced.double(), torch.tensor(rows))
+        except RuntimeError as error:
+            what = f"the module fails for rows of float64: {reprlib.repr(str(error))}"
+            remedy = "leave conversions such as x.float() out of its forward"
+            raise refusal(what, remedy) from error
         return np.exp(answer) if is_logarithm else answer
 
     return assembly.model(value, loss, dtype, rng, predict)
@@ -290,9 +296,10 @@ def _checked(module: Any) -> tuple[Any, np.dtype[Any]]:
     """Return a copy of a module in evaluation mode, and the dtype of its network."""
     while (kind := type(module)).__module__.startswith("torch.") and kind.__name__ in WRAPPERS:
         module = getattr(module, WRAPPERS[kind.__name__])
-    if isinstance(module, Mapping | str | os.PathLike) or not hasattr(module, "named_modules"):
+    is_whole = hasattr(module, "named_modules") and not isinstance(module, type)
+    if isinstance(module, Mapping | str | os.PathLike) or not is_whole:
         raise refusal(f"the module is {reprlib.repr(module)}", WHOLE)
-    if "Script" in kind.__name__:
+    if any(base.__name__ == "ScriptModule" for base in kind.__mro__):
         remedy = "pass the module that torch.jit.script or trace was given"
         raise refusal(f"the module is compiled, {kind.__name__}", remedy)
     if "_guards_fn" in dict(module.named_children()):
@@ -303,6 +310,8 @@ def _checked(module: Any) -> tuple[Any, np.dtype[Any]]:
         for name, what, remedy in CHANGES:
             if attributes.get(name):
                 raise refusal(f"the module has {what} on {part!r}", remedy)
+    if any(tensor.is_meta for tensor in [*module.parameters(), *module.buffers()]):
+        raise refusal("the module has tensors on the device meta, without values", WHOLE)
     dtypes = [_array(p[:0] if p.ndim else p).dtype for p in module.parameters()]
     # In training mode, a look at computed tensors may change them; so a copy is read.
     return copy.deepcopy(module).cpu().eval(), np.result_type(np.float32, *dtypes)
@@ -316,6 +325,26 @@ def _traced(module: Any) -> Any:
     except Exception as error:
         what = f"the forward of {type(module).__name__} is no fixed order: {error}"
         raise refusal(what, REMEDY) from error
+
+
+def _check_places(traced: Any, rows: Any) -> None:
+    """Refuse a module that reads a value after it has changed it in place, as x.relu_() does."""
+    fx = import_module("torch.fx")
+    versions: dict[Any, Any] = {}  # of the memory of results, which changes in place count up
+
+    class Interpreter(fx.Interpreter):  # type: ignore[misc, name-defined]
+        def run_node(self, node: Any) -> Any:
+            for read in node.all_input_nodes:
+                if getattr(self.env[read], "_version", None) != versions[read]:
+                    raise refusal(
+                        f"the forward of the module reads {read} after a change in place",
+                        "use inplace=False, and y = torch.relu(x) instead of x.relu_()",
+                    )
+            result = super().run_node(node)
+            versions[node] = getattr(result, "_version", None)
+            return result
+
+    Interpreter(traced).run(rows)
 
 
 def _n_inputs(module: Any, torch: Any) -> int:
@@ -379,9 +408,13 @@ class _Reader:
         name = str(getattr(node.target, "__name__", node.target)).removesuffix(".default")
         operation = name.strip("_")
         if not any(isinstance(one, Value) for one in _flat([*args, *options.values()])):
-            if node.op == "call_method":
-                return getattr(args[0], node.target)(*args[1:], **options)
-            return node.target(*args, **options)
+            try:
+                if node.op == "call_method":
+                    return getattr(args[0], node.target)(*args[1:], **options)
+                return node.target(*args, **options)
+            except Exception as error:  # as the number of rows is no number here
+                what = f"the forward of the module calls {name} with {node.args[1:]}"
+                raise refusal(what, CONSTANTS) from error
         for known in (operation, operation.removeprefix("i")):  # iadd is in place
             if known in OPERATIONS:
                 try:
@@ -397,7 +430,10 @@ class _Reader:
         if class_name is None:
             raise _unknown(operation, name)
         options = {k: v for k, v in options.items() if k not in OF_CALLS}
-        part = getattr(import_module("torch.nn"), class_name)(*args[1:], **options)
+        try:
+            part = getattr(import_module("torch.nn"), class_name)(*args[1:], **options)
+        except Exception as error:  # a function that takes tensors
+            raise refusal(f"the forward of the module calls {name}", f"use {class_name}") from error
         return _apply(part, name, args[0])
 
 
