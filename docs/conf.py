@@ -50,6 +50,7 @@ html_copy_source = False
 html_context = {"repository": REPOSITORY, "sources": SOURCES}
 html_theme_options = {
     "navbar_end": ["site-links.html", "theme-switcher"],
+    "logo": {"text": f"fastmlp {version}"},
     "show_prev_next": True,
     "navigation_with_keys": False,
     "show_toc_level": 2,
@@ -93,6 +94,10 @@ def write_reference(app: Sphinx) -> None:
             page.write_text(text, "utf-8")
 
 
+DOORS = """<p class="doors"><a href="playground.html">Try it in the browser</a>
+<a href="start/ten-minutes.html">Your first table</a></p>"""
+
+
 def begin_with_readme(app: Sphinx, docname: str, source: list[str]) -> None:
     """Put the README, whose links begin in the root of the sources, in front of the first page."""
     if docname == "index":
@@ -100,6 +105,7 @@ def begin_with_readme(app: Sphinx, docname: str, source: list[str]) -> None:
         app.env.note_dependency(str(readme))
         text = readme.read_text("utf-8")
         links = re.sub(r"\]\((?!\w+:|#)", "](../", text).replace("](../docs/", "](")
+        links = links.replace("\n\n- ", f"\n\n{DOORS}\n\n- ", 1)  # below the first sentence
         links = links.replace('src="docs/', 'src="')
         source[0] = f"{links}\n{source[0]}"
 

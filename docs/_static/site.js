@@ -2,3 +2,20 @@
 addEventListener("DOMContentLoaded", () => {
   for (const button of document.querySelectorAll("summary:has(.toctree-toggle)")) button.setAttribute("aria-label", "Pages below");
 });
+
+// A button copies each program: of a dialogue with Python what was typed, without the prompts and the answers.
+function typed(text) {
+  const lines = text.split("\n");
+  if (!lines.some(line => line.startsWith(">>>"))) return text;
+  return lines.filter(line => /^(>>>|\.\.\.)/.test(line)).map(line => line.slice(4)).join("\n") + "\n";
+}
+addEventListener("DOMContentLoaded", () => {
+  for (const program of document.querySelectorAll("div:not(.highlight-text) > div.highlight")) {
+    const button = Object.assign(document.createElement("button"), { type: "button", className: "copy", textContent: "Copy" });
+    button.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(typed(program.querySelector("pre").textContent));
+      button.textContent = "Copied";
+    });
+    program.append(button);
+  }
+});
