@@ -87,7 +87,8 @@ def test_the_baseline_is_the_best_constant(name, weighted):
         for factor in (0.97, 1.03):
             other = best.copy()
             other[:, column] *= factor
-            assert cost(other) > cost(best)
+            assert cost(other) >= cost(best)  # between two targets a quantile costs the same
+        assert cost(3 * best + 1) > cost(best)
 
 
 @pytest.mark.parametrize("name", sorted({*LOSSES} - {"gaussian"}))

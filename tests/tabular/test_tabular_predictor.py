@@ -21,7 +21,8 @@ ODD = [1e300, np.nan, "unknown", None, True, 1.0, 0.0]  # for the columns of sto
 
 def batch(model):
     """Return what predicts a table as its predictor does a row."""
-    return getattr(model, "predict_proba", None) or model.predict
+    names = ("predict_proba", "predict_hazards", "predict")
+    return next(getattr(model, name) for name in names if hasattr(model, name))
 
 
 def rows_of(model):

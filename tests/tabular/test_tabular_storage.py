@@ -16,7 +16,7 @@ from safetensors import numpy as numpy_files
 from stored import same
 
 import fastmlp
-from fastmlp import TabMLPClassifier, TabMLPRegressor
+from fastmlp import TabMLPClassifier, TabMLPRegressor, TabMLPSurvival
 from fastmlp._files import inspection, record
 from fastmlp._files.fields import Cursor
 from fastmlp.tabular import blend, codec_members
@@ -40,6 +40,10 @@ def outputs(model, X):
     if isinstance(model, TabMLPClassifier):
         found = model.predict(X), model.predict_proba(X), model.predict_log_proba(X)
         return tuple(np.asarray(each.tolist()) for each in found)
+    if isinstance(model, TabMLPSurvival):
+        times = np.linspace(0, model.event_times_[-1], 9)
+        curves = model.predict_survival(X, times), model.predict_quantile(X)
+        return (model.predict(X), model.predict_hazards(X), *curves)
     mean = model.predict(X)
     density = model.log_density(X, np.nan_to_num(mean))
     levels = [0.001, 0.2, 0.5, 0.999]
