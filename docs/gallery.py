@@ -27,7 +27,7 @@ PROGRAMS = (
     ("Surrogate", "Imitate a simulation", "surrogate_of_a_simulation", "prediction"),
     ("Surrogate", "Learn from gradients", "values_and_gradients", "derivatives"),
     ("Sound", "Model an amplifier", "model_an_amplifier", "prediction"),
-    ("Microcontroller", "Linearize a sensor", "sensor_on_a_microcontroller", "deploying"),
+    ("Microcontroller", "Linearize a sensor", "sensor_on_a_microcontroller", "guides/export-c"),
     ("SQL", "Predict in a query", "predict_in_sql", "guides/other-tools"),
     ("Stream", "Follow a law that changes", "online_learning", "guides/drift"),
     ("Teaching", "A line by gradient descent", "line_by_gradient_descent", "course/divergence"),

@@ -76,10 +76,11 @@ WORDS = {
         "surrogate model, reinforcement learning"
     ),
     "deploying": (
-        "ONNX, C code, embedded, microcontroller, Arduino, WebAssembly, browser, JavaScript, "
-        "FastAPI, REST service, web service, WASM, production, TensorFlow Lite, Rust, "
-        "TorchScript, export, Android, Java, C++, REST API, edge"
+        "WebAssembly, browser, JavaScript, FastAPI, REST service, web service, WASM, production, "
+        "export, REST API, deploy model, Android, Java"
     ),
+    "guides/onnx": "ONNX, ONNX Runtime, TensorFlow Lite, TorchScript, OpenVINO, skl2onnx",
+    "guides/export-c": "C code, embedded, microcontroller, Arduino, Rust, C++, edge, firmware",
     "functions": "custom loss, custom activation, custom optimizer, own loss function",
     "guides/threads": "multithreading, number of threads, OpenMP, n_jobs, GIL, cores",
     "same-bits": "reproducibility, random seed, seed, determinism, deterministic",
@@ -165,8 +166,8 @@ SEARCHES = {
     "latency": "prediction",
     "quantization": "prediction",
     "gradient": "derivatives",
-    "onnx": "deploying",
-    "microcontroller": "deploying",
+    "onnx": "guides/onnx",
+    "microcontroller": "guides/export-c",
     "custom loss": "functions",
     "multithreading": "guides/threads",
     "sparse matrix": "sparse",
@@ -189,7 +190,7 @@ SEARCHES = {
     "LayerNorm": "start/features",
     "mixed precision": "performance",
     "DDP": "processes",
-    "TorchScript": "deploying",
+    "TorchScript": "guides/onnx",
     "StandardScaler": "guides/choose",
     "imputer": "reference/tables",
     "learning curve": "course/overfitting",
@@ -244,9 +245,9 @@ SEARCHES = {
     "slow training": "performance",
     "android": "deploying",
     "java": "deploying",
-    "c++": "deploying",
+    "c++": "guides/export-c",
     "rest api": "deploying",
-    "edge": "deploying",
+    "edge": "guides/export-c",
     "safetensors": "saving",
     "surrogate model": "derivatives",
     "reinforcement learning": "derivatives",

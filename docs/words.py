@@ -30,7 +30,6 @@ LIMITS = {
     README: Size(450, 60),
     "docs/coming-from.md": Size(3300, 90),
     "docs/comparison.md": Size(3750, 90),
-    "docs/deploying.md": Size(3300, 90),
     "docs/performance.md": Size(2400, 90),
     "docs/reliability.md": Size(2200, 90),
     "docs/saving.md": Size(2400, 90),

@@ -214,7 +214,7 @@ def exported(model):
 
 
 def feed(inputs, X):
-    """Return the inputs of a session: as docs/deploying.md says."""
+    """Return the inputs of a session: as docs/guides/onnx.md says."""
     if not hasattr(X, "columns"):
         if [each.name for each in inputs] == ["X"]:
             return {"X": X}
