@@ -49,7 +49,7 @@ def draw(case: str, rng: np.random.Generator) -> Draw:
 
 def of_residuals(case: str, rng: np.random.Generator) -> tuple[float, list[float]]:
     """Return effective rows, and which share of new residuals each interval holds."""
-    from fastmlp.tabular.conformal import residuals_of
+    from fastmlp.tabular.outcome.conformal import residuals_of
 
     noise, weights, groups = draw(case, rng)
     made = residuals_of(noise, np.zeros(ROWS), weights, np.ones(ROWS), groups=groups)

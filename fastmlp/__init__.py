@@ -80,7 +80,7 @@ if TYPE_CHECKING:  # type checkers read these imports instead of the table below
         TabMLPSurvival,
         distill as distill,
     )
-    from fastmlp.tabular.predictor import RowPredictor
+    from fastmlp.tabular.fitted.predictor import RowPredictor
 
     _Arguments = ParamSpec("_Arguments")
     _Loaded: TypeAlias = (

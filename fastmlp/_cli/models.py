@@ -344,7 +344,7 @@ def scores_of_model(
 
 def scores_of_fit(model: Any, y: Array, weights: Array | None) -> dict[str, float]:
     """Return the scores of out-of-fold predictions, on the rows of the fit that have them."""
-    from fastmlp.tabular.scores import scores  # needs scikit-learn
+    from fastmlp.tabular.outcome.scores import scores  # needs scikit-learn
 
     if hasattr(model, "event_times_"):
         return {"concordance": float(model.report().more["concordance"])}
@@ -356,9 +356,9 @@ def scores_of_fit(model: Any, y: Array, weights: Array | None) -> dict[str, floa
 
 def scores_of(model: Any, rows: str, y: Array, p: Array, weights: Array | None) -> dict[str, float]:
     """Return the scores of predictions; warn if they are no better than a constant."""
-    from fastmlp.tabular.epoch_selection import mean_cost
-    from fastmlp.tabular.scores import scores, target_of  # needs scikit-learn
-    from fastmlp.tabular.targets import baseline
+    from fastmlp.tabular.outcome.scores import scores, target_of  # needs scikit-learn
+    from fastmlp.tabular.outcome.targets import baseline
+    from fastmlp.tabular.recipe.epoch_selection import mean_cost
 
     classes, loss = getattr(model, "classes_", None), getattr(model, "loss", "")
     target = target_of(y, classes, loss, getattr(model, "quantile", 0.5))

@@ -102,8 +102,8 @@ def task_of(y: NDArray[Any], choice: str, note: str) -> str:
 def train(options: argparse.Namespace) -> None:
     """Train a model on a table, and save it."""
     from fastmlp import tabular  # needs scikit-learn
-    from fastmlp.tabular import data_warnings
-    from fastmlp.tabular.frames import take_rows
+    from fastmlp.tabular.table import data_warnings
+    from fastmlp.tabular.table.frames import take_rows
 
     _check_question(options)
     target = options.target or options.time_to
@@ -200,7 +200,7 @@ def _check_question(options: argparse.Namespace) -> None:
 
 def survival_of_columns(times: NDArray[Any], events: NDArray[Any]) -> NDArray[Any]:
     """Return records of events and times; the events may also be the words true and false."""
-    from fastmlp.tabular.checked_survival import paired  # needs scikit-learn
+    from fastmlp.tabular.outcome.checked_survival import paired  # needs scikit-learn
 
     words = {"true": True, "false": False}
     if events.dtype.kind in "OUT" and {str(word).lower() for word in events.tolist()} <= {*words}:
@@ -241,7 +241,7 @@ def _validation(
 
 def _fit(model: Any, X: Any, **of_rows: Any) -> float:
     """Fit a model unless no file could hold it; return the seconds."""
-    from fastmlp.tabular.codec_members import UnsavableWarning
+    from fastmlp.tabular.files.codec_members import UnsavableWarning
 
     began = time.perf_counter()
     with warnings.catch_warnings():

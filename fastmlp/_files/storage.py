@@ -48,15 +48,17 @@ CLASSES = {
     "Ensemble": ("_models.codecs.models", *["_models.ensemble.ensemble"] * 2),
     "MLPClassifier": ("sklearn.codec", "sklearn.classifier"),
     "MLPRegressor": ("sklearn.codec", "sklearn.regressor"),
-    "TabMLPClassifier": ("tabular.codec", "tabular.classifier"),
-    "TabMLPRegressor": ("tabular.codec", "tabular.regressor"),
-    "TabMLPSurvival": ("tabular.codec", "tabular.survival"),
+    "TabMLPClassifier": ("tabular.files.codec", "tabular.classifier"),
+    "TabMLPRegressor": ("tabular.files.codec", "tabular.regressor"),
+    "TabMLPSurvival": ("tabular.files.codec", "tabular.survival"),
 }
 # Modules with a function `predictor`, which makes the predictor of a fit in a file, for the classes
 # that need scikit-learn.
 SERVED = {
     **dict.fromkeys(("MLPClassifier", "MLPRegressor"), "sklearn.served"),
-    **dict.fromkeys(("TabMLPClassifier", "TabMLPRegressor", "TabMLPSurvival"), "tabular.codec_fit"),
+    **dict.fromkeys(
+        ("TabMLPClassifier", "TabMLPRegressor", "TabMLPSurvival"), "tabular.files.codec_fit"
+    ),
 }
 HEAD = Object({"class": Choice(CLASSES), "engine": Choice(ENGINES)})  # of every description
 

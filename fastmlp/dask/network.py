@@ -19,7 +19,7 @@ from fastmlp._core.optional import require
 from fastmlp._models.mlp import MLP
 from fastmlp._models.network import network_of
 from fastmlp.dask import tasks
-from fastmlp.tabular.reading import TableChunk
+from fastmlp.tabular.fit.reading import TableChunk
 
 
 def fit(

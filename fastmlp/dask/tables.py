@@ -20,8 +20,8 @@ from fastmlp.dask import tasks
 from fastmlp.sklearn.bases import BaseEstimator, ClassifierMixin, RegressorMixin
 from fastmlp.sklearn.parameters import store
 from fastmlp.tabular import TabMLPClassifier, TabMLPRegressor, parts
-from fastmlp.tabular.columns import Array
-from fastmlp.tabular.frames import is_frame
+from fastmlp.tabular.table.columns import Array
+from fastmlp.tabular.table.frames import is_frame
 
 
 class _DaskTable(BaseEstimator):

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from fastmlp._core.optional import require
-from fastmlp.tabular.frames import is_frame
-from fastmlp.tabular.reading import TableChunk
+from fastmlp.tabular.fit.reading import TableChunk
+from fastmlp.tabular.table.frames import is_frame
 
 
 def client_of(client: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from fastmlp._core.optional import load_estimators
 
-# Also find the compiled module where pip has installed it, as in fastmlp/__init__.
+# Also find what pip has installed, as in fastmlp/__init__: the compiled module of `table`.
 __path__ = extend_path(__path__, __name__)
 
 if TYPE_CHECKING:

@@ -11,14 +11,14 @@ from fastmlp._core.keywords import with_argument_hints
 from fastmlp._core.optional import axes
 from fastmlp._network.names import PresetName
 from fastmlp.sklearn.parameters import Classifier, documented, store
-from fastmlp.tabular import inspection
-from fastmlp.tabular.calibration import LabelCalibration
-from fastmlp.tabular.columns import Array
 from fastmlp.tabular.estimator import BaseTabMLP
-from fastmlp.tabular.fitted_table import FittedTable
+from fastmlp.tabular.fit.reading import with_target
+from fastmlp.tabular.fitted import inspection
+from fastmlp.tabular.fitted.fitted_table import FittedTable
+from fastmlp.tabular.outcome.calibration import LabelCalibration
+from fastmlp.tabular.outcome.targets import ClassTarget
 from fastmlp.tabular.pictures import targets_of_fit
-from fastmlp.tabular.reading import with_target
-from fastmlp.tabular.targets import ClassTarget
+from fastmlp.tabular.table.columns import Array
 
 Prior: TypeAlias = Literal["weighted", "true"]
 

@@ -26,20 +26,22 @@ from fastmlp._models import blockwise
 from fastmlp._training.arrow import ArrowBlocks
 from fastmlp._validation.arrays import short
 from fastmlp.sklearn.parameters import Validated, training
-from fastmlp.tabular import inspection, page, reading, sources
-from fastmlp.tabular.columns import Array, RowIndex, Table
-from fastmlp.tabular.conformal import levels_for
-from fastmlp.tabular.distilled import distilled
-from fastmlp.tabular.explained import of_table
-from fastmlp.tabular.fitted_table import FittedTable
-from fastmlp.tabular.inspection import Importance
-from fastmlp.tabular.parameters import CONSTRAINTS
+from fastmlp.tabular import page
+from fastmlp.tabular.fit import reading, sources
+from fastmlp.tabular.fit.parameters import CONSTRAINTS
+from fastmlp.tabular.fit.reading import TableChunk
+from fastmlp.tabular.fit.training import fit
+from fastmlp.tabular.fit.updates import updated
+from fastmlp.tabular.fitted import inspection
+from fastmlp.tabular.fitted.distilled import distilled
+from fastmlp.tabular.fitted.explained import of_table
+from fastmlp.tabular.fitted.fitted_table import FittedTable
+from fastmlp.tabular.fitted.inspection import Importance
+from fastmlp.tabular.fitted.predictor import RowPredictor
+from fastmlp.tabular.fitted.report import Report
+from fastmlp.tabular.outcome.conformal import levels_for
 from fastmlp.tabular.pictures import MAX_BARS, Pictures
-from fastmlp.tabular.predictor import RowPredictor
-from fastmlp.tabular.reading import TableChunk
-from fastmlp.tabular.report import Report
-from fastmlp.tabular.training import fit
-from fastmlp.tabular.updates import updated
+from fastmlp.tabular.table.columns import Array, RowIndex, Table
 
 MAX_CELLS = 20_000  # largest table whose importance a report computes
 
@@ -50,14 +52,14 @@ class BaseTabMLP(Pictures, Explainable, Validated):
     Parameters
     ----------
     preset : {"fast", "default", "best"}, default="default"
-        Amount of training; see ``fastmlp.tabular.presets`` for the numbers. Each of the next five
-        parameters replaces a part of the preset.
+        Amount of training; ``fastmlp.tabular.recipe.presets`` has the numbers. Each of the next
+        five parameters replaces a part of the preset.
     recipes : list of dict, optional
         Recipes to train one after the other and to blend if that helps. Each may have bins
         (piecewise linear inputs per number), width and depth (hidden layers), activation, rate
         (factor on the learning rate), dropout, decay (of weights), parametric (whether units learn
         a blend of their activation and the identity), share (of the epochs) and embedding (units of
-        a first layer in which columns do not meet); see ``fastmlp.tabular.presets.Recipe``.
+        a first layer in which columns do not meet); see ``fastmlp.tabular.recipe.presets.Recipe``.
     folds : int from 2 to 1000, or splitter, optional
         Number of parts of the rows; each network is trained on all parts but one. Or a splitter of
         scikit-learn, such as ``GroupKFold``, whose folds all stages use; files do not contain it.
@@ -386,7 +388,7 @@ class BaseTabMLP(Pictures, Explainable, Validated):
 
         Returns
         -------
-        fastmlp.tabular.predictor.RowPredictor
+        fastmlp.tabular.fitted.predictor.RowPredictor
             Computes ``predict``, for classifiers ``predict_proba``, of one row, with float32
             weights; ``to_c(weights=...)`` writes narrower ones.
         """
@@ -575,7 +577,7 @@ class BaseTabMLP(Pictures, Explainable, Validated):
 
         Returns
         -------
-        fastmlp.tabular.report.Report
+        fastmlp.tabular.fitted.report.Report
             Report to print, or to read by attributes. Notebooks add pictures: the score by epoch,
             calibration, and the importance of columns if it is known or the table is small. Copies
             of an estimator lack the rows that the last two pictures need.
@@ -627,7 +629,7 @@ class BaseTabMLP(Pictures, Explainable, Validated):
 
         Returns
         -------
-        fastmlp.tabular.inspection.Importance
+        fastmlp.tabular.fitted.inspection.Importance
             Names, means and deviations; the most important column comes first.
 
         Raises

@@ -15,15 +15,15 @@ import numpy as np
 from fastmlp._core import page
 from fastmlp._core.charts import MOST_TICKS, Axes
 from fastmlp._core.page import Section, bars, number, table
-from fastmlp.tabular import inspection
-from fastmlp.tabular.columns import MISSING, Array, Column, Table
-from fastmlp.tabular.epoch_selection import mean_cost
-from fastmlp.tabular.fitted_table import FittedTable
-from fastmlp.tabular.folds import ScoredRows
-from fastmlp.tabular.forms import CYCLES, DATES
-from fastmlp.tabular.report import NO_BETTER, WITHOUT_ROWS
-from fastmlp.tabular.scores import MEANINGS, scores
-from fastmlp.tabular.targets import Baseline, weighted_quantile
+from fastmlp.tabular.fitted import inspection
+from fastmlp.tabular.fitted.fitted_table import FittedTable
+from fastmlp.tabular.fitted.report import NO_BETTER, WITHOUT_ROWS
+from fastmlp.tabular.outcome.scores import MEANINGS, scores
+from fastmlp.tabular.outcome.targets import Baseline, weighted_quantile
+from fastmlp.tabular.recipe.epoch_selection import mean_cost
+from fastmlp.tabular.recipe.folds import ScoredRows
+from fastmlp.tabular.table.columns import MISSING, Array, Column, Table
+from fastmlp.tabular.table.forms import CYCLES, DATES
 
 MOST_POINTS = 600  # of a scatter plot
 MOST_CLASSES = 30  # of a confusion matrix

@@ -19,15 +19,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmlp._core.intervals import check_count
-from fastmlp.tabular import data_warnings, folds, monotone, reading
-from fastmlp.tabular.blend import Blend, BlendResult, blended
-from fastmlp.tabular.columns import Array, Columns, Table
-from fastmlp.tabular.epoch_selection import mean_cost
-from fastmlp.tabular.fitted_table import HeldOut
-from fastmlp.tabular.folds import ScoredRows
-from fastmlp.tabular.frames import is_frame
-from fastmlp.tabular.reading import TableChunk
-from fastmlp.tabular.training import assembled, calibrated, train
+from fastmlp.tabular.fit import reading
+from fastmlp.tabular.fit.reading import TableChunk
+from fastmlp.tabular.fit.training import assembled, calibrated, train
+from fastmlp.tabular.fitted.fitted_table import HeldOut
+from fastmlp.tabular.recipe import folds, monotone
+from fastmlp.tabular.recipe.blend import Blend, BlendResult, blended
+from fastmlp.tabular.recipe.epoch_selection import mean_cost
+from fastmlp.tabular.recipe.folds import ScoredRows
+from fastmlp.tabular.table import data_warnings
+from fastmlp.tabular.table.columns import Array, Columns, Table
+from fastmlp.tabular.table.frames import is_frame
 
 MAX_SAMPLED_ROWS = 50_000  # rows of all parts together that show the columns, and that calibrate
 LEAST_ROWS = 1_000  # of a part, unless the user sets the number of parts

@@ -10,9 +10,10 @@ import numpy as np
 
 from fastmlp._core.intervals import check_count
 from fastmlp._core.optional import axes
-from fastmlp.tabular import inspection, page
-from fastmlp.tabular.fitted_table import FittedTable
-from fastmlp.tabular.inspection import Importance
+from fastmlp.tabular import page
+from fastmlp.tabular.fitted import inspection
+from fastmlp.tabular.fitted.fitted_table import FittedTable
+from fastmlp.tabular.fitted.inspection import Importance
 from fastmlp.tabular.page import Evidence
 
 MAX_BARS = 20

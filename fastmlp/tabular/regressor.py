@@ -18,18 +18,18 @@ from fastmlp._network.names import PresetName, TableLossName
 from fastmlp._network.spec import Predictions
 from fastmlp._training.metrics import r2
 from fastmlp.sklearn.parameters import Regressor, documented, store
-from fastmlp.tabular import inspection
-from fastmlp.tabular.calibration import NumberCalibration, means_of
-from fastmlp.tabular.checked_targets import finite_numbers
-from fastmlp.tabular.columns import Array
-from fastmlp.tabular.conformal import ROUNDING, levels_of, offsets_of
 from fastmlp.tabular.estimator import BaseTabMLP
-from fastmlp.tabular.fitted_table import FittedTable
-from fastmlp.tabular.loss_rows import LOSSES
-from fastmlp.tabular.offsets import Known, without_columns
+from fastmlp.tabular.fit.offsets import Known, without_columns
+from fastmlp.tabular.fit.reading import with_target
+from fastmlp.tabular.fitted import inspection
+from fastmlp.tabular.fitted.fitted_table import FittedTable
+from fastmlp.tabular.outcome.calibration import NumberCalibration, means_of
+from fastmlp.tabular.outcome.checked_targets import finite_numbers
+from fastmlp.tabular.outcome.conformal import ROUNDING, levels_of, offsets_of
+from fastmlp.tabular.outcome.loss_rows import LOSSES
+from fastmlp.tabular.outcome.targets import NumericTarget
 from fastmlp.tabular.pictures import targets_of_fit
-from fastmlp.tabular.reading import with_target
-from fastmlp.tabular.targets import NumericTarget
+from fastmlp.tabular.table.columns import Array
 
 MARK = "        X_val, y_val : like X and y, optional\n"  # before which `DOCUMENTED` stands
 DOCUMENTED = """\

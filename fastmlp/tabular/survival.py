@@ -14,15 +14,15 @@ from fastmlp._core.optional import axes
 from fastmlp._network.names import PresetName
 from fastmlp._training.arrow import ArrowBlocks
 from fastmlp.sklearn.parameters import documented, store
-from fastmlp.tabular import survival_scores as of_curves, survival_target as of_hazards
-from fastmlp.tabular.calibration import LabelCalibration
-from fastmlp.tabular.checked_survival import paired, survival_of
-from fastmlp.tabular.columns import Array
 from fastmlp.tabular.estimator import BaseTabMLP
-from fastmlp.tabular.fitted_table import FittedTable
+from fastmlp.tabular.fit.reading import with_target
+from fastmlp.tabular.fitted.fitted_table import FittedTable
+from fastmlp.tabular.outcome import survival_scores as of_curves, survival_target as of_hazards
+from fastmlp.tabular.outcome.calibration import LabelCalibration
+from fastmlp.tabular.outcome.checked_survival import paired, survival_of
+from fastmlp.tabular.outcome.survival_target import SurvivalTarget
 from fastmlp.tabular.pictures import targets_of_fit
-from fastmlp.tabular.reading import with_target
-from fastmlp.tabular.survival_target import SurvivalTarget
+from fastmlp.tabular.table.columns import Array
 
 
 @with_argument_hints

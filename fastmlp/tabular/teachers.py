@@ -26,21 +26,21 @@ from fastmlp._core.intervals import POSITIVE, check_count
 from fastmlp._core.user_warnings import warn
 from fastmlp._engine.thread_count import of_jobs
 from fastmlp.sklearn.validation import refuse_text
-from fastmlp.tabular.blend import Blend, BlendResult, blended, greedy
 from fastmlp.tabular.classifier import TabMLPClassifier
-from fastmlp.tabular.columns import Array, RowIndex, Table
-from fastmlp.tabular.distilled import OF_OTHERS, mixtures, taught
-from fastmlp.tabular.epoch_selection import OutOfFold, mean_cost
 from fastmlp.tabular.estimator import BaseTabMLP
-from fastmlp.tabular.folds import Splits
-from fastmlp.tabular.frames import mixed_rows, take_rows
-from fastmlp.tabular.loss_rows import MEANS
-from fastmlp.tabular.members import ROWS_AT_A_TIME, Members, TrainingResult
-from fastmlp.tabular.reading import TableChunk, checked, target_names, with_target
+from fastmlp.tabular.fit.reading import TableChunk, checked, target_names, with_target
+from fastmlp.tabular.fit.training import fitted_table, train
+from fastmlp.tabular.fitted.distilled import OF_OTHERS, mixtures, taught
+from fastmlp.tabular.fitted.report import timed
+from fastmlp.tabular.outcome.loss_rows import MEANS
+from fastmlp.tabular.outcome.targets import ClassTarget, Target
+from fastmlp.tabular.recipe.blend import Blend, BlendResult, blended, greedy
+from fastmlp.tabular.recipe.epoch_selection import OutOfFold, mean_cost
+from fastmlp.tabular.recipe.folds import Splits
+from fastmlp.tabular.recipe.members import ROWS_AT_A_TIME, Members, TrainingResult
 from fastmlp.tabular.regressor import TabMLPRegressor
-from fastmlp.tabular.report import timed
-from fastmlp.tabular.targets import ClassTarget, Target
-from fastmlp.tabular.training import fitted_table, train
+from fastmlp.tabular.table.columns import Array, RowIndex, Table
+from fastmlp.tabular.table.frames import mixed_rows, take_rows
 
 Predict = Callable[[Any], Any]
 

@@ -266,7 +266,7 @@ def test_encodings_of_the_last_century(folder, tmp_path):
 @pytest.mark.parametrize("engine", ["polars", "pandas", None])
 @pytest.mark.parametrize("task", MODELS)
 def test_a_fit_of_a_sample_of_the_rows(task, engine, folder, tmp_path, monkeypatch):
-    budget = pytest.importorskip("fastmlp.tabular.budget")
+    budget = pytest.importorskip("fastmlp.tabular.recipe.budget")
     monkeypatch.setattr(budget.Budget, "_rows_in_time", lambda *_: 60)
     monkeypatch.setattr(tables, "find_spec", lambda name: name == engine)
     model, page = tmp_path / "model", tmp_path / "page.html"

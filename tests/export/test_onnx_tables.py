@@ -14,7 +14,7 @@ from test_tables import TABLES, array, assert_same, exported, feed, fitted, fram
 
 from fastmlp import TabMLPClassifier, TabMLPRegressor
 from fastmlp.sklearn.parameters import copy_with_state
-from fastmlp.tabular.columns import Columns
+from fastmlp.tabular.table.columns import Columns
 
 ReferenceEvaluator = onnx.reference.ReferenceEvaluator
 

@@ -13,9 +13,9 @@ import pytest
 import stored
 
 from fastmlp import TabMLPClassifier, TabMLPRegressor
-from fastmlp.tabular import presets
-from fastmlp.tabular.loss_rows import LOSSES
-from fastmlp.tabular.presets import Preset, Recipe
+from fastmlp.tabular.outcome.loss_rows import LOSSES
+from fastmlp.tabular.recipe import presets
+from fastmlp.tabular.recipe.presets import Preset, Recipe
 
 # Of two recipes; every activation that a preset has is in one of the lists.
 PIECEWISE = Recipe(bins=3, width=9, depth=2)
@@ -182,7 +182,9 @@ def fitted(table, target, recipes="piecewise"):
     loss = target if target in LOSSES else None
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(presets.PRESETS, "fast", Preset(3, 1, 12, RECIPES[recipes]))
-        patch.setattr("fastmlp.tabular.blend.greedy", lambda said, cost: np.array([0.3, 0.7]))
+        patch.setattr(
+            "fastmlp.tabular.recipe.blend.greedy", lambda said, cost: np.array([0.3, 0.7])
+        )
         if target == "divided":
             options |= {"class_weight": "balanced", "prior": "true"}
         if target in ("two", "names", "numbers", "divided", "each"):

@@ -110,7 +110,7 @@ def test_a_large_file_with_moments_costs_twice_its_size(tmp_path):
 
 
 AUDITED = """
-import sys, json, fastmlp, fastmlp.sklearn.codec, fastmlp.tabular.codec
+import sys, json, fastmlp, fastmlp.sklearn.codec, fastmlp.tabular.files.codec
 import fastmlp._models.codecs.models
 from fastmlp import MLPClassifier, MLPRegressor
 from fastmlp import TabMLPClassifier, TabMLPRegressor, TabMLPSurvival

@@ -14,8 +14,8 @@ from skops import io as skops
 from tiny_tables import LABELS, SMALL, X, Y, classifier, regressor
 
 from fastmlp import MLPClassifier, MLPRegressor
-from fastmlp.tabular import presets
-from fastmlp.tabular.presets import Preset
+from fastmlp.tabular.recipe import presets
+from fastmlp.tabular.recipe.presets import Preset
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "saving.md"
 TABLE = np.empty((len(X), 4), object)

@@ -257,7 +257,7 @@ def test_numpy_is_the_only_requirement_at_run_time():
 
 
 def test_installation_is_complete():
-    stubs = "_engine/predictor.pyi", "_engine/native.pyi", "tabular/rows.pyi"
+    stubs = "_engine/predictor.pyi", "_engine/native.pyi", "tabular/table/rows.pyi"
     for name in ("py.typed", *DATA, *stubs):
         assert (INSTALLED / name).exists(), name
     assert not list(INSTALLED.rglob("probe*")), "for tests only"

@@ -1,6 +1,7 @@
 """The rules of the house as code: who imports whom, how long files are, that tables agree."""
 
 import ast
+import collections
 import dataclasses
 import doctest
 import graphlib
@@ -58,6 +59,8 @@ def module_files():
                 found.setdefault(name.removesuffix(".__init__"), []).append(path)
     return found
 
+
+ROOMS = ("table", "outcome", "recipe", "fitted", "files", "export", "fit")  # of tables, upwards
 
 MODULES = module_files()
 
@@ -126,6 +129,29 @@ def test_imports_make_no_circle():
     }
     assert sum(map(len, graph.values())) > 300
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+
+
+def test_rooms_of_tables_import_from_those_below_them():
+    """Of fastmlp/tabular, wherever in a file; the last one has what users call."""
+    rooms = [f"fastmlp.tabular.{name}" for name in ROOMS]
+
+    def place(module):
+        return next((k for k, room in enumerate(rooms) if module.startswith(room)), len(rooms))
+
+    own = {name: paths for name, paths in MODULES.items() if name.startswith("fastmlp.tabular.")}
+    wrong = {
+        f"{module} imports {name}"
+        for module, paths in own.items()
+        for path in paths
+        for name in imported(path.read_text(), path.suffix != ".py") & own.keys()
+        if place(name) > place(module)
+        # The page of a report, when somebody saves one.
+        and (module, name) != ("fastmlp.tabular.fitted.report", "fastmlp.tabular.page")
+    }
+    assert not wrong
+    assert {place(module) for module in own} == {*range(len(rooms) + 1)}
+    sizes = collections.Counter(place(module) for module in own)
+    assert max(sizes.values()) <= 16
 
 
 def test_kernels_know_nothing_of_the_package():

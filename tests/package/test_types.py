@@ -13,7 +13,7 @@ import pytest
 import fastmlp
 from fastmlp._files import storage
 from fastmlp._network import activations, layer_norm, losses, names, optimizers
-from fastmlp.tabular import loss_rows
+from fastmlp.tabular.outcome import loss_rows
 
 PROGRAM = Path(__file__).with_name("user_program.py")
 MISTAKES = {
@@ -44,7 +44,7 @@ def test_the_package_exports_every_loss():
 
 def test_types_have_the_names_of_the_estimators():
     from fastmlp.sklearn import parameters, regressor
-    from fastmlp.tabular import presets
+    from fastmlp.tabular.recipe import presets
 
     assert set(get_args(names.SolverName)) == {"lbfgs", *parameters.STOCHASTIC}
     assert get_args(names.PresetName) == tuple(presets.PRESETS)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastmlp.tabular.columns import MISSING, SMALLEST_RANGE
-from fastmlp.tabular.encoding import CLIPPED, NARROWEST, SEED, SHARED, smooth_clip
+from fastmlp.tabular.table.columns import MISSING, SMALLEST_RANGE
+from fastmlp.tabular.table.encoding import CLIPPED, NARROWEST, SEED, SHARED, smooth_clip
 
 
 def inputs(encoding, table, member=0):

@@ -35,8 +35,8 @@ from fastmlp._network.data import Data
 from fastmlp._network.sparse import rows_of
 
 try:
-    from fastmlp.tabular import rows as rows_of_tables
-    from fastmlp.tabular.encoding import CategoryInputs, Layout
+    from fastmlp.tabular.table import rows as rows_of_tables
+    from fastmlp.tabular.table.encoding import CategoryInputs, Layout
 except ImportError:  # without scikit-learn there are no tables
     rows_of_tables = None
 

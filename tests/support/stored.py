@@ -21,8 +21,8 @@ import fastmlp
 from fastmlp._files import safetensors, storage
 from fastmlp._network import losses
 from fastmlp._network.target_kinds import KINDS
-from fastmlp.tabular.loss_rows import LOSSES
-from fastmlp.tabular.survival_scores import structured
+from fastmlp.tabular.outcome.loss_rows import LOSSES
+from fastmlp.tabular.outcome.survival_scores import structured
 
 RNG = np.random.default_rng(11)
 X = RNG.normal(size=(60, 3))
@@ -205,7 +205,7 @@ def forms() -> Any:
 @contextlib.contextmanager
 def short() -> Iterator[None]:
     """Make a fit of tables a short one, of two groups."""
-    from fastmlp.tabular.presets import PRESETS, Preset, Recipe
+    from fastmlp.tabular.recipe.presets import PRESETS, Preset, Recipe
 
     recipes = Recipe(bins=3, width=5, depth=2), Recipe(bins=0, width=4, depth=1, parametric=False)
     with mock.patch.dict(PRESETS, fast=Preset(3, 1, 4, recipes)):
@@ -222,8 +222,8 @@ def table(make: Any, y: Any, X: Any = None, weights: Any = None, **options: Any)
 @contextlib.contextmanager
 def trends(unclipped: list[int], raw: list[int]) -> Iterator[None]:
     """Make a fit some of whose numbers are not clipped, and whose predictions have no limits."""
-    from fastmlp.tabular.encoding import Encoding
-    from fastmlp.tabular.targets import NumericTarget
+    from fastmlp.tabular.outcome.targets import NumericTarget
+    from fastmlp.tabular.table.encoding import Encoding
 
     of, scale = Encoding.of, NumericTarget.scale
 

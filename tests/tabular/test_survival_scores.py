@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from fastmlp.tabular import survival_scores as of_curves
+from fastmlp.tabular.outcome import survival_scores as of_curves
 
 RNG = np.random.default_rng(0)
 TIMES = RNG.integers(0, 12, 80).astype(float)  # with many ties

@@ -8,9 +8,11 @@ import trials
 from models import saved
 from tiny_tables import LABELS, X, Y, classifier, regressor
 
-from fastmlp.tabular import blend, budget, frames, presets, progress, reading
-from fastmlp.tabular.budget import bytes_of, free_bytes, sample
-from fastmlp.tabular.presets import Preset, Recipe
+from fastmlp.tabular.fit import reading
+from fastmlp.tabular.recipe import blend, budget, presets, progress
+from fastmlp.tabular.recipe.budget import bytes_of, free_bytes, sample
+from fastmlp.tabular.recipe.presets import Preset, Recipe
+from fastmlp.tabular.table import frames
 
 MANY = np.random.default_rng(0).normal(size=(3_000, 4))
 SUM = MANY.sum(axis=1)

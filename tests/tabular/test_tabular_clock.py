@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from tiny_tables import LABELS, SMALL, N, X, Y, regressor
 
-from fastmlp.tabular import blend, presets
-from fastmlp.tabular.columns import Columns
-from fastmlp.tabular.encoding import Encoding, width_of, with_missing
-from fastmlp.tabular.members import seconds_of_epoch
-from fastmlp.tabular.progress import Clock
-from fastmlp.tabular.targets import ClassTarget, MultiLabelTarget, NumericTarget
+from fastmlp.tabular.outcome.targets import ClassTarget, MultiLabelTarget, NumericTarget
+from fastmlp.tabular.recipe import blend, presets
+from fastmlp.tabular.recipe.members import seconds_of_epoch
+from fastmlp.tabular.recipe.progress import Clock
+from fastmlp.tabular.table.columns import Columns
+from fastmlp.tabular.table.encoding import Encoding, width_of, with_missing
 
 AMPLE = 1e6  # seconds
 STEPS = 7  # of an epoch

@@ -13,8 +13,8 @@ from sklearn.metrics import log_loss
 from tiny_tables import COLOURS, LABELS, N, X, Y, classifier, frame_of, regressor
 
 from fastmlp import ArrowBlocks, load_predictor
-from fastmlp.tabular import presets
-from fastmlp.tabular.columns import MOST_FREQUENT, of_counts
+from fastmlp.tabular.recipe import presets
+from fastmlp.tabular.table.columns import MOST_FREQUENT, of_counts
 
 RNG = np.random.default_rng(1)
 FAST = presets.PRESETS["fast"]  # which other tests replace by a tiny one

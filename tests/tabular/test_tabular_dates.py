@@ -8,9 +8,9 @@ import numpy as np
 import pandas
 import pytest
 
-from fastmlp.tabular.columns import Columns, Derived, Table
-from fastmlp.tabular.forms import Form
-from fastmlp.tabular.rows import DERIVED, Derivation, read_row
+from fastmlp.tabular.table.columns import Columns, Derived, Table
+from fastmlp.tabular.table.forms import Form
+from fastmlp.tabular.table.rows import DERIVED, Derivation, read_row
 
 RNG = np.random.default_rng(0)
 UTC = datetime.UTC

@@ -16,8 +16,8 @@ from models import saved
 from tiny_tables import TINY, regressor
 
 import fastmlp
-from fastmlp.tabular import presets
-from fastmlp.tabular.columns import Columns
+from fastmlp.tabular.recipe import presets
+from fastmlp.tabular.table.columns import Columns
 
 pytestmark = pytest.mark.usefixtures("tiny")
 

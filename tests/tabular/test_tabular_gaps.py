@@ -9,7 +9,7 @@ from sklearn.base import clone
 
 import fastmlp
 from fastmlp import TabMLPRegressor
-from fastmlp.tabular.loss_rows import LOSSES
+from fastmlp.tabular.outcome.loss_rows import LOSSES
 
 rng = np.random.default_rng(0)
 N = 600

@@ -9,9 +9,9 @@ import pytest
 from tiny_tables import COLOURS, LABELS, SMALL, TINY, N, X, Y, classifier, frame_of, regressor
 
 from fastmlp import TabMLPClassifier
-from fastmlp.tabular import presets
-from fastmlp.tabular.blend import Blend
-from fastmlp.tabular.loss_rows import LOSSES
+from fastmlp.tabular.outcome.loss_rows import LOSSES
+from fastmlp.tabular.recipe import presets
+from fastmlp.tabular.recipe.blend import Blend
 
 RNG = np.random.default_rng(1)
 
@@ -252,11 +252,11 @@ def test_what_is_read_during_a_fit_is_of_one_fit(method, monkeypatch):
 
 
 PHASES = {
-    "reading": ("fastmlp.tabular.reading", "used_rows"),
-    "encoding": ("fastmlp.tabular.encoding", "_measured"),
-    "training": ("fastmlp.tabular.blend", "fit"),
-    "blending": ("fastmlp.tabular.blend", "greedy"),
-    "report": ("fastmlp.tabular.training", "assembled"),
+    "reading": ("fastmlp.tabular.fit.reading", "used_rows"),
+    "encoding": ("fastmlp.tabular.table.encoding", "_measured"),
+    "training": ("fastmlp.tabular.recipe.blend", "fit"),
+    "blending": ("fastmlp.tabular.recipe.blend", "greedy"),
+    "report": ("fastmlp.tabular.fit.training", "assembled"),
 }
 
 

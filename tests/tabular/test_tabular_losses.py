@@ -8,8 +8,8 @@ from sklearn.model_selection import KFold, cross_val_predict
 from tiny_tables import N, X, Y, regressor
 
 from fastmlp._network.target_kinds import KINDS
-from fastmlp.tabular.loss_rows import LOSSES
-from fastmlp.tabular.targets import NumericTarget, baseline
+from fastmlp.tabular.outcome.loss_rows import LOSSES
+from fastmlp.tabular.outcome.targets import NumericTarget, baseline
 
 pytestmark = pytest.mark.usefixtures("tiny")
 

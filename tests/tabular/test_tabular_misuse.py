@@ -261,7 +261,7 @@ def test_an_index_in_another_order_is_named():
 
 def test_many_rows_are_calibrated_by_some(monkeypatch):
     """Of ten times as many rows the same temperature and tails, but for digits that are noise."""
-    from fastmlp.tabular import conformal, targets, temperature
+    from fastmlp.tabular.outcome import conformal, targets, temperature
 
     rng = np.random.default_rng(0)
     n = 30_000

@@ -14,8 +14,8 @@ from tiny_tables import classifier, regressor
 
 import fastmlp
 from fastmlp._models.network import Network
-from fastmlp.tabular import monotone, presets
-from fastmlp.tabular.presets import Preset, Recipe
+from fastmlp.tabular.recipe import monotone, presets
+from fastmlp.tabular.recipe.presets import Preset, Recipe
 
 PAIRS = 10_000
 N = 400
@@ -54,7 +54,9 @@ def fitted(kind):
     y = truth(table)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(presets.PRESETS, "fast", Preset(3, 1, 20, RECIPES))
-        patch.setattr("fastmlp.tabular.blend.greedy", lambda predictions, cost: np.full(2, 0.5))
+        patch.setattr(
+            "fastmlp.tabular.recipe.blend.greedy", lambda predictions, cost: np.full(2, 0.5)
+        )
         if kind == "numbers":
             return regressor(monotone=RULE).fit(table, y)
         if kind == "outputs":

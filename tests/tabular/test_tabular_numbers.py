@@ -10,8 +10,8 @@ from sklearn.utils.class_weight import compute_sample_weight
 from tiny_tables import LABELS, TINY, N, X, Y, classifier, regressor
 
 from fastmlp import load
-from fastmlp.tabular import presets
-from fastmlp.tabular.conformal import effective_rows, residuals_of
+from fastmlp.tabular.outcome.conformal import effective_rows, residuals_of
+from fastmlp.tabular.recipe import presets
 
 RNG = np.random.default_rng(2)
 

@@ -7,7 +7,7 @@ from sklearn.metrics import d2_tweedie_score, r2_score
 from tiny_tables import N, X, Y, frame_of, regressor
 
 from fastmlp import ArrowBlocks
-from fastmlp.tabular.loss_rows import LOSSES
+from fastmlp.tabular.outcome.loss_rows import LOSSES
 
 pytestmark = pytest.mark.usefixtures("tiny")
 

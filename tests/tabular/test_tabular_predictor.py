@@ -13,7 +13,7 @@ import stored
 from sklearn.exceptions import NotFittedError
 
 import fastmlp
-from fastmlp.tabular import columns, rows
+from fastmlp.tabular.table import columns, rows
 
 TABLES = {name: make for name, make in stored.tables().items() if name != "unfitted table"}
 ODD = [1e300, np.nan, "unknown", None, True, 1.0, 0.0]  # for the columns of stored.frame
@@ -96,7 +96,7 @@ def test_rows_of_floats_and_of_others_are_the_same():
 @pytest.mark.parametrize("name", TABLES)
 def test_one_network_says_nearly_what_all_members_say(name, monkeypatch, tmp_path):
     """Few epochs: nearer to all members than what knows nothing of the row, but for 0.05."""
-    from fastmlp.tabular import distilled
+    from fastmlp.tabular.fitted import distilled
 
     monkeypatch.setattr(distilled, "EPOCHS", 15)
     model = TABLES[name]()
@@ -130,7 +130,7 @@ def test_what_cannot_be_distilled():
 
 
 def test_many_rows_are_distilled_by_some(monkeypatch):
-    from fastmlp.tabular import distilled
+    from fastmlp.tabular.fitted import distilled
 
     monkeypatch.setattr(distilled, "EPOCHS", 1)
     model, looked = TABLES["TabMLPRegressor two outputs"](), []
@@ -147,7 +147,7 @@ def test_many_rows_are_distilled_by_some(monkeypatch):
 
 
 def test_batches_of_the_lesson_are_even(monkeypatch):
-    from fastmlp.tabular import distilled
+    from fastmlp.tabular.fitted import distilled
 
     model, given = TABLES["TabMLPRegressor two outputs"](), []
 

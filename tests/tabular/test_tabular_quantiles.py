@@ -8,7 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 import fastmlp
 from fastmlp import TabMLPRegressor
-from fastmlp.tabular import training
+from fastmlp.tabular.fit import training
 
 LEVELS = [0.05, 0.25, 0.5, 0.95]
 rng = np.random.default_rng(0)

@@ -10,7 +10,7 @@ import pytest
 from tiny_tables import classifier
 
 from fastmlp import MLPClassifier
-from fastmlp.tabular.columns import MISSING, Columns
+from fastmlp.tabular.table.columns import MISSING, Columns
 
 N = 48  # more rows than are read as one array of objects
 TEXT = ["red", "blue", "", "äöü", "a\0b", "red "]

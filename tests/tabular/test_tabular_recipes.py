@@ -9,11 +9,12 @@ from models import saved
 from sklearn.base import clone
 from tiny_tables import classifier, regressor
 
-from fastmlp.tabular import embedding, members, presets
-from fastmlp.tabular.columns import Columns
-from fastmlp.tabular.encoding import Encoding, edges_of
-from fastmlp.tabular.folds import FitRows, Splits
-from fastmlp.tabular.presets import Preset, Recipe
+from fastmlp.tabular.outcome import loss_rows
+from fastmlp.tabular.recipe import embedding, members, presets
+from fastmlp.tabular.recipe.folds import FitRows, Splits
+from fastmlp.tabular.recipe.presets import Preset, Recipe
+from fastmlp.tabular.table.columns import Columns
+from fastmlp.tabular.table.encoding import Encoding, edges_of
 
 RNG = np.random.default_rng(0)
 LONG = Recipe(bins=4, width=16, depth=1)
@@ -106,11 +107,11 @@ TASKS = {"classes": lambda X: (X > 0).sum(axis=1), "labels": lambda X: (X > 0).a
         ("classes", "neg_log_loss", 0.0),
         ("classes", "roc_auc_ovr", 0.0),
         ("classes", lambda model, X, y: 0.0, 0.0),
-        ("classes", "accuracy", presets.LABEL_SMOOTHING),
-        ("classes", "f1_macro", presets.LABEL_SMOOTHING),
+        ("classes", "accuracy", loss_rows.LABEL_SMOOTHING),
+        ("classes", "f1_macro", loss_rows.LABEL_SMOOTHING),
         ("labels", None, 0.0),
         ("labels", "average_precision", 0.0),
-        ("labels", "accuracy", presets.LABEL_SMOOTHING),
+        ("labels", "accuracy", loss_rows.LABEL_SMOOTHING),
     ],
 )
 def test_labels_are_smoothed_where_labels_are_judged(monkeypatch, task, scoring, smoothing):
@@ -150,7 +151,7 @@ def test_a_fit_that_learns_noise_is_given_up(monkeypatch):
     ends = [round(presets.cycle_end(cycle, 4) * found.planned) for cycle in (2, 3)]
     assert found.run in ends
     assert 2 * found.epoch <= found.run
-    assert found.curve[-1][2] > presets.HOPELESS * min(cost for _, _, cost, _ in found.curve)
+    assert found.curve[-1][2] > loss_rows.HOPELESS * min(cost for _, _, cost, _ in found.curve)
     assert [note for note in model.report().notes if "held-out rows only got worse" in note]
     for recipe, y, parameters in (
         (wide, smooth, {}),  # that is still learning

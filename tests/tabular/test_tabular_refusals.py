@@ -11,9 +11,10 @@ from sklearn.model_selection import KFold
 from tiny_tables import LABELS, N, X, Y, classifier, regressor
 
 import fastmlp
-from fastmlp.tabular import members, parts
-from fastmlp.tabular.loss_rows import LOSSES
-from fastmlp.tabular.reading import TableChunk
+from fastmlp.tabular import parts
+from fastmlp.tabular.fit.reading import TableChunk
+from fastmlp.tabular.outcome.loss_rows import LOSSES
+from fastmlp.tabular.recipe import members
 
 pytestmark = pytest.mark.usefixtures("tiny")
 

@@ -17,10 +17,10 @@ from fastmlp._engine.thread_pool import borrowed_team
 from fastmlp._network import losses, spec
 from fastmlp._network.data import Data
 from fastmlp.tabular import TabMLPClassifier, TabMLPRegressor
-from fastmlp.tabular.columns import Columns, Table
-from fastmlp.tabular.encoding import Encoding, Layout, edges_of, quantiles
-from fastmlp.tabular.rows import joint, read_row, tempered
-from fastmlp.tabular.targets import ClassTarget, MultiLabelTarget, NumericTarget
+from fastmlp.tabular.outcome.targets import ClassTarget, MultiLabelTarget, NumericTarget
+from fastmlp.tabular.table.columns import Columns, Table
+from fastmlp.tabular.table.encoding import Encoding, Layout, edges_of, quantiles
+from fastmlp.tabular.table.rows import joint, read_row, tempered
 
 BINS = (0, 1, 2, 7, 16, 70, (3, 130, 0, 64))  # of all columns, or of one after the other
 MANY = 90  # rows of the table that is measured

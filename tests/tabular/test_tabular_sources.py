@@ -16,7 +16,9 @@ from pyarrow import parquet
 from tiny_tables import classifier, regressor
 
 from fastmlp import ArrowBlocks, MLPRegressor
-from fastmlp.tabular import budget, reading, sampling
+from fastmlp.tabular.fit import reading
+from fastmlp.tabular.recipe import budget
+from fastmlp.tabular.table import sampling
 
 N = 300
 AMPLE = 1e6  # seconds

@@ -11,10 +11,10 @@ from sklearn.exceptions import ConvergenceWarning
 from tiny_tables import regressor
 
 from fastmlp import TabMLPRegressor
-from fastmlp.tabular import blend, epoch_selection, members, presets
-from fastmlp.tabular.folds import Splits
-from fastmlp.tabular.presets import Preset, Recipe
-from fastmlp.tabular.targets import Baseline, ClassTarget
+from fastmlp.tabular.outcome.targets import Baseline, ClassTarget
+from fastmlp.tabular.recipe import blend, epoch_selection, members, presets
+from fastmlp.tabular.recipe.folds import Splits
+from fastmlp.tabular.recipe.presets import Preset, Recipe
 
 LONG = Recipe(bins=4, width=16, depth=1)
 STAGED = Preset(6, 2, 64, (LONG, replace(LONG, bins=0)), trial_folds=3)

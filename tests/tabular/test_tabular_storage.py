@@ -19,8 +19,9 @@ import fastmlp
 from fastmlp import TabMLPClassifier, TabMLPRegressor, TabMLPSurvival
 from fastmlp._files import inspection, record
 from fastmlp._files.fields import Cursor
-from fastmlp.tabular import blend, codec_members
-from fastmlp.tabular.columns import Columns
+from fastmlp.tabular.files import codec_members
+from fastmlp.tabular.recipe import blend
+from fastmlp.tabular.table.columns import Columns
 
 TABLES = stored.tables()
 FITTED = [name for name in TABLES if name != "unfitted table"]

@@ -19,10 +19,11 @@ from tiny_tables import SMALL
 
 import fastmlp
 from fastmlp import ArrowBlocks, TabMLPSurvival
-from fastmlp.tabular import presets, survival_target
-from fastmlp.tabular.presets import Preset
-from fastmlp.tabular.survival_scores import structured
-from fastmlp.tabular.survival_target import SurvivalTarget, edges_of
+from fastmlp.tabular.outcome import survival_target
+from fastmlp.tabular.outcome.survival_scores import structured
+from fastmlp.tabular.outcome.survival_target import SurvivalTarget, edges_of
+from fastmlp.tabular.recipe import presets
+from fastmlp.tabular.recipe.presets import Preset
 
 RNG = np.random.default_rng(0)
 N = 400

@@ -20,7 +20,8 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 import fastmlp
 from fastmlp import TabMLPClassifier, TabMLPRegressor
-from fastmlp.tabular import distilled, teachers
+from fastmlp.tabular import teachers
+from fastmlp.tabular.fitted import distilled
 
 SHORT = {"preset": "fast", "random_state": 0, "epochs": 4, "members": 4}
 RNG = np.random.default_rng(0)
@@ -146,7 +147,7 @@ def test_what_is_used_as_it_is_warns_unless_it_is_a_function():
 
 @pytest.mark.parametrize(("mixtures", "count"), [(None, 3577), (50, 50)])
 def test_few_rows_have_short_lessons(mixtures, count, monkeypatch):
-    monkeypatch.setattr("fastmlp.tabular.distilled.EPOCHS", 1)
+    monkeypatch.setattr("fastmlp.tabular.fitted.distilled.EPOCHS", 1)
     labelled = []
 
     def teacher(rows):

@@ -12,8 +12,10 @@ from models import saved
 from tiny_tables import LABELS, N, X, Y, classifier, regressor
 
 import fastmlp
-from fastmlp.tabular import members, parts, periods, presets
-from fastmlp.tabular.reading import TableChunk
+from fastmlp.tabular import parts
+from fastmlp.tabular.fit.reading import TableChunk
+from fastmlp.tabular.outcome import periods
+from fastmlp.tabular.recipe import members, presets
 
 pytestmark = pytest.mark.usefixtures("tiny")
 

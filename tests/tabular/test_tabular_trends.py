@@ -11,10 +11,10 @@ import fastmlp
 from fastmlp._models.network import Network
 from fastmlp._network import initializers
 from fastmlp._network.spec import build
-from fastmlp.tabular.blend import Blend
-from fastmlp.tabular.encoding import UNCLIPPED, Encoding
-from fastmlp.tabular.members import Members
-from fastmlp.tabular.targets import TargetScale
+from fastmlp.tabular.outcome.targets import TargetScale
+from fastmlp.tabular.recipe.blend import Blend
+from fastmlp.tabular.recipe.members import Members
+from fastmlp.tabular.table.encoding import UNCLIPPED, Encoding
 
 X = np.linspace(0, 20, 81)[:, np.newaxis]
 ROWS = np.arange(len(X))

@@ -24,7 +24,7 @@ import fastmlp
 import fastmlp.dask
 from fastmlp.dask import DaskTabMLPClassifier, DaskTabMLPRegressor
 from fastmlp.tabular import parts
-from fastmlp.tabular.reading import TableChunk
+from fastmlp.tabular.fit.reading import TableChunk
 
 QUICK = {"preset": "fast", "epochs": 3, "random_state": 0}
 N = 1200

@@ -16,15 +16,15 @@ from fastmlp._export.c import arithmetic, layers_of
 from fastmlp._export.c_source import Body, Source, largest
 from fastmlp._export.layers import SURROGATES, Layer, stacked
 from fastmlp._network.activations import Array
-from fastmlp.tabular.blend import blended
-from fastmlp.tabular.columns import MISSING, Column, Table
-from fastmlp.tabular.conformal import offsets_of
-from fastmlp.tabular.encoding import NARROWEST, SHARED
 from fastmlp.tabular.export.exported import ExportedTable, exported
-from fastmlp.tabular.fitted_table import FittedTable
-from fastmlp.tabular.members import Members
-from fastmlp.tabular.rows import DERIVED
-from fastmlp.tabular.temperature import SMALLEST
+from fastmlp.tabular.fitted.fitted_table import FittedTable
+from fastmlp.tabular.outcome.conformal import offsets_of
+from fastmlp.tabular.outcome.temperature import SMALLEST
+from fastmlp.tabular.recipe.blend import blended
+from fastmlp.tabular.recipe.members import Members
+from fastmlp.tabular.table.columns import MISSING, Column, Table
+from fastmlp.tabular.table.encoding import NARROWEST, SHARED
+from fastmlp.tabular.table.rows import DERIVED
 
 MEANINGS = {
     "largest": "Predict probabilities.",

@@ -10,12 +10,12 @@ import numpy as np
 from fastmlp._engine import linked
 from fastmlp._export.layers import Exported, Labels, joined
 from fastmlp._network.spec import Spec
-from fastmlp.tabular.calibration import LabelCalibration
-from fastmlp.tabular.columns import Columns
-from fastmlp.tabular.conformal import Residuals
-from fastmlp.tabular.encoding import Encoding
-from fastmlp.tabular.fitted_table import FittedTable
-from fastmlp.tabular.members import Members
+from fastmlp.tabular.fitted.fitted_table import FittedTable
+from fastmlp.tabular.outcome.calibration import LabelCalibration
+from fastmlp.tabular.outcome.conformal import Residuals
+from fastmlp.tabular.recipe.members import Members
+from fastmlp.tabular.table.columns import Columns
+from fastmlp.tabular.table.encoding import Encoding
 
 
 @dataclass(frozen=True, eq=False)

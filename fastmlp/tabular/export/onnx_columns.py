@@ -12,7 +12,7 @@ import numpy as np
 from fastmlp._export.layers import SURROGATES
 from fastmlp._export.onnx import INPUT, Value, package
 from fastmlp._export.onnx_nodes import Graph, Name
-from fastmlp.tabular.columns import Column, Columns, Derived
+from fastmlp.tabular.table.columns import Column, Columns, Derived
 
 WIDE = np.dtype(np.float64)
 LARGEST = int(np.finfo(WIDE).max)
@@ -104,7 +104,7 @@ def _rank(g: Graph, at: Derived, x: Name, codes: Sequence[Name]) -> Name:
     return g.Where(g.Less(code, at.by.astype(np.int64)), rank, np.nan)
 
 
-# The functions that add nodes for derived numbers, (rows, n); see `fastmlp.tabular.columns`.
+# The functions that add nodes for derived numbers, (rows, n); see `fastmlp.tabular.table.columns`.
 DERIVED: dict[str, Callable[..., Name]] = {"wave": _wave, "difference": _difference, "rank": _rank}
 
 

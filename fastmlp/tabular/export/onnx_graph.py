@@ -16,12 +16,12 @@ import numpy as np
 from fastmlp._export.layers import by_member, stacked
 from fastmlp._export.onnx import OPSET, Value, Values, check_size, label, made, network, package
 from fastmlp._export.onnx_nodes import Graph, Name, Names, mixture
-from fastmlp.tabular.conformal import Residuals, offsets_of
-from fastmlp.tabular.encoding import SHARED, CategoryInputs
 from fastmlp.tabular.export.exported import ExportedTable
 from fastmlp.tabular.export.onnx_columns import ML, WIDE, Inputs
-from fastmlp.tabular.members import Members
-from fastmlp.tabular.temperature import SMALLEST
+from fastmlp.tabular.outcome.conformal import Residuals, offsets_of
+from fastmlp.tabular.outcome.temperature import SMALLEST
+from fastmlp.tabular.recipe.members import Members
+from fastmlp.tabular.table.encoding import SHARED, CategoryInputs
 
 ROOT = "table."
 
@@ -147,7 +147,7 @@ def _blended(g: Graph, model: ExportedTable, inputs: Inputs) -> Names:
 
 
 def _calibrated(g: Graph, p: Name, model: ExportedTable) -> Name:
-    """Return calibrated probabilities; see ``fastmlp.tabular.temperature.applied``."""
+    """Return calibrated probabilities; see ``fastmlp.tabular.outcome.temperature.applied``."""
     assert model.labels is not None
     if model.labels.kind != "largest":
         p = g.Clip(p, SMALLEST, 1 - SMALLEST)

@@ -1,0 +1,1 @@
+"""Saved tables: the schema of their files."""

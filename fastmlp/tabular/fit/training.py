@@ -1,0 +1,261 @@
+"""The fit of a table: from parameters and rows to one `FittedTable`.
+
+Rows are read, as many as time and memory allow; members are trained and blended; out-of-fold
+predictions calibrate the result.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from fastmlp._engine.thread_count import of_jobs
+from fastmlp._validation.check import callbacks
+from fastmlp.tabular.files.codec_members import warn_if_unsavable
+from fastmlp.tabular.fit.parameters import check
+from fastmlp.tabular.fit.reading import Reader, Reading, TableChunk, target_names
+from fastmlp.tabular.fitted.fitted_table import Facts, FittedTable, HeldOut
+from fastmlp.tabular.fitted.report import NO_BETTER, WARNING, Report, timed
+from fastmlp.tabular.outcome import periods
+from fastmlp.tabular.outcome.calibration import Calibration
+from fastmlp.tabular.outcome.scoring import Scorer, scorer_of
+from fastmlp.tabular.outcome.targets import Target
+from fastmlp.tabular.recipe import blend, monotone
+from fastmlp.tabular.recipe.blend import BlendResult
+from fastmlp.tabular.recipe.budget import Budget, bytes_of
+from fastmlp.tabular.recipe.epoch_selection import mean_cost
+from fastmlp.tabular.recipe.folds import ScoredRows
+from fastmlp.tabular.recipe.members import INTERRUPTED, FitOptions
+from fastmlp.tabular.recipe.presets import PRESETS, adapted
+from fastmlp.tabular.recipe.progress import show_result
+from fastmlp.tabular.table.columns import Array, Columns, Table
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """The result of training, before its calibration."""
+
+    budget: Budget
+    reading: Reading
+    result: BlendResult
+    scorer: Scorer  # of predictions by ``scoring``, out of fold; None without one
+    seconds: dict[str, float]  # of each phase
+
+
+def fit(
+    target_class: Any, parameters: Mapping[str, Any], chunk: TableChunk, X_val: Any, y_val: Any
+) -> tuple[FittedTable, str]:
+    """Fit a table; ``target_class`` is a class of `targets`.
+
+    Return also the reason if the user ended the fit early, else an empty text.
+    """
+    trained = train(target_class, parameters, chunk, X_val, y_val)
+    result, seconds = trained.result, trained.seconds
+    with timed(seconds, "calibration"):
+        try:
+            fitted = fitted_table(parameters, trained, with_scores=True)
+        except KeyboardInterrupt:  # repeat without the scores, which may take long
+            note = f"ended early because {INTERRUPTED}: there are no other scores"
+            result = replace(result, stopped=INTERRUPTED, notes=[*result.notes, note])
+            trained = replace(trained, result=result)
+            fitted = fitted_table(parameters, trained, with_scores=False)
+    result.notes.extend(trained.budget.overrun(seconds))
+    if parameters["verbose"]:
+        scored = trained.reading.data.scored
+        predictions, target = fitted.calibration.scored(result.out_of_fold), scored.target
+        cost = mean_cost(target, predictions, scored.cost_weights)
+        show_result(target.metric, target.shown(cost))
+    return replace(fitted, target_names=target_names(chunk.y)), result.stopped
+
+
+def train(
+    target_class: Any,
+    parameters: Mapping[str, Any],
+    chunk: TableChunk,
+    X_val: Any = None,
+    y_val: Any = None,
+    columns: Columns | None = None,
+) -> Trained:
+    """Read the rows, and train and blend the members; ``columns`` are those of a larger table."""
+    seconds: dict[str, float] = {}
+    check(parameters)
+    preset = adapted(PRESETS[parameters["preset"]], parameters)
+    if parameters["validation"] is not None:
+        preset = preset.with_one_fold()
+    if monotone.check(parameters):
+        preset = monotone.adapted(preset)
+    deadline = None
+    if parameters["time_limit"] is not None:
+        deadline = time.monotonic() + float(parameters["time_limit"])
+    seed = check_random_state(parameters["random_state"]).randint(2**31 - 1, size=4)
+    called = callbacks(
+        parameters["callbacks"] or (), "a fit of a table trains whole epochs in one call"
+    )
+    n_threads, is_limited = of_jobs(parameters["n_jobs"]), parameters["max_memory"] is not None
+    memory = bytes_of(parameters["max_memory"])
+    budget = Budget(preset, deadline, n_threads, memory, is_limited)
+    reader = Reader(target_class, parameters, budget, np.random.default_rng([*seed, 1]))
+    with timed(seconds, "reading"):
+        read = reader.read(chunk, columns, X_val, y_val)
+    data, plan = read.data, read.rows.plan
+    recipes = blend.recipes_of(plan.preset, deadline is not None, data)
+    warn_if_unsavable(data.columns, getattr(data.target, "classes", None), recipes)
+    scorer = scorer_of(parameters["scoring"], data.scored.target, data.scored.weights)
+    rng, verbose = np.random.default_rng(seed), bool(parameters["verbose"])
+    options = FitOptions(plan.preset, rng, deadline, scorer, n_threads, called, verbose)
+    with timed(seconds, "training"):
+        result = blend.fit(data, options)
+        result.notes.extend(plan.notes)
+    return Trained(budget, read, result, scorer, seconds)
+
+
+def fitted_table(parameters: Mapping[str, Any], trained: Trained, with_scores: bool) -> FittedTable:
+    """Return the fitted table: calibrated, and with a report of the fit."""
+    read, result = trained.reading, trained.result
+    rows, data, used = read.rows, read.data, read.used
+    table, scored = rows.table, used[data.scored.rows]
+    calibration, more, result = calibrated(data.scored, result, monotone.is_set(parameters))
+    if with_scores:
+        more |= _scores(parameters, trained, calibration)
+    weights = None
+    if data.scored.weights is not None or len(scored) < len(table):
+        weights = np.zeros(len(table))
+        weights[scored] = 1.0 if data.scored.weights is None else data.scored.weights
+    out = [used[part] for part in result.division.out]
+    predictions = _of_all_rows(result, table, scored)
+    learned = np.setdiff1d(used, scored) if len(scored) < len(used) else None
+    earlier = data.scored.earlier
+    if earlier is not None:
+        earlier = np.full(predictions.shape, np.nan)
+        earlier[scored] = data.scored.earlier
+    held_out = HeldOut(predictions, out, weights, rows.sampled, learned, earlier)
+    return assembled(
+        parameters,
+        rows.columns,
+        rows.feature_names,
+        result,
+        calibration,
+        held_out,
+        rows=(table, data.target.with_rows(rows.target.y)),
+        n=len(table),
+        seconds=trained.seconds,
+        more=more,
+    )
+
+
+def calibrated(
+    scored: ScoredRows, result: BlendResult, keeps_order: bool
+) -> tuple[Calibration, dict[str, str], BlendResult]:
+    """Return the calibration by scored rows, report lines, and the result that it is for.
+
+    The scored rows have times in some fits. With ``keeps_order``, rows with larger predictions have
+    no smaller quantiles.
+    """
+    target, times, baseline = scored.target, scored.times, scored.baseline
+    constant = baseline.score(target, scored.cost_weights)
+    lines = {"baseline": f"{target.metric} {constant:.4g}, of always predicting {baseline.title}"}
+    of_fit = scored
+    if times is not None:
+        recent, of_periods = periods.recency(times, scored.weights), periods.periods_of(times)
+        of_fit = scored._replace(weights=recent, groups=of_periods)
+    weights, groups = of_fit.weights, of_fit.groups
+    if (shifts := target.shifts(result.out_of_fold, weights, groups)) is not None:
+        result = result.shifted(shifts)
+    calibration = target.calibration(
+        result.out_of_fold, weights, groups, result.share_of_all, keeps_order
+    )
+    predictions, more = calibration.scored(result.out_of_fold), {}
+    if (d2 := baseline.d2_score(target, predictions, scored.cost_weights)) is not None:
+        lines["d2 score"] = f"{d2:.4g}, the share of the baseline's loss that is saved"
+    for name, text in calibration.facts.items():
+        loss = mean_cost(target, predictions, of_fit.cost_weights)
+        more[name] = f"{text}, with it {target.metric} {loss:.4g}"
+    more |= target.facts(predictions, weights)
+    if times is not None:
+        more["by time"] = periods.scores_of(scored, predictions)
+    if not baseline.is_beaten(target, predictions, scored.cost_weights):
+        lines[WARNING] = NO_BETTER
+    return calibration, lines | more, result
+
+
+def assembled(
+    parameters: Mapping[str, Any],
+    columns: Columns,
+    feature_names: Array | None,
+    result: BlendResult,
+    calibration: Calibration,
+    held_out: HeldOut,
+    *,
+    rows: tuple[Table, Target],
+    n: int,
+    seconds: dict[str, float],
+    more: dict[str, str],
+) -> FittedTable:
+    """Return the fitted table of a blend that was trained on n rows; ``more`` is for the report.
+
+    The networks keep no rows of the target.
+    """
+    members, target, blend = [], rows[1], result.blend
+    for share, trained in zip(blend.weights, result.trained, strict=True):
+        group = trained.members
+        networks = f"{len(group)} networks of {group.spec.layer_sizes[0]} inputs"
+        epoch = f"epoch {trained.epoch} of {trained.run}"
+        members.append(f"{share:.0%}: {trained.recipe.title} ({networks}), {epoch}")
+    stages = {"stages": "; then ".join(result.stage_log)} if result.stage_log else {}
+    report = Report(
+        n,
+        len(columns.names),
+        columns.kinds,
+        columns.left_out,
+        members,
+        target.metric,
+        target.shown(result.alone),
+        target.shown(result.together),
+        seconds,
+        stages | more,
+        result.notes,
+    )
+    first, without_rows = result.trained[0], blend.target.with_rows(None)
+    groups = [replace(group, target=without_rows) for group in blend.groups]
+    whole = replace(blend, groups=groups)
+    facts = Facts(report, first.history, first.curve, first.epoch, first.run)
+    return FittedTable(
+        dict(parameters), columns, feature_names, whole, calibration, held_out, facts, rows=rows
+    )
+
+
+def _of_all_rows(result: BlendResult, table: Table, scored: Array) -> Array:
+    """Return predictions of all rows: out of fold, but for rows that no member holds out."""
+    if len(scored) == len(table):
+        return result.out_of_fold
+    predictions = np.empty((len(table), result.out_of_fold.shape[1]))
+    predictions[scored] = result.out_of_fold
+    others = np.setdiff1d(np.arange(len(table)), scored)
+    predictions[others] = result.blend.predict(table.take(others))
+    return predictions
+
+
+def _scores(
+    parameters: Mapping[str, Any], trained: Trained, calibration: Calibration
+) -> dict[str, str]:
+    """Return lines for the report: the score by ``scoring``, and those on validation rows."""
+    scoring, result = parameters["scoring"], trained.result
+    name, more = str(getattr(scoring, "__name__", scoring)), {}
+    if trained.scorer is not None:
+        more["scoring"] = f"{name} {trained.scorer(result.out_of_fold):.4g}, out of fold"
+    if trained.reading.validation is not None:
+        table, others = trained.reading.validation
+        of_fit = trained.reading.data.target
+        target = of_fit.with_rows(others.y, of_fit.weighting and " (unweighted)")
+        predictions = calibration.scored(result.blend.predict(table))
+        cost = mean_cost(target, predictions, target.cost_weights(None))
+        text = f"{target.metric} {target.shown(cost):.4g}"
+        if (scorer := scorer_of(scoring, target, None)) is not None:
+            text += f", {name} {scorer(predictions):.4g}"
+        more["validation"] = f"{text}, of {len(table):,} rows that were not learned from"
+    return more

@@ -1,0 +1,1 @@
+"""What is predicted: targets, losses, scores, and the calibration of predictions."""

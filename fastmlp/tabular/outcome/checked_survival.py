@@ -1,0 +1,92 @@
+"""Times until an event as users pass them: arrays of records, or two columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastmlp._validation.arrays import REFUSED_KINDS, short
+from fastmlp.tabular.outcome.survival_scores import structured
+from fastmlp.tabular.table.columns import Array
+
+LONGEST = 1e100  # so that sums of times are finite
+
+
+def paired(time: Any, event: Any) -> Array:
+    """Return times and events as one array of records; raise ValueError for anything else."""
+    times, events = _times(time), _events(event)
+    if times.shape != events.shape:
+        raise ValueError(
+            f"time has shape {times.shape} and event {events.shape} but one number and one truth "
+            "value for each row are expected: pass columns of the same rows"
+        )
+    return structured(times, events)
+
+
+def survival_of(y: Any) -> Array:
+    """Return times and whether they are those of events, (n, 2); raise ValueError if y is wrong.
+
+    Numbers without events are times of events.
+    """
+    y = np.asarray(y)
+    if y.dtype.names is None:
+        if y.ndim != 1:
+            raise ValueError(
+                f"y has shape {y.shape} but an array of records (event, time) is expected: pass "
+                "fit(X, time=times, event=events), or scikit-survival's Surv.from_arrays"
+            )
+        y = paired(y, np.full(len(y), True))
+    elif len(y.dtype.names) != 2:
+        raise ValueError(
+            f"y has the fields {', '.join(y.dtype.names)} but an event and a time are expected: "
+            "entry times (left truncation) and several kinds of events are not modelled"
+        )
+    else:
+        event, time = y.dtype.names
+        if y.dtype[event].kind != "b" and y.dtype[time].kind == "b":
+            event, time = time, event
+        y = paired(y[time], y[event])
+    return np.column_stack([y["time"], y["event"]])
+
+
+def _times(value: Any) -> Array:
+    """Return times as float64; raise ValueError unless they are numbers of at least 0."""
+    array = np.asarray(value)
+    if array.dtype.kind in "mM":
+        raise ValueError(
+            f"time holds {REFUSED_KINDS[array.dtype.kind][0]} but numbers are expected: pass days, "
+            "such as (end - start) / numpy.timedelta64(1, 'D')"
+        )
+    try:
+        times = array.astype(np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"time is {short(value)} but numbers are expected: pass the days until the event"
+        ) from None
+    if array.ndim == 1 and not ((times >= 0) & (times <= LONGEST)).all():
+        wrong = times[~((times >= 0) & (times <= LONGEST))][0]
+        raise ValueError(
+            f"time holds {wrong} but numbers from 0 to {LONGEST:g} are expected: pass the time "
+            "until the event, or until the last look of rows without it"
+        )
+    return times
+
+
+def _events(value: Any) -> Array:
+    """Return whether rows had the event; raise ValueError unless these are truth values."""
+    array = np.asarray(value)
+    if array.dtype.kind == "O" and all(isinstance(each, bool) for each in array.ravel()):
+        array = array.astype(bool)
+    if array.dtype.kind not in "buif":
+        raise ValueError(
+            f"event holds {array.dtype} but truth values or 0 and 1 are expected: pass for example "
+            "event == 'died'"
+        )
+    if not np.isin(array, (0, 1)).all():
+        wrong = array[~np.isin(array, (0, 1))][0]
+        raise ValueError(
+            f"event holds {wrong} but truth values or 0 and 1 are expected: competing events are "
+            "not modelled, so pass event == 1 for one of them"
+        )
+    return array.astype(bool)
