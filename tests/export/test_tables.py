@@ -156,6 +156,8 @@ TARGETS = {
     "tweedie": lambda z: np.exp(3 * z) * (z > 0),
     "huber": lambda z: z,
     "trends": lambda z: np.column_stack([z, 1e6 * z]),  # without clips and limits
+    "later": lambda z: np.column_stack([z, 1e6 * z]),  # with a linear part
+    "later classes": lambda z: np.digitize(z, [-0.5, 0.5]),
     "distilled": lambda z: z,  # the columns of this network have different numbers of bins
     "two": lambda z: z > 0,
     "names": lambda z: np.array(["red", "ünïcode", "blue"])[np.digitize(z, [-0.5, 0.5])],
@@ -174,7 +176,7 @@ CASES = [
 
 @functools.cache
 def fitted(table, target, recipes="piecewise"):
-    """Return an estimator whose two groups both count."""
+    """Return an estimator all of whose groups count: two, and with times a linear one."""
     make, options = TABLES[table]
     X, rng = make(N), np.random.default_rng(1)
     y = TARGETS[target](frame(N)["x"] + rng.normal(size=N) * 0.3)
@@ -182,17 +184,17 @@ def fitted(table, target, recipes="piecewise"):
     loss = target if target in LOSSES else None
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(presets.PRESETS, "fast", Preset(3, 1, 12, RECIPES[recipes]))
-        patch.setattr(
-            "fastmlp.tabular.recipe.blend.greedy", lambda said, cost: np.array([0.3, 0.7])
-        )
+        shares = {2: np.array([0.3, 0.7]), 3: np.array([0.1, 0.3, 0.6])}
+        patch.setattr("fastmlp.tabular.recipe.blend.greedy", lambda said, cost: shares[len(said)])
         if target == "divided":
             options |= {"class_weight": "balanced", "prior": "true"}
-        if target in ("two", "names", "numbers", "divided", "each"):
-            return TabMLPClassifier(**options).fit(X, y)
+        in_time = {"time": np.arange(N)} if target.startswith("later") else {}
+        if target in ("two", "names", "numbers", "divided", "each", "later classes"):
+            return TabMLPClassifier(**options).fit(X, y, **in_time)
         regressor = TabMLPRegressor(loss=loss or "squared_error", quantile=0.8, **options)
         trends = stored.trends(unclipped=[0, 2, 4], raw=[4])
         with trends if target == "trends" else contextlib.nullcontext():
-            model = regressor.fit(X, y)
+            model = regressor.fit(X, y, **in_time)
         return model.distill(X) if target == "distilled" else model
 
 
@@ -333,7 +335,7 @@ def assert_same(found, labels, model, X, relative=RELATIVE, levels=LEVELS):
         return
     mean, deviation, quantiles = np.split(wanted, [m, 2 * m], axis=1)
     learned = model.oof_prediction_.reshape(-1, m)
-    unit = np.abs(mean - learned.mean(axis=0)) + learned.std(axis=0) + deviation
+    unit = np.abs(mean - np.nanmean(learned, axis=0)) + np.nanstd(learned, axis=0) + deviation
     away = np.abs(quantiles - np.repeat(mean, len(levels), axis=1))
     units = [unit, deviation, np.repeat(unit, len(levels), axis=1) + away]
     assert np.all(np.abs(found - wanted) <= relative * np.concatenate(units, axis=1))
@@ -346,7 +348,8 @@ RUNS = [(*case, kind) for case in CASES for kind in IS_HERE if ONLY.get(case[0],
 @pytest.mark.parametrize(("table", "target", "recipes", "kind"), RUNS)
 def test_rows_are_predicted_as_by_the_estimator(table, target, recipes, kind, tmp_path):
     model, X = fitted(table, target, recipes), rows(table)
-    assert len(model._fitted.blend.groups) == 2 - (target == "distilled")
+    groups = {"distilled": 1, "later": 3, "later classes": 3}.get(target, 2)
+    assert len(model._fitted.blend.groups) == groups
     if not IS_HERE[kind]:
         pytest.skip("needs gcc")
     if kind == "onnx":

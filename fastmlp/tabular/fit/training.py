@@ -204,8 +204,8 @@ def assembled(
     for share, trained in zip(blend.weights, result.trained, strict=True):
         group = trained.members
         networks = f"{len(group)} networks of {group.spec.layer_sizes[0]} inputs"
-        epoch = f"epoch {trained.epoch} of {trained.run}"
-        members.append(f"{share:.0%}: {trained.recipe.title} ({networks}), {epoch}")
+        epoch = f", epoch {trained.epoch} of {trained.run}" if trained.run else ""
+        members.append(f"{share:.0%}: {trained.recipe.title} ({networks}){epoch}")
     stages = {"stages": "; then ".join(result.stage_log)} if result.stage_log else {}
     report = Report(
         n,
@@ -220,7 +220,8 @@ def assembled(
         stages | more,
         result.notes,
     )
-    first, without_rows = result.trained[0], blend.target.with_rows(None)
+    first = max(result.trained, key=lambda trained: trained.run > 0)  # the first with epochs
+    without_rows = blend.target.with_rows(None)
     groups = [replace(group, target=without_rows) for group in blend.groups]
     whole = replace(blend, groups=groups)
     facts = Facts(report, first.history, first.curve, first.epoch, first.run)

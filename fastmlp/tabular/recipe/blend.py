@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp.tabular.recipe import members
+from fastmlp.tabular.recipe import linear, members
 from fastmlp.tabular.recipe.epoch_selection import (
     LIMIT_REACHED,
     LITTLE_GAIN,
@@ -25,6 +25,7 @@ from fastmlp.tabular.recipe.epoch_selection import (
     trimmed_mean,
 )
 from fastmlp.tabular.recipe.folds import FitRows, Splits, parts_of
+from fastmlp.tabular.recipe.linear import LinearPart
 from fastmlp.tabular.recipe.members import FitOptions, Members, TrainingResult, seconds_of_epoch
 from fastmlp.tabular.recipe.presets import (
     FORWARD_SHARE,
@@ -125,8 +126,17 @@ def fit(data: FitRows, options: FitOptions) -> BlendResult:
     deadline = options.deadline
     if deadline is not None:
         deadline -= (1 - FORWARD_SHARE) * (deadline - time.monotonic())
-    result = _stages(data, replace(options, deadline=deadline))
+    result = _with_linear_part(_stages(data, replace(options, deadline=deadline)), data, options)
     return _trained_again(result, data, options)
+
+
+def _with_linear_part(result: BlendResult, data: FitRows, options: FitOptions) -> BlendResult:
+    """Return the blend with a group that carries trends, if the target and the rows allow one."""
+    part = linear.train(data, result.division) if linear.suits(data) else None
+    if part is None:
+        return result
+    blended = _blended([*result.trained, part], data, options, result.division)
+    return replace(blended, notes=result.notes, stage_log=result.stage_log, stopped=result.stopped)
 
 
 def _trained_again(result: BlendResult, data: FitRows, options: FitOptions) -> BlendResult:
@@ -143,7 +153,10 @@ def _trained_again(result: BlendResult, data: FitRows, options: FitOptions) -> B
     try:
         for k, trained in enumerate(result.trained if not why else ()):
             progress.begin(k)
-            again.append(members.trained_again(trained, data, count, options))
+            if isinstance(trained.recipe, LinearPart):
+                again.append(linear.trained_again(trained, data, count))
+            else:
+                again.append(members.trained_again(trained, data, count, options))
             why = again[-1].stopped
             if why:
                 break

@@ -109,8 +109,8 @@ def read_row(row, tuple numbers, tuple categories, Py_ssize_t n_numbers):
     return values, codes
 
 
-# Dates of cells as seconds since 1970-01-01 00:00: what fastmlp/tabular/table/forms.py computes of columns, here of
-# one object and without any array. What is not plain is left to that module.
+# Dates of cells as seconds since 1970-01-01 00:00: what fastmlp/tabular/table/forms.py computes of columns,
+# here of one object and without any array. What is not plain is left to that module.
 
 cdef inline double seconds_of_date(cell, bint is_instant, frozenset missing) except? -1:
     """Return the seconds of a date without a time zone, or of an instant with one.
@@ -228,7 +228,8 @@ cdef class Derivation:
     """The numbers of rows that are computed from others of their row, or from codes, behind ``n`` others.
 
     ``derived`` are the kind, places, periods and phases of waves, which come first; of differences, the
-    places of two dates; of ranks, the place of the codes and how many there are. See fastmlp.tabular.table.columns.
+    places of two dates; of ranks, the place of the codes and how many there are. See
+    fastmlp.tabular.table.columns.
     """
     cdef tuple arrays  # keeps the memory alive to which the pointers point
     cdef Py_ssize_t n, n_waves, n_derived, n_codes

@@ -1,0 +1,239 @@
+"""The linear part of a blend, which carries trends beyond the rows of the fit.
+
+A network without hidden layers has the weights of a ridge or a logistic regression. Its numbers and
+dates are not clipped, and its predictions have no limits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from fastmlp._core.history import History
+from fastmlp._models.network import Network
+from fastmlp._network import initializers
+from fastmlp._network.spec import Spec, build
+from fastmlp.tabular.outcome import periods
+from fastmlp.tabular.recipe.epoch_selection import OutOfFold, calibrated_costs, places_of
+from fastmlp.tabular.recipe.folds import FitRows, Splits
+from fastmlp.tabular.recipe.members import Members, TrainingResult
+from fastmlp.tabular.recipe.presets import Recipe
+from fastmlp.tabular.table.columns import Array, RowIndex
+from fastmlp.tabular.table.encoding import Encoding, width_of, with_missing
+
+# Penalties of the squared weights of standardised inputs, in multiples of the number of rows; that
+# with the lowest cost of held-out rows is taken.
+DECAYS = (1.0, 0.1, 1e-2, 1e-4, 1e-6)
+MOST_WEIGHTS = 1_000  # of a part, so that equations for them take little time
+ROWS_AT_A_TIME = 8_192
+SMALLEST = 1e-7  # deviation of an input that is not constant
+FIXED = 1e-9  # penalty of biases, which determines their common part
+MOST_STEPS, LEAST_STEP = 30, 1e-6  # of Newton's method for classes
+
+
+@dataclass(frozen=True)
+class LinearPart(Recipe):
+    """The recipe of networks without hidden layers; ``decay`` is the penalty."""
+
+    bins: int = 0
+
+    @property
+    def title(self) -> str:
+        """The description of the recipe in reports."""
+        return f"linear, decay {self.decay:g}"
+
+
+def suits(data: FitRows) -> bool:
+    """Whether rows have a linear part: with times, and one class or squared errors to predict."""
+    target = data.target
+    if data.times is None or data.signs is not None:
+        return False
+    is_class = target.kind == "classes"
+    width = width_of(data.columns, len(with_missing(data.columns, data.table)), LinearPart.bins)
+    is_small = width * (target.outputs if is_class else 1) <= MOST_WEIGHTS
+    return bool(is_small and (target.sums_to_one if is_class else target.row.is_square))
+
+
+def train(data: FitRows, division: Splits) -> TrainingResult | None:
+    """Return linear networks of each fold; None if none has a cost that is a number."""
+    scored = data.scored
+    best: tuple[float, Any] = math.inf, None
+    for decay, members in zip(DECAYS, _solved(data, division.learn, DECAYS), strict=True):
+        held_out = _held_out(data, members, division.out)
+        costs = calibrated_costs(scored.target, held_out.joint(scored.target), scored.cost_weights)
+        cost = float(np.average(costs, weights=scored.cost_weights))
+        if cost < best[0]:
+            best = cost, (decay, members, held_out)
+    if best[1] is None:
+        return None
+    decay, members, held_out = best[1]
+    return TrainingResult(
+        LinearPart(decay=decay),
+        members,
+        held_out,
+        History(),
+        curve=[],
+        epoch=0,
+        share=1.0,
+        planned=0,
+        why="",
+        stopped="",
+        pace=0.0,
+    )
+
+
+def trained_again(result: TrainingResult, data: FitRows, count: int) -> TrainingResult:
+    """Return ``count`` linear networks that have learned from all rows."""
+    rows = np.arange(len(data.table))
+    (members,) = _solved(data, [rows] * count, [result.recipe.decay])
+    return replace(result, members=members)
+
+
+def _solved(data: FitRows, learn: Sequence[RowIndex], decays: Sequence[float]) -> Iterator[Members]:
+    """Yield the members of each penalty; they learn from rows, of which later ones weigh more."""
+    table, target, in_training = data.table, data.target, data.weights.training
+    numbers = range(table.numbers.shape[1])
+    encoding = Encoding.of(table, data.columns, learn, LinearPart.bins, unclipped=numbers)
+    scale = target.scale(learn, in_training)
+    if target.kind == "numbers":
+        unlimited = np.full_like(scale.low, np.inf)
+        scale = scale._replace(low=-unlimited, high=unlimited)
+    spec = build([encoding.layout.width, target.outputs], loss=target.loss)
+    solutions: dict[int, list[Network]] = {}  # members may share their rows
+    assert data.times is not None
+    for member, rows in enumerate(learn):
+        if id(rows) in solutions:
+            continue
+        x, y = encoding.rows(table, member)[rows], target.encode(scale, member)[rows]
+        weights = periods.recency(
+            data.times[rows], None if in_training is None else in_training[rows]
+        )
+        solve = _logistic if target.kind == "classes" else _ridge
+        solutions[id(rows)] = [
+            _network(spec, *solution) for solution in solve(x, y, weights, decays, target.outputs)
+        ]
+    for k in range(len(decays)):
+        networks = [solutions[id(rows)][k] for rows in learn]
+        yield Members(networks, encoding, scale, target).published()
+
+
+def _network(spec: Spec, weights: Array, biases: Array) -> Network:
+    """Return a network with these weights, (inputs, outputs), and biases."""
+    rng = np.random.default_rng(0)  # without training
+    parameters = initializers.draw(spec, rng, ["zeros"])
+    of_kind = dict(zip(spec.tensors, parameters, strict=True))
+    of_kind["weights"][0][...], of_kind["biases"][0][...] = weights, biases
+    return Network.of(spec, parameters, rng)
+
+
+def _held_out(data: FitRows, members: Members, out: Sequence[RowIndex]) -> OutOfFold:
+    """Return the predictions of held-out rows."""
+    target, parts = data.scored.target, []
+    for member, rows in enumerate(out):
+        x = members.encoding.rows(data.table, member)[rows]
+        z = members.networks[member].engine.predict(x)
+        parts.append(target.decode(members.scale, z, member))
+    places, shape, held = places_of(data.scored, out)
+    predictions = np.zeros((math.prod(shape), parts[0].shape[1]))
+    predictions[places] = np.concatenate(parts)
+    return OutOfFold(predictions.reshape(*shape, -1), held)
+
+
+def _blocks(x: Any, *of_rows: Array) -> Iterator[tuple[Array, ...]]:
+    """Yield the inputs of some rows at a time, as float64, and what else belongs to them."""
+    for first in range(0, len(x), ROWS_AT_A_TIME):
+        part = slice(first, first + ROWS_AT_A_TIME)
+        block = np.asarray(x[np.arange(len(x))[part]], np.float64)
+        yield block, *(array[part] for array in of_rows)
+
+
+def _ridge(
+    x: Any, y: Array, weights: Array, decays: Sequence[float], outputs: int
+) -> Iterator[tuple[Array, Array]]:
+    """Yield the weights and biases of each penalty, with the least squares for standardised inputs.
+
+    Targets that are NaN are missing.
+    """
+    solutions = [np.zeros((x.shape[1] + 1, outputs)) for _ in decays]
+    for k in range(outputs):
+        w = np.where(np.isnan(y[:, k]), 0.0, weights)
+        if not w.any():
+            continue
+        w, of_output = w / w.sum(), np.nan_to_num(y[:, k]).astype(np.float64)
+        moments = np.zeros((x.shape[1] + 2,) * 2)  # of a one, the inputs and the target
+        for block, part, weight in _blocks(x, of_output, w):
+            all_columns = np.column_stack([np.ones(len(block)), block, part])
+            moments += all_columns.T @ (weight[:, np.newaxis] * all_columns)
+        mean = moments[0]
+        centred = moments - np.outer(mean, mean)
+        spread = np.sqrt(np.maximum(np.diag(centred)[1:-1], 0.0))
+        inverse = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > SMALLEST)
+        of_inputs, with_target = centred[1:-1, 1:-1], centred[1:-1, -1]
+        eigenvalues, vectors = np.linalg.eigh(of_inputs * np.outer(inverse, inverse))
+        turned = vectors.T @ (inverse * with_target)
+        for solution, decay in zip(solutions, decays, strict=True):
+            slopes = inverse * (vectors @ (turned / (np.maximum(eigenvalues, 0.0) + decay)))
+            solution[:, k] = mean[-1] - mean[1:-1] @ slopes, *slopes
+    for solution in solutions:
+        yield solution[1:], solution[0]
+
+
+def _logistic(
+    x: Any, y: Array, weights: Array, decays: Sequence[float], outputs: int
+) -> Iterator[tuple[Array, Array]]:
+    """Yield the weights and biases of each penalty, with the least log loss, by Newton's method."""
+    weights = weights / weights.sum()
+    mean, square = np.zeros(x.shape[1]), np.zeros(x.shape[1])
+    for block, weight in _blocks(x, weights):
+        mean, square = mean + weight @ block, square + weight @ block**2
+    spread = np.sqrt(np.maximum(square - mean**2, 0.0))
+    inverse = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > SMALLEST)
+    solution = np.zeros((outputs, x.shape[1] + 1))
+    for decay in decays:  # from the largest on, each begins with the one before
+        solution = _newton(x, (mean, inverse), y, weights, decay, solution)
+        slopes = solution[:, 1:] * inverse
+        yield slopes.T, solution[:, 0] - slopes @ mean
+
+
+def _newton(
+    x: Any, scale: tuple[Array, Array], y: Array, weights: Array, decay: float, start: Array
+) -> Array:
+    """Return the solution of a penalised softmax regression, (classes, 1 + inputs)."""
+    mean, inverse = scale
+    classes, columns = start.shape
+    penalty = np.full(columns, decay)
+    penalty[0] = FIXED  # biases are free, but for a common part
+    solution, lowest, step = start, math.inf, np.zeros_like(start)
+    for _ in range(MOST_STEPS):
+        tried = solution + step
+        cost, gradient = 0.5 * float(np.sum(penalty * tried**2)), penalty * tried
+        hessian = np.zeros((classes, columns, classes, columns))
+        for block, labels, weight in _blocks(x, y, weights):
+            z = np.column_stack([np.ones(len(block)), (block - mean) * inverse])
+            scores = z @ tried.T
+            scores -= scores.max(axis=1, keepdims=True)
+            odds = np.exp(scores)
+            totals = odds.sum(axis=1)
+            p = odds / totals[:, np.newaxis]
+            cost += float(weight @ (np.log(totals) - scores[np.arange(len(z)), labels]))
+            gradient = gradient + (weight[:, np.newaxis] * (p - np.eye(classes)[labels])).T @ z
+            for k in range(classes):
+                for j in range(classes):
+                    curved = weight * p[:, k] * ((j == k) - p[:, j])
+                    hessian[k, :, j] += z.T @ (curved[:, np.newaxis] * z)
+        if cost > lowest:
+            step = step / 2
+            if np.abs(step).max() < LEAST_STEP:
+                break
+            continue
+        solution, lowest = tried, cost
+        matrix = hessian.reshape(classes * columns, -1)
+        matrix[np.diag_indices_from(matrix)] += np.tile(penalty, classes)
+        step = -np.linalg.solve(matrix, gradient.ravel()).reshape(gradient.shape)
+        if np.abs(step).max() < LEAST_STEP:
+            break
+    return solution

@@ -1,0 +1,149 @@
+"""The linear part of fits with times: solutions, trends beyond the rows, files and choices."""
+
+import numpy as np
+import pandas
+import pytest
+from models import saved
+from sklearn.linear_model import LogisticRegression, Ridge
+from tiny_tables import COLOURS, LABELS, N, X, Y, classifier, regressor
+
+import fastmlp
+from fastmlp.tabular.recipe import blend, linear
+
+RNG = np.random.default_rng(0)
+TIMES = np.arange(81.0)
+LINE = 0.25 * TIMES  # up to 20
+
+
+def parts_of(model):
+    """Return the linear groups of an estimator."""
+    return [group for group in model._fitted.blend.groups if len(group.spec.layer_sizes) == 2]
+
+
+@pytest.fixture(scope="module")
+def line():
+    return regressor(epochs=8).fit(TIMES[:, np.newaxis], LINE, time=TIMES)
+
+
+def test_a_line_is_followed_beyond_the_rows(line, tmp_path):
+    far = np.array([[160.0], [-80.0]])
+    right = line.predict(far)
+    np.testing.assert_allclose(right, [40, -20], rtol=1e-3)
+    low, high = line.predict_interval(far, 0.8).T
+    assert np.all((low <= right) & (right <= high))
+    again = saved(line, tmp_path / "model")
+    assert again.predict(far).tobytes() == right.tobytes()
+    predictors = line.predictor(), again.predictor(), fastmlp.load_predictor(tmp_path / "model")
+    for p in predictors:
+        assert np.array([p(row) for row in far.tolist()]).tobytes() == right.tobytes()
+        np.testing.assert_allclose(p.jacobian([200.0])[0], 0.25, rtol=1e-3)
+    assert line.report().members == ["100%: linear, decay 1e-06 (8 networks of 1 inputs)"]
+    assert line.best_epoch_ == line.n_iter_ == 0
+    (group,) = parts_of(line)
+    assert group.encoding.unclipped.tolist() == [0]
+
+
+def test_dates_carry_a_trend():
+    days = pandas.Series(np.datetime64("2026-01-01") + np.arange(200))
+    model = regressor(epochs=8).fit(days.to_frame("day"), np.arange(200) / 10, time=days)
+    later = pandas.DataFrame({"day": days + pandas.Timedelta(days=200)})
+    np.testing.assert_allclose(model.predict(later), np.arange(200, 400) / 10, rtol=0.05)
+
+
+def test_without_times_nothing_is_linear():
+    assert not parts_of(regressor(epochs=4).fit(TIMES[:, np.newaxis], LINE))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"loss": "absolute_error"},
+        {"loss": "gaussian"},
+        {"loss": "quantiles", "quantile": [0.1, 0.9]},
+        {"monotone": {"0": 1}},
+    ],
+)
+def test_other_losses_and_rules_have_no_linear_part(options):
+    X = pandas.DataFrame({"0": TIMES})
+    model = regressor(epochs=2, **options).fit(X, LINE + 1.0, time=TIMES)
+    assert not parts_of(model)
+
+
+def test_what_has_too_many_weights_has_no_linear_part(monkeypatch):
+    monkeypatch.setattr(linear, "MOST_WEIGHTS", 0)
+    assert not parts_of(regressor(epochs=2).fit(TIMES[:, np.newaxis], LINE, time=TIMES))
+
+
+def test_a_part_that_is_no_better_has_no_weight():
+    y = np.sin(X[:, 0] * 3) * np.sign(X[:, 1])
+    wave = np.tile(y, 8) + 0.01 * RNG.normal(size=8 * N)
+    rows = np.tile(X, (8, 1)) + 0.01 * RNG.normal(size=(8 * N, 3))
+    model = regressor().fit(rows, wave, time=np.arange(8 * N))
+    shares = model._fitted.blend.weights
+    groups = model._fitted.blend.groups
+    assert sum(s for s, g in zip(shares, groups, strict=True) if g in parts_of(model)) < 0.1
+
+
+@pytest.mark.parametrize("weights", [np.ones(N), RNG.random(N)])
+def test_the_solution_is_that_of_a_ridge_regression(weights):
+    y = np.column_stack([Y, np.where(np.arange(N) % 3, 2 - Y**2, np.nan)])
+    x = np.column_stack([X, np.ones(N)]).astype(np.float32)
+    decays = (0.5, 1e-3)
+    for decay, (slopes, biases) in zip(
+        decays, linear._ridge(x, y, weights, decays, 2), strict=True
+    ):
+        for k in range(2):
+            there = ~np.isnan(y[:, k])
+            w = weights[there] / weights[there].sum()
+            mean = w @ X[there]
+            spread = np.sqrt(w @ (X[there] - mean) ** 2)
+            right = Ridge(alpha=decay).fit((X[there] - mean) / spread, y[there, k], w)
+            np.testing.assert_allclose(slopes[:3, k], right.coef_ / spread, rtol=1e-4)
+            assert slopes[3, k] == 0
+            bias = right.intercept_ - right.coef_ / spread @ mean
+            assert biases[k] == pytest.approx(bias, rel=1e-4)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_solution_is_that_of_a_logistic_regression(classes):
+    labels = np.digitize(Y, [-0.5, 0.5]) if classes == 3 else (Y > 0).astype(int)
+    weights, decays = RNG.random(N), (1.0, 1e-2)
+    found = linear._logistic(X.astype(np.float32), labels, weights, decays, classes)
+    w = weights / weights.sum()
+    mean = w @ X
+    spread = np.sqrt(w @ (X - mean) ** 2)
+    z = (X - mean) / spread
+    for decay, (slopes, biases) in zip(decays, found, strict=True):
+        # Two symmetric classes with half of the difference each have half of its penalty.
+        strength = decay if classes > 2 else decay / 2
+        right = LogisticRegression(C=1 / strength, tol=1e-10, max_iter=10_000)
+        right.fit(z, labels, sample_weight=w)
+        scores = X @ slopes + biases
+        if classes == 2:
+            np.testing.assert_allclose(
+                scores[:, 1] - scores[:, 0], right.decision_function(z), atol=1e-4
+            )
+        else:
+            away = right.decision_function(z) - scores
+            np.testing.assert_allclose(
+                away, away.mean(axis=1, keepdims=True) * np.ones(3), atol=1e-4
+            )
+
+
+@pytest.mark.parametrize("make", [regressor, classifier])
+def test_a_blend_with_a_linear_part_goes_on(make, monkeypatch, tmp_path):
+    """It is explained, updated, distilled and saved like any other."""
+    monkeypatch.setattr(blend, "greedy", lambda said, cost: np.ones(len(said)) / len(said))
+    frame = pandas.DataFrame(X, columns=list("abc")).assign(d=COLOURS)
+    y = Y if make is regressor else LABELS
+    model = make(epochs=4).fit(frame, y, time=np.arange(N))
+    assert len(parts_of(model)) == 1
+    predict = model.predict if make is regressor else model.predict_proba
+    right = predict(frame)
+    again = saved(model, tmp_path / "model")
+    found = again.predict(frame) if make is regressor else again.predict_proba(frame)
+    assert found.tobytes() == right.tobytes()
+    assert np.isfinite(model.explain(frame).values).all()
+    assert len(parts_of(make(epochs=4).fit(frame, y, time=np.arange(N)).partial_fit(frame, y))) == 1
+    student = model.distill(frame)
+    assert len(student._fitted.blend) == 1
