@@ -396,12 +396,17 @@ class BaseTabMLP(Pictures, Explainable, Validated):
         return fitted.predictor(levels_for(fitted.target, levels))
 
     def _explained(self) -> Explained:
+        calibration = self._state().calibration
+        return self._explained_as(calibration.result, getattr(calibration, "classes", None))
+
+    def _explained_as(self, finish: Callable[[Array], Array], classes: Array | None) -> Explained:
+        """Return a function of the networks' predictions as one of matrices of rows."""
         fitted = self._state()
         return of_table(
             fitted.columns,
-            lambda table: fitted.calibration.result(fitted.predict(table)),
+            lambda table: finish(fitted.predict(table)),
             lambda X: reading.checked_again(X, fitted.columns, self),
-            getattr(fitted.calibration, "classes", None),
+            classes,
             fitted.target_names,
         )
 

@@ -11,6 +11,7 @@ import numpy as np
 from fastmlp._core.intervals import INNER_FRACTION
 from fastmlp._core.keywords import with_argument_hints
 from fastmlp._core.optional import axes
+from fastmlp._engine.explainable import Explained
 from fastmlp._network.names import PresetName
 from fastmlp._training.arrow import ArrowBlocks
 from fastmlp.sklearn.parameters import documented, store
@@ -359,6 +360,10 @@ class TabMLPSurvival(BaseTabMLP):
                 "of the fit, is expected: nothing is known beyond it"
             )
         return at
+
+    def _explained(self) -> Explained:
+        calibration = self._calibrated()[1]
+        return self._explained_as(lambda p: of_hazards.risks(calibration.result(p)), None)
 
     def _of_hazards(self, X: Any, finish: Callable[[Array], Array], out: Any) -> Array:
         """Return a function of the calibrated hazards of rows."""

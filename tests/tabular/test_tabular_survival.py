@@ -11,7 +11,7 @@ import pandas
 import pytest
 from matplotlib import pyplot
 from sklearn.base import clone
-from sklearn.model_selection import KFold, cross_val_score
+from sklearn.model_selection import KFold, PredefinedSplit, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -461,3 +461,26 @@ def test_report_pictures_and_page(model, tmp_path):
 def test_time_limit_and_presets():
     limited = survival(time_limit=1).fit(X, Y)
     assert np.isfinite(limited.predict(X)).all()
+
+
+def test_explanations_add_up_to_the_risk():
+    model = survival().fit(X, Y)
+    found = model.explain(X[:20], X[20:30])
+    assert found.values.shape == X[:20].shape
+    np.testing.assert_allclose(found.predictions, model.predict(X[:20]), rtol=1e-12)
+    np.testing.assert_allclose(found.base, model.predict(X[20:30]).mean(), rtol=1e-12)
+    assert found.unit == "prediction"
+
+
+def test_events_of_weight_0_alone_are_refused():
+    with pytest.raises(ValueError, match="sample_weight is 0 for all rows with an event"):
+        survival().fit(X, Y, sample_weight=np.where(EVENT, 0.0, 1.0))
+
+
+def test_rows_out_of_fold_need_no_event():
+    event = EVENT & (np.arange(N) >= 50)
+    folds = PredefinedSplit(np.where(np.arange(N) < 50, 0, -1))
+    model = survival(folds=folds).fit(X, time=TIME, event=event)
+    report = model.report()
+    assert "Brier score" in str(report)
+    assert "nan" in str(report)  # no pair of these rows is comparable

@@ -113,7 +113,14 @@ class SurvivalTarget(MultiLabelTarget):
         return self.with_rows(self.y[rows], weights.words)
 
     def row_weights(self, parameters: Mapping[str, Any], sample_weight: Array | None) -> RowWeights:
-        """Return the weights of rows as they are."""
+        """Return the weights of rows as they are; raise ValueError if no event has any."""
+        if sample_weight is not None:
+            times, events = self.y.T
+            if not np.any(sample_weight[(events > 0) & (times > 0)]):
+                raise ValueError(
+                    "sample_weight is 0 for all rows with an event after time 0, but one above 0 "
+                    "is expected: let the curves learn from an event"
+                )
         return RowWeights(sample_weight, sample_weight, "sample_weight")
 
     @property
@@ -193,7 +200,8 @@ class SurvivalTarget(MultiLabelTarget):
         """Return lines of a report on predictions of these rows."""
         times, events = self.y[:, 0], self.y[:, 1] > 0
         edges, risk = self.classes, risks(prediction)
-        moments = np.unique(np.quantile(times[events], MOMENTS, method="inverted_cdf"))
+        at = times[events] if events.any() else times
+        moments = np.unique(np.quantile(at, MOMENTS, method="inverted_cdf"))
         first, last = np.quantile(times, [0.1, 0.9]).tolist()
         span = np.linspace(first, last, 50)
         whole = of_curves.kaplan_meier(times, events, weights)
