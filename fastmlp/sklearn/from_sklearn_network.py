@@ -152,6 +152,8 @@ def _with_names(estimator: Any) -> Any:
             f"the {type(estimator).__name__} has no best_estimator_ but a fitted one is expected: "
             "fit it with refit=True"
         )
+    if issubclass(type(estimator), SEARCHES) and not hasattr(estimator, "n_features_in_"):
+        return _with_names(estimator.best_estimator_)
     if type(estimator) is Pipeline and not hasattr(estimator, "n_features_in_"):
         return _with_names(next(step for _, step in estimator.steps if hasattr(step, "fit")))
     return estimator
@@ -298,6 +300,11 @@ def _read(source: _Source) -> tuple[Estimator, list[Array], list[Array], Targets
                 f"the loss of the {name} is {model.loss!r}, whose probabilities are not those of a "
                 "network, but 'log_loss' is expected: fit it with that"
             )
+        if name == "SGDClassifier" and coefs.shape[1] > 1:
+            raise TypeError(
+                f"the SGDClassifier has {coefs.shape[1]} classes, each against the rest, but a "
+                "softmax or two classes are expected: fit LogisticRegression in its place"
+            )
         labels = preprocessing.LabelBinarizer().fit(model.classes_)
         attributes["classes_"] = model.classes_
         attributes["out_activation_"] = "softmax" if coefs.shape[1] > 1 else "logistic"
@@ -389,11 +396,7 @@ def _network(source: _Source) -> MLP:
 
 def _compare(ours: Any, theirs: Any, outer: Any, source: _Source) -> None:
     """Refuse an estimator that predicts otherwise than its source on random rows."""
-    rng, n = np.random.default_rng(0), outer.n_features_in_
-    gain = _diagonal(source.inputs)
-    rows: Any = rng.normal(size=(N_ROWS, n))
-    if gain is not None:
-        rows = (rows - source.inputs.shift) / gain
+    rows: Any = _random_rows(source.inputs, outer.n_features_in_)
     names = getattr(outer, "feature_names_in_", None)
     if names is not None:
         with suppress(ImportError):  # a ColumnTransformer of names needs a frame
@@ -415,6 +418,16 @@ def _compare(ours: Any, theirs: Any, outer: Any, source: _Source) -> None:
             f"the estimator that was made of {type(theirs).__name__} predicts otherwise: pass its "
             "network alone, which takes the rows that the steps before it return"
         )
+
+
+def _random_rows(inputs: Value, n: int) -> Array:
+    """Return rows whose affine function, which a network reads, is normally distributed."""
+    rng, matrix = np.random.default_rng(0), _matrix(inputs)
+    rows, scales = rng.normal(size=(N_ROWS, n)), np.linalg.norm(matrix, axis=1)
+    used = scales > 0
+    wanted = rng.normal(size=(N_ROWS, inputs.width)) - inputs.shift
+    rows[:, used] = wanted @ np.linalg.pinv(matrix[used] / scales[used, np.newaxis]) / scales[used]
+    return rows
 
 
 def _dtypes(ours: Any) -> list[Array]:

@@ -184,7 +184,7 @@ def test_several_targets_fold():
 def test_classifiers_behind_steps(last, y):
     theirs = fitted_on_frame(make_pipeline(StandardScaler(), PCA(4), copy.deepcopy(last)), y)
     if type(last) is linear_model.SGDClassifier and y is WORDS:  # one against all others
-        with pytest.raises(ValueError, match="predicts otherwise"):
+        with pytest.raises(TypeError, match="SGDClassifier has 3 classes, each against the rest"):
             fastmlp.from_sklearn(theirs)
         return
     ours = fastmlp.from_sklearn(theirs)
@@ -222,6 +222,27 @@ def test_means_of_classifiers_give_probabilities(y):
     wanted = theirs.predict_proba(FRAME)
     ours = fastmlp.from_sklearn(theirs).predict(FRAME)
     np.testing.assert_allclose(ours, wanted if len(wanted[0]) > 2 else wanted[:, 1:], atol=1e-9)
+
+
+def test_the_check_is_on_rows_like_those_of_the_fit():
+    """Of columns in large units that a step exchanges, too."""
+    last = linear_model.Ridge()
+    steps = ColumnTransformer([("s", StandardScaler(), [1, 0])], remainder=RobustScaler())
+    theirs = make_pipeline(steps, last).fit(1000 * FRAME.to_numpy(), Y)
+    of_ridge = last.predict
+    last.predict = lambda x: of_ridge(x) + (np.abs(x[:, 0]) < 2)
+    with pytest.raises(ValueError, match="predicts otherwise"):
+        fastmlp.from_sklearn(theirs)
+    del last.predict
+    ours = fastmlp.from_sklearn(theirs)
+    rows = 1000 * FRAME.to_numpy()
+    np.testing.assert_allclose(ours.predict(rows), theirs.predict(rows))
+
+
+def test_a_search_over_a_pipeline_that_begins_with_passthrough():
+    steps = Pipeline([("a", "passthrough"), ("b", linear_model.Ridge())])
+    theirs = GridSearchCV(steps, {"b__alpha": [0.1, 1.0]}, cv=2).fit(SCORE, Y)
+    np.testing.assert_allclose(fastmlp.from_sklearn(theirs).predict(SCORE), theirs.predict(SCORE))
 
 
 def test_what_is_refused():
