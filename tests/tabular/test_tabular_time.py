@@ -15,7 +15,7 @@ import fastmlp
 from fastmlp.tabular import parts
 from fastmlp.tabular.fit.reading import TableChunk
 from fastmlp.tabular.outcome import periods
-from fastmlp.tabular.recipe import members, presets
+from fastmlp.tabular.recipe import linear, members, presets
 
 pytestmark = pytest.mark.usefixtures("tiny")
 
@@ -96,7 +96,9 @@ def test_a_column_has_the_times(kind):
 
 @pytest.mark.parametrize(("make", "y"), [(regressor, Y), (classifier, LABELS)])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_future_rows_permuted_change_no_earlier_prediction(make, y, weighted):
+def test_future_rows_permuted_change_no_earlier_prediction(monkeypatch, make, y, weighted):
+    """Epoch, weights and penalty, which all predictions share, are fixed."""
+    monkeypatch.setattr(linear, "DECAYS", (0.1,))
     future = np.flatnonzero(PLACE >= NOW)
     order = np.arange(N)
     order[future] = RNG.permutation(future)
