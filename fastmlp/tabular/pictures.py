@@ -10,6 +10,7 @@ import numpy as np
 
 from fastmlp._core.intervals import check_count
 from fastmlp._core.optional import axes
+from fastmlp._validation.arrays import short
 from fastmlp.tabular import page
 from fastmlp.tabular.fitted import inspection
 from fastmlp.tabular.fitted.fitted_table import FittedTable
@@ -124,9 +125,10 @@ class Pictures:
         names, features = evidence.fitted.columns.names, page.features(evidence.fitted)
         if isinstance(column, int) and 0 <= column < len(names):
             column = names[column]
-        if column not in features:
+        if not isinstance(column, str) or column not in features:
             known = ", ".join(map(repr, features))
-            raise ValueError(f"column is {column!r} but one that the fit used is expected: {known}")
+            given = short(column)
+            raise ValueError(f"column is {given} but one that the fit used is expected: {known}")
         ax = axes(ax, "plot_partial_dependence")
         page.dependence(evidence, features[column], ax)
         return ax

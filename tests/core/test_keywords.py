@@ -210,6 +210,10 @@ GUESSES = {
         "loss_curve_": "history",
         "losses": "history.loss",
         "laplacian": "hessian(X).trace(axis1=-2, axis2=-1)",
+        "directional_derivative": "jvp(X, v)",
+        "d2": "hessian(X)",
+        "theta": "parameters_vector",
+        "reset": "= a new fastmlp.MLP(...) has new weights",
         "divergence": None,
     },
     "Ensemble": {

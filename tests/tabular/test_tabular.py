@@ -457,8 +457,10 @@ def test_pictures_of_the_fit_need_no_targets():
     assert sum(counts) == N
     assert [text.get_text() for text in confusion.get_yticklabels()] == list(other.classes_)
     pyplot.close("all")
-    with pytest.raises(ValueError, match="column is 'none' but one that the fit used .*: 'a', 'b'"):
+    with pytest.raises(ValueError, match=r"'none' .* but one that the fit used .*: 'a', 'b'"):
         model.plot_partial_dependence("none")
+    with pytest.raises(ValueError, match=r"(?s)DataFrame.*but one that the fit used"):
+        model.plot_partial_dependence(frame)
     bare = pickle.loads(pickle.dumps(other))
     draw_column = partial(bare.plot_partial_dependence, "a")
     for draw in (bare.plot_calibration, bare.plot_confusion_matrix, draw_column):
