@@ -50,7 +50,9 @@ class Summary(NamedTuple):
 
 
 def summary(model: Any, block: TableChunk, seed: int, max_rows: int) -> Summary:
-    """Summarize a block, with a sample of some rows and those of unusual values.
+    """Say what one part of a table contains: the first step of a training in parts.
+
+    It has a sample of some rows, and those of unusual values.
 
     Parameters
     ----------
@@ -105,7 +107,7 @@ def summary(model: Any, block: TableChunk, seed: int, max_rows: int) -> Summary:
 
 
 class Plan(NamedTuple):
-    """Facts about the whole table, the same for the fits of all parts."""
+    """Facts about the whole table, which all machines must know that train a part of it."""
 
     parameters: Mapping[str, Any]  # with weights of classes of all rows
     columns: Columns
@@ -269,7 +271,9 @@ def trained(
     max_rows: int,
     join: Callable[[Sequence[Any]], Any],
 ) -> Part:
-    """Train a part, and sample the rows that calibrate all parts.
+    """Train networks on one part of a table; the plan is that of the whole table.
+
+    It also samples the rows that calibrate all parts.
 
     Parameters
     ----------
@@ -348,7 +352,7 @@ def merged(
     seconds: float = 0.0,
     why: str = "",
 ) -> Any:
-    """Return one estimator of all parts.
+    """Join the networks that were trained on the parts of a table to one estimator.
 
     Parameters
     ----------
