@@ -80,7 +80,8 @@ def explain(
     Warns
     -----
     UserWarning
-        If ``time_limit`` allows fewer rows of the background than given.
+        If ``time_limit`` allows fewer rows of the background than given, which are drawn then, or
+        contributions are not finite, as predictions are infinite.
 
     Examples
     --------
@@ -145,16 +146,19 @@ def explanation(
         kept = _background_in_time(
             rows, int(min(allowed, len(rows) * 2.0 * PASSES * players)), players
         )
-        rows, of_rows = rows[:kept], of_rows[:kept]
+        drawn = np.sort(np.random.default_rng(seed).permutation(len(rows))[:kept])
+        rows, of_rows = rows[drawn], of_rows[drawn]
     game = shapley.Game(predict, x, rows, of_x, of_rows)
-    if is_exact:
-        values = shapley.exact(game)
-        errors = np.zeros_like(values)
-    else:
-        deviation = np.concatenate([of_rows, of_x]).std(axis=0)
-        if model.are_probabilities:
-            deviation = deviation.max(keepdims=True)
-        values, errors = shapley.sampled(game, tolerance * deviation, time_limit, seed)
+    with np.errstate(over="ignore", invalid="ignore"):  # differences of infinite predictions
+        if is_exact:
+            values = shapley.exact(game)
+            errors = np.zeros_like(values)
+        else:
+            deviation = np.concatenate([of_rows, of_x]).std(axis=0)
+            if model.are_probabilities:
+                deviation = deviation.max(keepdims=True)
+            values, errors = shapley.sampled(game, tolerance * deviation, time_limit, seed)
+    _warn_of_infinite(values)
     unit = "log-odds" if output else "probability" if model.are_probabilities else "prediction"
     outputs = tuple(map(str, model.outputs))
     if len(outputs) != of_x.shape[1]:  # without names, or with several quantiles of each
@@ -217,6 +221,16 @@ def _background_in_time(rows: Array, allowed: int, players: int) -> int:
             "explain fewer rows at once"
         )
     return kept
+
+
+def _warn_of_infinite(values: Array) -> None:
+    """Warn of rows without finite contributions."""
+    count = np.count_nonzero(~np.isfinite(values).all(axis=(1, 2)))
+    if count:
+        warn(
+            f"contributions of {count:,} rows are infinite or NaN, as predictions are, of these "
+            "rows or of some between them and the background: pass a background nearer to them"
+        )
 
 
 def _of_all_columns(model: Explained, values: Array) -> Array:

@@ -342,3 +342,26 @@ def test_the_value_is_frozen():
     found = network([2, 4, 1]).explain(rows(30, 2))
     with pytest.raises(AttributeError):
         found.base = 0.0
+
+
+def test_a_background_that_time_shortens_is_drawn_not_cut():
+    net = fastmlp.MLP([12, 1], rng=0, dtype="float64")
+    net.weights, net.biases = [np.ones((12, 1))], [np.zeros(1)]
+    background = np.repeat(np.arange(50.0)[:, np.newaxis], 12, axis=1)
+    bases = set()
+    for seed in range(3):
+        with pytest.warns(UserWarning, match="allows 1 of the 50 rows"):
+            found = net.explain(np.zeros((1, 12)), background, time_limit=1e-9, random_state=seed)
+        bases.add(float(found.base))
+    assert len(bases) == 3
+
+
+@pytest.mark.parametrize("columns", [3, 12])
+def test_infinite_predictions_are_said_so(columns):
+    net = fastmlp.MLP([columns, 1], loss="poisson_nll", rng=0)
+    net.weights = [np.full((columns, 1), 60.0)]
+    rows = np.zeros((3, columns))
+    rows[1] = 20.0
+    with pytest.warns(UserWarning, match="contributions of 1 rows are infinite or NaN"):
+        found = net.explain(rows, np.zeros((25, columns)))
+    assert np.isfinite(found.values[[0, 2]]).all()

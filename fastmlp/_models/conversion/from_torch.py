@@ -230,9 +230,10 @@ def from_torch(
         factors as in ``(x - self.mean) / self.std`` (``module.double()`` keeps all digits if means
         are far from 0), columns and ``torch.cat``. So do activations that are made of fastmlp's:
         CELU, Softplus, LogSigmoid; ReLU6, Hardtanh, ``clamp`` and ELU(alpha) take two units for
-        each. LeakyReLU, PReLU and RReLU are a parametric relu. ``x + f(x)`` is a residual block,
-        see ``skip`` of :class:`MLP`, if all are as wide; other values that are needed later are
-        carried there by units without activation. ``f(x) + linear(x)`` is a linear path.
+        each: of inputs z far beyond the bounds, the result is off by the rounding of z.
+        LeakyReLU, PReLU and RReLU are a parametric relu. ``x + f(x)`` is a residual block, see
+        ``skip`` of :class:`MLP`, if all are as wide; other values that are needed later are carried
+        there by units without activation. ``f(x) + linear(x)`` is a linear path.
         LayerNorm, Dropout, Softmax, LogSoftmax or Sigmoid at the end, and ``squeeze(-1)`` or
         ``[:, 0]``, after which predictions have shape (n,), are what they are; AlphaDropout, and
         Dropout of the inputs or of a sum, are left out. A sum or mean of networks of one shape
