@@ -6,7 +6,8 @@ is translated to C once and compiled once per CPU level and dtype: the C is copi
 object file of its own. A level that the compiler cannot build is left out, with a loud
 message; `fastmlp._engine.cpu_levels` chooses among the levels that exist.
 
-`python setup.py build_ext --inplace` is the development build: only what changed is compiled again.
+`python setup.py build_ext --inplace` is the development build: only the modules whose source, or a
+header of which, changed are compiled again.
 """
 
 from __future__ import annotations
@@ -94,11 +95,13 @@ if SANITIZE := os.environ.get("FASTMLP_SANITIZE"):
     PLAIN_FLAGS = STRIP = INSTALLED_FLAGS = []
 # FASTMLP_ABI3=1: modules under the limited API, for every CPython from 3.11 on. FASTMLP_KERNELS: a
 # folder of kernels that were compiled so already, and are copied (.ci/wheels sets both).
-# FASTMLP_ALL_LEVELS=1: a CPU level that does not compile is an error.
+# FASTMLP_ALL_LEVELS=1: a CPU level that does not compile is an error. FASTMLP_LEVELS=native: a
+# development build of the best level of this processor alone, in half the time.
 ABI3 = bool(os.environ.get("FASTMLP_ABI3"))
 LIMITED_API = "Py_LIMITED_API", "0x030B0000"
 READY = os.environ.get("FASTMLP_KERNELS")
 ALL_LEVELS = bool(os.environ.get("FASTMLP_ALL_LEVELS"))
+WANTED_LEVELS = os.environ.get("FASTMLP_LEVELS", "")
 # FASTMLP_REPOSITORY: the address of the repository, such as https://github.com/OWNER/NAME.
 # A release sets it, and its metadata, which a package index shows, link to it.
 REPOSITORY = os.environ.get("FASTMLP_REPOSITORY", "").rstrip("/")
@@ -124,10 +127,59 @@ def machine_levels() -> dict[str, tuple[str, ...]]:
     return next((levels for name, levels in LEVELS.items() if TARGET.endswith(name)), ELSEWHERE)
 
 
-def dependencies() -> list[str]:
-    """Return the files whose change rebuilds every extension: headers, .pxd files, this script."""
-    found = sorted(path for path in (ROOT / SOURCES).rglob("*") if path.suffix in {".h", ".pxd"})
-    return [*(str(path.relative_to(ROOT)) for path in found), "setup.py"]
+def native_level() -> str:
+    """Return the best level that this processor supports, by what its compiler predefines."""
+    command = [*build_backend.compiler(), "-march=native", "-dM", "-E", "-x", "c", os.devnull]
+    shown = subprocess.run(command, capture_output=True, text=True)
+    if shown.returncode:
+        raise PlatformError(
+            f"FASTMLP_LEVELS is 'native', but {command[0]!r} has no -march=native here: unset it "
+            "to build every level"
+        )
+    macros = set(re.findall(r"#define (__\w+__) ", shown.stdout))
+    features = {
+        level: {f"__{flag[2:].upper()}__" for flag in flags if re.fullmatch(r"-m\w+", flag)}
+        for level, flags in machine_levels().items()
+    }
+    return [level for level, needed in features.items() if needed <= macros][-1]
+
+
+def wanted_levels(developing: bool) -> dict[str, tuple[str, ...]]:
+    """Return the levels to build; raise an error if FASTMLP_LEVELS cannot be followed."""
+    if not WANTED_LEVELS:
+        return machine_levels()
+    if WANTED_LEVELS != "native":
+        raise PlatformError(
+            f"FASTMLP_LEVELS is {WANTED_LEVELS!r}, but only 'native' is known, the best level of "
+            "this processor: unset it to build every level"
+        )
+    if not developing:
+        raise PlatformError(
+            "FASTMLP_LEVELS=native is for a development build, since a wheel runs on any "
+            "processor: unset it, or use pip install -e . or setup.py build_ext --inplace"
+        )
+    level = native_level()
+    return {level: machine_levels()[level]}
+
+
+def included(source: Path, folder: Path) -> set[Path]:
+    """Return the headers in a folder that a C file includes, and those that they include."""
+    found: set[Path] = set()
+    waiting = [source]
+    while waiting:
+        path = waiting.pop()
+        for name in re.findall(r'^#include "(.+)"', path.read_text(encoding="utf-8"), re.MULTILINE):
+            nearest = next((h for h in (path.parent / name, folder / name) if h.exists()), None)
+            if nearest and nearest not in found:
+                found.add(nearest)
+                waiting.append(nearest)
+    return found
+
+
+def cpu_count() -> int:
+    """Return the number of CPUs that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux has it
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 @functools.cache
@@ -158,13 +210,14 @@ def kernel_copy(stem: str, source: str) -> str:
 
 
 class BuildExtensions(build_ext):
-    """Translate and compile in two jobs; let a CPU level fail, but not the build."""
+    """Translate and compile, a job for each CPU; let a CPU level fail, but not the build."""
 
     def initialize_options(self) -> None:
         super().initialize_options()
         if TARGET.startswith("win"):
             self.compiler = "mingw32"  # gcc or zig: Microsoft's C has no vector types
-        self.parallel = 2
+        self.parallel = cpu_count()
+        self.levels: dict[str, tuple[str, ...]] = {}  # those that are built
         self.failed: dict[str, str] = {}  # level -> first line of its error
         self.translating = threading.Lock()  # Cython works in one thread, and compilers beside it
         self.done = 0
@@ -173,14 +226,15 @@ class BuildExtensions(build_ext):
         """List the modules of this machine here and no earlier: other commands need no compiler."""
         if not DESCRIBING.issuperset(self.distribution.commands):
             build_backend.check_compiler()
+            self.developing = bool(self.inplace or self.editable_mode)
             self.distribution.ext_modules[:] = self.wanted()
         super().finalize_options()
-        self.link_flags = LINK_FLAGS if self.inplace else [*LINK_FLAGS, *STRIP]
 
     def wanted(self) -> list[Extension]:
         """Return the modules to build, those that take longest first."""
+        self.levels = wanted_levels(self.developing)
         kernels = []
-        for level, flags in machine_levels().items():
+        for level, flags in self.levels.items():
             for dtype, is_double in DTYPES.items():
                 name = f"{ENGINE}._kernels_{level}_{dtype}"
                 module = Extension(name, [str(KERNELS / "kernels.pyx")], optional=True)
@@ -197,15 +251,15 @@ class BuildExtensions(build_ext):
     def build_extensions(self) -> None:
         import numpy
 
-        depends = dependencies()
+        flags, link_flags = FLAGS, LINK_FLAGS
+        if not self.developing:
+            flags, link_flags = [*FLAGS, *INSTALLED_FLAGS], [*LINK_FLAGS, *STRIP]
         for extension in self.extensions:
             extension.include_dirs = [str(SOURCES / "c"), numpy.get_include()]
-            extension.depends = depends
-            own = [] if self.inplace else INSTALLED_FLAGS
-            extension.extra_compile_args = [*FLAGS, *own, *extension.extra_compile_args]
-            extension.extra_link_args = self.link_flags
-        levels, count = ", ".join(machine_levels()), len(self.extensions)
-        self.say(f"compiling {count} modules, two at a time, for the CPU levels {levels}")
+            extension.extra_compile_args = [*flags, *extension.extra_compile_args]
+            extension.extra_link_args = link_flags
+        count, levels = len(self.extensions), ", ".join(self.levels) or "none"
+        self.say(f"compiling {count} modules, {self.parallel} at a time; CPU levels: {levels}")
         super().build_extensions()
         self.drop_failed_levels()
 
@@ -234,25 +288,28 @@ class BuildExtensions(build_ext):
             module = translated(name, ext.sources[0], bool(self.force))
         (source,) = module.sources
         ext.sources = [kernel_copy(stem, source) if is_kernel else source]
+        headers = included(ROOT / ext.sources[0], ROOT / SOURCES / "c")
+        ext.depends = ["setup.py", *map(str, sorted(headers))]
         ext.extra_compile_args += module.extra_compile_args
 
     def say(self, text: str) -> None:
         self.announce(f"fastmlp: {text}", logging.INFO)
 
     def drop_failed_levels(self) -> None:
-        """Leave out the levels that failed in either dtype, and what older builds left of them."""
-        levels = machine_levels()
+        """Leave out the levels that failed in either dtype, and what older builds left of any."""
         banner = "*" * 100
         for level, error in self.failed.items():
             message = f"fastmlp: CPU level {level!r} did not compile and is LEFT OUT: {error}"
             print(banner, message, banner, sep="\n", file=sys.stderr)
             prefix = f"{ENGINE}._kernels_{level}_"
-            for ext in [ext for ext in self.extensions if ext.name.startswith(prefix)]:
-                self.extensions.remove(ext)
-                built = Path(self.get_ext_fullpath(ext.name))
+            self.extensions[:] = [e for e in self.extensions if not e.name.startswith(prefix)]
+        unwanted = machine_levels().keys() - self.levels.keys() if self.levels else set()
+        for level in {*self.failed, *unwanted}:
+            for dtype in DTYPES:
+                built = Path(self.get_ext_fullpath(f"{ENGINE}._kernels_{level}_{dtype}"))
                 for path in (built, ROOT / "fastmlp" / "_engine" / built.name):
                     path.unlink(missing_ok=True)
-        if len(self.failed) == len(levels) or (self.failed and ALL_LEVELS):
+        if self.failed and (ALL_LEVELS or len(self.failed) == len(self.levels)):
             names = ", ".join(self.failed)
             raise PlatformError(f"the CPU levels {names} did not compile: see the messages above")
 

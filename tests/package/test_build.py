@@ -2,6 +2,7 @@
 
 import ast
 import importlib.metadata
+import itertools
 import json
 import os
 import re
@@ -136,6 +137,61 @@ def test_modules_compile_under_the_limited_api():
     command = ["gcc", "-fsyntax-only", "-Wall", "-Werror", *options, *map(str, sources)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr[-3000:]
+
+
+@pytest.mark.slow
+def test_kernels_compile_without_warnings():
+    """What the headers define differs by level and dtype."""
+    source = ROOT / "build/cython/src_cython/kernels/kernels.c"
+    if not source.exists() or not shutil.which("gcc"):
+        pytest.skip("needs gcc, and the C that Cython wrote here")
+    folders = ROOT / "src_cython/c", sysconfig.get_path("include"), np.get_include()
+    names = "-DFM_LEVEL_NAME=0", *(f"-I{folder}" for folder in folders)
+    for flags, is_double in itertools.product(commands()["machine_levels"]().values(), "01"):
+        command = "gcc", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", "-Wno-psabi", *names
+        options = *flags, f"-DFM_DOUBLE={is_double}", str(source)
+        result = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+        assert result.returncode == 0, result.stderr[-3000:]
+
+
+def test_a_module_depends_on_the_headers_that_it_includes(tmp_path):
+    """Those beside the includer, those in the folder of headers, and what these include."""
+    (tmp_path / "c" / "deep").mkdir(parents=True)
+    texts = {
+        "module.c": '#include <math.h>\n#include "Python.h"\n#include "deep/a.h"\n',
+        "c/deep/a.h": '#include "b.h"\n#include "top.h"\n',
+        "c/deep/b.h": '#include "deep/a.h"\n',
+        "c/top.h": "",
+        "c/other.h": '#include "top.h"\n',
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    included = commands()["included"]
+    found = included(tmp_path / "module.c", tmp_path / "c")
+    assert found == {tmp_path / "c" / name for name in ("deep/a.h", "deep/b.h", "top.h")}
+    headers = ROOT / "src_cython" / "c"
+    needed = {path.relative_to(headers) for path in included(headers / "encoding.h", headers)}
+    assert needed == {Path("simd/vec.h")}
+
+
+def test_a_development_build_may_have_the_level_of_this_processor_alone(monkeypatch):
+    monkeypatch.setenv("FASTMLP_LEVELS", "native")
+    build = commands()
+    if not shutil.which(build["build_backend"].compiler()[0]):
+        pytest.skip("needs the compiler")
+    wanted = build["wanted_levels"](developing=True)
+    (level,) = wanted
+    assert wanted == {level: build["machine_levels"]()[level]}
+    assert level in native_engine.available_levels()
+    with pytest.raises(build["PlatformError"], match=r"wheel runs on any processor: unset it"):
+        build["wanted_levels"](developing=False)
+    monkeypatch.setenv("FASTMLP_LEVELS", "avx1024")
+    build = commands()
+    with pytest.raises(build["PlatformError"], match=r"'avx1024', but only 'native' is known"):
+        build["wanted_levels"](developing=True)
+    monkeypatch.delenv("FASTMLP_LEVELS")
+    build = commands()
+    assert build["wanted_levels"](developing=False) == build["machine_levels"]()
 
 
 LINKS = re.compile(r'\]\(([^)#]+)|(?:src|href)="([^"#]+)')

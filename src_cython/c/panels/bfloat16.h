@@ -217,7 +217,7 @@ static void bfloat16_products(const int how, const bfloat16 *left, const int64_t
 }
 #else /* no network asks for these functions */
 #define FM_HAS_BFLOAT16 0
-FM_INLINE void not_compiled(int64_t first, ...) {}
+FM_INLINE void not_compiled(FM_UNUSED int64_t first, ...) {}
 #define round_rows(...) not_compiled(0, __VA_ARGS__)
 #define round_pairs(...) not_compiled(0, __VA_ARGS__)
 #define round_columns(...) not_compiled(0, __VA_ARGS__)

@@ -54,8 +54,8 @@ FM_INLINE void narrow_panel(const int kind, const fm_tensor *t, const real *para
 }
 
 #define NARROW(name, kind) \
-    static void name##_rows(const fm_tensor *t, const real *parameters, void *copies, int64_t p, int64_t k_from, \
-                            int64_t k_to) { \
+    static void name##_rows(const fm_tensor *t, const real *parameters, void *copies, int64_t p, \
+                            FM_UNUSED int64_t k_from, FM_UNUSED int64_t k_to) { \
         narrow_panel(kind, t, parameters, copies, p); \
     } \
     ROW_AFFINE(name##_row, kind)

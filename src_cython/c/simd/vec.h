@@ -41,6 +41,8 @@
 #define FM_INLINE static inline __attribute__((always_inline))
 /* For long code with many callers, none of which gains by a copy of it. */
 #define FM_OUTLINE static __attribute__((noinline))
+/* A parameter that the functions of a table share, and this one does not need. */
+#define FM_UNUSED __attribute__((unused))
 
 /* A loop of multiply-adds whose instructions a core fetches too slowly unless four turns are one. */
 #if !defined(__AVX2__)

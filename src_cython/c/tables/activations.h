@@ -66,8 +66,8 @@ typedef struct {
     }
 
 FM_INLINE v identity_value(v z) { return z; }
-FM_INLINE v identity_slope(v y) { return v_set1(1); }
-FM_INLINE v no_curvature(v z, v y, v slope) { return (v){0}; }
+FM_INLINE v identity_slope(FM_UNUSED v y) { return v_set1(1); }
+FM_INLINE v no_curvature(FM_UNUSED v z, FM_UNUSED v y, FM_UNUSED v slope) { return (v){0}; }
 #define identity_curvature no_curvature
 
 /* max(z, 0) would not keep NaN on every machine. */
@@ -82,7 +82,7 @@ FM_INLINE v leaky_relu_slope(v y) { return v_select(y > 0, v_set1(1), v_set1(LEA
 
 FM_INLINE v elu_value(v z) { return v_select(z > 0, z, v_expm1_negative(v_min(v_set1(0), z))); }
 FM_INLINE v elu_slope(v y) { return v_select(y > 0, v_set1(1), y + 1); }
-FM_INLINE v elu_curvature(v z, v y, v slope) { return v_select(y > 0, v_set1(0), slope); }
+FM_INLINE v elu_curvature(FM_UNUSED v z, v y, v slope) { return v_select(y > 0, v_set1(0), slope); }
 #define selu_curvature elu_curvature
 
 #define SELU_ALPHA ((real)1.6732632423543772848170429916717)
@@ -97,15 +97,15 @@ FM_INLINE v selu_slope(v y) {
 
 FM_INLINE v softplus_value(v z) { return v_softplus(z); }
 FM_INLINE v softplus_slope(v y) { return -v_expm1_negative(-y); }
-FM_INLINE v softplus_curvature(v z, v y, v slope) { return slope * (1 - slope); }
+FM_INLINE v softplus_curvature(FM_UNUSED v z, FM_UNUSED v y, v slope) { return slope * (1 - slope); }
 
 FM_INLINE v sigmoid_value(v z) { return v_sigmoid(z); }
 FM_INLINE v sigmoid_slope(v y) { return y * (1 - y); }
-FM_INLINE v sigmoid_curvature(v z, v y, v slope) { return slope * v_fma(y, v_set1(-2), v_set1(1)); }
+FM_INLINE v sigmoid_curvature(FM_UNUSED v z, v y, v slope) { return slope * v_fma(y, v_set1(-2), v_set1(1)); }
 
 FM_INLINE v tanh_value(v z) { return v_tanh(z); }
 FM_INLINE v tanh_slope(v y) { return v_fma(-y, y, v_set1(1)); }
-FM_INLINE v tanh_curvature(v z, v y, v slope) { return -2 * y * slope; }
+FM_INLINE v tanh_curvature(FM_UNUSED v z, v y, v slope) { return -2 * y * slope; }
 
 FM_INLINE v gelu_value_slope(v z, v *slope) {
     v density, cdf = v_normal(z, &density);
@@ -113,7 +113,7 @@ FM_INLINE v gelu_value_slope(v z, v *slope) {
     return z * cdf;
 }
 FM_INLINE v gelu_value(v z) { v slope; return gelu_value_slope(z, &slope); }
-FM_INLINE v gelu_curvature(v z, v y, v slope) {
+FM_INLINE v gelu_curvature(v z, FM_UNUSED v y, FM_UNUSED v slope) {
     v density;
     v_normal(z, &density);
     z = v_min(v_set1(40), v_abs(z)); /* where the density is 0; z^2 stays finite */
@@ -131,7 +131,7 @@ FM_INLINE v gelu_tanh_value_slope(v z, v *slope) {
 }
 FM_INLINE v gelu_tanh_value(v z) { v slope; return gelu_tanh_value_slope(z, &slope); }
 /* With s the sigmoid of u(z) and d = s (1 - s) its slope: 2 d u' + z d ((1 - 2 s) u'^2 + u''). */
-FM_INLINE v gelu_tanh_curvature(v z, v y, v slope) {
+FM_INLINE v gelu_tanh_curvature(v z, FM_UNUSED v y, FM_UNUSED v slope) {
     const real two_root = (real)1.5957691216057307117;
     z = v_max(v_set1(-100), v_min(v_set1(100), z)); /* where d is 0 */
     v square = z * z;
@@ -147,7 +147,7 @@ FM_INLINE v silu_value_slope(v z, v *slope) {
     return z * s;
 }
 FM_INLINE v silu_value(v z) { v slope; return silu_value_slope(z, &slope); }
-FM_INLINE v silu_curvature(v z, v y, v slope) {
+FM_INLINE v silu_curvature(v z, v y, FM_UNUSED v slope) {
     v rest, s = v_sigmoid_pair(z, &rest);
     return s * rest * ((z - y) - y + 2); /* 2 y may overflow */
 }
@@ -163,7 +163,7 @@ FM_INLINE v mish_value_slope(v z, v *slope) {
 }
 FM_INLINE v mish_value(v z) { v slope; return mish_value_slope(z, &slope); }
 /* With the gate t and its slope t': 2 t' + z t' (1 - s - 2 t s), s the sigmoid of z. */
-FM_INLINE v mish_curvature(v z, v y, v slope) {
+FM_INLINE v mish_curvature(v z, FM_UNUSED v y, FM_UNUSED v slope) {
     v n = v_exp(v_min(v_set1(20), z));
     v w = n * (n + 2), s = n / (n + 1);
     v rise = 4 * (w + 1) / ((w + 2) * (w + 2)) * s;

@@ -148,13 +148,13 @@ enum { FEW_COLUMNS = LANES / 2 };
         } \
     }
 
-FM_INLINE v squared_error_point(v z, v t, v parameter, v *d) {
+FM_INLINE v squared_error_point(v z, v t, FM_UNUSED v parameter, v *d) {
     *d = z - t;
     return *d * (real)0.5 * *d;
 }
 
 /* The squared error of derivatives by the inputs; NaN stands for an unknown one. */
-FM_INLINE v observed_error_point(v z, v t, v parameter, v *d) {
+FM_INLINE v observed_error_point(v z, v t, FM_UNUSED v parameter, v *d) {
     *d = (v)((vi)(z - t) & (vi)(t == t));
     return *d * (real)0.5 * *d;
 }
@@ -163,7 +163,7 @@ FM_INLINE v sign_where(v e, v positive, v negative) {
     return v_select(e > 0, positive, (v)((e < 0) & (vi)negative));
 }
 
-FM_INLINE v absolute_error_point(v z, v t, v parameter, v *d) {
+FM_INLINE v absolute_error_point(v z, v t, FM_UNUSED v parameter, v *d) {
     const v e = z - t;
     *d = sign_where(e, v_set1(1), v_set1(-1));
     return v_abs(e);
@@ -182,7 +182,7 @@ FM_INLINE v quantile_point(v z, v t, v quantile, v *d) {
     return v_select(e == e, e * *d, e); /* a NaN error has no sign */
 }
 
-FM_INLINE v poisson_nll_point(v z, v t, v parameter, v *d) {
+FM_INLINE v poisson_nll_point(v z, v t, FM_UNUSED v parameter, v *d) {
     const v rate = v_exp(z);
     *d = rate - t;
     return v_select(z > EXP_HIGHEST, rate, v_fma(-t, z, rate)); /* infinity minus infinity would be NaN */
@@ -196,7 +196,7 @@ FM_INLINE v v_times_exp(v t, v x) {
     return t * power * m * power * power * rest;
 }
 
-FM_INLINE v gamma_nll_point(v z, v t, v parameter, v *d) {
+FM_INLINE v gamma_nll_point(v z, v t, FM_UNUSED v parameter, v *d) {
     const v ratio = v_times_exp(t, -z);
     *d = 1 - ratio;
     return z + ratio;
@@ -213,7 +213,7 @@ FM_INLINE v gaussian_nll_unit_point(v z, v t, v parameter, v *d) {
     return squared_error_point(z, t, parameter, d) + (real)0.91893853320467274178;
 }
 
-FM_INLINE v binary_cross_entropy_point(v z, v t, v parameter, v *d) {
+FM_INLINE v binary_cross_entropy_point(v z, v t, FM_UNUSED v parameter, v *d) {
     const v e = v_exp(-v_abs(z));
     *d = v_select(z >= 0, v_set1(1), e) / (e + 1) - t;
     return v_fma(-z, t, v_max(v_set1(0), z)) + v_log1p_unit(e);
@@ -391,11 +391,12 @@ FM_INLINE real exponentials(real *z, int64_t columns, real max) {
     return v_tree_sum(sum);
 }
 
-static void identity_link(real *row, int64_t columns, int64_t width) {}
+static void identity_link(FM_UNUSED real *row, FM_UNUSED int64_t columns, FM_UNUSED int64_t width) {}
 
 /* Define the slope of a link that acts on each output alone: all but element c are 0. */
 #define SLOPE_OF_ONE(name, value) \
-    static void name##_slope_row(const real *prediction, int64_t columns, int64_t width, int64_t c, real *d) { \
+    static void name##_slope_row(FM_UNUSED const real *prediction, int64_t columns, FM_UNUSED int64_t width, int64_t c, \
+                                 real *d) { \
         memset(d, 0, sizeof(real) * (size_t)columns); \
         d[c] = value; \
     }
@@ -404,22 +405,22 @@ SLOPE_OF_ONE(exp, prediction[c])
 SLOPE_OF_ONE(variance, c < columns / 2 ? 1 : prediction[c])
 SLOPE_OF_ONE(sigmoid, prediction[c] * (1 - prediction[c]))
 
-static void softmax_slope_row(const real *prediction, int64_t columns, int64_t width, int64_t c, real *d) {
+static void softmax_slope_row(const real *prediction, int64_t columns, FM_UNUSED int64_t width, int64_t c, real *d) {
     for (int64_t j = 0; j < columns; j++) d[j] = -prediction[c] * prediction[j];
     d[c] += prediction[c];
 }
 
-static void exp_link(real *row, int64_t columns, int64_t width) {
+static void exp_link(real *row, int64_t columns, FM_UNUSED int64_t width) {
     EACH_COLUMN(columns) { (void)u; v_storeu(row + c, v_exp(v_loadu(row + c))); }
 }
 
 static void variance_link(real *row, int64_t columns, int64_t width) { exp_link(row + width, columns - width, width); }
 
-static void sigmoid_link(real *row, int64_t columns, int64_t width) {
+static void sigmoid_link(real *row, int64_t columns, FM_UNUSED int64_t width) {
     EACH_COLUMN(columns) { (void)u; v_store(row + c, v_sigmoid(v_load(row + c))); }
 }
 
-static void softmax_link(real *row, int64_t columns, int64_t width) {
+static void softmax_link(real *row, int64_t columns, FM_UNUSED int64_t width) {
     const real total = exponentials(row, columns, row_max(row, columns));
     EACH_COLUMN(columns) { (void)u; v_store(row + c, v_load(row + c) / total); }
 }

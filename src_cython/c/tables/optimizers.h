@@ -229,35 +229,35 @@ enum { NV_BESIDE = NV };
         else update_all(name##_update, 0, w, g, s0, s1, n, &s); \
     }
 
-static void sgd_prepare(const double hyper[4], double rate, double powers[2], fm_scalars *s) {
+static void sgd_prepare(const double hyper[4], double rate, FM_UNUSED double powers[2], fm_scalars *s) {
     s->rate = (real)rate;
     s->epsilon = 0;
     s->first = (real)hyper[0];
 }
 
-FM_INLINE v sgd_update(v w, v g, real *s0, real *s1, const fm_scalars *s) {
+FM_INLINE v sgd_update(v w, v g, FM_UNUSED real *s0, FM_UNUSED real *s1, const fm_scalars *s) {
     return v_fma(v_set1(-s->rate), g, w);
 }
 
-FM_INLINE v momentum_update(v w, v g, real *s0, real *s1, const fm_scalars *s) {
+FM_INLINE v momentum_update(v w, v g, real *s0, FM_UNUSED real *s1, const fm_scalars *s) {
     const v velocity = v_fma(v_set1(s->first), v_load(s0), g);
     v_store(s0, velocity);
     return v_fma(v_set1(-s->rate), velocity, w);
 }
 
-FM_INLINE v nesterov_update(v w, v g, real *s0, real *s1, const fm_scalars *s) {
+FM_INLINE v nesterov_update(v w, v g, real *s0, FM_UNUSED real *s1, const fm_scalars *s) {
     const v velocity = v_fma(v_set1(s->first), v_load(s0), g);
     v_store(s0, velocity);
     return v_fma(v_set1(-s->rate), v_fma(v_set1(s->first), velocity, g), w);
 }
 
-FM_INLINE v momentum_with_rate_update(v w, v g, real *s0, real *s1, const fm_scalars *s) {
+FM_INLINE v momentum_with_rate_update(v w, v g, real *s0, FM_UNUSED real *s1, const fm_scalars *s) {
     const v velocity = v_fma(v_set1(-s->rate), g, v_load(s0) * s->first);
     v_store(s0, velocity);
     return w + velocity;
 }
 
-FM_INLINE v nesterov_with_rate_update(v w, v g, real *s0, real *s1, const fm_scalars *s) {
+FM_INLINE v nesterov_with_rate_update(v w, v g, real *s0, FM_UNUSED real *s1, const fm_scalars *s) {
     const v velocity = v_fma(v_set1(-s->rate), g, v_load(s0) * s->first);
     v_store(s0, velocity);
     return w + v_fma(v_set1(-s->rate), g, velocity * s->first);
@@ -269,12 +269,12 @@ static void set_root_rate(double rate, double epsilon, double share, fm_scalars 
     s->epsilon = (real)(epsilon / sqrt(share));
 }
 
-static void rmsprop_prepare(const double hyper[4], double rate, double powers[2], fm_scalars *s) {
+static void rmsprop_prepare(const double hyper[4], double rate, FM_UNUSED double powers[2], fm_scalars *s) {
     set_root_rate(rate, hyper[1], 1 - hyper[0], s);
     s->second = (real)hyper[0];
 }
 
-FM_INLINE v rmsprop_root(v *g, real *s0, real *s1, const fm_scalars *s) {
+FM_INLINE v rmsprop_root(v *g, real *s0, FM_UNUSED real *s1, const fm_scalars *s) {
     const v squares = v_fma(v_set1(s->second), v_load(s0), *g * *g);
     v_store(s0, squares);
     return v_sqrt(squares);
@@ -319,7 +319,7 @@ static void adam_hat_prepare(const double hyper[4], double rate, double powers[2
 }
 
 /* Chen et al. 2023. A positive factor changes no sign: beta_1 m + (1 - beta_1) g is divided by 1 - beta_1. */
-static void lion_prepare(const double hyper[4], double rate, double powers[2], fm_scalars *s) {
+static void lion_prepare(const double hyper[4], double rate, FM_UNUSED double powers[2], fm_scalars *s) {
     s->rate = (real)rate;
     s->epsilon = 0;
     s->first = (real)(hyper[0] * (1 - hyper[1]) / (1 - hyper[0]));
@@ -327,7 +327,7 @@ static void lion_prepare(const double hyper[4], double rate, double powers[2], f
 }
 
 /* 0 times infinity is NaN, which is detected later; the sign alone would hide a divergence. */
-FM_INLINE v lion_update(v w, v g, real *s0, real *s1, const fm_scalars *s) {
+FM_INLINE v lion_update(v w, v g, real *s0, FM_UNUSED real *s1, const fm_scalars *s) {
     const v sum = v_load(s0);
     const v direction = v_fma(v_set1(s->first), sum, g);
     v_store(s0, v_fma(v_set1(s->second), sum, g));
