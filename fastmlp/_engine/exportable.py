@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastmlp._export.c import CFiles
-    from fastmlp._export.layers import Exported
+    from fastmlp._network.exported import Exported
 
 
 class Exportable:

@@ -15,7 +15,7 @@ from fastmlp._network.activations import Array
 
 if TYPE_CHECKING:
     from fastmlp._engine.protocol import Engine
-    from fastmlp._export.layers import Exported, Labels
+    from fastmlp._network.exported import Exported, Labels
 
 
 def differentiate(engine: Engine, x: Array, v: Any, p: Any = None, q: Any = None) -> Array:

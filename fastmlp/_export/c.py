@@ -19,8 +19,8 @@ from fastmlp._core.intervals import check_count
 from fastmlp._core.keywords import check_choice
 from fastmlp._export import c_derivatives
 from fastmlp._export.c_source import NetworkSource, finite_rows, largest
-from fastmlp._export.layers import Exported, Labels, Layer
 from fastmlp._network.activations import ACTIVATIONS, Array, blended
+from fastmlp._network.exported import Exported, Labels, Layer
 from fastmlp._network.layer_norm import layer_norm
 from fastmlp._network.spec import Spec
 from fastmlp._network.weight_types import from_bfloat16, in_units, to_bfloat16

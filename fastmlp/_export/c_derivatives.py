@@ -14,8 +14,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 from fastmlp._export.c_source import WRITERS, Body, NetworkSource, Source
 from fastmlp._export.c_text import ACTIVATIONS, FIRST, LINK_VALUES, C
-from fastmlp._export.layers import Layer, stacked
+from fastmlp._export.layers import stacked
 from fastmlp._network.activations import GELU_CUBIC, LEAK, SELU_ALPHA, SELU_SCALE, SQRT_2_OVER_PI
+from fastmlp._network.exported import Layer
 
 DENSITY = f"{math.sqrt(0.5 / math.pi)!r} * exp(-0.5 * z * z)"
 GELU_LOCALS = f"""\

@@ -11,8 +11,9 @@ import numpy as np
 
 import fastmlp._export.c_text as text
 from fastmlp._export import c_functions
-from fastmlp._export.layers import Exported, Labels, Layer, stacked
+from fastmlp._export.layers import stacked
 from fastmlp._network.activations import Array
+from fastmlp._network.exported import Exported, Labels, Layer
 
 # Tolerance of the self-check: in multiples of epsilon times the size of predictions, and of the
 # rounding that NumPy finds, since compilers and libm round otherwise.

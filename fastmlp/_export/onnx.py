@@ -11,8 +11,9 @@ import numpy as np
 import fastmlp._export.onnx_nodes as nodes
 from fastmlp._core.atomic_files import write
 from fastmlp._core.optional import require
-from fastmlp._export.layers import Exported, Labels, Layer, stacked
+from fastmlp._export.layers import stacked
 from fastmlp._export.onnx_nodes import Graph, Name, Names
+from fastmlp._network.exported import Exported, Labels, Layer
 from fastmlp._network.tensors import name_of
 
 OPSET = 17

@@ -12,9 +12,8 @@ from fastmlp._models.network import Network
 from fastmlp._network.data import Data
 from fastmlp._network.sparse import SparseRows
 from fastmlp._network.spec import Spec
-from fastmlp._training.arrow import ArrowBlocks
 from fastmlp._training.readers import Blocks
-from fastmlp._training.sources import BlockStream
+from fastmlp._training.sources import BlockStream, is_table_source
 from fastmlp._validation import check
 
 
@@ -43,7 +42,7 @@ def predict(network: Network, X: Any, out: Any, link: bool) -> Any:
     else:
         x = check.inputs(X, network.spec)
         X = Blocks(x.copy() if any(_overlap(x, array) for array in outs) else x)
-    n = X.n if outs and isinstance(X, Blocks | ArrowBlocks) else None
+    n = X.n if outs and (isinstance(X, Blocks) or is_table_source(X)) else None
     stream = InputStream(X, network.spec, outs if is_source else ())
     with stream.blocks() as blocks:
         return joined((network.predict(block.x, link) for block in blocks), out, n)

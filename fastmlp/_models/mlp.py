@@ -37,8 +37,8 @@ if TYPE_CHECKING:  # imported on use: few fits need the rest
     from fastmlp._core.communicators import Communicator
     from fastmlp._engine.any_predictor import Predictor
     from fastmlp._engine.protocol import Engine
-    from fastmlp._export.layers import Exported
     from fastmlp._network.averaging import Averaging
+    from fastmlp._network.exported import Exported
     from fastmlp._network.functions.activation import CustomActivation
     from fastmlp._network.groups import Groups
     from fastmlp._network.initializers import Initializer

@@ -22,10 +22,10 @@ from fastmlp._training.parquet import (
     number_types,
     row_groups,
 )
+from fastmlp._training.readers import Order, TableSource
 from fastmlp._validation import check
 
 Rows = NDArray[np.int64]
-Order = Callable[[int], Rows]  # returns a random order of n things
 
 
 class Batch(NamedTuple):
@@ -37,7 +37,7 @@ class Batch(NamedTuple):
     first: int  # number of the first row in the source
 
 
-class ArrowBlocks:
+class ArrowBlocks(TableSource):
     """Parquet files or Arrow tables as data of a fit, read in blocks, for more than memory holds.
 
     Take it for a table of numbers in files; a fit holds two blocks in memory at a time.

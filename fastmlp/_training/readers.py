@@ -7,16 +7,23 @@ to the last, and may reuse their memory: a fit copies each block before it asks 
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastmlp._core.intervals import check_count
 from fastmlp._network.sparse import SparseRows, is_sparse, rows_of
 
 # Size of a block: small enough for the cache during checks and copies, large enough to train.
 BLOCK_BYTES = 1 << 22
+
+Order = Callable[[int], NDArray[np.int64]]  # returns a random order of n things
+
+
+class TableSource:
+    """Base of `ArrowBlocks`, by which fits know one without loading what reads it."""
 
 
 class Blocks:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmlp._network.data import OPTIONAL, Data
-from fastmlp._training.arrow import Order
+from fastmlp._training.readers import Order
 from fastmlp._validation import check
 from fastmlp._validation.compatibility import refusal
 
@@ -25,8 +25,8 @@ PARTS = 256  # of a run
 MOST_ROWS = 10**9 - 1  # for NumPy's multivariate_hypergeometric
 
 
-def check_folder(value: Any) -> Any:
-    """Return the path of a folder for the file; raise TypeError or ValueError."""
+def check_folder(value: Any) -> None:
+    """Raise TypeError or ValueError unless a value is the path of a folder."""
     if not isinstance(value, str | os.PathLike):
         raise TypeError(
             f"shuffle_folder is {check.short(value)} but the path of a folder is expected: pass "
@@ -36,7 +36,6 @@ def check_folder(value: Any) -> Any:
         raise ValueError(
             f"shuffle_folder is {os.fspath(value)!r}, which is no folder: make it, or pass another"
         )
-    return value
 
 
 class Run(NamedTuple):

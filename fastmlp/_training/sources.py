@@ -11,7 +11,7 @@ import itertools
 import queue
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +21,13 @@ from fastmlp._core.worker import PATIENCE, Worker
 from fastmlp._network.data import Data
 from fastmlp._network.sparse import is_sparse
 from fastmlp._network.spec import Spec
-from fastmlp._training.arrow import ArrowBlocks, Order
-from fastmlp._training.readers import Blocks
-from fastmlp._training.shuffle_file import ShuffleFile, check_folder
+from fastmlp._training.readers import Blocks, Order, TableSource
 from fastmlp._training.shuffles import Shuffles
 from fastmlp._validation import check
+
+if TYPE_CHECKING:
+    from fastmlp._training.arrow import ArrowBlocks
+    from fastmlp._training.shuffle_file import ShuffleFile
 
 Block = Any  # (X, y), (X, y, sample_weight) or (X, y, sample_weight, dy), each array-like
 Source = Callable[[], Iterable[Block]] | Iterable[Block]
@@ -34,6 +36,11 @@ Answers = queue.SimpleQueue[tuple[Any, BaseException | None]]
 
 _SEED_MASK = 2**64 - 1
 LEAST_DRAW = 1 / 8  # of a shuffle buffer: rows to draw at once
+
+
+def is_table_source(X: Any) -> TypeGuard[ArrowBlocks]:
+    """Whether data are an `ArrowBlocks`: rows of named columns, read in any order."""
+    return isinstance(X, TableSource)
 
 
 class BlockStream:
@@ -56,7 +63,11 @@ class BlockStream:
                 "it, for example fit(lambda: read(path))"
             )
         self.source, self.spec, self.buffer, self.dy_weight = source, spec, buffer, dy_weight
-        self.folder = None if folder is None else check_folder(folder)
+        self.folder = folder
+        if folder is not None:
+            from fastmlp._training.shuffle_file import check_folder
+
+            check_folder(folder)
         self.name = f"the source of {name}"
         self.rows: int | None = None
         self.flat_y, self.total_weight = False, 0.0  # the weight of the last `measure`
@@ -74,6 +85,8 @@ class BlockStream:
         self.batch_size, self.rows = batch_size, rows or None
         self._shuffles, self._permute = shuffles, permute
         if self.folder is not None:
+            from fastmlp._training.shuffle_file import ShuffleFile
+
             self._file = ShuffleFile(self.folder, self.buffer)
 
     def end(self) -> None:
@@ -83,7 +96,7 @@ class BlockStream:
 
     def length(self) -> int | None:
         """Return the number of rows; before the first epoch, None if the source has no length."""
-        if self.rows is None and isinstance(self.source, Blocks | ArrowBlocks):
+        if self.rows is None and (isinstance(self.source, Blocks) or is_table_source(self.source)):
             return self.source.n
         return self.rows
 
@@ -222,7 +235,7 @@ class BlockStream:
             if seeds is not None and isinstance(source, Blocks):
                 numbers = self._order(source.n_blocks, seeds)
                 iterable = source.ordered(numbers)
-            elif seeds is not None and isinstance(source, ArrowBlocks):
+            elif seeds is not None and is_table_source(source):
                 iterable = source.ordered(functools.partial(self._order, seeds=seeds))
             if not hasattr(iterable, "__iter__"):
                 raise TypeError(

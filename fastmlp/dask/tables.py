@@ -161,7 +161,7 @@ class _DaskTable(BaseEstimator):
         """
         if "_local" not in vars(self):
             raise NotFittedError(f"This {type(self).__name__} is not fitted yet: call fit first")
-        return self._local.with_fitted(self._local._fitted)
+        return self._local.with_fitted()
 
     def _by_blocks(self, method: str, X: Any, *arguments: Any) -> Any:
         """Return a Dask array of a method's results, or the result for a table in memory."""

@@ -14,10 +14,10 @@ from fastmlp._core.history import History
 from fastmlp._engine import linked
 from fastmlp._engine.explainable import Explainable
 from fastmlp._engine.exportable import Exportable
-from fastmlp._export.layers import Exported, Labels
 from fastmlp._models.mlp import MLP, model_of
 from fastmlp._models.network import Network
 from fastmlp._network.activations import Array
+from fastmlp._network.exported import Exported, Labels
 from fastmlp._network.sparse import is_sparse, rows_of
 from fastmlp._validation.check import is_plain
 from fastmlp.sklearn import parameters, training
@@ -249,6 +249,12 @@ class BaseMLP(Exportable, Explainable, parameters.Validated, CallbackSupportMixi
 
     def __getstate__(self) -> dict[str, Any]:
         return self._lock().read(self._copied_state)
+
+    def with_fitted(self, fitted: FittedNetwork) -> Self:
+        """Return a copy of this estimator that has the value of a fit."""
+        other = type(self)(**self.get_params(deep=False))
+        other._fitted = fitted
+        return other
 
     def _copied_state(self) -> dict[str, Any]:
         state = super().__getstate__()

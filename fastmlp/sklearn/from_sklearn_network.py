@@ -284,7 +284,8 @@ def _read(source: _Source) -> tuple[Estimator, list[Array], list[Array], Targets
         ours: Estimator = kind(**copy.deepcopy(model.get_params(deep=False)))
         is_ours = isinstance(model, kind)
         attributes = {name: getattr(model, name) for name in COPIED if hasattr(model, name)}
-        labels = model._fitted.targets.labels if is_ours else vars(model).get("_label_binarizer")
+        state = model.__getstate__()
+        labels = state["_fitted"].targets.labels if is_ours else state.get("_label_binarizer")
         targets = Targets(model.n_outputs_, labels, attributes.get("classes_"))
         return ours, list(model.coefs_), list(model.intercepts_), targets, attributes
     name = type(model).__name__
@@ -339,8 +340,7 @@ def _estimator(source: _Source, outer: Any) -> Estimator:
         attributes.pop(name, None)
         if hasattr(outer, name):
             attributes[name] = copy.deepcopy(getattr(outer, name))
-    ours._fitted = FittedNetwork(network, targets, attributes)
-    return ours
+    return ours.with_fitted(FittedNetwork(network, targets, attributes))
 
 
 def _behind(inputs: Value, weights: list[Array], biases: list[Array]) -> tuple[Any, Any]:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from fastmlp._core.history import Batch, State
-from fastmlp._models.checkpoint import Checkpoint
 from fastmlp._training.callback_list import CallbackList
 from fastmlp._validation import check
 from fastmlp._validation.compatibility import refusal
@@ -26,7 +25,7 @@ class Observers(CallbackList):
         without_batches = "" if is_stochastic else "L-BFGS"
         callbacks = check.callbacks(draft.callbacks or (), without_batches)
         for position, callback in enumerate(callbacks):
-            if isinstance(callback, Checkpoint):
+            if getattr(callback, "runs_last", False):  # a `Checkpoint`
                 raise refusal("Checkpoint", "estimator", position=position, callback=callback)
         fitted, n_epochs = draft._fitted, 1 if partial else draft.max_iter
         self.attributes: dict[str, Any] = fitted.attributes

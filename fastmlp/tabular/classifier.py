@@ -13,7 +13,6 @@ from fastmlp._network.names import PresetName
 from fastmlp.sklearn.parameters import Classifier, documented, store
 from fastmlp.tabular.estimator import BaseTabMLP
 from fastmlp.tabular.fit.reading import with_target
-from fastmlp.tabular.fitted import inspection
 from fastmlp.tabular.fitted.fitted_table import FittedTable
 from fastmlp.tabular.outcome.calibration import LabelCalibration
 from fastmlp.tabular.outcome.targets import ClassTarget
@@ -79,7 +78,7 @@ class TabMLPClassifier(Classifier, BaseTabMLP):
         "prior": [StrOptions({"weighted", "true"}), None],
     }
 
-    _target = ClassTarget
+    target_class = ClassTarget
 
     def __init__(
         self,
@@ -186,6 +185,8 @@ class TabMLPClassifier(Classifier, BaseTabMLP):
         matplotlib.axes.Axes
             The axes, with legend and labels.
         """
+        from fastmlp.tabular.fitted import inspection
+
         fitted, calibration = self._calibrated()
         labels = fitted.target.read(targets_of_fit(fitted, y)).y
         classes, held_out = calibration.classes, fitted.out_of_fold
@@ -226,6 +227,8 @@ class TabMLPClassifier(Classifier, BaseTabMLP):
         >>> ax.get_xlabel(), [text.get_text() for text in ax.get_yticklabels()]
         ('predicted class, out of fold', ['False', 'True'])
         """
+        from fastmlp.tabular.fitted import inspection
+
         evidence = self._evidence("plot_confusion_matrix")
         ax = axes(ax, "plot_confusion_matrix")
         inspection.confusion(evidence.confusion, evidence.class_names.tolist(), ax)

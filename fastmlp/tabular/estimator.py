@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -21,27 +21,24 @@ from fastmlp._core.intervals import POSITIVE, check_count, check_flag
 from fastmlp._core.user_warnings import warn
 from fastmlp._engine.explainable import Explainable, Explained
 from fastmlp._engine.thread_count import of_jobs
-from fastmlp._export.c import CFiles
 from fastmlp._models import blockwise
-from fastmlp._training.arrow import ArrowBlocks
+from fastmlp._training.readers import TableSource
+from fastmlp._training.sources import is_table_source
 from fastmlp._validation.arrays import short
 from fastmlp.sklearn.parameters import Validated, training
-from fastmlp.tabular import page
-from fastmlp.tabular.fit import reading, sources
+from fastmlp.tabular.fit import reading
 from fastmlp.tabular.fit.parameters import CONSTRAINTS
 from fastmlp.tabular.fit.reading import TableChunk
 from fastmlp.tabular.fit.training import fit
-from fastmlp.tabular.fit.updates import updated
-from fastmlp.tabular.fitted import inspection
-from fastmlp.tabular.fitted.distilled import distilled
-from fastmlp.tabular.fitted.explained import of_table
 from fastmlp.tabular.fitted.fitted_table import FittedTable
-from fastmlp.tabular.fitted.inspection import Importance
 from fastmlp.tabular.fitted.predictor import RowPredictor
-from fastmlp.tabular.fitted.report import Report
 from fastmlp.tabular.outcome.conformal import levels_for
 from fastmlp.tabular.pictures import MAX_BARS, Pictures
+from fastmlp.tabular.results import NO_ROWS, Importance, Report
 from fastmlp.tabular.table.columns import Array, RowIndex, Table
+
+if TYPE_CHECKING:
+    from fastmlp._export.c import CFiles
 
 MAX_CELLS = 20_000  # largest table whose importance a report computes
 
@@ -135,8 +132,8 @@ class BaseTabMLP(Pictures, Explainable, Validated):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
-    _sources = (ArrowBlocks,)
-    _target: ClassVar[Any]  # the class of the target, see `targets`
+    _sources = (TableSource,)
+    target_class: ClassVar[Any]  # the class of the target, see `targets`
 
     _fitted: FittedTable  # of the last fit
 
@@ -225,7 +222,7 @@ class BaseTabMLP(Pictures, Explainable, Validated):
         """
         rows = TableChunk(X, y, sample_weight, groups, folds, time)
         parameters = self.get_params(deep=False)
-        self._fitted, stopped = fit(self._target, parameters, rows, X_val, y_val)
+        self._fitted, stopped = fit(self.target_class, parameters, rows, X_val, y_val)
         if stopped:
             warn(
                 f"the fit has ended early because {stopped}: the model consists of the "
@@ -282,7 +279,7 @@ class BaseTabMLP(Pictures, Explainable, Validated):
         '100 rows since the fit'
         """
         rate = POSITIVE.check("rate", rate, 0.2)
-        is_stream = y is None and not isinstance(X, ArrowBlocks)
+        is_stream = y is None and not is_table_source(X)
         if "_fitted" not in vars(self) and not is_stream:
             return self.fit(X, y, sample_weight)
         self._update(data=(X, y, sample_weight), rate=rate)
@@ -291,6 +288,8 @@ class BaseTabMLP(Pictures, Explainable, Validated):
     @training
     def _update(self, *, data: tuple[Any, Any, Any], rate: float) -> None:
         """Swap in a value whose networks have learned from more rows."""
+        from fastmlp.tabular.fit.updates import updated
+
         fitted, n_threads = self._state(), of_jobs(self.n_jobs)
         self._fitted = updated(fitted, data, rate, n_threads)
 
@@ -368,7 +367,9 @@ class BaseTabMLP(Pictures, Explainable, Validated):
     ) -> Array:
         """Return the finished predictions of all members for a table, or a source by blocks."""
         tables: Iterable[Table]
-        if isinstance(X, ArrowBlocks):
+        if is_table_source(X):
+            from fastmlp.tabular.fit import sources
+
             n, tables = None if out is None else X.n, sources.blocks(X, fitted.columns)
         else:
             tables = [table := self._read(fitted, X)]
@@ -401,6 +402,8 @@ class BaseTabMLP(Pictures, Explainable, Validated):
 
     def _explained_as(self, finish: Callable[[Array], Array], classes: Array | None) -> Explained:
         """Return a function of the networks' predictions as one of matrices of rows."""
+        from fastmlp.tabular.fitted.explained import of_table
+
         fitted = self._state()
         return of_table(
             fitted.columns,
@@ -441,6 +444,8 @@ class BaseTabMLP(Pictures, Explainable, Validated):
         >>> bool(abs(p(X[0]) - model.predict(X[:1])[0]) < 0.2)
         True
         """
+        from fastmlp.tabular.fitted.distilled import distilled
+
         seed = check_count("random_state", random_state, example=1, least=0)
         fitted = self._state()
         return self.with_fitted(distilled(fitted, self._read(fitted, X), seed))
@@ -582,7 +587,7 @@ class BaseTabMLP(Pictures, Explainable, Validated):
 
         Returns
         -------
-        fastmlp.tabular.fitted.report.Report
+        fastmlp.tabular.results.Report
             Report to print, or to read by attributes. Notebooks add pictures: the score by epoch,
             calibration, and the importance of columns if it is known or the table is small. Copies
             of an estimator lack the rows that the last two pictures need.
@@ -596,6 +601,8 @@ class BaseTabMLP(Pictures, Explainable, Validated):
         >>> model.report().kinds
         {'numbers': 2, 'dates': 0, 'categories': 0}
         """
+        from fastmlp.tabular import page
+
         fitted = self._state()
         unchanging = self.with_fitted(fitted)  # pictures are drawn later
         write = partial(page.write, model=unchanging, fitted=fitted)
@@ -605,6 +612,8 @@ class BaseTabMLP(Pictures, Explainable, Validated):
 
     def _pictures(self, fitted: FittedTable) -> Iterator[Callable[..., Any]]:
         """Yield functions that draw a picture of the fit on axes."""
+        from fastmlp.tabular.fitted import inspection
+
         if fitted.facts.curve:
             yield self.plot_history
         cells = MAX_CELLS + 1
@@ -634,7 +643,7 @@ class BaseTabMLP(Pictures, Explainable, Validated):
 
         Returns
         -------
-        fastmlp.tabular.fitted.inspection.Importance
+        fastmlp.tabular.results.Importance
             Names, means and deviations; the most important column comes first.
 
         Raises
@@ -642,6 +651,8 @@ class BaseTabMLP(Pictures, Explainable, Validated):
         ValueError
             If X and y are missing, and this estimator is a copy without the rows of the fit.
         """
+        from fastmlp.tabular.fitted import inspection
+
         rounds = check_count("rounds", rounds, example=3)
         fitted = self._state()
         others = reading.other_rows(fitted.target, fitted.columns, self, X, y, "X and y")
@@ -663,11 +674,13 @@ class BaseTabMLP(Pictures, Explainable, Validated):
 
     def _importance_of_fit(self) -> Importance:
         """Return the importance on the rows of the fit, computed once."""
+        from fastmlp.tabular.fitted import inspection
+
         fitted = self._state()
         if fitted.importance is not None:
             return fitted.importance
         if fitted.rows is None:
-            raise AttributeError(inspection.NO_ROWS.format("feature_importances_"))
+            raise AttributeError(NO_ROWS.format("feature_importances_"))
         importance = inspection.importance(fitted, None, rounds=3)
         if vars(self).get("_fitted") is fitted:  # no other fit has ended meanwhile
             self._fitted = replace(fitted, importance=importance)
@@ -711,10 +724,10 @@ class BaseTabMLP(Pictures, Explainable, Validated):
             model = self.with_fitted(replace(self._fitted, held_out=None, latest=None))
         super(BaseTabMLP, model).save(path, training=training)
 
-    def with_fitted(self, fitted: FittedTable) -> Self:
-        """Return a copy of this estimator that has the value of a fit."""
+    def with_fitted(self, fitted: FittedTable | None = None) -> Self:
+        """Return a copy of this estimator that has the value of a fit, by default its own."""
         other = type(self)(**self.get_params(deep=False))
-        other._fitted = fitted
+        other._fitted = self._state() if fitted is None else fitted
         return other
 
     def __getstate__(self) -> dict[str, Any]:

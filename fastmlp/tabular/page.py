@@ -17,11 +17,12 @@ from fastmlp._core.charts import MOST_TICKS, Axes
 from fastmlp._core.page import Section, bars, number, table
 from fastmlp.tabular.fitted import inspection
 from fastmlp.tabular.fitted.fitted_table import FittedTable
-from fastmlp.tabular.fitted.report import NO_BETTER, WITHOUT_ROWS
+from fastmlp.tabular.fitted.report import WITHOUT_ROWS
 from fastmlp.tabular.outcome.scores import MEANINGS, scores
 from fastmlp.tabular.outcome.targets import Baseline, weighted_quantile
 from fastmlp.tabular.recipe.epoch_selection import mean_cost
 from fastmlp.tabular.recipe.folds import ScoredRows
+from fastmlp.tabular.results import NO_BETTER, Importance
 from fastmlp.tabular.table.columns import MISSING, Array, Column, Table
 from fastmlp.tabular.table.forms import CYCLES, DATES
 
@@ -65,12 +66,12 @@ class Evidence:
     places: Array  # of these rows among those of the fit
 
     @functools.cached_property
-    def importance(self) -> inspection.Importance:
+    def importance(self) -> Importance:
         """The importance of columns, on these rows."""
         report = self.fitted.facts.report
         if self.fitted.importance is not None:
             return self.fitted.importance
-        importance: inspection.Importance = self.model.importance(
+        importance: Importance = self.model.importance(
             rounds=1 if report.rows * report.columns > MANY_CELLS else 3
         )
         return importance

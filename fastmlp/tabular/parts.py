@@ -78,7 +78,7 @@ def summary(model: Any, block: TableChunk, seed: int, max_rows: int) -> Summary:
     n = len(block.X)
     if n == 0:
         return Summary(0, 0, 0, block.X, {}, {}, Counter())
-    X = reading.checked(block.X, model._target.estimator)
+    X = reading.checked(block.X, model.target_class.estimator)
     columns = Columns.of(X, model.categorical_features)
     table, y = columns.read(X), np.asarray(block.y)
     places = [0, *np.random.default_rng(seed).permutation(n)[:max_rows]]
@@ -91,7 +91,7 @@ def summary(model: Any, block: TableChunk, seed: int, max_rows: int) -> Summary:
         place: np.isnan(table.numbers[:, k]) for k, (place, _) in enumerate(columns.numbers)
     }
     classes = Counter[Any]()
-    if model._target.kind == "classes" and y.ndim == 1:
+    if model.target_class.kind == "classes" and y.ndim == 1:
         classes.update(y[used].tolist())
         having |= {("class", label): y == label for label in dict.fromkeys(y)}
     first = {key: used[rows[used]][:1] for key, rows in having.items()}
@@ -135,9 +135,9 @@ class Plan(NamedTuple):
         """
         parameters, groups = model.get_params(deep=False), Counter[Any]()
         sample = _joined([part.sample for part in summaries], join)
-        checked = reading.checked(sample, model._target.estimator)
+        checked = reading.checked(sample, model.target_class.estimator)
         columns = Columns.of(checked, parameters["categorical_features"])
-        model._target.warn_of(parameters)
+        model.target_class.warn_of(parameters)
         data_warnings.check_columns(columns, columns.read(checked))
         for part in summaries:
             groups.update(part.groups)
@@ -299,7 +299,7 @@ def trained(
     rows = TableChunk(*(None if values[0] is None else _joined(values, join) for values in fields))
     n, rng = sum(len(block.X) for block in blocks), np.random.default_rng(seed)
     parameters = {**plan.parameters, "random_state": seed}
-    made = train(model._target, parameters, rows, columns=plan.columns)
+    made = train(model.target_class, parameters, rows, columns=plan.columns)
     read, result, scored = made.reading, made.result, made.reading.data.scored
     used = read.used[scored.rows]
     places = used if read.rows.sampled is None else read.rows.sampled[used]

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from fastmlp._core.intervals import check_count
 from fastmlp._core.optional import axes
 from fastmlp._validation.arrays import short
-from fastmlp.tabular import page
-from fastmlp.tabular.fitted import inspection
 from fastmlp.tabular.fitted.fitted_table import FittedTable
-from fastmlp.tabular.fitted.inspection import Importance
-from fastmlp.tabular.page import Evidence
+from fastmlp.tabular.results import NO_ROWS, Importance
+
+if TYPE_CHECKING:
+    from fastmlp.tabular.page import Evidence
 
 MAX_BARS = 20
 
@@ -51,6 +48,8 @@ class Pictures:
         matplotlib.axes.Axes
             The axes, with labels.
         """
+        from fastmlp.tabular.fitted import inspection
+
         most = check_count("most", most, example=20)
         return inspection.bars(self.importance(X, y, rounds=rounds), most, ax)
 
@@ -70,22 +69,9 @@ class Pictures:
         matplotlib.axes.Axes
             The axes, with legend and labels.
         """
-        fitted = self._state()
-        ax, target, facts = axes(ax, "plot_history"), fitted.target, fitted.facts
-        epochs, alone, together, compared = np.reshape(facts.curve, (-1, 4)).T
-        lines = {"single members": alone, "members together": together}
-        if target.kind == "classes":
-            lines["members together, calibrated"] = compared
-        metric, shown = facts.report.metric, target.shown
-        if scoring := fitted.parameters["scoring"]:
-            metric, shown = str(getattr(scoring, "__name__", scoring)), operator.neg
-            lines = {"members together": compared}
-        for label, costs in lines.items():
-            ax.plot(epochs, list(map(shown, costs)), label=label)
-        ax.axvline(facts.best_epoch, color="gray", linestyle=":", label="kept")
-        ax.set(xlabel="epoch", ylabel=f"{metric}, out of fold")
-        ax.legend()
-        return ax
+        from fastmlp.tabular.fitted import inspection
+
+        return inspection.history(self._state(), ax)
 
     def plot_partial_dependence(self, column: str | int, ax: Any = None) -> Any:
         """Plot the mean prediction if one column had the same value in all rows, value by value.
@@ -121,6 +107,8 @@ class Pictures:
         >>> ax.get_xlabel()
         'column 0'
         """
+        from fastmlp.tabular import page
+
         evidence = self._evidence("plot_partial_dependence")
         names, features = evidence.fitted.columns.names, page.features(evidence.fitted)
         if isinstance(column, int) and 0 <= column < len(names):
@@ -135,9 +123,11 @@ class Pictures:
 
     def _evidence(self, method: str) -> Evidence:
         """Return the rows of the fit with their predictions out of fold."""
+        from fastmlp.tabular import page
+
         fitted = self._state()
         if fitted.rows is None:
-            raise ValueError(inspection.NO_ROWS.format(method))
+            raise ValueError(NO_ROWS.format(method))
         if (evidence := page.evidence_of(self, fitted, page.name_of(fitted))) is None:
             raise ValueError(
                 f"{method} is for one target, of numbers or of classes with one label a row, but "
@@ -150,7 +140,7 @@ def targets_of_fit(fitted: FittedTable, y: Any) -> Any:
     """Return the targets given, or those of the fit; raise ValueError if their number is wrong."""
     if y is None:
         if fitted.rows is None:
-            raise ValueError(inspection.NO_ROWS.format("plot_calibration without y"))
+            raise ValueError(NO_ROWS.format("plot_calibration without y"))
         return fitted.rows[1].original_y
     expected, sampled = len(fitted.out_of_fold.predictions), fitted.out_of_fold.sampled
     if len(y) != expected:

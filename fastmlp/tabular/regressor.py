@@ -21,7 +21,6 @@ from fastmlp.sklearn.parameters import Regressor, documented, store
 from fastmlp.tabular.estimator import BaseTabMLP
 from fastmlp.tabular.fit.offsets import Known, without_columns
 from fastmlp.tabular.fit.reading import with_target
-from fastmlp.tabular.fitted import inspection
 from fastmlp.tabular.fitted.fitted_table import FittedTable
 from fastmlp.tabular.outcome.calibration import NumberCalibration, means_of
 from fastmlp.tabular.outcome.checked_targets import finite_numbers
@@ -103,7 +102,7 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
         "power": [Interval(Real, POWERS.low, POWERS.high, closed="both")],
     }
 
-    _target = NumericTarget
+    target_class = NumericTarget
 
     def __init__(
         self,
@@ -431,6 +430,8 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
         matplotlib.axes.Axes
             The axes, with legend and labels.
         """
+        from fastmlp.tabular.fitted import inspection
+
         fitted, calibration = self._calibrated()
         first = finite_numbers(targets_of_fit(fitted, y))[:, 0]
         weights = fitted.out_of_fold.weights

@@ -76,7 +76,7 @@ class TabMLPSurvival(BaseTabMLP):
     (True, [1.0, 1.0])
     """
 
-    _target = SurvivalTarget
+    target_class = SurvivalTarget
 
     def __init__(
         self,

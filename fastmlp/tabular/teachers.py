@@ -31,7 +31,6 @@ from fastmlp.tabular.estimator import BaseTabMLP
 from fastmlp.tabular.fit.reading import TableChunk, checked, target_names, with_target
 from fastmlp.tabular.fit.training import fitted_table, train
 from fastmlp.tabular.fitted.distilled import OF_OTHERS, mixtures, taught
-from fastmlp.tabular.fitted.report import timed
 from fastmlp.tabular.outcome.loss_rows import MEANS
 from fastmlp.tabular.outcome.targets import ClassTarget, Target
 from fastmlp.tabular.recipe.blend import Blend, BlendResult, blended, greedy
@@ -39,6 +38,7 @@ from fastmlp.tabular.recipe.epoch_selection import OutOfFold, mean_cost
 from fastmlp.tabular.recipe.folds import Splits
 from fastmlp.tabular.recipe.members import ROWS_AT_A_TIME, Members, TrainingResult
 from fastmlp.tabular.regressor import TabMLPRegressor
+from fastmlp.tabular.results import timed
 from fastmlp.tabular.table.columns import Array, RowIndex, Table
 from fastmlp.tabular.table.frames import mixed_rows, take_rows
 
@@ -151,7 +151,7 @@ def distill(
     names = target_names(y)
     X, y = with_target(X, y)
     model = _student(teacher, student)
-    if student is None and model._target.kind != "classes":
+    if student is None and model.target_class.kind != "classes":
         refuse_text(y, "student=TabMLPClassifier()")
     if is_fixed(teacher):
         if not isinstance(teacher, FunctionType):
@@ -165,12 +165,12 @@ def distill(
             f"sample_weight is passed but the teacher, a {type(teacher).__name__}, has a fit "
             "without it: leave sample_weight out, or pass a teacher whose weights are set"
         )
-    X = checked(X, model._target.estimator)
+    X = checked(X, model.target_class.estimator)
     chunk = TableChunk(X, y, sample_weight, groups)
     parameters = model.get_params(deep=False)
     limits = parameters["time_limit"], time_limit and NETWORKS_SHARE * time_limit
     limit = min((limit for limit in limits if limit), default=None)
-    trained = train(model._target, {**parameters, "time_limit": limit}, chunk)
+    trained = train(model.target_class, {**parameters, "time_limit": limit}, chunk)
     read, seconds = trained.reading, trained.seconds
     with timed(seconds, "distillation"):
         places = read.used if read.rows.sampled is None else read.rows.sampled[read.used]

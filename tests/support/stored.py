@@ -21,8 +21,8 @@ import fastmlp
 from fastmlp._files import safetensors, storage
 from fastmlp._network import losses
 from fastmlp._network.target_kinds import KINDS
+from fastmlp.tabular.outcome.checked_survival import structured
 from fastmlp.tabular.outcome.loss_rows import LOSSES
-from fastmlp.tabular.outcome.survival_scores import structured
 
 RNG = np.random.default_rng(11)
 X = RNG.normal(size=(60, 3))

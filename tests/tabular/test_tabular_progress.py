@@ -106,7 +106,7 @@ def test_an_interrupt_between_recipes_keeps_the_first(monkeypatch):
 def test_an_interrupt_of_the_calibration(make, y, times, monkeypatch):
     """One leaves the calibrated model without its scores, two leave the estimator as it was."""
     whole, model = make().fit(X, y), make()
-    calibrated, left = model._target.calibration, [KeyboardInterrupt] * times
+    calibrated, left = model.target_class.calibration, [KeyboardInterrupt] * times
 
     def interrupted(*args):
         result = calibrated(*args)
@@ -114,7 +114,7 @@ def test_an_interrupt_of_the_calibration(make, y, times, monkeypatch):
             raise left.pop()
         return result
 
-    monkeypatch.setattr(model._target, "calibration", interrupted)
+    monkeypatch.setattr(model.target_class, "calibration", interrupted)
     if times == 2:
         with pytest.raises(KeyboardInterrupt):
             model.fit(X, y)

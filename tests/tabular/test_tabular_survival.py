@@ -20,7 +20,7 @@ from tiny_tables import SMALL
 import fastmlp
 from fastmlp import ArrowBlocks, TabMLPSurvival
 from fastmlp.tabular.outcome import survival_target
-from fastmlp.tabular.outcome.survival_scores import structured
+from fastmlp.tabular.outcome.checked_survival import structured
 from fastmlp.tabular.outcome.survival_target import SurvivalTarget, edges_of
 from fastmlp.tabular.recipe import presets
 from fastmlp.tabular.recipe.presets import Preset

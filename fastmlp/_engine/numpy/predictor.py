@@ -11,7 +11,7 @@ from fastmlp._engine import linked
 from fastmlp._engine.explainable import Explainable, of_predictor
 from fastmlp._engine.exportable import Exportable
 from fastmlp._engine.protocol import Arrays, Engine
-from fastmlp._export.layers import Exported
+from fastmlp._network.exported import Exported
 from fastmlp._network.sparse import SparseRows, is_sparse
 from fastmlp._network.spec import Spec
 from fastmlp._validation import check

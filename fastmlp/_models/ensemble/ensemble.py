@@ -21,7 +21,6 @@ from fastmlp._engine.exportable import Exportable
 from fastmlp._engine.plan import Plan
 from fastmlp._engine.thread_count import call_team, default_threads
 from fastmlp._engine.thread_pool import Team, borrowed_team
-from fastmlp._export.layers import Exported, joined
 from fastmlp._files import storage
 from fastmlp._models.ensemble import member_data
 from fastmlp._models.ensemble.member_data import ValidationData
@@ -30,10 +29,10 @@ from fastmlp._models.ensemble.predictor import EnsemblePredictor
 from fastmlp._models.fit import Fit, FitOptions, one_pass
 from fastmlp._models.mlp import MLP
 from fastmlp._models.network import Network, network_of
-from fastmlp._models.summary import summary
 from fastmlp._models.trainer import Trainer
 from fastmlp._network.averaging import Averaging
 from fastmlp._network.data import Data
+from fastmlp._network.exported import Exported, joined
 from fastmlp._network.groups import Groups
 from fastmlp._network.names import OptimizerName
 from fastmlp._network.optimizers import Optimizer
@@ -146,6 +145,8 @@ class Ensemble(Exportable, Explainable):
             0       4        1  identity                      5
         total                                                 5
         """
+        from fastmlp._models.summary import summary
+
         head = f"{len(self)} members, {self.n_parameters:,} parameters; each member:"
         return f"{head}\n{summary(self._network.spec)}"
 

@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastmlp._engine.explainable import Explainable, of_predictor
 from fastmlp._engine.exportable import Exportable
-from fastmlp._export.layers import Exported, joined
 from fastmlp._models.ensemble import mixture
+from fastmlp._network.exported import Exported, joined
 from fastmlp._network.sparse import SparseRows, is_sparse
 from fastmlp._network.spec import Spec
 from fastmlp._validation import check

@@ -14,8 +14,9 @@ import fastmlp._export.c_text as text
 from fastmlp._export import c
 from fastmlp._export.c import arithmetic, layers_of
 from fastmlp._export.c_source import Body, Source, largest
-from fastmlp._export.layers import SURROGATES, Layer, stacked
+from fastmlp._export.layers import stacked
 from fastmlp._network.activations import Array
+from fastmlp._network.exported import SURROGATES, Layer
 from fastmlp.tabular.export.exported import ExportedTable, exported
 from fastmlp.tabular.fitted.fitted_table import FittedTable
 from fastmlp.tabular.outcome.conformal import offsets_of

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastmlp._engine import linked
-from fastmlp._export.layers import Exported, Labels, joined
+from fastmlp._network.exported import Exported, Labels, joined
 from fastmlp._network.spec import Spec
 from fastmlp.tabular.fitted.fitted_table import FittedTable
 from fastmlp.tabular.outcome.calibration import LabelCalibration

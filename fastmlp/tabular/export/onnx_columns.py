@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp._export.layers import SURROGATES
 from fastmlp._export.onnx import INPUT, Value, package
 from fastmlp._export.onnx_nodes import Graph, Name
+from fastmlp._network.exported import SURROGATES
 from fastmlp.tabular.table.columns import Column, Columns, Derived
 
 WIDE = np.dtype(np.float64)

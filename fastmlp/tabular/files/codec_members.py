@@ -27,7 +27,6 @@ from fastmlp._models.network import Network
 from fastmlp._network.optimizers import SLOTS
 from fastmlp._network.spec import Spec
 from fastmlp.tabular.outcome.loss_rows import LOSSES
-from fastmlp.tabular.outcome.survival_target import SurvivalTarget
 from fastmlp.tabular.outcome.targets import (
     ClassTarget,
     MultiLabelTarget,
@@ -62,9 +61,16 @@ CLASSES: dict[str, Callable[[int], ClassTarget]] = {
     "classes": lambda n: ClassTarget.of(np.zeros(1, int), np.arange(n)),
     "labels": lambda n: MultiLabelTarget.of_labels(np.zeros((1, n))),
 }
-HAZARDS: dict[str, Callable[[int], ClassTarget]] = {
-    "hazards": lambda n: SurvivalTarget.of_times(np.zeros((1, 2)), np.arange(n)),
-}
+
+
+def _hazards(n: int) -> ClassTarget:
+    """Return the target of `TabMLPSurvival`, for n intervals."""
+    from fastmlp.tabular.outcome.survival_target import SurvivalTarget
+
+    return SurvivalTarget.of_times(np.zeros((1, 2)), np.arange(n))
+
+
+HAZARDS: dict[str, Callable[[int], ClassTarget]] = {"hazards": _hazards}
 # The names of targets that a file of each estimator may have.
 KINDS = {"TabMLPClassifier": CLASSES, "TabMLPRegressor": LOSSES, "TabMLPSurvival": HAZARDS}
 

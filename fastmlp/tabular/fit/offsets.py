@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmlp._core.intervals import POSITIVE, Interval
-from fastmlp._training.arrow import ArrowBlocks
+from fastmlp._training.sources import is_table_source
 from fastmlp.tabular.fit.reading import column_of, with_target
 from fastmlp.tabular.outcome.checked_targets import finite_numbers
 from fastmlp.tabular.outcome.loss_rows import LOSSES
@@ -35,7 +35,7 @@ class Known(NamedTuple):
         """Return checked numbers, of which names are those of columns of X."""
         if offset is None and exposure is None:
             return cls()
-        if isinstance(X, ArrowBlocks):
+        if is_table_source(X):
             raise TypeError(
                 "offset and exposure need a table in memory but X is a source: pass a frame or an "
                 "array"

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from numbers import Integral
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from sklearn.utils import check_array
@@ -19,9 +19,8 @@ from sklearn.utils.validation import (
 )
 
 from fastmlp._core.user_warnings import warn
-from fastmlp._training.arrow import ArrowBlocks
+from fastmlp._training.sources import is_table_source
 from fastmlp._validation.arrays import short
-from fastmlp.tabular.fit import sources
 from fastmlp.tabular.outcome import periods
 from fastmlp.tabular.outcome.targets import RowWeights, Target
 from fastmlp.tabular.recipe import folds, monotone
@@ -34,11 +33,14 @@ from fastmlp.tabular.recipe.budget import (
     sample,
 )
 from fastmlp.tabular.recipe.folds import FitRows, Folds
-from fastmlp.tabular.table import data_warnings, sampling
+from fastmlp.tabular.table import data_warnings
 from fastmlp.tabular.table.columns import Array, Columns, Table
 from fastmlp.tabular.table.encoding import with_missing
 from fastmlp.tabular.table.frames import check_frame, gathered, is_frame, names_in, take_rows
-from fastmlp.tabular.table.sampling import SourceSample
+
+if TYPE_CHECKING:
+    from fastmlp._training.arrow import ArrowBlocks
+    from fastmlp.tabular.table.sampling import SourceSample
 
 # Rows with a smaller fraction of the largest weight count as 0: their influence is below rounding,
 # and they are 0 in float32.
@@ -114,7 +116,7 @@ def _with_validation(
         weights = np.broadcast_to(weights, n)
         weights = np.append(weights, np.full(len(y), weights.max()))
     if sampled is not None:
-        first = rows.plan.total_rows if isinstance(chunk.X, ArrowBlocks) else len(chunk.X)
+        first = rows.plan.total_rows if is_table_source(chunk.X) else len(chunk.X)
         sampled = np.append(sampled, first + np.arange(len(y)))
     rows.plan.notes.append(f"the {len(y):,} rows of X_val have chosen epochs and weights")
     return rows._replace(
@@ -152,7 +154,7 @@ class Reader:
         has warned of suspicious ones.
         """
         _check_one_way(self.parameters, chunk)
-        if isinstance(chunk.X, ArrowBlocks):
+        if is_table_source(chunk.X):
             by_name = {"time": None} | ({"groups": None} if _is_name(chunk.groups) else {})
             for name, value in chunk._replace(X=None, **by_name)._asdict().items():
                 if value is not None:
@@ -267,6 +269,8 @@ class Reader:
 
     def source(self, source: ArrowBlocks) -> Rows:
         """Read a source, or a sample of its rows."""
+        from fastmlp.tabular.fit import sources
+
         sources.check_roles(source)
         if self.budget.deadline is not None or self.budget.is_limited:
             return self._source_once(source)
@@ -290,6 +294,9 @@ class Reader:
 
         The columns are those of the rows that are used, as of a table in memory.
         """
+        from fastmlp.tabular.fit import sources
+        from fastmlp.tabular.table import sampling
+
         has_labels, began = self.target_class.kind == "classes", time.monotonic()
         categorical = self.parameters["categorical_features"]
         until = np.inf
@@ -319,6 +326,8 @@ class Reader:
 
         The target for the plan was one of more rows, or of the first block and the labels of all.
         """
+        from fastmlp.tabular.table import sampling
+
         sampling.release()
         columns, table, y, weights = read
         target = self.target_class.of_fit(self.parameters, y)

@@ -21,7 +21,6 @@ from fastmlp.tabular.fit import reading, sources
 from fastmlp.tabular.fit.reading import used_rows
 from fastmlp.tabular.fit.training import calibrated
 from fastmlp.tabular.fitted.fitted_table import FittedTable, HeldOut
-from fastmlp.tabular.fitted.report import WARNING
 from fastmlp.tabular.outcome.calibration import NumberCalibration
 from fastmlp.tabular.outcome.targets import Target
 from fastmlp.tabular.recipe import embedding, monotone
@@ -30,6 +29,7 @@ from fastmlp.tabular.recipe.epoch_selection import mean_cost
 from fastmlp.tabular.recipe.folds import ScoredRows, Splits, parts_of
 from fastmlp.tabular.recipe.members import GROUPS, Members, together
 from fastmlp.tabular.recipe.presets import BETA_2, even
+from fastmlp.tabular.results import WARNING
 from fastmlp.tabular.table import data_warnings
 from fastmlp.tabular.table.columns import Array, Table
 

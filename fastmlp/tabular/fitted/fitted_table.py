@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 
 from fastmlp._core.history import History
-from fastmlp.tabular.fitted.inspection import Importance
 from fastmlp.tabular.fitted.predictor import RowPredictor
-from fastmlp.tabular.fitted.report import Report
 from fastmlp.tabular.outcome.calibration import Calibration
 from fastmlp.tabular.recipe.blend import Blend
+from fastmlp.tabular.results import Importance, Report
 from fastmlp.tabular.table.columns import Array, Columns, Table
 
 

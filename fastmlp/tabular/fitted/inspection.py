@@ -1,15 +1,17 @@
-"""Plots and importance of columns for fitted estimators of tables."""
+"""Plots of fitted estimators of tables, and how the importance of columns is measured."""
 
 from __future__ import annotations
 
+import operator
 import sys
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from fastmlp._core.optional import axes, require
-from fastmlp._core.printable import printable
+from fastmlp._core.optional import axes
+from fastmlp.tabular.fitted.fitted_table import FittedTable
+from fastmlp.tabular.results import NO_ROWS, Importance
 from fastmlp.tabular.table.columns import Array, Table
 
 CALIBRATION_PARTS = 10
@@ -18,64 +20,6 @@ FEWEST_ROWS = 20  # of each part, however short the time is
 SHORTEST = 1e-4  # assumed seconds of a pass over the rows, for coarse clocks
 LEVELS = np.linspace(0.05, 0.95, 19)
 SAME = 1e-4  # largest relative difference of equal predictions, by rounding in float32
-NO_ROWS = (
-    "{} needs the rows of the fit, which copies, pickles and files of an estimator do not have: "
-    "read feature_importances_ before making them, or call importance(X, y)"
-)
-
-
-class Importance(NamedTuple):
-    """Which columns matter: how much worse predictions get when a column is shuffled, by column.
-
-    The most important column comes first.
-
-    Attributes
-    ----------
-    names : list of str
-        Names of the used columns.
-    means, deviations : arrays of float64
-        Mean and standard deviation, over the shuffles, of the increase of the mean error when a
-        column is shuffled.
-    unit : str
-        The error, such as "log loss" or "mean squared error over the variance of y".
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastmlp import TabMLPRegressor
-    >>> X = np.random.default_rng(0).uniform(size=(60, 2))
-    >>> model = TabMLPRegressor(preset="fast", members=2, epochs=5, random_state=0)
-    >>> model = model.fit(X, X[:, 1])
-    >>> importance = model.importance(X, X[:, 1], rounds=2)
-    >>> len(importance.names), importance.means.shape
-    (2, (2,))
-    """
-
-    names: list[str]
-    means: Array
-    deviations: Array
-    unit: str
-
-    def __repr__(self) -> str:
-        """Return a line for each column."""
-        if not self.names:
-            return "no column is used"
-        names = list(map(printable, self.names))
-        width = max(map(len, names))
-        rows = zip(names, self.means, self.deviations, strict=True)
-        lines = [f"{name:<{width}}  {mean:8.4f} +- {away:.4f}" for name, mean, away in rows]
-        return "\n".join([f"increase of {self.unit} when a column is shuffled", *lines])
-
-    def to_frame(self) -> Any:
-        """Return a pandas.DataFrame with a row for each column: its mean and deviation.
-
-        Raises
-        ------
-        ImportError
-            If pandas is not installed.
-        """
-        pandas = require("Importance.to_frame", "pandas")
-        return pandas.DataFrame({"mean": self.means, "deviation": self.deviations}, self.names)
 
 
 def reliability(probability: Array, happened: Array, weights: Array | None, ax: Any) -> Any:
@@ -97,6 +41,25 @@ def calibration(x: Any, y: Any, xlabel: str, ylabel: str, ax: Any) -> Any:
     ax.plot([0, 1], [0, 1], color="gray", linestyle=":")
     ax.plot(x, y, marker="o", label="out of fold")
     ax.set(xlabel=xlabel, ylabel=ylabel)
+    ax.legend()
+    return ax
+
+
+def history(fitted: FittedTable, ax: Any) -> Any:
+    """Plot the score of held-out rows by epoch, and the epoch that is kept."""
+    ax, target, facts = axes(ax, "plot_history"), fitted.target, fitted.facts
+    epochs, alone, together, compared = np.reshape(facts.curve, (-1, 4)).T
+    lines = {"single members": alone, "members together": together}
+    if target.kind == "classes":
+        lines["members together, calibrated"] = compared
+    metric, shown = facts.report.metric, target.shown
+    if scoring := fitted.parameters["scoring"]:
+        metric, shown = str(getattr(scoring, "__name__", scoring)), operator.neg
+        lines = {"members together": compared}
+    for label, costs in lines.items():
+        ax.plot(epochs, list(map(shown, costs)), label=label)
+    ax.axvline(facts.best_epoch, color="gray", linestyle=":", label="kept")
+    ax.set(xlabel="epoch", ylabel=f"{metric}, out of fold")
     ax.legend()
     return ax
 
@@ -127,7 +90,7 @@ def confusion(counts: Array, names: list[str], ax: Any) -> None:
 
 
 def importance(
-    fitted: Any,  # a `FittedTable`
+    fitted: FittedTable,
     others: tuple[Table, Any] | None,
     rounds: int,
     time_limit: float | None = None,
@@ -186,7 +149,7 @@ def importance(
     return Importance(names, means[order], deviations[order], target.cost_name)
 
 
-def _are_of_fit(fitted: Any, table: Table, parts: list[tuple[Any, Array]]) -> bool:
+def _are_of_fit(fitted: FittedTable, table: Table, parts: list[tuple[Any, Array]]) -> bool:
     """Whether these are the rows of the fit: their out-of-fold predictions are the same."""
     expected, m = fitted.out_of_fold.predictions, fitted.calibration.outputs
     if len(table) != len(expected):

@@ -12,7 +12,6 @@ import numpy as np
 
 from fastmlp._engine.explainable import Explainable, Explained
 from fastmlp._validation.arrays import short
-from fastmlp.tabular.fitted.explained import of_table
 from fastmlp.tabular.recipe.blend import Blend, blended
 from fastmlp.tabular.table.columns import PLAIN_NUMBERS, Array, Column, Columns, Table, columns_of
 from fastmlp.tabular.table.forms import DATES, YEAR_FIRST
@@ -113,6 +112,8 @@ class RowPredictor(Explainable):
         return self._finish(blended(self._weights, parts))[0]  # type: ignore[no-any-return]
 
     def _explained(self) -> Explained:
+        from fastmlp.tabular.fitted.explained import of_table
+
         def predict(table: Table) -> Array:
             return self._finish(
                 blended(self._weights, [group.predict(table) for group in self._groups])

@@ -1,159 +1,31 @@
-"""The report of a fit, for ``print(model.report())``."""
+"""How a report of a fit looks in a notebook, and as a page of a model without its rows."""
 
 from __future__ import annotations
 
 import html
 import os
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from fastmlp._core import page
 from fastmlp._core.charts import Axes
-from fastmlp._core.keywords import with_attribute_hints
-from fastmlp._core.printable import printable
 
-# On the page of a model without the rows of its fit.
-WARNING, NO_BETTER = "warning", "this model is no better than the baseline: do not use it"
+Lines = Iterable[tuple[str, str]]  # facts, each with its name
+
 WITHOUT_ROWS = "Errors and columns are on the page that is written right after the fit."
 
 
-@partial(with_attribute_hints, attributes=((("save(path)",), "to_html write export"),))
-@dataclass(frozen=True, repr=False)
-class Report:
-    """What a fit of a table found, to print, and with pictures in notebooks or by ``save``.
-
-    The text has a line per fact.
-
-    Attributes
-    ----------
-    rows, columns : int
-        Size of the table.
-    kinds : dict of str to int
-        Number of columns of numbers, of dates and of categories.
-    left_out : dict of str to str
-        Unused columns, with the reasons.
-    members : list of str
-        A line per used recipe: its weight, description, networks and best epoch.
-    metric : str
-        Metric of `alone` and `together`. It selected epochs, of classes after calibration, and
-        weights, unless `scoring` was set.
-    alone, together : float
-        Out-of-fold score of single networks, and of the mean of the networks that hold a row out.
-    seconds : dict of str to float
-        Duration of each phase of the fit.
-    more : dict of str to str
-        Further results: the baseline, with a warning if the model is no better, the temperature,
-        and the scores by `scoring` and on validation rows.
-    notes : list of str
-        Deviations from the preset, and suspicious properties of the columns.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastmlp import TabMLPRegressor
-    >>> X = np.random.default_rng(0).uniform(size=(60, 2))
-    >>> model = TabMLPRegressor(preset="fast", members=2, epochs=5, random_state=0)
-    >>> model = model.fit(X, X[:, 1])
-    >>> report = model.report()
-    >>> report.rows, report.columns
-    (60, 2)
-    """
-
-    rows: int
-    columns: int
-    kinds: dict[str, int]
-    left_out: dict[str, str]
-    members: list[str]
-    metric: str
-    alone: float
-    together: float
-    seconds: dict[str, float]
-    more: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-
-    pictures: tuple[Callable[..., Any], ...] = field(default=(), repr=False, compare=False)
-    write: Callable[..., None] | None = field(default=None, repr=False, compare=False)
-    # The sentence on the error with which the page opens.
-    verdict: Callable[[], str] | None = field(default=None, repr=False, compare=False)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {
-            **vars(self),
-            "pictures": (),
-            "write": None,
-            "verdict": None,
-        }  # they need the rows, which pickles lack
-
-    @property
-    def is_worthless(self) -> bool:
-        """Whether the model is no better than its baseline, on rows that it has not learned from.
-
-        After ``partial_fit`` these are the latest rows, once there are 100.
-        """
-        return WARNING in self.more
-
-    def lines(self) -> list[tuple[str, str]]:
-        """Return the facts, each with its name; some have several lines."""
-        kinds = ", ".join(f"{count} of {name}" for name, count in self.kinds.items() if count)
-        seconds = ", ".join(f"{name} {value:.2f}" for name, value in self.seconds.items())
-        columns = f"{self.columns} column{'s' * (self.columns != 1)}"
-        return [
-            ("table", f"{self.rows:,} rows, {columns}: {kinds}"),
-            *(("left out", f"{name}: {why}") for name, why in self.left_out.items()),
-            *(("networks", text) for text in self.members),
-            ("out of fold", f"{self.metric} {self.together:.4g}, of one network {self.alone:.4g}"),
-            *self.more.items(),
-            ("seconds", seconds),
-            *(("note", note) for note in dict.fromkeys(self.notes)),
-        ]
-
-    def __str__(self) -> str:
-        """Return one line for each fact."""
-        return "\n".join(printable(f"{name:<12} {text}") for name, text in self.lines())
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        """Return a table of the facts, and pictures."""
-        cell = '<tr><th style="text-align: left">{}</th><td style="text-align: left">{}</td></tr>'
-        rows = [cell.format(*map(html.escape, line)) for line in self.lines()]
-        charts = [Axes() for _ in self.pictures]
-        for draw, ax in zip(self.pictures, charts, strict=True):
-            draw(ax=ax)
-        drawn = [ax.svg("part of the report of a fit") for ax in charts]
-        return "".join(["<table>", *rows, "</table>", *drawn])
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write an HTML page about the model, as the command line does.
-
-        It opens with a sentence about the errors on rows that the networks had not learned from,
-        and has their distribution, the largest ones, the influence of columns, and the facts of the
-        report. Copies, pickles and files of an estimator have no rows, so their pages are short.
-
-        Parameters
-        ----------
-        path : str or path
-            Path of the file, such as ``report.html``.
-
-        Raises
-        ------
-        OSError
-            If the file cannot be written.
-        """
-        if self.write is not None:
-            self.write(path)
-        else:
-            done = ("What was done", "", page.table(self.lines()))
-            page.write(path, "A model of a table", WITHOUT_ROWS, [done])
+def as_html(lines: Lines, pictures: Sequence[Callable[..., Any]]) -> str:
+    """Return a table of the facts, and pictures."""
+    cell = '<tr><th style="text-align: left">{}</th><td style="text-align: left">{}</td></tr>'
+    rows = [cell.format(*map(html.escape, line)) for line in lines]
+    charts = [Axes() for _ in pictures]
+    for draw, ax in zip(pictures, charts, strict=True):
+        draw(ax=ax)
+    drawn = [ax.svg("part of the report of a fit") for ax in charts]
+    return "".join(["<table>", *rows, "</table>", *drawn])
 
 
-@contextmanager
-def timed(seconds: dict[str, float], name: str) -> Iterator[None]:
-    """Store the seconds spent inside under a name."""
-    began = time.perf_counter()
-    yield
-    seconds[name] = time.perf_counter() - began
+def write_facts(path: str | os.PathLike[str], lines: Lines) -> None:
+    """Write a page of the facts alone."""
+    page.write(path, "A model of a table", WITHOUT_ROWS, [("What was done", "", page.table(lines))])

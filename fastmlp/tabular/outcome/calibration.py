@@ -126,7 +126,7 @@ class LabelCalibration:
 
     @property
     def kind(self) -> str:
-        """The rule that turns probabilities into labels, see `fastmlp._export.layers.Labels`."""
+        """The rule that turns probabilities into labels, see `fastmlp._network.exported.Labels`."""
         return "each" if self.has_labels else "largest"
 
     @property

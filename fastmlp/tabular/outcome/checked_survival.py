@@ -7,10 +7,16 @@ from typing import Any
 import numpy as np
 
 from fastmlp._validation.arrays import REFUSED_KINDS, short
-from fastmlp.tabular.outcome.survival_scores import structured
 from fastmlp.tabular.table.columns import Array
 
 LONGEST = 1e100  # so that sums of times are finite
+
+
+def structured(times: Array, events: Array) -> Array:
+    """Return events and times as one array of records, as scikit-survival has them."""
+    y = np.empty(len(times), [("event", bool), ("time", float)])
+    y["event"], y["time"] = events, times
+    return y
 
 
 def paired(time: Any, event: Any) -> Array:

@@ -25,13 +25,6 @@ def kaplan_meier(times: Array, events: Array, weights: Array | None = None) -> t
     return distinct[happened > 0], curve[happened > 0]
 
 
-def structured(times: Array, events: Array) -> Array:
-    """Return events and times as one array of records, as scikit-survival has them."""
-    y = np.empty(len(times), [("event", bool), ("time", float)])
-    y["event"], y["time"] = events, times
-    return y
-
-
 def at_times(steps: tuple[Array, Array], times: Array, before: bool = False) -> Array:
     """Return the curve of `kaplan_meier` at times, or just before them."""
     at = np.searchsorted(steps[0], times, side="left" if before else "right")

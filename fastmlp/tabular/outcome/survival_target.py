@@ -16,6 +16,7 @@ import numpy as np
 from fastmlp._network.losses import BinaryCrossEntropy
 from fastmlp.tabular.outcome import survival_scores as of_curves, temperature
 from fastmlp.tabular.outcome.calibration import HazardCalibration
+from fastmlp.tabular.outcome.checked_survival import structured, survival_of
 from fastmlp.tabular.outcome.loss_rows import SMALLEST
 from fastmlp.tabular.outcome.targets import MultiLabelTarget, RowWeights
 from fastmlp.tabular.table.columns import Array, RowIndex
@@ -87,8 +88,6 @@ class SurvivalTarget(MultiLabelTarget):
     @classmethod
     def of_fit(cls, parameters: Mapping[str, Any], y: Any) -> Self:
         """Return the target that the user passes to a fit, checked."""
-        from fastmlp.tabular.outcome.checked_survival import survival_of  # needs scikit-learn
-
         checked = survival_of(y)
         times, events = checked[:, 0], checked[:, 1] > 0
         if not times[events].max(initial=0.0) > 0:
@@ -104,8 +103,6 @@ class SurvivalTarget(MultiLabelTarget):
 
     def read(self, y: Any) -> Self:
         """Return the target of other rows that the user passes, checked."""
-        from fastmlp.tabular.outcome.checked_survival import survival_of  # needs scikit-learn
-
         return self.with_rows(survival_of(y))
 
     def of_rows(self, rows: RowIndex, weights: RowWeights) -> Self:
@@ -136,7 +133,7 @@ class SurvivalTarget(MultiLabelTarget):
     @property
     def original_y(self) -> Array:
         """The events and times as a structured array, as scikit-survival has them."""
-        return of_curves.structured(self.y[:, 0], self.y[:, 1] > 0)
+        return structured(self.y[:, 0], self.y[:, 1] > 0)
 
     @property
     def strata(self) -> Array | None:

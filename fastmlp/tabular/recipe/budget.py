@@ -26,8 +26,8 @@ from fastmlp.tabular.recipe.presets import (
 from fastmlp.tabular.recipe.progress import in_bytes
 from fastmlp.tabular.table.columns import Columns
 from fastmlp.tabular.table.encoding import width_of
-from fastmlp.tabular.table.sampling import FEWEST_ROWS
 
+FEWEST_ROWS = 5_000  # neither a time limit nor a lack of memory makes a sample smaller
 PILOT_ROWS = 8_192  # rows that are read first, for the time of reading and the columns
 READING_SHARE = 0.4  # share of a time limit for the reading of a source
 KEPT_SHARE = 0.25  # share of the memory for the rows of a source that wait for the plan

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from fastmlp._core.optional import require
 from fastmlp._training.arrow import ArrowBlocks, Batch, numbers_of
 from fastmlp._training.parquet import groups_at_once
+from fastmlp.tabular.recipe.budget import FEWEST_ROWS
 from fastmlp.tabular.table.columns import RowIndex
 
-FEWEST_ROWS = 5_000  # neither a time limit nor a lack of memory makes a sample smaller
 # Arrow cannot take rows of these types, in which polars hands over its texts.
 VIEWS = {"string_view": "large_string", "binary_view": "large_binary"}
 LEFT = 0.8  # share of the rows that are left whenever they take too much memory
