@@ -32,9 +32,9 @@ from fastmlp.tabular.fit.reading import TableChunk
 from fastmlp.tabular.fit.training import fit
 from fastmlp.tabular.fitted.fitted_table import FittedTable
 from fastmlp.tabular.fitted.predictor import RowPredictor
+from fastmlp.tabular.fitted.results import NO_ROWS, Importance, Report
 from fastmlp.tabular.outcome.conformal import levels_for
 from fastmlp.tabular.pictures import MAX_BARS, Pictures
-from fastmlp.tabular.results import NO_ROWS, Importance, Report
 from fastmlp.tabular.table.columns import Array, RowIndex, Table
 
 if TYPE_CHECKING:
@@ -368,7 +368,7 @@ class BaseTabMLP(Pictures, Explainable, Validated):
         """Return the finished predictions of all members for a table, or a source by blocks."""
         tables: Iterable[Table]
         if is_table_source(X):
-            from fastmlp.tabular.fit import sources
+            from fastmlp.tabular.sources import tables as sources
 
             n, tables = None if out is None else X.n, sources.blocks(X, fitted.columns)
         else:
@@ -587,7 +587,7 @@ class BaseTabMLP(Pictures, Explainable, Validated):
 
         Returns
         -------
-        fastmlp.tabular.results.Report
+        fastmlp.tabular.fitted.results.Report
             Report to print, or to read by attributes. Notebooks add pictures: the score by epoch,
             calibration, and the importance of columns if it is known or the table is small. Copies
             of an estimator lack the rows that the last two pictures need.
@@ -643,7 +643,7 @@ class BaseTabMLP(Pictures, Explainable, Validated):
 
         Returns
         -------
-        fastmlp.tabular.results.Importance
+        fastmlp.tabular.fitted.results.Importance
             Names, means and deviations; the most important column comes first.
 
         Raises

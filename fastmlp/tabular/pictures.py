@@ -9,7 +9,7 @@ from fastmlp._core.intervals import check_count
 from fastmlp._core.optional import axes
 from fastmlp._validation.arrays import short
 from fastmlp.tabular.fitted.fitted_table import FittedTable
-from fastmlp.tabular.results import NO_ROWS, Importance
+from fastmlp.tabular.fitted.results import NO_ROWS, Importance
 
 if TYPE_CHECKING:
     from fastmlp.tabular.page import Evidence

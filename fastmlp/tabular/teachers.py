@@ -31,6 +31,7 @@ from fastmlp.tabular.estimator import BaseTabMLP
 from fastmlp.tabular.fit.reading import TableChunk, checked, target_names, with_target
 from fastmlp.tabular.fit.training import fitted_table, train
 from fastmlp.tabular.fitted.distilled import OF_OTHERS, mixtures, taught
+from fastmlp.tabular.fitted.results import timed
 from fastmlp.tabular.outcome.loss_rows import MEANS
 from fastmlp.tabular.outcome.targets import ClassTarget, Target
 from fastmlp.tabular.recipe.blend import Blend, BlendResult, blended, greedy
@@ -38,7 +39,6 @@ from fastmlp.tabular.recipe.epoch_selection import OutOfFold, mean_cost
 from fastmlp.tabular.recipe.folds import Splits
 from fastmlp.tabular.recipe.members import ROWS_AT_A_TIME, Members, TrainingResult
 from fastmlp.tabular.regressor import TabMLPRegressor
-from fastmlp.tabular.results import timed
 from fastmlp.tabular.table.columns import Array, RowIndex, Table
 from fastmlp.tabular.table.frames import mixed_rows, take_rows
 

@@ -60,7 +60,8 @@ def module_files():
     return found
 
 
-ROOMS = ("table", "outcome", "recipe", "fitted", "files", "export", "fit")  # of tables, upwards
+# The rooms of tables, upwards.
+ROOMS = ("table", "outcome", "recipe", "fitted", "files", "export", "sources", "fit")
 
 MODULES = module_files()
 

@@ -28,22 +28,22 @@ LEAVES = {
     "_training/stores": "",
     "dask": "",
     "sklearn/from_sklearn": "",
-    "tabular/distilled": "BaseTabMLP.distill",
-    "tabular/explained": "BaseTabMLP._explained RowPredictor._explained",
+    "tabular/fitted/distilled": "BaseTabMLP.distill",
+    "tabular/fitted/explained": "BaseTabMLP._explained_as RowPredictor._explained",
     "tabular/export": "BaseTabMLP.to_c BaseTabMLP.to_onnx",
-    "tabular/inspection": (
+    "tabular/fitted/inspection": (
         "BaseTabMLP.importance BaseTabMLP._pictures BaseTabMLP._importance_of_fit "
         "Pictures.plot_importance Pictures.plot_history TabMLPClassifier.plot_calibration "
         "TabMLPClassifier.plot_confusion_matrix TabMLPRegressor.plot_calibration"
     ),
     "tabular/page": "BaseTabMLP.report Pictures.plot_partial_dependence Pictures._evidence",
     "tabular/parts": "",
-    "tabular/report": "Report._repr_html_ Report.save",
-    "tabular/sampling": "Reader._source_once Reader._of_source",
-    "tabular/sources": "BaseTabMLP._predicted Reader.source Reader._source_once",
-    "tabular/survival": "_hazards",
+    "tabular/fitted/report": "Report._repr_html_ Report.save",
+    "tabular/sources": "BaseTabMLP._predicted Reader.source Reader._source_once Reader._of_source",
+    "tabular/outcome/survival_": "_hazards",
+    "tabular/survival": "",
     "tabular/teachers": "",
-    "tabular/updates": "BaseTabMLP._update",
+    "tabular/fit/updates": "BaseTabMLP._update",
 }
 # Modules whose business is to load public names on their first use.
 FRONTS = {"__init__.py", "__main__.py"}

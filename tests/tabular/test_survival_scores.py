@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fastmlp.tabular.outcome import survival_scores as of_curves
+from fastmlp.tabular.outcome.checked_survival import structured
 
 RNG = np.random.default_rng(0)
 TIMES = RNG.integers(0, 12, 80).astype(float)  # with many ties
@@ -95,7 +96,7 @@ def test_weights_are_those_of_repeated_rows():
 
 def test_scores_are_those_of_scikit_survival():
     metrics = pytest.importorskip("sksurv.metrics", reason="needs scikit-survival")
-    y = of_curves.structured(TIMES + 1, EVENTS)
+    y = structured(TIMES + 1, EVENTS)
     concordance = metrics.concordance_index_censored(y["event"], y["time"], RISKS)[0]
     assert of_curves.concordance(TIMES + 1, EVENTS, RISKS) == pytest.approx(concordance)
     at = np.array([2.0, 5.0, 9.0])

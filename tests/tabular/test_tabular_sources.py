@@ -18,7 +18,7 @@ from tiny_tables import classifier, regressor
 from fastmlp import ArrowBlocks, MLPRegressor
 from fastmlp.tabular.fit import reading
 from fastmlp.tabular.recipe import budget
-from fastmlp.tabular.table import sampling
+from fastmlp.tabular.sources import sampling
 
 N = 300
 AMPLE = 1e6  # seconds

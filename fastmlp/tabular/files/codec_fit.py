@@ -19,6 +19,7 @@ from fastmlp._models.codecs.values import Value
 from fastmlp.tabular.files.codec_members import BLEND, COLUMNS, PLACES, length
 from fastmlp.tabular.fitted.fitted_table import Facts, FittedTable, HeldOut
 from fastmlp.tabular.fitted.predictor import RowPredictor
+from fastmlp.tabular.fitted.results import Importance, Report
 from fastmlp.tabular.outcome.calibration import (
     Calibration,
     HazardCalibration,
@@ -30,7 +31,6 @@ from fastmlp.tabular.outcome.conformal import FREEDOMS, Residuals, levels_for
 from fastmlp.tabular.outcome.targets import MultiLabelTarget
 from fastmlp.tabular.outcome.temperature import LARGEST_LOG
 from fastmlp.tabular.recipe.blend import Blend
-from fastmlp.tabular.results import Importance, Report
 
 # Of a point of a curve: the dtypes of its epoch and its costs.
 CURVE = {"epoch": np.int64, **dict.fromkeys(("alone", "joint", "compared"), np.float64)}

@@ -40,7 +40,7 @@ from fastmlp.tabular.table.frames import check_frame, gathered, is_frame, names_
 
 if TYPE_CHECKING:
     from fastmlp._training.arrow import ArrowBlocks
-    from fastmlp.tabular.table.sampling import SourceSample
+    from fastmlp.tabular.sources.sampling import SourceSample
 
 # Rows with a smaller fraction of the largest weight count as 0: their influence is below rounding,
 # and they are 0 in float32.
@@ -269,7 +269,7 @@ class Reader:
 
     def source(self, source: ArrowBlocks) -> Rows:
         """Read a source, or a sample of its rows."""
-        from fastmlp.tabular.fit import sources
+        from fastmlp.tabular.sources import tables as sources
 
         sources.check_roles(source)
         if self.budget.deadline is not None or self.budget.is_limited:
@@ -294,8 +294,7 @@ class Reader:
 
         The columns are those of the rows that are used, as of a table in memory.
         """
-        from fastmlp.tabular.fit import sources
-        from fastmlp.tabular.table import sampling
+        from fastmlp.tabular.sources import sampling, tables as sources
 
         has_labels, began = self.target_class.kind == "classes", time.monotonic()
         categorical = self.parameters["categorical_features"]
@@ -326,7 +325,7 @@ class Reader:
 
         The target for the plan was one of more rows, or of the first block and the labels of all.
         """
-        from fastmlp.tabular.table import sampling
+        from fastmlp.tabular.sources import sampling
 
         sampling.release()
         columns, table, y, weights = read

@@ -20,6 +20,7 @@ from fastmlp.tabular.files.codec_members import warn_if_unsavable
 from fastmlp.tabular.fit.parameters import check
 from fastmlp.tabular.fit.reading import Reader, Reading, TableChunk, target_names
 from fastmlp.tabular.fitted.fitted_table import Facts, FittedTable, HeldOut
+from fastmlp.tabular.fitted.results import NO_BETTER, WARNING, Report, timed
 from fastmlp.tabular.outcome import periods
 from fastmlp.tabular.outcome.calibration import Calibration
 from fastmlp.tabular.outcome.scoring import Scorer, scorer_of
@@ -32,7 +33,6 @@ from fastmlp.tabular.recipe.folds import ScoredRows
 from fastmlp.tabular.recipe.members import INTERRUPTED, FitOptions
 from fastmlp.tabular.recipe.presets import PRESETS, adapted
 from fastmlp.tabular.recipe.progress import show_result
-from fastmlp.tabular.results import NO_BETTER, WARNING, Report, timed
 from fastmlp.tabular.table.columns import Array, Columns, Table
 
 

@@ -15,12 +15,13 @@ import numpy as np
 from fastmlp._models.network import Network
 from fastmlp._network.optimizers import Adam
 from fastmlp._network.schedules import WarmUp
-from fastmlp._training.arrow import ArrowBlocks
+from fastmlp._training.sources import is_table_source
 from fastmlp._validation import check
-from fastmlp.tabular.fit import reading, sources
+from fastmlp.tabular.fit import reading
 from fastmlp.tabular.fit.reading import used_rows
 from fastmlp.tabular.fit.training import calibrated
 from fastmlp.tabular.fitted.fitted_table import FittedTable, HeldOut
+from fastmlp.tabular.fitted.results import WARNING
 from fastmlp.tabular.outcome.calibration import NumberCalibration
 from fastmlp.tabular.outcome.targets import Target
 from fastmlp.tabular.recipe import embedding, monotone
@@ -29,7 +30,7 @@ from fastmlp.tabular.recipe.epoch_selection import mean_cost
 from fastmlp.tabular.recipe.folds import ScoredRows, Splits, parts_of
 from fastmlp.tabular.recipe.members import GROUPS, Members, together
 from fastmlp.tabular.recipe.presets import BETA_2, even
-from fastmlp.tabular.results import WARNING
+from fastmlp.tabular.sources import tables as sources
 from fastmlp.tabular.table import data_warnings
 from fastmlp.tabular.table.columns import Array, Table
 
@@ -164,8 +165,8 @@ def _blocks(
 ) -> Iterator[tuple[Table, Target, Any]]:
     """Yield the rows of a call, their targets and their weights."""
     target = fitted.target
-    is_stream = y is None and check.is_source(X) and not isinstance(X, ArrowBlocks)
-    is_source = isinstance(X, ArrowBlocks)
+    is_stream = y is None and check.is_source(X) and not is_table_source(X)
+    is_source = is_table_source(X)
     if (is_source and y is not None) or ((is_source or is_stream) and sample_weight is not None):
         raise TypeError("y or sample_weight is passed beside a source, which has its own")
     if is_source:

@@ -14,9 +14,9 @@ import numpy as np
 
 from fastmlp._core.history import History
 from fastmlp.tabular.fitted.predictor import RowPredictor
+from fastmlp.tabular.fitted.results import Importance, Report
 from fastmlp.tabular.outcome.calibration import Calibration
 from fastmlp.tabular.recipe.blend import Blend
-from fastmlp.tabular.results import Importance, Report
 from fastmlp.tabular.table.columns import Array, Columns, Table
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from fastmlp._core.optional import axes
 from fastmlp.tabular.fitted.fitted_table import FittedTable
-from fastmlp.tabular.results import NO_ROWS, Importance
+from fastmlp.tabular.fitted.results import NO_ROWS, Importance
 from fastmlp.tabular.table.columns import Array, Table
 
 CALIBRATION_PARTS = 10

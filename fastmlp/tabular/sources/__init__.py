@@ -1,0 +1,1 @@
+"""Tables that are read from `ArrowBlocks`: by blocks, in two passes, or once into a sample."""
