@@ -49,7 +49,7 @@ FORMS = {
     "numbers": ({"folds": 7}, {"folds": NUMBERS}, PredefinedSplit(NUMBERS)),
     "a list of numbers": ({}, {"folds": NUMBERS.tolist()}, PredefinedSplit(NUMBERS)),
     "pairs": ({}, {"folds": PAIRS}, None),
-    "an iterator of pairs": ({}, {"folds": iter(PAIRS)}, None),
+    "an iterator of pairs": ({}, {"folds": lambda: iter(PAIRS)}, None),  # a new one for each test
     "a splitter of fit": ({}, {"folds": KFold(3)}, KFold(3)),
 }
 
@@ -61,6 +61,7 @@ def test_networks_hold_out_the_rows_of_the_users_folds(form, staged, monkeypatch
     preset = Preset(4, 2, 16, tuple(presets.Recipe(**r) for r in small), trial_folds=4 * staged)
     monkeypatch.setitem(presets.PRESETS, "fast", preset)
     options, given, splitter = FORMS[form]
+    given = {name: value() if callable(value) else value for name, value in given.items()}
     pairs = PAIRS if splitter is None else [*splitter.split(X, Y, given.get("groups"))]
     model = regressor(**options).fit(X, Y, **given)
     held_out = [sorted(rows) for rows in model._fitted.held_out.rows]
