@@ -29,8 +29,7 @@ OBJECTS: dict[str, type[Any]] = {
     for cls in (
         *losses.LOSSES.values(),
         *optimizers.OPTIMIZERS.values(),
-        *(schedules.Constant, schedules.Step, schedules.Cosine),
-        *(schedules.OneCycle, schedules.InverseScaling, schedules.WarmUp),
+        *(getattr(schedules, name) for name in schedules.__all__ if name != "Schedule"),
         *(callbacks.EarlyStopping, callbacks.ReduceOnPlateau, callbacks.Progress),
     )
 }

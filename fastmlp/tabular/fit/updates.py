@@ -30,7 +30,6 @@ from fastmlp.tabular.recipe.epoch_selection import mean_cost
 from fastmlp.tabular.recipe.folds import ScoredRows, Splits, parts_of
 from fastmlp.tabular.recipe.members import GROUPS, Members, together
 from fastmlp.tabular.recipe.presets import BETA_2, even
-from fastmlp.tabular.sources import tables as sources
 from fastmlp.tabular.table import data_warnings
 from fastmlp.tabular.table.columns import Array, Table
 
@@ -170,6 +169,8 @@ def _blocks(
     if (is_source and y is not None) or ((is_source or is_stream) and sample_weight is not None):
         raise TypeError("y or sample_weight is passed beside a source, which has its own")
     if is_source:
+        from fastmlp.tabular.sources import tables as sources
+
         for table, targets, weights in sources.learned(X, fitted.columns, target.kind == "classes"):
             yield table, target.read(targets), weights
         return
