@@ -122,6 +122,11 @@ def explain(options: argparse.Namespace) -> None:
         base = np.full(len(X), np.ravel(found.base)[k])
         columns |= {f"prediction{end}": base + values.sum(axis=1), f"base{end}": base}
         columns |= {f"by_{name}{end}": values[:, j] for j, name in enumerate(names)}
+    if len(columns) < len(found.outputs) * (2 + len(names)):
+        raise UsageError(
+            "two contributions would have the same name, by_COLUMN_CLASS, in the output: rename a "
+            "column or a class so that all are different, and fit again"
+        )
     errors = found.standard_errors.reshape(len(X), -1)
     columns["largest_standard_error"] = errors.max(axis=1, initial=0.0)
     _save(options, kept, columns)

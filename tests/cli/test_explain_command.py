@@ -6,6 +6,7 @@ import json
 
 import children
 import numpy as np
+import pandas
 import pytest
 from commands import here, prepared
 
@@ -75,3 +76,17 @@ def test_few_rows_need_a_background_and_numbers_have_no_log_odds(folder):
     result = here("explain", model, "new.csv", "--score", folder=folder)
     assert result.returncode == 1
     assert "None is expected, as the model predicts no probabilities" in result.stderr
+
+
+def test_contributions_of_equal_names_are_refused(tmp_path):
+    """Of column a and class b_c, and of column a_b and class c."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 2))
+    frame = pandas.DataFrame(X, columns=["a", "a_b"])
+    y = np.where(X[:, 0] > 0, "c", "b_c")
+    model = fastmlp.TabMLPClassifier(preset="fast", epochs=2, members=2, random_state=0)
+    model.fit(frame, y).save(tmp_path / "both.safetensors")
+    frame.to_csv(tmp_path / "new.csv", index=False)
+    result = here("explain", "both.safetensors", "new.csv", folder=tmp_path)
+    assert result.returncode == 2
+    assert "two contributions would have the same name" in result.stderr
