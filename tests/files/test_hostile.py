@@ -111,7 +111,7 @@ def test_a_large_file_with_moments_costs_twice_its_size(tmp_path):
 
 AUDITED = """
 import sys, json, fastmlp, fastmlp.sklearn.codec, fastmlp.tabular.files.codec
-import fastmlp._models.codecs.models
+import fastmlp._models.codecs.models, fastmlp._models.summary
 from fastmlp import MLPClassifier, MLPRegressor
 from fastmlp import TabMLPClassifier, TabMLPRegressor, TabMLPSurvival
 models = [fastmlp.load(path) for path in sys.argv[1:6]]

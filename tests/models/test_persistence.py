@@ -13,7 +13,7 @@ import pytest
 from skops import io as skops
 from tiny_tables import LABELS, SMALL, X, Y, classifier, regressor
 
-from fastmlp import MLPClassifier, MLPRegressor
+from fastmlp import MLPClassifier, MLPRegressor, TabMLPSurvival
 from fastmlp.tabular.recipe import presets
 from fastmlp.tabular.recipe.presets import Preset
 
@@ -133,12 +133,12 @@ def test_an_estimator_comes_back_with_the_same_bits(name, writer, tmp_path):
 
 @pytest.mark.filterwarnings("ignore")
 def test_types_that_skops_has_to_trust_are_those_of_the_page():
-    found = {
-        each
-        for name in ESTIMATORS
-        for each in skops.get_untrusted_types(data=skops.dumps(fitted(name)))
-    }
-    assert sorted(found) == trusted()
+    models = [*map(fitted, ESTIMATORS)]
+    models += [regressor(loss=loss).fit(X, np.exp(Y)) for loss in ("gamma", "tweedie")]
+    survival = TabMLPSurvival(preset="fast", random_state=0, epochs=2, members=2)
+    models.append(survival.fit(X, time=np.exp(Y), event=Y > 0))
+    types = (skops.get_untrusted_types(data=skops.dumps(model)) for model in models)
+    assert sorted({each for of_model in types for each in of_model}) == trusted()
 
 
 def test_a_pickle_of_a_table_has_no_state_of_an_optimizer():
