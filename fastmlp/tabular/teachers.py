@@ -261,17 +261,7 @@ class Lessons:
         student, history = self.taught(everyone, whole, answers, n_threads, end)
         epochs, held_out = len(history.loss), OutOfFold(out_of_fold[np.newaxis])
         trained = TrainingResult(
-            OF_OTHERS.recipe,
-            student,
-            held_out,
-            history,
-            curve=[],
-            epoch=epochs,
-            share=1.0,
-            planned=epochs,
-            why="",
-            stopped="",
-            pace=0.0,
+            OF_OTHERS.recipe, student, held_out, history, epoch=epochs, planned=epochs
         )
         score = cost(out_of_fold)
         return BlendResult(

@@ -71,19 +71,7 @@ def train(data: FitRows, division: Splits) -> TrainingResult | None:
     if best[1] is None:
         return None
     decay, members, held_out = best[1]
-    return TrainingResult(
-        LinearPart(decay=decay),
-        members,
-        held_out,
-        History(),
-        curve=[],
-        epoch=0,
-        share=1.0,
-        planned=0,
-        why="",
-        stopped="",
-        pace=0.0,
-    )
+    return TrainingResult(LinearPart(decay=decay), members, held_out, History())
 
 
 def trained_again(result: TrainingResult, data: FitRows, count: int) -> TrainingResult:
@@ -151,6 +139,13 @@ def _blocks(x: Any, *of_rows: Array) -> Iterator[tuple[Array, ...]]:
         yield block, *(array[part] for array in of_rows)
 
 
+def _inverse_deviations(variances: Array) -> Array:
+    """Return one over the deviation of each input, 0 for those that are constant."""
+    deviations = np.sqrt(np.maximum(variances, 0.0))
+    is_varied = deviations > SMALLEST
+    return np.divide(1.0, deviations, out=np.zeros_like(deviations), where=is_varied)
+
+
 def _ridge(
     x: Any, y: Array, weights: Array, decays: Sequence[float], outputs: int
 ) -> Iterator[tuple[Array, Array]]:
@@ -170,8 +165,7 @@ def _ridge(
             moments += all_columns.T @ (weight[:, np.newaxis] * all_columns)
         mean = moments[0]
         centred = moments - np.outer(mean, mean)
-        spread = np.sqrt(np.maximum(np.diag(centred)[1:-1], 0.0))
-        inverse = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > SMALLEST)
+        inverse = _inverse_deviations(np.diag(centred)[1:-1])
         of_inputs, with_target = centred[1:-1, 1:-1], centred[1:-1, -1]
         eigenvalues, vectors = np.linalg.eigh(of_inputs * np.outer(inverse, inverse))
         turned = vectors.T @ (inverse * with_target)
@@ -190,8 +184,7 @@ def _logistic(
     mean, square = np.zeros(x.shape[1]), np.zeros(x.shape[1])
     for block, weight in _blocks(x, weights):
         mean, square = mean + weight @ block, square + weight @ block**2
-    spread = np.sqrt(np.maximum(square - mean**2, 0.0))
-    inverse = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > SMALLEST)
+    inverse = _inverse_deviations(square - mean**2)
     solution = np.zeros((outputs, x.shape[1] + 1))
     for decay in decays:  # from the largest on, each begins with the one before
         solution = _newton(x, (mean, inverse), y, weights, decay, solution)

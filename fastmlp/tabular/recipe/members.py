@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any
 
@@ -172,19 +172,20 @@ class Members:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """The result of training one recipe."""
+    """The result of training one recipe; the defaults are those of a training without choices."""
 
     recipe: Recipe
     members: Members  # with the weights of the best joint epoch
     held_out: OutOfFold
     history: History
-    curve: list[tuple[int, float, float, float]]  # see `BestEpochSelector`
-    epoch: int  # the best one, from 1
-    share: float  # the part of the schedule that was over at this epoch
-    planned: int  # number of epochs
-    why: str  # the reason for fewer epochs
-    stopped: str  # the reason why no other recipe is trained: an interrupt or a callback
-    pace: float  # see `pace_of`
+    # See `BestEpochSelector`.
+    curve: list[tuple[int, float, float, float]] = field(default_factory=list)
+    epoch: int = 0  # the best one, from 1
+    share: float = 1.0  # the part of the schedule that was over at this epoch
+    planned: int = 0  # number of epochs
+    why: str = ""  # the reason for fewer epochs
+    stopped: str = ""  # the reason why no other recipe is trained: an interrupt or a callback
+    pace: float = 0.0  # see `pace_of`
     is_steep: bool = False  # see `BestEpochSelector`
 
     @property
