@@ -15,7 +15,7 @@ Class = TypeVar("Class", bound=type)
 MISSING = object()
 GENERAL = ("self", "X", "y", "path")  # arguments that say nothing about the method
 NEAR = 0.75  # similarity of two names from which one may be a typing error of the other
-SENTENCE = "= "  # with which advice begins that is a sentence of its own
+SENTENCE = "= "  # Advice that is a whole sentence begins with this.
 EVERYWHERE = ("fastmlp", "")  # advice that begins so, or is a sentence, suits any class
 
 

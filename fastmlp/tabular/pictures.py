@@ -18,7 +18,7 @@ MAX_BARS = 20
 
 
 class Pictures:
-    """The methods of both estimators that draw, on the axes given or on those of a new figure."""
+    """The methods of the estimators that draw, on the axes given or on those of a new figure."""
 
     _state: Callable[[], FittedTable]
     importance: Callable[..., Importance]

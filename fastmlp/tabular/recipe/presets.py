@@ -182,7 +182,7 @@ class Preset:
         ]
 
     def with_folds(self, folds: int) -> Preset:
-        """Return the preset with so many folds in all stages, however many rows there are."""
+        """Return the preset with a fixed number of folds in all stages, for any number of rows."""
         trial_folds = folds if self.trial_folds else 0
         return replace(self, folds=folds, many_rows=(), trial_folds=trial_folds)
 

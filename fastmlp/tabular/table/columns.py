@@ -587,7 +587,7 @@ def count_values(series: Array, name: str) -> Counter[Any]:
 def of_counts(
     name: str, count: Counter[Any], is_text: bool = False, order: Sequence[Any] = ()
 ) -> Column:
-    """Return the column whose values occur so often; None counts missing ones.
+    """Return the column of values with these counts; None stands for missing ones.
 
     Text may hold dates or quantities. An ``order`` is that of all values that a category may have.
     """
