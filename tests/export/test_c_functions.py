@@ -113,3 +113,13 @@ def test_the_polynomials_are_those_of_the_kernels():
             for name, numbers in re.findall(r"#define (\w+) \{([^}]*)\}", text)
         }
         assert found == exported[dtype]
+
+
+@pytest.mark.skipif(not HEADER.exists(), reason="needs the sources")
+@pytest.mark.parametrize("dtype", REAL)
+def test_the_parts_of_the_logarithm_of_2_are_those_of_the_kernels(dtype):
+    text = HEADER.with_name("mathfun.h").read_text()
+    double, single = text.partition("#if FM_DOUBLE")[2].split("#else")[:2]
+    of_dtype = double if dtype == "float64" else single
+    parts = re.findall(r"#define LN2_(?:HIGH|LOW) (-?[\d.e-]+)", of_dtype)
+    assert tuple(map(float, parts)) == c_functions.LN2[dtype]
