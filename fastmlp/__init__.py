@@ -157,7 +157,7 @@ _HOMES = {
 __all__ = [*" ".join(_NAMES.values()).split(), "reference", "__version__"]
 
 
-if not TYPE_CHECKING:  # with it, type checkers would accept any name, as Any
+if not TYPE_CHECKING:  # a type checker that saw it would accept any name
 
     def __getattr__(name: str) -> Any:
         """Load a public name on first use."""

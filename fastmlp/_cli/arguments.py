@@ -30,7 +30,7 @@ class Command(NamedTuple):
 
     run: Callable[[argparse.Namespace], None]
     arguments: Sequence[Argument]
-    examples: Sequence[str]  # with which the help ends
+    examples: Sequence[str]  # the help ends with them
 
     def add_to(self, parser: Any) -> None:
         """Declare the arguments to argparse."""
@@ -38,7 +38,7 @@ class Command(NamedTuple):
             parser.add_argument(*names, **options)
 
 
-Argument: TypeAlias = tuple[tuple[str, ...], dict[str, Any]]  # of argparse's `add_argument`
+Argument: TypeAlias = tuple[tuple[str, ...], dict[str, Any]]  # what argparse's `add_argument` takes
 
 
 def argument(*names: str, **options: Any) -> Argument:

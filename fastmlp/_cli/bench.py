@@ -31,8 +31,8 @@ from fastmlp._cli.rivals import LIBRARIES, Task, outputs, table
 from fastmlp._core.atomic_files import write
 from fastmlp._network.activations import Array
 
-TURNS = 10  # of each library at each task, as the time allows
-TOLERANCE = 1e-3  # of predictions, relative to the largest
+TURNS = 10  # each library runs each task as often, if the time allows
+TOLERANCE = 1e-3  # the unit is the largest prediction
 THREADS = ("OMP_NUM", "OPENBLAS_NUM", "MKL_NUM", "FASTMLP_NUM", "VECLIB_MAXIMUM", "NUMEXPR_NUM")
 OURS = "fastmlp"
 CLEAR = "\r\x1b[K"  # moves to the start of the terminal's line and erases it
@@ -73,7 +73,7 @@ def bench(options: argparse.Namespace) -> None:
     result = {"machine": machine, "libraries": chosen, "not_installed": lacking, "results": rows}
     try:
         compare(chosen, options.seconds, rows)
-    finally:  # after Ctrl-C, print what there is
+    finally:  # Ctrl-C ends the measurements, but prints them
         show(options, result, as_table(result))
         if options.output:
             write(options.output, [json.dumps(result, indent=2).encode()])
@@ -118,7 +118,7 @@ def compare(names: list[str], seconds: float, rows: list[dict[str, Any]]) -> Non
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-_timers: dict[Task, timeit.Timer] = {}  # of this process's tasks
+_timers: dict[Task, timeit.Timer] = {}  # each process has its own
 
 
 def _start_worker() -> None:

@@ -17,7 +17,7 @@ from fastmlp._files import inspection
 from fastmlp._files.storage import ModelFormatError, load
 from fastmlp._network.activations import Array
 
-COVERAGE = 0.9  # of the prediction intervals in which targets are counted
+COVERAGE = 0.9  # the level of the intervals in which targets are counted
 SUFFIXES = {"onnx": ".onnx", "c": ".c"}
 
 
@@ -274,7 +274,7 @@ def load_with_table(
             words = f"{path} is no model but {data} is: the model comes first, MODEL DATA"
             raise UsageError(words) from None
         raise
-    columns: Any = getattr(_fitted(model), "columns", None)  # of estimators of tables
+    columns: Any = getattr(_fitted(model), "columns", None)  # only estimators of tables have them
     named: list[str] = [*getattr(model, "feature_names_in_", ())]
     text: list[str] = []
     if columns is not None:

@@ -17,7 +17,7 @@ import numpy as np
 from fastmlp._models.mlp import MLP
 from fastmlp._network.activations import Array
 
-Parameters: TypeAlias = list[tuple[Array, Array]]  # per layer: weights (fan_in, fan_out), bias
+Parameters: TypeAlias = list[tuple[Array, Array]]  # one a layer: weights (fan_in, fan_out), bias
 
 
 class Timed(NamedTuple):

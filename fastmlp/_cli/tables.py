@@ -33,7 +33,7 @@ from fastmlp._cli.arguments import STANDARD, CommandError, UsageError
 from fastmlp._core.atomic_files import write
 from fastmlp._network.activations import Array
 
-Chooser = Callable[[Sequence[str]], Collection[str]]  # of names of columns
+Chooser = Callable[[Sequence[str]], Collection[str]]  # it chooses among names of columns
 
 MISSING = frozenset(("", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"))
 SEPARATORS = ",;\t|"
@@ -59,7 +59,7 @@ WITH_END = re.compile(f"[^\r\n]*(?:{LINE_END.pattern})|{LINE.pattern}")
 ROWS = 2_000  # that are split at once
 LONGEST_CELL = 2**31 - 1  # characters
 NUMBER = re.compile(r"-?\d+([.,]\d+)?")
-NUL = "\0"  # in no cell, so that it separates the cells of a column
+NUL = "\0"  # no cell contains it, so it separates the cells of a column
 FLAGS = {"true": True, "false": False}
 WIDE = {int, Decimal, type(None)}  # numbers of Parquet files that NumPy has as objects; or missing
 

@@ -25,7 +25,7 @@ OPTIONS = {
     "regression": " --interval 0.9",
     "classification": " --proba",
     SURVIVAL: "",
-}  # of predict
+}  # predict has these
 MOST_CLASSES = 10  # distinct whole numbers; a target with more is a number
 FEWEST_COUNTS = 3  # distinct whole numbers that may be counts
 LABEL_KINDS = "OUSTb"  # dtype kinds of text and booleans

@@ -21,7 +21,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-fcntl: Any = None  # without locks two processes must not save to one file at the same time
+fcntl: Any = None  # no locks: two processes must not save to one file at the same time
 if find_spec("fcntl"):
     fcntl = import_module("fcntl")
 

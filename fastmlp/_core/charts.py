@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-WIDTH = 460  # of a picture, in SVG units, like all lengths here
+WIDTH = 460  # the unit of all lengths here is that of SVG
 PLOT = 222  # height of lines and points
 LEGEND = 20  # height of a row of the legend, above them
 LEFT, RIGHT, TOP, BOTTOM = 80, 16, 14, 46  # margins

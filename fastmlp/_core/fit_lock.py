@@ -25,7 +25,7 @@ class FitLock:
         # Process -> (process, thread). The key keeps a forked child apart from its parent.
         self._holders: dict[int, tuple[int, int]] = {}
         self._last: tuple[int, int] | None = None  # a new object each time that the lock is taken
-        self.trainer: Any = None  # of the running fit: stores the state for resuming on demand
+        self.trainer: Any = None  # the running fit's: it stores the state for resuming on demand
 
     def is_mine(self) -> bool:
         """Whether this thread holds the lock."""

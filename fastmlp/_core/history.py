@@ -170,7 +170,7 @@ class AveragingState(NamedTuple):
 
     raw: tuple[list[NDArray[Any]], ...]  # the trained parameters by kind
     mean: tuple[list[NDArray[np.float64]], ...]  # the model holds it rounded to its dtype
-    epochs: int  # in the mean, at least 1
+    epochs: int  # how many the mean has, at least 1
 
 
 class ResumeState(NamedTuple):
@@ -178,8 +178,8 @@ class ResumeState(NamedTuple):
 
     kind: tuple[Any, ...]  # Optimizer.kind
     step: int  # steps taken
-    seed: int  # of dropout, 64 bits
-    rows: int = 0  # of the training data; 0 for partial_fit
+    seed: int  # 64 bits, they seed the masks of dropout
+    rows: int = 0  # how many the training data have; 0: a partial_fit
     epochs: int = 0  # that have ended
     shuffles: Sequence[int] = ()  # seeds, each of a permutation of the order before it
     shuffled: int = 0  # how many of them belong to ended epochs; one more may follow

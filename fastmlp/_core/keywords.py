@@ -193,7 +193,7 @@ def _complaint(
         return None
     caller = cls.__name__ + f".{method.__name__}" * (method.__name__ != "__init__")
     parameters = signature.parameters
-    of_call = synonym(f"{method.__name__}()", EVERYWHERE, synonyms)  # of any wrong argument
+    of_call = synonym(f"{method.__name__}()", EVERYWHERE, synonyms)  # it serves any argument
     name = next((key for key in kwargs if key not in parameters), None)
     if name is not None:
         if of_call is None:
@@ -204,7 +204,7 @@ def _complaint(
     if of_call is not None:
         return f"{caller}(): {words}: {advice(of_call)}"
     places = [k for k, p in parameters.items() if p.kind == p.POSITIONAL_OR_KEYWORD][1:]
-    places = [synonym(key, [key], synonyms) or key for key in places]  # with an example
+    places = [synonym(key, [key], synonyms) or key for key in places]  # a synonym has an example
     rule = f"{', '.join(places)} by position, all others by name" if places else "all by name"
     return f"{caller}(): {words}: pass {rule}"
 

@@ -36,8 +36,8 @@ class OptimizerState(NamedTuple):
     row: str  # name in NATIVE_OPTIMIZERS
     hyper: tuple[float, ...]  # Optimizer.hyper
     step: int  # steps taken
-    slots: list[Parameters]  # in the order of SLOTS
-    units: tuple[float, ...]  # of each slot
+    slots: list[Parameters]  # the order is that of SLOTS
+    units: tuple[float, ...]  # one a slot
     powers: tuple[float, ...] = ()  # running powers of the betas; empty in the NumPy engine
 
     @property

@@ -15,7 +15,7 @@ from fastmlp._network.optimizers import Optimizer
 from fastmlp._network.scheduled import Scheduled, learning_rates
 from fastmlp._network.spec import Spec
 
-NO_RATES = np.empty(0)  # before the first epoch
+NO_RATES = np.empty(0)  # the first epoch sets them
 
 
 @dataclass
@@ -30,11 +30,11 @@ class Plan:
     l2: float = 0.0  # and 0.5 l2 sum(W**2)
     # Whether the sum of a batch's sample weights divides its loss and l2, as with scikit-learn.
     per_batch: bool = False
-    weight_sum: WeightSum | None = None  # of all rows of an epoch; None: those of this call
+    weight_sum: WeightSum | None = None  # None: the rows of this call are all
     clip_norm: float = 0.0  # largest global norm of a gradient; 0: no limit
     groups: Groups = PLAIN  # factors on rate, decay and penalties of each tensor
-    dropout: tuple[Scheduled, ...] | None = None  # of the hidden layers; None: the network's
-    seed: int = 0  # of the dropout masks, 64 bits
+    dropout: tuple[Scheduled, ...] | None = None  # one a hidden layer; None: the network's
+    seed: int = 0  # 64 bits, they seed the masks of dropout
     step: int = 0  # global index of the first batch
     team: Team | None = None  # None: the calling thread alone
     # The next two are computed by `look_up`; None: the constants of the optimizer and the network.

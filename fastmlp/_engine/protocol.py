@@ -26,8 +26,8 @@ class Epochs(NamedTuple):
 
     losses: NDArray[np.float64]  # (epochs, engines): results of `epoch`
     held_losses: NDArray[np.float64]  # the same: results of `evaluate` on held-out rows, else 0
-    predictions: list[NDArray[Any]]  # per engine, (epochs, rows, heads * m): of the held-out rows
-    snapshots: Sequence[tuple[Any, ...]] = ()  # per epoch, one of each engine
+    predictions: list[NDArray[Any]]  # one an engine, (epochs, held-out rows, heads * m)
+    snapshots: Sequence[tuple[Any, ...]] = ()  # one tuple an epoch, one snapshot an engine
 
 
 class Engine(Protocol):

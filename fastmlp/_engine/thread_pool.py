@@ -179,7 +179,7 @@ def borrowed_team(n: int, limit: int | None = None) -> AbstractContextManager[Te
 @contextlib.contextmanager
 def _borrowed(n: int, limit: int | None) -> Iterator[Team | None]:
     team, caller = None, _thread.get_ident()
-    before = _busy.get(caller, 0)  # of a call that waits for this one, of its callback
+    before = _busy.get(caller, 0)  # another call may wait for the callback that makes this one
     try:
         with _counting:
             if limit is not None:

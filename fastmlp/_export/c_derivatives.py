@@ -132,7 +132,7 @@ class Derivatives(Body):
     def __init__(self, source: Source, share: float, order: int) -> None:
         super().__init__(source, "y", is_many=True)
         self.share, self.order = share, order
-        self.inputs = self.bent = 0  # of the network; layers with curvature that are still to come
+        self.inputs = self.bent = 0  # the network's inputs; layers with curvature still to come
         self.tangents = self.stored_tangents = ""  # buffers of the current values' tangents
         self.backward: list[str] = []  # code of the gradient, the last step first
 

@@ -48,14 +48,14 @@ TYPES = {
 class Source:
     """Base of a model's source and header; ``fields`` fill the templates."""
 
-    defined, predict = text.INPUTS, text.C["predict"]  # of the header
+    defined, predict = text.INPUTS, text.C["predict"]  # the header has these two
     stack_bytes = 0
     rounding = 0.0  # largest error of a prediction by rounding, apart from the weights'
 
     def __init__(
         self, model: Any, name: str, dtype: np.dtype[Any], public: np.dtype[Any], **fields: Any
     ) -> None:
-        self.model, self.dtype, self.public = model, dtype, public  # of networks, of the interface
+        self.model, self.dtype, self.public = model, dtype, public  # dtypes: networks, interface
         self.constants: dict[str, str] = {}  # definitions by name
         self.functions: dict[str, str] = {}  # helpers by name, so that each is written once
         self.code: list[str] = []  # the functions behind them

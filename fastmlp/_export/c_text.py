@@ -52,7 +52,7 @@ ACTIVATIONS = {
 }
 
 EACH = C["each"].rstrip()
-FIRST = "j < n / HEADS ? "  # of the outputs that a link leaves as they are
+FIRST = "j < n / HEADS ? "  # a link leaves the other outputs as they are
 # The value of an output at z; `softmax` needs all, and with `ascending` each adds to one before it.
 LINK_VALUES = {
     "exp": "exp(z)",

@@ -36,11 +36,11 @@ class Node:
 class Graph:
     """Nodes and constants, in the order of their creation."""
 
-    dtype: np.dtype[Any]  # of Python numbers
+    dtype: np.dtype[Any]  # Python's numbers become this
     nodes: list[Node] = field(default_factory=list)
     constants: dict[Name, NDArray[Any]] = field(default_factory=dict)
-    prefix: str = ""  # of the names of constants
-    root: str = ""  # of all names, so that they cannot clash with names of inputs
+    prefix: str = ""  # names of constants begin with it
+    root: str = ""  # all names begin with it, and so clash with no input's
 
     def of(self, dtype: Any, root: str) -> Graph:
         """Return a view of this graph that adds nodes with another dtype and longer names."""

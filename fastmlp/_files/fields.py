@@ -186,7 +186,7 @@ class Tensor(Hidden):
     dtype: Any = np.float64
     least: Any = -math.inf
     most: Any = math.inf
-    positive: bool = False  # above 0
+    positive: bool = False  # whether each must be above 0
     rising: bool = False  # each number is above the one before it
     is_infinite: bool = False
 

@@ -19,7 +19,7 @@ from fastmlp._files import safetensors
 from fastmlp._files.safetensors import Entry, Header
 from fastmlp._files.strict_json import MOST_STRING, ModelFormatError
 
-MOST_FIRST_BYTES = 64 * MOST_STRING  # of an array, that an inspection reads
+MOST_FIRST_BYTES = 64 * MOST_STRING  # an inspection reads no more of an array
 
 
 @dataclass
@@ -28,7 +28,7 @@ class Content:
 
     header: Header
     payload: NDArray[np.uint8]  # the bytes of the arrays; empty if only some arrays were wanted
-    size: int  # of the file, in bytes
+    size: int  # bytes of the file
     digest: str  # SHA-256 as in safetensors.encoded; empty if the payload was not read
     firsts: dict[str, NDArray[Any]] = field(default_factory=dict)  # first rows of wanted arrays
 

@@ -36,9 +36,9 @@ NAMES_AT = {
     "classes": ("fit.calibration.classes", "fit.labels.classes"),
 }
 KINDS_AT = {"number": "fit.columns.numbers", "category": "fit.columns.categories"}
-FORMS_AT = "fit.columns.forms"  # of the columns of numbers
-KINDS = {"date": "date", "instant": "date", "duration": "duration"}  # of forms
-BYTES_AT = {"fit.columns.names.ends": "fit.columns.names.bytes"}  # of names stored as texts
+FORMS_AT = "fit.columns.forms"  # each column of numbers has a form
+KINDS = {"date": "date", "instant": "date", "duration": "duration"}  # a form: its kind
+BYTES_AT = {"fit.columns.names.ends": "fit.columns.names.bytes"}  # names may be stored as texts
 WANTED = (
     *(name for names in NAMES_AT.values() for name in names),
     *(*KINDS_AT.values(), *BYTES_AT.values()),

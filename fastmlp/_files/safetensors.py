@@ -48,7 +48,7 @@ MOST_DIMENSIONS = 4
 ALIGNMENT = 8  # bytes; the payload's offset in the file is a multiple of it
 PREFIX = struct.Struct("<Q")
 METADATA = "__metadata__"
-DESCRIPTION = "model"  # in the metadata
+DESCRIPTION = "model"  # the key in the metadata
 BLANK = "00" * hashlib.sha256().digest_size  # placeholder for the digest while it is computed
 
 

@@ -33,7 +33,7 @@ __all__ = ["ModelFormatError", "load", "load_predictor", "save"]
 
 PathLike: TypeAlias = str | os.PathLike[str]
 Functions: TypeAlias = Mapping[str, Any] | None  # the caller's custom functions by name
-Maker: TypeAlias = Callable[[dict[str, Any], Cursor], Any]  # of an object, from a description
+Maker: TypeAlias = Callable[[dict[str, Any], Cursor], Any]  # it makes an object of a description
 
 FORMAT = "fastmlp"
 VERSION = 1
@@ -60,7 +60,7 @@ SERVED = {
         ("TabMLPClassifier", "TabMLPRegressor", "TabMLPSurvival"), "tabular.files.codec_fit"
     ),
 }
-HEAD = Object({"class": Choice(CLASSES), "engine": Choice(ENGINES)})  # of every description
+HEAD = Object({"class": Choice(CLASSES), "engine": Choice(ENGINES)})  # every description has these
 
 
 def save(model: Any, path: PathLike, training: bool = True) -> None:

@@ -22,14 +22,14 @@ class InputStream(BlockStream):
 
     def __init__(self, source: Any, spec: Spec, outs: tuple[Any, ...]) -> None:
         super().__init__(source, spec)
-        self.outs = outs  # of other memory than the blocks
+        self.outs = outs  # their memory is not that of the blocks
 
     def _check(self, block: Any) -> Data:
         is_tuple = isinstance(block, (tuple, list)) and len(block) and np.ndim(block[0]) == 2
         X = block[0] if is_tuple else block
         _refuse_overlap(X, self.outs, self.name)
         x = check.inputs(X, self.spec)
-        return Data(x, np.empty((len(x), 0)))  # without targets
+        return Data(x, np.empty((len(x), 0)))  # there are no targets
 
 
 def predict(network: Network, X: Any, out: Any, link: bool) -> Any:
@@ -37,7 +37,7 @@ def predict(network: Network, X: Any, out: Any, link: bool) -> Any:
     network = network.frozen()
     outs = () if out is None else _heads(out)
     if is_source := check.is_source(X):
-        if isinstance(X, Blocks):  # before anything is written
+        if isinstance(X, Blocks):  # nothing has been written yet
             _refuse_overlap(X.arrays["X"], outs, "the source of X")
     else:
         x = check.inputs(X, network.spec)

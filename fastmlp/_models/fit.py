@@ -31,13 +31,13 @@ class FitOptions(NamedTuple):
     """The options of a fit, checked."""
 
     epochs: int
-    batch_size: Any  # as the user gave it, to compare between processes
+    batch_size: Any  # what the user gave; processes compare it
     shuffle: bool
     verbose: bool
     averaging: Averaging | None
     callbacks: list[Any]
     resume: bool
-    path: str | None  # of the checkpoint to resume
+    path: str | None  # the checkpoint to resume
 
     @classmethod
     def of(
@@ -75,9 +75,9 @@ class Fit:
     model: Any  # the MLP or the ensemble whose method was called, for callbacks
     network: Network | Networks  # its state: one network, or several that are trained together
     members: Sequence[Network]  # that one, or these
-    data: Sequence[Any]  # of each network
-    plans: Sequence[Plan]  # of each network
-    fingerprint_data: Sequence[Sequence[Any]]  # of each network, to recognise it when resuming
+    data: Sequence[Any]  # one a network
+    plans: Sequence[Plan]  # one a network
+    fingerprint_data: Sequence[Sequence[Any]]  # a resumed fit recognises each network's data by it
     evaluator: Callable[[State], Evaluator]  # makes what measures the losses after each epoch
     has_validation: bool
     team: AbstractContextManager[Any]  # borrows threads; None if one thread is to train
@@ -88,7 +88,7 @@ class Fit:
     def run(self, make_trainer: Callable[..., Any]) -> History:
         """Run the fit with a new trainer; undo it after an error before its first new epoch."""
         network, path = self.network, self.options.path
-        changes_weights = self.options.resume and (  # before the first epoch
+        changes_weights = self.options.resume and (  # resuming may do so
             path is not None or any(m.progress and m.progress.averaged for m in self.members)
         )
         undo, n_before = network.undo(changes_weights), -1
@@ -277,7 +277,7 @@ def one_pass(
     team: AbstractContextManager[Any],
 ) -> float:
     """Run the pass of a ``partial_fit``, undone after an error; return its loss."""
-    starts: list[tuple[ResumeState, int]] = []  # of each member, with the steps after the pass
+    starts: list[tuple[ResumeState, int]] = []  # one a member: state, steps after the pass
     undos = []
     try:
         for k, member in enumerate(members):

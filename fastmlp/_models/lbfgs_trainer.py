@@ -55,7 +55,7 @@ class LbfgsTrainer:
         fit: Fit,
         evaluator: Evaluator,
         reporter: CallbackList,
-        states: Any,  # of steps: not used
+        states: Any,  # L-BFGS uses no steps
     ) -> None:
         self.optimizer, self.fit, self.state = optimizer, fit, reporter.state
         self.evaluator, self.reporter, self.member = evaluator, reporter, fit.members[0]

@@ -558,7 +558,7 @@ class MLP(Exportable, Explainable):
             return blockwise.predict(network, X, out, linked)
         return network.predict(check.inputs(X, network.spec, empty=True), linked)
 
-    __call__ = predict  # as in PyTorch and Keras
+    __call__ = predict  # PyTorch and Keras have it, too
 
     def predictor(
         self,

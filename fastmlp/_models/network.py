@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fastmlp._engine.protocol import Engine
     from fastmlp._network.spec import Predictions, Spec
 
-Parameters: TypeAlias = "Sequence[Sequence[NDArray[Any]]]"  # of each kind, one array a layer
+Parameters: TypeAlias = "Sequence[Sequence[NDArray[Any]]]"  # one array a layer, by kinds
 EngineType: TypeAlias = "Callable[[Spec], Engine]"
 
 
@@ -79,7 +79,7 @@ class Network:
         self.lock = FitLock()  # allows one fit at a time, and no assignment by other threads
         self.plans = PlanCache(spec)
         self.history: History | None = None
-        self.progress: ResumeState | None = None  # for the next partial_fit or a resumed fit
+        self.progress: ResumeState | None = None  # later training goes on with it
         self.flat_y = False
 
     @classmethod

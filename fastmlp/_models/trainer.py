@@ -183,7 +183,7 @@ class FusedEpochs:
 
     def __init__(self, networks: ManyNetworks, state: State, reporter: CallbackList) -> None:
         self.networks, self.state, self.reporter = networks, state, reporter
-        self.is_given_up = False  # after a call that had to be undone
+        self.is_given_up = False  # true after a call that had to be undone
         # Whether later epochs were trained than are recorded: they cannot be resumed.
         self.is_ahead = False
 
@@ -299,7 +299,7 @@ class Trainer(Training):
         states: Sequence[ResumeState],
     ) -> None:
         self.fit, self.evaluator, self.reporter = fit, evaluator, reporter
-        self.states = states  # before the first epoch
+        self.states = states  # those before the first epoch
         self.rates = LearningRates(fit.plans[0].optimizer.learning_rate, states[0].step)
         self.shuffles = Shuffles([m.rng for m in self.fit.members]) if fit.options.shuffle else None
         self.averages: Sequence[WeightAverage] = ()

@@ -24,10 +24,10 @@ class Layer(NamedTuple):
     # An operator that exporters know, "activation", "link", or "keep", which stores the current
     # values: of the block that a skip adds, or the inputs that a linear path multiplies.
     kind: str
-    name: str = ""  # of the activation, the link or the stored values
+    name: str = ""  # the activation, the link or the stored values have it
     arrays: Mapping[str, Array] = MappingProxyType({})  # tensors by kind; exporters add others
-    number: int = 0  # of the tensors among those of their kind
-    heads: int = 1  # of a link: columns per output
+    number: int = 0  # the place of the tensor among those of its kind
+    heads: int = 1  # a link has this many columns an output
 
     def mapped(self, change: Callable[[Array], Array]) -> Layer:
         """Return the layer with changed arrays."""
@@ -81,7 +81,7 @@ class Exported:
 
     spec: Spec
     nets: tuple[list[Layer], ...]  # each from the inputs to the prediction; the link is the last
-    labels: Labels | None = None  # of a classifier
+    labels: Labels | None = None  # classifiers have them
     # Of each network: its jacobians at rows, and up to order 2 its hessians.
     derivatives: tuple[Callable[[Array, int], Sequence[Array]], ...] = ()
 

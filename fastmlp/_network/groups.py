@@ -26,12 +26,12 @@ FREEZING = ((("layer_rates=[0, 1, ...]",), "frozen freeze trainable lr rates lay
 class Factors(NamedTuple):
     """Factors that multiply a fit's options for one tensor (``fm_group`` in c/network.h)."""
 
-    rate: float  # on the learning rate; 0 freezes
-    epsilon: float  # on the optimizer's epsilon
-    decay: float  # on decoupled weight decay, besides `rate`
-    l1: float  # on the penalties
+    rate: float  # multiplies the learning rate; 0 freezes
+    epsilon: float  # multiplies the optimizer's epsilon
+    decay: float  # multiplies decoupled weight decay, besides `rate`
+    l1: float  # multiplies the penalties
     l2: float
-    norm: float  # on the squared gradient in the norm that is clipped
+    norm: float  # multiplies the squared gradient in the norm that is clipped
 
 
 def _factors(rate: float, decay: float, scale: float, degree: int) -> Factors:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # spec imports this module, and numpy.random takes time to lo
     from fastmlp._network.spec import Spec
 
 Draw: TypeAlias = "Callable[[np.random.Generator, int, int], npt.NDArray[np.float64]]"
-Variance: TypeAlias = Callable[[int, int], float]  # of the weights, given fan_in and fan_out
+Variance: TypeAlias = Callable[[int, int], float]  # (fan_in, fan_out): the variance of the weights
 Initializer: TypeAlias = str | Sequence[str | None] | None
 
 

@@ -19,9 +19,9 @@ class Link:
     """One row: the link and its derivatives, as functions of the prediction p."""
 
     name: str
-    value: Callable[[Array], Array]  # of z: the prediction, a new array
-    product: Callable[[Array, Array], Array]  # of (p, a): the gradient by z of sum(a * value(z))
-    bend: Callable[[Array, Array, Array], Array]  # of (p, a, s): that of sum(a * tangent(p, s))
+    value: Callable[[Array], Array]  # z: the prediction, a new array
+    product: Callable[[Array, Array], Array]  # (p, a): the gradient by z of sum(a * value(z))
+    bend: Callable[[Array, Array, Array], Array]  # (p, a, s): that of sum(a * tangent(p, s))
     forward: Callable[[Array, Array], Array] | None = None  # `tangent`, if it is not `product`
 
     def tangent(self, p: Array, s: Array) -> Array:

@@ -62,7 +62,7 @@ class Optimizer(Options):
     name: ClassVar[str]
     degree: ClassVar[int] = 0
     _slots_by_row: ClassVar[dict[str, Slots]] = {}
-    _numbers: ClassVar[tuple[str, ...]] = ()  # at most 3 fields, as the C side takes them
+    _numbers: ClassVar[tuple[str, ...]] = ()  # the C side takes at most 3 fields
     _checks = {"learning_rate": (check_scheduled, 0.001, POSITIVE)}  # noqa: RUF012
 
     learning_rate: LearningRate = 0.01

@@ -361,7 +361,7 @@ def _flat(array: Any, kinds: str, name: str, what: str) -> NDArray[Any]:
     """Return a 1-D array of these kinds of dtypes."""
     plain = np.asarray(array)
     if not plain.size and plain.ndim == 1 and plain.dtype.kind not in kinds:
-        return plain.astype(np.int64)  # of an empty list
+        return plain.astype(np.int64)  # an empty list has another dtype
     if plain.ndim != 1 or plain.dtype.kind not in kinds or hasattr(array, "filled"):  # masked
         raise TypeError(
             f"{name} has type {type(array).__name__}, shape {plain.shape} and dtype {plain.dtype} "

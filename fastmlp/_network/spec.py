@@ -44,7 +44,7 @@ Compute: TypeAlias = Literal["bfloat16"] | None
 # their order: a float32 sum over a million rows would be wrong by a percent.
 BLOCK_ROWS = 1024
 
-ROUNDED_WEIGHTS = 1024  # of a layer; rounding takes longer than the products of a smaller one
+ROUNDED_WEIGHTS = 1024  # rounding takes longer than the products of a smaller layer
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,9 @@ class Spec:
     """The shape of a network; made by `build`."""
 
     layer_sizes: tuple[int, ...]  # inputs, hidden layers, outputs
-    activations: tuple[ActivationName | CustomActivation, ...]  # of each hidden layer
+    activations: tuple[ActivationName | CustomActivation, ...]  # one a hidden layer
     dropout: tuple[float, ...]  # drop probability of each hidden layer, in [0, 1)
-    layer_norm: tuple[NormPosition | None, ...]  # of each hidden layer, one of layer_norm.POSITIONS
+    layer_norm: tuple[NormPosition | None, ...]  # one of POSITIONS a hidden layer
     parametric: tuple[bool, ...]  # whether the activation of each hidden layer is parametric
     loss: Loss  # which also determines the link and the number of heads
     dtype: np.dtype[Any]
@@ -85,7 +85,7 @@ class Spec:
         """Leave the cached properties out of copies and pickles."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
-    @cached_property  # without the cache, it takes a third of the time to construct a small MLP
+    @cached_property  # uncached, it takes a third of the time to construct a small MLP
     def tensors(self) -> dict[str, list[Shape]]:
         """Shapes of the parameters by kind, one per layer, without kinds that are not used."""
         shapes = {}

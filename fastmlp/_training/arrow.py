@@ -32,7 +32,7 @@ class Batch(NamedTuple):
     """Some rows of a table or file, in Arrow's format."""
 
     batch: Any
-    names: list[str]  # of the columns to read
+    names: list[str]  # the columns to read
     place: Callable[[int], str]  # returns the words for the place of the k-th row
     first: int  # number of the first row in the source
 

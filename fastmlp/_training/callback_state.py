@@ -33,9 +33,9 @@ STORED: dict[str, dict[str, type]] = {
 class CallbackState(NamedTuple):
     """State of one callback."""
 
-    name: str  # of its class, one of `STORED`
+    name: str  # its class, one of `STORED`
     values: dict[str, Any]  # its attributes
-    parameters: Parameters | None  # of the best epoch
+    parameters: Parameters | None  # the best epoch's
 
 
 def fingerprint(*datas: Any) -> int:

@@ -21,7 +21,7 @@ from fastmlp._network.spec import Spec
 MAX_STEPS, MIN_STEPS, MIN_EPOCHS, MAX_WORK = 8000, 600, 10, 2.56e10
 # Most steps per row for a loss with a link, which never stops falling where classes are separate.
 STEPS_PER_ROW = 40
-PEAK, PEAK_NEURONS = 0.03, 400  # of the rate; it falls as more hidden neurons are added than these
+PEAK, PEAK_NEURONS = 0.03, 400  # the rate falls as more hidden neurons are added than these
 
 
 class Decay(NamedTuple):
@@ -30,10 +30,11 @@ class Decay(NamedTuple):
     factor: float
     noise_power: float
     power: float
-    most: float  # at most this for each hidden layer
+    most: float  # the limit, for each hidden layer
 
 
-DECAYS = {False: Decay(0.5, 1 / 3, 1 / 2, 1.5), True: Decay(1.86, 1 / 6, 1 / 3, 2.9)}  # with a link
+# The keys say whether the loss has a link.
+DECAYS = {False: Decay(0.5, 1 / 3, 1 / 2, 1.5), True: Decay(1.86, 1 / 6, 1 / 3, 2.9)}
 MAX_INPUTS = 10  # more inputs do not raise the decay: most of many inputs depend on others
 
 NOISES = 10.0 ** np.arange(-5, 2.5, 0.5)  # variances of the noise over that of the function
@@ -84,7 +85,7 @@ def _left_out_errors(x: Any, targets: Any, rows: Any) -> Any:
         return errors
     y = (y[:, None] == np.unique(y) if y.ndim == 1 else y).astype(float)
     y = y[:, _evenly(y.shape[1], MAX_OUTPUTS)]
-    with np.errstate(all="ignore"):  # of huge numbers
+    with np.errstate(all="ignore"):  # huge numbers overflow
         kernel = _kernel((x - x.mean(axis=0)) / np.maximum(x.std(axis=0), 1e-9))
         largest = np.abs(y).max()
         centred = (y - y.mean(axis=0)) / largest

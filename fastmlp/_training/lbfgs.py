@@ -36,7 +36,7 @@ class Minimiser:
         self,
         engine: Engine,
         wide: Engine,
-        arguments: tuple[Data, float, Any],  # of `Engine.gradients`: data, l2, team
+        arguments: tuple[Data, float, Any],  # `Engine.gradients` takes them: data, l2, team
         reporter: CallbackList,
         evaluator: Evaluator,
         check: Callable[[float], None],
@@ -51,7 +51,7 @@ class Minimiser:
         """Return SciPy's result; the engine has the last recorded point."""
         try:
             result = self._minimised(options, n_iterations)
-            self.check(float(result.fun))  # without an iteration, of the first point
+            self.check(float(result.fun))  # if there was no iteration, this is the first point's
         except BaseException:
             self.engine.restore(self.reached)
             raise
@@ -60,7 +60,7 @@ class Minimiser:
     def _minimised(self, options: LBFGS, n_iterations: int) -> Any:
         """Return SciPy's result."""
 
-        def callback(intermediate_result: Any) -> None:  # by this name SciPy passes a result
+        def callback(intermediate_result: Any) -> None:  # SciPy asks for this name
             self._accept(intermediate_result.x, float(intermediate_result.fun))
             try:
                 self._record(float(intermediate_result.fun) + self.loss_constant)

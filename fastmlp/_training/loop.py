@@ -68,7 +68,7 @@ def _equal_rates(rate: float, n: int) -> np.ndarray[Any, np.dtype[np.float64]]:
 class Evaluator:
     """Computes the loss on validation data, plus a constant; never stops the fit."""
 
-    apart: Sequence[Data] | None = None  # for ensembles: the data that each member predicts
+    apart: Sequence[Data] | None = None  # an ensemble's: the data that each member predicts
     linked = False
 
     def __init__(

@@ -31,8 +31,8 @@ GROUPS_AT_ONCE, BYTES_AT_ONCE = 8, 2**27
 class RowGroup:
     """A row group of a Parquet file."""
 
-    fragment: Any  # of an Arrow dataset, with this row group alone
-    schema: Any  # of that dataset, for the filter
+    fragment: Any  # a part of an Arrow dataset, with this row group alone
+    schema: Any  # that dataset's; the filter needs it
     first: int  # number of its first row in the file
     offset: int  # the same in all files
     # Of a local file, before its footer was read. If None, each reader compares the footer.

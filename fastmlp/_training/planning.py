@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from fastmlp._training.metrics import Metrics
     from fastmlp._training.sources import BlockStream
 
-EPOCHS = 20  # of a fit with an optimizer alone
+EPOCHS = 20  # a fit with an optimizer alone has these
 
 SCHEDULED = ("learning_rate", "weight_decay")  # options of optimizers that may be schedules
 
@@ -65,7 +65,7 @@ class Shuffling(NamedTuple):
     folder: Any = None
 
 
-IN_ORDER = Shuffling()  # of calls that shuffle no source
+IN_ORDER = Shuffling()  # calls that shuffle no source have it
 
 
 def data(
@@ -273,7 +273,7 @@ def check_same(
 ) -> None:
     """Raise ValueError for a fact (name, now, before) or a fingerprint of data that has changed."""
     for name, now, before in facts:
-        if now != before and name == "optimizer":  # without one, epochs decide which it is
+        if now != before and name == "optimizer":  # if there is none, epochs decide which it is
             raise ValueError(
                 f"{resume} but the fit to resume had other epochs or another optimizer, {before}: "
                 "pass both as before, or neither if that fit chose both, or leave resume out"

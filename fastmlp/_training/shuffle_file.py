@@ -19,10 +19,10 @@ from fastmlp._validation.compatibility import refusal
 # Bytes of the rows that are shuffled in memory at a time (which takes twice as much), unless the
 # fit sets the number of rows.
 RUN_BYTES = 2**25
-BLOCK = 1 / 8  # of a run: rows of a block, small enough for a cache
+BLOCK = 1 / 8  # the rows of a block as a share of a run; a cache holds them
 PIECE = 2**16  # bytes to write at a time: more may cost a system several times the time
-PARTS = 256  # of a run
-MOST_ROWS = 10**9 - 1  # for NumPy's multivariate_hypergeometric
+PARTS = 256  # a run has this many
+MOST_ROWS = 10**9 - 1  # NumPy's multivariate_hypergeometric takes no more
 
 
 def check_folder(value: Any) -> None:
@@ -56,7 +56,7 @@ class ShuffleFile:
     like: Data  # a block like those of the source, once there was one
 
     def __init__(self, folder: Any, rows: int) -> None:
-        self.folder, self.rows = folder, rows  # of a run; 0: by `RUN_BYTES`
+        self.folder, self.rows = folder, rows  # a run has these rows; 0: `RUN_BYTES` decides
         self.file: Any = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
         self.runs: list[Run] = []
         self.size = 0  # bytes
@@ -109,7 +109,7 @@ class ShuffleFile:
 
     def close(self) -> None:
         """Delete the file."""
-        with contextlib.suppress(OSError):  # after a write that failed, which is tried again
+        with contextlib.suppress(OSError):  # the write that failed is tried again
             self.file.close()
 
     def _begin(self, block: Data) -> None:

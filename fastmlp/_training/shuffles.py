@@ -27,7 +27,7 @@ class Shuffles:
     def __init__(self, generators: Iterable[np.random.Generator]) -> None:
         self.used = 0
         self._streams: dict[int, SharedGenerator] = {}
-        self._places: list[tuple[SharedGenerator, int]] = []  # per member
+        self._places: list[tuple[SharedGenerator, int]] = []  # one a member
         for rng in generators:
             source = rng.bit_generator
             stream = self._streams.setdefault(id(source), SharedGenerator(source))

@@ -35,7 +35,7 @@ Permutation = Callable[[NDArray[np.int64], int], None]  # (order, seed): shuffle
 Answers = queue.SimpleQueue[tuple[Any, BaseException | None]]
 
 _SEED_MASK = 2**64 - 1
-LEAST_DRAW = 1 / 8  # of a shuffle buffer: rows to draw at once
+LEAST_DRAW = 1 / 8  # rows to draw at once, as a share of a shuffle buffer
 
 
 def is_table_source(X: Any) -> TypeGuard[ArrowBlocks]:
@@ -164,7 +164,7 @@ class BlockStream:
             yield from self._file.blocks(*self._random(seed, 1))
             return
         seeds = itertools.count(seed)
-        summary = BlockSummary() if self.rows is None else None  # of the first epoch
+        summary = BlockSummary() if self.rows is None else None  # the first epoch counts
         for block in self._mixed(seeds) if self.buffer else self._permuted(seeds):
             if summary is not None:
                 summary.add(block.targets)
@@ -207,7 +207,7 @@ class BlockStream:
     def _order(self, n: int, seeds: Iterator[int]) -> NDArray[np.int64]:
         """Return a random order of n rows."""
         order = np.arange(n, dtype=np.int64)
-        assert self._permute is not None  # since `begin`
+        assert self._permute is not None  # `begin` has set it
         self._permute(order, next(seeds) & _SEED_MASK)
         return order
 

@@ -30,7 +30,7 @@ class Files(NamedTuple):
 
     store: Any  # Arrow's file system
     paths: list[str]
-    folder: str | None  # below which names such as ``key=value`` are columns
+    folder: str | None  # folders such as ``key=value`` below it are columns
 
 
 def files_of(paths: Iterable[Any], filesystem: Any) -> Iterator[Files]:

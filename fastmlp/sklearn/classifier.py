@@ -194,7 +194,7 @@ class MLPClassifier(Classifier, BaseMLP):
         if earlier is None and classes is None:
             labels = LabelBinarizer().fit(y)
             return Targets(_n_outputs(labels), labels, labels.classes_)
-        if earlier is None:  # in the first partial_fit
+        if earlier is None:  # this is the first partial_fit
             is_matrix = y.ndim == 2 and multiclass.type_of_target(y).startswith("multilabel")
             labels = LabelBinarizer().fit(y if is_matrix else classes)
             earlier = Targets(_n_outputs(labels), labels, multiclass.unique_labels(classes))

@@ -175,7 +175,7 @@ class BaseMLP(Exportable, Explainable, parameters.Validated, CallbackSupportMixi
     n_outputs_: int
     n_layers_: int
     out_activation_: str
-    classes_: Array  # of classifiers
+    classes_: Array  # classifiers have them
 
     # Both classes have `_targets`, what the targets mean (``partial`` is whether y may lack
     # ``earlier`` classes), `_encode`, the targets of the network (floats (n, outputs), or int32

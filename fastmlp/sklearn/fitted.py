@@ -26,7 +26,7 @@ class Targets(NamedTuple):
     """What the columns of the targets mean."""
 
     n_outputs: int
-    labels: Any = None  # of classifiers: a LabelBinarizer
+    labels: Any = None  # classifiers have a LabelBinarizer
     classes: Any = None
 
 

@@ -50,7 +50,7 @@ LINEAR = (
     *("TheilSenRegressor", "MultiTaskLasso", "MultiTaskElasticNet", "PoissonRegressor"),
     *("LogisticRegression", "LogisticRegressionCV", "SGDClassifier"),
 )
-SEARCHES = (GridSearchCV, RandomizedSearchCV)  # of these classes, or subclasses
+SEARCHES = (GridSearchCV, RandomizedSearchCV)  # their subclasses count, too
 # Fitted attributes to copy, besides the network.
 COPIED = (
     *("classes_", "n_features_in_", "feature_names_in_", "n_layers_", "n_outputs_"),
@@ -410,7 +410,7 @@ def _compare(ours: Any, theirs: Any, outer: Any, source: _Source) -> None:
         )
     wanted, found = (np.asarray(one, np.float64).reshape(N_ROWS, -1) for one in (wanted, found))
     if found.shape[1] == 1 and wanted.shape[1] == 2:
-        wanted = wanted[:, 1:]  # of an ensemble: the probability of the second class
+        wanted = wanted[:, 1:]  # an ensemble predicts the probability of the second class
     dtype = "float32" if "float32" in {str(array.dtype) for array in _dtypes(ours)} else "float64"
     bound = TOLERANCE[dtype] * np.max(np.abs(wanted))
     if found.shape != wanted.shape or not np.all(np.abs(found - wanted) <= bound):

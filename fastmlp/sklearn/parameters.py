@@ -105,7 +105,7 @@ def training(method: Method) -> Method:
         with lock.taken():
             if not get_config()["skip_parameter_validation"]:
                 self._validate_changes(lock)
-            with config_context(skip_parameter_validation=True):  # in scikit-learn
+            with config_context(skip_parameter_validation=True):  # ours is done
                 return method(self, *args, **kwargs)
 
     return locked  # type: ignore[return-value]
@@ -137,7 +137,7 @@ class Validated(BaseEstimator):
     """Base of all estimators: a lock for training, the validation of parameters, and files."""
 
     _fitting: TrainingLock  # made on first use
-    _sources: tuple[type, ...] = ()  # of blocks, which ``fit`` accepts instead of a table
+    _sources: tuple[type, ...] = ()  # ``fit`` accepts their blocks instead of a table
 
     def _lock(self) -> TrainingLock:
         """Return the lock of this estimator, created on first use; it is not part of the state."""

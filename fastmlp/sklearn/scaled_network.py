@@ -47,7 +47,7 @@ def spec_of(estimator: Any, n_features: int, targets: Any, dtype: Any) -> Spec:
     text = repr((options["layer_sizes"], options["dropout"]))  # tells 1 from True, which are equal
     try:
         return _built(text, **options)
-    except TypeError:  # of a list within a list, which has no hash: `build` says what is wrong
+    except TypeError:  # a list has no hash: `build` says what is wrong
         return build(**options)
 
 

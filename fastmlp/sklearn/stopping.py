@@ -80,7 +80,7 @@ class BestWeights(Evaluator):
         self.restores: bool = draft.restore_best
         self.lowest = math.inf
         self.best: Any = None  # a snapshot
-        self.results: Any = None  # of the last epoch, for `record`
+        self.results: Any = None  # the last epoch's; `record` stores them
 
     def measure(self, loss: float, team: Any) -> float:
         """Return the validation loss; keep attributes and best weights for `record`."""
@@ -117,7 +117,7 @@ class StopRule(BestWeights):
     ) -> None:
         super().__init__(draft, valid, constant)
         self.rates, self.n_rows, self.stops = rates, rows, draft.early_stopping
-        self.score = 0.0  # of the last epoch
+        self.score = 0.0  # the last epoch's
         if self.stops:
             self.restores, self.lowest = True, -self.attributes["best_validation_score_"]
         if self.restores:

@@ -94,7 +94,7 @@ def train(
         _solve(solver, estimator.n_jobs, fitted)
         _adopt(estimator, fitted)
     except BaseException as error:
-        if getattr(error, "history", None) is fitted.history:  # of a divergence of this fit
+        if getattr(error, "history", None) is fitted.history:  # this fit has diverged
             _adopt(estimator, fitted)
             raise ValueError(NON_FINITE) from None
         if earlier is not None and estimator._fitted is earlier:

@@ -25,7 +25,7 @@ from fastmlp._training.metrics import r2
 from fastmlp._validation import check
 from fastmlp.sklearn.parameters import copy_with_state
 
-DTYPES = (np.float64, np.float32)  # of X; others are converted to the first
+DTYPES = (np.float64, np.float32)  # X of another dtype is converted to the first
 MAX_LISTED = 5  # classes in a message
 
 
@@ -83,7 +83,7 @@ def checking(X: Any) -> Iterator[None]:
         ) from error
     except ValueError as error:
         if str(error).startswith("Input X contains"):
-            with contextlib.suppress(TypeError, ValueError):  # of frames with pandas.NA
+            with contextlib.suppress(TypeError, ValueError):  # pandas.NA in a frame raises them
                 row, column = _first_non_finite(X)
                 error.add_note(f"the first is in row {row}, column {column} (counted from 0)")
         raise
@@ -150,7 +150,7 @@ def sound(X: Any, name: str) -> Any:
         return csr_array((X.values, X.indices, X.indptr), shape=X.shape)
     # scikit-learn does not check the indices before native code uses them.
     if issparse(X) and X.format in ("csr", "csc", "bsr", "coo"):
-        try:  # in new matrices with the same arrays, because SciPy cuts arrays with spare room
+        try:  # new matrices share the arrays: SciPy cuts those with spare room
             if X.format == "coo":
                 type(X)((X.data, (X.row, X.col)), shape=X.shape)
             else:

@@ -29,7 +29,7 @@ from fastmlp._network.activations import Array
 from fastmlp._network.sparse import SparseRows
 from fastmlp._network.spec import Spec
 
-OfSteps = list[list[Array]]  # of each step of each hidden layer
+OfSteps = list[list[Array]]  # one array a step, one list a hidden layer
 
 
 class Passed(NamedTuple):
@@ -38,16 +38,16 @@ class Passed(NamedTuple):
     k: int  # number of the layer
     dz: Array  # gradient of outputs[k], (N, O)
     received: list[Array]  # gradient of the outputs of each step
-    gradients: dict[str, Array]  # of each row, by the kinds of tensors of the steps
+    gradients: dict[str, Array]  # the kind of a tensor: its gradient for each row
 
 
 class Tangents(NamedTuple):
     """The derivatives of the values of a forward pass in a direction of its rows."""
 
     x: Array  # the direction
-    inputs: list[Array]  # of every affine layer
-    steps: OfSteps  # of the inputs of the steps
-    last: Array  # of the last outputs
+    inputs: list[Array]  # the tangent of each affine layer's input
+    steps: OfSteps  # the tangents of the steps' inputs
+    last: Array  # the tangent of the last outputs
 
 
 class ForwardPass:

@@ -33,7 +33,7 @@ def factor(a: Array, is_rounded: bool) -> Array:
 class Activate(NamedTuple):
     """The step y = f(z) of a hidden layer, or of a parametric activation (1 - a) z + a f(z)."""
 
-    name: Any  # of f, or a custom activation
+    name: Any  # a key of ACTIVATIONS, or a custom activation
     alpha: Array | None
     z: Array
 

@@ -34,7 +34,7 @@ from fastmlp._network.optimizers import Optimizer
 from fastmlp._network.spec import Spec
 
 LINEAR = Linear()
-SAMPLE_BYTES = 2**24  # of the gradients of samples in one call of NumPy
+SAMPLE_BYTES = 2**24  # one call of NumPy makes at most these gradients
 
 
 def losses_of_rows(
@@ -144,9 +144,9 @@ def sample_gradients(spec: Spec, parameters: Parameters, data: Data) -> tuple[An
 def _sample_gradients(spec: Spec, parameters: Parameters, data: Data) -> tuple[Any, ...]:
     """Return the same of a few rows, by calls of NumPy that no signal interrupts."""
     with np.errstate(over="ignore", invalid="ignore"):
-        forward = ForwardPass(spec, parameters, np.asarray(data.x))  # of sparse rows, too
+        forward = ForwardPass(spec, parameters, np.asarray(data.x))  # sparse rows become dense
         values, dz = losses_of_rows(spec, forward.outputs[-1], data)
-        if data.weights is not None:  # of rows with missing targets
+        if data.weights is not None:  # rows with missing targets have them
             values, dz = values * data.weights, dz * data.weights[:, np.newaxis]
         return values, *forward.gradient(dz, per_sample=True)
 
@@ -164,7 +164,7 @@ class Engine:
         kinds = spec.tensors.values()
         self._parameters = tuple([np.zeros(s, spec.dtype) for s in shapes] for shapes in kinds)
         self._steps: optimizer_state.OptimizerProgress | None = None
-        self._bounds: list[tuple[Array, Array]] = []  # of each tensor; empty: there are none
+        self._bounds: list[tuple[Array, Array]] = []  # one pair a tensor; empty: there are none
 
     def parameters(self) -> Parameters:
         """Return copies of the weights (I, O), biases (O,) and other kinds of `Spec.tensors`."""
@@ -232,7 +232,7 @@ class Engine:
             restored = optimizer_state.in_units(copied, optimizer_state.textbook)
             self._steps = optimizer_state.OptimizerProgress(restored)
 
-    @np.errstate(over="ignore", invalid="ignore")  # like the compiled engine
+    @np.errstate(over="ignore", invalid="ignore")  # the compiled engine does not warn either
     def predict(self, x: Array, team: object = None, linked: bool = True) -> Array:
         """Return the predictions (n, heads * m); if not linked, the outputs before the link."""
         del team

@@ -20,8 +20,8 @@ from fastmlp._files.strict_json import MOST_INTEGER, MOST_STRING
 from fastmlp._network import losses, optimizers, schedules
 from fastmlp._training import callbacks
 
-MOST_STRINGS = 1 << 16  # in an array
-_KEYS = (str, int, float, np.generic, type(None))  # of a dict
+MOST_STRINGS = 1 << 16  # an array of texts may have this many
+_KEYS = (str, int, float, np.generic, type(None))  # keys of a dict may have these types
 
 # Classes of objects in files. Each keeps its constructor's arguments and checks them.
 OBJECTS: dict[str, type[Any]] = {

@@ -213,7 +213,7 @@ def _is_own_function(function: Any) -> bool:
 
 
 def _dense(layer: Any, value: Value) -> Value:
-    weights = _array(layer.kernel)  # with what LoRA adds
+    weights = _array(layer.kernel)  # this includes what LoRA adds
     biases = _array(layer.bias) if layer.use_bias else 0.0
     return _activation(layer, graph.product(value, weights, biases))
 
@@ -267,7 +267,7 @@ def _layer_norm(layer: Any, value: Value) -> Value:
 def _normalization(layer: Any, value: Value) -> Value:
     _on_columns(layer)
     mean, variance = _array(layer.mean).ravel(), _array(layer.variance).ravel()
-    scale = np.maximum(np.sqrt(variance), np.float32(1e-7))  # as keras.backend.epsilon
+    scale = np.maximum(np.sqrt(variance), np.float32(1e-7))  # the number is keras.backend.epsilon()
     if layer.invert:
         return graph.scaled(value, scale, mean)
     return graph.scaled(value, 1 / scale, -mean / scale)

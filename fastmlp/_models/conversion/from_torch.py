@@ -173,7 +173,7 @@ MODULES: Table = (
     ("Identity", {}, _same),
     ("Flatten", {"start_dim": 1, "end_dim": -1}, _same),
     ("Dropout", {}, _dropout),
-    ("AlphaDropout", {}, _same),  # of which fastmlp has none: predictions are the same
+    ("AlphaDropout", {}, _same),  # fastmlp has none; predictions are the same
     ("FeatureAlphaDropout", {}, _same),
     ("BatchNorm1d", {}, _batch_norm),
     ("LayerNorm", {}, _layer_norm),
@@ -281,7 +281,7 @@ def from_torch(
 
     def predict(rows: NDArray[np.float64]) -> NDArray[Any]:
         try:
-            with torch.no_grad():  # of a copy, which the module may change
+            with torch.no_grad():  # the module may change its input, so it gets a copy
                 answer: NDArray[Any] = module.double()(torch.tensor(rows)).numpy()
                 _check_places(traced.double(), torch.tensor(rows))
         except RuntimeError as error:
@@ -331,7 +331,7 @@ def _traced(module: Any) -> Any:
 def _check_places(traced: Any, rows: Any) -> None:
     """Refuse a module that reads a value after it has changed it in place, as x.relu_() does."""
     fx = import_module("torch.fx")
-    versions: dict[Any, Any] = {}  # of the memory of results, which changes in place count up
+    versions: dict[Any, Any] = {}  # a change in place counts up the version of its memory
 
     class Interpreter(fx.Interpreter):  # type: ignore[misc, name-defined]
         def run_node(self, node: Any) -> Any:
@@ -413,7 +413,7 @@ class _Reader:
                 if node.op == "call_method":
                     return getattr(args[0], node.target)(*args[1:], **options)
                 return node.target(*args, **options)
-            except Exception as error:  # as the number of rows is no number here
+            except Exception as error:  # the number of rows is no number here
                 what = f"the forward of the module calls {name} with {node.args[1:]}"
                 raise refusal(what, CONSTANTS) from error
         for known in (operation, operation.removeprefix("i")):  # iadd is in place

@@ -98,7 +98,7 @@ class _Builder:
         net, x = self.net, self.graph.placeholder("x")
         if net.scale:
             x = self.times(x, "scales", net.scales[0])
-        values = [x]  # before each hidden layer
+        values = [x]  # one a hidden layer: its input
         for k, activation in enumerate(net.activations):
             y = self.layer(self.affine(values[-1], net.weights[k], net.biases[k]), k, activation)
             first = self.first(k)

@@ -407,7 +407,7 @@ class Ensemble(Exportable, Explainable):
         """
         storage.save(self, path, training)
 
-    __call__ = predict  # as in PyTorch and Keras
+    __call__ = predict  # PyTorch and Keras have it, too
 
     def predictor(
         self,

@@ -29,7 +29,7 @@ class EpochRecord(NamedTuple):
     first: int  # index of the first of them in the history
     losses: NDArray[np.float64]  # (epochs, members)
     held_losses: NDArray[np.float64]  # the same on validation rows
-    rates: list[list[float]]  # for each member, of the last step of each epoch
+    rates: list[list[float]]  # one list a member: the rate of each epoch's last step
 
 
 class Networks:
@@ -178,7 +178,7 @@ class EnsembleEvaluator(Evaluator):
         """Return the ensemble's validation loss or score after an epoch."""
         if self.held is None or self._collected is None:
             return super().measure(loss, None)
-        if not self._predictions:  # with averaging, these engines have not trained
+        if not self._predictions:  # averaging trains other engines than these
             pairs = list(zip(self.engine.engines, self.held.apart, strict=True))
             self._predictions = [engine.predict(d.x, team, self.linked) for engine, d in pairs]
             losses = [engine.evaluate(data, team) for engine, data in pairs]

@@ -239,7 +239,7 @@ class DistributedCallbackList(CallbackList):
     ) -> None:
         super().__init__(here.state, here.callbacks, here.recorded)
         self.exchange = exchange
-        self.sees_batches, self.has_checkpoint = sees_batches, has_checkpoint  # on any rank
+        self.sees_batches, self.has_checkpoint = sees_batches, has_checkpoint  # any rank counts
 
     def epoch_ended(self) -> bool:
         """Call every callback of this rank; return True if one on any rank wants to stop."""
