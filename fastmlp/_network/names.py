@@ -26,7 +26,14 @@ SolverName: TypeAlias = Literal["adam", "sgd", "lbfgs"]
 
 # scikit-learn's names of losses, which the estimators accept, and those of table estimators.
 EstimatorLossName: TypeAlias = Literal[
-    "squared_error", "absolute_error", "quantile", "poisson", "gaussian", "huber"
+    "squared_error",
+    "absolute_error",
+    "quantile",
+    "poisson",
+    "gaussian",
+    "gamma",
+    "tweedie",
+    "huber",
 ]
 TableLossName: TypeAlias = Literal[
     "squared_error",

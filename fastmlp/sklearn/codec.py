@@ -120,7 +120,7 @@ def _fitted(cls: Any, network: Spec, labels: Any, **fields: Any) -> FittedNetwor
     """Return the value of a fit."""
     kind, n_outputs = network.loss.target_kind, network.n_outputs
     if (labels is not None) != hasattr(cls, "predict_proba") or (
-        labels is None and kind not in ("real", "count")
+        labels is None and kind in ("class", "unit_interval")
     ):
         raise ValueError(f"the loss {network.loss.name} or the labels are of another estimator")
     if labels is not None:

@@ -1,4 +1,4 @@
-"""The regressor, with the losses of scikit-learn and four more."""
+"""The regressor, with the losses of scikit-learn and six more."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from fastmlp._network import losses
 from fastmlp._network.activations import Array
 from fastmlp._network.names import EstimatorLossName, SolverName
 from fastmlp._network.spec import Activations, Compute, Predictions
+from fastmlp._network.target_kinds import KINDS
 from fastmlp.sklearn.estimator import BaseMLP, by_batches
 from fastmlp.sklearn.fitted import Targets
 from fastmlp.sklearn.parameters import Regressor, documented, store
@@ -28,19 +29,23 @@ LOSSES: dict[str, Callable[[Any], losses.Loss]] = {
     "huber": lambda estimator: losses.Huber(delta=float(estimator.huber_delta)),
     "quantile": lambda estimator: losses.Quantile(quantile=float(estimator.quantile)),
     "gaussian": lambda estimator: losses.GaussianNLL(),
+    "gamma": lambda estimator: losses.GammaNLL(),
+    "tweedie": lambda estimator: losses.Tweedie(power=float(estimator.power)),
 }
 
 
 @with_argument_hints
 @documented(
     BaseMLP,
-    standardized="and every target, except with the poisson loss",
+    standardized="and every target; with the losses poisson, gamma and tweedie to the mean 1",
     specific="""
     quantile : float in (0, 1), default=0.5
         For loss="quantile": the share of targets that should lie below the prediction.
     huber_delta : float, default=1.0
         For loss="huber": the error at which the loss changes from quadratic to linear, in units
         of the target, with ``standardize`` in units of its standard deviation.
+    power : float from 1.01 to 1.99, default=1.5
+        For loss="tweedie": the variance of the target grows like this power of its mean.
     """,
 )
 class MLPRegressor(Regressor, BaseMLP):
@@ -52,9 +57,10 @@ class MLPRegressor(Regressor, BaseMLP):
     ----------
     loss : str, default="squared_error"
         One of squared_error, poisson (rates, y >= 0), absolute_error (fits the median), huber,
-        quantile, and gaussian, which fits mean and variance by maximum likelihood (``predict`` with
-        ``return_std=True``). The squared error and the Poisson deviance are halved; losses are
-        summed over outputs.
+        quantile, gaussian, which fits mean and variance by maximum likelihood (``predict`` with
+        ``return_std=True``), gamma (the mean of amounts, y > 0, whose errors count in proportion to
+        the mean), and tweedie (that of amounts many of which are 0, y >= 0). The squared error and
+        the deviances of poisson, gamma and tweedie are halved; losses are summed over outputs.
     {parameters}
 
     Attributes
@@ -83,6 +89,7 @@ class MLPRegressor(Regressor, BaseMLP):
         "loss": [StrOptions(set(LOSSES))],
         "quantile": [Interval(Real, 0, 1, closed="neither")],
         "huber_delta": [Interval(Real, 0, None, closed="neither")],
+        "power": [Interval(Real, losses.POWERS.low, losses.POWERS.high, closed="both")],
     }
     _target_checks: ClassVar[dict[str, Any]] = {"y_numeric": True}
 
@@ -115,6 +122,7 @@ class MLPRegressor(Regressor, BaseMLP):
         max_fun: int = 15000,
         quantile: float = 0.5,
         huber_delta: float = 1.0,
+        power: float = 1.5,
         dropout: Any = 0.0,
         clip_norm: float | None = None,
         compute: Compute = None,
@@ -180,8 +188,7 @@ class MLPRegressor(Regressor, BaseMLP):
         return Targets(n_outputs)
 
     def _encode(self, y: Array, targets: Targets) -> Array:
-        if self.loss == "poisson" and np.any(y < 0):
-            raise ValueError("loss='poisson' requires non-negative y: use another loss")
+        KINDS[self._loss(targets).target_kind].check(y, "y", f"loss={self.loss!r}")
         return y.reshape(len(y), -1).astype(np.float64, copy=False)
 
     def _loss(self, targets: Targets) -> losses.Loss:

@@ -208,7 +208,7 @@ class ScaledNetwork:
         is_real = targets.dtype.kind == "f"
         if scaling is not None:
             x = self.cast(scaling.scaled(x))
-            targets = (targets - scaling.y_mean) / scaling.y_scale if is_real else targets
+            targets = scaling.scaled_targets(targets, self.spec) if is_real else targets
         targets = self.cast(targets, "y") if is_real else targets
         return Data(x, np.ascontiguousarray(targets), weights)
 

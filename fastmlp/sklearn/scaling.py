@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import functools
 import reprlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._core.user_warnings import warn
+from fastmlp._network import links
 from fastmlp._network.sparse import SparseRows
 from fastmlp._network.spec import Spec
 
@@ -24,7 +25,10 @@ Arrays = list[NDArray[Any]]
 
 @dataclass(frozen=True)
 class Scaling:
-    """Means and scales in float64, (features,) for inputs and (outputs,) for targets."""
+    """Means and scales in float64, (features,) for inputs and (outputs,) for targets.
+
+    Of targets whose logarithms a network predicts, ``y_mean`` is the logarithm of the mean.
+    """
 
     x_mean: NDArray[np.float64]
     x_scale: NDArray[np.float64]
@@ -36,12 +40,12 @@ class Scaling:
     def measure(
         cls,
         x: Any,
-        y: NDArray[Any] | None,
+        y: NDArray[Any],
         weights: NDArray[Any] | None,
         spec: Spec,
         more_follow: bool,
     ) -> Scaling:
-        """Measure 2-D inputs and, unless None, targets of a network with this spec.
+        """Measure 2-D inputs and targets of a network with this spec.
 
         If ``more_follow``, rows that may vary where these do not, check that these vary.
         """
@@ -53,11 +57,28 @@ class Scaling:
         # The network sees 0 for a constant column, whatever its scale. This scale keeps the product
         # of raw value and folded weight small.
         x_scale = np.where(x_scale > 0, x_scale, np.maximum(peak, 1.0))
-        y_mean, y_scale = np.zeros(spec.n_outputs), np.ones(spec.n_outputs)
-        if y is not None:
-            y_mean, y_scale, _ = _moments(y, weights, "y", spec.dtype)
-            y_scale = np.where(y_scale > 0, y_scale, 1.0)
-        return cls(x_mean, x_scale, y_mean, y_scale, spec.loss.heads)
+        nothing = np.zeros(spec.n_outputs), np.ones(spec.n_outputs)
+        return cls(x_mean, x_scale, *nothing).of_targets(y, weights, spec)
+
+    def of_targets(self, y: Any, weights: NDArray[Any] | None, spec: Spec) -> Scaling:
+        """Return this scaling of the inputs with that of a network's targets.
+
+        Logarithms of means are shifted, so that targets have the mean 1; labels are left alone.
+        """
+        shift, scale = np.zeros(spec.n_outputs), np.ones(spec.n_outputs)
+        if _has_logarithms(spec):
+            mean = _moments(y, weights, "y", spec.dtype)[0]
+            shift = np.log(np.where(mean > 0, mean, 1.0))
+        elif spec.loss.target_kind == "real":
+            shift, measured, _ = _moments(y, weights, "y", spec.dtype)
+            scale = np.where(measured > 0, measured, 1.0)
+        return replace(self, y_mean=shift, y_scale=scale, heads=spec.loss.heads)
+
+    def scaled_targets(self, y: NDArray[Any], spec: Spec) -> NDArray[Any]:
+        """Return targets of the network for raw ones."""
+        if _has_logarithms(spec):
+            return np.asarray(y / np.exp(self.y_mean))
+        return np.asarray((y - self.y_mean) / self.y_scale)
 
     def scaled(self, x: Any) -> Any:
         """Return inputs of the network for raw ones."""
@@ -115,6 +136,11 @@ class Scaling:
             return self.y_scale, self.y_mean
         same, spread = np.ones_like(self.y_scale), 2 * np.log(self.y_scale)
         return np.concatenate([self.y_scale, same]), np.concatenate([self.y_mean, spread])
+
+
+def _has_logarithms(spec: Spec) -> bool:
+    """Whether a network predicts the logarithm of the mean of its targets."""
+    return spec.loss.link_row is links.EXP
 
 
 def _check_variation(deviations: NDArray[np.float64]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from fastmlp._network import schedules
 from fastmlp._network.scheduled import of_length
-from fastmlp._training.loop import Evaluator, LearningRates
+from fastmlp._training.loop import Evaluator, LearningRates, Measured
 from fastmlp.sklearn.parameters import LEARNING_RATES
 from fastmlp.sklearn.validation import Validation
 
@@ -90,6 +90,10 @@ class BestWeights(Evaluator):
             best = monitored, self.engine.snapshot()
         self.results = changes, val_loss, best
         return val_loss
+
+    def loss(self, data: Measured, team: Any) -> float:
+        """Return the loss on the held-out data, with the constant of their targets."""
+        return data.measure(self.engine, team) + (self.held_out.constant if self.held_out else 0.0)
 
     def _compared(self, loss: float, val_loss: float, team: Any) -> tuple[dict[str, Any], float]:
         """Return the attributes after this epoch, and the value whose lowest one is the best."""

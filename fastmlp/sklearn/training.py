@@ -67,10 +67,12 @@ def train(
     weights = _training_weights(estimator, samples, targets, spec)
     if earlier is None:
         if estimator.standardize:
-            real = samples.targets if spec.loss.target_kind == "real" else None
-            network.scaling = Scaling.measure(samples.x, real, weights, spec, one_epoch)
+            network.scaling = Scaling.measure(samples.x, samples.targets, weights, spec, one_epoch)
         attributes = _first_attributes(estimator, draft, spec, targets)
     else:
+        link = earlier.network.spec.loss.link_name
+        if network.scaling is not None and spec.loss.link_name != link:
+            network.scaling = network.scaling.of_targets(samples.targets, weights, spec)
         attributes = _next_attributes(estimator, earlier)
     if held_out is not None and attributes.get("validation_loss_curve_") is None:
         attributes["validation_loss_curve_"] = []
@@ -79,9 +81,9 @@ def train(
     test = None
     if held_out is not None:
         held_weights = check.sample_weights(held_out.weights, held_out.rows, spec.dtype)
-        test = Validation(held_out, network.data(held_out, held_weights))
-    is_count = spec.loss.target_kind == "count"
-    constant = validation.loss_constant(samples.targets, weights) if is_count else 0.0
+        left_out = validation.loss_constant(network, held_out.targets, held_weights)
+        test = Validation(held_out, network.data(held_out, held_weights), left_out)
+    constant = validation.loss_constant(network, samples.targets, weights)
     arguments = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
     reporter = Observers(estimator, draft, arguments, held_out is not None, one_epoch)
     if earlier is not None:

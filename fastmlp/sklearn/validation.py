@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
@@ -24,6 +24,7 @@ from fastmlp._network.sparse import SparseRows
 from fastmlp._training.metrics import r2
 from fastmlp._validation import check
 from fastmlp.sklearn.parameters import copy_with_state
+from fastmlp.sklearn.scaled_network import ScaledNetwork
 
 DTYPES = (np.float64, np.float32)  # X of another dtype is converted to the first
 MAX_LISTED = 5  # classes in a message
@@ -42,10 +43,11 @@ class Samples(Data):
 
 @dataclass
 class Validation:
-    """Held-out samples, and their scaled version for the engine."""
+    """Held-out samples, their scaled version for the engine, and the constant of their loss."""
 
     samples: Samples
     data: Data
+    constant: float
 
     def score(self, draft: Any, changes: Any, engine: Any, team: Any, loss: float) -> float:
         """Return the score by ``scoring``, higher is better; scorers see changed attributes."""
@@ -53,7 +55,7 @@ class Validation:
             return -loss
         if draft.scoring is None:
             outputs, targets = engine.predict(self.data.x, team), self.data.targets
-            if engine.spec.loss.target_kind in ("real", "count"):
+            if draft._fitted.targets.labels is None:
                 return r2(targets, outputs[:, : targets.shape[1]], self.samples.weights)
             if targets.ndim == 1:
                 right = outputs.argmax(axis=1) == targets
@@ -165,9 +167,27 @@ def sound(X: Any, name: str) -> Any:
     return X
 
 
-def loss_constant(targets: Array, weights: Array | None) -> float:
-    """Return the difference of half the Poisson deviance and the engine's loss exp(z) - y z."""
-    terms = np.sum(xlogy(targets, targets) - targets, axis=1)
+def _of_tweedie(y: Array, loss: Any) -> Array:
+    """Return the terms of the Tweedie deviance that the engine's loss leaves out."""
+    rise, fall = 2 - loss.power, loss.power - 1
+    return np.asarray(-(y**rise) / (rise * fall))
+
+
+# Name of a loss -> the terms of targets alone by which half the deviance differs from it.
+LEFT_OUT: dict[str, Callable[[Array, Any], Array]] = {
+    "poisson_nll": lambda y, loss: xlogy(y, y) - y,
+    "gamma_nll": lambda y, loss: -1 - np.log(y),
+    "tweedie": _of_tweedie,
+}
+
+
+def loss_constant(network: ScaledNetwork, targets: Array, weights: Array | None) -> float:
+    """Return the difference of half the deviance and the engine's loss; 0 of other losses."""
+    loss, scaling = network.spec.loss, network.scaling
+    if loss.name not in LEFT_OUT:
+        return 0.0
+    scaled = targets if scaling is None else scaling.scaled_targets(targets, network.spec)
+    terms = np.sum(LEFT_OUT[loss.name](scaled, loss), axis=1)
     return float(np.average(terms, weights=weights))
 
 

@@ -8,7 +8,13 @@ import small_estimators
 from matplotlib import pyplot
 from models import saved
 from sklearn.datasets import load_digits
-from sklearn.metrics import make_scorer, mean_absolute_error, mean_poisson_deviance, r2_score
+from sklearn.metrics import (
+    make_scorer,
+    mean_absolute_error,
+    mean_poisson_deviance,
+    mean_tweedie_deviance,
+    r2_score,
+)
 from sklearn.model_selection import train_test_split
 
 import fastmlp
@@ -52,6 +58,8 @@ LOSSES = {
     "quantile": fastmlp.Quantile(quantile=0.8),
     "poisson": fastmlp.PoissonNLL(),
     "gaussian": fastmlp.GaussianNLL(),
+    "gamma": fastmlp.GammaNLL(),
+    "tweedie": fastmlp.Tweedie(power=1.3),
 }
 
 # ---- networks and losses ------------------------------------------------------------------------
@@ -69,7 +77,7 @@ def test_more_activations(activation):
 
 def test_losses_have_their_parameters():
     x, y = line(50)
-    options = {"huber_delta": 0.5, "quantile": 0.8, "max_iter": 1}
+    options = {"huber_delta": 0.5, "quantile": 0.8, "power": 1.3, "max_iter": 1}
     found = {name: regressor(loss=name, **options).fit(x, y**2).to_mlp().loss for name in LOSSES}
     assert found == LOSSES
 
@@ -212,8 +220,8 @@ def test_a_fit_that_continues_with_another_loss_measures_that_loss(solver):
     x, y = line(60)
     y = np.round(np.abs(y) * 3)
     net = regressor(max_iter=2, warm_start=True, solver=solver).fit(x, y)
-    net.set_params(loss="poisson").fit(x, y, X_val=x, y_val=y)
-    expected = mean_poisson_deviance(y, net.predict(x)) / 2
+    net.set_params(loss="poisson").fit(x, y, X_val=x[:20], y_val=y[:20])
+    expected = mean_poisson_deviance(y[:20], net.predict(x[:20])) / 2
     assert np.isclose(net.validation_loss_curve_[-1], expected)
 
 
@@ -391,12 +399,52 @@ def test_the_first_partial_fit_needs_rows_that_vary(dtype):
     regressor(standardize=True).fit(x[:1], y[:1])  # all the rows that there are
 
 
-def test_poisson_scales_inputs_only():
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.parametrize("name", ["gamma", "tweedie"])
+def test_losses_of_amounts_are_half_their_deviance(name, solver):
+    rng = np.random.default_rng(0)
+    x = rng.uniform(0, 1, (400, 2))
+    y = 2000 * np.exp(2 * x[:, 0]) * rng.gamma(2, 0.5, 400)
+    if name == "tweedie":
+        y *= rng.random(400) < 0.5
+    net = regressor(loss=name, power=1.5, standardize=True, solver=solver, max_iter=300)
+    net.fit(x[:300], y[:300], X_val=x, y_val=y)
+    power = {"gamma": 2, "tweedie": 1.5}[name]
+    unit = y[:300].mean()  # of losses, since the targets are scaled
+    expected = mean_tweedie_deviance(y / unit, net.predict(x) / unit, power=power) / 2
+    assert net.validation_loss_curve_[-1] == pytest.approx(expected)
+    mean = mean_tweedie_deviance(y / unit, np.full(400, y.mean() / unit), power=power) / 2
+    assert net.validation_loss_curve_[-1] < 0.97 * mean
+    assert net.out_activation_ == "exp"
+    held_out = net.set_params(early_stopping=True, solver="adam").fit(x, y)
+    assert held_out.best_validation_score_ < 1  # R squared, as of other losses
+
+
+@pytest.mark.parametrize(("name", "wrong"), [("gamma", 0.0), ("tweedie", -1.0), ("poisson", -1.0)])
+def test_targets_that_a_loss_cannot_have_are_refused(name, wrong):
+    x, y = line(30)
+    net = regressor(loss=name, max_iter=2)
+    with pytest.raises(ValueError, match=rf"y holds {wrong} but loss='{name}' expects targets in"):
+        net.fit(x, np.where(np.arange(30) == 3, wrong, np.exp(y)))
+    assert not hasattr(net, "coefs_")
+
+
+def test_a_fit_that_continues_with_logarithms_unscales_the_targets():
+    x, y = line()
+    net = regressor(standardize=True, warm_start=True, max_iter=30).fit(x, np.exp(y))
+    for name in ("poisson", "gamma", "tweedie"):
+        net.set_params(loss=name).fit(x, np.exp(y))
+        assert net.score(x, np.exp(y)) > 0.5
+
+
+@pytest.mark.parametrize("unit", [1e-4, 1.0, 1e6])
+def test_targets_with_logarithms_are_scaled_by_their_mean(unit):
     rng = np.random.default_rng(0)
     x = 1e3 * rng.uniform(0, 1, (500, 2))
-    y = rng.poisson(np.exp(x[:, 0] / 1e3))
+    y = unit * rng.poisson(np.exp(x[:, 0] / 1e3), (500,))
     net = regressor(loss="poisson", standardize=True, max_iter=100).fit(x, y)
     assert abs(net.predict(x).mean() / y.mean() - 1) < 0.1
+    assert net.score(x, y) > 0.1
 
 
 # ---- history ------------------------------------------------------------------------------------

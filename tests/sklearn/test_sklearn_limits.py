@@ -346,7 +346,7 @@ CHANGES = {
     "hidden_layer_sizes": [(5,), [6], 4],
     "activation": ["tanh", ["logistic"], "relu"],
     "dropout": [0.3, [0.2], 0.0],
-    "loss": ["huber", "poisson", "squared_error"],
+    "loss": ["huber", "poisson", "gamma", "squared_error"],
     "solver": ["lbfgs", "sgd", "adam"],
 }
 

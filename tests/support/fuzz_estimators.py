@@ -23,6 +23,7 @@ from states import finite, state
 import fastmlp
 from fastmlp._engine.numpy.numpy_engine import Engine
 from fastmlp.sklearn import MLPClassifier, MLPRegressor
+from fastmlp.sklearn.regressor import LOSSES
 
 # Good values of the constructor's parameters, the first one the default of the fuzz.
 PARAMETERS: dict[str, tuple[Any, ...]] = {
@@ -60,8 +61,9 @@ PARAMETERS: dict[str, tuple[Any, ...]] = {
 OWN: dict[Any, dict[str, tuple[Any, ...]]] = {
     MLPClassifier: {"class_weight": (None, "balanced"), "label_smoothing": (0.0, 0.1)},
     MLPRegressor: {
-        "loss": ("squared_error", "poisson", "absolute_error", "huber", "quantile", "gaussian"),
+        "loss": tuple(sorted(LOSSES)),
         "quantile": (0.5, 0.9),
+        "power": (1.5, 1.01),
         "huber_delta": (1.0,),
     },
 }
