@@ -44,3 +44,10 @@ class Engine(Parameters):
     evaluate = protocol.Engine.evaluate
 
 def predict_each(engines: Sequence[Engine], rows: NDArray[Any]) -> NDArray[Any]: ...
+def coalitions(
+    engine: Any,
+    x: NDArray[Any],
+    background: NDArray[Any],
+    masks: NDArray[Any],
+    team: Team | None = None,
+) -> NDArray[Any]: ...

@@ -18,9 +18,10 @@ from fastmlp._validation.arrays import short
 MOST_EXACT = 10  # columns of which all coalitions are predicted
 BACKGROUND = 100  # rows drawn from X
 FEWEST_BACKGROUND = 30  # rows of X that may stand for the population
-MIXING = 4.0  # time of a row between two others, over that of a prediction: wide rows take most
+MIXING = 4.0  # time of a mixed row over that of a prediction: wide rows take most
 PASSES = 2  # over the background, at least: the second one for the errors
 CERTAIN = 1e-7  # distance from 0 and 1 to which probabilities are limited before log-odds
+LARGEST_GAP = 1e-6  # between sums and predictions, as a share of the largest prediction
 TOLERANCE = Interval(0.0, 1.0, low_open=True, high_open=False)
 
 
@@ -128,20 +129,24 @@ def explanation(
     names, data = model.cells(X)
     rows = _drawn(x, seed) if background is None else _given(model, background)
 
-    def predict(matrix: Array) -> Array:
-        p = np.asarray(model.predict(matrix), np.float64).reshape(len(matrix), -1)
+    def scored(p: Array) -> Array:
         if output is None:
             return p
         p = np.clip(p, CERTAIN, 1 - CERTAIN)
         return np.asarray(np.log(p) - np.log1p(-p))
 
+    def predict(matrix: Array) -> Array:
+        return scored(np.asarray(model.predict(matrix), np.float64).reshape(len(matrix), -1))
+
     began = time.monotonic()
     of_both = predict(np.concatenate([rows, x]))
     pace = (time.monotonic() - began) / len(of_both)
     of_rows, of_x = np.split(of_both, [len(rows)])
-    players, n = x.shape[1], len(x)
-    allowed = math.inf if time_limit is None else time_limit / (pace * MIXING) / max(n, 1)
+    players, n, by_shares = x.shape[1], len(x), model.beside(rows)
+    pace *= MIXING if by_shares is None else 1.0
+    allowed = math.inf if time_limit is None else time_limit / pace / max(n, 1)
     is_exact = players <= MOST_EXACT and len(rows) * 2**players <= allowed
+    drawn = np.arange(len(rows))
     if not is_exact:
         kept = _background_in_time(
             rows, int(min(allowed, len(rows) * 2.0 * PASSES * players)), players
@@ -149,6 +154,8 @@ def explanation(
         drawn = np.sort(np.random.default_rng(seed).permutation(len(rows))[:kept])
         rows, of_rows = rows[drawn], of_rows[drawn]
     game = shapley.Game(predict, x, rows, of_x, of_rows)
+    if by_shares is not None:
+        game = game._replace(by_shares=lambda x, b, masks: scored(by_shares(x, drawn[b], masks)))
     with np.errstate(over="ignore", invalid="ignore"):  # differences of infinite predictions
         if is_exact:
             values = shapley.exact(game)
@@ -158,7 +165,9 @@ def explanation(
             if model.are_probabilities:
                 deviation = deviation.max(keepdims=True)
             values, errors = shapley.sampled(game, tolerance * deviation, time_limit, seed)
+        values = _adding_up(values, of_x - of_rows.mean(axis=0))
     _warn_of_infinite(values)
+    _warn_of_cancellation(values, of_x, of_rows)
     unit = "log-odds" if output else "probability" if model.are_probabilities else "prediction"
     outputs = tuple(map(str, model.outputs))
     if len(outputs) != of_x.shape[1]:  # without names, or with several quantiles of each
@@ -230,6 +239,31 @@ def _warn_of_infinite(values: Array) -> None:
         warn(
             f"contributions of {count:,} rows are infinite or NaN, as predictions are, of these "
             "rows or of some between them and the background: pass a background nearer to them"
+        )
+
+
+def _adding_up(values: Array, totals: Array) -> Array:
+    """Return values whose sums are these, (rows, outputs): each gets its share of the rounding."""
+    size = np.abs(values)
+    whole, away = size.sum(axis=1), totals - values.sum(axis=1)
+    is_number = (whole > 0) & np.isfinite(whole) & np.isfinite(away)
+    share = np.divide(away, whole, out=np.zeros_like(whole), where=is_number)
+    return np.asarray(
+        np.where(is_number[:, np.newaxis], values + size * share[:, np.newaxis], values)
+    )
+
+
+def _warn_of_cancellation(values: Array, of_x: Array, of_rows: Array) -> None:
+    """Warn of contributions that are too large for sums of float64 to be those of predictions."""
+    away = np.abs(of_rows.mean(axis=0) + values.sum(axis=1) - of_x)
+    largest = np.abs(np.concatenate([of_rows, of_x])).max(axis=0)
+    count = np.count_nonzero((away > LARGEST_GAP * largest).any(axis=1))  # never where it is NaN
+    if count:
+        warn(
+            f"contributions of {count:,} rows do not add up to their predictions but to within "
+            f"{away[np.isfinite(away)].max():.2g}, since some are as large as "
+            f"{np.abs(values[np.isfinite(values)]).max():.2g}, of rows between them and the "
+            "background: pass a background nearer to them"
         )
 
 

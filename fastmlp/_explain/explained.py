@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmlp._explain.shapley import ByShares
 from fastmlp._validation import check
 from fastmlp._validation.arrays import short
 
@@ -35,6 +36,9 @@ class Explained:
     are_probabilities: bool = False
     outputs: Sequence[Any] = ()  # names of the outputs; empty for numbers from 0
     left_out: Mapping[str, str] = field(default_factory=dict)  # why columns are not used
+    # Of a background, the function that predicts rows between these rows and others by the shares
+    # of columns, see `shapley.ByShares`; None: by the plain formula alone.
+    beside: Callable[[Array], ByShares | None] = lambda background: None
 
 
 def of_network(

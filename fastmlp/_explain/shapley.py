@@ -21,8 +21,13 @@ from numpy.typing import NDArray
 Array: TypeAlias = NDArray[Any]
 
 CELLS = 1 << 21  # numbers in the largest array of a block
-FEWEST_CHECKS = 40  # second permutations from which errors are estimated, at least
-CHECKED = 0.25  # share of the background that each round after the first permutes again
+FEWEST_CHECKS = 20  # second permutations from which errors are estimated, at least
+CHECKED = 0.2  # share of the background that each round after the first permutes again
+
+
+# From rows (n, players), the places of b rows of the background, and masks (b or 1, coalitions,
+# players), which are true for players from the rows: predictions, (n, b, coalitions, outputs).
+ByShares: TypeAlias = Callable[[Array, Array, Array], Array]
 
 
 class Game(NamedTuple):
@@ -33,6 +38,7 @@ class Game(NamedTuple):
     background: Array  # (B, players)
     of_x: Array  # predictions, (rows, outputs)
     of_background: Array  # (B, outputs)
+    by_shares: ByShares | None = None  # faster than `between`, if there is one
 
     def rows(self, part: slice | Array) -> Game:
         """Return the game of some of the rows."""
@@ -74,25 +80,53 @@ def exact(game: Game) -> Array:
     # Of a coalition of s players that one joins: s! (n - s - 1)! / n!.
     shares = np.array([1 / (players * math.comb(players - 1, s)) for s in range(players)])
     values = np.zeros((n, players, outputs))
-    pairs = max(1, CELLS // (2**players * max(players, outputs)))
-    for first in range(0, n * size, pairs):
-        i, b = np.divmod(np.arange(first, min(first + pairs, n * size)), size)
-        changes = differing(game.x[i], game.background[b]) @ bits
-        same_as = coalitions & changes[:, np.newaxis]
-        pair, coalition = np.nonzero(same_as == coalitions)
-        v = np.empty((len(i), 2**players, outputs))
-        v[pair, coalition] = game.between(
-            lambda part, c=coalition: has[c[part]],  # type: ignore[misc]
-            i[pair],
-            b[pair],
-        )
-        v = np.take_along_axis(v, same_as[..., np.newaxis], axis=1)
+    for i, v in (_of_rows if game.by_shares is None else _of_shares)(game, has):
         for player, bit in enumerate(bits):
             others = coalitions[~has[:, player]]
             gains = v[:, others | bit] - v[:, others]  # 0 if the model does not use the player
             share = shares[has[others].sum(axis=1)]
             np.add.at(values[:, player], i, np.einsum("s,pso->po", share, gains))
     return values / size
+
+
+def _of_rows(game: Game, has: Array) -> Iterator[tuple[Array, Array]]:
+    """Yield the places of rows, and predictions of all coalitions, (pairs, coalitions, outputs).
+
+    Each pair of a row and one of the background is predicted by the plain formula.
+    """
+    size, coalitions = len(game.background), np.arange(len(has))
+    bits, outputs = 1 << np.arange(has.shape[1]), game.of_x.shape[1]
+    pairs = max(1, CELLS // (len(has) * max(has.shape[1], outputs)))
+    for first in range(0, len(game.x) * size, pairs):
+        i, b = np.divmod(np.arange(first, min(first + pairs, len(game.x) * size)), size)
+        changes = differing(game.x[i], game.background[b]) @ bits
+        same_as = coalitions & changes[:, np.newaxis]
+        pair, coalition = np.nonzero(same_as == coalitions)
+        v = np.empty((len(i), len(has), outputs))
+        v[pair, coalition] = game.between(
+            lambda part, c=coalition: has[c[part]],  # type: ignore[misc]
+            i[pair],
+            b[pair],
+        )
+        yield i, np.take_along_axis(v, same_as[..., np.newaxis], axis=1)
+
+
+def _of_shares(game: Game, has: Array) -> Iterator[tuple[Array, Array]]:
+    """Yield the same by the shares of columns."""
+    assert game.by_shares is not None
+    size, outputs = len(game.background), game.of_x.shape[1]
+    of_row = len(has) * outputs
+    some = max(1, CELLS // of_row)
+    for first in range(0, size, some):
+        b = np.arange(first, min(first + some, size))
+        for rows in game.blocks(len(b) * of_row):
+            i = np.repeat(np.arange(rows.start, rows.stop), len(b))
+            yield (
+                i,
+                game.by_shares(game.x[rows], b, has[np.newaxis]).reshape(
+                    -1, *has.shape[:1], outputs
+                ),
+            )
 
 
 def sampled(game: Game, tolerance: Array, seconds: float | None, seed: int) -> tuple[Array, Array]:
@@ -152,11 +186,21 @@ def contributions(game: Game, b: Array, orders: Array) -> Array:
     ``orders`` (s, players) are those of the rows ``b`` of the background; the result has the shape
     (rows, s, players, outputs).
     """
-    both, of_chain = np.concatenate([orders, orders[:, ::-1]]), np.tile(b, 2)
+    both = np.concatenate([orders, orders[:, ::-1]])
     place = np.argsort(both, axis=1)  # of each player in the order
+    v = (_steps_of_rows if game.by_shares is None else _steps_of_shares)(game, b, both, place)
+    gains = np.diff(v, axis=2)[:, np.arange(len(both))[:, np.newaxis], place]
+    return np.asarray((gains[:, : len(b)] + gains[:, len(b) :]) / 2)
+
+
+def _steps_of_rows(game: Game, b: Array, both: Array, place: Array) -> Array:
+    """Return the predictions after each step, (rows, chains, players + 1, outputs).
+
+    They are those of rows, by the plain formula, where a step changes one.
+    """
+    of_chain = np.tile(b, 2)
     differs = differing(game.x[:, np.newaxis], game.background[of_chain])
-    chains = np.arange(len(both))[:, np.newaxis]
-    is_change = differs[:, chains, both]
+    is_change = differs[:, np.arange(len(both))[:, np.newaxis], both]
     changes = np.cumsum(is_change, axis=2)
     is_last = changes == changes[:, :, -1:]
     i, chain, step = np.nonzero(is_change & ~is_last)
@@ -169,5 +213,15 @@ def contributions(game: Game, b: Array, orders: Array) -> Array:
     v[i, chain, step + 1] = game.of_x[i]
     latest = np.maximum.accumulate(np.where(is_change, np.arange(1, v.shape[2]), 0), axis=2)
     v[:, :, 1:] = np.take_along_axis(v, latest[..., np.newaxis], axis=2)
-    gains = np.diff(v, axis=2)[:, chains, place]
-    return np.asarray((gains[:, : len(b)] + gains[:, len(b) :]) / 2)
+    return v
+
+
+def _steps_of_shares(game: Game, b: Array, both: Array, place: Array) -> Array:
+    """Return the same by the shares of columns; an order and its reverse share their ends."""
+    assert game.by_shares is not None
+    s, players = len(b), both.shape[1]
+    has = place[:, np.newaxis] < np.arange(players + 1)[:, np.newaxis]
+    v = game.by_shares(game.x, b, np.concatenate([has[:s], has[s:, 1:-1]], axis=1))
+    there, back = v[:, :, : players + 1], v[:, :, players + 1 :]
+    back = np.concatenate([there[:, :, :1], back, there[:, :, -1:]], axis=2)
+    return np.concatenate([there, back], axis=1)

@@ -407,7 +407,8 @@ class BaseTabMLP(Pictures, Explainable, Validated):
         fitted = self._state()
         return of_table(
             fitted.columns,
-            lambda table: finish(fitted.predict(table)),
+            fitted.blend,
+            finish,
             lambda X: reading.checked_again(X, fitted.columns, self),
             classes,
             fitted.target_names,

@@ -365,3 +365,13 @@ def test_infinite_predictions_are_said_so(columns):
     with pytest.warns(UserWarning, match="contributions of 1 rows are infinite or NaN"):
         found = net.explain(rows, np.zeros((25, columns)))
     assert np.isfinite(found.values[[0, 2]]).all()
+
+
+def test_contributions_that_cancel_are_said_so():
+    """Rows between two others may have predictions of e^120."""
+    net = fastmlp.MLP([3, 1], loss="poisson_nll", rng=0, dtype="float64")
+    net.weights = [np.array([[60.0], [-60.0], [1.0]])]
+    rows = np.array([[2.0, 2.0, 1.0], [0.0, 0.0, 1.0]])
+    with pytest.warns(UserWarning, match="of 1 rows do not add up to their predictions but to"):
+        found = net.explain(rows, np.zeros((5, 3)))
+    np.testing.assert_allclose(found.predictions[1], np.e)

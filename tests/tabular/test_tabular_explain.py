@@ -1,5 +1,7 @@
 """Explanations of tables: the user's columns, exactly or with errors, and their sum."""
 
+import dataclasses
+
 import children
 import numpy as np
 import pandas
@@ -9,11 +11,14 @@ from sklearn.exceptions import NotFittedError
 from tiny_tables import COLOURS, LABELS, N, X, Y, classifier, frame_of, regressor
 
 import fastmlp
+from fastmlp._explain.explain import explanation
+from fastmlp.tabular.fitted import explained as of_fitted
 
 pytestmark = pytest.mark.usefixtures("tiny")
 
 DATES = pandas.Timestamp("2024-01-01") + pandas.to_timedelta(np.arange(N) * 11, "D")
 LATER = DATES + pandas.to_timedelta(np.arange(N) % 7, "D")
+SIZES = np.array(["L", "S", "M", "S"] * N)[:N]
 WORDS = np.array([f"word {k % 9}" for k in range(N)])
 
 
@@ -56,6 +61,69 @@ def test_values_are_those_of_coalitions_of_frames():
         for k in range(4)
     ]
     np.testing.assert_allclose(model.explain(row, background).values[0], expected, atol=1e-10)
+
+
+@pytest.mark.parametrize("output", [None, "score"])
+@pytest.mark.parametrize("columns", [6, 16])
+def test_shares_of_columns_have_the_values_of_the_plain_formula(columns, output):
+    """Of all coalitions and of samples; with cycles of a date, ranks and missing values."""
+    rng = np.random.default_rng(2)
+    frame = (
+        mixed()
+        .drop(columns="end")
+        .assign(
+            size=pandas.Categorical(SIZES, ["S", "M", "L"], ordered=True),
+            **{f"x{k}": rng.normal(size=N) for k in range(columns - 6)},
+        )
+    )
+    frame = frame[frame.columns[-columns:]] if columns == 16 else frame.drop(columns="b")
+    frame.iloc[::7, 0] = np.nan
+    model = classifier().fit(frame, LABELS) if output else regressor().fit(frame, Y)
+    explained = model._explained()
+    assert len(explained.used) == columns
+    by_shares = explained.beside(explained.read(frame[20:50]))
+    assert by_shares is not None
+    plain = dataclasses.replace(explained, beside=lambda background: None)
+    found, expected = (
+        explanation(
+            which,
+            *(frame[:4], frame[20:50]),
+            output=output,
+            tolerance=0.5,
+            time_limit=None,
+            random_state=0,
+        )
+        for which in (explained, plain)
+    )
+    scale = np.abs(expected.values).max()
+    np.testing.assert_allclose(found.values, expected.values, rtol=0, atol=2e-5 * scale)
+    np.testing.assert_allclose(
+        found.standard_errors, expected.standard_errors, rtol=0, atol=2e-5 * scale
+    )
+    np.testing.assert_allclose(found.predictions, expected.predictions, rtol=1e-12)
+
+
+def test_shares_serve_where_each_number_has_one_column_and_the_background_is_small(monkeypatch):
+    frame = mixed()
+    explained = regressor().fit(frame, Y)._explained()
+    assert explained.beside(explained.read(frame)) is None  # a difference of two dates
+    frame = frame.drop(columns="end")
+    explained = regressor().fit(frame, Y)._explained()
+    rows = explained.read(frame)
+    assert explained.beside(rows) is not None
+    monkeypatch.setattr(of_fitted, "MOST_SHARES", 1_000)
+    assert explained.beside(rows) is None
+
+
+def test_rows_in_blocks_have_the_same_values(monkeypatch):
+    wide = np.random.default_rng(1).normal(size=(N, 12))
+    model = regressor().fit(wide, wide[:, 0] * wide[:, 1])
+    found = model.explain(wide[:7], wide[10:40], tolerance=1.0)
+    monkeypatch.setattr(of_fitted, "CELLS", 2_000)
+    in_blocks = model.explain(wide[:7], wide[10:40], tolerance=1.0)
+    np.testing.assert_array_equal(in_blocks.values, found.values)
+    alone = model.explain(wide[3:4], wide[10:40], tolerance=1.0)
+    np.testing.assert_array_equal(alone.values[0], found.values[3])
 
 
 def test_copies_and_constants_have_0_and_are_named():

@@ -7,22 +7,29 @@ from typing import Any
 
 import numpy as np
 
+from fastmlp._engine.coalitions import Coalitions
 from fastmlp._engine.explainable import Explained
+from fastmlp.tabular.recipe.blend import Blend, blended
+from fastmlp.tabular.recipe.members import Members
 from fastmlp.tabular.table.columns import Array, Columns, Table, columns_of, in_one_array
 from fastmlp.tabular.table.frames import is_frame
+
+MOST_SHARES = 1 << 25  # numbers of the shares of a background's columns; of more there are none
+CELLS = 1 << 21  # outputs of networks that are computed at a time
 
 
 def of_table(
     columns: Columns,
-    predict: Callable[[Table], Array],
+    blend: Blend,
+    finish: Callable[[Array], Array],
     checked: Callable[[Any], Any],
     classes: Array | None,
     targets: Sequence[str] = (),
 ) -> Explained:
     """Return the columns and predictions of a fit; ``checked`` returns a table like its own.
 
-    What is derived from several columns, such as a difference of two dates, is computed for each
-    matrix anew.
+    ``finish`` is a function of the joint predictions of networks. What is derived from several
+    columns, such as a difference of two dates, is computed for each matrix anew.
     """
     from fastmlp._explain import explained
 
@@ -43,13 +50,28 @@ def of_table(
             data[:, k] = values(k)
         return columns.names, data
 
-    def of_matrix(rows: Array) -> Array:
+    def table_of(rows: Array) -> Table:
         table = columns.empty(len(rows))
         table.numbers[:, :end], table.codes[:] = rows[:, :end], rows[:, end:]
-        return predict(columns.derive(table))
+        return columns.derive(table)
+
+    def beside(background: Array) -> Callable[[Array, Array, Array], Array] | None:
+        sources = columns.sources
+        width = sum(len(group) * group.spec.shapes[0][1] for group in blend.groups)
+        is_small = 0 < background.size * width <= MOST_SHARES
+        if sources is None or not is_small or any(g.spec.linear_path for g in blend.groups):
+            return None
+        groups = [_OfGroup(group, sources, table_of(background)) for group in blend.groups]
+
+        def predict(rows: Array, b: Array, masks: Array) -> Array:
+            table, weights = table_of(rows), blend.weights.tolist()
+            p = finish(blended(weights, [group.predict(table, b, masks) for group in groups]))
+            return p.reshape(len(rows), len(b), masks.shape[1], -1)
+
+        return predict
 
     return explained.Explained(
-        of_matrix,
+        lambda rows: finish(blend.predict(table_of(rows))),
         read,
         cells,
         used,
@@ -57,4 +79,37 @@ def of_table(
         are_probabilities=classes is not None,
         outputs=tuple(targets if classes is None else classes),
         left_out=columns.left_out,
+        beside=beside,
     )
+
+
+class _OfGroup:
+    """Members that predict rows between explained ones and those of a background."""
+
+    def __init__(self, group: Members, sources: Array, background: Table) -> None:
+        columns, n_columns = sources[group.encoding.columns], int(sources.max(initial=-1)) + 1
+        self.group = group
+        self.networks = [Coalitions(engine, columns, n_columns) for engine in group.engines()]
+        self.background = self.shares(background)
+
+    def shares(self, table: Table) -> list[Array]:
+        """Return the shares of the columns of rows in each network."""
+        encoded = (self.group.encoding.rows(table, m) for m in range(len(self.networks)))
+        pairs = zip(self.networks, encoded, strict=True)
+        return [network.shares(np.asarray(inputs)) for network, inputs in pairs]
+
+    def predict(self, table: Table, b: Array, masks: Array) -> Array:
+        """Return the joint predictions, (rows x background rows x coalitions, columns)."""
+        outputs = self.group.spec.shapes[-1][1] * len(self.networks)
+        size = max(1, CELLS // (len(b) * masks.shape[1] * outputs))
+        blocks = []
+        for first in range(0, len(table), size):
+            of_rows = self.shares(table.take(slice(first, first + size)))
+            z = [
+                network.predict(x, background[b], masks)
+                for network, x, background in zip(
+                    self.networks, of_rows, self.background, strict=True
+                )
+            ]
+            blocks.append(self.group.joint(np.stack(z).reshape(len(z), -1, z[0].shape[-1])))
+        return np.concatenate(blocks)

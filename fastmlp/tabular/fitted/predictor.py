@@ -114,12 +114,8 @@ class RowPredictor(Explainable):
     def _explained(self) -> Explained:
         from fastmlp.tabular.fitted.explained import of_table
 
-        def predict(table: Table) -> Array:
-            return self._finish(
-                blended(self._weights, [group.predict(table) for group in self._groups])
-            )
-
-        return of_table(self._columns, predict, self._ordered, self.classes)
+        blend = Blend(self._groups, np.array(self._weights))
+        return of_table(self._columns, blend, self._finish, self._ordered, self.classes)
 
     def _ordered(self, X: Any) -> Any:
         """Return a table with the columns of the fit in their order."""

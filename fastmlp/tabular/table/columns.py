@@ -348,6 +348,19 @@ class Columns:
         return tied
 
     @property
+    def sources(self) -> NDArray[np.int64] | None:
+        """The used column from which each number and then each code of a table comes.
+
+        Those of numbers come before those of categories. None if a number comes from two columns.
+        """
+        n, m = len(self.numbers), len(self.categories)
+        firsts = {"wave": 0, "rank": n}
+        if any(derived.kind not in firsts for derived in self.derived):
+            return None
+        derived = [firsts[derived.kind] + derived.of for derived in self.derived]
+        return np.concatenate([np.arange(n), *derived, np.arange(n, n + m)])
+
+    @property
     def kinds(self) -> dict[str, int]:
         """How many used columns hold numbers, dates and categories."""
         dates = sum(bool(column.form and column.form.kind in DATES) for _, column in self.numbers)

@@ -36,6 +36,21 @@ cdef struct RowsJob:
     Watch watch
 
 
+cdef struct CoalitionsJob:
+    const fm_kernels* kernels
+    const fm_network* nets  # of each thread, with parameters of its own
+    const fm_buffers** buffers  # of each thread
+    char** shares  # of each thread: the weights of the first layer as a plain array
+    const fm_data* masks
+    const char* x  # shares of the columns of explained rows, (rows, columns, width)
+    const char* background
+    int64_t n_background, pairs, columns, coalitions
+    int64_t mask_step  # rows from the masks of a row of the background to those of the next; or 0
+    fm_counter* counter  # pairs taken
+    char* predictions
+    Watch watch
+
+
 cdef struct DerivativesJob:
     const fm_kernels* kernels
     const fm_derivatives** memory  # of each thread, with the same arguments
@@ -237,6 +252,38 @@ cdef inline void run_rows(void* context, int32_t index) noexcept nogil:
         else:
             k.predict(job.net, job.buffers[index], job.data, first, last, job.predictions + first * row_bytes,
                       &interrupt)
+
+
+cdef inline void run_coalitions(void* context, int32_t index) noexcept nogil:
+    """Take pairs of an explained row and one of the background, and predict coalitions, until none is left.
+
+    The first weights of a column are its shares in both rows; a mask is 1 for the row from which it comes.
+    """
+    cdef CoalitionsJob* job = <CoalitionsJob*>context
+    cdef const fm_kernels* k = job.kernels
+    cdef const fm_network* net = &job.nets[index]
+    cdef const fm_tensor* weights = &net.operators[0].tensors[WEIGHTS]
+    cdef int64_t size = weights.n_columns * k.element_size
+    cdef int64_t result = job.coalitions * net.operators[net.n_operators - 1].n_out * k.element_size
+    cdef int64_t pair, b, j
+    cdef const char* x
+    cdef const char* background
+    cdef fm_interrupt_poll interrupt
+    start_poll(&interrupt, &job.watch, index)
+    while not fm_stopped(&interrupt):
+        pair = fm_counter_take(job.counter)
+        if pair >= job.pairs:
+            return
+        b = pair % job.n_background
+        x = job.x + pair // job.n_background * job.columns * size
+        background = job.background + b * job.columns * size
+        for j in range(job.columns):
+            memcpy(job.shares[index] + 2 * j * size, x + j * size, size)
+            memcpy(job.shares[index] + (2 * j + 1) * size, background + j * size, size)
+        k.copy_tensor(weights, True, job.shares[index], net.parameters)
+        b *= job.mask_step
+        k.predict(net, job.buffers[index], job.masks, b, b + job.coalitions, job.predictions + pair * result,
+                  &interrupt)
 
 
 cdef inline void run_derivatives(void* context, int32_t index) noexcept nogil:

@@ -620,3 +620,72 @@ def predict_each(engines, cnp.ndarray rows not None):
                                        <char*>cnp.PyArray_GETPTR2(out, k, 0)):
             raise MemoryError("no memory for the buffers of one row")
     return out
+
+
+def coalitions(Engine engine not None, x, background, masks, team=None):
+    """Predict rows whose columns come from an explained row or from one of the background.
+
+    The network has two inputs for each column, 1 if it comes from the explained row, and 1 if it comes from
+    the background, else 0. The weights of these inputs are replaced by the shares of the columns in the first
+    layer; see fastmlp/_engine/coalitions.py.
+
+    Parameters
+    ----------
+    x, background : array, shape (rows, columns, width) and (background rows, columns, width)
+        Shares of the columns.
+    masks : array, shape (background rows or 1, coalitions, inputs)
+        The inputs, for each row of the background, or for all.
+    team : Team, optional
+        Threads.
+
+    Returns
+    -------
+    array, shape (rows, background rows, coalitions, C)
+        After the link.
+    """
+    cdef CoalitionsJob job
+    cdef fm_counter counter
+    cdef fm_data data
+    cdef Buffers buffers
+    cdef Signals signals = Signals()
+    cdef const fm_buffers* all_buffers[MAX_THREADS]
+    cdef char* shares[MAX_THREADS]
+    cdef fm_network* nets
+    x, background, masks = (
+        np.ascontiguousarray(array, engine.spec.dtype) for array in (x, background, masks))
+    inputs, width = engine.operators[0].n_in, engine.operators[0].n_out
+    (n, columns, _), (n_background, n_coalitions) = x.shape, (len(background), masks.shape[1])
+    if (engine.operators[0].kind != AFFINE or inputs != 2 * columns
+            or x.shape[1:] != (columns, width) or background.shape[1:] != (columns, width)
+            or masks.shape[2] != inputs or len(masks) not in (1, n_background)):
+        raise ValueError(f"the shares have the shapes {x.shape} and {background.shape}, and the masks "
+                         f"{masks.shape}, which do not fit a network of {inputs} inputs")
+    out = np.empty((n, n_background, n_coalitions, engine.operators[engine.net.n_operators - 1].n_out),
+                   engine.spec.dtype)
+    rows = masks.reshape(-1, inputs)
+    describe(&data, Data(rows, None))
+    team = engine.helpers(team, False)
+    threads = team.size if team is not None else 1
+    cdef Memory memory = Memory(engine.kernels.element_size)
+    nets = <fm_network*>memory.take(threads, sizeof(fm_network))
+    borrowed = []
+    for i in range(threads):
+        keep = engine.read(&nets[i])
+        nets[i].parameters = memory.take(engine.n_parameters)
+        memcpy(nets[i].parameters, cnp.PyArray_DATA(keep), engine.n_parameters * engine.kernels.element_size)
+        shares[i] = <char*>memory.take(inputs * width)
+        buffers = borrow_buffers(engine, rows)
+        borrowed.append(buffers)
+        all_buffers[i] = &buffers.c
+    fm_counter_reset(&counter)
+    job.kernels, job.nets, job.buffers, job.shares = engine.kernels, nets, all_buffers, shares
+    job.masks, job.counter, job.columns = &data, &counter, columns
+    job.x, job.background = <char*>cnp.PyArray_DATA(x), <char*>cnp.PyArray_DATA(background)
+    job.n_background, job.pairs, job.coalitions = n_background, n * n_background, n_coalitions
+    job.mask_step = n_coalitions if len(masks) > 1 else 0
+    job.predictions = <char*>cnp.PyArray_DATA(out)
+    signals.watch(&job.watch)
+    call_team(run_coalitions, &job, team, signals)
+    for buffers in borrowed:
+        return_buffers(engine, buffers)
+    return out

@@ -1,0 +1,66 @@
+"""Rows between two rows: of each column, the value comes from the one or the other.
+
+The first layer of a network is a sum over columns. So the share of each column is computed once for
+either row, and a row between them, a coalition of the columns, is a choice of shares: a network
+whose inputs are 0 and 1, two for each column, and whose first weights are the shares.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from fastmlp._engine import native
+from fastmlp._engine.thread_count import call_team
+from fastmlp._network.activations import Array
+from fastmlp._network.sparse import SparseRows
+from fastmlp._network.spec import build
+
+
+class Coalitions:
+    """The predictions of one network for rows between an explained row and one of the background.
+
+    Parameters
+    ----------
+    engine : native.Engine
+        The network, without a linear path.
+    columns : array of int, shape (inputs,)
+        The column to which each input belongs, from 0 to ``n_columns`` - 1.
+    n_columns : int
+        Number of columns.
+    """
+
+    def __init__(self, engine: Any, columns: Array, n_columns: int) -> None:
+        spec, level, make = engine.spec, engine.level, type(engine)
+        kinds = dict(zip(spec.tensors, engine.parameters(), strict=True))
+        weights = kinds["weights"][0]
+        if spec.scale:
+            weights = weights * kinds.pop("scales")[0][:, np.newaxis]
+        sizes = 2 * n_columns, *spec.layer_sizes[1:]
+        self._network = make(replace(spec, layer_sizes=sizes, scale=False), level)
+        kinds["weights"][0] = np.zeros((sizes[0], weights.shape[1]))
+        self._network.set_parameters(*kinds.values())
+        self._first = make(build(weights.shape, dtype=spec.dtype), level)
+        self._first.set_parameters([weights], [np.zeros(weights.shape[1])])
+        self._order = np.argsort(columns, kind="stable")  # of the inputs, column by column
+        self._sizes = np.bincount(columns, minlength=n_columns)
+
+    def shares(self, inputs: Array) -> Array:
+        """Return the share of each column in the first layer, (rows, columns, width)."""
+        n, starts = len(inputs), np.cumsum([0, *np.tile(self._sizes, len(inputs))])
+        places = np.tile(self._order, n)  # a row for each column, without the inputs of others
+        rows = SparseRows(starts, places, inputs[:, self._order].reshape(-1), inputs.shape[1])
+        shares: Array = self._first.predict(rows)
+        return shares.reshape(n, len(self._sizes), shares.shape[1])
+
+    def predict(self, x: Array, background: Array, masks: Array) -> Array:
+        """Return predictions, (rows, background rows, coalitions, outputs), from shares of rows.
+
+        ``masks``, (background rows or 1, coalitions, columns), are true for columns of ``x``.
+        """
+        inputs = np.stack([masks, ~masks], axis=-1).reshape(*masks.shape[:2], -1)
+        n_rows = len(x) * len(background) * masks.shape[1]
+        with call_team(self._network.spec.n_weights, n_rows) as team:
+            return native.coalitions(self._network, x, background, inputs, team)
