@@ -125,6 +125,10 @@ TABLE = (
         help="of a CSV file, such as cp1252 or latin-1; default: UTF-8, or another one of Unicode",
     ),
 )
+SURVIVAL = (
+    argument("--time-to", metavar="COLUMN", help="instead: the time until an event, or the end"),
+    argument("--event", metavar="COLUMN", help="with --time-to: whether the event happened"),
+)
 WEIGHT = argument("--weight", metavar="COLUMN", help="weights of the rows; by default equal ones")
 JSON = argument("--json", action="store_true", help="print JSON, for programs")
 

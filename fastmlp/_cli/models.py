@@ -136,6 +136,7 @@ def explain(options: argparse.Namespace) -> None:
     arguments.MODEL,
     *arguments.TABLE,
     argument("--target", metavar="COLUMN", help="by default that of the fit, else no input"),
+    *arguments.SURVIVAL,
     arguments.WEIGHT,
     arguments.JSON,
     examples=(
@@ -146,8 +147,9 @@ def explain(options: argparse.Namespace) -> None:
 def evaluate(options: argparse.Namespace) -> None:
     """Score a saved model on rows whose targets are known."""
     arguments.check_readable(options.model, options.data)
-    target, weight = options.target, options.weight
-    model, X, frame, inputs = load_with_table(options, target, weight)
+    target, event, weight = options.target or options.time_to, options.event, options.weight
+    model, X, frame, inputs = load_with_table(options, target, (weight, event))
+    _check_question(options, model)
     of_fit = tuple(getattr(_fitted(model), "target_names", ()))
     if target is None and len(of_fit) == 1 and of_fit[0] in frame.columns:
         (target,) = of_fit
@@ -157,7 +159,9 @@ def evaluate(options: argparse.Namespace) -> None:
             names = ", ".join(left) or "no columns"
             raise UsageError(f"--target is needed: {names} are there beside the inputs")
         (target,) = left
-    y, weights = truth_of(frame, target, weight, "--target")
+    y, weights = truth_of(frame, target, weight, "--time-to" if event else "--target")
+    if event:
+        y = with_events(frame, y, event)
     if hasattr(model, "get_params"):
         values = scores_of_model(model, options.data, X, y, weights)
     elif hasattr(model, "evaluate"):
@@ -257,14 +261,14 @@ def _fitted(model: Any) -> Any:
 def load_with_table(
     options: argparse.Namespace,
     target: str | None = None,
-    weight: str | None = None,
+    beside: Sequence[str | None] = (),
     others: Sequence[str] = (),
 ) -> tuple[Any, Any, Any, list[str]]:
     """Return a model, the input for it, the table with that, and the names of the input columns.
 
     Columns and labels that were text at fit are read as text, even if they look like numbers. A
-    model that was fitted on arrays takes all columns but the target, the weight and the others,
-    which `tables.kept` returns.
+    model that was fitted on arrays takes all columns but the target, those beside it, such as the
+    weight, and the others, which `tables.kept` returns.
     """
     path, data = options.model, options.data
     try:
@@ -285,12 +289,12 @@ def load_with_table(
     def as_text(names: Sequence[str]) -> list[str]:
         if not any(isinstance(label, str) for label in labels):
             return text
-        targets = {*names} - {*named, weight} if named else {target}
+        targets = {*names} - {*named, *beside} if named else {target}
         return [*text, *filter(None, targets)]
 
     frame = tables.read(data, tables.dialect_of(options), as_text, others)
     tables.require(frame, named, f"{tables.source(data)} lacks inputs of the model")
-    inputs = named or [name for name in frame.columns if name not in {target, weight, *others}]
+    inputs = named or [name for name in frame.columns if name not in {target, *beside, *others}]
     if named:
         return model, frame[inputs], frame, inputs
     arrays = [tables.column(frame, name, "the data") for name in inputs]
@@ -325,12 +329,39 @@ def truth_of(frame: Any, target: str, weight: str | None, option: str) -> Any:
     return y, values.astype(float)
 
 
+def with_events(frame: Any, times: Array, event: str) -> Array:
+    """Return records of events and times; the events may also be the words true and false."""
+    from fastmlp.tabular.outcome.checked_survival import paired  # needs scikit-learn
+
+    events, _ = truth_of(frame, event, None, "--event")
+    words = {"true": True, "false": False}
+    if events.dtype.kind in "OUT" and {str(word).lower() for word in events.tolist()} <= {*words}:
+        events = np.array([words[str(word).lower()] for word in events.tolist()])
+    try:
+        return paired(times, events)
+    except ValueError as error:
+        raise CommandError(str(error)) from None
+
+
+def _check_question(options: argparse.Namespace, model: Any) -> None:
+    """Refuse options that name the columns of another kind of target than the model has."""
+    is_survival, given = hasattr(model, "event_times_"), (options.time_to, options.event)
+    if is_survival and (options.target or not all(given)):
+        raise UsageError(
+            "the model predicts times until an event: pass --time-to and --event, the columns that "
+            "hold them"
+        )
+    if not is_survival and any(given):
+        name = type(model).__name__
+        raise UsageError(f"--time-to and --event are not for a {name}: pass --target")
+
+
 def scores_of_model(
     model: Any, data: str, X: Any, y: Array, weights: Array | None
 ) -> dict[str, float]:
     """Return the scores of a fitted estimator on the rows of a file, which it has not seen."""
     if hasattr(model, "event_times_"):
-        raise ValueError("the model predicts times until an event: score it in Python, by score")
+        return scores_of_survival(model, data, y, model.predict_hazards(X), weights)
     prediction = model.predict(X)
     if np.ndim(prediction) > 1:
         raise ValueError("the model predicts several targets but one can be scored: use Python")
@@ -351,23 +382,43 @@ def scores_of_fit(model: Any, y: Array, weights: Array | None) -> dict[str, floa
     """Return the scores of out-of-fold predictions, on the rows of the fit that have them."""
     from fastmlp.tabular.outcome.scores import scores  # needs scikit-learn
 
-    if hasattr(model, "event_times_"):
-        return {"concordance": float(model.report().more["concordance"])}
     p = model.oof_prediction_
     rows = np.isfinite(p.reshape(len(p), -1)).all(axis=1)
     of_rows = None if weights is None else weights[rows]
+    if hasattr(model, "event_times_"):
+        return scores_of_survival(model, "", y[rows], p[rows], of_rows)
     return scores(y[rows], p[rows], getattr(model, "classes_", None), of_rows)
+
+
+def scores_of_survival(
+    model: Any, rows: str, y: Array, hazards: Array, weights: Array | None
+) -> dict[str, float]:
+    """Return the scores of curves; with a name of the rows, warn if one curve is no worse."""
+    from fastmlp.tabular.outcome.checked_survival import survival_of  # needs scikit-learn
+    from fastmlp.tabular.outcome.survival_target import SurvivalTarget
+
+    target = SurvivalTarget.of_times(survival_of(y), model.event_times_)
+    if rows:
+        warn_of_constant(target, rows, hazards, weights)
+    return target.scores(hazards, weights)
 
 
 def scores_of(model: Any, rows: str, y: Array, p: Array, weights: Array | None) -> dict[str, float]:
     """Return the scores of predictions; warn if they are no better than a constant."""
     from fastmlp.tabular.outcome.scores import scores, target_of  # needs scikit-learn
-    from fastmlp.tabular.outcome.targets import baseline
-    from fastmlp.tabular.recipe.epoch_selection import mean_cost
 
     classes, loss = getattr(model, "classes_", None), getattr(model, "loss", "")
     target = target_of(y, classes, loss, getattr(model, "quantile", 0.5))
-    constant, p_of_rows = baseline(target, weights), p if p.ndim > 1 else p[:, np.newaxis]
+    warn_of_constant(target, rows, p if p.ndim > 1 else p[:, np.newaxis], weights)
+    return scores(y, p, classes, weights)
+
+
+def warn_of_constant(target: Any, rows: str, p_of_rows: Array, weights: Array | None) -> None:
+    """Warn of predictions of rows that are no better than the best constant."""
+    from fastmlp.tabular.outcome.targets import baseline  # needs scikit-learn
+    from fastmlp.tabular.recipe.epoch_selection import mean_cost
+
+    constant = baseline(target, weights)
     if not constant.is_beaten(target, p_of_rows, weights):
         score = target.shown(mean_cost(target, p_of_rows, weights))
         warnings.warn(
@@ -376,7 +427,6 @@ def scores_of(model: Any, rows: str, y: Array, p: Array, weights: Array | None) 
             f"{constant.score(target, weights):.4g}",
             stacklevel=2,
         )
-    return scores(y, p, classes, weights)
 
 
 def score_lines(values: dict[str, float]) -> str:

@@ -64,8 +64,7 @@ def task_of(y: NDArray[Any], choice: str, note: str) -> str:
 @command(
     *arguments.TABLE,
     argument("--target", metavar="COLUMN", help="the column to predict"),
-    argument("--time-to", metavar="COLUMN", help="instead: the time until an event, or the end"),
-    argument("--event", metavar="COLUMN", help="with --time-to: whether the event happened"),
+    *arguments.SURVIVAL,
     argument("--task", choices=("auto", *TASKS), default="auto", help=f"auto: {AUTO}"),
     argument("--loss", choices=LOSSES, help="of a regression; poisson: counts or rates"),
     argument(
@@ -128,12 +127,12 @@ def train(options: argparse.Namespace) -> None:
     names = [name for name in frame.columns if name not in named]
     if not names:
         raise CommandError("no columns are left to learn from")
-    X, valid = frame[names], _validation(options, dialect, frame, [*names, target])
+    X = frame[names]
+    valid = _validation(options, dialect, frame, [*names, *filter(None, (target, options.event))])
     note = data_warnings.note(target, [*{*y.tolist()}]) if y.dtype.kind in LABEL_KINDS else ""
     task, of_fit = SURVIVAL, {}
     if options.event:
-        event = models.truth_of(frame, options.event, None, "--event")[0]
-        y = of_fit["y"] = survival_of_columns(y, event)
+        y = of_fit["y"] = models.with_events(frame, y, options.event)
     else:
         task = task_of(y, "regression" if options.loss else options.task, note)
         of_fit = {"y": tables.named(y, target), "time": times}
@@ -165,8 +164,10 @@ def train(options: argparse.Namespace) -> None:
         "out_of_fold": models.scores_of_fit(model, y, weights),
     }
     if valid is not None:
-        truth = models.truth_of(valid, target, options.weight, "--valid")
-        results["valid"] = models.scores_of_model(model, options.valid, valid[names], *truth)
+        y_valid, w = models.truth_of(valid, target, options.weight, "--valid")
+        if options.event:
+            y_valid = models.with_events(valid, y_valid, options.event)
+        results["valid"] = models.scores_of_model(model, options.valid, valid[names], y_valid, w)
     title = f"{task} of {target}{_note_on_counts(task, options.task, y)}"
     lines = [f"{report.verdict()}\n\ntask         {title}"]
     shown = (line for line in report.lines() if options.verbose or line[0] not in SIZES)
@@ -177,7 +178,8 @@ def train(options: argparse.Namespace) -> None:
     lines += [f"\nmodel        {output}"]
     if options.report is not None:
         others = {"validation file": results["valid"]} if valid is not None else {}
-        report.write(options.report, name=target, others=others, more=[_usage(results)])
+        usage = _usage(results, options.event)
+        report.write(options.report, name=target, others=others, more=[usage])
         lines += [f"report       {options.report}"]
     show(options, results, "\n".join(lines))
 
@@ -188,7 +190,6 @@ def _check_question(options: argparse.Namespace) -> None:
     if bool(options.target) == is_survival or bool(options.event) != is_survival:
         raise UsageError("pass --target, or --time-to and --event: the columns to predict")
     others = {
-        "--valid": options.valid,
         "--time": options.time,
         "--loss": options.loss,
         "--task": options.task != "auto",
@@ -196,19 +197,6 @@ def _check_question(options: argparse.Namespace) -> None:
     wrong = [name for name, value in others.items() if value]
     if is_survival and wrong:
         raise UsageError(f"{wrong[0]} is not for --time-to: leave it out")
-
-
-def survival_of_columns(times: NDArray[Any], events: NDArray[Any]) -> NDArray[Any]:
-    """Return records of events and times; the events may also be the words true and false."""
-    from fastmlp.tabular.outcome.checked_survival import paired  # needs scikit-learn
-
-    words = {"true": True, "false": False}
-    if events.dtype.kind in "OUT" and {str(word).lower() for word in events.tolist()} <= {*words}:
-        events = np.array([words[str(word).lower()] for word in events.tolist()])
-    try:
-        return paired(times, events)
-    except ValueError as error:
-        raise CommandError(str(error)) from None
 
 
 def _check_apart(names: list[str]) -> None:
@@ -253,13 +241,13 @@ def _fit(model: Any, X: Any, **of_rows: Any) -> float:
     return round(time.perf_counter() - began, 3)
 
 
-def _usage(results: dict[str, Any]) -> Section:
+def _usage(results: dict[str, Any], event: str | None) -> Section:
     """Return the part of the page that shows how to use the model's file."""
-    model, task = results["model"], results["task"]
-    evaluated = f"\n$ fastmlp evaluate {model} new.csv --target {results['target']}"
+    model, task, target = results["model"], results["task"], results["target"]
+    truth = f"--time-to {target} --event {event}" if event else f"--target {target}"
     text = (
         f"import fastmlp\n\nmodel = fastmlp.load({model!r})\nmodel.predict(frame)  # pandas, polars"
         f"\n\n$ fastmlp predict {model} new.csv{OPTIONS[task]} -o predictions.csv"
-        f"{evaluated * (task in TASKS)}\n$ fastmlp export {model} --to onnx"
+        f"\n$ fastmlp evaluate {model} new.csv {truth}\n$ fastmlp export {model} --to onnx"
     )
     return "How to use it", "In Python, and in a shell:", f"<pre>{html.escape(text)}</pre>"

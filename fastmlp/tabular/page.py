@@ -339,6 +339,11 @@ def sections(
     has_scores = target.outputs_are_columns and not target.loss.levels
     if evidence is None and fitted.rows is not None and has_scores:
         yield "How well it does", "", _scores_of_outputs(fitted)
+    if fitted.rows is not None and hasattr(target, "scores"):
+        scored = _scored(fitted)
+        p = fitted.calibration.result(fitted.out_of_fold.predictions[scored.rows])
+        own = {"out of fold": scored.target.scores(p, scored.weights)}
+        yield "How well it does", "", _table_of_scores(own | others, MEANINGS)
     if evidence is not None:
         yield "How well it does", "", _scores(evidence, others)
         yield from (_of_numbers if evidence.classes is None else _of_classes)(evidence)
@@ -395,6 +400,11 @@ def _scores(evidence: Evidence, others: dict[str, dict[str, float]]) -> str:
     best = f"always {evidence.baseline.title}"
     parts = {"out of fold": evidence.scores, **others, best: evidence.constant}
     meanings = {evidence.score: "the loss of the fit: less is better"} | MEANINGS
+    return _table_of_scores(parts, meanings)
+
+
+def _table_of_scores(parts: dict[str, dict[str, float]], meanings: dict[str, str]) -> str:
+    """Return the table of scores by the names of the rows that have them."""
     rows = [
         [score, *(number(part[score]) if score in part else "" for part in parts.values()), text]
         for score, text in meanings.items()

@@ -20,7 +20,7 @@ from fastmlp.tabular.fit.reading import with_target
 from fastmlp.tabular.fitted.fitted_table import FittedTable
 from fastmlp.tabular.outcome import survival_scores as of_curves, survival_target as of_hazards
 from fastmlp.tabular.outcome.calibration import LabelCalibration
-from fastmlp.tabular.outcome.checked_survival import paired, survival_of
+from fastmlp.tabular.outcome.checked_survival import paired, scored_rows, survival_of
 from fastmlp.tabular.outcome.survival_target import SurvivalTarget
 from fastmlp.tabular.pictures import targets_of_fit
 from fastmlp.tabular.table.columns import Array
@@ -160,8 +160,8 @@ class TabMLPSurvival(BaseTabMLP):
             for name, values in {"time": time, "event": event}.items():
                 if not isinstance(values, str) and np.ndim(values) != 1:
                     raise ValueError(f"{name} has {np.ndim(values)} dimensions but 1 is expected")
-            X, time = with_target(X, time)
-            X, event = with_target(X, event)
+            X, time = with_target(X, time, "time")
+            X, event = with_target(X, event, "event")
             y = paired(time, event)
         return super().fit(
             X, y, sample_weight, groups=groups, folds=folds, X_val=X_val, y_val=y_val
@@ -305,9 +305,9 @@ class TabMLPSurvival(BaseTabMLP):
             The share of comparable pairs of rows of which the one with the higher risk has the
             event first; 0.5 is chance, NaN if no pair is comparable.
         """
-        times, events = survival_of(y).T
-        weights = None if sample_weight is None else np.asarray(sample_weight, float)
-        return of_curves.concordance(times, events > 0, self.predict(X), weights)
+        risks = self.predict(X)
+        times, events, weights = scored_rows(y, risks, sample_weight)
+        return of_curves.concordance(times, events, risks, weights)
 
     def plot_calibration(self, y: Any = None, ax: Any = None) -> Any:
         """Plot the curves of three groups of risk, out of fold, beside the observed ones.

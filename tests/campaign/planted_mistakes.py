@@ -94,7 +94,7 @@ _LOST_WEIGHT = _rows(
     "lost weight",
     ("tabular/outcome/survival_scores.py", "np.bincount(at, part, len(distinct)) for part in (w, w * events)", "np.bincount(at, part, len(distinct)) for part in (w, 1.0 * events)", "tabular/test_survival_scores.py"),
     ("tabular/fit/offsets.py", "np.asarray(sample_weight) * power", "np.asarray(sample_weight)", "tabular/test_tabular_offsets.py"),
-    ("tabular/survival.py", "self.predict(X), weights)", "self.predict(X), None)", "tabular/test_tabular_survival.py"),
+    ("tabular/survival.py", "events, risks, weights)", "events, risks, None)", "tabular/test_tabular_survival.py"),
     ("_explain/explain.py", "deviation.max(keepdims=True)", "deviation", "explain/test_explain.py"),
     ("_explain/shapley.py", "variance = np.maximum(spread[todo], 0) / checks", "variance = np.maximum(spread[todo], 0) / count.sum()", "explain/test_explain.py"),
     ("sklearn/from_sklearn_network.py", "graph.scaled(value, 1 / np.sqrt(step.explained_variance_)) if is_white", "value if is_white", "export/test_read_sklearn.py"),

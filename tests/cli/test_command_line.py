@@ -357,7 +357,9 @@ def test_times_until_an_event_have_a_model_of_survival(tmp_path):
     text = children.printed(here(*words, "-o", "model", "--report", "p.html", folder=tmp_path))
     assert "task         survival of years\n" in text
     assert "\nout of fold\nconcordance " in text
-    assert "fastmlp evaluate" not in (tmp_path / "p.html").read_text()
+    page = (tmp_path / "p.html").read_text()
+    assert "fastmlp evaluate model new.csv --time-to years --event failed" in page
+    assert "brier_score_kaplan_meier" in page
     model = fastmlp.load(tmp_path / "model")
     assert isinstance(model, fastmlp.TabMLPSurvival)
     assert model._fitted.columns.names == ("a",)
@@ -365,8 +367,38 @@ def test_times_until_an_event_have_a_model_of_survival(tmp_path):
         children.printed(here("predict", "model", "t.csv", "--json", folder=tmp_path))
     )
     assert len(risks) == 120
-    refused = here("evaluate", "model", "t.csv", "--target", "years", folder=tmp_path)
-    assert "predicts times until an event: score it in Python" in refused.stderr
+    for words in (("--target", "years"), ("--time-to", "years"), ()):
+        refused = here("evaluate", "model", "t.csv", *words, folder=tmp_path)
+        assert "predicts times until an event: pass --time-to and --event" in refused.stderr
+
+
+def test_new_rows_score_a_model_of_survival(tmp_path):
+    for name, seed in (("t", 0), ("new", 1)):
+        rng = np.random.default_rng(seed)
+        a = rng.normal(size=300)
+        times, ends = rng.exponential(np.exp(-a)), rng.uniform(0, 3, 300)
+        rows = zip(a, np.minimum(times, ends), times <= ends, strict=True)
+        lines = ["a,years,failed", *(f"{x},{t},{str(e).lower()}" for x, t, e in rows)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(lines))
+    columns = ("--time-to", "years", "--event", "failed")
+    words = ("train", "t.csv", *columns, "--preset", "fast", "--valid", "new.csv", "-o", "model")
+    found = json.loads(children.printed(here(*words, "--json", "--report", "p", folder=tmp_path)))
+    table = pandas.read_csv(tmp_path / "new.csv")
+    model = fastmlp.load(tmp_path / "model")
+    y = table[["failed", "years"]].to_records(index=False)
+    assert found["valid"]["concordance"] == pytest.approx(model.score(table[["a"]], y))
+    assert found["valid"]["brier_score"] < found["valid"]["brier_score_kaplan_meier"]
+    shown = dict(model.report().lines())
+    assert f"{found['out_of_fold']['concordance']:.4g}" == shown["concordance"]
+    assert f"{found['out_of_fold']['brier_score']:.4g}, integ" in shown["Brier score"]
+    page = (tmp_path / "p").read_text()
+    assert "validation file" in page
+    again = here("evaluate", "model", "new.csv", *columns, "--json", folder=tmp_path)
+    assert json.loads(children.printed(again)) == found["valid"]
+    table["a"] = table["a"].to_numpy()[::-1]
+    table.to_csv(tmp_path / "new.csv", index=False)
+    worse = here("evaluate", "model", "new.csv", *columns, folder=tmp_path)
+    assert "no better than always predicting the curve of the other rows" in worse.stderr
 
 
 # Further words, and what the command says.
@@ -376,7 +408,6 @@ NO_SURVIVAL = {
     ("--target", "a", "--event", "failed"): "pass --target, or --time-to and --event",
     ("--target", "a", "--time-to", "years", "--event", "failed"): "pass --target, or --time-to",
     ("--time-to", "years", "--event", "failed", "--loss", "poisson"): "--loss is not for --time-to",
-    ("--time-to", "years", "--event", "failed", "--valid", "t.csv"): "--valid is not for --time-to",
     ("--time-to", "years", "--event", "failed", "--time", "a"): "--time is not for --time-to",
     ("--time-to", "years", "--event", "years"): "two options name the column years",
     ("--time-to", "years", "--event", "a"): "event holds 2",

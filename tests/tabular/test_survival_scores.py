@@ -58,7 +58,7 @@ def test_concordance_is_that_of_all_pairs(weights, at_a_time, monkeypatch):
 def test_brier_scores_are_those_of_graf():
     at = np.array([0.5, 4.0, 7.5])
     survival = RNG.random((80, 3))
-    kept = of_curves.kaplan_meier(TIMES, ~EVENTS)
+    kept = of_curves.kaplan_meier(TIMES, EVENTS, reverse=True)
     found = of_curves.brier(TIMES, EVENTS, survival, at)
     for k, moment in enumerate(at):
         total = 0.0
@@ -71,6 +71,18 @@ def test_brier_scores_are_those_of_graf():
     area = (found[0] + found[1]) / 2 * 3.5 + (found[1] + found[2]) / 2 * 3.5
     assert of_curves.integrated(found, at) == pytest.approx(area / 7)
     assert of_curves.integrated(found[:1], at[:1]) == found[0]
+
+
+def test_last_looks_come_after_events_of_the_same_time():
+    at, survival = np.array([0.5, 4.5, 7.5]), RNG.random((80, 3))
+    apart = TIMES + 0.25 * ~EVENTS
+    np.testing.assert_allclose(
+        of_curves.brier(TIMES, EVENTS, survival, at),
+        of_curves.brier(apart, EVENTS, survival, at),
+    )
+    times, kept = of_curves.kaplan_meier(TIMES, EVENTS, reverse=True)
+    np.testing.assert_array_equal(times, np.unique(TIMES[~EVENTS]))
+    np.testing.assert_allclose(kept, of_curves.kaplan_meier(apart, ~EVENTS)[1])
 
 
 def test_without_censoring_it_is_the_mean_squared_error():
@@ -96,10 +108,15 @@ def test_weights_are_those_of_repeated_rows():
 
 def test_scores_are_those_of_scikit_survival():
     metrics = pytest.importorskip("sksurv.metrics", reason="needs scikit-survival")
-    y = structured(TIMES + 1, EVENTS)
+    # Of equal times, scikit-survival takes the last look before the event, for its weights.
+    times = TIMES + 1 + 0.25 * ~EVENTS
+    y = structured(times, EVENTS)
     concordance = metrics.concordance_index_censored(y["event"], y["time"], RISKS)[0]
-    assert of_curves.concordance(TIMES + 1, EVENTS, RISKS) == pytest.approx(concordance)
+    assert of_curves.concordance(times, EVENTS, RISKS) == pytest.approx(concordance)
     at = np.array([2.0, 5.0, 9.0])
     survival = RNG.random((80, 3))
     theirs = metrics.brier_score(y, y, survival, at)[1]
-    np.testing.assert_allclose(of_curves.brier(TIMES + 1, EVENTS, survival, at), theirs)
+    np.testing.assert_allclose(of_curves.brier(times, EVENTS, survival, at), theirs)
+    tied = structured(TIMES + 1, EVENTS)
+    theirs = metrics.concordance_index_censored(tied["event"], tied["time"], RISKS)[0]
+    assert of_curves.concordance(TIMES + 1, EVENTS, RISKS) == pytest.approx(theirs)

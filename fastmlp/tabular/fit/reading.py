@@ -360,17 +360,18 @@ def _has_column(X: Any, name: Any) -> bool:
     return is_frame(X) and name in list(X.columns)
 
 
-def with_target(X: Any, y: Any, **of_rows: Any) -> tuple[Any, Any]:
+def with_target(X: Any, y: Any, role: str = "y", **of_rows: Any) -> tuple[Any, Any]:
     """Return a table and its targets; a name is that of the column of a frame that has them.
 
-    It warns if the index of the targets, weights or groups has the order of other rows.
+    It warns if the index of the targets, weights or groups has the order of other rows. The role of
+    the targets is their name in messages.
     """
-    data_warnings.check_order(X, y=y, **of_rows)
+    data_warnings.check_order(X, **{role: y}, **of_rows)
     are_names = isinstance(y, list) and all(_is_name(name) and _has_column(X, name) for name in y)
     if are_names and 0 < len(y) != len(X):
         raise TypeError(
-            f"y is {short(y)}, names of columns, but targets or one name are expected: pass the "
-            "frame of these columns as y, and as X the frame of the others"
+            f"{role} is {short(y)}, names of columns, but targets or one name are expected: pass "
+            f"the frame of these columns as {role}, and as X the frame of the others"
         )
     if not _is_name(y):
         return X, y
@@ -378,7 +379,7 @@ def with_target(X: Any, y: Any, **of_rows: Any) -> tuple[Any, Any]:
     if not _has_column(X, y):
         columns = f", which has {', '.join(map(str, X.columns[:20]))}," if is_frame(X) else ""
         raise TypeError(
-            f"y is {y!r} but one target for each row of X, or the name of a column of a frame"
+            f"{role} is {y!r} but one target for each row of X, or the name of a column of a frame"
             f"{columns} is expected: pass an array of targets, or such a name"
         )
     return X[[column for column in X.columns if column != y]], X[y]

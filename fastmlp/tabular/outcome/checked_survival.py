@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
+from sklearn.utils.validation import _check_sample_weight, check_consistent_length
 
 from fastmlp._validation.arrays import REFUSED_KINDS, short
 from fastmlp.tabular.table.columns import Array
 
 LONGEST = 1e100  # so that sums of times are finite
+TRUTHS = (bool, np.bool_, Real)  # types of events, of which 0 and 1 are values
 
 
 def structured(times: Array, events: Array) -> Array:
@@ -56,6 +59,18 @@ def survival_of(y: Any) -> Array:
     return np.column_stack([y["time"], y["event"]])
 
 
+def scored_rows(
+    y: Any, predictions: Array, sample_weight: Any
+) -> tuple[Array, Array, Array | None]:
+    """Return times, events and weights of rows that are predicted, checked."""
+    times, events = survival_of(y).T
+    check_consistent_length(predictions, times, sample_weight)
+    if sample_weight is not None:
+        checks = {"dtype": np.float64, "ensure_non_negative": True}
+        sample_weight = _check_sample_weight(sample_weight, times, **checks)
+    return times, events > 0, sample_weight
+
+
 def _times(value: Any) -> Array:
     """Return times as float64; raise ValueError unless they are numbers of at least 0."""
     array = np.asarray(value)
@@ -82,13 +97,14 @@ def _times(value: Any) -> Array:
 def _events(value: Any) -> Array:
     """Return whether rows had the event; raise ValueError unless these are truth values."""
     array = np.asarray(value)
-    if array.dtype.kind == "O" and all(isinstance(each, bool) for each in array.ravel()):
-        array = array.astype(bool)
     if array.dtype.kind not in "buif":
-        raise ValueError(
-            f"event holds {array.dtype} but truth values or 0 and 1 are expected: pass for example "
-            "event == 'died'"
-        )
+        others = [each for each in array.ravel().tolist() if not isinstance(each, TRUTHS)]
+        if others:
+            raise ValueError(
+                f"event holds {short(others[0])} but truth values or 0 and 1 are expected: pass "
+                "for example event == 'died'"
+            )
+        array = array.astype(np.float64)
     if not np.isin(array, (0, 1)).all():
         wrong = array[~np.isin(array, (0, 1))][0]
         raise ValueError(

@@ -148,7 +148,8 @@ def levels_for(target: Any, values: Any) -> list[float]:
     checked = levels_of(values)
     if checked and target.kind == "classes":
         raise ValueError(
-            f"levels is {values!r} but a classifier predicts no quantiles: leave levels out"
+            f"levels is {values!r} but a {target.estimator} predicts no quantiles of levels: leave "
+            "levels out"
         )
     if checked and target.loss.levels:
         raise ValueError(

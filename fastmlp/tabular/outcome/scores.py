@@ -20,6 +20,9 @@ MEANINGS = {
     "coverage_90%": "share of targets inside their intervals",
     "accuracy": "share of rows whose class is right",
     "log_loss": "mean negative logarithm of the probability of the true class: less is better",
+    "concordance": "share of pairs whose row of the higher risk has the event first: 0.5 is chance",
+    "brier_score": "squared error of the curves, mean over time: less is better",
+    "brier_score_kaplan_meier": "that of one curve for all rows, by Kaplan and Meier",
     "roc_auc": "probability that a row of the last class is ranked above one of the first",
 }
 

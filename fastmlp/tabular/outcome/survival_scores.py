@@ -15,14 +15,22 @@ Array = NDArray[Any]
 AT_A_TIME = 1 << 22  # pairs of rows that are compared at once
 
 
-def kaplan_meier(times: Array, events: Array, weights: Array | None = None) -> tuple[Array, Array]:
-    """Return the times of events, ascending, and the share of rows that have none until then."""
+def kaplan_meier(
+    times: Array, events: Array, weights: Array | None = None, reverse: bool = False
+) -> tuple[Array, Array]:
+    """Return the times of events, ascending, and the share of rows that have none until then.
+
+    With ``reverse``, return the times of last looks, and the share of rows that would still be
+    looked at: events come before last looks of the same time, which they hide.
+    """
     w = np.ones(len(times)) if weights is None else weights
     distinct, at = np.unique(times, return_inverse=True)
     ended, happened = (np.bincount(at, part, len(distinct)) for part in (w, w * events))
     at_risk = np.cumsum(ended[::-1])[::-1]
-    curve = np.cumprod(1 - happened / at_risk)
-    return distinct[happened > 0], curve[happened > 0]
+    if reverse:
+        happened, at_risk = np.bincount(at, w * ~events, len(distinct)), at_risk - happened
+    share = np.divide(happened, at_risk, out=np.zeros(len(distinct)), where=happened > 0)
+    return distinct[happened > 0], np.cumprod(1 - share)[happened > 0]
 
 
 def at_times(steps: tuple[Array, Array], times: Array, before: bool = False) -> Array:
@@ -57,7 +65,7 @@ def brier(
     Rows count by the inverse share of rows that are not censored until then (Graf et al. 1999).
     """
     w = np.ones(len(times)) if weights is None else weights
-    kept = kaplan_meier(times, ~events, weights)
+    kept = kaplan_meier(times, events, weights, reverse=True)
     own = np.maximum(at_times(kept, times, before=True), np.finfo(float).tiny)[:, np.newaxis]
     is_over = (times[:, np.newaxis] <= at) & events[:, np.newaxis]
     is_going_on = times[:, np.newaxis] > at

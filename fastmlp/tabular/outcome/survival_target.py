@@ -153,6 +153,16 @@ class SurvivalTarget(MultiLabelTarget):
         passed = (at < last) | (is_last & (times[:, np.newaxis] >= middles))
         return np.where(happened, 1.0, np.where(passed, 0.0, np.nan))
 
+    def check_learned(self, rows: RowIndex) -> None:
+        """Raise ValueError if all rows that a fold learns from are censored too early."""
+        times, events = self.y[rows].T
+        if not np.any((events > 0) | (times >= (first := self.classes[0] / 2))):
+            raise ValueError(
+                f"a fold learns from {len(rows)} rows alone that were last seen before {first:g}, "
+                "without an event, but at least one event or later look is expected in each: pass "
+                "more rows, or folds= or groups= that spread them"
+            )
+
     def encode(self, scale: Any, member: int) -> Array:
         """Return the labels, the same for all members."""
         return self.labels().astype(np.float32)
@@ -193,22 +203,31 @@ class SurvivalTarget(MultiLabelTarget):
         logs = np.log(np.maximum(right, SMALLEST))
         return np.asarray(-np.sum(logs, axis=-1, where=~np.isnan(labels)))
 
+    def scores(self, prediction: Array, weights: Array | None) -> dict[str, float]:
+        """Return the scores of predictions of these rows, and that of one curve for all of them."""
+        times, events = self.y[:, 0], self.y[:, 1] > 0
+        first, last = np.minimum(np.quantile(times, [0.1, 0.9]), self.classes[-1]).tolist()
+        span = np.linspace(first, last, 50)
+        whole = of_curves.at_times(of_curves.kaplan_meier(times, events, weights), span)
+        curves = survival(prediction, self.classes, span)
+        of_model, of_all = (
+            of_curves.integrated(of_curves.brier(times, events, each, span, weights), span)
+            for each in (curves, np.broadcast_to(whole, curves.shape))
+        )
+        return {
+            "concordance": of_curves.concordance(times, events, risks(prediction), weights),
+            "brier_score": of_model,
+            "brier_score_kaplan_meier": of_all,
+        }
+
     def facts(self, prediction: Array, weights: Array | None) -> dict[str, str]:
         """Return lines of a report on predictions of these rows."""
         times, events = self.y[:, 0], self.y[:, 1] > 0
         edges, risk = self.classes, risks(prediction)
         at = times[events] if events.any() else times
         moments = np.unique(np.quantile(at, MOMENTS, method="inverted_cdf"))
-        first, last = np.quantile(times, [0.1, 0.9]).tolist()
-        span = np.linspace(first, last, 50)
         whole = of_curves.kaplan_meier(times, events, weights)
-        scores = [
-            of_curves.integrated(of_curves.brier(times, events, curves, span, weights), span)
-            for curves in (
-                survival(prediction, edges, span),
-                np.broadcast_to(of_curves.at_times(whole, span), (len(times), len(span))),
-            )
-        ]
+        concordance, of_model, of_all = self.scores(prediction, weights).values()
         expected = np.average(survival(prediction, edges, moments), axis=0, weights=weights)
         observed = of_curves.at_times(whole, moments)
         shown = zip(moments, expected, observed, strict=True)
@@ -222,8 +241,8 @@ class SurvivalTarget(MultiLabelTarget):
                 seen = of_curves.at_times(curve, middle)[0]
                 of_groups.append(f"{name} {mean:.2f} predicted, {seen:.2f} observed")
         return {
-            "concordance": f"{of_curves.concordance(times, events, risk, weights):.4g}",
-            "Brier score": f"{scores[0]:.4g}, integrated; Kaplan-Meier {scores[1]:.4g}",
+            "concordance": f"{concordance:.4g}",
+            "Brier score": f"{of_model:.4g}, integrated; Kaplan-Meier {of_all:.4g}",
             "survival": "; ".join(
                 f"at {t:.4g} {p:.2f} predicted, {q:.2f} observed" for t, p, q in shown
             ),

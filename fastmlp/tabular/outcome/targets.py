@@ -152,6 +152,9 @@ class NumericTarget:
         """Return the same target of other rows, or of none."""
         return replace(self, y=y, weighting=self.weighting if weighting is None else weighting)
 
+    def check_learned(self, rows: RowIndex) -> None:
+        """Raise ValueError if networks could learn nothing from the rows of a fold."""
+
     def of_rows(self, rows: RowIndex, weights: RowWeights) -> Self:
         """Return the target of the rows that a fit uses, with its unit measured on these."""
         y = self.y[rows]
@@ -556,6 +559,9 @@ class ClassTarget:
     def with_rows(self, y: Array | None, weighting: str | None = None) -> Self:
         """Return the same target of other rows, or of none."""
         return replace(self, y=y, weighting=self.weighting if weighting is None else weighting)
+
+    def check_learned(self, rows: RowIndex) -> None:
+        """Raise ValueError if networks could learn nothing from the rows of a fold."""
 
     def of_rows(self, rows: RowIndex, weights: RowWeights) -> Self:
         """Return the target of the rows that a fit uses, with the weights of classes in these."""

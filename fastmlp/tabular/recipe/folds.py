@@ -113,6 +113,14 @@ class Splits:
     @classmethod
     def of(cls, data: FitRows, preset: Preset, rng: np.random.Generator) -> Splits:
         """Split rows, evenly by class; the total number of rows determines that of the folds."""
+        division = cls._drawn(data, preset, rng)
+        for rows in division.learn:
+            data.target.check_learned(rows)
+        return division
+
+    @classmethod
+    def _drawn(cls, data: FitRows, preset: Preset, rng: np.random.Generator) -> Splits:
+        """Return the splits, of which the target may refuse some."""
         total = max(len(data.table), data.total_rows)
         planned_folds = preset.folds_of(total)
         if (pairs := data.folds_in(planned_folds)) is not None:

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from fastmlp._validation import check
 from fastmlp._validation.arrays import short
 
+LAZY = ("collect", "compute")  # methods of frames that have no rows yet: of polars, of Dask
+
 
 def is_frame(X: Any) -> bool:
     """Whether this is a data frame: named columns, each a series of its own dtype."""
@@ -69,10 +71,12 @@ def gathered(X: Any) -> Any:
             f"X is {str(X)!r} but a table is expected: read the file, for example by "
             "pandas.read_csv(path), or use the command fastmlp train"
         )
-    if hasattr(type(X), "collect"):
-        raise TypeError(
-            f"X is a {type(X).__name__} but a frame of rows is expected: pass X.collect()"
-        )
+    for method in LAZY:
+        if is_frame(X) and hasattr(type(X), method):
+            raise TypeError(
+                f"X is a {type(X).__name__} but a frame of rows is expected: pass X.{method}(), or "
+                "a part of its rows"
+            )
     if is_frame(X):
         return X
     if hasattr(X, "to_pandas"):  # of Arrow
