@@ -16,6 +16,7 @@ from fastmlp._network.scheduled import Scheduled, learning_rates
 from fastmlp._network.spec import Spec
 
 NO_RATES = np.empty(0)  # the first epoch sets them
+UNWEIGHTED = WeightSum(1.0, 1)  # of rows that all have the weight 1
 
 
 @dataclass
@@ -89,7 +90,7 @@ class Plan:
     def weights_of(self, data: Data) -> WeightSum:
         """Return the sum of the sample weights of all rows of an epoch."""
         is_unused = self.per_batch or data.weights is None
-        return WeightSum(1.0, 1) if is_unused else self.weight_sum or data.weight_sum(self.order)
+        return UNWEIGHTED if is_unused else self.weight_sum or data.weight_sum(self.order)
 
     def rows(self, n: int) -> int:
         """Return the number of rows, out of n, that an epoch trains on."""

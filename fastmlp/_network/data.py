@@ -79,7 +79,8 @@ class Data:
     @property
     def rows(self) -> int:
         """Number of samples."""
-        return int(self.x.shape[0])
+        n: int = self.x.shape[0]
+        return n
 
     @property
     def total_weight(self) -> float:

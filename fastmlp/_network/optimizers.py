@@ -77,7 +77,7 @@ class Optimizer(Options):
         """Key of the state, without rate and decay: optimizers of equal kind can continue it."""
         return self.native_row, self.hyper[:-1]
 
-    @property
+    @cached_property
     def n_slots(self) -> int:
         """Number of state arrays per parameter."""
         return len(SLOTS[self.native_row])
