@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp._engine import native
 from fastmlp._engine.thread_count import call_team
 from fastmlp._network.activations import Array
 from fastmlp._network.sparse import SparseRows
@@ -60,7 +59,19 @@ class Coalitions:
 
         ``masks``, (background rows or 1, coalitions, columns), are true for columns of ``x``.
         """
-        inputs = np.stack([masks, ~masks], axis=-1).reshape(*masks.shape[:2], -1)
-        n_rows = len(x) * len(background) * masks.shape[1]
-        with call_team(self._network.spec.n_weights, n_rows) as team:
-            return native.coalitions(self._network, x, background, inputs, team)
+        spec = self._network.spec
+        layer, outputs = (len(self._sizes), spec.shapes[0][1]), spec.shapes[-1][1]
+        some, n_masks, columns = masks.shape
+        if {x.shape[1:], background.shape[1:]} != {layer} or columns != layer[0]:
+            raise ValueError(
+                f"shares {x.shape} and {background.shape}, and masks {masks.shape}, are not those "
+                f"of {layer[0]} columns and {layer[1]} units"
+            )
+        if some not in (1, len(background)):
+            raise ValueError(f"there are masks of {some} rows but {len(background)} are expected")
+        x, background = (np.ascontiguousarray(shares, spec.dtype) for shares in (x, background))
+        inputs = np.stack([masks, ~masks], axis=-1).astype(spec.dtype).reshape(-1, 2 * columns)
+        out = np.empty((len(x), len(background), n_masks, outputs), spec.dtype)
+        with call_team(spec.n_weights, out.size // outputs) as team:
+            self._network.coalitions(x, background, inputs, out, team)
+        return out

@@ -35,6 +35,14 @@ class Engine(Parameters):
     def predict_into(
         self, x: NDArray[Any], out: NDArray[Any], team: Team | None = None, linked: bool = True
     ) -> None: ...
+    def coalitions(
+        self,
+        x: NDArray[Any],
+        background: NDArray[Any],
+        masks: NDArray[Any],
+        out: NDArray[Any],
+        team: Team | None = None,
+    ) -> None: ...
     predict_row = protocol.Engine.predict_row
     def frozen(self) -> Self: ...
     def shadow(self) -> Self: ...
@@ -44,10 +52,3 @@ class Engine(Parameters):
     evaluate = protocol.Engine.evaluate
 
 def predict_each(engines: Sequence[Engine], rows: NDArray[Any]) -> NDArray[Any]: ...
-def coalitions(
-    engine: Any,
-    x: NDArray[Any],
-    background: NDArray[Any],
-    masks: NDArray[Any],
-    team: Team | None = None,
-) -> NDArray[Any]: ...

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from fastmlp import MLP
-from fastmlp._engine import native
 from fastmlp._engine.coalitions import Coalitions
 
 COLUMNS = np.array([0, 2, 1, 1, 2, 0, 2])  # of the inputs
@@ -96,16 +95,17 @@ def test_a_long_call_can_be_interrupted(interrupt_after):
 
 
 SHAPES = {
-    "columns": ((1, 4, 8), (2, 3, 8), (2, 5, 6)),
-    "background": ((1, 3, 8), (2, 4, 8), (2, 5, 6)),
-    "width": ((1, 3, 9), (2, 3, 8), (2, 5, 6)),
-    "inputs": ((1, 3, 8), (2, 3, 8), (2, 5, 8)),
-    "masks": ((1, 3, 8), (2, 3, 8), (3, 5, 6)),
+    "columns": ((1, 4, 8), (2, 3, 8), (2, 5, 3)),
+    "background": ((1, 3, 8), (2, 4, 8), (2, 5, 3)),
+    "width": ((1, 3, 9), (2, 3, 8), (2, 5, 3)),
+    "inputs": ((1, 3, 8), (2, 3, 8), (2, 5, 4)),
+    "masks": ((1, 3, 8), (2, 3, 8), (3, 5, 3)),
 }
 
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_arrays_that_do_not_fit_are_refused(name):
-    engine = network([6, 8, 1])._network.engine
-    with pytest.raises(ValueError, match="do not fit a network of 6 inputs"):
-        native.coalitions(engine, *map(np.zeros, SHAPES[name]))
+    shared = Coalitions(network([7, 8, 1])._network.engine, COLUMNS, 3)
+    x, background, mask = map(np.zeros, SHAPES[name])
+    with pytest.raises(ValueError, match="are not those of 3 columns|2 are expected"):
+        shared.predict(x, background, mask.astype(bool))

@@ -34,21 +34,13 @@ cdef struct RowsJob:
     char* predictions
     double* block_losses  # NULL for a prediction; an evaluation writes its losses here
     Watch watch
-
-
-cdef struct CoalitionsJob:
-    const fm_kernels* kernels
-    const fm_network* nets  # of each thread, with parameters of its own
-    const fm_buffers** buffers  # of each thread
-    char** shares  # of each thread: the weights of the first layer as a plain array
-    const fm_data* masks
-    const char* x  # shares of the columns of explained rows, (rows, columns, width)
+    # of coalitions, whose inputs are the data: shares of columns of explained rows, (rows, columns, width),
+    # and of the background
+    const char* x
     const char* background
-    int64_t n_background, pairs, columns, coalitions
-    int64_t mask_step  # rows from the masks of a row of the background to those of the next; or 0
-    fm_counter* counter  # pairs taken
-    char* predictions
-    Watch watch
+    int64_t n_background, pairs, coalitions, n_parameters
+    int64_t mask_step  # rows of the data from those of a row of the background to those of the next; or 0
+    bint failed  # without memory
 
 
 cdef struct DerivativesJob:
@@ -257,33 +249,40 @@ cdef inline void run_rows(void* context, int32_t index) noexcept nogil:
 cdef inline void run_coalitions(void* context, int32_t index) noexcept nogil:
     """Take pairs of an explained row and one of the background, and predict coalitions, until none is left.
 
-    The first weights of a column are its shares in both rows; a mask is 1 for the row from which it comes.
+    The first weights of a column are its shares in both rows, of which the inputs choose one.
     """
-    cdef CoalitionsJob* job = <CoalitionsJob*>context
+    cdef RowsJob* job = <RowsJob*>context
     cdef const fm_kernels* k = job.kernels
-    cdef const fm_network* net = &job.nets[index]
+    cdef fm_network net = job.net[0]
     cdef const fm_tensor* weights = &net.operators[0].tensors[WEIGHTS]
-    cdef int64_t size = weights.n_columns * k.element_size
+    cdef int64_t columns = weights.n_rows // 2
+    cdef int64_t share = weights.n_columns * k.element_size
     cdef int64_t result = job.coalitions * net.operators[net.n_operators - 1].n_out * k.element_size
+    cdef int64_t parameters = round_up(job.n_parameters * k.element_size, ALIGNMENT)
+    cdef char* raw = <char*>malloc(parameters + 2 * columns * share + ALIGNMENT)
+    cdef char* shares
     cdef int64_t pair, b, j
-    cdef const char* x
-    cdef const char* background
     cdef fm_interrupt_poll interrupt
+    if raw == NULL:
+        job.failed = True
+        return
+    net.parameters = <void*>((<uintptr_t>raw + ALIGNMENT - 1) & ~<uintptr_t>(ALIGNMENT - 1))
+    memcpy(net.parameters, job.net.parameters, job.n_parameters * k.element_size)
+    shares = <char*>net.parameters + parameters
     start_poll(&interrupt, &job.watch, index)
     while not fm_stopped(&interrupt):
         pair = fm_counter_take(job.counter)
         if pair >= job.pairs:
-            return
+            break
         b = pair % job.n_background
-        x = job.x + pair // job.n_background * job.columns * size
-        background = job.background + b * job.columns * size
-        for j in range(job.columns):
-            memcpy(job.shares[index] + 2 * j * size, x + j * size, size)
-            memcpy(job.shares[index] + (2 * j + 1) * size, background + j * size, size)
-        k.copy_tensor(weights, True, job.shares[index], net.parameters)
+        for j in range(columns):
+            memcpy(shares + 2 * j * share, job.x + (pair // job.n_background * columns + j) * share, share)
+            memcpy(shares + (2 * j + 1) * share, job.background + (b * columns + j) * share, share)
+        k.copy_tensor(weights, True, shares, net.parameters)
         b *= job.mask_step
-        k.predict(net, job.buffers[index], job.masks, b, b + job.coalitions, job.predictions + pair * result,
-                  &interrupt)
+        k.predict(&net, job.buffers[index], job.data, b, b + job.coalitions,
+                  job.predictions + pair * result, &interrupt)
+    free(raw)
 
 
 cdef inline void run_derivatives(void* context, int32_t index) noexcept nogil:

@@ -266,7 +266,7 @@ cdef int divide_derivatives(Engine self, fm_derivatives arguments, x, team) exce
     self.call_derivatives += borrowed
 
 
-cdef void divide_rows(Engine self, RowsJob* job, x, team) except *:
+cdef void divide_rows(Engine self, RowsJob* job, x, team, fm_job work=run_rows) except *:
     """Run a job on all rows of x with the team; each thread has its own buffers."""
     cdef Buffers buffers
     cdef Signals signals = Signals()
@@ -286,7 +286,7 @@ cdef void divide_rows(Engine self, RowsJob* job, x, team) except *:
         buffers.take_output_weights(self.kernels, job.data)
         borrowed.append(buffers)
         all_buffers[i] = &buffers.c
-    call_team(run_rows, job, team, signals)
+    call_team(work, job, team, signals)
     for buffers in borrowed:
         return_buffers(self, buffers)
 
@@ -478,6 +478,25 @@ cdef class Engine(Parameters):
         divide_rows(self, &job, x, team)
         del keep
 
+    def coalitions(self, cnp.ndarray x, cnp.ndarray background, cnp.ndarray masks, cnp.ndarray out,
+                   team=None):
+        """Write predictions of rows between two others, see coalitions.py; all arrays are contiguous."""
+        cdef fm_data data
+        cdef fm_network net
+        cdef RowsJob job
+        describe(&data, Data(masks, None))
+        keep = self.read(&net)
+        job.net, job.data, job.n_parameters, job.failed = &net, &data, self.n_parameters, False
+        job.x, job.background = <char*>cnp.PyArray_DATA(x), <char*>cnp.PyArray_DATA(background)
+        job.predictions, job.block_losses = <char*>cnp.PyArray_DATA(out), NULL
+        job.n_background, job.coalitions = out.shape[1], out.shape[2]
+        job.pairs = out.shape[0] * job.n_background
+        job.mask_step = job.coalitions if data.n > job.coalitions else 0
+        divide_rows(self, &job, masks, team, run_coalitions)
+        del keep
+        if job.failed:
+            raise MemoryError("no memory for the shares of columns")
+
     def predict_row(self, x):
         """Return the prediction (1, C) of one plain finite row (1, I), which needs no checks; else None."""
         cdef cnp.npy_intp dims[2]
@@ -619,73 +638,4 @@ def predict_each(engines, cnp.ndarray rows not None):
         if not engine.predict_row_into(<const char*>cnp.PyArray_GETPTR2(rows, k, 0),
                                        <char*>cnp.PyArray_GETPTR2(out, k, 0)):
             raise MemoryError("no memory for the buffers of one row")
-    return out
-
-
-def coalitions(Engine engine not None, x, background, masks, team=None):
-    """Predict rows whose columns come from an explained row or from one of the background.
-
-    The network has two inputs for each column, 1 if it comes from the explained row, and 1 if it comes from
-    the background, else 0. The weights of these inputs are replaced by the shares of the columns in the first
-    layer; see fastmlp/_engine/coalitions.py.
-
-    Parameters
-    ----------
-    x, background : array, shape (rows, columns, width) and (background rows, columns, width)
-        Shares of the columns.
-    masks : array, shape (background rows or 1, coalitions, inputs)
-        The inputs, for each row of the background, or for all.
-    team : Team, optional
-        Threads.
-
-    Returns
-    -------
-    array, shape (rows, background rows, coalitions, C)
-        After the link.
-    """
-    cdef CoalitionsJob job
-    cdef fm_counter counter
-    cdef fm_data data
-    cdef Buffers buffers
-    cdef Signals signals = Signals()
-    cdef const fm_buffers* all_buffers[MAX_THREADS]
-    cdef char* shares[MAX_THREADS]
-    cdef fm_network* nets
-    x, background, masks = (
-        np.ascontiguousarray(array, engine.spec.dtype) for array in (x, background, masks))
-    inputs, width = engine.operators[0].n_in, engine.operators[0].n_out
-    (n, columns, _), (n_background, n_coalitions) = x.shape, (len(background), masks.shape[1])
-    if (engine.operators[0].kind != AFFINE or inputs != 2 * columns
-            or x.shape[1:] != (columns, width) or background.shape[1:] != (columns, width)
-            or masks.shape[2] != inputs or len(masks) not in (1, n_background)):
-        raise ValueError(f"the shares have the shapes {x.shape} and {background.shape}, and the masks "
-                         f"{masks.shape}, which do not fit a network of {inputs} inputs")
-    out = np.empty((n, n_background, n_coalitions, engine.operators[engine.net.n_operators - 1].n_out),
-                   engine.spec.dtype)
-    rows = masks.reshape(-1, inputs)
-    describe(&data, Data(rows, None))
-    team = engine.helpers(team, False)
-    threads = team.size if team is not None else 1
-    cdef Memory memory = Memory(engine.kernels.element_size)
-    nets = <fm_network*>memory.take(threads, sizeof(fm_network))
-    borrowed = []
-    for i in range(threads):
-        keep = engine.read(&nets[i])
-        nets[i].parameters = memory.take(engine.n_parameters)
-        memcpy(nets[i].parameters, cnp.PyArray_DATA(keep), engine.n_parameters * engine.kernels.element_size)
-        shares[i] = <char*>memory.take(inputs * width)
-        buffers = borrow_buffers(engine, rows)
-        borrowed.append(buffers)
-        all_buffers[i] = &buffers.c
-    fm_counter_reset(&counter)
-    job.kernels, job.nets, job.buffers, job.shares = engine.kernels, nets, all_buffers, shares
-    job.masks, job.counter, job.columns = &data, &counter, columns
-    job.x, job.background = <char*>cnp.PyArray_DATA(x), <char*>cnp.PyArray_DATA(background)
-    job.n_background, job.pairs, job.coalitions = n_background, n * n_background, n_coalitions
-    job.mask_step = n_coalitions if len(masks) > 1 else 0
-    job.predictions = <char*>cnp.PyArray_DATA(out)
-    signals.watch(&job.watch)
-    call_team(run_coalitions, &job, team, signals)
-    for buffers in borrowed:
-        return_buffers(engine, buffers)
     return out
