@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from fastmlp._files import inspection
 from fastmlp._files.storage import ModelFormatError, load
 from fastmlp._network.activations import Array
 
+EXPLAINED_ROWS = 10_000  # rows that are explained, and written, at a time
+LEAST_SECONDS = 1e-3  # for the rest of the rows when --time-limit is over
 COVERAGE = 0.9  # the level of the intervals in which targets are counted
 SUFFIXES = {"onnx": ".onnx", "c": ".c"}
 
@@ -74,7 +77,7 @@ def predict(options: argparse.Namespace) -> None:
         values = _method(model, "predict_quantiles", "--quantiles")(X, options.quantiles)
         for k, level in enumerate(options.quantiles):
             columns |= _columns(f"q{level!r}", values[..., k])
-    _save(options, kept, columns)
+    tables.save([_beside(kept, columns, options)], options.output, options.json)
 
 
 @command(
@@ -97,29 +100,56 @@ def predict(options: argparse.Namespace) -> None:
 )
 def explain(options: argparse.Namespace) -> None:
     """Write how much each column adds to the predictions of the rows of a table."""
-    from fastmlp._explain.explain import FEWEST_BACKGROUND
+    from fastmlp._explain.explain import FEWEST_BACKGROUND, OutputError, drawn_places
+    from fastmlp.tabular.table.frames import take_rows
 
     inputs = [options.model, options.data, options.background]
     arguments.check_readable(options.model, options.data, options.background)
     if options.output != arguments.STANDARD:
         check_writable(options.output, inputs=inputs)
     model, X, frame, names = load_with_table(options, others=options.keep)
-    kept, rows = tables.kept(frame, options.keep), None
+    kept, n = tables.kept(frame, options.keep), len(X)
     if options.background is not None:
         of_rows = argparse.Namespace(**vars(options) | {"data": options.background})
         rows = load_with_table(of_rows, others=options.keep)[1]
-    elif len(X) < FEWEST_BACKGROUND:
+    elif n < FEWEST_BACKGROUND:
         raise UsageError(
-            f"--background is needed: {tables.source(options.data)} has {len(X)} rows, and fewer "
+            f"--background is needed: {tables.source(options.data)} has {n} rows, and fewer "
             f"than {FEWEST_BACKGROUND} do not stand for the population"
         )
+    else:
+        rows = take_rows(X, drawn_places(n, 0))
+    explained = _method(model, "explain", "explain")
     output, limit = "score" if options.score else None, options.time_limit
-    found = _method(model, "explain", "explain")(X, rows, output=output, time_limit=limit)
+    began = time.monotonic()
+
+    def blocks() -> Iterator[dict[str, list[Any]]]:
+        for first in range(0, n, EXPLAINED_ROWS):
+            part = slice(first, min(first + EXPLAINED_ROWS, n))
+            share = None
+            if limit is not None:  # of what is left of it
+                left = max(began + limit - time.monotonic(), LEAST_SECONDS)
+                share = left * (part.stop - first) / (n - first)
+            columns = _contributions(
+                explained(X[part], rows, output=output, time_limit=share), names
+            )
+            yield _beside({name: values[part] for name, values in kept.items()}, columns, options)
+
+    try:
+        tables.save(blocks(), options.output, options.json)
+    except OutputError:
+        raise UsageError(
+            "--score is for probabilities, but the model predicts none: leave it out"
+        ) from None
+
+
+def _contributions(found: Any, names: Sequence[str]) -> dict[str, Array]:
+    """Return the columns of an explanation."""
     columns: dict[str, Array] = {}
     for k, name_of_output in enumerate(found.outputs):
         end = f"_{name_of_output}" if len(found.outputs) > 1 else ""
-        values = found.values.reshape(len(X), len(names), -1)[:, :, k]
-        base = np.full(len(X), np.ravel(found.base)[k])
+        values = found.values.reshape(len(found), len(names), -1)[:, :, k]
+        base = np.full(len(found), np.ravel(found.base)[k])
         columns |= {f"prediction{end}": base + values.sum(axis=1), f"base{end}": base}
         columns |= {f"by_{name}{end}": values[:, j] for j, name in enumerate(names)}
     if len(columns) < len(found.outputs) * (2 + len(names)):
@@ -127,9 +157,9 @@ def explain(options: argparse.Namespace) -> None:
             "two contributions would have the same name, by_COLUMN_CLASS, in the output: rename a "
             "column or a class so that all are different, and fit again"
         )
-    errors = found.standard_errors.reshape(len(X), -1)
+    errors = found.standard_errors.reshape(len(found), -1)
     columns["largest_standard_error"] = errors.max(axis=1, initial=0.0)
-    _save(options, kept, columns)
+    return columns
 
 
 @command(
@@ -240,17 +270,16 @@ def export(options: argparse.Namespace) -> None:
     show(options, facts, "\n".join(lines))
 
 
-def _save(
-    options: argparse.Namespace, kept: dict[str, list[Any]], columns: dict[str, Array]
-) -> None:
-    """Write results beside the columns that are kept; refuse two columns of one name."""
+def _beside(
+    kept: dict[str, list[Any]], columns: dict[str, Array], options: argparse.Namespace
+) -> dict[str, list[Any]]:
+    """Return results beside the columns that are kept; refuse two columns of one name."""
     if twice := [name for name in kept if name in columns]:
         raise CommandError(
             f"--keep {twice[0]}: the results have a column of this name: rename it in "
             f"{tables.source(options.data)}"
         )
-    results = {name: values.tolist() for name, values in columns.items()}
-    tables.save(kept | results, options.output, options.json)
+    return kept | {name: values.tolist() for name, values in columns.items()}
 
 
 def _fitted(model: Any) -> Any:

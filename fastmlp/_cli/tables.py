@@ -19,7 +19,7 @@ import json
 import re
 import sys
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
 from importlib.util import find_spec
@@ -330,21 +330,41 @@ def require(frame: Any, names: Sequence[str], option: str) -> None:
         )
 
 
-def save(columns: Mapping[str, list[Any]], path: str, as_json: bool = False) -> None:
-    """Write columns as CSV, JSON records or Parquet to a file, or to the standard output ("-")."""
+def save(blocks: Iterable[Mapping[str, list[Any]]], path: str, as_json: bool = False) -> None:
+    """Write columns as CSV, JSON records or Parquet to a file, or to the standard output ("-").
+
+    They come as blocks of rows, each of which is written, except to Parquet, before the next one.
+    """
     if path.endswith(".parquet"):
-        frame, binary = engine().DataFrame(dict(columns)), io.BytesIO()
+        columns: dict[str, list[Any]] = {}
+        for block in blocks:
+            for name, values in block.items():
+                columns.setdefault(name, []).extend(values)
+        frame, binary = engine().DataFrame(columns), io.BytesIO()
         (frame.write_parquet if hasattr(frame, "write_parquet") else frame.to_parquet)(binary)
         write(path, [binary.getvalue()])
         return
-    text = io.StringIO()
-    rows = zip(*columns.values(), strict=True)
-    if as_json:  # kept columns may have dates and decimals
-        records = (json.dumps(dict(zip(columns, row, strict=True)), default=str) for row in rows)
-        text.write("[" + ",\n ".join(records) + "]\n")
-    else:
-        csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+    texts = (_json_of if as_json else _csv_of)(blocks)
     if path == STANDARD:
-        sys.stdout.write(text.getvalue())
+        sys.stdout.writelines(texts)
     else:
-        write(path, [text.getvalue().encode()])
+        write(path, (text.encode() for text in texts))
+
+
+def _csv_of(blocks: Iterable[Mapping[str, list[Any]]]) -> Iterator[str]:
+    """Yield the text of each block; the first begins with the names."""
+    for k, block in enumerate(blocks):
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerows([block] if k == 0 else [])
+        writer.writerows(zip(*block.values(), strict=True))
+        yield text.getvalue()
+
+
+def _json_of(blocks: Iterable[Mapping[str, list[Any]]]) -> Iterator[str]:
+    """Yield the records of each block; kept columns may have dates and decimals."""
+    for k, block in enumerate(blocks):
+        rows = zip(*block.values(), strict=True)
+        records = (json.dumps(dict(zip(block, row, strict=True)), default=str) for row in rows)
+        yield ("[" if k == 0 else ",\n ") + ",\n ".join(records)
+    yield "]\n"

@@ -15,7 +15,7 @@ import hashlib
 import itertools
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -32,7 +32,7 @@ PERMISSIONS = 0o777  # that a new file takes over from the old one
 CHUNK = 1 << 20
 
 
-def write(path: str | os.PathLike[str], pieces: Sequence[Any]) -> None:
+def write(path: str | os.PathLike[str], pieces: Iterable[Any]) -> None:
     """Replace a file by some pieces, or leave it and raise OSError; a link leads to the file."""
     with _replacing(path, pieces):
         pass
@@ -46,7 +46,7 @@ def write_together(contents: Mapping[Any, Sequence[Any]]) -> None:
 
 
 @contextlib.contextmanager
-def _replacing(path: str | os.PathLike[str], pieces: Sequence[Any]) -> Iterator[None]:
+def _replacing(path: str | os.PathLike[str], pieces: Iterable[Any]) -> Iterator[None]:
     """Write a temporary file on entry, and rename it to the path on exit without an error."""
     target = Path(os.path.realpath(path))
     if not target.parent.is_dir():  # the error for the temporary file would be misleading

@@ -25,6 +25,10 @@ LARGEST_GAP = 1e-6  # between sums and predictions, as a share of the largest pr
 TOLERANCE = Interval(0.0, 1.0, low_open=True, high_open=False)
 
 
+class OutputError(ValueError):
+    """Log-odds are asked for of a model that predicts no probabilities, or another output."""
+
+
 def explain(
     model: Any,
     X: Any,
@@ -190,7 +194,9 @@ def _check_output(model: Explained, output: Any) -> None:
     if output is not None and (output != "score" or not model.are_probabilities):
         expected = 'None or "score"' if model.are_probabilities else "None"
         why = "" if model.are_probabilities else ", as the model predicts no probabilities"
-        raise ValueError(f"output is {short(output)} but {expected} is expected{why}: leave it out")
+        raise OutputError(
+            f"output is {short(output)} but {expected} is expected{why}: leave it out"
+        )
 
 
 def _drawn(x: Array, seed: int) -> Array:
@@ -201,8 +207,12 @@ def _drawn(x: Array, seed: int) -> Array:
             "own background: pass background=rows that stand for the population, such as 100 rows "
             "of the fit"
         )
-    rng = np.random.default_rng(seed)
-    return x[rng.permutation(len(x))[:BACKGROUND]]
+    return x[drawn_places(len(x), seed)]
+
+
+def drawn_places(n: int, seed: int) -> Array:
+    """Return the places of rows of n that stand for all of them."""
+    return np.random.default_rng(seed).permutation(n)[:BACKGROUND]
 
 
 def _given(model: Explained, background: Any) -> Array:

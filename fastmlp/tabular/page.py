@@ -15,6 +15,7 @@ import numpy as np
 from fastmlp._core import page
 from fastmlp._core.charts import MOST_TICKS, Axes
 from fastmlp._core.page import Section, bars, number, table
+from fastmlp.tabular import reasons
 from fastmlp.tabular.fitted import inspection
 from fastmlp.tabular.fitted.fitted_table import FittedTable
 from fastmlp.tabular.fitted.report import WITHOUT_ROWS
@@ -45,6 +46,12 @@ LOSS_SCORES = {
     "quantile": "pinball_loss",
     "classes": "log_loss",
 }
+REASONS = (
+    "What moves predictions away from the mean of some rows, by Shapley values: of three rows at "
+    "the quarters of the predictions, and of the rows whose predictions were the worst when they "
+    "had not been learned from. These predictions are those of all networks, some of which have "
+    "learned from the row. They explain the model, which need not be right, and no causes."
+)
 WORTHLESS = "This model is no better than always predicting {}: do not use it. "
 WEIGHTED = " Scores, calibration and importance count rows by their weights."
 
@@ -75,6 +82,31 @@ class Evidence:
             rounds=1 if report.rows * report.columns > MANY_CELLS else 3
         )
         return importance
+
+    @functools.cached_property
+    def contributions(self) -> dict[str, float]:
+        """The mean absolute contribution of each important column to predictions of some rows."""
+        some = reasons.some_rows(self.table, self.fitted)
+        found = reasons.contributions(self.fitted, some, some, self._texts(some))
+        means = dict(zip(found.names, found.mean_absolute.tolist(), strict=True))
+        return {name: means[name] for name in self.importance.names[:MOST_BARS]}
+
+    def reasons(self, places: list[int]) -> list[str]:
+        """Return sentences on what moves the predictions of rows, or of their likeliest classes."""
+        rows, outputs = self.table.take(np.array(places, np.int64)), [None] * len(places)
+        background = reasons.some_rows(self.table, self.fitted)
+        found = reasons.contributions(self.fitted, rows, background, self._texts(rows))
+        if self.classes is not None:
+            outputs = [found.outputs[k] for k in found.predictions.argmax(axis=1)]
+        return [found.in_words(k, output=output) for k, output in enumerate(outputs)]
+
+    def _texts(self, rows: Table) -> Array:
+        """Return the cells of rows as people write them, (n, all columns); "" of unused columns."""
+        names = self.fitted.columns.names
+        texts = np.full((len(rows), len(names)), "", object)
+        for name, feature in features(self.fitted).items():
+            texts[:, names.index(name)] = [*map(feature.text, feature.values(rows).tolist())]
+        return texts
 
     @property
     def p(self) -> Array:
@@ -109,6 +141,12 @@ class Evidence:
             days, seconds = self.classes.astype("M8[D]"), self.classes.astype("M8[s]")
             return np.array([*map(_date, days if (days == seconds).all() else seconds)])
         return np.array([str(value) for value in self.classes.tolist()])
+
+    def truth(self, row: int) -> str:
+        """Return the true target of a row as people write it."""
+        if self.classes is None:
+            return number(self.y[row])
+        return str(self.class_names[self.codes[row]])
 
     @functools.cached_property
     def features(self) -> list[Feature]:
@@ -519,8 +557,18 @@ def _explained(evidence: Evidence) -> Iterator[Section]:
     importance = evidence.importance
     if not importance.names:
         return
-    text = "How much worse predictions of unseen rows get when a column is shuffled."
-    yield "Importance", text, inspection.bars(importance, MOST_BARS, Axes())
+    text = (
+        "How much worse predictions of unseen rows get when a column is shuffled; and how much "
+        "each column adds to, or takes from, a prediction in the mean: its Shapley values, which "
+        "are there even if the column makes predictions no better."
+    )
+    unit = "prediction" if evidence.classes is None else "probabilities"
+    charts = {
+        "when the column is shuffled": inspection.bars(importance, MOST_BARS, Axes()),
+        "mean contribution": bars(evidence.contributions, f"change of the {unit}"),
+    }
+    yield "Importance", text, charts
+    yield "Why", REASONS, _reasons(evidence)
     text = "The mean prediction if a column had one value in all rows, on one scale in all charts."
     yield "Partial dependence", text, _dependences(evidence, evidence.features)
     title, shown = "mean absolute error", "{:.3g}"
@@ -534,6 +582,20 @@ def _explained(evidence: Evidence) -> Iterator[Section]:
         above = column
     text = "Where errors are larger than elsewhere, rely less on predictions."
     yield "Errors by column", text, table(rows, ["column", "values", "rows", title])
+
+
+def _reasons(evidence: Evidence) -> str:
+    """Return a table of sentences on typical predictions and on the worst ones."""
+    p = evidence.p if evidence.classes is None else evidence.p.max(axis=1)
+    typical, worst = reasons.typical_and_worst(p, evidence.errors)
+    kinds = ["typical"] * len(typical) + ["among the worst"] * len(worst)
+    rows = [
+        (kind, f"{evidence.places[place]:,}", evidence.truth(place), text)
+        for kind, place, text in zip(
+            kinds, [*typical, *worst], evidence.reasons([*typical, *worst]), strict=True
+        )
+    ]
+    return table(rows, ["", "row", "actual", "why"])
 
 
 class Feature(NamedTuple):
@@ -684,14 +746,11 @@ def _date(value: Any) -> str:
 def _worst(evidence: Evidence) -> str:
     """Return a table of the rows with the largest errors."""
     columns, lines = evidence.features, []
-    if evidence.classes is not None:
-        names, codes = evidence.class_names, evidence.codes
     for row in np.argsort(-evidence.errors, kind="stable")[:WORST]:
         cells = [feature.text(feature.values(evidence.table)[row]) for feature in columns]
-        y, p = evidence.y[row], evidence.p[row]
-        prediction = number(p) if evidence.classes is None else names[p.argmax()]
-        truth = number(y) if evidence.classes is None else names[codes[row]]
-        lines.append((f"{evidence.places[row]:,}", truth, prediction, *cells))
+        p = evidence.p[row]
+        prediction = number(p) if evidence.classes is None else evidence.class_names[p.argmax()]
+        lines.append((f"{evidence.places[row]:,}", evidence.truth(row), prediction, *cells))
     head = ["row", "actual", "predicted", *(feature.column.name for feature in columns)]
     return table(lines, head)
 

@@ -11,6 +11,8 @@ import pytest
 from commands import here, prepared
 
 import fastmlp
+from fastmlp._cli import tables
+from fastmlp._cli.models import EXPLAINED_ROWS
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +76,8 @@ def test_few_rows_need_a_background_and_numbers_have_no_log_odds(folder):
     assert result.returncode == 2
     assert "--background is needed: few.csv has 4 rows" in result.stderr
     result = here("explain", model, "new.csv", "--score", folder=folder)
-    assert result.returncode == 1
-    assert "None is expected, as the model predicts no probabilities" in result.stderr
+    assert result.returncode == 2
+    assert "--score is for probabilities, but the model predicts none" in result.stderr
 
 
 def test_contributions_of_equal_names_are_refused(tmp_path):
@@ -90,3 +92,31 @@ def test_contributions_of_equal_names_are_refused(tmp_path):
     result = here("explain", "both.safetensors", "new.csv", folder=tmp_path)
     assert result.returncode == 2
     assert "two contributions would have the same name" in result.stderr
+
+
+def test_files_of_any_size_are_explained_in_blocks(tmp_path):
+    """Beside rows that are drawn once, from the whole table."""
+    net = fastmlp.MLP([2, 3, 1], rng=0, dtype="float64")
+    net.save(tmp_path / "net.safetensors")
+    n = EXPLAINED_ROWS + 7
+    x = np.random.default_rng(0).normal(size=(n, 2))
+    frame = pandas.DataFrame({"id": np.arange(n), "a": x[:, 0], "b": x[:, 1]})
+    frame.to_csv(tmp_path / "x.csv", index=False)
+    words = ("explain", "net.safetensors", "x.csv", "--keep", "id", "--time-limit", "100")
+    text = children.printed(here(*words, folder=tmp_path))
+    found = pandas.read_csv(io.StringIO(text))
+    assert found.id.tolist() == list(range(n))
+    expected = net.explain(x)
+    np.testing.assert_allclose(found[["by_a", "by_b"]], expected.values, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(found.base, expected.base)
+    here(*words, "--json", "-o", "out.json", folder=tmp_path)
+    records = json.loads((tmp_path / "out.json").read_text())
+    assert [record["id"] for record in records] == [str(k) for k in range(n)]
+    assert records[-1]["by_a"] == found.by_a.iloc[-1]
+
+
+def test_blocks_are_one_table_in_parquet(tmp_path):
+    pytest.importorskip("pyarrow")
+    path = tmp_path / "out.parquet"
+    tables.save(({"a": [k, k + 1], "b": ["x", None]} for k in (1, 3)), str(path))
+    assert pandas.read_parquet(path).a.tolist() == [1, 2, 3, 4]

@@ -19,6 +19,7 @@ DARK = "--blink-settings=preferredColorScheme=0"
 HOSTILE = "<script>alert('1')</script>"  # the name of a column and of a class
 SECTIONS = [
     *("What was done", "How well it does", "Calibration", "Importance", "Partial dependence"),
+    "Why",
     *("The data", "Errors by column", "Largest errors"),
     *("Learning curves", "Where the time went", "How to use it"),
 ]

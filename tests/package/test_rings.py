@@ -38,6 +38,7 @@ LEAVES = {
     ),
     "tabular/page": "BaseTabMLP.report Pictures.plot_partial_dependence Pictures._evidence",
     "tabular/parts": "",
+    "tabular/reasons": "",
     "tabular/fitted/report": "Report._repr_html_ Report.save",
     "tabular/sources": "BaseTabMLP._predicted Reader.source Reader._source_once Reader._of_source",
     "tabular/outcome/survival_": "_hazards",

@@ -1,0 +1,67 @@
+"""Contributions of columns to the predictions of a fit, for the page about it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastmlp.tabular.fitted.explained import of_table
+from fastmlp.tabular.fitted.fitted_table import FittedTable
+from fastmlp.tabular.table.columns import Array, Table
+
+if TYPE_CHECKING:
+    from fastmlp._explain.explanation import Explanation
+
+TOLERANCE = 0.1  # largest standard error, as a share of the deviation of the predictions
+# Rows that are explained for the means, and rows of the background: at least, at most, and times
+# the number of columns.
+FEWEST, MOST, CELLS = 10, 50, 3_000
+EXAMPLES = 3  # rows of each kind whose predictions are explained
+
+
+def some_rows(table: Table, fitted: FittedTable) -> Table:
+    """Return rows that stand for a table: fewer of many columns, which take longer to explain."""
+    count = int(np.clip(CELLS // max(len(fitted.columns.used), 1), FEWEST, MOST))
+    return table.take(np.sort(np.random.default_rng(0).permutation(len(table))[:count]))
+
+
+def contributions(fitted: FittedTable, rows: Table, background: Table, texts: Array) -> Explanation:
+    """Return how much each column adds to the predictions of rows by all networks.
+
+    ``texts`` are the cells of the rows, (n, all columns), as people write them.
+    """
+    from fastmlp._explain.explain import explanation
+
+    columns, end = fitted.columns, len(fitted.columns.numbers)
+    model = of_table(
+        columns,
+        fitted.blend,
+        fitted.calibration.result,
+        lambda X: X,
+        getattr(fitted.calibration, "classes", None),
+        fitted.target_names,
+    )
+    model = replace(
+        model,
+        read=lambda table: np.concatenate([table.numbers[:, :end], table.codes], axis=1),
+        cells=lambda table: (columns.names, texts),
+    )
+    return explanation(
+        model,
+        rows,
+        background,
+        output=None,
+        tolerance=TOLERANCE,
+        time_limit=None,
+        random_state=0,
+    )
+
+
+def typical_and_worst(predictions: Array, errors: Array) -> tuple[list[int], list[int]]:
+    """Return the places of rows at the quarters of the predictions, and of the largest errors."""
+    order, n = np.argsort(predictions, kind="stable"), len(predictions)
+    typical = [int(order[k * n // (EXAMPLES + 1)]) for k in range(1, EXAMPLES + 1)]
+    worst = np.argsort(-errors, kind="stable")[:EXAMPLES]
+    return list(dict.fromkeys(typical)), worst.tolist()
