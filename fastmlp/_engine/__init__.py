@@ -12,7 +12,10 @@ __path__ = extend_path(__path__, __name__)
 
 
 def compiled(spec: Any) -> Any:
-    """Return the compiled engine of a network; its modules are loaded by the first call."""
+    """Return the engine of a network on the CPU level of this process.
+
+    The first call loads the compiled modules.
+    """
     from fastmlp._engine import native_engine
 
-    return native_engine.engine(spec)
+    return native_engine.Engine(spec, native_engine.level())

@@ -36,9 +36,8 @@ except ImportError as error:
         "or use fastmlp.reference.MLP, which is plain NumPy",
         name=error.name,
     ) from error
-from fastmlp._network.spec import Spec
 
-__all__ = ["DTYPES", "LEVELS", "Engine", "available_levels", "built_levels", "engine", "level"]
+__all__ = ["DTYPES", "LEVELS", "Engine", "available_levels", "built_levels", "level"]
 
 
 class Engine(native.Engine):
@@ -57,11 +56,6 @@ class Engine(native.Engine):
         return Predictor(
             self.spec, self.level, *arrays, n_threads=n_threads, weight_type=weight_type
         )
-
-
-def engine(spec: Spec) -> Engine:
-    """Return a native engine for a network, on the CPU level of this process."""
-    return Engine(spec, level())
 
 
 def bfloat16_unit() -> str:

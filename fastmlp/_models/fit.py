@@ -22,6 +22,7 @@ from fastmlp._validation import check
 
 if TYPE_CHECKING:
     from fastmlp._engine.plan import Plan
+    from fastmlp._engine.protocol import Engine
     from fastmlp._models.ensemble.members import Networks
     from fastmlp._network.averaging import Averaging
     from fastmlp._training.sources import BlockStream
@@ -165,7 +166,7 @@ class Fit:
     def _states(self, resumed: list[ResumeState] | None, are_stored: bool) -> list[ResumeState]:
         """Return the state of each member before the first epoch, with hashes for checkpoints."""
         states = resumed or [
-            planning.initial_state(member.engine, plan, member.rng)
+            _initial_state(member.engine, plan, member.rng)
             for member, plan in zip(self.members, self.plans, strict=True)
         ]
         if not are_stored:
@@ -261,13 +262,54 @@ class Fit:
         if path is not None:  # else batch size and data may change
             facts.append(("batch_size", plan.batch_size, state.batch_size or plan.batch_size))
         data = self._fingerprint(k) if path is not None and state.data else 0
-        planning.check_same(resume, facts, data, state.data)
+        _check_same(resume, facts, data, state.data)
         if self.options.epochs < state.epochs:
             raise ValueError(
                 f"epochs is {self.options.epochs} but the fit to resume has had {state.epochs} "
                 f"epochs, which count: pass a larger number"
             )
         return state
+
+
+def _initial_state(engine: Engine, plan: Plan, rng: np.random.Generator) -> ResumeState:
+    """Start the optimizer; return the initial state of a fit."""
+    engine.start(plan.optimizer)
+    return ResumeState(plan.optimizer.kind, 0, next_seed(rng))
+
+
+def _continues(progress: ResumeState | None, engine: Engine, plan: Plan) -> bool:
+    """Whether a pass continues the state of earlier passes."""
+    if progress is None or progress.rows or progress.kind != plan.optimizer.kind:
+        return False
+    return engine.can_go_on(progress.step)
+
+
+def next_seed(rng: np.random.Generator) -> int:
+    """Return 64 bits of the generator's raw stream, which is the same in every NumPy."""
+    return int(rng.bit_generator.random_raw())
+
+
+def _check_same(
+    resume: str, facts: Sequence[tuple[str, Any, Any]], data: int, known_data: int
+) -> None:
+    """Raise ValueError for a fact (name, now, before) or a fingerprint of data that has changed."""
+    for name, now, before in facts:
+        if now != before and name == "optimizer":  # if there is none, epochs decide which it is
+            raise ValueError(
+                f"{resume} but the fit to resume had other epochs or another optimizer, {before}: "
+                "pass both as before, or neither if that fit chose both, or leave resume out"
+            )
+        if now != before:
+            raise ValueError(
+                f"{resume} and {name} is {now} but was {before} in the fit to resume: pass the "
+                "same as before, or leave resume out"
+            )
+    if data and known_data and data != known_data:
+        raise ValueError(
+            f"{resume} but X, y, sample_weight or the validation data differ from those of the fit "
+            "to resume: pass the same; to go on with other data, use fastmlp.load(path) and then "
+            "fit(..., resume=True), or partial_fit of an estimator"
+        )
 
 
 def one_pass(
@@ -282,10 +324,10 @@ def one_pass(
     try:
         for k, member in enumerate(members):
             plan, engine, state, samples = plans[k], member.engine, member.progress, data[k]
-            goes_on = planning.goes_on(state, engine, plan)
+            goes_on = _continues(state, engine, plan)
             undos.append(member.undo(draws=not goes_on))
             if state is None or not goes_on:
-                state = planning.initial_state(engine, plan, member.rng)
+                state = _initial_state(engine, plan, member.rng)
             plan.seed, step = state.seed, state.step
             rates = LearningRates(plan.optimizer.learning_rate)
             if isinstance(samples, Data):

@@ -91,9 +91,14 @@ class Network:
         optimizer: OptimizerState | None = None,
     ) -> Network:
         """Return a network with these parameters, and an optimizer to continue with."""
-        progress = None if optimizer is None else ResumeState(optimizer.kind, optimizer.step, 0)
+        network = cls(spec, rng)
+        if optimizer is None:
+            network.engine.set_parameters(*parameters)
+            return network
         arrays = optimizer_state.to_arrays(spec, tuple(map(list, parameters)), optimizer)
-        return cls.restored(NetworkState(spec, rng, None, progress, False, arrays))
+        network.engine.set_state(arrays)
+        network.progress = ResumeState(optimizer.kind, optimizer.step, 0)
+        return network
 
     @classmethod
     def restored(cls, state: NetworkState, engine_type: EngineType = compiled) -> Network:

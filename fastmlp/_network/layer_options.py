@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from fastmlp._core.intervals import FRACTION, check_count, check_counts, check_flag
+from fastmlp._core.intervals import FRACTION, check_counts, check_flag
 from fastmlp._core.keywords import check_choice
 from fastmlp._network.activations import ACTIVATIONS
 from fastmlp._network.layer_norm import POSITIONS
@@ -103,28 +103,27 @@ def of_layers(n_hidden: int, **options: Any) -> list[tuple[Any, ...]]:
     return [per_layer(name, value, n_hidden, CHECKS[name]) for name, value in options.items()]
 
 
-def blocks(skip: Any, widths: Sequence[int]) -> tuple[int | None, ...]:
+def blocks(skip: int | None, widths: Sequence[int]) -> tuple[int | None, ...]:
     """Return for each hidden layer the first layer of the block that it ends, or None."""
     # The first of several equally wide layers is in no block: its inputs have another width.
     firsts: list[int | None] = [None] * len(widths)
     if skip is None:
         return tuple(firsts)
-    length = check_count("skip", skip, example=2)
     first = 0
     for width, run in groupby(widths):
         n = len(list(run))
-        if (n - 1) % length:
+        if (n - 1) % skip:
             raise ValueError(
-                f"skip is {length} but layer_sizes has {n} hidden layers of width {width} in a "
-                f"row, and after the first one, which changes the width, a multiple of {length} "
+                f"skip is {skip} but layer_sizes has {n} hidden layers of width {width} in a "
+                f"row, and after the first one, which changes the width, a multiple of {skip} "
                 "is expected: change their number, or pass skip=1"
             )
-        for last in range(first + length, first + n, length):
-            firsts[last] = last - length + 1
+        for last in range(first + skip, first + n, skip):
+            firsts[last] = last - skip + 1
         first += n
     if not any(firsts):
         raise ValueError(
-            f"skip is {length} but no two hidden layers in a row have the same width, and the "
+            f"skip is {skip} but no two hidden layers in a row have the same width, and the "
             "input of a block is added to its output: pass for example skip=1 and "
             "layer_sizes=[8, 64, 64, 1]"
         )

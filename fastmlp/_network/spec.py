@@ -187,7 +187,7 @@ def build(
                 f"compute is {compute!r} but dtype is {spec.dtype.name}: pass dtype='float32', or "
                 "leave compute out"
             )
-    layer_options.blocks(skip, sizes[1:-1])  # raises ValueError if the widths do not fit
+    _ = spec.blocks  # raises ValueError if the widths do not fit
     if spec.linear_path and not n_hidden:
         raise ValueError(
             "linear_path is True but without a hidden layer the network is linear: leave it out"

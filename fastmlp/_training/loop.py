@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 Measured: TypeAlias = "Data | BlockStream"
 Order: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
 
-_SEED_MASK = 2**64 - 1
-
 
 class LearningRates:
     """Computes learning rates from a rate or schedule; ``step`` counts the steps taken before."""
@@ -290,8 +288,3 @@ def shorten(history: History, n: int) -> None:
     for values in vars(history).values():
         if isinstance(values, list):
             del values[n:]
-
-
-def next_seed(rng: np.random.Generator) -> int:
-    """Return 64 bits of the generator's raw stream, which is the same in every NumPy."""
-    return int(rng.bit_generator.random_raw()) & _SEED_MASK

@@ -20,7 +20,7 @@ from fastmlp._network.optimizers import LBFGS
 from fastmlp._network.scheduled import length_of, of_length
 from fastmlp._network.spec import Spec
 from fastmlp._training.callback_list import NOTHING
-from fastmlp._training.loop import Evaluator, next_seed
+from fastmlp._training.loop import Evaluator
 from fastmlp._validation import check
 from fastmlp._validation.compatibility import refusal
 
@@ -253,42 +253,6 @@ class PlanCache:
             ):  # a list of dropouts may change
                 self.sizes, self.options, self.last = sizes, options, made
         return made.again()
-
-
-def initial_state(engine: Engine, plan: Plan, rng: np.random.Generator) -> ResumeState:
-    """Start the optimizer; return the initial state of a fit."""
-    engine.start(plan.optimizer)
-    return ResumeState(plan.optimizer.kind, 0, next_seed(rng))
-
-
-def goes_on(progress: ResumeState | None, engine: Engine, plan: Plan) -> bool:
-    """Whether a pass continues the state of earlier passes."""
-    if progress is None or progress.rows or progress.kind != plan.optimizer.kind:
-        return False
-    return engine.can_go_on(progress.step)
-
-
-def check_same(
-    resume: str, facts: Sequence[tuple[str, Any, Any]], data: int, known_data: int
-) -> None:
-    """Raise ValueError for a fact (name, now, before) or a fingerprint of data that has changed."""
-    for name, now, before in facts:
-        if now != before and name == "optimizer":  # if there is none, epochs decide which it is
-            raise ValueError(
-                f"{resume} but the fit to resume had other epochs or another optimizer, {before}: "
-                "pass both as before, or neither if that fit chose both, or leave resume out"
-            )
-        if now != before:
-            raise ValueError(
-                f"{resume} and {name} is {now} but was {before} in the fit to resume: pass the "
-                "same as before, or leave resume out"
-            )
-    if data and known_data and data != known_data:
-        raise ValueError(
-            f"{resume} but X, y, sample_weight or the validation data differ from those of the fit "
-            "to resume: pass the same; to go on with other data, use fastmlp.load(path) and then "
-            "fit(..., resume=True), or partial_fit of an estimator"
-        )
 
 
 def joined(

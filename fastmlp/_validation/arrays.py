@@ -135,19 +135,6 @@ def cast(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
         return array.astype(dtype)
 
 
-def is_plain(value: Any, spec: Spec) -> bool:
-    """Whether this is a non-empty (n, inputs) array that an engine can use without conversion."""
-    return (
-        type(value) is np.ndarray
-        and value.dtype == spec.dtype
-        and value.ndim == 2
-        and value.shape[1] == spec.layer_sizes[0]
-        and value.shape[0] > 0
-        and value.flags.aligned
-        and first_non_finite(value) is None
-    )
-
-
 def names(state: Any, expected: Sequence[str], name: str) -> None:
     """Raise an error unless a mapping has exactly the expected keys."""
     if not isinstance(state, Mapping):

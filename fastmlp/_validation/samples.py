@@ -13,7 +13,7 @@ from fastmlp._network.data import Data
 from fastmlp._network.sparse import SparseRows, is_sparse, rows_of
 from fastmlp._network.spec import Spec
 from fastmlp._network.target_kinds import KINDS
-from fastmlp._validation.arrays import finite, finite_or_nan, is_plain, numeric, short
+from fastmlp._validation.arrays import finite, finite_or_nan, numeric, short
 from fastmlp._validation.compatibility import refusal
 
 # Allowed deviation of a soft target's sum from 1: the rounding of a softmax in float16.
@@ -143,6 +143,19 @@ def inputs(value: Any, spec: Spec, *, name: str = "X", empty: bool = False) -> A
     if array.shape[0] == 0 and not empty:
         raise ValueError(f"{name} has 0 rows but at least one sample is expected")
     return array if is_checked else finite(array, spec.dtype, name)
+
+
+def is_plain(value: Any, spec: Spec) -> bool:
+    """Whether this is a non-empty (n, inputs) array that an engine can use without conversion."""
+    return (
+        type(value) is np.ndarray
+        and value.dtype == spec.dtype
+        and value.ndim == 2
+        and value.shape[1] == spec.layer_sizes[0]
+        and value.shape[0] > 0
+        and value.flags.aligned
+        and first_non_finite(value) is None
+    )
 
 
 def targets(
@@ -281,22 +294,6 @@ def _not_between_zero_and(
         remedy = "multiply all weights by one large number, or set this one to 0"
     place = f"{name}[{', '.join(map(str, at))}]"
     raise ValueError(f"{place} is {weights[at]} but {expected} expected: {remedy}")
-
-
-def row_numbers(value: Any, n: int, name: str) -> NDArray[np.int64]:
-    """Return an int64 copy of row numbers, at least one, each from 0 to n - 1."""
-    array = np.asarray(value)
-    if array.ndim != 1 or array.dtype.kind not in "iu" or len(array) == 0:
-        raise ValueError(
-            f"{name} is {short(value)} but a flat array of at least one row number is expected: "
-            "for a mask use np.flatnonzero(mask)"
-        )
-    for extreme in (array.min(), array.max()):
-        if not 0 <= extreme < n:
-            raise ValueError(
-                f"{name} holds {extreme} but row numbers from 0 to {n - 1} are expected"
-            )
-    return array.astype(np.int64)
 
 
 def validation(value: Any, spec: Spec, dy_weight: Any = None) -> Data | None:

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from fastmlp._core.user_warnings import warn
-from fastmlp._engine import native_engine
+from fastmlp._engine import compiled
 from fastmlp._network.data import Data
 from fastmlp._network.optimizers import LBFGS
 from fastmlp._training.lbfgs import Minimiser
@@ -51,7 +51,7 @@ class LbfgsFit:
         # The network gets accepted points only.
         minimiser = Minimiser(
             network.engine,
-            native_engine.engine(network.spec),
+            compiled(network.spec),
             (self.data, self.l2, team),
             self.reporter,
             self.evaluator,

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._core.intervals import first_non_finite
-from fastmlp._engine import native_engine
+from fastmlp._engine import compiled, native_engine
 from fastmlp._engine.thread_count import call_team, of_jobs
 from fastmlp._network.data import Data
 from fastmlp._network.sparse import SparseRows
@@ -97,7 +97,7 @@ class ScaledNetwork:
         """Make the engine on first use: networks that were set apart seldom need one."""
         if name != "engine":
             raise AttributeError(name)
-        engine = native_engine.engine(self.spec)
+        engine = compiled(self.spec)
         if self._snapshot is not None:
             engine.restore(self._snapshot)
         return self.__dict__.setdefault(name, engine)  # that of the first of several threads
@@ -148,7 +148,7 @@ class ScaledNetwork:
         return self.scaling.fits(weights, biases, self.spec.dtype)
 
     def _engine_with(self, weights: Arrays, biases: Arrays) -> Any:
-        engine = native_engine.engine(self.spec)
+        engine = compiled(self.spec)
         with np.errstate(under="ignore"):
             engine.set_parameters(weights, biases)
         return engine

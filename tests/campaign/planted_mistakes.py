@@ -53,7 +53,7 @@ _OFF_BY_ONE = _rows(
     ("_training/callbacks.py", "if self.wait < self.patience:\n            return False", "if self.wait <= self.patience:\n            return False", "training/test_callbacks.py"),
     ("_training/weight_average.py", "epoch - self.averaging.start + 1", "epoch - self.averaging.start", "network/test_averaging.py"),
     ("_files/safetensors.py", "check(at >= payload,", "check(at + 1 >= payload,", "files/test_hostile.py"),
-    ("_validation/samples.py", "if not 0 <= extreme < n:", "if not 0 <= extreme <= n:", "validation models/test_ensemble.py"),
+    ("_models/ensemble/member_data.py", "if not 0 <= extreme < n:", "if not 0 <= extreme <= n:", "models/test_ensemble.py"),
     ("tabular/outcome/conformal.py", "room = tail * (n + 1) - 1", "room = tail * n - 1", "tabular/test_tabular_numbers.py tabular/test_tabular.py"),
     ("tabular/table/encoding.py", "[: bins // 3]", "[: bins // 3 + 1]", "tabular/test_tabular_columns.py tabular/test_tabular_recipes.py"),
     ("sklearn/stopping.py", "worse = loss > best - tol", "worse = loss >= best - tol", "sklearn/test_sklearn.py"),

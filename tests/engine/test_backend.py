@@ -12,7 +12,7 @@ import pytest
 import without_native
 
 import fastmlp
-from fastmlp._engine import cpu, cpu_levels, kernels, native_engine
+from fastmlp._engine import compiled, cpu, cpu_levels, kernels, native_engine
 from fastmlp._engine.numpy.random import shuffle
 from fastmlp._models import config
 from fastmlp._network import spec
@@ -135,7 +135,7 @@ def test_shuffle_gives_every_order_equally_often(n):
 def test_too_many_rows_to_shuffle(tmp_path):
     order = np.memmap(tmp_path / "order", np.int64, "w+", shape=2**32)  # no disk, no memory: a hole
     with pytest.raises(ValueError, match="4294967296 rows.*shuffle=False"):
-        native_engine.engine(spec.build([1, 1])).shuffle(order, 1)
+        compiled(spec.build([1, 1])).shuffle(order, 1)
 
 
 # ---- nothing compiled ----------------------------------------------------------------------------

@@ -5,7 +5,7 @@ import inspect
 import cases
 import pytest
 
-from fastmlp._engine import kernels, native_engine, protocol, thread_count
+from fastmlp._engine import compiled, kernels, protocol, thread_count
 from fastmlp._engine.numpy import numpy_engine
 
 # What the native side has besides, for its own modules only.
@@ -15,7 +15,7 @@ NATIVE_ONLY = {"Engine": {"predict_into"}, "Predictor": set()}
 def pair(name):
     """Return the contract, of predictors that of the NumPy side, and an object of either side."""
     network = cases.build([3, 4, 2])
-    engines = native_engine.engine(network), numpy_engine.Engine(network)
+    engines = compiled(network), numpy_engine.Engine(network)
     if name == "Engine":
         return protocol.Engine, engines
     sides = tuple(engine.predictor() for engine in engines)

@@ -21,7 +21,7 @@ import pytest
 import fastmlp
 from fastmlp import reference
 from fastmlp._engine.cpu_levels import built_levels
-from fastmlp._training.loop import next_seed
+from fastmlp._models.fit import next_seed
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "playground"

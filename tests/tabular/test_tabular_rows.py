@@ -9,7 +9,7 @@ import pytest
 import trials
 
 import fastmlp
-from fastmlp._engine import native_engine
+from fastmlp._engine import compiled
 from fastmlp._engine.native import predict_each
 from fastmlp._engine.numpy import numpy_engine
 from fastmlp._engine.plan import Plan
@@ -301,7 +301,7 @@ def results(engine, x, y, team):
 
 
 @pytest.mark.parametrize("n_threads", [1, 3])
-@pytest.mark.parametrize("make", [native_engine.engine, numpy_engine.Engine])
+@pytest.mark.parametrize("make", [compiled, numpy_engine.Engine])
 def test_engines_compute_rows_with_the_bits_of_their_array(make, n_threads):
     x = encoded(np.random.default_rng(6))
     array, y = np.asarray(x), np.arange(len(x), dtype=np.int32) % 3

@@ -97,7 +97,7 @@ def _is_apart(value: Any, ndim: int) -> bool:
 
 
 def row_numbers(rows: Any, name: str, datas: Sequence[Data]) -> RowNumbers:
-    """Return checked row numbers of each member."""
+    """Return int64 copies of each member's row numbers, at least one, from 0 to n - 1."""
     has_length = hasattr(rows, "__len__")
     if not has_length or len(rows) != len(datas):
         size = f"{len(rows)} entries" if has_length else f"type {type(rows).__name__}"
@@ -106,7 +106,22 @@ def row_numbers(rows: Any, name: str, datas: Sequence[Data]) -> RowNumbers:
             "is expected: pass a list of such arrays"
         )
     pairs = enumerate(zip(rows, datas, strict=True))
-    return [check.row_numbers(numbers, data.rows, f"{name}[{k}]") for k, (numbers, data) in pairs]
+    return [_checked_rows(numbers, data.rows, f"{name}[{k}]") for k, (numbers, data) in pairs]
+
+
+def _checked_rows(value: Any, n: int, name: str) -> NDArray[np.int64]:
+    array = np.asarray(value)
+    if array.ndim != 1 or array.dtype.kind not in "iu" or len(array) == 0:
+        raise ValueError(
+            f"{name} is {check.short(value)} but a flat array of at least one row number is "
+            "expected: for a mask use np.flatnonzero(mask)"
+        )
+    for extreme in (array.min(), array.max()):
+        if not 0 <= extreme < n:
+            raise ValueError(
+                f"{name} holds {extreme} but row numbers from 0 to {n - 1} are expected"
+            )
+    return array.astype(np.int64)
 
 
 def held_out(rows: Any, datas: Sequence[Data]) -> ValidationData:
