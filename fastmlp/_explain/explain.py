@@ -19,9 +19,9 @@ MOST_EXACT = 10  # columns of which all coalitions are predicted
 BACKGROUND = 100  # rows drawn from X
 FEWEST_BACKGROUND = 30  # rows of X that may stand for the population
 MIXING = 4.0  # time of a mixed row over that of a prediction: wide rows take most
-PASSES = 2  # over the background, at least: the second one for the errors
+PASSES = 2  # the second pass over the background gives the errors
 CERTAIN = 1e-7  # distance from 0 and 1 to which probabilities are limited before log-odds
-LARGEST_GAP = 1e-6  # between sums and predictions, as a share of the largest prediction
+LARGEST_GAP = 1e-6  # sums and predictions may differ by this share of the largest prediction
 TOLERANCE = Interval(0.0, 1.0, low_open=True, high_open=False)
 
 
@@ -174,7 +174,7 @@ def explanation(
     _warn_of_cancellation(values, of_x, of_rows)
     unit = "log-odds" if output else "probability" if model.are_probabilities else "prediction"
     outputs = tuple(map(str, model.outputs))
-    if len(outputs) != of_x.shape[1]:  # without names, or with several quantiles of each
+    if len(outputs) != of_x.shape[1]:  # there are no names, or several quantiles of each
         outputs = tuple(f"output {k}" for k in range(of_x.shape[1]))
     return Explanation(
         _of_all_columns(model, values),

@@ -26,7 +26,7 @@ PROBABILITIES = ("sigmoid", "softmax")  # links
 class Explained:
     """A model as a function of matrices of rows."""
 
-    predict: Callable[[Array], Array]  # of rows (n, used columns): (n,) or (n, outputs, ...)
+    predict: Callable[[Array], Array]  # rows (n, used columns): (n,) or (n, outputs, ...)
     read: Callable[[Any], Array]  # the user's rows as such a matrix; it refuses wrong ones
     # The names of all columns, and the user's values, (n, columns).
     cells: Callable[[Any], tuple[Sequence[str], Array]]

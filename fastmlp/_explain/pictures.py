@@ -15,8 +15,8 @@ from fastmlp._core.printable import printable
 from fastmlp._explain.explained import Array
 
 UP, DOWN = "tab:red", "tab:blue"
-JITTER = 0.35  # of points, as a share of the height of a column
-MARGIN = 0.05  # beside the bars of a row, as a share of their range
+JITTER = 0.35  # points move by this share of the height of a column
+MARGIN = 0.05  # the bars of a row have it, as a share of their range
 LONGEST = 24  # characters shown of a value
 
 

@@ -187,7 +187,7 @@ def contributions(game: Game, b: Array, orders: Array) -> Array:
     (rows, s, players, outputs).
     """
     both = np.concatenate([orders, orders[:, ::-1]])
-    place = np.argsort(both, axis=1)  # of each player in the order
+    place = np.argsort(both, axis=1)  # the place of each player in the order
     v = (_steps_of_rows if game.by_shares is None else _steps_of_shares)(game, b, both, place)
     gains = np.diff(v, axis=2)[:, np.arange(len(both))[:, np.newaxis], place]
     return np.asarray((gains[:, : len(b)] + gains[:, len(b) :]) / 2)

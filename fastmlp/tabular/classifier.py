@@ -144,7 +144,7 @@ class TabMLPClassifier(Classifier, BaseTabMLP):
         fitted, calibration = self._calibrated()
         return self._predicted(fitted, X, calibration.result, out)
 
-    __call__ = predict_proba  # as of predictors; shap.Explainer(model, X) needs it
+    __call__ = predict_proba  # predictors have it, too; shap.Explainer(model, X) needs it
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the share of rows whose labels :meth:`predict` finds, all of a row.

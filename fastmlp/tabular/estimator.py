@@ -135,7 +135,7 @@ class BaseTabMLP(Pictures, Explainable, Validated):
     _sources = (TableSource,)
     target_class: ClassVar[Any]  # the class of the target, see `targets`
 
-    _fitted: FittedTable  # of the last fit
+    _fitted: FittedTable  # the result of the last fit
 
     # ------------------------------------------------------------ fit
 

@@ -27,14 +27,14 @@ from fastmlp.tabular.recipe.folds import ScoredRows
 from fastmlp.tabular.table.columns import MISSING, Array, Column, Table
 from fastmlp.tabular.table.forms import CYCLES, DATES
 
-MOST_POINTS = 600  # of a scatter plot
-MOST_CLASSES = 30  # of a confusion matrix
-NAMED_CLASSES = 8  # with more, the columns of a confusion matrix have numbers
+MOST_POINTS = 600  # a scatter plot shows at most these
+MOST_CLASSES = 30  # a confusion matrix shows at most these
+NAMED_CLASSES = 8  # the columns of a larger confusion matrix have numbers
 MOST_BARS, MOST_COLUMNS = 15, 60
 MOST_CURVES = 4  # classes with a curve of their own; columns with a partial dependence
-KINDS = {"numbers": "numbers", "codes": "categories"}  # of the parts of a table
+KINDS = {"numbers": "numbers", "codes": "categories"}  # words for the parts of a table
 SAMPLE, GRID = 100, 15  # rows and values from which a partial dependence is computed
-MANY_CELLS = 200_000  # with more cells, each column is shuffled only once for its importance
+MANY_CELLS = 200_000  # each column of a larger table is shuffled only once
 WORST, SEGMENTS = 8, 5  # rows; parts of a column
 RELIED_SHARE = 0.2  # least importance of columns that the lead names, over that of the first
 UNUSUAL, FEW_ROWS = 1.5, 30  # least error over the usual, and fewest rows, of a part in the lead
@@ -62,15 +62,15 @@ class Evidence:
 
     model: Any
     fitted: FittedTable
-    name: str  # of the target
+    name: str  # the target's
     table: Table
     y: Array
-    target: Any  # of these rows, as networks hold it
+    target: Any  # these rows' target, in the networks' form
     outputs: Array  # calibrated, (n, columns): the prediction comes first, or (n, classes)
     baseline: Baseline
     classes: Array | None
     weights: Array | None
-    places: Array  # of these rows among those of the fit
+    places: Array  # places of these rows among those of the fit
 
     @functools.cached_property
     def importance(self) -> Importance:
@@ -602,7 +602,7 @@ class Feature(NamedTuple):
     """A column of a `Table`."""
 
     part: str  # "numbers" or "codes"
-    place: int  # in this part
+    place: int  # the place in this part
     column: Column
 
     def values(self, table: Table) -> Array:
@@ -689,7 +689,7 @@ def dependence(evidence: Evidence, feature: Feature, ax: Any) -> tuple[float, fl
         label = "probability"
     sample = evidence.table.take(slice(None, None, -(-len(evidence.table) // SAMPLE)))
     groups = [group for group in _groups(evidence, feature, GRID) if np.isfinite(group[2])]
-    if not groups:  # of later rows that all lack the value
+    if not groups:  # later rows may all lack the value
         return None
     texts, _, values = zip(*groups, strict=True)
     span = np.ptp(values) if feature.is_date else 0.0

@@ -32,9 +32,9 @@ from fastmlp.tabular.table.columns import Array, Columns, Table
 from fastmlp.tabular.table.frames import is_frame
 
 MAX_SAMPLED_ROWS = 50_000  # rows of all parts together that show the columns, and that calibrate
-LEAST_ROWS = 1_000  # of a part, unless the user sets the number of parts
-MOST_BYTES = 2.0**28  # of a part
-MEMORY_SHARE = 1 / 8  # of a worker's, for the rows of a part: a fit copies them
+LEAST_ROWS = 1_000  # a part has these, unless the user sets the number of parts
+MOST_BYTES = 2.0**28  # a part may have these
+MEMORY_SHARE = 1 / 8  # a fit copies the rows of a part, which get this share of a worker's
 
 
 class Summary(NamedTuple):
@@ -109,7 +109,7 @@ def summary(model: Any, block: TableChunk, seed: int, max_rows: int) -> Summary:
 class Plan(NamedTuple):
     """Facts about the whole table, which all machines must know that train a part of it."""
 
-    parameters: Mapping[str, Any]  # with weights of classes of all rows
+    parameters: Mapping[str, Any]  # weights of classes are those of all rows
     columns: Columns
     example: Any  # a row
     shared: dict[tuple[int, int], TableChunk]  # rows of all parts, by block and place there
@@ -311,7 +311,7 @@ def trained(
     sample = np.sort(rng.permutation(np.flatnonzero(alone))[:max_rows])
     place = np.full(len(read.used), -1)
     place[scored.rows[sample]] = np.arange(len(sample))
-    nothing: Any = None  # in place of arrays of all rows
+    nothing: Any = None  # it stands for arrays of all rows
     result = replace(result, trained=[replace(one, held_out=nothing) for one in result.trained])
     return Part(
         n,

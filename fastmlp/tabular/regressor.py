@@ -30,7 +30,7 @@ from fastmlp.tabular.outcome.targets import NumericTarget
 from fastmlp.tabular.pictures import targets_of_fit
 from fastmlp.tabular.table.columns import Array
 
-MARK = "        X_val, y_val : like X and y, optional\n"  # before which `DOCUMENTED` stands
+MARK = "        X_val, y_val : like X and y, optional\n"  # `DOCUMENTED` stands before it
 DOCUMENTED = """\
         offset : str or array-like, shape (n_samples,), optional
             What is known of the targets, for example the prediction of another model, which is
@@ -210,7 +210,7 @@ class TabMLPRegressor(Regressor, BaseTabMLP):
 
         return self._predicted(fitted, X, finish, out)
 
-    __call__ = predict  # as of networks; shap.Explainer(model, X) needs it
+    __call__ = predict  # networks have it, too; shap.Explainer(model, X) needs it
 
     def predict_interval(
         self,

@@ -49,8 +49,8 @@ ROOT_LESSON, LESSON = 800, 600_000
 # Inputs that a network reads in training, for each row of the fit, unless mixtures are asked for:
 # 10,000 rows of 20 columns then take half a minute of CPU time beside the fits of the teacher.
 WORK_OF_ROW = 200_000
-NETWORKS_SHARE = 0.25  # of a time limit, for the networks that learn the true targets
-LABELS_SHARE = 0.5  # of the time for a student, for the labels of its lesson
+NETWORKS_SHARE = 0.25  # networks that learn the true targets get it of a limit
+LABELS_SHARE = 0.5  # labels of a student's lesson get it of the student's time
 LESSON_CELLS = 40_000_000  # fewer mixtures of wide tables, which limits the memory
 SUM_OF_ONE = 1e-3  # largest distance of the sum of probabilities from 1, by rounding
 
@@ -219,17 +219,17 @@ class Lessons:
     """A teacher's labels of the rows of a fit, and of mixtures of these rows."""
 
     teacher: Any
-    rows: TableChunk  # with a weight above 0
+    rows: TableChunk  # their weights are above 0
     trained: Any  # `Trained`, of networks that have learned the true targets
     mixtures: int
-    work: float  # of each network, see `distilled.taught`
-    deadline: float  # of ``time.monotonic``
+    work: float  # the work of each network, see `distilled.taught`
+    deadline: float  # ``time.monotonic`` counts to it
     rng: np.random.Generator
 
     def __post_init__(self) -> None:
         self.fit_of_teacher = 0.0  # seconds of the longest one
         self.data = self.trained.reading.data
-        self.weight = 1.0  # of the teacher's labels
+        self.weight = 1.0  # the teacher's labels have it
         self.tied = self.data.columns.first_tied(self.data.table.numbers)
         self.mixtures = min(self.mixtures, LESSON_CELLS // len(self.tied))
 
@@ -343,7 +343,7 @@ class Lessons:
             options[_argument_of_weights(self.teacher)] = rows.sample_weight
         try:
             unfitted = clone(self.teacher, safe=False)
-        except RuntimeError:  # of CatBoost, which copies lists of columns
+        except RuntimeError:  # CatBoost copies lists of columns
             unfitted = copy.deepcopy(self.teacher)
         began = time.monotonic()
         fitted = unfitted.fit(rows.X, rows.y, **options)

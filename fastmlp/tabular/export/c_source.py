@@ -119,7 +119,7 @@ class TableSource(Source):
             self._texts()
         self._measured()
         fields = self.fields
-        part = "each" if kind == "hazards" else kind or "numbers"  # of the code
+        part = "each" if kind == "hazards" else kind or "numbers"  # a part of the code
         is_divided = kind == "largest" and model.groups[0].scale is not None
         decode = C[f"decode_{'divided' if is_divided else part}"]
         derive = [C["derive"]] if model.columns.derived else []
@@ -334,7 +334,7 @@ def write(
     dtype = arithmetic(kind)
     rows = _made_up(model) if table is None else table
     written: list[list[list[Layer]]] = []
-    predictions = []  # of the layers as they are written, computed by NumPy
+    predictions = []  # NumPy computes the layers as they are written
     for group, networks in zip(blend.groups, model.networks, strict=True):
         inputs = [np.asarray(group.encoding.rows(rows, k)) for k in range(len(networks.nets))]
         pairs = [*zip(networks.nets, inputs, strict=True)]

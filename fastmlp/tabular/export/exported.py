@@ -29,7 +29,7 @@ class ExportedTable:
     outputs: int
     labels: Labels | None = None
     temperature: float = 1.0
-    residuals: tuple[Residuals, ...] = ()  # of each output of a regressor
+    residuals: tuple[Residuals, ...] = ()  # one an output of a regressor
     lowest: float = -np.inf  # quantile
     are_counts: bool = False  # whether quantiles are rounded down
 

@@ -52,7 +52,7 @@ def _encoded(
 ) -> Name:  # `categories` has the codes of each category column, and the inputs of known values
     """Return the inputs of all members, (members, rows, inputs), like ``Encoding.rows``."""
     layout = group.encoding.layout
-    parts: dict[int, Name] = {}  # by the place of the first input
+    parts: dict[int, Name] = {}  # the key is the place of the first input
     if model.columns.n_numbers:
         wide = _wide(g)
         scaled, missing = _scaled(wide, group, x)

@@ -42,8 +42,8 @@ from fastmlp.tabular.table.encoding import Encoding, NumericStatistics, inputs_o
 
 PLACES = np.dtype(np.int64)
 MOST_CODE = np.iinfo(np.int32).max  # codes of categories are int32
-MOST_ARRAYS_OF_LAYER, MOST_OTHER_ARRAYS = 6, 64  # in a file; a group has two layers' more
-MOST_BINS = 1 << 16  # of a column of numbers
+MOST_ARRAYS_OF_LAYER, MOST_OTHER_ARRAYS = 6, 64  # a group has two layers' more
+MOST_BINS = 1 << 16  # a column of numbers may have this many
 
 # The types of categories, in the order of their numbers in files: to bytes, and from bytes.
 TYPES: dict[type, tuple[Callable[[Any], bytes], Callable[[bytes], Any]]] = {
@@ -292,7 +292,7 @@ def _group(
     share: float, network: Spec, seen: Any, scale: TargetScale | None, networks: Any, **of: Any
 ) -> tuple[Members, float]:
     """Return the members of a group, without their target, and its share."""
-    rng = np.random.default_rng(0)  # without training
+    rng = np.random.default_rng(0)  # nothing is trained
     nets = [Network.of(network, parameters, rng) for parameters in networks]
     numbers = NumericStatistics(*(of[key] for key in NumericStatistics._fields))
     kinds = of["categories"], of["with_missing"], of["unclipped"]

@@ -43,8 +43,8 @@ class Trained:
     budget: Budget
     reading: Reading
     result: BlendResult
-    scorer: Scorer  # of predictions by ``scoring``, out of fold; None without one
-    seconds: dict[str, float]  # of each phase
+    scorer: Scorer  # ``scoring`` measures predictions out of fold by it; None: no ``scoring``
+    seconds: dict[str, float]  # the seconds of each phase
 
 
 def fit(

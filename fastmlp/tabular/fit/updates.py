@@ -47,8 +47,8 @@ Piece: TypeAlias = tuple[Table, Array, Array | None, Array]
 class LatestRows(NamedTuple):
     """Rows that were predicted before they were learned from."""
 
-    y: Array  # as the target of the networks holds them
-    weights: Array  # in scores
+    y: Array  # the form is that of the target of the networks
+    weights: Array  # scores weigh rows by them
     predictions: Array
     table: Table | None  # None after a file
 
@@ -213,7 +213,7 @@ def _calibrated(fitted: FittedTable, blend: Blend, latest: list[LatestRows], n: 
     result = BlendResult(blend, predictions, cost, cost, cost, [], Splits(), [])
     calibration, report = fitted.calibration, fitted.facts.report
     more = dict(report.more)
-    if np.count_nonzero(y == y, axis=0).min() >= FEWEST_ROWS:  # without missing ones
+    if np.count_nonzero(y == y, axis=0).min() >= FEWEST_ROWS:  # NaN is missing
         keeps_order = monotone.is_set(fitted.parameters)
         calibration, lines, _ = calibrated(scored, result, keeps_order)
         more.pop(WARNING, None)

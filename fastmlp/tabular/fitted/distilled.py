@@ -35,7 +35,7 @@ MIXTURES = 9  # mixtures per row
 MAX_TRAINING_ROWS = 100_000  # most training rows, mixtures included; more rows are thinned evenly
 EPOCHS, BATCH = 60, 256
 MAX_STEPS = 24_000  # fewer epochs of long lessons
-FEWEST_STEPS = 400  # of a lesson whose work is limited
+FEWEST_STEPS = 400  # a lesson whose work is limited takes at least these
 RATE = 0.03
 
 
@@ -83,7 +83,7 @@ def taught(
     course: Course,
     columns: Columns,
     target: Any,
-    signs: Array | None,  # of monotone columns, see `monotone.signs_of`
+    signs: Array | None,  # `monotone.signs_of` makes them
     rows: Table,
     lesson: Table,
     labels: Array,
@@ -156,7 +156,7 @@ def _of_student(fitted: FittedTable, held_out: HeldOut, student: Members) -> Fit
     m = student.target.outputs
     rows = np.arange(len(outputs)) if weights is None else np.flatnonzero(weights)
     calibration: Any = fitted.calibration
-    if outputs.shape[1] > m:  # with variances, which the network does not predict
+    if outputs.shape[1] > m:  # the others are variances, which the network does not predict
         residuals = [
             with_measured_sizes(r, outputs[:, k], np.sqrt(outputs[:, m + k]), weights)
             for k, r in enumerate(calibration.residuals)
@@ -183,7 +183,7 @@ def _of_student(fitted: FittedTable, held_out: HeldOut, student: Members) -> Fit
 def mixtures(
     rows: RowIndex,
     count: int,
-    tied: Array,  # for each column, the first one that comes from the same row as it
+    tied: Array,  # the first column that comes from the same row as each column
     changed: float,
     rng: np.random.Generator,
     shares: Array | None = None,

@@ -26,7 +26,7 @@ class HeldOut:
 
     predictions: Array  # (n, columns), of all rows of the fit
     rows: list[Array]  # those that the k-th member of each group holds out
-    weights: Array | None  # of all rows; None if they are equal
+    weights: Array | None  # one a row; None if they are equal
     sampled: Array | None = None  # the rows of the fit among those of its table; None if all are
     learned: Array | None = None  # rows that no member holds out; None if there are none
     # With times, the best constant of the rows before each, (n, columns), NaN for rows that no
@@ -57,14 +57,14 @@ class Facts:
 class FittedTable:
     """The columns, networks and calibration of a fit, and facts about it."""
 
-    parameters: dict[str, Any]  # of the estimator, when it was fitted
+    parameters: dict[str, Any]  # the estimator had these when it was fitted
     columns: Columns
-    feature_names: Array | None  # of a frame whose names are all text
+    feature_names: Array | None  # a frame has them if its names are all text
     blend: Blend
     calibration: Calibration
     held_out: HeldOut | None  # None after ``save(out_of_fold=False)``, see `out_of_fold`
     facts: Facts
-    importance: Importance | None = None  # on the rows of the fit, once it was computed
+    importance: Importance | None = None  # the rows of the fit show it, once it was computed
     rows: tuple[Table, Any] | None = None  # table and target of the fit; not in copies and files
     # After `partial_fit`, the targets of the rows in `held_out`, in the form of a target's ``y``.
     latest: Array | None = None

@@ -15,8 +15,8 @@ from fastmlp.tabular.fitted.results import NO_ROWS, Importance
 from fastmlp.tabular.table.columns import Array, Table
 
 CALIBRATION_PARTS = 10
-SEED = 0  # of the shuffles
-FEWEST_ROWS = 20  # of each part, however short the time is
+SEED = 0  # the shuffles begin with it
+FEWEST_ROWS = 20  # each part has these, however short the time is
 SHORTEST = 1e-4  # assumed seconds of a pass over the rows, for coarse clocks
 LEVELS = np.linspace(0.05, 0.95, 19)
 SAME = 1e-4  # largest relative difference of equal predictions, by rounding in float32

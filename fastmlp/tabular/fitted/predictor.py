@@ -18,7 +18,7 @@ from fastmlp.tabular.table.forms import DATES, YEAR_FIRST
 from fastmlp.tabular.table.frames import check_frame, gathered, is_frame
 from fastmlp.tabular.table.rows import read_row
 
-STEP = 1e-6  # of networks' outputs: their unit is the deviation of the target
+STEP = 1e-6  # the unit of networks' outputs is the deviation of the target
 # Types of cells that need no check: of numbers, and of categories.
 _PLAIN = frozenset(PLAIN_NUMBERS)
 _LISTS = frozenset({list, tuple, np.ndarray})  # rows that are read as they are
@@ -229,7 +229,7 @@ class RowPredictor(Explainable):
     def _listed(self, row: Any) -> Any:
         """Return the values of a row, in the order of the fit's columns if it has names."""
         if type(row) is dict and self._by_name:
-            with contextlib.suppress(KeyError):  # of a name that is not text, or not there
+            with contextlib.suppress(KeyError):  # a name may be no text, or not there
                 return self._by_name(row)
         if isinstance(row, np.ma.MaskedArray):
             return gathered(row)

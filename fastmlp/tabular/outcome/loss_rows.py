@@ -44,13 +44,13 @@ def _same(cost: float, unit: Array) -> float:
 class LossRow:
     """A loss of numbers; the cost takes y, means, variances (if predicted), unit, and the loss."""
 
-    loss: type[Loss]  # of the networks: its kind of targets and its link are those of the row
+    loss: type[Loss]  # the networks' loss; its kind of targets and its link are the row's
     cost: Callable[[Array, Array, Array, Array, Loss], Array]
     metric: str
-    parameter: str = ""  # of the estimator, that the loss takes, if any
+    parameter: str = ""  # the loss takes this parameter of the estimator, if any
     # Takes a mean cost and the units; returns the metric.
     shown: Callable[[float, Array], float] = _same
-    metric_of_several: str | None = None  # of outputs in their own units; None if it is the same
+    metric_of_several: str | None = None  # outputs have own units; None: the same
     rate: float = RATE["numbers"]
     averaging: float = AVERAGING["numbers"]
     hopeless: float = HOPELESS  # infinite if costs may be negative
@@ -180,7 +180,7 @@ LOSSES = {
         rate=RATE["gaussian"],
         averaging=AVERAGING["gaussian"],
         hopeless=np.inf,
-        distills_to_means=True,  # without variances
+        distills_to_means=True,  # a student has no variances
         has_density=True,
     ),
     "gamma": LossRow(

@@ -20,7 +20,7 @@ from fastmlp.tabular.table.frames import is_frame
 # Periods of the later rows in the calibration, fewer of which make intervals wider, and the weight
 # of the first row, where that of the last is 1: chosen on the series of benchmarks/later_rows.py.
 PERIODS, OLDEST = 16, 0.1
-SHOWN_PERIODS = 8  # in reports
+SHOWN_PERIODS = 8  # reports show at most these
 
 
 def times_of(time: Any, n: int) -> Array:

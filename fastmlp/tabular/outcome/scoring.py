@@ -15,7 +15,7 @@ from fastmlp.tabular.outcome.calibration import means_of, most_probable
 from fastmlp.tabular.outcome.targets import ClassTarget, Target
 from fastmlp.tabular.table.columns import Array
 
-Scorer: TypeAlias = Callable[[Array], float] | None  # of out-of-fold predictions
+Scorer: TypeAlias = Callable[[Array], float] | None  # out-of-fold predictions have this score
 
 
 class _FixedPredictions(BaseEstimator):

@@ -22,7 +22,7 @@ from fastmlp.tabular.outcome.targets import MultiLabelTarget, RowWeights
 from fastmlp.tabular.table.columns import Array, RowIndex
 
 MOST_INTERVALS, EVENTS_OF_ONE = 20, 12  # fewer intervals if there would be fewer events in each
-MOMENTS = (0.25, 0.5, 0.75)  # of the times of events, at which a report shows the calibration
+MOMENTS = (0.25, 0.5, 0.75)  # quantiles of times of events: a report shows the calibration there
 GROUPS = ("lowest", "middle", "highest")  # thirds of the rows by their risk
 
 
@@ -74,7 +74,7 @@ def risks(hazards: Array) -> Array:
 class SurvivalTarget(MultiLabelTarget):
     """Times and events, (n, 2); its classes are the ends of the intervals, its labels hazards."""
 
-    estimator: ClassVar = "TabMLPSurvival"  # in messages
+    estimator: ClassVar = "TabMLPSurvival"  # messages name it
     name: ClassVar = "hazards"
     cost_name: ClassVar = "negative log-likelihood"
     may_be_monotone: ClassVar = True

@@ -33,7 +33,7 @@ from fastmlp.tabular.table.columns import Array, RowIndex
 
 EVERY_MEMBER = np.s_[:, np.newaxis]  # index of a scale for predictions (members, n, columns)
 
-DEVIATION_OF_QUARTILES = 0.7413  # of a normal distribution, over its interquartile range
+DEVIATION_OF_QUARTILES = 0.7413  # a normal deviation over the interquartile range
 FARTHEST = 1e18  # bound of scaled targets; only held-out rows can be as far from the training rows
 SMALLEST_SHRINK = 0.8  # of the residuals of all members to those of the members that hold a row out
 MOST_SHOWN = 10  # classes in an error message
@@ -95,7 +95,7 @@ class NumericTarget:
     """One or several real numbers per row, some of which may be NaN, which means missing."""
 
     kind: ClassVar = "numbers"
-    estimator: ClassVar = "TabMLPRegressor"  # in messages
+    estimator: ClassVar = "TabMLPRegressor"  # messages name it
     strata: ClassVar = None  # folds spread no classes evenly
     sums_to_one: ClassVar = False  # whether the predictions of a row do
     uninformed: ClassVar = None  # classes alone have predictions that need no rows
@@ -103,7 +103,7 @@ class NumericTarget:
     outputs_are_columns: ClassVar = True  # whether each output predicts a column of y
 
     y: Any  # (n, targets); None without rows
-    name: str  # of the loss, see `LOSSES`
+    name: str  # a key of `LOSSES`
     loss: Loss
     unit: Array  # the deviation per output, 1 if constant
     weighting: str = ""  # what `metric` says about the weights of rows
@@ -486,7 +486,7 @@ class ClassTarget:
     """One of several classes per row, by its place among them."""
 
     kind: ClassVar = "classes"
-    estimator: ClassVar = "TabMLPClassifier"  # in messages
+    estimator: ClassVar = "TabMLPClassifier"  # messages name it
     row: ClassVar = ClassRow()
     name: ClassVar = "classes"
     cost_name: ClassVar = "log loss"

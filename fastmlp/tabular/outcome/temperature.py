@@ -12,7 +12,7 @@ from fastmlp.tabular.table.rows import tempered
 
 SMALLEST = 1e-9
 LARGEST_LOG = 2.0  # bound of the temperature's logarithm: 0.14 to 7.4
-PRECISION = 1e-4  # of the temperature's logarithm: the loss is flat at its minimum
+PRECISION = 1e-4  # the loss is flat at its minimum; the unit is the logarithm's
 STEPS = 40
 MAX_CALIBRATION_ROWS = 20_000  # evenly spaced rows used; more change only the third digit
 FEW = 10.0  # prior for a temperature of 1: this many rows times the squared log temperature

@@ -43,7 +43,7 @@ from fastmlp.tabular.table.encoding import width_of, with_missing
 
 Array = NDArray[Any]
 
-ROUNDS = 20  # of the selection of weights
+ROUNDS = 20  # the selection of weights takes these
 
 
 @dataclass(frozen=True)
@@ -89,9 +89,9 @@ class BlendResult:
     blend: Blend
     out_of_fold: Array  # predictions of `FitRows.scored` by members not trained on a row
     alone: float  # mean cost of single members
-    together: float  # of the blended members that hold a row out
-    all: float  # of all members, estimated
-    trained: list[TrainingResult]  # by descending weight
+    together: float  # the cost of the blended members that hold a row out
+    all: float  # the cost of all members, estimated
+    trained: list[TrainingResult]  # the largest weight is first
     division: Splits
     notes: list[str]  # deviations from the preset
     stage_log: list[str] = field(default_factory=list)  # a text per stage
@@ -169,7 +169,7 @@ def _trained_again(result: BlendResult, data: FitRows, options: FitOptions) -> B
         stopped = "" if why == LIMIT_REACHED else why
         return replace(result, notes=[*result.notes, note], stopped=stopped)
     note = "the networks were trained again on all rows; scores are those of later rows"
-    out = parts_of(data.scored.rows, count)  # for the importance of columns
+    out = parts_of(data.scored.rows, count)  # the importance of columns is measured on these
     return replace(
         result,
         blend=Blend([group.members for group in again], result.blend.weights),

@@ -100,7 +100,7 @@ class TablePlan:
     rows: int  # number of those that are used
     preset: Preset
     memory: float = 0.0  # estimated bytes
-    notes: list[str] = field(default_factory=list)  # on rows and networks that were left out
+    notes: list[str] = field(default_factory=list)  # they name rows and networks that were left out
 
 
 @dataclass(frozen=True)
@@ -108,9 +108,9 @@ class Budget:
     """The time and the memory of a fit, and what it trains with them."""
 
     preset: Preset
-    deadline: float | None  # of ``time.monotonic``
+    deadline: float | None  # ``time.monotonic`` counts to it
     n_threads: int | None
-    memory: float = math.inf  # in bytes
+    memory: float = math.inf  # bytes
     is_limited: bool = False  # whether the user has set the memory
 
     def overrun(self, seconds: Mapping[str, float]) -> list[str]:
@@ -217,7 +217,7 @@ def memory_of(
 def sample(n: int, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """Return a uniform sample of ``count`` of n rows, in ascending order."""
     rows = []
-    for at in range(0, n, PART):  # in parts, so that memory is needed for the sample alone
+    for at in range(0, n, PART):  # one part at a time: memory is needed for the sample alone
         part = min(PART, n - at)
         taken = int(rng.hypergeometric(count, n - at - count, part))
         rows.append(at + np.sort(rng.choice(part, taken, replace=False)))

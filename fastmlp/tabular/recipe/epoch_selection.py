@@ -157,7 +157,7 @@ class BestEpochSelector:
     _passed: float = 0.0
     _before: tuple[float, Any] = (math.inf, None)
     _snapshot: Any = None
-    _part: slice | None = None  # of the predictions, and the scale of the members of its rows
+    _part: slice | None = None  # a part of the predictions, and the scale of its members
     _scale: Any = None
 
     def __post_init__(self) -> None:

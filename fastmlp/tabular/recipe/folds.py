@@ -37,7 +37,7 @@ class ScoredRows(NamedTuple):
     weights: NDArray[Any] | None  # None if equal
     groups: NDArray[Any] | None  # or copies
     times: NDArray[Any] | None
-    earlier: NDArray[Any] | None = None  # with times, see `periods.earlier_constants`
+    earlier: NDArray[Any] | None = None  # times have them, see `periods.earlier_constants`
 
     @property
     def cost_weights(self) -> NDArray[Any] | None:
@@ -79,7 +79,7 @@ class FitRows:
     memory: float = 0.0  # estimated bytes of the fit
     folds: Folds | None = None  # the user's; None for random ones
     times: NDArray[Any] | None = None  # numbers or datetimes, for folds that go forward
-    signs: NDArray[Any] | None = None  # of monotone columns, see `monotone.signs_of`
+    signs: NDArray[Any] | None = None  # `monotone.signs_of` makes them
 
     @functools.cached_property
     def scored(self) -> ScoredRows:

@@ -28,11 +28,11 @@ from fastmlp.tabular.table.encoding import Encoding, width_of, with_missing
 # Penalties of the squared weights of standardised inputs, in multiples of the number of rows; that
 # with the lowest cost of held-out rows is taken.
 DECAYS = (1.0, 0.1, 1e-2, 1e-4, 1e-6)
-MOST_WEIGHTS = 1_000  # of a part, so that equations for them take little time
+MOST_WEIGHTS = 1_000  # a part has at most these: equations for them take little time
 ROWS_AT_A_TIME = 8_192
 SMALLEST = 1e-7  # deviation of an input that is not constant
 FIXED = 1e-9  # penalty of biases, which determines their common part
-MOST_STEPS, LEAST_STEP = 30, 1e-6  # of Newton's method for classes
+MOST_STEPS, LEAST_STEP = 30, 1e-6  # Newton's method for classes ends by these
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def _solved(data: FitRows, learn: Sequence[RowIndex], decays: Sequence[float]) -
 
 def _network(spec: Spec, weights: Array, biases: Array) -> Network:
     """Return a network with these weights, (inputs, outputs), and biases."""
-    rng = np.random.default_rng(0)  # without training
+    rng = np.random.default_rng(0)  # nothing is trained
     parameters = initializers.draw(spec, rng, ["zeros"])
     of_kind = dict(zip(spec.tensors, parameters, strict=True))
     of_kind["weights"][0][...], of_kind["biases"][0][...] = weights, biases
@@ -159,7 +159,7 @@ def _ridge(
         if not w.any():
             continue
         w, of_output = w / w.sum(), np.nan_to_num(y[:, k]).astype(np.float64)
-        moments = np.zeros((x.shape[1] + 2,) * 2)  # of a one, the inputs and the target
+        moments = np.zeros((x.shape[1] + 2,) * 2)  # moments of a one, the inputs and the target
         for block, part, weight in _blocks(x, of_output, w):
             all_columns = np.column_stack([np.ones(len(block)), block, part])
             moments += all_columns.T @ (weight[:, np.newaxis] * all_columns)
@@ -186,7 +186,7 @@ def _logistic(
         mean, square = mean + weight @ block, square + weight @ block**2
     inverse = _inverse_deviations(square - mean**2)
     solution = np.zeros((outputs, x.shape[1] + 1))
-    for decay in decays:  # from the largest on, each begins with the one before
+    for decay in decays:  # the largest is first, each begins with the one before
         solution = _newton(x, (mean, inverse), y, weights, decay, solution)
         slopes = solution[:, 1:] * inverse
         yield slopes.T, solution[:, 0] - slopes @ mean

@@ -55,7 +55,7 @@ class FitOptions:
 
     preset: Preset
     rng: np.random.Generator
-    deadline: float | None = None  # of ``time.monotonic``
+    deadline: float | None = None  # ``time.monotonic`` counts to it
     scorer: Callable[[Array], float] | None = None  # see `BestEpochSelector`
     n_threads: int | None = None
     callbacks: Sequence[Any] = ()  # one that returns True ends the fit of all recipes
@@ -66,11 +66,11 @@ class FitOptions:
 class Members:
     """Trained networks that predict tables; the first axis of all arrays is the member."""
 
-    networks: Sequence[Network]  # of one shape
+    networks: Sequence[Network]  # all have one shape
     encoding: Encoding
     scale: TargetScale | None  # None for classes
-    target: Any  # without rows: it decodes the networks' outputs
-    optimizers: Sequence[OptimizerState] = ()  # of each network, after a `partial_fit`
+    target: Any  # it has no rows: it decodes the networks' outputs
+    optimizers: Sequence[OptimizerState] = ()  # one a network, after a `partial_fit`
 
     def __post_init__(self) -> None:
         """Raise ValueError for scales that no target has."""
@@ -175,7 +175,7 @@ class TrainingResult:
     """The result of training one recipe; the defaults are those of a training without choices."""
 
     recipe: Recipe
-    members: Members  # with the weights of the best joint epoch
+    members: Members  # they have the weights of the best joint epoch
     held_out: OutOfFold
     history: History
     # See `BestEpochSelector`.

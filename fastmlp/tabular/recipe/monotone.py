@@ -25,13 +25,13 @@ from fastmlp.tabular.recipe.presets import Preset, Recipe
 from fastmlp.tabular.table.columns import Array, Columns, places_of
 from fastmlp.tabular.table.forms import DATES, KINDS
 
-Bounds: TypeAlias = dict[str, list[Array]]  # of the parameters of each layer, by their kind
+Bounds: TypeAlias = dict[str, list[Array]]  # a kind of parameters: the bounds of each layer's
 
 SIGNS = (-1, 0, 1)
-ACTIVATION: ActivationName = "relu"  # in place of activations that fall somewhere
+ACTIVATION: ActivationName = "relu"  # it replaces activations that fall somewhere
 # Those that never fall; those of softplus and sigmoid do by rounding.
 RISING = {"relu", "leaky_relu", "elu", "selu", "tanh", "identity"}
-FREE_SHARE = 1 / 3  # of the units of a layer that do not depend on monotone inputs
+FREE_SHARE = 1 / 3  # this share of a layer's units does not depend on monotone inputs
 
 
 def check(parameters: Mapping[str, Any]) -> bool:

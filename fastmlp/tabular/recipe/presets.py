@@ -122,15 +122,15 @@ class Preset:
 
     folds: int  # parts of the rows; each member of a recipe is trained on all of them but one
     repeats: int  # divisions into folds
-    epochs: int  # for `FEW_ROWS` rows, in the first four of ``cycles``
+    epochs: int  # a fit of `FEW_ROWS` rows has these in the first four of ``cycles``
     recipes: tuple[Recipe, ...]
     # First recipes by the kind of target, "classes" or "numbers"; those of a table without numbers
     # may be others, "classes by categories".
     first: Mapping[str, tuple[Recipe, ...]] = field(default_factory=dict)
-    many_rows: tuple[int, ...] = (50_000,)  # above each of these, the number of folds is halved
+    many_rows: tuple[int, ...] = (50_000,)  # more rows than each of these halve the number of folds
     members: int | None = None  # least number of networks per recipe; folds are repeated for it
     scaled: bool = True  # whether more rows have fewer epochs
-    cycles: int = 4  # of the rate
+    cycles: int = 4  # the rate has these
     first_cycle: int = 1  # number of these cycles that are one, the first
     # Folds of the first of two stages, see `trial` and `longer`; 0 for one stage. With two, each
     # recipe ends with the first cycle that gains less than its noise.
@@ -200,7 +200,7 @@ class Preset:
 
 
 CAREFUL: dict[str, Any] = {"dropout": 0.15, "decay": 0.02}
-SHORT: dict[str, Any] = {"dropout": 0.3, "decay": 0.02, "share": 1 / 8}  # for noisy data
+SHORT: dict[str, Any] = {"dropout": 0.3, "decay": 0.02, "share": 1 / 8}  # noisy data need it
 # For the first stage: narrow, and different from each other. Noisy tables train the first two
 # alone; classes of these need one hidden layer.
 NARROW = {
@@ -253,7 +253,7 @@ REPLACED = ("recipes", "folds", "members", "epochs", "width")  # parameters that
 
 # Most piecewise linear inputs of all columns together, to limit time and memory.
 MOST_PIECES = 4_096
-LEAST_UNITS = 2  # of an embedding, for each column
+LEAST_UNITS = 2  # an embedding has these for each column
 FEW_ROWS = 2_000
 FEWEST_EPOCHS, MOST_EPOCHS = 16, 256
 # Largest batch up to a number of rows.
@@ -261,7 +261,7 @@ BATCHES = ((8_192, 256), (32_768, 512), (math.inf, 1_024))
 MAX_EVALUATIONS = 64  # evaluations of held-out rows per fit
 EVALUATION_SHARE = 0.1  # largest share of evaluations in the time of a fit, about
 TRAINING_WORK = 3  # work of training with a row, in predictions of a row
-FORWARD_SHARE = 0.4  # of a time limit for folds that go forward: all rows are trained on afterwards
+FORWARD_SHARE = 0.4  # folds that go forward take it of a limit: then all rows are trained on
 # Time needed after training, in evaluations, for up to 40,000 rows; measured and rounded up.
 TIME_AFTER = {"numbers": 5.0, "classes": 10.0}
 

@@ -23,7 +23,7 @@ from fastmlp._engine.thread_count import default_threads
 
 TICK = 1e-9  # shortest time of an epoch, for coarse clocks
 FIRST_EVALUATION = 0.25  # assumed time of the first evaluation, in epochs
-ENDLESS_EPOCHS = 2.0**53  # of an unreasonably large limit, which would be infinitely many
+ENDLESS_EPOCHS = 2.0**53  # an unreasonably large limit would give infinitely many
 RECENT = 3  # epochs, and evaluations, whose median time is used: one slow one does not count
 
 
@@ -96,7 +96,7 @@ TEDIOUS_FIT = 600.0  # seconds; longer fits warn instead
 RELIABLE_AFTER = 5.0  # seconds until the estimate is reliable, as first epochs are slow
 UPDATE_INTERVAL = 0.1  # seconds between updates on a terminal
 UNITS = (1e9, "GB"), (1e6, "MB"), (1e3, "kB")
-USUAL_COLUMNS = 80  # of a terminal that does not tell its width
+USUAL_COLUMNS = 80  # a terminal that does not tell its width has these
 LINES_PER_RECIPE = 10  # lines per recipe in a file
 BAR = "|{bar:20}| {desc}"  # the words beside it say the share
 
@@ -107,7 +107,7 @@ class Line:
 
     file: TextIO | None = None  # None: sys.stderr of the moment
     shown: float = -1.0  # when it was last written, or which part was done; below 0: not yet
-    width: int = 0  # of what a terminal shows
+    width: int = 0  # the characters that a terminal shows
 
     def is_live(self) -> bool:
         """Whether what is written replaces what was written before."""
@@ -190,7 +190,7 @@ def line_or_bar(file: TextIO | None = None) -> Line:
 class Progress:
     """Callback for all recipes of a fit, which shows how far it is."""
 
-    work: Sequence[float]  # of each recipe, relative
+    work: Sequence[float]  # the work of each recipe, relative
     metric: str
     deadline: float | None  # a time of ``now``
     n_threads: int | None

@@ -37,7 +37,7 @@ class Scan:
     rows: int
     missing: int  # number of columns with missing values
     y: Array  # targets of the first block, then all labels that occur
-    has_weight: NDArray[np.bool_]  # of each row; (0,) without weights
+    has_weight: NDArray[np.bool_]  # one a row; (0,) without weights
 
 
 def scan(source: ArrowBlocks, batches: Iterable[Batch], categorical: Any, has_labels: bool) -> Scan:

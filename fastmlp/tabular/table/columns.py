@@ -50,14 +50,14 @@ MOST_DISTINCT = 0.9  # largest number of values of a category, as a share of its
 LEAST_ROWS = 8  # other values count as frequent if they are in at least this number of rows
 MOST_FREQUENT = 4_096  # most values of a column that count as frequent
 SMALLEST_RANGE = 1e-300  # smallest range of numbers whose reciprocal is finite
-HARMONICS = 3  # of a cycle; those of a week make any function of the weekday
+HARMONICS = 3  # those of a week make any function of the weekday
 DERIVED_ROWS = 4_096  # rows whose derived numbers are computed at once
-MOST_DIFFERENCES = 15  # between columns of dates: all pairs of six
+MOST_DIFFERENCES = 15  # columns of dates: all pairs of six
 # Types of cells in object columns.
 NUMBERS = int | float | np.number | Decimal
 TIMES = datetime.date | datetime.timedelta | np.datetime64 | np.timedelta64
 CATEGORIES = str | bytes | int | float | np.number | np.bool_
-INTERVAL = "Interval"  # of pandas.cut: categories by their text
+INTERVAL = "Interval"  # pandas.cut makes them: categories by their text
 # Types of numbers that NumPy converts as they are; None becomes NaN.
 PLAIN_NUMBERS = {float, int, type(None), np.float64, np.float32, np.int64, np.int32}
 
@@ -71,7 +71,7 @@ class Column:
     values: tuple[Hashable, ...] | None = None
     frequent: int = 0  # number of frequent values, which have an input each; see `CategoryInputs`
     ordered: bool = False  # whether the values are in order, None at the end
-    form: Form | None = None  # of numbers that are not plain
+    form: Form | None = None  # numbers that are not plain have one
 
     def __post_init__(self) -> None:
         """Raise ValueError unless some of the values are frequent, and all that are in order."""
@@ -478,7 +478,7 @@ def _array(series: Any, name: str) -> Array:
 
 def _objects(series: Any) -> Array:
     """Return the values of a series as objects; rows of a category of pandas share one object."""
-    categorical = getattr(series, "array", None)  # of pandas
+    categorical = getattr(series, "array", None)  # pandas has it
     if categorical is None or len(series) <= len(categorical.categories):
         return np.fromiter(series.to_list(), object, len(series))
     distinct = [*categorical.categories.tolist(), np.nan]  # the code of a missing value is -1

@@ -28,8 +28,8 @@ SHARED = 16  # inputs that the values of a category column share that are not fr
 FEW_VALUES = 8  # most values of a category whose one-hot inputs are multiplied, zeros included
 SEED = 0  # determines the signs of the shared inputs
 Inputs: TypeAlias = NDArray[np.float32]
-Bins: TypeAlias = int | NDArray[np.int64]  # of all numbers, or of each
-Places: TypeAlias = Sequence[int] | NDArray[np.int64]  # of numeric columns
+Bins: TypeAlias = int | NDArray[np.int64]  # one for all numbers, or one for each
+Places: TypeAlias = Sequence[int] | NDArray[np.int64]  # places of numeric columns
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class CategoryInputs:
     """
 
     values: int  # number of values
-    frequent: int  # of these, the first, are frequent
+    frequent: int  # the first of them, which are frequent
 
     @property
     def width(self) -> int:
@@ -115,10 +115,10 @@ class Encoding:
     """Conversion of rows to the inputs of each member, all of the same width."""
 
     numbers: NumericStatistics
-    bins: NDArray[np.int64]  # of each number, how many piecewise linear inputs it has
+    bins: NDArray[np.int64]  # how many piecewise linear inputs each number has
     # (members, values), which values of all category columns, one after the other, members know
     seen: NDArray[np.bool_]
-    categories: tuple[CategoryInputs, ...]  # of each category column
+    categories: tuple[CategoryInputs, ...]  # one a category column
     with_missing: NDArray[np.int64]  # numeric columns with an input for missing numbers
     unclipped: NDArray[np.int64]  # numbers whose scaled input grows without a bound
 
@@ -259,7 +259,7 @@ class Encoding:
         (centre, factor, _), (clip, far) = self.numbers, self.limits
         with np.errstate(over="ignore"):
             distance = np.clip((numbers - centre) * factor, -far, far)
-        slopes = factor * (1 + (distance / clip) ** 2) ** -1.5  # of `smooth_clip`
+        slopes = factor * (1 + (distance / clip) ** 2) ** -1.5  # the slope of `smooth_clip`
         is_constant = np.isinf(clip) & (np.abs(distance) >= far)
         return np.nan_to_num(np.where(is_constant, 0.0, slopes))
 
@@ -291,7 +291,7 @@ def _measured(
     centre, factor = np.zeros((members, n)), np.zeros((members, n))
     edges = np.zeros((members, bins.sum() + n))
     of_columns = np.split(edges, np.cumsum(bins[:-1] + 1), axis=1)  # views
-    values = np.full((members, max(map(len, learn))), np.nan)  # of a column, as each member has it
+    values = np.full((members, max(map(len, learn))), np.nan)  # a column as each member has it
     for k in range(n):
         column = np.ascontiguousarray(numbers[:, k])
         for of_member, rows in zip(values, learn, strict=True):
@@ -304,7 +304,7 @@ def _measured(
             whole = np.minimum(0.5 * (largest - values[:, 0]), np.finfo(float).max)
             spread = np.where(spread < SMALLEST_RANGE, whole, spread)
             factor[:, k] = np.where(spread >= SMALLEST_RANGE, 1 / spread, 0.0)
-        centre[:, k] = np.where(np.isnan(middle), 0.0, middle)  # without any number
+        centre[:, k] = np.where(np.isnan(middle), 0.0, middle)  # 0: there is no number
         if k in raw:
             centre[:, k], factor[:, k] = 0.0, 1.0
         if bins[k]:

@@ -22,7 +22,7 @@ from fastmlp.tabular.table.rows import numbered, types_of
 
 Array = NDArray[Any]
 
-KINDS = {  # of values, with the words for them
+KINDS = {  # kinds of values, with the words for them
     "date": "dates without a time zone",
     "instant": "dates with a time zone",
     "duration": "time differences",
@@ -30,8 +30,8 @@ KINDS = {  # of values, with the words for them
 }
 DATES = ("date", "instant")
 SECOND, EPOCH_YEAR = datetime.timedelta(seconds=1), 1970
-CYCLES = {"day": 86_400.0, "week": 604_800.0, "year": 31_556_952.0}  # in seconds
-LEAST_SPAN = 0.8  # from the first date to the last, as a share of a cycle
+CYCLES = {"day": 86_400.0, "week": 604_800.0, "year": 31_556_952.0}  # seconds
+LEAST_SPAN = 0.8  # the first date to the last, as a share of a cycle
 LEAST_READABLE = 0.99  # share of the texts of a column that have its layout
 MOST_MISSING = 100  # most distinct texts of a column without its layout, which count as missing
 FEWEST_QUANTITIES = 21  # distinct texts; fewer quantities are categories
@@ -64,7 +64,7 @@ def _dates(pattern: str) -> Callable[[str], tuple[datetime.datetime, str]]:
         try:
             date = datetime.datetime.fromisoformat(f"{day}T{time}")
             _naive(date)
-        except OverflowError as error:  # of a date whose year in UTC is not from 1 to 9999
+        except OverflowError as error:  # the year of a date in UTC may not be from 1 to 9999
             raise ValueError from error
         return date, ""
 
@@ -92,7 +92,7 @@ class Layout(NamedTuple):
     """A way to write dates or quantities as text."""
 
     example: str
-    read: Callable[[str], tuple[Any, str]]  # from a text to its value and unit
+    read: Callable[[str], tuple[Any, str]]  # a text gives its value and unit
 
 
 YEAR_FIRST = "year first"
@@ -123,8 +123,8 @@ class Form:
     """How the values of a column become numbers."""
 
     kind: str  # a key of `KINDS`
-    layout: str = ""  # of text, a key of `LAYOUTS`
-    unit: str = ""  # of quantities
+    layout: str = ""  # the layout of text, a key of `LAYOUTS`
+    unit: str = ""  # the unit of quantities
     missing: tuple[str, ...] = ()  # texts that count as missing
     cycles: tuple[str, ...] = ()  # keys of `CYCLES` that are further inputs
 

@@ -79,7 +79,7 @@ def gathered(X: Any) -> Any:
             )
     if is_frame(X):
         return X
-    if hasattr(X, "to_pandas"):  # of Arrow
+    if hasattr(X, "to_pandas"):  # Arrow has it
         return X.to_pandas()
     check.no_source(X)
     if hasattr(X, "toarray"):
