@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from functools import reduce
 from importlib import import_module
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,10 @@ from fastmlp._models.ensemble.ensemble import Ensemble
 from fastmlp._models.mlp import MLP
 from fastmlp._network.losses import Loss, LossName
 
+if TYPE_CHECKING:
+    from keras import Layer, Model, Variable
+
+Config: TypeAlias = dict[str, Any]
 Change: TypeAlias = Callable[[Value], Value]
 
 REMEDY = "replace it before the training, or pass the part of the model without it"
@@ -52,7 +56,7 @@ ACTIVATIONS: dict[str, Change] = {
 
 
 def from_keras(
-    model: Any,
+    model: Model,
     *,
     loss: LossName | Loss | None = None,
     rng: int | np.random.Generator | None = None,
@@ -126,7 +130,7 @@ def from_keras(
 FLOAT32 = 1e-4
 
 
-def _model(model: Any, inputs: list[Value]) -> Value:
+def _model(model: Model, inputs: list[Value]) -> Value:
     """Return what a model makes of its inputs."""
     kind = type(model)
     if kind.__name__ == "Sequential" and _is_own(model):
@@ -171,17 +175,17 @@ def _histories(config: Any) -> list[str]:
     return [name for entry in config for name in _histories(entry)]
 
 
-def _sources(layer: dict[str, Any]) -> list[str]:
+def _sources(layer: Config) -> list[str]:
     """Return the names of the layers that a layer reads."""
     return _histories([node["args"] for node in layer["inbound_nodes"]])
 
 
-def _is_own(layer: Any) -> bool:
+def _is_own(layer: Layer) -> bool:
     """Whether it is of a class of Keras', not of a subclass with a call of its own."""
     return type(layer).__module__.split(".")[0] == "keras"
 
 
-def _applied(layer: Any, values: list[Value]) -> Value:
+def _applied(layer: Layer, values: list[Value]) -> Value:
     """Return what a layer makes of what it reads."""
     if hasattr(layer, "layers") and _is_own(layer):
         return _model(layer, values)
@@ -193,12 +197,12 @@ def _applied(layer: Any, values: list[Value]) -> Value:
     return change(layer, *values)
 
 
-def _array(variable: Any) -> NDArray[np.float64]:
+def _array(variable: Variable) -> NDArray[np.float64]:
     convert = import_module("keras").ops.convert_to_numpy
     return np.asarray(convert(variable), np.float64)
 
 
-def _activation(layer: Any, value: Value) -> Value:
+def _activation(layer: Layer, value: Value) -> Value:
     function = layer.activation
     if type(function).__name__ in LAYERS:  # a layer in place of a function
         return _applied(function, [value])
@@ -208,17 +212,17 @@ def _activation(layer: Any, value: Value) -> Value:
     return ACTIVATIONS[name](value)
 
 
-def _is_own_function(function: Any) -> bool:
+def _is_own_function(function: Callable[..., Any]) -> bool:
     return str(getattr(function, "__module__", "")).startswith("keras.")
 
 
-def _dense(layer: Any, value: Value) -> Value:
+def _dense(layer: Layer, value: Value) -> Value:
     weights = _array(layer.kernel)  # this includes what LoRA adds
     biases = _array(layer.bias) if layer.use_bias else 0.0
     return _activation(layer, graph.product(value, weights, biases))
 
 
-def _relu(layer: Any, value: Value) -> Value:
+def _relu(layer: Layer, value: Value) -> Value:
     slope = float(np.ravel(layer.negative_slope)[0])
     top = np.inf if layer.max_value is None else float(layer.max_value)
     if layer.threshold or (slope and np.isfinite(top)):
@@ -226,7 +230,7 @@ def _relu(layer: Any, value: Value) -> Value:
     return leaky(value, slope) if slope else graph.between(value, 0.0, top)
 
 
-def _elu(layer: Any, value: Value) -> Value:
+def _elu(layer: Layer, value: Value) -> Value:
     bent, straight = (graph.activated(value, name) for name in ("elu", "relu"))
     alpha = float(layer.alpha)
     if alpha == 1:
@@ -234,19 +238,19 @@ def _elu(layer: Any, value: Value) -> Value:
     return graph.combined(graph.scaled(bent, alpha), graph.scaled(straight, 1 - alpha))
 
 
-def _softmax(layer: Any, value: Value) -> Value:
+def _softmax(layer: Layer, value: Value) -> Value:
     if layer.axis not in (-1, 1):
         raise refusal(f"the layer {layer.name!r} is a softmax over axis {layer.axis}", REMEDY)
     return graph.activated(value, "softmax")
 
 
-def _on_columns(layer: Any) -> None:
+def _on_columns(layer: Layer) -> None:
     axis = layer.axis if isinstance(layer.axis, list | tuple) else [layer.axis]
     if list(axis) not in ([-1], [1]):
         raise refusal(f"the layer {layer.name!r} works on axis {layer.axis}", REMEDY)
 
 
-def _batch_norm(layer: Any, value: Value) -> Value:
+def _batch_norm(layer: Layer, value: Value) -> Value:
     _on_columns(layer)
     gain = 1 / np.sqrt(_array(layer.moving_variance) + layer.epsilon)
     gain = gain * _array(layer.gamma) if layer.scale else gain
@@ -254,7 +258,7 @@ def _batch_norm(layer: Any, value: Value) -> Value:
     return graph.scaled(value, gain, shift + _array(layer.beta) if layer.center else shift)
 
 
-def _layer_norm(layer: Any, value: Value) -> Value:
+def _layer_norm(layer: Layer, value: Value) -> Value:
     _on_columns(layer)
     if getattr(layer, "rms_scaling", False):
         raise refusal(f"the layer {layer.name!r} scales by the root mean square", REMEDY)
@@ -264,7 +268,7 @@ def _layer_norm(layer: Any, value: Value) -> Value:
     return graph.normalised(value, gains, shifts, layer.epsilon)
 
 
-def _normalization(layer: Any, value: Value) -> Value:
+def _normalization(layer: Layer, value: Value) -> Value:
     _on_columns(layer)
     mean, variance = _array(layer.mean).ravel(), _array(layer.variance).ravel()
     scale = np.maximum(np.sqrt(variance), np.float32(1e-7))  # the number is keras.backend.epsilon()
@@ -273,21 +277,21 @@ def _normalization(layer: Any, value: Value) -> Value:
     return graph.scaled(value, 1 / scale, -mean / scale)
 
 
-def _rescaled(layer: Any, value: Value) -> Value:
+def _rescaled(layer: Layer, value: Value) -> Value:
     gain, shift = (np.asarray(one, np.float64).ravel() for one in (layer.scale, layer.offset))
     return graph.scaled(value, gain, shift)
 
 
-def _dropout(layer: Any, value: Value) -> Value:
+def _dropout(layer: Layer, value: Value) -> Value:
     return graph.dropped(value, float(layer.rate)) if layer.rate else value
 
 
-def _joined(layer: Any, *values: Value) -> Value:
+def _joined(layer: Layer, *values: Value) -> Value:
     _on_columns(layer)
     return graph.joined(values)
 
 
-def _added(layer: Any, *values: Value) -> Value:
+def _added(layer: Layer, *values: Value) -> Value:
     if len({value.width for value in values}) > 1:
         raise refusal(f"the layer {layer.name!r} adds values of several widths", REMEDY)
     return reduce(graph.added, values)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 import os
 import reprlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from importlib import import_module
 from operator import attrgetter
-from typing import Any, TypeAlias
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,12 @@ from fastmlp._models.ensemble.ensemble import Ensemble
 from fastmlp._models.mlp import MLP
 from fastmlp._network.losses import Loss, LossName
 
-Table: TypeAlias = tuple[tuple[str, dict[str, Any], Callable[[Value, Any], Value]], ...]
+if TYPE_CHECKING:
+    from torch import Tensor, fx, nn
+
+Operand: TypeAlias = "Value | Tensor"  # a number counts as a tensor
+Reading: TypeAlias = "Callable[[Value, nn.Module], Value]"
+Table: TypeAlias = tuple[tuple[str, dict[str, Any], "Reading"], ...]
 
 # Classes that hold another module, and its attribute.
 WRAPPERS = {
@@ -65,11 +71,11 @@ SIZES = "in_features num_features normalized_shape"  # attributes with the numbe
 ROWS = "rows"  # stands for the number of rows in shapes
 
 
-def _activation(name: str) -> Callable[[Value, Any], Value]:
+def _activation(name: str) -> Reading:
     return lambda value, module: graph.activated(value, name)
 
 
-def _relu(value: Value, module: Any) -> Value:
+def _relu(value: Value, module: nn.Module) -> Value:
     """Return a parametric relu of any negative slope."""
     if _is(module, "PReLU"):
         slope = _array(module.weight)
@@ -83,51 +89,51 @@ def _relu(value: Value, module: Any) -> Value:
     return graph.activated(value, "relu", np.resize(1 - slope.astype(np.float64), value.width))
 
 
-def _elu(value: Value, module: Any) -> Value:
+def _elu(value: Value, module: nn.Module) -> Value:
     """Return alpha elu(z) + (1 - alpha) relu(z), which is alpha (exp(z) - 1) below 0."""
     alpha = module.alpha
     bent, straight = (graph.activated(value, name) for name in ("elu", "relu"))
     return graph.combined(graph.scaled(bent, alpha), graph.scaled(straight, 1 - alpha))
 
 
-def _celu(value: Value, module: Any) -> Value:
+def _celu(value: Value, module: nn.Module) -> Value:
     inner = graph.scaled(value, 1 / module.alpha)
     return graph.scaled(graph.activated(inner, "elu"), module.alpha)
 
 
-def _softplus(value: Value, module: Any) -> Value:
+def _softplus(value: Value, module: nn.Module) -> Value:
     inner = graph.scaled(value, module.beta)
     return graph.scaled(graph.activated(inner, "softplus"), 1 / module.beta)
 
 
-def _log_sigmoid(value: Value, module: Any) -> Value:
+def _log_sigmoid(value: Value, module: nn.Module) -> Value:
     return graph.scaled(graph.activated(graph.scaled(value, -1), "softplus"), -1)
 
 
-def _hard_sigmoid(value: Value, module: Any) -> Value:
+def _hard_sigmoid(value: Value, module: nn.Module) -> Value:
     return graph.between(graph.scaled(value, 1 / 6, 0.5), 0.0, 1.0)
 
 
-def _soft_min(value: Value, module: Any) -> Value:
+def _soft_min(value: Value, module: nn.Module) -> Value:
     return graph.activated(graph.scaled(value, -1), "softmax")
 
 
-def _tanh_shrink(value: Value, module: Any) -> Value:
+def _tanh_shrink(value: Value, module: nn.Module) -> Value:
     bent = graph.activated(value, "tanh")
     return graph.added(value, graph.scaled(bent, -1))
 
 
-def _soft_shrink(value: Value, module: Any) -> Value:
+def _soft_shrink(value: Value, module: nn.Module) -> Value:
     above, below = (graph.scaled(value, sign, -module.lambd) for sign in (1, -1))
     ends = [graph.activated(end, "relu") for end in (above, below)]
     return graph.combined(ends[0], graph.scaled(ends[1], -1))
 
 
-def _threshold(value: Value, module: Any) -> Value:
+def _threshold(value: Value, module: nn.Module) -> Value:
     return graph.between(value, module.threshold, np.inf)
 
 
-def _layer_norm(value: Value, module: Any) -> Value:
+def _layer_norm(value: Value, module: nn.Module) -> Value:
     if module.normalized_shape != (value.width,):
         raise refusal(f"the module has {module!r} for {value.width} columns", NORM)
     ones = np.ones(value.width)
@@ -136,7 +142,7 @@ def _layer_norm(value: Value, module: Any) -> Value:
     return graph.normalised(value, gains, shifts, module.eps)
 
 
-def _batch_norm(value: Value, module: Any) -> Value:
+def _batch_norm(value: Value, module: nn.Module) -> Value:
     """Return the factors and the shifts of BatchNorm1d in evaluation mode."""
     if module.running_mean is None:
         raise refusal(f"{module!r} has no running statistics", REMEDY)
@@ -151,19 +157,19 @@ def _batch_norm(value: Value, module: Any) -> Value:
     return _scaled(value, gain, shift)
 
 
-def _linear(value: Value, module: Any) -> Value:
+def _linear(value: Value, module: nn.Module) -> Value:
     return _product(value, module.weight.t(), module.bias)
 
 
-def _dropout(value: Value, module: Any) -> Value:
+def _dropout(value: Value, module: nn.Module) -> Value:
     return graph.dropped(value, float(module.p)) if module.p else value
 
 
-def _same(value: Value, module: Any) -> Value:
+def _same(value: Value, module: nn.Module) -> Value:
     return value
 
 
-def _clipped(value: Value, module: Any) -> Value:
+def _clipped(value: Value, module: nn.Module) -> Value:
     return graph.between(value, module.min_val, module.max_val)
 
 
@@ -213,7 +219,7 @@ OF_CALLS = {"inplace", "training", "dtype", "_stacklevel"}  # their options that
 
 
 def from_torch(
-    module: Any,
+    module: nn.Module,
     *,
     loss: LossName | Loss | None = None,
     rng: int | np.random.Generator | None = None,
@@ -293,7 +299,7 @@ def from_torch(
     return assembly.model(value, loss, dtype, rng, predict)
 
 
-def _checked(module: Any) -> tuple[Any, np.dtype[Any]]:
+def _checked(module: nn.Module) -> tuple[Any, np.dtype[Any]]:
     """Return a copy of a module in evaluation mode, and the dtype of its network."""
     while (kind := type(module)).__module__.startswith("torch.") and kind.__name__ in WRAPPERS:
         module = getattr(module, WRAPPERS[kind.__name__])
@@ -318,7 +324,7 @@ def _checked(module: Any) -> tuple[Any, np.dtype[Any]]:
     return copy.deepcopy(module).cpu().eval(), np.result_type(np.float32, *dtypes)
 
 
-def _traced(module: Any) -> Any:
+def _traced(module: nn.Module) -> fx.GraphModule:
     """Return the order of a module's calls, as torch.fx traces it."""
     fx, nn = import_module("torch.fx"), import_module("torch.nn")
     try:
@@ -328,13 +334,13 @@ def _traced(module: Any) -> Any:
         raise refusal(what, REMEDY) from error
 
 
-def _check_places(traced: Any, rows: Any) -> None:
+def _check_places(traced: fx.GraphModule, rows: Tensor) -> None:
     """Refuse a module that reads a value after it has changed it in place, as x.relu_() does."""
-    fx = import_module("torch.fx")
+    torch_fx = import_module("torch.fx")
     versions: dict[Any, Any] = {}  # a change in place counts up the version of its memory
 
-    class Interpreter(fx.Interpreter):  # type: ignore[misc, name-defined]
-        def run_node(self, node: Any) -> Any:
+    class Interpreter(torch_fx.Interpreter):  # type: ignore[misc, name-defined]
+        def run_node(self, node: fx.Node) -> Any:
             for read in node.all_input_nodes:
                 if getattr(self.env[read], "_version", None) != versions[read]:
                     raise refusal(
@@ -348,7 +354,7 @@ def _check_places(traced: Any, rows: Any) -> None:
     Interpreter(traced).run(rows)
 
 
-def _n_inputs(module: Any, torch: Any) -> int:
+def _n_inputs(module: nn.Module, torch: ModuleType) -> int:
     """Return the number of columns that a module takes."""
     found = [getattr(part, name, None) for part in module.modules() for name in SIZES.split()]
     sizes: list[Any] = [size[0] if isinstance(size, tuple) else size for size in found]
@@ -370,7 +376,7 @@ def _n_inputs(module: Any, torch: Any) -> int:
 class _Reader:
     """The calls of a traced module, each as an operation on values of the graph."""
 
-    def __init__(self, traced: Any, n_inputs: int) -> None:
+    def __init__(self, traced: fx.GraphModule, n_inputs: int) -> None:
         self.traced, self.n_inputs = traced, n_inputs
 
     def read(self) -> Value:
@@ -392,7 +398,7 @@ class _Reader:
             results[node] = result
         raise AssertionError("a graph ends in its output")
 
-    def _module(self, node: Any) -> Any:
+    def _module(self, node: fx.Node) -> nn.Module:
         return self.traced.get_submodule(node.target)
 
     def _output(self, value: Any) -> Value:
@@ -401,7 +407,7 @@ class _Reader:
         remedy = "return one tensor: torch.cat([one, other], 1), or convert a module for each"
         raise refusal(f"the forward of the module returns {type(value).__name__}", remedy)
 
-    def _call(self, node: Any, args: Any, options: Any) -> Any:
+    def _call(self, node: fx.Node, args: Any, options: Any) -> Any:
         """Return the result of one call."""
         if node.op == "call_module":
             part = self._module(node)
@@ -445,7 +451,7 @@ def _flat(values: Any) -> list[Any]:
     return [values]
 
 
-def _apply(part: Any, name: str, *args: Any) -> Value:
+def _apply(part: nn.Module, name: str, *args: Operand) -> Value:
     """Return what a module makes of a value."""
     change = _row(part)
     if change is None or len(args) != 1:
@@ -470,7 +476,7 @@ def _unknown(what: Any, name: str) -> ValueError:
 # ---- the operations of a forward ----
 
 
-def _constant(value: Value, other: Any) -> NDArray[Any]:
+def _constant(value: Value, other: Operand) -> NDArray[Any]:
     """Return a constant that changes a value: one number, or one for each column."""
     array = np.array(_array(other) if hasattr(other, "detach") else other, np.float64)
     is_row = array.size == (array.shape or (1,))[-1] and array.size in (1, value.width)
@@ -480,11 +486,11 @@ def _constant(value: Value, other: Any) -> NDArray[Any]:
     return array.ravel()
 
 
-def _scaled(value: Value, gain: Any, shift: Any = 0.0) -> Value:
+def _scaled(value: Value, gain: Operand, shift: Operand = 0.0) -> Value:
     return graph.scaled(value, _constant(value, gain), _constant(value, shift))
 
 
-def _sum(one: Any, other: Any, sign: float = 1.0) -> Value:
+def _sum(one: Operand, other: Operand, sign: float = 1.0) -> Value:
     """Return one + sign * other, of two values or a value and a constant."""
     if not isinstance(other, Value):
         return graph.scaled(one, 1.0, sign * _constant(one, other))
@@ -497,20 +503,20 @@ def _sum(one: Any, other: Any, sign: float = 1.0) -> Value:
     return graph.added(one, other)
 
 
-def _times(one: Any, other: Any) -> Value:
+def _times(one: Operand, other: Operand) -> Value:
     if isinstance(one, Value) and isinstance(other, Value):
         raise refusal("the module multiplies two values of its rows", REMEDIES["glu"])
     value, factor = (one, other) if isinstance(one, Value) else (other, one)
     return _scaled(value, factor)
 
 
-def _over(one: Any, other: Any) -> Value:
+def _over(one: Operand, other: Operand) -> Value:
     if isinstance(other, Value):
         raise refusal("the module divides by a value of its rows", CONSTANTS)
     return graph.scaled(one, 1 / _constant(one, other))
 
 
-def _product(value: Value, weights: Any, biases: Any = None) -> Value:
+def _product(value: Value, weights: Operand, biases: Operand | None = None) -> Value:
     """Return a value times a matrix of constants, (inputs, outputs)."""
     if isinstance(weights, Value) or value.is_flat or weights.ndim != 2:
         raise refusal("the module multiplies two values of its rows", REMEDIES["glu"])
@@ -524,13 +530,13 @@ class _Stack(tuple[Value, ...]):
     """Values on a new first axis."""
 
 
-def _joined(values: Any, dim: int = 0) -> Value:
+def _joined(values: Sequence[Operand], dim: int = 0) -> Value:
     if dim not in (1, -1) or not all(isinstance(v, Value) and not v.is_flat for v in values):
         raise refusal("the module joins values other than by columns", "use torch.cat(values, 1)")
     return graph.joined(values)
 
 
-def _stacked(values: Any, dim: int = 0) -> Value | _Stack:
+def _stacked(values: Sequence[Operand], dim: int = 0) -> Value | _Stack:
     if all(isinstance(value, Value) and value.is_flat for value in values) and dim in (1, -1):
         return graph.joined(values)
     if dim != 0 or len({(value.width, value.is_flat) for value in values}) > 1:
@@ -538,7 +544,7 @@ def _stacked(values: Any, dim: int = 0) -> Value | _Stack:
     return _Stack(values)
 
 
-def _total(values: Any, dim: Any, keepdim: bool = False) -> Value:
+def _total(values: Any, dim: int | Sequence[int], keepdim: bool = False) -> Value:
     dim = dim[0] if isinstance(dim, list | tuple) and len(dim) == 1 else dim
     if isinstance(values, _Stack) and dim == 0 and not keepdim:
         return reduce(graph.added, values)
@@ -548,7 +554,7 @@ def _total(values: Any, dim: Any, keepdim: bool = False) -> Value:
     raise refusal("the module adds up an axis other than columns or stacked values", REMEDY)
 
 
-def _mean(values: Any, dim: Any, keepdim: bool = False) -> Value:
+def _mean(values: Any, dim: int | Sequence[int], keepdim: bool = False) -> Value:
     n = len(values) if isinstance(values, _Stack) else values.width
     return graph.scaled(_total(values, dim, keepdim), 1 / n)
 
@@ -572,7 +578,7 @@ def _unsqueezed(value: Value, dim: int) -> Value:
     return _shaped(value, False)
 
 
-def _viewed(value: Value, *shape: Any) -> Value:
+def _viewed(value: Value, *shape: int | Sequence[int]) -> Value:
     shape = tuple(shape[0]) if isinstance(shape[0], list | tuple) else shape
     if shape in ((-1,), (ROWS,)):
         return value if value.is_flat else _shaped(value, True)
@@ -647,13 +653,13 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
 }
 
 
-def _array(tensor: Any) -> NDArray[Any]:
+def _array(tensor: Tensor) -> NDArray[Any]:
     """Return the values in float64 or, exact for narrower floats, in float32."""
     values = tensor.detach().cpu()
     return (values if values.element_size() == 8 else values.float()).numpy()  # type: ignore[no-any-return]
 
 
-def _is(module: Any, name: str) -> bool:
+def _is(module: nn.Module, name: str) -> bool:
     """Whether a module is of this class of PyTorch, not of a subclass with a forward of its own."""
     kind = type(module)
     if kind.__module__ == "torch.nn.utils.parametrize":  # a subclass whose tensors are computed
@@ -661,7 +667,7 @@ def _is(module: Any, name: str) -> bool:
     return kind.__name__ == name and kind.__module__.startswith("torch.nn.modules.")
 
 
-def _row(module: Any) -> Callable[[Value, Any], Value] | None:
+def _row(module: nn.Module) -> Reading | None:
     for name, options, change in MODULES:
         if _is(module, name) and all(getattr(module, k) == v for k, v in options.items()):
             return change

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 from importlib import import_module
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastmlp._core.intervals import check_flag
 from fastmlp._models.ensemble.ensemble import Ensemble
 from fastmlp._models.mlp import MLP
+from fastmlp._network.activations import Array
+
+if TYPE_CHECKING:
+    from torch import Tensor, fx, nn
+
+    from fastmlp._network.functions.activation import CustomActivation
+    from fastmlp._network.names import ActivationName
+    from fastmlp._network.spec import Predictions
 
 # PyTorch's class of each activation and link, and its arguments.
 MODULES: dict[str, tuple[str, tuple[Any, ...]]] = {
@@ -32,7 +42,7 @@ N_ROWS = 32  # compared with the model
 TOLERANCE = {"float32": 1e-4, "float64": 1e-8}  # relative to the largest prediction
 
 
-def to_torch(model: Any, *, link: bool = True) -> Any:
+def to_torch(model: MLP | Ensemble, *, link: bool = True) -> nn.Module:
     """Turn a network of fastmlp into a PyTorch module that predicts the same, to go on there.
 
     Parameters
@@ -86,14 +96,14 @@ def to_torch(model: Any, *, link: bool = True) -> Any:
 class _Builder:
     """A graph of torch.fx that grows layer by layer."""
 
-    def __init__(self, torch: Any, net: MLP, link: bool) -> None:
+    def __init__(self, torch: ModuleType, net: MLP, link: bool) -> None:
         self.torch, self.net, self.link = torch, net, link
         self.dtype = getattr(torch, net.dtype.name)
         self.graph, self.root = torch.fx.Graph(), torch.nn.Module()
-        self.parts: list[Any] = []
+        self.parts: list[nn.Module] = []
         self.is_chain = True
 
-    def module(self) -> Any:
+    def module(self) -> nn.Module:
         """Return the module of the whole network."""
         net, x = self.net, self.graph.placeholder("x")
         if net.scale:
@@ -126,7 +136,7 @@ class _Builder:
         n = layer - begin  # layers after the one that changes the width
         return layer - net.skip + 1 if n and n % net.skip == 0 else None
 
-    def layer(self, z: Any, k: int, activation: Any) -> Any:
+    def layer(self, z: fx.Node, k: int, activation: ActivationName | CustomActivation) -> fx.Node:
         """Return what follows the affine part of a hidden layer."""
         net, nn = self.net, self.torch.nn
         if not isinstance(activation, str):
@@ -148,19 +158,19 @@ class _Builder:
             z = self.norm(z, k)
         return self.called(nn.Dropout(net.dropout[k]), z) if net.dropout[k] else z
 
-    def norm(self, z: Any, k: int) -> Any:
+    def norm(self, z: fx.Node, k: int) -> fx.Node:
         """Return the layer normalisation of a hidden layer; PyTorch's epsilon is the same."""
         part = self.torch.nn.LayerNorm(len(self.net.gains[k]))
         return self.called(part, z, weight=self.net.gains[k], bias=self.net.shifts[k])
 
-    def activated(self, z: Any, name: str) -> Any:
+    def activated(self, z: fx.Node, name: str) -> fx.Node:
         """Return an activation, or a link, of a value."""
         if name == "identity":
             return z
         kind, arguments = MODULES[name]
         return self.called(getattr(self.torch.nn, kind)(*arguments), z)
 
-    def linked(self, z: Any) -> Any:
+    def linked(self, z: fx.Node) -> fx.Node:
         """Return the prediction that belongs to the last outputs."""
         name = self.net.loss.link_name
         if not self.link:
@@ -173,12 +183,12 @@ class _Builder:
             )
         return self.joined(self.torch.exp, z) if name == "exp" else self.activated(z, name)
 
-    def affine(self, x: Any, weights: Any, biases: Any) -> Any:
+    def affine(self, x: fx.Node, weights: Array, biases: Array | None) -> fx.Node:
         """Return a Linear layer of a value."""
         part = self.torch.nn.Linear(*weights.shape, bias=biases is not None)
         return self.called(part, x, weight=weights.T, bias=biases)
 
-    def called(self, part: Any, x: Any, **arrays: Any) -> Any:
+    def called(self, part: nn.Module, x: fx.Node, **arrays: Array | None) -> fx.Node:
         """Return a module of PyTorch's, with these parameters, of a value."""
         part = part.to(self.dtype)
         for name, array in arrays.items():
@@ -190,23 +200,23 @@ class _Builder:
         self.graph.owning_module = self.root
         return self.graph.call_module(name, (x,))
 
-    def times(self, x: Any, name: str, array: Any) -> Any:
+    def times(self, x: fx.Node, name: str, array: Array) -> fx.Node:
         """Return a value times a parameter for each column."""
         setattr(self.root, name, self.torch.nn.Parameter(self.tensor(array)))
         self.graph.owning_module = self.root
         return self.joined(operator.mul, x, self.graph.get_attr(name))
 
-    def joined(self, function: Any, *arguments: Any) -> Any:
+    def joined(self, function: Callable[..., Any], *arguments: fx.Node | int) -> fx.Node:
         """Return a function of values, for which a Sequential has no place."""
         self.is_chain = False
         return self.graph.call_function(function, arguments)
 
-    def tensor(self, array: Any) -> Any:
+    def tensor(self, array: Array) -> Tensor:
         """Return a copy of an array as a tensor."""
         return self.torch.tensor(np.array(array), dtype=self.dtype)
 
 
-def _mean(torch: Any, members: list[Any]) -> Any:
+def _mean(torch: ModuleType, members: list[nn.Module]) -> nn.Module:
     """Return the module of the mean of several."""
     graph, root = torch.fx.Graph(), torch.nn.Module()
     root.members = torch.nn.ModuleList(members)
@@ -218,7 +228,7 @@ def _mean(torch: Any, members: list[Any]) -> Any:
     return torch.fx.GraphModule(root, graph)
 
 
-def _compare(torch: Any, module: Any, model: MLP | Ensemble, link: bool) -> None:
+def _compare(torch: ModuleType, module: nn.Module, model: MLP | Ensemble, link: bool) -> None:
     """Refuse a module that predicts otherwise than its model, where both give plain arrays."""
     first = model if isinstance(model, MLP) else model[0]
     rows = np.random.default_rng(0).normal(size=(N_ROWS, first.layer_sizes[0])).astype(first.dtype)
@@ -237,7 +247,7 @@ def _compare(torch: Any, module: Any, model: MLP | Ensemble, link: bool) -> None
         )
 
 
-def _columns(predictions: Any) -> Any:
+def _columns(predictions: Predictions) -> Array:
     """Return predictions as the columns of the last layer: two heads, or several levels, too."""
     if isinstance(predictions, tuple):
         return np.concatenate([one.reshape(len(one), -1) for one in predictions], axis=-1)
