@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any, TypeAlias
+
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp._network.activations import Array
+Array: TypeAlias = NDArray[Any]
+
 
 LARGEST = 127  # largest int8 weight; symmetric in sign
 LEAST_UNIT = 1e-30  # a column of smaller weights is 0: kernels would flush denormal numbers

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 
 from fastmlp._core.keywords import check_choice
-from fastmlp._engine.numpy.forward_pass import ForwardPass
-from fastmlp._network.activations import Array
-from fastmlp._network.spec import Spec
-from fastmlp._network.weight_types import (
+from fastmlp._core.weight_types import (
     LARGEST,
     from_bfloat16,
     from_units,
     in_units,
     to_bfloat16,
 )
+from fastmlp._engine.numpy.forward_pass import ForwardPass
+from fastmlp._network.activations import Array
+from fastmlp._network.spec import Spec
 
 # The kernels multiply a unit by 2**15 + 128 (src_cython/c/panels/row.h), which must be finite.
 MAX_UNIT = float(np.finfo(np.float32).max) / (2**15 + 128)

@@ -17,13 +17,13 @@ import numpy as np
 from fastmlp._core.atomic_files import write_together
 from fastmlp._core.intervals import check_count
 from fastmlp._core.keywords import check_choice
+from fastmlp._core.weight_types import from_bfloat16, in_units, to_bfloat16
 from fastmlp._export import c_derivatives
 from fastmlp._export.c_source import NetworkSource, finite_rows, largest
 from fastmlp._network.activations import ACTIVATIONS, Array, blended
 from fastmlp._network.exported import Exported, Labels, Layer
 from fastmlp._network.layer_norm import layer_norm
 from fastmlp._network.spec import Spec
-from fastmlp._network.weight_types import from_bfloat16, in_units, to_bfloat16
 
 MAX_PARAMETERS = 2**24  # compilers cannot handle more constants in reasonable time
 ROWS = 16  # rows of the self-check

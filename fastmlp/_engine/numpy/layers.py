@@ -11,10 +11,10 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from fastmlp._core.weight_types import from_bfloat16, to_bfloat16
 from fastmlp._network import layer_norm
 from fastmlp._network.activations import Array, blended, blended_slope, row_of
 from fastmlp._network.spec import BLOCK_ROWS, Spec
-from fastmlp._network.weight_types import from_bfloat16, to_bfloat16
 
 # One list of arrays for each kind of tensor in Spec.tensors: weights, biases, ...
 Parameters = tuple[list[Array], ...]
